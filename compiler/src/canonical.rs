@@ -1,0 +1,428 @@
+//! Rust values -> TOML in the one form of a plan: fields in the order of the type, one blank line
+//! between tables, lists of several items one to a line, small tables in braces.
+//!
+//! A list of tables becomes `[[blocks]]`; any other table inside a block is written in braces.
+//! Empty lists and absent options are left out: the types read them back as empty and absent.
+//! Only what the plan types need is supported; the rest is an error, and a test of the plan's
+//! round trip finds it.
+
+use std::fmt::{self, Display, Write};
+
+use serde::ser::{self, Impossible, Serialize};
+
+/// `header` and `value` as a whole document.
+pub(crate) fn document(header: &str, value: &impl Serialize) -> String {
+    let mut out = header.to_owned();
+    let written = value.serialize(Writer { out: &mut out, slot: Slot::Document });
+    written.expect("a plan consists of tables, lists, texts, whole numbers and flags");
+    out
+}
+
+/// Appends the line `key = "text"`.
+pub(crate) fn entry(out: &mut String, key: &str, text: &str) {
+    let bare = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    if key.bytes().all(bare) && !key.is_empty() {
+        out.push_str(key);
+    } else {
+        quote(out, key);
+    }
+    out.push_str(" = ");
+    quote(out, text);
+    out.push('\n');
+}
+
+/// A TOML basic string.
+fn quote(out: &mut String, text: &str) {
+    out.push('"');
+    for character in text.chars() {
+        match character {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\t' => out.push_str("\\t"),
+            control if control.is_control() => _ = write!(out, "\\u{:04X}", u32::from(control)),
+            plain => out.push(plain),
+        }
+    }
+    out.push('"');
+}
+
+/// Why a value has no canonical form.
+#[derive(Debug)]
+pub(crate) struct Unsupported(String);
+
+impl Display for Unsupported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Unsupported {}
+
+impl ser::Error for Unsupported {
+    fn custom<T: Display>(message: T) -> Self {
+        Self(message.to_string())
+    }
+}
+
+/// Where a value goes.
+enum Slot<'a> {
+    /// The document itself.
+    Document,
+    /// `key = …` in the table `path`, or a table below it.
+    Field { path: &'a str, key: &'static str },
+    /// An item of the list `key` in the table `path`.
+    Item { path: &'a str, key: &'static str, list: &'a mut ListState },
+    /// Right here, inside braces or brackets.
+    Inline,
+}
+
+/// What has been written of a list.
+struct ListState {
+    len: usize,
+    seen: Seen,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    Nothing,
+    Values,
+    Tables,
+}
+
+struct Writer<'a> {
+    out: &'a mut String,
+    slot: Slot<'a>,
+}
+
+impl<'a> Writer<'a> {
+    /// Writes a value that fits on a line.
+    fn value(self, write: impl FnOnce(&mut String)) -> Result<(), Unsupported> {
+        match self.slot {
+            Slot::Document => return Err(Unsupported("a document must be a table".to_owned())),
+            Slot::Field { key, .. } => {
+                self.out.push_str(key);
+                self.out.push_str(" = ");
+                write(self.out);
+                self.out.push('\n');
+            }
+            Slot::Item { key, list, .. } => {
+                let several = list.len > 1;
+                match list.seen {
+                    Seen::Nothing => _ = write!(self.out, "{key} = [{}", if several { "\n" } else { "" }),
+                    Seen::Values => {}
+                    Seen::Tables => return Err(Unsupported(format!("`{key}` mixes tables and values"))),
+                }
+                list.seen = Seen::Values;
+                if several {
+                    self.out.push_str("    ");
+                }
+                write(self.out);
+                if several {
+                    self.out.push_str(",\n");
+                }
+            }
+            Slot::Inline => write(self.out),
+        }
+        Ok(())
+    }
+
+    fn number(self, number: impl Display) -> Result<(), Unsupported> {
+        self.value(|out| _ = write!(out, "{number}"))
+    }
+}
+
+fn joined(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+}
+
+fn unsupported<T>(what: &str) -> Result<T, Unsupported> {
+    Err(Unsupported(format!("{what} has no canonical form")))
+}
+
+impl<'a> ser::Serializer for Writer<'a> {
+    type Ok = ();
+    type Error = Unsupported;
+    type SerializeSeq = ListWriter<'a>;
+    type SerializeTuple = Impossible<(), Unsupported>;
+    type SerializeTupleStruct = Impossible<(), Unsupported>;
+    type SerializeTupleVariant = Impossible<(), Unsupported>;
+    type SerializeMap = Impossible<(), Unsupported>;
+    type SerializeStruct = TableWriter<'a>;
+    type SerializeStructVariant = Impossible<(), Unsupported>;
+
+    fn serialize_bool(self, v: bool) -> Result<(), Unsupported> {
+        self.number(v)
+    }
+
+    fn serialize_i8(self, v: i8) -> Result<(), Unsupported> {
+        self.number(v)
+    }
+
+    fn serialize_i16(self, v: i16) -> Result<(), Unsupported> {
+        self.number(v)
+    }
+
+    fn serialize_i32(self, v: i32) -> Result<(), Unsupported> {
+        self.number(v)
+    }
+
+    fn serialize_i64(self, v: i64) -> Result<(), Unsupported> {
+        self.number(v)
+    }
+
+    fn serialize_u8(self, v: u8) -> Result<(), Unsupported> {
+        self.number(v)
+    }
+
+    fn serialize_u16(self, v: u16) -> Result<(), Unsupported> {
+        self.number(v)
+    }
+
+    fn serialize_u32(self, v: u32) -> Result<(), Unsupported> {
+        self.number(v)
+    }
+
+    fn serialize_u64(self, v: u64) -> Result<(), Unsupported> {
+        match i64::try_from(v) {
+            Ok(v) => self.number(v),
+            Err(_) => unsupported("a number beyond 63 bits"),
+        }
+    }
+
+    fn serialize_f32(self, _: f32) -> Result<(), Unsupported> {
+        unsupported("a decimal number")
+    }
+
+    fn serialize_f64(self, _: f64) -> Result<(), Unsupported> {
+        unsupported("a decimal number")
+    }
+
+    fn serialize_char(self, v: char) -> Result<(), Unsupported> {
+        self.serialize_str(v.encode_utf8(&mut [0; 4]))
+    }
+
+    fn serialize_str(self, v: &str) -> Result<(), Unsupported> {
+        self.value(|out| quote(out, v))
+    }
+
+    fn collect_str<T: Display + ?Sized>(self, v: &T) -> Result<(), Unsupported> {
+        self.serialize_str(&v.to_string())
+    }
+
+    fn serialize_bytes(self, _: &[u8]) -> Result<(), Unsupported> {
+        unsupported("a byte string")
+    }
+
+    fn serialize_none(self) -> Result<(), Unsupported> {
+        match self.slot {
+            Slot::Field { .. } => Ok(()),
+            Slot::Document | Slot::Item { .. } | Slot::Inline => unsupported("an absent value in a line"),
+        }
+    }
+
+    fn serialize_some<T: Serialize + ?Sized>(self, v: &T) -> Result<(), Unsupported> {
+        v.serialize(self)
+    }
+
+    fn serialize_unit(self) -> Result<(), Unsupported> {
+        unsupported("nothing")
+    }
+
+    fn serialize_unit_struct(self, name: &'static str) -> Result<(), Unsupported> {
+        unsupported(name)
+    }
+
+    fn serialize_unit_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+    ) -> Result<(), Unsupported> {
+        self.serialize_str(variant)
+    }
+
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        v: &T,
+    ) -> Result<(), Unsupported> {
+        v.serialize(self)
+    }
+
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+        v: &T,
+    ) -> Result<(), Unsupported> {
+        let mut inner = String::new();
+        v.serialize(Writer { out: &mut inner, slot: Slot::Inline })?;
+        self.value(|out| _ = write!(out, "{{ {variant} = {inner} }}"))
+    }
+
+    fn serialize_seq(self, len: Option<usize>) -> Result<ListWriter<'a>, Unsupported> {
+        let Some(len) = len else {
+            return unsupported("a list of unknown length");
+        };
+        match self.slot {
+            Slot::Field { path, key } => {
+                let list = ListState { len, seen: Seen::Nothing };
+                Ok(ListWriter { out: self.out, path, key, list })
+            }
+            Slot::Document | Slot::Item { .. } | Slot::Inline => unsupported("a list in a line"),
+        }
+    }
+
+    fn serialize_tuple(self, _: usize) -> Result<Self::SerializeTuple, Unsupported> {
+        unsupported("a tuple")
+    }
+
+    fn serialize_tuple_struct(
+        self,
+        name: &'static str,
+        _: usize,
+    ) -> Result<Self::SerializeTupleStruct, Unsupported> {
+        unsupported(name)
+    }
+
+    fn serialize_tuple_variant(
+        self,
+        name: &'static str,
+        _: u32,
+        _: &'static str,
+        _: usize,
+    ) -> Result<Self::SerializeTupleVariant, Unsupported> {
+        unsupported(name)
+    }
+
+    fn serialize_map(self, _: Option<usize>) -> Result<Self::SerializeMap, Unsupported> {
+        unsupported("a map")
+    }
+
+    fn serialize_struct(self, _: &'static str, _: usize) -> Result<TableWriter<'a>, Unsupported> {
+        let form = match self.slot {
+            Slot::Document => Form::Block { path: String::new() },
+            Slot::Field { path: "", key } => {
+                _ = write!(self.out, "\n[{key}]\n");
+                Form::Block { path: key.to_owned() }
+            }
+            Slot::Field { key, .. } => {
+                _ = write!(self.out, "{key} = {{ ");
+                Form::Braces { first: true, line: true }
+            }
+            Slot::Item { path, key, list } => {
+                if list.seen == Seen::Values {
+                    return Err(Unsupported(format!("`{key}` mixes tables and values")));
+                }
+                list.seen = Seen::Tables;
+                let path = joined(path, key);
+                _ = write!(self.out, "\n[[{path}]]\n");
+                Form::Block { path }
+            }
+            Slot::Inline => {
+                self.out.push_str("{ ");
+                Form::Braces { first: true, line: false }
+            }
+        };
+        Ok(TableWriter { out: self.out, form })
+    }
+
+    fn serialize_struct_variant(
+        self,
+        name: &'static str,
+        _: u32,
+        _: &'static str,
+        _: usize,
+    ) -> Result<Self::SerializeStructVariant, Unsupported> {
+        unsupported(name)
+    }
+}
+
+/// Writes the items of a list.
+pub(crate) struct ListWriter<'a> {
+    out: &'a mut String,
+    path: &'a str,
+    key: &'static str,
+    list: ListState,
+}
+
+impl ser::SerializeSeq for ListWriter<'_> {
+    type Ok = ();
+    type Error = Unsupported;
+
+    fn serialize_element<T: Serialize + ?Sized>(&mut self, v: &T) -> Result<(), Unsupported> {
+        let slot = Slot::Item { path: self.path, key: self.key, list: &mut self.list };
+        v.serialize(Writer { out: self.out, slot })
+    }
+
+    fn end(self) -> Result<(), Unsupported> {
+        if self.list.seen == Seen::Values {
+            self.out.push_str("]\n");
+        }
+        Ok(())
+    }
+}
+
+/// How a table is written.
+enum Form {
+    /// Below a header, a field a line.
+    Block { path: String },
+    /// In braces; `line` when the table is the value of a line.
+    Braces { first: bool, line: bool },
+}
+
+/// Writes the fields of a table.
+pub(crate) struct TableWriter<'a> {
+    out: &'a mut String,
+    form: Form,
+}
+
+impl ser::SerializeStruct for TableWriter<'_> {
+    type Ok = ();
+    type Error = Unsupported;
+
+    fn serialize_field<T: Serialize + ?Sized>(
+        &mut self,
+        key: &'static str,
+        v: &T,
+    ) -> Result<(), Unsupported> {
+        match &mut self.form {
+            Form::Block { path } => v.serialize(Writer { out: self.out, slot: Slot::Field { path, key } }),
+            Form::Braces { first, .. } => {
+                if !std::mem::take(first) {
+                    self.out.push_str(", ");
+                }
+                _ = write!(self.out, "{key} = ");
+                v.serialize(Writer { out: self.out, slot: Slot::Inline })
+            }
+        }
+    }
+
+    fn end(self) -> Result<(), Unsupported> {
+        match self.form {
+            Form::Block { .. } => {}
+            Form::Braces { line: true, .. } => self.out.push_str(" }\n"),
+            Form::Braces { line: false, .. } => self.out.push_str(" }"),
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_read_back_as_they_were() {
+        for text in ["", "hell>com", "a\"b\\c", "tab\tline\nbell\u{7}", "é"] {
+            let mut out = String::new();
+            entry(&mut out, "VI_1", text);
+            entry(&mut out, "a.b", text);
+            let table: toml::Table = out.parse().expect("valid TOML");
+            assert_eq!(table["VI_1"].as_str(), Some(text), "{out}");
+            assert_eq!(table["a.b"].as_str(), Some(text), "{out}");
+        }
+    }
+}

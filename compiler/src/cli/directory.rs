@@ -1,0 +1,264 @@
+//! A directory of plans: what must change in it, and changing it file by file, each atomically.
+//!
+//! Only files that are provably this cluster's are replaced or removed. Secrets are written before
+//! the plans that name them and removed after.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{self, Display};
+use std::fs::{self, File, Permissions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use evenkeel::{HostPlan, secrets_header};
+use evenkeel_schemas::plan::secrets_file_name;
+use evenkeel_schemas::scalars::Name;
+use evenkeel_schemas::seal::{self, SealError};
+
+const PLAN_SUFFIX: &str = ".plan.toml";
+const SECRETS_SUFFIX: &str = ".secrets.toml";
+
+/// Plans are public; the process's umask may take from that.
+const PLAN_MODE: u32 = 0o644;
+const SECRETS_MODE: u32 = 0o600;
+
+/// What must be done to a directory.
+#[derive(Debug, Default)]
+pub(super) struct Work {
+    write: Vec<(PathBuf, String, Kind)>,
+    remove: Vec<(PathBuf, Kind)>,
+    /// Files named like plans that are not this cluster's.
+    pub(super) left_alone: Vec<PathBuf>,
+}
+
+/// How much that is.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    pub(super) written: usize,
+    pub(super) removed: usize,
+    pub(super) secrets_written: usize,
+    pub(super) secrets_removed: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Secrets,
+    Plan,
+}
+
+impl Kind {
+    fn of(file_name: &str) -> Option<Self> {
+        if file_name.starts_with('.') {
+            None
+        } else if file_name.ends_with(PLAN_SUFFIX) {
+            Some(Self::Plan)
+        } else if file_name.ends_with(SECRETS_SUFFIX) {
+            Some(Self::Secrets)
+        } else {
+            None
+        }
+    }
+}
+
+impl Work {
+    pub(super) fn changes(&self) -> Changes {
+        let mut changes = Changes::default();
+        for (_, _, kind) in &self.write {
+            match kind {
+                Kind::Plan => changes.written += 1,
+                Kind::Secrets => changes.secrets_written += 1,
+            }
+        }
+        for (_, kind) in &self.remove {
+            match kind {
+                Kind::Plan => changes.removed += 1,
+                Kind::Secrets => changes.secrets_removed += 1,
+            }
+        }
+        changes
+    }
+}
+
+/// Why a directory cannot be brought up to date.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The system refused.
+    Io { doing: &'static str, path: PathBuf, error: io::Error },
+    /// The file belongs to another cluster.
+    OtherCluster { path: PathBuf, cluster: String },
+    /// The file was not written by evenkeel.
+    Foreign(PathBuf),
+}
+
+impl Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io { doing, path, error } => write!(f, "cannot {doing} {}: {error}", path.display()),
+            Self::OtherCluster { path, cluster } => write!(
+                f,
+                "{} belongs to cluster `{}`; nothing was written. Give each cluster a directory of its own; \
+                 if the cluster was renamed, delete the plans with its old name first",
+                path.display(),
+                cluster.escape_debug()
+            ),
+            Self::Foreign(path) => write!(
+                f,
+                "{} was not written by evenkeel; nothing was written. Move it out of the way",
+                path.display()
+            ),
+        }
+    }
+}
+
+fn io_failure(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Failure {
+    move |error| Failure::Io { doing, path: path.to_owned(), error }
+}
+
+/// Compares `directory` with the plans that should be in it.
+pub(super) fn compare(directory: &Path, cluster: &Name, plans: &[HostPlan]) -> Result<Work, Failure> {
+    let mut wanted: BTreeMap<String, (&str, Kind)> = BTreeMap::new();
+    for plan in plans {
+        wanted.insert(plan.file_name.clone(), (&plan.text, Kind::Plan));
+        if let Some(secrets) = &plan.secrets {
+            wanted.insert(secrets_file_name(&plan.host), (secrets, Kind::Secrets));
+        }
+    }
+    let present = present(directory)?;
+    let mut work = Work::default();
+    for (file_name, (text, kind)) in &wanted {
+        let path = directory.join(file_name);
+        if !present.contains(file_name) || differs(&path, text, *kind, cluster)? {
+            work.write.push((path, (*text).to_owned(), *kind));
+        }
+    }
+    for file_name in present.iter().filter(|name| !wanted.contains_key(*name)) {
+        let path = directory.join(file_name);
+        let Some(kind) = Kind::of(file_name) else {
+            continue;
+        };
+        match owner(&read(&path)?, kind, cluster) {
+            Owner::Us => work.remove.push((path, kind)),
+            Owner::Damaged | Owner::Nobody | Owner::Cluster(_) => work.left_alone.push(path),
+        }
+    }
+    work.write.sort_by_key(|(_, _, kind)| *kind);
+    work.remove.sort_by_key(|(_, kind)| std::cmp::Reverse(*kind));
+    Ok(work)
+}
+
+/// Names of the files in `directory` that are called like plans or secrets.
+fn present(directory: &Path) -> Result<BTreeSet<String>, Failure> {
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(BTreeSet::new()),
+        Err(error) => return Err(io_failure("read directory", directory)(error)),
+    };
+    let mut names = BTreeSet::new();
+    for entry in entries {
+        let entry = entry.map_err(io_failure("read directory", directory))?;
+        if let Ok(name) = entry.file_name().into_string()
+            && Kind::of(&name).is_some()
+        {
+            names.insert(name);
+        }
+    }
+    Ok(names)
+}
+
+/// Whether the file must be written again; an error when it is not ours to write.
+fn differs(path: &Path, text: &str, kind: Kind, cluster: &Name) -> Result<bool, Failure> {
+    let bytes = read(path)?;
+    if bytes == text.as_bytes() {
+        let metadata = fs::metadata(path).map_err(io_failure("look at", path))?;
+        return Ok(kind == Kind::Secrets && metadata.permissions().mode() & 0o777 != SECRETS_MODE);
+    }
+    match owner(&bytes, kind, cluster) {
+        Owner::Us | Owner::Damaged => Ok(true),
+        Owner::Cluster(other) => Err(Failure::OtherCluster { path: path.to_owned(), cluster: other }),
+        Owner::Nobody => Err(Failure::Foreign(path.to_owned())),
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    let limit = seal::MAX_BYTES as u64 + 1;
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(io_failure("read", path))?;
+    file.take(limit).read_to_end(&mut bytes).map_err(io_failure("read", path))?;
+    Ok(bytes)
+}
+
+/// Who wrote a file.
+#[derive(Debug, PartialEq, Eq)]
+enum Owner {
+    Us,
+    /// evenkeel for some cluster, but it was cut off or edited since.
+    Damaged,
+    /// evenkeel for another cluster.
+    Cluster(String),
+    Nobody,
+}
+
+fn owner(bytes: &[u8], kind: Kind, cluster: &Name) -> Owner {
+    let found = match kind {
+        Kind::Plan => match seal::open(bytes) {
+            Ok((_, body)) => plan_cluster(body),
+            Err(SealError::Empty | SealError::Broken { .. }) => return Owner::Damaged,
+            Err(SealError::Missing | SealError::NotText | SealError::TooLarge) => return Owner::Nobody,
+        },
+        Kind::Secrets => secrets_cluster(bytes),
+    };
+    match found {
+        Some(found) if found == cluster.as_str() => Owner::Us,
+        Some(found) => Owner::Cluster(found.to_owned()),
+        None => Owner::Nobody,
+    }
+}
+
+/// The cluster's name stands among the first lines of a plan, before the first table.
+fn plan_cluster(body: &str) -> Option<&str> {
+    body.lines()
+        .take_while(|line| !line.starts_with('['))
+        .find_map(|line| line.strip_prefix("cluster = \"")?.strip_suffix('"'))
+}
+
+/// The cluster's name as the header of a file of secrets has it.
+fn secrets_cluster(bytes: &[u8]) -> Option<&str> {
+    let line = std::str::from_utf8(bytes.split(|byte| *byte == b'\n').next()?).ok()?;
+    let name = line.split('`').nth(1)?;
+    let parsed: Name = name.parse().ok()?;
+    (secrets_header(&parsed) == line).then_some(name)
+}
+
+/// Does the work.
+pub(super) fn carry_out(directory: &Path, work: &Work) -> Result<(), Failure> {
+    fs::create_dir_all(directory).map_err(io_failure("create directory", directory))?;
+    for (path, text, kind) in &work.write {
+        replace(directory, path, text, *kind).map_err(io_failure("write", path))?;
+    }
+    for (path, _) in &work.remove {
+        fs::remove_file(path).map_err(io_failure("remove", path))?;
+    }
+    if !work.write.is_empty() || !work.remove.is_empty() {
+        // The names are as durable as the contents only after this.
+        File::open(directory)
+            .and_then(|handle| handle.sync_all())
+            .map_err(io_failure("write directory", directory))?;
+    }
+    Ok(())
+}
+
+/// Readers see the old file or the new one, whole; so does whoever looks after a power cut.
+fn replace(directory: &Path, path: &Path, text: &str, kind: Kind) -> io::Result<()> {
+    let mode = match kind {
+        Kind::Plan => PLAN_MODE,
+        Kind::Secrets => SECRETS_MODE,
+    };
+    let mut file = tempfile::Builder::new()
+        .prefix(".evenkeel-")
+        .permissions(Permissions::from_mode(mode))
+        .tempfile_in(directory)?;
+    file.write_all(text.as_bytes())?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}

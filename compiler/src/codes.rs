@@ -1,0 +1,81 @@
+//! Every code a diagnostic can have: the single source for rules, `evenkeel explain` and reports.
+//!
+//! A code keeps its meaning for ever; a rule that goes leaves a gap. The texts stand in one file
+//! a subject below `codes/`.
+
+use crate::diagnostic::Severity;
+
+mod addresses;
+mod file;
+mod names;
+mod routers;
+mod services;
+mod shape;
+
+pub use addresses::*;
+pub use file::*;
+pub use names::*;
+pub use routers::*;
+pub use services::*;
+pub use shape::*;
+
+/// What a rule is called and why it exists.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Code {
+    /// `EK` and four digits; the first two are the subject.
+    pub id: &'static str,
+    /// Whether breaking it stops the compilation.
+    pub severity: Severity,
+    /// A few words.
+    pub title: &'static str,
+    /// Why the rule exists and how to obey it, in Markdown paragraphs.
+    pub explanation: &'static str,
+}
+
+/// Defines the codes of a file: one constant each, and `TABLE` with all of them.
+macro_rules! codes {
+    ($($constant:ident = $id:literal $severity:ident $title:literal: $explanation:literal;)+) => {
+        $(
+            #[doc = $title]
+            pub const $constant: $crate::codes::Code = $crate::codes::Code {
+                id: $id,
+                severity: $crate::diagnostic::Severity::$severity,
+                title: $title,
+                explanation: $explanation,
+            };
+        )+
+        pub(super) static TABLE: &[&$crate::codes::Code] = &[$(&$constant),+];
+    };
+}
+use codes;
+
+/// All codes in the order of their numbers.
+pub fn all() -> impl Iterator<Item = &'static Code> {
+    [file::TABLE, shape::TABLE, names::TABLE, addresses::TABLE, routers::TABLE, services::TABLE]
+        .into_iter()
+        .flatten()
+        .copied()
+}
+
+/// The code called `id`, in any case.
+#[must_use]
+pub fn find(id: &str) -> Option<&'static Code> {
+    all().find(|code| code.id.eq_ignore_ascii_case(id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_numbered_in_order_and_explained() {
+        let ids: Vec<_> = all().map(|code| code.id).collect();
+        assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
+        for code in all() {
+            assert!(code.id.len() == 6 && code.id.starts_with("EK"), "{}", code.id);
+            assert!(code.id[2..].bytes().all(|b| b.is_ascii_digit()), "{}", code.id);
+            assert!(code.explanation.len() > 80, "{} needs a real explanation", code.id);
+            assert!(!code.title.ends_with('.'), "{}", code.id);
+        }
+    }
+}

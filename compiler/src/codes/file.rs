@@ -1,0 +1,26 @@
+//! EK00xx: the file itself and its TOML syntax.
+
+super::codes! {
+    UNREADABLE = "EK0001" Error "the cluster file cannot be read":
+        "The file does not exist, is a directory, or may not be read by this user. The message \
+         carries the reason of the operating system.";
+    NOT_UTF8 = "EK0002" Error "the file is not UTF-8":
+        "A cluster file is TOML, and TOML is UTF-8. The message names the first byte that is not. \
+         Usually an editor saved the file in another encoding, or another file was named.";
+    NOT_TEXT = "EK0003" Error "the file is not text":
+        "A NUL byte occurs in no text file. It comes from naming a binary file, or from a copy \
+         that was interrupted and padded with zeros.";
+    EMPTY = "EK0004" Error "the file is empty":
+        "There is nothing but blank lines and comments. This is an error rather than a cluster \
+         without hosts, because an empty file is what an interrupted write leaves behind.";
+    TOO_LARGE = "EK0005" Error "the file is too large":
+        "Files over 16 MiB are not read. A cluster of 100,000 real servers takes about 5 MB, so a \
+         larger file is most likely not a cluster file.";
+    SYNTAX = "EK0006" Error "TOML syntax error":
+        "The text is not valid TOML, so nothing in it can be relied upon and no other rule was \
+         checked. One slip often makes the lines after it look wrong: of several errors close \
+         together only the first is shown. Mend it and validate again.";
+    DUPLICATE_KEY = "EK0007" Error "a key or table is defined twice":
+        "TOML allows a key once in a table and a `[table]` header once in a file. Which of the two \
+         was meant cannot be guessed. Remove one, or give the second object another name.";
+}

@@ -1,0 +1,236 @@
+//! A resolved cluster -> one plan per host: what each host must do, fully explicit, in one order.
+//!
+//! Every list is sorted by what the kernel identifies its items by, so equal clusters give equal
+//! bytes however they were written.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use evenkeel_schemas::cluster::{Check, Forwarding, Host, SecretSource};
+use evenkeel_schemas::plan;
+use evenkeel_schemas::scalars::{Cidr, InterfaceName, Ip, Name, Span};
+use evenkeel_schemas::seal;
+
+use crate::canonical;
+use crate::resolve::{Balanced, RealServer, Resolved, Router};
+
+/// keepalived's numbers: five gratuitous ARPs at once, and five more after five seconds.
+const GARP_REPEAT: u8 = 5;
+const GARP_DELAY: Span = Span::from_secs(5);
+
+/// Label of the VIPs that a real server holds, as the traditional scripts set it.
+const REAL_SERVER_LABEL: &str = "lo:0";
+
+/// The routing table `main`.
+const MAIN_TABLE: u32 = 254;
+
+/// A director routes the packets of its clients.
+const DIRECTOR_SYSCTLS: [(&str, &str); 1] = [("net/ipv4/ip_forward", "1")];
+
+/// A real server keeps quiet about the VIPs it holds: it answers ARP only for addresses of the
+/// interface the question came in on (1), and never names a VIP as the asker (2). The kernel takes
+/// the larger of `all` and the interface.
+const REAL_SERVER_SYSCTLS: [(&str, &str); 4] = [
+    ("net/ipv4/conf/all/arp_announce", "2"),
+    ("net/ipv4/conf/all/arp_ignore", "1"),
+    ("net/ipv4/conf/lo/arp_announce", "2"),
+    ("net/ipv4/conf/lo/arp_ignore", "1"),
+];
+
+/// The plan of a host as it is written.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HostPlan {
+    /// The host.
+    pub host: Name,
+    /// Name of the file.
+    pub file_name: String,
+    /// All of the file, sealed.
+    pub text: String,
+    /// All of the file of secrets beside it, when the host needs one.
+    pub secrets: Option<String>,
+}
+
+impl std::fmt::Debug for HostPlan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let secrets = self.secrets.as_ref().map(|_| "…");
+        f.debug_struct("HostPlan").field("file_name", &self.file_name).field("secrets", &secrets).finish()
+    }
+}
+
+/// First line of a file of secrets: by it `compile` knows its own.
+#[must_use]
+pub fn secrets_header(cluster: &Name) -> String {
+    format!("# Secrets compiled by evenkeel from cluster `{cluster}`. Do not edit; keep private.")
+}
+
+/// The plans of all hosts, by name.
+#[must_use]
+pub fn emit(cluster: &Resolved) -> Vec<HostPlan> {
+    let tasks = Tasks::new(cluster);
+    cluster.hosts.iter().map(|(name, host)| host_plan(cluster, &tasks, name, host)).collect()
+}
+
+/// Who does what.
+#[derive(Default)]
+struct Tasks<'a> {
+    /// By director.
+    routers: BTreeMap<&'a Name, Vec<(&'a Name, &'a Router)>>,
+    /// By router.
+    services: BTreeMap<&'a Name, Vec<(&'a Name, &'a Balanced)>>,
+    /// VIPs that a real server must accept as its own, by real server.
+    accepted: BTreeMap<&'a Name, BTreeSet<Ip>>,
+}
+
+impl<'a> Tasks<'a> {
+    fn new(cluster: &'a Resolved) -> Self {
+        let mut tasks = Self::default();
+        for (name, router) in &cluster.routers {
+            for director in router.directors.keys() {
+                tasks.routers.entry(director).or_default().push((name, router));
+            }
+        }
+        for (name, service) in &cluster.services {
+            tasks.services.entry(&service.router).or_default().push((name, service));
+            match service.forwarding {
+                Forwarding::Dr => {
+                    for server in &service.real_servers {
+                        tasks.accepted.entry(&server.host).or_default().insert(service.vip);
+                    }
+                }
+            }
+        }
+        tasks
+    }
+}
+
+fn host_plan(cluster: &Resolved, tasks: &Tasks<'_>, name: &Name, host: &Host) -> HostPlan {
+    let routers = tasks.routers.get(name).map_or(&[][..], Vec::as_slice);
+    let accepted = tasks.accepted.get(name);
+    let services = routers.iter().filter_map(|(router, _)| tasks.services.get(router)).flatten();
+    let mut virtual_servers: Vec<_> = services.map(|(name, service)| virtual_server(name, service)).collect();
+    virtual_servers.sort_by(|a, b| a.name.cmp(&b.name));
+    let plan = plan::Plan {
+        format: plan::FORMAT,
+        cluster: cluster.name.clone(),
+        host: name.clone(),
+        host_addresses: vec![host.address],
+        policy: plan::Policy { resync: cluster.policy.resync, exclusive_ipvs: cluster.policy.exclusive_ipvs },
+        routers: routers
+            .iter()
+            .filter_map(|(router_name, router)| vrrp(router_name, router, name, host))
+            .collect(),
+        virtual_servers,
+        addresses: accepted.into_iter().flatten().map(|vip| accepted_address(*vip)).collect(),
+        routes: accepted.into_iter().flatten().map(|vip| accepted_route(*vip)).collect(),
+        sysctls: sysctls(!routers.is_empty(), accepted.is_some()),
+    };
+    let header = format!(
+        "# Written by `evenkeel compile` from cluster `{}`. Do not edit: the line above seals the rest.\n",
+        cluster.name
+    );
+    HostPlan {
+        host: name.clone(),
+        file_name: plan::file_name(name),
+        text: seal::seal(&canonical::document(&header, &plan)),
+        secrets: secrets(&cluster.name, routers),
+    }
+}
+
+fn vrrp(name: &Name, router: &Router, host_name: &Name, host: &Host) -> Option<plan::Router> {
+    let secret = router.password.as_ref().map(|source| match source {
+        SecretSource::Literal(_) => plan::SecretReference::Compiled(name.clone()),
+        SecretSource::File(path) => plan::SecretReference::File(path.clone()),
+        SecretSource::Credential(name) => plan::SecretReference::Credential(name.clone()),
+    });
+    Some(plan::Router {
+        name: name.clone(),
+        interface: host.interface.clone(),
+        source: host.address,
+        version: router.version,
+        vrid: router.vrid,
+        priority: *router.directors.get(host_name)?,
+        advert_interval: router.advert_interval,
+        preempt: router.preempt,
+        auth: secret.map(|secret| plan::Auth::Pass { secret }),
+        garp_repeat: GARP_REPEAT,
+        garp_delay: GARP_DELAY,
+        vips: router.vips.iter().map(|vip| Cidr::host(vip.0)).collect(),
+    })
+}
+
+fn virtual_server(name: &Name, service: &Balanced) -> plan::VirtualServer {
+    let destination = |server: &RealServer| plan::Destination {
+        host: server.host.clone(),
+        address: server.address,
+        port: server.port,
+        weight: server.weight,
+        forwarding: service.forwarding,
+        check: service.check.as_ref().map(|check| explicit_check(check, server)),
+    };
+    plan::VirtualServer {
+        name: name.clone(),
+        address: service.vip,
+        port: service.port,
+        protocol: service.protocol,
+        scheduler: service.scheduler,
+        destinations: service.real_servers.iter().map(destination).collect(),
+    }
+}
+
+fn explicit_check(check: &Check, server: &RealServer) -> plan::Check {
+    let Check::Tcp { interval, timeout, retries, retry_delay, port } = check;
+    plan::Check::Tcp {
+        address: server.address,
+        port: port.unwrap_or(server.port),
+        interval: *interval,
+        timeout: *timeout,
+        retries: *retries,
+        retry_delay: *retry_delay,
+    }
+}
+
+fn accepted_address(vip: Ip) -> plan::Address {
+    plan::Address {
+        interface: InterfaceName::loopback(),
+        address: Cidr::host(vip.0),
+        label: Some(REAL_SERVER_LABEL.to_owned()),
+        scope: plan::Scope::Global,
+    }
+}
+
+fn accepted_route(vip: Ip) -> plan::Route {
+    plan::Route {
+        destination: Cidr::host(vip.0),
+        interface: InterfaceName::loopback(),
+        scope: plan::Scope::Link,
+        table: MAIN_TABLE,
+    }
+}
+
+fn sysctls(director: bool, real_server: bool) -> Vec<plan::Sysctl> {
+    let director = if director { &DIRECTOR_SYSCTLS[..] } else { &[] };
+    let real_server = if real_server { &REAL_SERVER_SYSCTLS[..] } else { &[] };
+    let mut all: Vec<_> = director
+        .iter()
+        .chain(real_server)
+        .map(|(key, value)| plan::Sysctl { key: (*key).to_owned(), value: (*value).to_owned() })
+        .collect();
+    all.sort_by(|a, b| a.key.cmp(&b.key));
+    all
+}
+
+fn secrets(cluster: &Name, routers: &[(&Name, &Router)]) -> Option<String> {
+    let literal = |(name, router): &(&Name, &Router)| match router.password.as_ref()? {
+        SecretSource::Literal(text) => Some((name.as_str().to_owned(), text.clone())),
+        SecretSource::File(_) | SecretSource::Credential(_) => None,
+    };
+    let entries: Vec<(String, String)> = routers.iter().filter_map(literal).collect();
+    if entries.is_empty() {
+        return None;
+    }
+    let mut text = secrets_header(cluster);
+    text.push('\n');
+    for (name, secret) in entries {
+        canonical::entry(&mut text, &name, &secret);
+    }
+    Some(text)
+}

@@ -1,0 +1,82 @@
+//! The compiler: one `cluster.toml` in, one plan per host out, everything wrong reported at once.
+//!
+//! ```text
+//! text -> parse -> schema -> validate -> resolve -> emit -> plans
+//!           \________\__________\____________________________ diagnostics -> render
+//! ```
+//! Pure: no file, no clock, no environment, so equal inputs give equal bytes. The command that
+//! reads and writes files is the binary beside this library.
+
+mod canonical;
+pub mod codes;
+mod diagnostic;
+mod emit;
+mod parse;
+pub mod render;
+mod resolve;
+mod schema;
+mod source;
+mod suggest;
+mod validate;
+
+pub use diagnostic::{Diagnostic, Label, Place, Severity};
+pub use emit::{HostPlan, emit, secrets_header};
+pub use resolve::Resolved;
+pub use source::{MAX_BYTES, SourceFile};
+
+/// What became of a cluster file.
+#[derive(Debug)]
+pub struct Compilation {
+    /// The cluster with every name and default resolved; `None` when anything is an error.
+    pub cluster: Option<Resolved>,
+    /// Everything there is to say, in the order of the file.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl Compilation {
+    /// How many errors and how many warnings there are.
+    #[must_use]
+    pub fn counts(&self) -> (usize, usize) {
+        let errors = self.diagnostics.iter().filter(|d| d.severity() == Severity::Error).count();
+        (errors, self.diagnostics.len() - errors)
+    }
+}
+
+/// Checks a cluster file and resolves it.
+#[must_use]
+pub fn compile(source: &SourceFile) -> Compilation {
+    let (cluster, mut diagnostics) = run(source);
+    diagnostics.sort_by_key(Diagnostic::order);
+    let mut compilation = Compilation { cluster: None, diagnostics };
+    if compilation.counts().0 == 0 {
+        compilation.cluster = cluster;
+    }
+    compilation
+}
+
+fn run(source: &SourceFile) -> (Option<Resolved>, Vec<Diagnostic>) {
+    if let Some(diagnostic) = source.unusable() {
+        return (None, vec![diagnostic]);
+    }
+    let parsed = match parse::parse(source.text()) {
+        Ok(parsed) => parsed,
+        Err(diagnostics) => return (None, diagnostics),
+    };
+    let parse::Parsed { mut document, value, odd } = parsed;
+    let mut checked = schema::check(&mut document, value, &odd);
+    let Some(cluster) = checked.cluster else {
+        return (None, checked.diagnostics);
+    };
+    let context = validate::Context::new(&cluster, &document, &checked.broken);
+    validate::run(&context, &mut checked.diagnostics);
+    if checked.diagnostics.iter().any(|d| d.severity() == Severity::Error) {
+        return (None, checked.diagnostics);
+    }
+    match resolve::resolve(&cluster) {
+        Ok(resolved) => (Some(resolved), checked.diagnostics),
+        Err(unresolved) => {
+            checked.diagnostics.push(unresolved.diagnostic());
+            (None, checked.diagnostics)
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Secrets in the excerpts of a cluster file.
+//!
+//! A diagnostic shows lines of the file, and diagnostics end up in logs of build servers. So what
+//! stands after `literal =`, or where people put a password by mistake, is shown as asterisks. By
+//! the text alone, for it must also work where the file is not valid TOML.
+
+use std::borrow::Cow;
+
+const KEYS: [&str; 4] = ["literal", "secret", "password", "pass"];
+
+/// `text` with the same number of bytes and lines, without secrets.
+pub(super) fn mask(text: &str) -> Cow<'_, str> {
+    let found = |key: &'static str| text.match_indices(key).map(move |(at, _)| secret(text, at + key.len()));
+    let secrets: Vec<_> = KEYS.into_iter().flat_map(found).filter(|range| !range.is_empty()).collect();
+    if secrets.is_empty() {
+        return Cow::Borrowed(text);
+    }
+    let mut bytes = text.as_bytes().to_vec();
+    for range in secrets {
+        for byte in &mut bytes[range] {
+            if !matches!(byte, b'\n' | b'\r') {
+                *byte = b'*';
+            }
+        }
+    }
+    // Whole runs of bytes became ASCII, from one ASCII quote to the next.
+    String::from_utf8(bytes).map_or(Cow::Borrowed(""), Cow::Owned)
+}
+
+/// The bytes between the quotes, when `after` a key stands a text.
+fn secret(text: &str, after: usize) -> std::ops::Range<usize> {
+    let bytes = text.as_bytes();
+    let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let skip = |mut at: usize| {
+        while bytes.get(at).is_some_and(blank) {
+            at += 1;
+        }
+        at
+    };
+    let mut at = skip(after);
+    if matches!(bytes.get(at), Some(b'"' | b'\'')) {
+        at = skip(at + 1);
+    }
+    if bytes.get(at) != Some(&b'=') {
+        return 0..0;
+    }
+    at = skip(at + 1);
+    let Some(quote @ (b'"' | b'\'')) = bytes.get(at).copied() else {
+        if bytes.get(at) == Some(&b'{') {
+            return 0..0;
+        }
+        let line = bytes[at..].iter().take_while(|byte| !matches!(byte, b'\n' | b'}')).count();
+        return at..at + line;
+    };
+    let triple = bytes[at..].starts_with(&[quote; 3]);
+    let start = if triple { at + 3 } else { at + 1 };
+    let mut end = start;
+    while let Some(byte) = bytes.get(end) {
+        match byte {
+            b'\\' if quote == b'"' => end += 1,
+            b'\n' if !triple => break,
+            byte if *byte == quote && (!triple || bytes[end..].starts_with(&[quote; 3])) => break,
+            _ => {}
+        }
+        end += 1;
+    }
+    start..end.min(bytes.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_hidden_and_nothing_moves() {
+        for (text, masked) in [
+            (r#"secret = { literal = "hell>com" } }"#, r#"secret = { literal = "********" } }"#),
+            (r#"literal='it"s' # c"#, r#"literal='****' # c"#),
+            (r#"literal = "a\"b", x = 1"#, r#"literal = "****", x = 1"#),
+            (r#""literal" = "ab""#, r#""literal" = "**""#),
+            ("literal = \"open\nnext = 1", "literal = \"****\nnext = 1"),
+            ("literal = \"\"\"a\nb\"\"\"\nx", "literal = \"\"\"*\n*\"\"\"\nx"),
+            ("literal = hell>com }", "literal = *********}"),
+            ("literal = \"é\"", "literal = \"**\""),
+            ("literal = \"\\", "literal = \"*"),
+            ("a literal statement", "a literal statement"),
+            ("secret = \"ab\"\nauth_pass = 12", "secret = \"**\"\nauth_pass = **"),
+            ("secret = { file = \"/x\" }, type = \"pass\"", "secret = { file = \"/x\" }, type = \"pass\""),
+        ] {
+            assert_eq!(mask(text), masked);
+            assert_eq!(mask(text).len(), text.len());
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Errors of the JSON Schema validator -> a flat list of plain verdicts with paths.
+//!
+//! Alternatives (`oneOf`, `anyOf`) are resolved here: of a tagged table only the errors of the
+//! alternative that its tag names are kept. No words for people are made here.
+
+use jsonschema::error::{TypeKind, ValidationErrorKind};
+use jsonschema::paths::LocationSegment;
+use jsonschema::{JsonType, ValidationError};
+use serde_json::Value;
+
+use crate::parse::OwnedStep;
+
+/// What is wrong with a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Verdict {
+    UnknownKeys(Vec<String>),
+    Missing(String),
+    WrongType(Expected),
+    NotAllowed(Vec<String>),
+    Range,
+    Malformed,
+    TooFewItems,
+    ExactlyOne(Vec<String>),
+    Other,
+}
+
+/// A type of the language.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Expected {
+    Text,
+    Number,
+    Flag,
+    List,
+    Table,
+}
+
+/// A verdict and where it applies.
+#[derive(Debug, Clone)]
+pub(super) struct Flat {
+    pub(super) path: Vec<OwnedStep>,
+    /// JSON pointer of the schema that was not met.
+    pub(super) schema: String,
+    pub(super) verdict: Verdict,
+}
+
+/// All verdicts of one error.
+pub(super) fn flatten(error: &ValidationError<'_>, root: &Value, out: &mut Vec<Flat>) {
+    let flat = |verdict| Flat { path: path(error), schema: schema_of(error), verdict };
+    let verdict = match error.kind() {
+        ValidationErrorKind::OneOfNotValid { context }
+        | ValidationErrorKind::OneOfMultipleValid { context } => {
+            one_of(error, context, root, out);
+            return;
+        }
+        ValidationErrorKind::AnyOf { context } => {
+            let branches = branches(error, "anyOf", root);
+            let real = branches.iter().position(|branch| branch.get("type") != Some(&Value::from("null")));
+            for inner in real.and_then(|index| context.get(index)).into_iter().flatten() {
+                flatten(inner, root, out);
+            }
+            return;
+        }
+        ValidationErrorKind::AdditionalProperties { unexpected } => Verdict::UnknownKeys(unexpected.clone()),
+        ValidationErrorKind::Required { property } => {
+            Verdict::Missing(property.as_str().unwrap_or_default().to_owned())
+        }
+        ValidationErrorKind::Type { kind } => Verdict::WrongType(expected(kind)),
+        ValidationErrorKind::Constant { expected_value } => Verdict::NotAllowed(vec![word(expected_value)]),
+        ValidationErrorKind::Enum { options } => {
+            Verdict::NotAllowed(options.as_array().into_iter().flatten().map(word).collect())
+        }
+        ValidationErrorKind::Minimum { .. } | ValidationErrorKind::Maximum { .. } => Verdict::Range,
+        ValidationErrorKind::Format { .. } | ValidationErrorKind::Pattern { .. } => Verdict::Malformed,
+        ValidationErrorKind::MinItems { .. } => Verdict::TooFewItems,
+        _ => Verdict::Other,
+    };
+    out.push(flat(verdict));
+}
+
+/// The errors of the alternative that was meant, or that none was.
+fn one_of(
+    error: &ValidationError<'_>,
+    context: &[Vec<ValidationError<'static>>],
+    root: &Value,
+    out: &mut Vec<Flat>,
+) {
+    let branches = branches(error, "oneOf", root);
+    let here = |verdict| Flat { path: path(error), schema: schema_of(error), verdict };
+    let value: &Value = error.instance();
+    let words: Vec<String> = branches.iter().filter_map(|branch| branch.get("const")).map(word).collect();
+    if !words.is_empty() && words.len() == branches.len() {
+        let verdict =
+            if value.is_string() { Verdict::NotAllowed(words) } else { Verdict::WrongType(Expected::Text) };
+        out.push(here(verdict));
+        return;
+    }
+    let Some(table) = value.as_object() else {
+        out.push(here(Verdict::WrongType(Expected::Table)));
+        return;
+    };
+    let tags: Vec<(&str, String)> = branches.iter().filter_map(tag).collect();
+    let meant = if tags.len() == branches.len()
+        && let Some((key, _)) = tags.first()
+    {
+        match table.get(*key) {
+            None if branches.len() > 1 => {
+                out.push(here(Verdict::Missing((*key).to_owned())));
+                return;
+            }
+            None => Some(0),
+            Some(found) => {
+                let index = tags.iter().position(|(_, word)| found.as_str() == Some(word));
+                if index.is_none() {
+                    let mut path = path(error);
+                    path.push(OwnedStep::Key((*key).to_owned()));
+                    let verdict = if found.is_string() {
+                        Verdict::NotAllowed(tags.iter().map(|(_, word)| word.clone()).collect())
+                    } else {
+                        Verdict::WrongType(Expected::Text)
+                    };
+                    out.push(Flat { path, schema: schema_of(error), verdict });
+                    return;
+                }
+                index
+            }
+        }
+    } else {
+        let keys: Vec<String> = branches.iter().filter_map(only_key).collect();
+        let mut present = keys.iter().enumerate().filter(|(_, key)| table.contains_key(*key));
+        match (present.next(), present.next()) {
+            (Some((index, _)), None) => Some(index),
+            _ => {
+                out.push(here(Verdict::ExactlyOne(keys)));
+                return;
+            }
+        }
+    };
+    for inner in meant.and_then(|index| context.get(index)).into_iter().flatten() {
+        flatten(inner, root, out);
+    }
+}
+
+fn branches<'r>(error: &ValidationError<'_>, keyword: &str, root: &'r Value) -> &'r [Value] {
+    let list = root.pointer(&schema_of(error)).and_then(|schema| schema.get(keyword));
+    list.and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// The key and word that select a tagged alternative.
+fn tag(branch: &Value) -> Option<(&str, String)> {
+    let properties = branch.get("properties")?.as_object()?;
+    properties.iter().find_map(|(key, schema)| Some((key.as_str(), word(schema.get("const")?))))
+}
+
+/// The key that selects an untagged alternative.
+fn only_key(branch: &Value) -> Option<String> {
+    branch.get("required")?.get(0)?.as_str().map(str::to_owned)
+}
+
+fn word(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn expected(kind: &TypeKind) -> Expected {
+    match kind {
+        TypeKind::Single(kind) => of_type(*kind),
+        TypeKind::Multiple(kinds) => {
+            kinds.iter().find(|kind| *kind != JsonType::Null).map_or(Expected::Table, of_type)
+        }
+    }
+}
+
+fn of_type(kind: JsonType) -> Expected {
+    match kind {
+        JsonType::String => Expected::Text,
+        JsonType::Integer | JsonType::Number => Expected::Number,
+        JsonType::Boolean => Expected::Flag,
+        JsonType::Array => Expected::List,
+        JsonType::Object | JsonType::Null => Expected::Table,
+    }
+}
+
+fn path(error: &ValidationError<'_>) -> Vec<OwnedStep> {
+    let owned = |segment: LocationSegment<'_>| match segment {
+        LocationSegment::Property(key) => OwnedStep::Key(key.into_owned()),
+        LocationSegment::Index(index) => OwnedStep::Index(index),
+    };
+    error.instance_path().segments().map(owned).collect()
+}
+
+/// Pointer of the schema object whose keyword failed.
+fn schema_of(error: &ValidationError<'_>) -> String {
+    let pointer = error.schema_path().as_str();
+    pointer.rsplit_once('/').map_or("", |(schema, _)| schema).to_owned()
+}

@@ -1,0 +1,217 @@
+//! EK02xx: names that refer to something, and objects nothing refers to.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use evenkeel_schemas::scalars::Name;
+
+use super::{Context, Findings, Rule};
+use crate::codes;
+use crate::diagnostic::Diagnostic;
+use crate::parse::at;
+
+pub(super) const RULES: &[Rule] = &[
+    unknown_router,
+    unknown_director,
+    unknown_real_server,
+    duplicate_director,
+    duplicate_real_server,
+    priority_of_no_director,
+    unused_host,
+    unused_segment,
+    unused_router,
+];
+
+fn unknown_router(cx: &Context<'_>, out: &mut Findings) {
+    for (name, service) in &cx.cluster.services {
+        let router = service.router.as_str();
+        if cx.router_of(service).is_some() || cx.broken.hides("virtual_routers", router) {
+            continue;
+        }
+        let routers = cx.cluster.virtual_routers.keys().map(Name::as_str);
+        out.push(
+            Diagnostic::new(
+                &codes::UNKNOWN_ROUTER,
+                cx.value(at!["services", name, "router"]),
+                format!(
+                    "service `{name}` uses virtual router `{}`, which does not exist",
+                    router.escape_debug()
+                ),
+                "no such virtual router",
+            )
+            .hint(cx.suggester.hint(router, "virtual routers", routers)),
+        );
+    }
+}
+
+fn unknown_host(cx: &Context<'_>, host: &str) -> Option<String> {
+    if cx.cluster.hosts.contains_key(host) || cx.broken.hides("hosts", host) {
+        return None;
+    }
+    Some(cx.suggester.hint(host, "hosts", cx.cluster.hosts.keys().map(Name::as_str)))
+}
+
+fn unknown_director(cx: &Context<'_>, out: &mut Findings) {
+    for (name, router) in &cx.cluster.virtual_routers {
+        for (index, host) in router.directors.iter().enumerate() {
+            if let Some(hint) = unknown_host(cx, host) {
+                out.push(
+                    Diagnostic::new(
+                        &codes::UNKNOWN_DIRECTOR,
+                        cx.value(at!["virtual_routers", name, "directors", index]),
+                        format!("director `{}` of `{name}` is not in [hosts]", host.escape_debug()),
+                        "no such host",
+                    )
+                    .hint(hint),
+                );
+            }
+        }
+    }
+}
+
+fn unknown_real_server(cx: &Context<'_>, out: &mut Findings) {
+    for (name, service) in &cx.cluster.services {
+        for (index, server) in service.real_servers.iter().enumerate() {
+            if let Some(hint) = unknown_host(cx, &server.host) {
+                out.push(
+                    Diagnostic::new(
+                        &codes::UNKNOWN_REAL_SERVER,
+                        cx.value(at!["services", name, "real_servers", index, "host"]),
+                        format!(
+                            "real server `{}` of service `{name}` is not in [hosts]",
+                            server.host.escape_debug()
+                        ),
+                        "no such host",
+                    )
+                    .hint(hint),
+                );
+            }
+        }
+    }
+}
+
+fn duplicate_director(cx: &Context<'_>, out: &mut Findings) {
+    for (name, router) in &cx.cluster.virtual_routers {
+        let mut first = BTreeMap::new();
+        for (index, host) in router.directors.iter().enumerate() {
+            let place = cx.value(at!["virtual_routers", name, "directors", index]);
+            match first.get(host) {
+                None => _ = first.insert(host, place),
+                Some(earlier) => out.push(
+                    Diagnostic::new(
+                        &codes::DUPLICATE_DIRECTOR,
+                        place,
+                        format!("director `{host}` is listed twice in `{name}`"),
+                        "listed again here",
+                    )
+                    .also(earlier.clone(), "first listed here")
+                    .hint("remove one of them"),
+                ),
+            }
+        }
+    }
+}
+
+fn duplicate_real_server(cx: &Context<'_>, out: &mut Findings) {
+    for (name, service) in &cx.cluster.services {
+        let mut first = BTreeMap::new();
+        for (index, server) in service.real_servers.iter().enumerate() {
+            let place = cx.value(at!["services", name, "real_servers", index, "host"]);
+            let key = (server.host.as_str(), server.port.unwrap_or(service.port));
+            match first.get(&key) {
+                None => _ = first.insert(key, place),
+                Some(earlier) => out.push(
+                    Diagnostic::new(
+                        &codes::DUPLICATE_REAL_SERVER,
+                        place,
+                        format!("real server `{}` is listed twice in service `{name}`", server.host),
+                        "listed again here",
+                    )
+                    .also(earlier.clone(), "first listed here")
+                    .hint("remove one of them; to send it more connections, raise its `weight`"),
+                ),
+            }
+        }
+    }
+}
+
+fn priority_of_no_director(cx: &Context<'_>, out: &mut Findings) {
+    for (name, router) in &cx.cluster.virtual_routers {
+        let directors: BTreeSet<&str> = router.directors.iter().map(String::as_str).collect();
+        for host in router.priorities.keys().filter(|host| !directors.contains(host.as_str())) {
+            out.push(
+                Diagnostic::new(
+                    &codes::PRIORITY_OF_NO_DIRECTOR,
+                    cx.key(at!["virtual_routers", name, "priorities", host]),
+                    format!(
+                        "`{name}` has a priority for `{}`, which is not one of its directors",
+                        host.escape_debug()
+                    ),
+                    "not a director",
+                )
+                .also(cx.value(at!["virtual_routers", name, "directors"]), "the directors")
+                .hint(match cx.suggester.closest(host, directors.iter().copied()) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => format!("remove it, or add `{}` to `directors`", host.escape_debug()),
+                }),
+            );
+        }
+    }
+}
+
+fn unused_host(cx: &Context<'_>, out: &mut Findings) {
+    if !cx.settled() {
+        return;
+    }
+    let directors = cx.cluster.virtual_routers.values().flat_map(|router| &router.directors);
+    let servers = cx.cluster.services.values().flat_map(|s| s.real_servers.iter().map(|server| &server.host));
+    let used: BTreeSet<&str> = directors.chain(servers).map(String::as_str).collect();
+    for name in cx.cluster.hosts.keys().filter(|name| !used.contains(name.as_str())) {
+        out.push(
+            Diagnostic::new(
+                &codes::UNUSED_HOST,
+                cx.key(at!["hosts", name]),
+                format!("host `{name}` is neither director nor real server"),
+                "nothing uses it",
+            )
+            .hint("list it in `directors` of a virtual router or `real_servers` of a service, or remove it"),
+        );
+    }
+}
+
+fn unused_segment(cx: &Context<'_>, out: &mut Findings) {
+    if !cx.settled() {
+        return;
+    }
+    let hosts = cx.cluster.hosts.values().map(|host| host.address);
+    let used: BTreeSet<&Name> =
+        hosts.chain(cx.vips().map(|(_, _, vip)| vip)).filter_map(|address| cx.segment(address)).collect();
+    for name in cx.cluster.segments.keys().filter(|name| !used.contains(name)) {
+        out.push(
+            Diagnostic::new(
+                &codes::UNUSED_SEGMENT,
+                cx.key(at!["segments", name]),
+                format!("no host and no VIP is on segment `{name}`"),
+                "nothing is on it",
+            )
+            .hint("check its subnets against the addresses of the hosts, or remove it"),
+        );
+    }
+}
+
+fn unused_router(cx: &Context<'_>, out: &mut Findings) {
+    if !cx.settled() {
+        return;
+    }
+    let used: BTreeSet<&str> = cx.cluster.services.values().map(|service| service.router.as_str()).collect();
+    for name in cx.cluster.virtual_routers.keys().filter(|name| !used.contains(name.as_str())) {
+        out.push(
+            Diagnostic::new(
+                &codes::UNUSED_ROUTER,
+                cx.key(at!["virtual_routers", name]),
+                format!("virtual router `{name}` has no service"),
+                "nothing is balanced on its VIPs",
+            )
+            .hint(format!("give a service `router = \"{name}\"`; for a mere gateway address this is right")),
+        );
+    }
+}

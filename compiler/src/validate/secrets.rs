@@ -1,0 +1,100 @@
+//! EK04xx, second part: authentication and where its secret comes from.
+
+use evenkeel_schemas::cluster::{Auth, SecretSource};
+use evenkeel_schemas::scalars::Name;
+
+use super::{Context, Findings, Rule};
+use crate::codes;
+use crate::diagnostic::Diagnostic;
+use crate::parse::at;
+
+pub(super) const RULES: &[Rule] = &[auth_needs_v2, bad_password, literal_secret, secret_path];
+
+/// Bytes of a PASS password on the wire (RFC 2338 §5.3.6).
+const PASS_BYTES: usize = 8;
+
+fn passwords<'a>(cx: &Context<'a>) -> impl Iterator<Item = (&'a Name, &'a SecretSource)> {
+    cx.cluster.virtual_routers.iter().filter_map(|(name, router)| {
+        let Auth::Pass { secret } = router.auth.as_ref()?;
+        Some((name, secret))
+    })
+}
+
+fn auth_needs_v2(cx: &Context<'_>, out: &mut Findings) {
+    for (name, router) in &cx.cluster.virtual_routers {
+        if router.auth.is_some() && router.version != 2 {
+            out.push(
+                Diagnostic::new(
+                    &codes::AUTH_NEEDS_V2,
+                    cx.key(at!["virtual_routers", name, "auth"]),
+                    format!("`{name}` has `auth`, but VRRP version {} has no authentication", router.version),
+                    "needs version 2",
+                )
+                .hint("remove `auth`, or write `version = 2` if the other routers of this VRID use it"),
+            );
+        }
+    }
+}
+
+fn bad_password(cx: &Context<'_>, out: &mut Findings) {
+    for (name, secret) in passwords(cx) {
+        let SecretSource::Literal(text) = secret else {
+            continue;
+        };
+        let wrong = if text.is_empty() {
+            "is empty".to_owned()
+        } else if text.len() > PASS_BYTES {
+            format!("has {} bytes; at most {PASS_BYTES} are sent", text.len())
+        } else if !text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') {
+            "holds characters that are not printable ASCII".to_owned()
+        } else {
+            continue;
+        };
+        out.push(
+            Diagnostic::new(
+                &codes::BAD_PASSWORD,
+                cx.value(at!["virtual_routers", name, "auth", "secret", "literal"]),
+                format!("the password of `{name}` {wrong}"),
+                "not a PASS password",
+            )
+            .hint(format!(
+                "use 1 to {PASS_BYTES} printable ASCII characters, the same on every router of this VRID"
+            )),
+        );
+    }
+}
+
+fn literal_secret(cx: &Context<'_>, out: &mut Findings) {
+    for (name, secret) in passwords(cx) {
+        if matches!(secret, SecretSource::Literal(_)) {
+            out.push(
+                Diagnostic::new(
+                    &codes::LITERAL_SECRET,
+                    cx.key(at!["virtual_routers", name, "auth", "secret", "literal"]),
+                    format!("the password of `{name}` is written in this file"),
+                    "whoever can read the repository can read it",
+                )
+                .hint("use `secret = { file = \"/etc/evenkeel/vrrp.pass\" }` or `{ credential = \"vrrp\" }`"),
+            );
+        }
+    }
+}
+
+fn secret_path(cx: &Context<'_>, out: &mut Findings) {
+    for (name, secret) in passwords(cx) {
+        let SecretSource::File(path) = secret else {
+            continue;
+        };
+        if !path.starts_with('/') {
+            out.push(
+                Diagnostic::new(
+                    &codes::SECRET_PATH,
+                    cx.value(at!["virtual_routers", name, "auth", "secret", "file"]),
+                    format!("the secret of `{name}` has no absolute path"),
+                    "must begin with `/`",
+                )
+                .hint("name a file on the directors, such as \"/etc/evenkeel/vrrp.pass\""),
+            );
+        }
+    }
+}

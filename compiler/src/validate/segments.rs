@@ -1,0 +1,98 @@
+//! EK03xx, first part: the subnets of segments.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use evenkeel_schemas::scalars::{Cidr, Name};
+
+use super::{Context, Findings, Rule};
+use crate::codes;
+use crate::diagnostic::Diagnostic;
+use crate::parse::at;
+
+pub(super) const RULES: &[Rule] = &[subnets_overlap, ipv6, host_bits];
+
+fn subnets<'a>(cx: &Context<'a>) -> impl Iterator<Item = (&'a Name, usize, Cidr)> {
+    cx.cluster
+        .segments
+        .iter()
+        .flat_map(|(name, segment)| segment.subnets.iter().enumerate().map(move |(i, net)| (name, i, *net)))
+}
+
+/// Networks nest or are apart. Sorted by first address, larger ones first, those that may hold the
+/// next one form a stack.
+fn subnets_overlap(cx: &Context<'_>, out: &mut Findings) {
+    let v4 = |(name, index, net): (_, usize, Cidr)| match net.network() {
+        IpAddr::V4(first) => Some((first, net.prefix(), name, index, net)),
+        IpAddr::V6(_) => None,
+    };
+    let mut sorted: Vec<(Ipv4Addr, u8, &Name, usize, Cidr)> = subnets(cx).filter_map(v4).collect();
+    sorted.sort_unstable();
+    let mut open: Vec<(&Name, usize, Cidr)> = Vec::new();
+    for (_, _, name, index, net) in sorted {
+        while open.last().is_some_and(|(_, _, outer)| !outer.contains(net.address())) {
+            open.pop();
+        }
+        let other = open.iter().rev().find(|(other, _, _)| *other != name);
+        if let Some((other, other_index, outer)) = other {
+            let a = (cx.value(at!["segments", name, "subnets", index]), name, net);
+            let b = (cx.value(at!["segments", *other, "subnets", *other_index]), *other, *outer);
+            let (earlier, later) = if a.0.start < b.0.start { (a, b) } else { (b, a) };
+            out.push(
+                Diagnostic::new(
+                    &codes::SUBNETS_OVERLAP,
+                    later.0,
+                    format!(
+                        "subnet {} of segment `{}` overlaps {} of segment `{}`",
+                        later.2, later.1, earlier.2, earlier.1
+                    ),
+                    format!("segment `{}`", later.1),
+                )
+                .also(earlier.0, format!("segment `{}`", earlier.1))
+                .hint("give each address to one segment only; both subnets of one wire go into one segment"),
+            );
+        }
+        open.push((name, index, net));
+    }
+}
+
+fn ipv6(cx: &Context<'_>, out: &mut Findings) {
+    let mut report = |place, what: String| {
+        out.push(
+            Diagnostic::new(
+                &codes::IPV6,
+                place,
+                format!("{what} is IPv6, which this version does not support"),
+                "IPv6",
+            )
+            .hint("use IPv4 addresses"),
+        );
+    };
+    for (name, index, net) in subnets(cx).filter(|(_, _, net)| net.address().is_ipv6()) {
+        report(
+            cx.value(at!["segments", name, "subnets", index]),
+            format!("subnet {net} of segment `{name}`"),
+        );
+    }
+    for (name, host) in cx.cluster.hosts.iter().filter(|(_, host)| host.address.0.is_ipv6()) {
+        report(cx.value(at!["hosts", name, "address"]), format!("address {} of host `{name}`", host.address));
+    }
+    for (name, index, vip) in cx.vips().filter(|(_, _, vip)| vip.0.is_ipv6()) {
+        report(cx.vip_place(name, index), format!("VIP {vip} of `{name}`"));
+    }
+}
+
+fn host_bits(cx: &Context<'_>, out: &mut Findings) {
+    for (name, index, net) in subnets(cx) {
+        if net.address().is_ipv4() && net.address() != net.network() {
+            out.push(
+                Diagnostic::new(
+                    &codes::HOST_BITS,
+                    cx.value(at!["segments", name, "subnets", index]),
+                    format!("subnet {net} of segment `{name}` has host bits"),
+                    format!("read as {}/{}", net.network(), net.prefix()),
+                )
+                .hint(format!("write \"{}/{}\"", net.network(), net.prefix())),
+            );
+        }
+    }
+}

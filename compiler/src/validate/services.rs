@@ -1,0 +1,263 @@
+//! EK05xx: services and their checks. EK06xx: policy.
+
+use std::collections::BTreeMap;
+
+use evenkeel_schemas::cluster::{Check, Forwarding, Protocol};
+use evenkeel_schemas::scalars::{Ip, Name};
+
+use super::{Context, Findings, Rule};
+use crate::codes;
+use crate::diagnostic::Diagnostic;
+use crate::parse::at;
+use crate::suggest::list;
+
+pub(super) const RULES: &[Rule] = &[
+    duplicate_service,
+    vip_not_of_router,
+    vip_ambiguous,
+    dr_port,
+    real_server_elsewhere,
+    real_server_is_director,
+    tcp_check_on_udp,
+    all_weights_zero,
+    zero_check_time,
+    resync_too_short,
+];
+
+/// Shortest time between two resyncs.
+const MIN_RESYNC_MILLIS: u32 = 1000;
+
+fn duplicate_service(cx: &Context<'_>, out: &mut Findings) {
+    let mut first = BTreeMap::new();
+    let mut services: Vec<_> = cx
+        .cluster
+        .services
+        .iter()
+        .filter_map(|(name, service)| {
+            let key: (Ip, Protocol, _) = (cx.vip_of(service)?, service.protocol, service.port);
+            Some((cx.value(at!["services", name, "port"]), name, key))
+        })
+        .collect();
+    services.sort_by_key(|(place, ..)| place.start);
+    for (place, name, key) in services {
+        let (vip, protocol, port) = key;
+        match first.get(&key) {
+            None => _ = first.insert(key, (name, place)),
+            Some((other, earlier)) => out.push(
+                Diagnostic::new(
+                    &codes::DUPLICATE_SERVICE,
+                    place,
+                    format!("services `{other}` and `{name}` are both {protocol} {vip}:{port}"),
+                    format!("`{name}`"),
+                )
+                .also(earlier.clone(), format!("`{other}`"))
+                .hint("put the real servers of both into one service, or change a port or VIP"),
+            ),
+        }
+    }
+}
+
+fn vip_not_of_router(cx: &Context<'_>, out: &mut Findings) {
+    let owners: BTreeMap<Ip, &Name> = cx.vips().map(|(router, _, vip)| (vip, router)).collect();
+    for (name, service) in &cx.cluster.services {
+        let (Some(vip), Some((router_name, router))) = (service.vip, cx.router_of(service)) else {
+            continue;
+        };
+        if router.vips.contains(&vip) {
+            continue;
+        }
+        let hint = match owners.get(&vip) {
+            Some(owner) => format!("{vip} is a VIP of `{owner}`: write `router = \"{owner}\"`"),
+            None => format!("its VIPs: {}", list(&router.vips).unwrap_or_default()),
+        };
+        out.push(
+            Diagnostic::new(
+                &codes::VIP_NOT_OF_ROUTER,
+                cx.value(at!["services", name, "vip"]),
+                format!("VIP {vip} of service `{name}` is not one of `{router_name}`"),
+                "not a VIP of its router",
+            )
+            .also(
+                cx.value(at!["virtual_routers", router_name, "vips"]),
+                format!("the VIPs of `{router_name}`"),
+            )
+            .hint(hint),
+        );
+    }
+}
+
+fn vip_ambiguous(cx: &Context<'_>, out: &mut Findings) {
+    for (name, service) in &cx.cluster.services {
+        let (None, Some((router_name, router))) = (service.vip, cx.router_of(service)) else {
+            continue;
+        };
+        if let [first, _, ..] = router.vips.as_slice() {
+            out.push(
+                Diagnostic::new(
+                    &codes::VIP_AMBIGUOUS,
+                    cx.value(at!["services", name, "router"]),
+                    format!("service `{name}` does not say which VIP of `{router_name}` it uses"),
+                    format!("this router has {} VIPs", router.vips.len()),
+                )
+                .also(cx.value(at!["virtual_routers", router_name, "vips"]), "one of these")
+                .hint(format!("add `vip = \"{first}\"`, or another of them, to the service")),
+            );
+        }
+    }
+}
+
+fn dr_port(cx: &Context<'_>, out: &mut Findings) {
+    for (name, service) in &cx.cluster.services {
+        let Forwarding::Dr = service.forwarding;
+        for (index, server) in service.real_servers.iter().enumerate() {
+            let Some(port) = server.port.filter(|port| *port != service.port) else {
+                continue;
+            };
+            out.push(
+                Diagnostic::new(
+                    &codes::DR_PORT,
+                    cx.value(at!["services", name, "real_servers", index, "port"]),
+                    format!(
+                        "direct routing cannot change port {} of service `{name}` to {port}",
+                        service.port
+                    ),
+                    format!("`{}` would still get port {}", server.host.escape_debug(), service.port),
+                )
+                .also(cx.value(at!["services", name, "port"]), "the service's port")
+                .hint(format!("remove this `port` and let the real server listen on {}", service.port)),
+            );
+        }
+    }
+}
+
+fn real_server_elsewhere(cx: &Context<'_>, out: &mut Findings) {
+    for (name, service) in &cx.cluster.services {
+        let Forwarding::Dr = service.forwarding;
+        let Some((vip, home)) = cx.vip_of(service).and_then(|vip| Some((vip, cx.segment(vip)?))) else {
+            continue;
+        };
+        for (index, server) in service.real_servers.iter().enumerate() {
+            let host = cx.cluster.hosts.get(server.host.as_str());
+            let segment = host.and_then(|host| cx.segment(host.address));
+            let Some(segment) = segment.filter(|segment| *segment != home) else {
+                continue;
+            };
+            out.push(
+                Diagnostic::new(
+                    &codes::REAL_SERVER_ELSEWHERE,
+                    cx.value(at!["services", name, "real_servers", index, "host"]),
+                    format!(
+                        "real server `{}` of service `{name}` is not on segment `{home}`, where its VIP {vip} is",
+                        server.host
+                    ),
+                    format!("on segment `{segment}`"),
+                )
+                .hint(format!(
+                    "direct routing needs real servers on the VIP's own segment: choose hosts on `{home}`"
+                )),
+            );
+        }
+    }
+}
+
+fn real_server_is_director(cx: &Context<'_>, out: &mut Findings) {
+    for (name, service) in &cx.cluster.services {
+        let Forwarding::Dr = service.forwarding;
+        let Some((router_name, router)) = cx.router_of(service) else {
+            continue;
+        };
+        for (index, server) in service.real_servers.iter().enumerate() {
+            let Some(director) = router.directors.iter().position(|director| *director == server.host) else {
+                continue;
+            };
+            out.push(
+                Diagnostic::new(
+                    &codes::REAL_SERVER_IS_DIRECTOR,
+                    cx.value(at!["services", name, "real_servers", index, "host"]),
+                    format!(
+                        "host `{}` is a real server of service `{name}` and a director of its router `{router_name}`",
+                        server.host.escape_debug()
+                    ),
+                    "a real server here",
+                )
+                .also(cx.value(at!["virtual_routers", router_name, "directors", director]), "a director here")
+                .hint("with direct routing use other hosts as real servers"),
+            );
+        }
+    }
+}
+
+fn tcp_check_on_udp(cx: &Context<'_>, out: &mut Findings) {
+    for (name, service) in &cx.cluster.services {
+        let Some(Check::Tcp { port: None, .. }) = service.check else {
+            continue;
+        };
+        if service.protocol == Protocol::Udp {
+            out.push(
+                Diagnostic::new(
+                    &codes::TCP_CHECK_ON_UDP,
+                    cx.value(at!["services", name, "check", "type"]),
+                    format!(
+                        "service `{name}` is UDP, but its check connects by TCP to port {}",
+                        service.port
+                    ),
+                    "a TCP check",
+                )
+                .also(cx.value(at!["services", name, "protocol"]), "a UDP service")
+                .hint("give the check the `port` of something that listens on TCP, or remove the check"),
+            );
+        }
+    }
+}
+
+fn all_weights_zero(cx: &Context<'_>, out: &mut Findings) {
+    for (name, service) in &cx.cluster.services {
+        if service.real_servers.iter().all(|server| server.weight.get() == 0) {
+            out.push(
+                Diagnostic::new(
+                    &codes::ALL_WEIGHTS_ZERO,
+                    cx.key(at!["services", name, "real_servers"]),
+                    format!("every real server of service `{name}` has weight 0"),
+                    "no new connection is accepted",
+                )
+                .hint("raise a `weight`, unless the whole service is to be drained"),
+            );
+        }
+    }
+}
+
+fn zero_check_time(cx: &Context<'_>, out: &mut Findings) {
+    for (name, service) in &cx.cluster.services {
+        let Some(Check::Tcp { interval, timeout, .. }) = service.check else {
+            continue;
+        };
+        for (key, span) in [("interval", interval), ("timeout", timeout)] {
+            if span.as_millis() == 0 {
+                out.push(
+                    Diagnostic::new(
+                        &codes::ZERO_CHECK_TIME,
+                        cx.value(at!["services", name, "check", key]),
+                        format!("the {key} of the check of service `{name}` is zero"),
+                        "must be longer than 0s",
+                    )
+                    .hint(format!("the default is `{key} = \"5s\"`")),
+                );
+            }
+        }
+    }
+}
+
+fn resync_too_short(cx: &Context<'_>, out: &mut Findings) {
+    let resync = cx.cluster.policy.resync;
+    if resync.as_millis() < MIN_RESYNC_MILLIS {
+        out.push(
+            Diagnostic::new(
+                &codes::RESYNC_TOO_SHORT,
+                cx.value(at!["policy", "resync"]),
+                format!("`policy.resync` is {resync}"),
+                "must be at least 1s",
+            )
+            .hint("the default is `resync = \"5s\"`"),
+        );
+    }
+}

@@ -1,0 +1,293 @@
+//! The command as people and scripts run it: exit codes, streams, and what it does to a directory.
+#![allow(clippy::disallowed_methods, reason = "runs the command on files")]
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+const CLUSTER: &str = include_str!("../../examples/lvs-dr/cluster.toml");
+
+fn evenkeel() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_evenkeel"));
+    command.env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE").env("TERM", "xterm").stdin(Stdio::null());
+    command
+}
+
+#[track_caller]
+fn run(command: &mut Command) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = command.output().expect("run evenkeel");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    (status.code().expect("not killed"), text(stdout), text(stderr))
+}
+
+/// A directory with a cluster file.
+struct Place {
+    root: tempfile::TempDir,
+}
+
+impl Place {
+    fn new(text: &str) -> Self {
+        let place = Self { root: tempfile::tempdir().expect("directory") };
+        place.write(text);
+        place
+    }
+
+    fn write(&self, text: &str) {
+        fs::write(self.cluster(), text).expect("write cluster");
+    }
+
+    fn cluster(&self) -> PathBuf {
+        self.root.path().join("cluster.toml")
+    }
+
+    fn plans(&self) -> PathBuf {
+        self.root.path().join("plans")
+    }
+
+    fn compile(&self, more: &[&str]) -> (i32, String, String) {
+        run(evenkeel().arg("compile").arg(self.cluster()).arg("--out").arg(self.plans()).args(more))
+    }
+
+    fn files(&self) -> Vec<String> {
+        names(&self.plans())
+    }
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(directory)
+        .expect("directory")
+        .map(|entry| entry.expect("entry").file_name().into_string().expect("name"))
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn validate_says_what_it_found() {
+    let place = Place::new(CLUSTER);
+    let (code, out, err) = run(evenkeel().arg("validate").arg(place.cluster()));
+    assert_eq!(
+        (code, out.as_str()),
+        (0, "lvs-dr is valid: 4 hosts, 1 virtual router, 1 service (1 warning).\n")
+    );
+    assert!(err.starts_with("warning[EK0406]"), "{err}");
+    assert!(!err.contains("hell>com"), "a secret in a log: {err}");
+    place.write(&CLUSTER.replace("vrid = 51", "vrid = 0"));
+    let (code, out, err) = run(evenkeel().arg("validate").arg(place.cluster()).args(["--format", "human"]));
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(err.contains("error[EK0105]"), "{err}");
+    assert!(err.ends_with("is not valid: 1 error.\n"), "{err}");
+}
+
+#[test]
+fn validate_reads_standard_input() {
+    let mut child = evenkeel()
+        .args(["validate", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("run evenkeel");
+    child.stdin.take().expect("stdin").write_all(b"version = 1\n").expect("write");
+    let output = child.wait_with_output().expect("output");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--> <stdin>:1:1"));
+}
+
+#[test]
+fn files_that_cannot_be_read_are_errors_not_crashes() {
+    let place = Place::new(CLUSTER);
+    for (path, words) in [
+        (place.root.path().join("missing.toml"), "the file does not exist"),
+        (place.root.path().to_owned(), "this is a directory"),
+        (PathBuf::from("/dev/zero"), "at most 16 MiB"),
+        (PathBuf::from("/dev/null"), "the file is empty"),
+    ] {
+        for command in ["validate", "compile"] {
+            let mut evenkeel = evenkeel();
+            evenkeel.arg(command).arg(&path);
+            if command == "compile" {
+                evenkeel.arg("--out").arg(place.plans());
+            }
+            let (code, out, err) = run(&mut evenkeel);
+            assert_eq!((code, out.as_str()), (1, ""), "{err}");
+            assert!(err.contains(words), "{err}");
+        }
+    }
+    assert!(!place.plans().exists(), "nothing is written for a cluster that is wrong");
+}
+
+#[test]
+fn wrong_usage_is_two_and_help_shows_examples() {
+    for arguments in [&["valdate"][..], &["compile", "x"], &["validate", "x", "--format", "rtf"], &[]] {
+        assert_eq!(run(evenkeel().args(arguments)).0, 2, "{arguments:?}");
+    }
+    for arguments in
+        [&["--help"][..], &["validate", "--help"], &["compile", "--help"], &["explain", "--help"]]
+    {
+        let (code, out, _) = run(evenkeel().args(arguments));
+        assert_eq!(code, 0);
+        assert!(out.contains("Examples:"), "{out}");
+    }
+    assert_eq!(run(evenkeel().arg("--version")).0, 0);
+}
+
+#[test]
+fn colour_is_for_terminals_unless_asked_for() {
+    let place = Place::new(CLUSTER);
+    let validate = |when: &[&str], no_color: bool| {
+        let mut command = evenkeel();
+        command.arg("validate").arg(place.cluster()).args(when);
+        if no_color {
+            command.env("NO_COLOR", "1");
+        }
+        run(&mut command).2.contains('\u{1b}')
+    };
+    assert!(!validate(&[], false));
+    assert!(validate(&["--color", "always"], false));
+    assert!(validate(&["--color", "always"], true), "asked for on the command line");
+    assert!(!validate(&["--color=never"], false));
+}
+
+#[test]
+fn explain_knows_every_code() {
+    let (code, list, _) = run(evenkeel().arg("explain"));
+    assert_eq!(code, 0);
+    assert!(list.lines().count() > 50, "{list}");
+    for line in list.lines() {
+        let id = &line[..6];
+        let (code, out, _) = run(evenkeel().args(["explain", &id.to_lowercase()]));
+        assert_eq!(code, 0, "{id}");
+        assert!(out.starts_with(id), "{out}");
+        assert!(out.lines().skip(1).all(|line| line.chars().count() <= 80), "{out}");
+    }
+    let (code, _, err) = run(evenkeel().args(["explain", "EK9999"]));
+    assert_eq!(code, 1);
+    assert!(err.contains("there is no code `EK9999`"), "{err}");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_crash() {
+    let mut child =
+        evenkeel().arg("explain").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("run");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("output");
+    assert_eq!(output.status.code(), Some(0));
+    assert!(output.stderr.is_empty());
+}
+
+#[test]
+fn compile_writes_once_and_then_leaves_alone() {
+    let place = Place::new(CLUSTER);
+    let (code, out, _) = place.compile(&[]);
+    assert_eq!(code, 0);
+    assert!(
+        out.ends_with(
+            "plans/: 4 plans (4 written, 0 unchanged, 0 removed). Secrets: 2 written, 0 removed.\n"
+        )
+    );
+    let expected = names(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/lvs-dr/plans"));
+    assert_eq!(place.files(), expected, "no temporary file stays behind");
+    let secrets = fs::metadata(place.plans().join("dir1.secrets.toml")).expect("secrets");
+    assert_eq!(secrets.permissions().mode() & 0o777, 0o600);
+    let inode = |name: &str| fs::metadata(place.plans().join(name)).expect("plan").ino();
+    let before: Vec<u64> = expected.iter().map(|name| inode(name)).collect();
+    let (code, out, _) = place.compile(&[]);
+    assert_eq!(code, 0);
+    assert!(out.ends_with("plans/: 4 plans (0 written, 4 unchanged, 0 removed).\n"), "{out}");
+    place.write(
+        &CLUSTER.replace("rs1  = { address = \"192.168.188.107\"", "rs1  = { address = \"192.168.188.17\""),
+    );
+    let (_, out, _) = place.compile(&[]);
+    assert!(out.contains("(3 written, 1 unchanged, 0 removed)"), "{out}");
+    for (name, before) in expected.iter().zip(before) {
+        let touched = matches!(name.as_str(), "dir1.plan.toml" | "dir2.plan.toml" | "rs1.plan.toml");
+        assert_eq!(inode(name) != before, touched, "{name}: replaced by a new file or left alone");
+    }
+}
+
+#[test]
+fn a_host_that_is_gone_takes_its_files_with_it() {
+    let place = Place::new(CLUSTER);
+    place.compile(&[]);
+    for (name, text) in [
+        ("notes.txt", "mine"),
+        ("old.plan.toml", "format = 1\n"),
+        (
+            "other.secrets.toml",
+            "# Secrets compiled by evenkeel from cluster `other`. Do not edit; keep private.\n",
+        ),
+    ] {
+        fs::write(place.plans().join(name), text).expect("write");
+    }
+    place.write(&CLUSTER.replace("dir2 = { address", "dir3 = { address").replace("\"dir2\"]", "\"dir3\"]"));
+    let (code, out, err) = place.compile(&[]);
+    assert_eq!(code, 0, "{err}");
+    assert!(
+        out.ends_with("4 plans (1 written, 3 unchanged, 1 removed). Secrets: 1 written, 1 removed.\n"),
+        "{out}"
+    );
+    assert!(err.contains("old.plan.toml is not a plan of lvs-dr"), "{err}");
+    let files = place.files();
+    for present in ["dir3.plan.toml", "dir3.secrets.toml", "notes.txt", "old.plan.toml", "other.secrets.toml"]
+    {
+        assert!(files.iter().any(|name| name == present), "{present} in {files:?}");
+    }
+    assert!(!files.iter().any(|name| name.starts_with("dir2")), "{files:?}");
+}
+
+#[test]
+fn the_last_good_plans_stay_when_the_cluster_is_wrong() {
+    let place = Place::new(CLUSTER);
+    place.compile(&[]);
+    let before = fs::read(place.plans().join("dir1.plan.toml")).expect("plan");
+    place.write("version = 1\n");
+    assert_eq!(place.compile(&[]).0, 1);
+    assert_eq!(place.files().len(), 6);
+    assert_eq!(fs::read(place.plans().join("dir1.plan.toml")).expect("plan"), before);
+}
+
+#[test]
+fn damaged_plans_are_repaired_and_foreign_ones_refused() {
+    let place = Place::new(CLUSTER);
+    place.compile(&[]);
+    let plan = place.plans().join("dir1.plan.toml");
+    let text = fs::read_to_string(&plan).expect("plan");
+    for damaged in [text.replace("weight = 100", "weight = 0"), text[..200].to_owned(), String::new()] {
+        fs::write(&plan, damaged).expect("write");
+        assert_eq!(place.compile(&["--check"]).0, 1);
+        assert_eq!(place.compile(&[]).0, 0);
+        assert_eq!(fs::read_to_string(&plan).expect("plan"), text);
+    }
+    fs::set_permissions(place.plans().join("dir1.secrets.toml"), fs::Permissions::from_mode(0o644))
+        .expect("chmod");
+    assert!(place.compile(&[]).1.ends_with("Secrets: 1 written, 0 removed.\n"));
+    fs::write(&plan, "my own notes\n").expect("write");
+    let (code, _, err) = place.compile(&[]);
+    assert_eq!(code, 1);
+    assert!(err.contains("was not written by evenkeel; nothing was written"), "{err}");
+}
+
+#[test]
+fn two_clusters_cannot_share_a_directory() {
+    let place = Place::new(CLUSTER);
+    place.compile(&[]);
+    place.write(&CLUSTER.replace("name = \"lvs-dr\"", "name = \"other\""));
+    let (code, _, err) = place.compile(&[]);
+    assert_eq!(code, 1);
+    assert!(err.contains("belongs to cluster `lvs-dr`; nothing was written"), "{err}");
+    place.write(CLUSTER);
+    let (code, out, _) = place.compile(&["--check"]);
+    assert_eq!((code, out.contains("is up to date with lvs-dr: 4 plans.")), (0, true), "{out}");
+}
+
+#[test]
+fn a_directory_that_cannot_be_made_is_an_error() {
+    let place = Place::new(CLUSTER);
+    let (code, _, err) =
+        run(evenkeel().arg("compile").arg(place.cluster()).arg("--out").arg(place.cluster().join("plans")));
+    assert_eq!(code, 1);
+    assert!(err.starts_with("warning[EK0406]") && err.contains("error: cannot "), "{err}");
+}

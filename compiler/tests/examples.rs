@@ -1,0 +1,181 @@
+//! The examples: their plans are committed, and equal what the compiler makes of them.
+//!
+//! `UPDATE=1 cargo test -p evenkeel --test examples` writes them anew.
+#![allow(clippy::disallowed_methods, reason = "reads the examples")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use evenkeel::{HostPlan, SourceFile, compile, emit};
+use evenkeel_schemas::plan::{Plan, secrets_file_name};
+use evenkeel_schemas::{json, seal};
+
+fn example(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(name)
+}
+
+fn plans(text: &str) -> Vec<HostPlan> {
+    let compilation = compile(&SourceFile::new("cluster.toml", text));
+    emit(compilation.cluster.as_ref().unwrap_or_else(|| panic!("{:#?}", compilation.diagnostics)))
+}
+
+fn files(plans: &[HostPlan]) -> BTreeMap<String, String> {
+    let mut files = BTreeMap::new();
+    for plan in plans {
+        files.insert(plan.file_name.clone(), plan.text.clone());
+        if let Some(secrets) = &plan.secrets {
+            files.insert(secrets_file_name(&plan.host), secrets.clone());
+        }
+    }
+    files
+}
+
+/// What a host does with a plan before it obeys it.
+fn read(plan: &HostPlan) -> Plan {
+    let (_, body) = seal::open(plan.text.as_bytes()).expect("sealed");
+    let mut options = jsonschema::draft202012::options().should_validate_formats(true).offline();
+    for (name, check) in json::FORMATS {
+        options = options.with_format(name, check);
+    }
+    let schema = options.build(&json::plan()).expect("the plan's schema is valid");
+    let value: serde_json::Value = toml::from_str(body).expect("TOML");
+    let errors: Vec<String> = schema.iter_errors(&value).map(|error| error.to_string()).collect();
+    assert!(errors.is_empty(), "{}: {errors:?}", plan.file_name);
+    toml::from_str(body).expect("a plan")
+}
+
+#[test]
+fn the_committed_plans_are_current() {
+    let folder = example("lvs-dr");
+    let text = std::fs::read_to_string(folder.join("cluster.toml")).expect("cluster.toml");
+    let files = files(&plans(&text));
+    let folder = folder.join("plans");
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::create_dir_all(&folder).expect("plans");
+        for (name, text) in &files {
+            std::fs::write(folder.join(name), text).expect("write plan");
+        }
+    }
+    for (name, text) in &files {
+        let committed = std::fs::read_to_string(folder.join(name)).unwrap_or_default();
+        assert!(committed == *text, "{name} is stale: run UPDATE=1 cargo test -p evenkeel --test examples");
+    }
+    let present: BTreeSet<String> = std::fs::read_dir(&folder)
+        .expect("plans")
+        .map(|entry| entry.expect("entry").file_name().into_string().expect("name"))
+        .collect();
+    assert_eq!(present, files.into_keys().collect());
+}
+
+#[test]
+fn plans_are_what_hosts_accept_and_hold_no_secret() {
+    let text = std::fs::read_to_string(example("lvs-dr").join("cluster.toml")).expect("cluster.toml");
+    let all = plans(&text);
+    for plan in &all {
+        assert_eq!(read(plan).host, plan.host);
+        assert!(!plan.text.contains("hell>com"), "{}", plan.file_name);
+        assert!(!format!("{plan:?}").contains("hell>com"));
+    }
+    let with_secrets: Vec<&str> =
+        all.iter().filter(|plan| plan.secrets.is_some()).map(|plan| plan.host.as_str()).collect();
+    assert_eq!(with_secrets, ["dir1", "dir2"]);
+}
+
+const MANY: &str = r#"
+version = 1
+name = "many"
+segments.front.subnets = ["192.0.2.0/24"]
+[hosts]
+a = { address = "192.0.2.1", interface = "eth0" }
+b = { address = "192.0.2.2", interface = "eth0.5" }
+c = { address = "192.0.2.3", interface = "eth0" }
+idle = { address = "192.0.2.4", interface = "eth0" }
+[virtual_routers.one]
+vrid = 1
+vips = ["192.0.2.101", "192.0.2.20"]
+directors = ["b", "a"]
+priorities = { a = 254, b = 1 }
+preempt = false
+advert_interval = "250ms"
+[virtual_routers."two.x"]
+vrid = 2
+version = 2
+vips = ["192.0.2.30"]
+directors = ["c"]
+auth = { type = "pass", secret = { credential = "vrrp" } }
+[services.web]
+router = "one"
+vip = "192.0.2.101"
+protocol = "tcp"
+port = 80
+real_servers = [{ host = "c", weight = 0 }]
+check = { type = "tcp" }
+[services.tls]
+router = "one"
+vip = "192.0.2.101"
+protocol = "tcp"
+port = 443
+scheduler = "mh"
+real_servers = [{ host = "c" }]
+[services.dns]
+router = "two.x"
+protocol = "udp"
+port = 53
+real_servers = [{ host = "b" }, { host = "a", weight = 3 }]
+check = { type = "tcp", port = 8053 }
+[policy]
+resync = "90s"
+exclusive_ipvs = true
+"#;
+
+#[test]
+fn every_part_of_a_plan_survives_being_written_and_read() {
+    let all: BTreeMap<String, Plan> =
+        plans(MANY).iter().map(|plan| (plan.host.to_string(), read(plan))).collect();
+    let c = &all["c"];
+    assert_eq!(c.routers.len(), 1, "a director of `two.x`");
+    assert_eq!(c.virtual_servers[0].destinations.len(), 2);
+    assert_eq!(c.virtual_servers[0].destinations[0].weight.get(), 3, "by address");
+    assert!(c.virtual_servers[0].destinations.iter().all(|destination| destination.check.is_some()));
+    assert_eq!(c.addresses.len(), 1, "one VIP, though two services share it");
+    assert_eq!(c.routes.len(), 1);
+    assert_eq!(c.sysctls.len(), 5, "director and real server at once");
+    let a = &all["a"];
+    assert_eq!(a.routers[0].priority.get(), 254);
+    assert!(!a.routers[0].preempt);
+    let vips: Vec<String> = a.routers[0].vips.iter().map(ToString::to_string).collect();
+    assert_eq!(vips, ["192.0.2.20/32", "192.0.2.101/32"], "by number, not by text");
+    let names: Vec<&str> = a.virtual_servers.iter().map(|server| server.name.as_str()).collect();
+    assert_eq!(names, ["tls", "web"]);
+    let idle = &all["idle"];
+    assert!(idle.routers.is_empty() && idle.addresses.is_empty() && idle.sysctls.is_empty());
+    assert!(a.policy.exclusive_ipvs && a.policy.resync.as_millis() == 90_000);
+}
+
+/// The same cluster with every table, list (but that of directors, whose order means something)
+/// and key turned round.
+#[test]
+fn the_order_of_the_file_does_not_matter() {
+    fn turn(value: toml::Value, key: &str) -> toml::Value {
+        match value {
+            toml::Value::Table(table) => {
+                let turned = table.into_iter().rev().map(|(key, value)| {
+                    let value = turn(value, &key);
+                    (key, value)
+                });
+                toml::Value::Table(turned.collect())
+            }
+            toml::Value::Array(items) if key != "directors" => {
+                toml::Value::Array(items.into_iter().rev().map(|item| turn(item, key)).collect())
+            }
+            other => other,
+        }
+    }
+    for text in
+        [MANY.to_owned(), std::fs::read_to_string(example("lvs-dr").join("cluster.toml")).expect("text")]
+    {
+        let table: toml::Table = text.parse().expect("TOML");
+        let source = toml::to_string(&turn(toml::Value::Table(table), "")).expect("TOML");
+        assert_eq!(plans(&text), plans(&source), "{source}");
+    }
+}

@@ -1,0 +1,224 @@
+//! The command line of `evenkeeld`.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use evenkeel_schemas::scalars::Name;
+use tracing_subscriber::EnvFilter;
+
+use crate::daemon::{self, Options};
+use crate::{guard, once, report, server};
+
+const EXAMPLES: &str = "\
+Examples:
+  evenkeeld run --plan /etc/evenkeel                  obey /etc/evenkeel/<hostname>.plan.toml
+  evenkeeld diff --plan /etc/evenkeel                 what would change on this host now
+  evenkeeld converge --plan rs1.plan.toml --host rs1  once, without a daemon
+  evenkeeld status                                    what the daemon holds and sees
+  evenkeeld cleanup                                   put this host back as it was
+
+Exit codes: 0 success, 1 error, 2 wrong usage; `diff --detailed-exitcode`: 2 when something would change.
+Logs go to standard error; EVENKEEL_LOG sets their level (error, warn, info, debug, trace).";
+
+/// Keeps this host's VIPs, IPVS table, addresses, routes and settings as its plan says.
+#[derive(Debug, Parser)]
+#[command(name = "evenkeeld", version, after_help = EXAMPLES, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon: watch the plan, converge the kernel, take part in the election, check health
+    Run(Run),
+    /// Show what would change on this host, VIPs aside; changes nothing
+    Diff(Diff),
+    /// Converge this host once, VIPs aside, without election and checks
+    Converge(Once),
+    /// Remove everything that evenkeeld made on this host and put its settings back
+    Cleanup(State),
+    /// Show what the running daemon holds and sees
+    Status(Status),
+    /// The guardian process; started by the daemon
+    #[command(hide = true)]
+    Guard(State),
+}
+
+#[derive(Debug, Args)]
+struct Plan {
+    /// Plan file, or directory with <host>.plan.toml
+    #[arg(long, value_name = "FILE|DIR", default_value = "/etc/evenkeel")]
+    plan: PathBuf,
+    /// Name of this host in the cluster file [default: the machine's host name]
+    #[arg(long, value_name = "NAME", value_parser = host_name)]
+    host: Option<Name>,
+}
+
+#[derive(Debug, Args)]
+struct State {
+    /// Directory for the ledger, the last good plan and the lock
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/evenkeel")]
+    state_dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct Socket {
+    /// The status socket
+    #[arg(long, value_name = "PATH", default_value = "/run/evenkeel/evenkeeld.sock")]
+    socket: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct Run {
+    #[command(flatten)]
+    plan: Plan,
+    #[command(flatten)]
+    state: State,
+    #[command(flatten)]
+    socket: Socket,
+}
+
+#[derive(Debug, Args)]
+struct Once {
+    #[command(flatten)]
+    plan: Plan,
+    #[command(flatten)]
+    state: State,
+}
+
+#[derive(Debug, Args)]
+struct Diff {
+    #[command(flatten)]
+    once: Once,
+    /// Exit with 2 when something would change
+    #[arg(long)]
+    detailed_exitcode: bool,
+}
+
+#[derive(Debug, Args)]
+struct Status {
+    #[command(flatten)]
+    socket: Socket,
+    /// The whole status document as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Cli {
+    /// Runs the command.
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        let result = match self.command {
+            Command::Run(run) => run_daemon(run),
+            Command::Diff(diff) => show_difference(&diff),
+            Command::Converge(once) => host(once.plan.host)
+                .and_then(|host| once::converge(&once.plan.plan, &host, &once.state.state_dir))
+                .map(|done| {
+                    report_done(&done, "Converged: ", "Nothing to do: the kernel is as the plan says.")
+                }),
+            Command::Cleanup(state) => once::cleanup(&state.state_dir)
+                .map(|done| report_done(&done, "Cleaned up: ", "Nothing to do: nothing here is evenkeel's.")),
+            Command::Status(status) => show_status(&status),
+            Command::Guard(state) => {
+                log_to_stderr();
+                return guard::main(&state.state_dir);
+            }
+        };
+        result.unwrap_or_else(|error| {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        })
+    }
+}
+
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_env("EVENKEEL_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let color =
+        std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(color)
+        .with_target(false)
+        .init();
+}
+
+fn host_name(text: &str) -> Result<Name, String> {
+    text.parse().map_err(|error: evenkeel_schemas::scalars::ScalarError| error.to_string())
+}
+
+/// The host's name: as given, or the machine's up to the first dot.
+fn host(given: Option<Name>) -> Result<Name, String> {
+    if let Some(name) = given {
+        return Ok(name);
+    }
+    let machine = nix::unistd::gethostname().map_err(|error| format!("host name: {error}"))?;
+    let machine = machine.to_string_lossy();
+    let short = machine.split('.').next().unwrap_or_default();
+    host_name(short).map_err(|error| format!("the machine's host name cannot be used ({error}): give --host"))
+}
+
+fn run_daemon(run: Run) -> Result<ExitCode, String> {
+    log_to_stderr();
+    let options = Options {
+        host: host(run.plan.host)?,
+        plan: absolute(&run.plan.plan)?,
+        state_dir: absolute(&run.state.state_dir)?,
+        socket: absolute(&run.socket.socket)?,
+    };
+    runtime()?.block_on(daemon::run(options)).map(|()| ExitCode::SUCCESS)
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, String> {
+    std::path::absolute(path).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, String> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("cannot start: {error}"))
+}
+
+fn show_difference(diff: &Diff) -> Result<ExitCode, String> {
+    let Once { plan, state } = &diff.once;
+    let found = once::difference(&plan.plan, &host(plan.host.clone())?, &state.state_dir)?;
+    for op in &found.ops {
+        println!("{op}");
+    }
+    for object in &found.foreign {
+        println!("foreign, left alone: {} {}", object.kind, object.object);
+    }
+    match found.ops.len() {
+        0 => println!("No changes: the kernel is as the plan says."),
+        count => println!("{count} {} to do.", if count == 1 { "operation" } else { "operations" }),
+    }
+    Ok(if diff.detailed_exitcode && !found.ops.is_empty() { ExitCode::from(2) } else { ExitCode::SUCCESS })
+}
+
+fn report_done(done: &[String], title: &str, nothing: &str) -> ExitCode {
+    for operation in done {
+        println!("{operation}");
+    }
+    match done.len() {
+        0 => println!("{nothing}"),
+        1 => println!("{title}1 operation."),
+        count => println!("{title}{count} operations."),
+    }
+    ExitCode::SUCCESS
+}
+
+fn show_status(args: &Status) -> Result<ExitCode, String> {
+    let socket = &args.socket.socket;
+    let status = runtime()?.block_on(server::fetch(socket)).map_err(|error| {
+        format!("no answer from evenkeeld at {}: {error}; is it running? (`evenkeeld run`)", socket.display())
+    })?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&status).map_err(|error| error.to_string())?);
+    } else {
+        print!("{}", report::page(&status));
+    }
+    Ok(ExitCode::SUCCESS)
+}

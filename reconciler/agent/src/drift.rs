@@ -1,0 +1,74 @@
+//! Kernel events as hints that something may have drifted. What drifted is found by comparing.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use evenkeel_converge::Kind;
+use evenkeel_converge::model::PROTOCOL_TAG;
+use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::route::RouteProtocol;
+use rtnetlink::MulticastGroup;
+use tokio::sync::mpsc;
+use tracing::warn;
+
+const GROUPS: [MulticastGroup; 5] = [
+    MulticastGroup::Link,
+    MulticastGroup::Ipv4Ifaddr,
+    MulticastGroup::Ipv6Ifaddr,
+    MulticastGroup::Ipv4Route,
+    MulticastGroup::Ipv6Route,
+];
+
+/// Places for hints; one that finds none is covered by those that wait.
+const CHANNEL: usize = 64;
+/// Time before a subscription that died is renewed.
+const RENEW: Duration = Duration::from_secs(1);
+
+type Message = NetlinkMessage<RouteNetlinkMessage>;
+
+/// Subscribes to address, route and link events in a task of its own; each message tells which kinds
+/// to look at. Must be called within a tokio runtime.
+pub(crate) fn watch() -> mpsc::Receiver<BTreeSet<Kind>> {
+    let (tell, hints) = mpsc::channel(CHANNEL);
+    tokio::spawn(async move {
+        while !tell.is_closed() {
+            match rtnetlink::new_multicast_connection(&GROUPS) {
+                Ok((connection, _, mut messages)) => {
+                    tokio::spawn(connection);
+                    // Events before this subscription were not seen.
+                    tell.try_send(Kind::ALL.into()).ok();
+                    while let Ok((message, _)) = messages.recv().await {
+                        let kinds = kinds(&message);
+                        if !kinds.is_empty() {
+                            tell.try_send(kinds).ok();
+                        }
+                    }
+                }
+                Err(error) => warn!("no kernel events ({error}): drift is found at the next resync"),
+            }
+            tokio::time::sleep(RENEW).await;
+        }
+    });
+    hints
+}
+
+fn kinds(message: &Message) -> BTreeSet<Kind> {
+    match &message.payload {
+        NetlinkPayload::InnerMessage(
+            RouteNetlinkMessage::NewAddress(_) | RouteNetlinkMessage::DelAddress(_),
+        ) => BTreeSet::from([Kind::Addresses]),
+        // A busy router changes routes all day: only the loss of ours is worth a look.
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelRoute(route))
+            if route.header.protocol == RouteProtocol::from(PROTOCOL_TAG) =>
+        {
+            BTreeSet::from([Kind::Routes])
+        }
+        // Routes over a link that goes down vanish without an event.
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(_) | RouteNetlinkMessage::DelLink(_)) => {
+            BTreeSet::from([Kind::Addresses, Kind::Routes, Kind::Sysctls])
+        }
+        NetlinkPayload::Overrun(_) => Kind::ALL.into(),
+        _ => BTreeSet::new(),
+    }
+}

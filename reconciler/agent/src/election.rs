@@ -1,0 +1,157 @@
+//! The election loop: a thread of its own for VRRP, VIP addresses and gratuitous ARP.
+//!
+//! ```text
+//!            commands (channel + eventfd)               notices (bounded channel, never waited for)
+//!   main ------------------------------> election -----------------------------------------------> main
+//!                                        |  ^   \
+//!                      VRRP, ARP sockets +  |    +-- leases --> guardian
+//!                 VIPs over its own netlink +-- address and link events
+//! ```
+//!
+//! It does no disk or log I/O, shares no lock and waits for no other loop: everything it has to say
+//! goes into a bounded channel, and what does not fit is counted. Here is its interface; the loop is
+//! in `worker`.
+
+mod port;
+mod sockets;
+mod vips;
+mod worker;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::thread::JoinHandle;
+
+use evenkeel_converge::{Address, AddressKey, vip_addresses};
+use evenkeel_kernel::{Kernel, Monitor};
+use evenkeel_schemas::plan::Router;
+use evenkeel_schemas::scalars::Name;
+use evenkeel_schemas::status::{RouterCounters, RouterState};
+use evenkeel_schemas::time::MonoTime;
+use evenkeel_vrrp::{Checksum, Config, RouterKey, Secret, Version};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::guard::{Guardian, Lease};
+
+/// A virtual router with all that the loop needs to know of it.
+#[derive(Debug, Clone)]
+pub(crate) struct RouterSetup {
+    pub(crate) key: RouterKey,
+    pub(crate) name: Name,
+    pub(crate) config: Config,
+    /// Its addresses on the interface while it is Master.
+    pub(crate) vips: BTreeMap<AddressKey, Address>,
+}
+
+impl RouterSetup {
+    /// From a router of a plan. `None` for a version that the schema does not let through.
+    pub(crate) fn new(router: &Router, auth: Option<Secret>) -> Option<Self> {
+        let config = Config {
+            version: Version::from_number(router.version)?,
+            vrid: router.vrid,
+            priority: router.priority,
+            interval: router.advert_interval,
+            preempt: router.preempt,
+            auth,
+            source: router.source.0,
+            vips: router.vip_addresses().collect(),
+            garp_repeat: router.garp_repeat,
+            garp_delay: router.garp_delay.as_duration(),
+            checksum: Checksum::default(),
+        };
+        Some(Self {
+            key: RouterKey::new(router.interface.clone(), &config),
+            name: router.name.clone(),
+            config,
+            vips: vip_addresses(router),
+        })
+    }
+}
+
+/// What the loop is told.
+pub(crate) enum Command {
+    /// These are the routers now. Routers that stay keep their state.
+    Configure(Vec<RouterSetup>),
+    /// Everything but the VIPs has converged: routers may take part.
+    Start,
+    /// A new guardian, in place of one that went.
+    Guardian(Guardian),
+    /// Tell the state of all routers.
+    Snapshot(oneshot::Sender<Vec<RouterSnapshot>>),
+    /// Remove the VIPs, tell the Backups, end.
+    Stop,
+}
+
+/// What the loop has to say.
+#[derive(Debug, Clone)]
+pub(crate) enum Notice {
+    /// A router changed its state.
+    State { router: Name, to: RouterState, why: String },
+    /// Something about a router that its operator wants to know.
+    Router { router: Name, text: String },
+    /// Operations on VIPs that were done.
+    Done(Vec<String>),
+    /// Something does not work.
+    Problem(String),
+    /// The guardian is gone: a new one is needed.
+    GuardianLost,
+}
+
+/// State of one router.
+#[derive(Debug, Clone)]
+pub(crate) struct RouterSnapshot {
+    pub(crate) key: RouterKey,
+    pub(crate) name: Name,
+    pub(crate) version: u8,
+    pub(crate) priority: u8,
+    pub(crate) state: RouterState,
+    pub(crate) reason: String,
+    pub(crate) since: Option<MonoTime>,
+    pub(crate) master: Option<String>,
+    pub(crate) vips: Vec<String>,
+    pub(crate) counters: RouterCounters,
+}
+
+/// A handle to the running loop.
+pub(crate) struct Election {
+    commands: Sender<Command>,
+    wake: Arc<EventFd>,
+    thread: JoinHandle<()>,
+}
+
+impl Election {
+    /// Starts the thread. `leases` are what an earlier daemon was Master of until just now: their
+    /// routers go on as Master.
+    ///
+    /// # Errors
+    /// When netlink or the thread cannot be had.
+    pub(crate) fn start(
+        guardian: Guardian,
+        leases: Vec<Lease>,
+        notices: mpsc::Sender<Notice>,
+    ) -> io::Result<Self> {
+        let (commands, inbox) = channel();
+        let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?);
+        let kernel = Kernel::new().map_err(io::Error::other)?;
+        let monitor = Monitor::open_for_election().map_err(io::Error::other)?;
+        let worker =
+            worker::Worker::new(inbox, Arc::clone(&wake), notices, kernel, monitor, guardian, leases);
+        let thread = std::thread::Builder::new().name("election".to_owned()).spawn(move || worker.run())?;
+        Ok(Self { commands, wake, thread })
+    }
+
+    /// Sends a command. Its effect comes within the loop's next turn.
+    pub(crate) fn send(&self, command: Command) {
+        // Both fail only when the thread has ended, which `stop` and the closed notices tell.
+        self.commands.send(command).ok();
+        self.wake.write(1).ok();
+    }
+
+    /// Gives the VIPs away and ends the thread. Returns whether it ended in good order.
+    pub(crate) fn stop(self) -> bool {
+        self.send(Command::Stop);
+        self.thread.join().is_ok()
+    }
+}

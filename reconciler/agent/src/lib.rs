@@ -1,0 +1,26 @@
+//! `evenkeeld`, the daemon on each director and real server.
+//!
+//! The only place of the reconciler with a runtime, threads, sockets and files (the kernel crate
+//! aside). Decisions are made in the pure crates; here inputs are carried to them and outputs from
+//! them:
+//!
+//! - `daemon`: the main loop, and `source`, `plan_file`, `drift`, `probe` that feed it;
+//! - `election`: the election thread; `guard`: the process that outlives a dead daemon;
+//! - `converger`: the convergence thread; `state`: the files it keeps;
+//! - `report`, `server`: status; `once`: commands without the daemon; `cli`: the command line.
+
+mod cli;
+mod converger;
+mod daemon;
+mod drift;
+mod election;
+mod guard;
+mod once;
+mod plan_file;
+mod probe;
+mod report;
+mod server;
+mod source;
+mod state;
+
+pub use cli::Cli;

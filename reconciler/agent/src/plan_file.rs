@@ -1,0 +1,265 @@
+//! Reading a plan: bytes to a plan that may be put in force, or the reason why not.
+//!
+//! Order of the checks: size, seal, TOML, JSON Schema, types, whose plan it is, its secrets.
+//! Nothing here changes anything.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use evenkeel_schemas::plan::{self, Auth, Plan, SecretReference};
+use evenkeel_schemas::scalars::Name;
+use evenkeel_schemas::seal::{self, Generation};
+use evenkeel_vrrp::Secret;
+
+/// Most schema errors told of one plan.
+const MAX_SCHEMA_ERRORS: usize = 5;
+/// Longest password of VRRP version 2, bytes (RFC 2338 §5.3.10).
+const PASS_MAX: usize = 8;
+/// Largest secrets file or secret file, bytes.
+const MAX_SECRET_FILE: u64 = 1024 * 1024;
+
+/// A plan that may be put in force. Its `Debug` shows which, not what: it holds secrets.
+#[derive(Clone)]
+pub(crate) struct LoadedPlan {
+    /// Its identity.
+    pub(crate) generation: Generation,
+    /// What it says.
+    pub(crate) plan: Plan,
+    /// Router passwords by router name.
+    pub(crate) secrets: BTreeMap<Name, Secret>,
+    /// The bytes it was read from, to keep as the last good plan.
+    pub(crate) bytes: Vec<u8>,
+    /// The bytes of the secrets file beside it, if there is one.
+    pub(crate) secrets_bytes: Option<Vec<u8>>,
+}
+
+impl fmt::Debug for LoadedPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LoadedPlan({})", self.generation.short())
+    }
+}
+
+/// Why a plan is not put in force: a sentence for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal(String);
+
+impl Refusal {
+    pub(crate) fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// The plan file that `--plan` means: the file itself, or the host's file in a directory.
+pub(crate) fn plan_path(path: &Path, host: &Name) -> PathBuf {
+    if path.is_dir() { path.join(plan::file_name(host)) } else { path.to_owned() }
+}
+
+/// Reads the plan at `path` (a file) for `host`, with its secrets.
+///
+/// # Errors
+/// A [`Refusal`] for everything that is wrong with it; never a panic.
+pub(crate) fn load(path: &Path, host: &Name) -> Result<LoadedPlan, Refusal> {
+    let bytes = read_bounded(path, seal::MAX_BYTES as u64)
+        .map_err(|error| Refusal::new(format!("cannot read {}: {}", path.display(), io_words(&error))))?;
+    let secrets_path = path.with_file_name(plan::secrets_file_name(host));
+    let secrets_bytes = match read_bounded(&secrets_path, MAX_SECRET_FILE) {
+        Ok(bytes) => Some(bytes),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => {
+            let words = io_words(&error);
+            return Err(Refusal::new(format!("cannot read {}: {words}", secrets_path.display())));
+        }
+    };
+    check(bytes, secrets_bytes, host)
+}
+
+/// Checks the bytes of a plan and of the secrets file beside it.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn check(
+    bytes: Vec<u8>,
+    secrets_bytes: Option<Vec<u8>>,
+    host: &Name,
+) -> Result<LoadedPlan, Refusal> {
+    let (generation, body) = seal::open(&bytes).map_err(|error| Refusal::new(error.to_string()))?;
+    let plan = parse(body)?;
+    if plan.host != *host {
+        return Err(Refusal::new(format!("the plan is for host {}, this host is {host}", plan.host)));
+    }
+    let secrets = secrets(&plan, secrets_bytes.as_deref())?;
+    Ok(LoadedPlan { generation, plan, secrets, bytes, secrets_bytes })
+}
+
+fn parse(body: &str) -> Result<Plan, Refusal> {
+    let value: serde_json::Value = toml::from_str(body).map_err(|error: toml::de::Error| {
+        Refusal::new(format!("the plan is not valid TOML: {}", error.message()))
+    })?;
+    let errors: Vec<String> = validator()?
+        .iter_errors(&value)
+        .take(MAX_SCHEMA_ERRORS)
+        .map(|error| format!("{}: {error}", error.instance_path()))
+        .collect();
+    if !errors.is_empty() {
+        return Err(Refusal::new(format!("the plan does not follow its schema: {}", errors.join("; "))));
+    }
+    serde_json::from_value(value)
+        .map_err(|error| Refusal::new(format!("the plan cannot be understood: {error}")))
+}
+
+fn validator() -> Result<&'static jsonschema::Validator, Refusal> {
+    static VALIDATOR: OnceLock<Result<jsonschema::Validator, String>> = OnceLock::new();
+    VALIDATOR
+        .get_or_init(|| {
+            let mut options = jsonschema::draft202012::options()
+                .should_validate_formats(true)
+                .with_pattern_options(jsonschema::PatternOptions::regex());
+            for (name, check) in evenkeel_schemas::json::FORMATS {
+                options = options.with_format(name, check);
+            }
+            options.build(&evenkeel_schemas::json::plan()).map_err(|error| error.to_string())
+        })
+        .as_ref()
+        .map_err(|error| Refusal::new(format!("the plan schema of this daemon is broken: {error}")))
+}
+
+fn secrets(plan: &Plan, compiled: Option<&[u8]>) -> Result<BTreeMap<Name, Secret>, Refusal> {
+    let mut found = BTreeMap::new();
+    for router in &plan.routers {
+        let Some(Auth::Pass { secret }) = &router.auth else { continue };
+        let text = match secret {
+            SecretReference::Compiled(key) => compiled_secret(compiled, key, &plan.host)?,
+            SecretReference::File(path) => secret_file(Path::new(path))?,
+            SecretReference::Credential(name) => {
+                let directory = std::env::var_os("CREDENTIALS_DIRECTORY").ok_or_else(|| {
+                    Refusal::new(format!(
+                        "router {} wants systemd credential {name}, but the daemon was given none (LoadCredential= in its unit)",
+                        router.name
+                    ))
+                })?;
+                secret_file(&Path::new(&directory).join(name.as_str()))?
+            }
+        };
+        let secret = password(&text)
+            .map_err(|why| Refusal::new(format!("the password of router {} {why}", router.name)))?;
+        found.insert(router.name.clone(), secret);
+    }
+    Ok(found)
+}
+
+fn password(text: &str) -> Result<Secret, &'static str> {
+    match text.len() {
+        0 => Err("is empty"),
+        1..=PASS_MAX => Ok(Secret::from_text(text)),
+        _ => Err("is longer than 8 bytes"),
+    }
+}
+
+fn compiled_secret(compiled: Option<&[u8]>, key: &Name, host: &Name) -> Result<String, Refusal> {
+    let file = plan::secrets_file_name(host);
+    let bytes = compiled.ok_or_else(|| {
+        Refusal::new(format!("the plan needs {file} beside it, which `evenkeel compile` wrote with it"))
+    })?;
+    // The error of the TOML parser would quote the text: not shown.
+    let table: BTreeMap<Name, String> = std::str::from_utf8(bytes)
+        .ok()
+        .and_then(|text| toml::from_str(text).ok())
+        .ok_or_else(|| Refusal::new(format!("{file} is not a table of secrets")))?;
+    table.get(key).cloned().ok_or_else(|| Refusal::new(format!("{file} has no secret {key}")))
+}
+
+fn secret_file(path: &Path) -> Result<String, Refusal> {
+    let bytes = read_bounded(path, MAX_SECRET_FILE).map_err(|error| {
+        Refusal::new(format!("cannot read secret {}: {}", path.display(), io_words(&error)))
+    })?;
+    let text = String::from_utf8(bytes)
+        .map_err(|_| Refusal::new(format!("secret {} is not UTF-8 text", path.display())))?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// Reads a file of at most `limit` bytes.
+fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        return Err(io::Error::other(format!("larger than {limit} bytes")));
+    }
+    Ok(bytes)
+}
+
+fn io_words(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "no such file".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BODY: &str = concat!(
+        "format = 1\ncluster = \"c\"\nhost = \"dir1\"\nhost_addresses = [\"192.0.2.1\"]\n",
+        "[policy]\nresync = \"5s\"\nexclusive_ipvs = false\n",
+        "[[router]]\nname = \"VI_1\"\ninterface = \"eth0\"\nsource = \"192.0.2.1\"\nversion = 2\nvrid = 51\n",
+        "priority = 100\nadvert_interval = \"1s\"\npreempt = true\ngarp_repeat = 5\ngarp_delay = \"5s\"\n",
+        "vips = [\"192.0.2.9/32\"]\nauth = { type = \"pass\", secret = { compiled = \"VI_1\" } }\n"
+    );
+
+    fn host() -> Name {
+        "dir1".parse().expect("name")
+    }
+
+    fn refusal(bytes: &[u8], secrets: Option<&str>) -> String {
+        let secrets = secrets.map(|text| text.as_bytes().to_vec());
+        check(bytes.to_vec(), secrets, &host()).expect_err("refused").to_string()
+    }
+
+    #[test]
+    fn a_sealed_plan_with_its_secret_is_taken() {
+        let sealed = seal::seal(BODY);
+        let loaded =
+            check(sealed.into_bytes(), Some(b"VI_1 = \"hell>com\"\n".to_vec()), &host()).expect("good");
+        assert_eq!(loaded.plan.routers.len(), 1);
+        assert!(!format!("{loaded:?} {:?}", loaded.secrets).contains("hell"));
+    }
+
+    #[test]
+    fn refusals_say_why_and_never_show_a_secret() {
+        let sealed = seal::seal(BODY);
+        for (bytes, secrets, want) in [
+            (String::new(), None, "empty"),
+            (sealed[..sealed.len() / 2].to_owned(), None, "incomplete"),
+            (BODY.to_owned(), None, "digest line"),
+            (seal::seal(&BODY.replace("dir1", "dir2")), None, "for host dir2"),
+            (seal::seal("format = \n"), None, "not valid TOML"),
+            (seal::seal(&BODY.replace("vrid = 51", "vrid = 256")), None, "schema"),
+            (seal::seal(&BODY.replace("192.0.2.9/32", "192.0.2.9/99")), None, "schema"),
+            (sealed.clone(), None, "dir1.secrets.toml"),
+            (sealed.clone(), Some("VI_2 = \"hell>com\""), "no secret VI_1"),
+            (sealed.clone(), Some("VI_1 = \"hell>com"), "not a table of secrets"),
+            (sealed.clone(), Some("VI_1 = \"hell>company\""), "8 bytes"),
+        ] {
+            let text = refusal(bytes.as_bytes(), secrets);
+            assert!(text.contains(want), "{text:?} does not say {want:?}");
+            assert!(!text.contains("hell"), "{text:?} shows the secret");
+        }
+    }
+}

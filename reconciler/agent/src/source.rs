@@ -1,0 +1,191 @@
+//! Watching the plan: tells when it may have changed. Reading it is `plan_file`'s.
+//!
+//! Events are hints. Directories are watched, never the file itself, so that a rename over it, a
+//! symlink swapped to another directory and a write in place are all seen; a look at the file's
+//! identity every few seconds is the net below that.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use evenkeel_schemas::plan;
+use evenkeel_schemas::scalars::Name;
+use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout_at};
+use tracing::{debug, warn};
+
+use crate::plan_file::plan_path;
+
+/// How long it must be quiet before a change is looked at.
+const QUIET: Duration = Duration::from_millis(50);
+/// How long a change that never becomes quiet may wait.
+const NOISY_LIMIT: Duration = Duration::from_millis(500);
+/// How often the file's identity is looked at without an event.
+const POLL: Duration = Duration::from_secs(5);
+
+/// Identity of a file's content as far as `stat` tells.
+type Stamp = Option<(u64, u64, i64, i64, u64)>;
+
+/// Watches the plan of one host in a task of its own; each message says that the plan may have
+/// changed. Must be called within a tokio runtime.
+pub(crate) fn watch(path: PathBuf, host: Name) -> mpsc::Receiver<()> {
+    // One place is enough: a message only says "look".
+    let (tell, changes) = mpsc::channel(1);
+    let mut source = Source::new(path, host);
+    tokio::spawn(async move {
+        loop {
+            source.changed().await;
+            if tell.is_closed() {
+                return;
+            }
+            tell.try_send(()).ok();
+        }
+    });
+    changes
+}
+
+struct Source {
+    path: PathBuf,
+    host: Name,
+    watcher: Option<RecommendedWatcher>,
+    watched: BTreeSet<PathBuf>,
+    events: mpsc::Receiver<()>,
+    stamp: (Stamp, Stamp),
+}
+
+impl Source {
+    fn new(path: PathBuf, host: Name) -> Self {
+        let (tell, events) = mpsc::channel(1);
+        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| match event {
+            // Reading the file makes these: they would trigger the next reading.
+            Ok(event) if matches!(event.kind, EventKind::Access(_)) => {}
+            Ok(_) | Err(_) => drop(tell.try_send(())),
+        });
+        let watcher = watcher
+            .inspect_err(|error| warn!("cannot watch files ({error}): looking every {POLL:?} instead"))
+            .ok();
+        let mut source = Self { path, host, watcher, watched: BTreeSet::new(), events, stamp: (None, None) };
+        source.look();
+        source
+    }
+
+    fn file(&self) -> PathBuf {
+        plan_path(&self.path, &self.host)
+    }
+
+    /// Waits until the plan may have changed.
+    async fn changed(&mut self) {
+        loop {
+            tokio::select! {
+                event = self.events.recv(), if self.watcher.is_some() => {
+                    if event.is_some() {
+                        self.settle().await;
+                        self.look();
+                        return;
+                    }
+                    self.watcher = None;
+                }
+                () = sleep(POLL) => {
+                    let before = self.stamp;
+                    self.look();
+                    if self.stamp != before {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn settle(&mut self) {
+        let limit = Instant::now() + NOISY_LIMIT;
+        while Instant::now() < limit {
+            if timeout_at(limit.min(Instant::now() + QUIET), self.events.recv()).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Notes the file's identity and watches the directories that it is in by now.
+    fn look(&mut self) {
+        let file = self.file();
+        self.stamp = (stamp(&file), stamp(&file.with_file_name(plan::secrets_file_name(&self.host))));
+        let Some(watcher) = &mut self.watcher else { return };
+        let wanted = directories(&self.path, &file);
+        for gone in self.watched.difference(&wanted) {
+            watcher.unwatch(gone).ok();
+        }
+        let mut watched = BTreeSet::new();
+        for directory in wanted {
+            // Watching again what is watched renews it: a directory may have been replaced.
+            match watcher.watch(&directory, RecursiveMode::NonRecursive) {
+                Ok(()) => drop(watched.insert(directory)),
+                Err(error) => debug!("cannot watch {}: {error}", directory.display()),
+            }
+        }
+        self.watched = watched;
+    }
+}
+
+fn stamp(path: &Path) -> Stamp {
+    let meta = std::fs::metadata(path).ok()?;
+    Some((meta.dev(), meta.ino(), meta.mtime(), meta.mtime_nsec(), meta.len()))
+}
+
+/// The directories whose entries lead to the plan file: of the path as written, of the file, and of
+/// what both really are.
+fn directories(path: &Path, file: &Path) -> BTreeSet<PathBuf> {
+    let parent = |path: &Path| match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Some(PathBuf::from(".")),
+        Some(parent) => Some(parent.to_owned()),
+        None => None,
+    };
+    let mut found: BTreeSet<PathBuf> = [parent(path), parent(file)].into_iter().flatten().collect();
+    for real in [path.canonicalize(), file.canonicalize()].into_iter().flatten() {
+        found.extend(parent(&real));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    async fn sees(source: &mut Source, what: &str) {
+        tokio::time::timeout(Duration::from_secs(3), source.changed())
+            .await
+            .unwrap_or_else(|_| panic!("{what}"));
+    }
+
+    #[tokio::test]
+    async fn every_way_to_replace_a_plan_is_seen_at_once() {
+        let scratch = tempfile::tempdir().expect("tempdir");
+        let root = scratch.path();
+        for release in ["one", "two"] {
+            fs::create_dir(root.join(release)).expect("mkdir");
+            fs::write(root.join(release).join("dir1.plan.toml"), release).expect("write");
+        }
+        symlink("one", root.join("current")).expect("symlink");
+        let mut source = Source::new(root.join("current"), "dir1".parse().expect("name"));
+        assert_eq!(fs::read_to_string(source.file()).expect("read"), "one");
+
+        fs::write(source.file(), "in place").expect("write");
+        sees(&mut source, "write in place").await;
+
+        fs::write(root.join("one/.new"), "renamed").expect("write");
+        fs::rename(root.join("one/.new"), root.join("one/dir1.plan.toml")).expect("rename");
+        sees(&mut source, "rename").await;
+
+        symlink("two", root.join("next")).expect("symlink");
+        fs::rename(root.join("next"), root.join("current")).expect("swap");
+        sees(&mut source, "symlink swap").await;
+        assert_eq!(fs::read_to_string(source.file()).expect("read"), "two");
+
+        fs::write(root.join("two/dir1.plan.toml"), "after the swap").expect("write");
+        sees(&mut source, "write after the swap").await;
+    }
+}

@@ -1,0 +1,195 @@
+//! The state directory: lock, ledger and last good plan. The only files the daemon writes.
+//!
+//! Every file is replaced whole: written beside, synced, renamed. A file that cannot be understood
+//! is reported and treated as absent.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use evenkeel_converge::{Ledger, ledger};
+use evenkeel_schemas::plan;
+use evenkeel_schemas::scalars::Name;
+use serde::{Deserialize, Serialize};
+use tracing::warn;
+
+use crate::plan_file::{self, LoadedPlan};
+
+const LEDGER: &str = "ledger.json";
+const LOCK: &str = "lock";
+const LAST_GOOD: &str = "last-good";
+
+/// The state directory, locked against a second daemon while this value lives.
+#[derive(Debug)]
+pub(crate) struct StateDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+#[derive(Serialize, Deserialize)]
+struct LedgerFile {
+    version: u32,
+    #[serde(flatten)]
+    ledger: Ledger,
+}
+
+impl StateDir {
+    /// Makes the directory if need be (mode 0700) and locks it.
+    ///
+    /// # Errors
+    /// When it cannot be made, or another process holds the lock.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        let explain = |error: io::Error| {
+            io::Error::new(error.kind(), format!("state directory {}: {error}", path.display()))
+        };
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(explain)?;
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(path.join(LOCK))
+            .map_err(explain)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(io::Error::new(
+                io::ErrorKind::ResourceBusy,
+                format!("state directory {} is in use: evenkeeld is running with it", path.display()),
+            )),
+            Err(TryLockError::Error(error)) => Err(explain(error)),
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The ledger; empty when there is none or it cannot be understood.
+    pub(crate) fn ledger(&self) -> Ledger {
+        read_ledger(&self.path)
+    }
+
+    /// Replaces the ledger, durably.
+    ///
+    /// # Errors
+    /// When it cannot be written; the old one is then still there.
+    pub(crate) fn save_ledger(&self, ledger: &Ledger) -> io::Result<()> {
+        let file = LedgerFile { version: ledger::VERSION, ledger: ledger.clone() };
+        let bytes = serde_json::to_vec(&file)?;
+        replace(&self.path.join(LEDGER), &bytes)
+    }
+
+    /// Removes the ledger: nothing is ours any more.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub(crate) fn forget(&self) -> io::Result<()> {
+        for file in [self.path.join(LEDGER), self.last_good_dir().join("host")] {
+            match fs::remove_file(file) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                Ok(()) | Err(_) => {}
+            }
+        }
+        match fs::remove_dir_all(self.last_good_dir()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    fn last_good_dir(&self) -> PathBuf {
+        self.path.join(LAST_GOOD)
+    }
+
+    /// Keeps a plan as the last good one.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(crate) fn save_last_good(&self, loaded: &LoadedPlan) -> io::Result<()> {
+        let directory = self.last_good_dir();
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
+        let host = &loaded.plan.host;
+        let secrets = directory.join(plan::secrets_file_name(host));
+        match &loaded.secrets_bytes {
+            Some(bytes) => replace(&secrets, bytes)?,
+            None => match fs::remove_file(secrets) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                Ok(()) | Err(_) => {}
+            },
+        }
+        replace(&directory.join(plan::file_name(host)), &loaded.bytes)
+    }
+
+    /// The last good plan of `host`, checked as if it came from outside.
+    pub(crate) fn last_good(&self, host: &Name) -> Option<LoadedPlan> {
+        let path = self.last_good_dir().join(plan::file_name(host));
+        if !path.exists() {
+            return None;
+        }
+        plan_file::load(&path, host).inspect_err(|why| warn!("the last good plan cannot be used: {why}")).ok()
+    }
+}
+
+/// The ledger below a state directory, without a lock: for commands that only look.
+pub(crate) fn read_ledger(directory: &Path) -> Ledger {
+    let path = directory.join(LEDGER);
+    let bytes = match fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            if error.kind() != io::ErrorKind::NotFound {
+                warn!("cannot read ledger {}: {error}", path.display());
+            }
+            return Ledger::default();
+        }
+    };
+    match serde_json::from_slice::<LedgerFile>(&bytes) {
+        Ok(file) if file.version == ledger::VERSION => file.ledger,
+        Ok(file) => {
+            warn!(
+                "ledger {} is of version {}: not used; what the plan names is adopted",
+                path.display(),
+                file.version
+            );
+            Ledger::default()
+        }
+        Err(error) => {
+            warn!("ledger {} is damaged ({error}): not used; what the plan names is adopted", path.display());
+            Ledger::default()
+        }
+    }
+}
+
+/// Replaces a file whole (mode 0600): readers and crashes see the old bytes or the new.
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    File::open(directory)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_daemon_a_directory_and_a_damaged_ledger_is_absent() {
+        let scratch = tempfile::tempdir().expect("tempdir");
+        let path = scratch.path().join("state");
+        let state = StateDir::open(&path).expect("first");
+        let error = StateDir::open(&path).expect_err("second");
+        assert!(error.to_string().contains("in use"), "{error}");
+        let mut ledger = Ledger::default();
+        ledger.sysctls.insert(
+            "net/ipv4/ip_forward".to_owned(),
+            ledger::SysctlEntry { original: "0".to_owned(), ours: "1".to_owned() },
+        );
+        state.save_ledger(&ledger).expect("save");
+        assert_eq!(state.ledger(), ledger);
+        fs::write(path.join(LEDGER), b"{\"version\":1,\"addr").expect("damage");
+        assert_eq!(state.ledger(), Ledger::default());
+        drop(state);
+        StateDir::open(&path).expect("free again");
+    }
+}

@@ -1,0 +1,238 @@
+//! The one comparator: what must be done to a kernel, and what in it is not ours.
+//!
+//! Laws, tested in `tests/laws.rs`: what is as wanted needs nothing; doing what is said reaches
+//! what is wanted; stopping anywhere keeps the phases' promises; equal inputs give equal lists.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use evenkeel_schemas::status::ObjectText;
+
+use crate::desired::Desired;
+use crate::ledger::{Ledger, Origin};
+use crate::model::{Address, AddressKey, KernelState, Kind, Service, ServiceKey};
+use crate::op::Op;
+
+/// Most foreign objects that are reported; a router with a full routing table is not a status page.
+pub const MAX_FOREIGN: usize = 256;
+
+/// What a comparison found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Diff {
+    /// What to do, in order.
+    pub ops: Vec<Op>,
+    /// What is there, not ours and left alone; sorted, at most [`MAX_FOREIGN`].
+    pub foreign: Vec<ObjectText>,
+}
+
+/// Which addresses a comparison speaks for. Two loops change addresses, never the same ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Domain {
+    /// Everything but the plan's VIPs: the convergence loop.
+    Host,
+    /// Only the plan's VIPs: the election loop.
+    Vips,
+}
+
+/// Compares. In [`Domain::Vips`] only addresses are compared and `desired.state.addresses` holds
+/// the VIPs of the routers that are Master.
+///
+/// An object that the plan names is ours whoever made it; an object that it does not name is
+/// removed only when it carries our tag or stands in the ledger.
+#[must_use]
+pub fn diff(desired: &Desired, observed: &KernelState, ledger: &Ledger, domain: Domain) -> Diff {
+    diff_kinds(desired, observed, ledger, domain, &Kind::ALL)
+}
+
+/// [`diff()`] of some kinds only: those that were observed.
+#[must_use]
+pub fn diff_kinds(
+    desired: &Desired,
+    observed: &KernelState,
+    ledger: &Ledger,
+    domain: Domain,
+    kinds: &[Kind],
+) -> Diff {
+    let mut out = Diff::default();
+    let wants = |kind| kinds.contains(&kind);
+    if wants(Kind::Addresses) {
+        addresses(desired, observed, ledger, domain, &mut out);
+    }
+    if domain == Domain::Host && wants(Kind::Routes) {
+        routes(desired, observed, ledger, &mut out);
+    }
+    if domain == Domain::Host && wants(Kind::Sysctls) {
+        sysctls(desired, observed, ledger, &mut out.ops);
+    }
+    if domain == Domain::Host && wants(Kind::Ipvs) {
+        services(desired, observed, ledger, &mut out);
+    }
+    out.ops.sort_by_key(|op| (op.phase(), op.rank()));
+    out.foreign.sort();
+    out.foreign.truncate(MAX_FOREIGN);
+    out
+}
+
+/// What brings the kernel back to what it was before us: everything that we created goes, VIPs
+/// included, settings are put back, what was adopted stays.
+#[must_use]
+pub fn cleanup(observed: &KernelState, ledger: &Ledger) -> Diff {
+    let adopted = |origin: Option<&Origin>| origin == Some(&Origin::Adopted);
+    let mut ops = Vec::new();
+    for (key, value) in &observed.addresses {
+        let origin = ledger.addresses.get(key);
+        if !adopted(origin) && (value.tagged || origin.is_some()) {
+            ops.push(Op::DelAddress(key.clone()));
+        }
+    }
+    for (key, value) in &observed.routes {
+        let origin = ledger.routes.get(key);
+        if !adopted(origin) && (value.tagged || origin.is_some()) {
+            ops.push(Op::DelRoute(key.clone()));
+        }
+    }
+    for key in observed.services.keys() {
+        if ledger.services.get(key) == Some(&Origin::Created) {
+            ops.push(Op::DelService(*key));
+        }
+    }
+    restore_sysctls(&BTreeMap::new(), observed, ledger, &mut ops);
+    ops.sort_by_key(|op| (op.phase(), op.rank()));
+    Diff { ops, foreign: Vec::new() }
+}
+
+fn addresses(desired: &Desired, observed: &KernelState, ledger: &Ledger, domain: Domain, out: &mut Diff) {
+    let mine = |key: &AddressKey| match domain {
+        Domain::Host => !desired.vips.contains(key),
+        Domain::Vips => desired.vips.contains(key),
+    };
+    for (key, have) in observed.addresses.iter().filter(|(key, _)| mine(key)) {
+        match desired.state.addresses.get(key) {
+            // Label and scope of an address cannot be changed in place.
+            Some(want) if !same_address(want, have) => out.ops.push(Op::DelAddress(key.clone())),
+            Some(_) => {}
+            None if have.tagged || ledger.addresses.contains_key(key) || domain == Domain::Vips => {
+                out.ops.push(Op::DelAddress(key.clone()));
+            }
+            None => report_address(desired, key, out),
+        }
+    }
+    for (key, want) in desired.state.addresses.iter().filter(|(key, _)| mine(key)) {
+        if observed.addresses.get(key).is_none_or(|have| !same_address(want, have)) {
+            out.ops.push(Op::AddAddress {
+                key: key.clone(),
+                value: want.clone(),
+                announce: domain == Domain::Vips,
+            });
+        }
+    }
+}
+
+fn same_address(want: &Address, have: &Address) -> bool {
+    // The tag is how we recognise ours, not a property that traffic can feel: an adopted address
+    // keeps its maker's.
+    want.label == have.label && want.scope == have.scope
+}
+
+fn report_address(desired: &Desired, key: &AddressKey, out: &mut Diff) {
+    let ip = key.address.address();
+    let automatic = ip.is_loopback() || matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local());
+    if desired.interfaces.contains(&key.interface) && !automatic && !desired.host_addresses.contains(&ip) {
+        out.foreign.push(ObjectText { kind: "address".to_owned(), object: key.to_string() });
+    }
+}
+
+fn routes(desired: &Desired, observed: &KernelState, ledger: &Ledger, out: &mut Diff) {
+    for (key, have) in &observed.routes {
+        match desired.state.routes.get(key) {
+            Some(want) if want.scope == have.scope => {}
+            Some(_) => out.ops.push(Op::DelRoute(key.clone())),
+            None if have.tagged || ledger.routes.contains_key(key) => out.ops.push(Op::DelRoute(key.clone())),
+            None => out.foreign.push(ObjectText { kind: "route".to_owned(), object: key.to_string() }),
+        }
+    }
+    for (key, want) in &desired.state.routes {
+        if observed.routes.get(key).is_none_or(|have| have.scope != want.scope) {
+            out.ops.push(Op::AddRoute(key.clone(), want.clone()));
+        }
+    }
+}
+
+fn sysctls(desired: &Desired, observed: &KernelState, ledger: &Ledger, ops: &mut Vec<Op>) {
+    for (key, want) in &desired.state.sysctls {
+        let have = observed.sysctls.get(key);
+        if have != Some(want) {
+            ops.push(Op::SetSysctl {
+                key: key.clone(),
+                value: want.clone(),
+                from: have.cloned().unwrap_or_default(),
+                restore: false,
+            });
+        }
+    }
+    restore_sysctls(&desired.state.sysctls, observed, ledger, ops);
+}
+
+/// Puts back what the plan no longer sets, unless someone else has changed it since.
+fn restore_sysctls(
+    wanted: &BTreeMap<String, String>,
+    observed: &KernelState,
+    ledger: &Ledger,
+    ops: &mut Vec<Op>,
+) {
+    for (key, entry) in ledger.sysctls.iter().filter(|(key, _)| !wanted.contains_key(*key)) {
+        let untouched = observed.sysctls.get(key).is_some_and(|now| *now == entry.ours);
+        if untouched && entry.original != entry.ours {
+            ops.push(Op::SetSysctl {
+                key: key.clone(),
+                value: entry.original.clone(),
+                from: entry.ours.clone(),
+                restore: true,
+            });
+        }
+    }
+}
+
+fn services(desired: &Desired, observed: &KernelState, ledger: &Ledger, out: &mut Diff) {
+    let keys: BTreeSet<&ServiceKey> = desired.state.services.keys().chain(observed.services.keys()).collect();
+    for key in keys {
+        match (desired.state.services.get(key), observed.services.get(key)) {
+            (Some(want), Some(have)) => {
+                if !want.same_service(have) {
+                    out.ops.push(Op::SetService(*key, properties(want)));
+                }
+                destinations(*key, want, have, &mut out.ops);
+            }
+            (Some(want), None) => {
+                out.ops.push(Op::AddService(*key, properties(want)));
+                destinations(*key, want, &properties(want), &mut out.ops);
+            }
+            (None, Some(_)) if desired.exclusive_ipvs || ledger.services.contains_key(key) => {
+                out.ops.push(Op::DelService(*key));
+            }
+            (None, Some(_)) => {
+                out.foreign.push(ObjectText { kind: "virtual_server".to_owned(), object: key.to_string() });
+            }
+            (None, None) => {}
+        }
+    }
+}
+
+fn properties(service: &Service) -> Service {
+    Service { destinations: BTreeMap::new(), ..service.clone() }
+}
+
+fn destinations(service: ServiceKey, want: &Service, have: &Service, ops: &mut Vec<Op>) {
+    for (key, value) in &want.destinations {
+        match have.destinations.get(key) {
+            None => ops.push(Op::AddDestination(service, *key, *value)),
+            Some(from) if from != value => {
+                ops.push(Op::SetDestination { service, key: *key, value: *value, from: *from });
+            }
+            Some(_) => {}
+        }
+    }
+    for key in have.destinations.keys().filter(|key| !want.destinations.contains_key(key)) {
+        ops.push(Op::DelDestination(service, *key));
+    }
+}

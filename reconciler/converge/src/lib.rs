@@ -1,0 +1,27 @@
+//! Desired state against observed state, as ordered operations. Pure.
+//!
+//! ```text
+//! plan + verdicts --desired--> Desired --+
+//!                                        +--diff--> [Op] in phase order --kernel::apply--> observe again
+//! kernel --observe--> KernelState -------+
+//! ```
+//!
+//! What a host should look like ([`desired`]), what differs ([`diff()`]), in which order it is put
+//! right ([`Phase`]), what is ours ([`ledger`]) and a kernel in memory for tests ([`memory`]).
+//! No I/O, no clock. There is one comparator: verifying is `diff` of the new observation being empty.
+
+pub mod desired;
+pub mod diff;
+pub mod ledger;
+pub mod memory;
+pub mod model;
+pub mod op;
+
+pub use desired::{Desired, desired, vip_addresses};
+pub use diff::{Diff, Domain, cleanup, diff, diff_kinds};
+pub use ledger::{Ledger, Origin};
+pub use model::{
+    Address, AddressKey, Destination, DestinationKey, Forward, KernelState, Kind, Route, RouteKey, Service,
+    ServiceKey,
+};
+pub use op::{Op, Phase};

@@ -1,0 +1,64 @@
+//! A kernel in memory: applies operations to a [`KernelState`] as the real one would.
+//!
+//! For tests of pure code. It is strict: an operation on an object that is not there is an error.
+
+use crate::model::{KernelState, Service};
+use crate::op::Op;
+
+/// Applies one operation.
+///
+/// # Errors
+/// What the kernel would answer, in words, when the object to change is missing or already there.
+pub fn apply(state: &mut KernelState, op: &Op) -> Result<(), String> {
+    let missing = |what: &dyn std::fmt::Display| format!("{what}: no such object");
+    let exists = |what: &dyn std::fmt::Display| format!("{what}: exists");
+    match op {
+        Op::DelAddress(key) => state.addresses.remove(key).map(drop).ok_or_else(|| missing(key)),
+        Op::AddAddress { key, value, .. } => {
+            if state.addresses.insert(key.clone(), value.clone()).is_some() {
+                Err(exists(key))
+            } else {
+                Ok(())
+            }
+        }
+        Op::DelRoute(key) => state.routes.remove(key).map(drop).ok_or_else(|| missing(key)),
+        Op::AddRoute(key, value) => {
+            if state.routes.insert(key.clone(), value.clone()).is_some() {
+                Err(exists(key))
+            } else {
+                Ok(())
+            }
+        }
+        Op::SetSysctl { key, value, .. } => {
+            state.sysctls.insert(key.clone(), value.clone());
+            Ok(())
+        }
+        Op::AddService(key, value) => {
+            if state.services.insert(*key, value.clone()).is_some() {
+                Err(exists(key))
+            } else {
+                Ok(())
+            }
+        }
+        Op::SetService(key, value) => {
+            let service = state.services.get_mut(key).ok_or_else(|| missing(key))?;
+            let destinations = std::mem::take(&mut service.destinations);
+            *service = Service { destinations, ..value.clone() };
+            Ok(())
+        }
+        Op::DelService(key) => state.services.remove(key).map(drop).ok_or_else(|| missing(key)),
+        Op::AddDestination(service, key, value) => {
+            let service = state.services.get_mut(service).ok_or_else(|| missing(service))?;
+            if service.destinations.insert(*key, *value).is_some() { Err(exists(key)) } else { Ok(()) }
+        }
+        Op::SetDestination { service, key, value, .. } => {
+            let service = state.services.get_mut(service).ok_or_else(|| missing(service))?;
+            *service.destinations.get_mut(key).ok_or_else(|| missing(key))? = *value;
+            Ok(())
+        }
+        Op::DelDestination(service, key) => {
+            let service = state.services.get_mut(service).ok_or_else(|| missing(service))?;
+            service.destinations.remove(key).map(drop).ok_or_else(|| missing(key))
+        }
+    }
+}

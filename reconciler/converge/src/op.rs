@@ -1,0 +1,171 @@
+//! Operations on the kernel and the phases that order them.
+//!
+//! An operation names one object and what becomes of it. How it is done is the kernel crate's.
+
+use std::fmt;
+
+use crate::model::{
+    Address, AddressKey, Destination, DestinationKey, Kind, Route, RouteKey, Service, ServiceKey,
+};
+
+/// Order of operations within a host. Stopping after any of them is safe:
+/// a real server never holds a VIP while its ARP settings are not in force, and a director never
+/// announces what it cannot serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Take away addresses and routes that must not be here.
+    Retract,
+    /// Kernel settings that the following phases rely on.
+    Tune,
+    /// Addresses that are always present, then routes.
+    Links,
+    /// IPVS services and destinations: adding before removing.
+    Ipvs,
+    /// VIPs of routers that are Master.
+    Announce,
+    /// Put back settings that nothing relies on any more.
+    Reap,
+}
+
+/// One change of one kernel object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Op {
+    /// `ip address del`
+    DelAddress(AddressKey),
+    /// `ip address replace`; `announce` when it is a VIP of a Master.
+    AddAddress {
+        /// Which.
+        key: AddressKey,
+        /// How.
+        value: Address,
+        /// Whether it is the VIP of a Master: last of all.
+        announce: bool,
+    },
+    /// `ip route del`
+    DelRoute(RouteKey),
+    /// `ip route replace`
+    AddRoute(RouteKey, Route),
+    /// Write a setting.
+    SetSysctl {
+        /// Path below `/proc/sys`.
+        key: String,
+        /// New value.
+        value: String,
+        /// Old value.
+        from: String,
+        /// Whether this puts back the value from before us.
+        restore: bool,
+    },
+    /// `ipvsadm -A`; destinations follow as operations of their own.
+    AddService(ServiceKey, Service),
+    /// `ipvsadm -E`
+    SetService(ServiceKey, Service),
+    /// `ipvsadm -D`
+    DelService(ServiceKey),
+    /// `ipvsadm -a`
+    AddDestination(ServiceKey, DestinationKey, Destination),
+    /// `ipvsadm -e`, with what it was.
+    SetDestination {
+        /// Service.
+        service: ServiceKey,
+        /// Destination.
+        key: DestinationKey,
+        /// New properties.
+        value: Destination,
+        /// Old properties.
+        from: Destination,
+    },
+    /// `ipvsadm -d`
+    DelDestination(ServiceKey, DestinationKey),
+}
+
+impl Op {
+    /// When it is its turn.
+    #[must_use]
+    pub const fn phase(&self) -> Phase {
+        match self {
+            Self::DelRoute(_) | Self::DelAddress(_) => Phase::Retract,
+            Self::SetSysctl { restore: false, .. } => Phase::Tune,
+            Self::AddAddress { announce: false, .. } | Self::AddRoute(..) => Phase::Links,
+            Self::AddService(..)
+            | Self::SetService(..)
+            | Self::DelService(_)
+            | Self::AddDestination(..)
+            | Self::SetDestination { .. }
+            | Self::DelDestination(..) => Phase::Ipvs,
+            Self::AddAddress { announce: true, .. } => Phase::Announce,
+            Self::SetSysctl { restore: true, .. } => Phase::Reap,
+        }
+    }
+
+    /// Order within a phase. IPVS: a service comes before its destinations, new destinations before
+    /// the removal of old ones, services go last.
+    pub(crate) const fn rank(&self) -> u8 {
+        match self {
+            Self::DelRoute(_) => 0,
+            Self::DelAddress(_) => 1,
+            Self::AddAddress { .. } => 0,
+            Self::AddRoute(..) => 1,
+            Self::SetSysctl { .. } => 0,
+            Self::AddService(..) => 0,
+            Self::SetService(..) => 1,
+            Self::AddDestination(..) => 2,
+            Self::SetDestination { .. } => 3,
+            Self::DelDestination(..) => 4,
+            Self::DelService(_) => 5,
+        }
+    }
+
+    /// The kind of resource it changes.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::DelAddress(_) | Self::AddAddress { .. } => Kind::Addresses,
+            Self::DelRoute(_) | Self::AddRoute(..) => Kind::Routes,
+            Self::SetSysctl { .. } => Kind::Sysctls,
+            Self::AddService(..)
+            | Self::SetService(..)
+            | Self::DelService(_)
+            | Self::AddDestination(..)
+            | Self::SetDestination { .. }
+            | Self::DelDestination(..) => Kind::Ipvs,
+        }
+    }
+}
+
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DelAddress(key) => write!(f, "remove address {key}"),
+            Self::AddAddress { key, value, .. } => {
+                write!(f, "add address {key}")?;
+                value.label.as_ref().map_or(Ok(()), |label| write!(f, " label {label}"))
+            }
+            Self::DelRoute(key) => write!(f, "remove route {key}"),
+            Self::AddRoute(key, _) => write!(f, "add route {key}"),
+            Self::SetSysctl { key, value, from, restore } => {
+                let verb = if *restore { "put back" } else { "set" };
+                write!(f, "{verb} {key} to {value} (was {from})")
+            }
+            Self::AddService(key, service) => write!(f, "add virtual server {key} {}", service.scheduler),
+            Self::SetService(key, service) => write!(f, "edit virtual server {key} {}", service.scheduler),
+            Self::DelService(key) => write!(f, "remove virtual server {key}"),
+            Self::AddDestination(service, key, value) => {
+                write!(f, "add destination {key} {} weight {} to {service}", value.forward, value.weight)
+            }
+            Self::SetDestination { service, key, value, from } if value.forward == from.forward => {
+                write!(
+                    f,
+                    "set weight {} (was {}) of destination {key} in {service}",
+                    value.weight, from.weight
+                )
+            }
+            Self::SetDestination { service, key, value, from } => write!(
+                f,
+                "set {} weight {} (was {} weight {}) of destination {key} in {service}",
+                value.forward, value.weight, from.forward, from.weight
+            ),
+            Self::DelDestination(service, key) => write!(f, "remove destination {key} from {service}"),
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Verdicts and schedules in virtual time.
+
+use std::time::Duration;
+
+use evenkeel_health::{Board, Outcome, Verdict};
+use evenkeel_schemas::plan::Check;
+use evenkeel_schemas::time::MonoTime;
+use proptest::prelude::*;
+
+fn check(host: u8) -> Check {
+    serde_json::from_value(serde_json::json!({
+        "type": "tcp", "address": format!("192.0.2.{host}"), "port": 80,
+        "interval": "5s", "timeout": "10s", "retries": 3, "retry_delay": "3s"
+    }))
+    .expect("check")
+}
+
+fn fail() -> Outcome {
+    Outcome::Failure("connection refused".to_owned())
+}
+
+/// Runs the board until `end`, answering each probe at once; returns (seconds, verdict) changes.
+fn run(board: &mut Board, from: u64, end: u64, answer: impl Fn(u64) -> Outcome) -> Vec<(u64, Verdict)> {
+    let mut changes = Vec::new();
+    let mut now = MonoTime::from_millis(from * 1000);
+    while let Some(due) = board.poll_timeout().filter(|due| *due <= MonoTime::from_millis(end * 1000)) {
+        now = now.max(due);
+        let secs = now.as_nanos() / 1_000_000_000;
+        let (probes, given_up) = board.start(now);
+        changes.extend(given_up.into_iter().map(|change| (secs, change.verdict)));
+        for probe in probes {
+            changes.extend(board.finish(&probe, answer(secs), now).map(|change| (secs, change.verdict)));
+        }
+    }
+    changes
+}
+
+#[test]
+fn goes_down_after_its_retries_and_up_at_the_first_success() {
+    let mut board = Board::new();
+    board.configure([check(1)], |_| Verdict::Up, MonoTime::ZERO);
+    // Probes at 0, 5; the failing ones at 10, 13, 16, 19; then every 5 s; the first good one at 29.
+    let changes =
+        run(&mut board, 0, 60, |secs| if (7..28).contains(&secs) { fail() } else { Outcome::Success });
+    assert_eq!(changes, [(19, Verdict::Down), (29, Verdict::Up)]);
+}
+
+#[test]
+fn a_success_between_failures_starts_the_count_anew() {
+    let mut board = Board::new();
+    board.configure([check(1)], |_| Verdict::Up, MonoTime::ZERO);
+    let changes = run(&mut board, 0, 100, |secs| if secs % 4 == 0 { Outcome::Success } else { fail() });
+    assert_eq!(changes, []);
+}
+
+#[test]
+fn a_probe_that_never_reports_counts_as_failed() {
+    let mut board = Board::new();
+    board.configure([check(1)], |_| Verdict::Up, MonoTime::ZERO);
+    let mut downs = 0;
+    for secs in 0..80 {
+        let (_, changes) = board.start(MonoTime::from_millis(secs * 1000));
+        downs += changes.iter().filter(|change| change.verdict == Verdict::Down).count();
+    }
+    assert_eq!(downs, 1);
+    assert_eq!(board.verdict(&check(1)), Some(Verdict::Down));
+}
+
+#[test]
+fn identical_checks_are_one_and_survive_a_new_plan() {
+    let mut board = Board::new();
+    board.configure([check(1), check(1), check(2)], |_| Verdict::Up, MonoTime::ZERO);
+    assert_eq!(board.len(), 2);
+    run(&mut board, 0, 60, |_| fail());
+    assert_eq!(board.verdict(&check(1)), Some(Verdict::Down));
+    board.configure([check(1), check(3)], |_| Verdict::Up, MonoTime::from_millis(60_000));
+    assert_eq!(board.verdict(&check(1)), Some(Verdict::Down));
+    assert_eq!(board.verdict(&check(2)), None);
+    assert_eq!(board.verdict(&check(3)), Some(Verdict::Up));
+}
+
+#[test]
+fn first_probes_are_spread_over_the_interval() {
+    let mut board = Board::new();
+    board.configure((1..=100).map(check), |_| Verdict::Up, MonoTime::ZERO);
+    let mut worst = 0;
+    for tenth in 0..50 {
+        let (probes, _) = board.start(MonoTime::from_millis(tenth * 100 + 99));
+        worst = worst.max(probes.len());
+    }
+    assert!(worst <= 4, "{worst} probes in one tenth of a second");
+}
+
+proptest! {
+    /// Whatever the results and the pauses of the caller: no panic, a check is never forgotten, and
+    /// down needs more than `retries` failures in a row.
+    #[test]
+    fn verdicts_follow_the_results(steps in prop::collection::vec((0u64..30_000, any::<bool>()), 1..200)) {
+        let mut board = Board::new();
+        board.configure([check(1)], |_| Verdict::Up, MonoTime::ZERO);
+        let mut now = MonoTime::ZERO;
+        let mut in_a_row = 0;
+        for (pause, good) in steps {
+            now = now + Duration::from_millis(pause);
+            for probe in board.start(now).0 {
+                board.finish(&probe, if good { Outcome::Success } else { fail() }, now);
+                in_a_row = if good { 0 } else { in_a_row + 1 };
+            }
+            let report = board.report(&check(1)).expect("on the board");
+            prop_assert_eq!(report.failures, in_a_row);
+            prop_assert!(report.verdict == Verdict::Up || in_a_row > 3);
+            let due = board.poll_timeout().expect("never forgotten");
+            prop_assert!(due <= now + Duration::from_secs(12));
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! IP addresses of interfaces.
+//!
+//! `struct ifaddrmsg` and `IFA_*` (`linux/if_addr.h`, rtnetlink(7)). An address is added without a
+//! broadcast address, with our tag, and without duplicate address detection: a VIP moves between
+//! hosts and must answer at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use evenkeel_converge::model::PROTOCOL_TAG;
+use evenkeel_converge::{Address, AddressKey, Op};
+use evenkeel_schemas::plan::Scope;
+use evenkeel_schemas::scalars::Cidr;
+use nix::errno::Errno;
+
+use crate::apply::carry_out;
+use crate::error::{ApplyError, Class, KernelError, Refusal};
+use crate::link::{self, Resolved};
+use crate::netlink::Requester;
+use crate::wire::{Batch, Malformed, Writer, attributes, u8_at, u32_at};
+
+/// Length of `struct ifaddrmsg`.
+const HEADER_LEN: usize = 8;
+/// `IFA_FLAGS` (`linux/if_addr.h`): flags of 32 bits.
+const IFA_FLAGS: u16 = 8;
+/// `IFA_PROTO` (`linux/if_addr.h`, since Linux 5.18).
+const IFA_PROTO: u16 = 11;
+/// Address families that are looked at.
+pub(crate) const FAMILIES: [u8; 2] = [AF_INET, AF_INET6];
+/// `AF_INET` in a netlink header.
+pub(crate) const AF_INET: u8 = 2;
+/// `AF_INET6` in a netlink header.
+pub(crate) const AF_INET6: u8 = 10;
+
+/// The family of an address as a netlink header has it.
+pub(crate) const fn family(address: IpAddr) -> u8 {
+    match address {
+        IpAddr::V4(_) => AF_INET,
+        IpAddr::V6(_) => AF_INET6,
+    }
+}
+
+/// A scope in the kernel's numbers (`RT_SCOPE_*`).
+pub(crate) const fn scope_number(scope: Scope) -> u8 {
+    match scope {
+        Scope::Global => libc::RT_SCOPE_UNIVERSE,
+        Scope::Link => libc::RT_SCOPE_LINK,
+        Scope::Host => libc::RT_SCOPE_HOST,
+    }
+}
+
+/// A scope from the kernel's numbers. Those without a name of ours (site, or made by the
+/// administrator) count as the nearest wider of `link`.
+pub(crate) const fn scope_of(number: u8) -> Scope {
+    match number {
+        libc::RT_SCOPE_UNIVERSE => Scope::Global,
+        libc::RT_SCOPE_HOST | libc::RT_SCOPE_NOWHERE => Scope::Host,
+        _ => Scope::Link,
+    }
+}
+
+/// An address as the kernel tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// Interface.
+    pub(crate) index: u32,
+    /// Address and prefix length.
+    pub(crate) address: Cidr,
+    /// Label, the interface's name by default; IPv4 only.
+    pub(crate) label: Option<String>,
+    /// Scope.
+    pub(crate) scope: Scope,
+    /// Whether it carries our tag.
+    pub(crate) tagged: bool,
+}
+
+/// The addresses of these interfaces.
+pub(crate) fn observe(
+    socket: &mut Requester,
+    links: &BTreeMap<String, Resolved>,
+) -> Result<BTreeMap<AddressKey, Address>, KernelError> {
+    let mut addresses = BTreeMap::new();
+    for (name, link) in links {
+        for family in FAMILIES {
+            for told in dump(socket, family, name, link.index)? {
+                let label = told.label.filter(|label| *label != link.kernel_name);
+                let key = AddressKey { interface: name.clone(), address: told.address };
+                addresses.insert(key, Address { label, scope: told.scope, tagged: told.tagged });
+            }
+        }
+    }
+    Ok(addresses)
+}
+
+fn dump(socket: &mut Requester, family: u8, name: &str, index: u32) -> Result<Vec<Told>, KernelError> {
+    let mut request = Batch::default();
+    request.message(libc::RTM_GETADDR, libc::NLM_F_DUMP, |w| {
+        w.raw(&[family, 0, 0, 0]);
+        w.raw(&index.to_ne_bytes());
+    });
+    match socket.dump(&mut request, parse)? {
+        // Kernels before 4.20 do not filter.
+        Ok(told) => Ok(told.into_iter().filter(|told| told.index == index).collect()),
+        Err(refusal) if matches!(refusal.code(), Errno::ENODEV | Errno::EAFNOSUPPORT) => Ok(Vec::new()),
+        Err(refusal) => Err(refusal.explain(&format!("cannot read the addresses of {name}"))),
+    }
+}
+
+/// Reads an `RTM_NEWADDR` or `RTM_DELADDR` message. Addresses with another address as their peer are
+/// left out: they are no object that a plan can name.
+pub(crate) fn parse(kind: u16, body: &[u8]) -> Result<Option<Told>, Malformed> {
+    if !matches!(kind, libc::RTM_NEWADDR | libc::RTM_DELADDR) || !FAMILIES.contains(&u8_at(body, 0)?) {
+        return Ok(None);
+    }
+    let (prefix, scope, index) = (u8_at(body, 1)?, u8_at(body, 3)?, u32_at(body, 4)?);
+    let (mut local, mut peer, mut label, mut tagged) = (None, None, None, false);
+    for attribute in attributes(body.get(HEADER_LEN..).ok_or(Malformed)?) {
+        let attribute = attribute?;
+        match attribute.kind {
+            libc::IFA_LOCAL => local = Some(attribute.ip()?),
+            libc::IFA_ADDRESS => peer = Some(attribute.ip()?),
+            libc::IFA_LABEL => label = Some(attribute.text()?.to_owned()),
+            IFA_PROTO => tagged = attribute.u8()? == PROTOCOL_TAG,
+            _ => {}
+        }
+    }
+    if local.is_some() && peer.is_some() && local != peer {
+        return Ok(None);
+    }
+    let ip = local.or(peer).ok_or(Malformed)?;
+    let address = Cidr::new(ip, prefix).map_err(|_| Malformed)?;
+    Ok(Some(Told { index, address, label, scope: scope_of(scope), tagged }))
+}
+
+/// Carries out address operations, all in one go.
+pub(crate) fn apply(socket: &mut Requester, ops: &[Op]) -> Vec<Result<(), ApplyError>> {
+    let names: BTreeSet<String> = ops.iter().filter_map(key).map(|key| key.interface.clone()).collect();
+    let links = match link::resolve(socket, &names) {
+        Ok(links) => links,
+        Err(error) => return ops.iter().map(|_| Err(error.clone())).collect(),
+    };
+    let encode = |batch: &mut Batch, op: &Op| encode(batch, op, &links);
+    let settle = |socket: &mut Requester, op: &Op, refusal: &Refusal| settle(socket, op, refusal, &links);
+    carry_out(socket, ops, encode, settle)
+}
+
+const fn key(op: &Op) -> Option<&AddressKey> {
+    match op {
+        Op::DelAddress(key) | Op::AddAddress { key, .. } => Some(key),
+        Op::DelRoute(_)
+        | Op::AddRoute(..)
+        | Op::SetSysctl { .. }
+        | Op::AddService(..)
+        | Op::SetService(..)
+        | Op::DelService(_)
+        | Op::AddDestination(..)
+        | Op::SetDestination { .. }
+        | Op::DelDestination(..) => None,
+    }
+}
+
+/// Appends the operation's message; `false` when there is nothing to be sent.
+fn encode(batch: &mut Batch, op: &Op, links: &BTreeMap<String, Resolved>) -> Result<bool, ApplyError> {
+    let Some(key) = key(op) else { return Ok(false) };
+    let link = links.get(&key.interface);
+    let Op::AddAddress { value, .. } = op else {
+        // What is on an interface that is gone is gone.
+        let Some(link) = link else { return Ok(false) };
+        batch.message(libc::RTM_DELADDR, 0, |w| write(w, key, link.index, None));
+        return Ok(true);
+    };
+    let Some(link) = link else {
+        let message = format!("{op}: there is no interface {}", key.interface);
+        return Err(ApplyError { class: Class::Transient, message, errno: Some(libc::ENODEV) });
+    };
+    if key.address.address().is_ipv6() && value.label.is_some() {
+        let message = format!("{op}: an IPv6 address has no label");
+        return Err(ApplyError::new(Class::Permanent, message));
+    }
+    // Never `REPLACE`: it would put our tag on an address that someone else has made meanwhile.
+    let flags = libc::NLM_F_CREATE | libc::NLM_F_EXCL;
+    batch.message(libc::RTM_NEWADDR, flags, |w| write(w, key, link.index, Some(value)));
+    Ok(true)
+}
+
+fn write(w: &mut Writer<'_>, key: &AddressKey, index: u32, value: Option<&Address>) {
+    let ip = key.address.address();
+    let scope = value.map_or(0, |value| scope_number(value.scope));
+    w.raw(&[family(ip), key.address.prefix(), 0, scope]);
+    w.raw(&index.to_ne_bytes());
+    w.ip(libc::IFA_LOCAL, ip);
+    w.ip(libc::IFA_ADDRESS, ip);
+    let Some(value) = value else { return };
+    if let Some(label) = &value.label {
+        w.text(libc::IFA_LABEL, label);
+    }
+    if ip.is_ipv6() {
+        w.u32(IFA_FLAGS, libc::IFA_F_NODAD);
+    }
+    w.u8(IFA_PROTO, PROTOCOL_TAG);
+}
+
+/// Decides what a refusal means: what is already as it should be is a success.
+fn settle(
+    socket: &mut Requester,
+    op: &Op,
+    refusal: &Refusal,
+    links: &BTreeMap<String, Resolved>,
+) -> Result<(), ApplyError> {
+    let doing = op.to_string();
+    match (op, refusal.code()) {
+        (Op::DelAddress(_), Errno::EADDRNOTAVAIL | Errno::ENODEV) => Ok(()),
+        (Op::AddAddress { key, value, .. }, Errno::EEXIST) => {
+            let asked = links.iter().filter(|(name, _)| **name == key.interface);
+            let there = observe(socket, &asked.map(|(n, l)| (n.clone(), l.clone())).collect())?;
+            let same = |have: &Address| {
+                have.label == value.label && (key.address.address().is_ipv6() || have.scope == value.scope)
+            };
+            if there.get(key).is_some_and(same) {
+                return Ok(());
+            }
+            let cause = "it is there with other properties or another prefix length, made by something else";
+            Err(refusal.because(&doing, Class::Conflict, cause))
+        }
+        (_, Errno::EACCES) if key(op).is_some_and(|key| key.address.address().is_ipv6()) => {
+            Err(refusal.because(&doing, Class::Permanent, "IPv6 is disabled on the interface (disable_ipv6)"))
+        }
+        (_, Errno::EOPNOTSUPP | Errno::EAFNOSUPPORT) => {
+            Err(refusal.because(&doing, Class::Permanent, "the kernel lacks this address family"))
+        }
+        (_, Errno::EADDRNOTAVAIL) => {
+            Err(refusal.because(&doing, Class::Permanent, "the kernel does not take such an address"))
+        }
+        _ => Err(refusal.explain(&doing)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::wire::messages;
+
+    fn key(text: &str, prefix: u8) -> AddressKey {
+        let address = Cidr::new(text.parse().expect("an address"), prefix).expect("a prefix");
+        AddressKey { interface: "lo".to_owned(), address }
+    }
+
+    #[test]
+    fn a_vip_is_encoded_without_broadcast_and_with_our_tag() {
+        let mut batch = Batch::default();
+        let value = Address { label: Some("lo:0".to_owned()), scope: Scope::Host, tagged: true };
+        batch.message(libc::RTM_NEWADDR, 0, |w| write(w, &key("192.0.2.7", 32), 1, Some(&value)));
+        let bytes = batch.numbered(0, 1, 1, false).to_vec();
+        #[rustfmt::skip]
+        let wanted = [
+            2, 32, 0, 254,  1, 0, 0, 0,
+            8, 0, 2, 0,  192, 0, 2, 7,
+            8, 0, 1, 0,  192, 0, 2, 7,
+            9, 0, 3, 0,  b'l', b'o', b':', b'0', 0, 0, 0, 0,
+            5, 0, 11, 0,  0xEE, 0, 0, 0,
+        ];
+        if cfg!(target_endian = "little") {
+            assert_eq!(bytes[16..], wanted);
+        }
+        let message = messages(&bytes).next().expect("one").expect("well-formed");
+        let told = parse(message.kind, message.body).expect("well-formed").expect("an address");
+        assert_eq!(told.address, key("192.0.2.7", 32).address);
+        assert_eq!((told.label.as_deref(), told.scope, told.tagged), (Some("lo:0"), Scope::Host, true));
+    }
+
+    #[test]
+    fn a_peer_address_is_left_out() {
+        let mut batch = Batch::default();
+        batch.message(libc::RTM_NEWADDR, 0, |w| {
+            w.raw(&[AF_INET, 32, 0, 0, 1, 0, 0, 0]);
+            w.attribute(libc::IFA_LOCAL, &[192, 0, 2, 1]);
+            w.attribute(libc::IFA_ADDRESS, &[192, 0, 2, 2]);
+        });
+        let bytes = batch.numbered(0, 1, 1, false);
+        let message = messages(bytes).next().expect("one").expect("well-formed");
+        assert_eq!(parse(message.kind, message.body), Ok(None));
+    }
+
+    #[test]
+    fn a_prefix_length_out_of_range_is_an_error() {
+        let body = [AF_INET, 77, 0, 0, 1, 0, 0, 0, 8, 0, 2, 0, 192, 0, 2, 1];
+        assert_eq!(parse(libc::RTM_NEWADDR, &body), Err(Malformed));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_panic(mut bytes in prop::collection::vec(any::<u8>(), 1..200), v6: bool) {
+            let _ = parse(libc::RTM_NEWADDR, &bytes);
+            bytes[0] = if v6 { AF_INET6 } else { AF_INET };
+            let _ = parse(libc::RTM_NEWADDR, &bytes);
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! All reading and changing of the kernel: addresses, routes, sysctls, IPVS, links.
+//!
+//! Netlink sockets and procfs only, no programs are started. Synchronous: one [`Kernel`] belongs to
+//! one thread, blocks for a bounded time and has no retry policy; the caller decides by
+//! [`Class`]. What to change is decided elsewhere: this crate carries out [`Op`]s in the order given
+//! and reports what is there.
+//!
+//! ```text
+//! Kernel ── address, route, link ── netlink (rtnetlink socket) ──┐
+//!        ── ipvs ────────────────── netlink (generic socket) ────┤ kernel, in the network namespace
+//!        ── sysctl ──────────────── /proc/sys/net ───────────────┤ of the thread that opened it
+//! Monitor ───────────────────────── multicast socket ────────────┘
+//! ```
+
+mod address;
+mod apply;
+pub mod clock;
+mod error;
+mod ipvs;
+mod link;
+mod monitor;
+mod netlink;
+mod route;
+mod sysctl;
+mod wire;
+
+use std::collections::BTreeSet;
+
+use evenkeel_converge::{KernelState, Kind, Op};
+
+pub use error::{ApplyError, Class, KernelError};
+pub use ipvs::ipvs_loaded;
+pub use link::Link;
+pub use monitor::{Event, Group, Monitor};
+
+use netlink::Requester;
+
+/// What to look at. Everything not named is absent from the observation.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Scope {
+    /// Resource kinds.
+    pub kinds: BTreeSet<Kind>,
+    /// Names of the interfaces whose addresses and routes are looked at; one that is missing has none.
+    pub interfaces: BTreeSet<String>,
+    /// Routing tables besides `main` (254).
+    pub tables: BTreeSet<u32>,
+    /// Settings, as paths below `/proc/sys`.
+    pub sysctls: BTreeSet<String>,
+    /// Whether IPVS is used at all. Asking for it loads `ip_vs`, so a host that needs none says no
+    /// and has an empty table; see [`ipvs_loaded`].
+    pub ipvs: bool,
+}
+
+/// A thread's way to the kernel: sockets that open when first needed and live in the network
+/// namespace that the thread was in at that moment.
+#[derive(Debug)]
+pub struct Kernel {
+    route: Requester,
+    generic: Requester,
+}
+
+impl Kernel {
+    /// Opens the route socket, so that a host without netlink is told at start.
+    ///
+    /// # Errors
+    /// When the kernel gives no netlink socket.
+    pub fn new() -> Result<Self, KernelError> {
+        let mut route = Requester::route();
+        route.open()?;
+        Ok(Self { route, generic: Requester::generic() })
+    }
+
+    /// Looks at the kernel.
+    ///
+    /// # Errors
+    /// When something asked for cannot be read. An interface, table or setting that is not there is
+    /// no error, it is absent.
+    pub fn observe(&mut self, what: &Scope) -> Result<KernelState, KernelError> {
+        let mut state = KernelState::default();
+        // IPVS comes first: its module brings the settings below net/ipv4/vs.
+        if what.ipvs && what.kinds.contains(&Kind::Ipvs) {
+            state.services = ipvs::observe(&mut self.generic)?;
+        }
+        if what.kinds.contains(&Kind::Sysctls) {
+            state.sysctls = sysctl::observe(&what.sysctls)?;
+        }
+        if what.kinds.contains(&Kind::Addresses) || what.kinds.contains(&Kind::Routes) {
+            let links = link::resolve(&mut self.route, &what.interfaces)?;
+            if what.kinds.contains(&Kind::Addresses) {
+                state.addresses = address::observe(&mut self.route, &links)?;
+            }
+            if what.kinds.contains(&Kind::Routes) {
+                state.routes = route::observe(&mut self.route, &links, &what.tables)?;
+            }
+        }
+        Ok(state)
+    }
+
+    /// Carries out operations in the order given; one verdict each, in the same order.
+    ///
+    /// A failure stops nothing: what depends on the failed object is refused by the kernel in turn.
+    /// Adding what is there with equal properties and removing what is not there are successes.
+    pub fn apply(&mut self, ops: &[Op]) -> Vec<Result<(), ApplyError>> {
+        let mut verdicts = Vec::with_capacity(ops.len());
+        for run in ops.chunk_by(|a, b| a.kind() == b.kind()) {
+            match run.first().map(Op::kind) {
+                Some(Kind::Addresses) => verdicts.extend(address::apply(&mut self.route, run)),
+                Some(Kind::Routes) => verdicts.extend(route::apply(&mut self.route, run)),
+                Some(Kind::Sysctls) => verdicts.extend(run.iter().map(sysctl::apply)),
+                Some(Kind::Ipvs) => verdicts.extend(ipvs::apply(&mut self.generic, run)),
+                None => {}
+            }
+        }
+        verdicts
+    }
+
+    /// Lists the interfaces, by index.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn links(&mut self) -> Result<Vec<Link>, KernelError> {
+        link::observe(&mut self.route)
+    }
+}

@@ -1,0 +1,352 @@
+//! A synchronous netlink socket for requests: many in one system call, a verdict for each.
+//!
+//! Knows sequence numbers, acknowledgements, dumps and time-outs; not what messages mean.
+//!
+//! ```text
+//! window of <= 200 messages --sendmsg--> kernel handles each, goes on after a failed one
+//!    seq 1 … 199: silent when it succeeded, an error with its own seq when not
+//!    seq 200:     acknowledged or refused, always: the end of the window
+//! ```
+//! The kernel handles a whole window before `sendmsg` returns, and 200 replies fit the smallest usual
+//! receive buffer (212,992 bytes; from about 250 on replies were seen lost).
+
+use std::io;
+use std::os::fd::AsFd;
+
+use netlink_sys::{Socket, SocketAddr, protocols};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{setsockopt, sockopt};
+
+use crate::error::{Class, KernelError, Refusal};
+use crate::wire::{Batch, HEADER_LEN, Malformed, Message, attributes, messages, u32_at};
+
+/// Most messages in one send: see the module's text.
+const MAX_WINDOW_MESSAGES: usize = 200;
+/// Most bytes in one send: below the default send buffer of 212,992 with room for the kernel's
+/// bookkeeping.
+const MAX_WINDOW_BYTES: usize = 128 * 1024;
+/// Largest datagram that is read: the kernel fills dump datagrams up to 32 KiB and makes single
+/// answers (a link with many properties) larger only when it must.
+const MAX_DATAGRAM_BYTES: usize = 64 * 1024;
+/// Longest wait for an answer. The kernel answers within the request, so that a longer silence means
+/// that the answer was lost or that the machine is stalled.
+const ANSWER_TIMEOUT_MS: u16 = 2_000;
+/// Most datagrams read for one window: its replies and some stale ones.
+const MAX_WINDOW_DATAGRAMS: usize = 2 * MAX_WINDOW_MESSAGES;
+/// Most datagrams read for one dump: at 32 KiB each, 2 GiB.
+const MAX_DUMP_DATAGRAMS: usize = 65_536;
+/// How often an interrupted dump is tried before giving up: someone changes the table all the time.
+const MAX_DUMP_TRIES: usize = 5;
+/// Receive buffer asked for; granted with CAP_NET_ADMIN.
+const RECEIVE_BUFFER_BYTES: usize = 1024 * 1024;
+/// `NLMSGERR_ATTR_MSG` (`linux/netlink.h`).
+const ERROR_ATTRIBUTE_TEXT: u16 = 1;
+
+/// What became of one request.
+pub(crate) type Verdict = Result<(), Failure>;
+
+/// Why one request did not succeed, as far as it is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// The kernel refused it.
+    Refused(Refusal),
+    /// Nobody knows: the reply was lost, or the request was never sent.
+    Unknown(KernelError),
+}
+
+/// A request socket that opens itself, and opens anew after it can no longer be trusted.
+#[derive(Debug)]
+pub(crate) struct Requester {
+    protocol: isize,
+    socket: Option<Socket>,
+    sequence: u32,
+    buffer: Vec<u8>,
+}
+
+impl Requester {
+    /// For addresses, routes and links.
+    pub(crate) const fn route() -> Self {
+        Self::new(protocols::NETLINK_ROUTE)
+    }
+
+    /// For generic netlink families.
+    pub(crate) const fn generic() -> Self {
+        Self::new(protocols::NETLINK_GENERIC)
+    }
+
+    const fn new(protocol: isize) -> Self {
+        Self { protocol, socket: None, sequence: 0, buffer: Vec::new() }
+    }
+
+    /// Opens the socket unless it is open.
+    pub(crate) fn open(&mut self) -> Result<(), KernelError> {
+        if self.socket.is_none() {
+            let socket = open(self.protocol)
+                .map_err(|error| KernelError::system("cannot open a netlink socket", &error))?;
+            self.socket = Some(socket);
+            self.buffer.reserve_exact(MAX_DATAGRAM_BYTES);
+        }
+        Ok(())
+    }
+
+    /// Sends requests and tells what became of each, in their order.
+    pub(crate) fn transact(&mut self, batch: &mut Batch) -> Vec<Verdict> {
+        let mut verdicts = Vec::with_capacity(batch.len());
+        while verdicts.len() < batch.len() {
+            let first = verdicts.len();
+            let count = batch.window(first, MAX_WINDOW_MESSAGES, MAX_WINDOW_BYTES);
+            let mut window = Window::new(self.next_sequence(count), count);
+            let result = self.run_window(batch, first, &mut window);
+            verdicts.extend(window.verdicts);
+            if let Err(error) = result {
+                // What is still under way would be taken for the answer to a later request. The rest
+                // is not tried: each window would wait as long again.
+                self.socket = None;
+                give_up(verdicts.get_mut(first..).unwrap_or_default(), &error);
+                verdicts.resize(batch.len(), Err(Failure::Unknown(error)));
+            }
+        }
+        verdicts
+    }
+
+    fn run_window(
+        &mut self,
+        batch: &mut Batch,
+        first: usize,
+        window: &mut Window,
+    ) -> Result<(), KernelError> {
+        self.send(batch.numbered(first, window.verdicts.len(), window.sequence, true))?;
+        for _ in 0..MAX_WINDOW_DATAGRAMS {
+            for message in messages(self.receive()?) {
+                window.take(message.map_err(|Malformed| KernelError::malformed("a request"))?)?;
+            }
+            if window.complete {
+                return Ok(());
+            }
+        }
+        Err(KernelError::new(Class::Transient, "the kernel's answers do not match the requests"))
+    }
+
+    /// Sends one request and gives the bodies of the answers, for requests that are answered by one
+    /// message. `Ok(Err(_))` is the kernel's refusal.
+    pub(crate) fn get<T>(
+        &mut self,
+        request: &mut Batch,
+        parse: impl FnMut(u16, &[u8]) -> Result<Option<T>, Malformed>,
+    ) -> Result<Result<Vec<T>, Refusal>, KernelError> {
+        let result = self.collect(request, true, parse).map(|answer| answer.map(|(items, _)| items));
+        if result.is_err() {
+            self.socket = None;
+        }
+        result
+    }
+
+    /// Sends one dump request (`NLM_F_DUMP`) and gives what `parse` makes of its messages; starts anew
+    /// when the kernel says that the table changed meanwhile. `Ok(Err(_))` is the kernel's refusal.
+    pub(crate) fn dump<T>(
+        &mut self,
+        request: &mut Batch,
+        mut parse: impl FnMut(u16, &[u8]) -> Result<Option<T>, Malformed>,
+    ) -> Result<Result<Vec<T>, Refusal>, KernelError> {
+        for _ in 0..MAX_DUMP_TRIES {
+            match self.collect(request, false, &mut parse) {
+                Ok(Ok((items, false))) => return Ok(Ok(items)),
+                Ok(Ok((_, true))) => {}
+                Ok(Err(refusal)) => return Ok(Err(refusal)),
+                Err(error) => {
+                    self.socket = None;
+                    return Err(error);
+                }
+            }
+        }
+        Err(KernelError::new(Class::Transient, "the kernel's table changes faster than it can be read"))
+    }
+
+    /// Reads until the request is done; the flag tells whether the answer is inconsistent.
+    fn collect<T>(
+        &mut self,
+        request: &mut Batch,
+        acknowledge: bool,
+        mut parse: impl FnMut(u16, &[u8]) -> Result<Option<T>, Malformed>,
+    ) -> Result<Result<(Vec<T>, bool), Refusal>, KernelError> {
+        let malformed = |Malformed| KernelError::malformed("a question");
+        let sequence = self.next_sequence(1);
+        self.send(request.numbered(0, 1, sequence, acknowledge))?;
+        let (mut items, mut interrupted) = (Vec::new(), false);
+        for _ in 0..MAX_DUMP_DATAGRAMS {
+            for message in messages(self.receive()?) {
+                let message = message.map_err(malformed)?;
+                if message.sequence != sequence {
+                    continue;
+                }
+                interrupted |= i32::from(message.flags) & libc::NLM_F_DUMP_INTR != 0;
+                match i32::from(message.kind) {
+                    libc::NLMSG_ERROR | libc::NLMSG_DONE => {
+                        let end = outcome(message).map_err(malformed)?;
+                        return Ok(end.map(|()| (items, interrupted)));
+                    }
+                    libc::NLMSG_NOOP => {}
+                    libc::NLMSG_OVERRUN => return Err(lost_answers()),
+                    _ => items.extend(parse(message.kind, message.body).map_err(malformed)?),
+                }
+            }
+        }
+        Err(KernelError::new(Class::Transient, "the kernel's table has no end"))
+    }
+
+    /// Reserves `count` numbers. 0 is what unsolicited messages carry: it is left out.
+    fn next_sequence(&mut self, count: usize) -> u32 {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        let first = match self.sequence.checked_add(count) {
+            Some(_) if self.sequence != 0 => self.sequence,
+            Some(_) | None => 1,
+        };
+        self.sequence = first.saturating_add(count);
+        first
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> Result<(), KernelError> {
+        self.open()?;
+        let Some(socket) = &self.socket else { return Err(lost_answers()) };
+        retry_interrupted(|| socket.send(bytes, 0))
+            .map(drop)
+            .map_err(|error| KernelError::system("cannot send to the kernel", &error))
+    }
+
+    /// Waits for one datagram.
+    fn receive(&mut self) -> Result<&[u8], KernelError> {
+        let Some(socket) = &self.socket else { return Err(lost_answers()) };
+        let failed = |error: io::Error| match error.raw_os_error() {
+            Some(libc::ENOBUFS) => lost_answers(),
+            _ => KernelError::system("cannot read the kernel's answer", &error),
+        };
+        self.buffer.clear();
+        let mut length = receive_now(socket, &mut self.buffer);
+        if matches!(&length, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
+            if !wait_readable(socket).map_err(failed)? {
+                let message = format!("the kernel did not answer within {ANSWER_TIMEOUT_MS} ms");
+                return Err(KernelError::new(Class::Transient, message));
+            }
+            length = receive_now(socket, &mut self.buffer);
+        }
+        if length.map_err(failed)? > self.buffer.len() {
+            return Err(KernelError::malformed("a question: it is too long"));
+        }
+        Ok(&self.buffer)
+    }
+}
+
+/// The requests of one send and what is known of them.
+#[derive(Debug)]
+struct Window {
+    sequence: u32,
+    verdicts: Vec<Verdict>,
+    complete: bool,
+}
+
+impl Window {
+    fn new(sequence: u32, count: usize) -> Self {
+        Self { sequence, verdicts: vec![Ok(()); count], complete: false }
+    }
+
+    fn take(&mut self, message: Message<'_>) -> Result<(), KernelError> {
+        if i32::from(message.kind) == libc::NLMSG_OVERRUN {
+            return Err(lost_answers());
+        }
+        let index = usize::try_from(message.sequence.wrapping_sub(self.sequence)).unwrap_or(usize::MAX);
+        let last = self.verdicts.len() - 1;
+        if i32::from(message.kind) != libc::NLMSG_ERROR {
+            return Ok(());
+        }
+        let outcome = outcome(message).map_err(|Malformed| KernelError::malformed("a request"))?;
+        if let Some(verdict) = self.verdicts.get_mut(index) {
+            *verdict = outcome.map_err(Failure::Refused);
+            self.complete |= index == last;
+        }
+        Ok(())
+    }
+}
+
+/// Replies are missing: what has not been refused for certain is not known to have succeeded.
+fn give_up(verdicts: &mut [Verdict], error: &KernelError) {
+    for verdict in verdicts.iter_mut().filter(|verdict| verdict.is_ok()) {
+        *verdict = Err(Failure::Unknown(error.clone()));
+    }
+}
+
+fn lost_answers() -> KernelError {
+    KernelError {
+        class: Class::Transient,
+        message: "the kernel's answers were lost: its buffer was full".to_owned(),
+        errno: Some(libc::ENOBUFS),
+    }
+}
+
+fn open(protocol: isize) -> io::Result<Socket> {
+    let mut socket = Socket::new(protocol)?;
+    socket.bind_auto()?;
+    // Only the kernel is heard: other processes may send to a socket that is not connected.
+    socket.connect(&SocketAddr::new(0, 0))?;
+    socket.set_cap_ack(true)?;
+    // Older kernels lack these; answers are checked here as well.
+    socket.set_ext_ack(true).ok();
+    socket.set_netlink_get_strict_chk(true).ok();
+    setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER_BYTES)
+        .or_else(|_| setsockopt(&socket, sockopt::RcvBuf, &RECEIVE_BUFFER_BYTES))
+        .ok();
+    Ok(socket)
+}
+
+/// Reads one datagram without waiting; gives its true length.
+fn receive_now(socket: &Socket, buffer: &mut Vec<u8>) -> io::Result<usize> {
+    retry_interrupted(|| socket.recv(buffer, libc::MSG_DONTWAIT | libc::MSG_TRUNC))
+}
+
+/// Waits for something to read; `false` when the time is over.
+fn wait_readable(socket: &Socket) -> io::Result<bool> {
+    let mut fds = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
+    let timeout = PollTimeout::from(ANSWER_TIMEOUT_MS);
+    retry_interrupted(|| poll(&mut fds, timeout).map_err(io::Error::from)).map(|ready| ready > 0)
+}
+
+/// Most times a system call is repeated because of a signal.
+const MAX_INTERRUPTS: usize = 100;
+
+fn retry_interrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    for _ in 0..MAX_INTERRUPTS {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+    Err(Errno::EINTR.into())
+}
+
+/// What an error, acknowledgement or end-of-dump message says.
+fn outcome(message: Message<'_>) -> Result<Result<(), Refusal>, Malformed> {
+    let code = u32_at(message.body, 0)?.cast_signed();
+    if code >= 0 {
+        return Ok(Ok(()));
+    }
+    let errno = code.checked_neg().ok_or(Malformed)?;
+    Ok(Err(Refusal { errno, text: kernel_words(message) }))
+}
+
+/// The kernel's own words, `NLM_F_ACK_TLVS`; whatever cannot be read is no words.
+fn kernel_words(message: Message<'_>) -> Option<String> {
+    let flags = i32::from(message.flags);
+    if flags & libc::NLM_F_ACK_TLVS == 0 {
+        return None;
+    }
+    let skipped = if i32::from(message.kind) == libc::NLMSG_DONE {
+        4
+    } else if flags & libc::NLM_F_CAPPED != 0 {
+        4 + HEADER_LEN
+    } else {
+        4 + usize::try_from(u32_at(message.body, 4).ok()?).ok()?.checked_next_multiple_of(4)?
+    };
+    let mut found = attributes(message.body.get(skipped..)?).filter_map(Result::ok);
+    let text = found.find(|attribute| attribute.kind == ERROR_ATTRIBUTE_TEXT)?.text().ok()?;
+    Some(text.to_owned())
+}

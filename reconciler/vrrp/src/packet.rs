@@ -1,0 +1,351 @@
+//! The advertisement on the wire: VRRPv2 (RFC 3768, with the password of RFC 2338) and VRRPv3
+//! (RFC 9568), over IPv4 and IPv6.
+//!
+//! Only bytes and values live here: no rule that needs the configuration of a router.
+//!
+//! ```text
+//!     0                   1                   2                   3
+//!     0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
+//!    +-------+-------+---------------+---------------+---------------+
+//!    |Version| Type  | Virtual Rtr ID|   Priority    | Address count |
+//!    +-------+-------+---------------+---------------+---------------+
+//! v2 |   Auth type   |  Interval, s  |           Checksum            |  RFC 3768 §5.1
+//! v3 | rsvd  |   Interval, cs (12)   |           Checksum            |  RFC 9568 §5.1
+//!    +---------------+---------------+-------------------------------+
+//!    |               addresses, 4 or 16 bytes each                   |
+//!    +---------------------------------------------------------------+
+//! v2 |               authentication data, 8 bytes                    |  RFC 2338 §5.3.10
+//!    +---------------------------------------------------------------+
+//! ```
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use evenkeel_schemas::scalars::{AdvertInterval, Vrid};
+
+use crate::rejection::Rejection;
+
+/// Multicast group of IPv4 advertisements (RFC 9568 §5.1.1.2).
+pub const GROUP_V4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
+/// Multicast group of IPv6 advertisements (RFC 9568 §5.1.2.2).
+pub const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12);
+/// IP protocol number (RFC 9568 §5.1.1.4).
+pub const PROTOCOL: u8 = 112;
+/// TTL or hop limit of every advertisement, sent and received (RFC 9568 §5.1.1.3).
+pub const TTL: u8 = 255;
+
+/// The only packet type, ADVERTISEMENT (RFC 9568 §5.2.2).
+const TYPE_ADVERTISEMENT: u8 = 1;
+/// Bytes before the addresses, both versions.
+const HEADER_BYTES: usize = 8;
+/// Bytes of authentication data, version 2. Present even without authentication (RFC 3768 §5.3.10).
+const AUTH_BYTES: usize = 8;
+/// Where the checksum stands.
+const CHECKSUM_AT: usize = 6;
+/// The address count is one byte.
+const MAX_ADDRESSES: usize = 255;
+/// "No authentication" (RFC 3768 §5.3.6).
+const AUTH_NONE: u8 = 0;
+/// "Simple text password" (RFC 2338 §5.3.6).
+const AUTH_PASS: u8 = 1;
+
+/// Protocol version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Version {
+    /// RFC 3768. IPv4 only, intervals in whole seconds.
+    V2,
+    /// RFC 9568 (and RFC 5798 before it). Intervals in centiseconds.
+    V3,
+}
+
+impl Version {
+    /// The version with this number.
+    #[must_use]
+    pub const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            2 => Some(Self::V2),
+            3 => Some(Self::V3),
+            0 | 1 | 4..=u8::MAX => None,
+        }
+    }
+
+    /// 2 or 3.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::V2 => 2,
+            Self::V3 => 3,
+        }
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.number().fmt(f)
+    }
+}
+
+/// A simple text password as it stands on the wire: eight bytes, zero-padded (RFC 2338 §5.3.10).
+/// Its `Debug` does not show it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Secret([u8; AUTH_BYTES]);
+
+impl Secret {
+    /// The first eight bytes of `text`, zero-padded: what keepalived makes of a password.
+    #[must_use]
+    pub fn from_text(text: &str) -> Self {
+        let mut bytes = [0; AUTH_BYTES];
+        for (to, from) in bytes.iter_mut().zip(text.bytes()) {
+            *to = from;
+        }
+        Self(bytes)
+    }
+
+    /// The eight bytes of the wire.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; AUTH_BYTES]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// Authentication of a version 2 advertisement. Version 3 has none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Auth {
+    /// Type 0.
+    None,
+    /// Type 1.
+    Pass(Secret),
+}
+
+impl Auth {
+    /// The type field.
+    pub(crate) const fn wire_type(self) -> u8 {
+        match self {
+            Self::None => AUTH_NONE,
+            Self::Pass(_) => AUTH_PASS,
+        }
+    }
+}
+
+/// The interval field of an advertisement, in centiseconds. Unlike [`AdvertInterval`] it holds what
+/// others may send: zero, and in version 2 up to 255 s.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WireInterval {
+    centis: u16,
+}
+
+impl WireInterval {
+    /// Version 2's field, in seconds.
+    #[must_use]
+    pub const fn from_secs(secs: u8) -> Self {
+        Self { centis: secs as u16 * 100 }
+    }
+
+    /// Version 3's field, in centiseconds; only the low twelve bits exist.
+    #[must_use]
+    pub const fn from_centis(centis: u16) -> Self {
+        Self { centis: centis & 0x0fff }
+    }
+
+    /// Centiseconds, 0..=25500.
+    #[must_use]
+    pub const fn as_centis(self) -> u16 {
+        self.centis
+    }
+
+    /// As a usable interval: not zero, and not over 40.95 s.
+    #[must_use]
+    pub fn to_interval(self) -> Option<AdvertInterval> {
+        AdvertInterval::from_centis(self.centis).ok()
+    }
+}
+
+impl From<AdvertInterval> for WireInterval {
+    fn from(interval: AdvertInterval) -> Self {
+        Self { centis: interval.as_centis() }
+    }
+}
+
+impl fmt::Display for WireInterval {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:02}s", self.centis / 100, self.centis % 100)
+    }
+}
+
+/// What a version 3 checksum over IPv4 covers. Both are accepted; this says which is sent.
+/// Version 2 never has a pseudo-header, IPv6 always has one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Checksum {
+    /// Pseudo-header and message: RFC 5798 as keepalived reads it, and its default.
+    #[default]
+    WithPseudoHeader,
+    /// The message alone (RFC 9568 §5.2.8; keepalived's `v3_checksum_as_v2`).
+    Without,
+}
+
+/// An advertisement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Advert {
+    /// Protocol version.
+    pub version: Version,
+    /// Virtual router identifier.
+    pub vrid: Vrid,
+    /// Sender's priority; 0 says that the Master leaves (RFC 9568 §5.2.4).
+    pub priority: u8,
+    /// Sender's advertisement interval.
+    pub interval: WireInterval,
+    /// Authentication; `None` in version 3.
+    pub auth: Auth,
+    /// Virtual addresses in the sender's order, all of the family of the packet.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// Writes the VRRP message into `out`, which is emptied first and keeps its capacity.
+///
+/// `src` and `dst` are those of the IP header. Addresses of another family than `src`, and those
+/// after the 255th, have no place on the wire and are left out.
+pub fn encode(advert: &Advert, src: IpAddr, dst: IpAddr, checksum: Checksum, out: &mut Vec<u8>) {
+    out.clear();
+    out.extend([advert.version.number() << 4 | TYPE_ADVERTISEMENT, advert.vrid.get(), advert.priority, 0]);
+    let centis = advert.interval.as_centis();
+    match advert.version {
+        Version::V2 => {
+            // 255 at most: the field is built from a byte of seconds or from 40.95 s at most.
+            out.extend([advert.auth.wire_type(), (centis / 100) as u8]);
+        }
+        Version::V3 => out.extend(centis.min(AdvertInterval::MAX_CENTIS).to_be_bytes()),
+    }
+    out.extend([0, 0]);
+    let addresses = advert.addresses.iter().filter(|ip| ip.is_ipv4() == src.is_ipv4()).take(MAX_ADDRESSES);
+    let mut count = 0_u8;
+    for address in addresses {
+        count += 1;
+        match address {
+            IpAddr::V4(v4) => out.extend(v4.octets()),
+            IpAddr::V6(v6) => out.extend(v6.octets()),
+        }
+    }
+    out[3] = count;
+    match (advert.version, advert.auth) {
+        (Version::V2, Auth::Pass(Secret(bytes))) => out.extend(bytes),
+        (Version::V2, Auth::None) => out.extend([0; AUTH_BYTES]),
+        (Version::V3, Auth::None | Auth::Pass(_)) => {}
+    }
+    let pseudo = match (advert.version, src, checksum) {
+        (Version::V2, _, _) | (Version::V3, IpAddr::V4(_), Checksum::Without) => 0,
+        (Version::V3, IpAddr::V6(_), _) | (Version::V3, IpAddr::V4(_), Checksum::WithPseudoHeader) => {
+            pseudo_header_sum(src, dst, out.len())
+        }
+    };
+    let sum = fold(pseudo + sum(out));
+    out[CHECKSUM_AT..CHECKSUM_AT + 2].copy_from_slice(&(!sum).to_be_bytes());
+}
+
+/// Reads a VRRP message: the payload of an IP packet from `src` to `dst`. Bytes after the message
+/// are Ethernet padding and are ignored.
+///
+/// A version 3 checksum over IPv4 is accepted with and without the pseudo-header.
+///
+/// # Errors
+/// When the message is malformed: the first of the checks of RFC 9568 §7.1 (RFC 3768 §7.1) that
+/// need no configuration and that it fails.
+pub fn decode(bytes: &[u8], src: IpAddr, dst: IpAddr) -> Result<Advert, Rejection> {
+    let Some((header, rest)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
+        return Err(Rejection::Length { bytes: bytes.len(), needed: HEADER_BYTES });
+    };
+    let [version_and_type, vrid, priority, count, high, low, _, _] = *header;
+    let version = Version::from_number(version_and_type >> 4)
+        .ok_or(Rejection::Version { received: version_and_type >> 4 })?;
+    if version_and_type & 0x0f != TYPE_ADVERTISEMENT {
+        return Err(Rejection::Type { received: version_and_type & 0x0f });
+    }
+    if src.is_ipv4() != dst.is_ipv4() || (version == Version::V2 && src.is_ipv6()) {
+        return Err(Rejection::Family);
+    }
+    let address_bytes = usize::from(count) * if src.is_ipv4() { 4 } else { 16 };
+    let auth_bytes = match version {
+        Version::V2 => AUTH_BYTES,
+        Version::V3 => 0,
+    };
+    let needed = HEADER_BYTES + address_bytes + auth_bytes;
+    let Some(message) = bytes.get(..needed) else {
+        return Err(Rejection::Length { bytes: bytes.len(), needed });
+    };
+    if !checksum_is_good(message, version, src, dst) {
+        return Err(Rejection::Checksum);
+    }
+    // RFC 9568 §5.2.3: 1..=255.
+    let vrid = Vrid::new(vrid).map_err(|_| Rejection::Vrid { received: 0 })?;
+    let (interval, auth) = match version {
+        Version::V2 => (WireInterval::from_secs(low), read_auth(high, message)?),
+        Version::V3 => (WireInterval::from_centis(u16::from_be_bytes([high, low])), Auth::None),
+    };
+    // RFC 9568 §5.2.5, erratum 8299: version 3 without addresses MUST be ignored. RFC 3768 §5.3.5
+    // sets no minimum, and keepalived sends none when all its VIPs are excluded ones.
+    if version == Version::V3 && count == 0 {
+        return Err(Rejection::NoAddresses);
+    }
+    let addresses = read_addresses(&rest[..address_bytes], src.is_ipv4());
+    Ok(Advert { version, vrid, priority, interval, auth, addresses })
+}
+
+/// The authentication of a complete version 2 message (RFC 3768 §7.1).
+fn read_auth(kind: u8, message: &[u8]) -> Result<Auth, Rejection> {
+    match (kind, message.last_chunk::<AUTH_BYTES>()) {
+        // The data is ignored (RFC 3768 §5.3.10).
+        (AUTH_NONE, _) => Ok(Auth::None),
+        (AUTH_PASS, Some(bytes)) => Ok(Auth::Pass(Secret(*bytes))),
+        (_, _) => Err(Rejection::AuthType { received: kind }),
+    }
+}
+
+fn read_addresses(bytes: &[u8], ipv4: bool) -> Vec<IpAddr> {
+    if ipv4 {
+        bytes.as_chunks::<4>().0.iter().map(|octets| IpAddr::from(*octets)).collect()
+    } else {
+        bytes.as_chunks::<16>().0.iter().map(|octets| IpAddr::from(*octets)).collect()
+    }
+}
+
+fn checksum_is_good(message: &[u8], version: Version, src: IpAddr, dst: IpAddr) -> bool {
+    // A sum that includes its own complement folds to all ones (RFC 1071 §1).
+    let plain = sum(message);
+    let good = |total: u32| fold(total) == u16::MAX;
+    match (version, src) {
+        (Version::V2, _) => good(plain),
+        (Version::V3, IpAddr::V4(_)) => {
+            good(plain + pseudo_header_sum(src, dst, message.len())) || good(plain)
+        }
+        (Version::V3, IpAddr::V6(_)) => good(plain + pseudo_header_sum(src, dst, message.len())),
+    }
+}
+
+/// Sum of the 16-bit words (RFC 1071), not folded: a message is under 5 KB, so it fits.
+fn sum(bytes: &[u8]) -> u32 {
+    let (words, odd) = bytes.as_chunks::<2>();
+    let last = odd.first().map_or(0, |byte| u32::from(*byte) << 8);
+    words.iter().map(|word| u32::from(u16::from_be_bytes(*word))).sum::<u32>() + last
+}
+
+/// Sum of the pseudo-header of RFC 793 §3.1 (IPv4) or RFC 8200 §8.1 (IPv6), not folded.
+fn pseudo_header_sum(src: IpAddr, dst: IpAddr, length: usize) -> u32 {
+    let address = |ip: IpAddr| match ip {
+        IpAddr::V4(v4) => sum(&v4.octets()),
+        IpAddr::V6(v6) => sum(&v6.octets()),
+    };
+    // A message is under 5 KB, so its length is one word.
+    address(src) + address(dst) + u32::from(PROTOCOL) + length as u32
+}
+
+fn fold(mut sum: u32) -> u16 {
+    while sum > u32::from(u16::MAX) {
+        sum = (sum >> 16) + (sum & 0xffff);
+    }
+    sum as u16
+}

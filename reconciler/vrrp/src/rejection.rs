@@ -1,0 +1,163 @@
+//! Why a received advertisement is discarded: the checks of RFC 9568 §7.1 and RFC 3768 §7.1.
+//!
+//! Only the reasons and their words live here. A rejected advertisement never touches a timer.
+
+use std::fmt;
+
+use crate::packet::WireInterval;
+
+macro_rules! rejections {
+    ($($(#[$doc:meta])* $kind:ident = $name:literal,)*) => {
+        /// The kind of a [`Rejection`]: what is counted, and what limits its messages.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum RejectKind {
+            $($(#[$doc])* $kind,)*
+        }
+
+        impl RejectKind {
+            /// Every kind, in the order of the checks.
+            pub const ALL: [Self; [$($name),*].len()] = [$(Self::$kind),*];
+
+            /// Name in the status and in metrics.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $name,)*
+                }
+            }
+        }
+    };
+}
+
+rejections! {
+    /// TTL or hop limit is not 255.
+    Ttl = "ttl",
+    /// Shorter than its header and address count say.
+    Length = "length",
+    /// Not the configured version.
+    Version = "version",
+    /// Not an ADVERTISEMENT.
+    Type = "type",
+    /// Address families do not fit.
+    Family = "family",
+    /// Wrong checksum.
+    Checksum = "checksum",
+    /// Not the configured VRID.
+    Vrid = "vrid",
+    /// Version 3 without an address.
+    NoAddresses = "no_addresses",
+    /// From our own address.
+    OwnAddress = "own_address",
+    /// Authentication type is not the configured one.
+    AuthType = "auth_type",
+    /// Wrong password.
+    AuthSecret = "auth_secret",
+    /// Interval is zero.
+    IntervalZero = "interval_zero",
+    /// Version 2 with another interval than ours.
+    Interval = "interval",
+}
+
+/// Why an advertisement is discarded, with the offending value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rejection {
+    /// RFC 9568 §7.1: the TTL MUST be 255, so that nothing from beyond the segment gets in.
+    Ttl {
+        /// TTL or hop limit of the packet.
+        received: u8,
+    },
+    /// RFC 9568 §7.1: the packet MUST hold the complete VRRP message.
+    Length {
+        /// Bytes received.
+        bytes: usize,
+        /// Bytes that the header announces.
+        needed: usize,
+    },
+    /// RFC 9568 §7.1: the version MUST be ours.
+    Version {
+        /// Version of the packet, 0..=15.
+        received: u8,
+    },
+    /// RFC 9568 §5.2.2: unknown types MUST be discarded.
+    Type {
+        /// Type of the packet, 0..=15.
+        received: u8,
+    },
+    /// Version 2 over IPv6, or source and destination of different families.
+    Family,
+    /// RFC 9568 §7.1: the checksum MUST be right.
+    Checksum,
+    /// RFC 9568 §7.1: the VRID MUST be configured on the interface.
+    Vrid {
+        /// VRID of the packet.
+        received: u8,
+    },
+    /// RFC 9568 §5.2.5: a count of zero MUST be ignored.
+    NoAddresses,
+    /// The source is our own address: our own packet come back, or another host with our address.
+    OwnAddress,
+    /// RFC 3768 §7.1: the authentication type MUST be ours.
+    AuthType {
+        /// Authentication type of the packet.
+        received: u8,
+    },
+    /// RFC 2338 §7.1: the password MUST be ours. Neither is ever told.
+    AuthSecret,
+    /// No interval: nothing can be derived from it.
+    IntervalZero,
+    /// RFC 3768 §7.1: a version 2 interval MUST be ours.
+    Interval {
+        /// Interval of the packet.
+        received: WireInterval,
+        /// Our interval.
+        expected: WireInterval,
+    },
+}
+
+impl Rejection {
+    /// The kind.
+    #[must_use]
+    pub const fn kind(&self) -> RejectKind {
+        match self {
+            Self::Ttl { .. } => RejectKind::Ttl,
+            Self::Length { .. } => RejectKind::Length,
+            Self::Version { .. } => RejectKind::Version,
+            Self::Type { .. } => RejectKind::Type,
+            Self::Family => RejectKind::Family,
+            Self::Checksum => RejectKind::Checksum,
+            Self::Vrid { .. } => RejectKind::Vrid,
+            Self::NoAddresses => RejectKind::NoAddresses,
+            Self::OwnAddress => RejectKind::OwnAddress,
+            Self::AuthType { .. } => RejectKind::AuthType,
+            Self::AuthSecret => RejectKind::AuthSecret,
+            Self::IntervalZero => RejectKind::IntervalZero,
+            Self::Interval { .. } => RejectKind::Interval,
+        }
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ttl { received } => write!(f, "invalid TTL/HL {received}, expected 255"),
+            Self::Length { bytes, needed } => write!(f, "packet too short: {bytes} bytes of {needed}"),
+            Self::Version { received } => write!(f, "invalid version {received}"),
+            Self::Type { received } => write!(f, "invalid packet type {received}"),
+            Self::Family => f.write_str("address family does not fit the version"),
+            Self::Checksum => f.write_str("invalid checksum"),
+            Self::Vrid { received } => write!(f, "VRID {received} is not ours"),
+            Self::NoAddresses => f.write_str("advertisement without addresses"),
+            Self::OwnAddress => f.write_str("advertisement from our own source address"),
+            Self::AuthType { received } => {
+                write!(f, "received an unexpected authentication type {received}")
+            }
+            Self::AuthSecret => f.write_str("received an invalid passwd"),
+            Self::IntervalZero => f.write_str("advertisement interval is zero"),
+            Self::Interval { received, expected } => {
+                write!(f, "advertisement interval mismatch: received {received}, expected {expected}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Rejection {}

@@ -1,0 +1,65 @@
+//! Which received packets count: the checks of RFC 9568 §7.1 and RFC 3768 §7.1.
+//!
+//! A function of configuration and packet. It sees no state and no timer, so what it rejects can
+//! touch neither.
+
+use evenkeel_schemas::scalars::AdvertInterval;
+
+use super::config::Config;
+use super::io::Received;
+use crate::packet::{Advert, Auth, TTL, Version, decode};
+use crate::rejection::Rejection;
+
+/// The advertisement in `received` and its interval, when every check passes.
+///
+/// Ours: an owner (priority 255) does not discard everything, so that two owners by mistake end up
+/// with one Master, as they do in keepalived.
+pub(super) fn admit(config: &Config, received: &Received<'_>) -> Result<(Advert, AdvertInterval), Rejection> {
+    let Received { payload, src, dst, ttl } = *received;
+    if ttl != TTL {
+        return Err(Rejection::Ttl { received: ttl });
+    }
+    if src.is_ipv4() != config.source.is_ipv4() {
+        return Err(Rejection::Family);
+    }
+    let advert = decode(payload, src, dst)?;
+    if advert.version != config.version {
+        return Err(Rejection::Version { received: advert.version.number() });
+    }
+    if advert.vrid != config.vrid {
+        return Err(Rejection::Vrid { received: advert.vrid.get() });
+    }
+    if src == config.source {
+        return Err(Rejection::OwnAddress);
+    }
+    check_auth(advert.auth, config.wire_auth())?;
+    let interval = check_interval(&advert, config)?;
+    Ok((advert, interval))
+}
+
+/// RFC 3768 §7.1 and RFC 2338 §7.1: type and password MUST be ours.
+fn check_auth(theirs: Auth, ours: Auth) -> Result<(), Rejection> {
+    match (theirs, ours) {
+        (Auth::None, Auth::None) => Ok(()),
+        (Auth::Pass(theirs), Auth::Pass(ours)) if theirs == ours => Ok(()),
+        (Auth::Pass(_), Auth::Pass(_)) => Err(Rejection::AuthSecret),
+        (Auth::None, Auth::Pass(_)) | (Auth::Pass(_), Auth::None) => {
+            Err(Rejection::AuthType { received: theirs.wire_type() })
+        }
+    }
+}
+
+/// RFC 3768 §7.1: a version 2 interval MUST be ours. Version 3 has no such check, but nothing can be
+/// derived from zero.
+fn check_interval(advert: &Advert, config: &Config) -> Result<AdvertInterval, Rejection> {
+    let expected = config.wire_interval();
+    let received = advert.interval;
+    if received.as_centis() == 0 {
+        return Err(Rejection::IntervalZero);
+    }
+    let mismatch = Rejection::Interval { received, expected };
+    match advert.version {
+        Version::V2 if received != expected => Err(mismatch),
+        Version::V2 | Version::V3 => received.to_interval().ok_or(mismatch),
+    }
+}

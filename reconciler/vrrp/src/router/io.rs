@@ -1,0 +1,224 @@
+//! What goes into a virtual router and what comes out of it.
+//!
+//! Data and its words only; what leads to what is in the state machine.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use evenkeel_schemas::time::MonoTime;
+
+pub use evenkeel_schemas::status::RouterState as State;
+
+use super::config::Config;
+use super::notice::Event;
+
+/// A packet as a socket delivered it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Received<'a> {
+    /// The VRRP message, possibly with trailing padding.
+    pub payload: &'a [u8],
+    /// Source address of the IP header.
+    pub src: IpAddr,
+    /// Destination address of the IP header.
+    pub dst: IpAddr,
+    /// TTL or hop limit of the IP header.
+    pub ttl: u8,
+}
+
+/// What happens to a virtual router.
+#[derive(Debug, Clone)]
+pub enum Input<'a> {
+    /// The interface is up and everything but the VIPs has converged: take part (RFC 9568 §6.4.1).
+    /// Nothing happens to a router that already does.
+    Startup,
+    /// The lease of our previous process has not run out, so it is still Master and so are we: go
+    /// on at once. Nothing happens to a router that already takes part.
+    Adopt,
+    /// Leave for good, telling the Backups.
+    Shutdown,
+    /// Leave because we cannot be Master now. The Backups are told when the link still carries it.
+    /// A later `Startup` joins again.
+    Fault(FaultCause),
+    /// Time has passed: act on what is due at `now`.
+    Timer,
+    /// A packet came in on the router's interface.
+    Packet(Received<'a>),
+    /// A live change, without an election. A different version or VRID is a different router: such
+    /// a change is ignored here; [`crate::Election`] makes a new router of it.
+    Reconfigure(Config),
+    /// Somebody took a VIP away and we have put it back: announce again. For a Master only.
+    VipsRepaired,
+}
+
+/// Why a router cannot be Master.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FaultCause {
+    /// The interface is down or has no carrier.
+    InterfaceDown,
+    /// The interface does not exist.
+    InterfaceMissing,
+    /// The source address of advertisements is not on the interface.
+    SourceMissing,
+    /// The socket fails.
+    Socket,
+    /// The kernel refuses a VIP.
+    VipRefused,
+    /// What a Master must serve is not in the kernel.
+    NotConverged,
+}
+
+impl FaultCause {
+    /// Whether a packet can still leave.
+    #[must_use]
+    pub const fn link_works(self) -> bool {
+        match self {
+            Self::InterfaceDown | Self::InterfaceMissing | Self::Socket => false,
+            // Advertisements carry their own IP header, so the source need not be configured.
+            Self::SourceMissing | Self::VipRefused | Self::NotConverged => true,
+        }
+    }
+}
+
+impl fmt::Display for FaultCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::InterfaceDown => "interface is down",
+            Self::InterfaceMissing => "interface is missing",
+            Self::SourceMissing => "source address is not on the interface",
+            Self::Socket => "socket fails",
+            Self::VipRefused => "kernel refuses a VIP",
+            Self::NotConverged => "kernel has not converged",
+        })
+    }
+}
+
+/// Why an advertisement is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AdvertKind {
+    /// The first of a new Master.
+    Claim,
+    /// The interval has passed.
+    Periodic,
+    /// Ahead of time: a rival, a Master that leaves, or a change of ours.
+    Immediate,
+    /// Priority 0: we leave.
+    PriorityZero,
+}
+
+/// What the driver must do, in the order it comes out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Send an advertisement, with TTL 255.
+    Transmit {
+        /// The VRRP message, checksum included.
+        bytes: Vec<u8>,
+        /// Source address for the IP header: the checksum may cover it.
+        src: IpAddr,
+        /// Destination address for the IP header.
+        dst: IpAddr,
+        /// Why it is sent.
+        kind: AdvertKind,
+        /// When it was due; what has passed since is its lateness.
+        due: MonoTime,
+    },
+    /// The state changed. VIPs are present exactly in Master.
+    StateChanged {
+        /// Before.
+        from: State,
+        /// Now.
+        to: State,
+        /// Why.
+        cause: Cause,
+    },
+    /// Send gratuitous ARP (unsolicited neighbour advertisements) for every VIP, once they are
+    /// present.
+    Announce {
+        /// Packets per VIP.
+        repeat: u8,
+    },
+    /// Something to tell the operator.
+    Event(Event),
+}
+
+/// Why a router is in its state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// Initialize: it has not been started yet.
+    Configured,
+    /// Backup: started.
+    Startup,
+    /// Master: started with priority 255 (RFC 9568 §6.4.1).
+    Owner,
+    /// Master: our previous process was.
+    Adopted,
+    /// Master: nothing was heard for the master-down interval.
+    MasterDown,
+    /// Master: the Master left with priority 0 and nobody came before the skew time was over.
+    MasterLeft,
+    /// Backup: another Master has a higher priority.
+    HigherPriority {
+        /// The other Master.
+        from: IpAddr,
+        /// Its priority.
+        priority: u8,
+        /// Our priority.
+        ours: u8,
+    },
+    /// Backup: another Master has our priority and a higher address.
+    HigherAddress {
+        /// The other Master.
+        from: IpAddr,
+        /// Its priority and ours.
+        priority: u8,
+    },
+    /// Initialize: told to leave.
+    Shutdown,
+    /// Initialize: cannot be Master.
+    Fault(FaultCause),
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Configured => f.write_str("not started yet"),
+            Self::Startup => f.write_str("started"),
+            Self::Owner => f.write_str("started as address owner"),
+            Self::Adopted => f.write_str("Master before the restart"),
+            Self::MasterDown => f.write_str("Receive advertisement timeout"),
+            Self::MasterLeft => f.write_str("Backup received priority 0 advertisement"),
+            Self::HigherPriority { from, priority, ours } => {
+                write!(f, "Master received advert from {from} with higher priority {priority}, ours {ours}")
+            }
+            Self::HigherAddress { from, priority } => write!(
+                f,
+                "Master received advert from {from} with same priority {priority} but higher IP address than ours"
+            ),
+            Self::Shutdown => f.write_str("shut down"),
+            Self::Fault(cause) => cause.fmt(f),
+        }
+    }
+}
+
+/// What a deadline is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Why {
+    /// Master: `Adver_Timer`.
+    AdvertDue,
+    /// Master: the repetition of gratuitous ARP.
+    SecondBurst,
+    /// Backup: `Master_Down_Timer`.
+    MasterDown,
+    /// Backup: `Master_Down_Timer` after priority 0, so the skew time only.
+    MasterLeft,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AdvertDue => "advertisement is due",
+            Self::SecondBurst => "second gratuitous ARP burst is due",
+            Self::MasterDown => "master-down interval is over",
+            Self::MasterLeft => "skew time after priority 0 is over",
+        })
+    }
+}

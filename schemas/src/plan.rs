@@ -1,0 +1,250 @@
+//! What a host obeys: `<host>.plan.toml`, written by the compiler only.
+//!
+//! Fully explicit: every field is always present, no default is left to the host. Holds what this
+//! host needs and no secret. A file on disk carries a seal, see [`crate::seal`].
+
+use std::net::IpAddr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::cluster::{Forwarding, Protocol, Scheduler};
+use crate::scalars::{
+    AdvertInterval, Cidr, InterfaceName, Ip, Name, Port, Priority, Retries, Span, Vrid, Weight,
+};
+
+/// The plan format that this version writes and reads.
+pub const FORMAT: u32 = 1;
+
+/// File name of a host's plan in a directory of plans.
+#[must_use]
+pub fn file_name(host: &Name) -> String {
+    format!("{host}.plan.toml")
+}
+
+/// File name of a host's compiled secrets, beside its plan: a table of secret name -> text, mode 0600.
+#[must_use]
+pub fn secrets_file_name(host: &Name) -> String {
+    format!("{host}.secrets.toml")
+}
+
+/// Everything one host must do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "evenkeel host plan")]
+pub struct Plan {
+    /// Plan format. Always 1.
+    #[schemars(range(min = 1, max = 1))]
+    pub format: u32,
+    /// Name of the cluster.
+    pub cluster: Name,
+    /// Name of the host that this plan is for.
+    pub host: Name,
+    /// The host's own addresses, which are its administrator's: never touched, never reported as foreign.
+    pub host_addresses: Vec<Ip>,
+    /// How to converge.
+    pub policy: Policy,
+    /// Virtual routers that this host takes part in.
+    #[serde(rename = "router", default)]
+    pub routers: Vec<Router>,
+    /// Virtual servers (IPVS services) of a director.
+    #[serde(rename = "virtual_server", default)]
+    pub virtual_servers: Vec<VirtualServer>,
+    /// Addresses that are always present: a real server's VIPs on `lo`.
+    #[serde(rename = "address", default)]
+    pub addresses: Vec<Address>,
+    /// Routes that are always present.
+    #[serde(rename = "route", default)]
+    pub routes: Vec<Route>,
+    /// Kernel settings below `/proc/sys`.
+    #[serde(rename = "sysctl", default)]
+    pub sysctls: Vec<Sysctl>,
+}
+
+/// How to converge.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    /// Longest time between two looks at kernel state that has no change events (IPVS, sysctls).
+    pub resync: Span,
+    /// Whether foreign IPVS services are removed.
+    pub exclusive_ipvs: bool,
+}
+
+/// One VRRP instance on this host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Router {
+    /// Name in the cluster file.
+    pub name: Name,
+    /// Interface for advertisements and VIPs.
+    pub interface: InterfaceName,
+    /// Source address of advertisements.
+    pub source: Ip,
+    /// 2 or 3.
+    #[schemars(range(min = 2, max = 3))]
+    pub version: u8,
+    /// Virtual router identifier.
+    pub vrid: Vrid,
+    /// This host's priority.
+    pub priority: Priority,
+    /// Time between advertisements.
+    pub advert_interval: AdvertInterval,
+    /// Whether to take over from a Master with a lower priority.
+    pub preempt: bool,
+    /// Authentication, version 2 only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<Auth>,
+    /// Gratuitous ARP after becoming Master: how many at once, and again after `garp_delay`.
+    #[schemars(range(min = 1, max = 100))]
+    pub garp_repeat: u8,
+    /// Time from becoming Master to the second burst of gratuitous ARP; `0s` is no second burst.
+    pub garp_delay: Span,
+    /// Virtual addresses in the order of the advertisement, with the prefix they get on the interface.
+    pub vips: Vec<Cidr>,
+}
+
+/// Authentication of a router.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Auth {
+    /// Simple text password (RFC 2338 §10.2).
+    Pass {
+        /// Where this host finds the password.
+        secret: SecretReference,
+    },
+}
+
+/// Where a host finds a secret. Never the secret itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum SecretReference {
+    /// Key in the secrets file that was compiled beside this plan.
+    Compiled(Name),
+    /// Absolute path of a file on this host.
+    File(String),
+    /// Name of a systemd credential.
+    Credential(Name),
+}
+
+/// An IPVS service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct VirtualServer {
+    /// Name in the cluster file.
+    pub name: Name,
+    /// Virtual address.
+    pub address: Ip,
+    /// Virtual port.
+    pub port: Port,
+    /// Transport protocol.
+    pub protocol: Protocol,
+    /// Scheduler.
+    pub scheduler: Scheduler,
+    /// Destinations.
+    #[serde(rename = "destination", default)]
+    pub destinations: Vec<Destination>,
+}
+
+/// A real server as IPVS sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Destination {
+    /// Name of the host in the cluster file.
+    pub host: Name,
+    /// Its address.
+    pub address: Ip,
+    /// Its port.
+    pub port: Port,
+    /// Its weight.
+    pub weight: Weight,
+    /// Forwarding method.
+    pub forwarding: Forwarding,
+    /// Health check; without one it always counts as healthy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<Check>,
+}
+
+/// A health check with everything filled in.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Check {
+    /// Healthy when a TCP connection opens.
+    Tcp {
+        /// Address to connect to.
+        address: Ip,
+        /// Port to connect to.
+        port: Port,
+        /// Time from the start of one check to the start of the next.
+        interval: Span,
+        /// How long the connection may take to open.
+        timeout: Span,
+        /// How many times a failed check is tried again before the verdict changes.
+        retries: Retries,
+        /// Time from a failed check to its next try.
+        retry_delay: Span,
+    },
+}
+
+/// An address of ours.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Address {
+    /// Interface.
+    pub interface: InterfaceName,
+    /// Address with prefix length.
+    pub address: Cidr,
+    /// Label (`ip address … label`), such as `lo:0`; the interface's name is no label.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = "^[!-~]{1,15}$"))]
+    pub label: Option<String>,
+    /// Scope.
+    pub scope: Scope,
+}
+
+/// Scope of an address or route (rtnetlink(7)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// `RT_SCOPE_UNIVERSE`.
+    Global,
+    /// `RT_SCOPE_LINK`.
+    Link,
+    /// `RT_SCOPE_HOST`.
+    Host,
+}
+
+/// A unicast route of ours.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    /// Destination network.
+    pub destination: Cidr,
+    /// Output interface.
+    pub interface: InterfaceName,
+    /// Scope.
+    pub scope: Scope,
+    /// Routing table; 254 is `main`.
+    #[schemars(range(min = 1))]
+    pub table: u32,
+}
+
+/// A kernel setting.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Sysctl {
+    /// Path below `/proc/sys` with slashes: `net/ipv4/conf/lo/arp_ignore`. Slashes, because an
+    /// interface's name may hold dots.
+    #[schemars(regex(pattern = "^net(/[A-Za-z0-9_][A-Za-z0-9_.@-]*)+$"))]
+    pub key: String,
+    /// The value as read from the file, without the newline.
+    #[schemars(regex(pattern = "^[!-~]([ -~]{0,254}[!-~])?$"))]
+    pub value: String,
+}
+
+impl Router {
+    /// The virtual addresses without their prefixes, in the order of the advertisement.
+    pub fn vip_addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.vips.iter().map(|vip| vip.address())
+    }
+}

@@ -1,0 +1,225 @@
+//! What a host reports: the JSON of `evenkeeld status` and of its socket.
+//!
+//! Times are RFC 3339 text in UTC, made by the agent; durations carry their unit in the name.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::scalars::Name;
+
+/// Version of this document: grows when a field changes its meaning or goes.
+pub const VERSION: u32 = 1;
+
+/// The state of one host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(title = "evenkeel host status")]
+pub struct Status {
+    /// Version of this document.
+    pub version: u32,
+    /// Version of the daemon.
+    pub daemon: String,
+    /// Process id of the daemon.
+    pub pid: u32,
+    /// When the daemon started.
+    pub started: String,
+    /// The host, when a plan is in force or `--host` was given.
+    pub host: Option<Name>,
+    /// The plan.
+    pub plan: PlanStatus,
+    /// Virtual routers, by name.
+    pub routers: Vec<RouterStatus>,
+    /// Virtual servers and their destinations.
+    pub virtual_servers: Vec<VirtualServerStatus>,
+    /// Convergence of the kernel.
+    pub convergence: ConvergenceStatus,
+    /// What stands in the kernel beside ours: left alone.
+    pub foreign: Vec<ObjectText>,
+}
+
+/// Which plan is in force.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PlanStatus {
+    /// Path that is watched.
+    pub path: String,
+    /// Generation in force (64 hexadecimal digits); absent while there is none.
+    pub generation: Option<String>,
+    /// When it came into force.
+    pub since: Option<String>,
+    /// Whether it was read from the state directory because the watched file is missing or bad.
+    pub from_last_good: bool,
+    /// Why the file now at `path` is not in force; absent when it is.
+    pub rejected: Option<Rejected>,
+}
+
+/// A plan file that was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Rejected {
+    /// When.
+    pub at: String,
+    /// Why, a sentence for people.
+    pub reason: String,
+}
+
+/// State of a virtual router (RFC 9568 §6.4; Master is its Active).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RouterState {
+    /// Not taking part.
+    Initialize,
+    /// Listening.
+    Backup,
+    /// Holding the VIPs. RFC 9568 calls it Active.
+    Master,
+}
+
+impl std::fmt::Display for RouterState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Initialize => "Initialize",
+            Self::Backup => "Backup",
+            Self::Master => "Master",
+        })
+    }
+}
+
+/// A virtual router.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RouterStatus {
+    /// Name in the cluster file.
+    pub name: Name,
+    /// Interface.
+    pub interface: String,
+    /// VRRP version.
+    pub version: u8,
+    /// Virtual router identifier.
+    pub vrid: u8,
+    /// This host's priority.
+    pub priority: u8,
+    /// State.
+    pub state: RouterState,
+    /// Why it is in this state, for people.
+    pub reason: String,
+    /// When it entered the state.
+    pub since: Option<String>,
+    /// Address of the Master as last heard; this host's own while Master.
+    pub master: Option<String>,
+    /// Virtual addresses.
+    pub vips: Vec<String>,
+    /// Counters since the daemon started.
+    pub counters: RouterCounters,
+}
+
+/// Counters of a virtual router since the daemon started.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RouterCounters {
+    /// Times it became Master.
+    pub became_master: u64,
+    /// Advertisements sent.
+    pub adverts_sent: u64,
+    /// Advertisements received and accepted.
+    pub adverts_received: u64,
+    /// Of the received, those with priority 0.
+    pub priority_zero_received: u64,
+    /// Rejected advertisements by reason.
+    pub rejected: BTreeMap<String, u64>,
+    /// Accepted advertisements whose VIP list differs from ours.
+    pub vip_list_mismatch: u64,
+    /// Advertisements that were sent over 50 ms after they were due.
+    pub late_adverts: u64,
+    /// Largest lateness of an advertisement, microseconds.
+    pub max_lateness_us: u64,
+    /// Times a VIP that someone took away was put back.
+    pub vip_repairs: u64,
+}
+
+/// A virtual server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct VirtualServerStatus {
+    /// Name in the cluster file.
+    pub name: Name,
+    /// `tcp 192.168.188.120:80`.
+    pub service: String,
+    /// Its destinations.
+    pub destinations: Vec<DestinationStatus>,
+}
+
+/// Verdict on a destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Healthy: in the table.
+    Up,
+    /// Failed: out of the table.
+    Down,
+}
+
+/// A destination.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DestinationStatus {
+    /// Name of the host.
+    pub host: Name,
+    /// `192.168.188.107:80`.
+    pub address: String,
+    /// Weight in the plan.
+    pub weight: u16,
+    /// Verdict.
+    pub verdict: Verdict,
+    /// Whether it is checked at all.
+    pub checked: bool,
+    /// Failed checks in a row.
+    pub failures: u32,
+    /// What the last check found, for people.
+    pub last_result: Option<String>,
+    /// Milliseconds since the last check ended.
+    pub last_check_age_ms: Option<u64>,
+}
+
+/// Convergence of the kernel to the plan.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ConvergenceStatus {
+    /// Whether the last pass left the kernel exactly as wanted.
+    pub converged: bool,
+    /// Passes since the daemon started.
+    pub passes: u64,
+    /// Kernel operations done since the daemon started.
+    pub operations: u64,
+    /// Milliseconds since the last pass ended.
+    pub last_pass_age_ms: Option<u64>,
+    /// How long the last pass took, microseconds.
+    pub last_pass_us: Option<u64>,
+    /// Operations of the last passes that had any, newest last; at most 64.
+    pub recent_operations: Vec<OperationRecord>,
+    /// What could not be done, now.
+    pub errors: Vec<ConvergenceError>,
+}
+
+/// An operation that was done on the kernel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OperationRecord {
+    /// When.
+    pub at: String,
+    /// What: `set weight 50 of 192.168.188.107:80 in tcp 192.168.188.120:80`.
+    pub operation: String,
+}
+
+/// An operation that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ConvergenceError {
+    /// What was tried.
+    pub operation: String,
+    /// The kernel's words and the likely cause.
+    pub reason: String,
+    /// Whether it is tried again by itself.
+    pub retried: bool,
+}
+
+/// An object in the kernel.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct ObjectText {
+    /// `address`, `route` or `virtual_server`.
+    pub kind: String,
+    /// The object, as ipvsadm(8) or ip(8) would name it.
+    pub object: String,
+}

@@ -1,0 +1,55 @@
+//! The lab: a throwaway Linux kernel with real IPVS in which an ordinary `#[test]` runs, with hosts as network namespaces.
+//!
+//! ```no_run
+//! #[test]
+//! fn two_hosts_see_each_other() {
+//!     lab::guest(|lab| {
+//!         let one = lab.host("one", "10.0.0.1/24");
+//!         let _two = lab.host("two", "10.0.0.2/24");
+//!         one.run(["ping", "-c1", "-W1", "10.0.0.2"]);
+//!     });
+//! }
+//! # fn main() {}
+//! ```
+//!
+//! The kernel is User-Mode Linux: an ordinary process, no root needed, booted in about a second. The host's files are the
+//! guest's root, read-only, so the programs just built run in it as they are. Everything in the guest is gone afterwards.
+//!
+//! Code here observes with its own eyes: its netlink, VRRP and IPVS decoders share nothing with the reconciler's, so that both
+//! cannot be wrong in the same way. No production crate may depend on this one.
+
+mod capture;
+mod check;
+mod cluster;
+mod guest;
+mod init;
+mod ipvs;
+mod journal;
+mod monitor;
+mod net;
+mod netlink;
+mod nlmon;
+mod probe;
+mod process;
+mod reference;
+mod time;
+mod uml;
+mod vrrp;
+mod watch;
+mod web;
+
+pub use cluster::{Cluster, Lab};
+pub use guest::{Failure, Options, attempt, guest, guest_with, run_main};
+pub use ipvs::{IpvsDestination, IpvsService};
+pub use journal::Record;
+pub use monitor::{Action, Event, Monitor, Subject};
+pub use net::Host;
+pub use netlink::Address;
+pub use nlmon::{NetlinkCapture, NetlinkRequest};
+pub use probe::{Download, Prober, Sample};
+pub use process::{Daemon, Output};
+pub use reference::{CLUSTER_FILE, Daemons, Reference};
+pub use time::{Mark, eventually, mark};
+pub use vrrp::{Advert, VrrpCapture};
+pub use watch::VipWatch;
+pub use web::WebServer;

@@ -1,0 +1,149 @@
+//! The reference cluster under evenkeel: the example's cluster file, compiled in the guest, and a daemon on each host.
+//! What it must do is in the tests and the demo; here is only how it is set up and asked.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::cluster::{Cluster, Lab};
+use crate::net::Host;
+use crate::process::{Daemon, Output};
+use crate::time::eventually;
+use crate::web::WebServer;
+
+/// The example's cluster file.
+pub const CLUSTER_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/lvs-dr/cluster.toml");
+/// Time for anything that takes no more than a few seconds.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The seed's five hosts with web servers on the real servers and compiled plans.
+pub struct Reference<'l> {
+    lab: &'l Lab,
+    /// The hosts.
+    pub hosts: Cluster,
+    /// The web server of rs1.
+    pub web1: WebServer,
+    /// The web server of rs2.
+    pub web2: WebServer,
+    /// The directory of the plans that the daemons watch.
+    pub plans: PathBuf,
+}
+
+/// A running daemon on each of the four hosts.
+pub struct Daemons {
+    /// On dir1.
+    pub dir1: Daemon,
+    /// On dir2.
+    pub dir2: Daemon,
+    /// On rs1.
+    pub rs1: Daemon,
+    /// On rs2.
+    pub rs2: Daemon,
+}
+
+impl<'l> Reference<'l> {
+    /// Makes the hosts, starts the web servers and compiles the example. No daemon runs yet.
+    #[track_caller]
+    pub fn new(lab: &'l Lab) -> Self {
+        let hosts = lab.reference_cluster();
+        let (web1, web2) = (hosts.rs1.web(80), hosts.rs2.web(80));
+        let reference = Self { lab, hosts, web1, web2, plans: lab.path("plans") };
+        reference.compile(Path::new(CLUSTER_FILE));
+        reference
+    }
+
+    /// The lab that it runs in.
+    pub fn lab(&self) -> &'l Lab {
+        self.lab
+    }
+
+    /// The example's cluster file as text.
+    #[track_caller]
+    pub fn cluster_file() -> String {
+        std::fs::read_to_string(CLUSTER_FILE).expect("the example's cluster file")
+    }
+
+    /// Compiles a cluster file to [`Self::plans`], as an operator would.
+    #[track_caller]
+    pub fn compile(&self, file: &Path) -> String {
+        let evenkeel = self.lab.program("evenkeel", "evenkeel").display().to_string();
+        let (file, plans) = (file.display().to_string(), self.plans.display().to_string());
+        self.lab.run([evenkeel.as_str(), "compile", &file, "--out", &plans])
+    }
+
+    /// Compiles a cluster file given as text.
+    #[track_caller]
+    pub fn compile_text(&self, text: &str) -> String {
+        let file = self.lab.write("cluster.toml", text);
+        self.compile(&file)
+    }
+
+    /// The plan file that a host's daemon watches.
+    pub fn plan(&self, host: &Host) -> PathBuf {
+        self.plans.join(format!("{}.plan.toml", host.name()))
+    }
+
+    /// Starts the daemon of one host.
+    #[track_caller]
+    pub fn start(&self, host: &Host) -> Daemon {
+        host.evenkeeld(&self.plans, std::iter::empty::<&str>())
+    }
+
+    /// Starts all four daemons.
+    #[track_caller]
+    pub fn start_all(&self) -> Daemons {
+        Daemons {
+            rs1: self.start(&self.hosts.rs1),
+            rs2: self.start(&self.hosts.rs2),
+            dir1: self.start(&self.hosts.dir1),
+            dir2: self.start(&self.hosts.dir2),
+        }
+    }
+
+    /// Starts all four daemons and waits until dir1 is Master, dir2 Backup and both real servers serve.
+    #[track_caller]
+    pub fn serving(&self) -> Daemons {
+        let daemons = self.start_all();
+        daemons.dir1.wait_log("Entering MASTER STATE", PATIENCE);
+        daemons.dir2.wait_log("Entering BACKUP STATE", PATIENCE);
+        for real_server in [&self.hosts.rs1, &self.hosts.rs2] {
+            eventually(PATIENCE, &format!("{} has the VIP", real_server.name()), || {
+                real_server.has_address("lo", self.hosts.vip)
+            });
+        }
+        daemons
+    }
+
+    /// Runs a command of `evenkeeld` on a host, with that host's state directory where it takes one.
+    #[track_caller]
+    pub fn evenkeeld(&self, host: &Host, command: &str, more: &[&str]) -> Output {
+        let program = self.lab.program("evenkeeld", "evenkeel-agent").display().to_string();
+        let state = host.scratch().join("state").display().to_string();
+        let plans = self.plans.display().to_string();
+        let mut argv = vec![program.as_str(), command];
+        match command {
+            "diff" | "converge" => {
+                argv.extend(["--plan", &plans, "--host", host.name(), "--state-dir", &state])
+            }
+            "cleanup" => argv.extend(["--state-dir", &state]),
+            _ => {}
+        }
+        argv.extend(more);
+        host.output(argv)
+    }
+
+    /// A host's status document.
+    #[track_caller]
+    pub fn status(&self, host: &Host) -> serde_json::Value {
+        let socket = host.scratch().join("evenkeeld.sock").display().to_string();
+        let text = self.evenkeeld(host, "status", &["--json", "--socket", &socket]).expect_success();
+        serde_json::from_str(&text).expect("the status document is JSON")
+    }
+
+    /// How many advertisements a host's daemon has rejected.
+    #[track_caller]
+    pub fn rejected(&self, host: &Host) -> u64 {
+        let status = self.status(host);
+        let rejected = status["routers"][0]["counters"]["rejected"].as_object().expect("counters").clone();
+        rejected.values().filter_map(serde_json::Value::as_u64).sum()
+    }
+}

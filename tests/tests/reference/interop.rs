@@ -1,0 +1,138 @@
+//! Row 7: one director runs keepalived 2.2.7, the other evenkeeld, both ways round.
+
+use std::time::Duration;
+
+use lab::{Daemon, Host, Reference, eventually, guest, mark};
+
+use crate::support::{
+    MASTER_DOWN, PATIENCE, SKEW, TABLE, TOLERANCE, assert_between, ip_addresses, steady_client, watch,
+};
+
+/// What keepalived logs when it rejects an advertisement.
+const REJECTIONS: [&str; 6] = ["invalid", "mismatch", "expected", "rejected", "bad ", "ignored"];
+
+/// keepalived's configuration as in an ordinary set-up of two directors.
+fn keepalived_conf(state: &str, priority: u8) -> String {
+    let real_server = |address: &str| {
+        format!(
+            "  real_server {address} 80 {{\n    weight 100\n    TCP_CHECK {{\n      connect_timeout 10\n      \
+             retry 3\n      delay_before_retry 3\n    }}\n  }}\n"
+        )
+    };
+    format!(
+        "global_defs {{\n  router_id LVS\n}}\n\
+         vrrp_instance VI_1 {{\n  state {state}\n  interface eth0\n  virtual_router_id 51\n  priority {priority}\n  \
+         advert_int 1\n  authentication {{\n    auth_type PASS\n    auth_pass hell>com\n  }}\n  \
+         virtual_ipaddress {{\n    192.168.188.120\n  }}\n}}\n\
+         virtual_server 192.168.188.120 80 {{\n  delay_loop 5\n  lb_algo wlc\n  lb_kind DR\n  protocol TCP\n{}{}}}\n",
+        real_server("192.168.188.107"),
+        real_server("192.168.188.110"),
+    )
+}
+
+/// The two kinds of director daemons.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Evenkeeld,
+    Keepalived,
+}
+
+fn start(reference: &Reference<'_>, host: &Host, kind: Kind) -> Daemon {
+    match (kind, host.name()) {
+        (Kind::Evenkeeld, _) => reference.start(host),
+        (Kind::Keepalived, "dir1") => host.keepalived(&keepalived_conf("MASTER", 100)),
+        (Kind::Keepalived, _) => host.keepalived(&keepalived_conf("BACKUP", 90)),
+    }
+}
+
+#[test]
+fn dir1_evenkeeld_with_dir2_keepalived() {
+    together(Kind::Evenkeeld, Kind::Keepalived);
+}
+
+#[test]
+fn dir1_keepalived_with_dir2_evenkeeld() {
+    together(Kind::Keepalived, Kind::Evenkeeld);
+}
+
+fn together(first: Kind, second: Kind) {
+    guest(move |lab| {
+        let reference = Reference::new(lab);
+        let hosts = &reference.hosts;
+        let _rs1 = reference.start(&hosts.rs1);
+        let _rs2 = reference.start(&hosts.rs2);
+        // keepalived does not set it: the director's administrator does.
+        hosts.dir1.set_sysctl("net.ipv4.ip_forward", 1);
+        hosts.dir2.set_sysctl("net.ipv4.ip_forward", 1);
+        let adverts = lab.capture_vrrp();
+        let vip = watch(&reference);
+        let begun = mark();
+        let dir1 = start(&reference, &hosts.dir1, first);
+        let dir2 = start(&reference, &hosts.dir2, second);
+        dir2.wait_log("Entering BACKUP STATE", PATIENCE);
+
+        // Rows 1 and 2.
+        vip.wait_holder(&hosts.dir1, PATIENCE);
+        let client = steady_client(&reference);
+        for director in [&hosts.dir1, &hosts.dir2] {
+            eventually(PATIENCE, "the table is complete", || director.ipvsadm() == TABLE);
+        }
+        assert!(ip_addresses(&hosts.dir1, "eth0").iter().any(|a| a.0 == "192.168.188.120" && a.1 == 32));
+        client.wait_responder(&hosts.rs1, PATIENCE);
+        client.wait_responder(&hosts.rs2, PATIENCE);
+
+        // Row 3.
+        let stopped = mark();
+        dir1.stop(PATIENCE);
+        adverts.wait(PATIENCE, |advert| advert.at > stopped && advert.what.priority == 0);
+        vip.wait_holder(&hosts.dir2, PATIENCE);
+        client.wait_ok(PATIENCE);
+        let gap = client.gap_since(stopped);
+        lab.log(format!("dir1 stopped: client gap {gap:?}"));
+        assert_between("client gap", gap, SKEW - TOLERANCE, SKEW + TOLERANCE);
+
+        // Row 5.
+        let started = mark();
+        let dir1 = start(&reference, &hosts.dir1, first);
+        vip.wait_holder(&hosts.dir1, PATIENCE);
+        client.wait_ok(PATIENCE);
+        std::thread::sleep(Duration::from_secs(2));
+        let gap = client.gap_since(started);
+        lab.log(format!("dir1 started: client gap {gap:?}"));
+        assert!(gap < Duration::from_millis(100), "client gap {gap:?}");
+        let overlap = vip.both_since(begun);
+        lab.log(format!("with the link up, longest VIP overlap {overlap:?}"));
+        assert!(overlap <= TOLERANCE, "VIP on both directors for {overlap:?}");
+
+        // Row 4.
+        let cut = mark();
+        hosts.dir1.cut();
+        eventually(PATIENCE, "dir2 has the VIP", || vip.holders().iter().any(|host| host == "dir2"));
+        client.wait_ok(PATIENCE);
+        let gap = client.gap_since(cut);
+        lab.log(format!("dir1's link cut: client gap {gap:?}"));
+        assert!(gap <= MASTER_DOWN + TOLERANCE, "client gap {gap:?}");
+        hosts.dir1.reconnect();
+        vip.wait_holder(&hosts.dir1, PATIENCE);
+        std::thread::sleep(Duration::from_secs(2));
+        assert_eq!(vip.holders(), ["dir1"]);
+
+        for (kind, host, daemon) in [(first, &hosts.dir1, &dir1), (second, &hosts.dir2, &dir2)] {
+            nothing_was_rejected(&reference, kind, host, daemon);
+        }
+    });
+}
+
+fn nothing_was_rejected(reference: &Reference<'_>, kind: Kind, host: &Host, daemon: &Daemon) {
+    match kind {
+        Kind::Evenkeeld => assert_eq!(reference.rejected(host), 0, "{}", daemon.log()),
+        Kind::Keepalived => {
+            let log = daemon.log();
+            let line = log
+                .lines()
+                .filter(|line| line.contains("VI_1"))
+                .find(|line| REJECTIONS.iter().any(|word| line.to_lowercase().contains(word)));
+            assert_eq!(line, None, "{log}");
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Numbers and assertions that several of the tests share.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use lab::{Host, Prober, Reference, VipWatch};
+
+/// Time for anything that takes no more than a few seconds.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// dir2's skew time: (256 - 90) / 256 s.
+pub(crate) const SKEW: Duration = Duration::from_micros(648_437);
+/// What a gap may differ from the protocol's bound.
+pub(crate) const TOLERANCE: Duration = Duration::from_millis(50);
+/// Three intervals and the skew time.
+pub(crate) const MASTER_DOWN: Duration = Duration::from_micros(3_648_437);
+
+pub(crate) const DIR1: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 168, 188, 108));
+
+/// The IPVS table that both directors must have, as `ipvsadm -Sn` prints it, sorted.
+pub(crate) const TABLE: [&str; 3] = [
+    "-A -t 192.168.188.120:80 -s wlc",
+    "-a -t 192.168.188.120:80 -r 192.168.188.107:80 -g -w 100",
+    "-a -t 192.168.188.120:80 -r 192.168.188.110:80 -g -w 100",
+];
+
+/// The addresses on an interface as `ip -j` tells them: (address, prefix length, label).
+pub(crate) fn ip_addresses(host: &Host, interface: &str) -> Vec<(String, u64, String)> {
+    let links = host.json(["ip", "-j", "-4", "addr", "show", "dev", interface]);
+    let addresses = links[0]["addr_info"].as_array().cloned().unwrap_or_default();
+    addresses
+        .iter()
+        .map(|address| {
+            let text = |key: &str| address[key].as_str().unwrap_or_default().to_owned();
+            (text("local"), address["prefixlen"].as_u64().unwrap_or_default(), text("label"))
+        })
+        .collect()
+}
+
+/// A prober at the VIP that has had its first answer.
+pub(crate) fn steady_client(reference: &Reference<'_>) -> Prober {
+    let prober = reference.hosts.client.probe(reference.hosts.vip, 80);
+    prober.wait_ok(PATIENCE);
+    prober
+}
+
+/// A watch on who holds the VIP.
+pub(crate) fn watch(reference: &Reference<'_>) -> VipWatch {
+    let hosts = &reference.hosts;
+    lab_watch(reference, &[&hosts.dir1, &hosts.dir2])
+}
+
+fn lab_watch(reference: &Reference<'_>, hosts: &[&Host]) -> VipWatch {
+    reference.lab().watch_vip(reference.hosts.vip, hosts, "eth0")
+}
+
+/// Asserts `low <= value <= high`, with all three in the message.
+#[track_caller]
+pub(crate) fn assert_between(what: &str, value: Duration, low: Duration, high: Duration) {
+    assert!((low..=high).contains(&value), "{what}: {value:?} is not within {low:?}..={high:?}");
+}

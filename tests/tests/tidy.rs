@@ -1,0 +1,165 @@
+//! The floor plan as a test: which crate may know which, and how a file begins.
+//!
+//! ARCHITECTURE.md explains; this compares. A new arrow is made there first.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Longest source file, in lines.
+const MAX_LINES: usize = 620;
+
+/// Which crates of ours a crate may depend on (not counting its tests).
+const ARROWS: [(&str, &[&str]); 7] = [
+    ("evenkeel-schemas", &[]),
+    ("evenkeel", &["evenkeel-schemas"]),
+    ("evenkeel-vrrp", &["evenkeel-schemas"]),
+    ("evenkeel-health", &["evenkeel-schemas"]),
+    ("evenkeel-converge", &["evenkeel-schemas"]),
+    ("evenkeel-kernel", &["evenkeel-converge", "evenkeel-schemas"]),
+    (
+        "evenkeel-agent",
+        &["evenkeel-converge", "evenkeel-health", "evenkeel-kernel", "evenkeel-schemas", "evenkeel-vrrp"],
+    ),
+];
+
+/// What a pure crate must not depend on, at any distance: runtimes, sockets, netlink, file watching.
+const IMPURE: [&str; 7] = ["tokio", "socket2", "nix", "netlink-sys", "rtnetlink", "notify", "mio"];
+const PURE: [&str; 4] = ["evenkeel-schemas", "evenkeel-vrrp", "evenkeel-health", "evenkeel-converge"];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("workspace").to_owned()
+}
+
+/// Direct dependencies of every package in the lock file's graph, dev-dependencies left out.
+fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--locked", "--offline"])
+        .current_dir(root())
+        .output()
+        .expect("cargo metadata");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let names: BTreeMap<&str, &str> = metadata["packages"]
+        .as_array()
+        .expect("packages")
+        .iter()
+        .filter_map(|package| Some((package["id"].as_str()?, package["name"].as_str()?)))
+        .collect();
+    let nodes = metadata["resolve"]["nodes"].as_array().expect("nodes");
+    let normal = |dependency: &&serde_json::Value| {
+        dependency["dep_kinds"].as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind["kind"] != "dev"))
+    };
+    nodes
+        .iter()
+        .map(|node| {
+            let dependencies = node["deps"].as_array().expect("deps").iter().filter(normal);
+            let dependencies = dependencies
+                .filter_map(|dependency| names.get(dependency["pkg"].as_str()?))
+                .map(|name| (*name).to_owned());
+            (names[node["id"].as_str().expect("id")].to_owned(), dependencies.collect())
+        })
+        .collect()
+}
+
+#[test]
+fn arrows_between_crates_are_those_of_the_floor_plan() {
+    let dependencies = dependencies();
+    let ours: BTreeSet<&str> = ARROWS.iter().map(|(name, _)| *name).collect();
+    for (name, allowed) in ARROWS {
+        let found: BTreeSet<&str> = dependencies[name]
+            .iter()
+            .map(String::as_str)
+            .filter(|dependency| ours.contains(dependency))
+            .collect();
+        let allowed: BTreeSet<&str> = allowed.iter().copied().collect();
+        assert_eq!(found, allowed, "arrows of {name}");
+    }
+}
+
+#[test]
+fn pure_crates_reach_no_runtime_socket_or_file_watcher() {
+    let dependencies = dependencies();
+    for name in PURE {
+        let mut reached = BTreeSet::new();
+        let mut open = vec![name];
+        while let Some(next) = open.pop() {
+            for dependency in dependencies.get(next).into_iter().flatten() {
+                if reached.insert(dependency.as_str()) {
+                    open.push(dependency);
+                }
+            }
+        }
+        for impure in IMPURE {
+            assert!(!reached.contains(impure), "{name} reaches {impure}");
+        }
+    }
+}
+
+#[test]
+fn every_source_file_says_what_lives_there_and_is_short() {
+    let mut faults = Vec::new();
+    for file in tracked(".rs") {
+        let text = std::fs::read_to_string(root().join(&file)).expect("read source");
+        if !text.starts_with("//!") {
+            faults.push(format!("{file}: does not begin with //!"));
+        }
+        let lines = text.lines().count();
+        if lines > MAX_LINES {
+            faults.push(format!("{file}: {lines} lines, more than {MAX_LINES}"));
+        }
+        for word in ["todo!(", "unimplemented!(", "#[ignore"] {
+            if text.contains(word) && !file.ends_with("tidy.rs") {
+                faults.push(format!("{file}: {word}"));
+            }
+        }
+        if file.starts_with("reconciler/") && text.contains("schemas::cluster::Cluster") {
+            faults.push(format!("{file}: the reconciler knows plans, not cluster files"));
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn every_crate_takes_the_workspaces_lints() {
+    for file in tracked("Cargo.toml") {
+        let text = std::fs::read_to_string(root().join(&file)).expect("read manifest");
+        assert!(
+            file == "Cargo.toml" || text.contains("[lints]\nworkspace = true"),
+            "{file}: no [lints] workspace"
+        );
+    }
+}
+
+#[test]
+fn pure_crates_ban_clocks_and_files() {
+    for file in ["schemas", "compiler", "reconciler/vrrp", "reconciler/health", "reconciler/converge"] {
+        let text = std::fs::read_to_string(root().join(file).join("clippy.toml")).expect(file);
+        for banned in [
+            "std::time::Instant::now",
+            "std::time::SystemTime::now",
+            "std::fs::",
+            "std::collections::HashMap",
+        ] {
+            assert!(text.contains(banned), "{file}/clippy.toml does not ban {banned}");
+        }
+    }
+}
+
+/// Files of the work tree that git knows or would take, by their ending.
+fn tracked(ending: &str) -> Vec<String> {
+    let output = Command::new("git")
+        .args(["ls-files", "--cached", "--others", "--exclude-standard"])
+        .current_dir(root())
+        .output()
+        .expect("git ls-files");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let files: Vec<String> = String::from_utf8(output.stdout)
+        .expect("UTF-8")
+        .lines()
+        .filter(|file| file.ends_with(ending) && root().join(file).exists())
+        .map(str::to_owned)
+        .collect();
+    assert!(!files.is_empty(), "no {ending} file found");
+    files
+}
