@@ -32,19 +32,35 @@ pub(crate) fn entry(out: &mut String, key: &str, text: &str) {
 }
 
 /// A TOML basic string.
-fn quote(out: &mut String, text: &str) {
+fn quote(out: &mut String, text: impl Display) {
     out.push('"');
-    for character in text.chars() {
-        match character {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\t' => out.push_str("\\t"),
-            control if control.is_control() => _ = write!(out, "\\u{:04X}", u32::from(control)),
-            plain => out.push(plain),
+    // Writing to a String cannot fail.
+    let _ = write!(Escaped(out), "{text}");
+    out.push('"');
+}
+
+/// Escapes what is written to it.
+struct Escaped<'a>(&'a mut String);
+
+impl Write for Escaped<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let plain = |byte: u8| !matches!(byte, 0..0x20 | b'"' | b'\\' | 0x7f);
+        if text.bytes().all(plain) {
+            self.0.push_str(text);
+            return Ok(());
         }
+        for character in text.chars() {
+            match character {
+                '"' => self.0.push_str("\\\""),
+                '\\' => self.0.push_str("\\\\"),
+                '\n' => self.0.push_str("\\n"),
+                '\t' => self.0.push_str("\\t"),
+                control if control.is_ascii_control() => write!(self.0, "\\u{:04X}", u32::from(control))?,
+                plain => self.0.push(plain),
+            }
+        }
+        Ok(())
     }
-    out.push('"');
 }
 
 /// Why a value has no canonical form.
@@ -207,7 +223,7 @@ impl<'a> ser::Serializer for Writer<'a> {
     }
 
     fn collect_str<T: Display + ?Sized>(self, v: &T) -> Result<(), Unsupported> {
-        self.serialize_str(&v.to_string())
+        self.value(|out| quote(out, v))
     }
 
     fn serialize_bytes(self, _: &[u8]) -> Result<(), Unsupported> {

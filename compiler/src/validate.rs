@@ -160,6 +160,25 @@ impl<'a> Subnets<'a> {
     }
 }
 
+/// Finds items with equal keys. Of each group, `report` gets the first of the file and, one by one,
+/// the later ones, each with its place. Places are only looked up for what is there twice.
+fn duplicates<K: Ord, T: Copy>(
+    items: impl IntoIterator<Item = (K, T)>,
+    place: impl Fn(T) -> Place,
+    mut report: impl FnMut((T, Place), (T, Place)),
+) {
+    let mut items: Vec<(K, T)> = items.into_iter().collect();
+    items.sort_by(|(a, _), (b, _)| a.cmp(b));
+    for group in items.chunk_by(|(a, _), (b, _)| a == b).filter(|group| group.len() > 1) {
+        let mut group: Vec<(T, Place)> = group.iter().map(|(_, item)| (*item, place(*item))).collect();
+        group.sort_by_key(|(_, place)| place.start);
+        let mut group = group.into_iter();
+        if let Some(first) = group.next() {
+            group.for_each(|again| report(first.clone(), again));
+        }
+    }
+}
+
 /// Network or broadcast address of `subnet`, by name.
 fn reserved_in(subnet: Cidr, address: Ip) -> Option<&'static str> {
     if subnet.prefix() >= 31 {

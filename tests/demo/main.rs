@@ -16,7 +16,9 @@ fn main() -> ExitCode {
 
 fn demo(lab: &Lab) {
     println!("A kernel of its own has booted: {}", lab.run(["uname", "-sr"]).trim_end());
-    println!("Five hosts in it: client .111, directors dir1 .108 and dir2 .109, real servers rs1 .107 and rs2 .110.");
+    println!(
+        "Five hosts in it: client .111, directors dir1 .108 and dir2 .109, real servers rs1 .107 and rs2 .110."
+    );
     let mut demo = Demo::start(lab);
     demo.show();
     demo.stop_master();
@@ -58,16 +60,25 @@ impl<'l> Demo<'l> {
         let vip = lab.watch_vip(hosts.vip, &[&hosts.dir1, &hosts.dir2], "eth0");
         let client = hosts.client.probe(hosts.vip, 80);
         client.wait_ok(PATIENCE);
-        println!("   the VIP 192.168.188.120 serves {:.1} s after the first daemon was started", secs(begun.elapsed()));
+        println!(
+            "   the VIP 192.168.188.120 serves {:.1} s after the first daemon was started",
+            secs(begun.elapsed())
+        );
         Self { lab, reference, daemons, client, vip }
     }
 
     fn show(&self) {
         step("What is in the kernel");
         let hosts = &self.reference.hosts;
-        print!("   dir1$ ip -br -4 addr show eth0\n{}", indent(&hosts.dir1.run(["ip", "-br", "-4", "addr", "show", "eth0"])));
+        print!(
+            "   dir1$ ip -br -4 addr show eth0\n{}",
+            indent(&hosts.dir1.run(["ip", "-br", "-4", "addr", "show", "eth0"]))
+        );
         print!("   dir1$ ipvsadm -Ln\n{}", indent(&hosts.dir1.run(["ipvsadm", "-Ln"])));
-        print!("   rs1$ ip -br -4 addr show lo\n{}", indent(&hosts.rs1.run(["ip", "-br", "-4", "addr", "show", "lo"])));
+        print!(
+            "   rs1$ ip -br -4 addr show lo\n{}",
+            indent(&hosts.rs1.run(["ip", "-br", "-4", "addr", "show", "lo"]))
+        );
         let asked = mark();
         self.client.wait_responder(&hosts.rs1, PATIENCE);
         self.client.wait_responder(&hosts.rs2, PATIENCE);
@@ -90,7 +101,10 @@ impl<'l> Demo<'l> {
         self.vip.wait_holder(&self.reference.hosts.dir2, PATIENCE);
         let gap = self.gap(begun);
         println!("   dir2 took the VIP; the client waited {}", ms(gap));
-        promise(gap <= Duration::from_millis(698), "no longer than the protocol's skew time, 648 ms, and 50 ms");
+        promise(
+            gap <= Duration::from_millis(698),
+            "no longer than the protocol's skew time, 648 ms, and 50 ms",
+        );
     }
 
     fn start_master(&mut self) {
@@ -110,7 +124,10 @@ impl<'l> Demo<'l> {
         eventually(PATIENCE, "dir2 has the VIP", || self.vip.holders() == ["dir2"]);
         let gap = self.gap(begun);
         println!("   dir2 heard nothing for three intervals and took the VIP; the client waited {}", ms(gap));
-        promise(gap <= Duration::from_millis(3698), "no longer than the master-down interval, 3648 ms, and 50 ms");
+        promise(
+            gap <= Duration::from_millis(3698),
+            "no longer than the master-down interval, 3648 ms, and 50 ms",
+        );
     }
 
     fn reconnect(&self) {

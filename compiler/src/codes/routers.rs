@@ -18,7 +18,7 @@ super::codes! {
          PASS exists for routers that already use it; it is readable by everyone on the segment \
          and protects against mistakes, not against attackers.";
     BAD_PASSWORD = "EK0405" Error "not a PASS password":
-        "The field has exactly eight bytes and shorter passwords are padded (RFC 2338 §5.3.6). A \
+        "The field has exactly eight bytes and shorter passwords are padded (RFC 2338 §5.3.10). A \
          longer one would be cut off, and a router that cuts differently would not agree. Printable \
          ASCII is what every router's configuration can hold.";
     LITERAL_SECRET = "EK0406" Warning "a secret is written in the cluster file":

@@ -182,7 +182,7 @@ fn syntax(text: &str, place: Place, message: &str) -> Diagnostic {
             &codes::SYNTAX,
             place,
             "a backslash in a text begins an escape, and this is none",
-            "not allowed here",
+            "no escape",
         )
         .hint("write a backslash as `\\\\` and a quote as `\\\"`, or use single quotes");
     }

@@ -1,8 +1,6 @@
 //! EK03xx, second part: the addresses of hosts.
 
-use std::collections::BTreeMap;
-
-use super::{Context, Findings, Rule, reserved_in, unusable};
+use super::{Context, Findings, Rule, duplicates, reserved_in, unusable};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::parse::at;
@@ -11,29 +9,22 @@ pub(super) const RULES: &[Rule] =
     &[duplicate_host_address, host_outside, host_network_address, loopback_interface, unusable_host_address];
 
 fn duplicate_host_address(cx: &Context<'_>, out: &mut Findings) {
-    let mut first = BTreeMap::new();
-    let mut hosts: Vec<_> = cx
-        .cluster
-        .hosts
-        .iter()
-        .map(|(name, host)| (cx.value(at!["hosts", name, "address"]), name, host.address))
-        .collect();
-    hosts.sort_by_key(|(place, _, _)| place.start);
-    for (place, name, address) in hosts {
-        match first.get(&address) {
-            None => _ = first.insert(address, (name, place)),
-            Some((other, earlier)) => out.push(
+    duplicates(
+        cx.cluster.hosts.iter().map(|(name, host)| (host.address, (name, host.address))),
+        |(name, _)| cx.value(at!["hosts", name, "address"]),
+        |((other, _), first), ((name, address), again)| {
+            out.push(
                 Diagnostic::new(
                     &codes::DUPLICATE_HOST_ADDRESS,
-                    place,
+                    again,
                     format!("hosts `{other}` and `{name}` have the same address {address}"),
                     format!("`{name}`"),
                 )
-                .also(earlier.clone(), format!("`{other}`"))
+                .also(first, format!("`{other}`"))
                 .hint("give each host its own address; a host with two tasks is written once"),
-            ),
-        }
-    }
+            );
+        },
+    );
 }
 
 fn host_outside(cx: &Context<'_>, out: &mut Findings) {

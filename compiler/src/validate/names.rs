@@ -1,10 +1,10 @@
 //! EK02xx: names that refer to something, and objects nothing refers to.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use evenkeel_schemas::scalars::Name;
 
-use super::{Context, Findings, Rule};
+use super::{Context, Findings, Rule, duplicates};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::parse::at;
@@ -91,46 +91,46 @@ fn unknown_real_server(cx: &Context<'_>, out: &mut Findings) {
 
 fn duplicate_director(cx: &Context<'_>, out: &mut Findings) {
     for (name, router) in &cx.cluster.virtual_routers {
-        let mut first = BTreeMap::new();
-        for (index, host) in router.directors.iter().enumerate() {
-            let place = cx.value(at!["virtual_routers", name, "directors", index]);
-            match first.get(host) {
-                None => _ = first.insert(host, place),
-                Some(earlier) => out.push(
+        duplicates(
+            router.directors.iter().enumerate().map(|(index, host)| (host, (index, host))),
+            |(index, _)| cx.value(at!["virtual_routers", name, "directors", index]),
+            |(_, first), ((_, host), again)| {
+                out.push(
                     Diagnostic::new(
                         &codes::DUPLICATE_DIRECTOR,
-                        place,
-                        format!("director `{host}` is listed twice in `{name}`"),
+                        again,
+                        format!("director `{}` is listed twice in `{name}`", host.escape_debug()),
                         "listed again here",
                     )
-                    .also(earlier.clone(), "first listed here")
+                    .also(first, "first listed here")
                     .hint("remove one of them"),
-                ),
-            }
-        }
+                );
+            },
+        );
     }
 }
 
 fn duplicate_real_server(cx: &Context<'_>, out: &mut Findings) {
     for (name, service) in &cx.cluster.services {
-        let mut first = BTreeMap::new();
-        for (index, server) in service.real_servers.iter().enumerate() {
-            let place = cx.value(at!["services", name, "real_servers", index, "host"]);
-            let key = (server.host.as_str(), server.port.unwrap_or(service.port));
-            match first.get(&key) {
-                None => _ = first.insert(key, place),
-                Some(earlier) => out.push(
+        let servers = service.real_servers.iter().enumerate();
+        duplicates(
+            servers.map(|(index, server)| {
+                ((&server.host, server.port.unwrap_or(service.port)), (index, &server.host))
+            }),
+            |(index, _)| cx.value(at!["services", name, "real_servers", index, "host"]),
+            |(_, first), ((_, host), again)| {
+                out.push(
                     Diagnostic::new(
                         &codes::DUPLICATE_REAL_SERVER,
-                        place,
-                        format!("real server `{}` is listed twice in service `{name}`", server.host),
+                        again,
+                        format!("real server `{}` is listed twice in service `{name}`", host.escape_debug()),
                         "listed again here",
                     )
-                    .also(earlier.clone(), "first listed here")
+                    .also(first, "first listed here")
                     .hint("remove one of them; to send it more connections, raise its `weight`"),
-                ),
-            }
-        }
+                );
+            },
+        );
     }
 }
 

@@ -1,13 +1,12 @@
 //! EK04xx: virtual routers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use evenkeel_schemas::cluster::VirtualRouter;
 use evenkeel_schemas::scalars::{Name, Priority, Vrid};
 
-use super::{Context, Findings, Rule};
+use super::{Context, Findings, Rule, duplicates};
 use crate::codes;
-use crate::diagnostic::{Diagnostic, Place};
+use crate::diagnostic::Diagnostic;
 use crate::parse::at;
 use crate::resolve::DEFAULT_PRIORITIES;
 use crate::suggest::list;
@@ -32,51 +31,40 @@ const VRRP_HEADER: usize = 8;
 const V2_AUTH_DATA: usize = 8;
 
 fn duplicate_vrid(cx: &Context<'_>, out: &mut Findings) {
-    let mut routers: Vec<(Place, &Name, &VirtualRouter, &Name)> = cx
+    let routers: Vec<(&Name, Vrid, &Name)> = cx
         .cluster
         .virtual_routers
         .iter()
-        .filter_map(|(name, router)| {
-            let place = cx.value(at!["virtual_routers", name, "vrid"]);
-            Some((place, name, router, cx.router_segment(router)?))
-        })
+        .filter_map(|(name, router)| Some((cx.router_segment(router)?, router.vrid, name)))
         .collect();
-    routers.sort_by_key(|(place, ..)| place.start);
-    let mut taken: BTreeMap<&Name, BTreeSet<Vrid>> = BTreeMap::new();
-    for (_, _, router, segment) in &routers {
-        taken.entry(segment).or_default().insert(router.vrid);
-    }
-    let mut first = BTreeMap::new();
-    for (place, name, router, segment) in routers {
-        let Some((other, earlier)) = first.get(&(segment, router.vrid)) else {
-            first.insert((segment, router.vrid), (name, place));
-            continue;
-        };
-        let used = taken.get(segment);
-        let own = router.vrid.get();
-        let free = (own..=Vrid::MAX)
-            .chain(Vrid::MIN..own)
-            .filter_map(|number| Vrid::new(number).ok())
-            .find(|vrid| used.is_none_or(|used| !used.contains(vrid)));
-        let hint = match free {
-            Some(free) => format!("VRID {free} is free on this segment as far as this file knows"),
-            None => "all 255 VRIDs of the segment are taken: put VIPs together in fewer virtual routers"
-                .to_owned(),
-        };
-        out.push(
-            Diagnostic::new(
-                &codes::DUPLICATE_VRID,
-                place,
-                format!(
-                    "virtual routers `{other}` and `{name}` have the same VRID {} on segment `{segment}`",
-                    router.vrid
-                ),
-                format!("`{name}`"),
-            )
-            .also(earlier.clone(), format!("`{other}`"))
-            .hint(hint),
-        );
-    }
+    let taken: BTreeSet<(&Name, Vrid)> = routers.iter().map(|(segment, vrid, _)| (*segment, *vrid)).collect();
+    duplicates(
+        routers.iter().map(|router| ((router.0, router.1), *router)),
+        |(_, _, name)| cx.value(at!["virtual_routers", name, "vrid"]),
+        |((_, _, other), first), ((segment, vrid, name), again)| {
+            let free = (vrid.get()..=Vrid::MAX)
+                .chain(Vrid::MIN..vrid.get())
+                .filter_map(|number| Vrid::new(number).ok())
+                .find(|vrid| !taken.contains(&(segment, *vrid)));
+            let hint = match free {
+                Some(free) => format!("VRID {free} is free on this segment as far as this file knows"),
+                None => "all 255 VRIDs of the segment are taken: gather the VIPs in fewer virtual routers"
+                    .to_owned(),
+            };
+            out.push(
+                Diagnostic::new(
+                    &codes::DUPLICATE_VRID,
+                    again,
+                    format!(
+                        "virtual routers `{other}` and `{name}` have the same VRID {vrid} on segment `{segment}`"
+                    ),
+                    format!("`{name}`"),
+                )
+                .also(first, format!("`{other}`"))
+                .hint(hint),
+            );
+        },
+    );
 }
 
 fn director_elsewhere(cx: &Context<'_>, out: &mut Findings) {
@@ -171,34 +159,25 @@ fn priority_missing(cx: &Context<'_>, out: &mut Findings) {
 
 fn equal_priorities(cx: &Context<'_>, out: &mut Findings) {
     for (name, router) in &cx.cluster.virtual_routers {
-        let mut first: BTreeMap<Priority, (&String, Place)> = BTreeMap::new();
-        let mut given: Vec<_> = router
-            .priorities
-            .iter()
-            .map(|(host, priority)| {
-                (cx.value(at!["virtual_routers", name, "priorities", host]), host, *priority)
-            })
-            .collect();
-        given.sort_by_key(|(place, ..)| place.start);
-        for (place, host, priority) in given {
-            match first.get(&priority) {
-                None => _ = first.insert(priority, (host, place)),
-                Some((other, earlier)) => out.push(
+        duplicates(
+            router.priorities.iter().map(|(host, priority)| (*priority, (host, *priority))),
+            |(host, _)| cx.value(at!["virtual_routers", name, "priorities", host]),
+            |((other, _), first), ((host, priority), again)| {
+                let (other, host) = (other.escape_debug(), host.escape_debug());
+                out.push(
                     Diagnostic::new(
                         &codes::EQUAL_PRIORITIES,
-                        place,
+                        again,
                         format!(
-                            "directors `{}` and `{}` of `{name}` have the same priority {priority}",
-                            other.escape_debug(),
-                            host.escape_debug()
+                            "directors `{other}` and `{host}` of `{name}` have the same priority {priority}"
                         ),
                         "the same again",
                     )
-                    .also(earlier.clone(), "first here")
+                    .also(first, "first here")
                     .hint("give the preferred director the higher number"),
-                ),
-            }
-        }
+                );
+            },
+        );
     }
 }
 

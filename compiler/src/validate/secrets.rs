@@ -10,7 +10,7 @@ use crate::parse::at;
 
 pub(super) const RULES: &[Rule] = &[auth_needs_v2, bad_password, literal_secret, secret_path];
 
-/// Bytes of a PASS password on the wire (RFC 2338 §5.3.6).
+/// Bytes of a PASS password on the wire (RFC 2338 §5.3.10).
 const PASS_BYTES: usize = 8;
 
 fn passwords<'a>(cx: &Context<'a>) -> impl Iterator<Item = (&'a Name, &'a SecretSource)> {

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use evenkeel_schemas::cluster::{Check, Forwarding, Protocol};
+use evenkeel_schemas::cluster::{Check, Forwarding, Protocol, Service};
 use evenkeel_schemas::scalars::{Ip, Name};
 
-use super::{Context, Findings, Rule};
+use super::{Context, Findings, Rule, duplicates};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::parse::at;
@@ -28,33 +28,26 @@ pub(super) const RULES: &[Rule] = &[
 const MIN_RESYNC_MILLIS: u32 = 1000;
 
 fn duplicate_service(cx: &Context<'_>, out: &mut Findings) {
-    let mut first = BTreeMap::new();
-    let mut services: Vec<_> = cx
-        .cluster
-        .services
-        .iter()
-        .filter_map(|(name, service)| {
-            let key: (Ip, Protocol, _) = (cx.vip_of(service)?, service.protocol, service.port);
-            Some((cx.value(at!["services", name, "port"]), name, key))
-        })
-        .collect();
-    services.sort_by_key(|(place, ..)| place.start);
-    for (place, name, key) in services {
-        let (vip, protocol, port) = key;
-        match first.get(&key) {
-            None => _ = first.insert(key, (name, place)),
-            Some((other, earlier)) => out.push(
+    let key = |service: &Service| Some((cx.vip_of(service)?, service.protocol, service.port));
+    duplicates(
+        cx.cluster.services.iter().filter_map(|(name, service)| {
+            let key = key(service)?;
+            Some((key, (name, key)))
+        }),
+        |(name, _)| cx.value(at!["services", name, "port"]),
+        |((other, _), first), ((name, (vip, protocol, port)), again)| {
+            out.push(
                 Diagnostic::new(
                     &codes::DUPLICATE_SERVICE,
-                    place,
+                    again,
                     format!("services `{other}` and `{name}` are both {protocol} {vip}:{port}"),
                     format!("`{name}`"),
                 )
-                .also(earlier.clone(), format!("`{other}`"))
+                .also(first, format!("`{other}`"))
                 .hint("put the real servers of both into one service, or change a port or VIP"),
-            ),
-        }
-    }
+            );
+        },
+    );
 }
 
 fn vip_not_of_router(cx: &Context<'_>, out: &mut Findings) {

@@ -1,8 +1,6 @@
 //! EK03xx, third part: VIPs.
 
-use std::collections::BTreeMap;
-
-use super::{Context, Findings, Rule, reserved_in, unusable};
+use super::{Context, Findings, Rule, duplicates, reserved_in, unusable};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::parse::at;
@@ -11,31 +9,27 @@ pub(super) const RULES: &[Rule] =
     &[duplicate_vip, vip_is_host, vip_outside, vips_apart, vip_network_address, unusable_vip];
 
 fn duplicate_vip(cx: &Context<'_>, out: &mut Findings) {
-    let mut first = BTreeMap::new();
-    let mut vips: Vec<_> =
-        cx.vips().map(|(router, index, vip)| (cx.vip_place(router, index), router, vip)).collect();
-    vips.sort_by_key(|(place, _, _)| place.start);
-    for (place, router, vip) in vips {
-        let Some((other, earlier)) = first.get(&vip) else {
-            first.insert(vip, (router, place));
-            continue;
-        };
-        let message = if *other == router {
-            format!("VIP {vip} is listed twice in `{router}`")
-        } else {
-            format!("VIP {vip} belongs to two virtual routers, `{other}` and `{router}`")
-        };
-        let hint = if *other == router {
-            "remove one of them".to_owned()
-        } else {
-            format!("keep it in one; services of both can use that router, such as `router = \"{other}\"`")
-        };
-        out.push(
-            Diagnostic::new(&codes::DUPLICATE_VIP, place, message, "listed again here")
-                .also(earlier.clone(), "first listed here")
-                .hint(hint),
-        );
-    }
+    duplicates(
+        cx.vips().map(|(router, index, vip)| (vip, (router, index, vip))),
+        |(router, index, _)| cx.vip_place(router, index),
+        |((other, _, _), first), ((router, _, vip), again)| {
+            let (message, hint) = if other == router {
+                (format!("VIP {vip} is listed twice in `{router}`"), "remove one of them".to_owned())
+            } else {
+                (
+                    format!("VIP {vip} belongs to two virtual routers, `{other}` and `{router}`"),
+                    format!(
+                        "keep it in one; services of both can use that router, such as `router = \"{other}\"`"
+                    ),
+                )
+            };
+            out.push(
+                Diagnostic::new(&codes::DUPLICATE_VIP, again, message, "listed again here")
+                    .also(first, "first listed here")
+                    .hint(hint),
+            );
+        },
+    );
 }
 
 fn vip_is_host(cx: &Context<'_>, out: &mut Findings) {

@@ -7,10 +7,13 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use evenkeel_schemas::time::MonoTime;
-use evenkeel_vrrp::{Config, FaultCause, Input, State, Version, VirtualRouter, WireInterval};
-use support::{advert, at, bytes, centis, config, config_v3, drain, hear, ip, ips, line, priority, received};
+use evenkeel_vrrp::{
+    Advert, Auth, Config, FaultCause, Input, Received, Secret, State, Version, VirtualRouter, WireInterval,
+};
+use support::{advert, at, bytes, centis, config, config_v3, drain, ip, ips, line, priority, received};
 
 use Class::*;
 use State::{Backup, Initialize, Master};
@@ -253,7 +256,6 @@ fn router_in(state: State, config: Config) -> VirtualRouter {
     let mut router = VirtualRouter::new(config);
     match state {
         Initialize => {}
-        // Adopt and a higher advert rather than Startup: the owner would start as Master.
         Backup => router.handle(Input::Startup, at(10_000)),
         Master => router.handle(Input::Adopt, at(10_000)),
     }
@@ -274,99 +276,82 @@ fn time_of(class: Class, router: &VirtualRouter) -> MonoTime {
     }
 }
 
-/// Gives `router` an input of `class`. The address must not matter where the priority decides, so
-/// the higher priority has the lower address.
-fn give(router: &mut VirtualRouter, class: Class, now: MonoTime) {
-    let config = router.config().clone();
+/// The advertisement that a class stands for, its source, and what is done to its bytes and TTL. The
+/// address must not matter where the priority decides, so the higher priority has the lower address.
+fn heard(class: Class, config: &Config) -> Option<(Vec<u8>, IpAddr, u8)> {
     let ours = config.priority.get();
     let (lower, higher) = (ip("10.9.0.1"), ip("10.9.0.3"));
-    let good = advert(&config, ours.saturating_add(1));
-    let mut changed = config.clone();
-    let other_version = match config.version {
-        Version::V2 => config_v3(),
-        Version::V3 => support::config(),
+    let good = advert(config, ours.saturating_add(1));
+    let other = match config.version {
+        Version::V2 => Config { interval: centis(200), ..config_v3() },
+        Version::V3 => Config { interval: centis(50), ..support::config() },
     };
+    let other_interval = match config.version {
+        Version::V2 => WireInterval::from_secs(2),
+        Version::V3 => WireInterval::from_centis(50),
+    };
+    let (advert, src) = match class {
+        PriorityZero => (advert(config, 0), higher),
+        Lower => (advert(config, ours - 1), higher),
+        EqualLowerAddress => (advert(config, ours), lower),
+        EqualHigherAddress => (advert(config, ours), higher),
+        Higher | WrongTtl | WrongChecksum | Garbage => (good, lower),
+        OtherVips => (Advert { addresses: ips(&["10.9.0.100", "10.9.0.101"]), ..good }, lower),
+        WrongPassword => (Advert { auth: Auth::Pass(Secret::from_text("wrong")), ..good }, lower),
+        WrongAuthType => (Advert { auth: Auth::None, ..good }, lower),
+        WrongInterval => (Advert { interval: other_interval, ..good }, lower),
+        WrongVersion => (advert(&other, 254), lower),
+        WrongVrid => (Advert { vrid: support::vrid(52), ..good }, lower),
+        OwnAddress => (good, config.source),
+        _ => return None,
+    };
+    let mut payload = bytes(&advert, src);
     match class {
-        Startup => router.handle(Input::Startup, now),
-        Adopt => router.handle(Input::Adopt, now),
-        Shutdown => router.handle(Input::Shutdown, now),
-        FaultSilent => router.handle(Input::Fault(FaultCause::InterfaceDown), now),
-        FaultTold => router.handle(Input::Fault(FaultCause::VipRefused), now),
-        TimerEarly | TimerDue | TimerLate | TimerVeryLate => router.handle(Input::Timer, now),
-        PriorityZero => hear(router, &advert(&config, 0), higher, now),
-        Lower => hear(router, &advert(&config, ours - 1), higher, now),
-        EqualLowerAddress => hear(router, &advert(&config, ours), lower, now),
-        EqualHigherAddress => hear(router, &advert(&config, ours), higher, now),
-        Higher => hear(router, &good, lower, now),
-        OtherVips => {
-            let addresses = ips(&["10.9.0.100", "10.9.0.101"]);
-            hear(router, &evenkeel_vrrp::Advert { addresses, ..good }, lower, now);
-        }
-        WrongTtl => {
-            let payload = bytes(&good, lower);
-            router.handle(
-                Input::Packet(evenkeel_vrrp::Received { ttl: 254, ..received(&payload, lower) }),
-                now,
-            );
-        }
-        WrongPassword => {
-            let auth = evenkeel_vrrp::Auth::Pass(evenkeel_vrrp::Secret::from_text("wrong"));
-            hear(router, &evenkeel_vrrp::Advert { auth, ..good }, lower, now);
-        }
-        WrongAuthType => {
-            hear(router, &evenkeel_vrrp::Advert { auth: evenkeel_vrrp::Auth::None, ..good }, lower, now);
-        }
-        WrongInterval => {
-            let interval = match config.version {
-                Version::V2 => WireInterval::from_secs(2),
-                Version::V3 => WireInterval::from_centis(50),
-            };
-            hear(router, &evenkeel_vrrp::Advert { interval, ..good }, lower, now);
-        }
-        WrongVersion => hear(router, &advert(&other_version, 254), lower, now),
-        WrongVrid => hear(router, &evenkeel_vrrp::Advert { vrid: support::vrid(52), ..good }, lower, now),
-        WrongChecksum => {
-            let mut payload = bytes(&good, lower);
-            payload[6] ^= 1;
-            router.handle(Input::Packet(received(&payload, lower)), now);
-        }
-        OwnAddress => hear(router, &good, config.source, now),
-        Garbage => router.handle(Input::Packet(received(&[0x21, 51, 200], lower)), now),
-        ReconfigureSame => router.handle(Input::Reconfigure(changed), now),
-        ReconfigurePriorityUp => {
-            changed.priority = priority(150);
-            router.handle(Input::Reconfigure(changed), now);
-        }
-        ReconfigurePriorityDown => {
-            changed.priority = priority(50);
-            router.handle(Input::Reconfigure(changed), now);
-        }
-        ReconfigureIntervalUp => {
-            changed.interval = centis(1000);
-            router.handle(Input::Reconfigure(changed), now);
-        }
-        ReconfigureIntervalDown => {
-            changed.interval = centis(50);
-            router.handle(Input::Reconfigure(changed), now);
-        }
-        ReconfigureMoreVips => {
-            changed.vips = ips(&["10.9.0.100", "10.9.0.101"]);
-            router.handle(Input::Reconfigure(changed), now);
-        }
-        ReconfigureFewerVips => {
-            changed.vips.clear();
-            router.handle(Input::Reconfigure(changed), now);
-        }
-        ReconfigureGarp => {
-            changed.garp_repeat = 1;
-            router.handle(Input::Reconfigure(changed), now);
-        }
-        ReconfigureVrid => {
-            changed.vrid = support::vrid(52);
-            router.handle(Input::Reconfigure(changed), now);
-        }
-        VipsRepaired => router.handle(Input::VipsRepaired, now),
+        WrongChecksum => payload[6] ^= 1,
+        Garbage => payload.truncate(3),
+        _ => {}
     }
+    Some((payload, src, if class == WrongTtl { 254 } else { 255 }))
+}
+
+/// The changed configuration that a class stands for.
+fn changed(class: Class, config: &Config) -> Option<Config> {
+    let config = config.clone();
+    Some(match class {
+        ReconfigureSame => config,
+        ReconfigurePriorityUp => Config { priority: priority(150), ..config },
+        ReconfigurePriorityDown => Config { priority: priority(50), ..config },
+        ReconfigureIntervalUp => Config { interval: centis(1000), ..config },
+        ReconfigureIntervalDown => Config { interval: centis(50), ..config },
+        ReconfigureMoreVips => Config { vips: ips(&["10.9.0.100", "10.9.0.101"]), ..config },
+        ReconfigureFewerVips => Config { vips: Vec::new(), ..config },
+        ReconfigureGarp => Config { garp_repeat: 1, ..config },
+        ReconfigureVrid => Config { vrid: support::vrid(52), ..config },
+        _ => return None,
+    })
+}
+
+/// Gives `router` an input of `class`.
+fn give(router: &mut VirtualRouter, class: Class, now: MonoTime) {
+    if let Some((payload, src, ttl)) = heard(class, router.config()) {
+        router.handle(Input::Packet(Received { ttl, ..received(&payload, src) }), now);
+        return;
+    }
+    if let Some(config) = changed(class, router.config()) {
+        router.handle(Input::Reconfigure(config), now);
+        return;
+    }
+    let input = match class {
+        Startup => Input::Startup,
+        Adopt => Input::Adopt,
+        Shutdown => Input::Shutdown,
+        FaultSilent => Input::Fault(FaultCause::InterfaceDown),
+        FaultTold => Input::Fault(FaultCause::VipRefused),
+        TimerEarly | TimerDue | TimerLate | TimerVeryLate => Input::Timer,
+        VipsRepaired => Input::VipsRepaired,
+        _ => unreachable!("{class:?} is a packet or a change"),
+    };
+    router.handle(input, now);
 }
 
 fn check(config: Config, (before, class, after, outputs, deadline, says): Row) -> Result<(), String> {

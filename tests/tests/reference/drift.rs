@@ -130,9 +130,9 @@ fn foreign_objects_are_listed_and_never_touched() {
                 .iter()
                 .map(|object| format!("{} {}", object["kind"], object["object"]).replace('"', ""))
                 .collect();
+            lab.log(format!("{foreign:?}"));
             foreign.len() >= 3
         });
-        lab.log(format!("{foreign:?}"));
         assert_eq!(
             foreign,
             [

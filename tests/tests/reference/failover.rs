@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lab::{Reference, guest, mark};
+use lab::{Host, Lab, Reference, eventually, guest, mark};
 
 use crate::support::{DIR1, MASTER_DOWN, PATIENCE, SKEW, TOLERANCE, assert_between, steady_client, watch};
 
@@ -44,43 +44,41 @@ fn a_master_that_stops_hands_over_within_the_skew_time_and_preempts_when_it_is_b
 /// The link goes down, carrier and all.
 #[test]
 fn a_master_whose_link_is_cut_is_replaced_within_the_master_down_interval() {
-    link_lost(lab::Host::cut);
+    guest(|lab| link_lost(lab, Host::cut));
 }
 
 /// Packets are lost, and both directors believe that their link is up: two Masters until it heals.
 #[test]
 fn a_master_whose_packets_are_lost_is_replaced_and_the_conflict_ends_with_the_loss() {
-    link_lost(lab::Host::blackhole);
+    guest(|lab| link_lost(lab, Host::blackhole));
 }
 
-fn link_lost(lose: fn(&lab::Host)) {
-    guest(move |lab| {
-        let reference = Reference::new(lab);
-        let _daemons = reference.serving();
-        let adverts = lab.capture_vrrp();
-        let vip = watch(&reference);
-        let client = steady_client(&reference);
+fn link_lost(lab: &Lab, lose: fn(&Host)) {
+    let reference = Reference::new(lab);
+    let _daemons = reference.serving();
+    let adverts = lab.capture_vrrp();
+    let vip = watch(&reference);
+    let client = steady_client(&reference);
 
-        let lost = mark();
-        lose(&reference.hosts.dir1);
-        lab::eventually(PATIENCE, "dir2 has the VIP", || vip.holders().iter().any(|host| host == "dir2"));
-        client.wait_ok(PATIENCE);
-        let gap = client.gap_since(lost);
-        lab.log(format!("dir1's link lost: client gap {gap:?} (bound {MASTER_DOWN:?})"));
-        assert!(gap <= MASTER_DOWN + TOLERANCE, "client gap {gap:?}");
+    let lost = mark();
+    lose(&reference.hosts.dir1);
+    eventually(PATIENCE, "dir2 has the VIP", || vip.holders().iter().any(|host| host == "dir2"));
+    client.wait_ok(PATIENCE);
+    let gap = client.gap_since(lost);
+    lab.log(format!("dir1's link lost: client gap {gap:?} (bound {MASTER_DOWN:?})"));
+    assert!(gap <= MASTER_DOWN + TOLERANCE, "client gap {gap:?}");
 
-        let healed = mark();
-        reference.hosts.dir1.reconnect();
-        let back = adverts.wait(PATIENCE, |advert| advert.at > healed && advert.what.source == DIR1);
-        vip.wait_holder(&reference.hosts.dir1, PATIENCE);
-        client.wait_ok(PATIENCE);
-        std::thread::sleep(Duration::from_secs(3));
-        let rivals = adverts.since(back.at).iter().filter(|advert| advert.what.source != DIR1).count();
-        lab.log(format!(
-            "dir1's link back: client gap {:?}, {rivals} adverts of dir2 after dir1's first",
-            client.gap_since(healed)
-        ));
-        assert_eq!(vip.holders(), ["dir1"]);
-        assert!(rivals <= 1, "dir2 went on sending: {rivals} adverts after dir1's first");
-    });
+    let healed = mark();
+    reference.hosts.dir1.reconnect();
+    let back = adverts.wait(PATIENCE, |advert| advert.at > healed && advert.what.source == DIR1);
+    vip.wait_holder(&reference.hosts.dir1, PATIENCE);
+    client.wait_ok(PATIENCE);
+    std::thread::sleep(Duration::from_secs(3));
+    let rivals = adverts.since(back.at).iter().filter(|advert| advert.what.source != DIR1).count();
+    lab.log(format!(
+        "dir1's link back: client gap {:?}, {rivals} adverts of dir2 after dir1's first",
+        client.gap_since(healed)
+    ));
+    assert_eq!(vip.holders(), ["dir1"]);
+    assert!(rivals <= 1, "dir2 went on sending: {rivals} adverts after dir1's first");
 }

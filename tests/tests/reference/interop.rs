@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lab::{Daemon, Host, Reference, eventually, guest, mark};
+use lab::{Daemon, Host, Lab, Reference, eventually, guest, mark};
 
 use crate::support::{
     MASTER_DOWN, PATIENCE, SKEW, TABLE, TOLERANCE, assert_between, ip_addresses, steady_client, watch,
@@ -47,80 +47,78 @@ fn start(reference: &Reference<'_>, host: &Host, kind: Kind) -> Daemon {
 
 #[test]
 fn dir1_evenkeeld_with_dir2_keepalived() {
-    together(Kind::Evenkeeld, Kind::Keepalived);
+    guest(|lab| together(lab, Kind::Evenkeeld, Kind::Keepalived));
 }
 
 #[test]
 fn dir1_keepalived_with_dir2_evenkeeld() {
-    together(Kind::Keepalived, Kind::Evenkeeld);
+    guest(|lab| together(lab, Kind::Keepalived, Kind::Evenkeeld));
 }
 
-fn together(first: Kind, second: Kind) {
-    guest(move |lab| {
-        let reference = Reference::new(lab);
-        let hosts = &reference.hosts;
-        let _rs1 = reference.start(&hosts.rs1);
-        let _rs2 = reference.start(&hosts.rs2);
-        // keepalived does not set it: the director's administrator does.
-        hosts.dir1.set_sysctl("net.ipv4.ip_forward", 1);
-        hosts.dir2.set_sysctl("net.ipv4.ip_forward", 1);
-        let adverts = lab.capture_vrrp();
-        let vip = watch(&reference);
-        let begun = mark();
-        let dir1 = start(&reference, &hosts.dir1, first);
-        let dir2 = start(&reference, &hosts.dir2, second);
-        dir2.wait_log("Entering BACKUP STATE", PATIENCE);
+fn together(lab: &Lab, first: Kind, second: Kind) {
+    let reference = Reference::new(lab);
+    let hosts = &reference.hosts;
+    let _rs1 = reference.start(&hosts.rs1);
+    let _rs2 = reference.start(&hosts.rs2);
+    // keepalived does not set it: the director's administrator does.
+    hosts.dir1.set_sysctl("net.ipv4.ip_forward", 1);
+    hosts.dir2.set_sysctl("net.ipv4.ip_forward", 1);
+    let adverts = lab.capture_vrrp();
+    let vip = watch(&reference);
+    let begun = mark();
+    let dir1 = start(&reference, &hosts.dir1, first);
+    let dir2 = start(&reference, &hosts.dir2, second);
+    dir2.wait_log("Entering BACKUP STATE", PATIENCE);
 
-        // Rows 1 and 2.
-        vip.wait_holder(&hosts.dir1, PATIENCE);
-        let client = steady_client(&reference);
-        for director in [&hosts.dir1, &hosts.dir2] {
-            eventually(PATIENCE, "the table is complete", || director.ipvsadm() == TABLE);
-        }
-        assert!(ip_addresses(&hosts.dir1, "eth0").iter().any(|a| a.0 == "192.168.188.120" && a.1 == 32));
-        client.wait_responder(&hosts.rs1, PATIENCE);
-        client.wait_responder(&hosts.rs2, PATIENCE);
+    // Rows 1 and 2.
+    vip.wait_holder(&hosts.dir1, PATIENCE);
+    let client = steady_client(&reference);
+    for director in [&hosts.dir1, &hosts.dir2] {
+        eventually(PATIENCE, "the table is complete", || director.ipvsadm() == TABLE);
+    }
+    assert!(ip_addresses(&hosts.dir1, "eth0").iter().any(|a| a.0 == "192.168.188.120" && a.1 == 32));
+    client.wait_responder(&hosts.rs1, PATIENCE);
+    client.wait_responder(&hosts.rs2, PATIENCE);
 
-        // Row 3.
-        let stopped = mark();
-        dir1.stop(PATIENCE);
-        adverts.wait(PATIENCE, |advert| advert.at > stopped && advert.what.priority == 0);
-        vip.wait_holder(&hosts.dir2, PATIENCE);
-        client.wait_ok(PATIENCE);
-        let gap = client.gap_since(stopped);
-        lab.log(format!("dir1 stopped: client gap {gap:?}"));
-        assert_between("client gap", gap, SKEW - TOLERANCE, SKEW + TOLERANCE);
+    // Row 3.
+    let stopped = mark();
+    dir1.stop(PATIENCE);
+    adverts.wait(PATIENCE, |advert| advert.at > stopped && advert.what.priority == 0);
+    vip.wait_holder(&hosts.dir2, PATIENCE);
+    client.wait_ok(PATIENCE);
+    let gap = client.gap_since(stopped);
+    lab.log(format!("dir1 stopped: client gap {gap:?}"));
+    assert_between("client gap", gap, SKEW - TOLERANCE, SKEW + TOLERANCE);
 
-        // Row 5.
-        let started = mark();
-        let dir1 = start(&reference, &hosts.dir1, first);
-        vip.wait_holder(&hosts.dir1, PATIENCE);
-        client.wait_ok(PATIENCE);
-        std::thread::sleep(Duration::from_secs(2));
-        let gap = client.gap_since(started);
-        lab.log(format!("dir1 started: client gap {gap:?}"));
-        assert!(gap < Duration::from_millis(100), "client gap {gap:?}");
-        let overlap = vip.both_since(begun);
-        lab.log(format!("with the link up, longest VIP overlap {overlap:?}"));
-        assert!(overlap <= TOLERANCE, "VIP on both directors for {overlap:?}");
+    // Row 5.
+    let started = mark();
+    let dir1 = start(&reference, &hosts.dir1, first);
+    vip.wait_holder(&hosts.dir1, PATIENCE);
+    client.wait_ok(PATIENCE);
+    std::thread::sleep(Duration::from_secs(2));
+    let gap = client.gap_since(started);
+    lab.log(format!("dir1 started: client gap {gap:?}"));
+    assert!(gap < Duration::from_millis(100), "client gap {gap:?}");
+    let overlap = vip.both_since(begun);
+    lab.log(format!("with the link up, longest VIP overlap {overlap:?}"));
+    assert!(overlap <= TOLERANCE, "VIP on both directors for {overlap:?}");
 
-        // Row 4.
-        let cut = mark();
-        hosts.dir1.cut();
-        eventually(PATIENCE, "dir2 has the VIP", || vip.holders().iter().any(|host| host == "dir2"));
-        client.wait_ok(PATIENCE);
-        let gap = client.gap_since(cut);
-        lab.log(format!("dir1's link cut: client gap {gap:?}"));
-        assert!(gap <= MASTER_DOWN + TOLERANCE, "client gap {gap:?}");
-        hosts.dir1.reconnect();
-        vip.wait_holder(&hosts.dir1, PATIENCE);
-        std::thread::sleep(Duration::from_secs(2));
-        assert_eq!(vip.holders(), ["dir1"]);
+    // Row 4.
+    let cut = mark();
+    hosts.dir1.cut();
+    eventually(PATIENCE, "dir2 has the VIP", || vip.holders().iter().any(|host| host == "dir2"));
+    client.wait_ok(PATIENCE);
+    let gap = client.gap_since(cut);
+    lab.log(format!("dir1's link cut: client gap {gap:?}"));
+    assert!(gap <= MASTER_DOWN + TOLERANCE, "client gap {gap:?}");
+    hosts.dir1.reconnect();
+    vip.wait_holder(&hosts.dir1, PATIENCE);
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(vip.holders(), ["dir1"]);
 
-        for (kind, host, daemon) in [(first, &hosts.dir1, &dir1), (second, &hosts.dir2, &dir2)] {
-            nothing_was_rejected(&reference, kind, host, daemon);
-        }
-    });
+    for (kind, host, daemon) in [(first, &hosts.dir1, &dir1), (second, &hosts.dir2, &dir2)] {
+        nothing_was_rejected(&reference, kind, host, daemon);
+    }
 }
 
 fn nothing_was_rejected(reference: &Reference<'_>, kind: Kind, host: &Host, daemon: &Daemon) {

@@ -14,7 +14,7 @@ use evenkeel_kernel::{Class, Event, Kernel, Monitor, clock};
 use evenkeel_schemas::scalars::InterfaceName;
 use evenkeel_schemas::time::MonoTime;
 use evenkeel_vrrp::{
-    Election, FaultCause, Input, Output, Received, RouterKey, State, VirtualRouter, split_ipv4,
+    Election, FaultCause, Input, Output, Received, RouterKey, State, VirtualRouter, skew_time, split_ipv4,
 };
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::eventfd::EventFd;
@@ -193,7 +193,9 @@ impl Worker {
         // New VIPs of a Master come before it announces them; routers that go stay known until their
         // VIPs are removed and their Backups told.
         self.routers.extend(setups.into_iter().map(|setup| (setup.key.clone(), setup)));
-        self.sync_vips(&before, false);
+        if !before.is_empty() {
+            self.sync_vips(&before, false);
+        }
         self.election.configure(wanted, clock::now());
         self.drain();
         self.routers.retain(|key, _| keys.contains(key));
@@ -278,8 +280,15 @@ impl Worker {
 
     /// Tells the guardian until when the VIPs of a Master may stay.
     fn renew(&mut self, key: &RouterKey) {
-        let until = self.election.get(key).and_then(|(_, router)| router.lease_until());
-        let (Some(until), Some(setup)) = (until, self.routers.get(key)) else { return };
+        let Some((_, router)) = self.election.get(key) else { return };
+        let (Some(until), Some(setup)) = (router.lease_until(), self.routers.get(key)) else { return };
+        let config = router.config();
+        // Without preemption a Backup may have a higher priority, and so a shorter skew time.
+        let until = if config.preempt {
+            until
+        } else {
+            until - skew_time(config.version, config.priority, config.effective_interval())
+        };
         let Some(guardian) = &self.guardian else { return };
         let addresses = setup.vips.keys().cloned().collect();
         if guardian.renew(Lease { router: key.to_string(), addresses, until }).is_err() {

@@ -12,8 +12,8 @@ pub use evenkeel_schemas::status::RouterState as State;
 use super::config::Config;
 use super::notice::Event;
 
-/// A packet as a socket delivered it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A packet as a socket delivered it. `Debug` does not show the payload, which may hold a password.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Received<'a> {
     /// The VRRP message, possibly with trailing padding.
     pub payload: &'a [u8],
@@ -23,6 +23,13 @@ pub struct Received<'a> {
     pub dst: IpAddr,
     /// TTL or hop limit of the IP header.
     pub ttl: u8,
+}
+
+impl fmt::Debug for Received<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { payload, src, dst, ttl } = self;
+        write!(f, "Received {{ {} bytes, src: {src}, dst: {dst}, ttl: {ttl} }}", payload.len())
+    }
 }
 
 /// What happens to a virtual router.
@@ -105,8 +112,9 @@ pub enum AdvertKind {
     PriorityZero,
 }
 
-/// What the driver must do, in the order it comes out.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What the driver must do, in the order it comes out. `Debug` does not show the bytes of an
+/// advertisement, which may hold the password.
+#[derive(Clone, PartialEq, Eq)]
 pub enum Output {
     /// Send an advertisement, with TTL 255.
     Transmit {
@@ -138,6 +146,23 @@ pub enum Output {
     },
     /// Something to tell the operator.
     Event(Event),
+}
+
+impl fmt::Debug for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Transmit { bytes, src, dst, kind, due } => write!(
+                f,
+                "Transmit {{ {} bytes, src: {src}, dst: {dst}, kind: {kind:?}, due: {due} }}",
+                bytes.len()
+            ),
+            Self::StateChanged { from, to, cause } => {
+                write!(f, "StateChanged {{ from: {from}, to: {to}, cause: {cause:?} }}")
+            }
+            Self::Announce { repeat } => write!(f, "Announce {{ repeat: {repeat} }}"),
+            Self::Event(event) => write!(f, "Event({event:?})"),
+        }
+    }
 }
 
 /// Why a router is in its state.

@@ -124,13 +124,14 @@ pub(crate) struct World {
     pub(crate) now: MonoTime,
     pub(crate) nodes: Vec<Node>,
     pub(crate) changes: Vec<Change>,
-    /// Packets lost, per mille.
+    /// Packets lost, per mille. With any loss packets also come twice and in another order.
     pub(crate) loss: u64,
     /// Longest delay of a packet.
     pub(crate) delay: Duration,
     pub(crate) partition: u8,
     cuts: Vec<(usize, usize)>,
     pub(crate) rng: Rng,
+    last_arrival: BTreeMap<(usize, usize), MonoTime>,
     events: BTreeMap<(MonoTime, u64), Event>,
     sequence: u64,
 }
@@ -161,6 +162,7 @@ impl World {
             partition: 0,
             cuts: Vec::new(),
             rng,
+            last_arrival: BTreeMap::new(),
             events: BTreeMap::new(),
             sequence: 0,
         }
@@ -333,7 +335,13 @@ impl World {
             let copies = if self.loss > 0 && self.rng.chance(20) { 2 } else { 1 };
             for _ in 0..copies {
                 if !self.rng.chance(self.loss) {
-                    let at = self.now + self.rng.span(self.delay);
+                    let mut at = self.now + self.rng.span(self.delay);
+                    if self.loss == 0 {
+                        // A sound segment keeps the order of what one sender sends.
+                        let last = self.last_arrival.entry((from, to)).or_default();
+                        at = at.max(*last);
+                        *last = at;
+                    }
                     self.schedule(at, Event::Deliver(to, packet.clone()));
                 }
             }
