@@ -249,7 +249,7 @@ impl Process {
     fn read(&mut self) {
         while let Some(socket) = &self.daemon {
             match receive(socket) {
-                Ok(ToGuardian::Lease(lease)) => drop(self.leases.insert(lease.router.clone(), lease)),
+                Ok(ToGuardian::Lease(lease)) => self.lease(lease),
                 Ok(ToGuardian::Release(router)) => drop(self.leases.remove(&router)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => warn!("guardian: {error}"),
@@ -262,6 +262,15 @@ impl Process {
                 }
             }
         }
+    }
+
+    fn lease(&mut self, lease: Lease) {
+        if !self.leases.contains_key(&lease.router) {
+            // Everything that the removal will need has then been used once: no page of it has to
+            // be read from a disk at the moment that matters.
+            self.present(&lease.addresses).ok();
+        }
+        self.leases.insert(lease.router.clone(), lease);
     }
 
     /// Removes the VIPs whose lease has run out.
@@ -285,15 +294,17 @@ impl Process {
         }
     }
 
-    fn remove(&mut self, addresses: &[AddressKey]) -> Result<usize, String> {
+    /// Those of the addresses that the kernel has.
+    fn present<'a>(&mut self, addresses: &'a [AddressKey]) -> Result<Vec<&'a AddressKey>, String> {
         let interfaces: BTreeSet<String> = addresses.iter().map(|key| key.interface.clone()).collect();
         let scope = Scope { kinds: BTreeSet::from([Kind::Addresses]), interfaces, ..Scope::default() };
         let observed = self.kernel.observe(&scope).map_err(|error| error.to_string())?;
-        let ops: Vec<Op> = addresses
-            .iter()
-            .filter(|key| observed.addresses.contains_key(key))
-            .map(|key| Op::DelAddress(key.clone()))
-            .collect();
+        Ok(addresses.iter().filter(|key| observed.addresses.contains_key(key)).collect())
+    }
+
+    fn remove(&mut self, addresses: &[AddressKey]) -> Result<usize, String> {
+        let ops: Vec<Op> =
+            self.present(addresses)?.into_iter().map(|key| Op::DelAddress(key.clone())).collect();
         for result in self.kernel.apply(&ops) {
             result.map_err(|error| error.to_string())?;
         }

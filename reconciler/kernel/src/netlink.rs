@@ -28,7 +28,7 @@ const MAX_WINDOW_MESSAGES: usize = 200;
 const MAX_WINDOW_BYTES: usize = 128 * 1024;
 /// Largest datagram that is read: the kernel fills dump datagrams up to 32 KiB and makes single
 /// answers (a link with many properties) larger only when it must.
-const MAX_DATAGRAM_BYTES: usize = 64 * 1024;
+const MAX_DATAGRAM_BYTES: usize = 16 * 1024;
 /// Longest wait for an answer. The kernel answers within the request, so that a longer silence means
 /// that the answer was lost or that the machine is stalled.
 const ANSWER_TIMEOUT_MS: u16 = 2_000;
