@@ -34,6 +34,8 @@ pub struct Status {
     pub virtual_servers: Vec<VirtualServerStatus>,
     /// Convergence of the kernel.
     pub convergence: ConvergenceStatus,
+    /// Whether a guardian is there to take the VIPs away if the daemon dies.
+    pub guarded: bool,
     /// What stands in the kernel beside ours: left alone.
     pub foreign: Vec<ObjectText>,
 }
@@ -211,14 +213,26 @@ pub struct ConvergenceError {
     pub operation: String,
     /// The kernel's words and the likely cause.
     pub reason: String,
-    /// Whether it is tried again by itself.
-    pub retried: bool,
+    /// What kind of failure. It is tried again by itself in any case, with growing pauses.
+    pub class: FailureClass,
+}
+
+/// Whether trying again can help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureClass {
+    /// It may pass.
+    Transient,
+    /// It stays until someone changes the plan, the kernel or our rights.
+    Permanent,
+    /// Something that is not ours is in the way.
+    Conflict,
 }
 
 /// An object in the kernel.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct ObjectText {
-    /// `address`, `route` or `virtual_server`.
+    /// `address`, `route` or `virtual_server`; `more` counts what is not listed.
     pub kind: String,
     /// The object, as ipvsadm(8) or ip(8) would name it.
     pub object: String,

@@ -149,7 +149,7 @@ fn host_environment() -> BTreeMap<OsString, OsString> {
 }
 
 /// A host path as the guest can reach it.
-fn reachable(path: &Path) -> std::path::PathBuf {
+pub(crate) fn reachable(path: &Path) -> std::path::PathBuf {
     if path.starts_with("/run") || path.starts_with("/tmp") || path.starts_with("/dev") {
         Path::new(HOST_FILES).join(path.strip_prefix("/").unwrap_or(path))
     } else {

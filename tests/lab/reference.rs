@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::cluster::{Cluster, Lab};
+use crate::init::reachable;
 use crate::net::Host;
 use crate::process::{Daemon, Output};
 use crate::time::eventually;
@@ -47,7 +48,7 @@ impl<'l> Reference<'l> {
         let hosts = lab.reference_cluster();
         let (web1, web2) = (hosts.rs1.web(80), hosts.rs2.web(80));
         let reference = Self { lab, hosts, web1, web2, plans: lab.path("plans") };
-        reference.compile(Path::new(CLUSTER_FILE));
+        reference.compile(&reachable(Path::new(CLUSTER_FILE)));
         reference
     }
 
@@ -59,7 +60,7 @@ impl<'l> Reference<'l> {
     /// The example's cluster file as text.
     #[track_caller]
     pub fn cluster_file() -> String {
-        std::fs::read_to_string(CLUSTER_FILE).expect("the example's cluster file")
+        std::fs::read_to_string(reachable(Path::new(CLUSTER_FILE))).expect("the example's cluster file")
     }
 
     /// Compiles a cluster file to [`Self::plans`], as an operator would.

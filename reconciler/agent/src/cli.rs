@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use evenkeel_schemas::scalars::Name;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tracing_subscriber::EnvFilter;
 
 use crate::daemon::{self, Options};
@@ -110,6 +111,7 @@ impl Cli {
     /// Runs the command.
     #[must_use]
     pub fn run(self) -> ExitCode {
+        log_to_stderr();
         let result = match self.command {
             Command::Run(run) => run_daemon(run),
             Command::Diff(diff) => show_difference(&diff),
@@ -121,10 +123,7 @@ impl Cli {
             Command::Cleanup(state) => once::cleanup(&state.state_dir)
                 .map(|done| report_done(&done, "Cleaned up: ", "Nothing to do: nothing here is evenkeel's.")),
             Command::Status(status) => show_status(&status),
-            Command::Guard(state) => {
-                log_to_stderr();
-                return guard::main(&state.state_dir);
-            }
+            Command::Guard(state) => return guard::main(&state.state_dir),
         };
         result.unwrap_or_else(|error| {
             eprintln!("error: {error}");
@@ -161,7 +160,7 @@ fn host(given: Option<Name>) -> Result<Name, String> {
 }
 
 fn run_daemon(run: Run) -> Result<ExitCode, String> {
-    log_to_stderr();
+    raise_file_limit();
     let options = Options {
         host: host(run.plan.host)?,
         plan: absolute(&run.plan.plan)?,
@@ -169,6 +168,13 @@ fn run_daemon(run: Run) -> Result<ExitCode, String> {
         socket: absolute(&run.socket.socket)?,
     };
     runtime()?.block_on(daemon::run(options)).map(|()| ExitCode::SUCCESS)
+}
+
+/// A probe takes a file descriptor, and the usual limit of 1024 is for programs that use select(2).
+fn raise_file_limit() {
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard).ok();
+    }
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, String> {
@@ -213,7 +219,12 @@ fn report_done(done: &[String], title: &str, nothing: &str) -> ExitCode {
 fn show_status(args: &Status) -> Result<ExitCode, String> {
     let socket = &args.socket.socket;
     let status = runtime()?.block_on(server::fetch(socket)).map_err(|error| {
-        format!("no answer from evenkeeld at {}: {error}; is it running? (`evenkeeld run`)", socket.display())
+        let hint = match error.kind() {
+            std::io::ErrorKind::PermissionDenied => "run as root",
+            std::io::ErrorKind::TimedOut => "it is busy or hangs",
+            _ => "is it running? (`evenkeeld run`)",
+        };
+        format!("no answer from evenkeeld at {}: {error}; {hint}", socket.display())
     })?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&status).map_err(|error| error.to_string())?);

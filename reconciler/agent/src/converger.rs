@@ -1,32 +1,31 @@
-//! The convergence loop: a thread that brings the kernel to what is wanted, VIPs aside.
+//! The convergence thread: when to make a pass, and over what.
 //!
-//! Level, not edge: messages say what is wanted or what to look at again, never what to do. A pass
-//! is always observe, compare, record in the ledger, apply, observe again. It waits for nothing but
-//! the kernel and the state directory, and the election never waits for it.
+//! Level, not edge: it is told what is wanted and what to look at again, never what to do, and the
+//! latest word wins. It waits for nothing but the kernel and the state directory, and the election
+//! never waits for it.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use evenkeel_converge::{
-    Address, AddressKey, Desired, Diff, Domain, KernelState, Kind, Ledger, Op, diff_kinds,
-};
-use evenkeel_kernel::{ApplyError, Kernel, Scope, clock};
-use evenkeel_schemas::plan::Scope as AddressScope;
-use evenkeel_schemas::status::{ConvergenceError, ObjectText};
+use evenkeel_converge::{Desired, Kind, Ledger};
+use evenkeel_kernel::{Kernel, clock};
+use evenkeel_schemas::status::ConvergenceError;
 use evenkeel_schemas::time::MonoTime;
-use tokio::sync::mpsc as tokio_mpsc;
+use tokio::sync::mpsc;
 
+use crate::convergence::{Convergence, Pass};
 use crate::state::StateDir;
 
 /// First wait before what failed is tried again; doubles up to [`RETRY_MAX`].
 const RETRY_MIN: Duration = Duration::from_millis(200);
 /// Longest wait before what failed is tried again.
 const RETRY_MAX: Duration = Duration::from_secs(5);
-/// Main routing table.
-const TABLE_MAIN: u32 = 254;
+/// Least time between two passes that events ask for.
+const PAUSE: Duration = Duration::from_millis(50);
+/// Longest sleep.
+const FOREVER: Duration = Duration::from_secs(3600);
 
 /// What the kernel should look like and how often to look.
 #[derive(Debug, Clone)]
@@ -39,39 +38,60 @@ pub(crate) struct Wanted {
     pub(crate) resync: Duration,
 }
 
-/// What to do next.
-#[derive(Debug)]
-pub(crate) enum Message {
-    /// A new state is wanted.
-    Wanted(Arc<Wanted>),
-    /// Something of these kinds may have changed.
-    Dirty(BTreeSet<Kind>),
-    /// End the thread, leaving everything as it is.
-    Stop,
-}
-
-/// What a pass did.
+/// A pass and where the whole stands after it.
 #[derive(Debug, Clone)]
-pub(crate) struct Pass {
-    /// The [`Wanted::serial`] it worked on.
+pub(crate) struct Report {
+    /// The [`Wanted::serial`] that it worked on.
     pub(crate) serial: u64,
-    /// When it ended.
-    pub(crate) ended: MonoTime,
-    /// How long it took.
-    pub(crate) took: Duration,
-    /// What was done.
-    pub(crate) done: Vec<Op>,
-    /// What could not be done.
-    pub(crate) errors: Vec<ConvergenceError>,
-    /// What is there beside ours; none when the pass did not look at everything.
-    pub(crate) foreign: Option<Vec<ObjectText>>,
-    /// Whether everything is as wanted.
+    /// The pass.
+    pub(crate) pass: Pass,
+    /// Whether every kind was as wanted when it was last looked at.
     pub(crate) converged: bool,
+    /// What could not be done, of all kinds.
+    pub(crate) errors: Vec<ConvergenceError>,
 }
 
-/// The convergence thread.
+/// The thread's instructions: there is one place, so that whatever comes in faster than passes can
+/// be made takes no more room than the last of it.
+#[derive(Default)]
+struct Slot {
+    wanted: Option<Arc<Wanted>>,
+    dirty: BTreeSet<Kind>,
+    stop: bool,
+}
+
+/// A way to tell the thread something. Shared by main and the watcher of kernel events.
+#[derive(Clone, Default)]
+pub(crate) struct Mailbox(Arc<(Mutex<Slot>, Condvar)>);
+
+impl Mailbox {
+    fn lock(&self) -> MutexGuard<'_, Slot> {
+        // A panic elsewhere leaves the slot whole: every change of it is one assignment.
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, change: impl FnOnce(&mut Slot)) {
+        change(&mut self.lock());
+        self.0.1.notify_one();
+    }
+
+    /// A new state is wanted, which differs from the one before in these kinds.
+    pub(crate) fn want(&self, wanted: Wanted, kinds: &[Kind]) {
+        self.tell(|slot| {
+            slot.wanted = Some(Arc::new(wanted));
+            slot.dirty.extend(kinds);
+        });
+    }
+
+    /// Something of these kinds may have changed.
+    pub(crate) fn dirty(&self, kinds: &BTreeSet<Kind>) {
+        self.tell(|slot| slot.dirty.extend(kinds));
+    }
+}
+
+/// The running thread.
 pub(crate) struct Converger {
-    messages: Sender<Message>,
+    mailbox: Mailbox,
     thread: JoinHandle<()>,
 }
 
@@ -80,225 +100,117 @@ impl Converger {
     ///
     /// # Errors
     /// When no thread can be made or netlink is not available.
-    pub(crate) fn start(state: Arc<StateDir>, passes: tokio_mpsc::Sender<Pass>) -> std::io::Result<Self> {
-        let (messages, inbox) = channel();
+    pub(crate) fn start(
+        state: Arc<StateDir>,
+        ledger: Ledger,
+        reports: mpsc::Sender<Report>,
+    ) -> std::io::Result<Self> {
         let kernel = Kernel::new().map_err(std::io::Error::other)?;
-        let worker = Worker { inner: Convergence::new(kernel, state), inbox, passes };
+        let mailbox = Mailbox::default();
+        let worker = Worker {
+            convergence: Convergence::new(kernel, state, ledger),
+            mailbox: mailbox.clone(),
+            reports,
+            failed: BTreeMap::new(),
+            unseen: Kind::ALL.into(),
+            resync_at: MonoTime::ZERO,
+            retry: None,
+            quiet_until: MonoTime::ZERO,
+        };
         let thread = std::thread::Builder::new().name("converge".to_owned()).spawn(move || worker.run())?;
-        Ok(Self { messages, thread })
+        Ok(Self { mailbox, thread })
     }
 
-    /// Sends a message. The channel holds at most a few: senders coalesce.
-    pub(crate) fn send(&self, message: Message) {
-        // It fails only when the thread has ended, which `stop` reports.
-        self.messages.send(message).ok();
+    pub(crate) const fn mailbox(&self) -> &Mailbox {
+        &self.mailbox
     }
 
-    /// Ends the thread after the pass under way. Returns whether it ended in good order.
+    /// Ends the thread after the pass under way, leaving everything as it is. Returns whether it
+    /// ended in good order.
     pub(crate) fn stop(self) -> bool {
-        self.send(Message::Stop);
+        self.mailbox.tell(|slot| slot.stop = true);
         self.thread.join().is_ok()
     }
 }
 
 struct Worker {
-    inner: Convergence,
-    inbox: Receiver<Message>,
-    passes: tokio_mpsc::Sender<Pass>,
+    convergence: Convergence,
+    mailbox: Mailbox,
+    reports: mpsc::Sender<Report>,
+    /// Kinds that were not as wanted when they were last looked at, with the reasons.
+    failed: BTreeMap<Kind, Vec<ConvergenceError>>,
+    /// Kinds that were not looked at since the plan last changed.
+    unseen: BTreeSet<Kind>,
+    resync_at: MonoTime,
+    retry: Option<(MonoTime, Duration)>,
+    quiet_until: MonoTime,
 }
 
 impl Worker {
     fn run(mut self) {
-        let mut wanted: Option<Arc<Wanted>> = None;
-        let mut dirty: BTreeSet<Kind> = BTreeSet::new();
-        let mut resync_at = MonoTime::ZERO;
-        let mut retry: Option<(MonoTime, Duration)> = None;
-        loop {
-            let now = clock::now();
-            let due = retry.map_or(resync_at, |(at, _)| at.min(resync_at));
-            let wait = match &wanted {
-                None => Duration::from_secs(3600),
-                Some(_) if !dirty.is_empty() => Duration::ZERO,
-                Some(_) => now.until(due),
-            };
-            match self.inbox.recv_timeout(wait) {
-                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-                // More may be waiting: take all before working.
-                Ok(Message::Dirty(kinds)) => {
-                    dirty.extend(kinds);
-                    continue;
-                }
-                Ok(Message::Wanted(next)) => {
-                    wanted = Some(next);
-                    dirty.extend(Kind::ALL);
-                    continue;
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-            }
-            let Some(wanted) = &wanted else { continue };
-            if clock::now() >= due {
-                dirty.extend(Kind::ALL);
-            }
-            let kinds: Vec<Kind> = std::mem::take(&mut dirty).into_iter().collect();
-            let pass = self.inner.pass(wanted, &kinds);
-            if kinds.len() == Kind::ALL.len() {
-                resync_at = pass.ended + wanted.resync;
-            }
-            retry = next_retry(&pass, retry);
-            if self.passes.blocking_send(pass).is_err() {
+        while let Some((wanted, kinds)) = self.next() {
+            let pass = self.convergence.pass(&wanted.desired, &kinds);
+            let report = self.note(&wanted, &kinds, pass);
+            if self.reports.blocking_send(report).is_err() {
                 return;
             }
         }
     }
-}
 
-fn next_retry(pass: &Pass, before: Option<(MonoTime, Duration)>) -> Option<(MonoTime, Duration)> {
-    if pass.converged {
-        return None;
-    }
-    let wait = before.map_or(RETRY_MIN, |(_, wait)| (wait * 2).min(RETRY_MAX));
-    Some((pass.ended + wait, wait))
-}
-
-/// The kernel, the ledger and the one way from the wanted state to the real one.
-pub(crate) struct Convergence {
-    kernel: Kernel,
-    state: Arc<StateDir>,
-    ledger: Ledger,
-}
-
-impl Convergence {
-    pub(crate) fn new(kernel: Kernel, state: Arc<StateDir>) -> Self {
-        let ledger = state.ledger();
-        Self { kernel, state, ledger }
-    }
-
-    /// One pass over resources of some kinds.
-    pub(crate) fn pass(&mut self, wanted: &Wanted, kinds: &[Kind]) -> Pass {
-        let started = clock::now();
-        let outcome = self.converge(&wanted.desired, kinds);
-        let ended = clock::now();
-        let all = kinds.len() == Kind::ALL.len();
-        let base = Pass {
-            serial: wanted.serial,
-            ended,
-            took: ended.since(started),
-            done: Vec::new(),
-            errors: Vec::new(),
-            foreign: None,
-            converged: false,
-        };
-        match outcome {
-            Ok(outcome) => Pass {
-                done: outcome.done,
-                converged: outcome.errors.is_empty(),
-                errors: outcome.errors,
-                foreign: all.then_some(outcome.foreign),
-                ..base
-            },
-            Err((operation, reason)) => {
-                Pass { errors: vec![ConvergenceError { operation, reason, retried: true }], ..base }
+    /// Waits until there is something to do; none is the end.
+    fn next(&mut self) -> Option<(Arc<Wanted>, Vec<Kind>)> {
+        let mailbox = self.mailbox.clone();
+        let mut slot = mailbox.lock();
+        loop {
+            if slot.stop {
+                return None;
             }
+            let now = clock::now();
+            let due = self.retry.map_or(self.resync_at, |(at, _)| at.min(self.resync_at));
+            let wait = match &slot.wanted {
+                None => FOREVER,
+                Some(wanted) if now >= due => return Some((Arc::clone(wanted), self.all(&mut slot))),
+                Some(wanted) if !slot.dirty.is_empty() && now >= self.quiet_until => {
+                    let wanted = Arc::clone(wanted);
+                    return Some((wanted, std::mem::take(&mut slot.dirty).into_iter().collect()));
+                }
+                Some(_) if slot.dirty.is_empty() => now.until(due),
+                Some(_) => now.until(due.min(self.quiet_until)),
+            };
+            (slot, _) = mailbox.0.1.wait_timeout(slot, wait).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    fn converge(&mut self, desired: &Desired, kinds: &[Kind]) -> Result<Outcome, (String, String)> {
-        let scope = scope(desired, &self.ledger, kinds);
-        let observed = self.observe(&scope)?;
-        let diff = diff_kinds(desired, &observed, &self.ledger, Domain::Host, kinds);
-        // The ledger names an object before it exists, VIPs of the election included.
-        let named = with_vips(desired);
-        self.save(self.ledger.before(&diff, &named, &observed))?;
-        let Diff { ops, foreign } = diff;
-        if ops.is_empty() {
-            if kinds.len() == Kind::ALL.len() {
-                self.save(self.ledger.after(&named, &observed))?;
+    fn all(&mut self, slot: &mut Slot) -> Vec<Kind> {
+        slot.dirty.clear();
+        Kind::ALL.to_vec()
+    }
+
+    fn note(&mut self, wanted: &Wanted, kinds: &[Kind], pass: Pass) -> Report {
+        for kind in kinds {
+            self.unseen.remove(kind);
+            self.failed.remove(kind);
+            if !pass.converged {
+                self.failed.insert(*kind, pass.errors.clone());
             }
-            return Ok(Outcome { done: ops, errors: Vec::new(), foreign });
         }
-        let results = self.kernel.apply(&ops);
-        let left = self.observe(&scope)?;
-        let remaining = diff_kinds(desired, &left, &self.ledger, Domain::Host, kinds).ops;
         if kinds.len() == Kind::ALL.len() {
-            self.save(self.ledger.after(&named, &left))?;
+            self.resync_at = pass.ended + wanted.resync;
         }
-        let (done, errors) = settle(ops, results, &remaining);
-        Ok(Outcome { done, errors, foreign })
-    }
-
-    fn observe(&mut self, scope: &Scope) -> Result<KernelState, (String, String)> {
-        self.kernel.observe(scope).map_err(|error| ("read the kernel's state".to_owned(), error.to_string()))
-    }
-
-    fn save(&mut self, next: Ledger) -> Result<(), (String, String)> {
-        if next != self.ledger {
-            self.state
-                .save_ledger(&next)
-                .map_err(|error| ("write the ledger".to_owned(), error.to_string()))?;
-            self.ledger = next;
+        self.quiet_until = pass.ended + PAUSE;
+        self.retry = if self.failed.is_empty() {
+            None
+        } else {
+            let wait = self.retry.map_or(RETRY_MIN, |(_, wait)| (wait * 2).min(RETRY_MAX));
+            Some((pass.ended + wait, wait))
+        };
+        let mut errors: Vec<ConvergenceError> = Vec::new();
+        for error in self.failed.values().flatten() {
+            if !errors.contains(error) {
+                errors.push(error.clone());
+            }
         }
-        Ok(())
+        let converged = self.failed.is_empty() && self.unseen.is_empty();
+        Report { serial: wanted.serial, pass, converged, errors }
     }
-}
-
-struct Outcome {
-    done: Vec<Op>,
-    errors: Vec<ConvergenceError>,
-    foreign: Vec<ObjectText>,
-}
-
-/// Splits operations into what was done and what is still to be done; the kernel's verdict counts
-/// only as the explanation of what the second observation shows.
-fn settle(
-    ops: Vec<Op>,
-    results: Vec<Result<(), ApplyError>>,
-    remaining: &[Op],
-) -> (Vec<Op>, Vec<ConvergenceError>) {
-    let mut done = Vec::new();
-    let mut errors = Vec::new();
-    for (op, result) in ops.into_iter().zip(results) {
-        match result {
-            Ok(()) => done.push(op),
-            Err(error) if remaining.contains(&op) => errors.push(failure(&op, &error)),
-            Err(_) => {}
-        }
-    }
-    for op in remaining.iter().filter(|op| done.contains(op)) {
-        errors.push(ConvergenceError {
-            operation: op.to_string(),
-            reason: "done, but the kernel does not show it: something else may be undoing it".to_owned(),
-            retried: true,
-        });
-    }
-    (done, errors)
-}
-
-fn failure(op: &Op, error: &ApplyError) -> ConvergenceError {
-    let operation = op.to_string();
-    let reason = error.to_string();
-    // The kernel crate's sentences begin with what was tried.
-    let reason = reason.strip_prefix(&format!("{operation}: ")).map(str::to_owned).unwrap_or(reason);
-    ConvergenceError { operation, reason, retried: true }
-}
-
-/// What must be observed to compare with `desired`: its objects and what the ledger says is ours.
-pub(crate) fn scope(desired: &Desired, ledger: &Ledger, kinds: &[Kind]) -> Scope {
-    let state = &desired.state;
-    let mut interfaces = desired.interfaces.clone();
-    interfaces.extend(ledger.addresses.keys().map(|key| key.interface.clone()));
-    interfaces.extend(ledger.routes.keys().map(|key| key.interface.clone()));
-    let mut tables = BTreeSet::from([TABLE_MAIN]);
-    tables.extend(state.routes.keys().chain(ledger.routes.keys()).map(|key| key.table));
-    let sysctls = state.sysctls.keys().chain(ledger.sysctls.keys()).cloned().collect();
-    // A real server has no business with IPVS, and asking would load the module.
-    let ipvs = desired.exclusive_ipvs || !state.services.is_empty() || !ledger.services.is_empty();
-    Scope { kinds: kinds.iter().copied().collect(), interfaces, tables, sysctls, ipvs }
-}
-
-/// The wanted state with all VIPs, as the ledger must know it.
-fn with_vips(desired: &Desired) -> KernelState {
-    let mut state = desired.state.clone();
-    let vip = Address { label: None, scope: AddressScope::Global, tagged: true };
-    state.addresses.extend(desired.vips.iter().map(|key: &AddressKey| (key.clone(), vip.clone())));
-    state
 }

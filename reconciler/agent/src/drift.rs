@@ -9,8 +9,9 @@ use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::route::RouteProtocol;
 use rtnetlink::MulticastGroup;
-use tokio::sync::mpsc;
 use tracing::warn;
+
+use crate::converger::Mailbox;
 
 const GROUPS: [MulticastGroup; 5] = [
     MulticastGroup::Link,
@@ -20,28 +21,23 @@ const GROUPS: [MulticastGroup; 5] = [
     MulticastGroup::Ipv6Route,
 ];
 
-/// Places for hints; one that finds none is covered by those that wait.
-const CHANNEL: usize = 64;
 /// Time before a subscription that died is renewed.
 const RENEW: Duration = Duration::from_secs(1);
 
-type Message = NetlinkMessage<RouteNetlinkMessage>;
-
-/// Subscribes to address, route and link events in a task of its own; each message tells which kinds
-/// to look at. Must be called within a tokio runtime.
-pub(crate) fn watch() -> mpsc::Receiver<BTreeSet<Kind>> {
-    let (tell, hints) = mpsc::channel(CHANNEL);
+/// Subscribes to address, route and link events in a task of its own, which tells the convergence
+/// thread what to look at. Must be called within a tokio runtime.
+pub(crate) fn watch(mailbox: Mailbox) {
     tokio::spawn(async move {
-        while !tell.is_closed() {
+        loop {
             match rtnetlink::new_multicast_connection(&GROUPS) {
                 Ok((connection, _, mut messages)) => {
                     tokio::spawn(connection);
                     // Events before this subscription were not seen.
-                    tell.try_send(Kind::ALL.into()).ok();
+                    mailbox.dirty(&Kind::ALL.into());
                     while let Ok((message, _)) = messages.recv().await {
                         let kinds = kinds(&message);
                         if !kinds.is_empty() {
-                            tell.try_send(kinds).ok();
+                            mailbox.dirty(&kinds);
                         }
                     }
                 }
@@ -50,10 +46,9 @@ pub(crate) fn watch() -> mpsc::Receiver<BTreeSet<Kind>> {
             tokio::time::sleep(RENEW).await;
         }
     });
-    hints
 }
 
-fn kinds(message: &Message) -> BTreeSet<Kind> {
+fn kinds(message: &NetlinkMessage<RouteNetlinkMessage>) -> BTreeSet<Kind> {
     match &message.payload {
         NetlinkPayload::InnerMessage(
             RouteNetlinkMessage::NewAddress(_) | RouteNetlinkMessage::DelAddress(_),

@@ -12,6 +12,8 @@
 //! goes into a bounded channel, and what does not fit is counted. Here is its interface; the loop is
 //! in `worker`.
 
+mod guarding;
+mod hold;
 mod port;
 mod sockets;
 mod vips;
@@ -78,8 +80,8 @@ pub(crate) enum Command {
     Start,
     /// A new guardian, in place of one that went.
     Guardian(Guardian),
-    /// Tell the state of all routers.
-    Snapshot(oneshot::Sender<Vec<RouterSnapshot>>),
+    /// Tell the state of everything.
+    Snapshot(oneshot::Sender<ElectionSnapshot>),
     /// Remove the VIPs, tell the Backups, end.
     Stop,
 }
@@ -87,16 +89,24 @@ pub(crate) enum Command {
 /// What the loop has to say.
 #[derive(Debug, Clone)]
 pub(crate) enum Notice {
-    /// A router changed its state.
-    State { router: Name, to: RouterState, why: String },
+    /// A router changed its state; `fault` when something keeps it from taking part.
+    State { router: Name, to: RouterState, fault: bool, why: String },
     /// Something about a router that its operator wants to know.
     Router { router: Name, text: String },
     /// Operations on VIPs that were done.
     Done(Vec<String>),
     /// Something does not work.
     Problem(String),
-    /// The guardian is gone: a new one is needed.
+    /// There is no guardian: a new one is needed. Said every second until there is one.
     GuardianLost,
+}
+
+/// State of the election.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ElectionSnapshot {
+    pub(crate) routers: Vec<RouterSnapshot>,
+    /// Whether a guardian listens.
+    pub(crate) guarded: bool,
 }
 
 /// State of one router.
@@ -118,7 +128,7 @@ pub(crate) struct RouterSnapshot {
 pub(crate) struct Election {
     commands: Sender<Command>,
     wake: Arc<EventFd>,
-    thread: JoinHandle<()>,
+    thread: JoinHandle<Result<(), String>>,
 }
 
 impl Election {
@@ -149,9 +159,14 @@ impl Election {
         self.wake.write(1).ok();
     }
 
-    /// Gives the VIPs away and ends the thread. Returns whether it ended in good order.
-    pub(crate) fn stop(self) -> bool {
+    /// Gives the VIPs away and ends the thread.
+    ///
+    /// # Errors
+    /// What is left behind, and who looks after it.
+    pub(crate) fn stop(self) -> Result<(), String> {
         self.send(Command::Stop);
-        self.thread.join().is_ok()
+        self.thread.join().unwrap_or_else(|_| {
+            Err("the election thread ended with a panic: its VIPs stay until their leases run out".to_owned())
+        })
     }
 }

@@ -4,17 +4,20 @@
 //! aside). Decisions are made in the pure crates; here inputs are carried to them and outputs from
 //! them:
 //!
-//! - `daemon`: the main loop, and `source`, `plan_file`, `drift`, `probe` that feed it;
+//! - `daemon`: the main loop, `source`, `plan_file`, `drift`, `probe` that feed it, `verdicts` and `handover`
+//!   that work for it;
 //! - `election`: the election thread; `guard`: the process that outlives a dead daemon;
-//! - `converger`: the convergence thread; `state`: the files it keeps;
+//! - `converger`: the convergence thread, `convergence` one pass of it; `state`: the files it keeps;
 //! - `report`, `server`: status; `once`: commands without the daemon; `cli`: the command line.
 
 mod cli;
+mod convergence;
 mod converger;
 mod daemon;
 mod drift;
 mod election;
 mod guard;
+mod handover;
 mod once;
 mod plan_file;
 mod probe;
@@ -22,5 +25,6 @@ mod report;
 mod server;
 mod source;
 mod state;
+mod verdicts;
 
 pub use cli::Cli;

@@ -3,13 +3,12 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use evenkeel_converge::{Desired, Diff, Domain, Kind, cleanup as undo, desired, diff};
 use evenkeel_kernel::Kernel;
 use evenkeel_schemas::scalars::Name;
 
-use crate::converger::{Convergence, Wanted, scope};
+use crate::convergence::{Convergence, apply_in_phases, scope};
 use crate::plan_file::{self, LoadedPlan};
 use crate::state::{StateDir, read_ledger};
 
@@ -32,7 +31,7 @@ fn wanted(loaded: &LoadedPlan) -> Desired {
 pub(crate) fn difference(plan: &Path, host: &Name, state_dir: &Path) -> Result<Diff, String> {
     let loaded = load(plan, host)?;
     let desired = wanted(&loaded);
-    let ledger = read_ledger(state_dir);
+    let ledger = read_ledger(state_dir).map_err(|error| error.to_string())?;
     let mut kernel = Kernel::new().map_err(|error| error.to_string())?;
     let observed =
         kernel.observe(&scope(&desired, &ledger, &Kind::ALL)).map_err(|error| error.to_string())?;
@@ -47,8 +46,9 @@ pub(crate) fn converge(plan: &Path, host: &Name, state_dir: &Path) -> Result<Vec
     let loaded = load(plan, host)?;
     let state = Arc::new(StateDir::open(state_dir).map_err(|error| error.to_string())?);
     let kernel = Kernel::new().map_err(|error| error.to_string())?;
-    let mut convergence = Convergence::new(kernel, state);
-    let wanted = Wanted { serial: 1, desired: wanted(&loaded), resync: Duration::MAX };
+    let ledger = state.ledger_or_put_aside().map_err(|error| error.to_string())?;
+    let mut convergence = Convergence::new(kernel, state, ledger);
+    let wanted = wanted(&loaded);
     let mut done = Vec::new();
     let mut errors = Vec::new();
     for _ in 0..MAX_PASSES {
@@ -70,7 +70,7 @@ pub(crate) fn converge(plan: &Path, host: &Name, state_dir: &Path) -> Result<Vec
 /// When a daemon is running, or something cannot be removed; the ledger then stays.
 pub(crate) fn cleanup(state_dir: &Path) -> Result<Vec<String>, String> {
     let state = StateDir::open(state_dir).map_err(|error| error.to_string())?;
-    let ledger = state.ledger();
+    let ledger = read_ledger(state.path()).map_err(|error| error.to_string())?;
     let mut kernel = Kernel::new().map_err(|error| error.to_string())?;
     let mut scope = scope(&Desired::default(), &ledger, &Kind::ALL);
     // What carries our tag is ours even if the ledger was lost.
@@ -78,7 +78,7 @@ pub(crate) fn cleanup(state_dir: &Path) -> Result<Vec<String>, String> {
     scope.interfaces.extend(links.into_iter().map(|link| link.name).collect::<BTreeSet<String>>());
     let observed = kernel.observe(&scope).map_err(|error| error.to_string())?;
     let Diff { ops, .. } = undo(&observed, &ledger);
-    let results = kernel.apply(&ops);
+    let results = apply_in_phases(&mut kernel, &ops);
     let mut done = Vec::new();
     let mut errors = Vec::new();
     for (op, result) in ops.iter().zip(results) {

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -17,6 +18,8 @@ use evenkeel_vrrp::Secret;
 
 /// Most schema errors told of one plan.
 const MAX_SCHEMA_ERRORS: usize = 5;
+/// Longest schema error told.
+const MAX_ERROR_CHARS: usize = 300;
 /// Longest password of VRRP version 2, bytes (RFC 2338 §5.3.10).
 const PASS_MAX: usize = 8;
 /// Largest secrets file or secret file, bytes.
@@ -35,6 +38,19 @@ pub(crate) struct LoadedPlan {
     pub(crate) bytes: Vec<u8>,
     /// The bytes of the secrets file beside it, if there is one.
     pub(crate) secrets_bytes: Option<Vec<u8>>,
+}
+
+impl LoadedPlan {
+    /// The files of secrets that the plan names.
+    pub(crate) fn secret_files(&self) -> Vec<PathBuf> {
+        let secrets = self.plan.routers.iter().filter_map(|router| router.auth.as_ref());
+        secrets
+            .filter_map(|Auth::Pass { secret }| match secret {
+                SecretReference::File(path) => Some(PathBuf::from(path)),
+                SecretReference::Compiled(_) | SecretReference::Credential(_) => None,
+            })
+            .collect()
+    }
 }
 
 impl fmt::Debug for LoadedPlan {
@@ -110,13 +126,21 @@ fn parse(body: &str) -> Result<Plan, Refusal> {
     let errors: Vec<String> = validator()?
         .iter_errors(&value)
         .take(MAX_SCHEMA_ERRORS)
-        .map(|error| format!("{}: {error}", error.instance_path()))
+        .map(|error| shortened(&format!("{}: {}", error.instance_path(), error.masked())))
         .collect();
     if !errors.is_empty() {
         return Err(Refusal::new(format!("the plan does not follow its schema: {}", errors.join("; "))));
     }
     serde_json::from_value(value)
         .map_err(|error| Refusal::new(format!("the plan cannot be understood: {error}")))
+}
+
+/// At most [`MAX_ERROR_CHARS`] characters.
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(MAX_ERROR_CHARS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 fn validator() -> Result<&'static jsonschema::Validator, Refusal> {
@@ -191,7 +215,8 @@ fn secret_file(path: &Path) -> Result<String, Refusal> {
 
 /// Reads a file of at most `limit` bytes.
 fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let file = File::open(path)?;
+    // Opening a FIFO would otherwise wait for someone to write to it.
+    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("not a regular file"));
     }
@@ -206,7 +231,9 @@ fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 fn io_words(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "no such file".to_owned(),
-        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        io::ErrorKind::PermissionDenied => {
+            "permission denied (under systemd the daemon has no CAP_DAC_OVERRIDE: root must be allowed to read it)".to_owned()
+        }
         _ => error.to_string(),
     }
 }

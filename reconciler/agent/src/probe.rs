@@ -24,9 +24,18 @@ async fn tcp(target: SocketAddr, limit: Duration) -> Outcome {
     };
     match timeout(limit, connect).await {
         Ok(Ok(())) => Outcome::Success,
+        Ok(Err(error)) if is_ours(&error) => Outcome::Inconclusive(format!("no probe possible: {error}")),
         Ok(Err(error)) => Outcome::Failure(format!("connection to {target}: {}", words(&error))),
         Err(_) => Outcome::Failure(format!("connection to {target}: no answer within {limit:?}")),
     }
+}
+
+/// Whether it is this host that lacks something, which says nothing about the target.
+fn is_ours(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM | libc::EADDRNOTAVAIL)
+    )
 }
 
 fn words(error: &io::Error) -> String {

@@ -12,8 +12,9 @@ use evenkeel_schemas::status::{
 };
 use evenkeel_schemas::time::MonoTime;
 
-use crate::daemon::{Facts, destination_key, service_key};
-use crate::election::RouterSnapshot;
+use crate::daemon::Facts;
+use crate::election::{ElectionSnapshot, RouterSnapshot};
+use crate::verdicts::{destination_key, service_key};
 
 /// A point in time as RFC 3339 text, by the wall clock of now.
 pub(crate) fn wall(at: MonoTime) -> String {
@@ -28,7 +29,7 @@ pub(crate) fn status(
     path: &Path,
     facts: &Facts,
     board: &Board,
-    routers: Vec<RouterSnapshot>,
+    election: ElectionSnapshot,
 ) -> Status {
     let plan = facts.in_force.as_ref().map(|in_force| &in_force.loaded.plan);
     let servers = plan.map(|plan| plan.virtual_servers.as_slice()).unwrap_or_default();
@@ -39,9 +40,10 @@ pub(crate) fn status(
         started: wall(facts.started),
         host: Some(host.clone()),
         plan: plan_status(path, facts),
-        routers: routers.into_iter().map(router).collect(),
+        routers: election.routers.into_iter().map(router).collect(),
         virtual_servers: servers.iter().map(|server| virtual_server(server, board)).collect(),
         convergence: convergence(facts),
+        guarded: election.guarded,
         foreign: facts.foreign.clone(),
     }
 }
@@ -93,22 +95,22 @@ fn one(destination: &Destination, board: &Board) -> DestinationStatus {
         failures: report.as_ref().map_or(0, |report| report.failures),
         last_result: last.map(|(_, outcome)| match outcome {
             Outcome::Success => "success".to_owned(),
-            Outcome::Failure(reason) => reason.clone(),
+            Outcome::Failure(reason) | Outcome::Inconclusive(reason) => reason.clone(),
         }),
         last_check_age_ms: last.map(|(at, _)| age_ms(*at)),
     }
 }
 
 fn convergence(facts: &Facts) -> ConvergenceStatus {
-    let last = facts.last_pass.as_ref();
+    let last = facts.last.as_ref();
     ConvergenceStatus {
-        converged: last.is_some_and(|pass| pass.converged),
+        converged: last.is_some_and(|report| report.converged),
         passes: facts.passes,
         operations: facts.operations,
-        last_pass_age_ms: last.map(|pass| age_ms(pass.ended)),
-        last_pass_us: last.map(|pass| u64::try_from(pass.took.as_micros()).unwrap_or(u64::MAX)),
+        last_pass_age_ms: last.map(|report| age_ms(report.pass.ended)),
+        last_pass_us: last.map(|report| u64::try_from(report.pass.took.as_micros()).unwrap_or(u64::MAX)),
         recent_operations: facts.recent.iter().cloned().collect(),
-        errors: facts.errors.clone(),
+        errors: last.map(|report| report.errors.clone()).unwrap_or_default(),
     }
 }
 
@@ -174,6 +176,9 @@ pub(crate) fn page(status: &Status) -> String {
     ));
     for error in &convergence.errors {
         line(format!("  cannot {}: {}", error.operation, error.reason));
+    }
+    if !status.guarded {
+        line("NO GUARDIAN: if the daemon dies now, its VIPs stay".to_owned());
     }
     for object in &status.foreign {
         line(format!("foreign {}: {}", object.kind, object.object));

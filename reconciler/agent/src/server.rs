@@ -24,6 +24,8 @@ use tracing::warn;
 const MAX_CONNECTIONS: usize = 16;
 /// How long a client may take to send its request.
 const READ_LIMIT: Duration = Duration::from_secs(5);
+/// How long a connection may live.
+const CONNECTION_LIMIT: Duration = Duration::from_secs(30);
 /// How long the client of `evenkeeld status` waits.
 const CLIENT_LIMIT: Duration = Duration::from_secs(5);
 /// Largest status document that the client takes.
@@ -78,13 +80,13 @@ impl Server {
             let requests = requests.clone();
             tokio::spawn(async move {
                 let service = service_fn(move |request| answer(request, requests.clone()));
-                hyper::server::conn::http1::Builder::new()
+                let connection = hyper::server::conn::http1::Builder::new()
                     .timer(TokioTimer::new())
                     .header_read_timeout(READ_LIMIT)
                     .keep_alive(false)
-                    .serve_connection(TokioIo::new(stream), service)
-                    .await
-                    .ok();
+                    .serve_connection(TokioIo::new(stream), service);
+                // Who does not read the answer loses it.
+                timeout(CONNECTION_LIMIT, connection).await.ok();
                 drop(slot);
             });
         }
@@ -121,7 +123,8 @@ async fn answer(
 async fn status_json(requests: &mpsc::Sender<StatusRequest>) -> Option<String> {
     let (reply, status) = oneshot::channel();
     requests.send(reply).await.ok()?;
-    serde_json::to_string_pretty(&status.await.ok()?).ok()
+    let status = status.await.ok()?;
+    tokio::task::spawn_blocking(move || serde_json::to_string_pretty(&status).ok()).await.ok()?
 }
 
 /// Asks the daemon behind `socket` for its status.

@@ -1,4 +1,5 @@
-//! Watching the plan: tells when it may have changed. Reading it is `plan_file`'s.
+//! Watching the plan: when it may have changed, it is read again. What makes a plan good is
+//! `plan_file`'s.
 //!
 //! Events are hints. Directories are watched, never the file itself, so that a rename over it, a
 //! symlink swapped to another directory and a write in place are all seen; a look at the file's
@@ -16,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, warn};
 
-use crate::plan_file::plan_path;
+use crate::plan_file::{self, LoadedPlan, Refusal, plan_path};
 
 /// How long it must be quiet before a change is looked at.
 const QUIET: Duration = Duration::from_millis(50);
@@ -28,22 +29,33 @@ const POLL: Duration = Duration::from_secs(5);
 /// Identity of a file's content as far as `stat` tells.
 type Stamp = Option<(u64, u64, i64, i64, u64)>;
 
-/// Watches the plan of one host in a task of its own; each message says that the plan may have
-/// changed. Must be called within a tokio runtime.
-pub(crate) fn watch(path: PathBuf, host: Name) -> mpsc::Receiver<()> {
-    // One place is enough: a message only says "look".
-    let (tell, changes) = mpsc::channel(1);
+/// A plan that was read, or why it is refused.
+pub(crate) type Loaded = Result<LoadedPlan, Refusal>;
+
+/// Watches and reads the plan of one host in a task of its own. Each message is the plan as it is now;
+/// the first one comes at once, and each message to `look` asks for one. Must be called within a
+/// tokio runtime.
+pub(crate) fn watch(path: PathBuf, host: Name, mut look: mpsc::Receiver<()>) -> mpsc::Receiver<Box<Loaded>> {
+    let (tell, plans) = mpsc::channel(1);
     let mut source = Source::new(path, host);
     tokio::spawn(async move {
         loop {
-            source.changed().await;
-            if tell.is_closed() {
+            let (file, host) = (source.file(), source.host.clone());
+            // Large plans take their time to check: not on the thread of the probes.
+            let Ok(loaded) = tokio::task::spawn_blocking(move || plan_file::load(&file, &host)).await else {
+                return;
+            };
+            source.secret_files = loaded.as_ref().map(LoadedPlan::secret_files).unwrap_or_default();
+            if tell.send(Box::new(loaded)).await.is_err() {
                 return;
             }
-            tell.try_send(()).ok();
+            tokio::select! {
+                () = source.changed() => {}
+                Some(()) = look.recv() => {}
+            }
         }
     });
-    changes
+    plans
 }
 
 struct Source {
@@ -52,7 +64,9 @@ struct Source {
     watcher: Option<RecommendedWatcher>,
     watched: BTreeSet<PathBuf>,
     events: mpsc::Receiver<()>,
-    stamp: (Stamp, Stamp),
+    /// Files of secrets that the plan names.
+    secret_files: Vec<PathBuf>,
+    stamps: Vec<Stamp>,
 }
 
 impl Source {
@@ -66,7 +80,15 @@ impl Source {
         let watcher = watcher
             .inspect_err(|error| warn!("cannot watch files ({error}): looking every {POLL:?} instead"))
             .ok();
-        let mut source = Self { path, host, watcher, watched: BTreeSet::new(), events, stamp: (None, None) };
+        let mut source = Self {
+            path,
+            host,
+            watcher,
+            watched: BTreeSet::new(),
+            events,
+            secret_files: Vec::new(),
+            stamps: Vec::new(),
+        };
         source.look();
         source
     }
@@ -75,7 +97,8 @@ impl Source {
         plan_path(&self.path, &self.host)
     }
 
-    /// Waits until the plan may have changed.
+    /// Waits until the plan may have changed. Dropping the future loses nothing: what it has taken
+    /// from the watcher is then found by comparing the stamps.
     async fn changed(&mut self) {
         loop {
             tokio::select! {
@@ -88,9 +111,9 @@ impl Source {
                     self.watcher = None;
                 }
                 () = sleep(POLL) => {
-                    let before = self.stamp;
+                    let before = std::mem::take(&mut self.stamps);
                     self.look();
-                    if self.stamp != before {
+                    if self.stamps != before {
                         return;
                     }
                 }
@@ -110,7 +133,9 @@ impl Source {
     /// Notes the file's identity and watches the directories that it is in by now.
     fn look(&mut self) {
         let file = self.file();
-        self.stamp = (stamp(&file), stamp(&file.with_file_name(plan::secrets_file_name(&self.host))));
+        let secrets = file.with_file_name(plan::secrets_file_name(&self.host));
+        self.stamps =
+            [&file, &secrets].into_iter().chain(&self.secret_files).map(|path| stamp(path)).collect();
         let Some(watcher) = &mut self.watcher else { return };
         let wanted = directories(&self.path, &file);
         for gone in self.watched.difference(&wanted) {

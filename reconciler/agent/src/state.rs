@@ -65,9 +65,25 @@ impl StateDir {
         &self.path
     }
 
-    /// The ledger; empty when there is none or it cannot be understood.
-    pub(crate) fn ledger(&self) -> Ledger {
-        read_ledger(&self.path)
+    /// The ledger; empty when there is none. One that cannot be understood is put aside, and what the
+    /// plan names is adopted.
+    ///
+    /// # Errors
+    /// When there is one and it cannot be read or put aside.
+    pub(crate) fn ledger_or_put_aside(&self) -> io::Result<Ledger> {
+        match read_ledger(&self.path) {
+            Ok(ledger) => Ok(ledger),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                let aside = (1..).map(|n| self.path.join(format!("{LEDGER}.unreadable-{n}")));
+                let aside = aside.into_iter().find(|path| !path.exists());
+                if let Some(aside) = aside {
+                    fs::rename(self.path.join(LEDGER), &aside)?;
+                    warn!("{error}; kept as {}, and what the plan names is adopted", aside.display());
+                }
+                Ok(Ledger::default())
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Replaces the ledger, durably.
@@ -85,11 +101,9 @@ impl StateDir {
     /// # Errors
     /// When it cannot be removed.
     pub(crate) fn forget(&self) -> io::Result<()> {
-        for file in [self.path.join(LEDGER), self.last_good_dir().join("host")] {
-            match fs::remove_file(file) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                Ok(()) | Err(_) => {}
-            }
+        match fs::remove_file(self.path.join(LEDGER)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
         }
         match fs::remove_dir_all(self.last_good_dir()) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -107,6 +121,13 @@ impl StateDir {
     /// When it cannot be written.
     pub(crate) fn save_last_good(&self, loaded: &LoadedPlan) -> io::Result<()> {
         let directory = self.last_good_dir();
+        let same =
+            |name: String, bytes: Option<&[u8]>| fs::read(directory.join(name)).ok().as_deref() == bytes;
+        if same(plan::file_name(&loaded.plan.host), Some(&loaded.bytes))
+            && same(plan::secrets_file_name(&loaded.plan.host), loaded.secrets_bytes.as_deref())
+        {
+            return Ok(());
+        }
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
         let host = &loaded.plan.host;
         let secrets = directory.join(plan::secrets_file_name(host));
@@ -130,32 +151,26 @@ impl StateDir {
     }
 }
 
-/// The ledger below a state directory, without a lock: for commands that only look.
-pub(crate) fn read_ledger(directory: &Path) -> Ledger {
+/// The ledger below a state directory, empty when there is none. Takes no lock: for commands that only
+/// look.
+///
+/// # Errors
+/// When there is one and it cannot be read; `InvalidData` when it cannot be understood.
+pub(crate) fn read_ledger(directory: &Path) -> io::Result<Ledger> {
     let path = directory.join(LEDGER);
+    let explain = |kind, text: String| io::Error::new(kind, format!("ledger {}: {text}", path.display()));
     let bytes = match fs::read(&path) {
         Ok(bytes) => bytes,
-        Err(error) => {
-            if error.kind() != io::ErrorKind::NotFound {
-                warn!("cannot read ledger {}: {error}", path.display());
-            }
-            return Ledger::default();
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Ledger::default()),
+        Err(error) => return Err(explain(error.kind(), error.to_string())),
     };
+    let damaged = |text| explain(io::ErrorKind::InvalidData, text);
     match serde_json::from_slice::<LedgerFile>(&bytes) {
-        Ok(file) if file.version == ledger::VERSION => file.ledger,
+        Ok(file) if file.version == ledger::VERSION => Ok(file.ledger),
         Ok(file) => {
-            warn!(
-                "ledger {} is of version {}: not used; what the plan names is adopted",
-                path.display(),
-                file.version
-            );
-            Ledger::default()
+            Err(damaged(format!("written in format {} by another version of evenkeeld", file.version)))
         }
-        Err(error) => {
-            warn!("ledger {} is damaged ({error}): not used; what the plan names is adopted", path.display());
-            Ledger::default()
-        }
+        Err(error) => Err(damaged(format!("damaged ({error})"))),
     }
 }
 
@@ -186,9 +201,11 @@ mod tests {
             ledger::SysctlEntry { original: "0".to_owned(), ours: "1".to_owned() },
         );
         state.save_ledger(&ledger).expect("save");
-        assert_eq!(state.ledger(), ledger);
+        assert_eq!(read_ledger(&path).expect("ledger"), ledger);
         fs::write(path.join(LEDGER), b"{\"version\":1,\"addr").expect("damage");
-        assert_eq!(state.ledger(), Ledger::default());
+        assert_eq!(read_ledger(&path).expect_err("damaged").kind(), io::ErrorKind::InvalidData);
+        assert_eq!(state.ledger_or_put_aside().expect("put aside"), Ledger::default());
+        assert!(path.join("ledger.json.unreadable-1").exists(), "the damaged one is kept");
         drop(state);
         StateDir::open(&path).expect("free again");
     }

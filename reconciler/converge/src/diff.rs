@@ -9,8 +9,8 @@ use std::net::IpAddr;
 use evenkeel_schemas::status::ObjectText;
 
 use crate::desired::Desired;
-use crate::ledger::{Ledger, Origin};
-use crate::model::{Address, AddressKey, KernelState, Kind, Service, ServiceKey};
+use crate::ledger::{IP_FORWARD, Ledger, Origin, SysctlEntry, follows_ip_forward, implied_by_forwarding};
+use crate::model::{Address, AddressKey, KernelState, Kind, Route, RouteKey, Service, ServiceKey};
 use crate::op::Op;
 
 /// Most foreign objects that are reported; a router with a full routing table is not a status page.
@@ -21,7 +21,8 @@ pub const MAX_FOREIGN: usize = 256;
 pub struct Diff {
     /// What to do, in order.
     pub ops: Vec<Op>,
-    /// What is there, not ours and left alone; sorted, at most [`MAX_FOREIGN`].
+    /// What is there, not ours and left alone; sorted, at most [`MAX_FOREIGN`] and a last one that
+    /// tells how many more there are.
     pub foreign: Vec<ObjectText>,
 }
 
@@ -69,7 +70,12 @@ pub fn diff_kinds(
     }
     out.ops.sort_by_key(|op| (op.phase(), op.rank()));
     out.foreign.sort();
+    let more = out.foreign.len().saturating_sub(MAX_FOREIGN);
     out.foreign.truncate(MAX_FOREIGN);
+    if more > 0 {
+        out.foreign
+            .push(ObjectText { kind: "more".to_owned(), object: format!("{more} objects not listed") });
+    }
     out
 }
 
@@ -96,7 +102,7 @@ pub fn cleanup(observed: &KernelState, ledger: &Ledger) -> Diff {
             ops.push(Op::DelService(*key));
         }
     }
-    restore_sysctls(&BTreeMap::new(), observed, ledger, &mut ops);
+    restore_sysctls(&BTreeMap::new(), &observed.sysctls, ledger, &mut ops);
     ops.sort_by_key(|op| (op.phase(), op.rank()));
     Diff { ops, foreign: Vec::new() }
 }
@@ -109,7 +115,7 @@ fn addresses(desired: &Desired, observed: &KernelState, ledger: &Ledger, domain:
     for (key, have) in observed.addresses.iter().filter(|(key, _)| mine(key)) {
         match desired.state.addresses.get(key) {
             // Label and scope of an address cannot be changed in place.
-            Some(want) if !same_address(want, have) => out.ops.push(Op::DelAddress(key.clone())),
+            Some(want) if !same_address(key, want, have) => out.ops.push(Op::DelAddress(key.clone())),
             Some(_) => {}
             None if have.tagged || ledger.addresses.contains_key(key) || domain == Domain::Vips => {
                 out.ops.push(Op::DelAddress(key.clone()));
@@ -118,7 +124,7 @@ fn addresses(desired: &Desired, observed: &KernelState, ledger: &Ledger, domain:
         }
     }
     for (key, want) in desired.state.addresses.iter().filter(|(key, _)| mine(key)) {
-        if observed.addresses.get(key).is_none_or(|have| !same_address(want, have)) {
+        if observed.addresses.get(key).is_none_or(|have| !same_address(key, want, have)) {
             out.ops.push(Op::AddAddress {
                 key: key.clone(),
                 value: want.clone(),
@@ -128,10 +134,12 @@ fn addresses(desired: &Desired, observed: &KernelState, ledger: &Ledger, domain:
     }
 }
 
-fn same_address(want: &Address, have: &Address) -> bool {
+fn same_address(key: &AddressKey, want: &Address, have: &Address) -> bool {
+    // The kernel gives an IPv6 address its scope, whatever is asked for.
+    let same_scope = want.scope == have.scope || key.address.address().is_ipv6();
     // The tag is how we recognise ours, not a property that traffic can feel: an adopted address
     // keeps its maker's.
-    want.label == have.label && want.scope == have.scope
+    want.label == have.label && same_scope
 }
 
 fn report_address(desired: &Desired, key: &AddressKey, out: &mut Diff) {
@@ -145,50 +153,93 @@ fn report_address(desired: &Desired, key: &AddressKey, out: &mut Diff) {
 fn routes(desired: &Desired, observed: &KernelState, ledger: &Ledger, out: &mut Diff) {
     for (key, have) in &observed.routes {
         match desired.state.routes.get(key) {
-            Some(want) if want.scope == have.scope => {}
+            Some(want) if same_route(key, want, have) => {}
             Some(_) => out.ops.push(Op::DelRoute(key.clone())),
             None if have.tagged || ledger.routes.contains_key(key) => out.ops.push(Op::DelRoute(key.clone())),
             None => out.foreign.push(ObjectText { kind: "route".to_owned(), object: key.to_string() }),
         }
     }
+    let others = observed.other_routes.iter();
+    out.foreign.extend(others.map(|text| ObjectText { kind: "route".to_owned(), object: text.clone() }));
     for (key, want) in &desired.state.routes {
-        if observed.routes.get(key).is_none_or(|have| have.scope != want.scope) {
+        if observed.routes.get(key).is_none_or(|have| !same_route(key, want, have)) {
             out.ops.push(Op::AddRoute(key.clone(), want.clone()));
         }
     }
 }
 
+/// IPv6 routes have no scope: the kernel tells one and takes none.
+fn same_route(key: &RouteKey, want: &Route, have: &Route) -> bool {
+    want.scope == have.scope || key.destination.address().is_ipv6()
+}
+
 fn sysctls(desired: &Desired, observed: &KernelState, ledger: &Ledger, ops: &mut Vec<Op>) {
-    for (key, want) in &desired.state.sysctls {
-        let have = observed.sysctls.get(key);
-        if have != Some(want) {
+    let wanted = &desired.state.sysctls;
+    let mut have = observed.sysctls.clone();
+    let forwarding = wanted.get(IP_FORWARD).filter(|want| have.get(IP_FORWARD) != Some(*want));
+    if let Some(forwarding) = forwarding {
+        // It is written first and changes others: those are compared with what becomes of them.
+        for (key, value) in &mut have {
+            if let Some(implied) = implied_by_forwarding(key, forwarding) {
+                implied.clone_into(value);
+            }
+        }
+    }
+    for (key, want) in wanted {
+        let from = have.get(key);
+        if from != Some(want) {
             ops.push(Op::SetSysctl {
                 key: key.clone(),
                 value: want.clone(),
-                from: have.cloned().unwrap_or_default(),
+                from: from.cloned().unwrap_or_default(),
                 restore: false,
             });
         }
     }
-    restore_sysctls(&desired.state.sysctls, observed, ledger, ops);
+    restore_sysctls(wanted, &have, ledger, ops);
 }
 
 /// Puts back what the plan no longer sets, unless someone else has changed it since.
 fn restore_sysctls(
     wanted: &BTreeMap<String, String>,
-    observed: &KernelState,
+    have: &BTreeMap<String, String>,
     ledger: &Ledger,
     ops: &mut Vec<Op>,
 ) {
-    for (key, entry) in ledger.sysctls.iter().filter(|(key, _)| !wanted.contains_key(*key)) {
-        let untouched = observed.sysctls.get(key).is_some_and(|now| *now == entry.ours);
-        if untouched && entry.original != entry.ours {
-            ops.push(Op::SetSysctl {
-                key: key.clone(),
-                value: entry.original.clone(),
-                from: entry.ours.clone(),
-                restore: true,
-            });
+    let to_restore = |(key, entry): &(&String, &SysctlEntry)| {
+        let untouched = have.get(*key).is_some_and(|now| *now == entry.ours);
+        !wanted.contains_key(*key) && untouched && entry.original != entry.ours
+    };
+    let forwarding = ledger.sysctls.get_key_value(IP_FORWARD).filter(to_restore);
+    for (key, entry) in ledger.sysctls.iter().filter(to_restore) {
+        if forwarding.is_none() || !follows_ip_forward(key) {
+            ops.push(restore(key, &entry.original, &entry.ours));
+        }
+    }
+    if let Some((_, entry)) = forwarding {
+        restore_followers(&entry.original, wanted, have, ledger, ops);
+    }
+}
+
+fn restore(key: &str, value: &str, from: &str) -> Op {
+    Op::SetSysctl { key: key.to_owned(), value: value.to_owned(), from: from.to_owned(), restore: true }
+}
+
+/// Puts the followers of forwarding right that are made wrong by putting back forwarding itself: each
+/// to what is wanted, or else to what it was.
+fn restore_followers(
+    forwarding: &str,
+    wanted: &BTreeMap<String, String>,
+    have: &BTreeMap<String, String>,
+    ledger: &Ledger,
+    ops: &mut Vec<Op>,
+) {
+    for key in have.keys() {
+        let Some(implied) = implied_by_forwarding(key, forwarding) else { continue };
+        let recorded = ledger.sysctls.get(key).map(|entry| &entry.original);
+        let target = wanted.get(key).or_else(|| ledger.beside_forwarding.get(key)).or(recorded);
+        if let Some(target) = target.filter(|target| *target != implied) {
+            ops.push(restore(key, target, implied));
         }
     }
 }

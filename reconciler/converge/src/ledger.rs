@@ -8,9 +8,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::diff::Diff;
-use crate::model::{AddressKey, KernelState, RouteKey, ServiceKey};
-use crate::op::Op;
+use crate::desired::Desired;
+use crate::model::{AddressKey, KernelState, Kind, RouteKey, ServiceKey};
 
 /// Version of the record's file form.
 pub const VERSION: u32 = 1;
@@ -49,33 +48,63 @@ pub struct Ledger {
     pub services: BTreeMap<ServiceKey, Origin>,
     /// Settings.
     pub sysctls: BTreeMap<String, SysctlEntry>,
+    /// Settings that the kernel changed along with [`IP_FORWARD`], with their values before.
+    pub beside_forwarding: BTreeMap<String, String>,
 }
 
 impl Ledger {
-    /// The record to be on disk *before* `diff` is applied to `observed`: everything that is going
-    /// to be made, everything wanted that is already there, and all that was ours before.
+    /// The record to be on disk *before* what is wanted is made of what was observed: everything that
+    /// is going to be made, everything wanted that is already there, and all that was ours before.
+    /// Kinds that were not observed stay as they are.
     #[must_use]
-    pub fn before(&self, diff: &Diff, wanted: &KernelState, observed: &KernelState) -> Self {
+    pub fn before(&self, desired: &Desired, observed: &KernelState, kinds: &[Kind]) -> Self {
+        let wanted = &desired.state;
         let mut next = self.clone();
-        claim(&mut next.addresses, &wanted.addresses, &observed.addresses, |address| address.tagged);
-        claim(&mut next.routes, &wanted.routes, &observed.routes, |route| route.tagged);
-        claim(&mut next.services, &wanted.services, &observed.services, |_| false);
-        for op in &diff.ops {
-            if let Op::SetSysctl { key, value, from, restore: false } = op {
-                next.sysctls
-                    .entry(key.clone())
-                    .and_modify(|entry| entry.ours.clone_from(value))
-                    .or_insert_with(|| SysctlEntry { original: from.clone(), ours: value.clone() });
-            }
+        if kinds.contains(&Kind::Addresses) {
+            let keys = wanted.addresses.keys().chain(&desired.vips);
+            claim(&mut next.addresses, keys, &observed.addresses, |address| address.tagged);
+        }
+        if kinds.contains(&Kind::Routes) {
+            claim(&mut next.routes, wanted.routes.keys(), &observed.routes, |route| route.tagged);
+        }
+        if kinds.contains(&Kind::Ipvs) {
+            claim(&mut next.services, wanted.services.keys(), &observed.services, |_| false);
+        }
+        if kinds.contains(&Kind::Sysctls) {
+            next.claim_sysctls(wanted, observed);
         }
         next
     }
 
+    /// Notes the value of each wanted setting before our first write, changed or not: one that is
+    /// right now may drift, and is then not to be put back to what it drifted to.
+    fn claim_sysctls(&mut self, wanted: &KernelState, observed: &KernelState) {
+        if wanted.sysctls.contains_key(IP_FORWARD) && !self.sysctls.contains_key(IP_FORWARD) {
+            let followers = observed.sysctls.iter().filter(|(key, _)| follows_ip_forward(key));
+            // One that we have set already was something else before.
+            let original = |key, now| self.sysctls.get(key).map_or(now, |entry| &entry.original);
+            self.beside_forwarding =
+                followers.map(|(key, now)| (key.clone(), original(key, now).clone())).collect();
+        }
+        for (key, value) in &wanted.sysctls {
+            let Some(now) = observed.sysctls.get(key) else { continue };
+            let original = self.beside_forwarding.get(key).unwrap_or(now);
+            self.sysctls
+                .entry(key.clone())
+                .and_modify(|entry| entry.ours.clone_from(value))
+                .or_insert_with(|| SysctlEntry { original: original.clone(), ours: value.clone() });
+        }
+    }
+
     /// The record once `observed` is what is left: names of unwanted objects that are gone are dropped.
+    /// `observed` must be a look at everything.
     #[must_use]
-    pub fn after(&self, wanted: &KernelState, observed: &KernelState) -> Self {
+    pub fn after(&self, desired: &Desired, observed: &KernelState) -> Self {
+        let wanted = &desired.state;
         let mut next = self.clone();
-        next.addresses.retain(|k, _| wanted.addresses.contains_key(k) || observed.addresses.contains_key(k));
+        next.addresses.retain(|k, _| {
+            wanted.addresses.contains_key(k) || desired.vips.contains(k) || observed.addresses.contains_key(k)
+        });
         next.routes.retain(|k, _| wanted.routes.contains_key(k) || observed.routes.contains_key(k));
         next.services.retain(|k, _| wanted.services.contains_key(k) || observed.services.contains_key(k));
         next.sysctls.retain(|k, entry| {
@@ -85,6 +114,9 @@ impl Ledger {
                     .get(k)
                     .is_some_and(|now| *now == entry.ours && entry.ours != entry.original)
         });
+        if !next.sysctls.contains_key(IP_FORWARD) {
+            next.beside_forwarding.clear();
+        }
         next
     }
 
@@ -95,18 +127,49 @@ impl Ledger {
     }
 }
 
-fn claim<K: Ord + Clone, V>(
+/// `net.ipv4.ip_forward`. Writing it changes others, see [`follows_ip_forward`].
+pub const IP_FORWARD: &str = "net/ipv4/ip_forward";
+
+/// Whether the kernel changes this setting when [`IP_FORWARD`] is written (`inet_forward_change` in its
+/// `net/ipv4/devinet.c`): forwarding of `default` and of every interface becomes the same,
+/// `accept_redirects` of `all` the opposite.
+#[must_use]
+pub fn follows_ip_forward(key: &str) -> bool {
+    match key.strip_prefix("net/ipv4/conf/").and_then(|rest| rest.rsplit_once('/')) {
+        Some((interface, "forwarding")) => interface != "all",
+        Some((interface, "accept_redirects")) => interface == "all",
+        Some(_) | None => false,
+    }
+}
+
+/// What writing `forwarding` to [`IP_FORWARD`] makes of a setting that follows it.
+#[must_use]
+pub fn implied_by_forwarding<'a>(key: &str, forwarding: &'a str) -> Option<&'a str> {
+    let opposite = if forwarding == "0" { "1" } else { "0" };
+    follows_ip_forward(key).then_some(if key.ends_with("/accept_redirects") { opposite } else { forwarding })
+}
+
+/// The settings that must be observed before [`IP_FORWARD`] is written, on a host with these interfaces.
+pub fn beside_forwarding<'a>(interfaces: impl Iterator<Item = &'a str>) -> impl Iterator<Item = String> {
+    let forwarding = |interface| format!("net/ipv4/conf/{interface}/forwarding");
+    interfaces.chain(["default"]).map(forwarding).chain(["net/ipv4/conf/all/accept_redirects".to_owned()])
+}
+
+fn claim<'a, K: Ord + Clone + 'a, V>(
     owned: &mut BTreeMap<K, Origin>,
-    wanted: &BTreeMap<K, V>,
+    wanted: impl Iterator<Item = &'a K>,
     observed: &BTreeMap<K, V>,
     tagged: impl Fn(&V) -> bool,
 ) {
-    for key in wanted.keys() {
-        let origin = match observed.get(key) {
-            Some(value) if !tagged(value) => Origin::Adopted,
-            Some(_) | None => Origin::Created,
-        };
-        owned.entry(key.clone()).or_insert(origin);
+    for key in wanted {
+        match observed.get(key) {
+            // Not there: whoever made it before, the next one is of our making.
+            None => drop(owned.insert(key.clone(), Origin::Created)),
+            Some(value) => {
+                let origin = if tagged(value) { Origin::Created } else { Origin::Adopted };
+                owned.entry(key.clone()).or_insert(origin);
+            }
+        }
     }
 }
 

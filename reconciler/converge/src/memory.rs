@@ -2,6 +2,7 @@
 //!
 //! For tests of pure code. It is strict: an operation on an object that is not there is an error.
 
+use crate::ledger::{IP_FORWARD, implied_by_forwarding};
 use crate::model::{KernelState, Service};
 use crate::op::Op;
 
@@ -30,7 +31,14 @@ pub fn apply(state: &mut KernelState, op: &Op) -> Result<(), String> {
             }
         }
         Op::SetSysctl { key, value, .. } => {
-            state.sysctls.insert(key.clone(), value.clone());
+            let before = state.sysctls.insert(key.clone(), value.clone());
+            if key == IP_FORWARD && before.as_ref() != Some(value) {
+                for (key, follower) in &mut state.sysctls {
+                    if let Some(implied) = implied_by_forwarding(key, value) {
+                        implied.clone_into(follower);
+                    }
+                }
+            }
             Ok(())
         }
         Op::AddService(key, value) => {

@@ -3,7 +3,7 @@
 //! Values carry the kernel's own meaning (IPVS flags, scopes), complete enough that comparing two
 //! of them decides whether anything must change. How they are read or written is not known here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 
@@ -39,8 +39,10 @@ impl Kind {
 pub struct KernelState {
     /// Addresses by interface and prefix.
     pub addresses: BTreeMap<AddressKey, Address>,
-    /// Unicast routes.
+    /// Unicast routes that a plan can name.
     pub routes: BTreeMap<RouteKey, Route>,
+    /// Routes that it cannot name, as text: told as foreign, never compared.
+    pub other_routes: BTreeSet<String>,
     /// Settings by path below `/proc/sys`; one that does not exist is absent.
     pub sysctls: BTreeMap<String, String>,
     /// IPVS services.

@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use crate::ledger::IP_FORWARD;
 use crate::model::{
     Address, AddressKey, Destination, DestinationKey, Kind, Route, RouteKey, Service, ServiceKey,
 };
@@ -100,13 +101,14 @@ impl Op {
 
     /// Order within a phase. IPVS: a service comes before its destinations, new destinations before
     /// the removal of old ones, services go last.
-    pub(crate) const fn rank(&self) -> u8 {
+    pub(crate) fn rank(&self) -> u8 {
         match self {
             Self::DelRoute(_) => 0,
             Self::DelAddress(_) => 1,
             Self::AddAddress { .. } => 0,
             Self::AddRoute(..) => 1,
-            Self::SetSysctl { .. } => 0,
+            // Forwarding changes other settings: it goes before them.
+            Self::SetSysctl { key, .. } => u8::from(key != IP_FORWARD),
             Self::AddService(..) => 0,
             Self::SetService(..) => 1,
             Self::AddDestination(..) => 2,

@@ -1,6 +1,6 @@
 //! All checks of a host: which probe to start next, and which verdicts changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use evenkeel_schemas::plan::Check;
@@ -34,6 +34,8 @@ pub struct Report {
 #[derive(Debug, Clone, Default)]
 pub struct Board {
     schedules: BTreeMap<Check, Schedule>,
+    /// Every schedule by the time when it has something to do.
+    queue: BTreeSet<(MonoTime, Check)>,
 }
 
 impl Board {
@@ -66,33 +68,41 @@ impl Board {
             });
             self.schedules.insert(check, schedule);
         }
+        self.queue = self.schedules.iter().map(|(check, s)| (s.due(), check.clone())).collect();
     }
 
     /// When [`Self::start`] has something to do.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<MonoTime> {
-        self.schedules.values().map(Schedule::due).min()
+        self.queue.first().map(|(due, _)| *due)
     }
 
     /// The probes to start now, and verdicts that changed because a probe never reported.
     pub fn start(&mut self, now: MonoTime) -> (Vec<Check>, Vec<Change>) {
         let mut probes = Vec::new();
         let mut changes = Vec::new();
-        for (check, schedule) in &mut self.schedules {
+        let mut later = Vec::new();
+        while self.queue.first().is_some_and(|(due, _)| *due <= now) {
+            let Some((_, check)) = self.queue.pop_first() else { break };
+            let Some(schedule) = self.schedules.get_mut(&check) else { continue };
             let before = schedule.verdict();
             if schedule.start(now) {
                 probes.push(check.clone());
             }
-            changes.extend(change(check, before, schedule));
+            changes.extend(change(&check, before, schedule));
+            later.push((schedule.due(), check));
         }
+        self.queue.extend(later);
         (probes, changes)
     }
 
     /// Takes a probe's outcome. Of a check that is gone it is ignored.
     pub fn finish(&mut self, check: &Check, outcome: Outcome, now: MonoTime) -> Option<Change> {
         let schedule = self.schedules.get_mut(check)?;
+        self.queue.remove(&(schedule.due(), check.clone()));
         let before = schedule.verdict();
         schedule.finish(outcome, now);
+        self.queue.insert((schedule.due(), check.clone()));
         change(check, before, schedule)
     }
 
@@ -127,12 +137,15 @@ impl Board {
 
 fn change(check: &Check, before: Verdict, schedule: &Schedule) -> Option<Change> {
     let verdict = schedule.verdict();
-    let reason = match schedule.last() {
-        Some((_, Outcome::Failure(reason))) => reason.clone(),
-        Some((_, Outcome::Success)) => "the check succeeded".to_owned(),
-        None => String::new(),
-    };
-    (verdict != before).then(|| Change { check: check.clone(), verdict, reason })
+    (verdict != before).then(|| Change {
+        check: check.clone(),
+        verdict,
+        reason: match schedule.last() {
+            Some((_, Outcome::Failure(reason) | Outcome::Inconclusive(reason))) => reason.clone(),
+            Some((_, Outcome::Success)) => "the check succeeded".to_owned(),
+            None => String::new(),
+        },
+    })
 }
 
 /// The `n`-th point of a sequence that fills the interval evenly for every length (golden ratio).

@@ -14,6 +14,9 @@ pub enum Outcome {
     Success,
     /// Not healthy, and why, for people.
     Failure(String),
+    /// The probe could not be made for want of something of our own, such as file descriptors: says
+    /// nothing about the target.
+    Inconclusive(String),
 }
 
 /// How much later than its own time-out a probe may report before it is given up, so that a lost
@@ -40,6 +43,8 @@ pub struct Schedule {
     verdict: Verdict,
     failures: u32,
     last: Option<(MonoTime, Outcome)>,
+    /// Whether the probe under way was already given more time because we ourselves were late.
+    extended: bool,
 }
 
 impl Schedule {
@@ -56,6 +61,7 @@ impl Schedule {
             verdict,
             failures: 0,
             last: None,
+            extended: false,
         }
     }
 
@@ -99,12 +105,19 @@ impl Schedule {
             return false;
         }
         if let Phase::Probing(_) = self.phase {
+            if !self.extended && now >= self.due() + GRACE {
+                // Nobody looked here in time, so nobody took the result either.
+                self.extended = true;
+                self.phase = Phase::Probing(now - self.timeout);
+                return false;
+            }
             self.finish(Outcome::Failure("the check did not end in time".to_owned()), now);
             if now < self.due() {
                 return false;
             }
         }
         self.phase = Phase::Probing(now);
+        self.extended = false;
         true
     }
 
@@ -118,6 +131,7 @@ impl Schedule {
                 self.verdict = Verdict::Up;
                 self.phase = Phase::Waiting(regular);
             }
+            Outcome::Inconclusive(_) => self.phase = Phase::Waiting(regular),
             Outcome::Failure(_) => {
                 self.failures = self.failures.saturating_add(1);
                 let give_up = self.failures > self.retries;

@@ -67,6 +67,28 @@ fn a_probe_that_never_reports_counts_as_failed() {
 }
 
 #[test]
+fn a_probe_that_could_not_be_made_says_nothing() {
+    let mut board = Board::new();
+    board.configure([check(1)], |_| Verdict::Up, MonoTime::ZERO);
+    let changes = run(&mut board, 0, 300, |_| Outcome::Inconclusive("too many open files".to_owned()));
+    assert_eq!(changes, []);
+    assert_eq!(board.report(&check(1)).expect("report").failures, 0);
+}
+
+#[test]
+fn results_that_nobody_took_because_we_were_late_are_not_failures() {
+    let mut board = Board::new();
+    board.configure([check(1)], |_| Verdict::Up, MonoTime::ZERO);
+    let (probes, _) = board.start(MonoTime::ZERO);
+    assert_eq!(probes.len(), 1);
+    // A minute passes without a look; the result has been waiting all the time.
+    let late = MonoTime::from_millis(60_000);
+    assert_eq!(board.start(late), (vec![], vec![]));
+    board.finish(&probes[0], Outcome::Success, late);
+    assert_eq!(board.report(&check(1)).expect("report").failures, 0);
+}
+
+#[test]
 fn identical_checks_are_one_and_survive_a_new_plan() {
     let mut board = Board::new();
     board.configure([check(1), check(1), check(2)], |_| Verdict::Up, MonoTime::ZERO);

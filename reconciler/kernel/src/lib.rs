@@ -16,6 +16,7 @@ mod address;
 mod apply;
 pub mod clock;
 mod error;
+mod inbox;
 mod ipvs;
 mod link;
 mod monitor;
@@ -90,7 +91,9 @@ impl Kernel {
                 state.addresses = address::observe(&mut self.route, &links)?;
             }
             if what.kinds.contains(&Kind::Routes) {
-                state.routes = route::observe(&mut self.route, &links, &what.tables)?;
+                let routes = route::observe(&mut self.route, &links, &what.tables)?;
+                state.routes = routes.plain;
+                state.other_routes = routes.others;
             }
         }
         Ok(state)

@@ -11,14 +11,11 @@
 //! receive buffer (212,992 bytes; from about 250 on replies were seen lost).
 
 use std::io;
-use std::os::fd::AsFd;
 
-use netlink_sys::{Socket, SocketAddr, protocols};
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{setsockopt, sockopt};
+use netlink_sys::protocols;
 
 use crate::error::{Class, KernelError, Refusal};
+use crate::inbox::{ANSWER_TIMEOUT_MS, Inbox};
 use crate::wire::{Batch, HEADER_LEN, Malformed, Message, attributes, messages, u32_at};
 
 /// Most messages in one send: see the module's text.
@@ -26,20 +23,12 @@ const MAX_WINDOW_MESSAGES: usize = 200;
 /// Most bytes in one send: below the default send buffer of 212,992 with room for the kernel's
 /// bookkeeping.
 const MAX_WINDOW_BYTES: usize = 128 * 1024;
-/// Largest datagram that is read: the kernel fills dump datagrams up to 32 KiB and makes single
-/// answers (a link with many properties) larger only when it must.
-const MAX_DATAGRAM_BYTES: usize = 16 * 1024;
-/// Longest wait for an answer. The kernel answers within the request, so that a longer silence means
-/// that the answer was lost or that the machine is stalled.
-const ANSWER_TIMEOUT_MS: u16 = 2_000;
 /// Most datagrams read for one window: its replies and some stale ones.
 const MAX_WINDOW_DATAGRAMS: usize = 2 * MAX_WINDOW_MESSAGES;
 /// Most datagrams read for one dump: at 32 KiB each, 2 GiB.
 const MAX_DUMP_DATAGRAMS: usize = 65_536;
 /// How often an interrupted dump is tried before giving up: someone changes the table all the time.
 const MAX_DUMP_TRIES: usize = 5;
-/// Receive buffer asked for; granted with CAP_NET_ADMIN.
-const RECEIVE_BUFFER_BYTES: usize = 1024 * 1024;
 /// `NLMSGERR_ATTR_MSG` (`linux/netlink.h`).
 const ERROR_ATTRIBUTE_TEXT: u16 = 1;
 
@@ -59,9 +48,8 @@ pub(crate) enum Failure {
 #[derive(Debug)]
 pub(crate) struct Requester {
     protocol: isize,
-    socket: Option<Socket>,
+    inbox: Option<Inbox>,
     sequence: u32,
-    buffer: Vec<u8>,
 }
 
 impl Requester {
@@ -76,18 +64,17 @@ impl Requester {
     }
 
     const fn new(protocol: isize) -> Self {
-        Self { protocol, socket: None, sequence: 0, buffer: Vec::new() }
+        Self { protocol, inbox: None, sequence: 0 }
     }
 
     /// Opens the socket unless it is open.
-    pub(crate) fn open(&mut self) -> Result<(), KernelError> {
-        if self.socket.is_none() {
-            let socket = open(self.protocol)
-                .map_err(|error| KernelError::system("cannot open a netlink socket", &error))?;
-            self.socket = Some(socket);
-            self.buffer.reserve_exact(MAX_DATAGRAM_BYTES);
-        }
-        Ok(())
+    pub(crate) fn open(&mut self) -> Result<&mut Inbox, KernelError> {
+        let inbox = match self.inbox.take() {
+            Some(inbox) => inbox,
+            None => Inbox::open(self.protocol)
+                .map_err(|error| KernelError::system("cannot open a netlink socket", &error))?,
+        };
+        Ok(self.inbox.insert(inbox))
     }
 
     /// Sends requests and tells what became of each, in their order.
@@ -102,7 +89,7 @@ impl Requester {
             if let Err(error) = result {
                 // What is still under way would be taken for the answer to a later request. The rest
                 // is not tried: each window would wait as long again.
-                self.socket = None;
+                self.inbox = None;
                 give_up(verdicts.get_mut(first..).unwrap_or_default(), &error);
                 verdicts.resize(batch.len(), Err(Failure::Unknown(error)));
             }
@@ -137,7 +124,7 @@ impl Requester {
     ) -> Result<Result<Vec<T>, Refusal>, KernelError> {
         let result = self.collect(request, true, parse).map(|answer| answer.map(|(items, _)| items));
         if result.is_err() {
-            self.socket = None;
+            self.inbox = None;
         }
         result
     }
@@ -155,7 +142,7 @@ impl Requester {
                 Ok(Ok((_, true))) => {}
                 Ok(Err(refusal)) => return Ok(Err(refusal)),
                 Err(error) => {
-                    self.socket = None;
+                    self.inbox = None;
                     return Err(error);
                 }
             }
@@ -207,33 +194,20 @@ impl Requester {
     }
 
     fn send(&mut self, bytes: &[u8]) -> Result<(), KernelError> {
-        self.open()?;
-        let Some(socket) = &self.socket else { return Err(lost_answers()) };
-        retry_interrupted(|| socket.send(bytes, 0))
-            .map(drop)
-            .map_err(|error| KernelError::system("cannot send to the kernel", &error))
+        self.open()?.send(bytes).map_err(|error| KernelError::system("cannot send to the kernel", &error))
     }
 
     /// Waits for one datagram.
     fn receive(&mut self) -> Result<&[u8], KernelError> {
-        let Some(socket) = &self.socket else { return Err(lost_answers()) };
-        let failed = |error: io::Error| match error.raw_os_error() {
-            Some(libc::ENOBUFS) => lost_answers(),
-            _ => KernelError::system("cannot read the kernel's answer", &error),
-        };
-        self.buffer.clear();
-        let mut length = receive_now(socket, &mut self.buffer);
-        if matches!(&length, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
-            if !wait_readable(socket).map_err(failed)? {
+        self.open()?.receive().map_err(|error| match (error.kind(), error.raw_os_error()) {
+            (_, Some(libc::ENOBUFS)) => lost_answers(),
+            (io::ErrorKind::TimedOut, None) => {
                 let message = format!("the kernel did not answer within {ANSWER_TIMEOUT_MS} ms");
-                return Err(KernelError::new(Class::Transient, message));
+                KernelError::new(Class::Transient, message)
             }
-            length = receive_now(socket, &mut self.buffer);
-        }
-        if length.map_err(failed)? > self.buffer.len() {
-            return Err(KernelError::malformed("a question: it is too long"));
-        }
-        Ok(&self.buffer)
+            (io::ErrorKind::InvalidData, None) => KernelError::malformed("a request: it is too long"),
+            _ => KernelError::system("cannot read the kernel's answer", &error),
+        })
     }
 }
 
@@ -283,46 +257,6 @@ fn lost_answers() -> KernelError {
     }
 }
 
-fn open(protocol: isize) -> io::Result<Socket> {
-    let mut socket = Socket::new(protocol)?;
-    socket.bind_auto()?;
-    // Only the kernel is heard: other processes may send to a socket that is not connected.
-    socket.connect(&SocketAddr::new(0, 0))?;
-    socket.set_cap_ack(true)?;
-    // Older kernels lack these; answers are checked here as well.
-    socket.set_ext_ack(true).ok();
-    socket.set_netlink_get_strict_chk(true).ok();
-    setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER_BYTES)
-        .or_else(|_| setsockopt(&socket, sockopt::RcvBuf, &RECEIVE_BUFFER_BYTES))
-        .ok();
-    Ok(socket)
-}
-
-/// Reads one datagram without waiting; gives its true length.
-fn receive_now(socket: &Socket, buffer: &mut Vec<u8>) -> io::Result<usize> {
-    retry_interrupted(|| socket.recv(buffer, libc::MSG_DONTWAIT | libc::MSG_TRUNC))
-}
-
-/// Waits for something to read; `false` when the time is over.
-fn wait_readable(socket: &Socket) -> io::Result<bool> {
-    let mut fds = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
-    let timeout = PollTimeout::from(ANSWER_TIMEOUT_MS);
-    retry_interrupted(|| poll(&mut fds, timeout).map_err(io::Error::from)).map(|ready| ready > 0)
-}
-
-/// Most times a system call is repeated because of a signal.
-const MAX_INTERRUPTS: usize = 100;
-
-fn retry_interrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    for _ in 0..MAX_INTERRUPTS {
-        match call() {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return result,
-        }
-    }
-    Err(Errno::EINTR.into())
-}
-
 /// What an error, acknowledgement or end-of-dump message says.
 fn outcome(message: Message<'_>) -> Result<Result<(), Refusal>, Malformed> {
     let code = u32_at(message.body, 0)?.cast_signed();
@@ -349,4 +283,86 @@ fn kernel_words(message: Message<'_>) -> Option<String> {
     let mut found = attributes(message.body.get(skipped..)?).filter_map(Result::ok);
     let text = found.find(|attribute| attribute.kind == ERROR_ATTRIBUTE_TEXT)?.text().ok()?;
     Some(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ERROR: u16 = libc::NLMSG_ERROR as u16;
+
+    /// The body of an error message: code, the request's header, attributes.
+    fn error_body(code: i32, words: Option<&str>) -> Vec<u8> {
+        let mut body = code.to_ne_bytes().to_vec();
+        body.extend([0; HEADER_LEN]);
+        if let Some(words) = words {
+            let length = u16::try_from(words.len() + 5).expect("short");
+            body.extend(length.to_ne_bytes());
+            body.extend(ERROR_ATTRIBUTE_TEXT.to_ne_bytes());
+            body.extend(words.as_bytes());
+            body.push(0);
+        }
+        body
+    }
+
+    fn error(sequence: u32, body: &[u8], flags: i32) -> Message<'_> {
+        Message { kind: ERROR, flags: u16::try_from(flags).expect("16 bits"), sequence, body }
+    }
+
+    #[test]
+    fn a_window_ends_with_the_verdict_on_its_last_request() {
+        let mut window = Window::new(10, 3);
+        let refusal = error_body(-libc::ESRCH, None);
+        window.take(error(11, &refusal, 0)).expect("understood");
+        window.take(error(9, &refusal, 0)).expect("a stale answer is not ours");
+        assert!(!window.complete);
+        window.take(error(12, &error_body(0, None), 0)).expect("understood");
+        assert!(window.complete);
+        let refused = Err(Failure::Refused(Refusal { errno: libc::ESRCH, text: None }));
+        assert_eq!(window.verdicts, [Ok(()), refused, Ok(())]);
+    }
+
+    #[test]
+    fn lost_answers_leave_only_certain_refusals() {
+        let mut window = Window::new(1, 2);
+        window.take(error(1, &error_body(-libc::EPERM, None), 0)).expect("understood");
+        give_up(&mut window.verdicts, &lost_answers());
+        assert!(matches!(window.verdicts[0], Err(Failure::Refused(_))));
+        assert!(matches!(&window.verdicts[1], Err(Failure::Unknown(e)) if e.class == Class::Transient));
+    }
+
+    #[test]
+    fn the_kernels_words_are_found() {
+        let body = error_body(-libc::EINVAL, Some("Nexthop has invalid gateway"));
+        let flags = libc::NLM_F_ACK_TLVS | libc::NLM_F_CAPPED;
+        let refusal = outcome(error(1, &body, flags)).expect("understood").expect_err("refused");
+        assert_eq!(refusal.text.as_deref(), Some("Nexthop has invalid gateway"));
+        let refusal = outcome(error(1, &body, 0)).expect("understood").expect_err("refused");
+        assert_eq!(refusal.text, None);
+    }
+
+    #[test]
+    fn sequence_numbers_are_never_zero_and_never_wrap_within_a_window() {
+        let mut socket = Requester::route();
+        assert_eq!(socket.next_sequence(200), 1);
+        assert_eq!(socket.next_sequence(1), 201);
+        socket.sequence = u32::MAX - 100;
+        assert_eq!(socket.next_sequence(200), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_panic(
+            body in prop::collection::vec(any::<u8>(), 0..100),
+            flags: u16,
+            sequence: u32,
+            kind in 0_u16..6,
+        ) {
+            let message = Message { kind, flags, sequence, body: &body };
+            let _ = outcome(message);
+            let _ = Window::new(5, 3).take(message);
+        }
+    }
 }

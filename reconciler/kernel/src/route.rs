@@ -1,9 +1,9 @@
 //! Unicast routes of interfaces.
 //!
 //! `struct rtmsg` and `RTA_*` (`linux/rtnetlink.h`, rtnetlink(7)). Only routes that a plan can name are
-//! looked at: to a network, out of an interface, nothing else. Those with a gateway, several next
-//! hops or a metric of their own, and those that the kernel makes itself for addresses, are the
-//! administrator's or the kernel's and never compared.
+//! compared: to a network, out of an interface, nothing else. Those with a gateway, several next
+//! hops or a metric of their own are the administrator's: told as text, never compared. Those that
+//! the kernel makes itself for addresses, and from router advertisements, are left out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -26,6 +26,8 @@ const HEADER_LEN: usize = 12;
 const MAIN: u32 = 254;
 /// `IP6_RT_PRIO_USER` (`net/ip6_route.h`): the metric of an IPv6 route that is made without one.
 const IPV6_METRIC: u32 = 1024;
+/// `RTPROT_RA` (`linux/rtnetlink.h`): made from a router advertisement.
+const RTPROT_RA: u8 = 9;
 /// `RTA_NH_ID` (`linux/rtnetlink.h`): the route uses a next hop object.
 const RTA_NH_ID: u16 = 30;
 
@@ -36,6 +38,18 @@ struct Told {
     destination: Cidr,
     index: u32,
     route: Route,
+    /// Whether a plan can name it.
+    plain: bool,
+    gateway: Option<IpAddr>,
+}
+
+/// The routes of some interfaces.
+#[derive(Debug, Default)]
+pub(crate) struct Routes {
+    /// Those that a plan can name.
+    pub(crate) plain: BTreeMap<RouteKey, Route>,
+    /// The others, as ip-route(8) would name them.
+    pub(crate) others: BTreeSet<String>,
 }
 
 /// The routes of these interfaces in `main` and these tables.
@@ -43,15 +57,20 @@ pub(crate) fn observe(
     socket: &mut Requester,
     links: &BTreeMap<String, Resolved>,
     tables: &BTreeSet<u32>,
-) -> Result<BTreeMap<RouteKey, Route>, KernelError> {
-    let mut routes = BTreeMap::new();
+) -> Result<Routes, KernelError> {
+    let mut routes = Routes::default();
     let tables: BTreeSet<u32> = tables.iter().copied().chain([MAIN]).collect();
     for (name, link) in links {
         for &table in &tables {
             for family in FAMILIES {
                 for told in dump(socket, family, table, name, link.index)? {
-                    let (destination, interface) = (told.destination, name.clone());
-                    routes.insert(RouteKey { table, destination, interface }, told.route);
+                    let key = RouteKey { table, destination: told.destination, interface: name.clone() };
+                    if told.plain {
+                        routes.plain.insert(key, told.route);
+                    } else {
+                        let via = told.gateway.map(|ip| format!(" via {ip}")).unwrap_or_default();
+                        routes.others.insert(format!("{}{via} dev {name}", told.destination));
+                    }
                 }
             }
         }
@@ -83,7 +102,7 @@ fn dump(
     }
 }
 
-/// Reads an `RTM_NEWROUTE` message; `None` for routes that a plan cannot name.
+/// Reads an `RTM_NEWROUTE` message; `None` for routes that nobody made by hand.
 fn parse(kind: u16, body: &[u8]) -> Result<Option<Told>, Malformed> {
     let attributes_at = body.get(HEADER_LEN..);
     if kind != libc::RTM_NEWROUTE || !FAMILIES.contains(&u8_at(body, 0)?) {
@@ -95,7 +114,7 @@ fn parse(kind: u16, body: &[u8]) -> Result<Option<Told>, Malformed> {
     let mut table = u32::from(u8_at(body, 4)?);
     let mut destination: IpAddr =
         if v6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
-    let (mut index, mut metric, mut plain) = (None, 0, true);
+    let (mut index, mut metric, mut plain, mut gateway) = (None, 0, true, None);
     for attribute in attributes(attributes_at.ok_or(Malformed)?) {
         let attribute = attribute?;
         match attribute.kind {
@@ -103,22 +122,23 @@ fn parse(kind: u16, body: &[u8]) -> Result<Option<Told>, Malformed> {
             libc::RTA_OIF => index = Some(attribute.u32()?),
             libc::RTA_TABLE => table = attribute.u32()?,
             libc::RTA_PRIORITY => metric = attribute.u32()?,
-            libc::RTA_GATEWAY | libc::RTA_VIA | libc::RTA_MULTIPATH | libc::RTA_ENCAP | RTA_NH_ID => {
+            libc::RTA_GATEWAY => {
+                gateway = Some(attribute.ip()?);
+                plain = false;
+            }
+            libc::RTA_VIA | libc::RTA_MULTIPATH | libc::RTA_ENCAP | RTA_NH_ID => {
                 plain = false;
             }
             _ => {}
         }
     }
-    let ours_to_see = plain
-        && route_type == libc::RTN_UNICAST
-        && protocol != libc::RTPROT_KERNEL
-        && source_prefix == 0
-        && tos == 0
-        && metric == if v6 { IPV6_METRIC } else { 0 };
-    let (true, Some(index)) = (ours_to_see, index) else { return Ok(None) };
+    let automatic = [libc::RTPROT_KERNEL, libc::RTPROT_REDIRECT, RTPROT_RA].contains(&protocol);
+    let to_see = route_type == libc::RTN_UNICAST && !automatic;
+    let (true, Some(index)) = (to_see, index) else { return Ok(None) };
+    let plain = plain && source_prefix == 0 && tos == 0 && metric == if v6 { IPV6_METRIC } else { 0 };
     let destination = Cidr::new(destination, prefix).map_err(|_| Malformed)?;
     let route = Route { scope: scope_of(scope), tagged: protocol == PROTOCOL_TAG };
-    Ok(Some(Told { table, destination, index, route }))
+    Ok(Some(Told { table, destination, index, route, plain, gateway }))
 }
 
 /// Carries out route operations, all in one go.
@@ -209,7 +229,7 @@ fn settle(
             let asked = asked.map(|(name, link)| (name.clone(), link.clone())).collect();
             let there = observe(socket, &asked, &BTreeSet::from([key.table]))?;
             let v6 = key.destination.address().is_ipv6();
-            if there.get(key).is_some_and(|have| v6 || have.scope == value.scope) {
+            if there.plain.get(key).is_some_and(|have| v6 || have.scope == value.scope) {
                 return Ok(());
             }
             let cause = "another route to this destination, made by something else, is in the way";
@@ -259,52 +279,31 @@ mod tests {
             assert_eq!(batch.numbered(0, 1, 1, false)[16..], wanted);
         }
         let told = read(|w| write(w, &key(), 1, Some(&route))).expect("a route");
-        assert_eq!(told, Told { table: 254, destination: key().destination, index: 1, route });
+        assert_eq!(
+            told,
+            Told { table: 254, destination: key().destination, index: 1, route, plain: true, gateway: None }
+        );
     }
 
     #[test]
-    fn routes_that_a_plan_cannot_name_are_left_out() {
-        let header = |protocol, kind| [AF_INET, 0, 0, 0, 254, protocol, 0, kind, 0, 0, 0, 0];
-        let plain = |w: &mut Writer<'_>| w.u32(libc::RTA_OIF, 2);
-        assert!(
+    fn a_plan_can_name_plain_routes_only_and_those_of_the_kernel_are_left_out() {
+        let told = |protocol, kind, more: fn(&mut Writer<'_>)| {
             read(|w| {
-                w.raw(&header(3, libc::RTN_UNICAST));
-                plain(w);
+                w.raw(&[AF_INET, 0, 0, 0, 254, protocol, 0, kind, 0, 0, 0, 0]);
+                w.u32(libc::RTA_OIF, 2);
+                more(w);
             })
-            .is_some()
-        );
-        assert!(
-            read(|w| {
-                w.raw(&header(libc::RTPROT_KERNEL, libc::RTN_UNICAST));
-                plain(w);
-            })
-            .is_none()
-        );
-        assert!(
-            read(|w| {
-                w.raw(&header(3, 2));
-                plain(w);
-            })
-            .is_none()
-        );
+        };
+        let plain = |told: Option<Told>| told.map(|told| (told.plain, told.gateway.map(|ip| ip.to_string())));
+        assert_eq!(plain(told(3, libc::RTN_UNICAST, |_| {})), Some((true, None)));
+        assert_eq!(plain(told(libc::RTPROT_KERNEL, libc::RTN_UNICAST, |_| {})), None);
+        assert_eq!(plain(told(RTPROT_RA, libc::RTN_UNICAST, |_| {})), None);
+        assert_eq!(plain(told(3, libc::RTN_LOCAL, |_| {})), None);
         let gateway = |w: &mut Writer<'_>| w.attribute(libc::RTA_GATEWAY, &[192, 0, 2, 1]);
-        assert!(
-            read(|w| {
-                w.raw(&header(3, libc::RTN_UNICAST));
-                plain(w);
-                gateway(w);
-            })
-            .is_none()
-        );
+        let expected = Some((false, Some("192.0.2.1".to_owned())));
+        assert_eq!(plain(told(3, libc::RTN_UNICAST, gateway)), expected);
         let metric = |w: &mut Writer<'_>| w.u32(libc::RTA_PRIORITY, 100);
-        assert!(
-            read(|w| {
-                w.raw(&header(3, libc::RTN_UNICAST));
-                plain(w);
-                metric(w);
-            })
-            .is_none()
-        );
+        assert_eq!(plain(told(3, libc::RTN_UNICAST, metric)), Some((false, None)));
     }
 
     proptest! {

@@ -6,7 +6,7 @@ use lab::{Host, Reference, guest};
 
 use crate::support::PATIENCE;
 
-const SYSCTLS: [&str; 7] = [
+const SYSCTLS: [&str; 10] = [
     "net.ipv4.ip_forward",
     "net.ipv4.conf.all.arp_ignore",
     "net.ipv4.conf.all.arp_announce",
@@ -14,6 +14,9 @@ const SYSCTLS: [&str; 7] = [
     "net.ipv4.conf.lo.arp_announce",
     "net.ipv4.conf.all.forwarding",
     "net.ipv4.conf.eth0.forwarding",
+    "net.ipv4.conf.lo.forwarding",
+    "net.ipv4.conf.default.forwarding",
+    "net.ipv4.conf.all.accept_redirects",
 ];
 
 #[test]
@@ -22,8 +25,11 @@ fn cleanup_puts_every_host_back_byte_for_byte() {
         let reference = Reference::new(lab);
         let hosts = &reference.hosts;
         let all = [&hosts.dir1, &hosts.dir2, &hosts.rs1, &hosts.rs2];
-        // Values that nobody would set by accident must come back too.
+        // Values that nobody would set by accident must come back too, and those that the kernel changes
+        // when forwarding is switched.
         hosts.rs1.set_sysctl("net.ipv4.conf.all.arp_announce", 1);
+        hosts.dir1.set_sysctl("net.ipv4.conf.all.accept_redirects", 0);
+        hosts.dir1.set_sysctl("net.ipv4.conf.eth0.forwarding", 1);
         let before = all.map(kernel_state);
         let daemons = reference.serving();
         for (host, before) in all.iter().zip(&before) {

@@ -117,6 +117,7 @@ fn foreign_objects_are_listed_and_never_touched() {
         let dir1 = &reference.hosts.dir1;
         dir1.run(["ip", "addr", "add", "192.168.188.200/24", "dev", "eth0"]);
         dir1.run(["ip", "route", "add", "10.99.0.0/16", "via", "192.168.188.1", "dev", "eth0", "onlink"]);
+        dir1.run(["ip", "route", "add", "10.98.0.0/16", "dev", "eth0"]);
         dir1.run(["ipvsadm", "-A", "-t", "192.168.188.200:443", "-s", "rr"]);
         dir1.run(["ipvsadm", "-a", "-t", "192.168.188.200:443", "-r", "192.168.188.107:443", "-m"]);
         let before = foreign_state(&reference);
@@ -130,14 +131,15 @@ fn foreign_objects_are_listed_and_never_touched() {
                 .iter()
                 .map(|object| format!("{} {}", object["kind"], object["object"]).replace('"', ""))
                 .collect();
-            lab.log(format!("{foreign:?}"));
-            foreign.len() >= 3
+            foreign.len() >= 4
         });
+        lab.log(format!("{foreign:?}"));
         assert_eq!(
             foreign,
             [
                 "address 192.168.188.200/24 on eth0",
-                "route 10.99.0.0/16 dev eth0",
+                "route 10.98.0.0/16 dev eth0",
+                "route 10.99.0.0/16 via 192.168.188.1 dev eth0",
                 "virtual_server tcp 192.168.188.200:443",
             ]
         );
@@ -154,7 +156,7 @@ fn foreign_state(reference: &Reference<'_>) -> (bool, String, Vec<String>) {
     let table = dir1.ipvsadm().into_iter().filter(|rule| rule.contains("192.168.188.200"));
     (
         dir1.has_address("eth0", "192.168.188.200"),
-        dir1.run(["ip", "route", "show", "10.99.0.0/16"]),
+        dir1.run(["ip", "route", "show", "root", "10.96.0.0/13"]),
         table.collect(),
     )
 }

@@ -1,10 +1,11 @@
 //! The election's sockets: VRRP in and out, gratuitous ARP out. Bytes only, no protocol.
 
 use std::io::{self, Read};
-use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use evenkeel_vrrp::{GROUP_V4, PROTOCOL, TTL};
+use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockAddr, Socket, Type};
 
 /// Type of service of advertisements: Internetwork control (RFC 791), as keepalived's.
@@ -15,6 +16,13 @@ const MAX_DATAGRAM: usize = 8 * 1024;
 const RECEIVE_BUFFER: usize = 1024 * 1024;
 /// Receive buffer of a socket that only sends.
 const NO_BUFFER: usize = 1;
+/// Send buffer of gratuitous ARP: a burst for 255 VIPs, five packets each, at the kernel's cost of
+/// such a packet, which is under 1 KB.
+const ANNOUNCE_BUFFER: usize = 2 * 1024 * 1024;
+/// Most packets that are thrown away from a new socket.
+const MAX_STRAY: usize = 65_536;
+/// Where a probe of a source address would send to, if it sent anything (RFC 863, discard).
+const PROBE_PORT: u16 = 9;
 /// An ARP packet for IPv4 over Ethernet, with its Ethernet header.
 const ARP_FRAME: usize = 42;
 
@@ -35,6 +43,9 @@ impl Receiver {
         socket.bind_device(Some(interface.as_bytes()))?;
         socket.set_recv_buffer_size(RECEIVE_BUFFER).ok();
         socket.join_multicast_v4_n(&GROUP_V4, &InterfaceIndexOrAddress::Index(index))?;
+        // Until it was bound it took the packets of every interface: those are not for this one.
+        let stray = |_: &usize| (&socket).read(&mut [0]).is_ok();
+        (0..MAX_STRAY).take_while(stray).for_each(drop);
         Ok(Self { socket })
     }
 
@@ -88,13 +99,33 @@ impl Sender {
         socket.set_multicast_ttl_v4(u32::from(TTL))?;
         socket.set_ttl_v4(u32::from(TTL))?;
         socket.set_tos_v4(TOS_INTERNETWORK_CONTROL)?;
+        // It can then still say that we leave (priority 0) when the source was taken away from us.
+        socket.set_ip_transparent_v4(true).ok();
         Ok(Self { socket })
     }
 
     /// # Errors
     /// The kernel's. It never blocks.
     pub(crate) fn send(&self, bytes: &[u8], destination: IpAddr) -> io::Result<()> {
-        self.socket.send_to(bytes, &SockAddr::from(std::net::SocketAddr::new(destination, 0))).map(drop)
+        self.socket.send_to(bytes, &SockAddr::from(SocketAddr::new(destination, 0))).map(drop)
+    }
+}
+
+/// Whether a packet to the VRRP group can leave the interface from this source. Sends nothing.
+///
+/// # Errors
+/// `EADDRNOTAVAIL` when the host does not have the address, else what stands in the way.
+pub(crate) fn source_works(interface: &str, source: Ipv4Addr) -> io::Result<()> {
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
+    socket.bind_device(Some(interface.as_bytes()))?;
+    socket.bind(&SockAddr::from(SocketAddrV4::new(source, 0)))?;
+    // With net.ipv4.ip_nonlocal_bind any source can be bound; the search for a route still refuses
+    // one that is not here, with EINVAL.
+    match socket.connect(&SockAddr::from(SocketAddrV4::new(GROUP_V4, PROBE_PORT))) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+            Err(io::Error::from_raw_os_error(libc::EADDRNOTAVAIL))
+        }
+        result => result,
     }
 }
 
@@ -113,6 +144,9 @@ impl Announcer {
         // Protocol 0 receives nothing.
         let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(0)))?;
         socket.set_nonblocking(true)?;
+        setsockopt(&socket, sockopt::SndBufForce, &ANNOUNCE_BUFFER)
+            .or_else(|_| setsockopt(&socket, sockopt::SndBuf, &ANNOUNCE_BUFFER))
+            .ok();
         Ok(Self { socket, index, mac })
     }
 

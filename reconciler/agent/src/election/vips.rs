@@ -7,9 +7,13 @@ use evenkeel_converge::{
 };
 use evenkeel_kernel::{ApplyError, Kernel, KernelError, Scope};
 
-/// What a synchronisation did.
+/// What a synchronisation did and found.
 #[derive(Debug, Default)]
 pub(super) struct Synced {
+    /// VIPs that are there now, as wanted.
+    pub(super) present: BTreeSet<AddressKey>,
+    /// VIPs that are there still, although they should not be.
+    pub(super) stuck: BTreeSet<AddressKey>,
     /// Operations that were done.
     pub(super) done: Vec<Op>,
     /// Operations that failed.
@@ -34,6 +38,7 @@ pub(super) fn sync(
         ..Scope::default()
     };
     let observed = kernel.observe(&scope)?;
+    let wanted: BTreeSet<AddressKey> = present.keys().cloned().collect();
     let desired = Desired {
         state: KernelState { addresses: present, ..KernelState::default() },
         vips: all.clone(),
@@ -43,12 +48,18 @@ pub(super) fn sync(
     let Diff { ops, .. } =
         diff_kinds(&desired, &observed, &Ledger::default(), Domain::Vips, &[Kind::Addresses]);
     let results = if ops.is_empty() { Vec::new() } else { kernel.apply(&ops) };
-    let mut synced = Synced::default();
+    let mut synced = Synced { present: wanted, ..Synced::default() };
     for (op, result) in ops.into_iter().zip(results) {
-        match result {
-            Ok(()) => synced.done.push(op),
-            Err(error) => synced.failed.push((op, error)),
+        let Err(error) = result else {
+            synced.done.push(op);
+            continue;
+        };
+        match &op {
+            Op::AddAddress { key, .. } => drop(synced.present.remove(key)),
+            Op::DelAddress(key) if !synced.present.contains(key) => drop(synced.stuck.insert(key.clone())),
+            _ => {}
         }
+        synced.failed.push((op, error));
     }
     Ok(synced)
 }

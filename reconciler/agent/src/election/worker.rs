@@ -1,7 +1,13 @@
 //! The loop itself: one thread, one `poll`, one input at a time.
 //!
 //! Order of a turn: timers first, so that no flood of packets delays an advertisement; then
-//! packets, a bounded number; then commands, kernel events and VIPs.
+//! packets, a bounded number; then commands, kernel events and VIPs. Here is the turn; what the
+//! routers say is carried out in `output`, who they are and whether they may take part is in
+//! `routers`, and their VIPs are in `holding`.
+
+mod holding;
+mod output;
+mod routers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
@@ -9,22 +15,21 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver as Inbox, TryRecvError};
 use std::time::Duration;
 
-use evenkeel_converge::{AddressKey, Op};
-use evenkeel_kernel::{Class, Event, Kernel, Monitor, clock};
+use evenkeel_converge::AddressKey;
+use evenkeel_kernel::{Event, Kernel, Monitor, clock};
 use evenkeel_schemas::scalars::InterfaceName;
 use evenkeel_schemas::time::MonoTime;
-use evenkeel_vrrp::{
-    Election, FaultCause, Input, Output, Received, RouterKey, State, VirtualRouter, skew_time, split_ipv4,
-};
+use evenkeel_vrrp::{Election, FaultCause, Received, RouterKey, split_ipv4};
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::eventfd::EventFd;
 use nix::sys::time::TimeSpec;
 use tokio::sync::mpsc;
 
+use super::guarding::Guarding;
+use super::hold::Holds;
 use super::port::Port;
 use super::sockets::Buffer;
-use super::vips::{self, Synced};
-use super::{Command, Notice, RouterSetup, RouterSnapshot};
+use super::{Command, ElectionSnapshot, Notice, RouterSetup, RouterSnapshot};
 use crate::guard::{Guardian, Lease};
 
 /// Packets taken from one interface in one turn.
@@ -33,8 +38,8 @@ const MAX_PACKETS: usize = 64;
 const RESYNC: Duration = Duration::from_secs(5);
 /// How soon what failed is tried again.
 const RETRY: Duration = Duration::from_millis(250);
-/// How long a router whose VIP the kernel refuses leaves the field to others.
-const REFUSED_HOLD: Duration = Duration::from_secs(30);
+/// How soon announcements that found no room are tried again.
+const ROOM_GAP: Duration = Duration::from_millis(5);
 
 pub(super) struct Worker {
     inbox: Inbox<Command>,
@@ -42,18 +47,38 @@ pub(super) struct Worker {
     notices: mpsc::Sender<Notice>,
     kernel: Kernel,
     monitor: Monitor,
-    guardian: Option<Guardian>,
+    guarding: Guarding,
     /// Leases of an earlier daemon that no router has taken over yet.
     leases: Vec<Lease>,
     election: Election,
     routers: BTreeMap<RouterKey, RouterSetup>,
     ports: BTreeMap<InterfaceName, Port>,
     /// Routers that must wait before they take part again.
-    held: BTreeMap<RouterKey, MonoTime>,
+    holds: Holds,
+    /// Until when a Master may hold its VIPs: no Backup can claim them earlier. From the last
+    /// advertisement that was really sent.
+    granted: BTreeMap<RouterKey, MonoTime>,
+    /// Since when Masters cannot send.
+    unsent: BTreeMap<RouterKey, MonoTime>,
+    /// Before the start, routers that go on as Master and the VIPs of their leases: no others are
+    /// theirs yet.
+    adopted: BTreeMap<RouterKey, BTreeSet<AddressKey>>,
+    /// VIPs that were there, as wanted, when last looked at.
+    present: BTreeSet<AddressKey>,
+    /// VIPs that should be gone and are not.
+    stuck: BTreeSet<AddressKey>,
+    /// Operations on VIPs that failed when last tried, so that each is told once.
+    failing: BTreeSet<String>,
+    /// Why routers do not take part, as told last.
+    faults: BTreeMap<RouterKey, FaultCause>,
     started: bool,
     check_at: MonoTime,
     links_dirty: bool,
+    /// Whether the links were read in this turn: once is enough.
+    links_read: bool,
     vips_dirty: bool,
+    /// Interfaces whose VIPs must be announced again.
+    replaced: BTreeSet<InterfaceName>,
     buffer: Buffer,
 }
 
@@ -74,21 +99,31 @@ impl Worker {
             notices,
             kernel,
             monitor,
-            guardian: Some(guardian),
+            guarding: Guarding::new(guardian),
             leases,
             election: Election::new(),
             routers: BTreeMap::new(),
             ports: BTreeMap::new(),
-            held: BTreeMap::new(),
+            holds: Holds::default(),
+            granted: BTreeMap::new(),
+            unsent: BTreeMap::new(),
+            adopted: BTreeMap::new(),
+            present: BTreeSet::new(),
+            stuck: BTreeSet::new(),
+            failing: BTreeSet::new(),
+            faults: BTreeMap::new(),
             started: false,
             check_at: MonoTime::ZERO,
             links_dirty: false,
+            links_read: false,
             vips_dirty: false,
+            replaced: BTreeSet::new(),
             buffer: Buffer::new(),
         }
     }
 
-    pub(super) fn run(mut self) {
+    /// Runs until told to stop; then tells what is left behind.
+    pub(super) fn run(mut self) -> Result<(), String> {
         loop {
             self.timers();
             if let Err(error) = self.wait() {
@@ -97,33 +132,41 @@ impl Worker {
             self.timers();
             self.packets();
             if !self.commands() {
-                return;
+                return self.finish();
             }
             self.events();
             self.checks();
         }
     }
 
+    /// When there is something to do without any input.
+    fn due(&self, now: MonoTime) -> MonoTime {
+        let room = self.ports.values().any(Port::has_pending).then_some(now + ROOM_GAP);
+        let timer = self.election.poll_timeout().map(|(at, _)| at);
+        let others = [timer, self.next_lapse(), self.guarding.ask_at(), room];
+        others.into_iter().flatten().fold(self.check_at, MonoTime::min)
+    }
+
     /// Sleeps until something is to be done.
     fn wait(&mut self) -> nix::Result<()> {
         let now = clock::now();
-        let due = self.election.poll_timeout().map_or(self.check_at, |(at, _)| at.min(self.check_at));
+        let due = self.due(now);
         let mut fds = vec![
             PollFd::new(self.wake.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.monitor.as_fd(), PollFlags::POLLIN),
         ];
         let receivers = self.ports.values().filter_map(Port::receiver);
         fds.extend(receivers.map(|receiver| PollFd::new(receiver.as_fd(), PollFlags::POLLIN)));
-        // The guardian says nothing after its first words: its fd is ready when it is gone.
-        fds.extend(self.guardian.as_ref().map(|guardian| PollFd::new(guardian.as_fd(), PollFlags::POLLIN)));
+        let guardian = self.guarding.fd();
+        let guarded = guardian.is_some();
+        fds.extend(guardian.map(|guardian| PollFd::new(guardian, PollFlags::POLLIN)));
         match ppoll(&mut fds, Some(TimeSpec::from_duration(now.until(due))), None) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => {}
             Err(error) => return Err(error),
         }
-        let lost = self.guardian.is_some()
-            && fds.last().and_then(PollFd::revents).is_some_and(|revents| !revents.is_empty());
-        if lost {
-            self.guardian_lost();
+        let ready = fds.last().and_then(PollFd::revents).is_some_and(|revents| !revents.is_empty());
+        if guarded && ready {
+            self.guarding.lost();
         }
         Ok(())
     }
@@ -166,242 +209,62 @@ impl Worker {
         loop {
             match self.inbox.try_recv() {
                 Ok(Command::Configure(routers)) => self.configure(routers),
-                Ok(Command::Start) => {
-                    self.started = true;
-                    self.start_routers();
-                }
+                Ok(Command::Start) => self.start(),
                 Ok(Command::Guardian(guardian)) => {
-                    self.guardian = Some(guardian);
+                    self.guarding.replace(guardian);
                     self.renew_all();
+                    // It is told of VIPs that cannot be removed, too.
+                    self.vips_dirty = true;
                 }
                 Ok(Command::Snapshot(reply)) => drop(reply.send(self.snapshot())),
-                Ok(Command::Stop) | Err(TryRecvError::Disconnected) => {
-                    self.election.shutdown(clock::now());
-                    self.drain();
-                    return false;
-                }
+                Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return false,
                 Err(TryRecvError::Empty) => return true,
             }
         }
     }
 
-    fn configure(&mut self, setups: Vec<RouterSetup>) {
-        let before = self.vip_keys();
-        let wanted: Vec<_> =
-            setups.iter().map(|s| (s.key.clone(), s.name.clone(), s.config.clone())).collect();
-        let keys: BTreeSet<RouterKey> = setups.iter().map(|setup| setup.key.clone()).collect();
-        // New VIPs of a Master come before it announces them; routers that go stay known until their
-        // VIPs are removed and their Backups told.
-        self.routers.extend(setups.into_iter().map(|setup| (setup.key.clone(), setup)));
-        if !before.is_empty() {
-            self.sync_vips(&before, false);
-        }
-        self.election.configure(wanted, clock::now());
+    /// The end: VIPs go, Backups are told, and what could not be removed is left to the guardian.
+    fn finish(mut self) -> Result<(), String> {
+        self.election.shutdown(clock::now());
         self.drain();
-        self.routers.retain(|key, _| keys.contains(key));
-        self.held.retain(|key, _| keys.contains(key));
-        self.ports.retain(|name, _| keys.iter().any(|key| key.interface == *name));
-        for key in &keys {
-            self.ports.entry(key.interface.clone()).or_insert_with(|| Port::new(key.interface.clone()));
+        if !self.stuck.is_empty() {
+            self.sync_vips(&BTreeSet::new(), false);
         }
-        self.follow_links();
-        self.adopt();
-        // What an earlier daemon left behind and no lease covers goes.
-        self.sync_vips(&before, false);
-        self.start_routers();
-    }
-
-    /// Routers whose lease still runs go on as Master.
-    fn adopt(&mut self) {
-        let now = clock::now();
-        for lease in std::mem::take(&mut self.leases) {
-            let setup = self.routers.values().find(|setup| setup.key.to_string() == lease.router);
-            let Some(setup) = setup.filter(|_| lease.until > now) else { continue };
-            let (key, source) = (setup.key.clone(), setup.config.source);
-            let usable = self.ports.get_mut(&key.interface).is_some_and(|port| port.check(source).is_ok());
-            if usable {
-                self.election.handle(&key, Input::Adopt, now);
-                self.drain();
-            }
+        let guarded = self.guarding.finish(&self.stuck, clock::now());
+        if self.stuck.is_empty() {
+            return Ok(());
         }
-    }
-
-    /// Starts the routers that may take part and stops those that cannot.
-    fn start_routers(&mut self) {
-        let now = clock::now();
-        self.held.retain(|_, until| *until > now);
-        let keys: Vec<(RouterKey, State)> =
-            self.election.iter().map(|(key, _, router)| (key.clone(), router.state())).collect();
-        for (key, state) in keys {
-            let Some(setup) = self.routers.get(&key) else { continue };
-            let source = setup.config.source;
-            if !self.started && state == State::Initialize {
-                continue;
-            }
-            let fault = match self.ports.get_mut(&key.interface) {
-                Some(port) => port.check(source).err(),
-                None => Some(FaultCause::InterfaceMissing),
-            };
-            match (fault, state) {
-                (Some(cause), _) => drop(self.election.handle(&key, Input::Fault(cause), now)),
-                (None, State::Initialize) if !self.held.contains_key(&key) => {
-                    self.election.handle(&key, Input::Startup, now);
-                }
-                (None, State::Initialize | State::Backup | State::Master) => {}
-            }
-            self.drain();
-        }
-    }
-
-    fn drain(&mut self) {
-        while let Some((key, output)) = self.election.poll_output() {
-            match output {
-                Output::Transmit { bytes, src, dst, .. } => self.transmit(&key, &bytes, src, dst),
-                Output::StateChanged { to, cause, .. } => self.state_changed(&key, to, &cause),
-                Output::Announce { repeat } => self.announce(&key, repeat),
-                Output::Event(event) => self.tell_router(&key, event.to_string()),
-            }
-        }
-    }
-
-    fn transmit(&mut self, key: &RouterKey, bytes: &[u8], src: std::net::IpAddr, dst: std::net::IpAddr) {
-        let sent = match self.ports.get(&key.interface) {
-            Some(port) => port.send(bytes, src, dst),
-            None => Err(std::io::ErrorKind::NotConnected.into()),
-        };
-        match sent {
-            Ok(()) => self.renew(key),
-            Err(error) => {
-                self.links_dirty = true;
-                self.tell_router(key, format!("cannot send an advertisement: {error}"));
-            }
-        }
-    }
-
-    /// Tells the guardian until when the VIPs of a Master may stay.
-    fn renew(&mut self, key: &RouterKey) {
-        let Some((_, router)) = self.election.get(key) else { return };
-        let (Some(until), Some(setup)) = (router.lease_until(), self.routers.get(key)) else { return };
-        let config = router.config();
-        // Without preemption a Backup may have a higher priority, and so a shorter skew time.
-        let until = if config.preempt {
-            until
+        let left: Vec<String> = self.stuck.iter().map(ToString::to_string).collect();
+        let left = left.join(", ");
+        let why = self.failing.iter().cloned().collect::<Vec<_>>().join("; ");
+        Err(if guarded {
+            format!("VIPs that could not be removed: {left} ({why}); the guardian goes on trying")
         } else {
-            until - skew_time(config.version, config.priority, config.effective_interval())
-        };
-        let Some(guardian) = &self.guardian else { return };
-        let addresses = setup.vips.keys().cloned().collect();
-        if guardian.renew(Lease { router: key.to_string(), addresses, until }).is_err() {
-            self.guardian_lost();
-        }
+            format!(
+                "VIPs that could not be removed: {left} ({why}); there is no guardian: remove them by hand"
+            )
+        })
     }
 
-    fn renew_all(&mut self) {
-        let keys: Vec<RouterKey> = self.routers.keys().cloned().collect();
-        for key in keys {
-            self.renew(&key);
-        }
-    }
-
-    fn guardian_lost(&mut self) {
-        self.guardian = None;
-        self.tell(Notice::GuardianLost);
-    }
-
-    fn state_changed(&mut self, key: &RouterKey, to: State, cause: &evenkeel_vrrp::Cause) {
-        self.sync_vips(&BTreeSet::new(), false);
-        if to != State::Master
-            && let Some(guardian) = &self.guardian
-            && guardian.release(&key.to_string()).is_err()
-        {
-            self.guardian_lost();
-        }
-        if let Some(setup) = self.routers.get(key) {
-            self.tell(Notice::State { router: setup.name.clone(), to, why: cause.to_string() });
-        }
-    }
-
-    fn announce(&mut self, key: &RouterKey, repeat: u8) {
-        let (Some(setup), Some(port)) = (self.routers.get(key), self.ports.get(&key.interface)) else {
-            return;
-        };
-        let result =
-            (0..repeat).try_for_each(|_| setup.config.vips.iter().try_for_each(|vip| port.announce(*vip)));
-        if let Err(error) = result {
-            self.tell_router(key, format!("cannot announce the VIPs: {error}"));
-        }
-    }
-
-    fn vip_keys(&self) -> BTreeSet<AddressKey> {
-        self.routers.values().flat_map(|setup| setup.vips.keys().cloned()).collect()
-    }
-
-    /// Makes the VIPs follow the states. `also` are VIPs that were in the plan before; `repair` is
-    /// set when no state changed, so that what is missing was taken away by someone.
-    fn sync_vips(&mut self, also: &BTreeSet<AddressKey>, repair: bool) {
-        let mut all = self.vip_keys();
-        all.extend(also.iter().cloned());
-        let is_master = |key: &RouterKey| {
-            self.election.get(key).is_some_and(|(_, router)| VirtualRouter::state(router) == State::Master)
-        };
-        let masters = self.routers.values().filter(|setup| is_master(&setup.key));
-        let present = masters.flat_map(|setup| setup.vips.clone()).collect();
-        self.vips_dirty = false;
-        match vips::sync(&mut self.kernel, &all, present) {
-            Ok(synced) => self.synced(synced, repair),
-            Err(error) => {
-                self.vips_dirty = true;
-                self.tell(Notice::Problem(format!("cannot read the addresses: {error}")));
-            }
-        }
-    }
-
-    fn synced(&mut self, synced: Synced, repair: bool) {
-        let now = clock::now();
-        for (op, error) in &synced.failed {
-            self.vips_dirty = true;
-            self.tell(Notice::Problem(format!("cannot {op}: {error}")));
-            if let Op::AddAddress { key, .. } = op
-                && error.class == Class::Permanent
-                && let Some(router) = self.owner(key)
-            {
-                self.held.insert(router.clone(), now + REFUSED_HOLD);
-                self.election.handle(&router, Input::Fault(FaultCause::VipRefused), now);
-            }
-        }
-        if synced.done.is_empty() {
-            return;
-        }
-        if repair {
-            let added = synced.done.iter().filter_map(|op| match op {
-                Op::AddAddress { key, .. } => self.owner(key),
-                _ => None,
-            });
-            for router in added.collect::<BTreeSet<RouterKey>>() {
-                self.tell_router(&router, "a VIP was taken away: put back".to_owned());
-                self.election.handle(&router, Input::VipsRepaired, now);
-            }
-        }
-        self.tell(Notice::Done(synced.done.iter().map(ToString::to_string).collect()));
-    }
-
-    fn owner(&self, vip: &AddressKey) -> Option<RouterKey> {
-        self.routers.values().find(|setup| setup.vips.contains_key(vip)).map(|setup| setup.key.clone())
-    }
-
+    /// Takes in the kernel's news, of our interfaces only.
     fn events(&mut self) {
         let events = self.monitor.read_events().unwrap_or_else(|error| {
             self.tell(Notice::Problem(format!("election: kernel events: {error}")));
             vec![Event::Overrun]
         });
         for event in events {
+            let concerns = |index, name| self.ports.values().any(|port| port.concerns(index, name));
             match event {
-                Event::AddressAdded { .. } | Event::AddressRemoved { .. } => {
-                    self.vips_dirty = true;
-                    // A source address may have come or gone.
-                    self.links_dirty = true;
+                Event::AddressAdded { ifindex, .. } | Event::AddressRemoved { ifindex, .. } => {
+                    if concerns(ifindex, None) {
+                        self.vips_dirty = true;
+                        // A source address may have come or gone.
+                        self.links_dirty = true;
+                    }
                 }
-                Event::LinkChanged { .. } => self.links_dirty = true,
+                Event::LinkChanged { ifindex, name, .. } => {
+                    self.links_dirty |= concerns(ifindex, Some(&name));
+                }
                 Event::RouteChanged => {}
                 Event::Overrun => {
                     self.vips_dirty = true;
@@ -418,62 +281,47 @@ impl Worker {
             self.links_dirty = true;
             self.vips_dirty = true;
         }
-        if std::mem::take(&mut self.links_dirty) {
+        let links_later = std::mem::take(&mut self.links_read) && self.links_dirty;
+        if self.links_dirty && !links_later {
             self.follow_links();
             self.start_routers();
+            self.links_read = false;
         }
+        self.lapses();
         if self.vips_dirty {
             self.sync_vips(&BTreeSet::new(), true);
             self.drain();
         }
-        let waiting = self.vips_dirty || self.links_dirty || !self.held.is_empty();
-        let next = now + if waiting { RETRY } else { RESYNC };
+        self.announce_replaced();
+        for port in self.ports.values_mut().filter(|port| port.has_pending()) {
+            port.send_pending(now);
+        }
+        self.guarding.flush(now);
+        if self.guarding.asks(now) {
+            self.tell(Notice::GuardianLost);
+        }
+        let again = if self.vips_dirty || self.links_dirty { now + RETRY } else { now + RESYNC };
+        let again = if links_later { now } else { again };
+        let next = self.holds.next_end(now).map_or(again, |end| again.min(end));
         if now >= self.check_at || next < self.check_at {
             self.check_at = next;
         }
     }
 
-    fn follow_links(&mut self) {
-        if self.ports.is_empty() {
-            return;
-        }
-        let links = match self.kernel.links() {
-            Ok(links) => links,
-            Err(error) => {
-                self.links_dirty = true;
-                self.tell(Notice::Problem(format!("cannot read the interfaces: {error}")));
-                return;
-            }
-        };
-        let mut problems = Vec::new();
-        for (name, port) in &mut self.ports {
-            if let Err(error) = port.follow(links.iter().find(|link| link.name == name.as_str())) {
-                problems.push(format!("cannot open sockets on {name}: {error}"));
-            }
-            let sources = self.routers.values().filter(|setup| setup.key.interface == *name);
-            port.retain_senders(&sources.map(|setup| setup.config.source).collect());
-        }
-        for problem in problems {
-            self.tell(Notice::Problem(problem));
-        }
-    }
-
-    fn snapshot(&self) -> Vec<RouterSnapshot> {
-        self.election
-            .iter()
-            .map(|(key, name, router)| RouterSnapshot {
-                key: key.clone(),
-                name: name.clone(),
-                version: router.config().version.number(),
-                priority: router.config().priority.get(),
-                state: router.state(),
-                reason: router.reason().to_string(),
-                since: router.since(),
-                master: router.master().map(|ip| ip.to_string()),
-                vips: router.config().vips.iter().map(ToString::to_string).collect(),
-                counters: router.counters().to_status(),
-            })
-            .collect()
+    fn snapshot(&self) -> ElectionSnapshot {
+        let routers = self.election.iter().map(|(key, name, router)| RouterSnapshot {
+            key: key.clone(),
+            name: name.clone(),
+            version: router.config().version.number(),
+            priority: router.config().priority.get(),
+            state: router.state(),
+            reason: router.reason().to_string(),
+            since: router.since(),
+            master: router.master().map(|ip| ip.to_string()),
+            vips: router.config().vips.iter().map(ToString::to_string).collect(),
+            counters: router.counters().to_status(),
+        });
+        ElectionSnapshot { routers: routers.collect(), guarded: self.guarding.guarded() }
     }
 
     fn tell_router(&self, key: &RouterKey, text: String) {

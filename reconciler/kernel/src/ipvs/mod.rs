@@ -79,7 +79,14 @@ fn settle(op: &Op, refusal: &Refusal) -> Result<(), ApplyError> {
         (_, Errno::EEXIST) => {
             (Class::Conflict, "it is there already: something else writes to the IPVS table as well")
         }
-        (_, Errno::EINVAL | Errno::ERANGE) => (Class::Permanent, "the kernel does not take these properties"),
+        (Op::AddDestination(..) | Op::SetDestination { .. }, Errno::EINVAL) => (
+            Class::Permanent,
+            "the address is no host's, of the other family without tunnelling, or no interface is up",
+        ),
+        (_, Errno::ERANGE) => {
+            (Class::Permanent, "a weight over 2147483647, or a lower threshold above the upper one")
+        }
+        (_, Errno::EINVAL) => (Class::Permanent, "the kernel does not take these properties"),
         (_, Errno::EAFNOSUPPORT) => (Class::Permanent, "IPVS of this kernel lacks the address family"),
         _ => return Err(refusal.explain(&op.to_string())),
     };

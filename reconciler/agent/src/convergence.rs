@@ -1,0 +1,237 @@
+//! One pass: observe, compare, record in the ledger, apply, observe again.
+//!
+//! The one way from the wanted state to the real one, VIPs aside; used by the thread (`converger`) and by
+//! commands that run once (`once`). When to do it is not known here.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use evenkeel_converge::ledger::{IP_FORWARD, beside_forwarding};
+use evenkeel_converge::{Desired, Diff, Domain, KernelState, Kind, Ledger, Op, Phase, diff_kinds};
+use evenkeel_kernel::{ApplyError, Class, Kernel, Scope, clock};
+use evenkeel_schemas::status::{ConvergenceError, FailureClass, ObjectText};
+use evenkeel_schemas::time::MonoTime;
+
+use crate::state::StateDir;
+
+/// Most failures told of one pass: a missing module can make every operation fail.
+const MAX_ERRORS: usize = 64;
+/// Main routing table.
+const TABLE_MAIN: u32 = 254;
+
+/// What a pass did.
+#[derive(Debug, Clone)]
+pub(crate) struct Pass {
+    /// When it ended.
+    pub(crate) ended: MonoTime,
+    /// How long it took.
+    pub(crate) took: Duration,
+    /// What was done.
+    pub(crate) done: Vec<Op>,
+    /// What could not be done, at most [`MAX_ERRORS`] and a last one that counts the others.
+    pub(crate) errors: Vec<ConvergenceError>,
+    /// What is there beside ours; none when the pass did not look at everything.
+    pub(crate) foreign: Option<Vec<ObjectText>>,
+    /// Whether everything that was looked at is as wanted.
+    pub(crate) converged: bool,
+}
+
+/// The kernel and the ledger.
+pub(crate) struct Convergence {
+    kernel: Kernel,
+    state: Arc<StateDir>,
+    ledger: Ledger,
+}
+
+#[derive(Default)]
+struct Outcome {
+    done: Vec<Op>,
+    errors: Vec<ConvergenceError>,
+    foreign: Option<Vec<ObjectText>>,
+    converged: bool,
+}
+
+impl Convergence {
+    pub(crate) const fn new(kernel: Kernel, state: Arc<StateDir>, ledger: Ledger) -> Self {
+        Self { kernel, state, ledger }
+    }
+
+    /// One pass over resources of some kinds.
+    pub(crate) fn pass(&mut self, desired: &Desired, kinds: &[Kind]) -> Pass {
+        let started = clock::now();
+        let outcome = self
+            .converge(desired, kinds)
+            .unwrap_or_else(|error| Outcome { errors: vec![error], ..Outcome::default() });
+        let ended = clock::now();
+        Pass {
+            ended,
+            took: ended.since(started),
+            done: outcome.done,
+            errors: outcome.errors,
+            foreign: outcome.foreign,
+            converged: outcome.converged,
+        }
+    }
+
+    fn converge(&mut self, desired: &Desired, kinds: &[Kind]) -> Result<Outcome, ConvergenceError> {
+        let scope = self.scope(desired, kinds)?;
+        let observed = self.observe(&scope)?;
+        let Diff { ops, foreign } = diff_kinds(desired, &observed, &self.ledger, Domain::Host, kinds);
+        let foreign = is_all(kinds).then_some(foreign);
+        self.save(self.ledger.before(desired, &observed, kinds))?;
+        if ops.is_empty() {
+            if is_all(kinds) {
+                self.save(self.ledger.after(desired, &observed))?;
+            }
+            return Ok(Outcome { foreign, converged: true, ..Outcome::default() });
+        }
+        let results = apply_in_phases(&mut self.kernel, &ops);
+        let left = self.observe(&scope)?;
+        let remaining = diff_kinds(desired, &left, &self.ledger, Domain::Host, kinds).ops;
+        if is_all(kinds) {
+            self.save(self.ledger.after(desired, &left))?;
+        }
+        let converged = remaining.is_empty();
+        let (done, errors) = settle(ops, results, &remaining);
+        Ok(Outcome { done, errors, foreign, converged })
+    }
+
+    fn scope(&mut self, desired: &Desired, kinds: &[Kind]) -> Result<Scope, ConvergenceError> {
+        let mut scope = scope(desired, &self.ledger, kinds);
+        let first_write =
+            desired.state.sysctls.contains_key(IP_FORWARD) && !self.ledger.sysctls.contains_key(IP_FORWARD);
+        if first_write && kinds.contains(&Kind::Sysctls) {
+            let links = self.kernel.links().map_err(|error| failure("list the interfaces", &error))?;
+            scope.sysctls.extend(beside_forwarding(links.iter().map(|link| link.name.as_str())));
+        }
+        Ok(scope)
+    }
+
+    fn observe(&mut self, scope: &Scope) -> Result<KernelState, ConvergenceError> {
+        self.kernel.observe(scope).map_err(|error| failure("read the kernel's state", &error))
+    }
+
+    /// The ledger names an object before it exists, VIPs of the election included.
+    fn save(&mut self, next: Ledger) -> Result<(), ConvergenceError> {
+        if next != self.ledger {
+            self.state.save_ledger(&next).map_err(|error| ConvergenceError {
+                operation: "write the ledger".to_owned(),
+                reason: error.to_string(),
+                class: FailureClass::Transient,
+            })?;
+            self.ledger = next;
+        }
+        Ok(())
+    }
+}
+
+fn is_all(kinds: &[Kind]) -> bool {
+    Kind::ALL.iter().all(|kind| kinds.contains(kind))
+}
+
+/// Applies operations in order, and leaves out phases whose promise an earlier failure breaks: no VIP
+/// on a real server that would answer ARP for it, no settings put back under an address that is
+/// still there.
+pub(crate) fn apply_in_phases(kernel: &mut Kernel, ops: &[Op]) -> Vec<Result<(), ApplyError>> {
+    let mut results: Vec<Result<(), ApplyError>> = Vec::with_capacity(ops.len());
+    let mut barred: BTreeSet<Phase> = BTreeSet::new();
+    for run in ops.chunk_by(|a, b| a.phase() == b.phase()) {
+        let Some(phase) = run.first().map(Op::phase) else { continue };
+        if barred.contains(&phase) {
+            results.extend(run.iter().map(|_| Err(not_tried())));
+            continue;
+        }
+        let verdicts = kernel.apply(run);
+        if verdicts.iter().any(Result::is_err) {
+            match phase {
+                Phase::Tune => drop(barred.insert(Phase::Links)),
+                Phase::Retract => drop(barred.insert(Phase::Reap)),
+                Phase::Links | Phase::Ipvs | Phase::Announce | Phase::Reap => {}
+            }
+        }
+        results.extend(verdicts);
+    }
+    results
+}
+
+fn not_tried() -> ApplyError {
+    ApplyError {
+        class: Class::Transient,
+        message: "not tried, because of an earlier failure".to_owned(),
+        errno: None,
+    }
+}
+
+/// Splits operations into what was done and what is still to be done; the kernel's verdict counts
+/// only as the explanation of what the second observation shows.
+fn settle(
+    ops: Vec<Op>,
+    results: Vec<Result<(), ApplyError>>,
+    remaining: &[Op],
+) -> (Vec<Op>, Vec<ConvergenceError>) {
+    let remaining: BTreeSet<String> = remaining.iter().map(ToString::to_string).collect();
+    let mut done = Vec::new();
+    let mut errors = Vec::new();
+    let mut more = 0_usize;
+    for (op, result) in ops.into_iter().zip(results) {
+        let still = !remaining.is_empty() && remaining.contains(&op.to_string());
+        let error = match (&result, still) {
+            (Ok(()), false) => None,
+            (Ok(()), true) => Some(undone(&op)),
+            (Err(error), true) => Some(failure(&op.to_string(), error)),
+            (Err(_), false) => None,
+        };
+        if result.is_ok() {
+            done.push(op);
+        }
+        match error {
+            Some(error) if errors.len() < MAX_ERRORS => errors.push(error),
+            Some(_) => more += 1,
+            None => {}
+        }
+    }
+    if more > 0 {
+        errors.push(ConvergenceError {
+            operation: "do everything".to_owned(),
+            reason: format!("{more} more operations failed"),
+            class: FailureClass::Transient,
+        });
+    }
+    (done, errors)
+}
+
+fn undone(op: &Op) -> ConvergenceError {
+    ConvergenceError {
+        operation: op.to_string(),
+        reason: "done, but the kernel does not show it: something else may be undoing it".to_owned(),
+        class: FailureClass::Conflict,
+    }
+}
+
+fn failure(operation: &str, error: &ApplyError) -> ConvergenceError {
+    let reason = error.to_string();
+    // The kernel crate's sentences begin with what was tried.
+    let reason = reason.strip_prefix(&format!("{operation}: ")).map(str::to_owned).unwrap_or(reason);
+    let class = match error.class {
+        Class::Transient => FailureClass::Transient,
+        Class::Permanent => FailureClass::Permanent,
+        Class::Conflict => FailureClass::Conflict,
+    };
+    ConvergenceError { operation: operation.to_owned(), reason, class }
+}
+
+/// What must be observed to compare with `desired`: its objects and what the ledger says is ours.
+pub(crate) fn scope(desired: &Desired, ledger: &Ledger, kinds: &[Kind]) -> Scope {
+    let state = &desired.state;
+    let mut interfaces = desired.interfaces.clone();
+    interfaces.extend(ledger.addresses.keys().map(|key| key.interface.clone()));
+    interfaces.extend(ledger.routes.keys().map(|key| key.interface.clone()));
+    let mut tables = BTreeSet::from([TABLE_MAIN]);
+    tables.extend(state.routes.keys().chain(ledger.routes.keys()).map(|key| key.table));
+    let sysctls = state.sysctls.keys().chain(ledger.sysctls.keys()).chain(ledger.beside_forwarding.keys());
+    let sysctls = sysctls.cloned().collect();
+    // A real server has no business with IPVS, and asking would load the module.
+    let ipvs = desired.exclusive_ipvs || !state.services.is_empty() || !ledger.services.is_empty();
+    Scope { kinds: kinds.iter().copied().collect(), interfaces, tables, sysctls, ipvs }
+}

@@ -1,0 +1,246 @@
+//! The election's side of its guardian: what is to be said to one that may be slow, gone or new.
+//!
+//! Nothing here waits, except at the end, when nothing else is left to do.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use evenkeel_converge::AddressKey;
+use evenkeel_schemas::time::MonoTime;
+
+use crate::guard::{Guardian, Lease};
+
+/// How long a guardian may be slow. One that takes longer hangs: it is replaced.
+const SLOW_LIMIT: Duration = Duration::from_secs(10);
+/// How often main is asked for a guardian while there is none.
+const ASK_GAP: Duration = Duration::from_secs(1);
+/// How long the last words may wait for a slow guardian.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+/// Most VIPs in one message about VIPs that are to be removed: half of what a message can hold.
+const CHUNK: usize = 300;
+
+/// The guardian, if there is one, and what it still has to hear.
+pub(super) struct Guarding {
+    guardian: Option<Guardian>,
+    /// Leases that are over, but it had no room for the message.
+    releases: BTreeSet<String>,
+    /// VIPs that it was told to remove, by the name of the lease.
+    removals: BTreeMap<String, Vec<AddressKey>>,
+    slow_since: Option<MonoTime>,
+    ask_at: MonoTime,
+}
+
+impl Guarding {
+    pub(super) const fn new(guardian: Guardian) -> Self {
+        Self {
+            guardian: Some(guardian),
+            releases: BTreeSet::new(),
+            removals: BTreeMap::new(),
+            slow_since: None,
+            ask_at: MonoTime::ZERO,
+        }
+    }
+
+    /// Whether there is a guardian that listens.
+    pub(super) const fn guarded(&self) -> bool {
+        self.guardian.is_some() && self.slow_since.is_none()
+    }
+
+    /// Its connection: ready to be read when it is gone, since it says nothing after its first words.
+    pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.guardian.as_ref().map(AsFd::as_fd)
+    }
+
+    /// A new guardian, which knows nothing.
+    pub(super) fn replace(&mut self, guardian: Guardian) {
+        *self = Self::new(guardian);
+    }
+
+    pub(super) fn lost(&mut self) {
+        self.guardian = None;
+        self.slow_since = None;
+    }
+
+    /// Whether to ask for another guardian now: again and again while there is none, as the words
+    /// may get lost.
+    pub(super) fn asks(&mut self, now: MonoTime) -> bool {
+        let asks = self.guardian.is_none() && now >= self.ask_at;
+        if asks {
+            self.ask_at = now + ASK_GAP;
+        }
+        asks
+    }
+
+    /// When to call [`Self::asks`] again.
+    pub(super) fn ask_at(&self) -> Option<MonoTime> {
+        self.guardian.is_none().then_some(self.ask_at)
+    }
+
+    /// Takes or renews a lease and returns whether it was heard: a slow guardian hears of it with the
+    /// next renewal.
+    pub(super) fn lease(&mut self, lease: Lease, now: MonoTime) -> bool {
+        self.releases.remove(&lease.router);
+        self.say(now, |guardian| guardian.renew(lease))
+    }
+
+    /// Ends a lease: its VIPs are gone.
+    pub(super) fn release(&mut self, router: String, now: MonoTime) {
+        self.releases.insert(router);
+        self.flush(now);
+    }
+
+    /// Says again what found no room.
+    pub(super) fn flush(&mut self, now: MonoTime) {
+        while let Some(router) = self.releases.first().cloned() {
+            if !self.say(now, |guardian| guardian.release(&router)) {
+                return;
+            }
+            self.releases.remove(&router);
+        }
+    }
+
+    /// Leaves it to the guardian to remove these VIPs, again and again, whatever becomes of us. What
+    /// it was told before and is not among them is done.
+    pub(super) fn remove(&mut self, vips: &BTreeSet<AddressKey>, now: MonoTime) {
+        if vips.is_empty() && self.removals.is_empty() {
+            return;
+        }
+        let all: Vec<AddressKey> = vips.iter().cloned().collect();
+        // Not to be taken for a removal that a daemon before us asked for.
+        let name = |number: usize| format!("removal {number} of process {}", std::process::id());
+        let chunks = all.chunks(CHUNK).enumerate();
+        let wanted: BTreeMap<String, Vec<AddressKey>> =
+            chunks.map(|(number, chunk)| (name(number), chunk.to_vec())).collect();
+        let before = std::mem::take(&mut self.removals);
+        for (router, _) in before.iter().filter(|(router, _)| !wanted.contains_key(*router)) {
+            self.release(router.clone(), now);
+        }
+        for (router, addresses) in wanted {
+            let known = before.get(&router) == Some(&addresses);
+            let lease = || Lease { router: router.clone(), addresses: addresses.clone(), until: now };
+            if known || self.lease(lease(), now) {
+                self.removals.insert(router, addresses);
+            }
+        }
+    }
+
+    /// The last words: what is left to remove, and which leases are over. Waits for a short while for
+    /// a slow guardian. Returns whether there is one to do what is left.
+    pub(super) fn finish(&mut self, left: &BTreeSet<AddressKey>, now: MonoTime) -> bool {
+        self.remove(left, now);
+        self.flush(now);
+        if let Some(guardian) = self.guardian.as_ref().filter(|_| self.slow_since.is_some()) {
+            guardian.wait_for_room(LAST_WORDS);
+            self.remove(left, now);
+            self.flush(now);
+        }
+        self.guarded()
+    }
+
+    /// Says something and returns whether it was heard; by nobody counts, since a new guardian knows
+    /// of nothing.
+    fn say(&mut self, now: MonoTime, what: impl FnOnce(&Guardian) -> io::Result<()>) -> bool {
+        let Some(guardian) = &self.guardian else { return true };
+        match what(guardian) {
+            Ok(()) => {
+                self.slow_since = None;
+                true
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let since = *self.slow_since.get_or_insert(now);
+                if now.since(since) >= SLOW_LIMIT {
+                    self.lost();
+                }
+                false
+            }
+            Err(_) => {
+                self.lost();
+                true
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use socket2::Socket;
+
+    use super::*;
+
+    fn lease(until: MonoTime) -> Lease {
+        Lease { router: "eth0 IPv4 VRID 51".to_owned(), addresses: Vec::new(), until }
+    }
+
+    fn heard(mut socket: &Socket) -> Vec<String> {
+        let mut heard = Vec::new();
+        let mut buffer = [0; 4096];
+        while let Ok(length @ 1..) = socket.read(&mut buffer) {
+            heard.push(String::from_utf8_lossy(&buffer[..length]).into_owned());
+        }
+        heard
+    }
+
+    /// Fills the connection and returns when it was full.
+    fn fill(guarding: &mut Guarding, now: MonoTime) {
+        while guarding.guarded() {
+            guarding.lease(lease(now), now);
+        }
+    }
+
+    #[test]
+    fn a_slow_guardian_is_kept_and_hears_of_releases_later() {
+        let (guardian, theirs) = Guardian::pair().expect("pair");
+        let (mut guarding, now) = (Guarding::new(guardian), MonoTime::ZERO);
+        fill(&mut guarding, now);
+        guarding.release("eth0 IPv4 VRID 51".to_owned(), now);
+        assert!(!guarding.asks(now), "it is not lost");
+        heard(&theirs);
+        guarding.flush(now);
+        assert!(guarding.guarded());
+        assert_eq!(heard(&theirs), [r#"{"release":"eth0 IPv4 VRID 51"}"#]);
+        guarding.flush(now);
+        assert_eq!(heard(&theirs), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_guardian_that_hangs_for_long_or_is_gone_is_asked_for_until_there_is_one() {
+        let (guardian, theirs) = Guardian::pair().expect("pair");
+        let (mut guarding, now) = (Guarding::new(guardian), MonoTime::ZERO);
+        fill(&mut guarding, now);
+        guarding.lease(lease(now), now + SLOW_LIMIT);
+        assert!(guarding.asks(now + SLOW_LIMIT));
+        assert!(!guarding.asks(now + SLOW_LIMIT));
+        assert!(guarding.asks(now + SLOW_LIMIT + ASK_GAP));
+        drop(theirs);
+        let (guardian, theirs) = Guardian::pair().expect("pair");
+        guarding.replace(guardian);
+        assert!(guarding.guarded() && !guarding.asks(now + SLOW_LIMIT * 2));
+        drop(theirs);
+        guarding.lease(lease(now), now);
+        assert!(!guarding.guarded() && guarding.asks(now));
+    }
+
+    #[test]
+    fn a_removal_is_told_once_and_ended() {
+        let (guardian, theirs) = Guardian::pair().expect("pair");
+        let (mut guarding, now) = (Guarding::new(guardian), MonoTime::ZERO);
+        let vip = |last: u8| AddressKey {
+            interface: "eth0".to_owned(),
+            address: format!("192.0.2.{last}/32").parse().expect("address"),
+        };
+        guarding.remove(&BTreeSet::new(), now);
+        assert_eq!(heard(&theirs), Vec::<String>::new());
+        guarding.remove(&BTreeSet::from([vip(1), vip(2)]), now);
+        guarding.remove(&BTreeSet::from([vip(1), vip(2)]), now);
+        let told = heard(&theirs);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].contains("removal 0") && told[0].contains("192.0.2.2/32"), "{told:?}");
+        guarding.remove(&BTreeSet::new(), now);
+        let told = heard(&theirs);
+        assert!(told.len() == 1 && told[0].starts_with(r#"{"release":"removal 0 of"#), "{told:?}");
+    }
+}

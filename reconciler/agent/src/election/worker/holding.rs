@@ -1,0 +1,124 @@
+//! Who holds which VIPs, and that the kernel agrees.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use evenkeel_converge::{Address, AddressKey, Op};
+use evenkeel_kernel::{Class, clock};
+use evenkeel_vrrp::{FaultCause, Input, RouterKey};
+
+use super::super::RouterSetup;
+use super::super::vips::{self, Synced};
+use super::{Notice, Worker};
+
+impl Worker {
+    /// All VIPs of all routers.
+    pub(super) fn vip_keys(&self) -> BTreeSet<AddressKey> {
+        self.routers.values().flat_map(|setup| setup.vips.keys().cloned()).collect()
+    }
+
+    /// The VIPs that a router may hold as Master: before the start of the election, those of the lease
+    /// by which it is Master only, since nothing else is known to be served.
+    pub(super) fn own_vips<'a>(
+        &'a self,
+        setup: &'a RouterSetup,
+    ) -> impl Iterator<Item = (&'a AddressKey, &'a Address)> {
+        let limit = self.adopted.get(&setup.key);
+        setup.vips.iter().filter(move |(vip, _)| limit.is_none_or(|limit| limit.contains(*vip)))
+    }
+
+    /// What must be there now: the VIPs of Masters whose lease runs.
+    fn wanted(&self) -> BTreeMap<AddressKey, Address> {
+        let now = clock::now();
+        let holds =
+            |key: &RouterKey| self.is_master(key) && self.granted.get(key).is_some_and(|until| *until > now);
+        let holders = self.routers.values().filter(|setup| holds(&setup.key));
+        holders.flat_map(|setup| self.own_vips(setup)).map(|(vip, how)| (vip.clone(), how.clone())).collect()
+    }
+
+    /// Makes the VIPs follow the states. `also` are VIPs that were in the plan before; `repair` is
+    /// set when no state changed, so that what is missing was taken away by someone.
+    ///
+    /// What must go and does not is left to the guardian until it is gone.
+    pub(super) fn sync_vips(&mut self, also: &BTreeSet<AddressKey>, repair: bool) {
+        let mut all = self.vip_keys();
+        all.extend(also.iter().cloned());
+        // Of plans before, too.
+        all.extend(self.stuck.iter().cloned());
+        let wanted = self.wanted();
+        self.vips_dirty = false;
+        match vips::sync(&mut self.kernel, &all, wanted.clone()) {
+            Ok(synced) => self.synced(synced, repair),
+            Err(error) => {
+                self.vips_dirty = true;
+                self.stuck = all.into_iter().filter(|vip| !wanted.contains_key(vip)).collect();
+                self.report(BTreeSet::from([format!("cannot read the addresses: {error}")]));
+            }
+        }
+        let now = clock::now();
+        self.guarding.remove(&self.stuck, now);
+    }
+
+    fn synced(&mut self, synced: Synced, repair: bool) {
+        let now = clock::now();
+        let Synced { present, stuck, done, failed } = synced;
+        for gone in self.present.difference(&present) {
+            for port in self.ports.values_mut() {
+                if port.is_named(&gone.interface) {
+                    port.withdraw(gone.address.address());
+                }
+            }
+        }
+        (self.present, self.stuck) = (present, stuck);
+        self.vips_dirty = !failed.is_empty();
+        self.report(failed.iter().map(|(op, error)| format!("cannot {op}: {error}")).collect());
+        for (op, error) in &failed {
+            if let Op::AddAddress { key, .. } = op
+                && error.class == Class::Permanent
+                && let Some(router) = self.owner(key)
+                && self.is_master(&router)
+            {
+                self.holds.hold(&router, FaultCause::VipRefused, now);
+                self.election.handle(&router, Input::Fault(FaultCause::VipRefused), now);
+            }
+        }
+        self.forgive_refusals();
+        if done.is_empty() {
+            return;
+        }
+        if repair {
+            let added = done.iter().filter_map(|op| match op {
+                Op::AddAddress { key, .. } => self.owner(key),
+                _ => None,
+            });
+            for router in added.collect::<BTreeSet<RouterKey>>() {
+                self.tell_router(&router, "a VIP was missing: put back".to_owned());
+                self.election.handle(&router, Input::VipsRepaired, now);
+            }
+        }
+        self.tell(Notice::Done(done.iter().map(ToString::to_string).collect()));
+    }
+
+    /// A router that has all its VIPs has not been refused one for long.
+    fn forgive_refusals(&mut self) {
+        if self.holds.is_empty() {
+            return;
+        }
+        for (key, setup) in &self.routers {
+            if setup.vips.keys().all(|vip| self.present.contains(vip)) {
+                self.holds.forgive(key, FaultCause::VipRefused);
+            }
+        }
+    }
+
+    /// Tells what fails now and did not before.
+    fn report(&mut self, failing: BTreeSet<String>) {
+        for text in failing.difference(&self.failing) {
+            self.tell(Notice::Problem(text.clone()));
+        }
+        self.failing = failing;
+    }
+
+    fn owner(&self, vip: &AddressKey) -> Option<RouterKey> {
+        self.routers.values().find(|setup| setup.vips.contains_key(vip)).map(|setup| setup.key.clone())
+    }
+}

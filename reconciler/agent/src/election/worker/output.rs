@@ -1,0 +1,182 @@
+//! What routers say is carried out: advertisements and the leases that they give, changes of state,
+//! announcements.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use evenkeel_kernel::clock;
+use evenkeel_schemas::time::MonoTime;
+use evenkeel_vrrp::{
+    AdvertKind, Cause, FaultCause, Input, Output, RouterKey, State, VirtualRouter, skew_time,
+};
+
+use super::{Notice, Worker};
+use crate::guard::Lease;
+
+/// How long before a Backup may claim VIPs must be gone, at most.
+const EARLY: Duration = Duration::from_millis(30);
+
+impl Worker {
+    pub(super) fn drain(&mut self) {
+        while let Some((key, output)) = self.election.poll_output() {
+            match output {
+                Output::Transmit { bytes, src, dst, kind, .. } => {
+                    self.transmit(&key, &bytes, src, dst, kind);
+                }
+                Output::StateChanged { to, cause, .. } => self.state_changed(&key, to, &cause),
+                Output::Announce { repeat } => self.announce(&key, repeat),
+                Output::Event(event) => self.tell_router(&key, event.to_string()),
+            }
+        }
+    }
+
+    fn transmit(&mut self, key: &RouterKey, bytes: &[u8], src: IpAddr, dst: IpAddr, kind: AdvertKind) {
+        let sent = match self.ports.get_mut(&key.interface) {
+            Some(port) => port.send(bytes, src, dst),
+            None => Err(std::io::ErrorKind::NotConnected.into()),
+        };
+        let failed_before = self.unsent.contains_key(key);
+        match sent {
+            Ok(()) if kind == AdvertKind::PriorityZero => {}
+            Ok(()) => {
+                if self.unsent.remove(key).is_some() {
+                    self.tell_router(key, "can send advertisements again".to_owned());
+                }
+                self.holds.forgive(key, FaultCause::Socket);
+                self.grant(key, kind);
+            }
+            Err(error) => {
+                if kind != AdvertKind::PriorityZero {
+                    self.unsent.entry(key.clone()).or_insert_with(clock::now);
+                }
+                if !failed_before {
+                    self.links_dirty = true;
+                    self.tell_router(key, format!("cannot send an advertisement: {error}"));
+                }
+            }
+        }
+    }
+
+    /// An advertisement of a Master was sent: its VIPs may stay for some more time.
+    fn grant(&mut self, key: &RouterKey, kind: AdvertKind) {
+        let Some((_, router)) = self.election.get(key) else { return };
+        let Some(until) = lease_until(router) else { return };
+        let before = self.granted.insert(key.clone(), until);
+        // The VIPs of a new Master come with its change of state.
+        if kind != AdvertKind::Claim && before.is_none_or(|before| before <= clock::now()) {
+            self.vips_dirty = true;
+        }
+        self.renew(key);
+    }
+
+    /// Tells the guardian until when the VIPs of a Master may stay.
+    fn renew(&mut self, key: &RouterKey) {
+        let (Some(setup), Some(until)) = (self.routers.get(key), self.granted.get(key)) else { return };
+        let addresses = self.own_vips(setup).map(|(vip, _)| vip.clone()).collect();
+        self.guarding.lease(Lease { router: key.to_string(), addresses, until: *until }, clock::now());
+    }
+
+    pub(super) fn renew_all(&mut self) {
+        for key in self.granted.keys().cloned().collect::<Vec<_>>() {
+            self.renew(&key);
+        }
+    }
+
+    fn state_changed(&mut self, key: &RouterKey, to: State, cause: &Cause) {
+        if to != State::Master {
+            self.granted.remove(key);
+            self.unsent.remove(key);
+            self.adopted.remove(key);
+        }
+        // What it cannot remove it leaves to the guardian, by a lease of its own.
+        self.sync_vips(&Default::default(), false);
+        if to != State::Master {
+            self.guarding.release(key.to_string(), clock::now());
+        }
+        match cause {
+            Cause::Fault(fault) => drop(self.faults.insert(key.clone(), *fault)),
+            _ => drop(self.faults.remove(key)),
+        }
+        if let Some(setup) = self.routers.get(key) {
+            let fault = matches!(cause, Cause::Fault(_));
+            self.tell(Notice::State { router: setup.name.clone(), to, fault, why: cause.to_string() });
+        }
+    }
+
+    /// Announces those VIPs of a Master that are there.
+    pub(super) fn announce(&mut self, key: &RouterKey, repeat: u8) {
+        if !self.is_master(key) {
+            return;
+        }
+        let (Some(setup), Some(port)) = (self.routers.get(key), self.ports.get_mut(&key.interface)) else {
+            return;
+        };
+        let now = clock::now();
+        let vips: Vec<IpAddr> = setup
+            .vips
+            .keys()
+            .filter(|vip| self.present.contains(vip))
+            .map(|vip| vip.address.address())
+            .collect();
+        let mut failed = None;
+        for vip in (0..repeat).flat_map(|_| &vips) {
+            if let Err(error) = port.announce(*vip, now) {
+                failed.get_or_insert(error);
+            }
+        }
+        let problem = failed.map(|error| format!("cannot announce the VIPs: {error}"));
+        if let Some(news) = port.announce_news(problem) {
+            self.tell_router(key, news);
+        }
+    }
+
+    pub(super) fn is_master(&self, key: &RouterKey) -> bool {
+        self.election.get(key).is_some_and(|(_, router)| VirtualRouter::state(router) == State::Master)
+    }
+
+    /// When the next Master has to give up because it cannot send.
+    pub(super) fn next_lapse(&self) -> Option<MonoTime> {
+        self.unsent.keys().filter_map(|key| self.lapse_of(key)).min()
+    }
+
+    /// When a Master that cannot send has to give up: before its lease ends; without one, as its first
+    /// advertisement failed, after two intervals.
+    fn lapse_of(&self, key: &RouterKey) -> Option<MonoTime> {
+        let (_, router) = self.election.get(key)?;
+        let interval = router.config().effective_interval().as_duration();
+        let since = self.unsent.get(key)?;
+        Some(self.granted.get(key).map_or(*since + interval * 2, |until| *until - early(interval)))
+    }
+
+    /// Masters that could not send for too long give up.
+    pub(super) fn lapses(&mut self) {
+        let now = clock::now();
+        let over = |key: &&RouterKey| self.lapse_of(key).is_none_or(|at| at <= now);
+        for key in self.unsent.keys().filter(over).cloned().collect::<Vec<_>>() {
+            self.unsent.remove(&key);
+            if !self.is_master(&key) {
+                continue;
+            }
+            let cause = self.obstacle(&key).unwrap_or(FaultCause::Socket);
+            if cause == FaultCause::Socket {
+                self.holds.hold(&key, cause, now);
+            }
+            self.election.handle(&key, Input::Fault(cause), now);
+            self.drain();
+        }
+    }
+}
+
+/// Until when the VIPs of a Master may stay. A little earlier than the protocol has it: who takes
+/// them away needs a moment, and clocks differ.
+fn lease_until(router: &VirtualRouter) -> Option<MonoTime> {
+    let (config, until) = (router.config(), router.lease_until()?);
+    let interval = config.effective_interval();
+    let until = until - early(interval.as_duration());
+    // Without preemption a Backup may have a higher priority, and so a shorter skew time.
+    Some(if config.preempt { until } else { until - skew_time(config.version, config.priority, interval) })
+}
+
+fn early(interval: Duration) -> Duration {
+    (interval / 10).min(EARLY)
+}

@@ -1,0 +1,290 @@
+//! The guardian process: `evenkeeld guard`.
+//!
+//! It is its own session, holds nothing but a socket and the right to remove addresses, and ends by
+//! itself once there is neither a daemon nor a lease.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use caps::{CapSet, Capability};
+use evenkeel_converge::{AddressKey, Kind, Op};
+use evenkeel_kernel::{Kernel, Scope, clock};
+use evenkeel_schemas::time::MonoTime;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use socket2::{Domain, SockAddr, Socket, Type};
+use tracing::{error, info, warn};
+
+use super::{FromGuardian, Lease, ToGuardian, at, receive, send, socket_path};
+
+/// How long a guardian without a lease waits for a daemon to connect.
+const IDLE_LIMIT: Duration = Duration::from_secs(10);
+/// Time between two attempts to remove a VIP that could not be removed.
+const RETRY: Duration = Duration::from_millis(100);
+/// How long a daemon that connects may take to listen; everything else waits meanwhile.
+const GREETING_LIMIT: Duration = Duration::from_millis(500);
+/// Most connections; there is one daemon, which may connect anew before it leaves the old connection.
+const MAX_DAEMONS: usize = 4;
+/// The least likely to be killed when memory is short (proc(5)), short of never.
+const OOM_SCORE: &str = "-999";
+
+/// Runs the guardian of a state directory until it has nothing left to guard.
+pub(crate) fn main(state_dir: &Path) -> ExitCode {
+    settle_down();
+    let kernel = Kernel::new().map_err(io::Error::other);
+    match kernel.and_then(|kernel| Process::new(state_dir, kernel)).and_then(Process::run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error!("guardian: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Of its own session, deaf to what stops the daemon, hard to kill, and with no more rights than its
+/// work takes. What of this the host does not allow is done without.
+fn settle_down() {
+    nix::unistd::setsid().ok();
+    let mut deaf = SigSet::empty();
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+        deaf.add(signal);
+    }
+    deaf.thread_block().ok();
+    std::fs::write("/proc/self/oom_score_adj", OOM_SCORE).ok();
+    if let Err(error) = drop_rights() {
+        warn!("guardian: keeps more rights than it needs: {error}");
+    }
+}
+
+/// Keeps `CAP_NET_ADMIN` and nothing else.
+fn drop_rights() -> Result<(), caps::errors::CapsError> {
+    let keep = Capability::CAP_NET_ADMIN;
+    if caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP)? {
+        for other in caps::runtime::thread_all_supported().into_iter().filter(|other| *other != keep) {
+            caps::drop(None, CapSet::Bounding, other)?;
+        }
+    }
+    caps::clear(None, CapSet::Ambient)?;
+    caps::clear(None, CapSet::Inheritable)?;
+    // Without the right there is nothing to keep: removing will say so.
+    let kept = caps::read(None, CapSet::Permitted)?.into_iter().filter(|held| *held == keep).collect();
+    caps::set(None, CapSet::Effective, &kept)?;
+    caps::set(None, CapSet::Permitted, &kept)
+}
+
+/// The host's addresses, as far as the guardian is concerned.
+trait Addresses {
+    /// Those of the addresses that are there.
+    fn present(&mut self, addresses: &[AddressKey]) -> Result<Vec<AddressKey>, String>;
+
+    /// Removes those that are there, and tells how many.
+    fn remove(&mut self, addresses: &[AddressKey]) -> Result<usize, String>;
+}
+
+impl Addresses for Kernel {
+    fn present(&mut self, addresses: &[AddressKey]) -> Result<Vec<AddressKey>, String> {
+        let interfaces: BTreeSet<String> = addresses.iter().map(|key| key.interface.clone()).collect();
+        let scope = Scope { kinds: BTreeSet::from([Kind::Addresses]), interfaces, ..Scope::default() };
+        let observed = self.observe(&scope).map_err(|error| error.to_string())?;
+        Ok(addresses.iter().filter(|key| observed.addresses.contains_key(key)).cloned().collect())
+    }
+
+    fn remove(&mut self, addresses: &[AddressKey]) -> Result<usize, String> {
+        let ops: Vec<Op> = self.present(addresses)?.into_iter().map(Op::DelAddress).collect();
+        let refused: Vec<String> =
+            self.apply(&ops).into_iter().filter_map(Result::err).map(|error| error.to_string()).collect();
+        if refused.is_empty() { Ok(ops.len()) } else { Err(refused.join("; ")) }
+    }
+}
+
+/// Which file a path leads to.
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    std::fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()))
+}
+
+struct Process<A> {
+    path: PathBuf,
+    /// The file of our own socket: another one at `path` is a successor's.
+    file: (u64, u64),
+    listener: Socket,
+    /// Connections, the newest last.
+    daemons: Vec<Socket>,
+    leases: BTreeMap<String, Lease>,
+    kernel: A,
+    /// When to end if there is neither a daemon nor a lease.
+    idle_until: MonoTime,
+    /// Why the VIPs of these routers could not be removed, so that it is told once.
+    stuck: BTreeMap<String, String>,
+}
+
+impl<A: Addresses> Process<A> {
+    fn new(state_dir: &Path, kernel: A) -> io::Result<Self> {
+        let path = socket_path(state_dir)?;
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(&path, &error)),
+            Ok(()) | Err(_) => {}
+        }
+        let listener = Socket::new(Domain::UNIX, Type::SEQPACKET, None)?;
+        listener.bind(&SockAddr::unix(&path)?).map_err(|error| at(&path, &error))?;
+        listener.listen(4)?;
+        listener.set_nonblocking(true)?;
+        Ok(Self {
+            file: identity(&path).map_err(|error| at(&path, &error))?,
+            path,
+            listener,
+            daemons: Vec::new(),
+            leases: BTreeMap::new(),
+            kernel,
+            idle_until: clock::now() + IDLE_LIMIT,
+            stuck: BTreeMap::new(),
+        })
+    }
+
+    fn run(mut self) -> io::Result<()> {
+        while self.turn(clock::now()) {
+            self.wait(clock::now())?;
+        }
+        if identity(&self.path).is_ok_and(|file| file == self.file) {
+            std::fs::remove_file(&self.path).ok();
+        }
+        Ok(())
+    }
+
+    /// Takes in what came and acts on what is due at `now`. Returns whether to go on.
+    ///
+    /// `now` is from before the reading: a lease that had run out by then was not renewed in time.
+    /// Were it from after, a guardian that was stopped in between would take every lease for run out.
+    fn turn(&mut self, now: MonoTime) -> bool {
+        self.read(now);
+        self.accept();
+        if self.daemons.is_empty() && self.replaced() {
+            if !self.leases.is_empty() {
+                warn!("guardian: another one has taken over: what is left to guard is its business");
+            }
+            return false;
+        }
+        self.retract(now);
+        !(self.daemons.is_empty() && self.leases.is_empty() && now >= self.idle_until)
+    }
+
+    /// Whether another guardian listens in our place. The leases that we know are then old ones: a
+    /// daemon found us hanging, and has looked after the VIPs since. (A path that is gone proves
+    /// nothing: whoever removed it may have killed the daemon too.)
+    fn replaced(&self) -> bool {
+        identity(&self.path).is_ok_and(|file| file != self.file)
+    }
+
+    fn wait(&self, now: MonoTime) -> io::Result<()> {
+        let next = self.leases.values().map(|lease| lease.until).min();
+        let idle = self.daemons.is_empty().then_some(self.idle_until);
+        let wait = next.or(idle).map(|at| now.until(at) + Duration::from_millis(1));
+        let timeout =
+            wait.map_or(PollTimeout::NONE, |wait| PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX));
+        let sockets = std::iter::once(&self.listener).chain(&self.daemons);
+        let mut fds: Vec<PollFd<'_>> =
+            sockets.map(|socket| PollFd::new(socket.as_fd(), PollFlags::POLLIN)).collect();
+        match poll(&mut fds, timeout) {
+            Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A daemon connects: it hears of the leases. One that connects anew leaves its old connection
+    /// by itself.
+    fn accept(&mut self) {
+        let Ok((socket, _)) = self.listener.accept() else { return };
+        let told = socket.set_write_timeout(Some(GREETING_LIMIT)).and_then(|()| {
+            for lease in self.leases.values() {
+                send(&socket, &FromGuardian::Lease(lease.clone()))?;
+            }
+            send(&socket, &FromGuardian::End)
+        });
+        match told.and_then(|()| socket.set_nonblocking(true)) {
+            Ok(()) => {
+                if self.daemons.len() == MAX_DAEMONS {
+                    self.daemons.remove(0);
+                }
+                self.daemons.push(socket);
+            }
+            Err(error) => warn!("guardian: a daemon connected and went: {error}"),
+        }
+    }
+
+    /// Reads everything that the daemons have sent.
+    fn read(&mut self, now: MonoTime) {
+        let before = self.daemons.len();
+        for socket in std::mem::take(&mut self.daemons) {
+            if self.read_one(&socket) {
+                self.daemons.push(socket);
+            }
+        }
+        if self.daemons.is_empty() && before > 0 {
+            self.idle_until = now;
+            if !self.leases.is_empty() {
+                info!("guardian: the daemon is gone; its VIPs stay until their leases run out");
+            }
+        }
+    }
+
+    /// Reads one connection and returns whether it is still there.
+    fn read_one(&mut self, socket: &Socket) -> bool {
+        loop {
+            match receive(socket) {
+                Ok(ToGuardian::Lease(lease)) => self.lease(lease),
+                Ok(ToGuardian::Release(router)) => {
+                    self.leases.remove(&router);
+                    self.stuck.remove(&router);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => warn!("guardian: {error}"),
+                Err(_) => return false,
+            }
+        }
+    }
+
+    fn lease(&mut self, lease: Lease) {
+        if !self.leases.contains_key(&lease.router) {
+            // Everything that the removal will need has then been used once: no page of it has to
+            // be read from a disk at the moment that matters.
+            self.kernel.present(&lease.addresses).ok();
+        }
+        self.leases.insert(lease.router.clone(), lease);
+    }
+
+    /// Removes the VIPs whose lease has run out.
+    fn retract(&mut self, now: MonoTime) {
+        let expired: Vec<String> = self
+            .leases
+            .values()
+            .filter(|lease| lease.until <= now)
+            .map(|lease| lease.router.clone())
+            .collect();
+        for router in expired {
+            let Some(lease) = self.leases.remove(&router) else { continue };
+            match self.kernel.remove(&lease.addresses) {
+                Ok(count) => {
+                    self.stuck.remove(&router);
+                    if count > 0 {
+                        warn!("guardian: lease of {router} ran out: removed {count} VIPs");
+                    }
+                }
+                Err(why) => {
+                    if self.stuck.get(&router) != Some(&why) {
+                        error!("guardian: lease of {router} ran out, but its VIPs cannot be removed: {why}");
+                        self.stuck.insert(router.clone(), why);
+                    }
+                    self.leases.insert(router, Lease { until: now + RETRY, ..lease });
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,182 @@
+//! The guardian in a directory of its own, with an imagined kernel and time as the tests want it.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use super::*;
+use crate::guard::Guardian;
+
+/// A host with addresses that may refuse to let them go.
+#[derive(Clone, Default)]
+struct Host(Rc<RefCell<Inner>>);
+
+#[derive(Default)]
+struct Inner {
+    addresses: BTreeSet<AddressKey>,
+    refuses: bool,
+    attempts: usize,
+}
+
+impl Addresses for Host {
+    fn present(&mut self, addresses: &[AddressKey]) -> Result<Vec<AddressKey>, String> {
+        let inner = self.0.borrow();
+        Ok(addresses.iter().filter(|key| inner.addresses.contains(key)).cloned().collect())
+    }
+
+    fn remove(&mut self, addresses: &[AddressKey]) -> Result<usize, String> {
+        let present = self.present(addresses)?;
+        let mut inner = self.0.borrow_mut();
+        inner.attempts += 1;
+        if inner.refuses {
+            return Err("Operation not permitted".to_owned());
+        }
+        inner.addresses.retain(|key| !present.contains(key));
+        Ok(present.len())
+    }
+}
+
+impl Host {
+    fn with(addresses: &[AddressKey]) -> Self {
+        let inner = Inner { addresses: addresses.iter().cloned().collect(), ..Inner::default() };
+        Self(Rc::new(RefCell::new(inner)))
+    }
+
+    fn has(&self, address: &AddressKey) -> bool {
+        self.0.borrow().addresses.contains(address)
+    }
+}
+
+fn vip(last: u8) -> AddressKey {
+    let address = format!("192.0.2.{last}/32").parse().expect("address");
+    AddressKey { interface: "eth0".to_owned(), address }
+}
+
+fn lease(addresses: &[AddressKey], until: MonoTime) -> Lease {
+    Lease { router: "eth0 IPv4 VRID 51".to_owned(), addresses: addresses.to_vec(), until }
+}
+
+fn seconds(seconds: u64) -> MonoTime {
+    clock::now() + Duration::from_secs(seconds)
+}
+
+/// Connects while the guardian takes its turns.
+fn connect(process: &mut Process<Host>, now: MonoTime) -> (Guardian, Vec<Lease>) {
+    let path = process.path.clone();
+    let caller = std::thread::spawn(move || Guardian::try_connect(&path).expect("connect"));
+    while !caller.is_finished() {
+        assert!(process.turn(now));
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    caller.join().expect("connected")
+}
+
+#[test]
+fn a_lease_that_is_renewed_holds_and_one_that_is_not_ends() {
+    let scratch = tempfile::tempdir().expect("tempdir");
+    let (vip, now) = (vip(1), clock::now());
+    let host = Host::with(std::slice::from_ref(&vip));
+    let mut process = Process::new(scratch.path(), host.clone()).expect("guardian");
+    let (daemon, leases) = connect(&mut process, now);
+    assert_eq!(leases, []);
+    daemon.renew(lease(std::slice::from_ref(&vip), seconds(3))).expect("lease");
+    assert!(process.turn(seconds(2)));
+    // Hung from here on: the renewal lies unread when the old lease is over.
+    daemon.renew(lease(std::slice::from_ref(&vip), seconds(6))).expect("renewal");
+    assert!(process.turn(seconds(4)));
+    assert!(host.has(&vip));
+    // Killed: who comes back in time is told.
+    drop(daemon);
+    let (daemon, leases) = connect(&mut process, seconds(4));
+    assert_eq!(leases.len(), 1);
+    assert_eq!(leases[0].addresses, std::slice::from_ref(&vip));
+    drop(daemon);
+    assert!(!process.turn(seconds(7)), "nothing is left to guard");
+    assert!(!host.has(&vip));
+}
+
+#[test]
+fn a_released_lease_is_not_acted_on() {
+    let scratch = tempfile::tempdir().expect("tempdir");
+    let vip = vip(1);
+    let host = Host::with(std::slice::from_ref(&vip));
+    let mut process = Process::new(scratch.path(), host.clone()).expect("guardian");
+    let (daemon, _) = connect(&mut process, clock::now());
+    daemon.renew(lease(std::slice::from_ref(&vip), seconds(1))).expect("lease");
+    daemon.release("eth0 IPv4 VRID 51").expect("release");
+    assert!(process.turn(seconds(2)));
+    assert!(host.has(&vip));
+    assert_eq!(host.0.borrow().attempts, 0);
+}
+
+#[test]
+fn what_cannot_be_removed_is_tried_again_until_it_can_without_a_daemon() {
+    let scratch = tempfile::tempdir().expect("tempdir");
+    let (vip, mut now) = (vip(1), clock::now());
+    let host = Host::with(std::slice::from_ref(&vip));
+    host.0.borrow_mut().refuses = true;
+    let mut process = Process::new(scratch.path(), host.clone()).expect("guardian");
+    let (daemon, _) = connect(&mut process, now);
+    // What a daemon says that stops and could not remove it either.
+    daemon.renew(lease(std::slice::from_ref(&vip), now)).expect("lease");
+    drop(daemon);
+    for _ in 0..5 {
+        assert!(process.turn(now));
+        now = now + RETRY;
+    }
+    assert_eq!(host.0.borrow().attempts, 5);
+    host.0.borrow_mut().refuses = false;
+    assert!(!process.turn(now));
+    assert!(!host.has(&vip));
+}
+
+#[test]
+fn a_guardian_that_hung_and_was_replaced_leaves_the_vips_alone() {
+    let scratch = tempfile::tempdir().expect("tempdir");
+    let vip = vip(1);
+    let host = Host::with(std::slice::from_ref(&vip));
+    let mut hung = Process::new(scratch.path(), host.clone()).expect("guardian");
+    let (daemon, _) = connect(&mut hung, clock::now());
+    daemon.renew(lease(std::slice::from_ref(&vip), seconds(1))).expect("lease");
+    assert!(hung.turn(clock::now()));
+    drop(daemon);
+    let mut successor = Process::new(scratch.path(), host.clone()).expect("successor");
+    let (daemon, _) = connect(&mut successor, clock::now());
+    daemon.renew(lease(std::slice::from_ref(&vip), seconds(100))).expect("lease");
+    assert!(!hung.turn(seconds(10)), "it ends");
+    assert!(host.has(&vip));
+    assert!(successor.turn(seconds(10)));
+    assert!(successor.path.exists());
+}
+
+#[test]
+fn a_guardian_whose_socket_was_removed_still_guards() {
+    let scratch = tempfile::tempdir().expect("tempdir");
+    let vip = vip(1);
+    let host = Host::with(std::slice::from_ref(&vip));
+    let mut process = Process::new(scratch.path(), host.clone()).expect("guardian");
+    let (daemon, _) = connect(&mut process, clock::now());
+    daemon.renew(lease(std::slice::from_ref(&vip), seconds(1))).expect("lease");
+    assert!(process.turn(clock::now()));
+    std::fs::remove_file(&process.path).expect("remove");
+    drop(daemon);
+    assert!(!process.turn(seconds(2)), "nothing is left to guard");
+    assert!(!host.has(&vip));
+}
+
+#[test]
+fn a_daemon_may_connect_anew_before_it_leaves_its_old_connection() {
+    let scratch = tempfile::tempdir().expect("tempdir");
+    let vip = vip(1);
+    let host = Host::with(std::slice::from_ref(&vip));
+    let mut process = Process::new(scratch.path(), host.clone()).expect("guardian");
+    let (old, _) = connect(&mut process, clock::now());
+    old.renew(lease(std::slice::from_ref(&vip), seconds(1))).expect("lease");
+    let (new, leases) = connect(&mut process, clock::now());
+    assert_eq!(leases.len(), 1, "what the old connection said was read first");
+    old.renew(lease(std::slice::from_ref(&vip), seconds(2))).expect("the old connection is still there");
+    drop(old);
+    new.renew(lease(std::slice::from_ref(&vip), seconds(3))).expect("lease");
+    assert!(process.turn(seconds(2)));
+    assert!(host.has(&vip));
+    assert_eq!(process.daemons.len(), 1);
+}

@@ -1,0 +1,48 @@
+//! From the routers that the election has to those of a new plan, in two steps when VIPs leave.
+//!
+//! What leaves goes before its services do, what comes is announced after they are there. Values
+//! only; main sends them.
+
+use std::collections::BTreeSet;
+
+use evenkeel_converge::AddressKey;
+
+use crate::election::RouterSetup;
+
+/// The VIPs of routers.
+pub(crate) fn vips(setups: &[RouterSetup]) -> BTreeSet<AddressKey> {
+    setups.iter().flat_map(|setup| setup.vips.keys().cloned()).collect()
+}
+
+/// The first step: the routers as they are, less what the next plan does not have. None when nothing
+/// leaves.
+pub(crate) fn without_leaving(current: &[RouterSetup], next: &[RouterSetup]) -> Option<Vec<RouterSetup>> {
+    let mut leaves = false;
+    let mut staying = Vec::new();
+    for setup in current {
+        let Some(after) = next.iter().find(|after| after.key == setup.key) else {
+            leaves = true;
+            continue;
+        };
+        let mut setup = setup.clone();
+        let kept: Vec<AddressKey> =
+            setup.vips.keys().filter(|vip| after.vips.contains_key(*vip)).cloned().collect();
+        // A router needs a VIP: one that exchanges all of them does so in the second step.
+        if kept.len() < setup.vips.len() && !kept.is_empty() {
+            leaves = true;
+            setup.vips.retain(|vip, _| kept.contains(vip));
+            setup.config.vips.retain(|ip| kept.iter().any(|vip| vip.address.address() == *ip));
+        }
+        staying.push(setup);
+    }
+    leaves.then_some(staying)
+}
+
+/// Whether the second step brings something that must be served first.
+pub(crate) fn comes(current: &[RouterSetup], next: &[RouterSetup]) -> bool {
+    let have = vips(current);
+    next.iter().any(|setup| {
+        !current.iter().any(|before| before.key == setup.key)
+            || setup.vips.keys().any(|vip| !have.contains(vip))
+    })
+}

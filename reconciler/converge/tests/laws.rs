@@ -1,0 +1,282 @@
+//! The laws of convergence, on arbitrary kernels, plans and records. Pure: the kernel is the one in
+//! memory.
+//!
+//! 1. What is as wanted needs nothing.
+//! 2. Doing what is said reaches what is wanted, and touches nothing of others.
+//! 3. Stopping anywhere keeps the phases' promises.
+//! 4. Equal inputs give equal operations.
+//! 5. Cleaning up brings back what was before.
+//! 6. The record survives being written and read.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use evenkeel_converge::memory;
+use evenkeel_converge::{
+    AddressKey, Desired, Domain, KernelState, Kind, Ledger, Op, Phase, ServiceKey, cleanup, diff,
+};
+use proptest::prelude::*;
+
+#[path = "laws/worlds.rs"]
+mod worlds;
+
+use worlds::{desired, fresh_world, kernel, ledger, owned_world, plan_for};
+
+/// Applies all operations; the kernel in memory is strict about their order.
+fn apply(state: &KernelState, ops: &[Op]) -> Result<KernelState, TestCaseError> {
+    let mut next = state.clone();
+    for op in ops {
+        memory::apply(&mut next, op).map_err(|why| TestCaseError::fail(format!("{op}: {why}")))?;
+    }
+    Ok(next)
+}
+
+/// The states after 0, 1, 2, … operations.
+fn prefixes(state: &KernelState, ops: &[Op]) -> Result<Vec<KernelState>, TestCaseError> {
+    let mut states = vec![state.clone()];
+    for count in 1..=ops.len() {
+        states.push(apply(state, &ops[..count])?);
+    }
+    Ok(states)
+}
+
+/// Whether what `wanted` says of ARP is in force in `state`.
+fn arp_in_force(wanted: &KernelState, state: &KernelState) -> bool {
+    let mut arp = wanted.clone();
+    arp.sysctls.retain(|key, _| key.contains("/arp_"));
+    in_force(&arp, state)
+}
+
+/// Whether all settings of `wanted` are in force in `state`.
+fn in_force(wanted: &KernelState, state: &KernelState) -> bool {
+    wanted.sysctls.iter().all(|(key, value)| state.sysctls.get(key) == Some(value))
+}
+
+/// What the agent does with a plan: look, record, apply, look, record.
+fn converge(
+    desired: &Desired,
+    start: &KernelState,
+    ledger: &Ledger,
+) -> Result<(KernelState, Ledger), TestCaseError> {
+    let todo = diff(desired, start, ledger, Domain::Host);
+    let before = ledger.before(desired, start, &Kind::ALL);
+    let reached = apply(start, &todo.ops)?;
+    let after = before.after(desired, &reached);
+    Ok((reached, after))
+}
+
+/// What the election does when the routers of `masters` are Master.
+fn elect(
+    desired: &Desired,
+    masters: &KernelState,
+    start: &KernelState,
+) -> Result<KernelState, TestCaseError> {
+    let state = KernelState { addresses: masters.addresses.clone(), ..KernelState::default() };
+    let wanted = Desired { state, vips: desired.vips.clone(), ..Desired::default() };
+    apply(start, &diff(&wanted, start, &Ledger::default(), Domain::Vips).ops)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn what_is_as_wanted_needs_nothing(wanted in desired(), record in ledger()) {
+        // What the record would still put back is not as wanted.
+        let record = Ledger { sysctls: BTreeMap::new(), ..record };
+        let found = diff(&wanted, &wanted.state, &record, Domain::Host);
+        prop_assert_eq!(found.ops, vec![]);
+        prop_assert_eq!(found.foreign, vec![]);
+    }
+
+    #[test]
+    fn doing_what_is_said_reaches_what_is_wanted(wanted in desired(), start in kernel(), record in ledger()) {
+        let ops = diff(&wanted, &start, &record, Domain::Host).ops;
+        let reached = apply(&start, &ops)?;
+        prop_assert_eq!(diff(&wanted, &reached, &record, Domain::Host).ops, vec![]);
+        for (key, value) in &wanted.state.addresses {
+            let have = &reached.addresses[key];
+            prop_assert_eq!(&have.label, &value.label);
+            prop_assert!(have.scope == value.scope || key.address.address().is_ipv6());
+        }
+        for (key, value) in &wanted.state.routes {
+            let have = &reached.routes[key];
+            prop_assert!(have.scope == value.scope || key.destination.address().is_ipv6());
+        }
+        for (key, value) in &wanted.state.services {
+            prop_assert_eq!(&reached.services[key], value);
+        }
+        prop_assert!(in_force(&wanted.state, &reached));
+    }
+
+    #[test]
+    fn what_is_of_others_is_not_touched(wanted in desired(), start in kernel(), record in ledger()) {
+        let found = diff(&wanted, &start, &record, Domain::Host);
+        let reached = apply(&start, &found.ops)?;
+        for (key, value) in &start.addresses {
+            let ours = wanted.state.addresses.contains_key(key) || value.tagged || record.addresses.contains_key(key);
+            if wanted.vips.contains(key) || !ours {
+                prop_assert_eq!(reached.addresses.get(key), Some(value), "{}", key);
+            } else if !wanted.state.addresses.contains_key(key) {
+                prop_assert_eq!(reached.addresses.get(key), None, "{}", key);
+            }
+        }
+        for (key, value) in &start.routes {
+            let ours = wanted.state.routes.contains_key(key) || value.tagged || record.routes.contains_key(key);
+            if !ours {
+                prop_assert_eq!(reached.routes.get(key), Some(value), "{}", key);
+            }
+        }
+        for (key, value) in &start.services {
+            let ours = wanted.state.services.contains_key(key) || record.services.contains_key(key);
+            if !ours && !wanted.exclusive_ipvs {
+                prop_assert_eq!(reached.services.get(key), Some(value), "{}", key);
+                let told = found.foreign.iter().any(|object| object.object == key.to_string());
+                prop_assert!(told, "{} is not reported", key);
+            }
+        }
+        let named: BTreeSet<&AddressKey> = wanted.state.addresses.keys().chain(start.addresses.keys()).collect();
+        prop_assert!(reached.addresses.keys().all(|key| named.contains(key)), "an address out of nowhere");
+    }
+
+    #[test]
+    fn the_election_changes_only_vips(wanted in desired(), start in kernel(), some: prop::sample::Index) {
+        let masters = plan_for(&wanted.vips, some);
+        let reached = elect(&wanted, &masters, &start)?;
+        for key in &wanted.vips {
+            prop_assert_eq!(reached.addresses.contains_key(key), masters.addresses.contains_key(key));
+        }
+        let others = |state: &KernelState| {
+            let mut state = state.clone();
+            state.addresses.retain(|key, _| !wanted.vips.contains(key));
+            state
+        };
+        prop_assert_eq!(others(&reached), others(&start));
+    }
+
+    #[test]
+    fn operations_are_in_phase_order(wanted in desired(), start in kernel(), record in ledger(), some: prop::sample::Index) {
+        for domain in [Domain::Host, Domain::Vips] {
+            let wanted = match domain {
+                Domain::Host => wanted.clone(),
+                Domain::Vips => Desired { state: plan_for(&wanted.vips, some), ..wanted.clone() },
+            };
+            let ops = diff(&wanted, &start, &record, domain).ops;
+            prop_assert!(ops.is_sorted_by_key(Op::phase));
+            for op in &ops {
+                // A VIP is announced last: after everything that serves it.
+                let announces = matches!(op, Op::AddAddress { .. }) && domain == Domain::Vips;
+                prop_assert_eq!(op.phase() == Phase::Announce, announces, "{}", op);
+            }
+        }
+    }
+
+    #[test]
+    fn no_vip_is_on_a_real_server_without_its_settings(
+        old in desired(),
+        new in desired(),
+        world in owned_world(),
+    ) {
+        // From a kernel that is as the old plan wants it, to the new plan.
+        let (start, record) = converge(&old, &world, &Ledger::default())?;
+        let ops = diff(&new, &start, &record, Domain::Host).ops;
+        for state in prefixes(&start, &ops)? {
+            for key in state.addresses.keys() {
+                let (stays, comes) = (old.state.addresses.contains_key(key), new.state.addresses.contains_key(key));
+                if comes && !start.addresses.contains_key(key) {
+                    prop_assert!(arp_in_force(&new.state, &state), "{} came before its settings", key);
+                }
+                let leaves = stays && !comes && !new.vips.contains(key);
+                if leaves {
+                    prop_assert!(arp_in_force(&old.state, &state), "{} outlived its settings", key);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_service_never_runs_out_of_destinations_on_the_way(wanted in desired(), start in kernel(), record in ledger()) {
+        let ops = diff(&wanted, &start, &record, Domain::Host).ops;
+        let serving = |key: &ServiceKey, state: &KernelState| {
+            state.services.get(key).is_some_and(|service| !service.destinations.is_empty())
+        };
+        for state in prefixes(&start, &ops)? {
+            for key in wanted.state.services.keys() {
+                if serving(key, &start) && serving(key, &wanted.state) {
+                    prop_assert!(serving(key, &state), "{} is empty on the way", key);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_stop_anywhere_is_recovered_from(wanted in desired(), start in kernel(), at in any::<prop::sample::Index>()) {
+        let record = Ledger::default().before(&wanted, &start, &Kind::ALL);
+        let ops = diff(&wanted, &start, &Ledger::default(), Domain::Host).ops;
+        let stopped = apply(&start, &ops[..at.index(ops.len() + 1)])?;
+        // The record was on disk before the first operation.
+        let (reached, _) = converge(&wanted, &stopped, &record)?;
+        prop_assert_eq!(diff(&wanted, &reached, &record, Domain::Host).ops, vec![]);
+    }
+
+    #[test]
+    fn equal_inputs_give_equal_operations(wanted in desired(), start in kernel(), record in ledger()) {
+        let first = diff(&wanted, &start, &record, Domain::Host);
+        let second = diff(&wanted.clone(), &start.clone(), &record.clone(), Domain::Host);
+        prop_assert_eq!(&first, &second);
+        let reversed = KernelState {
+            addresses: start.addresses.into_iter().rev().collect(),
+            routes: start.routes.into_iter().rev().collect(),
+            sysctls: start.sysctls.into_iter().rev().collect(),
+            services: start.services.into_iter().rev().collect(),
+            ..KernelState::default()
+        };
+        prop_assert_eq!(first, diff(&wanted, &reversed, &record, Domain::Host));
+    }
+
+    #[test]
+    fn cleaning_up_brings_back_what_was_before(
+        start in fresh_world(),
+        plans in prop::collection::vec(desired(), 1..4),
+        some: prop::sample::Index,
+    ) {
+        // Plans name objects with the same properties as the host had them, if it had them: what was
+        // edited in place cannot be put back. Foreign services removed by `exclusive` neither.
+        let plans: Vec<Desired> =
+            plans.into_iter().map(|plan| Desired { exclusive_ipvs: false, ..worlds::agreeing(plan) }).collect();
+        let start = worlds::agreeing_state(start);
+        let (mut state, mut record, mut expected) = (start.clone(), Ledger::default(), start);
+        let mut last = BTreeSet::new();
+        for plan in &plans {
+            let gone = |key: &AddressKey| !plan.state.addresses.contains_key(key) && !plan.vips.contains(key);
+            // What was adopted and then left the plan is removed, as its author asked.
+            expected.addresses.retain(|key, _| !(gone(key) && record.addresses.contains_key(key)));
+            let routes = &plan.state.routes;
+            expected.routes.retain(|key, _| routes.contains_key(key) || !record.routes.contains_key(key));
+            let services = &plan.state.services;
+            expected.services.retain(|key, _| services.contains_key(key) || !record.services.contains_key(key));
+            (state, record) = converge(plan, &state, &record)?;
+            let masters = plan_for(&plan.vips, some);
+            state = elect(plan, &masters, &state)?;
+            last = plan.vips.difference(&masters.addresses.keys().cloned().collect()).cloned().collect();
+            // A VIP that the host had is taken away while it is not Master.
+            expected.addresses.retain(|key, _| !last.contains(key));
+        }
+        prop_assert!(state.addresses.keys().all(|key| !last.contains(key)));
+        let cleaned = apply(&state, &cleanup(&state, &record).ops)?;
+        prop_assert_eq!(&cleaned, &expected);
+        prop_assert_eq!(cleanup(&cleaned, &record).ops, vec![], "once is enough");
+    }
+
+    #[test]
+    fn the_record_survives_being_written_and_read(record in ledger()) {
+        let text = serde_json::to_string(&record).expect("a record is JSON");
+        prop_assert_eq!(serde_json::from_str::<Ledger>(&text).expect("JSON is a record"), record);
+    }
+}
+
+#[test]
+fn a_setting_that_is_not_there_is_not_recorded() {
+    let mut wanted = Desired::default();
+    wanted.state.sysctls.insert("net/ipv4/conf/eth7/arp_ignore".to_owned(), "1".to_owned());
+    let record = Ledger::default().before(&wanted, &KernelState::default(), &Kind::ALL);
+    assert!(record.is_empty(), "its value before us is not known: {record:?}");
+}

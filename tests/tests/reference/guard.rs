@@ -1,0 +1,219 @@
+//! A VIP is where a director can speak for it: Masters that cannot send, guardians that hang, and what a daemon that
+//! comes back takes over.
+
+use std::time::Duration;
+
+use lab::{Host, Reference, eventually, guest, mark};
+
+use crate::support::{DIR1, MASTER_DOWN, PATIENCE, SKEW, TOLERANCE, steady_client, watch};
+
+/// dir1's own address, which its advertisements come from.
+const SOURCE: &str = "192.168.188.108/24";
+/// Longest time that a VIP may be on both directors.
+const OVERLAP: Duration = Duration::from_millis(500);
+
+#[test]
+fn a_master_that_loses_its_source_address_hands_over_at_once_and_takes_its_place_when_it_is_back() {
+    guest(|lab| {
+        let reference = Reference::new(lab);
+        let daemons = reference.serving();
+        let dir1 = &reference.hosts.dir1;
+        let adverts = lab.capture_vrrp();
+        let vip = watch(&reference);
+        let client = steady_client(&reference);
+
+        let lost = mark();
+        dir1.delete_address("eth0", SOURCE);
+        let took = vip.wait_holder(&reference.hosts.dir2, PATIENCE);
+        adverts.wait(PATIENCE, |advert| {
+            advert.at > lost && advert.what.source == DIR1 && advert.what.priority == 0
+        });
+        client.wait_ok(PATIENCE);
+        let gap = client.gap_since(lost);
+        lab.log(format!("source gone: dir2 alone had the VIP after {took:?}, client gap {gap:?}"));
+        assert!(gap <= SKEW + TOLERANCE, "client gap {gap:?}");
+        let line = daemons.dir1.wait_log_since(lost, "Entering FAULT STATE", PATIENCE);
+        assert!(line.at - lost < SKEW, "{:?}", line.at - lost);
+
+        // It stays so, quietly.
+        std::thread::sleep(Duration::from_secs(8));
+        assert_eq!(vip.holders(), ["dir2"]);
+        assert!(vip.both_since(lost) <= OVERLAP, "VIP on both for {:?}", vip.both_since(lost));
+        let status = reference.status(dir1);
+        assert_eq!(status["routers"][0]["reason"], "source address is not on the interface", "{status}");
+        let said = daemons.dir1.log_since(lost);
+        assert!(said.len() < 12, "{said:#?}");
+
+        let healed = mark();
+        dir1.add_address("eth0", SOURCE);
+        let took = vip.wait_holder(dir1, PATIENCE);
+        client.wait_ok(PATIENCE);
+        lab.log(format!("source back: dir1 alone had the VIP after {took:?}"));
+        assert!(healed.elapsed() <= MASTER_DOWN + Duration::from_millis(500), "{:?}", healed.elapsed());
+        assert!(vip.both_since(healed) <= OVERLAP, "VIP on both for {:?}", vip.both_since(healed));
+    });
+}
+
+/// A policy of the host, here IPsec's, refuses advertisements, and nothing else.
+#[test]
+fn a_master_that_is_not_let_send_gives_up_before_its_lease_ends_and_waits_before_it_tries_again() {
+    guest(|lab| {
+        let reference = Reference::new(lab);
+        let daemons = reference.serving();
+        let dir1 = &reference.hosts.dir1;
+        let vip = watch(&reference);
+        let client = steady_client(&reference);
+
+        let blocked = mark();
+        policy(dir1, "add");
+        vip.wait_holder(&reference.hosts.dir2, PATIENCE);
+        client.wait_ok(PATIENCE);
+        let (both, gap) = (vip.both_since(blocked), client.gap_since(blocked));
+        lab.log(format!("advertisements refused: on both for {both:?}, client gap {gap:?}"));
+        assert!(both <= OVERLAP, "VIP on both for {both:?}");
+        // It served for as long as nobody else could.
+        assert!(gap <= Duration::from_millis(500), "client gap {gap:?}");
+        std::thread::sleep(Duration::from_secs(10));
+        assert_eq!(vip.holders(), ["dir2"]);
+        let status = reference.status(dir1);
+        assert_eq!(status["routers"][0]["reason"], "socket fails", "{status}");
+        let said = daemons.dir1.log_since(blocked);
+        let complaints = said.iter().filter(|line| line.what.contains("cannot send")).count();
+        assert_eq!(complaints, 1, "{said:#?}");
+        assert!(!said.iter().any(|line| line.what.contains("ran out")), "{said:#?}");
+
+        policy(dir1, "delete");
+        vip.wait_holder(dir1, Duration::from_secs(60));
+        lab.log(format!("allowed again: dir1 had the VIP {:?} after it lost the right", blocked.elapsed()));
+        assert!(vip.both_since(blocked) <= OVERLAP, "VIP on both for {:?}", vip.both_since(blocked));
+    });
+}
+
+fn policy(host: &Host, what: &str) {
+    let selector = ["src", "0.0.0.0/0", "dst", "224.0.0.18/32", "dir", "out"];
+    let action: &[&str] = if what == "add" { &["action", "block"] } else { &[] };
+    host.run([&["ip", "xfrm", "policy", what], &selector[..], action].concat());
+}
+
+#[test]
+fn a_guardian_that_was_slow_goes_on_and_takes_nothing_away() {
+    guest(|lab| {
+        let reference = Reference::new(lab);
+        let daemons = reference.serving();
+        let vip = watch(&reference);
+        let guardian = find_guardian(&reference, daemons.dir1.pid()).expect("a guardian");
+        let hung = mark();
+        lab.run(["kill", "-STOP", &guardian]);
+        // Longer than a lease.
+        std::thread::sleep(Duration::from_secs(6));
+        lab.run(["kill", "-CONT", &guardian]);
+        std::thread::sleep(Duration::from_secs(2));
+        assert_eq!(vip.none_since(hung), Duration::ZERO, "the VIP went");
+        assert_eq!(vip.holders(), ["dir1"]);
+        assert_eq!(find_guardian(&reference, daemons.dir1.pid()), Some(guardian), "it was replaced");
+        // And it still guards.
+        let killed = mark();
+        daemons.dir1.kill9();
+        vip.wait_holder(&reference.hosts.dir2, PATIENCE);
+        assert!(vip.both_since(killed) <= OVERLAP, "VIP on both for {:?}", vip.both_since(killed));
+    });
+}
+
+#[test]
+fn a_guardian_that_hung_and_was_replaced_leaves_the_vip_alone() {
+    guest(|lab| {
+        let reference = Reference::new(lab);
+        let daemons = reference.serving();
+        let dir1 = &reference.hosts.dir1;
+        let vip = watch(&reference);
+        let old = find_guardian(&reference, daemons.dir1.pid()).expect("a guardian");
+        lab.run(["kill", "-STOP", &old]);
+        daemons.dir1.kill9();
+        let again = reference.start(dir1);
+        vip.wait_holder(dir1, PATIENCE);
+        again.wait_log("Entering MASTER STATE", PATIENCE);
+        std::thread::sleep(Duration::from_secs(1));
+        let new = find_guardian(&reference, again.pid()).expect("a new guardian");
+        assert_ne!(new, old);
+        let resumed = mark();
+        lab.run(["kill", "-CONT", &old]);
+        eventually(PATIENCE, "the old guardian is gone", || {
+            !lab.output(["kill", "-0", &old]).status.success()
+        });
+        std::thread::sleep(Duration::from_secs(2));
+        assert_eq!(vip.none_since(resumed), Duration::ZERO, "the VIP went");
+        assert_eq!(vip.holders(), ["dir1"]);
+        assert!(again.is_running());
+        assert_eq!(find_guardian(&reference, again.pid()), Some(new));
+    });
+}
+
+/// Two routers, and a plan that has changed meanwhile: what was served goes on untouched, what is new waits until it
+/// can be served.
+#[test]
+fn a_killed_master_of_two_routers_goes_on_with_both_and_adds_what_is_new_once_it_is_served() {
+    guest(|lab| {
+        let reference = Reference::new(lab);
+        let two = Reference::cluster_file().replace("[services.web]", &format!("{SECOND}\n[services.web]"));
+        reference.compile_text(&two);
+        let daemons = reference.serving();
+        let dir1 = &reference.hosts.dir1;
+        eventually(PATIENCE, "dir1 is Master of both", || dir1.has_address("eth0", "192.168.188.121"));
+        let first = watch(&reference);
+        let second = lab.watch_vip("192.168.188.121", &[dir1, &reference.hosts.dir2], "eth0");
+        std::thread::sleep(Duration::from_secs(2));
+        let requests = dir1.netlink_capture();
+
+        let killed = mark();
+        daemons.dir1.kill9();
+        let three = two
+            .replace("vips = [\"192.168.188.120\"]", "vips = [\"192.168.188.120\", \"192.168.188.122\"]")
+            .replace("router = \"VI_1\"", "router = \"VI_1\"\nvip = \"192.168.188.120\"");
+        reference.compile_text(&format!("{three}\n{THIRD}"));
+        let again = reference.start(dir1);
+        again.wait_log("Master before the restart", PATIENCE);
+        eventually(PATIENCE, "the new VIP is there", || dir1.has_address("eth0", "192.168.188.122"));
+        requests.wait(killed, "RTM_NEWADDR", PATIENCE);
+        let changes = requests.changes_since(killed);
+        lab.log(format!("changed: {changes:?}"));
+        let served = changes.iter().rposition(|name| name == "IPVS NEW_DEST").expect("destinations");
+        let announced: Vec<usize> =
+            (0..changes.len()).filter(|index| changes[*index] == "RTM_NEWADDR").collect();
+        assert!(announced.len() == 1 && announced[0] > served, "{changes:?}");
+        assert!(!changes.contains(&"RTM_DELADDR".to_owned()), "{changes:?}");
+        for vip in [&first, &second] {
+            assert_eq!(vip.none_since(killed), Duration::ZERO, "the VIP went");
+            assert_eq!(vip.both_since(killed), Duration::ZERO, "the VIP was on both");
+        }
+    });
+}
+
+const SECOND: &str = r#"
+[virtual_routers.VI_2]
+vrid = 52
+vips = ["192.168.188.121"]
+directors = ["dir1", "dir2"]
+
+[services.second]
+router = "VI_2"
+protocol = "tcp"
+port = 80
+forwarding = "dr"
+real_servers = [{ host = "rs1" }]
+"#;
+
+const THIRD: &str = r#"
+[services.third]
+router = "VI_1"
+vip = "192.168.188.122"
+protocol = "tcp"
+port = 80
+forwarding = "dr"
+real_servers = [{ host = "rs1" }, { host = "rs2" }]
+"#;
+
+/// The daemon's living child.
+fn find_guardian(reference: &Reference<'_>, parent: u32) -> Option<String> {
+    let children = reference.lab().output(["cat", &format!("/proc/{parent}/task/{parent}/children")]);
+    children.expect_success().split_whitespace().next().map(str::to_owned)
+}
