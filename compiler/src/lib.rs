@@ -17,6 +17,7 @@ mod resolve;
 mod schema;
 mod source;
 mod suggest;
+mod unknown;
 mod validate;
 
 pub use diagnostic::{Diagnostic, Label, Place, Severity};
@@ -67,7 +68,7 @@ fn run(source: &SourceFile) -> (Option<Resolved>, Vec<Diagnostic>) {
     let Some(cluster) = checked.cluster else {
         return (None, checked.diagnostics);
     };
-    let context = validate::Context::new(&cluster, &document, &checked.broken);
+    let context = validate::Context::new(&cluster, &document, &checked.unknowns);
     validate::run(&context, &mut checked.diagnostics);
     if checked.diagnostics.iter().any(|d| d.severity() == Severity::Error) {
         return (None, checked.diagnostics);

@@ -2,6 +2,8 @@
 //!
 //! Syntax errors and duplicate keys are reported here; which keys exist is not known here.
 
+use std::collections::BTreeMap;
+
 use evenkeel_schemas::scalars::Name;
 use serde_json::{Map, Number, Value};
 use toml::Spanned;
@@ -41,6 +43,12 @@ impl<'a> From<&'a Name> for Step<'a> {
     }
 }
 
+impl<'a> From<&&'a Name> for Step<'a> {
+    fn from(key: &&'a Name) -> Self {
+        Self::from(*key)
+    }
+}
+
 impl From<usize> for Step<'_> {
     fn from(index: usize) -> Self {
         Self::Index(index)
@@ -60,6 +68,15 @@ pub(crate) enum OwnedStep {
     Index(usize),
 }
 
+impl From<&Step<'_>> for OwnedStep {
+    fn from(step: &Step<'_>) -> Self {
+        match step {
+            Step::Key(key) => Self::Key((*key).to_owned()),
+            Step::Index(index) => Self::Index(*index),
+        }
+    }
+}
+
 impl OwnedStep {
     pub(crate) fn borrow(&self) -> Step<'_> {
         match self {
@@ -73,15 +90,8 @@ impl OwnedStep {
 #[derive(Debug)]
 pub(crate) struct Document<'s> {
     root: DeTable<'s>,
-    renamed: Vec<Renamed>,
-}
-
-/// A misspelled key that is read as the right one.
-#[derive(Debug)]
-struct Renamed {
-    table: Vec<OwnedStep>,
-    written: String,
-    right: String,
+    /// Where what is read at a path is written, when its key is misspelled.
+    written: BTreeMap<Vec<OwnedStep>, Vec<OwnedStep>>,
 }
 
 /// A value that TOML has and the language has not.
@@ -114,7 +124,7 @@ pub(crate) fn parse(text: &str) -> Result<Parsed<'_>, Vec<Diagnostic>> {
     if !errors.is_empty() {
         return Err(syntax::diagnostics(text, &errors));
     }
-    let document = Document { root: root.into_inner(), renamed: Vec::new() };
+    let document = Document { root: root.into_inner(), written: BTreeMap::new() };
     let mut converter = Converter::default();
     let value = converter.table(&document.root);
     let odd = converter.odd;
@@ -166,11 +176,7 @@ impl<'a> Converter<'a> {
     }
 
     fn odd(&mut self, kind: OddKind) -> Value {
-        let owned = |step: &Step<'_>| match step {
-            Step::Key(key) => OwnedStep::Key((*key).to_owned()),
-            Step::Index(index) => OwnedStep::Index(*index),
-        };
-        self.odd.push(Odd { path: self.path.iter().map(owned).collect(), kind });
+        self.odd.push(Odd { path: self.path.iter().map(OwnedStep::from).collect(), kind });
         Value::Null
     }
 }
@@ -182,14 +188,13 @@ struct Entry {
     value: Place,
 }
 
-impl Document<'_> {
-    /// The deepest entry that `path` leads to, and whether that is the whole path.
-    fn find(&self, path: &[Step<'_>]) -> (Entry, bool) {
+impl<'s> Document<'s> {
+    /// The deepest entry that `path` leads to, and its value if that is the whole path.
+    fn find(&self, path: &[Step<'_>]) -> (Entry, Option<&DeValue<'s>>) {
         let mut entry = Entry { key: None, value: 0..0 };
-        let mut at: Option<&DeValue<'_>> = None;
+        let mut at: Option<&DeValue<'s>> = None;
         for (depth, step) in path.iter().enumerate() {
-            let keyed = |table, key| keyed(table, key).or_else(|| keyed(table, self.written(path, depth)?));
-            let next: Option<(Option<Place>, &Spanned<DeValue<'_>>)> = match (step, at) {
+            let next: Option<(Option<Place>, &Spanned<DeValue<'s>>)> = match (step, at) {
                 (Step::Key(key), None) => keyed(&self.root, key),
                 (Step::Key(key), Some(DeValue::Table(table))) => keyed(table, key),
                 (Step::Index(index), Some(DeValue::Array(array))) => {
@@ -197,35 +202,39 @@ impl Document<'_> {
                 }
                 (Step::Key(_) | Step::Index(_), _) => None,
             };
-            let Some((key, value)) = next else {
-                return (entry, false);
-            };
-            entry = Entry { key, value: value.span() };
-            at = Some(value.get_ref());
+            if let Some((key, value)) = next {
+                entry = Entry { key, value: value.span() };
+                at = Some(value.get_ref());
+            } else if let Some((elsewhere, value)) = self.find_written(&path[..=depth]) {
+                entry = elsewhere;
+                at = Some(value);
+            } else {
+                return (entry, None);
+            }
         }
-        (entry, true)
+        (entry, at)
     }
 
-    /// How the key at `path[depth]` is written, when it is written wrong.
-    fn written(&self, path: &[Step<'_>], depth: usize) -> Option<&str> {
-        let here = |renamed: &&Renamed| {
-            path[depth] == Step::Key(&renamed.right)
-                && renamed.table.len() == depth
-                && renamed.table.iter().zip(path).all(|(a, b)| a.borrow() == *b)
-        };
-        self.renamed.iter().find(here).map(|renamed| renamed.written.as_str())
+    /// The entry at `path`, when it is written elsewhere.
+    fn find_written(&self, path: &[Step<'_>]) -> Option<(Entry, &DeValue<'s>)> {
+        if self.written.is_empty() {
+            return None;
+        }
+        let path: Vec<OwnedStep> = path.iter().map(OwnedStep::from).collect();
+        let written: Vec<Step<'_>> = self.written.get(&path)?.iter().map(OwnedStep::borrow).collect();
+        let (entry, value) = self.find(&written);
+        Some((entry, value?))
     }
 
-    /// From now on finds the key `written` in `table` by the name `right` too.
-    pub(crate) fn rename(&mut self, table: &[OwnedStep], written: &str, right: &str) {
-        let (written, right) = (written.to_owned(), right.to_owned());
-        self.renamed.push(Renamed { table: table.to_vec(), written, right });
+    /// From now on finds what is written at `written` at `right`.
+    pub(crate) fn rename(&mut self, written: Vec<OwnedStep>, right: Vec<OwnedStep>) {
+        self.written.insert(right, written);
     }
 
     /// The place of the value at `path`; when it is not written, of what it would be written in.
     pub(crate) fn value(&self, path: &[Step<'_>]) -> Place {
-        let (entry, whole) = self.find(path);
-        if whole { entry.value } else { entry.key.unwrap_or(entry.value) }
+        let (entry, value) = self.find(path);
+        if path.is_empty() || value.is_some() { entry.value } else { entry.key.unwrap_or(entry.value) }
     }
 
     /// The place of the key at `path`; of the value when it is an item of a list.

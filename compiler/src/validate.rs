@@ -4,17 +4,22 @@
 //! one: a code in `codes/`, a function in the file of its subject, a line in that file's `RULES`,
 //! a folder in `tests/cases/`. A rule never reads another rule's findings. Each is linear in the
 //! size of the cluster, give or take a map.
+//!
+//! Where the shape of the file is wrong the cluster has placeholders. A rule must ask `knows` for
+//! every value that its verdict or its words rest on, `knows_all` for a list or table of them, and
+//! `knows_entries` before it says that a name does not exist; the methods of [`Context`] have asked
+//! already. `tests/broken.rs` breaks every value of every case to see whether it does.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
-use evenkeel_schemas::cluster::{Cluster, Service, VirtualRouter};
+use evenkeel_schemas::cluster::{Cluster, Host, Service, VirtualRouter};
 use evenkeel_schemas::scalars::{Cidr, Ip, Name};
 
 use crate::diagnostic::{Diagnostic, Place};
 use crate::parse::{Document, Step, at};
-use crate::schema::Broken;
 use crate::suggest::Suggester;
+use crate::unknown::Unknowns;
 
 mod addresses;
 mod names;
@@ -51,15 +56,15 @@ pub(crate) fn run(context: &Context<'_>, findings: &mut Findings) {
 pub(crate) struct Context<'a> {
     cluster: &'a Cluster,
     document: &'a Document<'a>,
-    broken: &'a Broken,
+    unknowns: &'a Unknowns,
     subnets: Subnets<'a>,
     suggester: Suggester,
 }
 
 impl<'a> Context<'a> {
-    pub(crate) fn new(cluster: &'a Cluster, document: &'a Document<'a>, broken: &'a Broken) -> Self {
-        let subnets = Subnets::new(cluster);
-        Self { cluster, document, broken, subnets, suggester: Suggester::new() }
+    pub(crate) fn new(cluster: &'a Cluster, document: &'a Document<'a>, unknowns: &'a Unknowns) -> Self {
+        let subnets = Subnets::new(cluster, unknowns);
+        Self { cluster, document, unknowns, subnets, suggester: Suggester::new() }
     }
 
     /// Place of the value at `path`.
@@ -72,56 +77,129 @@ impl<'a> Context<'a> {
         self.document.key(path)
     }
 
+    /// Whether the value at `path` is the file's, or is absent and meant to be.
+    fn knows(&self, path: &[Step<'_>]) -> bool {
+        self.unknowns.knows(path)
+    }
+
+    /// The same of everything in it.
+    fn knows_all(&self, path: &[Step<'_>]) -> bool {
+        self.unknowns.knows_all(path)
+    }
+
+    /// Whether all names of a section are known.
+    fn knows_entries(&self, section: &str) -> bool {
+        self.unknowns.knows_entries(at![section])
+    }
+
     /// Whether every reference is known and leads somewhere: only then can it be said that
     /// something is used by nothing.
     fn settled(&self) -> bool {
-        let hosts = &self.cluster.hosts;
-        let mut routers = self.cluster.virtual_routers.values();
-        let mut services = self.cluster.services.values();
-        !["segments", "hosts", "virtual_routers", "services"].iter().any(|section| self.broken.any(section))
-            && routers.all(|router| router.directors.iter().all(|host| hosts.contains_key(host.as_str())))
-            && services.all(|service| {
-                self.router_of(service).is_some()
-                    && service.real_servers.iter().all(|server| hosts.contains_key(server.host.as_str()))
+        let cluster = self.cluster;
+        ["hosts", "virtual_routers", "services"].iter().all(|section| self.knows_entries(section))
+            && cluster.virtual_routers.iter().all(|(name, router)| self.knows_directors(name, router))
+            && cluster.services.iter().all(|(name, service)| {
+                let leads_somewhere = |(index, host): (usize, &str)| {
+                    self.knows(at!["services", name, "real_servers", index, "host"])
+                        && cluster.hosts.contains_key(host)
+                };
+                let servers = service.real_servers.iter().map(|server| server.host.as_str());
+                self.router_of(name, service).is_some() && servers.enumerate().all(leads_somewhere)
             })
     }
 
-    /// The segment that has a subnet with `address`.
+    /// Whether all directors of a router are known. One that is no host is a mistake, and which
+    /// host was meant is not known.
+    fn knows_directors(&self, name: &Name, router: &VirtualRouter) -> bool {
+        self.knows_all(at!["virtual_routers", name, "directors"])
+            && router.directors.iter().all(|host| self.cluster.hosts.contains_key(host.as_str()))
+    }
+
+    /// The directors that are known, each with its index in the list.
+    fn directors<'r>(
+        &self,
+        name: &Name,
+        router: &'r VirtualRouter,
+    ) -> impl Iterator<Item = (usize, &'r String)> {
+        let known = move |index| self.knows(at!["virtual_routers", name, "directors", index]);
+        router.directors.iter().enumerate().filter(move |(index, _)| known(*index))
+    }
+
+    /// Hosts whose addresses are known.
+    fn addressed(&self) -> impl DoubleEndedIterator<Item = (&'a Name, &'a Host)> {
+        self.cluster.hosts.iter().filter(|(name, _)| self.knows(at!["hosts", name, "address"]))
+    }
+
+    /// The segment that has a subnet with `address`. Unknown subnets have no say: in the end no two
+    /// segments will share an address.
     fn segment(&self, address: Ip) -> Option<&'a Name> {
         self.subnets.of(address).map(|(segment, _)| segment)
     }
 
-    /// The segment of a router: that of its first VIP on one.
-    fn router_segment(&self, router: &VirtualRouter) -> Option<&'a Name> {
-        router.vips.iter().find_map(|vip| self.segment(*vip))
+    /// The host called `name` and its segment.
+    fn segment_of_host(&self, name: &str) -> Option<(&'a Name, &'a Name)> {
+        let (name, host) = self.cluster.hosts.get_key_value(name)?;
+        let known = self.knows(at!["hosts", name, "address"]);
+        known.then(|| self.segment(host.address)).flatten().map(|segment| (name, segment))
+    }
+
+    /// Whether all subnets of all segments are known: only then can it be said that an address is
+    /// on none.
+    fn knows_subnets(&self) -> bool {
+        self.knows_all(at!["segments"])
+    }
+
+    /// The segment of a router, and the index of the VIP that says so: its first VIP on one.
+    fn home(&self, name: &Name, router: &VirtualRouter) -> Option<(usize, &'a Name)> {
+        for (index, vip) in router.vips.iter().enumerate() {
+            if !self.knows(at!["virtual_routers", name, "vips", index]) {
+                return None;
+            }
+            match self.segment(*vip) {
+                Some(segment) => return Some((index, segment)),
+                None if self.knows_subnets() => {}
+                None => return None,
+            }
+        }
+        None
     }
 
     /// The router of a service, when it exists.
-    fn router_of(&self, service: &Service) -> Option<(&'a Name, &'a VirtualRouter)> {
-        self.cluster.virtual_routers.get_key_value(service.router.as_str())
+    fn router_of(&self, name: &Name, service: &Service) -> Option<(&'a Name, &'a VirtualRouter)> {
+        let known = self.knows(at!["services", name, "router"]);
+        known.then(|| self.cluster.virtual_routers.get_key_value(service.router.as_str())).flatten()
     }
 
     /// The VIP of a service, when it is decided and one of its router's.
-    fn vip_of(&self, service: &Service) -> Option<Ip> {
-        let (_, router) = self.router_of(service)?;
-        match (service.vip, router.vips.as_slice()) {
-            (Some(vip), vips) => vips.contains(&vip).then_some(vip),
-            (None, [only]) => Some(*only),
-            (None, _) => None,
+    fn vip_of(&self, name: &Name, service: &Service) -> Option<Ip> {
+        let (router_name, router) = self.router_of(name, service)?;
+        if !self.knows(at!["services", name, "vip"]) {
+            return None;
         }
+        let (index, vip) = match (service.vip, router.vips.as_slice()) {
+            (Some(vip), vips) => (vips.iter().position(|other| *other == vip)?, vip),
+            (None, [only]) => (0, *only),
+            (None, _) => return None,
+        };
+        self.knows(at!["virtual_routers", router_name, "vips", index]).then_some(vip)
     }
 
-    /// Every VIP in the order of names: router, index in its list, VIP.
+    /// Every known VIP in the order of names: router, index in its list, VIP.
     fn vips(&self) -> impl Iterator<Item = (&'a Name, usize, Ip)> {
-        self.cluster
-            .virtual_routers
-            .iter()
-            .flat_map(|(name, router)| router.vips.iter().enumerate().map(move |(i, vip)| (name, i, *vip)))
+        let routers = self.cluster.virtual_routers.iter();
+        routers
+            .flat_map(|(name, router)| self.vips_of(name, router).map(move |(index, vip)| (name, index, vip)))
+    }
+
+    /// The known VIPs of a router, each with its index in the list.
+    fn vips_of(&self, name: &Name, router: &VirtualRouter) -> impl Iterator<Item = (usize, Ip)> {
+        let known = move |index| self.knows(at!["virtual_routers", name, "vips", index]);
+        router.vips.iter().copied().enumerate().filter(move |(index, _)| known(*index))
     }
 
     /// The host with each address; of several the first by name.
     fn hosts_by_address(&self) -> BTreeMap<Ip, &'a Name> {
-        self.cluster.hosts.iter().rev().map(|(name, host)| (host.address, name)).collect()
+        self.addressed().rev().map(|(name, host)| (host.address, name)).collect()
     }
 
     /// Place of a VIP.
@@ -137,11 +215,13 @@ struct Subnets<'a> {
 }
 
 impl<'a> Subnets<'a> {
-    fn new(cluster: &'a Cluster) -> Self {
+    fn new(cluster: &'a Cluster, unknowns: &Unknowns) -> Self {
         let mut by_prefix: BTreeMap<u8, BTreeMap<Ipv4Addr, (&Name, Cidr)>> = BTreeMap::new();
         for (name, segment) in &cluster.segments {
-            for subnet in &segment.subnets {
-                if let IpAddr::V4(network) = subnet.network() {
+            for (index, subnet) in segment.subnets.iter().enumerate() {
+                if let IpAddr::V4(network) = subnet.network()
+                    && unknowns.knows(at!["segments", name, "subnets", index])
+                {
                     let networks = by_prefix.entry(subnet.prefix()).or_default();
                     networks.entry(network).or_insert((name, *subnet));
                 }

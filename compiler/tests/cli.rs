@@ -6,6 +6,7 @@ use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, SystemTime};
 
 const CLUSTER: &str = include_str!("../../examples/lvs-dr/cluster.toml");
 
@@ -78,7 +79,7 @@ fn validate_says_what_it_found() {
     let (code, out, err) = run(evenkeel().arg("validate").arg(place.cluster()).args(["--format", "human"]));
     assert_eq!((code, out.as_str()), (1, ""));
     assert!(err.contains("error[EK0105]"), "{err}");
-    assert!(err.ends_with("is not valid: 1 error.\n"), "{err}");
+    assert!(err.ends_with("is not valid: 1 error, 1 warning.\n"), "{err}");
 }
 
 #[test]
@@ -290,4 +291,31 @@ fn a_directory_that_cannot_be_made_is_an_error() {
         run(evenkeel().arg("compile").arg(place.cluster()).arg("--out").arg(place.cluster().join("plans")));
     assert_eq!(code, 1);
     assert!(err.starts_with("warning[EK0406]") && err.contains("error: cannot "), "{err}");
+}
+
+#[test]
+fn what_a_killed_run_left_is_removed_and_nothing_else() {
+    let place = Place::new(CLUSTER);
+    place.compile(&[]);
+    let old = SystemTime::now() - Duration::from_secs(3600);
+    let make = |name: &str, modified: SystemTime| {
+        let file = fs::File::create(place.plans().join(name)).expect("create");
+        file.set_modified(modified).expect("set time");
+    };
+    make(".evenkeel-aB3dE6", old);
+    make(".evenkeel-aB3dE7", SystemTime::now());
+    make(".evenkeel-aB3dE8", SystemTime::now() + Duration::from_secs(3600));
+    make(".evenkeel-notes.txt", old);
+    make(".other-aB3dE6", old);
+    fs::create_dir(place.plans().join(".evenkeel-folder")).expect("create");
+    std::os::unix::fs::symlink(place.cluster(), place.plans().join(".evenkeel-symlnk")).expect("link");
+    let before = place.files();
+    assert_eq!(place.compile(&["--check"]).0, 0);
+    assert_eq!(place.files(), before, "--check writes nothing");
+    let (code, _, err) = place.compile(&[]);
+    assert_eq!(code, 0);
+    assert!(err.contains("/.evenkeel-aB3dE6, which a run that was killed had left."), "{err}");
+    assert_eq!(err.matches("Removed").count(), 1, "{err}");
+    let gone: Vec<String> = before.into_iter().filter(|name| !place.files().contains(name)).collect();
+    assert_eq!(gone, [".evenkeel-aB3dE6"]);
 }

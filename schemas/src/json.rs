@@ -46,6 +46,7 @@ pub const FORMATS: [(&str, FormatCheck); 4] = [
 ];
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "the test compares with the committed files")]
 mod tests {
     use super::*;
 

@@ -37,6 +37,9 @@ pub(super) fn run(arguments: &Compile, terminal: &Terminal) -> bool {
         terminal.fail(error);
         return false;
     }
+    for path in directory::sweep(&arguments.out) {
+        terminal.complain(format_args!("Removed {}, which a run that was killed had left.", path.display()));
+    }
     let Changes { written, removed, secrets_written, secrets_removed } = changes;
     let plural = if plans.len() == 1 { "" } else { "s" };
     let secrets = match (secrets_written, secrets_removed) {

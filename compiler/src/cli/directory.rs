@@ -5,10 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display};
-use std::fs::{self, File, Permissions};
+use std::fs::{self, DirEntry, File, Permissions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use evenkeel::{HostPlan, secrets_header};
 use evenkeel_schemas::plan::secrets_file_name;
@@ -21,6 +22,13 @@ const SECRETS_SUFFIX: &str = ".secrets.toml";
 /// Plans are public; the process's umask may take from that.
 const PLAN_MODE: u32 = 0o644;
 const SECRETS_MODE: u32 = 0o600;
+
+/// Files that are being written are called `.evenkeel-` and so many letters and digits.
+const UNFINISHED_PREFIX: &str = ".evenkeel-";
+const UNFINISHED_RANDOM: usize = 6;
+
+/// A file is written in far less, so that whoever began an older one is gone.
+const UNFINISHED_AGE: Duration = Duration::from_secs(600);
 
 /// What must be done to a directory.
 #[derive(Debug, Default)]
@@ -247,6 +255,32 @@ pub(super) fn carry_out(directory: &Path, work: &Work) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Removes what a run that was killed left unfinished, and returns what that was. Nothing depends
+/// on it, so what cannot be removed stays.
+pub(super) fn sweep(directory: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(directory) else {
+        return Vec::new();
+    };
+    let mut left: Vec<PathBuf> =
+        entries.flatten().filter(is_left_unfinished).map(|entry| entry.path()).collect();
+    left.retain(|path| fs::remove_file(path).is_ok());
+    left.sort();
+    left
+}
+
+fn is_left_unfinished(entry: &DirEntry) -> bool {
+    let name = entry.file_name();
+    let random = name.to_str().and_then(|name| name.strip_prefix(UNFINISHED_PREFIX));
+    let ours = random.is_some_and(|random| {
+        random.len() == UNFINISHED_RANDOM && random.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    });
+    // Of the link, should it be one.
+    ours && entry.metadata().is_ok_and(|metadata| {
+        let age = metadata.modified().ok().and_then(|time| time.elapsed().ok());
+        metadata.is_file() && age.is_some_and(|age| age > UNFINISHED_AGE)
+    })
+}
+
 /// Readers see the old file or the new one, whole; so does whoever looks after a power cut.
 fn replace(directory: &Path, path: &Path, text: &str, kind: Kind) -> io::Result<()> {
     let mode = match kind {
@@ -254,7 +288,8 @@ fn replace(directory: &Path, path: &Path, text: &str, kind: Kind) -> io::Result<
         Kind::Secrets => SECRETS_MODE,
     };
     let mut file = tempfile::Builder::new()
-        .prefix(".evenkeel-")
+        .prefix(UNFINISHED_PREFIX)
+        .rand_bytes(UNFINISHED_RANDOM)
         .permissions(Permissions::from_mode(mode))
         .tempfile_in(directory)?;
     file.write_all(text.as_bytes())?;

@@ -6,7 +6,7 @@ use evenkeel_schemas::scalars::{AdvertInterval, Cidr, InterfaceName, Ip, Name, S
 use serde_json::Value;
 
 use super::flatten::{Expected, Flat, Verdict, flatten};
-use super::{Cut, Finding, Lookup};
+use super::{Finding, Lookup, Wrong};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::parse::{Document, Odd, OwnedStep, Step};
@@ -32,20 +32,12 @@ pub(super) fn findings(document: &Document<'_>, value: &Value, odd: &[Odd]) -> V
             continue;
         };
         let key = (finding.path.clone(), finding.diagnostic.code.id);
-        if !meant.contains(&finding.path) && seen.insert(key) {
+        let covered = matches!(flat.verdict, Verdict::Missing(_)) && meant.contains(&finding.path);
+        if !covered && seen.insert(key) {
             findings.push(finding);
         }
     }
     findings
-}
-
-/// Where the shape of `value` is wrong.
-pub(super) fn paths(value: &Value) -> Vec<Vec<OwnedStep>> {
-    let mut flats = Vec::new();
-    for error in super::errors(value) {
-        flatten(&error, super::schema(), &mut flats);
-    }
-    flats.into_iter().map(|flat| flat.path).collect()
 }
 
 fn explain(lookup: &Lookup<'_, '_>, flat: &Flat, root: &Value) -> Option<Finding> {
@@ -79,7 +71,12 @@ fn explain(lookup: &Lookup<'_, '_>, flat: &Flat, root: &Value) -> Option<Finding
             Diagnostic::new(&codes::MALFORMED, lookup.document.value(&path), message, "not valid")
         }
     };
-    Some(Finding { path: broken, cut: Cut::Entry, diagnostic })
+    let wrong = match flat.verdict {
+        Verdict::WrongType(_) if value.is_null() => Wrong::Odd,
+        Verdict::WrongType(_) => Wrong::Type,
+        _ => Wrong::Value,
+    };
+    Some(Finding { path: broken, wrong, diagnostic })
 }
 
 fn unknown_keys(
@@ -106,7 +103,7 @@ fn unknown_keys(
             let message = format!("`{}` cannot be a name", key.escape_debug());
             let diagnostic = Diagnostic::new(&codes::BAD_NAME, place, message, "not a name")
                 .hint("use 1 to 63 letters, digits, `_`, `.` or `-`, with a letter or digit at both ends");
-            findings.push(Finding { path, cut: Cut::Entry, diagnostic });
+            findings.push(Finding { path, wrong: Wrong::Key { near: None }, diagnostic });
             continue;
         }
         let owner = &steps[..steps.len() - 1];
@@ -132,7 +129,7 @@ fn unknown_keys(
         };
         let diagnostic = Diagnostic::new(&codes::UNKNOWN_KEY, place, message, "unknown key").hint(hint);
         let near = near.map(str::to_owned);
-        findings.push(Finding { path, cut: Cut::Key { near }, diagnostic });
+        findings.push(Finding { path, wrong: Wrong::Key { near }, diagnostic });
     }
 }
 

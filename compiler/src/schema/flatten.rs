@@ -118,6 +118,12 @@ fn one_of(
                     } else {
                         Verdict::WrongType(Expected::Text)
                     };
+                    // Of several nobody knows which was meant; the only one it will have to be.
+                    if let [only] = context {
+                        let mut inner = Vec::new();
+                        only.iter().for_each(|error| flatten(error, root, &mut inner));
+                        out.extend(inner.into_iter().filter(|flat| flat.path != path));
+                    }
                     out.push(Flat { path, schema: schema_of(error), verdict });
                     return;
                 }
@@ -146,13 +152,13 @@ fn branches<'r>(error: &ValidationError<'_>, keyword: &str, root: &'r Value) -> 
 }
 
 /// The key and word that select a tagged alternative.
-fn tag(branch: &Value) -> Option<(&str, String)> {
+pub(super) fn tag(branch: &Value) -> Option<(&str, String)> {
     let properties = branch.get("properties")?.as_object()?;
     properties.iter().find_map(|(key, schema)| Some((key.as_str(), word(schema.get("const")?))))
 }
 
 /// The key that selects an untagged alternative.
-fn only_key(branch: &Value) -> Option<String> {
+pub(super) fn only_key(branch: &Value) -> Option<String> {
     branch.get("required")?.get(0)?.as_str().map(str::to_owned)
 }
 

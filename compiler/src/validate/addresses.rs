@@ -10,7 +10,7 @@ pub(super) const RULES: &[Rule] =
 
 fn duplicate_host_address(cx: &Context<'_>, out: &mut Findings) {
     duplicates(
-        cx.cluster.hosts.iter().map(|(name, host)| (host.address, (name, host.address))),
+        cx.addressed().map(|(name, host)| (host.address, (name, host.address))),
         |(name, _)| cx.value(at!["hosts", name, "address"]),
         |((other, _), first), ((name, address), again)| {
             out.push(
@@ -28,10 +28,10 @@ fn duplicate_host_address(cx: &Context<'_>, out: &mut Findings) {
 }
 
 fn host_outside(cx: &Context<'_>, out: &mut Findings) {
-    if cx.broken.any("segments") {
+    if !cx.knows_subnets() {
         return;
     }
-    for (name, host) in &cx.cluster.hosts {
+    for (name, host) in cx.addressed() {
         let plain = host.address.0.is_ipv4() && unusable(host.address).is_none();
         if plain && cx.segment(host.address).is_none() {
             out.push(
@@ -48,7 +48,7 @@ fn host_outside(cx: &Context<'_>, out: &mut Findings) {
 }
 
 fn host_network_address(cx: &Context<'_>, out: &mut Findings) {
-    for (name, host) in &cx.cluster.hosts {
+    for (name, host) in cx.addressed() {
         let Some((_, subnet)) = cx.subnets.of(host.address) else {
             continue;
         };
@@ -67,7 +67,10 @@ fn host_network_address(cx: &Context<'_>, out: &mut Findings) {
 }
 
 fn loopback_interface(cx: &Context<'_>, out: &mut Findings) {
-    for (name, _) in cx.cluster.hosts.iter().filter(|(_, host)| host.interface.as_str() == "lo") {
+    for (name, host) in &cx.cluster.hosts {
+        if host.interface.as_str() != "lo" || !cx.knows(at!["hosts", name, "interface"]) {
+            continue;
+        }
         out.push(
             Diagnostic::new(
                 &codes::LOOPBACK_INTERFACE,
@@ -81,7 +84,7 @@ fn loopback_interface(cx: &Context<'_>, out: &mut Findings) {
 }
 
 fn unusable_host_address(cx: &Context<'_>, out: &mut Findings) {
-    for (name, host) in &cx.cluster.hosts {
+    for (name, host) in cx.addressed() {
         if let Some(kind) = unusable(host.address) {
             out.push(
                 Diagnostic::new(

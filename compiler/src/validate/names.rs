@@ -24,7 +24,8 @@ pub(super) const RULES: &[Rule] = &[
 fn unknown_router(cx: &Context<'_>, out: &mut Findings) {
     for (name, service) in &cx.cluster.services {
         let router = service.router.as_str();
-        if cx.router_of(service).is_some() || cx.broken.hides("virtual_routers", router) {
+        let known = cx.knows(at!["services", name, "router"]) && cx.knows_entries("virtual_routers");
+        if !known || cx.router_of(name, service).is_some() {
             continue;
         }
         let routers = cx.cluster.virtual_routers.keys().map(Name::as_str);
@@ -44,7 +45,7 @@ fn unknown_router(cx: &Context<'_>, out: &mut Findings) {
 }
 
 fn unknown_host(cx: &Context<'_>, host: &str) -> Option<String> {
-    if cx.cluster.hosts.contains_key(host) || cx.broken.hides("hosts", host) {
+    if cx.cluster.hosts.contains_key(host) || !cx.knows_entries("hosts") {
         return None;
     }
     Some(cx.suggester.hint(host, "hosts", cx.cluster.hosts.keys().map(Name::as_str)))
@@ -52,7 +53,7 @@ fn unknown_host(cx: &Context<'_>, host: &str) -> Option<String> {
 
 fn unknown_director(cx: &Context<'_>, out: &mut Findings) {
     for (name, router) in &cx.cluster.virtual_routers {
-        for (index, host) in router.directors.iter().enumerate() {
+        for (index, host) in cx.directors(name, router) {
             if let Some(hint) = unknown_host(cx, host) {
                 out.push(
                     Diagnostic::new(
@@ -71,6 +72,9 @@ fn unknown_director(cx: &Context<'_>, out: &mut Findings) {
 fn unknown_real_server(cx: &Context<'_>, out: &mut Findings) {
     for (name, service) in &cx.cluster.services {
         for (index, server) in service.real_servers.iter().enumerate() {
+            if !cx.knows(at!["services", name, "real_servers", index, "host"]) {
+                continue;
+            }
             if let Some(hint) = unknown_host(cx, &server.host) {
                 out.push(
                     Diagnostic::new(
@@ -92,7 +96,7 @@ fn unknown_real_server(cx: &Context<'_>, out: &mut Findings) {
 fn duplicate_director(cx: &Context<'_>, out: &mut Findings) {
     for (name, router) in &cx.cluster.virtual_routers {
         duplicates(
-            router.directors.iter().enumerate().map(|(index, host)| (host, (index, host))),
+            cx.directors(name, router).map(|(index, host)| (host, (index, host))),
             |(index, _)| cx.value(at!["virtual_routers", name, "directors", index]),
             |(_, first), ((_, host), again)| {
                 out.push(
@@ -112,11 +116,14 @@ fn duplicate_director(cx: &Context<'_>, out: &mut Findings) {
 
 fn duplicate_real_server(cx: &Context<'_>, out: &mut Findings) {
     for (name, service) in &cx.cluster.services {
+        // Two without a port of their own have the same, whatever it is.
+        let port = Some(service.port).filter(|_| cx.knows(at!["services", name, "port"]));
+        let known = |index, key| cx.knows(at!["services", name, "real_servers", index, key]);
         let servers = service.real_servers.iter().enumerate();
         duplicates(
-            servers.map(|(index, server)| {
-                ((&server.host, server.port.unwrap_or(service.port)), (index, &server.host))
-            }),
+            servers
+                .filter(|(index, _)| known(*index, "host") && known(*index, "port"))
+                .map(|(index, server)| ((&server.host, server.port.or(port)), (index, &server.host))),
             |(index, _)| cx.value(at!["services", name, "real_servers", index, "host"]),
             |(_, first), ((_, host), again)| {
                 out.push(
@@ -136,6 +143,9 @@ fn duplicate_real_server(cx: &Context<'_>, out: &mut Findings) {
 
 fn priority_of_no_director(cx: &Context<'_>, out: &mut Findings) {
     for (name, router) in &cx.cluster.virtual_routers {
+        if !cx.knows_directors(name, router) {
+            continue;
+        }
         let directors: BTreeSet<&str> = router.directors.iter().map(String::as_str).collect();
         for host in router.priorities.keys().filter(|host| !directors.contains(host.as_str())) {
             out.push(
@@ -165,7 +175,8 @@ fn unused_host(cx: &Context<'_>, out: &mut Findings) {
     let directors = cx.cluster.virtual_routers.values().flat_map(|router| &router.directors);
     let servers = cx.cluster.services.values().flat_map(|s| s.real_servers.iter().map(|server| &server.host));
     let used: BTreeSet<&str> = directors.chain(servers).map(String::as_str).collect();
-    for name in cx.cluster.hosts.keys().filter(|name| !used.contains(name.as_str())) {
+    let known = |name: &Name| cx.knows(at!["hosts", name]);
+    for name in cx.cluster.hosts.keys().filter(|name| !used.contains(name.as_str()) && known(name)) {
         out.push(
             Diagnostic::new(
                 &codes::UNUSED_HOST,
@@ -179,13 +190,17 @@ fn unused_host(cx: &Context<'_>, out: &mut Findings) {
 }
 
 fn unused_segment(cx: &Context<'_>, out: &mut Findings) {
-    if !cx.settled() {
+    let addresses = || cx.addressed().count() == cx.cluster.hosts.len();
+    let vips =
+        || cx.cluster.virtual_routers.keys().all(|name| cx.knows_all(at!["virtual_routers", name, "vips"]));
+    if !cx.settled() || !addresses() || !vips() {
         return;
     }
     let hosts = cx.cluster.hosts.values().map(|host| host.address);
     let used: BTreeSet<&Name> =
         hosts.chain(cx.vips().map(|(_, _, vip)| vip)).filter_map(|address| cx.segment(address)).collect();
-    for name in cx.cluster.segments.keys().filter(|name| !used.contains(name)) {
+    let known = |name: &Name| cx.knows_all(at!["segments", name, "subnets"]);
+    for name in cx.cluster.segments.keys().filter(|name| !used.contains(name) && known(name)) {
         out.push(
             Diagnostic::new(
                 &codes::UNUSED_SEGMENT,
@@ -203,7 +218,9 @@ fn unused_router(cx: &Context<'_>, out: &mut Findings) {
         return;
     }
     let used: BTreeSet<&str> = cx.cluster.services.values().map(|service| service.router.as_str()).collect();
-    for name in cx.cluster.virtual_routers.keys().filter(|name| !used.contains(name.as_str())) {
+    let known = |name: &Name| cx.knows(at!["virtual_routers", name]);
+    for name in cx.cluster.virtual_routers.keys().filter(|name| !used.contains(name.as_str()) && known(name))
+    {
         out.push(
             Diagnostic::new(
                 &codes::UNUSED_ROUTER,

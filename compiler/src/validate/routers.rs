@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use evenkeel_schemas::cluster::VirtualRouter;
 use evenkeel_schemas::scalars::{Name, Priority, Vrid};
 
 use super::{Context, Findings, Rule, duplicates};
@@ -35,7 +36,8 @@ fn duplicate_vrid(cx: &Context<'_>, out: &mut Findings) {
         .cluster
         .virtual_routers
         .iter()
-        .filter_map(|(name, router)| Some((cx.router_segment(router)?, router.vrid, name)))
+        .filter(|(name, _)| cx.knows(at!["virtual_routers", name, "vrid"]))
+        .filter_map(|(name, router)| Some((cx.home(name, router)?.1, router.vrid, name)))
         .collect();
     let taken: BTreeSet<(&Name, Vrid)> = routers.iter().map(|(segment, vrid, _)| (*segment, *vrid)).collect();
     duplicates(
@@ -69,14 +71,13 @@ fn duplicate_vrid(cx: &Context<'_>, out: &mut Findings) {
 
 fn director_elsewhere(cx: &Context<'_>, out: &mut Findings) {
     for (name, router) in &cx.cluster.virtual_routers {
-        let Some(home) = cx.router_segment(router) else {
+        let Some((_, home)) = cx.home(name, router) else {
             continue;
         };
-        for (index, director) in router.directors.iter().enumerate() {
-            let Some((host_name, host)) = cx.cluster.hosts.get_key_value(director.as_str()) else {
-                continue;
-            };
-            let Some(segment) = cx.segment(host.address).filter(|segment| *segment != home) else {
+        for (index, director) in cx.directors(name, router) {
+            let Some((host_name, segment)) =
+                cx.segment_of_host(director).filter(|(_, segment)| *segment != home)
+            else {
                 continue;
             };
             out.push(
@@ -100,8 +101,13 @@ fn director_elsewhere(cx: &Context<'_>, out: &mut Findings) {
 
 fn v2_interval(cx: &Context<'_>, out: &mut Findings) {
     for (name, router) in &cx.cluster.virtual_routers {
+        let known = |key| cx.knows(at!["virtual_routers", name, key]);
         let interval = router.advert_interval;
-        if router.version == 2 && interval.as_whole_secs().is_none() {
+        if router.version == 2
+            && interval.as_whole_secs().is_none()
+            && known("version")
+            && known("advert_interval")
+        {
             let whole = interval.as_centis().div_ceil(100);
             out.push(
                 Diagnostic::new(
@@ -121,7 +127,9 @@ fn v2_interval(cx: &Context<'_>, out: &mut Findings) {
 
 fn one_director(cx: &Context<'_>, out: &mut Findings) {
     for (name, router) in &cx.cluster.virtual_routers {
-        if let [only] = router.directors.as_slice() {
+        if let [only] = router.directors.as_slice()
+            && cx.knows_all(at!["virtual_routers", name, "directors"])
+        {
             out.push(
                 Diagnostic::new(
                     &codes::ONE_DIRECTOR,
@@ -137,7 +145,8 @@ fn one_director(cx: &Context<'_>, out: &mut Findings) {
 
 fn priority_missing(cx: &Context<'_>, out: &mut Findings) {
     for (name, router) in &cx.cluster.virtual_routers {
-        if router.priorities.is_empty() {
+        let known = cx.knows(at!["virtual_routers", name, "priorities"]) && cx.knows_directors(name, router);
+        if !known || router.priorities.is_empty() {
             continue;
         }
         let missing: BTreeSet<&String> =
@@ -157,10 +166,20 @@ fn priority_missing(cx: &Context<'_>, out: &mut Findings) {
     }
 }
 
+/// The priorities that are known.
+fn priorities<'r>(
+    cx: &Context<'_>,
+    name: &Name,
+    router: &'r VirtualRouter,
+) -> impl Iterator<Item = (&'r String, Priority)> {
+    let known = move |host| cx.knows(at!["virtual_routers", name, "priorities", host]);
+    router.priorities.iter().filter(move |(host, _)| known(*host)).map(|(host, priority)| (host, *priority))
+}
+
 fn equal_priorities(cx: &Context<'_>, out: &mut Findings) {
     for (name, router) in &cx.cluster.virtual_routers {
         duplicates(
-            router.priorities.iter().map(|(host, priority)| (*priority, (host, *priority))),
+            priorities(cx, name, router).map(|(host, priority)| (priority, (host, priority))),
             |(host, _)| cx.value(at!["virtual_routers", name, "priorities", host]),
             |((other, _), first), ((host, priority), again)| {
                 let (other, host) = (other.escape_debug(), host.escape_debug());
@@ -184,7 +203,12 @@ fn equal_priorities(cx: &Context<'_>, out: &mut Findings) {
 fn too_many_directors(cx: &Context<'_>, out: &mut Findings) {
     for (name, router) in &cx.cluster.virtual_routers {
         let count = router.directors.len();
-        if router.priorities.is_empty() && count > DEFAULT_PRIORITIES {
+        let known = |key| cx.knows(at!["virtual_routers", name, key]);
+        if router.priorities.is_empty()
+            && count > DEFAULT_PRIORITIES
+            && known("priorities")
+            && known("directors")
+        {
             out.push(
                 Diagnostic::new(
                     &codes::TOO_MANY_DIRECTORS,
@@ -202,7 +226,7 @@ fn too_many_directors(cx: &Context<'_>, out: &mut Findings) {
 
 fn owner_priority(cx: &Context<'_>, out: &mut Findings) {
     for (name, router) in &cx.cluster.virtual_routers {
-        for (host, _) in router.priorities.iter().filter(|(_, priority)| **priority == Priority::OWNER) {
+        for (host, _) in priorities(cx, name, router).filter(|(_, priority)| *priority == Priority::OWNER) {
             out.push(
                 Diagnostic::new(
                     &codes::OWNER_PRIORITY,
@@ -228,8 +252,9 @@ fn max_vips(version: u8) -> usize {
 
 fn too_many_vips(cx: &Context<'_>, out: &mut Findings) {
     for (name, router) in &cx.cluster.virtual_routers {
+        let known = |key| cx.knows(at!["virtual_routers", name, key]);
         let max = max_vips(router.version);
-        if router.vips.len() > max {
+        if router.vips.len() > max && known("version") && known("vips") {
             out.push(
                 Diagnostic::new(
                     &codes::TOO_MANY_VIPS,

@@ -13,16 +13,23 @@ pub(super) const RULES: &[Rule] = &[auth_needs_v2, bad_password, literal_secret,
 /// Bytes of a PASS password on the wire (RFC 2338 §5.3.10).
 const PASS_BYTES: usize = 8;
 
-fn passwords<'a>(cx: &Context<'a>) -> impl Iterator<Item = (&'a Name, &'a SecretSource)> {
+/// The sources of passwords. What a source says may still be unknown.
+fn passwords<'a>(cx: &'a Context<'_>) -> impl Iterator<Item = (&'a Name, &'a SecretSource)> {
     cx.cluster.virtual_routers.iter().filter_map(|(name, router)| {
         let Auth::Pass { secret } = router.auth.as_ref()?;
-        Some((name, secret))
+        cx.knows(at!["virtual_routers", name, "auth", "secret"]).then_some((name, secret))
     })
+}
+
+/// Whether it is known what the source `key` of a password says.
+fn knows(cx: &Context<'_>, name: &Name, key: &str) -> bool {
+    cx.knows(at!["virtual_routers", name, "auth", "secret", key])
 }
 
 fn auth_needs_v2(cx: &Context<'_>, out: &mut Findings) {
     for (name, router) in &cx.cluster.virtual_routers {
-        if router.auth.is_some() && router.version != 2 {
+        let known = |key| cx.knows(at!["virtual_routers", name, key]);
+        if router.auth.is_some() && router.version != 2 && known("auth") && known("version") {
             out.push(
                 Diagnostic::new(
                     &codes::AUTH_NEEDS_V2,
@@ -41,7 +48,9 @@ fn bad_password(cx: &Context<'_>, out: &mut Findings) {
         let SecretSource::Literal(text) = secret else {
             continue;
         };
-        let wrong = if text.is_empty() {
+        let wrong = if !knows(cx, name, "literal") {
+            continue;
+        } else if text.is_empty() {
             "is empty".to_owned()
         } else if text.len() > PASS_BYTES {
             format!("has {} bytes; at most {PASS_BYTES} are sent", text.len())
@@ -85,7 +94,7 @@ fn secret_path(cx: &Context<'_>, out: &mut Findings) {
         let SecretSource::File(path) = secret else {
             continue;
         };
-        if !path.starts_with('/') {
+        if !path.starts_with('/') && knows(cx, name, "file") {
             out.push(
                 Diagnostic::new(
                     &codes::SECRET_PATH,

@@ -11,11 +11,12 @@ use crate::parse::at;
 
 pub(super) const RULES: &[Rule] = &[subnets_overlap, ipv6, host_bits];
 
-fn subnets<'a>(cx: &Context<'a>) -> impl Iterator<Item = (&'a Name, usize, Cidr)> {
+fn subnets<'a>(cx: &'a Context<'_>) -> impl Iterator<Item = (&'a Name, usize, Cidr)> {
     cx.cluster
         .segments
         .iter()
         .flat_map(|(name, segment)| segment.subnets.iter().enumerate().map(move |(i, net)| (name, i, *net)))
+        .filter(|(name, index, _)| cx.knows(at!["segments", name, "subnets", *index]))
 }
 
 /// Networks nest or are apart. Sorted by first address, larger ones first, those that may hold the
@@ -73,7 +74,7 @@ fn ipv6(cx: &Context<'_>, out: &mut Findings) {
             format!("subnet {net} of segment `{name}`"),
         );
     }
-    for (name, host) in cx.cluster.hosts.iter().filter(|(_, host)| host.address.0.is_ipv6()) {
+    for (name, host) in cx.addressed().filter(|(_, host)| host.address.0.is_ipv6()) {
         report(cx.value(at!["hosts", name, "address"]), format!("address {} of host `{name}`", host.address));
     }
     for (name, index, vip) in cx.vips().filter(|(_, _, vip)| vip.0.is_ipv6()) {

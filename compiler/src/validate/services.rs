@@ -28,11 +28,11 @@ pub(super) const RULES: &[Rule] = &[
 const MIN_RESYNC_MILLIS: u32 = 1000;
 
 fn duplicate_service(cx: &Context<'_>, out: &mut Findings) {
-    let key = |service: &Service| Some((cx.vip_of(service)?, service.protocol, service.port));
+    let known = |name, key: &str| cx.knows(at!["services", name, key]);
     duplicates(
         cx.cluster.services.iter().filter_map(|(name, service)| {
-            let key = key(service)?;
-            Some((key, (name, key)))
+            let key = (cx.vip_of(name, service)?, service.protocol, service.port);
+            (known(name, "protocol") && known(name, "port")).then_some((key, (name, key)))
         }),
         |(name, _)| cx.value(at!["services", name, "port"]),
         |((other, _), first), ((name, (vip, protocol, port)), again)| {
@@ -53,10 +53,12 @@ fn duplicate_service(cx: &Context<'_>, out: &mut Findings) {
 fn vip_not_of_router(cx: &Context<'_>, out: &mut Findings) {
     let owners: BTreeMap<Ip, &Name> = cx.vips().map(|(router, _, vip)| (vip, router)).collect();
     for (name, service) in &cx.cluster.services {
-        let (Some(vip), Some((router_name, router))) = (service.vip, cx.router_of(service)) else {
+        let (Some(vip), Some((router_name, router))) = (service.vip, cx.router_of(name, service)) else {
             continue;
         };
-        if router.vips.contains(&vip) {
+        let known = cx.knows(at!["services", name, "vip"])
+            && cx.knows_all(at!["virtual_routers", router_name, "vips"]);
+        if !known || router.vips.contains(&vip) {
             continue;
         }
         let hint = match owners.get(&vip) {
@@ -81,10 +83,16 @@ fn vip_not_of_router(cx: &Context<'_>, out: &mut Findings) {
 
 fn vip_ambiguous(cx: &Context<'_>, out: &mut Findings) {
     for (name, service) in &cx.cluster.services {
-        let (None, Some((router_name, router))) = (service.vip, cx.router_of(service)) else {
+        let (None, Some((router_name, router))) = (service.vip, cx.router_of(name, service)) else {
             continue;
         };
-        if let [first, _, ..] = router.vips.as_slice() {
+        let known =
+            cx.knows(at!["services", name, "vip"]) && cx.knows(at!["virtual_routers", router_name, "vips"]);
+        if router.vips.len() > 1 && known {
+            let vip = match cx.vips_of(router_name, router).next() {
+                Some((_, vip)) => format!("vip = \"{vip}\""),
+                None => "vip = …".to_owned(),
+            };
             out.push(
                 Diagnostic::new(
                     &codes::VIP_AMBIGUOUS,
@@ -93,18 +101,37 @@ fn vip_ambiguous(cx: &Context<'_>, out: &mut Findings) {
                     format!("this router has {} VIPs", router.vips.len()),
                 )
                 .also(cx.value(at!["virtual_routers", router_name, "vips"]), "one of these")
-                .hint(format!("add `vip = \"{first}\"`, or another of them, to the service")),
+                .hint(format!("add `{vip}`, or another of them, to the service")),
             );
         }
     }
 }
 
-fn dr_port(cx: &Context<'_>, out: &mut Findings) {
-    for (name, service) in &cx.cluster.services {
+/// Services with direct routing.
+fn direct<'a>(cx: &'a Context<'_>) -> impl Iterator<Item = (&'a Name, &'a Service)> {
+    cx.cluster.services.iter().filter(|(name, service)| {
         let Forwarding::Dr = service.forwarding;
+        cx.knows(at!["services", name, "forwarding"])
+    })
+}
+
+/// Whether the real server at `index` of a service has a known `key`.
+fn knows_server(cx: &Context<'_>, service: &Name, index: usize, key: &str) -> bool {
+    cx.knows(at!["services", service, "real_servers", index, key])
+}
+
+fn dr_port(cx: &Context<'_>, out: &mut Findings) {
+    for (name, service) in direct(cx).filter(|(name, _)| cx.knows(at!["services", name, "port"])) {
         for (index, server) in service.real_servers.iter().enumerate() {
             let Some(port) = server.port.filter(|port| *port != service.port) else {
                 continue;
+            };
+            if !knows_server(cx, name, index, "port") {
+                continue;
+            }
+            let host = match knows_server(cx, name, index, "host") {
+                true => format!("`{}`", server.host.escape_debug()),
+                false => "the real server".to_owned(),
             };
             out.push(
                 Diagnostic::new(
@@ -114,7 +141,7 @@ fn dr_port(cx: &Context<'_>, out: &mut Findings) {
                         "direct routing cannot change port {} of service `{name}` to {port}",
                         service.port
                     ),
-                    format!("`{}` would still get port {}", server.host.escape_debug(), service.port),
+                    format!("{host} would still get port {}", service.port),
                 )
                 .also(cx.value(at!["services", name, "port"]), "the service's port")
                 .hint(format!("remove this `port` and let the real server listen on {}", service.port)),
@@ -124,17 +151,18 @@ fn dr_port(cx: &Context<'_>, out: &mut Findings) {
 }
 
 fn real_server_elsewhere(cx: &Context<'_>, out: &mut Findings) {
-    for (name, service) in &cx.cluster.services {
-        let Forwarding::Dr = service.forwarding;
-        let Some((vip, home)) = cx.vip_of(service).and_then(|vip| Some((vip, cx.segment(vip)?))) else {
+    for (name, service) in direct(cx) {
+        let Some((vip, home)) = cx.vip_of(name, service).and_then(|vip| Some((vip, cx.segment(vip)?))) else {
             continue;
         };
         for (index, server) in service.real_servers.iter().enumerate() {
-            let host = cx.cluster.hosts.get(server.host.as_str());
-            let segment = host.and_then(|host| cx.segment(host.address));
+            let segment = cx.segment_of_host(&server.host).map(|(_, segment)| segment);
             let Some(segment) = segment.filter(|segment| *segment != home) else {
                 continue;
             };
+            if !knows_server(cx, name, index, "host") {
+                continue;
+            }
             out.push(
                 Diagnostic::new(
                     &codes::REAL_SERVER_ELSEWHERE,
@@ -154,15 +182,18 @@ fn real_server_elsewhere(cx: &Context<'_>, out: &mut Findings) {
 }
 
 fn real_server_is_director(cx: &Context<'_>, out: &mut Findings) {
-    for (name, service) in &cx.cluster.services {
-        let Forwarding::Dr = service.forwarding;
-        let Some((router_name, router)) = cx.router_of(service) else {
+    for (name, service) in direct(cx) {
+        let Some((router_name, router)) = cx.router_of(name, service) else {
             continue;
         };
         for (index, server) in service.real_servers.iter().enumerate() {
-            let Some(director) = router.directors.iter().position(|director| *director == server.host) else {
+            let mut directors = cx.directors(router_name, router);
+            let Some((director, _)) = directors.find(|(_, director)| **director == server.host) else {
                 continue;
             };
+            if !knows_server(cx, name, index, "host") {
+                continue;
+            }
             out.push(
                 Diagnostic::new(
                     &codes::REAL_SERVER_IS_DIRECTOR,
@@ -185,15 +216,19 @@ fn tcp_check_on_udp(cx: &Context<'_>, out: &mut Findings) {
         let Some(Check::Tcp { port: None, .. }) = service.check else {
             continue;
         };
-        if service.protocol == Protocol::Udp {
+        let known = cx.knows(at!["services", name, "protocol"])
+            && cx.knows(at!["services", name, "check", "type"])
+            && cx.knows(at!["services", name, "check", "port"]);
+        if service.protocol == Protocol::Udp && known {
+            let port = match cx.knows(at!["services", name, "port"]) {
+                true => format!(" to port {}", service.port),
+                false => String::new(),
+            };
             out.push(
                 Diagnostic::new(
                     &codes::TCP_CHECK_ON_UDP,
                     cx.value(at!["services", name, "check", "type"]),
-                    format!(
-                        "service `{name}` is UDP, but its check connects by TCP to port {}",
-                        service.port
-                    ),
+                    format!("service `{name}` is UDP, but its check connects by TCP{port}"),
                     "a TCP check",
                 )
                 .also(cx.value(at!["services", name, "protocol"]), "a UDP service")
@@ -205,7 +240,9 @@ fn tcp_check_on_udp(cx: &Context<'_>, out: &mut Findings) {
 
 fn all_weights_zero(cx: &Context<'_>, out: &mut Findings) {
     for (name, service) in &cx.cluster.services {
-        if service.real_servers.iter().all(|server| server.weight.get() == 0) {
+        let mut servers = service.real_servers.iter().enumerate();
+        if servers.all(|(index, server)| server.weight.get() == 0 && knows_server(cx, name, index, "weight"))
+        {
             out.push(
                 Diagnostic::new(
                     &codes::ALL_WEIGHTS_ZERO,
@@ -225,7 +262,7 @@ fn zero_check_time(cx: &Context<'_>, out: &mut Findings) {
             continue;
         };
         for (key, span) in [("interval", interval), ("timeout", timeout)] {
-            if span.as_millis() == 0 {
+            if span.as_millis() == 0 && cx.knows(at!["services", name, "check", key]) {
                 out.push(
                     Diagnostic::new(
                         &codes::ZERO_CHECK_TIME,
@@ -242,7 +279,7 @@ fn zero_check_time(cx: &Context<'_>, out: &mut Findings) {
 
 fn resync_too_short(cx: &Context<'_>, out: &mut Findings) {
     let resync = cx.cluster.policy.resync;
-    if resync.as_millis() < MIN_RESYNC_MILLIS {
+    if resync.as_millis() < MIN_RESYNC_MILLIS && cx.knows(at!["policy", "resync"]) {
         out.push(
             Diagnostic::new(
                 &codes::RESYNC_TOO_SHORT,

@@ -51,7 +51,7 @@ fn vip_is_host(cx: &Context<'_>, out: &mut Findings) {
 }
 
 fn vip_outside(cx: &Context<'_>, out: &mut Findings) {
-    if cx.broken.any("segments") {
+    if !cx.knows_subnets() {
         return;
     }
     for (router, index, vip) in cx.vips() {
@@ -71,12 +71,13 @@ fn vip_outside(cx: &Context<'_>, out: &mut Findings) {
 
 fn vips_apart(cx: &Context<'_>, out: &mut Findings) {
     for (name, router) in &cx.cluster.virtual_routers {
-        let mut on =
-            router.vips.iter().enumerate().filter_map(|(index, vip)| Some((index, *vip, cx.segment(*vip)?)));
-        let Some((first, _, home)) = on.next() else {
+        let Some((first, home)) = cx.home(name, router) else {
             continue;
         };
-        for (index, vip, segment) in on.filter(|(_, _, segment)| *segment != home) {
+        for (index, vip) in cx.vips_of(name, router).filter(|(index, _)| *index > first) {
+            let Some(segment) = cx.segment(vip).filter(|segment| *segment != home) else {
+                continue;
+            };
             out.push(
                 Diagnostic::new(
                     &codes::VIPS_APART,

@@ -51,6 +51,13 @@ fn a_master_that_loses_its_source_address_hands_over_at_once_and_takes_its_place
         lab.log(format!("source back: dir1 alone had the VIP after {took:?}"));
         assert!(healed.elapsed() <= MASTER_DOWN + Duration::from_millis(500), "{:?}", healed.elapsed());
         assert!(vip.both_since(healed) <= OVERLAP, "VIP on both for {:?}", vip.both_since(healed));
+
+        // The same where any address may be used as a source, as load balancers often have it.
+        dir1.set_sysctl("net.ipv4.ip_nonlocal_bind", 1);
+        let lost = mark();
+        dir1.delete_address("eth0", SOURCE);
+        vip.wait_holder(&reference.hosts.dir2, PATIENCE);
+        assert!(lost.elapsed() <= SKEW + Duration::from_millis(200), "{:?}", lost.elapsed());
     });
 }
 
@@ -102,6 +109,13 @@ fn a_guardian_that_was_slow_goes_on_and_takes_nothing_away() {
         let daemons = reference.serving();
         let vip = watch(&reference);
         let guardian = find_guardian(&reference, daemons.dir1.pid()).expect("a guardian");
+        // All that it may do is to change addresses (CAP_NET_ADMIN, bit 12).
+        let status = lab.run(["cat", &format!("/proc/{guardian}/status")]);
+        for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+            let held =
+                if matches!(set, "CapInh" | "CapAmb") { "0000000000000000" } else { "0000000000001000" };
+            assert!(status.contains(&format!("{set}:\t{held}")), "{status}");
+        }
         let hung = mark();
         lab.run(["kill", "-STOP", &guardian]);
         // Longer than a lease.

@@ -80,7 +80,7 @@ impl FaultCause {
     pub const fn link_works(self) -> bool {
         match self {
             Self::InterfaceDown | Self::InterfaceMissing | Self::Socket => false,
-            // Advertisements carry their own IP header, so the source need not be configured.
+            // A socket that may (IP_TRANSPARENT) sends from an address that is no longer here.
             Self::SourceMissing | Self::VipRefused | Self::NotConverged => true,
         }
     }
