@@ -5,7 +5,8 @@ use std::time::Duration;
 use lab::{Daemon, Host, Lab, Reference, eventually, guest, mark};
 
 use crate::support::{
-    MASTER_DOWN, PATIENCE, SKEW, TABLE, TOLERANCE, assert_between, ip_addresses, steady_client, watch,
+    MASTER_DOWN, PATIENCE, ROUNDS, SKEW, TABLE, TOLERANCE, assert_between, ip_addresses, median,
+    steady_client, watch,
 };
 
 /// What keepalived logs when it rejects an advertisement.
@@ -80,25 +81,26 @@ fn together(lab: &Lab, first: Kind, second: Kind) {
     client.wait_responder(&hosts.rs1, PATIENCE);
     client.wait_responder(&hosts.rs2, PATIENCE);
 
-    // Row 3.
-    let stopped = mark();
-    dir1.stop(PATIENCE);
-    adverts.wait(PATIENCE, |advert| advert.at > stopped && advert.what.priority == 0);
-    vip.wait_holder(&hosts.dir2, PATIENCE);
-    client.wait_ok(PATIENCE);
-    let gap = client.gap_since(stopped);
-    lab.log(format!("dir1 stopped: client gap {gap:?}"));
-    assert_between("client gap", gap, SKEW - TOLERANCE, SKEW + TOLERANCE);
+    // Rows 3 and 5.
+    let (mut dir1, mut stops, mut starts) = (dir1, Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let stopped = mark();
+        dir1.stop(PATIENCE);
+        adverts.wait(PATIENCE, |advert| advert.at > stopped && advert.what.priority == 0);
+        vip.wait_holder(&hosts.dir2, PATIENCE);
+        client.wait_ok(PATIENCE);
+        stops.push(client.gap_since(stopped));
 
-    // Row 5.
-    let started = mark();
-    let dir1 = start(&reference, &hosts.dir1, first);
-    vip.wait_holder(&hosts.dir1, PATIENCE);
-    client.wait_ok(PATIENCE);
-    std::thread::sleep(Duration::from_secs(2));
-    let gap = client.gap_since(started);
-    lab.log(format!("dir1 started: client gap {gap:?}"));
-    assert!(gap < Duration::from_millis(100), "client gap {gap:?}");
+        let started = mark();
+        dir1 = start(&reference, &hosts.dir1, first);
+        vip.wait_holder(&hosts.dir1, PATIENCE);
+        client.wait_ok(PATIENCE);
+        std::thread::sleep(Duration::from_secs(2));
+        starts.push(client.gap_since(started));
+    }
+    lab.log(format!("dir1 stopped: client gaps {stops:?}; started: {starts:?}"));
+    assert_between("client gap", median(stops), SKEW - TOLERANCE, SKEW + TOLERANCE);
+    assert!(median(starts.clone()) < Duration::from_millis(100), "client gaps {starts:?}");
     let overlap = vip.both_since(begun);
     lab.log(format!("with the link up, longest VIP overlap {overlap:?}"));
     assert!(overlap <= TOLERANCE, "VIP on both directors for {overlap:?}");

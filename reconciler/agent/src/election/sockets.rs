@@ -114,15 +114,17 @@ impl Sender {
 /// Whether a packet to the VRRP group can leave the interface from this source. Sends nothing.
 ///
 /// # Errors
-/// `EADDRNOTAVAIL` when the host does not have the address, else what stands in the way.
+/// `EADDRNOTAVAIL` when the host does not have the address, or the interface is down; else what stands
+/// in the way.
 pub(crate) fn source_works(interface: &str, source: Ipv4Addr) -> io::Result<()> {
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
     socket.bind_device(Some(interface.as_bytes()))?;
     socket.bind(&SockAddr::from(SocketAddrV4::new(source, 0)))?;
-    // With net.ipv4.ip_nonlocal_bind any source can be bound; the search for a route still refuses
-    // one that is not here, with EINVAL.
+    // With net.ipv4.ip_nonlocal_bind any source can be bound. The search for a route still refuses one
+    // that is not here, in newer kernels with ENETUNREACH, as on an
+    // interface that is down.
     match socket.connect(&SockAddr::from(SocketAddrV4::new(GROUP_V4, PROBE_PORT))) {
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENETUNREACH)) => {
             Err(io::Error::from_raw_os_error(libc::EADDRNOTAVAIL))
         }
         result => result,
