@@ -5,7 +5,8 @@ use std::time::Duration;
 use lab::{Host, Lab, Reference, eventually, guest, mark};
 
 use crate::support::{
-    DIR1, MASTER_DOWN, PATIENCE, ROUNDS, SKEW, TOLERANCE, assert_between, median, steady_client, watch,
+    DIR1, MASTER_DOWN, PATIENCE, ROUNDS, SKEW, TOLERANCE, assert_between, median, steady_client,
+    wait_priority_zero, watch,
 };
 
 #[test]
@@ -22,9 +23,7 @@ fn a_master_that_stops_hands_over_within_the_skew_time_and_preempts_when_it_is_b
             daemons.dir1.stop(PATIENCE);
             vip.wait_holder(&reference.hosts.dir2, PATIENCE);
             client.wait_ok(PATIENCE);
-            adverts.wait(PATIENCE, |advert| {
-                advert.at > stopped && advert.what.source == DIR1 && advert.what.priority == 0
-            });
+            wait_priority_zero(&adverts, DIR1, stopped);
             stops.push(client.gap_since(stopped));
             assert_eq!(vip.both_since(stopped), Duration::ZERO, "VIP on both directors");
             daemons.dir2.wait_log_since(stopped, "Entering MASTER STATE", PATIENCE);

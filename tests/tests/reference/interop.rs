@@ -5,8 +5,8 @@ use std::time::Duration;
 use lab::{Daemon, Host, Lab, Reference, eventually, guest, mark};
 
 use crate::support::{
-    MASTER_DOWN, PATIENCE, ROUNDS, SKEW, TABLE, TOLERANCE, assert_between, ip_addresses, median,
-    steady_client, watch,
+    DIR1, MASTER_DOWN, PATIENCE, ROUNDS, SKEW, TABLE, TOLERANCE, assert_between, ip_addresses, median,
+    steady_client, wait_priority_zero, watch,
 };
 
 /// What keepalived logs when it rejects an advertisement.
@@ -86,7 +86,7 @@ fn together(lab: &Lab, first: Kind, second: Kind) {
     for _ in 0..ROUNDS {
         let stopped = mark();
         dir1.stop(PATIENCE);
-        adverts.wait(PATIENCE, |advert| advert.at > stopped && advert.what.priority == 0);
+        wait_priority_zero(&adverts, DIR1, stopped);
         vip.wait_holder(&hosts.dir2, PATIENCE);
         client.wait_ok(PATIENCE);
         stops.push(client.gap_since(stopped));

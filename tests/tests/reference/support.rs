@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use lab::{Host, Prober, Reference, VipWatch};
+use lab::{Host, Mark, Prober, Reference, VipWatch, VrrpCapture};
 
 /// Time for anything that takes no more than a few seconds.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -59,6 +59,14 @@ fn lab_watch(reference: &Reference<'_>, hosts: &[&Host]) -> VipWatch {
 #[track_caller]
 pub(crate) fn assert_between(what: &str, value: Duration, low: Duration, high: Duration) {
     assert!((low..=high).contains(&value), "{what}: {value:?} is not within {low:?}..={high:?}");
+}
+
+/// Waits for the farewell of a director that is told to stop at `stopped`. The time of a captured packet is the kernel's
+/// and may differ from ours by a little, so it may seem to come before the order.
+pub(crate) fn wait_priority_zero(adverts: &VrrpCapture, source: IpAddr, stopped: Mark) {
+    adverts.wait(PATIENCE, |advert| {
+        advert.at + TOLERANCE > stopped && advert.what.source == source && advert.what.priority == 0
+    });
 }
 
 /// The middle one. A gap is measured several times: one of them may have met the machine busy with something else.
