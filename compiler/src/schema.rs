@@ -108,6 +108,10 @@ pub(crate) fn check(document: &mut Document<'_>, value: Value, odd: &[Odd]) -> C
         }
         findings = explain::findings(document, &value, &[]);
     }
+    if !has_error(&diagnostics) {
+        // Placeholders must never get into a plan.
+        diagnostics.push(Diagnostic::of_file(&codes::INTERNAL, "the file has a wrong shape nobody can name"));
+    }
     typed(value, unknowns, diagnostics)
 }
 
@@ -128,13 +132,17 @@ fn typed(value: Value, unknowns: Unknowns, mut diagnostics: Vec<Diagnostic>) -> 
     match serde_json::from_value::<Cluster>(value) {
         Ok(cluster) => Checked { cluster: Some(cluster), unknowns, diagnostics },
         Err(error) => {
-            if !diagnostics.iter().any(|diagnostic| diagnostic.severity() == Severity::Error) {
+            if !has_error(&diagnostics) {
                 let message = format!("the file has the right shape but cannot be read: {error}");
                 diagnostics.push(Diagnostic::of_file(&codes::INTERNAL, message));
             }
             Checked { cluster: None, unknowns, diagnostics }
         }
     }
+}
+
+fn has_error(diagnostics: &[Diagnostic]) -> bool {
+    diagnostics.iter().any(|diagnostic| diagnostic.severity() == Severity::Error)
 }
 
 /// Decimal numbers, dates and numbers beyond 64 bits, which no key takes.

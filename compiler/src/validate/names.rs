@@ -218,9 +218,7 @@ fn unused_router(cx: &Context<'_>, out: &mut Findings) {
         return;
     }
     let used: BTreeSet<&str> = cx.cluster.services.values().map(|service| service.router.as_str()).collect();
-    let known = |name: &Name| cx.knows(at!["virtual_routers", name]);
-    for name in cx.cluster.virtual_routers.keys().filter(|name| !used.contains(name.as_str()) && known(name))
-    {
+    for name in cx.cluster.virtual_routers.keys().filter(|name| !used.contains(name.as_str())) {
         out.push(
             Diagnostic::new(
                 &codes::UNUSED_ROUTER,

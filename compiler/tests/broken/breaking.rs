@@ -57,13 +57,6 @@ pub(crate) struct Break {
 }
 
 impl Break {
-    /// Whether it makes the shape wrong, and nothing worse.
-    pub(crate) fn breaks(&self, text: &str) -> bool {
-        let findings = broken(text, std::slice::from_ref(self)).findings;
-        let syntax = findings.iter().any(|finding| finding.code.starts_with("EK00"));
-        !syntax && findings.iter().any(Finding::is_of_shape)
-    }
-
     pub(crate) fn touches(&self, other: &Self) -> bool {
         self.extent.start <= other.extent.end && other.extent.start <= self.extent.end
     }
@@ -193,6 +186,12 @@ pub(crate) fn broken(text: &str, breaks: &[Break]) -> Broken {
 }
 
 impl Broken {
+    /// Whether its shape is wrong, and nothing worse.
+    pub(crate) fn has_wrong_shape(&self) -> bool {
+        let syntax = self.findings.iter().any(|finding| finding.code.starts_with("EK00"));
+        !syntax && self.findings.iter().any(Finding::is_of_shape)
+    }
+
     /// What the operator sees.
     pub(crate) fn report(&self) -> String {
         let source = SourceFile::new("cluster.toml", self.text.as_str());

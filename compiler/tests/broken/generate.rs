@@ -86,7 +86,7 @@ pub(crate) const BRACES: &str = r#"version = 1
 name = "braces"
 segments = { front = { subnets = ["192.0.2.0/24"] }, back = { subnets = ["203.0.113.0/24"] }, idle = { subnets = ["198.51.100.0/24"] } }
 hosts = { d1 = { address = "192.0.2.1", interface = "eth0" }, d2 = { address = "192.0.2.2", interface = "eth0" }, r1 = { address = "192.0.2.3", interface = "eth0" }, idle = { address = "203.0.113.1", interface = "eth0" }, out = { address = "10.0.0.1", interface = "eth0" } }
-virtual_routers = { v1 = { vrid = 7, vips = ["192.0.2.10"], directors = ["d1", "d2"] }, v2 = { vrid = 7, vips = ["10.0.0.2", "203.0.113.2"], directors = ["d1", "idle", "r2"] }, v3 = { vrid = 9, vips = ["10.0.0.3", "192.0.2.11", "203.0.113.3"], directors = ["d1"], version = 2, auth = { type = "pass", secret = { literal = "" } } } }
+virtual_routers = { v1 = { vrid = 7, vips = ["192.0.2.10"], directors = ["d1", "d2"] }, v2 = { vrid = 7, vips = ["10.0.0.2", "203.0.113.2"], directors = ["d1", "idle", "r2"] }, v3 = { vrid = 9, vips = ["10.0.0.3", "192.0.2.11", "203.0.113.3"], directors = ["d1"], version = 2, auth = { type = "pass", secret = { literal = "" } } }, v4 = { vrid = 8, vips = ["192.0.2.12"], directors = ["d1", "d2", "d3", "d4", "d5", "d6", "d7", "d8", "d9", "d10", "d11"], priorities = { d1 = 20, d2 = 21, d3 = 22, d4 = 23, d5 = 24, d6 = 25, d7 = 26, d8 = 27, d9 = 28, d10 = 29, d11 = 30 } } }
 services = { web = { router = "v1", protocol = "tcp", port = 80, real_servers = [{ host = "r1" }] }, tls = { router = "v9", protocol = "tcp", port = 443, real_servers = [{ host = "r1" }] } }
 policy = { resync = "5ms" }
 "#;
@@ -103,6 +103,7 @@ unknown = { address = "0.0.0.0", interface = "unknown" }
 twin = { address = "0.0.0.0", interface = "lo" }
 far = { address = "198.51.100.1", interface = "eth0" }
 near = { address = "192.0.2.1", interface = "eth0" }
+once = { address = "192.0.2.9", interface = "eth0" }
 [virtual_routers.unknown]
 vrid = 1
 vips = ["0.0.0.0", "192.0.2.2", "198.51.100.2", "0.0.0.0"]
@@ -162,7 +163,12 @@ real_servers = [{ host = "twin" }]
 router = "unknown"
 protocol = "tcp"
 port = 1
-real_servers = [{ host = "twin", port = 1 }]
+real_servers = [{ host = "twin", port = 1 }, { host = "once" }]
+[services.seventh]
+router = "third"
+protocol = "tcp"
+port = 2
+real_servers = [{ host = "twin", port = 1 }, { host = "twin" }]
 "#;
 
 /// Mistakes in the rich cluster that have nothing to do with each other: what is replaced, by what,
