@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Longest source file, in lines.
-const MAX_LINES: usize = 620;
+const MAX_LINES: usize = 600;
 
 /// Which crates of ours a crate may depend on (not counting its tests).
 const ARROWS: [(&str, &[&str]); 7] = [
