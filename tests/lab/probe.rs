@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -26,6 +26,10 @@ const PROBE_TIMEOUT: Duration = Duration::from_millis(100);
 const PROBE_PAUSE: Duration = Duration::from_millis(3);
 /// From the beginning of a request that hangs to the next.
 const PROBE_IMPATIENCE: Duration = Duration::from_millis(10);
+/// Every request has a client port of its own, one after the other. Left to itself the kernel comes round to the same ports
+/// after some 3,000 connections, seconds here; IPVS then finds the old connection's entry (60 s in SYN_RECV, 2 min in
+/// FIN_WAIT) and, when that destination has left since, drops the packet without a word.
+const PROBE_PORTS: std::ops::RangeInclusive<u16> = 1024..=65535;
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: lab\r\n\r\n";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often a download that gets nothing looks whether it should end.
@@ -89,10 +93,11 @@ impl Host {
 fn probe(target: SocketAddr, journal: &Journal<Sample>, stopped: &AtomicBool) {
     let mut attempts: Vec<Attempt> = Vec::new();
     let mut next = Instant::now();
+    let mut ports = PROBE_PORTS.cycle();
     while !stopped.load(Ordering::Relaxed) {
         let now = Instant::now();
         if now >= next {
-            match Attempt::start(target, now) {
+            match Attempt::start(target, &mut ports, now) {
                 Ok(attempt) => attempts.push(attempt),
                 Err(error) => journal.push(now, Sample { start: now, outcome: Err(error.to_string()) }),
             }
@@ -136,9 +141,14 @@ struct Attempt {
 }
 
 impl Attempt {
-    fn start(target: SocketAddr, now: Instant) -> std::io::Result<Self> {
+    fn start(
+        target: SocketAddr,
+        ports: &mut impl Iterator<Item = u16>,
+        now: Instant,
+    ) -> std::io::Result<Self> {
         let socket = Socket::new(Domain::for_address(target), Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
+        bind_to_next(&socket, target, ports)?;
         match socket.connect(&target.into()) {
             Err(error) if error.raw_os_error() != Some(Errno::EINPROGRESS as i32) => Err(error),
             _ => Ok(Self {
@@ -179,6 +189,23 @@ impl Attempt {
         let what = if self.sent { "no answer in time" } else { "no connection in time" };
         (Instant::now() >= self.deadline).then(|| Err(std::io::Error::other(what)))
     }
+}
+
+/// Binds to the first of the ports that is free.
+fn bind_to_next(
+    socket: &Socket,
+    target: SocketAddr,
+    ports: &mut impl Iterator<Item = u16>,
+) -> std::io::Result<()> {
+    let any: IpAddr =
+        if target.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    for port in ports.take(PROBE_PORTS.len()) {
+        match socket.bind(&SocketAddr::new(any, port).into()) {
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {}
+            done => return done,
+        }
+    }
+    Err(std::io::Error::other("no client port is free"))
 }
 
 /// One request on a connection of its own. The server closes first.
