@@ -11,6 +11,7 @@ mod canonical;
 pub mod codes;
 mod diagnostic;
 mod emit;
+mod members;
 mod parse;
 pub mod render;
 mod resolve;
@@ -69,7 +70,7 @@ fn run(source: &SourceFile) -> (Option<Resolved>, Vec<Diagnostic>) {
         return (None, checked.diagnostics);
     };
     let context = validate::Context::new(&cluster, &document, &checked.unknowns);
-    validate::run(&context, &mut checked.diagnostics);
+    checked.diagnostics.extend(diagnostic::gather(validate::run(&context)));
     if checked.diagnostics.iter().any(|d| d.severity() == Severity::Error) {
         return (None, checked.diagnostics);
     }
