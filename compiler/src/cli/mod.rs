@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 mod compile;
 mod directory;
 mod explain;
+mod graph;
 mod input;
 mod terminal;
 mod validate;
@@ -40,6 +41,7 @@ enum Command {
     Validate(Validate),
     Compile(Compile),
     Explain(Explain),
+    Graph(Graph),
 }
 
 /// Check a cluster file and report everything wrong with it
@@ -87,6 +89,34 @@ struct Explain {
     code: Option<String>,
 }
 
+/// Draw the cluster: directors, virtual routers, services and real servers
+///
+/// Real servers of the same services, and services of the same real servers, are drawn as one box. Solid
+/// lines lead from the director that is Master when all are well, dashed ones from the others.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  evenkeel graph cluster.toml                    # Mermaid, for a fenced block in Markdown
+  evenkeel graph cluster.toml --out cluster.svg")]
+struct Graph {
+    /// The cluster file; `-` reads standard input
+    cluster: PathBuf,
+    /// How to draw; by the name of the file unless given
+    #[arg(long, value_enum)]
+    format: Option<GraphFormat>,
+    /// The file to write; standard output unless given
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum GraphFormat {
+    /// A picture that browsers show
+    Svg,
+    /// Text that GitHub and GitLab draw in Markdown
+    Mermaid,
+}
+
 #[derive(Clone, Copy, ValueEnum)]
 enum Color {
     /// When it is a terminal, unless NO_COLOR is set
@@ -113,6 +143,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Validate(arguments) => validate::run(arguments, &terminal),
         Command::Compile(arguments) => compile::run(arguments, &terminal),
         Command::Explain(arguments) => explain::run(arguments, &terminal),
+        Command::Graph(arguments) => graph::run(arguments, &terminal),
     };
     if done { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
