@@ -16,9 +16,12 @@ use crate::parse::{Document, Odd, OddKind, OwnedStep, Step};
 use crate::suggest::Suggester;
 use crate::unknown::Unknowns;
 
+mod choice;
 mod explain;
 mod flatten;
 mod mend;
+
+pub(crate) use choice::{Choice, choice};
 
 /// How often a mended tree is looked at again: once for each level of misspelled keys and once more
 /// would do.

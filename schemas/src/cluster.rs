@@ -22,6 +22,10 @@ pub struct Cluster {
     pub version: u32,
     /// Name of the cluster, as it appears in plans, logs and status.
     pub name: Name,
+    /// Further files of this cluster, relative to this one; `*` and `?` stand for parts of names.
+    /// Their tables are added to those here; the same key in two files is an error.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub include: Vec<String>,
     /// Ethernet broadcast domains: where a VRID must be unique and where ARP matters.
     pub segments: BTreeMap<Name, Segment>,
     /// Directors and real servers.
