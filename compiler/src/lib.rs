@@ -80,6 +80,10 @@ fn run(source: &SourceFile) -> (Option<Resolved>, Vec<Diagnostic>) {
     let Some(cluster) = checked.cluster else {
         return (None, checked.diagnostics);
     };
+    if document.is_renamed("include") || !checked.unknowns.knows_all(parse::at!["include"]) {
+        // What else belongs to the cluster is not known, so no rule can judge it.
+        return (None, checked.diagnostics);
+    }
     let context = validate::Context::new(&cluster, &document, &checked.unknowns);
     validate::run(&context, &mut checked.diagnostics);
     if checked.diagnostics.iter().any(|d| d.severity() == Severity::Error) {

@@ -184,7 +184,10 @@ impl Loader {
         None
     }
 
-    fn trouble(&mut self, fault: Fault, place: &Place, shown: &str) {
+    fn trouble(&mut self, mut fault: Fault, place: &Place, shown: &str) {
+        if fault.code == &codes::EMPTY {
+            fault.hint = "write what belongs there, or remove the file".to_owned();
+        }
         let message = format!("`{}`: {}", shown.escape_debug(), fault.cause);
         let diagnostic = Diagnostic::new(fault.code, place.clone(), message, "included here");
         self.source.troubles.push(diagnostic.hint(fault.hint));

@@ -252,6 +252,11 @@ impl<'s> Document<'s> {
         self.written.insert(right, written);
     }
 
+    /// Whether the key of the whole cluster is written elsewhere.
+    pub(crate) fn is_renamed(&self, key: &str) -> bool {
+        self.written.contains_key([OwnedStep::Key(key.to_owned())].as_slice())
+    }
+
     /// The place of the value at `path`; when it is not written, of what it would be written in.
     pub(crate) fn value(&self, path: &[Step<'_>]) -> Place {
         let (entry, value) = self.find(path);
