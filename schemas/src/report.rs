@@ -23,7 +23,7 @@ pub struct Report {
     pub file: String,
     /// What came out.
     pub summary: Summary,
-    /// All findings, in the order of the files.
+    /// The findings in the order of the files, at most 1000; `summary` counts all.
     pub diagnostics: Vec<Finding>,
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
 use super::mask::mask_all;
 use crate::diagnostic::{Diagnostic, Label, Severity};
@@ -10,6 +10,10 @@ use crate::source::{Lines, SourceFile};
 
 /// Diagnostics drawn in one run; whoever has more mends these first.
 const MAX_SHOWN: usize = 100;
+
+/// Longest excerpt in bytes. Places further apart get one each, and of a longer line only the place
+/// is told: drawing reads all of an excerpt.
+const MAX_EXCERPT: usize = 16 * 1024;
 
 /// All of `diagnostics`, with escape sequences for colour when `styled`.
 #[must_use]
@@ -48,12 +52,12 @@ impl Page<'_> {
             Some(primary) => {
                 let mut files = self.by_file(primary, &diagnostic.secondary).into_iter();
                 let first = files.next().unwrap_or_default();
-                let group = title.element(self.snippet(&first));
-                files.fold(group, |group, labels| group.element(self.snippet(&labels)))
+                let group = self.excerpt(Group::with_title(title), &first);
+                files.fold(group, |group, labels| self.excerpt(group, &labels))
             }
             None => {
                 let file = diagnostic.file.as_deref().unwrap_or(self.source.name());
-                title.element(annotate_snippets::Origin::path(file))
+                title.element(Origin::path(file))
             }
         };
         for note in &diagnostic.notes {
@@ -65,24 +69,26 @@ impl Page<'_> {
         group
     }
 
-    /// The labels of each file, that of the first label first.
+    /// The labels of each file that are not far apart, those beside the first label first.
     fn by_file<'a>(
         &self,
         primary: &'a Label,
         secondary: &'a [Label],
     ) -> Vec<Vec<(AnnotationKind, &'a Label)>> {
-        let mut files = vec![vec![(AnnotationKind::Primary, primary)]];
+        let mut groups = vec![vec![(AnnotationKind::Primary, primary)]];
         for label in secondary {
-            let file = self.start_of_file(label);
-            let same = |labels: &&mut Vec<(AnnotationKind, &Label)>| {
-                labels.first().is_some_and(|(_, other)| self.start_of_file(other) == file)
+            let near = |labels: &&mut Vec<(AnnotationKind, &Label)>| {
+                labels.first().is_some_and(|(_, other)| {
+                    self.start_of_file(other) == self.start_of_file(label)
+                        && other.place.start.abs_diff(label.place.start) < MAX_EXCERPT / 2
+                })
             };
-            match files.iter_mut().find(same) {
+            match groups.iter_mut().find(near) {
                 Some(labels) => labels.push((AnnotationKind::Context, label)),
-                None => files.push(vec![(AnnotationKind::Context, label)]),
+                None => groups.push(vec![(AnnotationKind::Context, label)]),
             }
         }
-        files
+        groups
     }
 
     fn start_of_file(&self, label: &Label) -> usize {
@@ -91,18 +97,25 @@ impl Page<'_> {
 
     /// The lines from the first label to the last. Only those are handed over: drawing takes time
     /// for every line it is given.
-    fn snippet<'a>(&'a self, labels: &[(AnnotationKind, &'a Label)]) -> Snippet<'a, Annotation<'a>> {
+    fn excerpt<'a>(&'a self, group: Group<'a>, labels: &[(AnnotationKind, &'a Label)]) -> Group<'a> {
         let first = labels.iter().map(|(_, label)| label.place.start).min().unwrap_or_default();
         let last = labels.iter().map(|(_, label)| label.place.end).max().unwrap_or_default();
         let (from, line) = self.lines.line(first);
         let to = self.lines.next(last).max(from);
         let excerpt = self.text.get(from..to).unwrap_or_default();
         let name = self.source.piece_at(first).map_or(self.source.name(), |piece| piece.name.as_str());
+        if excerpt.len() > MAX_EXCERPT {
+            return labels.iter().fold(group, |group, (_, label)| {
+                let position = self.lines.position(label.place.start);
+                let origin = Origin::path(name).line(position.line).char_column(position.column);
+                group.element(origin).element(Level::NOTE.message(&label.text))
+            });
+        }
         let annotations = labels.iter().map(|(kind, label)| {
             let start = label.place.start.saturating_sub(from).min(excerpt.len());
             let end = label.place.end.saturating_sub(from).clamp(start, excerpt.len());
             kind.span(start..end).label(&label.text)
         });
-        Snippet::source(excerpt).path(name).line_start(line).annotations(annotations)
+        group.element(Snippet::source(excerpt).path(name).line_start(line).annotations(annotations))
     }
 }

@@ -11,6 +11,9 @@ use crate::source::{Lines, SourceFile};
 /// The page of the project that explains all codes.
 pub(super) const PAGE: &str = "docs/diagnostics.md";
 
+/// Findings of one report; whoever has more mends these first. Readers have limits of their own.
+const MAX_FINDINGS: usize = 1000;
+
 /// The report as a line of JSON for each field, with a newline at its end.
 #[must_use]
 pub fn json(source: &SourceFile, compilation: &Compilation) -> String {
@@ -38,6 +41,7 @@ pub fn report(source: &SourceFile, compilation: &Compilation) -> Report {
         diagnostics: compilation
             .diagnostics
             .iter()
+            .take(MAX_FINDINGS)
             .map(|diagnostic| finding(source, &lines, diagnostic))
             .collect(),
     }
