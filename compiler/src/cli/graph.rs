@@ -4,10 +4,10 @@ use std::path::Path;
 
 use evenkeel::graph::{Graph as Picture, mermaid, svg};
 
-use super::{Graph, GraphFormat, Terminal, input};
+use super::{Format, Graph, GraphFormat, Terminal, input};
 
 pub(super) fn run(arguments: &Graph, terminal: &Terminal) -> bool {
-    let Some(compilation) = input::load(&arguments.cluster, terminal) else {
+    let Some(compilation) = input::load_cluster(&arguments.input, Format::Human, terminal) else {
         return false;
     };
     let Some(cluster) = &compilation.cluster else {

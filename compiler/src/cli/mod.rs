@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 mod compile;
 mod directory;
 mod explain;
+mod files;
 mod graph;
 mod input;
 mod terminal;
@@ -44,15 +45,28 @@ enum Command {
     Graph(Graph),
 }
 
+/// The cluster
+#[derive(Args)]
+struct Input {
+    /// The cluster file; `-` reads standard input
+    cluster: PathBuf,
+    /// A file that is laid over the cluster: tables are merged, anything else is replaced; may be
+    /// given several times
+    #[arg(long, value_name = "FILE")]
+    overlay: Vec<PathBuf>,
+}
+
 /// Check a cluster file and report everything wrong with it
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   evenkeel validate cluster.toml
+  evenkeel validate cluster.toml --overlay overlays/staging.toml
+  evenkeel validate cluster.toml --format sarif > evenkeel.sarif
   git show main:cluster.toml | evenkeel validate -")]
 struct Validate {
-    /// The cluster file; `-` reads standard input
-    cluster: PathBuf,
+    #[command(flatten)]
+    input: Input,
     /// How to report
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
@@ -68,14 +82,17 @@ Examples:
   evenkeel compile cluster.toml --out plans
   evenkeel compile cluster.toml --out plans --check    # in CI: are the committed plans current?")]
 struct Compile {
-    /// The cluster file; `-` reads standard input
-    cluster: PathBuf,
+    #[command(flatten)]
+    input: Input,
     /// The directory of plans; made when it does not exist
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Write nothing, and fail when the directory is not up to date
     #[arg(long)]
     check: bool,
+    /// How to report
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
 }
 
 /// Explain a code of a diagnostic, or list all codes
@@ -99,8 +116,8 @@ Examples:
   evenkeel graph cluster.toml                    # Mermaid, for a fenced block in Markdown
   evenkeel graph cluster.toml --out cluster.svg")]
 struct Graph {
-    /// The cluster file; `-` reads standard input
-    cluster: PathBuf,
+    #[command(flatten)]
+    input: Input,
     /// How to draw; by the name of the file unless given
     #[arg(long, value_enum)]
     format: Option<GraphFormat>,
@@ -125,10 +142,18 @@ enum Color {
     Never,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
+/// How diagnostics are written: for people to standard error, else to standard output, and what
+/// is said besides to standard error.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// Text with excerpts of the file
+    /// Text with excerpts of the files
     Human,
+    /// A document for programs (schemas/json/report.schema.json)
+    Json,
+    /// Workflow commands of GitHub Actions: annotations in pull requests
+    Github,
+    /// SARIF 2.1.0, for code scanning
+    Sarif,
 }
 
 /// Runs the command.
