@@ -4,9 +4,6 @@
 //! bytes however they were written.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::num::NonZero;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use evenkeel_schemas::cluster::{Check, CheckType, Forwarding, Host, SecretSource};
 use evenkeel_schemas::plan;
@@ -14,6 +11,7 @@ use evenkeel_schemas::scalars::{Cidr, InterfaceName, Ip, Name, Port};
 use evenkeel_schemas::seal;
 
 use crate::canonical;
+use crate::parallel::in_parallel;
 use crate::resolve::{Balanced, RealServer, Resolved, Router};
 
 /// Label of the VIPs that a real server holds, as the traditional scripts set it.
@@ -67,34 +65,6 @@ pub fn emit(cluster: &Resolved) -> Vec<HostPlan> {
     let tasks = Tasks::new(cluster);
     let hosts: Vec<(&Name, &Host)> = cluster.hosts.iter().collect();
     in_parallel(&hosts, |(name, host)| host_plan(cluster, &tasks, name, host))
-}
-
-/// The results in the order of the items. Directors have much larger plans than real servers, so each thread
-/// takes the next item when it is done with one.
-fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(items.len());
-    let next = AtomicUsize::new(0);
-    let take = || {
-        let mut done = Vec::new();
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(item) = items.get(index) else { return done };
-            done.push((index, work(item)));
-        }
-    };
-    let mut done: Vec<(usize, R)> = thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(take)).collect();
-        let mut done = take();
-        for other in others {
-            match other.join() {
-                Ok(more) => done.extend(more),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        }
-        done
-    });
-    done.sort_unstable_by_key(|(index, _)| *index);
-    done.into_iter().map(|(_, result)| result).collect()
 }
 
 /// Who does what.

@@ -14,6 +14,7 @@ mod emit;
 pub mod graph;
 mod load;
 mod members;
+mod parallel;
 mod parse;
 pub mod render;
 mod resolve;
@@ -65,7 +66,9 @@ fn run(source: &SourceFile) -> (Option<Resolved>, Vec<Diagnostic>) {
     if !incomplete && let Some(diagnostic) = source.unusable() {
         return (None, vec![diagnostic]);
     }
-    let parsed = match parse::parse(source) {
+    // To build the validator takes as long as to read a thousand services.
+    let parsed = parallel::both(|| parse::parse(source), schema::prepare).0;
+    let parsed = match parsed {
         Ok(parsed) => parsed,
         Err(diagnostics) => {
             found.extend(diagnostics);
