@@ -303,7 +303,7 @@ fn check_status(cx: &Context<'_>, out: &mut Findings) {
 
 fn check_body(cx: &Context<'_>, out: &mut Findings) {
     // Thousands of services often share one default.
-    let mut judged: BTreeMap<&str, Option<String>> = BTreeMap::new();
+    let mut judged: BTreeMap<&str, Option<(String, &str)>> = BTreeMap::new();
     for found in all(cx) {
         let Some(body) = found.check.body.as_deref().filter(|_| found.knows(cx, &["body"])) else {
             continue;
@@ -313,7 +313,7 @@ fn check_body(cx: &Context<'_>, out: &mut Findings) {
             let result = RegexBuilder::new(body).size_limit(MAX_REGEX_BYTES).build();
             result.err().map(|error| reason(&error))
         });
-        if let Some(reason) = wrong {
+        if let Some((reason, hint)) = wrong {
             out.push(
                 Diagnostic::new(
                     &codes::CHECK_BODY,
@@ -321,7 +321,7 @@ fn check_body(cx: &Context<'_>, out: &mut Findings) {
                     format!("the check of service `{name}` has a `body` that is not a regular expression"),
                     reason.clone(),
                 )
-                .hint("write `\\` before a sign that is meant as it is; single quotes keep it: '\\(ok\\)'"),
+                .hint(*hint),
             );
         } else if found.check.method == Some(HttpMethod::Head) && found.knows(cx, &["method"]) {
             out.push(
@@ -338,14 +338,19 @@ fn check_body(cx: &Context<'_>, out: &mut Findings) {
     }
 }
 
-/// The last line of the library's words: the cause, after its drawing of the place.
-fn reason(error: &regex::Error) -> String {
+/// The cause in the library's words, without its drawing of the place, and what to do.
+fn reason(error: &regex::Error) -> (String, &'static str) {
     match error {
-        regex::Error::CompiledTooBig(_) => "becomes too large".to_owned(),
+        regex::Error::CompiledTooBig(_) => {
+            ("becomes too large".to_owned(), "write smaller repetitions than `{100}` of one another")
+        }
         other => {
             let text = other.to_string();
             let last = text.lines().last().unwrap_or_default();
-            last.trim_start_matches("error: ").to_owned()
+            (
+                last.trim_start_matches("error: ").to_owned(),
+                "write `\\` before a sign that is meant as it is, in single quotes: '\\(ok\\)'",
+            )
         }
     }
 }

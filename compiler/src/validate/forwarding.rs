@@ -327,6 +327,12 @@ fn nat_gateway(cx: &Context<'_>, out: &mut Findings) {
         if !cx.knows(at!["hosts", host_name, "gateway"]) {
             continue;
         }
+        let wanted = directors(router);
+        let ways = || {
+            let home = cx.segment_of_host(host_name.as_str()).map(|(_, segment)| segment);
+            let vips = owners.iter().flatten().filter(|(_, (_, theirs))| *theirs == wanted);
+            list(vips.map(|(vip, _)| vip).filter(|vip| home.is_some() && cx.segment(**vip) == home))
+        };
         let Some(gateway) = host.gateway else {
             out.push(
                 Diagnostic::new(
@@ -338,13 +344,15 @@ fn nat_gateway(cx: &Context<'_>, out: &mut Findings) {
                     "no `gateway`",
                 )
                 .also(cx.value(&target.named_at()), "masqueraded")
-                .hint("give the host `gateway = …`: a VIP of the directors on its own segment"),
+                .hint(match ways() {
+                    Some(vips) => format!("give the host `gateway = …`: a VIP of the directors, {vips}"),
+                    None => "give the directors a VIP on the host's segment, and the host it as `gateway`".to_owned(),
+                }),
             );
             continue;
         };
         let Some(owners) = &owners else { continue };
         let place = cx.value(at!["hosts", host_name, "gateway"]);
-        let wanted = directors(router);
         match owners.get(&gateway) {
             Some((owner, _)) if *owner == router_name => {}
             Some((owner, theirs)) if *theirs == wanted => {
@@ -381,7 +389,6 @@ fn nat_gateway(cx: &Context<'_>, out: &mut Findings) {
                     }
                     None => "not a VIP".to_owned(),
                 };
-                let right = owners.iter().filter(|(_, (_, theirs))| *theirs == wanted).map(|(vip, _)| vip);
                 out.push(
                     Diagnostic::new(
                         &codes::NAT_GATEWAY,
@@ -392,7 +399,10 @@ fn nat_gateway(cx: &Context<'_>, out: &mut Findings) {
                         label,
                     )
                     .also(cx.value(&target.named_at()), "masqueraded")
-                    .hint(format!("VIPs of the same directors: {}", list(right).unwrap_or_default())),
+                    .hint(match ways() {
+                        Some(vips) => format!("choose a VIP of the directors: {vips}"),
+                        None => "give the directors a VIP on the host's segment, and choose that".to_owned(),
+                    }),
                 );
             }
         }

@@ -281,7 +281,11 @@ fn duplicate_real_server(cx: &Context<'_>, out: &mut Findings) {
         // Two without a port of their own have the same, whatever it is.
         let port = service.port.filter(|_| cx.knows(at!["services", name, "port"]));
         let vip = cx.vips_of_service(name, service).first().copied();
-        let members = cx.members(name).iter().filter(|member| cx.knows_member(name, member, "port"));
+        // An entry that names two has a rule of its own.
+        let members = cx
+            .members(name)
+            .iter()
+            .filter(|member| naming(member.entry).count() == 1 && cx.knows_member(name, member, "port"));
         duplicates(
             members.map(|member| {
                 let address = vip.map(|vip| member.address(vip));

@@ -58,7 +58,10 @@ fn duplicate_service(cx: &Context<'_>, out: &mut Findings) {
         let Some(protocol) = service.protocol.filter(|_| cx.knows(at!["services", name, "protocol"])) else {
             continue;
         };
-        // A VIP that is listed twice has a rule of its own.
+        // Two ways to say the port, and a VIP that is listed twice, have rules of their own.
+        if service.port.is_some() && !service.ports.is_empty() {
+            continue;
+        }
         for vip in cx.vips_of_service(name, service).into_iter().collect::<BTreeSet<_>>() {
             let known = ports(service).filter(|(index, ..)| match index {
                 Some(index) => cx.knows(at!["services", name, "ports", *index]),
