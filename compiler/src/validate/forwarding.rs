@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::rc::Rc;
 
 use evenkeel_schemas::cluster::{
     Family, Forwarding, Host, Service, Tunnel, TunnelChecksum, TunnelType, VirtualRouter,
@@ -30,6 +31,8 @@ pub(super) const RULES: &[Rule] = &[
 struct Target<'a> {
     service_name: &'a Name,
     service: &'a Service,
+    /// The known VIPs of the service; for one by firewall mark an address of its family.
+    fronts: Rc<[Ip]>,
     forwarding: Forwarding,
     host: Option<(&'a Name, &'a Host)>,
     port: Option<Port>,
@@ -99,7 +102,12 @@ impl<'a> Target<'a> {
 }
 
 /// The sorry server of a service, when it is known and there.
-fn sorry_server<'a>(cx: &Context<'a>, name: &'a Name, service: &'a Service) -> Option<Target<'a>> {
+fn sorry_server<'a>(
+    cx: &Context<'a>,
+    name: &'a Name,
+    service: &'a Service,
+    fronts: &Rc<[Ip]>,
+) -> Option<Target<'a>> {
     let sorry = service.sorry_server.as_ref()?;
     let host = match (&sorry.host, sorry.address) {
         (Some(host), None) => Some(cx.cluster.hosts.get_key_value(host.as_str())?),
@@ -109,6 +117,7 @@ fn sorry_server<'a>(cx: &Context<'a>, name: &'a Name, service: &'a Service) -> O
     cx.knows_all(at!["services", name, "sorry_server"]).then(|| Target {
         service_name: name,
         service,
+        fronts: Rc::clone(fronts),
         forwarding: sorry.forwarding.unwrap_or(service.forwarding),
         host,
         port: sorry.port,
@@ -124,15 +133,18 @@ fn targets<'c>(
 ) -> impl Iterator<Item = Target<'c>> {
     let known = cx.knows(at!["services", name, "forwarding"]);
     let members = cx.members(name).iter().filter(move |member| cx.knows_member(name, member, "forwarding"));
+    let fronts: Rc<[Ip]> = fronts(cx, name, service).into();
+    let sorry = sorry_server(cx, name, service, &fronts);
     let members = members.map(move |member| Target {
         service_name: name,
         service,
+        fronts: Rc::clone(&fronts),
         forwarding: member.forwarding(service),
         host: Some((member.name, member.host)),
         port: member.port(),
         from: From::RealServer(member),
     });
-    members.chain(sorry_server(cx, name, service)).filter(move |_| known)
+    members.chain(sorry).filter(move |_| known)
 }
 
 /// Targets of all services that are reached by one of `forwarding`.
@@ -177,8 +189,9 @@ fn fixed_port(cx: &Context<'_>, out: &mut Findings) {
 fn real_server_elsewhere(cx: &Context<'_>, out: &mut Findings) {
     for target in reached_by(cx, &[Forwarding::Dr]) {
         let name = target.service_name;
-        let vips = cx.vips_of_service(name, target.service);
-        let Some((vip, home)) = vips.into_iter().find_map(|vip| Some((vip, cx.segment(vip)?))) else {
+        let by_mark = target.service.firewall_mark.is_some();
+        let mut vips = target.fronts.iter().filter(|_| !by_mark);
+        let Some((vip, home)) = vips.find_map(|vip| Some((*vip, cx.segment(*vip)?))) else {
             continue;
         };
         let Some(address) = target.address(cx, vip) else { continue };
@@ -242,7 +255,7 @@ fn real_server_is_director(cx: &Context<'_>, out: &mut Findings) {
     }
 }
 
-/// The VIPs of a service; for one by firewall mark an address of its family.
+/// Where clients come in, see [`Target`].
 fn fronts(cx: &Context<'_>, name: &Name, service: &Service) -> Vec<Ip> {
     if service.firewall_mark.is_none() {
         return cx.vips_of_service(name, service);
@@ -263,9 +276,9 @@ const fn family(address: Ip) -> &'static str {
 fn real_server_family(cx: &Context<'_>, out: &mut Findings) {
     for target in reached_by(cx, &[Forwarding::Dr, Forwarding::Nat]) {
         let name = target.service_name;
-        let other = fronts(cx, name, target.service).into_iter().find_map(|vip| {
-            let address = target.address(cx, vip)?;
-            (address.0.is_ipv4() != vip.0.is_ipv4()).then_some((vip, address))
+        let other = target.fronts.iter().find_map(|vip| {
+            let address = target.address(cx, *vip)?;
+            (address.0.is_ipv4() != vip.0.is_ipv4()).then_some((*vip, address))
         });
         let Some((vip, address)) = other else { continue };
         let given = cx.value(&target.path("address"));
@@ -317,6 +330,7 @@ fn directors(router: &VirtualRouter) -> Vec<&str> {
 fn nat_gateway(cx: &Context<'_>, out: &mut Findings) {
     let owners = owners(cx);
     let synced = cx.knows_all(at!["sync_groups"]);
+    let mut ways_back: BTreeMap<(&Name, Option<&Name>), Option<String>> = BTreeMap::new();
     for target in reached_by(cx, &[Forwarding::Nat]) {
         let name = target.service_name;
         let (Some((host_name, host)), Some((router_name, router))) =
@@ -324,14 +338,19 @@ fn nat_gateway(cx: &Context<'_>, out: &mut Findings) {
         else {
             continue;
         };
-        if !cx.knows(at!["hosts", host_name, "gateway"]) {
+        // A host that lacks something may lack its gateway.
+        if !cx.knows_all(at!["hosts", host_name]) {
             continue;
         }
         let wanted = directors(router);
-        let ways = || {
+        // Asked once for all hosts of a segment.
+        let mut ways = || {
             let home = cx.segment_of_host(host_name.as_str()).map(|(_, segment)| segment);
-            let vips = owners.iter().flatten().filter(|(_, (_, theirs))| *theirs == wanted);
-            list(vips.map(|(vip, _)| vip).filter(|vip| home.is_some() && cx.segment(**vip) == home))
+            let vips = || {
+                let vips = owners.iter().flatten().filter(|(_, (_, theirs))| *theirs == wanted);
+                list(vips.map(|(vip, _)| vip).filter(|vip| home.is_some() && cx.segment(**vip) == home))
+            };
+            ways_back.entry((router_name, home)).or_insert_with(vips).clone()
         };
         let Some(gateway) = host.gateway else {
             out.push(
@@ -412,9 +431,10 @@ fn nat_gateway(cx: &Context<'_>, out: &mut Findings) {
 fn nat_same_segment(cx: &Context<'_>, out: &mut Findings) {
     for target in reached_by(cx, &[Forwarding::Nat]) {
         let name = target.service_name;
-        let shared = cx.vips_of_service(name, target.service).into_iter().find_map(|vip| {
-            let home = cx.segment(vip)?;
-            (cx.segment(target.address(cx, vip)?)? == home).then_some((vip, home))
+        let by_mark = target.service.firewall_mark.is_some();
+        let shared = target.fronts.iter().filter(|_| !by_mark).find_map(|vip| {
+            let home = cx.segment(*vip)?;
+            (cx.segment(target.address(cx, *vip)?)? == home).then_some((vip, home))
         });
         if let Some((vip, home)) = shared {
             let words = target.words();
@@ -434,6 +454,9 @@ fn nat_same_segment(cx: &Context<'_>, out: &mut Findings) {
 
 fn tunnel_unused(cx: &Context<'_>, out: &mut Findings) {
     for (name, service) in &cx.cluster.services {
+        if service.tunnel == Tunnel::default() || cx.defaults_of_services_have("tunnel") {
+            continue;
+        }
         let Some(members) = cx.all_members(name, service) else { continue };
         let knows = |member: &Member<'_>| cx.knows_member(name, member, "forwarding");
         let known = cx.knows_keys(name, &["forwarding", "tunnel"])
@@ -441,11 +464,7 @@ fn tunnel_unused(cx: &Context<'_>, out: &mut Findings) {
             && members.iter().all(knows);
         let sorry = service.sorry_server.as_ref().and_then(|sorry| sorry.forwarding);
         let mut used = members.iter().map(|member| member.forwarding(service)).chain(sorry);
-        if service.tunnel == Tunnel::default()
-            || !known
-            || used.any(|forwarding| forwarding == Forwarding::Tun)
-            || cx.defaults_of_services_have("tunnel")
-        {
+        if !known || used.any(|forwarding| forwarding == Forwarding::Tun) {
             continue;
         }
         out.push(

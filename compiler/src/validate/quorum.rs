@@ -1,7 +1,7 @@
 //! EK05xx: what happens when real servers fail or leave: quorum, sorry server, drain, hooks.
 
 use evenkeel_schemas::cluster::{Hook, OnFailure, Service, ServiceHooks};
-use evenkeel_schemas::scalars::{Ip, Name};
+use evenkeel_schemas::scalars::{Ip, Name, Port};
 
 use super::names::unknown_host;
 use super::{Context, Findings, Rule};
@@ -227,10 +227,9 @@ fn sorry_is_real_server(cx: &Context<'_>, out: &mut Findings) {
             let host = sorry.host.as_deref() == Some(member.name.as_str());
             let address =
                 || sorry.address.is_some_and(|own| vips.iter().any(|vip| member.address(*vip) == own));
-            let port = |port| port == service.port || service.port.is_none() && port == None;
-            let equal = sorry.port == member.port()
-                || port(sorry.port) && member.port().is_none()
-                || port(member.port()) && sorry.port.is_none();
+            // Nothing said, or the service's own.
+            let own = |port: Option<Port>| port.is_none() || port == service.port;
+            let equal = sorry.port == member.port() || (own(sorry.port) && own(member.port()));
             known && equal && (host || address())
         });
         let Some(member) = same else { continue };
