@@ -6,15 +6,19 @@
 use crate::diagnostic::Severity;
 
 mod addresses;
+mod checks;
 mod file;
 mod names;
+mod policy;
 mod routers;
 mod services;
 mod shape;
 
 pub use addresses::*;
+pub use checks::*;
 pub use file::*;
 pub use names::*;
+pub use policy::*;
 pub use routers::*;
 pub use services::*;
 pub use shape::*;
@@ -51,10 +55,17 @@ use codes;
 
 /// All codes in the order of their numbers.
 pub fn all() -> impl Iterator<Item = &'static Code> {
-    [file::TABLE, shape::TABLE, names::TABLE, addresses::TABLE, routers::TABLE, services::TABLE]
-        .into_iter()
-        .flatten()
-        .copied()
+    let tables = [
+        file::TABLE,
+        shape::TABLE,
+        names::TABLE,
+        addresses::TABLE,
+        routers::TABLE,
+        services::TABLE,
+        checks::TABLE,
+        policy::TABLE,
+    ];
+    tables.into_iter().flatten().copied()
 }
 
 /// The code called `id`, in any case.

@@ -10,7 +10,7 @@
 //! `knows_entries` before it says that a name does not exist; the methods of [`Context`] have asked
 //! already. `tests/broken.rs` breaks every value of every case to see whether it does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use evenkeel_schemas::cluster::{Cluster, Host, RealServer, Service, VirtualRouter};
@@ -23,8 +23,14 @@ use crate::suggest::Suggester;
 use crate::unknown::Unknowns;
 
 mod addresses;
+mod checks;
+mod forwarding;
+mod ipvs;
 mod names;
+mod quorum;
+mod real_servers;
 mod routers;
+mod scheduling;
 mod secrets;
 mod segments;
 mod services;
@@ -39,12 +45,18 @@ type Rule = fn(&Context<'_>, &mut Findings);
 
 const RULES: &[&[Rule]] = &[
     names::RULES,
+    real_servers::RULES,
     segments::RULES,
     addresses::RULES,
     vips::RULES,
     routers::RULES,
     secrets::RULES,
     services::RULES,
+    forwarding::RULES,
+    scheduling::RULES,
+    quorum::RULES,
+    checks::RULES,
+    ipvs::RULES,
     unsupported::RULES,
 ];
 
@@ -65,6 +77,8 @@ pub(crate) struct Context<'a> {
     subnets: Subnets<'a>,
     /// By service, and whether those of them that exist are all known.
     members: BTreeMap<&'a Name, (bool, Vec<Member<'a>>)>,
+    /// Whether the labels of all hosts are known.
+    knows_labels: bool,
     suggester: Suggester,
 }
 
@@ -74,8 +88,9 @@ impl<'a> Context<'a> {
         let lookup = Members::new(cluster);
         let known = |name: &Name, member: &Member<'_>| {
             let named = unknowns.knows(&member.named_at(name)) && unknowns.knows(at!["hosts", member.name]);
+            let by_name = member.pool.map_or(member.entry, |(_, _, entry)| entry).host.is_some();
             named
-                && unknowns.knows(at!["hosts", member.name, "labels"])
+                && (by_name || unknowns.knows(at!["hosts", member.name, "labels"]))
                 && member.pool.is_none_or(|(pool, index, _)| {
                     ["host", "label"]
                         .iter()
@@ -88,7 +103,10 @@ impl<'a> Context<'a> {
             members.retain(|member| known(name, member));
             (name, (members.len() == all, members))
         });
-        Self { cluster, document, unknowns, subnets, members: members.collect(), suggester: Suggester::new() }
+        let knows_labels = unknowns.knows_entries(at!["hosts"])
+            && cluster.hosts.keys().all(|name| unknowns.knows_all(at!["hosts", name, "labels"]));
+        let (members, suggester) = (members.collect(), Suggester::new());
+        Self { cluster, document, unknowns, subnets, members, knows_labels, suggester }
     }
 
     /// Place of the value at `path`.
@@ -120,11 +138,19 @@ impl<'a> Context<'a> {
     /// something is used by nothing.
     fn settled(&self) -> bool {
         let cluster = self.cluster;
+        let labels: BTreeSet<&Name> = cluster.hosts.values().flat_map(|host| &host.labels).collect();
+        let labelled = |label: &Name| self.knows_labels && labels.contains(label);
+        let sorry = |service: &Service| {
+            let host = service.sorry_server.as_ref().and_then(|sorry| sorry.host.as_ref());
+            host.is_none_or(|host| cluster.hosts.contains_key(host.as_str()))
+        };
         let hosts = |section: &str, name: &Name, servers: &[RealServer]| {
             servers.iter().enumerate().all(|(index, server)| {
                 self.knows_all(at![section, name, "real_servers", index])
                     && server.host.as_ref().is_none_or(|host| cluster.hosts.contains_key(host.as_str()))
                     && server.pool.as_ref().is_none_or(|pool| cluster.pools.contains_key(pool.as_str()))
+                    && server.label.as_ref().is_none_or(labelled)
+                    && members::naming(server).count() == 1
             })
         };
         ["hosts", "virtual_routers", "services", "pools"].iter().all(|section| self.knows_entries(section))
@@ -132,7 +158,8 @@ impl<'a> Context<'a> {
             && cluster.pools.iter().all(|(name, pool)| hosts("pools", name, &pool.real_servers))
             && cluster.services.iter().all(|(name, service)| {
                 self.router_of(name, service).is_some()
-                    && self.knows(at!["services", name, "sorry_server"])
+                    && self.knows_all(at!["services", name, "sorry_server"])
+                    && sorry(service)
                     && hosts("services", name, &service.real_servers)
             })
     }
@@ -224,32 +251,47 @@ impl<'a> Context<'a> {
         self.members.get(name).map_or(&[], |(_, members)| members.as_slice())
     }
 
-    /// The real servers of a service when every one is known: only then can anything be said of all.
+    /// The real servers of a service when every one is known and every entry leads to some: only
+    /// then can anything be said of all.
     fn all_members(&self, name: &Name, service: &Service) -> Option<&[Member<'a>]> {
         let (complete, members) = self.members.get(name)?;
-        let leads_somewhere = |entry: &RealServer| {
-            entry.host.as_ref().is_none_or(|host| self.cluster.hosts.contains_key(host.as_str()))
-                && entry.pool.as_ref().is_none_or(|pool| {
-                    self.cluster.pools.contains_key(pool.as_str())
-                        && self.knows_all(at!["pools", pool.as_str()])
-                })
-                && (entry.label.is_none() || self.knows_labels())
-        };
+        let mut expected = 0;
+        for entry in &service.real_servers {
+            expected += usize::from(entry.host.is_some() || entry.label.is_some());
+            if let Some(pool) = &entry.pool {
+                expected += self.cluster.pools.get(pool.as_str())?.real_servers.len();
+            }
+            let labels = entry.label.is_some() || entry.pool.is_some();
+            if (labels && !self.knows_labels) || members::naming(entry).count() != 1 {
+                return None;
+            }
+        }
+        let found = members.chunk_by(|a, b| a.source() == b.source()).count();
         let known = *complete
+            && found == expected
             && self.knows_all(at!["services", name, "real_servers"])
-            && service.real_servers.iter().all(leads_somewhere);
+            && service.real_servers.iter().all(|entry| {
+                entry.pool.as_ref().is_none_or(|pool| self.knows_all(at!["pools", pool.as_str()]))
+            });
         known.then_some(members.as_slice())
     }
 
-    /// Whether the labels of all hosts are known.
-    fn knows_labels(&self) -> bool {
-        self.knows_entries("hosts")
-            && self.cluster.hosts.keys().all(|name| self.knows_all(at!["hosts", name, "labels"]))
+    /// Whether every one of these keys of a service is known.
+    fn knows_keys(&self, service: &Name, keys: &[&str]) -> bool {
+        keys.iter().all(|key| self.knows(at!["services", service, *key]))
+    }
+
+    /// Whether services get this key from `[defaults]` unless they say it themselves: where it does
+    /// not fit, nobody wrote it for this one.
+    fn defaults_of_services_have(&self, key: &str) -> bool {
+        self.cluster.defaults.service.keys.contains_key(key)
     }
 
     /// Whether `key` of a member is known: in the service's entry and in the pool's.
     fn knows_member(&self, service: &Name, member: &Member<'_>, key: &str) -> bool {
-        self.knows(&member.entry_path(service, key)) && self.knows(&member.path(service, key))
+        let in_pool =
+            |(pool, index, _): (&Name, usize, _)| self.knows(at!["pools", pool, "real_servers", index, key]);
+        self.knows(&member.entry_path(service, key)) && member.pool.is_none_or(in_pool)
     }
 
     /// Every known VIP in the order of names: router, index in its list, VIP.

@@ -123,6 +123,9 @@ protocol = "udp"
 port = 53
 real_servers = [{ host = "b" }, { host = "a", weight = 3 }]
 check = { type = "tcp", port = 8053 }
+[ipvs.sysctls]
+expire_nodest_conn = 1
+conn_reuse_mode = 0
 [policy]
 resync = "90s"
 exclusive_ipvs = true
@@ -139,7 +142,15 @@ fn every_part_of_a_plan_survives_being_written_and_read() {
     assert!(c.virtual_servers[0].destinations.iter().all(|destination| destination.check.is_some()));
     assert_eq!(c.addresses.len(), 1, "one VIP, though two services share it");
     assert_eq!(c.routes.len(), 1);
-    assert_eq!(c.sysctls.len(), 5, "director and real server at once");
+    assert_eq!(c.sysctls.len(), 7, "director and real server at once");
+    let of_ipvs = |plan: &Plan| -> Vec<String> {
+        let keys = plan.sysctls.iter().filter(|sysctl| sysctl.key.starts_with("net/ipv4/vs/"));
+        keys.map(|sysctl| format!("{}={}", sysctl.key, sysctl.value)).collect()
+    };
+    for director in ["a", "b", "c"] {
+        let expected = ["net/ipv4/vs/conn_reuse_mode=0", "net/ipv4/vs/expire_nodest_conn=1"];
+        assert_eq!(of_ipvs(&all[director]), expected, "{director}");
+    }
     let a = &all["a"];
     assert_eq!(a.routers[0].priority.get(), 254);
     assert!(!a.routers[0].preempt);

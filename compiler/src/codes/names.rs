@@ -27,4 +27,33 @@ super::codes! {
     UNUSED_ROUTER = "EK0209" Warning "a virtual router has no service":
         "Its VIPs move between the directors, but nothing is balanced on them. That is right for a \
          gateway address; otherwise a service is missing or names another router.";
+    UNKNOWN_POOL = "EK0230" Error "a service names a pool that does not exist":
+        "`pool` is the name of a table below `[pools]`; the service gets every real server that is \
+         listed there.";
+    UNKNOWN_LABEL = "EK0231" Error "no host has a label that real servers are chosen by":
+        "`label` stands for every host that has it in `labels`. A label that no host has chooses \
+         nobody: most often it is misspelled here or at the hosts.";
+    REAL_SERVER_UNNAMED = "EK0232" Error "an entry of `real_servers` needs one of host, label and pool":
+        "An entry says who it is about in one of three ways: `host` is one host, `label` every host \
+         with the label, `pool` everybody of a pool. With two of them it would be open which one \
+         counts; write two entries.";
+    POOL_IN_POOL = "EK0233" Error "a pool names a pool":
+        "Pools hold hosts and labels, not other pools, so that one look at a pool tells who is in it. \
+         A service may name several pools.";
+    UNUSED_POOL = "EK0234" Warning "no service uses a pool":
+        "Its real servers serve nothing. Often the service that was to use it names another, or \
+         lists hosts itself.";
+    ADDRESS_NOT_OF_HOST = "EK0235" Error "a real server's address is not one of the host's":
+        "`address` chooses among the addresses that the host has in `[hosts]`. One that is not there \
+         is somebody else's or nobody's: its connections would be lost. Correct it, or add it to the \
+         host's `addresses`.";
+    ADDRESS_OF_MANY = "EK0236" Error "an address for several real servers":
+        "`address` belongs to one host. With `label` or `pool` the entry stands for several hosts, \
+         which cannot share it.";
+    SORRY_SERVER_UNNAMED = "EK0237" Error "a sorry server needs one of host and address":
+        "`host` is a host of this cluster, `address` one outside of it. Exactly one says where \
+         clients go while the quorum is lost.";
+    UNKNOWN_SORRY_SERVER = "EK0238" Error "a sorry server is no host":
+        "`host` is the name of an entry in `[hosts]`. A sorry server outside the cluster is given by \
+         its `address` instead.";
 }

@@ -8,7 +8,7 @@ use evenkeel_schemas::cluster::{
 };
 use evenkeel_schemas::scalars::Name;
 
-use super::services::checks;
+use super::checks::checks;
 use super::{Context, Findings, Rule};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
