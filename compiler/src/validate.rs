@@ -289,7 +289,8 @@ impl<'a> Context<'a> {
 
     /// Whether `key` of a member is known: in the service's entry and in the pool's.
     fn knows_member(&self, service: &Name, member: &Member<'_>, key: &str) -> bool {
-        self.knows(&member.entry_path(service, key)) && self.knows(&member.path(service, key))
+        self.knows(&member.entry_path(service, key))
+            && member.pool_path(key).is_none_or(|path| self.knows(&path))
     }
 
     /// Every known VIP in the order of names: router, index in its list, VIP.

@@ -21,8 +21,8 @@ super::codes! {
          host cannot do both for one VIP: as Backup it would deliver the clients' packets to itself. \
          This version does not support local destinations.";
     TCP_CHECK_ON_UDP = "EK0507" Error "a TCP check on a UDP service":
-        "A TCP connection to a port that serves UDP is refused, and every real server would be taken \
-         out. When the real server has a TCP port that tells its health, name it: \
+        "A TCP connection to a port that serves UDP or SCTP is refused, and every real server would be \
+         taken out. When the real server has a TCP port that tells its health, name it: \
          `check = { type = \"tcp\", port = … }`.";
     ALL_WEIGHTS_ZERO = "EK0508" Warning "every real server of a service has weight 0":
         "Weight 0 takes no new connections, so the service refuses every client. That is right for \
