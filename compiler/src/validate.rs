@@ -23,6 +23,7 @@ use crate::suggest::Suggester;
 use crate::unknown::Unknowns;
 
 mod addresses;
+mod check_values;
 mod checks;
 mod forwarding;
 mod ipvs;
@@ -56,6 +57,7 @@ const RULES: &[&[Rule]] = &[
     scheduling::RULES,
     quorum::RULES,
     checks::RULES,
+    check_values::RULES,
     ipvs::RULES,
     unsupported::RULES,
 ];

@@ -87,7 +87,8 @@ super::codes! {
         "`fallback` and `port` are flags of the hashing schedulers `sh` and `mh`. IPVS stores them \
          with any scheduler and the others never look.";
     FLAG_TWICE = "EK0531" Error "a scheduler flag is listed twice":
-        "A flag is set or not. Often the other flag was meant.";
+        "A flag is set or not set; saying it again changes nothing. There are two, `fallback` and `port`, \
+         and often the other one was meant.";
     PERSISTENT_HASH = "EK0532" Warning "persistence with a hashing scheduler":
         "`sh` and `mh` always send a client to the same real server by themselves, `dh` a \
          destination. Persistence then adds a table entry for each client and keeps clients where \
