@@ -82,16 +82,25 @@ impl<'a> Member<'a> {
             "lower_threshold" => entry.lower_threshold.is_some(),
             _ => false,
         };
-        match self.pool {
-            Some((pool, index, entry)) if written(entry) && !written(self.entry) => vec![
-                Step::Key("pools"),
-                Step::Key(pool.as_str()),
-                Step::Key("real_servers"),
-                Step::Index(index),
-                Step::Key(key),
-            ],
+        match (self.pool, self.pool_path(key)) {
+            (Some((_, _, entry)), Some(path)) if written(entry) && !written(self.entry) => path,
             _ => self.entry_path(service, key),
         }
+    }
+
+    /// Path of `key` in the pool's entry, when it comes from a pool.
+    pub(crate) fn pool_path<'p>(&self, key: &'p str) -> Option<Path<'p>>
+    where
+        'a: 'p,
+    {
+        let (pool, index, _) = self.pool?;
+        Some(vec![
+            Step::Key("pools"),
+            Step::Key(pool.as_str()),
+            Step::Key("real_servers"),
+            Step::Index(index),
+            Step::Key(key),
+        ])
     }
 
     /// Path of `key` in the service's entry.

@@ -23,6 +23,7 @@ use crate::suggest::Suggester;
 use crate::unknown::Unknowns;
 
 mod addresses;
+mod check_values;
 mod checks;
 mod forwarding;
 mod ipvs;
@@ -56,6 +57,7 @@ const RULES: &[&[Rule]] = &[
     scheduling::RULES,
     quorum::RULES,
     checks::RULES,
+    check_values::RULES,
     ipvs::RULES,
     unsupported::RULES,
 ];
@@ -289,9 +291,8 @@ impl<'a> Context<'a> {
 
     /// Whether `key` of a member is known: in the service's entry and in the pool's.
     fn knows_member(&self, service: &Name, member: &Member<'_>, key: &str) -> bool {
-        let in_pool =
-            |(pool, index, _): (&Name, usize, _)| self.knows(at!["pools", pool, "real_servers", index, key]);
-        self.knows(&member.entry_path(service, key)) && member.pool.is_none_or(in_pool)
+        self.knows(&member.entry_path(service, key))
+            && member.pool_path(key).is_none_or(|path| self.knows(&path))
     }
 
     /// Every known VIP in the order of names: router, index in its list, VIP.

@@ -5,13 +5,15 @@ super::codes! {
         "Each type of check has keys of its own: a TCP connection has no path, a script no status. A \
          key that has no effect would look as if something were tested. Perhaps the type is wrong.";
     CHECK_KEY_MISSING = "EK0556" Error "a check lacks the key that says what to do":
-        "A check of type `script` needs its `command`, one of type `file` its `file`.";
+        "A check of type `script` needs its `command`, one of type `file` its `file`: there is no \
+         default program and no default file.";
     NOT_ABSOLUTE = "EK0557" Error "a program or file without an absolute path":
         "The daemon has no working directory to speak of and searches no `PATH`, so that nobody can \
          put another program in the way. Write the path from `/` on. Arguments are items of \
          their own: there is no shell.";
     CHECK_STATUS = "EK0558" Error "not a status of HTTP":
-        "The status of an answer is a number from 100 to 599. Ranges are written `\"200-299\"`.";
+        "The status of an answer is a number from 100 to 599, so a check that waits for another one \
+         takes every real server out. Ranges are written `\"200-299\"`.";
     CHECK_BODY = "EK0559" Error "a body that cannot be matched":
         "`body` is a regular expression of Rust's `regex`: without look-around and back-references, so \
          that its time is bounded. It is searched for anywhere in the body. An answer to HEAD has no \
@@ -35,7 +37,8 @@ super::codes! {
         "All checks of a service must succeed, so a second equal one costs connections and tells \
          nothing. Often it was to have another port or path.";
     CHECK_FAMILY = "EK0565" Error "a check from one address family to another":
-        "Packets from an IPv4 address cannot go to an IPv6 address, nor the other way round.";
+        "Packets from an IPv4 address cannot go to an IPv6 address, nor the other way round, so the check \
+         would fail before anything is sent.";
     TWO_DYNAMIC_WEIGHTS = "EK0566" Error "two checks set the weight":
         "A script with `dynamic_weight` sets the weight of its real server. Two of them would undo each \
          other's word for ever.";

@@ -5,7 +5,8 @@ super::codes! {
         "Each resync reads the whole IPVS table and every kernel setting of the plan. More often \
          than once a second it would load the directors without making repair visibly faster.";
     IPVS_TIMEOUT = "EK0602" Error "a time-out that IPVS cannot have":
-        "The kernel counts these times in whole seconds, and takes zero as \"leave it as it is\".";
+        "The kernel counts these times in whole seconds, and takes zero as \"leave it as it is\": the \
+         setting would be what was there before, and different on every director.";
     UNKNOWN_IPVS_SYSCTL = "EK0603" Error "not a setting of IPVS":
         "Keys of `ipvs.sysctls` are the names of files in `/proc/sys/net/ipv4/vs`, without anything \
          before them. The known ones are those of Linux 6.1 to 6.12 that hold one number. Others \

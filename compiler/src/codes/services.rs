@@ -21,8 +21,8 @@ super::codes! {
          host cannot do both for one VIP: as Backup it would deliver the clients' packets to itself. \
          This version does not support local destinations.";
     TCP_CHECK_ON_UDP = "EK0507" Error "a TCP check on a UDP service":
-        "A TCP connection to a port that serves UDP is refused, and every real server would be taken \
-         out. When the real server has a TCP port that tells its health, name it: \
+        "A TCP connection to a port that serves UDP or SCTP is refused, and every real server would be \
+         taken out. When the real server has a TCP port that tells its health, name it: \
          `check = { type = \"tcp\", port = … }`.";
     ALL_WEIGHTS_ZERO = "EK0508" Warning "every real server of a service has weight 0":
         "Weight 0 takes no new connections, so the service refuses every client. That is right for \
@@ -87,7 +87,8 @@ super::codes! {
         "`fallback` and `port` are flags of the hashing schedulers `sh` and `mh`. IPVS stores them \
          with any scheduler and the others never look.";
     FLAG_TWICE = "EK0531" Error "a scheduler flag is listed twice":
-        "A flag is set or not. Often the other flag was meant.";
+        "A flag is set or not set; saying it again changes nothing. There are two, `fallback` and `port`, \
+         and often the other one was meant.";
     PERSISTENT_HASH = "EK0532" Warning "persistence with a hashing scheduler":
         "`sh` and `mh` always send a client to the same real server by themselves, `dh` a \
          destination. Persistence then adds a table entry for each client and keeps clients where \

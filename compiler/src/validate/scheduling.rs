@@ -1,8 +1,9 @@
 //! EK05xx: how connections are shared out: schedulers, weights, persistence, thresholds.
 
-use evenkeel_schemas::cluster::{Protocol, Scheduler, Service};
+use evenkeel_schemas::cluster::{CheckType, Protocol, Scheduler, Service};
 use evenkeel_schemas::scalars::{Name, Weight};
 
+use super::checks::checks;
 use super::{Context, Findings, Rule, duplicates};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
@@ -291,23 +292,39 @@ fn weight_ignored(cx: &Context<'_>, out: &mut Findings) {
         if service.quorum.is_some() || !cx.knows_keys(name, &["scheduler", "quorum"]) {
             continue;
         }
-        let weighted = weighted(cx, name, service).unwrap_or_default();
-        let mut weights = weighted.iter().filter(|(_, weight)| weight.get() > 0);
-        let Some((first, weight)) = weights.next() else { continue };
-        let Some((other, other_weight)) = weights.find(|(_, other)| other != weight) else { continue };
         let scheduler = service.scheduler.as_str();
-        out.push(
+        let diagnostic = || {
             Diagnostic::new(
                 &codes::WEIGHT_IGNORED,
                 cx.value(at!["services", name, "scheduler"]),
                 format!("scheduler {scheduler} of service `{name}` does not look at weights"),
                 "only asks whether a weight is 0",
             )
-            .note(format!(
-                "`{}` has weight {weight} and `{}` {other_weight}; they get equal shares",
-                first.name, other.name
-            ))
-            .hint(format!("write `scheduler = \"{instead}\"`, or remove the weights")),
+        };
+        let dynamic = checks(service).find(|(at, check)| {
+            check.dynamic_weight
+                && check.kind == CheckType::Script
+                && ["type", "dynamic_weight"].iter().all(|key| cx.knows(&at.path(name, key)))
+        });
+        if let Some((at, _)) = dynamic {
+            out.push(
+                diagnostic()
+                    .also(cx.key(&at.path(name, "dynamic_weight")), "sets weights")
+                    .hint(format!("write `scheduler = \"{instead}\"`, or remove `dynamic_weight`")),
+            );
+            continue;
+        }
+        let weighted = weighted(cx, name, service).unwrap_or_default();
+        let mut weights = weighted.iter().filter(|(_, weight)| weight.get() > 0);
+        let Some((first, weight)) = weights.next() else { continue };
+        let Some((other, other_weight)) = weights.find(|(_, other)| other != weight) else { continue };
+        out.push(
+            diagnostic()
+                .note(format!(
+                    "`{}` has weight {weight} and `{}` {other_weight}; they get equal shares",
+                    first.name, other.name
+                ))
+                .hint(format!("write `scheduler = \"{instead}\"`, or remove the weights")),
         );
     }
 }
