@@ -6,18 +6,28 @@
 use crate::diagnostic::Severity;
 
 mod addresses;
+mod election;
 mod file;
+mod groups;
+mod interfaces;
 mod names;
+mod references;
 mod routers;
 mod services;
 mod shape;
+mod trackers;
 
 pub use addresses::*;
+pub use election::*;
 pub use file::*;
+pub use groups::*;
+pub use interfaces::*;
 pub use names::*;
+pub use references::*;
 pub use routers::*;
 pub use services::*;
 pub use shape::*;
+pub use trackers::*;
 
 /// What a rule is called and why it exists.
 #[derive(Debug, PartialEq, Eq)]
@@ -51,10 +61,22 @@ use codes;
 
 /// All codes in the order of their numbers.
 pub fn all() -> impl Iterator<Item = &'static Code> {
-    [file::TABLE, shape::TABLE, names::TABLE, addresses::TABLE, routers::TABLE, services::TABLE]
-        .into_iter()
-        .flatten()
-        .copied()
+    [
+        file::TABLE,
+        shape::TABLE,
+        names::TABLE,
+        references::TABLE,
+        addresses::TABLE,
+        interfaces::TABLE,
+        routers::TABLE,
+        election::TABLE,
+        trackers::TABLE,
+        groups::TABLE,
+        services::TABLE,
+    ]
+    .into_iter()
+    .flatten()
+    .copied()
 }
 
 /// The code called `id`, in any case.

@@ -7,15 +7,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_schemas::cluster::{
     Auth, Check, Cluster, Forwarding, Garp, Host, Ipvs, Persistence, Policy, Protocol, Scheduler,
-    SchedulerFlag, SecretSource, Service, VirtualRouter,
+    SchedulerFlag, SecretSource, Service, VipSettings, VirtualRouter,
 };
 use evenkeel_schemas::scalars::{
-    AdvertInterval, Cidr, ConnectionLimit, Ip, Name, Port, Priority, Vrid, Weight,
+    AdvertInterval, Cidr, ConnectionLimit, InterfaceName, Ip, Name, Port, Priority, Vrid, Weight,
 };
 
+use crate::attach::{self, Family, Subnets, is_link_local};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::members::{self, Member, Members};
+use crate::unknown::Unknowns;
 
 /// Priority of the first director, and the step to the next.
 const FIRST_PRIORITY: u8 = 100;
@@ -43,10 +45,20 @@ pub(crate) struct Router {
     pub(crate) preempt: bool,
     /// The source of the password, if there is one.
     pub(crate) password: Option<SecretSource>,
-    /// Ascending by address.
+    /// Ascending by address, after those that are link-local.
     pub(crate) vips: Vec<Cidr>,
     pub(crate) garp: Garp,
-    pub(crate) directors: BTreeMap<Name, Priority>,
+    pub(crate) directors: BTreeMap<Name, Director>,
+}
+
+/// A host in its role as director of a virtual router.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Director {
+    pub(crate) priority: Priority,
+    /// Its interface on the segment of the VIPs.
+    pub(crate) interface: InterfaceName,
+    /// Its address there.
+    pub(crate) source: Ip,
 }
 
 /// A service.
@@ -120,10 +132,11 @@ impl Resolved {
 }
 
 pub(crate) fn resolve(cluster: &Cluster) -> Result<Resolved, Unresolved> {
+    let subnets = Subnets::new(cluster, &Unknowns::default());
     let mut routers = BTreeMap::new();
     for (name, router) in &cluster.virtual_routers {
-        let resolved =
-            resolve_router(cluster, router).ok_or_else(|| Unresolved(format!("virtual router `{name}`")))?;
+        let resolved = resolve_router(cluster, &subnets, router)
+            .ok_or_else(|| Unresolved(format!("virtual router `{name}`")))?;
         routers.insert(name.clone(), resolved);
     }
     let members = Members::new(cluster);
@@ -143,27 +156,34 @@ pub(crate) fn resolve(cluster: &Cluster) -> Result<Resolved, Unresolved> {
     })
 }
 
-fn resolve_router(cluster: &Cluster, router: &VirtualRouter) -> Option<Router> {
+fn resolve_router(cluster: &Cluster, subnets: &Subnets<'_>, router: &VirtualRouter) -> Option<Router> {
+    let home = subnets.home(&router.vips)?;
+    let family = Family::of(router.vips.first()?.0);
     let mut directors = BTreeMap::new();
     for (index, director) in router.directors.iter().enumerate() {
-        let (host, _) = cluster.hosts.get_key_value(director.as_str())?;
-        let priority = if router.priorities.is_empty() {
-            default_priority(index)?
-        } else {
-            *router.priorities.get(director)?
+        let (name, host) = cluster.hosts.get_key_value(director.as_str())?;
+        let attached = subnets.attachment(attach::addresses(name, host), home, family)?;
+        let director = Director {
+            priority: priority(router, index, director)?,
+            interface: attached.interface.clone(),
+            source: attached.ip,
         };
-        directors.insert(host.clone(), priority);
+        directors.insert(name.clone(), director);
     }
+    let settings: BTreeMap<Ip, &VipSettings> = router
+        .vip_settings
+        .iter()
+        .filter_map(|(vip, settings)| Some((vip.parse().ok()?, settings)))
+        .collect();
     let mut vips = Vec::with_capacity(router.vips.len());
     for vip in &router.vips {
-        let host = Cidr::host(vip.0);
-        let prefix = router.vip_settings.get(&vip.to_string()).and_then(|settings| settings.prefix);
-        vips.push(match prefix {
+        vips.push(match settings.get(vip).and_then(|settings| settings.prefix) {
             Some(prefix) => Cidr::new(vip.0, prefix).ok()?,
-            None => host,
+            None => Cidr::host(vip.0),
         });
     }
-    vips.sort_unstable();
+    // The first IPv6 address of an advertisement is link-local (RFC 9568 §5.2.9).
+    vips.sort_unstable_by_key(|vip| (!is_link_local(Ip(vip.address())), *vip));
     Some(Router {
         vrid: router.vrid,
         version: router.version,
@@ -174,6 +194,15 @@ fn resolve_router(cluster: &Cluster, router: &VirtualRouter) -> Option<Router> {
         garp: router.garp.clone(),
         directors,
     })
+}
+
+/// The priority of a router's director, which is the `index`th of the list.
+pub(crate) fn priority(router: &VirtualRouter, index: usize, director: &str) -> Option<Priority> {
+    if router.priorities.is_empty() {
+        default_priority(index)
+    } else {
+        router.priorities.get(director).copied()
+    }
 }
 
 /// 100, 90, … for the first, second, … director.
