@@ -54,20 +54,22 @@ fn director_elsewhere(cx: &Context<'_>, out: &mut Findings) {
             let (Some((home, vip)), Some((address, segment))) = (missing, attached.first()) else {
                 continue;
             };
+            let what = match vip.key {
+                "vips" => format!("the VIPs of `{name}` are"),
+                _ => format!("VIP {} of `{name}` is", vip.ip),
+            };
             out.push(
                 Diagnostic::new(
                     &codes::DIRECTOR_ELSEWHERE,
                     cx.value(at!["virtual_routers", name, "directors", index]),
-                    format!(
-                        "director `{director}` is not on segment `{home}`, where VIP {} of `{name}` is",
-                        vip.ip
-                    ),
+                    format!("director `{director}` is not on segment `{home}`, where {what}"),
                     format!("on segment `{segment}`"),
                 )
                 .also(cx.value(&address.path()), format!("its address is on segment `{segment}`"))
-                .hint(format!(
-                    "choose directors on segment `{home}`, or VIPs on segment `{segment}`; a further interface of the host goes into `interfaces`"
-                )),
+                .hint(format!("choose directors on segment `{home}`, or VIPs on segment `{segment}`"))
+                .note(
+                    "a host is on the segments of all addresses in `address`, `addresses` and `interfaces`",
+                ),
             );
         }
     }

@@ -232,8 +232,8 @@ fn unknown_interface(cx: &Context<'_>, out: &mut Findings) {
             Diagnostic::new(
                 &codes::UNKNOWN_INTERFACE,
                 cx.value(path),
-                format!("{what} `{interface}`, which {hosts} is not said to have"),
-                "not in this file",
+                format!("{what} `{interface}`, which this file does not give to {hosts}"),
+                "no such interface there",
             )
             .hint(format!("correct the name, or list `{interface}` in `interfaces` of the host; leave it if it has no address")),
         );
