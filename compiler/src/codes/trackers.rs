@@ -22,10 +22,10 @@ super::codes! {
     ZERO_WEIGHT = "EK0436" Error "a weight of zero":
         "It adds nothing to the priority. In keepalived the weight 0 means that a failure takes the \
          instance out of the election; here that is said by leaving the weight out.";
-    WEIGHTS_TOO_SMALL = "EK0437" Warning "no failure of a tracker ever changes the Master":
+    WEIGHTS_TOO_SMALL = "EK0437" Warning "weights that never change the Master":
         "A Backup takes over when its priority is higher than the Master's, not when it is equal. If \
          all weights together do not bridge the distance between the first two directors by more than \
-         nothing, the first stays Master whatever fails on it.";
+         nothing, the first stays Master, unless a tracker without a weight fails on it.";
     WEIGHTS_BEYOND_RANGE = "EK0438" Warning "weights lead out of the range of priorities":
         "Priorities go from 1 to 254; what is beyond is cut off. Directors whose priorities are cut \
          off become equal, and the higher address decides who is Master (RFC 9568 §6.4.3), not the \

@@ -115,6 +115,14 @@ fn order<'r>(cx: &Context<'_>, name: &Name, router: &'r VirtualRouter) -> Option
     distinct.then(|| order.into_iter().map(|(_, director)| director).collect())
 }
 
+/// The key in which the order of preference is written.
+fn preference(cx: &Context<'_>, name: &Name) -> &'static str {
+    match cx.cluster.virtual_routers.get(name) {
+        Some(router) if !router.priorities.is_empty() => "priorities",
+        Some(_) | None => "directors",
+    }
+}
+
 fn other_order(cx: &Context<'_>, out: &mut Findings) {
     for (group, members) in groups(cx) {
         let mut ordered = members
@@ -137,10 +145,13 @@ fn other_order(cx: &Context<'_>, out: &mut Findings) {
                     format!("`{name}` prefers `{wants}`, `{first_name}` prefers `{want}`"),
                 )
                 .also(
-                    cx.value(at!["virtual_routers", first_name, "directors"]),
+                    cx.value(at!["virtual_routers", first_name, preference(cx, first_name)]),
                     format!("those of `{first_name}`"),
                 )
-                .also(cx.value(at!["virtual_routers", name, "directors"]), format!("those of `{name}`"))
+                .also(
+                    cx.value(at!["virtual_routers", name, preference(cx, name)]),
+                    format!("those of `{name}`"),
+                )
                 .hint("give all of the group the same order of `directors`, or the same `priorities`"),
             );
         }

@@ -124,11 +124,15 @@ fn empty_user(cx: &Context<'_>, out: &mut Findings) {
         let Some(user) = program.user.filter(|user| odd(user) && cx.knows(&path)) else {
             continue;
         };
+        let user = match user.as_str() {
+            "" => "a user without a name".to_owned(),
+            user => format!("`{}`, which can be no user", user.escape_debug()),
+        };
         out.push(
             Diagnostic::new(
                 &codes::NO_SUCH_USER,
                 cx.value(&path),
-                format!("{} runs as `{}`, which can be no user", program.what, user.escape_debug()),
+                format!("{} runs as {user}", program.what),
                 "not a user's name",
             )
             .hint("write the name of a user of the directors, or remove `user` to get `nobody`"),

@@ -144,13 +144,14 @@ fn gateway_is_no_vip(cx: &Context<'_>, out: &mut Findings) {
         let Some(gateway) = gateway.filter(|_| cx.knows(at!["hosts", name, "gateway"])) else {
             continue;
         };
-        if cx.addresses_of(name, host).any(|own| own.ip == gateway) {
+        let own = cx.addresses_of(name, host).any(|own| own.ip == gateway);
+        if own || !cx.knows_addresses(name) {
             continue;
         }
-        let near = cx.segment(gateway).and_then(|segment| by_segment.get(&Some(segment)));
+        let near = cx.segment(host.address).and_then(|segment| by_segment.get(&Some(segment)));
         let hint = match near.and_then(|vips| list(vips)) {
-            Some(vips) => format!("choose a VIP; on this segment: {vips}"),
-            None => "choose a VIP that the directors share on this segment".to_owned(),
+            Some(vips) => format!("choose a VIP; on its segment: {vips}"),
+            None => "choose a VIP that the directors share on its segment".to_owned(),
         };
         out.push(
             Diagnostic::new(

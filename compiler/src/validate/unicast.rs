@@ -100,24 +100,29 @@ fn strangers(cx: &Context<'_>, out: &mut Findings) {
         }
         let pairs = pairs(unicast);
         let directors: BTreeSet<&str> = router.directors.iter().map(String::as_str).collect();
-        for (index, director) in directors.iter().enumerate() {
+        let mut found = directors.iter().enumerate().filter_map(|(index, director)| {
             let stranger = |other: &&&str| {
                 !pairs.contains(&(**other, *director)) && !pairs.contains(&(*director, **other))
             };
-            let Some(others) = list(directors.iter().skip(index + 1).filter(stranger)) else {
-                continue;
-            };
-            out.push(
-                Diagnostic::new(
-                    &codes::STRANGERS,
-                    cx.key(table),
-                    format!("director `{director}` of `{name}` never hears of {others}"),
-                    "not complete",
-                )
-                .also(cx.value(at!["virtual_routers", name, "directors"]), "the directors")
-                .hint("list every other director as a peer, or remove `peers`: then each advertises to all others"),
-            );
+            let others = list(directors.iter().skip(index + 1).filter(stranger))?;
+            Some((director, others))
+        });
+        let Some((director, others)) = found.next() else {
+            continue;
+        };
+        let mut diagnostic = Diagnostic::new(
+            &codes::STRANGERS,
+            cx.key(table),
+            format!("director `{director}` of `{name}` never hears of {others}"),
+            "not complete",
+        )
+        .also(cx.value(at!["virtual_routers", name, "directors"]), "the directors");
+        for (director, others) in found {
+            diagnostic = diagnostic.note(format!("nor does `{director}` hear of {others}"));
         }
+        let hint =
+            "list every other director as a peer, or remove `peers`: then each advertises to all others";
+        out.push(diagnostic.hint(hint));
     }
 }
 
@@ -132,7 +137,7 @@ fn ttl_too_low(cx: &Context<'_>, out: &mut Findings) {
         let mut diagnostic = Diagnostic::new(
             &codes::TTL_TOO_LOW,
             cx.value(path),
-            format!("directors of `{name}` send with TTL {ttl} and accept {min} and more"),
+            format!("directors of `{name}` send with TTL {ttl} and accept no less than {min}"),
             "every advertisement is rejected",
         );
         if unicast.min_ttl.is_some() {

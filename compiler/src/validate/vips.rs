@@ -99,7 +99,7 @@ fn link_local_only(cx: &Context<'_>, out: &mut Findings) {
                 Diagnostic::new(
                     &codes::VIP_OUTSIDE,
                     cx.value(at!["virtual_routers", name, "vips"]),
-                    format!("the VIPs of `{name}` do not say on which segment it is"),
+                    format!("the VIPs of `{name}` do not say on which segment they are"),
                     "link-local: the same on every segment",
                 )
                 .hint("add a VIP of the segment's subnet"),

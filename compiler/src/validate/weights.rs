@@ -105,7 +105,9 @@ fn weights(
 fn weights_too_small(cx: &Context<'_>, out: &mut Findings) {
     let grouped = grouped(cx);
     for (name, router) in &cx.cluster.virtual_routers {
-        if router.track.is_empty() {
+        // Without preemption that is told of each weight.
+        let told = !router.preempt || !cx.knows(at!["virtual_routers", name, "preempt"]);
+        if router.track.is_empty() || told {
             continue;
         }
         let (Some(weights), Some(priorities)) =
@@ -125,8 +127,8 @@ fn weights_too_small(cx: &Context<'_>, out: &mut Findings) {
             Diagnostic::new(
                 &codes::WEIGHTS_TOO_SMALL,
                 cx.key(at!["virtual_routers", name, "track"]),
-                format!("whatever fails, `{first_name}` stays Master of `{name}` as long as it runs"),
-                format!("the weights add up to {sum}"),
+                format!("the weights never take `{name}` off `{first_name}` as long as it runs"),
+                format!("they add up to {sum}"),
             )
             .also(
                 cx.value(at!["virtual_routers", name, "directors"]),
