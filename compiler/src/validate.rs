@@ -314,11 +314,11 @@ impl<'a> Context<'a> {
         router.vips.iter().copied().enumerate().filter(move |(index, _)| known(*index))
     }
 
-    /// The host with each address; of several the first by name.
-    fn hosts_by_address(&self) -> BTreeMap<Ip, HostAddress<'a>> {
-        let mut hosts = BTreeMap::new();
+    /// The hosts with each address, by name.
+    fn hosts_by_address(&self) -> BTreeMap<Ip, Vec<HostAddress<'a>>> {
+        let mut hosts: BTreeMap<Ip, Vec<HostAddress<'a>>> = BTreeMap::new();
         for address in self.addresses() {
-            hosts.entry(address.ip).or_insert(address);
+            hosts.entry(address.ip).or_default().push(address);
         }
         hosts
     }

@@ -155,11 +155,9 @@ fn owner_priority(cx: &Context<'_>, out: &mut Findings) {
 
 fn v2_over_ipv6(cx: &Context<'_>, out: &mut Findings) {
     for (name, router) in &cx.cluster.virtual_routers {
-        let mut vips = cx.vips_of(name, router).filter(|(_, vip)| vip.0.is_ipv6());
-        if router.version != 2 || !cx.knows(at!["virtual_routers", name, "version"]) {
-            continue;
-        }
-        if let Some((index, vip)) = vips.next() {
+        let known = ["vips", "version"].iter().all(|key| cx.knows_all(at!["virtual_routers", name, *key]));
+        let mut vips = router.vips.iter().enumerate().filter(|_| known && router.version == 2);
+        if let Some((index, vip)) = vips.find(|(_, vip)| vip.0.is_ipv6()) {
             out.push(
                 Diagnostic::new(
                     &codes::V2_IPV6,

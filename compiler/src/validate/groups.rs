@@ -52,7 +52,8 @@ fn in_two_groups(cx: &Context<'_>, out: &mut Findings) {
 /// A member of a group: its index there, its name, itself.
 type Member<'a> = (usize, &'a Name, &'a VirtualRouter);
 
-/// The groups, and those of their members that exist and are known.
+/// The groups, and those of their members that exist and are known. All are compared with the first
+/// of the list; while that is not known nothing is.
 fn groups<'a>(cx: &Context<'a>) -> impl Iterator<Item = (&'a Name, Vec<Member<'a>>)> {
     let members = |name: &Name, group: &'a SyncGroup| {
         let known = |index: &usize| cx.knows(at!["sync_groups", name, "virtual_routers", *index]);
@@ -71,7 +72,7 @@ fn other_directors(cx: &Context<'_>, out: &mut Findings) {
     let set = |router: &VirtualRouter| -> BTreeSet<String> { router.directors.iter().cloned().collect() };
     for (group, mut members) in groups(cx) {
         members.retain(|(_, name, router)| cx.knows_directors(name, router));
-        let Some(((_, first_name, first), others)) = members.split_first() else {
+        let Some(((0, first_name, first), others)) = members.split_first() else {
             continue;
         };
         let expected = set(first);
@@ -128,7 +129,7 @@ fn other_order(cx: &Context<'_>, out: &mut Findings) {
         let mut ordered = members
             .into_iter()
             .filter_map(|(index, name, router)| Some((index, name, order(cx, name, router)?)));
-        let Some((_, first_name, first)) = ordered.next() else {
+        let Some((0, first_name, first)) = ordered.next() else {
             continue;
         };
         for (index, name, own) in ordered {
@@ -163,7 +164,7 @@ fn other_preemption(cx: &Context<'_>, out: &mut Findings) {
         for key in ["preempt", "preempt_delay"] {
             members.retain(|(_, name, _)| cx.knows(at!["virtual_routers", *name, key]));
         }
-        let Some(((_, first_name, first), others)) = members.split_first() else {
+        let Some(((0, first_name, first), others)) = members.split_first() else {
             continue;
         };
         for (index, name, router) in others {

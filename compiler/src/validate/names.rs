@@ -175,7 +175,7 @@ fn priority_of_no_director(cx: &Context<'_>, out: &mut Findings) {
 }
 
 fn unused_host(cx: &Context<'_>, out: &mut Findings) {
-    if !cx.settled() {
+    if !cx.settled() || !cx.knows_labels() {
         return;
     }
     let directors = cx.cluster.virtual_routers.values().flat_map(|router| &router.directors);

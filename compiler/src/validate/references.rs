@@ -303,7 +303,9 @@ fn unknown_peer(cx: &Context<'_>, out: &mut Findings) {
         };
         for (from, peers) in &unicast.peers {
             let path = at!["virtual_routers", name, "unicast", "peers", from];
-            look(from, &|| cx.key(path));
+            if cx.knows(path) {
+                look(from, &|| cx.key(path));
+            }
             for (index, peer) in peers.iter().enumerate() {
                 let path = at!["virtual_routers", name, "unicast", "peers", from, index];
                 if cx.knows(path) {

@@ -1,5 +1,7 @@
 //! EK03xx, fifth part: how VIPs are put on their interfaces.
 
+use std::collections::BTreeSet;
+
 use evenkeel_schemas::cluster::{VipSettings, VirtualRouter};
 use evenkeel_schemas::scalars::{InterfaceName, Ip, Name};
 
@@ -55,12 +57,14 @@ fn settings_of_no_vip(cx: &Context<'_>, out: &mut Findings) {
         if router.vip_settings.is_empty() || !cx.knows_vips(name) {
             continue;
         }
-        let vips: Vec<String> = cx.all_vips_of(name, router).map(|vip| vip.ip.to_string()).collect();
+        let vips: BTreeSet<Ip> = cx.all_vips_of(name, router).map(|vip| vip.ip).collect();
         for key in router.vip_settings.keys() {
             let vip: Option<Ip> = key.parse().ok();
-            if vip.is_some_and(|vip| vips.contains(&vip.to_string())) {
+            let known = cx.knows(at!["virtual_routers", name, "vip_settings", key]);
+            if !known || vip.is_some_and(|vip| vips.contains(&vip)) {
                 continue;
             }
+            let vips: Vec<String> = vips.iter().map(ToString::to_string).collect();
             let hint = match cx.suggester.closest(key, vips.iter().map(String::as_str)) {
                 Some(near) => format!("did you mean \"{near}\"?"),
                 None => format!("its VIPs: {}", list(&vips).unwrap_or_default()),

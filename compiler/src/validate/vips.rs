@@ -56,7 +56,8 @@ fn may_be_owner(cx: &Context<'_>, vip: &Vip<'_>, host: &Name) -> bool {
 fn vip_is_host(cx: &Context<'_>, out: &mut Findings) {
     let hosts = cx.hosts_by_address();
     for vip in cx.all_vips() {
-        let Some(address) = hosts.get(&vip.ip).filter(|address| !may_be_owner(cx, &vip, address.host)) else {
+        let mut hosts = hosts.get(&vip.ip).into_iter().flatten();
+        let Some(address) = hosts.find(|address| !may_be_owner(cx, &vip, address.host)) else {
             continue;
         };
         let host = address.host;

@@ -23,7 +23,8 @@ fn zero_weight(cx: &Context<'_>, out: &mut Findings) {
     for tracking in trackings(cx) {
         for (index, track) in tracking.track.iter().enumerate() {
             let path = tracking.path(index, "weight");
-            if track.weight.is_some_and(|weight| weight.get() == 0) && cx.knows(&path) {
+            let known = cx.knows(&path) && cx.knows(&tracking.path(index, "tracker"));
+            if track.weight.is_some_and(|weight| weight.get() == 0) && known {
                 out.push(
                     Diagnostic::new(
                         &codes::ZERO_WEIGHT,
