@@ -11,7 +11,6 @@ mod file;
 mod groups;
 mod interfaces;
 mod names;
-mod references;
 mod routers;
 mod services;
 mod shape;
@@ -23,7 +22,6 @@ pub use file::*;
 pub use groups::*;
 pub use interfaces::*;
 pub use names::*;
-pub use references::*;
 pub use routers::*;
 pub use services::*;
 pub use shape::*;
@@ -65,7 +63,6 @@ pub fn all() -> impl Iterator<Item = &'static Code> {
         file::TABLE,
         shape::TABLE,
         names::TABLE,
-        references::TABLE,
         addresses::TABLE,
         interfaces::TABLE,
         routers::TABLE,

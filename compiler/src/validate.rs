@@ -97,8 +97,9 @@ impl<'a> Context<'a> {
         let lookup = Members::new(cluster);
         let known = |name: &Name, member: &Member<'_>| {
             let named = unknowns.knows(&member.named_at(name)) && unknowns.knows(at!["hosts", member.name]);
+            let by_name = member.pool.map_or(member.entry, |(_, _, entry)| entry).host.is_some();
             named
-                && unknowns.knows(at!["hosts", member.name, "labels"])
+                && (by_name || unknowns.knows(at!["hosts", member.name, "labels"]))
                 && member.pool.is_none_or(|(pool, index, _)| {
                     ["host", "label"]
                         .iter()

@@ -15,7 +15,7 @@ super::codes! {
     DELAY_WITHOUT_PREEMPTION = "EK0417" Warning "a delay of preemption that never happens":
         "`preempt = false` leaves a Master with a lower priority where it is, for ever. \
          `preempt_delay` says how long to wait before taking over from it. One of the two is not meant.";
-    ZERO_TIME = "EK0418" Error "a time of zero where something must take time":
+    ZERO_DURATION = "EK0418" Error "a time of zero where something must take time":
         "A program would be killed before it began, a look would follow the last without pause, \
          packets would be sent without end. Where a thing can be left undone, leave out the key.";
     SHORT_INTERVAL = "EK0419" Warning "advertisements in less than 100ms":

@@ -169,7 +169,7 @@ fn zero_refresh(cx: &Context<'_>, out: &mut Findings) {
         if router.garp.refresh.map(Span::as_millis) == Some(0) && cx.knows(path) {
             out.push(
                 Diagnostic::new(
-                    &codes::ZERO_TIME,
+                    &codes::ZERO_DURATION,
                     cx.value(path),
                     format!("the refresh of gratuitous ARP of `{name}` is zero"),
                     "must be longer than 0s",

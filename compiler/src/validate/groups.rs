@@ -246,7 +246,7 @@ fn sync_id_taken(cx: &Context<'_>, out: &mut Findings) {
     let ids = syncs(cx).filter_map(|(name, sync, router_name, router)| {
         let (_, home) = cx.home(router_name, router)?;
         let id = sync.id?;
-        let all = ["id", "group", "port", "interface"].iter().all(|key| known(name, *key));
+        let all = ["id", "group", "port", "interface"].iter().all(|key| known(name, key));
         // On an interface of choice the segment is not the router's.
         let here = sync.interface.is_none() && all;
         here.then_some(((home, id, sync.group, sync.port), (name, home, id)))

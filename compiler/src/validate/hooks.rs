@@ -1,6 +1,6 @@
-//! EK04xx, tenth part: programs that the daemon runs for hooks and trackers.
+//! EK04xx, tenth part: programs that the daemon runs for virtual routers, sync groups and trackers.
 
-use evenkeel_schemas::cluster::{Hook, RouterHooks, ServiceHooks, TrackerType};
+use evenkeel_schemas::cluster::{Hook, RouterHooks, TrackerType};
 use evenkeel_schemas::scalars::Span;
 
 use super::{Context, Findings, Rule};
@@ -39,18 +39,6 @@ fn of_router(hooks: &RouterHooks) -> impl Iterator<Item = (&'static str, &Hook)>
         .filter_map(|(event, hook)| Some((event, hook.as_ref()?)))
 }
 
-fn of_service(hooks: &ServiceHooks) -> impl Iterator<Item = (&'static str, &Hook)> {
-    let ServiceHooks { quorum_up, quorum_down, real_server_up, real_server_down } = hooks;
-    [
-        ("quorum_up", quorum_up),
-        ("quorum_down", quorum_down),
-        ("real_server_up", real_server_up),
-        ("real_server_down", real_server_down),
-    ]
-    .into_iter()
-    .filter_map(|(event, hook)| Some((event, hook.as_ref()?)))
-}
-
 fn programs<'a>(cx: &Context<'a>) -> Vec<Program<'a>> {
     let cluster = cx.cluster;
     let mut programs = Vec::new();
@@ -69,9 +57,6 @@ fn programs<'a>(cx: &Context<'a>) -> Vec<Program<'a>> {
             at!["sync_groups", name, "hooks"],
             &mut of_router(&group.hooks),
         );
-    }
-    for (name, service) in &cluster.services {
-        hooks(format!("service `{name}`"), at!["services", name, "hooks"], &mut of_service(&service.hooks));
     }
     for (name, tracker) in &cluster.trackers {
         if tracker.kind != TrackerType::Script || !cx.knows(at!["trackers", name, "type"]) {
@@ -146,7 +131,7 @@ fn zero_timeout(cx: &Context<'_>, out: &mut Findings) {
         if program.timeout.map(Span::as_millis) == Some(0) && cx.knows(&path) {
             out.push(
                 Diagnostic::new(
-                    &codes::ZERO_TIME,
+                    &codes::ZERO_DURATION,
                     cx.value(&path),
                     format!("the timeout of {} is zero", program.what),
                     "must be longer than 0s",

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use evenkeel_schemas::scalars::Ip;
+use evenkeel_schemas::cluster::Forwarding;
+use evenkeel_schemas::scalars::{Ip, Name};
 
 use super::{Context, Findings, Rule, duplicates, unusable};
 use crate::codes;
@@ -128,8 +129,20 @@ fn gateway_elsewhere(cx: &Context<'_>, out: &mut Findings) {
     }
 }
 
+/// Of masqueraded real servers, whose gateways have rules of their own, nothing is said here.
 fn gateway_is_no_vip(cx: &Context<'_>, out: &mut Findings) {
-    let all_known = cx.knows_entries("virtual_routers")
+    let masqueraded: BTreeSet<&Name> = cx
+        .cluster
+        .services
+        .iter()
+        .flat_map(|(name, service)| {
+            cx.members(name).iter().filter(|member| member.forwarding(service) == Forwarding::Nat)
+        })
+        .map(|member| member.name)
+        .collect();
+    let all_known = ["services", "pools", "hosts"].iter().all(|section| cx.knows_all(at![*section]))
+        && cx.settled()
+        && cx.knows_entries("virtual_routers")
         && cx.cluster.virtual_routers.keys().all(|name| cx.knows_vips(name));
     if !all_known {
         return;
@@ -139,7 +152,7 @@ fn gateway_is_no_vip(cx: &Context<'_>, out: &mut Findings) {
     for vip in &vips {
         by_segment.entry(cx.segment(*vip)).or_default().push(*vip);
     }
-    for (name, host) in &cx.cluster.hosts {
+    for (name, host) in cx.cluster.hosts.iter().filter(|(name, _)| !masqueraded.contains(name)) {
         let gateway = host.gateway.filter(|gateway| !vips.contains(gateway) && unusable(*gateway).is_none());
         let Some(gateway) = gateway.filter(|_| cx.knows(at!["hosts", name, "gateway"])) else {
             continue;
@@ -149,7 +162,7 @@ fn gateway_is_no_vip(cx: &Context<'_>, out: &mut Findings) {
             continue;
         }
         let near = cx.segment(host.address).and_then(|segment| by_segment.get(&Some(segment)));
-        let hint = match near.and_then(|vips| list(vips)) {
+        let hint = match near.and_then(list) {
             Some(vips) => format!("choose a VIP; on its segment: {vips}"),
             None => "choose a VIP that the directors share on its segment".to_owned(),
         };

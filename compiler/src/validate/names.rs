@@ -175,7 +175,7 @@ fn priority_of_no_director(cx: &Context<'_>, out: &mut Findings) {
 }
 
 fn unused_host(cx: &Context<'_>, out: &mut Findings) {
-    if !cx.settled() || !cx.knows_labels() {
+    if !cx.settled() {
         return;
     }
     let directors = cx.cluster.virtual_routers.values().flat_map(|router| &router.directors);
@@ -183,7 +183,8 @@ fn unused_host(cx: &Context<'_>, out: &mut Findings) {
         cx.cluster.services.keys().flat_map(|name| cx.members(name)).map(|member| member.name.as_str());
     let sorry = cx.cluster.services.values().filter_map(|s| s.sorry_server.as_ref()?.host.as_deref());
     let used: BTreeSet<&str> = directors.map(String::as_str).chain(servers).chain(sorry).collect();
-    let known = |name: &Name| cx.knows(at!["hosts", name]);
+    // A host that lacks something may lack a label.
+    let known = |name: &Name| cx.knows_all(at!["hosts", name]);
     for name in cx.cluster.hosts.keys().filter(|name| !used.contains(name.as_str()) && known(name)) {
         out.push(
             Diagnostic::new(

@@ -153,7 +153,7 @@ fn zero_interval(cx: &Context<'_>, out: &mut Findings) {
             }
             out.push(
                 Diagnostic::new(
-                    &codes::ZERO_TIME,
+                    &codes::ZERO_DURATION,
                     cx.value(at!["trackers", name, key]),
                     format!("the {key} of tracker `{name}` is zero"),
                     "must be longer than 0s",
