@@ -131,7 +131,7 @@ fn host_plan(cluster: &Resolved, tasks: &Tasks<'_>, name: &Name, host: &Host) ->
 }
 
 fn vrrp(name: &Name, router: &Router, host: &Name) -> Option<plan::Router> {
-    let director = router.directors.get(host)?;
+    let attached = router.attached.get(host)?;
     let secret = router.password.as_ref().map(|source| match source {
         SecretSource::Literal(_) => plan::SecretReference::Compiled(name.clone()),
         SecretSource::File(path) => plan::SecretReference::File(path.clone()),
@@ -139,11 +139,11 @@ fn vrrp(name: &Name, router: &Router, host: &Name) -> Option<plan::Router> {
     });
     Some(plan::Router {
         name: name.clone(),
-        interface: director.interface.clone(),
-        source: director.source,
+        interface: attached.interface.clone(),
+        source: attached.address,
         version: router.version,
         vrid: router.vrid,
-        priority: director.priority,
+        priority: *router.directors.get(host)?,
         advert_interval: router.advert_interval,
         preempt: router.preempt,
         auth: secret.map(|secret| plan::Auth::Pass { secret }),

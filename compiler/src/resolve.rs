@@ -48,17 +48,17 @@ pub(crate) struct Router {
     /// Ascending by address, after those that are link-local.
     pub(crate) vips: Vec<Cidr>,
     pub(crate) garp: Garp,
-    pub(crate) directors: BTreeMap<Name, Director>,
+    pub(crate) directors: BTreeMap<Name, Priority>,
+    /// Where each director speaks.
+    pub(crate) attached: BTreeMap<Name, Attached>,
 }
 
-/// A host in its role as director of a virtual router.
+/// What a director has on the segment of the VIPs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Director {
-    pub(crate) priority: Priority,
-    /// Its interface on the segment of the VIPs.
+pub(crate) struct Attached {
     pub(crate) interface: InterfaceName,
-    /// Its address there.
-    pub(crate) source: Ip,
+    /// The source of its advertisements.
+    pub(crate) address: Ip,
 }
 
 /// A service.
@@ -159,16 +159,12 @@ pub(crate) fn resolve(cluster: &Cluster) -> Result<Resolved, Unresolved> {
 fn resolve_router(cluster: &Cluster, subnets: &Subnets<'_>, router: &VirtualRouter) -> Option<Router> {
     let home = subnets.home(&router.vips)?;
     let family = Family::of(router.vips.first()?.0);
-    let mut directors = BTreeMap::new();
+    let (mut directors, mut attached) = (BTreeMap::new(), BTreeMap::new());
     for (index, director) in router.directors.iter().enumerate() {
         let (name, host) = cluster.hosts.get_key_value(director.as_str())?;
-        let attached = subnets.attachment(attach::addresses(name, host), home, family)?;
-        let director = Director {
-            priority: priority(router, index, director)?,
-            interface: attached.interface.clone(),
-            source: attached.ip,
-        };
-        directors.insert(name.clone(), director);
+        directors.insert(name.clone(), priority(router, index, director)?);
+        let own = subnets.attachment(attach::addresses(name, host), home, family)?;
+        attached.insert(name.clone(), Attached { interface: own.interface.clone(), address: own.ip });
     }
     let settings: BTreeMap<Ip, &VipSettings> = router
         .vip_settings
@@ -193,6 +189,7 @@ fn resolve_router(cluster: &Cluster, subnets: &Subnets<'_>, router: &VirtualRout
         vips,
         garp: router.garp.clone(),
         directors,
+        attached,
     })
 }
 

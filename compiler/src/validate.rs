@@ -201,6 +201,13 @@ impl<'a> Context<'a> {
         self.subnets.of(address).map(|(segment, _)| segment)
     }
 
+    /// The host called `name` and the segment of its main address.
+    fn segment_of_host(&self, name: &str) -> Option<(&'a Name, &'a Name)> {
+        let (name, host) = self.cluster.hosts.get_key_value(name)?;
+        let known = self.knows(at!["hosts", name, "address"]);
+        known.then(|| self.segment(host.address)).flatten().map(|segment| (name, segment))
+    }
+
     /// Whether all subnets of all segments are known: only then can it be said that an address is
     /// on none.
     fn knows_subnets(&self) -> bool {

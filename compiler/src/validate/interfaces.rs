@@ -161,7 +161,8 @@ fn gateway_is_no_vip(cx: &Context<'_>, out: &mut Findings) {
         if own || !cx.knows_addresses(name) {
             continue;
         }
-        let near = cx.segment(host.address).and_then(|segment| by_segment.get(&Some(segment)));
+        let home = cx.segment_of_host(name.as_str());
+        let near = home.and_then(|(_, segment)| by_segment.get(&Some(segment)));
         let hint = match near.and_then(list) {
             Some(vips) => format!("choose a VIP; on its segment: {vips}"),
             None => "choose a VIP that the directors share on its segment".to_owned(),
