@@ -7,21 +7,29 @@ use crate::diagnostic::Severity;
 
 mod addresses;
 mod checks;
+mod election;
 mod file;
+mod groups;
+mod interfaces;
 mod names;
 mod policy;
 mod routers;
 mod services;
 mod shape;
+mod trackers;
 
 pub use addresses::*;
 pub use checks::*;
+pub use election::*;
 pub use file::*;
+pub use groups::*;
+pub use interfaces::*;
 pub use names::*;
 pub use policy::*;
 pub use routers::*;
 pub use services::*;
 pub use shape::*;
+pub use trackers::*;
 
 /// What a rule is called and why it exists.
 #[derive(Debug, PartialEq, Eq)]
@@ -60,7 +68,11 @@ pub fn all() -> impl Iterator<Item = &'static Code> {
         shape::TABLE,
         names::TABLE,
         addresses::TABLE,
+        interfaces::TABLE,
         routers::TABLE,
+        election::TABLE,
+        trackers::TABLE,
+        groups::TABLE,
         services::TABLE,
         checks::TABLE,
         policy::TABLE,

@@ -114,10 +114,7 @@ fn host_plan(cluster: &Resolved, tasks: &Tasks<'_>, name: &Name, host: &Host) ->
         host: name.clone(),
         host_addresses: host.all_addresses().map(|(address, _)| address).collect(),
         policy: plan::Policy { resync: cluster.policy.resync, exclusive_ipvs: cluster.policy.exclusive_ipvs },
-        routers: routers
-            .iter()
-            .filter_map(|(router_name, router)| vrrp(router_name, router, name, host))
-            .collect(),
+        routers: routers.iter().filter_map(|(router_name, router)| vrrp(router_name, router, name)).collect(),
         virtual_servers,
         addresses: accepted.into_iter().flatten().map(|vip| accepted_address(*vip)).collect(),
         routes: accepted.into_iter().flatten().map(|vip| accepted_route(*vip)).collect(),
@@ -135,7 +132,8 @@ fn host_plan(cluster: &Resolved, tasks: &Tasks<'_>, name: &Name, host: &Host) ->
     }
 }
 
-fn vrrp(name: &Name, router: &Router, host_name: &Name, host: &Host) -> Option<plan::Router> {
+fn vrrp(name: &Name, router: &Router, host: &Name) -> Option<plan::Router> {
+    let attached = router.attached.get(host)?;
     let secret = router.password.as_ref().map(|source| match source {
         SecretSource::Literal(_) => plan::SecretReference::Compiled(name.clone()),
         SecretSource::File(path) => plan::SecretReference::File(path.clone()),
@@ -143,11 +141,11 @@ fn vrrp(name: &Name, router: &Router, host_name: &Name, host: &Host) -> Option<p
     });
     Some(plan::Router {
         name: name.clone(),
-        interface: host.interface.clone(),
-        source: host.address,
+        interface: attached.interface.clone(),
+        source: attached.address,
         version: router.version,
         vrid: router.vrid,
-        priority: *router.directors.get(host_name)?,
+        priority: *router.directors.get(host)?,
         advert_interval: router.advert_interval,
         preempt: router.preempt,
         auth: secret.map(|secret| plan::Auth::Pass { secret }),

@@ -7,6 +7,7 @@
 //! Pure: no file, no clock, no environment, so equal inputs give equal bytes. The command that
 //! reads and writes files is the binary beside this library.
 
+mod attach;
 mod canonical;
 pub mod codes;
 mod diagnostic;

@@ -11,11 +11,12 @@
 //! already. `tests/broken.rs` breaks every value of every case to see whether it does.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use evenkeel_schemas::cluster::{Cluster, Host, RealServer, Service, VirtualRouter};
 use evenkeel_schemas::scalars::{Cidr, Ip, Name};
 
+use crate::attach::{self, HostAddress, Subnets, is_link_local};
 use crate::diagnostic::{Diagnostic, Place};
 use crate::members::{self, Member, Members};
 use crate::parse::{Document, Step, at};
@@ -25,18 +26,29 @@ use crate::unknown::Unknowns;
 mod addresses;
 mod check_values;
 mod checks;
+mod directors;
+mod election;
 mod forwarding;
+mod groups;
+mod hooks;
+mod interfaces;
 mod ipvs;
 mod names;
 mod quorum;
 mod real_servers;
+mod references;
 mod routers;
 mod scheduling;
 mod secrets;
 mod segments;
 mod services;
+mod trackers;
+mod unicast;
 mod unsupported;
+mod vip_settings;
 mod vips;
+mod virtual_routes;
+mod weights;
 
 /// Where a rule puts its findings.
 type Findings = Vec<Diagnostic>;
@@ -47,11 +59,22 @@ type Rule = fn(&Context<'_>, &mut Findings);
 const RULES: &[&[Rule]] = &[
     names::RULES,
     real_servers::RULES,
+    references::RULES,
     segments::RULES,
     addresses::RULES,
+    interfaces::RULES,
     vips::RULES,
+    vip_settings::RULES,
     routers::RULES,
+    directors::RULES,
+    election::RULES,
     secrets::RULES,
+    unicast::RULES,
+    trackers::RULES,
+    weights::RULES,
+    groups::RULES,
+    virtual_routes::RULES,
+    hooks::RULES,
     services::RULES,
     forwarding::RULES,
     scheduling::RULES,
@@ -183,9 +206,21 @@ impl<'a> Context<'a> {
         router.directors.iter().enumerate().filter(move |(index, _)| known(*index))
     }
 
-    /// Hosts whose addresses are known.
-    fn addressed(&self) -> impl DoubleEndedIterator<Item = (&'a Name, &'a Host)> {
-        self.cluster.hosts.iter().filter(|(name, _)| self.knows(at!["hosts", name, "address"]))
+    /// The known addresses of all hosts.
+    fn addresses(&self) -> impl Iterator<Item = HostAddress<'a>> {
+        self.cluster.hosts.iter().flat_map(|(name, host)| self.addresses_of(name, host))
+    }
+
+    /// The known addresses of a host.
+    fn addresses_of(&self, name: &'a Name, host: &'a Host) -> impl Iterator<Item = HostAddress<'a>> {
+        attach::addresses(name, host).filter(|address| self.knows(&address.path()))
+    }
+
+    /// Whether all addresses of a host are known, with their interfaces.
+    fn knows_addresses(&self, name: &Name) -> bool {
+        ["address", "addresses", "interface", "interfaces"]
+            .iter()
+            .all(|key| self.knows_all(at!["hosts", name, *key]))
     }
 
     /// The segment that has a subnet with `address`. Unknown subnets have no say: in the end no two
@@ -194,7 +229,7 @@ impl<'a> Context<'a> {
         self.subnets.of(address).map(|(segment, _)| segment)
     }
 
-    /// The host called `name` and its segment.
+    /// The host called `name` and the segment of its main address.
     fn segment_of_host(&self, name: &str) -> Option<(&'a Name, &'a Name)> {
         let (name, host) = self.cluster.hosts.get_key_value(name)?;
         let known = self.knows(at!["hosts", name, "address"]);
@@ -215,7 +250,7 @@ impl<'a> Context<'a> {
             }
             match self.segment(*vip) {
                 Some(segment) => return Some((index, segment)),
-                None if self.knows_subnets() => {}
+                None if self.knows_subnets() || is_link_local(*vip) => {}
                 None => return None,
             }
         }
@@ -295,6 +330,27 @@ impl<'a> Context<'a> {
             && member.pool_path(key).is_none_or(|path| self.knows(&path))
     }
 
+    /// Every known VIP, those that are not advertised included.
+    fn all_vips(&self) -> impl Iterator<Item = Vip<'a>> {
+        self.cluster.virtual_routers.iter().flat_map(|(name, router)| self.all_vips_of(name, router))
+    }
+
+    /// The known VIPs of a router, those that are not advertised included.
+    fn all_vips_of(&self, name: &'a Name, router: &'a VirtualRouter) -> impl Iterator<Item = Vip<'a>> {
+        let listed = |key: &'static str, ips: &'a [Ip]| {
+            let vips = ips.iter().enumerate();
+            vips.map(move |(index, ip)| Vip { router: name, key, index, ip: *ip })
+        };
+        listed("vips", &router.vips)
+            .chain(listed("unadvertised_vips", &router.unadvertised_vips))
+            .filter(|vip| self.knows(&vip.path()))
+    }
+
+    /// Whether all VIPs of a router are known.
+    fn knows_vips(&self, name: &Name) -> bool {
+        ["vips", "unadvertised_vips"].iter().all(|key| self.knows_all(at!["virtual_routers", name, *key]))
+    }
+
     /// Every known VIP in the order of names: router, index in its list, VIP.
     fn vips(&self) -> impl Iterator<Item = (&'a Name, usize, Ip)> {
         let routers = self.cluster.virtual_routers.iter();
@@ -308,9 +364,13 @@ impl<'a> Context<'a> {
         router.vips.iter().copied().enumerate().filter(move |(index, _)| known(*index))
     }
 
-    /// The host with each address; of several the first by name.
-    fn hosts_by_address(&self) -> BTreeMap<Ip, &'a Name> {
-        self.addressed().rev().map(|(name, host)| (host.address, name)).collect()
+    /// The hosts with each address, by name.
+    fn hosts_by_address(&self) -> BTreeMap<Ip, Vec<HostAddress<'a>>> {
+        let mut hosts: BTreeMap<Ip, Vec<HostAddress<'a>>> = BTreeMap::new();
+        for address in self.addresses() {
+            hosts.entry(address.ip).or_default().push(address);
+        }
+        hosts
     }
 
     /// Place of a VIP.
@@ -319,35 +379,24 @@ impl<'a> Context<'a> {
     }
 }
 
-/// Which segment an address is on: longest prefix first, so that the answer is the same whatever
-/// else is wrong with the subnets.
-struct Subnets<'a> {
-    by_prefix: BTreeMap<u8, BTreeMap<Ipv4Addr, (&'a Name, Cidr)>>,
+/// A VIP, advertised or not.
+#[derive(Clone, Copy)]
+struct Vip<'a> {
+    router: &'a Name,
+    /// The list it is in, and its index there.
+    key: &'static str,
+    index: usize,
+    ip: Ip,
 }
 
-impl<'a> Subnets<'a> {
-    fn new(cluster: &'a Cluster, unknowns: &Unknowns) -> Self {
-        let mut by_prefix: BTreeMap<u8, BTreeMap<Ipv4Addr, (&Name, Cidr)>> = BTreeMap::new();
-        for (name, segment) in &cluster.segments {
-            for (index, subnet) in segment.subnets.iter().enumerate() {
-                if let IpAddr::V4(network) = subnet.network()
-                    && unknowns.knows(at!["segments", name, "subnets", index])
-                {
-                    let networks = by_prefix.entry(subnet.prefix()).or_default();
-                    networks.entry(network).or_insert((name, *subnet));
-                }
-            }
-        }
-        Self { by_prefix }
-    }
-
-    fn of(&self, address: Ip) -> Option<(&'a Name, Cidr)> {
-        self.by_prefix.iter().rev().find_map(|(prefix, networks)| {
-            match Cidr::new(address.0, *prefix).ok()?.network() {
-                IpAddr::V4(network) => networks.get(&network).copied(),
-                IpAddr::V6(_) => None,
-            }
-        })
+impl<'a> Vip<'a> {
+    fn path(&self) -> [Step<'a>; 4] {
+        [
+            Step::Key("virtual_routers"),
+            Step::Key(self.router.as_str()),
+            Step::Key(self.key),
+            Step::Index(self.index),
+        ]
     }
 }
 
@@ -370,12 +419,16 @@ fn duplicates<K: Ord, T: Copy>(
     }
 }
 
-/// Network or broadcast address of `subnet`, by name.
+/// Network, broadcast or subnet-router anycast address of `subnet` (RFC 4291 §2.6.1), by name.
 fn reserved_in(subnet: Cidr, address: Ip) -> Option<&'static str> {
-    if subnet.prefix() >= 31 {
+    let (plain, first) = match address.0 {
+        IpAddr::V4(_) => (31, "network"),
+        IpAddr::V6(_) => (127, "subnet-router anycast"),
+    };
+    if subnet.prefix() >= plain {
         None
     } else if subnet.network() == address.0 {
-        Some("network")
+        Some(first)
     } else if subnet.broadcast().map(IpAddr::V4) == Some(address.0) {
         Some("broadcast")
     } else {
@@ -390,6 +443,15 @@ fn unusable(address: Ip) -> Option<&'static str> {
         IpAddr::V4(v4) if v4.is_multicast() => Some("a multicast address"),
         IpAddr::V4(v4) if v4.is_broadcast() => Some("the limited broadcast address"),
         IpAddr::V4(v4) if v4.octets()[0] == 0 => Some("an address of \"this network\""),
+        IpAddr::V6(v6) if v6.is_loopback() => Some("the loopback address"),
+        IpAddr::V6(v6) if v6.is_multicast() => Some("a multicast address"),
+        IpAddr::V6(v6) if v6.is_unspecified() => Some("the unspecified address"),
+        IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => Some("an IPv4 address in IPv6 clothes"),
         IpAddr::V4(_) | IpAddr::V6(_) => None,
     }
+}
+
+/// Whether the address says which segment it is on.
+fn places(address: Ip) -> bool {
+    unusable(address).is_none() && !is_link_local(address)
 }

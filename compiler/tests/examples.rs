@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use evenkeel::{HostPlan, SourceFile, compile, emit};
-use evenkeel_schemas::plan::{Plan, secrets_file_name};
+use evenkeel_schemas::plan::{self, Plan, secrets_file_name};
 use evenkeel_schemas::{json, seal};
 
 fn example(name: &str) -> PathBuf {
@@ -161,6 +161,48 @@ fn every_part_of_a_plan_survives_being_written_and_read() {
     let idle = &all["idle"];
     assert!(idle.routers.is_empty() && idle.addresses.is_empty() && idle.sysctls.is_empty());
     assert!(a.policy.exclusive_ipvs && a.policy.resync.as_millis() == 90_000);
+}
+
+const FURTHER: &str = r#"
+version = 1
+name = "further"
+segments.front.subnets = ["192.0.2.0/24"]
+segments.back.subnets = ["198.51.100.0/24"]
+[hosts]
+a = { address = "198.51.100.1", interface = "eth0", interfaces.eth1.addresses = ["192.0.2.1"] }
+b = { address = "198.51.100.2", interface = "eth0", addresses = ["192.0.2.2"] }
+[virtual_routers.front]
+vrid = 1
+vips = ["192.0.2.101"]
+directors = ["a", "b"]
+[virtual_routers.back]
+vrid = 1
+vips = ["198.51.100.101"]
+directors = ["b", "a"]
+"#;
+
+#[test]
+fn a_director_speaks_on_its_interface_of_the_segment() {
+    let spoken: Vec<String> = plans(FURTHER)
+        .iter()
+        .map(read)
+        .flat_map(|plan| {
+            let host = plan.host;
+            let line = |router: plan::Router| {
+                format!("{host} {} {} {}", router.name, router.interface, router.source)
+            };
+            plan.routers.into_iter().map(line).collect::<Vec<_>>()
+        })
+        .collect();
+    assert_eq!(
+        spoken,
+        [
+            "a back eth0 198.51.100.1",
+            "a front eth1 192.0.2.1",
+            "b back eth0 198.51.100.2",
+            "b front eth0 192.0.2.2",
+        ]
+    );
 }
 
 /// The same cluster with every table, list (but that of directors, whose order means something)

@@ -141,15 +141,14 @@ fn unused_host(cx: &Context<'_>, out: &mut Findings) {
 }
 
 fn unused_segment(cx: &Context<'_>, out: &mut Findings) {
-    let addresses = || cx.addressed().count() == cx.cluster.hosts.len();
-    let vips =
-        || cx.cluster.virtual_routers.keys().all(|name| cx.knows_all(at!["virtual_routers", name, "vips"]));
+    let addresses = || cx.cluster.hosts.keys().all(|name| cx.knows_addresses(name));
+    let vips = || cx.cluster.virtual_routers.keys().all(|name| cx.knows_vips(name));
     if !cx.settled() || !addresses() || !vips() {
         return;
     }
-    let hosts = cx.cluster.hosts.values().map(|host| host.address);
+    let hosts = cx.addresses().map(|address| address.ip);
     let used: BTreeSet<&Name> =
-        hosts.chain(cx.vips().map(|(_, _, vip)| vip)).filter_map(|address| cx.segment(address)).collect();
+        hosts.chain(cx.all_vips().map(|vip| vip.ip)).filter_map(|address| cx.segment(address)).collect();
     let known = |name: &Name| cx.knows_all(at!["segments", name, "subnets"]);
     for name in cx.cluster.segments.keys().filter(|name| !used.contains(name) && known(name)) {
         out.push(
