@@ -11,8 +11,10 @@ mod canonical;
 pub mod codes;
 mod diagnostic;
 mod emit;
+mod layout;
 mod load;
 mod parse;
+pub mod reference;
 pub mod render;
 mod resolve;
 mod schema;
@@ -23,7 +25,8 @@ mod validate;
 
 pub use diagnostic::{Diagnostic, Label, Place, Severity};
 pub use emit::{HostPlan, emit, secrets_header};
-pub use load::{Files, MAX_DEPTH, MAX_FILES, Start, load};
+pub use layout::layout;
+pub use load::{Files, MAX_DEPTH, MAX_FILES, Start, load, load_alone};
 pub use resolve::Resolved;
 pub use source::{MAX_BYTES, Piece, Position, SourceFile};
 

@@ -57,8 +57,7 @@ impl std::fmt::Debug for Start<'_> {
 /// What cannot be read is a finding of the source, which `compile` reports with the others.
 #[must_use]
 pub fn load(cluster: Start<'_>, overlays: &[Start<'_>]) -> SourceFile {
-    let name = format!("{}{}", cluster.shown, cluster.file);
-    let mut loader = Loader { source: SourceFile::empty(&name), full: false };
+    let mut loader = Loader::new(cluster);
     for (layer, start) in std::iter::once(&cluster).chain(overlays).enumerate() {
         let mut tree = Tree { start, layer, seen: BTreeSet::new() };
         loader.start(&mut tree);
@@ -66,9 +65,17 @@ pub fn load(cluster: Start<'_>, overlays: &[Start<'_>]) -> SourceFile {
     loader.source
 }
 
+/// Reads a file and nothing that it includes.
+#[must_use]
+pub fn load_alone(file: Start<'_>) -> SourceFile {
+    let mut loader = Loader { full: true, ..Loader::new(file) };
+    loader.start(&mut Tree { start: &file, layer: 0, seen: BTreeSet::new() });
+    loader.source
+}
+
 struct Loader {
     source: SourceFile,
-    /// A limit was reached, which is told once.
+    /// No more is read: a limit was reached, which is told once, or no more is wanted.
     full: bool,
 }
 
@@ -86,6 +93,10 @@ struct Include {
 }
 
 impl Loader {
+    fn new(first: Start<'_>) -> Self {
+        Self { source: SourceFile::empty(&format!("{}{}", first.shown, first.file)), full: false }
+    }
+
     fn start(&mut self, tree: &mut Tree<'_>) {
         let path = tree.start.file.to_owned();
         let name = format!("{}{path}", tree.start.shown);

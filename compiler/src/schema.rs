@@ -22,7 +22,7 @@ mod explain;
 mod flatten;
 mod mend;
 
-pub(crate) use choice::{Choice, choice};
+pub(crate) use choice::{Choice, choice, order, plain};
 
 /// How often a mended tree is looked at again: once for each level of misspelled keys and once more
 /// would do.
@@ -208,6 +208,7 @@ fn errors(value: &Value) -> jsonschema::ErrorIterator<'_> {
     SHAPE.validator.iter_errors(value)
 }
 
-fn schema() -> &'static Value {
+/// The schema of the cluster file.
+pub(crate) fn schema() -> &'static Value {
     &SHAPE.schema
 }
