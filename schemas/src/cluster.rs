@@ -23,7 +23,7 @@ pub struct Cluster {
     /// Name of the cluster, as it appears in plans, logs and status.
     pub name: Name,
     /// Further files of this cluster, relative to this one; `*` and `?` stand for parts of names.
-    /// Their tables are added to those here; the same key in two files is an error.
+    /// Their tables are added to those here; the same key in two files is an error. None unless given.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub include: Vec<String>,
     /// Ethernet broadcast domains: where a VRID must be unique and where ARP matters.
@@ -82,7 +82,7 @@ pub struct VirtualRouter {
     #[serde(default = "default_vrrp_version")]
     #[schemars(range(min = 2, max = 3))]
     pub version: u8,
-    /// Authentication; version 2 only.
+    /// Authentication; none unless given, and with version 2 only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<Auth>,
     /// Whether a director with a higher priority takes over from a Master with a lower one.
