@@ -1,10 +1,10 @@
 //! The compiler: one `cluster.toml` in, one plan per host out, everything wrong reported at once.
 //!
 //! ```text
-//! text -> parse -> schema -> validate -> resolve -> emit -> plans
-//!           \________\__________\____________________________ diagnostics -> render
+//! files -> load -> parse -> schema -> validate -> resolve -> emit -> plans
+//!             \_______\________\__________\____________________________ diagnostics -> render
 //! ```
-//! Pure: no file, no clock, no environment, so equal inputs give equal bytes. The command that
+//! Pure: no file (a caller lends [`Files`]), no clock, no environment, so equal inputs give equal bytes. The command that
 //! reads and writes files is the binary beside this library.
 
 mod canonical;
