@@ -4,8 +4,8 @@
 //! files -> load -> parse -> schema -> validate -> resolve -> emit -> plans
 //!             \_______\________\__________\____________________________ diagnostics -> render
 //! ```
-//! Pure: no file (a caller lends [`Files`]), no clock, no environment, so equal inputs give equal bytes. The command that
-//! reads and writes files is the binary beside this library.
+//! Pure: no file (a caller lends [`Files`]), no clock, no environment, so equal inputs give equal
+//! bytes. The command that reads and writes files is the binary beside this library.
 
 mod canonical;
 pub mod codes;
