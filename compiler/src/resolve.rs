@@ -41,6 +41,7 @@ pub(crate) struct Router {
     /// Ascending.
     pub(crate) vips: Vec<Ip>,
     pub(crate) directors: BTreeMap<Name, Priority>,
+    pub(crate) prevent_removal: bool,
 }
 
 /// A service.
@@ -55,6 +56,7 @@ pub(crate) struct Balanced {
     /// By address and port, ascending.
     pub(crate) real_servers: Vec<RealServer>,
     pub(crate) check: Option<Check>,
+    pub(crate) prevent_removal: bool,
 }
 
 /// A real server of a service.
@@ -84,6 +86,12 @@ impl Resolved {
     #[must_use]
     pub const fn name(&self) -> &Name {
         &self.name
+    }
+
+    /// How much of what is there one apply may change or remove, in percent.
+    #[must_use]
+    pub const fn max_change(&self) -> Option<u8> {
+        self.policy.max_change
     }
 
     /// How many hosts it has.
@@ -148,6 +156,7 @@ fn resolve_router(cluster: &Cluster, router: &VirtualRouter) -> Option<Router> {
         password: router.auth.as_ref().map(|Auth::Pass { secret }| secret.clone()),
         vips,
         directors,
+        prevent_removal: router.prevent_removal,
     })
 }
 
@@ -184,6 +193,7 @@ fn resolve_service(cluster: &Cluster, service: &Service) -> Option<Balanced> {
         forwarding: service.forwarding,
         real_servers,
         check: service.check.clone(),
+        prevent_removal: service.prevent_removal,
     })
 }
 

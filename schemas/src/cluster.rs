@@ -54,6 +54,9 @@ pub struct Host {
     pub address: Ip,
     /// The network interface that has this address.
     pub interface: InterfaceName,
+    /// Whether `evenkeel apply` refuses to remove this host.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub prevent_removal: bool,
 }
 
 /// A virtual router: virtual IPs that one of several directors holds (RFC 9568).
@@ -84,6 +87,9 @@ pub struct VirtualRouter {
     /// Whether a director with a higher priority takes over from a Master with a lower one.
     #[serde(default = "yes")]
     pub preempt: bool,
+    /// Whether `evenkeel apply` refuses to remove this virtual router.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub prevent_removal: bool,
 }
 
 /// VRRP version 2 authentication.
@@ -144,6 +150,9 @@ pub struct Service {
     /// Health check of each real server; without one a real server always counts as healthy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub check: Option<Check>,
+    /// Whether `evenkeel apply` refuses to remove this service.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub prevent_removal: bool,
 }
 
 /// Transport protocol of a virtual service.
@@ -285,11 +294,15 @@ pub struct Policy {
     /// (`ipvsadm -C` of the scripts this replaces) instead of only reported.
     #[serde(default)]
     pub exclusive_ipvs: bool,
+    /// Percentage of what is there that one `evenkeel apply` may change or remove; no limit unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub max_change: Option<u8>,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { resync: default_resync(), exclusive_ipvs: false }
+        Self { resync: default_resync(), exclusive_ipvs: false, max_change: None }
     }
 }
 
@@ -299,6 +312,11 @@ fn default_advert_interval() -> AdvertInterval {
 
 const fn default_vrrp_version() -> u8 {
     3
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 const fn yes() -> bool {
