@@ -6,6 +6,7 @@
 use crate::diagnostic::Severity;
 
 mod addresses;
+mod changes;
 mod file;
 mod names;
 mod routers;
@@ -13,6 +14,7 @@ mod services;
 mod shape;
 
 pub use addresses::*;
+pub use changes::*;
 pub use file::*;
 pub use names::*;
 pub use routers::*;
@@ -51,7 +53,15 @@ use codes;
 
 /// All codes in the order of their numbers.
 pub fn all() -> impl Iterator<Item = &'static Code> {
-    [file::TABLE, shape::TABLE, names::TABLE, addresses::TABLE, routers::TABLE, services::TABLE]
+    [
+        file::TABLE,
+        shape::TABLE,
+        names::TABLE,
+        addresses::TABLE,
+        routers::TABLE,
+        services::TABLE,
+        changes::TABLE,
+    ]
         .into_iter()
         .flatten()
         .copied()

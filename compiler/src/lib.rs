@@ -8,6 +8,7 @@
 //! reads and writes files is the binary beside this library.
 
 mod canonical;
+pub mod change;
 pub mod codes;
 mod diagnostic;
 mod emit;

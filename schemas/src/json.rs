@@ -1,4 +1,4 @@
-//! The JSON Schemas of the three documents, generated from the types.
+//! The JSON Schemas of the documents, generated from the types.
 //!
 //! The committed copies under `schemas/json/` are for editors; a test keeps them equal to these.
 
@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
+use crate::change::Change;
 use crate::cluster::Cluster;
 use crate::plan::Plan;
 use crate::scalars::{AdvertInterval, Cidr, Ip, Span};
@@ -33,6 +34,12 @@ pub fn status() -> Value {
     generate::<Status>()
 }
 
+/// Schema of the document that `evenkeel plan --format json` writes.
+#[must_use]
+pub fn change() -> Value {
+    generate::<Change>()
+}
+
 /// A check of a string format.
 pub type FormatCheck = fn(&str) -> bool;
 
@@ -53,7 +60,7 @@ mod tests {
     /// Regenerate with `UPDATE=1 cargo test -p evenkeel-schemas`.
     #[test]
     fn committed_schemas_are_current() {
-        for (file, schema) in [("cluster", cluster()), ("plan", plan()), ("status", status())] {
+        for (file, schema) in [("cluster", cluster()), ("plan", plan()), ("status", status()), ("change", change())] {
             let path = format!("{}/json/{file}.schema.json", env!("CARGO_MANIFEST_DIR"));
             let text = serde_json::to_string_pretty(&schema).expect("serialise") + "\n";
             if std::env::var_os("UPDATE").is_some() {

@@ -1,0 +1,1 @@
+//! Changes that operators make, with their stages and warnings.
