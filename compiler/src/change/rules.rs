@@ -102,9 +102,10 @@ fn a_vip_has_one_owner(state: &State<'_>, found: &mut Vec<String>) {
 }
 
 /// A VRID stands for one virtual router on a segment, and all its directors speak alike. Else one
-/// router takes the advertisements of another for its own.
+/// router takes the advertisements of another for its own. Two that are there together before or
+/// after are on different segments.
 fn a_vrid_has_one_router(state: &State<'_>, found: &mut Vec<String>) {
-    let (before, after) = (Side::new(state.before), Side::new(state.after));
+    let sides = [Side::new(state.before), Side::new(state.after)];
     let mut by_vrid: BTreeMap<(bool, u8), BTreeMap<&str, BTreeSet<Wire>>> = BTreeMap::new();
     for host in state.now.values() {
         for router in &host.plan.routers {
@@ -113,33 +114,26 @@ fn a_vrid_has_one_router(state: &State<'_>, found: &mut Vec<String>) {
         }
     }
     for (key, names) in &by_vrid {
+        // What is called so before and after, and what that is related to.
+        let kin = |name: &str| {
+            let all = || sides.iter().map(|side| side.routers.get(key).into_iter().flat_map(BTreeMap::values));
+            let own: Vec<_> = all().flatten().filter(|router| router.name.as_str() == name).collect();
+            all().map(|side| side.filter(|router| own.iter().any(|own| related(own, router))).collect()).collect()
+        };
         for (a, wires_of_a) in names {
+            let kin_of_a: Vec<Vec<_>> = kin(a);
             for (b, wires_of_b) in names.range(*a..) {
-                let variants = |name: &str| {
-                    let find = |side: &Side<'_>| {
-                        let routers = side.routers.get(key)?;
-                        routers.iter().find(|(other, _)| other.as_str() == name).map(|(_, found)| {
-                            (found.name.clone(), found.vips.clone())
-                        })
-                    };
-                    [find(&before), find(&after)]
-                };
-                let (of_a, of_b) = (variants(a), variants(b));
-                let kin = a == b
-                    || of_a.iter().flatten().any(|(_, a)| {
-                        of_b.iter().flatten().any(|(_, b)| !a.is_disjoint(b))
-                    });
-                let apart = (0..2).any(|side| {
-                    let side_of = if side == 0 { &before } else { &after };
-                    let find = |name: &str| {
-                        side_of.routers.get(key)?.iter().find(|(n, _)| n.as_str() == name).map(|(_, l)| l.clone())
-                    };
-                    matches!((find(a), find(b)), (Some(a), Some(b)) if !related(&a, &b))
-                });
-                if kin && wires_of_a.union(wires_of_b).count() > 1 {
+                let kin_of_b: Vec<Vec<_>> = kin(b);
+                let pairs = || kin_of_a.iter().flatten().flat_map(|a| kin_of_b.iter().flatten().map(move |b| (a, b)));
+                let same = a == b || pairs().any(|(a, b)| a.name.as_str() == b.name.as_str());
+                let apart = kin_of_a
+                    .iter()
+                    .zip(&kin_of_b)
+                    .any(|(a, b)| a.iter().any(|a| b.iter().any(|b| !related(a, b))));
+                if same && wires_of_a.union(wires_of_b).count() > 1 {
                     found.push(format!("directors of {a} and {b} (VRID {}) reject each other", key.1));
                 }
-                if !kin && !apart {
+                if !same && !apart {
                     found.push(format!("{a} and {b} both use VRID {}", key.1));
                 }
             }

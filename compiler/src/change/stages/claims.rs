@@ -187,6 +187,8 @@ impl<'a> Moves<'a> {
                     if related(before, after) {
                         if before.wires.union(&after.wires).count() > 1 {
                             self.moved.extend(before.vips.iter().chain(&after.vips));
+                            // Its keeper still speaks the old way.
+                            self.no_keeper.extend(after.vips.difference(&before.vips));
                         }
                     } else if !new.values().any(|other| related(before, other))
                         && !old.values().any(|other| related(other, after))
@@ -209,7 +211,13 @@ impl<'a> Moves<'a> {
         if self.no_keeper.contains(&vip) {
             return None;
         }
-        let master = self.old.master(vip)?.host;
+        let claim = self.old.master(vip)?;
+        let master = claim.host;
+        let router = claim.router;
+        // A router changes on one director at a time, whatever its VIPs.
+        if self.old.preferred(&router.name, router.source.0.is_ipv6())?.host != master {
+            return None;
+        }
         let stays = self.new.claims.get(&vip)?.iter().any(|claim| claim.host == master);
         stays.then_some(master)
     }
