@@ -106,6 +106,17 @@ pub fn fleet(plans: &[HostPlan]) -> Result<Fleet, BadPlan> {
     plans.iter().map(read).collect()
 }
 
+/// A host's files as they are written.
+#[must_use]
+pub fn host_plan(host: &Name, state: &HostState) -> HostPlan {
+    HostPlan {
+        host: host.clone(),
+        file_name: evenkeel_schemas::plan::file_name(host),
+        text: state.text.clone(),
+        secrets: crate::emit::secrets_file(&state.plan.cluster, &state.secrets),
+    }
+}
+
 /// What a kind of object is called.
 pub(crate) fn word(kind: &str) -> String {
     match kind {

@@ -10,8 +10,17 @@ use super::Terminal;
 
 /// Reads and checks the cluster file at `path`, `-` for standard input. Reports all findings.
 pub(super) fn load(path: &Path, terminal: &Terminal) -> Option<Compilation> {
+    load_bytes(path, read(path), terminal).map(|(_, compilation)| compilation)
+}
+
+/// The same of bytes that were read from `path`; gives the text too.
+pub(super) fn load_bytes(
+    path: &Path,
+    bytes: io::Result<Vec<u8>>,
+    terminal: &Terminal,
+) -> Option<(SourceFile, Compilation)> {
     let name = if path == Path::new("-") { "<stdin>".to_owned() } else { path.display().to_string() };
-    let source = match read(path).map_err(unreadable).and_then(|bytes| SourceFile::decode(&name, bytes)) {
+    let source = match bytes.map_err(unreadable).and_then(|bytes| SourceFile::decode(&name, bytes)) {
         Ok(source) => source,
         Err(diagnostic) => {
             terminal.diagnostics(&SourceFile::new(&name, ""), &[*diagnostic]);
@@ -26,11 +35,11 @@ pub(super) fn load(path: &Path, terminal: &Terminal) -> Option<Compilation> {
         terminal.complain(render::invalid(&name, errors, warnings));
         return None;
     }
-    Some(compilation)
+    Some((source, compilation))
 }
 
 /// At most one byte more than is accepted: a device never ends.
-fn read(path: &Path) -> io::Result<Vec<u8>> {
+pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
     let limit = MAX_BYTES as u64 + 1;
     let mut bytes = Vec::new();
     if path == Path::new("-") {

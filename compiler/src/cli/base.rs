@@ -1,0 +1,121 @@
+//! What a cluster file is compared with: plans in a directory, a revision of the repository, or
+//! nothing.
+
+use std::path::Path;
+
+use evenkeel::change::{self, Fleet};
+use evenkeel::{Diagnostic, SourceFile, codes, compile, emit};
+use evenkeel_schemas::scalars::Name;
+
+use super::files::Files;
+use super::git::Repository;
+use super::{Terminal, directory};
+
+/// What is there.
+#[derive(Debug)]
+pub(super) struct Base {
+    /// As it was given.
+    pub(super) name: String,
+    pub(super) fleet: Fleet,
+    /// The cluster file that it was compiled from, when it is a revision.
+    pub(super) source: Option<SourceFile>,
+}
+
+/// What is compared with when nothing is said.
+const DEFAULT: &str = "git:HEAD";
+
+/// Reads the base. `after` is what it is compared with, and stands in for secrets that cannot be read.
+pub(super) fn load(
+    against: Option<&str>,
+    cluster_file: &Path,
+    cluster: &Name,
+    after: &Fleet,
+    terminal: &Terminal,
+) -> Option<Base> {
+    let name = against.unwrap_or(DEFAULT);
+    let loaded = match name.split_once(':') {
+        None if name == "none" => Ok(Base { name: name.to_owned(), fleet: Fleet::new(), source: None }),
+        Some(("git", revision)) => from_git(name, revision, cluster_file, terminal),
+        _ => from_directory(name, cluster, after, terminal),
+    };
+    loaded.map_err(|diagnostic| terminal.diagnostics(&SourceFile::new(name, ""), &[diagnostic])).ok()
+}
+
+fn broken(message: String) -> Diagnostic {
+    Diagnostic::of_file(&codes::BROKEN_BASE, message)
+}
+
+fn from_directory(
+    name: &str,
+    cluster: &Name,
+    after: &Fleet,
+    terminal: &Terminal,
+) -> Result<Base, Diagnostic> {
+    let directory = Path::new(name);
+    if !directory.is_dir() {
+        return Err(broken(format!("there is no directory {name}"))
+            .hint("give a directory of plans, `git:` and a revision, or `none` when nothing is there yet"));
+    }
+    let found = directory::plans(directory, cluster).map_err(|failure| {
+        broken(failure.to_string()).hint("write the plans again with `evenkeel compile`, or give another base")
+    })?;
+    if found.fleet.is_empty() && !found.others.is_empty() {
+        let others: Vec<String> = found.others.iter().map(|other| format!("`{}`", other.escape_debug())).collect();
+        return Err(broken(format!("{name} has plans of {} and none of `{cluster}`", others.join(", ")))
+            .hint("give the directory of this cluster"));
+    }
+    let mut fleet = found.fleet;
+    for host in &found.secrets_unread {
+        terminal.complain(format_args!(
+            "Note: the secrets of {host} in {name} may not be read by this user; they are taken for unchanged."
+        ));
+        if let (Some(before), Some(after)) = (fleet.get_mut(host), after.get(host)) {
+            before.secrets = after.secrets.clone();
+        }
+    }
+    Ok(Base { name: name.to_owned(), fleet, source: None })
+}
+
+fn from_git(name: &str, revision: &str, cluster_file: &Path, terminal: &Terminal) -> Result<Base, Diagnostic> {
+    let (revision, path) = match revision.split_once(':') {
+        Some((revision, path)) => (revision, Some(path.to_owned())),
+        None => (revision, None),
+    };
+    if cluster_file == Path::new("-") && path.is_none() {
+        return Err(broken("a cluster file from standard input has no path in the repository".to_owned())
+            .hint("give the path too, `git:HEAD:cluster.toml`, or a directory of plans"));
+    }
+    let repository = Repository::of(cluster_file);
+    let fail = |error: String| {
+        broken(format!("revision `{}` cannot be read: {error}", revision.escape_debug()))
+            .hint("give a revision that `git log` knows, a directory of plans, or `none` when nothing is there yet")
+    };
+    let path = match path {
+        Some(path) => path,
+        None => repository.path_of(cluster_file).map_err(fail)?,
+    };
+    let commit = repository.commit(revision).map_err(fail)?;
+    let shown = format!("git:{revision}:{path}");
+    let (folder, file) = path.rsplit_once('/').unwrap_or(("", &path));
+    let beside = commit.list(folder).unwrap_or_default();
+    if !beside.iter().any(|name| name == file) {
+        let others: Vec<&str> =
+            beside.iter().map(String::as_str).filter(|name| Path::new(name).extension().is_some_and(|e| e == "toml")).collect();
+        let others = if others.is_empty() { "no other .toml file".to_owned() } else { others.join(", ") };
+        return Err(broken(format!("there is no {path} in {} (beside it: {others})", commit.short())).hint(
+            "if the file has moved, give its old path, `git:HEAD:old/cluster.toml`; if it is new, give `--against none`",
+        ));
+    }
+    let source = commit
+        .read(&path)
+        .map_err(|error| fail(error.to_string()))
+        .and_then(|bytes| SourceFile::decode(&shown, bytes).map_err(|diagnostic| *diagnostic))?;
+    let compilation = compile(&source);
+    let Some(cluster) = &compilation.cluster else {
+        terminal.diagnostics(&source, &compilation.diagnostics);
+        return Err(broken(format!("the cluster file at {} is not valid, see above", commit.short()))
+            .hint("compare with a revision that was valid, or with a directory of plans"));
+    };
+    let fleet = change::fleet(&emit(cluster)).map_err(|error| broken(error.to_string()))?;
+    Ok(Base { name: name.to_owned(), fleet, source: Some(source) })
+}
