@@ -133,8 +133,10 @@ struct Host<'a> {
     old: Option<&'a HostState>,
     new: Option<&'a HostState>,
     times: BTreeMap<IpAddr, Times>,
-    /// Whether the VIPs that it holds as a real server change.
-    server_changes: bool,
+    /// Whether it gets VIPs as a real server.
+    prepares: bool,
+    /// Whether it loses VIPs as a real server.
+    tidies: bool,
     /// When the first and the last of its director's duties change.
     first: u8,
     last: u8,
@@ -170,7 +172,7 @@ impl<'a> Host<'a> {
                 (Some(_), None) if accepts_new.contains(vip) => {
                     Times { drop: RELEASE, gain: RELEASE, servers: RELEASE }
                 }
-                (Some(_), None) if moved => Times { drop: RELEASE, gain: BACKUPS, servers: BACKUPS },
+                (Some(_), None) if moved => Times { drop: RELEASE, gain: REJOIN, servers: REJOIN },
                 (Some(old), None) => Times { drop: turn(old), gain: turn(old), servers: turn(old) },
                 (None, Some(_)) if accepts_old.contains(vip) => Times { drop: 0, gain: LATE, servers: LATE },
                 (None, Some(_)) if moved => Times { drop: 0, gain: REJOIN, servers: REJOIN },
@@ -183,7 +185,8 @@ impl<'a> Host<'a> {
         Self {
             old,
             new,
-            server_changes: addresses(old) != addresses(new),
+            prepares: addresses(new).iter().any(|address| !addresses(old).contains(address)),
+            tidies: addresses(old).iter().any(|address| !addresses(new).contains(address)),
             first: times.values().map(|times| times.gain).min().unwrap_or(BACKUPS).clamp(PREPARE, LATE),
             last: turns().max().unwrap_or(BACKUPS).max(BACKUPS),
             times,
@@ -198,7 +201,7 @@ impl<'a> Host<'a> {
             (Some(old), None) => old,
             (None, Some(new)) => new,
             (Some(old), Some(new)) => {
-                let turn = if self.times.is_empty() && self.server_changes { PREPARE } else { self.last };
+                let turn = if self.times.is_empty() && self.prepares { PREPARE } else { self.last };
                 if phase >= turn { new } else { old }
             }
         };
@@ -292,9 +295,9 @@ impl<'a> Host<'a> {
 
     /// A setting is there before what needs it, and goes after it.
     fn sysctls(&self, phase: u8) -> Vec<Sysctl> {
-        let window =
-            if self.server_changes { (PREPARE, TIDY.max(self.last)) } else { (self.first, self.last) };
-        self.present(phase, |plan| &plan.sysctls, |sysctl| sysctl.key.clone(), window)
+        let come = if self.prepares { PREPARE } else { self.first };
+        let go = if self.tidies { TIDY.max(self.last) } else { self.last };
+        self.present(phase, |plan| &plan.sysctls, |sysctl| sysctl.key.clone(), (come, go))
     }
 
     /// Objects that both plans have are the new ones from the first phase on; others come in the

@@ -65,9 +65,9 @@ fn gaps(before: &Fleet, after: &Fleet, stages: &[Stage], found: &mut BTreeSet<Wa
     }
     for ((from, to), vips) in by_span {
         let (first, more) = (&vips[0], vips.len() - 1);
-        let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+        let more = if more == 0 { " has".to_owned() } else { format!(" and {more} more have") };
         warn(found, WarningKind::Gap, format!(
-            "{first}{more} has no Backup from stage {from} until stage {} is taken: a failure of its only director \
+            "{first}{more} no Backup from stage {from} until stage {} is taken: a failure of its only director \
              in between is an outage", to + 1,
         ));
     }
@@ -138,9 +138,9 @@ fn mismatches(old: &Side<'_>, new: &Side<'_>, found: &mut BTreeSet<Warning>) {
             let differs = was.wire.difference(&is.wire);
             if !differs.is_empty() {
                 warn(found, WarningKind::Mismatch, format!(
-                    "{name}: directors with the old and the new {} reject each other. Its Backups leave before the \
-                     Master changes, so that it has one owner all the time; peers that are not of this cluster, such as a \
-                     keepalived that is being replaced, must change together with the Master",
+                    "{name}: directors with the old and the new {} reject each other, and both would be Master. \
+                     The stages let the old ones go first; peers that are not of this cluster, such as a keepalived that \
+                     is being replaced, must change at the same moment",
                     differs.join(" and "),
                 ));
             }

@@ -169,18 +169,18 @@ fn write(
     for path in directory::sweep(&arguments.to) {
         terminal.complain(format_args!("Removed {}, which a run that was killed had left.", path.display()));
     }
+    let done = difference(cluster, before, &target.fleet).summary;
+    let to = arguments.to.display();
+    if done.hosts_changed == 0 {
+        terminal.say(format_args!("No changes. {to} has {cluster} as wanted."));
+        return Some(());
+    }
     if target.at_once > 1 && !before.is_empty() {
         terminal.complain(format_args!(
             "Note: {} stages were put in place at once, so hosts may take them in any order; `--stage next` applies one \
              at a time.",
             target.at_once
         ));
-    }
-    let done = difference(cluster, before, &target.fleet).summary;
-    let to = arguments.to.display();
-    if done.hosts_changed == 0 {
-        terminal.say(format_args!("No changes. {to} has {cluster} as wanted."));
-        return Some(());
     }
     let left = match target.left {
         0 => String::new(),

@@ -37,7 +37,12 @@ fn plan(arguments: &Plan, terminal: &Terminal) -> Option<ExitCode> {
     let change = change::change(&inputs);
     match arguments.format {
         PlanFormat::Human => terminal.say(render::change(&change, true).trim_end_matches('\n')),
-        PlanFormat::Diff => terminal.say(render::unified(&base.fleet, &after).trim_end_matches('\n')),
+        PlanFormat::Diff => {
+            let text = render::unified(&base.fleet, &after);
+            if !text.is_empty() {
+                terminal.say(text.trim_end_matches('\n'));
+            }
+        }
         PlanFormat::Markdown => terminal.say(render::markdown(&change).trim_end_matches('\n')),
         PlanFormat::Json => {
             let text = serde_json::to_string_pretty(&change).map_err(|error| terminal.fail(error)).ok()?;

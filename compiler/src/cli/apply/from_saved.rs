@@ -75,7 +75,7 @@ pub(super) fn apply(arguments: &Apply, bytes: &[u8], terminal: &Terminal) -> Opt
             .map(|(number, stage)| format!(" stage {number} of {stages} ({}) of", stage.title))
             .unwrap_or_default(),
         left: wanted.map_or(0, |number| stages - number),
-        at_once: wanted.map_or(stages, |_| 1),
+        at_once: wanted.map_or_else(|| stages - place.unwrap_or(0), |_| 1),
     };
     write(arguments, &opened.cluster, &there.fleet, &target, terminal)
 }
