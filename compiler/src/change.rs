@@ -70,7 +70,10 @@ impl HostState {
             BadPlan(format!("this version cannot read it ({}); was a newer one at work?", error.message()))
         })?;
         if parsed.format != evenkeel_schemas::plan::FORMAT {
-            return Err(BadPlan(format!("its format is {}, which this version does not know", parsed.format)));
+            return Err(BadPlan(format!(
+                "its format is {}, which this version does not know",
+                parsed.format
+            )));
         }
         let secrets = match secrets {
             None => BTreeMap::new(),
@@ -104,6 +107,21 @@ pub fn fleet(plans: &[HostPlan]) -> Result<Fleet, BadPlan> {
         Ok((plan.host.clone(), state))
     };
     plans.iter().map(read).collect()
+}
+
+/// Takes secrets that `before` names and does not have for those of `after`: who delivers plans
+/// without their secrets has them elsewhere, and a change of them cannot be seen.
+pub fn assume_secrets(before: &mut Fleet, after: &Fleet) {
+    for (host, state) in before {
+        let Some(after) = after.get(host) else {
+            continue;
+        };
+        for name in stages::secret_names(&state.plan) {
+            if let (false, Some(text)) = (state.secrets.contains_key(&name), after.secrets.get(&name)) {
+                state.secrets.insert(name, text.clone());
+            }
+        }
+    }
 }
 
 /// A host's files as they are written.
@@ -168,8 +186,12 @@ pub fn change(inputs: &Inputs<'_>) -> Change {
 fn summary(inputs: &Inputs<'_>, hosts: &[HostChange]) -> Summary {
     let mut summary = Summary {
         hosts_changed: hosts.len() as u64,
-        hosts: inputs.before.keys().chain(inputs.after.keys()).collect::<std::collections::BTreeSet<_>>().len()
-            as u64,
+        hosts: inputs
+            .before
+            .keys()
+            .chain(inputs.after.keys())
+            .collect::<std::collections::BTreeSet<_>>()
+            .len() as u64,
         ..Summary::default()
     };
     for object in hosts.iter().flat_map(|host| &host.objects) {

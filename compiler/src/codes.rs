@@ -62,9 +62,9 @@ pub fn all() -> impl Iterator<Item = &'static Code> {
         services::TABLE,
         changes::TABLE,
     ]
-        .into_iter()
-        .flatten()
-        .copied()
+    .into_iter()
+    .flatten()
+    .copied()
 }
 
 /// The code called `id`, in any case.

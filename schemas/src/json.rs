@@ -60,7 +60,9 @@ mod tests {
     /// Regenerate with `UPDATE=1 cargo test -p evenkeel-schemas`.
     #[test]
     fn committed_schemas_are_current() {
-        for (file, schema) in [("cluster", cluster()), ("plan", plan()), ("status", status()), ("change", change())] {
+        for (file, schema) in
+            [("cluster", cluster()), ("plan", plan()), ("status", status()), ("change", change())]
+        {
             let path = format!("{}/json/{file}.schema.json", env!("CARGO_MANIFEST_DIR"));
             let text = serde_json::to_string_pretty(&schema).expect("serialise") + "\n";
             if std::env::var_os("UPDATE").is_some() {

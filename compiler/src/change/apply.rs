@@ -68,9 +68,12 @@ pub fn normal(plan: &Plan) -> Plan {
     build(&objects::of_plan(plan)).unwrap_or_else(|_| plan.clone())
 }
 
+/// An object's identity and its table.
+type Item<'a> = (&'a str, Map<String, Value>);
+
 fn build(objects: &Objects) -> Result<Plan, String> {
     let mut plan = Map::new();
-    let mut lists: BTreeMap<&str, Vec<(&str, Map<String, Value>)>> = BTreeMap::new();
+    let mut lists: BTreeMap<&str, Vec<Item<'_>>> = BTreeMap::new();
     for (key, object) in objects {
         let table = unflatten(&object.fields);
         match key.kind.as_str() {

@@ -105,18 +105,12 @@ fn fields(before: Option<&Object>, after: Option<&Object>) -> Vec<FieldChange> {
 
 /// Secrets with another text; neither is told.
 fn changed_secrets(before: &HostState, after: &HostState) -> BTreeMap<Key, ObjectChange> {
-    let changed = after
-        .secrets
-        .iter()
-        .filter(|(name, text)| before.secrets.get(*name).is_some_and(|old| old != *text));
+    let changed =
+        after.secrets.iter().filter(|(name, text)| before.secrets.get(*name).is_some_and(|old| old != *text));
     changed
         .map(|(name, _)| {
-            let field = FieldChange {
-                field: objects::SECRET_FIELD.to_owned(),
-                old: None,
-                new: None,
-                origin: None,
-            };
+            let field =
+                FieldChange { field: objects::SECRET_FIELD.to_owned(), old: None, new: None, origin: None };
             let change = ObjectChange {
                 kind: "secret".to_owned(),
                 id: name.clone(),

@@ -119,7 +119,8 @@ fn too_much(before: &Fleet, after: &Fleet, max_change: Option<u8>) -> Option<Ref
 /// Routers, services, destinations and addresses; settings and empty plans do nothing by themselves.
 fn nothing_left(before: &Fleet, after: &Fleet) -> Option<Refusal> {
     let what_serves = |fleet: &Fleet| -> BTreeMap<String, BTreeSet<Key>> {
-        let serves = |key: &Key| ["router", "virtual_server", "destination", "address"].contains(&key.kind.as_str());
+        let serves =
+            |key: &Key| ["router", "virtual_server", "destination", "address"].contains(&key.kind.as_str());
         let keys = |state| objects::of_host(state).into_keys().filter(serves).collect();
         fleet.iter().map(|(host, state)| (host.to_string(), keys(state))).collect()
     };

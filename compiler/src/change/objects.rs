@@ -199,7 +199,8 @@ mod tests {
         let schema = evenkeel_schemas::json::plan();
         let properties = schema["properties"].as_object().expect("properties");
         for (name, property) in properties {
-            if property["type"] == "array" && property["items"]["$ref"].as_str().is_some_and(|r| !r.ends_with("/Ip"))
+            if property["type"] == "array"
+                && property["items"]["$ref"].as_str().is_some_and(|r| !r.ends_with("/Ip"))
             {
                 assert!(KINDS.contains(&name.as_str()), "`{name}`: say in objects.rs what tells them apart");
             }
@@ -210,7 +211,9 @@ mod tests {
     fn ids_sort_as_people_count() {
         let mut keys: Vec<Key> = ["tcp 10.0.0.10:80", "tcp 10.0.0.9:80", "tcp 10.0.0.9:80 -> 10.0.0.1:80"]
             .into_iter()
-            .map(|id| Key::new(if id.contains("->") { "destination" } else { "virtual_server" }, id.to_owned()))
+            .map(|id| {
+                Key::new(if id.contains("->") { "destination" } else { "virtual_server" }, id.to_owned())
+            })
             .collect();
         keys.sort();
         let ids: Vec<&str> = keys.iter().map(|key| key.id.as_str()).collect();

@@ -81,7 +81,8 @@ fn real_servers_are_quiet(state: &State<'_>, found: &mut Vec<String>) {
                 .into_iter()
                 .filter_map(|fleet| fleet.get(host))
                 .filter(|state| accepts(&state.plan).contains(&vip));
-            let needed = with_vip.map(|state| settings(&state.plan)).reduce(|a, b| &a & &b).unwrap_or_default();
+            let needed =
+                with_vip.map(|state| settings(&state.plan)).reduce(|a, b| &a & &b).unwrap_or_default();
             if !needed.is_subset(&has) {
                 found.push(format!("{host} has {vip} on lo without its ARP settings"));
             }
@@ -116,15 +117,19 @@ fn a_vrid_has_one_router(state: &State<'_>, found: &mut Vec<String>) {
     for (key, names) in &by_vrid {
         // What is called so before and after, and what that is related to.
         let kin = |name: &str| {
-            let all = || sides.iter().map(|side| side.routers.get(key).into_iter().flat_map(BTreeMap::values));
+            let all =
+                || sides.iter().map(|side| side.routers.get(key).into_iter().flat_map(BTreeMap::values));
             let own: Vec<_> = all().flatten().filter(|router| router.name.as_str() == name).collect();
-            all().map(|side| side.filter(|router| own.iter().any(|own| related(own, router))).collect()).collect()
+            all()
+                .map(|side| side.filter(|router| own.iter().any(|own| related(own, router))).collect())
+                .collect()
         };
         for (a, wires_of_a) in names {
             let kin_of_a: Vec<Vec<_>> = kin(a);
             for (b, wires_of_b) in names.range(*a..) {
                 let kin_of_b: Vec<Vec<_>> = kin(b);
-                let pairs = || kin_of_a.iter().flatten().flat_map(|a| kin_of_b.iter().flatten().map(move |b| (a, b)));
+                let pairs =
+                    || kin_of_a.iter().flatten().flat_map(|a| kin_of_b.iter().flatten().map(move |b| (a, b)));
                 let same = a == b || pairs().any(|(a, b)| a.name.as_str() == b.name.as_str());
                 let apart = kin_of_a
                     .iter()
@@ -163,7 +168,8 @@ fn what_is_claimed_is_served(state: &State<'_>, found: &mut Vec<String>) {
         servers.sort_by_key(|server| (server.protocol, server.port));
         servers
     };
-    let claims = |plan: &Plan, vip: IpAddr| plan.routers.iter().any(|router| router.vip_addresses().any(|v| v == vip));
+    let claims =
+        |plan: &Plan, vip: IpAddr| plan.routers.iter().any(|router| router.vip_addresses().any(|v| v == vip));
     for (host, now) in state.now {
         for vip in now.plan.routers.iter().flat_map(|router| router.vip_addresses()) {
             let served = servers(&now.plan, vip);
@@ -208,7 +214,8 @@ fn backups_change_before_the_master(state: &State<'_>, found: &mut Vec<String>) 
             else {
                 return None;
             };
-            let vips = |router: &evenkeel_schemas::plan::Router| router.vip_addresses().collect::<BTreeSet<_>>();
+            let vips =
+                |router: &evenkeel_schemas::plan::Router| router.vip_addresses().collect::<BTreeSet<_>>();
             // Who has other VIPs in part moves; see above.
             let comparable = old_wire == new_wire && old != new && vips(&old) == vips(&new);
             let now = find(state.now, host, name)?.1;

@@ -82,7 +82,9 @@ pub fn save(inputs: &Inputs<'_>) -> Result<String, String> {
         stages: stages(inputs.before, inputs.after).iter().map(stage).collect(),
     };
     let body = toml::to_string(&saved).map_err(|error| error.to_string())?;
-    Ok(seal::seal(&format!("# Saved by `evenkeel plan`. Do not edit: the line above seals the rest.\n{body}")))
+    Ok(seal::seal(&format!(
+        "# Saved by `evenkeel plan`. Do not edit: the line above seals the rest.\n{body}"
+    )))
 }
 
 /// Whether a file is a saved plan, or meant to be one: cluster files have no seal.
@@ -100,14 +102,16 @@ pub fn open(bytes: &[u8]) -> Result<Opened, Box<Diagnostic>> {
         let again = "save it again with `evenkeel plan --save`; nothing of it was applied";
         Box::new(Diagnostic::of_file(&codes::DAMAGED_PLAN, error).hint(again))
     };
-    let (_, body) = seal::open(bytes).map_err(|error| damaged(match error {
-        seal::SealError::Broken { sealed, actual } => format!(
-            "the file is incomplete or was edited: its first line says {}…, its content is {}…",
-            &sealed[..12],
-            &actual[..12]
-        ),
-        other => other.to_string().replace("the plan file", "the file"),
-    }))?;
+    let (_, body) = seal::open(bytes).map_err(|error| {
+        damaged(match error {
+            seal::SealError::Broken { sealed, actual } => format!(
+                "the file is incomplete or was edited: its first line says {}…, its content is {}…",
+                &sealed[..12],
+                &actual[..12]
+            ),
+            other => other.to_string().replace("the plan file", "the file"),
+        })
+    })?;
     let table: toml::Table = toml::from_str(body).map_err(|error| damaged(error.message().to_owned()))?;
     let tool = table.get("tool").and_then(|tool| tool.as_str()).unwrap_or_default().to_owned();
     let format = table.get("format").and_then(toml::Value::as_integer).unwrap_or_default();
@@ -116,7 +120,8 @@ pub fn open(bytes: &[u8]) -> Result<Opened, Box<Diagnostic>> {
         let hint = format!("apply it with evenkeel {tool}, or plan again with this one");
         return Err(Box::new(Diagnostic::of_file(&codes::NEWER_TOOL, message).hint(hint)));
     }
-    let saved: Saved = table.try_into().map_err(|error: toml::de::Error| damaged(error.message().to_owned()))?;
+    let saved: Saved =
+        table.try_into().map_err(|error: toml::de::Error| damaged(error.message().to_owned()))?;
     unpack(saved).map_err(damaged)
 }
 
@@ -134,7 +139,9 @@ fn unpack(saved: Saved) -> Result<Opened, String> {
         let read = |text: &str| {
             HostState::read(text.as_bytes(), None).map_err(|error| format!("plan of {}: {error}", host.host))
         };
-        if let Some(text) = host.base_plan.as_ref().or(host.target_plan.as_ref().filter(|_| host.base.is_some())) {
+        if let Some(text) =
+            host.base_plan.as_ref().or(host.target_plan.as_ref().filter(|_| host.base.is_some()))
+        {
             opened.before.insert(host.host.clone(), read(text)?);
         }
         if let Some(text) = &host.target_plan {
@@ -153,7 +160,8 @@ fn unpack(saved: Saved) -> Result<Opened, String> {
         let mut steps = BTreeMap::new();
         for step in stage.hosts {
             let read = |text: String| HostState::read(text.as_bytes(), None).map(|state| state.plan);
-            let plan = step.plan.map(read).transpose().map_err(|error| format!("plan of {}: {error}", step.host))?;
+            let plan =
+                step.plan.map(read).transpose().map_err(|error| format!("plan of {}: {error}", step.host))?;
             let last = plan.as_ref() == opened.after.get(&step.host).map(|state| &state.plan);
             steps.insert(step.host, Step { plan, secrets: step.secrets, last });
         }

@@ -105,12 +105,14 @@ pub fn stages(before: &Fleet, after: &Fleet) -> Vec<Stage> {
         PHASES.iter().map(|(_, title, why)| Stage { title, why, steps: BTreeMap::new() }).collect();
     for name in compare::names(before, after) {
         let host = Host::new(name, before.get(name), after.get(name), &moves);
-        let mut held: Held = before.get(name).map(|state| (state.plan.clone(), host.eras(&state.plan, Era::Old)));
+        let mut held: Held =
+            before.get(name).map(|state| (state.plan.clone(), host.eras(&state.plan, Era::Old)));
         for (stage, (phase, _, _)) in stages.iter_mut().zip(PHASES) {
             let next = host.at(phase);
             if !host.same(held.as_ref(), next.as_ref()) {
                 let last = host.is_last(next.as_ref());
-                let (plan, secrets) = next.clone().map_or((None, BTreeMap::new()), |(plan, secrets)| (Some(plan), secrets));
+                let (plan, secrets) =
+                    next.clone().map_or((None, BTreeMap::new()), |(plan, secrets)| (Some(plan), secrets));
                 stage.steps.insert(name.clone(), Step { plan, secrets, last });
                 held = next;
             }
@@ -145,11 +147,15 @@ struct Host<'a> {
 const NO_PLAN: &[Router] = &[];
 
 impl<'a> Host<'a> {
-    fn new(name: &'a Name, old: Option<&'a HostState>, new: Option<&'a HostState>, moves: &Moves<'a>) -> Self {
+    fn new(
+        name: &'a Name,
+        old: Option<&'a HostState>,
+        new: Option<&'a HostState>,
+        moves: &Moves<'a>,
+    ) -> Self {
         let routers = |state: Option<&'a HostState>| state.map_or(NO_PLAN, |state| &state.plan.routers);
-        let addresses = |state: Option<&'a HostState>| {
-            state.map(|state| &state.plan.addresses[..]).unwrap_or_default()
-        };
+        let addresses =
+            |state: Option<&'a HostState>| state.map(|state| &state.plan.addresses[..]).unwrap_or_default();
         let accepts = |state: Option<&'a HostState>| -> BTreeSet<IpAddr> {
             addresses(state).iter().map(|address| address.address.address()).collect()
         };
@@ -161,7 +167,8 @@ impl<'a> Host<'a> {
         let mut times = BTreeMap::new();
         for vip in claims_old.keys().chain(claims_new.keys()) {
             let moved = moves.moves(*vip);
-            let turn = |router: &Router| if moves.preferred(router) == Some(name) { MASTERS } else { BACKUPS };
+            let turn =
+                |router: &Router| if moves.preferred(router) == Some(name) { MASTERS } else { BACKUPS };
             let found = match (claims_old.get(vip), claims_new.get(vip)) {
                 (Some(_), Some(_)) if moved && moves.keeper(*vip) == Some(name) => {
                     Times { drop: MASTERS, gain: MASTERS, servers: MASTERS }
@@ -224,7 +231,9 @@ impl<'a> Host<'a> {
         }
         // In the order of the compiler, once nothing is missing.
         match self.new {
-            Some(new) if super::normal(&plan) == super::normal(&new.plan) => Some((new.plan.clone(), secrets)),
+            Some(new) if super::normal(&plan) == super::normal(&new.plan) => {
+                Some((new.plan.clone(), secrets))
+            }
             _ => Some((plan, secrets)),
         }
     }
@@ -277,8 +286,11 @@ impl<'a> Host<'a> {
         };
         let old = Self::plan(self.old).into_iter().flat_map(|plan| &plan.virtual_servers);
         let new = Self::plan(self.new).into_iter().flat_map(|plan| &plan.virtual_servers);
-        let mut servers: Vec<VirtualServer> =
-            old.filter(|server| !changed(server)).chain(new.filter(|server| changed(server))).cloned().collect();
+        let mut servers: Vec<VirtualServer> = old
+            .filter(|server| !changed(server))
+            .chain(new.filter(|server| changed(server)))
+            .cloned()
+            .collect();
         servers.sort_by(|a, b| a.name.cmp(&b.name));
         servers
     }
@@ -289,7 +301,8 @@ impl<'a> Host<'a> {
     }
 
     fn routes(&self, phase: u8) -> Vec<evenkeel_schemas::plan::Route> {
-        let key = |route: &evenkeel_schemas::plan::Route| (route.table, route.destination, route.interface.clone());
+        let key =
+            |route: &evenkeel_schemas::plan::Route| (route.table, route.destination, route.interface.clone());
         self.present(phase, |plan| &plan.routes, key, (PREPARE, TIDY))
     }
 
@@ -302,16 +315,13 @@ impl<'a> Host<'a> {
 
     /// Objects that both plans have are the new ones from the first phase on; others come in the
     /// first and go in the second.
-    fn present<T: Clone, K: Ord>(
+    fn present<T: Clone + 'a, K: Ord>(
         &self,
         phase: u8,
         list: impl Fn(&'a Plan) -> &'a Vec<T>,
         key: impl Fn(&T) -> K,
         (come, go): (u8, u8),
-    ) -> Vec<T>
-    where
-        T: 'a,
-    {
+    ) -> Vec<T> {
         let by_key = |state: Option<&'a HostState>| -> BTreeMap<K, T> {
             let items = Self::plan(state).into_iter().flat_map(&list);
             items.map(|item| (key(item), item.clone())).collect()
@@ -337,7 +347,11 @@ impl<'a> Host<'a> {
         state?.secrets.get(name)
     }
 
-    fn same(&self, a: Option<&(Plan, BTreeMap<String, Era>)>, b: Option<&(Plan, BTreeMap<String, Era>)>) -> bool {
+    fn same(
+        &self,
+        a: Option<&(Plan, BTreeMap<String, Era>)>,
+        b: Option<&(Plan, BTreeMap<String, Era>)>,
+    ) -> bool {
         match (a, b) {
             (None, None) => true,
             (Some((plan_a, eras_a)), Some((plan_b, eras_b))) => {
@@ -356,8 +370,14 @@ impl<'a> Host<'a> {
 
     fn is_last(&self, held: Option<&(Plan, BTreeMap<String, Era>)>) -> bool {
         let wanted = self.new.map(|new| (new.plan.clone(), self.eras(&new.plan, Era::New)));
-        self.same(held, wanted.as_ref()) && held.map(|held| &held.0) == wanted.as_ref().map(|wanted| &wanted.0)
+        self.same(held, wanted.as_ref())
+            && held.map(|held| &held.0) == wanted.as_ref().map(|wanted| &wanted.0)
     }
+}
+
+/// Names of the compiled secrets of a plan.
+pub(super) fn secret_names(plan: &Plan) -> Vec<String> {
+    plan.routers.iter().filter_map(claims::compiled_secret).map(str::to_owned).collect()
 }
 
 /// The stages as people and programs read them.
@@ -373,7 +393,10 @@ pub(super) fn describe(before: &Fleet, stages: &[Stage]) -> Vec<document::Stage>
                 (Some(_), true) => StepKind::Whole,
                 (Some(_), false) => StepKind::Part,
             };
-            let does = step.plan.as_ref().map_or_else(|| vec!["removes the plan".to_owned()], |plan| does(had, plan));
+            let does = step
+                .plan
+                .as_ref()
+                .map_or_else(|| vec!["removes the plan".to_owned()], |plan| does(had, plan));
             hosts.push(StageHost { host: name.clone(), step: step_kind, does });
             match &step.plan {
                 Some(plan) => held.insert(name, plan),
@@ -391,7 +414,8 @@ fn does(had: Option<&Plan>, plan: &Plan) -> Vec<String> {
     let old = had.map(objects::of_plan).unwrap_or_default();
     let mut counted: BTreeMap<(usize, Action), (String, Vec<String>)> = BTreeMap::new();
     for change in compare::differences(&old, &objects::of_plan(plan)).into_values() {
-        let rank = objects::KINDS.iter().position(|kind| *kind == change.kind).unwrap_or(objects::KINDS.len());
+        let rank =
+            objects::KINDS.iter().position(|kind| *kind == change.kind).unwrap_or(objects::KINDS.len());
         let entry = counted.entry((rank, change.action)).or_insert_with(|| (change.kind.clone(), Vec::new()));
         entry.1.push(change.name.unwrap_or(change.id));
     }

@@ -20,10 +20,14 @@ pub(super) fn warnings(before: &Fleet, after: &Fleet, stages: &[Stage]) -> Vec<W
     mismatches(&old, &new, &mut found);
     services(before, after, &mut found);
     for host in before.keys().filter(|host| !after.contains_key(*host)) {
-        warn(&mut found, WarningKind::HostGoes, format!(
-            "{host} leaves the cluster: its daemon keeps the last plan it was given. Stop evenkeeld there and run \
+        warn(
+            &mut found,
+            WarningKind::HostGoes,
+            format!(
+                "{host} leaves the cluster: its daemon keeps the last plan it was given. Stop evenkeeld there and run \
              `evenkeeld cleanup` before its plan is removed",
-        ));
+            ),
+        );
     }
     found.into_iter().collect()
 }
@@ -54,10 +58,15 @@ fn gaps(before: &Fleet, after: &Fleet, stages: &[Stage], found: &mut BTreeSet<Wa
         }
     }
     for (vip, (from, to)) in &gaps {
-        warn(found, WarningKind::Gap, format!(
-            "{vip} is held by nobody from stage {from} until stage {} is taken: its clients wait. Apply these stages \
-             soon after one another", to + 1,
-        ));
+        warn(
+            found,
+            WarningKind::Gap,
+            format!(
+                "{vip} is held by nobody from stage {from} until stage {} is taken: its clients wait. Apply these stages \
+             soon after one another",
+                to + 1,
+            ),
+        );
     }
     let mut by_span: BTreeMap<(usize, usize), Vec<String>> = BTreeMap::new();
     for (vip, span) in alone {
@@ -66,10 +75,15 @@ fn gaps(before: &Fleet, after: &Fleet, stages: &[Stage], found: &mut BTreeSet<Wa
     for ((from, to), vips) in by_span {
         let (first, more) = (&vips[0], vips.len() - 1);
         let more = if more == 0 { " has".to_owned() } else { format!(" and {more} more have") };
-        warn(found, WarningKind::Gap, format!(
-            "{first}{more} no Backup from stage {from} until stage {} is taken: a failure of its only director \
-             in between is an outage", to + 1,
-        ));
+        warn(
+            found,
+            WarningKind::Gap,
+            format!(
+                "{first}{more} no Backup from stage {from} until stage {} is taken: a failure of its only director \
+             in between is an outage",
+                to + 1,
+            ),
+        );
     }
 }
 
@@ -77,9 +91,8 @@ fn gaps(before: &Fleet, after: &Fleet, stages: &[Stage], found: &mut BTreeSet<Wa
 fn is_served(side: &Side<'_>, vip: IpAddr) -> bool {
     side.master(vip).is_some_and(|claim| {
         let router = claim.router;
-        side.preferred(&router.name, router.source.0.is_ipv6()).is_none_or(|master| {
-            master.router.vip_addresses().any(|held| held == vip)
-        })
+        side.preferred(&router.name, router.source.0.is_ipv6())
+            .is_none_or(|master| master.router.vip_addresses().any(|held| held == vip))
     })
 }
 
@@ -101,10 +114,15 @@ fn elections(old: &Side<'_>, new: &Side<'_>, found: &mut BTreeSet<Warning>) {
             };
             if was.host == is.host {
                 if was.router.source != is.router.source || was.router.interface != is.router.interface {
-                    warn(found, WarningKind::Election, format!(
-                        "{name} starts anew on its preferred director {}, whose address or interface changes: expect an \
-                         election", is.host,
-                    ));
+                    warn(
+                        found,
+                        WarningKind::Election,
+                        format!(
+                            "{name} starts anew on its preferred director {}, whose address or interface changes: expect an \
+                         election",
+                            is.host,
+                        ),
+                    );
                 }
                 continue;
             }
@@ -137,21 +155,29 @@ fn mismatches(old: &Side<'_>, new: &Side<'_>, found: &mut BTreeSet<Warning>) {
             };
             let differs = was.wire.difference(&is.wire);
             if !differs.is_empty() {
-                warn(found, WarningKind::Mismatch, format!(
-                    "{name}: directors with the old and the new {} reject each other, and both would be Master. \
+                warn(
+                    found,
+                    WarningKind::Mismatch,
+                    format!(
+                        "{name}: directors with the old and the new {} reject each other, and both would be Master. \
                      The stages let the old ones go first; peers that are not of this cluster, such as a keepalived that \
                      is being replaced, must change at the same moment",
-                    differs.join(" and "),
-                ));
+                        differs.join(" and "),
+                    ),
+                );
             }
             let after = new.routers.get(&(*v6, *vrid)).and_then(|routers| routers.get(name));
             if let Some(after) = after
                 && before.vips != after.vips
             {
-                warn(found, WarningKind::Mismatch, format!(
-                    "{name}: its list of VIPs differs between directors until all have changed. evenkeel accepts \
+                warn(
+                    found,
+                    WarningKind::Mismatch,
+                    format!(
+                        "{name}: its list of VIPs differs between directors until all have changed. evenkeel accepts \
                      that; keepalived up to 2.3.2 rejects it, and both become Master: change such a peer at the same moment",
-                ));
+                    ),
+                );
             }
         }
     }
@@ -169,38 +195,57 @@ fn services(before: &Fleet, after: &Fleet, found: &mut BTreeSet<Warning>) {
     let (old, new) = (balanced(before), balanced(after));
     for (id, was) in &old {
         let Some(is) = new.get(id) else {
-            warn(found, WarningKind::Cut, format!(
-                "{} ({id}) goes: its open connections are cut. Give its real servers weight 0 first, and wait until \
+            warn(
+                found,
+                WarningKind::Cut,
+                format!(
+                    "{} ({id}) goes: its open connections are cut. Give its real servers weight 0 first, and wait until \
                  they have none",
-                was.name,
-            ));
+                    was.name,
+                ),
+            );
             continue;
         };
         for destination in &was.destinations {
-            let same = |other: &&Destination| other.address == destination.address && other.port == destination.port;
+            let same =
+                |other: &&Destination| other.address == destination.address && other.port == destination.port;
             match is.destinations.iter().find(same) {
-                None if destination.weight.get() > 0 => warn(found, WarningKind::Cut, format!(
-                    "{} ({id}) loses {} ({}:{}): its open connections are cut. Give it weight 0 first, and wait until \
+                None if destination.weight.get() > 0 => warn(
+                    found,
+                    WarningKind::Cut,
+                    format!(
+                        "{} ({id}) loses {} ({}:{}): its open connections are cut. Give it weight 0 first, and wait until \
                      it has none",
-                    was.name, destination.host, destination.address, destination.port,
-                )),
+                        was.name, destination.host, destination.address, destination.port,
+                    ),
+                ),
                 Some(kept) if kept.weight.get() == 0 && destination.weight.get() > 0 => {
-                    warn(found, WarningKind::Drain, format!(
-                        "{} ({id}) drains {}: it gets no new connections, open ones go on",
-                        is.name, destination.host,
-                    ));
+                    warn(
+                        found,
+                        WarningKind::Drain,
+                        format!(
+                            "{} ({id}) drains {}: it gets no new connections, open ones go on",
+                            is.name, destination.host,
+                        ),
+                    );
                 }
                 _ => {}
             }
         }
     }
     for (id, is) in &new {
-        let empty = |server: &VirtualServer| server.destinations.iter().all(|destination| destination.weight.get() == 0);
+        let empty = |server: &VirtualServer| {
+            server.destinations.iter().all(|destination| destination.weight.get() == 0)
+        };
         if empty(is) && old.get(id).is_none_or(|was| !empty(was)) {
-            warn(found, WarningKind::NoDestination, format!(
-                "{} ({id}) has no destination left that takes connections: new ones are refused",
-                is.name,
-            ));
+            warn(
+                found,
+                WarningKind::NoDestination,
+                format!(
+                    "{} ({id}) has no destination left that takes connections: new ones are refused",
+                    is.name,
+                ),
+            );
         }
     }
 }

@@ -42,7 +42,8 @@ fn apply(arguments: &Apply, terminal: &Terminal) -> Option<()> {
     let cluster = compilation.cluster.as_ref()?;
     let after = change::fleet(&emit(cluster)).map_err(|error| terminal.fail(error)).ok()?;
     let _lock = lock(arguments, terminal)?;
-    let found = found(arguments, cluster.name(), terminal)?;
+    let mut found = found(arguments, cluster.name(), terminal)?;
+    change::assume_secrets(&mut found.fleet, &after);
     guard(&source, arguments, &refusals(&found.fleet, &after, cluster.max_change()), terminal)?;
     let stages = change::stages(&found.fleet, &after);
     let target = match arguments.stage {

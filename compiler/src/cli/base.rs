@@ -38,57 +38,61 @@ pub(super) fn load(
         Some(("git", revision)) => from_git(name, revision, cluster_file, terminal),
         _ => from_directory(name, cluster, after, terminal),
     };
-    loaded.map_err(|diagnostic| terminal.diagnostics(&SourceFile::new(name, ""), &[diagnostic])).ok()
+    loaded.map_err(|diagnostic| terminal.diagnostics(&SourceFile::new(name, ""), &[*diagnostic])).ok()
 }
 
-fn broken(message: String) -> Diagnostic {
-    Diagnostic::of_file(&codes::BROKEN_BASE, message)
+type Failure = Box<Diagnostic>;
+
+fn broken(message: String, hint: &str) -> Failure {
+    Box::new(Diagnostic::of_file(&codes::BROKEN_BASE, message).hint(hint))
 }
 
-fn from_directory(
-    name: &str,
-    cluster: &Name,
-    after: &Fleet,
-    terminal: &Terminal,
-) -> Result<Base, Diagnostic> {
+fn from_directory(name: &str, cluster: &Name, after: &Fleet, terminal: &Terminal) -> Result<Base, Failure> {
     let directory = Path::new(name);
     if !directory.is_dir() {
-        return Err(broken(format!("there is no directory {name}"))
-            .hint("give a directory of plans, `git:` and a revision, or `none` when nothing is there yet"));
+        return Err(broken(
+            format!("there is no directory {name}"),
+            "give a directory of plans, `git:` and a revision, or `none` when nothing is there yet",
+        ));
     }
     let found = directory::plans(directory, cluster).map_err(|failure| {
-        broken(failure.to_string()).hint("write the plans again with `evenkeel compile`, or give another base")
+        broken(failure.to_string(), "write the plans again with `evenkeel compile`, or give another base")
     })?;
     if found.fleet.is_empty() && !found.others.is_empty() {
-        let others: Vec<String> = found.others.iter().map(|other| format!("`{}`", other.escape_debug())).collect();
-        return Err(broken(format!("{name} has plans of {} and none of `{cluster}`", others.join(", ")))
-            .hint("give the directory of this cluster"));
+        let others: Vec<String> =
+            found.others.iter().map(|other| format!("`{}`", other.escape_debug())).collect();
+        return Err(broken(
+            format!("{name} has plans of {} and none of `{cluster}`", others.join(", ")),
+            "give the directory of this cluster",
+        ));
     }
     let mut fleet = found.fleet;
     for host in &found.secrets_unread {
         terminal.complain(format_args!(
             "Note: the secrets of {host} in {name} may not be read by this user; they are taken for unchanged."
         ));
-        if let (Some(before), Some(after)) = (fleet.get_mut(host), after.get(host)) {
-            before.secrets = after.secrets.clone();
-        }
     }
+    change::assume_secrets(&mut fleet, after);
     Ok(Base { name: name.to_owned(), fleet, source: None })
 }
 
-fn from_git(name: &str, revision: &str, cluster_file: &Path, terminal: &Terminal) -> Result<Base, Diagnostic> {
+fn from_git(name: &str, revision: &str, cluster_file: &Path, terminal: &Terminal) -> Result<Base, Failure> {
     let (revision, path) = match revision.split_once(':') {
         Some((revision, path)) => (revision, Some(path.to_owned())),
         None => (revision, None),
     };
     if cluster_file == Path::new("-") && path.is_none() {
-        return Err(broken("a cluster file from standard input has no path in the repository".to_owned())
-            .hint("give the path too, `git:HEAD:cluster.toml`, or a directory of plans"));
+        return Err(broken(
+            "a cluster file from standard input has no path in the repository".to_owned(),
+            "give the path too, `git:HEAD:cluster.toml`, or a directory of plans",
+        ));
     }
     let repository = Repository::of(cluster_file);
     let fail = |error: String| {
-        broken(format!("revision `{}` cannot be read: {error}", revision.escape_debug()))
-            .hint("give a revision that `git log` knows, a directory of plans, or `none` when nothing is there yet")
+        broken(
+            format!("revision `{}` cannot be read: {error}", revision.escape_debug()),
+            "give a revision that `git log` knows, a directory of plans, or `none` when nothing is there yet",
+        )
     };
     let path = match path {
         Some(path) => path,
@@ -99,23 +103,30 @@ fn from_git(name: &str, revision: &str, cluster_file: &Path, terminal: &Terminal
     let (folder, file) = path.rsplit_once('/').unwrap_or(("", &path));
     let beside = commit.list(folder).unwrap_or_default();
     if !beside.iter().any(|name| name == file) {
-        let others: Vec<&str> =
-            beside.iter().map(String::as_str).filter(|name| Path::new(name).extension().is_some_and(|e| e == "toml")).collect();
+        let others: Vec<&str> = beside
+            .iter()
+            .map(String::as_str)
+            .filter(|name| Path::new(name).extension().is_some_and(|e| e == "toml"))
+            .collect();
         let others = if others.is_empty() { "no other .toml file".to_owned() } else { others.join(", ") };
-        return Err(broken(format!("there is no {path} in {} (beside it: {others})", commit.short())).hint(
+        return Err(broken(
+            format!("there is no {path} in {} (beside it: {others})", commit.short()),
             "if the file has moved, give its old path, `git:HEAD:old/cluster.toml`; if it is new, give `--against none`",
         ));
     }
     let source = commit
         .read(&path)
         .map_err(|error| fail(error.to_string()))
-        .and_then(|bytes| SourceFile::decode(&shown, bytes).map_err(|diagnostic| *diagnostic))?;
+        .and_then(|bytes| SourceFile::decode(&shown, bytes))?;
     let compilation = compile(&source);
     let Some(cluster) = &compilation.cluster else {
         terminal.diagnostics(&source, &compilation.diagnostics);
-        return Err(broken(format!("the cluster file at {} is not valid, see above", commit.short()))
-            .hint("compare with a revision that was valid, or with a directory of plans"));
+        return Err(broken(
+            format!("the cluster file at {} is not valid, see above", commit.short()),
+            "compare with a revision that was valid, or with a directory of plans",
+        ));
     };
-    let fleet = change::fleet(&emit(cluster)).map_err(|error| broken(error.to_string()))?;
+    let fleet = change::fleet(&emit(cluster))
+        .map_err(|error| broken(error.to_string(), "this is a mistake in evenkeel"))?;
     Ok(Base { name: name.to_owned(), fleet, source: Some(source) })
 }

@@ -83,7 +83,10 @@ impl Files for Commit<'_> {
 
     fn list(&self, directory: &str) -> io::Result<Vec<String>> {
         let tree = format!("{}:{directory}", self.hash);
-        let names = self.repository.run(&["ls-tree", "-z", "--name-only", &tree]).map_err(io::Error::other)?;
+        let names = self
+            .repository
+            .run(&["ls-tree", "-z", "--full-tree", "--name-only", &tree])
+            .map_err(io::Error::other)?;
         let names = names.split(|byte| *byte == 0).filter(|name| !name.is_empty());
         Ok(names.map(|name| String::from_utf8_lossy(name).into_owned()).collect())
     }

@@ -56,7 +56,11 @@ impl Lock {
                     // Whoever has it may not have written its name yet.
                     let _ = file.take(200).read_to_string(&mut who);
                     let who = who.trim().escape_debug().to_string();
-                    return Err(NoLock::Held(if who.is_empty() { "another process".to_owned() } else { who }));
+                    return Err(NoLock::Held(if who.is_empty() {
+                        "another process".to_owned()
+                    } else {
+                        who
+                    }));
                 }
                 Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
                 Err(TryLockError::Error(error)) => return Err(NoLock::Io(error)),

@@ -3,7 +3,9 @@
 
 use std::fmt::Write;
 
-use evenkeel_schemas::change::{Action, Change, FieldChange, HostChange, ObjectChange, Origin, StepKind, Summary};
+use evenkeel_schemas::change::{
+    Action, Change, FieldChange, HostChange, ObjectChange, Origin, StepKind, Summary,
+};
 
 use crate::change::word;
 
@@ -66,7 +68,9 @@ pub fn summary(summary: &Summary) -> String {
     if add + change + remove == 0 {
         return format!("No changes. {hosts} host{plural} as wanted.");
     }
-    format!("Plan: {add} to add, {change} to change, {remove} to remove on {hosts_changed} of {hosts} host{plural}.")
+    format!(
+        "Plan: {add} to add, {change} to change, {remove} to remove on {hosts_changed} of {hosts} host{plural}."
+    )
 }
 
 /// One line about a host.

@@ -22,13 +22,21 @@ pub const MARKER: &str = "<!-- evenkeel plan -->";
 #[must_use]
 pub fn markdown(change: &Change) -> String {
     let mut out = format!("{MARKER}\n### {}\n\n", escape(&summary(&change.summary)));
-    let _ = writeln!(out, "Cluster {}, compared with {}.\n", code(change.cluster.as_str()), code(&change.against));
+    let _ = writeln!(
+        out,
+        "Cluster {}, compared with {}.\n",
+        code(change.cluster.as_str()),
+        code(&change.against)
+    );
     let notes = change
         .warnings
         .iter()
         .map(|warning| format!("warning: {}\n", warning.message))
         .chain(change.refusals.iter().map(|refusal| {
-            format!("apply will refuse [{}]: {} (--override {})\n", refusal.code, refusal.message, refusal.guard)
+            format!(
+                "apply will refuse [{}]: {} (--override {})\n",
+                refusal.code, refusal.message, refusal.guard
+            )
         }))
         .collect::<String>();
     let mut left_out = Vec::new();
@@ -104,7 +112,7 @@ fn body(host: &HostChange) -> String {
 }
 
 fn fold(title: &str, content: &str) -> String {
-    format!("<details><summary>{}</summary>\n\n{content}\n</details>\n\n", escape(title))
+    format!("<details><summary>{}</summary>\n\n{}\n\n</details>\n\n", escape(title), content.trim_end())
 }
 
 /// A block of code whose fence is longer than any in it.
@@ -143,7 +151,12 @@ mod tests {
             id: format!("tcp 192.0.2.1:80 -> 192.0.2.{number}:80"),
             name: None,
             action: Action::Add,
-            fields: vec![FieldChange { field: "weight".to_owned(), old: None, new: Some(1.into()), origin: None }],
+            fields: vec![FieldChange {
+                field: "weight".to_owned(),
+                old: None,
+                new: Some(1.into()),
+                origin: None,
+            }],
             origin: None,
         };
         let host = |number: usize| HostChange {
@@ -172,7 +185,10 @@ mod tests {
             assert!(text.chars().count() <= LIMIT, "{}", text.chars().count());
             let shown = text.matches("<details>").count();
             assert_eq!(text.matches("</details>").count(), shown);
-            assert!(text.contains(&format!("Left out for length: {} of {hosts} hosts.", hosts - shown)), "{hosts}");
+            assert!(
+                text.contains(&format!("Left out for length: {} of {hosts} hosts.", hosts - shown)),
+                "{hosts}"
+            );
         }
     }
 

@@ -60,7 +60,10 @@ pub(crate) fn walk(before: &Fleet, after: &Fleet, stages: &[Stage]) -> Result<Fl
             let broken = rules::broken(&rules::State { before, after, now: &state });
             if !broken.is_empty() {
                 let hosts: Vec<&Name> = stage.steps.keys().collect();
-                return Err(format!("stage {number} ({}), {choice:b} of {hosts:?}: {broken:#?}", stage.title));
+                return Err(format!(
+                    "stage {number} ({}), {choice:b} of {hosts:?}: {broken:#?}",
+                    stage.title
+                ));
             }
             if choice + 1 == 1 << stage.steps.len() {
                 next = state;
@@ -78,10 +81,14 @@ fn plans(fleet: &Fleet) -> BTreeMap<Name, Plan> {
 /// Two inputs that differ in a few bytes, or in all.
 fn pairs() -> impl Strategy<Value = ([u8; BYTES], [u8; BYTES])> {
     let few = prop::collection::vec((0..BYTES, any::<u8>()), 0..6);
-    (prop::array::uniform::<_, BYTES>(any::<u8>()), prop_oneof![
-        3 => few.prop_map(Some),
-        1 => Just(None),
-    ], prop::array::uniform::<_, BYTES>(any::<u8>()))
+    (
+        prop::array::uniform::<_, BYTES>(any::<u8>()),
+        prop_oneof![
+            3 => few.prop_map(Some),
+            1 => Just(None),
+        ],
+        prop::array::uniform::<_, BYTES>(any::<u8>()),
+    )
         .prop_map(|(first, few, other)| {
             let mut second = first;
             match few {

@@ -88,17 +88,20 @@ fn vip_address(vip: usize) -> String {
 
 fn routers(bytes: &[u8; BYTES], present: &[bool]) -> Vec<Router> {
     let byte = |at: usize| usize::from(bytes[at]);
-    let mut vrids = vec![51, 52, 53, 54];
+    let mut vrids: [usize; ROUTERS] = [51, 52, 53, 54];
     vrids.rotate_left(byte(14) % 4);
     if byte(14) / 4 % 2 == 1 {
         vrids.swap(0, 1);
     }
     let mut routers = Vec::new();
-    for index in 0..ROUTERS {
+    for (index, vrid) in vrids.into_iter().enumerate() {
         let back = index >= FRONT_ROUTERS;
-        let vips: Vec<usize> = (0..VIPS)
-            .filter(|vip| if back { *vip >= FRONT_VIPS } else { *vip < FRONT_VIPS && byte(15 + vip) % 4 == index })
-            .collect();
+        let vips: Vec<usize> =
+            (0..VIPS)
+                .filter(|vip| {
+                    if back { *vip >= FRONT_VIPS } else { *vip < FRONT_VIPS && byte(15 + vip) % 4 == index }
+                })
+                .collect();
         let at = 20 + index * 7;
         let hosts = if back { FRONT..HOSTS } else { 0..FRONT };
         let mut directors: Vec<usize> =
@@ -109,7 +112,7 @@ fn routers(bytes: &[u8; BYTES], present: &[bool]) -> Vec<Router> {
         let turn = byte(at + 5) % directors.len();
         directors.rotate_left(turn);
         let name = format!("VI_{index}{}", if byte(at + 6) % 8 == 0 { "_renamed" } else { "" });
-        let vrid = if back { 51 + byte(at + 6) / 8 % 3 } else { vrids[index] };
+        let vrid = if back { 51 + byte(at + 6) / 8 % 3 } else { vrid };
         routers.push(Router { name, vrid, vips, directors, at });
     }
     routers
@@ -129,7 +132,9 @@ fn services(bytes: &[u8; BYTES], present: &[bool], routers: &[Router], text: &mu
         let servers: Vec<String> = hosts
             .filter(|host| present[*host] && !router.directors.contains(host))
             .filter(|host| byte(at + 2) >> (host % FRONT) & 1 == 1)
-            .map(|host| format!("{{ host = \"h{host}\", weight = {} }}", (byte(at + 3) >> (host % FRONT)) % 3))
+            .map(|host| {
+                format!("{{ host = \"h{host}\", weight = {} }}", (byte(at + 3) >> (host % FRONT)) % 3)
+            })
             .collect();
         if servers.is_empty() || taken.contains(&(vip, port)) {
             continue;

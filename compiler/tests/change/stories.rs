@@ -25,11 +25,14 @@ fn stories() -> Vec<PathBuf> {
 /// What `plan` prints, and every state on the way checked.
 fn report(story: &Path) -> Result<String, String> {
     let text = |name: &str| {
-        std::fs::read_to_string(story.join(name)).map_err(|error| format!("{}/{name}: {error}", story.display()))
+        std::fs::read_to_string(story.join(name))
+            .map_err(|error| format!("{}/{name}: {error}", story.display()))
     };
     let (old, new) = (text("before.toml")?, text("after.toml")?);
-    let (old_source, new_source) =
-        (SourceFile::new("git:HEAD:cluster.toml", old.as_str()), SourceFile::new("cluster.toml", new.as_str()));
+    let (old_source, new_source) = (
+        SourceFile::new("git:HEAD:cluster.toml", old.as_str()),
+        SourceFile::new("cluster.toml", new.as_str()),
+    );
     let (before, after) = (fleet(&old), fleet(&new));
     let max_change = evenkeel::compile(&new_source).cluster.and_then(|cluster| cluster.max_change());
     let cluster: Name = "story".parse().map_err(|_| "name")?;

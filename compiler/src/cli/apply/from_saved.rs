@@ -19,7 +19,8 @@ pub(super) fn apply(arguments: &Apply, bytes: &[u8], terminal: &Terminal) -> Opt
         take_secrets(cluster_file, &mut opened, terminal)?;
     }
     let _lock = lock(arguments, terminal)?;
-    let there = found(arguments, &opened.cluster, terminal)?;
+    let mut there = found(arguments, &opened.cluster, terminal)?;
+    change::assume_secrets(&mut there.fleet, &opened.after);
     if there.fleet.is_empty() && !there.others.is_empty() {
         let others: Vec<&str> = there.others.iter().map(String::as_str).collect();
         let message = format!(
@@ -28,7 +29,10 @@ pub(super) fn apply(arguments: &Apply, bytes: &[u8], terminal: &Terminal) -> Opt
             arguments.to.display(),
             others.join("`, `").escape_debug()
         );
-        stop(Diagnostic::of_file(&codes::OTHER_CLUSTER, message).hint("give the directory that it was made for"));
+        stop(
+            Diagnostic::of_file(&codes::OTHER_CLUSTER, message)
+                .hint("give the directory that it was made for"),
+        );
         return None;
     }
     let way = Way::new(&opened);
@@ -42,7 +46,9 @@ pub(super) fn apply(arguments: &Apply, bytes: &[u8], terminal: &Terminal) -> Opt
             return None;
         }
         // Where nothing fits, the first stage says what is wrong.
-        Some(StageChoice::Next) => Some(place.unwrap_or(0).saturating_add(1).min(stages)).filter(|_| stages > 0),
+        Some(StageChoice::Next) => {
+            Some(place.unwrap_or(0).saturating_add(1).min(stages)).filter(|_| stages > 0)
+        }
     };
     let stale: Vec<Name> = match wanted {
         None => way.strangers(&there.fleet, 0..=stages),
@@ -58,9 +64,11 @@ pub(super) fn apply(arguments: &Apply, bytes: &[u8], terminal: &Terminal) -> Opt
     let (first, last) = wanted.map_or((1, stages), |number| (number, number));
     for stage in opened.stages.iter().take(last).skip(first - 1) {
         for (host, step) in &stage.steps {
-            let has = |name: &String| opened.after.get(host).is_some_and(|state| state.secrets.contains_key(name));
+            let has =
+                |name: &String| opened.after.get(host).is_some_and(|state| state.secrets.contains_key(name));
             if let Some((name, _)) = step.secrets.iter().find(|(name, era)| **era == Era::New && !has(name)) {
-                let message = format!("{host} needs the secret `{name}`, which is written in the cluster file");
+                let message =
+                    format!("{host} needs the secret `{name}`, which is written in the cluster file");
                 let hint = "give the cluster file: --secrets-from cluster.toml";
                 stop(Diagnostic::of_file(&codes::SECRETS_MISSING, message).hint(hint));
                 return None;
@@ -133,6 +141,18 @@ impl Way {
     /// on its way from there to the next.
     fn place(&self, opened: &saved::Opened, there: &Fleet) -> Option<usize> {
         let stages = self.after_stage.len() - 1;
+        // After a change of nothing but passwords the plans are those of the beginning.
+        let known = opened.stages.iter().flat_map(|stage| &stage.steps).all(|(host, step)| {
+            let has =
+                |name: &String| opened.after.get(host).is_some_and(|state| state.secrets.contains_key(name));
+            step.secrets.iter().all(|(name, era)| *era == Era::Old || has(name))
+        });
+        if known
+            && (1..=stages).all(|number| self.has_secrets(number, opened, there))
+            && self.strangers(there, stages..=stages).is_empty()
+        {
+            return Some(stages);
+        }
         (0..stages)
             .find(|taken| {
                 let next = taken + 1;
@@ -142,16 +162,21 @@ impl Way {
     }
 
     fn is_taken(&self, number: usize, opened: &saved::Opened, there: &Fleet) -> bool {
-        // A stage may bring nothing but another password.
-        let secrets = opened.stages.get(number - 1).into_iter().flat_map(|stage| &stage.steps).all(|(host, step)| {
-            let text = |fleet: &Fleet, name: &str| fleet.get(host).and_then(|state| state.secrets.get(name).cloned());
+        self.strangers(there, number..=number).is_empty() && self.has_secrets(number, opened, there)
+    }
+
+    /// A stage may bring nothing but another password. What is not known counts as there.
+    fn has_secrets(&self, number: usize, opened: &saved::Opened, there: &Fleet) -> bool {
+        opened.stages.get(number - 1).into_iter().flat_map(|stage| &stage.steps).all(|(host, step)| {
+            let text = |fleet: &Fleet, name: &str| {
+                fleet.get(host).and_then(|state| state.secrets.get(name).cloned())
+            };
             let new = step.secrets.iter().filter(|(_, era)| **era == Era::New);
             new.map(|(name, _)| name).all(|name| {
                 let wanted = text(&opened.after, name);
                 wanted.is_none() || wanted == text(there, name)
             })
-        });
-        secrets && self.strangers(there, number..=number).is_empty()
+        })
     }
 }
 

@@ -54,11 +54,17 @@ fn a_run_that_ends_anywhere_leaves_old_or_new_and_the_next_one_finishes() {
         let after = files(&directory);
         for file in before.keys().chain(wanted.keys()) {
             let now = after.get(file);
-            assert!(now == before.get(file) || now == wanted.get(file), "{file} after {end} operations: {now:?}");
+            assert!(
+                now == before.get(file) || now == wanted.get(file),
+                "{file} after {end} operations: {now:?}"
+            );
         }
         for plan in after.keys().filter(|name| name.ends_with(PLAN_SUFFIX)) {
             let secrets = plan.replace(PLAN_SUFFIX, SECRETS_SUFFIX);
-            assert!(!after[plan].contains("compiled =") || after.contains_key(&secrets), "{plan} lost its secrets");
+            assert!(
+                !after[plan].contains("compiled =") || after.contains_key(&secrets),
+                "{plan} lost its secrets"
+            );
         }
         assert_eq!(fresh(&new, &directory), wanted, "after {end} operations");
         if ended.is_ok() {
