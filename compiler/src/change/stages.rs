@@ -94,8 +94,11 @@ impl Step {
     }
 }
 
+/// Compiled secrets, and of which time each is.
+type Eras = BTreeMap<String, Era>;
+
 /// What a host has after a step.
-type Held = Option<(Plan, BTreeMap<String, Era>)>;
+type Held = Option<(Plan, Eras)>;
 
 /// The stages from `before` to `after`, each with at least one host.
 #[must_use]
@@ -104,16 +107,16 @@ pub fn stages(before: &Fleet, after: &Fleet) -> Vec<Stage> {
     let mut stages: Vec<Stage> =
         PHASES.iter().map(|(_, title, why)| Stage { title, why, steps: BTreeMap::new() }).collect();
     for name in compare::names(before, after) {
+        if before.get(name) == after.get(name) && !moves.concern(name) {
+            continue;
+        }
         let host = Host::new(name, before.get(name), after.get(name), &moves);
         let mut held: Held =
-            before.get(name).map(|state| (state.plan.clone(), host.eras(&state.plan, Era::Old)));
+            before.get(name).map(|state| (arranged(&state.plan), eras(&state.plan, Era::Old)));
         for (stage, (phase, _, _)) in stages.iter_mut().zip(PHASES) {
             let next = host.at(phase);
             if !host.same(held.as_ref(), next.as_ref()) {
-                let last = host.is_last(next.as_ref());
-                let (plan, secrets) =
-                    next.clone().map_or((None, BTreeMap::new()), |(plan, secrets)| (Some(plan), secrets));
-                stage.steps.insert(name.clone(), Step { plan, secrets, last });
+                stage.steps.insert(name.clone(), host.step(next.as_ref()));
                 held = next;
             }
         }
@@ -229,20 +232,14 @@ impl<'a> Host<'a> {
         if self.old.is_none() && idle && phase < BACKUPS {
             return None;
         }
-        // In the order of the compiler, once nothing is missing.
-        match self.new {
-            Some(new) if super::normal(&plan) == super::normal(&new.plan) => {
-                Some((new.plan.clone(), secrets))
-            }
-            _ => Some((plan, secrets)),
-        }
+        Some((arranged(&plan), secrets))
     }
 
     fn plan(state: Option<&'a HostState>) -> Option<&'a Plan> {
         state.map(|state| &state.plan)
     }
 
-    fn routers(&self, phase: u8) -> (Vec<Router>, BTreeMap<String, Era>) {
+    fn routers(&self, phase: u8) -> (Vec<Router>, Eras) {
         let key = |router: &Router| (router.interface.clone(), family_and_vrid(router));
         let mut all: BTreeMap<_, (Option<&Router>, Option<&Router>)> = BTreeMap::new();
         for router in Self::plan(self.old).into_iter().flat_map(|plan| &plan.routers) {
@@ -276,7 +273,6 @@ impl<'a> Host<'a> {
             }
             routers.push(Router { vips, ..base.clone() });
         }
-        routers.sort_by(|a, b| a.name.cmp(&b.name));
         (routers, secrets)
     }
 
@@ -286,13 +282,7 @@ impl<'a> Host<'a> {
         };
         let old = Self::plan(self.old).into_iter().flat_map(|plan| &plan.virtual_servers);
         let new = Self::plan(self.new).into_iter().flat_map(|plan| &plan.virtual_servers);
-        let mut servers: Vec<VirtualServer> = old
-            .filter(|server| !changed(server))
-            .chain(new.filter(|server| changed(server)))
-            .cloned()
-            .collect();
-        servers.sort_by(|a, b| a.name.cmp(&b.name));
-        servers
+        old.filter(|server| !changed(server)).chain(new.filter(|server| changed(server))).cloned().collect()
     }
 
     fn addresses(&self, phase: u8) -> Vec<Address> {
@@ -337,42 +327,50 @@ impl<'a> Host<'a> {
         present.into_values().collect()
     }
 
-    fn eras(&self, plan: &Plan, era: Era) -> BTreeMap<String, Era> {
-        let names = plan.routers.iter().filter_map(claims::compiled_secret);
-        names.map(|name| (name.to_owned(), era)).collect()
-    }
-
     fn secret(&self, name: &str, era: Era) -> Option<&'a String> {
         let state = if era == Era::Old { self.old } else { self.new };
         state?.secrets.get(name)
     }
 
-    fn same(
-        &self,
-        a: Option<&(Plan, BTreeMap<String, Era>)>,
-        b: Option<&(Plan, BTreeMap<String, Era>)>,
-    ) -> bool {
+    fn same(&self, a: Option<&(Plan, Eras)>, b: Option<&(Plan, Eras)>) -> bool {
         match (a, b) {
             (None, None) => true,
             (Some((plan_a, eras_a)), Some((plan_b, eras_b))) => {
-                let texts = |eras: &BTreeMap<String, Era>| {
-                    eras.iter().map(|(name, era)| self.secret(name, *era)).collect::<Vec<_>>()
+                let texts = |eras: &Eras| {
+                    eras.iter().map(|(name, era)| self.secret(name, *era).cloned()).collect::<Vec<_>>()
                 };
-                (plan_a == plan_b || super::normal(plan_a) == super::normal(plan_b))
-                    && eras_a.keys().eq(eras_b.keys())
-                    && texts(eras_a) == texts(eras_b)
-                    // Byte for byte in the end, whatever order the old file had.
-                    && (plan_a == plan_b || self.new.is_none_or(|new| new.plan != *plan_b))
+                plan_a == plan_b && eras_a.keys().eq(eras_b.keys()) && texts(eras_a) == texts(eras_b)
             }
             (None, Some(_)) | (Some(_), None) => false,
         }
     }
 
-    fn is_last(&self, held: Option<&(Plan, BTreeMap<String, Era>)>) -> bool {
-        let wanted = self.new.map(|new| (new.plan.clone(), self.eras(&new.plan, Era::New)));
-        self.same(held, wanted.as_ref())
-            && held.map(|held| &held.0) == wanted.as_ref().map(|wanted| &wanted.0)
+    fn step(&self, next: Option<&(Plan, Eras)>) -> Step {
+        let wanted = self.new.map(|new| (arranged(&new.plan), eras(&new.plan, Era::New)));
+        let last = self.same(next, wanted.as_ref());
+        // In the end as the compiler has it, byte for byte.
+        let plan = if last { Self::plan(self.new).cloned() } else { next.map(|(plan, _)| plan.clone()) };
+        Step { plan, secrets: next.map(|(_, eras)| eras.clone()).unwrap_or_default(), last }
     }
+}
+
+/// A plan with its lists in one order, so that plans can be compared.
+fn arranged(plan: &Plan) -> Plan {
+    let mut plan = plan.clone();
+    plan.routers.sort_by(|a, b| (&a.name, a.vrid, &a.interface).cmp(&(&b.name, b.vrid, &b.interface)));
+    plan.virtual_servers.sort_by(|a, b| {
+        (&a.name, a.protocol, a.address, a.port).cmp(&(&b.name, b.protocol, b.address, b.port))
+    });
+    plan.addresses.sort_by(|a, b| (&a.interface, a.address).cmp(&(&b.interface, b.address)));
+    plan.routes
+        .sort_by(|a, b| (a.table, a.destination, &a.interface).cmp(&(b.table, b.destination, &b.interface)));
+    plan.sysctls.sort_by(|a, b| a.key.cmp(&b.key));
+    plan
+}
+
+/// The compiled secrets that a plan names, all of one time.
+fn eras(plan: &Plan, era: Era) -> Eras {
+    secret_names(plan).into_iter().map(|name| (name, era)).collect()
 }
 
 /// Names of the compiled secrets of a plan.

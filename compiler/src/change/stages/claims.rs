@@ -148,6 +148,8 @@ pub(super) struct Moves<'a> {
     moved: BTreeSet<IpAddr>,
     /// Moved VIPs whose new VRID somebody else had: nobody may speak with it for a while.
     no_keeper: BTreeSet<IpAddr>,
+    /// Hosts with a claim to a VIP that moves.
+    concerned: BTreeSet<&'a Name>,
 }
 
 impl<'a> Moves<'a> {
@@ -157,9 +159,14 @@ impl<'a> Moves<'a> {
             new: Side::new(after),
             moved: BTreeSet::new(),
             no_keeper: BTreeSet::new(),
+            concerned: BTreeSet::new(),
         };
         moves.find_changed_claims();
         moves.find_changed_routers();
+        for vip in &moves.moved {
+            let claims = [&moves.old, &moves.new].into_iter().filter_map(|side| side.claims.get(vip));
+            moves.concerned.extend(claims.flatten().map(|claim| claim.host));
+        }
         moves
     }
 
@@ -204,6 +211,11 @@ impl<'a> Moves<'a> {
     /// Whether directors of the VIP would reject each other while some are old and some new.
     pub(super) fn moves(&self, vip: IpAddr) -> bool {
         self.moved.contains(&vip)
+    }
+
+    /// Whether a VIP of this host moves.
+    pub(super) fn concern(&self, host: &Name) -> bool {
+        self.concerned.contains(host)
     }
 
     /// Who alone holds a VIP while it moves.
