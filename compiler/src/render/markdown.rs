@@ -57,11 +57,16 @@ pub fn markdown(change: &Change) -> String {
             left_out.push("the stages".to_owned());
         }
     }
-    let mut hosts = 0;
+    let (mut hosts, mut cut) = (0, false);
     for host in &change.hosts {
-        let block = fold(&title(host), &fenced("diff", &body(host)));
+        let body = body(host);
+        let block = fold(&title(host), &fenced("diff", &body));
         if fits(&out, &block, 1) {
             out.push_str(&block);
+        } else if let (false, Some(block)) = (cut, beginning(host, &body, &out)) {
+            out.push_str(&block);
+            left_out.push(format!("part of {}", host.host));
+            cut = true;
         } else {
             hosts += 1;
         }
@@ -78,6 +83,21 @@ pub fn markdown(change: &Change) -> String {
         );
     }
     out
+}
+
+/// As many lines of a host as fit, when that is enough to be of use.
+fn beginning(host: &HostChange, body: &str, out: &str) -> Option<String> {
+    const WORTH: usize = 2_000;
+    let around = fold(&title(host), &fenced("diff", "… and 1000000 more lines")).chars().count();
+    let room = (LIMIT - RESERVE).checked_sub(out.chars().count() + around).filter(|room| *room > WORTH)?;
+    let mut taken = 0;
+    let fitting = body.split_inclusive('\n').take_while(|line| {
+        taken += line.chars().count();
+        taken <= room
+    });
+    let text: String = fitting.collect();
+    let more = body.lines().count() - text.lines().count();
+    Some(fold(&title(host), &fenced("diff", &format!("{text}… and {more} more lines"))))
 }
 
 /// Hosts leave half of what is left to what comes after them.
