@@ -91,7 +91,7 @@ fn from_git(name: &str, revision: &str, cluster_file: &Path, terminal: &Terminal
     let fail = |error: String| {
         broken(
             format!("revision `{}` cannot be read: {error}", revision.escape_debug()),
-            "give a revision that `git log` knows, a directory of plans, or `none` when nothing is there yet",
+            "give --against a revision that `git log` knows, a directory of plans, or `none` when nothing is there yet",
         )
     };
     let path = match path {
