@@ -6,6 +6,7 @@
 use crate::diagnostic::Severity;
 
 mod addresses;
+mod changes;
 mod checks;
 mod election;
 mod file;
@@ -19,6 +20,7 @@ mod shape;
 mod trackers;
 
 pub use addresses::*;
+pub use changes::*;
 pub use checks::*;
 pub use election::*;
 pub use file::*;
@@ -76,6 +78,7 @@ pub fn all() -> impl Iterator<Item = &'static Code> {
         services::TABLE,
         checks::TABLE,
         policy::TABLE,
+        changes::TABLE,
     ];
     tables.into_iter().flatten().copied()
 }

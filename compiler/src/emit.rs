@@ -113,6 +113,7 @@ fn host_plan(cluster: &Resolved, tasks: &Tasks<'_>, name: &Name, host: &Host) ->
         cluster: cluster.name.clone(),
         host: name.clone(),
         host_addresses: host.all_addresses().map(|(address, _)| address).collect(),
+        prevent_removal: host.prevent_removal,
         policy: plan::Policy { resync: cluster.policy.resync, exclusive_ipvs: cluster.policy.exclusive_ipvs },
         routers: routers.iter().filter_map(|(router_name, router)| vrrp(router_name, router, name)).collect(),
         virtual_servers,
@@ -120,16 +121,34 @@ fn host_plan(cluster: &Resolved, tasks: &Tasks<'_>, name: &Name, host: &Host) ->
         routes: accepted.into_iter().flatten().map(|vip| accepted_route(*vip)).collect(),
         sysctls: sysctls(cluster, !routers.is_empty(), accepted.is_some()),
     };
-    let header = format!(
-        "# Written by `evenkeel compile` from cluster `{}`. Do not edit: the line above seals the rest.\n",
-        cluster.name
-    );
     HostPlan {
         host: name.clone(),
         file_name: plan::file_name(name),
-        text: seal::seal(&canonical::document(&header, &plan)),
-        secrets: secrets(&cluster.name, routers),
+        text: write(&plan),
+        secrets: secrets_file(&cluster.name, &secrets(routers)),
     }
+}
+
+/// A plan as it is written to a file.
+pub(crate) fn write(plan: &plan::Plan) -> String {
+    let header = format!(
+        "# Written by `evenkeel compile` from cluster `{}`. Do not edit: the line above seals the rest.\n",
+        plan.cluster
+    );
+    seal::seal(&canonical::document(&header, plan))
+}
+
+/// A file of secrets, when there are any.
+pub(crate) fn secrets_file(cluster: &Name, secrets: &BTreeMap<String, String>) -> Option<String> {
+    if secrets.is_empty() {
+        return None;
+    }
+    let mut text = secrets_header(cluster);
+    text.push('\n');
+    for (name, secret) in secrets {
+        canonical::entry(&mut text, name, secret);
+    }
+    Some(text)
 }
 
 fn vrrp(name: &Name, router: &Router, host: &Name) -> Option<plan::Router> {
@@ -152,6 +171,7 @@ fn vrrp(name: &Name, router: &Router, host: &Name) -> Option<plan::Router> {
         garp_repeat: router.garp.repeat,
         garp_delay: router.garp.delay,
         vips: router.vips.clone(),
+        prevent_removal: router.prevent_removal,
     })
 }
 
@@ -189,6 +209,7 @@ fn virtual_server(name: &Name, service: &Balanced, vip: Ip, port: Port) -> plan:
         scheduler_flags: service.scheduler_flags.clone(),
         one_packet: service.one_packet,
         persistence,
+        prevent_removal: service.prevent_removal,
         destinations: service.real_servers.iter().map(destination).collect(),
     }
 }
@@ -244,19 +265,10 @@ fn sysctls(cluster: &Resolved, director: bool, real_server: bool) -> Vec<plan::S
     all
 }
 
-fn secrets(cluster: &Name, routers: &[(&Name, &Router)]) -> Option<String> {
+fn secrets(routers: &[(&Name, &Router)]) -> BTreeMap<String, String> {
     let literal = |(name, router): &(&Name, &Router)| match router.password.as_ref()? {
         SecretSource::Literal(text) => Some((name.as_str().to_owned(), text.clone())),
         SecretSource::File(_) | SecretSource::Credential(_) => None,
     };
-    let entries: Vec<(String, String)> = routers.iter().filter_map(literal).collect();
-    if entries.is_empty() {
-        return None;
-    }
-    let mut text = secrets_header(cluster);
-    text.push('\n');
-    for (name, secret) in entries {
-        canonical::entry(&mut text, &name, &secret);
-    }
-    Some(text)
+    routers.iter().filter_map(literal).collect()
 }

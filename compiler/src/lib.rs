@@ -9,6 +9,7 @@
 
 mod attach;
 mod canonical;
+pub mod change;
 pub mod codes;
 mod diagnostic;
 mod emit;

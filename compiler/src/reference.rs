@@ -29,6 +29,8 @@ pub struct Key {
 pub fn keys() -> Vec<Key> {
     let mut keys = Vec::new();
     table(schema(), "", &mut keys);
+    // The keys of defaults are those of what they are defaults of.
+    keys.retain(|key| key.path.strip_prefix("defaults.").is_none_or(|rest| !rest.contains('.')));
     keys
 }
 

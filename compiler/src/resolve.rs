@@ -10,7 +10,7 @@ use evenkeel_schemas::cluster::{
     SchedulerFlag, SecretSource, Segment, Service, VipSettings, VirtualRouter,
 };
 use evenkeel_schemas::scalars::{
-    AdvertInterval, Cidr, ConnectionLimit, InterfaceName, Ip, Name, Port, Priority, Vrid, Weight,
+    AdvertInterval, Cidr, ConnectionLimit, InterfaceName, Ip, Name, Percent, Port, Priority, Vrid, Weight,
 };
 
 use crate::attach::{self, Family, Subnets, is_link_local};
@@ -50,6 +50,7 @@ pub(crate) struct Router {
     pub(crate) vips: Vec<Cidr>,
     pub(crate) garp: Garp,
     pub(crate) directors: BTreeMap<Name, Priority>,
+    pub(crate) prevent_removal: bool,
     /// Where each director speaks.
     pub(crate) attached: BTreeMap<Name, Attached>,
 }
@@ -78,6 +79,7 @@ pub(crate) struct Balanced {
     /// By address and port, ascending.
     pub(crate) real_servers: Vec<RealServer>,
     pub(crate) check: Option<Check>,
+    pub(crate) prevent_removal: bool,
 }
 
 /// A real server of a service.
@@ -111,6 +113,12 @@ impl Resolved {
     #[must_use]
     pub const fn name(&self) -> &Name {
         &self.name
+    }
+
+    /// How much of what is there one apply may change or remove, in percent.
+    #[must_use]
+    pub fn max_change(&self) -> Option<u8> {
+        self.policy.max_change.map(Percent::get)
     }
 
     /// How many hosts it has.
@@ -192,6 +200,7 @@ fn resolve_router(cluster: &Cluster, subnets: &Subnets<'_>, router: &VirtualRout
         garp: router.garp.clone(),
         directors,
         attached,
+        prevent_removal: router.prevent_removal,
     })
 }
 
@@ -253,6 +262,7 @@ fn resolve_service(
         persistence: service.persistence.clone(),
         real_servers,
         check: service.check.clone(),
+        prevent_removal: service.prevent_removal,
     })
 }
 

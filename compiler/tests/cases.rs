@@ -52,6 +52,8 @@ fn every_code_has_a_case() {
     let reports: Vec<String> = cases().iter().map(|case| report(&source(case))).collect();
     let missing: BTreeSet<&str> = codes::all()
         .map(|code| code.id)
+        // Plans against plans: no cluster file alone can show them, tests/apply does.
+        .filter(|id| !id.starts_with("EK10"))
         .filter(|id| !ELSEWHERE.contains(id) && !reports.iter().any(|report| report.contains(id)))
         .collect();
     assert!(missing.is_empty(), "no case shows {missing:?}");

@@ -1,4 +1,4 @@
-//! The JSON Schemas of the four documents, generated from the types.
+//! The JSON Schemas of the documents, generated from the types.
 //!
 //! The committed copies under `schemas/json/` are for editors; a test keeps them equal to these.
 
@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
+use crate::change::Change;
 use crate::cluster::Cluster;
 use crate::plan::Plan;
 use crate::report::Report;
@@ -40,6 +41,12 @@ pub fn report() -> Value {
     generate::<Report>()
 }
 
+/// Schema of the document that `evenkeel plan --format json` writes.
+#[must_use]
+pub fn change() -> Value {
+    generate::<Change>()
+}
+
 /// A check of a string format.
 pub type FormatCheck = fn(&str) -> bool;
 
@@ -61,7 +68,13 @@ mod tests {
     /// Regenerate with `UPDATE=1 cargo test -p evenkeel-schemas`.
     #[test]
     fn committed_schemas_are_current() {
-        let all = [("cluster", cluster()), ("plan", plan()), ("report", report()), ("status", status())];
+        let all = [
+            ("cluster", cluster()),
+            ("plan", plan()),
+            ("report", report()),
+            ("status", status()),
+            ("change", change()),
+        ];
         for (file, schema) in all {
             let path = format!("{}/json/{file}.schema.json", env!("CARGO_MANIFEST_DIR"));
             let text = serde_json::to_string_pretty(&schema).expect("serialise") + "\n";

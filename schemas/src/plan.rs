@@ -43,6 +43,9 @@ pub struct Plan {
     pub host: Name,
     /// The host's own addresses, which are its administrator's: never touched, never reported as foreign.
     pub host_addresses: Vec<Ip>,
+    /// Whether `evenkeel apply` refuses to remove this host. The host itself does not care.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub prevent_removal: bool,
     /// How to converge.
     pub policy: Policy,
     /// Virtual routers that this host takes part in.
@@ -103,6 +106,9 @@ pub struct Router {
     pub garp_delay: Span,
     /// Virtual addresses in the order of the advertisement, with the prefix they get on the interface.
     pub vips: Vec<Cidr>,
+    /// Whether `evenkeel apply` refuses to remove this virtual router. The host itself does not care.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub prevent_removal: bool,
 }
 
 /// Authentication of a router.
@@ -150,6 +156,9 @@ pub struct VirtualServer {
     /// A client stays with its destination; absent when each connection is balanced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub persistence: Option<Persistence>,
+    /// Whether `evenkeel apply` refuses to remove this virtual server. The host itself does not care.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub prevent_removal: bool,
     /// Destinations.
     #[serde(rename = "destination", default)]
     pub destinations: Vec<Destination>,
@@ -276,4 +285,10 @@ impl Router {
     pub fn vip_addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
         self.vips.iter().map(|vip| vip.address())
     }
+}
+
+/// What only the compiler looks at is left out of plans that do not use it.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }

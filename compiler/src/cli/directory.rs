@@ -11,10 +11,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use evenkeel::change::{BadPlan, Fleet, HostState};
 use evenkeel::{HostPlan, secrets_header};
 use evenkeel_schemas::plan::secrets_file_name;
 use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::seal::{self, SealError};
+
+#[cfg(test)]
+mod tests;
 
 const PLAN_SUFFIX: &str = ".plan.toml";
 const SECRETS_SUFFIX: &str = ".secrets.toml";
@@ -96,6 +100,8 @@ pub(super) enum Failure {
     OtherCluster { path: PathBuf, cluster: String },
     /// The file was not written by evenkeel.
     Foreign(PathBuf),
+    /// The plan cannot be read as one.
+    Damaged { path: PathBuf, error: BadPlan },
 }
 
 impl Display for Failure {
@@ -114,8 +120,55 @@ impl Display for Failure {
                 "{} was not written by evenkeel; nothing was written. Move it out of the way",
                 path.display()
             ),
+            Self::Damaged { path, error } => write!(f, "{} cannot be read: {error}", path.display()),
         }
     }
+}
+
+/// The plans of a cluster in a directory.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) fleet: Fleet,
+    /// Other clusters with plans in it.
+    pub(super) others: BTreeSet<String>,
+    /// Hosts whose secrets this user may not read.
+    pub(super) secrets_unread: BTreeSet<Name>,
+}
+
+/// Reads the plans of `cluster`. A directory that does not exist has none.
+pub(super) fn plans(directory: &Path, cluster: &Name) -> Result<Found, Failure> {
+    let present = present(directory)?;
+    let mut found = Found::default();
+    for file_name in present.iter().filter(|name| Kind::of(name) == Some(Kind::Plan)) {
+        let path = directory.join(file_name);
+        let bytes = read(&path)?;
+        match owner(&bytes, Kind::Plan, cluster) {
+            Owner::Us | Owner::Damaged => {}
+            Owner::Cluster(other) => {
+                found.others.insert(other);
+                continue;
+            }
+            Owner::Nobody => continue,
+        }
+        let host = file_name.strip_suffix(PLAN_SUFFIX).unwrap_or_default();
+        let damaged = |error| Failure::Damaged { path: path.clone(), error };
+        let Ok(host) = host.parse::<Name>() else {
+            continue;
+        };
+        let secrets_path = directory.join(secrets_file_name(&host));
+        let secrets = match fs::read_to_string(&secrets_path) {
+            Ok(text) => Some(text),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                found.secrets_unread.insert(host.clone());
+                None
+            }
+            Err(error) => return Err(io_failure("read", &secrets_path)(error)),
+        };
+        let state = HostState::read(&bytes, secrets.as_deref()).map_err(damaged)?;
+        found.fleet.insert(host, state);
+    }
+    Ok(found)
 }
 
 fn io_failure(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Failure {
@@ -237,22 +290,47 @@ fn secrets_cluster(bytes: &[u8]) -> Option<&str> {
     (secrets_header(&parsed) == line).then_some(name)
 }
 
+/// Asked before each operation on a file; an error ends the run right there.
+type Gate<'a> = &'a mut dyn FnMut() -> io::Result<()>;
+
 /// Does the work.
 pub(super) fn carry_out(directory: &Path, work: &Work) -> Result<(), Failure> {
+    carry_out_step_by_step(directory, work, &mut || Ok(()))
+}
+
+/// Secrets come before the plans that name them, and go after them; each kind is on the disk before
+/// the next begins, so a power cut does not turn the order round.
+fn carry_out_step_by_step(directory: &Path, work: &Work, gate: Gate<'_>) -> Result<(), Failure> {
     fs::create_dir_all(directory).map_err(io_failure("create directory", directory))?;
-    for (path, text, kind) in &work.write {
-        replace(directory, path, text, *kind).map_err(io_failure("write", path))?;
+    for group in work.write.chunk_by(|(_, _, a), (_, _, b)| a == b) {
+        for (path, text, kind) in group {
+            replace(directory, path, text, *kind, gate).map_err(io_failure("write", path))?;
+        }
+        sync(directory, gate)?;
     }
-    for (path, _) in &work.remove {
-        fs::remove_file(path).map_err(io_failure("remove", path))?;
-    }
-    if !work.write.is_empty() || !work.remove.is_empty() {
-        // The names are as durable as the contents only after this.
-        File::open(directory)
-            .and_then(|handle| handle.sync_all())
-            .map_err(io_failure("write directory", directory))?;
+    for group in work.remove.chunk_by(|(_, a), (_, b)| a == b) {
+        for (path, _) in group {
+            gate().and_then(|()| remove(path)).map_err(io_failure("remove", path))?;
+        }
+        sync(directory, gate)?;
     }
     Ok(())
+}
+
+/// Somebody else may have removed it meanwhile, which is as good.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
+}
+
+/// The names are as durable as the contents only after this.
+fn sync(directory: &Path, gate: Gate<'_>) -> Result<(), Failure> {
+    gate()
+        .and_then(|()| File::open(directory))
+        .and_then(|handle| handle.sync_all())
+        .map_err(io_failure("write directory", directory))
 }
 
 /// Removes what a run that was killed left unfinished, and returns what that was. Nothing depends
@@ -282,18 +360,24 @@ fn is_left_unfinished(entry: &DirEntry) -> bool {
 }
 
 /// Readers see the old file or the new one, whole; so does whoever looks after a power cut.
-fn replace(directory: &Path, path: &Path, text: &str, kind: Kind) -> io::Result<()> {
+fn replace(directory: &Path, path: &Path, text: &str, kind: Kind, gate: Gate<'_>) -> io::Result<()> {
     let mode = match kind {
         Kind::Plan => PLAN_MODE,
         Kind::Secrets => SECRETS_MODE,
     };
+    gate()?;
     let mut file = tempfile::Builder::new()
         .prefix(UNFINISHED_PREFIX)
         .rand_bytes(UNFINISHED_RANDOM)
         .permissions(Permissions::from_mode(mode))
         .tempfile_in(directory)?;
-    file.write_all(text.as_bytes())?;
+    let (first, rest) = text.as_bytes().split_at(text.len() / 2);
+    file.write_all(first)?;
+    gate()?;
+    file.write_all(rest)?;
+    gate()?;
     file.as_file().sync_all()?;
+    gate()?;
     file.persist(path).map_err(|error| error.error)?;
     Ok(())
 }

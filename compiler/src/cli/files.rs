@@ -13,6 +13,8 @@ pub(super) struct Named {
     directory: PathBuf,
     file: String,
     shown: String,
+    /// What is in it, when it has been read already: standard input is read once.
+    read: Option<Vec<u8>>,
 }
 
 impl Named {
@@ -30,7 +32,13 @@ impl Named {
             Some(parent) if parent != Path::new("") => parent.to_owned(),
             Some(_) | None => PathBuf::from("."),
         };
-        Self { path: path.to_owned(), directory, file, shown }
+        Self { path: path.to_owned(), directory, file, shown, read: None }
+    }
+
+    /// Reads it, at most `limit` bytes; from then on this is what is in it.
+    pub(super) fn read_now(&mut self, limit: usize) -> io::Result<&[u8]> {
+        let bytes = self.read(&self.file, limit)?;
+        Ok(self.read.insert(bytes))
     }
 
     pub(super) fn start(&self) -> Start<'_> {
@@ -44,14 +52,16 @@ impl Named {
 
 impl Files for Named {
     fn read(&self, path: &str, limit: usize) -> io::Result<Vec<u8>> {
-        let limit = limit as u64;
         let mut bytes = Vec::new();
         if path == self.file {
+            if let Some(read) = &self.read {
+                return Ok(read.get(..limit).unwrap_or(read).to_vec());
+            }
             // May be a pipe, as the shell's `<(…)` is.
             if self.is_stdin() {
-                io::stdin().lock().take(limit).read_to_end(&mut bytes)?;
+                io::stdin().lock().take(limit as u64).read_to_end(&mut bytes)?;
             } else {
-                File::open(&self.path)?.take(limit).read_to_end(&mut bytes)?;
+                File::open(&self.path)?.take(limit as u64).read_to_end(&mut bytes)?;
             }
             return Ok(bytes);
         }
@@ -73,7 +83,7 @@ impl Files for Named {
             // Opening a pipe would wait for whoever writes into it.
             return Err(io::Error::other("it is a device or a pipe"));
         }
-        File::open(real)?.take(limit).read_to_end(&mut bytes)?;
+        File::open(real)?.take(limit as u64).read_to_end(&mut bytes)?;
         Ok(bytes)
     }
 

@@ -1,22 +1,51 @@
 //! Reads a cluster file with all that belongs to it, checks it, and reports what was found.
 
-use evenkeel::{Compilation, Start, compile, load, render};
+use std::path::{Path, PathBuf};
+
+use evenkeel::{Compilation, SourceFile, Start, compile, load, render};
 
 use super::files::Named;
 use super::{Format, Input, Terminal};
 
 /// Reads and checks a cluster. Reports all findings.
 pub(super) fn load_cluster(input: &Input, format: Format, terminal: &Terminal) -> Option<Compilation> {
-    let cluster = Named::new(&input.cluster);
-    let overlays: Vec<Named> = input.overlay.iter().map(|path| Named::new(path)).collect();
+    let source = read(&Named::new(&input.cluster), &input.overlay);
+    check(&source, format, terminal)
+}
+
+/// The same for people; gives what was read, too.
+pub(super) fn load_source(
+    cluster: &Path,
+    overlays: &[PathBuf],
+    terminal: &Terminal,
+) -> Option<(SourceFile, Compilation)> {
+    load_named(&Named::new(cluster), overlays, terminal)
+}
+
+/// The same of a file that may have been read already.
+pub(super) fn load_named(
+    cluster: &Named,
+    overlays: &[PathBuf],
+    terminal: &Terminal,
+) -> Option<(SourceFile, Compilation)> {
+    let source = read(cluster, overlays);
+    let compilation = check(&source, Format::Human, terminal)?;
+    Some((source, compilation))
+}
+
+fn read(cluster: &Named, overlays: &[PathBuf]) -> SourceFile {
+    let overlays: Vec<Named> = overlays.iter().map(|path| Named::new(path)).collect();
     let overlays: Vec<Start<'_>> = overlays.iter().map(Named::start).collect();
-    let source = load(cluster.start(), &overlays);
-    let compilation = compile(&source);
+    load(cluster.start(), &overlays)
+}
+
+fn check(source: &SourceFile, format: Format, terminal: &Terminal) -> Option<Compilation> {
+    let compilation = compile(source);
     match format {
-        Format::Human => terminal.diagnostics(&source, &compilation.diagnostics),
-        Format::Json => terminal.document(&render::json(&source, &compilation)),
-        Format::Github => terminal.document(&render::github(&source, &compilation)),
-        Format::Sarif => terminal.document(&render::sarif(&source, &compilation)),
+        Format::Human => terminal.diagnostics(source, &compilation.diagnostics),
+        Format::Json => terminal.document(&render::json(source, &compilation)),
+        Format::Github => terminal.document(&render::github(source, &compilation)),
+        Format::Sarif => terminal.document(&render::sarif(source, &compilation)),
     }
     if compilation.cluster.is_none() {
         let (errors, warnings) = compilation.counts();

@@ -6,15 +6,22 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use evenkeel::change::Override;
+use evenkeel_schemas::scalars::Span;
 
+mod apply;
+mod base;
 mod compile;
 mod directory;
 mod explain;
 mod files;
 mod fmt;
+mod git;
 mod graph;
 mod input;
+mod lock;
 mod pages;
+mod plan;
 mod terminal;
 mod validate;
 
@@ -35,6 +42,8 @@ const EXAMPLES: &str = "\
 Examples:
   evenkeel validate cluster.toml
   evenkeel compile cluster.toml --out plans
+  evenkeel plan cluster.toml
+  evenkeel apply cluster.toml --to plans
   evenkeel explain EK0305
 
 Exit codes: 0 success, 1 error, 2 wrong usage.";
@@ -43,6 +52,8 @@ Exit codes: 0 success, 1 error, 2 wrong usage.";
 enum Command {
     Validate(Validate),
     Compile(Compile),
+    Plan(Plan),
+    Apply(Apply),
     Explain(Explain),
     Graph(Graph),
     Fmt(Fmt),
@@ -98,6 +109,70 @@ struct Compile {
     /// How to report
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
+}
+
+/// Show what would change: per host, with reasons, stages and warnings
+///
+/// Compares the plans of a cluster file with those that are there. Changes nothing.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  evenkeel plan cluster.toml                                  # against the last commit
+  evenkeel plan cluster.toml --against git:origin/main --format markdown
+  evenkeel plan cluster.toml --against git:HEAD:old/place/cluster.toml
+  evenkeel plan cluster.toml --against plans --save change.plan
+
+Exit codes: 0 success, 1 error, 2 wrong usage. With --detailed-exitcode 0 no changes, 1 error, 2 changes.")]
+struct Plan {
+    #[command(flatten)]
+    input: Input,
+    /// What is there: a directory of plans, `git:REV`, `git:REV:PATH`, or `none` [default: git:HEAD]
+    #[arg(long, value_name = "BASE")]
+    against: Option<String>,
+    /// Exit with 2 when there are changes
+    #[arg(long)]
+    detailed_exitcode: bool,
+    /// How to show it
+    #[arg(long, value_enum, default_value_t = PlanFormat::Human)]
+    format: PlanFormat,
+    /// Also write it to a file that `evenkeel apply` takes
+    #[arg(long, value_name = "FILE")]
+    save: Option<PathBuf>,
+}
+
+/// Bring a directory of plans to what a cluster file, or a saved plan, says
+///
+/// Each file is replaced atomically; readers see the old plan or the new one. A saved plan is applied
+/// to exactly what it was made from, or not at all.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  evenkeel apply cluster.toml --to plans
+  evenkeel apply cluster.toml --to plans --stage next         # until no stage is left
+  evenkeel apply change.plan --to plans --stage 1
+  evenkeel apply cluster.toml --to plans --override prevent_removal=services.web")]
+struct Apply {
+    /// The cluster file, or a file of `evenkeel plan --save`; `-` reads standard input
+    #[arg(value_name = "CLUSTER|FILE")]
+    input: PathBuf,
+    /// A file that is laid over the cluster; may be given several times
+    #[arg(long, value_name = "FILE")]
+    overlay: Vec<PathBuf>,
+    /// The directory of plans; made when it does not exist
+    #[arg(long, value_name = "DIR")]
+    to: PathBuf,
+    /// Apply one stage: `next`, or a number of a saved plan
+    #[arg(long, value_name = "STAGE")]
+    stage: Option<StageChoice>,
+    /// Do what a guard refuses: `max_change`, `empty`, `prevent_removal=services.NAME`
+    #[arg(long = "override", value_name = "GUARD")]
+    overrides: Vec<Override>,
+    /// How long to wait for another apply, such as `60s`
+    #[arg(long, value_name = "TIME", default_value = "0s")]
+    lock_timeout: Span,
+    /// For a saved plan: the cluster file that has the secrets which the plan does not hold
+    #[arg(long, value_name = "CLUSTER")]
+    secrets_from: Option<PathBuf>,
 }
 
 /// Explain a code of a diagnostic, or list all codes
@@ -205,6 +280,39 @@ enum Format {
     Sarif,
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+enum PlanFormat {
+    /// Blocks of `+ ~ -`, stages, warnings and a summary
+    Human,
+    /// A unified diff of the plan files
+    Diff,
+    /// One document, see schemas/json/change.schema.json
+    Json,
+    /// A comment for a pull request
+    Markdown,
+}
+
+/// Which stage to apply.
+#[derive(Debug, Clone, Copy)]
+enum StageChoice {
+    /// The one that is due.
+    Next,
+    /// From 1.
+    Number(usize),
+}
+
+impl std::str::FromStr for StageChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "next" {
+            return Ok(Self::Next);
+        }
+        let number = text.parse().ok().filter(|number| *number > 0);
+        number.map(Self::Number).ok_or_else(|| "give `next`, or a number from 1".to_owned())
+    }
+}
+
 /// Runs the command.
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -216,6 +324,8 @@ pub(crate) fn main() -> ExitCode {
     let done = match &cli.command {
         Command::Validate(arguments) => validate::run(arguments, &terminal),
         Command::Compile(arguments) => compile::run(arguments, &terminal),
+        Command::Plan(arguments) => return plan::run(arguments, &terminal),
+        Command::Apply(arguments) => apply::run(arguments, &terminal),
         Command::Explain(arguments) => explain::run(arguments, &terminal),
         Command::Graph(arguments) => graph::run(arguments, &terminal),
         Command::Fmt(arguments) => fmt::run(arguments, &terminal),

@@ -1,0 +1,233 @@
+//! What must be true in every state between two sets of plans, whatever order the hosts of a stage
+//! take theirs in. `stages` keeps these rules; a property test checks every state of every order.
+//!
+//! A state is a fleet in which some hosts have an older plan than others. The rules speak of plans,
+//! not of kernels: within a host the daemon orders things itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use evenkeel_schemas::plan::{Plan, VirtualServer};
+
+use super::Fleet;
+use super::stages::{Side, Wire, family_and_vrid, related};
+
+/// A state between two fleets.
+#[derive(Debug, Clone, Copy)]
+pub struct State<'a> {
+    /// What was there.
+    pub before: &'a Fleet,
+    /// What is wanted.
+    pub after: &'a Fleet,
+    /// What is there now.
+    pub now: &'a Fleet,
+}
+
+type Rule = fn(&State<'_>, &mut Vec<String>);
+
+const RULES: [Rule; 7] = [
+    real_servers_accept_what_they_are_sent,
+    real_servers_are_quiet,
+    a_vip_has_one_owner,
+    a_vrid_has_one_router,
+    directors_do_not_accept_their_own_vips,
+    what_is_claimed_is_served,
+    backups_change_before_the_master,
+];
+
+/// The rules that are broken, in words.
+#[must_use]
+pub fn broken(state: &State<'_>) -> Vec<String> {
+    let mut found = Vec::new();
+    for rule in RULES {
+        rule(state, &mut found);
+    }
+    found
+}
+
+fn accepts(plan: &Plan) -> BTreeSet<IpAddr> {
+    plan.addresses.iter().map(|address| address.address.address()).collect()
+}
+
+/// A director sends packets for a VIP only to hosts that have the VIP, if they ever need it. Others
+/// would drop them, or answer with a reset.
+fn real_servers_accept_what_they_are_sent(state: &State<'_>, found: &mut Vec<String>) {
+    let has = |fleet: &Fleet, host, vip| {
+        fleet.get(host).is_some_and(|state| state.plan.addresses.iter().any(|a| a.address.address() == vip))
+    };
+    for (director, now) in state.now {
+        for server in &now.plan.virtual_servers {
+            for destination in &server.destinations {
+                let (host, vip) = (&destination.host, server.address.0);
+                let needs = has(state.before, host, vip) || has(state.after, host, vip);
+                if needs && !has(state.now, host, vip) {
+                    found.push(format!("{director} sends for {vip} to {host}, which does not have it"));
+                }
+            }
+        }
+    }
+}
+
+/// A host has a VIP on `lo` only together with the ARP settings that keep it quiet about it. Else it
+/// answers ARP for the VIP, and takes clients away from the Master.
+fn real_servers_are_quiet(state: &State<'_>, found: &mut Vec<String>) {
+    let settings = |plan: &Plan| -> BTreeSet<String> {
+        plan.sysctls.iter().map(|sysctl| sysctl.key.clone()).filter(|key| key.contains("/arp_")).collect()
+    };
+    for (host, now) in state.now {
+        let has = settings(&now.plan);
+        for vip in accepts(&now.plan) {
+            let with_vip = [state.before, state.after]
+                .into_iter()
+                .filter_map(|fleet| fleet.get(host))
+                .filter(|state| accepts(&state.plan).contains(&vip));
+            let needed =
+                with_vip.map(|state| settings(&state.plan)).reduce(|a, b| &a & &b).unwrap_or_default();
+            if !needed.is_subset(&has) {
+                found.push(format!("{host} has {vip} on lo without its ARP settings"));
+            }
+        }
+    }
+}
+
+/// All directors that claim a VIP hear and accept each other: the same VRID, version and
+/// authentication, and in version 2 the same interval. Else two become Master.
+fn a_vip_has_one_owner(state: &State<'_>, found: &mut Vec<String>) {
+    for (vip, claims) in Side::new(state.now).claims {
+        let wires: BTreeSet<&Wire> = claims.iter().map(|claim| &claim.wire).collect();
+        if wires.len() > 1 {
+            let hosts: Vec<&str> = claims.iter().map(|claim| claim.host.as_str()).collect();
+            found.push(format!("{vip} may have two owners: {}", hosts.join(", ")));
+        }
+    }
+}
+
+/// A VRID stands for one virtual router on a segment, and all its directors speak alike. Else one
+/// router takes the advertisements of another for its own. Two that are there together before or
+/// after are on different segments.
+fn a_vrid_has_one_router(state: &State<'_>, found: &mut Vec<String>) {
+    let sides = [Side::new(state.before), Side::new(state.after)];
+    let mut by_vrid: BTreeMap<(bool, u8), BTreeMap<&str, BTreeSet<Wire>>> = BTreeMap::new();
+    for host in state.now.values() {
+        for router in &host.plan.routers {
+            let names = by_vrid.entry(family_and_vrid(router)).or_default();
+            names.entry(router.name.as_str()).or_default().insert(Wire::new(router, host));
+        }
+    }
+    for (key, names) in &by_vrid {
+        // What is called so before and after, and what that is related to.
+        let kin = |name: &str| {
+            let all =
+                || sides.iter().map(|side| side.routers.get(key).into_iter().flat_map(BTreeMap::values));
+            let own: Vec<_> = all().flatten().filter(|router| router.name.as_str() == name).collect();
+            all()
+                .map(|side| side.filter(|router| own.iter().any(|own| related(own, router))).collect())
+                .collect()
+        };
+        for (a, wires_of_a) in names {
+            let kin_of_a: Vec<Vec<_>> = kin(a);
+            for (b, wires_of_b) in names.range(*a..) {
+                let kin_of_b: Vec<Vec<_>> = kin(b);
+                let pairs =
+                    || kin_of_a.iter().flatten().flat_map(|a| kin_of_b.iter().flatten().map(move |b| (a, b)));
+                let same = a == b || pairs().any(|(a, b)| a.name.as_str() == b.name.as_str());
+                let apart = kin_of_a
+                    .iter()
+                    .zip(&kin_of_b)
+                    .any(|(a, b)| a.iter().any(|a| b.iter().any(|b| !related(a, b))));
+                if same && wires_of_a.union(wires_of_b).count() > 1 {
+                    found.push(format!("directors of {a} and {b} (VRID {}) reject each other", key.1));
+                }
+                if !same && !apart {
+                    found.push(format!("{a} and {b} both use VRID {}", key.1));
+                }
+            }
+        }
+    }
+}
+
+/// No host has a VIP on `lo` that it holds, or balances, as a director: what it is sent as a real
+/// server it would send on.
+fn directors_do_not_accept_their_own_vips(state: &State<'_>, found: &mut Vec<String>) {
+    for (host, now) in state.now {
+        let accepted = accepts(&now.plan);
+        let claimed = now.plan.routers.iter().flat_map(|router| router.vip_addresses());
+        let balanced = now.plan.virtual_servers.iter().map(|server| server.address.0);
+        for vip in claimed.chain(balanced).filter(|vip| accepted.contains(vip)) {
+            found.push(format!("{host} has {vip} on lo and is a director of it"));
+        }
+    }
+}
+
+/// A director that claims a VIP has all its virtual servers, as they were or as they shall be: what
+/// is announced is served.
+fn what_is_claimed_is_served(state: &State<'_>, found: &mut Vec<String>) {
+    let servers = |plan: &Plan, vip: IpAddr| -> Vec<VirtualServer> {
+        let mut servers: Vec<_> =
+            plan.virtual_servers.iter().filter(|server| server.address.0 == vip).cloned().collect();
+        servers.sort_by_key(|server| (server.protocol, server.port));
+        servers
+    };
+    let claims =
+        |plan: &Plan, vip: IpAddr| plan.routers.iter().any(|router| router.vip_addresses().any(|v| v == vip));
+    for (host, now) in state.now {
+        for vip in now.plan.routers.iter().flat_map(|router| router.vip_addresses()) {
+            let served = servers(&now.plan, vip);
+            let right = [state.before, state.after]
+                .into_iter()
+                .filter_map(|fleet| fleet.get(host))
+                .filter(|state| claims(&state.plan, vip))
+                .any(|state| servers(&state.plan, vip) == served);
+            if !right {
+                found.push(format!("{host} claims {vip} without its services"));
+            }
+        }
+    }
+}
+
+/// The director that is Master has the new form of a virtual router only when every Backup has it,
+/// so that a failover in between never falls back to the old form. VIPs that move are excepted: they
+/// have no Backups meanwhile.
+fn backups_change_before_the_master(state: &State<'_>, found: &mut Vec<String>) {
+    let side = Side::new(state.before);
+    let find = |fleet: &Fleet, host: &str, name: &str| {
+        let (_, state) = fleet.iter().find(|(other, _)| other.as_str() == host)?;
+        state.plan.routers.iter().find(|router| router.name.as_str() == name).map(|router| {
+            let mut router = router.clone();
+            // A rank is a director's own.
+            router.prevent_removal = false;
+            (Wire::new(&router, state), router)
+        })
+    };
+    let names: BTreeSet<(&str, bool)> = side
+        .routers
+        .iter()
+        .flat_map(|((v6, _), routers)| routers.keys().map(|name| (name.as_str(), *v6)))
+        .collect();
+    for (name, v6) in names {
+        let Some(master) = name.parse().ok().and_then(|name| side.preferred(&name, v6)) else {
+            continue;
+        };
+        let changed = |host: &str| {
+            let (Some((old_wire, old)), Some((new_wire, new))) =
+                (find(state.before, host, name), find(state.after, host, name))
+            else {
+                return None;
+            };
+            let vips =
+                |router: &evenkeel_schemas::plan::Router| router.vip_addresses().collect::<BTreeSet<_>>();
+            // Who has other VIPs in part moves; see above.
+            let comparable = old_wire == new_wire && old != new && vips(&old) == vips(&new);
+            let now = find(state.now, host, name)?.1;
+            comparable.then_some((now == new, now == old))
+        };
+        if changed(master.host.as_str()) != Some((true, false)) {
+            continue;
+        }
+        for host in state.before.keys().filter(|host| *host != master.host) {
+            if let Some((false, true)) = changed(host.as_str()) {
+                found.push(format!("{} has the new {name} before {host} has it", master.host));
+            }
+        }
+    }
+}

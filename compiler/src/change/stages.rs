@@ -1,0 +1,436 @@
+//! In which order hosts take their plans, so that every state on the way is safe.
+//!
+//! What is safe is said in [`super::rules`]; this file finds an order that keeps those rules. A host
+//! takes a plan whole, so where a host must first let go and later take up, it gets plans between
+//! the old and the new one. There are eight phases; those in which nobody has anything to do are
+//! left out, and most changes need one to three.
+//!
+//! | phase | who | why then |
+//! |---|---|---|
+//! | release | directors let go of VIPs that move | nobody may take up what another still holds |
+//! | prepare | real servers get VIPs and settings | before anyone sends to them |
+//! | backups | directors other than the preferred ones | a failover finds the new state |
+//! | masters | preferred directors, and keepers of VIPs that move | only now peers can follow |
+//! | rejoin | directors take up what they had let go | after the keeper speaks the new way |
+//! | tidy | real servers lose VIPs and settings | nobody sends to them any more |
+//! | late | real servers of a VIP that become its directors | after they lost it on `lo` |
+//! | forget | plans of hosts that are gone are removed | after they let go of everything |
+//!
+//! A VIP *moves* when its VRID or anything that peers reject while it differs changes. Its **keeper**
+//! is the director that is Master, if it stays one of its directors: it alone holds the VIP from
+//! release to rejoin, so the VIP is served without redundancy instead of having two owners.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use evenkeel_schemas::change::{self as document, Action, StageHost, StepKind};
+use evenkeel_schemas::plan::{Address, Plan, Router, Sysctl, VirtualServer};
+use evenkeel_schemas::saved::Era;
+use evenkeel_schemas::scalars::Name;
+
+use super::{Fleet, HostState, compare, objects};
+
+mod claims;
+
+pub(super) use claims::{Side, Wire, family_and_vrid, related};
+
+use claims::Moves;
+
+/// Phases. Every host is as before in phase 0 and as wanted in the last.
+pub(super) const RELEASE: u8 = 1;
+pub(super) const PREPARE: u8 = 2;
+pub(super) const BACKUPS: u8 = 3;
+pub(super) const MASTERS: u8 = 4;
+pub(super) const REJOIN: u8 = 5;
+pub(super) const TIDY: u8 = 6;
+pub(super) const LATE: u8 = 7;
+pub(super) const FORGET: u8 = 8;
+
+const PHASES: [(u8, &str, &str); 8] = [
+    (RELEASE, "let go", "what moves is let go of first, so that it never has two owners"),
+    (PREPARE, "prepare real servers", "they have VIPs and settings before anyone sends to them"),
+    (BACKUPS, "backup directors", "a failover from now on finds the new state"),
+    (MASTERS, "preferred directors", "the Master changes when its Backups are ready"),
+    (REJOIN, "rejoin", "directors take up what they had let go of; redundancy is back"),
+    (TIDY, "tidy up", "real servers lose what nobody uses any more"),
+    (LATE, "late directors", "hosts that were real servers of a VIP can now be its directors"),
+    (FORGET, "forget", "hosts that are gone have let go of everything; their plans are removed"),
+];
+
+/// Hosts that may take their plans in any order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stage {
+    /// A few words.
+    pub title: &'static str,
+    /// Why it is a stage of its own.
+    pub why: &'static str,
+    /// What each host takes.
+    pub steps: BTreeMap<Name, Step>,
+}
+
+/// What a host takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// The plan; none when it is removed.
+    pub plan: Option<Plan>,
+    /// The compiled secrets that the plan names, and of which time each is.
+    pub secrets: BTreeMap<String, Era>,
+    /// Whether the host has what it shall have after this.
+    pub last: bool,
+}
+
+impl Step {
+    /// What the host has after it.
+    #[must_use]
+    pub fn state(&self, host: &Name, before: &Fleet, after: &Fleet) -> Option<HostState> {
+        let plan = self.plan.clone()?;
+        let secret = |(name, era): (&String, &Era)| {
+            let fleet = if *era == Era::Old { before } else { after };
+            Some((name.clone(), fleet.get(host)?.secrets.get(name)?.clone()))
+        };
+        let wanted = after.get(host).filter(|state| state.plan == plan);
+        let text = wanted.map_or_else(|| crate::emit::write(&plan), |state| state.text.clone());
+        Some(HostState { secrets: self.secrets.iter().filter_map(secret).collect(), text, plan })
+    }
+}
+
+/// Compiled secrets, and of which time each is.
+type Eras = BTreeMap<String, Era>;
+
+/// What a host has after a step.
+type Held = Option<(Plan, Eras)>;
+
+/// The stages from `before` to `after`, each with at least one host.
+#[must_use]
+pub fn stages(before: &Fleet, after: &Fleet) -> Vec<Stage> {
+    let moves = Moves::new(before, after);
+    let mut stages: Vec<Stage> =
+        PHASES.iter().map(|(_, title, why)| Stage { title, why, steps: BTreeMap::new() }).collect();
+    for name in compare::names(before, after) {
+        if before.get(name) == after.get(name) && !moves.concern(name) {
+            continue;
+        }
+        let host = Host::new(name, before.get(name), after.get(name), &moves);
+        let mut held: Held =
+            before.get(name).map(|state| (arranged(&state.plan), eras(&state.plan, Era::Old)));
+        for (stage, (phase, _, _)) in stages.iter_mut().zip(PHASES) {
+            let next = host.at(phase);
+            if !host.same(held.as_ref(), next.as_ref()) {
+                stage.steps.insert(name.clone(), host.step(next.as_ref()));
+                held = next;
+            }
+        }
+    }
+    stages.retain(|stage| !stage.steps.is_empty());
+    stages
+}
+
+/// When a host holds a VIP as director: by its old plan before `drop`, by its new one from `gain`.
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    drop: u8,
+    gain: u8,
+    /// When its virtual servers change from old to new.
+    servers: u8,
+}
+
+struct Host<'a> {
+    old: Option<&'a HostState>,
+    new: Option<&'a HostState>,
+    times: BTreeMap<IpAddr, Times>,
+    /// Whether it gets VIPs as a real server.
+    prepares: bool,
+    /// Whether it loses VIPs as a real server.
+    tidies: bool,
+    /// When the first and the last of its director's duties change.
+    first: u8,
+    last: u8,
+}
+
+const NO_PLAN: &[Router] = &[];
+
+impl<'a> Host<'a> {
+    fn new(
+        name: &'a Name,
+        old: Option<&'a HostState>,
+        new: Option<&'a HostState>,
+        moves: &Moves<'a>,
+    ) -> Self {
+        let routers = |state: Option<&'a HostState>| state.map_or(NO_PLAN, |state| &state.plan.routers);
+        let addresses =
+            |state: Option<&'a HostState>| state.map(|state| &state.plan.addresses[..]).unwrap_or_default();
+        let accepts = |state: Option<&'a HostState>| -> BTreeSet<IpAddr> {
+            addresses(state).iter().map(|address| address.address.address()).collect()
+        };
+        let (accepts_old, accepts_new) = (accepts(old), accepts(new));
+        let claims = |routers: &'a [Router]| -> BTreeMap<IpAddr, &'a Router> {
+            routers.iter().flat_map(|router| router.vip_addresses().map(move |vip| (vip, router))).collect()
+        };
+        let (claims_old, claims_new) = (claims(routers(old)), claims(routers(new)));
+        let mut times = BTreeMap::new();
+        for vip in claims_old.keys().chain(claims_new.keys()) {
+            let moved = moves.moves(*vip);
+            let turn =
+                |router: &Router| if moves.preferred(router) == Some(name) { MASTERS } else { BACKUPS };
+            let found = match (claims_old.get(vip), claims_new.get(vip)) {
+                (Some(_), Some(_)) if moved && moves.keeper(*vip) == Some(name) => {
+                    Times { drop: MASTERS, gain: MASTERS, servers: MASTERS }
+                }
+                (Some(_), Some(_)) if moved => Times { drop: RELEASE, gain: REJOIN, servers: REJOIN },
+                (Some(old), Some(_)) => Times { drop: turn(old), gain: turn(old), servers: turn(old) },
+                // The host cannot hold on `lo` what it holds as a director.
+                (Some(_), None) if accepts_new.contains(vip) => {
+                    Times { drop: RELEASE, gain: RELEASE, servers: RELEASE }
+                }
+                (Some(_), None) if moved => Times { drop: RELEASE, gain: REJOIN, servers: REJOIN },
+                (Some(old), None) => Times { drop: turn(old), gain: turn(old), servers: turn(old) },
+                (None, Some(_)) if accepts_old.contains(vip) => Times { drop: 0, gain: LATE, servers: LATE },
+                (None, Some(_)) if moved => Times { drop: 0, gain: REJOIN, servers: REJOIN },
+                (None, Some(new)) => Times { drop: 0, gain: turn(new), servers: turn(new) },
+                (None, None) => continue,
+            };
+            times.insert(*vip, found);
+        }
+        let turns = || times.values().map(|times| times.drop.max(times.gain).max(times.servers));
+        Self {
+            old,
+            new,
+            prepares: addresses(new).iter().any(|address| !addresses(old).contains(address)),
+            tidies: addresses(old).iter().any(|address| !addresses(new).contains(address)),
+            first: times.values().map(|times| times.gain).min().unwrap_or(BACKUPS).clamp(PREPARE, LATE),
+            last: turns().max().unwrap_or(BACKUPS).max(BACKUPS),
+            times,
+        }
+    }
+
+    /// What the host has when `phase` is over.
+    fn at(&self, phase: u8) -> Held {
+        let header = match (self.old, self.new) {
+            (None, None) => return None,
+            (Some(_), None) if phase >= FORGET => return None,
+            (Some(old), None) => old,
+            (None, Some(new)) => new,
+            (Some(old), Some(new)) => {
+                let turn = if self.times.is_empty() && self.prepares { PREPARE } else { self.last };
+                if phase >= turn { new } else { old }
+            }
+        };
+        let (routers, secrets) = self.routers(phase);
+        let plan = Plan {
+            routers,
+            virtual_servers: self.virtual_servers(phase),
+            addresses: self.addresses(phase),
+            routes: self.routes(phase),
+            sysctls: self.sysctls(phase),
+            ..header.plan.clone()
+        };
+        let idle = plan.routers.is_empty()
+            && plan.virtual_servers.is_empty()
+            && plan.addresses.is_empty()
+            && plan.routes.is_empty()
+            && plan.sysctls.is_empty();
+        if self.old.is_none() && idle && phase < BACKUPS {
+            return None;
+        }
+        Some((arranged(&plan), secrets))
+    }
+
+    fn plan(state: Option<&'a HostState>) -> Option<&'a Plan> {
+        state.map(|state| &state.plan)
+    }
+
+    fn routers(&self, phase: u8) -> (Vec<Router>, Eras) {
+        let key = |router: &Router| (router.interface.clone(), family_and_vrid(router));
+        let mut all: BTreeMap<_, (Option<&Router>, Option<&Router>)> = BTreeMap::new();
+        for router in Self::plan(self.old).into_iter().flat_map(|plan| &plan.routers) {
+            all.entry(key(router)).or_default().0 = Some(router);
+        }
+        for router in Self::plan(self.new).into_iter().flat_map(|plan| &plan.routers) {
+            all.entry(key(router)).or_default().1 = Some(router);
+        }
+        let mut routers = Vec::new();
+        let mut secrets = BTreeMap::new();
+        for (old, new) in all.into_values() {
+            let held = |router: Option<&Router>, holds: &dyn Fn(&Times) -> bool| {
+                let vips = router.into_iter().flat_map(|router| &router.vips).copied();
+                vips.filter(|vip| self.times.get(&vip.address()).is_some_and(holds)).collect::<Vec<_>>()
+            };
+            let by_old = held(old, &|times| phase < times.drop);
+            let by_new = held(new, &|times| phase >= times.gain);
+            let (base, era) = match (old, new) {
+                (_, Some(new)) if !by_new.is_empty() => (new, Era::New),
+                (Some(old), _) if !by_old.is_empty() => (old, Era::Old),
+                _ => continue,
+            };
+            let whole = era == Era::New && by_old.is_empty() && by_new.len() == base.vips.len();
+            let vips = if whole {
+                base.vips.clone()
+            } else {
+                by_old.into_iter().chain(by_new).collect::<BTreeSet<_>>().into_iter().collect()
+            };
+            if let Some(name) = claims::compiled_secret(base) {
+                secrets.insert(name.to_owned(), era);
+            }
+            routers.push(Router { vips, ..base.clone() });
+        }
+        (routers, secrets)
+    }
+
+    fn virtual_servers(&self, phase: u8) -> Vec<VirtualServer> {
+        let changed = |server: &VirtualServer| {
+            phase >= self.times.get(&server.address.0).map_or(BACKUPS, |times| times.servers)
+        };
+        let old = Self::plan(self.old).into_iter().flat_map(|plan| &plan.virtual_servers);
+        let new = Self::plan(self.new).into_iter().flat_map(|plan| &plan.virtual_servers);
+        old.filter(|server| !changed(server)).chain(new.filter(|server| changed(server))).cloned().collect()
+    }
+
+    fn addresses(&self, phase: u8) -> Vec<Address> {
+        let key = |address: &Address| (address.interface.clone(), address.address);
+        self.present(phase, |plan| &plan.addresses, key, (PREPARE, TIDY))
+    }
+
+    fn routes(&self, phase: u8) -> Vec<evenkeel_schemas::plan::Route> {
+        let key =
+            |route: &evenkeel_schemas::plan::Route| (route.table, route.destination, route.interface.clone());
+        self.present(phase, |plan| &plan.routes, key, (PREPARE, TIDY))
+    }
+
+    /// A setting is there before what needs it, and goes after it.
+    fn sysctls(&self, phase: u8) -> Vec<Sysctl> {
+        let come = if self.prepares { PREPARE } else { self.first };
+        let go = if self.tidies { TIDY.max(self.last) } else { self.last };
+        self.present(phase, |plan| &plan.sysctls, |sysctl| sysctl.key.clone(), (come, go))
+    }
+
+    /// Objects that both plans have are the new ones from the first phase on; others come in the
+    /// first and go in the second.
+    fn present<T: Clone + 'a, K: Ord>(
+        &self,
+        phase: u8,
+        list: impl Fn(&'a Plan) -> &'a Vec<T>,
+        key: impl Fn(&T) -> K,
+        (come, go): (u8, u8),
+    ) -> Vec<T> {
+        let by_key = |state: Option<&'a HostState>| -> BTreeMap<K, T> {
+            let items = Self::plan(state).into_iter().flat_map(&list);
+            items.map(|item| (key(item), item.clone())).collect()
+        };
+        let mut present = by_key(self.old);
+        let new = by_key(self.new);
+        if phase >= go {
+            present.retain(|key, _| new.contains_key(key));
+        }
+        if phase >= come {
+            present.extend(new);
+        }
+        present.into_values().collect()
+    }
+
+    fn secret(&self, name: &str, era: Era) -> Option<&'a String> {
+        let state = if era == Era::Old { self.old } else { self.new };
+        state?.secrets.get(name)
+    }
+
+    fn same(&self, a: Option<&(Plan, Eras)>, b: Option<&(Plan, Eras)>) -> bool {
+        match (a, b) {
+            (None, None) => true,
+            (Some((plan_a, eras_a)), Some((plan_b, eras_b))) => {
+                let texts = |eras: &Eras| {
+                    eras.iter().map(|(name, era)| self.secret(name, *era).cloned()).collect::<Vec<_>>()
+                };
+                plan_a == plan_b && eras_a.keys().eq(eras_b.keys()) && texts(eras_a) == texts(eras_b)
+            }
+            (None, Some(_)) | (Some(_), None) => false,
+        }
+    }
+
+    fn step(&self, next: Option<&(Plan, Eras)>) -> Step {
+        let wanted = self.new.map(|new| (arranged(&new.plan), eras(&new.plan, Era::New)));
+        let last = self.same(next, wanted.as_ref());
+        // In the end as the compiler has it, byte for byte.
+        let plan = if last { Self::plan(self.new).cloned() } else { next.map(|(plan, _)| plan.clone()) };
+        Step { plan, secrets: next.map(|(_, eras)| eras.clone()).unwrap_or_default(), last }
+    }
+}
+
+/// A plan with its lists in one order, so that plans can be compared.
+fn arranged(plan: &Plan) -> Plan {
+    let mut plan = plan.clone();
+    plan.routers.sort_by(|a, b| (&a.name, a.vrid, &a.interface).cmp(&(&b.name, b.vrid, &b.interface)));
+    plan.virtual_servers.sort_by(|a, b| {
+        (&a.name, a.protocol, a.address, a.port).cmp(&(&b.name, b.protocol, b.address, b.port))
+    });
+    plan.addresses.sort_by(|a, b| (&a.interface, a.address).cmp(&(&b.interface, b.address)));
+    plan.routes
+        .sort_by(|a, b| (a.table, a.destination, &a.interface).cmp(&(b.table, b.destination, &b.interface)));
+    plan.sysctls.sort_by(|a, b| a.key.cmp(&b.key));
+    plan
+}
+
+/// The compiled secrets that a plan names, all of one time.
+fn eras(plan: &Plan, era: Era) -> Eras {
+    secret_names(plan).into_iter().map(|name| (name, era)).collect()
+}
+
+/// Names of the compiled secrets of a plan.
+pub(super) fn secret_names(plan: &Plan) -> Vec<String> {
+    plan.routers.iter().filter_map(claims::compiled_secret).map(str::to_owned).collect()
+}
+
+/// The stages as people and programs read them.
+pub(super) fn describe(before: &Fleet, stages: &[Stage]) -> Vec<document::Stage> {
+    let mut held: BTreeMap<&Name, &Plan> = before.iter().map(|(name, state)| (name, &state.plan)).collect();
+    let mut described = Vec::new();
+    for (number, stage) in (1..).zip(stages) {
+        let mut hosts = Vec::new();
+        for (name, step) in &stage.steps {
+            let had = held.get(name).copied();
+            let step_kind = match (&step.plan, step.last) {
+                (None, _) => StepKind::Remove,
+                (Some(_), true) => StepKind::Whole,
+                (Some(_), false) => StepKind::Part,
+            };
+            let does = step
+                .plan
+                .as_ref()
+                .map_or_else(|| vec!["removes the plan".to_owned()], |plan| does(had, plan));
+            hosts.push(StageHost { host: name.clone(), step: step_kind, does });
+            match &step.plan {
+                Some(plan) => held.insert(name, plan),
+                None => held.remove(name),
+            };
+        }
+        let (title, why) = (stage.title.to_owned(), stage.why.to_owned());
+        described.push(document::Stage { number, title, why, hosts });
+    }
+    described
+}
+
+/// `adds 2 destinations`, `changes virtual router VI_1`.
+fn does(had: Option<&Plan>, plan: &Plan) -> Vec<String> {
+    let old = had.map(objects::of_plan).unwrap_or_default();
+    let mut counted: BTreeMap<(usize, Action), (String, Vec<String>)> = BTreeMap::new();
+    for change in compare::differences(&old, &objects::of_plan(plan)).into_values() {
+        let rank =
+            objects::KINDS.iter().position(|kind| *kind == change.kind).unwrap_or(objects::KINDS.len());
+        let entry = counted.entry((rank, change.action)).or_insert_with(|| (change.kind.clone(), Vec::new()));
+        entry.1.push(change.name.unwrap_or(change.id));
+    }
+    if counted.is_empty() {
+        return vec!["takes other secrets".to_owned()];
+    }
+    let sentence = |((_, action), (kind, names)): ((usize, Action), (String, Vec<String>))| {
+        let verb = match action {
+            Action::Add => "adds",
+            Action::Change => "changes",
+            Action::Remove => "removes",
+        };
+        let kind = super::word(&kind);
+        match names.as_slice() {
+            [one] => format!("{verb} {kind} {one}"),
+            many => format!("{verb} {} {kind}{}", many.len(), if kind.ends_with('s') { "es" } else { "s" }),
+        }
+    };
+    counted.into_iter().map(sentence).collect()
+}

@@ -1,0 +1,247 @@
+//! Who claims which VIP, how it speaks to its peers, and what that means for moving it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use evenkeel_schemas::plan::{Auth, Router, SecretReference};
+use evenkeel_schemas::scalars::Name;
+
+use super::super::{Fleet, HostState};
+
+/// What directors of a VIP must agree on, or else they reject each other and both become Master.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(in super::super) struct Wire {
+    pub(in super::super) vrid: u8,
+    pub(in super::super) version: u8,
+    /// In version 2 only; with version 3 Backups follow the Master.
+    pub(in super::super) interval: Option<String>,
+    /// How it authenticates, and the secret if it is known.
+    auth: Option<(String, Option<String>)>,
+}
+
+impl Wire {
+    pub(in super::super) fn new(router: &Router, state: &HostState) -> Self {
+        let secret = compiled_secret(router).and_then(|name| state.secrets.get(name)).cloned();
+        let auth = router.auth.as_ref().map(|auth| {
+            // A compiled secret is named after its router, which may be renamed.
+            let how = if secret.is_some() { "compiled".to_owned() } else { format!("{auth:?}") };
+            (how, secret)
+        });
+        Self {
+            vrid: router.vrid.get(),
+            version: router.version,
+            interval: (router.version == 2).then(|| router.advert_interval.to_string()),
+            auth,
+        }
+    }
+
+    /// What differs, in words.
+    pub(in super::super) fn difference(&self, other: &Self) -> Vec<&'static str> {
+        [
+            ("VRID", self.vrid != other.vrid),
+            ("version", self.version != other.version),
+            ("advertisement interval", self.version == other.version && self.interval != other.interval),
+            ("authentication", self.auth != other.auth),
+        ]
+        .into_iter()
+        .filter_map(|(word, differs)| differs.then_some(word))
+        .collect()
+    }
+}
+
+/// The secret of a router that is in the file beside the plan.
+pub(super) fn compiled_secret(router: &Router) -> Option<&str> {
+    match router.auth.as_ref()? {
+        Auth::Pass { secret: SecretReference::Compiled(name) } => Some(name.as_str()),
+        Auth::Pass { secret: SecretReference::File(_) | SecretReference::Credential(_) } => None,
+    }
+}
+
+/// What advertisements tell virtual routers of a segment apart by.
+pub(in super::super) fn family_and_vrid(router: &Router) -> (bool, u8) {
+    (router.source.0.is_ipv6(), router.vrid.get())
+}
+
+/// A director's claim to a VIP.
+#[derive(Debug, Clone)]
+pub(in super::super) struct Claim<'a> {
+    pub(in super::super) host: &'a Name,
+    pub(in super::super) router: &'a Router,
+    pub(in super::super) wire: Wire,
+}
+
+/// A virtual router as all its directors together have it.
+#[derive(Debug, Clone)]
+pub(in super::super) struct Logical<'a> {
+    pub(in super::super) name: &'a Name,
+    pub(in super::super) vips: BTreeSet<IpAddr>,
+    wires: BTreeSet<Wire>,
+}
+
+/// Whether two virtual routers with one VRID are the same one: of one name, or with a VIP in common.
+pub(in super::super) fn related(a: &Logical<'_>, b: &Logical<'_>) -> bool {
+    a.name == b.name || !a.vips.is_disjoint(&b.vips)
+}
+
+/// All claims of a fleet.
+#[derive(Debug, Default)]
+pub(in super::super) struct Side<'a> {
+    pub(in super::super) claims: BTreeMap<IpAddr, Vec<Claim<'a>>>,
+    /// By family and VRID, then name.
+    pub(in super::super) routers: BTreeMap<(bool, u8), BTreeMap<&'a Name, Logical<'a>>>,
+    /// By family and name: who is Master when all are well.
+    preferred: [BTreeMap<&'a str, Claim<'a>>; 2],
+}
+
+impl<'a> Side<'a> {
+    pub(in super::super) fn new(fleet: &'a Fleet) -> Self {
+        let mut side = Self::default();
+        for (host, state) in fleet {
+            for router in &state.plan.routers {
+                let claim = Claim { host, router, wire: Wire::new(router, state) };
+                side.add(&claim);
+            }
+        }
+        side
+    }
+
+    fn add(&mut self, claim: &Claim<'a>) {
+        let router = claim.router;
+        for vip in router.vip_addresses() {
+            self.claims.entry(vip).or_default().push(claim.clone());
+        }
+        let logical = self.routers.entry(family_and_vrid(router)).or_default().entry(&router.name);
+        let logical = logical.or_insert_with(|| Logical {
+            name: &router.name,
+            vips: BTreeSet::new(),
+            wires: BTreeSet::new(),
+        });
+        logical.vips.extend(router.vip_addresses());
+        logical.wires.insert(claim.wire.clone());
+        let family = &mut self.preferred[usize::from(router.source.0.is_ipv6())];
+        let first = family.entry(router.name.as_str()).or_insert_with(|| claim.clone());
+        if strength(claim) > strength(first) {
+            *first = claim.clone();
+        }
+    }
+
+    /// Who should be Master of a VIP.
+    pub(in super::super) fn master(&self, vip: IpAddr) -> Option<&Claim<'a>> {
+        self.claims.get(&vip)?.iter().max_by_key(|claim| strength(claim))
+    }
+
+    /// Who should be Master of the virtual router called so.
+    pub(in super::super) fn preferred(&self, name: &Name, v6: bool) -> Option<&Claim<'a>> {
+        self.preferred[usize::from(v6)].get(name.as_str())
+    }
+}
+
+/// Higher wins an election.
+fn strength(claim: &Claim<'_>) -> (u8, IpAddr) {
+    (claim.router.priority.get(), claim.router.source.0)
+}
+
+/// What moves between two fleets.
+pub(super) struct Moves<'a> {
+    old: Side<'a>,
+    new: Side<'a>,
+    moved: BTreeSet<IpAddr>,
+    /// Moved VIPs whose new VRID somebody else had: nobody may speak with it for a while.
+    no_keeper: BTreeSet<IpAddr>,
+    /// Hosts with a claim to a VIP that moves.
+    concerned: BTreeSet<&'a Name>,
+}
+
+impl<'a> Moves<'a> {
+    pub(super) fn new(before: &'a Fleet, after: &'a Fleet) -> Self {
+        let mut moves = Self {
+            old: Side::new(before),
+            new: Side::new(after),
+            moved: BTreeSet::new(),
+            no_keeper: BTreeSet::new(),
+            concerned: BTreeSet::new(),
+        };
+        moves.find_changed_claims();
+        moves.find_changed_routers();
+        for vip in &moves.moved {
+            let claims = [&moves.old, &moves.new].into_iter().filter_map(|side| side.claims.get(vip));
+            moves.concerned.extend(claims.flatten().map(|claim| claim.host));
+        }
+        moves
+    }
+
+    fn find_changed_claims(&mut self) {
+        for (vip, old) in &self.old.claims {
+            if let Some(new) = self.new.claims.get(vip) {
+                let wires: BTreeSet<&Wire> = old.iter().chain(new).map(|claim| &claim.wire).collect();
+                if wires.len() > 1 {
+                    self.moved.insert(*vip);
+                }
+            }
+        }
+    }
+
+    /// Routers that cannot speak with their peers while these are old and those new; and VRIDs that
+    /// another virtual router takes over. Plans do not say which segment a router is on. Two that
+    /// are there together before or after must be on different ones; of others it is assumed that
+    /// they share one, which costs a wait and no more.
+    fn find_changed_routers(&mut self) {
+        let nobody = BTreeMap::new();
+        for (key, old) in &self.old.routers {
+            let new = self.new.routers.get(key).unwrap_or(&nobody);
+            for before in old.values() {
+                for after in new.values() {
+                    if related(before, after) {
+                        if before.wires.union(&after.wires).count() > 1 {
+                            self.moved.extend(before.vips.iter().chain(&after.vips));
+                            // Its keeper still speaks the old way.
+                            self.no_keeper.extend(after.vips.difference(&before.vips));
+                        }
+                    } else if !new.values().any(|other| related(before, other))
+                        && !old.values().any(|other| related(other, after))
+                    {
+                        self.moved.extend(before.vips.iter().chain(&after.vips));
+                        self.no_keeper.extend(&after.vips);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether directors of the VIP would reject each other while some are old and some new.
+    pub(super) fn moves(&self, vip: IpAddr) -> bool {
+        self.moved.contains(&vip)
+    }
+
+    /// Whether a VIP of this host moves.
+    pub(super) fn concern(&self, host: &Name) -> bool {
+        self.concerned.contains(host)
+    }
+
+    /// Who alone holds a VIP while it moves.
+    pub(super) fn keeper(&self, vip: IpAddr) -> Option<&'a Name> {
+        if self.no_keeper.contains(&vip) {
+            return None;
+        }
+        let claim = self.old.master(vip)?;
+        let master = claim.host;
+        let router = claim.router;
+        // A router changes on one director at a time, whatever its VIPs.
+        if self.old.preferred(&router.name, router.source.0.is_ipv6())?.host != master {
+            return None;
+        }
+        let stays = self.new.claims.get(&vip)?.iter().any(|claim| claim.host == master);
+        stays.then_some(master)
+    }
+
+    /// Who is Master of a virtual router before the change; of a new one, after it.
+    pub(super) fn preferred(&self, router: &Router) -> Option<&'a Name> {
+        let v6 = router.source.0.is_ipv6();
+        if let Some(claim) = self.old.preferred(&router.name, v6) {
+            return Some(claim.host);
+        }
+        let renamed = router.vip_addresses().find_map(|vip| self.old.claims.get(&vip)?.first());
+        let old = renamed.and_then(|claim| self.old.preferred(&claim.router.name, v6));
+        old.or_else(|| self.new.preferred(&router.name, v6)).map(|claim| claim.host)
+    }
+}

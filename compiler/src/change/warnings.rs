@@ -1,0 +1,251 @@
+//! What whoever applies a change should know before: whom it hurts, when, and what to do about it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use evenkeel_schemas::change::{Warning, WarningKind};
+use evenkeel_schemas::plan::{Destination, VirtualServer};
+use evenkeel_schemas::scalars::Name;
+
+use super::objects::server_id;
+use super::stages::{Side, Stage};
+use super::{Fleet, HostState};
+
+/// All warnings, the worst kinds first, each once.
+pub(super) fn warnings(before: &Fleet, after: &Fleet, stages: &[Stage]) -> Vec<Warning> {
+    let (old, new) = (Side::new(before), Side::new(after));
+    let mut found = BTreeSet::new();
+    gaps(before, after, stages, &mut found);
+    elections(&old, &new, &mut found);
+    mismatches(&old, &new, &mut found);
+    services(before, after, &mut found);
+    for host in before.keys().filter(|host| !after.contains_key(*host)) {
+        warn(
+            &mut found,
+            WarningKind::HostGoes,
+            format!(
+                "{host} leaves the cluster: its daemon keeps the last plan it was given. Stop evenkeeld there and run \
+             `evenkeeld cleanup` before its plan is removed",
+            ),
+        );
+    }
+    found.into_iter().collect()
+}
+
+fn warn(found: &mut BTreeSet<Warning>, kind: WarningKind, message: String) {
+    found.insert(Warning { kind, message });
+}
+
+/// VIPs that are there before and after and that, after some stage, nobody who should be Master has.
+fn gaps(before: &Fleet, after: &Fleet, stages: &[Stage], found: &mut BTreeSet<Warning>) {
+    let (old, new) = (Side::new(before), Side::new(after));
+    let stay: Vec<IpAddr> = old.claims.keys().filter(|vip| new.claims.contains_key(*vip)).copied().collect();
+    let mut now = before.clone();
+    let mut gaps: BTreeMap<IpAddr, (usize, usize)> = BTreeMap::new();
+    let mut alone: BTreeMap<IpAddr, (usize, usize)> = BTreeMap::new();
+    for (number, stage) in (1..).zip(stages) {
+        advance(&mut now, stage, before, after);
+        let side = Side::new(&now);
+        for vip in &stay {
+            if !is_served(&side, *vip) {
+                gaps.entry(*vip).or_insert((number, number)).1 = number;
+                continue;
+            }
+            let claims = |side: &Side<'_>| side.claims.get(vip).map_or(0, Vec::len);
+            if claims(&side) == 1 && claims(&old) > 1 && claims(&new) > 1 {
+                alone.entry(*vip).or_insert((number, number)).1 = number;
+            }
+        }
+    }
+    for (vip, (from, to)) in &gaps {
+        warn(
+            found,
+            WarningKind::Gap,
+            format!(
+                "{vip} is held by nobody from stage {from} until stage {} is taken: its clients wait. Apply these stages \
+             soon after one another",
+                to + 1,
+            ),
+        );
+    }
+    let mut by_span: BTreeMap<(usize, usize), Vec<String>> = BTreeMap::new();
+    for (vip, span) in alone {
+        by_span.entry(span).or_default().push(vip.to_string());
+    }
+    for ((from, to), vips) in by_span {
+        let (first, more) = (&vips[0], vips.len() - 1);
+        let more = if more == 0 { " has".to_owned() } else { format!(" and {more} more have") };
+        warn(
+            found,
+            WarningKind::Gap,
+            format!(
+                "{first}{more} no Backup from stage {from} until stage {} is taken: a failure of its only director \
+             in between is an outage",
+                to + 1,
+            ),
+        );
+    }
+}
+
+/// Whether the director that wins the election on the wire holds the VIP.
+fn is_served(side: &Side<'_>, vip: IpAddr) -> bool {
+    side.master(vip).is_some_and(|claim| {
+        let router = claim.router;
+        side.preferred(&router.name, router.source.0.is_ipv6())
+            .is_none_or(|master| master.router.vip_addresses().any(|held| held == vip))
+    })
+}
+
+/// A fleet after a stage.
+pub(super) fn advance(now: &mut Fleet, stage: &Stage, before: &Fleet, after: &Fleet) {
+    for (host, step) in &stage.steps {
+        match step.state(host, before, after) {
+            Some(state) => _ = now.insert(host.clone(), state),
+            None => _ = now.remove(host),
+        }
+    }
+}
+
+fn elections(old: &Side<'_>, new: &Side<'_>, found: &mut BTreeSet<Warning>) {
+    for ((v6, _), routers) in &old.routers {
+        for name in routers.keys() {
+            let (Some(was), Some(is)) = (old.preferred(name, *v6), new.preferred(name, *v6)) else {
+                continue;
+            };
+            if was.host == is.host {
+                if was.router.source != is.router.source || was.router.interface != is.router.interface {
+                    warn(
+                        found,
+                        WarningKind::Election,
+                        format!(
+                            "{name} starts anew on its preferred director {}, whose address or interface changes: expect an \
+                         election",
+                            is.host,
+                        ),
+                    );
+                }
+                continue;
+            }
+            let message = if is.router.preempt || !still_director(new, was.host, name) {
+                format!(
+                    "{name}: an election moves its VIPs from {} (priority {}) to {} (priority {}); open connections go \
+                     on only where the new director knows them",
+                    was.host, was.router.priority, is.host, is.router.priority
+                )
+            } else {
+                format!(
+                    "{name} prefers {} instead of {} but does not preempt: {} stays Master until it fails or stops",
+                    is.host, was.host, was.host
+                )
+            };
+            warn(found, WarningKind::Election, message);
+        }
+    }
+}
+
+fn still_director(side: &Side<'_>, host: &Name, name: &Name) -> bool {
+    side.claims.values().flatten().any(|claim| claim.host == host && claim.router.name == *name)
+}
+
+fn mismatches(old: &Side<'_>, new: &Side<'_>, found: &mut BTreeSet<Warning>) {
+    for ((v6, vrid), routers) in &old.routers {
+        for (name, before) in routers {
+            let (Some(was), Some(is)) = (old.preferred(name, *v6), new.preferred(name, *v6)) else {
+                continue;
+            };
+            let differs = was.wire.difference(&is.wire);
+            if !differs.is_empty() {
+                warn(
+                    found,
+                    WarningKind::Mismatch,
+                    format!(
+                        "{name}: directors with the old and the new {} reject each other, and both would be Master. \
+                     The stages let the old ones go first; peers that are not of this cluster, such as a keepalived that \
+                     is being replaced, must change at the same moment",
+                        differs.join(" and "),
+                    ),
+                );
+            }
+            let after = new.routers.get(&(*v6, *vrid)).and_then(|routers| routers.get(name));
+            if let Some(after) = after
+                && before.vips != after.vips
+            {
+                warn(
+                    found,
+                    WarningKind::Mismatch,
+                    format!(
+                        "{name}: its list of VIPs differs between directors until all have changed. evenkeel accepts \
+                     that; keepalived up to 2.3.2 rejects it, and both become Master: change such a peer at the same moment",
+                    ),
+                );
+            }
+        }
+    }
+}
+
+type Balanced<'a> = BTreeMap<String, &'a VirtualServer>;
+
+/// Virtual servers of all directors together.
+fn balanced(fleet: &Fleet) -> Balanced<'_> {
+    let servers = fleet.values().flat_map(|state: &HostState| &state.plan.virtual_servers);
+    servers.map(|server| (server_id(server), server)).collect()
+}
+
+fn services(before: &Fleet, after: &Fleet, found: &mut BTreeSet<Warning>) {
+    let (old, new) = (balanced(before), balanced(after));
+    for (id, was) in &old {
+        let Some(is) = new.get(id) else {
+            warn(
+                found,
+                WarningKind::Cut,
+                format!(
+                    "{} ({id}) goes: its open connections are cut. Give its real servers weight 0 first, and wait until \
+                 they have none",
+                    was.name,
+                ),
+            );
+            continue;
+        };
+        for destination in &was.destinations {
+            let same =
+                |other: &&Destination| other.address == destination.address && other.port == destination.port;
+            match is.destinations.iter().find(same) {
+                None if destination.weight.get() > 0 => warn(
+                    found,
+                    WarningKind::Cut,
+                    format!(
+                        "{} ({id}) loses {} ({}:{}): its open connections are cut. Give it weight 0 first, and wait until \
+                     it has none",
+                        was.name, destination.host, destination.address, destination.port,
+                    ),
+                ),
+                Some(kept) if kept.weight.get() == 0 && destination.weight.get() > 0 => {
+                    warn(
+                        found,
+                        WarningKind::Drain,
+                        format!(
+                            "{} ({id}) drains {}: it gets no new connections, open ones go on",
+                            is.name, destination.host,
+                        ),
+                    );
+                }
+                _ => {}
+            }
+        }
+    }
+    for (id, is) in &new {
+        let empty = |server: &VirtualServer| {
+            server.destinations.iter().all(|destination| destination.weight.get() == 0)
+        };
+        if empty(is) && old.get(id).is_none_or(|was| !empty(was)) {
+            warn(
+                found,
+                WarningKind::NoDestination,
+                format!(
+                    "{} ({id}) has no destination left that takes connections: new ones are refused",
+                    is.name,
+                ),
+            );
+        }
+    }
+}
