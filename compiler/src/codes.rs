@@ -7,6 +7,7 @@ use crate::diagnostic::Severity;
 
 mod addresses;
 mod file;
+mod import;
 mod names;
 mod routers;
 mod services;
@@ -14,6 +15,7 @@ mod shape;
 
 pub use addresses::*;
 pub use file::*;
+pub use import::*;
 pub use names::*;
 pub use routers::*;
 pub use services::*;
@@ -51,7 +53,7 @@ use codes;
 
 /// All codes in the order of their numbers.
 pub fn all() -> impl Iterator<Item = &'static Code> {
-    [file::TABLE, shape::TABLE, names::TABLE, addresses::TABLE, routers::TABLE, services::TABLE]
+    [file::TABLE, shape::TABLE, names::TABLE, addresses::TABLE, routers::TABLE, services::TABLE, import::TABLE]
         .into_iter()
         .flatten()
         .copied()

@@ -11,6 +11,7 @@ mod canonical;
 pub mod codes;
 mod diagnostic;
 mod emit;
+pub mod import;
 mod parse;
 pub mod render;
 mod resolve;
