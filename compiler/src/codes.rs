@@ -53,10 +53,18 @@ use codes;
 
 /// All codes in the order of their numbers.
 pub fn all() -> impl Iterator<Item = &'static Code> {
-    [file::TABLE, shape::TABLE, names::TABLE, addresses::TABLE, routers::TABLE, services::TABLE, import::TABLE]
-        .into_iter()
-        .flatten()
-        .copied()
+    [
+        file::TABLE,
+        shape::TABLE,
+        names::TABLE,
+        addresses::TABLE,
+        routers::TABLE,
+        services::TABLE,
+        import::TABLE,
+    ]
+    .into_iter()
+    .flatten()
+    .copied()
 }
 
 /// The code called `id`, in any case.

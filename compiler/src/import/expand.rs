@@ -155,12 +155,17 @@ impl Reader<'_> {
         for pattern in braces(pattern) {
             let full = join(directory, &pattern);
             match self.files.matching(&full) {
-                Ok(paths) if paths.is_empty() && !(word == "include" && pattern.contains(['*', '?', '['])) => {
-                    let hint = "keepalived reads on without it; copy the director's whole configuration directory";
+                Ok(paths)
+                    if paths.is_empty() && !(word == "include" && pattern.contains(['*', '?', '['])) =>
+                {
+                    let hint =
+                        "keepalived reads on without it; copy the director's whole configuration directory";
                     self.notes.finding(finding(format!("`{full}` is not there"), hint));
                 }
                 Ok(paths) => found.extend(paths),
-                Err(error) => self.notes.finding(finding(format!("`{full}` cannot be followed: {error}"), "check the pattern")),
+                Err(error) => self
+                    .notes
+                    .finding(finding(format!("`{full}` cannot be followed: {error}"), "check the pattern")),
             }
         }
         for path in found {
@@ -172,7 +177,8 @@ impl Reader<'_> {
             match self.files.read(&path) {
                 Ok(bytes) => self.file(&path, bytes),
                 Err(error) => {
-                    self.notes.finding(finding(format!("`{path}` cannot be read: {error}"), "check the file"));
+                    self.notes
+                        .finding(finding(format!("`{path}` cannot be read: {error}"), "check the file"));
                 }
             }
         }
@@ -285,7 +291,8 @@ impl Reader<'_> {
         while let Some(at) = line[from..].find('$').map(|at| at + from) {
             from = at + 1;
             let after = &line[from..];
-            let (inside, rest, braced) = match after.strip_prefix('{').and_then(|inner| inner.split_once('}')) {
+            let (inside, rest, braced) = match after.strip_prefix('{').and_then(|inner| inner.split_once('}'))
+            {
                 Some((inside, rest)) => (inside, rest, true),
                 None => {
                     let end = after.find(|char| !word_char(char)).unwrap_or(after.len());
@@ -395,7 +402,8 @@ fn condition<'a>(text: &'a str, id: &str) -> (bool, &'a str) {
 /// The name and the value of `$NAME=value`.
 fn definition(line: &str) -> Option<(&str, &str)> {
     let (name, value) = line.strip_prefix('$')?.split_once('=')?;
-    let named = !name.is_empty() && name.chars().all(word_char) && !name.starts_with(|c: char| c.is_ascii_digit());
+    let named =
+        !name.is_empty() && name.chars().all(word_char) && !name.starts_with(|c: char| c.is_ascii_digit());
     named.then(|| (name, value.trim()))
 }
 
@@ -411,7 +419,9 @@ fn braces(pattern: &str) -> Vec<String> {
         match inner {
             Some((start, end)) if open.len() + done.len() < 256 => {
                 let choices = pattern[start + 1..end].split(',').rev();
-                open.extend(choices.map(|choice| format!("{}{choice}{}", &pattern[..start], &pattern[end + 1..])));
+                open.extend(
+                    choices.map(|choice| format!("{}{choice}{}", &pattern[..start], &pattern[end + 1..])),
+                );
             }
             _ => done.push(pattern),
         }
@@ -420,5 +430,9 @@ fn braces(pattern: &str) -> Vec<String> {
 }
 
 fn join(directory: &str, path: &str) -> String {
-    if path.starts_with('/') || directory.is_empty() { path.to_owned() } else { format!("{directory}/{path}") }
+    if path.starts_with('/') || directory.is_empty() {
+        path.to_owned()
+    } else {
+        format!("{directory}/{path}")
+    }
 }

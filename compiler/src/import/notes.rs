@@ -63,15 +63,7 @@ impl Finding {
         message: impl Into<String>,
         label: impl Into<String>,
     ) -> Self {
-        Self {
-            code,
-            spot,
-            word: None,
-            message: message.into(),
-            label: label.into(),
-            other: None,
-            hint: None,
-        }
+        Self { code, spot, word: None, message: message.into(), label: label.into(), other: None, hint: None }
     }
 
     pub(super) fn at(mut self, word: impl Into<String>) -> Self {
@@ -90,10 +82,27 @@ impl Finding {
     }
 }
 
+/// What an item's place in the cluster file is below of: an object of a director's configuration, whose name
+/// there is known only when all directors are merged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Owner {
+    /// The cluster file itself.
+    Cluster,
+    /// The numbered instance of a director.
+    Router(usize, usize),
+    /// The numbered sync group of a director.
+    Group(usize, usize),
+    /// The numbered script, process or file of a director.
+    Tracker(usize, usize),
+    /// The numbered virtual server of a director.
+    Service(usize, usize),
+}
+
 /// Everything there is to say.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
-    pub(super) items: Vec<Item>,
+    /// Each with the owner of its place.
+    pub(super) items: Vec<(Owner, Item)>,
     pub(super) findings: Vec<Finding>,
     said: BTreeSet<(Spot, &'static str, String)>,
 }
@@ -108,14 +117,32 @@ impl Notes {
         }
     }
 
-    pub(super) fn item(
+    pub(super) fn item(&mut self, owner: Owner, item: Item) {
+        self.items.push((owner, item));
+    }
+
+    /// A thing that somebody must decide, or that is different for a reason found while merging.
+    pub(super) fn say(
         &mut self,
         fate: Fate,
         spots: Vec<Spot>,
         what: impl Into<String>,
-        ours: Option<String>,
-        why: Option<String>,
+        why: impl Into<String>,
     ) {
-        self.items.push(Item { fate, spots, what: what.into(), ours, why });
+        let item = Item { fate, spots, what: what.into(), ours: None, why: Some(why.into()) };
+        if !self.items.iter().rev().take(1000).any(|(_, said)| *said == item) {
+            self.item(Owner::Cluster, item);
+        }
+    }
+
+    /// Says something else of the thing that was noted last.
+    pub(super) fn instead(&mut self, fate: Fate, why: impl Into<String>) {
+        if let Some((_, item)) = self.items.last_mut() {
+            item.fate = fate;
+            item.why = Some(why.into());
+            if fate == Fate::NotCarried {
+                item.ours = None;
+            }
+        }
     }
 }

@@ -102,9 +102,14 @@ impl Builder<'_> {
                     self.statement(&mut words, spot);
                     if self.opened.is_empty() {
                         self.notes.finding(
-                            Finding::new(&codes::IMPORT_BRACE, spot, "`}` closes nothing", "no block is open here")
-                                .at("}")
-                                .hint("take it away, or look for a `{` that is missing before it"),
+                            Finding::new(
+                                &codes::IMPORT_BRACE,
+                                spot,
+                                "`}` closes nothing",
+                                "no block is open here",
+                            )
+                            .at("}")
+                            .hint("take it away, or look for a `{` that is missing before it"),
                         );
                     } else {
                         self.close();
@@ -176,7 +181,8 @@ impl Builder<'_> {
         });
         if !owned {
             self.notes.finding(
-                Finding::new(&codes::IMPORT_BRACE, spot, "a block belongs to no keyword", "opened here").at("{"),
+                Finding::new(&codes::IMPORT_BRACE, spot, "a block belongs to no keyword", "opened here")
+                    .at("{"),
             );
             if let Some(level) = self.levels.last_mut() {
                 level.push(Statement { spot, words: Vec::new(), block: Some(Vec::new()) });

@@ -100,18 +100,19 @@ fn escape(chars: &mut std::iter::Peekable<std::str::Chars<'_>>, text: &mut Strin
         text.push('\\');
         return;
     };
-    let digits = |chars: &mut std::iter::Peekable<std::str::Chars<'_>>, radix: u32, most: usize, first: u32| {
-        let mut value = first;
-        let mut count = 0;
-        while count < most
-            && let Some(digit) = chars.peek().and_then(|char| char.to_digit(radix))
-        {
-            value = value * radix + digit;
-            chars.next();
-            count += 1;
-        }
-        char::from_u32(value).unwrap_or('\u{fffd}')
-    };
+    let digits =
+        |chars: &mut std::iter::Peekable<std::str::Chars<'_>>, radix: u32, most: usize, first: u32| {
+            let mut value = first;
+            let mut count = 0;
+            while count < most
+                && let Some(digit) = chars.peek().and_then(|char| char.to_digit(radix))
+            {
+                value = value * radix + digit;
+                chars.next();
+                count += 1;
+            }
+            char::from_u32(value).unwrap_or('\u{fffd}')
+        };
     text.push(match char {
         'a' => '\u{7}',
         'b' => '\u{8}',
