@@ -100,3 +100,21 @@ impl Diagnostic {
         (place.start, self.code.id, place.end)
     }
 }
+
+/// Of findings of one code at one place, such as a default that is wrong for every service, keeps
+/// the first and says how many there are.
+pub(crate) fn gather(mut diagnostics: Vec<Diagnostic>) -> impl Iterator<Item = Diagnostic> {
+    diagnostics.sort_by_key(Diagnostic::order);
+    let mut gathered: Vec<(Diagnostic, usize)> = Vec::with_capacity(diagnostics.len());
+    for diagnostic in diagnostics {
+        match gathered.last_mut() {
+            Some((first, more)) if first.order() == diagnostic.order() => *more += 1,
+            _ => gathered.push((diagnostic, 0)),
+        }
+    }
+    gathered.into_iter().map(|(diagnostic, more)| match more {
+        0 => diagnostic,
+        1 => diagnostic.note("the same holds for one more that takes its value from here"),
+        more => diagnostic.note(format!("the same holds for {more} more that take their value from here")),
+    })
+}

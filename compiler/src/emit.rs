@@ -5,17 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use evenkeel_schemas::cluster::{Check, Forwarding, Host, SecretSource};
+use evenkeel_schemas::cluster::{Check, CheckType, Forwarding, Host, SecretSource};
 use evenkeel_schemas::plan;
-use evenkeel_schemas::scalars::{Cidr, InterfaceName, Ip, Name, Span};
+use evenkeel_schemas::scalars::{Cidr, InterfaceName, Ip, Name, Port};
 use evenkeel_schemas::seal;
 
 use crate::canonical;
 use crate::resolve::{Balanced, RealServer, Resolved, Router};
-
-/// keepalived's numbers: five gratuitous ARPs at once, and five more after five seconds.
-const GARP_REPEAT: u8 = 5;
-const GARP_DELAY: Span = Span::from_secs(5);
 
 /// Label of the VIPs that a real server holds, as the traditional scripts set it.
 const REAL_SERVER_LABEL: &str = "lo:0";
@@ -90,11 +86,12 @@ impl<'a> Tasks<'a> {
         }
         for (name, service) in &cluster.services {
             tasks.services.entry(&service.router).or_default().push((name, service));
-            match service.forwarding {
-                Forwarding::Dr => {
-                    for server in &service.real_servers {
-                        tasks.accepted.entry(&server.host).or_default().insert(service.vip);
+            for server in &service.real_servers {
+                match server.forwarding {
+                    Forwarding::Dr | Forwarding::Tun => {
+                        tasks.accepted.entry(&server.host).or_default().extend(&service.vips);
                     }
+                    Forwarding::Nat => {}
                 }
             }
         }
@@ -106,13 +103,14 @@ fn host_plan(cluster: &Resolved, tasks: &Tasks<'_>, name: &Name, host: &Host) ->
     let routers = tasks.routers.get(name).map_or(&[][..], Vec::as_slice);
     let accepted = tasks.accepted.get(name);
     let services = routers.iter().filter_map(|(router, _)| tasks.services.get(router)).flatten();
-    let mut virtual_servers: Vec<_> = services.map(|(name, service)| virtual_server(name, service)).collect();
-    virtual_servers.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut virtual_servers: Vec<_> =
+        services.flat_map(|(name, service)| virtual_servers(name, service)).collect();
+    virtual_servers.sort_by(|a, b| (&a.name, a.address, a.port).cmp(&(&b.name, b.address, b.port)));
     let plan = plan::Plan {
         format: plan::FORMAT,
         cluster: cluster.name.clone(),
         host: name.clone(),
-        host_addresses: vec![host.address],
+        host_addresses: host.all_addresses().map(|(address, _)| address).collect(),
         policy: plan::Policy { resync: cluster.policy.resync, exclusive_ipvs: cluster.policy.exclusive_ipvs },
         routers: routers
             .iter()
@@ -121,7 +119,7 @@ fn host_plan(cluster: &Resolved, tasks: &Tasks<'_>, name: &Name, host: &Host) ->
         virtual_servers,
         addresses: accepted.into_iter().flatten().map(|vip| accepted_address(*vip)).collect(),
         routes: accepted.into_iter().flatten().map(|vip| accepted_route(*vip)).collect(),
-        sysctls: sysctls(!routers.is_empty(), accepted.is_some()),
+        sysctls: sysctls(cluster, !routers.is_empty(), accepted.is_some()),
     };
     let header = format!(
         "# Written by `evenkeel compile` from cluster `{}`. Do not edit: the line above seals the rest.\n",
@@ -151,40 +149,69 @@ fn vrrp(name: &Name, router: &Router, host_name: &Name, host: &Host) -> Option<p
         advert_interval: router.advert_interval,
         preempt: router.preempt,
         auth: secret.map(|secret| plan::Auth::Pass { secret }),
-        garp_repeat: GARP_REPEAT,
-        garp_delay: GARP_DELAY,
-        vips: router.vips.iter().map(|vip| Cidr::host(vip.0)).collect(),
+        garp_repeat: router.garp.repeat,
+        garp_delay: router.garp.delay,
+        vips: router.vips.clone(),
     })
 }
 
-fn virtual_server(name: &Name, service: &Balanced) -> plan::VirtualServer {
+/// One for each VIP and port.
+fn virtual_servers<'a>(
+    name: &'a Name,
+    service: &'a Balanced,
+) -> impl Iterator<Item = plan::VirtualServer> + 'a {
+    let fronts = service.vips.iter().flat_map(|vip| service.ports.iter().map(move |port| (*vip, *port)));
+    fronts.map(|(vip, port)| virtual_server(name, service, vip, port))
+}
+
+fn virtual_server(name: &Name, service: &Balanced, vip: Ip, port: Port) -> plan::VirtualServer {
     let destination = |server: &RealServer| plan::Destination {
         host: server.host.clone(),
         address: server.address,
-        port: server.port,
+        port: server.port.unwrap_or(port),
         weight: server.weight,
-        forwarding: service.forwarding,
-        check: service.check.as_ref().map(|check| explicit_check(check, server)),
+        forwarding: server.forwarding,
+        upper_threshold: server.upper_threshold,
+        lower_threshold: server.lower_threshold,
+        check: service.check.as_ref().and_then(|check| explicit_check(check, server, port)),
     };
+    let persistence = service.persistence.as_ref().map(|persistence| plan::Persistence {
+        timeout: persistence.timeout,
+        prefix: persistence.prefix.unwrap_or_else(|| Cidr::host(vip.0).prefix()),
+        engine: persistence.engine,
+    });
     plan::VirtualServer {
         name: name.clone(),
-        address: service.vip,
-        port: service.port,
+        address: vip,
+        port,
         protocol: service.protocol,
         scheduler: service.scheduler,
+        scheduler_flags: service.scheduler_flags.clone(),
+        one_packet: service.one_packet,
+        persistence,
         destinations: service.real_servers.iter().map(destination).collect(),
     }
 }
 
-fn explicit_check(check: &Check, server: &RealServer) -> plan::Check {
-    let Check::Tcp { interval, timeout, retries, retry_delay, port } = check;
-    plan::Check::Tcp {
-        address: server.address,
-        port: port.unwrap_or(server.port),
-        interval: *interval,
-        timeout: *timeout,
-        retries: *retries,
-        retry_delay: *retry_delay,
+fn explicit_check(check: &Check, server: &RealServer, port: Port) -> Option<plan::Check> {
+    match check.kind {
+        CheckType::Tcp => Some(plan::Check::Tcp {
+            address: check.address.unwrap_or(server.address),
+            port: check.port.or(server.port).unwrap_or(port),
+            interval: check.interval,
+            timeout: check.timeout,
+            retries: check.retries,
+            retry_delay: check.retry_delay,
+        }),
+        // Refused by a rule (`validate/unsupported.rs`).
+        CheckType::Http
+        | CheckType::Https
+        | CheckType::Script
+        | CheckType::Udp
+        | CheckType::Dns
+        | CheckType::Ping
+        | CheckType::Smtp
+        | CheckType::File => None,
     }
 }
 
@@ -206,14 +233,13 @@ fn accepted_route(vip: Ip) -> plan::Route {
     }
 }
 
-fn sysctls(director: bool, real_server: bool) -> Vec<plan::Sysctl> {
-    let director = if director { &DIRECTOR_SYSCTLS[..] } else { &[] };
-    let real_server = if real_server { &REAL_SERVER_SYSCTLS[..] } else { &[] };
-    let mut all: Vec<_> = director
-        .iter()
-        .chain(real_server)
-        .map(|(key, value)| plan::Sysctl { key: (*key).to_owned(), value: (*value).to_owned() })
-        .collect();
+fn sysctls(cluster: &Resolved, director: bool, real_server: bool) -> Vec<plan::Sysctl> {
+    let fixed = [(director, &DIRECTOR_SYSCTLS[..]), (real_server, &REAL_SERVER_SYSCTLS[..])];
+    let fixed = fixed.into_iter().filter(|(applies, _)| *applies).flat_map(|(_, settings)| settings);
+    let fixed = fixed.map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    let ipvs = cluster.ipvs.sysctls.iter().filter(|_| director);
+    let ipvs = ipvs.map(|(key, value)| (format!("net/ipv4/vs/{key}"), value.to_string()));
+    let mut all: Vec<_> = fixed.chain(ipvs).map(|(key, value)| plan::Sysctl { key, value }).collect();
     all.sort_by(|a, b| a.key.cmp(&b.key));
     all
 }

@@ -12,6 +12,7 @@ pub mod codes;
 mod diagnostic;
 mod emit;
 pub mod import;
+mod members;
 mod parse;
 pub mod render;
 mod resolve;
@@ -70,7 +71,7 @@ fn run(source: &SourceFile) -> (Option<Resolved>, Vec<Diagnostic>) {
         return (None, checked.diagnostics);
     };
     let context = validate::Context::new(&cluster, &document, &checked.unknowns);
-    validate::run(&context, &mut checked.diagnostics);
+    checked.diagnostics.extend(diagnostic::gather(validate::run(&context)));
     if checked.diagnostics.iter().any(|d| d.severity() == Severity::Error) {
         return (None, checked.diagnostics);
     }

@@ -3,15 +3,19 @@
 //! Not serialisable on purpose: plans are what is written. Runs only on a cluster that passed
 //! every rule; what it cannot resolve all the same is a rule that is missing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_schemas::cluster::{
-    Auth, Check, Cluster, Forwarding, Host, Policy, Protocol, Scheduler, SecretSource, Service, VirtualRouter,
+    Auth, Check, Cluster, Forwarding, Garp, Host, Ipvs, Persistence, Policy, Protocol, Scheduler,
+    SchedulerFlag, SecretSource, Service, VirtualRouter,
 };
-use evenkeel_schemas::scalars::{AdvertInterval, Ip, Name, Port, Priority, Vrid, Weight};
+use evenkeel_schemas::scalars::{
+    AdvertInterval, Cidr, ConnectionLimit, Ip, Name, Port, Priority, Vrid, Weight,
+};
 
 use crate::codes;
 use crate::diagnostic::Diagnostic;
+use crate::members::{self, Member, Members};
 
 /// Priority of the first director, and the step to the next.
 const FIRST_PRIORITY: u8 = 100;
@@ -24,6 +28,7 @@ pub(crate) const DEFAULT_PRIORITIES: usize = (FIRST_PRIORITY / PRIORITY_STEP) as
 pub struct Resolved {
     pub(crate) name: Name,
     pub(crate) policy: Policy,
+    pub(crate) ipvs: Ipvs,
     pub(crate) hosts: BTreeMap<Name, Host>,
     pub(crate) routers: BTreeMap<Name, Router>,
     pub(crate) services: BTreeMap<Name, Balanced>,
@@ -38,8 +43,9 @@ pub(crate) struct Router {
     pub(crate) preempt: bool,
     /// The source of the password, if there is one.
     pub(crate) password: Option<SecretSource>,
-    /// Ascending.
-    pub(crate) vips: Vec<Ip>,
+    /// Ascending by address.
+    pub(crate) vips: Vec<Cidr>,
+    pub(crate) garp: Garp,
     pub(crate) directors: BTreeMap<Name, Priority>,
 }
 
@@ -47,11 +53,15 @@ pub(crate) struct Router {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Balanced {
     pub(crate) router: Name,
-    pub(crate) vip: Ip,
+    /// Ascending.
+    pub(crate) vips: Vec<Ip>,
+    /// Ascending.
+    pub(crate) ports: Vec<Port>,
     pub(crate) protocol: Protocol,
-    pub(crate) port: Port,
     pub(crate) scheduler: Scheduler,
-    pub(crate) forwarding: Forwarding,
+    pub(crate) scheduler_flags: Vec<SchedulerFlag>,
+    pub(crate) one_packet: bool,
+    pub(crate) persistence: Option<Persistence>,
     /// By address and port, ascending.
     pub(crate) real_servers: Vec<RealServer>,
     pub(crate) check: Option<Check>,
@@ -62,8 +72,12 @@ pub(crate) struct Balanced {
 pub(crate) struct RealServer {
     pub(crate) host: Name,
     pub(crate) address: Ip,
-    pub(crate) port: Port,
+    /// Where it is not that of the virtual server.
+    pub(crate) port: Option<Port>,
     pub(crate) weight: Weight,
+    pub(crate) forwarding: Forwarding,
+    pub(crate) upper_threshold: Option<ConnectionLimit>,
+    pub(crate) lower_threshold: Option<ConnectionLimit>,
 }
 
 /// What could not be resolved.
@@ -112,15 +126,17 @@ pub(crate) fn resolve(cluster: &Cluster) -> Result<Resolved, Unresolved> {
             resolve_router(cluster, router).ok_or_else(|| Unresolved(format!("virtual router `{name}`")))?;
         routers.insert(name.clone(), resolved);
     }
+    let members = Members::new(cluster);
     let mut services = BTreeMap::new();
     for (name, service) in &cluster.services {
-        let resolved =
-            resolve_service(cluster, service).ok_or_else(|| Unresolved(format!("service `{name}`")))?;
+        let resolved = resolve_service(cluster, &members, service)
+            .ok_or_else(|| Unresolved(format!("service `{name}`")))?;
         services.insert(name.clone(), resolved);
     }
     Ok(Resolved {
         name: cluster.name.clone(),
         policy: cluster.policy.clone(),
+        ipvs: cluster.ipvs.clone(),
         hosts: cluster.hosts.clone(),
         routers,
         services,
@@ -138,7 +154,15 @@ fn resolve_router(cluster: &Cluster, router: &VirtualRouter) -> Option<Router> {
         };
         directors.insert(host.clone(), priority);
     }
-    let mut vips = router.vips.clone();
+    let mut vips = Vec::with_capacity(router.vips.len());
+    for vip in &router.vips {
+        let host = Cidr::host(vip.0);
+        let prefix = router.vip_settings.get(&vip.to_string()).and_then(|settings| settings.prefix);
+        vips.push(match prefix {
+            Some(prefix) => Cidr::new(vip.0, prefix).ok()?,
+            None => host,
+        });
+    }
     vips.sort_unstable();
     Some(Router {
         vrid: router.vrid,
@@ -147,6 +171,7 @@ fn resolve_router(cluster: &Cluster, router: &VirtualRouter) -> Option<Router> {
         preempt: router.preempt,
         password: router.auth.as_ref().map(|Auth::Pass { secret }| secret.clone()),
         vips,
+        garp: router.garp.clone(),
         directors,
     })
 }
@@ -157,31 +182,42 @@ fn default_priority(index: usize) -> Option<Priority> {
     Priority::new(FIRST_PRIORITY.checked_sub(below)?).ok()
 }
 
-fn resolve_service(cluster: &Cluster, service: &Service) -> Option<Balanced> {
+fn resolve_service(cluster: &Cluster, members: &Members<'_>, service: &Service) -> Option<Balanced> {
     let (router_name, router) = cluster.virtual_routers.get_key_value(service.router.as_str())?;
-    let vip = match (service.vip, router.vips.as_slice()) {
-        (Some(vip), _) => vip,
-        (None, [only]) => *only,
-        (None, _) => return None,
+    let mut vips = members::vips(service, &router.vips).to_vec();
+    vips.sort_unstable();
+    let ranges = members::ports(service);
+    let ports: BTreeSet<Port> = ranges
+        .flat_map(|(_, first, last)| first.get()..=last.get())
+        .filter_map(|port| Port::new(port).ok())
+        .collect();
+    let vip = *vips.first()?;
+    let resolved = |member: Member<'_>| {
+        let (upper_threshold, lower_threshold) = member.thresholds();
+        RealServer {
+            host: member.name.clone(),
+            address: member.address(vip),
+            port: member.port(),
+            weight: member.weight(),
+            forwarding: member.forwarding(service),
+            upper_threshold,
+            lower_threshold,
+        }
     };
-    let mut real_servers = Vec::with_capacity(service.real_servers.len());
-    for server in &service.real_servers {
-        let (name, host) = cluster.hosts.get_key_value(server.host.as_str())?;
-        real_servers.push(RealServer {
-            host: name.clone(),
-            address: host.address,
-            port: server.port.unwrap_or(service.port),
-            weight: server.weight,
-        });
-    }
+    let mut real_servers: Vec<RealServer> = members.of(service).into_iter().map(resolved).collect();
     real_servers.sort_unstable_by_key(|server| (server.address, server.port));
+    let mut scheduler_flags = service.scheduler_flags.clone();
+    scheduler_flags.sort_unstable();
+    scheduler_flags.dedup();
     Some(Balanced {
         router: router_name.clone(),
-        vip,
-        protocol: service.protocol,
-        port: service.port,
+        vips,
+        ports: ports.into_iter().collect(),
+        protocol: service.protocol?,
         scheduler: service.scheduler,
-        forwarding: service.forwarding,
+        scheduler_flags,
+        one_packet: service.one_packet,
+        persistence: service.persistence.clone(),
         real_servers,
         check: service.check.clone(),
     })

@@ -18,6 +18,7 @@ use crate::unknown::Unknowns;
 
 mod explain;
 mod flatten;
+mod inherit;
 mod mend;
 
 /// How often a mended tree is looked at again: once for each level of misspelled keys and once more
@@ -75,10 +76,11 @@ enum Wrong {
 pub(crate) fn check(document: &mut Document<'_>, value: Value, odd: &[Odd]) -> Checked {
     let mut unknowns = Unknowns::default();
     let mut diagnostics = Vec::new();
+    let mut value = value;
+    let inherited = inherit::defaults(&mut value, document);
     if odd.is_empty() && SHAPE.validator.is_valid(&value) {
         return typed(value, unknowns, diagnostics);
     }
-    let mut value = value;
     let mut findings = explain::findings(document, &value, odd);
     findings.extend(odd_values(document, odd, &findings));
     let mut renamed: Vec<Vec<OwnedStep>> = Vec::new();
@@ -89,7 +91,8 @@ pub(crate) fn check(document: &mut Document<'_>, value: Value, odd: &[Odd]) -> C
         for finding in keys.into_iter().chain(values) {
             // What is wrong with a mended tree is wrong with a guess of ours: that is for the next
             // run, unless the guess was that of a key, and its value shows that it was right.
-            let told = round == 0 || renamed.iter().any(|guess| bears_out(guess, &finding));
+            let told = !inherited.has(&finding.path)
+                && (round == 0 || renamed.iter().any(|guess| bears_out(guess, &finding)));
             if let Wrong::Key { near } = &finding.wrong {
                 let moved = mend::take_out(&mut value, &finding.path, near.as_deref(), &mut unknowns);
                 for (written, right) in moved {

@@ -13,10 +13,11 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
-use evenkeel_schemas::cluster::{Cluster, Host, Service, VirtualRouter};
+use evenkeel_schemas::cluster::{Cluster, Host, RealServer, Service, VirtualRouter};
 use evenkeel_schemas::scalars::{Cidr, Ip, Name};
 
 use crate::diagnostic::{Diagnostic, Place};
+use crate::members::{self, Member, Members};
 use crate::parse::{Document, Step, at};
 use crate::suggest::Suggester;
 use crate::unknown::Unknowns;
@@ -27,6 +28,7 @@ mod routers;
 mod secrets;
 mod segments;
 mod services;
+mod unsupported;
 mod vips;
 
 /// Where a rule puts its findings.
@@ -43,13 +45,16 @@ const RULES: &[&[Rule]] = &[
     routers::RULES,
     secrets::RULES,
     services::RULES,
+    unsupported::RULES,
 ];
 
 /// Runs every rule.
-pub(crate) fn run(context: &Context<'_>, findings: &mut Findings) {
+pub(crate) fn run(context: &Context<'_>) -> Findings {
+    let mut findings = Findings::new();
     for rule in RULES.iter().copied().flatten() {
-        rule(context, findings);
+        rule(context, &mut findings);
     }
+    findings
 }
 
 /// What rules look at.
@@ -58,13 +63,32 @@ pub(crate) struct Context<'a> {
     document: &'a Document<'a>,
     unknowns: &'a Unknowns,
     subnets: Subnets<'a>,
+    /// By service, and whether those of them that exist are all known.
+    members: BTreeMap<&'a Name, (bool, Vec<Member<'a>>)>,
     suggester: Suggester,
 }
 
 impl<'a> Context<'a> {
     pub(crate) fn new(cluster: &'a Cluster, document: &'a Document<'a>, unknowns: &'a Unknowns) -> Self {
         let subnets = Subnets::new(cluster, unknowns);
-        Self { cluster, document, unknowns, subnets, suggester: Suggester::new() }
+        let lookup = Members::new(cluster);
+        let known = |name: &Name, member: &Member<'_>| {
+            let named = unknowns.knows(&member.named_at(name)) && unknowns.knows(at!["hosts", member.name]);
+            named
+                && unknowns.knows(at!["hosts", member.name, "labels"])
+                && member.pool.is_none_or(|(pool, index, _)| {
+                    ["host", "label"]
+                        .iter()
+                        .all(|key| unknowns.knows(at!["pools", pool, "real_servers", index, *key]))
+                })
+        };
+        let members = cluster.services.iter().map(|(name, service)| {
+            let mut members = lookup.of(service);
+            let all = members.len();
+            members.retain(|member| known(name, member));
+            (name, (members.len() == all, members))
+        });
+        Self { cluster, document, unknowns, subnets, members: members.collect(), suggester: Suggester::new() }
     }
 
     /// Place of the value at `path`.
@@ -96,15 +120,20 @@ impl<'a> Context<'a> {
     /// something is used by nothing.
     fn settled(&self) -> bool {
         let cluster = self.cluster;
-        ["hosts", "virtual_routers", "services"].iter().all(|section| self.knows_entries(section))
+        let hosts = |section: &str, name: &Name, servers: &[RealServer]| {
+            servers.iter().enumerate().all(|(index, server)| {
+                self.knows_all(at![section, name, "real_servers", index])
+                    && server.host.as_ref().is_none_or(|host| cluster.hosts.contains_key(host.as_str()))
+                    && server.pool.as_ref().is_none_or(|pool| cluster.pools.contains_key(pool.as_str()))
+            })
+        };
+        ["hosts", "virtual_routers", "services", "pools"].iter().all(|section| self.knows_entries(section))
             && cluster.virtual_routers.iter().all(|(name, router)| self.knows_directors(name, router))
+            && cluster.pools.iter().all(|(name, pool)| hosts("pools", name, &pool.real_servers))
             && cluster.services.iter().all(|(name, service)| {
-                let leads_somewhere = |(index, host): (usize, &str)| {
-                    self.knows(at!["services", name, "real_servers", index, "host"])
-                        && cluster.hosts.contains_key(host)
-                };
-                let servers = service.real_servers.iter().map(|server| server.host.as_str());
-                self.router_of(name, service).is_some() && servers.enumerate().all(leads_somewhere)
+                self.router_of(name, service).is_some()
+                    && self.knows(at!["services", name, "sorry_server"])
+                    && hosts("services", name, &service.real_servers)
             })
     }
 
@@ -170,18 +199,57 @@ impl<'a> Context<'a> {
         known.then(|| self.cluster.virtual_routers.get_key_value(service.router.as_str())).flatten()
     }
 
-    /// The VIP of a service, when it is decided and one of its router's.
-    fn vip_of(&self, name: &Name, service: &Service) -> Option<Ip> {
-        let (router_name, router) = self.router_of(name, service)?;
-        if !self.knows(at!["services", name, "vip"]) {
-            return None;
-        }
-        let (index, vip) = match (service.vip, router.vips.as_slice()) {
-            (Some(vip), vips) => (vips.iter().position(|other| *other == vip)?, vip),
-            (None, [only]) => (0, *only),
-            (None, _) => return None,
+    /// The VIPs of a service that are decided, known, and its router's.
+    fn vips_of_service(&self, name: &Name, service: &'a Service) -> Vec<Ip> {
+        let Some((router_name, router)) = self.router_of(name, service) else {
+            return Vec::new();
         };
-        self.knows(at!["virtual_routers", router_name, "vips", index]).then_some(vip)
+        if !self.knows(at!["services", name, "vip"]) || !self.knows(at!["services", name, "vips"]) {
+            return Vec::new();
+        }
+        let known = |(index, vip): (usize, &Ip)| {
+            let position =
+                router.vips.iter().chain(&router.unadvertised_vips).position(|other| other == vip)?;
+            let listed = match position.checked_sub(router.vips.len()) {
+                None => self.knows(at!["virtual_routers", router_name, "vips", position]),
+                Some(beyond) => self.knows(at!["virtual_routers", router_name, "unadvertised_vips", beyond]),
+            };
+            (listed && self.knows(at!["services", name, "vips", index])).then_some(*vip)
+        };
+        members::vips(service, &router.vips).iter().enumerate().filter_map(known).collect()
+    }
+
+    /// The real servers of a service that exist and are known.
+    fn members(&self, name: &Name) -> &[Member<'a>] {
+        self.members.get(name).map_or(&[], |(_, members)| members.as_slice())
+    }
+
+    /// The real servers of a service when every one is known: only then can anything be said of all.
+    fn all_members(&self, name: &Name, service: &Service) -> Option<&[Member<'a>]> {
+        let (complete, members) = self.members.get(name)?;
+        let leads_somewhere = |entry: &RealServer| {
+            entry.host.as_ref().is_none_or(|host| self.cluster.hosts.contains_key(host.as_str()))
+                && entry.pool.as_ref().is_none_or(|pool| {
+                    self.cluster.pools.contains_key(pool.as_str())
+                        && self.knows_all(at!["pools", pool.as_str()])
+                })
+                && (entry.label.is_none() || self.knows_labels())
+        };
+        let known = *complete
+            && self.knows_all(at!["services", name, "real_servers"])
+            && service.real_servers.iter().all(leads_somewhere);
+        known.then_some(members.as_slice())
+    }
+
+    /// Whether the labels of all hosts are known.
+    fn knows_labels(&self) -> bool {
+        self.knows_entries("hosts")
+            && self.cluster.hosts.keys().all(|name| self.knows_all(at!["hosts", name, "labels"]))
+    }
+
+    /// Whether `key` of a member is known: in the service's entry and in the pool's.
+    fn knows_member(&self, service: &Name, member: &Member<'_>, key: &str) -> bool {
+        self.knows(&member.entry_path(service, key)) && self.knows(&member.path(service, key))
     }
 
     /// Every known VIP in the order of names: router, index in its list, VIP.

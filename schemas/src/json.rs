@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::cluster::Cluster;
 use crate::plan::Plan;
-use crate::scalars::{AdvertInterval, Cidr, Ip, Span};
+use crate::scalars::{AdvertInterval, Cidr, Ip, PortRange, Span};
 use crate::status::Status;
 
 fn generate<T: JsonSchema>() -> Value {
@@ -38,10 +38,11 @@ pub type FormatCheck = fn(&str) -> bool;
 
 /// String formats that the schemas use beyond the standard ones, each with its check. A validator
 /// that is not told of them would let any text pass.
-pub const FORMATS: [(&str, FormatCheck); 4] = [
+pub const FORMATS: [(&str, FormatCheck); 5] = [
     ("ip", |text| text.parse::<Ip>().is_ok()),
     ("cidr", |text| text.parse::<Cidr>().is_ok()),
     ("span", |text| text.parse::<Span>().is_ok()),
+    ("port-range", |text| text.parse::<PortRange>().is_ok()),
     ("advert-interval", |text| text.parse::<AdvertInterval>().is_ok()),
 ];
 

@@ -8,9 +8,10 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::{Forwarding, Protocol, Scheduler};
+use crate::cluster::{Forwarding, PersistenceEngine, Protocol, Scheduler, SchedulerFlag};
 use crate::scalars::{
-    AdvertInterval, Cidr, InterfaceName, Ip, Name, Port, Priority, Retries, Span, Vrid, Weight,
+    AdvertInterval, Cidr, ConnectionLimit, InterfaceName, Ip, Name, Port, Priority, Retries, Span, Vrid,
+    Weight,
 };
 
 /// The plan format that this version writes and reads.
@@ -141,9 +142,31 @@ pub struct VirtualServer {
     pub protocol: Protocol,
     /// Scheduler.
     pub scheduler: Scheduler,
+    /// Flags of the scheduler.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scheduler_flags: Vec<SchedulerFlag>,
+    /// Balance each datagram for itself.
+    pub one_packet: bool,
+    /// A client stays with its destination; absent when each connection is balanced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persistence: Option<Persistence>,
     /// Destinations.
     #[serde(rename = "destination", default)]
     pub destinations: Vec<Destination>,
+}
+
+/// A client stays with its destination.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Persistence {
+    /// How long after its last connection; whole seconds.
+    pub timeout: Span,
+    /// Clients are one when this many bits of their address are equal.
+    #[schemars(range(min = 1, max = 128))]
+    pub prefix: u8,
+    /// Recognises clients by what they say; absent: by address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<PersistenceEngine>,
 }
 
 /// A real server as IPVS sees it.
@@ -160,6 +183,12 @@ pub struct Destination {
     pub weight: Weight,
     /// Forwarding method.
     pub forwarding: Forwarding,
+    /// No new connections from this many on; absent: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upper_threshold: Option<ConnectionLimit>,
+    /// New connections again below this many; absent: three quarters of the upper one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lower_threshold: Option<ConnectionLimit>,
     /// Health check; without one it always counts as healthy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub check: Option<Check>,

@@ -83,10 +83,10 @@ macro_rules! number_scalar {
 
             fn from_i64(value: i64) -> Result<Self, ScalarError> {
                 match <$raw>::try_from(value) {
-                    Ok(raw) if ($min..=$max).contains(&raw) => Ok(Self(raw)),
+                    Ok(raw) if (Self::MIN..=Self::MAX).contains(&raw) => Ok(Self(raw)),
                     _ => Err(ScalarError::new(format!(
                         concat!("{} is not ", $description, " ({}..={})"),
-                        value, $min, $max
+                        value, Self::MIN, Self::MAX
                     ))),
                 }
             }
@@ -116,7 +116,7 @@ macro_rules! number_scalar {
             }
 
             fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({ "type": "integer", "minimum": $min, "maximum": $max })
+                json_schema!({ "type": "integer", "minimum": Self::MIN, "maximum": Self::MAX })
             }
         }
     };
@@ -143,6 +143,12 @@ number_scalar!(
     /// How many times a failed check is tried again before its verdict changes.
     Retries(u8), "Retries", 0..=100, "a number of retries"
 );
+
+mod limits;
+
+pub use limits::{
+    AddressLabel, ConnectionLimit, FirewallMark, Percent, PortRange, RouteTable, SyncId, TrackWeight,
+};
 
 impl Priority {
     /// The address owner's priority.

@@ -1,4 +1,4 @@
-//! EK05xx: services and their checks. EK06xx: policy. EK09xx: our own mistakes.
+//! EK05xx: services and their checks. EK06xx: policy. EK08xx: not supported. EK09xx: our own mistakes.
 
 super::codes! {
     DUPLICATE_SERVICE = "EK0501" Error "two services have the same VIP, protocol and port":
@@ -33,6 +33,11 @@ super::codes! {
     RESYNC_TOO_SHORT = "EK0601" Error "resync is shorter than one second":
         "Each resync reads the whole IPVS table and every kernel setting of the plan. More often \
          than once a second it would load the directors without making repair visibly faster.";
+    UNSUPPORTED = "EK0801" Error "not supported by this version":
+        "The language is ahead of the daemon: it has words for all that LVS clusters use, so that a \
+         cluster file need not be rewritten later. What `evenkeeld` cannot do yet is refused here, \
+         because a plan never holds what a host would ignore. Remove it, or take the way that the \
+         hint offers.";
     INTERNAL = "EK0901" Error "a mistake in evenkeel":
         "A cluster passed every rule and still could not be compiled: a rule is missing. Please \
          report it with the cluster file, after removing what is secret in it.";

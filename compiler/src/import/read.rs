@@ -118,11 +118,28 @@ impl Reader<'_> {
             });
             return None;
         };
-        let ours = (!row.ours.is_empty()).then(|| row.ours.to_owned());
+        if row.fate == Fate::Carried && row.ours.is_empty() && row.why.is_empty() {
+            return Some(row);
+        }
+        // Below the object: `services.*.check` is `check` of its service.
+        let below = block.place.splitn(3, '.').nth(2).map_or_else(String::new, |below| format!("{below}."));
+        let ours = (!row.ours.is_empty()).then(|| format!("{below}{}", row.ours));
         let why = (!row.why.is_empty()).then(|| row.why.to_owned());
         let what = shown(statement);
         self.notes.item(owner, Item { fate: row.fate, spots: vec![statement.spot], what, ours, why });
         Some(row)
+    }
+
+    /// Notes a block that becomes an object of the cluster file.
+    fn object(&mut self, statement: &Statement, owner: Owner) {
+        let item = Item {
+            fate: Fate::Carried,
+            spots: vec![statement.spot],
+            what: shown(statement),
+            ours: Some(String::new()),
+            why: None,
+        };
+        self.notes.item(owner, item);
     }
 
     fn bad(&mut self, statement: &Statement, message: String, taken: &str) {
@@ -209,6 +226,17 @@ impl Reader<'_> {
             self.bad(statement, format!("`{}` needs a value", statement.keyword()), "left out");
         }
         word
+    }
+
+    /// Leaves a block out: nothing of it was carried after all.
+    fn leave_out(&mut self, from: usize) {
+        for (_, item) in self.notes.items.iter_mut().skip(from) {
+            item.ours = None;
+            if item.fate != Fate::NotCarried {
+                item.fate = Fate::NotCarried;
+                item.why = Some("its block was left out".to_owned());
+            }
+        }
     }
 
     fn missing(&mut self, spot: Spot, message: impl Into<String>, taken: &str) {

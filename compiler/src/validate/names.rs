@@ -70,20 +70,25 @@ fn unknown_director(cx: &Context<'_>, out: &mut Findings) {
 }
 
 fn unknown_real_server(cx: &Context<'_>, out: &mut Findings) {
-    for (name, service) in &cx.cluster.services {
-        for (index, server) in service.real_servers.iter().enumerate() {
-            if !cx.knows(at!["services", name, "real_servers", index, "host"]) {
+    let services = cx
+        .cluster
+        .services
+        .iter()
+        .map(|(name, service)| ("services", "service", name, service.real_servers.as_slice()));
+    let pools =
+        cx.cluster.pools.iter().map(|(name, pool)| ("pools", "pool", name, pool.real_servers.as_slice()));
+    for (section, kind, name, servers) in services.chain(pools) {
+        for (index, server) in servers.iter().enumerate() {
+            let Some(host) = &server.host else { continue };
+            if !cx.knows(at![section, name, "real_servers", index, "host"]) {
                 continue;
             }
-            if let Some(hint) = unknown_host(cx, &server.host) {
+            if let Some(hint) = unknown_host(cx, host) {
                 out.push(
                     Diagnostic::new(
                         &codes::UNKNOWN_REAL_SERVER,
-                        cx.value(at!["services", name, "real_servers", index, "host"]),
-                        format!(
-                            "real server `{}` of service `{name}` is not in [hosts]",
-                            server.host.escape_debug()
-                        ),
+                        cx.value(at![section, name, "real_servers", index, "host"]),
+                        format!("real server `{}` of {kind} `{name}` is not in [hosts]", host.escape_debug()),
                         "no such host",
                     )
                     .hint(hint),
@@ -117,20 +122,21 @@ fn duplicate_director(cx: &Context<'_>, out: &mut Findings) {
 fn duplicate_real_server(cx: &Context<'_>, out: &mut Findings) {
     for (name, service) in &cx.cluster.services {
         // Two without a port of their own have the same, whatever it is.
-        let port = Some(service.port).filter(|_| cx.knows(at!["services", name, "port"]));
-        let known = |index, key| cx.knows(at!["services", name, "real_servers", index, key]);
-        let servers = service.real_servers.iter().enumerate();
+        let port = service.port.filter(|_| cx.knows(at!["services", name, "port"]));
+        let vip = cx.vips_of_service(name, service).first().copied();
+        let members = cx.members(name).iter().filter(|member| cx.knows_member(name, member, "port"));
         duplicates(
-            servers
-                .filter(|(index, _)| known(*index, "host") && known(*index, "port"))
-                .map(|(index, server)| ((&server.host, server.port.or(port)), (index, &server.host))),
-            |(index, _)| cx.value(at!["services", name, "real_servers", index, "host"]),
-            |(_, first), ((_, host), again)| {
+            members.map(|member| {
+                let address = vip.map(|vip| member.address(vip));
+                ((member.name, address, member.port().or(port)), member)
+            }),
+            |member| cx.value(&member.named_at(name)),
+            |(_, first), (member, again)| {
                 out.push(
                     Diagnostic::new(
                         &codes::DUPLICATE_REAL_SERVER,
                         again,
-                        format!("real server `{}` is listed twice in service `{name}`", host.escape_debug()),
+                        format!("real server `{}` is listed twice in service `{name}`", member.name),
                         "listed again here",
                     )
                     .also(first, "first listed here")
@@ -173,8 +179,10 @@ fn unused_host(cx: &Context<'_>, out: &mut Findings) {
         return;
     }
     let directors = cx.cluster.virtual_routers.values().flat_map(|router| &router.directors);
-    let servers = cx.cluster.services.values().flat_map(|s| s.real_servers.iter().map(|server| &server.host));
-    let used: BTreeSet<&str> = directors.chain(servers).map(String::as_str).collect();
+    let servers =
+        cx.cluster.services.keys().flat_map(|name| cx.members(name)).map(|member| member.name.as_str());
+    let sorry = cx.cluster.services.values().filter_map(|s| s.sorry_server.as_ref()?.host.as_deref());
+    let used: BTreeSet<&str> = directors.map(String::as_str).chain(servers).chain(sorry).collect();
     let known = |name: &Name| cx.knows(at!["hosts", name]);
     for name in cx.cluster.hosts.keys().filter(|name| !used.contains(name.as_str()) && known(name)) {
         out.push(

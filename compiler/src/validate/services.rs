@@ -2,20 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use evenkeel_schemas::cluster::{Check, Forwarding, Protocol, Service};
-use evenkeel_schemas::scalars::{Ip, Name};
+use evenkeel_schemas::cluster::{Check, CheckType, Forwarding, Protocol, Service};
+use evenkeel_schemas::scalars::{Ip, Name, Port};
 
-use super::{Context, Findings, Rule, duplicates};
+use super::{Context, Findings, Rule};
 use crate::codes;
-use crate::diagnostic::Diagnostic;
-use crate::parse::at;
+use crate::diagnostic::{Diagnostic, Place};
+use crate::members::{Member, ports};
+use crate::parse::{Step, at};
 use crate::suggest::list;
 
 pub(super) const RULES: &[Rule] = &[
     duplicate_service,
     vip_not_of_router,
     vip_ambiguous,
-    dr_port,
+    fixed_port,
     real_server_elsewhere,
     real_server_is_director,
     tcp_check_on_udp,
@@ -27,27 +28,74 @@ pub(super) const RULES: &[Rule] = &[
 /// Shortest time between two resyncs.
 const MIN_RESYNC_MILLIS: u32 = 1000;
 
+/// One range of ports of one VIP of a service.
+#[derive(Clone, Copy)]
+struct Front<'a> {
+    service: &'a Name,
+    /// Index in `ports`; `port` when there is none.
+    index: Option<usize>,
+    first: Port,
+    last: Port,
+}
+
+impl Front<'_> {
+    fn place(&self, cx: &Context<'_>) -> Place {
+        match self.index {
+            Some(index) => cx.value(at!["services", self.service, "ports", index]),
+            None => cx.value(at!["services", self.service, "port"]),
+        }
+    }
+}
+
 fn duplicate_service(cx: &Context<'_>, out: &mut Findings) {
-    let known = |name, key: &str| cx.knows(at!["services", name, key]);
-    duplicates(
-        cx.cluster.services.iter().filter_map(|(name, service)| {
-            let key = (cx.vip_of(name, service)?, service.protocol, service.port);
-            (known(name, "protocol") && known(name, "port")).then_some((key, (name, key)))
-        }),
-        |(name, _)| cx.value(at!["services", name, "port"]),
-        |((other, _), first), ((name, (vip, protocol, port)), again)| {
-            out.push(
-                Diagnostic::new(
-                    &codes::DUPLICATE_SERVICE,
-                    again,
-                    format!("services `{other}` and `{name}` are both {protocol} {vip}:{port}"),
-                    format!("`{name}`"),
-                )
-                .also(first, format!("`{other}`"))
-                .hint("put the real servers of both into one service, or change a port or VIP"),
-            );
-        },
-    );
+    let mut fronts: BTreeMap<(Ip, Protocol), Vec<Front<'_>>> = BTreeMap::new();
+    for (name, service) in &cx.cluster.services {
+        let Some(protocol) = service.protocol.filter(|_| cx.knows(at!["services", name, "protocol"])) else {
+            continue;
+        };
+        for vip in cx.vips_of_service(name, service) {
+            let known = ports(service).filter(|(index, ..)| match index {
+                Some(index) => cx.knows(at!["services", name, "ports", *index]),
+                None => cx.knows(at!["services", name, "port"]),
+            });
+            let known = known.map(|(index, first, last)| Front { service: name, index, first, last });
+            fronts.entry((vip, protocol)).or_default().extend(known);
+        }
+    }
+    for ((vip, protocol), mut fronts) in fronts {
+        fronts.sort_by_key(|front| (front.first, front.last));
+        // Of all that begin before it the one that ends last.
+        let mut widest: Option<Front<'_>> = None;
+        for front in fronts {
+            if let Some(other) = widest.filter(|other| other.last >= front.first) {
+                let (a, b) = ((other, other.place(cx)), (front, front.place(cx)));
+                let ((first, first_place), (again, again_place)) =
+                    if a.1.start <= b.1.start { (a, b) } else { (b, a) };
+                let port = front.first;
+                let message = if first.service == again.service {
+                    format!("service `{}` has {protocol} {vip}:{port} twice", again.service)
+                } else {
+                    format!(
+                        "services `{}` and `{}` are both {protocol} {vip}:{port}",
+                        first.service, again.service
+                    )
+                };
+                out.push(
+                    Diagnostic::new(
+                        &codes::DUPLICATE_SERVICE,
+                        again_place,
+                        message,
+                        format!("`{}`", again.service),
+                    )
+                    .also(first_place, format!("`{}`", first.service))
+                    .hint("put the real servers of both into one service, or change a port or VIP"),
+                );
+            }
+            if widest.is_none_or(|other| other.last < front.last) {
+                widest = Some(front);
+            }
+        }
+    }
 }
 
 fn vip_not_of_router(cx: &Context<'_>, out: &mut Findings) {
@@ -86,8 +134,11 @@ fn vip_ambiguous(cx: &Context<'_>, out: &mut Findings) {
         let (None, Some((router_name, router))) = (service.vip, cx.router_of(name, service)) else {
             continue;
         };
-        let known =
-            cx.knows(at!["services", name, "vip"]) && cx.knows(at!["virtual_routers", router_name, "vips"]);
+        if !service.vips.is_empty() || service.firewall_mark.is_some() {
+            continue;
+        }
+        let known = ["vip", "vips", "firewall_mark"].iter().all(|key| cx.knows(at!["services", name, *key]))
+            && cx.knows(at!["virtual_routers", router_name, "vips"]);
         if router.vips.len() > 1 && known {
             let vip = match cx.vips_of(router_name, router).next() {
                 Some((_, vip)) => format!("vip = \"{vip}\""),
@@ -107,127 +158,145 @@ fn vip_ambiguous(cx: &Context<'_>, out: &mut Findings) {
     }
 }
 
-/// Services with direct routing.
-fn direct<'a>(cx: &'a Context<'_>) -> impl Iterator<Item = (&'a Name, &'a Service)> {
-    cx.cluster.services.iter().filter(|(name, service)| {
-        let Forwarding::Dr = service.forwarding;
-        cx.knows(at!["services", name, "forwarding"])
+/// Members reached by `forwarding`, with their services, where that is known.
+fn reached_by<'c>(
+    cx: &'c Context<'_>,
+    forwarding: &'c [Forwarding],
+) -> impl Iterator<Item = (&'c Name, &'c Service, &'c Member<'c>)> {
+    cx.cluster.services.iter().flat_map(move |(name, service)| {
+        let known = cx.knows(at!["services", name, "forwarding"]);
+        let members = cx.members(name).iter().filter(move |member| {
+            known
+                && cx.knows_member(name, member, "forwarding")
+                && forwarding.contains(&member.forwarding(service))
+        });
+        members.map(move |member| (name, service, member))
     })
 }
 
-/// Whether the real server at `index` of a service has a known `key`.
-fn knows_server(cx: &Context<'_>, service: &Name, index: usize, key: &str) -> bool {
-    cx.knows(at!["services", service, "real_servers", index, key])
-}
-
-fn dr_port(cx: &Context<'_>, out: &mut Findings) {
-    for (name, service) in direct(cx).filter(|(name, _)| cx.knows(at!["services", name, "port"])) {
-        for (index, server) in service.real_servers.iter().enumerate() {
-            let Some(port) = server.port.filter(|port| *port != service.port) else {
-                continue;
-            };
-            if !knows_server(cx, name, index, "port") {
-                continue;
-            }
-            let host = match knows_server(cx, name, index, "host") {
-                true => format!("`{}`", server.host.escape_debug()),
-                false => "the real server".to_owned(),
-            };
-            out.push(
-                Diagnostic::new(
-                    &codes::DR_PORT,
-                    cx.value(at!["services", name, "real_servers", index, "port"]),
-                    format!(
-                        "direct routing cannot change port {} of service `{name}` to {port}",
-                        service.port
-                    ),
-                    format!("{host} would still get port {}", service.port),
-                )
-                .also(cx.value(at!["services", name, "port"]), "the service's port")
-                .hint(format!("remove this `port` and let the real server listen on {}", service.port)),
-            );
+fn fixed_port(cx: &Context<'_>, out: &mut Findings) {
+    for (name, service, member) in reached_by(cx, &[Forwarding::Dr, Forwarding::Tun]) {
+        let (Some(port), Some(own)) = (member.port(), service.port) else {
+            continue;
+        };
+        if port == own || !cx.knows(at!["services", name, "port"]) || !cx.knows_member(name, member, "port") {
+            continue;
         }
+        let forwarding = member.forwarding(service);
+        out.push(
+            Diagnostic::new(
+                &codes::DR_PORT,
+                cx.value(&member.path(name, "port")),
+                format!("{forwarding} cannot change port {own} of service `{name}` to {port}"),
+                format!("`{}` would still get port {own}", member.name),
+            )
+            .also(cx.value(at!["services", name, "port"]), "the service's port")
+            .hint(format!("remove this `port` and let the real server listen on {own}")),
+        );
     }
 }
 
 fn real_server_elsewhere(cx: &Context<'_>, out: &mut Findings) {
-    for (name, service) in direct(cx) {
-        let Some((vip, home)) = cx.vip_of(name, service).and_then(|vip| Some((vip, cx.segment(vip)?))) else {
+    for (name, service, member) in reached_by(cx, &[Forwarding::Dr]) {
+        let Some((vip, home)) =
+            cx.vips_of_service(name, service).into_iter().find_map(|vip| Some((vip, cx.segment(vip)?)))
+        else {
             continue;
         };
-        for (index, server) in service.real_servers.iter().enumerate() {
-            let segment = cx.segment_of_host(&server.host).map(|(_, segment)| segment);
-            let Some(segment) = segment.filter(|segment| *segment != home) else {
-                continue;
-            };
-            if !knows_server(cx, name, index, "host") {
-                continue;
-            }
-            out.push(
-                Diagnostic::new(
-                    &codes::REAL_SERVER_ELSEWHERE,
-                    cx.value(at!["services", name, "real_servers", index, "host"]),
-                    format!(
-                        "real server `{}` of service `{name}` is not on segment `{home}`, where its VIP {vip} is",
-                        server.host
-                    ),
-                    format!("on segment `{segment}`"),
-                )
-                .hint(format!(
-                    "direct routing needs real servers on the VIP's own segment: choose hosts on `{home}`"
-                )),
-            );
+        if !cx.knows_member(name, member, "address") || !cx.knows_all(at!["hosts", member.name]) {
+            continue;
         }
+        let Some(segment) = cx.segment(member.address(vip)).filter(|segment| *segment != home) else {
+            continue;
+        };
+        out.push(
+            Diagnostic::new(
+                &codes::REAL_SERVER_ELSEWHERE,
+                cx.value(&member.named_at(name)),
+                format!(
+                    "real server `{}` of service `{name}` is not on segment `{home}`, where its VIP {vip} is",
+                    member.name
+                ),
+                format!("on segment `{segment}`"),
+            )
+            .hint(format!(
+                "direct routing needs real servers on the VIP's own segment: choose hosts on `{home}`"
+            )),
+        );
     }
 }
 
 fn real_server_is_director(cx: &Context<'_>, out: &mut Findings) {
-    for (name, service) in direct(cx) {
+    for (name, service, member) in reached_by(cx, &[Forwarding::Dr, Forwarding::Tun, Forwarding::Nat]) {
         let Some((router_name, router)) = cx.router_of(name, service) else {
             continue;
         };
-        for (index, server) in service.real_servers.iter().enumerate() {
-            let mut directors = cx.directors(router_name, router);
-            let Some((director, _)) = directors.find(|(_, director)| **director == server.host) else {
-                continue;
-            };
-            if !knows_server(cx, name, index, "host") {
-                continue;
-            }
-            out.push(
-                Diagnostic::new(
-                    &codes::REAL_SERVER_IS_DIRECTOR,
-                    cx.value(at!["services", name, "real_servers", index, "host"]),
-                    format!(
-                        "host `{}` is a real server of service `{name}` and a director of its router `{router_name}`",
-                        server.host.escape_debug()
-                    ),
-                    "a real server here",
-                )
-                .also(cx.value(at!["virtual_routers", router_name, "directors", director]), "a director here")
-                .hint("with direct routing use other hosts as real servers"),
-            );
+        let mut directors = cx.directors(router_name, router);
+        let Some((director, _)) = directors.find(|(_, director)| *director == member.name.as_str()) else {
+            continue;
+        };
+        out.push(
+            Diagnostic::new(
+                &codes::REAL_SERVER_IS_DIRECTOR,
+                cx.value(&member.named_at(name)),
+                format!(
+                    "host `{}` is a real server of service `{name}` and a director of its router `{router_name}`",
+                    member.name
+                ),
+                "a real server here",
+            )
+            .also(cx.value(at!["virtual_routers", router_name, "directors", director]), "a director here")
+            .hint("use other hosts as real servers"),
+        );
+    }
+}
+
+/// The checks of a service, with where each is written.
+pub(super) fn checks(service: &Service) -> impl Iterator<Item = (CheckAt, &Check)> {
+    let first = service.check.iter().map(|check| (CheckAt(None), check));
+    first.chain(service.checks.iter().enumerate().map(|(index, check)| (CheckAt(Some(index)), check)))
+}
+
+/// Where a check is written: `check`, or an item of `checks`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CheckAt(Option<usize>);
+
+impl CheckAt {
+    /// Path of a key of the check.
+    pub(super) fn path<'p>(self, service: &'p Name, key: &'p str) -> Vec<Step<'p>> {
+        let mut path = vec![Step::Key("services"), Step::Key(service.as_str())];
+        match self.0 {
+            None => path.push(Step::Key("check")),
+            Some(index) => path.extend([Step::Key("checks"), Step::Index(index)]),
         }
+        path.push(Step::Key(key));
+        path
     }
 }
 
 fn tcp_check_on_udp(cx: &Context<'_>, out: &mut Findings) {
     for (name, service) in &cx.cluster.services {
-        let Some(Check::Tcp { port: None, .. }) = service.check else {
+        if service.protocol != Some(Protocol::Udp) || !cx.knows(at!["services", name, "protocol"]) {
             continue;
-        };
-        let known = cx.knows(at!["services", name, "protocol"])
-            && cx.knows(at!["services", name, "check", "type"])
-            && cx.knows(at!["services", name, "check", "port"]);
-        if service.protocol == Protocol::Udp && known {
-            let port = match cx.knows(at!["services", name, "port"]) {
-                true => format!(" to port {}", service.port),
-                false => String::new(),
+        }
+        for (at, check) in checks(service) {
+            let by_tcp =
+                matches!(check.kind, CheckType::Tcp | CheckType::Http | CheckType::Https | CheckType::Smtp);
+            if !by_tcp
+                || check.port.is_some()
+                || !cx.knows(&at.path(name, "type"))
+                || !cx.knows(&at.path(name, "port"))
+            {
+                continue;
+            }
+            let port = match service.port.filter(|_| cx.knows(at!["services", name, "port"])) {
+                Some(port) => format!(" to port {port}"),
+                None => String::new(),
             };
             out.push(
                 Diagnostic::new(
                     &codes::TCP_CHECK_ON_UDP,
-                    cx.value(at!["services", name, "check", "type"]),
+                    cx.value(&at.path(name, "type")),
                     format!("service `{name}` is UDP, but its check connects by TCP{port}"),
                     "a TCP check",
                 )
@@ -240,9 +309,8 @@ fn tcp_check_on_udp(cx: &Context<'_>, out: &mut Findings) {
 
 fn all_weights_zero(cx: &Context<'_>, out: &mut Findings) {
     for (name, service) in &cx.cluster.services {
-        let mut servers = service.real_servers.iter().enumerate();
-        if servers.all(|(index, server)| server.weight.get() == 0 && knows_server(cx, name, index, "weight"))
-        {
+        let members = cx.all_members(name, service).unwrap_or_default();
+        if !members.is_empty() && members.iter().all(|member| member.weight().get() == 0) {
             out.push(
                 Diagnostic::new(
                     &codes::ALL_WEIGHTS_ZERO,
@@ -258,20 +326,19 @@ fn all_weights_zero(cx: &Context<'_>, out: &mut Findings) {
 
 fn zero_check_time(cx: &Context<'_>, out: &mut Findings) {
     for (name, service) in &cx.cluster.services {
-        let Some(Check::Tcp { interval, timeout, .. }) = service.check else {
-            continue;
-        };
-        for (key, span) in [("interval", interval), ("timeout", timeout)] {
-            if span.as_millis() == 0 && cx.knows(at!["services", name, "check", key]) {
-                out.push(
-                    Diagnostic::new(
-                        &codes::ZERO_CHECK_TIME,
-                        cx.value(at!["services", name, "check", key]),
-                        format!("the {key} of the check of service `{name}` is zero"),
-                        "must be longer than 0s",
-                    )
-                    .hint(format!("the default is `{key} = \"5s\"`")),
-                );
+        for (at, check) in checks(service) {
+            for (key, span) in [("interval", check.interval), ("timeout", check.timeout)] {
+                if span.as_millis() == 0 && cx.knows(&at.path(name, key)) {
+                    out.push(
+                        Diagnostic::new(
+                            &codes::ZERO_CHECK_TIME,
+                            cx.value(&at.path(name, key)),
+                            format!("the {key} of the check of service `{name}` is zero"),
+                            "must be longer than 0s",
+                        )
+                        .hint(format!("the default is `{key} = \"5s\"`")),
+                    );
+                }
             }
         }
     }

@@ -177,7 +177,7 @@ pub(crate) const MISTAKES: &[(&str, &str, &str)] = &[
     ("interface = \"eth1\" }\nd4", "interface = \"lo\" }\nd4", "EK0311"),
     (
         "address = \"192.0.2.11\", interface = \"eth0\"",
-        "address = \"192.0.2.11\", interfaces = \"eth0\"",
+        "address = \"192.0.2.11\", interfase = \"eth0\"",
         "EK0101",
     ),
     ("address = \"192.0.2.12\", interface = \"eth0\"", "address = \"192.0.2.12\"", "EK0102"),

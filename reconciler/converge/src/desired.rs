@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use evenkeel_schemas::plan::{Plan, Router, Scope};
+use evenkeel_schemas::cluster::{PersistenceEngine, SchedulerFlag};
+use evenkeel_schemas::plan::{Plan, Router, Scope, VirtualServer};
+use evenkeel_schemas::scalars::ConnectionLimit;
 
 use crate::model::{
     Address, AddressKey, Destination, DestinationKey, KernelState, Route, RouteKey, Service, ServiceKey,
@@ -58,7 +60,7 @@ pub fn desired(plan: &Plan, is_up: impl Fn(&ServiceKey, &DestinationKey) -> bool
     }
     for server in &plan.virtual_servers {
         let key = ServiceKey::new(server.protocol, server.address.0, server.port.get());
-        let mut service = Service::plain(server.scheduler.as_str(), key.is_v6());
+        let mut service = properties(server, key.is_v6());
         for destination in &server.destinations {
             let destination_key =
                 DestinationKey { address: destination.address.0, port: destination.port.get() };
@@ -66,8 +68,8 @@ pub fn desired(plan: &Plan, is_up: impl Fn(&ServiceKey, &DestinationKey) -> bool
                 let value = Destination {
                     forward: destination.forwarding.into(),
                     weight: u32::from(destination.weight.get()),
-                    upper_threshold: 0,
-                    lower_threshold: 0,
+                    upper_threshold: destination.upper_threshold.map_or(0, ConnectionLimit::get),
+                    lower_threshold: destination.lower_threshold.map_or(0, ConnectionLimit::get),
                 };
                 service.destinations.insert(destination_key, value);
             }
@@ -75,6 +77,40 @@ pub fn desired(plan: &Plan, is_up: impl Fn(&ServiceKey, &DestinationKey) -> bool
         wanted.state.services.insert(key, service);
     }
     wanted
+}
+
+/// `IP_VS_SVC_F_PERSISTENT` (linux/ip_vs.h).
+const FLAG_PERSISTENT: u32 = 0x0001;
+/// `IP_VS_SVC_F_ONEPACKET`.
+const FLAG_ONE_PACKET: u32 = 0x0004;
+/// `IP_VS_SVC_F_SCHED_SH_FALLBACK`, `IP_VS_SVC_F_SCHED_MH_FALLBACK`.
+const FLAG_FALLBACK: u32 = 0x0008;
+/// `IP_VS_SVC_F_SCHED_SH_PORT`, `IP_VS_SVC_F_SCHED_MH_PORT`.
+const FLAG_PORT: u32 = 0x0010;
+
+/// What a virtual server has beside its destinations.
+fn properties(server: &VirtualServer, v6: bool) -> Service {
+    let mut service = Service::plain(server.scheduler.as_str(), v6);
+    if server.one_packet {
+        service.flags |= FLAG_ONE_PACKET;
+    }
+    for flag in &server.scheduler_flags {
+        service.flags |= match flag {
+            SchedulerFlag::Fallback => FLAG_FALLBACK,
+            SchedulerFlag::Port => FLAG_PORT,
+        };
+    }
+    if let Some(persistence) = &server.persistence {
+        service.flags |= FLAG_PERSISTENT;
+        service.timeout_secs = persistence.timeout.as_millis() / 1000;
+        service.netmask = if v6 {
+            u32::from(persistence.prefix)
+        } else {
+            u32::MAX.checked_shl(32 - u32::from(persistence.prefix.min(32))).unwrap_or(0)
+        };
+        service.persistence_engine = persistence.engine.map(|PersistenceEngine::Sip| "sip".to_owned());
+    }
+    service
 }
 
 /// The addresses that a router's host has while it is Master.

@@ -117,6 +117,7 @@ impl ServiceKey {
         let protocol = match protocol {
             Protocol::Tcp => 6,
             Protocol::Udp => 17,
+            Protocol::Sctp => 132,
         };
         Self::Transport { protocol, address, port }
     }
@@ -214,6 +215,8 @@ impl From<Forwarding> for Forward {
     fn from(forwarding: Forwarding) -> Self {
         match forwarding {
             Forwarding::Dr => Self::DirectRoute,
+            Forwarding::Tun => Self::Tunnel,
+            Forwarding::Nat => Self::Masquerade,
         }
     }
 }

@@ -147,9 +147,9 @@ pub(in super::super) const GLOBAL_DEFS: Block = Block {
 
 pub(in super::super) const GARP_GROUP: Block = Block {
     name: "garp_group",
-    place: "virtual_routers.*.garp",
+    place: "",
     rows: &[
-        carried("garp_interval gna_interval", "interval"),
+        carried("garp_interval gna_interval", "virtual_routers.*.garp.interval"),
         always("interface interfaces", "the virtual routers on these interfaces get it"),
     ],
 };

@@ -53,12 +53,12 @@ pub(in super::super) const VIRTUAL_SERVER: Block = Block {
 
 pub(in super::super) const REAL_SERVER: Block = Block {
     name: "real_server",
-    place: "services.*.real_servers",
+    place: "services.*",
     rows: &[
-        carried("weight", "weight"),
-        carried("lb_kind lvs_method", "forwarding"),
-        carried("uthreshold", "upper_threshold"),
-        carried("lthreshold", "lower_threshold"),
+        carried("weight", "real_servers.weight"),
+        carried("lb_kind lvs_method", "real_servers.forwarding"),
+        carried("uthreshold", "real_servers.upper_threshold"),
+        carried("lthreshold", "real_servers.lower_threshold"),
         changed("inhibit_on_failure", "on_failure", "it holds for the whole service"),
         changed(
             "notify_up notify_down",

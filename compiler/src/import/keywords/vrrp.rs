@@ -163,7 +163,7 @@ pub(in super::super) const VRRP_SCRIPT: Block = Block {
         carried("fall", "fall"),
         carried("user", "user"),
         carried("init_fail", "initially"),
-        carried("weight", "track.weight of the routers"),
+        carried("weight", "virtual_routers.*.track"),
     ],
 };
 
@@ -173,7 +173,7 @@ pub(in super::super) const TRACK_PROCESS: Block = Block {
     rows: &[
         carried("process", "process"),
         carried("quorum", "quorum"),
-        carried("weight", "track.weight of the routers"),
+        carried("weight", "virtual_routers.*.track"),
         refused(
             "quorum_max param_match full_command",
             "processes are counted by their name, and at least so many must run: a tracker of type `script` can ask more",
@@ -187,7 +187,7 @@ pub(in super::super) const TRACK_FILE: Block = Block {
     place: "trackers.*",
     rows: &[
         carried("file", "path"),
-        carried("weight", "track.weight of the routers"),
+        carried("weight", "virtual_routers.*.track"),
         refused("init_file", "the daemon writes no such file; while there is none the tracker fails"),
     ],
 };

@@ -49,6 +49,8 @@ impl Reader<'_> {
             peers: Vec::new(),
             draft: self.routers.clone(),
         };
+        let mark = self.notes.items.len();
+        self.object(block, Owner::Router(self.director, self.config.instances.len()));
         let mut said = Said::default();
         // The interface first: addresses compare theirs with it.
         let lines = block.inside();
@@ -64,6 +66,7 @@ impl Reader<'_> {
         self.settle(&mut instance, said);
         if instance.vrid.is_none() {
             let message = format!("the instance `{}` has no `virtual_router_id`", shorten(&instance.name));
+            self.leave_out(mark);
             return self.missing(instance.spot, message, "left out");
         }
         if let Some(before) = self.config.instances.iter().find(|other| same_router(other, &instance)) {
@@ -295,10 +298,7 @@ impl Reader<'_> {
             (None, None) => At { value: 100, spot },
         };
         let draft = &mut instance.draft;
-        let version = match draft.get("version").and_then(Value::as_u64) {
-            Some(version) => version,
-            None => 2,
-        };
+        let version = draft.get("version").and_then(Value::as_u64).unwrap_or(2);
         let v6 = instance.vips.first().is_some_and(|vip| vip.address.is_ipv6());
         let version = if v6 { 3 } else { version };
         let place = draft.remove("version").map_or(spot, |at| at.spot);

@@ -74,10 +74,12 @@ impl Reader<'_> {
 
     pub(super) fn virtual_server(&mut self, block: &Statement) {
         let spot = block.spot;
+        let mark = self.notes.items.len();
         let Some((targets, group)) = self.targets(block) else { return };
         let mut service =
             Service { spot, group, targets, draft: Draft::default(), reals: Vec::new(), sorry: None };
         let owner = Owner::Service(self.director, self.config.services.len());
+        self.object(block, owner);
         let mut times = Times::default();
         let lines = block.inside();
         for statement in lines.iter().filter(|statement| statement.keyword() != "real_server") {
@@ -100,6 +102,7 @@ impl Reader<'_> {
             service.draft.set("quorum.weight", 1, spot);
         }
         if service.reals.is_empty() {
+            self.leave_out(mark);
             return self.missing(spot, "a virtual server without real servers", "left out");
         }
         self.config.services.push(service);

@@ -1,6 +1,6 @@
 //! Scripts, processes and files that are tracked; the lists that refer to them; and sync groups.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::super::keywords::{TRACK_FILE, TRACK_PROCESS, VRRP_SCRIPT, VRRP_SYNC_GROUP};
 use super::super::model::{At, Draft, Group, Tracker};
@@ -13,6 +13,8 @@ impl Reader<'_> {
     pub(super) fn script(&mut self, block: &Statement) {
         let Some(mut tracker) = self.tracker(block, "script") else { return };
         let owner = Owner::Tracker(self.director, self.config.trackers.len());
+        let mark = self.notes.items.len();
+        self.object(block, owner);
         let mut user = None;
         for statement in block.inside() {
             if self.known(&VRRP_SCRIPT, statement, owner).is_none() {
@@ -56,6 +58,7 @@ impl Reader<'_> {
             tracker.draft.set("user", user, spot);
         }
         if tracker.draft.get("command").is_none() {
+            self.leave_out(mark);
             return self.missing(
                 block.spot,
                 format!("`{}` has no `script`", shorten(&tracker.name)),
@@ -68,6 +71,8 @@ impl Reader<'_> {
     pub(super) fn process(&mut self, block: &Statement) {
         let Some(mut tracker) = self.tracker(block, "process") else { return };
         let owner = Owner::Tracker(self.director, self.config.trackers.len());
+        let mark = self.notes.items.len();
+        self.object(block, owner);
         for statement in block.inside() {
             if self.known(&TRACK_PROCESS, statement, owner).is_none() {
                 continue;
@@ -91,6 +96,7 @@ impl Reader<'_> {
             }
         }
         if tracker.draft.get("process").is_none() {
+            self.leave_out(mark);
             return self.missing(
                 block.spot,
                 format!("`{}` has no `process`", shorten(&tracker.name)),
@@ -104,6 +110,8 @@ impl Reader<'_> {
         let Some(mut tracker) = self.tracker(block, "file") else { return };
         tracker.weight = Some(1);
         let owner = Owner::Tracker(self.director, self.config.trackers.len());
+        let mark = self.notes.items.len();
+        self.object(block, owner);
         for statement in block.inside() {
             if self.known(&TRACK_FILE, statement, owner).is_none() {
                 continue;
@@ -119,6 +127,7 @@ impl Reader<'_> {
             }
         }
         if tracker.draft.get("path").is_none() {
+            self.leave_out(mark);
             return self.missing(
                 block.spot,
                 format!("`{}` has no `file`", shorten(&tracker.name)),
@@ -223,6 +232,7 @@ impl Reader<'_> {
     pub(super) fn sync_group(&mut self, block: &Statement) {
         let Some(name) = self.word(block) else { return };
         let owner = Owner::Group(self.director, self.config.groups.len());
+        self.object(block, owner);
         let mut group = Group { name, spot: block.spot, members: Vec::new(), draft: Draft::default() };
         for statement in block.inside() {
             if self.known(&VRRP_SYNC_GROUP, statement, owner).is_none() {
@@ -271,9 +281,4 @@ impl Reader<'_> {
 /// Interfaces have names of their own, beside those of scripts.
 fn tracker_key(interface: bool, name: &str) -> String {
     if interface { format!("interface-{name}") } else { name.to_owned() }
-}
-
-/// A list as the cluster file writes it.
-pub(super) fn list(values: Vec<String>) -> Value {
-    json!(values)
 }

@@ -1,0 +1,182 @@
+//! The real servers of a service, after its pools and labels are looked up.
+//!
+//! Used by the rules and by `resolve`, so that both mean the same. What a member has may be written
+//! in the service's list or in the pool's: `Member` knows where.
+
+use std::collections::BTreeMap;
+
+use evenkeel_schemas::cluster::{Cluster, Forwarding, Host, RealServer, Service};
+use evenkeel_schemas::scalars::{ConnectionLimit, Ip, Name, Port, Weight};
+
+use crate::parse::Step;
+
+/// A host in its role as real server of a service.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Member<'a> {
+    /// Name as it is known in `hosts`.
+    pub(crate) name: &'a Name,
+    pub(crate) host: &'a Host,
+    /// The entry of the service.
+    pub(crate) entry: &'a RealServer,
+    /// Its index.
+    pub(crate) index: usize,
+    /// The pool that the entry names, and the pool's entry.
+    pub(crate) pool: Option<(&'a Name, usize, &'a RealServer)>,
+}
+
+/// Where a value of a member is written.
+pub(crate) type Path<'p> = Vec<Step<'p>>;
+
+impl<'a> Member<'a> {
+    /// What the service's entry says, or else the pool's.
+    fn setting<T>(&self, of: impl Fn(&RealServer) -> Option<T>) -> Option<T> {
+        of(self.entry).or_else(|| of(self.pool?.2))
+    }
+
+    /// Its weight; 1 where nobody says.
+    pub(crate) fn weight(&self) -> Weight {
+        self.setting(|entry| entry.weight).unwrap_or(Weight::ONE)
+    }
+
+    /// Its port, where one is given.
+    pub(crate) fn port(&self) -> Option<Port> {
+        self.setting(|entry| entry.port)
+    }
+
+    /// How packets reach it.
+    pub(crate) fn forwarding(&self, service: &Service) -> Forwarding {
+        self.setting(|entry| entry.forwarding).unwrap_or(service.forwarding)
+    }
+
+    /// The connection counts at which it stops and resumes taking new ones.
+    pub(crate) fn thresholds(&self) -> (Option<ConnectionLimit>, Option<ConnectionLimit>) {
+        (self.setting(|entry| entry.upper_threshold), self.setting(|entry| entry.lower_threshold))
+    }
+
+    /// Its address, for a VIP: what is given, else the host's first of the VIP's family.
+    pub(crate) fn address(&self, vip: Ip) -> Ip {
+        let of_family =
+            || self.host.all_addresses().map(|(ip, _)| ip).find(|ip| ip.0.is_ipv4() == vip.0.is_ipv4());
+        self.setting(|entry| entry.address).or_else(of_family).unwrap_or(self.host.address)
+    }
+
+    /// Path of `key` where it is written: in the service's entry, or else in the pool's.
+    pub(crate) fn path<'p>(&self, service: &'p Name, key: &'p str) -> Path<'p>
+    where
+        'a: 'p,
+    {
+        let written = |entry: &RealServer| match key {
+            "host" => entry.host.is_some(),
+            "label" => entry.label.is_some(),
+            "pool" => entry.pool.is_some(),
+            "address" => entry.address.is_some(),
+            "weight" => entry.weight.is_some(),
+            "port" => entry.port.is_some(),
+            "forwarding" => entry.forwarding.is_some(),
+            "upper_threshold" => entry.upper_threshold.is_some(),
+            "lower_threshold" => entry.lower_threshold.is_some(),
+            _ => false,
+        };
+        match self.pool {
+            Some((pool, index, entry)) if written(entry) && !written(self.entry) => vec![
+                Step::Key("pools"),
+                Step::Key(pool.as_str()),
+                Step::Key("real_servers"),
+                Step::Index(index),
+                Step::Key(key),
+            ],
+            _ => self.entry_path(service, key),
+        }
+    }
+
+    /// Path of `key` in the service's entry.
+    pub(crate) fn entry_path<'p>(&self, service: &'p Name, key: &'p str) -> Path<'p> {
+        vec![
+            Step::Key("services"),
+            Step::Key(service.as_str()),
+            Step::Key("real_servers"),
+            Step::Index(self.index),
+            Step::Key(key),
+        ]
+    }
+
+    /// Path of the word by which the service names it: host, label or pool.
+    pub(crate) fn named_at<'p>(&self, service: &'p Name) -> Path<'p> {
+        let key = match self.entry {
+            RealServer { host: Some(_), .. } => "host",
+            RealServer { label: Some(_), .. } => "label",
+            RealServer { .. } => "pool",
+        };
+        self.entry_path(service, key)
+    }
+}
+
+/// Looks members up.
+pub(crate) struct Members<'a> {
+    cluster: &'a Cluster,
+    labelled: BTreeMap<&'a Name, Vec<&'a Name>>,
+}
+
+impl<'a> Members<'a> {
+    pub(crate) fn new(cluster: &'a Cluster) -> Self {
+        let mut labelled: BTreeMap<&Name, Vec<&Name>> = BTreeMap::new();
+        for (name, host) in &cluster.hosts {
+            for label in &host.labels {
+                labelled.entry(label).or_default().push(name);
+            }
+        }
+        Self { cluster, labelled }
+    }
+
+    /// Hosts with a label, by name.
+    pub(crate) fn labelled(&self, label: &Name) -> &[&'a Name] {
+        self.labelled.get(label).map_or(&[], Vec::as_slice)
+    }
+
+    /// The members that exist, in the order of the lists. Names that lead nowhere are left out.
+    pub(crate) fn of(&self, service: &'a Service) -> Vec<Member<'a>> {
+        let mut members = Vec::with_capacity(service.real_servers.len());
+        for (index, entry) in service.real_servers.iter().enumerate() {
+            self.hosts_of(entry, &mut |name, host| {
+                members.push(Member { name, host, entry, index, pool: None });
+            });
+            let Some((pool_name, pool)) =
+                entry.pool.as_ref().and_then(|pool| self.cluster.pools.get_key_value(pool.as_str()))
+            else {
+                continue;
+            };
+            for (inner_index, inner) in pool.real_servers.iter().enumerate() {
+                let pool = Some((pool_name, inner_index, inner));
+                self.hosts_of(inner, &mut |name, host| {
+                    members.push(Member { name, host, entry, index, pool });
+                });
+            }
+        }
+        members
+    }
+
+    fn hosts_of(&self, entry: &'a RealServer, found: &mut impl FnMut(&'a Name, &'a Host)) {
+        let named = entry.host.as_ref().and_then(|host| self.cluster.hosts.get_key_value(host.as_str()));
+        named.into_iter().for_each(|(name, host)| found(name, host));
+        let labelled = entry.label.as_ref().map_or(&[][..], |label| self.labelled(label));
+        let hosts = labelled.iter().filter_map(|name| self.cluster.hosts.get_key_value(name.as_str()));
+        hosts.for_each(|(name, host)| found(name, host));
+    }
+}
+
+/// Every virtual address of a service, as far as it is decided.
+pub(crate) fn vips<'s>(service: &'s Service, of_router: &'s [Ip]) -> &'s [Ip] {
+    match (&service.vip, service.vips.as_slice(), of_router) {
+        (Some(vip), _, _) => std::slice::from_ref(vip),
+        (None, vips @ [_, ..], _) => vips,
+        (None, [], [_]) => of_router,
+        (None, [], _) => &[],
+    }
+}
+
+/// First and last port of each of a service's ports, with its index in `ports`, if it is there.
+pub(crate) fn ports(service: &Service) -> impl Iterator<Item = (Option<usize>, Port, Port)> {
+    let single = service.port.map(|port| (None, port, port));
+    let ranges = service.ports.iter().enumerate();
+    single.into_iter().chain(ranges.map(|(index, range)| (Some(index), range.first(), range.last())))
+}

@@ -1,0 +1,55 @@
+//! Hosts and their interfaces.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::is_false;
+use crate::scalars::{InterfaceName, Ip, Name};
+
+/// A director or a real server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Host {
+    /// The host's own address: the source of its advertisements, and where it is reached as a real server.
+    pub address: Ip,
+    /// The network interface that has this address.
+    pub interface: InterfaceName,
+    /// More addresses of the same interface, such as its IPv6 address.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<Ip>,
+    /// Further interfaces and their addresses, by interface name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub interfaces: BTreeMap<InterfaceName, Interface>,
+    /// Labels by which services choose real servers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<Name>,
+    /// Default gateway of a real server: with masquerade its answers must go back through the directors,
+    /// so it is a VIP that they share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<Ip>,
+    /// Refuse plans in which this host no longer appears.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub prevent_removal: bool,
+}
+
+/// A further interface of a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Interface {
+    /// Its addresses.
+    #[schemars(length(min = 1))]
+    pub addresses: Vec<Ip>,
+}
+
+impl Host {
+    /// Every address of the host with its interface, the main one first.
+    pub fn all_addresses(&self) -> impl Iterator<Item = (Ip, &InterfaceName)> {
+        let main = std::iter::once(&self.address).chain(&self.addresses).map(|ip| (*ip, &self.interface));
+        let further = self.interfaces.iter();
+        main.chain(
+            further.flat_map(|(name, interface)| interface.addresses.iter().map(move |ip| (*ip, name))),
+        )
+    }
+}

@@ -1,0 +1,122 @@
+//! How daemons converge their hosts, and what stands in the way of a dangerous change.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::is_default;
+use crate::scalars::{InterfaceName, Ip, Percent, Port, Span, SyncId};
+
+/// How the daemons converge their host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    /// Longest time until drift that the kernel does not announce (IPVS, sysctls) is noticed.
+    #[serde(default = "default_resync")]
+    pub resync: Span,
+    /// Whether the IPVS table of a director is wholly ours: foreign services are removed
+    /// (`ipvsadm -C` of the scripts this replaces) instead of only reported.
+    #[serde(default)]
+    pub exclusive_ipvs: bool,
+    /// What is done about drift.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub drift: Drift,
+    /// Largest share of objects that one `apply` may change or remove without being told so. Absent: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_change: Option<Percent>,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { resync: default_resync(), exclusive_ipvs: false, drift: Drift::default(), max_change: None }
+    }
+}
+
+/// What is done about drift, by kind of object.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Drift {
+    /// VIPs and the addresses of real servers.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub addresses: DriftMode,
+    /// Routes.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub routes: DriftMode,
+    /// Kernel settings.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub sysctls: DriftMode,
+    /// IPVS services and destinations.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub ipvs: DriftMode,
+}
+
+/// What is done about drift.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DriftMode {
+    /// It is put right.
+    #[default]
+    Repair,
+    /// It is reported and left.
+    Report,
+}
+
+/// Settings of IPVS on every director.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Ipvs {
+    /// How long entries of idle connections stay (`ipvsadm --set`).
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub timeouts: IpvsTimeouts,
+    /// Kernel settings below `net.ipv4.vs`, such as `expire_nodest_conn = 1`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sysctls: BTreeMap<String, i64>,
+}
+
+/// How long entries of idle connections stay; whole seconds.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct IpvsTimeouts {
+    /// TCP connections. Absent: the kernel's, 15 min.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<Span>,
+    /// TCP connections after a FIN. Absent: the kernel's, 2 min.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp_fin: Option<Span>,
+    /// UDP. Absent: the kernel's, 5 min.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub udp: Option<Span>,
+}
+
+/// Connection synchronisation: Backups learn of the Master's connections, so that they survive a failover.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConnectionSync {
+    /// The virtual router whose Master sends and whose Backups receive.
+    pub router: String,
+    /// Identity of the group of directors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<SyncId>,
+    /// Interface on every director. Absent: the one on the router's segment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<InterfaceName>,
+    /// Multicast group. Absent: 224.0.0.81.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<Ip>,
+    /// UDP port. Absent: 8848.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<Port>,
+    /// TTL of the packets. Absent: 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 255))]
+    pub ttl: Option<u8>,
+    /// Longest packet in bytes. Absent: what the interface carries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65507))]
+    pub max_length: Option<u32>,
+}
+
+const fn default_resync() -> Span {
+    Span::from_secs(5)
+}

@@ -1,0 +1,417 @@
+//! Services, their real servers, and pools of real servers.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Check, Hook, is_default, is_false};
+use crate::scalars::{ConnectionLimit, FirewallMark, Ip, Name, Port, PortRange, Span, Weight};
+
+/// A virtual service: what IPVS balances on a VIP. Each VIP and port of it is an IPVS service of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Service {
+    /// The virtual router whose VIPs and directors it uses.
+    pub router: String,
+    /// Which of the router's VIPs; may be left out when it has one, or when `vips` or `firewall_mark` is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vip: Option<Ip>,
+    /// Several of the router's VIPs, instead of `vip`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub vips: Vec<Ip>,
+    /// Transport protocol. Must be there unless `firewall_mark` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<Protocol>,
+    /// Port of the virtual service. One of `port`, `ports` and `firewall_mark` must be there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<Port>,
+    /// Several ports or ranges of ports, such as `["80", "443", "8000-8010"]`, instead of `port`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<PortRange>,
+    /// Balance the packets that the firewall marks with this number, instead of a VIP, protocol and port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub firewall_mark: Option<FirewallMark>,
+    /// Address family of a service by firewall mark.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub family: Family,
+    /// IPVS scheduler.
+    #[serde(default)]
+    pub scheduler: Scheduler,
+    /// Flags of the scheduler (`ipvsadm -b`): `fallback` and `port` of sh and mh.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scheduler_flags: Vec<SchedulerFlag>,
+    /// How packets reach the real servers.
+    #[serde(default)]
+    pub forwarding: Forwarding,
+    /// Encapsulation of forwarding method `tun`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub tunnel: Tunnel,
+    /// A client stays with its real server. Absent: each connection is balanced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persistence: Option<Persistence>,
+    /// Balance each datagram for itself (`ipvsadm -o`); UDP only.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub one_packet: bool,
+    /// The real servers.
+    #[schemars(length(min = 1))]
+    pub real_servers: Vec<RealServer>,
+    /// Health check of each real server; without one a real server always counts as healthy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<Check>,
+    /// Further health checks: a real server is healthy when all of them succeed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<Check>,
+    /// What becomes of a real server whose check fails.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub on_failure: OnFailure,
+    /// How much weight must be healthy for the service to count as up. Absent: one real server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quorum: Option<Quorum>,
+    /// Where clients go while the quorum is lost. Absent: to what is left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sorry_server: Option<SorryServer>,
+    /// What becomes of the connections of a real server that leaves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain: Option<Drain>,
+    /// Programs that are told of changes.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub hooks: ServiceHooks,
+    /// Refuse plans in which this service no longer appears.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub prevent_removal: bool,
+}
+
+/// Transport protocol of a virtual service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+    /// SCTP.
+    Sctp,
+}
+
+impl std::fmt::Display for Protocol {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Sctp => "sctp",
+        })
+    }
+}
+
+/// Address family.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Family {
+    /// IPv4.
+    #[default]
+    Ipv4,
+    /// IPv6.
+    Ipv6,
+}
+
+impl std::fmt::Display for Family {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Ipv4 => "ipv4",
+            Self::Ipv6 => "ipv6",
+        })
+    }
+}
+
+/// IPVS scheduler (`ipvsadm -s`).
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Scheduler {
+    /// Round robin.
+    Rr,
+    /// Weighted round robin.
+    Wrr,
+    /// Least connections.
+    Lc,
+    /// Weighted least connections: the kernel's and keepalived's default.
+    #[default]
+    Wlc,
+    /// Locality-based least connections.
+    Lblc,
+    /// Locality-based least connections with replication.
+    Lblcr,
+    /// Source hashing.
+    Sh,
+    /// Destination hashing.
+    Dh,
+    /// Maglev hashing.
+    Mh,
+    /// Shortest expected delay.
+    Sed,
+    /// Never queue.
+    Nq,
+    /// Weighted failover.
+    Fo,
+    /// Weighted overflow.
+    Ovf,
+    /// Power of two choices.
+    Twos,
+}
+
+impl Scheduler {
+    /// The kernel's name: module `ip_vs_<name>`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Rr => "rr",
+            Self::Wrr => "wrr",
+            Self::Lc => "lc",
+            Self::Wlc => "wlc",
+            Self::Lblc => "lblc",
+            Self::Lblcr => "lblcr",
+            Self::Sh => "sh",
+            Self::Dh => "dh",
+            Self::Mh => "mh",
+            Self::Sed => "sed",
+            Self::Nq => "nq",
+            Self::Fo => "fo",
+            Self::Ovf => "ovf",
+            Self::Twos => "twos",
+        }
+    }
+}
+
+/// A flag of the hashing schedulers sh and mh.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SchedulerFlag {
+    /// Choose another real server when the hashed one takes no connections (`sh-fallback`, `mh-fallback`).
+    Fallback,
+    /// Hash the source port, too (`sh-port`, `mh-port`).
+    Port,
+}
+
+impl SchedulerFlag {
+    /// The word in the cluster file.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fallback => "fallback",
+            Self::Port => "port",
+        }
+    }
+}
+
+/// Forwarding method of IPVS.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Forwarding {
+    /// Direct routing (`ipvsadm -g`): real servers hold the VIP on `lo` and answer clients themselves.
+    #[default]
+    Dr,
+    /// Tunnel (`ipvsadm -i`): packets are encapsulated to real servers, which hold the VIP and answer
+    /// clients themselves.
+    Tun,
+    /// Masquerade (`ipvsadm -m`): addresses and ports are translated, and answers come back through the director.
+    Nat,
+}
+
+impl std::fmt::Display for Forwarding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Dr => "direct routing",
+            Self::Tun => "tunnel",
+            Self::Nat => "masquerade",
+        })
+    }
+}
+
+/// Encapsulation of forwarding method `tun`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Tunnel {
+    /// Kind of tunnel.
+    #[serde(default, rename = "type")]
+    pub kind: TunnelType,
+    /// UDP port of the real servers, with `gue` only. Absent: 6080.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<Port>,
+    /// Checksum of the outer header, with `gue` and `gre`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub checksum: TunnelChecksum,
+}
+
+/// Kind of tunnel.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum TunnelType {
+    /// IP in IP.
+    #[default]
+    Ipip,
+    /// Generic UDP encapsulation.
+    Gue,
+    /// Generic routing encapsulation.
+    Gre,
+}
+
+/// Checksum of a tunnel's outer header.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum TunnelChecksum {
+    /// None.
+    #[default]
+    None,
+    /// Made by the director.
+    Full,
+    /// Left to the network card of the real server (`remcsum`), with `gue` only.
+    Remote,
+}
+
+/// A client stays with its real server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Persistence {
+    /// How long after its last connection; whole seconds.
+    #[serde(default = "default_persistence")]
+    pub timeout: Span,
+    /// Clients are one when this many bits of their address are equal. Absent: 32, or 128.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 128))]
+    pub prefix: Option<u8>,
+    /// Recognise clients by what they say, not by their address. Absent: by address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<PersistenceEngine>,
+}
+
+/// Recognises clients by what they say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PersistenceEngine {
+    /// Call-ID of SIP over UDP (`ip_vs_pe_sip`).
+    Sip,
+}
+
+/// Real servers of a service: one of `host`, `label` and `pool`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RealServer {
+    /// Name of a host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// Every host with this label.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<Name>,
+    /// Every real server of this pool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
+    /// Which of the host's addresses. Absent: one of the VIP's segment, or the host's first of the family.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<Ip>,
+    /// Its weight; 0 takes no new connections. Absent: that of the pool, or 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<Weight>,
+    /// Its port. Absent: that of the pool, or the service's own. Only masquerade translates ports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<Port>,
+    /// How packets reach it. Absent: as the service says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forwarding: Option<Forwarding>,
+    /// No new connections from this many on (`ipvsadm -x`). Absent: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upper_threshold: Option<ConnectionLimit>,
+    /// New connections again below this many (`ipvsadm -y`). Absent: three quarters of the upper one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lower_threshold: Option<ConnectionLimit>,
+}
+
+/// Real servers that several services share.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Pool {
+    /// The real servers: each with `host` or `label`.
+    #[schemars(length(min = 1))]
+    pub real_servers: Vec<RealServer>,
+}
+
+/// What becomes of a real server whose check fails.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum OnFailure {
+    /// It is taken out, its connections end.
+    #[default]
+    Remove,
+    /// Its weight becomes 0, its connections stay (keepalived: `inhibit_on_failure`).
+    Quiesce,
+}
+
+/// How much weight must be healthy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Quorum {
+    /// Sum of the weights of healthy real servers at which the service is up.
+    #[schemars(range(min = 1, max = 4294967295_u32))]
+    pub weight: u32,
+    /// The service goes down below `weight` less this, and comes up at `weight` plus this.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub hysteresis: u32,
+}
+
+/// Where clients go while the quorum is lost: one of `host` and `address`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SorryServer {
+    /// Name of a host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// An address outside the cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<Ip>,
+    /// Its port. Absent: the service's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<Port>,
+    /// How packets reach it. Absent: as the service says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forwarding: Option<Forwarding>,
+}
+
+/// What becomes of the connections of a real server that leaves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Drain {
+    /// How long its connections may go on.
+    pub timeout: Span,
+}
+
+/// Programs that are told of changes of a service.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceHooks {
+    /// The service has its quorum.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quorum_up: Option<Hook>,
+    /// The service lost its quorum.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quorum_down: Option<Hook>,
+    /// A real server's checks succeed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub real_server_up: Option<Hook>,
+    /// A real server's checks fail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub real_server_down: Option<Hook>,
+}
+
+/// The kernel's and keepalived's default.
+const fn default_persistence() -> Span {
+    Span::from_secs(360)
+}
