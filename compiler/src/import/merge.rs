@@ -36,6 +36,7 @@ pub(super) fn merge(request: &Request, configs: &[Config], notes: &mut Notes) ->
         routers: Vec::new(),
         hosts: BTreeMap::new(),
         reals: BTreeMap::new(),
+        holders: BTreeMap::new(),
         segments: segments::Segments::default(),
     };
     merger.run();
@@ -52,6 +53,8 @@ struct Merger<'a> {
     hosts: BTreeMap<String, hosts::Host>,
     /// Names of hosts by address.
     reals: BTreeMap<IpAddr, String>,
+    /// Which router has a VIP.
+    holders: BTreeMap<IpAddr, usize>,
     segments: segments::Segments,
 }
 
@@ -59,6 +62,10 @@ impl Merger<'_> {
     fn run(&mut self) {
         self.group_routers();
         self.directors();
+        if let [only] = self.request.directors.as_slice() {
+            let why = "a cluster has two: import the configurations of all of them together";
+            self.notes.say(Fate::Decide, Vec::new(), format!("only one director, {}", only.name), why);
+        }
         self.trackers();
         self.virtual_routers();
         self.sync_groups();

@@ -130,9 +130,7 @@ impl Notes {
         why: impl Into<String>,
     ) {
         let item = Item { fate, spots, what: what.into(), ours: None, why: Some(why.into()) };
-        if !self.items.iter().rev().take(1000).any(|(_, said)| *said == item) {
-            self.item(Owner::Cluster, item);
-        }
+        self.item(Owner::Cluster, item);
     }
 
     /// Says something else of the thing that was noted last.

@@ -49,7 +49,8 @@ struct Reader<'a> {
     script_user: Option<String>,
     /// Pause between announcements, by interface.
     garp_groups: BTreeMap<String, At<Value>>,
-    server_groups: BTreeMap<String, Vec<Target>>,
+    /// Targets of a group, and which notes are about it until something uses it.
+    server_groups: BTreeMap<String, (Vec<Target>, std::ops::Range<usize>)>,
     suggester: Suggester,
 }
 
@@ -71,6 +72,9 @@ impl Reader<'_> {
             }
         }
         self.all_ports();
+        for (_, notes) in std::mem::take(&mut self.server_groups).into_values() {
+            self.left_out(notes, "no virtual server uses its group");
+        }
     }
 
     fn top(&mut self, statement: &Statement) {
@@ -230,11 +234,15 @@ impl Reader<'_> {
 
     /// Leaves a block out: nothing of it was carried after all.
     fn leave_out(&mut self, from: usize) {
-        for (_, item) in self.notes.items.iter_mut().skip(from) {
+        self.left_out(from..self.notes.items.len(), "its block was left out");
+    }
+
+    fn left_out(&mut self, notes: std::ops::Range<usize>, why: &str) {
+        for (_, item) in self.notes.items.get_mut(notes).into_iter().flatten() {
             item.ours = None;
             if item.fate != Fate::NotCarried {
                 item.fate = Fate::NotCarried;
-                item.why = Some("its block was left out".to_owned());
+                item.why = Some(why.to_owned());
             }
         }
     }

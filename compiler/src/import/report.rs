@@ -187,15 +187,22 @@ fn findings(import: &Import, styled: bool) -> String {
     for (file, mut findings) in by_file {
         let Some(source) = import.sources.get(file) else { continue };
         findings.sort_by_key(|finding| (finding.spot.line, finding.code.id));
+        let lines = source.lines();
         let diagnostics: Vec<Diagnostic> =
-            findings.into_iter().map(|finding| diagnostic(import, source, finding)).collect();
+            findings.into_iter().map(|finding| diagnostic(import, source, &lines, finding)).collect();
         out.push_str(&render::human(&SourceFile::new(&source.path, masked(source)), &diagnostics, styled));
     }
     out
 }
 
-fn diagnostic(import: &Import, source: &Source, finding: &Finding) -> Diagnostic {
-    let line = source.line(finding.spot.line);
+fn diagnostic(
+    import: &Import,
+    source: &Source,
+    lines: &[std::ops::Range<usize>],
+    finding: &Finding,
+) -> Diagnostic {
+    let at = |line: usize| lines.get(line.saturating_sub(1)).cloned().unwrap_or_default();
+    let line = at(finding.spot.line);
     let text = source.text.get(line.clone()).unwrap_or_default();
     let lead = text.len() - text.trim_start().len();
     let word = finding.word.as_deref().filter(|word| !word.is_empty());
@@ -205,9 +212,9 @@ fn diagnostic(import: &Import, source: &Source, finding: &Finding) -> Diagnostic
     };
     let mut diagnostic = Diagnostic::new(finding.code, place, &finding.message, &finding.label);
     if let Some((spot, label)) = &finding.other {
-        let lines = finding.spot.line.abs_diff(spot.line);
-        if spot.file == finding.spot.file && lines <= 200 {
-            let line = source.line(spot.line);
+        let near = finding.spot.line.abs_diff(spot.line) <= 200;
+        if spot.file == finding.spot.file && near {
+            let line = at(spot.line);
             let text = source.text.get(line.clone()).unwrap_or_default();
             let lead = text.len() - text.trim_start().len();
             diagnostic = diagnostic.also(line.start + lead..line.end.max(line.start + lead), label);

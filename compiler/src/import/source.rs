@@ -63,18 +63,16 @@ pub struct Source {
 }
 
 impl Source {
-    /// The bytes of a line, without its newline.
+    /// The bytes of each line, without its newline.
     #[must_use]
-    pub fn line(&self, line: usize) -> std::ops::Range<usize> {
+    pub fn lines(&self) -> Vec<std::ops::Range<usize>> {
         let mut start = 0;
-        for (index, text) in self.text.split('\n').enumerate() {
-            if index + 1 == line {
-                let end = start + text.trim_end_matches('\r').len();
-                return start..end;
-            }
+        let line = |text: &str| {
+            let line = start..start + text.trim_end_matches('\r').len();
             start += text.len() + 1;
-        }
-        self.text.len()..self.text.len()
+            line
+        };
+        self.text.split('\n').map(line).collect()
     }
 }
 
@@ -85,10 +83,7 @@ mod tests {
     #[test]
     fn lines_are_found_by_number() {
         let source = Source { path: String::new(), director: 0, text: "ab\r\n\ncd".to_owned() };
-        assert_eq!(source.line(1), 0..2);
-        assert_eq!(source.line(2), 4..4);
-        assert_eq!(source.line(3), 5..7);
-        assert_eq!(source.line(9), 7..7);
+        assert_eq!(source.lines(), [0..2, 4..4, 5..7]);
     }
 
     #[test]

@@ -2,8 +2,11 @@
 
 use super::{Block, MAIL, always, carried, changed, refused};
 
-pub(in super::super) const VIRTUAL_SERVER_GROUP: Block =
-    Block { name: "virtual_server_group", place: "services.*", rows: &[carried("fwmark", "firewall_mark")] };
+pub(in super::super) const VIRTUAL_SERVER_GROUP: Block = Block {
+    name: "virtual_server_group",
+    place: "services.*",
+    rows: &[carried("fwmark", "services.*.firewall_mark")],
+};
 
 const PER_CHECK: &str = "check";
 

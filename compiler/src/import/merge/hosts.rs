@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::super::notes::{Fate, Owner};
 use super::super::source::Spot;
 use super::Merger;
+use super::segments::dashed;
 
 /// The interface of a real server, of which keepalived's configuration says nothing.
 const INTERFACE: &str = "eth0";
@@ -148,7 +149,7 @@ impl Merger<'_> {
         let given = self.request.real_servers.iter().find(|(_, given)| *given == address);
         let mut name = match given {
             Some((name, _)) => name.clone(),
-            None => format!("rs-{}", address.to_string().replace(['.', ':'], "-").trim_matches('-')),
+            None => format!("rs-{}", dashed(address)),
         };
         while self.hosts.get(&name).is_some_and(|host| host.director) {
             name.push_str("-rs");

@@ -68,7 +68,8 @@ impl Merger<'_> {
             }
         }
         let mut names = BTreeSet::new();
-        for router in &mut self.routers {
+        for (at, router) in self.routers.iter_mut().enumerate().rev() {
+            self.holders.extend(router.vips.iter().map(|vip| (*vip, at)));
             let name = named(&router.name);
             let mut free = name.clone();
             let mut number = 1;
@@ -141,8 +142,10 @@ impl Merger<'_> {
                 .collect();
             out.insert("priorities".to_owned(), Value::Object(table));
         }
-        if let [only] = instances.as_slice() {
-            let why = "it has one director: import the configurations of all of them together";
+        if let [only] = instances.as_slice()
+            && self.configs.len() > 1
+        {
+            let why = "only one director's configuration has it";
             self.notes.say(Fate::Decide, vec![only.spot], format!("{what} is on one director"), why);
         }
         for pair in instances.windows(2) {

@@ -69,49 +69,85 @@ impl Segments {
 
     /// The section of the cluster file.
     pub(super) fn finish(&self, given: &[Cidr], notes: &mut Notes) -> Map<String, Value> {
-        let mut nets: Vec<(Option<usize>, Cidr)> = Vec::new();
-        let mut guesses: Vec<Cidr> = Vec::new();
+        let mut nets = Nets::default();
+        let root = |link: &Option<usize>| link.map(|link| self.root(link));
         for (link, address, prefix, _) in &self.addresses {
-            let link = link.map(|link| self.root(link));
             let of_given = given.iter().copied().find(|net| net.contains(*address));
             let of_mask = prefix.and_then(|prefix| network(*address, prefix));
             if let Some(net) = of_given.or(of_mask) {
-                join(&mut nets, link, net);
+                nets.add(root(link), net);
             }
         }
-        // Those on a link first: they may hold addresses that are on none.
-        let order =
-            |on_link: bool| self.addresses.iter().filter(move |(link, ..)| link.is_some() == on_link);
+        // Those on a link first: their networks may hold addresses that are on none.
+        let order = |on_link: bool| self.addresses.iter().filter(move |(link, ..)| link.is_some() == on_link);
         for (link, address, ..) in order(true).chain(order(false)) {
-            if nets.iter().any(|(_, net)| net.contains(*address)) {
+            if nets.holding(*address).is_some() {
                 continue;
             }
             let guess = if address.is_ipv4() { GUESS_V4 } else { GUESS_V6 };
             let Some(net) = network(*address, guess) else { continue };
-            // A guess that would swallow a network that is known is no better than the address alone.
-            let swallows = nets.iter().any(|(other, known)| {
-                net.contains(known.address())
-                    && known.prefix() > guess
-                    && *other != link.map(|link| self.root(link))
-            });
-            let net = if swallows { Cidr::host(*address) } else { net };
-            guesses.push(net);
-            join(&mut nets, link.map(|link| self.root(link)), net);
-        }
-        for net in &guesses {
+            // A guess that would swallow a network of another link is no better than the address alone.
+            let net = if nets.swallows(net, root(link)) { Cidr::host(*address) } else { net };
+            nets.add(root(link), net);
             let why =
                 "no configuration says how large the network is: give it with `--subnet NETWORK/PREFIX`";
             notes.say(Fate::Decide, Vec::new(), format!("the network {net} is a guess"), why);
         }
-        self.named(&nets)
+        nets.section()
+    }
+}
+
+/// Networks with their links, found by the address that they hold.
+#[derive(Debug, Default)]
+struct Nets {
+    by_prefix: BTreeMap<u8, BTreeMap<IpAddr, Option<usize>>>,
+}
+
+impl Nets {
+    /// The network that holds an address, the largest one.
+    fn holding(&self, address: IpAddr) -> Option<(u8, IpAddr)> {
+        self.by_prefix.iter().find_map(|(prefix, nets)| {
+            let first = network(address, *prefix)?.address();
+            nets.contains_key(&first).then_some((*prefix, first))
+        })
     }
 
-    fn named(&self, nets: &[(Option<usize>, Cidr)]) -> Map<String, Value> {
+    /// Adds a network, unless one that is there holds it.
+    fn add(&mut self, link: Option<usize>, net: Cidr) {
+        let (prefix, first) = match self.holding(net.address()) {
+            Some((prefix, first)) if prefix <= net.prefix() => (prefix, first),
+            _ => (net.prefix(), net.address()),
+        };
+        let owner = self.by_prefix.entry(prefix).or_default().entry(first).or_default();
+        *owner = owner.or(link);
+    }
+
+    /// Whether a network holds a smaller one of another link.
+    fn swallows(&self, net: Cidr, link: Option<usize>) -> bool {
+        let inside = |nets: &BTreeMap<IpAddr, Option<usize>>| {
+            let mut nets = nets.range(net.address()..).take_while(|(first, _)| net.contains(**first));
+            nets.any(|(_, owner)| *owner != link)
+        };
+        self.by_prefix.range(net.prefix() + 1..).any(|(_, nets)| inside(nets))
+    }
+
+    fn section(&self) -> Map<String, Value> {
         let mut groups: Vec<(Option<usize>, Vec<Cidr>)> = Vec::new();
-        for (link, net) in nets {
-            match groups.iter_mut().find(|(other, _)| link.is_some() && other == link) {
-                Some((_, list)) => list.push(*net),
-                None => groups.push((*link, vec![*net])),
+        let mut place: BTreeMap<usize, usize> = BTreeMap::new();
+        for (prefix, nets) in &self.by_prefix {
+            for (first, link) in nets {
+                let Ok(net) = Cidr::new(*first, *prefix) else { continue };
+                // What came later may be inside a larger one.
+                if self.holding(*first).is_some_and(|(larger, _)| larger < *prefix) {
+                    continue;
+                }
+                match link.and_then(|link| place.get(&link)).and_then(|at| groups.get_mut(*at)) {
+                    Some((_, list)) => list.push(net),
+                    None => {
+                        place.extend(link.map(|link| (link, groups.len())));
+                        groups.push((*link, vec![net]));
+                    }
+                }
             }
         }
         let mut out = Map::new();
@@ -120,9 +156,7 @@ impl Segments {
             list.sort_unstable();
             let name = match list.first() {
                 Some(_) if alone => "front".to_owned(),
-                Some(net) => {
-                    format!("net-{}", net.address().to_string().replace(['.', ':'], "-").trim_matches('-'))
-                }
+                Some(net) => format!("net-{}", dashed(net.address())),
                 None => continue,
             };
             out.insert(name, json!({ "subnets": list }));
@@ -131,16 +165,10 @@ impl Segments {
     }
 }
 
-/// Adds a network, unless one that is there holds it; takes out those that it holds.
-fn join(nets: &mut Vec<(Option<usize>, Cidr)>, link: Option<usize>, net: Cidr) {
-    let holds =
-        |outer: Cidr, inner: Cidr| outer.prefix() <= inner.prefix() && outer.contains(inner.address());
-    if let Some((owner, _)) = nets.iter_mut().find(|(_, known)| holds(*known, net)) {
-        *owner = owner.or(link);
-        return;
-    }
-    nets.retain(|(_, known)| !holds(net, *known));
-    nets.push((link, net));
+/// An address as part of a name.
+pub(super) fn dashed(address: IpAddr) -> String {
+    let text = address.to_string().replace(['.', ':'], "-");
+    text.trim_matches('-').to_owned()
 }
 
 fn network(address: IpAddr, prefix: u8) -> Option<Cidr> {

@@ -1,6 +1,6 @@
 //! Virtual servers of several directors that are one service, their real servers and checks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use serde_json::{Map, Value, json};
@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::super::model::{At, Draft, Real, Service, Target};
 use super::super::notes::{Fate, Owner};
 use super::super::source::Spot;
+use super::segments::dashed;
 use super::{Merger, nested};
 
 /// What services are one by: targets and protocol.
@@ -20,6 +21,8 @@ struct Part {
     vips: Vec<IpAddr>,
     ports: Vec<u16>,
     mark: Option<u32>,
+    /// The link of its router.
+    link: Option<usize>,
 }
 
 impl Merger<'_> {
@@ -37,11 +40,8 @@ impl Merger<'_> {
                 members.push((director, index));
             }
         }
-        let vips: usize = self
-            .routers
-            .iter()
-            .map(|router| router.vips.iter().collect::<std::collections::BTreeSet<_>>().len())
-            .sum();
+        let vips: usize =
+            self.routers.iter().map(|router| router.vips.iter().collect::<BTreeSet<_>>().len()).sum();
         for key in order {
             let members = groups.remove(&key).unwrap_or_default();
             self.service(&key, &members, vips == 1);
@@ -85,19 +85,22 @@ impl Merger<'_> {
             match target {
                 Target::Mark(mark) => {
                     let router = self.any_router(service.spot, &format!("firewall mark {mark}"));
+                    let link = self.routers.iter().find(|other| other.name == router).map(|other| other.link);
                     parts.push(Part {
                         router,
                         only_vip: true,
                         vips: Vec::new(),
                         ports: Vec::new(),
                         mark: Some(*mark),
+                        link,
                     });
                 }
                 Target::Address(address, port) => by_vip.entry(*address).or_default().extend(*port),
             }
         }
         for (vip, ports) in by_vip {
-            let holder = self.routers.iter().find(|router| router.vips.contains(&vip));
+            let holder = self.holders.get(&vip).and_then(|at| self.routers.get(*at));
+            let link = holder.map(|router| router.link);
             let (router, only_vip) = match holder {
                 Some(router) => {
                     let mut vips: Vec<IpAddr> = router.vips.clone();
@@ -114,7 +117,7 @@ impl Merger<'_> {
                 .find(|part| part.mark.is_none() && part.router == router && part.ports == ports)
             {
                 Some(part) => part.vips.push(vip),
-                None => parts.push(Part { router, only_vip, vips: vec![vip], ports, mark: None }),
+                None => parts.push(Part { router, only_vip, vips: vec![vip], ports, mark: None, link }),
             }
         }
         parts
@@ -155,7 +158,7 @@ impl Merger<'_> {
             (None, Some(mark), _) => format!("mark-{mark}"),
             (None, None, Some(_)) if short => format!("{protocol}-{port}"),
             (None, None, Some(vip)) => {
-                format!("{}-{protocol}-{port}", vip.to_string().replace(['.', ':'], "-").trim_matches('-'))
+                format!("{}-{protocol}-{port}", dashed(*vip))
             }
             (None, None, None) => protocol.to_owned(),
         };
@@ -216,8 +219,9 @@ impl Merger<'_> {
         forwarding: Option<&Value>,
     ) -> Vec<Value> {
         let mut order: Vec<(IpAddr, Option<u16>)> = Vec::new();
+        let mut seen = BTreeSet::new();
         for real in all.iter().flat_map(|service| &service.reals) {
-            if !order.contains(&(real.address, real.port)) {
+            if seen.insert((real.address, real.port)) {
                 order.push((real.address, real.port));
             }
         }
@@ -248,9 +252,7 @@ impl Merger<'_> {
             if draft.get("forwarding") == forwarding {
                 draft.remove("forwarding");
             }
-            let link =
-                self.routers.iter().find(|router| router.name == part.router).map(|router| router.link);
-            match link {
+            match part.link {
                 Some(link) if method == Some(json!("dr")) => self.segments.add(link, address, None, None),
                 _ => self.segments.add_anywhere(address),
             }

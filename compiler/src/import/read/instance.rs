@@ -16,6 +16,9 @@ use crate::codes;
 /// Longest password of VRRP version 2 in bytes.
 const PASSWORD_BYTES: usize = 8;
 
+/// Most instances of one director. Each is compared with each, so there is an end to them.
+const MAX_INSTANCES: usize = 5000;
+
 /// What an instance says before its defaults are known.
 #[derive(Default)]
 struct Said {
@@ -32,6 +35,15 @@ struct Said {
 impl Reader<'_> {
     pub(super) fn instance(&mut self, block: &Statement) {
         let Some(name) = self.word(block) else { return };
+        if self.config.instances.len() >= MAX_INSTANCES {
+            let message = format!("there are more than {MAX_INSTANCES} instances");
+            return self.notes.finding(Finding::new(
+                &codes::IMPORT_EXPANSION,
+                block.spot,
+                message,
+                "left out",
+            ));
+        }
         if let Some(before) = self.config.instances.iter().find(|instance| instance.name == name) {
             let message = format!("the instance `{}` is defined twice", shorten(&name));
             let finding = Finding::new(&codes::IMPORT_DUPLICATE, block.spot, message, "left out");
@@ -233,6 +245,7 @@ impl Reader<'_> {
 
     /// The password, and where the note of its block is.
     fn authentication(&mut self, block: &Statement) -> Option<(String, Spot, usize)> {
+        let mark = self.notes.items.len() - 1;
         let mut kind = None;
         let mut password = None;
         for statement in block.inside() {
@@ -276,7 +289,10 @@ impl Reader<'_> {
                 None
             }
             Some("PASS" | "SIMPLE") => password,
-            _ => None,
+            _ => {
+                self.leave_out(mark);
+                None
+            }
         }
     }
 

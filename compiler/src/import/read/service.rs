@@ -16,12 +16,16 @@ use crate::codes;
 /// Most addresses that one range of a group stands for.
 const MAX_RANGE: u128 = 1024;
 
+/// Most real servers of one virtual server. Each is compared with each, so there is an end to them.
+const MAX_REALS: usize = 5000;
+
 const SCHEDULERS: [&str; 14] =
     ["rr", "wrr", "lc", "wlc", "lblc", "lblcr", "sh", "dh", "mh", "sed", "nq", "fo", "ovf", "twos"];
 
 impl Reader<'_> {
     pub(super) fn server_group(&mut self, block: &Statement) {
         let Some(name) = self.word(block) else { return };
+        let mark = self.notes.items.len();
         let mut targets = Vec::new();
         for line in block.inside() {
             if line.keyword() == "fwmark" {
@@ -55,7 +59,7 @@ impl Reader<'_> {
         }
         targets.sort_unstable();
         targets.dedup();
-        self.server_groups.insert(name, targets);
+        self.server_groups.insert(name, (targets, mark..self.notes.items.len()));
     }
 
     /// A port among the values; 0 and none are all ports.
@@ -115,8 +119,11 @@ impl Reader<'_> {
                 let mark = self.number_at(block, 1, 1..=i64::from(u32::MAX))?;
                 Some((vec![Target::Mark(u32::try_from(mark).ok()?)], None))
             }
-            ["group", name, ..] => match self.server_groups.get(*name) {
-                Some(targets) => Some((targets.clone(), Some((*name).to_owned()))),
+            ["group", name, ..] => match self.server_groups.get_mut(*name) {
+                Some((targets, notes)) => {
+                    *notes = 0..0;
+                    Some((targets.clone(), Some((*name).to_owned())))
+                }
                 None => {
                     let message = format!("the group `{}` is defined nowhere", shorten(name));
                     let finding = Finding::new(&codes::IMPORT_REFERENCE, block.spot, message, "left out");
@@ -282,6 +289,15 @@ impl Reader<'_> {
                 "left out",
             );
             return self.notes.finding(finding.at(address.to_string()).also(before.spot, "first here"));
+        }
+        if service.reals.len() >= MAX_REALS {
+            let message = format!("a virtual server has more than {MAX_REALS} real servers");
+            return self.notes.finding(Finding::new(
+                &codes::IMPORT_EXPANSION,
+                block.spot,
+                message,
+                "left out",
+            ));
         }
         let mut real = Real { spot: block.spot, address, port, draft: Draft::default(), checks: Vec::new() };
         let mut times = above.clone();

@@ -9,6 +9,9 @@ use super::super::tree::Statement;
 use super::{Reader, named, shorten};
 use crate::codes;
 
+/// Most things that one director tracks. Names are looked for among all of them, so there is an end to them.
+const MAX_TRACKERS: usize = 5000;
+
 impl Reader<'_> {
     pub(super) fn script(&mut self, block: &Statement) {
         let Some(mut tracker) = self.tracker(block, "script") else { return };
@@ -139,6 +142,11 @@ impl Reader<'_> {
 
     fn tracker(&mut self, block: &Statement, kind: &str) -> Option<Tracker> {
         let name = self.word(block)?;
+        if self.config.trackers.len() >= MAX_TRACKERS {
+            let message = format!("there are more than {MAX_TRACKERS} scripts, processes and files");
+            self.notes.finding(Finding::new(&codes::IMPORT_EXPANSION, block.spot, message, "left out"));
+            return None;
+        }
         if let Some(before) = self.config.trackers.iter().find(|tracker| tracker.name == name) {
             let message = format!("`{}` is defined twice", shorten(&name));
             let finding = Finding::new(&codes::IMPORT_DUPLICATE, block.spot, message, "left out");
@@ -214,7 +222,8 @@ impl Reader<'_> {
     /// Interfaces need no definition in keepalived, and are trackers here.
     fn interface_tracker(&mut self, name: &str, line: &Statement) {
         let key = tracker_key(true, name);
-        if self.config.trackers.iter().any(|tracker| tracker.name == key) {
+        let full = self.config.trackers.len() >= MAX_TRACKERS;
+        if full || self.config.trackers.iter().any(|tracker| tracker.name == key) {
             return;
         }
         let mut draft = Draft::default();
