@@ -142,6 +142,8 @@ fn finish(
             }
             (key, None) => key.to_owned(),
             (key, _) if key.contains('*') => key.to_owned(),
+            // A file that only checks read is in the checks.
+            (_, Some(name)) if name.is_empty() => "services.*.check.file".to_owned(),
             ("", Some(name)) => format!("{section}.{name}"),
             (key, Some(name)) => format!("{section}.{name}.{key}"),
         });
@@ -160,6 +162,6 @@ fn finish(
             }
         }
     }
-    all.sort_by_key(|item| item.fate);
+    all.sort_by_key(|item| (item.fate, item.spots.is_empty(), item.spots.first().copied()));
     all
 }

@@ -101,7 +101,8 @@ fn the_json_report_has_all_that_the_human_one_has() {
         assert_eq!(report["cluster"], cluster);
         let human = std::fs::read_to_string(case.join("report.txt")).expect("report.txt");
         assert!(human.contains(report["summary"].as_str().expect("summary")), "{}", case.display());
-        let carried = report["items"].as_array().expect("items").iter().filter(|item| item["fate"] == "carried");
+        let carried =
+            report["items"].as_array().expect("items").iter().filter(|item| item["fate"] == "carried");
         assert!(human.contains(&format!("Carried ({})", carried.count())), "{}", case.display());
     }
 }
@@ -109,7 +110,9 @@ fn the_json_report_has_all_that_the_human_one_has() {
 #[test]
 fn no_password_is_in_a_report() {
     let case = root().join("lvs-dr");
-    for format in [&["--format", "human"][..], &["--format", "json", "--secret-file", "/etc/evenkeel/vrrp.pass"]] {
+    for format in
+        [&["--format", "human"][..], &["--format", "json", "--secret-file", "/etc/evenkeel/vrrp.pass"]]
+    {
         let (out, err) = run(&case, format);
         let report = if format.contains(&"json") { out } else { err };
         assert!(!report.contains("hell>com"), "{report}");
@@ -174,7 +177,16 @@ fn table() -> String {
         out.push_str(&format!("\n### {}\n\n| keepalived | evenkeel | |\n|---|---|---|\n", block.name));
         for row in block.rows {
             let names: Vec<String> = row.names.split(' ').map(|name| format!("`{name}`")).collect();
-            let absolute = ["virtual_routers.", "services.", "hosts.", "trackers", "connection_sync", "ipvs.", "policy.", "hooks,"];
+            let absolute = [
+                "virtual_routers.",
+                "services.",
+                "hosts.",
+                "trackers",
+                "connection_sync",
+                "ipvs.",
+                "policy.",
+                "hooks,",
+            ];
             let below = !block.place.is_empty() && !absolute.iter().any(|start| row.ours.starts_with(start));
             let place = match (row.ours, row.fate) {
                 ("", Fate::NotCarried) => "refused".to_owned(),
@@ -191,8 +203,12 @@ fn table() -> String {
 
 fn quick(text: &str) -> evenkeel::import::Import {
     let files = FilesInMemory([("/k.conf".to_owned(), text.as_bytes().to_vec())].into());
-    let director =
-        Director { name: "dir1".to_owned(), path: "/k.conf".to_owned(), id: "dir1".to_owned(), addresses: Vec::new() };
+    let director = Director {
+        name: "dir1".to_owned(),
+        path: "/k.conf".to_owned(),
+        id: "dir1".to_owned(),
+        addresses: Vec::new(),
+    };
     let request = Request { name: "x".to_owned(), directors: vec![director], ..Request::default() };
     let done = import(&request, &files).expect("readable");
     assert!(!report::human(&request, &done, false).is_empty());

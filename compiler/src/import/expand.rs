@@ -17,6 +17,8 @@ const MAX_DEPTH: usize = 32;
 const MAX_LINES: usize = 400_000;
 /// Bytes of one line when everything in it is expanded.
 const MAX_LINE_BYTES: usize = 64 * 1024;
+/// What a step of expanding counts in bytes, however short the line.
+const STEP: usize = 256;
 /// Bytes that are looked at altogether: what bounds time and memory.
 const MAX_BYTES: usize = 256 * 1024 * 1024;
 
@@ -187,7 +189,7 @@ impl Reader<'_> {
     /// One line, until nothing is left in it to expand.
     fn logical(&mut self, mut text: String, spot: Spot, depth: usize) {
         loop {
-            self.bytes += text.len() + 1;
+            self.bytes += text.len() + STEP;
             if self.over || self.too_much(&text, spot, depth) {
                 return;
             }

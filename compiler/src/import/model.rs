@@ -32,6 +32,14 @@ impl Draft {
         self.0.remove(key)
     }
 
+    /// Adds to the list below `key` what is not in it yet.
+    pub(super) fn push_new(&mut self, key: &str, value: Value, spot: Spot) {
+        let there = self.get(key).and_then(Value::as_array).is_some_and(|list| list.contains(&value));
+        if !there {
+            self.push(key, value, spot);
+        }
+    }
+
     /// Adds to the list below `key`.
     pub(super) fn push(&mut self, key: &str, value: Value, spot: Spot) {
         let entry = self.0.entry(key.to_owned());
@@ -91,6 +99,8 @@ pub(super) struct Tracker {
     pub(super) spot: Spot,
     pub(super) weight: Option<i64>,
     pub(super) reverse: bool,
+    /// Whether a check of a real server reads its file.
+    pub(super) checked: bool,
     pub(super) draft: Draft,
 }
 

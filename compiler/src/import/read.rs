@@ -147,6 +147,13 @@ impl Reader<'_> {
     }
 
     fn bad(&mut self, statement: &Statement, message: String, taken: &str) {
+        if let Some((_, item)) = self.notes.items.last()
+            && item.spots.first() == Some(&statement.spot)
+            && item.fate != Fate::NotCarried
+        {
+            let fate = if taken.ends_with("left out") { Fate::NotCarried } else { Fate::Changed };
+            self.notes.instead(fate, format!("its value cannot be understood: {taken}"));
+        }
         let word = statement.value().map(ToOwned::to_owned);
         let mut finding = Finding::new(&codes::IMPORT_VALUE, statement.spot, message, taken.to_owned());
         finding.word = word.filter(|_| !is_secret(statement.keyword()));

@@ -16,6 +16,9 @@ use crate::source::SourceFile;
 /// Version of the JSON form.
 const JSON_VERSION: u32 = 1;
 
+/// Places of one thing that the human report lists.
+const MAX_PLACES: usize = 4;
+
 /// Things of one fate that the human report lists; the JSON form has all.
 const MAX_LISTED: usize = 400;
 
@@ -157,9 +160,18 @@ fn push(out: &mut String, text: std::fmt::Arguments<'_>) {
 }
 
 fn line(import: &Import, item: &Item) -> String {
-    let mut places: Vec<String> = item.spots.iter().take(4).map(|spot| shown(import, *spot)).collect();
-    if item.spots.len() > 4 {
-        places.push(format!("and {} more", item.spots.len() - 4));
+    let mut places: Vec<String> = Vec::new();
+    for spot in &item.spots {
+        let place = shown(import, *spot);
+        // Two directors may have one file.
+        if !places.contains(&place) {
+            places.push(place);
+        }
+        if places.len() > MAX_PLACES {
+            places.pop();
+            places.push(format!("and {} more", item.spots.len() - MAX_PLACES));
+            break;
+        }
     }
     let mut out = places.join(", ");
     if !out.is_empty() {

@@ -43,12 +43,25 @@ pub(super) fn write(
         for (name, object) in objects {
             push(&mut out, format_args!("\n[{}.{}]\n", bare(section), bare(name)));
             comment(&mut out, comments, section, name);
-            for (key, value) in object.as_object().into_iter().flatten() {
-                push(&mut out, format_args!("{} = {}\n", bare(key), broken(value)));
-            }
+            table(&mut out, &format!("{}.{}", bare(section), bare(name)), object);
         }
     }
     out
+}
+
+/// The keys of a table; tables in it that do not fit on a line follow with a header of their own.
+fn table(out: &mut String, path: &str, table: &Value) {
+    let keys = || table.as_object().into_iter().flatten();
+    let long = |value: &Value| value.is_object() && inline(value).len() > WIDTH;
+    for (key, value) in keys().filter(|(_, value)| !long(value)) {
+        push(out, format_args!("{} = {}\n", bare(key), broken(value)));
+    }
+    for (key, value) in keys().filter(|(_, value)| long(value)) {
+        push(out, format_args!("\n[{path}.{}]\n", bare(key)));
+        for (key, value) in value.as_object().into_iter().flatten() {
+            push(out, format_args!("{} = {}\n", bare(key), broken(value)));
+        }
+    }
 }
 
 fn push(out: &mut String, text: std::fmt::Arguments<'_>) {

@@ -12,7 +12,7 @@ const FIFO: &str = "hooks are told of every change, in order and one at a time, 
 const STATIC: &str = "addresses and rules that do not move belong to the host's own network configuration";
 
 pub(in super::super) const TOP: Block = Block {
-    name: "top of the file",
+    name: "the top of the file",
     place: "",
     rows: &[
         carried(

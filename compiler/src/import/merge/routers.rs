@@ -23,6 +23,9 @@ pub(super) struct Router {
     pub(super) link: usize,
 }
 
+/// Name of a file that only checks read: it has no object of its own.
+const CHECKED: &str = "";
+
 impl Merger<'_> {
     pub(super) fn instance(&self, (director, index): (usize, usize)) -> &Instance {
         // Members are made from the very lists that they point into.
@@ -42,12 +45,10 @@ impl Merger<'_> {
                     let same = |a: bool, points: u32| if a { points } else { 0 };
                     let vrid = |instance: &Instance| instance.vrid.as_ref().map(|at| at.value);
                     let vip = instance.vips.iter().any(|vip| router.vips.contains(&vip.address));
-                    let interface =
-                        |instance: &Instance| instance.interface.as_ref().map(|at| at.value.clone());
                     let points = same(vrid(first) == vrid(instance), 4)
                         + same(vip, 3)
                         + same(first.name == instance.name, 2)
-                        + same(interface(first) == interface(instance), 1);
+                        + same(same_interface(first, instance), 1);
                     (points >= 5).then_some(points)
                 };
                 let best =
@@ -304,6 +305,12 @@ impl Merger<'_> {
             for (index, tracker) in config.trackers.iter().enumerate() {
                 let name = named(&tracker.name);
                 self.merged.names.insert(Owner::Tracker(director, index), name.clone());
+                if tracker.checked {
+                    self.merged.names.insert(Owner::Tracker(director, index), CHECKED.to_owned());
+                }
+                if tracker.checked && !used.contains(&name) {
+                    continue;
+                }
                 if !used.contains(&name) {
                     let why = "nothing tracks it, so keepalived does not look at it either";
                     self.notes.say(Fate::NotCarried, vec![tracker.spot], format!("`{name}`"), why);
@@ -344,7 +351,7 @@ impl Merger<'_> {
                     .collect();
                 let Some((first, spot)) = members.first().cloned() else { continue };
                 if first.len() < 2 {
-                    let why = "a group of fewer than two routers does nothing; hooks of it go to the router";
+                    let why = "a group of fewer than two routers does nothing; put its hooks into the router";
                     self.notes.say(Fate::NotCarried, vec![group.spot], format!("the group `{name}`"), why);
                     continue;
                 }
@@ -438,6 +445,10 @@ impl Merger<'_> {
         draft.set("router", router, spot);
         self.put("connection_sync", "sync", nested(&draft));
     }
+}
+
+fn same_interface(a: &Instance, b: &Instance) -> bool {
+    a.interface.as_ref().map(|at| &at.value) == b.interface.as_ref().map(|at| &at.value)
 }
 
 fn settings(vip: &Vip) -> Draft {

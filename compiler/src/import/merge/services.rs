@@ -263,7 +263,8 @@ impl Merger<'_> {
                 if method == Some(json!("nat")) {
                     real.insert("port".to_owned(), json!(port));
                 } else if part.mark.is_none() {
-                    let why = "only masquerade translates ports: it gets the service's own, as keepalived makes of it";
+                    let why =
+                        "only masquerade translates ports: it has the service's own port, in keepalived, too";
                     self.notes.say(Fate::Changed, spots, format!("port {port} of {address} in {what}"), why);
                 }
             }

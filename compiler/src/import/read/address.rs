@@ -31,6 +31,7 @@ impl Reader<'_> {
                     format!("{} is listed twice", vip.address),
                     "left out",
                 );
+                self.notes.instead(Fate::NotCarried, "it is listed twice");
                 self.notes.finding(finding.at(vip.address.to_string()).also(before.spot, "first here"));
                 continue;
             }
@@ -102,8 +103,15 @@ impl Reader<'_> {
         let mut route = Map::new();
         let mut rest = words.iter().copied();
         let mut lost = Vec::new();
+        let mut plain = true;
         while let Some(word) = rest.next() {
             let key = match word {
+                // Another kind of route, or one with several gateways: nothing that could be left out.
+                "blackhole" | "unreachable" | "prohibit" | "throw" | "nat" | "local" | "broadcast"
+                | "multicast" | "nexthop" | "or" | "encap" => {
+                    plain = false;
+                    continue;
+                }
                 "to" => "destination",
                 "via" | "gw" => "via",
                 "dev" => "interface",
@@ -137,7 +145,7 @@ impl Reader<'_> {
             };
             route.insert(key.to_owned(), value);
         }
-        let whole = route.contains_key("destination");
+        let whole = plain && route.contains_key("destination");
         self.line(line, owner, "routes", whole, &lost);
         whole.then_some(Value::Object(route))
     }
@@ -174,7 +182,8 @@ impl Reader<'_> {
                 None => lost.push(word),
             }
         }
-        let whole = rule.contains_key("table");
+        // What a rule looks at cannot be left out: it would match more.
+        let whole = rule.contains_key("table") && lost.is_empty();
         let preference = rule.contains_key("preference");
         rule.entry("preference").or_insert_with(|| Value::from(next));
         self.line(line, owner, "rules", whole, &lost);

@@ -207,8 +207,13 @@ impl Reader<'_> {
             "helo_name" => set("helo", self.word(statement).map(|name| json!(super::named(&name)))),
             "track_file" => {
                 let name = statement.value().unwrap_or_default();
-                let file = self.config.trackers.iter().find(|tracker| tracker.name == name);
-                match file.and_then(|tracker| tracker.draft.get("path")).cloned() {
+                let index = self.config.trackers.iter().position(|tracker| tracker.name == name);
+                let tracker = index.and_then(|index| self.config.trackers.get_mut(index));
+                let path = tracker.and_then(|tracker| {
+                    tracker.checked = true;
+                    tracker.draft.get("path").cloned()
+                });
+                match path {
                     Some(path) => set("file", Some(path)),
                     None => {
                         let message = format!("the file `{}` is defined nowhere", shorten(name));

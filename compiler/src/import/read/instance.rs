@@ -297,7 +297,7 @@ impl Reader<'_> {
     }
 
     /// Defaults, and what keepalived makes of settings that do not go together.
-    fn settle(&mut self, instance: &mut Instance, said: Said) {
+    fn settle(&mut self, instance: &mut Instance, mut said: Said) {
         let spot = instance.spot;
         let mut say = |fate, spots, what: &str, why: &str| self.notes.say(fate, spots, what, why);
         instance.priority = match (said.priority, said.master) {
@@ -340,6 +340,15 @@ impl Reader<'_> {
             _ => {}
         }
         if !said.unicast.is_empty() || !instance.peers.is_empty() {
+            if said.unicast.contains_key("ttl") && !said.unicast.contains_key("min_ttl") {
+                // Who sends with a lower TTL means to be received with one.
+                said.unicast.insert("min_ttl".to_owned(), Value::from(1));
+            } else if !said.unicast.contains_key("min_ttl") {
+                let spots = instance.peers.iter().map(|peer| peer.spot).collect();
+                let why = "advertisements with a TTL below 255, which came through a router, are rejected unless \
+                           `unicast.min_ttl` allows them; keepalived takes any";
+                say(Fate::Changed, spots, "unicast_peer without min_ttl", why);
+            }
             let place = instance.peers.first().map_or(spot, |peer| peer.spot);
             draft.set("unicast", Value::Object(said.unicast), place);
         }
@@ -365,9 +374,8 @@ impl Reader<'_> {
 /// Whether two instances of one director are the same virtual router to the network.
 fn same_router(a: &Instance, b: &Instance) -> bool {
     let value = |instance: &Instance| instance.vrid.as_ref().map(|at| at.value);
-    let interface = |instance: &Instance| instance.interface.as_ref().map(|at| at.value.clone());
     value(a) == value(b)
-        && interface(a) == interface(b)
+        && a.interface.as_ref().map(|at| &at.value) == b.interface.as_ref().map(|at| &at.value)
         && a.is_v6() == b.is_v6()
         && a.peers.is_empty() == b.peers.is_empty()
 }

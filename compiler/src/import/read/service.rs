@@ -192,9 +192,9 @@ impl Reader<'_> {
                 Some("sip") => draft.set("persistence.engine", "sip", spot),
                 _ => self.bad(statement, "the only engine is `sip`".to_owned(), "left out"),
             },
-            "sh-port" | "mh-port" | "flag-2" => draft.push("scheduler_flags", json!("port"), spot),
+            "sh-port" | "mh-port" | "flag-2" => draft.push_new("scheduler_flags", json!("port"), spot),
             "sh-fallback" | "mh-fallback" | "flag-1" => {
-                draft.push("scheduler_flags", json!("fallback"), spot)
+                draft.push_new("scheduler_flags", json!("fallback"), spot)
             }
             "ops" => draft.set("one_packet", true, spot),
             "ip_family" if statement.value() == Some("inet6") => draft.set("family", "ipv6", spot),
@@ -288,6 +288,7 @@ impl Reader<'_> {
                 format!("the real server {address} is listed twice"),
                 "left out",
             );
+            self.notes.instead(Fate::NotCarried, "it is listed twice");
             return self.notes.finding(finding.at(address.to_string()).also(before.spot, "first here"));
         }
         if service.reals.len() >= MAX_REALS {

@@ -155,7 +155,7 @@ impl Reader<'_> {
         }
         let mut draft = Draft::default();
         draft.set("type", kind, block.spot);
-        Some(Tracker { name, spot: block.spot, weight: None, reverse: false, draft })
+        Some(Tracker { name, spot: block.spot, weight: None, reverse: false, checked: false, draft })
     }
 
     fn tracker_weight(&mut self, statement: &Statement, tracker: &mut Tracker) {
@@ -234,6 +234,7 @@ impl Reader<'_> {
             spot: line.spot,
             weight: None,
             reverse: false,
+            checked: false,
             draft,
         });
     }
