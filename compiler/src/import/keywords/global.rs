@@ -102,7 +102,10 @@ pub(in super::super) const GLOBAL_DEFS: Block = Block {
             "vrrp_lower_prio_no_advert vrrp_higher_prio_send_advert vrrp_owner_ignore_adverts",
             "a Master answers a lower priority at once, and yields to a higher one in silence",
         ),
-        always("log_unknown_vrids", "`evenkeeld status` counts them"),
+        refused(
+            "log_unknown_vrids",
+            "advertisements of virtual routers that are not in the plan are not logged",
+        ),
         refused(
             "max_auto_priority min_auto_priority_delay vrrp_priority checker_priority bfd_priority vrrp_no_swap checker_no_swap bfd_no_swap vrrp_rt_priority checker_rt_priority bfd_rt_priority vrrp_rlimit_rttime vrrp_rlimit_rtime checker_rlimit_rttime checker_rlimit_rtime bfd_rlimit_rttime bfd_rlimit_rtime vrrp_cpu_affinity checker_cpu_affinity bfd_cpu_affinity thread_timer_expired",
             OWN_THREAD,

@@ -329,17 +329,24 @@ impl Reader<'_> {
             say(Fate::Changed, vec![interval.spot], &what, &why);
         }
         draft.set("advert_interval", span(rounded), interval.spot);
-        match (said.preempt, said.master) {
+        if let (Some(master), Some(delay)) = (said.master, draft.0.get("preempt_delay").map(|at| at.spot)) {
+            let why = "keepalived ignores the delay then, and so it is not carried";
+            say(Fate::Changed, vec![delay, master], "preempt_delay with state MASTER", why);
+            draft.remove("preempt_delay");
+        }
+        let master = said.master.or((instance.priority.value == 255).then_some(instance.priority.spot));
+        match (said.preempt, master) {
             (Some((false, spot)), Some(master)) => say(
                 Fate::Changed,
                 vec![spot, master],
-                "nopreempt with state MASTER",
+                "nopreempt with state MASTER or priority 255",
                 "keepalived ignores `nopreempt` then, and so it is not carried",
             ),
             (Some((false, spot)), None) => draft.set("preempt", false, spot),
             _ => {}
         }
-        if !said.unicast.is_empty() || !instance.peers.is_empty() {
+        // Without peers keepalived goes on with multicast.
+        if !instance.peers.is_empty() {
             if said.unicast.contains_key("ttl") && !said.unicast.contains_key("min_ttl") {
                 // Who sends with a lower TTL means to be received with one.
                 said.unicast.insert("min_ttl".to_owned(), Value::from(1));

@@ -165,10 +165,10 @@ impl Reader<'_> {
         }
     }
 
-    /// A weight at the place `index` of the values; what goes beyond the scale is its end.
+    /// A weight at the place `index` of the values. What is beyond keepalived's scale it ignores, and so does this.
     fn weight(&mut self, statement: &Statement, index: usize) -> Option<i64> {
-        let weight = self.number_at(statement, index, i64::from(i32::MIN)..=i64::from(i32::MAX))?;
-        if !(-253..=253).contains(&weight) {
+        let weight = self.number_at(statement, index, -254..=254)?;
+        if weight.abs() == 254 {
             self.notes.instead(Fate::Changed, "a weight is -253 to 253; the nearest was taken");
         }
         Some(weight.clamp(-253, 253))
