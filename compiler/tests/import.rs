@@ -201,6 +201,54 @@ fn table() -> String {
     out
 }
 
+#[test]
+fn files_are_written_whole_and_foreign_ones_left() {
+    let folder = tempfile::tempdir().expect("folder");
+    let out = folder.path().join("cluster.toml");
+    let path = out.to_str().expect("UTF-8");
+    let case = root().join("lvs-dr");
+    let expected = std::fs::read_to_string(case.join("expected.toml")).expect("expected.toml");
+    for _ in 0..2 {
+        let (report, _) = run(&case, &["--out", path]);
+        assert!(report.contains("the result compiles") && report.contains("Written: "), "{report}");
+        assert_eq!(std::fs::read_to_string(&out).expect("written"), expected);
+    }
+    std::fs::write(&out, "version = 1\n").expect("write");
+    let (_, error) = run(&case, &["--out", path]);
+    assert!(
+        error.contains("was not written by `evenkeel import`") && error.ends_with("exit code 1\n"),
+        "{error}"
+    );
+    assert_eq!(std::fs::read_to_string(&out).expect("kept"), "version = 1\n");
+    assert_eq!(
+        std::fs::read_dir(folder.path()).expect("folder").count(),
+        1,
+        "no temporary file stays behind"
+    );
+}
+
+#[test]
+fn wrong_options_are_told() {
+    let case = root().join("lvs-dr");
+    for (more, words) in [
+        (&["dir1=dir2.conf"][..], "the director dir1 is named twice"),
+        (&["dir3=nowhere.conf"], "cannot read nowhere.conf: "),
+        (&["--address", "dir9=192.0.2.1"], "`dir9` is none of the directors"),
+        (&["--address", "dir1=here"], "`here` is no IP address"),
+        (&["--subnet", "192.0.2.0"], "is not a network in CIDR form"),
+        (&["--service", "web=192.0.2.1"], "NAME=VIP:PORT"),
+        (&["--real-server", "192.0.2.1"], "write NAME=VALUE"),
+    ] {
+        let (_, report) = run(&case, more);
+        assert!(report.contains(words) && report.ends_with("exit code 1\n"), "{report}");
+    }
+    let (_, report) = run(&case, &["--real-server", "web9=192.0.2.9", "--service", "x=192.0.2.9:1"]);
+    assert!(report.contains("--real-server web9=192.0.2.9\n      it fits nothing"), "{report}");
+    assert!(report.contains("--service x=192.0.2.9:1\n      it fits nothing"), "{report}");
+    let (_, report) = run(&case, &["--format", "rtf"]);
+    assert!(report.ends_with("exit code 2\n"), "{report}");
+}
+
 fn quick(text: &str) -> evenkeel::import::Import {
     let files = FilesInMemory([("/k.conf".to_owned(), text.as_bytes().to_vec())].into());
     let director = Director {

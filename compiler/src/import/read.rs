@@ -147,6 +147,10 @@ impl Reader<'_> {
     }
 
     fn bad(&mut self, statement: &Statement, message: String, taken: &str) {
+        self.bad_word(statement, statement.value(), message, taken);
+    }
+
+    fn bad_word(&mut self, statement: &Statement, word: Option<&str>, message: String, taken: &str) {
         if let Some((_, item)) = self.notes.items.last()
             && item.spots.first() == Some(&statement.spot)
             && item.fate != Fate::NotCarried
@@ -154,7 +158,7 @@ impl Reader<'_> {
             let fate = if taken.ends_with("left out") { Fate::NotCarried } else { Fate::Changed };
             self.notes.instead(fate, format!("its value cannot be understood: {taken}"));
         }
-        let word = statement.value().map(ToOwned::to_owned);
+        let word = word.map(ToOwned::to_owned);
         let mut finding = Finding::new(&codes::IMPORT_VALUE, statement.spot, message, taken.to_owned());
         finding.word = word.filter(|_| !is_secret(statement.keyword()));
         self.notes.finding(finding);
@@ -170,13 +174,11 @@ impl Reader<'_> {
         let number = text.and_then(|text| text.parse().ok()).filter(|number| range.contains(number));
         if number.is_none() {
             let what = text.map_or_else(|| "nothing".to_owned(), |text| format!("`{}`", shorten(text)));
-            let message = format!(
-                "`{}` is a whole number from {} to {}, not {what}",
-                statement.keyword(),
-                range.start(),
-                range.end()
-            );
-            self.bad(statement, message, "the default was taken");
+            let key = index.checked_sub(1).and_then(|before| statement.values().nth(before));
+            let key = shorten(key.unwrap_or(statement.keyword()));
+            let message =
+                format!("`{key}` is a whole number from {} to {}, not {what}", range.start(), range.end());
+            self.bad_word(statement, text, message, "the default was taken");
         }
         number
     }
@@ -261,11 +263,7 @@ impl Reader<'_> {
 
 /// A time as the cluster file writes it.
 fn span(millis: u32) -> Value {
-    let text = match millis {
-        0 => "0s".to_owned(),
-        _ if millis % 1000 != 0 => format!("{millis}ms"),
-        _ => format!("{}s", millis / 1000),
-    };
+    let text = format!("{millis}ms");
     text.parse::<Span>().map_or(Value::String(text), |span| Value::String(span.to_string()))
 }
 

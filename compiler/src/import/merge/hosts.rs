@@ -125,7 +125,7 @@ impl Merger<'_> {
                         }
                         None => link,
                     };
-                    self.segments.add(link, vip.address, vip.prefix, Some(vip.spot));
+                    self.segments.add(link, vip.address, vip.prefix);
                 }
             }
         }
@@ -135,7 +135,7 @@ impl Merger<'_> {
                 let link = self.segments.link(&[(director, interface.clone())]);
                 let link = self.segments.root(link);
                 for address in addresses {
-                    self.segments.add(link, *address, None, None);
+                    self.segments.add(link, *address, None);
                 }
             }
         }
@@ -158,6 +158,20 @@ impl Merger<'_> {
         host.add(INTERFACE, Some(address));
         self.reals.insert(address, name.clone());
         name
+    }
+
+    /// Options that fit nothing are slips of the one who gave them.
+    fn unused_options(&mut self) {
+        let reals = self.request.real_servers.iter().filter(|(_, address)| !self.reals.contains_key(address));
+        let reals = reals.map(|(name, address)| format!("--real-server {name}={address}"));
+        let services = self.merged.cluster.get("services");
+        let named = |name: &str| services.is_some_and(|services| services.get(name).is_some());
+        let services = self.request.services.iter().filter(|(name, ..)| !named(name));
+        let services = services.map(|(name, vip, port)| format!("--service {name}={vip}:{port}"));
+        let unused: Vec<String> = reals.chain(services).collect();
+        for option in unused {
+            self.notes.say(Fate::Decide, Vec::new(), option, "it fits nothing in the configurations");
+        }
     }
 
     pub(super) fn finish_hosts(&mut self) {
@@ -187,6 +201,7 @@ impl Merger<'_> {
             }
             self.put("hosts", &name, out);
         }
+        self.unused_options();
         if guessed {
             let why = format!("keepalived's configuration does not say it: `{INTERFACE}` was taken");
             self.notes.say(Fate::Decide, Vec::new(), "the interface of the real servers", why);

@@ -7,11 +7,13 @@ use evenkeel_schemas::scalars::Cidr;
 use serde_json::{Map, Value, json};
 
 use super::super::notes::{Fate, Notes};
-use super::super::source::Spot;
 
 /// Prefix lengths that are guessed where nothing says one.
 const GUESS_V4: u8 = 24;
 const GUESS_V6: u8 = 64;
+
+/// An address, its link where it is on a certain one, and the prefix length where that is known.
+type Address = (Option<usize>, IpAddr, Option<u8>);
 
 /// Links, each a set of interfaces that are on one Ethernet, and the addresses on them.
 #[derive(Debug, Default)]
@@ -20,8 +22,7 @@ pub(super) struct Segments {
     parents: Vec<usize>,
     /// Interfaces of directors, and their link.
     ends: BTreeMap<(usize, String), usize>,
-    /// Addresses with the prefix length that is known, and where it stands.
-    addresses: Vec<(Option<usize>, IpAddr, Option<u8>, Option<Spot>)>,
+    addresses: Vec<Address>,
 }
 
 impl Segments {
@@ -54,16 +55,16 @@ impl Segments {
         link
     }
 
-    pub(super) fn add(&mut self, link: usize, address: IpAddr, prefix: Option<u8>, spot: Option<Spot>) {
+    pub(super) fn add(&mut self, link: usize, address: IpAddr, prefix: Option<u8>) {
         if !address.is_unspecified() {
-            self.addresses.push((Some(link), address, prefix, spot));
+            self.addresses.push((Some(link), address, prefix));
         }
     }
 
     /// An address that is routed to: on whatever segment has its network, or on one of its own.
     pub(super) fn add_anywhere(&mut self, address: IpAddr) {
         if !address.is_unspecified() {
-            self.addresses.push((None, address, None, None));
+            self.addresses.push((None, address, None));
         }
     }
 
@@ -71,7 +72,7 @@ impl Segments {
     pub(super) fn finish(&self, given: &[Cidr], notes: &mut Notes) -> Map<String, Value> {
         let mut nets = Nets::default();
         let root = |link: &Option<usize>| link.map(|link| self.root(link));
-        for (link, address, prefix, _) in &self.addresses {
+        for (link, address, prefix) in &self.addresses {
             let of_given = given.iter().copied().find(|net| net.contains(*address));
             let of_mask = prefix.and_then(|prefix| network(*address, prefix));
             if let Some(net) = of_given.or(of_mask) {
@@ -80,7 +81,7 @@ impl Segments {
         }
         // Those on a link first: their networks may hold addresses that are on none.
         let order = |on_link: bool| self.addresses.iter().filter(move |(link, ..)| link.is_some() == on_link);
-        for (link, address, ..) in order(true).chain(order(false)) {
+        for (link, address, _) in order(true).chain(order(false)) {
             if nets.holding(*address).is_some() {
                 continue;
             }

@@ -253,7 +253,7 @@ impl Merger<'_> {
                 draft.remove("forwarding");
             }
             match part.link {
-                Some(link) if method == Some(json!("dr")) => self.segments.add(link, address, None, None),
+                Some(link) if method == Some(json!("dr")) => self.segments.add(link, address, None),
                 _ => self.segments.add_anywhere(address),
             }
             let mut real = Map::new();

@@ -1,7 +1,5 @@
 //! `global_defs` and `garp_group`: what holds for every instance, and for IPVS.
 
-use serde_json::Value;
-
 use super::super::keywords::{GARP_GROUP, GLOBAL_DEFS};
 use super::super::model::Draft;
 use super::super::notes::{Fate, Owner};
@@ -171,7 +169,7 @@ impl Reader<'_> {
                 }
             }
         }
-        if let Some(pause) = pause.filter(|pause| *pause != Value::from("0s")) {
+        if let Some(pause) = pause.filter(|pause| pause.as_str() != Some("0s")) {
             for interface in interfaces {
                 self.garp_groups.insert(interface, super::At { value: pause.clone(), spot: block.spot });
             }
