@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::codes::Code;
 
-/// Bytes of the source file.
+/// Bytes of the source's text.
 pub type Place = Range<usize>;
 
 /// How bad it is.
@@ -32,8 +32,10 @@ pub struct Diagnostic {
     pub code: &'static Code,
     /// The cause, one sentence without a full stop.
     pub message: String,
-    /// Where to look first; `None` when the file as a whole is meant.
+    /// Where to look first; `None` when a file as a whole is meant.
     pub primary: Option<Label>,
+    /// The file that is meant as a whole; `None` for the cluster file itself.
+    pub file: Option<String>,
     /// Other places that have part in it.
     pub secondary: Vec<Label>,
     /// Facts that explain the cause.
@@ -61,10 +63,27 @@ impl Diagnostic {
             code,
             message: message.into(),
             primary: None,
+            file: None,
             secondary: Vec::new(),
             notes: Vec::new(),
             hints: Vec::new(),
         }
+    }
+
+    /// Names the file that is meant as a whole.
+    #[must_use]
+    pub(crate) fn in_file(mut self, name: impl Into<String>) -> Self {
+        self.file = Some(name.into());
+        self
+    }
+
+    /// The same with all places `by` bytes further on.
+    #[must_use]
+    pub(crate) fn shifted(mut self, by: usize) -> Self {
+        for label in self.primary.iter_mut().chain(&mut self.secondary) {
+            label.place = label.place.start + by..label.place.end + by;
+        }
+        self
     }
 
     /// Adds another place.

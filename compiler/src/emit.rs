@@ -4,6 +4,9 @@
 //! bytes however they were written.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZero;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use evenkeel_schemas::cluster::{Check, CheckType, Forwarding, Host, SecretSource};
 use evenkeel_schemas::plan;
@@ -62,7 +65,36 @@ pub fn secrets_header(cluster: &Name) -> String {
 #[must_use]
 pub fn emit(cluster: &Resolved) -> Vec<HostPlan> {
     let tasks = Tasks::new(cluster);
-    cluster.hosts.iter().map(|(name, host)| host_plan(cluster, &tasks, name, host)).collect()
+    let hosts: Vec<(&Name, &Host)> = cluster.hosts.iter().collect();
+    in_parallel(&hosts, |(name, host)| host_plan(cluster, &tasks, name, host))
+}
+
+/// The results in the order of the items. Directors have much larger plans than real servers, so each thread
+/// takes the next item when it is done with one.
+fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(items.len());
+    let next = AtomicUsize::new(0);
+    let take = || {
+        let mut done = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(item) = items.get(index) else { return done };
+            done.push((index, work(item)));
+        }
+    };
+    let mut done: Vec<(usize, R)> = thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(take)).collect();
+        let mut done = take();
+        for other in others {
+            match other.join() {
+                Ok(more) => done.extend(more),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        done
+    });
+    done.sort_unstable_by_key(|(index, _)| *index);
+    done.into_iter().map(|(_, result)| result).collect()
 }
 
 /// Who does what.

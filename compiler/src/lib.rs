@@ -11,7 +11,9 @@ mod canonical;
 pub mod codes;
 mod diagnostic;
 mod emit;
+pub mod graph;
 pub mod import;
+mod load;
 mod members;
 mod parse;
 pub mod render;
@@ -24,8 +26,9 @@ mod validate;
 
 pub use diagnostic::{Diagnostic, Label, Place, Severity};
 pub use emit::{HostPlan, emit, secrets_header};
+pub use load::{Files, MAX_DEPTH, MAX_FILES, Start, load};
 pub use resolve::Resolved;
-pub use source::{MAX_BYTES, SourceFile};
+pub use source::{MAX_BYTES, Piece, Position, SourceFile};
 
 /// What became of a cluster file.
 #[derive(Debug)]
@@ -58,18 +61,32 @@ pub fn compile(source: &SourceFile) -> Compilation {
 }
 
 fn run(source: &SourceFile) -> (Option<Resolved>, Vec<Diagnostic>) {
-    if let Some(diagnostic) = source.unusable() {
+    let mut found = source.troubles.clone();
+    let incomplete = found.iter().any(|d| d.severity() == Severity::Error);
+    if !incomplete && let Some(diagnostic) = source.unusable() {
         return (None, vec![diagnostic]);
     }
-    let parsed = match parse::parse(source.text()) {
+    let parsed = match parse::parse(source) {
         Ok(parsed) => parsed,
-        Err(diagnostics) => return (None, diagnostics),
+        Err(diagnostics) => {
+            found.extend(diagnostics);
+            return (None, found);
+        }
     };
+    if incomplete {
+        // What a file that is missing would have defined cannot be told from what nothing defines.
+        return (None, found);
+    }
     let parse::Parsed { mut document, value, odd } = parsed;
     let mut checked = schema::check(&mut document, value, &odd);
+    checked.diagnostics.append(&mut found);
     let Some(cluster) = checked.cluster else {
         return (None, checked.diagnostics);
     };
+    if document.is_renamed("include") || !checked.unknowns.knows_all(parse::at!["include"]) {
+        // What else belongs to the cluster is not known, so no rule can judge it.
+        return (None, checked.diagnostics);
+    }
     let context = validate::Context::new(&cluster, &document, &checked.unknowns);
     checked.diagnostics.extend(diagnostic::gather(validate::run(&context)));
     if checked.diagnostics.iter().any(|d| d.severity() == Severity::Error) {

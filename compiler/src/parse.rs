@@ -1,4 +1,4 @@
-//! TOML text -> a tree that knows its places, and the plain value of it.
+//! TOML text -> a tree that knows its places, and the plain value of it. Of several files one tree.
 //!
 //! Syntax errors and duplicate keys are reported here; which keys exist is not known here.
 
@@ -10,7 +10,9 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::diagnostic::{Diagnostic, Place};
+use crate::source::SourceFile;
 
+mod merge;
 mod syntax;
 
 /// Deepest nesting that is looked into; the language needs six levels.
@@ -118,13 +120,32 @@ pub(crate) struct Parsed<'s> {
     pub(crate) odd: Vec<Odd>,
 }
 
-/// Parses the whole text.
-pub(crate) fn parse(text: &str) -> Result<Parsed<'_>, Vec<Diagnostic>> {
-    let (root, errors) = DeTable::parse_recoverable(text);
-    if !errors.is_empty() {
-        return Err(syntax::diagnostics(text, &errors));
+/// Parses all files and makes one tree of them: each layer of those that belong together, the
+/// layers laid over one another.
+pub(crate) fn parse(source: &SourceFile) -> Result<Parsed<'_>, Vec<Diagnostic>> {
+    let mut union = merge::Union { text: source.text(), diagnostics: Vec::new() };
+    let mut layers: Vec<(usize, DeTable<'_>)> = Vec::new();
+    for piece in source.pieces() {
+        let text = source.text_of(piece);
+        let (root, errors) = DeTable::parse_recoverable(text);
+        if !errors.is_empty() {
+            let found = syntax::diagnostics(text, &errors).into_iter();
+            union.diagnostics.extend(found.map(|diagnostic| diagnostic.shifted(piece.range.start)));
+            continue;
+        }
+        let root = merge::shift(root.into_inner(), piece.range.start);
+        match layers.last_mut() {
+            Some((layer, base)) if *layer == piece.layer => union.add(base, root),
+            Some(_) | None => layers.push((piece.layer, root)),
+        }
     }
-    let document = Document { root: root.into_inner(), written: BTreeMap::new() };
+    if !union.diagnostics.is_empty() {
+        return Err(union.diagnostics);
+    }
+    let mut layers = layers.into_iter().map(|(_, root)| root);
+    let mut root = layers.next().unwrap_or_default();
+    layers.for_each(|layer| merge::lay_over(&mut root, layer));
+    let document = Document { root, written: BTreeMap::new() };
     let mut converter = Converter::default();
     let value = converter.table(&document.root);
     let odd = converter.odd;
@@ -229,6 +250,11 @@ impl<'s> Document<'s> {
     /// From now on finds what is written at `written` at `right`.
     pub(crate) fn rename(&mut self, written: Vec<OwnedStep>, right: Vec<OwnedStep>) {
         self.written.insert(right, written);
+    }
+
+    /// Whether the key of the whole cluster is written elsewhere.
+    pub(crate) fn is_renamed(&self, key: &str) -> bool {
+        self.written.contains_key([OwnedStep::Key(key.to_owned())].as_slice())
     }
 
     /// The place of the value at `path`; when it is not written, of what it would be written in.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_schemas::cluster::{
     Auth, Check, Cluster, Forwarding, Garp, Host, Ipvs, Persistence, Policy, Protocol, Scheduler,
-    SchedulerFlag, SecretSource, Service, VirtualRouter,
+    SchedulerFlag, SecretSource, Segment, Service, VirtualRouter,
 };
 use evenkeel_schemas::scalars::{
     AdvertInterval, Cidr, ConnectionLimit, Ip, Name, Port, Priority, Vrid, Weight,
@@ -29,6 +29,7 @@ pub struct Resolved {
     pub(crate) name: Name,
     pub(crate) policy: Policy,
     pub(crate) ipvs: Ipvs,
+    pub(crate) segments: BTreeMap<Name, Segment>,
     pub(crate) hosts: BTreeMap<Name, Host>,
     pub(crate) routers: BTreeMap<Name, Router>,
     pub(crate) services: BTreeMap<Name, Balanced>,
@@ -137,6 +138,7 @@ pub(crate) fn resolve(cluster: &Cluster) -> Result<Resolved, Unresolved> {
         name: cluster.name.clone(),
         policy: cluster.policy.clone(),
         ipvs: cluster.ipvs.clone(),
+        segments: cluster.segments.clone(),
         hosts: cluster.hosts.clone(),
         routers,
         services,

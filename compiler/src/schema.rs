@@ -3,6 +3,7 @@
 //! The JSON Schema that editors use decides; `explain` puts its verdicts into our words; `mend` puts
 //! placeholders where the shape is wrong, so that the rules that follow can run on the whole.
 
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use evenkeel_schemas::cluster::Cluster;
@@ -16,10 +17,13 @@ use crate::parse::{Document, Odd, OddKind, OwnedStep, Step};
 use crate::suggest::Suggester;
 use crate::unknown::Unknowns;
 
+mod choice;
 mod explain;
 mod flatten;
 mod inherit;
 mod mend;
+
+pub(crate) use choice::{Choice, choice};
 
 /// How often a mended tree is looked at again: once for each level of misspelled keys and once more
 /// would do.
@@ -83,7 +87,7 @@ pub(crate) fn check(document: &mut Document<'_>, value: Value, odd: &[Odd]) -> C
     }
     let mut findings = explain::findings(document, &value, odd);
     findings.extend(odd_values(document, odd, &findings));
-    let mut renamed: Vec<Vec<OwnedStep>> = Vec::new();
+    let mut renamed: BTreeSet<Vec<OwnedStep>> = BTreeSet::new();
     for round in 0..ROUNDS {
         // First the keys, so that no placeholder takes the place of a misspelled one.
         let (keys, values): (Vec<Finding>, Vec<Finding>) =
@@ -92,11 +96,13 @@ pub(crate) fn check(document: &mut Document<'_>, value: Value, odd: &[Odd]) -> C
             // What is wrong with a mended tree is wrong with a guess of ours: that is for the next
             // run, unless the guess was that of a key, and its value shows that it was right.
             let told = !inherited.has(&finding.path)
-                && (round == 0 || renamed.iter().any(|guess| bears_out(guess, &finding)));
+                && (round == 0
+                    || beginnings(&finding.path)
+                        .any(|path| renamed.contains(path) && bears_out(path.len(), &finding)));
             if let Wrong::Key { near } = &finding.wrong {
                 let moved = mend::take_out(&mut value, &finding.path, near.as_deref(), &mut unknowns);
                 for (written, right) in moved {
-                    renamed.push(right.clone());
+                    renamed.insert(right.clone());
                     document.rename(written, right);
                 }
             } else {
@@ -118,15 +124,19 @@ pub(crate) fn check(document: &mut Document<'_>, value: Value, odd: &[Odd]) -> C
     typed(value, unknowns, diagnostics)
 }
 
-/// Whether `finding` is about a value that is otherwise what the guessed key takes.
-fn bears_out(guess: &[OwnedStep], finding: &Finding) -> bool {
-    let below = finding.path.len() > guess.len();
-    finding.path.starts_with(guess)
-        && match finding.wrong {
-            Wrong::Key { .. } | Wrong::Value => true,
-            Wrong::Type => below,
-            Wrong::Odd => false,
-        }
+/// All paths that lead to `path`, and itself.
+fn beginnings(path: &[OwnedStep]) -> impl Iterator<Item = &[OwnedStep]> {
+    (0..=path.len()).map(|length| &path[..length])
+}
+
+/// Whether `finding` is about a value that is otherwise what the guessed key takes; `depth` is that
+/// of the key.
+fn bears_out(depth: usize, finding: &Finding) -> bool {
+    match finding.wrong {
+        Wrong::Key { .. } | Wrong::Value => true,
+        Wrong::Type => finding.path.len() > depth,
+        Wrong::Odd => false,
+    }
 }
 
 /// Deserialises. After a clean verdict of the schema this cannot fail; if it does all the same,
@@ -151,11 +161,10 @@ fn has_error(diagnostics: &[Diagnostic]) -> bool {
 /// Decimal numbers, dates and numbers beyond 64 bits, which no key takes.
 fn odd_values(document: &Document<'_>, odd: &[Odd], found: &[Finding]) -> Vec<Finding> {
     let mut findings = Vec::new();
+    let keys = found.iter().filter(|finding| matches!(finding.wrong, Wrong::Key { .. }));
+    let unknown: BTreeSet<&[OwnedStep]> = keys.map(|finding| finding.path.as_slice()).collect();
     for odd in odd {
-        let unknown = |finding: &Finding| {
-            matches!(finding.wrong, Wrong::Key { .. }) && odd.path.starts_with(&finding.path)
-        };
-        if found.iter().any(unknown) {
+        if beginnings(&odd.path).any(|path| unknown.contains(path)) {
             continue;
         }
         let path: Vec<Step<'_>> = odd.path.iter().map(OwnedStep::borrow).collect();

@@ -1,47 +1,32 @@
 //! Every folder of `tests/cases/` is a cluster file and what `evenkeel validate` says about it.
+//! Files beside it are there to be included; those called `overlay…` are laid over it.
 //!
 //! `UPDATE=1 cargo test -p evenkeel --test cases` writes the expectations anew; read the diff as
 //! the operator who gets to see it at night.
 #![allow(clippy::disallowed_methods, reason = "reads its cases")]
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use evenkeel::{SourceFile, codes, compile, render};
 
-fn cases() -> Vec<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
-    let mut cases: Vec<_> =
-        std::fs::read_dir(root).expect("cases").map(|entry| entry.expect("entry").path()).collect();
-    cases.sort();
-    assert!(cases.len() > 60, "the cases have gone");
-    cases
-}
+mod support;
 
-/// What the command prints about a file.
-fn report(bytes: Vec<u8>) -> String {
-    let source = match SourceFile::decode("cluster.toml", bytes) {
-        Ok(source) => source,
-        Err(diagnostic) => {
-            let empty = SourceFile::new("cluster.toml", "");
-            return render::human(&empty, &[*diagnostic], false)
-                + &render::invalid("cluster.toml", 1, 0)
-                + "\n";
-        }
-    };
-    let compilation = compile(&source);
+use support::{cases, source};
+
+/// What the command prints about a cluster.
+fn report(source: &SourceFile) -> String {
+    let compilation = compile(source);
     let (errors, warnings) = compilation.counts();
     let summary = match &compilation.cluster {
         Some(cluster) => render::valid(cluster, warnings),
         None => render::invalid(source.name(), errors, warnings),
     };
-    render::human(&source, &compilation.diagnostics, false) + &summary + "\n"
+    render::human(source, &compilation.diagnostics, false) + &summary + "\n"
 }
 
 fn check(case: &Path) -> Result<String, String> {
-    let bytes =
-        std::fs::read(case.join("cluster.toml")).map_err(|error| format!("{}: {error}", case.display()))?;
-    let actual = report(bytes);
+    let actual = report(&source(case));
     let file = case.join("expected.txt");
     if std::env::var_os("UPDATE").is_some() {
         std::fs::write(&file, &actual).map_err(|error| format!("{}: {error}", file.display()))?;
@@ -62,10 +47,9 @@ fn reports_are_as_expected() {
 
 #[test]
 fn every_code_has_a_case() {
-    /// Not in reach of a small text file: I/O, size, and our own mistakes.
-    const ELSEWHERE: [&str; 3] = ["EK0001", "EK0005", "EK0901"];
-    let read = |case: &PathBuf| std::fs::read(case.join("cluster.toml")).expect("cluster.toml");
-    let reports: Vec<String> = cases().iter().map(|case| report(read(case))).collect();
+    /// Not in reach of a few small text files: size, number, and our own mistakes.
+    const ELSEWHERE: [&str; 3] = ["EK0005", "EK0010", "EK0901"];
+    let reports: Vec<String> = cases().iter().map(|case| report(&source(case))).collect();
     let missing: BTreeSet<&str> = codes::all()
         .map(|code| code.id)
         // Codes of imports have their cases in tests/import/.
@@ -87,6 +71,6 @@ fn reports_hold_no_words_of_the_implementation() {
 
 #[test]
 fn a_file_that_is_too_large_is_refused() {
-    let report = report(vec![b'#'; evenkeel::MAX_BYTES + 1]);
+    let report = report(&SourceFile::new("cluster.toml", "#".repeat(evenkeel::MAX_BYTES + 1)));
     assert!(report.contains("EK0005"), "{report}");
 }

@@ -319,3 +319,116 @@ fn what_a_killed_run_left_is_removed_and_nothing_else() {
     let gone: Vec<String> = before.into_iter().filter(|name| !place.files().contains(name)).collect();
     assert_eq!(gone, [".evenkeel-aB3dE6"]);
 }
+
+/// A cluster in three files and an overlay.
+fn in_files() -> Place {
+    let (head, tail) = CLUSTER.split_at(CLUSTER.find("[services.web]").expect("the service"));
+    let place =
+        Place::new(&head.replace("name = \"lvs-dr\"", "name = \"lvs-dr\"\ninclude = [\"services/*.toml\"]"));
+    fs::create_dir(place.root.path().join("services")).expect("create");
+    fs::write(place.root.path().join("services/web.toml"), tail).expect("write");
+    fs::create_dir(place.root.path().join("overlays")).expect("create");
+    fs::write(place.root.path().join("overlays/low.toml"), "[services.web]\nport = 8080\n").expect("write");
+    place
+}
+
+#[test]
+fn several_files_compile_to_the_plans_of_one() {
+    let place = Place::new(CLUSTER);
+    place.compile(&[]);
+    let parts = in_files();
+    let (code, _, err) = parts.compile(&[]);
+    assert_eq!(code, 0, "{err}");
+    let plan = |place: &Place, name: &str| fs::read(place.plans().join(name)).expect("plan");
+    for name in place.files() {
+        assert_eq!(plan(&place, &name), plan(&parts, &name), "{name}");
+    }
+    let overlay = parts.root.path().join("overlays/low.toml").display().to_string();
+    let (code, out, err) = parts.compile(&["--overlay", &overlay]);
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("(2 written, 2 unchanged"), "{out}");
+    assert!(String::from_utf8_lossy(&plan(&parts, "dir1.plan.toml")).contains("port = 8080"));
+    let gone = parts.root.path().join("overlays/gone.toml").display().to_string();
+    let (code, _, err) = parts.compile(&["--overlay", &overlay, "--overlay", &gone]);
+    assert_eq!(code, 1);
+    assert!(err.contains("the file does not exist") && err.contains("overlays/gone.toml"), "{err}");
+}
+
+#[test]
+fn what_is_included_must_be_a_file_of_the_directory() {
+    let place = in_files();
+    let odd = place.root.path().join("services/odd.toml");
+    let outside = tempfile::tempdir().expect("directory");
+    fs::write(outside.path().join("secret"), "password = 1\n").expect("write");
+    let attempt = |words: &str| {
+        let (code, out, err) = run(evenkeel().arg("validate").arg(place.cluster()));
+        assert_eq!((code, out.as_str()), (1, ""), "{err}");
+        assert!(
+            err.contains("error[EK0001]: `") && err.contains("services/odd.toml`: ") && err.contains(words),
+            "{err}"
+        );
+        fs::remove_file(&odd).expect("remove");
+    };
+    std::os::unix::fs::symlink(outside.path().join("secret"), &odd).expect("link");
+    attempt("symbolic link that leads out");
+    std::os::unix::fs::symlink("/dev/zero", &odd).expect("link");
+    attempt("symbolic link that leads out");
+    std::os::unix::fs::symlink(&odd, &odd).expect("link");
+    attempt("cannot be read");
+    assert!(Command::new("mkfifo").arg(&odd).status().expect("mkfifo").success());
+    attempt("it is a device or a pipe");
+    fs::create_dir(&odd).expect("create");
+    assert_eq!(run(evenkeel().arg("validate").arg(place.cluster())).0, 0, "a directory is no file to match");
+    fs::remove_dir(&odd).expect("remove");
+    std::os::unix::fs::symlink("../overlays/low.toml", &odd).expect("link");
+    let (_, _, err) = run(evenkeel().arg("validate").arg(place.cluster()));
+    assert!(
+        err.contains("error[EK0007]: `services.web.port` is defined in two files"),
+        "inside it may lead: {err}"
+    );
+}
+
+#[test]
+fn a_pipe_may_be_the_cluster_file_and_standard_input_includes_nothing() {
+    let place = in_files();
+    let fifo = place.root.path().join("fifo");
+    assert!(Command::new("mkfifo").arg(&fifo).status().expect("mkfifo").success());
+    let child = evenkeel()
+        .arg("validate")
+        .arg(&fifo)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("run");
+    fs::write(&fifo, CLUSTER).expect("write");
+    assert_eq!(child.wait_with_output().expect("output").status.code(), Some(0));
+    let text = fs::File::open(place.cluster()).expect("cluster");
+    let (code, _, err) = run(evenkeel().args(["validate", "-"]).stdin(text));
+    assert_eq!(code, 1);
+    assert!(err.contains("error[EK0009]") && err.contains("name the cluster file instead of `-`"), "{err}");
+}
+
+#[test]
+fn documents_have_standard_output_to_themselves() {
+    let place = Place::new(CLUSTER);
+    for (format, begins) in
+        [("json", "{\n  \"format\": 1,"), ("sarif", "{\n  \"$schema\""), ("github", "::warning file=")]
+    {
+        let (code, out, err) =
+            run(evenkeel().arg("validate").arg(place.cluster()).args(["--format", format]));
+        assert_eq!(code, 0);
+        assert!(out.starts_with(begins), "{out}");
+        assert!(err.starts_with("lvs-dr is valid") && err.lines().count() == 1, "{err}");
+        let (code, compiled, err) = place.compile(&["--format", format]);
+        assert_eq!((code, compiled), (0, out), "{err}");
+        assert!(err.starts_with("Compiled lvs-dr") && err.lines().count() == 1, "{err}");
+    }
+    fs::remove_file(place.cluster()).expect("remove");
+    for format in ["json", "sarif", "github"] {
+        let (code, out, err) =
+            run(evenkeel().arg("validate").arg(place.cluster()).args(["--format", format]));
+        assert_eq!(code, 1);
+        assert!(out.contains("EK0001"), "{out}");
+        assert!(err.ends_with("is not valid: 1 error.\n"), "{err}");
+    }
+}

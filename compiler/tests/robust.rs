@@ -135,6 +135,22 @@ fn deep_and_wide_files_are_refused_without_a_crash() {
     }
 }
 
+/// What grows with the square of these sizes takes minutes.
+#[test]
+fn what_is_long_is_looked_at_once() {
+    let many = |piece: fn(usize) -> String, count: usize| (0..count).map(piece).collect::<String>();
+    for text in [
+        format!("x = \"{}\"", "literal = ".repeat(100_000)),
+        format!("x = [{}", "\"xxxxxxx\", ".repeat(30_000)),
+        format!("hosts = {{ {} z = 1 }}", many(|n| format!("h{n} = {{ adress = 1 }}, "), 5000)),
+        format!("policy = {{ {} z = 1 }}", many(|n| format!("k{n} = 1.5, "), 20_000)),
+        many(|n| format!("[t{n}]\na = 1979-05-27\n"), 10_000),
+        "a = 1\n".repeat(20_000),
+    ] {
+        whole(&text);
+    }
+}
+
 #[test]
 fn many_errors_take_no_more_than_a_moment() {
     let mut text = CLUSTER.to_owned();

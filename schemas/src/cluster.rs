@@ -36,6 +36,10 @@ pub struct Cluster {
     pub version: u32,
     /// Name of the cluster, as it appears in plans, logs and status.
     pub name: Name,
+    /// Further files of this cluster, relative to this one; `*` and `?` stand for parts of names.
+    /// Their tables are added to those here; the same key in two files is an error.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub include: Vec<String>,
     /// What virtual routers, services and checks have that do not say it themselves.
     #[serde(default, skip_serializing_if = "is_default")]
     pub defaults: Defaults,

@@ -1,4 +1,4 @@
-//! The JSON Schemas of the three documents, generated from the types.
+//! The JSON Schemas of the four documents, generated from the types.
 //!
 //! The committed copies under `schemas/json/` are for editors; a test keeps them equal to these.
 
@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::cluster::Cluster;
 use crate::plan::Plan;
+use crate::report::Report;
 use crate::scalars::{AdvertInterval, Cidr, Ip, PortRange, Span};
 use crate::status::Status;
 
@@ -33,6 +34,12 @@ pub fn status() -> Value {
     generate::<Status>()
 }
 
+/// Schema of the compiler's report.
+#[must_use]
+pub fn report() -> Value {
+    generate::<Report>()
+}
+
 /// A check of a string format.
 pub type FormatCheck = fn(&str) -> bool;
 
@@ -54,7 +61,8 @@ mod tests {
     /// Regenerate with `UPDATE=1 cargo test -p evenkeel-schemas`.
     #[test]
     fn committed_schemas_are_current() {
-        for (file, schema) in [("cluster", cluster()), ("plan", plan()), ("status", status())] {
+        let all = [("cluster", cluster()), ("plan", plan()), ("report", report()), ("status", status())];
+        for (file, schema) in all {
             let path = format!("{}/json/{file}.schema.json", env!("CARGO_MANIFEST_DIR"));
             let text = serde_json::to_string_pretty(&schema).expect("serialise") + "\n";
             if std::env::var_os("UPDATE").is_some() {

@@ -6,6 +6,7 @@
 pub mod cluster;
 pub mod json;
 pub mod plan;
+pub mod report;
 pub mod scalars;
 pub mod seal;
 pub mod status;

@@ -8,7 +8,8 @@ use super::directory::{self, Changes};
 use super::{Compile, Terminal, input};
 
 pub(super) fn run(arguments: &Compile, terminal: &Terminal) -> bool {
-    let Some(cluster) = input::load(&arguments.cluster, terminal).and_then(|compilation| compilation.cluster)
+    let Some(cluster) = input::load_cluster(&arguments.input, arguments.format, terminal)
+        .and_then(|compilation| compilation.cluster)
     else {
         return false;
     };
@@ -31,7 +32,7 @@ pub(super) fn run(arguments: &Compile, terminal: &Terminal) -> bool {
     let out = shown(&arguments.out);
     let changes = work.changes();
     if arguments.check {
-        return check(&out, &changes, plans.len(), cluster.name().as_str(), terminal);
+        return check(arguments, &changes, plans.len(), cluster.name().as_str(), terminal);
     }
     if let Err(error) = directory::carry_out(&arguments.out, &work) {
         terminal.fail(error);
@@ -46,7 +47,7 @@ pub(super) fn run(arguments: &Compile, terminal: &Terminal) -> bool {
         (0, 0) => String::new(),
         (written, removed) => format!(" Secrets: {written} written, {removed} removed."),
     };
-    terminal.say(format_args!(
+    terminal.say_beside(arguments.format, format_args!(
         "Compiled {} to {out}: {} plan{plural} ({written} written, {} unchanged, {removed} removed).{secrets}",
         cluster.name(),
         plans.len(),
@@ -55,11 +56,15 @@ pub(super) fn run(arguments: &Compile, terminal: &Terminal) -> bool {
     true
 }
 
-fn check(out: &str, changes: &Changes, plans: usize, cluster: &str, terminal: &Terminal) -> bool {
+fn check(arguments: &Compile, changes: &Changes, plans: usize, cluster: &str, terminal: &Terminal) -> bool {
+    let out = shown(&arguments.out);
     let Changes { written, removed, secrets_written, secrets_removed } = changes;
     if written + removed + secrets_written + secrets_removed == 0 {
         let plural = if plans == 1 { "" } else { "s" };
-        terminal.say(format_args!("{out} is up to date with {cluster}: {plans} plan{plural}."));
+        terminal.say_beside(
+            arguments.format,
+            format_args!("{out} is up to date with {cluster}: {plans} plan{plural}."),
+        );
         return true;
     }
     let secrets = match secrets_written + secrets_removed {

@@ -1,58 +1,27 @@
-//! Reads a cluster file, or says why it cannot be read.
+//! Reads a cluster file with all that belongs to it, checks it, and reports what was found.
 
-use std::fs::File;
-use std::io::{self, ErrorKind, Read};
-use std::path::Path;
+use evenkeel::{Compilation, Start, compile, load, render};
 
-use evenkeel::{Compilation, Diagnostic, MAX_BYTES, SourceFile, codes, compile, render};
+use super::files::Named;
+use super::{Format, Input, Terminal};
 
-use super::Terminal;
-
-/// Reads and checks the cluster file at `path`, `-` for standard input. Reports all findings.
-pub(super) fn load(path: &Path, terminal: &Terminal) -> Option<Compilation> {
-    let name = if path == Path::new("-") { "<stdin>".to_owned() } else { path.display().to_string() };
-    let source = match read(path).map_err(unreadable).and_then(|bytes| SourceFile::decode(&name, bytes)) {
-        Ok(source) => source,
-        Err(diagnostic) => {
-            terminal.diagnostics(&SourceFile::new(&name, ""), &[*diagnostic]);
-            terminal.complain(render::invalid(&name, 1, 0));
-            return None;
-        }
-    };
+/// Reads and checks a cluster. Reports all findings.
+pub(super) fn load_cluster(input: &Input, format: Format, terminal: &Terminal) -> Option<Compilation> {
+    let cluster = Named::new(&input.cluster);
+    let overlays: Vec<Named> = input.overlay.iter().map(|path| Named::new(path)).collect();
+    let overlays: Vec<Start<'_>> = overlays.iter().map(Named::start).collect();
+    let source = load(cluster.start(), &overlays);
     let compilation = compile(&source);
-    terminal.diagnostics(&source, &compilation.diagnostics);
+    match format {
+        Format::Human => terminal.diagnostics(&source, &compilation.diagnostics),
+        Format::Json => terminal.document(&render::json(&source, &compilation)),
+        Format::Github => terminal.document(&render::github(&source, &compilation)),
+        Format::Sarif => terminal.document(&render::sarif(&source, &compilation)),
+    }
     if compilation.cluster.is_none() {
         let (errors, warnings) = compilation.counts();
-        terminal.complain(render::invalid(&name, errors, warnings));
+        terminal.complain(render::invalid(source.name(), errors, warnings));
         return None;
     }
     Some(compilation)
-}
-
-/// At most one byte more than is accepted: a device never ends.
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let limit = MAX_BYTES as u64 + 1;
-    let mut bytes = Vec::new();
-    if path == Path::new("-") {
-        io::stdin().lock().take(limit).read_to_end(&mut bytes)?;
-    } else {
-        File::open(path)?.take(limit).read_to_end(&mut bytes)?;
-    }
-    Ok(bytes)
-}
-
-fn unreadable(error: io::Error) -> Box<Diagnostic> {
-    let (cause, hint) = match error.kind() {
-        ErrorKind::NotFound => ("the file does not exist".to_owned(), "check the path"),
-        ErrorKind::IsADirectory => (
-            "this is a directory, not a file".to_owned(),
-            "name the cluster file in it, such as cluster.toml",
-        ),
-        ErrorKind::PermissionDenied => (
-            "this user may not read the file".to_owned(),
-            "check its owner and mode, and those of its directories",
-        ),
-        _ => (format!("the file cannot be read: {error}"), "check the path and the file system"),
-    };
-    Box::new(Diagnostic::of_file(&codes::UNREADABLE, cause).hint(hint))
 }

@@ -10,6 +10,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 mod compile;
 mod directory;
 mod explain;
+mod files;
+mod graph;
 mod import;
 mod input;
 mod terminal;
@@ -43,6 +45,18 @@ enum Command {
     Compile(Compile),
     Import(Import),
     Explain(Explain),
+    Graph(Graph),
+}
+
+/// The cluster
+#[derive(Args)]
+struct Input {
+    /// The cluster file; `-` reads standard input
+    cluster: PathBuf,
+    /// A file that is laid over the cluster: tables are merged, anything else is replaced; may be
+    /// given several times
+    #[arg(long, value_name = "FILE")]
+    overlay: Vec<PathBuf>,
 }
 
 /// Check a cluster file and report everything wrong with it
@@ -50,10 +64,12 @@ enum Command {
 #[command(after_help = "\
 Examples:
   evenkeel validate cluster.toml
+  evenkeel validate cluster.toml --overlay overlays/staging.toml
+  evenkeel validate cluster.toml --format sarif > evenkeel.sarif
   git show main:cluster.toml | evenkeel validate -")]
 struct Validate {
-    /// The cluster file; `-` reads standard input
-    cluster: PathBuf,
+    #[command(flatten)]
+    input: Input,
     /// How to report
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
@@ -69,14 +85,17 @@ Examples:
   evenkeel compile cluster.toml --out plans
   evenkeel compile cluster.toml --out plans --check    # in CI: are the committed plans current?")]
 struct Compile {
-    /// The cluster file; `-` reads standard input
-    cluster: PathBuf,
+    #[command(flatten)]
+    input: Input,
     /// The directory of plans; made when it does not exist
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Write nothing, and fail when the directory is not up to date
     #[arg(long)]
     check: bool,
+    /// How to report
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
 }
 
 /// Make a cluster file of keepalived's configurations, and say what became of each thing in them
@@ -136,6 +155,34 @@ struct Explain {
     code: Option<String>,
 }
 
+/// Draw the cluster: directors, virtual routers, services and real servers
+///
+/// Real servers of the same services, and services of the same real servers, are drawn as one box. Solid
+/// lines lead from the director that is Master when all are well, dashed ones from the others.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  evenkeel graph cluster.toml                    # Mermaid, for a fenced block in Markdown
+  evenkeel graph cluster.toml --out cluster.svg")]
+struct Graph {
+    #[command(flatten)]
+    input: Input,
+    /// How to draw; by the name of the file unless given
+    #[arg(long, value_enum)]
+    format: Option<GraphFormat>,
+    /// The file to write; standard output unless given
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum GraphFormat {
+    /// A picture that browsers show
+    Svg,
+    /// Text that GitHub and GitLab draw in Markdown
+    Mermaid,
+}
+
 #[derive(Clone, Copy, ValueEnum)]
 enum Color {
     /// When it is a terminal, unless NO_COLOR is set
@@ -144,10 +191,18 @@ enum Color {
     Never,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
+/// How diagnostics are written: for people to standard error, else to standard output, and what
+/// is said besides to standard error.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// Text with excerpts of the file
+    /// Text with excerpts of the files
     Human,
+    /// A document for programs (schemas/json/report.schema.json)
+    Json,
+    /// Workflow commands of GitHub Actions: annotations in pull requests
+    Github,
+    /// SARIF 2.1.0, for code scanning
+    Sarif,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -171,6 +226,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Compile(arguments) => compile::run(arguments, &terminal),
         Command::Import(arguments) => import::run(arguments, &terminal),
         Command::Explain(arguments) => explain::run(arguments, &terminal),
+        Command::Graph(arguments) => graph::run(arguments, &terminal),
     };
     if done { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

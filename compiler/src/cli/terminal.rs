@@ -6,6 +6,8 @@ use std::io::{self, Write};
 use anstream::{AutoStream, ColorChoice};
 use evenkeel::{Diagnostic, SourceFile, render};
 
+use super::Format;
+
 /// Where the command speaks.
 pub(super) struct Terminal {
     color: ColorChoice,
@@ -20,6 +22,19 @@ impl Terminal {
     pub(super) fn say(&self, text: impl Display) {
         // A closed pipe (`| head`) ends the conversation, not the command.
         let _ = writeln!(AutoStream::new(io::stdout(), self.color).lock(), "{text}");
+    }
+
+    /// A result beside diagnostics: those that programs read have standard output to themselves.
+    pub(super) fn say_beside(&self, format: Format, text: impl Display) {
+        match format {
+            Format::Human => self.say(text),
+            Format::Json | Format::Github | Format::Sarif => self.complain(text),
+        }
+    }
+
+    /// A whole document, as it is.
+    pub(super) fn document(&self, text: &str) {
+        let _ = io::stdout().lock().write_all(text.as_bytes());
     }
 
     /// A complaint, with a newline.

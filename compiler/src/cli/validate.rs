@@ -2,16 +2,16 @@
 
 use evenkeel::render;
 
-use super::{Format, Terminal, Validate, input};
+use super::{Terminal, Validate, input};
 
 pub(super) fn run(arguments: &Validate, terminal: &Terminal) -> bool {
-    let Format::Human = arguments.format;
-    let Some(compilation) = input::load(&arguments.cluster, terminal) else {
+    let format = arguments.format;
+    let Some(compilation) = input::load_cluster(&arguments.input, format, terminal) else {
         return false;
     };
     let warnings = compilation.counts().1;
     if let Some(cluster) = &compilation.cluster {
-        terminal.say(render::valid(cluster, warnings));
+        terminal.say_beside(format, render::valid(cluster, warnings));
     }
     true
 }

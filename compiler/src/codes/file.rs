@@ -22,5 +22,24 @@ super::codes! {
          together only the first is shown. Mend it and validate again.";
     DUPLICATE_KEY = "EK0007" Error "a key or table is defined twice":
         "TOML allows a key once in a table and a `[table]` header once in a file. Which of the two \
-         was meant cannot be guessed. Remove one, or give the second object another name.";
+         was meant cannot be guessed. Remove one, or give the second object another name.\n\n\
+         The same holds for the files of one cluster together: tables of the same name are \
+         merged, but a key that two files define is an error. A table in braces `{ }` is complete \
+         where it stands. Only an overlay replaces what is there.";
+    INCLUDES_NOTHING = "EK0008" Warning "an include matches no file":
+        "A pattern with `*` or `?` in `include` matches nothing. That may be right, as when a \
+         directory of services is still empty; more often it is a slip. Patterns are relative to the \
+         file that they stand in. `*` matches any part of a name and `?` one character of it, \
+         neither matches `/`, and a name that begins with a dot is matched by a dot only.\n\n\
+         A path without wildcards that does not exist is an error.";
+    BAD_INCLUDE = "EK0009" Error "an include that cannot be followed":
+        "An include is a path relative to the file that it stands in, with `/` between its parts. \
+         It may not lead out of the directory of the cluster file: a cluster is one directory, \
+         which can be read at any revision of a repository, and a change to it that somebody \
+         proposes cannot make a build server show its own files. A cluster file on standard input \
+         is in no directory and includes nothing.";
+    INCLUDE_LIMIT = "EK0010" Error "too many files":
+        "At most 1000 files are read, they include one another at most 16 deep, and together they \
+         have at most 16 MiB. A file is read once however often it is included, so a cycle is no \
+         mistake.";
 }

@@ -14,6 +14,8 @@ const ECHO_LINES: usize = 3;
 const MAX_SHOWN: usize = 10;
 /// Duplicate keys whose first place is searched; each search reads the file again.
 const MAX_SEARCHED: usize = 20;
+/// Duplicate keys shown in one run.
+const MAX_DUPLICATES: usize = 1000;
 
 const DUPLICATE: &str = "duplicate key";
 
@@ -31,7 +33,7 @@ pub(super) fn diagnostics(text: &str, errors: &[Error]) -> Vec<Diagnostic> {
     for (place, message) in errors {
         if message == DUPLICATE {
             // The keys below a header that is there twice are all there twice.
-            if place.start >= again {
+            if place.start >= again && duplicates < MAX_DUPLICATES {
                 duplicates += 1;
                 again = end_of_table(text, &place);
                 found.push(duplicate(text, place, duplicates <= MAX_SEARCHED));

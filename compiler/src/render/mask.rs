@@ -5,13 +5,39 @@
 //! the text alone, for it must also work where the file is not valid TOML.
 
 use std::borrow::Cow;
+use std::ops::Range;
+
+use crate::source::SourceFile;
 
 const KEYS: [&str; 4] = ["literal", "secret", "password", "pass"];
 
+/// The text of a source with the same number of bytes and lines, without secrets. File by file: a
+/// quote that one leaves open does not reach into the next.
+pub(super) fn mask_all(source: &SourceFile) -> String {
+    let mut out = String::with_capacity(source.text().len());
+    for piece in source.pieces() {
+        if !out.is_empty() || piece.range.start > 0 {
+            out.push('\n');
+        }
+        out.push_str(&mask(source.text_of(piece)));
+    }
+    out
+}
+
 /// `text` with the same number of bytes and lines, without secrets.
 pub(super) fn mask(text: &str) -> Cow<'_, str> {
-    let found = |key: &'static str| text.match_indices(key).map(move |(at, _)| secret(text, at + key.len()));
-    let secrets: Vec<_> = KEYS.into_iter().flat_map(found).filter(|range| !range.is_empty()).collect();
+    let after = |key: &'static str| text.match_indices(key).map(move |(at, _)| at + key.len());
+    let mut places: Vec<usize> = KEYS.into_iter().flat_map(after).collect();
+    places.sort_unstable();
+    // Until where everything is masked, because somebody forgot the quotes.
+    let mut bare = 0;
+    let mut secrets: Vec<Range<usize>> = Vec::new();
+    for range in places.into_iter().filter_map(|at| secret(text, at, &mut bare)) {
+        match secrets.last_mut() {
+            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+            Some(_) | None => secrets.push(range),
+        }
+    }
     if secrets.is_empty() {
         return Cow::Borrowed(text);
     }
@@ -27,8 +53,9 @@ pub(super) fn mask(text: &str) -> Cow<'_, str> {
     String::from_utf8(bytes).map_or(Cow::Borrowed(""), Cow::Owned)
 }
 
-/// The bytes between the quotes, when `after` a key stands a text.
-fn secret(text: &str, after: usize) -> std::ops::Range<usize> {
+/// The bytes between the quotes, when `after` a key stands a text. Without quotes it is the rest of
+/// the line; up to `bare` that is known already.
+fn secret(text: &str, after: usize, bare: &mut usize) -> Option<Range<usize>> {
     let bytes = text.as_bytes();
     let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
     let skip = |mut at: usize| {
@@ -42,15 +69,16 @@ fn secret(text: &str, after: usize) -> std::ops::Range<usize> {
         at = skip(at + 1);
     }
     if bytes.get(at) != Some(&b'=') {
-        return 0..0;
+        return None;
     }
     at = skip(at + 1);
     let Some(quote @ (b'"' | b'\'')) = bytes.get(at).copied() else {
-        if bytes.get(at) == Some(&b'{') {
-            return 0..0;
+        if bytes.get(at) == Some(&b'{') || at < *bare {
+            return None;
         }
         let line = bytes[at..].iter().take_while(|byte| !matches!(byte, b'\n' | b'}')).count();
-        return at..at + line;
+        *bare = at + line;
+        return Some(at..*bare);
     };
     let triple = bytes[at..].starts_with(&[quote; 3]);
     let start = if triple { at + 3 } else { at + 1 };
@@ -64,7 +92,7 @@ fn secret(text: &str, after: usize) -> std::ops::Range<usize> {
         }
         end += 1;
     }
-    start..end.min(bytes.len())
+    Some(start..end.min(bytes.len()))
 }
 
 #[cfg(test)]
@@ -84,6 +112,8 @@ mod tests {
             ("literal = \"é\"", "literal = \"**\""),
             ("literal = \"\\", "literal = \"*"),
             ("a literal statement", "a literal statement"),
+            ("literal = a literal = b } literal = c", "literal = **************} literal = *"),
+            ("literal = a literal = \"b}c\"", "literal = ****************\""),
             ("secret = \"ab\"\nauth_pass = 12", "secret = \"**\"\nauth_pass = **"),
             ("secret = { file = \"/x\" }, type = \"pass\"", "secret = { file = \"/x\" }, type = \"pass\""),
         ] {

@@ -348,6 +348,7 @@ fn example(key: &str, path: &[Step<'_>]) -> String {
     let text = match key {
         "version" => "version = 1",
         "name" => "name = \"my-cluster\"",
+        "include" => "include = [\"services/*.toml\"]",
         "segments" => "a table `[segments.front]` with `subnets = [\"192.0.2.0/24\"]`",
         "hosts" => {
             "a table `[hosts]` with a line for each machine: `dir1 = { address = \"192.0.2.11\", interface = \"eth0\" }`"

@@ -144,7 +144,7 @@ fn replace(value: &mut Value, rule: &'static Value, path: &[OwnedStep]) -> usize
 
 /// The schema of the entry `key` of a table, and whether the entry must be there. An entry whose
 /// name is free is there because somebody named it.
-fn member(rule: &'static Value, key: &str) -> Option<(&'static Value, bool)> {
+pub(super) fn member(rule: &'static Value, key: &str) -> Option<(&'static Value, bool)> {
     if let Some(known) = rule.get("properties").and_then(|known| known.get(key)) {
         let required = rule.get("required").and_then(Value::as_array);
         return Some((known, required.into_iter().flatten().any(|required| required == key)));
@@ -156,7 +156,7 @@ fn member(rule: &'static Value, key: &str) -> Option<(&'static Value, bool)> {
 }
 
 /// What a reference leads to; anything else is itself.
-fn referred(rule: &'static Value) -> &'static Value {
+pub(super) fn referred(rule: &'static Value) -> &'static Value {
     let pointer = rule.get("$ref").and_then(Value::as_str).and_then(|reference| reference.strip_prefix('#'));
     pointer.and_then(|pointer| schema().pointer(pointer)).unwrap_or(rule)
 }

@@ -11,5 +11,6 @@ mod guard;
 mod interop;
 mod refusals;
 mod restart;
+mod services;
 mod serving;
 mod support;

@@ -1,0 +1,246 @@
+//! Follows `include`: a cluster file, the files that it includes, and overlays -> one source.
+//!
+//! Where files come from is the caller's business: it lends a [`Files`]. What is in them, apart
+//! from `include`, is not looked at here.
+
+use std::collections::BTreeSet;
+use std::io::{self, ErrorKind};
+
+use toml::de::DeTable;
+
+use crate::codes;
+use crate::diagnostic::{Diagnostic, Place};
+use crate::source::{Fault, MAX_BYTES, SourceFile, text_of, unusable};
+
+mod pattern;
+
+/// Most files of one cluster.
+pub const MAX_FILES: usize = 1000;
+/// How deep files may include files.
+pub const MAX_DEPTH: usize = 16;
+
+/// A tree of files. Paths are relative to the directory of the cluster file, with `/` between
+/// their parts, and never lead out of it; the directory itself is the empty path.
+pub trait Files {
+    /// What is in a file, but no more than the first `limit` bytes.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn read(&self, path: &str, limit: usize) -> io::Result<Vec<u8>>;
+
+    /// Names of what is in a directory, in any order.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn list(&self, directory: &str) -> io::Result<Vec<String>>;
+}
+
+/// A file to begin with.
+#[derive(Clone, Copy)]
+pub struct Start<'a> {
+    /// The tree that it is in.
+    pub files: &'a dyn Files,
+    /// Its name in its directory, which is the top of the tree.
+    pub file: &'a str,
+    /// What comes before a path in messages: its directory with a slash, or nothing.
+    pub shown: &'a str,
+}
+
+impl std::fmt::Debug for Start<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Start").field("file", &self.file).field("shown", &self.shown).finish_non_exhaustive()
+    }
+}
+
+/// Reads a cluster file with all that it includes, and overlays with all that they include.
+///
+/// What cannot be read is a finding of the source, which `compile` reports with the others.
+#[must_use]
+pub fn load(cluster: Start<'_>, overlays: &[Start<'_>]) -> SourceFile {
+    let name = format!("{}{}", cluster.shown, cluster.file);
+    let mut loader = Loader { source: SourceFile::empty(&name), full: false };
+    for (layer, start) in std::iter::once(&cluster).chain(overlays).enumerate() {
+        let mut tree = Tree { start, layer, seen: BTreeSet::new() };
+        loader.start(&mut tree);
+    }
+    loader.source
+}
+
+struct Loader {
+    source: SourceFile,
+    /// A limit was reached, which is told once.
+    full: bool,
+}
+
+/// What one start leads to.
+struct Tree<'a> {
+    start: &'a Start<'a>,
+    layer: usize,
+    seen: BTreeSet<String>,
+}
+
+/// An `include` of a file.
+struct Include {
+    pattern: String,
+    place: Place,
+}
+
+impl Loader {
+    fn start(&mut self, tree: &mut Tree<'_>) {
+        let path = tree.start.file.to_owned();
+        let name = format!("{}{path}", tree.start.shown);
+        tree.seen.insert(path.clone());
+        match self.read(tree, &path).map_err(|error| unreadable(&error)).and_then(whole) {
+            Ok(text) => self.add(tree, &path, &text, 0),
+            Err(fault) => self
+                .source
+                .troubles
+                .push(Diagnostic::of_file(fault.code, fault.cause).in_file(name).hint(fault.hint)),
+        }
+    }
+
+    /// Reads no more than there is room for, and a byte.
+    fn read(&self, tree: &Tree<'_>, path: &str) -> io::Result<Vec<u8>> {
+        tree.start.files.read(path, MAX_BYTES + 1)
+    }
+
+    fn add(&mut self, tree: &mut Tree<'_>, path: &str, text: &str, depth: usize) {
+        let name = format!("{}{path}", tree.start.shown);
+        let offset = self.source.add(name, text, tree.layer);
+        for include in includes(text, offset) {
+            if !self.full {
+                self.include(tree, path, &include, depth + 1);
+            }
+        }
+    }
+
+    fn include(&mut self, tree: &mut Tree<'_>, by: &str, include: &Include, depth: usize) {
+        let Include { pattern, place } = include;
+        let found = match pattern::expand(tree.start.files, by, pattern) {
+            Ok(found) => found,
+            Err(fault) => {
+                self.trouble(fault, place, pattern);
+                return;
+            }
+        };
+        let mut matched = false;
+        for path in found.paths {
+            if tree.seen.contains(&path) {
+                matched = true;
+                continue;
+            }
+            let bytes = match self.read(tree, &path) {
+                Err(error) if found.wild && no_match(&error) => continue,
+                other => other,
+            };
+            matched = true;
+            tree.seen.insert(path.clone());
+            let shown = format!("{}{path}", tree.start.shown);
+            match bytes.map_err(|error| unreadable(&error)).and_then(whole) {
+                Ok(text) => {
+                    if let Some(fault) = self.no_room(text.len(), depth) {
+                        self.full = true;
+                        self.trouble(fault, place, &shown);
+                        return;
+                    }
+                    self.add(tree, &path, &text, depth);
+                }
+                Err(fault) => self.trouble(fault, place, &shown),
+            }
+            if self.full {
+                return;
+            }
+        }
+        if !matched {
+            self.source.troubles.push(
+                Diagnostic::new(
+                    &codes::INCLUDES_NOTHING,
+                    place.clone(),
+                    format!("`{}` matches no file", pattern.escape_debug()),
+                    "no such file",
+                )
+                .hint(
+                    "check the pattern: it is relative to the file that it stands in; `*` does not match `/`",
+                ),
+            );
+        }
+    }
+
+    fn no_room(&self, bytes: usize, depth: usize) -> Option<Fault> {
+        let limit = |cause: String, hint: &str| Some(Fault::new(&codes::INCLUDE_LIMIT, cause, hint));
+        if self.source.pieces().len() >= MAX_FILES {
+            let cause = format!("the cluster has more than {MAX_FILES} files");
+            return limit(cause, "check the pattern, or put more into one file");
+        }
+        if depth > MAX_DEPTH {
+            let cause = format!("files include files more than {MAX_DEPTH} deep");
+            return limit(cause, "include the files from the cluster file itself");
+        }
+        if self.source.text().len() + bytes > MAX_BYTES {
+            let cause =
+                format!("the cluster's files have more than {} MiB together", MAX_BYTES / 1024 / 1024);
+            return limit(cause, "check the pattern; a larger cluster is better split in two");
+        }
+        None
+    }
+
+    fn trouble(&mut self, mut fault: Fault, place: &Place, shown: &str) {
+        if fault.code == &codes::EMPTY {
+            fault.hint = "write what belongs there, or remove the file".to_owned();
+        }
+        let message = format!("`{}`: {}", shown.escape_debug(), fault.cause);
+        let diagnostic = Diagnostic::new(fault.code, place.clone(), message, "included here");
+        self.source.troubles.push(diagnostic.hint(fault.hint));
+    }
+}
+
+/// What a file includes. Of a file with syntax errors what can be read of it.
+fn includes(text: &str, offset: usize) -> Vec<Include> {
+    if !text.contains("include") {
+        return Vec::new();
+    }
+    let (root, _) = DeTable::parse_recoverable(text);
+    let items = root.get_ref().get("include").and_then(|value| value.get_ref().as_array());
+    let include = |item: &toml::Spanned<toml::de::DeValue<'_>>| {
+        let span = item.span();
+        let place = span.start + offset..span.end + offset;
+        Some(Include { pattern: item.get_ref().as_str()?.to_owned(), place })
+    };
+    items.into_iter().flat_map(|items| items.iter()).filter_map(include).collect()
+}
+
+/// A file's text, when it is some.
+fn whole(bytes: Vec<u8>) -> Result<String, Fault> {
+    let text = text_of(bytes)?;
+    match unusable(&text) {
+        Some(fault) => Err(fault),
+        None => Ok(text),
+    }
+}
+
+/// Whether something that a wildcard matched is no file to include.
+fn no_match(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory)
+}
+
+pub(crate) fn unreadable(error: &io::Error) -> Fault {
+    if error.kind() == ErrorKind::Unsupported {
+        let cause = "a cluster file on standard input is in no directory and cannot include files";
+        return Fault::new(&codes::BAD_INCLUDE, cause, "name the cluster file instead of `-`");
+    }
+    let (cause, hint) = match error.kind() {
+        ErrorKind::NotFound | ErrorKind::NotADirectory => {
+            ("the file does not exist".to_owned(), "check the path")
+        }
+        ErrorKind::IsADirectory => (
+            "this is a directory, not a file".to_owned(),
+            "name the cluster file in it, such as cluster.toml",
+        ),
+        ErrorKind::PermissionDenied => (
+            "this user may not read the file".to_owned(),
+            "check its owner and mode, and those of its directories",
+        ),
+        _ => (format!("the file cannot be read: {error}"), "check the path and the file system"),
+    };
+    Fault::new(&codes::UNREADABLE, cause, hint)
+}
