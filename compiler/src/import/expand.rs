@@ -14,13 +14,13 @@ use crate::codes;
 /// How deep files include files, and definitions and sequences stand in each other.
 const MAX_DEPTH: usize = 32;
 /// Lines that one director's configuration may have when everything in it is expanded.
-const MAX_LINES: usize = 400_000;
+const MAX_LINES: usize = 2_000_000;
 /// Bytes of one line when everything in it is expanded.
 const MAX_LINE_BYTES: usize = 64 * 1024;
 /// What a step of expanding counts in bytes, however short the line.
 const STEP: usize = 256;
 /// Bytes that are looked at altogether: what bounds time and memory.
-const MAX_BYTES: usize = 256 * 1024 * 1024;
+const MAX_BYTES: usize = 512 * 1024 * 1024;
 
 /// A line with nothing left to expand, and without its comment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -188,8 +188,11 @@ impl Reader<'_> {
 
     /// One line, until nothing is left in it to expand.
     fn logical(&mut self, mut text: String, spot: Spot, depth: usize) {
+        let mut expanded = depth > 0;
         loop {
-            self.bytes += text.len() + STEP;
+            // Lines of files are bounded by the files.
+            self.bytes += text.len() + if expanded { STEP } else { 1 };
+            expanded = true;
             if self.over || self.too_much(&text, spot, depth) {
                 return;
             }
