@@ -17,6 +17,9 @@ const MAX_DEPTH: usize = 32;
 const MAX_LINES: usize = 2_000_000;
 /// Bytes of one line when everything in it is expanded.
 const MAX_LINE_BYTES: usize = 64 * 1024;
+/// Where a director has its configuration. What it includes from there is read from the copy that is imported:
+/// the machine of the import may have a keepalived of its own.
+const HOME: &str = "/etc/keepalived/";
 /// What a step of expanding counts in bytes, however short the line.
 const STEP: usize = 256;
 /// Bytes that are looked at altogether: what bounds time and memory.
@@ -54,6 +57,7 @@ pub(super) fn expand(
         notes,
         definitions: BTreeMap::new(),
         collecting: None,
+        home: path.rsplit_once('/').map_or("", |(home, _)| home).to_owned(),
         open: Vec::new(),
         lines: Vec::new(),
         bytes: 0,
@@ -78,6 +82,8 @@ struct Reader<'a> {
     notes: &'a mut Notes,
     definitions: BTreeMap<String, Vec<String>>,
     collecting: Option<Collecting>,
+    /// Directory of the main file.
+    home: String,
     /// Paths of the files being read, each included by the one before it.
     open: Vec<String>,
     lines: Vec<Line>,
@@ -155,10 +161,16 @@ impl Reader<'_> {
         let directory = self.open.last().and_then(|path| path.rsplit_once('/')).map_or("", |(path, _)| path);
         let mut found = Vec::new();
         for pattern in braces(pattern) {
-            let full = join(directory, &pattern);
+            let of_copy =
+                pattern.strip_prefix(HOME).filter(|_| !self.home.starts_with(HOME.trim_end_matches('/')));
+            let full = match of_copy {
+                Some(rest) => join(&self.home, rest),
+                None => join(directory, &pattern),
+            };
             match self.files.matching(&full) {
                 Ok(paths)
-                    if paths.is_empty() && !(word == "include" && pattern.contains(['*', '?', '['])) =>
+                    if paths.is_empty()
+                        && !(word == "include" && of_copy.is_none() && pattern.contains(['*', '?', '['])) =>
                 {
                     let hint =
                         "keepalived reads on without it; copy the director's whole configuration directory";

@@ -1,6 +1,6 @@
 //! What an import says: findings with their lines, what became of each thing, and whether the result compiles.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use serde_json::{Value, json};
@@ -192,8 +192,13 @@ fn shown(import: &Import, spot: Spot) -> String {
 /// Findings with their lines drawn, file by file.
 fn findings(import: &Import, styled: bool) -> String {
     let mut by_file: BTreeMap<usize, Vec<&Finding>> = BTreeMap::new();
+    // Two directors may have one file, whose mistakes are told once.
+    let mut told = BTreeSet::new();
     for finding in &import.findings {
-        by_file.entry(finding.spot.file).or_default().push(finding);
+        let path = import.sources.get(finding.spot.file).map(|source| &source.path);
+        if told.insert((path, finding.spot.line, finding.code.id, &finding.message)) {
+            by_file.entry(finding.spot.file).or_default().push(finding);
+        }
     }
     let mut out = String::new();
     for (file, mut findings) in by_file {
