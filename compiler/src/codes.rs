@@ -6,20 +6,32 @@
 use crate::diagnostic::Severity;
 
 mod addresses;
+mod checks;
+mod election;
 mod file;
+mod groups;
 mod import;
+mod interfaces;
 mod names;
+mod policy;
 mod routers;
 mod services;
 mod shape;
+mod trackers;
 
 pub use addresses::*;
+pub use checks::*;
+pub use election::*;
 pub use file::*;
+pub use groups::*;
 pub use import::*;
+pub use interfaces::*;
 pub use names::*;
+pub use policy::*;
 pub use routers::*;
 pub use services::*;
 pub use shape::*;
+pub use trackers::*;
 
 /// What a rule is called and why it exists.
 #[derive(Debug, PartialEq, Eq)]
@@ -53,18 +65,22 @@ use codes;
 
 /// All codes in the order of their numbers.
 pub fn all() -> impl Iterator<Item = &'static Code> {
-    [
+    let tables = [
         file::TABLE,
         shape::TABLE,
         names::TABLE,
         addresses::TABLE,
+        interfaces::TABLE,
         routers::TABLE,
+        election::TABLE,
+        trackers::TABLE,
+        groups::TABLE,
         services::TABLE,
+        checks::TABLE,
+        policy::TABLE,
         import::TABLE,
-    ]
-    .into_iter()
-    .flatten()
-    .copied()
+    ];
+    tables.into_iter().flatten().copied()
 }
 
 /// The code called `id`, in any case.

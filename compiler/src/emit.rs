@@ -4,9 +4,6 @@
 //! bytes however they were written.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::num::NonZero;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use evenkeel_schemas::cluster::{Check, CheckType, Forwarding, Host, SecretSource};
 use evenkeel_schemas::plan;
@@ -14,6 +11,7 @@ use evenkeel_schemas::scalars::{Cidr, InterfaceName, Ip, Name, Port};
 use evenkeel_schemas::seal;
 
 use crate::canonical;
+use crate::parallel::in_parallel;
 use crate::resolve::{Balanced, RealServer, Resolved, Router};
 
 /// Label of the VIPs that a real server holds, as the traditional scripts set it.
@@ -69,34 +67,6 @@ pub fn emit(cluster: &Resolved) -> Vec<HostPlan> {
     in_parallel(&hosts, |(name, host)| host_plan(cluster, &tasks, name, host))
 }
 
-/// The results in the order of the items. Directors have much larger plans than real servers, so each thread
-/// takes the next item when it is done with one.
-fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(items.len());
-    let next = AtomicUsize::new(0);
-    let take = || {
-        let mut done = Vec::new();
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(item) = items.get(index) else { return done };
-            done.push((index, work(item)));
-        }
-    };
-    let mut done: Vec<(usize, R)> = thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(take)).collect();
-        let mut done = take();
-        for other in others {
-            match other.join() {
-                Ok(more) => done.extend(more),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        }
-        done
-    });
-    done.sort_unstable_by_key(|(index, _)| *index);
-    done.into_iter().map(|(_, result)| result).collect()
-}
-
 /// Who does what.
 #[derive(Default)]
 struct Tasks<'a> {
@@ -144,10 +114,7 @@ fn host_plan(cluster: &Resolved, tasks: &Tasks<'_>, name: &Name, host: &Host) ->
         host: name.clone(),
         host_addresses: host.all_addresses().map(|(address, _)| address).collect(),
         policy: plan::Policy { resync: cluster.policy.resync, exclusive_ipvs: cluster.policy.exclusive_ipvs },
-        routers: routers
-            .iter()
-            .filter_map(|(router_name, router)| vrrp(router_name, router, name, host))
-            .collect(),
+        routers: routers.iter().filter_map(|(router_name, router)| vrrp(router_name, router, name)).collect(),
         virtual_servers,
         addresses: accepted.into_iter().flatten().map(|vip| accepted_address(*vip)).collect(),
         routes: accepted.into_iter().flatten().map(|vip| accepted_route(*vip)).collect(),
@@ -165,7 +132,8 @@ fn host_plan(cluster: &Resolved, tasks: &Tasks<'_>, name: &Name, host: &Host) ->
     }
 }
 
-fn vrrp(name: &Name, router: &Router, host_name: &Name, host: &Host) -> Option<plan::Router> {
+fn vrrp(name: &Name, router: &Router, host: &Name) -> Option<plan::Router> {
+    let attached = router.attached.get(host)?;
     let secret = router.password.as_ref().map(|source| match source {
         SecretSource::Literal(_) => plan::SecretReference::Compiled(name.clone()),
         SecretSource::File(path) => plan::SecretReference::File(path.clone()),
@@ -173,11 +141,11 @@ fn vrrp(name: &Name, router: &Router, host_name: &Name, host: &Host) -> Option<p
     });
     Some(plan::Router {
         name: name.clone(),
-        interface: host.interface.clone(),
-        source: host.address,
+        interface: attached.interface.clone(),
+        source: attached.address,
         version: router.version,
         vrid: router.vrid,
-        priority: *router.directors.get(host_name)?,
+        priority: *router.directors.get(host)?,
         advert_interval: router.advert_interval,
         preempt: router.preempt,
         auth: secret.map(|secret| plan::Auth::Pass { secret }),

@@ -7,6 +7,7 @@
 //! Pure: no file, no clock, no environment, so equal inputs give equal bytes. The command that
 //! reads and writes files is the binary beside this library.
 
+mod attach;
 mod canonical;
 pub mod codes;
 mod diagnostic;
@@ -15,6 +16,7 @@ pub mod graph;
 pub mod import;
 mod load;
 mod members;
+mod parallel;
 mod parse;
 pub mod render;
 mod resolve;
@@ -66,7 +68,9 @@ fn run(source: &SourceFile) -> (Option<Resolved>, Vec<Diagnostic>) {
     if !incomplete && let Some(diagnostic) = source.unusable() {
         return (None, vec![diagnostic]);
     }
-    let parsed = match parse::parse(source) {
+    // To build the validator takes as long as to read a thousand services.
+    let parsed = parallel::both(|| parse::parse(source), schema::prepare).0;
+    let parsed = match parsed {
         Ok(parsed) => parsed,
         Err(diagnostics) => {
             found.extend(diagnostics);

@@ -33,6 +33,11 @@ impl<'a> Member<'a> {
         of(self.entry).or_else(|| of(self.pool?.2))
     }
 
+    /// Which entry of which list it comes from: equal for the hosts of one label.
+    pub(crate) fn source(&self) -> (usize, Option<usize>) {
+        (self.index, self.pool.map(|(_, index, _)| index))
+    }
+
     /// Its weight; 1 where nobody says.
     pub(crate) fn weight(&self) -> Weight {
         self.setting(|entry| entry.weight).unwrap_or(Weight::ONE)
@@ -77,16 +82,25 @@ impl<'a> Member<'a> {
             "lower_threshold" => entry.lower_threshold.is_some(),
             _ => false,
         };
-        match self.pool {
-            Some((pool, index, entry)) if written(entry) && !written(self.entry) => vec![
-                Step::Key("pools"),
-                Step::Key(pool.as_str()),
-                Step::Key("real_servers"),
-                Step::Index(index),
-                Step::Key(key),
-            ],
+        match (self.pool, self.pool_path(key)) {
+            (Some((_, _, entry)), Some(path)) if written(entry) && !written(self.entry) => path,
             _ => self.entry_path(service, key),
         }
+    }
+
+    /// Path of `key` in the pool's entry, when it comes from a pool.
+    pub(crate) fn pool_path<'p>(&self, key: &'p str) -> Option<Path<'p>>
+    where
+        'a: 'p,
+    {
+        let (pool, index, _) = self.pool?;
+        Some(vec![
+            Step::Key("pools"),
+            Step::Key(pool.as_str()),
+            Step::Key("real_servers"),
+            Step::Index(index),
+            Step::Key(key),
+        ])
     }
 
     /// Path of `key` in the service's entry.
@@ -100,6 +114,18 @@ impl<'a> Member<'a> {
         ]
     }
 
+    /// Path of the word that names the host or its label: in the pool, if it comes from one.
+    pub(crate) fn written_at<'p>(&self, service: &'p Name) -> Path<'p>
+    where
+        'a: 'p,
+    {
+        match self.pool {
+            Some((_, _, RealServer { host: Some(_), .. })) => self.path(service, "host"),
+            Some(_) => self.path(service, "label"),
+            None => self.named_at(service),
+        }
+    }
+
     /// Path of the word by which the service names it: host, label or pool.
     pub(crate) fn named_at<'p>(&self, service: &'p Name) -> Path<'p> {
         let key = match self.entry {
@@ -109,6 +135,14 @@ impl<'a> Member<'a> {
         };
         self.entry_path(service, key)
     }
+}
+
+/// The keys by which an entry says who it is about, with what they hold: one, when it is right.
+pub(crate) fn naming(entry: &RealServer) -> impl Iterator<Item = (&'static str, &str)> {
+    let label = entry.label.as_ref().map(Name::as_str);
+    [("host", entry.host.as_deref()), ("label", label), ("pool", entry.pool.as_deref())]
+        .into_iter()
+        .filter_map(|(key, name)| Some((key, name?)))
 }
 
 /// Looks members up.

@@ -7,15 +7,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_schemas::cluster::{
     Auth, Check, Cluster, Forwarding, Garp, Host, Ipvs, Persistence, Policy, Protocol, Scheduler,
-    SchedulerFlag, SecretSource, Segment, Service, VirtualRouter,
+    SchedulerFlag, SecretSource, Segment, Service, VipSettings, VirtualRouter,
 };
 use evenkeel_schemas::scalars::{
-    AdvertInterval, Cidr, ConnectionLimit, Ip, Name, Port, Priority, Vrid, Weight,
+    AdvertInterval, Cidr, ConnectionLimit, InterfaceName, Ip, Name, Port, Priority, Vrid, Weight,
 };
 
+use crate::attach::{self, Family, Subnets, is_link_local};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::members::{self, Member, Members};
+use crate::unknown::Unknowns;
 
 /// Priority of the first director, and the step to the next.
 const FIRST_PRIORITY: u8 = 100;
@@ -44,10 +46,20 @@ pub(crate) struct Router {
     pub(crate) preempt: bool,
     /// The source of the password, if there is one.
     pub(crate) password: Option<SecretSource>,
-    /// Ascending by address.
+    /// Ascending by address, after those that are link-local.
     pub(crate) vips: Vec<Cidr>,
     pub(crate) garp: Garp,
     pub(crate) directors: BTreeMap<Name, Priority>,
+    /// Where each director speaks.
+    pub(crate) attached: BTreeMap<Name, Attached>,
+}
+
+/// What a director has on the segment of the VIPs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Attached {
+    pub(crate) interface: InterfaceName,
+    /// The source of its advertisements.
+    pub(crate) address: Ip,
 }
 
 /// A service.
@@ -121,10 +133,11 @@ impl Resolved {
 }
 
 pub(crate) fn resolve(cluster: &Cluster) -> Result<Resolved, Unresolved> {
+    let subnets = Subnets::new(cluster, &Unknowns::default());
     let mut routers = BTreeMap::new();
     for (name, router) in &cluster.virtual_routers {
-        let resolved =
-            resolve_router(cluster, router).ok_or_else(|| Unresolved(format!("virtual router `{name}`")))?;
+        let resolved = resolve_router(cluster, &subnets, router)
+            .ok_or_else(|| Unresolved(format!("virtual router `{name}`")))?;
         routers.insert(name.clone(), resolved);
     }
     let members = Members::new(cluster);
@@ -145,27 +158,30 @@ pub(crate) fn resolve(cluster: &Cluster) -> Result<Resolved, Unresolved> {
     })
 }
 
-fn resolve_router(cluster: &Cluster, router: &VirtualRouter) -> Option<Router> {
-    let mut directors = BTreeMap::new();
+fn resolve_router(cluster: &Cluster, subnets: &Subnets<'_>, router: &VirtualRouter) -> Option<Router> {
+    let home = subnets.home(&router.vips)?;
+    let family = Family::of(router.vips.first()?.0);
+    let (mut directors, mut attached) = (BTreeMap::new(), BTreeMap::new());
     for (index, director) in router.directors.iter().enumerate() {
-        let (host, _) = cluster.hosts.get_key_value(director.as_str())?;
-        let priority = if router.priorities.is_empty() {
-            default_priority(index)?
-        } else {
-            *router.priorities.get(director)?
-        };
-        directors.insert(host.clone(), priority);
+        let (name, host) = cluster.hosts.get_key_value(director.as_str())?;
+        directors.insert(name.clone(), priority(router, index, director)?);
+        let own = subnets.attachment(attach::addresses(name, host), home, family)?;
+        attached.insert(name.clone(), Attached { interface: own.interface.clone(), address: own.ip });
     }
+    let settings: BTreeMap<Ip, &VipSettings> = router
+        .vip_settings
+        .iter()
+        .filter_map(|(vip, settings)| Some((vip.parse().ok()?, settings)))
+        .collect();
     let mut vips = Vec::with_capacity(router.vips.len());
     for vip in &router.vips {
-        let host = Cidr::host(vip.0);
-        let prefix = router.vip_settings.get(&vip.to_string()).and_then(|settings| settings.prefix);
-        vips.push(match prefix {
+        vips.push(match settings.get(vip).and_then(|settings| settings.prefix) {
             Some(prefix) => Cidr::new(vip.0, prefix).ok()?,
-            None => host,
+            None => Cidr::host(vip.0),
         });
     }
-    vips.sort_unstable();
+    // The first IPv6 address of an advertisement is link-local (RFC 9568 §5.2.9).
+    vips.sort_unstable_by_key(|vip| (!is_link_local(Ip(vip.address())), *vip));
     Some(Router {
         vrid: router.vrid,
         version: router.version,
@@ -175,7 +191,17 @@ fn resolve_router(cluster: &Cluster, router: &VirtualRouter) -> Option<Router> {
         vips,
         garp: router.garp.clone(),
         directors,
+        attached,
     })
+}
+
+/// The priority of a router's director, which is the `index`th of the list.
+pub(crate) fn priority(router: &VirtualRouter, index: usize, director: &str) -> Option<Priority> {
+    if router.priorities.is_empty() {
+        default_priority(index)
+    } else {
+        router.priorities.get(director).copied()
+    }
 }
 
 /// 100, 90, … for the first, second, … director.

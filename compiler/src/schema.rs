@@ -9,10 +9,12 @@ use std::sync::LazyLock;
 use evenkeel_schemas::cluster::Cluster;
 use evenkeel_schemas::json;
 use jsonschema::{PatternOptions, Validator};
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::codes;
 use crate::diagnostic::{Diagnostic, Severity};
+use crate::parallel::both;
 use crate::parse::{Document, Odd, OddKind, OwnedStep, Step};
 use crate::suggest::Suggester;
 use crate::unknown::Unknowns;
@@ -48,6 +50,11 @@ static SHAPE: LazyLock<Shape> = LazyLock::new(|| {
     Shape { schema, validator }
 });
 
+/// Builds the validator, once for all that follow.
+pub(crate) fn prepare() {
+    LazyLock::force(&SHAPE);
+}
+
 /// What [`check`] gives.
 pub(crate) struct Checked {
     /// The cluster; `None` when nothing can be made of it.
@@ -82,8 +89,12 @@ pub(crate) fn check(document: &mut Document<'_>, value: Value, odd: &[Odd]) -> C
     let mut diagnostics = Vec::new();
     let mut value = value;
     let inherited = inherit::defaults(&mut value, document);
-    if odd.is_empty() && SHAPE.validator.is_valid(&value) {
-        return typed(value, unknowns, diagnostics);
+    if odd.is_empty() {
+        // Nearly always the shape is right, so it is read while that is found out.
+        let (read, valid) = both(|| Cluster::deserialize(&value), || SHAPE.validator.is_valid(&value));
+        if valid {
+            return typed(read, unknowns, diagnostics);
+        }
     }
     let mut findings = explain::findings(document, &value, odd);
     findings.extend(odd_values(document, odd, &findings));
@@ -121,7 +132,7 @@ pub(crate) fn check(document: &mut Document<'_>, value: Value, odd: &[Odd]) -> C
         // Placeholders must never get into a plan.
         diagnostics.push(Diagnostic::of_file(&codes::INTERNAL, "the file has a wrong shape nobody can name"));
     }
-    typed(value, unknowns, diagnostics)
+    typed(Cluster::deserialize(&value), unknowns, diagnostics)
 }
 
 /// All paths that lead to `path`, and itself.
@@ -139,10 +150,14 @@ fn bears_out(depth: usize, finding: &Finding) -> bool {
     }
 }
 
-/// Deserialises. After a clean verdict of the schema this cannot fail; if it does all the same,
-/// that is reported instead of being passed over.
-fn typed(value: Value, unknowns: Unknowns, mut diagnostics: Vec<Diagnostic>) -> Checked {
-    match serde_json::from_value::<Cluster>(value) {
+/// Takes what was read. After a clean verdict of the schema it can be read; if not all the same, that is
+/// reported instead of being passed over.
+fn typed(
+    read: Result<Cluster, serde_json::Error>,
+    unknowns: Unknowns,
+    mut diagnostics: Vec<Diagnostic>,
+) -> Checked {
+    match read {
         Ok(cluster) => Checked { cluster: Some(cluster), unknowns, diagnostics },
         Err(error) => {
             if !has_error(&diagnostics) {

@@ -10,12 +10,13 @@
 //! `knows_entries` before it says that a name does not exist; the methods of [`Context`] have asked
 //! already. `tests/broken.rs` breaks every value of every case to see whether it does.
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use evenkeel_schemas::cluster::{Cluster, Host, RealServer, Service, VirtualRouter};
 use evenkeel_schemas::scalars::{Cidr, Ip, Name};
 
+use crate::attach::{self, HostAddress, Subnets, is_link_local};
 use crate::diagnostic::{Diagnostic, Place};
 use crate::members::{self, Member, Members};
 use crate::parse::{Document, Step, at};
@@ -23,13 +24,31 @@ use crate::suggest::Suggester;
 use crate::unknown::Unknowns;
 
 mod addresses;
+mod check_values;
+mod checks;
+mod directors;
+mod election;
+mod forwarding;
+mod groups;
+mod hooks;
+mod interfaces;
+mod ipvs;
 mod names;
+mod quorum;
+mod real_servers;
+mod references;
 mod routers;
+mod scheduling;
 mod secrets;
 mod segments;
 mod services;
+mod trackers;
+mod unicast;
 mod unsupported;
+mod vip_settings;
 mod vips;
+mod virtual_routes;
+mod weights;
 
 /// Where a rule puts its findings.
 type Findings = Vec<Diagnostic>;
@@ -39,12 +58,30 @@ type Rule = fn(&Context<'_>, &mut Findings);
 
 const RULES: &[&[Rule]] = &[
     names::RULES,
+    real_servers::RULES,
+    references::RULES,
     segments::RULES,
     addresses::RULES,
+    interfaces::RULES,
     vips::RULES,
+    vip_settings::RULES,
     routers::RULES,
+    directors::RULES,
+    election::RULES,
     secrets::RULES,
+    unicast::RULES,
+    trackers::RULES,
+    weights::RULES,
+    groups::RULES,
+    virtual_routes::RULES,
+    hooks::RULES,
     services::RULES,
+    forwarding::RULES,
+    scheduling::RULES,
+    quorum::RULES,
+    checks::RULES,
+    check_values::RULES,
+    ipvs::RULES,
     unsupported::RULES,
 ];
 
@@ -65,6 +102,8 @@ pub(crate) struct Context<'a> {
     subnets: Subnets<'a>,
     /// By service, and whether those of them that exist are all known.
     members: BTreeMap<&'a Name, (bool, Vec<Member<'a>>)>,
+    /// Whether the labels of all hosts are known.
+    knows_labels: bool,
     suggester: Suggester,
 }
 
@@ -74,8 +113,9 @@ impl<'a> Context<'a> {
         let lookup = Members::new(cluster);
         let known = |name: &Name, member: &Member<'_>| {
             let named = unknowns.knows(&member.named_at(name)) && unknowns.knows(at!["hosts", member.name]);
+            let by_name = member.pool.map_or(member.entry, |(_, _, entry)| entry).host.is_some();
             named
-                && unknowns.knows(at!["hosts", member.name, "labels"])
+                && (by_name || unknowns.knows(at!["hosts", member.name, "labels"]))
                 && member.pool.is_none_or(|(pool, index, _)| {
                     ["host", "label"]
                         .iter()
@@ -88,7 +128,10 @@ impl<'a> Context<'a> {
             members.retain(|member| known(name, member));
             (name, (members.len() == all, members))
         });
-        Self { cluster, document, unknowns, subnets, members: members.collect(), suggester: Suggester::new() }
+        let knows_labels = unknowns.knows_entries(at!["hosts"])
+            && cluster.hosts.keys().all(|name| unknowns.knows_all(at!["hosts", name, "labels"]));
+        let (members, suggester) = (members.collect(), Suggester::new());
+        Self { cluster, document, unknowns, subnets, members, knows_labels, suggester }
     }
 
     /// Place of the value at `path`.
@@ -120,11 +163,19 @@ impl<'a> Context<'a> {
     /// something is used by nothing.
     fn settled(&self) -> bool {
         let cluster = self.cluster;
+        let labels: BTreeSet<&Name> = cluster.hosts.values().flat_map(|host| &host.labels).collect();
+        let labelled = |label: &Name| self.knows_labels && labels.contains(label);
+        let sorry = |service: &Service| {
+            let host = service.sorry_server.as_ref().and_then(|sorry| sorry.host.as_ref());
+            host.is_none_or(|host| cluster.hosts.contains_key(host.as_str()))
+        };
         let hosts = |section: &str, name: &Name, servers: &[RealServer]| {
             servers.iter().enumerate().all(|(index, server)| {
                 self.knows_all(at![section, name, "real_servers", index])
                     && server.host.as_ref().is_none_or(|host| cluster.hosts.contains_key(host.as_str()))
                     && server.pool.as_ref().is_none_or(|pool| cluster.pools.contains_key(pool.as_str()))
+                    && server.label.as_ref().is_none_or(labelled)
+                    && members::naming(server).count() == 1
             })
         };
         ["hosts", "virtual_routers", "services", "pools"].iter().all(|section| self.knows_entries(section))
@@ -132,7 +183,8 @@ impl<'a> Context<'a> {
             && cluster.pools.iter().all(|(name, pool)| hosts("pools", name, &pool.real_servers))
             && cluster.services.iter().all(|(name, service)| {
                 self.router_of(name, service).is_some()
-                    && self.knows(at!["services", name, "sorry_server"])
+                    && self.knows_all(at!["services", name, "sorry_server"])
+                    && sorry(service)
                     && hosts("services", name, &service.real_servers)
             })
     }
@@ -154,9 +206,21 @@ impl<'a> Context<'a> {
         router.directors.iter().enumerate().filter(move |(index, _)| known(*index))
     }
 
-    /// Hosts whose addresses are known.
-    fn addressed(&self) -> impl DoubleEndedIterator<Item = (&'a Name, &'a Host)> {
-        self.cluster.hosts.iter().filter(|(name, _)| self.knows(at!["hosts", name, "address"]))
+    /// The known addresses of all hosts.
+    fn addresses(&self) -> impl Iterator<Item = HostAddress<'a>> {
+        self.cluster.hosts.iter().flat_map(|(name, host)| self.addresses_of(name, host))
+    }
+
+    /// The known addresses of a host.
+    fn addresses_of(&self, name: &'a Name, host: &'a Host) -> impl Iterator<Item = HostAddress<'a>> {
+        attach::addresses(name, host).filter(|address| self.knows(&address.path()))
+    }
+
+    /// Whether all addresses of a host are known, with their interfaces.
+    fn knows_addresses(&self, name: &Name) -> bool {
+        ["address", "addresses", "interface", "interfaces"]
+            .iter()
+            .all(|key| self.knows_all(at!["hosts", name, *key]))
     }
 
     /// The segment that has a subnet with `address`. Unknown subnets have no say: in the end no two
@@ -165,7 +229,7 @@ impl<'a> Context<'a> {
         self.subnets.of(address).map(|(segment, _)| segment)
     }
 
-    /// The host called `name` and its segment.
+    /// The host called `name` and the segment of its main address.
     fn segment_of_host(&self, name: &str) -> Option<(&'a Name, &'a Name)> {
         let (name, host) = self.cluster.hosts.get_key_value(name)?;
         let known = self.knows(at!["hosts", name, "address"]);
@@ -186,7 +250,7 @@ impl<'a> Context<'a> {
             }
             match self.segment(*vip) {
                 Some(segment) => return Some((index, segment)),
-                None if self.knows_subnets() => {}
+                None if self.knows_subnets() || is_link_local(*vip) => {}
                 None => return None,
             }
         }
@@ -224,32 +288,67 @@ impl<'a> Context<'a> {
         self.members.get(name).map_or(&[], |(_, members)| members.as_slice())
     }
 
-    /// The real servers of a service when every one is known: only then can anything be said of all.
+    /// The real servers of a service when every one is known and every entry leads to some: only
+    /// then can anything be said of all.
     fn all_members(&self, name: &Name, service: &Service) -> Option<&[Member<'a>]> {
         let (complete, members) = self.members.get(name)?;
-        let leads_somewhere = |entry: &RealServer| {
-            entry.host.as_ref().is_none_or(|host| self.cluster.hosts.contains_key(host.as_str()))
-                && entry.pool.as_ref().is_none_or(|pool| {
-                    self.cluster.pools.contains_key(pool.as_str())
-                        && self.knows_all(at!["pools", pool.as_str()])
-                })
-                && (entry.label.is_none() || self.knows_labels())
-        };
+        let mut expected = 0;
+        for entry in &service.real_servers {
+            expected += usize::from(entry.host.is_some() || entry.label.is_some());
+            if let Some(pool) = &entry.pool {
+                expected += self.cluster.pools.get(pool.as_str())?.real_servers.len();
+            }
+            let labels = entry.label.is_some() || entry.pool.is_some();
+            if (labels && !self.knows_labels) || members::naming(entry).count() != 1 {
+                return None;
+            }
+        }
+        let found = members.chunk_by(|a, b| a.source() == b.source()).count();
         let known = *complete
+            && found == expected
             && self.knows_all(at!["services", name, "real_servers"])
-            && service.real_servers.iter().all(leads_somewhere);
+            && service.real_servers.iter().all(|entry| {
+                entry.pool.as_ref().is_none_or(|pool| self.knows_all(at!["pools", pool.as_str()]))
+            });
         known.then_some(members.as_slice())
     }
 
-    /// Whether the labels of all hosts are known.
-    fn knows_labels(&self) -> bool {
-        self.knows_entries("hosts")
-            && self.cluster.hosts.keys().all(|name| self.knows_all(at!["hosts", name, "labels"]))
+    /// Whether every one of these keys of a service is known.
+    fn knows_keys(&self, service: &Name, keys: &[&str]) -> bool {
+        keys.iter().all(|key| self.knows(at!["services", service, *key]))
+    }
+
+    /// Whether services get this key from `[defaults]` unless they say it themselves: where it does
+    /// not fit, nobody wrote it for this one.
+    fn defaults_of_services_have(&self, key: &str) -> bool {
+        self.cluster.defaults.service.keys.contains_key(key)
     }
 
     /// Whether `key` of a member is known: in the service's entry and in the pool's.
     fn knows_member(&self, service: &Name, member: &Member<'_>, key: &str) -> bool {
-        self.knows(&member.entry_path(service, key)) && self.knows(&member.path(service, key))
+        self.knows(&member.entry_path(service, key))
+            && member.pool_path(key).is_none_or(|path| self.knows(&path))
+    }
+
+    /// Every known VIP, those that are not advertised included.
+    fn all_vips(&self) -> impl Iterator<Item = Vip<'a>> {
+        self.cluster.virtual_routers.iter().flat_map(|(name, router)| self.all_vips_of(name, router))
+    }
+
+    /// The known VIPs of a router, those that are not advertised included.
+    fn all_vips_of(&self, name: &'a Name, router: &'a VirtualRouter) -> impl Iterator<Item = Vip<'a>> {
+        let listed = |key: &'static str, ips: &'a [Ip]| {
+            let vips = ips.iter().enumerate();
+            vips.map(move |(index, ip)| Vip { router: name, key, index, ip: *ip })
+        };
+        listed("vips", &router.vips)
+            .chain(listed("unadvertised_vips", &router.unadvertised_vips))
+            .filter(|vip| self.knows(&vip.path()))
+    }
+
+    /// Whether all VIPs of a router are known.
+    fn knows_vips(&self, name: &Name) -> bool {
+        ["vips", "unadvertised_vips"].iter().all(|key| self.knows_all(at!["virtual_routers", name, *key]))
     }
 
     /// Every known VIP in the order of names: router, index in its list, VIP.
@@ -265,9 +364,13 @@ impl<'a> Context<'a> {
         router.vips.iter().copied().enumerate().filter(move |(index, _)| known(*index))
     }
 
-    /// The host with each address; of several the first by name.
-    fn hosts_by_address(&self) -> BTreeMap<Ip, &'a Name> {
-        self.addressed().rev().map(|(name, host)| (host.address, name)).collect()
+    /// The hosts with each address, by name.
+    fn hosts_by_address(&self) -> BTreeMap<Ip, Vec<HostAddress<'a>>> {
+        let mut hosts: BTreeMap<Ip, Vec<HostAddress<'a>>> = BTreeMap::new();
+        for address in self.addresses() {
+            hosts.entry(address.ip).or_default().push(address);
+        }
+        hosts
     }
 
     /// Place of a VIP.
@@ -276,35 +379,24 @@ impl<'a> Context<'a> {
     }
 }
 
-/// Which segment an address is on: longest prefix first, so that the answer is the same whatever
-/// else is wrong with the subnets.
-struct Subnets<'a> {
-    by_prefix: BTreeMap<u8, BTreeMap<Ipv4Addr, (&'a Name, Cidr)>>,
+/// A VIP, advertised or not.
+#[derive(Clone, Copy)]
+struct Vip<'a> {
+    router: &'a Name,
+    /// The list it is in, and its index there.
+    key: &'static str,
+    index: usize,
+    ip: Ip,
 }
 
-impl<'a> Subnets<'a> {
-    fn new(cluster: &'a Cluster, unknowns: &Unknowns) -> Self {
-        let mut by_prefix: BTreeMap<u8, BTreeMap<Ipv4Addr, (&Name, Cidr)>> = BTreeMap::new();
-        for (name, segment) in &cluster.segments {
-            for (index, subnet) in segment.subnets.iter().enumerate() {
-                if let IpAddr::V4(network) = subnet.network()
-                    && unknowns.knows(at!["segments", name, "subnets", index])
-                {
-                    let networks = by_prefix.entry(subnet.prefix()).or_default();
-                    networks.entry(network).or_insert((name, *subnet));
-                }
-            }
-        }
-        Self { by_prefix }
-    }
-
-    fn of(&self, address: Ip) -> Option<(&'a Name, Cidr)> {
-        self.by_prefix.iter().rev().find_map(|(prefix, networks)| {
-            match Cidr::new(address.0, *prefix).ok()?.network() {
-                IpAddr::V4(network) => networks.get(&network).copied(),
-                IpAddr::V6(_) => None,
-            }
-        })
+impl<'a> Vip<'a> {
+    fn path(&self) -> [Step<'a>; 4] {
+        [
+            Step::Key("virtual_routers"),
+            Step::Key(self.router.as_str()),
+            Step::Key(self.key),
+            Step::Index(self.index),
+        ]
     }
 }
 
@@ -327,12 +419,16 @@ fn duplicates<K: Ord, T: Copy>(
     }
 }
 
-/// Network or broadcast address of `subnet`, by name.
+/// Network, broadcast or subnet-router anycast address of `subnet` (RFC 4291 §2.6.1), by name.
 fn reserved_in(subnet: Cidr, address: Ip) -> Option<&'static str> {
-    if subnet.prefix() >= 31 {
+    let (plain, first) = match address.0 {
+        IpAddr::V4(_) => (31, "network"),
+        IpAddr::V6(_) => (127, "subnet-router anycast"),
+    };
+    if subnet.prefix() >= plain {
         None
     } else if subnet.network() == address.0 {
-        Some("network")
+        Some(first)
     } else if subnet.broadcast().map(IpAddr::V4) == Some(address.0) {
         Some("broadcast")
     } else {
@@ -347,6 +443,15 @@ fn unusable(address: Ip) -> Option<&'static str> {
         IpAddr::V4(v4) if v4.is_multicast() => Some("a multicast address"),
         IpAddr::V4(v4) if v4.is_broadcast() => Some("the limited broadcast address"),
         IpAddr::V4(v4) if v4.octets()[0] == 0 => Some("an address of \"this network\""),
+        IpAddr::V6(v6) if v6.is_loopback() => Some("the loopback address"),
+        IpAddr::V6(v6) if v6.is_multicast() => Some("a multicast address"),
+        IpAddr::V6(v6) if v6.is_unspecified() => Some("the unspecified address"),
+        IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => Some("an IPv4 address in IPv6 clothes"),
         IpAddr::V4(_) | IpAddr::V6(_) => None,
     }
+}
+
+/// Whether the address says which segment it is on.
+fn places(address: Ip) -> bool {
+    unusable(address).is_none() && !is_link_local(address)
 }

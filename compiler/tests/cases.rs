@@ -70,6 +70,16 @@ fn reports_hold_no_words_of_the_implementation() {
 }
 
 #[test]
+fn ten_mistakes_in_one_file_are_ten_errors() {
+    let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/ten_mistakes");
+    let report = report(&source(&case));
+    let codes: BTreeSet<&str> =
+        report.lines().filter_map(|line| line.strip_prefix("error[")?.split(']').next()).collect();
+    assert_eq!(codes.len(), 10, "each of another kind: {codes:?}\n{report}");
+    assert!(report.ends_with("cluster.toml is not valid: 10 errors.\n"), "{report}");
+}
+
+#[test]
 fn a_file_that_is_too_large_is_refused() {
     let report = report(&SourceFile::new("cluster.toml", "#".repeat(evenkeel::MAX_BYTES + 1)));
     assert!(report.contains("EK0005"), "{report}");

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use evenkeel::{HostPlan, SourceFile, compile, emit};
-use evenkeel_schemas::plan::{Plan, secrets_file_name};
+use evenkeel_schemas::plan::{self, Plan, secrets_file_name};
 use evenkeel_schemas::{json, seal};
 
 fn example(name: &str) -> PathBuf {
@@ -123,6 +123,9 @@ protocol = "udp"
 port = 53
 real_servers = [{ host = "b" }, { host = "a", weight = 3 }]
 check = { type = "tcp", port = 8053 }
+[ipvs.sysctls]
+expire_nodest_conn = 1
+conn_reuse_mode = 0
 [policy]
 resync = "90s"
 exclusive_ipvs = true
@@ -139,7 +142,15 @@ fn every_part_of_a_plan_survives_being_written_and_read() {
     assert!(c.virtual_servers[0].destinations.iter().all(|destination| destination.check.is_some()));
     assert_eq!(c.addresses.len(), 1, "one VIP, though two services share it");
     assert_eq!(c.routes.len(), 1);
-    assert_eq!(c.sysctls.len(), 5, "director and real server at once");
+    assert_eq!(c.sysctls.len(), 7, "director and real server at once");
+    let of_ipvs = |plan: &Plan| -> Vec<String> {
+        let keys = plan.sysctls.iter().filter(|sysctl| sysctl.key.starts_with("net/ipv4/vs/"));
+        keys.map(|sysctl| format!("{}={}", sysctl.key, sysctl.value)).collect()
+    };
+    for director in ["a", "b", "c"] {
+        let expected = ["net/ipv4/vs/conn_reuse_mode=0", "net/ipv4/vs/expire_nodest_conn=1"];
+        assert_eq!(of_ipvs(&all[director]), expected, "{director}");
+    }
     let a = &all["a"];
     assert_eq!(a.routers[0].priority.get(), 254);
     assert!(!a.routers[0].preempt);
@@ -150,6 +161,48 @@ fn every_part_of_a_plan_survives_being_written_and_read() {
     let idle = &all["idle"];
     assert!(idle.routers.is_empty() && idle.addresses.is_empty() && idle.sysctls.is_empty());
     assert!(a.policy.exclusive_ipvs && a.policy.resync.as_millis() == 90_000);
+}
+
+const FURTHER: &str = r#"
+version = 1
+name = "further"
+segments.front.subnets = ["192.0.2.0/24"]
+segments.back.subnets = ["198.51.100.0/24"]
+[hosts]
+a = { address = "198.51.100.1", interface = "eth0", interfaces.eth1.addresses = ["192.0.2.1"] }
+b = { address = "198.51.100.2", interface = "eth0", addresses = ["192.0.2.2"] }
+[virtual_routers.front]
+vrid = 1
+vips = ["192.0.2.101"]
+directors = ["a", "b"]
+[virtual_routers.back]
+vrid = 1
+vips = ["198.51.100.101"]
+directors = ["b", "a"]
+"#;
+
+#[test]
+fn a_director_speaks_on_its_interface_of_the_segment() {
+    let spoken: Vec<String> = plans(FURTHER)
+        .iter()
+        .map(read)
+        .flat_map(|plan| {
+            let host = plan.host;
+            let line = |router: plan::Router| {
+                format!("{host} {} {} {}", router.name, router.interface, router.source)
+            };
+            plan.routers.into_iter().map(line).collect::<Vec<_>>()
+        })
+        .collect();
+    assert_eq!(
+        spoken,
+        [
+            "a back eth0 198.51.100.1",
+            "a front eth1 192.0.2.1",
+            "b back eth0 198.51.100.2",
+            "b front eth0 192.0.2.2",
+        ]
+    );
 }
 
 /// The same cluster with every table, list (but that of directors, whose order means something)

@@ -9,7 +9,8 @@ super::codes! {
          unknown which VRIDs it hears and which VIPs it can answer for.";
     HOST_NETWORK_ADDRESS = "EK0303" Error "a host has the network or broadcast address of its subnet":
         "The first address of a subnet names the subnet and the last is its broadcast address; \
-         neither can belong to a host. In a /31 and a /32 every address can.";
+         neither can belong to a host. In a /31 and a /32 every address can. In IPv6 \
+         the first address means any router of the subnet (RFC 4291 §2.6.1), up to a /126.";
     SUBNETS_OVERLAP = "EK0304" Error "two segments have overlapping subnets":
         "An address would be on two segments at once. Directors, VIPs and real servers are matched \
          by segment, so each address must be on exactly one.";
@@ -27,7 +28,8 @@ super::codes! {
          virtual routers.";
     VIP_NETWORK_ADDRESS = "EK0309" Error "a VIP is the network or broadcast address of its subnet":
         "The first address of a subnet names the subnet and the last is its broadcast address; \
-         hosts will not talk to either. In a /31 and a /32 every address can be used.";
+         hosts will not talk to either. In a /31 and a /32 every address can be used. In IPv6 \
+         the first address means any router of the subnet (RFC 4291 §2.6.1), up to a /126.";
     IPV6 = "EK0310" Error "IPv6 is not supported by this version":
         "This version of evenkeel configures IPv4 clusters only. It says so instead of leaving half \
          of a dual-stack cluster undone.";
@@ -35,8 +37,8 @@ super::codes! {
         "`interface` is the network card that has the host's address: advertisements are sent \
          there. The VIPs of a real server are put on `lo` without being asked to.";
     UNUSABLE_ADDRESS = "EK0312" Error "an address that no host can have":
-        "Loopback (127.0.0.0/8), multicast (224.0.0.0/4), unspecified (0.0.0.0) and limited \
-         broadcast (255.255.255.255) addresses belong to no interface on a network.";
+        "Loopback (127.0.0.0/8, ::1), multicast (224.0.0.0/4, ff00::/8), unspecified (0.0.0.0, ::) \
+         and limited broadcast (255.255.255.255) addresses belong to no interface on a network.";
     HOST_BITS = "EK0313" Warning "a subnet is written with host bits":
         "`192.0.2.7/24` is read as `192.0.2.0/24`. Often it is a host's address with its prefix, \
          put where the subnet belongs.";

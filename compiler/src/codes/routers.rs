@@ -7,8 +7,9 @@ super::codes! {
          gets a Master. Other VRRP speakers on the segment count too, though this file cannot show \
          them. On different segments a VRID may be used again.";
     DIRECTOR_ELSEWHERE = "EK0402" Error "a director is not on the segment of the VIP":
-        "The Master puts the VIP on the interface of its own address and answers ARP there. On \
-         another segment nobody would ask.";
+        "The Master puts the VIP on its interface of that segment and answers ARP there. A director \
+         without an address on the segment has no such interface: add it to `addresses` or \
+         `interfaces` of the host, or choose another director.";
     V2_INTERVAL = "EK0403" Error "VRRP version 2 knows whole seconds only":
         "Version 2 sends the interval as a number of seconds in one byte (RFC 3768 §5.3.7); shorter \
          intervals need version 3, which counts centiseconds. All directors of a router must agree \
@@ -38,11 +39,11 @@ super::codes! {
         "Default priorities go down from 100 in steps of 10, which is enough for ten directors. \
          With more, write `priorities`.";
     OWNER_PRIORITY = "EK0411" Error "priority 255 is for the owner of the address":
-        "255 means that the VIPs are the host's own addresses (RFC 9568 §5.2.4). This version does \
-         not support address owners. The highest priority for everyone else is 254.";
+        "255 means that the VIPs are the host's own addresses (RFC 9568 §5.2.4). The highest priority \
+         for everyone else is 254. This version does not support owners yet.";
     TOO_MANY_VIPS = "EK0412" Error "too many VIPs for one advertisement":
-        "An advertisement lists every VIP of its virtual router; the count is one byte and the \
-         packet is not fragmented on an MTU of 1500. Split the VIPs over several virtual routers.";
+        "An advertisement lists every VIP of its virtual router, each family in its own; the count \
+         is one byte and the packet is not fragmented on an MTU of 1500. Split the VIPs over several virtual routers.";
     SECRET_PATH = "EK0413" Error "the path of a secret is not absolute":
         "The daemon has no directory of its own that a relative path could start from. The file is \
          read on each director, not where this is compiled.";

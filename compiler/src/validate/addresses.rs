@@ -1,63 +1,87 @@
 //! EK03xx, second part: the addresses of hosts.
 
 use super::{Context, Findings, Rule, duplicates, reserved_in, unusable};
+use crate::attach::is_link_local;
 use crate::codes;
 use crate::diagnostic::Diagnostic;
-use crate::parse::at;
 
 pub(super) const RULES: &[Rule] =
-    &[duplicate_host_address, host_outside, host_network_address, loopback_interface, unusable_host_address];
+    &[duplicate_host_address, host_outside, host_network_address, unusable_host_address];
 
 fn duplicate_host_address(cx: &Context<'_>, out: &mut Findings) {
     duplicates(
-        cx.addressed().map(|(name, host)| (host.address, (name, host.address))),
-        |(name, _)| cx.value(at!["hosts", name, "address"]),
-        |((other, _), first), ((name, address), again)| {
-            out.push(
+        cx.addresses().map(|address| (address.ip, address)),
+        |address| cx.value(&address.path()),
+        |(other, first), (address, again)| {
+            let ip = address.ip;
+            out.push(if other.host == address.host {
+                let host = address.host;
+                Diagnostic::new(
+                    &codes::OWN_ADDRESS_TWICE,
+                    again,
+                    format!("host `{host}` has the address {ip} twice"),
+                    "listed again here",
+                )
+                .also(first, "first listed here")
+                .hint("remove one of them; `address` need not be repeated in `addresses`")
+            } else {
+                let (host, other) = (address.host, other.host);
                 Diagnostic::new(
                     &codes::DUPLICATE_HOST_ADDRESS,
                     again,
-                    format!("hosts `{other}` and `{name}` have the same address {address}"),
-                    format!("`{name}`"),
+                    format!("hosts `{other}` and `{host}` have the same address {ip}"),
+                    format!("`{host}`"),
                 )
                 .also(first, format!("`{other}`"))
-                .hint("give each host its own address; a host with two tasks is written once"),
-            );
+                .hint("give each host its own address; a host with two tasks is written once")
+            });
         },
     );
 }
 
+/// A host's main address must be on a segment. Further ones may be of no concern to the cluster,
+/// so they are only asked about.
 fn host_outside(cx: &Context<'_>, out: &mut Findings) {
     if !cx.knows_subnets() {
         return;
     }
-    for (name, host) in cx.addressed() {
-        let plain = host.address.0.is_ipv4() && unusable(host.address).is_none();
-        if plain && cx.segment(host.address).is_none() {
-            out.push(
-                Diagnostic::new(
-                    &codes::HOST_OUTSIDE,
-                    cx.value(at!["hosts", name, "address"]),
-                    format!("host `{name}` is on no segment"),
-                    format!("no subnet holds {}", host.address),
-                )
-                .hint("correct the address, or add its subnet to `subnets` of a segment"),
-            );
+    for address in cx.addresses() {
+        let (host, ip) = (address.host, address.ip);
+        let asks = unusable(ip).is_none() && (address.is_main() || !is_link_local(ip));
+        if !asks || cx.segment(ip).is_some() {
+            continue;
         }
+        out.push(if address.is_main() {
+            Diagnostic::new(
+                &codes::HOST_OUTSIDE,
+                cx.value(&address.path()),
+                format!("host `{host}` is on no segment"),
+                format!("no subnet holds {ip}"),
+            )
+            .hint("correct the address, or add its subnet to `subnets` of a segment")
+        } else {
+            Diagnostic::new(
+                &codes::FURTHER_ADDRESS_OUTSIDE,
+                cx.value(&address.path()),
+                format!("address {ip} of host `{host}` is on no segment"),
+                format!("no subnet holds {ip}"),
+            )
+            .hint("correct the address, or add its subnet to a segment; leave it if the cluster does not use it")
+        });
     }
 }
 
 fn host_network_address(cx: &Context<'_>, out: &mut Findings) {
-    for (name, host) in cx.addressed() {
-        let Some((_, subnet)) = cx.subnets.of(host.address) else {
+    for address in cx.addresses() {
+        let Some((_, subnet)) = cx.subnets.of(address.ip) else {
             continue;
         };
-        if let Some(kind) = reserved_in(subnet, host.address) {
+        if let Some(kind) = reserved_in(subnet, address.ip) {
             out.push(
                 Diagnostic::new(
                     &codes::HOST_NETWORK_ADDRESS,
-                    cx.value(at!["hosts", name, "address"]),
-                    format!("host `{name}` has the {kind} address of its subnet"),
+                    cx.value(&address.path()),
+                    format!("host `{}` has the {kind} address of its subnet", address.host),
                     format!("{kind} address of {}/{}", subnet.network(), subnet.prefix()),
                 )
                 .hint("choose another address of the subnet, or correct the prefix length of the subnet"),
@@ -66,31 +90,14 @@ fn host_network_address(cx: &Context<'_>, out: &mut Findings) {
     }
 }
 
-fn loopback_interface(cx: &Context<'_>, out: &mut Findings) {
-    for (name, host) in &cx.cluster.hosts {
-        if host.interface.as_str() != "lo" || !cx.knows(at!["hosts", name, "interface"]) {
-            continue;
-        }
-        out.push(
-            Diagnostic::new(
-                &codes::LOOPBACK_INTERFACE,
-                cx.value(at!["hosts", name, "interface"]),
-                format!("the interface of host `{name}` is the loopback"),
-                "not on any segment",
-            )
-            .hint("name the network card that has the host's address, such as \"eth0\""),
-        );
-    }
-}
-
 fn unusable_host_address(cx: &Context<'_>, out: &mut Findings) {
-    for (name, host) in cx.addressed() {
-        if let Some(kind) = unusable(host.address) {
+    for address in cx.addresses() {
+        if let Some(kind) = unusable(address.ip) {
             out.push(
                 Diagnostic::new(
                     &codes::UNUSABLE_ADDRESS,
-                    cx.value(at!["hosts", name, "address"]),
-                    format!("host `{name}` cannot have the address {}", host.address),
+                    cx.value(&address.path()),
+                    format!("host `{}` cannot have the address {}", address.host, address.ip),
                     kind,
                 )
                 .hint("write the address that the host's interface has on the segment"),

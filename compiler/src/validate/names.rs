@@ -12,9 +12,7 @@ use crate::parse::at;
 pub(super) const RULES: &[Rule] = &[
     unknown_router,
     unknown_director,
-    unknown_real_server,
     duplicate_director,
-    duplicate_real_server,
     priority_of_no_director,
     unused_host,
     unused_segment,
@@ -44,7 +42,8 @@ fn unknown_router(cx: &Context<'_>, out: &mut Findings) {
     }
 }
 
-fn unknown_host(cx: &Context<'_>, host: &str) -> Option<String> {
+/// What to do about a name that is no host's.
+pub(super) fn unknown_host(cx: &Context<'_>, host: &str) -> Option<String> {
     if cx.cluster.hosts.contains_key(host) || !cx.knows_entries("hosts") {
         return None;
     }
@@ -69,35 +68,6 @@ fn unknown_director(cx: &Context<'_>, out: &mut Findings) {
     }
 }
 
-fn unknown_real_server(cx: &Context<'_>, out: &mut Findings) {
-    let services = cx
-        .cluster
-        .services
-        .iter()
-        .map(|(name, service)| ("services", "service", name, service.real_servers.as_slice()));
-    let pools =
-        cx.cluster.pools.iter().map(|(name, pool)| ("pools", "pool", name, pool.real_servers.as_slice()));
-    for (section, kind, name, servers) in services.chain(pools) {
-        for (index, server) in servers.iter().enumerate() {
-            let Some(host) = &server.host else { continue };
-            if !cx.knows(at![section, name, "real_servers", index, "host"]) {
-                continue;
-            }
-            if let Some(hint) = unknown_host(cx, host) {
-                out.push(
-                    Diagnostic::new(
-                        &codes::UNKNOWN_REAL_SERVER,
-                        cx.value(at![section, name, "real_servers", index, "host"]),
-                        format!("real server `{}` of {kind} `{name}` is not in [hosts]", host.escape_debug()),
-                        "no such host",
-                    )
-                    .hint(hint),
-                );
-            }
-        }
-    }
-}
-
 fn duplicate_director(cx: &Context<'_>, out: &mut Findings) {
     for (name, router) in &cx.cluster.virtual_routers {
         duplicates(
@@ -113,34 +83,6 @@ fn duplicate_director(cx: &Context<'_>, out: &mut Findings) {
                     )
                     .also(first, "first listed here")
                     .hint("remove one of them"),
-                );
-            },
-        );
-    }
-}
-
-fn duplicate_real_server(cx: &Context<'_>, out: &mut Findings) {
-    for (name, service) in &cx.cluster.services {
-        // Two without a port of their own have the same, whatever it is.
-        let port = service.port.filter(|_| cx.knows(at!["services", name, "port"]));
-        let vip = cx.vips_of_service(name, service).first().copied();
-        let members = cx.members(name).iter().filter(|member| cx.knows_member(name, member, "port"));
-        duplicates(
-            members.map(|member| {
-                let address = vip.map(|vip| member.address(vip));
-                ((member.name, address, member.port().or(port)), member)
-            }),
-            |member| cx.value(&member.named_at(name)),
-            |(_, first), (member, again)| {
-                out.push(
-                    Diagnostic::new(
-                        &codes::DUPLICATE_REAL_SERVER,
-                        again,
-                        format!("real server `{}` is listed twice in service `{name}`", member.name),
-                        "listed again here",
-                    )
-                    .also(first, "first listed here")
-                    .hint("remove one of them; to send it more connections, raise its `weight`"),
                 );
             },
         );
@@ -183,7 +125,8 @@ fn unused_host(cx: &Context<'_>, out: &mut Findings) {
         cx.cluster.services.keys().flat_map(|name| cx.members(name)).map(|member| member.name.as_str());
     let sorry = cx.cluster.services.values().filter_map(|s| s.sorry_server.as_ref()?.host.as_deref());
     let used: BTreeSet<&str> = directors.map(String::as_str).chain(servers).chain(sorry).collect();
-    let known = |name: &Name| cx.knows(at!["hosts", name]);
+    // A host that lacks something may lack a label.
+    let known = |name: &Name| cx.knows_all(at!["hosts", name]);
     for name in cx.cluster.hosts.keys().filter(|name| !used.contains(name.as_str()) && known(name)) {
         out.push(
             Diagnostic::new(
@@ -198,15 +141,14 @@ fn unused_host(cx: &Context<'_>, out: &mut Findings) {
 }
 
 fn unused_segment(cx: &Context<'_>, out: &mut Findings) {
-    let addresses = || cx.addressed().count() == cx.cluster.hosts.len();
-    let vips =
-        || cx.cluster.virtual_routers.keys().all(|name| cx.knows_all(at!["virtual_routers", name, "vips"]));
+    let addresses = || cx.cluster.hosts.keys().all(|name| cx.knows_addresses(name));
+    let vips = || cx.cluster.virtual_routers.keys().all(|name| cx.knows_vips(name));
     if !cx.settled() || !addresses() || !vips() {
         return;
     }
-    let hosts = cx.cluster.hosts.values().map(|host| host.address);
+    let hosts = cx.addresses().map(|address| address.ip);
     let used: BTreeSet<&Name> =
-        hosts.chain(cx.vips().map(|(_, _, vip)| vip)).filter_map(|address| cx.segment(address)).collect();
+        hosts.chain(cx.all_vips().map(|vip| vip.ip)).filter_map(|address| cx.segment(address)).collect();
     let known = |name: &Name| cx.knows_all(at!["segments", name, "subnets"]);
     for name in cx.cluster.segments.keys().filter(|name| !used.contains(name) && known(name)) {
         out.push(

@@ -6,6 +6,7 @@ use evenkeel_schemas::cluster::VirtualRouter;
 use evenkeel_schemas::scalars::{Name, Priority, Vrid};
 
 use super::{Context, Findings, Rule, duplicates};
+use crate::attach::Family;
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::parse::at;
@@ -14,19 +15,18 @@ use crate::suggest::list;
 
 pub(super) const RULES: &[Rule] = &[
     duplicate_vrid,
-    director_elsewhere,
     v2_interval,
     one_director,
     priority_missing,
     equal_priorities,
     too_many_directors,
-    owner_priority,
     too_many_vips,
 ];
 
-/// Largest IPv4 packet that Ethernet carries whole.
+/// Largest packet that Ethernet carries whole.
 const MTU: usize = 1500;
 const IPV4_HEADER: usize = 20;
+const IPV6_HEADER: usize = 40;
 const VRRP_HEADER: usize = 8;
 /// Authentication data at the end of every version 2 packet (RFC 3768 §5.3.10).
 const V2_AUTH_DATA: usize = 8;
@@ -67,36 +67,6 @@ fn duplicate_vrid(cx: &Context<'_>, out: &mut Findings) {
             );
         },
     );
-}
-
-fn director_elsewhere(cx: &Context<'_>, out: &mut Findings) {
-    for (name, router) in &cx.cluster.virtual_routers {
-        let Some((_, home)) = cx.home(name, router) else {
-            continue;
-        };
-        for (index, director) in cx.directors(name, router) {
-            let Some((host_name, segment)) =
-                cx.segment_of_host(director).filter(|(_, segment)| *segment != home)
-            else {
-                continue;
-            };
-            out.push(
-                Diagnostic::new(
-                    &codes::DIRECTOR_ELSEWHERE,
-                    cx.value(at!["virtual_routers", name, "directors", index]),
-                    format!(
-                        "director `{director}` is not on segment `{home}`, where the VIPs of `{name}` are"
-                    ),
-                    format!("on segment `{segment}`"),
-                )
-                .also(
-                    cx.value(at!["hosts", host_name, "address"]),
-                    format!("its address is on segment `{segment}`"),
-                )
-                .hint(format!("choose directors on segment `{home}`, or VIPs on segment `{segment}`")),
-            );
-        }
-    }
 }
 
 fn v2_interval(cx: &Context<'_>, out: &mut Findings) {
@@ -224,42 +194,37 @@ fn too_many_directors(cx: &Context<'_>, out: &mut Findings) {
     }
 }
 
-fn owner_priority(cx: &Context<'_>, out: &mut Findings) {
-    for (name, router) in &cx.cluster.virtual_routers {
-        for (host, _) in priorities(cx, name, router).filter(|(_, priority)| *priority == Priority::OWNER) {
-            out.push(
-                Diagnostic::new(
-                    &codes::OWNER_PRIORITY,
-                    cx.value(at!["virtual_routers", name, "priorities", host]),
-                    format!(
-                        "director `{}` of `{name}` has priority 255, which is for the owner of the VIPs",
-                        host.escape_debug()
-                    ),
-                    "owners are not supported",
-                )
-                .hint("the highest priority is 254"),
-            );
-        }
-    }
-}
-
-/// How many VIPs an advertisement of `version` can carry.
-fn max_vips(version: u8) -> usize {
+/// How many VIPs of a family an advertisement of `version` can carry.
+fn max_vips(version: u8, family: Family) -> usize {
     let tail = if version == 2 { V2_AUTH_DATA } else { 0 };
-    let fit = (MTU - IPV4_HEADER - VRRP_HEADER - tail) / 4;
+    let header = match family {
+        Family::V4 => IPV4_HEADER,
+        Family::V6 => IPV6_HEADER,
+    };
+    let fit = (MTU - header - VRRP_HEADER - tail) / usize::from(family.width() / 8);
     fit.min(usize::from(u8::MAX))
 }
 
+/// Each family has advertisements of its own.
 fn too_many_vips(cx: &Context<'_>, out: &mut Findings) {
     for (name, router) in &cx.cluster.virtual_routers {
-        let known = |key| cx.knows(at!["virtual_routers", name, key]);
-        let max = max_vips(router.version);
-        if router.vips.len() > max && known("version") && known("vips") {
+        if !cx.knows(at!["virtual_routers", name, "version"])
+            || !cx.knows(at!["virtual_routers", name, "vips"])
+        {
+            continue;
+        }
+        for family in Family::ALL {
+            let max = max_vips(router.version, family);
+            let of_family = || cx.vips_of(name, router).filter(|(_, vip)| Family::of(vip.0) == family);
+            let Some((index, _)) = of_family().nth(max) else {
+                continue;
+            };
+            let count = of_family().count();
             out.push(
                 Diagnostic::new(
                     &codes::TOO_MANY_VIPS,
-                    cx.vip_place(name, max),
-                    format!("`{name}` has {} VIPs, but an advertisement carries {max}", router.vips.len()),
+                    cx.vip_place(name, index),
+                    format!("`{name}` has {count} {family} VIPs, but an advertisement carries {max}"),
                     "one too many from here on",
                 )
                 .hint("split them over several virtual routers"),

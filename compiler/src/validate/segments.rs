@@ -1,6 +1,6 @@
 //! EK03xx, first part: the subnets of segments.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use evenkeel_schemas::scalars::{Cidr, Name};
 
@@ -22,15 +22,12 @@ fn subnets<'a>(cx: &'a Context<'_>) -> impl Iterator<Item = (&'a Name, usize, Ci
 /// Networks nest or are apart. Sorted by first address, larger ones first, those that may hold the
 /// next one form a stack.
 fn subnets_overlap(cx: &Context<'_>, out: &mut Findings) {
-    let v4 = |(name, index, net): (_, usize, Cidr)| match net.network() {
-        IpAddr::V4(first) => Some((first, net.prefix(), name, index, net)),
-        IpAddr::V6(_) => None,
-    };
-    let mut sorted: Vec<(Ipv4Addr, u8, &Name, usize, Cidr)> = subnets(cx).filter_map(v4).collect();
+    let sortable = |(name, index, net): (_, usize, Cidr)| (net.network(), net.prefix(), name, index, net);
+    let mut sorted: Vec<(IpAddr, u8, &Name, usize, Cidr)> = subnets(cx).map(sortable).collect();
     sorted.sort_unstable();
     let mut open: Vec<(&Name, usize, Cidr)> = Vec::new();
     for (_, _, name, index, net) in sorted {
-        while open.last().is_some_and(|(_, _, outer)| !outer.contains(net.address())) {
+        while open.last().is_some_and(|(_, _, outer)| !outer.contains(net.network())) {
             open.pop();
         }
         let other = open.iter().rev().find(|(other, _, _)| *other != name);
@@ -74,17 +71,17 @@ fn ipv6(cx: &Context<'_>, out: &mut Findings) {
             format!("subnet {net} of segment `{name}`"),
         );
     }
-    for (name, host) in cx.addressed().filter(|(_, host)| host.address.0.is_ipv6()) {
-        report(cx.value(at!["hosts", name, "address"]), format!("address {} of host `{name}`", host.address));
+    for address in cx.addresses().filter(|address| address.ip.0.is_ipv6()) {
+        report(cx.value(&address.path()), format!("address {} of host `{}`", address.ip, address.host));
     }
-    for (name, index, vip) in cx.vips().filter(|(_, _, vip)| vip.0.is_ipv6()) {
-        report(cx.vip_place(name, index), format!("VIP {vip} of `{name}`"));
+    for vip in cx.all_vips().filter(|vip| vip.ip.0.is_ipv6()) {
+        report(cx.value(&vip.path()), format!("VIP {} of `{}`", vip.ip, vip.router));
     }
 }
 
 fn host_bits(cx: &Context<'_>, out: &mut Findings) {
     for (name, index, net) in subnets(cx) {
-        if net.address().is_ipv4() && net.address() != net.network() {
+        if net.address() != net.network() {
             out.push(
                 Diagnostic::new(
                     &codes::HOST_BITS,

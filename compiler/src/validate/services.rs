@@ -1,14 +1,18 @@
-//! EK05xx: services and their checks. EK06xx: policy.
+//! EK05xx: what a service is found by: VIPs, ports, protocol, firewall mark.
+//!
+//! How its packets travel is in `forwarding`, how they are shared out in `scheduling`, its health in
+//! `checks` and `quorum`.
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
-use evenkeel_schemas::cluster::{Check, CheckType, Forwarding, Protocol, Service};
-use evenkeel_schemas::scalars::{Ip, Name, Port};
+use evenkeel_schemas::cluster::{Family, Protocol};
+use evenkeel_schemas::scalars::{FirewallMark, Ip, Name, Port};
 
-use super::{Context, Findings, Rule};
+use super::{Context, Findings, Rule, duplicates};
 use crate::codes;
 use crate::diagnostic::{Diagnostic, Place};
-use crate::members::{Member, ports};
+use crate::members::{self, ports};
 use crate::parse::{Step, at};
 use crate::suggest::list;
 
@@ -16,17 +20,18 @@ pub(super) const RULES: &[Rule] = &[
     duplicate_service,
     vip_not_of_router,
     vip_ambiguous,
-    fixed_port,
-    real_server_elsewhere,
-    real_server_is_director,
-    tcp_check_on_udp,
-    all_weights_zero,
-    zero_check_time,
-    resync_too_short,
+    service_ports,
+    protocol_missing,
+    mark_key,
+    vip_and_vips,
+    vip_twice,
+    too_many_fronts,
+    duplicate_mark,
+    family_without_mark,
 ];
 
-/// Shortest time between two resyncs.
-const MIN_RESYNC_MILLIS: u32 = 1000;
+/// Most virtual servers that one service may become: VIPs times ports.
+const MAX_FRONTS: usize = 4096;
 
 /// One range of ports of one VIP of a service.
 #[derive(Clone, Copy)]
@@ -53,7 +58,11 @@ fn duplicate_service(cx: &Context<'_>, out: &mut Findings) {
         let Some(protocol) = service.protocol.filter(|_| cx.knows(at!["services", name, "protocol"])) else {
             continue;
         };
-        for vip in cx.vips_of_service(name, service) {
+        // Two ways to say the port, and a VIP that is listed twice, have rules of their own.
+        if service.port.is_some() && !service.ports.is_empty() {
+            continue;
+        }
+        for vip in cx.vips_of_service(name, service).into_iter().collect::<BTreeSet<_>>() {
             let known = ports(service).filter(|(index, ..)| match index {
                 Some(index) => cx.knows(at!["services", name, "ports", *index]),
                 None => cx.knows(at!["services", name, "port"]),
@@ -101,31 +110,44 @@ fn duplicate_service(cx: &Context<'_>, out: &mut Findings) {
 fn vip_not_of_router(cx: &Context<'_>, out: &mut Findings) {
     let owners: BTreeMap<Ip, &Name> = cx.vips().map(|(router, _, vip)| (vip, router)).collect();
     for (name, service) in &cx.cluster.services {
-        let (Some(vip), Some((router_name, router))) = (service.vip, cx.router_of(name, service)) else {
+        let Some((router_name, router)) = cx.router_of(name, service) else {
             continue;
         };
-        let known = cx.knows(at!["services", name, "vip"])
-            && cx.knows_all(at!["virtual_routers", router_name, "vips"]);
-        if !known || router.vips.contains(&vip) {
+        let listed = |key: &str| cx.knows_all(at!["virtual_routers", router_name, key]);
+        if !listed("vips") || !listed("unadvertised_vips") {
             continue;
         }
-        let hint = match owners.get(&vip) {
-            Some(owner) => format!("{vip} is a VIP of `{owner}`: write `router = \"{owner}\"`"),
-            None => format!("its VIPs: {}", list(&router.vips).unwrap_or_default()),
+        let mut judge = |vip: Ip, path: &[Step<'_>]| {
+            if !cx.knows(path) || router.vips.contains(&vip) || router.unadvertised_vips.contains(&vip) {
+                return;
+            }
+            let hint = match owners.get(&vip) {
+                Some(owner) => format!("{vip} is a VIP of `{owner}`: write `router = \"{owner}\"`"),
+                None => {
+                    let all = router.vips.iter().chain(&router.unadvertised_vips);
+                    format!("its VIPs: {}", list(all).unwrap_or_default())
+                }
+            };
+            out.push(
+                Diagnostic::new(
+                    &codes::VIP_NOT_OF_ROUTER,
+                    cx.value(path),
+                    format!("VIP {vip} of service `{name}` is not one of `{router_name}`"),
+                    "not a VIP of its router",
+                )
+                .also(
+                    cx.value(at!["virtual_routers", router_name, "vips"]),
+                    format!("the VIPs of `{router_name}`"),
+                )
+                .hint(hint),
+            );
         };
-        out.push(
-            Diagnostic::new(
-                &codes::VIP_NOT_OF_ROUTER,
-                cx.value(at!["services", name, "vip"]),
-                format!("VIP {vip} of service `{name}` is not one of `{router_name}`"),
-                "not a VIP of its router",
-            )
-            .also(
-                cx.value(at!["virtual_routers", router_name, "vips"]),
-                format!("the VIPs of `{router_name}`"),
-            )
-            .hint(hint),
-        );
+        if let Some(vip) = service.vip {
+            judge(vip, at!["services", name, "vip"]);
+        }
+        for (index, vip) in service.vips.iter().enumerate() {
+            judge(*vip, at!["services", name, "vips", index]);
+        }
     }
 }
 
@@ -158,203 +180,220 @@ fn vip_ambiguous(cx: &Context<'_>, out: &mut Findings) {
     }
 }
 
-/// Members reached by `forwarding`, with their services, where that is known.
-fn reached_by<'c>(
-    cx: &'c Context<'_>,
-    forwarding: &'c [Forwarding],
-) -> impl Iterator<Item = (&'c Name, &'c Service, &'c Member<'c>)> {
-    cx.cluster.services.iter().flat_map(move |(name, service)| {
-        let known = cx.knows(at!["services", name, "forwarding"]);
-        let members = cx.members(name).iter().filter(move |member| {
-            known
-                && cx.knows_member(name, member, "forwarding")
-                && forwarding.contains(&member.forwarding(service))
-        });
-        members.map(move |member| (name, service, member))
-    })
-}
-
-fn fixed_port(cx: &Context<'_>, out: &mut Findings) {
-    for (name, service, member) in reached_by(cx, &[Forwarding::Dr, Forwarding::Tun]) {
-        let (Some(port), Some(own)) = (member.port(), service.port) else {
-            continue;
-        };
-        if port == own || !cx.knows(at!["services", name, "port"]) || !cx.knows_member(name, member, "port") {
+fn service_ports(cx: &Context<'_>, out: &mut Findings) {
+    const KEYS: [&str; 3] = ["port", "ports", "firewall_mark"];
+    for (name, service) in &cx.cluster.services {
+        if !cx.knows_keys(name, &KEYS) {
             continue;
         }
-        let forwarding = member.forwarding(service);
-        out.push(
-            Diagnostic::new(
-                &codes::DR_PORT,
-                cx.value(&member.path(name, "port")),
-                format!("{forwarding} cannot change port {own} of service `{name}` to {port}"),
-                format!("`{}` would still get port {own}", member.name),
-            )
-            .also(cx.value(at!["services", name, "port"]), "the service's port")
-            .hint(format!("remove this `port` and let the real server listen on {own}")),
+        let given = [service.port.is_some(), !service.ports.is_empty(), service.firewall_mark.is_some()];
+        let mut given: Vec<(&str, Place)> = KEYS
+            .into_iter()
+            .zip(given)
+            .filter(|(_, given)| *given)
+            .map(|(key, _)| (key, cx.key(at!["services", name, key])))
+            .collect();
+        given.sort_by_key(|(_, place)| place.start);
+        match given.as_slice() {
+            [_] => {}
+            [] => out.push(
+                Diagnostic::new(
+                    &codes::SERVICE_PORTS,
+                    cx.key(at!["services", name]),
+                    format!("service `{name}` does not say which port it has"),
+                    "no `port`, `ports` or `firewall_mark`",
+                )
+                .hint("add `port = 80`, or `ports = [\"80\", \"443\"]`"),
+            ),
+            [(first, first_place), (again, again_place), ..] => out.push(
+                Diagnostic::new(
+                    &codes::SERVICE_PORTS,
+                    again_place.clone(),
+                    format!("service `{name}` has both `{first}` and `{again}`"),
+                    "only one can count",
+                )
+                .also(first_place.clone(), "the other one")
+                .hint(if service.firewall_mark.is_some() {
+                    "keep `firewall_mark` and let the firewall choose the ports, or remove it"
+                } else {
+                    "write all ports into `ports`"
+                }),
+            ),
+        }
+    }
+}
+
+fn protocol_missing(cx: &Context<'_>, out: &mut Findings) {
+    for (name, service) in &cx.cluster.services {
+        let known = cx.knows_keys(name, &["protocol", "firewall_mark"]);
+        if known && service.protocol.is_none() && service.firewall_mark.is_none() {
+            out.push(
+                Diagnostic::new(
+                    &codes::PROTOCOL_MISSING,
+                    cx.key(at!["services", name]),
+                    format!("service `{name}` does not say its protocol"),
+                    "no `protocol`",
+                )
+                .hint("add `protocol = \"tcp\"`, or `\"udp\"` or `\"sctp\"`"),
+            );
+        }
+    }
+}
+
+fn mark_key(cx: &Context<'_>, out: &mut Findings) {
+    for (name, service) in &cx.cluster.services {
+        let Some(mark) = service.firewall_mark else { continue };
+        let given = [
+            ("vip", service.vip.is_some()),
+            ("vips", !service.vips.is_empty()),
+            ("protocol", service.protocol.is_some()),
+        ];
+        for (key, given) in given {
+            if !given || !cx.knows_keys(name, &["firewall_mark", key]) || cx.defaults_of_services_have(key) {
+                continue;
+            }
+            out.push(
+                Diagnostic::new(
+                    &codes::MARK_KEY,
+                    cx.key(at!["services", name, key]),
+                    format!("service `{name}` has a firewall mark, so its `{key}` means nothing"),
+                    "has no effect",
+                )
+                .also(
+                    cx.value(at!["services", name, "firewall_mark"]),
+                    format!("takes every packet with mark {mark}"),
+                )
+                .hint(format!(
+                    "remove `{key}`, and give the firewall's rule that sets the mark this condition"
+                )),
+            );
+        }
+    }
+}
+
+fn vip_and_vips(cx: &Context<'_>, out: &mut Findings) {
+    for (name, service) in &cx.cluster.services {
+        if service.vip.is_some() && !service.vips.is_empty() && cx.knows_keys(name, &["vip", "vips"]) {
+            out.push(
+                Diagnostic::new(
+                    &codes::VIP_AND_VIPS,
+                    cx.key(at!["services", name, "vips"]),
+                    format!("service `{name}` has both `vip` and `vips`"),
+                    "several VIPs",
+                )
+                .also(cx.key(at!["services", name, "vip"]), "one VIP")
+                .hint("write all into `vips`"),
+            );
+        }
+    }
+}
+
+fn vip_twice(cx: &Context<'_>, out: &mut Findings) {
+    for (name, service) in &cx.cluster.services {
+        let known = |index: &usize| cx.knows(at!["services", name, "vips", *index]);
+        let vips = service.vips.iter().enumerate().filter(|(index, _)| known(index));
+        duplicates(
+            vips.map(|(index, vip)| (*vip, (index, *vip))),
+            |(index, _)| cx.value(at!["services", name, "vips", index]),
+            |(_, first), ((_, vip), again)| {
+                out.push(
+                    Diagnostic::new(
+                        &codes::VIP_TWICE,
+                        again,
+                        format!("VIP {vip} is listed twice in service `{name}`"),
+                        "listed again here",
+                    )
+                    .also(first, "first listed here")
+                    .hint("remove one of them, or write the VIP that was meant"),
+                );
+            },
         );
     }
 }
 
-fn real_server_elsewhere(cx: &Context<'_>, out: &mut Findings) {
-    for (name, service, member) in reached_by(cx, &[Forwarding::Dr]) {
-        let Some((vip, home)) =
-            cx.vips_of_service(name, service).into_iter().find_map(|vip| Some((vip, cx.segment(vip)?)))
+fn too_many_fronts(cx: &Context<'_>, out: &mut Findings) {
+    for (name, service) in &cx.cluster.services {
+        let known = ["vip", "vips", "ports"].iter().all(|key| cx.knows_all(at!["services", name, *key]));
+        let Some((_, router)) = cx.router_of(name, service).filter(|_| known) else {
+            continue;
+        };
+        let vips = members::vips(service, &router.vips).len();
+        let ports: usize =
+            ports(service).map(|(_, first, last)| usize::from(last.get() - first.get()) + 1).sum();
+        // Of two VIPs that are not chosen yet it will be one.
+        let (vips, count) = (vips.max(1), vips.max(1) * ports);
+        if count > MAX_FRONTS {
+            out.push(
+                Diagnostic::new(
+                    &codes::TOO_MANY_FRONTS,
+                    cx.value(at!["services", name, "ports"]),
+                    format!(
+                        "service `{name}` becomes {count} virtual servers: {vips} VIPs with {ports} ports"
+                    ),
+                    format!("more than {MAX_FRONTS}"),
+                )
+                .hint("mark these packets in the firewall and use `firewall_mark`"),
+            );
+        }
+    }
+}
+
+fn duplicate_mark(cx: &Context<'_>, out: &mut Findings) {
+    // By director, because only there they meet.
+    let mut marks: BTreeMap<(FirewallMark, Family, &str), &Name> = BTreeMap::new();
+    for (name, service) in &cx.cluster.services {
+        let (Some(mark), Some((router_name, router))) = (service.firewall_mark, cx.router_of(name, service))
         else {
             continue;
         };
-        if !cx.knows_member(name, member, "address") || !cx.knows_all(at!["hosts", member.name]) {
+        if !cx.knows_keys(name, &["firewall_mark", "family"]) {
             continue;
         }
-        let Some(segment) = cx.segment(member.address(vip)).filter(|segment| *segment != home) else {
-            continue;
-        };
-        out.push(
-            Diagnostic::new(
-                &codes::REAL_SERVER_ELSEWHERE,
-                cx.value(&member.named_at(name)),
-                format!(
-                    "real server `{}` of service `{name}` is not on segment `{home}`, where its VIP {vip} is",
-                    member.name
-                ),
-                format!("on segment `{segment}`"),
-            )
-            .hint(format!(
-                "direct routing needs real servers on the VIP's own segment: choose hosts on `{home}`"
-            )),
-        );
-    }
-}
-
-fn real_server_is_director(cx: &Context<'_>, out: &mut Findings) {
-    for (name, service, member) in reached_by(cx, &[Forwarding::Dr, Forwarding::Tun, Forwarding::Nat]) {
-        let Some((router_name, router)) = cx.router_of(name, service) else {
-            continue;
-        };
-        let mut directors = cx.directors(router_name, router);
-        let Some((director, _)) = directors.find(|(_, director)| *director == member.name.as_str()) else {
-            continue;
-        };
-        out.push(
-            Diagnostic::new(
-                &codes::REAL_SERVER_IS_DIRECTOR,
-                cx.value(&member.named_at(name)),
-                format!(
-                    "host `{}` is a real server of service `{name}` and a director of its router `{router_name}`",
-                    member.name
-                ),
-                "a real server here",
-            )
-            .also(cx.value(at!["virtual_routers", router_name, "directors", director]), "a director here")
-            .hint("use other hosts as real servers"),
-        );
-    }
-}
-
-/// The checks of a service, with where each is written.
-pub(super) fn checks(service: &Service) -> impl Iterator<Item = (CheckAt, &Check)> {
-    let first = service.check.iter().map(|check| (CheckAt(None), check));
-    first.chain(service.checks.iter().enumerate().map(|(index, check)| (CheckAt(Some(index)), check)))
-}
-
-/// Where a check is written: `check`, or an item of `checks`.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct CheckAt(Option<usize>);
-
-impl CheckAt {
-    /// Path of a key of the check.
-    pub(super) fn path<'p>(self, service: &'p Name, key: &'p str) -> Vec<Step<'p>> {
-        let mut path = vec![Step::Key("services"), Step::Key(service.as_str())];
-        match self.0 {
-            None => path.push(Step::Key("check")),
-            Some(index) => path.extend([Step::Key("checks"), Step::Index(index)]),
-        }
-        path.push(Step::Key(key));
-        path
-    }
-}
-
-fn tcp_check_on_udp(cx: &Context<'_>, out: &mut Findings) {
-    for (name, service) in &cx.cluster.services {
-        if service.protocol != Some(Protocol::Udp) || !cx.knows(at!["services", name, "protocol"]) {
-            continue;
-        }
-        for (at, check) in checks(service) {
-            let by_tcp =
-                matches!(check.kind, CheckType::Tcp | CheckType::Http | CheckType::Https | CheckType::Smtp);
-            if !by_tcp
-                || check.port.is_some()
-                || !cx.knows(&at.path(name, "type"))
-                || !cx.knows(&at.path(name, "port"))
-            {
-                continue;
-            }
-            let port = match service.port.filter(|_| cx.knows(at!["services", name, "port"])) {
-                Some(port) => format!(" to port {port}"),
-                None => String::new(),
-            };
-            out.push(
-                Diagnostic::new(
-                    &codes::TCP_CHECK_ON_UDP,
-                    cx.value(&at.path(name, "type")),
-                    format!("service `{name}` is UDP, but its check connects by TCP{port}"),
-                    "a TCP check",
-                )
-                .also(cx.value(at!["services", name, "protocol"]), "a UDP service")
-                .hint("give the check the `port` of something that listens on TCP, or remove the check"),
-            );
-        }
-    }
-}
-
-fn all_weights_zero(cx: &Context<'_>, out: &mut Findings) {
-    for (name, service) in &cx.cluster.services {
-        let members = cx.all_members(name, service).unwrap_or_default();
-        if !members.is_empty() && members.iter().all(|member| member.weight().get() == 0) {
-            out.push(
-                Diagnostic::new(
-                    &codes::ALL_WEIGHTS_ZERO,
-                    cx.key(at!["services", name, "real_servers"]),
-                    format!("every real server of service `{name}` has weight 0"),
-                    "no new connection is accepted",
-                )
-                .hint("raise a `weight`, unless the whole service is to be drained"),
-            );
-        }
-    }
-}
-
-fn zero_check_time(cx: &Context<'_>, out: &mut Findings) {
-    for (name, service) in &cx.cluster.services {
-        for (at, check) in checks(service) {
-            for (key, span) in [("interval", check.interval), ("timeout", check.timeout)] {
-                if span.as_millis() == 0 && cx.knows(&at.path(name, key)) {
-                    out.push(
-                        Diagnostic::new(
-                            &codes::ZERO_CHECK_TIME,
-                            cx.value(&at.path(name, key)),
-                            format!("the {key} of the check of service `{name}` is zero"),
-                            "must be longer than 0s",
-                        )
-                        .hint(format!("the default is `{key} = \"5s\"`")),
-                    );
+        let mut other: Option<(&Name, &str)> = None;
+        for (_, director) in cx.directors(router_name, router) {
+            match marks.entry((mark, service.family, director.as_str())) {
+                Entry::Vacant(entry) => _ = entry.insert(name),
+                Entry::Occupied(entry) if *entry.get() != name => {
+                    other = other.or(Some((entry.get(), director)));
                 }
+                Entry::Occupied(_) => {}
             }
         }
+        let Some((other, director)) = other else { continue };
+        let place = |name: &Name| (name.clone(), cx.value(at!["services", name, "firewall_mark"]));
+        let (a, b) = (place(other), place(name));
+        let (first, again) = if a.1.start <= b.1.start { (a, b) } else { (b, a) };
+        out.push(
+            Diagnostic::new(
+                &codes::DUPLICATE_MARK,
+                again.1,
+                format!("services `{}` and `{}` both have firewall mark {mark}", first.0, again.0),
+                format!("`{}`", again.0),
+            )
+            .also(first.1, format!("`{}`", first.0))
+            .note(format!("both are on director `{}`", director.escape_debug()))
+            .hint("give one of them another mark, here and in the firewall"),
+        );
     }
 }
 
-fn resync_too_short(cx: &Context<'_>, out: &mut Findings) {
-    let resync = cx.cluster.policy.resync;
-    if resync.as_millis() < MIN_RESYNC_MILLIS && cx.knows(at!["policy", "resync"]) {
-        out.push(
-            Diagnostic::new(
-                &codes::RESYNC_TOO_SHORT,
-                cx.value(at!["policy", "resync"]),
-                format!("`policy.resync` is {resync}"),
-                "must be at least 1s",
-            )
-            .hint("the default is `resync = \"5s\"`"),
-        );
+fn family_without_mark(cx: &Context<'_>, out: &mut Findings) {
+    for (name, service) in &cx.cluster.services {
+        let known = cx.knows_keys(name, &["firewall_mark", "family"]);
+        if service.family != Family::default()
+            && service.firewall_mark.is_none()
+            && known
+            && !cx.defaults_of_services_have("family")
+        {
+            out.push(
+                Diagnostic::new(
+                    &codes::FAMILY_WITHOUT_MARK,
+                    cx.key(at!["services", name, "family"]),
+                    format!("service `{name}` has a `family`, but no firewall mark"),
+                    "has no effect",
+                )
+                .hint("remove `family`: the VIP shows it"),
+            );
+        }
     }
 }

@@ -8,7 +8,8 @@ use evenkeel_schemas::cluster::{
 };
 use evenkeel_schemas::scalars::Name;
 
-use super::services::checks;
+use super::checks::checks;
+use super::directors::{owns, with_owner_priority};
 use super::{Context, Findings, Rule};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
@@ -107,6 +108,18 @@ fn routers(cx: &Context<'_>, out: &mut Findings) {
             "hooks",
             "remove `hooks`, and read `evenkeeld status` or the log",
         );
+        for host in with_owner_priority(cx, name, router) {
+            if owns(cx, name, router, host) == Some(true) {
+                let path = at!["virtual_routers", name, "priorities", host];
+                refuse(
+                    cx,
+                    out,
+                    path,
+                    "an owner of the VIPs",
+                    "choose VIPs that no host has as its own address",
+                );
+            }
+        }
         for (vip, settings) in &router.vip_settings {
             for (given, key, what) in [
                 (settings.label.is_some(), "label", "a label of a VIP"),

@@ -57,6 +57,12 @@ pub(crate) struct Break {
 }
 
 impl Break {
+    /// Whether it empties the table that `start` is the key of.
+    pub(crate) fn empties(&self, text: &str, start: usize) -> bool {
+        let between = text.get(start..self.range.start);
+        self.with == "{}" && between.is_some_and(|key| !key.contains(['{', ',', '\n']))
+    }
+
     pub(crate) fn touches(&self, other: &Self) -> bool {
         self.extent.start <= other.extent.end && other.extent.start <= self.extent.end
     }

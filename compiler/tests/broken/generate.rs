@@ -17,8 +17,8 @@ d1 = { address = "192.0.2.11", interface = "eth0" }
 d2 = { address = "192.0.2.12", interface = "eth0" }
 d3 = { address = "203.0.113.11", interface = "eth1" }
 d4 = { address = "203.0.113.12", interface = "eth1" }
-r1 = { address = "192.0.2.21", interface = "eth2" }
-r2 = { address = "192.0.2.22", interface = "eth2" }
+r1 = { address = "192.0.2.21", interface = "eth2", labels = ["web"] }
+r2 = { address = "192.0.2.22", interface = "eth2", labels = ["web"] }
 r3 = { address = "203.0.113.21", interface = "eth3" }
 r4 = { address = "203.0.113.22", interface = "eth3" }
 
@@ -75,6 +75,35 @@ router = "three"
 protocol = "tcp"
 port = 25
 real_servers = [{ host = "r1" }]
+
+[pools.both]
+real_servers = [{ label = "web", weight = 9, upper_threshold = 500, lower_threshold = 400 }]
+
+[services.api]
+router = "one"
+vips = ["192.0.2.100", "192.0.2.101"]
+protocol = "tcp"
+ports = ["8080", "9000-9010"]
+scheduler = "mh"
+scheduler_flags = ["fallback"]
+real_servers = [{ pool = "both" }]
+
+[services.log]
+router = "two"
+protocol = "udp"
+port = 514
+one_packet = true
+real_servers = [{ host = "r3" }]
+
+[services.shop]
+router = "three"
+protocol = "tcp"
+port = 8443
+persistence = { timeout = "10m", prefix = 24 }
+real_servers = [{ label = "web" }]
+
+[ipvs]
+sysctls = { expire_nodest_conn = 1, conn_reuse_mode = 0 }
 
 [policy]
 resync = "5s"
@@ -198,12 +227,21 @@ pub(crate) const MISTAKES: &[(&str, &str, &str)] = &[
     ("retries = 3", "retries = 300", "EK0105"),
     ("timeout = \"10s\"", "timeout = 10", "EK0103"),
     ("vip = \"192.0.2.101\"", "vip = \"192.0.2.102\"", "EK0502"),
-    ("protocol = \"udp\"", "protocol = \"upd\"", "EK0104"),
+    ("protocol = \"udp\"\nport = 53", "protocol = \"upd\"\nport = 53", "EK0104"),
     ("{ host = \"r4\", weight = 7 }", "{ host = \"r4\", weight = 7, port = 54 }", "EK0504"),
     ("port = 25\n", "port = 0\n", "EK0105"),
     ("[{ host = \"r1\" }]", "[{ host = \"nobody\" }]", "EK0203"),
     ("resync = \"5s\"", "resync = \"5ms\"", "EK0601"),
     ("exclusive_ipvs = true", "exclusive_ipvs = 1", "EK0103"),
+    ("upper_threshold = 500", "upper_threshold = 300", "EK0540"),
+    ("\"9000-9010\"", "\"8080\"", "EK0501"),
+    ("[\"fallback\"]", "[\"fallback\", \"fallback\"]", "EK0531"),
+    ("one_packet = true", "one_packet = 1", "EK0103"),
+    ("timeout = \"10m\"", "timeout = \"10ms\"", "EK0533"),
+    ("prefix = 24", "prefix = 48", "EK0534"),
+    ("[{ label = \"web\" }]", "[{ label = \"wbe\" }]", "EK0231"),
+    ("expire_nodest_conn = 1", "expire_nodest_conn = 7", "EK0604"),
+    ("conn_reuse_mode", "conn_reuse_mod", "EK0603"),
 ];
 
 /// Makes a cluster of `choices`. Its shape is right; little else has to be.
@@ -267,6 +305,17 @@ pub(crate) fn cluster(choices: &[u8]) -> String {
             })
             .collect();
         let _ = writeln!(text, "real_servers = [{}]", servers.join(", "));
+        let more = [
+            "",
+            "scheduler = \"fo\"\n",
+            "scheduler = \"rr\"\nscheduler_flags = [\"port\"]\n",
+            "persistence = { prefix = 48 }\none_packet = true\n",
+            "quorum = { weight = 3, hysteresis = 1 }\n",
+            "sorry_server = { host = \"h1\", port = 81 }\n",
+            "forwarding = \"nat\"\n",
+            "tunnel = { port = 6080 }\n",
+        ];
+        text.push_str(more[pick(8)]);
         if pick(2) == 0 {
             let more = ["", ", port = 80", ", interval = \"0s\", timeout = \"0s\""][pick(3)];
             let _ = writeln!(text, "check = {{ type = \"tcp\"{more} }}");

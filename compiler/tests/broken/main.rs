@@ -72,7 +72,10 @@ fn judge(text: &str, unbroken: &Unbroken, breaks: &[Break], file: &Broken) -> Re
             Some(Ok(start)) => Some(start),
             None => None,
         };
-        if !start.is_some_and(|start| unbroken.contains(&(finding.code, start))) {
+        // What the schema cannot require, an empty table lacks all the same.
+        let lacks = ["EK0510", "EK0511"].contains(&finding.code)
+            && start.is_some_and(|start| breaks.iter().any(|piece| piece.empties(text, start)));
+        if !lacks && !start.is_some_and(|start| unbroken.contains(&(finding.code, start))) {
             return fail(format!("{} follows from a broken value: {}", finding.code, finding.message));
         }
     }
@@ -96,23 +99,37 @@ fn judge(text: &str, unbroken: &Unbroken, breaks: &[Break], file: &Broken) -> Re
     Ok(())
 }
 
-#[test]
-fn a_broken_value_has_no_false_follow_ups() {
+/// Breaks each file at each place: how many breaks there were, and what was wrong.
+fn break_each(files: &[(String, String)]) -> (usize, Vec<String>) {
     let mut count = 0;
     let mut wrong = Vec::new();
-    for (name, text) in corpus() {
-        let unbroken = unbroken(&text);
-        for piece in changes(&text) {
-            let file = broken(&text, std::slice::from_ref(&piece));
+    for (name, text) in files {
+        let unbroken = unbroken(text);
+        for piece in changes(text) {
+            let file = broken(text, std::slice::from_ref(&piece));
             if !file.has_wrong_shape() {
                 continue;
             }
             count += 1;
-            if let Err(error) = judge(&text, &unbroken, std::slice::from_ref(&piece), &file) {
+            if let Err(error) = judge(text, &unbroken, std::slice::from_ref(&piece), &file) {
                 wrong.push(format!("{name}: {piece:?}: {error}"));
             }
         }
     }
+    (count, wrong)
+}
+
+#[test]
+fn a_broken_value_has_no_false_follow_ups() {
+    let corpus = corpus();
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let parts = corpus.chunks(corpus.len().div_ceil(threads));
+    let results: Vec<(usize, Vec<String>)> = std::thread::scope(|scope| {
+        let running: Vec<_> = parts.map(|part| scope.spawn(|| break_each(part))).collect();
+        running.into_iter().map(|part| part.join().expect("no panic")).collect()
+    });
+    let count: usize = results.iter().map(|(count, _)| count).sum();
+    let wrong: Vec<String> = results.into_iter().flat_map(|(_, wrong)| wrong).collect();
     assert!(wrong.is_empty(), "{} of {count}:\n{}", wrong.len(), wrong[..wrong.len().min(5)].join("\n\n"));
     assert!(count > 3000, "{count}");
 }
