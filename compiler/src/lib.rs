@@ -1,11 +1,11 @@
 //! The compiler: one `cluster.toml` in, one plan per host out, everything wrong reported at once.
 //!
 //! ```text
-//! text -> parse -> schema -> validate -> resolve -> emit -> plans
-//!           \________\__________\____________________________ diagnostics -> render
+//! files -> load -> parse -> schema -> validate -> resolve -> emit -> plans
+//!             \_______\________\__________\____________________________ diagnostics -> render
 //! ```
-//! Pure: no file, no clock, no environment, so equal inputs give equal bytes. The command that
-//! reads and writes files is the binary beside this library.
+//! Pure: no file (a caller lends [`Files`]), no clock, no environment, so equal inputs give equal
+//! bytes. The command that reads and writes files is the binary beside this library.
 
 mod attach;
 mod canonical;
@@ -14,10 +14,12 @@ mod diagnostic;
 mod emit;
 pub mod graph;
 pub mod import;
+mod layout;
 mod load;
 mod members;
 mod parallel;
 mod parse;
+pub mod reference;
 pub mod render;
 mod resolve;
 mod schema;
@@ -28,7 +30,8 @@ mod validate;
 
 pub use diagnostic::{Diagnostic, Label, Place, Severity};
 pub use emit::{HostPlan, emit, secrets_header};
-pub use load::{Files, MAX_DEPTH, MAX_FILES, Start, load};
+pub use layout::layout;
+pub use load::{Files, MAX_DEPTH, MAX_FILES, Start, load, load_alone};
 pub use resolve::Resolved;
 pub use source::{MAX_BYTES, Piece, Position, SourceFile};
 

@@ -3,7 +3,7 @@
 //! Where files come from is the caller's business: it lends a [`Files`]. What is in them, apart
 //! from `include`, is not looked at here.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, ErrorKind};
 
 use toml::de::DeTable;
@@ -57,18 +57,24 @@ impl std::fmt::Debug for Start<'_> {
 /// What cannot be read is a finding of the source, which `compile` reports with the others.
 #[must_use]
 pub fn load(cluster: Start<'_>, overlays: &[Start<'_>]) -> SourceFile {
-    let name = format!("{}{}", cluster.shown, cluster.file);
-    let mut loader = Loader { source: SourceFile::empty(&name), full: false };
+    let mut loader = Loader::new(cluster);
     for (layer, start) in std::iter::once(&cluster).chain(overlays).enumerate() {
-        let mut tree = Tree { start, layer, seen: BTreeSet::new() };
-        loader.start(&mut tree);
+        loader.start(&mut Tree { start, layer, seen: BTreeSet::new(), open: VecDeque::new() });
     }
+    loader.source
+}
+
+/// Reads a file and nothing that it includes.
+#[must_use]
+pub fn load_alone(file: Start<'_>) -> SourceFile {
+    let mut loader = Loader { full: true, ..Loader::new(file) };
+    loader.start(&mut Tree { start: &file, layer: 0, seen: BTreeSet::new(), open: VecDeque::new() });
     loader.source
 }
 
 struct Loader {
     source: SourceFile,
-    /// A limit was reached, which is told once.
+    /// No more is read: a limit was reached, which is told once, or no more is wanted.
     full: bool,
 }
 
@@ -77,15 +83,25 @@ struct Tree<'a> {
     start: &'a Start<'a>,
     layer: usize,
     seen: BTreeSet<String>,
+    /// What is to be followed: first what the first file includes, so that no file is deeper than
+    /// it must be.
+    open: VecDeque<Include>,
 }
 
 /// An `include` of a file.
 struct Include {
+    /// The file that it stands in.
+    by: String,
     pattern: String,
     place: Place,
+    depth: usize,
 }
 
 impl Loader {
+    fn new(first: Start<'_>) -> Self {
+        Self { source: SourceFile::empty(&format!("{}{}", first.shown, first.file)), full: false }
+    }
+
     fn start(&mut self, tree: &mut Tree<'_>) {
         let path = tree.start.file.to_owned();
         let name = format!("{}{path}", tree.start.shown);
@@ -97,6 +113,11 @@ impl Loader {
                 .troubles
                 .push(Diagnostic::of_file(fault.code, fault.cause).in_file(name).hint(fault.hint)),
         }
+        while !self.full
+            && let Some(include) = tree.open.pop_front()
+        {
+            self.include(tree, &include);
+        }
     }
 
     /// Reads no more than there is room for, and a byte.
@@ -107,15 +128,13 @@ impl Loader {
     fn add(&mut self, tree: &mut Tree<'_>, path: &str, text: &str, depth: usize) {
         let name = format!("{}{path}", tree.start.shown);
         let offset = self.source.add(name, text, tree.layer);
-        for include in includes(text, offset) {
-            if !self.full {
-                self.include(tree, path, &include, depth + 1);
-            }
+        for (pattern, place) in includes(text, offset) {
+            tree.open.push_back(Include { by: path.to_owned(), pattern, place, depth: depth + 1 });
         }
     }
 
-    fn include(&mut self, tree: &mut Tree<'_>, by: &str, include: &Include, depth: usize) {
-        let Include { pattern, place } = include;
+    fn include(&mut self, tree: &mut Tree<'_>, include: &Include) {
+        let Include { by, pattern, place, depth } = include;
         let found = match pattern::expand(tree.start.files, by, pattern) {
             Ok(found) => found,
             Err(fault) => {
@@ -138,12 +157,12 @@ impl Loader {
             let shown = format!("{}{path}", tree.start.shown);
             match bytes.map_err(|error| unreadable(&error)).and_then(whole) {
                 Ok(text) => {
-                    if let Some(fault) = self.no_room(text.len(), depth) {
+                    if let Some(fault) = self.no_room(text.len(), *depth) {
                         self.full = true;
                         self.trouble(fault, place, &shown);
                         return;
                     }
-                    self.add(tree, &path, &text, depth);
+                    self.add(tree, &path, &text, *depth);
                 }
                 Err(fault) => self.trouble(fault, place, &shown),
             }
@@ -195,7 +214,7 @@ impl Loader {
 }
 
 /// What a file includes. Of a file with syntax errors what can be read of it.
-fn includes(text: &str, offset: usize) -> Vec<Include> {
+fn includes(text: &str, offset: usize) -> Vec<(String, Place)> {
     if !text.contains("include") {
         return Vec::new();
     }
@@ -204,7 +223,7 @@ fn includes(text: &str, offset: usize) -> Vec<Include> {
     let include = |item: &toml::Spanned<toml::de::DeValue<'_>>| {
         let span = item.span();
         let place = span.start + offset..span.end + offset;
-        Some(Include { pattern: item.get_ref().as_str()?.to_owned(), place })
+        Some((item.get_ref().as_str()?.to_owned(), place))
     };
     items.into_iter().flat_map(|items| items.iter()).filter_map(include).collect()
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use evenkeel_schemas::cluster::{Cluster, Forwarding, Host, RealServer, Service};
 use evenkeel_schemas::scalars::{ConnectionLimit, Ip, Name, Port, Weight};
 
+use crate::attach::Subnets;
 use crate::parse::Step;
 
 /// A host in its role as real server of a service.
@@ -58,11 +59,24 @@ impl<'a> Member<'a> {
         (self.setting(|entry| entry.upper_threshold), self.setting(|entry| entry.lower_threshold))
     }
 
-    /// Its address, for a VIP: what is given, else the host's first of the VIP's family.
-    pub(crate) fn address(&self, vip: Ip) -> Ip {
-        let of_family =
-            || self.host.all_addresses().map(|(ip, _)| ip).find(|ip| ip.0.is_ipv4() == vip.0.is_ipv4());
-        self.setting(|entry| entry.address).or_else(of_family).unwrap_or(self.host.address)
+    /// Its address, for a VIP: what is given, else the host's on the VIP's segment, else its first of
+    /// the VIP's family.
+    pub(crate) fn address(&self, subnets: &Subnets<'_>, vip: Ip) -> Ip {
+        let given = self.setting(|entry| entry.address);
+        if let Some(address) = given {
+            return address;
+        }
+        if self.host.addresses.is_empty() && self.host.interfaces.is_empty() {
+            return self.host.address;
+        }
+        let home = subnets.of(vip).map(|(segment, _)| segment);
+        let of_family = || {
+            let addresses = self.host.all_addresses().map(|(ip, _)| ip);
+            addresses.filter(|ip| ip.0.is_ipv4() == vip.0.is_ipv4())
+        };
+        let on_segment =
+            || of_family().find(|ip| home.is_some() && subnets.of(*ip).map(|(at, _)| at) == home);
+        on_segment().or_else(|| of_family().next()).unwrap_or(self.host.address)
     }
 
     /// Path of `key` where it is written: in the service's entry, or else in the pool's.

@@ -10,5 +10,6 @@ mod summary;
 pub use github::github;
 pub use human::human;
 pub use json::{json, report};
+pub use mask::mask_all as masked;
 pub use sarif::sarif;
 pub use summary::{invalid, valid};

@@ -143,7 +143,7 @@ pub(crate) fn resolve(cluster: &Cluster) -> Result<Resolved, Unresolved> {
     let members = Members::new(cluster);
     let mut services = BTreeMap::new();
     for (name, service) in &cluster.services {
-        let resolved = resolve_service(cluster, &members, service)
+        let resolved = resolve_service(cluster, &subnets, &members, service)
             .ok_or_else(|| Unresolved(format!("service `{name}`")))?;
         services.insert(name.clone(), resolved);
     }
@@ -210,7 +210,12 @@ fn default_priority(index: usize) -> Option<Priority> {
     Priority::new(FIRST_PRIORITY.checked_sub(below)?).ok()
 }
 
-fn resolve_service(cluster: &Cluster, members: &Members<'_>, service: &Service) -> Option<Balanced> {
+fn resolve_service(
+    cluster: &Cluster,
+    subnets: &Subnets<'_>,
+    members: &Members<'_>,
+    service: &Service,
+) -> Option<Balanced> {
     let (router_name, router) = cluster.virtual_routers.get_key_value(service.router.as_str())?;
     let mut vips = members::vips(service, &router.vips).to_vec();
     vips.sort_unstable();
@@ -224,7 +229,7 @@ fn resolve_service(cluster: &Cluster, members: &Members<'_>, service: &Service) 
         let (upper_threshold, lower_threshold) = member.thresholds();
         RealServer {
             host: member.name.clone(),
-            address: member.address(vip),
+            address: member.address(subnets, vip),
             port: member.port(),
             weight: member.weight(),
             forwarding: member.forwarding(service),

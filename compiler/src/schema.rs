@@ -25,7 +25,7 @@ mod flatten;
 mod inherit;
 mod mend;
 
-pub(crate) use choice::{Choice, choice};
+pub(crate) use choice::{Choice, choice, order, plain};
 
 /// How often a mended tree is looked at again: once for each level of misspelled keys and once more
 /// would do.
@@ -226,6 +226,7 @@ fn errors(value: &Value) -> jsonschema::ErrorIterator<'_> {
     SHAPE.validator.iter_errors(value)
 }
 
-fn schema() -> &'static Value {
+/// The schema of the cluster file.
+pub(crate) fn schema() -> &'static Value {
     &SHAPE.schema
 }

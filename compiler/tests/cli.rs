@@ -432,3 +432,62 @@ fn documents_have_standard_output_to_themselves() {
         assert!(err.ends_with("is not valid: 1 error.\n"), "{err}");
     }
 }
+
+#[test]
+fn fmt_rewrites_files_once_and_keeps_their_mode() {
+    let untidy = CLUSTER.replace("vrid = 51\n", "").replace("version = 2 ", "version=2 ") + "\n\n";
+    let untidy = untidy.replace("[services.web]", "# last\n[services.web]");
+    let place = Place::new(&untidy);
+    fs::set_permissions(place.cluster(), fs::Permissions::from_mode(0o640)).expect("chmod");
+    let fmt = |more: &[&str]| run(evenkeel().arg("fmt").args(more).arg(place.cluster()));
+    let (code, out, err) = fmt(&["--check"]);
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(err.contains("is not in canonical layout; run `evenkeel fmt`"), "{err}");
+    let (code, out, _) = fmt(&["--diff"]);
+    assert_eq!(code, 0);
+    assert!(out.contains("-version=2 ") && out.contains("+version = 2 "), "{out}");
+    assert!(!out.contains("hell>com"), "a secret in a diff: {out}");
+    assert_eq!(fs::read_to_string(place.cluster()).expect("cluster"), untidy, "nothing is written so far");
+    let (code, out, _) = fmt(&[]);
+    assert_eq!((code, out.as_str()), (0, "Laid out 1 of 1 files.\n"));
+    let tidy = fs::read_to_string(place.cluster()).expect("cluster");
+    assert!(tidy.contains("version = 2 ") && tidy.contains("hell>com"), "{tidy}");
+    assert_eq!(fs::metadata(place.cluster()).expect("cluster").permissions().mode() & 0o777, 0o640);
+    assert_eq!(fmt(&[]).1, "Laid out 0 of 1 files.\n");
+    assert_eq!(fmt(&["--check"]).0, 0);
+    assert_eq!(names(place.root.path()), ["cluster.toml"], "no temporary file stays behind");
+    let stdin = fs::File::open(place.cluster()).expect("cluster");
+    assert_eq!(run(evenkeel().args(["fmt", "-"]).stdin(stdin)), (0, tidy, String::new()));
+}
+
+#[test]
+fn fmt_leaves_alone_what_it_cannot_read() {
+    let place = Place::new("a = \n");
+    let good = place.root.path().join("good.toml");
+    fs::write(&good, "a=1\n").expect("write");
+    let (code, out, err) = run(evenkeel().arg("fmt").arg(place.cluster()).arg("missing.toml").arg(&good));
+    assert_eq!((code, out.as_str()), (1, "Laid out 1 of 1 files.\n"));
+    assert!(err.contains("error[EK0006]") && err.contains("cluster.toml was left as it is"), "{err}");
+    assert!(err.contains("error[EK0001]: the file does not exist"), "{err}");
+    assert_eq!(fs::read_to_string(good).expect("good"), "a = 1\n", "the others are laid out all the same");
+}
+
+#[test]
+fn completions_and_manual_pages_are_there() {
+    for (shell, word) in
+        [("bash", "complete -F"), ("zsh", "#compdef evenkeel"), ("fish", "complete -c evenkeel")]
+    {
+        let (code, out, _) = run(evenkeel().args(["completions", shell]));
+        assert_eq!(code, 0);
+        assert!(out.contains(word) && out.contains("overlay"), "{out}");
+    }
+    let folder = tempfile::tempdir().expect("directory");
+    let (code, _, err) = run(evenkeel().arg("man").arg(folder.path()));
+    assert_eq!(code, 0, "{err}");
+    let pages = names(&folder.path().join("man1"));
+    for page in ["evenkeel.1", "evenkeel-validate.1", "evenkeel-fmt.1"] {
+        assert!(pages.iter().any(|name| name == page), "{page} in {pages:?}");
+    }
+    let page = fs::read_to_string(folder.path().join("man5/evenkeel.toml.5")).expect("page");
+    assert!(page.contains("virtual_routers.<name>.vrid") && page.contains("EK0305"), "{page}");
+}

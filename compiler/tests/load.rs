@@ -64,11 +64,11 @@ fn files_are_read_once_in_the_order_of_their_names() {
     let names: Vec<&str> = source.pieces().iter().map(|piece| piece.name.as_str()).collect();
     assert_eq!(
         names,
-        ["site/cluster.toml", "site/b/x.toml", "site/c/1.toml", "site/b/y.toml", "site/last.toml"]
+        ["site/cluster.toml", "site/b/x.toml", "site/b/y.toml", "site/c/1.toml", "site/last.toml"]
     );
     let mut read = memory.read.take();
     read.retain(|path| path != "b/folder.toml");
-    assert_eq!(read, ["cluster.toml", "b/x.toml", "c/1.toml", "b/y.toml", "last.toml"]);
+    assert_eq!(read, ["cluster.toml", "b/x.toml", "b/y.toml", "c/1.toml", "last.toml"]);
     for piece in source.pieces() {
         assert_eq!(source.piece_at(piece.range.start), Some(piece));
         assert_eq!(source.piece_at(piece.range.end), Some(piece), "an end belongs to its own file");

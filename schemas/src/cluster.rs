@@ -37,38 +37,38 @@ pub struct Cluster {
     /// Name of the cluster, as it appears in plans, logs and status.
     pub name: Name,
     /// Further files of this cluster, relative to this one; `*` and `?` stand for parts of names.
-    /// Their tables are added to those here; the same key in two files is an error.
+    /// Their tables are added to those here; the same key in two files is an error. None unless given.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub include: Vec<String>,
-    /// What virtual routers, services and checks have that do not say it themselves.
+    /// What virtual routers, services and checks have that do not say it themselves. Absent: none.
     #[serde(default, skip_serializing_if = "is_default")]
     pub defaults: Defaults,
     /// Ethernet broadcast domains: where a VRID must be unique and where ARP matters.
     pub segments: BTreeMap<Name, Segment>,
     /// Directors and real servers.
     pub hosts: BTreeMap<Name, Host>,
-    /// Virtual routers (VRRP instances): who holds which virtual IPs.
+    /// Virtual routers (VRRP instances): who holds which virtual IPs. Absent: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub virtual_routers: BTreeMap<Name, VirtualRouter>,
-    /// Virtual routers that are Master together or not at all.
+    /// Virtual routers that are Master together or not at all. Absent: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sync_groups: BTreeMap<Name, SyncGroup>,
-    /// What elections watch besides advertisements.
+    /// What elections watch besides advertisements. Absent: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub trackers: BTreeMap<Name, Tracker>,
-    /// Real servers that several services share.
+    /// Real servers that several services share. Absent: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub pools: BTreeMap<Name, Pool>,
-    /// Virtual services balanced by IPVS on the directors of their router.
+    /// Virtual services balanced by IPVS on the directors of their router. Absent: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub services: BTreeMap<Name, Service>,
-    /// Connection synchronisation between the directors of a virtual router.
+    /// Connection synchronisation between the directors of a virtual router. Absent: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub connection_sync: BTreeMap<Name, ConnectionSync>,
-    /// Settings of IPVS on every director.
+    /// Settings of IPVS on every director. Absent: the kernel's own.
     #[serde(default, skip_serializing_if = "is_default")]
     pub ipvs: Ipvs,
-    /// How the daemons converge their host.
+    /// How the daemons converge their host. Absent: the defaults of its keys.
     #[serde(default, skip_serializing_if = "is_default")]
     pub policy: Policy,
 }

@@ -11,9 +11,11 @@ mod compile;
 mod directory;
 mod explain;
 mod files;
+mod fmt;
 mod graph;
 mod import;
 mod input;
+mod pages;
 mod terminal;
 mod validate;
 
@@ -46,6 +48,9 @@ enum Command {
     Import(Import),
     Explain(Explain),
     Graph(Graph),
+    Fmt(Fmt),
+    Completions(Completions),
+    Man(Man),
 }
 
 /// The cluster
@@ -183,6 +188,50 @@ enum GraphFormat {
     Mermaid,
 }
 
+/// Put cluster files into canonical layout
+///
+/// Keys and tables come in the order of the documentation, with one blank line between tables.
+/// Comments stay, and so does the meaning. Files with syntax errors are left as they are.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  evenkeel fmt cluster.toml services/*.toml
+  evenkeel fmt --check cluster.toml          # in CI
+  evenkeel fmt - < cluster.toml")]
+struct Fmt {
+    /// The files; `-` reads standard input and writes standard output
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+    /// Write nothing, and fail when a file has another layout
+    #[arg(long)]
+    check: bool,
+    /// Write nothing, and show what would change; secrets are masked
+    #[arg(long)]
+    diff: bool,
+}
+
+/// Print a shell's completions of this command
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  evenkeel completions bash > /usr/share/bash-completion/completions/evenkeel
+  evenkeel completions zsh > /usr/share/zsh/site-functions/_evenkeel")]
+struct Completions {
+    /// The shell
+    shell: clap_complete::Shell,
+}
+
+/// Write the manual pages: of every command, and of the cluster file
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  evenkeel man /usr/local/share/man
+  man 5 evenkeel.toml")]
+struct Man {
+    /// The directory; pages go to man1/ and man5/ in it
+    directory: PathBuf,
+}
+
 #[derive(Clone, Copy, ValueEnum)]
 enum Color {
     /// When it is a terminal, unless NO_COLOR is set
@@ -227,6 +276,9 @@ pub(crate) fn main() -> ExitCode {
         Command::Import(arguments) => import::run(arguments, &terminal),
         Command::Explain(arguments) => explain::run(arguments, &terminal),
         Command::Graph(arguments) => graph::run(arguments, &terminal),
+        Command::Fmt(arguments) => fmt::run(arguments, &terminal),
+        Command::Completions(arguments) => pages::completions(arguments, &terminal),
+        Command::Man(arguments) => pages::man(arguments, &terminal),
     };
     if done { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

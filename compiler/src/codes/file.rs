@@ -42,4 +42,8 @@ super::codes! {
         "At most 1000 files are read, they include one another at most 16 deep, and together they \
          have at most 16 MiB. A file is read once however often it is included, so a cycle is no \
          mistake.";
+    NO_LAYOUT = "EK0011" Error "the layout cannot be changed":
+        "`evenkeel fmt` reads what it is about to write and compares it with what was there. Where \
+         the two would not mean the same, it leaves the file alone and says so. The file itself is no \
+         worse for it: every other command works with it.";
 }

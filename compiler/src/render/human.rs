@@ -18,6 +18,9 @@ const MAX_EXCERPT: usize = 16 * 1024;
 /// All of `diagnostics`, with escape sequences for colour when `styled`.
 #[must_use]
 pub fn human(source: &SourceFile, diagnostics: &[Diagnostic], styled: bool) -> String {
+    if diagnostics.is_empty() {
+        return String::new();
+    }
     let renderer = if styled { Renderer::styled() } else { Renderer::plain() };
     let text = mask_all(source);
     let page = Page { source, text: &text, lines: Lines::of(source) };

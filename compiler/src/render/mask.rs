@@ -13,7 +13,8 @@ const KEYS: [&str; 4] = ["literal", "secret", "password", "pass"];
 
 /// The text of a source with the same number of bytes and lines, without secrets. File by file: a
 /// quote that one leaves open does not reach into the next.
-pub(super) fn mask_all(source: &SourceFile) -> String {
+#[must_use]
+pub fn mask_all(source: &SourceFile) -> String {
     let mut out = String::with_capacity(source.text().len());
     for piece in source.pieces() {
         if !out.is_empty() || piece.range.start > 0 {

@@ -1,4 +1,5 @@
-//! Which tables of the language are a choice among several shapes.
+//! What the schema says of tables by their path: which are a choice among several shapes, and in
+//! which order their keys are documented.
 
 use serde_json::{Value, json};
 
@@ -17,12 +18,7 @@ pub(crate) enum Choice {
 
 /// How the table at `path` chooses, if it does.
 pub(crate) fn choice(path: &[String]) -> Option<Choice> {
-    let mut rule = plain(schema());
-    for key in path {
-        let inside = |rule: &'static Value| member(rule, key).map(|(rule, _)| rule);
-        let next = inside(rule).or_else(|| branches(rule).iter().find_map(inside));
-        rule = plain(next?);
-    }
+    let rule = rule_of(path)?;
     let branches = branches(rule);
     if let Some((key, _)) = branches.first().and_then(tag) {
         return Some(Choice::Tag(key));
@@ -38,8 +34,43 @@ pub(crate) fn choice(path: &[String]) -> Option<Choice> {
     one.then_some(Choice::OneKey)
 }
 
+/// The keys of the table at `path` in the order of the documentation; none where keys are names.
+pub(crate) fn order(path: &[String]) -> Vec<&'static str> {
+    let Some(rule) = rule_of(path) else {
+        return Vec::new();
+    };
+    let mut keys: Vec<&'static str> = Vec::new();
+    for rule in std::iter::once(rule).chain(branches(rule)) {
+        let known = rule.get("properties").and_then(Value::as_object).into_iter().flatten();
+        for (key, _) in known {
+            if !keys.contains(&key.as_str()) {
+                keys.push(key);
+            }
+        }
+    }
+    // The word that decides what the others mean comes first.
+    if let Some((tag, _)) = branches(rule).first().and_then(tag) {
+        keys.sort_by_key(|key| *key != tag);
+    }
+    keys
+}
+
+/// The rule for the value at `path`. Items of lists have the path of their list.
+fn rule_of(path: &[String]) -> Option<&'static Value> {
+    let mut rule = plain(schema());
+    for key in path {
+        let inside = |rule: &'static Value| member(rule, key).map(|(rule, _)| rule);
+        let next = inside(rule).or_else(|| branches(rule).iter().find_map(inside));
+        rule = plain(next?);
+        if let Some(items) = rule.get("items") {
+            rule = plain(items);
+        }
+    }
+    Some(rule)
+}
+
 /// Without references, and without the alternative of nothing.
-fn plain(mut rule: &'static Value) -> &'static Value {
+pub(crate) fn plain(mut rule: &'static Value) -> &'static Value {
     loop {
         let there = referred(rule);
         let list = there.get("anyOf").and_then(Value::as_array);

@@ -94,7 +94,7 @@ impl<'a> Target<'a> {
         let of_family =
             |host: &Host| host.all_addresses().map(|(ip, _)| ip).find(|ip| ip.0.is_ipv4() == vip.0.is_ipv4());
         match &self.from {
-            From::RealServer(member) => Some(member.address(vip)),
+            From::RealServer(member) => Some(member.address(&cx.subnets, vip)),
             From::SorryServer(Some(address)) => Some(*address),
             From::SorryServer(None) => self.host.map(|(_, host)| of_family(host).unwrap_or(host.address)),
         }

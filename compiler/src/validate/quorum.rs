@@ -225,8 +225,11 @@ fn sorry_is_real_server(cx: &Context<'_>, out: &mut Findings) {
                 && cx.knows_member(name, member, "address")
                 && cx.knows_all(at!["hosts", member.name]);
             let host = sorry.host.as_deref() == Some(member.name.as_str());
-            let address =
-                || sorry.address.is_some_and(|own| vips.iter().any(|vip| member.address(*vip) == own));
+            let address = || {
+                sorry
+                    .address
+                    .is_some_and(|own| vips.iter().any(|vip| member.address(&cx.subnets, *vip) == own))
+            };
             // Nothing said, or the service's own.
             let own = |port: Option<Port>| port.is_none() || port == service.port;
             let equal = sorry.port == member.port() || (own(sorry.port) && own(member.port()));

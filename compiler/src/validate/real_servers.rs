@@ -288,7 +288,7 @@ fn duplicate_real_server(cx: &Context<'_>, out: &mut Findings) {
             .filter(|member| naming(member.entry).count() == 1 && cx.knows_member(name, member, "port"));
         duplicates(
             members.map(|member| {
-                let address = vip.map(|vip| member.address(vip));
+                let address = vip.map(|vip| member.address(&cx.subnets, vip));
                 ((member.name, address, member.port().or(port)), member)
             }),
             |member| cx.value(&member.written_at(name)),

@@ -28,7 +28,7 @@ pub struct Check {
     /// Longest random wait before the first check. Absent: the interval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warmup: Option<Span>,
-    /// Count the real server as failing until the first check succeeds (keepalived: `alpha`).
+    /// Count the real server as failing until the first check succeeds (keepalived: `alpha`). Absent: no.
     #[serde(default, skip_serializing_if = "is_false")]
     pub initially_down: bool,
     /// Port to connect to. Absent: the destination's own.
@@ -59,7 +59,7 @@ pub struct Check {
     /// `http`, `https`, `file`: regular expression that the body or file must match. Absent: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
-    /// `https`, `smtp`: verify the server's certificate.
+    /// `https`, `smtp`: verify the server's certificate. Absent: no.
     #[serde(default, skip_serializing_if = "is_false")]
     pub verify_certificate: bool,
     /// `script`: program and arguments, run without a shell. Exit code 0 is success.
@@ -68,14 +68,14 @@ pub struct Check {
     /// `script`: user that it runs as. Absent: `nobody`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-    /// `script`: exit codes from 2 on set the weight to the code less 2 (keepalived: `misc_dynamic`).
+    /// `script`: exit codes from 2 on set the weight to the code less 2 (keepalived: `misc_dynamic`). Absent: no.
     #[serde(default, skip_serializing_if = "is_false")]
     pub dynamic_weight: bool,
     /// `udp`: bytes to send, as hexadecimal text. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = "^([0-9A-Fa-f]{2}){1,512}$"))]
     pub payload: Option<String>,
-    /// `udp`: a datagram must come back. Otherwise only an ICMP error is a failure.
+    /// `udp`: a datagram must come back. Otherwise only an ICMP error is a failure. Absent: no.
     #[serde(default, skip_serializing_if = "is_false")]
     pub require_reply: bool,
     /// `dns`: name that is asked for. Absent: `.`.
@@ -87,7 +87,7 @@ pub struct Check {
     /// `smtp`: name to greet with. Absent: the director's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub helo: Option<Name>,
-    /// `file`: absolute path of a file on the director: `0`, or no such file, is success.
+    /// `file`: absolute path of a file on the director: `0`, or no such file, is success. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
 }

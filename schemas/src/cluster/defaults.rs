@@ -17,13 +17,13 @@ use super::{Check, Service, VirtualRouter, is_default};
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Defaults {
-    /// Keys of every virtual router.
+    /// Keys of every virtual router. Absent: none.
     #[serde(default, skip_serializing_if = "is_default")]
     pub virtual_router: Partial<VirtualRouter>,
-    /// Keys of every service.
+    /// Keys of every service. Absent: none.
     #[serde(default, skip_serializing_if = "is_default")]
     pub service: Partial<Service>,
-    /// Keys of the check of every service that has one.
+    /// Keys of the check of every service that has one. Absent: none.
     #[serde(default, skip_serializing_if = "is_default")]
     pub check: Partial<Check>,
 }

@@ -16,20 +16,20 @@ pub struct Host {
     pub address: Ip,
     /// The network interface that has this address.
     pub interface: InterfaceName,
-    /// More addresses of the same interface, such as its IPv6 address.
+    /// More addresses of the same interface, such as its IPv6 address. Absent: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<Ip>,
-    /// Further interfaces and their addresses, by interface name.
+    /// Further interfaces and their addresses, by interface name. Absent: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub interfaces: BTreeMap<InterfaceName, Interface>,
-    /// Labels by which services choose real servers.
+    /// Labels by which services choose real servers. Absent: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<Name>,
     /// Default gateway of a real server: with masquerade its answers must go back through the directors,
-    /// so it is a VIP that they share.
+    /// so it is a VIP that they share. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<Ip>,
-    /// Refuse plans in which this host no longer appears.
+    /// Refuse plans in which this host no longer appears. Absent: no.
     #[serde(default, skip_serializing_if = "is_false")]
     pub prevent_removal: bool,
 }

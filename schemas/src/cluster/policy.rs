@@ -19,7 +19,7 @@ pub struct Policy {
     /// (`ipvsadm -C` of the scripts this replaces) instead of only reported.
     #[serde(default)]
     pub exclusive_ipvs: bool,
-    /// What is done about drift.
+    /// What is done about drift. Absent: it is put right.
     #[serde(default, skip_serializing_if = "is_default")]
     pub drift: Drift,
     /// Largest share of objects that one `apply` may change or remove without being told so. Absent: no limit.
@@ -37,16 +37,16 @@ impl Default for Policy {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Drift {
-    /// VIPs and the addresses of real servers.
+    /// VIPs and the addresses of real servers. Absent: `repair`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub addresses: DriftMode,
-    /// Routes.
+    /// Routes. Absent: `repair`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub routes: DriftMode,
-    /// Kernel settings.
+    /// Kernel settings. Absent: `repair`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub sysctls: DriftMode,
-    /// IPVS services and destinations.
+    /// IPVS services and destinations. Absent: `repair`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub ipvs: DriftMode,
 }
@@ -66,10 +66,10 @@ pub enum DriftMode {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Ipvs {
-    /// How long entries of idle connections stay (`ipvsadm --set`).
+    /// How long entries of idle connections stay (`ipvsadm --set`). Absent: the kernel's.
     #[serde(default, skip_serializing_if = "is_default")]
     pub timeouts: IpvsTimeouts,
-    /// Kernel settings below `net.ipv4.vs`, such as `expire_nodest_conn = 1`.
+    /// Kernel settings below `net.ipv4.vs`, such as `expire_nodest_conn = 1`. Absent: the kernel's values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sysctls: BTreeMap<String, i64>,
 }
@@ -95,7 +95,7 @@ pub struct IpvsTimeouts {
 pub struct ConnectionSync {
     /// The virtual router whose Master sends and whose Backups receive.
     pub router: String,
-    /// Identity of the group of directors.
+    /// Identity of the group of directors. Absent: the VRID of the router.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<SyncId>,
     /// Interface on every director. Absent: the one on the router's segment.

@@ -22,17 +22,18 @@ pub struct VirtualRouter {
     #[schemars(length(min = 1))]
     pub vips: Vec<Ip>,
     /// Further addresses that move along but are not advertised (keepalived: `virtual_ipaddress_excluded`).
+    /// Absent: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unadvertised_vips: Vec<Ip>,
     /// How VIPs are put on the interface, by VIP; those not named here get /32 or /128 on the
-    /// director's interface of the segment.
+    /// director's interface of the segment. Absent: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub vip_settings: BTreeMap<String, VipSettings>,
     /// Directors in order of preference: priorities 100, 90, 80, … unless `priorities` says otherwise.
     #[schemars(length(min = 1))]
     pub directors: Vec<String>,
     /// Priority by director, for all of them or none. The highest becomes Master; 255 is for the owner
-    /// of the VIPs.
+    /// of the VIPs. Absent: by the order of `directors`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub priorities: BTreeMap<String, Priority>,
     /// Time between advertisements: multiples of 10ms up to 40950ms; whole seconds with version 2.
@@ -45,7 +46,7 @@ pub struct VirtualRouter {
     /// Authentication; version 2 only. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<Auth>,
-    /// Whether a director with a higher priority takes over from a Master with a lower one.
+    /// Whether a director with a higher priority takes over from a Master with a lower one. Absent: yes.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     pub preempt: bool,
     /// How long a director waits before it takes over from a Master with a lower priority. Absent: not at all.
@@ -57,29 +58,29 @@ pub struct VirtualRouter {
     /// Advertise to each director by unicast. Absent: multicast (224.0.0.18, ff02::12).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unicast: Option<Unicast>,
-    /// Checksum of version 3 advertisements over IPv4.
+    /// Checksum of version 3 advertisements over IPv4. Absent: `pseudo_header`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub checksum: Checksum,
     /// Use the virtual MAC address 00:00:5e:00:01:VRID on an interface of its own. Absent: the MAC
     /// address of the director, announced by gratuitous ARP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub virtual_mac: Option<VirtualMac>,
-    /// Gratuitous ARP and unsolicited neighbour advertisements.
+    /// Gratuitous ARP and unsolicited neighbour advertisements. Absent: 5 at once, and 5 more after 5s.
     #[serde(default, skip_serializing_if = "is_default")]
     pub garp: Garp,
-    /// What lowers or raises the priority, or takes a director out of the election.
+    /// What lowers or raises the priority, or takes a director out of the election. Absent: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub track: Vec<Track>,
-    /// Routes that the Master has.
+    /// Routes that the Master has. Absent: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<VirtualRoute>,
-    /// Policy rules that the Master has.
+    /// Policy rules that the Master has. Absent: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<VirtualRule>,
-    /// Programs that are told of changes.
+    /// Programs that are told of changes. Absent: none.
     #[serde(default, skip_serializing_if = "is_default")]
     pub hooks: RouterHooks,
-    /// Refuse plans in which this virtual router no longer appears.
+    /// Refuse plans in which this virtual router no longer appears. Absent: no.
     #[serde(default, skip_serializing_if = "is_false")]
     pub prevent_removal: bool,
 }
@@ -168,7 +169,7 @@ pub struct VirtualMac {
     /// Name of the macvlan interface. Absent: `vrrp.VRID`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interface: Option<InterfaceName>,
-    /// Send advertisements from the director's own MAC address.
+    /// Send advertisements from the director's own MAC address. Absent: no.
     #[serde(default, skip_serializing_if = "is_false")]
     pub advertise_from_base: bool,
 }
@@ -208,7 +209,7 @@ pub struct Track {
     /// Absent: while it fails the director takes no part in the election.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<TrackWeight>,
-    /// Take success for failure and failure for success.
+    /// Take success for failure and failure for success. Absent: no.
     #[serde(default, skip_serializing_if = "is_false")]
     pub reverse: bool,
 }
@@ -264,19 +265,19 @@ pub struct VirtualRule {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RouterHooks {
-    /// Became Master.
+    /// Became Master. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub master: Option<Hook>,
-    /// Became Backup.
+    /// Became Backup. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup: Option<Hook>,
-    /// A tracker or the interface failed.
+    /// A tracker or the interface failed. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<Hook>,
-    /// The daemon stops, or the router left the plan.
+    /// The daemon stops, or the router left the plan. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop: Option<Hook>,
-    /// Any change, after the one above.
+    /// Any change, after the one above. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub any: Option<Hook>,
 }
@@ -288,10 +289,10 @@ pub struct SyncGroup {
     /// The virtual routers, all with the same directors.
     #[schemars(length(min = 2))]
     pub virtual_routers: Vec<String>,
-    /// What takes a director out of the election of all of them.
+    /// What takes a director out of the election of all of them. Absent: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub track: Vec<Track>,
-    /// Programs that are told of changes.
+    /// Programs that are told of changes. Absent: none.
     #[serde(default, skip_serializing_if = "is_default")]
     pub hooks: RouterHooks,
 }

@@ -15,40 +15,42 @@ pub struct Service {
     /// Which of the router's VIPs; may be left out when it has one, or when `vips` or `firewall_mark` is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vip: Option<Ip>,
-    /// Several of the router's VIPs, instead of `vip`.
+    /// Several of the router's VIPs, instead of `vip`. Absent: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub vips: Vec<Ip>,
     /// Transport protocol. Must be there unless `firewall_mark` is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protocol: Option<Protocol>,
     /// Port of the virtual service. One of `port`, `ports` and `firewall_mark` must be there.
+    /// Absent: `ports` or `firewall_mark`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<Port>,
-    /// Several ports or ranges of ports, such as `["80", "443", "8000-8010"]`, instead of `port`.
+    /// Several ports or ranges of ports, such as `["80", "443", "8000-8010"]`, instead of `port`. Absent: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<PortRange>,
     /// Balance the packets that the firewall marks with this number, instead of a VIP, protocol and port.
+    /// Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub firewall_mark: Option<FirewallMark>,
-    /// Address family of a service by firewall mark.
+    /// Address family of a service by firewall mark. Absent: `ipv4`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub family: Family,
     /// IPVS scheduler.
     #[serde(default)]
     pub scheduler: Scheduler,
-    /// Flags of the scheduler (`ipvsadm -b`): `fallback` and `port` of sh and mh.
+    /// Flags of the scheduler (`ipvsadm -b`): `fallback` and `port` of sh and mh. Absent: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scheduler_flags: Vec<SchedulerFlag>,
     /// How packets reach the real servers.
     #[serde(default)]
     pub forwarding: Forwarding,
-    /// Encapsulation of forwarding method `tun`.
+    /// Encapsulation of forwarding method `tun`. Absent: `ipip`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub tunnel: Tunnel,
     /// A client stays with its real server. Absent: each connection is balanced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub persistence: Option<Persistence>,
-    /// Balance each datagram for itself (`ipvsadm -o`); UDP only.
+    /// Balance each datagram for itself (`ipvsadm -o`); UDP only. Absent: no.
     #[serde(default, skip_serializing_if = "is_false")]
     pub one_packet: bool,
     /// The real servers.
@@ -57,10 +59,10 @@ pub struct Service {
     /// Health check of each real server; without one a real server always counts as healthy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub check: Option<Check>,
-    /// Further health checks: a real server is healthy when all of them succeed.
+    /// Further health checks: a real server is healthy when all of them succeed. Absent: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<Check>,
-    /// What becomes of a real server whose check fails.
+    /// What becomes of a real server whose check fails. Absent: `remove`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub on_failure: OnFailure,
     /// How much weight must be healthy for the service to count as up. Absent: one real server.
@@ -69,13 +71,13 @@ pub struct Service {
     /// Where clients go while the quorum is lost. Absent: to what is left.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sorry_server: Option<SorryServer>,
-    /// What becomes of the connections of a real server that leaves.
+    /// What becomes of the connections of a real server that leaves. Absent: they end at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain: Option<Drain>,
-    /// Programs that are told of changes.
+    /// Programs that are told of changes. Absent: none.
     #[serde(default, skip_serializing_if = "is_default")]
     pub hooks: ServiceHooks,
-    /// Refuse plans in which this service no longer appears.
+    /// Refuse plans in which this service no longer appears. Absent: no.
     #[serde(default, skip_serializing_if = "is_false")]
     pub prevent_removal: bool,
 }
@@ -241,7 +243,7 @@ pub struct Tunnel {
     /// UDP port of the real servers, with `gue` only. Absent: 6080.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<Port>,
-    /// Checksum of the outer header, with `gue` and `gre`.
+    /// Checksum of the outer header, with `gue` and `gre`. Absent: `none`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub checksum: TunnelChecksum,
 }
@@ -304,13 +306,13 @@ pub enum PersistenceEngine {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RealServer {
-    /// Name of a host.
+    /// Name of a host. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
-    /// Every host with this label.
+    /// Every host with this label. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<Name>,
-    /// Every real server of this pool.
+    /// Every real server of this pool. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool: Option<String>,
     /// Which of the host's addresses. Absent: one of the VIP's segment, or the host's first of the family.
@@ -362,7 +364,7 @@ pub struct Quorum {
     /// Sum of the weights of healthy real servers at which the service is up.
     #[schemars(range(min = 1, max = 4294967295_u32))]
     pub weight: u32,
-    /// The service goes down below `weight` less this, and comes up at `weight` plus this.
+    /// The service goes down below `weight` less this, and comes up at `weight` plus this. Absent: 0.
     #[serde(default, skip_serializing_if = "is_default")]
     pub hysteresis: u32,
 }
@@ -371,10 +373,10 @@ pub struct Quorum {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SorryServer {
-    /// Name of a host.
+    /// Name of a host. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
-    /// An address outside the cluster.
+    /// An address outside the cluster. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<Ip>,
     /// Its port. Absent: the service's own.
@@ -397,16 +399,16 @@ pub struct Drain {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ServiceHooks {
-    /// The service has its quorum.
+    /// The service has its quorum. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quorum_up: Option<Hook>,
-    /// The service lost its quorum.
+    /// The service lost its quorum. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quorum_down: Option<Hook>,
-    /// A real server's checks succeed.
+    /// A real server's checks succeed. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub real_server_up: Option<Hook>,
-    /// A real server's checks fail.
+    /// A real server's checks fail. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub real_server_down: Option<Hook>,
 }

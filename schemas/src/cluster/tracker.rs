@@ -13,7 +13,7 @@ pub struct Tracker {
     /// What it watches.
     #[serde(rename = "type")]
     pub kind: TrackerType,
-    /// `interface`: fails while this interface is down or has no carrier.
+    /// `interface`: fails while this interface is down or has no carrier. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interface: Option<InterfaceName>,
     /// `script`: program and arguments, run without a shell; success is exit code 0.
@@ -34,7 +34,7 @@ pub struct Tracker {
     /// `script`: failures in a row until it counts as failing. Absent: 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fall: Option<Retries>,
-    /// `process`: name of the program (`comm`, or the first argument when it has a slash).
+    /// `process`: name of the program (`comm`, or the first argument when it has a slash). Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<String>,
     /// `process`: how many must run. Absent: 1.
@@ -42,13 +42,13 @@ pub struct Tracker {
     #[schemars(range(min = 1, max = 65535))]
     pub quorum: Option<u32>,
     /// `file`: absolute path; its first line is a number that is added to the priority times the
-    /// weight, and a negative one or no file is a failure.
+    /// weight, and a negative one or no file is a failure. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// `service`: name of the service; fails while it lacks its quorum.
+    /// `service`: name of the service; fails while it lacks its quorum. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
-    /// Whether it counts as succeeding until the first look.
+    /// Whether it counts as succeeding until the first look. Absent: `up`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub initially: Initially,
 }
