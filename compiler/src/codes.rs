@@ -11,6 +11,7 @@ mod checks;
 mod election;
 mod file;
 mod groups;
+mod import;
 mod interfaces;
 mod names;
 mod policy;
@@ -25,6 +26,7 @@ pub use checks::*;
 pub use election::*;
 pub use file::*;
 pub use groups::*;
+pub use import::*;
 pub use interfaces::*;
 pub use names::*;
 pub use policy::*;
@@ -79,6 +81,7 @@ pub fn all() -> impl Iterator<Item = &'static Code> {
         checks::TABLE,
         policy::TABLE,
         changes::TABLE,
+        import::TABLE,
     ];
     tables.into_iter().flatten().copied()
 }

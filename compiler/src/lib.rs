@@ -14,6 +14,7 @@ pub mod codes;
 mod diagnostic;
 mod emit;
 pub mod graph;
+pub mod import;
 mod layout;
 mod load;
 mod members;

@@ -18,6 +18,7 @@ mod files;
 mod fmt;
 mod git;
 mod graph;
+mod import;
 mod input;
 mod lock;
 mod pages;
@@ -44,6 +45,7 @@ Examples:
   evenkeel compile cluster.toml --out plans
   evenkeel plan cluster.toml
   evenkeel apply cluster.toml --to plans
+  evenkeel import dir1=dir1.conf dir2=dir2.conf --out cluster.toml
   evenkeel explain EK0305
 
 Exit codes: 0 success, 1 error, 2 wrong usage.";
@@ -54,6 +56,7 @@ enum Command {
     Compile(Compile),
     Plan(Plan),
     Apply(Apply),
+    Import(Import),
     Explain(Explain),
     Graph(Graph),
     Fmt(Fmt),
@@ -173,6 +176,52 @@ struct Apply {
     /// For a saved plan: the cluster file that has the secrets which the plan does not hold
     #[arg(long, value_name = "CLUSTER")]
     secrets_from: Option<PathBuf>,
+}
+
+/// Make a cluster file of keepalived's configurations, and say what became of each thing in them
+///
+/// Give the configurations of all directors of a cluster together, each with the director's name.
+/// Nothing is left out in silence: the report says with file and line what was carried, what means
+/// something else now, what was not carried and why, and what somebody must decide. Exit code 0
+/// means that the result compiles; 1 that it does not yet, or that a file cannot be read.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  evenkeel import dir1=dir1/keepalived.conf dir2=dir2/keepalived.conf --out cluster.toml
+  evenkeel import high=keepalived.conf low=keepalived.conf          # one file with @high and @low lines
+  evenkeel import dir1=a.conf dir2=b.conf --address dir1=192.0.2.11 --address dir2=192.0.2.12 \\
+      --real-server web1=192.0.2.21 --service web=192.0.2.100:80 --subnet 192.0.2.0/24")]
+struct Import {
+    /// A director's name and its main configuration file
+    #[arg(required = true, value_name = "NAME=FILE")]
+    directors: Vec<String>,
+    /// The cluster file to write; without it the file goes to standard output and the report to standard error
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Name of the cluster
+    #[arg(long, default_value = "imported")]
+    name: String,
+    /// What a director's `@` lines are compared with (keepalived -i); its name unless given
+    #[arg(long, value_name = "DIRECTOR=ID")]
+    id: Vec<String>,
+    /// A director's own address, where no `unicast_src_ip` or `mcast_src_ip` says it
+    #[arg(long, value_name = "DIRECTOR[/INTERFACE]=ADDRESS")]
+    address: Vec<String>,
+    /// Name of a real server
+    #[arg(long, value_name = "NAME=ADDRESS")]
+    real_server: Vec<String>,
+    /// Name of a service
+    #[arg(long, value_name = "NAME=VIP:PORT")]
+    service: Vec<String>,
+    /// A network, where the configurations do not say how large it is
+    #[arg(long, value_name = "NETWORK/PREFIX")]
+    subnet: Vec<String>,
+    /// File on the directors that has the VRRP password; without it the password is written down
+    #[arg(long, value_name = "PATH")]
+    secret_file: Option<String>,
+    /// How to report
+    #[arg(long, value_enum, default_value_t = ReportFormat::Human)]
+    format: ReportFormat,
 }
 
 /// Explain a code of a diagnostic, or list all codes
@@ -313,6 +362,15 @@ impl std::str::FromStr for StageChoice {
     }
 }
 
+/// How an import reports.
+#[derive(Clone, Copy, ValueEnum)]
+enum ReportFormat {
+    /// Text with excerpts of the files
+    Human,
+    /// One JSON document
+    Json,
+}
+
 /// Runs the command.
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -326,6 +384,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Compile(arguments) => compile::run(arguments, &terminal),
         Command::Plan(arguments) => return plan::run(arguments, &terminal),
         Command::Apply(arguments) => apply::run(arguments, &terminal),
+        Command::Import(arguments) => import::run(arguments, &terminal),
         Command::Explain(arguments) => explain::run(arguments, &terminal),
         Command::Graph(arguments) => graph::run(arguments, &terminal),
         Command::Fmt(arguments) => fmt::run(arguments, &terminal),

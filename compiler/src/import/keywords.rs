@@ -1,0 +1,104 @@
+//! Every keyword of keepalived and what becomes of it: the one table behind the importer, its report and
+//! `docs/keepalived.md`.
+//!
+//! Data only. A keyword that stands in several blocks has a row in each.
+
+use super::notes::Fate;
+
+mod checks;
+mod global;
+mod services;
+mod vrrp;
+
+/// Some keywords of a block that have one fate.
+#[derive(Debug, Clone, Copy)]
+pub struct Row {
+    /// The keywords, with their old spellings, separated by spaces.
+    pub names: &'static str,
+    /// What becomes of them when nothing about their value speaks against it.
+    pub fate: Fate,
+    /// Where they go in the cluster file, below the block's own place; empty when nothing is needed there.
+    pub ours: &'static str,
+    /// Why, and what to do instead.
+    pub why: &'static str,
+}
+
+/// A block of keepalived's language.
+#[derive(Debug, Clone, Copy)]
+pub struct Block {
+    /// Its name in the report and the document.
+    pub name: &'static str,
+    /// What it becomes in the cluster file.
+    pub place: &'static str,
+    /// Its keywords.
+    pub rows: &'static [Row],
+}
+
+impl Block {
+    /// The row of a keyword.
+    #[must_use]
+    pub fn find(&self, keyword: &str) -> Option<&'static Row> {
+        self.rows.iter().find(|row| row.names.split(' ').any(|name| name == keyword))
+    }
+
+    /// Every keyword.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.rows.iter().flat_map(|row| row.names.split(' '))
+    }
+}
+
+/// All blocks, in the order of the document.
+#[must_use]
+pub const fn blocks() -> [&'static Block; 22] {
+    [
+        &TOP,
+        &GLOBAL_DEFS,
+        &VRRP_INSTANCE,
+        &AUTHENTICATION,
+        &AUTH_HMAC,
+        &ADDRESS,
+        &VRRP_SYNC_GROUP,
+        &VRRP_SCRIPT,
+        &TRACK_PROCESS,
+        &TRACK_FILE,
+        &GARP_GROUP,
+        &BFD_INSTANCE,
+        &VIRTUAL_SERVER_GROUP,
+        &VIRTUAL_SERVER,
+        &REAL_SERVER,
+        &CHECK,
+        &HTTP_GET,
+        &URL,
+        &MISC_CHECK,
+        &OTHER_CHECKS,
+        &SMTP_HOST,
+        &SSL,
+    ]
+}
+
+pub(super) use checks::{CHECK, HTTP_GET, MISC_CHECK, OTHER_CHECKS, SMTP_HOST, SSL, URL};
+pub(super) use global::{BFD_INSTANCE, GARP_GROUP, GLOBAL_DEFS, TOP};
+pub(super) use services::{REAL_SERVER, VIRTUAL_SERVER, VIRTUAL_SERVER_GROUP};
+pub(super) use vrrp::{
+    ADDRESS, AUTH_HMAC, AUTHENTICATION, TRACK_FILE, TRACK_PROCESS, VRRP_INSTANCE, VRRP_SCRIPT,
+    VRRP_SYNC_GROUP,
+};
+
+const fn carried(names: &'static str, ours: &'static str) -> Row {
+    Row { names, fate: Fate::Carried, ours, why: "" }
+}
+
+/// Needs no key of ours, and why.
+const fn always(names: &'static str, why: &'static str) -> Row {
+    Row { names, fate: Fate::Carried, ours: "", why }
+}
+
+const fn changed(names: &'static str, ours: &'static str, why: &'static str) -> Row {
+    Row { names, fate: Fate::Changed, ours, why }
+}
+
+const fn refused(names: &'static str, why: &'static str) -> Row {
+    Row { names, fate: Fate::NotCarried, ours: "", why }
+}
+
+const MAIL: &str = "no mail is sent: hooks tell a program, and `status` tells your monitoring";
