@@ -142,6 +142,46 @@ fn plan_compares_with_the_last_commit_unless_told_otherwise() {
     assert!(place.run(&["plan", "cluster.toml", "--color", "always"]).1.contains("\u{1b}[32m+ "));
 }
 
+/// A cluster in several files below a directory of the repository, with an overlay from beside it.
+#[test]
+fn revisions_have_their_included_files_and_overlays() {
+    let place = Place::new("");
+    let (head, services) = CLUSTER.split_once("[services.web]").expect("the example's service");
+    let service = format!("[services.web]{services}");
+    for folder in ["sites/one/services", "sites/overlays"] {
+        fs::create_dir_all(place.path(folder)).expect("directory");
+    }
+    let head = head.replace("version = 1\n", "version = 1\ninclude = [\"services/*.toml\"]\n");
+    place.write("sites/one/cluster.toml", &head);
+    place.write("sites/one/services/web.toml", &service);
+    place.write("sites/overlays/test.toml", "[services.web]\nscheduler = \"rr\"\n");
+    place.git(&["init", "--quiet"]);
+    place.git(&["add", "sites"]);
+    place.git(&["commit", "--quiet", "--message", "cluster"]);
+    let plan = ["plan", "sites/one/cluster.toml"];
+    let overlay = ["--overlay", "sites/overlays/test.toml"];
+    assert_eq!(place.done(&plan), "No changes. 4 hosts as wanted.");
+    assert_eq!(place.done(&[&plan[..], &overlay].concat()), "No changes. 4 hosts as wanted.");
+
+    place.write(
+        "sites/one/services/web.toml",
+        &service.replace("\"rs1\", weight = 100", "\"rs1\", weight = 50"),
+    );
+    place.write("sites/overlays/test.toml", "[services.web]\nscheduler = \"sh\"\n");
+    let (code, out, err) = place.run(&plan);
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("# sites/one/services/web.toml:7"), "the line of the file that it stands in: {out}");
+    assert!(out.ends_with("Plan: 0 to add, 2 to change, 0 to remove on 2 of 4 hosts.\n"), "{out}");
+    let (_, out, _) = place.run(&[&plan[..], &overlay].concat());
+    assert!(
+        out.contains("scheduler: \"rr\" -> \"sh\""),
+        "an overlay of the revision is laid over the revision: {out}"
+    );
+    assert!(out.contains("# sites/overlays/test.toml:2"), "{out}");
+    let err = place.refused(&[&plan[..], &["--overlay", "sites/overlays/none.toml"]].concat(), "EK0001");
+    assert!(err.contains("sites/overlays/none.toml"), "{err}");
+}
+
 #[test]
 fn a_base_that_cannot_be_used_says_so() {
     let place = Place::new(&public());
