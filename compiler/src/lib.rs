@@ -95,8 +95,8 @@ fn run(source: &SourceFile) -> (Option<Resolved>, Vec<Diagnostic>) {
         // What else belongs to the cluster is not known, so no rule can judge it.
         return (None, checked.diagnostics);
     }
-    let context = validate::Context::new(&cluster, &document, &checked.unknowns);
-    checked.diagnostics.extend(diagnostic::gather(validate::run(&context)));
+    let world = validate::World::new(&cluster, &document, &checked.unknowns);
+    checked.diagnostics.extend(diagnostic::gather(validate::run(&world)));
     if checked.diagnostics.iter().any(|d| d.severity() == Severity::Error) {
         return (None, checked.diagnostics);
     }

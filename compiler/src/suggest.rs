@@ -3,9 +3,9 @@
 use std::cell::Cell;
 use std::fmt::Display;
 
-/// Comparisons of one run. A file with ten thousand wrong names must not take a minute to refuse;
+/// Comparisons of one rule. A file with ten thousand wrong names must not take a minute to refuse;
 /// whoever has so many gets suggestions for the first.
-const BUDGET: usize = 200_000;
+const BUDGET: usize = 50_000;
 
 /// How many names a list shows.
 const LISTED: usize = 8;

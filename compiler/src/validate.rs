@@ -19,6 +19,7 @@ use evenkeel_schemas::scalars::{Cidr, Ip, Name};
 use crate::attach::{self, HostAddress, Subnets, is_link_local};
 use crate::diagnostic::{Diagnostic, Place};
 use crate::members::{self, Member, Members};
+use crate::parallel::in_parallel;
 use crate::parse::{Document, Step, at};
 use crate::suggest::Suggester;
 use crate::unknown::Unknowns;
@@ -86,16 +87,18 @@ const RULES: &[&[Rule]] = &[
 ];
 
 /// Runs every rule.
-pub(crate) fn run(context: &Context<'_>) -> Findings {
-    let mut findings = Findings::new();
-    for rule in RULES.iter().copied().flatten() {
-        rule(context, &mut findings);
-    }
-    findings
+pub(crate) fn run(world: &World<'_>) -> Findings {
+    let rules: Vec<&Rule> = RULES.iter().copied().flatten().collect();
+    let findings = in_parallel(&rules, |rule| {
+        let mut findings = Findings::new();
+        rule(&Context { world, suggester: Suggester::new() }, &mut findings);
+        findings
+    });
+    findings.into_iter().flatten().collect()
 }
 
-/// What rules look at.
-pub(crate) struct Context<'a> {
+/// What rules look at: the cluster as it is written, and as it is looked up. The same for all rules.
+pub(crate) struct World<'a> {
     cluster: &'a Cluster,
     document: &'a Document<'a>,
     unknowns: &'a Unknowns,
@@ -104,10 +107,25 @@ pub(crate) struct Context<'a> {
     members: BTreeMap<&'a Name, (bool, Vec<Member<'a>>)>,
     /// Whether the labels of all hosts are known.
     knows_labels: bool,
+    settled: bool,
+}
+
+/// What one rule looks at. It has its own budget of suggestions, so that what a rule says never depends
+/// on which other rules have run.
+pub(crate) struct Context<'a> {
+    world: &'a World<'a>,
     suggester: Suggester,
 }
 
-impl<'a> Context<'a> {
+impl<'a> std::ops::Deref for Context<'a> {
+    type Target = World<'a>;
+
+    fn deref(&self) -> &Self::Target {
+        self.world
+    }
+}
+
+impl<'a> World<'a> {
     pub(crate) fn new(cluster: &'a Cluster, document: &'a Document<'a>, unknowns: &'a Unknowns) -> Self {
         let subnets = Subnets::new(cluster, unknowns);
         let lookup = Members::new(cluster);
@@ -130,8 +148,10 @@ impl<'a> Context<'a> {
         });
         let knows_labels = unknowns.knows_entries(at!["hosts"])
             && cluster.hosts.keys().all(|name| unknowns.knows_all(at!["hosts", name, "labels"]));
-        let (members, suggester) = (members.collect(), Suggester::new());
-        Self { cluster, document, unknowns, subnets, members, knows_labels, suggester }
+        let members = members.collect();
+        let mut world = Self { cluster, document, unknowns, subnets, members, knows_labels, settled: false };
+        world.settled = world.is_settled();
+        world
     }
 
     /// Place of the value at `path`.
@@ -161,7 +181,7 @@ impl<'a> Context<'a> {
 
     /// Whether every reference is known and leads somewhere: only then can it be said that
     /// something is used by nothing.
-    fn settled(&self) -> bool {
+    fn is_settled(&self) -> bool {
         let cluster = self.cluster;
         let labels: BTreeSet<&Name> = cluster.hosts.values().flat_map(|host| &host.labels).collect();
         let labelled = |label: &Name| self.knows_labels && labels.contains(label);

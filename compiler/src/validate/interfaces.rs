@@ -141,7 +141,7 @@ fn gateway_is_no_vip(cx: &Context<'_>, out: &mut Findings) {
         .map(|member| member.name)
         .collect();
     let all_known = ["services", "pools", "hosts"].iter().all(|section| cx.knows_all(at![*section]))
-        && cx.settled()
+        && cx.settled
         && cx.knows_entries("virtual_routers")
         && cx.cluster.virtual_routers.keys().all(|name| cx.knows_vips(name));
     if !all_known {

@@ -117,7 +117,7 @@ fn priority_of_no_director(cx: &Context<'_>, out: &mut Findings) {
 }
 
 fn unused_host(cx: &Context<'_>, out: &mut Findings) {
-    if !cx.settled() {
+    if !cx.settled {
         return;
     }
     let directors = cx.cluster.virtual_routers.values().flat_map(|router| &router.directors);
@@ -143,7 +143,7 @@ fn unused_host(cx: &Context<'_>, out: &mut Findings) {
 fn unused_segment(cx: &Context<'_>, out: &mut Findings) {
     let addresses = || cx.cluster.hosts.keys().all(|name| cx.knows_addresses(name));
     let vips = || cx.cluster.virtual_routers.keys().all(|name| cx.knows_vips(name));
-    if !cx.settled() || !addresses() || !vips() {
+    if !cx.settled || !addresses() || !vips() {
         return;
     }
     let hosts = cx.addresses().map(|address| address.ip);
@@ -164,7 +164,7 @@ fn unused_segment(cx: &Context<'_>, out: &mut Findings) {
 }
 
 fn unused_router(cx: &Context<'_>, out: &mut Findings) {
-    if !cx.settled() {
+    if !cx.settled {
         return;
     }
     let used: BTreeSet<&str> = cx.cluster.services.values().map(|service| service.router.as_str()).collect();

@@ -203,7 +203,7 @@ fn pool_in_pool(cx: &Context<'_>, out: &mut Findings) {
 }
 
 fn unused_pool(cx: &Context<'_>, out: &mut Findings) {
-    if !cx.settled() {
+    if !cx.settled {
         return;
     }
     let used: BTreeSet<&str> = cx
