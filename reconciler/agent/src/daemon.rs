@@ -503,7 +503,7 @@ fn setups(loaded: &LoadedPlan) -> Vec<RouterSetup> {
 
 fn log_notice(notice: &Notice, facts: &mut Facts) {
     match notice {
-        Notice::State { router, to, why, fault } => {
+        Notice::State { router, to, why, fault, .. } => {
             info!("({router}) {why}");
             match to {
                 RouterState::Initialize if *fault => warn!("({router}) Entering FAULT STATE"),

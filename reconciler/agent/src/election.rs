@@ -24,14 +24,15 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use evenkeel_converge::{Address, AddressKey, vip_addresses};
 use evenkeel_kernel::{Kernel, Monitor};
-use evenkeel_schemas::plan::Router;
-use evenkeel_schemas::scalars::Name;
-use evenkeel_schemas::status::{RouterCounters, RouterState};
+use evenkeel_schemas::plan::{self, Router};
+use evenkeel_schemas::scalars::{Name, Span};
+use evenkeel_schemas::status::{ElectionStatus, RouterCounters, RouterOrder, RouterState};
 use evenkeel_schemas::time::MonoTime;
-use evenkeel_vrrp::{Checksum, Config, RouterKey, Secret, Version};
+use evenkeel_vrrp::{Checksum, Config, Delivery, RouterKey, Secret, TrackerState, Version};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::{mpsc, oneshot};
 
@@ -42,6 +43,8 @@ use crate::guard::{Guardian, Lease};
 pub(crate) struct RouterSetup {
     pub(crate) key: RouterKey,
     pub(crate) name: Name,
+    /// Its sync group.
+    pub(crate) group: Option<Name>,
     pub(crate) config: Config,
     /// Its addresses on the interface while it is Master.
     pub(crate) vips: BTreeMap<AddressKey, Address>,
@@ -56,16 +59,27 @@ impl RouterSetup {
             priority: router.priority,
             interval: router.advert_interval,
             preempt: router.preempt,
+            preempt_delay: router.preempt_delay.map_or(Duration::ZERO, Span::as_duration),
+            delivery: router.unicast.as_ref().map_or(Delivery::Multicast, |unicast| Delivery::Unicast {
+                peers: unicast.peers.iter().map(|peer| peer.0).collect(),
+                ttl: unicast.ttl,
+                min_ttl: unicast.min_ttl,
+            }),
             auth,
             source: router.source.0,
             vips: router.vip_addresses().collect(),
             garp_repeat: router.garp_repeat,
             garp_delay: router.garp_delay.as_duration(),
-            checksum: Checksum::default(),
+            garp_refresh: router.garp_refresh.map(Span::as_duration),
+            checksum: match router.checksum {
+                plan::Checksum::PseudoHeader => Checksum::WithPseudoHeader,
+                plan::Checksum::MessageOnly => Checksum::Without,
+            },
         };
         Some(Self {
             key: RouterKey::new(router.interface.clone(), &config),
             name: router.name.clone(),
+            group: router.sync_group.clone(),
             config,
             vips: vip_addresses(router),
         })
@@ -78,6 +92,11 @@ pub(crate) enum Command {
     Configure(Vec<RouterSetup>),
     /// Everything but the VIPs has converged: routers may take part.
     Start,
+    /// What trackers found, all of them. One that is not among them counts as succeeding.
+    Trackers(BTreeMap<Name, TrackerState>),
+    /// What operators told routers, by name: all that is in force. A router that is told to yield hands
+    /// over when that is new to it.
+    Orders(BTreeMap<Name, RouterOrder>),
     /// A new guardian, in place of one that went.
     Guardian(Guardian),
     /// Tell the state of everything.
@@ -90,7 +109,20 @@ pub(crate) enum Command {
 #[derive(Debug, Clone)]
 pub(crate) enum Notice {
     /// A router changed its state; `fault` when something keeps it from taking part.
-    State { router: Name, to: RouterState, fault: bool, why: String },
+    State {
+        /// Its name.
+        router: Name,
+        /// Its sync group.
+        group: Option<Name>,
+        /// Its state now.
+        to: RouterState,
+        /// Whether something keeps it from taking part.
+        fault: bool,
+        /// Its priority now.
+        priority: u8,
+        /// Why.
+        why: String,
+    },
     /// Something about a router that its operator wants to know.
     Router { router: Name, text: String },
     /// Operations on VIPs that were done.
@@ -107,6 +139,7 @@ pub(crate) struct ElectionSnapshot {
     pub(crate) routers: Vec<RouterSnapshot>,
     /// Whether a guardian listens.
     pub(crate) guarded: bool,
+    pub(crate) thread: ElectionStatus,
 }
 
 /// State of one router.
@@ -116,6 +149,9 @@ pub(crate) struct RouterSnapshot {
     pub(crate) name: Name,
     pub(crate) version: u8,
     pub(crate) priority: u8,
+    pub(crate) base_priority: u8,
+    pub(crate) group: Option<Name>,
+    pub(crate) order: Option<RouterOrder>,
     pub(crate) state: RouterState,
     pub(crate) reason: String,
     pub(crate) since: Option<MonoTime>,

@@ -68,6 +68,19 @@ impl fmt::Display for RouterKey {
     }
 }
 
+/// A virtual router as the host's plan has it.
+#[derive(Debug, Clone)]
+pub struct Member {
+    /// What makes it unique.
+    pub key: RouterKey,
+    /// Its name.
+    pub name: Name,
+    /// Its sync group: those of one group are Master together or not at all.
+    pub group: Option<Name>,
+    /// Its configuration.
+    pub config: Config,
+}
+
 #[derive(Debug)]
 struct Slot {
     name: Name,
@@ -111,9 +124,9 @@ impl Election {
     /// configuration live. One that goes is shut down: its outputs come out first, ahead of every
     /// other's. One that comes is in Initialize and wants [`Input::Startup`]. A change of version is
     /// a going and a coming. Of a key that is given twice the last counts.
-    pub fn configure(&mut self, wanted: Vec<(RouterKey, Name, Config)>, now: MonoTime) {
+    pub fn configure(&mut self, wanted: Vec<Member>, now: MonoTime) {
         let mut wanted: BTreeMap<RouterKey, (Name, Config)> =
-            wanted.into_iter().map(|(key, name, config)| (key, (name, config))).collect();
+            wanted.into_iter().map(|member| (member.key, (member.name, member.config))).collect();
         let stays = |key: &RouterKey, slot: &mut Slot| {
             wanted.get(key).is_some_and(|(_, config)| {
                 let running = slot.router.config();

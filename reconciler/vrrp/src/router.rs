@@ -37,10 +37,10 @@ use std::time::Duration;
 use evenkeel_schemas::scalars::{AdvertInterval, Priority};
 use evenkeel_schemas::time::MonoTime;
 
-use crate::packet::{Advert, Version, encode};
+use crate::packet::{Advert, TTL, Version, encode};
 
 use admission::admit;
-pub use config::{Config, master_down_interval, skew_time};
+pub use config::{Config, Delivery, master_down_interval, skew_time};
 pub use counters::Counters;
 pub use io::{AdvertKind, Cause, FaultCause, Input, Output, Received, State, Why};
 use notice::Limiter;
@@ -542,7 +542,8 @@ impl VirtualRouter {
         if kind == AdvertKind::Periodic {
             self.counters.count_lateness(now.since(due));
         }
-        self.queue.push_back(Queued { output: Output::Transmit { bytes, src, dst, kind, due }, lease });
+        self.queue
+            .push_back(Queued { output: Output::Transmit { bytes, src, dst, ttl: TTL, kind, due }, lease });
     }
 
     fn notice(&mut self, notice: Notice, source: IpAddr, now: MonoTime) {

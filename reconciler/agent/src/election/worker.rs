@@ -17,9 +17,10 @@ use std::time::Duration;
 
 use evenkeel_converge::AddressKey;
 use evenkeel_kernel::{Event, Kernel, Monitor, clock};
-use evenkeel_schemas::scalars::InterfaceName;
+use evenkeel_schemas::scalars::{InterfaceName, Name};
+use evenkeel_schemas::status::{ElectionStatus, RouterOrder};
 use evenkeel_schemas::time::MonoTime;
-use evenkeel_vrrp::{Election, FaultCause, Received, RouterKey, split_ipv4};
+use evenkeel_vrrp::{Election, FaultCause, Received, RouterKey, TrackerState, split_ipv4};
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::eventfd::EventFd;
 use nix::sys::time::TimeSpec;
@@ -71,6 +72,10 @@ pub(super) struct Worker {
     failing: BTreeSet<String>,
     /// Why routers do not take part, as told last.
     faults: BTreeMap<RouterKey, FaultCause>,
+    /// What trackers found.
+    trackers: BTreeMap<Name, TrackerState>,
+    /// What operators told routers.
+    orders: BTreeMap<Name, RouterOrder>,
     started: bool,
     check_at: MonoTime,
     links_dirty: bool,
@@ -112,6 +117,8 @@ impl Worker {
             stuck: BTreeSet::new(),
             failing: BTreeSet::new(),
             faults: BTreeMap::new(),
+            trackers: BTreeMap::new(),
+            orders: BTreeMap::new(),
             started: false,
             check_at: MonoTime::ZERO,
             links_dirty: false,
@@ -210,6 +217,8 @@ impl Worker {
             match self.inbox.try_recv() {
                 Ok(Command::Configure(routers)) => self.configure(routers),
                 Ok(Command::Start) => self.start(),
+                Ok(Command::Trackers(trackers)) => self.trackers = trackers,
+                Ok(Command::Orders(orders)) => self.orders = orders,
                 Ok(Command::Guardian(guardian)) => {
                     self.guarding.replace(guardian);
                     self.renew_all();
@@ -314,6 +323,9 @@ impl Worker {
             name: name.clone(),
             version: router.config().version.number(),
             priority: router.config().priority.get(),
+            base_priority: self.routers.get(key).map_or(0, |setup| setup.config.priority.get()),
+            group: self.routers.get(key).and_then(|setup| setup.group.clone()),
+            order: None,
             state: router.state(),
             reason: router.reason().to_string(),
             since: router.since(),
@@ -321,7 +333,11 @@ impl Worker {
             vips: router.config().vips.iter().map(ToString::to_string).collect(),
             counters: router.counters().to_status(),
         });
-        ElectionSnapshot { routers: routers.collect(), guarded: self.guarding.guarded() }
+        ElectionSnapshot {
+            routers: routers.collect(),
+            guarded: self.guarding.guarded(),
+            thread: ElectionStatus::default(),
+        }
     }
 
     fn tell_router(&self, key: &RouterKey, text: String) {

@@ -9,6 +9,22 @@ use evenkeel_schemas::scalars::{AdvertInterval, Priority, Vrid};
 
 use crate::packet::{Auth, Checksum, GROUP_V4, GROUP_V6, Secret, Version, WireInterval};
 
+/// How advertisements travel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Delivery {
+    /// To the multicast group of the family, with TTL 255.
+    Multicast,
+    /// To each peer by itself (keepalived's `unicast_peer`; no RFC has it).
+    Unicast {
+        /// The other directors. Nobody else's advertisements are accepted.
+        peers: Vec<IpAddr>,
+        /// TTL or hop limit of sent advertisements.
+        ttl: u8,
+        /// Lowest TTL or hop limit of received ones.
+        min_ttl: u8,
+    },
+}
+
 /// What a virtual router needs to know. `Debug` does not show the password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -22,10 +38,14 @@ pub struct Config {
     pub interval: AdvertInterval,
     /// Whether to take over from a Master with a lower priority (RFC 9568 §6.1, `Preempt_Mode`).
     pub preempt: bool,
+    /// How long to wait before taking over from a Master with a lower priority; zero: not at all.
+    pub preempt_delay: Duration,
     /// Version 2 password; `None` is authentication type 0. Version 3 ignores it.
     pub auth: Option<Secret>,
     /// Source address of our advertisements. Its family is the router's family.
     pub source: IpAddr,
+    /// How advertisements travel.
+    pub delivery: Delivery,
     /// Virtual addresses in the order of the advertisement. At least one in version 3: others ignore
     /// an advertisement without (RFC 9568 §5.2.5).
     pub vips: Vec<IpAddr>,
@@ -33,6 +53,8 @@ pub struct Config {
     pub garp_repeat: u8,
     /// Time from one burst to its repetition; zero is no repetition.
     pub garp_delay: Duration,
+    /// Time between bursts while Master; `None` for no more than the second one.
+    pub garp_refresh: Option<Duration>,
     /// Checksum of sent version 3 IPv4 advertisements; both are accepted.
     pub checksum: Checksum,
 }

@@ -116,7 +116,7 @@ pub enum AdvertKind {
 /// advertisement, which may hold the password.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Output {
-    /// Send an advertisement, with TTL 255.
+    /// Send an advertisement. By unicast there is one for each peer.
     Transmit {
         /// The VRRP message, checksum included.
         bytes: Vec<u8>,
@@ -124,6 +124,8 @@ pub enum Output {
         src: IpAddr,
         /// Destination address for the IP header.
         dst: IpAddr,
+        /// TTL or hop limit for the IP header.
+        ttl: u8,
         /// Why it is sent.
         kind: AdvertKind,
         /// When it was due; what has passed since is its lateness.
@@ -151,7 +153,7 @@ pub enum Output {
 impl fmt::Debug for Output {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Transmit { bytes, src, dst, kind, due } => write!(
+            Self::Transmit { bytes, src, dst, ttl: _, kind, due } => write!(
                 f,
                 "Transmit {{ {} bytes, src: {src}, dst: {dst}, kind: {kind:?}, due: {due} }}",
                 bytes.len()

@@ -99,7 +99,9 @@ impl Worker {
         }
         if let Some(setup) = self.routers.get(key) {
             let fault = matches!(cause, Cause::Fault(_));
-            self.tell(Notice::State { router: setup.name.clone(), to, fault, why: cause.to_string() });
+            let priority = self.election.get(key).map_or(0, |(_, router)| router.config().priority.get());
+            let (router, group) = (setup.name.clone(), setup.group.clone());
+            self.tell(Notice::State { router, group, to, fault, priority, why: cause.to_string() });
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use evenkeel_kernel::clock;
 use evenkeel_schemas::scalars::InterfaceName;
-use evenkeel_vrrp::{FaultCause, Input, RouterKey, State};
+use evenkeel_vrrp::{FaultCause, Input, Member, RouterKey, State};
 
 use super::super::RouterSetup;
 use super::super::port::Port;
@@ -15,8 +15,13 @@ impl Worker {
     /// These are the routers now.
     pub(super) fn configure(&mut self, setups: Vec<RouterSetup>) {
         let before = self.vip_keys();
-        let wanted: Vec<_> =
-            setups.iter().map(|s| (s.key.clone(), s.name.clone(), s.config.clone())).collect();
+        let wanted = setups.iter().map(|setup| Member {
+            key: setup.key.clone(),
+            name: setup.name.clone(),
+            group: setup.group.clone(),
+            config: setup.config.clone(),
+        });
+        let wanted: Vec<Member> = wanted.collect();
         let keys: BTreeSet<RouterKey> = setups.iter().map(|setup| setup.key.clone()).collect();
         // New VIPs of a Master come before it announces them; routers that go stay known until their
         // VIPs are removed and their Backups told.
