@@ -72,6 +72,12 @@ pub enum FaultCause {
     VipRefused,
     /// What a Master must serve is not in the kernel.
     NotConverged,
+    /// Something that it tracks fails.
+    Tracker,
+    /// An operator told it to take no part.
+    Held,
+    /// The time that it stays out after the start is not over.
+    StartupDelay,
 }
 
 impl FaultCause {
@@ -81,7 +87,12 @@ impl FaultCause {
         match self {
             Self::InterfaceDown | Self::InterfaceMissing | Self::Socket => false,
             // A socket that may (IP_TRANSPARENT) sends from an address that is no longer here.
-            Self::SourceMissing | Self::VipRefused | Self::NotConverged => true,
+            Self::SourceMissing
+            | Self::VipRefused
+            | Self::NotConverged
+            | Self::Tracker
+            | Self::Held
+            | Self::StartupDelay => true,
         }
     }
 }
@@ -95,6 +106,9 @@ impl fmt::Display for FaultCause {
             Self::Socket => "socket fails",
             Self::VipRefused => "kernel refuses a VIP",
             Self::NotConverged => "kernel has not converged",
+            Self::Tracker => "something that it tracks fails",
+            Self::Held => "held by an operator",
+            Self::StartupDelay => "waits for its start-up delay",
         })
     }
 }
