@@ -93,6 +93,7 @@ impl VirtualRouter {
         match input {
             Input::Startup => self.start(now),
             Input::Adopt => self.adopt(now),
+            Input::Handover => self.hand_over(now),
             Input::Shutdown => self.leave(Cause::Shutdown, true, now),
             Input::Fault(fault) => self.leave(Cause::Fault(fault), fault.link_works(), now),
             Input::Timer => self.timer(now),
@@ -127,10 +128,11 @@ impl VirtualRouter {
                     Wait::Skew => Why::MasterLeft,
                 },
             )),
-            Phase::Master(master) => match master.second_burst {
-                Some(burst) if burst < master.advert_due => Some((burst, Why::SecondBurst)),
-                Some(_) | None => Some((master.advert_due, Why::AdvertDue)),
-            },
+            Phase::Master(master) => {
+                let second = master.second_burst.map(|at| (at, Why::SecondBurst));
+                let refresh = master.refresh_due.map(|at| (at, Why::GarpRefresh));
+                [Some((master.advert_due, Why::AdvertDue)), second, refresh].into_iter().flatten().min()
+            }
         }
     }
 
@@ -196,8 +198,8 @@ impl VirtualRouter {
     /// A Backup's timer starts no earlier and its skew time is no shorter. So a guardian process
     /// that finds the daemon dead retracts the VIPs at this time, before anybody else holds them, and
     /// a daemon that is back before it may go on as Master ([`Input::Adopt`]). A Backup with a
-    /// *higher* priority, which exists beside a Master only without preemption, may claim up to the
-    /// difference of the skew times earlier.
+    /// *higher* priority may claim up to the difference of the skew times earlier. There is one beside a Master
+    /// if it does not preempt, waits for its preempt delay, or has handed over; its settings, not ours, say so.
     #[must_use]
     pub const fn lease_until(&self) -> Option<MonoTime> {
         match &self.phase {
@@ -239,6 +241,17 @@ impl VirtualRouter {
         }
     }
 
+    /// As [`Self::leave`], but to Backup.
+    fn hand_over(&mut self, now: MonoTime) {
+        match &self.phase {
+            Phase::Initialize | Phase::Backup(_) => {}
+            Phase::Master(_) => {
+                self.become_backup(Cause::Handover, None, None, now);
+                self.transmit(AdvertKind::PriorityZero, now, now);
+            }
+        }
+    }
+
     fn timer(&mut self, now: MonoTime) {
         match &self.phase {
             Phase::Initialize => {}
@@ -255,27 +268,27 @@ impl VirtualRouter {
         }
     }
 
-    /// RFC 9568 §6.4.3: Adver_Timer fires; and the repetition of gratuitous ARP.
+    /// RFC 9568 §6.4.3: Adver_Timer fires; and what else a Master has planned.
     fn master_timer(&mut self, now: MonoTime) {
         let interval = self.config.effective_interval().as_duration();
+        let refresh = self.config.refresh();
         let Phase::Master(master) = &mut self.phase else { return };
         let due = master.advert_due;
         let overslept = master.lease.is_some_and(|lease| now > lease);
-        let repeat_burst = master.second_burst.is_some_and(|burst| now >= burst);
-        if repeat_burst {
-            master.second_burst = None;
+        let burst = take_due(&mut master.second_burst, now).is_some();
+        let refreshed = take_due(&mut master.refresh_due, now);
+        if let (Some(at), Some(refresh)) = (refreshed, refresh) {
+            master.refresh_due = Some(next_due(at, refresh, now));
         }
         if now >= due {
-            // From the deadline, not from now: lateness must not add up. But never in the past.
-            let next = due + interval;
-            master.advert_due = if next > now { next } else { now + interval };
+            master.advert_due = next_due(due, interval, now);
             self.transmit(AdvertKind::Periodic, due, now);
         }
         if overslept {
             // Ours: somebody may have claimed, announced and yielded unheard while we were stopped.
             self.notice(Notice::Overslept { late: now.since(due) }, self.config.source, now);
             self.announce(now);
-        } else if repeat_burst {
+        } else if burst || refreshed.is_some() {
             self.burst();
         }
     }
@@ -301,6 +314,7 @@ impl VirtualRouter {
             Phase::Initialize => {}
             Phase::Backup(_) => self.rearm_backup(now),
             Phase::Master(_) => {
+                self.plan_refresh(now);
                 if !self.config.sends_like(&old) {
                     self.advertise_change(now);
                 }
@@ -308,6 +322,15 @@ impl VirtualRouter {
                     self.announce(now);
                 }
             }
+        }
+    }
+
+    /// A Master's regular bursts after a change: the next is no later than the old or the new time between two has
+    /// it, so that no series of changes puts it off.
+    fn plan_refresh(&mut self, now: MonoTime) {
+        let next = self.config.refresh().map(|refresh| now + refresh);
+        if let Phase::Master(master) = &mut self.phase {
+            master.refresh_due = next.map(|next| master.refresh_due.map_or(next, |due| due.min(next)));
         }
     }
 
@@ -349,7 +372,8 @@ impl VirtualRouter {
         now: MonoTime,
     ) {
         let deadline = now + self.waiting_time(Wait::MasterDown, adopted);
-        let backup = Backup { armed: now, wait: Wait::MasterDown, deadline, adopted, master };
+        let backup =
+            Backup { armed: now, wait: Wait::MasterDown, deadline, adopted, master, lower_since: None };
         self.change_state(Phase::Backup(backup), cause, now);
     }
 
@@ -357,9 +381,14 @@ impl VirtualRouter {
     fn become_master(&mut self, cause: Cause, due: MonoTime, now: MonoTime) {
         self.counters.became_master += 1;
         self.transmit(AdvertKind::Claim, due, now);
-        let advert_due = now + self.config.effective_interval().as_duration();
-        let master =
-            Master { advert_due, second_burst: None, lease: None, last_assert: None, last_rival_burst: None };
+        let master = Master {
+            advert_due: now + self.config.effective_interval().as_duration(),
+            second_burst: None,
+            refresh_due: self.config.refresh().map(|refresh| now + refresh),
+            lease: None,
+            last_assert: None,
+            last_rival_burst: None,
+        };
         self.change_state(Phase::Master(master), cause, now);
         self.announce(now);
     }
@@ -371,6 +400,18 @@ impl VirtualRouter {
         self.since = Some(now);
         self.push(Output::StateChanged { from, to: self.state(), cause });
     }
+}
+
+/// Takes a time that has come.
+fn take_due(at: &mut Option<MonoTime>, now: MonoTime) -> Option<MonoTime> {
+    at.take_if(|at| now >= *at)
+}
+
+/// The time after `due`: from the deadline, not from now, since lateness must not add up. But never in
+/// the past.
+fn next_due(due: MonoTime, interval: Duration, now: MonoTime) -> MonoTime {
+    let next = due + interval;
+    if next > now { next } else { now + interval }
 }
 
 fn sorted(addresses: &[IpAddr]) -> Vec<IpAddr> {

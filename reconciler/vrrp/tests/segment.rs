@@ -87,6 +87,17 @@ impl Segment {
         self.routers.iter().map(VirtualRouter::state).collect()
     }
 
+    /// Everything of one router, as one line.
+    fn said(&self, index: usize) -> String {
+        let outputs: Vec<Output> = self
+            .log
+            .iter()
+            .filter(|(_, from, _)| *from == index)
+            .map(|(.., output)| output.clone())
+            .collect();
+        line(&outputs)
+    }
+
     fn changes(&self) -> usize {
         self.log.iter().filter(|(.., output)| matches!(output, Output::StateChanged { .. })).count()
     }
@@ -249,4 +260,54 @@ fn equal_ipv6_priorities_go_by_address() {
         let segment = Segment::settled([node(higher), node(lower)]);
         assert_eq!(segment.states(), [State::Master, State::Backup], "{lower} {higher}");
     }
+}
+
+#[test]
+fn a_handover_lasts_while_preemption_is_off() {
+    let mut segment = Segment::settled([director(1), director(2)]);
+    segment.reconfigure(1, |config| Config { preempt: false, ..config });
+    segment.give(1, Input::Handover);
+    assert_eq!(segment.said(1), "Backup, advert PriorityZero");
+    assert_eq!(segment.routers[1].reason().to_string(), "handed over");
+    segment.run(1_000);
+    assert_eq!(segment.states(), [State::Master, State::Backup], "within the skew time");
+    assert_eq!(segment.said(0), "event PriorityZero, advert Claim, Master, announce 5");
+    segment.run(30_000);
+    assert_eq!(segment.states(), [State::Master, State::Backup]);
+    segment.reconfigure(1, |config| Config { preempt: true, ..config });
+    segment.run(5_000);
+    assert_eq!(segment.states(), [State::Backup, State::Master], "released");
+}
+
+#[test]
+fn a_handover_to_nobody_comes_back() {
+    let mut segment = Segment::settled([Config { preempt: false, ..director(2) }]);
+    segment.give(0, Input::Handover);
+    segment.run(3_500);
+    assert_eq!(segment.states(), [State::Backup]);
+    segment.run(500);
+    assert_eq!(segment.states(), [State::Master]);
+}
+
+#[test]
+fn a_director_that_returns_takes_over_after_the_preempt_delay() {
+    let delay = Duration::from_secs(60);
+    let higher = Config { preempt_delay: delay, ..director(2) };
+    let mut segment = Segment::settled([director(1), higher.clone()]);
+    assert_eq!(segment.states(), [State::Backup, State::Master], "no delay where there is no Master");
+    segment.give(1, Input::Shutdown);
+    segment.run(10_000);
+    segment.give(1, Input::Startup);
+    segment.run(60_000);
+    assert_eq!(segment.states(), [State::Master, State::Backup]);
+    segment.run(4_600);
+    assert_eq!(segment.states(), [State::Backup, State::Master]);
+    // A Master that falls silent is not waited for.
+    segment.give(1, Input::Shutdown);
+    segment.run(10_000);
+    segment.give(1, Input::Startup);
+    segment.run(5_000);
+    segment.give(0, Input::Fault(evenkeel_vrrp::FaultCause::InterfaceDown));
+    segment.run(3_700);
+    assert_eq!(segment.states(), [State::Initialize, State::Master]);
 }

@@ -47,7 +47,14 @@ pub struct Config {
     pub interval: AdvertInterval,
     /// Whether to take over from a Master with a lower priority (RFC 9568 §6.1, `Preempt_Mode`).
     pub preempt: bool,
-    /// How long to wait before taking over from a Master with a lower priority; zero: not at all.
+    /// How long a Master with a lower priority is left alone; zero: not at all. From the first of its
+    /// advertisements that we hear as Backup its advertisements count for so long; then no longer, and we
+    /// claim when the master-down interval since the last that counted is over.
+    ///
+    /// The time runs from that first advertisement whatever the Master's address, and through changes of this or
+    /// any other setting: a new delay is measured from the same moment. An advertisement of our priority or more
+    /// ends it: after that, the next lower one begins a new wait. It never makes the VIPs wait for a Master: when
+    /// one leaves with priority 0, or falls silent, we claim as without a delay.
     pub preempt_delay: Duration,
     /// Version 2 password; `None` is authentication type 0. Version 3 ignores it.
     pub auth: Option<Secret>,
@@ -63,7 +70,7 @@ pub struct Config {
     pub garp_repeat: u8,
     /// Time from one burst to its repetition; zero is no repetition.
     pub garp_delay: Duration,
-    /// Time between bursts while Master; `None` for no more than the second one.
+    /// Time between bursts while Master, counted from becoming it; `None` and zero: no more than the second one.
     pub garp_refresh: Option<Duration>,
     /// Checksum of sent version 3 IPv4 advertisements; both are accepted.
     pub checksum: Checksum,
@@ -119,6 +126,11 @@ impl Config {
             Delivery::Multicast => true,
             Delivery::Unicast { peers, .. } => peers.contains(&src),
         }
+    }
+
+    /// Time between regular bursts, if there are any.
+    pub(crate) fn refresh(&self) -> Option<Duration> {
+        self.garp_refresh.filter(|refresh| !refresh.is_zero())
     }
 
     /// The interval field of our advertisements.

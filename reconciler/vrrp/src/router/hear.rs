@@ -10,7 +10,7 @@ use evenkeel_schemas::time::MonoTime;
 
 use super::admission::{admit, read};
 use super::notice::Notice;
-use super::phase::{Backup, Phase, Wait};
+use super::phase::{Phase, Wait};
 use super::{AdvertKind, Cause, Received, VirtualRouter, skew_time, sorted};
 use crate::packet::{Advert, Version};
 
@@ -71,18 +71,23 @@ impl VirtualRouter {
             return;
         }
         backup.master = Some(src);
-        if advert.priority < self.config.priority.get() && self.config.preempt {
-            return;
+        if advert.priority < self.config.priority.get() {
+            let since = *backup.lower_since.get_or_insert(now);
+            // The delay is keepalived's; without one this is §6.4.2: discard.
+            if self.config.preempt && now.since(since) >= self.config.preempt_delay {
+                return;
+            }
+        } else {
+            backup.lower_since = None;
         }
         let adopted = self.adopt_interval(interval, src, now);
         let deadline = now + self.waiting_time(Wait::MasterDown, adopted);
-        self.phase = Phase::Backup(Backup {
-            armed: now,
-            wait: Wait::MasterDown,
-            deadline,
-            adopted,
-            master: Some(src),
-        });
+        if let Phase::Backup(backup) = &mut self.phase {
+            backup.armed = now;
+            backup.wait = Wait::MasterDown;
+            backup.deadline = deadline;
+            backup.adopted = adopted;
+        }
     }
 
     /// RFC 9568 §6.4.3 (RFC 3768 §6.4.3).

@@ -43,6 +43,10 @@ pub enum Input<'a> {
     Adopt,
     /// Leave for good, telling the Backups.
     Shutdown,
+    /// Let another router be Master: the Backups are told as by `Shutdown`, and we go on as Backup, with a whole
+    /// master-down interval for one of them to claim. For a Master only. With preemption we would take over
+    /// again after that time, so whoever wants it to last turns it off before. If nobody claims, we do.
+    Handover,
     /// Leave because we cannot be Master now. The Backups are told when the link still carries it.
     /// A later `Startup` joins again.
     Fault(FaultCause),
@@ -212,6 +216,8 @@ pub enum Cause {
         /// Its priority and ours.
         priority: u8,
     },
+    /// Backup: told to let another router be Master.
+    Handover,
     /// Initialize: told to leave.
     Shutdown,
     /// Initialize: cannot be Master.
@@ -234,6 +240,7 @@ impl fmt::Display for Cause {
                 f,
                 "Master received advert from {from} with same priority {priority} but higher IP address than ours"
             ),
+            Self::Handover => f.write_str("handed over"),
             Self::Shutdown => f.write_str("shut down"),
             Self::Fault(cause) => cause.fmt(f),
         }
@@ -247,6 +254,8 @@ pub enum Why {
     AdvertDue,
     /// Master: the repetition of gratuitous ARP.
     SecondBurst,
+    /// Master: gratuitous ARP again, as from time to time.
+    GarpRefresh,
     /// Backup: `Master_Down_Timer`.
     MasterDown,
     /// Backup: `Master_Down_Timer` after priority 0, so the skew time only.
@@ -258,6 +267,7 @@ impl fmt::Display for Why {
         f.write_str(match self {
             Self::AdvertDue => "advertisement is due",
             Self::SecondBurst => "second gratuitous ARP burst is due",
+            Self::GarpRefresh => "regular gratuitous ARP burst is due",
             Self::MasterDown => "master-down interval is over",
             Self::MasterLeft => "skew time after priority 0 is over",
         })
