@@ -26,6 +26,7 @@
 mod admission;
 mod config;
 mod counters;
+mod group;
 mod io;
 mod notice;
 mod phase;
@@ -42,6 +43,7 @@ use crate::packet::{Advert, TTL, Version, encode};
 use admission::admit;
 pub use config::{Config, Delivery, master_down_interval, skew_time};
 pub use counters::Counters;
+pub use group::{GroupEvent, MemberName};
 pub use io::{AdvertKind, Cause, FaultCause, Input, Output, Received, State, Why};
 use notice::Limiter;
 pub use notice::{Event, Notice, NoticeKind};
