@@ -58,7 +58,10 @@ fn realtime(priority: u8) -> io::Result<()> {
 }
 
 /// What the process uses now and later stays in memory once it is used.
-#[allow(unsafe_code, reason = "the safe wrapper lacks MCL_ONFAULT, without which all that is reserved is paged in")]
+#[allow(
+    unsafe_code,
+    reason = "the safe wrapper lacks MCL_ONFAULT, without which all that is reserved is paged in"
+)]
 fn lock_memory() -> io::Result<()> {
     // SAFETY: the call takes flags only.
     match unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT) } {

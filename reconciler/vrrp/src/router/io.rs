@@ -10,6 +10,7 @@ use evenkeel_schemas::time::MonoTime;
 pub use evenkeel_schemas::status::RouterState as State;
 
 use super::config::Config;
+use super::group::{GroupEvent, MemberName};
 use super::notice::Event;
 
 /// A packet as a socket delivered it. `Debug` does not show the payload, which may hold a password.
@@ -222,6 +223,13 @@ pub enum Cause {
     Shutdown,
     /// Initialize: cannot be Master.
     Fault(FaultCause),
+    /// Backup or Initialize: another member of its sync group decides.
+    Group {
+        /// The other member.
+        member: MemberName,
+        /// What it did.
+        event: GroupEvent,
+    },
 }
 
 impl fmt::Display for Cause {
@@ -243,6 +251,15 @@ impl fmt::Display for Cause {
             Self::Handover => f.write_str("handed over"),
             Self::Shutdown => f.write_str("shut down"),
             Self::Fault(cause) => cause.fmt(f),
+            Self::Group { member, event: GroupEvent::Yielded } => {
+                write!(f, "{member} of its sync group became Backup")
+            }
+            Self::Group { member, event: GroupEvent::Follows } => {
+                write!(f, "{member}, which leads its sync group, hears another Master")
+            }
+            Self::Group { member, event: GroupEvent::Out } => {
+                write!(f, "{member} of its sync group does not take part")
+            }
         }
     }
 }
@@ -260,6 +277,8 @@ pub enum Why {
     MasterDown,
     /// Backup: `Master_Down_Timer` after priority 0, so the skew time only.
     MasterLeft,
+    /// A sync group has been Master in part for too long.
+    GroupMixed,
 }
 
 impl fmt::Display for Why {
@@ -270,6 +289,7 @@ impl fmt::Display for Why {
             Self::GarpRefresh => "regular gratuitous ARP burst is due",
             Self::MasterDown => "master-down interval is over",
             Self::MasterLeft => "skew time after priority 0 is over",
+            Self::GroupMixed => "sync group has been Master in part for too long",
         })
     }
 }
