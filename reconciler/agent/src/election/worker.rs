@@ -313,7 +313,7 @@ impl Worker {
                 Event::LinkChanged { ifindex, name, .. } => {
                     self.links_dirty |= concerns(ifindex, Some(&name));
                 }
-                Event::RouteChanged => {}
+                Event::RouteChanged { .. } | Event::RuleChanged => {}
                 Event::Overrun => {
                     self.vips_dirty = true;
                     self.links_dirty = true;
