@@ -297,6 +297,15 @@ impl Host {
             .or_fail(format_args!("{}: cables", self.inner.name));
     }
 
+    /// The interface's Ethernet address.
+    #[track_caller]
+    pub fn mac(&self, interface: &str) -> [u8; 6] {
+        let text = self.read(format!("/sys/class/net/{interface}/address"));
+        let bytes: Vec<u8> =
+            text.trim_end().split(':').filter_map(|byte| u8::from_str_radix(byte, 16).ok()).collect();
+        bytes.try_into().unwrap_or_else(|_| panic!("{}: {text:?} is no Ethernet address", self.inner.name))
+    }
+
     /// Whether the interface has carrier.
     #[track_caller]
     pub fn carrier(&self, interface: &str) -> bool {
