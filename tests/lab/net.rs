@@ -219,6 +219,12 @@ impl Host {
         })
     }
 
+    /// Every address of the host, on whatever interface.
+    #[track_caller]
+    pub fn every_address(&self) -> Vec<Address> {
+        self.enter(|| Netlink::route(0).addresses())
+    }
+
     /// Whether `ip` is on the interface.
     #[track_caller]
     pub fn has_address(&self, interface: &str, ip: impl Display) -> bool {
@@ -278,6 +284,16 @@ impl Host {
     /// Pulls every cable: the host sees `NO-CARRIER`.
     pub fn cut(&self) {
         self.change_cables(|cable| vec![set_link(cable.port, false)]);
+    }
+
+    /// Pulls one cable; [`Host::reconnect`] puts it back.
+    #[track_caller]
+    pub fn cut_interface(&self, interface: &str) {
+        let port = lock(&self.inner.cables).get(interface).map(|cable| cable.port);
+        let Some(port) = port else { panic!("{} has no cable at {interface}", self.inner.name) };
+        lock(&self.inner.shared.netlink)
+            .transact(vec![set_link(port, false)])
+            .or_fail(format_args!("{}: cable at {interface}", self.inner.name));
     }
 
     /// Loses every packet in both directions; the host still sees carrier.

@@ -34,17 +34,28 @@ impl<'l> Plans<'l> {
     /// Compiles a cluster file; what the compiler said.
     #[track_caller]
     pub fn compile(&self, file: &Path) -> String {
-        let evenkeel = self.lab.program("evenkeel", "evenkeel").display().to_string();
-        let (file, plans) = (file.display().to_string(), self.directory.display().to_string());
-        self.lab.run([evenkeel.as_str(), "compile", &file, "--out", &plans])
+        self.try_compile(file).expect_success()
     }
 
     /// Compiles a cluster file given as text.
     #[track_caller]
     pub fn compile_text(&self, text: &str) -> String {
+        self.try_compile_text(text).expect_success()
+    }
+
+    /// Compiles a cluster file given as text, whatever comes of it.
+    #[track_caller]
+    pub fn try_compile_text(&self, text: &str) -> Output {
         let name = self.directory.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
         let file = self.lab.write(format!("{name}.cluster.toml"), text);
-        self.compile(&file)
+        self.try_compile(&file)
+    }
+
+    #[track_caller]
+    fn try_compile(&self, file: &Path) -> Output {
+        let evenkeel = self.lab.program("evenkeel", "evenkeel").display().to_string();
+        let (file, plans) = (file.display().to_string(), self.directory.display().to_string());
+        self.lab.output([evenkeel.as_str(), "compile", &file, "--out", &plans])
     }
 
     /// The plan file of a host.

@@ -2,6 +2,8 @@
 //! asserted is what evenkeeld must keep. Longer measurements are in `examples/measure`.
 
 mod bogus;
+mod group;
+mod matrix;
 mod pause;
 mod strip;
 mod support;
