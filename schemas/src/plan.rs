@@ -3,16 +3,17 @@
 //! Fully explicit: every field is always present, no default is left to the host. Holds what this
 //! host needs and no secret. A file on disk carries a seal, see [`crate::seal`].
 
-use std::net::IpAddr;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::{Forwarding, PersistenceEngine, Protocol, Scheduler, SchedulerFlag};
-use crate::scalars::{
-    AdvertInterval, Cidr, ConnectionLimit, InterfaceName, Ip, Name, Port, Priority, Retries, Span, Vrid,
-    Weight,
-};
+use crate::scalars::{Cidr, ConnectionLimit, InterfaceName, Ip, Name, Port, Retries, Span, Weight};
+
+mod router;
+mod tracker;
+
+pub use router::*;
+pub use tracker::*;
 
 /// The plan format that this version writes and reads.
 pub const FORMAT: u32 = 1;
@@ -51,6 +52,12 @@ pub struct Plan {
     /// Virtual routers that this host takes part in.
     #[serde(rename = "router", default)]
     pub routers: Vec<Router>,
+    /// Virtual routers that are Master together or not at all.
+    #[serde(rename = "sync_group", default, skip_serializing_if = "Vec::is_empty")]
+    pub sync_groups: Vec<SyncGroup>,
+    /// What the elections watch besides advertisements.
+    #[serde(rename = "tracker", default, skip_serializing_if = "Vec::is_empty")]
+    pub trackers: Vec<Tracker>,
     /// Virtual servers (IPVS services) of a director.
     #[serde(rename = "virtual_server", default)]
     pub virtual_servers: Vec<VirtualServer>,
@@ -73,65 +80,6 @@ pub struct Policy {
     pub resync: Span,
     /// Whether foreign IPVS services are removed.
     pub exclusive_ipvs: bool,
-}
-
-/// One VRRP instance on this host.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Router {
-    /// Name in the cluster file.
-    pub name: Name,
-    /// Interface for advertisements and VIPs.
-    pub interface: InterfaceName,
-    /// Source address of advertisements.
-    pub source: Ip,
-    /// 2 or 3.
-    #[schemars(range(min = 2, max = 3))]
-    pub version: u8,
-    /// Virtual router identifier.
-    pub vrid: Vrid,
-    /// This host's priority.
-    pub priority: Priority,
-    /// Time between advertisements.
-    pub advert_interval: AdvertInterval,
-    /// Whether to take over from a Master with a lower priority.
-    pub preempt: bool,
-    /// Authentication, version 2 only.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub auth: Option<Auth>,
-    /// Gratuitous ARP after becoming Master: how many at once, and again after `garp_delay`.
-    #[schemars(range(min = 1, max = 100))]
-    pub garp_repeat: u8,
-    /// Time from becoming Master to the second burst of gratuitous ARP; `0s` is no second burst.
-    pub garp_delay: Span,
-    /// Virtual addresses in the order of the advertisement, with the prefix they get on the interface.
-    pub vips: Vec<Cidr>,
-    /// Whether `evenkeel apply` refuses to remove this virtual router. The host itself does not care.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub prevent_removal: bool,
-}
-
-/// Authentication of a router.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Auth {
-    /// Simple text password (RFC 2338 §10.2).
-    Pass {
-        /// Where this host finds the password.
-        secret: SecretReference,
-    },
-}
-
-/// Where a host finds a secret. Never the secret itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum SecretReference {
-    /// Key in the secrets file that was compiled beside this plan.
-    Compiled(Name),
-    /// Absolute path of a file on this host.
-    File(String),
-    /// Name of a systemd credential.
-    Credential(Name),
 }
 
 /// An IPVS service.
@@ -280,15 +228,8 @@ pub struct Sysctl {
     pub value: String,
 }
 
-impl Router {
-    /// The virtual addresses without their prefixes, in the order of the advertisement.
-    pub fn vip_addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
-        self.vips.iter().map(|vip| vip.address())
-    }
-}
-
 /// What only the compiler looks at is left out of plans that do not use it.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-const fn is_false(flag: &bool) -> bool {
+pub(crate) const fn is_false(flag: &bool) -> bool {
     !*flag
 }

@@ -30,6 +30,10 @@ pub struct Status {
     pub plan: PlanStatus,
     /// Virtual routers, by name.
     pub routers: Vec<RouterStatus>,
+    /// What the elections watch besides advertisements, by name.
+    pub trackers: Vec<TrackerStatus>,
+    /// The election's thread.
+    pub election: ElectionStatus,
     /// Virtual servers and their destinations.
     pub virtual_servers: Vec<VirtualServerStatus>,
     /// Convergence of the kernel.
@@ -97,8 +101,16 @@ pub struct RouterStatus {
     pub version: u8,
     /// Virtual router identifier.
     pub vrid: u8,
-    /// This host's priority.
+    /// Address family: 4 or 6.
+    pub family: u8,
+    /// This host's priority: that of the plan with what trackers add.
     pub priority: u8,
+    /// Priority in the plan.
+    pub base_priority: u8,
+    /// Virtual routers of one group are Master together or not at all.
+    pub sync_group: Option<Name>,
+    /// What an operator told it: stays until released.
+    pub order: Option<RouterOrder>,
     /// State.
     pub state: RouterState,
     /// Why it is in this state, for people.
@@ -111,6 +123,55 @@ pub struct RouterStatus {
     pub vips: Vec<String>,
     /// Counters since the daemon started.
     pub counters: RouterCounters,
+}
+
+/// What an operator told a virtual router to do (`evenkeeld failover`, `evenkeeld hold`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RouterOrder {
+    /// It has handed over and becomes Master only when no other director is.
+    Yield,
+    /// It takes no part in the election.
+    Hold,
+}
+
+/// A tracker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TrackerStatus {
+    /// Name in the cluster file.
+    pub name: Name,
+    /// Whether it succeeds.
+    pub up: bool,
+    /// The number in the file that it watches; absent for other trackers.
+    pub value: Option<i64>,
+    /// What it found last, for people.
+    pub reason: String,
+    /// Milliseconds since its last look; absent before the first.
+    pub last_look_age_ms: Option<u64>,
+}
+
+/// The election's thread.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ElectionStatus {
+    /// Its real-time priority (`SCHED_RR`); absent with ordinary scheduling.
+    pub realtime_priority: Option<u8>,
+    /// Whether the daemon's memory is locked.
+    pub memory_locked: bool,
+    /// How late its timers were, since the daemon started.
+    pub timer_lateness: Vec<LatenessBucket>,
+    /// Largest lateness of a timer, microseconds.
+    pub max_timer_lateness_us: u64,
+    /// What it had to say and was lost because the daemon was busy.
+    pub lost_notices: u64,
+}
+
+/// Timers that were late by no more than so much, and by more than the bucket before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LatenessBucket {
+    /// Upper bound, microseconds; absent in the last bucket, which has none.
+    pub up_to_us: Option<u64>,
+    /// How many.
+    pub timers: u64,
 }
 
 /// Counters of a virtual router since the daemon started.
@@ -128,6 +189,12 @@ pub struct RouterCounters {
     pub rejected: BTreeMap<String, u64>,
     /// Accepted advertisements whose VIP list differs from ours.
     pub vip_list_mismatch: u64,
+    /// Times another host was Master beside this one.
+    pub rival_masters: u64,
+    /// Advertisements of our VRID for VIPs none of which is ours: somebody else uses the VRID.
+    pub vrid_in_use: u64,
+    /// Times somebody else was found to have one of our VIPs.
+    pub duplicate_addresses: u64,
     /// Advertisements that were sent over 50 ms after they were due.
     pub late_adverts: u64,
     /// Largest lateness of an advertisement, microseconds.

@@ -14,7 +14,10 @@
 
 mod guarding;
 mod hold;
+mod lateness;
 mod port;
+mod scheduling;
+mod setup;
 mod sockets;
 mod vips;
 mod worker;
@@ -25,52 +28,17 @@ use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 
-use evenkeel_converge::{Address, AddressKey, vip_addresses};
 use evenkeel_kernel::{Kernel, Monitor};
-use evenkeel_schemas::plan::Router;
 use evenkeel_schemas::scalars::Name;
-use evenkeel_schemas::status::{RouterCounters, RouterState};
+use evenkeel_schemas::status::{ElectionStatus, RouterCounters, RouterOrder, RouterState};
 use evenkeel_schemas::time::MonoTime;
-use evenkeel_vrrp::{Checksum, Config, RouterKey, Secret, Version};
+use evenkeel_vrrp::{RouterKey, TrackerState};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::guard::{Guardian, Lease};
-
-/// A virtual router with all that the loop needs to know of it.
-#[derive(Debug, Clone)]
-pub(crate) struct RouterSetup {
-    pub(crate) key: RouterKey,
-    pub(crate) name: Name,
-    pub(crate) config: Config,
-    /// Its addresses on the interface while it is Master.
-    pub(crate) vips: BTreeMap<AddressKey, Address>,
-}
-
-impl RouterSetup {
-    /// From a router of a plan. `None` for a version that the schema does not let through.
-    pub(crate) fn new(router: &Router, auth: Option<Secret>) -> Option<Self> {
-        let config = Config {
-            version: Version::from_number(router.version)?,
-            vrid: router.vrid,
-            priority: router.priority,
-            interval: router.advert_interval,
-            preempt: router.preempt,
-            auth,
-            source: router.source.0,
-            vips: router.vip_addresses().collect(),
-            garp_repeat: router.garp_repeat,
-            garp_delay: router.garp_delay.as_duration(),
-            checksum: Checksum::default(),
-        };
-        Some(Self {
-            key: RouterKey::new(router.interface.clone(), &config),
-            name: router.name.clone(),
-            config,
-            vips: vip_addresses(router),
-        })
-    }
-}
+pub(crate) use scheduling::Scheduling;
+pub(crate) use setup::RouterSetup;
 
 /// What the loop is told.
 pub(crate) enum Command {
@@ -78,6 +46,11 @@ pub(crate) enum Command {
     Configure(Vec<RouterSetup>),
     /// Everything but the VIPs has converged: routers may take part.
     Start,
+    /// What trackers found, all of them. One that is not among them counts as succeeding.
+    Trackers(BTreeMap<Name, TrackerState>),
+    /// What operators told routers, by name: all that is in force. A router that is told to yield hands
+    /// over when that is new to it.
+    Orders(BTreeMap<Name, RouterOrder>),
     /// A new guardian, in place of one that went.
     Guardian(Guardian),
     /// Tell the state of everything.
@@ -90,7 +63,20 @@ pub(crate) enum Command {
 #[derive(Debug, Clone)]
 pub(crate) enum Notice {
     /// A router changed its state; `fault` when something keeps it from taking part.
-    State { router: Name, to: RouterState, fault: bool, why: String },
+    State {
+        /// Its name.
+        router: Name,
+        /// Its sync group.
+        group: Option<Name>,
+        /// Its state now.
+        to: RouterState,
+        /// Whether something keeps it from taking part.
+        fault: bool,
+        /// Its priority now.
+        priority: u8,
+        /// Why.
+        why: String,
+    },
     /// Something about a router that its operator wants to know.
     Router { router: Name, text: String },
     /// Operations on VIPs that were done.
@@ -107,6 +93,7 @@ pub(crate) struct ElectionSnapshot {
     pub(crate) routers: Vec<RouterSnapshot>,
     /// Whether a guardian listens.
     pub(crate) guarded: bool,
+    pub(crate) thread: ElectionStatus,
 }
 
 /// State of one router.
@@ -116,6 +103,9 @@ pub(crate) struct RouterSnapshot {
     pub(crate) name: Name,
     pub(crate) version: u8,
     pub(crate) priority: u8,
+    pub(crate) base_priority: u8,
+    pub(crate) group: Option<Name>,
+    pub(crate) order: Option<RouterOrder>,
     pub(crate) state: RouterState,
     pub(crate) reason: String,
     pub(crate) since: Option<MonoTime>,
@@ -140,6 +130,7 @@ impl Election {
     pub(crate) fn start(
         guardian: Guardian,
         leases: Vec<Lease>,
+        scheduling: Scheduling,
         notices: mpsc::Sender<Notice>,
     ) -> io::Result<Self> {
         let (commands, inbox) = channel();
@@ -148,7 +139,8 @@ impl Election {
         let monitor = Monitor::open_for_election().map_err(io::Error::other)?;
         let worker =
             worker::Worker::new(inbox, Arc::clone(&wake), notices, kernel, monitor, guardian, leases);
-        let thread = std::thread::Builder::new().name("election".to_owned()).spawn(move || worker.run())?;
+        let thread = std::thread::Builder::new().name("election".to_owned());
+        let thread = thread.spawn(move || worker.run(scheduling))?;
         Ok(Self { commands, wake, thread })
     }
 

@@ -11,6 +11,7 @@ use evenkeel_schemas::status::{
     self, ConvergenceStatus, DestinationStatus, PlanStatus, RouterStatus, Status, VirtualServerStatus,
 };
 use evenkeel_schemas::time::MonoTime;
+use evenkeel_vrrp::Family;
 
 use crate::daemon::Facts;
 use crate::election::{ElectionSnapshot, RouterSnapshot};
@@ -41,6 +42,8 @@ pub(crate) fn status(
         host: Some(host.clone()),
         plan: plan_status(path, facts),
         routers: election.routers.into_iter().map(router).collect(),
+        trackers: Vec::new(),
+        election: election.thread,
         virtual_servers: servers.iter().map(|server| virtual_server(server, board)).collect(),
         convergence: convergence(facts),
         guarded: election.guarded,
@@ -65,7 +68,14 @@ fn router(snapshot: RouterSnapshot) -> RouterStatus {
         interface: snapshot.key.interface.to_string(),
         version: snapshot.version,
         vrid: snapshot.key.vrid.get(),
+        family: match snapshot.key.family {
+            Family::V4 => 4,
+            Family::V6 => 6,
+        },
         priority: snapshot.priority,
+        base_priority: snapshot.base_priority,
+        sync_group: snapshot.group,
+        order: snapshot.order,
         state: snapshot.state,
         reason: snapshot.reason,
         since: snapshot.since.map(wall),

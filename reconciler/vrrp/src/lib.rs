@@ -24,14 +24,16 @@ mod ipv4;
 mod packet;
 mod rejection;
 mod router;
+mod track;
 
-pub use engine::{Election, Family, RouterKey};
+pub use engine::{Election, Family, Member, RouterKey};
 pub use ipv4::{Ipv4Parts, SplitError, split_ipv4};
 pub use packet::{
     Advert, Auth, Checksum, GROUP_V4, GROUP_V6, PROTOCOL, Secret, TTL, Version, WireInterval, decode, encode,
 };
 pub use rejection::{RejectKind, Rejection};
 pub use router::{
-    AdvertKind, Cause, Config, Counters, Event, FaultCause, Input, Notice, NoticeKind, Output, Received,
-    State, VirtualRouter, Why, master_down_interval, skew_time,
+    AdvertKind, Cause, Config, Counters, Delivery, Event, FaultCause, GroupEvent, Input, MemberName, Notice,
+    NoticeKind, Output, Received, State, VirtualRouter, Why, master_down_interval, skew_time,
 };
+pub use track::{Effective, Tracked, TrackerState, effective};

@@ -5,7 +5,7 @@ mod support;
 use evenkeel_schemas::scalars::{InterfaceName, Name};
 use evenkeel_schemas::time::MonoTime;
 use evenkeel_vrrp::{
-    AdvertKind, Config, Election, Family, Input, Output, Received, RouterKey, State, Version, Why,
+    AdvertKind, Config, Election, Family, Input, Member, Output, Received, RouterKey, State, Version, Why,
 };
 use support::{advert, at, bytes, config, config_v3, ip, ips, line, received, vrid};
 
@@ -13,9 +13,10 @@ fn interface(name: &str) -> InterfaceName {
     name.parse().expect("interface")
 }
 
-fn entry(on: &str, number: u8) -> (RouterKey, Name, Config) {
+fn entry(on: &str, number: u8) -> Member {
     let config = Config { vrid: vrid(number), ..config() };
-    (RouterKey::new(interface(on), &config), format!("r{number}").parse().expect("name"), config)
+    let key = RouterKey::new(interface(on), &config);
+    Member { key, name: format!("r{number}").parse().expect("name"), group: None, config }
 }
 
 fn outputs(election: &mut Election) -> Vec<(RouterKey, Output)> {
@@ -30,7 +31,7 @@ fn text(outputs: &[(RouterKey, Output)]) -> String {
     texts.join("; ")
 }
 
-fn election(entries: Vec<(RouterKey, Name, Config)>) -> Election {
+fn election(entries: Vec<Member>) -> Election {
     let mut election = Election::new();
     election.configure(entries, at(10_000));
     assert_eq!(outputs(&mut election), []);
@@ -82,25 +83,34 @@ fn unknown_vrids_take_bounded_memory() {
 fn configuring_keeps_what_stays_and_shuts_down_what_goes() {
     let (first, second, third) = (entry("eth0", 51), entry("eth0", 52), entry("eth0", 53));
     let mut election = election(vec![first.clone(), second.clone()]);
-    for key in [&first.0, &second.0] {
+    for key in [&first.key, &second.key] {
         election.handle(key, Input::Adopt, at(10_000));
     }
     outputs(&mut election);
     // Router 51 gets a VIP and a new name, 52 goes, 53 comes.
-    let changed = Config { vips: ips(&["10.9.0.100", "10.9.0.101"]), ..first.2.clone() };
+    let changed = Config { vips: ips(&["10.9.0.100", "10.9.0.101"]), ..first.config.clone() };
     let renamed: Name = "renamed".parse().expect("name");
-    election.configure(vec![(first.0.clone(), renamed.clone(), changed), third.clone()], at(10_500));
+    election.configure(
+        vec![Member { name: renamed.clone(), config: changed, ..first.clone() }, third.clone()],
+        at(10_500),
+    );
     assert_eq!(
         text(&outputs(&mut election)),
         "52: Initialize; 52: advert PriorityZero; 51: advert Immediate; 51: announce 5"
     );
-    let (name, router) = election.get(&first.0).expect("stays");
+    let (name, router) = election.get(&first.key).expect("stays");
     assert_eq!((name, router.state(), router.since()), (&renamed, State::Master, Some(at(10_000))));
-    assert!(election.get(&second.0).is_none());
-    assert_eq!(election.get(&third.0).map(|(_, router)| router.state()), Some(State::Initialize));
+    assert!(election.get(&second.key).is_none());
+    assert_eq!(election.get(&third.key).map(|(_, router)| router.state()), Some(State::Initialize));
     assert_eq!(election.masters(), 1);
     // The same again changes nothing.
-    let same = election.iter().map(|(k, n, r)| (k.clone(), n.clone(), r.config().clone())).collect();
+    let same = election.iter().map(|(key, name, router)| Member {
+        key: key.clone(),
+        name: name.clone(),
+        group: None,
+        config: router.config().clone(),
+    });
+    let same = same.collect();
     election.configure(same, at(10_600));
     assert_eq!(outputs(&mut election), []);
 }
@@ -109,14 +119,14 @@ fn configuring_keeps_what_stays_and_shuts_down_what_goes() {
 fn another_version_is_another_router() {
     let old = entry("eth0", 51);
     let mut election = election(vec![old.clone()]);
-    election.handle(&old.0, Input::Adopt, at(10_000));
+    election.handle(&old.key, Input::Adopt, at(10_000));
     outputs(&mut election);
-    election.configure(vec![(old.0.clone(), old.1.clone(), config_v3())], at(10_500));
+    election.configure(vec![Member { config: config_v3(), ..old.clone() }], at(10_500));
     assert_eq!(text(&outputs(&mut election)), "51: Initialize; 51: advert PriorityZero");
-    let (_, router) = election.get(&old.0).expect("new one");
+    let (_, router) = election.get(&old.key).expect("new one");
     assert_eq!((router.state(), router.config().version), (State::Initialize, Version::V3));
     // Outputs of the new router come out although the old one stood in the queue.
-    election.handle(&old.0, Input::Startup, at(10_600));
+    election.handle(&old.key, Input::Startup, at(10_600));
     assert_eq!(text(&outputs(&mut election)), "51: Backup");
 }
 
@@ -124,8 +134,8 @@ fn another_version_is_another_router() {
 fn outputs_that_were_not_drained_survive_a_removal() {
     let (first, second) = (entry("eth0", 51), entry("eth0", 52));
     let mut election = election(vec![first.clone(), second.clone()]);
-    election.handle(&first.0, Input::Adopt, at(10_000));
-    election.handle(&second.0, Input::Startup, at(10_000));
+    election.handle(&first.key, Input::Adopt, at(10_000));
+    election.handle(&second.key, Input::Startup, at(10_000));
     election.configure(vec![second.clone()], at(10_100));
     assert_eq!(
         text(&outputs(&mut election)),

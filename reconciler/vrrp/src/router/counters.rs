@@ -22,6 +22,10 @@ pub struct Counters {
     pub priority_zero_received: u64,
     /// Accepted advertisements whose VIPs are not ours.
     pub vip_list_mismatch: u64,
+    /// Times another Master was heard while we were one.
+    pub rival_masters: u64,
+    /// Advertisements of our VRID, accepted or not, for VIPs none of which is ours.
+    pub vrid_in_use: u64,
     /// Periodic advertisements that were made over 50 ms after they were due.
     pub late_adverts: u64,
     /// Largest lateness of a periodic advertisement.
@@ -58,6 +62,9 @@ impl Counters {
                 .map(|kind| (kind.name().to_owned(), self.rejected(kind)))
                 .collect(),
             vip_list_mismatch: self.vip_list_mismatch,
+            rival_masters: self.rival_masters,
+            vrid_in_use: self.vrid_in_use,
+            duplicate_addresses: 0,
             late_adverts: self.late_adverts,
             max_lateness_us: u64::try_from(self.max_lateness.as_micros()).unwrap_or(u64::MAX),
             vip_repairs: self.vip_repairs,

@@ -10,6 +10,7 @@ use evenkeel_schemas::time::MonoTime;
 pub use evenkeel_schemas::status::RouterState as State;
 
 use super::config::Config;
+use super::group::{GroupEvent, MemberName};
 use super::notice::Event;
 
 /// A packet as a socket delivered it. `Debug` does not show the payload, which may hold a password.
@@ -43,6 +44,10 @@ pub enum Input<'a> {
     Adopt,
     /// Leave for good, telling the Backups.
     Shutdown,
+    /// Let another router be Master: the Backups are told as by `Shutdown`, and we go on as Backup, with a whole
+    /// master-down interval for one of them to claim. For a Master only. With preemption we would take over
+    /// again after that time, so whoever wants it to last turns it off before. If nobody claims, we do.
+    Handover,
     /// Leave because we cannot be Master now. The Backups are told when the link still carries it.
     /// A later `Startup` joins again.
     Fault(FaultCause),
@@ -72,6 +77,12 @@ pub enum FaultCause {
     VipRefused,
     /// What a Master must serve is not in the kernel.
     NotConverged,
+    /// Something that it tracks fails.
+    Tracker,
+    /// An operator told it to take no part.
+    Held,
+    /// The time that it stays out after the start is not over.
+    StartupDelay,
 }
 
 impl FaultCause {
@@ -81,7 +92,12 @@ impl FaultCause {
         match self {
             Self::InterfaceDown | Self::InterfaceMissing | Self::Socket => false,
             // A socket that may (IP_TRANSPARENT) sends from an address that is no longer here.
-            Self::SourceMissing | Self::VipRefused | Self::NotConverged => true,
+            Self::SourceMissing
+            | Self::VipRefused
+            | Self::NotConverged
+            | Self::Tracker
+            | Self::Held
+            | Self::StartupDelay => true,
         }
     }
 }
@@ -95,6 +111,9 @@ impl fmt::Display for FaultCause {
             Self::Socket => "socket fails",
             Self::VipRefused => "kernel refuses a VIP",
             Self::NotConverged => "kernel has not converged",
+            Self::Tracker => "something that it tracks fails",
+            Self::Held => "held by an operator",
+            Self::StartupDelay => "waits for its start-up delay",
         })
     }
 }
@@ -116,7 +135,7 @@ pub enum AdvertKind {
 /// advertisement, which may hold the password.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Output {
-    /// Send an advertisement, with TTL 255.
+    /// Send an advertisement. By unicast there is one for each peer.
     Transmit {
         /// The VRRP message, checksum included.
         bytes: Vec<u8>,
@@ -124,6 +143,8 @@ pub enum Output {
         src: IpAddr,
         /// Destination address for the IP header.
         dst: IpAddr,
+        /// TTL or hop limit for the IP header.
+        ttl: u8,
         /// Why it is sent.
         kind: AdvertKind,
         /// When it was due; what has passed since is its lateness.
@@ -151,7 +172,7 @@ pub enum Output {
 impl fmt::Debug for Output {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Transmit { bytes, src, dst, kind, due } => write!(
+            Self::Transmit { bytes, src, dst, ttl: _, kind, due } => write!(
                 f,
                 "Transmit {{ {} bytes, src: {src}, dst: {dst}, kind: {kind:?}, due: {due} }}",
                 bytes.len()
@@ -196,10 +217,19 @@ pub enum Cause {
         /// Its priority and ours.
         priority: u8,
     },
+    /// Backup: told to let another router be Master.
+    Handover,
     /// Initialize: told to leave.
     Shutdown,
     /// Initialize: cannot be Master.
     Fault(FaultCause),
+    /// Backup or Initialize: another member of its sync group decides.
+    Group {
+        /// The other member.
+        member: MemberName,
+        /// What it did.
+        event: GroupEvent,
+    },
 }
 
 impl fmt::Display for Cause {
@@ -218,8 +248,18 @@ impl fmt::Display for Cause {
                 f,
                 "Master received advert from {from} with same priority {priority} but higher IP address than ours"
             ),
+            Self::Handover => f.write_str("handed over"),
             Self::Shutdown => f.write_str("shut down"),
             Self::Fault(cause) => cause.fmt(f),
+            Self::Group { member, event: GroupEvent::Yielded } => {
+                write!(f, "{member} of its sync group became Backup")
+            }
+            Self::Group { member, event: GroupEvent::Follows } => {
+                write!(f, "{member}, which leads its sync group, hears another Master")
+            }
+            Self::Group { member, event: GroupEvent::Out } => {
+                write!(f, "{member} of its sync group does not take part")
+            }
         }
     }
 }
@@ -231,10 +271,14 @@ pub enum Why {
     AdvertDue,
     /// Master: the repetition of gratuitous ARP.
     SecondBurst,
+    /// Master: gratuitous ARP again, as from time to time.
+    GarpRefresh,
     /// Backup: `Master_Down_Timer`.
     MasterDown,
     /// Backup: `Master_Down_Timer` after priority 0, so the skew time only.
     MasterLeft,
+    /// A sync group has been Master in part for too long.
+    GroupMixed,
 }
 
 impl fmt::Display for Why {
@@ -242,8 +286,10 @@ impl fmt::Display for Why {
         f.write_str(match self {
             Self::AdvertDue => "advertisement is due",
             Self::SecondBurst => "second gratuitous ARP burst is due",
+            Self::GarpRefresh => "regular gratuitous ARP burst is due",
             Self::MasterDown => "master-down interval is over",
             Self::MasterLeft => "skew time after priority 0 is over",
+            Self::GroupMixed => "sync group has been Master in part for too long",
         })
     }
 }

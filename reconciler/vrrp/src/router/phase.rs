@@ -24,6 +24,9 @@ pub(super) struct Backup {
     /// Version 3: the interval of the last Master (`Active_Adver_Interval`), once one was heard.
     pub(super) adopted: Option<AdvertInterval>,
     pub(super) master: Option<IpAddr>,
+    /// When the first advertisement of lower priority was heard, of those after the last one of ours or more:
+    /// from then on the preempt delay runs.
+    pub(super) lower_since: Option<MonoTime>,
 }
 
 /// How long a Backup waits.
@@ -40,6 +43,8 @@ pub(super) struct Master {
     /// `Adver_Timer`.
     pub(super) advert_due: MonoTime,
     pub(super) second_burst: Option<MonoTime>,
+    /// The next of the regular bursts.
+    pub(super) refresh_due: Option<MonoTime>,
     /// See [`super::VirtualRouter::lease_until`].
     pub(super) lease: Option<MonoTime>,
     pub(super) last_assert: Option<MonoTime>,

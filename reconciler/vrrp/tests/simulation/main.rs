@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use evenkeel_schemas::scalars::{AdvertInterval, Priority, Vrid};
 use evenkeel_schemas::time::MonoTime;
-use evenkeel_vrrp::{Checksum, Config, Secret, State, Version, master_down_interval};
+use evenkeel_vrrp::{Checksum, Config, Delivery, Secret, State, Version, master_down_interval};
 use world::{Fault, Rng, World};
 
 const CALM_SCHEDULES: u64 = 3000;
@@ -45,11 +45,14 @@ fn configs(rng: &mut Rng, step: u8) -> Vec<Config> {
                 priority: Priority::new(100 + rank * step).expect("priority"),
                 interval: AdvertInterval::from_centis(centis).expect("interval"),
                 preempt,
+                preempt_delay: Duration::ZERO,
+                delivery: Delivery::Multicast,
                 auth: (version == Version::V2).then(|| Secret::from_text("secret")),
                 source: "10.9.0.1".parse().expect("address"),
                 vips: vec!["10.9.0.100".parse().expect("address")],
                 garp_repeat: 1,
                 garp_delay: Duration::from_secs(5),
+                garp_refresh: None,
                 checksum: Checksum::WithPseudoHeader,
             }
         })

@@ -9,8 +9,8 @@ use std::time::Duration;
 use evenkeel_schemas::scalars::{AdvertInterval, Priority, Vrid};
 use evenkeel_schemas::time::MonoTime;
 use evenkeel_vrrp::{
-    Advert, Auth, Checksum, Config, GROUP_V4, Input, Output, Received, Secret, TTL, Version, VirtualRouter,
-    WireInterval, encode,
+    Advert, Auth, Checksum, Config, Delivery, GROUP_V4, Input, Output, Received, Secret, TTL, Version,
+    VirtualRouter, WireInterval, encode,
 };
 
 pub(crate) fn ip(text: &str) -> IpAddr {
@@ -45,11 +45,14 @@ pub(crate) fn config() -> Config {
         priority: priority(100),
         interval: AdvertInterval::ONE_SECOND,
         preempt: true,
+        preempt_delay: Duration::ZERO,
+        delivery: Delivery::Multicast,
         auth: Some(Secret::from_text("hell>com")),
         source: ip("10.9.0.2"),
         vips: ips(&["10.9.0.100"]),
         garp_repeat: 5,
         garp_delay: Duration::from_secs(5),
+        garp_refresh: None,
         checksum: Checksum::WithPseudoHeader,
     }
 }

@@ -62,13 +62,15 @@ impl Worker {
         let now = clock::now();
         let Synced { present, stuck, done, failed } = synced;
         for gone in self.present.difference(&present) {
-            for port in self.ports.values_mut() {
-                if port.is_named(&gone.interface) {
-                    port.withdraw(gone.address.address());
-                }
+            if let Some(port) = self.ports.get_mut(&gone.interface) {
+                port.announcing.withdraw(gone.address.address());
             }
         }
+        let moved = present != self.present;
         (self.present, self.stuck) = (present, stuck);
+        if moved {
+            self.watch_claims();
+        }
         self.vips_dirty = !failed.is_empty();
         self.report(failed.iter().map(|(op, error)| format!("cannot {op}: {error}")).collect());
         for (op, error) in &failed {

@@ -1,0 +1,243 @@
+//! Virtual routers of a plan: one VRRP instance each, and what moves with it.
+
+use std::net::IpAddr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::is_false;
+use crate::cluster::is_default;
+pub use crate::cluster::{Checksum, VirtualRule};
+use crate::scalars::{
+    AddressLabel, AdvertInterval, Cidr, InterfaceName, Ip, Name, Priority, RouteTable, Span, TrackWeight,
+    Vrid,
+};
+
+/// One VRRP instance on this host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Router {
+    /// Name in the cluster file.
+    pub name: Name,
+    /// Interface for advertisements and VIPs.
+    pub interface: InterfaceName,
+    /// Source address of advertisements; its family is the router's. `::` is the link-local address of the
+    /// interface, which only the host knows.
+    pub source: Ip,
+    /// 2 or 3.
+    #[schemars(range(min = 2, max = 3))]
+    pub version: u8,
+    /// Virtual router identifier.
+    pub vrid: Vrid,
+    /// This host's priority.
+    pub priority: Priority,
+    /// Time between advertisements.
+    pub advert_interval: AdvertInterval,
+    /// Whether to take over from a Master with a lower priority.
+    pub preempt: bool,
+    /// How long to wait before taking over from a Master with a lower priority; absent: not at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preempt_delay: Option<Span>,
+    /// How long the daemon stays out of the election after its start; absent: not at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub startup_delay: Option<Span>,
+    /// Advertise to each of these by unicast; absent: by multicast.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unicast: Option<Unicast>,
+    /// Checksum of sent version 3 advertisements over IPv4; absent: with a pseudo-header.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub checksum: Checksum,
+    /// Authentication, version 2 only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<Auth>,
+    /// Gratuitous ARP after becoming Master: how many at once, and again after `garp_delay`.
+    #[schemars(range(min = 1, max = 100))]
+    pub garp_repeat: u8,
+    /// Time from becoming Master to the second burst of gratuitous ARP; `0s` is no second burst.
+    pub garp_delay: Span,
+    /// Time between bursts while Master; absent: none after the second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub garp_refresh: Option<Span>,
+    /// Pause between two packets on one interface; absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub garp_interval: Option<Span>,
+    /// VIPs are put on an interface of its own with the virtual MAC address of the VRID
+    /// (RFC 9568 §7.3); absent: on `interface`, with its address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub virtual_mac: Option<VirtualMac>,
+    /// Virtual routers of one name are Master together or not at all; absent: alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync_group: Option<Name>,
+    /// What changes the priority, or keeps the router out of the election.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub track: Vec<Track>,
+    /// Programs that are told of changes.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub hooks: RouterHooks,
+    /// Virtual addresses in the order of the advertisement, with the prefix they get on the interface.
+    pub vips: Vec<Cidr>,
+    /// Addresses that come and go with the VIPs and are not advertised.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unadvertised_vips: Vec<Cidr>,
+    /// Addresses that are not simply put on `interface`, or on that of the virtual MAC address.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub vip_settings: Vec<VipSettings>,
+    /// Routes that the Master has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<VirtualRoute>,
+    /// Policy rules that the Master has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<VirtualRule>,
+    /// Whether `evenkeel apply` refuses to remove this virtual router. The host itself does not care.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub prevent_removal: bool,
+}
+
+/// Authentication of a router.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Auth {
+    /// Simple text password (RFC 2338 §10.2).
+    Pass {
+        /// Where this host finds the password.
+        secret: SecretReference,
+    },
+}
+
+/// Where a host finds a secret. Never the secret itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum SecretReference {
+    /// Key in the secrets file that was compiled beside this plan.
+    Compiled(Name),
+    /// Absolute path of a file on this host.
+    File(String),
+    /// Name of a systemd credential.
+    Credential(Name),
+}
+
+/// Advertisements by unicast.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Unicast {
+    /// To whom, and from whom they are accepted: addresses of the other directors.
+    pub peers: Vec<Ip>,
+    /// TTL or hop limit of sent advertisements.
+    #[schemars(range(min = 1, max = 255))]
+    pub ttl: u8,
+    /// Lowest TTL or hop limit of received ones.
+    #[schemars(range(min = 1, max = 255))]
+    pub min_ttl: u8,
+}
+
+/// A virtual MAC address: 00:00:5e:00:01:VRID, or 00:00:5e:00:02:VRID for IPv6 (RFC 9568 §7.3).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct VirtualMac {
+    /// Name of the macvlan interface that has it.
+    pub interface: InterfaceName,
+    /// Send advertisements from the host's own MAC address.
+    pub advertise_from_base: bool,
+}
+
+/// How one VIP is put on its interface.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct VipSettings {
+    /// The VIP, advertised or not.
+    pub address: Ip,
+    /// Its interface; absent: as the others'.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<InterfaceName>,
+    /// Its label; absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<AddressLabel>,
+}
+
+/// What a tracker does to a virtual router.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Track {
+    /// Name of the tracker.
+    pub tracker: Name,
+    /// Added to the priority: a negative one while it fails, a positive one while it succeeds. Absent: while
+    /// it fails the router takes no part in the election.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<TrackWeight>,
+    /// Take success for failure and failure for success.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub reverse: bool,
+}
+
+/// A route that the Master has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct VirtualRoute {
+    /// Destination network.
+    pub destination: Cidr,
+    /// Gateway; absent: directly reachable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<Ip>,
+    /// Output interface.
+    pub interface: InterfaceName,
+    /// Preferred source address; absent: the kernel's choice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Ip>,
+    /// Routing table.
+    pub table: RouteTable,
+    /// Metric; 0 is the kernel's own choice, which is 1024 for IPv6.
+    pub metric: u32,
+}
+
+/// Programs that are told of changes of a virtual router or sync group: with their own arguments, then
+/// `INSTANCE|GROUP NAME STATE PRIORITY`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RouterHooks {
+    /// Became Master.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub master: Option<Hook>,
+    /// Became Backup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<Hook>,
+    /// Cannot take part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<Hook>,
+    /// The daemon stops, or the router left the plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop: Option<Hook>,
+    /// Any change, after the one above.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub any: Option<Hook>,
+}
+
+/// A program, run without a shell.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Hook {
+    /// Absolute path of the program, and its arguments.
+    #[schemars(length(min = 1))]
+    pub command: Vec<String>,
+    /// User that it runs as.
+    pub user: String,
+    /// How long it may run before it is killed.
+    pub timeout: Span,
+}
+
+/// Virtual routers that are Master together or not at all: those that name it as their `sync_group`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SyncGroup {
+    /// Name in the cluster file; of a virtual router with VIPs of both families, that of the router.
+    pub name: Name,
+    /// Programs that are told of changes.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub hooks: RouterHooks,
+}
+
+impl Router {
+    /// The virtual addresses without their prefixes, in the order of the advertisement.
+    pub fn vip_addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.vips.iter().map(|vip| vip.address())
+    }
+}

@@ -1,0 +1,70 @@
+//! Trackers of a plan: what the elections watch besides advertisements.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use crate::cluster::Initially;
+use crate::scalars::{InterfaceName, Name, Retries, Span};
+
+/// Something that succeeds or fails on this host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Tracker {
+    /// Name in the cluster file.
+    pub name: Name,
+    /// What it counts as until its first look.
+    pub initially: Initially,
+    /// What it watches.
+    pub watch: Watch,
+}
+
+/// What a tracker watches.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Watch {
+    /// Fails while this interface is missing, down or without carrier.
+    Interface {
+        /// Its name.
+        interface: InterfaceName,
+    },
+    /// Succeeds when a program ends with exit code 0.
+    Script {
+        /// Absolute path of the program, and its arguments; run without a shell.
+        #[schemars(length(min = 1))]
+        command: Vec<String>,
+        /// User that it runs as.
+        user: String,
+        /// Time from one start to the next.
+        interval: Span,
+        /// How long it may run before it is killed, which is a failure.
+        timeout: Span,
+        /// Successes in a row until it counts as succeeding.
+        rise: Retries,
+        /// Failures in a row until it counts as failing.
+        fall: Retries,
+    },
+    /// Succeeds while enough processes run.
+    Process {
+        /// Name of the program: `comm`, or the first argument when it has a slash.
+        process: String,
+        /// How many must run.
+        #[schemars(range(min = 1, max = 65535))]
+        quorum: u32,
+    },
+    /// The number in the first line of a file, times the weight, is added to the priority. A negative
+    /// number or no file is a failure.
+    File {
+        /// Absolute path.
+        path: String,
+        /// Time from one look to the next.
+        interval: Span,
+    },
+    /// Fails while fewer destinations of a service than its quorum are healthy.
+    Service {
+        /// Name of the service: `name` of its virtual servers, each of which must have its quorum.
+        service: Name,
+        /// How many destinations must be healthy.
+        #[schemars(range(min = 1, max = 65535))]
+        quorum: u32,
+    },
+}
