@@ -59,7 +59,7 @@ const RIVAL_BURST_GAP: Duration = Duration::from_secs(1);
 ///
 /// After each [`VirtualRouter::handle`], drain [`VirtualRouter::poll_output`], then ask
 /// [`VirtualRouter::poll_timeout`] again. Outputs are kept until then; nothing else grows.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct VirtualRouter {
     config: Config,
     /// Our VIPs in ascending order, to compare lists without regard to order.
@@ -72,7 +72,7 @@ pub struct VirtualRouter {
     queue: VecDeque<Queued>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Queued {
     output: Output,
     /// For an advertisement of a Master: the lease that it gives once it is handed out.

@@ -7,14 +7,14 @@ use std::net::IpAddr;
 use evenkeel_schemas::scalars::AdvertInterval;
 use evenkeel_schemas::time::MonoTime;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Phase {
     Initialize,
     Backup(Backup),
     Master(Master),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Backup {
     /// When the timer was last armed: the base to compute it from again.
     pub(super) armed: MonoTime,
@@ -35,7 +35,7 @@ pub(super) enum Wait {
     Skew,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Master {
     /// `Adver_Timer`.
     pub(super) advert_due: MonoTime,
