@@ -22,9 +22,11 @@ mod once;
 mod plan_file;
 mod probe;
 mod report;
+mod run_program;
 mod server;
 mod source;
 mod state;
+mod trackers;
 mod verdicts;
 
 pub use cli::Cli;

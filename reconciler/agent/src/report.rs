@@ -15,6 +15,7 @@ use evenkeel_vrrp::Family;
 
 use crate::daemon::Facts;
 use crate::election::{ElectionSnapshot, RouterSnapshot};
+use crate::trackers::Watching;
 use crate::verdicts::{destination_key, service_key};
 
 /// A point in time as RFC 3339 text, by the wall clock of now.
@@ -30,6 +31,7 @@ pub(crate) fn status(
     path: &Path,
     facts: &Facts,
     board: &Board,
+    watching: &Watching,
     election: ElectionSnapshot,
 ) -> Status {
     let plan = facts.in_force.as_ref().map(|in_force| &in_force.loaded.plan);
@@ -42,7 +44,7 @@ pub(crate) fn status(
         host: Some(host.clone()),
         plan: plan_status(path, facts),
         routers: election.routers.into_iter().map(router).collect(),
-        trackers: Vec::new(),
+        trackers: watching.status(),
         election: election.thread,
         virtual_servers: servers.iter().map(|server| virtual_server(server, board)).collect(),
         convergence: convergence(facts),
