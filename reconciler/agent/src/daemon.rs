@@ -32,6 +32,7 @@ use tracing::{debug, error, info, warn};
 use crate::converger::{Converger, Report};
 use crate::election::{Command, Election, ElectionSnapshot, Notice, RouterSetup};
 use crate::guard::Guardian;
+use crate::hooks::{Done, Hooks};
 use crate::server::{Server, StatusRequest};
 use crate::source::{self, Loaded};
 use crate::state::StateDir;
@@ -67,6 +68,7 @@ struct Channels {
     notices: mpsc::Receiver<Notice>,
     outcomes: mpsc::Receiver<(Check, Outcome)>,
     found: mpsc::Receiver<Found>,
+    hooks: mpsc::UnboundedReceiver<Done>,
     guardians: mpsc::Receiver<std::io::Result<Guardian>>,
     requests: mpsc::Receiver<StatusRequest>,
 }
@@ -95,6 +97,7 @@ struct Daemon {
     election: Election,
     board: Board,
     watching: Watching,
+    hooks: Hooks,
     facts: Facts,
     /// Serial of the last wanted state.
     serial: u64,
@@ -129,6 +132,7 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
     let (notice_tx, notices) = mpsc::channel(CHANNEL);
     let (outcome_tx, outcomes) = mpsc::channel(CHANNEL);
     let (found_tx, found) = mpsc::channel(CHANNEL);
+    let (hooks, hooks_done) = Hooks::new();
     let (guardian_tx, guardians) = mpsc::channel(1);
     let (request_tx, requests) = mpsc::channel(16);
     let (look, looks) = mpsc::channel(1);
@@ -144,6 +148,7 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
         election,
         board: Board::new(),
         watching: Watching::new(found_tx),
+        hooks,
         facts: Facts::new(),
         serial: 0,
         plan_serial: 0,
@@ -160,12 +165,13 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
     daemon.first_plan(&leases, &ledger);
     drift::watch(daemon.converger.mailbox().clone());
     let plans = source::watch(options.plan, options.host, looks);
-    let mut channels = Channels { plans, reports, notices, outcomes, found, guardians, requests };
+    let mut channels =
+        Channels { plans, reports, notices, outcomes, found, hooks: hooks_done, guardians, requests };
     let result = tokio::select! {
         result = daemon.serve(&mut channels, signals, look) => result,
         () = server.serve(request_tx) => Ok(()),
     };
-    daemon.stop(channels, result)
+    daemon.stop(channels, result).await
 }
 
 impl Daemon {
@@ -191,6 +197,7 @@ impl Daemon {
                 notice = channels.notices.recv() => self.noticed(notice.ok_or("the election thread ended")?),
                 Some((check, outcome)) = channels.outcomes.recv() => self.probed(&check, outcome),
                 Some(found) = channels.found.recv() => self.found(found),
+                Some(done) = channels.hooks.recv() => self.hooks.done(done),
                 Some(request) = channels.requests.recv() => self.answer(request).await,
                 Some(guardian) = channels.guardians.recv() => self.guardian_started(guardian),
                 () = sleep_some(probes_in) => self.start_probes(),
@@ -201,15 +208,17 @@ impl Daemon {
         }
     }
 
-    fn stop(mut self, mut channels: Channels, result: Result<(), String>) -> Result<(), String> {
+    async fn stop(mut self, mut channels: Channels, result: Result<(), String>) -> Result<(), String> {
         // VIPs first; what stays in the kernel serves until the next start or `evenkeeld cleanup`.
         let (election, next) = (self.election, Facts::new());
         let left = election.stop();
         let mut facts = std::mem::replace(&mut self.facts, next);
         while let Ok(notice) = channels.notices.try_recv() {
             log_notice(&notice, &mut facts);
+            self.hooks.noticed(&notice);
         }
-        drop(channels);
+        let Channels { hooks, .. } = channels;
+        self.hooks.stop(hooks).await;
         let in_order = self.converger.stop();
         result?;
         left?;

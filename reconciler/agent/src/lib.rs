@@ -18,6 +18,7 @@ mod drift;
 mod election;
 mod guard;
 mod handover;
+mod hooks;
 mod once;
 mod plan_file;
 mod probe;

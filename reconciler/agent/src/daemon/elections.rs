@@ -11,6 +11,7 @@ use crate::trackers::Found;
 impl Daemon {
     pub(super) fn noticed(&mut self, notice: Notice) {
         log_notice(&notice, &mut self.facts);
+        self.hooks.noticed(&notice);
         if matches!(notice, Notice::GuardianLost) && self.guardian_at.is_none() {
             warn!("the guardian is gone: starting another");
             self.guardian_at = Some(clock::now() + GUARDIAN_PAUSE);
@@ -42,6 +43,7 @@ impl Daemon {
 
     /// The election has the routers of the plan in force.
     pub(super) fn settled(&mut self) {
+        self.hooks.settled();
         self.watching.settled();
         self.tell_trackers();
     }

@@ -51,7 +51,10 @@ impl Daemon {
         if !leases.is_empty() {
             self.watching.configure(&loaded.plan);
             self.tell_trackers();
-            self.configure(setups(&loaded));
+            let setups = setups(&loaded);
+            let goes_on = |setup: &&RouterSetup| leases.iter().any(|l| l.router == setup.key.to_string());
+            self.hooks.adopting(setups.iter().filter(goes_on).map(|setup| setup.name.clone()).collect());
+            self.configure(setups);
         }
         let known = verdicts::left_behind(&loaded.plan, ledger);
         self.adopt(loaded, from_last_good, &known);
@@ -106,6 +109,7 @@ impl Daemon {
         let checks: BTreeSet<Check> = verdicts::checks(plan).map(|(_, _, check)| check.clone()).collect();
         let initial = |check: &Check| initial.get(check).copied().unwrap_or(Verdict::Up);
         self.board.configure(checks, initial, clock::now());
+        self.hooks.configure(plan);
         self.watching.configure(plan);
         self.watching.look_at_services(plan, &self.board);
         self.tell_trackers();
