@@ -12,6 +12,7 @@
 
 mod elections;
 mod facts;
+mod orders;
 mod plans;
 
 use std::path::PathBuf;
@@ -30,17 +31,19 @@ use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
 use crate::converger::{Converger, Report};
-use crate::election::{Command, Election, ElectionSnapshot, Notice, RouterSetup};
+use crate::election::{Command, Election, Notice, RouterSetup};
 use crate::guard::Guardian;
 use crate::hooks::{Done, Hooks};
-use crate::server::{Server, StatusRequest};
+use crate::orders::Orders;
+use crate::server::{Ask, Server};
 use crate::source::{self, Loaded};
 use crate::state::StateDir;
 use crate::trackers::{Found, Watching};
-use crate::{drift, handover, probe, report};
+use crate::{drift, handover, probe};
 
 pub(crate) use facts::Facts;
 use facts::log_notice;
+use orders::Kept;
 
 /// Places in the channels from the threads.
 const CHANNEL: usize = 1024;
@@ -70,7 +73,8 @@ struct Channels {
     found: mpsc::Receiver<Found>,
     hooks: mpsc::UnboundedReceiver<Done>,
     guardians: mpsc::Receiver<std::io::Result<Guardian>>,
-    requests: mpsc::Receiver<StatusRequest>,
+    asks: mpsc::Receiver<Ask>,
+    kept: mpsc::Receiver<Kept>,
 }
 
 struct Signals {
@@ -90,15 +94,15 @@ impl Signals {
     }
 }
 
-struct Daemon {
-    options: Options,
+pub(crate) struct Daemon {
+    pub(crate) options: Options,
     state: Arc<StateDir>,
     converger: Converger,
     election: Election,
-    board: Board,
-    watching: Watching,
-    hooks: Hooks,
-    facts: Facts,
+    pub(crate) board: Board,
+    pub(crate) watching: Watching,
+    pub(crate) hooks: Hooks,
+    pub(crate) facts: Facts,
     /// Serial of the last wanted state.
     serial: u64,
     /// Serial of the first wanted state of the plan in force.
@@ -116,6 +120,11 @@ struct Daemon {
     outcomes: mpsc::Sender<(Check, Outcome)>,
     guardians: mpsc::Sender<std::io::Result<Guardian>>,
     probes: Arc<Semaphore>,
+    /// What operators told routers.
+    pub(crate) orders: Orders,
+    /// Whether an order is being written; the next one waits.
+    keeping: bool,
+    kept: mpsc::Sender<Kept>,
 }
 
 /// Runs until a signal says to stop.
@@ -126,6 +135,7 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
     let signals = Signals::new()?;
     let state = Arc::new(StateDir::open(&options.state_dir).map_err(|error| error.to_string())?);
     let ledger = state.ledger_or_put_aside().map_err(|error| error.to_string())?;
+    let orders = state.orders_or_put_aside().map_err(|error| error.to_string())?;
     let server = Server::bind(&options.socket).map_err(|error| error.to_string())?;
     let (guardian, leases) = Guardian::connect(state.path()).map_err(|error| format!("guardian: {error}"))?;
     let (report_tx, reports) = mpsc::channel(CHANNEL);
@@ -134,7 +144,8 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
     let (found_tx, found) = mpsc::channel(CHANNEL);
     let (hooks, hooks_done) = Hooks::new();
     let (guardian_tx, guardians) = mpsc::channel(1);
-    let (request_tx, requests) = mpsc::channel(16);
+    let (ask_tx, asks) = mpsc::channel(16);
+    let (kept_tx, kept) = mpsc::channel(1);
     let (look, looks) = mpsc::channel(1);
     let converger = Converger::start(Arc::clone(&state), ledger.clone(), report_tx)
         .map_err(|error| format!("convergence: {error}"))?;
@@ -161,15 +172,18 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
         outcomes: outcome_tx,
         guardians: guardian_tx,
         probes: Arc::new(Semaphore::new(MAX_PROBES)),
+        orders,
+        keeping: false,
+        kept: kept_tx,
     };
     daemon.first_plan(&leases, &ledger);
     drift::watch(daemon.converger.mailbox().clone());
     let plans = source::watch(options.plan, options.host, looks);
     let mut channels =
-        Channels { plans, reports, notices, outcomes, found, hooks: hooks_done, guardians, requests };
+        Channels { plans, reports, notices, outcomes, found, hooks: hooks_done, guardians, asks, kept };
     let result = tokio::select! {
         result = daemon.serve(&mut channels, signals, look) => result,
-        () = server.serve(request_tx) => Ok(()),
+        () = server.serve(ask_tx) => Ok(()),
     };
     daemon.stop(channels, result).await
 }
@@ -198,7 +212,8 @@ impl Daemon {
                 Some((check, outcome)) = channels.outcomes.recv() => self.probed(&check, outcome),
                 Some(found) = channels.found.recv() => self.found(found),
                 Some(done) = channels.hooks.recv() => self.hooks.done(done),
-                Some(request) = channels.requests.recv() => self.answer(request).await,
+                Some(ask) = channels.asks.recv(), if !self.keeping => self.answer(ask).await,
+                Some(kept) = channels.kept.recv() => self.order_kept(kept),
                 Some(guardian) = channels.guardians.recv() => self.guardian_started(guardian),
                 () = sleep_some(probes_in) => self.start_probes(),
                 () = sleep_some(verdicts_in) => self.want(&[Kind::Ipvs]),
@@ -345,16 +360,6 @@ impl Daemon {
         if !changes.is_empty() {
             self.services_changed();
         }
-    }
-
-    async fn answer(&mut self, request: StatusRequest) {
-        let (reply, snapshot) = tokio::sync::oneshot::channel();
-        self.election.send(Command::Snapshot(reply));
-        let snapshot: ElectionSnapshot = snapshot.await.unwrap_or_default();
-        let path = self.file();
-        let status =
-            report::status(&self.options.host, &path, &self.facts, &self.board, &self.watching, snapshot);
-        request.send(status).ok();
     }
 }
 

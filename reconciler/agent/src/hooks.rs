@@ -54,6 +54,7 @@ pub(crate) struct Hooks {
     states: States,
     lines: BTreeMap<Subject, Line>,
     running: BTreeMap<Subject, JoinHandle<()>>,
+    dropped: u64,
     /// At most one word a line waits here.
     done: mpsc::UnboundedSender<Done>,
 }
@@ -62,14 +63,24 @@ impl Hooks {
     /// No hooks yet, and the channel on which lines say that they are free.
     pub(crate) fn new() -> (Self, mpsc::UnboundedReceiver<Done>) {
         let (done, receiver) = mpsc::unbounded_channel();
-        let hooks =
-            Self { states: States::default(), lines: BTreeMap::new(), running: BTreeMap::new(), done };
+        let hooks = Self {
+            states: States::default(),
+            lines: BTreeMap::new(),
+            running: BTreeMap::new(),
+            dropped: 0,
+            done,
+        };
         (hooks, receiver)
     }
 
     /// These routers were Master when the daemon before ended, and go on: their programs know.
     pub(crate) fn adopting(&mut self, routers: BTreeSet<Name>) {
         self.states.adopting(routers);
+    }
+
+    /// Changes that were never told because programs did not keep up.
+    pub(crate) const fn dropped(&self) -> u64 {
+        self.dropped
     }
 
     /// Takes a new plan. What leaves it is told when it has stopped.
@@ -93,6 +104,7 @@ impl Hooks {
         for (subject, change) in changes {
             let line = self.lines.entry(subject.clone()).or_default();
             if let Some(dropped) = line.push(change) {
+                self.dropped += 1;
                 warn!(
                     "hooks of {subject} do not keep up: {} is not told any more ({} so far)",
                     dropped.state, line.dropped

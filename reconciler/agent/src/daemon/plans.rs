@@ -22,7 +22,7 @@ use crate::verdicts::{self, Verdicts};
 use crate::{handover, report};
 
 impl Daemon {
-    pub(super) fn file(&self) -> PathBuf {
+    pub(crate) fn file(&self) -> PathBuf {
         plan_file::plan_path(&self.options.plan, &self.options.host)
     }
 
@@ -51,6 +51,7 @@ impl Daemon {
         if !leases.is_empty() {
             self.watching.configure(&loaded.plan);
             self.tell_trackers();
+            self.orders_for(&loaded.plan);
             let setups = setups(&loaded);
             let goes_on = |setup: &&RouterSetup| leases.iter().any(|l| l.router == setup.key.to_string());
             self.hooks.adopting(setups.iter().filter(goes_on).map(|setup| setup.name.clone()).collect());
@@ -113,6 +114,7 @@ impl Daemon {
         self.watching.configure(plan);
         self.watching.look_at_services(plan, &self.board);
         self.tell_trackers();
+        self.orders_for(plan);
         let (routers, virtual_servers) = (plan.routers.len(), plan.virtual_servers.len());
         info!(generation = loaded.generation.short(), routers, virtual_servers, "plan is in force");
         let next = setups(&loaded);
