@@ -169,7 +169,7 @@ proptest! {
     }
 }
 
-/// Every table and list turned round, but that of directors, whose order means something.
+/// Every table and list turned round, but those of directors and command lines, whose order means something.
 fn turn(value: toml::Value, key: &str) -> toml::Value {
     match value {
         toml::Value::Table(table) => {
@@ -179,7 +179,7 @@ fn turn(value: toml::Value, key: &str) -> toml::Value {
             });
             toml::Value::Table(turned.collect())
         }
-        toml::Value::Array(items) if key != "directors" => {
+        toml::Value::Array(items) if !["directors", "command"].contains(&key) => {
             toml::Value::Array(items.into_iter().rev().map(|item| turn(item, key)).collect())
         }
         other => other,
