@@ -26,7 +26,7 @@ use std::net::IpAddr;
 use evenkeel_schemas::change::{self as document, Action, StageHost, StepKind};
 use evenkeel_schemas::plan::{Address, Plan, Router, SyncGroup, Sysctl, Tracker, VirtualServer};
 use evenkeel_schemas::saved::Era;
-use evenkeel_schemas::scalars::{Cidr, Name};
+use evenkeel_schemas::scalars::{Cidr, InterfaceName, Name};
 
 use super::{Fleet, HostState, compare, objects};
 use crate::attach::advertised_order;
@@ -222,9 +222,9 @@ impl<'a> Host<'a> {
                 if phase >= turn { new } else { old }
             }
         };
-        let Routers { routers, sync_groups, trackers, secrets } = self.routers(phase);
+        let Routers { routers, sync_groups, trackers, made, secrets } = self.routers(phase);
         let plan = Plan {
-            sysctls: self.sysctls(phase, &routers),
+            sysctls: self.sysctls(phase, &made),
             routers,
             sync_groups,
             trackers,
@@ -306,22 +306,19 @@ impl<'a> Host<'a> {
 
     /// A setting is there before what needs it, and goes after it. Settings of an interface with a virtual
     /// MAC address are there while it is.
-    fn sysctls(&self, phase: u8, routers: &[Router]) -> Vec<Sysctl> {
+    fn sysctls(&self, phase: u8, made: &BTreeMap<InterfaceName, Era>) -> Vec<Sysctl> {
         let come = if self.prepares { PREPARE } else { self.first };
         let go = if self.tidies { TIDY.max(self.last) } else { self.last };
         let key = |sysctl: &Sysctl| sysctl.key.clone();
         let mut present = self.present(phase, |plan| &plan.sysctls, key, (come, go));
-        let plans = || [self.new, self.old].into_iter().filter_map(Self::plan);
-        let made: BTreeSet<&str> = plans().flat_map(|plan| made_interfaces(&plan.routers)).collect();
-        let here: BTreeSet<&str> = made_interfaces(routers).collect();
-        present.retain(|sysctl| {
-            of_interface(&sysctl.key).is_none_or(|of| !made.contains(of) || here.contains(of))
-        });
-        for sysctl in plans().flat_map(|plan| &plan.sysctls) {
-            let needed = of_interface(&sysctl.key).is_some_and(|of| here.contains(of));
-            if needed && present.iter().all(|other| other.key != sysctl.key) {
-                present.push(sysctl.clone());
-            }
+        let plans = || [self.old, self.new].into_iter().filter_map(Self::plan);
+        let ever: BTreeSet<&str> = plans().flat_map(|plan| made_interfaces(&plan.routers)).collect();
+        present.retain(|sysctl| of_interface(&sysctl.key).is_none_or(|of| !ever.contains(of)));
+        for (interface, era) in made {
+            let plan = Self::plan(if *era == Era::Old { self.old } else { self.new });
+            let settings = plan.into_iter().flat_map(|plan| &plan.sysctls);
+            let own = |sysctl: &&Sysctl| of_interface(&sysctl.key) == Some(interface.as_str());
+            present.extend(settings.filter(own).cloned());
         }
         present
     }
@@ -383,6 +380,8 @@ struct Routers {
     routers: Vec<Router>,
     sync_groups: Vec<SyncGroup>,
     trackers: Vec<Tracker>,
+    /// Interfaces that the daemon makes for virtual MAC addresses.
+    made: BTreeMap<InterfaceName, Era>,
     secrets: Eras,
 }
 
@@ -392,6 +391,9 @@ impl Routers {
     fn add(&mut self, router: Router, era: Era, from: Option<&HostState>) {
         if let Some(name) = claims::compiled_secret(&router) {
             self.secrets.insert(name.to_owned(), era);
+        }
+        if let Some(mac) = &router.virtual_mac {
+            self.made.insert(mac.interface.clone(), era);
         }
         let plan = from.map(|state| &state.plan);
         let groups = plan.into_iter().flat_map(|plan| &plan.sync_groups);

@@ -74,6 +74,12 @@ pub(crate) fn walk(before: &Fleet, after: &Fleet, stages: &[Stage]) -> Result<Fl
     Ok(now)
 }
 
+/// The first host that is not the same in both.
+fn apart(a: &Fleet, b: &Fleet) -> String {
+    let differs = a.keys().chain(b.keys()).find(|host| a.get(*host) != b.get(*host));
+    differs.map_or_else(String::new, |host| format!("{host}: {:#?}\nagainst {:#?}", a.get(host), b.get(host)))
+}
+
 fn plans(fleet: &Fleet) -> BTreeMap<Name, Plan> {
     fleet.iter().map(|(name, state)| (name.clone(), state.plan.clone())).collect()
 }
@@ -130,7 +136,7 @@ proptest! {
         let (before, after) = (fleet(&model::text(&first)), fleet(&model::text(&second)));
         let stages = change::stages(&before, &after);
         match walk(&before, &after, &stages) {
-            Ok(last) => prop_assert!(last == after, "not there after the last stage"),
+            Ok(last) => prop_assert!(last == after, "not there after the last stage: {}", apart(&last, &after)),
             Err(error) => prop_assert!(false, "{}\n--- from\n{}\n--- to\n{}", error, model::text(&first), model::text(&second)),
         }
         let described = difference(&before, &after).stages;
@@ -154,7 +160,7 @@ proptest! {
                 TestCaseError::fail(format!("{error}\n--- from\n{}\n--- to\n{}", model::text(&first), model::text(&second)))
             })?;
         }
-        prop_assert!(now == after);
+        prop_assert!(now == after, "{}", apart(&now, &after));
     }
 
     #[test]

@@ -170,7 +170,7 @@ fn shared(bytes: &[u8; BYTES], routers: &[Router], text: &mut String) {
         .map(|router| format!("\"{}\"", router.name))
         .collect();
     if grouped(bytes) && members.len() == 2 {
-        let name = ["one", "other"][byte(GROUP_NAME) % 2];
+        let name = ["group", "union"][byte(GROUP_NAME) % 2];
         let track = ["", "{ tracker = \"process\" }"][byte(GROUP_TRACK) % 2];
         let _ = writeln!(
             text,
