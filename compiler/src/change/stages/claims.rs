@@ -85,7 +85,10 @@ impl Claim<'_> {
     /// accepts its peers only. A link-local source that only the host knows is nobody's peer.
     fn hears(&self, speaker: &Self) -> bool {
         let reached = match &speaker.router.unicast {
-            Some(unicast) => unicast.peers.iter().any(|peer| self.addresses.contains(peer)),
+            Some(unicast) => {
+                let own = |peer: &Ip| *peer == self.router.source || self.addresses.contains(peer);
+                unicast.peers.iter().any(own)
+            }
             None => true,
         };
         let ttl = speaker.router.unicast.as_ref().map_or(TTL, |unicast| unicast.ttl);
