@@ -15,9 +15,11 @@
 //!       |               |   Announce            |               |--+ timer: advert
 //!    +--|    Backup     |---------------------->|    Master     |  | priority 0: advert now
 //!    |  |               |<----------------------|               |  | lower advert: advert now,
-//!    +->|               |   higher advert       |               |<-+   Announce (rival)
-//!       +---------------+                       +---------------+
-//!    advert >= ours, or no preemption: wait again for the master-down interval
+//!    +->|               |   higher advert:      |               |<-+   Announce (rival)
+//!       |               |   last words,         |               |
+//!       +---------------+   StateChanged        +---------------+
+//!                           Handover: StateChanged, priority 0
+//!    advert >= ours, no preemption, or preempt delay: wait again for the master-down interval
 //!    lower advert: discard          priority 0: wait for the skew time only
 //! ```
 //!
@@ -31,6 +33,7 @@ mod hear;
 mod io;
 mod notice;
 mod phase;
+mod rivals;
 mod send;
 
 use std::collections::VecDeque;
@@ -47,6 +50,7 @@ pub use io::{AdvertKind, Cause, FaultCause, Input, Output, Received, State, Why}
 use notice::Limiter;
 pub use notice::{Event, Notice, NoticeKind};
 use phase::{Backup, Master, Phase, Wait};
+use rivals::Rivals;
 
 /// A virtual router.
 ///
@@ -62,6 +66,7 @@ pub struct VirtualRouter {
     cause: Cause,
     counters: Counters,
     limiter: Limiter,
+    last_words: Option<MonoTime>,
     queue: VecDeque<Queued>,
 }
 
@@ -86,6 +91,7 @@ impl VirtualRouter {
             cause: Cause::Configured,
             counters: Counters::default(),
             limiter: Limiter::default(),
+            last_words: None,
             queue: VecDeque::new(),
         }
     }
@@ -133,7 +139,9 @@ impl VirtualRouter {
             Phase::Master(master) => {
                 let second = master.second_burst.map(|at| (at, Why::SecondBurst));
                 let refresh = master.refresh_due.map(|at| (at, Why::GarpRefresh));
-                [Some((master.advert_due, Why::AdvertDue)), second, refresh].into_iter().flatten().min()
+                let silent = master.rivals.next_end().map(|at| (at, Why::RivalSilent));
+                let advert = Some((master.advert_due, Why::AdvertDue));
+                [advert, second, refresh, silent].into_iter().flatten().min()
             }
         }
     }
@@ -288,11 +296,28 @@ impl VirtualRouter {
         }
         if overslept {
             // Ours: somebody may have claimed, announced and yielded unheard while we were stopped.
+            if let Phase::Master(master) = &mut self.phase {
+                master.rivals.was_deaf(now);
+            }
             self.notice(Notice::Overslept { late: now.since(due) }, self.config.source, now);
+            self.announce(now);
+        } else if self.rivals_gone(now) {
             self.announce(now);
         } else if burst || refreshed.is_some() {
             self.burst();
         }
+    }
+
+    /// Forgets the rivals that are gone. Returns whether there was one: ARP caches may still hold its address.
+    fn rivals_gone(&mut self, now: MonoTime) -> bool {
+        let mut any = false;
+        while let Phase::Master(master) = &mut self.phase
+            && let Some(rival) = master.rivals.take_ended(now)
+        {
+            any = true;
+            self.notice(Notice::RivalGone { rival, address: self.config.source }, rival, now);
+        }
+        any
     }
 
     fn vips_repaired(&mut self, now: MonoTime) {
@@ -389,7 +414,10 @@ impl VirtualRouter {
             refresh_due: self.config.refresh().map(|refresh| now + refresh),
             lease: None,
             last_assert: None,
+            last_farewell: None,
             last_rival_burst: None,
+            claimed: (cause != Cause::Adopted).then_some(now),
+            rivals: Rivals::default(),
         };
         self.change_state(Phase::Master(master), cause, now);
         self.announce(now);

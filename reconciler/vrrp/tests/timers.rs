@@ -105,7 +105,7 @@ fn gratuitous_arp_is_repeated_once() {
 fn a_burst_is_dropped_with_the_mastership() {
     let mut router = master_with(config());
     hear(&mut router, &advert(&config(), 200), ip("10.9.0.1"), at(12_000));
-    assert_eq!(line(&drain(&mut router)), "Backup");
+    assert_eq!(line(&drain(&mut router)), "advert LastWords, Backup");
     assert_eq!(
         router.reason().to_string(),
         "Master received advert from 10.9.0.1 with higher priority 200, ours 100"

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use evenkeel_converge::{Address, AddressKey, vip_addresses};
+use evenkeel_converge::{
+    Address, AddressKey, Route, RouteKey, Rule, RuleKey, router_routes, router_rules, vip_addresses,
+};
 use evenkeel_schemas::plan::{self, Router, Track};
 use evenkeel_schemas::scalars::{InterfaceName, Name, Span};
 use evenkeel_vrrp::{Checksum, Config, Delivery, RouterKey, Secret, TTL, Version};
@@ -21,6 +23,10 @@ pub(crate) struct RouterSetup {
     pub(crate) via: InterfaceName,
     /// Its addresses while it is Master.
     pub(crate) vips: BTreeMap<AddressKey, Address>,
+    /// Its routes while it is Master.
+    pub(crate) routes: BTreeMap<RouteKey, Route>,
+    /// Its policy rules while it is Master.
+    pub(crate) rules: BTreeMap<RuleKey, Rule>,
     /// What changes its priority or keeps it out.
     pub(crate) track: Vec<Track>,
     /// How long it stays out after the start.
@@ -64,6 +70,8 @@ impl RouterSetup {
             config,
             via: apart.map_or(&router.interface, |virtual_mac| &virtual_mac.interface).clone(),
             vips: vip_addresses(router),
+            routes: router_routes(router),
+            rules: router_rules(router),
             track: router.track.clone(),
             startup_delay: time(router.startup_delay),
             garp_pause: time(router.garp_interval),

@@ -37,6 +37,7 @@ use super::lateness::Lateness;
 use super::port::Port;
 use super::scheduling::{Granted, Scheduling};
 use super::sockets::{Buffer, Got};
+use super::vips::Moving;
 use super::{Command, ElectionSnapshot, Notice, RouterSetup, RouterSnapshot};
 use crate::guard::{Guardian, Lease};
 use conflicts::Conflicts;
@@ -276,7 +277,7 @@ impl Worker {
         self.election.shutdown(clock::now());
         self.drain();
         if !self.stuck.is_empty() {
-            self.sync_vips(&BTreeSet::new(), false);
+            self.sync_vips(&Moving::default(), false);
         }
         let guarded = self.guarding.finish(&self.stuck, clock::now());
         if self.stuck.is_empty() {
@@ -337,7 +338,7 @@ impl Worker {
         }
         self.lapses();
         if self.vips_dirty {
-            self.sync_vips(&BTreeSet::new(), true);
+            self.sync_vips(&Moving::default(), true);
             self.drain();
         }
         self.announce_replaced();

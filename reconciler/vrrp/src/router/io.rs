@@ -127,6 +127,11 @@ pub enum AdvertKind {
     Periodic,
     /// Ahead of time: a rival, a Master that leaves, or a change of ours.
     Immediate,
+    /// The last of a Master that yields to another, with its own priority. Ours: the other one may never have
+    /// heard us (a partition that heals, and we hear first); now it knows that it must announce the VIPs again, and
+    /// keepalived does so too. Not priority 0: if the other's answer is lost, a Backup that heard a
+    /// farewell would claim. At most one an interval, and it gives no lease.
+    LastWords,
     /// Priority 0: we leave.
     PriorityZero,
 }
@@ -273,6 +278,8 @@ pub enum Why {
     SecondBurst,
     /// Master: gratuitous ARP again, as from time to time.
     GarpRefresh,
+    /// Master: a rival has been silent for so long that it is none any more.
+    RivalSilent,
     /// Backup: `Master_Down_Timer`.
     MasterDown,
     /// Backup: `Master_Down_Timer` after priority 0, so the skew time only.
@@ -287,6 +294,7 @@ impl fmt::Display for Why {
             Self::AdvertDue => "advertisement is due",
             Self::SecondBurst => "second gratuitous ARP burst is due",
             Self::GarpRefresh => "regular gratuitous ARP burst is due",
+            Self::RivalSilent => "a rival Master has been silent for long enough",
             Self::MasterDown => "master-down interval is over",
             Self::MasterLeft => "skew time after priority 0 is over",
             Self::GroupMixed => "sync group has been Master in part for too long",

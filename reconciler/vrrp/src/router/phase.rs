@@ -7,6 +7,8 @@ use std::net::IpAddr;
 use evenkeel_schemas::scalars::AdvertInterval;
 use evenkeel_schemas::time::MonoTime;
 
+use super::rivals::Rivals;
+
 #[derive(Debug)]
 pub(super) enum Phase {
     Initialize,
@@ -47,6 +49,12 @@ pub(super) struct Master {
     pub(super) refresh_due: Option<MonoTime>,
     /// See [`super::VirtualRouter::lease_until`].
     pub(super) lease: Option<MonoTime>,
+    /// When a rival was last answered.
     pub(super) last_assert: Option<MonoTime>,
+    /// When a priority 0 was last answered.
+    pub(super) last_farewell: Option<MonoTime>,
     pub(super) last_rival_burst: Option<MonoTime>,
+    /// When we took over from another Master, perhaps; `None` when we went on as one.
+    pub(super) claimed: Option<MonoTime>,
+    pub(super) rivals: Rivals,
 }

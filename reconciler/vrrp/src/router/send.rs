@@ -20,6 +20,7 @@ impl VirtualRouter {
         let config = &self.config;
         let (priority, mut lease) = match kind {
             AdvertKind::PriorityZero => (0, None),
+            AdvertKind::LastWords => (config.priority.get(), None),
             AdvertKind::Claim | AdvertKind::Periodic | AdvertKind::Immediate => {
                 (config.priority.get(), Some(now + self.waiting_time(Wait::MasterDown, None)))
             }

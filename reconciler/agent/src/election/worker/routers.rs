@@ -6,13 +6,14 @@ use evenkeel_kernel::clock;
 use evenkeel_vrrp::{FaultCause, Input, RouterKey, State};
 
 use super::super::RouterSetup;
+use super::super::vips::Moving;
 use super::Worker;
 use crate::guard::Lease;
 
 impl Worker {
     /// These are the routers now.
     pub(super) fn configure(&mut self, setups: Vec<RouterSetup>) {
-        let before = self.vip_keys();
+        let before = self.moving();
         let keys: BTreeSet<RouterKey> = setups.iter().map(|setup| setup.key.clone()).collect();
         // New VIPs of a Master come before it announces them; routers that go stay known until their
         // VIPs are removed and their Backups told.
@@ -84,7 +85,7 @@ impl Worker {
         let grown: Vec<RouterKey> = std::mem::take(&mut self.adopted).into_keys().collect();
         if !grown.is_empty() {
             let before = self.present.len();
-            self.sync_vips(&BTreeSet::new(), false);
+            self.sync_vips(&Moving::default(), false);
             self.renew_all();
             let more = self.present.len() > before;
             for key in grown.into_iter().filter(|_| more) {
