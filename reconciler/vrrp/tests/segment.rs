@@ -311,3 +311,125 @@ fn a_director_that_returns_takes_over_after_the_preempt_delay() {
     segment.run(3_700);
     assert_eq!(segment.states(), [State::Initialize, State::Master]);
 }
+
+/// The segment falls apart until both are Master, then it is whole again; `first` is heard first.
+fn healed(first: usize) -> Segment {
+    let mut segment = Segment::settled([director(1), director(2)]);
+    segment.cut = true;
+    segment.run(30_000);
+    assert_eq!(segment.states(), [State::Master, State::Master]);
+    segment.log.clear();
+    segment.cut = false;
+    // A change makes it advertise ahead of the other.
+    let vips = ips(&["10.9.0.100", "10.9.0.101"]);
+    segment.reconfigure(first, |config| Config { vips, ..config });
+    segment
+}
+
+/// The loser hears the winner first, yields, and the winner would never have known of it.
+#[test]
+fn last_words_tell_the_winner_of_a_partition_to_announce() {
+    let mut segment = healed(1);
+    assert_eq!(segment.states(), [State::Backup, State::Master]);
+    assert_eq!(segment.said(0), "event VipListMismatch, advert LastWords, Backup");
+    assert_eq!(
+        segment.said(1),
+        "advert Immediate, announce 5, event VipListMismatch, advert Immediate, event RivalMaster, announce 5"
+    );
+    segment.run(60_000);
+    assert_eq!(segment.changes(), 1, "nobody answers the answer");
+    assert_eq!(segment.routers[1].counters().rival_masters, 1);
+}
+
+/// The other order: no election either, and one exchange.
+#[test]
+fn a_winner_that_hears_the_loser_first_answers_and_announces() {
+    let mut segment = healed(0);
+    assert_eq!(segment.states(), [State::Backup, State::Master]);
+    segment.run(60_000);
+    assert_eq!(segment.changes(), 1);
+    assert_eq!(segment.routers[1].counters().rival_masters, 1);
+    assert_eq!(segment.said(0).matches("LastWords").count(), 1);
+}
+
+#[test]
+fn a_rival_is_told_when_it_comes_and_when_it_is_gone() {
+    let mut segment = healed(0);
+    let healed_at = segment.now;
+    segment.run(60_000);
+    let told: Vec<(Duration, String)> = segment
+        .log
+        .iter()
+        .filter_map(|(at, index, output)| match output {
+            Output::Event(event) if *index == 1 => Some((at.since(healed_at), event.to_string())),
+            Output::Event(_) | Output::Transmit { .. } => None,
+            Output::StateChanged { .. } | Output::Announce { .. } => None,
+        })
+        .filter(|(_, text)| !text.contains("VIPs but received"))
+        .collect();
+    // 3 s + 154/256 s after its last words.
+    let gone = Duration::from_nanos(3_601_562_500);
+    let came = "Received advert from 10.9.0.1 with lower priority 101, ours 102, \
+                forcing new election: it and we, 10.9.0.2, are both Master";
+    let went = "10.9.0.1 is no longer Master beside us, 10.9.0.2: announcing the VIPs again";
+    assert_eq!(told, [(Duration::ZERO, came.to_owned()), (gone, went.to_owned())]);
+    let bursts: Vec<u64> = segment
+        .log
+        .iter()
+        .filter(|(_, index, output)| *index == 1 && matches!(output, Output::Announce { .. }))
+        .map(|(at, ..)| at.since(healed_at).as_millis() as u64)
+        .collect();
+    // Now, at its end, and 5 s after that: the second burst of the first waits no longer for itself.
+    assert_eq!(bursts, [0, 3_601, 8_601]);
+}
+
+#[test]
+fn a_preemption_is_no_rival() {
+    let mut segment = Segment::settled([director(1)]);
+    segment.routers.push(VirtualRouter::new(director(2)));
+    segment.give(1, Input::Startup);
+    segment.run(60_000);
+    assert_eq!(segment.states(), [State::Backup, State::Master]);
+    assert_eq!(segment.routers[1].counters().rival_masters, 0);
+    let said = segment.said(1);
+    let begins = "Backup, advert Claim, Master, announce 5, advert Immediate, announce 5, advert Periodic";
+    assert!(said.starts_with(begins), "{said}");
+}
+
+/// Lower address: Backup; whoever comes first.
+#[test]
+fn two_owners_end_with_one_master() {
+    let owner = |number: u8| Config { priority: priority(255), ..director(number) };
+    for order in [[1, 2], [2, 1]] {
+        let mut segment = Segment::settled(order.map(owner));
+        let master: Vec<u8> = order
+            .into_iter()
+            .zip(&segment.routers)
+            .filter(|(_, router)| router.state() == State::Master)
+            .map(|(number, _)| number)
+            .collect();
+        assert_eq!(master, [2], "{order:?}");
+        segment.run(60_000);
+        assert_eq!(segment.changes(), 0);
+    }
+}
+
+/// A cluster that was given a VRID which another one has: told before the first claim, and again by its Masters.
+#[test]
+fn a_vrid_in_use_is_told_before_the_first_claim() {
+    let theirs = Config { vips: ips(&["10.9.0.200", "10.9.0.201"]), ..director(9) };
+    let mut segment = Segment::settled([Config { auth: None, ..theirs }]);
+    segment.routers.push(VirtualRouter::new(director(1)));
+    segment.run(3_000);
+    assert_eq!(segment.states(), [State::Master, State::Initialize]);
+    assert_eq!(segment.said(1), "event VridInUse");
+    let text = segment.log.iter().find_map(|(_, index, output)| match output {
+        Output::Event(event) if *index == 1 => Some(event.to_string()),
+        Output::Event(_) | Output::Transmit { .. } => None,
+        Output::StateChanged { .. } | Output::Announce { .. } => None,
+    });
+    let expected = "10.9.0.9 uses our VRID for 2 VIPs, none of them ours: one of us needs another VRID";
+    assert_eq!(text.as_deref(), Some(expected));
+    let counters = segment.routers[1].counters();
+    assert_eq!((counters.vrid_in_use, counters.adverts_received, counters.rejected_total()), (3, 0, 0));
+}

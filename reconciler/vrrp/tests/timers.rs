@@ -387,3 +387,83 @@ fn a_late_refresh_is_not_made_up_for() {
     assert_eq!(line(&drain(&mut router)), "advert Periodic, announce 5");
     assert_eq!(router.poll_timeout(), Some((at(14_500), Why::AdvertDue)));
 }
+
+/// When a Master that heard a rival once, at 10.5 s, says that it is gone.
+fn rival_gone(mut router: VirtualRouter, theirs: &Config, sleep_at: Option<u64>) -> u64 {
+    hear(&mut router, &advert(theirs, 50), ip("10.9.0.1"), at(10_500));
+    loop {
+        let (due, _) = router.poll_timeout().expect("a Master advertises");
+        let asleep = sleep_at.is_some_and(|sleep| (sleep..sleep + 8000).contains(&millis(due)));
+        let now = if asleep { at(sleep_at.unwrap_or(0) + 8000) } else { due };
+        router.handle(Input::Timer, now);
+        let gone = |output: &Output| matches!(output, Output::Event(event) if matches!(event.notice, Notice::RivalGone { .. }));
+        if drain(&mut router).iter().any(gone) {
+            return millis(now);
+        }
+        assert!(now < at(200_000), "never");
+    }
+}
+
+#[test]
+fn a_rival_is_gone_after_its_own_silence() {
+    assert_eq!(rival_gone(master_with(config()), &config(), None), 14_109);
+    // A slow one is not gone between two of its adverts, a fast one not between two of ours.
+    let [slow, fast] = [3000, 10].map(|cs| Config { interval: centis(cs), ..config_v3() });
+    assert_eq!(rival_gone(master_with(config_v3()), &slow, None), 118_781);
+    assert_eq!(rival_gone(master_with(config_v3()), &fast, None), 14_109);
+}
+
+/// Stopped from 12 s to 20 s: what the rival said meanwhile is still in the socket.
+#[test]
+fn our_own_sleep_is_no_silence_of_a_rival() {
+    assert_eq!(rival_gone(master_with(config()), &config(), Some(12_000)), 23_609);
+}
+
+#[test]
+fn a_rival_again_is_another_episode() {
+    let mut router = master_with(config());
+    for (start, episodes) in [(11, 1), (20, 2), (100, 3)] {
+        for second in start..start + 3 {
+            while let Some((due, _)) = router.poll_timeout().filter(|(due, _)| *due <= at(second * 1000)) {
+                router.handle(Input::Timer, due);
+                drain(&mut router);
+            }
+            hear(&mut router, &advert(&config(), 50), ip("10.9.0.1"), at(second * 1000));
+            drain(&mut router);
+        }
+        assert_eq!(router.counters().rival_masters, episodes);
+    }
+    assert_eq!(router.counters().to_status().rival_masters, 3);
+    // An episode ends with the mastership, untold.
+    hear(&mut router, &advert(&config(), 200), ip("10.9.0.3"), at(102_100));
+    assert_eq!(line(&drain(&mut router)), "advert LastWords, Backup");
+}
+
+#[test]
+fn a_vrid_is_in_use_only_by_others_with_vips() {
+    let others = ips(&["10.9.0.200"]);
+    let (peer, own) = ("10.9.0.1", "10.9.0.2");
+    // Our VIPs, theirs, their address, what is told.
+    for (ours, theirs, src, told) in [
+        (ips(&["10.9.0.100"]), others.clone(), peer, "event VridInUse"),
+        (ips(&["10.9.0.100", "10.9.0.200"]), others.clone(), peer, "event VipListMismatch"),
+        (ips(&["10.9.0.100"]), others.clone(), own, "event Rejected(OwnAddress)"),
+        (ips(&["10.9.0.100"]), Vec::new(), peer, "event VipListMismatch"),
+        (Vec::new(), others.clone(), peer, "event VipListMismatch"),
+        (Vec::new(), Vec::new(), peer, "nothing"),
+    ] {
+        let mut router = VirtualRouter::new(Config { vips: ours, ..config() });
+        let theirs = evenkeel_vrrp::Advert { addresses: theirs, ..advert(&config(), 200) };
+        hear(&mut router, &theirs, ip(src), at(9_000));
+        let in_initialize = line(&drain(&mut router));
+        assert_eq!(in_initialize == "event VridInUse", told == "event VridInUse");
+        assert!(in_initialize == "nothing" || in_initialize == told);
+        let mut router = VirtualRouter::new(router.config().clone());
+        router.handle(Input::Startup, at(10_000));
+        drain(&mut router);
+        hear(&mut router, &theirs, ip(src), at(10_500));
+        assert_eq!(line(&drain(&mut router)), told, "{theirs:?}");
+        let (mismatch, in_use) = (router.counters().vip_list_mismatch, router.counters().vrid_in_use);
+        assert_eq!((mismatch == 1, in_use == 1), (told.contains("Mismatch"), told.contains("InUse")));
+    }
+}
