@@ -28,7 +28,7 @@ use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
 use crate::converger::{Converger, Report, Wanted};
-use crate::election::{Command, Election, ElectionSnapshot, Notice, RouterSetup};
+use crate::election::{Command, Election, ElectionSnapshot, Notice, RouterSetup, Scheduling};
 use crate::guard::{Guardian, Lease};
 use crate::plan_file::{self, LoadedPlan};
 use crate::server::{Server, StatusRequest};
@@ -146,8 +146,8 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
     let (look, looks) = mpsc::channel(1);
     let converger = Converger::start(Arc::clone(&state), ledger.clone(), report_tx)
         .map_err(|error| format!("convergence: {error}"))?;
-    let election =
-        Election::start(guardian, leases.clone(), notice_tx).map_err(|error| format!("election: {error}"))?;
+    let election = Election::start(guardian, leases.clone(), Scheduling::default(), notice_tx)
+        .map_err(|error| format!("election: {error}"))?;
     info!(host = %options.host, plan = %options.plan.display(), "evenkeeld {} started", env!("CARGO_PKG_VERSION"));
     let mut daemon = Daemon {
         options: options.clone(),

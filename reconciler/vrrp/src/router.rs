@@ -28,6 +28,7 @@
 mod admission;
 mod config;
 mod counters;
+mod group;
 mod hear;
 mod io;
 mod notice;
@@ -44,6 +45,7 @@ use evenkeel_schemas::time::MonoTime;
 
 pub use config::{Config, Delivery, master_down_interval, skew_time};
 pub use counters::Counters;
+pub use group::{GroupEvent, MemberName};
 pub use io::{AdvertKind, Cause, FaultCause, Input, Output, Received, State, Why};
 use notice::Limiter;
 pub use notice::{Event, Notice, NoticeKind};

@@ -10,6 +10,7 @@ use evenkeel_schemas::time::MonoTime;
 pub use evenkeel_schemas::status::RouterState as State;
 
 use super::config::Config;
+use super::group::{GroupEvent, MemberName};
 use super::notice::Event;
 
 /// A packet as a socket delivered it. `Debug` does not show the payload, which may hold a password.
@@ -76,6 +77,12 @@ pub enum FaultCause {
     VipRefused,
     /// What a Master must serve is not in the kernel.
     NotConverged,
+    /// Something that it tracks fails.
+    Tracker,
+    /// An operator told it to take no part.
+    Held,
+    /// The time that it stays out after the start is not over.
+    StartupDelay,
 }
 
 impl FaultCause {
@@ -85,7 +92,12 @@ impl FaultCause {
         match self {
             Self::InterfaceDown | Self::InterfaceMissing | Self::Socket => false,
             // A socket that may (IP_TRANSPARENT) sends from an address that is no longer here.
-            Self::SourceMissing | Self::VipRefused | Self::NotConverged => true,
+            Self::SourceMissing
+            | Self::VipRefused
+            | Self::NotConverged
+            | Self::Tracker
+            | Self::Held
+            | Self::StartupDelay => true,
         }
     }
 }
@@ -99,6 +111,9 @@ impl fmt::Display for FaultCause {
             Self::Socket => "socket fails",
             Self::VipRefused => "kernel refuses a VIP",
             Self::NotConverged => "kernel has not converged",
+            Self::Tracker => "something that it tracks fails",
+            Self::Held => "held by an operator",
+            Self::StartupDelay => "waits for its start-up delay",
         })
     }
 }
@@ -213,6 +228,13 @@ pub enum Cause {
     Shutdown,
     /// Initialize: cannot be Master.
     Fault(FaultCause),
+    /// Backup or Initialize: another member of its sync group decides.
+    Group {
+        /// The other member.
+        member: MemberName,
+        /// What it did.
+        event: GroupEvent,
+    },
 }
 
 impl fmt::Display for Cause {
@@ -234,6 +256,15 @@ impl fmt::Display for Cause {
             Self::Handover => f.write_str("handed over"),
             Self::Shutdown => f.write_str("shut down"),
             Self::Fault(cause) => cause.fmt(f),
+            Self::Group { member, event: GroupEvent::Yielded } => {
+                write!(f, "{member} of its sync group became Backup")
+            }
+            Self::Group { member, event: GroupEvent::Follows } => {
+                write!(f, "{member}, which leads its sync group, hears another Master")
+            }
+            Self::Group { member, event: GroupEvent::Out } => {
+                write!(f, "{member} of its sync group does not take part")
+            }
         }
     }
 }
@@ -253,6 +284,8 @@ pub enum Why {
     MasterDown,
     /// Backup: `Master_Down_Timer` after priority 0, so the skew time only.
     MasterLeft,
+    /// A sync group has been Master in part for too long.
+    GroupMixed,
 }
 
 impl fmt::Display for Why {
@@ -264,6 +297,7 @@ impl fmt::Display for Why {
             Self::RivalSilent => "a rival Master has been silent for long enough",
             Self::MasterDown => "master-down interval is over",
             Self::MasterLeft => "skew time after priority 0 is over",
+            Self::GroupMixed => "sync group has been Master in part for too long",
         })
     }
 }
