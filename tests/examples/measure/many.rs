@@ -15,6 +15,8 @@ const SERVICES: u32 = 100;
 const DESTINATIONS: u32 = 1_000;
 /// How long undisturbed work is measured.
 const QUIET: Duration = Duration::from_secs(30);
+/// How often it is looked whether a long change is complete. Looking takes time from the only processor.
+const LOOKS: Duration = Duration::from_secs(4);
 /// How long a change is watched.
 const WATCHED: Duration = Duration::from_secs(8);
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -58,15 +60,9 @@ fn measure_kind(lab: &Lab, kind: Kind) -> Vec<String> {
 
     let mut more = routers();
     more[7].more_vips.push(pair.address(2, 1));
-    let begun = mark();
-    pair.configure(more.clone(), "");
-    let changed = mark();
-    if kind == Kind::Keepalived {
-        daemon.signal(Signal::SIGHUP);
-    }
+    let begun = change(lab, &mut pair, &daemon, more.clone(), "");
     let added = pair.address(2, 1);
-    eventually(PATIENCE, "the VIP is there", || pair.first.has_address("eth0", added));
-    let took = changed.elapsed();
+    let took = rarely(PATIENCE, LOOKS / 20, "the VIP is there", || pair.first.has_address("eth0", added));
     std::thread::sleep(WATCHED);
     tell(format!(
         "{name:<10} one VIP added within {} ms of its order: {}",
@@ -76,24 +72,12 @@ fn measure_kind(lab: &Lab, kind: Kind) -> Vec<String> {
 
     if kind == Kind::Evenkeeld {
         let services = services(&pair);
-        // Compiling is another program's work, on the only processor of the guest: it is not part of what is measured.
-        let running = pair.plans.directory().to_owned();
-        pair.plans = lab.plans("prepared");
-        pair.configure(more, &services);
-        let file = format!("{}.plan.toml", pair.first.name());
-        let begun = mark();
-        std::fs::rename(pair.plans.directory().join(&file), running.join(&file)).expect("the plan moves");
+        let begun = change(lab, &mut pair, &daemon, more, &services);
         let all = (SERVICES * DESTINATIONS) as usize;
-        eventually(LONG_PATIENCE, "all destinations are there", || {
-            std::thread::sleep(Duration::from_secs(2));
-            pair.first
-                .read("/proc/thread-self/net/ip_vs")
-                .lines()
-                .filter(|line| line.starts_with("  ->"))
-                .count()
-                > all
+        let took = rarely(LONG_PATIENCE, LOOKS, "all destinations are there", || {
+            let table = pair.first.read("/proc/thread-self/net/ip_vs");
+            table.lines().filter(|line| line.starts_with("  ->")).count() > all
         });
-        let took = begun.elapsed();
         std::thread::sleep(WATCHED);
         tell(format!(
             "{name:<10} {all} destinations within {:.1} s: {}",
@@ -105,6 +89,31 @@ fn measure_kind(lab: &Lab, kind: Kind) -> Vec<String> {
         tell(format!("{name:<10} own account of the first router: {}", router["counters"]));
     }
     rows
+}
+
+/// Waits for something, looking seldom.
+fn rarely(patience: Duration, every: Duration, what: &str, mut condition: impl FnMut() -> bool) -> Duration {
+    eventually(patience, what, || {
+        std::thread::sleep(every);
+        condition()
+    })
+}
+
+/// Gives the daemon other routers, and with evenkeeld services. Compiling is another program's work, on the only processor of the guest: the
+/// plan is compiled elsewhere and moved into place, from when on things are measured.
+fn change(lab: &Lab, pair: &mut Pair<'_>, daemon: &Daemon, routers: Vec<Router>, more: &str) -> Mark {
+    let running = std::mem::replace(&mut pair.plans, lab.plans("prepared"));
+    pair.configure(routers, more);
+    let prepared = std::mem::replace(&mut pair.plans, running);
+    let begun = mark();
+    match pair.kind {
+        Kind::Evenkeeld => {
+            std::fs::rename(prepared.plan(&pair.first), pair.plans.plan(&pair.first))
+                .expect("the plan moves");
+        }
+        Kind::Keepalived => daemon.signal(Signal::SIGHUP),
+    }
+    begun
 }
 
 /// Services on the VIP of the first router, and real servers that nobody runs.
