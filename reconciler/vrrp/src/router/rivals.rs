@@ -95,6 +95,14 @@ mod tests {
     }
 
     #[test]
+    fn the_silence_is_that_of_the_last_advert() {
+        let mut rivals = Rivals::default();
+        rivals.heard(rival(1), QUIET, at(1));
+        rivals.heard(rival(1), QUIET * 5, at(2));
+        assert_eq!(rivals.next_end(), Some(at(17)));
+    }
+
+    #[test]
     fn invented_rivals_take_bounded_memory() {
         let mut rivals = Rivals::default();
         let begun = (0..10_000).filter(|n| rivals.heard(rival(*n), QUIET, at(1))).count();
