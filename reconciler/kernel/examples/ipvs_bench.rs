@@ -24,12 +24,15 @@ const ROUNDS: usize = 3;
 fn main() -> ExitCode {
     let options = lab::Options { time_limit: Duration::from_secs(900), memory_megabytes: 1024 };
     lab::run_main(options, |_| {
-        let sizes: Vec<String> = std::env::args().skip(1).collect();
-        let sizes = if sizes.is_empty() { vec!["1000:10".to_owned(), "10000:10".to_owned()] } else { sizes };
-        for size in sizes {
-            let (services, destinations) = size.split_once(':').expect("SERVICES:DESTINATIONS");
-            let number = |text: &str| text.parse().expect("a number");
-            run(number(services), number(destinations));
+        // The kernel hands its first process words of its own as well.
+        let size = |text: String| -> Option<(u32, u32)> {
+            let (services, destinations) = text.split_once(':')?;
+            Some((services.parse().ok()?, destinations.parse().ok()?))
+        };
+        let sizes: Vec<(u32, u32)> = std::env::args().filter_map(size).collect();
+        let sizes = if sizes.is_empty() { vec![(1_000, 10), (10_000, 10)] } else { sizes };
+        for (services, destinations) in sizes {
+            run(services, destinations);
         }
     })
 }
