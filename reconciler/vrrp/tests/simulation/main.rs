@@ -22,7 +22,7 @@ use world::{FIRST_VRID, Fault, Rng, World};
 const CALM_SCHEDULES: u64 = 50_000;
 const STORM_SCHEDULES: u64 = 50_000;
 const RESTART_SCHEDULES: u64 = 2000;
-const FAULTS: usize = 12;
+const FAULTS: usize = 6;
 /// How wrong clocks are, in parts per million: ten times what is usual, so that Backups still claim in
 /// the order of their priorities.
 const CALM_DRIFT: i64 = 1000;
