@@ -147,7 +147,7 @@ pub(crate) fn apply_in_phases(kernel: &mut Kernel, ops: &[Op]) -> Vec<Result<(),
             match phase {
                 Phase::Tune => drop(barred.insert(Phase::Links)),
                 Phase::Retract => drop(barred.insert(Phase::Reap)),
-                Phase::Links | Phase::Ipvs | Phase::Announce | Phase::Reap => {}
+                Phase::Devices | Phase::Links | Phase::Ipvs | Phase::Announce | Phase::Reap => {}
             }
         }
         results.extend(verdicts);
@@ -226,12 +226,12 @@ pub(crate) fn scope(desired: &Desired, ledger: &Ledger, kinds: &[Kind]) -> Scope
     let state = &desired.state;
     let mut interfaces = desired.interfaces.clone();
     interfaces.extend(ledger.addresses.keys().map(|key| key.interface.clone()));
-    interfaces.extend(ledger.routes.keys().map(|key| key.interface.clone()));
     let mut tables = BTreeSet::from([TABLE_MAIN]);
     tables.extend(state.routes.keys().chain(ledger.routes.keys()).map(|key| key.table));
     let sysctls = state.sysctls.keys().chain(ledger.sysctls.keys()).chain(ledger.beside_forwarding.keys());
     let sysctls = sysctls.cloned().collect();
+    let links = state.links.keys().chain(ledger.links.keys()).cloned().collect();
     // A real server has no business with IPVS, and asking would load the module.
     let ipvs = desired.exclusive_ipvs || !state.services.is_empty() || !ledger.services.is_empty();
-    Scope { kinds: kinds.iter().copied().collect(), interfaces, tables, sysctls, ipvs }
+    Scope { kinds: kinds.iter().copied().collect(), links, interfaces, tables, sysctls, ipvs }
 }

@@ -13,12 +13,14 @@ use tracing::warn;
 
 use crate::converger::Mailbox;
 
-const GROUPS: [MulticastGroup; 5] = [
+const GROUPS: [MulticastGroup; 7] = [
     MulticastGroup::Link,
     MulticastGroup::Ipv4Ifaddr,
     MulticastGroup::Ipv6Ifaddr,
     MulticastGroup::Ipv4Route,
     MulticastGroup::Ipv6Route,
+    MulticastGroup::Ipv4Rule,
+    MulticastGroup::Ipv6Rule,
 ];
 
 /// Time before a subscription that died is renewed.
@@ -59,9 +61,12 @@ fn kinds(message: &NetlinkMessage<RouteNetlinkMessage>) -> BTreeSet<Kind> {
         {
             BTreeSet::from([Kind::Routes])
         }
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewRule(_) | RouteNetlinkMessage::DelRule(_)) => {
+            BTreeSet::from([Kind::Rules])
+        }
         // Routes over a link that goes down vanish without an event.
         NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(_) | RouteNetlinkMessage::DelLink(_)) => {
-            BTreeSet::from([Kind::Addresses, Kind::Routes, Kind::Sysctls])
+            BTreeSet::from([Kind::Links, Kind::Addresses, Kind::Routes, Kind::Sysctls])
         }
         NetlinkPayload::Overrun(_) => Kind::ALL.into(),
         _ => BTreeSet::new(),

@@ -4,21 +4,26 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use evenkeel_schemas::cluster::{PersistenceEngine, SchedulerFlag};
-use evenkeel_schemas::plan::{Plan, Router, Scope, VirtualServer};
-use evenkeel_schemas::scalars::ConnectionLimit;
+use evenkeel_schemas::plan::{Plan, Router, Scope, VipSettings, VirtualRoute, VirtualRule, VirtualServer};
+use evenkeel_schemas::scalars::{Cidr, ConnectionLimit};
 
 use crate::model::{
-    Address, AddressKey, Destination, DestinationKey, KernelState, Route, RouteKey, Service, ServiceKey,
+    Address, AddressKey, Destination, DestinationKey, KernelState, Link, LinkKind, Mark, Route, RouteKey,
+    Rule, RuleKey, Service, ServiceKey,
 };
 
-/// What a host should look like, VIPs of routers aside: they follow the election, see
-/// [`vip_addresses`].
+/// What a host should look like. VIPs of routers, and what goes with them, follow the election and are
+/// not in `state`: see [`vip_addresses`], [`router_routes`] and [`router_rules`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Desired {
     /// Objects that must be there.
     pub state: KernelState,
     /// Addresses that the election adds and removes: not to be touched by anyone else.
     pub vips: BTreeSet<AddressKey>,
+    /// Routes that the election adds and removes.
+    pub vip_routes: BTreeSet<RouteKey>,
+    /// Rules that the election adds and removes.
+    pub vip_rules: BTreeSet<RuleKey>,
     /// The host's own addresses: never ours, never foreign.
     pub host_addresses: BTreeSet<IpAddr>,
     /// Interfaces whose addresses and routes are looked at.
@@ -37,23 +42,28 @@ pub fn desired(plan: &Plan, is_up: impl Fn(&ServiceKey, &DestinationKey) -> bool
     };
     for router in &plan.routers {
         wanted.interfaces.insert(router.interface.as_str().to_owned());
-        wanted.vips.extend(vip_addresses(router).into_keys());
+        let vips = vip_addresses(router);
+        wanted.interfaces.extend(vips.keys().map(|key| key.interface.clone()));
+        wanted.vips.extend(vips.into_keys());
+        wanted.vip_routes.extend(router_routes(router).into_keys());
+        wanted.vip_rules.extend(router_rules(router).into_keys());
+        wanted.state.links.extend(virtual_mac(router));
     }
     for address in &plan.addresses {
         let interface = address.interface.as_str().to_owned();
         wanted.interfaces.insert(interface.clone());
         wanted.state.addresses.insert(
             AddressKey { interface, address: address.address },
-            Address { label: address.label.clone(), scope: address.scope, tagged: true },
+            Address::ours(address.address, address.scope, address.label.clone()),
         );
     }
     for route in &plan.routes {
         let interface = route.interface.as_str().to_owned();
         wanted.interfaces.insert(interface.clone());
-        wanted.state.routes.insert(
-            RouteKey { table: route.table, destination: route.destination, interface },
-            Route { scope: route.scope, tagged: true },
-        );
+        wanted
+            .state
+            .routes
+            .insert(RouteKey::new(route.table, route.destination, 0), Route::out_of(&interface, route.scope));
     }
     for sysctl in &plan.sysctls {
         wanted.state.sysctls.insert(sysctl.key.clone(), sysctl.value.clone());
@@ -113,17 +123,67 @@ fn properties(server: &VirtualServer, v6: bool) -> Service {
     service
 }
 
-/// The addresses that a router's host has while it is Master.
+/// The interface with a router's virtual MAC address (RFC 9568 §7.3), if it has one.
+fn virtual_mac(router: &Router) -> Option<(String, Link)> {
+    let family = if router.source.0.is_ipv6() { 2 } else { 1 };
+    let kind = LinkKind::Macvlan {
+        parent: router.interface.as_str().to_owned(),
+        mac: [0, 0, 0x5e, 0, family, router.vrid.get()],
+    };
+    let own = router.virtual_mac.as_ref()?;
+    Some((own.interface.as_str().to_owned(), Link::ours(kind)))
+}
+
+/// The addresses that a router's host has while it is Master, advertised or not.
 #[must_use]
 pub fn vip_addresses(router: &Router) -> BTreeMap<AddressKey, Address> {
-    router
-        .vips
-        .iter()
-        .map(|vip| {
-            (
-                AddressKey { interface: router.interface.as_str().to_owned(), address: *vip },
-                Address { label: None, scope: Scope::Global, tagged: true },
-            )
-        })
-        .collect()
+    let own = router.virtual_mac.as_ref().map_or(&router.interface, |own| &own.interface);
+    let place = |vip: &Cidr| {
+        let settings = |settings: &&VipSettings| settings.address.0 == vip.address();
+        let settings = router.vip_settings.iter().find(settings);
+        let interface = settings.and_then(|settings| settings.interface.as_ref()).unwrap_or(own);
+        let label = settings.and_then(|settings| settings.label.as_ref());
+        let key = AddressKey { interface: interface.as_str().to_owned(), address: *vip };
+        // The name of the interface is what an address without a label has.
+        let label = label.map(|label| label.as_str().to_owned()).filter(|label| *label != key.interface);
+        (key, Address::ours(*vip, Scope::Global, label.filter(|_| vip.address().is_ipv4())))
+    };
+    router.vips.iter().chain(&router.unadvertised_vips).map(place).collect()
+}
+
+/// The routes that a router's host has while it is Master.
+#[must_use]
+pub fn router_routes(router: &Router) -> BTreeMap<RouteKey, Route> {
+    router.routes.iter().map(virtual_route).collect()
+}
+
+fn virtual_route(route: &VirtualRoute) -> (RouteKey, Route) {
+    let gateway = route.via.map(|via| via.0);
+    // As ip-route(8) chooses: what has no gateway is on the link.
+    let scope =
+        if gateway.is_none() && route.destination.address().is_ipv4() { Scope::Link } else { Scope::Global };
+    let source = route.source.map(|source| source.0);
+    let value = Route { gateway, source, ..Route::out_of(route.interface.as_str(), scope) };
+    (RouteKey::new(route.table.get(), route.destination, route.metric), value)
+}
+
+/// The rules that a router's host has while it is Master. The family of one that names no network is
+/// the router's.
+#[must_use]
+pub fn router_rules(router: &Router) -> BTreeMap<RuleKey, Rule> {
+    let router_v6 = router.source.0.is_ipv6();
+    router.rules.iter().map(|rule| (virtual_rule(rule, router_v6), Rule { tagged: true })).collect()
+}
+
+fn virtual_rule(rule: &VirtualRule, router_v6: bool) -> RuleKey {
+    let network = rule.from.or(rule.to);
+    RuleKey {
+        v6: network.map_or(router_v6, |network| network.address().is_ipv6()),
+        preference: rule.preference,
+        from: rule.from.filter(|from| from.prefix() > 0),
+        to: rule.to.filter(|to| to.prefix() > 0),
+        iif: rule.input_interface.as_ref().map(|iif| iif.as_str().to_owned()),
+        mark: rule.firewall_mark.map(|mark| Mark { value: mark.get(), mask: u32::MAX }),
+        table: rule.table.get(),
+    }
 }

@@ -3,6 +3,7 @@
 //! Laws, tested in `tests/laws.rs`: what is as wanted needs nothing; doing what is said reaches
 //! what is wanted; stopping anywhere keeps the phases' promises; equal inputs give equal lists.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -10,7 +11,10 @@ use evenkeel_schemas::status::ObjectText;
 
 use crate::desired::Desired;
 use crate::ledger::{IP_FORWARD, Ledger, Origin, SysctlEntry, follows_ip_forward, implied_by_forwarding};
-use crate::model::{Address, AddressKey, KernelState, Kind, Route, RouteKey, Service, ServiceKey};
+use crate::memory::remove_interface;
+use crate::model::{
+    Address, AddressKey, KernelState, Kind, Link, Route, RouteKey, RuleKey, Service, ServiceKey,
+};
 use crate::op::Op;
 
 /// Most foreign objects that are reported; a router with a full routing table is not a status page.
@@ -26,20 +30,23 @@ pub struct Diff {
     pub foreign: Vec<ObjectText>,
 }
 
-/// Which addresses a comparison speaks for. Two loops change addresses, never the same ones.
+/// Which objects a comparison speaks for. Two loops change addresses, routes and rules, never the same
+/// ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Domain {
-    /// Everything but the plan's VIPs: the convergence loop.
+    /// Everything but the plan's VIPs and what goes with them: the convergence loop.
     Host,
-    /// Only the plan's VIPs: the election loop.
+    /// Only the plan's VIPs with their routes and rules ([`Kind::ELECTION`]): the election loop.
     Vips,
 }
 
-/// Compares. In [`Domain::Vips`] only addresses are compared and `desired.state.addresses` holds
-/// the VIPs of the routers that are Master.
+/// Compares. In [`Domain::Vips`] only addresses, routes and rules are compared, and `desired.state` holds
+/// those of the routers that are Master.
 ///
 /// An object that the plan names is ours whoever made it; an object that it does not name is
-/// removed only when it carries our tag or stands in the ledger.
+/// removed only when it carries our tag or stands in the ledger. Two kinds of objects are not replaced
+/// when they are others': interfaces, and routes with another next hop. There the operation that makes
+/// ours is given nevertheless; it fails, as a conflict that names what is in the way.
 #[must_use]
 pub fn diff(desired: &Desired, observed: &KernelState, ledger: &Ledger, domain: Domain) -> Diff {
     diff_kinds(desired, observed, ledger, domain, &Kind::ALL)
@@ -55,18 +62,29 @@ pub fn diff_kinds(
     kinds: &[Kind],
 ) -> Diff {
     let mut out = Diff::default();
-    let wants = |kind| kinds.contains(&kind);
+    let host = domain == Domain::Host;
+    let wants = |kind| kinds.contains(&kind) && (host || Kind::ELECTION.contains(&kind));
+    let mut observed = Cow::Borrowed(observed);
+    if wants(Kind::Links) {
+        for name in links(desired, &observed, ledger, &mut out.ops) {
+            // What is on it goes with it and is to be made again.
+            remove_interface(observed.to_mut(), &name);
+        }
+    }
     if wants(Kind::Addresses) {
-        addresses(desired, observed, ledger, domain, &mut out);
+        addresses(desired, &observed, ledger, domain, &mut out);
     }
-    if domain == Domain::Host && wants(Kind::Routes) {
-        routes(desired, observed, ledger, &mut out);
+    if wants(Kind::Routes) {
+        routes(desired, &observed, ledger, domain, &mut out);
     }
-    if domain == Domain::Host && wants(Kind::Sysctls) {
-        sysctls(desired, observed, ledger, &mut out.ops);
+    if wants(Kind::Rules) {
+        rules(desired, &observed, domain, &mut out);
     }
-    if domain == Domain::Host && wants(Kind::Ipvs) {
-        services(desired, observed, ledger, &mut out);
+    if wants(Kind::Sysctls) {
+        sysctls(desired, &observed, ledger, &mut out.ops);
+    }
+    if wants(Kind::Ipvs) {
+        services(desired, &observed, ledger, &mut out);
     }
     out.ops.sort_by_key(|op| (op.phase(), op.rank()));
     out.foreign.sort();
@@ -85,6 +103,14 @@ pub fn diff_kinds(
 pub fn cleanup(observed: &KernelState, ledger: &Ledger) -> Diff {
     let adopted = |origin: Option<&Origin>| origin == Some(&Origin::Adopted);
     let mut ops = Vec::new();
+    for (name, value) in &observed.links {
+        let origin = ledger.links.get(name);
+        if !adopted(origin) && ledger.may_remove(name, value) {
+            ops.push(Op::DelLink { name: name.clone(), replaced: false });
+        }
+    }
+    let tagged = observed.rules.iter().filter(|(_, value)| value.tagged);
+    ops.extend(tagged.map(|(key, _)| Op::DelRule(key.clone())));
     for (key, value) in &observed.addresses {
         let origin = ledger.addresses.get(key);
         if !adopted(origin) && (value.tagged || origin.is_some()) {
@@ -94,7 +120,7 @@ pub fn cleanup(observed: &KernelState, ledger: &Ledger) -> Diff {
     for (key, value) in &observed.routes {
         let origin = ledger.routes.get(key);
         if !adopted(origin) && (value.tagged || origin.is_some()) {
-            ops.push(Op::DelRoute(key.clone()));
+            ops.push(Op::DelRoute(*key, value.clone()));
         }
     }
     for key in observed.services.keys() {
@@ -134,12 +160,18 @@ fn addresses(desired: &Desired, observed: &KernelState, ledger: &Ledger, domain:
     }
 }
 
-fn same_address(key: &AddressKey, want: &Address, have: &Address) -> bool {
-    // The kernel gives an IPv6 address its scope, whatever is asked for.
-    let same_scope = want.scope == have.scope || key.address.address().is_ipv6();
+/// Whether an address that is there is as wanted.
+#[must_use]
+pub fn same_address(key: &AddressKey, want: &Address, have: &Address) -> bool {
     // The tag is how we recognise ours, not a property that traffic can feel: an adopted address
     // keeps its maker's.
-    want.label == have.label && same_scope
+    want.label == have.label
+        && if key.address.address().is_ipv6() {
+            // The kernel decides its scope.
+            want.no_dad == have.no_dad && want.deprecated == have.deprecated && !have.tentative
+        } else {
+            want.scope == have.scope
+        }
 }
 
 fn report_address(desired: &Desired, key: &AddressKey, out: &mut Diff) {
@@ -150,27 +182,96 @@ fn report_address(desired: &Desired, key: &AddressKey, out: &mut Diff) {
     }
 }
 
-fn routes(desired: &Desired, observed: &KernelState, ledger: &Ledger, out: &mut Diff) {
-    for (key, have) in &observed.routes {
-        match desired.state.routes.get(key) {
-            Some(want) if same_route(key, want, have) => {}
-            Some(_) => out.ops.push(Op::DelRoute(key.clone())),
-            None if have.tagged || ledger.routes.contains_key(key) => out.ops.push(Op::DelRoute(key.clone())),
-            None => out.foreign.push(ObjectText { kind: "route".to_owned(), object: key.to_string() }),
+/// Interfaces. Returns the names of those that are made anew.
+fn links(desired: &Desired, observed: &KernelState, ledger: &Ledger, ops: &mut Vec<Op>) -> Vec<String> {
+    let mut replaced = Vec::new();
+    for (name, want) in &desired.state.links {
+        match observed.links.get(name) {
+            Some(have) if have.kind == want.kind => {
+                let made_by_us = have.tagged || ledger.links.get(name) == Some(&Origin::Created);
+                if !same_link(want, have) || (made_by_us && !have.tagged) {
+                    ops.push(Op::SetLink(name.clone(), Link { tagged: made_by_us, ..want.clone() }));
+                }
+            }
+            have => {
+                if have.is_some_and(|have| ledger.may_replace(name, want, have)) {
+                    ops.push(Op::DelLink { name: name.clone(), replaced: true });
+                    replaced.push(name.clone());
+                }
+                ops.push(Op::AddLink(name.clone(), want.clone()));
+            }
         }
     }
-    let others = observed.other_routes.iter();
-    out.foreign.extend(others.map(|text| ObjectText { kind: "route".to_owned(), object: text.clone() }));
-    for (key, want) in &desired.state.routes {
+    for (name, have) in &observed.links {
+        if !desired.state.links.contains_key(name) && ledger.may_remove(name, have) {
+            ops.push(Op::DelLink { name: name.clone(), replaced: false });
+        }
+    }
+    replaced
+}
+
+/// Whether there is nothing to set on an interface of the kind that is wanted.
+const fn same_link(want: &Link, have: &Link) -> bool {
+    (have.up || !want.up) && (have.no_own_address || !want.no_own_address)
+}
+
+fn routes(desired: &Desired, observed: &KernelState, ledger: &Ledger, domain: Domain, out: &mut Diff) {
+    let host = domain == Domain::Host;
+    let mine = |key: &RouteKey| desired.vip_routes.contains(key) != host;
+    for (key, have) in observed.routes.iter().filter(|(key, _)| mine(key)) {
+        // The election has no ledger: the kernel keeps the tag of a route from the start.
+        let ours = have.tagged || (host && ledger.routes.contains_key(key));
+        match desired.state.routes.get(key) {
+            Some(want) if same_route(key, want, have) => {}
+            Some(want) if ours || same_next_hop(want, have) => {
+                out.ops.push(Op::DelRoute(*key, have.clone()));
+            }
+            None if ours => out.ops.push(Op::DelRoute(*key, have.clone())),
+            None if host => {
+                let object = format!("{key} {have}");
+                out.foreign.push(ObjectText { kind: "route".to_owned(), object });
+            }
+            Some(_) | None => {}
+        }
+    }
+    if host {
+        let others = observed.other_routes.iter();
+        out.foreign.extend(others.map(|text| ObjectText { kind: "route".to_owned(), object: text.clone() }));
+    }
+    for (key, want) in desired.state.routes.iter().filter(|(key, _)| mine(key)) {
         if observed.routes.get(key).is_none_or(|have| !same_route(key, want, have)) {
-            out.ops.push(Op::AddRoute(key.clone(), want.clone()));
+            out.ops.push(Op::AddRoute { key: *key, value: want.clone(), announce: !host });
         }
     }
 }
 
-/// IPv6 routes have no scope: the kernel tells one and takes none.
-fn same_route(key: &RouteKey, want: &Route, have: &Route) -> bool {
-    want.scope == have.scope || key.destination.address().is_ipv6()
+/// Whether a route that is there is as wanted. IPv6 routes have no scope: the kernel tells one and takes
+/// none.
+#[must_use]
+pub fn same_route(key: &RouteKey, want: &Route, have: &Route) -> bool {
+    same_next_hop(want, have)
+        && want.source == have.source
+        && (want.scope == have.scope || key.destination.address().is_ipv6())
+}
+
+fn same_next_hop(want: &Route, have: &Route) -> bool {
+    want.gateway == have.gateway && (want.interface.is_none() || want.interface == have.interface)
+}
+
+fn rules(desired: &Desired, observed: &KernelState, domain: Domain, out: &mut Diff) {
+    let host = domain == Domain::Host;
+    let mine = |key: &RuleKey| desired.vip_rules.contains(key) != host;
+    let wanted = &desired.state.rules;
+    for (key, have) in observed.rules.iter().filter(|(key, _)| mine(key) && !wanted.contains_key(key)) {
+        if have.tagged {
+            out.ops.push(Op::DelRule(key.clone()));
+        } else if host {
+            out.foreign.push(ObjectText { kind: "rule".to_owned(), object: key.to_string() });
+        }
+    }
+    for key in wanted.keys().filter(|key| mine(key) && !observed.rules.contains_key(key)) {
+        out.ops.push(Op::AddRule { key: key.clone(), announce: !host });
+    }
 }
 
 fn sysctls(desired: &Desired, observed: &KernelState, ledger: &Ledger, ops: &mut Vec<Op>) {

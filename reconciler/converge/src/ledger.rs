@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::desired::Desired;
-use crate::model::{AddressKey, KernelState, Kind, RouteKey, ServiceKey};
+use crate::model::{AddressKey, KernelState, Kind, Link, LinkKind, RouteKey, ServiceKey};
 
 /// Version of the record's file form.
 pub const VERSION: u32 = 1;
@@ -37,10 +37,13 @@ pub struct SysctlEntry {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Ledger {
+    /// Interfaces by name.
+    pub links: BTreeMap<String, Origin>,
     /// Addresses, VIPs included.
     #[serde(with = "pairs")]
     pub addresses: BTreeMap<AddressKey, Origin>,
-    /// Routes.
+    /// Routes that are always present. Those of the election are known by their tag alone, and so are
+    /// all rules: the kernel has both from the start.
     #[serde(with = "pairs")]
     pub routes: BTreeMap<RouteKey, Origin>,
     /// IPVS services; destinations belong to their service.
@@ -60,6 +63,11 @@ impl Ledger {
     pub fn before(&self, desired: &Desired, observed: &KernelState, kinds: &[Kind]) -> Self {
         let wanted = &desired.state;
         let mut next = self.clone();
+        if kinds.contains(&Kind::Links) {
+            for (name, want) in &wanted.links {
+                next.claim_link(name, want, observed.links.get(name));
+            }
+        }
         if kinds.contains(&Kind::Addresses) {
             let keys = wanted.addresses.keys().chain(&desired.vips);
             claim(&mut next.addresses, keys, &observed.addresses, |address| address.tagged);
@@ -74,6 +82,33 @@ impl Ledger {
             next.claim_sysctls(wanted, observed);
         }
         next
+    }
+
+    /// One that is something else and not ours is in the way: it never becomes ours.
+    fn claim_link(&mut self, name: &str, want: &Link, have: Option<&Link>) {
+        let origin = match have {
+            None => Some(Origin::Created),
+            Some(have) if have.kind == want.kind => {
+                let origin = if have.tagged { Origin::Created } else { Origin::Adopted };
+                Some(self.links.get(name).copied().unwrap_or(origin))
+            }
+            Some(have) => self.may_replace(name, want, have).then_some(Origin::Created),
+        };
+        match origin {
+            Some(origin) => drop(self.links.insert(name.to_owned(), origin)),
+            None => drop(self.links.remove(name)),
+        }
+    }
+
+    /// Whether an interface that is not as wanted is ours, to be made anew.
+    pub(crate) fn may_replace(&self, name: &str, want: &Link, have: &Link) -> bool {
+        have.tagged || (self.links.contains_key(name) && have.kind.name() == want.kind.name())
+    }
+
+    /// Whether an interface that is not wanted is ours, to be removed: by its tag, or by its name when it
+    /// is of a sort that we make.
+    pub(crate) fn may_remove(&self, name: &str, have: &Link) -> bool {
+        have.tagged || (self.links.contains_key(name) && !matches!(have.kind, LinkKind::Other(_)))
     }
 
     /// Notes the value of each wanted setting before our first write, changed or not: one that is
@@ -102,6 +137,7 @@ impl Ledger {
     pub fn after(&self, desired: &Desired, observed: &KernelState) -> Self {
         let wanted = &desired.state;
         let mut next = self.clone();
+        next.links.retain(|k, _| wanted.links.contains_key(k) || observed.links.contains_key(k));
         next.addresses.retain(|k, _| {
             wanted.addresses.contains_key(k) || desired.vips.contains(k) || observed.addresses.contains_key(k)
         });

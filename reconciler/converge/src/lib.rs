@@ -17,11 +17,11 @@ pub mod memory;
 pub mod model;
 pub mod op;
 
-pub use desired::{Desired, desired, vip_addresses};
+pub use desired::{Desired, desired, router_routes, router_rules, vip_addresses};
 pub use diff::{Diff, Domain, cleanup, diff, diff_kinds};
 pub use ledger::{Ledger, Origin};
 pub use model::{
-    Address, AddressKey, Destination, DestinationKey, Forward, KernelState, Kind, Route, RouteKey, Service,
-    ServiceKey,
+    Address, AddressKey, Destination, DestinationKey, Forward, KernelState, Kind, Link, LinkKind, Mark,
+    Route, RouteKey, Rule, RuleKey, Service, ServiceKey, Tunnel, TunnelMode,
 };
 pub use op::{Op, Phase};

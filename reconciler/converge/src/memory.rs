@@ -3,7 +3,7 @@
 //! For tests of pure code. It is strict: an operation on an object that is not there is an error.
 
 use crate::ledger::{IP_FORWARD, implied_by_forwarding};
-use crate::model::{KernelState, Service};
+use crate::model::{KernelState, Link, Rule, Service};
 use crate::op::Op;
 
 /// Applies one operation.
@@ -22,9 +22,40 @@ pub fn apply(state: &mut KernelState, op: &Op) -> Result<(), String> {
                 Ok(())
             }
         }
-        Op::DelRoute(key) => state.routes.remove(key).map(drop).ok_or_else(|| missing(key)),
-        Op::AddRoute(key, value) => {
-            if state.routes.insert(key.clone(), value.clone()).is_some() {
+        Op::AddLink(name, value) => {
+            if state.links.insert(name.clone(), value.clone()).is_some() {
+                Err(exists(name))
+            } else {
+                Ok(())
+            }
+        }
+        Op::SetLink(name, value) => {
+            let link = state.links.get_mut(name).ok_or_else(|| missing(name))?;
+            *link = Link { tagged: link.tagged || value.tagged, ..value.clone() };
+            Ok(())
+        }
+        Op::DelLink { name, .. } => {
+            state.links.remove(name).ok_or_else(|| missing(name))?;
+            remove_interface(state, name);
+            Ok(())
+        }
+        Op::DelRoute(key, value) => match state.routes.get(key) {
+            Some(have) if have == value => {
+                state.routes.remove(key);
+                Ok(())
+            }
+            _ => Err(missing(key)),
+        },
+        Op::AddRoute { key, value, .. } => {
+            if state.routes.insert(*key, value.clone()).is_some() {
+                Err(exists(key))
+            } else {
+                Ok(())
+            }
+        }
+        Op::DelRule(key) => state.rules.remove(key).map(drop).ok_or_else(|| missing(key)),
+        Op::AddRule { key, .. } => {
+            if state.rules.insert(key.clone(), Rule { tagged: true }).is_some() {
                 Err(exists(key))
             } else {
                 Ok(())
@@ -69,4 +100,17 @@ pub fn apply(state: &mut KernelState, op: &Op) -> Result<(), String> {
             service.destinations.remove(key).map(drop).ok_or_else(|| missing(key))
         }
     }
+}
+
+/// Takes away what an interface has on it, as the kernel does when the interface goes. Rules stay.
+pub(crate) fn remove_interface(state: &mut KernelState, name: &str) {
+    state.addresses.retain(|key, _| key.interface != name);
+    state.routes.retain(|_, route| route.interface.as_deref() != Some(name));
+    state.sysctls.retain(|key, _| !is_setting_of(key, name));
+}
+
+/// Whether a setting is one of an interface: `net/ipv4/conf/NAME/…`, `net/ipv6/neigh/NAME/…`.
+fn is_setting_of(key: &str, interface: &str) -> bool {
+    let mut parts = key.split('/').skip(2);
+    matches!(parts.next(), Some("conf" | "neigh")) && parts.next() == Some(interface)
 }

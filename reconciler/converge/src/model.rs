@@ -1,28 +1,41 @@
 //! The part of a kernel that evenkeel manages, as data.
 //!
-//! Values carry the kernel's own meaning (IPVS flags, scopes), complete enough that comparing two
-//! of them decides whether anything must change. How they are read or written is not known here.
+//! Values carry the kernel's own meaning (IPVS flags, scopes, metrics), complete enough that comparing
+//! two of them decides whether anything must change. How they are read or written is not known here.
+
+mod ipvs;
+mod link;
+mod route;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::IpAddr;
 
-use evenkeel_schemas::cluster::{Forwarding, Protocol};
 use evenkeel_schemas::plan::Scope;
 use evenkeel_schemas::scalars::Cidr;
 use serde::{Deserialize, Serialize};
 
-/// Our tag on addresses (`IFA_PROTO`) and routes (`rtm_protocol`), 0xEE: unused in
-/// `/etc/iproute2/rt_protos`. Kernels before 5.18 drop it from addresses; the ledger stands in.
+pub use ipvs::{Destination, DestinationKey, Forward, Service, ServiceKey};
+pub use link::{Link, LinkKind, Tunnel, TunnelMode};
+pub use route::{IPV6_METRIC, Mark, Route, RouteKey, Rule, RuleKey, TABLE_MAIN};
+
+/// Our tag on addresses (`IFA_PROTO`), routes (`rtm_protocol`) and rules (`FRA_PROTOCOL`), 0xEE: unused
+/// in `/etc/iproute2/rt_protos`. Kernels before 5.18 drop it from addresses; the ledger stands in.
 pub const PROTOCOL_TAG: u8 = 0xEE;
+
+/// Our tag on interfaces (`IFLA_IFALIAS`).
+pub const ALIAS_TAG: &str = "evenkeel";
 
 /// Resource kinds: what is observed, compared and marked dirty together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
+    /// Network interfaces of our making.
+    Links,
     /// IP addresses.
     Addresses,
     /// Routes.
     Routes,
+    /// Routing rules.
+    Rules,
     /// Settings below `/proc/sys`.
     Sysctls,
     /// IPVS services and destinations.
@@ -31,18 +44,25 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 4] = [Self::Addresses, Self::Routes, Self::Sysctls, Self::Ipvs];
+    pub const ALL: [Self; 6] =
+        [Self::Links, Self::Addresses, Self::Routes, Self::Rules, Self::Sysctls, Self::Ipvs];
+    /// What follows the election: see [`crate::Domain::Vips`].
+    pub const ELECTION: [Self; 3] = [Self::Addresses, Self::Routes, Self::Rules];
 }
 
 /// State of a kernel, observed or wanted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KernelState {
+    /// Interfaces by name; observed are those that were asked for and those with our tag.
+    pub links: BTreeMap<String, Link>,
     /// Addresses by interface and prefix.
     pub addresses: BTreeMap<AddressKey, Address>,
-    /// Unicast routes that a plan can name.
+    /// Routes that a plan can name.
     pub routes: BTreeMap<RouteKey, Route>,
     /// Routes that it cannot name, as text: told as foreign, never compared.
     pub other_routes: BTreeSet<String>,
+    /// Routing rules that a plan can name; others are not looked at.
+    pub rules: BTreeMap<RuleKey, Rule>,
     /// Settings by path below `/proc/sys`; one that does not exist is absent.
     pub sysctls: BTreeMap<String, String>,
     /// IPVS services.
@@ -61,217 +81,41 @@ pub struct AddressKey {
 /// An address's properties.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
-    /// Label, when it is not the interface's name.
+    /// Label, when it is not the interface's name; IPv4 only.
     pub label: Option<String>,
-    /// Scope.
+    /// Scope; of an IPv6 address the kernel decides it.
     pub scope: Scope,
     /// Whether it carries our tag ([`PROTOCOL_TAG`]).
     pub tagged: bool,
+    /// Whether it is used without duplicate address detection (`IFA_F_NODAD`); IPv6 only.
+    pub no_dad: bool,
+    /// Whether it is never chosen as the source of a new connection (`IFA_F_DEPRECATED`: its preferred
+    /// lifetime is 0); IPv6 only.
+    pub deprecated: bool,
+    /// Whether the kernel does not use it: duplicate address detection is under way or has found another
+    /// owner (`IFA_F_TENTATIVE`, `IFA_F_DADFAILED`). Observed only, never wanted; IPv6 only.
+    pub tentative: bool,
 }
 
-/// What makes a route one object.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct RouteKey {
-    /// Routing table, 254 is `main`.
-    pub table: u32,
-    /// Destination network.
-    pub destination: Cidr,
-    /// Output interface.
-    pub interface: String,
-}
-
-/// A route's properties.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Route {
-    /// Scope.
-    pub scope: Scope,
-    /// Whether it carries our tag ([`PROTOCOL_TAG`]).
-    pub tagged: bool,
-}
-
-/// What makes an IPVS service one object (`ip_vs(8)`: address, port and protocol, or a mark).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum ServiceKey {
-    /// By address.
-    Transport {
-        /// IP protocol number: 6 TCP, 17 UDP, 132 SCTP.
-        protocol: u8,
-        /// Virtual address.
-        address: IpAddr,
-        /// Virtual port, 0 for all.
-        port: u16,
-    },
-    /// By firewall mark.
-    Mark {
-        /// Whether it is IPv6.
-        v6: bool,
-        /// The mark.
-        mark: u32,
-    },
-}
-
-impl ServiceKey {
-    /// The key of a plan's virtual server.
+impl Address {
+    /// An address as we make it. One of IPv6 is used at once, since a VIP moves between hosts; a single
+    /// one (`/128`) is not chosen as a source, which Linux decides by label in IPv4 and by this in IPv6.
     #[must_use]
-    pub const fn new(protocol: Protocol, address: IpAddr, port: u16) -> Self {
-        let protocol = match protocol {
-            Protocol::Tcp => 6,
-            Protocol::Udp => 17,
-            Protocol::Sctp => 132,
-        };
-        Self::Transport { protocol, address, port }
+    pub const fn ours(address: Cidr, scope: Scope, label: Option<String>) -> Self {
+        let v6 = address.address().is_ipv6();
+        let deprecated = v6 && address.prefix() == 128;
+        Self { label, scope, tagged: true, no_dad: v6, deprecated, tentative: false }
     }
 
-    /// Whether the service is of the IPv6 family.
+    /// An address that someone else has made, with nothing special.
     #[must_use]
-    pub const fn is_v6(&self) -> bool {
-        match self {
-            Self::Transport { address, .. } => address.is_ipv6(),
-            Self::Mark { v6, .. } => *v6,
-        }
-    }
-}
-
-/// An IPVS service's properties and destinations.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Service {
-    /// Scheduler name.
-    pub scheduler: String,
-    /// `IP_VS_SVC_F_*`, without `HASHED`, which is the kernel's own.
-    pub flags: u32,
-    /// Persistence time-out, seconds.
-    pub timeout_secs: u32,
-    /// Persistence granularity: IPv4 mask, or IPv6 prefix length.
-    pub netmask: u32,
-    /// Persistence engine.
-    pub persistence_engine: Option<String>,
-    /// Destinations.
-    pub destinations: BTreeMap<DestinationKey, Destination>,
-}
-
-impl Service {
-    /// A service without persistence and flags.
-    #[must_use]
-    pub fn plain(scheduler: &str, v6: bool) -> Self {
-        Self {
-            scheduler: scheduler.to_owned(),
-            flags: 0,
-            timeout_secs: 0,
-            netmask: if v6 { 128 } else { u32::MAX },
-            persistence_engine: None,
-            destinations: BTreeMap::new(),
-        }
-    }
-
-    /// Whether all but the destinations is equal.
-    #[must_use]
-    pub fn same_service(&self, other: &Self) -> bool {
-        self.scheduler == other.scheduler
-            && self.flags == other.flags
-            && self.timeout_secs == other.timeout_secs
-            && self.netmask == other.netmask
-            && self.persistence_engine == other.persistence_engine
-    }
-}
-
-/// What makes a destination one object within its service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct DestinationKey {
-    /// Address of the real server.
-    pub address: IpAddr,
-    /// Its port.
-    pub port: u16,
-}
-
-/// A destination's properties.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Destination {
-    /// Forwarding method.
-    pub forward: Forward,
-    /// Weight.
-    pub weight: u32,
-    /// Upper connection threshold, 0 for none.
-    pub upper_threshold: u32,
-    /// Lower connection threshold, 0 for none.
-    pub lower_threshold: u32,
-}
-
-/// Forwarding method as the kernel knows it (`IP_VS_CONN_F_*`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Forward {
-    /// Masquerading.
-    Masquerade,
-    /// Local node.
-    Local,
-    /// Tunnelling.
-    Tunnel,
-    /// Direct routing.
-    DirectRoute,
-    /// Bypass.
-    Bypass,
-}
-
-impl From<Forwarding> for Forward {
-    fn from(forwarding: Forwarding) -> Self {
-        match forwarding {
-            Forwarding::Dr => Self::DirectRoute,
-            Forwarding::Tun => Self::Tunnel,
-            Forwarding::Nat => Self::Masquerade,
-        }
+    pub const fn plain(scope: Scope) -> Self {
+        Self { label: None, scope, tagged: false, no_dad: false, deprecated: false, tentative: false }
     }
 }
 
 impl fmt::Display for AddressKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} on {}", self.address, self.interface)
-    }
-}
-
-impl fmt::Display for RouteKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} dev {}", self.destination, self.interface)?;
-        if self.table == 254 { Ok(()) } else { write!(f, " table {}", self.table) }
-    }
-}
-
-impl fmt::Display for ServiceKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::Transport { protocol, address, port } => {
-                match protocol {
-                    6 => f.write_str("tcp ")?,
-                    17 => f.write_str("udp ")?,
-                    132 => f.write_str("sctp ")?,
-                    other => write!(f, "protocol {other} ")?,
-                }
-                write_endpoint(f, address, port)
-            }
-            Self::Mark { v6, mark } => write!(f, "fwmark {mark}{}", if v6 { " (IPv6)" } else { "" }),
-        }
-    }
-}
-
-impl fmt::Display for DestinationKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_endpoint(f, self.address, self.port)
-    }
-}
-
-fn write_endpoint(f: &mut fmt::Formatter<'_>, address: IpAddr, port: u16) -> fmt::Result {
-    match address {
-        IpAddr::V4(v4) => write!(f, "{v4}:{port}"),
-        IpAddr::V6(v6) => write!(f, "[{v6}]:{port}"),
-    }
-}
-
-impl fmt::Display for Forward {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Masquerade => "Masq",
-            Self::Local => "Local",
-            Self::Tunnel => "Tunnel",
-            Self::DirectRoute => "Route",
-            Self::Bypass => "Bypass",
-        })
     }
 }

@@ -6,7 +6,8 @@ use std::fmt;
 
 use crate::ledger::IP_FORWARD;
 use crate::model::{
-    Address, AddressKey, Destination, DestinationKey, Kind, Route, RouteKey, Service, ServiceKey,
+    Address, AddressKey, Destination, DestinationKey, Kind, Link, Route, RouteKey, RuleKey, Service,
+    ServiceKey,
 };
 
 /// Order of operations within a host. Stopping after any of them is safe:
@@ -14,23 +15,36 @@ use crate::model::{
 /// announces what it cannot serve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
-    /// Take away addresses and routes that must not be here.
+    /// Take away rules, routes and addresses that must not be here.
     Retract,
+    /// Interfaces of ours: settings and addresses need them.
+    Devices,
     /// Kernel settings that the following phases rely on.
     Tune,
-    /// Addresses that are always present, then routes.
+    /// Addresses that are always present, then routes, then rules.
     Links,
     /// IPVS services and destinations: adding before removing.
     Ipvs,
-    /// VIPs of routers that are Master.
+    /// VIPs of routers that are Master, then their routes, then their rules.
     Announce,
-    /// Put back settings that nothing relies on any more.
+    /// Put back settings that nothing relies on any more, then remove interfaces of ours.
     Reap,
 }
 
 /// One change of one kernel object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Op {
+    /// `ip link add`, and set up.
+    AddLink(String, Link),
+    /// `ip link set`; the tag is set when the value has it.
+    SetLink(String, Link),
+    /// `ip link del`, with all that is on it.
+    DelLink {
+        /// Which.
+        name: String,
+        /// Whether another one is made in its place at once.
+        replaced: bool,
+    },
     /// `ip address del`
     DelAddress(AddressKey),
     /// `ip address replace`; `announce` when it is a VIP of a Master.
@@ -42,10 +56,26 @@ pub enum Op {
         /// Whether it is the VIP of a Master: last of all.
         announce: bool,
     },
-    /// `ip route del`
-    DelRoute(RouteKey),
-    /// `ip route replace`
-    AddRoute(RouteKey, Route),
+    /// `ip route del`, as it is.
+    DelRoute(RouteKey, Route),
+    /// `ip route add`
+    AddRoute {
+        /// Which.
+        key: RouteKey,
+        /// How.
+        value: Route,
+        /// Whether it goes with a VIP of a Master.
+        announce: bool,
+    },
+    /// `ip rule del`
+    DelRule(RuleKey),
+    /// `ip rule add`
+    AddRule {
+        /// Which.
+        key: RuleKey,
+        /// Whether it goes with a VIP of a Master.
+        announce: bool,
+    },
     /// Write a setting.
     SetSysctl {
         /// Path below `/proc/sys`.
@@ -85,17 +115,22 @@ impl Op {
     #[must_use]
     pub const fn phase(&self) -> Phase {
         match self {
-            Self::DelRoute(_) | Self::DelAddress(_) => Phase::Retract,
+            Self::DelRule(_) | Self::DelRoute(..) | Self::DelAddress(_) => Phase::Retract,
+            Self::AddLink(..) | Self::SetLink(..) | Self::DelLink { replaced: true, .. } => Phase::Devices,
             Self::SetSysctl { restore: false, .. } => Phase::Tune,
-            Self::AddAddress { announce: false, .. } | Self::AddRoute(..) => Phase::Links,
+            Self::AddAddress { announce: false, .. }
+            | Self::AddRoute { announce: false, .. }
+            | Self::AddRule { announce: false, .. } => Phase::Links,
             Self::AddService(..)
             | Self::SetService(..)
             | Self::DelService(_)
             | Self::AddDestination(..)
             | Self::SetDestination { .. }
             | Self::DelDestination(..) => Phase::Ipvs,
-            Self::AddAddress { announce: true, .. } => Phase::Announce,
-            Self::SetSysctl { restore: true, .. } => Phase::Reap,
+            Self::AddAddress { announce: true, .. }
+            | Self::AddRoute { announce: true, .. }
+            | Self::AddRule { announce: true, .. } => Phase::Announce,
+            Self::SetSysctl { restore: true, .. } | Self::DelLink { replaced: false, .. } => Phase::Reap,
         }
     }
 
@@ -103,10 +138,15 @@ impl Op {
     /// the removal of old ones, services go last.
     pub(crate) fn rank(&self) -> u8 {
         match self {
-            Self::DelRoute(_) => 0,
-            Self::DelAddress(_) => 1,
+            Self::DelRule(_) => 0,
+            Self::DelRoute(..) => 1,
+            Self::DelAddress(_) => 2,
+            Self::DelLink { replaced: true, .. } => 0,
+            Self::AddLink(..) => 1,
+            Self::SetLink(..) => 2,
             Self::AddAddress { .. } => 0,
-            Self::AddRoute(..) => 1,
+            Self::AddRoute { .. } => 1,
+            Self::AddRule { .. } => 2,
             // Forwarding changes other settings: it goes before them.
             Self::SetSysctl { key, .. } => u8::from(key != IP_FORWARD),
             Self::AddService(..) => 0,
@@ -115,6 +155,7 @@ impl Op {
             Self::SetDestination { .. } => 3,
             Self::DelDestination(..) => 4,
             Self::DelService(_) => 5,
+            Self::DelLink { replaced: false, .. } => 9,
         }
     }
 
@@ -123,7 +164,9 @@ impl Op {
     pub const fn kind(&self) -> Kind {
         match self {
             Self::DelAddress(_) | Self::AddAddress { .. } => Kind::Addresses,
-            Self::DelRoute(_) | Self::AddRoute(..) => Kind::Routes,
+            Self::AddLink(..) | Self::SetLink(..) | Self::DelLink { .. } => Kind::Links,
+            Self::DelRoute(..) | Self::AddRoute { .. } => Kind::Routes,
+            Self::DelRule(_) | Self::AddRule { .. } => Kind::Rules,
             Self::SetSysctl { .. } => Kind::Sysctls,
             Self::AddService(..)
             | Self::SetService(..)
@@ -143,8 +186,13 @@ impl fmt::Display for Op {
                 write!(f, "add address {key}")?;
                 value.label.as_ref().map_or(Ok(()), |label| write!(f, " label {label}"))
             }
-            Self::DelRoute(key) => write!(f, "remove route {key}"),
-            Self::AddRoute(key, _) => write!(f, "add route {key}"),
+            Self::AddLink(name, link) => write!(f, "add interface {name}, {}", link.kind),
+            Self::SetLink(name, _) => write!(f, "set interface {name} up"),
+            Self::DelLink { name, .. } => write!(f, "remove interface {name}"),
+            Self::DelRoute(key, value) => write!(f, "remove route {key} {value}"),
+            Self::AddRoute { key, value, .. } => write!(f, "add route {key} {value}"),
+            Self::DelRule(key) => write!(f, "remove rule {key}"),
+            Self::AddRule { key, .. } => write!(f, "add rule {key}"),
             Self::SetSysctl { key, value, from, restore } => {
                 let verb = if *restore { "put back" } else { "set" };
                 write!(f, "{verb} {key} to {value} (was {from})")

@@ -1,12 +1,12 @@
 //! IP addresses of interfaces.
 //!
 //! `struct ifaddrmsg` and `IFA_*` (`linux/if_addr.h`, rtnetlink(7)). An address is added without a
-//! broadcast address, with our tag, and without duplicate address detection: a VIP moves between
-//! hosts and must answer at once.
+//! broadcast address and with our tag.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use evenkeel_converge::diff::same_address;
 use evenkeel_converge::model::PROTOCOL_TAG;
 use evenkeel_converge::{Address, AddressKey, Op};
 use evenkeel_schemas::plan::Scope;
@@ -25,6 +25,9 @@ const HEADER_LEN: usize = 8;
 const IFA_FLAGS: u16 = 8;
 /// `IFA_PROTO` (`linux/if_addr.h`, since Linux 5.18).
 const IFA_PROTO: u16 = 11;
+/// `struct ifa_cacheinfo` of an address that is never a source and never ends: preferred lifetime 0,
+/// valid for ever, two times that the kernel fills in.
+const DEPRECATED_FOR_EVER: [u32; 4] = [0, u32::MAX, 0, 0];
 /// Address families that are looked at.
 pub(crate) const FAMILIES: [u8; 2] = [AF_INET, AF_INET6];
 /// `AF_INET` in a netlink header.
@@ -72,6 +75,24 @@ pub(crate) struct Told {
     pub(crate) scope: Scope,
     /// Whether it carries our tag.
     pub(crate) tagged: bool,
+    /// `IFA_F_*`.
+    flags: u32,
+}
+
+impl Told {
+    /// As a model has it, on an interface of this name.
+    fn model(self, interface: &str) -> Address {
+        let v6 = self.address.address().is_ipv6();
+        let flag = |flags: u32| v6 && self.flags & flags != 0;
+        Address {
+            no_dad: flag(libc::IFA_F_NODAD),
+            deprecated: flag(libc::IFA_F_DEPRECATED),
+            tentative: flag(libc::IFA_F_TENTATIVE | libc::IFA_F_DADFAILED),
+            label: self.label.filter(|label| label != interface),
+            tagged: self.tagged,
+            ..Address::plain(self.scope)
+        }
+    }
 }
 
 /// The addresses of these interfaces.
@@ -83,9 +104,8 @@ pub(crate) fn observe(
     for (name, link) in links {
         for family in FAMILIES {
             for told in dump(socket, family, name, link.index)? {
-                let label = told.label.filter(|label| *label != link.kernel_name);
                 let key = AddressKey { interface: name.clone(), address: told.address };
-                addresses.insert(key, Address { label, scope: told.scope, tagged: told.tagged });
+                addresses.insert(key, told.model(&link.kernel_name));
             }
         }
     }
@@ -113,6 +133,7 @@ pub(crate) fn parse(kind: u16, body: &[u8]) -> Result<Option<Told>, Malformed> {
         return Ok(None);
     }
     let (prefix, scope, index) = (u8_at(body, 1)?, u8_at(body, 3)?, u32_at(body, 4)?);
+    let mut flags = u32::from(u8_at(body, 2)?);
     let (mut local, mut peer, mut label, mut tagged) = (None, None, None, false);
     for attribute in attributes(body.get(HEADER_LEN..).ok_or(Malformed)?) {
         let attribute = attribute?;
@@ -120,6 +141,7 @@ pub(crate) fn parse(kind: u16, body: &[u8]) -> Result<Option<Told>, Malformed> {
             libc::IFA_LOCAL => local = Some(attribute.ip()?),
             libc::IFA_ADDRESS => peer = Some(attribute.ip()?),
             libc::IFA_LABEL => label = Some(attribute.text()?.to_owned()),
+            IFA_FLAGS => flags = attribute.u32()?,
             IFA_PROTO => tagged = attribute.u8()? == PROTOCOL_TAG,
             _ => {}
         }
@@ -129,7 +151,7 @@ pub(crate) fn parse(kind: u16, body: &[u8]) -> Result<Option<Told>, Malformed> {
     }
     let ip = local.or(peer).ok_or(Malformed)?;
     let address = Cidr::new(ip, prefix).map_err(|_| Malformed)?;
-    Ok(Some(Told { index, address, label, scope: scope_of(scope), tagged }))
+    Ok(Some(Told { index, address, label, scope: scope_of(scope), tagged, flags }))
 }
 
 /// Carries out address operations, all in one go.
@@ -147,27 +169,19 @@ pub(crate) fn apply(socket: &mut Requester, ops: &[Op]) -> Vec<Result<(), ApplyE
 const fn key(op: &Op) -> Option<&AddressKey> {
     match op {
         Op::DelAddress(key) | Op::AddAddress { key, .. } => Some(key),
-        Op::DelRoute(_)
-        | Op::AddRoute(..)
-        | Op::SetSysctl { .. }
-        | Op::AddService(..)
-        | Op::SetService(..)
-        | Op::DelService(_)
-        | Op::AddDestination(..)
-        | Op::SetDestination { .. }
-        | Op::DelDestination(..) => None,
+        _ => None,
     }
 }
 
-/// Appends the operation's message; `false` when there is nothing to be sent.
-fn encode(batch: &mut Batch, op: &Op, links: &BTreeMap<String, Resolved>) -> Result<bool, ApplyError> {
-    let Some(key) = key(op) else { return Ok(false) };
+/// Appends the operation's message, unless there is nothing to be sent.
+fn encode(batch: &mut Batch, op: &Op, links: &BTreeMap<String, Resolved>) -> Result<(), ApplyError> {
+    let Some(key) = key(op) else { return Ok(()) };
     let link = links.get(&key.interface);
     let Op::AddAddress { value, .. } = op else {
         // What is on an interface that is gone is gone.
-        let Some(link) = link else { return Ok(false) };
+        let Some(link) = link else { return Ok(()) };
         batch.message(libc::RTM_DELADDR, 0, |w| write(w, key, link.index, None));
-        return Ok(true);
+        return Ok(());
     };
     let Some(link) = link else {
         let message = format!("{op}: there is no interface {}", key.interface);
@@ -180,7 +194,7 @@ fn encode(batch: &mut Batch, op: &Op, links: &BTreeMap<String, Resolved>) -> Res
     // Never `REPLACE`: it would put our tag on an address that someone else has made meanwhile.
     let flags = libc::NLM_F_CREATE | libc::NLM_F_EXCL;
     batch.message(libc::RTM_NEWADDR, flags, |w| write(w, key, link.index, Some(value)));
-    Ok(true)
+    Ok(())
 }
 
 fn write(w: &mut Writer<'_>, key: &AddressKey, index: u32, value: Option<&Address>) {
@@ -194,8 +208,11 @@ fn write(w: &mut Writer<'_>, key: &AddressKey, index: u32, value: Option<&Addres
     if let Some(label) = &value.label {
         w.text(libc::IFA_LABEL, label);
     }
-    if ip.is_ipv6() {
+    if value.no_dad {
         w.u32(IFA_FLAGS, libc::IFA_F_NODAD);
+    }
+    if value.deprecated {
+        w.attribute(libc::IFA_CACHEINFO, &DEPRECATED_FOR_EVER.map(u32::to_ne_bytes).concat());
     }
     w.u8(IFA_PROTO, PROTOCOL_TAG);
 }
@@ -213,10 +230,7 @@ fn settle(
         (Op::AddAddress { key, value, .. }, Errno::EEXIST) => {
             let asked = links.iter().filter(|(name, _)| **name == key.interface);
             let there = observe(socket, &asked.map(|(n, l)| (n.clone(), l.clone())).collect())?;
-            let same = |have: &Address| {
-                have.label == value.label && (key.address.address().is_ipv6() || have.scope == value.scope)
-            };
-            if there.get(key).is_some_and(same) {
+            if there.get(key).is_some_and(|have| same_address(key, value, have)) {
                 return Ok(());
             }
             let cause = "it is there with other properties or another prefix length, made by something else";
@@ -250,7 +264,7 @@ mod tests {
     #[test]
     fn a_vip_is_encoded_without_broadcast_and_with_our_tag() {
         let mut batch = Batch::default();
-        let value = Address { label: Some("lo:0".to_owned()), scope: Scope::Host, tagged: true };
+        let value = Address::ours(key("192.0.2.7", 32).address, Scope::Host, Some("lo:0".to_owned()));
         batch.message(libc::RTM_NEWADDR, 0, |w| write(w, &key("192.0.2.7", 32), 1, Some(&value)));
         let bytes = batch.numbered(0, 1, 1, false).to_vec();
         #[rustfmt::skip]

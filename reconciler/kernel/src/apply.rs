@@ -7,15 +7,21 @@ use crate::netlink::{Failure, Requester};
 use crate::wire::Batch;
 
 /// Sends what `encode` makes of each operation in one go and gives one verdict an operation.
-/// `encode` returns `false` when nothing needs to be done. `settle` decides what a refusal means.
+/// `encode` appends no message when nothing needs to be done. `settle` decides what a refusal means.
 pub(crate) fn carry_out(
     socket: &mut Requester,
     ops: &[Op],
-    mut encode: impl FnMut(&mut Batch, &Op) -> Result<bool, ApplyError>,
+    mut encode: impl FnMut(&mut Batch, &Op) -> Result<(), ApplyError>,
     mut settle: impl FnMut(&mut Requester, &Op, &Refusal) -> Result<(), ApplyError>,
 ) -> Vec<Result<(), ApplyError>> {
     let mut batch = Batch::default();
-    let encoded: Vec<Result<bool, ApplyError>> = ops.iter().map(|op| encode(&mut batch, op)).collect();
+    let encoded: Vec<Result<bool, ApplyError>> = ops
+        .iter()
+        .map(|op| {
+            let before = batch.len();
+            encode(&mut batch, op).map(|()| batch.len() > before)
+        })
+        .collect();
     let mut verdicts = socket.transact(&mut batch).into_iter();
     let mut results = Vec::with_capacity(ops.len());
     for (op, encoded) in ops.iter().zip(encoded) {

@@ -1,4 +1,4 @@
-//! All reading and changing of the kernel: addresses, routes, sysctls, IPVS, links.
+//! All reading and changing of the kernel: links, addresses, routes, rules, sysctls, IPVS.
 //!
 //! Netlink sockets and procfs only, no programs are started. Synchronous: one [`Kernel`] belongs to
 //! one thread, blocks for a bounded time and has no retry policy; the caller decides by
@@ -6,7 +6,8 @@
 //! and reports what is there.
 //!
 //! ```text
-//! Kernel ── address, route, link ── netlink (rtnetlink socket) ──┐
+//! Kernel ── address, route, rule,
+//!           link, device ───────── netlink (rtnetlink socket) ──┐
 //!        ── ipvs ────────────────── netlink (generic socket) ────┤ kernel, in the network namespace
 //!        ── sysctl ──────────────── /proc/sys/net ───────────────┤ of the thread that opened it
 //! Monitor ───────────────────────── multicast socket ────────────┘
@@ -15,6 +16,7 @@
 mod address;
 mod apply;
 pub mod clock;
+mod device;
 mod error;
 mod inbox;
 mod ipvs;
@@ -22,6 +24,7 @@ mod link;
 mod monitor;
 mod netlink;
 mod route;
+mod rule;
 mod sysctl;
 mod wire;
 
@@ -41,9 +44,11 @@ use netlink::Requester;
 pub struct Scope {
     /// Resource kinds.
     pub kinds: BTreeSet<Kind>,
+    /// Names of interfaces to be looked at as objects ([`Kind::Links`]) beside those with our tag.
+    pub links: BTreeSet<String>,
     /// Names of the interfaces whose addresses and routes are looked at; one that is missing has none.
     pub interfaces: BTreeSet<String>,
-    /// Routing tables besides `main` (254).
+    /// Routing tables besides `main` (254) where routes of others are looked at; ours are seen in all.
     pub tables: BTreeSet<u32>,
     /// Settings, as paths below `/proc/sys`.
     pub sysctls: BTreeSet<String>,
@@ -85,6 +90,12 @@ impl Kernel {
         if what.kinds.contains(&Kind::Sysctls) {
             state.sysctls = sysctl::observe(&what.sysctls)?;
         }
+        if what.kinds.contains(&Kind::Links) {
+            state.links = device::observe(&mut self.route, &what.links, &what.interfaces)?;
+        }
+        if what.kinds.contains(&Kind::Rules) {
+            state.rules = rule::observe(&mut self.route)?;
+        }
         if what.kinds.contains(&Kind::Addresses) || what.kinds.contains(&Kind::Routes) {
             let links = link::resolve(&mut self.route, &what.interfaces)?;
             if what.kinds.contains(&Kind::Addresses) {
@@ -107,8 +118,10 @@ impl Kernel {
         let mut verdicts = Vec::with_capacity(ops.len());
         for run in ops.chunk_by(|a, b| a.kind() == b.kind()) {
             match run.first().map(Op::kind) {
+                Some(Kind::Links) => verdicts.extend(run.iter().map(|op| device::apply(&mut self.route, op))),
                 Some(Kind::Addresses) => verdicts.extend(address::apply(&mut self.route, run)),
                 Some(Kind::Routes) => verdicts.extend(route::apply(&mut self.route, run)),
+                Some(Kind::Rules) => verdicts.extend(rule::apply(&mut self.route, run)),
                 Some(Kind::Sysctls) => verdicts.extend(run.iter().map(sysctl::apply)),
                 Some(Kind::Ipvs) => verdicts.extend(ipvs::apply(&mut self.generic, run)),
                 None => {}

@@ -1,4 +1,4 @@
-//! News from the kernel: addresses, links and routes that change.
+//! News from the kernel: addresses, links, routes and rules that change.
 //!
 //! A multicast socket to be waited for with poll(2). News are hints: whoever gets one looks at the
 //! kernel again. When some were lost there is an [`Event::Overrun`], and everything may have changed.
@@ -12,7 +12,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::error::KernelError;
 use crate::wire::{Malformed, Message, messages};
-use crate::{address, link};
+use crate::{address, link, route};
 
 /// Most datagrams read in one call: what is left is read in the next one, so that a flood of
 /// changes does not hold up an election.
@@ -35,12 +35,23 @@ pub enum Group {
     Ipv4Routes,
     /// IPv6 routes.
     Ipv6Routes,
+    /// IPv4 routing rules.
+    Ipv4Rules,
+    /// IPv6 routing rules.
+    Ipv6Rules,
 }
 
 impl Group {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Links, Self::Ipv4Addresses, Self::Ipv6Addresses, Self::Ipv4Routes, Self::Ipv6Routes];
+    pub const ALL: [Self; 7] = [
+        Self::Links,
+        Self::Ipv4Addresses,
+        Self::Ipv6Addresses,
+        Self::Ipv4Routes,
+        Self::Ipv6Routes,
+        Self::Ipv4Rules,
+        Self::Ipv6Rules,
+    ];
     /// What an election needs to know.
     pub const ELECTION: [Self; 3] = [Self::Links, Self::Ipv4Addresses, Self::Ipv6Addresses];
 
@@ -51,6 +62,8 @@ impl Group {
             Self::Ipv6Addresses => libc::RTNLGRP_IPV6_IFADDR,
             Self::Ipv4Routes => libc::RTNLGRP_IPV4_ROUTE,
             Self::Ipv6Routes => libc::RTNLGRP_IPV6_ROUTE,
+            Self::Ipv4Rules => libc::RTNLGRP_IPV4_RULE,
+            Self::Ipv6Rules => libc::RTNLGRP_IPV6_RULE,
         }
     }
 }
@@ -88,7 +101,12 @@ pub enum Event {
         running: bool,
     },
     /// A route was added or removed.
-    RouteChanged,
+    RouteChanged {
+        /// Whether it carries our tag: on a busy router only those are worth a look.
+        tagged: bool,
+    },
+    /// A routing rule was added or removed.
+    RuleChanged,
     /// News were lost.
     Overrun,
 }
@@ -192,7 +210,10 @@ fn event(message: Message<'_>) -> Result<Option<Event>, Malformed> {
             let (up, running) = (there && link.up, there && link.running);
             Event::LinkChanged { ifindex: link.index, name: link.name, up, running }
         }),
-        libc::RTM_NEWROUTE | libc::RTM_DELROUTE => Some(Event::RouteChanged),
+        libc::RTM_NEWROUTE | libc::RTM_DELROUTE => {
+            Some(Event::RouteChanged { tagged: route::is_tagged(body)? })
+        }
+        libc::RTM_NEWRULE | libc::RTM_DELRULE => Some(Event::RuleChanged),
         kind if i32::from(kind) == libc::NLMSG_OVERRUN => Some(Event::Overrun),
         _ => None,
     };

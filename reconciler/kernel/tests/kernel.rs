@@ -11,7 +11,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use evenkeel_converge::{
-    Address, AddressKey, Desired, Domain, KernelState, Kind, Ledger, Op, Route, RouteKey, cleanup, diff,
+    Address, AddressKey, Desired, Domain, KernelState, Kind, Ledger, Link, LinkKind, Mark, Op, Route,
+    RouteKey, Rule, RuleKey, cleanup, diff,
 };
 use evenkeel_kernel::{Class, Event, Group, Kernel, Monitor, Scope, clock};
 use evenkeel_schemas::plan;
@@ -52,16 +53,16 @@ fn key(interface: &str, address: &str) -> AddressKey {
 }
 
 fn add(key: AddressKey, label: Option<&str>, scope: plan::Scope) -> Op {
-    let value = Address { label: label.map(str::to_owned), scope, tagged: true };
+    let value = Address::ours(key.address, scope, label.map(str::to_owned));
     Op::AddAddress { key, value, announce: false }
 }
 
-fn route_key(table: u32, destination: &str, interface: &str) -> RouteKey {
-    RouteKey { table, destination: cidr(destination), interface: interface.to_owned() }
+fn route_key(table: u32, destination: &str) -> RouteKey {
+    RouteKey::new(table, cidr(destination), 0)
 }
 
-fn route(scope: plan::Scope) -> Route {
-    Route { scope, tagged: true }
+fn add_route(key: RouteKey, value: Route) -> Op {
+    Op::AddRoute { key, value, announce: false }
 }
 
 fn scope(kinds: &[Kind], interfaces: &[&str]) -> Scope {
@@ -102,14 +103,15 @@ fn addresses_are_added_seen_and_removed() {
         assert!(text.contains("inet 192.0.2.7/32 scope host lo:0"), "{text}");
         assert!(!text.contains("brd"), "{text}");
         let text = ip("-6 address show dev lo").replace(" proto 0xee", "");
-        assert!(text.contains("inet6 2001:db8::7/128 scope global nodad"), "{text}");
+        assert!(text.contains("inet6 2001:db8::7/128 scope global"), "{text}");
+        assert!(text.contains("nodad") && text.contains("deprecated"), "{text}");
 
         let state = observe(&mut kernel, &[Kind::Addresses], &["lo", "nowhere"]);
         assert_eq!(state.addresses.len(), 5, "with 127.0.0.1 and ::1: {:?}", state.addresses);
         let Op::AddAddress { value, .. } = &ops[0] else { unreachable!() };
         assert_eq!(state.addresses.get(&vip), Some(value));
         let local = &state.addresses[&key("lo", "127.0.0.1/8")];
-        assert_eq!(*local, Address { label: None, scope: plan::Scope::Host, tagged: false });
+        assert_eq!(*local, Address::plain(plan::Scope::Host));
 
         let removal: Vec<Op> = state
             .addresses
@@ -162,6 +164,42 @@ fn refused_operations_say_why_and_stop_nothing() {
 }
 
 #[test]
+fn an_ipv6_vip_is_usable_at_once_and_one_that_is_not_is_seen() {
+    in_namespace(|| {
+        // A veth with no carrier: duplicate address detection never ends there.
+        ip("link add v0 type veth peer name v1");
+        ip("link set v0 up");
+        let mut kernel = Kernel::new().expect("a kernel");
+        let (vip, wide) = (key("v0", "2001:db8::7/128"), key("v0", "2001:db8:1::7/64"));
+        let ops = [add(vip.clone(), None, plan::Scope::Global), add(wide.clone(), None, plan::Scope::Global)];
+        apply_all(&mut kernel, &ops);
+        ip("-6 address add 2001:db8::8/64 dev v0");
+        let state = observe(&mut kernel, &[Kind::Addresses], &["v0"]);
+        let flags = |key: &AddressKey| {
+            let Address { no_dad, deprecated, tentative, .. } = state.addresses[key];
+            (no_dad, deprecated, tentative)
+        };
+        assert_eq!(flags(&vip), (true, true, false));
+        assert_eq!(flags(&wide), (true, false, false));
+        assert_eq!(flags(&key("v0", "2001:db8::8/64")), (false, false, true));
+        // Whoever wants the last one has it made anew.
+        let mut desired = Desired::default();
+        for address in ["2001:db8::7/128", "2001:db8:1::7/64", "2001:db8::8/64"] {
+            let key = key("v0", address);
+            let value = Address::ours(key.address, plan::Scope::Global, None);
+            desired.state.addresses.insert(key, value);
+        }
+        let ops = diff(&desired, &state, &Ledger::default(), Domain::Host).ops;
+        let names: Vec<String> = ops.iter().map(ToString::to_string).collect();
+        let wanted = ["remove address 2001:db8::8/64 on v0", "add address 2001:db8::8/64 on v0"];
+        assert_eq!(names, wanted);
+        apply_all(&mut kernel, &ops);
+        let state = observe(&mut kernel, &[Kind::Addresses], &["v0"]);
+        assert_eq!(diff(&desired, &state, &Ledger::default(), Domain::Host).ops, []);
+    });
+}
+
+#[test]
 fn routes_are_added_seen_and_removed() {
     in_namespace(|| {
         ip("link add v0 type veth peer name v1");
@@ -169,44 +207,195 @@ fn routes_are_added_seen_and_removed() {
         ip("link set v1 up");
         ip("link set lo up");
         ip("address add 198.51.100.2/24 dev v0");
+        ip("-6 address add 2001:db8:5::2/64 dev v0 nodad");
         ip("route add default via 198.51.100.1 dev v0");
+        ip("route append default via 198.51.100.9 dev v0");
         ip("route add 203.0.113.0/24 dev v0");
         let mut kernel = Kernel::new().expect("a kernel");
-        let main = route_key(254, "192.0.2.7/32", "lo");
-        let other = route_key(100_000, "192.0.2.0/24", "v0");
-        let v6 = route_key(254, "2001:db8::7/128", "lo");
-        let ops = [
-            Op::AddRoute(main.clone(), route(plan::Scope::Link)),
-            Op::AddRoute(other.clone(), route(plan::Scope::Link)),
-            Op::AddRoute(v6.clone(), route(plan::Scope::Global)),
-        ];
+        let out_of = |interface: &str, scope| Route::out_of(interface, scope);
+        let via = |gateway: &str, source: Option<&str>| Route {
+            gateway: Some(gateway.parse().expect("an address")),
+            source: source.map(|source| source.parse().expect("an address")),
+            ..out_of("v0", plan::Scope::Global)
+        };
+        let wanted = BTreeMap::from([
+            (route_key(254, "192.0.2.7/32"), out_of("lo", plan::Scope::Link)),
+            (route_key(100_000, "192.0.2.0/24"), out_of("v0", plan::Scope::Link)),
+            (route_key(254, "2001:db8::7/128"), out_of("lo", plan::Scope::Global)),
+            (RouteKey::new(7, cidr("0.0.0.0/0"), 50), via("198.51.100.1", Some("198.51.100.2"))),
+            (RouteKey::new(254, cidr("0.0.0.0/0"), 50), via("198.51.100.3", None)),
+            (RouteKey::new(7, cidr("::/0"), 50), via("2001:db8:5::1", Some("2001:db8:5::2"))),
+        ]);
+        let ops: Vec<Op> = wanted.iter().map(|(key, value)| add_route(*key, value.clone())).collect();
         apply_all(&mut kernel, &ops);
         apply_all(&mut kernel, &ops);
+        // One whose interface is found by the gateway is equal to what becomes of it.
+        let unnamed = Route { interface: None, ..via("198.51.100.1", None) };
+        let unnamed_key = route_key(8, "192.0.2.0/24");
+        apply_all(&mut kernel, &[add_route(unnamed_key, unnamed.clone())]);
         let text = ip("route show");
         assert!(text.contains("192.0.2.7 dev lo proto 238 scope link"), "{text}");
+        assert!(text.contains("default via 198.51.100.3 dev v0 proto 238 metric 50"), "{text}");
         assert!(ip("route show table 100000").contains("192.0.2.0/24 dev v0 proto 238 scope link"));
+        let text = ip("route show table 7");
+        assert!(
+            text.contains("default via 198.51.100.1 dev v0 proto 238 src 198.51.100.2 metric 50"),
+            "{text}"
+        );
         assert!(ip("-6 route show").contains("2001:db8::7 dev lo proto 238 metric 1024"));
+        let text = ip("-6 route show table 7");
+        let expected = "default via 2001:db8:5::1 dev v0 proto 238 src 2001:db8:5::2 metric 50";
+        assert!(text.contains(expected), "{text}");
 
-        let what = Scope { tables: BTreeSet::from([100_000]), ..scope(&[Kind::Routes], &["lo", "v0"]) };
-        let state = kernel.observe(&what).expect("observed");
-        let foreign = route_key(254, "203.0.113.0/24", "v0");
-        let wanted = BTreeMap::from([
-            (main.clone(), route(plan::Scope::Link)),
-            (other.clone(), route(plan::Scope::Link)),
-            (v6.clone(), route(plan::Scope::Global)),
-            (foreign, Route { scope: plan::Scope::Link, tagged: false }),
-        ]);
-        assert_eq!(state.routes, wanted, "neither connected routes nor those with a gateway");
+        // Ours are seen in all tables and on all interfaces, those of others where they are asked for.
+        let state = observe(&mut kernel, &[Kind::Routes], &["v0"]);
+        let others = |scope, gateway: Option<&str>| Route {
+            tagged: false,
+            gateway: gateway.map(|gateway| gateway.parse().expect("an address")),
+            ..out_of("v0", scope)
+        };
+        let mut there = wanted.clone();
+        there.insert(unnamed_key, via("198.51.100.1", None));
+        there.insert(route_key(254, "203.0.113.0/24"), others(plan::Scope::Link, None));
+        there.insert(route_key(254, "0.0.0.0/0"), others(plan::Scope::Global, Some("198.51.100.1")));
+        assert_eq!(state.routes, there, "without connected routes");
+        let appended = BTreeSet::from(["0.0.0.0/0 via 198.51.100.9 dev v0".to_owned()]);
+        assert_eq!(state.other_routes, appended);
+        let mut desired = Desired::default();
+        desired.state.routes = wanted.clone();
+        desired.state.routes.insert(unnamed_key, unnamed);
+        assert_eq!(diff(&desired, &state, &Ledger::default(), Domain::Host).ops, []);
 
-        let in_the_way = Op::AddRoute(route_key(254, "203.0.113.0/24", "lo"), route(plan::Scope::Link));
+        let in_the_way = add_route(route_key(254, "203.0.113.0/24"), out_of("lo", plan::Scope::Link));
         let refused = kernel.apply(&[in_the_way]).remove(0).expect_err("a conflict");
         assert_eq!(refused.class, Class::Conflict, "{refused}");
+        let unreachable = add_route(route_key(254, "192.0.2.128/25"), via("10.255.0.1", None));
+        let refused = kernel.apply(&[unreachable]).remove(0).expect_err("unreachable");
+        assert_eq!(refused.class, Class::Transient, "{refused}");
+        assert!(refused.to_string().contains("the gateway"), "{refused}");
 
-        let removal = [Op::DelRoute(main), Op::DelRoute(other), Op::DelRoute(v6)];
+        let removal: Vec<Op> = state
+            .routes
+            .iter()
+            .filter(|(_, route)| route.tagged)
+            .map(|(key, value)| Op::DelRoute(*key, value.clone()))
+            .collect();
+        assert_eq!(removal.len(), wanted.len() + 1);
         apply_all(&mut kernel, &removal);
         apply_all(&mut kernel, &removal);
-        assert_eq!(kernel.observe(&what).expect("observed").routes.len(), 1);
-        assert!(ip("route show").contains("203.0.113.0/24"));
+        assert_eq!(observe(&mut kernel, &[Kind::Routes], &["v0"]).routes.len(), 2);
+        let text = ip("route show");
+        assert!(text.contains("203.0.113.0/24") && text.contains("default via 198.51.100.1"), "{text}");
+    });
+}
+
+#[test]
+fn rules_are_added_seen_and_removed_and_others_left_alone() {
+    in_namespace(|| {
+        ip("rule add preference 100 from 10.9.0.0/16 lookup 5");
+        ip("rule add preference 101 not from 10.9.0.0/16 lookup 5");
+        ip("rule add preference 102 oif lo lookup 5");
+        let mut kernel = Kernel::new().expect("a kernel");
+        let rule = |v6, preference| RuleKey {
+            v6,
+            preference,
+            from: None,
+            to: None,
+            iif: None,
+            mark: None,
+            table: 5,
+        };
+        let full = |v6, from, to| RuleKey {
+            from: Some(cidr(from)),
+            to: Some(cidr(to)),
+            iif: Some("eth7".to_owned()),
+            mark: Some(Mark { value: 0x10, mask: 0xff }),
+            table: 100_000,
+            ..rule(v6, 300)
+        };
+        let keys = [
+            // As broad as it gets, beside a narrower one of others.
+            rule(false, 100),
+            rule(true, 100),
+            full(false, "192.0.2.7/32", "198.51.100.0/24"),
+            full(true, "2001:db8::7/128", "2001:db8:1::/48"),
+        ];
+        let adds = keys.clone().map(|key| Op::AddRule { key, announce: false });
+        apply_all(&mut kernel, &adds);
+        apply_all(&mut kernel, &adds);
+        let text = ip("rule show");
+        let expected =
+            "from 192.0.2.7 to 198.51.100.0/24 fwmark 0x10/0xff iif eth7 [detached] lookup 100000 proto 238";
+        assert!(text.contains(expected), "{text}");
+        let state = observe(&mut kernel, &[Kind::Rules], &[]);
+        let foreign = RuleKey { from: Some(cidr("10.9.0.0/16")), ..rule(false, 100) };
+        let mut there: BTreeMap<RuleKey, Rule> = keys.clone().map(|key| (key, Rule { tagged: true })).into();
+        there.insert(foreign.clone(), Rule { tagged: false });
+        assert_eq!(state.rules, there, "neither the kernel's own nor what a plan cannot name");
+        let dels = keys.map(Op::DelRule);
+        apply_all(&mut kernel, &dels);
+        let left = BTreeMap::from([(foreign, Rule { tagged: false })]);
+        assert_eq!(observe(&mut kernel, &[Kind::Rules], &[]).rules, left);
+        apply_all(&mut kernel, &dels);
+        assert_eq!(observe(&mut kernel, &[Kind::Rules], &[]).rules, left, "{}", ip("rule show"));
+    });
+}
+
+#[test]
+fn a_virtual_mac_is_made_kept_and_removed() {
+    in_namespace(|| {
+        ip("link add v0 type veth peer name v1");
+        ip("link set v0 up");
+        ip("link set v1 up");
+        let name = "vrrp.51".to_owned();
+        let mac = [0, 0, 0x5e, 0, 1, 51];
+        let macvlan = |parent: &str| Link::ours(LinkKind::Macvlan { parent: parent.to_owned(), mac });
+        let mut kernel = Kernel::new().expect("a kernel");
+        let mut desired = Desired::default();
+        desired.state.links.insert(name.clone(), macvlan("v0"));
+        let what = Scope { links: BTreeSet::from([name.clone()]), ..scope(&[Kind::Links], &[]) };
+        let mut converge = |desired: &Desired| -> Vec<String> {
+            let state = kernel.observe(&what).expect("observed");
+            let ops = diff(desired, &state, &Ledger::default(), Domain::Host).ops;
+            apply_all(&mut kernel, &ops);
+            let state = kernel.observe(&what).expect("observed");
+            assert_eq!(diff(desired, &state, &Ledger::default(), Domain::Host).ops, []);
+            ops.iter().map(ToString::to_string).collect()
+        };
+        let made = ["add interface vrrp.51, macvlan on v0 with MAC 00:00:5e:00:01:33"];
+        assert_eq!(converge(&desired), made);
+        let text = ip("-d link show dev vrrp.51");
+        for part in
+            ["macvlan mode private", "addrgenmode none", "alias evenkeel", "00:00:5e:00:01:33", ",UP,"]
+        {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert!(!ip("-6 address show dev vrrp.51").contains("fe80"), "no address of its own");
+        ip("link set vrrp.51 down");
+        assert_eq!(converge(&desired), ["set interface vrrp.51 up"]);
+        desired.state.links.insert(name.clone(), macvlan("v1"));
+        assert_eq!(converge(&desired).len(), 2, "made anew on the other interface");
+        assert!(ip("link show dev vrrp.51").contains("vrrp.51@v1"));
+        desired.state.links.clear();
+        assert_eq!(converge(&desired), ["remove interface vrrp.51"]);
+
+        // One of others is in the way: told, and left as it is.
+        ip("link add vrrp.51 type veth peer name v2");
+        desired.state.links.insert(name.clone(), macvlan("v0"));
+        let state = kernel.observe(&what).expect("observed");
+        let ops = diff(&desired, &state, &Ledger::default(), Domain::Host).ops;
+        let refused = kernel.apply(&ops).remove(0).expect_err("in the way");
+        assert_eq!(refused.class, Class::Conflict);
+        assert!(
+            refused.to_string().ends_with("another interface of this name, veth, is in the way"),
+            "{refused}"
+        );
+        let text = ip("-d link show dev vrrp.51");
+        assert!(text.contains("veth") && !text.contains("evenkeel"), "{text}");
+        // And one without the interface below it can be made later.
+        let missing = Op::AddLink("m0".to_owned(), macvlan("nowhere"));
+        let refused = kernel.apply(&[missing]).remove(0).expect_err("nothing below");
+        assert_eq!(refused.class, Class::Transient, "{refused}");
     });
 }
 
@@ -281,6 +470,15 @@ fn links_are_told_and_their_changes_too() {
         let added = Event::AddressAdded { ifindex: link.index, address: cidr("192.0.2.7/32"), tagged: true };
         told(&mut monitor, &mut pending, |event| *event == added);
 
+        // Rules and routes are told apart, and ours among them.
+        ip("rule add preference 100 from 192.0.2.7 lookup 5");
+        told(&mut monitor, &mut pending, |event| *event == Event::RuleChanged);
+        ip("route add 203.0.113.0/24 dev v0");
+        told(&mut monitor, &mut pending, |event| *event == Event::RouteChanged { tagged: false });
+        let ours = add_route(route_key(254, "203.0.114.0/24"), Route::out_of("v0", plan::Scope::Link));
+        apply_all(&mut kernel, &[ours]);
+        told(&mut monitor, &mut pending, |event| *event == Event::RouteChanged { tagged: true });
+
         ip("address del 192.0.2.7/32 dev v0");
         ip("link del v0");
         let removed =
@@ -342,10 +540,12 @@ fn a_kernel_that_is_not_asked_for_ipvs_has_none() {
 
 /// What a real server's plan asks for.
 fn real_server() -> Desired {
-    let address = Address { label: Some("lo:0".to_owned()), scope: plan::Scope::Host, tagged: true };
+    let vip = key("lo", "192.168.188.120/32");
+    let address = Address::ours(vip.address, plan::Scope::Host, Some("lo:0".to_owned()));
     let mut desired = Desired { interfaces: BTreeSet::from(["lo".to_owned()]), ..Desired::default() };
-    desired.state.addresses.insert(key("lo", "192.168.188.120/32"), address);
-    desired.state.routes.insert(route_key(254, "192.168.188.120/32", "lo"), route(plan::Scope::Link));
+    desired.state.addresses.insert(vip, address);
+    let route = Route::out_of("lo", plan::Scope::Link);
+    desired.state.routes.insert(route_key(254, "192.168.188.120/32"), route);
     for (setting, value) in [("all/arp_ignore", "1"), ("all/arp_announce", "2")] {
         desired.state.sysctls.insert(format!("net/ipv4/conf/{setting}"), value.to_owned());
     }

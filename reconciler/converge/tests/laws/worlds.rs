@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use evenkeel_converge::ledger::{IP_FORWARD, SysctlEntry};
 use evenkeel_converge::{
-    Address, AddressKey, Desired, Destination, DestinationKey, Forward, KernelState, Ledger, Origin, Route,
-    RouteKey, Service, ServiceKey,
+    Address, AddressKey, Desired, Destination, DestinationKey, Forward, KernelState, Ledger, Link, LinkKind,
+    Origin, Route, RouteKey, Rule, RuleKey, Service, ServiceKey, Tunnel, TunnelMode,
 };
 use evenkeel_schemas::plan::Scope;
 use evenkeel_schemas::scalars::Cidr;
@@ -19,8 +19,42 @@ fn ip() -> impl Strategy<Value = IpAddr> {
     select(texts.map(|text| text.parse().expect("an address")).to_vec())
 }
 
+/// The interface that is of our making, if it is there.
+pub(crate) const OWN: &str = "own";
+
 fn interface() -> impl Strategy<Value = String> {
-    select(vec!["lo".to_owned(), "eth0".to_owned()])
+    select(vec!["lo".to_owned(), "eth0".to_owned(), OWN.to_owned()])
+}
+
+fn link_kind() -> impl Strategy<Value = LinkKind> {
+    let macvlan =
+        |parent: &str, last| LinkKind::Macvlan { parent: parent.to_owned(), mac: [0, 0, 0x5e, 0, 1, last] };
+    let tunnel = Tunnel { mode: TunnelMode::Ipip, local: None, remote: None };
+    select(vec![macvlan("eth0", 1), macvlan("eth0", 2), macvlan("lo", 1), LinkKind::Tunnel(tunnel)])
+}
+
+fn link() -> impl Strategy<Value = Link> {
+    let kind = prop_oneof![4 => link_kind(), 1 => Just(LinkKind::Other("veth".to_owned()))];
+    (kind, any::<bool>(), any::<bool>(), any::<bool>()).prop_map(|(kind, up, no_own_address, tagged)| Link {
+        kind,
+        up,
+        no_own_address,
+        tagged,
+    })
+}
+
+fn links() -> impl Strategy<Value = BTreeMap<String, Link>> {
+    btree_map(Just(OWN.to_owned()), link(), 0..2)
+}
+
+/// Nothing is on an interface that is not there.
+pub(crate) fn on_what_is_there(mut state: KernelState) -> KernelState {
+    if !state.links.contains_key(OWN) {
+        state.addresses.retain(|key, _| key.interface != OWN);
+        state.routes.retain(|_, route| route.interface.as_deref() != Some(OWN));
+        state.sysctls.retain(|key, _| !key.contains(&format!("/{OWN}/")));
+    }
+    state
 }
 
 fn address_key() -> impl Strategy<Value = AddressKey> {
@@ -33,38 +67,75 @@ fn scope() -> impl Strategy<Value = Scope> {
 
 fn address() -> impl Strategy<Value = Address> {
     let label = prop::option::of(Just("lo:0".to_owned()));
-    (label, scope(), any::<bool>()).prop_map(|(label, scope, tagged)| Address { label, scope, tagged })
+    (label, scope(), any::<[bool; 4]>()).prop_map(
+        |(label, scope, [tagged, no_dad, deprecated, tentative])| Address {
+            label,
+            scope,
+            tagged,
+            no_dad,
+            deprecated,
+            tentative,
+        },
+    )
 }
 
-/// IPv6 addresses have no labels.
+/// IPv6 addresses have no labels, and IPv4 addresses no duplicate address detection.
 fn addresses() -> impl Strategy<Value = BTreeMap<AddressKey, Address>> {
     btree_map(address_key(), address(), 0..5).prop_map(|mut addresses| {
-        for (_, value) in addresses.iter_mut().filter(|(key, _)| key.address.address().is_ipv6()) {
-            value.label = None;
+        for (key, value) in &mut addresses {
+            if key.address.address().is_ipv6() {
+                value.label = None;
+            } else {
+                (value.no_dad, value.deprecated, value.tentative) = (false, false, false);
+            }
         }
         addresses
     })
 }
 
 fn route_key() -> impl Strategy<Value = RouteKey> {
-    (select(vec![254, 100]), ip(), interface()).prop_map(|(table, ip, interface)| RouteKey {
-        table,
-        destination: Cidr::host(ip),
-        interface,
-    })
+    (select(vec![254, 100]), ip(), select(vec![0, 50]))
+        .prop_map(|(table, ip, metric)| RouteKey::new(table, Cidr::host(ip), metric))
+}
+
+fn route() -> impl Strategy<Value = Route> {
+    let optional = || prop::option::of(ip());
+    (interface(), optional(), optional(), scope(), any::<bool>()).prop_map(
+        |(interface, gateway, source, scope, tagged)| {
+            let interface = Some(interface);
+            Route { interface, gateway, source, scope, tagged }
+        },
+    )
 }
 
 fn routes() -> impl Strategy<Value = BTreeMap<RouteKey, Route>> {
-    let route = (scope(), any::<bool>()).prop_map(|(scope, tagged)| Route { scope, tagged });
-    btree_map(route_key(), route, 0..4)
+    btree_map(route_key(), route(), 0..4)
 }
 
-const SETTINGS: [&str; 6] = [
+fn rule_key() -> impl Strategy<Value = RuleKey> {
+    let from = prop::option::of(ip().prop_map(Cidr::host));
+    (select(vec![100, 200]), from).prop_map(|(preference, from)| RuleKey {
+        v6: from.is_some_and(|from| from.address().is_ipv6()),
+        preference,
+        from,
+        to: None,
+        iif: None,
+        mark: None,
+        table: 100,
+    })
+}
+
+fn rules() -> impl Strategy<Value = BTreeMap<RuleKey, Rule>> {
+    btree_map(rule_key(), any::<bool>().prop_map(|tagged| Rule { tagged }), 0..4)
+}
+
+const SETTINGS: [&str; 7] = [
     "net/ipv4/conf/all/arp_ignore",
     "net/ipv4/conf/lo/arp_announce",
     IP_FORWARD,
     "net/ipv4/conf/default/forwarding",
     "net/ipv4/conf/eth0/forwarding",
+    "net/ipv4/conf/own/arp_ignore",
     "net/ipv4/conf/all/accept_redirects",
 ];
 
@@ -109,14 +180,20 @@ fn services() -> impl Strategy<Value = BTreeMap<ServiceKey, Service>> {
 
 /// Any kernel.
 pub(crate) fn kernel() -> impl Strategy<Value = KernelState> {
-    (addresses(), routes(), all_settings(), services()).prop_map(|(addresses, routes, sysctls, services)| {
-        KernelState { addresses, routes, sysctls, services, ..KernelState::default() }
-    })
+    (links(), addresses(), routes(), rules(), all_settings(), services()).prop_map(
+        |(links, addresses, routes, rules, sysctls, services)| {
+            let state =
+                KernelState { links, addresses, routes, rules, sysctls, services, ..KernelState::default() };
+            on_what_is_there(state)
+        },
+    )
 }
 
 /// A kernel that we have never touched.
 pub(crate) fn fresh_world() -> impl Strategy<Value = KernelState> {
     kernel().prop_map(|mut state| {
+        state.links.values_mut().for_each(|link| link.tagged = false);
+        state.rules.values_mut().for_each(|rule| rule.tagged = false);
         state.addresses.values_mut().for_each(|address| address.tagged = false);
         state.routes.values_mut().for_each(|route| route.tagged = false);
         state
@@ -125,22 +202,38 @@ pub(crate) fn fresh_world() -> impl Strategy<Value = KernelState> {
 
 /// A kernel with nothing but settings.
 pub(crate) fn owned_world() -> impl Strategy<Value = KernelState> {
-    all_settings().prop_map(|sysctls| KernelState { sysctls, ..KernelState::default() })
+    all_settings().prop_map(|sysctls| on_what_is_there(KernelState { sysctls, ..KernelState::default() }))
 }
 
-/// What some plan wants: tagged objects, and VIPs that are not among them.
+/// What some plan wants: tagged objects, and objects of the election that are not among them.
 pub(crate) fn desired() -> impl Strategy<Value = Desired> {
     let settings = btree_map(setting(), switch(), 0..5);
-    (addresses(), routes(), settings, services(), btree_set(address_key(), 0..3), any::<bool>()).prop_map(
-        |(mut addresses, mut routes, sysctls, services, vips, exclusive_ipvs)| {
-            addresses.retain(|key, _| !vips.contains(key));
-            addresses.values_mut().for_each(|address| address.tagged = true);
-            routes.values_mut().for_each(|route| route.tagged = true);
-            let interfaces = BTreeSet::from(["lo".to_owned(), "eth0".to_owned()]);
-            let state = KernelState { addresses, routes, sysctls, services, ..KernelState::default() };
-            Desired { state, vips, interfaces, exclusive_ipvs, ..Desired::default() }
-        },
-    )
+    let links = btree_map(Just(OWN.to_owned()), link_kind().prop_map(Link::ours), 0..2);
+    let state = (links, addresses(), routes(), rules(), settings, services());
+    let election =
+        (btree_set(address_key(), 0..3), btree_set(route_key(), 0..2), btree_set(rule_key(), 0..2));
+    (state, election, any::<bool>(), any::<bool>()).prop_map(|(state, election, exclusive_ipvs, named)| {
+        let (links, mut addresses, mut routes, mut rules, sysctls, services) = state;
+        let (mut vips, vip_routes, vip_rules) = election;
+        if !links.contains_key(OWN) {
+            vips.retain(|key| key.interface != OWN);
+        }
+        addresses.retain(|key, _| !vips.contains(key));
+        routes.retain(|key, _| !vip_routes.contains(key));
+        rules.retain(|key, _| !vip_rules.contains(key));
+        addresses.values_mut().for_each(|address| (address.tagged, address.tentative) = (true, false));
+        routes.values_mut().for_each(|route| route.tagged = true);
+        rules.values_mut().for_each(|rule| rule.tagged = true);
+        let interfaces = BTreeSet::from(["lo".to_owned(), "eth0".to_owned()]);
+        let state =
+            KernelState { links, addresses, routes, rules, sysctls, services, ..KernelState::default() };
+        let mut state = on_what_is_there(state);
+        // One that is left to the kernel may be on an interface that goes: the next pass finds another.
+        if !named && state.links.contains_key(OWN) {
+            state.routes.values_mut().for_each(|route| route.interface = None);
+        }
+        Desired { state, vips, vip_routes, vip_rules, interfaces, exclusive_ipvs, ..Desired::default() }
+    })
 }
 
 /// Any record.
@@ -152,8 +245,10 @@ pub(crate) fn ledger() -> impl Strategy<Value = Ledger> {
         btree_map(route_key(), origin(), 0..3),
         btree_map(service_key(), origin(), 0..3),
         btree_map(setting(), entry, 0..3),
+        btree_map(Just(OWN.to_owned()), origin(), 0..2),
     )
-        .prop_map(|(addresses, routes, services, sysctls)| Ledger {
+        .prop_map(|(addresses, routes, services, sysctls, links)| Ledger {
+            links,
             addresses,
             routes,
             services,
@@ -162,21 +257,32 @@ pub(crate) fn ledger() -> impl Strategy<Value = Ledger> {
         })
 }
 
-/// The addresses of those of `vips` whose router is Master: the first few.
-pub(crate) fn plan_for(vips: &BTreeSet<AddressKey>, some: Index) -> KernelState {
-    let count = some.index(vips.len() + 1);
-    let value = Address { label: None, scope: Scope::Global, tagged: true };
-    let addresses = vips.iter().take(count).map(|key| (key.clone(), value.clone())).collect();
-    KernelState { addresses, ..KernelState::default() }
+/// What those of the election's objects are that belong to Masters: the first few of each kind.
+pub(crate) fn plan_for(plan: &Desired, some: Index) -> KernelState {
+    let first = |count: usize| some.index(count + 1);
+    let vips = plan.vips.iter().take(first(plan.vips.len()));
+    let routes = plan.vip_routes.iter().take(first(plan.vip_routes.len()));
+    let rules = plan.vip_rules.iter().take(first(plan.vip_rules.len()));
+    KernelState {
+        addresses: vips.map(|key| (key.clone(), Address::ours(key.address, Scope::Global, None))).collect(),
+        routes: routes.map(|key| (*key, Route::out_of("eth0", Scope::Global))).collect(),
+        rules: rules.map(|key| (key.clone(), Rule { tagged: true })).collect(),
+        ..KernelState::default()
+    }
 }
 
 /// The same objects with properties that depend on nothing but their names.
 pub(crate) fn agreeing_state(mut state: KernelState) -> KernelState {
-    for value in state.addresses.values_mut() {
-        (value.label, value.scope) = (None, Scope::Global);
+    for value in state.links.values_mut() {
+        let mac = [0, 0, 0x5e, 0, 1, 1];
+        let kind = LinkKind::Macvlan { parent: "eth0".to_owned(), mac };
+        *value = Link { tagged: value.tagged, ..Link::ours(kind) };
+    }
+    for (key, value) in &mut state.addresses {
+        *value = Address { tagged: value.tagged, ..Address::ours(key.address, Scope::Global, None) };
     }
     for value in state.routes.values_mut() {
-        value.scope = Scope::Global;
+        *value = Route { tagged: value.tagged, ..Route::out_of("eth0", Scope::Global) };
     }
     for value in state.services.values_mut() {
         *value = Service::plain("rr", false);

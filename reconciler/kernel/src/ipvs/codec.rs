@@ -112,11 +112,7 @@ pub(super) fn encode(batch: &mut Batch, number: u16, op: &Op) -> bool {
             (command::SET_DEST, service, None, Some((key, Some(value))))
         }
         Op::DelDestination(service, key) => (command::DEL_DEST, service, None, Some((key, None))),
-        Op::DelAddress(_)
-        | Op::AddAddress { .. }
-        | Op::DelRoute(_)
-        | Op::AddRoute(..)
-        | Op::SetSysctl { .. } => return false,
+        _ => return false,
     };
     message(batch, number, command, 0, |w| {
         write_service(w, service, properties);

@@ -47,7 +47,10 @@ pub(crate) fn apply(socket: &mut Requester, ops: &[Op]) -> Vec<Result<(), ApplyE
         Ok(family) => family,
         Err(error) => return ops.iter().map(|_| Err(error.clone())).collect(),
     };
-    let encode = |batch: &mut Batch, op: &Op| Ok(codec::encode(batch, family, op));
+    let encode = |batch: &mut Batch, op: &Op| {
+        codec::encode(batch, family, op);
+        Ok(())
+    };
     carry_out(socket, ops, encode, |_, op, refusal| settle(op, refusal))
 }
 

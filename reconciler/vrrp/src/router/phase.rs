@@ -7,6 +7,8 @@ use std::net::IpAddr;
 use evenkeel_schemas::scalars::AdvertInterval;
 use evenkeel_schemas::time::MonoTime;
 
+use super::rivals::Rivals;
+
 #[derive(Debug)]
 pub(super) enum Phase {
     Initialize,
@@ -24,6 +26,9 @@ pub(super) struct Backup {
     /// Version 3: the interval of the last Master (`Active_Adver_Interval`), once one was heard.
     pub(super) adopted: Option<AdvertInterval>,
     pub(super) master: Option<IpAddr>,
+    /// When the first advertisement of lower priority was heard, of those after the last one of ours or more:
+    /// from then on the preempt delay runs.
+    pub(super) lower_since: Option<MonoTime>,
 }
 
 /// How long a Backup waits.
@@ -40,8 +45,16 @@ pub(super) struct Master {
     /// `Adver_Timer`.
     pub(super) advert_due: MonoTime,
     pub(super) second_burst: Option<MonoTime>,
+    /// The next of the regular bursts.
+    pub(super) refresh_due: Option<MonoTime>,
     /// See [`super::VirtualRouter::lease_until`].
     pub(super) lease: Option<MonoTime>,
+    /// When a rival was last answered.
     pub(super) last_assert: Option<MonoTime>,
+    /// When a priority 0 was last answered.
+    pub(super) last_farewell: Option<MonoTime>,
     pub(super) last_rival_burst: Option<MonoTime>,
+    /// When we took over from another Master, perhaps; `None` when we went on as one.
+    pub(super) claimed: Option<MonoTime>,
+    pub(super) rivals: Rivals,
 }

@@ -1,0 +1,129 @@
+//! Network interfaces of our making, as data: virtual MACs (RFC 9568 §7.3) and tunnels of real servers.
+
+use std::fmt;
+use std::net::IpAddr;
+
+/// A network interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// What it is.
+    pub kind: LinkKind,
+    /// Whether it is set up (`IFF_UP`).
+    pub up: bool,
+    /// Whether it makes no IPv6 address by itself (`IFLA_INET6_ADDR_GEN_MODE` is `none`): a virtual MAC's
+    /// link-local address would be the same on all directors. Not compared where IPv6 is off.
+    pub no_own_address: bool,
+    /// Whether it carries our tag ([`ALIAS_TAG`](super::ALIAS_TAG)).
+    pub tagged: bool,
+}
+
+impl Link {
+    /// An interface as we make it: up, with our tag.
+    #[must_use]
+    pub const fn ours(kind: LinkKind) -> Self {
+        let no_own_address = matches!(kind, LinkKind::Macvlan { .. });
+        Self { kind, up: true, no_own_address, tagged: true }
+    }
+}
+
+/// What an interface is. Properties that are here cannot be changed in place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LinkKind {
+    /// A second MAC address on an interface, `macvlan` in private mode.
+    Macvlan {
+        /// The interface below; empty when it is in another network namespace.
+        parent: String,
+        /// Its MAC address.
+        mac: [u8; 6],
+    },
+    /// A tunnel's end.
+    Tunnel(Tunnel),
+    /// Anything else, as `IFLA_INFO_KIND` has it (empty for hardware): never wanted.
+    Other(String),
+}
+
+/// A tunnel's end: packets in packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tunnel {
+    /// What is in what.
+    pub mode: TunnelMode,
+    /// Outer address of this end; absent for any.
+    pub local: Option<IpAddr>,
+    /// Outer address of the other end; absent for any.
+    pub remote: Option<IpAddr>,
+}
+
+/// What a tunnel carries in what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TunnelMode {
+    /// IPv4 in IPv4 (RFC 2003).
+    Ipip,
+    /// IPv6 in IPv4 (RFC 4213).
+    Sit,
+    /// Anything in IPv4 with a GRE header (RFC 2784).
+    Gre,
+    /// IPv4 or IPv6 in IPv6 (RFC 2473).
+    Ip6tnl,
+}
+
+impl TunnelMode {
+    /// All modes.
+    pub const ALL: [Self; 4] = [Self::Ipip, Self::Sit, Self::Gre, Self::Ip6tnl];
+
+    /// The kernel's name (`IFLA_INFO_KIND`).
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ipip => "ipip",
+            Self::Sit => "sit",
+            Self::Gre => "gre",
+            Self::Ip6tnl => "ip6tnl",
+        }
+    }
+
+    /// Whether the outer packets are IPv6.
+    #[must_use]
+    pub const fn is_outer_v6(self) -> bool {
+        matches!(self, Self::Ip6tnl)
+    }
+}
+
+impl LinkKind {
+    /// The kernel's name for it (`IFLA_INFO_KIND`).
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Macvlan { .. } => "macvlan",
+            Self::Tunnel(tunnel) => tunnel.mode.name(),
+            Self::Other(name) => name,
+        }
+    }
+
+    /// The interface that it cannot be without.
+    #[must_use]
+    pub fn parent(&self) -> Option<&str> {
+        match self {
+            Self::Macvlan { parent, .. } => Some(parent),
+            Self::Tunnel(_) | Self::Other(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for LinkKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Macvlan { parent, mac: [a, b, c, d, e, g] } => {
+                write!(f, "macvlan on {parent} with MAC {a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+            }
+            Self::Tunnel(tunnel) => {
+                f.write_str(tunnel.mode.name())?;
+                for (word, address) in [("local", tunnel.local), ("remote", tunnel.remote)] {
+                    address.map_or(Ok(()), |address| write!(f, " {word} {address}"))?;
+                }
+                Ok(())
+            }
+            Self::Other(name) if name.is_empty() => f.write_str("hardware"),
+            Self::Other(name) => f.write_str(name),
+        }
+    }
+}
