@@ -12,12 +12,12 @@ const MOST: usize = 4;
 
 /// The rivals of a Master: an episode each, from its first advertisement until it has been silent for as long
 /// as a Backup of its would wait.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Rivals {
     episodes: Vec<Episode>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Episode {
     rival: IpAddr,
     heard: MonoTime,
