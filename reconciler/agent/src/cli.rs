@@ -9,6 +9,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tracing_subscriber::EnvFilter;
 
 use crate::daemon::{self, Options};
+use crate::election::Scheduling;
 use crate::orders::Action;
 use crate::{control, guard, once, report, server};
 
@@ -113,6 +114,12 @@ struct Run {
     state: State,
     #[command(flatten)]
     socket: Socket,
+    /// Run the election with real-time scheduling (SCHED_RR) of this priority
+    #[arg(long, value_name = "PRIORITY", value_parser = clap::value_parser!(u8).range(1..=99))]
+    realtime: Option<u8>,
+    /// Keep the daemon's memory out of swap
+    #[arg(long)]
+    lock_memory: bool,
 }
 
 #[derive(Debug, Args)]
@@ -222,6 +229,7 @@ fn run_daemon(run: Run) -> Result<ExitCode, String> {
         plan: absolute(&run.plan.plan)?,
         state_dir: absolute(&run.state.state_dir)?,
         socket: absolute(&run.socket.socket)?,
+        scheduling: Scheduling { realtime: run.realtime, lock_memory: run.lock_memory },
     };
     runtime()?.block_on(daemon::run(options)).map(|()| ExitCode::SUCCESS)
 }

@@ -35,6 +35,7 @@ use crate::election::{Command, Election, Notice, RouterSetup, Scheduling};
 use crate::guard::Guardian;
 use crate::hooks::{Done, Hooks};
 use crate::orders::Orders;
+use crate::plan_file::LoadedPlan;
 use crate::server::{Ask, Server};
 use crate::source::{self, Loaded};
 use crate::state::StateDir;
@@ -63,6 +64,7 @@ pub(crate) struct Options {
     pub(crate) host: Name,
     pub(crate) state_dir: PathBuf,
     pub(crate) socket: PathBuf,
+    pub(crate) scheduling: Scheduling,
 }
 
 struct Channels {
@@ -122,6 +124,8 @@ pub(crate) struct Daemon {
     probes: Arc<Semaphore>,
     /// What operators told routers.
     pub(crate) orders: Orders,
+    /// The plan before, until the election has the routers of the one in force.
+    leaving: Option<Arc<LoadedPlan>>,
     /// Whether an order is being written; the next one waits.
     keeping: bool,
     kept: mpsc::Sender<Kept>,
@@ -149,7 +153,7 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
     let (look, looks) = mpsc::channel(1);
     let converger = Converger::start(Arc::clone(&state), ledger.clone(), report_tx)
         .map_err(|error| format!("convergence: {error}"))?;
-    let election = Election::start(guardian, leases.clone(), Scheduling::default(), notice_tx)
+    let election = Election::start(guardian, leases.clone(), options.scheduling, notice_tx)
         .map_err(|error| format!("election: {error}"))?;
     info!(host = %options.host, plan = %options.plan.display(), "evenkeeld {} started", env!("CARGO_PKG_VERSION"));
     let mut daemon = Daemon {
@@ -173,6 +177,7 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
         guardians: guardian_tx,
         probes: Arc::new(Semaphore::new(MAX_PROBES)),
         orders,
+        leaving: None,
         keeping: false,
         kept: kept_tx,
     };

@@ -154,14 +154,21 @@ impl Orders {
         }
     }
 
-    /// What the routers of a plan have to obey.
-    pub(crate) fn in_force(&self, plan: &Plan) -> BTreeMap<Name, RouterOrder> {
+    /// What the routers of these plans have to obey. Of two plans that have a router, the last says with
+    /// which others it moves.
+    pub(crate) fn in_force<'a>(
+        &self,
+        plans: impl IntoIterator<Item = &'a Plan>,
+    ) -> BTreeMap<Name, RouterOrder> {
         let mut in_force = BTreeMap::new();
-        for router in &plan.routers {
-            let orders = unit(plan, &router.name).into_iter();
-            let orders = orders.filter_map(|name| self.given.get(&name).map(|given| given.order));
-            if let Some(order) = orders.reduce(stricter) {
-                in_force.insert(router.name.clone(), order);
+        for plan in plans {
+            for router in &plan.routers {
+                let orders = unit(plan, &router.name).into_iter();
+                let orders = orders.filter_map(|name| self.given.get(&name).map(|given| given.order));
+                match orders.reduce(stricter) {
+                    Some(order) => drop(in_force.insert(router.name.clone(), order)),
+                    None => drop(in_force.remove(&router.name)),
+                }
             }
         }
         in_force
@@ -254,12 +261,14 @@ mod tests {
         assert_eq!(give(&mut orders, &grouped, Action::Failover, Some("d")), names(&["d"]));
         let expected: BTreeMap<Name, RouterOrder> =
             [(name("a"), Hold), (name("b"), Hold), (name("d"), Yield)].into();
-        assert_eq!(orders.in_force(&grouped), expected);
+        assert_eq!(orders.in_force([&grouped]), expected);
         // A router that joins obeys, too; of two orders the stricter holds.
         let joined = plan(&[("b", Some("G")), ("d", Some("G")), ("new", Some("G"))]);
         let expected: BTreeMap<Name, RouterOrder> =
             [(name("b"), Hold), (name("d"), Hold), (name("new"), Hold)].into();
-        assert_eq!(orders.in_force(&joined), expected);
+        assert_eq!(orders.in_force([&joined]), expected);
+        let both: Vec<Name> = orders.in_force([&grouped, &joined]).into_keys().collect();
+        assert_eq!(both, ["a", "b", "d", "new"].map(name), "a is still in the election");
         let stale: Vec<Name> =
             orders.status(Some(&joined)).into_iter().filter(|o| !o.in_plan).map(|o| o.router).collect();
         assert_eq!(stale, [name("a")]);
@@ -267,7 +276,7 @@ mod tests {
             serde_json::from_str(&serde_json::to_string(&orders).expect("JSON")).expect("orders");
         assert_eq!(restored, orders);
         assert_eq!(give(&mut orders, &grouped, Action::Release, Some("G")), names(&["a", "b"]));
-        assert_eq!(orders.in_force(&grouped), [(name("d"), Yield)].into());
+        assert_eq!(orders.in_force([&grouped]), [(name("d"), Yield)].into());
         assert_eq!(
             give(&mut orders, &plan(&[]), Action::Release, Some("d")),
             names(&["d"]),
@@ -275,7 +284,7 @@ mod tests {
         );
         assert_eq!(orders, Orders::default());
         give(&mut orders, &grouped, Action::Hold, None);
-        assert_eq!(orders.in_force(&grouped).len(), 4);
+        assert_eq!(orders.in_force([&grouped]).len(), 4);
         give(&mut orders, &plan(&[]), Action::Release, None);
         assert_eq!(orders, Orders::default());
     }

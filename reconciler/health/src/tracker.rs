@@ -55,7 +55,7 @@ pub fn interface(link: Option<(bool, bool)>) -> Finding {
 /// What so many running processes mean.
 #[must_use]
 pub fn processes(running: u32, quorum: u32) -> Finding {
-    let text = format!("{running} of {quorum} {}", if quorum == 1 { "process" } else { "processes" });
+    let text = format!("{running} running, {quorum} needed");
     if running >= quorum { Finding::success(text) } else { Finding::failure(text) }
 }
 

@@ -46,6 +46,7 @@ impl Daemon {
         self.hooks.settled();
         self.watching.settled();
         self.tell_trackers();
+        self.orders_settled();
     }
 
     pub(super) fn tell_trackers(&self) {

@@ -3,12 +3,12 @@
 //! An order is on the disk before the election hears of it and before it is acknowledged. One at a
 //! time is written, on a thread that may wait for a disk.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use evenkeel_kernel::clock;
+use evenkeel_schemas::plan::Plan;
 use evenkeel_schemas::scalars::Name;
-use evenkeel_schemas::status::RouterOrder;
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
@@ -78,23 +78,31 @@ impl Daemon {
     }
 
     fn tell_orders(&self, orders: &Orders) {
-        let plan = self.facts.plan();
-        let in_force = plan.map(|loaded| orders.in_force(&loaded.plan)).unwrap_or_default();
-        self.send_orders(in_force);
-    }
-
-    fn send_orders(&self, in_force: BTreeMap<Name, RouterOrder>) {
+        let plans = [self.leaving.as_ref(), self.facts.in_force.as_ref().map(|in_force| &in_force.loaded)];
+        let in_force = orders.in_force(plans.into_iter().flatten().map(|loaded| &loaded.plan));
         self.election.send(Command::Orders(in_force));
     }
 
-    /// Tells the election the orders for a new plan, before it gets its routers.
-    pub(super) fn orders_for(&self, plan: &evenkeel_schemas::plan::Plan) {
-        self.send_orders(self.orders.in_force(plan));
+    /// Tells the election the orders for a new plan, before it gets its routers: those for routers that
+    /// leave hold until they are gone.
+    pub(super) fn orders_for(&mut self, plan: &Plan) {
+        if self.leaving.is_none() {
+            self.leaving = self.facts.plan();
+        }
+        let leaving = self.leaving.as_ref().map(|loaded| &loaded.plan);
+        let in_force = self.orders.in_force(leaving.into_iter().chain([plan]));
+        self.election.send(Command::Orders(in_force));
         let waiting = self.orders.status(Some(plan)).into_iter().filter(|order| !order.in_plan);
         let waiting: Vec<String> = waiting.map(|order| order.router.to_string()).collect();
         if !waiting.is_empty() {
             warn!("there are orders for routers that are not in the plan: {}", waiting.join(", "));
         }
+    }
+
+    /// The election has the routers of the plan in force, and no others.
+    pub(super) fn orders_settled(&mut self) {
+        self.leaving = None;
+        self.tell_orders(&self.orders);
     }
 }
 

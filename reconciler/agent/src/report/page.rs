@@ -105,6 +105,7 @@ fn election(election: &ElectionStatus) -> Vec<String> {
             seen.saturating_mul(100) >= timers.saturating_mul(99)
         });
         let most = bound.and_then(|bucket| bucket.up_to_us);
+        let most = most.filter(|most| *most < election.max_timer_lateness_us);
         let most = most.map(|us| format!("99 % by at most {}, ", millis(us))).unwrap_or_default();
         lines.push(format!(
             "election: {timers} timers, late: {most}worst {}{}{locked}",
