@@ -105,6 +105,7 @@ impl VirtualRouter {
         let ours = self.config.effective_interval();
         if let Phase::Backup(backup) = &mut self.phase {
             backup.deadline = backup.deadline + backup.adopted.unwrap_or(ours).as_duration();
+            backup.not_before = Some(backup.deadline);
         }
     }
 

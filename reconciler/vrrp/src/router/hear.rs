@@ -91,6 +91,7 @@ impl VirtualRouter {
             backup.deadline = backup.deadline.min(now + skew);
             backup.armed = now;
             backup.wait = Wait::Skew;
+            backup.not_before = None;
             self.notice(Notice::PriorityZero { as_master: false }, src, now);
             return;
         }
@@ -109,7 +110,8 @@ impl VirtualRouter {
         if let Phase::Backup(backup) = &mut self.phase {
             backup.armed = now;
             backup.wait = Wait::MasterDown;
-            backup.deadline = deadline;
+            backup.not_before = backup.not_before.filter(|at| *at > deadline);
+            backup.deadline = backup.not_before.unwrap_or(deadline);
             backup.adopted = adopted;
         }
     }
