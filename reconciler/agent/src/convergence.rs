@@ -232,6 +232,8 @@ pub(crate) fn scope(desired: &Desired, ledger: &Ledger, kinds: &[Kind]) -> Scope
     let sysctls = sysctls.cloned().collect();
     let links = state.links.keys().chain(ledger.links.keys()).cloned().collect();
     // A real server has no business with IPVS, and asking would load the module.
-    let ipvs = desired.exclusive_ipvs || !state.services.is_empty() || !ledger.services.is_empty();
+    let wanted = !state.services.is_empty() || state.timeouts.is_some() || !state.sync_daemons.is_empty();
+    let ours = !ledger.services.is_empty() || ledger.timeouts.is_some() || !ledger.sync_daemons.is_empty();
+    let ipvs = desired.exclusive_ipvs || wanted || ours;
     Scope { kinds: kinds.iter().copied().collect(), links, interfaces, tables, sysctls, ipvs }
 }

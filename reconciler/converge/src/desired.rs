@@ -8,8 +8,8 @@ use evenkeel_schemas::plan::{Plan, Router, Scope, VipSettings, VirtualRoute, Vir
 use evenkeel_schemas::scalars::{Cidr, ConnectionLimit};
 
 use crate::model::{
-    Address, AddressKey, Destination, DestinationKey, KernelState, Link, LinkKind, Mark, Route, RouteKey,
-    Rule, RuleKey, Service, ServiceKey,
+    Address, AddressKey, Destination, DestinationKey, Encapsulation, KernelState, Link, LinkKind, Mark,
+    Route, RouteKey, Rule, RuleKey, Service, ServiceKey,
 };
 
 /// What a host should look like. VIPs of routers, and what goes with them, follow the election and are
@@ -80,6 +80,7 @@ pub fn desired(plan: &Plan, is_up: impl Fn(&ServiceKey, &DestinationKey) -> bool
                     weight: u32::from(destination.weight.get()),
                     upper_threshold: destination.upper_threshold.map_or(0, ConnectionLimit::get),
                     lower_threshold: destination.lower_threshold.map_or(0, ConnectionLimit::get),
+                    encapsulation: Encapsulation::Ipip,
                 };
                 service.destinations.insert(destination_key, value);
             }

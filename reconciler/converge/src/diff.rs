@@ -13,7 +13,7 @@ use crate::desired::Desired;
 use crate::ledger::{IP_FORWARD, Ledger, Origin, SysctlEntry, follows_ip_forward, implied_by_forwarding};
 use crate::memory::remove_interface;
 use crate::model::{
-    Address, AddressKey, KernelState, Kind, Link, Route, RouteKey, RuleKey, Service, ServiceKey,
+    Address, AddressKey, KernelState, Kind, Link, Route, RouteKey, RuleKey, Service, ServiceKey, Timeouts,
 };
 use crate::op::Op;
 
@@ -85,6 +85,8 @@ pub fn diff_kinds(
     }
     if wants(Kind::Ipvs) {
         services(desired, &observed, ledger, &mut out);
+        timeouts(desired.state.timeouts, &observed, ledger, &mut out.ops);
+        sync_daemons(desired, &observed, ledger, &mut out);
     }
     out.ops.sort_by_key(|op| (op.phase(), op.rank()));
     out.foreign.sort();
@@ -128,6 +130,12 @@ pub fn cleanup(observed: &KernelState, ledger: &Ledger) -> Diff {
             ops.push(Op::DelService(*key));
         }
     }
+    for role in observed.sync_daemons.keys() {
+        if ledger.sync_daemons.get(role) == Some(&Origin::Created) {
+            ops.push(Op::StopSync(*role));
+        }
+    }
+    timeouts(None, observed, ledger, &mut ops);
     restore_sysctls(&BTreeMap::new(), &observed.sysctls, ledger, &mut ops);
     ops.sort_by_key(|op| (op.phase(), op.rank()));
     Diff { ops, foreign: Vec::new() }
@@ -386,5 +394,35 @@ fn destinations(service: ServiceKey, want: &Service, have: &Service, ops: &mut V
     }
     for key in have.destinations.keys().filter(|key| !want.destinations.contains_key(key)) {
         ops.push(Op::DelDestination(service, *key));
+    }
+}
+
+fn timeouts(wanted: Option<Timeouts>, observed: &KernelState, ledger: &Ledger, ops: &mut Vec<Op>) {
+    let Some(from) = observed.timeouts else { return };
+    let restored =
+        ledger.timeouts.filter(|entry| entry.is_to_restore(Some(from))).map(|entry| entry.original);
+    if let Some(value) = wanted.or(restored).filter(|value| *value != from) {
+        ops.push(Op::SetTimeouts { value, from, restore: wanted.is_none() });
+    }
+}
+
+fn sync_daemons(desired: &Desired, observed: &KernelState, ledger: &Ledger, out: &mut Diff) {
+    let wanted = &desired.state.sync_daemons;
+    for (role, have) in &observed.sync_daemons {
+        match wanted.get(role) {
+            Some(want) if want.is_met_by(have) => {}
+            // There can be one only: what the plan names takes its place.
+            Some(_) => out.ops.push(Op::StopSync(*role)),
+            None if ledger.sync_daemons.contains_key(role) => out.ops.push(Op::StopSync(*role)),
+            None => {
+                let object = format!("{role} {have}");
+                out.foreign.push(ObjectText { kind: "sync_daemon".to_owned(), object });
+            }
+        }
+    }
+    for (role, want) in wanted {
+        if observed.sync_daemons.get(role).is_none_or(|have| !want.is_met_by(have)) {
+            out.ops.push(Op::StartSync(*role, want.clone()));
+        }
     }
 }

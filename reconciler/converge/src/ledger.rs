@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::desired::Desired;
-use crate::model::{AddressKey, KernelState, Kind, Link, LinkKind, RouteKey, ServiceKey};
+use crate::model::{AddressKey, KernelState, Kind, Link, LinkKind, RouteKey, ServiceKey, SyncRole, Timeouts};
 
 /// Version of the record's file form.
 pub const VERSION: u32 = 1;
@@ -33,6 +33,15 @@ pub struct SysctlEntry {
     pub ours: String,
 }
 
+/// The time-outs of IPVS, which we changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimeoutsEntry {
+    /// Before our first write.
+    pub original: Timeouts,
+    /// What we wrote.
+    pub ours: Timeouts,
+}
+
 /// What this host's daemon owns.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -49,10 +58,22 @@ pub struct Ledger {
     /// IPVS services; destinations belong to their service.
     #[serde(with = "pairs")]
     pub services: BTreeMap<ServiceKey, Origin>,
+    /// Time-outs of IPVS.
+    pub timeouts: Option<TimeoutsEntry>,
+    /// Daemons that synchronise connections.
+    #[serde(with = "pairs")]
+    pub sync_daemons: BTreeMap<SyncRole, Origin>,
     /// Settings.
     pub sysctls: BTreeMap<String, SysctlEntry>,
     /// Settings that the kernel changed along with [`IP_FORWARD`], with their values before.
     pub beside_forwarding: BTreeMap<String, String>,
+}
+
+impl TimeoutsEntry {
+    /// Whether they are still what we wrote, and were something else before.
+    pub(crate) fn is_to_restore(&self, now: Option<Timeouts>) -> bool {
+        now == Some(self.ours) && self.original != self.ours
+    }
 }
 
 impl Ledger {
@@ -77,6 +98,11 @@ impl Ledger {
         }
         if kinds.contains(&Kind::Ipvs) {
             claim(&mut next.services, wanted.services.keys(), &observed.services, |_| false);
+            claim(&mut next.sync_daemons, wanted.sync_daemons.keys(), &observed.sync_daemons, |_| false);
+            if let (Some(ours), Some(now)) = (wanted.timeouts, observed.timeouts) {
+                let original = self.timeouts.map_or(now, |entry| entry.original);
+                next.timeouts = Some(TimeoutsEntry { original, ours });
+            }
         }
         if kinds.contains(&Kind::Sysctls) {
             next.claim_sysctls(wanted, observed);
@@ -143,6 +169,10 @@ impl Ledger {
         });
         next.routes.retain(|k, _| wanted.routes.contains_key(k) || observed.routes.contains_key(k));
         next.services.retain(|k, _| wanted.services.contains_key(k) || observed.services.contains_key(k));
+        next.sync_daemons
+            .retain(|k, _| wanted.sync_daemons.contains_key(k) || observed.sync_daemons.contains_key(k));
+        next.timeouts =
+            next.timeouts.filter(|entry| wanted.timeouts.is_some() || entry.is_to_restore(observed.timeouts));
         next.sysctls.retain(|k, entry| {
             wanted.sysctls.contains_key(k)
                 || observed

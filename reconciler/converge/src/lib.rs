@@ -21,7 +21,8 @@ pub use desired::{Desired, desired, router_routes, router_rules, vip_addresses};
 pub use diff::{Diff, Domain, cleanup, diff, diff_kinds};
 pub use ledger::{Ledger, Origin};
 pub use model::{
-    Address, AddressKey, Destination, DestinationKey, Forward, KernelState, Kind, Link, LinkKind, Mark,
-    Route, RouteKey, Rule, RuleKey, Service, ServiceKey, Tunnel, TunnelMode,
+    Address, AddressKey, Destination, DestinationKey, Encapsulation, Forward, GueChecksum, KernelState, Kind,
+    Link, LinkKind, Mark, Route, RouteKey, Rule, RuleKey, Service, ServiceKey, SyncDaemon, SyncRole,
+    Timeouts, Tunnel, TunnelMode,
 };
 pub use op::{Op, Phase};

@@ -95,6 +95,18 @@ pub fn apply(state: &mut KernelState, op: &Op) -> Result<(), String> {
             *service.destinations.get_mut(key).ok_or_else(|| missing(key))? = *value;
             Ok(())
         }
+        Op::SetTimeouts { value, .. } => {
+            state.timeouts = Some(*value);
+            Ok(())
+        }
+        Op::StopSync(role) => state.sync_daemons.remove(role).map(drop).ok_or_else(|| missing(role)),
+        Op::StartSync(role, daemon) => {
+            if state.sync_daemons.insert(*role, daemon.clone()).is_some() {
+                Err(exists(role))
+            } else {
+                Ok(())
+            }
+        }
         Op::DelDestination(service, key) => {
             let service = state.services.get_mut(service).ok_or_else(|| missing(service))?;
             service.destinations.remove(key).map(drop).ok_or_else(|| missing(key))

@@ -14,7 +14,10 @@ use evenkeel_schemas::plan::Scope;
 use evenkeel_schemas::scalars::Cidr;
 use serde::{Deserialize, Serialize};
 
-pub use ipvs::{Destination, DestinationKey, Forward, Service, ServiceKey};
+pub use ipvs::{
+    Destination, DestinationKey, Encapsulation, Forward, GueChecksum, Service, ServiceKey, SyncDaemon,
+    SyncRole, Timeouts,
+};
 pub use link::{Link, LinkKind, Tunnel, TunnelMode};
 pub use route::{IPV6_METRIC, Mark, Route, RouteKey, Rule, RuleKey, TABLE_MAIN};
 
@@ -38,7 +41,7 @@ pub enum Kind {
     Rules,
     /// Settings below `/proc/sys`.
     Sysctls,
-    /// IPVS services and destinations.
+    /// IPVS services and destinations, time-outs and synchronisation daemons.
     Ipvs,
 }
 
@@ -67,6 +70,10 @@ pub struct KernelState {
     pub sysctls: BTreeMap<String, String>,
     /// IPVS services.
     pub services: BTreeMap<ServiceKey, Service>,
+    /// Time-outs of IPVS connections; none wanted: as they are.
+    pub timeouts: Option<Timeouts>,
+    /// Daemons that synchronise IPVS connections.
+    pub sync_daemons: BTreeMap<SyncRole, SyncDaemon>,
 }
 
 /// What makes an address one object.

@@ -6,8 +6,8 @@ use std::fmt;
 
 use crate::ledger::IP_FORWARD;
 use crate::model::{
-    Address, AddressKey, Destination, DestinationKey, Kind, Link, Route, RouteKey, RuleKey, Service,
-    ServiceKey,
+    Address, AddressKey, Destination, DestinationKey, Encapsulation, Kind, Link, Route, RouteKey, RuleKey,
+    Service, ServiceKey, SyncDaemon, SyncRole, Timeouts,
 };
 
 /// Order of operations within a host. Stopping after any of them is safe:
@@ -108,6 +108,19 @@ pub enum Op {
     },
     /// `ipvsadm -d`
     DelDestination(ServiceKey, DestinationKey),
+    /// `ipvsadm --set`
+    SetTimeouts {
+        /// New ones.
+        value: Timeouts,
+        /// Old ones.
+        from: Timeouts,
+        /// Whether this puts back those from before us.
+        restore: bool,
+    },
+    /// `ipvsadm --stop-daemon`
+    StopSync(SyncRole),
+    /// `ipvsadm --start-daemon`
+    StartSync(SyncRole, SyncDaemon),
 }
 
 impl Op {
@@ -126,11 +139,16 @@ impl Op {
             | Self::DelService(_)
             | Self::AddDestination(..)
             | Self::SetDestination { .. }
-            | Self::DelDestination(..) => Phase::Ipvs,
+            | Self::DelDestination(..)
+            | Self::SetTimeouts { restore: false, .. }
+            | Self::StopSync(_)
+            | Self::StartSync(..) => Phase::Ipvs,
             Self::AddAddress { announce: true, .. }
             | Self::AddRoute { announce: true, .. }
             | Self::AddRule { announce: true, .. } => Phase::Announce,
-            Self::SetSysctl { restore: true, .. } | Self::DelLink { replaced: false, .. } => Phase::Reap,
+            Self::SetSysctl { restore: true, .. }
+            | Self::SetTimeouts { restore: true, .. }
+            | Self::DelLink { replaced: false, .. } => Phase::Reap,
         }
     }
 
@@ -155,6 +173,9 @@ impl Op {
             Self::SetDestination { .. } => 3,
             Self::DelDestination(..) => 4,
             Self::DelService(_) => 5,
+            Self::SetTimeouts { .. } => 6,
+            Self::StopSync(_) => 7,
+            Self::StartSync(..) => 8,
             Self::DelLink { replaced: false, .. } => 9,
         }
     }
@@ -173,7 +194,10 @@ impl Op {
             | Self::DelService(_)
             | Self::AddDestination(..)
             | Self::SetDestination { .. }
-            | Self::DelDestination(..) => Kind::Ipvs,
+            | Self::DelDestination(..)
+            | Self::SetTimeouts { .. }
+            | Self::StopSync(_)
+            | Self::StartSync(..) => Kind::Ipvs,
         }
     }
 }
@@ -201,9 +225,11 @@ impl fmt::Display for Op {
             Self::SetService(key, service) => write!(f, "edit virtual server {key} {}", service.scheduler),
             Self::DelService(key) => write!(f, "remove virtual server {key}"),
             Self::AddDestination(service, key, value) => {
-                write!(f, "add destination {key} {} weight {} to {service}", value.forward, value.weight)
+                write!(f, "add destination {key} {} weight {} to {service}", Method(value), value.weight)
             }
-            Self::SetDestination { service, key, value, from } if value.forward == from.forward => {
+            Self::SetDestination { service, key, value, from }
+                if (value.forward, value.encapsulation) == (from.forward, from.encapsulation) =>
+            {
                 write!(
                     f,
                     "set weight {} (was {}) of destination {key} in {service}",
@@ -213,9 +239,32 @@ impl fmt::Display for Op {
             Self::SetDestination { service, key, value, from } => write!(
                 f,
                 "set {} weight {} (was {} weight {}) of destination {key} in {service}",
-                value.forward, value.weight, from.forward, from.weight
+                Method(value),
+                value.weight,
+                Method(from),
+                from.weight
             ),
+            Self::SetTimeouts { value, from, restore } => {
+                let verb = if *restore { "put back" } else { "set" };
+                write!(f, "{verb} IPVS time-outs to {value} (were {from})")
+            }
+            Self::StopSync(role) => write!(f, "stop connection synchronisation as {role}"),
+            Self::StartSync(role, daemon) => {
+                write!(f, "start connection synchronisation as {role} {daemon}")
+            }
             Self::DelDestination(service, key) => write!(f, "remove destination {key} from {service}"),
+        }
+    }
+}
+
+/// A forwarding method in full.
+struct Method<'a>(&'a Destination);
+
+impl fmt::Display for Method<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.encapsulation {
+            Encapsulation::Ipip => write!(f, "{}", self.0.forward),
+            other => write!(f, "{} ({other})", self.0.forward),
         }
     }
 }

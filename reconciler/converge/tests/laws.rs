@@ -113,7 +113,7 @@ proptest! {
     #[test]
     fn what_is_as_wanted_needs_nothing(wanted in desired(), record in ledger()) {
         // What the record would still put back is not as wanted.
-        let record = Ledger { sysctls: BTreeMap::new(), ..record };
+        let record = Ledger { sysctls: BTreeMap::new(), timeouts: None, ..record };
         let found = diff(&wanted, &wanted.state, &record, Domain::Host);
         prop_assert_eq!(found.ops, vec![]);
         prop_assert_eq!(found.foreign, vec![]);
@@ -146,6 +146,12 @@ proptest! {
         for (key, value) in &wanted.state.services {
             prop_assert_eq!(&reached.services[key], value);
         }
+        for (role, daemon) in &wanted.state.sync_daemons {
+            prop_assert!(daemon.is_met_by(&reached.sync_daemons[role]), "{}", role);
+        }
+        let restored = record.timeouts.filter(|entry| start.timeouts == Some(entry.ours));
+        let expected = wanted.state.timeouts.or(restored.map(|entry| entry.original)).or(start.timeouts);
+        prop_assert_eq!(reached.timeouts, expected);
         prop_assert!(in_force(&wanted.state, &reached));
     }
 
@@ -200,6 +206,12 @@ proptest! {
                 prop_assert_eq!(reached.services.get(key), Some(value), "{}", key);
                 let told = found.foreign.iter().any(|object| object.object == key.to_string());
                 prop_assert!(told, "{} is not reported", key);
+            }
+        }
+        for (role, daemon) in &start.sync_daemons {
+            let ours = wanted.state.sync_daemons.contains_key(role) || record.sync_daemons.contains_key(role);
+            if !ours {
+                prop_assert_eq!(reached.sync_daemons.get(role), Some(daemon), "{}", role);
             }
         }
         let named: BTreeSet<&AddressKey> = wanted.state.addresses.keys().chain(start.addresses.keys()).collect();
@@ -361,6 +373,8 @@ proptest! {
             routes: start.routes.into_iter().rev().collect(),
             sysctls: start.sysctls.into_iter().rev().collect(),
             services: start.services.into_iter().rev().collect(),
+            timeouts: start.timeouts,
+            sync_daemons: start.sync_daemons.into_iter().rev().collect(),
             ..KernelState::default()
         };
         prop_assert_eq!(first, diff(&wanted, &reversed, &record, Domain::Host));
@@ -390,6 +404,10 @@ proptest! {
             let routes = &plan.state.routes;
             expected.routes.retain(|key, _| {
                 routes.contains_key(key) || plan.vip_routes.contains(key) || !record.routes.contains_key(key)
+            });
+            let daemons = &plan.state.sync_daemons;
+            expected.sync_daemons.retain(|role, _| {
+                daemons.contains_key(role) || !record.sync_daemons.contains_key(role)
             });
             let services = &plan.state.services;
             expected.services.retain(|key, _| services.contains_key(key) || !record.services.contains_key(key));

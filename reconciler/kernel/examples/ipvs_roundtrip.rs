@@ -117,7 +117,7 @@ fn table(services: u32, destinations: u32) -> KernelState {
 }
 
 const fn destination() -> Destination {
-    Destination { forward: Forward::DirectRoute, weight: 100, upper_threshold: 0, lower_threshold: 0 }
+    Destination::plain(Forward::DirectRoute, 100)
 }
 
 fn first_weight(state: &mut KernelState) -> Option<&mut u32> {

@@ -28,12 +28,12 @@ mod rule;
 mod sysctl;
 mod wire;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use evenkeel_converge::{KernelState, Kind, Op};
+use evenkeel_converge::{KernelState, Kind, Op, ServiceKey};
 
 pub use error::{ApplyError, Class, KernelError};
-pub use ipvs::ipvs_loaded;
+pub use ipvs::{Counters, DestinationUsage, ServiceUsage, ipvs_loaded};
 pub use link::Link;
 pub use monitor::{Event, Group, Monitor};
 
@@ -85,7 +85,9 @@ impl Kernel {
         let mut state = KernelState::default();
         // IPVS comes first: its module brings the settings below net/ipv4/vs.
         if what.ipvs && what.kinds.contains(&Kind::Ipvs) {
-            state.services = ipvs::observe(&mut self.generic)?;
+            let table = ipvs::observe(&mut self.generic)?;
+            (state.services, state.timeouts) = (table.services, table.timeouts);
+            state.sync_daemons = table.sync_daemons;
         }
         if what.kinds.contains(&Kind::Sysctls) {
             state.sysctls = sysctl::observe(&what.sysctls)?;
@@ -128,6 +130,18 @@ impl Kernel {
             }
         }
         verdicts
+    }
+
+    /// Connections and counters of IPVS, of these services (those that are there) or of all. Empty where IPVS is
+    /// not loaded.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn ipvs_usage(
+        &mut self,
+        only: Option<&BTreeSet<ServiceKey>>,
+    ) -> Result<BTreeMap<ServiceKey, ServiceUsage>, KernelError> {
+        if ipvs_loaded() { ipvs::usage(&mut self.generic, only) } else { Ok(BTreeMap::new()) }
     }
 
     /// Lists the interfaces, by index.

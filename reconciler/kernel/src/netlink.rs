@@ -44,11 +44,30 @@ pub(crate) enum Failure {
     Unknown(KernelError),
 }
 
+/// What datagrams are sent through: a socket, or the kernel of a test.
+pub(crate) trait Wire: std::fmt::Debug + Send {
+    /// Sends a datagram.
+    fn send(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// The next datagram; errors as [`Inbox::receive`] has them.
+    fn receive(&mut self) -> io::Result<&[u8]>;
+}
+
+impl Wire for Inbox {
+    fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        Self::send(self, bytes)
+    }
+
+    fn receive(&mut self) -> io::Result<&[u8]> {
+        Self::receive(self)
+    }
+}
+
 /// A request socket that opens itself, and opens anew after it can no longer be trusted.
 #[derive(Debug)]
 pub(crate) struct Requester {
     protocol: isize,
-    inbox: Option<Inbox>,
+    inbox: Option<Box<dyn Wire>>,
     sequence: u32,
 }
 
@@ -68,13 +87,14 @@ impl Requester {
     }
 
     /// Opens the socket unless it is open.
-    pub(crate) fn open(&mut self) -> Result<&mut Inbox, KernelError> {
+    pub(crate) fn open(&mut self) -> Result<&mut dyn Wire, KernelError> {
         let inbox = match self.inbox.take() {
             Some(inbox) => inbox,
             None => Inbox::open(self.protocol)
+                .map(Box::new)
                 .map_err(|error| KernelError::system("cannot open a netlink socket", &error))?,
         };
-        Ok(self.inbox.insert(inbox))
+        Ok(&mut **self.inbox.insert(inbox))
     }
 
     /// Sends requests and tells what became of each, in their order.
@@ -286,83 +306,4 @@ fn kernel_words(message: Message<'_>) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const ERROR: u16 = libc::NLMSG_ERROR as u16;
-
-    /// The body of an error message: code, the request's header, attributes.
-    fn error_body(code: i32, words: Option<&str>) -> Vec<u8> {
-        let mut body = code.to_ne_bytes().to_vec();
-        body.extend([0; HEADER_LEN]);
-        if let Some(words) = words {
-            let length = u16::try_from(words.len() + 5).expect("short");
-            body.extend(length.to_ne_bytes());
-            body.extend(ERROR_ATTRIBUTE_TEXT.to_ne_bytes());
-            body.extend(words.as_bytes());
-            body.push(0);
-        }
-        body
-    }
-
-    fn error(sequence: u32, body: &[u8], flags: i32) -> Message<'_> {
-        Message { kind: ERROR, flags: u16::try_from(flags).expect("16 bits"), sequence, body }
-    }
-
-    #[test]
-    fn a_window_ends_with_the_verdict_on_its_last_request() {
-        let mut window = Window::new(10, 3);
-        let refusal = error_body(-libc::ESRCH, None);
-        window.take(error(11, &refusal, 0)).expect("understood");
-        window.take(error(9, &refusal, 0)).expect("a stale answer is not ours");
-        assert!(!window.complete);
-        window.take(error(12, &error_body(0, None), 0)).expect("understood");
-        assert!(window.complete);
-        let refused = Err(Failure::Refused(Refusal { errno: libc::ESRCH, text: None }));
-        assert_eq!(window.verdicts, [Ok(()), refused, Ok(())]);
-    }
-
-    #[test]
-    fn lost_answers_leave_only_certain_refusals() {
-        let mut window = Window::new(1, 2);
-        window.take(error(1, &error_body(-libc::EPERM, None), 0)).expect("understood");
-        give_up(&mut window.verdicts, &lost_answers());
-        assert!(matches!(window.verdicts[0], Err(Failure::Refused(_))));
-        assert!(matches!(&window.verdicts[1], Err(Failure::Unknown(e)) if e.class == Class::Transient));
-    }
-
-    #[test]
-    fn the_kernels_words_are_found() {
-        let body = error_body(-libc::EINVAL, Some("Nexthop has invalid gateway"));
-        let flags = libc::NLM_F_ACK_TLVS | libc::NLM_F_CAPPED;
-        let refusal = outcome(error(1, &body, flags)).expect("understood").expect_err("refused");
-        assert_eq!(refusal.text.as_deref(), Some("Nexthop has invalid gateway"));
-        let refusal = outcome(error(1, &body, 0)).expect("understood").expect_err("refused");
-        assert_eq!(refusal.text, None);
-    }
-
-    #[test]
-    fn sequence_numbers_are_never_zero_and_never_wrap_within_a_window() {
-        let mut socket = Requester::route();
-        assert_eq!(socket.next_sequence(200), 1);
-        assert_eq!(socket.next_sequence(1), 201);
-        socket.sequence = u32::MAX - 100;
-        assert_eq!(socket.next_sequence(200), 1);
-    }
-
-    proptest! {
-        #[test]
-        fn any_bytes_are_read_without_panic(
-            body in prop::collection::vec(any::<u8>(), 0..100),
-            flags: u16,
-            sequence: u32,
-            kind in 0_u16..6,
-        ) {
-            let message = Message { kind, flags, sequence, body: &body };
-            let _ = outcome(message);
-            let _ = Window::new(5, 3).take(message);
-        }
-    }
-}
+mod tests;

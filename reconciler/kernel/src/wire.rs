@@ -245,6 +245,12 @@ impl<'a> Attribute<'a> {
         u32_at(self.value, 0)
     }
 
+    /// A 64-bit number of the host's byte order.
+    pub(crate) fn u64(self) -> Result<u64, Malformed> {
+        let value = self.value.first_chunk().ok_or(Malformed)?;
+        Ok(u64::from_ne_bytes(*value))
+    }
+
     /// A text, up to its terminator.
     pub(crate) fn text(self) -> Result<&'a str, Malformed> {
         let end = self.value.iter().position(|byte| *byte == 0).unwrap_or(self.value.len());

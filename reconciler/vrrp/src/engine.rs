@@ -37,7 +37,7 @@ pub struct Member {
 /// The virtual routers of a host.
 ///
 /// As with one router: drain [`Election::poll_output`] after every input.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Election {
     slots: Slots,
     groups: Vec<Group>,

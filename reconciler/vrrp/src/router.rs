@@ -56,7 +56,7 @@ use rivals::Rivals;
 ///
 /// After each [`VirtualRouter::handle`], drain [`VirtualRouter::poll_output`], then ask
 /// [`VirtualRouter::poll_timeout`] again. Outputs are kept until then; nothing else grows.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct VirtualRouter {
     config: Config,
     /// Our VIPs in ascending order, to compare lists without regard to order.
@@ -70,7 +70,7 @@ pub struct VirtualRouter {
     queue: VecDeque<Queued>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Queued {
     /// `None` for an advertisement to nobody.
     output: Option<Output>,

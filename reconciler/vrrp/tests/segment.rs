@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use evenkeel_schemas::time::MonoTime;
 use evenkeel_vrrp::{
-    Config, Delivery, GROUP_V6, Input, Output, Received, State, Version, VirtualRouter, decode,
+    AdvertKind, Config, Delivery, GROUP_V6, Input, Output, Received, State, Version, VirtualRouter, decode,
 };
 use support::{at, centis, config, config_v3, drain, ip, ips, line, priority};
 
@@ -432,4 +432,51 @@ fn a_vrid_in_use_is_told_before_the_first_claim() {
     assert_eq!(text.as_deref(), Some(expected));
     let counters = segment.routers[1].counters();
     assert_eq!((counters.vrid_in_use, counters.adverts_received, counters.rejected_total()), (3, 0, 0));
+}
+
+/// Two that were both Master come together, with every relation of priorities and addresses, either speaking first:
+/// one exchange, one loser, and then silence but for the winner's adverts.
+#[test]
+fn no_two_masters_talk_for_long() {
+    for (ranks, preempt, delay) in [[99, 100], [100, 100], [100, 99], [255, 255], [255, 100]]
+        .into_iter()
+        .flat_map(|ranks| [(ranks, true, 0), (ranks, false, 0), (ranks, true, 5)])
+    {
+        for (first, by_unicast) in [(0, false), (1, false), (0, true), (1, true)] {
+            let node = |index: usize| Config {
+                priority: priority(ranks[index]),
+                preempt,
+                preempt_delay: Duration::from_secs(delay),
+                delivery: if by_unicast {
+                    unicast(&[["10.9.0.2", "10.9.0.1"][index]])
+                } else {
+                    Delivery::Multicast
+                },
+                ..director(index as u8 + 1)
+            };
+            let mut segment = Segment::new([node(0), node(1)]);
+            segment.cut = true;
+            segment.give(0, Input::Adopt);
+            segment.give(1, Input::Adopt);
+            segment.run(30_000);
+            segment.cut = false;
+            segment.log.clear();
+            let vips = ips(&["10.9.0.100", "10.9.0.101"]);
+            segment.reconfigure(first, |config| Config { vips, ..config });
+            let case = format!("{ranks:?} {preempt} {delay} {first} {by_unicast}: {:?}", segment.log);
+            let winner = usize::from(ranks[0] <= ranks[1]);
+            assert_eq!(segment.routers[winner].state(), State::Master, "{case}");
+            assert_eq!(segment.routers[1 - winner].state(), State::Backup, "{case}");
+            let said =
+                |kind: &str| segment.said(0).matches(kind).count() + segment.said(1).matches(kind).count();
+            assert_eq!(said("LastWords"), 1, "{case}");
+            assert!(said("Immediate") <= 2, "{case}");
+            segment.log.clear();
+            segment.run(30_500);
+            let others = segment.log.iter().filter(|(.., output)| {
+                matches!(output, Output::Transmit { kind, .. } if *kind != AdvertKind::Periodic)
+            });
+            assert_eq!((others.count(), segment.changes()), (0, 0), "{case}");
+        }
+    }
 }

@@ -9,6 +9,8 @@ use lab::{Daemon, Figures, Host, Kind, Lab, Mark, Pair, Prober, Router, VipWatch
 const INTERVAL: Duration = Duration::from_millis(10);
 /// Three intervals and the skew time of priority 90.
 const MASTER_DOWN: Duration = Duration::from_micros(36_484);
+/// Gaps are measured to this.
+const RESOLUTION: Duration = Duration::from_millis(2);
 const TIMES: u32 = 20;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// After a failover, until second bursts of announcements and the like are over.
@@ -34,7 +36,7 @@ pub(crate) fn measure(lab: &Lab, quiet: Duration) {
     let mut sides = Vec::new();
     for pair in &pairs {
         let daemons = pair.serving();
-        let client = pair.client.probe(pair.first_vip(), PORT);
+        let client = pair.client.probe_every(pair.first_vip(), PORT, RESOLUTION);
         client.wait_ok(PATIENCE);
         let adverts = lab.capture_vrrp_on(pair.segment);
         sides.push(Side { pair, daemons, vip: pair.watch(), client, adverts });

@@ -18,10 +18,13 @@ fn main() -> ExitCode {
     let options = Options { time_limit: HOURS, ..Options::default() };
     match words.first().map(String::as_str) {
         Some("gap") => run_main(options, |lab| gap::measure(lab, number(20))),
-        Some("many") => run_main(Options { memory_megabytes: 3072, ..options }, many::measure),
+        Some("many") => {
+            run_main(Options { memory_megabytes: 3072, ..options }, |lab| many::measure(lab, true))
+        }
+        Some("many-here") => run_here(|lab| many::measure(lab, false)),
         Some("fast") => run_here(|lab| fast::measure(lab, Duration::from_secs(u64::from(number(600))))),
         _ => {
-            eprintln!("usage: tests/measure gap|many|fast [NUMBER]");
+            eprintln!("usage: tests/measure gap|many|many-here|fast [NUMBER]");
             ExitCode::from(2)
         }
     }

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use lab::{Daemon, Kind, Lab, Mark, Pair, Router, VrrpCapture, eventually, mark};
+use lab::{Daemon, Figures, Kind, Lab, Mark, Pair, Router, VrrpCapture, eventually, mark};
 use nix::sys::signal::Signal;
 use nix::unistd::{SysconfVar, sysconf};
 
@@ -15,15 +15,18 @@ const SERVICES: u32 = 100;
 const DESTINATIONS: u32 = 1_000;
 /// How long undisturbed work is measured.
 const QUIET: Duration = Duration::from_secs(30);
+/// How often it is looked whether a long change is complete. Looking takes time from the only processor.
+const LOOKS: Duration = Duration::from_secs(4);
 /// How long a change is watched.
 const WATCHED: Duration = Duration::from_secs(8);
 const PATIENCE: Duration = Duration::from_secs(120);
 const LONG_PATIENCE: Duration = Duration::from_secs(900);
 
-pub(crate) fn measure(lab: &Lab) {
+/// With `ipvs` the destinations too, which takes a kernel that has it.
+pub(crate) fn measure(lab: &Lab, ipvs: bool) {
     let mut table = vec![format!("{ROUTERS} routers, 1 s adverts, version 3, no peer:")];
     for kind in Kind::ALL {
-        table.extend(measure_kind(lab, kind));
+        table.extend(measure_kind(lab, kind, ipvs));
     }
     println!("\n{}", table.join("\n"));
 }
@@ -32,7 +35,7 @@ fn routers() -> Vec<Router> {
     (1..=ROUTERS).map(|vrid| Router::new(vrid, 3)).collect()
 }
 
-fn measure_kind(lab: &Lab, kind: Kind) -> Vec<String> {
+fn measure_kind(lab: &Lab, kind: Kind, ipvs: bool) -> Vec<String> {
     let mut pair = Pair::new(lab, kind, routers());
     let adverts = lab.capture_vrrp_on(pair.segment);
     let daemon = pair.start(&pair.first);
@@ -58,15 +61,9 @@ fn measure_kind(lab: &Lab, kind: Kind) -> Vec<String> {
 
     let mut more = routers();
     more[7].more_vips.push(pair.address(2, 1));
-    let begun = mark();
-    pair.configure(more.clone(), "");
-    let changed = mark();
-    if kind == Kind::Keepalived {
-        daemon.signal(Signal::SIGHUP);
-    }
+    let begun = change(&mut pair, &daemon, more.clone(), "");
     let added = pair.address(2, 1);
-    eventually(PATIENCE, "the VIP is there", || pair.first.has_address("eth0", added));
-    let took = changed.elapsed();
+    let took = rarely(PATIENCE, LOOKS / 20, "the VIP is there", || pair.first.has_address("eth0", added));
     std::thread::sleep(WATCHED);
     tell(format!(
         "{name:<10} one VIP added within {} ms of its order: {}",
@@ -74,26 +71,14 @@ fn measure_kind(lab: &Lab, kind: Kind) -> Vec<String> {
         worst(&adverts, &pair, begun)
     ));
 
-    if kind == Kind::Evenkeeld {
+    if kind == Kind::Evenkeeld && ipvs {
         let services = services(&pair);
-        // Compiling is another program's work, on the only processor of the guest: it is not part of what is measured.
-        let running = pair.plans.directory().to_owned();
-        pair.plans = lab.plans("prepared");
-        pair.configure(more, &services);
-        let file = format!("{}.plan.toml", pair.first.name());
-        let begun = mark();
-        std::fs::rename(pair.plans.directory().join(&file), running.join(&file)).expect("the plan moves");
+        let begun = change(&mut pair, &daemon, more, &services);
         let all = (SERVICES * DESTINATIONS) as usize;
-        eventually(LONG_PATIENCE, "all destinations are there", || {
-            std::thread::sleep(Duration::from_secs(2));
-            pair.first
-                .read("/proc/thread-self/net/ip_vs")
-                .lines()
-                .filter(|line| line.starts_with("  ->"))
-                .count()
-                > all
+        let took = rarely(LONG_PATIENCE, LOOKS, "all destinations are there", || {
+            let table = pair.first.read("/proc/thread-self/net/ip_vs");
+            table.lines().filter(|line| line.starts_with("  ->")).count() > all
         });
-        let took = begun.elapsed();
         std::thread::sleep(WATCHED);
         tell(format!(
             "{name:<10} {all} destinations within {:.1} s: {}",
@@ -101,10 +86,40 @@ fn measure_kind(lab: &Lab, kind: Kind) -> Vec<String> {
             worst(&adverts, &pair, begun)
         ));
         tell(format!("{name:<10} with them: memory {}", memory(&pair, &daemon)));
-        let router = pair.plans.router(&pair.first, "r1");
-        tell(format!("{name:<10} own account of the first router: {}", router["counters"]));
+    }
+    if kind == Kind::Evenkeeld {
+        let status = pair.plans.status(&pair.first);
+        let late = |router: &serde_json::Value| router["counters"]["max_lateness_us"].as_u64();
+        let latest = status["routers"].as_array().into_iter().flatten().filter_map(late).max();
+        tell(format!("{name:<10} by its own account at most {} us late", latest.unwrap_or_default()));
     }
     rows
+}
+
+/// Waits for something, looking seldom.
+fn rarely(patience: Duration, every: Duration, what: &str, mut condition: impl FnMut() -> bool) -> Duration {
+    eventually(patience, what, || {
+        std::thread::sleep(every);
+        condition()
+    })
+}
+
+/// Gives the daemon other routers, and with evenkeeld services. Compiling is another program's work, on the only processor of the guest: the
+/// plan is compiled elsewhere and moved into place, from when on things are measured.
+fn change(pair: &mut Pair<'_>, daemon: &Daemon, routers: Vec<Router>, more: &str) -> Mark {
+    let running = pair.plans.clone();
+    pair.plans = running.lab().plans("prepared");
+    pair.configure(routers, more);
+    let prepared = std::mem::replace(&mut pair.plans, running);
+    let begun = mark();
+    match pair.kind {
+        Kind::Evenkeeld => {
+            std::fs::rename(prepared.plan(&pair.first), pair.plans.plan(&pair.first))
+                .expect("the plan moves");
+        }
+        Kind::Keepalived => daemon.signal(Signal::SIGHUP),
+    }
+    begun
 }
 
 /// Services on the VIP of the first router, and real servers that nobody runs.
@@ -152,11 +167,29 @@ fn worst(adverts: &VrrpCapture, pair: &Pair<'_>, since: Mark) -> String {
     }
     let (gap, vrid, at) = worst;
     format!(
-        "worst time between two adverts {:.1} ms (VRID {vrid}, {:.1} s on), {late} of {all} over {} ms, {strange} of priority 0",
+        "worst time between two adverts {:.1} ms (VRID {vrid}, {:.1} s on), {late} of {all} over {} ms, {strange} of priority 0; \
+         {}",
         gap.as_secs_f64() * 1e3,
         at.as_secs_f64(),
-        AIM.as_millis()
+        AIM.as_millis(),
+        bursts(adverts, since)
     )
+}
+
+/// All routers became Master at about the same time, so their adverts leave in a burst a second: how long it takes, and from
+/// the beginning of one to that of the next.
+fn bursts(adverts: &VrrpCapture, since: Mark) -> String {
+    const PAUSE: Duration = Duration::from_millis(100);
+    let mut bursts: Vec<(Instant, Instant)> = Vec::new();
+    for advert in adverts.since(since) {
+        match bursts.last_mut() {
+            Some((_, end)) if advert.at.saturating_duration_since(*end) < PAUSE => *end = advert.at,
+            _ => bursts.push((advert.at, advert.at)),
+        }
+    }
+    let lengths: Figures = bursts.iter().map(|(start, end)| *end - *start).collect();
+    let periods: Figures = bursts.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
+    format!("bursts last {lengths}, and begin after {periods}")
 }
 
 /// The processes of a daemon: itself, and on its host all of the same program (the guardian is a child that left its session).

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use evenkeel_schemas::cluster::{Forwarding, Protocol};
 use serde::{Deserialize, Serialize};
@@ -112,6 +112,103 @@ pub struct Destination {
     pub upper_threshold: u32,
     /// Lower connection threshold, 0 for none.
     pub lower_threshold: u32,
+    /// What tunnelled packets are wrapped in; [`Encapsulation::Ipip`] unless `forward` is
+    /// [`Forward::Tunnel`].
+    pub encapsulation: Encapsulation,
+}
+
+impl Destination {
+    /// A destination without thresholds.
+    #[must_use]
+    pub const fn plain(forward: Forward, weight: u32) -> Self {
+        Self { forward, weight, upper_threshold: 0, lower_threshold: 0, encapsulation: Encapsulation::Ipip }
+    }
+}
+
+/// What tunnelled packets are wrapped in (`IP_VS_CONN_F_TUNNEL_TYPE_*`, `linux/ip_vs.h`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Encapsulation {
+    /// An outer IP header, nothing else.
+    #[default]
+    Ipip,
+    /// UDP (Generic UDP Encapsulation).
+    Gue {
+        /// UDP port of the real server.
+        port: u16,
+        /// Checksum of the outer packet.
+        checksum: GueChecksum,
+    },
+    /// GRE (RFC 2784).
+    Gre {
+        /// Whether there is a checksum.
+        checksum: bool,
+    },
+}
+
+/// Checksum of a GUE packet (`IP_VS_TUNNEL_ENCAP_FLAG_*`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum GueChecksum {
+    /// None.
+    #[default]
+    None,
+    /// In the UDP header.
+    Udp,
+    /// Of the inner packet, left to the real server (remote checksum offload).
+    Remote,
+}
+
+/// Time-outs of connections without traffic, seconds (`ipvsadm --set`); all are 1 or more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timeouts {
+    /// Established TCP.
+    pub tcp: u32,
+    /// TCP after a FIN.
+    pub tcp_fin: u32,
+    /// UDP.
+    pub udp: u32,
+}
+
+/// Which half of connection synchronisation a daemon of the kernel is (`IP_VS_STATE_*`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SyncRole {
+    /// Sends the connections of this director.
+    Master,
+    /// Takes those of others.
+    Backup,
+}
+
+/// A synchronisation daemon of the kernel (`ipvsadm --start-daemon`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SyncDaemon {
+    /// Interface.
+    pub interface: String,
+    /// What is sent with one is taken with the same only; as a Backup, 0 takes all. 0..=255.
+    pub id: u32,
+    /// Most bytes of a datagram; absent when wanted: what the interface's MTU allows.
+    pub maxlen: Option<u16>,
+    /// Multicast group; the kernel's own choice is 224.0.0.81.
+    pub group: IpAddr,
+    /// UDP port; the kernel's own choice is 8848.
+    pub port: u16,
+    /// TTL or hop limit, 1..=255; the kernel's own choice is 1.
+    pub ttl: u8,
+}
+
+impl SyncDaemon {
+    /// A daemon with the kernel's own choices.
+    #[must_use]
+    pub fn plain(interface: &str, id: u32) -> Self {
+        let group = IpAddr::V4(Ipv4Addr::new(224, 0, 0, 81));
+        Self { interface: interface.to_owned(), id, maxlen: None, group, port: 8848, ttl: 1 }
+    }
+
+    /// Whether one that runs is as this one, which is wanted.
+    #[must_use]
+    pub fn is_met_by(&self, have: &Self) -> bool {
+        let maxlen = if self.maxlen.is_none() { None } else { have.maxlen };
+        *self == Self { maxlen, ..have.clone() }
+    }
 }
 
 /// Forwarding method as the kernel knows it (`IP_VS_CONN_F_*`).
@@ -178,5 +275,43 @@ impl fmt::Display for Forward {
             Self::DirectRoute => "Route",
             Self::Bypass => "Bypass",
         })
+    }
+}
+
+impl fmt::Display for Encapsulation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ipip => f.write_str("ipip"),
+            Self::Gue { port, checksum } => {
+                let checksum = match checksum {
+                    GueChecksum::None => "",
+                    GueChecksum::Udp => " with checksum",
+                    GueChecksum::Remote => " with remote checksum",
+                };
+                write!(f, "gue port {port}{checksum}")
+            }
+            Self::Gre { checksum } => f.write_str(if *checksum { "gre with checksum" } else { "gre" }),
+        }
+    }
+}
+
+impl fmt::Display for Timeouts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "tcp {} s, tcp after FIN {} s, udp {} s", self.tcp, self.tcp_fin, self.udp)
+    }
+}
+
+impl fmt::Display for SyncRole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Master => "master",
+            Self::Backup => "backup",
+        })
+    }
+}
+
+impl fmt::Display for SyncDaemon {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "on {} with id {}", self.interface, self.id)
     }
 }

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use evenkeel_converge::ledger::{IP_FORWARD, SysctlEntry};
+use evenkeel_converge::ledger::{IP_FORWARD, SysctlEntry, TimeoutsEntry};
 use evenkeel_converge::{
-    Address, AddressKey, Desired, Destination, DestinationKey, Forward, KernelState, Ledger, Link, LinkKind,
-    Origin, Route, RouteKey, Rule, RuleKey, Service, ServiceKey, Tunnel, TunnelMode,
+    Address, AddressKey, Desired, Destination, DestinationKey, Encapsulation, Forward, GueChecksum,
+    KernelState, Ledger, Link, LinkKind, Origin, Route, RouteKey, Rule, RuleKey, Service, ServiceKey,
+    SyncDaemon, SyncRole, Timeouts, Tunnel, TunnelMode,
 };
 use evenkeel_schemas::plan::Scope;
 use evenkeel_schemas::scalars::Cidr;
@@ -162,12 +163,16 @@ fn service_key() -> impl Strategy<Value = ServiceKey> {
 
 fn destinations() -> impl Strategy<Value = BTreeMap<DestinationKey, Destination>> {
     let key = ip().prop_map(|address| DestinationKey { address, port: 80 });
-    let forward = select(vec![Forward::DirectRoute, Forward::Masquerade]);
-    let value = (forward, 0_u32..3).prop_map(|(forward, weight)| Destination {
-        forward,
-        weight,
-        upper_threshold: 0,
-        lower_threshold: 0,
+    let gue = Encapsulation::Gue { port: 6080, checksum: GueChecksum::Udp };
+    let how = select(vec![
+        (Forward::DirectRoute, Encapsulation::Ipip),
+        (Forward::Masquerade, Encapsulation::Ipip),
+        (Forward::Tunnel, Encapsulation::Ipip),
+        (Forward::Tunnel, gue),
+    ]);
+    let value = (how, 0_u32..3).prop_map(|((forward, encapsulation), weight)| Destination {
+        encapsulation,
+        ..Destination::plain(forward, weight)
     });
     btree_map(key, value, 0..4)
 }
@@ -178,13 +183,37 @@ fn services() -> impl Strategy<Value = BTreeMap<ServiceKey, Service>> {
     btree_map(service_key(), service, 0..4)
 }
 
+fn timeouts() -> impl Strategy<Value = Timeouts> {
+    select(vec![300, 900]).prop_map(|tcp| Timeouts { tcp, tcp_fin: 120, udp: 300 })
+}
+
+fn sync_role() -> impl Strategy<Value = SyncRole> {
+    select(vec![SyncRole::Master, SyncRole::Backup])
+}
+
+/// Daemons that run have a length; wanted ones may leave it to the kernel.
+fn sync_daemons() -> impl Strategy<Value = BTreeMap<SyncRole, SyncDaemon>> {
+    let daemon = (0_u32..2, select(vec![1400, 1472]))
+        .prop_map(|(id, maxlen)| SyncDaemon { maxlen: Some(maxlen), ..SyncDaemon::plain("eth0", id) });
+    btree_map(sync_role(), daemon, 0..3)
+}
+
 /// Any kernel.
 pub(crate) fn kernel() -> impl Strategy<Value = KernelState> {
-    (links(), addresses(), routes(), rules(), all_settings(), services()).prop_map(
-        |(links, addresses, routes, rules, sysctls, services)| {
-            let state =
-                KernelState { links, addresses, routes, rules, sysctls, services, ..KernelState::default() };
-            on_what_is_there(state)
+    let ipvs = (services(), timeouts(), sync_daemons());
+    (links(), addresses(), routes(), rules(), all_settings(), ipvs).prop_map(
+        |(links, addresses, routes, rules, sysctls, (services, timeouts, sync_daemons))| {
+            on_what_is_there(KernelState {
+                links,
+                addresses,
+                routes,
+                rules,
+                sysctls,
+                services,
+                timeouts: Some(timeouts),
+                sync_daemons,
+                ..KernelState::default()
+            })
         },
     )
 }
@@ -209,11 +238,16 @@ pub(crate) fn owned_world() -> impl Strategy<Value = KernelState> {
 pub(crate) fn desired() -> impl Strategy<Value = Desired> {
     let settings = btree_map(setting(), switch(), 0..5);
     let links = btree_map(Just(OWN.to_owned()), link_kind().prop_map(Link::ours), 0..2);
-    let state = (links, addresses(), routes(), rules(), settings, services());
+    let ipvs = (services(), prop::option::of(timeouts()), sync_daemons(), any::<bool>());
+    let state = (links, addresses(), routes(), rules(), settings, ipvs);
     let election =
         (btree_set(address_key(), 0..3), btree_set(route_key(), 0..2), btree_set(rule_key(), 0..2));
     (state, election, any::<bool>(), any::<bool>()).prop_map(|(state, election, exclusive_ipvs, named)| {
-        let (links, mut addresses, mut routes, mut rules, sysctls, services) = state;
+        let (links, mut addresses, mut routes, mut rules, sysctls, ipvs) = state;
+        let (services, timeouts, mut sync_daemons, any_length) = ipvs;
+        if any_length {
+            sync_daemons.values_mut().for_each(|daemon| daemon.maxlen = None);
+        }
         let (mut vips, vip_routes, vip_rules) = election;
         if !links.contains_key(OWN) {
             vips.retain(|key| key.interface != OWN);
@@ -225,8 +259,17 @@ pub(crate) fn desired() -> impl Strategy<Value = Desired> {
         routes.values_mut().for_each(|route| route.tagged = true);
         rules.values_mut().for_each(|rule| rule.tagged = true);
         let interfaces = BTreeSet::from(["lo".to_owned(), "eth0".to_owned()]);
-        let state =
-            KernelState { links, addresses, routes, rules, sysctls, services, ..KernelState::default() };
+        let state = KernelState {
+            links,
+            addresses,
+            routes,
+            rules,
+            sysctls,
+            services,
+            timeouts,
+            sync_daemons,
+            ..KernelState::default()
+        };
         let mut state = on_what_is_there(state);
         // One that is left to the kernel may be on an interface that goes: the next pass finds another.
         if !named && state.links.contains_key(OWN) {
@@ -246,8 +289,12 @@ pub(crate) fn ledger() -> impl Strategy<Value = Ledger> {
         btree_map(service_key(), origin(), 0..3),
         btree_map(setting(), entry, 0..3),
         btree_map(Just(OWN.to_owned()), origin(), 0..2),
+        btree_map(sync_role(), origin(), 0..2),
+        prop::option::of((timeouts(), timeouts())),
     )
-        .prop_map(|(addresses, routes, services, sysctls, links)| Ledger {
+        .prop_map(|(addresses, routes, services, sysctls, links, sync_daemons, timeouts)| Ledger {
+            sync_daemons,
+            timeouts: timeouts.map(|(original, ours)| TimeoutsEntry { original, ours }),
             links,
             addresses,
             routes,
@@ -283,6 +330,9 @@ pub(crate) fn agreeing_state(mut state: KernelState) -> KernelState {
     }
     for value in state.routes.values_mut() {
         *value = Route { tagged: value.tagged, ..Route::out_of("eth0", Scope::Global) };
+    }
+    for value in state.sync_daemons.values_mut() {
+        *value = SyncDaemon::plain("eth0", 1);
     }
     for value in state.services.values_mut() {
         *value = Service::plain("rr", false);

@@ -4,7 +4,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use evenkeel_converge::{Destination, DestinationKey, Forward, Op, Service, ServiceKey};
+use evenkeel_converge::{
+    Destination, DestinationKey, Encapsulation, Forward, GueChecksum, Op, Service, ServiceKey,
+};
 
 use crate::address::{AF_INET, AF_INET6, family};
 use crate::wire::{Attribute, Batch, Malformed, Writer, attributes};
@@ -12,10 +14,10 @@ use crate::wire::{Attribute, Batch, Malformed, Writer, attributes};
 const FAMILY_NAME: &str = "IPVS";
 const FAMILY_VERSION: u8 = 1;
 /// Length of `struct genlmsghdr`.
-const HEADER_LEN: usize = 4;
+pub(super) const HEADER_LEN: usize = 4;
 
 /// `IPVS_CMD_*`.
-mod command {
+pub(super) mod command {
     pub(super) const NEW_SERVICE: u8 = 1;
     pub(super) const SET_SERVICE: u8 = 2;
     pub(super) const DEL_SERVICE: u8 = 3;
@@ -24,6 +26,11 @@ mod command {
     pub(super) const SET_DEST: u8 = 6;
     pub(super) const DEL_DEST: u8 = 7;
     pub(super) const GET_DEST: u8 = 8;
+    pub(in crate::ipvs) const NEW_DAEMON: u8 = 9;
+    pub(in crate::ipvs) const DEL_DAEMON: u8 = 10;
+    pub(in crate::ipvs) const GET_DAEMON: u8 = 11;
+    pub(in crate::ipvs) const SET_CONFIG: u8 = 12;
+    pub(in crate::ipvs) const GET_CONFIG: u8 = 13;
 }
 
 /// `IPVS_CMD_ATTR_*`.
@@ -57,6 +64,16 @@ mod dest {
     pub(super) const U_THRESH: u16 = 5;
     pub(super) const L_THRESH: u16 = 6;
     pub(super) const ADDR_FAMILY: u16 = 11;
+    pub(super) const TUN_TYPE: u16 = 13;
+    pub(super) const TUN_PORT: u16 = 14;
+    pub(super) const TUN_FLAGS: u16 = 15;
+    /// `IP_VS_CONN_F_TUNNEL_TYPE_*`; IPIP is 0.
+    pub(super) const TUNNEL_GUE: u8 = 1;
+    pub(super) const TUNNEL_GRE: u8 = 2;
+    /// `IP_VS_TUNNEL_ENCAP_FLAG_CSUM`.
+    pub(super) const CHECKSUM: u16 = 1;
+    /// `IP_VS_TUNNEL_ENCAP_FLAG_REMCSUM`.
+    pub(super) const REMOTE_CHECKSUM: u16 = 2;
     /// `IP_VS_CONN_F_FWD_MASK`.
     pub(super) const FORWARD_MASK: u32 = 7;
 }
@@ -82,7 +99,13 @@ pub(super) fn parse_family(_: u16, body: &[u8]) -> Result<Option<u16>, Malformed
     Ok(None)
 }
 
-fn message(batch: &mut Batch, number: u16, command: u8, flags: i32, body: impl FnOnce(&mut Writer<'_>)) {
+pub(super) fn message(
+    batch: &mut Batch,
+    number: u16,
+    command: u8,
+    flags: i32,
+    body: impl FnOnce(&mut Writer<'_>),
+) {
     batch.message(number, flags, |w| {
         w.raw(&[command, FAMILY_VERSION, 0, 0]);
         body(w);
@@ -101,6 +124,9 @@ pub(super) fn get_destinations(batch: &mut Batch, number: u16, key: &ServiceKey)
 
 /// Appends an operation's message; `false` when it is not about IPVS.
 pub(super) fn encode(batch: &mut Batch, number: u16, op: &Op) -> bool {
+    if super::global::encode(batch, number, op) {
+        return true;
+    }
     let (command, service, properties, destination) = match op {
         Op::AddService(key, value) => (command::NEW_SERVICE, key, Some(value), None),
         Op::SetService(key, value) => (command::SET_SERVICE, key, Some(value), None),
@@ -161,6 +187,17 @@ fn write_destination(w: &mut Writer<'_>, key: &DestinationKey, value: Option<&De
         w.u32(dest::WEIGHT, value.weight);
         w.u32(dest::U_THRESH, value.upper_threshold);
         w.u32(dest::L_THRESH, value.lower_threshold);
+        let (kind, port, flags) = match value.encapsulation {
+            // What the kernel takes by itself: kernels before 5.2 know nothing else.
+            Encapsulation::Ipip => return,
+            Encapsulation::Gue { port, checksum } => (dest::TUNNEL_GUE, port, gue_flags(checksum)),
+            Encapsulation::Gre { checksum } => {
+                (dest::TUNNEL_GRE, 0, if checksum { dest::CHECKSUM } else { 0 })
+            }
+        };
+        w.u8(dest::TUN_TYPE, kind);
+        w.be16(dest::TUN_PORT, port);
+        w.u16(dest::TUN_FLAGS, flags);
     });
 }
 
@@ -205,8 +242,34 @@ const fn forward_of(number: u32) -> Result<Forward, Malformed> {
     }
 }
 
+const fn gue_flags(checksum: GueChecksum) -> u16 {
+    match checksum {
+        GueChecksum::None => 0,
+        GueChecksum::Udp => dest::CHECKSUM,
+        GueChecksum::Remote => dest::REMOTE_CHECKSUM,
+    }
+}
+
+/// What a destination's tunnel attributes say. A type that is not known counts as a GUE that nobody wants
+/// (port 0), so that it differs from whatever is wanted.
+const fn encapsulation(forward: Forward, kind: u8, port: u16, flags: u16) -> Encapsulation {
+    match (forward, kind) {
+        (Forward::Tunnel, dest::TUNNEL_GRE) => Encapsulation::Gre { checksum: flags & dest::CHECKSUM != 0 },
+        (Forward::Tunnel, 1..) => {
+            let checksum = match flags {
+                0 => GueChecksum::None,
+                flags if flags & dest::REMOTE_CHECKSUM != 0 => GueChecksum::Remote,
+                _ => GueChecksum::Udp,
+            };
+            let port = if kind == dest::TUNNEL_GUE { port } else { 0 };
+            Encapsulation::Gue { port, checksum }
+        }
+        _ => Encapsulation::Ipip,
+    }
+}
+
 /// The attributes nested in the one of type `outer`, if it is there.
-fn nested(body: &[u8], outer: u16) -> Result<Option<&[u8]>, Malformed> {
+pub(super) fn nested(body: &[u8], outer: u16) -> Result<Option<&[u8]>, Malformed> {
     for attribute in attributes(body.get(HEADER_LEN..).ok_or(Malformed)?) {
         let attribute = attribute?;
         if attribute.kind == outer {
@@ -274,6 +337,7 @@ pub(super) fn parse_destination(
     let (mut address, mut port, mut forward, mut weight) = (None, None, None, None);
     // Kernels before 3.18 do not tell: there it is the service's.
     let (mut upper, mut lower, mut v6) = (None, None, key.is_v6());
+    let (mut tunnel, mut tunnel_port, mut tunnel_flags) = (0, 0, 0);
     for attribute in attributes(inner) {
         let attribute = attribute?;
         match attribute.kind {
@@ -283,14 +347,19 @@ pub(super) fn parse_destination(
             dest::WEIGHT => weight = Some(attribute.u32()?),
             dest::U_THRESH => upper = Some(attribute.u32()?),
             dest::L_THRESH => lower = Some(attribute.u32()?),
+            dest::TUN_TYPE => tunnel = attribute.u8()?,
+            dest::TUN_PORT => tunnel_port = attribute.be16()?,
+            dest::TUN_FLAGS => tunnel_flags = attribute.u16()?,
             dest::ADDR_FAMILY => v6 = is_v6(attribute.u16()?)?,
             _ => {}
         }
     }
     let address = read_address(address.ok_or(Malformed)?, v6)?;
     let key = DestinationKey { address, port: port.ok_or(Malformed)? };
+    let forward = forward.ok_or(Malformed)?;
     let value = Destination {
-        forward: forward.ok_or(Malformed)?,
+        forward,
+        encapsulation: encapsulation(forward, tunnel, tunnel_port, tunnel_flags),
         weight: weight.ok_or(Malformed)?,
         upper_threshold: upper.ok_or(Malformed)?,
         lower_threshold: lower.ok_or(Malformed)?,
@@ -351,12 +420,19 @@ mod tests {
             Forward::DirectRoute,
             Forward::Bypass,
         ]);
-        (forward, any::<u32>(), any::<u32>(), any::<u32>()).prop_map(
-            |(forward, weight, upper_threshold, lower_threshold)| Destination {
+        let checksum = prop::sample::select(vec![GueChecksum::None, GueChecksum::Udp, GueChecksum::Remote]);
+        let encapsulation = prop_oneof![
+            Just(Encapsulation::Ipip),
+            (any::<u16>(), checksum).prop_map(|(port, checksum)| Encapsulation::Gue { port, checksum }),
+            any::<bool>().prop_map(|checksum| Encapsulation::Gre { checksum }),
+        ];
+        (forward, any::<u32>(), any::<u32>(), any::<u32>(), encapsulation).prop_map(
+            |(forward, weight, upper_threshold, lower_threshold, encapsulation)| Destination {
                 forward,
                 weight,
                 upper_threshold,
                 lower_threshold,
+                encapsulation: if forward == Forward::Tunnel { encapsulation } else { Encapsulation::Ipip },
             },
         )
     }

@@ -5,11 +5,13 @@
 //! so it is asked for only when the caller wants IPVS. Bytes are `codec`'s.
 
 mod codec;
+mod global;
+mod usage;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use evenkeel_converge::{Op, Service, ServiceKey};
+use evenkeel_converge::{Op, Service, ServiceKey, SyncDaemon, SyncRole, Timeouts};
 use nix::errno::Errno;
 
 use crate::apply::carry_out;
@@ -17,25 +19,66 @@ use crate::error::{ApplyError, Class, KernelError, Refusal};
 use crate::netlink::Requester;
 use crate::wire::Batch;
 
+pub use usage::{Counters, DestinationUsage, ServiceUsage};
+
 /// Whether this network namespace has IPVS already, so that asking for it loads nothing.
 #[must_use]
 pub fn ipvs_loaded() -> bool {
     Path::new("/proc/thread-self/net/ip_vs").exists()
 }
 
-/// All services with their destinations.
-pub(crate) fn observe(socket: &mut Requester) -> Result<BTreeMap<ServiceKey, Service>, KernelError> {
+/// All of IPVS that is compared.
+#[derive(Debug)]
+pub(crate) struct Table {
+    pub(crate) services: BTreeMap<ServiceKey, Service>,
+    pub(crate) timeouts: Option<Timeouts>,
+    pub(crate) sync_daemons: BTreeMap<SyncRole, SyncDaemon>,
+}
+
+fn refused(refusal: &Refusal) -> KernelError {
+    refusal.explain("cannot read the IPVS table")
+}
+
+/// Everything: services with their destinations, time-outs, daemons.
+pub(crate) fn observe(socket: &mut Requester) -> Result<Table, KernelError> {
     let family = resolve_family(socket)?;
-    let refused = |refusal: Refusal| refusal.explain("cannot read the IPVS table");
     let mut request = Batch::default();
     codec::get_services(&mut request, family);
-    let mut services: BTreeMap<ServiceKey, Service> =
-        socket.dump(&mut request, codec::parse_service)?.map_err(refused)?.into_iter().collect();
+    let found = socket.dump(&mut request, codec::parse_service)?.map_err(|refusal| refused(&refusal))?;
+    let mut services: BTreeMap<ServiceKey, Service> = found.into_iter().collect();
     for (key, service) in &mut services {
         let mut request = Batch::default();
         codec::get_destinations(&mut request, family, key);
         let found = socket.dump(&mut request, |_, body| codec::parse_destination(key, body))?;
-        service.destinations = found.map_err(refused)?.into_iter().collect();
+        service.destinations = found.map_err(|refusal| refused(&refusal))?.into_iter().collect();
+    }
+    let mut request = Batch::default();
+    global::get_timeouts(&mut request, family);
+    let found = socket.get(&mut request, global::parse_timeouts)?.map_err(|refusal| refused(&refusal))?;
+    let timeouts = found.into_iter().next();
+    let mut request = Batch::default();
+    global::get_daemons(&mut request, family);
+    let found = socket.dump(&mut request, global::parse_daemon)?.map_err(|refusal| refused(&refusal))?;
+    Ok(Table { services, timeouts, sync_daemons: found.into_iter().collect() })
+}
+
+/// Connections and counters, of some services or of all.
+pub(crate) fn usage(
+    socket: &mut Requester,
+    only: Option<&BTreeSet<ServiceKey>>,
+) -> Result<BTreeMap<ServiceKey, ServiceUsage>, KernelError> {
+    let family = resolve_family(socket)?;
+    let mut request = Batch::default();
+    codec::get_services(&mut request, family);
+    let found = socket.dump(&mut request, usage::parse_service)?.map_err(|refusal| refused(&refusal))?;
+    let wanted = |key: &ServiceKey| only.is_none_or(|only| only.contains(key));
+    let mut services: BTreeMap<ServiceKey, ServiceUsage> =
+        found.into_iter().filter(|(key, _)| wanted(key)).collect();
+    for (key, service) in &mut services {
+        let mut request = Batch::default();
+        codec::get_destinations(&mut request, family, key);
+        let found = socket.dump(&mut request, |_, body| usage::parse_destination(key, body))?;
+        service.destinations = found.map_err(|refusal| refused(&refusal))?.into_iter().collect();
     }
     Ok(services)
 }
@@ -74,6 +117,29 @@ fn settle(op: &Op, refusal: &Refusal) -> Result<(), ApplyError> {
     let (class, cause) = match (op, refusal.code()) {
         (Op::DelService(_), Errno::ESRCH) => return Ok(()),
         (Op::DelDestination(..), Errno::ESRCH | Errno::ENOENT) => return Ok(()),
+        (Op::StopSync(_), Errno::ESRCH) => return Ok(()),
+        (Op::StartSync(..), Errno::EEXIST) => {
+            (Class::Conflict, "something else has started one meanwhile: there can be one of each sort only")
+        }
+        (Op::StartSync(_, daemon), Errno::ENODEV) => {
+            let cause = format!(
+                "there is no interface {}, or it has no address of the group's family",
+                daemon.interface
+            );
+            return Err(refusal.because(&op.to_string(), Class::Transient, &cause));
+        }
+        (
+            Op::StartSync(..),
+            Errno::EADDRINUSE | Errno::EADDRNOTAVAIL | Errno::ENETUNREACH | Errno::ENETDOWN,
+        ) => (Class::Transient, "the interface is down, has no address, or the port is taken"),
+        (Op::StartSync(..), Errno::EINVAL) => (
+            Class::Permanent,
+            "the group is no multicast address, or a destination is of the other family than its virtual server, \
+             which cannot be synchronised",
+        ),
+        (Op::SetTimeouts { .. }, Errno::EINVAL) => {
+            (Class::Permanent, "a time-out of 0, or longer than the kernel can count")
+        }
         (Op::AddService(_, service) | Op::SetService(_, service), Errno::ENOENT) => {
             return Err(refusal.because(&op.to_string(), Class::Permanent, &missing_module(service)));
         }
@@ -84,7 +150,8 @@ fn settle(op: &Op, refusal: &Refusal) -> Result<(), ApplyError> {
         }
         (Op::AddDestination(..) | Op::SetDestination { .. }, Errno::EINVAL) => (
             Class::Permanent,
-            "the address is no host's, of the other family without tunnelling, or no interface is up",
+            "the address is no host's, no interface is up, or it is of the other family without tunnelling or \
+             while connections are synchronised",
         ),
         (_, Errno::ERANGE) => {
             (Class::Permanent, "a weight over 2147483647, or a lower threshold above the upper one")

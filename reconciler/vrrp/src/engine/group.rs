@@ -31,7 +31,7 @@ enum Mixed {
     Lasting,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Group {
     pub(super) name: Name,
     /// The leader first.
@@ -134,13 +134,16 @@ impl Group {
         let Some(cause) = cause(slots, key, GroupEvent::Yielded) else { return };
         self.yield_all(slots, cause, now);
         // Two hosts that claim together and are each outdone in another member both yield, and would
-        // claim together again. The one that is outdone in the leader, which is the same for both,
-        // gives the other an interval's start.
+        // claim together again and again. The one that is outdone in the leader, which is the same for
+        // both, gives the other an interval's start. In every member: the other's priority 0 cuts the
+        // wait short, but never in the one in which that host itself was outdone.
         let outdone = has(slots, key, |slot| {
             matches!(slot.router.reason(), Cause::HigherPriority { .. } | Cause::HigherAddress { .. })
         });
         if outdone && self.members.len() > 1 && self.members.first() == Some(key) {
-            slots.act(key, VirtualRouter::wait_longer);
+            for member in &self.members {
+                slots.act(member, VirtualRouter::wait_longer);
+            }
         }
     }
 

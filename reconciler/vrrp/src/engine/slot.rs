@@ -20,7 +20,7 @@ pub(super) enum Standing {
     Obstructed,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Slot {
     pub(super) name: Name,
     pub(super) router: VirtualRouter,
@@ -53,7 +53,7 @@ impl Slot {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Slots {
     pub(super) map: BTreeMap<RouterKey, Slot>,
     /// Routers that may have outputs, in the order of their inputs. A key that is gone is skipped.

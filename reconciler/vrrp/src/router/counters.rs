@@ -14,7 +14,7 @@ pub(super) const LATE: Duration = Duration::from_millis(50);
 pub struct Counters {
     /// Times it became Master.
     pub became_master: u64,
-    /// Advertisements sent, priority 0 included.
+    /// Advertisements sent, priority 0 included; by unicast one, however many peers get it.
     pub adverts_sent: u64,
     /// Advertisements received and accepted.
     pub adverts_received: u64,

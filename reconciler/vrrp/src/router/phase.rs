@@ -9,14 +9,14 @@ use evenkeel_schemas::time::MonoTime;
 
 use super::rivals::Rivals;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Phase {
     Initialize,
     Backup(Backup),
     Master(Master),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Backup {
     /// When the timer was last armed: the base to compute it from again.
     pub(super) armed: MonoTime,
@@ -40,7 +40,7 @@ pub(super) enum Wait {
     Skew,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Master {
     /// `Adver_Timer`.
     pub(super) advert_due: MonoTime,

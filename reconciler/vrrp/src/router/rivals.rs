@@ -12,12 +12,12 @@ const MOST: usize = 4;
 
 /// The rivals of a Master: an episode each, from its first advertisement until it has been silent for as long
 /// as a Backup of its would wait.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Rivals {
     episodes: Vec<Episode>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Episode {
     rival: IpAddr,
     heard: MonoTime,
@@ -92,6 +92,14 @@ mod tests {
         assert_eq!((rivals.take_ended(at(11)), rivals.next_end()), (None, Some(at(12))));
         assert_eq!(rivals.take_ended(at(12)), Some(rival(1)));
         assert!(rivals.heard(rival(1), QUIET, at(13)), "again, after its end");
+    }
+
+    #[test]
+    fn the_silence_is_that_of_the_last_advert() {
+        let mut rivals = Rivals::default();
+        rivals.heard(rival(1), QUIET, at(1));
+        rivals.heard(rival(1), QUIET * 5, at(2));
+        assert_eq!(rivals.next_end(), Some(at(17)));
     }
 
     #[test]

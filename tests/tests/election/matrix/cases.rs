@@ -182,7 +182,9 @@ pub(super) fn cluster_file(cases: &[Case], track: &Path) -> String {
             }
         };
         add(case.password, "auth = { type = \"pass\", secret = { literal = \"hell>com\" } }");
-        add(case.unicast, "unicast = {}");
+        add(case.unicast && !case.v6, "unicast = {}");
+        // keepalived 2.2.7 leaves the hop limit of IPv6 unicast at the kernel's 64, which we take for routed unless told otherwise.
+        add(case.unicast && case.v6, "unicast = { min_ttl = 64 }");
         add(!case.preempt, "preempt = false");
         add(case.virtual_mac, "virtual_mac = {}");
         add(WHOLE, &format!("track = [{{ tracker = \"maintenance\", weight = {PENALTY} }}]"));

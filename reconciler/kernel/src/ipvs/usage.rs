@@ -1,0 +1,119 @@
+//! What services and destinations have to do: connections and counters. For people, metrics and drains,
+//! never compared.
+
+use std::collections::BTreeMap;
+
+use evenkeel_converge::{DestinationKey, ServiceKey};
+
+use super::codec::{self, nested};
+use crate::wire::{Malformed, attributes};
+
+/// Traffic since the service or destination was made (`IPVS_STATS_ATTR_*`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Connections that were scheduled.
+    pub connections: u64,
+    /// Packets from clients.
+    pub packets_in: u64,
+    /// Packets to clients; none where real servers answer by themselves.
+    pub packets_out: u64,
+    /// Bytes from clients.
+    pub bytes_in: u64,
+    /// Bytes to clients.
+    pub bytes_out: u64,
+}
+
+/// What a destination has to do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DestinationUsage {
+    /// Established connections.
+    pub active: u32,
+    /// Connections in any other state.
+    pub inactive: u32,
+    /// Clients that persistence binds to it.
+    pub persistent: u32,
+    /// Its traffic.
+    pub counters: Counters,
+}
+
+/// What a service has to do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ServiceUsage {
+    /// Its traffic, that of destinations that are gone included.
+    pub counters: Counters,
+    /// Its destinations.
+    pub destinations: BTreeMap<DestinationKey, DestinationUsage>,
+}
+
+/// `IPVS_CMD_ATTR_SERVICE`, `IPVS_SVC_ATTR_STATS64`.
+const SERVICE: (u16, u16) = (1, 12);
+/// `IPVS_CMD_ATTR_DEST`, `IPVS_DEST_ATTR_STATS64`.
+const DESTINATION: (u16, u16) = (2, 12);
+/// `IPVS_DEST_ATTR_ACTIVE_CONNS`, `_INACT_CONNS`, `_PERSIST_CONNS`.
+const CONNECTIONS: [u16; 3] = [7, 8, 9];
+
+/// Reads what a message about a service says of its traffic.
+pub(super) fn parse_service(kind: u16, body: &[u8]) -> Result<Option<(ServiceKey, ServiceUsage)>, Malformed> {
+    let Some((key, _)) = codec::parse_service(kind, body)? else { return Ok(None) };
+    let mut usage = ServiceUsage::default();
+    for attribute in attributes(nested(body, SERVICE.0)?.ok_or(Malformed)?) {
+        let attribute = attribute?;
+        if attribute.kind == SERVICE.1 {
+            usage.counters = counters(attribute.value)?;
+        }
+    }
+    Ok(Some((key, usage)))
+}
+
+/// Reads what a message about a destination of the service `key` says of its connections.
+pub(super) fn parse_destination(
+    key: &ServiceKey,
+    body: &[u8],
+) -> Result<Option<(DestinationKey, DestinationUsage)>, Malformed> {
+    let Some((key, _)) = codec::parse_destination(key, body)? else { return Ok(None) };
+    let mut usage = DestinationUsage::default();
+    let [active, inactive, persistent] = CONNECTIONS;
+    for attribute in attributes(nested(body, DESTINATION.0)?.ok_or(Malformed)?) {
+        let attribute = attribute?;
+        match attribute.kind {
+            kind if kind == active => usage.active = attribute.u32()?,
+            kind if kind == inactive => usage.inactive = attribute.u32()?,
+            kind if kind == persistent => usage.persistent = attribute.u32()?,
+            kind if kind == DESTINATION.1 => usage.counters = counters(attribute.value)?,
+            _ => {}
+        }
+    }
+    Ok(Some((key, usage)))
+}
+
+/// Kernels before 4.1 tell 32-bit counters only: there all are 0.
+fn counters(nest: &[u8]) -> Result<Counters, Malformed> {
+    let mut counters = Counters::default();
+    for attribute in attributes(nest) {
+        let attribute = attribute?;
+        match attribute.kind {
+            1 => counters.connections = attribute.u64()?,
+            2 => counters.packets_in = attribute.u64()?,
+            3 => counters.packets_out = attribute.u64()?,
+            4 => counters.bytes_in = attribute.u64()?,
+            5 => counters.bytes_out = attribute.u64()?,
+            _ => {}
+        }
+    }
+    Ok(counters)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), mark: u32) {
+            let key = ServiceKey::Mark { v6: false, mark };
+            let _ = (parse_service(0, &bytes), parse_destination(&key, &bytes), counters(&bytes));
+        }
+    }
+}
