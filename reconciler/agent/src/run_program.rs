@@ -104,7 +104,13 @@ pub(crate) async fn run(program: Program<'_>) -> Ended {
     let Some(path) = program.command.first() else { return not_started("there is no command".to_owned()) };
     let mut child = match start(&program, path, identity) {
         Ok(child) => child,
-        Err(error) => return not_started(format!("cannot run {path} as {}: {error}", program.user)),
+        Err(error) => {
+            let hint = match error.raw_os_error() {
+                Some(libc::EPERM) => "; to run as somebody else takes CAP_SETUID and CAP_SETGID",
+                _ => "",
+            };
+            return not_started(format!("cannot run {path} as {}: {error}{hint}", program.user));
+        }
     };
     let mut group = Group::of(&child);
     let (mut out, mut err) = (Tail::default(), Tail::default());
