@@ -350,4 +350,22 @@ mod tests {
             assert!(matches!(ended.how, How::NotStarted(_)), "{ended}");
         }
     }
+
+    #[tokio::test]
+    async fn the_groups_of_the_user_replace_ours() {
+        let nobody = User::from_name("nobody").expect("users").expect("nobody");
+        let groups = vec![nobody.gid, Gid::from_raw(54_321)];
+        let command = argv("id -G");
+        let program =
+            Program { command: &command, arguments: &[], environment: &[], user: "nobody", limit: LONG };
+        let identity = Identity { uid: nobody.uid, gid: nobody.gid, groups };
+        let started = start(&program, "/bin/sh", identity);
+        if !nix::unistd::geteuid().is_root() {
+            assert_eq!(started.expect_err("no right").raw_os_error(), Some(libc::EPERM));
+            return;
+        }
+        let child = started.expect("start");
+        let output = child.wait_with_output().await.expect("end");
+        assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), format!("{} 54321", nobody.gid));
+    }
 }
