@@ -51,6 +51,11 @@ pub(crate) fn is_link_local(address: Ip) -> bool {
     matches!(address.0, IpAddr::V6(v6) if v6.is_unicast_link_local())
 }
 
+/// By what the VIPs of an advertisement are sorted: the first of IPv6 is link-local (RFC 9568 §5.2.9).
+pub(crate) fn advertised_order(vip: &Cidr) -> (bool, Cidr) {
+    (!is_link_local(Ip(vip.address())), *vip)
+}
+
 /// An address of a host.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct HostAddress<'a> {
@@ -132,6 +137,20 @@ impl<'a> Subnets<'a> {
     /// The segment of the first of `vips` that is on one.
     pub(crate) fn home(&self, vips: &[Ip]) -> Option<&'a Name> {
         vips.iter().find_map(|vip| self.of(*vip)).map(|(segment, _)| segment)
+    }
+
+    /// The interface on which a director speaks a family on `segment`: the one with its first address of
+    /// that family there. IPv6 needs none that is written: link-local will do.
+    pub(crate) fn speaks_on<'h>(
+        &self,
+        name: &'h Name,
+        host: &'h Host,
+        segment: &Name,
+        family: Family,
+    ) -> Option<&'h InterfaceName> {
+        let on = |family| self.attachment(addresses(name, host), segment, family);
+        let found = on(family).or_else(|| (family == Family::V6).then(|| on(Family::V4)).flatten())?;
+        Some(found.interface)
     }
 
     /// The first address of a host that is on `segment` and of `family`.

@@ -1,7 +1,8 @@
 //! Rust values -> TOML in the one form of a plan: fields in the order of the type, one blank line
 //! between tables, lists of several items one to a line, small tables in braces.
 //!
-//! A list of tables becomes `[[blocks]]`; any other table inside a block is written in braces.
+//! A list of tables becomes `[[blocks]]` in the document itself, and in [`SUBBLOCKS`]; any other table
+//! or list of tables inside a block is written in braces, since what follows a block belongs to it.
 //! Empty lists and absent options are left out: the types read them back as empty and absent.
 //! Only what the plan types need is supported; the rest is an error, and a test of the plan's
 //! round trip finds it.
@@ -9,6 +10,9 @@
 use std::fmt::{self, Display, Write};
 
 use serde::ser::{self, Impossible, Serialize};
+
+/// The last fields of their blocks, and long.
+const SUBBLOCKS: [&str; 1] = ["virtual_server.destination"];
 
 /// `header` and `value` as a whole document.
 pub(crate) fn document(header: &str, value: &impl Serialize) -> String {
@@ -97,6 +101,28 @@ enum Slot<'a> {
 struct ListState {
     len: usize,
     seen: Seen,
+    /// In a line, rather than the value of a key of its own.
+    inline: bool,
+}
+
+impl ListState {
+    /// Writes what stands before an item of a list in brackets.
+    fn begin(&mut self, out: &mut String, key: &str) {
+        if self.inline {
+            out.push_str(if self.seen == Seen::Nothing { "[" } else { ", " });
+        } else {
+            if self.seen == Seen::Nothing {
+                _ = write!(out, "{key} = [{}", if self.len > 1 { "\n" } else { "" });
+            }
+            out.push_str(if self.len > 1 { "    " } else { "" });
+        }
+        self.seen = Seen::Values;
+    }
+
+    /// What stands behind an item.
+    const fn end(&self) -> &'static str {
+        if self.len > 1 && !self.inline { ",\n" } else { "" }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -123,20 +149,12 @@ impl<'a> Writer<'a> {
                 self.out.push('\n');
             }
             Slot::Item { key, list, .. } => {
-                let several = list.len > 1;
-                match list.seen {
-                    Seen::Nothing => _ = write!(self.out, "{key} = [{}", if several { "\n" } else { "" }),
-                    Seen::Values => {}
-                    Seen::Tables => return Err(Unsupported(format!("`{key}` mixes tables and values"))),
+                if list.seen == Seen::Tables {
+                    return Err(Unsupported(format!("`{key}` mixes tables and values")));
                 }
-                list.seen = Seen::Values;
-                if several {
-                    self.out.push_str("    ");
-                }
+                list.begin(self.out, key);
                 write(self.out);
-                if several {
-                    self.out.push_str(",\n");
-                }
+                self.out.push_str(list.end());
             }
             Slot::Inline => write(self.out),
         }
@@ -284,10 +302,14 @@ impl<'a> ser::Serializer for Writer<'a> {
         };
         match self.slot {
             Slot::Field { path, key } => {
-                let list = ListState { len, seen: Seen::Nothing };
+                let list = ListState { len, seen: Seen::Nothing, inline: false };
                 Ok(ListWriter { out: self.out, path, key, list })
             }
-            Slot::Document | Slot::Item { .. } | Slot::Inline => unsupported("a list in a line"),
+            Slot::Inline => {
+                let list = ListState { len, seen: Seen::Nothing, inline: true };
+                Ok(ListWriter { out: self.out, path: "", key: "", list })
+            }
+            Slot::Document | Slot::Item { .. } => unsupported("a list in a list"),
         }
     }
 
@@ -326,20 +348,29 @@ impl<'a> ser::Serializer for Writer<'a> {
             }
             Slot::Field { key, .. } => {
                 _ = write!(self.out, "{key} = {{ ");
-                Form::Braces { first: true, line: true }
+                Form::Braces { first: true, end: "\n" }
             }
             Slot::Item { path, key, list } => {
+                let whole = joined(path, key);
+                if list.inline || !path.is_empty() && !SUBBLOCKS.contains(&whole.as_str()) {
+                    list.begin(self.out, key);
+                    self.out.push_str("{ ");
+                    return Ok(TableWriter {
+                        out: self.out,
+                        form: Form::Braces { first: true, end: list.end() },
+                    });
+                }
                 if list.seen == Seen::Values {
                     return Err(Unsupported(format!("`{key}` mixes tables and values")));
                 }
                 list.seen = Seen::Tables;
-                let path = joined(path, key);
+                let path = whole;
                 _ = write!(self.out, "\n[[{path}]]\n");
                 Form::Block { path }
             }
             Slot::Inline => {
                 self.out.push_str("{ ");
-                Form::Braces { first: true, line: false }
+                Form::Braces { first: true, end: "" }
             }
         };
         Ok(TableWriter { out: self.out, form })
@@ -374,9 +405,12 @@ impl ser::SerializeSeq for ListWriter<'_> {
     }
 
     fn end(self) -> Result<(), Unsupported> {
-        if self.list.seen == Seen::Values {
-            self.out.push_str("]\n");
-        }
+        self.out.push_str(match (self.list.seen, self.list.inline) {
+            (Seen::Values, true) => "]",
+            (Seen::Values, false) => "]\n",
+            (Seen::Nothing, true) => "[]",
+            (Seen::Nothing, false) | (Seen::Tables, _) => "",
+        });
         Ok(())
     }
 }
@@ -385,8 +419,8 @@ impl ser::SerializeSeq for ListWriter<'_> {
 enum Form {
     /// Below a header, a field a line.
     Block { path: String },
-    /// In braces; `line` when the table is the value of a line.
-    Braces { first: bool, line: bool },
+    /// In braces, and what follows these.
+    Braces { first: bool, end: &'static str },
 }
 
 /// Writes the fields of a table.
@@ -419,8 +453,10 @@ impl ser::SerializeStruct for TableWriter<'_> {
     fn end(self) -> Result<(), Unsupported> {
         match self.form {
             Form::Block { .. } => {}
-            Form::Braces { line: true, .. } => self.out.push_str(" }\n"),
-            Form::Braces { line: false, .. } => self.out.push_str(" }"),
+            Form::Braces { end, .. } => {
+                self.out.push_str(" }");
+                self.out.push_str(end);
+            }
         }
         Ok(())
     }

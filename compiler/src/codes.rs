@@ -86,6 +86,9 @@ pub fn all() -> impl Iterator<Item = &'static Code> {
     tables.into_iter().flatten().copied()
 }
 
+/// Codes of rules that are gone: their numbers are never given to another rule.
+pub const RETIRED: [(&str, &str); 1] = [("EK0310", "IPv6 is not supported")];
+
 /// The code called `id`, in any case.
 #[must_use]
 pub fn find(id: &str) -> Option<&'static Code> {
@@ -95,6 +98,13 @@ pub fn find(id: &str) -> Option<&'static Code> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_of_rules_that_are_gone_are_not_used_again() {
+        for (id, title) in RETIRED {
+            assert!(find(id).is_none(), "{id} was \"{title}\" and keeps that meaning");
+        }
+    }
 
     #[test]
     fn codes_are_numbered_in_order_and_explained() {

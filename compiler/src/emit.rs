@@ -7,31 +7,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_schemas::cluster::{Check, CheckType, Forwarding, Host, SecretSource};
 use evenkeel_schemas::plan;
-use evenkeel_schemas::scalars::{Cidr, InterfaceName, Ip, Name, Port};
+use evenkeel_schemas::scalars::{Cidr, InterfaceName, Ip, Name, Port, Span};
 use evenkeel_schemas::seal;
 
 use crate::canonical;
 use crate::parallel::in_parallel;
-use crate::resolve::{Balanced, RealServer, Resolved, Router};
+use crate::resolve::{Balanced, Instance, RealServer, Resolved, Router};
+
+mod sysctls;
 
 /// Label of the VIPs that a real server holds, as the traditional scripts set it.
 const REAL_SERVER_LABEL: &str = "lo:0";
 
 /// The routing table `main`.
 const MAIN_TABLE: u32 = 254;
-
-/// A director routes the packets of its clients.
-const DIRECTOR_SYSCTLS: [(&str, &str); 1] = [("net/ipv4/ip_forward", "1")];
-
-/// A real server keeps quiet about the VIPs it holds: it answers ARP only for addresses of the
-/// interface the question came in on (1), and never names a VIP as the asker (2). The kernel takes
-/// the larger of `all` and the interface.
-const REAL_SERVER_SYSCTLS: [(&str, &str); 4] = [
-    ("net/ipv4/conf/all/arp_announce", "2"),
-    ("net/ipv4/conf/all/arp_ignore", "1"),
-    ("net/ipv4/conf/lo/arp_announce", "2"),
-    ("net/ipv4/conf/lo/arp_ignore", "1"),
-];
 
 /// The plan of a host as it is written.
 #[derive(Clone, PartialEq, Eq)]
@@ -108,6 +97,14 @@ fn host_plan(cluster: &Resolved, tasks: &Tasks<'_>, name: &Name, host: &Host) ->
     let mut virtual_servers: Vec<_> =
         services.flat_map(|(name, service)| virtual_servers(name, service)).collect();
     virtual_servers.sort_by(|a, b| (&a.name, a.address, a.port).cmp(&(&b.name, b.address, b.port)));
+    let own = |(router_name, router): &(&Name, &Router)| {
+        let instances = router.instances.iter();
+        instances.filter_map(|instance| vrrp(router_name, router, instance, name)).collect::<Vec<_>>()
+    };
+    let instances: Vec<plan::Router> = routers.iter().flat_map(own).collect();
+    let groups: BTreeSet<&Name> = instances.iter().filter_map(|router| router.sync_group.as_ref()).collect();
+    let tracked: BTreeSet<&Name> =
+        instances.iter().flat_map(|router| &router.track).map(|track| &track.tracker).collect();
     let plan = plan::Plan {
         format: plan::FORMAT,
         cluster: cluster.name.clone(),
@@ -115,13 +112,13 @@ fn host_plan(cluster: &Resolved, tasks: &Tasks<'_>, name: &Name, host: &Host) ->
         host_addresses: host.all_addresses().map(|(address, _)| address).collect(),
         prevent_removal: host.prevent_removal,
         policy: plan::Policy { resync: cluster.policy.resync, exclusive_ipvs: cluster.policy.exclusive_ipvs },
-        routers: routers.iter().filter_map(|(router_name, router)| vrrp(router_name, router, name)).collect(),
-        sync_groups: Vec::new(),
-        trackers: Vec::new(),
+        sync_groups: groups.into_iter().filter_map(|group| cluster.groups.get(group)).cloned().collect(),
+        trackers: tracked.into_iter().filter_map(|name| cluster.trackers.get(name)).cloned().collect(),
+        sysctls: sysctls::sysctls(cluster, &instances, accepted.is_some()),
+        routers: instances,
         virtual_servers,
         addresses: accepted.into_iter().flatten().map(|vip| accepted_address(*vip)).collect(),
         routes: accepted.into_iter().flatten().map(|vip| accepted_route(*vip)).collect(),
-        sysctls: sysctls(cluster, !routers.is_empty(), accepted.is_some()),
     };
     HostPlan {
         host: name.clone(),
@@ -153,8 +150,8 @@ pub(crate) fn secrets_file(cluster: &Name, secrets: &BTreeMap<String, String>) -
     Some(text)
 }
 
-fn vrrp(name: &Name, router: &Router, host: &Name) -> Option<plan::Router> {
-    let attached = router.attached.get(host)?;
+fn vrrp(name: &Name, router: &Router, instance: &Instance, host: &Name) -> Option<plan::Router> {
+    let attached = instance.attached.get(host)?;
     let secret = router.password.as_ref().map(|source| match source {
         SecretSource::Literal(_) => plan::SecretReference::Compiled(name.clone()),
         SecretSource::File(path) => plan::SecretReference::File(path.clone()),
@@ -163,32 +160,37 @@ fn vrrp(name: &Name, router: &Router, host: &Name) -> Option<plan::Router> {
     Some(plan::Router {
         name: name.clone(),
         interface: attached.interface.clone(),
-        source: attached.address,
+        source: attached.source,
         version: router.version,
         vrid: router.vrid,
         priority: *router.directors.get(host)?,
         advert_interval: router.advert_interval,
         preempt: router.preempt,
-        preempt_delay: None,
-        startup_delay: None,
-        unicast: None,
-        checksum: plan::Checksum::default(),
+        preempt_delay: nonzero(router.preempt_delay),
+        startup_delay: nonzero(router.startup_delay),
+        unicast: attached.unicast.clone(),
+        checksum: instance.checksum,
         auth: secret.map(|secret| plan::Auth::Pass { secret }),
         garp_repeat: router.garp.repeat,
         garp_delay: router.garp.delay,
-        garp_refresh: None,
-        garp_interval: None,
-        virtual_mac: None,
-        sync_group: None,
-        track: Vec::new(),
-        hooks: plan::RouterHooks::default(),
-        vips: router.vips.clone(),
-        unadvertised_vips: Vec::new(),
-        vip_settings: Vec::new(),
-        routes: Vec::new(),
-        rules: Vec::new(),
+        garp_refresh: router.garp.refresh,
+        garp_interval: nonzero(router.garp.interval),
+        virtual_mac: instance.virtual_mac.clone(),
+        sync_group: router.group.clone(),
+        track: router.track.clone(),
+        hooks: instance.hooks.clone(),
+        vips: instance.vips.clone(),
+        unadvertised_vips: instance.unadvertised_vips.clone(),
+        vip_settings: attached.vip_settings.clone(),
+        routes: attached.routes.clone(),
+        rules: instance.rules.clone(),
         prevent_removal: router.prevent_removal,
     })
+}
+
+/// A plan has one word for no delay: its absence.
+fn nonzero(span: Option<Span>) -> Option<Span> {
+    span.filter(|span| span.as_millis() > 0)
 }
 
 /// One for each VIP and port.
@@ -268,17 +270,6 @@ fn accepted_route(vip: Ip) -> plan::Route {
         scope: plan::Scope::Link,
         table: MAIN_TABLE,
     }
-}
-
-fn sysctls(cluster: &Resolved, director: bool, real_server: bool) -> Vec<plan::Sysctl> {
-    let fixed = [(director, &DIRECTOR_SYSCTLS[..]), (real_server, &REAL_SERVER_SYSCTLS[..])];
-    let fixed = fixed.into_iter().filter(|(applies, _)| *applies).flat_map(|(_, settings)| settings);
-    let fixed = fixed.map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-    let ipvs = cluster.ipvs.sysctls.iter().filter(|_| director);
-    let ipvs = ipvs.map(|(key, value)| (format!("net/ipv4/vs/{key}"), value.to_string()));
-    let mut all: Vec<_> = fixed.chain(ipvs).map(|(key, value)| plan::Sysctl { key, value }).collect();
-    all.sort_by(|a, b| a.key.cmp(&b.key));
-    all
 }
 
 fn secrets(routers: &[(&Name, &Router)]) -> BTreeMap<String, String> {

@@ -187,7 +187,7 @@ fn router_node(cluster: &Resolved, name: &Name) -> Node {
     };
     let mut lines =
         vec![format!("VRID {}, version {}, every {}", router.vrid, router.version, router.advert_interval)];
-    lines.extend(router.vips.iter().map(|vip| format!("VIP {}", vip.address())));
+    lines.extend(router.vips().map(|vip| format!("VIP {vip}")));
     Node { title: name.to_string(), lines: shortened(lines), segments: BTreeSet::new() }
 }
 

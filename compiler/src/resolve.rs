@@ -6,18 +6,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_schemas::cluster::{
-    Auth, Check, Cluster, Forwarding, Garp, Host, Ipvs, Persistence, Policy, Protocol, Scheduler,
-    SchedulerFlag, SecretSource, Segment, Service, VipSettings, VirtualRouter,
+    Check, Cluster, Forwarding, Host, Ipvs, Persistence, Policy, Protocol, Scheduler, SchedulerFlag, Segment,
+    Service, VirtualRouter,
 };
-use evenkeel_schemas::scalars::{
-    AdvertInterval, Cidr, ConnectionLimit, InterfaceName, Ip, Name, Percent, Port, Priority, Vrid, Weight,
-};
+use evenkeel_schemas::plan;
+use evenkeel_schemas::scalars::{ConnectionLimit, Ip, Name, Percent, Port, Priority, Weight};
 
-use crate::attach::{self, Family, Subnets, is_link_local};
+use crate::attach::Subnets;
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::members::{self, Member, Members};
 use crate::unknown::Unknowns;
+
+mod routers;
+
+pub(crate) use routers::{DEFAULT_TTL, Instance, Router, families, is_dual, virtual_mac_interface};
 
 /// Priority of the first director, and the step to the next.
 const FIRST_PRIORITY: u8 = 100;
@@ -34,33 +37,10 @@ pub struct Resolved {
     pub(crate) segments: BTreeMap<Name, Segment>,
     pub(crate) hosts: BTreeMap<Name, Host>,
     pub(crate) routers: BTreeMap<Name, Router>,
+    /// Sync groups, and those that virtual routers with VIPs of both families are by themselves.
+    pub(crate) groups: BTreeMap<Name, plan::SyncGroup>,
+    pub(crate) trackers: BTreeMap<Name, plan::Tracker>,
     pub(crate) services: BTreeMap<Name, Balanced>,
-}
-
-/// A virtual router.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Router {
-    pub(crate) vrid: Vrid,
-    pub(crate) version: u8,
-    pub(crate) advert_interval: AdvertInterval,
-    pub(crate) preempt: bool,
-    /// The source of the password, if there is one.
-    pub(crate) password: Option<SecretSource>,
-    /// Ascending by address, after those that are link-local.
-    pub(crate) vips: Vec<Cidr>,
-    pub(crate) garp: Garp,
-    pub(crate) directors: BTreeMap<Name, Priority>,
-    pub(crate) prevent_removal: bool,
-    /// Where each director speaks.
-    pub(crate) attached: BTreeMap<Name, Attached>,
-}
-
-/// What a director has on the segment of the VIPs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Attached {
-    pub(crate) interface: InterfaceName,
-    /// The source of its advertisements.
-    pub(crate) address: Ip,
 }
 
 /// A service.
@@ -142,12 +122,7 @@ impl Resolved {
 
 pub(crate) fn resolve(cluster: &Cluster) -> Result<Resolved, Unresolved> {
     let subnets = Subnets::new(cluster, &Unknowns::default());
-    let mut routers = BTreeMap::new();
-    for (name, router) in &cluster.virtual_routers {
-        let resolved = resolve_router(cluster, &subnets, router)
-            .ok_or_else(|| Unresolved(format!("virtual router `{name}`")))?;
-        routers.insert(name.clone(), resolved);
-    }
+    let (routers, groups, trackers) = routers::resolve(cluster, &subnets).map_err(Unresolved)?;
     let members = Members::new(cluster);
     let mut services = BTreeMap::new();
     for (name, service) in &cluster.services {
@@ -162,45 +137,9 @@ pub(crate) fn resolve(cluster: &Cluster) -> Result<Resolved, Unresolved> {
         segments: cluster.segments.clone(),
         hosts: cluster.hosts.clone(),
         routers,
+        groups,
+        trackers,
         services,
-    })
-}
-
-fn resolve_router(cluster: &Cluster, subnets: &Subnets<'_>, router: &VirtualRouter) -> Option<Router> {
-    let home = subnets.home(&router.vips)?;
-    let family = Family::of(router.vips.first()?.0);
-    let (mut directors, mut attached) = (BTreeMap::new(), BTreeMap::new());
-    for (index, director) in router.directors.iter().enumerate() {
-        let (name, host) = cluster.hosts.get_key_value(director.as_str())?;
-        directors.insert(name.clone(), priority(router, index, director)?);
-        let own = subnets.attachment(attach::addresses(name, host), home, family)?;
-        attached.insert(name.clone(), Attached { interface: own.interface.clone(), address: own.ip });
-    }
-    let settings: BTreeMap<Ip, &VipSettings> = router
-        .vip_settings
-        .iter()
-        .filter_map(|(vip, settings)| Some((vip.parse().ok()?, settings)))
-        .collect();
-    let mut vips = Vec::with_capacity(router.vips.len());
-    for vip in &router.vips {
-        vips.push(match settings.get(vip).and_then(|settings| settings.prefix) {
-            Some(prefix) => Cidr::new(vip.0, prefix).ok()?,
-            None => Cidr::host(vip.0),
-        });
-    }
-    // The first IPv6 address of an advertisement is link-local (RFC 9568 §5.2.9).
-    vips.sort_unstable_by_key(|vip| (!is_link_local(Ip(vip.address())), *vip));
-    Some(Router {
-        vrid: router.vrid,
-        version: router.version,
-        advert_interval: router.advert_interval,
-        preempt: router.preempt,
-        password: router.auth.as_ref().map(|Auth::Pass { secret }| secret.clone()),
-        vips,
-        garp: router.garp.clone(),
-        directors,
-        attached,
-        prevent_removal: router.prevent_removal,
     })
 }
 

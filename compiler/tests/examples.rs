@@ -44,11 +44,28 @@ fn read(plan: &HostPlan) -> Plan {
     toml::from_str(body).expect("a plan")
 }
 
+/// The examples that are clusters.
+const CLUSTERS: [&str; 2] = ["dual-stack", "lvs-dr"];
+
 #[test]
 fn the_committed_plans_are_current() {
-    let folder = example("lvs-dr");
+    CLUSTERS.map(plans_are_current);
+    let mut found: Vec<String> = std::fs::read_dir(example(""))
+        .expect("examples")
+        .map(|entry| entry.expect("entry").path())
+        .filter(|folder| folder.join("cluster.toml").exists())
+        .map(|folder| folder.file_name().expect("name").to_str().expect("text").to_owned())
+        .collect();
+    found.sort();
+    assert_eq!(found, CLUSTERS, "each is looked at");
+}
+
+fn plans_are_current(name: &str) {
+    let folder = example(name);
     let text = std::fs::read_to_string(folder.join("cluster.toml")).expect("cluster.toml");
-    let files = files(&plans(&text));
+    let plans = plans(&text);
+    plans.iter().for_each(|plan| _ = read(plan));
+    let files = files(&plans);
     let folder = folder.join("plans");
     if std::env::var_os("UPDATE").is_some() {
         std::fs::create_dir_all(&folder).expect("plans");
@@ -170,7 +187,7 @@ segments.front.subnets = ["192.0.2.0/24"]
 segments.back.subnets = ["198.51.100.0/24"]
 [hosts]
 a = { address = "198.51.100.1", interface = "eth0", interfaces.eth1.addresses = ["192.0.2.1"] }
-b = { address = "198.51.100.2", interface = "eth0", addresses = ["192.0.2.2"] }
+b = { address = "198.51.100.2", interface = "eth0", interfaces.eth3.addresses = ["192.0.2.2"] }
 [virtual_routers.front]
 vrid = 1
 vips = ["192.0.2.101"]
@@ -200,12 +217,12 @@ fn a_director_speaks_on_its_interface_of_the_segment() {
             "a back eth0 198.51.100.1",
             "a front eth1 192.0.2.1",
             "b back eth0 198.51.100.2",
-            "b front eth0 192.0.2.2",
+            "b front eth3 192.0.2.2",
         ]
     );
 }
 
-/// The same cluster with every table, list (but that of directors, whose order means something)
+/// The same cluster with every table, list (but directors and command lines, whose order means something)
 /// and key turned round.
 #[test]
 fn the_order_of_the_file_does_not_matter() {
@@ -218,15 +235,15 @@ fn the_order_of_the_file_does_not_matter() {
                 });
                 toml::Value::Table(turned.collect())
             }
-            toml::Value::Array(items) if key != "directors" => {
+            toml::Value::Array(items) if !["directors", "command"].contains(&key) => {
                 toml::Value::Array(items.into_iter().rev().map(|item| turn(item, key)).collect())
             }
             other => other,
         }
     }
-    for text in
-        [MANY.to_owned(), std::fs::read_to_string(example("lvs-dr").join("cluster.toml")).expect("text")]
-    {
+    let examples =
+        CLUSTERS.map(|name| std::fs::read_to_string(example(name).join("cluster.toml")).expect("text"));
+    for text in examples.into_iter().chain([MANY.to_owned()]) {
         let table: toml::Table = text.parse().expect("TOML");
         let source = toml::to_string(&turn(toml::Value::Table(table), "")).expect("TOML");
         assert_eq!(plans(&text), plans(&source), "{source}");

@@ -32,6 +32,13 @@ pub struct Status {
     pub routers: Vec<RouterStatus>,
     /// What the elections watch besides advertisements, by name.
     pub trackers: Vec<TrackerStatus>,
+    /// What operators told virtual routers, by name.
+    #[serde(default)]
+    pub orders: Vec<OrderStatus>,
+    /// Changes that hooks were never told because their programs did not keep up, since the daemon
+    /// started. The last change is never among them.
+    #[serde(default)]
+    pub dropped_hook_changes: u64,
     /// The election's thread.
     pub election: ElectionStatus,
     /// Virtual servers and their destinations.
@@ -133,6 +140,19 @@ pub enum RouterOrder {
     Yield,
     /// It takes no part in the election.
     Hold,
+}
+
+/// An order that stays until it is released.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OrderStatus {
+    /// Name of the virtual router that it was given to; all that move with it obey.
+    pub router: Name,
+    /// What it was told.
+    pub order: RouterOrder,
+    /// When.
+    pub since: String,
+    /// Whether the plan in force has this router; if not, the order waits for it.
+    pub in_plan: bool,
 }
 
 /// A tracker.

@@ -48,6 +48,29 @@ pub(crate) fn vrrp_filter(link: u32) -> Vec<SockFilter> {
     ]
 }
 
+/// ARP, and IPv6 neighbour discovery's advertisements, arriving at the link of that index.
+pub(crate) fn announcement_filter(link: u32) -> Vec<SockFilter> {
+    const ARP: u32 = 0x0806;
+    const IPV6: u32 = 0x86dd;
+    const ICMPV6: u32 = 58;
+    const NEIGHBOUR_ADVERTISEMENT: u32 = 136;
+    vec![
+        SockFilter::new(LOAD_WORD, 0, 0, ANCILLARY_LINK),
+        SockFilter::new(JUMP_IF_EQUAL, 0, 9, link),
+        SockFilter::new(LOAD_WORD, 0, 0, ANCILLARY_PACKET_TYPE),
+        SockFilter::new(JUMP_IF_EQUAL, 7, 0, PACKET_OUTGOING),
+        SockFilter::new(LOAD_HALF, 0, 0, 12),
+        SockFilter::new(JUMP_IF_EQUAL, 6, 0, ARP),
+        SockFilter::new(JUMP_IF_EQUAL, 0, 4, IPV6),
+        SockFilter::new(LOAD_BYTE, 0, 0, 14 + 6),
+        SockFilter::new(JUMP_IF_EQUAL, 0, 2, ICMPV6),
+        SockFilter::new(LOAD_BYTE, 0, 0, 14 + 40),
+        SockFilter::new(JUMP_IF_EQUAL, 1, 0, NEIGHBOUR_ADVERTISEMENT),
+        SockFilter::new(RETURN, 0, 0, 0),
+        SockFilter::new(RETURN, 0, 0, u32::MAX),
+    ]
+}
+
 /// What nlmon devices show: netlink messages.
 pub(crate) fn netlink_filter() -> Vec<SockFilter> {
     const ARPHRD_NETLINK: u32 = 824;

@@ -18,7 +18,7 @@ use crate::vrrp::VrrpCapture;
 use crate::watch::VipWatch;
 
 /// The segment of [`Lab::host`].
-const FRONT: &str = "br0";
+pub(crate) const FRONT: &str = "br0";
 /// Scratch space, in memory.
 const SCRATCH: &str = "/run/lab";
 
@@ -162,6 +162,11 @@ impl Lab {
     /// Records every VRRP advertisement crossing a segment from now on.
     pub fn capture_vrrp_on(&self, segment: &str) -> VrrpCapture {
         VrrpCapture::start(segment, self.shared.segment(segment))
+    }
+
+    /// The index of a segment's bridge.
+    pub(crate) fn segment(&self, name: &str) -> u32 {
+        self.shared.segment(name)
     }
 
     /// Records from now on which of `hosts` has `vip` on `interface`.

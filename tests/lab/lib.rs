@@ -18,10 +18,14 @@
 //! Code here observes with its own eyes: its netlink, VRRP and IPVS decoders share nothing with the reconciler's, so that both
 //! cannot be wrong in the same way. No production crate may depend on this one.
 
+mod announce;
 mod capture;
 mod check;
 mod cluster;
+mod figures;
+mod forge;
 mod guest;
+mod here;
 mod init;
 mod ipvs;
 mod journal;
@@ -29,6 +33,8 @@ mod monitor;
 mod net;
 mod netlink;
 mod nlmon;
+mod pair;
+mod plans;
 mod probe;
 mod process;
 mod reference;
@@ -38,14 +44,20 @@ mod vrrp;
 mod watch;
 mod web;
 
+pub use announce::{Announcement, Announcements};
 pub use cluster::{Cluster, Lab};
+pub use figures::Figures;
+pub use forge::{Flood, Forged};
 pub use guest::{Failure, Options, attempt, guest, guest_with, run_main};
+pub use here::run_here;
 pub use ipvs::{IpvsDestination, IpvsService};
 pub use journal::Record;
 pub use monitor::{Action, Event, Monitor, Subject};
 pub use net::Host;
 pub use netlink::Address;
 pub use nlmon::{NetlinkCapture, NetlinkRequest};
+pub use pair::{Kind, Pair, Router};
+pub use plans::{Plans, rejected};
 pub use probe::{Download, Prober, Sample};
 pub use process::{Daemon, Output};
 pub use reference::{CLUSTER_FILE, Daemons, Reference};

@@ -219,6 +219,12 @@ impl Host {
         })
     }
 
+    /// Every address of the host, on whatever interface.
+    #[track_caller]
+    pub fn every_address(&self) -> Vec<Address> {
+        self.enter(|| Netlink::route(0).addresses())
+    }
+
     /// Whether `ip` is on the interface.
     #[track_caller]
     pub fn has_address(&self, interface: &str, ip: impl Display) -> bool {
@@ -280,6 +286,16 @@ impl Host {
         self.change_cables(|cable| vec![set_link(cable.port, false)]);
     }
 
+    /// Pulls one cable; [`Host::reconnect`] puts it back.
+    #[track_caller]
+    pub fn cut_interface(&self, interface: &str) {
+        let port = lock(&self.inner.cables).get(interface).map(|cable| cable.port);
+        let Some(port) = port else { panic!("{} has no cable at {interface}", self.inner.name) };
+        lock(&self.inner.shared.netlink)
+            .transact(vec![set_link(port, false)])
+            .or_fail(format_args!("{}: cable at {interface}", self.inner.name));
+    }
+
     /// Loses every packet in both directions; the host still sees carrier.
     pub fn blackhole(&self) {
         self.change_cables(|cable| vec![set_master(cable.port, 0)]);
@@ -295,6 +311,15 @@ impl Host {
         lock(&self.inner.shared.netlink)
             .transact(requests)
             .or_fail(format_args!("{}: cables", self.inner.name));
+    }
+
+    /// The interface's Ethernet address.
+    #[track_caller]
+    pub fn mac(&self, interface: &str) -> [u8; 6] {
+        let text = self.read(format!("/sys/class/net/{interface}/address"));
+        let bytes: Vec<u8> =
+            text.trim_end().split(':').filter_map(|byte| u8::from_str_radix(byte, 16).ok()).collect();
+        bytes.try_into().unwrap_or_else(|_| panic!("{}: {text:?} is no Ethernet address", self.inner.name))
     }
 
     /// Whether the interface has carrier.

@@ -24,7 +24,7 @@ use crate::time::Mark;
 const PROBE_TIMEOUT: Duration = Duration::from_millis(100);
 /// From the end of a request to the next.
 const PROBE_PAUSE: Duration = Duration::from_millis(3);
-/// From the beginning of a request that hangs to the next.
+/// From the beginning of a request that hangs to the next, unless said otherwise.
 const PROBE_IMPATIENCE: Duration = Duration::from_millis(10);
 /// Every request has a client port of its own, one after the other. Left to itself the kernel comes round to the same ports
 /// after some 3,000 connections, seconds here; IPVS then finds the old connection's entry (60 s in SYN_RECV, 2 min in
@@ -57,11 +57,17 @@ impl Host {
     /// While one hangs others follow every 10 ms, so that the end of an outage is not noticed a time-out late.
     #[track_caller]
     pub fn probe(&self, address: impl Display, port: u16) -> Prober {
+        self.probe_every(address, port, PROBE_IMPATIENCE)
+    }
+
+    /// [`Host::probe`] with another time from a request that hangs to the next: what outages are measured to.
+    #[track_caller]
+    pub fn probe_every(&self, address: impl Display, port: u16, impatience: Duration) -> Prober {
         let target = SocketAddr::new(parse_cidr(&address.to_string()).0, port);
         let journal = Journal::new();
         let stop = Arc::new(AtomicBool::new(false));
         let (writer, stopped) = (journal.clone(), Arc::clone(&stop));
-        let thread = self.thread("probe", move || probe(target, &writer, &stopped));
+        let thread = self.thread("probe", move || probe(target, impatience, &writer, &stopped));
         Prober { target, journal, stop, thread: Some(thread) }
     }
 
@@ -90,7 +96,7 @@ impl Host {
 }
 
 /// The prober's thread: requests overlap only while one hangs.
-fn probe(target: SocketAddr, journal: &Journal<Sample>, stopped: &AtomicBool) {
+fn probe(target: SocketAddr, impatience: Duration, journal: &Journal<Sample>, stopped: &AtomicBool) {
     let mut attempts: Vec<Attempt> = Vec::new();
     let mut next = Instant::now();
     let mut ports = PROBE_PORTS.cycle();
@@ -101,7 +107,7 @@ fn probe(target: SocketAddr, journal: &Journal<Sample>, stopped: &AtomicBool) {
                 Ok(attempt) => attempts.push(attempt),
                 Err(error) => journal.push(now, Sample { start: now, outcome: Err(error.to_string()) }),
             }
-            next = now + PROBE_IMPATIENCE;
+            next = now + impatience;
         }
         let wake = attempts.iter().map(|attempt| attempt.deadline).chain([next]).min().unwrap_or(next);
         let mut waits: Vec<PollFd> =

@@ -206,6 +206,16 @@ impl Daemon {
         }
     }
 
+    /// Sends a signal to its whole process group: with keepalived the processes that do the work. evenkeeld's guardian is in a group of
+    /// its own.
+    #[track_caller]
+    pub fn signal_group(&self, signal: Signal) {
+        let ended = lock(&self.ended.0);
+        if ended.is_none() {
+            killpg(self.pid, signal).or_fail(format_args!("{signal} to the group of {}", self.name));
+        }
+    }
+
     /// Asks it to end and waits; panics after `timeout`.
     #[track_caller]
     pub fn stop(&self, timeout: Duration) -> ExitStatus {

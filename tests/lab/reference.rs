@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::cluster::{Cluster, Lab};
 use crate::init::reachable;
 use crate::net::Host;
+use crate::plans::{Plans, rejected};
 use crate::process::{Daemon, Output};
 use crate::time::eventually;
 use crate::web::WebServer;
@@ -26,7 +27,7 @@ pub struct Reference<'l> {
     /// The web server of rs2.
     pub web2: WebServer,
     /// The directory of the plans that the daemons watch.
-    pub plans: PathBuf,
+    pub plans: Plans<'l>,
 }
 
 /// A running daemon on each of the four hosts.
@@ -47,7 +48,7 @@ impl<'l> Reference<'l> {
     pub fn new(lab: &'l Lab) -> Self {
         let hosts = lab.reference_cluster();
         let (web1, web2) = (hosts.rs1.web(80), hosts.rs2.web(80));
-        let reference = Self { lab, hosts, web1, web2, plans: lab.path("plans") };
+        let reference = Self { lab, hosts, web1, web2, plans: lab.plans("plans") };
         reference.compile(&reachable(Path::new(CLUSTER_FILE)));
         reference
     }
@@ -66,27 +67,24 @@ impl<'l> Reference<'l> {
     /// Compiles a cluster file to [`Self::plans`], as an operator would.
     #[track_caller]
     pub fn compile(&self, file: &Path) -> String {
-        let evenkeel = self.lab.program("evenkeel", "evenkeel").display().to_string();
-        let (file, plans) = (file.display().to_string(), self.plans.display().to_string());
-        self.lab.run([evenkeel.as_str(), "compile", &file, "--out", &plans])
+        self.plans.compile(file)
     }
 
     /// Compiles a cluster file given as text.
     #[track_caller]
     pub fn compile_text(&self, text: &str) -> String {
-        let file = self.lab.write("cluster.toml", text);
-        self.compile(&file)
+        self.plans.compile_text(text)
     }
 
     /// The plan file that a host's daemon watches.
     pub fn plan(&self, host: &Host) -> PathBuf {
-        self.plans.join(format!("{}.plan.toml", host.name()))
+        self.plans.plan(host)
     }
 
     /// Starts the daemon of one host.
     #[track_caller]
     pub fn start(&self, host: &Host) -> Daemon {
-        host.evenkeeld(&self.plans, std::iter::empty::<&str>())
+        self.plans.start(host)
     }
 
     /// Starts all four daemons.
@@ -117,34 +115,18 @@ impl<'l> Reference<'l> {
     /// Runs a command of `evenkeeld` on a host, with that host's state directory where it takes one.
     #[track_caller]
     pub fn evenkeeld(&self, host: &Host, command: &str, more: &[&str]) -> Output {
-        let program = self.lab.program("evenkeeld", "evenkeel-agent").display().to_string();
-        let state = host.scratch().join("state").display().to_string();
-        let plans = self.plans.display().to_string();
-        let mut argv = vec![program.as_str(), command];
-        match command {
-            "diff" | "converge" => {
-                argv.extend(["--plan", &plans, "--host", host.name(), "--state-dir", &state])
-            }
-            "cleanup" => argv.extend(["--state-dir", &state]),
-            _ => {}
-        }
-        argv.extend(more);
-        host.output(argv)
+        self.plans.evenkeeld(host, command, more)
     }
 
     /// A host's status document.
     #[track_caller]
     pub fn status(&self, host: &Host) -> serde_json::Value {
-        let socket = host.scratch().join("evenkeeld.sock").display().to_string();
-        let text = self.evenkeeld(host, "status", &["--json", "--socket", &socket]).expect_success();
-        serde_json::from_str(&text).expect("the status document is JSON")
+        self.plans.status(host)
     }
 
     /// How many advertisements a host's daemon has rejected.
     #[track_caller]
     pub fn rejected(&self, host: &Host) -> u64 {
-        let status = self.status(host);
-        let rejected = status["routers"][0]["counters"]["rejected"].as_object().expect("counters").clone();
-        rejected.values().filter_map(serde_json::Value::as_u64).sum()
+        rejected(&self.status(host)["routers"][0])
     }
 }

@@ -159,4 +159,21 @@ mod tests {
         assert_eq!(advert.bytes.len(), 20);
         assert_eq!(decode(&frame[..30]), None);
     }
+
+    #[test]
+    fn a_keepalived_packet_over_ipv6_is_decoded() {
+        let source = "fe80::48d9:17ff:fef0:3392".parse::<Ipv6Addr>().unwrap();
+        let group = "ff02::12".parse::<Ipv6Addr>().unwrap();
+        let vips = ["fe80::56", "2001:db8:9::56"].map(|vip| vip.parse::<Ipv6Addr>().unwrap());
+        let mut frame = vec![0; 14];
+        frame.extend([0x6c, 0, 0, 0, 0, 40, 112, 255]);
+        frame.extend([source.octets(), group.octets()].concat());
+        frame.extend([0x31, 0x38, 200, 2, 0, 100, 0x47, 0xe8]);
+        frame.extend(vips.map(|vip| vip.octets()).concat());
+        let advert = decode(&frame).unwrap();
+        assert_eq!((advert.version, advert.vrid, advert.priority, advert.ttl), (3, 56, 200, 255));
+        assert_eq!((advert.source, advert.destination), (source.into(), group.into()));
+        assert_eq!(advert.interval, Duration::from_secs(1));
+        assert_eq!(advert.vips, vips.map(IpAddr::from));
+    }
 }

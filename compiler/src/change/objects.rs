@@ -12,8 +12,18 @@ use serde_json::{Map, Value};
 use super::HostState;
 
 /// The kinds that are known, in the order in which they are shown.
-pub(super) const KINDS: [&str; 8] =
-    ["host", "router", "virtual_server", "destination", "address", "route", "sysctl", "secret"];
+pub(super) const KINDS: [&str; 10] = [
+    "host",
+    "router",
+    "sync_group",
+    "tracker",
+    "virtual_server",
+    "destination",
+    "address",
+    "route",
+    "sysctl",
+    "secret",
+];
 
 /// Between a virtual server and its destination.
 pub(super) const ARROW: &str = " -> ";

@@ -128,6 +128,16 @@ impl<'a> Causes<'a> {
         let name = object.name.as_deref().unwrap_or_default();
         match kind {
             "router" => vec![Hop::Key("virtual_routers"), Hop::Key(name)],
+            "sync_group" => {
+                let explicit = [Hop::Key("sync_groups"), Hop::Key(name)];
+                // One that is not written is of a virtual router with VIPs of both families.
+                let sides = [self.old, self.new];
+                match sides[side].filter(|origins| origins.find(&explicit, 2).is_none()) {
+                    Some(_) => vec![Hop::Key("virtual_routers"), Hop::Key(name)],
+                    None => explicit.to_vec(),
+                }
+            }
+            "tracker" => vec![Hop::Key("trackers"), Hop::Key(name)],
             "secret" => {
                 vec![Hop::Key("virtual_routers"), Hop::Key(id), Hop::Key("auth"), Hop::Key("secret")]
             }
@@ -206,6 +216,10 @@ fn field_ways<'b>(
             vec![own, below(block, "directors")]
         }
         ("router", _) if field.starts_with("auth") => vec![below(block, "auth")],
+        ("router", _) if field.starts_with("garp_") => vec![below(block, "garp")],
+        ("tracker", _) => {
+            vec![below(block, field.strip_prefix("watch.").unwrap_or(field)), below(block, "type")]
+        }
         ("destination", "address") => vec![of_host(object.name.as_deref().unwrap_or_default(), "address")],
         ("destination", _) if field.starts_with("check") => vec![below(block, field), below(block, "check")],
         _ => vec![below(way, field)],

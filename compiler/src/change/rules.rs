@@ -7,10 +7,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use evenkeel_schemas::plan::{Plan, VirtualServer};
+use evenkeel_schemas::plan::{Plan, Router, VirtualServer};
+use evenkeel_schemas::scalars::Ip;
 
 use super::Fleet;
-use super::stages::{Side, Wire, family_and_vrid, related};
+use super::stages::{Side, Wire, family_and_vrid, held, made_interfaces, of_interface, related};
+use crate::attach::is_link_local;
 
 /// A state between two fleets.
 #[derive(Debug, Clone, Copy)]
@@ -25,7 +27,7 @@ pub struct State<'a> {
 
 type Rule = fn(&State<'_>, &mut Vec<String>);
 
-const RULES: [Rule; 7] = [
+const RULES: [Rule; 8] = [
     real_servers_accept_what_they_are_sent,
     real_servers_are_quiet,
     a_vip_has_one_owner,
@@ -33,6 +35,7 @@ const RULES: [Rule; 7] = [
     directors_do_not_accept_their_own_vips,
     what_is_claimed_is_served,
     backups_change_before_the_master,
+    plans_are_whole,
 ];
 
 /// The rules that are broken, in words.
@@ -47,6 +50,58 @@ pub fn broken(state: &State<'_>) -> Vec<String> {
 
 fn accepts(plan: &Plan) -> BTreeSet<IpAddr> {
     plan.addresses.iter().map(|address| address.address.address()).collect()
+}
+
+/// A plan has what it names, and nothing for what it does not have: the host would refuse it, or never
+/// be done.
+fn plans_are_whole(state: &State<'_>, found: &mut Vec<String>) {
+    for (host, now) in state.now {
+        let plan = &now.plan;
+        let made: Vec<&str> = made_interfaces(&plan.routers).collect();
+        let names: BTreeSet<&str> = made.iter().copied().collect();
+        if names.len() < made.len() {
+            found.push(format!("{host} makes one interface for two virtual MAC addresses: {made:?}"));
+        }
+        let known: BTreeSet<&str> = [state.before, state.after]
+            .into_iter()
+            .filter_map(|fleet| fleet.get(host))
+            .flat_map(|state| made_interfaces(&state.plan.routers))
+            .collect();
+        let settings = plan.sysctls.iter().filter_map(|sysctl| of_interface(&sysctl.key));
+        for interface in settings.filter(|of| known.contains(of) && !names.contains(of)) {
+            found.push(format!("{host} has settings of {interface}, which nothing makes"));
+        }
+        for interface in &names {
+            let settings = plan.sysctls.iter().filter(|sysctl| of_interface(&sysctl.key) == Some(interface));
+            if settings.count() == 0 {
+                found.push(format!("{host} makes {interface} without its settings"));
+            }
+        }
+        for router in &plan.routers {
+            let name = &router.name;
+            let group = router.sync_group.as_ref();
+            if group.is_some_and(|group| plan.sync_groups.iter().all(|other| other.name != *group)) {
+                found.push(format!("{name} on {host} is in a sync group that is not there"));
+            }
+            let there = |tracker: &evenkeel_schemas::scalars::Name| {
+                plan.trackers.iter().any(|other| other.name == *tracker)
+            };
+            if router.track.iter().any(|track| !there(&track.tracker)) {
+                found.push(format!("{name} on {host} tracks what is not there"));
+            }
+            if router.vips.is_empty() {
+                found.push(format!("{name} on {host} advertises nothing"));
+            }
+            let vips: BTreeSet<IpAddr> = held(router).collect();
+            if router.vip_settings.iter().any(|settings| !vips.contains(&settings.address.0)) {
+                found.push(format!("{name} on {host} has settings for a VIP that it does not have"));
+            }
+            let first = router.vips.first().map(|vip| is_link_local(Ip(vip.address())));
+            if first == Some(false) && router.vips.iter().any(|vip| is_link_local(Ip(vip.address()))) {
+                found.push(format!("{name} on {host} does not advertise its link-local VIP first"));
+            }
+        }
+    }
 }
 
 /// A director sends packets for a VIP only to hosts that have the VIP, if they ever need it. Others
@@ -72,7 +127,8 @@ fn real_servers_accept_what_they_are_sent(state: &State<'_>, found: &mut Vec<Str
 /// answers ARP for the VIP, and takes clients away from the Master.
 fn real_servers_are_quiet(state: &State<'_>, found: &mut Vec<String>) {
     let settings = |plan: &Plan| -> BTreeSet<String> {
-        plan.sysctls.iter().map(|sysctl| sysctl.key.clone()).filter(|key| key.contains("/arp_")).collect()
+        let quiet = |key: &String| key.contains("/all/arp_") || key.contains("/lo/arp_");
+        plan.sysctls.iter().map(|sysctl| sysctl.key.clone()).filter(quiet).collect()
     };
     for (host, now) in state.now {
         let has = settings(&now.plan);
@@ -91,13 +147,23 @@ fn real_servers_are_quiet(state: &State<'_>, found: &mut Vec<String>) {
 }
 
 /// All directors that claim a VIP hear and accept each other: the same VRID, version and
-/// authentication, and in version 2 the same interval. Else two become Master.
+/// authentication, in version 2 the same interval, and by unicast each is a peer of the other. Else two
+/// become Master.
 fn a_vip_has_one_owner(state: &State<'_>, found: &mut Vec<String>) {
     for (vip, claims) in Side::new(state.now).claims {
         let wires: BTreeSet<&Wire> = claims.iter().map(|claim| &claim.wire).collect();
         if wires.len() > 1 {
             let hosts: Vec<&str> = claims.iter().map(|claim| claim.host.as_str()).collect();
             found.push(format!("{vip} may have two owners: {}", hosts.join(", ")));
+        }
+        for (index, claim) in claims.iter().enumerate() {
+            let mut others = claims.iter().skip(index + 1).filter(|other| other.host != claim.host);
+            if let Some(other) = others.find(|other| !claim.hear_each_other(other)) {
+                found.push(format!(
+                    "{vip} may have two owners: {} and {} do not hear each other",
+                    claim.host, other.host
+                ));
+            }
         }
     }
 }
@@ -151,7 +217,7 @@ fn a_vrid_has_one_router(state: &State<'_>, found: &mut Vec<String>) {
 fn directors_do_not_accept_their_own_vips(state: &State<'_>, found: &mut Vec<String>) {
     for (host, now) in state.now {
         let accepted = accepts(&now.plan);
-        let claimed = now.plan.routers.iter().flat_map(|router| router.vip_addresses());
+        let claimed = now.plan.routers.iter().flat_map(held);
         let balanced = now.plan.virtual_servers.iter().map(|server| server.address.0);
         for vip in claimed.chain(balanced).filter(|vip| accepted.contains(vip)) {
             found.push(format!("{host} has {vip} on lo and is a director of it"));
@@ -168,10 +234,9 @@ fn what_is_claimed_is_served(state: &State<'_>, found: &mut Vec<String>) {
         servers.sort_by_key(|server| (server.protocol, server.port));
         servers
     };
-    let claims =
-        |plan: &Plan, vip: IpAddr| plan.routers.iter().any(|router| router.vip_addresses().any(|v| v == vip));
+    let claims = |plan: &Plan, vip: IpAddr| plan.routers.iter().any(|router| held(router).any(|v| v == vip));
     for (host, now) in state.now {
-        for vip in now.plan.routers.iter().flat_map(|router| router.vip_addresses()) {
+        for vip in now.plan.routers.iter().flat_map(held) {
             let served = servers(&now.plan, vip);
             let right = [state.before, state.after]
                 .into_iter()
@@ -190,9 +255,10 @@ fn what_is_claimed_is_served(state: &State<'_>, found: &mut Vec<String>) {
 /// have no Backups meanwhile.
 fn backups_change_before_the_master(state: &State<'_>, found: &mut Vec<String>) {
     let side = Side::new(state.before);
-    let find = |fleet: &Fleet, host: &str, name: &str| {
+    let find = |fleet: &Fleet, host: &str, name: &str, v6: bool| {
         let (_, state) = fleet.iter().find(|(other, _)| other.as_str() == host)?;
-        state.plan.routers.iter().find(|router| router.name.as_str() == name).map(|router| {
+        let called = |router: &&Router| router.name.as_str() == name && router.source.0.is_ipv6() == v6;
+        state.plan.routers.iter().find(called).map(|router| {
             let mut router = router.clone();
             // A rank is a director's own.
             router.prevent_removal = false;
@@ -210,15 +276,14 @@ fn backups_change_before_the_master(state: &State<'_>, found: &mut Vec<String>) 
         };
         let changed = |host: &str| {
             let (Some((old_wire, old)), Some((new_wire, new))) =
-                (find(state.before, host, name), find(state.after, host, name))
+                (find(state.before, host, name, v6), find(state.after, host, name, v6))
             else {
                 return None;
             };
-            let vips =
-                |router: &evenkeel_schemas::plan::Router| router.vip_addresses().collect::<BTreeSet<_>>();
+            let vips = |router: &Router| held(router).collect::<BTreeSet<_>>();
             // Who has other VIPs in part moves; see above.
             let comparable = old_wire == new_wire && old != new && vips(&old) == vips(&new);
-            let now = find(state.now, host, name)?.1;
+            let now = find(state.now, host, name, v6)?.1;
             comparable.then_some((now == new, now == old))
         };
         if changed(master.host.as_str()) != Some((true, false)) {

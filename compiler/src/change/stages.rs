@@ -24,15 +24,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use evenkeel_schemas::change::{self as document, Action, StageHost, StepKind};
-use evenkeel_schemas::plan::{Address, Plan, Router, Sysctl, VirtualServer};
+use evenkeel_schemas::plan::{Address, Plan, Router, SyncGroup, Sysctl, Tracker, VirtualServer};
 use evenkeel_schemas::saved::Era;
-use evenkeel_schemas::scalars::Name;
+use evenkeel_schemas::scalars::{Cidr, InterfaceName, Name};
 
 use super::{Fleet, HostState, compare, objects};
+use crate::attach::advertised_order;
 
 mod claims;
 
-pub(super) use claims::{Side, Wire, family_and_vrid, related};
+pub(super) use claims::{Side, Wire, family_and_vrid, held, related};
 
 use claims::Moves;
 
@@ -164,7 +165,7 @@ impl<'a> Host<'a> {
         };
         let (accepts_old, accepts_new) = (accepts(old), accepts(new));
         let claims = |routers: &'a [Router]| -> BTreeMap<IpAddr, &'a Router> {
-            routers.iter().flat_map(|router| router.vip_addresses().map(move |vip| (vip, router))).collect()
+            routers.iter().flat_map(|router| held(router).map(move |vip| (vip, router))).collect()
         };
         let (claims_old, claims_new) = (claims(routers(old)), claims(routers(new)));
         let mut times = BTreeMap::new();
@@ -182,9 +183,15 @@ impl<'a> Host<'a> {
                 (Some(_), None) if accepts_new.contains(vip) => {
                     Times { drop: RELEASE, gain: RELEASE, servers: RELEASE }
                 }
+                (Some(old), None) if moves.goes_first(name, old) => {
+                    Times { drop: RELEASE, gain: RELEASE, servers: RELEASE }
+                }
                 (Some(_), None) if moved => Times { drop: RELEASE, gain: REJOIN, servers: REJOIN },
                 (Some(old), None) => Times { drop: turn(old), gain: turn(old), servers: turn(old) },
                 (None, Some(_)) if accepts_old.contains(vip) => Times { drop: 0, gain: LATE, servers: LATE },
+                (None, Some(new)) if moves.waits(name, new) => {
+                    Times { drop: 0, gain: REJOIN, servers: REJOIN }
+                }
                 (None, Some(_)) if moved => Times { drop: 0, gain: REJOIN, servers: REJOIN },
                 (None, Some(new)) => Times { drop: 0, gain: turn(new), servers: turn(new) },
                 (None, None) => continue,
@@ -215,13 +222,15 @@ impl<'a> Host<'a> {
                 if phase >= turn { new } else { old }
             }
         };
-        let (routers, secrets) = self.routers(phase);
+        let Routers { routers, sync_groups, trackers, made, secrets } = self.routers(phase);
         let plan = Plan {
+            sysctls: self.sysctls(phase, &made),
             routers,
+            sync_groups,
+            trackers,
             virtual_servers: self.virtual_servers(phase),
             addresses: self.addresses(phase),
             routes: self.routes(phase),
-            sysctls: self.sysctls(phase),
             ..header.plan.clone()
         };
         let idle = plan.routers.is_empty()
@@ -239,7 +248,7 @@ impl<'a> Host<'a> {
         state.map(|state| &state.plan)
     }
 
-    fn routers(&self, phase: u8) -> (Vec<Router>, Eras) {
+    fn routers(&self, phase: u8) -> Routers {
         let key = |router: &Router| (router.interface.clone(), family_and_vrid(router));
         let mut all: BTreeMap<_, (Option<&Router>, Option<&Router>)> = BTreeMap::new();
         for router in Self::plan(self.old).into_iter().flat_map(|plan| &plan.routers) {
@@ -248,32 +257,31 @@ impl<'a> Host<'a> {
         for router in Self::plan(self.new).into_iter().flat_map(|plan| &plan.routers) {
             all.entry(key(router)).or_default().1 = Some(router);
         }
-        let mut routers = Vec::new();
-        let mut secrets = BTreeMap::new();
+        let mut all_routers = Routers::default();
         for (old, new) in all.into_values() {
-            let held = |router: Option<&Router>, holds: &dyn Fn(&Times) -> bool| {
-                let vips = router.into_iter().flat_map(|router| &router.vips).copied();
-                vips.filter(|vip| self.times.get(&vip.address()).is_some_and(holds)).collect::<Vec<_>>()
+            let holds = |router: Option<&Router>, by: fn(&Times, u8) -> bool| {
+                let holds = |vip: &IpAddr| self.times.get(vip).is_some_and(|times| by(times, phase));
+                router.map(|router| held(router).filter(holds).collect::<BTreeSet<_>>()).unwrap_or_default()
             };
-            let by_old = held(old, &|times| phase < times.drop);
-            let by_new = held(new, &|times| phase >= times.gain);
+            let by_old = holds(old, |times, phase| phase < times.drop);
+            let by_new = holds(new, |times, phase| phase >= times.gain);
             let (base, era) = match (old, new) {
                 (_, Some(new)) if !by_new.is_empty() => (new, Era::New),
                 (Some(old), _) if !by_old.is_empty() => (old, Era::Old),
                 _ => continue,
             };
-            let whole = era == Era::New && by_old.is_empty() && by_new.len() == base.vips.len();
-            let vips = if whole {
-                base.vips.clone()
-            } else {
-                by_old.into_iter().chain(by_new).collect::<BTreeSet<_>>().into_iter().collect()
-            };
-            if let Some(name) = claims::compiled_secret(base) {
-                secrets.insert(name.to_owned(), era);
+            let router =
+                if era == Era::New && by_old.is_empty() && held(base).all(|vip| by_new.contains(&vip)) {
+                    base.clone()
+                } else {
+                    partly(base, &[(old, &by_old), (new, &by_new)])
+                };
+            // What is not advertised moves along with what is.
+            if !router.vips.is_empty() {
+                all_routers.add(router, era, if era == Era::Old { self.old } else { self.new });
             }
-            routers.push(Router { vips, ..base.clone() });
         }
-        (routers, secrets)
+        all_routers
     }
 
     fn virtual_servers(&self, phase: u8) -> Vec<VirtualServer> {
@@ -296,11 +304,23 @@ impl<'a> Host<'a> {
         self.present(phase, |plan| &plan.routes, key, (PREPARE, TIDY))
     }
 
-    /// A setting is there before what needs it, and goes after it.
-    fn sysctls(&self, phase: u8) -> Vec<Sysctl> {
+    /// A setting is there before what needs it, and goes after it. Settings of an interface with a virtual
+    /// MAC address are there while it is.
+    fn sysctls(&self, phase: u8, made: &BTreeMap<InterfaceName, Era>) -> Vec<Sysctl> {
         let come = if self.prepares { PREPARE } else { self.first };
         let go = if self.tidies { TIDY.max(self.last) } else { self.last };
-        self.present(phase, |plan| &plan.sysctls, |sysctl| sysctl.key.clone(), (come, go))
+        let key = |sysctl: &Sysctl| sysctl.key.clone();
+        let mut present = self.present(phase, |plan| &plan.sysctls, key, (come, go));
+        let plans = || [self.old, self.new].into_iter().filter_map(Self::plan);
+        let ever: BTreeSet<&str> = plans().flat_map(|plan| made_interfaces(&plan.routers)).collect();
+        present.retain(|sysctl| of_interface(&sysctl.key).is_none_or(|of| !ever.contains(of)));
+        for (interface, era) in made {
+            let plan = Self::plan(if *era == Era::Old { self.old } else { self.new });
+            let settings = plan.into_iter().flat_map(|plan| &plan.sysctls);
+            let own = |sysctl: &&Sysctl| of_interface(&sysctl.key) == Some(interface.as_str());
+            present.extend(settings.filter(own).cloned());
+        }
+        present
     }
 
     /// Objects that both plans have are the new ones from the first phase on; others come in the
@@ -354,10 +374,91 @@ impl<'a> Host<'a> {
     }
 }
 
+/// Routers of a plan, and what they name.
+#[derive(Default)]
+struct Routers {
+    routers: Vec<Router>,
+    sync_groups: Vec<SyncGroup>,
+    trackers: Vec<Tracker>,
+    /// Interfaces that the daemon makes for virtual MAC addresses.
+    made: BTreeMap<InterfaceName, Era>,
+    secrets: Eras,
+}
+
+impl Routers {
+    /// Adds a router, and what it names in the plan that it comes from. Where two routers name one
+    /// thing that changes, the newer has its way.
+    fn add(&mut self, router: Router, era: Era, from: Option<&HostState>) {
+        if let Some(name) = claims::compiled_secret(&router) {
+            self.secrets.insert(name.to_owned(), era);
+        }
+        if let Some(mac) = &router.virtual_mac {
+            self.made.insert(mac.interface.clone(), era);
+        }
+        let plan = from.map(|state| &state.plan);
+        let groups = plan.into_iter().flat_map(|plan| &plan.sync_groups);
+        for group in groups.filter(|group| router.sync_group.as_ref() == Some(&group.name)) {
+            put(&mut self.sync_groups, group, |other| other.name == group.name, era);
+        }
+        let trackers = plan.into_iter().flat_map(|plan| &plan.trackers);
+        let tracked = |tracker: &&Tracker| router.track.iter().any(|track| track.tracker == tracker.name);
+        for tracker in trackers.filter(tracked) {
+            put(&mut self.trackers, tracker, |other| other.name == tracker.name, era);
+        }
+        self.routers.push(router);
+    }
+}
+
+fn put<T: Clone>(list: &mut Vec<T>, item: &T, same: impl Fn(&T) -> bool, era: Era) {
+    match list.iter_mut().find(|other| same(other)) {
+        Some(there) if era == Era::New => *there = item.clone(),
+        Some(_) => {}
+        None => list.push(item.clone()),
+    }
+}
+
+/// A router with some of its VIPs, each as the router it comes from has it.
+fn partly(base: &Router, sources: &[(Option<&Router>, &BTreeSet<IpAddr>)]) -> Router {
+    let mut router =
+        Router { vips: Vec::new(), unadvertised_vips: Vec::new(), vip_settings: Vec::new(), ..base.clone() };
+    for (source, vips) in sources {
+        let Some(source) = source else { continue };
+        let of = |list: &[Cidr]| -> Vec<Cidr> {
+            list.iter().filter(|vip| vips.contains(&vip.address())).copied().collect()
+        };
+        router.vips.extend(of(&source.vips));
+        router.unadvertised_vips.extend(of(&source.unadvertised_vips));
+        let settings = source.vip_settings.iter().filter(|settings| vips.contains(&settings.address.0));
+        router.vip_settings.extend(settings.cloned());
+    }
+    router.vips.sort_unstable_by_key(advertised_order);
+    router.unadvertised_vips.sort_unstable();
+    router.vip_settings.sort_by_key(|settings| settings.address);
+    router
+}
+
+/// The interfaces that the daemon makes for virtual MAC addresses.
+pub(super) fn made_interfaces(routers: &[Router]) -> impl Iterator<Item = &str> {
+    routers.iter().filter_map(|router| Some(router.virtual_mac.as_ref()?.interface.as_str()))
+}
+
+/// The interface that a setting is of.
+pub(super) fn of_interface(key: &str) -> Option<&str> {
+    let rest = key.strip_prefix("net/ipv4/conf/").or_else(|| key.strip_prefix("net/ipv6/conf/"))?;
+    rest.rsplit_once('/').map(|(interface, _)| interface)
+}
+
 /// A plan with its lists in one order, so that plans can be compared.
 fn arranged(plan: &Plan) -> Plan {
     let mut plan = plan.clone();
-    plan.routers.sort_by(|a, b| (&a.name, a.vrid, &a.interface).cmp(&(&b.name, b.vrid, &b.interface)));
+    plan.routers.sort_by(|a, b| {
+        let key = |router: &Router| {
+            (router.name.clone(), router.source.0.is_ipv6(), router.vrid, router.interface.clone())
+        };
+        key(a).cmp(&key(b))
+    });
+    plan.sync_groups.sort_by(|a, b| a.name.cmp(&b.name));
+    plan.trackers.sort_by(|a, b| a.name.cmp(&b.name));
     plan.virtual_servers.sort_by(|a, b| {
         (&a.name, a.protocol, a.address, a.port).cmp(&(&b.name, b.protocol, b.address, b.port))
     });

@@ -8,7 +8,7 @@ use evenkeel_schemas::plan::{Destination, VirtualServer};
 use evenkeel_schemas::scalars::Name;
 
 use super::objects::server_id;
-use super::stages::{Side, Stage};
+use super::stages::{Side, Stage, held};
 use super::{Fleet, HostState};
 
 /// All warnings, the worst kinds first, each once.
@@ -92,7 +92,7 @@ fn is_served(side: &Side<'_>, vip: IpAddr) -> bool {
     side.master(vip).is_some_and(|claim| {
         let router = claim.router;
         side.preferred(&router.name, router.source.0.is_ipv6())
-            .is_none_or(|master| master.router.vip_addresses().any(|held| held == vip))
+            .is_none_or(|master| held(master.router).any(|held| held == vip))
     })
 }
 
@@ -168,7 +168,7 @@ fn mismatches(old: &Side<'_>, new: &Side<'_>, found: &mut BTreeSet<Warning>) {
             }
             let after = new.routers.get(&(*v6, *vrid)).and_then(|routers| routers.get(name));
             if let Some(after) = after
-                && before.vips != after.vips
+                && before.advertised != after.advertised
             {
                 warn(
                     found,

@@ -19,7 +19,8 @@ super::codes! {
          reach now one, now the other. Services that share a VIP name the same router.";
     VIP_IS_HOST = "EK0306" Error "a VIP is a host's own address":
         "The host keeps its address while another director is Master, and two machines then answer \
-         ARP for it. VRRP's address owner (priority 255) is not supported by this version.";
+         ARP for it. Only the owner of a virtual router has its VIPs as its own addresses: a director \
+         with priority 255, which is Master whenever it runs.";
     VIP_OUTSIDE = "EK0307" Error "a VIP is on no segment":
         "The Master announces a VIP by gratuitous ARP, which only reaches the segment it is on. The \
          VIP must lie in a subnet of the segment of its directors.";
@@ -30,9 +31,6 @@ super::codes! {
         "The first address of a subnet names the subnet and the last is its broadcast address; \
          hosts will not talk to either. In a /31 and a /32 every address can be used. In IPv6 \
          the first address means any router of the subnet (RFC 4291 §2.6.1), up to a /126.";
-    IPV6 = "EK0310" Error "IPv6 is not supported by this version":
-        "This version of evenkeel configures IPv4 clusters only. It says so instead of leaving half \
-         of a dual-stack cluster undone.";
     LOOPBACK_INTERFACE = "EK0311" Error "a host's interface is the loopback":
         "`interface` is the network card that has the host's address: advertisements are sent \
          there. The VIPs of a real server are put on `lo` without being asked to.";

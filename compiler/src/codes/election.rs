@@ -1,4 +1,4 @@
-//! EK0414 to EK0428: families, timing and unicast of virtual routers.
+//! EK0414 to EK0429: families, timing, unicast and interfaces of virtual routers.
 
 super::codes! {
     V2_IPV6 = "EK0414" Error "VRRP version 2 does not carry IPv6":
@@ -6,7 +6,9 @@ super::codes! {
          virtual router with VIPs of both families needs version 3, or two virtual routers.";
     DIRECTOR_WITHOUT_FAMILY = "EK0415" Error "a director has no address of the family of a VIP":
         "IPv4 and IPv6 are advertised apart, each from an address of its own family on the VIPs' \
-         segment. A director without one could take over half of the virtual router only.";
+         segment. A director without one could take over half of the virtual router only. By \
+         multicast IPv6 is advertised from the link-local address, which every interface with IPv6 \
+         has; for `unicast` the others must be told an address.";
     NO_LINK_LOCAL_VIP = "EK0416" Warning "IPv6 VIPs without a link-local one":
         "The first IPv6 address of an advertisement is to be the link-local address of the virtual \
          router (RFC 9568 §5.2.9). Hosts that use the VIP as their gateway know it by that address, \
@@ -49,4 +51,12 @@ super::codes! {
         "Directors reject advertisements with a TTL below `min_ttl`, which is 255 if nothing is \
          said: then nothing can come from outside the segment. Every router on the way takes one off \
          the TTL. If sent advertisements are below what is accepted, every director becomes Master.";
+    VRID_ON_INTERFACE = "EK0428" Error "two virtual routers have the same VRID on one interface":
+        "On different segments a VRID may be used again. But a director that has addresses of both \
+         segments on one interface hears both virtual routers there, and cannot tell one from the \
+         other.";
+    MACVLAN_TOO_LONG = "EK0429" Error "the name of an interface for a virtual MAC is too long":
+        "Names of interfaces have at most 15 characters. Of a virtual router with VIPs of both families \
+         each has a virtual MAC address, and an interface, of its own: that of IPv6 has the name that \
+         was written, and a 6.";
 }

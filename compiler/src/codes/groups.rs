@@ -44,4 +44,9 @@ super::codes! {
     TABLE_OF_THE_KERNEL = "EK0458" Warning "a routing table that is not for routes of one's own":
         "Table 255, `local`, holds what the kernel takes for itself: a route there makes it swallow \
          packets. Table 253, `default`, is looked at after `main`, which nearly always has an answer.";
+    GROUP_NAME = "EK0459" Error "a sync group is called like a virtual router that is a group by itself":
+        "A virtual router with VIPs of both families is two VRRP instances that move together: a sync \
+         group, which has the router's name in plans, in `evenkeeld status` and in what hooks are told. \
+         Another group of that name would be the same one. In an explicit sync group the router has \
+         none of its own.";
 }

@@ -5,7 +5,8 @@ super::codes! {
         "Advertisements carry the VRID and nothing else to tell virtual routers apart. Two with one \
          VRID on a segment take each other's advertisements for their own, and one of them never \
          gets a Master. Other VRRP speakers on the segment count too, though this file cannot show \
-         them. On different segments a VRID may be used again.";
+         them. On different segments a VRID may be used again, and IPv4 and IPv6 have VRIDs of their \
+         own.";
     DIRECTOR_ELSEWHERE = "EK0402" Error "a director is not on the segment of the VIP":
         "The Master puts the VIP on its interface of that segment and answers ARP there. A director \
          without an address on the segment has no such interface: add it to `addresses` or \
@@ -40,7 +41,7 @@ super::codes! {
          With more, write `priorities`.";
     OWNER_PRIORITY = "EK0411" Error "priority 255 is for the owner of the address":
         "255 means that the VIPs are the host's own addresses (RFC 9568 §5.2.4). The highest priority \
-         for everyone else is 254. This version does not support owners yet.";
+         for everyone else is 254.";
     TOO_MANY_VIPS = "EK0412" Error "too many VIPs for one advertisement":
         "An advertisement lists every VIP of its virtual router, each family in its own; the count \
          is one byte and the packet is not fragmented on an MTU of 1500. Split the VIPs over several virtual routers.";

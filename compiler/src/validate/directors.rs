@@ -75,6 +75,24 @@ fn director_elsewhere(cx: &Context<'_>, out: &mut Findings) {
     }
 }
 
+/// Whether a director can advertise IPv6 from a link-local address: by multicast always, since every
+/// interface with IPv6 has one, by unicast when it is written.
+fn may_be_link_local(
+    cx: &Context<'_>,
+    name: &Name,
+    router: &VirtualRouter,
+    home: &Name,
+    director: &str,
+) -> bool {
+    let Some((host_name, host)) = cx.cluster.hosts.get_key_value(director) else {
+        return true;
+    };
+    let interface = cx.subnets.speaks_on(host_name, host, home, Family::V6);
+    router.unicast.is_none()
+        || !cx.knows_all(at!["virtual_routers", name, "unicast"])
+        || host.all_addresses().any(|(own, at)| is_link_local(own) && Some(at) == interface)
+}
+
 fn director_without_family(cx: &Context<'_>, out: &mut Findings) {
     for (name, router) in &cx.cluster.virtual_routers {
         let Some((_, home)) = cx.home(name, router) else {
@@ -91,7 +109,8 @@ fn director_without_family(cx: &Context<'_>, out: &mut Findings) {
                 };
                 let mut here = attached.iter().filter(|(_, segment)| *segment == home).peekable();
                 let absent = here.peek().is_some() && here.all(|(own, _)| Family::of(own.ip.0) != family);
-                if !absent || !cx.knows_subnets() {
+                let link_local = family == Family::V6 && may_be_link_local(cx, name, router, home, director);
+                if !absent || link_local || !cx.knows_subnets() {
                     continue;
                 }
                 out.push(
@@ -114,14 +133,14 @@ fn director_without_family(cx: &Context<'_>, out: &mut Findings) {
 }
 
 /// Whether a host has every advertised VIP of a router as its own; `None` when that is not known.
-pub(super) fn owns(cx: &Context<'_>, name: &Name, router: &VirtualRouter, host: &str) -> Option<bool> {
+fn owns(cx: &Context<'_>, name: &Name, router: &VirtualRouter, host: &str) -> Option<bool> {
     let (host_name, host) = cx.cluster.hosts.get_key_value(host)?;
     let known = cx.knows_addresses(host_name) && cx.knows_all(at!["virtual_routers", name, "vips"]);
     known.then(|| router.vips.iter().all(|vip| host.all_addresses().any(|(own, _)| own == *vip)))
 }
 
 /// The directors of a router that have the owner's priority.
-pub(super) fn with_owner_priority<'r>(
+fn with_owner_priority<'r>(
     cx: &Context<'_>,
     name: &Name,
     router: &'r VirtualRouter,

@@ -10,7 +10,7 @@ use super::{Context, Findings, Rule, duplicates};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::parse::at;
-use crate::resolve::priority;
+use crate::resolve::{families, is_dual, priority, virtual_mac_interface};
 use crate::suggest::list;
 
 pub(super) const RULES: &[Rule] = &[
@@ -22,6 +22,8 @@ pub(super) const RULES: &[Rule] = &[
     sync_id_taken,
     group_not_multicast,
     virtual_mac_name,
+    virtual_mac_too_long,
+    group_name,
 ];
 
 fn in_two_groups(cx: &Context<'_>, out: &mut Findings) {
@@ -47,6 +49,41 @@ fn in_two_groups(cx: &Context<'_>, out: &mut Findings) {
             );
         },
     );
+}
+
+/// Groups that have the name of a group that the compiler makes.
+fn group_name(cx: &Context<'_>, out: &mut Findings) {
+    let known = cx.knows_entries("sync_groups")
+        && cx
+            .cluster
+            .sync_groups
+            .keys()
+            .all(|name| cx.knows_all(at!["sync_groups", name, "virtual_routers"]));
+    if !known {
+        return;
+    }
+    let grouped: BTreeSet<&str> = cx
+        .cluster
+        .sync_groups
+        .values()
+        .flat_map(|group| group.virtual_routers.iter().map(String::as_str))
+        .collect();
+    for name in cx.cluster.sync_groups.keys().filter(|name| !grouped.contains(name.as_str())) {
+        let router = cx.cluster.virtual_routers.get(name).filter(|router| is_dual(router));
+        if router.is_none() || !cx.knows_all(at!["virtual_routers", name, "vips"]) {
+            continue;
+        }
+        out.push(
+            Diagnostic::new(
+                &codes::GROUP_NAME,
+                cx.key(at!["sync_groups", name]),
+                format!("sync group `{name}` has the name of a virtual router with VIPs of both families"),
+                "is the name of another group",
+            )
+            .also(cx.key(at!["virtual_routers", name]), "a group by itself, of IPv4 and IPv6")
+            .hint("give the sync group another name"),
+        );
+    }
 }
 
 /// A member of a group: its index there, its name, itself.
@@ -288,35 +325,72 @@ fn group_not_multicast(cx: &Context<'_>, out: &mut Findings) {
     }
 }
 
-/// The name of a router's macvlan interface, if it has one and it is known.
-fn macvlan(cx: &Context<'_>, name: &Name, router: &VirtualRouter) -> Option<String> {
-    let mac = router.virtual_mac.as_ref()?;
+/// The names of a router's macvlan interfaces, if it has some and they are known: one for each family.
+fn macvlans(cx: &Context<'_>, name: &Name, router: &VirtualRouter) -> Vec<String> {
     let known = cx.knows_all(at!["virtual_routers", name, "virtual_mac"])
-        && (mac.interface.is_some() || cx.knows(at!["virtual_routers", name, "vrid"]));
-    let default = || format!("vrrp.{}", router.vrid);
-    known.then(|| mac.interface.as_ref().map_or_else(default, |interface| interface.as_str().to_owned()))
+        && cx.knows_all(at!["virtual_routers", name, "vips"])
+        && cx.knows(at!["virtual_routers", name, "vrid"]);
+    let Some(mac) = router.virtual_mac.as_ref().filter(|_| known) else {
+        return Vec::new();
+    };
+    let dual = is_dual(router);
+    families(router).map(|family| virtual_mac_interface(mac, router.vrid, family, dual)).collect()
+}
+
+/// A longest name, to which nothing can be added (linux/if.h: IFNAMSIZ less the terminator).
+const LONGEST_NAME: usize = 15;
+
+fn virtual_mac_too_long(cx: &Context<'_>, out: &mut Findings) {
+    for (name, router) in &cx.cluster.virtual_routers {
+        let Some(long) = macvlans(cx, name, router).into_iter().find(|name| name.len() > LONGEST_NAME) else {
+            continue;
+        };
+        out.push(
+            Diagnostic::new(
+                &codes::MACVLAN_TOO_LONG,
+                cx.value(at!["virtual_routers", name, "virtual_mac", "interface"]),
+                format!("the interface `{long}` for the virtual MAC of the IPv6 VIPs of `{name}` has {} characters", long.len()),
+                format!("at most {} characters, as a 6 is added for IPv6", LONGEST_NAME - 1),
+            )
+            .hint(format!("shorten it, or remove it to get `vrrp.{0}` and `vrrp6.{0}`", router.vrid)),
+        );
+    }
 }
 
 fn virtual_mac_name(cx: &Context<'_>, out: &mut Findings) {
-    let mut taken: BTreeMap<(&str, String), &Name> = BTreeMap::new();
+    let mut taken = Macvlans::new();
     for (name, router) in &cx.cluster.virtual_routers {
-        let Some(interface) = macvlan(cx, name, router) else {
+        for interface in macvlans(cx, name, router) {
+            virtual_mac_taken(cx, name, router, &interface, &mut taken, out);
+        }
+    }
+}
+
+/// By director and interface, the router that makes it.
+type Macvlans<'a> = BTreeMap<(&'a str, String), &'a Name>;
+
+fn virtual_mac_taken<'a>(
+    cx: &Context<'a>,
+    name: &'a Name,
+    router: &'a VirtualRouter,
+    interface: &str,
+    taken: &mut Macvlans<'a>,
+    out: &mut Findings,
+) {
+    let place = cx.key(at!["virtual_routers", name, "virtual_mac"]);
+    let mut others: BTreeMap<&Name, Vec<&str>> = BTreeMap::new();
+    for (_, director) in cx.directors(name, router) {
+        match taken.get(&(director.as_str(), interface.to_owned())) {
+            Some(other) => others.entry(other).or_default().push(director),
+            None => _ = taken.insert((director, interface.to_owned()), name),
+        }
+        let Some((host_name, host)) = cx.cluster.hosts.get_key_value(director.as_str()) else {
             continue;
         };
-        let place = cx.key(at!["virtual_routers", name, "virtual_mac"]);
-        let mut others: BTreeMap<&Name, Vec<&str>> = BTreeMap::new();
-        for (_, director) in cx.directors(name, router) {
-            match taken.get(&(director.as_str(), interface.clone())) {
-                Some(other) => others.entry(other).or_default().push(director),
-                None => _ = taken.insert((director, interface.clone()), name),
-            }
-            let Some((host_name, host)) = cx.cluster.hosts.get_key_value(director.as_str()) else {
-                continue;
-            };
-            let is = |own: &InterfaceName| own.as_str() == interface;
-            let own = is(&host.interface) && cx.knows(at!["hosts", host_name, "interface"]);
-            if own || host.interfaces.keys().any(is) {
-                out.push(
+        let is = |own: &InterfaceName| own.as_str() == interface;
+        let own = is(&host.interface) && cx.knows(at!["hosts", host_name, "interface"]);
+        if own || host.interfaces.keys().any(is) {
+            out.push(
                     Diagnostic::new(
                         &codes::MACVLAN_NAME,
                         place.clone(),
@@ -326,21 +400,20 @@ fn virtual_mac_name(cx: &Context<'_>, out: &mut Findings) {
                     .also(cx.key(at!["hosts", host_name]), "this host has it")
                     .hint("name another with `virtual_mac = { interface = … }`: it is made and removed by the daemon"),
                 );
-                break;
-            }
+            break;
         }
-        for (other, hosts) in others {
-            let hosts = list(hosts.iter().map(|host| host.escape_debug())).unwrap_or_default();
-            out.push(
-                Diagnostic::new(
-                    &codes::MACVLAN_NAME,
-                    place.clone(),
-                    format!("`{other}` and `{name}` both make an interface `{interface}` on {hosts}"),
-                    format!("`{name}`"),
-                )
-                .also(cx.key(at!["virtual_routers", other, "virtual_mac"]), format!("`{other}`"))
-                .hint("name another for one of them: `virtual_mac = { interface = … }`"),
-            );
-        }
+    }
+    for (other, hosts) in others {
+        let hosts = list(hosts.iter().map(|host| host.escape_debug())).unwrap_or_default();
+        out.push(
+            Diagnostic::new(
+                &codes::MACVLAN_NAME,
+                place.clone(),
+                format!("`{other}` and `{name}` both make an interface `{interface}` on {hosts}"),
+                format!("`{name}`"),
+            )
+            .also(cx.key(at!["virtual_routers", other, "virtual_mac"]), format!("`{other}`"))
+            .hint("name another for one of them: `virtual_mac = { interface = … }`"),
+        );
     }
 }

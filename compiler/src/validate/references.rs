@@ -1,6 +1,6 @@
 //! EK02xx, second part: names of trackers, groups, peers and interfaces that lead nowhere.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_schemas::cluster::{Track, TrackerType, VirtualRouter};
 use evenkeel_schemas::scalars::{InterfaceName, Name};
@@ -15,6 +15,7 @@ pub(super) const RULES: &[Rule] = &[
     unknown_member_router,
     unknown_tracker,
     tracked_twice,
+    tracked_by_group_too,
     unused_tracker,
     unknown_tracked_service,
     unknown_interface,
@@ -145,6 +146,42 @@ fn tracked_twice(cx: &Context<'_>, out: &mut Findings) {
                 );
             },
         );
+    }
+}
+
+/// What a group tracks all its members track; the weight of only one of the two could count.
+fn tracked_by_group_too(cx: &Context<'_>, out: &mut Findings) {
+    for (group_name, group) in &cx.cluster.sync_groups {
+        let of_group = Tracking { section: "sync_groups", name: group_name, track: &group.track };
+        let tracked: BTreeMap<&str, usize> =
+            of_group.known(cx).map(|(index, track)| (track.tracker.as_str(), index)).collect();
+        for (index, member) in group.virtual_routers.iter().enumerate() {
+            let Some((name, router)) = cx.cluster.virtual_routers.get_key_value(member.as_str()) else {
+                continue;
+            };
+            if !cx.knows(at!["sync_groups", group_name, "virtual_routers", index]) {
+                continue;
+            }
+            let own = Tracking { section: "virtual_routers", name, track: &router.track };
+            for (index, track) in own.known(cx) {
+                let Some(also) = tracked.get(track.tracker.as_str()) else {
+                    continue;
+                };
+                out.push(
+                    Diagnostic::new(
+                        &codes::TRACKED_TWICE,
+                        cx.value(&own.path(index, "tracker")),
+                        format!(
+                            "`{name}` tracks `{}`, and so does its sync group `{group_name}`",
+                            track.tracker.escape_debug()
+                        ),
+                        "listed again here",
+                    )
+                    .also(cx.value(&of_group.path(*also, "tracker")), "for all of the group")
+                    .hint("keep one of them, with the weight that is meant"),
+                );
+            }
+        }
     }
 }
 

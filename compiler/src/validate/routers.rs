@@ -1,9 +1,9 @@
 //! EK04xx: virtual routers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_schemas::cluster::VirtualRouter;
-use evenkeel_schemas::scalars::{Name, Priority, Vrid};
+use evenkeel_schemas::scalars::{InterfaceName, Name, Priority, Vrid};
 
 use super::{Context, Findings, Rule, duplicates};
 use crate::attach::Family;
@@ -15,6 +15,7 @@ use crate::suggest::list;
 
 pub(super) const RULES: &[Rule] = &[
     duplicate_vrid,
+    vrid_on_interface,
     v2_interval,
     one_director,
     priority_missing,
@@ -31,19 +32,34 @@ const VRRP_HEADER: usize = 8;
 /// Authentication data at the end of every version 2 packet (RFC 3768 §5.3.10).
 const V2_AUTH_DATA: usize = 8;
 
+/// The routers with a known VRID on a known segment: segment, VRID, name.
+fn placed<'a>(cx: &Context<'a>) -> impl Iterator<Item = (&'a Name, Vrid, &'a Name)> {
+    let routers = cx.cluster.virtual_routers.iter();
+    let known = routers.filter(|(name, _)| cx.knows(at!["virtual_routers", name, "vrid"]));
+    known.filter_map(|(name, router)| Some((cx.home(name, router)?.1, router.vrid, name)))
+}
+
+/// The families of the known VIPs of a router.
+fn families(cx: &Context<'_>, name: &Name) -> BTreeSet<Family> {
+    let router = cx.cluster.virtual_routers.get(name);
+    let vips = router.into_iter().flat_map(|router| cx.vips_of(name, router));
+    vips.map(|(_, vip)| Family::of(vip.0)).collect()
+}
+
 fn duplicate_vrid(cx: &Context<'_>, out: &mut Findings) {
-    let routers: Vec<(&Name, Vrid, &Name)> = cx
-        .cluster
-        .virtual_routers
-        .iter()
-        .filter(|(name, _)| cx.knows(at!["virtual_routers", name, "vrid"]))
-        .filter_map(|(name, router)| Some((cx.home(name, router)?.1, router.vrid, name)))
-        .collect();
+    let routers: Vec<(&Name, Vrid, &Name)> = placed(cx).collect();
     let taken: BTreeSet<(&Name, Vrid)> = routers.iter().map(|(segment, vrid, _)| (*segment, *vrid)).collect();
+    let by_family = routers.iter().flat_map(|router| {
+        families(cx, router.2).into_iter().map(move |family| ((router.0, router.1, family), *router))
+    });
+    let mut told = BTreeSet::new();
     duplicates(
-        routers.iter().map(|router| ((router.0, router.1), *router)),
+        by_family,
         |(_, _, name)| cx.value(at!["virtual_routers", name, "vrid"]),
         |((_, _, other), first), ((segment, vrid, name), again)| {
+            if !told.insert((other, name)) {
+                return;
+            }
             let free = (vrid.get()..=Vrid::MAX)
                 .chain(Vrid::MIN..vrid.get())
                 .filter_map(|number| Vrid::new(number).ok())
@@ -67,6 +83,48 @@ fn duplicate_vrid(cx: &Context<'_>, out: &mut Findings) {
             );
         },
     );
+}
+
+/// Two segments on one interface of a director.
+fn vrid_on_interface(cx: &Context<'_>, out: &mut Findings) {
+    if !cx.knows_subnets() {
+        return;
+    }
+    let mut heard: BTreeMap<(&str, &InterfaceName, Family, Vrid), (&Name, &Name)> = BTreeMap::new();
+    let mut told = BTreeSet::new();
+    for (segment, vrid, name) in placed(cx) {
+        let Some(router) = cx.cluster.virtual_routers.get(name) else {
+            continue;
+        };
+        for (_, director) in cx.directors(name, router) {
+            let Some((host_name, host)) = cx.cluster.hosts.get_key_value(director.as_str()) else {
+                continue;
+            };
+            for family in families(cx, name).into_iter().filter(|_| cx.knows_addresses(host_name)) {
+                let Some(interface) = cx.subnets.speaks_on(host_name, host, segment, family) else {
+                    continue;
+                };
+                let key = (director.as_str(), interface, family, vrid);
+                let (other_segment, other) = *heard.entry(key).or_insert((segment, name));
+                if other_segment == segment || !told.insert((other, name)) {
+                    continue;
+                }
+                let place = |name| cx.value(at!["virtual_routers", name, "vrid"]);
+                out.push(
+                    Diagnostic::new(
+                        &codes::VRID_ON_INTERFACE,
+                        place(name),
+                        format!(
+                            "`{other}` and `{name}` have the same VRID {vrid} on interface `{interface}` of director `{host_name}`"
+                        ),
+                        format!("on segment `{segment}`"),
+                    )
+                    .also(place(other), format!("on segment `{other_segment}`"))
+                    .hint("choose another VRID for one of them, or correct the interfaces of the host"),
+                );
+            }
+        }
+    }
 }
 
 fn v2_interval(cx: &Context<'_>, out: &mut Findings) {

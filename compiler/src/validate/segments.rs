@@ -9,7 +9,7 @@ use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::parse::at;
 
-pub(super) const RULES: &[Rule] = &[subnets_overlap, ipv6, host_bits];
+pub(super) const RULES: &[Rule] = &[subnets_overlap, host_bits];
 
 fn subnets<'a>(cx: &'a Context<'_>) -> impl Iterator<Item = (&'a Name, usize, Cidr)> {
     cx.cluster
@@ -50,32 +50,6 @@ fn subnets_overlap(cx: &Context<'_>, out: &mut Findings) {
             );
         }
         open.push((name, index, net));
-    }
-}
-
-fn ipv6(cx: &Context<'_>, out: &mut Findings) {
-    let mut report = |place, what: String| {
-        out.push(
-            Diagnostic::new(
-                &codes::IPV6,
-                place,
-                format!("{what} is IPv6, which this version does not support"),
-                "IPv6",
-            )
-            .hint("use IPv4 addresses"),
-        );
-    };
-    for (name, index, net) in subnets(cx).filter(|(_, _, net)| net.address().is_ipv6()) {
-        report(
-            cx.value(at!["segments", name, "subnets", index]),
-            format!("subnet {net} of segment `{name}`"),
-        );
-    }
-    for address in cx.addresses().filter(|address| address.ip.0.is_ipv6()) {
-        report(cx.value(&address.path()), format!("address {} of host `{}`", address.ip, address.host));
-    }
-    for vip in cx.all_vips().filter(|vip| vip.ip.0.is_ipv6()) {
-        report(cx.value(&vip.path()), format!("VIP {} of `{}`", vip.ip, vip.router));
     }
 }
 

@@ -1,9 +1,11 @@
 //! EK04xx, sixth part: trackers by themselves.
 
-use evenkeel_schemas::cluster::{Initially, Tracker, TrackerType};
+use std::collections::BTreeSet;
+
+use evenkeel_schemas::cluster::{Initially, Tracker, TrackerType, VirtualRouter};
 use evenkeel_schemas::scalars::{Name, Span};
 
-use super::references::trackings;
+use super::references::{Tracking, trackings};
 use super::{Context, Findings, Rule};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
@@ -189,17 +191,31 @@ fn timeout_too_long(cx: &Context<'_>, out: &mut Findings) {
     }
 }
 
+/// A tracking, and a virtual router that it is about: itself, or one of the group.
+fn tracked_routers<'a>(cx: &Context<'a>, tracking: &Tracking<'a>) -> Vec<(&'a Name, &'a VirtualRouter)> {
+    let group = cx.cluster.sync_groups.get(tracking.name).filter(|_| tracking.section == "sync_groups");
+    let known = |index: usize| cx.knows(at!["sync_groups", tracking.name, "virtual_routers", index]);
+    let names: Vec<&str> = match group {
+        Some(group) => {
+            let members = group.virtual_routers.iter().enumerate().filter(|(index, _)| known(*index));
+            members.map(|(_, name)| name.as_str()).collect()
+        }
+        None => vec![tracking.name.as_str()],
+    };
+    names.into_iter().filter_map(|name| cx.cluster.virtual_routers.get_key_value(name)).collect()
+}
+
 /// Only the directors of its router know how a service is.
 fn service_elsewhere(cx: &Context<'_>, out: &mut Findings) {
-    for (name, router) in &cx.cluster.virtual_routers {
-        for (index, track) in router.track.iter().enumerate() {
-            let tracker = cx.cluster.trackers.get_key_value(track.tracker.as_str());
-            let Some((tracker_name, tracker)) = tracker else {
+    for tracking in trackings(cx) {
+        let routers = tracked_routers(cx, &tracking);
+        for (index, track) in tracking.known(cx) {
+            let Some((tracker_name, tracker)) = cx.cluster.trackers.get_key_value(track.tracker.as_str())
+            else {
                 continue;
             };
             let service = tracker.service.as_ref().filter(|_| tracker.kind == TrackerType::Service);
-            let known = cx.knows(at!["virtual_routers", name, "track", index, "tracker"])
-                && cx.knows(at!["trackers", tracker_name, "type"])
+            let known = cx.knows(at!["trackers", tracker_name, "type"])
                 && cx.knows(at!["trackers", tracker_name, "service"]);
             let service = service.and_then(|service| cx.cluster.services.get_key_value(service.as_str()));
             let Some((service_name, service)) = service.filter(|_| known) else {
@@ -208,21 +224,23 @@ fn service_elsewhere(cx: &Context<'_>, out: &mut Findings) {
             let Some((other_name, other)) = cx.router_of(service_name, service) else {
                 continue;
             };
-            if other_name == name || !cx.knows_directors(other_name, other) {
+            if !cx.knows_directors(other_name, other) {
                 continue;
             }
-            let blind = cx
-                .directors(name, router)
-                .map(|(_, host)| host)
-                .filter(|host| !other.directors.contains(host));
-            let Some(hosts) = list(blind.map(|host| host.escape_debug())) else {
+            let hosts = routers.iter().flat_map(|(name, router)| cx.directors(name, router));
+            let blind: BTreeSet<&String> =
+                hosts.map(|(_, host)| host).filter(|host| !other.directors.contains(host)).collect();
+            let Some(hosts) = list(blind.iter().map(|host| host.escape_debug())) else {
                 continue;
             };
             out.push(
                 Diagnostic::new(
                     &codes::SERVICE_ELSEWHERE,
-                    cx.value(at!["virtual_routers", name, "track", index, "tracker"]),
-                    format!("`{name}` tracks service `{service_name}`, which {hosts} does not balance"),
+                    cx.value(&tracking.path(index, "tracker")),
+                    format!(
+                        "`{}` tracks service `{service_name}`, which is not balanced by {hosts}",
+                        tracking.name
+                    ),
                     format!("watches `{service_name}`"),
                 )
                 .also(

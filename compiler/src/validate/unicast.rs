@@ -9,12 +9,10 @@ use super::{Context, Findings, Rule};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::parse::{Step, at};
+use crate::resolve::DEFAULT_TTL;
 use crate::suggest::list;
 
 pub(super) const RULES: &[Rule] = &[own_peer, one_way, strangers, ttl_too_low];
-
-/// TTL of advertisements, sent and received, where the file says nothing (RFC 9568 §5.1.1.3).
-const DEFAULT_TTL: u8 = 255;
 
 fn unicasts<'a>(cx: &Context<'a>) -> impl Iterator<Item = (&'a Name, &'a VirtualRouter, &'a Unicast)> {
     let routers = cx.cluster.virtual_routers.iter();

@@ -3,19 +3,17 @@
 //! Refused rather than left out of the plan: nothing that is written is ever ignored. What a later
 //! version learns leaves this list, and nothing else changes.
 
-use evenkeel_schemas::cluster::{
-    CheckType, DriftMode, Forwarding, OnFailure, RealServer, RouterHooks, ServiceHooks,
-};
+use evenkeel_schemas::cluster::{CheckType, DriftMode, Forwarding, OnFailure, RealServer, ServiceHooks};
 use evenkeel_schemas::scalars::Name;
 
 use super::checks::checks;
-use super::directors::{owns, with_owner_priority};
 use super::{Context, Findings, Rule};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::parse::{OwnedStep, Step, at};
 
-pub(super) const RULES: &[Rule] = &[routers, sections, hosts, services, real_servers, check_options, policy];
+pub(super) const RULES: &[Rule] =
+    &[sections, hosts, services, ipv6_services, real_servers, check_options, policy];
 
 fn refuse(cx: &Context<'_>, out: &mut Findings, path: &[Step<'_>], what: &str, instead: &str) {
     if !cx.knows(path) {
@@ -41,112 +39,6 @@ fn refuse(cx: &Context<'_>, out: &mut Findings, path: &[Step<'_>], what: &str, i
     );
 }
 
-fn routers(cx: &Context<'_>, out: &mut Findings) {
-    for (name, router) in &cx.cluster.virtual_routers {
-        let mut no = |given: bool, key: &str, what: &str, instead: &str| {
-            if given {
-                refuse(cx, out, at!["virtual_routers", name, key], what, instead);
-            }
-        };
-        no(
-            !router.unadvertised_vips.is_empty(),
-            "unadvertised_vips",
-            "VIPs that are not advertised",
-            "list them in `vips`, or in a virtual router of their own",
-        );
-        no(
-            router.preempt_delay.is_some(),
-            "preempt_delay",
-            "a delay before preemption",
-            "remove `preempt_delay`",
-        );
-        no(
-            router.startup_delay.is_some(),
-            "startup_delay",
-            "a delay before the first election",
-            "remove `startup_delay`: a director joins when its services are in place",
-        );
-        no(
-            router.unicast.is_some(),
-            "unicast",
-            "unicast advertisement",
-            "remove `unicast`: multicast needs no peers",
-        );
-        no(
-            router.checksum != Default::default(),
-            "checksum",
-            "sending version 3 checksums without a pseudo-header",
-            "remove `checksum`: both kinds are accepted",
-        );
-        no(
-            router.virtual_mac.is_some(),
-            "virtual_mac",
-            "a virtual MAC address",
-            "remove `virtual_mac`: gratuitous ARP tells the segment",
-        );
-        no(
-            !router.track.is_empty(),
-            "track",
-            "tracking",
-            "remove `track`: link and source address are always watched",
-        );
-        no(
-            !router.routes.is_empty(),
-            "routes",
-            "routes of the Master",
-            "set them with the host's own network configuration",
-        );
-        no(
-            !router.rules.is_empty(),
-            "rules",
-            "policy rules of the Master",
-            "set them with the host's own network configuration",
-        );
-        no(
-            router.hooks != RouterHooks::default(),
-            "hooks",
-            "hooks",
-            "remove `hooks`, and read `evenkeeld status` or the log",
-        );
-        for host in with_owner_priority(cx, name, router) {
-            if owns(cx, name, router, host) == Some(true) {
-                let path = at!["virtual_routers", name, "priorities", host];
-                refuse(
-                    cx,
-                    out,
-                    path,
-                    "an owner of the VIPs",
-                    "choose VIPs that no host has as its own address",
-                );
-            }
-        }
-        for (vip, settings) in &router.vip_settings {
-            for (given, key, what) in [
-                (settings.label.is_some(), "label", "a label of a VIP"),
-                (settings.interface.is_some(), "interface", "a VIP on another interface"),
-            ] {
-                if given {
-                    let path = at!["virtual_routers", name, "vip_settings", vip, key];
-                    refuse(cx, out, path, what, &format!("remove `{key}`"));
-                }
-            }
-        }
-        for (key, given) in
-            [("refresh", router.garp.refresh.is_some()), ("interval", router.garp.interval.is_some())]
-        {
-            if given {
-                refuse(
-                    cx,
-                    out,
-                    at!["virtual_routers", name, "garp", key],
-                    "this timing of gratuitous ARP",
-                    &format!("remove `{key}`"),
-                );
-            }
-        }
-    }
-}
-
 fn sections(cx: &Context<'_>, out: &mut Findings) {
     let mut each = |section: &str, names: Vec<&Name>, what: &str, instead: &str| {
         for name in names {
@@ -154,13 +46,6 @@ fn sections(cx: &Context<'_>, out: &mut Findings) {
         }
     };
     let cluster = cx.cluster;
-    each(
-        "sync_groups",
-        cluster.sync_groups.keys().collect(),
-        "a sync group",
-        "put the VIPs into one virtual router where they must move together",
-    );
-    each("trackers", cluster.trackers.keys().collect(), "a tracker", "remove it and its mentions in `track`");
     each(
         "connection_sync",
         cluster.connection_sync.keys().collect(),
@@ -239,6 +124,33 @@ fn services(cx: &Context<'_>, out: &mut Findings) {
             "hooks",
             "hooks",
             "remove `hooks`, and read `evenkeeld status` or the log",
+        );
+    }
+}
+
+/// A real server would need the VIP on `lo` without duplicate address detection, and the director its
+/// IPVS part for IPv6.
+fn ipv6_services(cx: &Context<'_>, out: &mut Findings) {
+    for (name, service) in &cx.cluster.services {
+        let vips = cx.vips_of_service(name, service);
+        let Some(vip) = vips.iter().find(|vip| vip.0.is_ipv6()) else {
+            continue;
+        };
+        let position = service.vips.iter().position(|listed| listed == vip);
+        let path = match (&service.vip, position) {
+            (Some(_), _) => at!["services", name, "vip"].to_vec(),
+            (None, Some(index)) => at!["services", name, "vips", index].to_vec(),
+            (None, None) => at!["services", name, "router"].to_vec(),
+        };
+        out.push(
+            Diagnostic::new(
+                &codes::UNSUPPORTED,
+                cx.value(&path),
+                format!("service `{name}` balances the IPv6 VIP {vip}, which the evenkeeld of this version cannot do yet"),
+                "understood, but not supported",
+            )
+            .note("virtual routers can have IPv6 VIPs: they move from director to director as those of IPv4 do")
+            .hint("balance the IPv4 VIPs, and leave the IPv6 ones to the virtual router"),
         );
     }
 }

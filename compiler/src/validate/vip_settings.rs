@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 
 use evenkeel_schemas::cluster::{VipSettings, VirtualRouter};
-use evenkeel_schemas::scalars::{InterfaceName, Ip, Name};
+use evenkeel_schemas::scalars::{Ip, Name};
 
 use super::{Context, Findings, Rule, duplicates};
 use crate::attach::Family;
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::parse::{Step, at};
+use crate::resolve::{is_dual, virtual_mac_interface};
 use crate::suggest::list;
 
 pub(super) const RULES: &[Rule] =
@@ -148,20 +149,32 @@ fn label_on_ipv6(cx: &Context<'_>, out: &mut Findings) {
 }
 
 /// The interfaces that a VIP is put on, by director, as far as they are known.
-fn interfaces<'a>(cx: &Context<'a>, each: &Settings<'a>, vip: Ip) -> Vec<(&'a Name, &'a InterfaceName)> {
-    if !each.knows(cx, "interface") {
+fn interfaces<'a>(cx: &Context<'a>, each: &Settings<'a>, vip: Ip) -> Vec<(&'a Name, String)> {
+    let known = |key| cx.knows_all(at!["virtual_routers", each.router_name, key]);
+    if !each.knows(cx, "interface") || !known("virtual_mac") || !known("vrid") || !known("vips") {
         return Vec::new();
     }
-    let home = cx.segment(vip).or_else(|| cx.home(each.router_name, each.router).map(|(_, segment)| segment));
+    let router_home = cx.home(each.router_name, each.router).map(|(_, segment)| segment);
+    let elsewhere = cx.segment(vip).is_some_and(|on| Some(on) != router_home);
+    let macvlan = each
+        .router
+        .virtual_mac
+        .as_ref()
+        .filter(|_| !elsewhere)
+        .map(|mac| virtual_mac_interface(mac, each.router.vrid, Family::of(vip.0), is_dual(each.router)));
+    let home = cx.segment(vip).or(router_home);
     let on = |director: &String| {
         let (name, host) = cx.cluster.hosts.get_key_value(director.as_str())?;
-        if let Some(interface) = &each.settings.interface {
+        if let Some(interface) = each.settings.interface.as_ref().map(ToString::to_string) {
             return Some((name, interface));
+        }
+        if let Some(interface) = &macvlan {
+            return Some((name, interface.clone()));
         }
         let addresses = cx.addresses_of(name, host);
         let own = cx.subnets.attachment(addresses, home?, Family::of(vip.0))?;
         let known = cx.knows_addresses(name) && cx.knows_subnets();
-        known.then_some((name, own.interface))
+        known.then(|| (name, own.interface.to_string()))
     };
     cx.directors(each.router_name, each.router).filter_map(|(_, director)| on(director)).collect()
 }
@@ -171,7 +184,7 @@ fn label_of_other_interface(cx: &Context<'_>, out: &mut Findings) {
         let (Some(vip), Some(label)) = (each.vip.filter(|vip| vip.0.is_ipv4()), &each.settings.label) else {
             continue;
         };
-        let begins = |interface: &InterfaceName| {
+        let begins = |interface: &String| {
             let rest = label.as_str().strip_prefix(interface.as_str());
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
         };

@@ -74,6 +74,12 @@ pub(crate) fn walk(before: &Fleet, after: &Fleet, stages: &[Stage]) -> Result<Fl
     Ok(now)
 }
 
+/// The first host that is not the same in both.
+fn apart(a: &Fleet, b: &Fleet) -> String {
+    let differs = a.keys().chain(b.keys()).find(|host| a.get(*host) != b.get(*host));
+    differs.map_or_else(String::new, |host| format!("{host}: {:#?}\nagainst {:#?}", a.get(host), b.get(host)))
+}
+
 fn plans(fleet: &Fleet) -> BTreeMap<Name, Plan> {
     fleet.iter().map(|(name, state)| (name.clone(), state.plan.clone())).collect()
 }
@@ -130,7 +136,7 @@ proptest! {
         let (before, after) = (fleet(&model::text(&first)), fleet(&model::text(&second)));
         let stages = change::stages(&before, &after);
         match walk(&before, &after, &stages) {
-            Ok(last) => prop_assert!(last == after, "not there after the last stage"),
+            Ok(last) => prop_assert!(last == after, "not there after the last stage: {}", apart(&last, &after)),
             Err(error) => prop_assert!(false, "{}\n--- from\n{}\n--- to\n{}", error, model::text(&first), model::text(&second)),
         }
         let described = difference(&before, &after).stages;
@@ -154,7 +160,7 @@ proptest! {
                 TestCaseError::fail(format!("{error}\n--- from\n{}\n--- to\n{}", model::text(&first), model::text(&second)))
             })?;
         }
-        prop_assert!(now == after);
+        prop_assert!(now == after, "{}", apart(&now, &after));
     }
 
     #[test]
@@ -169,7 +175,7 @@ proptest! {
     }
 }
 
-/// Every table and list turned round, but that of directors, whose order means something.
+/// Every table and list turned round, but those of directors and command lines, whose order means something.
 fn turn(value: toml::Value, key: &str) -> toml::Value {
     match value {
         toml::Value::Table(table) => {
@@ -179,7 +185,7 @@ fn turn(value: toml::Value, key: &str) -> toml::Value {
             });
             toml::Value::Table(turned.collect())
         }
-        toml::Value::Array(items) if key != "directors" => {
+        toml::Value::Array(items) if !["directors", "command"].contains(&key) => {
             toml::Value::Array(items.into_iter().rev().map(|item| turn(item, key)).collect())
         }
         other => other,

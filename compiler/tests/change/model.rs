@@ -6,7 +6,7 @@
 
 use std::fmt::Write;
 
-pub(crate) const BYTES: usize = 80;
+pub(crate) const BYTES: usize = 120;
 
 /// Hosts on the first segment, and on the second.
 const FRONT: usize = 5;
@@ -26,9 +26,32 @@ struct Router {
     name: String,
     vrid: usize,
     vips: Vec<usize>,
+    /// Those of `vips` that are not advertised.
+    unadvertised: Vec<usize>,
+    /// The last part of its IPv6 VIP.
+    v6: Option<usize>,
     directors: Vec<usize>,
+    index: usize,
     at: usize,
+    /// Where the bytes of its election are.
+    more: usize,
 }
+
+impl Router {
+    fn version(&self, bytes: &[u8; BYTES]) -> usize {
+        if self.v6.is_some() { 3 } else { 2 + usize::from(bytes[self.at]) % 2 }
+    }
+}
+
+/// Where the bytes of the routers' elections begin, and how many each has.
+const MORE: usize = 80;
+const MORE_EACH: usize = 8;
+const TURN_NAMES: usize = 112;
+const TRACKERS: usize = 113;
+const TURN_V6: usize = 114;
+const GROUP: usize = 115;
+const GROUP_NAME: usize = 116;
+const GROUP_TRACK: usize = 117;
 
 /// The text that `bytes` stand for.
 pub(crate) fn text(bytes: &[u8; BYTES]) -> String {
@@ -36,22 +59,30 @@ pub(crate) fn text(bytes: &[u8; BYTES]) -> String {
     let present: Vec<bool> = (0..HOSTS).map(|host| byte(host) % 8 != 0).collect();
     let routers = routers(bytes, &present);
     let mut text = String::from(
-        "version = 1\nname = \"pair\"\n[segments.front]\nsubnets = [\"192.0.2.0/24\"]\n\
-         [segments.back]\nsubnets = [\"198.51.100.0/24\"]\n[hosts]\n",
+        "version = 1\nname = \"pair\"\n[segments.front]\nsubnets = [\"192.0.2.0/24\", \"2001:db8::/64\"]\n\
+         [segments.back]\nsubnets = [\"198.51.100.0/24\", \"2001:db8:b::/64\"]\n[hosts]\n",
     );
     for host in (0..HOSTS).filter(|host| present[*host]) {
         let moved = if byte(7 + host) % 16 == 1 { 100 } else { 0 };
         let protected = if byte(7 + host) % 16 == 2 { ", prevent_removal = true" } else { "" };
         let _ = writeln!(
             text,
-            "h{host} = {{ address = \"{}{}\", interface = \"eth{}\"{protected} }}",
+            "h{host} = {{ address = \"{}{}\", addresses = [\"{}{}\"], interface = \"eth{}\"{protected} }}",
             net(host >= FRONT),
+            10 + host + moved,
+            net6(host >= FRONT),
             10 + host + moved,
             usize::from(byte(7 + host) % 16 == 3),
         );
     }
     for router in &routers {
-        let vips: Vec<String> = router.vips.iter().map(|vip| format!("\"{}\"", vip_address(*vip))).collect();
+        let quoted = |vip: &usize| format!("\"{}\"", vip_address(*vip));
+        let advertised = router.vips.iter().filter(|vip| !router.unadvertised.contains(vip));
+        let mut vips: Vec<String> = advertised.map(quoted).collect();
+        if let Some(v6) = router.v6 {
+            vips.push(format!("\"{}{v6}\"", net6(router.index >= FRONT_ROUTERS)));
+            vips.push(format!("\"fe80::{v6}\""));
+        }
         let directors: Vec<String> = router.directors.iter().map(|host| format!("\"h{host}\"")).collect();
         let _ = writeln!(
             text,
@@ -61,7 +92,7 @@ pub(crate) fn text(bytes: &[u8; BYTES]) -> String {
             vips.join(", "),
             directors.join(", ")
         );
-        let version = 2 + byte(router.at) % 2;
+        let version = router.version(bytes);
         let _ = writeln!(text, "version = {version}");
         let _ = writeln!(text, "advert_interval = \"{}s\"", 1 + byte(router.at + 1) % 2);
         if version == 2 && byte(router.at + 2) % 3 > 0 {
@@ -69,13 +100,94 @@ pub(crate) fn text(bytes: &[u8; BYTES]) -> String {
                 [1 + byte(router.at + 2) / 3 % 3];
             let _ = writeln!(text, "auth = {{ type = \"pass\", secret = {{ {secret} }} }}");
         }
-        if byte(router.at + 3) % 4 == 0 {
+        let preempt_at = if router.index == 1 && grouped(bytes) { 20 } else { router.at };
+        if byte(preempt_at + 3) % 4 == 0 {
             text.push_str("preempt = false\n");
         }
+        election(bytes, router, &mut text);
     }
+    shared(bytes, &routers, &mut text);
     services(bytes, &present, &routers, &mut text);
     let _ = writeln!(text, "[policy]\nresync = \"{}s\"", 5 + byte(BYTES - 1) % 2);
     text
+}
+
+/// What an election has besides.
+fn election(bytes: &[u8; BYTES], router: &Router, text: &mut String) {
+    let byte = |at: usize| usize::from(bytes[router.more + at]);
+    let list: Vec<String> =
+        router.unadvertised.iter().map(|vip| format!("\"{}\"", vip_address(*vip))).collect();
+    let mut line = |line: &str| {
+        text.push_str(line);
+        text.push('\n');
+    };
+    line(&format!("unadvertised_vips = [{}]", list.join(", ")));
+    match byte(0) % 5 {
+        0 => line("unicast = {}"),
+        1 => line("unicast = { ttl = 64, min_ttl = 60 }"),
+        _ => {}
+    }
+    let turned = (router.index + usize::from(bytes[TURN_NAMES]) % 2) % ROUTERS;
+    match byte(1) % 4 {
+        0 => line("virtual_mac = {}"),
+        1 => line(&format!("virtual_mac = {{ interface = \"vm{turned}\" }}")),
+        _ => {}
+    }
+    line(
+        ["track = [{ tracker = \"up\", weight = -20 }]", "track = [{ tracker = \"script\" }]", "track = []"]
+            [byte(3) % 3],
+    );
+    if let Some(vip) = router.vips.first().filter(|_| byte(4) % 3 == 0) {
+        line(&format!("vip_settings = {{ \"{}\" = {{ prefix = 24 }} }}", vip_address(*vip)));
+    }
+    match byte(5) % 6 {
+        0 => line("startup_delay = \"9s\""),
+        1 => line("garp = { refresh = \"1m\", interval = \"1ms\" }"),
+        2 => line("checksum = \"message_only\""),
+        _ => {}
+    }
+    match byte(6) % 5 {
+        0 => line("hooks.master = { command = [\"/bin/true\", \"a\"] }"),
+        1 => line("routes = [{ destination = \"203.0.113.0/24\" }]"),
+        2 => line("rules = [{ preference = 10, table = 100, firewall_mark = 1 }]"),
+        _ => {}
+    }
+}
+
+/// What routers share.
+fn shared(bytes: &[u8; BYTES], routers: &[Router], text: &mut String) {
+    let byte = |at: usize| usize::from(bytes[at]);
+    let _ = writeln!(
+        text,
+        "[trackers]\nup = {{ type = \"interface\", interface = \"eth0\" }}\n\
+         script = {{ type = \"script\", command = [\"/bin/true\"], interval = \"{}s\" }}\n\
+         process = {{ type = \"process\", process = \"conntrackd\" }}",
+        1 + byte(TRACKERS) % 2
+    );
+    let members: Vec<String> = routers
+        .iter()
+        .filter(|router| router.index < 2)
+        .map(|router| format!("\"{}\"", router.name))
+        .collect();
+    if grouped(bytes) && members.len() == 2 {
+        let name = ["group", "union"][byte(GROUP_NAME) % 2];
+        let track = ["", "{ tracker = \"process\" }"][byte(GROUP_TRACK) % 2];
+        let _ = writeln!(
+            text,
+            "[sync_groups.{name}]\nvirtual_routers = [{}]\ntrack = [{track}]\n\
+             hooks.any = {{ command = [\"/bin/true\"] }}",
+            members.join(", ")
+        );
+    }
+}
+
+/// Whether the first two routers are a group: then they have the same directors, and preempt alike.
+fn grouped(bytes: &[u8; BYTES]) -> bool {
+    bytes[GROUP] % 3 == 0
+}
+
+fn net6(back: bool) -> &'static str {
+    if back { "2001:db8:b::" } else { "2001:db8::" }
 }
 
 fn net(back: bool) -> &'static str {
@@ -103,17 +215,24 @@ fn routers(bytes: &[u8; BYTES], present: &[bool]) -> Vec<Router> {
                 })
                 .collect();
         let at = 20 + index * 7;
+        let more = MORE + index * MORE_EACH;
+        let chosen_at = if index == 1 && grouped(bytes) { 20 } else { at };
         let hosts = if back { FRONT..HOSTS } else { 0..FRONT };
         let mut directors: Vec<usize> =
-            hosts.filter(|host| present[*host] && byte(at + 4) >> (host % FRONT) & 1 == 1).collect();
-        if vips.is_empty() || directors.is_empty() {
+            hosts.filter(|host| present[*host] && byte(chosen_at + 4) >> (host % FRONT) & 1 == 1).collect();
+        let turned = if back { index } else { (index + byte(TURN_V6) % 2) % FRONT_ROUTERS };
+        let v6 = (byte(more + 7) % 3 == 0).then_some(200 + turned);
+        if vips.is_empty() && v6.is_none() || directors.is_empty() {
             continue;
         }
-        let turn = byte(at + 5) % directors.len();
+        let keep = usize::from(v6.is_none());
+        let hidden = |vip: &&usize| byte(more + 2) >> (*vip % 4) & 1 == 1;
+        let unadvertised = vips.iter().skip(keep).filter(hidden).copied().collect();
+        let turn = byte(chosen_at + 5) % directors.len();
         directors.rotate_left(turn);
         let name = format!("VI_{index}{}", if byte(at + 6) % 8 == 0 { "_renamed" } else { "" });
         let vrid = if back { 51 + byte(at + 6) / 8 % 3 } else { vrid };
-        routers.push(Router { name, vrid, vips, directors, at });
+        routers.push(Router { name, vrid, vips, unadvertised, v6, directors, index, at, more });
     }
     routers
 }

@@ -9,7 +9,9 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tracing_subscriber::EnvFilter;
 
 use crate::daemon::{self, Options};
-use crate::{guard, once, report, server};
+use crate::election::Scheduling;
+use crate::orders::Action;
+use crate::{control, guard, once, report, server};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -17,10 +19,28 @@ Examples:
   evenkeeld diff --plan /etc/evenkeel                 what would change on this host now
   evenkeeld converge --plan rs1.plan.toml --host rs1  once, without a daemon
   evenkeeld status                                    what the daemon holds and sees
+  evenkeeld failover VI_1                             hand VI_1 over and stay back until released
+  evenkeeld hold --all                                maintenance: take no part in any election
+  evenkeeld release --all                             as the plan says again
   evenkeeld cleanup                                   put this host back as it was
 
-Exit codes: 0 success, 1 error, 2 wrong usage; `diff --detailed-exitcode`: 2 when something would change.
+Exit codes: 0 success, 1 error (also: a router did not do what it was told within 5 s), 2 wrong usage; `diff --detailed-exitcode`: 2 when something would change.
 Logs go to standard error; EVENKEEL_LOG sets their level (error, warn, info, debug, trace).";
+
+const FAILOVER_EXAMPLES: &str = "\
+Examples:
+  evenkeeld failover VI_1     VI_1 and all that moves with it
+  evenkeeld failover --all    everything, before this host is worked on
+  evenkeeld release VI_1      afterwards: as the plan says again";
+const HOLD_EXAMPLES: &str = "\
+Examples:
+  evenkeeld hold VI_1         VI_1 and all that moves with it takes no part
+  evenkeeld hold --all        all of this host's virtual routers
+  evenkeeld release --all     afterwards";
+const RELEASE_EXAMPLES: &str = "\
+Examples:
+  evenkeeld release VI_1      VI_1 and all that moves with it
+  evenkeeld release --all     all orders, those for routers that left the plan included";
 
 /// Keeps this host's VIPs, IPVS table, addresses, routes and settings as its plan says.
 #[derive(Debug, Parser)]
@@ -42,6 +62,21 @@ enum Command {
     Cleanup(State),
     /// Show what the running daemon holds and sees
     Status(Status),
+    /// Hand a virtual router over to another director, and stay back until released
+    ///
+    /// It becomes Backup, and Master again only while no other director is. The order outlives restarts
+    /// and new plans. The routers of a sync group move together.
+    #[command(after_help = FAILOVER_EXAMPLES)]
+    Failover(Order),
+    /// Keep a virtual router out of the election until released
+    ///
+    /// It hands over if it is Master, and then takes no part, even if no other director is Master. The
+    /// order outlives restarts and new plans. The routers of a sync group are held together.
+    #[command(after_help = HOLD_EXAMPLES)]
+    Hold(Order),
+    /// Take back `failover` and `hold`
+    #[command(after_help = RELEASE_EXAMPLES)]
+    Release(Order),
     /// The guardian process; started by the daemon
     #[command(hide = true)]
     Guard(State),
@@ -79,6 +114,31 @@ struct Run {
     state: State,
     #[command(flatten)]
     socket: Socket,
+    /// Run the election with real-time scheduling (SCHED_RR) of this priority
+    #[arg(long, value_name = "PRIORITY", value_parser = clap::value_parser!(u8).range(1..=99))]
+    realtime: Option<u8>,
+    /// Keep the daemon's memory out of swap
+    #[arg(long)]
+    lock_memory: bool,
+}
+
+#[derive(Debug, Args)]
+struct Order {
+    #[command(flatten)]
+    which: Which,
+    #[command(flatten)]
+    socket: Socket,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Which {
+    /// A virtual router or sync group
+    #[arg(value_parser = host_name)]
+    router: Option<Name>,
+    /// All virtual routers of this host
+    #[arg(long)]
+    all: bool,
 }
 
 #[derive(Debug, Args)]
@@ -123,6 +183,9 @@ impl Cli {
             Command::Cleanup(state) => once::cleanup(&state.state_dir)
                 .map(|done| report_done(&done, "Cleaned up: ", "Nothing to do: nothing here is evenkeel's.")),
             Command::Status(status) => show_status(&status),
+            Command::Failover(order) => give(order, Action::Failover),
+            Command::Hold(order) => give(order, Action::Hold),
+            Command::Release(order) => give(order, Action::Release),
             Command::Guard(state) => return guard::main(&state.state_dir),
         };
         result.unwrap_or_else(|error| {
@@ -166,6 +229,7 @@ fn run_daemon(run: Run) -> Result<ExitCode, String> {
         plan: absolute(&run.plan.plan)?,
         state_dir: absolute(&run.state.state_dir)?,
         socket: absolute(&run.socket.socket)?,
+        scheduling: Scheduling { realtime: run.realtime, lock_memory: run.lock_memory },
     };
     runtime()?.block_on(daemon::run(options)).map(|()| ExitCode::SUCCESS)
 }
@@ -216,16 +280,16 @@ fn report_done(done: &[String], title: &str, nothing: &str) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+fn give(order: Order, action: Action) -> Result<ExitCode, String> {
+    let give = control::give(&order.socket.socket, action, order.which.router);
+    let (text, obeyed) = runtime()?.block_on(give)?;
+    print!("{text}");
+    Ok(if obeyed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
 fn show_status(args: &Status) -> Result<ExitCode, String> {
     let socket = &args.socket.socket;
-    let status = runtime()?.block_on(server::fetch(socket)).map_err(|error| {
-        let hint = match error.kind() {
-            std::io::ErrorKind::PermissionDenied => "run as root",
-            std::io::ErrorKind::TimedOut => "it is busy or hangs",
-            _ => "is it running? (`evenkeeld run`)",
-        };
-        format!("no answer from evenkeeld at {}: {error}; {hint}", socket.display())
-    })?;
+    let status = runtime()?.block_on(server::fetch(socket))?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&status).map_err(|error| error.to_string())?);
     } else {

@@ -14,7 +14,10 @@
 
 mod guarding;
 mod hold;
+mod lateness;
 mod port;
+mod scheduling;
+mod setup;
 mod sockets;
 mod vips;
 mod worker;
@@ -24,67 +27,18 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
-use evenkeel_converge::{Address, AddressKey, vip_addresses};
 use evenkeel_kernel::{Kernel, Monitor};
-use evenkeel_schemas::plan::{self, Router};
-use evenkeel_schemas::scalars::{Name, Span};
+use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::status::{ElectionStatus, RouterCounters, RouterOrder, RouterState};
 use evenkeel_schemas::time::MonoTime;
-use evenkeel_vrrp::{Checksum, Config, Delivery, RouterKey, Secret, TrackerState, Version};
+use evenkeel_vrrp::{RouterKey, TrackerState};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::guard::{Guardian, Lease};
-
-/// A virtual router with all that the loop needs to know of it.
-#[derive(Debug, Clone)]
-pub(crate) struct RouterSetup {
-    pub(crate) key: RouterKey,
-    pub(crate) name: Name,
-    /// Its sync group.
-    pub(crate) group: Option<Name>,
-    pub(crate) config: Config,
-    /// Its addresses on the interface while it is Master.
-    pub(crate) vips: BTreeMap<AddressKey, Address>,
-}
-
-impl RouterSetup {
-    /// From a router of a plan. `None` for a version that the schema does not let through.
-    pub(crate) fn new(router: &Router, auth: Option<Secret>) -> Option<Self> {
-        let config = Config {
-            version: Version::from_number(router.version)?,
-            vrid: router.vrid,
-            priority: router.priority,
-            interval: router.advert_interval,
-            preempt: router.preempt,
-            preempt_delay: router.preempt_delay.map_or(Duration::ZERO, Span::as_duration),
-            delivery: router.unicast.as_ref().map_or(Delivery::Multicast, |unicast| Delivery::Unicast {
-                peers: unicast.peers.iter().map(|peer| peer.0).collect(),
-                ttl: unicast.ttl,
-                min_ttl: unicast.min_ttl,
-            }),
-            auth,
-            source: router.source.0,
-            vips: router.vip_addresses().collect(),
-            garp_repeat: router.garp_repeat,
-            garp_delay: router.garp_delay.as_duration(),
-            garp_refresh: router.garp_refresh.map(Span::as_duration),
-            checksum: match router.checksum {
-                plan::Checksum::PseudoHeader => Checksum::WithPseudoHeader,
-                plan::Checksum::MessageOnly => Checksum::Without,
-            },
-        };
-        Some(Self {
-            key: RouterKey::new(router.interface.clone(), &config),
-            name: router.name.clone(),
-            group: router.sync_group.clone(),
-            config,
-            vips: vip_addresses(router),
-        })
-    }
-}
+pub(crate) use scheduling::Scheduling;
+pub(crate) use setup::RouterSetup;
 
 /// What the loop is told.
 pub(crate) enum Command {
@@ -176,6 +130,7 @@ impl Election {
     pub(crate) fn start(
         guardian: Guardian,
         leases: Vec<Lease>,
+        scheduling: Scheduling,
         notices: mpsc::Sender<Notice>,
     ) -> io::Result<Self> {
         let (commands, inbox) = channel();
@@ -184,7 +139,8 @@ impl Election {
         let monitor = Monitor::open_for_election().map_err(io::Error::other)?;
         let worker =
             worker::Worker::new(inbox, Arc::clone(&wake), notices, kernel, monitor, guardian, leases);
-        let thread = std::thread::Builder::new().name("election".to_owned()).spawn(move || worker.run())?;
+        let thread = std::thread::Builder::new().name("election".to_owned());
+        let thread = thread.spawn(move || worker.run(scheduling))?;
         Ok(Self { commands, wake, thread })
     }
 

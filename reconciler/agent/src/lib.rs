@@ -8,9 +8,13 @@
 //!   that work for it;
 //! - `election`: the election thread; `guard`: the process that outlives a dead daemon;
 //! - `converger`: the convergence thread, `convergence` one pass of it; `state`: the files it keeps;
-//! - `report`, `server`: status; `once`: commands without the daemon; `cli`: the command line.
+//! - `trackers`: what the election watches besides; `hooks`: programs that are told of its changes,
+//!   `run_program` runs both kinds; `orders`: what operators tell it;
+//! - `report`, `server`: status and orders by a socket; `once`: commands without the daemon, `control`: those
+//!   that give it orders; `cli`: the command line.
 
 mod cli;
+mod control;
 mod convergence;
 mod converger;
 mod daemon;
@@ -18,13 +22,17 @@ mod drift;
 mod election;
 mod guard;
 mod handover;
+mod hooks;
 mod once;
+mod orders;
 mod plan_file;
 mod probe;
 mod report;
+mod run_program;
 mod server;
 mod source;
 mod state;
+mod trackers;
 mod verdicts;
 
 pub use cli::Cli;

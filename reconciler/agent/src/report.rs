@@ -1,4 +1,6 @@
-//! The status document: facts of the daemon put in the contract's words.
+//! The status document: facts of the daemon put in the contract's words; `page` shows it to people.
+
+mod page;
 
 use std::path::Path;
 use std::time::SystemTime;
@@ -6,16 +8,17 @@ use std::time::SystemTime;
 use evenkeel_health::{Board, Outcome, Verdict};
 use evenkeel_kernel::clock;
 use evenkeel_schemas::plan::{Destination, VirtualServer};
-use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::status::{
     self, ConvergenceStatus, DestinationStatus, PlanStatus, RouterStatus, Status, VirtualServerStatus,
 };
 use evenkeel_schemas::time::MonoTime;
 use evenkeel_vrrp::Family;
 
-use crate::daemon::Facts;
+use crate::daemon::{Daemon, Facts};
 use crate::election::{ElectionSnapshot, RouterSnapshot};
 use crate::verdicts::{destination_key, service_key};
+
+pub(crate) use page::page;
 
 /// A point in time as RFC 3339 text, by the wall clock of now.
 pub(crate) fn wall(at: MonoTime) -> String {
@@ -25,13 +28,8 @@ pub(crate) fn wall(at: MonoTime) -> String {
 }
 
 /// The status document.
-pub(crate) fn status(
-    host: &Name,
-    path: &Path,
-    facts: &Facts,
-    board: &Board,
-    election: ElectionSnapshot,
-) -> Status {
+pub(crate) fn status(daemon: &Daemon, election: ElectionSnapshot) -> Status {
+    let Daemon { options, facts, board, watching, hooks, orders, .. } = daemon;
     let plan = facts.in_force.as_ref().map(|in_force| &in_force.loaded.plan);
     let servers = plan.map(|plan| plan.virtual_servers.as_slice()).unwrap_or_default();
     Status {
@@ -39,10 +37,12 @@ pub(crate) fn status(
         daemon: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         started: wall(facts.started),
-        host: Some(host.clone()),
-        plan: plan_status(path, facts),
+        host: Some(options.host.clone()),
+        plan: plan_status(&daemon.file(), facts),
         routers: election.routers.into_iter().map(router).collect(),
-        trackers: Vec::new(),
+        trackers: watching.status(),
+        orders: orders.status(plan),
+        dropped_hook_changes: hooks.dropped(),
         election: election.thread,
         virtual_servers: servers.iter().map(|server| virtual_server(server, board)).collect(),
         convergence: convergence(facts),
@@ -126,72 +126,4 @@ fn convergence(facts: &Facts) -> ConvergenceStatus {
 
 fn age_ms(at: MonoTime) -> u64 {
     u64::try_from(clock::now().since(at).as_millis()).unwrap_or(u64::MAX)
-}
-
-/// The status document as a page for people.
-pub(crate) fn page(status: &Status) -> String {
-    let mut page = String::new();
-    let host = status.host.as_ref().map_or("this host", Name::as_str);
-    let plan = &status.plan;
-    let generation =
-        plan.generation.as_deref().map_or("no plan in force", |text| &text[..text.len().min(12)]);
-    let mut line = |text: String| {
-        page.push_str(&text);
-        page.push('\n');
-    };
-    line(format!("{host}: evenkeeld {} (pid {}) since {}", status.daemon, status.pid, status.started));
-    line(format!(
-        "plan {generation} from {}{}",
-        plan.path,
-        if plan.from_last_good { " (the last good one, kept in the state directory)" } else { "" }
-    ));
-    if let Some(rejected) = &plan.rejected {
-        line(format!("  REFUSED at {}: {}", rejected.at, rejected.reason));
-    }
-    for router in &status.routers {
-        line(format!(
-            "router {} {} VRID {} priority {}: {} ({})",
-            router.name, router.interface, router.vrid, router.priority, router.state, router.reason
-        ));
-        line(format!(
-            "  VIPs {}; Master {}; adverts {} sent, {} received, {} rejected",
-            router.vips.join(", "),
-            router.master.as_deref().unwrap_or("unknown"),
-            router.counters.adverts_sent,
-            router.counters.adverts_received,
-            router.counters.rejected.values().sum::<u64>()
-        ));
-    }
-    for server in &status.virtual_servers {
-        line(format!("virtual server {} {}", server.name, server.service));
-        for destination in &server.destinations {
-            let verdict = match (destination.checked, destination.verdict) {
-                (false, _) => "not checked",
-                (true, Verdict::Up) => "up",
-                (true, Verdict::Down) => "DOWN",
-            };
-            let why = destination.last_result.as_deref().unwrap_or("not checked yet");
-            line(format!(
-                "  {} {} weight {}: {verdict} ({why})",
-                destination.host, destination.address, destination.weight
-            ));
-        }
-    }
-    let convergence = &status.convergence;
-    line(format!(
-        "kernel {}; {} operations in {} passes",
-        if convergence.converged { "converged" } else { "NOT CONVERGED" },
-        convergence.operations,
-        convergence.passes
-    ));
-    for error in &convergence.errors {
-        line(format!("  cannot {}: {}", error.operation, error.reason));
-    }
-    if !status.guarded {
-        line("NO GUARDIAN: if the daemon dies now, its VIPs stay".to_owned());
-    }
-    for object in &status.foreign {
-        line(format!("foreign {}: {}", object.kind, object.object));
-    }
-    page
 }

@@ -1,7 +1,8 @@
-//! The status socket: HTTP/1.1 on a Unix socket, and the client for it.
+//! The daemon's socket: HTTP/1.1 on a Unix socket, and the client for it.
 //!
-//! `GET /status` answers the status document. The socket is for root (mode 0600): who may open it
-//! may ask.
+//! `GET /status` answers the status document, `POST /orders` takes an order for virtual routers. The
+//! socket is for root: mode 0600 from its first moment, and orders are taken only from root and from
+//! the daemon's own user.
 
 use std::convert::Infallible;
 use std::io;
@@ -10,15 +11,18 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use evenkeel_schemas::status::Status;
-use http_body_util::{BodyExt, Empty, Full};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::Deserialize;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::warn;
+
+use crate::orders::{OrderAnswer, OrderRequest, Refusal};
 
 /// Connections served at a time.
 const MAX_CONNECTIONS: usize = 16;
@@ -26,13 +30,29 @@ const MAX_CONNECTIONS: usize = 16;
 const READ_LIMIT: Duration = Duration::from_secs(5);
 /// How long a connection may live.
 const CONNECTION_LIMIT: Duration = Duration::from_secs(30);
-/// How long the client of `evenkeeld status` waits.
+/// How long the client waits for an answer.
 const CLIENT_LIMIT: Duration = Duration::from_secs(5);
-/// Largest status document that the client takes.
-const MAX_STATUS: usize = 256 * 1024 * 1024;
+/// Largest answer that the client takes.
+const MAX_ANSWER: usize = 256 * 1024 * 1024;
+/// Largest body of a request.
+const MAX_REQUEST: usize = 4096;
 
-/// A request for the status document.
-pub(crate) type StatusRequest = oneshot::Sender<Status>;
+/// What the daemon is asked.
+pub(crate) enum Ask {
+    /// For the status document.
+    Status(oneshot::Sender<Status>),
+    /// To carry out an order. Answered when it is kept for good, or refused.
+    Order(OrderRequest, oneshot::Sender<Result<OrderAnswer, OrderError>>),
+}
+
+/// Why an order was not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum OrderError {
+    /// It makes no sense.
+    Refused(Refusal),
+    /// It could not be kept, so it is not in force.
+    NotKept(String),
+}
 
 /// A bound socket that is removed from the file system when it is dropped.
 pub(crate) struct Server {
@@ -49,37 +69,37 @@ impl Server {
     pub(crate) fn bind(path: &Path) -> io::Result<Self> {
         let explain =
             |error: io::Error| io::Error::new(error.kind(), format!("socket {}: {error}", path.display()));
-        if let Some(parent) = path.parent() {
-            std::fs::DirBuilder::new().recursive(true).mode(0o755).create(parent).map_err(explain)?;
-        }
+        let parent = path.parent().unwrap_or(Path::new("/"));
+        std::fs::DirBuilder::new().recursive(true).mode(0o755).create(parent).map_err(explain)?;
         if std::os::unix::net::UnixStream::connect(path).is_ok() {
             return Err(explain(io::Error::new(io::ErrorKind::AddrInUse, "another evenkeeld answers on it")));
         }
-        match std::fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(explain(error)),
-            Ok(()) | Err(_) => {}
-        }
-        let listener = UnixListener::bind(path).map_err(explain)?;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(explain)?;
+        // Made where nobody else can go, so that nobody connects before its mode is set.
+        let private = tempfile::Builder::new().prefix(".ek").tempdir_in(parent).map_err(explain)?;
+        let bound = private.path().join("s");
+        let listener = UnixListener::bind(&bound).map_err(explain)?;
+        std::fs::set_permissions(&bound, std::fs::Permissions::from_mode(0o600)).map_err(explain)?;
+        std::fs::rename(&bound, path).map_err(explain)?;
         Ok(Self { listener, path: path.to_owned() })
     }
 
-    /// Serves until the task is dropped; each request is passed to `requests`.
-    pub(crate) async fn serve(&self, requests: mpsc::Sender<StatusRequest>) {
+    /// Serves until the task is dropped; each request is passed to `asks`.
+    pub(crate) async fn serve(&self, asks: mpsc::Sender<Ask>) {
         let slots = std::sync::Arc::new(Semaphore::new(MAX_CONNECTIONS));
         loop {
             let Ok(slot) = std::sync::Arc::clone(&slots).acquire_owned().await else { return };
             let stream = match self.listener.accept().await {
                 Ok((stream, _)) => stream,
                 Err(error) => {
-                    warn!("status socket: {error}");
+                    warn!("socket: {error}");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                     continue;
                 }
             };
-            let requests = requests.clone();
+            let may_order = may_order(&stream);
+            let asks = asks.clone();
             tokio::spawn(async move {
-                let service = service_fn(move |request| answer(request, requests.clone()));
+                let service = service_fn(move |request| answer(request, asks.clone(), may_order));
                 let connection = hyper::server::conn::http1::Builder::new()
                     .timer(TokioTimer::new())
                     .header_read_timeout(READ_LIMIT)
@@ -99,19 +119,25 @@ impl Drop for Server {
     }
 }
 
+fn may_order(stream: &UnixStream) -> bool {
+    let ours = nix::unistd::geteuid().as_raw();
+    stream.peer_cred().is_ok_and(|peer| peer.uid() == 0 || peer.uid() == ours)
+}
+
 async fn answer(
     request: Request<Incoming>,
-    requests: mpsc::Sender<StatusRequest>,
+    asks: mpsc::Sender<Ask>,
+    may_order: bool,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
-    let (code, body) = match (request.method(), request.uri().path()) {
-        (&Method::GET, "/status") => match status_json(&requests).await {
-            Some(json) => (StatusCode::OK, json),
-            None => (StatusCode::SERVICE_UNAVAILABLE, "{\"error\":\"the daemon is stopping\"}".to_owned()),
-        },
-        (_, "/status") => {
-            (StatusCode::METHOD_NOT_ALLOWED, "{\"error\":\"only GET /status is served\"}".to_owned())
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let (code, body) = match (method, path.as_str()) {
+        (Method::GET, "/status") => status(&asks).await,
+        (Method::POST, "/orders") if may_order => order(request, &asks).await,
+        (Method::POST, "/orders") => (StatusCode::FORBIDDEN, problem("only root may give orders")),
+        (_, "/status" | "/orders") => {
+            (StatusCode::METHOD_NOT_ALLOWED, problem("GET /status and POST /orders are served"))
         }
-        _ => (StatusCode::NOT_FOUND, "{\"error\":\"no such resource; try GET /status\"}".to_owned()),
+        _ => (StatusCode::NOT_FOUND, problem("no such resource; try GET /status")),
     };
     let mut response = Response::new(Full::new(Bytes::from(body + "\n")));
     *response.status_mut() = code;
@@ -120,31 +146,164 @@ async fn answer(
     Ok(response)
 }
 
-async fn status_json(requests: &mpsc::Sender<StatusRequest>) -> Option<String> {
-    let (reply, status) = oneshot::channel();
-    requests.send(reply).await.ok()?;
-    let status = status.await.ok()?;
-    tokio::task::spawn_blocking(move || serde_json::to_string_pretty(&status).ok()).await.ok()?
+fn problem(text: &str) -> String {
+    serde_json::json!({ "error": text }).to_string()
+}
+
+fn stopping() -> (StatusCode, String) {
+    (StatusCode::SERVICE_UNAVAILABLE, problem("the daemon is stopping"))
+}
+
+async fn status(asks: &mpsc::Sender<Ask>) -> (StatusCode, String) {
+    let ask = async {
+        let (reply, status) = oneshot::channel();
+        asks.send(Ask::Status(reply)).await.ok()?;
+        let status = status.await.ok()?;
+        tokio::task::spawn_blocking(move || serde_json::to_string_pretty(&status).ok()).await.ok()?
+    };
+    ask.await.map_or_else(stopping, |json| (StatusCode::OK, json))
+}
+
+async fn order(request: Request<Incoming>, asks: &mpsc::Sender<Ask>) -> (StatusCode, String) {
+    let body = timeout(READ_LIMIT, Limited::new(request.into_body(), MAX_REQUEST).collect()).await;
+    let Ok(Ok(body)) = body else {
+        return (StatusCode::BAD_REQUEST, problem("the request did not come in time, or is too long"));
+    };
+    let request: OrderRequest = match serde_json::from_slice(&body.to_bytes()) {
+        Ok(request) => request,
+        Err(error) => return (StatusCode::BAD_REQUEST, problem(&format!("not an order: {error}"))),
+    };
+    let (reply, answer) = oneshot::channel();
+    if asks.send(Ask::Order(request, reply)).await.is_err() {
+        return stopping();
+    }
+    match answer.await {
+        Ok(Ok(answer)) => (StatusCode::OK, serde_json::to_string(&answer).unwrap_or_default()),
+        Ok(Err(OrderError::Refused(Refusal::Unknown(why)))) => (StatusCode::NOT_FOUND, problem(&why)),
+        Ok(Err(OrderError::Refused(Refusal::NotNow(why)))) => (StatusCode::CONFLICT, problem(&why)),
+        Ok(Err(OrderError::NotKept(why))) => (StatusCode::INTERNAL_SERVER_ERROR, problem(&why)),
+        Err(_) => stopping(),
+    }
 }
 
 /// Asks the daemon behind `socket` for its status.
 ///
 /// # Errors
-/// When nothing answers there in time, or not with a status document.
-pub(crate) async fn fetch(socket: &Path) -> io::Result<Status> {
+/// When nothing answers there in time, or not with a status document: a sentence for people.
+pub(crate) async fn fetch(socket: &Path) -> Result<Status, String> {
+    ask(socket, Method::GET, "/status", String::new()).await
+}
+
+/// Gives the daemon behind `socket` an order.
+///
+/// # Errors
+/// When nothing answers there in time, or the order is refused: a sentence for people.
+pub(crate) async fn send_order(socket: &Path, request: &OrderRequest) -> Result<OrderAnswer, String> {
+    let body = serde_json::to_string(request).map_err(|error| error.to_string())?;
+    ask(socket, Method::POST, "/orders", body).await
+}
+
+async fn ask<T: for<'a> Deserialize<'a>>(
+    socket: &Path,
+    method: Method,
+    path: &str,
+    body: String,
+) -> Result<T, String> {
+    #[derive(Deserialize)]
+    struct Problem {
+        error: String,
+    }
     let ask = async {
         let stream = UnixStream::connect(socket).await?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
         tokio::spawn(connection);
-        let request = Request::get("/status")
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
             .header(header::HOST, "evenkeeld")
-            .body(Empty::<Bytes>::new())
+            .body(Full::new(Bytes::from(body)))
             .map_err(io::Error::other)?;
         let response = sender.send_request(request).await.map_err(io::Error::other)?;
-        let body = http_body_util::Limited::new(response.into_body(), MAX_STATUS).collect().await;
-        let bytes = body.map_err(io::Error::other)?.to_bytes();
-        serde_json::from_slice(&bytes).map_err(io::Error::other)
+        let code = response.status();
+        let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
+        Ok((code, body.map_err(io::Error::other)?.to_bytes()))
     };
-    timeout(CLIENT_LIMIT, ask).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+    let answer = timeout(CLIENT_LIMIT, ask).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut));
+    let (code, bytes) = answer.flatten().map_err(|error| no_answer(socket, &error))?;
+    if code != StatusCode::OK {
+        let problem = serde_json::from_slice(&bytes).map(|Problem { error }| error);
+        return Err(problem.unwrap_or_else(|_| format!("evenkeeld answered {code}")));
+    }
+    serde_json::from_slice(&bytes).map_err(|error| no_answer(socket, &io::Error::other(error)))
+}
+
+fn no_answer(socket: &Path, error: &io::Error) -> String {
+    let hint = match error.kind() {
+        io::ErrorKind::PermissionDenied => "run as root",
+        io::ErrorKind::TimedOut => "it is busy or hangs",
+        _ => "is it running? (`evenkeeld run`)",
+    };
+    format!("no answer from evenkeeld at {}: {error}; {hint}", socket.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::orders::Action;
+
+    fn order_for(router: &str) -> OrderRequest {
+        OrderRequest { action: Action::Hold, router: router.parse().ok() }
+    }
+
+    #[tokio::test]
+    async fn orders_go_through_a_socket_that_is_root_s() {
+        let scratch = tempfile::tempdir().expect("tempdir");
+        let path = scratch.path().join("run").join("s.sock");
+        let error = fetch(&path).await.expect_err("nobody there");
+        assert!(error.contains("is it running?"), "{error}");
+        let server = Server::bind(&path).expect("bind");
+        let mode = std::fs::metadata(&path).expect("socket").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(
+            std::fs::read_dir(path.parent().expect("parent")).expect("list").count(),
+            1,
+            "no left-over"
+        );
+        assert!(Server::bind(&path).is_err(), "one daemon a socket");
+        let (sender, mut asks) = mpsc::channel(1);
+        let daemon = async {
+            while let Some(ask) = asks.recv().await {
+                let Ask::Order(request, reply) = ask else { continue };
+                let answer = match request.router {
+                    Some(name) if name.as_str() == "VI_1" => Ok(OrderAnswer { routers: vec![name] }),
+                    Some(_) => Err(OrderError::Refused(Refusal::Unknown("did you mean VI_1?".to_owned()))),
+                    None => Err(OrderError::NotKept("disk full".to_owned())),
+                };
+                reply.send(answer).ok();
+            }
+        };
+        let client = async {
+            let taken = send_order(&path, &order_for("VI_1")).await.expect("taken");
+            assert_eq!(taken.routers, ["VI_1".parse().expect("name")]);
+            assert_eq!(
+                send_order(&path, &order_for("VI_2")).await.expect_err("unknown"),
+                "did you mean VI_1?"
+            );
+            assert_eq!(send_order(&path, &order_for("")).await.expect_err("not kept"), "disk full");
+            let none: Result<OrderAnswer, String> =
+                ask(&path, Method::POST, "/orders", "{\"action\":\"dance\"}".to_owned()).await;
+            assert!(none.expect_err("refused").starts_with("not an order: "));
+            let long: Result<OrderAnswer, String> =
+                ask(&path, Method::POST, "/orders", " ".repeat(5000)).await;
+            assert!(long.expect_err("refused").contains("too long"));
+            let get: Result<OrderAnswer, String> = ask(&path, Method::GET, "/orders", String::new()).await;
+            assert!(get.is_err());
+        };
+        tokio::select! {
+            () = server.serve(sender) => panic!("ended"),
+            () = daemon => panic!("ended"),
+            () = client => {}
+        }
+    }
 }

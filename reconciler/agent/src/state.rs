@@ -1,4 +1,4 @@
-//! The state directory: lock, ledger and last good plan. The only files the daemon writes.
+//! The state directory: lock, ledger, orders and last good plan. The only files the daemon writes.
 //!
 //! Every file is replaced whole: written beside, synced, renamed. A file that cannot be understood
 //! is reported and treated as absent.
@@ -12,11 +12,16 @@ use evenkeel_converge::{Ledger, ledger};
 use evenkeel_schemas::plan;
 use evenkeel_schemas::scalars::Name;
 use serde::{Deserialize, Serialize};
-use tracing::warn;
+use tracing::{error, warn};
 
+use crate::orders::Orders;
 use crate::plan_file::{self, LoadedPlan};
 
 const LEDGER: &str = "ledger.json";
+/// What operators told routers. Outlives `cleanup`: it is not ours to forget.
+const ORDERS: &str = "orders.json";
+/// The format of the orders file.
+const ORDERS_VERSION: u32 = 1;
 const LOCK: &str = "lock";
 const LAST_GOOD: &str = "last-good";
 
@@ -32,6 +37,12 @@ struct LedgerFile {
     version: u32,
     #[serde(flatten)]
     ledger: Ledger,
+}
+
+#[derive(Serialize, Deserialize)]
+struct OrdersFile {
+    version: u32,
+    orders: Orders,
 }
 
 impl StateDir {
@@ -74,16 +85,51 @@ impl StateDir {
         match read_ledger(&self.path) {
             Ok(ledger) => Ok(ledger),
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                let aside = (1..).map(|n| self.path.join(format!("{LEDGER}.unreadable-{n}")));
-                let aside = aside.into_iter().find(|path| !path.exists());
-                if let Some(aside) = aside {
-                    fs::rename(self.path.join(LEDGER), &aside)?;
+                if let Some(aside) = self.put_aside(LEDGER)? {
                     warn!("{error}; kept as {}, and what the plan names is adopted", aside.display());
                 }
                 Ok(Ledger::default())
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Renames a file that cannot be understood.
+    fn put_aside(&self, name: &str) -> io::Result<Option<PathBuf>> {
+        let free = (1..1000).map(|n| self.path.join(format!("{name}.unreadable-{n}")));
+        let Some(aside) = free.into_iter().find(|path| !path.exists()) else { return Ok(None) };
+        fs::rename(self.path.join(name), &aside)?;
+        Ok(Some(aside))
+    }
+
+    /// The orders; none when there is no file. One that cannot be understood is put aside.
+    ///
+    /// # Errors
+    /// When there is one and it cannot be read or put aside.
+    pub(crate) fn orders_or_put_aside(&self) -> io::Result<Orders> {
+        match read_orders(&self.path.join(ORDERS)) {
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                let aside = self.put_aside(ORDERS)?.unwrap_or_else(|| self.path.join(ORDERS));
+                error!(
+                    "{error}; kept as {}: what operators told virtual routers (`failover`, `hold`) is forgotten",
+                    aside.display()
+                );
+                Ok(Orders::default())
+            }
+            result => result,
+        }
+    }
+
+    /// Replaces the orders, durably.
+    ///
+    /// # Errors
+    /// When they cannot be written; the old ones are then still there.
+    pub(crate) fn save_orders(&self, orders: &Orders) -> io::Result<()> {
+        let file = OrdersFile { version: ORDERS_VERSION, orders: orders.clone() };
+        let path = self.path.join(ORDERS);
+        let explain =
+            |error: io::Error| io::Error::new(error.kind(), format!("orders {}: {error}", path.display()));
+        replace(&path, &serde_json::to_vec(&file)?).map_err(explain)
     }
 
     /// Replaces the ledger, durably.
@@ -174,6 +220,23 @@ pub(crate) fn read_ledger(directory: &Path) -> io::Result<Ledger> {
     }
 }
 
+fn read_orders(path: &Path) -> io::Result<Orders> {
+    let explain = |kind, text: String| io::Error::new(kind, format!("orders {}: {text}", path.display()));
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Orders::default()),
+        Err(error) => return Err(explain(error.kind(), error.to_string())),
+    };
+    let damaged = |text| explain(io::ErrorKind::InvalidData, text);
+    match serde_json::from_slice::<OrdersFile>(&bytes) {
+        Ok(file) if file.version == ORDERS_VERSION => Ok(file.orders),
+        Ok(file) => {
+            Err(damaged(format!("written in format {} by another version of evenkeeld", file.version)))
+        }
+        Err(error) => Err(damaged(format!("damaged ({error})"))),
+    }
+}
+
 /// Replaces a file whole (mode 0600): readers and crashes see the old bytes or the new.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let directory = path.parent().unwrap_or(Path::new("/"));
@@ -208,5 +271,29 @@ mod tests {
         assert!(path.join("ledger.json.unreadable-1").exists(), "the damaged one is kept");
         drop(state);
         StateDir::open(&path).expect("free again");
+    }
+
+    #[test]
+    fn orders_are_kept_and_damaged_ones_are_put_aside() {
+        let scratch = tempfile::tempdir().expect("tempdir");
+        let state = StateDir::open(&scratch.path().join("state")).expect("open");
+        assert_eq!(state.orders_or_put_aside().expect("none"), Orders::default());
+        let orders: Orders =
+            serde_json::from_str(r#"{"VI_1":{"order":"hold","since":"2026-01-01T00:00:00Z"}}"#)
+                .expect("orders");
+        state.save_orders(&orders).expect("save");
+        assert_eq!(state.orders_or_put_aside().expect("read"), orders);
+        state.forget().expect("forget");
+        assert_eq!(state.orders_or_put_aside().expect("read"), orders, "cleanup is no release");
+        let path = state.path().join(ORDERS);
+        for (n, bad) in [(1, &b"{\"version\":1,\"ord"[..]), (2, br#"{"version":9,"orders":{}}"#)] {
+            fs::write(&path, bad).expect("damage");
+            assert_eq!(state.orders_or_put_aside().expect("put aside"), Orders::default());
+            let aside = state.path().join(format!("orders.json.unreadable-{n}"));
+            assert_eq!(fs::read(aside).expect("kept"), bad);
+            assert!(!path.exists());
+        }
+        state.save_orders(&orders).expect("save again");
+        assert_eq!(state.orders_or_put_aside().expect("read"), orders);
     }
 }

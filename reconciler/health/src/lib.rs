@@ -13,13 +13,16 @@
 //! ```
 //!
 //! One schedule per distinct [`Check`]: a real server that several virtual servers check in the
-//! same way is checked once. No sockets, no clock: the agent runs the probes.
+//! same way is checked once. No sockets, no clock: the agent runs the probes. What the elections watch
+//! besides is in [`tracker`].
 
 pub mod board;
 pub mod schedule;
+pub mod tracker;
 
 pub use board::{Board, Change, Report};
 pub use schedule::{Outcome, Schedule, Verdict};
+pub use tracker::{Finding, Trackers};
 
 #[cfg(doc)]
 use evenkeel_schemas::plan::Check;

@@ -1,72 +1,25 @@
 //! All virtual routers of one host: who gets which input, and whose output and deadline is next.
 //!
-//! No protocol lives here: a packet's VRID is all that is looked at.
+//! No protocol lives here: a packet's VRID is all that is looked at. What routers of one sync group
+//! owe each other is in `group`.
+
+mod group;
+mod key;
+mod slot;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
-use std::net::IpAddr;
 
 use evenkeel_schemas::scalars::{InterfaceName, Name, Vrid};
 use evenkeel_schemas::time::MonoTime;
 
 use crate::router::{Config, Input, Output, Received, State, VirtualRouter, Why};
 
+use group::Group;
+pub use key::{Family, RouterKey};
+use slot::{Slot, Slots, Standing};
+
 /// Most different unknown VRIDs that are counted one by one; there are 255 per segment and family.
 const MAX_UNKNOWN: usize = 256;
-
-/// Address family of a virtual router.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Family {
-    /// IPv4.
-    V4,
-    /// IPv6.
-    V6,
-}
-
-impl Family {
-    /// The family of an address.
-    #[must_use]
-    pub const fn of(address: IpAddr) -> Self {
-        match address {
-            IpAddr::V4(_) => Self::V4,
-            IpAddr::V6(_) => Self::V6,
-        }
-    }
-}
-
-impl fmt::Display for Family {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::V4 => "IPv4",
-            Self::V6 => "IPv6",
-        })
-    }
-}
-
-/// What makes a virtual router unique on a host (RFC 9568 §5.2.3): its name may change.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RouterKey {
-    /// Interface of its advertisements.
-    pub interface: InterfaceName,
-    /// Address family.
-    pub family: Family,
-    /// Virtual router identifier.
-    pub vrid: Vrid,
-}
-
-impl RouterKey {
-    /// The key of a router with this configuration on `interface`.
-    #[must_use]
-    pub const fn new(interface: InterfaceName, config: &Config) -> Self {
-        Self { interface, family: Family::of(config.source), vrid: config.vrid }
-    }
-}
-
-impl fmt::Display for RouterKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} VRID {}", self.interface, self.family, self.vrid)
-    }
-}
 
 /// A virtual router as the host's plan has it.
 #[derive(Debug, Clone)]
@@ -81,34 +34,15 @@ pub struct Member {
     pub config: Config,
 }
 
-#[derive(Debug)]
-struct Slot {
-    name: Name,
-    router: VirtualRouter,
-    /// Whether its key is in [`Election::ready`]; it need not stand there twice.
-    queued: bool,
-}
-
-impl Slot {
-    fn handle(&mut self, key: &RouterKey, input: Input<'_>, now: MonoTime, ready: &mut VecDeque<RouterKey>) {
-        self.router.handle(input, now);
-        if !self.queued {
-            self.queued = true;
-            ready.push_back(key.clone());
-        }
-    }
-}
-
 /// The virtual routers of a host.
 ///
 /// As with one router: drain [`Election::poll_output`] after every input.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Election {
-    routers: BTreeMap<RouterKey, Slot>,
+    slots: Slots,
+    groups: Vec<Group>,
     /// Routers that are gone but have outputs left.
     leaving: VecDeque<(RouterKey, VirtualRouter)>,
-    /// Routers that may have outputs, in the order of their inputs. A key that is gone is skipped.
-    ready: VecDeque<RouterKey>,
     unknown: BTreeMap<(InterfaceName, u8), u64>,
     unknown_total: u64,
 }
@@ -124,36 +58,86 @@ impl Election {
     /// configuration live. One that goes is shut down: its outputs come out first, ahead of every
     /// other's. One that comes is in Initialize and wants [`Input::Startup`]. A change of version is
     /// a going and a coming. Of a key that is given twice the last counts.
+    ///
+    /// Nobody stops being Master because somebody comes into its sync group or leaves it, nor because
+    /// the group gets another name or ends.
     pub fn configure(&mut self, wanted: Vec<Member>, now: MonoTime) {
-        let mut wanted: BTreeMap<RouterKey, (Name, Config)> =
-            wanted.into_iter().map(|member| (member.key, (member.name, member.config))).collect();
+        let mut wanted: BTreeMap<RouterKey, (Name, Option<Name>, Config)> = wanted
+            .into_iter()
+            .map(|Member { key, name, group, config }| (key, (name, group, config)))
+            .collect();
+        let groups: BTreeMap<RouterKey, Name> =
+            wanted.iter().filter_map(|(key, (_, group, _))| Some((key.clone(), group.clone()?))).collect();
         let stays = |key: &RouterKey, slot: &mut Slot| {
-            wanted.get(key).is_some_and(|(_, config)| {
+            wanted.get(key).is_some_and(|(_, _, config)| {
                 let running = slot.router.config();
                 config.version == running.version && config.vrid == running.vrid
             })
         };
-        let gone: Vec<_> = self.routers.extract_if(.., |key, slot| !stays(key, slot)).collect();
+        let gone: Vec<_> = self.slots.map.extract_if(.., |key, slot| !stays(key, slot)).collect();
         for (key, mut slot) in gone {
             slot.router.handle(Input::Shutdown, now);
             self.leaving.push_back((key, slot.router));
         }
-        for (key, slot) in &mut self.routers {
-            if let Some((name, config)) = wanted.remove(key) {
-                slot.name = name;
-                slot.handle(key, Input::Reconfigure(config), now, &mut self.ready);
+        self.slots.act_where(
+            |_| true,
+            |key, slot| {
+                if let Some((name, _, config)) = wanted.remove(key) {
+                    slot.name = name;
+                    slot.router.handle(Input::Reconfigure(config), now);
+                }
+            },
+        );
+        let new = wanted
+            .into_iter()
+            .map(|(key, (name, _, config))| (key, Slot::new(name, VirtualRouter::new(config))));
+        self.slots.map.extend(new);
+        self.regroup(&groups, now);
+    }
+
+    /// Makes `wanted` the sync groups.
+    fn regroup(&mut self, wanted: &BTreeMap<RouterKey, Name>, now: MonoTime) {
+        let mut members: BTreeMap<&Name, Vec<RouterKey>> = BTreeMap::new();
+        for (key, name) in wanted {
+            members.entry(name).or_default().push(key.clone());
+        }
+        let groups = members.into_iter().map(|(name, members)| Group::new(name.clone(), members)).collect();
+        let before = std::mem::replace(&mut self.groups, groups);
+        for group in &mut self.groups {
+            if let Some(before) = before.iter().find(|before| before.name == group.name) {
+                group.inherit(before);
             }
         }
-        let new = wanted.into_iter().map(|(key, (name, config))| {
-            (key, Slot { name, router: VirtualRouter::new(config), queued: false })
-        });
-        self.routers.extend(new);
+        for (key, slot) in &mut self.slots.map {
+            let name = wanted.get(key);
+            let old = slot.group.and_then(|index| before.get(index)).map(|group| &group.name);
+            slot.counts &= old == name;
+            slot.group = name.and_then(|name| self.groups.iter().position(|group| group.name == *name));
+        }
+        for group in &mut self.groups {
+            group.settle(&mut self.slots, now);
+        }
+        // Those that waited for a group that they are no longer in.
+        self.slots.act_where(
+            |slot| slot.group.is_none() && slot.standing == Standing::Ready && slot.is(State::Initialize),
+            |_, slot| slot.router.handle(Input::Startup, now),
+        );
     }
 
     /// Gives an input to one router. Returns whether there is such a router.
+    ///
+    /// In a sync group [`Input::Startup`] says that this router has no obstacle; it takes part once none
+    /// of the group has. Until then [`VirtualRouter::reason`] names who is waited for, and saying it
+    /// again does no harm.
     pub fn handle(&mut self, key: &RouterKey, input: Input<'_>, now: MonoTime) -> bool {
-        let Some(slot) = self.routers.get_mut(key) else { return false };
-        slot.handle(key, input, now, &mut self.ready);
+        let Some(slot) = self.slots.map.get_mut(key) else { return false };
+        match slot.group.and_then(|index| self.groups.get_mut(index)) {
+            Some(group) => group.handle(&mut self.slots, key, input, now),
+            None => {
+                slot.note(&input);
+                self.slots.act(key, |router| router.handle(input, now));
+            }
+        }
         true
     }
 
@@ -177,19 +161,29 @@ impl Election {
         }
     }
 
-    /// Gives [`Input::Timer`] to every router whose deadline has come.
+    /// Gives [`Input::Timer`] to every router whose deadline has come. Backups of a sync group have one
+    /// deadline together.
     pub fn handle_timers(&mut self, now: MonoTime) {
-        for (key, slot) in &mut self.routers {
-            if slot.router.poll_timeout().is_some_and(|(at, _)| at <= now) {
-                slot.handle(key, Input::Timer, now, &mut self.ready);
-            }
+        self.slots.act_where(
+            |slot| own_timeout(slot).is_some_and(|(at, _)| at <= now),
+            |_, slot| slot.router.handle(Input::Timer, now),
+        );
+        for group in &mut self.groups {
+            group.timers(&mut self.slots, now);
         }
     }
 
     /// Shuts every router down: the daemon ends and gives the VIPs away.
     pub fn shutdown(&mut self, now: MonoTime) {
-        for (key, slot) in &mut self.routers {
-            slot.handle(key, Input::Shutdown, now, &mut self.ready);
+        self.slots.act_where(
+            |_| true,
+            |_, slot| {
+                slot.note(&Input::Shutdown);
+                slot.router.handle(Input::Shutdown, now);
+            },
+        );
+        for group in &mut self.groups {
+            group.settle(&mut self.slots, now);
         }
     }
 
@@ -203,39 +197,32 @@ impl Election {
             }
             self.leaving.pop_front();
         }
-        while let Some(key) = self.ready.front() {
-            if let Some(slot) = self.routers.get_mut(key) {
-                if let Some(output) = slot.router.poll_output() {
-                    return Some((key.clone(), output));
-                }
-                slot.queued = false;
-            }
-            self.ready.pop_front();
-        }
-        None
+        self.slots.poll_output()
     }
 
-    /// The earliest deadline of all routers, and what it is for.
+    /// The earliest deadline of all routers and sync groups, and what it is for.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(MonoTime, Why)> {
-        self.routers.values().filter_map(|slot| slot.router.poll_timeout()).min()
+        let own = self.slots.map.values().filter_map(own_timeout).min();
+        let groups = self.groups.iter().filter_map(|group| group.poll_timeout(&self.slots)).min();
+        [own, groups].into_iter().flatten().min()
     }
 
     /// A router of this host.
     #[must_use]
     pub fn get(&self, key: &RouterKey) -> Option<(&Name, &VirtualRouter)> {
-        self.routers.get(key).map(|slot| (&slot.name, &slot.router))
+        self.slots.map.get(key).map(|slot| (&slot.name, &slot.router))
     }
 
     /// Every router, by key.
     pub fn iter(&self) -> impl Iterator<Item = (&RouterKey, &Name, &VirtualRouter)> {
-        self.routers.iter().map(|(key, slot)| (key, &slot.name, &slot.router))
+        self.slots.map.iter().map(|(key, slot)| (key, &slot.name, &slot.router))
     }
 
     /// How many routers are Master.
     #[must_use]
     pub fn masters(&self) -> usize {
-        self.routers.values().filter(|slot| slot.router.state() == State::Master).count()
+        self.slots.map.values().filter(|slot| slot.router.state() == State::Master).count()
     }
 
     /// Packets of VRIDs that no router here has, by interface and VRID; the first 256 of them.
@@ -248,4 +235,9 @@ impl Election {
     pub const fn unknown_total(&self) -> u64 {
         self.unknown_total
     }
+}
+
+/// The deadline of a router that is not its group's.
+fn own_timeout(slot: &Slot) -> Option<(MonoTime, Why)> {
+    if slot.group.is_some() && slot.is(State::Backup) { None } else { slot.router.poll_timeout() }
 }

@@ -30,7 +30,7 @@ macro_rules! rejections {
 }
 
 rejections! {
-    /// TTL or hop limit is not 255.
+    /// TTL or hop limit is too low.
     Ttl = "ttl",
     /// Shorter than its header and address count say.
     Length = "length",
@@ -48,6 +48,8 @@ rejections! {
     NoAddresses = "no_addresses",
     /// From our own address.
     OwnAddress = "own_address",
+    /// By unicast: from none of our peers.
+    UnknownPeer = "unknown_peer",
     /// Authentication type is not the configured one.
     AuthType = "auth_type",
     /// Wrong password.
@@ -61,10 +63,13 @@ rejections! {
 /// Why an advertisement is discarded, with the offending value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rejection {
-    /// RFC 9568 §7.1: the TTL MUST be 255, so that nothing from beyond the segment gets in.
+    /// RFC 9568 §7.1: the TTL MUST be 255, so that nothing from beyond the segment gets in. By unicast
+    /// the configuration may allow less.
     Ttl {
         /// TTL or hop limit of the packet.
         received: u8,
+        /// The lowest that is accepted.
+        least: u8,
     },
     /// RFC 9568 §7.1: the packet MUST hold the complete VRRP message.
     Length {
@@ -96,6 +101,8 @@ pub enum Rejection {
     NoAddresses,
     /// The source is our own address: our own packet come back, or another host with our address.
     OwnAddress,
+    /// We advertise by unicast, and the source is none of our peers.
+    UnknownPeer,
     /// RFC 3768 §7.1: the authentication type MUST be ours.
     AuthType {
         /// Authentication type of the packet.
@@ -128,6 +135,7 @@ impl Rejection {
             Self::Vrid { .. } => RejectKind::Vrid,
             Self::NoAddresses => RejectKind::NoAddresses,
             Self::OwnAddress => RejectKind::OwnAddress,
+            Self::UnknownPeer => RejectKind::UnknownPeer,
             Self::AuthType { .. } => RejectKind::AuthType,
             Self::AuthSecret => RejectKind::AuthSecret,
             Self::IntervalZero => RejectKind::IntervalZero,
@@ -139,7 +147,10 @@ impl Rejection {
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Ttl { received } => write!(f, "invalid TTL/HL {received}, expected 255"),
+            Self::Ttl { received, least: 255 } => write!(f, "invalid TTL/HL {received}, expected 255"),
+            Self::Ttl { received, least } => {
+                write!(f, "invalid TTL/HL {received}, expected at least {least}")
+            }
             Self::Length { bytes, needed } => write!(f, "packet too short: {bytes} bytes of {needed}"),
             Self::Version { received } => write!(f, "invalid version {received}"),
             Self::Type { received } => write!(f, "invalid packet type {received}"),
@@ -148,6 +159,7 @@ impl fmt::Display for Rejection {
             Self::Vrid { received } => write!(f, "VRID {received} is not ours"),
             Self::NoAddresses => f.write_str("advertisement without addresses"),
             Self::OwnAddress => f.write_str("advertisement from our own source address"),
+            Self::UnknownPeer => f.write_str("advertisement from a host that is not a unicast peer"),
             Self::AuthType { received } => {
                 write!(f, "received an unexpected authentication type {received}")
             }

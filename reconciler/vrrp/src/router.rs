@@ -15,9 +15,11 @@
 //!       |               |   Announce            |               |--+ timer: advert
 //!    +--|    Backup     |---------------------->|    Master     |  | priority 0: advert now
 //!    |  |               |<----------------------|               |  | lower advert: advert now,
-//!    +->|               |   higher advert       |               |<-+   Announce (rival)
-//!       +---------------+                       +---------------+
-//!    advert >= ours, or no preemption: wait again for the master-down interval
+//!    +->|               |   higher advert:      |               |<-+   Announce (rival)
+//!       |               |   last words,         |               |
+//!       +---------------+   StateChanged        +---------------+
+//!                           Handover: StateChanged, priority 0
+//!    advert >= ours, no preemption, or preempt delay: wait again for the master-down interval
 //!    lower advert: discard          priority 0: wait for the skew time only
 //! ```
 //!
@@ -26,9 +28,13 @@
 mod admission;
 mod config;
 mod counters;
+mod group;
+mod hear;
 mod io;
 mod notice;
 mod phase;
+mod rivals;
+mod send;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -37,27 +43,20 @@ use std::time::Duration;
 use evenkeel_schemas::scalars::{AdvertInterval, Priority};
 use evenkeel_schemas::time::MonoTime;
 
-use crate::packet::{Advert, TTL, Version, encode};
-
-use admission::admit;
 pub use config::{Config, Delivery, master_down_interval, skew_time};
 pub use counters::Counters;
+pub use group::{GroupEvent, MemberName};
 pub use io::{AdvertKind, Cause, FaultCause, Input, Output, Received, State, Why};
 use notice::Limiter;
 pub use notice::{Event, Notice, NoticeKind};
 use phase::{Backup, Master, Phase, Wait};
-
-/// Least time between two immediate advertisements against rivals. Ours: the protocol's smallest
-/// interval, so that a flood of lower adverts is not answered packet by packet.
-const ASSERT_GAP: Duration = Duration::from_millis(10);
-/// Most time between two announcements against rivals while they go on; less if the interval is.
-const RIVAL_BURST_GAP: Duration = Duration::from_secs(1);
+use rivals::Rivals;
 
 /// A virtual router.
 ///
 /// After each [`VirtualRouter::handle`], drain [`VirtualRouter::poll_output`], then ask
 /// [`VirtualRouter::poll_timeout`] again. Outputs are kept until then; nothing else grows.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct VirtualRouter {
     config: Config,
     /// Our VIPs in ascending order, to compare lists without regard to order.
@@ -67,12 +66,14 @@ pub struct VirtualRouter {
     cause: Cause,
     counters: Counters,
     limiter: Limiter,
+    last_words: Option<MonoTime>,
     queue: VecDeque<Queued>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Queued {
-    output: Output,
+    /// `None` for an advertisement to nobody.
+    output: Option<Output>,
     /// For an advertisement of a Master: the lease that it gives once it is handed out.
     lease: Option<MonoTime>,
 }
@@ -90,6 +91,7 @@ impl VirtualRouter {
             cause: Cause::Configured,
             counters: Counters::default(),
             limiter: Limiter::default(),
+            last_words: None,
             queue: VecDeque::new(),
         }
     }
@@ -99,6 +101,7 @@ impl VirtualRouter {
         match input {
             Input::Startup => self.start(now),
             Input::Adopt => self.adopt(now),
+            Input::Handover => self.hand_over(now),
             Input::Shutdown => self.leave(Cause::Shutdown, true, now),
             Input::Fault(fault) => self.leave(Cause::Fault(fault), fault.link_works(), now),
             Input::Timer => self.timer(now),
@@ -110,11 +113,15 @@ impl VirtualRouter {
 
     /// The next thing to do; `None` when all is done.
     pub fn poll_output(&mut self) -> Option<Output> {
-        let Queued { output, lease } = self.queue.pop_front()?;
-        if let (Phase::Master(master), Some(lease)) = (&mut self.phase, lease) {
-            master.lease = Some(lease);
+        while let Some(Queued { output, lease }) = self.queue.pop_front() {
+            if let (Phase::Master(master), Some(lease)) = (&mut self.phase, lease) {
+                master.lease = Some(lease);
+            }
+            if output.is_some() {
+                return output;
+            }
         }
-        Some(output)
+        None
     }
 
     /// When to call again with [`Input::Timer`], and what for.
@@ -129,10 +136,13 @@ impl VirtualRouter {
                     Wait::Skew => Why::MasterLeft,
                 },
             )),
-            Phase::Master(master) => match master.second_burst {
-                Some(burst) if burst < master.advert_due => Some((burst, Why::SecondBurst)),
-                Some(_) | None => Some((master.advert_due, Why::AdvertDue)),
-            },
+            Phase::Master(master) => {
+                let second = master.second_burst.map(|at| (at, Why::SecondBurst));
+                let refresh = master.refresh_due.map(|at| (at, Why::GarpRefresh));
+                let silent = master.rivals.next_end().map(|at| (at, Why::RivalSilent));
+                let advert = Some((master.advert_due, Why::AdvertDue));
+                [advert, second, refresh, silent].into_iter().flatten().min()
+            }
         }
     }
 
@@ -198,8 +208,8 @@ impl VirtualRouter {
     /// A Backup's timer starts no earlier and its skew time is no shorter. So a guardian process
     /// that finds the daemon dead retracts the VIPs at this time, before anybody else holds them, and
     /// a daemon that is back before it may go on as Master ([`Input::Adopt`]). A Backup with a
-    /// *higher* priority, which exists beside a Master only without preemption, may claim up to the
-    /// difference of the skew times earlier.
+    /// *higher* priority may claim up to the difference of the skew times earlier. There is one beside a Master
+    /// if it does not preempt, waits for its preempt delay, or has handed over; its settings, not ours, say so.
     #[must_use]
     pub const fn lease_until(&self) -> Option<MonoTime> {
         match &self.phase {
@@ -241,6 +251,17 @@ impl VirtualRouter {
         }
     }
 
+    /// As [`Self::leave`], but to Backup.
+    fn hand_over(&mut self, now: MonoTime) {
+        match &self.phase {
+            Phase::Initialize | Phase::Backup(_) => {}
+            Phase::Master(_) => {
+                self.become_backup(Cause::Handover, None, None, now);
+                self.transmit(AdvertKind::PriorityZero, now, now);
+            }
+        }
+    }
+
     fn timer(&mut self, now: MonoTime) {
         match &self.phase {
             Phase::Initialize => {}
@@ -257,29 +278,46 @@ impl VirtualRouter {
         }
     }
 
-    /// RFC 9568 §6.4.3: Adver_Timer fires; and the repetition of gratuitous ARP.
+    /// RFC 9568 §6.4.3: Adver_Timer fires; and what else a Master has planned.
     fn master_timer(&mut self, now: MonoTime) {
         let interval = self.config.effective_interval().as_duration();
+        let refresh = self.config.refresh();
         let Phase::Master(master) = &mut self.phase else { return };
         let due = master.advert_due;
         let overslept = master.lease.is_some_and(|lease| now > lease);
-        let repeat_burst = master.second_burst.is_some_and(|burst| now >= burst);
-        if repeat_burst {
-            master.second_burst = None;
+        let burst = take_due(&mut master.second_burst, now).is_some();
+        let refreshed = take_due(&mut master.refresh_due, now);
+        if let (Some(at), Some(refresh)) = (refreshed, refresh) {
+            master.refresh_due = Some(next_due(at, refresh, now));
         }
         if now >= due {
-            // From the deadline, not from now: lateness must not add up. But never in the past.
-            let next = due + interval;
-            master.advert_due = if next > now { next } else { now + interval };
+            master.advert_due = next_due(due, interval, now);
             self.transmit(AdvertKind::Periodic, due, now);
         }
         if overslept {
             // Ours: somebody may have claimed, announced and yielded unheard while we were stopped.
+            if let Phase::Master(master) = &mut self.phase {
+                master.rivals.was_deaf(now);
+            }
             self.notice(Notice::Overslept { late: now.since(due) }, self.config.source, now);
             self.announce(now);
-        } else if repeat_burst {
-            self.push(Output::Announce { repeat: self.config.garp_repeat });
+        } else if self.rivals_gone(now) {
+            self.announce(now);
+        } else if burst || refreshed.is_some() {
+            self.burst();
         }
+    }
+
+    /// Forgets the rivals that are gone. Returns whether there was one: ARP caches may still hold its address.
+    fn rivals_gone(&mut self, now: MonoTime) -> bool {
+        let mut any = false;
+        while let Phase::Master(master) = &mut self.phase
+            && let Some(rival) = master.rivals.take_ended(now)
+        {
+            any = true;
+            self.notice(Notice::RivalGone { rival, address: self.config.source }, rival, now);
+        }
+        any
     }
 
     fn vips_repaired(&mut self, now: MonoTime) {
@@ -293,7 +331,7 @@ impl VirtualRouter {
     }
 
     fn reconfigure(&mut self, config: Config, now: MonoTime) {
-        if config.version != self.config.version || config.vrid != self.config.vrid || config == self.config {
+        if !config.is_same_router(&self.config) || config == self.config {
             return;
         }
         let vips = sorted(&config.vips);
@@ -303,13 +341,23 @@ impl VirtualRouter {
             Phase::Initialize => {}
             Phase::Backup(_) => self.rearm_backup(now),
             Phase::Master(_) => {
-                if !self.config.advertises_like(&old) {
+                self.plan_refresh(now);
+                if !self.config.sends_like(&old) {
                     self.advertise_change(now);
                 }
                 if self.sorted_vips.iter().any(|vip| old_vips.binary_search(vip).is_err()) {
                     self.announce(now);
                 }
             }
+        }
+    }
+
+    /// A Master's regular bursts after a change: the next is no later than the old or the new time between two has
+    /// it, so that no series of changes puts it off.
+    fn plan_refresh(&mut self, now: MonoTime) {
+        let next = self.config.refresh().map(|refresh| now + refresh);
+        if let Phase::Master(master) = &mut self.phase {
+            master.refresh_due = next.map(|next| master.refresh_due.map_or(next, |due| due.min(next)));
         }
     }
 
@@ -335,139 +383,6 @@ impl VirtualRouter {
         self.transmit(AdvertKind::Immediate, now, now);
     }
 
-    fn packet(&mut self, received: &Received<'_>, now: MonoTime) {
-        // RFC 9568 §6.4.1: Initialize knows the Startup event only.
-        if matches!(self.phase, Phase::Initialize) {
-            return;
-        }
-        match admit(&self.config, received) {
-            Ok((advert, interval)) => self.advert(&advert, interval, received.src, now),
-            Err(rejection) => {
-                self.counters.count_rejected(rejection.kind());
-                self.notice(Notice::Rejected(rejection), received.src, now);
-            }
-        }
-    }
-
-    fn advert(&mut self, advert: &Advert, interval: AdvertInterval, src: IpAddr, now: MonoTime) {
-        self.counters.adverts_received += 1;
-        self.counters.priority_zero_received += u64::from(advert.priority == 0);
-        if sorted(&advert.addresses) != self.sorted_vips {
-            self.counters.vip_list_mismatch += 1;
-            let (expected, received) = (self.sorted_vips.len(), advert.addresses.len());
-            self.notice(Notice::VipListMismatch { expected, received }, src, now);
-        }
-        match &self.phase {
-            Phase::Initialize => {}
-            Phase::Backup(_) => self.advert_as_backup(advert, interval, src, now),
-            Phase::Master(_) => self.advert_as_master(advert, interval, src, now),
-        }
-    }
-
-    /// RFC 9568 §6.4.2 (RFC 3768 §6.4.2).
-    fn advert_as_backup(&mut self, advert: &Advert, interval: AdvertInterval, src: IpAddr, now: MonoTime) {
-        let Phase::Backup(backup) = &mut self.phase else { return };
-        if advert.priority == 0 {
-            backup.master = None;
-            let skew = skew_time(
-                self.config.version,
-                self.config.priority,
-                backup.adopted.unwrap_or(self.config.effective_interval()),
-            );
-            // Ours: it never makes the timer later, or a stream of these would put off the election.
-            backup.deadline = backup.deadline.min(now + skew);
-            backup.armed = now;
-            backup.wait = Wait::Skew;
-            self.notice(Notice::PriorityZero { as_master: false }, src, now);
-            return;
-        }
-        backup.master = Some(src);
-        if advert.priority < self.config.priority.get() && self.config.preempt {
-            return;
-        }
-        let adopted = self.adopt_interval(interval, src, now);
-        let deadline = now + self.waiting_time(Wait::MasterDown, adopted);
-        self.phase = Phase::Backup(Backup {
-            armed: now,
-            wait: Wait::MasterDown,
-            deadline,
-            adopted,
-            master: Some(src),
-        });
-    }
-
-    /// RFC 9568 §6.4.3 (RFC 3768 §6.4.3).
-    fn advert_as_master(&mut self, advert: &Advert, interval: AdvertInterval, src: IpAddr, now: MonoTime) {
-        let ours = self.config.priority.get();
-        let priority = advert.priority;
-        if priority == 0 {
-            let next = now + self.config.effective_interval().as_duration();
-            if let Phase::Master(master) = &mut self.phase {
-                master.advert_due = next;
-            }
-            self.transmit(AdvertKind::Immediate, now, now);
-            self.notice(Notice::PriorityZero { as_master: true }, src, now);
-            // Ours: it was Master beside us, so ARP caches may hold its address.
-            self.announce_against_rival(now);
-        } else if priority > ours {
-            self.yield_to(Cause::HigherPriority { from: src, priority, ours }, interval, src, now);
-        } else if priority == ours && is_higher(src, self.config.source) {
-            self.yield_to(Cause::HigherAddress { from: src, priority }, interval, src, now);
-        } else {
-            self.answer_rival(priority, src, now);
-        }
-    }
-
-    fn yield_to(&mut self, cause: Cause, interval: AdvertInterval, src: IpAddr, now: MonoTime) {
-        let adopted = self.adopt_interval(interval, src, now);
-        self.become_backup(cause, adopted, Some(src), now);
-    }
-
-    /// A Master that must yield to us. RFC 9568 §6.4.3: advertise immediately, leaving `Adver_Timer`
-    /// alone, which also keeps our adverts on time whatever arrives.
-    fn answer_rival(&mut self, priority: u8, src: IpAddr, now: MonoTime) {
-        let Phase::Master(master) = &mut self.phase else { return };
-        if master.last_assert.is_none_or(|last| now.since(last) >= ASSERT_GAP) {
-            master.last_assert = Some(now);
-            self.transmit(AdvertKind::Immediate, now, now);
-        }
-        self.notice(Notice::RivalMaster { priority, ours: self.config.priority.get() }, src, now);
-        self.announce_against_rival(now);
-    }
-
-    /// Ours: the rival has announced the VIPs as its own; announce them again, now and, since it may
-    /// still be at it, after the delay. While rivals go on, one burst an interval.
-    fn announce_against_rival(&mut self, now: MonoTime) {
-        let gap = self.config.effective_interval().as_duration().min(RIVAL_BURST_GAP);
-        let again = self.second_burst_at(now);
-        let Phase::Master(master) = &mut self.phase else { return };
-        if master.last_rival_burst.is_some_and(|last| now.since(last) < gap) {
-            master.second_burst = again.or(master.second_burst);
-        } else {
-            master.last_rival_burst = Some(now);
-            self.announce(now);
-        }
-    }
-
-    /// Version 3 uses the Master's interval (RFC 9568 §6.4.2); in version 2 it equals ours.
-    fn adopt_interval(
-        &mut self,
-        theirs: AdvertInterval,
-        src: IpAddr,
-        now: MonoTime,
-    ) -> Option<AdvertInterval> {
-        let ours = self.config.effective_interval();
-        match self.config.version {
-            Version::V2 => None,
-            Version::V3 => {
-                if theirs != ours {
-                    self.notice(Notice::IntervalAdopted { theirs, ours }, src, now);
-                }
-                Some(theirs)
-            }
-        }
-    }
-
     fn waiting_time(&self, wait: Wait, adopted: Option<AdvertInterval>) -> Duration {
         let interval = adopted.unwrap_or(self.config.effective_interval());
         match wait {
@@ -484,7 +399,8 @@ impl VirtualRouter {
         now: MonoTime,
     ) {
         let deadline = now + self.waiting_time(Wait::MasterDown, adopted);
-        let backup = Backup { armed: now, wait: Wait::MasterDown, deadline, adopted, master };
+        let backup =
+            Backup { armed: now, wait: Wait::MasterDown, deadline, adopted, master, lower_since: None };
         self.change_state(Phase::Backup(backup), cause, now);
     }
 
@@ -492,9 +408,17 @@ impl VirtualRouter {
     fn become_master(&mut self, cause: Cause, due: MonoTime, now: MonoTime) {
         self.counters.became_master += 1;
         self.transmit(AdvertKind::Claim, due, now);
-        let advert_due = now + self.config.effective_interval().as_duration();
-        let master =
-            Master { advert_due, second_burst: None, lease: None, last_assert: None, last_rival_burst: None };
+        let master = Master {
+            advert_due: now + self.config.effective_interval().as_duration(),
+            second_burst: None,
+            refresh_due: self.config.refresh().map(|refresh| now + refresh),
+            lease: None,
+            last_assert: None,
+            last_farewell: None,
+            last_rival_burst: None,
+            claimed: (cause != Cause::Adopted).then_some(now),
+            rivals: Rivals::default(),
+        };
         self.change_state(Phase::Master(master), cause, now);
         self.announce(now);
     }
@@ -506,65 +430,22 @@ impl VirtualRouter {
         self.since = Some(now);
         self.push(Output::StateChanged { from, to: self.state(), cause });
     }
+}
 
-    fn announce(&mut self, now: MonoTime) {
-        let again = self.second_burst_at(now);
-        if let Phase::Master(master) = &mut self.phase {
-            master.second_burst = again;
-        }
-        self.push(Output::Announce { repeat: self.config.garp_repeat });
-    }
+/// Takes a time that has come.
+fn take_due(at: &mut Option<MonoTime>, now: MonoTime) -> Option<MonoTime> {
+    at.take_if(|at| now >= *at)
+}
 
-    fn second_burst_at(&self, now: MonoTime) -> Option<MonoTime> {
-        (!self.config.garp_delay.is_zero()).then(|| now + self.config.garp_delay)
-    }
-
-    fn transmit(&mut self, kind: AdvertKind, due: MonoTime, now: MonoTime) {
-        let config = &self.config;
-        let (priority, lease) = match kind {
-            AdvertKind::PriorityZero => (0, None),
-            AdvertKind::Claim | AdvertKind::Periodic | AdvertKind::Immediate => {
-                (config.priority.get(), Some(now + self.waiting_time(Wait::MasterDown, None)))
-            }
-        };
-        let advert = Advert {
-            version: config.version,
-            vrid: config.vrid,
-            priority,
-            interval: config.wire_interval(),
-            auth: config.wire_auth(),
-            addresses: config.vips.clone(),
-        };
-        let (src, dst) = (config.source, config.destination());
-        let mut bytes = Vec::new();
-        encode(&advert, src, dst, config.checksum, &mut bytes);
-        self.counters.adverts_sent += 1;
-        if kind == AdvertKind::Periodic {
-            self.counters.count_lateness(now.since(due));
-        }
-        self.queue
-            .push_back(Queued { output: Output::Transmit { bytes, src, dst, ttl: TTL, kind, due }, lease });
-    }
-
-    fn notice(&mut self, notice: Notice, source: IpAddr, now: MonoTime) {
-        if let Some(event) = self.limiter.admit(notice, source, now) {
-            self.push(Output::Event(event));
-        }
-    }
-
-    fn push(&mut self, output: Output) {
-        self.queue.push_back(Queued { output, lease: None });
-    }
+/// The time after `due`: from the deadline, not from now, since lateness must not add up. But never in
+/// the past.
+fn next_due(due: MonoTime, interval: Duration, now: MonoTime) -> MonoTime {
+    let next = due + interval;
+    if next > now { next } else { now + interval }
 }
 
 fn sorted(addresses: &[IpAddr]) -> Vec<IpAddr> {
     let mut sorted = addresses.to_vec();
     sorted.sort_unstable();
     sorted
-}
-
-/// RFC 9568 §6.4.3: addresses compare as unsigned integers in network byte order. Of one family,
-/// which is checked before, that is what the standard library's order does.
-fn is_higher(theirs: IpAddr, ours: IpAddr) -> bool {
-    theirs > ours
 }

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use evenkeel_schemas::time::MonoTime;
 use evenkeel_vrrp::{
-    Advert, Auth, Checksum, Config, FaultCause, GROUP_V4, GROUP_V6, Input, Output, Received, Secret, State,
-    Version, VirtualRouter, WireInterval, decode, encode, master_down_interval, split_ipv4,
+    Advert, AdvertKind, Auth, Checksum, Config, Delivery, FaultCause, GROUP_V4, GROUP_V6, Input, Notice,
+    Output, Received, Secret, State, Version, VirtualRouter, WireInterval, decode, encode,
+    master_down_interval, split_ipv4,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -110,16 +111,19 @@ proptest! {
 enum Step {
     Startup,
     Adopt,
+    Handover,
     Shutdown,
     Fault(bool),
     Timer,
     /// Sleep until the deadline, then `Timer`.
     TimerDue,
+    /// From a peer or a stranger, with our VIPs (0), one more (1) or none of ours (2), by either way.
     Good {
         priority: u8,
         src: u8,
         interval: u16,
-        other_vips: bool,
+        vips: u8,
+        unicast: bool,
     },
     Damaged {
         priority: u8,
@@ -134,6 +138,10 @@ enum Step {
         vips: u8,
         preempt: bool,
     },
+    /// How many peers; `None` for multicast. And the last byte of our source.
+    Deliver(Option<u8>, u8),
+    /// Preempt delay and refresh in milliseconds.
+    Pace(u16, Option<u16>),
     VipsRepaired,
 }
 
@@ -142,12 +150,13 @@ fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
         2 => Just(Step::Startup),
         1 => Just(Step::Adopt),
+        1 => Just(Step::Handover),
         1 => Just(Step::Shutdown),
         1 => any::<bool>().prop_map(Step::Fault),
         3 => Just(Step::Timer),
         6 => Just(Step::TimerDue),
-        8 => (any::<u8>(), 1..5_u8, interval.clone(), any::<bool>()).prop_map(
-            |(priority, src, interval, other_vips)| Step::Good { priority, src, interval, other_vips }
+        8 => (any::<u8>(), 1..5_u8, interval.clone(), 0..3_u8, any::<bool>()).prop_map(
+            |(priority, src, interval, vips, unicast)| Step::Good { priority, src, interval, vips, unicast }
         ),
         4 => (any::<u8>(), 250..=255_u8, 0..24_usize, any::<u8>())
             .prop_map(|(priority, ttl, at, mask)| Step::Damaged { priority, ttl, at, mask }),
@@ -155,6 +164,8 @@ fn any_step() -> impl Strategy<Value = Step> {
         2 => (1..=255_u8, interval, 1..4_u8, any::<bool>()).prop_map(
             |(priority, interval, vips, preempt)| Step::Reconfigure { priority, interval, vips, preempt }
         ),
+        2 => (proptest::option::of(0..4_u8), 2..4_u8).prop_map(|(peers, src)| Step::Deliver(peers, src)),
+        1 => (0..10_000_u16, proptest::option::of(0..5000_u16)).prop_map(|(d, r)| Step::Pace(d, r)),
         1 => Just(Step::VipsRepaired),
     ]
 }
@@ -164,19 +175,26 @@ fn apply(router: &mut VirtualRouter, step: &Step, now: MonoTime) {
     match step {
         Step::Startup => router.handle(Input::Startup, now),
         Step::Adopt => router.handle(Input::Adopt, now),
+        Step::Handover => router.handle(Input::Handover, now),
         Step::Shutdown => router.handle(Input::Shutdown, now),
         Step::Fault(true) => router.handle(Input::Fault(FaultCause::NotConverged), now),
         Step::Fault(false) => router.handle(Input::Fault(FaultCause::InterfaceDown), now),
         Step::Timer | Step::TimerDue => router.handle(Input::Timer, now),
-        Step::Good { priority, src, interval, other_vips } => {
+        Step::Good { priority, src, interval, vips, unicast } => {
             let mut advert = support::advert(&current, *priority);
             if current.version == Version::V3 {
                 advert.interval = WireInterval::from_centis(*interval);
             }
-            if *other_vips {
-                advert.addresses.push(support::ip("10.9.0.200"));
+            match vips {
+                0 => {}
+                1 => advert.addresses.push(support::ip("10.9.0.200")),
+                _ => advert.addresses = support::ips(&["10.9.0.200", "10.9.0.201"]),
             }
-            support::hear(router, &advert, Ipv4Addr::new(10, 9, 0, *src).into(), now);
+            let src = Ipv4Addr::new(10, 9, 0, *src).into();
+            let dst = if *unicast { current.source } else { GROUP_V4.into() };
+            let mut payload = Vec::new();
+            encode(&advert, src, dst, current.checksum, &mut payload);
+            router.handle(Input::Packet(Received { payload: &payload, src, dst, ttl: 255 }), now);
         }
         Step::Damaged { priority, ttl, at, mask } => {
             let src = support::ip("10.9.0.3");
@@ -195,8 +213,27 @@ fn apply(router: &mut VirtualRouter, step: &Step, now: MonoTime) {
             let changed = Config { priority, interval, vips, preempt: *preempt, ..current };
             router.handle(Input::Reconfigure(changed), now);
         }
+        Step::Deliver(peers, src) => {
+            let source = Ipv4Addr::new(10, 9, 0, *src).into();
+            let peer = |number| IpAddr::from([10, 9, 0, 1 + 3 * number]);
+            let delivery = peers.map_or(Delivery::Multicast, |count| Delivery::Unicast {
+                peers: (0..count).map(peer).collect(),
+                ttl: 200,
+                min_ttl: 251,
+            });
+            router.handle(Input::Reconfigure(Config { delivery, source, ..current }), now);
+        }
+        Step::Pace(delay, refresh) => {
+            let millis = |millis: u16| Duration::from_millis(millis.into());
+            let (preempt_delay, garp_refresh) = (millis(*delay), refresh.map(millis));
+            router.handle(Input::Reconfigure(Config { preempt_delay, garp_refresh, ..current }), now);
+        }
         Step::VipsRepaired => router.handle(Input::VipsRepaired, now),
     }
+}
+
+fn is_gone(output: &Output) -> bool {
+    matches!(output, Output::Event(event) if matches!(event.notice, Notice::RivalGone { .. }))
 }
 
 /// What holds after every step, given the router before it.
@@ -209,20 +246,34 @@ fn check_step(router: &VirtualRouter, outputs: &[Output], before: (State, Option
                 state = *to;
                 if *to == State::Master {
                     let claim = index.checked_sub(1).and_then(|previous| outputs.get(previous));
-                    assert!(matches!(claim, Some(Output::Transmit { .. })), "advert first: {outputs:?}");
+                    let nobody = router.config().destinations().next().is_none();
+                    let claimed = matches!(claim, Some(Output::Transmit { .. }));
+                    assert!(claimed || nobody, "advert first: {outputs:?}");
                     let next = outputs.get(index + 1);
                     assert!(matches!(next, Some(Output::Announce { .. })), "ARP last: {outputs:?}");
                 }
             }
-            Output::Transmit { bytes, src, dst, .. } => {
+            Output::Transmit { bytes, src, dst, ttl, kind, .. } => {
                 let advert = decode(bytes, *src, *dst).expect("what we send is well-formed");
                 assert_eq!(advert.vrid, router.config().vrid);
+                assert!(router.config().destinations().any(|peer| peer == *dst), "to {dst}");
+                assert_eq!(*ttl, if dst.is_multicast() { 255 } else { 200 });
+                assert_eq!(advert.priority == 0, *kind == AdvertKind::PriorityZero);
+                let outside = state != State::Master;
+                match kind {
+                    AdvertKind::Claim | AdvertKind::PriorityZero => assert!(outside, "{outputs:?}"),
+                    AdvertKind::Periodic | AdvertKind::Immediate => assert_eq!(state, State::Master),
+                    AdvertKind::LastWords => {
+                        assert_eq!((state, router.state()), (State::Master, State::Backup))
+                    }
+                }
             }
             Output::Announce { .. } => assert_eq!(state, State::Master),
             Output::Event(event) => assert!(!event.to_string().contains("hell>com")),
         }
     }
     assert_eq!(state, router.state());
+    assert!(outputs.len() <= 16, "an input has a bounded effect: {outputs:?}");
     let interval = router.config().effective_interval().as_duration();
     match router.state() {
         State::Initialize => assert_eq!((router.poll_timeout(), router.lease_until()), (None, None)),
@@ -241,9 +292,18 @@ fn check_step(router: &VirtualRouter, outputs: &[Output], before: (State, Option
     }
 }
 
+/// Everything that time or packets set: state, timers, leases, memories of other routers.
+fn phase(router: &VirtualRouter) -> String {
+    let text = format!("{router:?}");
+    let (_, rest) = text.split_once(", phase: ").expect("a router has a phase");
+    let (phase, _) = rest.split_once(", since: ").expect("and the time of its change");
+    phase.to_owned()
+}
+
 fn run(start: Config, steps: &[(u64, Step)]) {
     let mut router = VirtualRouter::new(start);
     let mut now = support::at(10_000);
+    let (mut last_words, mut gone) = (None, 0);
     for (millis, step) in steps {
         now = match (step, router.poll_timeout()) {
             (Step::TimerDue, Some((deadline, _))) => deadline.max(now),
@@ -252,15 +312,23 @@ fn run(start: Config, steps: &[(u64, Step)]) {
             (_, Some((deadline, _))) => (now + Duration::from_millis(*millis)).min(deadline.max(now)),
         };
         let before = (router.state(), router.poll_timeout().map(|(deadline, _)| deadline));
-        let rejected = router.counters().rejected_total();
+        let (rejected, phase_before) = (router.counters().rejected_total(), phase(&router));
         apply(&mut router, step, now);
         let outputs = drain(&mut router);
         check_step(&router, &outputs, before, now);
         if router.counters().rejected_total() > rejected {
-            let after = (router.state(), router.poll_timeout().map(|(deadline, _)| deadline));
-            assert_eq!(after, before, "a rejected packet touches neither state nor timer");
+            assert_eq!(phase(&router), phase_before, "a rejected packet touches neither state nor timer");
             assert!(outputs.iter().all(|output| matches!(output, Output::Event(_))), "{outputs:?}");
         }
+        let is_last_words =
+            |output: &Output| matches!(output, Output::Transmit { kind: AdvertKind::LastWords, .. });
+        if outputs.iter().any(is_last_words) {
+            let interval = router.config().effective_interval().as_duration();
+            assert!(last_words.is_none_or(|last| now.since(last) >= interval), "too talkative");
+            last_words = Some(now);
+        }
+        gone += outputs.iter().filter(|output| is_gone(output)).count() as u64;
+        assert!(gone <= router.counters().rival_masters, "nobody goes who did not come");
         if matches!(step, Step::Timer | Step::TimerDue) {
             assert!(router.poll_timeout().is_none_or(|(deadline, _)| deadline > now), "due work is done");
         }
@@ -306,6 +374,33 @@ proptest! {
             prop_assert!(new >= old.min(now + wait), "not too early: {new} after {old}");
             prop_assert!(new <= old.max(support::at(10_000) + wait), "not too late: {new} after {old}");
             prop_assert_eq!(router.state(), State::Backup);
+        }
+    }
+
+    /// The preempt delay, computed apart: of lower adverts those count that come before it is over.
+    #[test]
+    fn a_preempt_delay_holds_off_exactly_so_long(
+        delay in 0..20_000_u64,
+        gaps in vec(1..1000_u64, 40..60),
+        rejected in vec(any::<bool>(), 60),
+    ) {
+        let wait = Duration::from_nanos(3_609_375_000);
+        let start = Config { preempt_delay: Duration::from_millis(delay), ..config() };
+        let mut router = VirtualRouter::new(start);
+        router.handle(Input::Startup, support::at(10_000));
+        let (mut now, mut first, mut last) = (10_000, None, 10_000);
+        for (gap, rejected) in gaps.into_iter().zip(rejected) {
+            now += gap;
+            prop_assert_eq!(router.poll_timeout().map(|(due, _)| due), Some(support::at(last) + wait));
+            if support::at(now) >= support::at(last) + wait {
+                break;
+            }
+            let number = if rejected { 52 } else { 51 };
+            let lower = Advert { vrid: vrid(number), ..support::advert(router.config(), 99) };
+            support::hear(&mut router, &lower, support::ip("10.9.0.1"), support::at(now));
+            if !rejected && now - *first.get_or_insert(now) < delay {
+                last = now;
+            }
         }
     }
 }

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use evenkeel_schemas::time::MonoTime;
 use evenkeel_vrrp::{
-    Advert, AdvertKind, Auth, Config, Input, Output, Received, RejectKind, Secret, State, Version,
+    Advert, AdvertKind, Auth, Config, Delivery, Input, Output, Received, RejectKind, Secret, State, Version,
     VirtualRouter, WireInterval,
 };
-use support::{advert, at, bytes, config, drain, ip, received, vrid};
+use support::{advert, at, bytes, config, drain, ip, priority, received, vrid};
 
 /// A bogus packet of the given sort, and its TTL. From an invented address, to spoil rate limits too.
 fn bogus(config: &Config, sort: u64) -> (Vec<u8>, u8) {
@@ -42,15 +42,24 @@ fn source(sort: u64) -> std::net::IpAddr {
 /// What came out of a flood, with the time.
 type Log = Vec<(MonoTime, Output)>;
 
-/// Drives `router` for `secs` as the agent does, with one packet every millisecond.
+/// Drives `router` for `secs` from 10 s on as the agent does, with one packet every millisecond.
 fn flood(
     router: &mut VirtualRouter,
+    secs: u64,
+    packet: impl FnMut(&Config, u64) -> (Vec<u8>, u8, std::net::IpAddr),
+) -> Log {
+    flood_from(router, 10, secs, packet)
+}
+
+fn flood_from(
+    router: &mut VirtualRouter,
+    start: u64,
     secs: u64,
     mut packet: impl FnMut(&Config, u64) -> (Vec<u8>, u8, std::net::IpAddr),
 ) -> Log {
     let mut log = Log::new();
     for tick in 1..=secs * 1000 {
-        let now = at(10_000 + tick);
+        let now = at(start * 1000 + tick);
         while let Some((deadline, _)) = router.poll_timeout().filter(|(deadline, _)| *deadline <= now) {
             router.handle(Input::Timer, deadline);
             log.extend(drain(router).into_iter().map(|output| (deadline, output)));
@@ -145,4 +154,111 @@ fn lower_adverts_do_not_put_off_the_claim() {
         (bytes(&advert(config, 99), src), 255, src)
     });
     assert_eq!(times(&log, AdvertKind::Claim), [13_609]);
+}
+
+/// Higher, priority 0, higher, ...: it makes us yield and claim in turn, but not talk.
+#[test]
+fn last_words_are_spoken_once_an_interval() {
+    let mut router = VirtualRouter::new(Config { priority: priority(253), ..config() });
+    router.handle(Input::Adopt, at(10_000));
+    drain(&mut router);
+    let log = flood(&mut router, 20, |config, tick| {
+        let src = ip("10.9.0.3");
+        // Priority 253 waits 12 ms after a farewell, so it is Master again before the next higher advert.
+        let number = if tick % 20 == 0 { 254 } else { 0 };
+        (bytes(&advert(config, number), src), 255, src)
+    });
+    let yields = log.iter().filter(|(_, output)| is_change_to(output, State::Backup)).count();
+    assert_eq!(yields, 1000, "the flood is one that makes us yield");
+    assert_eq!(times(&log, AdvertKind::LastWords).len(), 20);
+}
+
+fn is_change_to(output: &Output, state: State) -> bool {
+    matches!(output, Output::StateChanged { to, .. } if *to == state)
+}
+
+#[test]
+fn a_flood_of_farewells_is_not_answered_packet_by_packet() {
+    let mut router = master();
+    let log = flood(&mut router, 10, |config, tick| {
+        let src = source(tick);
+        (bytes(&advert(config, 0), src), 255, src)
+    });
+    let sent = times(&log, AdvertKind::Immediate).len() + times(&log, AdvertKind::Periodic).len();
+    assert!((1000..=2000).contains(&sent), "{sent}");
+    assert_eq!(router.state(), State::Master);
+    // And the last of them is answered like the first.
+    assert!(router.poll_timeout().is_some_and(|(due, _)| due <= at(20_011)));
+}
+
+#[test]
+fn invented_rivals_neither_fill_memory_nor_stop_announcements() {
+    let mut router = master();
+    let log = flood(&mut router, 20, |config, tick| {
+        let src = source(tick);
+        (bytes(&advert(config, 50), src), 255, src)
+    });
+    assert_eq!(times(&log, AdvertKind::Periodic), (11..=30).map(|s| s * 1000).collect::<Vec<u64>>());
+    // Four at a time, each for 3.6 s.
+    assert!((4..=24).contains(&router.counters().rival_masters), "{}", router.counters().rival_masters);
+    let bursts = log.iter().filter(|(_, output)| matches!(output, Output::Announce { .. })).count();
+    assert!((20..=60).contains(&bursts), "{bursts}");
+}
+
+/// A Backup with a preempt delay is held off by one flood of lower adverts no longer than by one Master.
+#[test]
+fn a_preempt_delay_ends_under_a_flood() {
+    let mut router = VirtualRouter::new(Config { preempt_delay: Duration::from_secs(5), ..config() });
+    router.handle(Input::Startup, at(10_000));
+    drain(&mut router);
+    let log = flood(&mut router, 10, |config, tick| {
+        let src = source(tick);
+        (bytes(&advert(config, 99), src), 255, src)
+    });
+    // The first at 10.001 s, the last that counts at 15 s.
+    assert_eq!(times(&log, AdvertKind::Claim), [18_609]);
+}
+
+/// By unicast: strangers, and packets from too far away.
+#[test]
+fn strangers_delay_nothing() {
+    let peers = vec![ip("10.9.0.1"), ip("10.9.0.3")];
+    let delivery = Delivery::Unicast { peers, ttl: 255, min_ttl: 250 };
+    let mut router = VirtualRouter::new(Config { delivery, ..config() });
+    router.handle(Input::Adopt, at(10_000));
+    drain(&mut router);
+    let log = flood(&mut router, 10, |config, tick| match tick % 3 {
+        0 => (bytes(&advert(config, 254), source(tick)), 255, source(tick)),
+        1 => (bytes(&advert(config, 0), source(tick)), 255, source(tick)),
+        _ => (bytes(&advert(config, 254), ip("10.9.0.1")), 254, ip("10.9.0.1")),
+    });
+    let twice: Vec<u64> = (11..=20).flat_map(|second| [second * 1000, second * 1000]).collect();
+    assert_eq!(times(&log, AdvertKind::Periodic), twice);
+    assert_eq!(router.counters().rejected(RejectKind::UnknownPeer), 6667);
+    assert_eq!(router.counters().rejected(RejectKind::Ttl), 3333);
+    assert_eq!(times(&log, AdvertKind::Immediate), [0; 0]);
+}
+
+/// What a router remembers after a minute of everything at once is what it remembers after three.
+#[test]
+fn nothing_grows_with_time() {
+    let mut router = master();
+    let mut sizes = Vec::new();
+    for minute in 0..3 {
+        flood_from(&mut router, 10 + minute * 60, 60, |config, tick| {
+            let src = source(tick);
+            let foreign = Advert { addresses: vec![ip("10.9.0.200")], ..advert(config, 50) };
+            match tick % 4 {
+                0 => (bytes(&advert(config, 0), src), 255, src),
+                1 => (bytes(&advert(config, 50), src), 255, src),
+                2 => (bytes(&foreign, src), 255, src),
+                _ => {
+                    let (payload, ttl) = bogus(config, tick);
+                    (payload, ttl, src)
+                }
+            }
+        });
+        sizes.push(format!("{router:?}").len());
+    }
+    assert!(sizes[2].abs_diff(sizes[0]) < 200, "numbers get longer, lists do not: {sizes:?}");
 }

@@ -1,16 +1,16 @@
 //! Packets as keepalived sends them, byte for byte in both directions, and what is wrong on the wire.
 //!
-//! The vectors were captured from keepalived 2.2.7. No state machine here.
+//! The vectors were captured from keepalived 2.2.7. No transition of the state machine here.
 
 mod support;
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use evenkeel_vrrp::{
-    Advert, Auth, Checksum, GROUP_V4, GROUP_V6, Ipv4Parts, Rejection, Secret, SplitError, Version,
-    WireInterval, decode, encode, split_ipv4,
+    Advert, Auth, Checksum, Config, Delivery, GROUP_V4, GROUP_V6, Input, Ipv4Parts, Output, Rejection,
+    Secret, SplitError, Version, VirtualRouter, WireInterval, decode, encode, split_ipv4,
 };
-use support::{ip, ips, vrid};
+use support::{ip, ips, priority, vrid};
 
 fn unhex(text: &str) -> Vec<u8> {
     assert!(text.len().is_multiple_of(2), "{text}");
@@ -115,6 +115,80 @@ fn version_3_over_ipv6() {
             &advert,
         );
     }
+}
+
+/// The first advertisement of a Master with this configuration.
+fn claim(config: Config) -> (String, IpAddr, u8) {
+    let mut router = VirtualRouter::new(config);
+    router.handle(Input::Adopt, support::at(0));
+    match router.poll_output() {
+        Some(Output::Transmit { bytes, dst, ttl, .. }) => {
+            (bytes.iter().map(|byte| format!("{byte:02x}")).collect(), dst, ttl)
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn routers_send_what_keepalived_sends() {
+    let v2 = |number: u8, rank: u8, auth: Option<&str>, vips: &[&str]| Config {
+        vrid: vrid(number),
+        priority: priority(rank),
+        auth: auth.map(Secret::from_text),
+        source: ip("10.9.0.1"),
+        vips: ips(vips),
+        ..support::config()
+    };
+    let v3 = |number: u8, rank: u8, cs: u16, source: &str, vips: &[&str]| Config {
+        version: Version::V3,
+        interval: support::centis(cs),
+        source: ip(source),
+        ..v2(number, rank, None, vips)
+    };
+    let ll = "fe80::48d9:17ff:fef0:3392";
+    for (config, wire) in [
+        (
+            v2(51, 150, Some("longpassword123"), &["10.9.0.100", "10.9.0.101"]),
+            "21339602010174420a0900640a0900656c6f6e6770617373",
+        ),
+        (v2(52, 100, Some("abc"), &["10.9.0.102"]), "213464010101aaf70a0900666162630000000000"),
+        (v2(53, 1, None, &["10.9.0.103"]), "213501010001d3580a0900670000000000000000"),
+        (v3(54, 254, 50, "10.9.0.1", &["10.9.0.104"]), "3136fe010032db8b0a090068"),
+        (
+            v3(56, 200, 100, ll, &["fe80::56", "2001:db8:9::56"]),
+            "3138c802006447e8fe80000000000000000000000000005620010db8000900000000000000000056",
+        ),
+    ] {
+        let group = if config.source.is_ipv4() { GROUP_V4.into() } else { GROUP_V6.into() };
+        assert_eq!(claim(config), (wire.to_owned(), group, 255));
+    }
+}
+
+/// Version 2 has the same bytes for everybody; the pseudo-header of version 3 has the peer in it. The sum by
+/// hand: 224.0.0.18 adds e000 + 0012, 10.9.0.7 adds 0a09 + 0007, so the complement grows by d602.
+#[test]
+fn the_pseudo_header_has_the_peer() {
+    let delivery = || Delivery::Unicast { peers: ips(&["10.9.0.7"]), ttl: 64, min_ttl: 64 };
+    let v3 = Config {
+        vrid: vrid(54),
+        priority: priority(254),
+        interval: support::centis(50),
+        source: ip("10.9.0.1"),
+        vips: ips(&["10.9.0.104"]),
+        delivery: delivery(),
+        ..support::config_v3()
+    };
+    // db8b + d602 = 1b18d, folded b18e.
+    assert_eq!(claim(v3), ("3136fe010032b18e0a090068".to_owned(), ip("10.9.0.7"), 64));
+    let v2 = Config {
+        vrid: vrid(52),
+        auth: Some(Secret::from_text("abc")),
+        source: ip("10.9.0.1"),
+        vips: ips(&["10.9.0.102"]),
+        delivery: delivery(),
+        ..support::config()
+    };
+    assert_eq!(claim(v2).0, "213464010101aaf70a0900666162630000000000");
 }
 
 /// Recomputes the checksum (the plain one, which both versions accept over IPv4) after an edit.

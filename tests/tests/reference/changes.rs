@@ -121,17 +121,11 @@ fn a_plan_is_taken_by_rename_by_symlink_swap_and_by_a_write_in_place() {
     guest(|lab| {
         let mut reference = Reference::new(lab);
         let dir1 = reference.hosts.dir1.clone();
-        let compile = |reference: &mut Reference<'_>, directory: &str, weight: u16| {
-            reference.plans = lab.path(directory);
-            let weight = format!("host = \"rs1\", weight = {weight}");
-            let text = Reference::cluster_file().replace("host = \"rs1\", weight = 100", &weight);
-            reference.compile_text(&text);
-        };
         compile(&mut reference, "one", 10);
         compile(&mut reference, "two", 20);
         let current = lab.path("current");
         std::os::unix::fs::symlink("one", &current).expect("symlink");
-        reference.plans = current.clone();
+        reference.plans = lab.plans("current");
         let _daemon = reference.start(&dir1);
         let weight = |wanted: u16| {
             lab::eventually(PATIENCE, &format!("weight {wanted} is in the table"), || {
@@ -148,6 +142,13 @@ fn a_plan_is_taken_by_rename_by_symlink_swap_and_by_a_write_in_place() {
         in_place(&lab.path("three"), &lab.path("two"));
         lab.log(format!("write in place: taken after {:?}", weight(40)));
     });
+}
+
+fn compile(reference: &mut Reference<'_>, directory: &str, weight: u16) {
+    reference.plans = reference.lab().plans(directory);
+    let weight = format!("host = \"rs1\", weight = {weight}");
+    let text = Reference::cluster_file().replace("host = \"rs1\", weight = 100", &weight);
+    reference.compile_text(&text);
 }
 
 fn in_place(from: &Path, to: &Path) {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use evenkeel_schemas::plan::{Auth, Router, SecretReference};
-use evenkeel_schemas::scalars::Name;
+use evenkeel_schemas::scalars::{Ip, Name};
 
 use super::super::{Fleet, HostState};
 
@@ -49,6 +49,14 @@ impl Wire {
     }
 }
 
+/// Every address that the Master holds, advertised or not.
+pub(in super::super) fn held(router: &Router) -> impl Iterator<Item = IpAddr> + '_ {
+    router.vips.iter().chain(&router.unadvertised_vips).map(|vip| vip.address())
+}
+
+/// TTL of multicast advertisements, and the lowest that is accepted without unicast (RFC 9568 §5.1.1.3).
+const TTL: u8 = 255;
+
 /// The secret of a router that is in the file beside the plan.
 pub(super) fn compiled_secret(router: &Router) -> Option<&str> {
     match router.auth.as_ref()? {
@@ -68,13 +76,43 @@ pub(in super::super) struct Claim<'a> {
     pub(in super::super) host: &'a Name,
     pub(in super::super) router: &'a Router,
     pub(in super::super) wire: Wire,
+    /// All addresses of the host.
+    addresses: &'a [Ip],
+}
+
+impl Claim<'_> {
+    /// Whether the advertisements of `speaker` reach this director and are accepted. By unicast it
+    /// accepts its peers only. A link-local source that only the host knows is nobody's peer.
+    fn hears(&self, speaker: &Self) -> bool {
+        let reached = match &speaker.router.unicast {
+            Some(unicast) => {
+                let own = |peer: &Ip| *peer == self.router.source || self.addresses.contains(peer);
+                unicast.peers.iter().any(own)
+            }
+            None => true,
+        };
+        let ttl = speaker.router.unicast.as_ref().map_or(TTL, |unicast| unicast.ttl);
+        let accepted = match &self.router.unicast {
+            Some(unicast) => unicast.peers.contains(&speaker.router.source) && ttl >= unicast.min_ttl,
+            None => ttl >= TTL,
+        };
+        reached && accepted
+    }
+
+    /// Whether two directors hear each other, as one of them must be heard to keep the other from
+    /// claiming what it holds.
+    pub(in super::super) fn hear_each_other(&self, other: &Self) -> bool {
+        self.hears(other) && other.hears(self)
+    }
 }
 
 /// A virtual router as all its directors together have it.
 #[derive(Debug, Clone)]
 pub(in super::super) struct Logical<'a> {
     pub(in super::super) name: &'a Name,
+    /// Advertised or not.
     pub(in super::super) vips: BTreeSet<IpAddr>,
+    pub(in super::super) advertised: BTreeSet<IpAddr>,
     wires: BTreeSet<Wire>,
 }
 
@@ -98,7 +136,8 @@ impl<'a> Side<'a> {
         let mut side = Self::default();
         for (host, state) in fleet {
             for router in &state.plan.routers {
-                let claim = Claim { host, router, wire: Wire::new(router, state) };
+                let addresses = &state.plan.host_addresses;
+                let claim = Claim { host, router, wire: Wire::new(router, state), addresses };
                 side.add(&claim);
             }
         }
@@ -107,16 +146,18 @@ impl<'a> Side<'a> {
 
     fn add(&mut self, claim: &Claim<'a>) {
         let router = claim.router;
-        for vip in router.vip_addresses() {
+        for vip in held(router) {
             self.claims.entry(vip).or_default().push(claim.clone());
         }
         let logical = self.routers.entry(family_and_vrid(router)).or_default().entry(&router.name);
         let logical = logical.or_insert_with(|| Logical {
             name: &router.name,
             vips: BTreeSet::new(),
+            advertised: BTreeSet::new(),
             wires: BTreeSet::new(),
         });
-        logical.vips.extend(router.vip_addresses());
+        logical.vips.extend(held(router));
+        logical.advertised.extend(router.vip_addresses());
         logical.wires.insert(claim.wire.clone());
         let family = &mut self.preferred[usize::from(router.source.0.is_ipv6())];
         let first = family.entry(router.name.as_str()).or_insert_with(|| claim.clone());
@@ -174,7 +215,7 @@ impl<'a> Moves<'a> {
         for (vip, old) in &self.old.claims {
             if let Some(new) = self.new.claims.get(vip) {
                 let wires: BTreeSet<&Wire> = old.iter().chain(new).map(|claim| &claim.wire).collect();
-                if wires.len() > 1 {
+                if wires.len() > 1 || deaf(old, new) {
                     self.moved.insert(*vip);
                 }
             }
@@ -218,6 +259,18 @@ impl<'a> Moves<'a> {
         self.concerned.contains(host)
     }
 
+    /// Whether a director that takes up this virtual router must wait until the others have changed:
+    /// some do not hear it before, or it does not hear them.
+    pub(super) fn waits(&self, host: &Name, router: &Router) -> bool {
+        alone(host, router, &self.new, &self.old)
+    }
+
+    /// Whether a director that lets go of this virtual router must do so before the others change: some
+    /// do not hear it after that, or it does not hear them.
+    pub(super) fn goes_first(&self, host: &Name, router: &Router) -> bool {
+        alone(host, router, &self.old, &self.new)
+    }
+
     /// Who alone holds a VIP while it moves.
     pub(super) fn keeper(&self, vip: IpAddr) -> Option<&'a Name> {
         if self.no_keeper.contains(&vip) {
@@ -240,8 +293,29 @@ impl<'a> Moves<'a> {
         if let Some(claim) = self.old.preferred(&router.name, v6) {
             return Some(claim.host);
         }
-        let renamed = router.vip_addresses().find_map(|vip| self.old.claims.get(&vip)?.first());
+        let renamed = held(router).find_map(|vip| self.old.claims.get(&vip)?.first());
         let old = renamed.and_then(|claim| self.old.preferred(&claim.router.name, v6));
         old.or_else(|| self.new.preferred(&router.name, v6)).map(|claim| claim.host)
     }
+}
+
+/// Whether of the directors that claim a VIP before and after some would not hear each other while one
+/// has changed and the other has not.
+fn deaf(old: &[Claim<'_>], new: &[Claim<'_>]) -> bool {
+    let stays = |claim: &&Claim<'_>, others: &[Claim<'_>]| others.iter().any(|c| c.host == claim.host);
+    let stayed: Vec<&Claim<'_>> = old.iter().filter(|claim| stays(claim, new)).collect();
+    let changed: Vec<&Claim<'_>> = new.iter().filter(|claim| stays(claim, old)).collect();
+    stayed.iter().any(|a| changed.iter().any(|b| a.host != b.host && !a.hear_each_other(b)))
+}
+
+/// Whether a director with this router of `own` is not heard by another of the `others`, or does not hear it.
+fn alone(host: &Name, router: &Router, own: &Side<'_>, others: &Side<'_>) -> bool {
+    held(router).any(|vip| {
+        let (Some(mine), Some(theirs)) = (own.claims.get(&vip), others.claims.get(&vip)) else {
+            return false;
+        };
+        let mine = mine.iter().find(|claim| claim.host == host);
+        let mut theirs = theirs.iter().filter(|claim| claim.host != host);
+        mine.is_some_and(|mine| theirs.any(|other| !mine.hear_each_other(other)))
+    })
 }

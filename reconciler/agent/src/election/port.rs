@@ -1,56 +1,76 @@
-//! An interface with routers on it: its link, and the sockets that follow the link.
+//! An interface that the election uses: its link, and the sockets that follow the link.
+//!
+//! Virtual routers speak on it, VIPs are on it, or both. What is said is decided elsewhere.
+
+mod announcing;
 
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
-use std::time::Duration;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use evenkeel_kernel::Link;
 use evenkeel_schemas::scalars::InterfaceName;
-use evenkeel_schemas::time::MonoTime;
-use evenkeel_vrrp::FaultCause;
+use evenkeel_vrrp::{Family, FaultCause};
 
-use super::sockets::{Announcer, Receiver, Sender, source_works};
-
-/// Most announcements that wait for room in the kernel's buffers: bursts of three routers with 255
-/// VIPs, five packets each. More are lost.
-const MAX_PENDING: usize = 4096;
-/// How long they wait: what comes later is of no use to anybody.
-const PENDING_LIMIT: Duration = Duration::from_secs(2);
-/// Most announcements made up for in one turn.
-const PENDING_TURN: usize = 256;
+use super::sockets::frames::Mac;
+use super::sockets::{Announcer, Buffer, Duplicates, Receiver, Sender, source_works};
+use announcing::Announcing;
 
 /// An interface and its sockets. Sockets exist exactly while the link does; they are made anew when
 /// the interface comes back as another one.
 pub(super) struct Port {
     name: InterfaceName,
     link: Option<Link>,
-    receiver: Option<Receiver>,
-    senders: BTreeMap<Ipv4Addr, Sender>,
+    /// Families of the routers that listen here.
+    families: BTreeSet<Family>,
+    receivers: BTreeMap<Family, Receiver>,
+    /// By source and TTL.
+    senders: BTreeMap<(IpAddr, u8), Sender>,
     /// Sources of its routers that the host does not have.
-    missing: BTreeSet<Ipv4Addr>,
+    missing: BTreeSet<IpAddr>,
     announcer: Option<Announcer>,
-    /// Announcements that found the kernel's buffers full, and when they are given up.
-    pending: VecDeque<Ipv4Addr>,
-    pending_until: MonoTime,
+    /// Announcements on their way.
+    pub(super) announcing: Announcing,
+    /// VIPs that others must not claim, and what listens for those who do.
+    watched: BTreeSet<IpAddr>,
+    duplicates: Option<Duplicates>,
     /// The problems of following and announcing that were told last, so that each is told once.
     told: [Option<String>; 2],
 }
 
 impl Port {
-    pub(super) const fn new(name: InterfaceName) -> Self {
+    pub(super) fn new(name: InterfaceName) -> Self {
         Self {
             name,
             link: None,
-            receiver: None,
+            families: BTreeSet::new(),
+            receivers: BTreeMap::new(),
             senders: BTreeMap::new(),
             missing: BTreeSet::new(),
             announcer: None,
-            pending: VecDeque::new(),
-            pending_until: MonoTime::ZERO,
+            announcing: Announcing::default(),
+            watched: BTreeSet::new(),
+            duplicates: None,
             told: [None, None],
         }
+    }
+
+    /// The interface's name.
+    pub(super) const fn name(&self) -> &InterfaceName {
+        &self.name
+    }
+
+    /// Routers of these families listen here.
+    pub(super) fn listen(&mut self, families: BTreeSet<Family>) {
+        self.receivers.retain(|family, _| families.contains(family));
+        self.families = families;
+    }
+
+    /// The families of the routers that listen here.
+    pub(super) const fn families(&self) -> &BTreeSet<Family> {
+        &self.families
     }
 
     /// Follows the link as the kernel has it now; `None` when there is none of this name. Returns
@@ -64,31 +84,29 @@ impl Port {
         let changed = self.link.as_ref().map(identity) != link.map(identity);
         let replaced = changed && self.link.is_some() && link.is_some();
         if changed {
-            self.receiver = None;
+            self.receivers.clear();
             self.senders.clear();
             self.announcer = None;
-            self.pending.clear();
+            self.duplicates = None;
+            self.announcing.clear();
         }
         self.link = link.cloned();
         let Some(link) = link else { return Ok(false) };
-        if self.receiver.is_none() {
-            self.receiver = Some(Receiver::open(self.name.as_str(), link.index)?);
+        for family in &self.families {
+            if let Entry::Vacant(free) = self.receivers.entry(*family) {
+                free.insert(Receiver::open(self.name.as_str(), link.index, *family)?);
+            }
         }
         if self.announcer.is_none() {
-            let mac = link.mac.unwrap_or_default();
-            self.announcer = Some(Announcer::open(link.index, mac)?);
+            self.announcer = Some(Announcer::open(link.index, link.mac.unwrap_or_default())?);
         }
+        self.listen_for_duplicates()?;
         Ok(replaced)
     }
 
     /// Whether news of this interface, by index or name, are news of this port.
     pub(super) fn concerns(&self, index: u32, name: Option<&str>) -> bool {
         self.link.as_ref().is_some_and(|link| link.index == index) || name == Some(self.name.as_str())
-    }
-
-    /// Whether this is the port of an interface of this name.
-    pub(super) fn is_named(&self, name: &str) -> bool {
-        self.name.as_str() == name
     }
 
     /// The problem of following to tell: the one given, unless it was told last. `None` ends it.
@@ -104,45 +122,73 @@ impl Port {
     /// Looks whether the host still has the sources of this port's routers, and forgets senders of
     /// others.
     pub(super) fn look_at_sources(&mut self, sources: &BTreeSet<IpAddr>) {
-        self.senders.retain(|source, _| sources.contains(&IpAddr::V4(*source)));
-        let name = self.name.as_str();
-        let v4 = sources.iter().filter_map(|source| match source {
-            IpAddr::V4(source) => Some(*source),
-            IpAddr::V6(_) => None,
-        });
-        self.missing =
-            v4.filter(|source| source_works(name, *source).is_err_and(|error| is_missing(&error))).collect();
+        self.senders.retain(|(source, _), _| sources.contains(source));
+        let is_missing = |source: &IpAddr| !self.source_works(*source);
+        self.missing = sources.iter().copied().filter(is_missing).collect();
     }
 
-    /// Makes sure of a sender from `source`, and tells what stands in the way of taking part.
-    pub(super) fn check(&mut self, source: IpAddr) -> Result<(), FaultCause> {
-        let link = self.link.as_ref().ok_or(FaultCause::InterfaceMissing)?;
-        if !link.running {
-            return Err(FaultCause::InterfaceDown);
-        }
-        if self.receiver.is_none() || self.announcer.is_none() {
+    /// Whether packets can leave from this address.
+    pub(super) fn source_works(&self, source: IpAddr) -> bool {
+        self.link.as_ref().is_some_and(|link| {
+            !source_works(self.name.as_str(), link.index, source).is_err_and(|error| is_missing(&error))
+        })
+    }
+
+    /// Forgets senders of all but these addresses.
+    pub(super) fn keep_senders(&mut self, sources: &BTreeSet<IpAddr>) {
+        self.senders.retain(|(source, _), _| sources.contains(source));
+    }
+
+    /// What stands in the way of a router that listens here with this source.
+    pub(super) fn check_source(&self, source: IpAddr) -> Result<(), FaultCause> {
+        self.check_link()?;
+        if self.receivers.len() < self.families.len() {
             return Err(FaultCause::Socket);
         }
-        let IpAddr::V4(source) = source else { return Err(FaultCause::Socket) };
-        if self.missing.contains(&source) {
+        if source.is_unspecified() || self.missing.contains(&source) {
             return Err(FaultCause::SourceMissing);
         }
-        match self.sender(source) {
+        Ok(())
+    }
+
+    /// What stands in the way of sending and announcing here: makes sure of a sender.
+    pub(super) fn check_sender(&mut self, source: IpAddr, ttl: u8) -> Result<(), FaultCause> {
+        self.check_link()?;
+        if self.announcer.is_none() {
+            return Err(FaultCause::Socket);
+        }
+        match self.sender(source, ttl) {
             Ok(_) => Ok(()),
             Err(error) if is_missing(&error) => Err(FaultCause::SourceMissing),
             Err(_) => Err(FaultCause::Socket),
         }
     }
 
-    pub(super) const fn receiver(&self) -> Option<&Receiver> {
-        self.receiver.as_ref()
+    fn check_link(&self) -> Result<(), FaultCause> {
+        match &self.link {
+            None => Err(FaultCause::InterfaceMissing),
+            Some(link) if !link.running => Err(FaultCause::InterfaceDown),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// The receiver of a family.
+    pub(super) fn receiver(&self, family: Family) -> Option<&Receiver> {
+        self.receivers.get(&family)
+    }
+
+    /// What to wait for.
+    pub(super) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let receivers = self.receivers.values().map(AsFd::as_fd);
+        receivers.chain(self.duplicates.iter().flat_map(Duplicates::fds))
     }
 
     /// The sender from `source`, opened if there is none.
-    fn sender(&mut self, source: Ipv4Addr) -> io::Result<&Sender> {
-        match self.senders.entry(source) {
+    fn sender(&mut self, source: IpAddr, ttl: u8) -> io::Result<&Sender> {
+        let index = self.link.as_ref().ok_or(io::ErrorKind::NotConnected)?.index;
+        match self.senders.entry((source, ttl)) {
             Entry::Occupied(found) => Ok(found.into_mut()),
-            Entry::Vacant(free) => Ok(free.insert(Sender::open(self.name.as_str(), source)?)),
+            Entry::Vacant(free) => Ok(free.insert(Sender::open(self.name.as_str(), index, source, ttl)?)),
         }
     }
 
@@ -151,58 +197,48 @@ impl Port {
     ///
     /// # Errors
     /// The kernel's.
-    pub(super) fn send(&mut self, bytes: &[u8], source: IpAddr, destination: IpAddr) -> io::Result<()> {
-        let IpAddr::V4(source) = source else { return Err(io::ErrorKind::Unsupported.into()) };
-        let sent = self.sender(source)?.send(bytes, destination);
+    pub(super) fn send(&mut self, bytes: &[u8], source: IpAddr, to: IpAddr, ttl: u8) -> io::Result<()> {
+        let sent = self.sender(source, ttl)?.send(bytes, to);
         if sent.as_ref().is_err_and(|error| !is_full(error)) {
-            self.senders.remove(&source);
+            self.senders.remove(&(source, ttl));
         }
         sent
     }
 
-    /// Sends one gratuitous ARP packet for `vip`, later if there is no room for it now.
+    /// VIPs that are held here: whoever else claims them is told by [`Self::next_claim`].
     ///
     /// # Errors
-    /// The kernel's, for anything but a lack of room.
-    pub(super) fn announce(&mut self, vip: IpAddr, now: MonoTime) -> io::Result<()> {
-        let (IpAddr::V4(vip), Some(announcer)) = (vip, &self.announcer) else {
-            return Err(io::ErrorKind::NotConnected.into());
-        };
-        match announcer.gratuitous_arp(vip) {
-            Err(error) if is_full(&error) => {
-                if self.pending.len() < MAX_PENDING {
-                    self.pending.push_back(vip);
-                    self.pending_until = now + PENDING_LIMIT;
-                }
-                Ok(())
-            }
-            result => result,
+    /// When nothing can listen for it.
+    pub(super) fn watch(&mut self, vips: BTreeSet<IpAddr>) -> io::Result<()> {
+        if vips == self.watched {
+            return Ok(());
         }
+        self.watched = vips;
+        self.duplicates = None;
+        self.listen_for_duplicates()
     }
 
-    /// Whether announcements wait for room.
-    pub(super) fn has_pending(&self) -> bool {
-        !self.pending.is_empty()
+    fn listen_for_duplicates(&mut self) -> io::Result<()> {
+        let Some(link) = &self.link else { return Ok(()) };
+        if self.duplicates.is_none() && !self.watched.is_empty() {
+            self.duplicates = Some(Duplicates::open(link.index, self.watched.iter().copied())?);
+        }
+        Ok(())
     }
 
-    /// Sends what waits, as long as there is room.
-    pub(super) fn send_pending(&mut self, now: MonoTime) {
-        if now >= self.pending_until {
-            self.pending.clear();
-        }
-        let Some(announcer) = &self.announcer else { return };
-        for _ in 0..PENDING_TURN {
-            let Some(vip) = self.pending.front() else { return };
-            if announcer.gratuitous_arp(*vip).is_err_and(|error| is_full(&error)) {
-                return;
-            }
-            self.pending.pop_front();
-        }
+    /// The next claim of somebody else to a VIP that is held here.
+    pub(super) fn next_claim(&self, buffer: &mut Buffer) -> Option<(Mac, IpAddr)> {
+        let ours = self.link.as_ref()?.mac?;
+        let duplicates = self.duplicates.as_ref()?;
+        std::iter::from_fn(|| duplicates.next(ours, buffer)).find(|(_, vip)| self.watched.contains(vip))
     }
 
-    /// Forgets what waits for a VIP that is no longer here.
-    pub(super) fn withdraw(&mut self, vip: IpAddr) {
-        self.pending.retain(|waiting| IpAddr::V4(*waiting) != vip);
+    /// Asks the segment who else has these VIPs.
+    pub(super) fn probe(&self, vips: impl Iterator<Item = IpAddr>) {
+        if let Some(announcer) = &self.announcer {
+            // Only a question: the next look is soon enough.
+            vips.for_each(|vip| drop(announcer.probe(vip)));
+        }
     }
 }
 

@@ -1,11 +1,54 @@
-//! VIP addresses follow the states of their routers, by the one comparator.
+//! VIP addresses, and the routes and rules that go with them, follow the states of their routers, by the one
+//! comparator.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_converge::{
-    Address, AddressKey, Desired, Diff, Domain, KernelState, Kind, Ledger, Op, diff_kinds,
+    Address, AddressKey, Desired, Diff, Domain, KernelState, Kind, Ledger, Op, Route, RouteKey, Rule,
+    RuleKey, diff_kinds,
 };
 use evenkeel_kernel::{ApplyError, Kernel, KernelError, Scope};
+
+use super::RouterSetup;
+
+/// All that comes and goes with the routers, whoever is Master.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Moving {
+    pub(super) vips: BTreeSet<AddressKey>,
+    pub(super) routes: BTreeSet<RouteKey>,
+    pub(super) rules: BTreeSet<RuleKey>,
+}
+
+impl Moving {
+    /// What moves with these routers.
+    pub(super) fn of<'a>(setups: impl Iterator<Item = &'a RouterSetup>) -> Self {
+        let mut moving = Self::default();
+        for setup in setups {
+            moving.vips.extend(setup.vips.keys().cloned());
+            moving.routes.extend(setup.routes.keys().copied());
+            moving.rules.extend(setup.rules.keys().cloned());
+        }
+        moving
+    }
+
+    pub(super) fn extend(&mut self, other: &Self) {
+        self.vips.extend(other.vips.iter().cloned());
+        self.routes.extend(other.routes.iter().copied());
+        self.rules.extend(other.rules.iter().cloned());
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.vips.is_empty() && self.routes.is_empty() && self.rules.is_empty()
+    }
+}
+
+/// What of it must be there now.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Present {
+    pub(super) vips: BTreeMap<AddressKey, Address>,
+    pub(super) routes: BTreeMap<RouteKey, Route>,
+    pub(super) rules: BTreeMap<RuleKey, Rule>,
+}
 
 /// What a synchronisation did and found.
 #[derive(Debug, Default)]
@@ -20,33 +63,44 @@ pub(super) struct Synced {
     pub(super) failed: Vec<(Op, ApplyError)>,
 }
 
-/// Makes the kernel have exactly `present` of the VIPs `all`.
+/// Makes the kernel have exactly `present` of `all`.
 ///
 /// # Errors
-/// When the kernel's addresses cannot be read.
-pub(super) fn sync(
-    kernel: &mut Kernel,
-    all: &BTreeSet<AddressKey>,
-    present: BTreeMap<AddressKey, Address>,
-) -> Result<Synced, KernelError> {
+/// When the kernel's state cannot be read.
+pub(super) fn sync(kernel: &mut Kernel, all: &Moving, present: Present) -> Result<Synced, KernelError> {
     if all.is_empty() {
         return Ok(Synced::default());
     }
+    // A routing table may be long: it is read only where something in it is ours.
+    let kinds = [
+        (Kind::Addresses, true),
+        (Kind::Routes, !all.routes.is_empty()),
+        (Kind::Rules, !all.rules.is_empty()),
+    ];
+    let kinds: Vec<Kind> = kinds.into_iter().filter(|(_, needed)| *needed).map(|(kind, _)| kind).collect();
+    let ways = present.routes.values().filter_map(|route| route.interface.clone());
     let scope = Scope {
-        kinds: BTreeSet::from([Kind::Addresses]),
-        interfaces: all.iter().map(|key| key.interface.clone()).collect(),
+        kinds: kinds.iter().copied().collect(),
+        interfaces: all.vips.iter().map(|key| key.interface.clone()).chain(ways).collect(),
+        tables: all.routes.iter().map(|key| key.table).collect(),
         ..Scope::default()
     };
     let observed = kernel.observe(&scope)?;
-    let wanted: BTreeSet<AddressKey> = present.keys().cloned().collect();
+    let wanted: BTreeSet<AddressKey> = present.vips.keys().cloned().collect();
     let desired = Desired {
-        state: KernelState { addresses: present, ..KernelState::default() },
-        vips: all.clone(),
+        state: KernelState {
+            addresses: present.vips,
+            routes: present.routes,
+            rules: present.rules,
+            ..KernelState::default()
+        },
+        vips: all.vips.clone(),
+        vip_routes: all.routes.clone(),
+        vip_rules: all.rules.clone(),
         ..Desired::default()
     };
-    // Every VIP of the plan is ours, whoever made it: no ledger is needed to know.
-    let Diff { ops, .. } =
-        diff_kinds(&desired, &observed, &Ledger::default(), Domain::Vips, &[Kind::Addresses]);
+    // All that the plan names is ours, whoever made it: no ledger is needed to know.
+    let Diff { ops, .. } = diff_kinds(&desired, &observed, &Ledger::default(), Domain::Vips, &kinds);
     let results = if ops.is_empty() { Vec::new() } else { kernel.apply(&ops) };
     let mut synced = Synced { present: wanted, ..Synced::default() };
     for (op, result) in ops.into_iter().zip(results) {

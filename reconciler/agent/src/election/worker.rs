@@ -5,11 +5,16 @@
 //! routers say is carried out in `output`, who they are and whether they may take part is in
 //! `routers`, and their VIPs are in `holding`.
 
+mod conflicts;
+mod effective;
 mod holding;
+mod links;
 mod output;
 mod routers;
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver as Inbox, TryRecvError};
@@ -17,10 +22,10 @@ use std::time::Duration;
 
 use evenkeel_converge::AddressKey;
 use evenkeel_kernel::{Event, Kernel, Monitor, clock};
-use evenkeel_schemas::scalars::{InterfaceName, Name};
-use evenkeel_schemas::status::{ElectionStatus, RouterOrder};
+use evenkeel_schemas::scalars::Name;
+use evenkeel_schemas::status::{ElectionStatus, RouterCounters, RouterOrder};
 use evenkeel_schemas::time::MonoTime;
-use evenkeel_vrrp::{Election, FaultCause, Received, RouterKey, TrackerState, split_ipv4};
+use evenkeel_vrrp::{Election, Family, FaultCause, RouterKey, TrackerState};
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::eventfd::EventFd;
 use nix::sys::time::TimeSpec;
@@ -28,10 +33,14 @@ use tokio::sync::mpsc;
 
 use super::guarding::Guarding;
 use super::hold::Holds;
+use super::lateness::Lateness;
 use super::port::Port;
-use super::sockets::Buffer;
+use super::scheduling::{Granted, Scheduling};
+use super::sockets::{Buffer, Got};
+use super::vips::Moving;
 use super::{Command, ElectionSnapshot, Notice, RouterSetup, RouterSnapshot};
 use crate::guard::{Guardian, Lease};
+use conflicts::Conflicts;
 
 /// Packets taken from one interface in one turn.
 const MAX_PACKETS: usize = 64;
@@ -39,8 +48,6 @@ const MAX_PACKETS: usize = 64;
 const RESYNC: Duration = Duration::from_secs(5);
 /// How soon what failed is tried again.
 const RETRY: Duration = Duration::from_millis(250);
-/// How soon announcements that found no room are tried again.
-const ROOM_GAP: Duration = Duration::from_millis(5);
 
 pub(super) struct Worker {
     inbox: Inbox<Command>,
@@ -53,7 +60,10 @@ pub(super) struct Worker {
     leases: Vec<Lease>,
     election: Election,
     routers: BTreeMap<RouterKey, RouterSetup>,
-    ports: BTreeMap<InterfaceName, Port>,
+    /// The interfaces that routers speak on or have their VIPs on, by name.
+    ports: BTreeMap<String, Port>,
+    /// The source of IPv6 routers by interface: its link-local address.
+    link_local: BTreeMap<String, IpAddr>,
     /// Routers that must wait before they take part again.
     holds: Holds,
     /// Until when a Master may hold its VIPs: no Backup can claim them earlier. From the last
@@ -76,14 +86,21 @@ pub(super) struct Worker {
     trackers: BTreeMap<Name, TrackerState>,
     /// What operators told routers.
     orders: BTreeMap<Name, RouterOrder>,
+    /// Others who have our VIPs.
+    conflicts: Conflicts,
     started: bool,
+    /// When the thread began, which start-up delays count from.
+    began: MonoTime,
+    lateness: Lateness,
+    granted_by_kernel: Granted,
+    lost_notices: Cell<u64>,
     check_at: MonoTime,
     links_dirty: bool,
     /// Whether the links were read in this turn: once is enough.
     links_read: bool,
     vips_dirty: bool,
     /// Interfaces whose VIPs must be announced again.
-    replaced: BTreeSet<InterfaceName>,
+    replaced: BTreeSet<String>,
     buffer: Buffer,
 }
 
@@ -109,6 +126,7 @@ impl Worker {
             election: Election::new(),
             routers: BTreeMap::new(),
             ports: BTreeMap::new(),
+            link_local: BTreeMap::new(),
             holds: Holds::default(),
             granted: BTreeMap::new(),
             unsent: BTreeMap::new(),
@@ -119,7 +137,12 @@ impl Worker {
             faults: BTreeMap::new(),
             trackers: BTreeMap::new(),
             orders: BTreeMap::new(),
+            conflicts: Conflicts::default(),
             started: false,
+            began: clock::now(),
+            lateness: Lateness::default(),
+            granted_by_kernel: Granted::default(),
+            lost_notices: Cell::new(0),
             check_at: MonoTime::ZERO,
             links_dirty: false,
             links_read: false,
@@ -130,7 +153,11 @@ impl Worker {
     }
 
     /// Runs until told to stop; then tells what is left behind.
-    pub(super) fn run(mut self) -> Result<(), String> {
+    pub(super) fn run(mut self, scheduling: Scheduling) -> Result<(), String> {
+        self.granted_by_kernel = scheduling.apply();
+        for refusal in std::mem::take(&mut self.granted_by_kernel.refused) {
+            self.tell(Notice::Problem(refusal));
+        }
         loop {
             self.timers();
             if let Err(error) = self.wait() {
@@ -138,6 +165,7 @@ impl Worker {
             }
             self.timers();
             self.packets();
+            self.claims();
             if !self.commands() {
                 return self.finish();
             }
@@ -148,10 +176,12 @@ impl Worker {
 
     /// When there is something to do without any input.
     fn due(&self, now: MonoTime) -> MonoTime {
-        let room = self.ports.values().any(Port::has_pending).then_some(now + ROOM_GAP);
         let timer = self.election.poll_timeout().map(|(at, _)| at);
-        let others = [timer, self.next_lapse(), self.guarding.ask_at(), room];
-        others.into_iter().flatten().fold(self.check_at, MonoTime::min)
+        let others = [timer, self.next_lapse(), self.guarding.ask_at(), self.conflicts.next_probe()];
+        let announcements = self.ports.values().filter_map(|port| port.announcing.due());
+        // What waits for a pause to end is never late because of this turn.
+        let announcements = announcements.map(|due| due.max(now));
+        others.into_iter().flatten().chain(announcements).fold(self.check_at, MonoTime::min)
     }
 
     /// Sleeps until something is to be done.
@@ -162,8 +192,7 @@ impl Worker {
             PollFd::new(self.wake.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.monitor.as_fd(), PollFlags::POLLIN),
         ];
-        let receivers = self.ports.values().filter_map(Port::receiver);
-        fds.extend(receivers.map(|receiver| PollFd::new(receiver.as_fd(), PollFlags::POLLIN)));
+        fds.extend(self.ports.values().flat_map(Port::fds).map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         let guardian = self.guarding.fd();
         let guarded = guardian.is_some();
         fds.extend(guardian.map(|guardian| PollFd::new(guardian, PollFlags::POLLIN)));
@@ -179,34 +208,45 @@ impl Worker {
     }
 
     fn timers(&mut self) {
-        self.election.handle_timers(clock::now());
+        let now = clock::now();
+        if let Some((at, _)) = self.election.poll_timeout()
+            && at <= now
+        {
+            self.lateness.record(now.since(at));
+        }
+        self.election.handle_timers(now);
         self.drain();
     }
 
     fn packets(&mut self) {
-        let names: Vec<InterfaceName> = self.ports.keys().cloned().collect();
+        let ports: Vec<_> =
+            self.ports.iter().map(|(name, port)| (name.clone(), port.families().clone())).collect();
         let mut buffer = std::mem::replace(&mut self.buffer, Buffer::empty());
-        for name in &names {
-            for _ in 0..MAX_PACKETS {
-                let Some(receiver) = self.ports.get(name).and_then(Port::receiver) else { break };
-                match receiver.receive(&mut buffer) {
-                    Ok(Some(datagram)) => {
-                        // What is no whole IPv4 packet cannot be told apart from noise.
-                        let Ok(parts) = split_ipv4(datagram) else { continue };
-                        let (src, dst, ttl) = (parts.src.into(), parts.dst.into(), parts.ttl);
-                        let received = Received { payload: parts.payload, src, dst, ttl };
-                        self.election.handle_packet(name, received, clock::now());
-                        self.drain();
-                    }
-                    Ok(None) => break,
-                    Err(_) => {
-                        self.links_dirty = true;
-                        break;
-                    }
-                }
+        for (name, families) in &ports {
+            for family in families {
+                self.packets_of(name, *family, &mut buffer);
             }
         }
         self.buffer = buffer;
+    }
+
+    fn packets_of(&mut self, name: &str, family: Family, buffer: &mut Buffer) {
+        for _ in 0..MAX_PACKETS {
+            let Some(port) = self.ports.get(name) else { return };
+            let Some(receiver) = port.receiver(family) else { return };
+            match receiver.receive(buffer) {
+                Ok(Got::Packet(received)) => {
+                    self.election.handle_packet(port.name(), received, clock::now());
+                    self.drain();
+                }
+                Ok(Got::Noise) => {}
+                Ok(Got::Nothing) => return,
+                Err(_) => {
+                    self.links_dirty = true;
+                    return;
+                }
+            }
+        }
     }
 
     /// Returns whether to go on.
@@ -217,8 +257,8 @@ impl Worker {
             match self.inbox.try_recv() {
                 Ok(Command::Configure(routers)) => self.configure(routers),
                 Ok(Command::Start) => self.start(),
-                Ok(Command::Trackers(trackers)) => self.trackers = trackers,
-                Ok(Command::Orders(orders)) => self.orders = orders,
+                Ok(Command::Trackers(trackers)) => self.tracked(trackers),
+                Ok(Command::Orders(orders)) => self.ordered(orders),
                 Ok(Command::Guardian(guardian)) => {
                     self.guarding.replace(guardian);
                     self.renew_all();
@@ -237,7 +277,7 @@ impl Worker {
         self.election.shutdown(clock::now());
         self.drain();
         if !self.stuck.is_empty() {
-            self.sync_vips(&BTreeSet::new(), false);
+            self.sync_vips(&Moving::default(), false);
         }
         let guarded = self.guarding.finish(&self.stuck, clock::now());
         if self.stuck.is_empty() {
@@ -298,20 +338,22 @@ impl Worker {
         }
         self.lapses();
         if self.vips_dirty {
-            self.sync_vips(&BTreeSet::new(), true);
+            self.sync_vips(&Moving::default(), true);
             self.drain();
         }
         self.announce_replaced();
-        for port in self.ports.values_mut().filter(|port| port.has_pending()) {
+        for port in self.ports.values_mut() {
             port.send_pending(now);
         }
+        self.probes(now);
         self.guarding.flush(now);
         if self.guarding.asks(now) {
             self.tell(Notice::GuardianLost);
         }
         let again = if self.vips_dirty || self.links_dirty { now + RETRY } else { now + RESYNC };
         let again = if links_later { now } else { again };
-        let next = self.holds.next_end(now).map_or(again, |end| again.min(end));
+        let next = [self.holds.next_end(now), self.next_startup(now)];
+        let next = next.into_iter().flatten().fold(again, MonoTime::min);
         if now >= self.check_at || next < self.check_at {
             self.check_at = next;
         }
@@ -325,19 +367,25 @@ impl Worker {
             priority: router.config().priority.get(),
             base_priority: self.routers.get(key).map_or(0, |setup| setup.config.priority.get()),
             group: self.routers.get(key).and_then(|setup| setup.group.clone()),
-            order: None,
+            order: self.order_of(key),
             state: router.state(),
             reason: router.reason().to_string(),
             since: router.since(),
             master: router.master().map(|ip| ip.to_string()),
             vips: router.config().vips.iter().map(ToString::to_string).collect(),
-            counters: router.counters().to_status(),
+            counters: RouterCounters {
+                duplicate_addresses: self.conflicts.count(key),
+                ..router.counters().to_status()
+            },
         });
-        ElectionSnapshot {
-            routers: routers.collect(),
-            guarded: self.guarding.guarded(),
-            thread: ElectionStatus::default(),
-        }
+        let thread = ElectionStatus {
+            realtime_priority: self.granted_by_kernel.realtime,
+            memory_locked: self.granted_by_kernel.memory_locked,
+            timer_lateness: self.lateness.buckets(),
+            max_timer_lateness_us: self.lateness.max_us(),
+            lost_notices: self.lost_notices.get(),
+        };
+        ElectionSnapshot { routers: routers.collect(), guarded: self.guarding.guarded(), thread }
     }
 
     fn tell_router(&self, key: &RouterKey, text: String) {
@@ -348,6 +396,8 @@ impl Worker {
 
     /// Never waits: when main does not keep up, the news is lost, the state is not.
     fn tell(&self, notice: Notice) {
-        self.notices.try_send(notice).ok();
+        if self.notices.try_send(notice).is_err() {
+            self.lost_notices.set(self.lost_notices.get() + 1);
+        }
     }
 }

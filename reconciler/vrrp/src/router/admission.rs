@@ -3,38 +3,49 @@
 //! A function of configuration and packet. It sees no state and no timer, so what it rejects can
 //! touch neither.
 
+use std::net::IpAddr;
+
 use evenkeel_schemas::scalars::AdvertInterval;
 
 use super::config::Config;
 use super::io::Received;
-use crate::packet::{Advert, Auth, TTL, Version, decode};
+use crate::packet::{Advert, Auth, Version, decode};
 use crate::rejection::Rejection;
 
-/// The advertisement in `received` and its interval, when every check passes.
-///
-/// Ours: an owner (priority 255) does not discard everything, so that two owners by mistake end up
-/// with one Master, as they do in keepalived.
-pub(super) fn admit(config: &Config, received: &Received<'_>) -> Result<(Advert, AdvertInterval), Rejection> {
+/// The advertisement in `received`, when it is whole, from this segment (or near enough, by unicast) and of our
+/// virtual router.
+pub(super) fn read(config: &Config, received: &Received<'_>) -> Result<Advert, Rejection> {
     let Received { payload, src, dst, ttl } = *received;
-    if ttl != TTL {
-        return Err(Rejection::Ttl { received: ttl });
+    let least = config.least_ttl(dst);
+    if ttl < least {
+        return Err(Rejection::Ttl { received: ttl, least });
     }
     if src.is_ipv4() != config.source.is_ipv4() {
         return Err(Rejection::Family);
     }
     let advert = decode(payload, src, dst)?;
-    if advert.version != config.version {
-        return Err(Rejection::Version { received: advert.version.number() });
-    }
     if advert.vrid != config.vrid {
         return Err(Rejection::Vrid { received: advert.vrid.get() });
+    }
+    Ok(advert)
+}
+
+/// The interval of an advertisement from `src` that was [`read`], when it takes part in the election.
+///
+/// Ours: an owner (priority 255) does not discard everything, so that two owners by mistake end up
+/// with one Master, as they do in keepalived: the one with the higher address.
+pub(super) fn admit(config: &Config, advert: &Advert, src: IpAddr) -> Result<AdvertInterval, Rejection> {
+    if advert.version != config.version {
+        return Err(Rejection::Version { received: advert.version.number() });
     }
     if src == config.source {
         return Err(Rejection::OwnAddress);
     }
+    if !config.knows(src) {
+        return Err(Rejection::UnknownPeer);
+    }
     check_auth(advert.auth, config.wire_auth())?;
-    let interval = check_interval(&advert, config)?;
-    Ok((advert, interval))
+    check_interval(advert, config)
 }
 
 /// RFC 3768 §7.1 and RFC 2338 §7.1: type and password MUST be ours.

@@ -7,20 +7,29 @@ use std::time::Duration;
 
 use evenkeel_schemas::scalars::{AdvertInterval, Priority, Vrid};
 
-use crate::packet::{Auth, Checksum, GROUP_V4, GROUP_V6, Secret, Version, WireInterval};
+use crate::packet::{Auth, Checksum, GROUP_V4, GROUP_V6, Secret, TTL, Version, WireInterval};
 
 /// How advertisements travel.
+///
+/// A router of either mode accepts advertisements that came by the other one, if their TTL and source pass.
+/// So directors can go from multicast to unicast, or back, one after another, without an election and without
+/// two Masters: those that have changed and those that have not still hear each other. It takes a driver that
+/// listens to the group and to unicast in both modes, and [`Delivery::Unicast::ttl`] 255 on the way: a router that
+/// still expects multicast accepts nothing less. A lower TTL is a second change, once all have the first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Delivery {
-    /// To the multicast group of the family, with TTL 255.
+    /// To the multicast group of the family, with TTL 255. Received ones must have it too, however
+    /// they came (RFC 9568 §7.1).
     Multicast,
     /// To each peer by itself (keepalived's `unicast_peer`; no RFC has it).
     Unicast {
-        /// The other directors. Nobody else's advertisements are accepted.
+        /// The other directors, in the order of sending. Nobody else's advertisements are accepted. May be
+        /// empty: then nothing is sent, and nobody else can claim.
         peers: Vec<IpAddr>,
         /// TTL or hop limit of sent advertisements.
         ttl: u8,
-        /// Lowest TTL or hop limit of received ones.
+        /// Lowest TTL or hop limit of advertisements that were sent to us by unicast. Those to the
+        /// group need 255.
         min_ttl: u8,
     },
 }
@@ -38,11 +47,19 @@ pub struct Config {
     pub interval: AdvertInterval,
     /// Whether to take over from a Master with a lower priority (RFC 9568 §6.1, `Preempt_Mode`).
     pub preempt: bool,
-    /// How long to wait before taking over from a Master with a lower priority; zero: not at all.
+    /// How long a Master with a lower priority is left alone; zero: not at all. From the first of its
+    /// advertisements that we hear as Backup its advertisements count for so long; then no longer, and we
+    /// claim when the master-down interval since the last that counted is over.
+    ///
+    /// The time runs from that first advertisement whatever the Master's address, and through changes of this or
+    /// any other setting: a new delay is measured from the same moment. An advertisement of our priority or more
+    /// ends it: after that, the next lower one begins a new wait. It never makes the VIPs wait for a Master: when
+    /// one leaves with priority 0, or falls silent, we claim as without a delay.
     pub preempt_delay: Duration,
     /// Version 2 password; `None` is authentication type 0. Version 3 ignores it.
     pub auth: Option<Secret>,
-    /// Source address of our advertisements. Its family is the router's family.
+    /// Source address of our advertisements; peers must list it. Its family is the router's family, and changing
+    /// that takes a new router.
     pub source: IpAddr,
     /// How advertisements travel.
     pub delivery: Delivery,
@@ -53,7 +70,7 @@ pub struct Config {
     pub garp_repeat: u8,
     /// Time from one burst to its repetition; zero is no repetition.
     pub garp_delay: Duration,
-    /// Time between bursts while Master; `None` for no more than the second one.
+    /// Time between bursts while Master, counted from becoming it; `None` and zero: no more than the second one.
     pub garp_refresh: Option<Duration>,
     /// Checksum of sent version 3 IPv4 advertisements; both are accepted.
     pub checksum: Checksum,
@@ -73,13 +90,47 @@ impl Config {
         }
     }
 
-    /// Where advertisements go: the multicast group of the family.
-    #[must_use]
-    pub const fn destination(&self) -> IpAddr {
-        match self.source {
+    /// Where advertisements go: to the multicast group of the family, or to each peer of the family.
+    pub fn destinations(&self) -> impl Iterator<Item = IpAddr> {
+        let group = match self.source {
             IpAddr::V4(_) => IpAddr::V4(GROUP_V4),
             IpAddr::V6(_) => IpAddr::V6(GROUP_V6),
+        };
+        let (group, peers): (_, &[IpAddr]) = match &self.delivery {
+            Delivery::Multicast => (Some(group), &[]),
+            Delivery::Unicast { peers, .. } => (None, peers),
+        };
+        let fits = |peer: &IpAddr| peer.is_ipv4() == self.source.is_ipv4();
+        group.into_iter().chain(peers.iter().copied().filter(fits))
+    }
+
+    /// TTL or hop limit of our advertisements.
+    pub(crate) const fn sent_ttl(&self) -> u8 {
+        match self.delivery {
+            Delivery::Multicast => TTL,
+            Delivery::Unicast { ttl, .. } => ttl,
         }
+    }
+
+    /// Lowest TTL or hop limit of an advertisement that was sent to `dst`.
+    pub(crate) const fn least_ttl(&self, dst: IpAddr) -> u8 {
+        match self.delivery {
+            Delivery::Unicast { min_ttl, .. } if !dst.is_multicast() => min_ttl,
+            Delivery::Unicast { .. } | Delivery::Multicast => TTL,
+        }
+    }
+
+    /// Whether advertisements from `src` count at all: in multicast mode everybody's.
+    pub(crate) fn knows(&self, src: IpAddr) -> bool {
+        match &self.delivery {
+            Delivery::Multicast => true,
+            Delivery::Unicast { peers, .. } => peers.contains(&src),
+        }
+    }
+
+    /// Time between regular bursts, if there are any.
+    pub(crate) fn refresh(&self) -> Option<Duration> {
+        self.garp_refresh.filter(|refresh| !refresh.is_zero())
     }
 
     /// The interval field of our advertisements.
@@ -95,14 +146,23 @@ impl Config {
         }
     }
 
-    /// Whether `other` advertises the very same bytes.
-    pub(crate) fn advertises_like(&self, other: &Self) -> bool {
+    /// Whether `other` is a configuration of the same virtual router: version, VRID and family are.
+    pub(crate) fn is_same_router(&self, other: &Self) -> bool {
+        self.version == other.version
+            && self.vrid == other.vrid
+            && self.source.is_ipv4() == other.source.is_ipv4()
+    }
+
+    /// Whether `other` sends the very same packets.
+    pub(crate) fn sends_like(&self, other: &Self) -> bool {
         self.priority == other.priority
             && self.wire_interval() == other.wire_interval()
             && self.wire_auth() == other.wire_auth()
             && self.source == other.source
             && self.vips == other.vips
             && self.checksum == other.checksum
+            && self.sent_ttl() == other.sent_ttl()
+            && self.destinations().eq(other.destinations())
     }
 }
 

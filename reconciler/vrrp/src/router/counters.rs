@@ -14,7 +14,7 @@ pub(super) const LATE: Duration = Duration::from_millis(50);
 pub struct Counters {
     /// Times it became Master.
     pub became_master: u64,
-    /// Advertisements sent, priority 0 included.
+    /// Advertisements sent, priority 0 included; by unicast one, however many peers get it.
     pub adverts_sent: u64,
     /// Advertisements received and accepted.
     pub adverts_received: u64,
@@ -22,7 +22,7 @@ pub struct Counters {
     pub priority_zero_received: u64,
     /// Accepted advertisements whose VIPs are not ours.
     pub vip_list_mismatch: u64,
-    /// Times another Master was heard while we were one.
+    /// Times another Master appeared beside us while we were one; not the advertisements it sent.
     pub rival_masters: u64,
     /// Advertisements of our VRID, accepted or not, for VIPs none of which is ours.
     pub vrid_in_use: u64,

@@ -10,6 +10,7 @@ use evenkeel_schemas::time::MonoTime;
 pub use evenkeel_schemas::status::RouterState as State;
 
 use super::config::Config;
+use super::group::{GroupEvent, MemberName};
 use super::notice::Event;
 
 /// A packet as a socket delivered it. `Debug` does not show the payload, which may hold a password.
@@ -43,6 +44,10 @@ pub enum Input<'a> {
     Adopt,
     /// Leave for good, telling the Backups.
     Shutdown,
+    /// Let another router be Master: the Backups are told as by `Shutdown`, and we go on as Backup, with a whole
+    /// master-down interval for one of them to claim. For a Master only. With preemption we would take over
+    /// again after that time, so whoever wants it to last turns it off before. If nobody claims, we do.
+    Handover,
     /// Leave because we cannot be Master now. The Backups are told when the link still carries it.
     /// A later `Startup` joins again.
     Fault(FaultCause),
@@ -72,6 +77,12 @@ pub enum FaultCause {
     VipRefused,
     /// What a Master must serve is not in the kernel.
     NotConverged,
+    /// Something that it tracks fails.
+    Tracker,
+    /// An operator told it to take no part.
+    Held,
+    /// The time that it stays out after the start is not over.
+    StartupDelay,
 }
 
 impl FaultCause {
@@ -81,7 +92,12 @@ impl FaultCause {
         match self {
             Self::InterfaceDown | Self::InterfaceMissing | Self::Socket => false,
             // A socket that may (IP_TRANSPARENT) sends from an address that is no longer here.
-            Self::SourceMissing | Self::VipRefused | Self::NotConverged => true,
+            Self::SourceMissing
+            | Self::VipRefused
+            | Self::NotConverged
+            | Self::Tracker
+            | Self::Held
+            | Self::StartupDelay => true,
         }
     }
 }
@@ -95,6 +111,9 @@ impl fmt::Display for FaultCause {
             Self::Socket => "socket fails",
             Self::VipRefused => "kernel refuses a VIP",
             Self::NotConverged => "kernel has not converged",
+            Self::Tracker => "something that it tracks fails",
+            Self::Held => "held by an operator",
+            Self::StartupDelay => "waits for its start-up delay",
         })
     }
 }
@@ -108,6 +127,11 @@ pub enum AdvertKind {
     Periodic,
     /// Ahead of time: a rival, a Master that leaves, or a change of ours.
     Immediate,
+    /// The last of a Master that yields to another, with its own priority. Ours: the other one may never have
+    /// heard us (a partition that heals, and we hear first); now it knows that it must announce the VIPs again, and
+    /// keepalived does so too. Not priority 0: if the other's answer is lost, a Backup that heard a
+    /// farewell would claim. At most one an interval, and it gives no lease.
+    LastWords,
     /// Priority 0: we leave.
     PriorityZero,
 }
@@ -198,10 +222,19 @@ pub enum Cause {
         /// Its priority and ours.
         priority: u8,
     },
+    /// Backup: told to let another router be Master.
+    Handover,
     /// Initialize: told to leave.
     Shutdown,
     /// Initialize: cannot be Master.
     Fault(FaultCause),
+    /// Backup or Initialize: another member of its sync group decides.
+    Group {
+        /// The other member.
+        member: MemberName,
+        /// What it did.
+        event: GroupEvent,
+    },
 }
 
 impl fmt::Display for Cause {
@@ -220,8 +253,18 @@ impl fmt::Display for Cause {
                 f,
                 "Master received advert from {from} with same priority {priority} but higher IP address than ours"
             ),
+            Self::Handover => f.write_str("handed over"),
             Self::Shutdown => f.write_str("shut down"),
             Self::Fault(cause) => cause.fmt(f),
+            Self::Group { member, event: GroupEvent::Yielded } => {
+                write!(f, "{member} of its sync group became Backup")
+            }
+            Self::Group { member, event: GroupEvent::Follows } => {
+                write!(f, "{member}, which leads its sync group, hears another Master")
+            }
+            Self::Group { member, event: GroupEvent::Out } => {
+                write!(f, "{member} of its sync group does not take part")
+            }
         }
     }
 }
@@ -233,10 +276,16 @@ pub enum Why {
     AdvertDue,
     /// Master: the repetition of gratuitous ARP.
     SecondBurst,
+    /// Master: gratuitous ARP again, as from time to time.
+    GarpRefresh,
+    /// Master: a rival has been silent for so long that it is none any more.
+    RivalSilent,
     /// Backup: `Master_Down_Timer`.
     MasterDown,
     /// Backup: `Master_Down_Timer` after priority 0, so the skew time only.
     MasterLeft,
+    /// A sync group has been Master in part for too long.
+    GroupMixed,
 }
 
 impl fmt::Display for Why {
@@ -244,8 +293,11 @@ impl fmt::Display for Why {
         f.write_str(match self {
             Self::AdvertDue => "advertisement is due",
             Self::SecondBurst => "second gratuitous ARP burst is due",
+            Self::GarpRefresh => "regular gratuitous ARP burst is due",
+            Self::RivalSilent => "a rival Master has been silent for long enough",
             Self::MasterDown => "master-down interval is over",
             Self::MasterLeft => "skew time after priority 0 is over",
+            Self::GroupMixed => "sync group has been Master in part for too long",
         })
     }
 }

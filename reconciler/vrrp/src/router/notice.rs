@@ -30,12 +30,32 @@ pub enum Notice {
         /// How many it has.
         received: usize,
     },
-    /// We are Master and so is somebody of lower priority, or of ours and with a lower address.
+    /// An advertisement has our VRID, but of its VIPs none is ours: somebody else's virtual router. Accepted or
+    /// not (but for its TTL, which says that it is from beyond the segment), and also before we take part.
+    VridInUse {
+        /// Who advertises it.
+        source: IpAddr,
+        /// How many VIPs it has.
+        vips: usize,
+    },
+    /// We are Master and so is somebody of lower priority, or of ours and with a lower address. Told when it
+    /// begins.
     RivalMaster {
+        /// Its address.
+        rival: IpAddr,
         /// Its priority.
         priority: u8,
+        /// Our address.
+        address: IpAddr,
         /// Our priority.
         ours: u8,
+    },
+    /// A rival has been silent for so long that it is no Master any more.
+    RivalGone {
+        /// Its address.
+        rival: IpAddr,
+        /// Our address.
+        address: IpAddr,
     },
     /// A Master leaves.
     PriorityZero {
@@ -63,8 +83,12 @@ pub enum NoticeKind {
     Rejected(RejectKind),
     /// [`Notice::VipListMismatch`].
     VipListMismatch,
+    /// [`Notice::VridInUse`].
+    VridInUse,
     /// [`Notice::RivalMaster`].
     RivalMaster,
+    /// [`Notice::RivalGone`].
+    RivalGone,
     /// [`Notice::PriorityZero`].
     PriorityZero,
     /// [`Notice::IntervalAdopted`].
@@ -80,7 +104,9 @@ impl Notice {
         match self {
             Self::Rejected(rejection) => NoticeKind::Rejected(rejection.kind()),
             Self::VipListMismatch { .. } => NoticeKind::VipListMismatch,
+            Self::VridInUse { .. } => NoticeKind::VridInUse,
             Self::RivalMaster { .. } => NoticeKind::RivalMaster,
+            Self::RivalGone { .. } => NoticeKind::RivalGone,
             Self::PriorityZero { .. } => NoticeKind::PriorityZero,
             Self::IntervalAdopted { .. } => NoticeKind::IntervalAdopted,
             Self::Overslept { .. } => NoticeKind::Overslept,
@@ -119,16 +145,25 @@ impl fmt::Display for Event {
             Notice::VipListMismatch { expected, received } => {
                 write!(f, "expected {expected} VIPs but received {received} from {source}")?;
             }
-            Notice::RivalMaster { priority, ours } if priority == ours => write!(
+            Notice::VridInUse { source, vips } => {
+                write!(
+                    f,
+                    "{source} uses our VRID for {vips} VIPs, none of them ours: one of us needs another VRID"
+                )?;
+            }
+            Notice::RivalMaster { rival, priority, address, ours } if priority == ours => write!(
                 f,
-                "Received advert from {source} with same priority {priority} but lower IP address than ours, \
-                 forcing new election"
+                "Received advert from {rival} with same priority {priority} but lower IP address than ours, \
+                 forcing new election: it and we, {address}, are both Master"
             )?,
-            Notice::RivalMaster { priority, ours } => write!(
+            Notice::RivalMaster { rival, priority, address, ours } => write!(
                 f,
-                "Received advert from {source} with lower priority {priority}, ours {ours}, \
-                 forcing new election"
+                "Received advert from {rival} with lower priority {priority}, ours {ours}, \
+                 forcing new election: it and we, {address}, are both Master"
             )?,
+            Notice::RivalGone { rival, address } => {
+                write!(f, "{rival} is no longer Master beside us, {address}: announcing the VIPs again")?;
+            }
             Notice::PriorityZero { as_master: false } => {
                 write!(f, "Backup received priority 0 advertisement from {source}")?;
             }
@@ -218,7 +253,7 @@ mod tests {
         assert_eq!(emitted, SOURCES_PER_KIND);
         assert_eq!(limiter.told.len(), SOURCES_PER_KIND);
         // Other kinds are still told.
-        let rival = Notice::RivalMaster { priority: 1, ours: 2 };
+        let rival = Notice::RivalMaster { rival: source(1), priority: 1, address: source(2), ours: 2 };
         assert!(limiter.admit(rival, source(99_999), MonoTime::ZERO).is_some());
         // And a minute later so are new sources.
         assert!(limiter.admit(NOTICE, source(99_999), MonoTime::from_millis(60_000)).is_some());

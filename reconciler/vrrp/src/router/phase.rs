@@ -7,14 +7,16 @@ use std::net::IpAddr;
 use evenkeel_schemas::scalars::AdvertInterval;
 use evenkeel_schemas::time::MonoTime;
 
-#[derive(Debug)]
+use super::rivals::Rivals;
+
+#[derive(Debug, Clone)]
 pub(super) enum Phase {
     Initialize,
     Backup(Backup),
     Master(Master),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Backup {
     /// When the timer was last armed: the base to compute it from again.
     pub(super) armed: MonoTime,
@@ -24,6 +26,9 @@ pub(super) struct Backup {
     /// Version 3: the interval of the last Master (`Active_Adver_Interval`), once one was heard.
     pub(super) adopted: Option<AdvertInterval>,
     pub(super) master: Option<IpAddr>,
+    /// When the first advertisement of lower priority was heard, of those after the last one of ours or more:
+    /// from then on the preempt delay runs.
+    pub(super) lower_since: Option<MonoTime>,
 }
 
 /// How long a Backup waits.
@@ -35,13 +40,21 @@ pub(super) enum Wait {
     Skew,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Master {
     /// `Adver_Timer`.
     pub(super) advert_due: MonoTime,
     pub(super) second_burst: Option<MonoTime>,
+    /// The next of the regular bursts.
+    pub(super) refresh_due: Option<MonoTime>,
     /// See [`super::VirtualRouter::lease_until`].
     pub(super) lease: Option<MonoTime>,
+    /// When a rival was last answered.
     pub(super) last_assert: Option<MonoTime>,
+    /// When a priority 0 was last answered.
+    pub(super) last_farewell: Option<MonoTime>,
     pub(super) last_rival_burst: Option<MonoTime>,
+    /// When we took over from another Master, perhaps; `None` when we went on as one.
+    pub(super) claimed: Option<MonoTime>,
+    pub(super) rivals: Rivals,
 }

@@ -1,15 +1,20 @@
-//! A segment with a few directors, in virtual time: nodes, network, faults.
+//! Segments with a few directors, in virtual time: nodes, network, faults.
 //!
 //! Nothing here says what is right; that is in `main.rs`. All randomness comes from one seed.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
+use std::rc::Rc;
 use std::time::Duration;
 
+use evenkeel_schemas::scalars::{AdvertInterval, InterfaceName, Priority};
 use evenkeel_schemas::time::MonoTime;
 use evenkeel_vrrp::{
-    Cause, Config, FaultCause, GROUP_V4, Input, Output, Received, State, TTL, VirtualRouter,
+    Cause, Config, Election, FaultCause, Input, Member, Output, Received, RouterKey, State, TTL,
 };
+
+/// VRID of the router on the first segment; those of the others follow.
+pub(crate) const FIRST_VRID: u8 = 51;
 
 /// xorshift64*: small, seeded, good enough.
 pub(crate) struct Rng(u64);
@@ -49,38 +54,87 @@ impl Rng {
     }
 }
 
-/// A director.
+/// A director: one router on each segment, all of one sync group when there are several.
 pub(crate) struct Node {
-    pub(crate) config: Config,
+    /// Of each router.
+    pub(crate) configs: Vec<Config>,
+    keys: Vec<RouterKey>,
     /// The daemon; `None` while it is dead.
-    pub(crate) router: Option<VirtualRouter>,
-    /// The interface has no carrier.
-    pub(crate) unplugged: bool,
+    pub(crate) election: Option<Election>,
+    /// Which interfaces have no carrier.
+    pub(crate) unplugged: Vec<bool>,
     /// Stopped (SIGSTOP) until then: packets wait in the socket, timers are late.
     pub(crate) paused_until: Option<MonoTime>,
     inbox: Vec<Packet>,
-    /// When the guardian takes the VIPs of a dead daemon away.
-    pub(crate) lease: Option<MonoTime>,
+    /// When the guardian takes the VIPs of a dead daemon's routers away, in the world's time.
+    pub(crate) leases: Vec<Option<MonoTime>>,
     /// How late its timers are.
     lateness: Duration,
+    /// How much faster than the world's its clock is, in parts per million.
+    drift: i64,
 }
 
 impl Node {
+    pub(crate) fn states(&self) -> impl Iterator<Item = State> {
+        self.election.iter().flat_map(Election::iter).map(|(_, _, router)| router.state())
+    }
+
+    /// Of a group: all of them.
     pub(crate) fn is_master(&self) -> bool {
-        self.router.as_ref().is_some_and(|router| router.state() == State::Master)
+        self.election.is_some() && self.states().all(|state| state == State::Master)
+    }
+
+    /// Some routers of a group are Master and some are not.
+    pub(crate) fn is_mixed(&self) -> bool {
+        !self.is_master() && self.states().any(|state| state == State::Master)
     }
 
     /// Takes part in the election.
     pub(crate) fn is_up(&self) -> bool {
-        self.paused_until.is_none()
-            && self.router.as_ref().is_some_and(|router| router.state() != State::Initialize)
+        let takes_part = self.election.is_some() && self.states().all(|state| state != State::Initialize);
+        self.paused_until.is_none() && takes_part
     }
+
+    pub(crate) fn is_plugged(&self) -> bool {
+        !self.unplugged.contains(&true)
+    }
+
+    pub(crate) fn priority(&self) -> Priority {
+        self.configs[0].priority
+    }
+
+    /// The world's time on its clock. There is no wall clock to step: the election's time is
+    /// `CLOCK_BOOTTIME`, which never does.
+    fn local(&self, time: MonoTime) -> MonoTime {
+        let rate = (1_000_000 + self.drift) as u128;
+        MonoTime::from_nanos((u128::from(time.as_nanos()) * rate / 1_000_000) as u64)
+    }
+
+    /// When its clock shows `time`, or the moment after.
+    fn global(&self, time: MonoTime) -> MonoTime {
+        let rate = (1_000_000 + self.drift) as u128;
+        MonoTime::from_nanos((u128::from(time.as_nanos()) * 1_000_000).div_ceil(rate) as u64)
+    }
+
+    fn member(&self, segment: usize) -> Member {
+        let config = self.configs[segment].clone();
+        let key = self.keys[segment].clone();
+        let group = (self.configs.len() > 1).then(|| "group".parse().expect("name"));
+        Member { key, name: format!("r{segment}").parse().expect("name"), group, config }
+    }
+}
+
+fn key(segment: usize, config: &Config) -> RouterKey {
+    let interface: InterfaceName = format!("eth{segment}").parse().expect("interface");
+    RouterKey::new(interface, config)
 }
 
 #[derive(Clone)]
 struct Packet {
-    bytes: Vec<u8>,
+    bytes: Rc<[u8]>,
     src: IpAddr,
+    dst: IpAddr,
+    segment: usize,
 }
 
 /// What a schedule does to the world.
@@ -92,13 +146,18 @@ pub(crate) enum Fault {
     Boot(usize),
     /// The daemon leaves in order.
     Stop(usize),
-    Unplug(usize),
+    /// One of its interfaces loses its carrier.
+    Unplug(usize, usize),
+    /// All of its interfaces have one again.
     Plug(usize),
     /// Nodes of different bits no longer hear each other; 0 is one whole segment.
     Partition(u8),
     Pause(usize, Duration),
     /// VIPs and bursts change, nothing that the election depends on.
-    Reconfigure(usize),
+    Revip(usize),
+    Prioritise(usize, u8),
+    /// In centiseconds.
+    Retime(usize, u16),
     /// `from` is no longer heard by `to`, but hears it.
     CutOneWay(usize, usize),
     /// Everything that was cut is whole.
@@ -115,15 +174,17 @@ enum Event {
 pub(crate) struct Change {
     pub(crate) at: MonoTime,
     pub(crate) node: usize,
+    pub(crate) segment: usize,
     pub(crate) to: State,
     pub(crate) cause: Cause,
 }
 
-/// The segment.
+/// The segments.
 pub(crate) struct World {
     pub(crate) now: MonoTime,
     pub(crate) nodes: Vec<Node>,
     pub(crate) changes: Vec<Change>,
+    faults: Vec<(MonoTime, String)>,
     /// Packets lost, per mille. With any loss packets also come twice and in another order.
     pub(crate) loss: u64,
     /// Longest delay of a packet.
@@ -131,32 +192,31 @@ pub(crate) struct World {
     pub(crate) partition: u8,
     cuts: Vec<(usize, usize)>,
     pub(crate) rng: Rng,
-    last_arrival: BTreeMap<(usize, usize), MonoTime>,
+    last_arrival: BTreeMap<(usize, usize, usize), MonoTime>,
     events: BTreeMap<(MonoTime, u64), Event>,
     sequence: u64,
 }
 
 impl World {
-    /// Dead nodes with these configurations. Their addresses ascend.
-    pub(crate) fn new(seed: u64, configs: Vec<Config>, delay: Duration) -> Self {
+    /// Dead nodes with these configurations, whose clocks are wrong by `drift` parts per million at most.
+    pub(crate) fn new(seed: u64, configs: Vec<Vec<Config>>, delay: Duration, drift: i64) -> Self {
         let mut rng = Rng::new(seed);
-        let mut nodes = Vec::new();
-        for (index, mut config) in configs.into_iter().enumerate() {
-            config.source = Ipv4Addr::new(10, 9, 0, index as u8 + 1).into();
-            nodes.push(Node {
-                config,
-                router: None,
-                unplugged: false,
-                paused_until: None,
-                inbox: Vec::new(),
-                lease: None,
-                lateness: rng.span(delay / 4),
-            });
-        }
+        let nodes = configs.into_iter().map(|configs| Node {
+            election: None,
+            unplugged: vec![false; configs.len()],
+            paused_until: None,
+            inbox: Vec::new(),
+            leases: vec![None; configs.len()],
+            lateness: rng.span(delay / 4),
+            drift: rng.below(2 * drift as u64 + 1) as i64 - drift,
+            keys: configs.iter().enumerate().map(|(segment, config)| key(segment, config)).collect(),
+            configs,
+        });
         Self {
             now: MonoTime::from_millis(10_000),
-            nodes,
+            nodes: nodes.collect(),
             changes: Vec::new(),
+            faults: Vec::new(),
             loss: 0,
             delay,
             partition: 0,
@@ -168,12 +228,20 @@ impl World {
         }
     }
 
-    /// Whether `to` hears `from`.
+    pub(crate) fn segments(&self) -> usize {
+        self.nodes[0].configs.len()
+    }
+
+    /// Whether `to` hears `from` on every segment.
     pub(crate) fn connected(&self, from: usize, to: usize) -> bool {
+        (0..self.segments()).all(|segment| self.hears(from, to, segment))
+    }
+
+    fn hears(&self, from: usize, to: usize, segment: usize) -> bool {
         let side = |node: usize| self.partition >> node & 1;
         side(from) == side(to)
-            && !self.nodes[from].unplugged
-            && !self.nodes[to].unplugged
+            && !self.nodes[from].unplugged[segment]
+            && !self.nodes[to].unplugged[segment]
             && !self.cuts.contains(&(from, to))
     }
 
@@ -185,34 +253,53 @@ impl World {
         (0..self.nodes.len()).filter(|node| self.nodes[*node].is_master()).collect()
     }
 
-    /// Times at which a node took over.
+    /// Times at which a node took over. A group does so as one.
     pub(crate) fn elections(&self) -> usize {
         self.changes
             .iter()
-            .filter(|change| change.to == State::Master && change.cause != Cause::Adopted)
+            .filter(|change| change.segment == 0 && change.to == State::Master)
+            .filter(|change| change.cause != Cause::Adopted)
             .count()
     }
 
+    /// What has happened: faults and what came of them, the last hundred.
+    pub(crate) fn history(&self) -> String {
+        let mut lines: Vec<(MonoTime, String)> = self.faults.clone();
+        lines.extend(self.changes.iter().map(|change| {
+            let Change { at, node, segment, to, cause } = change;
+            (*at, format!("  {node}.{segment} {to}: {cause}"))
+        }));
+        lines.sort_by_key(|(at, _)| *at);
+        let last = lines.len().saturating_sub(100);
+        lines[last..].iter().map(|(at, line)| format!("\n  {at} {line}")).collect()
+    }
+
     pub(crate) fn inflict(&mut self, fault: Fault) {
+        self.faults.push((self.now, format!("{fault:?}")));
         match fault {
             Fault::Crash(node) => {
-                self.nodes[node].lease =
-                    self.nodes[node].router.as_ref().and_then(VirtualRouter::lease_until);
-                self.nodes[node].router = None;
-                self.nodes[node].inbox.clear();
+                let subject = &mut self.nodes[node];
+                if let Some(election) = subject.election.take() {
+                    let leases = election.iter().map(|(_, _, router)| router.lease_until());
+                    let leases = leases.map(|lease| lease.map(|lease| subject.global(lease)));
+                    subject.leases = leases.collect();
+                }
+                subject.inbox.clear();
             }
             Fault::Boot(node) => self.boot(node),
             Fault::Stop(node) => {
-                self.give(node, Input::Shutdown);
-                self.nodes[node].router = None;
+                self.with(node, Election::shutdown);
+                self.nodes[node].election = None;
             }
-            Fault::Unplug(node) => {
-                self.nodes[node].unplugged = true;
-                self.give(node, Input::Fault(FaultCause::InterfaceDown));
+            Fault::Unplug(node, segment) => {
+                self.nodes[node].unplugged[segment] = true;
+                self.give(node, segment, Input::Fault(FaultCause::InterfaceDown));
             }
             Fault::Plug(node) => {
-                self.nodes[node].unplugged = false;
-                self.give(node, Input::Startup);
+                for segment in 0..self.segments() {
+                    self.nodes[node].unplugged[segment] = false;
+                    self.give(node, segment, Input::Startup);
+                }
             }
             Fault::Partition(bits) => self.partition = bits,
             Fault::Pause(node, span) => {
@@ -220,14 +307,21 @@ impl World {
                 self.nodes[node].paused_until = Some(until);
                 self.schedule(until, Event::Resume(node));
             }
-            Fault::Reconfigure(node) => {
+            Fault::Revip(node) => {
                 let extra = Ipv4Addr::from_bits(0x0a09_0100 + self.rng.below(256) as u32);
-                let config = &mut self.nodes[node].config;
-                config.vips.truncate(1);
-                config.vips.push(extra.into());
-                config.garp_repeat = config.garp_repeat % 5 + 1;
-                let config = config.clone();
-                self.give(node, Input::Reconfigure(config));
+                self.reconfigure(node, |config| {
+                    config.vips.truncate(1);
+                    config.vips.push(extra.into());
+                    config.garp_repeat = config.garp_repeat % 5 + 1;
+                });
+            }
+            Fault::Prioritise(node, priority) => {
+                let priority = Priority::new(priority).expect("priority");
+                self.reconfigure(node, |config| config.priority = priority);
+            }
+            Fault::Retime(node, centis) => {
+                let interval = AdvertInterval::from_centis(centis).expect("interval");
+                self.reconfigure(node, |config| config.interval = interval);
             }
             Fault::CutOneWay(from, to) => self.cuts.push((from, to)),
             Fault::Mend => {
@@ -237,19 +331,34 @@ impl World {
         }
     }
 
+    fn reconfigure(&mut self, node: usize, change: impl Fn(&mut Config)) {
+        self.nodes[node].configs.iter_mut().for_each(change);
+        let members = self.members(node);
+        self.with(node, |election, now| election.configure(members, now));
+    }
+
+    fn members(&self, node: usize) -> Vec<Member> {
+        (0..self.segments()).map(|segment| self.nodes[node].member(segment)).collect()
+    }
+
     fn boot(&mut self, node: usize) {
-        if self.nodes[node].router.is_some() {
+        if self.nodes[node].election.is_some() {
             return;
         }
-        let lease = self.nodes[node].lease.take();
-        self.nodes[node].router = Some(VirtualRouter::new(self.nodes[node].config.clone()));
         self.nodes[node].paused_until = None;
-        if self.nodes[node].unplugged {
-            self.give(node, Input::Fault(FaultCause::InterfaceDown));
-        } else if lease.is_some_and(|lease| self.now < lease) {
-            self.give(node, Input::Adopt);
-        } else {
-            self.give(node, Input::Startup);
+        self.nodes[node].election = Some(Election::new());
+        let members = self.members(node);
+        self.with(node, |election, now| election.configure(members, now));
+        for segment in 0..self.segments() {
+            let lease = self.nodes[node].leases[segment].take();
+            if lease.is_some_and(|lease| self.now < lease) && !self.nodes[node].unplugged[segment] {
+                self.give(node, segment, Input::Adopt);
+            }
+        }
+        for segment in 0..self.segments() {
+            let unplugged = self.nodes[node].unplugged[segment];
+            let input = if unplugged { Input::Fault(FaultCause::InterfaceDown) } else { Input::Startup };
+            self.give(node, segment, input);
         }
     }
 
@@ -263,7 +372,7 @@ impl World {
             self.now = next;
             match timer.filter(|(at, _)| *at == next) {
                 // The driver's rule: timers before packets.
-                Some((_, node)) => self.give(node, Input::Timer),
+                Some((_, node)) => self.with(node, Election::handle_timers),
                 None => {
                     if let Some((_, event)) = self.events.pop_first() {
                         self.happen(event);
@@ -276,11 +385,11 @@ impl World {
     }
 
     fn wakes_at(&self, node: usize) -> Option<MonoTime> {
-        let Node { router, paused_until, lateness, .. } = &self.nodes[node];
-        let (deadline, _) = router.as_ref()?.poll_timeout()?;
-        match paused_until {
+        let node = &self.nodes[node];
+        let (deadline, _) = node.election.as_ref()?.poll_timeout()?;
+        match node.paused_until {
             Some(_) => None,
-            None => Some((deadline + *lateness).max(self.now)),
+            None => Some((node.global(deadline) + node.lateness).max(self.now)),
         }
     }
 
@@ -295,7 +404,7 @@ impl World {
                     return;
                 }
                 self.nodes[node].paused_until = None;
-                self.give(node, Input::Timer);
+                self.with(node, Election::handle_timers);
                 for packet in std::mem::take(&mut self.nodes[node].inbox) {
                     self.receive(node, &packet);
                 }
@@ -304,22 +413,32 @@ impl World {
     }
 
     fn receive(&mut self, node: usize, packet: &Packet) {
-        let Packet { bytes, src } = packet;
-        let received = Received { payload: bytes, src: *src, dst: GROUP_V4.into(), ttl: TTL };
-        self.give(node, Input::Packet(received));
+        let Packet { bytes, src, dst, segment } = packet;
+        let received = Received { payload: bytes, src: *src, dst: *dst, ttl: TTL };
+        self.give(node, *segment, Input::Packet(received));
     }
 
-    /// One input, and everything that comes of it.
-    fn give(&mut self, node: usize, input: Input<'_>) {
-        let now = self.now;
-        let Some(router) = &mut self.nodes[node].router else { return };
-        router.handle(input, now);
-        let outputs: Vec<Output> = std::iter::from_fn(|| router.poll_output()).collect();
-        for output in outputs {
+    fn give(&mut self, node: usize, segment: usize, input: Input<'_>) {
+        let key = self.nodes[node].keys[segment].clone();
+        self.with(node, |election, now| {
+            election.handle(&key, input, now);
+        });
+    }
+
+    /// Does something to a node's election, and what comes of it.
+    fn with(&mut self, node: usize, act: impl FnOnce(&mut Election, MonoTime)) {
+        let now = self.nodes[node].local(self.now);
+        let Some(election) = &mut self.nodes[node].election else { return };
+        act(election, now);
+        let outputs: Vec<_> = std::iter::from_fn(|| election.poll_output()).collect();
+        for (key, output) in outputs {
+            let segment = usize::from(key.vrid.get() - FIRST_VRID);
             match output {
-                Output::Transmit { bytes, src, .. } => self.transmit(node, &Packet { bytes, src }),
+                Output::Transmit { bytes, src, dst, .. } => {
+                    self.transmit(node, &Packet { bytes: bytes.into(), src, dst, segment });
+                }
                 Output::StateChanged { to, cause, .. } => {
-                    self.changes.push(Change { at: now, node, to, cause });
+                    self.changes.push(Change { at: self.now, node, segment, to, cause });
                 }
                 Output::Announce { .. } | Output::Event(_) => {}
             }
@@ -327,8 +446,10 @@ impl World {
     }
 
     fn transmit(&mut self, from: usize, packet: &Packet) {
+        let segment = packet.segment;
         for to in 0..self.nodes.len() {
-            if to == from || !self.connected(from, to) {
+            let meant = packet.dst.is_multicast() || self.nodes[to].configs[segment].source == packet.dst;
+            if to == from || !meant || !self.hears(from, to, segment) {
                 continue;
             }
             // Now and then a packet comes twice when packets also get lost.
@@ -338,7 +459,7 @@ impl World {
                     let mut at = self.now + self.rng.span(self.delay);
                     if self.loss == 0 {
                         // A sound segment keeps the order of what one sender sends.
-                        let last = self.last_arrival.entry((from, to)).or_default();
+                        let last = self.last_arrival.entry((from, to, segment)).or_default();
                         at = at.max(*last);
                         *last = at;
                     }

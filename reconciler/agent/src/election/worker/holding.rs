@@ -1,13 +1,13 @@
 //! Who holds which VIPs, and that the kernel agrees.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use evenkeel_converge::{Address, AddressKey, Op};
 use evenkeel_kernel::{Class, clock};
 use evenkeel_vrrp::{FaultCause, Input, RouterKey};
 
 use super::super::RouterSetup;
-use super::super::vips::{self, Synced};
+use super::super::vips::{self, Moving, Present, Synced};
 use super::{Notice, Worker};
 
 impl Worker {
@@ -26,31 +26,41 @@ impl Worker {
         setup.vips.iter().filter(move |(vip, _)| limit.is_none_or(|limit| limit.contains(*vip)))
     }
 
-    /// What must be there now: the VIPs of Masters whose lease runs.
-    fn wanted(&self) -> BTreeMap<AddressKey, Address> {
+    /// All that moves with the routers.
+    pub(super) fn moving(&self) -> Moving {
+        Moving::of(self.routers.values())
+    }
+
+    /// What must be there now: the VIPs of Masters whose lease runs, and what goes with them.
+    fn wanted(&self) -> Present {
         let now = clock::now();
         let holds =
             |key: &RouterKey| self.is_master(key) && self.granted.get(key).is_some_and(|until| *until > now);
-        let holders = self.routers.values().filter(|setup| holds(&setup.key));
-        holders.flat_map(|setup| self.own_vips(setup)).map(|(vip, how)| (vip.clone(), how.clone())).collect()
+        let mut present = Present::default();
+        for setup in self.routers.values().filter(|setup| holds(&setup.key)) {
+            present.vips.extend(self.own_vips(setup).map(|(vip, how)| (vip.clone(), how.clone())));
+            present.routes.extend(setup.routes.clone());
+            present.rules.extend(setup.rules.clone());
+        }
+        present
     }
 
-    /// Makes the VIPs follow the states. `also` are VIPs that were in the plan before; `repair` is
+    /// Makes the VIPs follow the states. `also` is what moved with the plan before; `repair` is
     /// set when no state changed, so that what is missing was taken away by someone.
     ///
     /// What must go and does not is left to the guardian until it is gone.
-    pub(super) fn sync_vips(&mut self, also: &BTreeSet<AddressKey>, repair: bool) {
-        let mut all = self.vip_keys();
-        all.extend(also.iter().cloned());
+    pub(super) fn sync_vips(&mut self, also: &Moving, repair: bool) {
+        let mut all = self.moving();
+        all.extend(also);
         // Of plans before, too.
-        all.extend(self.stuck.iter().cloned());
+        all.vips.extend(self.stuck.iter().cloned());
         let wanted = self.wanted();
         self.vips_dirty = false;
         match vips::sync(&mut self.kernel, &all, wanted.clone()) {
             Ok(synced) => self.synced(synced, repair),
             Err(error) => {
                 self.vips_dirty = true;
-                self.stuck = all.into_iter().filter(|vip| !wanted.contains_key(vip)).collect();
+                self.stuck = all.vips.into_iter().filter(|vip| !wanted.vips.contains_key(vip)).collect();
                 self.report(BTreeSet::from([format!("cannot read the addresses: {error}")]));
             }
         }
@@ -62,13 +72,15 @@ impl Worker {
         let now = clock::now();
         let Synced { present, stuck, done, failed } = synced;
         for gone in self.present.difference(&present) {
-            for port in self.ports.values_mut() {
-                if port.is_named(&gone.interface) {
-                    port.withdraw(gone.address.address());
-                }
+            if let Some(port) = self.ports.get_mut(&gone.interface) {
+                port.announcing.withdraw(gone.address.address());
             }
         }
+        let moved = present != self.present;
         (self.present, self.stuck) = (present, stuck);
+        if moved {
+            self.watch_claims();
+        }
         self.vips_dirty = !failed.is_empty();
         self.report(failed.iter().map(|(op, error)| format!("cannot {op}: {error}")).collect());
         for (op, error) in &failed {

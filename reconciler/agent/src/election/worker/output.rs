@@ -1,6 +1,7 @@
 //! What routers say is carried out: advertisements and the leases that they give, changes of state,
 //! announcements.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -20,8 +21,8 @@ impl Worker {
     pub(super) fn drain(&mut self) {
         while let Some((key, output)) = self.election.poll_output() {
             match output {
-                Output::Transmit { bytes, src, dst, kind, .. } => {
-                    self.transmit(&key, &bytes, src, dst, kind);
+                Output::Transmit { bytes, src, dst, ttl, kind, .. } => {
+                    self.transmit(&key, &bytes, (src, dst, ttl), kind);
                 }
                 Output::StateChanged { to, cause, .. } => self.state_changed(&key, to, &cause),
                 Output::Announce { repeat } => self.announce(&key, repeat),
@@ -30,9 +31,11 @@ impl Worker {
         }
     }
 
-    fn transmit(&mut self, key: &RouterKey, bytes: &[u8], src: IpAddr, dst: IpAddr, kind: AdvertKind) {
-        let sent = match self.ports.get_mut(&key.interface) {
-            Some(port) => port.send(bytes, src, dst),
+    fn transmit(&mut self, key: &RouterKey, bytes: &[u8], way: (IpAddr, IpAddr, u8), kind: AdvertKind) {
+        let via = self.routers.get(key).map(|setup| setup.via.as_str());
+        let (source, destination, ttl) = way;
+        let sent = match via.and_then(|via| self.ports.get_mut(via)) {
+            Some(port) => port.send(bytes, source, destination, ttl),
             None => Err(std::io::ErrorKind::NotConnected.into()),
         };
         let failed_before = self.unsent.contains_key(key);
@@ -88,6 +91,9 @@ impl Worker {
             self.unsent.remove(key);
             self.adopted.remove(key);
         }
+        if to == State::Master {
+            self.conflicts.claimed(key, clock::now());
+        }
         // What it cannot remove it leaves to the guardian, by a lease of its own.
         self.sync_vips(&Default::default(), false);
         if to != State::Master {
@@ -98,7 +104,8 @@ impl Worker {
             _ => drop(self.faults.remove(key)),
         }
         if let Some(setup) = self.routers.get(key) {
-            let fault = matches!(cause, Cause::Fault(_));
+            let wanted = FaultCause::Held;
+            let fault = matches!(cause, Cause::Fault(fault) if *fault != wanted);
             let priority = self.election.get(key).map_or(0, |(_, router)| router.config().priority.get());
             let (router, group) = (setup.name.clone(), setup.group.clone());
             self.tell(Notice::State { router, group, to, fault, priority, why: cause.to_string() });
@@ -110,25 +117,24 @@ impl Worker {
         if !self.is_master(key) {
             return;
         }
-        let (Some(setup), Some(port)) = (self.routers.get(key), self.ports.get_mut(&key.interface)) else {
-            return;
-        };
+        let Some(setup) = self.routers.get(key) else { return };
         let now = clock::now();
-        let vips: Vec<IpAddr> = setup
-            .vips
-            .keys()
-            .filter(|vip| self.present.contains(vip))
-            .map(|vip| vip.address.address())
-            .collect();
-        let mut failed = None;
+        let vips: Vec<_> = setup.vips.keys().filter(|vip| self.present.contains(vip)).collect();
+        let mut failed: BTreeMap<&str, std::io::Error> = BTreeMap::new();
         for vip in (0..repeat).flat_map(|_| &vips) {
-            if let Err(error) = port.announce(*vip, now) {
-                failed.get_or_insert(error);
+            let Some(port) = self.ports.get_mut(&vip.interface) else { continue };
+            if let Err(error) = port.announce(vip.address.address(), now) {
+                failed.entry(&vip.interface).or_insert(error);
             }
         }
-        let problem = failed.map(|error| format!("cannot announce the VIPs: {error}"));
-        if let Some(news) = port.announce_news(problem) {
-            self.tell_router(key, news);
+        let mut news = Vec::new();
+        for name in vips.iter().map(|vip| vip.interface.as_str()).collect::<BTreeSet<&str>>() {
+            let problem =
+                failed.get(name).map(|error| format!("cannot announce the VIPs on {name}: {error}"));
+            news.extend(self.ports.get_mut(name).and_then(|port| port.announce_news(problem)));
+        }
+        for text in news {
+            self.tell_router(key, text);
         }
     }
 

@@ -3,25 +3,17 @@
 use std::collections::BTreeSet;
 
 use evenkeel_kernel::clock;
-use evenkeel_schemas::scalars::InterfaceName;
-use evenkeel_vrrp::{FaultCause, Input, Member, RouterKey, State};
+use evenkeel_vrrp::{FaultCause, Input, RouterKey, State};
 
 use super::super::RouterSetup;
-use super::super::port::Port;
-use super::{Notice, Worker};
+use super::super::vips::Moving;
+use super::Worker;
 use crate::guard::Lease;
 
 impl Worker {
     /// These are the routers now.
     pub(super) fn configure(&mut self, setups: Vec<RouterSetup>) {
-        let before = self.vip_keys();
-        let wanted = setups.iter().map(|setup| Member {
-            key: setup.key.clone(),
-            name: setup.name.clone(),
-            group: setup.group.clone(),
-            config: setup.config.clone(),
-        });
-        let wanted: Vec<Member> = wanted.collect();
+        let before = self.moving();
         let keys: BTreeSet<RouterKey> = setups.iter().map(|setup| setup.key.clone()).collect();
         // New VIPs of a Master come before it announces them; routers that go stay known until their
         // VIPs are removed and their Backups told.
@@ -29,7 +21,7 @@ impl Worker {
         if !before.is_empty() {
             self.sync_vips(&before, false);
         }
-        self.election.configure(wanted, clock::now());
+        self.election.configure(self.members(|key| keys.contains(key)), clock::now());
         self.drain();
         self.routers.retain(|key, _| keys.contains(key));
         self.granted.retain(|key, _| keys.contains(key));
@@ -37,10 +29,8 @@ impl Worker {
         self.adopted.retain(|key, _| keys.contains(key));
         self.faults.retain(|key, _| keys.contains(key));
         self.holds.clear();
-        self.ports.retain(|name, _| keys.iter().any(|key| key.interface == *name));
-        for key in &keys {
-            self.ports.entry(key.interface.clone()).or_insert_with(|| Port::new(key.interface.clone()));
-        }
+        self.conflicts.keep(&keys);
+        self.open_ports();
         self.follow_links();
         let over = self.adopt();
         // What an earlier daemon left behind and no lease covers goes.
@@ -95,7 +85,7 @@ impl Worker {
         let grown: Vec<RouterKey> = std::mem::take(&mut self.adopted).into_keys().collect();
         if !grown.is_empty() {
             let before = self.present.len();
-            self.sync_vips(&BTreeSet::new(), false);
+            self.sync_vips(&Moving::default(), false);
             self.renew_all();
             let more = self.present.len() > before;
             for key in grown.into_iter().filter(|_| more) {
@@ -106,24 +96,30 @@ impl Worker {
         self.start_routers();
     }
 
-    /// What stands in a router's way on its interface.
+    /// What stands in a router's way on its interfaces.
     fn link_obstacle(&mut self, key: &RouterKey) -> Option<FaultCause> {
-        let source = self.routers.get(key)?.config.source;
-        match self.ports.get_mut(&key.interface) {
-            Some(port) => port.check(source).err(),
-            None => Some(FaultCause::InterfaceMissing),
+        let setup = self.routers.get(key)?;
+        let source = self.election.get(key).map_or(setup.config.source, |(_, router)| router.config().source);
+        let ttl = setup.ttl();
+        let here = self.ports.get(key.interface.as_str()).map(|port| port.check_source(source));
+        let via = self.ports.get_mut(setup.via.as_str()).map(|port| port.check_sender(source, ttl));
+        match (here, via) {
+            (Some(here), Some(via)) => here.and(via).err(),
+            (None, _) | (_, None) => Some(FaultCause::InterfaceMissing),
         }
     }
 
     /// What keeps a router from taking part. One that does is not held to having converged.
     pub(super) fn obstacle(&mut self, key: &RouterKey) -> Option<FaultCause> {
         let waits = self.election.get(key).is_some_and(|(_, router)| router.state() == State::Initialize);
-        let here = self.link_obstacle(key);
+        let here = self.link_obstacle(key).or_else(|| self.kept_out(key));
         if !waits {
             return here;
         }
         let unready = (!self.started).then_some(FaultCause::NotConverged);
-        here.or_else(|| self.holds.cause(key, clock::now())).or(unready)
+        let now = clock::now();
+        let early = self.startup_end(key).is_some_and(|end| now < end).then_some(FaultCause::StartupDelay);
+        here.or_else(|| self.holds.cause(key, now)).or(unready).or(early)
     }
 
     /// Starts the routers that may take part and stops those that cannot. Those that do not take part
@@ -153,54 +149,6 @@ impl Worker {
     fn tell_fault(&mut self, key: &RouterKey, cause: FaultCause) {
         if self.faults.insert(key.clone(), cause) != Some(cause) && cause != FaultCause::NotConverged {
             self.tell_router(key, format!("does not take part: {cause}"));
-        }
-    }
-
-    /// Makes ports follow their interfaces.
-    pub(super) fn follow_links(&mut self) {
-        if self.ports.is_empty() {
-            return;
-        }
-        let links = match self.kernel.links() {
-            Ok(links) => links,
-            Err(error) => {
-                self.links_dirty = true;
-                self.tell(Notice::Problem(format!("cannot read the interfaces: {error}")));
-                return;
-            }
-        };
-        let mut news = Vec::new();
-        let mut replaced: BTreeSet<InterfaceName> = BTreeSet::new();
-        for (name, port) in &mut self.ports {
-            let followed = port.follow(links.iter().find(|link| link.name == name.as_str()));
-            if matches!(followed, Ok(true)) {
-                replaced.insert(name.clone());
-            }
-            let problem = followed.err().map(|error| format!("cannot open sockets on {name}: {error}"));
-            news.extend(port.news(problem));
-            let routers = self.routers.values().filter(|setup| setup.key.interface == *name);
-            port.look_at_sources(&routers.map(|setup| setup.config.source).collect());
-        }
-        for text in news {
-            self.tell(Notice::Problem(text));
-        }
-        self.links_dirty = false;
-        self.links_read = true;
-        // A new interface has none of the old one's addresses.
-        self.vips_dirty |= !replaced.is_empty();
-        self.replaced.extend(replaced);
-    }
-
-    /// Announces VIPs where the neighbours know a hardware address that is no longer ours.
-    pub(super) fn announce_replaced(&mut self) {
-        if self.replaced.is_empty() {
-            return;
-        }
-        let replaced = std::mem::take(&mut self.replaced);
-        let on = |key: &&RouterKey| replaced.contains(&key.interface);
-        for key in self.routers.keys().filter(on).cloned().collect::<Vec<_>>() {
-            let repeat = self.routers.get(&key).map_or(0, |setup| setup.config.garp_repeat);
-            self.announce(&key, repeat);
         }
     }
 }

@@ -1,0 +1,94 @@
+//! Kernel settings of a host: what its duties need, and nothing else.
+//!
+//! What each setting does is in the kernel's Documentation/networking/ip-sysctl.rst.
+
+use std::collections::BTreeMap;
+
+use evenkeel_schemas::plan::{self, Router};
+use evenkeel_schemas::scalars::Ip;
+
+use crate::resolve::Resolved;
+
+/// A director routes the packets of its clients.
+const DIRECTOR: [(&str, &str); 1] = [("net/ipv4/ip_forward", "1")];
+
+/// A real server keeps quiet about the VIPs it holds: it answers ARP only for addresses of the
+/// interface the question came in on (1), and never names a VIP as the asker (2). The kernel takes
+/// the larger of `all` and the interface.
+const REAL_SERVER: [(&str, &str); 4] = [
+    ("net/ipv4/conf/all/arp_announce", "2"),
+    ("net/ipv4/conf/all/arp_ignore", "1"),
+    ("net/ipv4/conf/lo/arp_announce", "2"),
+    ("net/ipv4/conf/lo/arp_ignore", "1"),
+];
+
+/// An interface with a virtual MAC address sees the same broadcasts as the interface below it, so both
+/// get every question by ARP. Each is to answer, and ask, with addresses of its own only:
+/// - `arp_ignore` 1: only for an address of the interface that the question came in on. Else the
+///   interface below answers for the VIP with the host's MAC, or this one for the host's address with
+///   the virtual MAC, which all directors have;
+/// - `arp_announce` 2: a question names an address of the interface that it leaves by. Answers to
+///   clients leave by the interface below, from the VIP: with 0 its question for the client's MAC
+///   would tell the segment the VIP with the host's MAC. With 1 too, since the VIP is of its subnet;
+/// - `arp_filter` 0: the way back to whoever asks leads through the interface below, and with 1 this
+///   one would not answer at all;
+/// - `rp_filter` 2: for the same reason the strict check, 1, would drop whatever comes in here. The
+///   kernel takes the larger of `all` and the interface, so 0 would be overruled by a host's `all` of
+///   1, and 2, the loose check, is not.
+///
+/// `accept_local` stays off: from an address of the host itself nothing comes in but a rival's
+/// gratuitous ARP for the VIP, which is not to be answered.
+const VIRTUAL_MAC: [(&str, &str); 4] =
+    [("arp_announce", "2"), ("arp_filter", "0"), ("arp_ignore", "1"), ("rp_filter", "2")];
+
+/// The interface below; see above.
+const BELOW_VIRTUAL_MAC: [(&str, &str); 2] = [("arp_announce", "2"), ("arp_ignore", "1")];
+
+/// IPv6 answers only for addresses of the interface without being told. But it must not take an address
+/// from router advertisements: all directors would make the same one of the virtual MAC.
+const VIRTUAL_MAC_V6: [(&str, &str); 1] = [("accept_ra", "0")];
+
+/// When the first address of a subnet goes, the kernel removes the others of that subnet, unless it may
+/// promote them: a VIP with the prefix of a subnet must not take others along.
+const PROMOTE: (&str, &str) = ("promote_secondaries", "1");
+
+/// The settings of a host with these virtual routers.
+pub(super) fn sysctls(cluster: &Resolved, routers: &[Router], real_server: bool) -> Vec<plan::Sysctl> {
+    let director = !routers.is_empty();
+    let mut all: BTreeMap<String, String> = BTreeMap::new();
+    let fixed = [(director, &DIRECTOR[..]), (real_server, &REAL_SERVER[..])];
+    for (key, value) in fixed.into_iter().filter(|(applies, _)| *applies).flat_map(|(_, settings)| settings) {
+        all.insert((*key).to_owned(), (*value).to_owned());
+    }
+    let ipvs = cluster.ipvs.sysctls.iter().filter(|_| director);
+    all.extend(ipvs.map(|(key, value)| (format!("net/ipv4/vs/{key}"), value.to_string())));
+    for router in routers {
+        of_router(router, &mut all);
+    }
+    all.into_iter().map(|(key, value)| plan::Sysctl { key, value }).collect()
+}
+
+fn of_router(router: &Router, all: &mut BTreeMap<String, String>) {
+    let mut set = |family: &str, interface: &str, settings: &[(&str, &str)]| {
+        for (key, value) in settings {
+            all.insert(format!("net/{family}/conf/{interface}/{key}"), (*value).to_owned());
+        }
+    };
+    if let Some(mac) = &router.virtual_mac {
+        if router.source.0.is_ipv6() {
+            set("ipv6", mac.interface.as_str(), &VIRTUAL_MAC_V6);
+        } else {
+            set("ipv4", mac.interface.as_str(), &VIRTUAL_MAC);
+            set("ipv4", router.interface.as_str(), &BELOW_VIRTUAL_MAC);
+        }
+    }
+    for vip in router.vips.iter().chain(&router.unadvertised_vips) {
+        if vip.address().is_ipv4() && vip.prefix() < 32 {
+            let address = Ip(vip.address());
+            let placed = router.vip_settings.iter().find(|settings| settings.address == address);
+            let usual = router.virtual_mac.as_ref().map_or(&router.interface, |mac| &mac.interface);
+            let interface = placed.and_then(|settings| settings.interface.as_ref()).unwrap_or(usual);
+            set("ipv4", interface.as_str(), &[PROMOTE]);
+        }
+    }
+}

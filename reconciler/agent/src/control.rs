@@ -1,0 +1,142 @@
+//! The commands that give orders to a running daemon: `failover`, `hold`, `release`. They say what
+//! became of it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use evenkeel_schemas::scalars::Name;
+use evenkeel_schemas::status::{RouterState, RouterStatus, Status};
+use tokio::time::{Instant, sleep};
+
+use crate::orders::{Action, OrderRequest};
+use crate::server;
+
+/// How long a router is given to do what it was told.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Time between two looks at it.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Gives an order and waits for its effect. Returns what to tell, and whether all is as it was told.
+///
+/// # Errors
+/// When no daemon answers or the order is refused: a sentence for people.
+pub(crate) async fn give(
+    socket: &Path,
+    action: Action,
+    router: Option<Name>,
+) -> Result<(String, bool), String> {
+    let request = OrderRequest { action, router };
+    let answer = server::send_order(socket, &request).await?;
+    let deadline = Instant::now() + PATIENCE;
+    let obeyed = |router: &RouterStatus| match action {
+        Action::Failover => router.state != RouterState::Master && heard(router),
+        Action::Hold => router.state == RouterState::Initialize,
+        Action::Release => true,
+    };
+    loop {
+        let status = server::fetch(socket).await?;
+        let meant = |router: &&RouterStatus| answer.routers.contains(&router.name);
+        let over = Instant::now() >= deadline;
+        if over || status.routers.iter().filter(meant).all(obeyed) {
+            return Ok(tell(action, &answer.routers, &status));
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+/// Whether there is nothing more to wait for: one that takes no part hears nobody.
+fn heard(router: &RouterStatus) -> bool {
+    router.state == RouterState::Initialize || router.master.is_some()
+}
+
+fn tell(action: Action, routers: &[Name], status: &Status) -> (String, bool) {
+    if routers.is_empty() {
+        return ("There were no orders.\n".to_owned(), true);
+    }
+    let mut page = String::new();
+    let mut all = true;
+    for name in routers {
+        let mut found = status.routers.iter().filter(|router| router.name == *name).peekable();
+        if found.peek().is_none() {
+            page += &format!("{name}: {}\n", left(action));
+        }
+        for router in found {
+            let (text, done) = one(action, router);
+            page += &format!("{name}: {text}\n");
+            all &= done;
+        }
+    }
+    (page, all)
+}
+
+const fn left(action: Action) -> &'static str {
+    match action {
+        Action::Failover | Action::Hold => "the order is kept; the election does not have this router yet",
+        Action::Release => "released; it is not in the plan",
+    }
+}
+
+fn one(action: Action, router: &RouterStatus) -> (String, bool) {
+    let state = router.state;
+    let master = match (&router.master, state) {
+        (_, RouterState::Master) => "this host is Master".to_owned(),
+        (Some(master), _) => format!("Master is {master}"),
+        (None, _) => "no Master was heard yet".to_owned(),
+    };
+    match (action, state) {
+        (Action::Failover, RouterState::Backup) => (format!("handed over: Backup, {master}"), true),
+        (Action::Failover, RouterState::Master) => (
+            format!("still Master after {PATIENCE:?}: nobody else may have taken over ({})", router.reason),
+            false,
+        ),
+        (Action::Failover, RouterState::Initialize) => {
+            (format!("takes no part ({}), and will yield when it does", router.reason), true)
+        }
+        (Action::Hold, RouterState::Initialize) => {
+            (format!("held: takes no part until `evenkeeld release {}`", router.name), true)
+        }
+        (Action::Hold, _) => (format!("still {state} after {PATIENCE:?} ({})", router.reason), false),
+        (Action::Release, _) => (format!("released: {state}, {master}"), true),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn router(state: RouterState, master: Option<&str>) -> RouterStatus {
+        RouterStatus {
+            name: "VI_1".parse().expect("name"),
+            interface: "eth0".to_owned(),
+            version: 3,
+            vrid: 51,
+            family: 4,
+            priority: 100,
+            base_priority: 100,
+            sync_group: None,
+            order: None,
+            state,
+            reason: "why".to_owned(),
+            since: None,
+            master: master.map(str::to_owned),
+            vips: Vec::new(),
+            counters: evenkeel_schemas::status::RouterCounters::default(),
+        }
+    }
+
+    #[test]
+    fn what_became_of_an_order_is_told() {
+        let say = |action, state, master| one(action, &router(state, master));
+        assert_eq!(
+            say(Action::Failover, RouterState::Backup, Some("192.0.2.2")),
+            ("handed over: Backup, Master is 192.0.2.2".to_owned(), true)
+        );
+        let (text, done) = say(Action::Failover, RouterState::Master, Some("192.0.2.1"));
+        assert!(!done && text.starts_with("still Master after 5s"), "{text}");
+        assert!(!heard(&router(RouterState::Backup, None)), "the new Master is waited for");
+        let (text, done) = say(Action::Hold, RouterState::Initialize, None);
+        assert!(done && text.contains("`evenkeeld release VI_1`"), "{text}");
+        assert!(!say(Action::Hold, RouterState::Backup, None).1);
+        assert!(say(Action::Release, RouterState::Backup, Some("192.0.2.2")).1);
+    }
+}

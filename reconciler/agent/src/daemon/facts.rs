@@ -1,0 +1,88 @@
+//! What the daemon knows beside what the threads answer: the plan in force, what convergence did.
+//! Status is made of it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use evenkeel_kernel::clock;
+use evenkeel_schemas::status::{ObjectText, OperationRecord, Rejected, RouterState};
+use evenkeel_schemas::time::MonoTime;
+use tracing::{error, info, warn};
+
+use crate::converger::Report;
+use crate::election::Notice;
+use crate::plan_file::LoadedPlan;
+use crate::report;
+
+/// Operations remembered for status.
+const MAX_RECENT: usize = 64;
+
+/// What status needs beside the threads' own answers.
+pub(crate) struct Facts {
+    pub(crate) started: MonoTime,
+    pub(crate) in_force: Option<InForce>,
+    pub(crate) rejected: Option<Rejected>,
+    pub(crate) passes: u64,
+    pub(crate) operations: u64,
+    pub(crate) last: Option<Report>,
+    pub(crate) recent: VecDeque<OperationRecord>,
+    pub(crate) foreign: Vec<ObjectText>,
+}
+
+/// The plan in force.
+pub(crate) struct InForce {
+    pub(crate) loaded: Arc<LoadedPlan>,
+    pub(crate) since: String,
+    pub(crate) from_last_good: bool,
+}
+
+impl Facts {
+    pub(super) fn new() -> Self {
+        Self {
+            started: clock::now(),
+            in_force: None,
+            rejected: None,
+            passes: 0,
+            operations: 0,
+            last: None,
+            recent: VecDeque::new(),
+            foreign: Vec::new(),
+        }
+    }
+
+    pub(super) fn record(&mut self, operation: String) {
+        if self.recent.len() == MAX_RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(OperationRecord { at: report::wall(clock::now()), operation });
+    }
+
+    pub(super) fn plan(&self) -> Option<Arc<LoadedPlan>> {
+        self.in_force.as_ref().map(|in_force| Arc::clone(&in_force.loaded))
+    }
+}
+
+/// Logs what the election has to say, and notes it.
+pub(super) fn log_notice(notice: &Notice, facts: &mut Facts) {
+    match notice {
+        Notice::State { router, to, why, fault, .. } => {
+            info!("({router}) {why}");
+            match to {
+                RouterState::Initialize if *fault => warn!("({router}) Entering FAULT STATE"),
+                RouterState::Initialize => info!("({router}) sent 0 priority, stopped"),
+                RouterState::Backup => info!("({router}) Entering BACKUP STATE"),
+                RouterState::Master => info!("({router}) Entering MASTER STATE"),
+            }
+        }
+        Notice::Router { router, text } => warn!("({router}) {text}"),
+        Notice::Done(operations) => {
+            for operation in operations {
+                info!("{operation}");
+                facts.operations += 1;
+                facts.record(operation.clone());
+            }
+        }
+        Notice::Problem(text) => error!("{text}"),
+        Notice::GuardianLost => {}
+    }
+}

@@ -1,0 +1,115 @@
+//! What comes in by the socket: questions for the status, and orders for virtual routers.
+//!
+//! An order is on the disk before the election hears of it and before it is acknowledged. One at a
+//! time is written, on a thread that may wait for a disk.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use evenkeel_kernel::clock;
+use evenkeel_schemas::plan::Plan;
+use evenkeel_schemas::scalars::Name;
+use tokio::sync::oneshot;
+use tracing::{error, info, warn};
+
+use super::Daemon;
+use crate::election::{Command, ElectionSnapshot};
+use crate::orders::{Action, OrderAnswer, OrderRequest, Orders};
+use crate::report;
+use crate::server::{Ask, OrderError};
+
+type Reply = oneshot::Sender<Result<OrderAnswer, OrderError>>;
+
+/// An order that was written, or could not be.
+pub(super) struct Kept {
+    result: std::io::Result<()>,
+    request: OrderRequest,
+    orders: Orders,
+    routers: BTreeSet<Name>,
+    reply: Reply,
+}
+
+impl Daemon {
+    pub(super) async fn answer(&mut self, ask: Ask) {
+        match ask {
+            Ask::Status(reply) => {
+                let (asked, snapshot) = oneshot::channel();
+                self.election.send(Command::Snapshot(asked));
+                let snapshot: ElectionSnapshot = snapshot.await.unwrap_or_default();
+                reply.send(report::status(self, snapshot)).ok();
+            }
+            Ask::Order(request, reply) => self.order(request, reply),
+        }
+    }
+
+    fn order(&mut self, request: OrderRequest, reply: Reply) {
+        let plan = self.facts.plan();
+        let since = report::wall(clock::now());
+        let after = self.orders.after(&request, plan.as_ref().map(|loaded| &loaded.plan), &since);
+        let (orders, routers) = match after {
+            Ok(after) => after,
+            Err(refusal) => return drop(reply.send(Err(OrderError::Refused(refusal)))),
+        };
+        self.keeping = true;
+        let (state, kept) = (Arc::clone(&self.state), self.kept.clone());
+        tokio::task::spawn_blocking(move || {
+            let result = state.save_orders(&orders);
+            kept.blocking_send(Kept { result, request, orders, routers, reply }).ok();
+        });
+    }
+
+    pub(super) fn order_kept(&mut self, kept: Kept) {
+        self.keeping = false;
+        let Kept { result, request, orders, routers, reply } = kept;
+        if let Err(error) = result {
+            error!("an order cannot be kept and is not in force: {error}");
+            return drop(reply.send(Err(OrderError::NotKept(format!("not in force: {error}")))));
+        }
+        let names: Vec<&str> = routers.iter().map(Name::as_str).collect();
+        info!("operator: {} {}", verb(request.action), names.join(", "));
+        if request.action == Action::Failover && self.orders.any_yields(&routers) {
+            // Who yielded already and is Master again shall hand over again: to the election an order is
+            // only new when it was not there.
+            self.tell_orders(&self.orders.without(&routers));
+        }
+        self.orders = orders;
+        self.tell_orders(&self.orders);
+        reply.send(Ok(OrderAnswer { routers: routers.into_iter().collect() })).ok();
+    }
+
+    fn tell_orders(&self, orders: &Orders) {
+        let plans = [self.leaving.as_ref(), self.facts.in_force.as_ref().map(|in_force| &in_force.loaded)];
+        let in_force = orders.in_force(plans.into_iter().flatten().map(|loaded| &loaded.plan));
+        self.election.send(Command::Orders(in_force));
+    }
+
+    /// Tells the election the orders for a new plan, before it gets its routers: those for routers that
+    /// leave hold until they are gone.
+    pub(super) fn orders_for(&mut self, plan: &Plan) {
+        if self.leaving.is_none() {
+            self.leaving = self.facts.plan();
+        }
+        let leaving = self.leaving.as_ref().map(|loaded| &loaded.plan);
+        let in_force = self.orders.in_force(leaving.into_iter().chain([plan]));
+        self.election.send(Command::Orders(in_force));
+        let waiting = self.orders.status(Some(plan)).into_iter().filter(|order| !order.in_plan);
+        let waiting: Vec<String> = waiting.map(|order| order.router.to_string()).collect();
+        if !waiting.is_empty() {
+            warn!("there are orders for routers that are not in the plan: {}", waiting.join(", "));
+        }
+    }
+
+    /// The election has the routers of the plan in force, and no others.
+    pub(super) fn orders_settled(&mut self) {
+        self.leaving = None;
+        self.tell_orders(&self.orders);
+    }
+}
+
+const fn verb(action: Action) -> &'static str {
+    match action {
+        Action::Failover => "failover of",
+        Action::Hold => "hold",
+        Action::Release => "release",
+    }
+}

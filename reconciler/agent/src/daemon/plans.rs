@@ -1,0 +1,156 @@
+//! Plans: read, refused or put in force, and carried to the board of checks and the two threads.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use evenkeel_converge::{Desired, Kind, Ledger, desired};
+use evenkeel_health::Verdict;
+use evenkeel_kernel::clock;
+use evenkeel_schemas::plan::{Check, Plan};
+use evenkeel_schemas::status::Rejected;
+use tracing::{error, info, warn};
+
+use super::Daemon;
+use super::facts::InForce;
+use crate::converger::Wanted;
+use crate::election::{Command, RouterSetup};
+use crate::guard::Lease;
+use crate::plan_file::{self, LoadedPlan};
+use crate::source::Loaded;
+use crate::verdicts::{self, Verdicts};
+use crate::{handover, report};
+
+impl Daemon {
+    pub(crate) fn file(&self) -> PathBuf {
+        plan_file::plan_path(&self.options.plan, &self.options.host)
+    }
+
+    /// The first plan: the file, or else the last good one. Routers that an earlier daemon was Master
+    /// of until just now cannot wait: all that they serve is in the kernel still.
+    pub(super) fn first_plan(&mut self, leases: &[Lease], ledger: &Ledger) {
+        let (loaded, from_last_good) = match plan_file::load(&self.file(), &self.options.host) {
+            Ok(loaded) => (loaded, false),
+            Err(why) => {
+                self.reject(&why.to_string());
+                match self.state.last_good(&self.options.host) {
+                    Some(loaded) => {
+                        warn!(
+                            "the last good plan, generation {}, is put in force",
+                            loaded.generation.short()
+                        );
+                        (loaded, true)
+                    }
+                    None => {
+                        warn!("there is no plan to obey yet: waiting for {}", self.file().display());
+                        return;
+                    }
+                }
+            }
+        };
+        if !leases.is_empty() {
+            self.watching.configure(&loaded.plan);
+            self.tell_trackers();
+            self.orders_for(&loaded.plan);
+            let setups = setups(&loaded);
+            let goes_on = |setup: &&RouterSetup| leases.iter().any(|l| l.router == setup.key.to_string());
+            self.hooks.adopting(setups.iter().filter(goes_on).map(|setup| setup.name.clone()).collect());
+            self.configure(setups);
+        }
+        let known = verdicts::left_behind(&loaded.plan, ledger);
+        self.adopt(loaded, from_last_good, &known);
+    }
+
+    pub(super) fn read(&mut self, loaded: Loaded) {
+        match loaded {
+            Ok(loaded) => {
+                self.facts.rejected = None;
+                if let Some(in_force) = &mut self.facts.in_force
+                    && in_force.loaded.bytes == loaded.bytes
+                    && in_force.loaded.secrets == loaded.secrets
+                {
+                    in_force.from_last_good = false;
+                    return;
+                }
+                let known = match self.facts.plan() {
+                    Some(before) => verdicts::in_force(&before.plan, &self.board),
+                    None => Verdicts::new(),
+                };
+                self.adopt(loaded, false, &known);
+            }
+            Err(why) => self.reject(&why.to_string()),
+        }
+    }
+
+    pub(super) fn reject(&mut self, reason: &str) {
+        if self.facts.rejected.as_ref().is_some_and(|before| before.reason == reason) {
+            return;
+        }
+        let stays = self.facts.in_force.as_ref().map_or("no plan is in force".to_owned(), |in_force| {
+            format!("generation {} stays in force", in_force.loaded.generation.short())
+        });
+        error!("plan refused: {reason}; {stays}");
+        let at = report::wall(clock::now());
+        self.facts.rejected = Some(Rejected { at, reason: reason.to_owned() });
+    }
+
+    /// Puts a plan in force; `known` are the verdicts until now.
+    pub(super) fn adopt(&mut self, loaded: LoadedPlan, from_last_good: bool, known: &Verdicts) {
+        let loaded = Arc::new(loaded);
+        if !from_last_good {
+            let (state, loaded) = (Arc::clone(&self.state), Arc::clone(&loaded));
+            tokio::task::spawn_blocking(move || {
+                if let Err(error) = state.save_last_good(&loaded) {
+                    warn!("cannot keep the plan as the last good one: {error}");
+                }
+            });
+        }
+        let plan = &loaded.plan;
+        let initial = verdicts::by_check(plan, known);
+        let checks: BTreeSet<Check> = verdicts::checks(plan).map(|(_, _, check)| check.clone()).collect();
+        let initial = |check: &Check| initial.get(check).copied().unwrap_or(Verdict::Up);
+        self.board.configure(checks, initial, clock::now());
+        self.hooks.configure(plan);
+        self.watching.configure(plan);
+        self.watching.look_at_services(plan, &self.board);
+        self.tell_trackers();
+        self.orders_for(plan);
+        let (routers, virtual_servers) = (plan.routers.len(), plan.virtual_servers.len());
+        info!(generation = loaded.generation.short(), routers, virtual_servers, "plan is in force");
+        let next = setups(&loaded);
+        if let Some(staying) = handover::without_leaving(&self.routers, &next) {
+            self.configure(staying);
+        }
+        let since = report::wall(clock::now());
+        self.facts.in_force = Some(InForce { loaded, since, from_last_good });
+        self.pending = Some(next);
+        self.want(&Kind::ALL);
+        self.plan_serial = self.serial;
+    }
+
+    pub(super) fn configure(&mut self, setups: Vec<RouterSetup>) {
+        self.routers.clone_from(&setups);
+        self.election.send(Command::Configure(setups));
+    }
+
+    /// Tells the convergence thread what is wanted now.
+    pub(super) fn want(&mut self, kinds: &[Kind]) {
+        self.verdicts_at = None;
+        let Some(loaded) = self.facts.plan() else { return };
+        let plan: &Plan = &loaded.plan;
+        let verdicts = verdicts::in_force(plan, &self.board);
+        let mut desired: Desired = desired(plan, |service, destination| {
+            verdicts.get(&(*service, *destination)) != Some(&Verdict::Down)
+        });
+        // VIPs of the plan before are the election's until it has the new one.
+        desired.vips.extend(handover::vips(&self.routers));
+        self.serial += 1;
+        let wanted = Wanted { serial: self.serial, desired, resync: plan.policy.resync.as_duration() };
+        self.converger.mailbox().want(wanted, kinds);
+    }
+}
+
+fn setups(loaded: &LoadedPlan) -> Vec<RouterSetup> {
+    let routers = loaded.plan.routers.iter();
+    routers.filter_map(|router| RouterSetup::new(router, loaded.secrets.get(&router.name).copied())).collect()
+}

@@ -1,0 +1,120 @@
+//! Announcements of VIPs on one interface: at once, or one after another with a pause, as switches that drop
+//! bursts need it; what finds the kernel's buffers full comes a little later.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use evenkeel_schemas::time::MonoTime;
+
+use super::{Port, is_full};
+use crate::election::sockets::Announcer;
+
+/// Most announcements that wait: bursts of three routers with 255 VIPs, five packets each. More are lost.
+const MAX_PENDING: usize = 4096;
+/// How long they wait for room: what comes later is of no use to anybody.
+const PENDING_LIMIT: Duration = Duration::from_secs(2);
+/// Most announcements made up for in one turn.
+const PENDING_TURN: usize = 256;
+/// How soon announcements that found no room are tried again.
+const ROOM_GAP: Duration = Duration::from_millis(5);
+
+/// What waits to be announced.
+#[derive(Debug, Default)]
+pub(in crate::election) struct Announcing {
+    /// Pause between two packets; zero is none.
+    pause: Duration,
+    /// Whether this host forwards IPv6 on the interface.
+    forwards: bool,
+    pending: VecDeque<IpAddr>,
+    /// When the next one may be sent.
+    next: MonoTime,
+    /// When those that wait for room are given up.
+    until: MonoTime,
+}
+
+impl Announcing {
+    /// How long to wait between two packets.
+    pub(in crate::election) const fn pause(&mut self, pause: Duration) {
+        self.pause = pause;
+    }
+
+    /// Whether this host forwards IPv6 on the interface.
+    pub(in crate::election) const fn forwards(&mut self, forwards: bool) {
+        self.forwards = forwards;
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.pending.clear();
+    }
+
+    /// When there is something to send.
+    pub(in crate::election) fn due(&self) -> Option<MonoTime> {
+        (!self.pending.is_empty()).then_some(self.next)
+    }
+
+    /// Forgets what waits for a VIP that is no longer here.
+    pub(in crate::election) fn withdraw(&mut self, vip: IpAddr) {
+        self.pending.retain(|waiting| *waiting != vip);
+    }
+
+    fn put(&mut self, vip: IpAddr, now: MonoTime) {
+        if self.pending.is_empty() {
+            self.next = self.next.max(now);
+        }
+        if self.pending.len() < MAX_PENDING {
+            self.pending.push_back(vip);
+            self.until = now + PENDING_LIMIT;
+        }
+    }
+
+    fn send(&mut self, announcer: &Announcer, now: MonoTime) {
+        if self.pause.is_zero() && now >= self.until {
+            self.pending.clear();
+        }
+        for _ in 0..PENDING_TURN {
+            let Some(vip) = self.pending.front().filter(|_| now >= self.next) else { return };
+            if announcer.announce(*vip, self.forwards).is_err_and(|error| is_full(&error)) {
+                self.next = now + ROOM_GAP;
+                return;
+            }
+            self.pending.pop_front();
+            if !self.pause.is_zero() {
+                self.next = now + self.pause;
+            }
+        }
+    }
+}
+
+impl Port {
+    /// Sends one announcement for `vip`, later if there is no room for it now.
+    ///
+    /// # Errors
+    /// The kernel's, for anything but a lack of room.
+    pub(in crate::election) fn announce(&mut self, vip: IpAddr, now: MonoTime) -> io::Result<()> {
+        let Some(announcer) = &self.announcer else {
+            return Err(io::ErrorKind::NotConnected.into());
+        };
+        if !self.announcing.pause.is_zero() {
+            self.announcing.put(vip, now);
+            self.announcing.send(announcer, now);
+            return Ok(());
+        }
+        match announcer.announce(vip, self.announcing.forwards) {
+            Err(error) if is_full(&error) => {
+                self.announcing.put(vip, now);
+                self.announcing.next = now + ROOM_GAP;
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    /// Sends what waits, as far as it is its time.
+    pub(in crate::election) fn send_pending(&mut self, now: MonoTime) {
+        if let Some(announcer) = &self.announcer {
+            self.announcing.send(announcer, now);
+        }
+    }
+}

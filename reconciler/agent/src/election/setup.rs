@@ -1,0 +1,88 @@
+//! A virtual router of a plan with all that the election needs to know of it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use evenkeel_converge::{
+    Address, AddressKey, Route, RouteKey, Rule, RuleKey, router_routes, router_rules, vip_addresses,
+};
+use evenkeel_schemas::plan::{self, Router, Track};
+use evenkeel_schemas::scalars::{InterfaceName, Name, Span};
+use evenkeel_vrrp::{Checksum, Config, Delivery, RouterKey, Secret, TTL, Version};
+
+/// A virtual router as the plan has it. What trackers, operators and the interface make of its
+/// configuration is found out while it runs.
+#[derive(Debug, Clone)]
+pub(crate) struct RouterSetup {
+    pub(crate) key: RouterKey,
+    pub(crate) name: Name,
+    /// Its sync group.
+    pub(crate) group: Option<Name>,
+    pub(crate) config: Config,
+    /// The interface that its advertisements leave through.
+    pub(crate) via: InterfaceName,
+    /// Its addresses while it is Master.
+    pub(crate) vips: BTreeMap<AddressKey, Address>,
+    /// Its routes while it is Master.
+    pub(crate) routes: BTreeMap<RouteKey, Route>,
+    /// Its policy rules while it is Master.
+    pub(crate) rules: BTreeMap<RuleKey, Rule>,
+    /// What changes its priority or keeps it out.
+    pub(crate) track: Vec<Track>,
+    /// How long it stays out after the start.
+    pub(crate) startup_delay: Duration,
+    /// Pause between two announcements on one interface.
+    pub(crate) garp_pause: Duration,
+}
+
+impl RouterSetup {
+    /// From a router of a plan. `None` for a version that the schema does not let through.
+    pub(crate) fn new(router: &Router, auth: Option<Secret>) -> Option<Self> {
+        let time = |span: Option<Span>| span.map_or(Duration::ZERO, Span::as_duration);
+        let config = Config {
+            version: Version::from_number(router.version)?,
+            vrid: router.vrid,
+            priority: router.priority,
+            interval: router.advert_interval,
+            preempt: router.preempt,
+            preempt_delay: time(router.preempt_delay),
+            delivery: router.unicast.as_ref().map_or(Delivery::Multicast, |unicast| Delivery::Unicast {
+                peers: unicast.peers.iter().map(|peer| peer.0).collect(),
+                ttl: unicast.ttl,
+                min_ttl: unicast.min_ttl,
+            }),
+            auth,
+            source: router.source.0,
+            vips: router.vip_addresses().collect(),
+            garp_repeat: router.garp_repeat,
+            garp_delay: router.garp_delay.as_duration(),
+            garp_refresh: router.garp_refresh.map(Span::as_duration),
+            checksum: match router.checksum {
+                plan::Checksum::PseudoHeader => Checksum::WithPseudoHeader,
+                plan::Checksum::MessageOnly => Checksum::Without,
+            },
+        };
+        let apart = router.virtual_mac.as_ref().filter(|virtual_mac| !virtual_mac.advertise_from_base);
+        Some(Self {
+            key: RouterKey::new(router.interface.clone(), &config),
+            name: router.name.clone(),
+            group: router.sync_group.clone(),
+            config,
+            via: apart.map_or(&router.interface, |virtual_mac| &virtual_mac.interface).clone(),
+            vips: vip_addresses(router),
+            routes: router_routes(router),
+            rules: router_rules(router),
+            track: router.track.clone(),
+            startup_delay: time(router.startup_delay),
+            garp_pause: time(router.garp_interval),
+        })
+    }
+
+    /// TTL or hop limit of its advertisements.
+    pub(crate) const fn ttl(&self) -> u8 {
+        match self.config.delivery {
+            Delivery::Multicast => TTL,
+            Delivery::Unicast { ttl, .. } => ttl,
+        }
+    }
+}

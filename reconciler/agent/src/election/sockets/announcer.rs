@@ -1,0 +1,56 @@
+//! Tells the segment of one interface where VIPs are, and asks it who else has them.
+
+use std::io;
+use std::net::IpAddr;
+
+use nix::sys::socket::{setsockopt, sockopt};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::frames::{Mac, announcement, probe};
+use super::link_address_to_send;
+
+/// Send buffer: a burst for 255 VIPs, five packets each, at the kernel's cost of such a packet, which is
+/// under 1 KB.
+const BUFFER: usize = 2 * 1024 * 1024;
+
+/// Sends gratuitous ARP and unsolicited neighbour advertisements on one interface.
+#[derive(Debug)]
+pub(crate) struct Announcer {
+    socket: Socket,
+    index: u32,
+    mac: Mac,
+}
+
+impl Announcer {
+    /// # Errors
+    /// `EPERM` without `CAP_NET_RAW`.
+    pub(crate) fn open(index: u32, mac: Mac) -> io::Result<Self> {
+        // Protocol 0 receives nothing.
+        let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(0)))?;
+        socket.set_nonblocking(true)?;
+        setsockopt(&socket, sockopt::SndBufForce, &BUFFER)
+            .or_else(|_| setsockopt(&socket, sockopt::SndBuf, &BUFFER))
+            .ok();
+        Ok(Self { socket, index, mac })
+    }
+
+    /// Tells the segment that `vip` is here. `forwards` is whether this host forwards IPv6.
+    ///
+    /// # Errors
+    /// The kernel's. It never blocks.
+    pub(crate) fn announce(&self, vip: IpAddr, forwards: bool) -> io::Result<()> {
+        self.send(&announcement(self.mac, vip, forwards))
+    }
+
+    /// Asks the segment whether somebody else has `vip`.
+    ///
+    /// # Errors
+    /// The kernel's. It never blocks.
+    pub(crate) fn probe(&self, vip: IpAddr) -> io::Result<()> {
+        self.send(&probe(self.mac, vip))
+    }
+
+    fn send(&self, frame: &[u8]) -> io::Result<()> {
+        self.socket.send_to(frame, &link_address_to_send(self.index)?).map(drop)
+    }
+}

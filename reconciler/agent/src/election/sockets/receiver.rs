@@ -1,0 +1,116 @@
+//! Receives the advertisements of one interface and family, however they were sent.
+
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use evenkeel_vrrp::{Family, GROUP_V4, GROUP_V6, PROTOCOL, Received, split_ipv4};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn6, recvmsg, setsockopt, sockopt};
+use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
+
+use super::{Buffer, read};
+
+/// Receive buffer: a few thousand advertisements while the thread is held up.
+const RECEIVE_BUFFER: usize = 1024 * 1024;
+/// Most packets that are thrown away from a new socket.
+const MAX_STRAY: usize = 65_536;
+
+/// A raw socket of VRRP's protocol number.
+#[derive(Debug)]
+pub(crate) struct Receiver {
+    socket: Socket,
+    family: Family,
+}
+
+/// What a look at the socket brought.
+#[derive(Debug)]
+pub(crate) enum Got<'a> {
+    /// A packet.
+    Packet(Received<'a>),
+    /// Something that is no whole packet: not to be told from noise.
+    Noise,
+    /// Nothing is waiting.
+    Nothing,
+}
+
+impl Receiver {
+    /// Joins the VRRP group on the interface. Unicast to any of its addresses arrives here, too.
+    ///
+    /// # Errors
+    /// The kernel's: `EPERM` without `CAP_NET_RAW`, `ENODEV` when the interface is gone.
+    pub(crate) fn open(interface: &str, index: u32, family: Family) -> io::Result<Self> {
+        let domain = match family {
+            Family::V4 => Domain::IPV4,
+            Family::V6 => Domain::IPV6,
+        };
+        let socket = Socket::new(domain, Type::RAW, Some(Protocol::from(i32::from(PROTOCOL))))?;
+        socket.set_nonblocking(true)?;
+        socket.bind_device(Some(interface.as_bytes()))?;
+        socket.set_recv_buffer_size(RECEIVE_BUFFER).ok();
+        match family {
+            Family::V4 => {
+                socket.join_multicast_v4_n(&GROUP_V4, &InterfaceIndexOrAddress::Index(index))?;
+            }
+            Family::V6 => {
+                socket.join_multicast_v6(&GROUP_V6, index)?;
+                socket.set_recv_hoplimit_v6(true)?;
+                setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
+            }
+        }
+        let receiver = Self { socket, family };
+        // Until it was bound it took the packets of every interface: those are not for this one.
+        let mut buffer = Buffer::new();
+        let stray = |_: &usize| matches!(receiver.receive(&mut buffer), Ok(Got::Packet(_) | Got::Noise));
+        (0..MAX_STRAY).take_while(stray).for_each(drop);
+        Ok(receiver)
+    }
+
+    /// The next packet, if one is waiting. One that is too long is cut.
+    pub(crate) fn receive<'a>(&self, buffer: &'a mut Buffer) -> io::Result<Got<'a>> {
+        match self.family {
+            Family::V4 => self.receive_v4(buffer),
+            Family::V6 => self.receive_v6(buffer),
+        }
+    }
+
+    fn receive_v4<'a>(&self, buffer: &'a mut Buffer) -> io::Result<Got<'a>> {
+        let Some(datagram) = read(&self.socket, buffer)? else { return Ok(Got::Nothing) };
+        let Ok(parts) = split_ipv4(datagram) else { return Ok(Got::Noise) };
+        let (src, dst) = (parts.src.into(), parts.dst.into());
+        Ok(Got::Packet(Received { payload: parts.payload, src, dst, ttl: parts.ttl }))
+    }
+
+    /// The kernel keeps the IPv6 header to itself and tells what matters of it (RFC 3542 §6).
+    fn receive_v6<'a>(&self, buffer: &'a mut Buffer) -> io::Result<Got<'a>> {
+        let mut control = nix::cmsg_space!(libc::in6_pktinfo, libc::c_int);
+        let mut parts = [io::IoSliceMut::new(&mut buffer.0)];
+        let fd = self.socket.as_raw_fd();
+        let flags = MsgFlags::MSG_DONTWAIT;
+        let (length, source, dst, ttl) =
+            match recvmsg::<SockaddrIn6>(fd, &mut parts, Some(&mut control), flags) {
+                Ok(message) => {
+                    let (mut dst, mut ttl) = (None, None);
+                    for told in message.cmsgs()? {
+                        match told {
+                            ControlMessageOwned::Ipv6PacketInfo(info) => dst = Some(info.ipi6_addr.s6_addr),
+                            ControlMessageOwned::Ipv6HopLimit(hops) => ttl = u8::try_from(hops).ok(),
+                            _ => {}
+                        }
+                    }
+                    (message.bytes, message.address, dst, ttl)
+                }
+                Err(nix::errno::Errno::EAGAIN) => return Ok(Got::Nothing),
+                Err(error) => return Err(error.into()),
+            };
+        let (Some(source), Some(dst), Some(ttl)) = (source, dst, ttl) else { return Ok(Got::Noise) };
+        let payload = buffer.0.get(..length).unwrap_or_default();
+        let (src, dst) = (IpAddr::V6(source.ip()), IpAddr::V6(dst.into()));
+        Ok(Got::Packet(Received { payload, src, dst, ttl }))
+    }
+}
+
+impl AsFd for Receiver {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}

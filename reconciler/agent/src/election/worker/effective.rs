@@ -1,0 +1,124 @@
+//! The configuration that a router runs with: the plan's, with what trackers, operators and the interface make
+//! of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use evenkeel_kernel::clock;
+use evenkeel_schemas::scalars::Name;
+use evenkeel_schemas::status::RouterOrder;
+use evenkeel_schemas::time::MonoTime;
+use evenkeel_vrrp::{
+    Config, Effective, FaultCause, Input, Member, RouterKey, State, Tracked, TrackerState, effective,
+};
+
+use super::super::RouterSetup;
+use super::Worker;
+
+/// What a tracker counts as that nobody has told of yet.
+const UNKNOWN: TrackerState = TrackerState { up: true, value: None };
+
+impl Worker {
+    /// The routers that `which` names, with the configuration to run with.
+    pub(super) fn members(&self, which: impl Fn(&RouterKey) -> bool) -> Vec<Member> {
+        let setups = self.routers.values().filter(|setup| which(&setup.key));
+        let member = |setup: &RouterSetup| Member {
+            key: setup.key.clone(),
+            name: setup.name.clone(),
+            group: setup.group.clone(),
+            config: self.config(setup),
+        };
+        setups.map(member).collect()
+    }
+
+    /// Gives the routers the configuration that they should now run with, live.
+    pub(super) fn reconfigure(&mut self) {
+        self.election.configure(self.members(|_| true), clock::now());
+        self.drain();
+    }
+
+    fn config(&self, setup: &RouterSetup) -> Config {
+        let mut config = setup.config.clone();
+        config.priority = self.tracking(setup).priority;
+        // It has handed over, and comes back only when nobody else is there.
+        config.preempt &= self.order(&setup.name) != Some(RouterOrder::Yield);
+        if config.source.is_unspecified()
+            && let Some(found) = self.link_local.get(setup.key.interface.as_str())
+        {
+            config.source = *found;
+        }
+        config
+    }
+
+    /// What a router's trackers make of it.
+    fn tracking(&self, setup: &RouterSetup) -> Effective {
+        let tracked = setup.track.iter().map(|track| Tracked {
+            state: self.trackers.get(&track.tracker).copied().unwrap_or(UNKNOWN),
+            weight: track.weight,
+            reverse: track.reverse,
+        });
+        effective(setup.config.priority, tracked)
+    }
+
+    /// Trackers have found something.
+    pub(super) fn tracked(&mut self, trackers: BTreeMap<Name, TrackerState>) {
+        if trackers != self.trackers {
+            self.trackers = trackers;
+            self.reconfigure();
+            self.start_routers();
+        }
+    }
+
+    /// Operators have told routers something.
+    pub(super) fn ordered(&mut self, orders: BTreeMap<Name, RouterOrder>) {
+        let before = std::mem::replace(&mut self.orders, orders);
+        self.reconfigure();
+        let yields = |name: &Name| self.order(name) == Some(RouterOrder::Yield);
+        let newly = |setup: &&RouterSetup| {
+            yields(&setup.name) && before.get(&setup.name) != Some(&RouterOrder::Yield)
+        };
+        let handing_over: BTreeSet<RouterKey> =
+            self.routers.values().filter(newly).map(|setup| setup.key.clone()).collect();
+        for key in handing_over {
+            self.election.handle(&key, Input::Handover, clock::now());
+            self.drain();
+        }
+        self.start_routers();
+    }
+
+    fn order(&self, name: &Name) -> Option<RouterOrder> {
+        self.orders.get(name).copied()
+    }
+
+    /// What an operator told a router.
+    pub(super) fn order_of(&self, key: &RouterKey) -> Option<RouterOrder> {
+        self.routers.get(key).and_then(|setup| self.order(&setup.name))
+    }
+
+    /// Whether an operator or a tracker keeps a router out of the election.
+    pub(super) fn kept_out(&self, key: &RouterKey) -> Option<FaultCause> {
+        let setup = self.routers.get(key)?;
+        if self.order(&setup.name) == Some(RouterOrder::Hold) {
+            return Some(FaultCause::Held);
+        }
+        (!self.tracking(setup).takes_part).then_some(FaultCause::Tracker)
+    }
+
+    /// When a router's start-up delay ends, if it has one.
+    pub(super) fn startup_end(&self, key: &RouterKey) -> Option<MonoTime> {
+        let delay = self.routers.get(key)?.startup_delay;
+        (!delay.is_zero()).then(|| self.began + delay)
+    }
+
+    /// When the next start-up delay ends of a router that waits for it.
+    pub(super) fn next_startup(&self, now: MonoTime) -> Option<MonoTime> {
+        let waits = |key: &&RouterKey| {
+            self.election.get(key).is_some_and(|(_, router)| router.state() == State::Initialize)
+        };
+        self.routers
+            .keys()
+            .filter(waits)
+            .filter_map(|key| self.startup_end(key))
+            .filter(|end| *end > now)
+            .min()
+    }
+}

@@ -1,0 +1,301 @@
+//! Hooks: programs of the plan that are told of changes of virtual routers and sync groups.
+//!
+//! ```text
+//!   notices of the election --> states --changes--> a line each router and group --> one program at a time
+//! ```
+//!
+//! Nobody waits for a program: what comes faster than it runs waits in its line, which is short; when
+//! it is full the oldest change goes, so the last one is always told. What a state is is decided in
+//! `states`, who runs next in `line`.
+
+mod line;
+mod states;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use evenkeel_kernel::clock;
+use evenkeel_schemas::plan::{Hook, Plan};
+use evenkeel_schemas::scalars::Name;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
+use tracing::{info, warn};
+
+use crate::election::Notice;
+use crate::run_program::{self, Program};
+
+use line::{Change, Line};
+use states::States;
+pub(crate) use states::Subject;
+
+/// How long the daemon waits for programs when it stops: less than service managers wait for it.
+const STOP_LIMIT: Duration = Duration::from_secs(10);
+
+/// A program of this router or group has ended; the next one may run.
+pub(crate) struct Done(Subject);
+
+/// Tells that a run is over, however it ended.
+struct Finish {
+    subject: Option<Subject>,
+    done: mpsc::UnboundedSender<Done>,
+}
+
+impl Drop for Finish {
+    fn drop(&mut self) {
+        if let Some(subject) = self.subject.take() {
+            self.done.send(Done(subject)).ok();
+        }
+    }
+}
+
+/// The hooks of a host. Lives within a tokio runtime.
+pub(crate) struct Hooks {
+    states: States,
+    lines: BTreeMap<Subject, Line>,
+    running: BTreeMap<Subject, JoinHandle<()>>,
+    dropped: u64,
+    /// At most one word a line waits here.
+    done: mpsc::UnboundedSender<Done>,
+}
+
+impl Hooks {
+    /// No hooks yet, and the channel on which lines say that they are free.
+    pub(crate) fn new() -> (Self, mpsc::UnboundedReceiver<Done>) {
+        let (done, receiver) = mpsc::unbounded_channel();
+        let hooks = Self {
+            states: States::default(),
+            lines: BTreeMap::new(),
+            running: BTreeMap::new(),
+            dropped: 0,
+            done,
+        };
+        (hooks, receiver)
+    }
+
+    /// These routers were Master when the daemon before ended, and go on: their programs know.
+    pub(crate) fn adopting(&mut self, routers: BTreeSet<Name>) {
+        self.states.adopting(routers);
+    }
+
+    /// Changes that were never told because programs did not keep up.
+    pub(crate) const fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Takes a new plan. What leaves it is told when it has stopped.
+    pub(crate) fn configure(&mut self, plan: &Plan) {
+        self.states.configure(plan);
+    }
+
+    /// The election was given the routers of the plan in force.
+    pub(crate) fn settled(&mut self) {
+        let changes = self.states.settled();
+        self.tell(changes);
+    }
+
+    /// Takes what the election has to say.
+    pub(crate) fn noticed(&mut self, notice: &Notice) {
+        let changes = self.states.noticed(notice);
+        self.tell(changes);
+    }
+
+    fn tell(&mut self, changes: Vec<(Subject, Change)>) {
+        for (subject, change) in changes {
+            let line = self.lines.entry(subject.clone()).or_default();
+            if let Some(dropped) = line.push(change) {
+                self.dropped += 1;
+                warn!(
+                    "hooks of {subject} do not keep up: {} is not told any more ({} so far)",
+                    dropped.state, line.dropped
+                );
+            }
+            self.next(&subject);
+        }
+    }
+
+    /// Starts what waits in a line if nothing of it runs.
+    fn next(&mut self, subject: &Subject) {
+        if self.running.contains_key(subject) {
+            return;
+        }
+        let Some(change) = self.lines.get_mut(subject).and_then(Line::take) else {
+            // Who left the plan and has been told is forgotten.
+            if !self.states.knows(subject) {
+                self.lines.remove(subject);
+            }
+            return;
+        };
+        let finish = Finish { subject: Some(subject.clone()), done: self.done.clone() };
+        let subject_ = subject.clone();
+        let run = async move {
+            let _finish = finish;
+            for hook in &change.hooks {
+                run(&subject_, &change, hook).await;
+            }
+        };
+        self.running.insert(subject.clone(), tokio::spawn(run));
+    }
+
+    /// The programs of a change have ended.
+    pub(crate) fn done(&mut self, Done(subject): Done) {
+        self.running.remove(&subject);
+        self.next(&subject);
+    }
+
+    /// The daemon stops: everything is told that it has stopped, in place of what still waits. Waits
+    /// for programs, but not for long.
+    pub(crate) async fn stop(mut self, mut done: mpsc::UnboundedReceiver<Done>) {
+        let deadline = Instant::now() + STOP_LIMIT;
+        for line in self.lines.values_mut() {
+            line.keep_stop();
+        }
+        let changes = self.states.stop();
+        self.tell(changes);
+        while !self.running.is_empty() {
+            match timeout_at(deadline, done.recv()).await {
+                Ok(Some(free)) => self.done(free),
+                Ok(None) => break,
+                Err(_) => {
+                    let late: Vec<String> = self.running.keys().map(ToString::to_string).collect();
+                    warn!("hooks of {} are still running and are killed", late.join(", "));
+                    break;
+                }
+            }
+        }
+        for run in self.running.into_values() {
+            run.abort();
+            // Its process group dies with it.
+            run.await.ok();
+        }
+    }
+}
+
+async fn run(subject: &Subject, change: &Change, hook: &Hook) {
+    let arguments = subject.arguments(change);
+    let environment = subject.environment(change);
+    let Hook { command, user, timeout } = hook;
+    let began = clock::now();
+    let limit = timeout.as_duration();
+    let program = Program { command, arguments: &arguments, environment: &environment, user, limit };
+    let ended = run_program::run(program).await;
+    // Its arguments may be nobody's business.
+    let program = command.first().map(String::as_str).unwrap_or_default();
+    let took = clock::now().since(began).as_millis();
+    let state = change.state;
+    if ended.is_success() {
+        info!("hook of {subject} for {state}: {program}: {ended} after {took} ms");
+    } else {
+        warn!("hook of {subject} for {state}: {program}: {ended} after {took} ms");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use evenkeel_schemas::status::RouterState;
+
+    use super::*;
+
+    /// A plan with one router and its hooks, in a group with hooks.
+    fn plan(log: &Path, slow: &str) -> Plan {
+        let me = nix::unistd::User::from_uid(nix::unistd::geteuid()).expect("users").expect("user").name;
+        let hook = |what: &str| {
+            let script = format!(
+                "{slow}; echo {what} $0 $1 $2 $3 r=$EVENKEEL_ROUTER g=$EVENKEEL_GROUP s=$EVENKEEL_STATE \
+                 p=$EVENKEEL_PRIORITY w=$EVENKEEL_REASON >> {}",
+                log.display()
+            );
+            format!("{{ command = [\"/bin/sh\", \"-c\", {script:?}], user = {me:?}, timeout = \"5s\" }}")
+        };
+        let text = format!(
+            "format = 1\ncluster = \"c\"\nhost = \"h\"\nhost_addresses = []\n\
+             [policy]\nresync = \"5s\"\nexclusive_ipvs = false\n\
+             [[router]]\nname = \"VI_1\"\ninterface = \"eth0\"\nsource = \"192.0.2.1\"\nversion = 3\nvrid = 1\n\
+             priority = 100\nadvert_interval = \"1s\"\npreempt = true\ngarp_repeat = 1\ngarp_delay = \"0s\"\n\
+             vips = [\"192.0.2.9/32\"]\nsync_group = \"G\"\n\
+             [router.hooks]\nmaster = {}\nbackup = {}\nstop = {}\nany = {}\n\
+             [[sync_group]]\nname = \"G\"\n[sync_group.hooks]\nany = {}\n",
+            hook("master"),
+            hook("backup"),
+            hook("stop"),
+            hook("any"),
+            hook("group"),
+        );
+        toml::from_str(&text).expect("plan")
+    }
+
+    fn notice(to: RouterState, why: &str) -> Notice {
+        let (router, group) = ("VI_1".parse().expect("name"), "G".parse().ok());
+        Notice::State { router, group, to, fault: false, priority: 100, why: why.to_owned() }
+    }
+
+    fn lines(log: &Path) -> Vec<String> {
+        std::fs::read_to_string(log).unwrap_or_default().lines().map(str::to_owned).collect()
+    }
+
+    #[tokio::test]
+    async fn programs_are_told_in_order_with_arguments_and_environment() {
+        let scratch = tempfile::tempdir().expect("tempdir");
+        let log = scratch.path().join("log");
+        let (mut hooks, mut done) = Hooks::new();
+        hooks.configure(&plan(&log, "true"));
+        hooks.noticed(&notice(RouterState::Backup, "started"));
+        hooks.noticed(&notice(RouterState::Master, "timeout"));
+        while !hooks.running.is_empty() {
+            let free = tokio::time::timeout(Duration::from_secs(30), done.recv()).await.expect("in time");
+            hooks.done(free.expect("a run"));
+        }
+        hooks.stop(done).await;
+        let all = lines(&log);
+        let of = |kind: &str| all.iter().filter(|line| line.contains(kind)).cloned().collect::<Vec<_>>();
+        let router = |what: &str, state: &str, why: &str| {
+            format!("{what} INSTANCE VI_1 {state} 100 r=VI_1 g=G s={state} p=100 w={why}")
+        };
+        let stop = "the daemon stops";
+        assert_eq!(
+            of("INSTANCE"),
+            [
+                router("backup", "BACKUP", "started"),
+                router("any", "BACKUP", "started"),
+                router("master", "MASTER", "timeout"),
+                router("any", "MASTER", "timeout"),
+                router("stop", "STOP", stop),
+                router("any", "STOP", stop),
+            ]
+        );
+        let group = |state: &str, why: &str| format!("group GROUP G {state} 0 r= g=G s={state} p=0 w={why}");
+        assert_eq!(
+            of("GROUP"),
+            [group("BACKUP", "started"), group("MASTER", "timeout"), group("STOP", stop)]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_flapping_router_with_a_slow_program_loses_the_oldest_and_never_the_last() {
+        let scratch = tempfile::tempdir().expect("tempdir");
+        let log = scratch.path().join("log");
+        let (mut hooks, mut done) = Hooks::new();
+        hooks.configure(&plan(&log, "sleep 0.01"));
+        for n in 0..200 {
+            let to = if n % 2 == 0 { RouterState::Backup } else { RouterState::Master };
+            hooks.noticed(&notice(to, &n.to_string()));
+        }
+        assert!(hooks.lines.values().all(|line| line.dropped > 100), "200 changes, a short line");
+        while !hooks.running.is_empty() {
+            let free = tokio::time::timeout(Duration::from_secs(30), done.recv()).await.expect("in time");
+            hooks.done(free.expect("a run"));
+        }
+        let told = lines(&log);
+        assert!(told.len() < 100, "{} lines", told.len());
+        let last = told.iter().rfind(|line| line.starts_with("any")).expect("told");
+        assert!(last.ends_with("w=199"), "{last}");
+        let numbers: Vec<u32> = told
+            .iter()
+            .filter(|line| line.starts_with("any"))
+            .map(|line| line.rsplit('=').next().expect("why").parse().expect("number"))
+            .collect();
+        assert!(numbers.is_sorted(), "{numbers:?}");
+    }
+}

@@ -1,0 +1,340 @@
+//! States of routers and groups as hooks see them, and who is told of which change. Values only.
+//!
+//! A change is told when a state differs from the one told before. A group is Master when all of its
+//! routers are, at fault when one of them is, Backup when none is Master and one takes part, stopped
+//! when all are; in between it stays what it was.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use evenkeel_schemas::plan::{Plan, RouterHooks};
+use evenkeel_schemas::scalars::Name;
+use evenkeel_schemas::status::RouterState;
+
+use super::line::{Change, HookState};
+use crate::election::Notice;
+
+/// Who is told about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Subject {
+    Router(Name),
+    Group(Name),
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Router(name) => write!(f, "router {name}"),
+            Self::Group(name) => write!(f, "sync group {name}"),
+        }
+    }
+}
+
+impl Subject {
+    /// What comes after a program's own arguments: as with keepalived.
+    pub(super) fn arguments(&self, change: &Change) -> [String; 4] {
+        let (kind, name) = match self {
+            Self::Router(name) => ("INSTANCE", name),
+            Self::Group(name) => ("GROUP", name),
+        };
+        [kind.to_owned(), name.to_string(), change.state.to_string(), change.priority.to_string()]
+    }
+
+    pub(super) fn environment(&self, change: &Change) -> [(&'static str, String); 5] {
+        let (router, group) = match self {
+            Self::Router(name) => (name.to_string(), change.group.as_ref()),
+            Self::Group(name) => (String::new(), Some(name)),
+        };
+        [
+            ("EVENKEEL_ROUTER", router),
+            ("EVENKEEL_GROUP", group.map(Name::to_string).unwrap_or_default()),
+            ("EVENKEEL_STATE", change.state.to_string()),
+            ("EVENKEEL_PRIORITY", change.priority.to_string()),
+            ("EVENKEEL_REASON", change.reason.clone()),
+        ]
+    }
+}
+
+/// A router as last heard of.
+#[derive(Debug, Clone)]
+struct Heard {
+    state: HookState,
+    priority: u8,
+    group: Option<Name>,
+}
+
+/// All states of a host.
+#[derive(Debug, Default)]
+pub(crate) struct States {
+    hooks: BTreeMap<Subject, RouterHooks>,
+    /// Of these, who is no longer in the plan.
+    leaving: BTreeSet<Subject>,
+    members: BTreeMap<Name, BTreeSet<Name>>,
+    heard: BTreeMap<Name, Heard>,
+    told: BTreeMap<Subject, HookState>,
+    adopting: BTreeSet<Name>,
+}
+
+impl States {
+    pub(super) fn adopting(&mut self, routers: BTreeSet<Name>) {
+        self.adopting = routers;
+    }
+
+    /// Whether there may be more to tell about it.
+    pub(super) fn knows(&self, subject: &Subject) -> bool {
+        self.hooks.contains_key(subject)
+    }
+
+    pub(super) fn configure(&mut self, plan: &Plan) {
+        let mut hooks: BTreeMap<Subject, RouterHooks> = BTreeMap::new();
+        self.members.clear();
+        for router in &plan.routers {
+            hooks.insert(Subject::Router(router.name.clone()), router.hooks.clone());
+            if let Some(group) = &router.sync_group {
+                self.members.entry(group.clone()).or_default().insert(router.name.clone());
+            }
+        }
+        for group in &plan.sync_groups {
+            hooks.insert(Subject::Group(group.name.clone()), group.hooks.clone());
+        }
+        self.leaving = BTreeSet::new();
+        for (subject, old) in std::mem::take(&mut self.hooks) {
+            if !hooks.contains_key(&subject) {
+                self.leaving.insert(subject.clone());
+                hooks.insert(subject, old);
+            }
+        }
+        self.hooks = hooks;
+    }
+
+    /// Who left the plan is told, unless the election is still to say that it stopped.
+    pub(super) fn settled(&mut self) -> Vec<(Subject, Change)> {
+        let mut changes = Vec::new();
+        for subject in self.leaving.clone() {
+            let waits = matches!(&subject, Subject::Router(_))
+                && matches!(self.told.get(&subject), Some(HookState::Master | HookState::Backup));
+            if !waits {
+                changes.extend(self.leave(&subject, "it left the plan"));
+            }
+        }
+        changes
+    }
+
+    /// The last that is told about who left the plan.
+    fn leave(&mut self, subject: &Subject, reason: &str) -> Option<(Subject, Change)> {
+        let known = self.told.contains_key(subject);
+        let change = if known { self.change(subject, HookState::Stop, 0, reason, None) } else { None };
+        self.forget(subject);
+        change
+    }
+
+    fn forget(&mut self, subject: &Subject) {
+        self.leaving.remove(subject);
+        self.hooks.remove(subject);
+        self.told.remove(subject);
+        if let Subject::Router(name) = subject {
+            self.heard.remove(name);
+        }
+    }
+
+    pub(super) fn noticed(&mut self, notice: &Notice) -> Vec<(Subject, Change)> {
+        let Notice::State { router, group, to, fault, priority, why } = notice else { return Vec::new() };
+        let subject = Subject::Router(router.clone());
+        if !self.hooks.contains_key(&subject) {
+            return Vec::new();
+        }
+        let state = match to {
+            RouterState::Master => HookState::Master,
+            RouterState::Backup => HookState::Backup,
+            RouterState::Initialize if *fault => HookState::Fault,
+            RouterState::Initialize => HookState::Stop,
+        };
+        self.heard.insert(router.clone(), Heard { state, priority: *priority, group: group.clone() });
+        // Only the first word on it can be that it goes on.
+        let adopted = self.adopting.remove(router) && state == HookState::Master;
+        let mut changes = Vec::new();
+        if adopted {
+            self.told.insert(subject.clone(), state);
+        } else {
+            changes.extend(self.change(&subject, state, *priority, why, group.as_ref()));
+        }
+        if self.leaving.contains(&subject) && state == HookState::Stop {
+            self.forget(&subject);
+        }
+        if let Some(group) = group
+            && let Some(state) = self.group_state(group)
+        {
+            let subject = Subject::Group(group.clone());
+            if adopted {
+                self.told.insert(subject, state);
+            } else {
+                changes.extend(self.change(&subject, state, 0, why, None));
+            }
+        }
+        changes
+    }
+
+    fn group_state(&self, group: &Name) -> Option<HookState> {
+        let members = self.members.get(group)?;
+        let states: Vec<Option<HookState>> =
+            members.iter().map(|name| self.heard.get(name).map(|heard| heard.state)).collect();
+        let all = |wanted| states.iter().all(|state| *state == Some(wanted));
+        let any = |wanted| states.contains(&Some(wanted));
+        if any(HookState::Fault) {
+            Some(HookState::Fault)
+        } else if all(HookState::Master) {
+            Some(HookState::Master)
+        } else if all(HookState::Stop) {
+            Some(HookState::Stop)
+        } else if any(HookState::Backup) && !any(HookState::Master) {
+            Some(HookState::Backup)
+        } else {
+            None
+        }
+    }
+
+    /// The change to tell, if it is one and somebody wants to know.
+    fn change(
+        &mut self,
+        subject: &Subject,
+        state: HookState,
+        priority: u8,
+        reason: &str,
+        group: Option<&Name>,
+    ) -> Option<(Subject, Change)> {
+        let hooks = self.hooks.get(subject)?;
+        if self.told.insert(subject.clone(), state) == Some(state) {
+            return None;
+        }
+        let own = match state {
+            HookState::Master => &hooks.master,
+            HookState::Backup => &hooks.backup,
+            HookState::Fault => &hooks.fault,
+            HookState::Stop => &hooks.stop,
+        };
+        let hooks: Vec<_> = own.iter().chain(&hooks.any).cloned().collect();
+        if hooks.is_empty() {
+            return None;
+        }
+        let (reason, group) = (reason.to_owned(), group.cloned());
+        Some((subject.clone(), Change { state, priority, reason, group, hooks }))
+    }
+
+    /// The daemon stops: everybody who was told something is told that.
+    pub(super) fn stop(&mut self) -> Vec<(Subject, Change)> {
+        let known: Vec<Subject> = self.told.keys().cloned().collect();
+        let mut changes = Vec::new();
+        for subject in known {
+            let heard = match &subject {
+                Subject::Router(name) => self.heard.get(name).cloned(),
+                Subject::Group(_) => None,
+            };
+            let (priority, group) = heard.map_or((0, None), |heard| (heard.priority, heard.group));
+            changes.extend(self.change(
+                &subject,
+                HookState::Stop,
+                priority,
+                "the daemon stops",
+                group.as_ref(),
+            ));
+        }
+        changes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use evenkeel_schemas::plan::Hook;
+    use evenkeel_schemas::scalars::Span;
+
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        text.parse().expect("name")
+    }
+
+    /// Routers by name and group, all with a hook for any change.
+    fn plan(routers: &[(&str, &str)]) -> Plan {
+        let mut text = "format = 1\ncluster = \"c\"\nhost = \"h\"\nhost_addresses = []\n\
+             [policy]\nresync = \"5s\"\nexclusive_ipvs = false\n"
+            .to_owned();
+        for (n, (name, group)) in routers.iter().enumerate() {
+            text += &format!(
+                "[[router]]\nname = \"{name}\"\ninterface = \"eth0\"\nsource = \"192.0.2.1\"\nversion = 3\n\
+                 vrid = {}\npriority = 100\nadvert_interval = \"1s\"\npreempt = true\ngarp_repeat = 1\n\
+                 garp_delay = \"0s\"\nvips = [\"192.0.2.9/32\"]\nsync_group = \"{group}\"\n",
+                n + 1
+            );
+        }
+        for group in routers.iter().map(|(_, group)| group).collect::<BTreeSet<_>>() {
+            text += &format!("[[sync_group]]\nname = \"{group}\"\n");
+        }
+        let mut plan: Plan = toml::from_str(&text).expect("plan");
+        let any = Some(Hook {
+            command: vec!["/bin/true".to_owned()],
+            user: "nobody".to_owned(),
+            timeout: Span::from_secs(1),
+        });
+        plan.routers.iter_mut().for_each(|router| router.hooks.any.clone_from(&any));
+        plan.sync_groups.iter_mut().for_each(|group| group.hooks.any.clone_from(&any));
+        plan
+    }
+
+    fn say(states: &mut States, router: &str, to: RouterState, fault: bool) -> Vec<String> {
+        let (router, group) = (name(router), Some(name("G")));
+        let notice = Notice::State { router, group, to, fault, priority: 100, why: "why".to_owned() };
+        show(states.noticed(&notice))
+    }
+
+    fn show(changes: Vec<(Subject, Change)>) -> Vec<String> {
+        changes.into_iter().map(|(subject, change)| format!("{subject} {}", change.state)).collect()
+    }
+
+    #[test]
+    fn a_group_is_what_its_routers_are_together() {
+        let mut states = States::default();
+        states.configure(&plan(&[("a", "G"), ("b", "G")]));
+        use RouterState::{Backup, Initialize, Master};
+        assert_eq!(say(&mut states, "a", Backup, false), ["router a BACKUP", "sync group G BACKUP"]);
+        assert_eq!(say(&mut states, "b", Backup, false), ["router b BACKUP"]);
+        assert_eq!(say(&mut states, "a", Master, false), ["router a MASTER"], "half way");
+        assert_eq!(say(&mut states, "b", Master, false), ["router b MASTER", "sync group G MASTER"]);
+        assert_eq!(say(&mut states, "b", Master, false), [""; 0], "no change");
+        assert_eq!(say(&mut states, "a", Initialize, true), ["router a FAULT", "sync group G FAULT"]);
+        assert_eq!(say(&mut states, "b", Initialize, true), ["router b FAULT"]);
+        assert_eq!(say(&mut states, "a", Backup, false), ["router a BACKUP"], "b is at fault still");
+        assert_eq!(say(&mut states, "b", Backup, false), ["router b BACKUP", "sync group G BACKUP"]);
+        assert_eq!(say(&mut states, "a", Initialize, false), ["router a STOP"]);
+        assert_eq!(show(states.stop()), ["router b STOP", "sync group G STOP"], "a knows already");
+    }
+
+    #[test]
+    fn who_goes_on_after_a_restart_is_told_nothing() {
+        let mut states = States::default();
+        states.adopting([name("a"), name("b")].into());
+        states.configure(&plan(&[("a", "G"), ("b", "G"), ("c", "H")]));
+        assert_eq!(say(&mut states, "a", RouterState::Master, false), [""; 0]);
+        assert_eq!(say(&mut states, "b", RouterState::Master, false), [""; 0]);
+        assert_eq!(say(&mut states, "c", RouterState::Backup, false), ["router c BACKUP"]);
+        assert_eq!(
+            say(&mut states, "a", RouterState::Backup, false),
+            ["router a BACKUP"],
+            "later changes are told"
+        );
+        assert_eq!(say(&mut states, "a", RouterState::Master, false), ["router a MASTER"]);
+    }
+
+    #[test]
+    fn who_leaves_the_plan_is_told_to_stop_once() {
+        let mut states = States::default();
+        states.configure(&plan(&[("a", "G"), ("b", "G"), ("c", "G")]));
+        say(&mut states, "a", RouterState::Master, false);
+        say(&mut states, "b", RouterState::Initialize, true);
+        states.configure(&plan(&[]));
+        let told = show(states.settled());
+        assert_eq!(told, ["router b STOP", "sync group G STOP"], "a is still Master, c was never heard of");
+        assert_eq!(say(&mut states, "a", RouterState::Initialize, false), ["router a STOP"]);
+        assert_eq!(say(&mut states, "a", RouterState::Backup, false), [""; 0], "nobody we know");
+        assert!(states.hooks.is_empty() && states.told.is_empty() && states.heard.is_empty());
+    }
+}

@@ -1,0 +1,308 @@
+//! What operators tell virtual routers to do until told otherwise. Values only: kept in the state
+//! directory by `state`, obeyed by the election.
+//!
+//! An order is kept under the names of the routers that it was given to, and holds for all that move
+//! with them: the routers of a sync group, and both families of one name. Of two orders in a group the
+//! stricter holds. Orders of routers that are not in the plan are kept: they may come back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use evenkeel_schemas::plan::Plan;
+use evenkeel_schemas::scalars::Name;
+use evenkeel_schemas::status::{OrderStatus, RouterOrder};
+use serde::{Deserialize, Serialize};
+
+/// Most letters between a name that is unknown and one that may be meant.
+const NEAR: usize = 3;
+/// Most orders that are kept: more than a host can have routers.
+const MAX_ORDERS: usize = 10_000;
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Action {
+    /// Hand over, and become Master only when no other director is.
+    Failover,
+    /// Take no part.
+    Hold,
+    /// As the plan says.
+    Release,
+}
+
+/// A request for an order: the body of `POST /orders`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OrderRequest {
+    /// What is to be done.
+    pub(crate) action: Action,
+    /// Name of a virtual router or sync group; absent: all of this host's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) router: Option<Name>,
+}
+
+/// What was done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct OrderAnswer {
+    /// The routers that obey, by name.
+    pub(crate) routers: Vec<Name>,
+}
+
+/// Why an order was refused: a sentence for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// There is no such router.
+    Unknown(String),
+    /// Nothing can be told to anybody now.
+    NotNow(String),
+}
+
+/// An order that was given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Given {
+    order: RouterOrder,
+    /// RFC 3339.
+    since: String,
+}
+
+/// All orders of a host, by router.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Orders {
+    given: BTreeMap<Name, Given>,
+}
+
+impl Orders {
+    /// The orders after a request, and the routers that it is for.
+    ///
+    /// # Errors
+    /// When there is no plan, or no such router in it.
+    pub(crate) fn after(
+        &self,
+        request: &OrderRequest,
+        plan: Option<&Plan>,
+        since: &str,
+    ) -> Result<(Self, BTreeSet<Name>), Refusal> {
+        let release = request.action == Action::Release;
+        let routers = match (&request.router, plan) {
+            (None, _) if release => {
+                let named = plan.into_iter().flat_map(|plan| &plan.routers).map(|router| router.name.clone());
+                named.chain(self.given.keys().cloned()).collect()
+            }
+            (_, None) => {
+                return Err(Refusal::NotNow("no plan is in force: there are no virtual routers".to_owned()));
+            }
+            (None, Some(plan)) => plan.routers.iter().map(|router| router.name.clone()).collect(),
+            (Some(name), Some(plan)) => {
+                let mut unit = unit(plan, name);
+                if release && self.given.contains_key(name) {
+                    unit.insert(name.clone());
+                }
+                if unit.is_empty() {
+                    return Err(Refusal::Unknown(self.unknown(name, plan, release)));
+                }
+                unit
+            }
+        };
+        if routers.is_empty() && !release {
+            return Err(Refusal::Unknown("this host has no virtual routers".to_owned()));
+        }
+        let order = match request.action {
+            Action::Failover => Some(RouterOrder::Yield),
+            Action::Hold => Some(RouterOrder::Hold),
+            Action::Release => None,
+        };
+        let mut after = self.clone();
+        for name in &routers {
+            match order {
+                Some(order) => {
+                    after.given.insert(name.clone(), Given { order, since: since.to_owned() });
+                }
+                None => drop(after.given.remove(name)),
+            }
+        }
+        if after.given.len() > MAX_ORDERS {
+            let text = format!("over {MAX_ORDERS} orders: release those of routers that are gone with --all");
+            return Err(Refusal::NotNow(text));
+        }
+        Ok((after, routers))
+    }
+
+    fn unknown(&self, name: &Name, plan: &Plan, release: bool) -> String {
+        let routers = plan.routers.iter().flat_map(|router| [Some(&router.name), router.sync_group.as_ref()]);
+        let given = self.given.keys().filter(|_| release);
+        let known: BTreeSet<&Name> = routers.flatten().chain(given).collect();
+        let near = known
+            .iter()
+            .map(|known| {
+                (
+                    strsim::damerau_levenshtein(
+                        &known.as_str().to_lowercase(),
+                        &name.as_str().to_lowercase(),
+                    ),
+                    *known,
+                )
+            })
+            .filter(|(distance, _)| *distance <= NEAR.min(name.as_str().len() / 2))
+            .min();
+        match near {
+            Some((_, near)) => format!("there is no virtual router {name}; did you mean {near}?"),
+            None if known.is_empty() => "this host has no virtual routers".to_owned(),
+            None => {
+                let known: Vec<&str> = known.into_iter().take(20).map(Name::as_str).collect();
+                format!("there is no virtual router {name}; this host has {}", known.join(", "))
+            }
+        }
+    }
+
+    /// What the routers of these plans have to obey. Of two plans that have a router, the last says with
+    /// which others it moves.
+    pub(crate) fn in_force<'a>(
+        &self,
+        plans: impl IntoIterator<Item = &'a Plan>,
+    ) -> BTreeMap<Name, RouterOrder> {
+        let mut in_force = BTreeMap::new();
+        for plan in plans {
+            for router in &plan.routers {
+                let orders = unit(plan, &router.name).into_iter();
+                let orders = orders.filter_map(|name| self.given.get(&name).map(|given| given.order));
+                match orders.reduce(stricter) {
+                    Some(order) => drop(in_force.insert(router.name.clone(), order)),
+                    None => drop(in_force.remove(&router.name)),
+                }
+            }
+        }
+        in_force
+    }
+
+    /// Whether one of these routers is told to yield.
+    pub(crate) fn any_yields(&self, routers: &BTreeSet<Name>) -> bool {
+        routers.iter().any(|name| self.given.get(name).is_some_and(|given| given.order == RouterOrder::Yield))
+    }
+
+    /// Less those of these routers.
+    pub(crate) fn without(&self, routers: &BTreeSet<Name>) -> Self {
+        let mut without = self.clone();
+        without.given.retain(|name, _| !routers.contains(name));
+        without
+    }
+
+    /// For status.
+    pub(crate) fn status(&self, plan: Option<&Plan>) -> Vec<OrderStatus> {
+        let given = self.given.iter();
+        given
+            .map(|(router, given)| OrderStatus {
+                router: router.clone(),
+                order: given.order,
+                since: given.since.clone(),
+                in_plan: plan.is_some_and(|plan| plan.routers.iter().any(|r| r.name == *router)),
+            })
+            .collect()
+    }
+}
+
+const fn stricter(a: RouterOrder, b: RouterOrder) -> RouterOrder {
+    match (a, b) {
+        (RouterOrder::Yield, RouterOrder::Yield) => RouterOrder::Yield,
+        _ => RouterOrder::Hold,
+    }
+}
+
+/// The routers that move with the router or sync group of this name.
+fn unit(plan: &Plan, name: &Name) -> BTreeSet<Name> {
+    let named = plan.routers.iter().filter(|router| router.name == *name);
+    let mut groups: BTreeSet<&Name> = named.clone().filter_map(|router| router.sync_group.as_ref()).collect();
+    groups.insert(name);
+    let members = plan.routers.iter().filter(|r| r.sync_group.as_ref().is_some_and(|g| groups.contains(g)));
+    named.chain(members).map(|router| router.name.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        text.parse().expect("name")
+    }
+
+    fn names(all: &[&str]) -> BTreeSet<Name> {
+        all.iter().copied().map(name).collect()
+    }
+
+    fn plan(routers: &[(&str, Option<&str>)]) -> Plan {
+        let mut text = "format = 1\ncluster = \"c\"\nhost = \"h\"\nhost_addresses = []\n\
+             [policy]\nresync = \"5s\"\nexclusive_ipvs = false\n"
+            .to_owned();
+        for (n, (name, group)) in routers.iter().enumerate() {
+            let group = group.map(|group| format!("sync_group = \"{group}\"\n")).unwrap_or_default();
+            text += &format!(
+                "[[router]]\nname = \"{name}\"\ninterface = \"eth0\"\nsource = \"192.0.2.1\"\nversion = 3\n\
+                 vrid = {}\npriority = 100\nadvert_interval = \"1s\"\npreempt = true\ngarp_repeat = 1\n\
+                 garp_delay = \"0s\"\nvips = [\"192.0.2.9/32\"]\n{group}",
+                n + 1
+            );
+        }
+        toml::from_str(&text).expect("plan")
+    }
+
+    fn give(orders: &mut Orders, plan: &Plan, action: Action, router: Option<&str>) -> BTreeSet<Name> {
+        let request = OrderRequest { action, router: router.map(name) };
+        let (after, routers) = orders.after(&request, Some(plan), "now").expect("taken");
+        *orders = after;
+        routers
+    }
+
+    #[test]
+    fn an_order_is_for_all_that_move_together_and_survives_plans() {
+        use RouterOrder::{Hold, Yield};
+        let grouped =
+            plan(&[("a", Some("G")), ("b", Some("G")), ("c", None), ("d", Some("d")), ("d", Some("d"))]);
+        let mut orders = Orders::default();
+        assert_eq!(give(&mut orders, &grouped, Action::Hold, Some("b")), names(&["a", "b"]));
+        assert_eq!(give(&mut orders, &grouped, Action::Failover, Some("d")), names(&["d"]));
+        let expected: BTreeMap<Name, RouterOrder> =
+            [(name("a"), Hold), (name("b"), Hold), (name("d"), Yield)].into();
+        assert_eq!(orders.in_force([&grouped]), expected);
+        // A router that joins obeys, too; of two orders the stricter holds.
+        let joined = plan(&[("b", Some("G")), ("d", Some("G")), ("new", Some("G"))]);
+        let expected: BTreeMap<Name, RouterOrder> =
+            [(name("b"), Hold), (name("d"), Hold), (name("new"), Hold)].into();
+        assert_eq!(orders.in_force([&joined]), expected);
+        let both: Vec<Name> = orders.in_force([&grouped, &joined]).into_keys().collect();
+        assert_eq!(both, ["a", "b", "d", "new"].map(name), "a is still in the election");
+        let stale: Vec<Name> =
+            orders.status(Some(&joined)).into_iter().filter(|o| !o.in_plan).map(|o| o.router).collect();
+        assert_eq!(stale, [name("a")]);
+        let restored: Orders =
+            serde_json::from_str(&serde_json::to_string(&orders).expect("JSON")).expect("orders");
+        assert_eq!(restored, orders);
+        assert_eq!(give(&mut orders, &grouped, Action::Release, Some("G")), names(&["a", "b"]));
+        assert_eq!(orders.in_force([&grouped]), [(name("d"), Yield)].into());
+        assert_eq!(
+            give(&mut orders, &plan(&[]), Action::Release, Some("d")),
+            names(&["d"]),
+            "it left the plan"
+        );
+        assert_eq!(orders, Orders::default());
+        give(&mut orders, &grouped, Action::Hold, None);
+        assert_eq!(orders.in_force([&grouped]).len(), 4);
+        give(&mut orders, &plan(&[]), Action::Release, None);
+        assert_eq!(orders, Orders::default());
+    }
+
+    #[test]
+    fn a_router_that_is_not_there_is_refused_with_one_that_may_be_meant() {
+        let plan = plan(&[("VI_1", Some("front")), ("VI_web", None)]);
+        let refuse = |router: &str| {
+            let request = OrderRequest { action: Action::Hold, router: Some(name(router)) };
+            match Orders::default().after(&request, Some(&plan), "now") {
+                Err(Refusal::Unknown(text)) => text,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(refuse("vi_2"), "there is no virtual router vi_2; did you mean VI_1?");
+        assert_eq!(refuse("frnt"), "there is no virtual router frnt; did you mean front?");
+        assert_eq!(refuse("x"), "there is no virtual router x; this host has VI_1, VI_web, front");
+        let request = OrderRequest { action: Action::Hold, router: Some(name("VI_1")) };
+        assert!(matches!(Orders::default().after(&request, None, "now"), Err(Refusal::NotNow(_))));
+    }
+}

@@ -1,0 +1,214 @@
+//! The status document as a page for people.
+
+use evenkeel_schemas::scalars::Name;
+use evenkeel_schemas::status::{
+    ElectionStatus, OrderStatus, RouterOrder, RouterStatus, Status, TrackerStatus, Verdict,
+    VirtualServerStatus,
+};
+
+/// The status document as a page for people.
+pub(crate) fn page(status: &Status) -> String {
+    let mut lines = head(status);
+    for router in &status.routers {
+        lines.extend(router_lines(router, &status.orders));
+    }
+    lines.extend(status.orders.iter().filter(|order| !order.in_plan).map(waiting_order));
+    lines.extend(status.trackers.iter().map(tracker));
+    lines.extend(election(&status.election));
+    if status.dropped_hook_changes > 0 {
+        lines.push(format!("hooks DO NOT KEEP UP: {} changes were never told", status.dropped_hook_changes));
+    }
+    lines.extend(status.virtual_servers.iter().flat_map(virtual_server));
+    lines.extend(kernel(status));
+    lines.push(String::new());
+    lines.join("\n")
+}
+
+fn head(status: &Status) -> Vec<String> {
+    let host = status.host.as_ref().map_or("this host", Name::as_str);
+    let plan = &status.plan;
+    let generation =
+        plan.generation.as_deref().map_or("no plan in force", |text| text.get(..12).unwrap_or(text));
+    let mut lines = vec![
+        format!("{host}: evenkeeld {} (pid {}) since {}", status.daemon, status.pid, status.started),
+        format!(
+            "plan {generation} from {}{}",
+            plan.path,
+            if plan.from_last_good { " (the last good one, kept in the state directory)" } else { "" }
+        ),
+    ];
+    if let Some(rejected) = &plan.rejected {
+        lines.push(format!("  REFUSED at {}: {}", rejected.at, rejected.reason));
+    }
+    lines
+}
+
+fn router_lines(router: &RouterStatus, orders: &[OrderStatus]) -> Vec<String> {
+    let base = match router.base_priority {
+        base if base == router.priority => String::new(),
+        base => format!(" ({base} in the plan)"),
+    };
+    let group = router.sync_group.as_ref().map(|group| format!(" in sync group {group}")).unwrap_or_default();
+    let mut lines = vec![
+        format!(
+            "router {} {} VRID {} priority {}{base}{group}: {} ({})",
+            router.name, router.interface, router.vrid, router.priority, router.state, router.reason
+        ),
+        format!(
+            "  VIPs {}; Master {}; adverts {} sent, {} received, {} rejected",
+            router.vips.join(", "),
+            router.master.as_deref().unwrap_or("unknown"),
+            router.counters.adverts_sent,
+            router.counters.adverts_received,
+            router.counters.rejected.values().sum::<u64>()
+        ),
+    ];
+    let given = orders.iter().find(|order| order.router == router.name);
+    if let Some(order) = router.order.or(given.map(|order| order.order)) {
+        let since = given.map(|order| format!(" since {}", order.since)).unwrap_or_default();
+        lines.push(format!("  ORDER{since}: {}; `evenkeeld release {}` ends it", words(order), router.name));
+    }
+    lines
+}
+
+const fn words(order: RouterOrder) -> &'static str {
+    match order {
+        RouterOrder::Yield => "Master only while no other director is",
+        RouterOrder::Hold => "takes no part",
+    }
+}
+
+fn waiting_order(order: &OrderStatus) -> String {
+    let OrderStatus { router, order, since, .. } = order;
+    format!("order for {router}, which is not in the plan, since {since}: {}", words(*order))
+}
+
+fn tracker(tracker: &TrackerStatus) -> String {
+    let state = if tracker.up { "up" } else { "DOWN" };
+    let age = match tracker.last_look_age_ms {
+        Some(age) => format!("looked at {}.{} s ago", age / 1000, age % 1000 / 100),
+        None => "until its first look".to_owned(),
+    };
+    format!("tracker {}: {state} ({}), {age}", tracker.name, tracker.reason)
+}
+
+fn election(election: &ElectionStatus) -> Vec<String> {
+    let mut lines = Vec::new();
+    let timers: u64 = election.timer_lateness.iter().map(|bucket| bucket.timers).sum();
+    let realtime = election.realtime_priority.map(|priority| format!(", real-time priority {priority}"));
+    let locked = if election.memory_locked { ", memory locked" } else { "" };
+    if timers > 0 || realtime.is_some() || election.memory_locked {
+        // The first bound that covers 99 of 100 timers.
+        let mut seen = 0;
+        let bound = election.timer_lateness.iter().find(|bucket| {
+            seen += bucket.timers;
+            seen.saturating_mul(100) >= timers.saturating_mul(99)
+        });
+        let most = bound.and_then(|bucket| bucket.up_to_us);
+        let most = most.filter(|most| *most < election.max_timer_lateness_us);
+        let most = most.map(|us| format!("99 % by at most {}, ", millis(us))).unwrap_or_default();
+        lines.push(format!(
+            "election: {timers} timers, late: {most}worst {}{}{locked}",
+            millis(election.max_timer_lateness_us),
+            realtime.unwrap_or_default()
+        ));
+    }
+    if election.lost_notices > 0 {
+        lines.push(format!(
+            "election: {} NOTICES WERE LOST because the daemon was busy",
+            election.lost_notices
+        ));
+    }
+    lines
+}
+
+fn millis(us: u64) -> String {
+    format!("{}.{:03} ms", us / 1000, us % 1000)
+}
+
+fn virtual_server(server: &VirtualServerStatus) -> Vec<String> {
+    let mut lines = vec![format!("virtual server {} {}", server.name, server.service)];
+    for destination in &server.destinations {
+        let verdict = match (destination.checked, destination.verdict) {
+            (false, _) => "not checked",
+            (true, Verdict::Up) => "up",
+            (true, Verdict::Down) => "DOWN",
+        };
+        let why = destination.last_result.as_deref().unwrap_or("not checked yet");
+        lines.push(format!(
+            "  {} {} weight {}: {verdict} ({why})",
+            destination.host, destination.address, destination.weight
+        ));
+    }
+    lines
+}
+
+fn kernel(status: &Status) -> Vec<String> {
+    let convergence = &status.convergence;
+    let mut lines = vec![format!(
+        "kernel {}; {} operations in {} passes",
+        if convergence.converged { "converged" } else { "NOT CONVERGED" },
+        convergence.operations,
+        convergence.passes
+    )];
+    lines.extend(
+        convergence.errors.iter().map(|error| format!("  cannot {}: {}", error.operation, error.reason)),
+    );
+    if !status.guarded {
+        lines.push("NO GUARDIAN: if the daemon dies now, its VIPs stay".to_owned());
+    }
+    lines.extend(status.foreign.iter().map(|object| format!("foreign {}: {}", object.kind, object.object)));
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trackers_orders_groups_and_lateness_are_shown() {
+        let status: Status = serde_json::from_value(serde_json::json!({
+            "version": 1, "daemon": "0.1.0", "pid": 7, "started": "T0", "host": "dir1",
+            "plan": { "path": "/etc/p", "generation": "abcdefabcdefabcdef", "since": "T1", "from_last_good": false,
+                      "rejected": null },
+            "routers": [{
+                "name": "VI_1", "interface": "eth0", "version": 3, "vrid": 51, "family": 4, "priority": 80,
+                "base_priority": 100, "sync_group": "front", "order": "yield", "state": "backup",
+                "reason": "told to yield", "since": null, "master": "192.0.2.2", "vips": ["192.0.2.9"],
+                "counters": serde_json::to_value(evenkeel_schemas::status::RouterCounters::default()).expect("JSON"),
+            }],
+            "trackers": [
+                { "name": "uplink", "up": false, "value": null, "reason": "no carrier", "last_look_age_ms": 1234 },
+                { "name": "new", "up": true, "value": null, "reason": "not looked at yet", "last_look_age_ms": null },
+            ],
+            "orders": [
+                { "router": "VI_1", "order": "yield", "since": "T2", "in_plan": true },
+                { "router": "gone", "order": "hold", "since": "T3", "in_plan": false },
+            ],
+            "dropped_hook_changes": 3,
+            "election": {
+                "realtime_priority": 50, "memory_locked": true, "max_timer_lateness_us": 2500, "lost_notices": 1,
+                "timer_lateness": [{ "up_to_us": 1000, "timers": 99 }, { "up_to_us": null, "timers": 1 }],
+            },
+            "virtual_servers": [],
+            "convergence": serde_json::to_value(evenkeel_schemas::status::ConvergenceStatus::default()).expect("JSON"),
+            "guarded": true, "foreign": [],
+        }))
+        .expect("status");
+        assert_eq!(
+            page(&status),
+            "dir1: evenkeeld 0.1.0 (pid 7) since T0\n\
+             plan abcdefabcdef from /etc/p\n\
+             router VI_1 eth0 VRID 51 priority 80 (100 in the plan) in sync group front: Backup (told to yield)\n  \
+             VIPs 192.0.2.9; Master 192.0.2.2; adverts 0 sent, 0 received, 0 rejected\n  \
+             ORDER since T2: Master only while no other director is; `evenkeeld release VI_1` ends it\n\
+             order for gone, which is not in the plan, since T3: takes no part\n\
+             tracker uplink: DOWN (no carrier), looked at 1.2 s ago\n\
+             tracker new: up (not looked at yet), until its first look\n\
+             election: 100 timers, late: 99 % by at most 1.000 ms, worst 2.500 ms, real-time priority 50, memory locked\n\
+             election: 1 NOTICES WERE LOST because the daemon was busy\n\
+             hooks DO NOT KEEP UP: 3 changes were never told\n\
+             kernel NOT CONVERGED; 0 operations in 0 passes\n"
+        );
+    }
+}

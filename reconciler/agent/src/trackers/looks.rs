@@ -1,0 +1,83 @@
+//! Programs and files, looked at again and again.
+
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::time::Duration;
+
+use evenkeel_health::{Finding, tracker};
+use evenkeel_schemas::plan::{Tracker, Watch};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use super::Teller;
+use crate::run_program::{self, Program};
+
+/// Least time from one look to the next.
+const SHORTEST: Duration = Duration::from_millis(10);
+/// Time between the first looks of trackers that are new at once.
+const SPREAD: Duration = Duration::from_millis(10);
+/// Longest time to a first look.
+const LONGEST_SPREAD: Duration = Duration::from_secs(1);
+/// How much of a file is read, bytes.
+const FILE_MAX: u64 = 4096;
+/// How long a look at a file may take at least: a network file system may hang.
+const FILE_LIMIT: Duration = Duration::from_secs(1);
+
+/// Watches one tracker, the `n`-th of those that are new, until nobody listens. A look that takes
+/// longer than the interval is followed by the next at once.
+pub(super) async fn watch(tracker: Tracker, n: u32, teller: Teller) {
+    let interval = match &tracker.watch {
+        Watch::Script { interval, .. } | Watch::File { interval, .. } => interval.as_duration(),
+        Watch::Interface { .. } | Watch::Process { .. } | Watch::Service { .. } => return,
+    };
+    sleep((SPREAD * n).min(interval).min(LONGEST_SPREAD)).await;
+    loop {
+        let next = Instant::now() + interval.max(SHORTEST);
+        let told = match &tracker.watch {
+            Watch::File { path, .. } => look_at_file(&tracker, path, interval, &teller).await,
+            watch => teller.tell(&tracker.name, script(watch).await).await.is_ok(),
+        };
+        if !told {
+            return;
+        }
+        sleep_until(next).await;
+    }
+}
+
+async fn script(watch: &Watch) -> Finding {
+    let Watch::Script { command, user, timeout, .. } = watch else {
+        return Finding::failure("not a program");
+    };
+    let limit = timeout.as_duration();
+    let ended = run_program::run(Program { command, arguments: &[], environment: &[], user, limit }).await;
+    if ended.is_success() { Finding::success("exit code 0") } else { Finding::failure(ended.to_string()) }
+}
+
+/// Whether anybody listens still.
+async fn look_at_file(tracker: &Tracker, path: &str, interval: Duration, teller: &Teller) -> bool {
+    let file = path.to_owned();
+    let mut look = tokio::task::spawn_blocking(move || read(&file));
+    let limit = interval.max(FILE_LIMIT);
+    let content = match timeout(limit, &mut look).await {
+        Ok(content) => content,
+        Err(_) => {
+            let late = tracker::file(Err(&format!("{path}: not read within {limit:?}")));
+            if teller.tell(&tracker.name, late).await.is_err() {
+                return false;
+            }
+            // One look at a time: a file system that hangs does not take all threads.
+            look.await
+        }
+    };
+    let content = content.map_err(io::Error::other).flatten().map_err(|error| format!("{path}: {error}"));
+    let finding = tracker::file(content.as_deref().map_err(String::as_str));
+    teller.tell(&tracker.name, finding).await.is_ok()
+}
+
+fn read(path: &str) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    // A pipe that nobody writes to must not hold us up.
+    let file =
+        std::fs::File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
+    file.take(FILE_MAX).read_to_end(&mut content)?;
+    Ok(content)
+}

@@ -1,0 +1,239 @@
+//! Sync groups: the routers of one group are Master together or not at all.
+//!
+//! Only what follows for one router from the others of its group on the same host; the protocol and
+//! the wire are the router's. No RFC has this: keepalived's `vrrp_sync_group` and its users' pains
+//! are the source.
+//!
+//! - *Start*: members start together, when none of them has an obstacle. A member that comes into a
+//!   group that runs starts as Backup beside it.
+//! - *Claim*: a Backup whose timer is over claims when every other member is Master or its timer is
+//!   over too; then all do in one turn.
+//! - *Yield*: when one goes from Master to Backup, so do all, with priority 0.
+//! - *Fault*: when one leaves the election, so do all. One that has never taken part since it came into
+//!   the group holds the others' start and claims back, but takes no Master out: a plan that adds a
+//!   member cannot take the others' service away.
+//! - *Mixed*: a group that is Master in part for longer than a master-down interval follows its leader.
+//!   Where the leader obeys another host's Master, the other Masters yield.
+
+use evenkeel_schemas::scalars::{Name, Priority};
+use evenkeel_schemas::time::MonoTime;
+
+use super::key::RouterKey;
+use super::slot::{Slot, Slots, Standing};
+use crate::router::{Cause, GroupEvent, Input, State, VirtualRouter, Why};
+
+/// Whether some are Master and some are Backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mixed {
+    No,
+    /// It becomes [`Mixed::Lasting`] then.
+    Until(MonoTime),
+    Lasting,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Group {
+    pub(super) name: Name,
+    /// The leader first.
+    members: Vec<RouterKey>,
+    mixed: Mixed,
+}
+
+impl Group {
+    /// Hosts must agree on the leader, and interfaces may have other names on each: so the VRID
+    /// counts first.
+    pub(super) fn new(name: Name, mut members: Vec<RouterKey>) -> Self {
+        members.sort_by(|a, b| (a.vrid, a.family, &a.interface).cmp(&(b.vrid, b.family, &b.interface)));
+        Self { name, members, mixed: Mixed::No }
+    }
+
+    /// Goes on where the group of this name was.
+    pub(super) const fn inherit(&mut self, before: &Self) {
+        self.mixed = before.mixed;
+    }
+
+    /// An input for one member, and what follows from it for the others.
+    pub(super) fn handle(&mut self, slots: &mut Slots, key: &RouterKey, input: Input<'_>, now: MonoTime) {
+        let Some(slot) = slots.map.get_mut(key) else { return };
+        slot.note(&input);
+        let before = slot.router.state();
+        let settles = match input {
+            Input::Timer => return self.timers(slots, now),
+            // Whether it starts now depends on the others.
+            Input::Startup => true,
+            Input::Adopt => {
+                // They were Master together before the restart.
+                for member in &self.members {
+                    if let Some(slot) = slots.map.get_mut(member) {
+                        slot.counts = true;
+                    }
+                }
+                slots.act(key, |router| router.handle(Input::Adopt, now));
+                true
+            }
+            input => {
+                let leaves = matches!(input, Input::Fault(_) | Input::Shutdown);
+                slots.act(key, |router| router.handle(input, now));
+                leaves
+            }
+        };
+        let after = slots.map.get(key).map(|slot| slot.router.state());
+        if before == State::Master && after == Some(State::Backup) {
+            self.yielded(slots, key, now);
+        }
+        if settles || after != Some(before) {
+            self.settle(slots, now);
+        }
+        self.follow_leader(slots, now);
+    }
+
+    /// Claims that are due, and the end of a mixed group's time. Members that are Master have their
+    /// own timers.
+    pub(super) fn timers(&mut self, slots: &mut Slots, now: MonoTime) {
+        if let Some((due, _)) = self.claim_at(slots).filter(|(due, _)| *due <= now) {
+            for member in &self.members {
+                if has(slots, member, |slot| slot.is(State::Backup)) {
+                    slots.act(member, |router| router.claim_with_group(due, now));
+                }
+            }
+            self.settle(slots, now);
+        }
+        if let Mixed::Until(end) = self.mixed
+            && end <= now
+        {
+            self.mixed = Mixed::Lasting;
+        }
+        self.follow_leader(slots, now);
+    }
+
+    /// When the group has something to do, and what.
+    pub(super) fn poll_timeout(&self, slots: &Slots) -> Option<(MonoTime, Why)> {
+        let end = match self.mixed {
+            Mixed::Until(end) => Some((end, Why::GroupMixed)),
+            Mixed::No | Mixed::Lasting => None,
+        };
+        [self.claim_at(slots), end].into_iter().flatten().min()
+    }
+
+    /// When the last of its Backups' timers is over; none while a member takes no part.
+    fn claim_at(&self, slots: &Slots) -> Option<(MonoTime, Why)> {
+        let mut last = None;
+        for member in &self.members {
+            let router = &slots.map.get(member)?.router;
+            match router.state() {
+                State::Initialize => return None,
+                State::Backup => last = last.max(router.poll_timeout()),
+                State::Master => {}
+            }
+        }
+        last
+    }
+
+    /// A member has gone from Master to Backup: so do the others.
+    fn yielded(&self, slots: &mut Slots, key: &RouterKey, now: MonoTime) {
+        let Some(cause) = cause(slots, key, GroupEvent::Yielded) else { return };
+        self.yield_all(slots, cause, now);
+        // Two hosts that claim together and are each outdone in another member both yield, and would
+        // claim together again and again. The one that is outdone in the leader, which is the same for
+        // both, gives the other an interval's start. In every member: the other's priority 0 cuts the
+        // wait short, but never in the one in which that host itself was outdone.
+        let outdone = has(slots, key, |slot| {
+            matches!(slot.router.reason(), Cause::HigherPriority { .. } | Cause::HigherAddress { .. })
+        });
+        if outdone && self.members.len() > 1 && self.members.first() == Some(key) {
+            for member in &self.members {
+                slots.act(member, VirtualRouter::wait_longer);
+            }
+        }
+    }
+
+    fn yield_all(&self, slots: &mut Slots, cause: Cause, now: MonoTime) {
+        for member in &self.members {
+            if has(slots, member, |slot| slot.is(State::Master)) {
+                slots.act(member, |router| router.yield_with_group(cause, now));
+            }
+        }
+    }
+
+    /// Everything that follows from who takes part.
+    pub(super) fn settle(&mut self, slots: &mut Slots, now: MonoTime) {
+        for member in &self.members {
+            if let Some(slot) = slots.map.get_mut(member) {
+                slot.counts |= !slot.is(State::Initialize);
+            }
+        }
+        self.leave_with_the_obstructed(slots, now);
+        self.start_together(slots, now);
+        let is = |state| self.members.iter().any(|member| has(slots, member, |slot| slot.is(state)));
+        self.mixed = match self.mixed {
+            _ if !is(State::Master) || !is(State::Backup) => Mixed::No,
+            Mixed::No => {
+                let waits = self.members.iter().filter_map(|member| slots.map.get(member));
+                let longest = waits.map(|slot| slot.router.master_down_interval()).max();
+                Mixed::Until(now + longest.unwrap_or_default())
+            }
+            Mixed::Until(_) | Mixed::Lasting => self.mixed,
+        };
+    }
+
+    fn leave_with_the_obstructed(&self, slots: &mut Slots, now: MonoTime) {
+        let master = self.members.iter().any(|member| has(slots, member, |slot| slot.is(State::Master)));
+        let obstructed = self.members.iter().find(|member| {
+            has(slots, member, |slot| {
+                slot.is(State::Initialize)
+                    && slot.standing == Standing::Obstructed
+                    && (slot.counts || !master)
+            })
+        });
+        let Some(cause) = obstructed.and_then(|member| cause(slots, member, GroupEvent::Out)) else { return };
+        for member in &self.members {
+            if has(slots, member, |slot| !slot.is(State::Initialize)) {
+                slots.act(member, |router| router.leave_with_group(cause, now));
+            }
+        }
+    }
+
+    fn start_together(&self, slots: &mut Slots, now: MonoTime) {
+        let out = |slot: &Slot| slot.is(State::Initialize);
+        let unready = |slot: &Slot| out(slot) && slot.standing != Standing::Ready;
+        let waits = self.members.iter().find(|member| has(slots, member, unready));
+        let waits = waits.and_then(|member| cause(slots, member, GroupEvent::Out));
+        // An owner starts as Master (RFC 9568 §6.4.1), but not ahead of its group.
+        let claims = |slot: &Slot| {
+            slot.is(State::Master) || (out(slot) && slot.router.config().priority == Priority::OWNER)
+        };
+        let all_claim = self.members.iter().all(|member| has(slots, member, claims));
+        for member in &self.members {
+            if !has(slots, member, |slot| out(slot) && slot.standing == Standing::Ready) {
+                continue;
+            }
+            slots.act(member, |router| match waits {
+                Some(cause) => router.wait_for_group(cause),
+                None if all_claim => router.handle(Input::Startup, now),
+                None => router.start_with_group(now),
+            });
+        }
+    }
+
+    fn follow_leader(&mut self, slots: &mut Slots, now: MonoTime) {
+        if self.mixed != Mixed::Lasting {
+            return;
+        }
+        let Some(leader) = self.members.first() else { return };
+        if !has(slots, leader, |slot| slot.router.obeys_master(now)) {
+            return;
+        }
+        if let Some(cause) = cause(slots, leader, GroupEvent::Follows) {
+            self.yield_all(slots, cause, now);
+            self.settle(slots, now);
+        }
+    }
+}
+
+fn has(slots: &Slots, key: &RouterKey, what: impl Fn(&Slot) -> bool) -> bool {
+    slots.map.get(key).is_some_and(what)
+}
+
+fn cause(slots: &Slots, member: &RouterKey, event: GroupEvent) -> Option<Cause> {
+    slots.map.get(member).map(|slot| Cause::Group { member: (&slot.name).into(), event })
+}

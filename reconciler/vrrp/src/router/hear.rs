@@ -1,0 +1,227 @@
+//! What a router makes of the packets that it hears: the receiving half of RFC 9568 §6.4.2 and §6.4.3.
+//!
+//! Which packets count is in `admission`; what is sent, and how, in `send`.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use evenkeel_schemas::scalars::AdvertInterval;
+use evenkeel_schemas::time::MonoTime;
+
+use super::admission::{admit, read};
+use super::notice::Notice;
+use super::phase::{Phase, Wait};
+use super::{AdvertKind, Cause, Received, VirtualRouter, master_down_interval, skew_time, sorted};
+use crate::packet::{Advert, Version};
+
+/// Least time between two immediate advertisements against rivals. Ours: the protocol's smallest
+/// interval, so that a flood of lower adverts, or of priority 0, is not answered packet by packet.
+const ASSERT_GAP: Duration = Duration::from_millis(10);
+/// Most time between two announcements against rivals while they go on; less if the interval is.
+const RIVAL_BURST_GAP: Duration = Duration::from_secs(1);
+
+impl VirtualRouter {
+    pub(super) fn packet(&mut self, received: &Received<'_>, now: MonoTime) {
+        let src = received.src;
+        let read = read(&self.config, received);
+        let foreign = read.as_ref().is_ok_and(|advert| self.is_foreign(advert, src));
+        if let (true, Ok(advert)) = (foreign, &read) {
+            self.counters.vrid_in_use += 1;
+            self.notice(Notice::VridInUse { source: src, vips: advert.addresses.len() }, src, now);
+        }
+        // RFC 9568 §6.4.1: Initialize knows the Startup event only. Ours: it listens for its VRID.
+        if matches!(self.phase, Phase::Initialize) {
+            return;
+        }
+        let admitted =
+            read.and_then(|advert| admit(&self.config, &advert, src).map(|interval| (advert, interval)));
+        match admitted {
+            Ok((advert, interval)) => {
+                if !foreign {
+                    self.compare_vips(&advert, src, now);
+                }
+                self.advert(&advert, interval, src, now);
+            }
+            Err(rejection) => {
+                self.counters.count_rejected(rejection.kind());
+                self.notice(Notice::Rejected(rejection), src, now);
+            }
+        }
+    }
+
+    /// Whether `advert` is of another virtual router with our VRID: no VIP of it is ours. A list without VIPs tells
+    /// nothing, nor does a packet with our own address, perhaps one from before our VIPs changed.
+    fn is_foreign(&self, advert: &Advert, src: IpAddr) -> bool {
+        let ours = |vip: &IpAddr| self.sorted_vips.binary_search(vip).is_ok();
+        src != self.config.source
+            && !self.sorted_vips.is_empty()
+            && !advert.addresses.is_empty()
+            && !advert.addresses.iter().any(ours)
+    }
+
+    fn compare_vips(&mut self, advert: &Advert, src: IpAddr, now: MonoTime) {
+        if sorted(&advert.addresses) != self.sorted_vips {
+            self.counters.vip_list_mismatch += 1;
+            let (expected, received) = (self.sorted_vips.len(), advert.addresses.len());
+            self.notice(Notice::VipListMismatch { expected, received }, src, now);
+        }
+    }
+
+    fn advert(&mut self, advert: &Advert, interval: AdvertInterval, src: IpAddr, now: MonoTime) {
+        self.counters.adverts_received += 1;
+        self.counters.priority_zero_received += u64::from(advert.priority == 0);
+        match &self.phase {
+            Phase::Initialize => {}
+            Phase::Backup(_) => self.advert_as_backup(advert, interval, src, now),
+            Phase::Master(_) => self.advert_as_master(advert, interval, src, now),
+        }
+    }
+
+    /// RFC 9568 §6.4.2 (RFC 3768 §6.4.2).
+    fn advert_as_backup(&mut self, advert: &Advert, interval: AdvertInterval, src: IpAddr, now: MonoTime) {
+        let Phase::Backup(backup) = &mut self.phase else { return };
+        if advert.priority == 0 {
+            backup.master = None;
+            let skew = skew_time(
+                self.config.version,
+                self.config.priority,
+                backup.adopted.unwrap_or(self.config.effective_interval()),
+            );
+            // Ours: it never makes the timer later, or a stream of these would put off the election.
+            backup.deadline = backup.deadline.min(now + skew);
+            backup.armed = now;
+            backup.wait = Wait::Skew;
+            self.notice(Notice::PriorityZero { as_master: false }, src, now);
+            return;
+        }
+        backup.master = Some(src);
+        if advert.priority < self.config.priority.get() {
+            let since = *backup.lower_since.get_or_insert(now);
+            // The delay is keepalived's; without one this is §6.4.2: discard.
+            if self.config.preempt && now.since(since) >= self.config.preempt_delay {
+                return;
+            }
+        } else {
+            backup.lower_since = None;
+        }
+        let adopted = self.adopt_interval(interval, src, now);
+        let deadline = now + self.waiting_time(Wait::MasterDown, adopted);
+        if let Phase::Backup(backup) = &mut self.phase {
+            backup.armed = now;
+            backup.wait = Wait::MasterDown;
+            backup.deadline = deadline;
+            backup.adopted = adopted;
+        }
+    }
+
+    /// RFC 9568 §6.4.3 (RFC 3768 §6.4.3).
+    fn advert_as_master(&mut self, advert: &Advert, interval: AdvertInterval, src: IpAddr, now: MonoTime) {
+        let ours = self.config.priority.get();
+        let priority = advert.priority;
+        if priority == 0 {
+            self.answer_farewell(src, now);
+        } else if priority > ours {
+            self.yield_to(Cause::HigherPriority { from: src, priority, ours }, interval, src, now);
+        } else if priority == ours && is_higher(src, self.config.source) {
+            self.yield_to(Cause::HigherAddress { from: src, priority }, interval, src, now);
+        } else {
+            self.answer_rival(priority, interval, src, now);
+        }
+    }
+
+    fn yield_to(&mut self, cause: Cause, interval: AdvertInterval, src: IpAddr, now: MonoTime) {
+        self.speak_last_words(now);
+        let adopted = self.adopt_interval(interval, src, now);
+        self.become_backup(cause, adopted, Some(src), now);
+    }
+
+    /// See [`AdvertKind::LastWords`]. Whoever hears them as Master answers as to any rival, and that answer
+    /// finds a Backup here: they are never answered in kind. At most one an interval, in case adverts from
+    /// somewhere make us yield and claim in turn.
+    fn speak_last_words(&mut self, now: MonoTime) {
+        let interval = self.config.effective_interval().as_duration();
+        if self.last_words.is_none_or(|last| now.since(last) >= interval) {
+            self.last_words = Some(now);
+            self.transmit(AdvertKind::LastWords, now, now);
+        }
+    }
+
+    /// RFC 9568 §6.4.3: advertise, and reset `Adver_Timer`. Ours: of a flood the first is answered now and
+    /// those of the next moment together, at its end.
+    fn answer_farewell(&mut self, src: IpAddr, now: MonoTime) {
+        let interval = self.config.effective_interval().as_duration();
+        let Phase::Master(master) = &mut self.phase else { return };
+        match master.last_farewell.filter(|last| now.since(*last) < ASSERT_GAP) {
+            Some(last) => master.advert_due = master.advert_due.min(last + ASSERT_GAP),
+            None => {
+                master.last_farewell = Some(now);
+                master.advert_due = now + interval;
+                self.transmit(AdvertKind::Immediate, now, now);
+            }
+        }
+        self.notice(Notice::PriorityZero { as_master: true }, src, now);
+        // Ours: it was Master beside us, so ARP caches may hold its address.
+        self.announce_against_rival(now);
+    }
+
+    /// A Master that must yield to us. RFC 9568 §6.4.3: advertise immediately, leaving `Adver_Timer`
+    /// alone, which also keeps our adverts on time whatever arrives.
+    fn answer_rival(&mut self, priority: u8, interval: AdvertInterval, src: IpAddr, now: MonoTime) {
+        let ours = self.config.effective_interval();
+        let quiet = master_down_interval(self.config.version, self.config.priority, ours.max(interval));
+        let Phase::Master(master) = &mut self.phase else { return };
+        let answer = master.last_assert.is_none_or(|last| now.since(last) >= ASSERT_GAP);
+        // Ours: so soon after our claim these are the last words of the Master before us.
+        let new = master.claimed.is_some_and(|claimed| now.since(claimed) < ours.as_duration());
+        let begins = !new && master.rivals.heard(src, quiet, now);
+        if answer {
+            master.last_assert = Some(now);
+            self.transmit(AdvertKind::Immediate, now, now);
+        }
+        if begins {
+            self.counters.rival_masters += 1;
+            let (address, ours) = (self.config.source, self.config.priority.get());
+            self.notice(Notice::RivalMaster { rival: src, priority, address, ours }, src, now);
+        }
+        self.announce_against_rival(now);
+    }
+
+    /// Ours: the rival has announced the VIPs as its own; announce them again, now and, since it may
+    /// still be at it, after the delay. While rivals go on, one burst an interval.
+    fn announce_against_rival(&mut self, now: MonoTime) {
+        let gap = self.config.effective_interval().as_duration().min(RIVAL_BURST_GAP);
+        let again = self.second_burst_at(now);
+        let Phase::Master(master) = &mut self.phase else { return };
+        if master.last_rival_burst.is_some_and(|last| now.since(last) < gap) {
+            master.second_burst = again.or(master.second_burst);
+        } else {
+            master.last_rival_burst = Some(now);
+            self.announce(now);
+        }
+    }
+
+    /// Version 3 uses the Master's interval (RFC 9568 §6.4.2); in version 2 it equals ours.
+    fn adopt_interval(
+        &mut self,
+        theirs: AdvertInterval,
+        src: IpAddr,
+        now: MonoTime,
+    ) -> Option<AdvertInterval> {
+        let ours = self.config.effective_interval();
+        match self.config.version {
+            Version::V2 => None,
+            Version::V3 => {
+                if theirs != ours {
+                    self.notice(Notice::IntervalAdopted { theirs, ours }, src, now);
+                }
+                Some(theirs)
+            }
+        }
+    }
+}
+
+/// RFC 9568 §6.4.3: addresses compare as unsigned integers in network byte order. Of one family,
+/// which is checked before, that is what the standard library's order does.
+fn is_higher(theirs: IpAddr, ours: IpAddr) -> bool {
+    theirs > ours
+}

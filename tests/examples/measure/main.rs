@@ -1,0 +1,31 @@
+//! Measurements of the election beside keepalived; run by `tests/measure`, which says how. Each is a file.
+
+mod fast;
+mod gap;
+mod many;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use lab::{Options, run_here, run_main};
+
+/// Longer than any measurement takes.
+const HOURS: Duration = Duration::from_secs(2 * 3600);
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let number = |default: u32| words.get(1).and_then(|word| word.parse().ok()).unwrap_or(default);
+    let options = Options { time_limit: HOURS, ..Options::default() };
+    match words.first().map(String::as_str) {
+        Some("gap") => run_main(options, |lab| gap::measure(lab, number(20))),
+        Some("many") => {
+            run_main(Options { memory_megabytes: 3072, ..options }, |lab| many::measure(lab, true))
+        }
+        Some("many-here") => run_here(|lab| many::measure(lab, false)),
+        Some("fast") => run_here(|lab| fast::measure(lab, Duration::from_secs(u64::from(number(600))))),
+        _ => {
+            eprintln!("usage: tests/measure gap|many|many-here|fast [NUMBER]");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Somebody deletes the VIP every second, as network managers do: it is put back at once, and nobody else notices.
+
+use std::time::Duration;
+
+use lab::{Action, Figures, Kind, Pair, Router, guest, mark};
+
+use crate::support::{INTERVAL, TOLERANCE, worst_gap};
+
+const TIMES: u32 = 20;
+/// From the deletion to the VIP being there again: all but one, since the guest may lose its processor to others of the machine.
+const BOUND: Duration = Duration::from_millis(50);
+
+#[test]
+fn a_vip_deleted_every_second_is_back_within_50_ms_each_time_and_announced() {
+    guest(|lab| {
+        let pairs = Kind::ALL.map(|kind| {
+            let pair = Pair::new(lab, kind, vec![Router::new(51, 2)]);
+            let daemons = pair.serving();
+            (pair, daemons)
+        });
+        std::thread::sleep(7 * INTERVAL);
+        for (pair, [first, _second]) in pairs {
+            let ours = pair.kind == Kind::Evenkeeld;
+            let vip = pair.first_vip();
+            let adverts = lab.capture_vrrp_on(pair.segment);
+            let announcements = lab.capture_announcements_on(pair.segment);
+            let events = pair.first.monitor();
+            let begun = mark();
+            let deleted: Vec<_> = (0..TIMES)
+                .map(|time| {
+                    std::thread::sleep((begun + time * INTERVAL).saturating_duration_since(mark()));
+                    let deleted = mark();
+                    // keepalived may have stepped down, and then has none to delete.
+                    if pair.first.has_address("eth0", vip) {
+                        pair.first.delete_address("eth0", &format!("{vip}/32"));
+                    }
+                    deleted
+                })
+                .collect();
+            std::thread::sleep(INTERVAL);
+            let ended = mark();
+
+            let events = events.since(begun);
+            let added = events.iter().filter(|event| {
+                event.what.action == Action::Added && event.what.address.as_ref().is_some_and(|a| a.ip == vip)
+            });
+            let added: Vec<_> = added.map(|event| event.at).collect();
+            let back: Figures = deleted
+                .iter()
+                .map(|at| added.iter().find(|added| *added >= at).map_or(ended - *at, |added| *added - *at))
+                .collect();
+            let announced: Figures = deleted
+                .iter()
+                .filter_map(|at| {
+                    let next = announcements.of(vip, *at).first()?.at - *at;
+                    (next < INTERVAL).then_some(next)
+                })
+                .collect();
+            let heard = adverts.since(begun);
+            let own: Vec<_> =
+                heard.iter().filter(|advert| advert.what.source == pair.first.ip()).cloned().collect();
+            let gap = worst_gap(&own, begun, ended);
+            lab.log(format!(
+                "{}: back after: {back}; announced after: {announced}; worst gap between adverts {} ms, \
+                 {} of priority 0, {} of the other director",
+                pair.kind.name(),
+                gap.as_millis(),
+                heard.iter().filter(|advert| advert.what.priority == 0).count(),
+                heard.len() - own.len(),
+            ));
+            if ours {
+                assert!(back.all_but_one() <= BOUND && back.max() <= BOUND + TOLERANCE, "{back}");
+                assert_eq!(announced.count(), TIMES as usize, "announced after each");
+                assert!(announced.max() <= BOUND + TOLERANCE, "announced late: {announced}");
+                assert_eq!(heard.len(), own.len(), "adverts of the other director");
+                assert!(own.iter().all(|advert| advert.what.priority == 100), "stepped down");
+                assert!(gap <= INTERVAL + TOLERANCE, "silent for {gap:?}");
+                let router = pair.plans.router(&pair.first, "r51");
+                assert_eq!(router["state"], "master");
+                assert_eq!(router["counters"]["became_master"], 1);
+                assert_eq!(router["counters"]["vip_repairs"], TIMES);
+                assert_eq!(first.log().matches("Entering").count(), 2, "{}", first.log());
+            }
+        }
+    });
+}

@@ -1,0 +1,29 @@
+//! Numbers that several of the tests share.
+
+use std::time::{Duration, Instant};
+
+use lab::{Advert, Mark, Record};
+
+/// Whether everything of the election is built: IPv6, unicast, sync groups, tracking, virtual MAC. While it is not, the compiler must
+/// refuse what needs it, and tests try the rest.
+pub(crate) const WHOLE: bool = true;
+/// The compiler's word for what this version's daemon cannot do.
+pub(crate) const NOT_BUILT: &str = "EK0801";
+/// Time for anything that takes no more than a few seconds.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// The advertisement interval of all routers here.
+pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
+/// What the guest, with its one processor, may add to any interval.
+pub(crate) const TOLERANCE: Duration = Duration::from_millis(60);
+/// Three intervals and the skew time of priority 90.
+pub(crate) const MASTER_DOWN: Duration = Duration::from_micros(3_648_437);
+
+/// The longest time between two of these, between the mark and the first, or between the last and `until`.
+pub(crate) fn worst_gap(adverts: &[Record<Advert>], since: Mark, until: Instant) -> Duration {
+    let times: Vec<Instant> = std::iter::once(since)
+        .chain(adverts.iter().map(|record| record.at))
+        .chain([until])
+        .filter(|at| (since..=until).contains(at))
+        .collect();
+    times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default()
+}
