@@ -3,7 +3,7 @@
 //! For tests of pure code. It is strict: an operation on an object that is not there is an error.
 
 use crate::ledger::{IP_FORWARD, implied_by_forwarding};
-use crate::model::{KernelState, Link, Rule, Service};
+use crate::model::{KernelState, Link, Rule, Service, SyncDaemon};
 use crate::op::Op;
 
 /// Applies one operation.
@@ -101,11 +101,9 @@ pub fn apply(state: &mut KernelState, op: &Op) -> Result<(), String> {
         }
         Op::StopSync(role) => state.sync_daemons.remove(role).map(drop).ok_or_else(|| missing(role)),
         Op::StartSync(role, daemon) => {
-            if state.sync_daemons.insert(*role, daemon.clone()).is_some() {
-                Err(exists(role))
-            } else {
-                Ok(())
-            }
+            // The kernel takes what the MTU of an Ethernet allows.
+            let daemon = SyncDaemon { maxlen: daemon.maxlen.or(Some(1_472)), ..daemon.clone() };
+            if state.sync_daemons.insert(*role, daemon).is_some() { Err(exists(role)) } else { Ok(()) }
         }
         Op::DelDestination(service, key) => {
             let service = state.services.get_mut(service).ok_or_else(|| missing(service))?;

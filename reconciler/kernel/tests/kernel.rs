@@ -211,6 +211,8 @@ fn routes_are_added_seen_and_removed() {
         ip("route add default via 198.51.100.1 dev v0");
         ip("route append default via 198.51.100.9 dev v0");
         ip("route add 203.0.113.0/24 dev v0");
+        // The kernel takes it for ours, when ours is gone and only the destination is compared.
+        ip("route add 10.0.0.0/8 dev v0 metric 7");
         let mut kernel = Kernel::new().expect("a kernel");
         let out_of = |interface: &str, scope| Route::out_of(interface, scope);
         let via = |gateway: &str, source: Option<&str>| Route {
@@ -221,6 +223,7 @@ fn routes_are_added_seen_and_removed() {
         let wanted = BTreeMap::from([
             (route_key(254, "192.0.2.7/32"), out_of("lo", plan::Scope::Link)),
             (route_key(100_000, "192.0.2.0/24"), out_of("v0", plan::Scope::Link)),
+            (route_key(254, "10.0.0.0/8"), out_of("v0", plan::Scope::Link)),
             (route_key(254, "2001:db8::7/128"), out_of("lo", plan::Scope::Global)),
             (RouteKey::new(7, cidr("0.0.0.0/0"), 50), via("198.51.100.1", Some("198.51.100.2"))),
             (RouteKey::new(254, cidr("0.0.0.0/0"), 50), via("198.51.100.3", None)),
@@ -256,6 +259,7 @@ fn routes_are_added_seen_and_removed() {
         };
         let mut there = wanted.clone();
         there.insert(unnamed_key, via("198.51.100.1", None));
+        there.insert(RouteKey::new(254, cidr("10.0.0.0/8"), 7), others(plan::Scope::Link, None));
         there.insert(route_key(254, "203.0.113.0/24"), others(plan::Scope::Link, None));
         there.insert(route_key(254, "0.0.0.0/0"), others(plan::Scope::Global, Some("198.51.100.1")));
         assert_eq!(state.routes, there, "without connected routes");
@@ -269,7 +273,7 @@ fn routes_are_added_seen_and_removed() {
         let in_the_way = add_route(route_key(254, "203.0.113.0/24"), out_of("lo", plan::Scope::Link));
         let refused = kernel.apply(&[in_the_way]).remove(0).expect_err("a conflict");
         assert_eq!(refused.class, Class::Conflict, "{refused}");
-        let unreachable = add_route(route_key(254, "192.0.2.128/25"), via("10.255.0.1", None));
+        let unreachable = add_route(route_key(254, "192.0.2.128/25"), via("172.31.0.1", None));
         let refused = kernel.apply(&[unreachable]).remove(0).expect_err("unreachable");
         assert_eq!(refused.class, Class::Transient, "{refused}");
         assert!(refused.to_string().contains("the gateway"), "{refused}");
@@ -283,7 +287,7 @@ fn routes_are_added_seen_and_removed() {
         assert_eq!(removal.len(), wanted.len() + 1);
         apply_all(&mut kernel, &removal);
         apply_all(&mut kernel, &removal);
-        assert_eq!(observe(&mut kernel, &[Kind::Routes], &["v0"]).routes.len(), 2);
+        assert_eq!(observe(&mut kernel, &[Kind::Routes], &["v0"]).routes.len(), 3);
         let text = ip("route show");
         assert!(text.contains("203.0.113.0/24") && text.contains("default via 198.51.100.1"), "{text}");
     });
