@@ -210,9 +210,15 @@ fn when_one_hands_over_all_do() {
 }
 
 #[test]
-fn the_host_that_is_outdone_in_the_leader_waits_longer() {
-    for (number, extra) in [(51, Duration::from_secs(1)), (52, Duration::ZERO)] {
-        let mut host = Host::masters(&[51, 52]);
+fn the_host_that_is_outdone_in_the_leader_as_it_claims_waits_longer() {
+    let second = Duration::from_secs(1);
+    for (number, late, extra) in
+        [(51, Duration::ZERO, second), (51, second, Duration::ZERO), (52, Duration::ZERO, Duration::ZERO)]
+    {
+        let mut host = Host::backups(&[51, 52]);
+        host.pass(wait());
+        assert_eq!(host.states(), "MM");
+        host.pass(late);
         host.hear(number, 150);
         assert_eq!(host.election.poll_timeout().map(|(at, _)| at), Some(host.now + wait() + extra));
     }
