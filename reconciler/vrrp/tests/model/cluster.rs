@@ -428,8 +428,7 @@ impl Cluster {
         let find = |what: &str, from: usize| text[from..].find(what).map_or(text.len(), |at| from + at);
         let mut next = PLACES.map(|(from, _)| find(from, 0));
         let mut here = 0;
-        loop {
-            let Some((place, at)) = next.iter().copied().enumerate().min_by_key(|(_, at)| *at) else { break };
+        while let Some((place, at)) = next.iter().copied().enumerate().min_by_key(|(_, at)| *at) {
             text[here..at].hash(hasher);
             if at == text.len() {
                 break;
