@@ -399,15 +399,8 @@ impl VirtualRouter {
         now: MonoTime,
     ) {
         let deadline = now + self.waiting_time(Wait::MasterDown, adopted);
-        let backup = Backup {
-            armed: now,
-            wait: Wait::MasterDown,
-            deadline,
-            adopted,
-            master,
-            not_before: None,
-            lower_since: None,
-        };
+        let backup =
+            Backup { armed: now, wait: Wait::MasterDown, deadline, adopted, master, lower_since: None };
         self.change_state(Phase::Backup(backup), cause, now);
     }
 

@@ -91,7 +91,6 @@ impl VirtualRouter {
             backup.deadline = backup.deadline.min(now + skew);
             backup.armed = now;
             backup.wait = Wait::Skew;
-            backup.not_before = None;
             self.notice(Notice::PriorityZero { as_master: false }, src, now);
             return;
         }
@@ -110,8 +109,7 @@ impl VirtualRouter {
         if let Phase::Backup(backup) = &mut self.phase {
             backup.armed = now;
             backup.wait = Wait::MasterDown;
-            backup.not_before = backup.not_before.filter(|at| *at > deadline);
-            backup.deadline = backup.not_before.unwrap_or(deadline);
+            backup.deadline = deadline;
             backup.adopted = adopted;
         }
     }

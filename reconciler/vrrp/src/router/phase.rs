@@ -26,9 +26,6 @@ pub(super) struct Backup {
     /// Version 3: the interval of the last Master (`Active_Adver_Interval`), once one was heard.
     pub(super) adopted: Option<AdvertInterval>,
     pub(super) master: Option<IpAddr>,
-    /// No advertisement makes the timer earlier than this: the wait that a sync group asked for, which the last
-    /// words of the Master that we make way for must not undo. Priority 0 does.
-    pub(super) not_before: Option<MonoTime>,
     /// When the first advertisement of lower priority was heard, of those after the last one of ours or more:
     /// from then on the preempt delay runs.
     pub(super) lower_since: Option<MonoTime>,
