@@ -4,11 +4,6 @@ use std::time::{Duration, Instant};
 
 use lab::{Advert, Mark, Record};
 
-/// Whether everything of the election is built: IPv6, unicast, sync groups, tracking, virtual MAC. While it is not, the compiler must
-/// refuse what needs it, and tests try the rest.
-pub(crate) const WHOLE: bool = false;
-/// The compiler's word for what this version's daemon cannot do.
-pub(crate) const NOT_BUILT: &str = "EK0801";
 /// Time for anything that takes no more than a few seconds.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// The advertisement interval of all routers here.
