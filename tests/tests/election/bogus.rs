@@ -12,6 +12,8 @@ const RATE: u32 = 1_000;
 const FLOOD: Duration = Duration::from_secs(3);
 /// Lines that a daemon may log about one flood: the first of it, what it means, and a summary.
 const LINES: usize = 6;
+/// A guest that stands still for longer has to share its processor.
+const STARVED: Duration = Duration::from_millis(25);
 const PASSWORD: &str = "hell>com";
 const NOT_OUR_VRID: u8 = 99;
 const NOT_OUR_VIP: Ipv4Addr = Ipv4Addr::new(10, 9, 9, 9);
@@ -141,8 +143,9 @@ fn a_flood_of_rejected_advertisements_delays_no_advertisement_and_changes_no_sta
                 assert_eq!(after["state"], "master", "{}", bogus.what);
                 let became = |router: &serde_json::Value| router["counters"]["became_master"].clone();
                 assert_eq!(became(&before), became(&after), "{}: state changed", bogus.what);
-                // Both ends of a gap may have met a stall.
-                let allowed = INTERVAL + TOLERANCE + 2 * effect.stalled;
+                // Where the flood itself could not keep its pace, the guest lacks processor time for everything.
+                let starved = effect.rate < f64::from(RATE) * 0.99 || effect.stalled > STARVED;
+                let allowed = if starved { 2 * INTERVAL } else { INTERVAL + TOLERANCE };
                 assert!(effect.gap <= allowed, "{}: silent for {:?}", bogus.what, effect.gap);
                 assert!(effect.lines <= LINES, "{}: {} lines logged", bogus.what, effect.lines);
                 assert!(
