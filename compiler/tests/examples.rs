@@ -49,7 +49,7 @@ const CLUSTERS: [&str; 2] = ["dual-stack", "lvs-dr"];
 
 #[test]
 fn the_committed_plans_are_current() {
-    CLUSTERS.map(plans_are_current);
+    CLUSTERS.into_iter().for_each(plans_are_current);
     let mut found: Vec<String> = std::fs::read_dir(example(""))
         .expect("examples")
         .map(|entry| entry.expect("entry").path())

@@ -33,7 +33,7 @@ use super::{Fleet, HostState, compare, objects};
 mod claims;
 mod parts;
 
-pub(super) use claims::{Side, Wire, family_and_vrid, held, related};
+pub(super) use claims::{Claim, Side, Wire, family_and_vrid, held, related};
 pub(super) use parts::{made_interfaces, of_interface};
 
 use claims::Moves;
