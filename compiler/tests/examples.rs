@@ -49,7 +49,7 @@ const CLUSTERS: [&str; 2] = ["dual-stack", "lvs-dr"];
 
 #[test]
 fn the_committed_plans_are_current() {
-    CLUSTERS.map(plans_are_current);
+    CLUSTERS.into_iter().for_each(plans_are_current);
     let mut found: Vec<String> = std::fs::read_dir(example(""))
         .expect("examples")
         .map(|entry| entry.expect("entry").path())
@@ -220,6 +220,83 @@ fn a_director_speaks_on_its_interface_of_the_segment() {
             "b front eth3 192.0.2.2",
         ]
     );
+}
+
+const FAMILIES: &str = r#"
+version = 1
+name = "families"
+segments.front.subnets = ["192.0.2.0/24", "2001:db8::/64"]
+segments.back.subnets = ["198.51.100.0/24"]
+[hosts]
+a = { address = "192.0.2.1", interface = "eth0", addresses = ["fe80::a"], interfaces.eth1.addresses = ["198.51.100.1"] }
+b = { address = "192.0.2.2", interface = "eth0", addresses = ["2001:db8::b"], interfaces.eth1.addresses = ["198.51.100.2"] }
+[virtual_routers.both]
+vrid = 1
+vips = ["2001:db8::100", "192.0.2.100", "fe80::1"]
+unadvertised_vips = ["198.51.100.100", "2001:db8::101"]
+directors = ["a", "b"]
+checksum = "message_only"
+virtual_mac = { interface = "vm" }
+hooks.master = { command = ["/bin/true"] }
+rules = [{ preference = 9, table = 100, firewall_mark = 7 }, { preference = 8, table = 100, to = "2001:db8:9::/64" }]
+routes = [{ destination = "203.0.113.0/24" }]
+[virtual_routers.owner]
+vrid = 2
+vips = ["192.0.2.1"]
+directors = ["a", "b"]
+priorities = { a = 255, b = 100 }
+hooks.master = { command = ["/bin/true"] }
+"#;
+
+/// VIPs of both families are two instances, and what goes with the VIPs goes with the one of its family.
+#[test]
+fn a_router_of_both_families_is_two_instances_of_one_group() {
+    let all: BTreeMap<String, Plan> =
+        plans(FAMILIES).iter().map(|plan| (plan.host.to_string(), read(plan))).collect();
+    let instances = |host: &str| -> Vec<String> {
+        let line = |router: &plan::Router| {
+            let vips = router.vips.iter().chain(&router.unadvertised_vips).map(ToString::to_string);
+            let mac = router.virtual_mac.as_ref().map_or("-", |mac| mac.interface.as_str());
+            let group = router.sync_group.as_ref().map_or("-", |group| group.as_str());
+            let rules: Vec<u32> = router.rules.iter().map(|rule| rule.preference).collect();
+            format!(
+                "{} {} {mac} {group} {:?} {} hooks {} rules {rules:?} routes {} [{}]",
+                router.name,
+                router.source,
+                router.checksum,
+                router.priority,
+                router.hooks.master.is_some(),
+                router.routes.len(),
+                vips.collect::<Vec<_>>().join(" ")
+            )
+        };
+        all[host].routers.iter().map(line).collect()
+    };
+    let v6 = "fe80::1/128 2001:db8::100/128 2001:db8::101/128";
+    assert_eq!(
+        instances("a"),
+        [
+            "both 192.0.2.1 vm both MessageOnly 100 hooks false rules [9] routes 1 [192.0.2.100/32 198.51.100.100/32]".to_owned(),
+            format!("both fe80::a vm6 both PseudoHeader 100 hooks false rules [8, 9] routes 0 [{v6}]"),
+            "owner 192.0.2.1 - - PseudoHeader 255 hooks true rules [] routes 0 [192.0.2.1/32]".to_owned(),
+        ]
+    );
+    let b = instances("b");
+    assert!(b[1].starts_with("both :: vm6 "), "by multicast the source is link-local: {}", b[1]);
+    let group = &all["a"].sync_groups[..];
+    assert!(group.len() == 1 && group[0].name.as_str() == "both" && group[0].hooks.master.is_some());
+    let elsewhere = &all["b"].routers[0].vip_settings[..];
+    assert_eq!(elsewhere.len(), 1, "{elsewhere:?}");
+    assert_eq!(
+        elsewhere[0].interface.as_ref().map(|name| name.as_str()),
+        Some("eth1"),
+        "its segment is there"
+    );
+    let keys: Vec<&str> = all["a"].sysctls.iter().map(|sysctl| sysctl.key.as_str()).collect();
+    for key in ["net/ipv4/conf/vm/rp_filter", "net/ipv4/conf/eth0/arp_ignore", "net/ipv6/conf/vm6/accept_ra"]
+    {
+        assert!(keys.contains(&key), "{key} in {keys:?}");
+    }
 }
 
 /// The same cluster with every table, list (but directors and command lines, whose order means something)

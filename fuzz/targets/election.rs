@@ -14,13 +14,12 @@ use evenkeel_vrrp::{
 /// Outputs of one router after one input: a transition through two states with all that it sends.
 const MOST_OUTPUTS: usize = 24;
 const VRIDS: std::ops::Range<u8> = 51..55;
-const FAULTS: [FaultCause; 6] = [
+const FAULTS: [FaultCause; 5] = [
     FaultCause::InterfaceDown,
-    FaultCause::InterfaceMissing,
     FaultCause::SourceMissing,
-    FaultCause::Socket,
-    FaultCause::VipRefused,
+    FaultCause::Tracker,
     FaultCause::NotConverged,
+    FaultCause::StartupDelay,
 ];
 
 /// The bytes, taken one by one; zero when there are none left.
@@ -207,11 +206,13 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
                 run.election.handle(&key, Input::Fault(fault), run.now);
             }
             (13, Some(key)) => {
-                let input = tape.of(&[0, 1, 2]);
-                let input = [Input::VipsRepaired, Input::Shutdown, Input::Timer].into_iter().nth(input);
-                if let Some(input) = input {
-                    run.election.handle(&key, input, run.now);
-                }
+                let input = match tape.next() % 4 {
+                    0 => Input::VipsRepaired,
+                    1 => Input::Shutdown,
+                    2 => Input::Timer,
+                    _ => Input::Handover,
+                };
+                run.election.handle(&key, input, run.now);
             }
             (14, _) if choice == 0xfe => run.election.shutdown(run.now),
             _ => run.configure(tape),

@@ -26,11 +26,6 @@ impl Figures {
         self.0.last().copied().unwrap_or_default()
     }
 
-    /// The largest but for one; zero without two.
-    pub fn all_but_one(&self) -> Duration {
-        self.0.iter().rev().nth(1).copied().unwrap_or_default()
-    }
-
     /// The smallest; zero without any.
     pub fn min(&self) -> Duration {
         self.0.first().copied().unwrap_or_default()
@@ -68,7 +63,6 @@ mod tests {
             (Duration::from_millis(10), Duration::from_millis(20), Duration::from_millis(30))
         );
         assert_eq!(figures.to_string(), "3 times: min 10.0 p50 20.0 max 30.0 ms");
-        assert_eq!(figures.all_but_one(), Duration::from_millis(20));
         assert_eq!(Figures::default().max(), Duration::ZERO);
     }
 }

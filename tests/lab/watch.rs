@@ -99,7 +99,7 @@ impl VipWatch {
     /// How long each host held it since the mark.
     pub fn held_since(&self, mark: Mark) -> BTreeMap<String, Duration> {
         let mut held = BTreeMap::new();
-        for (length, holders) in self.stretches(mark) {
+        for (length, holders) in self.stretches(mark).into_iter().filter(|(length, _)| !length.is_zero()) {
             for holder in holders {
                 *held.entry(holder).or_insert(Duration::ZERO) += length;
             }

@@ -77,7 +77,7 @@ pub(super) type Fields = BTreeMap<String, Value>;
 /// One object.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Object {
-    /// Its name in the cluster file, if it has one; of a destination the host's.
+    /// Its name in the cluster file, if it has one that is not its identity; of a destination the host's.
     pub(super) name: Option<String>,
     pub(super) fields: Fields,
 }
@@ -118,7 +118,7 @@ fn take(objects: &mut Objects, kind: &str, table: &Map<String, Value>, parent: O
             value => flatten(&mut fields, name, value),
         }
     }
-    let name = text(table, if kind == "destination" { "host" } else { "name" });
+    let name = text(table, if kind == "destination" { "host" } else { "name" }).filter(|name| *name != id);
     objects.insert(Key::new(kind, id), Object { name, fields });
 }
 

@@ -129,15 +129,15 @@ impl<'a> Causes<'a> {
         match kind {
             "router" => vec![Hop::Key("virtual_routers"), Hop::Key(name)],
             "sync_group" => {
-                let explicit = [Hop::Key("sync_groups"), Hop::Key(name)];
+                let explicit = [Hop::Key("sync_groups"), Hop::Key(id)];
                 // One that is not written is of a virtual router with VIPs of both families.
                 let sides = [self.old, self.new];
                 match sides[side].filter(|origins| origins.find(&explicit, 2).is_none()) {
-                    Some(_) => vec![Hop::Key("virtual_routers"), Hop::Key(name)],
+                    Some(_) => vec![Hop::Key("virtual_routers"), Hop::Key(id)],
                     None => explicit.to_vec(),
                 }
             }
-            "tracker" => vec![Hop::Key("trackers"), Hop::Key(name)],
+            "tracker" => vec![Hop::Key("trackers"), Hop::Key(id)],
             "secret" => {
                 vec![Hop::Key("virtual_routers"), Hop::Key(id), Hop::Key("auth"), Hop::Key("secret")]
             }

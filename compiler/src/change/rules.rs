@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use evenkeel_schemas::plan::{Plan, Router, VirtualServer};
-use evenkeel_schemas::scalars::Ip;
+use evenkeel_schemas::scalars::{InterfaceName, Ip};
 
 use super::Fleet;
 use super::stages::{Side, Wire, family_and_vrid, held, made_interfaces, of_interface, related};
@@ -260,8 +260,11 @@ fn backups_change_before_the_master(state: &State<'_>, found: &mut Vec<String>) 
         let called = |router: &&Router| router.name.as_str() == name && router.source.0.is_ipv6() == v6;
         state.plan.routers.iter().find(called).map(|router| {
             let mut router = router.clone();
-            // A rank is a director's own.
+            // A rank is a director's own, and so is what it calls an interface.
             router.prevent_removal = false;
+            if let Some(mac) = &mut router.virtual_mac {
+                mac.interface = InterfaceName::loopback();
+            }
             (Wire::new(&router, state), router)
         })
     };

@@ -24,18 +24,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use evenkeel_schemas::change::{self as document, Action, StageHost, StepKind};
-use evenkeel_schemas::plan::{Address, Plan, Router, SyncGroup, Sysctl, Tracker, VirtualServer};
+use evenkeel_schemas::plan::{Address, Plan, Router, Sysctl, VirtualServer};
 use evenkeel_schemas::saved::Era;
-use evenkeel_schemas::scalars::{Cidr, InterfaceName, Name};
+use evenkeel_schemas::scalars::{InterfaceName, Name};
 
 use super::{Fleet, HostState, compare, objects};
-use crate::attach::advertised_order;
 
 mod claims;
+mod parts;
 
-pub(super) use claims::{Side, Wire, family_and_vrid, held, related};
+pub(super) use claims::{Claim, Side, Wire, family_and_vrid, held, related};
+pub(super) use parts::{made_interfaces, of_interface};
 
 use claims::Moves;
+use parts::{Part, Routers, partly};
 
 /// Phases. Every host is as before in phase 0 and as wanted in the last.
 pub(super) const RELEASE: u8 = 1;
@@ -257,7 +259,7 @@ impl<'a> Host<'a> {
         for router in Self::plan(self.new).into_iter().flat_map(|plan| &plan.routers) {
             all.entry(key(router)).or_default().1 = Some(router);
         }
-        let mut all_routers = Routers::default();
+        let mut parts = Vec::new();
         for (old, new) in all.into_values() {
             let holds = |router: Option<&Router>, by: fn(&Times, u8) -> bool| {
                 let holds = |vip: &IpAddr| self.times.get(vip).is_some_and(|times| by(times, phase));
@@ -278,10 +280,10 @@ impl<'a> Host<'a> {
                 };
             // What is not advertised moves along with what is.
             if !router.vips.is_empty() {
-                all_routers.add(router, era, if era == Era::Old { self.old } else { self.new });
+                parts.push(Part { router, era, old });
             }
         }
-        all_routers
+        Routers::new(parts, self.old, self.new)
     }
 
     fn virtual_servers(&self, phase: u8) -> Vec<VirtualServer> {
@@ -372,80 +374,6 @@ impl<'a> Host<'a> {
         let plan = if last { Self::plan(self.new).cloned() } else { next.map(|(plan, _)| plan.clone()) };
         Step { plan, secrets: next.map(|(_, eras)| eras.clone()).unwrap_or_default(), last }
     }
-}
-
-/// Routers of a plan, and what they name.
-#[derive(Default)]
-struct Routers {
-    routers: Vec<Router>,
-    sync_groups: Vec<SyncGroup>,
-    trackers: Vec<Tracker>,
-    /// Interfaces that the daemon makes for virtual MAC addresses.
-    made: BTreeMap<InterfaceName, Era>,
-    secrets: Eras,
-}
-
-impl Routers {
-    /// Adds a router, and what it names in the plan that it comes from. Where two routers name one
-    /// thing that changes, the newer has its way.
-    fn add(&mut self, router: Router, era: Era, from: Option<&HostState>) {
-        if let Some(name) = claims::compiled_secret(&router) {
-            self.secrets.insert(name.to_owned(), era);
-        }
-        if let Some(mac) = &router.virtual_mac {
-            self.made.insert(mac.interface.clone(), era);
-        }
-        let plan = from.map(|state| &state.plan);
-        let groups = plan.into_iter().flat_map(|plan| &plan.sync_groups);
-        for group in groups.filter(|group| router.sync_group.as_ref() == Some(&group.name)) {
-            put(&mut self.sync_groups, group, |other| other.name == group.name, era);
-        }
-        let trackers = plan.into_iter().flat_map(|plan| &plan.trackers);
-        let tracked = |tracker: &&Tracker| router.track.iter().any(|track| track.tracker == tracker.name);
-        for tracker in trackers.filter(tracked) {
-            put(&mut self.trackers, tracker, |other| other.name == tracker.name, era);
-        }
-        self.routers.push(router);
-    }
-}
-
-fn put<T: Clone>(list: &mut Vec<T>, item: &T, same: impl Fn(&T) -> bool, era: Era) {
-    match list.iter_mut().find(|other| same(other)) {
-        Some(there) if era == Era::New => *there = item.clone(),
-        Some(_) => {}
-        None => list.push(item.clone()),
-    }
-}
-
-/// A router with some of its VIPs, each as the router it comes from has it.
-fn partly(base: &Router, sources: &[(Option<&Router>, &BTreeSet<IpAddr>)]) -> Router {
-    let mut router =
-        Router { vips: Vec::new(), unadvertised_vips: Vec::new(), vip_settings: Vec::new(), ..base.clone() };
-    for (source, vips) in sources {
-        let Some(source) = source else { continue };
-        let of = |list: &[Cidr]| -> Vec<Cidr> {
-            list.iter().filter(|vip| vips.contains(&vip.address())).copied().collect()
-        };
-        router.vips.extend(of(&source.vips));
-        router.unadvertised_vips.extend(of(&source.unadvertised_vips));
-        let settings = source.vip_settings.iter().filter(|settings| vips.contains(&settings.address.0));
-        router.vip_settings.extend(settings.cloned());
-    }
-    router.vips.sort_unstable_by_key(advertised_order);
-    router.unadvertised_vips.sort_unstable();
-    router.vip_settings.sort_by_key(|settings| settings.address);
-    router
-}
-
-/// The interfaces that the daemon makes for virtual MAC addresses.
-pub(super) fn made_interfaces(routers: &[Router]) -> impl Iterator<Item = &str> {
-    routers.iter().filter_map(|router| Some(router.virtual_mac.as_ref()?.interface.as_str()))
-}
-
-/// The interface that a setting is of.
-pub(super) fn of_interface(key: &str) -> Option<&str> {
-    let rest = key.strip_prefix("net/ipv4/conf/").or_else(|| key.strip_prefix("net/ipv6/conf/"))?;
-    rest.rsplit_once('/').map(|(interface, _)| interface)
 }
 
 /// A plan with its lists in one order, so that plans can be compared.

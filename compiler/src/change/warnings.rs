@@ -8,7 +8,7 @@ use evenkeel_schemas::plan::{Destination, VirtualServer};
 use evenkeel_schemas::scalars::Name;
 
 use super::objects::server_id;
-use super::stages::{Side, Stage, held};
+use super::stages::{Claim, Side, Stage, held};
 use super::{Fleet, HostState};
 
 /// All warnings, the worst kinds first, each once.
@@ -163,6 +163,20 @@ fn mismatches(old: &Side<'_>, new: &Side<'_>, found: &mut BTreeSet<Warning>) {
                      The stages let the old ones go first; peers that are not of this cluster, such as a keepalived that \
                      is being replaced, must change at the same moment",
                         differs.join(" and "),
+                    ),
+                );
+            }
+            let how =
+                |claim: &Claim<'_>| if claim.router.unicast.is_some() { "unicast" } else { "multicast" };
+            if how(was) != how(is) {
+                warn(
+                    found,
+                    WarningKind::Mismatch,
+                    format!(
+                        "{name}: its advertisements go by {} instead of {}. Directors with evenkeel hear both; other \
+                     peers, such as a keepalived, hear one of them only: change such a peer at the same moment",
+                        how(is),
+                        how(was),
                     ),
                 );
             }

@@ -198,7 +198,8 @@ fn unused_tracker(cx: &Context<'_>, out: &mut Findings) {
     }
     let used: BTreeSet<&str> =
         trackings(cx).flat_map(|tracking| tracking.track).map(|track| track.tracker.as_str()).collect();
-    for name in cx.cluster.trackers.keys().filter(|name| !used.contains(name.as_str())) {
+    let unused = |name: &&Name| !used.contains(name.as_str()) && cx.knows(at!["trackers", name]);
+    for name in cx.cluster.trackers.keys().filter(unused) {
         out.push(
             Diagnostic::new(
                 &codes::UNUSED_TRACKER,

@@ -183,7 +183,7 @@ fn shared(bytes: &[u8; BYTES], routers: &[Router], text: &mut String) {
 
 /// Whether the first two routers are a group: then they have the same directors, and preempt alike.
 fn grouped(bytes: &[u8; BYTES]) -> bool {
-    bytes[GROUP] % 3 == 0
+    bytes[GROUP].is_multiple_of(3)
 }
 
 fn net6(back: bool) -> &'static str {

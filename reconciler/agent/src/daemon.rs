@@ -15,6 +15,7 @@ mod facts;
 mod orders;
 mod plans;
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +35,7 @@ use crate::converger::{Converger, Report};
 use crate::election::{Command, Election, Notice, RouterSetup, Scheduling};
 use crate::guard::Guardian;
 use crate::hooks::{Done, Hooks};
-use crate::orders::Orders;
+use crate::orders::{OrderRequest, Orders};
 use crate::plan_file::LoadedPlan;
 use crate::server::{Ask, Server};
 use crate::source::{self, Loaded};
@@ -44,7 +45,7 @@ use crate::{drift, handover, probe};
 
 pub(crate) use facts::Facts;
 use facts::log_notice;
-use orders::Kept;
+use orders::{Kept, Reply};
 
 /// Places in the channels from the threads.
 const CHANNEL: usize = 1024;
@@ -54,6 +55,8 @@ const MAX_LOGGED: usize = 100;
 const MAX_PROBES: usize = 1024;
 /// Least time between two starts of a guardian.
 const GUARDIAN_PAUSE: Duration = Duration::from_secs(1);
+/// Time between two questions to the election whether something it had to say was lost.
+const LOST_PAUSE: Duration = Duration::from_secs(5);
 /// How long verdicts are collected before they are passed on together.
 const VERDICT_PAUSE: Duration = Duration::from_millis(20);
 
@@ -118,6 +121,10 @@ pub(crate) struct Daemon {
     verdicts_at: Option<MonoTime>,
     /// When trackers of services look at the verdicts.
     services_at: Option<MonoTime>,
+    /// When it is found out whether the election had something to say that was lost.
+    lost_at: MonoTime,
+    /// How much was lost when it was last found out.
+    lost: u64,
     guardian_at: Option<MonoTime>,
     outcomes: mpsc::Sender<(Check, Outcome)>,
     guardians: mpsc::Sender<std::io::Result<Guardian>>,
@@ -126,8 +133,9 @@ pub(crate) struct Daemon {
     pub(crate) orders: Orders,
     /// The plan before, until the election has the routers of the one in force.
     leaving: Option<Arc<LoadedPlan>>,
-    /// Whether an order is being written; the next one waits.
+    /// Whether an order is being written; the next ones wait.
     keeping: bool,
+    waiting_orders: VecDeque<(OrderRequest, Reply)>,
     kept: mpsc::Sender<Kept>,
 }
 
@@ -172,6 +180,8 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
         started: false,
         verdicts_at: None,
         services_at: None,
+        lost_at: clock::now() + LOST_PAUSE,
+        lost: 0,
         guardian_at: None,
         outcomes: outcome_tx,
         guardians: guardian_tx,
@@ -179,6 +189,7 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
         orders,
         leaving: None,
         keeping: false,
+        waiting_orders: VecDeque::new(),
         kept: kept_tx,
     };
     daemon.first_plan(&leases, &ledger);
@@ -204,6 +215,7 @@ impl Daemon {
             let probes_in = self.board.poll_timeout().map(in_from_now);
             let verdicts_in = self.verdicts_at.map(in_from_now);
             let services_in = self.services_at.map(in_from_now);
+            let lost_in = in_from_now(self.lost_at);
             let guardian_in = self.guardian_at.map(in_from_now);
             tokio::select! {
                 Some(loaded) = channels.plans.recv() => self.read(*loaded),
@@ -217,12 +229,13 @@ impl Daemon {
                 Some((check, outcome)) = channels.outcomes.recv() => self.probed(&check, outcome),
                 Some(found) = channels.found.recv() => self.found(found),
                 Some(done) = channels.hooks.recv() => self.hooks.done(done),
-                Some(ask) = channels.asks.recv(), if !self.keeping => self.answer(ask).await,
+                Some(ask) = channels.asks.recv() => self.answer(ask).await,
                 Some(kept) = channels.kept.recv() => self.order_kept(kept),
                 Some(guardian) = channels.guardians.recv() => self.guardian_started(guardian),
                 () = sleep_some(probes_in) => self.start_probes(),
                 () = sleep_some(verdicts_in) => self.want(&[Kind::Ipvs]),
                 () = sleep_some(services_in) => self.look_at_services(),
+                () = sleep(lost_in) => self.find_lost(&mut channels.notices).await,
                 () = sleep_some(guardian_in) => self.start_guardian(),
             }
         }

@@ -104,7 +104,13 @@ pub(crate) async fn run(program: Program<'_>) -> Ended {
     let Some(path) = program.command.first() else { return not_started("there is no command".to_owned()) };
     let mut child = match start(&program, path, identity) {
         Ok(child) => child,
-        Err(error) => return not_started(format!("cannot run {path} as {}: {error}", program.user)),
+        Err(error) => {
+            let hint = match error.raw_os_error() {
+                Some(libc::EPERM) => "; to run as somebody else takes CAP_SETUID and CAP_SETGID",
+                _ => "",
+            };
+            return not_started(format!("cannot run {path} as {}: {error}{hint}", program.user));
+        }
     };
     let mut group = Group::of(&child);
     let (mut out, mut err) = (Tail::default(), Tail::default());
@@ -343,5 +349,23 @@ mod tests {
         } else if me() != "nobody" {
             assert!(matches!(ended.how, How::NotStarted(_)), "{ended}");
         }
+    }
+
+    #[tokio::test]
+    async fn the_groups_of_the_user_replace_ours() {
+        let nobody = User::from_name("nobody").expect("users").expect("nobody");
+        let groups = vec![nobody.gid, Gid::from_raw(54_321)];
+        let command = argv("id -G");
+        let program =
+            Program { command: &command, arguments: &[], environment: &[], user: "nobody", limit: LONG };
+        let identity = Identity { uid: nobody.uid, gid: nobody.gid, groups };
+        let started = start(&program, "/bin/sh", identity);
+        if !nix::unistd::geteuid().is_root() {
+            assert_eq!(started.expect_err("no right").raw_os_error(), Some(libc::EPERM));
+            return;
+        }
+        let child = started.expect("start");
+        let output = child.wait_with_output().await.expect("end");
+        assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), format!("{} 54321", nobody.gid));
     }
 }

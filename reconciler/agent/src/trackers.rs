@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 
 use evenkeel_health::{Board, Finding, Trackers};
 use evenkeel_kernel::clock;
-use evenkeel_schemas::plan::{Plan, Tracker, Watch};
+use evenkeel_schemas::plan::{Initially, Plan, Tracker, Watch};
 use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::status::TrackerStatus;
 use evenkeel_schemas::time::MonoTime;
@@ -93,6 +93,14 @@ impl Watching {
             next_task: 0,
             found,
         }
+    }
+
+    /// An earlier daemon was Master until just now: until their first look, trackers count as
+    /// succeeding, whatever else they begin with. A restart is no reason to hand over.
+    pub(crate) fn go_on(&mut self, plan: &Plan) {
+        let mut trackers = plan.trackers.clone();
+        trackers.iter_mut().for_each(|tracker| tracker.initially = Initially::Up);
+        self.states.configure(&trackers);
     }
 
     /// Takes the trackers of a new plan. Tasks whose trackers did not change go on.
@@ -204,7 +212,6 @@ impl Watching {
 mod tests {
     use std::time::Duration;
 
-    use evenkeel_schemas::plan::Initially;
     use evenkeel_schemas::scalars::{Retries, Span};
 
     use super::*;
@@ -284,6 +291,20 @@ mod tests {
         assert_eq!(watching.all().get(&name("file")), Some(&state(false, Some(-1))));
         watching.settled();
         assert!(watching.all().is_empty() && watching.status().is_empty() && watching.tasks.is_empty());
+    }
+
+    #[tokio::test]
+    async fn after_a_restart_as_master_nothing_fails_before_it_was_looked_at() {
+        let (sender, _found) = mpsc::channel(16);
+        let down = Tracker { initially: Initially::Down, ..file("/no/such/file") };
+        let plan = plan(vec![down]);
+        let mut watching = Watching::new(sender.clone());
+        watching.configure(&plan);
+        assert_eq!(watching.all().get(&name("file")), Some(&state(false, None)));
+        let mut watching = Watching::new(sender);
+        watching.go_on(&plan);
+        watching.configure(&plan);
+        assert_eq!(watching.all().get(&name("file")), Some(&state(true, None)));
     }
 
     #[tokio::test]

@@ -199,9 +199,26 @@ fn when_one_yields_all_do_and_say_so() {
 }
 
 #[test]
-fn the_host_that_is_outdone_in_the_leader_waits_longer() {
-    for (number, extra) in [(51, Duration::from_secs(1)), (52, Duration::ZERO)] {
-        let mut host = Host::masters(&[51, 52]);
+fn when_one_hands_over_all_do() {
+    let mut host = Host::masters(&[51, 52]);
+    let outputs = host.give(52, Input::Handover);
+    assert_eq!(
+        outputs, "52: Backup; 52: advert PriorityZero; 51: Backup; 51: advert PriorityZero",
+        "so that the other host claims all of them after the skew time"
+    );
+    assert_eq!(host.election.poll_timeout(), Some((host.now + wait(), Why::MasterDown)));
+}
+
+#[test]
+fn the_host_that_is_outdone_in_the_leader_as_it_claims_waits_longer() {
+    let second = Duration::from_secs(1);
+    for (number, late, extra) in
+        [(51, Duration::ZERO, second), (51, second, Duration::ZERO), (52, Duration::ZERO, Duration::ZERO)]
+    {
+        let mut host = Host::backups(&[51, 52]);
+        host.pass(wait());
+        assert_eq!(host.states(), "MM");
+        host.pass(late);
         host.hear(number, 150);
         assert_eq!(host.election.poll_timeout().map(|(at, _)| at), Some(host.now + wait() + extra));
     }
@@ -231,6 +248,7 @@ fn a_restart_within_some_leases_goes_on_with_those() {
     assert_eq!(host.give(51, Input::Adopt), "51: advert Claim; 51: Master; 51: announce 5");
     // Before its start the daemon says that it has not converged; that is no fault.
     assert_eq!(host.give(52, Input::Fault(FaultCause::NotConverged)), "");
+    assert_eq!(host.give(52, Input::Fault(FaultCause::StartupDelay)), "");
     assert_eq!(host.give(52, Input::Startup), "52: Backup");
     for _ in 0..3 {
         host.pass(Duration::from_secs(1));

@@ -16,7 +16,8 @@ pub struct Host {
     pub address: Ip,
     /// The network interface that has this address.
     pub interface: InterfaceName,
-    /// More addresses of the same interface, such as its IPv6 address. Absent: none.
+    /// More addresses of the same interface, such as its IPv6 address. A link-local one is the source of
+    /// IPv6 advertisements by multicast; without it the host finds it by itself. Absent: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<Ip>,
     /// Further interfaces and their addresses, by interface name. Absent: none.

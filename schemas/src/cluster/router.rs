@@ -16,7 +16,7 @@ use crate::scalars::{
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VirtualRouter {
-    /// Virtual router identifier, unique on its segment.
+    /// Virtual router identifier, unique on its segment among those of a family.
     pub vrid: Vrid,
     /// Virtual IP addresses, all on one segment.
     #[schemars(length(min = 1))]
@@ -74,10 +74,12 @@ pub struct VirtualRouter {
     /// Routes that the Master has. Absent: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<VirtualRoute>,
-    /// Policy rules that the Master has. Absent: none.
+    /// Policy rules that the Master has; those without `from` and `to` are for each family of the VIPs.
+    /// Absent: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<VirtualRule>,
-    /// Programs that are told of changes. Absent: none.
+    /// Programs that are told of changes; with VIPs of both families as of a sync group of the router's
+    /// name, or in a sync group of the file as of the IPv4 instance. Absent: none.
     #[serde(default, skip_serializing_if = "is_default")]
     pub hooks: RouterHooks,
     /// Refuse plans in which this virtual router no longer appears. Absent: no.
@@ -166,7 +168,8 @@ pub enum Checksum {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VirtualMac {
-    /// Name of the macvlan interface. Absent: `vrrp.VRID`.
+    /// Name of the macvlan interface; with VIPs of both families that of IPv6 has a 6 added. Absent:
+    /// `vrrp.VRID`, and `vrrp6.VRID` for IPv6.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interface: Option<InterfaceName>,
     /// Send advertisements from the director's own MAC address. Absent: no.
@@ -289,7 +292,7 @@ pub struct SyncGroup {
     /// The virtual routers, all with the same directors.
     #[schemars(length(min = 2))]
     pub virtual_routers: Vec<String>,
-    /// What takes a director out of the election of all of them. Absent: none.
+    /// What all of them track, beside what each tracks itself. Absent: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub track: Vec<Track>,
     /// Programs that are told of changes. Absent: none.

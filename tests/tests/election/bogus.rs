@@ -4,7 +4,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use lab::{Daemon, Forged, Kind, Lab, Mark, Pair, Router, VrrpCapture, guest_with, mark};
+use lab::{Daemon, Forged, Kind, Lab, Mark, Pair, Pulse, Router, VrrpCapture, guest_with, mark};
 
 use crate::support::{INTERVAL, PATIENCE, TOLERANCE, worst_gap};
 
@@ -12,8 +12,11 @@ const RATE: u32 = 1_000;
 const FLOOD: Duration = Duration::from_secs(3);
 /// Lines that a daemon may log about one flood: the first of it, what it means, and a summary.
 const LINES: usize = 6;
+/// A guest that stands still for longer has to share its processor.
+const STARVED: Duration = Duration::from_millis(25);
 const PASSWORD: &str = "hell>com";
 const NOT_OUR_VRID: u8 = 99;
+const NOT_OUR_VIP: Ipv4Addr = Ipv4Addr::new(10, 9, 9, 9);
 
 /// A kind of advertisement, and what `evenkeeld status` counts it as; `""` where no router of ours is meant.
 struct Bogus {
@@ -46,11 +49,8 @@ fn kinds(version: u8, vrid: u8, vip: Ipv4Addr) -> Vec<Bogus> {
         bogus("truncated", "length", Forged { cut_to: Some(7), ..honest() }),
         bogus("count beyond the packet", "length", Forged { count: Some(200), ..honest() }),
         bogus("unknown VRID", "", Forged { vrid: NOT_OUR_VRID, ..honest() }),
-        bogus(
-            "other VIPs, lower priority",
-            "vip_list_mismatch",
-            Forged { vips: vec![Ipv4Addr::new(10, 9, 9, 9), Ipv4Addr::new(10, 9, 9, 8)], ..honest() },
-        ),
+        bogus("a VIP more", "vip_list_mismatch", Forged { vips: vec![vip, NOT_OUR_VIP], ..honest() }),
+        bogus("no VIP of ours", "vrid_in_use", Forged { vips: vec![NOT_OUR_VIP], ..honest() }),
     ];
     if version == 2 {
         all.extend([
@@ -72,11 +72,14 @@ fn routers() -> Vec<Router> {
 struct Effect {
     rate: f64,
     gap: Duration,
+    /// How long the guest stood still meanwhile, which is nobody's fault in it.
+    stalled: Duration,
     sent: usize,
     lines: usize,
 }
 
 fn flood(pair: &Pair<'_>, daemon: &Daemon, adverts: &VrrpCapture, bogus: &Bogus, vrid: u8) -> Effect {
+    let pulse = Pulse::start();
     let begun: Mark = mark();
     let flood = pair.client.flood(pair.address(0, 9), &bogus.forged, RATE, FLOOD);
     let ended = mark();
@@ -86,16 +89,18 @@ fn flood(pair: &Pair<'_>, daemon: &Daemon, adverts: &VrrpCapture, bogus: &Bogus,
         .filter(|advert| advert.what.source == pair.address(0, 1) && advert.what.vrid == vrid)
         .collect();
     let gap = worst_gap(&master, begun, ended);
-    Effect { rate: flood.rate(), gap, sent: master.len(), lines: daemon.log_since(begun).len() }
+    let stalled = pulse.stalled_since(begun);
+    Effect { rate: flood.rate(), gap, stalled, sent: master.len(), lines: daemon.log_since(begun).len() }
 }
 
 fn tell(lab: &Lab, kind: Kind, version: u8, bogus: &Bogus, effect: &Effect) {
     lab.log(format!(
-        "{:<10} v{version} {:<26} {:5.0}/s: worst gap {:4} ms, {:2} adverts sent, {:4} lines logged",
+        "{:<10} v{version} {:<26} {:5.0}/s: worst gap {:4} ms (guest stalled {} ms), {:2} adverts sent, {:4} lines logged",
         kind.name(),
         bogus.what,
         effect.rate,
         effect.gap.as_millis(),
+        effect.stalled.as_millis(),
         effect.sent,
         effect.lines,
     ));
@@ -120,8 +125,8 @@ fn a_flood_of_rejected_advertisements_delays_no_advertisement_and_changes_no_sta
                 let after = ours.plans.router(&ours.first, &name);
                 let count = |router: &serde_json::Value, key: &str| {
                     let counters = &router["counters"];
-                    let found =
-                        if key == "vip_list_mismatch" { &counters[key] } else { &counters["rejected"][key] };
+                    // What is rejected has a table; the others are accepted, and counted each by itself.
+                    let found = counters.get(key).unwrap_or(&counters["rejected"][key]);
                     found.as_u64().unwrap_or_default()
                 };
                 if bogus.counted.is_empty() {
@@ -138,7 +143,10 @@ fn a_flood_of_rejected_advertisements_delays_no_advertisement_and_changes_no_sta
                 assert_eq!(after["state"], "master", "{}", bogus.what);
                 let became = |router: &serde_json::Value| router["counters"]["became_master"].clone();
                 assert_eq!(became(&before), became(&after), "{}: state changed", bogus.what);
-                assert!(effect.gap <= INTERVAL + TOLERANCE, "{}: silent for {:?}", bogus.what, effect.gap);
+                // Where the flood itself could not keep its pace, the guest lacks processor time for everything.
+                let starved = effect.rate < f64::from(RATE) * 0.99 || effect.stalled > STARVED;
+                let allowed = if starved { 2 * INTERVAL } else { INTERVAL + TOLERANCE };
+                assert!(effect.gap <= allowed, "{}: silent for {:?}", bogus.what, effect.gap);
                 assert!(effect.lines <= LINES, "{}: {} lines logged", bogus.what, effect.lines);
                 assert!(
                     effect.rate > f64::from(RATE) / 2.0,

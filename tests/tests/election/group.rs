@@ -8,7 +8,7 @@ use std::time::Duration;
 use lab::{Daemon, Host, Kind, Lab, Plans, VipWatch, guest, mark};
 use nix::sys::signal::Signal;
 
-use crate::support::{INTERVAL, MASTER_DOWN, NOT_BUILT, PATIENCE, TOLERANCE, WHOLE};
+use crate::support::{INTERVAL, MASTER_DOWN, PATIENCE, TOLERANCE};
 
 const PORT: u16 = 80;
 /// What a client may notice of a router that joins: not even one advertisement interval.
@@ -28,18 +28,8 @@ const ROUTERS: [(u8, u8); 3] = [(71, 0), (72, 1), (73, 0)];
 #[test]
 fn a_group_moves_as_one_and_a_router_that_joins_moves_nothing() {
     guest(|lab| {
-        let ours = Group::new(lab, Kind::Evenkeeld);
-        if !WHOLE {
-            let output = ours.plans.try_compile_text(&ours.cluster_file(3));
-            assert!(
-                output.stderr.contains(NOT_BUILT),
-                "sync groups are built: set `WHOLE`\n{}",
-                output.stderr
-            );
-            return;
-        }
-        for group in [ours, Group::new(lab, Kind::Keepalived)] {
-            group.play(lab);
+        for kind in Kind::ALL {
+            Group::new(lab, kind).play(lab);
         }
     });
 }

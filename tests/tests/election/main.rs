@@ -3,7 +3,11 @@
 
 mod bogus;
 mod group;
+mod live;
 mod matrix;
+mod moving;
+mod orders;
 mod pause;
+mod strangers;
 mod strip;
 mod support;

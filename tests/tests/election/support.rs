@@ -4,17 +4,12 @@ use std::time::{Duration, Instant};
 
 use lab::{Advert, Mark, Record};
 
-/// Whether everything of the election is built: IPv6, unicast, sync groups, tracking, virtual MAC. While it is not, the compiler must
-/// refuse what needs it, and tests try the rest.
-pub(crate) const WHOLE: bool = true;
-/// The compiler's word for what this version's daemon cannot do.
-pub(crate) const NOT_BUILT: &str = "EK0801";
 /// Time for anything that takes no more than a few seconds.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// The advertisement interval of all routers here.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
-/// What the guest, with its one processor, may add to any interval.
-pub(crate) const TOLERANCE: Duration = Duration::from_millis(60);
+/// What the guest may add to any interval: on an idle machine a few milliseconds, on one with seven processes for each processor this.
+pub(crate) const TOLERANCE: Duration = Duration::from_millis(250);
 /// Three intervals and the skew time of priority 90.
 pub(crate) const MASTER_DOWN: Duration = Duration::from_micros(3_648_437);
 

@@ -94,7 +94,7 @@ impl Claim<'_> {
         let ttl = speaker.router.unicast.as_ref().map_or(TTL, |unicast| unicast.ttl);
         let accepted = match &self.router.unicast {
             Some(unicast) => unicast.peers.contains(&speaker.router.source) && ttl >= unicast.min_ttl,
-            None => ttl >= TTL,
+            None => ttl == TTL,
         };
         reached && accepted
     }

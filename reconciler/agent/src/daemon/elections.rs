@@ -1,11 +1,15 @@
 //! What the election is told besides its routers, and what it says.
 
+use std::collections::BTreeSet;
+
 use evenkeel_kernel::clock;
+use evenkeel_schemas::status::{RouterOrder, RouterState};
+use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
 use super::facts::log_notice;
-use super::{Daemon, GUARDIAN_PAUSE, VERDICT_PAUSE};
-use crate::election::{Command, Notice};
+use super::{Daemon, GUARDIAN_PAUSE, LOST_PAUSE, VERDICT_PAUSE};
+use crate::election::{Command, ElectionSnapshot, Notice};
 use crate::trackers::Found;
 
 impl Daemon {
@@ -16,6 +20,44 @@ impl Daemon {
             warn!("the guardian is gone: starting another");
             self.guardian_at = Some(clock::now() + GUARDIAN_PAUSE);
         }
+    }
+
+    /// Finds out whether notices were lost, and then tells hooks how routers stand: their last state is
+    /// told in any case.
+    pub(super) async fn find_lost(&mut self, notices: &mut mpsc::Receiver<Notice>) {
+        self.lost_at = clock::now() + LOST_PAUSE;
+        let snapshot = self.ask_election().await;
+        if snapshot.thread.lost_notices == self.lost {
+            return;
+        }
+        warn!("{} notices of the election were lost", snapshot.thread.lost_notices.saturating_sub(self.lost));
+        self.lost = snapshot.thread.lost_notices;
+        // What is in the channel may be newer than the answer.
+        let mut newer = BTreeSet::new();
+        while let Ok(notice) = notices.try_recv() {
+            if let Notice::State { router, .. } = &notice {
+                newer.insert(router.clone());
+            }
+            self.noticed(notice);
+        }
+        for router in snapshot.routers.into_iter().filter(|router| !newer.contains(&router.name)) {
+            self.hooks.noticed(&Notice::State {
+                // Nothing but an order keeps a router out in good order.
+                fault: router.state == RouterState::Initialize && router.order != Some(RouterOrder::Hold),
+                router: router.name,
+                group: router.group,
+                to: router.state,
+                priority: router.priority,
+                why: router.reason,
+            });
+        }
+    }
+
+    /// The state of the election.
+    pub(super) async fn ask_election(&self) -> ElectionSnapshot {
+        let (asked, snapshot) = oneshot::channel();
+        self.election.send(Command::Snapshot(asked));
+        snapshot.await.unwrap_or_default()
     }
 
     /// Takes what a tracker found.

@@ -13,12 +13,15 @@ use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
 use super::Daemon;
-use crate::election::{Command, ElectionSnapshot};
+use crate::election::Command;
 use crate::orders::{Action, OrderAnswer, OrderRequest, Orders};
 use crate::report;
 use crate::server::{Ask, OrderError};
 
-type Reply = oneshot::Sender<Result<OrderAnswer, OrderError>>;
+/// Orders that wait for the one that is being written: more than the socket has connections.
+const MAX_WAITING: usize = 32;
+
+pub(super) type Reply = oneshot::Sender<Result<OrderAnswer, OrderError>>;
 
 /// An order that was written, or could not be.
 pub(super) struct Kept {
@@ -33,9 +36,7 @@ impl Daemon {
     pub(super) async fn answer(&mut self, ask: Ask) {
         match ask {
             Ask::Status(reply) => {
-                let (asked, snapshot) = oneshot::channel();
-                self.election.send(Command::Snapshot(asked));
-                let snapshot: ElectionSnapshot = snapshot.await.unwrap_or_default();
+                let snapshot = self.ask_election().await;
                 reply.send(report::status(self, snapshot)).ok();
             }
             Ask::Order(request, reply) => self.order(request, reply),
@@ -43,6 +44,13 @@ impl Daemon {
     }
 
     fn order(&mut self, request: OrderRequest, reply: Reply) {
+        if self.keeping {
+            // One that is not taken is told so by its reply, which goes.
+            if self.waiting_orders.len() < MAX_WAITING {
+                self.waiting_orders.push_back((request, reply));
+            }
+            return;
+        }
         let plan = self.facts.plan();
         let since = report::wall(clock::now());
         let after = self.orders.after(&request, plan.as_ref().map(|loaded| &loaded.plan), &since);
@@ -60,6 +68,16 @@ impl Daemon {
 
     pub(super) fn order_kept(&mut self, kept: Kept) {
         self.keeping = false;
+        self.carry_out(kept);
+        // One that is refused leaves the place to the next.
+        while !self.keeping
+            && let Some((request, reply)) = self.waiting_orders.pop_front()
+        {
+            self.order(request, reply);
+        }
+    }
+
+    fn carry_out(&mut self, kept: Kept) {
         let Kept { result, request, orders, routers, reply } = kept;
         if let Err(error) = result {
             error!("an order cannot be kept and is not in force: {error}");

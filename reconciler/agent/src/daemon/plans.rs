@@ -49,7 +49,7 @@ impl Daemon {
             }
         };
         if !leases.is_empty() {
-            self.watching.configure(&loaded.plan);
+            self.watching.go_on(&loaded.plan);
             self.tell_trackers();
             self.orders_for(&loaded.plan);
             let setups = setups(&loaded);

@@ -25,6 +25,8 @@ pub(super) struct Port {
     link: Option<Link>,
     /// Families of the routers that listen here.
     families: BTreeSet<Family>,
+    /// Whether it is the interface of a virtual MAC address.
+    virtual_mac: bool,
     receivers: BTreeMap<Family, Receiver>,
     /// By source and TTL.
     senders: BTreeMap<(IpAddr, u8), Sender>,
@@ -46,6 +48,7 @@ impl Port {
             name,
             link: None,
             families: BTreeSet::new(),
+            virtual_mac: false,
             receivers: BTreeMap::new(),
             senders: BTreeMap::new(),
             missing: BTreeSet::new(),
@@ -62,10 +65,11 @@ impl Port {
         &self.name
     }
 
-    /// Routers of these families listen here.
-    pub(super) fn listen(&mut self, families: BTreeSet<Family>) {
-        self.receivers.retain(|family, _| families.contains(family));
-        self.families = families;
+    /// Routers of these families listen here, with a virtual MAC address or without.
+    pub(super) fn listen(&mut self, families: BTreeSet<Family>, virtual_mac: bool) {
+        let same = virtual_mac == self.virtual_mac;
+        self.receivers.retain(|family, _| same && families.contains(family));
+        (self.families, self.virtual_mac) = (families, virtual_mac);
     }
 
     /// The families of the routers that listen here.
@@ -94,7 +98,8 @@ impl Port {
         let Some(link) = link else { return Ok(false) };
         for family in &self.families {
             if let Entry::Vacant(free) = self.receivers.entry(*family) {
-                free.insert(Receiver::open(self.name.as_str(), link.index, *family)?);
+                let open = if self.virtual_mac { Receiver::open_virtual } else { Receiver::open };
+                free.insert(open(self.name.as_str(), link.index, *family)?);
             }
         }
         if self.announcer.is_none() {

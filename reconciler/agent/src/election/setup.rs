@@ -21,6 +21,8 @@ pub(crate) struct RouterSetup {
     pub(crate) config: Config,
     /// The interface that its advertisements leave through.
     pub(crate) via: InterfaceName,
+    /// The interface of its virtual MAC address, if it has one.
+    pub(crate) virtual_mac: Option<InterfaceName>,
     /// Its addresses while it is Master.
     pub(crate) vips: BTreeMap<AddressKey, Address>,
     /// Its routes while it is Master.
@@ -69,6 +71,7 @@ impl RouterSetup {
             group: router.sync_group.clone(),
             config,
             via: apart.map_or(&router.interface, |virtual_mac| &virtual_mac.interface).clone(),
+            virtual_mac: router.virtual_mac.as_ref().map(|virtual_mac| virtual_mac.interface.clone()),
             vips: vip_addresses(router),
             routes: router_routes(router),
             rules: router_rules(router),

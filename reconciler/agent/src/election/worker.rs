@@ -236,7 +236,8 @@ impl Worker {
             let Some(receiver) = port.receiver(family) else { return };
             match receiver.receive(buffer) {
                 Ok(Got::Packet(received)) => {
-                    self.election.handle_packet(port.name(), received, clock::now());
+                    let Some(interface) = self.listener(port.name(), &received) else { continue };
+                    self.election.handle_packet(&interface, received, clock::now());
                     self.drain();
                 }
                 Ok(Got::Noise) => {}

@@ -73,3 +73,29 @@ impl Line {
         self.dropped += u64::try_from(before - self.waiting.len()).unwrap_or_default();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_goes_and_stop_stays() {
+        let change = |priority, state| Change {
+            state,
+            priority,
+            reason: String::new(),
+            group: None,
+            hooks: Vec::new(),
+        };
+        let mut line = Line::default();
+        for n in 0..20 {
+            let dropped = line.push(change(n, HookState::Master)).map(|change| change.priority);
+            assert_eq!(dropped, n.checked_sub(16));
+        }
+        assert_eq!((line.dropped, line.take().map(|change| change.priority)), (4, Some(4)));
+        line.push(change(99, HookState::Stop));
+        line.keep_stop();
+        assert_eq!((line.take().map(|change| change.priority), line.take()), (Some(99), None));
+        assert_eq!(line.dropped, 4 + 15);
+    }
+}

@@ -4,6 +4,7 @@
 //! routers are, at fault when one of them is, Backup when none is Master and one takes part, stopped
 //! when all are; in between it stays what it was.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -99,9 +100,9 @@ impl States {
         }
         self.leaving = BTreeSet::new();
         for (subject, old) in std::mem::take(&mut self.hooks) {
-            if !hooks.contains_key(&subject) {
-                self.leaving.insert(subject.clone());
-                hooks.insert(subject, old);
+            if let Entry::Vacant(place) = hooks.entry(subject) {
+                self.leaving.insert(place.key().clone());
+                place.insert(old);
             }
         }
         self.hooks = hooks;

@@ -15,12 +15,14 @@
 //! - *Mixed*: a group that is Master in part for longer than a master-down interval follows its leader.
 //!   Where the leader obeys another host's Master, the other Masters yield.
 
+use std::time::Duration;
+
 use evenkeel_schemas::scalars::{Name, Priority};
 use evenkeel_schemas::time::MonoTime;
 
 use super::key::RouterKey;
 use super::slot::{Slot, Slots, Standing};
-use crate::router::{Cause, GroupEvent, Input, State, VirtualRouter, Why};
+use crate::router::{Cause, GroupEvent, Input, State, Why};
 
 /// Whether some are Master and some are Backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +39,10 @@ pub(super) struct Group {
     /// The leader first.
     members: Vec<RouterKey>,
     mixed: Mixed,
+    /// When it claimed last.
+    claimed: Option<MonoTime>,
+    /// It does not claim earlier.
+    not_before: Option<MonoTime>,
 }
 
 impl Group {
@@ -44,12 +50,14 @@ impl Group {
     /// counts first.
     pub(super) fn new(name: Name, mut members: Vec<RouterKey>) -> Self {
         members.sort_by(|a, b| (a.vrid, a.family, &a.interface).cmp(&(b.vrid, b.family, &b.interface)));
-        Self { name, members, mixed: Mixed::No }
+        Self { name, members, mixed: Mixed::No, claimed: None, not_before: None }
     }
 
     /// Goes on where the group of this name was.
     pub(super) const fn inherit(&mut self, before: &Self) {
         self.mixed = before.mixed;
+        self.claimed = before.claimed;
+        self.not_before = before.not_before;
     }
 
     /// An input for one member, and what follows from it for the others.
@@ -96,6 +104,8 @@ impl Group {
                     slots.act(member, |router| router.claim_with_group(due, now));
                 }
             }
+            self.claimed = Some(now);
+            self.not_before = None;
             self.settle(slots, now);
         }
         if let Mixed::Until(end) = self.mixed
@@ -115,7 +125,7 @@ impl Group {
         [self.claim_at(slots), end].into_iter().flatten().min()
     }
 
-    /// When the last of its Backups' timers is over; none while a member takes no part.
+    /// When it claims: when the last of its Backups' timers is over; none while a member takes no part.
     fn claim_at(&self, slots: &Slots) -> Option<(MonoTime, Why)> {
         let mut last = None;
         for member in &self.members {
@@ -126,25 +136,30 @@ impl Group {
                 State::Master => {}
             }
         }
-        last
+        last.map(|(at, why)| (self.not_before.map_or(at, |not_before| at.max(not_before)), why))
     }
 
     /// A member has gone from Master to Backup: so do the others.
-    fn yielded(&self, slots: &mut Slots, key: &RouterKey, now: MonoTime) {
+    fn yielded(&mut self, slots: &mut Slots, key: &RouterKey, now: MonoTime) {
         let Some(cause) = cause(slots, key, GroupEvent::Yielded) else { return };
         self.yield_all(slots, cause, now);
         // Two hosts that claim together and are each outdone in another member both yield, and would
         // claim together again and again. The one that is outdone in the leader, which is the same for
-        // both, gives the other an interval's start. In every member: the other's priority 0 cuts the
-        // wait short, but never in the one in which that host itself was outdone.
-        let outdone = has(slots, key, |slot| {
-            matches!(slot.router.reason(), Cause::HigherPriority { .. } | Cause::HigherAddress { .. })
-        });
-        if outdone && self.members.len() > 1 && self.members.first() == Some(key) {
-            for member in &self.members {
-                slots.act(member, VirtualRouter::wait_longer);
-            }
+        // both, gives the other an interval's start.
+        let outdone = self.members.first() == Some(key)
+            && has(slots, key, |slot| {
+                matches!(slot.router.reason(), Cause::HigherPriority { .. } | Cause::HigherAddress { .. })
+            });
+        let interval = slots.map.get(key).map(|slot| slot.router.config().effective_interval().as_duration());
+        let interval = interval.unwrap_or_default();
+        if outdone && self.members.len() > 1 && self.claimed.is_some_and(|at| now.since(at) < interval) {
+            self.not_before = Some(now + self.longest_wait(slots) + interval);
         }
+    }
+
+    fn longest_wait(&self, slots: &Slots) -> Duration {
+        let members = self.members.iter().filter_map(|member| slots.map.get(member));
+        members.map(|slot| slot.router.master_down_interval()).max().unwrap_or_default()
     }
 
     fn yield_all(&self, slots: &mut Slots, cause: Cause, now: MonoTime) {
@@ -167,11 +182,7 @@ impl Group {
         let is = |state| self.members.iter().any(|member| has(slots, member, |slot| slot.is(state)));
         self.mixed = match self.mixed {
             _ if !is(State::Master) || !is(State::Backup) => Mixed::No,
-            Mixed::No => {
-                let waits = self.members.iter().filter_map(|member| slots.map.get(member));
-                let longest = waits.map(|slot| slot.router.master_down_interval()).max();
-                Mixed::Until(now + longest.unwrap_or_default())
-            }
+            Mixed::No => Mixed::Until(now + self.longest_wait(slots)),
             Mixed::Until(_) | Mixed::Lasting => self.mixed,
         };
     }

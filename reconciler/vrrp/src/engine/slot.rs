@@ -12,7 +12,7 @@ use crate::router::{FaultCause, Input, Output, State, VirtualRouter};
 /// What the driver has said about a router.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// Nothing, or only that the kernel has not converged since the daemon started.
+    /// Nothing, or only that it is too early since the daemon started.
     New,
     /// It may take part.
     Ready,
@@ -46,7 +46,11 @@ impl Slot {
     pub(super) fn note(&mut self, input: &Input<'_>) {
         self.standing = match input {
             Input::Startup | Input::Adopt => Standing::Ready,
-            Input::Fault(FaultCause::NotConverged) if self.is(State::Initialize) => Standing::New,
+            Input::Fault(FaultCause::NotConverged | FaultCause::StartupDelay)
+                if self.is(State::Initialize) =>
+            {
+                Standing::New
+            }
             Input::Fault(_) | Input::Shutdown => Standing::Obstructed,
             _ => self.standing,
         };

@@ -100,14 +100,6 @@ impl VirtualRouter {
         self.leave(cause, true, now);
     }
 
-    /// A Backup waits one interval longer.
-    pub(crate) fn wait_longer(&mut self) {
-        let ours = self.config.effective_interval();
-        if let Phase::Backup(backup) = &mut self.phase {
-            backup.deadline = backup.deadline + backup.adopted.unwrap_or(ours).as_duration();
-        }
-    }
-
     /// A Backup that has heard a Master and has no reason to claim from it.
     pub(crate) fn obeys_master(&self, now: MonoTime) -> bool {
         match &self.phase {

@@ -20,6 +20,10 @@ use evenkeel_vrrp::{
 pub(crate) const DELAY: Duration = Duration::from_millis(1);
 /// How much longer one takes that is late: enough to be overtaken by one, or by two.
 pub(crate) const LATE: [Duration; 2] = [Duration::from_millis(700), Duration::from_millis(1300)];
+/// Longer than a rival must be silent to be gone.
+const MEMORY: Duration = Duration::from_secs(4);
+/// Longer than the interval.
+const SHORT_MEMORY: Duration = Duration::from_millis(1001);
 /// Where a priority stands in an advertisement.
 const PRIORITY_AT: usize = 2;
 
@@ -412,29 +416,29 @@ impl Cluster {
     /// An election as its `Debug` has it, so that no field is forgotten.
     fn hash_debug(&self, text: &str, hasher: &mut DefaultHasher) {
         /// What is left out, and a time: from where to where.
-        const PLACES: [(&str, &str); 4] = [
+        const PLACES: [(&str, &str); 5] = [
             ("config: Config {", ", phase: "),
             (", since: ", ", limiter: "),
             ("told: [", "]"),
+            ("heard: MonoTime(", ")"),
             ("MonoTime(", ")"),
         ];
-        let old = LATE[1] * 4;
+        // How long ago matters: when a rival was heard, until it counts as gone; of all else an interval.
+        let memory = [Duration::ZERO, Duration::ZERO, Duration::ZERO, MEMORY, SHORT_MEMORY];
         let find = |what: &str, from: usize| text[from..].find(what).map_or(text.len(), |at| from + at);
         let mut next = PLACES.map(|(from, _)| find(from, 0));
         let mut here = 0;
-        loop {
-            let Some((place, at)) = next.iter().copied().enumerate().min_by_key(|(_, at)| *at) else { break };
+        while let Some((place, at)) = next.iter().copied().enumerate().min_by_key(|(_, at)| *at) {
             text[here..at].hash(hasher);
             if at == text.len() {
                 break;
             }
             let (from, to) = PLACES[place];
             let end = find(to, at + from.len());
-            if place == PLACES.len() - 1 {
+            if !memory[place].is_zero() {
                 let nanos = text[at + from.len()..end].parse().expect("digits");
                 let time = MonoTime::from_nanos(nanos);
-                // What is long past matters no more.
-                (self.now.until(time), time.until(self.now).min(old)).hash(hasher);
+                (self.now.until(time), time.until(self.now).min(memory[place])).hash(hasher);
             }
             here = end;
             for (next, (from, _)) in next.iter_mut().zip(PLACES) {

@@ -4,8 +4,6 @@ use std::fmt::Write;
 use std::net::IpAddr;
 use std::path::Path;
 
-use crate::support::WHOLE;
-
 /// A director of the matrix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Director {
@@ -101,14 +99,9 @@ impl Case {
     pub(super) fn priority(&self, of: Director) -> u8 {
         if self.equal || of == self.preferred { PREFERRED } else { OTHER }
     }
-
-    /// Whether today's compiler and daemon have what it needs.
-    const fn is_built(&self) -> bool {
-        WHOLE || !(self.v6 || self.unicast || self.virtual_mac)
-    }
 }
 
-/// Every router of the matrix, built or not.
+/// Every router of the matrix.
 pub(super) fn all() -> Vec<Case> {
     let plain = Case {
         vrid: 0,
@@ -143,23 +136,16 @@ pub(super) fn all() -> Vec<Case> {
     cases
 }
 
-/// Those that can be tried.
-pub(super) fn built() -> Vec<Case> {
-    all().into_iter().filter(Case::is_built).collect()
-}
-
 /// The cluster file of both directors; `track` is the file that ours watches.
 pub(super) fn cluster_file(cases: &[Case], track: &Path) -> String {
-    let mut text = "version = 1\nname = \"matrix\"\n[segments.front]\nsubnets = [\"10.3.0.0/16\"".to_owned();
-    text += if WHOLE { ", \"2001:db8:3::/64\"]\n[hosts]\n" } else { "]\n[hosts]\n" };
+    let mut text = "version = 1\nname = \"matrix\"\n[segments.front]\nsubnets = [\"10.3.0.0/16\", \"2001:db8:3::/64\"]\n[hosts]\n"
+        .to_owned();
     for director in [Director::Ours, Director::Theirs] {
-        let addresses = if WHOLE { format!(", addresses = [\"{}\"]", director.v6()) } else { String::new() };
-        let (name, v4) = (director.name(), director.v4());
-        let _ = writeln!(text, "{name} = {{ address = \"{v4}\", interface = \"eth0\"{addresses} }}");
+        let (name, v4, v6) = (director.name(), director.v4(), director.v6());
+        let _ =
+            writeln!(text, "{name} = {{ address = \"{v4}\", interface = \"eth0\", addresses = [\"{v6}\"] }}");
     }
-    if WHOLE {
-        let _ = writeln!(text, "[trackers.maintenance]\ntype = \"file\"\npath = \"{}\"", track.display());
-    }
+    let _ = writeln!(text, "[trackers.maintenance]\ntype = \"file\"\npath = \"{}\"", track.display());
     for case in cases {
         let (first, second) = (case.preferred, case.preferred.other());
         let _ = write!(
@@ -187,7 +173,7 @@ pub(super) fn cluster_file(cases: &[Case], track: &Path) -> String {
         add(case.unicast && case.v6, "unicast = { min_ttl = 64 }");
         add(!case.preempt, "preempt = false");
         add(case.virtual_mac, "virtual_mac = {}");
-        add(WHOLE, &format!("track = [{{ tracker = \"maintenance\", weight = {PENALTY} }}]"));
+        let _ = writeln!(text, "track = [{{ tracker = \"maintenance\", weight = {PENALTY} }}]");
     }
     text
 }

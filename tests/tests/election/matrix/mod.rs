@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use lab::{Daemon, Host, Lab, Options, Plans, VrrpCapture, guest_with, mark, rejected};
 
-use crate::support::{NOT_BUILT, WHOLE};
 use cases::{Case, Director, PENALTY};
 
 /// An event is followed by the right Masters within this: a start takes up to four intervals.
@@ -48,10 +47,8 @@ fn every_kind_of_router_is_shared_with_keepalived_through_every_event() {
             matrix.event(&format!("{name} returns"), |matrix| matrix.start(director));
             matrix.event(&format!("the link of {name} is cut"), |matrix| matrix.cut(director));
             matrix.event(&format!("the link of {name} is back"), |matrix| matrix.reconnect(director));
-            if WHOLE {
-                matrix.event(&format!("a tracker of {name} fails"), |matrix| matrix.track(director, true));
-                matrix.event(&format!("it succeeds again at {name}"), |matrix| matrix.track(director, false));
-            }
+            matrix.event(&format!("a tracker of {name} fails"), |matrix| matrix.track(director, true));
+            matrix.event(&format!("it succeeds again at {name}"), |matrix| matrix.track(director, false));
         }
         matrix.event("ours stops", |matrix| matrix.stop(Ours));
         matrix.event("theirs stops, so nobody is left", |matrix| matrix.stop(Theirs));
@@ -60,19 +57,9 @@ fn every_kind_of_router_is_shared_with_keepalived_through_every_event() {
     });
 }
 
-/// While it is so, the constant `WHOLE` says so; see there.
-#[test]
-fn what_is_not_built_yet_is_refused() {
-    guest_with(Options::default(), |lab| {
-        let text = cases::cluster_file(&cases::all(), &lab.path("track"));
-        let refused = lab.plans("refused").try_compile_text(&text).stderr.contains(NOT_BUILT);
-        assert_eq!(refused, !WHOLE, "when the compiler takes all of it, set `WHOLE`");
-    });
-}
-
 impl<'l> Matrix<'l> {
     fn new(lab: &'l Lab) -> Self {
-        let cases = cases::built();
+        let cases = cases::all();
         let hosts: BTreeMap<Director, Host> = [Director::Ours, Director::Theirs]
             .map(|director| {
                 let host = lab.host(director.name(), &format!("{}/16", director.v4()));

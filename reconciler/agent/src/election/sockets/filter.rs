@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use evenkeel_vrrp::{GROUP_V4, PROTOCOL};
 use socket2::SockFilter;
 
 /// Most addresses of a family that a filter names: it then has at most 2,300 of the 4,096 instructions
@@ -74,6 +75,18 @@ pub(super) fn neighbour_advertisements(addresses: &[Ipv6Addr]) -> Vec<SockFilter
     program
 }
 
+/// Lets through VRRP (protocol 112) to its IPv4 group; packets begin with their IP header.
+pub(super) fn multicast_advertisements() -> Vec<SockFilter> {
+    vec![
+        load(LOAD_BYTE, 9),
+        equal(u32::from(PROTOCOL), 3),
+        load(LOAD_WORD, 16),
+        equal(GROUP_V4.to_bits(), 1),
+        give(u32::MAX),
+        give(0),
+    ]
+}
+
 /// The addresses of one family, in order.
 pub(super) fn split(addresses: impl IntoIterator<Item = IpAddr>) -> (Vec<Ipv4Addr>, Vec<Ipv6Addr>) {
     let (mut v4, mut v6) = (Vec::new(), Vec::new());
@@ -118,6 +131,21 @@ mod tests {
         assert!(!passes(&advertisements, &announcement(mac, stranger.to_ipv6_mapped().into(), false)));
         assert!(!passes(&advertisements, &[0; 100]));
         assert!(!passes(&advertisements, &[]));
+    }
+
+    #[test]
+    fn advertisements_to_the_group_pass_and_other_packets_do_not() {
+        let packet = |protocol: u8, destination: [u8; 4]| {
+            let mut packet = vec![0x45; 40];
+            packet[9] = protocol;
+            packet[16..20].copy_from_slice(&destination);
+            packet
+        };
+        let program = multicast_advertisements();
+        assert!(passes(&program, &packet(112, [224, 0, 0, 18])));
+        assert!(!passes(&program, &packet(17, [224, 0, 0, 18])));
+        assert!(!passes(&program, &packet(112, [10, 9, 0, 1])));
+        assert!(!passes(&program, &[0x45; 12]));
     }
 
     #[test]

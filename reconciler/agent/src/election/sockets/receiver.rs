@@ -8,18 +8,20 @@ use evenkeel_vrrp::{Family, GROUP_V4, GROUP_V6, PROTOCOL, Received, split_ipv4};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn6, recvmsg, setsockopt, sockopt};
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 
-use super::{Buffer, read};
+use super::{Buffer, filter, link_address_to_bind, read};
 
 /// Receive buffer: a few thousand advertisements while the thread is held up.
 const RECEIVE_BUFFER: usize = 1024 * 1024;
 /// Most packets that are thrown away from a new socket.
 const MAX_STRAY: usize = 65_536;
 
-/// A raw socket of VRRP's protocol number.
+/// A socket that gets VRRP's packets.
 #[derive(Debug)]
 pub(crate) struct Receiver {
     socket: Socket,
     family: Family,
+    /// Keeps the interface in the group where the socket itself cannot be.
+    _member: Option<Socket>,
 }
 
 /// What a look at the socket brought.
@@ -57,12 +59,34 @@ impl Receiver {
                 setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
             }
         }
-        let receiver = Self { socket, family };
+        let receiver = Self { socket, family, _member: None };
         // Until it was bound it took the packets of every interface: those are not for this one.
         let mut buffer = Buffer::new();
         let stray = |_: &usize| matches!(receiver.receive(&mut buffer), Ok(Got::Packet(_) | Got::Noise));
         (0..MAX_STRAY).take_while(stray).for_each(drop);
         Ok(receiver)
+    }
+
+    /// The same on the interface of a virtual MAC address, for the group only. Linux gives a packet from the
+    /// Master's virtual MAC address to the interface that has the same one, and to nobody else
+    /// (`macvlan_handle_frame`). While that interface has no address, the filter of reverse paths drops all
+    /// that IPv4 brings there, so it is listened to below IP.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub(crate) fn open_virtual(interface: &str, index: u32, family: Family) -> io::Result<Self> {
+        if family == Family::V6 {
+            return Self::open(interface, index, family);
+        }
+        let member = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
+        member.join_multicast_v4_n(&GROUP_V4, &InterfaceIndexOrAddress::Index(index))?;
+        // Protocol 0 receives nothing until the filter stands and the socket is bound.
+        let socket = Socket::new(Domain::PACKET, Type::DGRAM, Some(Protocol::from(0)))?;
+        socket.set_nonblocking(true)?;
+        socket.set_recv_buffer_size(RECEIVE_BUFFER).ok();
+        socket.attach_filter(&filter::multicast_advertisements())?;
+        socket.bind(&link_address_to_bind(index, libc::ETH_P_IP)?)?;
+        Ok(Self { socket, family, _member: Some(member) })
     }
 
     /// The next packet, if one is waiting. One that is too long is cut.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use evenkeel_converge::Kind;
 use evenkeel_kernel::{KernelError, Scope, clock};
 use evenkeel_schemas::scalars::InterfaceName;
-use evenkeel_vrrp::{Family, RouterKey};
+use evenkeel_vrrp::{Family, Received, RouterKey};
 
 use super::super::port::Port;
 use super::{Notice, Worker};
@@ -19,20 +19,47 @@ impl Worker {
         for setup in self.routers.values() {
             let on = |name: &str| name.to_owned();
             listening.entry(on(setup.key.interface.as_str())).or_default().insert(setup.key.family);
-            listening.entry(on(setup.via.as_str())).or_default();
+            if let Some(interface) = &setup.virtual_mac {
+                listening.entry(on(interface.as_str())).or_default().insert(setup.key.family);
+            }
             for vip in setup.vips.keys() {
                 listening.entry(on(&vip.interface)).or_default();
             }
         }
         self.ports.retain(|name, _| listening.contains_key(name));
+        let virtual_macs: BTreeSet<InterfaceName> =
+            self.routers.values().filter_map(|setup| setup.virtual_mac.clone()).collect();
         for (name, families) in listening {
             let pause =
                 self.routers.values().filter(|setup| setup.vips.keys().any(|vip| vip.interface == name));
             let pause = pause.map(|setup| setup.garp_pause).max().unwrap_or(Duration::ZERO);
             let Ok(interface) = name.parse::<InterfaceName>() else { continue };
             let port = self.ports.entry(name).or_insert_with(|| Port::new(interface));
-            port.listen(families);
+            port.listen(families, virtual_macs.contains(port.name()));
             port.announcing.pause(pause);
+        }
+    }
+
+    /// The interface of the router that a packet on port `name` is for; none when it is nobody's here.
+    ///
+    /// A router with a virtual MAC address hears the group on the interface of that address, and unicast where it
+    /// speaks. Both interfaces may get the same packet.
+    pub(super) fn listener(&self, name: &InterfaceName, received: &Received<'_>) -> Option<InterfaceName> {
+        let family = Family::of(received.src);
+        let vrid = received.payload.get(1).copied().unwrap_or(0);
+        let is_it = |key: &RouterKey| key.family == family && key.vrid.get() == vrid;
+        let mut apart = self
+            .routers
+            .values()
+            .filter(|setup| is_it(&setup.key))
+            .filter_map(|setup| Some((setup, setup.virtual_mac.as_ref()?)));
+        let multicast = received.dst.is_multicast();
+        match apart.find(|(setup, interface)| setup.key.interface == *name || *interface == name) {
+            Some((setup, interface)) => {
+                (multicast == (interface == name)).then(|| setup.key.interface.clone())
+            }
+            // Others' packets are copied to the interfaces of virtual MAC addresses, too.
+            None => self.routers.keys().any(|key| key.interface == *name).then(|| name.clone()),
         }
     }
 

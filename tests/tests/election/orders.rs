@@ -1,0 +1,66 @@
+//! What operators tell routers: to hand over, to stay out, to go on as before. It lasts over restarts of the daemon.
+
+use lab::{Host, Kind, Pair, Router, guest, mark};
+
+use crate::support::{INTERVAL, PATIENCE, TOLERANCE};
+
+const NAME: &str = "r61";
+
+fn order(pair: &Pair<'_>, host: &Host, command: &str, router: &str) -> lab::Output {
+    let socket = host.scratch().join("evenkeeld.sock").display().to_string();
+    pair.plans.evenkeeld(host, command, &[router, "--socket", &socket])
+}
+
+#[test]
+fn a_router_hands_over_stays_out_and_returns_as_told() {
+    guest(|lab| {
+        let pair = Pair::new(lab, Kind::Evenkeeld, vec![Router::new(61, 3)]);
+        let watch = pair.watch();
+        let [first, second] = pair.serving();
+        std::thread::sleep(INTERVAL * 2);
+
+        let told = mark();
+        let said = order(&pair, &pair.first, "failover", NAME).expect_success();
+        lab.log(said.trim());
+        watch.wait_holder(&pair.second, PATIENCE);
+        assert!(
+            watch.none_since(told) < INTERVAL,
+            "handed over within the skew time: {:?}",
+            watch.none_since(told)
+        );
+        assert_eq!(pair.plans.router(&pair.first, NAME)["order"], "yield");
+        // It stays back, also over a restart.
+        first.stop(PATIENCE);
+        let first = pair.start(&pair.first);
+        first.wait_log("Entering BACKUP STATE", PATIENCE);
+        std::thread::sleep(INTERVAL * 5);
+        assert_eq!(watch.holders(), [pair.second.name()]);
+        // But it serves when nobody else does.
+        second.stop(PATIENCE);
+        watch.wait_holder(&pair.first, PATIENCE);
+        let second = pair.start(&pair.second);
+        second.wait_log("Entering BACKUP STATE", PATIENCE);
+        std::thread::sleep(INTERVAL * 5);
+        assert_eq!(watch.holders(), [pair.first.name()], "the other one has the lower priority");
+
+        order(&pair, &pair.first, "hold", NAME).expect_success();
+        watch.wait_holder(&pair.second, PATIENCE);
+        let router = pair.plans.router(&pair.first, NAME);
+        assert_eq!((router["state"].as_str(), router["order"].as_str()), (Some("initialize"), Some("hold")));
+        first.stop(PATIENCE);
+        let first = pair.start(&pair.first);
+        first.wait_log("held by an operator", PATIENCE);
+        second.stop(PATIENCE);
+        std::thread::sleep(INTERVAL * 5);
+        assert_eq!(watch.holders(), Vec::<String>::new(), "it is held, whatever happens");
+
+        let released = mark();
+        order(&pair, &pair.first, "release", NAME).expect_success();
+        watch.wait_holder(&pair.first, PATIENCE);
+        assert!(watch.both_since(released) <= TOLERANCE);
+        assert!(pair.plans.router(&pair.first, NAME)["order"].is_null());
+
+        let wrong = order(&pair, &pair.first, "failover", "r16");
+        assert!(!wrong.status.success() && wrong.stderr.contains("r61"), "did you mean: {}", wrong.stderr);
+    });
+}
