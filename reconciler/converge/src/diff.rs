@@ -88,7 +88,8 @@ pub fn diff_kinds(
         timeouts(desired.state.timeouts, &observed, ledger, &mut out.ops);
         sync_daemons(desired, &observed, ledger, &mut out);
     }
-    out.ops.sort_by_key(|op| (op.phase(), op.rank()));
+    // Stable, and without a second copy of a large change.
+    out.ops.sort_by_cached_key(|op| (op.phase(), op.rank()));
     out.foreign.sort();
     let more = out.foreign.len().saturating_sub(MAX_FOREIGN);
     out.foreign.truncate(MAX_FOREIGN);
