@@ -213,9 +213,10 @@ impl Worker {
             && at <= now
         {
             self.lateness.record(now.since(at));
+            self.election.handle_timers(now);
+            self.drain();
+            self.grant_unheard();
         }
-        self.election.handle_timers(now);
-        self.drain();
     }
 
     fn packets(&mut self) {

@@ -8,9 +8,10 @@ use std::time::Duration;
 use evenkeel_kernel::clock;
 use evenkeel_schemas::time::MonoTime;
 use evenkeel_vrrp::{
-    AdvertKind, Cause, FaultCause, Input, Output, RouterKey, State, VirtualRouter, skew_time,
+    AdvertKind, Cause, Delivery, FaultCause, Input, Output, RouterKey, State, VirtualRouter, skew_time,
 };
 
+use super::super::RouterSetup;
 use super::{Notice, Worker};
 use crate::guard::Lease;
 
@@ -72,6 +73,18 @@ impl Worker {
         self.renew(key);
     }
 
+    /// Masters that have nobody to advertise to send nothing: their leases run without it.
+    pub(super) fn grant_unheard(&mut self) {
+        let alone = |setup: &&RouterSetup| matches!(&setup.config.delivery, Delivery::Unicast { peers, .. } if peers.is_empty());
+        let keys: Vec<RouterKey> =
+            self.routers.values().filter(alone).map(|setup| setup.key.clone()).collect();
+        for key in keys {
+            if self.is_master(&key) {
+                self.grant(&key, AdvertKind::Periodic);
+            }
+        }
+    }
+
     /// Tells the guardian until when the VIPs of a Master may stay.
     fn renew(&mut self, key: &RouterKey) {
         let (Some(setup), Some(until)) = (self.routers.get(key), self.granted.get(key)) else { return };
@@ -92,6 +105,7 @@ impl Worker {
             self.adopted.remove(key);
         }
         if to == State::Master {
+            self.grant_unheard();
             self.conflicts.claimed(key, clock::now());
         }
         // What it cannot remove it leaves to the guardian, by a lease of its own.
@@ -181,8 +195,10 @@ fn lease_until(router: &VirtualRouter) -> Option<MonoTime> {
     let (config, until) = (router.config(), router.lease_until()?);
     let interval = config.effective_interval();
     let until = until - early(interval.as_duration());
-    // Without preemption a Backup may have a higher priority, and so a shorter skew time.
-    Some(if config.preempt { until } else { until - skew_time(config.version, config.priority, interval) })
+    // A Backup may have a higher priority, and so a shorter skew time, where it does not preempt or not
+    // at once.
+    let alone = config.preempt && config.preempt_delay.is_zero();
+    Some(if alone { until } else { until - skew_time(config.version, config.priority, interval) })
 }
 
 fn early(interval: Duration) -> Duration {
