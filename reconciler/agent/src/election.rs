@@ -66,6 +66,8 @@ pub(crate) enum Notice {
     State {
         /// Its name.
         router: Name,
+        /// What it is called in the log: an IPv6 router beside an IPv4 one of its name says so.
+        label: String,
         /// Its sync group.
         group: Option<Name>,
         /// Its state now.
@@ -78,7 +80,7 @@ pub(crate) enum Notice {
         why: String,
     },
     /// Something about a router that its operator wants to know.
-    Router { router: Name, text: String },
+    Router { label: String, text: String },
     /// Operations on VIPs that were done.
     Done(Vec<String>),
     /// Something does not work.

@@ -4,6 +4,7 @@
 //! only; main sends them.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use evenkeel_converge::AddressKey;
 
@@ -31,7 +32,8 @@ pub(crate) fn without_leaving(current: &[RouterSetup], next: &[RouterSetup]) -> 
         if kept.len() < setup.vips.len() && !kept.is_empty() {
             leaves = true;
             setup.vips.retain(|vip, _| kept.contains(vip));
-            setup.config.vips.retain(|ip| kept.iter().any(|vip| vip.address.address() == *ip));
+            let stays = |ip: &IpAddr| kept.iter().chain(&setup.owned).any(|vip| vip.address.address() == *ip);
+            setup.config.vips.retain(stays);
         }
         staying.push(setup);
     }

@@ -227,8 +227,16 @@ mod tests {
     }
 
     fn notice(to: RouterState, why: &str) -> Notice {
-        let (router, group) = ("VI_1".parse().expect("name"), "G".parse().ok());
-        Notice::State { router, group, to, fault: false, priority: 100, why: why.to_owned() }
+        let (router, group) = ("VI_1".parse::<Name>().expect("name"), "G".parse().ok());
+        Notice::State {
+            label: router.to_string(),
+            router,
+            group,
+            to,
+            fault: false,
+            priority: 100,
+            why: why.to_owned(),
+        }
     }
 
     fn lines(log: &Path) -> Vec<String> {

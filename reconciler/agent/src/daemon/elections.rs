@@ -44,6 +44,7 @@ impl Daemon {
             self.hooks.noticed(&Notice::State {
                 // Nothing but an order keeps a router out in good order.
                 fault: router.state == RouterState::Initialize && router.order != Some(RouterOrder::Hold),
+                label: router.name.to_string(),
                 router: router.name,
                 group: router.group,
                 to: router.state,

@@ -65,16 +65,16 @@ impl Facts {
 /// Logs what the election has to say, and notes it.
 pub(super) fn log_notice(notice: &Notice, facts: &mut Facts) {
     match notice {
-        Notice::State { router, to, why, fault, .. } => {
-            info!("({router}) {why}");
+        Notice::State { label, to, why, fault, .. } => {
+            info!("({label}) {why}");
             match to {
-                RouterState::Initialize if *fault => warn!("({router}) Entering FAULT STATE"),
-                RouterState::Initialize => info!("({router}) sent 0 priority, stopped"),
-                RouterState::Backup => info!("({router}) Entering BACKUP STATE"),
-                RouterState::Master => info!("({router}) Entering MASTER STATE"),
+                RouterState::Initialize if *fault => warn!("({label}) Entering FAULT STATE"),
+                RouterState::Initialize => info!("({label}) sent 0 priority, stopped"),
+                RouterState::Backup => info!("({label}) Entering BACKUP STATE"),
+                RouterState::Master => info!("({label}) Entering MASTER STATE"),
             }
         }
-        Notice::Router { router, text } => warn!("({router}) {text}"),
+        Notice::Router { label, text } => warn!("({label}) {text}"),
         Notice::Done(operations) => {
             for operation in operations {
                 info!("{operation}");

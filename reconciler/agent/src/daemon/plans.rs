@@ -142,8 +142,10 @@ impl Daemon {
         let mut desired: Desired = desired(plan, |service, destination| {
             verdicts.get(&(*service, *destination)) != Some(&Verdict::Down)
         });
-        // VIPs of the plan before are the election's until it has the new one.
+        // What moves with routers of the plan before is the election's until it has the new one.
         desired.vips.extend(handover::vips(&self.routers));
+        desired.vip_routes.extend(self.routers.iter().flat_map(|setup| setup.routes.keys().copied()));
+        desired.vip_rules.extend(self.routers.iter().flat_map(|setup| setup.rules.keys().cloned()));
         self.serial += 1;
         let wanted = Wanted { serial: self.serial, desired, resync: plan.policy.resync.as_duration() };
         self.converger.mailbox().want(wanted, kinds);
@@ -152,5 +154,9 @@ impl Daemon {
 
 fn setups(loaded: &LoadedPlan) -> Vec<RouterSetup> {
     let routers = loaded.plan.routers.iter();
-    routers.filter_map(|router| RouterSetup::new(router, loaded.secrets.get(&router.name).copied())).collect()
+    routers
+        .filter_map(|router| {
+            RouterSetup::new(router, &loaded.plan.host_addresses, loaded.secrets.get(&router.name).copied())
+        })
+        .collect()
 }

@@ -1,13 +1,13 @@
 //! A virtual router of a plan with all that the election needs to know of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use evenkeel_converge::{
     Address, AddressKey, Route, RouteKey, Rule, RuleKey, router_routes, router_rules, vip_addresses,
 };
 use evenkeel_schemas::plan::{self, Router, Track};
-use evenkeel_schemas::scalars::{InterfaceName, Name, Span};
+use evenkeel_schemas::scalars::{InterfaceName, Ip, Name, Span};
 use evenkeel_vrrp::{Checksum, Config, Delivery, RouterKey, Secret, TTL, Version};
 
 /// A virtual router as the plan has it. What trackers, operators and the interface make of its
@@ -25,6 +25,8 @@ pub(crate) struct RouterSetup {
     pub(crate) virtual_mac: Option<InterfaceName>,
     /// Its addresses while it is Master.
     pub(crate) vips: BTreeMap<AddressKey, Address>,
+    /// Addresses of the host itself among its VIPs, which it owns: announced, but never added or removed.
+    pub(crate) owned: BTreeSet<AddressKey>,
     /// Its routes while it is Master.
     pub(crate) routes: BTreeMap<RouteKey, Route>,
     /// Its policy rules while it is Master.
@@ -38,8 +40,9 @@ pub(crate) struct RouterSetup {
 }
 
 impl RouterSetup {
-    /// From a router of a plan. `None` for a version that the schema does not let through.
-    pub(crate) fn new(router: &Router, auth: Option<Secret>) -> Option<Self> {
+    /// From a router of a plan for a host with these addresses of its own. `None` for a version that the schema
+    /// does not let through.
+    pub(crate) fn new(router: &Router, host: &[Ip], auth: Option<Secret>) -> Option<Self> {
         let time = |span: Option<Span>| span.map_or(Duration::ZERO, Span::as_duration);
         let config = Config {
             version: Version::from_number(router.version)?,
@@ -64,6 +67,9 @@ impl RouterSetup {
                 plan::Checksum::MessageOnly => Checksum::Without,
             },
         };
+        let mut vips = vip_addresses(router);
+        let owned = vips.extract_if(.., |vip, _| host.contains(&Ip(vip.address.address())));
+        let owned = owned.map(|(vip, _)| vip).collect();
         let apart = router.virtual_mac.as_ref().filter(|virtual_mac| !virtual_mac.advertise_from_base);
         Some(Self {
             key: RouterKey::new(router.interface.clone(), &config),
@@ -72,7 +78,8 @@ impl RouterSetup {
             config,
             via: apart.map_or(&router.interface, |virtual_mac| &virtual_mac.interface).clone(),
             virtual_mac: router.virtual_mac.as_ref().map(|virtual_mac| virtual_mac.interface.clone()),
-            vips: vip_addresses(router),
+            vips,
+            owned,
             routes: router_routes(router),
             rules: router_rules(router),
             track: router.track.clone(),

@@ -392,7 +392,17 @@ impl Worker {
 
     fn tell_router(&self, key: &RouterKey, text: String) {
         if let Some(setup) = self.routers.get(key) {
-            self.tell(Notice::Router { router: setup.name.clone(), text });
+            self.tell(Notice::Router { label: self.label(setup), text });
+        }
+    }
+
+    /// What a router is called where people read it: two may have one name, one of each family.
+    fn label(&self, setup: &RouterSetup) -> String {
+        let twin = |other: &RouterSetup| other.name == setup.name && other.key.family != setup.key.family;
+        if setup.key.family == Family::V6 && self.routers.values().any(twin) {
+            format!("{} {}", setup.name, setup.key.family)
+        } else {
+            setup.name.to_string()
         }
     }
 

@@ -139,7 +139,7 @@ impl States {
     }
 
     pub(super) fn noticed(&mut self, notice: &Notice) -> Vec<(Subject, Change)> {
-        let Notice::State { router, group, to, fault, priority, why } = notice else { return Vec::new() };
+        let Notice::State { router, group, to, fault, priority, why, .. } = notice else { return Vec::new() };
         let subject = Subject::Router(router.clone());
         if !self.hooks.contains_key(&subject) {
             return Vec::new();
@@ -283,7 +283,15 @@ mod tests {
 
     fn say(states: &mut States, router: &str, to: RouterState, fault: bool) -> Vec<String> {
         let (router, group) = (name(router), Some(name("G")));
-        let notice = Notice::State { router, group, to, fault, priority: 100, why: "why".to_owned() };
+        let notice = Notice::State {
+            label: router.to_string(),
+            router,
+            group,
+            to,
+            fault,
+            priority: 100,
+            why: "why".to_owned(),
+        };
         show(states.noticed(&notice))
     }
 

@@ -118,11 +118,11 @@ impl Worker {
             _ => drop(self.faults.remove(key)),
         }
         if let Some(setup) = self.routers.get(key) {
-            let wanted = FaultCause::Held;
-            let fault = matches!(cause, Cause::Fault(fault) if *fault != wanted);
+            let fault = matches!(cause, Cause::Fault(fault) if *fault != FaultCause::Held);
             let priority = self.election.get(key).map_or(0, |(_, router)| router.config().priority.get());
             let (router, group) = (setup.name.clone(), setup.group.clone());
-            self.tell(Notice::State { router, group, to, fault, priority, why: cause.to_string() });
+            let (label, why) = (self.label(setup), cause.to_string());
+            self.tell(Notice::State { router, label, group, to, fault, priority, why });
         }
     }
 
@@ -133,7 +133,8 @@ impl Worker {
         }
         let Some(setup) = self.routers.get(key) else { return };
         let now = clock::now();
-        let vips: Vec<_> = setup.vips.keys().filter(|vip| self.present.contains(vip)).collect();
+        let present = setup.vips.keys().filter(|vip| self.present.contains(vip));
+        let vips: Vec<_> = present.chain(&setup.owned).collect();
         let mut failed: BTreeMap<&str, std::io::Error> = BTreeMap::new();
         for vip in (0..repeat).flat_map(|_| &vips) {
             let Some(port) = self.ports.get_mut(&vip.interface) else { continue };
