@@ -15,6 +15,7 @@
 
 mod process;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -58,6 +59,8 @@ pub(crate) struct Lease {
 enum ToGuardian {
     /// Take or renew a lease.
     Lease(Lease),
+    /// Leases of routers that it knows, with the same VIPs, run until then.
+    Renew(BTreeMap<String, MonoTime>),
     /// The VIPs of this router were removed by the daemon.
     Release(String),
 }
@@ -123,25 +126,34 @@ impl Guardian {
         socket.set_write_timeout(Some(ANSWER_LIMIT))?;
         socket.connect(&SockAddr::unix(path)?)?;
         let mut leases = Vec::new();
-        while let FromGuardian::Lease(lease) = receive(&socket)? {
+        let mut buffer = new_buffer();
+        while let FromGuardian::Lease(lease) = receive(&socket, &mut buffer)? {
             leases.push(lease);
         }
         socket.set_nonblocking(true)?;
         Ok((Self { socket }, leases))
     }
 
-    /// Takes or renews a lease. Does not block.
+    /// Takes a lease, or renews it with other VIPs. Does not block.
     ///
     /// # Errors
     /// `WouldBlock` when the guardian does not keep up; anything else when it is gone.
-    pub(crate) fn renew(&self, lease: Lease) -> io::Result<()> {
+    pub(crate) fn take(&self, lease: Lease) -> io::Result<()> {
         send(&self.socket, &ToGuardian::Lease(lease))
+    }
+
+    /// Renews leases that it knows. Does not block.
+    ///
+    /// # Errors
+    /// As [`Self::take`].
+    pub(crate) fn renew(&self, leases: BTreeMap<String, MonoTime>) -> io::Result<()> {
+        send(&self.socket, &ToGuardian::Renew(leases))
     }
 
     /// Ends a lease: the VIPs are gone. Does not block.
     ///
     /// # Errors
-    /// As [`Self::renew`].
+    /// As [`Self::take`].
     pub(crate) fn release(&self, router: &str) -> io::Result<()> {
         send(&self.socket, &ToGuardian::Release(router.to_owned()))
     }
@@ -203,12 +215,16 @@ fn send<T: Serialize>(socket: &Socket, message: &T) -> io::Result<()> {
     socket.send(&serde_json::to_vec(message)?).map(drop)
 }
 
-fn receive<T: for<'de> Deserialize<'de>>(mut socket: &Socket) -> io::Result<T> {
+/// Room for a message.
+fn new_buffer() -> Box<[u8]> {
+    vec![0; MAX_MESSAGE].into_boxed_slice()
+}
+
+fn receive<T: for<'de> Deserialize<'de>>(mut socket: &Socket, buffer: &mut [u8]) -> io::Result<T> {
     use io::Read;
-    let mut buffer = vec![0; MAX_MESSAGE];
-    match socket.read(&mut buffer)? {
+    match socket.read(buffer)? {
         0 => Err(io::ErrorKind::UnexpectedEof.into()),
-        length => Ok(serde_json::from_slice(&buffer[..length])?),
+        length => Ok(serde_json::from_slice(buffer.get(..length).unwrap_or_default())?),
     }
 }
 

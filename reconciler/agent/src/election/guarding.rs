@@ -18,12 +18,18 @@ const SLOW_LIMIT: Duration = Duration::from_secs(10);
 const ASK_GAP: Duration = Duration::from_secs(1);
 /// How long the last words may wait for a slow guardian.
 const LAST_WORDS: Duration = Duration::from_millis(200);
+/// Most leases renewed in one message: under half of what a message can hold.
+const RENEWALS: usize = 300;
 /// Most VIPs in one message about VIPs that are to be removed: half of what a message can hold.
 const CHUNK: usize = 300;
 
 /// The guardian, if there is one, and what it still has to hear.
 pub(super) struct Guarding {
     guardian: Option<Guardian>,
+    /// The leases that it knows.
+    known: BTreeMap<String, Lease>,
+    /// What they are to be renewed to: told together at the end of a turn.
+    renewals: BTreeMap<String, MonoTime>,
     /// Leases that are over, but it had no room for the message.
     releases: BTreeSet<String>,
     /// VIPs that it was told to remove, by the name of the lease.
@@ -36,6 +42,8 @@ impl Guarding {
     pub(super) const fn new(guardian: Guardian) -> Self {
         Self {
             guardian: Some(guardian),
+            known: BTreeMap::new(),
+            renewals: BTreeMap::new(),
             releases: BTreeSet::new(),
             removals: BTreeMap::new(),
             slow_since: None,
@@ -60,6 +68,8 @@ impl Guarding {
 
     pub(super) fn lost(&mut self) {
         self.guardian = None;
+        self.known.clear();
+        self.renewals.clear();
         self.slow_since = None;
     }
 
@@ -79,25 +89,67 @@ impl Guarding {
     }
 
     /// Takes or renews a lease and returns whether it was heard: a slow guardian hears of it with the
-    /// next renewal.
+    /// next renewal. What it knows already, but for the time, it hears at the end of the turn ([`Self::flush`]).
     pub(super) fn lease(&mut self, lease: Lease, now: MonoTime) -> bool {
         self.releases.remove(&lease.router);
-        self.say(now, |guardian| guardian.renew(lease))
+        if self.known.get(&lease.router).is_some_and(|known| known.addresses == lease.addresses) {
+            self.renewals.insert(lease.router, lease.until);
+            return true;
+        }
+        self.take(lease, now)
+    }
+
+    fn take(&mut self, lease: Lease, now: MonoTime) -> bool {
+        self.renewals.remove(&lease.router);
+        self.known.remove(&lease.router);
+        let heard = self.say(now, |guardian| guardian.take(lease.clone()));
+        if heard && self.guardian.is_some() {
+            self.known.insert(lease.router.clone(), lease);
+        }
+        heard
     }
 
     /// Ends a lease: its VIPs are gone.
     pub(super) fn release(&mut self, router: String, now: MonoTime) {
+        self.known.remove(&router);
+        self.renewals.remove(&router);
         self.releases.insert(router);
         self.flush(now);
     }
 
-    /// Says again what found no room.
+    /// Says what is to be renewed, and again what found no room.
     pub(super) fn flush(&mut self, now: MonoTime) {
         while let Some(router) = self.releases.first().cloned() {
             if !self.say(now, |guardian| guardian.release(&router)) {
                 return;
             }
             self.releases.remove(&router);
+        }
+        self.renew(now);
+    }
+
+    fn renew(&mut self, now: MonoTime) {
+        // One that has run out it has forgotten.
+        let over = |router: &String| self.known.get(router).is_none_or(|known| known.until <= now);
+        for router in self.renewals.keys().filter(|router| over(router)).cloned().collect::<Vec<_>>() {
+            let until = self.renewals.remove(&router);
+            let lease = self.known.remove(&router).zip(until).map(|(known, until)| Lease { until, ..known });
+            if lease.is_some_and(|lease| !self.take(lease, now)) {
+                return;
+            }
+        }
+        while !self.renewals.is_empty() {
+            let some: BTreeMap<String, MonoTime> =
+                self.renewals.iter().take(RENEWALS).map(|(router, until)| (router.clone(), *until)).collect();
+            if !self.say(now, |guardian| guardian.renew(some.clone())) {
+                return;
+            }
+            for (router, until) in some {
+                self.renewals.remove(&router);
+                if let Some(known) = self.known.get_mut(&router) {
+                    known.until = until;
+                }
+            }
         }
     }
 
@@ -187,7 +239,8 @@ mod tests {
     /// Fills the connection and returns when it was full.
     fn fill(guarding: &mut Guarding, now: MonoTime) {
         while guarding.guarded() {
-            guarding.lease(lease(now), now);
+            guarding.lease(lease(now + SLOW_LIMIT * 9), now);
+            guarding.flush(now);
         }
     }
 
@@ -211,7 +264,8 @@ mod tests {
         let (guardian, theirs) = Guardian::pair().expect("pair");
         let (mut guarding, now) = (Guarding::new(guardian), MonoTime::ZERO);
         fill(&mut guarding, now);
-        guarding.lease(lease(now), now + SLOW_LIMIT);
+        guarding.lease(lease(now + SLOW_LIMIT * 9), now + SLOW_LIMIT);
+        guarding.flush(now + SLOW_LIMIT);
         assert!(guarding.asks(now + SLOW_LIMIT));
         assert!(!guarding.asks(now + SLOW_LIMIT));
         assert!(guarding.asks(now + SLOW_LIMIT + ASK_GAP));
@@ -221,6 +275,7 @@ mod tests {
         assert!(guarding.guarded() && !guarding.asks(now + SLOW_LIMIT * 2));
         drop(theirs);
         guarding.lease(lease(now), now);
+        guarding.flush(now);
         assert!(!guarding.guarded() && guarding.asks(now));
     }
 
@@ -242,5 +297,34 @@ mod tests {
         guarding.remove(&BTreeSet::new(), now);
         let told = heard(&theirs);
         assert!(told.len() == 1 && told[0].starts_with(r#"{"release":"removal 0 of"#), "{told:?}");
+    }
+
+    #[test]
+    fn renewals_are_told_together_and_what_ran_out_is_told_in_full() {
+        let (guardian, theirs) = Guardian::pair().expect("pair");
+        let (mut guarding, now) = (Guarding::new(guardian), MonoTime::from_millis(1000));
+        let lease = |vrid: u8, until: u64| Lease {
+            router: format!("VRID {vrid}"),
+            addresses: Vec::new(),
+            until: MonoTime::from_millis(until),
+        };
+        for vrid in [51, 52] {
+            assert!(guarding.lease(lease(vrid, 4000), now));
+        }
+        assert_eq!(heard(&theirs).len(), 2);
+        for until in [5000, 6000] {
+            for vrid in [51, 52] {
+                guarding.lease(lease(vrid, until), now);
+            }
+        }
+        guarding.flush(now);
+        assert_eq!(heard(&theirs), [r#"{"renew":{"VRID 51":6000000000,"VRID 52":6000000000}}"#]);
+        guarding.flush(now);
+        assert_eq!(heard(&theirs), Vec::<String>::new());
+        let late = MonoTime::from_millis(6000);
+        guarding.lease(lease(51, 9000), late);
+        guarding.flush(late);
+        let words = heard(&theirs);
+        assert!(words.len() == 1 && words[0].starts_with(r#"{"lease":{"router":"VRID 51""#), "{words:?}");
     }
 }

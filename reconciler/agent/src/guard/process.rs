@@ -20,7 +20,7 @@ use nix::sys::signal::{SigSet, Signal};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tracing::{error, info, warn};
 
-use super::{FromGuardian, Lease, ToGuardian, at, receive, send, socket_path};
+use super::{FromGuardian, Lease, ToGuardian, at, new_buffer, receive, send, socket_path};
 
 /// How long a guardian without a lease waits for a daemon to connect.
 const IDLE_LIMIT: Duration = Duration::from_secs(10);
@@ -115,6 +115,7 @@ struct Process<A> {
     /// Connections, the newest last.
     daemons: Vec<Socket>,
     leases: BTreeMap<String, Lease>,
+    buffer: Box<[u8]>,
     kernel: A,
     /// When to end if there is neither a daemon nor a lease.
     idle_until: MonoTime,
@@ -139,6 +140,7 @@ impl<A: Addresses> Process<A> {
             listener,
             daemons: Vec::new(),
             leases: BTreeMap::new(),
+            buffer: new_buffer(),
             kernel,
             idle_until: clock::now() + IDLE_LIMIT,
             stuck: BTreeMap::new(),
@@ -234,8 +236,15 @@ impl<A: Addresses> Process<A> {
     /// Reads one connection and returns whether it is still there.
     fn read_one(&mut self, socket: &Socket) -> bool {
         loop {
-            match receive(socket) {
+            match receive(socket, &mut self.buffer) {
                 Ok(ToGuardian::Lease(lease)) => self.lease(lease),
+                Ok(ToGuardian::Renew(leases)) => {
+                    for (router, until) in leases {
+                        if let Some(lease) = self.leases.get_mut(&router) {
+                            lease.until = until;
+                        }
+                    }
+                }
                 Ok(ToGuardian::Release(router)) => {
                     self.leases.remove(&router);
                     self.stuck.remove(&router);

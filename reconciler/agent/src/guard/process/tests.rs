@@ -78,10 +78,10 @@ fn a_lease_that_is_renewed_holds_and_one_that_is_not_ends() {
     let mut process = Process::new(scratch.path(), host.clone()).expect("guardian");
     let (daemon, leases) = connect(&mut process, now);
     assert_eq!(leases, []);
-    daemon.renew(lease(std::slice::from_ref(&vip), seconds(3))).expect("lease");
+    daemon.take(lease(std::slice::from_ref(&vip), seconds(3))).expect("lease");
     assert!(process.turn(seconds(2)));
     // Hung from here on: the renewal lies unread when the old lease is over.
-    daemon.renew(lease(std::slice::from_ref(&vip), seconds(6))).expect("renewal");
+    daemon.take(lease(std::slice::from_ref(&vip), seconds(6))).expect("renewal");
     assert!(process.turn(seconds(4)));
     assert!(host.has(&vip));
     // Killed: who comes back in time is told.
@@ -101,7 +101,7 @@ fn a_released_lease_is_not_acted_on() {
     let host = Host::with(std::slice::from_ref(&vip));
     let mut process = Process::new(scratch.path(), host.clone()).expect("guardian");
     let (daemon, _) = connect(&mut process, clock::now());
-    daemon.renew(lease(std::slice::from_ref(&vip), seconds(1))).expect("lease");
+    daemon.take(lease(std::slice::from_ref(&vip), seconds(1))).expect("lease");
     daemon.release("eth0 IPv4 VRID 51").expect("release");
     assert!(process.turn(seconds(2)));
     assert!(host.has(&vip));
@@ -117,7 +117,7 @@ fn what_cannot_be_removed_is_tried_again_until_it_can_without_a_daemon() {
     let mut process = Process::new(scratch.path(), host.clone()).expect("guardian");
     let (daemon, _) = connect(&mut process, now);
     // What a daemon says that stops and could not remove it either.
-    daemon.renew(lease(std::slice::from_ref(&vip), now)).expect("lease");
+    daemon.take(lease(std::slice::from_ref(&vip), now)).expect("lease");
     drop(daemon);
     for _ in 0..5 {
         assert!(process.turn(now));
@@ -136,12 +136,12 @@ fn a_guardian_that_hung_and_was_replaced_leaves_the_vips_alone() {
     let host = Host::with(std::slice::from_ref(&vip));
     let mut hung = Process::new(scratch.path(), host.clone()).expect("guardian");
     let (daemon, _) = connect(&mut hung, clock::now());
-    daemon.renew(lease(std::slice::from_ref(&vip), seconds(1))).expect("lease");
+    daemon.take(lease(std::slice::from_ref(&vip), seconds(1))).expect("lease");
     assert!(hung.turn(clock::now()));
     drop(daemon);
     let mut successor = Process::new(scratch.path(), host.clone()).expect("successor");
     let (daemon, _) = connect(&mut successor, clock::now());
-    daemon.renew(lease(std::slice::from_ref(&vip), seconds(100))).expect("lease");
+    daemon.take(lease(std::slice::from_ref(&vip), seconds(100))).expect("lease");
     assert!(!hung.turn(seconds(10)), "it ends");
     assert!(host.has(&vip));
     assert!(successor.turn(seconds(10)));
@@ -155,7 +155,7 @@ fn a_guardian_whose_socket_was_removed_still_guards() {
     let host = Host::with(std::slice::from_ref(&vip));
     let mut process = Process::new(scratch.path(), host.clone()).expect("guardian");
     let (daemon, _) = connect(&mut process, clock::now());
-    daemon.renew(lease(std::slice::from_ref(&vip), seconds(1))).expect("lease");
+    daemon.take(lease(std::slice::from_ref(&vip), seconds(1))).expect("lease");
     assert!(process.turn(clock::now()));
     std::fs::remove_file(&process.path).expect("remove");
     drop(daemon);
@@ -170,12 +170,12 @@ fn a_daemon_may_connect_anew_before_it_leaves_its_old_connection() {
     let host = Host::with(std::slice::from_ref(&vip));
     let mut process = Process::new(scratch.path(), host.clone()).expect("guardian");
     let (old, _) = connect(&mut process, clock::now());
-    old.renew(lease(std::slice::from_ref(&vip), seconds(1))).expect("lease");
+    old.take(lease(std::slice::from_ref(&vip), seconds(1))).expect("lease");
     let (new, leases) = connect(&mut process, clock::now());
     assert_eq!(leases.len(), 1, "what the old connection said was read first");
-    old.renew(lease(std::slice::from_ref(&vip), seconds(2))).expect("the old connection is still there");
+    old.take(lease(std::slice::from_ref(&vip), seconds(2))).expect("the old connection is still there");
     drop(old);
-    new.renew(lease(std::slice::from_ref(&vip), seconds(3))).expect("lease");
+    new.take(lease(std::slice::from_ref(&vip), seconds(3))).expect("lease");
     assert!(process.turn(seconds(2)));
     assert!(host.has(&vip));
     assert_eq!(process.daemons.len(), 1);
