@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use lab::{Kind, Lab, Pair, Router, VipWatch, eventually, guest, mark};
 
-use crate::support::{INTERVAL, PATIENCE, TOLERANCE};
+use crate::support::{PATIENCE, TOLERANCE};
 
+/// The advertisement interval.
+const QUICK: Duration = Duration::from_millis(500);
 /// How long a change is watched: more than a Backup waits.
-const WATCHED: Duration = Duration::from_secs(5);
+const WATCHED: Duration = Duration::from_millis(2_500);
 
 /// State of each router at each director, and how often it has become Master.
 fn states(pair: &Pair<'_>) -> Vec<(String, u64)> {
@@ -29,12 +31,13 @@ fn watches(lab: &Lab, pair: &Pair<'_>, vips: &[u8]) -> Vec<VipWatch> {
 #[test]
 fn changes_move_no_vip() {
     guest(|lab| {
-        let plain = || vec![Router::new(61, 3), Router::new(62, 3)];
+        let router = |vrid| Router { interval: QUICK, ..Router::new(vrid, 3) };
+        let plain = || vec![router(61), router(62)];
         let mut pair = Pair::new(lab, Kind::Evenkeeld, plain());
         let [first, second] = pair.serving();
         let watches = watches(lab, &pair, &[61, 62]);
         watches.iter().for_each(|watch| _ = watch.wait_holder(&pair.first, PATIENCE));
-        std::thread::sleep(INTERVAL * 6);
+        std::thread::sleep(QUICK * 6);
 
         let more = |vip: u8, router: &mut Router, pair: &Pair<'_>| router.more_vips.push(pair.vip(vip));
         let mut steps: Vec<(&str, Vec<Router>, String)> = Vec::new();
@@ -44,12 +47,12 @@ fn changes_move_no_vip() {
         steps.push(("and removed", plain(), String::new()));
         steps.push(("priorities rise", plain(), "priorities = { dir1 = 150, dir2 = 140 }\n".to_owned()));
         steps.push(("and fall", plain(), "priorities = { dir1 = 50, dir2 = 40 }\n".to_owned()));
-        let quick = plain().into_iter().map(|router| Router { interval: INTERVAL / 2, ..router }).collect();
+        let quick = plain().into_iter().map(|router| Router { interval: QUICK / 2, ..router }).collect();
         steps.push(("the interval is halved", quick, String::new()));
         steps.push(("and doubled", plain(), String::new()));
         steps.push(("unicast instead of multicast", plain(), "unicast = {}\n".to_owned()));
         steps.push(("and back", plain(), String::new()));
-        steps.push(("another router comes", [plain(), vec![Router::new(63, 3)]].concat(), String::new()));
+        steps.push(("another router comes", [plain(), vec![router(63)]].concat(), String::new()));
         steps.push(("and goes", plain(), String::new()));
         steps.push(("announcements are repeated", plain(), "garp = { refresh = \"1s\" }\n".to_owned()));
         let before = states(&pair);
@@ -68,7 +71,8 @@ fn vrids_swap_and_a_vip_changes_its_router_without_a_loss() {
             let router = |name: &str, (vrid, vips): (u8, &[u8])| {
                 let vips: Vec<String> = vips.iter().map(|last| format!("\"10.1.1.{last}\"")).collect();
                 format!(
-                    "[virtual_routers.{name}]\nvrid = {vrid}\nvips = [{}]\ndirectors = [\"dir1\", \"dir2\"]\n",
+                    "[virtual_routers.{name}]\nvrid = {vrid}\nvips = [{}]\ndirectors = [\"dir1\", \"dir2\"]\n\
+                     advert_interval = \"500ms\"\n",
                     vips.join(", ")
                 )
             };
@@ -79,7 +83,7 @@ fn vrids_swap_and_a_vip_changes_its_router_without_a_loss() {
         let _daemons = [pair.start(&pair.first), pair.start(&pair.second)];
         let watches = watches(lab, &pair, &[61, 161, 62]);
         watches.iter().for_each(|watch| _ = watch.wait_holder(&pair.first, PATIENCE));
-        std::thread::sleep(INTERVAL * 6);
+        std::thread::sleep(QUICK * 6);
         change(
             lab,
             &mut pair,

@@ -16,6 +16,9 @@ use crate::codes;
 /// Longest password of VRRP version 2 in bytes.
 const PASSWORD_BYTES: usize = 8;
 
+/// Hop limit of IPv6 unicast as keepalived 2.2.7 sends it, whatever its configuration says.
+const KEEPALIVED_HOP_LIMIT: u8 = 64;
+
 /// Most instances of one director. Each is compared with each, so there is an end to them.
 const MAX_INSTANCES: usize = 5000;
 
@@ -352,8 +355,14 @@ impl Reader<'_> {
                 said.unicast.insert("min_ttl".to_owned(), Value::from(1));
             } else if !said.unicast.contains_key("min_ttl") {
                 let spots = instance.peers.iter().map(|peer| peer.spot).collect();
-                let why = "advertisements with a TTL below 255, which came through a router, are rejected unless \
-                           `unicast.min_ttl` allows them; keepalived takes any";
+                let why = if instance.peers.iter().any(|peer| peer.value.is_ipv6()) {
+                    said.unicast.insert("min_ttl".to_owned(), Value::from(KEEPALIVED_HOP_LIMIT));
+                    "keepalived 2.2.7 sends IPv6 unicast with hop limit 64, so `min_ttl = 64` takes it; remove it when \
+                     no director runs keepalived any more"
+                } else {
+                    "advertisements with a TTL below 255, which came through a router, are rejected unless \
+                     `unicast.min_ttl` allows them; keepalived takes any"
+                };
                 say(Fate::Changed, spots, "unicast_peer without min_ttl", why);
             }
             let place = instance.peers.first().map_or(spot, |peer| peer.spot);

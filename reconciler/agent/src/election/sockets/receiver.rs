@@ -48,7 +48,7 @@ impl Receiver {
         let socket = Socket::new(domain, Type::RAW, Some(Protocol::from(i32::from(PROTOCOL))))?;
         socket.set_nonblocking(true)?;
         socket.bind_device(Some(interface.as_bytes()))?;
-        socket.set_recv_buffer_size(RECEIVE_BUFFER).ok();
+        enlarge(&socket);
         match family {
             Family::V4 => {
                 socket.join_multicast_v4_n(&GROUP_V4, &InterfaceIndexOrAddress::Index(index))?;
@@ -83,7 +83,7 @@ impl Receiver {
         // Protocol 0 receives nothing until the filter stands and the socket is bound.
         let socket = Socket::new(Domain::PACKET, Type::DGRAM, Some(Protocol::from(0)))?;
         socket.set_nonblocking(true)?;
-        socket.set_recv_buffer_size(RECEIVE_BUFFER).ok();
+        enlarge(&socket);
         socket.attach_filter(&filter::multicast_advertisements())?;
         socket.bind(&link_address_to_bind(index, libc::ETH_P_IP)?)?;
         Ok(Self { socket, family, _member: Some(member) })
@@ -131,6 +131,13 @@ impl Receiver {
         let (src, dst) = (IpAddr::V6(source.ip()), IpAddr::V6(dst.into()));
         Ok(Got::Packet(Received { payload, src, dst, ttl }))
     }
+}
+
+/// Beyond what the host allows everybody (`net.core.rmem_max`), where permitted.
+fn enlarge(socket: &Socket) {
+    setsockopt(socket, sockopt::RcvBufForce, &RECEIVE_BUFFER)
+        .or_else(|_| setsockopt(socket, sockopt::RcvBuf, &RECEIVE_BUFFER))
+        .ok();
 }
 
 impl AsFd for Receiver {
