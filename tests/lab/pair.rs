@@ -16,6 +16,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Priorities of the first and of the second director, which `evenkeel` gives without being asked.
 const PRIORITIES: [u8; 2] = [100, 90];
 
+/// Real-time priority, for both kinds.
+const REALTIME: &str = "50";
+
 /// Which daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -87,6 +90,8 @@ pub struct Pair<'l> {
     pub client: Host,
     /// Compiled plans, of evenkeeld only.
     pub plans: Plans<'l>,
+    /// Whether its daemons run with real-time scheduling and locked memory.
+    pub realtime: bool,
     routers: Vec<Router>,
 }
 
@@ -104,8 +109,16 @@ impl<'l> Pair<'l> {
             host
         };
         let (first, second, client) = (host(0, 1), host(1, 2), host(2, 9));
-        let mut pair =
-            Self { kind, segment, first, second, client, plans: lab.plans("pair"), routers: Vec::new() };
+        let mut pair = Self {
+            kind,
+            segment,
+            first,
+            second,
+            client,
+            plans: lab.plans("pair"),
+            realtime: false,
+            routers: Vec::new(),
+        };
         pair.configure(routers, "");
         pair
     }
@@ -151,6 +164,9 @@ impl<'l> Pair<'l> {
     #[track_caller]
     pub fn start(&self, host: &Host) -> Daemon {
         match self.kind {
+            Kind::Evenkeeld if self.realtime => {
+                host.evenkeeld(self.plans.directory(), ["--realtime", REALTIME, "--lock-memory"])
+            }
             Kind::Evenkeeld => self.plans.start(host),
             Kind::Keepalived => host.keepalived(&self.keepalived_file(usize::from(host.name() == "ka2"))),
         }
@@ -205,7 +221,12 @@ impl<'l> Pair<'l> {
     /// keepalived's configuration of the first (0) or second (1) director.
     fn keepalived_file(&self, index: usize) -> String {
         let state = ["MASTER", "BACKUP"][index];
-        let mut text = "global_defs {\n  router_id LAB\n}\n".to_owned();
+        let realtime = if self.realtime {
+            format!("  vrrp_rt_priority {REALTIME}\n  vrrp_no_swap\n")
+        } else {
+            String::new()
+        };
+        let mut text = format!("global_defs {{\n  router_id LAB\n{realtime}}}\n");
         for router in &self.routers {
             let vips: Vec<String> = self.vips(router).map(|vip| vip.to_string()).collect();
             let auth = router.password.as_ref().map_or(String::new(), |password| {

@@ -28,9 +28,13 @@ struct Side<'p, 'l> {
     adverts: VrrpCapture,
 }
 
-pub(crate) fn measure(lab: &Lab, quiet: Duration) {
+pub(crate) fn measure(lab: &Lab, quiet: Duration, realtime: bool) {
     let router = Router { interval: INTERVAL, ..Router::new(51, 3) };
-    let pairs = Kind::ALL.map(|kind| Pair::new(lab, kind, vec![router.clone()]));
+    let pairs = Kind::ALL.map(|kind| {
+        let mut pair = Pair::new(lab, kind, vec![router.clone()]);
+        pair.realtime = realtime;
+        pair
+    });
     let _webs: Vec<_> =
         pairs.iter().flat_map(|pair| [&pair.first, &pair.second]).map(|host| host.web(PORT)).collect();
     let mut sides = Vec::new();
@@ -43,7 +47,8 @@ pub(crate) fn measure(lab: &Lab, quiet: Duration) {
     }
     let processors = std::thread::available_parallelism().map_or(2, usize::from);
     let mut table = vec![format!(
-        "10 ms adverts, {TIMES} failovers (bound {:.1} ms) and {} s without any:",
+        "10 ms adverts{}, {TIMES} failovers (bound {:.1} ms) and {} s without any:",
+        if realtime { " with real-time scheduling" } else { "" },
         MASTER_DOWN.as_secs_f64() * 1e3,
         quiet.as_secs()
     )];

@@ -22,9 +22,12 @@ fn main() -> ExitCode {
             run_main(Options { memory_megabytes: 3072, ..options }, |lab| many::measure(lab, true))
         }
         Some("many-here") => run_here(|lab| many::measure(lab, false)),
-        Some("fast") => run_here(|lab| fast::measure(lab, Duration::from_secs(u64::from(number(600))))),
+        Some(word @ ("fast" | "fast-realtime")) => {
+            let quiet = Duration::from_secs(u64::from(number(600)));
+            run_here(|lab| fast::measure(lab, quiet, word == "fast-realtime"))
+        }
         _ => {
-            eprintln!("usage: tests/measure gap|many|many-here|fast [NUMBER]");
+            eprintln!("usage: tests/measure gap|many|many-here|fast|fast-realtime [NUMBER]");
             ExitCode::from(2)
         }
     }
