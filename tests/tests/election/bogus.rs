@@ -18,6 +18,8 @@ const ATTEMPTS: usize = 3;
 const STARVED: Duration = Duration::from_millis(25);
 /// From one advertisement of the Master to the next.
 const ALLOWED: Duration = INTERVAL.saturating_add(TOLERANCE);
+/// Of what keepalived is shown.
+const THERE: [&str; 2] = ["TTL 64", "password wrong"];
 const PASSWORD: &str = "hell>com";
 const NOT_OUR_VRID: u8 = 99;
 const NOT_OUR_VIP: Ipv4Addr = Ipv4Addr::new(10, 9, 9, 9);
@@ -182,7 +184,8 @@ fn a_flood_of_rejected_advertisements_delays_no_advertisement_and_changes_no_sta
         let adverts = lab.capture_vrrp_on(theirs.segment);
         std::thread::sleep(7 * INTERVAL);
         let Router { vrid, version, .. } = routers().remove(0);
-        for bogus in kinds(version, vrid, theirs.vip(vrid)) {
+        let some = kinds(version, vrid, theirs.vip(vrid)).into_iter();
+        for bogus in some.filter(|bogus| THERE.contains(&bogus.what)) {
             let effect = flood(&theirs, &daemon, &adverts, &bogus, vrid);
             tell(lab, Kind::Keepalived, version, &bogus, &effect);
             std::thread::sleep(2 * INTERVAL);

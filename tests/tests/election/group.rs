@@ -28,9 +28,11 @@ const ROUTERS: [(u8, u8); 3] = [(71, 0), (72, 1), (73, 0)];
 #[test]
 fn a_group_moves_as_one_and_a_router_that_joins_moves_nothing() {
     guest(|lab| {
-        for kind in Kind::ALL {
-            Group::new(lab, kind).play(lab);
-        }
+        std::thread::scope(|scope| {
+            for kind in Kind::ALL {
+                scope.spawn(move || Group::new(lab, kind).play(lab));
+            }
+        });
     });
 }
 
@@ -47,7 +49,7 @@ impl<'l> Group<'l> {
             host
         };
         let [first, second, client] = [host(0, 1), host(1, 2), host(2, 9)];
-        Self { kind, hosts: [first, second], client, plans: lab.plans("group") }
+        Self { kind, hosts: [first, second], client, plans: lab.plans(kind.name()) }
     }
 
     fn play(&self, lab: &Lab) {

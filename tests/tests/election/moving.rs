@@ -116,7 +116,7 @@ fn a_tracker_that_fails_moves_the_vip_and_delays_hold_a_director_back() {
         let mut pair = Pair::new(lab, Kind::Evenkeeld, vec![Router::new(VRID, 3)]);
         let healthy = lab.write("healthy", "");
         let more = format!(
-            "track = [{{ tracker = \"local\" }}]\npreempt_delay = \"6s\"\nstartup_delay = \"3s\"\n\
+            "track = [{{ tracker = \"local\" }}]\npreempt_delay = \"3s\"\nstartup_delay = \"3s\"\n\
              [trackers.local]\ntype = \"script\"\ncommand = [\"/usr/bin/test\", \"-e\", \"{}\"]\nuser = \"root\"\n\
              interval = \"500ms\"\n",
             healthy.display()
@@ -152,8 +152,8 @@ fn a_tracker_that_fails_moves_the_vip_and_delays_hold_a_director_back() {
         let _first = pair.start(&pair.first);
         watch.wait_holder(&pair.first, PATIENCE);
         let waited = returned.elapsed();
-        assert!(waited >= Duration::from_secs(3 + 6), "{waited:?}");
-        assert!(waited <= Duration::from_secs(3 + 6) + MASTER_DOWN + 2 * INTERVAL, "{waited:?}");
+        assert!(waited >= Duration::from_secs(3 + 3), "{waited:?}");
+        assert!(waited <= Duration::from_secs(3 + 3) + MASTER_DOWN + 2 * INTERVAL, "{waited:?}");
         assert!(watch.both_since(returned) <= TOLERANCE);
     });
 }

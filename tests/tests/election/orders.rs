@@ -1,10 +1,13 @@
 //! What operators tell routers: to hand over, to stay out, to go on as before. It lasts over restarts of the daemon.
 
+use std::time::Duration;
+
 use lab::{Host, Kind, Pair, Router, guest, mark};
 
-use crate::support::{INTERVAL, PATIENCE, TOLERANCE};
+use crate::support::{PATIENCE, TOLERANCE};
 
 const NAME: &str = "r61";
+const INTERVAL: Duration = Duration::from_millis(500);
 
 fn order(pair: &Pair<'_>, host: &Host, command: &str, router: &str) -> lab::Output {
     let socket = host.scratch().join("evenkeeld.sock").display().to_string();
@@ -14,7 +17,7 @@ fn order(pair: &Pair<'_>, host: &Host, command: &str, router: &str) -> lab::Outp
 #[test]
 fn a_router_hands_over_stays_out_and_returns_as_told() {
     guest(|lab| {
-        let pair = Pair::new(lab, Kind::Evenkeeld, vec![Router::new(61, 3)]);
+        let pair = Pair::new(lab, Kind::Evenkeeld, vec![Router { interval: INTERVAL, ..Router::new(61, 3) }]);
         let watch = pair.watch();
         let [first, second] = pair.serving();
         std::thread::sleep(INTERVAL * 2);

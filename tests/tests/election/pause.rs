@@ -32,33 +32,40 @@ fn directors_stopped_for_5_s_leave_one_master_within_the_bound_with_an_announcem
             let daemons = pair.serving();
             (pair, daemons)
         });
-        for (pair, [first, second]) in &pairs {
-            let scene = Scene {
-                lab,
-                pair,
-                vip: pair.watch(),
-                adverts: lab.capture_vrrp_on(pair.segment),
-                announcements: lab.capture_announcements_on(pair.segment),
-            };
-            std::thread::sleep(6 * INTERVAL);
-            scene.stop("the Master", &[first], true);
-            scene.stop("the Backup", &[second], false);
-            scene.stop("both", &[first, second], true);
+        let scene = |pair| Scene {
+            lab,
+            pair,
+            vip: Pair::watch(pair),
+            adverts: lab.capture_vrrp_on(pair.segment),
+            announcements: lab.capture_announcements_on(pair.segment),
+        };
+        let scenes: Vec<Scene<'_, '_>> = pairs.iter().map(|(pair, _)| scene(pair)).collect();
+        std::thread::sleep(6 * INTERVAL);
+        // Both pairs are stopped at the same time: they have nothing to do with each other.
+        for (what, which, announces) in
+            [("the Master", &[0][..], true), ("the Backup", &[1], false), ("both", &[0, 1], true)]
+        {
+            let daemons = pairs.iter().flat_map(|(_, daemons)| which.iter().map(|index| &daemons[*index]));
+            stop(&scenes, what, &daemons.collect::<Vec<_>>(), announces);
         }
     });
 }
 
-impl Scene<'_, '_> {
-    fn stop(&self, what: &str, daemons: &[&Daemon], announces: bool) {
-        let stopped = mark();
-        daemons.iter().for_each(|daemon| daemon.signal_group(Signal::SIGSTOP));
-        std::thread::sleep(PAUSE);
-        let continued = mark();
-        daemons.iter().for_each(|daemon| daemon.signal_group(Signal::SIGCONT));
-        std::thread::sleep(BOUND);
-        let settled = mark();
-        std::thread::sleep(AFTERWARDS);
+/// Stops these daemons for a while and looks what becomes of it.
+fn stop(scenes: &[Scene<'_, '_>], what: &str, daemons: &[&Daemon], announces: bool) {
+    let stopped = mark();
+    daemons.iter().for_each(|daemon| daemon.signal_group(Signal::SIGSTOP));
+    std::thread::sleep(PAUSE);
+    let continued = mark();
+    daemons.iter().for_each(|daemon| daemon.signal_group(Signal::SIGCONT));
+    std::thread::sleep(BOUND);
+    let settled = mark();
+    std::thread::sleep(AFTERWARDS);
+    scenes.iter().for_each(|scene| scene.judge(what, [stopped, continued, settled], announces));
+}
 
+impl Scene<'_, '_> {
+    fn judge(&self, what: &str, [stopped, continued, settled]: [Mark; 3], announces: bool) {
         let heard = self.adverts.since(settled);
         let first: IpAddr = self.pair.first.ip();
         let strangers = heard.iter().filter(|advert| advert.what.source != first).count();

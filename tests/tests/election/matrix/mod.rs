@@ -50,10 +50,6 @@ fn every_kind_of_router_is_shared_with_keepalived_through_every_event() {
             matrix.event(&format!("a tracker of {name} fails"), |matrix| matrix.track(director, true));
             matrix.event(&format!("it succeeds again at {name}"), |matrix| matrix.track(director, false));
         }
-        matrix.event("ours stops", |matrix| matrix.stop(Ours));
-        matrix.event("theirs stops, so nobody is left", |matrix| matrix.stop(Theirs));
-        matrix.event("theirs starts first", |matrix| matrix.start(Theirs));
-        matrix.event("ours starts second", |matrix| matrix.start(Ours));
     });
 }
 
