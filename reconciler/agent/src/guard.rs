@@ -224,7 +224,8 @@ fn receive<T: for<'de> Deserialize<'de>>(mut socket: &Socket, buffer: &mut [u8])
     use io::Read;
     match socket.read(buffer)? {
         0 => Err(io::ErrorKind::UnexpectedEof.into()),
-        length => Ok(serde_json::from_slice(buffer.get(..length).unwrap_or_default())?),
+        length => serde_json::from_slice(buffer.get(..length).unwrap_or_default())
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error)),
     }
 }
 

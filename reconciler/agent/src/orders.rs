@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_schemas::plan::Plan;
-use evenkeel_schemas::scalars::Name;
+use evenkeel_schemas::scalars::{Name, Priority};
 use evenkeel_schemas::status::{OrderStatus, RouterOrder};
 use serde::{Deserialize, Serialize};
 
@@ -105,6 +105,17 @@ impl Orders {
         };
         if routers.is_empty() && !release {
             return Err(Refusal::Unknown("this host has no virtual routers".to_owned()));
+        }
+        let owned = plan
+            .into_iter()
+            .flat_map(|plan| &plan.routers)
+            .find(|router| !release && router.priority == Priority::OWNER && routers.contains(&router.name));
+        if let Some(router) = owned {
+            return Err(Refusal::NotNow(format!(
+                "this host owns the VIPs of {}: they are its own addresses, and would be on two hosts; lower its priority \
+                 below 255 or take it off the segment",
+                router.name
+            )));
         }
         let order = match request.action {
             Action::Failover => Some(RouterOrder::Yield),

@@ -3,11 +3,13 @@
 //!
 //! What the end of a program means is decided by those who ask.
 
+use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::fmt;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
@@ -86,6 +88,7 @@ impl fmt::Display for Ended {
 }
 
 /// Who a program runs as.
+#[derive(Clone)]
 struct Identity {
     uid: Uid,
     gid: Gid,
@@ -157,9 +160,21 @@ fn how(status: ExitStatus) -> How {
     }
 }
 
-/// Looks a user up.
+/// Users that were found once. A directory server that is out of reach later must not make every
+/// tracker fail on every host.
+static FOUND: Mutex<BTreeMap<String, Identity>> = Mutex::new(BTreeMap::new());
+
+fn found() -> MutexGuard<'static, BTreeMap<String, Identity>> {
+    // A panic in between leaves a whole map.
+    FOUND.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Looks a user up, once as long as the daemon runs.
 async fn identity(user: &str) -> Result<Identity, String> {
     let name = user.to_owned();
+    if let Some(known) = found().get(user) {
+        return Ok(known.clone());
+    }
     let Ok(place) = LOOKUPS.acquire().await else { return Err("the daemon is stopping".to_owned()) };
     let look = move || {
         // Kept until the answer is there, also when nobody waits for it any more.
@@ -169,7 +184,9 @@ async fn identity(user: &str) -> Result<Identity, String> {
         let c_name = CString::new(name.as_str()).map_err(|_| format!("{name:?} is no user name"))?;
         let groups =
             getgrouplist(&c_name, entry.gid).map_err(|error| format!("groups of user {name}: {error}"))?;
-        Ok(Identity { uid: entry.uid, gid: entry.gid, groups })
+        let identity = Identity { uid: entry.uid, gid: entry.gid, groups };
+        found().insert(name, identity.clone());
+        Ok(identity)
     };
     tokio::task::spawn_blocking(look)
         .await

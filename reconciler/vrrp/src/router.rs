@@ -221,7 +221,7 @@ impl VirtualRouter {
     /// RFC 9568 §6.4.1 (RFC 3768 §6.4.1).
     fn start(&mut self, now: MonoTime) {
         match &self.phase {
-            Phase::Initialize if self.config.priority == Priority::OWNER => {
+            Phase::Initialize if self.config.priority == Priority::OWNER && self.config.preempt => {
                 self.become_master(Cause::Owner, now, now);
             }
             Phase::Initialize => self.become_backup(Cause::Startup, None, None, now),

@@ -91,6 +91,27 @@ impl Guarding {
     /// Takes or renews a lease and returns whether it was heard: a slow guardian hears of it with the
     /// next renewal. What it knows already, but for the time, it hears at the end of the turn ([`Self::flush`]).
     pub(super) fn lease(&mut self, lease: Lease, now: MonoTime) -> bool {
+        let parts = parts(lease);
+        let names: BTreeSet<String> = parts.iter().map(|part| part.router.clone()).collect();
+        let Some(first) = parts.first().map(|first| first.router.clone()) else { return true };
+        for over in self.parts_of(&first).into_iter().filter(|known| !names.contains(known)) {
+            self.release_part(over);
+        }
+        let mut heard = true;
+        for part in parts {
+            heard &= self.lease_part(part, now);
+        }
+        heard
+    }
+
+    /// The names that a router's lease goes by with this guardian.
+    fn parts_of(&self, router: &str) -> Vec<String> {
+        let part = format!("{router}{PART}");
+        let is_one = |name: &&String| **name == router || name.starts_with(&part);
+        self.known.keys().filter(is_one).cloned().collect()
+    }
+
+    fn lease_part(&mut self, lease: Lease, now: MonoTime) -> bool {
         self.releases.remove(&lease.router);
         if self.known.get(&lease.router).is_some_and(|known| known.addresses == lease.addresses) {
             self.renewals.insert(lease.router, lease.until);
@@ -111,10 +132,17 @@ impl Guarding {
 
     /// Ends a lease: its VIPs are gone.
     pub(super) fn release(&mut self, router: String, now: MonoTime) {
-        self.known.remove(&router);
-        self.renewals.remove(&router);
-        self.releases.insert(router);
+        for part in self.parts_of(&router) {
+            self.release_part(part);
+        }
+        self.release_part(router);
         self.flush(now);
+    }
+
+    fn release_part(&mut self, part: String) {
+        self.known.remove(&part);
+        self.renewals.remove(&part);
+        self.releases.insert(part);
     }
 
     /// Says what is to be renewed, and again what found no room.
@@ -213,6 +241,40 @@ impl Guarding {
             }
         }
     }
+}
+
+/// What comes between a router and the number of a part of its lease.
+const PART: &str = ", part ";
+
+/// A lease in parts that fit into a message each; the first has the router's own name.
+fn parts(lease: Lease) -> Vec<Lease> {
+    let Lease { router, addresses, until } = lease;
+    if addresses.len() <= CHUNK {
+        return vec![Lease { router, addresses, until }];
+    }
+    let name = |number: usize| if number == 0 { router.clone() } else { format!("{router}{PART}{number}") };
+    let part = |(number, some): (usize, &[AddressKey])| Lease {
+        router: name(number),
+        addresses: some.to_vec(),
+        until,
+    };
+    addresses.chunks(CHUNK).enumerate().map(part).collect()
+}
+
+/// Leases as they were before they were taken apart.
+pub(super) fn joined(leases: Vec<Lease>) -> Vec<Lease> {
+    let mut whole: BTreeMap<String, Lease> = BTreeMap::new();
+    for mut lease in leases {
+        let router = lease.router.split(PART).next().unwrap_or_default().to_owned();
+        match whole.get_mut(&router) {
+            Some(found) => {
+                found.addresses.append(&mut lease.addresses);
+                found.until = found.until.min(lease.until);
+            }
+            None => drop(whole.insert(router.clone(), Lease { router, ..lease })),
+        }
+    }
+    whole.into_values().collect()
 }
 
 #[cfg(test)]
@@ -326,5 +388,30 @@ mod tests {
         guarding.flush(late);
         let words = heard(&theirs);
         assert!(words.len() == 1 && words[0].starts_with(r#"{"lease":{"router":"VRID 51""#), "{words:?}");
+    }
+
+    #[test]
+    fn a_lease_of_many_vips_is_told_in_parts_and_joined_again() {
+        let (guardian, theirs) = Guardian::pair().expect("pair");
+        let (mut guarding, now) = (Guarding::new(guardian), MonoTime::from_millis(1000));
+        let vip = |number: usize| AddressKey {
+            interface: "eth0".to_owned(),
+            address: format!("10.9.{}.{}/32", number / 256, number % 256).parse().expect("address"),
+        };
+        let lease = |count: usize| Lease {
+            router: "VRID 51".to_owned(),
+            addresses: (0..count).map(vip).collect(),
+            until: MonoTime::from_millis(4000),
+        };
+        assert!(guarding.lease(lease(1000), now));
+        assert_eq!(heard(&theirs).len(), 4);
+        assert_eq!(joined(parts(lease(1000))), [lease(1000)]);
+        assert_eq!(joined(parts(lease(3))), [lease(3)]);
+        guarding.lease(lease(400), now);
+        guarding.flush(now);
+        let words = heard(&theirs);
+        assert!(words.iter().any(|word| word == r#"{"release":"VRID 51, part 3"}"#), "{words:?}");
+        guarding.release("VRID 51".to_owned(), now);
+        assert_eq!(heard(&theirs).len(), 2);
     }
 }

@@ -15,7 +15,7 @@ use evenkeel_schemas::scalars::InterfaceName;
 use evenkeel_vrrp::{Family, FaultCause};
 
 use super::sockets::frames::Mac;
-use super::sockets::{Announcer, Buffer, Duplicates, Receiver, Sender, source_works};
+use super::sockets::{Announcer, Buffer, Claim, Duplicates, Receiver, Sender, source_works};
 use announcing::Announcing;
 
 /// An interface and its sockets. Sockets exist exactly while the link does; they are made anew when
@@ -23,6 +23,8 @@ use announcing::Announcing;
 pub(super) struct Port {
     name: InterfaceName,
     link: Option<Link>,
+    /// Whether it became another interface, or got another hardware address, and nobody was told yet.
+    replaced: bool,
     /// Families of the routers that listen here.
     families: BTreeSet<Family>,
     /// Whether it is the interface of a virtual MAC address.
@@ -47,6 +49,7 @@ impl Port {
         Self {
             name,
             link: None,
+            replaced: false,
             families: BTreeSet::new(),
             virtual_mac: false,
             receivers: BTreeMap::new(),
@@ -86,7 +89,8 @@ impl Port {
     pub(super) fn follow(&mut self, link: Option<&Link>) -> io::Result<bool> {
         let identity = |link: &Link| (link.index, link.mac);
         let changed = self.link.as_ref().map(identity) != link.map(identity);
-        let replaced = changed && self.link.is_some() && link.is_some();
+        // Remembered until all sockets are open: only then can anything be announced.
+        self.replaced |= changed && self.link.is_some() && link.is_some();
         if changed {
             self.receivers.clear();
             self.senders.clear();
@@ -106,7 +110,7 @@ impl Port {
             self.announcer = Some(Announcer::open(link.index, link.mac.unwrap_or_default())?);
         }
         self.listen_for_duplicates()?;
-        Ok(replaced)
+        Ok(std::mem::take(&mut self.replaced))
     }
 
     /// Whether news of this interface, by index or name, are news of this port.
@@ -146,14 +150,17 @@ impl Port {
 
     /// What stands in the way of a router that listens here with this source.
     pub(super) fn check_source(&self, source: IpAddr) -> Result<(), FaultCause> {
-        self.check_link()?;
-        if self.receivers.len() < self.families.len() {
-            return Err(FaultCause::Socket);
-        }
+        self.check_open()?;
         if source.is_unspecified() || self.missing.contains(&source) {
             return Err(FaultCause::SourceMissing);
         }
         Ok(())
+    }
+
+    /// What stands in the way of hearing anything here.
+    pub(super) fn check_open(&self) -> Result<(), FaultCause> {
+        self.check_link()?;
+        if self.receivers.len() < self.families.len() { Err(FaultCause::Socket) } else { Ok(()) }
     }
 
     /// What stands in the way of sending and announcing here: makes sure of a sender.
@@ -231,11 +238,15 @@ impl Port {
         Ok(())
     }
 
-    /// The next claim of somebody else to a VIP that is held here.
-    pub(super) fn next_claim(&self, buffer: &mut Buffer) -> Option<(Mac, IpAddr)> {
+    /// The next frame that claims something, and the claim if it is somebody else's to a VIP that is held here.
+    pub(super) fn next_claim(&self, buffer: &mut Buffer) -> Option<Option<(Mac, IpAddr)>> {
         let ours = self.link.as_ref()?.mac?;
         let duplicates = self.duplicates.as_ref()?;
-        std::iter::from_fn(|| duplicates.next(ours, buffer)).find(|(_, vip)| self.watched.contains(vip))
+        match duplicates.next(ours, buffer) {
+            Claim::Of(mac, vip) if self.watched.contains(&vip) => Some(Some((mac, vip))),
+            Claim::Of(..) | Claim::Ours => Some(None),
+            Claim::Nothing => None,
+        }
     }
 
     /// Asks the segment who else has these VIPs.

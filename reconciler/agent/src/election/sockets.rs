@@ -13,7 +13,7 @@ use std::io::{self, Read};
 use socket2::{SockAddr, Socket};
 
 pub(crate) use announcer::Announcer;
-pub(crate) use duplicates::Duplicates;
+pub(crate) use duplicates::{Claim, Duplicates};
 pub(crate) use receiver::{Got, Receiver};
 pub(crate) use sender::{Sender, source_works};
 

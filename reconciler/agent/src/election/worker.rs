@@ -96,6 +96,10 @@ pub(super) struct Worker {
     lost_notices: Cell<u64>,
     check_at: MonoTime,
     links_dirty: bool,
+    /// Why the interfaces cannot be read, as told last.
+    unreadable: Option<String>,
+    /// Sends that failed when last tried, so that each is told once.
+    failing_sends: BTreeSet<(RouterKey, IpAddr)>,
     /// Whether the links were read in this turn: once is enough.
     links_read: bool,
     vips_dirty: bool,
@@ -145,6 +149,8 @@ impl Worker {
             lost_notices: Cell::new(0),
             check_at: MonoTime::ZERO,
             links_dirty: false,
+            unreadable: None,
+            failing_sends: BTreeSet::new(),
             links_read: false,
             vips_dirty: false,
             replaced: BTreeSet::new(),

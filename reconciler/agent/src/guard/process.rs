@@ -115,6 +115,9 @@ struct Process<A> {
     /// Connections, the newest last.
     daemons: Vec<Socket>,
     leases: BTreeMap<String, Lease>,
+    /// Leases that ran out while their daemon is still connected: it may have renewed one that it
+    /// thought running, and does not say the VIPs again.
+    lapsed: BTreeMap<String, Lease>,
     buffer: Box<[u8]>,
     kernel: A,
     /// When to end if there is neither a daemon nor a lease.
@@ -140,6 +143,7 @@ impl<A: Addresses> Process<A> {
             listener,
             daemons: Vec::new(),
             leases: BTreeMap::new(),
+            lapsed: BTreeMap::new(),
             buffer: new_buffer(),
             kernel,
             idle_until: clock::now() + IDLE_LIMIT,
@@ -226,6 +230,7 @@ impl<A: Addresses> Process<A> {
             }
         }
         if self.daemons.is_empty() && before > 0 {
+            self.lapsed.clear();
             self.idle_until = now;
             if !self.leases.is_empty() {
                 info!("guardian: the daemon is gone; its VIPs stay until their leases run out");
@@ -240,6 +245,9 @@ impl<A: Addresses> Process<A> {
                 Ok(ToGuardian::Lease(lease)) => self.lease(lease),
                 Ok(ToGuardian::Renew(leases)) => {
                     for (router, until) in leases {
+                        if let Some(lease) = self.lapsed.remove(&router) {
+                            self.leases.insert(router.clone(), lease);
+                        }
                         if let Some(lease) = self.leases.get_mut(&router) {
                             lease.until = until;
                         }
@@ -247,6 +255,7 @@ impl<A: Addresses> Process<A> {
                 }
                 Ok(ToGuardian::Release(router)) => {
                     self.leases.remove(&router);
+                    self.lapsed.remove(&router);
                     self.stuck.remove(&router);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
@@ -263,6 +272,7 @@ impl<A: Addresses> Process<A> {
             // be read from a disk at the moment that matters.
             self.kernel.present(&lease.addresses).ok();
         }
+        self.lapsed.remove(&lease.router);
         self.leases.insert(lease.router.clone(), lease);
     }
 
@@ -281,6 +291,9 @@ impl<A: Addresses> Process<A> {
                     self.stuck.remove(&router);
                     if count > 0 {
                         warn!("guardian: lease of {router} ran out: removed {count} VIPs");
+                    }
+                    if !self.daemons.is_empty() {
+                        self.lapsed.insert(router, lease);
                     }
                 }
                 Err(why) => {

@@ -211,7 +211,10 @@ impl Group {
         let waits = waits.and_then(|member| cause(slots, member, GroupEvent::Out));
         // An owner starts as Master (RFC 9568 §6.4.1), but not ahead of its group.
         let claims = |slot: &Slot| {
-            slot.is(State::Master) || (out(slot) && slot.router.config().priority == Priority::OWNER)
+            slot.is(State::Master)
+                || (out(slot)
+                    && slot.router.config().priority == Priority::OWNER
+                    && slot.router.config().preempt)
         };
         let all_claim = self.members.iter().all(|member| has(slots, member, claims));
         for member in &self.members {

@@ -43,16 +43,27 @@ impl Duplicates {
         [&self.arp, &self.neighbours].into_iter().flatten().map(AsFd::as_fd)
     }
 
-    /// The next claim of somebody whose hardware address is not `ours`; none when nothing is waiting.
-    pub(crate) fn next(&self, ours: Mac, buffer: &mut Buffer) -> Option<(Mac, IpAddr)> {
+    /// The next frame. Whoever reads in a loop counts them: anybody can send any number.
+    pub(crate) fn next(&self, ours: Mac, buffer: &mut Buffer) -> Claim {
         for socket in [&self.arp, &self.neighbours].into_iter().flatten() {
-            while let Ok(Some(frame)) = read(socket, buffer) {
-                match frames::claim(frame) {
-                    Some((mac, address)) if mac != ours => return Some((mac, address)),
-                    Some(_) | None => {}
-                }
+            if let Ok(Some(frame)) = read(socket, buffer) {
+                return match frames::claim(frame) {
+                    Some((mac, address)) if mac != ours => Claim::Of(mac, address),
+                    Some(_) | None => Claim::Ours,
+                };
             }
         }
-        None
+        Claim::Nothing
     }
+}
+
+/// A frame that was waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// Somebody with another hardware address claims this.
+    Of(Mac, IpAddr),
+    /// One of ours that came back, or something else.
+    Ours,
+    /// None was.
+    Nothing,
 }

@@ -88,11 +88,11 @@ impl Worker {
         let mut buffer = std::mem::replace(&mut self.buffer, Buffer::empty());
         for name in names {
             for _ in 0..MAX_CLAIMS {
-                let Some((mac, vip)) = self.ports.get(&name).and_then(|port| port.next_claim(&mut buffer))
-                else {
-                    break;
-                };
-                self.claimed_by(&name, mac, vip);
+                match self.ports.get(&name).and_then(|port| port.next_claim(&mut buffer)) {
+                    Some(Some((mac, vip))) => self.claimed_by(&name, mac, vip),
+                    Some(None) => {}
+                    None => break,
+                }
             }
         }
         self.buffer = buffer;

@@ -72,7 +72,7 @@ impl Worker {
             Ok(links) => links,
             Err(error) => {
                 self.links_dirty = true;
-                self.tell(Notice::Problem(format!("cannot read the interfaces: {error}")));
+                self.unreadable(Some(format!("cannot read the interfaces: {error}")));
                 return;
             }
         };
@@ -90,15 +90,22 @@ impl Worker {
             self.tell(Notice::Problem(text));
         }
         self.links_dirty = false;
-        if let Err(error) = self.find_link_local() {
-            self.links_dirty = true;
-            self.tell(Notice::Problem(error.to_string()));
-        }
+        let found = self.find_link_local();
+        self.links_dirty |= found.is_err();
+        self.unreadable(found.err().map(|error| error.to_string()));
         self.look_at_sources();
         self.links_read = true;
         // A new interface has none of the old one's addresses.
         self.vips_dirty |= !replaced.is_empty();
         self.replaced.extend(replaced);
+    }
+
+    /// Tells once that the kernel cannot be read, until it can be again.
+    fn unreadable(&mut self, problem: Option<String>) {
+        if problem != self.unreadable {
+            self.unreadable.clone_from(&problem);
+            problem.into_iter().for_each(|text| self.tell(Notice::Problem(text)));
+        }
     }
 
     /// The link-local addresses that IPv6 routers speak from (RFC 9568 §5.1.2.1), and whether the host
@@ -148,7 +155,9 @@ impl Worker {
                 .into_iter();
             let before = self.link_local.get(name);
             let stays = before.filter(|before| usable.clone().any(|ip| ip == **before)).copied();
-            found.extend(stays.or_else(|| usable.next()).map(|ip| (name.clone(), ip)));
+            // Without any, the one before is told to be missing, and priority 0 leaves from it.
+            let source = stays.or_else(|| usable.next()).or(before.copied());
+            found.extend(source.map(|ip| (name.clone(), ip)));
         }
         if found != self.link_local {
             self.link_local = found;

@@ -12,6 +12,7 @@ use evenkeel_vrrp::{
 };
 
 use super::super::RouterSetup;
+use super::super::vips::Moving;
 use super::{Notice, Worker};
 use crate::guard::Lease;
 
@@ -19,16 +20,45 @@ use crate::guard::Lease;
 const EARLY: Duration = Duration::from_millis(30);
 
 impl Worker {
+    /// Does what the routers say, in their order. Changes of state that come together are carried out together,
+    /// with one look at the kernel: a host may take over hundreds of routers at once.
     pub(super) fn drain(&mut self) {
-        while let Some((key, output)) = self.election.poll_output() {
-            match output {
-                Output::Transmit { bytes, src, dst, ttl, kind, .. } => {
-                    self.transmit(&key, &bytes, (src, dst, ttl), kind);
+        let mut next = self.election.poll_output();
+        while next.is_some() {
+            let mut changed: BTreeMap<RouterKey, (State, Cause)> = BTreeMap::new();
+            // What a router says after its change of state is done after its VIPs have followed.
+            let mut later = Vec::new();
+            while let Some((key, output)) = next.take() {
+                match output {
+                    Output::StateChanged { .. } if changed.contains_key(&key) => {
+                        next = Some((key, output));
+                        break;
+                    }
+                    Output::StateChanged { to, cause, .. } => drop(changed.insert(key, (to, cause))),
+                    output if changed.contains_key(&key) => later.push((key, output)),
+                    output => self.perform(&key, output),
                 }
-                Output::StateChanged { to, cause, .. } => self.state_changed(&key, to, &cause),
-                Output::Announce { repeat } => self.announce(&key, repeat),
-                Output::Event(event) => self.tell_router(&key, event.to_string()),
+                next = self.election.poll_output();
             }
+            if !changed.is_empty() {
+                self.states_changed(&changed);
+            }
+            for (key, output) in later {
+                self.perform(&key, output);
+            }
+            next = next.or_else(|| self.election.poll_output());
+        }
+    }
+
+    fn perform(&mut self, key: &RouterKey, output: Output) {
+        match output {
+            Output::Transmit { bytes, src, dst, ttl, kind, .. } => {
+                self.transmit(key, &bytes, (src, dst, ttl), kind);
+            }
+            Output::Announce { repeat } => self.announce(key, repeat),
+            Output::Event(event) => self.tell_router(key, event.to_string()),
+            // `drain` collects them.
+            Output::StateChanged { .. } => {}
         }
     }
 
@@ -39,12 +69,15 @@ impl Worker {
             Some(port) => port.send(bytes, source, destination, ttl),
             None => Err(std::io::ErrorKind::NotConnected.into()),
         };
-        let failed_before = self.unsent.contains_key(key);
+        // By unicast one peer may be out of reach while others are not.
+        let way = (key.clone(), destination);
+        let to = if destination.is_multicast() { String::new() } else { format!(" to {destination}") };
         match sent {
             Ok(()) if kind == AdvertKind::PriorityZero => {}
             Ok(()) => {
-                if self.unsent.remove(key).is_some() {
-                    self.tell_router(key, "can send advertisements again".to_owned());
+                self.unsent.remove(key);
+                if self.failing_sends.remove(&way) {
+                    self.tell_router(key, format!("can send advertisements{to} again"));
                 }
                 self.holds.forgive(key, FaultCause::Socket);
                 self.grant(key, kind);
@@ -53,9 +86,9 @@ impl Worker {
                 if kind != AdvertKind::PriorityZero {
                     self.unsent.entry(key.clone()).or_insert_with(clock::now);
                 }
-                if !failed_before {
+                if self.failing_sends.insert(way) {
                     self.links_dirty = true;
-                    self.tell_router(key, format!("cannot send an advertisement: {error}"));
+                    self.tell_router(key, format!("cannot send an advertisement{to}: {error}"));
                 }
             }
         }
@@ -98,31 +131,34 @@ impl Worker {
         }
     }
 
-    fn state_changed(&mut self, key: &RouterKey, to: State, cause: &Cause) {
-        if to != State::Master {
-            self.granted.remove(key);
-            self.unsent.remove(key);
-            self.adopted.remove(key);
+    fn states_changed(&mut self, changed: &BTreeMap<RouterKey, (State, Cause)>) {
+        for (key, (to, _)) in changed {
+            if *to == State::Master {
+                self.conflicts.claimed(key, clock::now());
+            } else {
+                self.granted.remove(key);
+                self.unsent.remove(key);
+                self.adopted.remove(key);
+            }
         }
-        if to == State::Master {
-            self.grant_unheard();
-            self.conflicts.claimed(key, clock::now());
-        }
+        self.grant_unheard();
         // What it cannot remove it leaves to the guardian, by a lease of its own.
-        self.sync_vips(&Default::default(), false);
-        if to != State::Master {
-            self.guarding.release(key.to_string(), clock::now());
-        }
-        match cause {
-            Cause::Fault(fault) => drop(self.faults.insert(key.clone(), *fault)),
-            _ => drop(self.faults.remove(key)),
-        }
-        if let Some(setup) = self.routers.get(key) {
-            let fault = matches!(cause, Cause::Fault(fault) if *fault != FaultCause::Held);
-            let priority = self.election.get(key).map_or(0, |(_, router)| router.config().priority.get());
-            let (router, group) = (setup.name.clone(), setup.group.clone());
-            let (label, why) = (self.label(setup), cause.to_string());
-            self.tell(Notice::State { router, label, group, to, fault, priority, why });
+        self.sync_vips(&Moving::default(), false);
+        for (key, (to, cause)) in changed {
+            if *to != State::Master {
+                self.guarding.release(key.to_string(), clock::now());
+            }
+            match cause {
+                Cause::Fault(fault) => drop(self.faults.insert(key.clone(), *fault)),
+                _ => drop(self.faults.remove(key)),
+            }
+            if let Some(setup) = self.routers.get(key) {
+                let fault = matches!(cause, Cause::Fault(fault) if *fault != FaultCause::Held);
+                let priority = self.election.get(key).map_or(0, |(_, router)| router.config().priority.get());
+                let (router, group) = (setup.name.clone(), setup.group.clone());
+                let (label, why) = (self.label(setup), cause.to_string());
+                self.tell(Notice::State { router, label, group, to: *to, fault, priority, why });
+            }
         }
     }
 

@@ -6,6 +6,8 @@ use evenkeel_kernel::clock;
 use evenkeel_vrrp::{FaultCause, Input, RouterKey, State};
 
 use super::super::RouterSetup;
+use super::super::guarding::joined;
+use super::super::port::Port;
 use super::super::vips::Moving;
 use super::Worker;
 use crate::guard::Lease;
@@ -26,6 +28,7 @@ impl Worker {
         self.routers.retain(|key, _| keys.contains(key));
         self.granted.retain(|key, _| keys.contains(key));
         self.unsent.retain(|key, _| keys.contains(key));
+        self.failing_sends.retain(|(key, _)| keys.contains(key));
         self.adopted.retain(|key, _| keys.contains(key));
         self.faults.retain(|key, _| keys.contains(key));
         self.holds.clear();
@@ -43,7 +46,7 @@ impl Worker {
     /// Routers whose lease still runs go on as Master. Returns leases of which nobody is in charge.
     fn adopt(&mut self) -> Vec<Lease> {
         let mut over = Vec::new();
-        for lease in std::mem::take(&mut self.leases) {
+        for lease in joined(std::mem::take(&mut self.leases)) {
             let now = clock::now();
             let setup = self.routers.values().find(|setup| setup.key.to_string() == lease.router);
             let key = setup.filter(|_| lease.until > now).map(|setup| setup.key.clone());
@@ -103,10 +106,13 @@ impl Worker {
         let ttl = setup.ttl();
         let here = self.ports.get(key.interface.as_str()).map(|port| port.check_source(source));
         let via = self.ports.get_mut(setup.via.as_str()).map(|port| port.check_sender(source, ttl));
-        match (here, via) {
-            (Some(here), Some(via)) => here.and(via).err(),
-            (None, _) | (_, None) => Some(FaultCause::InterfaceMissing),
-        }
+        // Where its VIPs are, and where it hears the group.
+        let others = setup.vips.keys().map(|vip| vip.interface.as_str());
+        let others = others.chain(setup.virtual_mac.as_ref().map(|interface| interface.as_str()));
+        let others: BTreeSet<&str> = others.collect();
+        let others = others.into_iter().map(|name| self.ports.get(name).map(Port::check_open));
+        let all = [here, via].into_iter().chain(others);
+        all.map(|port| port.unwrap_or(Err(FaultCause::InterfaceMissing))).find_map(Result::err)
     }
 
     /// What keeps a router from taking part. One that does is not held to having converged.
@@ -140,8 +146,8 @@ impl Worker {
                 (None, State::Initialize) => drop(self.election.handle(&key, Input::Startup, now)),
                 (None, State::Backup | State::Master) => {}
             }
-            self.drain();
         }
+        self.drain();
     }
 
     /// Tells why a router does not take part, when that is news. That a daemon which has just been
