@@ -4,14 +4,18 @@
 //! commands that run once (`once`). When to do it is not known here.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_converge::ledger::{IP_FORWARD, beside_forwarding};
-use evenkeel_converge::{Desired, Diff, Domain, KernelState, Kind, Ledger, Op, Phase, diff_kinds};
+use evenkeel_converge::{
+    Desired, Diff, Domain, KernelState, Kind, Ledger, Op, Phase, ServiceKey, diff_kinds,
+};
 use evenkeel_kernel::{ApplyError, Class, Kernel, Scope, clock};
 use evenkeel_schemas::status::{ConvergenceError, FailureClass, ObjectText};
 use evenkeel_schemas::time::MonoTime;
+use tracing::debug;
 
 use crate::state::StateDir;
 
@@ -57,13 +61,27 @@ impl Convergence {
         Self { kernel, state, ledger }
     }
 
-    /// One pass over resources of some kinds.
-    pub(crate) fn pass(&mut self, desired: &Desired, kinds: &[Kind]) -> Pass {
+    /// One pass over resources of some kinds; of IPVS services only over those given, if any are.
+    pub(crate) fn pass(
+        &mut self,
+        desired: &Desired,
+        kinds: &[Kind],
+        services: Option<&BTreeSet<ServiceKey>>,
+    ) -> Pass {
         let started = clock::now();
-        let outcome = self
-            .converge(desired, kinds)
-            .unwrap_or_else(|error| Outcome { errors: vec![error], ..Outcome::default() });
+        let mut times = Times::new(started);
+        let outcome = match services {
+            None => self.converge(desired, kinds, None, &mut times),
+            Some(only) => self.converge(&desired.with_services(only), kinds, Some(only), &mut times),
+        };
+        let outcome = outcome.unwrap_or_else(|error| Outcome { errors: vec![error], ..Outcome::default() });
         let ended = clock::now();
+        debug!(
+            "pass: {} in {:.1} ms:{times}; {} operations",
+            if is_all(kinds) && services.is_none() { "everything" } else { "a part" },
+            milliseconds(ended.since(started)),
+            outcome.done.len()
+        );
         Pass {
             ended,
             took: ended.since(started),
@@ -74,23 +92,39 @@ impl Convergence {
         }
     }
 
-    fn converge(&mut self, desired: &Desired, kinds: &[Kind]) -> Result<Outcome, ConvergenceError> {
-        let scope = self.scope(desired, kinds)?;
+    fn converge(
+        &mut self,
+        desired: &Desired,
+        kinds: &[Kind],
+        services: Option<&BTreeSet<ServiceKey>>,
+        times: &mut Times,
+    ) -> Result<Outcome, ConvergenceError> {
+        let everything = is_all(kinds) && services.is_none();
+        let scope = Scope { services: services.cloned(), ..self.scope(desired, kinds)? };
         let observed = self.observe(&scope)?;
+        times.note("observe");
         let Diff { ops, foreign } = diff_kinds(desired, &observed, &self.ledger, Domain::Host, kinds);
-        let foreign = is_all(kinds).then_some(foreign);
+        let foreign = everything.then_some(foreign);
+        times.note("compare");
         self.save(self.ledger.before(desired, &observed, kinds))?;
+        times.note("ledger");
         if ops.is_empty() {
-            if is_all(kinds) {
+            if everything {
                 self.save(self.ledger.after(desired, &observed))?;
+                times.note("ledger");
             }
             return Ok(Outcome { foreign, converged: true, ..Outcome::default() });
         }
+        drop(observed);
         let results = apply_in_phases(&mut self.kernel, &ops);
+        times.note("apply");
         let left = self.observe(&scope)?;
+        times.note("observe");
         let remaining = diff_kinds(desired, &left, &self.ledger, Domain::Host, kinds).ops;
-        if is_all(kinds) {
+        times.note("compare");
+        if everything {
             self.save(self.ledger.after(desired, &left))?;
+            times.note("ledger");
         }
         let converged = remaining.is_empty();
         let (done, errors) = settle(ops, results, &remaining);
@@ -124,6 +158,35 @@ impl Convergence {
         }
         Ok(())
     }
+}
+
+/// Where the time of a pass goes.
+struct Times {
+    last: MonoTime,
+    parts: Vec<(&'static str, Duration)>,
+}
+
+impl Times {
+    const fn new(started: MonoTime) -> Self {
+        Self { last: started, parts: Vec::new() }
+    }
+
+    /// What was just done is called so.
+    fn note(&mut self, name: &'static str) {
+        let now = clock::now();
+        self.parts.push((name, now.since(self.last)));
+        self.last = now;
+    }
+}
+
+impl fmt::Display for Times {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.parts.iter().try_for_each(|(name, time)| write!(f, " {name} {:.1}", milliseconds(*time)))
+    }
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
 }
 
 fn is_all(kinds: &[Kind]) -> bool {
@@ -235,5 +298,6 @@ pub(crate) fn scope(desired: &Desired, ledger: &Ledger, kinds: &[Kind]) -> Scope
     let wanted = !state.services.is_empty() || state.timeouts.is_some() || !state.sync_daemons.is_empty();
     let ours = !ledger.services.is_empty() || ledger.timeouts.is_some() || !ledger.sync_daemons.is_empty();
     let ipvs = desired.exclusive_ipvs || wanted || ours;
-    Scope { kinds: kinds.iter().copied().collect(), links, interfaces, tables, sysctls, ipvs }
+    let kinds = kinds.iter().copied().collect();
+    Scope { kinds, links, interfaces, tables, sysctls, ipvs, services: None }
 }

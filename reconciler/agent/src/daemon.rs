@@ -36,7 +36,7 @@ use crate::election::{Command, Election, Notice, RouterSetup, Scheduling};
 use crate::guard::Guardian;
 use crate::hooks::{Done, Hooks};
 use crate::orders::{OrderRequest, Orders};
-use crate::plan_file::LoadedPlan;
+use crate::plan_file::{Files, LoadedPlan};
 use crate::server::{Ask, Server};
 use crate::source::{self, Loaded};
 use crate::state::StateDir;
@@ -117,6 +117,8 @@ pub(crate) struct Daemon {
     /// Routers to be configured once they can be served.
     pending: Option<Vec<RouterSetup>>,
     started: bool,
+    /// What is to be kept as the last good plan.
+    unsaved: Option<Files>,
     /// When changed verdicts are passed on.
     verdicts_at: Option<MonoTime>,
     /// When trackers of services look at the verdicts.
@@ -178,6 +180,7 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
         routers: Vec::new(),
         pending: None,
         started: false,
+        unsaved: None,
         verdicts_at: None,
         services_at: None,
         lost_at: clock::now() + LOST_PAUSE,
@@ -193,8 +196,8 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
         kept: kept_tx,
     };
     daemon.first_plan(&leases, &ledger);
-    drift::watch(daemon.converger.mailbox().clone());
-    let plans = source::watch(options.plan, options.host, looks);
+    drift::watch(daemon.converger.mailbox().clone()).map_err(|error| format!("kernel events: {error}"))?;
+    let plans = source::watch(options.plan, options.host, daemon.facts.plan(), looks);
     let mut channels =
         Channels { plans, reports, notices, outcomes, found, hooks: hooks_done, guardians, asks, kept };
     let result = tokio::select! {
@@ -275,6 +278,13 @@ impl Daemon {
             self.facts.foreign.clone_from(foreign);
         }
         if report.serial >= self.plan_serial {
+            self.keep_plan();
+            if report.converged
+                && let Some(in_force) = self.facts.in_force.as_mut().filter(|in_force| !in_force.converged)
+            {
+                in_force.converged = true;
+                info!("converged: generation {} is in the kernel", in_force.loaded.generation.short());
+            }
             // Before the start a router announces nothing, and status shows why.
             let early = report.converged || !self.started;
             let ready = |next: &mut Vec<RouterSetup>| early || !handover::comes(&self.routers, next);

@@ -4,12 +4,12 @@
 //! aside). Decisions are made in the pure crates; here inputs are carried to them and outputs from
 //! them:
 //!
-//! - `daemon`: the main loop, `source`, `plan_file`, `drift`, `probe` that feed it, `verdicts` and `handover`
+//! - `daemon`: the main loop, `source`, `plan_file`, `drift`, `news`, `probe` that feed it, `verdicts` and `handover`
 //!   that work for it;
 //! - `election`: the election thread; `guard`: the process that outlives a dead daemon;
 //! - `converger`: the convergence thread, `convergence` one pass of it; `state`: the files it keeps;
 //! - `trackers`: what the election watches besides; `hooks`: programs that are told of its changes,
-//!   `run_program` runs both kinds; `orders`: what operators tell it;
+//!   `run_program` runs both kinds, `programs` knows where our own are; `orders`: what operators tell it;
 //! - `report`, `server`: status and orders by a socket; `once`: commands without the daemon, `control`: those
 //!   that give it orders; `cli`: the command line.
 
@@ -23,10 +23,14 @@ mod election;
 mod guard;
 mod handover;
 mod hooks;
+mod logging;
+mod memory;
+mod news;
 mod once;
 mod orders;
 mod plan_file;
 mod probe;
+mod programs;
 mod report;
 mod run_program;
 mod server;
@@ -36,3 +40,5 @@ mod trackers;
 mod verdicts;
 
 pub use cli::Cli;
+pub use guard::main as guardian;
+pub use plan_file::main as read_plan;

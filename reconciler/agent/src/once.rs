@@ -16,7 +16,8 @@ use crate::state::{StateDir, read_ledger};
 const MAX_PASSES: usize = 3;
 
 fn load(plan: &Path, host: &Name) -> Result<LoadedPlan, String> {
-    plan_file::load(&plan_file::plan_path(plan, host), host).map_err(|why| why.to_string())
+    let loaded = plan_file::load(&plan_file::plan_path(plan, host), host, None);
+    loaded.map(|(loaded, _)| loaded).map_err(|why| why.to_string())
 }
 
 /// Without a daemon nothing is known to be down.
@@ -52,7 +53,7 @@ pub(crate) fn converge(plan: &Path, host: &Name, state_dir: &Path) -> Result<Vec
     let mut done = Vec::new();
     let mut errors = Vec::new();
     for _ in 0..MAX_PASSES {
-        let pass = convergence.pass(&wanted, &Kind::ALL);
+        let pass = convergence.pass(&wanted, &Kind::ALL, None);
         done.extend(pass.done.iter().map(ToString::to_string));
         if pass.converged {
             return Ok(done);

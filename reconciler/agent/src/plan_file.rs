@@ -1,7 +1,11 @@
 //! Reading a plan: bytes to a plan that may be put in force, or the reason why not.
 //!
-//! Order of the checks: size, seal, TOML, JSON Schema, types, whose plan it is, its secrets.
-//! Nothing here changes anything.
+//! Order of the checks: size, seal, TOML, JSON Schema, types, whose plan it is, its secrets. TOML and JSON Schema are another
+//! process's work: `helper` asks it, `understand` is what it does. Nothing here changes anything.
+
+mod helper;
+mod pieces;
+mod understand;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,17 +13,16 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
-use evenkeel_schemas::plan::{self, Auth, Plan, SecretReference};
+use evenkeel_schemas::plan::{self, Auth, Plan, SecretReference, VirtualServer};
 use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::seal::{self, Generation};
 use evenkeel_vrrp::Secret;
 
-/// Most schema errors told of one plan.
-const MAX_SCHEMA_ERRORS: usize = 5;
-/// Longest schema error told.
-const MAX_ERROR_CHARS: usize = 300;
+pub use helper::main;
+
+use pieces::{mark, pieces};
+
 /// Longest password of VRRP version 2, bytes (RFC 2338 §5.3.10).
 const PASS_MAX: usize = 8;
 /// Largest secrets file or secret file, bytes.
@@ -34,10 +37,22 @@ pub(crate) struct LoadedPlan {
     pub(crate) plan: Plan,
     /// Router passwords by router name.
     pub(crate) secrets: BTreeMap<Name, Secret>,
-    /// The bytes it was read from, to keep as the last good plan.
-    pub(crate) bytes: Vec<u8>,
-    /// The bytes of the secrets file beside it, if there is one.
-    pub(crate) secrets_bytes: Option<Vec<u8>>,
+    /// Marks of the texts of its virtual servers, in their order.
+    marks: Vec<u64>,
+}
+
+/// The bytes that a plan was read from, to keep as the last good ones.
+pub(crate) struct Files {
+    /// Those of the plan.
+    pub(crate) plan: Vec<u8>,
+    /// Those of the secrets file beside it, if there is one.
+    pub(crate) secrets: Option<Vec<u8>>,
+}
+
+impl fmt::Debug for Files {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Files(…)")
+    }
 }
 
 impl LoadedPlan {
@@ -82,15 +97,20 @@ pub(crate) fn plan_path(path: &Path, host: &Name) -> PathBuf {
     if path.is_dir() { path.join(plan::file_name(host)) } else { path.to_owned() }
 }
 
-/// Reads the plan at `path` (a file) for `host`, with its secrets.
+/// Reads the plan at `path` (a file) for `host`, with its secrets. Virtual servers that are the same in the plan before are not
+/// understood again.
 ///
 /// # Errors
 /// A [`Refusal`] for everything that is wrong with it; never a panic.
-pub(crate) fn load(path: &Path, host: &Name) -> Result<LoadedPlan, Refusal> {
-    let bytes = read_bounded(path, seal::MAX_BYTES as u64)
+pub(crate) fn load(
+    path: &Path,
+    host: &Name,
+    before: Option<&LoadedPlan>,
+) -> Result<(LoadedPlan, Files), Refusal> {
+    let plan = read_bounded(path, seal::MAX_BYTES as u64)
         .map_err(|error| Refusal::new(format!("cannot read {}: {}", path.display(), io_words(&error))))?;
     let secrets_path = path.with_file_name(plan::secrets_file_name(host));
-    let secrets_bytes = match read_bounded(&secrets_path, MAX_SECRET_FILE) {
+    let secrets = match read_bounded(&secrets_path, MAX_SECRET_FILE) {
         Ok(bytes) => Some(bytes),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => {
@@ -98,65 +118,71 @@ pub(crate) fn load(path: &Path, host: &Name) -> Result<LoadedPlan, Refusal> {
             return Err(Refusal::new(format!("cannot read {}: {words}", secrets_path.display())));
         }
     };
-    check(bytes, secrets_bytes, host)
+    let loaded = check(&plan, secrets.as_deref(), host, before, helper::ask)?;
+    Ok((loaded, Files { plan, secrets }))
 }
 
-/// Checks the bytes of a plan and of the secrets file beside it.
+/// Checks the bytes of a plan and of the secrets file beside it. What the text says, `understand` finds out.
 ///
 /// # Errors
 /// As [`load`].
 pub(crate) fn check(
-    bytes: Vec<u8>,
-    secrets_bytes: Option<Vec<u8>>,
+    bytes: &[u8],
+    secrets_bytes: Option<&[u8]>,
     host: &Name,
+    before: Option<&LoadedPlan>,
+    understand: impl Fn(&str) -> Result<Plan, Refusal>,
 ) -> Result<LoadedPlan, Refusal> {
-    let (generation, body) = seal::open(&bytes).map_err(|error| Refusal::new(error.to_string()))?;
-    let plan = parse(body)?;
+    let (generation, body) = seal::open(bytes).map_err(|error| Refusal::new(error.to_string()))?;
+    let (plan, marks) = plan_of(body, before, understand)?;
     if plan.host != *host {
         return Err(Refusal::new(format!("the plan is for host {}, this host is {host}", plan.host)));
     }
-    let secrets = secrets(&plan, secrets_bytes.as_deref())?;
-    Ok(LoadedPlan { generation, plan, secrets, bytes, secrets_bytes })
+    let secrets = secrets(&plan, secrets_bytes)?;
+    Ok(LoadedPlan { generation, plan, secrets, marks })
 }
 
-fn parse(body: &str) -> Result<Plan, Refusal> {
-    let value: serde_json::Value = toml::from_str(body).map_err(|error: toml::de::Error| {
-        Refusal::new(format!("the plan is not valid TOML: {}", error.message()))
-    })?;
-    let errors: Vec<String> = validator()?
-        .iter_errors(&value)
-        .take(MAX_SCHEMA_ERRORS)
-        .map(|error| shortened(&format!("{}: {}", error.instance_path(), error.masked())))
+/// A plan, and the marks of its virtual servers when their text could be taken apart.
+fn plan_of(
+    body: &str,
+    before: Option<&LoadedPlan>,
+    understand: impl Fn(&str) -> Result<Plan, Refusal>,
+) -> Result<(Plan, Vec<u64>), Refusal> {
+    let Some(pieces) = pieces(body) else { return Ok((understand(body)?, Vec::new())) };
+    let whole = |marks: Vec<u64>| {
+        let plan = understand(body)?;
+        let marks = if marks.len() == plan.virtual_servers.len() { marks } else { Vec::new() };
+        Ok((plan, marks))
+    };
+    let marks: Vec<u64> = pieces.servers.iter().map(|piece| mark(piece)).collect();
+    let known: BTreeMap<u64, &VirtualServer> = before
+        .into_iter()
+        .flat_map(|before| before.marks.iter().copied().zip(&before.plan.virtual_servers))
         .collect();
-    if !errors.is_empty() {
-        return Err(Refusal::new(format!("the plan does not follow its schema: {}", errors.join("; "))));
+    if known.is_empty() {
+        return whole(marks);
     }
-    serde_json::from_value(value)
-        .map_err(|error| Refusal::new(format!("the plan cannot be understood: {error}")))
-}
-
-/// At most [`MAX_ERROR_CHARS`] characters.
-fn shortened(text: &str) -> String {
-    match text.char_indices().nth(MAX_ERROR_CHARS) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
+    let mut text = pieces.rest;
+    let new = marks.iter().zip(&pieces.servers).filter(|(mark, _)| !known.contains_key(mark));
+    for (_, piece) in new {
+        // What a text is cut at begins a line.
+        if !text.is_empty() && !text.ends_with('\n') {
+            text.push('\n');
+        }
+        text.push_str(piece);
     }
-}
-
-fn validator() -> Result<&'static jsonschema::Validator, Refusal> {
-    static VALIDATOR: OnceLock<Result<jsonschema::Validator, String>> = OnceLock::new();
-    VALIDATOR
-        .get_or_init(|| {
-            let mut options = jsonschema::draft202012::options()
-                .should_validate_formats(true)
-                .with_pattern_options(jsonschema::PatternOptions::regex());
-            for (name, check) in evenkeel_schemas::json::FORMATS {
-                options = options.with_format(name, check);
-            }
-            options.build(&evenkeel_schemas::json::plan()).map_err(|error| error.to_string())
-        })
-        .as_ref()
-        .map_err(|error| Refusal::new(format!("the plan schema of this daemon is broken: {error}")))
+    let part = understand(&text);
+    let merged = part.ok().and_then(|mut plan| {
+        let mut new = std::mem::take(&mut plan.virtual_servers).into_iter();
+        let one = |mark: &u64| known.get(mark).map_or_else(|| new.next(), |same| Some((*same).clone()));
+        plan.virtual_servers = marks.iter().map(one).collect::<Option<_>>()?;
+        new.next().is_none().then_some(plan)
+    });
+    // What is wrong is told with its place in the whole.
+    match merged {
+        Some(plan) => Ok((plan, marks)),
+        None => whole(marks),
+    }
 }
 
 fn secrets(plan: &Plan, compiled: Option<&[u8]>) -> Result<BTreeMap<Name, Secret>, Refusal> {
@@ -240,6 +266,7 @@ fn io_words(error: &io::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::understand::{Part, understand};
     use super::*;
 
     const BODY: &str = concat!(
@@ -250,20 +277,29 @@ mod tests {
         "vips = [\"192.0.2.9/32\"]\nauth = { type = \"pass\", secret = { compiled = \"VI_1\" } }\n"
     );
 
+    /// Without another process.
+    fn here(body: &str) -> Result<Plan, Refusal> {
+        let mut servers = Vec::new();
+        let plan = understand(body, |part| match part {
+            Part::Server(server) => servers.push(*server),
+            Part::Anew => servers.clear(),
+        })?;
+        Ok(Plan { virtual_servers: servers, ..plan })
+    }
+
     fn host() -> Name {
         "dir1".parse().expect("name")
     }
 
     fn refusal(bytes: &[u8], secrets: Option<&str>) -> String {
-        let secrets = secrets.map(|text| text.as_bytes().to_vec());
-        check(bytes.to_vec(), secrets, &host()).expect_err("refused").to_string()
+        check(bytes, secrets.map(str::as_bytes), &host(), None, here).expect_err("refused").to_string()
     }
 
     #[test]
     fn a_sealed_plan_with_its_secret_is_taken() {
         let sealed = seal::seal(BODY);
         let loaded =
-            check(sealed.into_bytes(), Some(b"VI_1 = \"hell>com\"\n".to_vec()), &host()).expect("good");
+            check(sealed.as_bytes(), Some(b"VI_1 = \"hell>com\"\n"), &host(), None, here).expect("good");
         assert_eq!(loaded.plan.routers.len(), 1);
         assert!(!format!("{loaded:?} {:?}", loaded.secrets).contains("hell"));
     }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use tracing::{error, warn};
 
 use crate::orders::Orders;
-use crate::plan_file::{self, LoadedPlan};
+use crate::plan_file::{self, Files, LoadedPlan};
 
 const LEDGER: &str = "ledger.json";
 /// What operators told routers. Outlives `cleanup`: it is not ours to forget.
@@ -161,30 +161,27 @@ impl StateDir {
         self.path.join(LAST_GOOD)
     }
 
-    /// Keeps a plan as the last good one.
+    /// Keeps the files of a plan for `host` as the last good ones.
     ///
     /// # Errors
-    /// When it cannot be written.
-    pub(crate) fn save_last_good(&self, loaded: &LoadedPlan) -> io::Result<()> {
+    /// When they cannot be written.
+    pub(crate) fn save_last_good(&self, host: &Name, files: &Files) -> io::Result<()> {
         let directory = self.last_good_dir();
-        let same =
-            |name: String, bytes: Option<&[u8]>| fs::read(directory.join(name)).ok().as_deref() == bytes;
-        if same(plan::file_name(&loaded.plan.host), Some(&loaded.bytes))
-            && same(plan::secrets_file_name(&loaded.plan.host), loaded.secrets_bytes.as_deref())
-        {
+        let (plan, secrets) =
+            (directory.join(plan::file_name(host)), directory.join(plan::secrets_file_name(host)));
+        let same = |path: &Path, bytes: Option<&[u8]>| fs::read(path).ok().as_deref() == bytes;
+        if same(&plan, Some(&files.plan)) && same(&secrets, files.secrets.as_deref()) {
             return Ok(());
         }
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
-        let host = &loaded.plan.host;
-        let secrets = directory.join(plan::secrets_file_name(host));
-        match &loaded.secrets_bytes {
+        match &files.secrets {
             Some(bytes) => replace(&secrets, bytes)?,
             None => match fs::remove_file(secrets) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 Ok(()) | Err(_) => {}
             },
         }
-        replace(&directory.join(plan::file_name(host)), &loaded.bytes)
+        replace(&plan, &files.plan)
     }
 
     /// The last good plan of `host`, checked as if it came from outside.
@@ -193,7 +190,11 @@ impl StateDir {
         if !path.exists() {
             return None;
         }
-        plan_file::load(&path, host).inspect_err(|why| warn!("the last good plan cannot be used: {why}")).ok()
+        let loaded = plan_file::load(&path, host, None);
+        loaded
+            .map(|(loaded, _)| loaded)
+            .inspect_err(|why| warn!("the last good plan cannot be used: {why}"))
+            .ok()
     }
 }
 

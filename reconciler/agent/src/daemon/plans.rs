@@ -16,10 +16,10 @@ use super::facts::InForce;
 use crate::converger::Wanted;
 use crate::election::{Command, RouterSetup};
 use crate::guard::Lease;
-use crate::plan_file::{self, LoadedPlan};
+use crate::plan_file::{self, Files, LoadedPlan};
 use crate::source::Loaded;
 use crate::verdicts::{self, Verdicts};
-use crate::{handover, report};
+use crate::{handover, memory, report};
 
 impl Daemon {
     pub(crate) fn file(&self) -> PathBuf {
@@ -29,8 +29,8 @@ impl Daemon {
     /// The first plan: the file, or else the last good one. Routers that an earlier daemon was Master
     /// of until just now cannot wait: all that they serve is in the kernel still.
     pub(super) fn first_plan(&mut self, leases: &[Lease], ledger: &Ledger) {
-        let (loaded, from_last_good) = match plan_file::load(&self.file(), &self.options.host) {
-            Ok(loaded) => (loaded, false),
+        let (loaded, files) = match plan_file::load(&self.file(), &self.options.host, None) {
+            Ok((loaded, files)) => (loaded, Some(files)),
             Err(why) => {
                 self.reject(&why.to_string());
                 match self.state.last_good(&self.options.host) {
@@ -39,7 +39,7 @@ impl Daemon {
                             "the last good plan, generation {}, is put in force",
                             loaded.generation.short()
                         );
-                        (loaded, true)
+                        (loaded, None)
                     }
                     None => {
                         warn!("there is no plan to obey yet: waiting for {}", self.file().display());
@@ -58,15 +58,15 @@ impl Daemon {
             self.configure(setups);
         }
         let known = verdicts::left_behind(&loaded.plan, ledger);
-        self.adopt(loaded, from_last_good, &known);
+        self.adopt(Arc::new(loaded), files, &known);
     }
 
     pub(super) fn read(&mut self, loaded: Loaded) {
         match loaded {
-            Ok(loaded) => {
+            Ok((loaded, files)) => {
                 self.facts.rejected = None;
                 if let Some(in_force) = &mut self.facts.in_force
-                    && in_force.loaded.bytes == loaded.bytes
+                    && in_force.loaded.generation == loaded.generation
                     && in_force.loaded.secrets == loaded.secrets
                 {
                     in_force.from_last_good = false;
@@ -76,7 +76,7 @@ impl Daemon {
                     Some(before) => verdicts::in_force(&before.plan, &self.board),
                     None => Verdicts::new(),
                 };
-                self.adopt(loaded, false, &known);
+                self.adopt(loaded, Some(files), &known);
             }
             Err(why) => self.reject(&why.to_string()),
         }
@@ -94,17 +94,10 @@ impl Daemon {
         self.facts.rejected = Some(Rejected { at, reason: reason.to_owned() });
     }
 
-    /// Puts a plan in force; `known` are the verdicts until now.
-    pub(super) fn adopt(&mut self, loaded: LoadedPlan, from_last_good: bool, known: &Verdicts) {
-        let loaded = Arc::new(loaded);
-        if !from_last_good {
-            let (state, loaded) = (Arc::clone(&self.state), Arc::clone(&loaded));
-            tokio::task::spawn_blocking(move || {
-                if let Err(error) = state.save_last_good(&loaded) {
-                    warn!("cannot keep the plan as the last good one: {error}");
-                }
-            });
-        }
+    /// Puts a plan in force; `known` are the verdicts until now. Without files it is the last good one.
+    pub(super) fn adopt(&mut self, loaded: Arc<LoadedPlan>, files: Option<Files>, known: &Verdicts) {
+        let from_last_good = files.is_none();
+        self.unsaved = files;
         let plan = &loaded.plan;
         let initial = verdicts::by_check(plan, known);
         let checks: BTreeSet<Check> = verdicts::checks(plan).map(|(_, _, check)| check.clone()).collect();
@@ -122,10 +115,23 @@ impl Daemon {
             self.configure(staying);
         }
         let since = report::wall(clock::now());
-        self.facts.in_force = Some(InForce { loaded, since, from_last_good });
+        self.facts.in_force = Some(InForce { loaded, since, from_last_good, converged: false });
         self.pending = Some(next);
         self.want(&Kind::ALL);
         self.plan_serial = self.serial;
+    }
+
+    /// Keeps the plan in force as the last good one: once the kernel is as it says, since a large one takes a while to write.
+    pub(super) fn keep_plan(&mut self) {
+        let Some(files) = self.unsaved.take() else { return };
+        let (state, host) = (Arc::clone(&self.state), self.options.host.clone());
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = state.save_last_good(&host, &files) {
+                warn!("cannot keep the plan as the last good one: {error}");
+            }
+            drop(files);
+            memory::give_back();
+        });
     }
 
     pub(super) fn configure(&mut self, setups: Vec<RouterSetup>) {
