@@ -111,7 +111,16 @@ fn host_plan(cluster: &Resolved, tasks: &Tasks<'_>, name: &Name, host: &Host) ->
         host: name.clone(),
         host_addresses: host.all_addresses().map(|(address, _)| address).collect(),
         prevent_removal: host.prevent_removal,
-        policy: plan::Policy { resync: cluster.policy.resync, exclusive_ipvs: cluster.policy.exclusive_ipvs },
+        policy: plan::Policy {
+            resync: cluster.policy.resync,
+            exclusive_ipvs: cluster.policy.exclusive_ipvs,
+            drift: cluster.policy.drift.clone(),
+            probation: cluster.policy.probation.clone(),
+        },
+        ipvs_timeouts: None,
+        connection_sync: None,
+        tunnels: Vec::new(),
+        gue: Vec::new(),
         sync_groups: groups.into_iter().filter_map(|group| cluster.groups.get(group)).cloned().collect(),
         trackers: tracked.into_iter().filter_map(|name| cluster.trackers.get(name)).cloned().collect(),
         sysctls: sysctls::sysctls(cluster, &instances, accepted.is_some()),
@@ -209,6 +218,7 @@ fn virtual_server(name: &Name, service: &Balanced, vip: Ip, port: Port) -> plan:
         port: server.port.unwrap_or(port),
         weight: server.weight,
         forwarding: server.forwarding,
+        encapsulation: None,
         upper_threshold: server.upper_threshold,
         lower_threshold: server.lower_threshold,
         check: service.check.as_ref().and_then(|check| explicit_check(check, server, port)),
@@ -220,13 +230,19 @@ fn virtual_server(name: &Name, service: &Balanced, vip: Ip, port: Port) -> plan:
     });
     plan::VirtualServer {
         name: name.clone(),
-        address: vip,
-        port,
-        protocol: service.protocol,
+        address: Some(vip),
+        port: Some(port),
+        protocol: Some(service.protocol),
+        firewall_mark: None,
+        family: None,
+        vips: Vec::new(),
+        only_as_master_of: None,
         scheduler: service.scheduler,
         scheduler_flags: service.scheduler_flags.clone(),
         one_packet: service.one_packet,
         persistence,
+        on_failure: plan::OnFailure::Remove,
+        drain: None,
         prevent_removal: service.prevent_removal,
         destinations: service.real_servers.iter().map(destination).collect(),
     }
@@ -269,6 +285,8 @@ fn accepted_route(vip: Ip) -> plan::Route {
         interface: InterfaceName::loopback(),
         scope: plan::Scope::Link,
         table: MAIN_TABLE,
+        via: None,
+        metric: 0,
     }
 }
 

@@ -6,14 +6,19 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::{Forwarding, PersistenceEngine, Protocol, Scheduler, SchedulerFlag};
-use crate::scalars::{Cidr, ConnectionLimit, InterfaceName, Ip, Name, Port, Retries, Span, Weight};
+use crate::cluster::is_default;
+pub use crate::cluster::{Drift, Probation};
+use crate::scalars::{Cidr, InterfaceName, Ip, Name, Span};
 
 mod router;
 mod tracker;
+mod tunnel;
+mod virtual_server;
 
 pub use router::*;
 pub use tracker::*;
+pub use tunnel::*;
+pub use virtual_server::*;
 
 /// The plan format that this version writes and reads.
 pub const FORMAT: u32 = 1;
@@ -61,6 +66,18 @@ pub struct Plan {
     /// Virtual servers (IPVS services) of a director.
     #[serde(rename = "virtual_server", default)]
     pub virtual_servers: Vec<VirtualServer>,
+    /// Time-outs of IPVS connections; absent: as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipvs_timeouts: Option<IpvsTimeouts>,
+    /// Synchronisation of IPVS connections between directors; absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection_sync: Option<ConnectionSync>,
+    /// Ends of tunnels: a real server unwraps what directors send through them.
+    #[serde(rename = "tunnel", default, skip_serializing_if = "Vec::is_empty")]
+    pub tunnels: Vec<Tunnel>,
+    /// Ports at which a real server unwraps GUE packets; what is in them goes to a tunnel's end.
+    #[serde(rename = "gue", default, skip_serializing_if = "Vec::is_empty")]
+    pub gue: Vec<Gue>,
     /// Addresses that are always present: a real server's VIPs on `lo`.
     #[serde(rename = "address", default)]
     pub addresses: Vec<Address>,
@@ -80,96 +97,12 @@ pub struct Policy {
     pub resync: Span,
     /// Whether foreign IPVS services are removed.
     pub exclusive_ipvs: bool,
-}
-
-/// An IPVS service.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct VirtualServer {
-    /// Name in the cluster file.
-    pub name: Name,
-    /// Virtual address.
-    pub address: Ip,
-    /// Virtual port.
-    pub port: Port,
-    /// Transport protocol.
-    pub protocol: Protocol,
-    /// Scheduler.
-    pub scheduler: Scheduler,
-    /// Flags of the scheduler.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub scheduler_flags: Vec<SchedulerFlag>,
-    /// Balance each datagram for itself.
-    pub one_packet: bool,
-    /// A client stays with its destination; absent when each connection is balanced.
+    /// What is done about drift, by kind of object.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub drift: Drift,
+    /// A change of the plan is taken back unless it is confirmed in time; absent: it stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub persistence: Option<Persistence>,
-    /// Whether `evenkeel apply` refuses to remove this virtual server. The host itself does not care.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub prevent_removal: bool,
-    /// Destinations.
-    #[serde(rename = "destination", default)]
-    pub destinations: Vec<Destination>,
-}
-
-/// A client stays with its destination.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Persistence {
-    /// How long after its last connection; whole seconds.
-    pub timeout: Span,
-    /// Clients are one when this many bits of their address are equal.
-    #[schemars(range(min = 1, max = 128))]
-    pub prefix: u8,
-    /// Recognises clients by what they say; absent: by address.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub engine: Option<PersistenceEngine>,
-}
-
-/// A real server as IPVS sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Destination {
-    /// Name of the host in the cluster file.
-    pub host: Name,
-    /// Its address.
-    pub address: Ip,
-    /// Its port.
-    pub port: Port,
-    /// Its weight.
-    pub weight: Weight,
-    /// Forwarding method.
-    pub forwarding: Forwarding,
-    /// No new connections from this many on; absent: no limit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub upper_threshold: Option<ConnectionLimit>,
-    /// New connections again below this many; absent: three quarters of the upper one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lower_threshold: Option<ConnectionLimit>,
-    /// Health check; without one it always counts as healthy.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub check: Option<Check>,
-}
-
-/// A health check with everything filled in.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Check {
-    /// Healthy when a TCP connection opens.
-    Tcp {
-        /// Address to connect to.
-        address: Ip,
-        /// Port to connect to.
-        port: Port,
-        /// Time from the start of one check to the start of the next.
-        interval: Span,
-        /// How long the connection may take to open.
-        timeout: Span,
-        /// How many times a failed check is tried again before the verdict changes.
-        retries: Retries,
-        /// Time from a failed check to its next try.
-        retry_delay: Span,
-    },
+    pub probation: Option<Probation>,
 }
 
 /// An address of ours.
@@ -213,6 +146,12 @@ pub struct Route {
     /// Routing table; 254 is `main`.
     #[schemars(range(min = 1))]
     pub table: u32,
+    /// Next hop; absent: the destination is on the link.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<Ip>,
+    /// Metric; smaller ones win. Absent: 0.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub metric: u32,
 }
 
 /// A kernel setting.

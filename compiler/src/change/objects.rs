@@ -12,13 +12,15 @@ use serde_json::{Map, Value};
 use super::HostState;
 
 /// The kinds that are known, in the order in which they are shown.
-pub(super) const KINDS: [&str; 10] = [
+pub(super) const KINDS: [&str; 12] = [
     "host",
     "router",
     "sync_group",
     "tracker",
     "virtual_server",
     "destination",
+    "tunnel",
+    "gue",
     "address",
     "route",
     "sysctl",
@@ -137,8 +139,13 @@ fn identity(kind: &str, table: &Map<String, Value>, parent: Option<&str>) -> Str
             let family = if get("source")?.contains(':') { " (IPv6)" } else { "" };
             Some(format!("vrid {} on {}{family}", get("vrid")?, get("interface")?))
         })(),
-        "virtual_server" => (|| Some(format!("{} {}", get("protocol")?, socket(table)?)))(),
+        "virtual_server" => (|| Some(format!("{} {}", get("protocol")?, socket(table)?)))().or_else(|| {
+            let family = if get("family").as_deref() == Some("ipv6") { " (IPv6)" } else { "" };
+            Some(format!("fwmark {}{family}", get("firewall_mark")?))
+        }),
         "destination" => (|| Some(format!("{}{ARROW}{}", parent?, socket(table)?)))(),
+        "tunnel" => get("interface"),
+        "gue" => (|| Some(format!("{} port {}", get("family")?, get("port")?)))(),
         "address" => (|| Some(format!("{} on {}", get("address")?, get("interface")?)))(),
         "route" => (|| {
             let table = get("table").filter(|table| table != "254");
@@ -155,12 +162,7 @@ fn identity(kind: &str, table: &Map<String, Value>, parent: Option<&str>) -> Str
 
 /// Identity of a virtual server.
 pub(super) fn server_id(server: &VirtualServer) -> String {
-    let (address, port) = (server.address, server.port);
-    if address.0.is_ipv6() {
-        format!("{} [{address}]:{port}", server.protocol)
-    } else {
-        format!("{} {address}:{port}", server.protocol)
-    }
+    server.front().map(|front| front.to_string()).unwrap_or_default()
 }
 
 /// Address and port.

@@ -184,10 +184,10 @@ fn real_server<'a>(service: &'a str, host: &'a str) -> Vec<Hop<'a>> {
 fn servers(fleet: &Fleet) -> Servers<'_> {
     let mut servers = Servers::new();
     for server in fleet.values().flat_map(|state| &state.plan.virtual_servers) {
-        for destination in &server.destinations {
-            servers
-                .entry((server.address.to_string(), destination.host.as_str()))
-                .or_insert(server.name.as_str());
+        for vip in server.client_addresses() {
+            for destination in &server.destinations {
+                servers.entry((vip.to_string(), destination.host.as_str())).or_insert(server.name.as_str());
+            }
         }
     }
     servers

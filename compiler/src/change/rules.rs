@@ -112,8 +112,10 @@ fn real_servers_accept_what_they_are_sent(state: &State<'_>, found: &mut Vec<Str
     };
     for (director, now) in state.now {
         for server in &now.plan.virtual_servers {
-            for destination in &server.destinations {
-                let (host, vip) = (&destination.host, server.address.0);
+            let sent = server.client_addresses().flat_map(|vip| {
+                server.destinations.iter().map(move |destination| (&destination.host, vip.0))
+            });
+            for (host, vip) in sent {
                 let needs = has(state.before, host, vip) || has(state.after, host, vip);
                 if needs && !has(state.now, host, vip) {
                     found.push(format!("{director} sends for {vip} to {host}, which does not have it"));
@@ -218,7 +220,8 @@ fn directors_do_not_accept_their_own_vips(state: &State<'_>, found: &mut Vec<Str
     for (host, now) in state.now {
         let accepted = accepts(&now.plan);
         let claimed = now.plan.routers.iter().flat_map(held);
-        let balanced = now.plan.virtual_servers.iter().map(|server| server.address.0);
+        let balanced =
+            now.plan.virtual_servers.iter().flat_map(|server| server.client_addresses().map(|vip| vip.0));
         for vip in claimed.chain(balanced).filter(|vip| accepted.contains(vip)) {
             found.push(format!("{host} has {vip} on lo and is a director of it"));
         }
@@ -229,9 +232,9 @@ fn directors_do_not_accept_their_own_vips(state: &State<'_>, found: &mut Vec<Str
 /// is announced is served.
 fn what_is_claimed_is_served(state: &State<'_>, found: &mut Vec<String>) {
     let servers = |plan: &Plan, vip: IpAddr| -> Vec<VirtualServer> {
-        let mut servers: Vec<_> =
-            plan.virtual_servers.iter().filter(|server| server.address.0 == vip).cloned().collect();
-        servers.sort_by_key(|server| (server.protocol, server.port));
+        let of_vip = |server: &&VirtualServer| server.client_addresses().any(|address| address.0 == vip);
+        let mut servers: Vec<_> = plan.virtual_servers.iter().filter(of_vip).cloned().collect();
+        servers.sort_by_key(VirtualServer::front);
         servers
     };
     let claims = |plan: &Plan, vip: IpAddr| plan.routers.iter().any(|router| held(router).any(|v| v == vip));

@@ -288,7 +288,8 @@ impl<'a> Host<'a> {
 
     fn virtual_servers(&self, phase: u8) -> Vec<VirtualServer> {
         let changed = |server: &VirtualServer| {
-            phase >= self.times.get(&server.address.0).map_or(BACKUPS, |times| times.servers)
+            let times = server.client_addresses().filter_map(|vip| self.times.get(&vip.0));
+            phase >= times.map(|times| times.servers).max().unwrap_or(BACKUPS)
         };
         let old = Self::plan(self.old).into_iter().flat_map(|plan| &plan.virtual_servers);
         let new = Self::plan(self.new).into_iter().flat_map(|plan| &plan.virtual_servers);
@@ -387,9 +388,7 @@ fn arranged(plan: &Plan) -> Plan {
     });
     plan.sync_groups.sort_by(|a, b| a.name.cmp(&b.name));
     plan.trackers.sort_by(|a, b| a.name.cmp(&b.name));
-    plan.virtual_servers.sort_by(|a, b| {
-        (&a.name, a.protocol, a.address, a.port).cmp(&(&b.name, b.protocol, b.address, b.port))
-    });
+    plan.virtual_servers.sort_by(|a, b| (&a.name, a.front()).cmp(&(&b.name, b.front())));
     plan.addresses.sort_by(|a, b| (&a.interface, a.address).cmp(&(&b.interface, b.address)));
     plan.routes
         .sort_by(|a, b| (a.table, a.destination, &a.interface).cmp(&(b.table, b.destination, &b.interface)));

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use evenkeel_converge::{Desired, Diff, Domain, Kind, cleanup as undo, desired, diff};
+use evenkeel_converge::{Desired, Diff, Domain, Kind, View, cleanup as undo, desired, diff};
 use evenkeel_kernel::Kernel;
 use evenkeel_schemas::scalars::Name;
 
@@ -22,7 +22,7 @@ fn load(plan: &Path, host: &Name) -> Result<LoadedPlan, String> {
 
 /// Without a daemon nothing is known to be down.
 fn wanted(loaded: &LoadedPlan) -> Desired {
-    desired(&loaded.plan, |_, _| true)
+    desired(&loaded.plan, View::CALM)
 }
 
 /// What the daemon would change on this host now, VIPs aside: they follow the election.

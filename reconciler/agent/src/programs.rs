@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 /// Where they may be, seen from the directory of `evenkeeld`.
-const PLACES: [&str; 3] = [".", "../lib/evenkeel", "../libexec/evenkeel"];
+const PLACES: [&str; 3] = ["", "../lib/evenkeel", "../libexec/evenkeel"];
 
 /// A command that runs one of them.
 ///

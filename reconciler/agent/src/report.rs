@@ -5,6 +5,7 @@ mod page;
 use std::path::Path;
 use std::time::SystemTime;
 
+use evenkeel_converge::DestinationKey;
 use evenkeel_health::{Board, Outcome, Verdict};
 use evenkeel_kernel::clock;
 use evenkeel_schemas::plan::{Destination, VirtualServer};
@@ -16,7 +17,6 @@ use evenkeel_vrrp::Family;
 
 use crate::daemon::{Daemon, Facts};
 use crate::election::{ElectionSnapshot, RouterSnapshot};
-use crate::verdicts::{destination_key, service_key};
 
 pub(crate) use page::page;
 
@@ -88,7 +88,7 @@ fn router(snapshot: RouterSnapshot) -> RouterStatus {
 fn virtual_server(server: &VirtualServer, board: &Board) -> VirtualServerStatus {
     VirtualServerStatus {
         name: server.name.clone(),
-        service: service_key(server).to_string(),
+        service: server.front().map(|front| front.to_string()).unwrap_or_default(),
         destinations: server.destinations.iter().map(|destination| one(destination, board)).collect(),
     }
 }
@@ -98,7 +98,7 @@ fn one(destination: &Destination, board: &Board) -> DestinationStatus {
     let last = report.as_ref().and_then(|report| report.last.as_ref());
     DestinationStatus {
         host: destination.host.clone(),
-        address: destination_key(destination).to_string(),
+        address: DestinationKey::of(destination).to_string(),
         weight: destination.weight.get(),
         verdict: report.as_ref().map_or(Verdict::Up, |report| report.verdict),
         checked: destination.check.is_some(),

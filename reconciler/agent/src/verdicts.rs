@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use evenkeel_converge::{DestinationKey, Kind, Ledger, ServiceKey};
+use evenkeel_converge::{DestinationKey, Kind, Ledger, ServiceKey, Standing};
 use evenkeel_health::{Board, Verdict};
 use evenkeel_kernel::{Kernel, Scope};
-use evenkeel_schemas::plan::{Check, Destination, Plan, VirtualServer};
+use evenkeel_schemas::plan::{Check, Destination, OnFailure, Plan, VirtualServer};
 use tracing::warn;
 
 /// Verdicts by service and destination.
@@ -14,19 +14,11 @@ pub(crate) type Verdicts = BTreeMap<(ServiceKey, DestinationKey), Verdict>;
 /// Every checked destination of a plan.
 pub(crate) fn checks(plan: &Plan) -> impl Iterator<Item = (ServiceKey, DestinationKey, &Check)> {
     plan.virtual_servers.iter().flat_map(|server| {
-        let service = service_key(server);
+        let service = ServiceKey::of(server);
         server.destinations.iter().filter_map(move |destination| {
-            destination.check.as_ref().map(|check| (service, destination_key(destination), check))
+            Some((service?, DestinationKey::of(destination), destination.check.as_ref()?))
         })
     })
-}
-
-pub(crate) fn service_key(server: &VirtualServer) -> ServiceKey {
-    ServiceKey::new(server.protocol, server.address.0, server.port.get())
-}
-
-pub(crate) fn destination_key(destination: &Destination) -> DestinationKey {
-    DestinationKey { address: destination.address.0, port: destination.port.get() }
 }
 
 /// The verdicts in force, by destination: a check that changes its options keeps its verdict.
@@ -34,6 +26,16 @@ pub(crate) fn in_force(plan: &Plan, board: &Board) -> Verdicts {
     checks(plan)
         .filter_map(|(service, key, check)| board.verdict(check).map(|verdict| ((service, key), verdict)))
         .collect()
+}
+
+/// What becomes of a destination by its verdict: one without a check always serves.
+pub(crate) fn standing(server: &VirtualServer, destination: &Destination, board: &Board) -> Standing {
+    let verdict = destination.check.as_ref().and_then(|check| board.verdict(check));
+    match (verdict, server.on_failure) {
+        (None | Some(Verdict::Up), _) => Standing::Serving,
+        (Some(Verdict::Down), OnFailure::Quiesce) => Standing::Quiet,
+        (Some(Verdict::Down), OnFailure::Remove) => Standing::Out,
+    }
 }
 
 /// What each check starts with: down only when every destination that it speaks for was down.

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use evenkeel_schemas::cluster::{PersistenceEngine, SchedulerFlag};
-use evenkeel_schemas::plan::{Plan, Router, Scope, VipSettings, VirtualRoute, VirtualRule, VirtualServer};
-use evenkeel_schemas::scalars::{Cidr, ConnectionLimit};
+use evenkeel_schemas::plan::{self, Plan, Router, Scope, SyncMode, VipSettings, VirtualRoute, VirtualRule};
+use evenkeel_schemas::plan::{ConnectionSync, VirtualServer};
+use evenkeel_schemas::scalars::{Cidr, ConnectionLimit, Name, Span};
 
 use crate::model::{
     Address, AddressKey, Destination, DestinationKey, Encapsulation, KernelState, Link, LinkKind, Mark,
-    Route, RouteKey, Rule, RuleKey, Service, ServiceKey,
+    Route, RouteKey, Rule, RuleKey, Service, ServiceKey, SyncDaemon, SyncRole, Timeouts, Tunnel, TunnelMode,
 };
 
 /// What a host should look like. VIPs of routers, and what goes with them, follow the election and are
@@ -32,61 +33,34 @@ pub struct Desired {
     pub exclusive_ipvs: bool,
 }
 
-impl Desired {
-    /// The same with these services only, for a look at no others.
-    #[must_use]
-    pub fn with_services(&self, only: &BTreeSet<ServiceKey>) -> Self {
-        let services = &self.state.services;
-        let services =
-            only.iter().filter_map(|key| services.get(key).map(|value| (*key, value.clone()))).collect();
-        // Not by cloning all and dropping most: there may be a hundred thousand destinations.
-        let Self { state, vips, vip_routes, vip_rules, host_addresses, interfaces, exclusive_ipvs } = self;
-        let KernelState {
-            links,
-            addresses,
-            routes,
-            other_routes,
-            rules,
-            sysctls,
-            services: _,
-            timeouts,
-            sync_daemons,
-        } = state;
-        Self {
-            state: KernelState {
-                links: links.clone(),
-                addresses: addresses.clone(),
-                routes: routes.clone(),
-                other_routes: other_routes.clone(),
-                rules: rules.clone(),
-                sysctls: sysctls.clone(),
-                services,
-                timeouts: *timeouts,
-                sync_daemons: sync_daemons.clone(),
-            },
-            vips: vips.clone(),
-            vip_routes: vip_routes.clone(),
-            vip_rules: vip_rules.clone(),
-            host_addresses: host_addresses.clone(),
-            interfaces: interfaces.clone(),
-            exclusive_ipvs: *exclusive_ipvs,
-        }
-    }
-
-    /// The services that are not the same in `other`; more than `most` are not counted out, and nothing is told.
-    #[must_use]
-    pub fn changed_services(&self, other: &Self, most: usize) -> Option<BTreeSet<ServiceKey>> {
-        let (ours, theirs) = (&self.state.services, &other.state.services);
-        let changed = ours.iter().filter(|(key, value)| theirs.get(key) != Some(value)).map(|(key, _)| *key);
-        let gone = theirs.keys().filter(|key| !ours.contains_key(key)).copied();
-        let found: BTreeSet<ServiceKey> = changed.chain(gone).take(most + 1).collect();
-        (found.len() <= most).then_some(found)
-    }
+/// What becomes of a destination now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It takes connections as its weight says.
+    Serving,
+    /// It keeps the connections that it has: its weight is 0.
+    Quiet,
+    /// It is out of the table.
+    Out,
 }
 
-/// The wanted state of everything but VIPs. `is_up` is the verdict on a destination of a service.
+/// What a host knows beside its plan, and what decides which of the plan is wanted now.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    /// What becomes of a destination of a virtual server.
+    pub standing: &'a dyn Fn(&VirtualServer, &plan::Destination) -> Standing,
+    /// The virtual routers that this host is Master of.
+    pub masters: &'a BTreeSet<Name>,
+}
+
+impl View<'_> {
+    /// Nothing is known to fail, and nothing is held.
+    pub const CALM: View<'static> = View { standing: &|_, _| Standing::Serving, masters: &BTreeSet::new() };
+}
+
+/// The wanted state of everything but VIPs.
 #[must_use]
-pub fn desired(plan: &Plan, is_up: impl Fn(&ServiceKey, &DestinationKey) -> bool) -> Desired {
+pub fn desired(plan: &Plan, view: View<'_>) -> Desired {
     let mut wanted = Desired {
         host_addresses: plan.host_addresses.iter().map(|ip| ip.0).collect(),
         exclusive_ipvs: plan.policy.exclusive_ipvs,
@@ -115,31 +89,89 @@ pub fn desired(plan: &Plan, is_up: impl Fn(&ServiceKey, &DestinationKey) -> bool
         wanted
             .state
             .routes
-            .insert(RouteKey::new(route.table, route.destination, 0), Route::out_of(&interface, route.scope));
+            .insert(RouteKey::new(route.table, route.destination, route.metric), fixed_route(route));
+    }
+    for tunnel in &plan.tunnels {
+        let end = Tunnel { mode: mode(tunnel.mode), local: Some(tunnel.local.0), remote: None };
+        wanted.state.links.insert(tunnel.interface.as_str().to_owned(), Link::ours(LinkKind::Tunnel(end)));
+    }
+    wanted.state.timeouts = plan.ipvs_timeouts.as_ref().map(|timeouts| Timeouts {
+        tcp: whole_seconds(timeouts.tcp),
+        tcp_fin: whole_seconds(timeouts.tcp_fin),
+        udp: whole_seconds(timeouts.udp),
+    });
+    if let Some(sync) = &plan.connection_sync {
+        let roles = sync_roles(sync.mode, view.masters.contains(&sync.router));
+        wanted.state.sync_daemons = roles.iter().map(|role| (*role, sync_daemon(sync))).collect();
     }
     for sysctl in &plan.sysctls {
         wanted.state.sysctls.insert(sysctl.key.clone(), sysctl.value.clone());
     }
     for server in &plan.virtual_servers {
-        let key = ServiceKey::new(server.protocol, server.address.0, server.port.get());
+        let Some(key) = ServiceKey::of(server) else { continue };
+        if server.only_as_master_of.as_ref().is_some_and(|router| !view.masters.contains(router)) {
+            continue;
+        }
         let mut service = properties(server, key.is_v6());
         for destination in &server.destinations {
-            let destination_key =
-                DestinationKey { address: destination.address.0, port: destination.port.get() };
-            if is_up(&key, &destination_key) {
-                let value = Destination {
-                    forward: destination.forwarding.into(),
-                    weight: u32::from(destination.weight.get()),
-                    upper_threshold: destination.upper_threshold.map_or(0, ConnectionLimit::get),
-                    lower_threshold: destination.lower_threshold.map_or(0, ConnectionLimit::get),
-                    encapsulation: Encapsulation::Ipip,
-                };
-                service.destinations.insert(destination_key, value);
-            }
+            let weight = match (view.standing)(server, destination) {
+                Standing::Serving => u32::from(destination.weight.get()),
+                Standing::Quiet => 0,
+                Standing::Out => continue,
+            };
+            service
+                .destinations
+                .insert(DestinationKey::of(destination), fixed_destination(destination, weight));
         }
         wanted.state.services.insert(key, service);
     }
     wanted
+}
+
+fn fixed_destination(destination: &plan::Destination, weight: u32) -> Destination {
+    Destination {
+        forward: destination.forwarding.into(),
+        weight,
+        upper_threshold: destination.upper_threshold.map_or(0, ConnectionLimit::get),
+        lower_threshold: destination.lower_threshold.map_or(0, ConnectionLimit::get),
+        encapsulation: destination.encapsulation.as_ref().map(Encapsulation::from).unwrap_or_default(),
+    }
+}
+
+fn fixed_route(route: &plan::Route) -> Route {
+    Route { gateway: route.via.map(|via| via.0), ..Route::out_of(route.interface.as_str(), route.scope) }
+}
+
+const fn mode(mode: plan::TunnelMode) -> TunnelMode {
+    match mode {
+        plan::TunnelMode::Ipip => TunnelMode::Ipip,
+        plan::TunnelMode::Sit => TunnelMode::Sit,
+        plan::TunnelMode::Gre => TunnelMode::Gre,
+        plan::TunnelMode::Ip6tnl => TunnelMode::Ip6tnl,
+    }
+}
+
+const fn whole_seconds(span: Span) -> u32 {
+    span.as_millis() / 1000
+}
+
+const fn sync_roles(mode: SyncMode, master: bool) -> &'static [SyncRole] {
+    match (mode, master) {
+        (SyncMode::Both, _) => &[SyncRole::Master, SyncRole::Backup],
+        (SyncMode::Master, _) | (SyncMode::Follow, true) => &[SyncRole::Master],
+        (SyncMode::Backup, _) | (SyncMode::Follow, false) => &[SyncRole::Backup],
+    }
+}
+
+fn sync_daemon(sync: &ConnectionSync) -> SyncDaemon {
+    SyncDaemon {
+        interface: sync.interface.as_str().to_owned(),
+        id: u32::from(sync.id.get()),
+        maxlen: sync.max_length.map(|length| u16::try_from(length).unwrap_or(u16::MAX)),
+        group: sync.group.0,
+        port: sync.port.get(),
+        ttl: sync.ttl,
+    }
 }
 
 /// `IP_VS_SVC_F_PERSISTENT` (linux/ip_vs.h).
@@ -165,7 +197,7 @@ fn properties(server: &VirtualServer, v6: bool) -> Service {
     }
     if let Some(persistence) = &server.persistence {
         service.flags |= FLAG_PERSISTENT;
-        service.timeout_secs = persistence.timeout.as_millis() / 1000;
+        service.timeout_secs = whole_seconds(persistence.timeout);
         service.netmask = if v6 {
             u32::from(persistence.prefix)
         } else {

@@ -16,8 +16,9 @@ pub mod ledger;
 pub mod memory;
 pub mod model;
 pub mod op;
+mod part;
 
-pub use desired::{Desired, desired, router_routes, router_rules, vip_addresses};
+pub use desired::{Desired, Standing, View, desired, router_routes, router_rules, vip_addresses};
 pub use diff::{Diff, Domain, cleanup, diff, diff_kinds};
 pub use ledger::{Ledger, Origin};
 pub use model::{

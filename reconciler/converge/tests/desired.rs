@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use evenkeel_converge::model::IPV6_METRIC;
-use evenkeel_converge::{LinkKind, desired, router_routes, router_rules, vip_addresses};
+use evenkeel_converge::{LinkKind, View, desired, router_routes, router_rules, vip_addresses};
 use evenkeel_schemas::plan::{Plan, Router};
 use serde_json::{Value, json};
 
@@ -52,7 +52,7 @@ fn vips_are_on_the_routers_interface_or_where_their_settings_say() {
         r#"192.0.2.8/32 on eth1 Some("eth1:vip") false false"#,
     ];
     assert_eq!(told, wanted);
-    let all = desired(&plan(&[router]), |_, _| true);
+    let all = desired(&plan(&[router]), View::CALM);
     assert_eq!(all.vips.len(), 4);
     let names: BTreeSet<&str> = all.interfaces.iter().map(String::as_str).collect();
     assert_eq!(names, BTreeSet::from(["eth0", "eth1", "lo"]));
@@ -67,7 +67,7 @@ fn a_virtual_mac_is_an_interface_that_has_the_vips() {
         &json!({ "virtual_mac": own, "source": "fe80::1", "vips": ["fe80::7/64", "2001:db8::7/128"] }),
     );
     assert!(vip_addresses(&v4).keys().all(|key| key.interface == "vrrp.51"));
-    let links = desired(&plan(&[v4, v6]), |_, _| true).state.links;
+    let links = desired(&plan(&[v4, v6]), View::CALM).state.links;
     let told: Vec<String> = links.iter().map(|(name, link)| format!("{name}: {}", link.kind)).collect();
     let wanted = [
         "vrrp.51: macvlan on eth0 with MAC 00:00:5e:00:01:33",
@@ -111,7 +111,7 @@ fn routes_and_rules_are_as_the_kernel_tells_them() {
         "101: from all to 2001:db8::/32 iif eth1 lookup 7",
     ];
     assert_eq!(rules, wanted);
-    let all = desired(&plan(&[router]), |_, _| true);
+    let all = desired(&plan(&[router]), View::CALM);
     assert_eq!((all.vip_routes.len(), all.vip_rules.len()), (3, 3));
     assert!(all.state.rules.is_empty(), "they follow the election");
     let host: Vec<u32> = all.state.routes.keys().map(|key| key.metric).collect();

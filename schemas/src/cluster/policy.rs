@@ -25,19 +25,53 @@ pub struct Policy {
     /// Largest share of objects that one `apply` may change or remove without being told so. Absent: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_change: Option<Percent>,
+    /// A change of a host's plan is taken back unless it is confirmed in time. Absent: it stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probation: Option<Probation>,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { resync: default_resync(), exclusive_ipvs: false, drift: Drift::default(), max_change: None }
+        Self {
+            resync: default_resync(),
+            exclusive_ipvs: false,
+            drift: Drift::default(),
+            max_change: None,
+            probation: None,
+        }
     }
+}
+
+/// A change of a host's plan is taken back unless it is confirmed in time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Probation {
+    /// How long the host waits for the confirmation; whole seconds, at least 5s.
+    pub timeout: Span,
+    /// Who confirms. Absent: `operator`.
+    #[serde(default)]
+    pub confirm: Confirm,
+}
+
+/// Who confirms a change of a host's plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Confirm {
+    /// Somebody, with `evenkeeld confirm`.
+    #[default]
+    Operator,
+    /// The host itself, once it has converged and no more of its destinations fail than did before.
+    Checks,
 }
 
 /// What is done about drift, by kind of object.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Drift {
-    /// VIPs and the addresses of real servers. Absent: `repair`.
+    /// Interfaces of ours: ends of tunnels, virtual MAC addresses. Absent: `repair`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub links: DriftMode,
+    /// Addresses of real servers. The VIPs of a Master are always put back. Absent: `repair`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub addresses: DriftMode,
     /// Routes. Absent: `repair`.
@@ -95,6 +129,9 @@ pub struct IpvsTimeouts {
 pub struct ConnectionSync {
     /// The virtual router whose Master sends and whose Backups receive.
     pub router: String,
+    /// When a director sends and when it receives. Absent: `follow`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub mode: SyncMode,
     /// Identity of the group of directors. Absent: the VRID of the router.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<SyncId>,
@@ -115,6 +152,21 @@ pub struct ConnectionSync {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65507))]
     pub max_length: Option<u32>,
+}
+
+/// When a director sends connections and when it receives them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SyncMode {
+    /// It sends as Master and receives otherwise.
+    #[default]
+    Follow,
+    /// It always does both.
+    Both,
+    /// It always sends.
+    Master,
+    /// It always receives.
+    Backup,
 }
 
 const fn default_resync() -> Span {

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use evenkeel_converge::Kind;
 use evenkeel_kernel::clock;
+use evenkeel_schemas::plan::{Plan, SyncMode};
 use evenkeel_schemas::status::{RouterOrder, RouterState};
 use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
@@ -15,10 +17,19 @@ use crate::trackers::Found;
 impl Daemon {
     pub(super) fn noticed(&mut self, notice: Notice) {
         log_notice(&notice, &mut self.facts);
-        self.hooks.noticed(&notice);
+        self.stands(&notice);
         if matches!(notice, Notice::GuardianLost) && self.guardian_at.is_none() {
             warn!("the guardian is gone: starting another");
             self.guardian_at = Some(clock::now() + GUARDIAN_PAUSE);
+        }
+    }
+
+    /// A router may have another state.
+    fn stands(&mut self, notice: &Notice) {
+        self.hooks.noticed(notice);
+        let moved = self.facts.note_state(notice);
+        if moved && self.facts.plan().is_some_and(|loaded| follows_the_election(&loaded.plan)) {
+            self.want(&[Kind::Ipvs]);
         }
     }
 
@@ -41,7 +52,7 @@ impl Daemon {
             self.noticed(notice);
         }
         for router in snapshot.routers.into_iter().filter(|router| !newer.contains(&router.name)) {
-            self.hooks.noticed(&Notice::State {
+            self.stands(&Notice::State {
                 // Nothing but an order keeps a router out in good order.
                 fault: router.state == RouterState::Initialize && router.order != Some(RouterOrder::Hold),
                 label: router.name.to_string(),
@@ -95,4 +106,10 @@ impl Daemon {
     pub(super) fn tell_trackers(&self) {
         self.election.send(Command::Trackers(self.watching.all()));
     }
+}
+
+/// Whether what is wanted of IPVS depends on who is Master.
+fn follows_the_election(plan: &Plan) -> bool {
+    plan.connection_sync.as_ref().is_some_and(|sync| sync.mode == SyncMode::Follow)
+        || plan.virtual_servers.iter().any(|server| server.only_as_master_of.is_some())
 }

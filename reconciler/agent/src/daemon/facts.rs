@@ -1,10 +1,11 @@
 //! What the daemon knows beside what the threads answer: the plan in force, what convergence did.
 //! Status is made of it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use evenkeel_kernel::clock;
+use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::status::{ObjectText, OperationRecord, Rejected, RouterState};
 use evenkeel_schemas::time::MonoTime;
 use tracing::{error, info, warn};
@@ -27,6 +28,8 @@ pub(crate) struct Facts {
     pub(crate) last: Option<Report>,
     pub(crate) recent: VecDeque<OperationRecord>,
     pub(crate) foreign: Vec<ObjectText>,
+    /// The virtual routers that this host is Master of.
+    pub(crate) masters: BTreeSet<Name>,
 }
 
 /// The plan in force.
@@ -49,6 +52,16 @@ impl Facts {
             last: None,
             recent: VecDeque::new(),
             foreign: Vec::new(),
+            masters: BTreeSet::new(),
+        }
+    }
+
+    /// Notes a router's state. Returns whether this host became Master of it, or is no longer.
+    pub(super) fn note_state(&mut self, notice: &Notice) -> bool {
+        match notice {
+            Notice::State { router, to: RouterState::Master, .. } => self.masters.insert(router.clone()),
+            Notice::State { router, .. } => self.masters.remove(router),
+            Notice::Router { .. } | Notice::Done(_) | Notice::Problem(_) | Notice::GuardianLost => false,
         }
     }
 

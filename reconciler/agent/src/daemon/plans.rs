@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use evenkeel_converge::{Desired, Kind, Ledger, desired};
+use evenkeel_converge::{Desired, Kind, Ledger, View, desired};
 use evenkeel_health::Verdict;
 use evenkeel_kernel::clock;
-use evenkeel_schemas::plan::{Check, Plan};
+use evenkeel_schemas::plan::{Check, Destination, Plan, VirtualServer};
 use evenkeel_schemas::status::Rejected;
 use tracing::{error, info, warn};
 
@@ -144,10 +144,10 @@ impl Daemon {
         self.verdicts_at = None;
         let Some(loaded) = self.facts.plan() else { return };
         let plan: &Plan = &loaded.plan;
-        let verdicts = verdicts::in_force(plan, &self.board);
-        let mut desired: Desired = desired(plan, |service, destination| {
-            verdicts.get(&(*service, *destination)) != Some(&Verdict::Down)
-        });
+        let standing = |server: &VirtualServer, destination: &Destination| {
+            verdicts::standing(server, destination, &self.board)
+        };
+        let mut desired: Desired = desired(plan, View { standing: &standing, masters: &self.facts.masters });
         // What moves with routers of the plan before is the election's until it has the new one.
         desired.vips.extend(handover::vips(&self.routers));
         desired.vip_routes.extend(self.routers.iter().flat_map(|setup| setup.routes.keys().copied()));

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
-use evenkeel_schemas::cluster::{Forwarding, Protocol};
+use evenkeel_schemas::cluster::{Family, Forwarding, Protocol};
+use evenkeel_schemas::plan::{self, Front, VirtualServer};
 use serde::{Deserialize, Serialize};
 
 /// What makes an IPVS service one object (`ip_vs(8)`: address, port and protocol, or a mark).
@@ -29,7 +30,7 @@ pub enum ServiceKey {
 }
 
 impl ServiceKey {
-    /// The key of a plan's virtual server.
+    /// The key of a service by address, port and protocol.
     #[must_use]
     pub const fn new(protocol: Protocol, address: IpAddr, port: u16) -> Self {
         let protocol = match protocol {
@@ -38,6 +39,16 @@ impl ServiceKey {
             Protocol::Sctp => 132,
         };
         Self::Transport { protocol, address, port }
+    }
+
+    /// The key of a plan's virtual server; none for one without a front, which no plan that was
+    /// accepted has.
+    #[must_use]
+    pub fn of(server: &VirtualServer) -> Option<Self> {
+        Some(match server.front()? {
+            Front::Transport { protocol, address, port } => Self::new(protocol, address.0, port.get()),
+            Front::Mark { family, mark } => Self::Mark { v6: family == Family::Ipv6, mark: mark.get() },
+        })
     }
 
     /// Whether the service is of the IPv6 family.
@@ -99,6 +110,14 @@ pub struct DestinationKey {
     pub address: IpAddr,
     /// Its port.
     pub port: u16,
+}
+
+impl DestinationKey {
+    /// The key of a plan's destination.
+    #[must_use]
+    pub const fn of(destination: &plan::Destination) -> Self {
+        Self { address: destination.address.0, port: destination.port.get() }
+    }
 }
 
 /// A destination's properties.
@@ -232,6 +251,23 @@ impl From<Forwarding> for Forward {
             Forwarding::Dr => Self::DirectRoute,
             Forwarding::Tun => Self::Tunnel,
             Forwarding::Nat => Self::Masquerade,
+        }
+    }
+}
+
+impl From<&plan::Encapsulation> for Encapsulation {
+    fn from(encapsulation: &plan::Encapsulation) -> Self {
+        match *encapsulation {
+            plan::Encapsulation::Ipip {} => Self::Ipip,
+            plan::Encapsulation::Gue { port, checksum } => Self::Gue {
+                port: port.get(),
+                checksum: match checksum {
+                    plan::GueChecksum::None => GueChecksum::None,
+                    plan::GueChecksum::Udp => GueChecksum::Udp,
+                    plan::GueChecksum::Remote => GueChecksum::Remote,
+                },
+            },
+            plan::Encapsulation::Gre { checksum } => Self::Gre { checksum },
         }
     }
 }

@@ -1,0 +1,75 @@
+//! Tunnels of a plan: what directors wrap packets in, and what real servers unwrap them with.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::cluster::Family;
+use crate::scalars::{InterfaceName, Ip, Port};
+
+/// What a director wraps packets in (`ipvsadm --tun-type`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Encapsulation {
+    /// An outer IP header, nothing else.
+    Ipip {},
+    /// UDP (Generic UDP Encapsulation).
+    Gue {
+        /// UDP port of the real server.
+        port: Port,
+        /// Checksum of the outer packet.
+        checksum: GueChecksum,
+    },
+    /// GRE (RFC 2784).
+    Gre {
+        /// Whether there is a checksum.
+        checksum: bool,
+    },
+}
+
+/// Checksum of a GUE packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum GueChecksum {
+    /// None.
+    None,
+    /// In the UDP header.
+    Udp,
+    /// Of the inner packet, left to the real server (remote checksum offload).
+    Remote,
+}
+
+/// The end of a tunnel on a real server: an interface that takes what any director sends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Tunnel {
+    /// Name of the interface.
+    pub interface: InterfaceName,
+    /// What it carries in what.
+    pub mode: TunnelMode,
+    /// Outer address of this end: the real server's own.
+    pub local: Ip,
+}
+
+/// What a tunnel carries in what (`IFLA_INFO_KIND`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TunnelMode {
+    /// IPv4 in IPv4 (RFC 2003).
+    Ipip,
+    /// IPv6 in IPv4 (RFC 4213).
+    Sit,
+    /// Anything in IPv4 with a GRE header (RFC 2784).
+    Gre,
+    /// IPv4 or IPv6 in IPv6 (RFC 2473).
+    Ip6tnl,
+}
+
+/// A port at which GUE packets are unwrapped (`ip fou add port PORT gue`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Gue {
+    /// UDP port.
+    pub port: Port,
+    /// Address family of the outer packets.
+    pub family: Family,
+}

@@ -1,0 +1,230 @@
+//! Virtual servers of a plan: IPVS services with their destinations and checks, and what IPVS has beside them.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Encapsulation, is_false};
+use crate::cluster::is_default;
+pub use crate::cluster::{
+    Family, Forwarding, OnFailure, PersistenceEngine, Protocol, Scheduler, SchedulerFlag, SyncMode,
+};
+use crate::scalars::{
+    ConnectionLimit, FirewallMark, InterfaceName, Ip, Name, Port, Retries, Span, SyncId, Weight,
+};
+
+/// An IPVS service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct VirtualServer {
+    /// Name in the cluster file.
+    pub name: Name,
+    /// Virtual address; absent with a firewall mark.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<Ip>,
+    /// Virtual port; absent with a firewall mark.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<Port>,
+    /// Transport protocol; absent with a firewall mark.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<Protocol>,
+    /// Takes the packets that the firewall marks so; absent: those for `address`, `port` and `protocol`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub firewall_mark: Option<FirewallMark>,
+    /// Address family of the marked packets, with `firewall_mark` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub family: Option<Family>,
+    /// VIPs that marked packets are for, with `firewall_mark` only. The host itself does not care.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub vips: Vec<Ip>,
+    /// Wanted only while this host is Master of this virtual router; absent: always. So it is where a
+    /// director is a real server as well: as Backup it would send on what the Master has sent to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only_as_master_of: Option<Name>,
+    /// Scheduler.
+    pub scheduler: Scheduler,
+    /// Flags of the scheduler.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scheduler_flags: Vec<SchedulerFlag>,
+    /// Balance each datagram for itself.
+    pub one_packet: bool,
+    /// A client stays with its destination; absent when each connection is balanced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persistence: Option<Persistence>,
+    /// What becomes of a destination whose check fails; absent: it is taken out.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub on_failure: OnFailure,
+    /// How long the connections of a destination that leaves the plan may go on; absent: they end at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain: Option<Span>,
+    /// Whether `evenkeel apply` refuses to remove this virtual server. The host itself does not care.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub prevent_removal: bool,
+    /// Destinations.
+    #[serde(rename = "destination", default)]
+    pub destinations: Vec<Destination>,
+}
+
+/// A client stays with its destination.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Persistence {
+    /// How long after its last connection; whole seconds.
+    pub timeout: Span,
+    /// Clients are one when this many bits of their address are equal.
+    #[schemars(range(min = 1, max = 128))]
+    pub prefix: u8,
+    /// Recognises clients by what they say; absent: by address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<PersistenceEngine>,
+}
+
+/// A real server as IPVS sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Destination {
+    /// Name of the host in the cluster file.
+    pub host: Name,
+    /// Its address.
+    pub address: Ip,
+    /// Its port.
+    pub port: Port,
+    /// Its weight.
+    pub weight: Weight,
+    /// Forwarding method.
+    pub forwarding: Forwarding,
+    /// What tunnelled packets are wrapped in; absent unless `forwarding` is `tun`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encapsulation: Option<Encapsulation>,
+    /// No new connections from this many on; absent: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upper_threshold: Option<ConnectionLimit>,
+    /// New connections again below this many; absent: three quarters of the upper one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lower_threshold: Option<ConnectionLimit>,
+    /// Health check; without one it always counts as healthy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<Check>,
+}
+
+/// A health check with everything filled in.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Check {
+    /// Healthy when a TCP connection opens.
+    Tcp {
+        /// Address to connect to.
+        address: Ip,
+        /// Port to connect to.
+        port: Port,
+        /// Time from the start of one check to the start of the next.
+        interval: Span,
+        /// How long the connection may take to open.
+        timeout: Span,
+        /// How many times a failed check is tried again before the verdict changes.
+        retries: Retries,
+        /// Time from a failed check to its next try.
+        retry_delay: Span,
+    },
+}
+
+/// What takes a packet to a virtual server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Front {
+    /// Where it goes to.
+    Transport {
+        /// Transport protocol.
+        protocol: Protocol,
+        /// Virtual address.
+        address: Ip,
+        /// Virtual port.
+        port: Port,
+    },
+    /// What the firewall marked it with.
+    Mark {
+        /// Address family.
+        family: Family,
+        /// The mark.
+        mark: FirewallMark,
+    },
+}
+
+impl Front {
+    /// Whether it is about IPv6.
+    #[must_use]
+    pub const fn is_v6(&self) -> bool {
+        match self {
+            Self::Transport { address, .. } => address.0.is_ipv6(),
+            Self::Mark { family, .. } => matches!(family, Family::Ipv6),
+        }
+    }
+}
+
+/// As it is called in changes, logs and status: `tcp 192.168.188.120:80`, `fwmark 1`, `fwmark 1 (IPv6)`.
+impl std::fmt::Display for Front {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Transport { protocol, address, port } if address.0.is_ipv6() => {
+                write!(f, "{protocol} [{address}]:{port}")
+            }
+            Self::Transport { protocol, address, port } => write!(f, "{protocol} {address}:{port}"),
+            Self::Mark { family: Family::Ipv4, mark } => write!(f, "fwmark {mark}"),
+            Self::Mark { family: Family::Ipv6, mark } => write!(f, "fwmark {mark} (IPv6)"),
+        }
+    }
+}
+
+impl VirtualServer {
+    /// What takes a packet to it; none when the plan says neither or both, for which it is refused.
+    #[must_use]
+    pub const fn front(&self) -> Option<Front> {
+        match (self.protocol, self.address, self.port, self.firewall_mark, self.family) {
+            (Some(protocol), Some(address), Some(port), None, None) => {
+                Some(Front::Transport { protocol, address, port })
+            }
+            (None, None, None, Some(mark), Some(family)) => Some(Front::Mark { family, mark }),
+            _ => None,
+        }
+    }
+
+    /// The VIPs that its clients speak to.
+    pub fn client_addresses(&self) -> impl Iterator<Item = Ip> + '_ {
+        self.address.iter().chain(&self.vips).copied()
+    }
+}
+
+/// How long entries of idle connections stay (`ipvsadm --set`); whole seconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct IpvsTimeouts {
+    /// TCP connections.
+    pub tcp: Span,
+    /// TCP connections after a FIN.
+    pub tcp_fin: Span,
+    /// UDP.
+    pub udp: Span,
+}
+
+/// Synchronisation of IPVS connections (`ipvsadm --start-daemon`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConnectionSync {
+    /// When this host sends and when it receives.
+    pub mode: SyncMode,
+    /// The virtual router whose state `mode` may follow.
+    pub router: Name,
+    /// Interface.
+    pub interface: InterfaceName,
+    /// Identity of the group of directors.
+    pub id: SyncId,
+    /// Multicast group.
+    pub group: Ip,
+    /// UDP port.
+    pub port: Port,
+    /// TTL or hop limit.
+    #[schemars(range(min = 1, max = 255))]
+    pub ttl: u8,
+    /// Longest packet in bytes; absent: what the interface carries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65507))]
+    pub max_length: Option<u32>,
+}
