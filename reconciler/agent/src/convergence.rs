@@ -4,7 +4,6 @@
 //! commands that run once (`once`). When to do it is not known here.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +17,7 @@ use evenkeel_schemas::time::MonoTime;
 use tracing::debug;
 
 use crate::state::StateDir;
+use crate::times::{self, Times};
 
 /// Most failures told of one pass: a missing module can make every operation fail.
 const MAX_ERRORS: usize = 64;
@@ -79,7 +79,7 @@ impl Convergence {
         debug!(
             "pass: {} in {:.1} ms:{times}; {} operations",
             if is_all(kinds) && services.is_none() { "everything" } else { "a part" },
-            milliseconds(ended.since(started)),
+            times::milliseconds(ended.since(started)),
             outcome.done.len()
         );
         Pass {
@@ -158,35 +158,6 @@ impl Convergence {
         }
         Ok(())
     }
-}
-
-/// Where the time of a pass goes.
-struct Times {
-    last: MonoTime,
-    parts: Vec<(&'static str, Duration)>,
-}
-
-impl Times {
-    const fn new(started: MonoTime) -> Self {
-        Self { last: started, parts: Vec::new() }
-    }
-
-    /// What was just done is called so.
-    fn note(&mut self, name: &'static str) {
-        let now = clock::now();
-        self.parts.push((name, now.since(self.last)));
-        self.last = now;
-    }
-}
-
-impl fmt::Display for Times {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.parts.iter().try_for_each(|(name, time)| write!(f, " {name} {:.1}", milliseconds(*time)))
-    }
-}
-
-fn milliseconds(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e3
 }
 
 fn is_all(kinds: &[Kind]) -> bool {

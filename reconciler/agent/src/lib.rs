@@ -36,6 +36,7 @@ mod run_program;
 mod server;
 mod source;
 mod state;
+mod times;
 mod trackers;
 mod verdicts;
 

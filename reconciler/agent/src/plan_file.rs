@@ -14,10 +14,14 @@ use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use evenkeel_kernel::clock;
 use evenkeel_schemas::plan::{self, Auth, Plan, SecretReference, VirtualServer};
 use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::seal::{self, Generation};
 use evenkeel_vrrp::Secret;
+use tracing::debug;
+
+use crate::times::{self, Times};
 
 pub use helper::main;
 
@@ -107,6 +111,8 @@ pub(crate) fn load(
     host: &Name,
     before: Option<&LoadedPlan>,
 ) -> Result<(LoadedPlan, Files), Refusal> {
+    let started = clock::now();
+    let mut times = Times::new(started);
     let plan = read_bounded(path, seal::MAX_BYTES as u64)
         .map_err(|error| Refusal::new(format!("cannot read {}: {}", path.display(), io_words(&error))))?;
     let secrets_path = path.with_file_name(plan::secrets_file_name(host));
@@ -118,7 +124,11 @@ pub(crate) fn load(
             return Err(Refusal::new(format!("cannot read {}: {words}", secrets_path.display())));
         }
     };
+    times.note("file");
     let loaded = check(&plan, secrets.as_deref(), host, before, helper::ask)?;
+    times.note("check");
+    let took = times::milliseconds(clock::now().since(started));
+    debug!("read: {} bytes in {took:.1} ms:{times}", plan.len());
     Ok((loaded, Files { plan, secrets }))
 }
 
@@ -243,10 +253,13 @@ fn secret_file(path: &Path) -> Result<String, Refusal> {
 fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     // Opening a FIFO would otherwise wait for someone to write to it.
     let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-    if !file.metadata()?.is_file() {
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
         return Err(io::Error::other("not a regular file"));
     }
-    let mut bytes = Vec::new();
+    // One more, to find that there is no more.
+    let room = usize::try_from(metadata.len().min(limit)).unwrap_or_default() + 1;
+    let mut bytes = Vec::with_capacity(room);
     file.take(limit + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
         return Err(io::Error::other(format!("larger than {limit} bytes")));

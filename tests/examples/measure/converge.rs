@@ -27,11 +27,19 @@ const CHANGES: [usize; 2] = [100, 3];
 
 /// Every size, smallest first.
 pub(crate) fn measure(lab: &Lab, sizes: &[(u32, u32)]) {
+    touch_memory();
     let mut tables = Vec::new();
     for (services, destinations) in sizes {
         tables.push(Bench::new(lab, *services, *destinations).run());
     }
     println!("\n{}", tables.join("\n\n"));
+}
+
+/// A page of the guest that is used for the first time costs its host as well: nobody's figures shall have that in them.
+fn touch_memory() {
+    const BYTES: usize = 2 << 30;
+    let pages = vec![1_u8; BYTES];
+    assert_eq!(std::hint::black_box(&pages)[BYTES - 1], 1);
 }
 
 struct Bench<'l> {
@@ -193,7 +201,7 @@ impl<'l> Bench<'l> {
 
     /// A host of its own for each way: what was removed from a table slows its next filling for minutes.
     fn host(&self, name: &str) -> Host {
-        let host = self.lab.bare_host(&format!("{name}-{}", self.services));
+        let host = self.lab.bare_host(&format!("{name}{}", self.services));
         host.attach("eth0", &format!("br-{name}"), "10.1.0.1/8");
         host
     }
@@ -208,25 +216,31 @@ impl<'l> Bench<'l> {
         assert_eq!(count, self.services as usize * self.destinations as usize, "destinations in the kernel");
     }
 
+    /// The best of some rounds.
     fn raw(&mut self) -> (Duration, Duration) {
-        let host = self.host("raw");
-        let table = &self.table;
-        let (write, read) = host.enter(|| {
-            let mut raw = Raw::open();
-            let prepared = raw.prepare(table);
-            let begun = Instant::now();
-            raw.write(&prepared);
-            let write = begun.elapsed();
-            let reads = (0..3).map(|_| {
+        const ROUNDS: usize = 3;
+        let (mut write, mut read) = (Duration::MAX, Duration::MAX);
+        for round in 0..ROUNDS {
+            let host = self.host(&format!("raw{round}"));
+            let table = &self.table;
+            let took = host.enter(|| {
+                let mut raw = Raw::open();
+                let prepared = raw.prepare(table);
                 let begun = Instant::now();
+                raw.write(&prepared);
+                let written = begun.elapsed();
                 raw.read(table);
-                begun.elapsed()
+                (written, begun.elapsed() - written)
             });
-            (write, reads.min().expect("one"))
-        });
-        self.all_there(&host);
-        self.clear(&host);
-        self.tell(format!("raw write {:.3} s, raw read {:.3} s", seconds(write), seconds(read)));
+            (write, read) = (write.min(took.0), read.min(took.1));
+            self.all_there(&host);
+            self.clear(&host);
+        }
+        self.tell(format!(
+            "raw write {:.3} s, raw read {:.3} s (the best of {ROUNDS})",
+            seconds(write),
+            seconds(read)
+        ));
         (write, read)
     }
 
@@ -248,7 +262,11 @@ impl<'l> Bench<'l> {
         let (plan, state, socket) = (directory.display().to_string(), own("state"), own("evenkeeld.sock"));
         let argv =
             [&program, "run", "--plan", &plan, "--host", "dir1", "--state-dir", &state, "--socket", &socket];
-        host.spawn("evenkeeld", argv, &[("EVENKEEL_LOG", "info,evenkeel_agent::convergence=debug")])
+        host.spawn(
+            "evenkeeld",
+            argv,
+            &[("EVENKEEL_LOG", "info,evenkeel_agent::convergence=debug,evenkeel_agent::plan_file=debug")],
+        )
     }
 
     fn status(&self, host: &Host) -> serde_json::Value {
@@ -376,7 +394,7 @@ impl<'l> Bench<'l> {
     }
 
     fn keepalived(&mut self) -> Duration {
-        let host = self.host("theirs");
+        let host = self.host("ka");
         let last = &self.table[self.table.len() - 1];
         let begun = Instant::now();
         let daemon = host.keepalived(&keepalived_file(&self.table));

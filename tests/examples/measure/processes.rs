@@ -3,14 +3,19 @@
 use lab::{Daemon, Host};
 use nix::unistd::{SysconfVar, sysconf};
 
-/// The processes of a daemon: itself, and on its host all of the same program (the guardian is a child that left its session).
+/// The processes of a daemon: itself, and on its host all of its programs, whose names begin with its own (the guardian,
+/// `evenkeeld-guard`, is a child that left its session).
 fn processes(host: &Host, daemon: &Daemon) -> Vec<(u32, String)> {
     let own = std::fs::read_link(format!("/proc/{}/exe", daemon.pid())).expect("the daemon runs");
     let entries = host.enter(|| {
         let all = std::fs::read_dir("/proc").expect("/proc");
         all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok()).collect::<Vec<_>>()
     });
-    let same = |pid: &u32| std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|program| program == own);
+    let own = own.as_os_str().as_encoded_bytes();
+    let same = |pid: &u32| {
+        let program = std::fs::read_link(format!("/proc/{pid}/exe"));
+        program.is_ok_and(|program| program.as_os_str().as_encoded_bytes().starts_with(own))
+    };
     let stat = |pid: u32| Some((pid, std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?));
     entries.into_iter().filter(same).filter_map(stat).collect()
 }
