@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use evenkeel_converge::{Desired, Kind, Ledger, ServiceKey};
 use evenkeel_kernel::{Kernel, clock};
+use evenkeel_schemas::cluster::DriftMode;
 use evenkeel_schemas::status::ConvergenceError;
 use evenkeel_schemas::time::MonoTime;
 use tokio::sync::mpsc;
@@ -38,7 +39,7 @@ pub(crate) struct Wanted {
     /// Counts up with every change of it; a pass says which it worked on.
     pub(crate) serial: u64,
     /// The state.
-    pub(crate) desired: Desired,
+    pub(crate) desired: Arc<Desired>,
     /// Longest time between two full observations.
     pub(crate) resync: Duration,
 }
@@ -113,12 +114,13 @@ impl Converger {
         let kernel = Kernel::new().map_err(std::io::Error::other)?;
         let mailbox = Mailbox::default();
         let worker = Worker {
-            convergence: Convergence::new(kernel, state, ledger),
+            convergence: Convergence::resume(kernel, state, ledger),
             mailbox: mailbox.clone(),
             reports,
             failed: BTreeMap::new(),
             unseen: Kind::ALL.into(),
             reached: None,
+            left: 0,
             resync_at: MonoTime::ZERO,
             retry: None,
             quiet_until: MonoTime::ZERO,
@@ -149,6 +151,8 @@ struct Worker {
     unseen: BTreeSet<Kind>,
     /// The wanted state that IPVS was last found to be in.
     reached: Option<Arc<Wanted>>,
+    /// Objects that were left as others have made them.
+    left: u64,
     resync_at: MonoTime,
     retry: Option<(MonoTime, Duration)>,
     quiet_until: MonoTime,
@@ -159,7 +163,7 @@ impl Worker {
         while let Some((wanted, kinds)) = self.next() {
             let services = self.changed_services(&wanted, &kinds);
             let pass = self.convergence.pass(&wanted.desired, &kinds, services.as_ref());
-            if pass.done.len() > MANY {
+            if pass.done.len() + pass.repairs.len() > MANY {
                 memory::give_back();
             }
             let report = self.note(&wanted, &kinds, services.is_none(), pass);
@@ -206,8 +210,10 @@ impl Worker {
             return None;
         }
         let (before, now) = (&before.desired, &wanted.desired);
-        let same_rest = before.exclusive_ipvs == now.exclusive_ipvs;
-        same_rest.then(|| now.changed_services(before, SOME)).flatten()
+        let same_rest = before.exclusive_ipvs == now.exclusive_ipvs && before.drift == now.drift;
+        // What is left as others made it is counted over all services.
+        let nothing_left = now.mode(Kind::Ipvs) == DriftMode::Repair && self.left == 0;
+        (same_rest && nothing_left).then(|| now.changed_services(before, SOME)).flatten()
     }
 
     /// `all_services`: whether the pass looked at every IPVS service.
@@ -215,6 +221,7 @@ impl Worker {
         if kinds.contains(&Kind::Ipvs) {
             self.reached = pass.converged.then(|| Arc::clone(wanted));
         }
+        self.left = pass.reported_drift;
         for kind in kinds {
             self.unseen.remove(kind);
             self.failed.remove(kind);

@@ -25,6 +25,12 @@ use crate::times::{self, Times};
 
 pub use helper::main;
 
+// Unit tests have no other process.
+#[cfg(not(test))]
+use helper::ask;
+#[cfg(test)]
+use understand::here as ask;
+
 use pieces::{mark, pieces};
 
 /// Longest password of VRRP version 2, bytes (RFC 2338 §5.3.10).
@@ -41,22 +47,10 @@ pub(crate) struct LoadedPlan {
     pub(crate) plan: Plan,
     /// Router passwords by router name.
     pub(crate) secrets: BTreeMap<Name, Secret>,
+    /// The bytes it was read from, to keep as the last good plan.
+    pub(crate) bytes: Vec<u8>,
     /// Marks of the texts of its virtual servers, in their order.
     marks: Vec<u64>,
-}
-
-/// The bytes that a plan was read from, to keep as the last good ones.
-pub(crate) struct Files {
-    /// Those of the plan.
-    pub(crate) plan: Vec<u8>,
-    /// Those of the secrets file beside it, if there is one.
-    pub(crate) secrets: Option<Vec<u8>>,
-}
-
-impl fmt::Debug for Files {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Files(…)")
-    }
 }
 
 impl LoadedPlan {
@@ -101,22 +95,29 @@ pub(crate) fn plan_path(path: &Path, host: &Name) -> PathBuf {
     if path.is_dir() { path.join(plan::file_name(host)) } else { path.to_owned() }
 }
 
-/// Reads the plan at `path` (a file) for `host`, with its secrets. Virtual servers that are the same in the plan before are not
-/// understood again.
+/// Reads the plan at `path` (a file) for `host`, with its secrets.
 ///
 /// # Errors
 /// A [`Refusal`] for everything that is wrong with it; never a panic.
-pub(crate) fn load(
+pub(crate) fn load(path: &Path, host: &Name) -> Result<LoadedPlan, Refusal> {
+    load_next(path, host, None)
+}
+
+/// [`load`]; virtual servers that are the same in the plan before are not understood again.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn load_next(
     path: &Path,
     host: &Name,
     before: Option<&LoadedPlan>,
-) -> Result<(LoadedPlan, Files), Refusal> {
+) -> Result<LoadedPlan, Refusal> {
     let started = clock::now();
     let mut times = Times::new(started);
-    let plan = read_bounded(path, seal::MAX_BYTES as u64)
+    let bytes = read_bounded(path, seal::MAX_BYTES as u64)
         .map_err(|error| Refusal::new(format!("cannot read {}: {}", path.display(), io_words(&error))))?;
     let secrets_path = path.with_file_name(plan::secrets_file_name(host));
-    let secrets = match read_bounded(&secrets_path, MAX_SECRET_FILE) {
+    let secrets_bytes = match read_bounded(&secrets_path, MAX_SECRET_FILE) {
         Ok(bytes) => Some(bytes),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => {
@@ -125,31 +126,56 @@ pub(crate) fn load(
         }
     };
     times.note("file");
-    let loaded = check(&plan, secrets.as_deref(), host, before, helper::ask)?;
+    let loaded = check(bytes, secrets_bytes.as_deref(), host, before)?;
     times.note("check");
     let took = times::milliseconds(clock::now().since(started));
-    debug!("read: {} bytes in {took:.1} ms:{times}", plan.len());
-    Ok((loaded, Files { plan, secrets }))
+    debug!("read: {} bytes in {took:.1} ms:{times}", loaded.bytes.len());
+    Ok(loaded)
 }
 
-/// Checks the bytes of a plan and of the secrets file beside it. What the text says, `understand` finds out.
+/// Checks the bytes of a plan and of the secrets file beside it.
 ///
 /// # Errors
 /// As [`load`].
-pub(crate) fn check(
-    bytes: &[u8],
+fn check(
+    bytes: Vec<u8>,
     secrets_bytes: Option<&[u8]>,
     host: &Name,
     before: Option<&LoadedPlan>,
-    understand: impl Fn(&str) -> Result<Plan, Refusal>,
 ) -> Result<LoadedPlan, Refusal> {
+    let (generation, plan, marks) = opened(&bytes, host, before)?;
+    let secrets = secrets(&plan, secrets_bytes)?;
+    Ok(LoadedPlan { generation, plan, secrets, bytes, marks })
+}
+
+/// Checks the bytes of a plan whose secrets were kept with it.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn check_kept(
+    bytes: Vec<u8>,
+    secrets: BTreeMap<Name, Secret>,
+    host: &Name,
+) -> Result<LoadedPlan, Refusal> {
+    let (generation, plan, marks) = opened(&bytes, host, None)?;
+    let lacking = plan.routers.iter().find(|r| r.auth.is_some() && !secrets.contains_key(&r.name));
+    if let Some(router) = lacking {
+        return Err(Refusal::new(format!("the password of router {} was not kept with it", router.name)));
+    }
+    Ok(LoadedPlan { generation, plan, secrets, bytes, marks })
+}
+
+fn opened(
+    bytes: &[u8],
+    host: &Name,
+    before: Option<&LoadedPlan>,
+) -> Result<(Generation, Plan, Vec<u64>), Refusal> {
     let (generation, body) = seal::open(bytes).map_err(|error| Refusal::new(error.to_string()))?;
-    let (plan, marks) = plan_of(body, before, understand)?;
+    let (plan, marks) = plan_of(body, before, ask)?;
     if plan.host != *host {
         return Err(Refusal::new(format!("the plan is for host {}, this host is {host}", plan.host)));
     }
-    let secrets = secrets(&plan, secrets_bytes)?;
-    Ok(LoadedPlan { generation, plan, secrets, marks })
+    Ok((generation, plan, marks))
 }
 
 /// A plan, and the marks of its virtual servers when their text could be taken apart.
@@ -279,7 +305,6 @@ fn io_words(error: &io::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::understand::{Part, understand};
     use super::*;
 
     const BODY: &str = concat!(
@@ -290,29 +315,18 @@ mod tests {
         "vips = [\"192.0.2.9/32\"]\nauth = { type = \"pass\", secret = { compiled = \"VI_1\" } }\n"
     );
 
-    /// Without another process.
-    fn here(body: &str) -> Result<Plan, Refusal> {
-        let mut servers = Vec::new();
-        let plan = understand(body, |part| match part {
-            Part::Server(server) => servers.push(*server),
-            Part::Anew => servers.clear(),
-        })?;
-        Ok(Plan { virtual_servers: servers, ..plan })
-    }
-
     fn host() -> Name {
         "dir1".parse().expect("name")
     }
 
     fn refusal(bytes: &[u8], secrets: Option<&str>) -> String {
-        check(bytes, secrets.map(str::as_bytes), &host(), None, here).expect_err("refused").to_string()
+        check(bytes.to_vec(), secrets.map(str::as_bytes), &host(), None).expect_err("refused").to_string()
     }
 
     #[test]
     fn a_sealed_plan_with_its_secret_is_taken() {
         let sealed = seal::seal(BODY);
-        let loaded =
-            check(sealed.as_bytes(), Some(b"VI_1 = \"hell>com\"\n"), &host(), None, here).expect("good");
+        let loaded = check(sealed.into_bytes(), Some(b"VI_1 = \"hell>com\"\n"), &host(), None).expect("good");
         assert_eq!(loaded.plan.routers.len(), 1);
         assert!(!format!("{loaded:?} {:?}", loaded.secrets).contains("hell"));
     }
@@ -336,6 +350,49 @@ mod tests {
             let text = refusal(bytes.as_bytes(), secrets);
             assert!(text.contains(want), "{text:?} does not say {want:?}");
             assert!(!text.contains("hell"), "{text:?} shows the secret");
+        }
+    }
+    const SERVERS: [&str; 3] = [
+        "[[virtual_server]]\nname = \"a\"\naddress = \"192.0.2.9\"\nport = 80\nprotocol = \"tcp\"\nscheduler = \"wlc\"\none_packet = false\n",
+        "[[virtual_server]]\nname = \"b\"\naddress = \"192.0.2.9\"\nport = 81\nprotocol = \"tcp\"\nscheduler = \"rr\"\none_packet = false\n\
+         [[virtual_server.destination]]\nhost = \"rs\"\naddress = \"192.0.2.7\"\nport = 81\nweight = 1\nforwarding = \"dr\"\n",
+        "[[virtual_server]]\nname = \"c\"\naddress = \"192.0.2.9\"\nport = 82\nprotocol = \"udp\"\nscheduler = \"rr\"\none_packet = true\n",
+    ];
+
+    fn taken(body: &str, before: Option<&LoadedPlan>) -> Result<LoadedPlan, Refusal> {
+        check(seal::seal(body).into_bytes(), Some(b"VI_1 = \"x\"\n"), &host(), before)
+    }
+
+    /// However a plan changes, reading it beside the one before gives what reading it alone gives.
+    #[test]
+    fn what_is_known_of_the_plan_before_makes_no_difference() {
+        let [a, b, c] = SERVERS;
+        let tail = "[[sysctl]]\nkey = \"net/ipv4/ip_forward\"\nvalue = \"1\"\n";
+        let changed = b.replace("weight = 1", "weight = 2");
+        let bodies: Vec<String> = [
+            vec![BODY, a, b, c, tail],
+            vec![BODY, a, &changed, c, tail],
+            vec![BODY, c, a, tail],
+            vec![BODY, tail],
+            vec![BODY, a, a, b],
+            vec![BODY, tail, b],
+            vec![BODY, "[[ virtual_server ]]", a.strip_prefix("[[virtual_server]]").expect("a header"), b],
+        ]
+        .iter()
+        .map(|parts| parts.concat())
+        .collect();
+        for first in &bodies {
+            let before = taken(first, None).expect("good");
+            for next in &bodies {
+                let (beside, alone) =
+                    (taken(next, Some(&before)).expect("good"), taken(next, None).expect("good"));
+                assert_eq!(beside.plan, alone.plan, "{first}\n----\n{next}");
+                assert_eq!(beside.marks, alone.marks);
+            }
+            let bad = [BODY, a, &changed.replace("weight = 2", "weight = -2"), tail].concat();
+            let why = taken(&bad, Some(&before)).expect_err("a negative weight").to_string();
+            assert_eq!(why, taken(&bad, None).expect_err("a negative weight").to_string());
+            assert!(why.contains("/virtual_server/1/destination/0/weight"), "{why}");
         }
     }
 }

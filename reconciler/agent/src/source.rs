@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use evenkeel_schemas::plan;
@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, warn};
 
-use crate::plan_file::{self, Files, LoadedPlan, Refusal, plan_path};
+use crate::plan_file::{self, LoadedPlan, Refusal, plan_path};
 
 /// How long it must be quiet before a change is looked at.
 const QUIET: Duration = Duration::from_millis(50);
@@ -30,16 +30,19 @@ const POLL: Duration = Duration::from_secs(5);
 /// Identity of a file's content as far as `stat` tells.
 type Stamp = Option<(u64, u64, i64, i64, u64)>;
 
+/// The plan in force, if there is one.
+pub(crate) type InForceSlot = Arc<Mutex<Weak<LoadedPlan>>>;
+
 /// A plan that was read, or why it is refused.
-pub(crate) type Loaded = Result<(Arc<LoadedPlan>, Files), Refusal>;
+pub(crate) type Loaded = Result<LoadedPlan, Refusal>;
 
 /// Watches and reads the plan of one host in a task of its own. Each message is the plan as it is now;
 /// the first one comes at once, and each message to `look` asks for one. Must be called within a
-/// tokio runtime. `before` is the plan in force.
+/// tokio runtime. What is the same as in the plan in force is not understood again.
 pub(crate) fn watch(
     path: PathBuf,
     host: Name,
-    mut before: Option<Arc<LoadedPlan>>,
+    in_force: InForceSlot,
     mut look: mpsc::Receiver<()>,
 ) -> mpsc::Receiver<Box<Loaded>> {
     let (tell, plans) = mpsc::channel(1);
@@ -48,15 +51,10 @@ pub(crate) fn watch(
         loop {
             let (file, host) = (source.file(), source.host.clone());
             // Large plans take their time to check: not on the thread of the probes.
-            let known = before.clone();
-            let load = move || plan_file::load(&file, &host, known.as_deref());
+            let before = in_force.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+            let load = move || plan_file::load_next(&file, &host, before.as_deref());
             let Ok(loaded) = tokio::task::spawn_blocking(load).await else { return };
-            let loaded = loaded.map(|(loaded, files)| (Arc::new(loaded), files));
-            source.secret_files =
-                loaded.as_ref().map(|(loaded, _)| loaded.secret_files()).unwrap_or_default();
-            if let Ok((loaded, _)) = &loaded {
-                before = Some(Arc::clone(loaded));
-            }
+            source.secret_files = loaded.as_ref().map(LoadedPlan::secret_files).unwrap_or_default();
             if tell.send(Box::new(loaded)).await.is_err() {
                 return;
             }

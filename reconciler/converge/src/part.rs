@@ -13,7 +13,8 @@ impl Desired {
         let services =
             only.iter().filter_map(|key| services.get(key).map(|value| (*key, value.clone()))).collect();
         // Not by cloning all and dropping most: there may be a hundred thousand destinations.
-        let Self { state, vips, vip_routes, vip_rules, host_addresses, interfaces, exclusive_ipvs } = self;
+        let Self { state, vips, vip_routes, vip_rules, host_addresses, interfaces, exclusive_ipvs, drift } =
+            self;
         let KernelState {
             links,
             addresses,
@@ -43,6 +44,7 @@ impl Desired {
             host_addresses: host_addresses.clone(),
             interfaces: interfaces.clone(),
             exclusive_ipvs: *exclusive_ipvs,
+            drift: drift.clone(),
         }
     }
 

@@ -2,24 +2,24 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use evenkeel_converge::{Desired, Kind, Ledger, View, desired};
 use evenkeel_health::Verdict;
 use evenkeel_kernel::clock;
 use evenkeel_schemas::plan::{Check, Destination, Plan, VirtualServer};
 use evenkeel_schemas::status::Rejected;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use super::Daemon;
 use super::facts::InForce;
 use crate::converger::Wanted;
 use crate::election::{Command, RouterSetup};
 use crate::guard::Lease;
-use crate::plan_file::{self, Files, LoadedPlan};
+use crate::plan_file::{self, LoadedPlan};
 use crate::source::Loaded;
 use crate::verdicts::{self, Verdicts};
-use crate::{handover, memory, report};
+use crate::{handover, report};
 
 impl Daemon {
     pub(crate) fn file(&self) -> PathBuf {
@@ -29,25 +29,8 @@ impl Daemon {
     /// The first plan: the file, or else the last good one. Routers that an earlier daemon was Master
     /// of until just now cannot wait: all that they serve is in the kernel still.
     pub(super) fn first_plan(&mut self, leases: &[Lease], ledger: &Ledger) {
-        let (loaded, files) = match plan_file::load(&self.file(), &self.options.host, None) {
-            Ok((loaded, files)) => (loaded, Some(files)),
-            Err(why) => {
-                self.reject(&why.to_string());
-                match self.state.last_good(&self.options.host) {
-                    Some(loaded) => {
-                        warn!(
-                            "the last good plan, generation {}, is put in force",
-                            loaded.generation.short()
-                        );
-                        (loaded, None)
-                    }
-                    None => {
-                        warn!("there is no plan to obey yet: waiting for {}", self.file().display());
-                        return;
-                    }
-                }
-            }
-        };
+        let read = plan_file::load(&self.file(), &self.options.host);
+        let Some((loaded, from_last_good, known)) = self.first_choice(read) else { return };
         if !leases.is_empty() {
             self.watching.go_on(&loaded.plan);
             self.tell_trackers();
@@ -57,29 +40,31 @@ impl Daemon {
             self.hooks.adopting(setups.iter().filter(goes_on).map(|setup| setup.name.clone()).collect());
             self.configure(setups);
         }
-        let known = verdicts::left_behind(&loaded.plan, ledger);
-        self.adopt(Arc::new(loaded), files, &known);
+        let known = known
+            .unwrap_or_else(|| verdicts::left_behind(&loaded.plan, ledger, self.state.verified().as_ref()));
+        self.adopt(loaded, from_last_good, &known);
     }
 
-    pub(super) fn read(&mut self, loaded: Loaded) {
-        match loaded {
-            Ok((loaded, files)) => {
-                self.facts.rejected = None;
-                if let Some(in_force) = &mut self.facts.in_force
-                    && in_force.loaded.generation == loaded.generation
-                    && in_force.loaded.secrets == loaded.secrets
-                {
-                    in_force.from_last_good = false;
-                    return;
-                }
-                let known = match self.facts.plan() {
-                    Some(before) => verdicts::in_force(&before.plan, &self.board),
-                    None => Verdicts::new(),
-                };
-                self.adopt(loaded, Some(files), &known);
+    pub(super) async fn read(&mut self, loaded: Loaded) {
+        let loaded = match loaded {
+            Ok(loaded) => loaded,
+            Err(why) => return self.reject(&why.to_string()),
+        };
+        self.probation.comes();
+        if let Some(in_force) = &mut self.facts.in_force
+            && in_force.loaded.generation == loaded.generation
+        {
+            let same = in_force.loaded.secrets == loaded.secrets;
+            in_force.from_last_good = false;
+            self.facts.rejected = None;
+            self.forget_rolled_back();
+            if !same {
+                let known = verdicts::in_force(&loaded.plan, &self.board);
+                self.adopt(loaded, false, &known);
             }
-            Err(why) => self.reject(&why.to_string()),
+            return;
         }
+        self.changed_plan(loaded).await;
     }
 
     pub(super) fn reject(&mut self, reason: &str) {
@@ -94,10 +79,17 @@ impl Daemon {
         self.facts.rejected = Some(Rejected { at, reason: reason.to_owned() });
     }
 
-    /// Puts a plan in force; `known` are the verdicts until now. Without files it is the last good one.
-    pub(super) fn adopt(&mut self, loaded: Arc<LoadedPlan>, files: Option<Files>, known: &Verdicts) {
-        let from_last_good = files.is_none();
-        self.unsaved = files;
+    /// Puts a plan in force; `known` are the verdicts until now.
+    pub(super) fn adopt(
+        &mut self,
+        loaded: impl Into<Arc<LoadedPlan>>,
+        from_last_good: bool,
+        known: &Verdicts,
+    ) {
+        let loaded: Arc<LoadedPlan> = loaded.into();
+        if !from_last_good && !self.on_trial() {
+            self.keep(Arc::clone(&loaded));
+        }
         let plan = &loaded.plan;
         let initial = verdicts::by_check(plan, known);
         let checks: BTreeSet<Check> = verdicts::checks(plan).map(|(_, _, check)| check.clone()).collect();
@@ -115,23 +107,16 @@ impl Daemon {
             self.configure(staying);
         }
         let since = report::wall(clock::now());
+        *self.in_force.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&loaded);
         self.facts.in_force = Some(InForce { loaded, since, from_last_good, converged: false });
         self.pending = Some(next);
         self.want(&Kind::ALL);
         self.plan_serial = self.serial;
     }
 
-    /// Keeps the plan in force as the last good one: once the kernel is as it says, since a large one takes a while to write.
-    pub(super) fn keep_plan(&mut self) {
-        let Some(files) = self.unsaved.take() else { return };
-        let (state, host) = (Arc::clone(&self.state), self.options.host.clone());
-        tokio::task::spawn_blocking(move || {
-            if let Err(error) = state.save_last_good(&host, &files) {
-                warn!("cannot keep the plan as the last good one: {error}");
-            }
-            drop(files);
-            memory::give_back();
-        });
+    /// Whether the kernel was as the plan in force says when it was last looked at, VIPs aside.
+    pub(crate) fn has_plan(&self) -> bool {
+        self.facts.last.as_ref().is_some_and(|last| last.serial >= self.plan_serial && last.converged)
     }
 
     pub(super) fn configure(&mut self, setups: Vec<RouterSetup>) {
@@ -153,6 +138,7 @@ impl Daemon {
         desired.vip_routes.extend(self.routers.iter().flat_map(|setup| setup.routes.keys().copied()));
         desired.vip_rules.extend(self.routers.iter().flat_map(|setup| setup.rules.keys().cloned()));
         self.serial += 1;
+        let desired = Arc::new(desired);
         let wanted = Wanted { serial: self.serial, desired, resync: plan.policy.resync.as_duration() };
         self.converger.mailbox().want(wanted, kinds);
     }

@@ -55,6 +55,7 @@ enum Answer {
 ///
 /// # Errors
 /// As [`understand`], or when the process does not do its work.
+#[cfg_attr(test, expect(dead_code, reason = "unit tests have no other process"))]
 pub(super) fn ask(body: &str) -> Result<Plan, Refusal> {
     converse(body).unwrap_or_else(|error| Err(Refusal::new(format!("{NAME}, which reads plans: {error}"))))
 }
@@ -104,7 +105,10 @@ fn listen(output: Patient) -> io::Result<Result<Plan, Refusal>> {
         let answer = serde_json::from_slice(&line)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("its answer: {error}")))?;
         match answer {
-            Answer::Server(server) => servers.push(*server),
+            Answer::Server(mut server) => {
+                server.destinations.shrink_to_fit();
+                servers.push(*server);
+            }
             Answer::Anew => servers.clear(),
             Answer::Plan(plan) if plan.virtual_servers.is_empty() => {
                 servers.shrink_to_fit();

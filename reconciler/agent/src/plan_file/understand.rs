@@ -15,6 +15,8 @@ use super::pieces::pieces;
 const MAX_SCHEMA_ERRORS: usize = 5;
 /// Longest schema error told.
 const MAX_ERROR_CHARS: usize = 300;
+/// From so many virtual servers on they are understood one by one. For fewer a second validator costs more than it saves.
+const MANY: usize = 64;
 /// The key of virtual servers.
 const SERVERS: &str = "virtual_server";
 
@@ -36,7 +38,7 @@ pub(super) fn understand(body: &str, mut take: impl FnMut(Part)) -> Result<Plan,
     if let Some(plan) = one_by_one(body, &schema, &mut take)? {
         return Ok(plan);
     }
-    // Something is wrong, or written unlike any plan of ours: seen as a whole, what is wrong has its place.
+    // It is small, or something is wrong, or written unlike any plan of ours: seen as a whole, what is wrong has its place.
     let mut plan = whole(body, &validator(&schema)?)?;
     take(Part::Anew);
     let servers = std::mem::take(&mut plan.virtual_servers);
@@ -60,10 +62,21 @@ fn whole(body: &str, validator: &Validator) -> Result<Plan, Refusal> {
         .map_err(|error| Refusal::new(format!("the plan cannot be understood: {error}")))
 }
 
+/// The whole plan, without another process.
+#[cfg(test)]
+pub(super) fn here(body: &str) -> Result<Plan, Refusal> {
+    let mut servers = Vec::new();
+    let plan = understand(body, |part| match part {
+        Part::Server(server) => servers.push(*server),
+        Part::Anew => servers.clear(),
+    })?;
+    Ok(Plan { virtual_servers: servers, ..plan })
+}
+
 /// The plan without its virtual servers, when all of it is right and can be taken apart. The schema says of a virtual server the same
 /// wherever it stands, which a test holds it to.
 fn one_by_one(body: &str, schema: &Value, take: &mut impl FnMut(Part)) -> Result<Option<Plan>, Refusal> {
-    let Some(pieces) = pieces(body) else { return Ok(None) };
+    let Some(pieces) = pieces(body).filter(|pieces| pieces.servers.len() >= MANY) else { return Ok(None) };
     let Ok(rest) = toml::from_str::<Value>(&pieces.rest) else { return Ok(None) };
     if rest.get(SERVERS).is_some() || !validator(schema)?.is_valid(&rest) {
         return Ok(None);
@@ -128,5 +141,27 @@ mod tests {
         let known = ["description", "type", "items", "default"];
         assert_eq!(servers.keys().filter(|key| !known.contains(&key.as_str())).next(), None);
         assert!(schema["required"].as_array().expect("a list").iter().all(|key| key != SERVERS));
+    }
+    #[test]
+    fn many_are_understood_one_by_one_as_all_together() {
+        let head = "format = 1\ncluster = \"c\"\nhost = \"h\"\nhost_addresses = []\n[policy]\nresync = \"5s\"\nexclusive_ipvs = false\n";
+        let server = |n: usize| {
+            format!(
+                "[[virtual_server]]\nname = \"s{n}\"\naddress = \"192.0.2.9\"\nport = {}\nprotocol = \"tcp\"\nscheduler = \"wlc\"\n\
+                 one_packet = false\n[[virtual_server.destination]]\nhost = \"rs\"\naddress = \"192.0.2.7\"\nport = 1\nweight = 1\n\
+                 forwarding = \"dr\"\n",
+                n + 1
+            )
+        };
+        let body: String = std::iter::once(head.to_owned()).chain((0..MANY).map(server)).collect();
+        let schema = evenkeel_schemas::json::plan();
+        let mut count = 0;
+        let alone = one_by_one(&body, &schema, &mut |_| count += 1).expect("a schema").expect("one by one");
+        assert_eq!((alone.virtual_servers.len(), count), (0, MANY));
+        let together = whole(&body, &validator(&schema).expect("a schema")).expect("good");
+        assert_eq!(here(&body).expect("good"), together);
+        let bad = body.replace("port = 7\n", "port = 70000\n");
+        let why = here(&bad).expect_err("no port").to_string();
+        assert!(why.contains("/virtual_server/6/port"), "{why}");
     }
 }
