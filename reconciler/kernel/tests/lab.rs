@@ -41,6 +41,11 @@ fn converge(kernel: &mut Kernel, desired: &Desired, ledger: &Ledger) -> Vec<Stri
     }
     let reached = kernel.observe(&scope()).expect("observed");
     assert_eq!(diff(desired, &reached, ledger, Domain::Host).ops, [], "not as wanted after it was done");
+    // A look at some is by netlink only, one at all by the older interface where that tells all: they see the same.
+    let absent = ServiceKey::Transport { protocol: 6, address: ip("192.0.2.254"), port: 9 };
+    let named = reached.services.keys().copied().chain([absent]).collect();
+    let some = kernel.observe(&Scope { services: Some(named), ..scope() }).expect("observed");
+    assert_eq!(some.services, reached.services);
     ops.iter().map(ToString::to_string).collect()
 }
 
