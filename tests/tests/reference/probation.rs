@@ -132,8 +132,7 @@ fn it_is_taken_back_in_time_by_a_daemon_that_was_killed_meanwhile() {
         lab.log(format!("killed until after the deadline: served again {took:?} after the plan came"));
         assert!(took <= TIMEOUT + MARGIN + Duration::from_millis(500), "served again after {took:?}");
         lab::eventually(PATIENCE, "dir1 has its VIP and no other", || {
-            dir1.has_address("eth0", reference.hosts.vip)
-                && !dir1.has_address("eth0", "192.168.188.121".parse().expect("an address"))
+            dir1.has_address("eth0", reference.hosts.vip) && !dir1.has_address("eth0", "192.168.188.121/32")
         });
         assert_eq!(dir1.ipvsadm(), TABLE);
     });
