@@ -45,7 +45,7 @@ pub(super) type Reply = oneshot::Sender<Result<Answer, OrderError>>;
 /// What the disk has to say.
 pub(super) enum Stored {
     /// A probation that begins was written, or could not be.
-    Began { loaded: Box<LoadedPlan>, before: Arc<LoadedPlan>, record: Record, result: io::Result<()> },
+    Began { loaded: Box<LoadedPlan>, before: Arc<LoadedPlan>, record: Box<Record>, result: io::Result<()> },
     /// The plan on probation is the last good one now, or could not be written.
     Confirmed { result: io::Result<()>, by: &'static str, reply: Option<Reply> },
     /// The record was written, or could not be.
@@ -278,16 +278,21 @@ impl Daemon {
             Next::Refused(why) => self.reject(&why),
             Next::Take => {
                 self.facts.rejected = None;
-                let mut known = Verdicts::new();
-                if let Some(trial) = self.probation.record.trial.take() {
-                    let over = short(&trial.generation);
-                    info!(
-                        "the probation of generation {over} is over: generation {} comes",
-                        short(&generation)
-                    );
-                    known = down(&trial.baseline);
-                }
-                known.extend(self.known());
+                let known = match self.probation.record.trial.take() {
+                    Some(trial) => {
+                        let over = short(&trial.generation);
+                        info!(
+                            "the probation of generation {over} is over: generation {} comes",
+                            short(&generation)
+                        );
+                        if trial.before == generation {
+                            self.as_before(&loaded, &trial.baseline)
+                        } else {
+                            self.known()
+                        }
+                    }
+                    None => self.known(),
+                };
                 self.adopt(loaded, false, &known);
                 self.forget_probation();
             }
@@ -298,6 +303,14 @@ impl Daemon {
     /// The verdicts under the plan in force.
     fn known(&self) -> Verdicts {
         self.facts.plan().map(|loaded| verdicts::in_force(&loaded.plan, &self.board)).unwrap_or_default()
+    }
+
+    /// The verdicts with which the plan before goes on: what its own checks found since, and else what they
+    /// had found before. What the checks of the plan on probation found says nothing about it.
+    fn as_before(&self, before: &LoadedPlan, baseline: &Baseline) -> Verdicts {
+        let mut known = down(baseline);
+        known.extend(verdicts::in_force(&before.plan, &self.board));
+        known
     }
 
     /// The file has the plan in force: what was rolled back before may come again.
@@ -336,7 +349,7 @@ impl Daemon {
             report::wall(clock::now()),
             &moment(),
         );
-        let record = Record { trial: Some(trial), rolled_back: None };
+        let record = Box::new(Record { trial: Some(trial), rolled_back: None });
         self.probation.busy = true;
         let (state, stored) = (Arc::clone(&self.state), self.probation.stored.clone());
         let loaded = Box::new(loaded);
@@ -404,7 +417,7 @@ impl Daemon {
         &mut self,
         loaded: Box<LoadedPlan>,
         before: Arc<LoadedPlan>,
-        record: Record,
+        record: Box<Record>,
         result: io::Result<()>,
     ) {
         if let Err(error) = result {
@@ -418,7 +431,7 @@ impl Daemon {
         let deadline = trial.deadline(&moment());
         let (until, back) = (report::wall(deadline), before.generation.short().to_owned());
         self.facts.rejected = None;
-        self.probation.record = record;
+        self.probation.record = *record;
         self.probation.write_at = None;
         self.probation.run(Some(before), deadline);
         let known = self.known();
@@ -503,9 +516,7 @@ impl Daemon {
             short(&back.generation),
             before.generation.short()
         );
-        // What only the plan before has stands as it did; of the others is known what was found since.
-        let mut known = down(&trial.baseline);
-        known.extend(self.known());
+        let known = self.as_before(&before, &trial.baseline);
         let refusal = back.refusal();
         self.adopt(before, true, &known);
         self.reject(&refusal);
