@@ -1,5 +1,5 @@
-//! The state directory: lock, ledger, orders, last good plan and probation. The only files the daemon
-//! writes.
+//! The state directory: lock, ledger, orders, last good plan, what was verified and probation. The only files the
+//! daemon writes.
 //!
 //! Every file is replaced whole: written beside, synced, renamed. A file that cannot be understood
 //! is reported and treated as absent.
@@ -12,6 +12,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use evenkeel_converge::drift::Record;
 use evenkeel_converge::{Ledger, ledger};
 use serde::{Deserialize, Serialize};
 use tracing::{error, warn};
@@ -19,6 +20,10 @@ use tracing::{error, warn};
 use crate::orders::Orders;
 
 const LEDGER: &str = "ledger.json";
+/// What was verified, while drift of some kind is only reported.
+const VERIFIED: &str = "verified.json";
+/// The format of that file.
+const VERIFIED_VERSION: u32 = 1;
 /// What operators told routers. Outlives `cleanup`: it is not ours to forget.
 const ORDERS: &str = "orders.json";
 /// The format of the orders file.
@@ -37,6 +42,12 @@ struct LedgerFile {
     version: u32,
     #[serde(flatten)]
     ledger: Ledger,
+}
+
+#[derive(Serialize, Deserialize)]
+struct VerifiedFile {
+    version: u32,
+    verified: Record,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -142,12 +153,46 @@ impl StateDir {
         replace(&self.path.join(LEDGER), &bytes)
     }
 
+    /// What an earlier daemon had verified; none when it is not known.
+    pub(crate) fn verified(&self) -> Option<Record> {
+        let path = self.path.join(VERIFIED);
+        let bytes = fs::read(&path).ok()?;
+        match serde_json::from_slice::<VerifiedFile>(&bytes) {
+            Ok(file) if file.version == VERIFIED_VERSION => Some(file.verified),
+            Ok(_) | Err(_) => {
+                warn!("{} cannot be understood: drift until now is put right", path.display());
+                None
+            }
+        }
+    }
+
+    /// Replaces what was verified, durably.
+    ///
+    /// # Errors
+    /// When it cannot be written; the old one is then still there.
+    pub(crate) fn save_verified(&self, record: &Record) -> io::Result<()> {
+        let file = VerifiedFile { version: VERIFIED_VERSION, verified: record.clone() };
+        replace(&self.path.join(VERIFIED), &serde_json::to_vec(&file)?)
+    }
+
+    /// Forgets what was verified.
+    ///
+    /// # Errors
+    /// When the file cannot be removed.
+    pub(crate) fn forget_verified(&self) -> io::Result<()> {
+        match fs::remove_file(self.path.join(VERIFIED)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
     /// Removes the ledger, the last good plan and what is known of probations: nothing is ours any more.
     ///
     /// # Errors
     /// When they cannot be removed.
     pub(crate) fn forget(&self) -> io::Result<()> {
         remove(&self.path.join(LEDGER))?;
+        self.forget_verified()?;
         self.forget_last_good()?;
         self.forget_probation()
     }
