@@ -119,7 +119,7 @@ struct Plan {
 
 #[derive(Debug, Args)]
 struct State {
-    /// Directory for the ledger, the last good plan and the lock
+    /// Directory for the ledger, the last good plan, probation and the lock
     #[arg(long, value_name = "DIR", default_value = "/var/lib/evenkeel")]
     state_dir: PathBuf,
 }
