@@ -7,7 +7,9 @@
 //! - `daemon`: the main loop, `source`, `plan_file`, `drift`, `probe` that feed it, `verdicts` and `handover`
 //!   that work for it;
 //! - `election`: the election thread; `guard`: the process that outlives a dead daemon;
-//! - `converger`: the convergence thread, `convergence` one pass of it; `state`: the files it keeps;
+//! - `converger`: the convergence thread, `convergence` one pass of it, `drifting` what others have changed,
+//!   `drift_history` what of it is told; `state`: the files it keeps, `disk` who writes most of them; `probation`:
+//!   plans that are taken back unless confirmed;
 //! - `trackers`: what the election watches besides; `hooks`: programs that are told of its changes,
 //!   `run_program` runs both kinds; `orders`: what operators tell it;
 //! - `report`, `server`: status and orders by a socket; `once`: commands without the daemon, `control`: those
@@ -18,7 +20,10 @@ mod control;
 mod convergence;
 mod converger;
 mod daemon;
+mod disk;
 mod drift;
+mod drift_history;
+mod drifting;
 mod election;
 mod guard;
 mod handover;
@@ -26,6 +31,7 @@ mod hooks;
 mod once;
 mod orders;
 mod plan_file;
+mod probation;
 mod probe;
 mod report;
 mod run_program;
