@@ -111,9 +111,6 @@ pub(crate) fn check(
     host: &Name,
 ) -> Result<LoadedPlan, Refusal> {
     let (generation, plan) = opened(&bytes, host)?;
-    if let Some(contradiction) = contradictions::first(&plan) {
-        return Err(Refusal::new(format!("the plan contradicts itself: {contradiction}")));
-    }
     let secrets = secrets(&plan, secrets_bytes.as_deref())?;
     Ok(LoadedPlan { generation, plan, secrets, bytes })
 }
@@ -140,6 +137,9 @@ fn opened(bytes: &[u8], host: &Name) -> Result<(Generation, Plan), Refusal> {
     let plan = parse(body)?;
     if plan.host != *host {
         return Err(Refusal::new(format!("the plan is for host {}, this host is {host}", plan.host)));
+    }
+    if let Some(contradiction) = contradictions::first(&plan) {
+        return Err(Refusal::new(format!("the plan contradicts itself: {contradiction}")));
     }
     Ok((generation, plan))
 }
