@@ -62,6 +62,9 @@ super::codes! {
         "Packets come to a director because it holds the address that they are for. Without a VIP of the \
          family only what the host's own routing brings there is balanced, and real servers are given no \
          address to accept.";
+    LINK_LOCAL_VIP = "EK0519" Error "a service on a link-local VIP":
+        "A link-local address is of an interface: a real server that has it on `lo` does not accept what comes \
+         in elsewhere, and answers would not leave its segment.";
     REAL_SERVER_FAMILY = "EK0520" Error "a real server is not of the VIP's address family":
         "Direct routing and masquerade keep packets in their family: IPv4 clients need real servers \
          with IPv4 addresses. Only a tunnel can carry one family in the other.";

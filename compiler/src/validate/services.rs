@@ -10,6 +10,7 @@ use evenkeel_schemas::cluster::{Family, Protocol};
 use evenkeel_schemas::scalars::{FirewallMark, Ip, Name, Port};
 
 use super::{Context, Findings, Rule, duplicates};
+use crate::attach::is_link_local;
 use crate::codes;
 use crate::diagnostic::{Diagnostic, Place};
 use crate::members::{self, ports};
@@ -28,6 +29,7 @@ pub(super) const RULES: &[Rule] = &[
     too_many_fronts,
     duplicate_mark,
     mark_without_vip,
+    link_local_vip,
     family_without_mark,
 ];
 
@@ -374,6 +376,31 @@ fn duplicate_mark(cx: &Context<'_>, out: &mut Findings) {
             .also(first.1, format!("`{}`", first.0))
             .note(format!("both are on director `{}`", director.escape_debug()))
             .hint("give one of them another mark, here and in the firewall"),
+        );
+    }
+}
+
+fn link_local_vip(cx: &Context<'_>, out: &mut Findings) {
+    for (name, service) in &cx.cluster.services {
+        if service.firewall_mark.is_some() || !cx.knows(at!["services", name, "firewall_mark"]) {
+            continue;
+        }
+        let vips = cx.vips_of_service(name, service);
+        let Some(vip) = vips.iter().find(|vip| is_link_local(**vip)) else { continue };
+        let position = service.vips.iter().position(|listed| listed == vip);
+        let path = match (&service.vip, position) {
+            (Some(_), _) => at!["services", name, "vip"].to_vec(),
+            (None, Some(index)) => at!["services", name, "vips", index].to_vec(),
+            (None, None) => at!["services", name, "router"].to_vec(),
+        };
+        out.push(
+            Diagnostic::new(
+                &codes::LINK_LOCAL_VIP,
+                cx.value(&path),
+                format!("service `{name}` balances the link-local VIP {vip}"),
+                "on every segment the same",
+            )
+            .hint("balance a VIP of a subnet; the link-local one is for the advertisements"),
         );
     }
 }
