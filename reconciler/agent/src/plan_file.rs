@@ -1,6 +1,6 @@
 //! Reading a plan: bytes to a plan that may be put in force, or the reason why not.
 //!
-//! Order of the checks: size, seal, TOML, JSON Schema, types, whose plan it is, its secrets.
+//! Order of the checks: size, seal, TOML, JSON Schema, types, whose plan it is, contradictions, its secrets.
 //! Nothing here changes anything.
 
 use std::collections::BTreeMap;
@@ -15,6 +15,8 @@ use evenkeel_schemas::plan::{self, Auth, Plan, SecretReference};
 use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::seal::{self, Generation};
 use evenkeel_vrrp::Secret;
+
+mod contradictions;
 
 /// Most schema errors told of one plan.
 const MAX_SCHEMA_ERRORS: usize = 5;
@@ -135,6 +137,9 @@ fn opened(bytes: &[u8], host: &Name) -> Result<(Generation, Plan), Refusal> {
     let plan = parse(body)?;
     if plan.host != *host {
         return Err(Refusal::new(format!("the plan is for host {}, this host is {host}", plan.host)));
+    }
+    if let Some(contradiction) = contradictions::first(&plan) {
+        return Err(Refusal::new(format!("the plan contradicts itself: {contradiction}")));
     }
     Ok((generation, plan))
 }
