@@ -16,7 +16,6 @@ mod guarding;
 mod hold;
 mod lateness;
 mod port;
-mod scheduling;
 mod setup;
 mod sockets;
 mod vips;
@@ -37,7 +36,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::guard::{Guardian, Lease};
-pub(crate) use scheduling::Scheduling;
+use crate::scheduling::Scheduling;
 pub(crate) use setup::RouterSetup;
 
 /// What the loop is told.

@@ -29,6 +29,7 @@ mod plan_file;
 mod probe;
 mod report;
 mod run_program;
+mod scheduling;
 mod server;
 mod source;
 mod state;
