@@ -9,8 +9,8 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tracing_subscriber::EnvFilter;
 
 use crate::daemon::{self, Options};
-use crate::election::Scheduling;
 use crate::orders::Action;
+use crate::scheduling::Scheduling;
 use crate::{control, guard, once, probation, report, server};
 
 const EXAMPLES: &str = "\

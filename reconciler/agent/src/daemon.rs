@@ -34,11 +34,12 @@ use tracing::{debug, error, info, warn};
 
 use crate::converger::{Converger, Report};
 use crate::disk::Disk;
-use crate::election::{Command, Election, Notice, RouterSetup, Scheduling};
+use crate::election::{Command, Election, Notice, RouterSetup};
 use crate::guard::Guardian;
 use crate::hooks::{Done, Hooks};
 use crate::orders::{OrderRequest, Orders};
 use crate::plan_file::LoadedPlan;
+use crate::scheduling::Scheduling;
 use crate::server::{Ask, Server};
 use crate::source::{self, Loaded};
 use crate::state::StateDir;

@@ -35,6 +35,7 @@ mod probation;
 mod probe;
 mod report;
 mod run_program;
+mod scheduling;
 mod server;
 mod source;
 mod state;
