@@ -6,12 +6,11 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use evenkeel_schemas::scalars::Name;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tracing_subscriber::EnvFilter;
 
 use crate::daemon::{self, Options};
 use crate::orders::Action;
 use crate::scheduling::Scheduling;
-use crate::{control, guard, once, probation, report, server};
+use crate::{control, guard, logging, memory, once, probation, report, server};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -204,7 +203,7 @@ impl Cli {
     /// Runs the command.
     #[must_use]
     pub fn run(self) -> ExitCode {
-        log_to_stderr();
+        logging::to_stderr();
         let result = match self.command {
             Command::Run(run) => run_daemon(run),
             Command::Diff(diff) => show_difference(&diff),
@@ -221,25 +220,13 @@ impl Cli {
             Command::Release(order) => give(order, Action::Release),
             Command::Confirm(which) => tell(which, probation::Action::Confirm),
             Command::Rollback(which) => tell(which, probation::Action::Rollback),
-            Command::Guard(state) => return guard::main(&state.state_dir),
+            Command::Guard(state) => return guard::run(&state.state_dir),
         };
         result.unwrap_or_else(|error| {
             eprintln!("error: {error}");
             ExitCode::FAILURE
         })
     }
-}
-
-fn log_to_stderr() {
-    let filter = EnvFilter::try_from_env("EVENKEEL_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let color =
-        std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none();
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(color)
-        .with_target(false)
-        .init();
 }
 
 fn host_name(text: &str) -> Result<Name, String> {
@@ -258,6 +245,7 @@ fn host(given: Option<Name>) -> Result<Name, String> {
 }
 
 fn run_daemon(run: Run) -> Result<ExitCode, String> {
+    memory::settle();
     raise_file_limit();
     let options = Options {
         host: host(run.plan.host)?,

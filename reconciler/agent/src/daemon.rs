@@ -41,7 +41,7 @@ use crate::orders::{OrderRequest, Orders};
 use crate::plan_file::LoadedPlan;
 use crate::scheduling::Scheduling;
 use crate::server::{Ask, Server};
-use crate::source::{self, Loaded};
+use crate::source::{self, InForceSlot, Loaded};
 use crate::state::StateDir;
 use crate::trackers::{Found, Watching};
 use crate::{drift, handover, probe};
@@ -122,6 +122,8 @@ pub(crate) struct Daemon {
     /// Routers to be configured once they can be served.
     pending: Option<Vec<RouterSetup>>,
     started: bool,
+    /// The plan in force, for who reads the next one.
+    in_force: InForceSlot,
     /// When changed verdicts are passed on.
     verdicts_at: Option<MonoTime>,
     /// When trackers of services look at the verdicts.
@@ -187,6 +189,7 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
         routers: Vec::new(),
         pending: None,
         started: false,
+        in_force: InForceSlot::default(),
         verdicts_at: None,
         services_at: None,
         lost_at: clock::now() + LOST_PAUSE,
@@ -204,7 +207,7 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
     };
     daemon.first_plan(&leases, &ledger);
     drift::watch(daemon.converger.mailbox().clone());
-    let plans = source::watch(options.plan, options.host, looks);
+    let plans = source::watch(options.plan, options.host, Arc::clone(&daemon.in_force), looks);
     let mut channels = Channels {
         plans,
         reports,
@@ -299,6 +302,12 @@ impl Daemon {
             self.facts.foreign.clone_from(foreign);
         }
         if report.serial >= self.plan_serial {
+            if report.converged
+                && let Some(in_force) = self.facts.in_force.as_mut().filter(|in_force| !in_force.converged)
+            {
+                in_force.converged = true;
+                info!("converged: generation {} is in the kernel", in_force.loaded.generation.short());
+            }
             // Before the start a router announces nothing, and status shows why.
             let early = report.converged || !self.started;
             let ready = |next: &mut Vec<RouterSetup>| early || !handover::comes(&self.routers, next);

@@ -11,7 +11,7 @@
 //!   `drift_history` what of it is told; `state`: the files it keeps, `disk` who writes most of them; `probation`:
 //!   plans that are taken back unless confirmed;
 //! - `trackers`: what the election watches besides; `hooks`: programs that are told of its changes,
-//!   `run_program` runs both kinds; `orders`: what operators tell it;
+//!   `run_program` runs both kinds, `programs` knows where our own are; `orders`: what operators tell it;
 //! - `report`, `server`: status and orders by a socket; `once`: commands without the daemon, `control`: those
 //!   that give it orders; `cli`: the command line.
 
@@ -28,18 +28,24 @@ mod election;
 mod guard;
 mod handover;
 mod hooks;
+mod logging;
+mod memory;
 mod once;
 mod orders;
 mod plan_file;
 mod probation;
 mod probe;
+mod programs;
 mod report;
 mod run_program;
 mod scheduling;
 mod server;
 mod source;
 mod state;
+mod times;
 mod trackers;
 mod verdicts;
 
 pub use cli::Cli;
+pub use guard::main as guardian;
+pub use plan_file::main as read_plan;

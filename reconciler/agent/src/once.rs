@@ -56,7 +56,7 @@ pub(crate) fn converge(plan: &Path, host: &Name, state_dir: &Path) -> Result<Vec
     let mut done = Vec::new();
     let mut errors = Vec::new();
     for _ in 0..MAX_PASSES {
-        let pass = convergence.pass(&wanted, &Kind::ALL);
+        let pass = convergence.pass(&wanted, &Kind::ALL, None);
         done.extend(pass.done.iter().chain(&pass.repairs).map(ToString::to_string));
         if pass.converged {
             return Ok(done);

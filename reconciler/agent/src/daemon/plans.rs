@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use evenkeel_converge::{Desired, Kind, Ledger, View, desired};
 use evenkeel_health::Verdict;
@@ -52,7 +52,7 @@ impl Daemon {
         };
         self.probation.comes();
         if let Some(in_force) = &mut self.facts.in_force
-            && in_force.loaded.bytes == loaded.bytes
+            && in_force.loaded.generation == loaded.generation
         {
             let same = in_force.loaded.secrets == loaded.secrets;
             in_force.from_last_good = false;
@@ -107,7 +107,8 @@ impl Daemon {
             self.configure(staying);
         }
         let since = report::wall(clock::now());
-        self.facts.in_force = Some(InForce { loaded, since, from_last_good });
+        *self.in_force.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&loaded);
+        self.facts.in_force = Some(InForce { loaded, since, from_last_good, converged: false });
         self.pending = Some(next);
         self.want(&Kind::ALL);
         self.plan_serial = self.serial;

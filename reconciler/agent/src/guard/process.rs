@@ -1,4 +1,4 @@
-//! The guardian process: `evenkeeld guard`.
+//! The guardian process: `evenkeeld-guard`.
 //!
 //! It is its own session, holds nothing but a socket and the right to remove addresses, and ends by
 //! itself once there is neither a daemon nor a lease.
@@ -36,7 +36,7 @@ const MAX_DAEMONS: usize = 4;
 const OOM_SCORE: &str = "-999";
 
 /// Runs the guardian of a state directory until it has nothing left to guard.
-pub(crate) fn main(state_dir: &Path) -> ExitCode {
+pub(crate) fn run(state_dir: &Path) -> ExitCode {
     settle_down();
     let kernel = Kernel::new().map_err(io::Error::other);
     match kernel.and_then(|kernel| Process::new(state_dir, kernel)).and_then(Process::run) {
