@@ -196,6 +196,9 @@ pub struct TrackerStatus {
 pub struct ElectionStatus {
     /// Its real-time priority (`SCHED_RR`); absent with ordinary scheduling.
     pub realtime_priority: Option<u8>,
+    /// Its nice value, -20..=19: -20, ahead of all others of ordinary scheduling, where the host permits it.
+    #[serde(default)]
+    pub nice: i32,
     /// Whether the daemon's memory is locked.
     pub memory_locked: bool,
     /// How late its timers were, since the daemon started.

@@ -8,8 +8,8 @@ use evenkeel_schemas::scalars::Name;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::daemon::{self, Options};
-use crate::election::Scheduling;
 use crate::orders::Action;
+use crate::scheduling::Scheduling;
 use crate::{control, guard, logging, memory, once, probation, report, server};
 
 const EXAMPLES: &str = "\
@@ -118,7 +118,7 @@ struct Plan {
 
 #[derive(Debug, Args)]
 struct State {
-    /// Directory for the ledger, the last good plan and the lock
+    /// Directory for the ledger, the last good plan, probation and the lock
     #[arg(long, value_name = "DIR", default_value = "/var/lib/evenkeel")]
     state_dir: PathBuf,
 }

@@ -219,7 +219,9 @@ impl Worker {
     /// `all_services`: whether the pass looked at every IPVS service.
     fn note(&mut self, wanted: &Arc<Wanted>, kinds: &[Kind], all_services: bool, pass: Pass) -> Report {
         if kinds.contains(&Kind::Ipvs) {
-            self.reached = pass.converged.then(|| Arc::clone(wanted));
+            // What others have left stands in no plan: only a look at everything tells it from what was missed.
+            let reached = pass.converged && pass.reported_drift == 0;
+            self.reached = reached.then(|| Arc::clone(wanted));
         }
         self.left = pass.reported_drift;
         for kind in kinds {

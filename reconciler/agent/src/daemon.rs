@@ -34,11 +34,12 @@ use tracing::{debug, error, info, warn};
 
 use crate::converger::{Converger, Report};
 use crate::disk::Disk;
-use crate::election::{Command, Election, Notice, RouterSetup, Scheduling};
+use crate::election::{Command, Election, Notice, RouterSetup};
 use crate::guard::Guardian;
 use crate::hooks::{Done, Hooks};
 use crate::orders::{OrderRequest, Orders};
 use crate::plan_file::LoadedPlan;
+use crate::scheduling::Scheduling;
 use crate::server::{Ask, Server};
 use crate::source::{self, InForceSlot, Loaded};
 use crate::state::StateDir;
@@ -205,7 +206,7 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
         probation: Probation::new(record, disk, stored_tx),
     };
     daemon.first_plan(&leases, &ledger);
-    drift::watch(daemon.converger.mailbox().clone()).map_err(|error| format!("kernel events: {error}"))?;
+    drift::watch(daemon.converger.mailbox().clone());
     let plans = source::watch(options.plan, options.host, Arc::clone(&daemon.in_force), looks);
     let mut channels = Channels {
         plans,

@@ -1,36 +1,74 @@
 //! Kernel events as hints that something may have drifted. What drifted is found by comparing.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use evenkeel_converge::Kind;
-use evenkeel_kernel::{Event, Group};
+use evenkeel_converge::model::PROTOCOL_TAG;
+use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::route::RouteProtocol;
+use rtnetlink::MulticastGroup;
+use tracing::warn;
 
 use crate::converger::Mailbox;
-use crate::news;
 
-/// Tells the convergence thread what to look at when addresses, routes, rules and links change.
-///
-/// # Errors
-/// When no thread can be made.
-pub(crate) fn watch(mailbox: Mailbox) -> std::io::Result<()> {
-    news::tell(&Group::ALL, move |events| {
-        let kinds: BTreeSet<Kind> = events.iter().flat_map(kinds).copied().collect();
-        if !kinds.is_empty() {
-            mailbox.dirty(&kinds);
+const GROUPS: [MulticastGroup; 7] = [
+    MulticastGroup::Link,
+    MulticastGroup::Ipv4Ifaddr,
+    MulticastGroup::Ipv6Ifaddr,
+    MulticastGroup::Ipv4Route,
+    MulticastGroup::Ipv6Route,
+    MulticastGroup::Ipv4Rule,
+    MulticastGroup::Ipv6Rule,
+];
+
+/// Time before a subscription that died is renewed.
+const RENEW: Duration = Duration::from_secs(1);
+
+/// Subscribes to address, route and link events in a task of its own, which tells the convergence
+/// thread what to look at. Must be called within a tokio runtime.
+pub(crate) fn watch(mailbox: Mailbox) {
+    tokio::spawn(async move {
+        loop {
+            match rtnetlink::new_multicast_connection(&GROUPS) {
+                Ok((connection, _, mut messages)) => {
+                    tokio::spawn(connection);
+                    // Events before this subscription were not seen.
+                    mailbox.dirty(&Kind::ALL.into());
+                    while let Ok((message, _)) = messages.recv().await {
+                        let kinds = kinds(&message);
+                        if !kinds.is_empty() {
+                            mailbox.dirty(&kinds);
+                        }
+                    }
+                }
+                Err(error) => warn!("no kernel events ({error}): drift is found at the next resync"),
+            }
+            tokio::time::sleep(RENEW).await;
         }
-        true
-    })
+    });
 }
 
-const fn kinds(event: &Event) -> &'static [Kind] {
-    match event {
-        Event::AddressAdded { .. } | Event::AddressRemoved { .. } => &[Kind::Addresses],
+fn kinds(message: &NetlinkMessage<RouteNetlinkMessage>) -> BTreeSet<Kind> {
+    match &message.payload {
+        NetlinkPayload::InnerMessage(
+            RouteNetlinkMessage::NewAddress(_) | RouteNetlinkMessage::DelAddress(_),
+        ) => BTreeSet::from([Kind::Addresses]),
         // A busy router changes routes all day: only the loss of ours is worth a look.
-        Event::RouteChanged { tagged: true, removed: true } => &[Kind::Routes],
-        Event::RouteChanged { .. } => &[],
-        Event::RuleChanged => &[Kind::Rules],
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelRoute(route))
+            if route.header.protocol == RouteProtocol::from(PROTOCOL_TAG) =>
+        {
+            BTreeSet::from([Kind::Routes])
+        }
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewRule(_) | RouteNetlinkMessage::DelRule(_)) => {
+            BTreeSet::from([Kind::Rules])
+        }
         // Routes over a link that goes down vanish without an event.
-        Event::LinkChanged { .. } => &[Kind::Links, Kind::Addresses, Kind::Routes, Kind::Sysctls],
-        Event::Overrun => &Kind::ALL,
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(_) | RouteNetlinkMessage::DelLink(_)) => {
+            BTreeSet::from([Kind::Links, Kind::Addresses, Kind::Routes, Kind::Sysctls])
+        }
+        NetlinkPayload::Overrun(_) => Kind::ALL.into(),
+        _ => BTreeSet::new(),
     }
 }

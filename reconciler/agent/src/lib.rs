@@ -4,7 +4,7 @@
 //! aside). Decisions are made in the pure crates; here inputs are carried to them and outputs from
 //! them:
 //!
-//! - `daemon`: the main loop, `source`, `plan_file`, `drift`, `news`, `probe` that feed it, `verdicts` and `handover`
+//! - `daemon`: the main loop, `source`, `plan_file`, `drift`, `probe` that feed it, `verdicts` and `handover`
 //!   that work for it;
 //! - `election`: the election thread; `guard`: the process that outlives a dead daemon;
 //! - `converger`: the convergence thread, `convergence` one pass of it, `drifting` what others have changed,
@@ -30,7 +30,6 @@ mod handover;
 mod hooks;
 mod logging;
 mod memory;
-mod news;
 mod once;
 mod orders;
 mod plan_file;
@@ -39,6 +38,7 @@ mod probe;
 mod programs;
 mod report;
 mod run_program;
+mod scheduling;
 mod server;
 mod source;
 mod state;

@@ -1,8 +1,9 @@
 //! Reading a plan: bytes to a plan that may be put in force, or the reason why not.
 //!
-//! Order of the checks: size, seal, TOML, JSON Schema, types, whose plan it is, its secrets. TOML and JSON Schema are another
-//! process's work: `helper` asks it, `understand` is what it does. Nothing here changes anything.
+//! Order of the checks: size, seal, TOML, JSON Schema, types, whose plan it is, contradictions, its secrets. TOML and JSON
+//! Schema are another process's work: `helper` asks it, `understand` is what it does. Nothing here changes anything.
 
+mod contradictions;
 mod helper;
 mod pieces;
 mod understand;
@@ -174,6 +175,9 @@ fn opened(
     let (plan, marks) = plan_of(body, before, ask)?;
     if plan.host != *host {
         return Err(Refusal::new(format!("the plan is for host {}, this host is {host}", plan.host)));
+    }
+    if let Some(contradiction) = contradictions::first(&plan) {
+        return Err(Refusal::new(format!("the plan contradicts itself: {contradiction}")));
     }
     Ok((generation, plan, marks))
 }

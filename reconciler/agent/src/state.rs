@@ -2,7 +2,7 @@
 //! daemon writes.
 //!
 //! Every file is replaced whole: written beside, synced, renamed. A file that cannot be understood
-//! is reported and treated as absent.
+//! is reported and treated as absent; of plans on probation see `probation`.
 
 mod last_good;
 mod probation;

@@ -5,28 +5,28 @@
 //! rollback is done first and written then, since the record on the disk leads to it anyway. While
 //! something is written that decides, plans and requests wait.
 
+mod looks;
+
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use evenkeel_health::{Report, Verdict};
+use evenkeel_health::Verdict;
 use evenkeel_kernel::clock;
 use evenkeel_schemas::cluster::Confirm;
-use evenkeel_schemas::plan::{Check, Probation as Policy};
-use evenkeel_schemas::status::{ProbationStatus, RouterOrder, RouterState};
+use evenkeel_schemas::plan::Probation as Policy;
+use evenkeel_schemas::status::RouterState;
 use evenkeel_schemas::time::MonoTime;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
 use super::Daemon;
 use crate::disk::Disk;
-use crate::election::ElectionSnapshot;
 use crate::orders::Refusal;
 use crate::plan_file::LoadedPlan;
 use crate::probation::{
-    self, Answer, Baseline, Change, Moment, Next, Record, Request, RolledBack, RouterNow, Start, Told, Trial,
-    View, short,
+    self, Answer, Baseline, Moment, Next, Record, Request, RolledBack, Start, Told, Trial, short,
 };
 use crate::report;
 use crate::server::OrderError;
@@ -45,7 +45,7 @@ pub(super) type Reply = oneshot::Sender<Result<Answer, OrderError>>;
 /// What the disk has to say.
 pub(super) enum Stored {
     /// A probation that begins was written, or could not be.
-    Began { loaded: Box<LoadedPlan>, before: Arc<LoadedPlan>, record: Record, result: io::Result<()> },
+    Began { loaded: Box<LoadedPlan>, before: Arc<LoadedPlan>, record: Box<Record>, result: io::Result<()> },
     /// The plan on probation is the last good one now, or could not be written.
     Confirmed { result: io::Result<()>, by: &'static str, reply: Option<Reply> },
     /// The record was written, or could not be.
@@ -278,16 +278,21 @@ impl Daemon {
             Next::Refused(why) => self.reject(&why),
             Next::Take => {
                 self.facts.rejected = None;
-                let mut known = Verdicts::new();
-                if let Some(trial) = self.probation.record.trial.take() {
-                    let over = short(&trial.generation);
-                    info!(
-                        "the probation of generation {over} is over: generation {} comes",
-                        short(&generation)
-                    );
-                    known = down(&trial.baseline);
-                }
-                known.extend(self.known());
+                let known = match self.probation.record.trial.take() {
+                    Some(trial) => {
+                        let over = short(&trial.generation);
+                        info!(
+                            "the probation of generation {over} is over: generation {} comes",
+                            short(&generation)
+                        );
+                        if trial.before == generation {
+                            self.as_before(&loaded, &trial.baseline)
+                        } else {
+                            self.known()
+                        }
+                    }
+                    None => self.known(),
+                };
                 self.adopt(loaded, false, &known);
                 self.forget_probation();
             }
@@ -298,6 +303,14 @@ impl Daemon {
     /// The verdicts under the plan in force.
     fn known(&self) -> Verdicts {
         self.facts.plan().map(|loaded| verdicts::in_force(&loaded.plan, &self.board)).unwrap_or_default()
+    }
+
+    /// The verdicts with which the plan before goes on: what its own checks found since, and else what they
+    /// had found before. What the checks of the plan on probation found says nothing about it.
+    fn as_before(&self, before: &LoadedPlan, baseline: &Baseline) -> Verdicts {
+        let mut known = down(baseline);
+        known.extend(verdicts::in_force(&before.plan, &self.board));
+        known
     }
 
     /// The file has the plan in force: what was rolled back before may come again.
@@ -336,7 +349,7 @@ impl Daemon {
             report::wall(clock::now()),
             &moment(),
         );
-        let record = Record { trial: Some(trial), rolled_back: None };
+        let record = Box::new(Record { trial: Some(trial), rolled_back: None });
         self.probation.busy = true;
         let (state, stored) = (Arc::clone(&self.state), self.probation.stored.clone());
         let loaded = Box::new(loaded);
@@ -404,7 +417,7 @@ impl Daemon {
         &mut self,
         loaded: Box<LoadedPlan>,
         before: Arc<LoadedPlan>,
-        record: Record,
+        record: Box<Record>,
         result: io::Result<()>,
     ) {
         if let Err(error) = result {
@@ -418,7 +431,7 @@ impl Daemon {
         let deadline = trial.deadline(&moment());
         let (until, back) = (report::wall(deadline), before.generation.short().to_owned());
         self.facts.rejected = None;
-        self.probation.record = record;
+        self.probation.record = *record;
         self.probation.write_at = None;
         self.probation.run(Some(before), deadline);
         let known = self.known();
@@ -503,9 +516,7 @@ impl Daemon {
             short(&back.generation),
             before.generation.short()
         );
-        // What only the plan before has stands as it did; of the others is known what was found since.
-        let mut known = down(&trial.baseline);
-        known.extend(self.known());
+        let known = self.as_before(&before, &trial.baseline);
         let refusal = back.refusal();
         self.adopt(before, true, &known);
         self.reject(&refusal);
@@ -532,82 +543,5 @@ impl Daemon {
         } else if trial.confirm == Confirm::Checks && now >= self.probation.look_at {
             self.look_at_checks(now).await;
         }
-    }
-
-    async fn look_at_checks(&mut self, now: MonoTime) {
-        self.probation.look_at = now + LOOK_PAUSE;
-        let snapshot = self.ask_election().await;
-        if !self.missing(&snapshot).is_empty() {
-            self.probation.well_since = None;
-            return;
-        }
-        let since = *self.probation.well_since.get_or_insert(now);
-        if now.since(since) >= self.quiet() {
-            self.confirm("its checks", None);
-        }
-    }
-
-    /// How long all must have been well.
-    fn quiet(&self) -> Duration {
-        match (&self.facts.in_force, &self.probation.record.trial) {
-            (Some(in_force), Some(trial)) => probation::quiet(&in_force.loaded.plan, trial.timeout()),
-            (None, _) | (_, None) => Duration::MAX,
-        }
-    }
-
-    /// What a confirmation by checks waits for.
-    fn missing(&self, snapshot: &ElectionSnapshot) -> Vec<String> {
-        let probation = &self.probation;
-        let (Some(in_force), Some(before), Some(trial)) =
-            (&self.facts.in_force, &probation.before, &probation.record.trial)
-        else {
-            return vec!["the plan before is being read".to_owned()];
-        };
-        let routers: Vec<RouterNow> = snapshot
-            .routers
-            .iter()
-            .map(|router| RouterNow {
-                name: router.name.clone(),
-                state: router.state,
-                held: router.order == Some(RouterOrder::Hold),
-                reason: router.reason.clone(),
-            })
-            .collect();
-        let change = Change {
-            before: &before.plan,
-            baseline: &trial.baseline,
-            plan: &in_force.loaded.plan,
-            since: probation.since,
-        };
-        let failed = self.facts.last.as_ref().is_none_or(|last| !last.errors.is_empty());
-        let converged = self.pending.is_none() && self.has_plan() && !failed;
-        let report = |check: &Check| -> Option<Report> { self.board.report(check) };
-        probation::missing(change, View { converged, routers: &routers, report: &report })
-    }
-
-    /// For status.
-    pub(crate) fn probation_status(&self, snapshot: &ElectionSnapshot) -> Option<ProbationStatus> {
-        let trial = self.probation.record.trial.as_ref()?;
-        let now = clock::now();
-        let mut waits_for = match trial.confirm {
-            Confirm::Operator => {
-                vec![format!("`evenkeeld confirm {}`", short(&trial.generation))]
-            }
-            Confirm::Checks => self.missing(snapshot),
-        };
-        if waits_for.is_empty() {
-            let since = self.probation.well_since.map_or(Duration::ZERO, |since| now.since(since));
-            let left = self.quiet().saturating_sub(since);
-            waits_for.push(format!("all is well, and must stay so for another {:.1} s", left.as_secs_f64()));
-        }
-        let remaining = now.until(self.probation.deadline).as_millis();
-        Some(ProbationStatus {
-            before: trial.before.clone(),
-            since: trial.since.clone(),
-            deadline: report::wall(self.probation.deadline),
-            remaining_ms: u64::try_from(remaining).unwrap_or(u64::MAX),
-            confirm: trial.confirm,
-            waits_for,
-        })
     }
 }

@@ -115,9 +115,13 @@ fn tracker(tracker: &TrackerStatus) -> String {
 fn election(election: &ElectionStatus) -> Vec<String> {
     let mut lines = Vec::new();
     let timers: u64 = election.timer_lateness.iter().map(|bucket| bucket.timers).sum();
-    let realtime = election.realtime_priority.map(|priority| format!(", real-time priority {priority}"));
+    let place = match (election.realtime_priority, election.nice) {
+        (Some(priority), _) => format!(", real-time priority {priority}"),
+        (None, 0) => String::new(),
+        (None, nice) => format!(", nice {nice}"),
+    };
     let locked = if election.memory_locked { ", memory locked" } else { "" };
-    if timers > 0 || realtime.is_some() || election.memory_locked {
+    if timers > 0 || election.realtime_priority.is_some() || election.memory_locked {
         // The first bound that covers 99 of 100 timers.
         let mut seen = 0;
         let bound = election.timer_lateness.iter().find(|bucket| {
@@ -128,9 +132,8 @@ fn election(election: &ElectionStatus) -> Vec<String> {
         let most = most.filter(|most| *most < election.max_timer_lateness_us);
         let most = most.map(|us| format!("99 % by at most {}, ", millis(us))).unwrap_or_default();
         lines.push(format!(
-            "election: {timers} timers, late: {most}worst {}{}{locked}",
+            "election: {timers} timers, late: {most}worst {}{place}{locked}",
             millis(election.max_timer_lateness_us),
-            realtime.unwrap_or_default()
         ));
     }
     if election.lost_notices > 0 {

@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use evenkeel_health::tracker::interface;
-use evenkeel_kernel::{Event, Group, Kernel, KernelError, Link};
+use evenkeel_kernel::{Kernel, KernelError, Link};
 use evenkeel_schemas::plan::{Tracker, Watch};
-use tokio::sync::mpsc;
+use rtnetlink::{MulticastGroup, new_multicast_connection};
 use tokio::time::{sleep, timeout};
 use tracing::warn;
 
 use super::Teller;
-use crate::news;
 
 /// Longest time between two looks.
 const RESYNC: Duration = Duration::from_secs(5);
@@ -31,27 +30,28 @@ pub(super) async fn watch(trackers: Vec<Tracker>, teller: Teller) {
 }
 
 async fn listen(trackers: &[Tracker], teller: &Teller) -> Result<(), String> {
-    // Events are only a reason to look: one that waits is as good as many.
-    let (changed, mut changes) = mpsc::channel(1);
-    let hear = move |events: &[Event]| {
-        if !events.is_empty() {
-            changed.try_send(()).ok();
+    let (connection, _, mut events) =
+        new_multicast_connection(&[MulticastGroup::Link]).map_err(|error| error.to_string())?;
+    let follow = async {
+        let mut kernel = Kernel::new().map_err(words)?;
+        loop {
+            let looked = tokio::task::spawn_blocking(move || (kernel.links(), kernel)).await;
+            let links;
+            (links, kernel) = looked.map_err(|error| error.to_string())?;
+            if !tell(trackers, &links.map_err(words)?, teller).await {
+                return Ok(());
+            }
+            sleep(PAUSE).await;
+            // Events are only a reason to look.
+            if timeout(RESYNC, events.recv()).await.is_ok_and(|event| event.is_err()) {
+                return Err("the kernel's events ended".to_owned());
+            }
+            while events.try_recv().is_ok() {}
         }
-        !changed.is_closed()
     };
-    news::tell(&[Group::Links], hear).map_err(|error| error.to_string())?;
-    let mut kernel = Kernel::new().map_err(words)?;
-    loop {
-        let looked = tokio::task::spawn_blocking(move || (kernel.links(), kernel)).await;
-        let links;
-        (links, kernel) = looked.map_err(|error| error.to_string())?;
-        if !tell(trackers, &links.map_err(words)?, teller).await {
-            return Ok(());
-        }
-        sleep(PAUSE).await;
-        if timeout(RESYNC, changes.recv()).await.is_ok_and(|change| change.is_none()) {
-            return Err("the kernel's events ended".to_owned());
-        }
+    tokio::select! {
+        result = follow => result,
+        () = connection => Err("the kernel's events ended".to_owned()),
     }
 }
 
