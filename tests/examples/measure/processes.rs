@@ -11,7 +11,9 @@ fn processes(host: &Host, daemon: &Daemon) -> Vec<(u32, String)> {
         let all = std::fs::read_dir("/proc").expect("/proc");
         all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok()).collect::<Vec<_>>()
     });
+    // So it is called once its file was replaced.
     let own = own.as_os_str().as_encoded_bytes();
+    let own = own.strip_suffix(b" (deleted)").unwrap_or(own);
     let same = |pid: &u32| {
         let program = std::fs::read_link(format!("/proc/{pid}/exe"));
         program.is_ok_and(|program| program.as_os_str().as_encoded_bytes().starts_with(own))
