@@ -44,7 +44,7 @@ use crate::server::{Ask, Server};
 use crate::source::{self, InForceSlot, Loaded};
 use crate::state::StateDir;
 use crate::trackers::{Found, Watching};
-use crate::{drift, handover, probe};
+use crate::{drift, handover, memory, probe};
 
 pub(crate) use facts::Facts;
 use facts::log_notice;
@@ -61,6 +61,8 @@ const MAX_PROBES: usize = 1024;
 const GUARDIAN_PAUSE: Duration = Duration::from_secs(1);
 /// Time between two questions to the election whether something it had to say was lost.
 const LOST_PAUSE: Duration = Duration::from_secs(5);
+/// How long after a plan is in the kernel what taking it took is given back.
+const SETTLED: Duration = Duration::from_secs(5);
 /// How long verdicts are collected before they are passed on together.
 const VERDICT_PAUSE: Duration = Duration::from_millis(20);
 
@@ -307,6 +309,11 @@ impl Daemon {
             {
                 in_force.converged = true;
                 info!("converged: generation {} is in the kernel", in_force.loaded.generation.short());
+                // By then the election has taken its routers as well.
+                tokio::spawn(async {
+                    sleep(SETTLED).await;
+                    tokio::task::spawn_blocking(memory::give_back).await.ok();
+                });
             }
             // Before the start a router announces nothing, and status shows why.
             let early = report.converged || !self.started;
