@@ -139,7 +139,7 @@ mod tests {
         assert_eq!(servers["type"], "array");
         // Nothing is said of them together.
         let known = ["description", "type", "items", "default"];
-        assert_eq!(servers.keys().filter(|key| !known.contains(&key.as_str())).next(), None);
+        assert_eq!(servers.keys().find(|key| !known.contains(&key.as_str())), None);
         assert!(schema["required"].as_array().expect("a list").iter().all(|key| key != SERVERS));
     }
     #[test]
