@@ -284,5 +284,6 @@ pub(crate) fn scope(desired: &Desired, ledger: &Ledger, kinds: &[Kind]) -> Scope
     let wanted = !state.services.is_empty() || state.timeouts.is_some() || !state.sync_daemons.is_empty();
     let ours = !ledger.services.is_empty() || ledger.timeouts.is_some() || !ledger.sync_daemons.is_empty();
     let ipvs = desired.exclusive_ipvs || wanted || ours;
-    Scope { kinds: kinds.iter().copied().collect(), links, interfaces, tables, sysctls, ipvs }
+    let gue = !state.gue.is_empty() || !ledger.gue.is_empty();
+    Scope { kinds: kinds.iter().copied().collect(), links, interfaces, tables, sysctls, ipvs, gue }
 }
