@@ -24,7 +24,7 @@ mod command {
 }
 
 /// `FOU_ATTR_*`.
-mod fou {
+mod attribute {
     pub(super) const PORT: u16 = 1;
     pub(super) const AF: u16 = 2;
     pub(super) const PROTOCOL: u16 = 3;
@@ -97,9 +97,9 @@ fn number(socket: &mut Requester, doing: &str) -> Result<Option<u16>, KernelErro
 }
 
 fn write(w: &mut Writer<'_>, key: GuePort) {
-    w.be16(fou::PORT, key.port);
-    w.u8(fou::AF, if key.v6 { AF_INET6 } else { AF_INET });
-    w.u8(fou::TYPE, GUE);
+    w.be16(attribute::PORT, key.port);
+    w.u8(attribute::AF, if key.v6 { AF_INET6 } else { AF_INET });
+    w.u8(attribute::TYPE, GUE);
 }
 
 fn parse(_: u16, body: &[u8]) -> Result<Option<(GuePort, Unwrap)>, Malformed> {
@@ -107,11 +107,11 @@ fn parse(_: u16, body: &[u8]) -> Result<Option<(GuePort, Unwrap)>, Malformed> {
     for attribute in attributes(body.get(HEADER_LEN..).ok_or(Malformed)?) {
         let attribute = attribute?;
         match attribute.kind {
-            fou::PORT => port = Some(attribute.be16()?),
-            fou::AF => family = Some(attribute.u8()?),
-            fou::TYPE => sort = attribute.u8()?,
-            fou::PROTOCOL => protocol = attribute.u8()?,
-            fou::PEER_PORT => peer = attribute.be16()?,
+            attribute::PORT => port = Some(attribute.be16()?),
+            attribute::AF => family = Some(attribute.u8()?),
+            attribute::TYPE => sort = attribute.u8()?,
+            attribute::PROTOCOL => protocol = attribute.u8()?,
+            attribute::PEER_PORT => peer = attribute.be16()?,
             _ => {}
         }
     }

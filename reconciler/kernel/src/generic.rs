@@ -49,3 +49,17 @@ pub(crate) fn message(
         body(w);
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = parse_family(0, &bytes);
+        }
+    }
+}
