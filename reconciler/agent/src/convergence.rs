@@ -319,6 +319,7 @@ pub(crate) fn scope(desired: &Desired, ledger: &Ledger, kinds: &[Kind]) -> Scope
     let wanted = !state.services.is_empty() || state.timeouts.is_some() || !state.sync_daemons.is_empty();
     let ours = !ledger.services.is_empty() || ledger.timeouts.is_some() || !ledger.sync_daemons.is_empty();
     let ipvs = desired.exclusive_ipvs || wanted || ours;
+    let gue = !state.gue.is_empty() || !ledger.gue.is_empty();
     let kinds = kinds.iter().copied().collect();
-    Scope { kinds, links, interfaces, tables, sysctls, ipvs, services: None }
+    Scope { kinds, links, interfaces, tables, sysctls, ipvs, gue, services: None }
 }

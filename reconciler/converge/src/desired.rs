@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use evenkeel_schemas::cluster::{Drift, DriftMode, PersistenceEngine, SchedulerFlag};
+use evenkeel_schemas::cluster::{Drift, DriftMode, Family, PersistenceEngine, SchedulerFlag};
 use evenkeel_schemas::plan::{self, Plan, Router, Scope, SyncMode, VipSettings, VirtualRoute, VirtualRule};
 use evenkeel_schemas::plan::{ConnectionSync, VirtualServer};
 use evenkeel_schemas::scalars::{Cidr, ConnectionLimit, Name, Span};
 
 use crate::model::{
-    Address, AddressKey, Destination, DestinationKey, Encapsulation, KernelState, Kind, Link, LinkKind, Mark,
-    Route, RouteKey, Rule, RuleKey, Service, ServiceKey, SyncDaemon, SyncRole, Timeouts, Tunnel, TunnelMode,
+    Address, AddressKey, Destination, DestinationKey, Encapsulation, GuePort, KernelState, Kind, Link,
+    LinkKind, Mark, Route, RouteKey, Rule, RuleKey, Service, ServiceKey, SyncDaemon, SyncRole, Timeouts,
+    Tunnel, TunnelMode, Unwrap,
 };
 
 /// What a host should look like. VIPs of routers, and what goes with them, follow the election and are
@@ -112,6 +113,8 @@ pub fn desired(plan: &Plan, view: View<'_>) -> Desired {
         let end = Tunnel { mode: mode(tunnel.mode), local: Some(tunnel.local.0), remote: None };
         wanted.state.links.insert(tunnel.interface.as_str().to_owned(), Link::ours(LinkKind::Tunnel(end)));
     }
+    let ports = plan.gue.iter().map(|gue| GuePort { v6: gue.family == Family::Ipv6, port: gue.port.get() });
+    wanted.state.gue = ports.map(|port| (port, Unwrap::Gue)).collect();
     wanted.state.timeouts = plan.ipvs_timeouts.as_ref().map(|timeouts| Timeouts {
         tcp: whole_seconds(timeouts.tcp),
         tcp_fin: whole_seconds(timeouts.tcp_fin),
@@ -165,6 +168,7 @@ const fn mode(mode: plan::TunnelMode) -> TunnelMode {
         plan::TunnelMode::Sit => TunnelMode::Sit,
         plan::TunnelMode::Gre => TunnelMode::Gre,
         plan::TunnelMode::Ip6tnl => TunnelMode::Ip6tnl,
+        plan::TunnelMode::Ip6gre => TunnelMode::Ip6gre,
     }
 }
 

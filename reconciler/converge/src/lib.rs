@@ -26,9 +26,9 @@ pub use diff::{Diff, Domain, cleanup, diff, diff_kinds};
 pub use drift::{Achieved, Cause, Judgement, Ruling};
 pub use ledger::{Ledger, Origin};
 pub use model::{
-    Address, AddressKey, Destination, DestinationKey, Encapsulation, Forward, GueChecksum, KernelState, Kind,
-    Link, LinkKind, Mark, Route, RouteKey, Rule, RuleKey, Service, ServiceKey, SyncDaemon, SyncRole,
-    Timeouts, Tunnel, TunnelMode,
+    Address, AddressKey, Destination, DestinationKey, Encapsulation, Forward, GueChecksum, GuePort,
+    KernelState, Kind, Link, LinkKind, Mark, Route, RouteKey, Rule, RuleKey, Service, ServiceKey, SyncDaemon,
+    SyncRole, Timeouts, Tunnel, TunnelMode, Unwrap,
 };
 pub use object::ObjectKey;
 pub use op::{Op, Phase};

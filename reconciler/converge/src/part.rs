@@ -17,6 +17,7 @@ impl Desired {
             self;
         let KernelState {
             links,
+            gue,
             addresses,
             routes,
             other_routes,
@@ -29,6 +30,7 @@ impl Desired {
         Self {
             state: KernelState {
                 links: links.clone(),
+                gue: gue.clone(),
                 addresses: addresses.clone(),
                 routes: routes.clone(),
                 other_routes: other_routes.clone(),

@@ -19,6 +19,7 @@ use nix::errno::Errno;
 
 use crate::apply::carry_out;
 use crate::error::{ApplyError, Class, KernelError, Refusal};
+use crate::generic;
 use crate::netlink::Requester;
 use crate::wire::Batch;
 
@@ -149,16 +150,13 @@ pub(crate) fn apply(socket: &mut Requester, ops: &[Op]) -> Vec<Result<(), ApplyE
 /// The number of the IPVS family, loading `ip_vs` when need be.
 fn resolve_family(socket: &mut Requester) -> Result<u16, KernelError> {
     let doing = "cannot use IPVS";
-    let mut request = Batch::default();
-    codec::get_family(&mut request);
-    match socket.get(&mut request, codec::parse_family)? {
-        Ok(numbers) => numbers.first().copied().ok_or_else(|| KernelError::malformed("the IPVS family")),
-        Err(refusal) if refusal.code() == Errno::ENOENT => {
+    generic::family(socket, "IPVS")?.map_err(|refusal| match refusal.code() {
+        Errno::ENOENT => {
             let cause = "the kernel has no IPVS: its module ip_vs is missing, or may not be loaded from here";
-            Err(refusal.because(doing, Class::Permanent, cause))
+            refusal.because(doing, Class::Permanent, cause)
         }
-        Err(refusal) => Err(refusal.explain(doing)),
-    }
+        _ => refusal.explain(doing),
+    })
 }
 
 /// Decides what a refusal means (`net/netfilter/ipvs/ip_vs_ctl.c`): the kernel gives numbers only.
