@@ -1,9 +1,12 @@
 //! The command line of `evenkeeld`.
 
+mod drain;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use drain::{DRAIN_EXAMPLES, Drain, UNDRAIN_EXAMPLES, Undrain};
 use evenkeel_schemas::scalars::Name;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tracing_subscriber::EnvFilter;
@@ -22,6 +25,7 @@ Examples:
   evenkeeld failover VI_1                             hand VI_1 over and stay back until released
   evenkeeld hold --all                                maintenance: take no part in any election
   evenkeeld release --all                             as the plan says again
+  evenkeeld drain rs1                                 no new connections to rs1 until undrained
   evenkeeld cleanup                                   put this host back as it was
 
 Exit codes: 0 success, 1 error (also: a router did not do what it was told within 5 s), 2 wrong usage; `diff --detailed-exitcode`: 2 when something would change.
@@ -77,6 +81,16 @@ enum Command {
     /// Take back `failover` and `hold`
     #[command(after_help = RELEASE_EXAMPLES)]
     Release(Order),
+    /// Take a host's destinations out of service, and let their connections end
+    ///
+    /// They get weight 0 and keep the connections that they have, until these end or their time is over; then
+    /// they are out of the table. The order outlives restarts and new plans, and stays until `undrain`. It
+    /// is for this director only.
+    #[command(after_help = DRAIN_EXAMPLES)]
+    Drain(Drain),
+    /// Take back `drain`
+    #[command(after_help = UNDRAIN_EXAMPLES)]
+    Undrain(Undrain),
     /// The guardian process; started by the daemon
     #[command(hide = true)]
     Guard(State),
@@ -165,6 +179,9 @@ struct Status {
     /// The whole status document as JSON
     #[arg(long)]
     json: bool,
+    /// With the connections of each destination and the traffic of each virtual server
+    #[arg(long)]
+    usage: bool,
 }
 
 impl Cli {
@@ -186,6 +203,8 @@ impl Cli {
             Command::Failover(order) => give(order, Action::Failover),
             Command::Hold(order) => give(order, Action::Hold),
             Command::Release(order) => give(order, Action::Release),
+            Command::Drain(drain) => drain.run(),
+            Command::Undrain(undrain) => undrain.run(),
             Command::Guard(state) => return guard::main(&state.state_dir),
         };
         result.unwrap_or_else(|error| {
@@ -289,7 +308,12 @@ fn give(order: Order, action: Action) -> Result<ExitCode, String> {
 
 fn show_status(args: &Status) -> Result<ExitCode, String> {
     let socket = &args.socket.socket;
-    let status = runtime()?.block_on(server::fetch(socket))?;
+    let runtime = runtime()?;
+    let status = if args.usage {
+        runtime.block_on(server::fetch_usage(socket))
+    } else {
+        runtime.block_on(server::fetch(socket))
+    }?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&status).map_err(|error| error.to_string())?);
     } else {

@@ -3,6 +3,7 @@
 //! The one way from the wanted state to the real one, VIPs aside; used by the thread (`converger`) and by
 //! commands that run once (`once`). When to do it is not known here.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use evenkeel_kernel::{ApplyError, Class, Kernel, Scope, clock};
 use evenkeel_schemas::status::{ConvergenceError, FailureClass, ObjectText};
 use evenkeel_schemas::time::MonoTime;
 
+use crate::draining::{Drainage, Found};
 use crate::state::StateDir;
 
 /// Most failures told of one pass: a missing module can make every operation fail.
@@ -35,6 +37,8 @@ pub(crate) struct Pass {
     pub(crate) foreign: Option<Vec<ObjectText>>,
     /// Whether everything that was looked at is as wanted.
     pub(crate) converged: bool,
+    /// What drains; none when the pass did not look at IPVS.
+    pub(crate) drains: Option<Found>,
 }
 
 /// The kernel and the ledger.
@@ -42,6 +46,7 @@ pub(crate) struct Convergence {
     kernel: Kernel,
     state: Arc<StateDir>,
     ledger: Ledger,
+    drainage: Drainage,
 }
 
 #[derive(Default)]
@@ -50,11 +55,13 @@ struct Outcome {
     errors: Vec<ConvergenceError>,
     foreign: Option<Vec<ObjectText>>,
     converged: bool,
+    drains: Option<Found>,
 }
 
 impl Convergence {
-    pub(crate) const fn new(kernel: Kernel, state: Arc<StateDir>, ledger: Ledger) -> Self {
-        Self { kernel, state, ledger }
+    pub(crate) fn new(kernel: Kernel, state: Arc<StateDir>, ledger: Ledger) -> Self {
+        let drainage = Drainage::new(Arc::clone(&state));
+        Self { kernel, state, ledger, drainage }
     }
 
     /// One pass over resources of some kinds.
@@ -71,12 +78,15 @@ impl Convergence {
             errors: outcome.errors,
             foreign: outcome.foreign,
             converged: outcome.converged,
+            drains: outcome.drains,
         }
     }
 
     fn converge(&mut self, desired: &Desired, kinds: &[Kind]) -> Result<Outcome, ConvergenceError> {
         let scope = self.scope(desired, kinds)?;
         let observed = self.observe(&scope)?;
+        let (desired, drains) = self.with_drains(desired, &observed, kinds)?;
+        let desired = &*desired;
         let Diff { ops, foreign } = diff_kinds(desired, &observed, &self.ledger, Domain::Host, kinds);
         let foreign = is_all(kinds).then_some(foreign);
         self.save(self.ledger.before(desired, &observed, kinds))?;
@@ -84,7 +94,7 @@ impl Convergence {
             if is_all(kinds) {
                 self.save(self.ledger.after(desired, &observed))?;
             }
-            return Ok(Outcome { foreign, converged: true, ..Outcome::default() });
+            return Ok(Outcome { foreign, converged: true, drains, ..Outcome::default() });
         }
         let results = apply_in_phases(&mut self.kernel, &ops);
         let left = self.observe(&scope)?;
@@ -94,7 +104,24 @@ impl Convergence {
         }
         let converged = remaining.is_empty();
         let (done, errors) = settle(ops, results, &remaining);
-        Ok(Outcome { done, errors, foreign, converged })
+        Ok(Outcome { done, errors, foreign, converged, drains })
+    }
+
+    fn with_drains<'a>(
+        &mut self,
+        desired: &'a Desired,
+        observed: &KernelState,
+        kinds: &[Kind],
+    ) -> Result<(Cow<'a, Desired>, Option<Found>), ConvergenceError> {
+        if !kinds.contains(&Kind::Ipvs) {
+            return Ok((Cow::Borrowed(desired), None));
+        }
+        let step = self.drainage.step(&mut self.kernel, desired, observed);
+        step.map(|(desired, found)| (desired, Some(found))).map_err(|error| ConvergenceError {
+            operation: "write the record of drains".to_owned(),
+            reason: error.to_string(),
+            class: FailureClass::Transient,
+        })
     }
 
     fn scope(&mut self, desired: &Desired, kinds: &[Kind]) -> Result<Scope, ConvergenceError> {

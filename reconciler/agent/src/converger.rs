@@ -114,6 +114,7 @@ impl Converger {
             failed: BTreeMap::new(),
             unseen: Kind::ALL.into(),
             resync_at: MonoTime::ZERO,
+            drains_at: None,
             retry: None,
             quiet_until: MonoTime::ZERO,
         };
@@ -142,6 +143,8 @@ struct Worker {
     /// Kinds that were not looked at since the plan last changed.
     unseen: BTreeSet<Kind>,
     resync_at: MonoTime,
+    /// When what drains is looked at.
+    drains_at: Option<MonoTime>,
     retry: Option<(MonoTime, Duration)>,
     quiet_until: MonoTime,
 }
@@ -166,6 +169,9 @@ impl Worker {
                 return None;
             }
             let now = clock::now();
+            if self.drains_at.take_if(|at| now >= *at).is_some() {
+                slot.dirty.insert(Kind::Ipvs);
+            }
             let due = self.retry.map_or(self.resync_at, |(at, _)| at.min(self.resync_at));
             let wait = match &slot.wanted {
                 None => FOREVER,
@@ -174,7 +180,7 @@ impl Worker {
                     let wanted = Arc::clone(wanted);
                     return Some((wanted, std::mem::take(&mut slot.dirty).into_iter().collect()));
                 }
-                Some(_) if slot.dirty.is_empty() => now.until(due),
+                Some(_) if slot.dirty.is_empty() => now.until(self.drains_at.map_or(due, |at| at.min(due))),
                 Some(_) => now.until(due.min(self.quiet_until)),
             };
             (slot, _) = mailbox.0.1.wait_timeout(slot, wait).unwrap_or_else(PoisonError::into_inner);
@@ -196,6 +202,9 @@ impl Worker {
         }
         if kinds.len() == Kind::ALL.len() {
             self.resync_at = pass.ended + wanted.resync;
+        }
+        if let Some(drains) = &pass.drains {
+            self.drains_at = drains.next_look;
         }
         self.quiet_until = pass.ended + PAUSE;
         self.retry = if self.failed.is_empty() {

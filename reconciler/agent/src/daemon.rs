@@ -10,6 +10,7 @@
 //! One task owns all state; the threads and probes speak to it through bounded channels. Nothing here
 //! waits for a disk or for long: what may take time runs on the runtime's blocking threads.
 
+mod drains;
 mod elections;
 mod facts;
 mod orders;
@@ -32,6 +33,7 @@ use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
 use crate::converger::{Converger, Report};
+use crate::drain_orders::{DrainOrders, DrainRequest};
 use crate::election::{Command, Election, Notice, RouterSetup, Scheduling};
 use crate::guard::Guardian;
 use crate::hooks::{Done, Hooks};
@@ -80,6 +82,7 @@ struct Channels {
     guardians: mpsc::Receiver<std::io::Result<Guardian>>,
     asks: mpsc::Receiver<Ask>,
     kept: mpsc::Receiver<Kept>,
+    kept_drain: mpsc::Receiver<drains::Kept>,
 }
 
 struct Signals {
@@ -137,6 +140,12 @@ pub(crate) struct Daemon {
     keeping: bool,
     waiting_orders: VecDeque<(OrderRequest, Reply)>,
     kept: mpsc::Sender<Kept>,
+    /// What operators told to drain.
+    pub(crate) drain_orders: DrainOrders,
+    /// Whether an order to drain is being written; the next ones wait.
+    keeping_drain: bool,
+    waiting_drains: VecDeque<(DrainRequest, drains::Reply)>,
+    kept_drain: mpsc::Sender<drains::Kept>,
 }
 
 /// Runs until a signal says to stop.
@@ -148,6 +157,7 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
     let state = Arc::new(StateDir::open(&options.state_dir).map_err(|error| error.to_string())?);
     let ledger = state.ledger_or_put_aside().map_err(|error| error.to_string())?;
     let orders = state.orders_or_put_aside().map_err(|error| error.to_string())?;
+    let drain_orders = state.drain_orders_or_put_aside().map_err(|error| error.to_string())?;
     let server = Server::bind(&options.socket).map_err(|error| error.to_string())?;
     let (guardian, leases) = Guardian::connect(state.path()).map_err(|error| format!("guardian: {error}"))?;
     let (report_tx, reports) = mpsc::channel(CHANNEL);
@@ -158,6 +168,7 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
     let (guardian_tx, guardians) = mpsc::channel(1);
     let (ask_tx, asks) = mpsc::channel(16);
     let (kept_tx, kept) = mpsc::channel(1);
+    let (kept_drain_tx, kept_drain) = mpsc::channel(1);
     let (look, looks) = mpsc::channel(1);
     let converger = Converger::start(Arc::clone(&state), ledger.clone(), report_tx)
         .map_err(|error| format!("convergence: {error}"))?;
@@ -191,12 +202,26 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
         keeping: false,
         waiting_orders: VecDeque::new(),
         kept: kept_tx,
+        drain_orders,
+        keeping_drain: false,
+        waiting_drains: VecDeque::new(),
+        kept_drain: kept_drain_tx,
     };
     daemon.first_plan(&leases, &ledger);
     drift::watch(daemon.converger.mailbox().clone());
     let plans = source::watch(options.plan, options.host, looks);
-    let mut channels =
-        Channels { plans, reports, notices, outcomes, found, hooks: hooks_done, guardians, asks, kept };
+    let mut channels = Channels {
+        plans,
+        reports,
+        notices,
+        outcomes,
+        found,
+        hooks: hooks_done,
+        guardians,
+        asks,
+        kept,
+        kept_drain,
+    };
     let result = tokio::select! {
         result = daemon.serve(&mut channels, signals, look) => result,
         () = server.serve(ask_tx) => Ok(()),
@@ -231,6 +256,7 @@ impl Daemon {
                 Some(done) = channels.hooks.recv() => self.hooks.done(done),
                 Some(ask) = channels.asks.recv() => self.answer(ask).await,
                 Some(kept) = channels.kept.recv() => self.order_kept(kept),
+                Some(kept) = channels.kept_drain.recv() => self.drain_kept(kept),
                 Some(guardian) = channels.guardians.recv() => self.guardian_started(guardian),
                 () = sleep_some(probes_in) => self.start_probes(),
                 () = sleep_some(verdicts_in) => self.want(&[Kind::Ipvs]),
@@ -265,6 +291,7 @@ impl Daemon {
 
     fn passed(&mut self, report: Report) {
         self.facts.passes += 1;
+        self.note_drains(&report);
         self.log_done(&report);
         let before = self.facts.last.as_ref().map(|last| last.errors.as_slice()).unwrap_or_default();
         for error in report.errors.iter().filter(|error| !before.contains(error)) {

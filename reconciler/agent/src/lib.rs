@@ -7,9 +7,10 @@
 //! - `daemon`: the main loop, `source`, `plan_file`, `drift`, `probe` that feed it, `verdicts` and `handover`
 //!   that work for it;
 //! - `election`: the election thread; `guard`: the process that outlives a dead daemon;
-//! - `converger`: the convergence thread, `convergence` one pass of it; `state`: the files it keeps;
+//! - `converger`: the convergence thread, `convergence` one pass of it, `draining` its drains; `state`: the files it keeps;
 //! - `trackers`: what the election watches besides; `hooks`: programs that are told of its changes,
 //!   `run_program` runs both kinds; `orders`: what operators tell it;
+//! - `drain_orders`: what operators told to drain;
 //! - `report`, `server`: status and orders by a socket; `once`: commands without the daemon, `control`: those
 //!   that give it orders; `cli`: the command line.
 
@@ -18,6 +19,8 @@ mod control;
 mod convergence;
 mod converger;
 mod daemon;
+mod drain_orders;
+mod draining;
 mod drift;
 mod election;
 mod guard;

@@ -1,7 +1,7 @@
 //! The daemon's socket: HTTP/1.1 on a Unix socket, and the client for it.
 //!
-//! `GET /status` answers the status document, `POST /orders` takes an order for virtual routers. The
-//! socket is for root: mode 0600 from its first moment, and orders are taken only from root and from
+//! `GET /status` answers the status document (`/status?usage` with connections and traffic), `POST /orders`
+//! takes an order for virtual routers, `POST /drains` one for destinations. The socket is for root: mode 0600 from its first moment, and orders are taken only from root and from
 //! the daemon's own user.
 
 use std::convert::Infallible;
@@ -16,12 +16,13 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::warn;
 
+use crate::drain_orders::{DrainAnswer, DrainRequest};
 use crate::orders::{OrderAnswer, OrderRequest, Refusal};
 
 /// Connections served at a time.
@@ -39,10 +40,12 @@ const MAX_REQUEST: usize = 4096;
 
 /// What the daemon is asked.
 pub(crate) enum Ask {
-    /// For the status document.
-    Status(oneshot::Sender<Status>),
+    /// For the status document; with connections and traffic if so.
+    Status(bool, oneshot::Sender<Status>),
     /// To carry out an order. Answered when it is kept for good, or refused.
     Order(OrderRequest, oneshot::Sender<Result<OrderAnswer, OrderError>>),
+    /// To carry out an order to drain. Answered likewise.
+    Drain(DrainRequest, oneshot::Sender<Result<DrainAnswer, OrderError>>),
 }
 
 /// Why an order was not taken.
@@ -130,12 +133,17 @@ async fn answer(
     may_order: bool,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let usage = request.uri().query() == Some("usage");
     let (code, body) = match (method, path.as_str()) {
-        (Method::GET, "/status") => status(&asks).await,
-        (Method::POST, "/orders") if may_order => order(request, &asks).await,
-        (Method::POST, "/orders") => (StatusCode::FORBIDDEN, problem("only root may give orders")),
-        (_, "/status" | "/orders") => {
-            (StatusCode::METHOD_NOT_ALLOWED, problem("GET /status and POST /orders are served"))
+        (Method::GET, "/status") => status(usage, &asks).await,
+        (Method::POST, "/orders") if may_order => order(request, &asks, Ask::Order).await,
+        (Method::POST, "/drains") if may_order => order(request, &asks, Ask::Drain).await,
+        (Method::POST, "/orders" | "/drains") => {
+            (StatusCode::FORBIDDEN, problem("only root may give orders"))
+        }
+        (_, "/status" | "/orders" | "/drains") => {
+            let text = "GET /status, POST /orders and POST /drains are served";
+            (StatusCode::METHOD_NOT_ALLOWED, problem(text))
         }
         _ => (StatusCode::NOT_FOUND, problem("no such resource; try GET /status")),
     };
@@ -154,27 +162,31 @@ fn stopping() -> (StatusCode, String) {
     (StatusCode::SERVICE_UNAVAILABLE, problem("the daemon is stopping"))
 }
 
-async fn status(asks: &mpsc::Sender<Ask>) -> (StatusCode, String) {
+async fn status(usage: bool, asks: &mpsc::Sender<Ask>) -> (StatusCode, String) {
     let ask = async {
         let (reply, status) = oneshot::channel();
-        asks.send(Ask::Status(reply)).await.ok()?;
+        asks.send(Ask::Status(usage, reply)).await.ok()?;
         let status = status.await.ok()?;
         tokio::task::spawn_blocking(move || serde_json::to_string_pretty(&status).ok()).await.ok()?
     };
     ask.await.map_or_else(stopping, |json| (StatusCode::OK, json))
 }
 
-async fn order(request: Request<Incoming>, asks: &mpsc::Sender<Ask>) -> (StatusCode, String) {
+async fn order<R: for<'a> Deserialize<'a>, A: Serialize>(
+    request: Request<Incoming>,
+    asks: &mpsc::Sender<Ask>,
+    ask: impl FnOnce(R, oneshot::Sender<Result<A, OrderError>>) -> Ask,
+) -> (StatusCode, String) {
     let body = timeout(READ_LIMIT, Limited::new(request.into_body(), MAX_REQUEST).collect()).await;
     let Ok(Ok(body)) = body else {
         return (StatusCode::BAD_REQUEST, problem("the request did not come in time, or is too long"));
     };
-    let request: OrderRequest = match serde_json::from_slice(&body.to_bytes()) {
+    let request: R = match serde_json::from_slice(&body.to_bytes()) {
         Ok(request) => request,
         Err(error) => return (StatusCode::BAD_REQUEST, problem(&format!("not an order: {error}"))),
     };
     let (reply, answer) = oneshot::channel();
-    if asks.send(Ask::Order(request, reply)).await.is_err() {
+    if asks.send(ask(request, reply)).await.is_err() {
         return stopping();
     }
     match answer.await {
@@ -192,6 +204,23 @@ async fn order(request: Request<Incoming>, asks: &mpsc::Sender<Ask>) -> (StatusC
 /// When nothing answers there in time, or not with a status document: a sentence for people.
 pub(crate) async fn fetch(socket: &Path) -> Result<Status, String> {
     ask(socket, Method::GET, "/status", String::new()).await
+}
+
+/// Asks the daemon behind `socket` for its status with connections and traffic.
+///
+/// # Errors
+/// When nothing answers there in time, or not with a status document: a sentence for people.
+pub(crate) async fn fetch_usage(socket: &Path) -> Result<Status, String> {
+    ask(socket, Method::GET, "/status?usage", String::new()).await
+}
+
+/// Tells the daemon behind `socket` what to drain.
+///
+/// # Errors
+/// When nothing answers there in time, or the order is refused: a sentence for people.
+pub(crate) async fn send_drain(socket: &Path, request: &DrainRequest) -> Result<DrainAnswer, String> {
+    let body = serde_json::to_string(request).map_err(|error| error.to_string())?;
+    ask(socket, Method::POST, "/drains", body).await
 }
 
 /// Gives the daemon behind `socket` an order.

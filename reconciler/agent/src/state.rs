@@ -1,7 +1,9 @@
-//! The state directory: lock, ledger, orders and last good plan. The only files the daemon writes.
+//! The state directory: lock, ledger, orders, drains and last good plan. The only files the daemon writes.
 //!
 //! Every file is replaced whole: written beside, synced, renamed. A file that cannot be understood
 //! is reported and treated as absent.
+
+mod drains;
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
@@ -16,6 +18,8 @@ use tracing::{error, warn};
 
 use crate::orders::Orders;
 use crate::plan_file::{self, LoadedPlan};
+
+pub(crate) use drains::read_drain_orders;
 
 const LEDGER: &str = "ledger.json";
 /// What operators told routers. Outlives `cleanup`: it is not ours to forget.
@@ -142,14 +146,16 @@ impl StateDir {
         replace(&self.path.join(LEDGER), &bytes)
     }
 
-    /// Removes the ledger: nothing is ours any more.
+    /// Removes the ledger and the record of drains: nothing is ours any more.
     ///
     /// # Errors
     /// When it cannot be removed.
     pub(crate) fn forget(&self) -> io::Result<()> {
-        match fs::remove_file(self.path.join(LEDGER)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
+        for name in [LEDGER, drains::DRAINS] {
+            match fs::remove_file(self.path.join(name)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                Ok(()) | Err(_) => {}
+            }
         }
         match fs::remove_dir_all(self.last_good_dir()) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

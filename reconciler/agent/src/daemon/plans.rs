@@ -18,7 +18,7 @@ use crate::election::{Command, RouterSetup};
 use crate::guard::Lease;
 use crate::plan_file::{self, LoadedPlan};
 use crate::source::Loaded;
-use crate::verdicts::{self, Verdicts};
+use crate::verdicts::{self, Memory, Verdicts};
 use crate::{handover, report};
 
 impl Daemon {
@@ -57,7 +57,14 @@ impl Daemon {
             self.hooks.adopting(setups.iter().filter(goes_on).map(|setup| setup.name.clone()).collect());
             self.configure(setups);
         }
-        let known = verdicts::left_behind(&loaded.plan, ledger);
+        let host = &self.options.host;
+        let memory = Memory {
+            ledger,
+            drains: &self.state.drains(),
+            orders: &self.drain_orders,
+            plan: &|| self.state.last_good(host).map(|loaded| loaded.plan),
+        };
+        let known = verdicts::left_behind(&loaded.plan, &memory);
         self.adopt(loaded, from_last_good, &known);
     }
 
@@ -126,6 +133,7 @@ impl Daemon {
         self.pending = Some(next);
         self.want(&Kind::ALL);
         self.plan_serial = self.serial;
+        self.check_drain_orders();
     }
 
     pub(super) fn configure(&mut self, setups: Vec<RouterSetup>) {
@@ -138,9 +146,7 @@ impl Daemon {
         self.verdicts_at = None;
         let Some(loaded) = self.facts.plan() else { return };
         let plan: &Plan = &loaded.plan;
-        let standing = |server: &VirtualServer, destination: &Destination| {
-            verdicts::standing(server, destination, &self.board)
-        };
+        let standing = |server: &VirtualServer, destination: &Destination| self.standing(server, destination);
         let mut desired: Desired = desired(plan, View { standing: &standing, masters: &self.facts.masters });
         // What moves with routers of the plan before is the election's until it has the new one.
         desired.vips.extend(handover::vips(&self.routers));
