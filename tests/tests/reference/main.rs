@@ -5,6 +5,7 @@
 
 mod changes;
 mod cleanup;
+mod drains;
 mod drift;
 mod failover;
 mod guard;
