@@ -59,6 +59,8 @@ const MAX_PROBES: usize = 1024;
 const GUARDIAN_PAUSE: Duration = Duration::from_secs(1);
 /// Time between two questions to the election whether something it had to say was lost.
 const LOST_PAUSE: Duration = Duration::from_secs(5);
+/// How long the last pass may take when the daemon stops.
+const LAST_PASS: Duration = Duration::from_secs(2);
 /// How long verdicts are collected before they are passed on together.
 const VERDICT_PAUSE: Duration = Duration::from_millis(20);
 
@@ -269,8 +271,17 @@ impl Daemon {
 
     async fn stop(mut self, mut channels: Channels, result: Result<(), String>) -> Result<(), String> {
         // VIPs first; what stays in the kernel serves until the next start or `evenkeeld cleanup`.
+        let last = self.without_mastership();
         let (election, next) = (self.election, Facts::new());
         let left = election.stop();
+        if let Some(last) = last {
+            // Whoever is Master now sends to this host, which must not send on.
+            let serial = last.serial;
+            self.converger.mailbox().want(last, &[Kind::Ipvs]);
+            let done =
+                async { while channels.reports.recv().await.is_some_and(|report| report.serial < serial) {} };
+            tokio::time::timeout(LAST_PASS, done).await.ok();
+        }
         let mut facts = std::mem::replace(&mut self.facts, next);
         while let Ok(notice) = channels.notices.try_recv() {
             log_notice(&notice, &mut facts);

@@ -14,4 +14,5 @@ mod refusals;
 mod restart;
 mod services;
 mod serving;
+mod sharing;
 mod support;

@@ -8,6 +8,7 @@ use evenkeel_converge::{Desired, Kind, Ledger, View, desired};
 use evenkeel_health::Verdict;
 use evenkeel_kernel::clock;
 use evenkeel_schemas::plan::{Check, Destination, Plan, VirtualServer};
+use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::status::Rejected;
 use tracing::{error, info, warn};
 
@@ -54,7 +55,11 @@ impl Daemon {
             self.orders_for(&loaded.plan);
             let setups = setups(&loaded);
             let goes_on = |setup: &&RouterSetup| leases.iter().any(|l| l.router == setup.key.to_string());
-            self.hooks.adopting(setups.iter().filter(goes_on).map(|setup| setup.name.clone()).collect());
+            let adopted: BTreeSet<Name> =
+                setups.iter().filter(goes_on).map(|setup| setup.name.clone()).collect();
+            // What only a Master has is not taken away before the election tells of it.
+            self.facts.masters.extend(adopted.iter().cloned());
+            self.hooks.adopting(adopted.into_iter().collect());
             self.configure(setups);
         }
         let host = &self.options.host;
@@ -144,7 +149,14 @@ impl Daemon {
     /// Tells the convergence thread what is wanted now.
     pub(super) fn want(&mut self, kinds: &[Kind]) {
         self.verdicts_at = None;
-        let Some(loaded) = self.facts.plan() else { return };
+        if let Some(wanted) = self.wanted() {
+            self.converger.mailbox().want(wanted, kinds);
+        }
+    }
+
+    /// What is wanted now.
+    pub(super) fn wanted(&mut self) -> Option<Wanted> {
+        let loaded = self.facts.plan()?;
         let plan: &Plan = &loaded.plan;
         let standing = |server: &VirtualServer, destination: &Destination| self.standing(server, destination);
         let mut desired: Desired = desired(plan, View { standing: &standing, masters: &self.facts.masters });
@@ -153,8 +165,7 @@ impl Daemon {
         desired.vip_routes.extend(self.routers.iter().flat_map(|setup| setup.routes.keys().copied()));
         desired.vip_rules.extend(self.routers.iter().flat_map(|setup| setup.rules.keys().cloned()));
         self.serial += 1;
-        let wanted = Wanted { serial: self.serial, desired, resync: plan.policy.resync.as_duration() };
-        self.converger.mailbox().want(wanted, kinds);
+        Some(Wanted { serial: self.serial, desired, resync: plan.policy.resync.as_duration() })
     }
 }
 
