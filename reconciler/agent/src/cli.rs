@@ -14,7 +14,7 @@ use tracing_subscriber::EnvFilter;
 use crate::daemon::{self, Options};
 use crate::election::Scheduling;
 use crate::orders::Action;
-use crate::{control, guard, once, report, server};
+use crate::{control, difference, guard, once, report, server};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -58,7 +58,10 @@ pub struct Cli {
 enum Command {
     /// Run the daemon: watch the plan, converge the kernel, take part in the election, check health
     Run(Run),
-    /// Show what would change on this host, VIPs aside; changes nothing
+    /// Show what would change on this host and whose connections feel it, VIPs aside; changes nothing
+    ///
+    /// The running daemon is asked for roles and verdicts. Without one this host counts as Master of nothing, and
+    /// every destination as healthy.
     Diff(Diff),
     /// Converge this host once, VIPs aside, without election and checks
     Converge(Once),
@@ -167,9 +170,14 @@ struct Once {
 struct Diff {
     #[command(flatten)]
     once: Once,
+    #[command(flatten)]
+    socket: Socket,
     /// Exit with 2 when something would change
     #[arg(long)]
     detailed_exitcode: bool,
+    /// The whole as a JSON document
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -273,18 +281,20 @@ fn runtime() -> Result<tokio::runtime::Runtime, String> {
 
 fn show_difference(diff: &Diff) -> Result<ExitCode, String> {
     let Once { plan, state } = &diff.once;
-    let found = once::difference(&plan.plan, &host(plan.host.clone())?, &state.state_dir)?;
-    for op in &found.ops {
-        println!("{op}");
+    let socket = &diff.socket.socket;
+    // Who has no daemon has no socket; one that does not answer is no reason to guess.
+    let status = if socket.exists() { Some(runtime()?.block_on(server::fetch(socket))?) } else { None };
+    let host = host(plan.host.clone())?;
+    let found = difference::difference(&plan.plan, &host, &state.state_dir, status.as_ref())?;
+    if diff.json {
+        println!("{}", serde_json::to_string_pretty(&found).map_err(|error| error.to_string())?);
+    } else {
+        let colour =
+            std::io::IsTerminal::is_terminal(&std::io::stdout()) && std::env::var_os("NO_COLOR").is_none();
+        print!("{}", difference::page(&found, colour));
     }
-    for object in &found.foreign {
-        println!("foreign, left alone: {} {}", object.kind, object.object);
-    }
-    match found.ops.len() {
-        0 => println!("No changes: the kernel is as the plan says."),
-        count => println!("{count} {} to do.", if count == 1 { "operation" } else { "operations" }),
-    }
-    Ok(if diff.detailed_exitcode && !found.ops.is_empty() { ExitCode::from(2) } else { ExitCode::SUCCESS })
+    let changes = diff.detailed_exitcode && !found.operations.is_empty();
+    Ok(if changes { ExitCode::from(2) } else { ExitCode::SUCCESS })
 }
 
 fn report_done(done: &[String], title: &str, nothing: &str) -> ExitCode {

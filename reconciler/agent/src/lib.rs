@@ -19,6 +19,7 @@ mod control;
 mod convergence;
 mod converger;
 mod daemon;
+mod difference;
 mod drain_orders;
 mod draining;
 mod drift;

@@ -1,10 +1,10 @@
-//! Commands that run once, beside or without the daemon: `diff`, `converge`, `cleanup`.
+//! Commands that run once, without the daemon: `converge`, `cleanup`.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use evenkeel_converge::{Desired, Diff, Domain, Kind, Standing, View, cleanup as undo, desired, diff};
+use evenkeel_converge::{Desired, Diff, Kind, Standing, View, cleanup as undo, desired};
 use evenkeel_kernel::Kernel;
 use evenkeel_schemas::plan::{Destination, VirtualServer};
 use evenkeel_schemas::scalars::Name;
@@ -27,20 +27,6 @@ fn wanted(loaded: &LoadedPlan, state_dir: &Path) -> Result<Desired, String> {
         orders.standing(server, destination, Standing::Serving)
     };
     Ok(desired(&loaded.plan, View { standing: &standing, ..View::CALM }))
-}
-
-/// What the daemon would change on this host now, VIPs aside: they follow the election.
-///
-/// # Errors
-/// When the plan is refused or the kernel cannot be read.
-pub(crate) fn difference(plan: &Path, host: &Name, state_dir: &Path) -> Result<Diff, String> {
-    let loaded = load(plan, host)?;
-    let desired = wanted(&loaded, state_dir)?;
-    let ledger = read_ledger(state_dir).map_err(|error| error.to_string())?;
-    let mut kernel = Kernel::new().map_err(|error| error.to_string())?;
-    let observed =
-        kernel.observe(&scope(&desired, &ledger, &Kind::ALL)).map_err(|error| error.to_string())?;
-    Ok(diff(&desired, &observed, &ledger, Domain::Host))
 }
 
 /// Converges this host once, VIPs aside. Returns what was done.

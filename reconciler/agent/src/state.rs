@@ -19,7 +19,7 @@ use tracing::{error, warn};
 use crate::orders::Orders;
 use crate::plan_file::{self, LoadedPlan};
 
-pub(crate) use drains::read_drain_orders;
+pub(crate) use drains::{read_drain_orders, read_drains};
 
 const LEDGER: &str = "ledger.json";
 /// What operators told routers. Outlives `cleanup`: it is not ours to forget.

@@ -81,6 +81,27 @@ fn what_leaves_the_plan_keeps_its_connections_for_a_while_whoever_restarts_or_me
         let all = std::fs::read_to_string(reference.plan(dir1)).expect("the plan");
         let first = download(&reference, rs1);
 
+        // What is going to happen, of a plan that is not in force.
+        let next = lab.plans("next");
+        let (from, to) = (reference.plans.directory().display(), next.directory().display());
+        lab.run(["cp", "-r", &from.to_string(), &to.to_string()]);
+        next.rewrite(dir1, |plan| without(plan, "rs1"));
+        let socket = dir1.scratch().join("evenkeeld.sock").display().to_string();
+        let diff = next.evenkeeld(dir1, "diff", &["--socket", &socket]).expect_success();
+        print!("{diff}");
+        assert!(
+            diff.contains("of destination 192.168.188.107:80 in tcp 192.168.188.120:80: 1 active"),
+            "{diff}"
+        );
+        assert!(diff.contains("; drains up to 9 s\n"), "{diff}");
+        let diff = next.evenkeeld(dir1, "diff", &["--socket", &socket, "--json"]).expect_success();
+        let diff: Value = serde_json::from_str(&diff).expect("JSON");
+        assert_eq!(
+            (&diff["daemon"], &diff["summary"]["active_draining"]),
+            (&true.into(), &1.into()),
+            "{diff}"
+        );
+
         let left = mark();
         reference.plans.rewrite(dir1, |plan| without(plan, "rs1"));
         wait_weight(dir1, rs1, Some(0));
