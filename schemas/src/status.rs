@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::cluster::Confirm;
 use crate::scalars::Name;
 
 pub use ipvs::*;
@@ -74,6 +75,26 @@ pub struct PlanStatus {
     pub from_last_good: bool,
     /// Why the file now at `path` is not in force; absent when it is.
     pub rejected: Option<Rejected>,
+    /// The probation of the plan in force; absent when it is not on probation.
+    #[serde(default)]
+    pub probation: Option<ProbationStatus>,
+}
+
+/// A plan that goes back to the one before unless it is confirmed in time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ProbationStatus {
+    /// Generation that it goes back to (64 hexadecimal digits).
+    pub before: String,
+    /// When the probation began.
+    pub since: String,
+    /// When it ends.
+    pub deadline: String,
+    /// Milliseconds until then.
+    pub remaining_ms: u64,
+    /// Who confirms; an operator may in any case.
+    pub confirm: Confirm,
+    /// What is waited for, for people.
+    pub waits_for: Vec<String>,
 }
 
 /// A plan file that was refused.
@@ -185,6 +206,9 @@ pub struct TrackerStatus {
 pub struct ElectionStatus {
     /// Its real-time priority (`SCHED_RR`); absent with ordinary scheduling.
     pub realtime_priority: Option<u8>,
+    /// Its nice value, -20..=19: -20, ahead of all others of ordinary scheduling, where the host permits it.
+    #[serde(default)]
+    pub nice: i32,
     /// Whether the daemon's memory is locked.
     pub memory_locked: bool,
     /// How late its timers were, since the daemon started.
@@ -304,6 +328,58 @@ pub struct ConvergenceStatus {
     pub recent_operations: Vec<OperationRecord>,
     /// What could not be done, now.
     pub errors: Vec<ConvergenceError>,
+    /// Objects that somebody else has changed and that are left so, as `policy.drift` says, now. They do not
+    /// count against `converged`.
+    #[serde(default)]
+    pub reported_drift: u64,
+    /// What others have changed and what was done about it, newest last; at most 64. VIPs are among them.
+    #[serde(default)]
+    pub drifts: Vec<DriftRecord>,
+}
+
+/// An object that was as wanted and that somebody else has changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DriftRecord {
+    /// When it was last found.
+    pub at: String,
+    /// When it was first found so, with the same outcome.
+    pub first: String,
+    /// How often.
+    pub count: u64,
+    /// `interface`, `address`, `route`, `rule`, `sysctl`, `virtual_server`, `destination`, `ipvs_timeouts`,
+    /// `sync_daemon` or `gue_port`.
+    pub kind: String,
+    /// The object, as ipvsadm(8) or ip(8) would name it.
+    pub object: String,
+    /// What it was: `missing`, `not in the plan`, or its properties.
+    pub found: String,
+    /// What was done.
+    pub outcome: DriftOutcome,
+    /// Why it could not be repaired; absent otherwise.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+/// What was done about an object that somebody else has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DriftOutcome {
+    /// It was put right.
+    Repaired,
+    /// It was left, as the plan says.
+    Reported,
+    /// It could not be put right.
+    Failed,
+}
+
+impl std::fmt::Display for DriftOutcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Repaired => "repaired",
+            Self::Reported => "reported and left",
+            Self::Failed => "not repaired",
+        })
+    }
 }
 
 /// An operation that was done on the kernel.

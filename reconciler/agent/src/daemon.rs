@@ -15,6 +15,7 @@ mod elections;
 mod facts;
 mod orders;
 mod plans;
+mod probation;
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -33,12 +34,14 @@ use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
 use crate::converger::{Converger, Report};
+use crate::disk::Disk;
 use crate::drain_orders::{DrainOrders, DrainRequest};
-use crate::election::{Command, Election, Notice, RouterSetup, Scheduling};
+use crate::election::{Command, Election, Notice, RouterSetup};
 use crate::guard::Guardian;
 use crate::hooks::{Done, Hooks};
 use crate::orders::{OrderRequest, Orders};
 use crate::plan_file::LoadedPlan;
+use crate::scheduling::Scheduling;
 use crate::server::{Ask, Server};
 use crate::source::{self, Loaded};
 use crate::state::StateDir;
@@ -48,6 +51,7 @@ use crate::{drift, handover, probe};
 pub(crate) use facts::Facts;
 use facts::log_notice;
 use orders::{Kept, Reply};
+use probation::{Probation, Stored};
 
 /// Places in the channels from the threads.
 const CHANNEL: usize = 1024;
@@ -85,6 +89,7 @@ struct Channels {
     asks: mpsc::Receiver<Ask>,
     kept: mpsc::Receiver<Kept>,
     kept_drain: mpsc::Receiver<drains::Kept>,
+    stored: mpsc::UnboundedReceiver<Stored>,
 }
 
 struct Signals {
@@ -148,6 +153,7 @@ pub(crate) struct Daemon {
     keeping_drain: bool,
     waiting_drains: VecDeque<(DrainRequest, drains::Reply)>,
     kept_drain: mpsc::Sender<drains::Kept>,
+    probation: Probation,
 }
 
 /// Runs until a signal says to stop.
@@ -160,6 +166,7 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
     let ledger = state.ledger_or_put_aside().map_err(|error| error.to_string())?;
     let orders = state.orders_or_put_aside().map_err(|error| error.to_string())?;
     let drain_orders = state.drain_orders_or_put_aside().map_err(|error| error.to_string())?;
+    let record = state.probation_or_put_aside().map_err(|error| error.to_string())?;
     let server = Server::bind(&options.socket).map_err(|error| error.to_string())?;
     let (guardian, leases) = Guardian::connect(state.path()).map_err(|error| format!("guardian: {error}"))?;
     let (report_tx, reports) = mpsc::channel(CHANNEL);
@@ -171,7 +178,9 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
     let (ask_tx, asks) = mpsc::channel(16);
     let (kept_tx, kept) = mpsc::channel(1);
     let (kept_drain_tx, kept_drain) = mpsc::channel(1);
+    let (stored_tx, stored) = mpsc::unbounded_channel();
     let (look, looks) = mpsc::channel(1);
+    let disk = Disk::start().map_err(|error| format!("disk: {error}"))?;
     let converger = Converger::start(Arc::clone(&state), ledger.clone(), report_tx)
         .map_err(|error| format!("convergence: {error}"))?;
     let election = Election::start(guardian, leases.clone(), options.scheduling, notice_tx)
@@ -208,6 +217,7 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
         keeping_drain: false,
         waiting_drains: VecDeque::new(),
         kept_drain: kept_drain_tx,
+        probation: Probation::new(record, disk, stored_tx),
     };
     daemon.first_plan(&leases, &ledger);
     drift::watch(daemon.converger.mailbox().clone());
@@ -223,6 +233,7 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
         asks,
         kept,
         kept_drain,
+        stored,
     };
     let result = tokio::select! {
         result = daemon.serve(&mut channels, signals, look) => result,
@@ -244,8 +255,9 @@ impl Daemon {
             let services_in = self.services_at.map(in_from_now);
             let lost_in = in_from_now(self.lost_at);
             let guardian_in = self.guardian_at.map(in_from_now);
+            let probation_in = self.probation.due().map(in_from_now);
             tokio::select! {
-                Some(loaded) = channels.plans.recv() => self.read(*loaded),
+                Some(loaded) = channels.plans.recv(), if !self.probation.busy() => self.read(*loaded).await,
                 _ = signals.hangup.recv() => drop(look.try_send(())),
                 _ = signals.terminate.recv() => return Ok(()),
                 _ = signals.interrupt.recv() => return Ok(()),
@@ -259,6 +271,8 @@ impl Daemon {
                 Some(ask) = channels.asks.recv() => self.answer(ask).await,
                 Some(kept) = channels.kept.recv() => self.order_kept(kept),
                 Some(kept) = channels.kept_drain.recv() => self.drain_kept(kept),
+                Some(stored) = channels.stored.recv() => self.stored(stored),
+                () = sleep_some(probation_in) => self.probation_due().await,
                 Some(guardian) = channels.guardians.recv() => self.guardian_started(guardian),
                 () = sleep_some(probes_in) => self.start_probes(),
                 () = sleep_some(verdicts_in) => self.want(&[Kind::Ipvs]),
@@ -290,6 +304,7 @@ impl Daemon {
         let Channels { hooks, .. } = channels;
         self.hooks.stop(hooks).await;
         let in_order = self.converger.stop();
+        self.probation.disk.stop();
         result?;
         left?;
         if in_order {
@@ -349,6 +364,8 @@ impl Daemon {
             }
             self.facts.record(op.to_string());
         }
+        let repairs: Vec<String> = report.pass.repairs.iter().map(ToString::to_string).collect();
+        self.facts.drifted(&repairs, report.pass.drifts.clone());
     }
 
     fn start_guardian(&mut self) {

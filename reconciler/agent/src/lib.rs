@@ -8,6 +8,9 @@
 //!   that work for it;
 //! - `election`: the election thread; `guard`: the process that outlives a dead daemon;
 //! - `converger`: the convergence thread, `convergence` one pass of it, `draining` its drains; `state`: the files it keeps;
+//! - `converger`: the convergence thread, `convergence` one pass of it, `drifting` what others have changed,
+//!   `drift_history` what of it is told; `state`: the files it keeps, `disk` who writes most of them; `probation`:
+//!   plans that are taken back unless confirmed;
 //! - `trackers`: what the election watches besides; `hooks`: programs that are told of its changes,
 //!   `run_program` runs both kinds; `orders`: what operators tell it;
 //! - `drain_orders`: what operators told to drain;
@@ -20,9 +23,12 @@ mod convergence;
 mod converger;
 mod daemon;
 mod difference;
+mod disk;
 mod drain_orders;
 mod draining;
 mod drift;
+mod drift_history;
+mod drifting;
 mod election;
 mod guard;
 mod handover;
@@ -30,9 +36,11 @@ mod hooks;
 mod once;
 mod orders;
 mod plan_file;
+mod probation;
 mod probe;
 mod report;
 mod run_program;
+mod scheduling;
 mod server;
 mod source;
 mod state;

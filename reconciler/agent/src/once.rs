@@ -8,6 +8,7 @@ use evenkeel_converge::{Desired, Diff, Kind, Standing, View, cleanup as undo, de
 use evenkeel_kernel::Kernel;
 use evenkeel_schemas::plan::{Destination, VirtualServer};
 use evenkeel_schemas::scalars::Name;
+use tracing::warn;
 
 use crate::convergence::{Convergence, apply_in_phases, scope};
 use crate::plan_file::{self, LoadedPlan};
@@ -35,16 +36,19 @@ fn wanted(loaded: &LoadedPlan, state_dir: &Path) -> Result<Desired, String> {
 /// When the plan is refused, a daemon is running, or something cannot be done.
 pub(crate) fn converge(plan: &Path, host: &Name, state_dir: &Path) -> Result<Vec<String>, String> {
     let loaded = load(plan, host)?;
+    if loaded.plan.policy.probation.is_some() {
+        warn!("the plan asks for probation, which only `evenkeeld run` holds: what is done here stays");
+    }
     let state = Arc::new(StateDir::open(state_dir).map_err(|error| error.to_string())?);
     let kernel = Kernel::new().map_err(|error| error.to_string())?;
     let ledger = state.ledger_or_put_aside().map_err(|error| error.to_string())?;
     let mut convergence = Convergence::new(kernel, state, ledger);
-    let wanted = wanted(&loaded, state_dir)?;
+    let wanted = Arc::new(wanted(&loaded, state_dir)?);
     let mut done = Vec::new();
     let mut errors = Vec::new();
     for _ in 0..MAX_PASSES {
         let pass = convergence.pass(&wanted, &Kind::ALL);
-        done.extend(pass.done.iter().map(ToString::to_string));
+        done.extend(pass.done.iter().chain(&pass.repairs).map(ToString::to_string));
         if pass.converged {
             return Ok(done);
         }

@@ -1,6 +1,6 @@
 //! Reading a plan: bytes to a plan that may be put in force, or the reason why not.
 //!
-//! Order of the checks: size, seal, TOML, JSON Schema, types, whose plan it is, its secrets.
+//! Order of the checks: size, seal, TOML, JSON Schema, types, whose plan it is, contradictions, its secrets.
 //! Nothing here changes anything.
 
 use std::collections::BTreeMap;
@@ -15,6 +15,8 @@ use evenkeel_schemas::plan::{self, Auth, Plan, SecretReference};
 use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::seal::{self, Generation};
 use evenkeel_vrrp::Secret;
+
+mod contradictions;
 
 /// Most schema errors told of one plan.
 const MAX_SCHEMA_ERRORS: usize = 5;
@@ -36,8 +38,6 @@ pub(crate) struct LoadedPlan {
     pub(crate) secrets: BTreeMap<Name, Secret>,
     /// The bytes it was read from, to keep as the last good plan.
     pub(crate) bytes: Vec<u8>,
-    /// The bytes of the secrets file beside it, if there is one.
-    pub(crate) secrets_bytes: Option<Vec<u8>>,
 }
 
 impl LoadedPlan {
@@ -110,13 +110,38 @@ pub(crate) fn check(
     secrets_bytes: Option<Vec<u8>>,
     host: &Name,
 ) -> Result<LoadedPlan, Refusal> {
-    let (generation, body) = seal::open(&bytes).map_err(|error| Refusal::new(error.to_string()))?;
+    let (generation, plan) = opened(&bytes, host)?;
+    let secrets = secrets(&plan, secrets_bytes.as_deref())?;
+    Ok(LoadedPlan { generation, plan, secrets, bytes })
+}
+
+/// Checks the bytes of a plan whose secrets were kept with it.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn check_kept(
+    bytes: Vec<u8>,
+    secrets: BTreeMap<Name, Secret>,
+    host: &Name,
+) -> Result<LoadedPlan, Refusal> {
+    let (generation, plan) = opened(&bytes, host)?;
+    let lacking = plan.routers.iter().find(|r| r.auth.is_some() && !secrets.contains_key(&r.name));
+    if let Some(router) = lacking {
+        return Err(Refusal::new(format!("the password of router {} was not kept with it", router.name)));
+    }
+    Ok(LoadedPlan { generation, plan, secrets, bytes })
+}
+
+fn opened(bytes: &[u8], host: &Name) -> Result<(Generation, Plan), Refusal> {
+    let (generation, body) = seal::open(bytes).map_err(|error| Refusal::new(error.to_string()))?;
     let plan = parse(body)?;
     if plan.host != *host {
         return Err(Refusal::new(format!("the plan is for host {}, this host is {host}", plan.host)));
     }
-    let secrets = secrets(&plan, secrets_bytes.as_deref())?;
-    Ok(LoadedPlan { generation, plan, secrets, bytes, secrets_bytes })
+    if let Some(contradiction) = contradictions::first(&plan) {
+        return Err(Refusal::new(format!("the plan contradicts itself: {contradiction}")));
+    }
+    Ok((generation, plan))
 }
 
 fn parse(body: &str) -> Result<Plan, Refusal> {

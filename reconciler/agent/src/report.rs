@@ -34,6 +34,7 @@ pub(crate) fn wall(at: MonoTime) -> String {
 /// The status document.
 pub(crate) fn status(daemon: &Daemon, election: ElectionSnapshot) -> Status {
     let Daemon { options, facts, watching, hooks, orders, .. } = daemon;
+    let probation = daemon.probation_status(&election);
     let plan = facts.in_force.as_ref().map(|in_force| &in_force.loaded.plan);
     let servers = plan.map(|plan| plan.virtual_servers.as_slice()).unwrap_or_default();
     Status {
@@ -42,7 +43,7 @@ pub(crate) fn status(daemon: &Daemon, election: ElectionSnapshot) -> Status {
         pid: std::process::id(),
         started: wall(facts.started),
         host: Some(options.host.clone()),
-        plan: plan_status(&daemon.file(), facts),
+        plan: PlanStatus { probation, ..plan_status(&daemon.file(), facts) },
         routers: election.routers.into_iter().map(router).collect(),
         trackers: watching.status(),
         orders: orders.status(plan),
@@ -51,7 +52,7 @@ pub(crate) fn status(daemon: &Daemon, election: ElectionSnapshot) -> Status {
         virtual_servers: servers.iter().map(|server| virtual_server(server, daemon)).collect(),
         drain_orders: daemon.drain_orders.status(plan),
         connection_sync: None,
-        convergence: convergence(facts),
+        convergence: convergence(facts, daemon.has_plan()),
         guarded: election.guarded,
         foreign: facts.foreign.clone(),
     }
@@ -65,6 +66,7 @@ fn plan_status(path: &Path, facts: &Facts) -> PlanStatus {
         since: in_force.map(|in_force| in_force.since.clone()),
         from_last_good: in_force.is_some_and(|in_force| in_force.from_last_good),
         rejected: facts.rejected.clone(),
+        probation: None,
     }
 }
 
@@ -155,16 +157,18 @@ fn one(destination: &Destination, board: &Board) -> DestinationStatus {
     }
 }
 
-fn convergence(facts: &Facts) -> ConvergenceStatus {
+fn convergence(facts: &Facts, converged: bool) -> ConvergenceStatus {
     let last = facts.last.as_ref();
     ConvergenceStatus {
-        converged: last.is_some_and(|report| report.converged),
+        converged,
         passes: facts.passes,
         operations: facts.operations,
         last_pass_age_ms: last.map(|report| age_ms(report.pass.ended)),
         last_pass_us: last.map(|report| u64::try_from(report.pass.took.as_micros()).unwrap_or(u64::MAX)),
         recent_operations: facts.recent.iter().cloned().collect(),
         errors: last.map(|report| report.errors.clone()).unwrap_or_default(),
+        reported_drift: last.map_or(0, |report| report.pass.reported_drift),
+        drifts: facts.drifts.records(),
     }
 }
 

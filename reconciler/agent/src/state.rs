@@ -1,33 +1,37 @@
-//! The state directory: lock, ledger, orders, drains and last good plan. The only files the daemon writes.
+//! The state directory: lock, ledger, orders, drains, last good plan, what was verified and probation. The only files the
+//! daemon writes.
 //!
 //! Every file is replaced whole: written beside, synced, renamed. A file that cannot be understood
-//! is reported and treated as absent.
+//! is reported and treated as absent; of plans on probation see `probation`.
 
 mod drains;
+mod last_good;
+mod probation;
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use evenkeel_converge::drift::Record;
 use evenkeel_converge::{Ledger, ledger};
-use evenkeel_schemas::plan;
-use evenkeel_schemas::scalars::Name;
 use serde::{Deserialize, Serialize};
 use tracing::{error, warn};
 
 use crate::orders::Orders;
-use crate::plan_file::{self, LoadedPlan};
 
 pub(crate) use drains::{read_drain_orders, read_drains};
 
 const LEDGER: &str = "ledger.json";
+/// What was verified, while drift of some kind is only reported.
+const VERIFIED: &str = "verified.json";
+/// The format of that file.
+const VERIFIED_VERSION: u32 = 1;
 /// What operators told routers. Outlives `cleanup`: it is not ours to forget.
 const ORDERS: &str = "orders.json";
 /// The format of the orders file.
 const ORDERS_VERSION: u32 = 1;
 const LOCK: &str = "lock";
-const LAST_GOOD: &str = "last-good";
 
 /// The state directory, locked against a second daemon while this value lives.
 #[derive(Debug)]
@@ -41,6 +45,12 @@ struct LedgerFile {
     version: u32,
     #[serde(flatten)]
     ledger: Ledger,
+}
+
+#[derive(Serialize, Deserialize)]
+struct VerifiedFile {
+    version: u32,
+    verified: Record,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -146,60 +156,49 @@ impl StateDir {
         replace(&self.path.join(LEDGER), &bytes)
     }
 
-    /// Removes the ledger and the record of drains: nothing is ours any more.
-    ///
-    /// # Errors
-    /// When it cannot be removed.
-    pub(crate) fn forget(&self) -> io::Result<()> {
-        for name in [LEDGER, drains::DRAINS] {
-            match fs::remove_file(self.path.join(name)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                Ok(()) | Err(_) => {}
+    /// What an earlier daemon had verified; none when it is not known.
+    pub(crate) fn verified(&self) -> Option<Record> {
+        let path = self.path.join(VERIFIED);
+        let bytes = fs::read(&path).ok()?;
+        match serde_json::from_slice::<VerifiedFile>(&bytes) {
+            Ok(file) if file.version == VERIFIED_VERSION => Some(file.verified),
+            Ok(_) | Err(_) => {
+                warn!("{} cannot be understood: drift until now is put right", path.display());
+                None
             }
         }
-        match fs::remove_dir_all(self.last_good_dir()) {
+    }
+
+    /// Replaces what was verified, durably.
+    ///
+    /// # Errors
+    /// When it cannot be written; the old one is then still there.
+    pub(crate) fn save_verified(&self, record: &Record) -> io::Result<()> {
+        let file = VerifiedFile { version: VERIFIED_VERSION, verified: record.clone() };
+        replace(&self.path.join(VERIFIED), &serde_json::to_vec(&file)?)
+    }
+
+    /// Forgets what was verified.
+    ///
+    /// # Errors
+    /// When the file cannot be removed.
+    pub(crate) fn forget_verified(&self) -> io::Result<()> {
+        match fs::remove_file(self.path.join(VERIFIED)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             Ok(()) | Err(_) => Ok(()),
         }
     }
 
-    fn last_good_dir(&self) -> PathBuf {
-        self.path.join(LAST_GOOD)
-    }
-
-    /// Keeps a plan as the last good one.
+    /// Removes the ledger, the record of drains, the last good plan and what is known of probations: nothing is ours any more.
     ///
     /// # Errors
-    /// When it cannot be written.
-    pub(crate) fn save_last_good(&self, loaded: &LoadedPlan) -> io::Result<()> {
-        let directory = self.last_good_dir();
-        let same =
-            |name: String, bytes: Option<&[u8]>| fs::read(directory.join(name)).ok().as_deref() == bytes;
-        if same(plan::file_name(&loaded.plan.host), Some(&loaded.bytes))
-            && same(plan::secrets_file_name(&loaded.plan.host), loaded.secrets_bytes.as_deref())
-        {
-            return Ok(());
-        }
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
-        let host = &loaded.plan.host;
-        let secrets = directory.join(plan::secrets_file_name(host));
-        match &loaded.secrets_bytes {
-            Some(bytes) => replace(&secrets, bytes)?,
-            None => match fs::remove_file(secrets) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                Ok(()) | Err(_) => {}
-            },
-        }
-        replace(&directory.join(plan::file_name(host)), &loaded.bytes)
-    }
-
-    /// The last good plan of `host`, checked as if it came from outside.
-    pub(crate) fn last_good(&self, host: &Name) -> Option<LoadedPlan> {
-        let path = self.last_good_dir().join(plan::file_name(host));
-        if !path.exists() {
-            return None;
-        }
-        plan_file::load(&path, host).inspect_err(|why| warn!("the last good plan cannot be used: {why}")).ok()
+    /// When they cannot be removed.
+    pub(crate) fn forget(&self) -> io::Result<()> {
+        remove(&self.path.join(LEDGER))?;
+        remove(&self.path.join(drains::DRAINS))?;
+        self.forget_verified()?;
+        self.forget_last_good()?;
+        self.forget_probation()
     }
 }
 
@@ -240,6 +239,14 @@ fn read_orders(path: &Path) -> io::Result<Orders> {
             Err(damaged(format!("written in format {} by another version of evenkeeld", file.version)))
         }
         Err(error) => Err(damaged(format!("damaged ({error})"))),
+    }
+}
+
+/// Removes a file that may not be there.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 

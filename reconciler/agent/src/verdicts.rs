@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use evenkeel_converge::{DestinationKey, Drains, Kind, Ledger, Service, ServiceKey, Standing};
+use evenkeel_converge::drift::Record;
+use evenkeel_converge::{DestinationKey, Drains, Kind, Ledger, Service, ServiceKey, Standing, View, desired};
 use evenkeel_health::{Board, Verdict};
 use evenkeel_kernel::{Kernel, Scope};
 use evenkeel_schemas::plan::{Check, Destination, OnFailure, Plan, VirtualServer};
@@ -61,6 +62,8 @@ pub(crate) struct Memory<'a> {
     pub(crate) drains: &'a Drains,
     /// What was told to drain.
     pub(crate) orders: &'a DrainOrders,
+    /// What it had verified, when that is known.
+    pub(crate) verified: Option<&'a Record>,
     /// The plan that it obeyed.
     pub(crate) plan: &'a dyn Fn() -> Option<Plan>,
 }
@@ -82,9 +85,13 @@ pub(crate) fn left_behind(plan: &Plan, memory: &Memory<'_>) -> Verdicts {
 
 /// A destination that is missing from a service of ours had failed, and so had one that is at weight 0 where
 /// the plan before had another weight and failed ones are quiesced. What drained follows the other destinations
-/// that its check speaks for.
+/// that its check speaks for. Where `verified` knows a service with all that the plan has in it, what is not as it
+/// should be is somebody else's doing.
 fn read(plan: &Plan, memory: &Memory<'_>, services: &BTreeMap<ServiceKey, Service>) -> Verdicts {
     let mut verdicts = Verdicts::new();
+    let calm = memory.verified.map(|record| (record, desired(plan, View::CALM)));
+    let all_served =
+        |service: &ServiceKey| calm.as_ref().is_some_and(|(record, calm)| record.has_service(calm, service));
     let mut by_plan = None;
     let mut is_down = |server: &VirtualServer, key: (ServiceKey, DestinationKey), have: &Service| match have
         .destinations
@@ -101,6 +108,9 @@ fn read(plan: &Plan, memory: &Memory<'_>, services: &BTreeMap<ServiceKey, Servic
         let Some((service, have)) = service.and_then(|key| Some((key, services.get(&key)?))) else {
             continue;
         };
+        if all_served(&service) {
+            continue;
+        }
         for destination in &server.destinations {
             let Some(check) = &destination.check else { continue };
             let key = (service, DestinationKey::of(destination));
@@ -177,8 +187,13 @@ mod tests {
         let mut drains = Drains::default();
         drains.insert(WEB, destination(4), MonoTime::ZERO);
         let orders = serde_json::from_str(r#"[{"whom":"rs5","since":"T"}]"#).expect("orders");
-        let memory =
-            Memory { ledger: &ledger, drains: &drains, orders: &orders, plan: &|| Some(before.clone()) };
+        let memory = Memory {
+            ledger: &ledger,
+            drains: &drains,
+            orders: &orders,
+            verified: None,
+            plan: &|| Some(before.clone()),
+        };
         let verdicts = read(plan, &memory, &BTreeMap::from([(WEB, service)]));
         assert_eq!(verdicts.len(), usize::from(HOSTS));
         let down = |n: &u8| verdicts[&(WEB, destination(*n))] == Verdict::Down;

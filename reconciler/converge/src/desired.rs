@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use evenkeel_schemas::cluster::{PersistenceEngine, SchedulerFlag};
+use evenkeel_schemas::cluster::{Drift, DriftMode, PersistenceEngine, SchedulerFlag};
 use evenkeel_schemas::plan::{self, Plan, Router, Scope, SyncMode, VipSettings, VirtualRoute, VirtualRule};
 use evenkeel_schemas::plan::{ConnectionSync, VirtualServer};
 use evenkeel_schemas::scalars::{Cidr, ConnectionLimit, Name, Span};
 
 use crate::drain::DrainRules;
 use crate::model::{
-    Address, AddressKey, Destination, DestinationKey, Encapsulation, KernelState, Link, LinkKind, Mark,
+    Address, AddressKey, Destination, DestinationKey, Encapsulation, KernelState, Kind, Link, LinkKind, Mark,
     Route, RouteKey, Rule, RuleKey, Service, ServiceKey, SyncDaemon, SyncRole, Timeouts, Tunnel, TunnelMode,
 };
 
@@ -35,6 +35,22 @@ pub struct Desired {
     pub exclusive_ipvs: bool,
     /// Virtual servers in which destinations that are not wanted may go on for a while.
     pub drains: BTreeMap<ServiceKey, DrainRules>,
+    /// What is done about drift.
+    pub drift: Drift,
+}
+
+impl Desired {
+    /// What is done about drift of a kind; VIPs, which the election holds, are always put back.
+    #[must_use]
+    pub const fn mode(&self, kind: Kind) -> DriftMode {
+        match kind {
+            Kind::Links => self.drift.links,
+            Kind::Addresses => self.drift.addresses,
+            Kind::Routes | Kind::Rules => self.drift.routes,
+            Kind::Sysctls => self.drift.sysctls,
+            Kind::Ipvs => self.drift.ipvs,
+        }
+    }
 }
 
 /// What becomes of a destination now.
@@ -71,6 +87,7 @@ pub fn desired(plan: &Plan, view: View<'_>) -> Desired {
     let mut wanted = Desired {
         host_addresses: plan.host_addresses.iter().map(|ip| ip.0).collect(),
         exclusive_ipvs: plan.policy.exclusive_ipvs,
+        drift: plan.policy.drift.clone(),
         ..Desired::default()
     };
     for router in &plan.routers {

@@ -7,15 +7,18 @@
 //! ```
 //!
 //! What a host should look like ([`desired`]), what differs ([`diff()`]), in which order it is put
-//! right ([`Phase`]), what is ours ([`ledger`]), what may go on for a while ([`drain`]) and a kernel in memory for tests ([`memory`]).
+//! right ([`Phase`]), what others have changed ([`drift`]), what may go on for a while ([`drain`]), what is
+//! ours ([`ledger`]) and a kernel in memory for tests ([`memory`]).
 //! No I/O, no clock. There is one comparator: verifying is `diff` of the new observation being empty.
 
 pub mod desired;
 pub mod diff;
 pub mod drain;
+pub mod drift;
 pub mod ledger;
 pub mod memory;
 pub mod model;
+pub mod object;
 pub mod op;
 
 pub use desired::{
@@ -23,10 +26,12 @@ pub use desired::{
 };
 pub use diff::{Diff, Domain, cleanup, diff, diff_kinds};
 pub use drain::{Connections, DrainRules, Draining, Drains};
+pub use drift::{Achieved, Cause, Judgement, Ruling};
 pub use ledger::{Ledger, Origin};
 pub use model::{
     Address, AddressKey, Destination, DestinationKey, Encapsulation, Forward, GueChecksum, KernelState, Kind,
     Link, LinkKind, Mark, Route, RouteKey, Rule, RuleKey, Service, ServiceKey, SyncDaemon, SyncRole,
     Timeouts, Tunnel, TunnelMode,
 };
+pub use object::ObjectKey;
 pub use op::{Op, Phase};

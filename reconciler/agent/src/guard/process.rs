@@ -20,6 +20,8 @@ use nix::sys::signal::{SigSet, Signal};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tracing::{error, info, warn};
 
+use crate::scheduling;
+
 use super::{FromGuardian, Lease, ToGuardian, at, new_buffer, receive, send, socket_path};
 
 /// How long a guardian without a lease waits for a daemon to connect.
@@ -49,6 +51,7 @@ pub(crate) fn main(state_dir: &Path) -> ExitCode {
 /// Of its own session, deaf to what stops the daemon, hard to kill, and with no more rights than its
 /// work takes. What of this the host does not allow is done without.
 fn settle_down() {
+    scheduling::go_ahead();
     nix::unistd::setsid().ok();
     let mut deaf = SigSet::empty();
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
