@@ -13,8 +13,17 @@ impl Desired {
         let services =
             only.iter().filter_map(|key| services.get(key).map(|value| (*key, value.clone()))).collect();
         // Not by cloning all and dropping most: there may be a hundred thousand destinations.
-        let Self { state, vips, vip_routes, vip_rules, host_addresses, interfaces, exclusive_ipvs, drift } =
-            self;
+        let Self {
+            state,
+            vips,
+            vip_routes,
+            vip_rules,
+            host_addresses,
+            interfaces,
+            exclusive_ipvs,
+            drift,
+            drains,
+        } = self;
         let KernelState {
             links,
             gue,
@@ -47,6 +56,7 @@ impl Desired {
             interfaces: interfaces.clone(),
             exclusive_ipvs: *exclusive_ipvs,
             drift: drift.clone(),
+            drains: drains.clone(),
         }
     }
 

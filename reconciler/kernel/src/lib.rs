@@ -32,10 +32,10 @@ mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use evenkeel_converge::{KernelState, Kind, Op, ServiceKey};
+use evenkeel_converge::{KernelState, Kind, Op, ServiceKey, SyncDaemon, SyncRole};
 
 pub use error::{ApplyError, Class, KernelError};
-pub use ipvs::{Counters, DestinationUsage, ServiceUsage, ipvs_loaded};
+pub use ipvs::{Counters, DestinationUsage, Origins, ServiceUsage, connection_origins, ipvs_loaded};
 pub use link::Link;
 pub use monitor::{Event, Group, Monitor};
 
@@ -154,6 +154,14 @@ impl Kernel {
         only: Option<&BTreeSet<ServiceKey>>,
     ) -> Result<BTreeMap<ServiceKey, ServiceUsage>, KernelError> {
         if ipvs_loaded() { ipvs::usage(&mut self.generic, only) } else { Ok(BTreeMap::new()) }
+    }
+
+    /// The daemons that synchronise IPVS connections; none where IPVS is not loaded.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn sync_daemons(&mut self) -> Result<BTreeMap<SyncRole, SyncDaemon>, KernelError> {
+        if ipvs_loaded() { ipvs::sync_daemons(&mut self.generic) } else { Ok(BTreeMap::new()) }
     }
 
     /// Lists the interfaces, by index.

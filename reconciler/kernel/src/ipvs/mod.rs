@@ -5,6 +5,7 @@
 //! so it is asked for only when the caller wants IPVS. Bytes are `codec`'s.
 
 mod codec;
+mod connections;
 mod global;
 mod listing;
 mod usage;
@@ -25,6 +26,7 @@ use crate::wire::Batch;
 
 use listing::Listing;
 
+pub use connections::{Origins, connection_origins};
 pub use usage::{Counters, DestinationUsage, ServiceUsage};
 
 /// Whether this network namespace has IPVS already, so that asking for it loads nothing.
@@ -59,10 +61,21 @@ pub(crate) fn observe(
     global::get_timeouts(&mut request, family);
     let found = socket.get(&mut request, global::parse_timeouts)?.map_err(|refusal| refused(&refusal))?;
     let timeouts = found.into_iter().next();
+    let sync_daemons = daemons(socket, family)?;
+    Ok(Table { services, timeouts, sync_daemons })
+}
+
+fn daemons(socket: &mut Requester, family: u16) -> Result<BTreeMap<SyncRole, SyncDaemon>, KernelError> {
     let mut request = Batch::default();
     global::get_daemons(&mut request, family);
     let found = socket.dump(&mut request, global::parse_daemon)?.map_err(|refusal| refused(&refusal))?;
-    Ok(Table { services, timeouts, sync_daemons: found.into_iter().collect() })
+    Ok(found.into_iter().collect())
+}
+
+/// The synchronisation daemons alone.
+pub(crate) fn sync_daemons(socket: &mut Requester) -> Result<BTreeMap<SyncRole, SyncDaemon>, KernelError> {
+    let family = resolve_family(socket)?;
+    daemons(socket, family)
 }
 
 fn all_services(socket: &mut Requester, family: u16) -> Result<BTreeMap<ServiceKey, Service>, KernelError> {
