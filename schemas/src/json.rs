@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::change::Change;
 use crate::cluster::Cluster;
+use crate::diff::HostDiff;
 use crate::plan::Plan;
 use crate::report::Report;
 use crate::scalars::{AdvertInterval, Cidr, Ip, PortRange, Span};
@@ -47,6 +48,12 @@ pub fn change() -> Value {
     generate::<Change>()
 }
 
+/// Schema of the document that `evenkeeld diff --json` writes.
+#[must_use]
+pub fn diff() -> Value {
+    generate::<HostDiff>()
+}
+
 /// A check of a string format.
 pub type FormatCheck = fn(&str) -> bool;
 
@@ -74,6 +81,7 @@ mod tests {
             ("report", report()),
             ("status", status()),
             ("change", change()),
+            ("diff", diff()),
         ];
         for (file, schema) in all {
             let path = format!("{}/json/{file}.schema.json", env!("CARGO_MANIFEST_DIR"));

@@ -5,6 +5,7 @@
 
 pub mod change;
 pub mod cluster;
+pub mod diff;
 pub mod json;
 pub mod plan;
 pub mod report;

@@ -2,6 +2,8 @@
 //!
 //! Times are RFC 3339 text in UTC, made by the agent; durations carry their unit in the name.
 
+mod ipvs;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
@@ -9,6 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::cluster::Confirm;
 use crate::scalars::Name;
+
+pub use ipvs::*;
 
 /// Version of this document: grows when a field changes its meaning or goes.
 pub const VERSION: u32 = 1;
@@ -44,6 +48,12 @@ pub struct Status {
     pub election: ElectionStatus,
     /// Virtual servers and their destinations.
     pub virtual_servers: Vec<VirtualServerStatus>,
+    /// What operators told to drain.
+    #[serde(default)]
+    pub drain_orders: Vec<DrainOrderStatus>,
+    /// Synchronisation of connections; absent when the plan has none.
+    #[serde(default)]
+    pub connection_sync: Option<ConnectionSyncStatus>,
     /// Convergence of the kernel.
     pub convergence: ConvergenceStatus,
     /// Whether a guardian is there to take the VIPs away if the daemon dies.
@@ -254,8 +264,14 @@ pub struct VirtualServerStatus {
     pub name: Name,
     /// `tcp 192.168.188.120:80`.
     pub service: String,
+    /// Its traffic; absent when it was not asked for, or the kernel does not have it.
+    #[serde(default)]
+    pub counters: Option<TrafficCounters>,
     /// Its destinations.
     pub destinations: Vec<DestinationStatus>,
+    /// Destinations that have left the plan and drain.
+    #[serde(default)]
+    pub leaving: Vec<LeavingStatus>,
 }
 
 /// Verdict on a destination.
@@ -287,6 +303,12 @@ pub struct DestinationStatus {
     pub last_result: Option<String>,
     /// Milliseconds since the last check ended.
     pub last_check_age_ms: Option<u64>,
+    /// Its connections; absent when they were not asked for, or it is not in the kernel.
+    #[serde(default)]
+    pub connections: Option<ConnectionCounts>,
+    /// Its drain, when it is told to.
+    #[serde(default)]
+    pub drain: Option<DrainStatus>,
 }
 
 /// Convergence of the kernel to the plan.

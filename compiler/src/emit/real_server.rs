@@ -105,6 +105,7 @@ const fn word(mode: TunnelMode) -> &'static str {
         TunnelMode::Sit => "sit",
         TunnelMode::Gre => "gre",
         TunnelMode::Ip6tnl => "ip6tnl",
+        TunnelMode::Ip6gre => "ip6gre",
     }
 }
 

@@ -1,16 +1,19 @@
 //! The command line of `evenkeeld`.
 
+mod drain;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use drain::{DRAIN_EXAMPLES, Drain, UNDRAIN_EXAMPLES, Undrain};
 use evenkeel_schemas::scalars::Name;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::daemon::{self, Options};
 use crate::orders::Action;
 use crate::scheduling::Scheduling;
-use crate::{control, guard, logging, memory, once, probation, report, server};
+use crate::{control, difference, guard, logging, memory, once, probation, report, server};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -21,6 +24,7 @@ Examples:
   evenkeeld failover VI_1                             hand VI_1 over and stay back until released
   evenkeeld hold --all                                maintenance: take no part in any election
   evenkeeld release --all                             as the plan says again
+  evenkeeld drain rs1                                 no new connections to rs1 until undrained
   evenkeeld confirm                                   the plan on probation stays
   evenkeeld rollback                                  back to the plan before, now
   evenkeeld cleanup                                   put this host back as it was
@@ -67,7 +71,10 @@ pub struct Cli {
 enum Command {
     /// Run the daemon: watch the plan, converge the kernel, take part in the election, check health
     Run(Run),
-    /// Show what would change on this host, VIPs aside; changes nothing
+    /// Show what would change on this host and whose connections feel it, VIPs aside; changes nothing
+    ///
+    /// The running daemon is asked for roles and verdicts. Without one this host counts as Master of nothing, and
+    /// every destination as healthy.
     Diff(Diff),
     /// Converge this host once, VIPs aside, without election and checks
     Converge(Once),
@@ -90,6 +97,16 @@ enum Command {
     /// Take back `failover` and `hold`
     #[command(after_help = RELEASE_EXAMPLES)]
     Release(Order),
+    /// Take a host's destinations out of service, and let their connections end
+    ///
+    /// They get weight 0 and keep the connections that they have, until these end or their time is over; then
+    /// they are out of the table. The order outlives restarts and new plans, and stays until `undrain`. It
+    /// is for this director only.
+    #[command(after_help = DRAIN_EXAMPLES)]
+    Drain(Drain),
+    /// Take back `drain`
+    #[command(after_help = UNDRAIN_EXAMPLES)]
+    Undrain(Undrain),
     /// Confirm the plan on probation: it stays
     ///
     /// A plan with `policy.probation` goes back to the one before unless it is confirmed in time. `status`
@@ -185,9 +202,14 @@ struct Once {
 struct Diff {
     #[command(flatten)]
     once: Once,
+    #[command(flatten)]
+    socket: Socket,
     /// Exit with 2 when something would change
     #[arg(long)]
     detailed_exitcode: bool,
+    /// The whole as a JSON document
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -197,6 +219,9 @@ struct Status {
     /// The whole status document as JSON
     #[arg(long)]
     json: bool,
+    /// With the connections of each destination and the traffic of each virtual server
+    #[arg(long)]
+    usage: bool,
 }
 
 impl Cli {
@@ -218,6 +243,8 @@ impl Cli {
             Command::Failover(order) => give(order, Action::Failover),
             Command::Hold(order) => give(order, Action::Hold),
             Command::Release(order) => give(order, Action::Release),
+            Command::Drain(drain) => drain.run(),
+            Command::Undrain(undrain) => undrain.run(),
             Command::Confirm(which) => tell(which, probation::Action::Confirm),
             Command::Rollback(which) => tell(which, probation::Action::Rollback),
             Command::Guard(state) => return guard::run(&state.state_dir),
@@ -277,18 +304,20 @@ fn runtime() -> Result<tokio::runtime::Runtime, String> {
 
 fn show_difference(diff: &Diff) -> Result<ExitCode, String> {
     let Once { plan, state } = &diff.once;
-    let found = once::difference(&plan.plan, &host(plan.host.clone())?, &state.state_dir)?;
-    for op in &found.ops {
-        println!("{op}");
+    let socket = &diff.socket.socket;
+    // Who has no daemon has no socket; one that does not answer is no reason to guess.
+    let status = if socket.exists() { Some(runtime()?.block_on(server::fetch(socket))?) } else { None };
+    let host = host(plan.host.clone())?;
+    let found = difference::difference(&plan.plan, &host, &state.state_dir, status.as_ref())?;
+    if diff.json {
+        println!("{}", serde_json::to_string_pretty(&found).map_err(|error| error.to_string())?);
+    } else {
+        let colour =
+            std::io::IsTerminal::is_terminal(&std::io::stdout()) && std::env::var_os("NO_COLOR").is_none();
+        print!("{}", difference::page(&found, colour));
     }
-    for object in &found.foreign {
-        println!("foreign, left alone: {} {}", object.kind, object.object);
-    }
-    match found.ops.len() {
-        0 => println!("No changes: the kernel is as the plan says."),
-        count => println!("{count} {} to do.", if count == 1 { "operation" } else { "operations" }),
-    }
-    Ok(if diff.detailed_exitcode && !found.ops.is_empty() { ExitCode::from(2) } else { ExitCode::SUCCESS })
+    let changes = diff.detailed_exitcode && !found.operations.is_empty();
+    Ok(if changes { ExitCode::from(2) } else { ExitCode::SUCCESS })
 }
 
 fn report_done(done: &[String], title: &str, nothing: &str) -> ExitCode {
@@ -319,7 +348,12 @@ fn tell(which: Generation, action: probation::Action) -> Result<ExitCode, String
 
 fn show_status(args: &Status) -> Result<ExitCode, String> {
     let socket = &args.socket.socket;
-    let status = runtime()?.block_on(server::fetch(socket))?;
+    let runtime = runtime()?;
+    let status = if args.usage {
+        runtime.block_on(server::fetch_usage(socket))
+    } else {
+        runtime.block_on(server::fetch(socket))
+    }?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&status).map_err(|error| error.to_string())?);
     } else {

@@ -3,6 +3,7 @@
 //! The one way from the wanted state to the real one, VIPs aside; used by the thread (`converger`) and by
 //! commands that run once (`once`). When to do it is not known here.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use evenkeel_schemas::status::{ConvergenceError, FailureClass, ObjectText};
 use evenkeel_schemas::time::MonoTime;
 use tracing::debug;
 
+use crate::draining::{Drainage, Found};
 use crate::drifting::{Drift, Drifting, Remaining, Sorted};
 use crate::state::StateDir;
 use crate::times::{self, Times};
@@ -46,6 +48,8 @@ pub(crate) struct Pass {
     pub(crate) foreign: Option<Vec<ObjectText>>,
     /// Whether everything that was looked at is as wanted, but for drift that is only reported.
     pub(crate) converged: bool,
+    /// What drains; none when the pass did not look at IPVS.
+    pub(crate) drains: Option<Found>,
 }
 
 /// The kernel and the ledger.
@@ -53,6 +57,7 @@ pub(crate) struct Convergence {
     kernel: Kernel,
     state: Arc<StateDir>,
     ledger: Ledger,
+    drainage: Drainage,
     drifting: Drifting,
 }
 
@@ -64,19 +69,22 @@ struct Outcome {
     errors: Vec<ConvergenceError>,
     foreign: Option<Vec<ObjectText>>,
     converged: bool,
+    drains: Option<Found>,
 }
 
 impl Convergence {
     /// Goes on where an earlier daemon was: what has changed since it last looked has drifted.
     pub(crate) fn resume(kernel: Kernel, state: Arc<StateDir>, ledger: Ledger) -> Self {
         let drifting = Drifting::resume(Arc::clone(&state));
-        Self { kernel, state, ledger, drifting }
+        let drainage = Drainage::new(Arc::clone(&state));
+        Self { kernel, state, ledger, drifting, drainage }
     }
 
     /// Knows of nothing before: all that is not as wanted is put right.
     pub(crate) fn new(kernel: Kernel, state: Arc<StateDir>, ledger: Ledger) -> Self {
         let drifting = Drifting::new(Arc::clone(&state));
-        Self { kernel, state, ledger, drifting }
+        let drainage = Drainage::new(Arc::clone(&state));
+        Self { kernel, state, ledger, drifting, drainage }
     }
 
     /// One pass over resources of some kinds; of IPVS services only over those given, if any are.
@@ -108,6 +116,7 @@ impl Convergence {
             errors: outcome.errors,
             foreign: outcome.foreign,
             converged: outcome.converged,
+            drains: outcome.drains,
         }
     }
 
@@ -119,12 +128,15 @@ impl Convergence {
         times: &mut Times,
     ) -> Result<Outcome, ConvergenceError> {
         let everything = is_all(kinds) && services.is_none();
-        let part = services.map(|only| desired.with_services(only));
-        // What is compared with what was looked at; nothing has changed in the rest.
-        let compared = part.as_ref().unwrap_or(desired);
         let scope = Scope { services: services.cloned(), ..self.scope(desired, kinds)? };
         let mut found = self.observe(&scope)?;
         times.note("observe");
+        let (desired, drains) = self.with_drains(desired, &found, kinds)?;
+        let desired = &desired;
+        times.note("drains");
+        let part = services.map(|only| desired.with_services(only));
+        // What is compared with what was looked at; nothing has changed in the rest.
+        let compared = part.as_ref().unwrap_or(desired);
         let Diff { ops, foreign } = diff_kinds(compared, &found, &self.ledger, Domain::Host, kinds);
         let foreign = everything.then_some(foreign);
         times.note("compare");
@@ -156,7 +168,25 @@ impl Convergence {
         times.note("conclude");
         let converged = remaining.is_nothing();
         let Settled { done, repairs, errors } = settle(sorted, results, &remaining);
-        Ok(Outcome { done, repairs, drifts, errors, foreign, converged })
+        Ok(Outcome { done, repairs, drifts, errors, foreign, converged, drains })
+    }
+
+    fn with_drains(
+        &mut self,
+        desired: &Arc<Desired>,
+        observed: &KernelState,
+        kinds: &[Kind],
+    ) -> Result<(Arc<Desired>, Option<Found>), ConvergenceError> {
+        if !kinds.contains(&Kind::Ipvs) {
+            return Ok((Arc::clone(desired), None));
+        }
+        let step = self.drainage.step(&mut self.kernel, desired, observed);
+        let (with, found) = step.map_err(|error| unwritten(&error))?;
+        let with = match with {
+            Cow::Borrowed(_) => Arc::clone(desired),
+            Cow::Owned(with) => Arc::new(with),
+        };
+        Ok((with, Some(found)))
     }
 
     fn scope(&mut self, desired: &Desired, kinds: &[Kind]) -> Result<Scope, ConvergenceError> {
@@ -319,6 +349,7 @@ pub(crate) fn scope(desired: &Desired, ledger: &Ledger, kinds: &[Kind]) -> Scope
     let wanted = !state.services.is_empty() || state.timeouts.is_some() || !state.sync_daemons.is_empty();
     let ours = !ledger.services.is_empty() || ledger.timeouts.is_some() || !ledger.sync_daemons.is_empty();
     let ipvs = desired.exclusive_ipvs || wanted || ours;
+    let gue = !state.gue.is_empty() || !ledger.gue.is_empty();
     let kinds = kinds.iter().copied().collect();
-    Scope { kinds, links, interfaces, tables, sysctls, ipvs, services: None }
+    Scope { kinds, links, interfaces, tables, sysctls, ipvs, gue, services: None }
 }

@@ -122,6 +122,7 @@ impl Converger {
             reached: None,
             left: 0,
             resync_at: MonoTime::ZERO,
+            drains_at: None,
             retry: None,
             quiet_until: MonoTime::ZERO,
         };
@@ -154,6 +155,8 @@ struct Worker {
     /// Objects that were left as others have made them.
     left: u64,
     resync_at: MonoTime,
+    /// When what drains is looked at.
+    drains_at: Option<MonoTime>,
     retry: Option<(MonoTime, Duration)>,
     quiet_until: MonoTime,
 }
@@ -182,6 +185,9 @@ impl Worker {
                 return None;
             }
             let now = clock::now();
+            if self.drains_at.take_if(|at| now >= *at).is_some() {
+                slot.dirty.insert(Kind::Ipvs);
+            }
             let due = self.retry.map_or(self.resync_at, |(at, _)| at.min(self.resync_at));
             let wait = match &slot.wanted {
                 None => FOREVER,
@@ -190,7 +196,7 @@ impl Worker {
                     let wanted = Arc::clone(wanted);
                     return Some((wanted, std::mem::take(&mut slot.dirty).into_iter().collect()));
                 }
-                Some(_) if slot.dirty.is_empty() => now.until(due),
+                Some(_) if slot.dirty.is_empty() => now.until(self.drains_at.map_or(due, |at| at.min(due))),
                 Some(_) => now.until(due.min(self.quiet_until)),
             };
             (slot, _) = mailbox.0.1.wait_timeout(slot, wait).unwrap_or_else(PoisonError::into_inner);
@@ -219,8 +225,9 @@ impl Worker {
     /// `all_services`: whether the pass looked at every IPVS service.
     fn note(&mut self, wanted: &Arc<Wanted>, kinds: &[Kind], all_services: bool, pass: Pass) -> Report {
         if kinds.contains(&Kind::Ipvs) {
-            // What others have left stands in no plan: only a look at everything tells it from what was missed.
-            let reached = pass.converged && pass.reported_drift == 0;
+            // What others have changed and what drains stands in no plan: only a look at everything tells it from what was missed.
+            let drains = pass.drains.as_ref().is_some_and(|found| !found.is_empty());
+            let reached = pass.converged && pass.reported_drift == 0 && !drains;
             self.reached = reached.then(|| Arc::clone(wanted));
         }
         self.left = pass.reported_drift;
@@ -233,6 +240,9 @@ impl Worker {
         }
         if all_services && kinds.len() == Kind::ALL.len() {
             self.resync_at = pass.ended + wanted.resync;
+        }
+        if let Some(drains) = &pass.drains {
+            self.drains_at = drains.next_look;
         }
         self.quiet_until = pass.ended + PAUSE;
         self.retry = if self.failed.is_empty() {

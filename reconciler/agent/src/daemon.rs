@@ -10,6 +10,7 @@
 //! One task owns all state; the threads and probes speak to it through bounded channels. Nothing here
 //! waits for a disk or for long: what may take time runs on the runtime's blocking threads.
 
+mod drains;
 mod elections;
 mod facts;
 mod orders;
@@ -34,6 +35,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::converger::{Converger, Report};
 use crate::disk::Disk;
+use crate::drain_orders::{DrainOrders, DrainRequest};
 use crate::election::{Command, Election, Notice, RouterSetup};
 use crate::guard::Guardian;
 use crate::hooks::{Done, Hooks};
@@ -63,6 +65,8 @@ const GUARDIAN_PAUSE: Duration = Duration::from_secs(1);
 const LOST_PAUSE: Duration = Duration::from_secs(5);
 /// How long after a plan is in the kernel what taking it took is given back.
 const SETTLED: Duration = Duration::from_secs(5);
+/// How long the last pass may take when the daemon stops.
+const LAST_PASS: Duration = Duration::from_secs(2);
 /// How long verdicts are collected before they are passed on together.
 const VERDICT_PAUSE: Duration = Duration::from_millis(20);
 
@@ -86,6 +90,7 @@ struct Channels {
     guardians: mpsc::Receiver<std::io::Result<Guardian>>,
     asks: mpsc::Receiver<Ask>,
     kept: mpsc::Receiver<Kept>,
+    kept_drain: mpsc::Receiver<drains::Kept>,
     stored: mpsc::UnboundedReceiver<Stored>,
 }
 
@@ -146,6 +151,12 @@ pub(crate) struct Daemon {
     keeping: bool,
     waiting_orders: VecDeque<(OrderRequest, Reply)>,
     kept: mpsc::Sender<Kept>,
+    /// What operators told to drain.
+    pub(crate) drain_orders: DrainOrders,
+    /// Whether an order to drain is being written; the next ones wait.
+    keeping_drain: bool,
+    waiting_drains: VecDeque<(DrainRequest, drains::Reply)>,
+    kept_drain: mpsc::Sender<drains::Kept>,
     probation: Probation,
 }
 
@@ -158,6 +169,7 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
     let state = Arc::new(StateDir::open(&options.state_dir).map_err(|error| error.to_string())?);
     let ledger = state.ledger_or_put_aside().map_err(|error| error.to_string())?;
     let orders = state.orders_or_put_aside().map_err(|error| error.to_string())?;
+    let drain_orders = state.drain_orders_or_put_aside().map_err(|error| error.to_string())?;
     let record = state.probation_or_put_aside().map_err(|error| error.to_string())?;
     let server = Server::bind(&options.socket).map_err(|error| error.to_string())?;
     let (guardian, leases) = Guardian::connect(state.path()).map_err(|error| format!("guardian: {error}"))?;
@@ -169,6 +181,7 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
     let (guardian_tx, guardians) = mpsc::channel(1);
     let (ask_tx, asks) = mpsc::channel(16);
     let (kept_tx, kept) = mpsc::channel(1);
+    let (kept_drain_tx, kept_drain) = mpsc::channel(1);
     let (stored_tx, stored) = mpsc::unbounded_channel();
     let (look, looks) = mpsc::channel(1);
     let disk = Disk::start().map_err(|error| format!("disk: {error}"))?;
@@ -205,6 +218,10 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
         keeping: false,
         waiting_orders: VecDeque::new(),
         kept: kept_tx,
+        drain_orders,
+        keeping_drain: false,
+        waiting_drains: VecDeque::new(),
+        kept_drain: kept_drain_tx,
         probation: Probation::new(record, disk, stored_tx),
     };
     daemon.first_plan(&leases, &ledger);
@@ -220,6 +237,7 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
         guardians,
         asks,
         kept,
+        kept_drain,
         stored,
     };
     let result = tokio::select! {
@@ -257,6 +275,7 @@ impl Daemon {
                 Some(done) = channels.hooks.recv() => self.hooks.done(done),
                 Some(ask) = channels.asks.recv() => self.answer(ask).await,
                 Some(kept) = channels.kept.recv() => self.order_kept(kept),
+                Some(kept) = channels.kept_drain.recv() => self.drain_kept(kept),
                 Some(stored) = channels.stored.recv() => self.stored(stored),
                 () = sleep_some(probation_in) => self.probation_due().await,
                 Some(guardian) = channels.guardians.recv() => self.guardian_started(guardian),
@@ -271,8 +290,17 @@ impl Daemon {
 
     async fn stop(mut self, mut channels: Channels, result: Result<(), String>) -> Result<(), String> {
         // VIPs first; what stays in the kernel serves until the next start or `evenkeeld cleanup`.
+        let last = self.without_mastership();
         let (election, next) = (self.election, Facts::new());
         let left = election.stop();
+        if let Some(last) = last {
+            // Whoever is Master now sends to this host, which must not send on.
+            let serial = last.serial;
+            self.converger.mailbox().want(last, &[Kind::Ipvs]);
+            let done =
+                async { while channels.reports.recv().await.is_some_and(|report| report.serial < serial) {} };
+            tokio::time::timeout(LAST_PASS, done).await.ok();
+        }
         let mut facts = std::mem::replace(&mut self.facts, next);
         while let Ok(notice) = channels.notices.try_recv() {
             log_notice(&notice, &mut facts);
@@ -294,6 +322,7 @@ impl Daemon {
 
     fn passed(&mut self, report: Report) {
         self.facts.passes += 1;
+        self.note_drains(&report);
         self.log_done(&report);
         let before = self.facts.last.as_ref().map(|last| last.errors.as_slice()).unwrap_or_default();
         for error in report.errors.iter().filter(|error| !before.contains(error)) {

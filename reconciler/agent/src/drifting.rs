@@ -277,8 +277,8 @@ mod tests {
     fn reported_drift_is_left_and_told_once_also_by_the_next_daemon() {
         let scratch = tempfile::tempdir().expect("tempdir");
         let state = Arc::new(StateDir::open(&scratch.path().join("state")).expect("open"));
-        let mut kernel = KernelState::default();
-        kernel.sysctls = [KEY, OTHER].map(|key| (key.to_owned(), "0".to_owned())).into();
+        let sysctls = [KEY, OTHER].map(|key| (key.to_owned(), "0".to_owned())).into();
+        let mut kernel = KernelState { sysctls, ..KernelState::default() };
         let set = |kernel: &mut KernelState, key: &str, value: &str| {
             kernel.sysctls.insert(key.to_owned(), value.to_owned());
         };

@@ -7,11 +7,13 @@
 //! - `daemon`: the main loop, `source`, `plan_file`, `drift`, `probe` that feed it, `verdicts` and `handover`
 //!   that work for it;
 //! - `election`: the election thread; `guard`: the process that outlives a dead daemon;
+//! - `converger`: the convergence thread, `convergence` one pass of it, `draining` its drains; `state`: the files it keeps;
 //! - `converger`: the convergence thread, `convergence` one pass of it, `drifting` what others have changed,
 //!   `drift_history` what of it is told; `state`: the files it keeps, `disk` who writes most of them; `probation`:
 //!   plans that are taken back unless confirmed;
 //! - `trackers`: what the election watches besides; `hooks`: programs that are told of its changes,
 //!   `run_program` runs both kinds, `programs` knows where our own are; `orders`: what operators tell it;
+//! - `drain_orders`: what operators told to drain;
 //! - `report`, `server`: status and orders by a socket; `once`: commands without the daemon, `control`: those
 //!   that give it orders; `cli`: the command line.
 
@@ -20,7 +22,10 @@ mod control;
 mod convergence;
 mod converger;
 mod daemon;
+mod difference;
 mod disk;
+mod drain_orders;
+mod draining;
 mod drift;
 mod drift_history;
 mod drifting;

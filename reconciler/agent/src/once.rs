@@ -1,17 +1,18 @@
-//! Commands that run once, beside or without the daemon: `diff`, `converge`, `cleanup`.
+//! Commands that run once, without the daemon: `converge`, `cleanup`.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use evenkeel_converge::{Desired, Diff, Domain, Kind, View, cleanup as undo, desired, diff};
+use evenkeel_converge::{Desired, Diff, Kind, Standing, View, cleanup as undo, desired};
 use evenkeel_kernel::Kernel;
+use evenkeel_schemas::plan::{Destination, VirtualServer};
 use evenkeel_schemas::scalars::Name;
 use tracing::warn;
 
 use crate::convergence::{Convergence, apply_in_phases, scope};
 use crate::plan_file::{self, LoadedPlan};
-use crate::state::{StateDir, read_ledger};
+use crate::state::{StateDir, read_drain_orders, read_ledger};
 
 /// Passes of `converge`: what needs another one after these is an error to show.
 const MAX_PASSES: usize = 3;
@@ -20,23 +21,13 @@ fn load(plan: &Path, host: &Name) -> Result<LoadedPlan, String> {
     plan_file::load(&plan_file::plan_path(plan, host), host).map_err(|why| why.to_string())
 }
 
-/// Without a daemon nothing is known to be down.
-fn wanted(loaded: &LoadedPlan) -> Desired {
-    desired(&loaded.plan, View::CALM)
-}
-
-/// What the daemon would change on this host now, VIPs aside: they follow the election.
-///
-/// # Errors
-/// When the plan is refused or the kernel cannot be read.
-pub(crate) fn difference(plan: &Path, host: &Name, state_dir: &Path) -> Result<Diff, String> {
-    let loaded = load(plan, host)?;
-    let desired = wanted(&loaded);
-    let ledger = read_ledger(state_dir).map_err(|error| error.to_string())?;
-    let mut kernel = Kernel::new().map_err(|error| error.to_string())?;
-    let observed =
-        kernel.observe(&scope(&desired, &ledger, &Kind::ALL)).map_err(|error| error.to_string())?;
-    Ok(diff(&desired, &observed, &ledger, Domain::Host))
+/// Without a daemon nothing is known to be down. What was told to drain drains.
+fn wanted(loaded: &LoadedPlan, state_dir: &Path) -> Result<Desired, String> {
+    let orders = read_drain_orders(state_dir).map_err(|error| error.to_string())?;
+    let standing = |server: &VirtualServer, destination: &Destination| {
+        orders.standing(server, destination, Standing::Serving)
+    };
+    Ok(desired(&loaded.plan, View { standing: &standing, ..View::CALM }))
 }
 
 /// Converges this host once, VIPs aside. Returns what was done.
@@ -52,7 +43,7 @@ pub(crate) fn converge(plan: &Path, host: &Name, state_dir: &Path) -> Result<Vec
     let kernel = Kernel::new().map_err(|error| error.to_string())?;
     let ledger = state.ledger_or_put_aside().map_err(|error| error.to_string())?;
     let mut convergence = Convergence::new(kernel, state, ledger);
-    let wanted = Arc::new(wanted(&loaded));
+    let wanted = Arc::new(wanted(&loaded, state_dir)?);
     let mut done = Vec::new();
     let mut errors = Vec::new();
     for _ in 0..MAX_PASSES {

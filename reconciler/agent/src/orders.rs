@@ -142,21 +142,9 @@ impl Orders {
         let routers = plan.routers.iter().flat_map(|router| [Some(&router.name), router.sync_group.as_ref()]);
         let given = self.given.keys().filter(|_| release);
         let known: BTreeSet<&Name> = routers.flatten().chain(given).collect();
-        let near = known
-            .iter()
-            .map(|known| {
-                (
-                    strsim::damerau_levenshtein(
-                        &known.as_str().to_lowercase(),
-                        &name.as_str().to_lowercase(),
-                    ),
-                    *known,
-                )
-            })
-            .filter(|(distance, _)| *distance <= NEAR.min(name.as_str().len() / 2))
-            .min();
+        let near = nearest(name.as_str(), known.iter().map(|known| known.as_str()));
         match near {
-            Some((_, near)) => format!("there is no virtual router {name}; did you mean {near}?"),
+            Some(near) => format!("there is no virtual router {name}; did you mean {near}?"),
             None if known.is_empty() => "this host has no virtual routers".to_owned(),
             None => {
                 let known: Vec<&str> = known.into_iter().take(20).map(Name::as_str).collect();
@@ -209,6 +197,13 @@ impl Orders {
             })
             .collect()
     }
+}
+
+/// The name that may be meant by one that is unknown.
+pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let distance = |known: &str| strsim::damerau_levenshtein(&known.to_lowercase(), &name.to_lowercase());
+    let near = known.map(|known| (distance(known), known));
+    near.filter(|(distance, _)| *distance <= NEAR.min(name.len() / 2)).min().map(|(_, known)| known)
 }
 
 const fn stricter(a: RouterOrder, b: RouterOrder) -> RouterOrder {

@@ -385,13 +385,15 @@ mod tests {
         .iter()
         .map(|parts| parts.concat())
         .collect();
+        let said = |result: Result<LoadedPlan, Refusal>| {
+            result.map(|loaded| (loaded.plan, loaded.marks)).map_err(|why| why.to_string())
+        };
         for first in &bodies {
-            let before = taken(first, None).expect("good");
+            // One that names a virtual server twice contradicts itself.
+            let Ok(before) = taken(first, None) else { continue };
             for next in &bodies {
-                let (beside, alone) =
-                    (taken(next, Some(&before)).expect("good"), taken(next, None).expect("good"));
-                assert_eq!(beside.plan, alone.plan, "{first}\n----\n{next}");
-                assert_eq!(beside.marks, alone.marks);
+                let (beside, alone) = (said(taken(next, Some(&before))), said(taken(next, None)));
+                assert_eq!(beside, alone, "{first}\n----\n{next}");
             }
             let bad = [BODY, a, &changed.replace("weight = 2", "weight = -2"), tail].concat();
             let why = taken(&bad, Some(&before)).expect_err("a negative weight").to_string();

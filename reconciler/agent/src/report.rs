@@ -1,16 +1,19 @@
 //! The status document: facts of the daemon put in the contract's words; `page` shows it to people.
 
+mod live;
 mod page;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::SystemTime;
 
-use evenkeel_converge::DestinationKey;
+use evenkeel_converge::{DestinationKey, Draining, ServiceKey};
 use evenkeel_health::{Board, Outcome, Verdict};
 use evenkeel_kernel::clock;
 use evenkeel_schemas::plan::{Destination, VirtualServer};
 use evenkeel_schemas::status::{
-    self, ConvergenceStatus, DestinationStatus, PlanStatus, RouterStatus, Status, VirtualServerStatus,
+    self, ConvergenceStatus, DestinationStatus, DrainState, DrainStatus, LeavingStatus, PlanStatus,
+    RouterStatus, Status, VirtualServerStatus,
 };
 use evenkeel_schemas::time::MonoTime;
 use evenkeel_vrrp::Family;
@@ -18,7 +21,8 @@ use evenkeel_vrrp::Family;
 use crate::daemon::{Daemon, Facts};
 use crate::election::{ElectionSnapshot, RouterSnapshot};
 
-pub(crate) use page::page;
+pub(crate) use live::Question;
+pub(crate) use page::{counted, page};
 
 /// A point in time as RFC 3339 text, by the wall clock of now.
 pub(crate) fn wall(at: MonoTime) -> String {
@@ -29,7 +33,7 @@ pub(crate) fn wall(at: MonoTime) -> String {
 
 /// The status document.
 pub(crate) fn status(daemon: &Daemon, election: ElectionSnapshot) -> Status {
-    let Daemon { options, facts, board, watching, hooks, orders, .. } = daemon;
+    let Daemon { options, facts, watching, hooks, orders, .. } = daemon;
     let probation = daemon.probation_status(&election);
     let plan = facts.in_force.as_ref().map(|in_force| &in_force.loaded.plan);
     let servers = plan.map(|plan| plan.virtual_servers.as_slice()).unwrap_or_default();
@@ -45,7 +49,9 @@ pub(crate) fn status(daemon: &Daemon, election: ElectionSnapshot) -> Status {
         orders: orders.status(plan),
         dropped_hook_changes: hooks.dropped(),
         election: election.thread,
-        virtual_servers: servers.iter().map(|server| virtual_server(server, board)).collect(),
+        virtual_servers: servers.iter().map(|server| virtual_server(server, daemon)).collect(),
+        drain_orders: daemon.drain_orders.status(plan),
+        connection_sync: None,
         convergence: convergence(facts, daemon.has_plan()),
         guarded: election.guarded,
         foreign: facts.foreign.clone(),
@@ -87,11 +93,47 @@ fn router(snapshot: RouterSnapshot) -> RouterStatus {
     }
 }
 
-fn virtual_server(server: &VirtualServer, board: &Board) -> VirtualServerStatus {
+fn virtual_server(server: &VirtualServer, daemon: &Daemon) -> VirtualServerStatus {
+    let facts = &daemon.facts;
+    let key = ServiceKey::of(server);
+    // They are in the order of services.
+    let first = facts.draining.partition_point(|one| Some(one.service) < key);
+    let mut draining: BTreeMap<DestinationKey, &Draining> = facts
+        .draining
+        .iter()
+        .skip(first)
+        .take_while(|one| Some(one.service) == key)
+        .map(|one| (one.destination, one))
+        .collect();
+    let of = |destination: &Destination| {
+        let drain = daemon.drain_orders.told(server, destination).map(|_| {
+            // Until a pass was made with the last order, what does not drain is about to.
+            let seen = facts.drains_seen >= facts.drains_serial && facts.drains_seen > 0;
+            drain(draining.remove(&DestinationKey::of(destination)), seen)
+        });
+        DestinationStatus { drain, ..one(destination, &daemon.board) }
+    };
+    let destinations = server.destinations.iter().map(of).collect();
+    let leaving = draining
+        .into_iter()
+        .map(|(key, one)| LeavingStatus { address: key.to_string(), drain: drain(Some(one), true) })
+        .collect();
     VirtualServerStatus {
         name: server.name.clone(),
         service: server.front().map(|front| front.to_string()).unwrap_or_default(),
-        destinations: server.destinations.iter().map(|destination| one(destination, board)).collect(),
+        counters: None,
+        destinations,
+        leaving,
+    }
+}
+
+fn drain(draining: Option<&Draining>, seen: bool) -> DrainStatus {
+    let state = if draining.is_none() && seen { DrainState::Drained } else { DrainState::Draining };
+    DrainStatus {
+        state,
+        since: draining.map(|one| wall(one.since)),
+        deadline: draining.and_then(|one| one.deadline).map(wall),
+        left: draining.and_then(|one| one.left).map(live::counts),
     }
 }
 
@@ -110,6 +152,8 @@ fn one(destination: &Destination, board: &Board) -> DestinationStatus {
             Outcome::Failure(reason) | Outcome::Inconclusive(reason) => reason.clone(),
         }),
         last_check_age_ms: last.map(|(at, _)| age_ms(*at)),
+        connections: None,
+        drain: None,
     }
 }
 

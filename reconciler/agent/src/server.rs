@@ -1,7 +1,8 @@
 //! The daemon's socket: HTTP/1.1 on a Unix socket, and the client for it.
 //!
-//! `GET /status` answers the status document, `POST /orders` takes an order for virtual routers, `POST
-//! /probation` confirms or rolls back a plan. The socket is for root: mode 0600 from its first moment, and
+//! `GET /status` answers the status document (`/status?usage` with connections and traffic), `POST /orders`
+//! takes an order for virtual routers, `POST /drains` one for destinations, `POST /probation` confirms or rolls
+//! back a plan. The socket is for root: mode 0600 from its first moment, and
 //! orders are taken only from root and from the daemon's own user.
 
 use std::convert::Infallible;
@@ -23,6 +24,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::warn;
 
+use crate::drain_orders::{DrainAnswer, DrainRequest};
 use crate::orders::{OrderAnswer, OrderRequest, Refusal};
 use crate::probation;
 
@@ -41,10 +43,12 @@ const MAX_REQUEST: usize = 4096;
 
 /// What the daemon is asked.
 pub(crate) enum Ask {
-    /// For the status document.
-    Status(oneshot::Sender<Status>),
+    /// For the status document; with connections and traffic if so.
+    Status(bool, oneshot::Sender<Status>),
     /// To carry out an order. Answered when it is kept for good, or refused.
     Order(OrderRequest, oneshot::Sender<Result<OrderAnswer, OrderError>>),
+    /// To carry out an order to drain. Answered likewise.
+    Drain(DrainRequest, oneshot::Sender<Result<DrainAnswer, OrderError>>),
     /// To confirm a plan or to roll it back. Answered when that is kept for good, or refused.
     Probation(probation::Request, oneshot::Sender<Result<probation::Answer, OrderError>>),
 }
@@ -134,11 +138,13 @@ async fn answer(
     may_order: bool,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let usage = request.uri().query() == Some("usage");
     let (code, body) = match (method, path.as_str()) {
-        (Method::GET, "/status") => status(&asks).await,
+        (Method::GET, "/status") => status(usage, &asks).await,
         (Method::POST, "/orders") if may_order => order(request, &asks, Ask::Order).await,
+        (Method::POST, "/drains") if may_order => order(request, &asks, Ask::Drain).await,
         (Method::POST, "/probation") if may_order => order(request, &asks, Ask::Probation).await,
-        (Method::POST, "/orders" | "/probation") => {
+        (Method::POST, "/orders" | "/drains" | "/probation") => {
             (StatusCode::FORBIDDEN, problem("only root may give orders"))
         }
         (_, "/status" | "/orders" | "/probation") => (
@@ -162,10 +168,10 @@ fn stopping() -> (StatusCode, String) {
     (StatusCode::SERVICE_UNAVAILABLE, problem("the daemon is stopping"))
 }
 
-async fn status(asks: &mpsc::Sender<Ask>) -> (StatusCode, String) {
+async fn status(usage: bool, asks: &mpsc::Sender<Ask>) -> (StatusCode, String) {
     let ask = async {
         let (reply, status) = oneshot::channel();
-        asks.send(Ask::Status(reply)).await.ok()?;
+        asks.send(Ask::Status(usage, reply)).await.ok()?;
         let status = status.await.ok()?;
         tokio::task::spawn_blocking(move || serde_json::to_string_pretty(&status).ok()).await.ok()?
     };
@@ -204,6 +210,23 @@ async fn order<T: DeserializeOwned, A: Serialize>(
 /// When nothing answers there in time, or not with a status document: a sentence for people.
 pub(crate) async fn fetch(socket: &Path) -> Result<Status, String> {
     ask(socket, Method::GET, "/status", String::new()).await
+}
+
+/// Asks the daemon behind `socket` for its status with connections and traffic.
+///
+/// # Errors
+/// When nothing answers there in time, or not with a status document: a sentence for people.
+pub(crate) async fn fetch_usage(socket: &Path) -> Result<Status, String> {
+    ask(socket, Method::GET, "/status?usage", String::new()).await
+}
+
+/// Tells the daemon behind `socket` what to drain.
+///
+/// # Errors
+/// When nothing answers there in time, or the order is refused: a sentence for people.
+pub(crate) async fn send_drain(socket: &Path, request: &DrainRequest) -> Result<DrainAnswer, String> {
+    let body = serde_json::to_string(request).map_err(|error| error.to_string())?;
+    ask(socket, Method::POST, "/drains", body).await
 }
 
 /// Gives the daemon behind `socket` an order.

@@ -1,9 +1,10 @@
-//! The state directory: lock, ledger, orders, last good plan, what was verified and probation. The only files the
+//! The state directory: lock, ledger, orders, drains, last good plan, what was verified and probation. The only files the
 //! daemon writes.
 //!
 //! Every file is replaced whole: written beside, synced, renamed. A file that cannot be understood
 //! is reported and treated as absent; of plans on probation see `probation`.
 
+mod drains;
 mod last_good;
 mod probation;
 
@@ -18,6 +19,8 @@ use serde::{Deserialize, Serialize};
 use tracing::{error, warn};
 
 use crate::orders::Orders;
+
+pub(crate) use drains::{read_drain_orders, read_drains};
 
 const LEDGER: &str = "ledger.json";
 /// What was verified, while drift of some kind is only reported.
@@ -186,12 +189,13 @@ impl StateDir {
         }
     }
 
-    /// Removes the ledger, the last good plan and what is known of probations: nothing is ours any more.
+    /// Removes the ledger, the record of drains, the last good plan and what is known of probations: nothing is ours any more.
     ///
     /// # Errors
     /// When they cannot be removed.
     pub(crate) fn forget(&self) -> io::Result<()> {
         remove(&self.path.join(LEDGER))?;
+        remove(&self.path.join(drains::DRAINS))?;
         self.forget_verified()?;
         self.forget_last_good()?;
         self.forget_probation()

@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_converge::drift::Record;
-use evenkeel_converge::{DestinationKey, Kind, Ledger, ServiceKey, Standing, View, desired};
+use evenkeel_converge::{DestinationKey, Drains, Kind, Ledger, Service, ServiceKey, Standing, View, desired};
 use evenkeel_health::{Board, Verdict};
 use evenkeel_kernel::{Kernel, Scope};
 use evenkeel_schemas::plan::{Check, Destination, OnFailure, Plan, VirtualServer};
 use tracing::warn;
+
+use crate::drain_orders::DrainOrders;
 
 /// Verdicts by service and destination.
 pub(crate) type Verdicts = BTreeMap<(ServiceKey, DestinationKey), Verdict>;
@@ -52,28 +54,162 @@ pub(crate) fn by_check(plan: &Plan, known: &Verdicts) -> BTreeMap<Check, Verdict
     initial
 }
 
-/// The verdicts that an earlier daemon left in the kernel: a destination that is missing from a
-/// service of ours had failed, unless `verified` knows that somebody else has removed it.
-pub(crate) fn left_behind(plan: &Plan, ledger: &Ledger, verified: Option<&Record>) -> Verdicts {
-    if ledger.services.is_empty() {
+/// What an earlier daemon left behind beside the kernel.
+pub(crate) struct Memory<'a> {
+    /// What is ours.
+    pub(crate) ledger: &'a Ledger,
+    /// What drained.
+    pub(crate) drains: &'a Drains,
+    /// What was told to drain.
+    pub(crate) orders: &'a DrainOrders,
+    /// What it had verified, when that is known.
+    pub(crate) verified: Option<&'a Record>,
+    /// The plan that it obeyed.
+    pub(crate) plan: &'a dyn Fn() -> Option<Plan>,
+}
+
+/// The verdicts that an earlier daemon left in the kernel.
+pub(crate) fn left_behind(plan: &Plan, memory: &Memory<'_>) -> Verdicts {
+    if memory.ledger.services.is_empty() {
         return Verdicts::new();
     }
     let scope = Scope { kinds: BTreeSet::from([Kind::Ipvs]), ipvs: true, ..Scope::default() };
-    let observed = match Kernel::new().and_then(|mut kernel| kernel.observe(&scope)) {
-        Ok(observed) => observed,
+    match Kernel::new().and_then(|mut kernel| kernel.observe(&scope)) {
+        Ok(observed) => read(plan, memory, &observed.services),
         Err(error) => {
             warn!("cannot read the verdicts of the daemon before from the kernel: {error}");
-            return Verdicts::new();
+            Verdicts::new()
         }
-    };
-    let calm = verified.map(|record| (record, desired(plan, View::CALM)));
+    }
+}
+
+/// A destination that is missing from a service of ours had failed, and so had one that is at weight 0 where
+/// the plan before had another weight and failed ones are quiesced. What drained follows the other destinations
+/// that its check speaks for. Where `verified` knows a service with all that the plan has in it, what is not as it
+/// should be is somebody else's doing.
+fn read(plan: &Plan, memory: &Memory<'_>, services: &BTreeMap<ServiceKey, Service>) -> Verdicts {
+    let mut verdicts = Verdicts::new();
+    let calm = memory.verified.map(|record| (record, desired(plan, View::CALM)));
     let all_served =
         |service: &ServiceKey| calm.as_ref().is_some_and(|(record, calm)| record.has_service(calm, service));
-    checks(plan)
-        .filter(|(service, _, _)| ledger.services.contains_key(service) && !all_served(service))
-        .filter_map(|(service, key, _)| {
-            let found = observed.services.get(&service)?.destinations.contains_key(&key);
-            Some(((service, key), if found { Verdict::Up } else { Verdict::Down }))
-        })
-        .collect()
+    let mut by_plan = None;
+    let mut is_down = |server: &VirtualServer, key: (ServiceKey, DestinationKey), have: &Service| match have
+        .destinations
+        .get(&key.1)
+    {
+        None => true,
+        Some(have) if have.weight > 0 || server.on_failure == OnFailure::Remove => false,
+        Some(_) => !by_plan.get_or_insert_with(|| without_weight((memory.plan)().as_ref())).contains(&key),
+    };
+    let mut drained = Vec::new();
+    let mut all_down: BTreeMap<&Check, bool> = BTreeMap::new();
+    for server in &plan.virtual_servers {
+        let service = ServiceKey::of(server).filter(|service| memory.ledger.services.contains_key(service));
+        let Some((service, have)) = service.and_then(|key| Some((key, services.get(&key)?))) else {
+            continue;
+        };
+        if all_served(&service) {
+            continue;
+        }
+        for destination in &server.destinations {
+            let Some(check) = &destination.check else { continue };
+            let key = (service, DestinationKey::of(destination));
+            if memory.drains.contains(key.0, key.1) || memory.orders.told(server, destination).is_some() {
+                drained.push((key, check));
+                continue;
+            }
+            let down = is_down(server, key, have);
+            *all_down.entry(check).or_insert(true) &= down;
+            verdicts.insert(key, if down { Verdict::Down } else { Verdict::Up });
+        }
+    }
+    for (key, check) in drained {
+        let down = all_down.get(check).copied().unwrap_or(false);
+        verdicts.insert(key, if down { Verdict::Down } else { Verdict::Up });
+    }
+    verdicts
+}
+
+/// The destinations that have weight 0 by a plan.
+fn without_weight(plan: Option<&Plan>) -> BTreeSet<(ServiceKey, DestinationKey)> {
+    let mut found = BTreeSet::new();
+    for server in plan.map(|plan| plan.virtual_servers.as_slice()).unwrap_or_default() {
+        let Some(service) = ServiceKey::of(server) else { continue };
+        let light = server.destinations.iter().filter(|destination| destination.weight.get() == 0);
+        found.extend(light.map(|destination| (service, DestinationKey::of(destination))));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use evenkeel_converge::{Destination as Have, Forward, Origin};
+    use evenkeel_schemas::time::MonoTime;
+
+    use super::*;
+
+    const HOSTS: u8 = 5;
+
+    fn plan(on_failure: &str, weights: [u16; HOSTS as usize]) -> Plan {
+        let mut text = format!(
+            "format = 1\ncluster = \"c\"\nhost = \"h\"\nhost_addresses = []\n\
+             [policy]\nresync = \"5s\"\nexclusive_ipvs = false\n\
+             [[virtual_server]]\nname = \"web\"\naddress = \"192.0.2.9\"\nport = 80\nprotocol = \"tcp\"\n\
+             scheduler = \"wlc\"\none_packet = false\non_failure = \"{on_failure}\"\n"
+        );
+        for (n, weight) in (1..).zip(weights) {
+            text += &format!(
+                "[[virtual_server.destination]]\nhost = \"rs{n}\"\naddress = \"192.0.2.{n}\"\nport = 80\n\
+                 weight = {weight}\nforwarding = \"dr\"\ncheck = {{ type = \"tcp\", address = \"192.0.2.{n}\", port = 80, \
+                 interval = \"5s\", timeout = \"5s\", retries = 1, retry_delay = \"1s\" }}\n"
+            );
+        }
+        toml::from_str(&text).expect("plan")
+    }
+
+    const WEB: ServiceKey = ServiceKey::Transport {
+        protocol: 6,
+        address: std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 9)),
+        port: 80,
+    };
+
+    fn destination(n: u8) -> DestinationKey {
+        DestinationKey { address: [192, 0, 2, n].into(), port: 80 }
+    }
+
+    fn down(plan: &Plan, before: &Plan, weights: &[(u8, u32)]) -> Vec<u8> {
+        let mut service = Service::plain("wlc", false);
+        for (n, weight) in weights {
+            service.destinations.insert(destination(*n), Have::plain(Forward::DirectRoute, *weight));
+        }
+        let mut ledger = Ledger::default();
+        ledger.services.insert(WEB, Origin::Created);
+        let mut drains = Drains::default();
+        drains.insert(WEB, destination(4), MonoTime::ZERO);
+        let orders = serde_json::from_str(r#"[{"whom":"rs5","since":"T"}]"#).expect("orders");
+        let memory = Memory {
+            ledger: &ledger,
+            drains: &drains,
+            orders: &orders,
+            verified: None,
+            plan: &|| Some(before.clone()),
+        };
+        let verdicts = read(plan, &memory, &BTreeMap::from([(WEB, service)]));
+        assert_eq!(verdicts.len(), usize::from(HOSTS));
+        let down = |n: &u8| verdicts[&(WEB, destination(*n))] == Verdict::Down;
+        (1..=HOSTS).filter(down).collect()
+    }
+
+    #[test]
+    fn who_was_missing_or_quiesced_had_failed_and_who_drained_had_not() {
+        let quiesce = plan("quiesce", [9; 5]);
+        let remove = plan("remove", [9; 5]);
+        let table = [(1, 0), (2, 9), (4, 0)];
+        assert_eq!(down(&quiesce, &quiesce, &table), [1, 3], "rs5 was told to drain and is gone");
+        assert_eq!(down(&remove, &remove, &table), [3], "someone set the weight");
+        assert_eq!(down(&quiesce, &plan("quiesce", [0, 9, 9, 9, 9]), &table), [3], "the plan set the weight");
+        let light = plan("quiesce", [0, 9, 9, 9, 9]);
+        assert_eq!(down(&light, &light, &table), [3]);
+        assert_eq!(down(&light, &quiesce, &table), [1, 3], "it had failed, and the plan changed meanwhile");
+    }
 }

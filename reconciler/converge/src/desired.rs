@@ -2,15 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::time::Duration;
 
-use evenkeel_schemas::cluster::{Drift, DriftMode, PersistenceEngine, SchedulerFlag};
+use evenkeel_schemas::cluster::{Drift, DriftMode, Family, PersistenceEngine, SchedulerFlag};
 use evenkeel_schemas::plan::{self, Plan, Router, Scope, SyncMode, VipSettings, VirtualRoute, VirtualRule};
 use evenkeel_schemas::plan::{ConnectionSync, VirtualServer};
 use evenkeel_schemas::scalars::{Cidr, ConnectionLimit, Name, Span};
 
+use crate::drain::DrainRules;
 use crate::model::{
-    Address, AddressKey, Destination, DestinationKey, Encapsulation, KernelState, Kind, Link, LinkKind, Mark,
-    Route, RouteKey, Rule, RuleKey, Service, ServiceKey, SyncDaemon, SyncRole, Timeouts, Tunnel, TunnelMode,
+    Address, AddressKey, Destination, DestinationKey, Encapsulation, GuePort, KernelState, Kind, Link,
+    LinkKind, Mark, Route, RouteKey, Rule, RuleKey, Service, ServiceKey, SyncDaemon, SyncRole, Timeouts,
+    Tunnel, TunnelMode, Unwrap,
 };
 
 /// What a host should look like. VIPs of routers, and what goes with them, follow the election and are
@@ -31,6 +34,8 @@ pub struct Desired {
     pub interfaces: BTreeSet<String>,
     /// Whether foreign IPVS services are removed.
     pub exclusive_ipvs: bool,
+    /// Virtual servers in which destinations that are not wanted may go on for a while.
+    pub drains: BTreeMap<ServiceKey, DrainRules>,
     /// What is done about drift.
     pub drift: Drift,
 }
@@ -56,6 +61,9 @@ pub enum Standing {
     Serving,
     /// It keeps the connections that it has: its weight is 0.
     Quiet,
+    /// It is told to drain: it keeps the connections that it has for as long as this (none: until they end), and
+    /// is then out of the table.
+    Draining(Option<Duration>),
     /// It is out of the table.
     Out,
 }
@@ -112,14 +120,15 @@ pub fn desired(plan: &Plan, view: View<'_>) -> Desired {
         let end = Tunnel { mode: mode(tunnel.mode), local: Some(tunnel.local.0), remote: None };
         wanted.state.links.insert(tunnel.interface.as_str().to_owned(), Link::ours(LinkKind::Tunnel(end)));
     }
+    let ports = plan.gue.iter().map(|gue| GuePort { v6: gue.family == Family::Ipv6, port: gue.port.get() });
+    wanted.state.gue = ports.map(|port| (port, Unwrap::Gue)).collect();
     wanted.state.timeouts = plan.ipvs_timeouts.as_ref().map(|timeouts| Timeouts {
         tcp: whole_seconds(timeouts.tcp),
         tcp_fin: whole_seconds(timeouts.tcp_fin),
         udp: whole_seconds(timeouts.udp),
     });
     if let Some(sync) = &plan.connection_sync {
-        let roles = sync_roles(sync.mode, view.masters.contains(&sync.router));
-        wanted.state.sync_daemons = roles.iter().map(|role| (*role, sync_daemon(sync))).collect();
+        wanted.state.sync_daemons = sync_daemons(sync, view.masters);
     }
     for sysctl in &plan.sysctls {
         wanted.state.sysctls.insert(sysctl.key.clone(), sysctl.value.clone());
@@ -130,17 +139,28 @@ pub fn desired(plan: &Plan, view: View<'_>) -> Desired {
             continue;
         }
         let mut service = properties(server, key.is_v6());
+        let leaving = server.drain.map(Span::as_duration).filter(|drain| !drain.is_zero());
+        let mut rules = DrainRules { leaving, ..DrainRules::default() };
         for destination in &server.destinations {
+            let name = DestinationKey::of(destination);
             let weight = match (view.standing)(server, destination) {
                 Standing::Serving => u32::from(destination.weight.get()),
                 Standing::Quiet => 0,
-                Standing::Out => continue,
+                Standing::Draining(limit) => {
+                    rules.told.insert(name, limit);
+                    continue;
+                }
+                Standing::Out => {
+                    rules.failed.insert(name);
+                    continue;
+                }
             };
-            service
-                .destinations
-                .insert(DestinationKey::of(destination), fixed_destination(destination, weight));
+            service.destinations.insert(name, fixed_destination(destination, weight));
         }
         wanted.state.services.insert(key, service);
+        if rules.leaving.is_some() || !rules.told.is_empty() {
+            wanted.drains.insert(key, rules);
+        }
     }
     wanted
 }
@@ -165,6 +185,7 @@ const fn mode(mode: plan::TunnelMode) -> TunnelMode {
         plan::TunnelMode::Sit => TunnelMode::Sit,
         plan::TunnelMode::Gre => TunnelMode::Gre,
         plan::TunnelMode::Ip6tnl => TunnelMode::Ip6tnl,
+        plan::TunnelMode::Ip6gre => TunnelMode::Ip6gre,
     }
 }
 
@@ -178,6 +199,13 @@ const fn sync_roles(mode: SyncMode, master: bool) -> &'static [SyncRole] {
         (SyncMode::Master, _) | (SyncMode::Follow, true) => &[SyncRole::Master],
         (SyncMode::Backup, _) | (SyncMode::Follow, false) => &[SyncRole::Backup],
     }
+}
+
+/// The synchronisation daemons that are wanted of a host that is Master of these routers.
+#[must_use]
+pub fn sync_daemons(sync: &ConnectionSync, masters: &BTreeSet<Name>) -> BTreeMap<SyncRole, SyncDaemon> {
+    let roles = sync_roles(sync.mode, masters.contains(&sync.router));
+    roles.iter().map(|role| (*role, sync_daemon(sync))).collect()
 }
 
 fn sync_daemon(sync: &ConnectionSync) -> SyncDaemon {

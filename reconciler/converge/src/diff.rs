@@ -14,6 +14,7 @@ use crate::ledger::{IP_FORWARD, Ledger, Origin, SysctlEntry, follows_ip_forward,
 use crate::memory::remove_interface;
 use crate::model::{
     Address, AddressKey, KernelState, Kind, Link, Route, RouteKey, RuleKey, Service, ServiceKey, Timeouts,
+    Unwrap,
 };
 use crate::op::Op;
 
@@ -71,6 +72,9 @@ pub fn diff_kinds(
             remove_interface(observed.to_mut(), &name);
         }
     }
+    if wants(Kind::Links) {
+        gue_ports(desired, &observed, ledger, &mut out);
+    }
     if wants(Kind::Addresses) {
         addresses(desired, &observed, ledger, domain, &mut out);
     }
@@ -110,6 +114,11 @@ pub fn cleanup(observed: &KernelState, ledger: &Ledger) -> Diff {
         let origin = ledger.links.get(name);
         if !adopted(origin) && ledger.may_remove(name, value) {
             ops.push(Op::DelLink { name: name.clone(), replaced: false });
+        }
+    }
+    for key in observed.gue.keys() {
+        if ledger.gue.get(key) == Some(&Origin::Created) && observed.gue.get(key) == Some(&Unwrap::Gue) {
+            ops.push(Op::DelGue(*key));
         }
     }
     let tagged = observed.rules.iter().filter(|(_, value)| value.tagged);
@@ -222,6 +231,20 @@ fn links(desired: &Desired, observed: &KernelState, ledger: &Ledger, ops: &mut V
 /// Whether there is nothing to set on an interface of the kind that is wanted.
 const fn same_link(want: &Link, have: &Link) -> bool {
     (have.up || !want.up) && (have.no_own_address || !want.no_own_address)
+}
+
+fn gue_ports(desired: &Desired, observed: &KernelState, ledger: &Ledger, out: &mut Diff) {
+    let wanted = &desired.state.gue;
+    for (key, have) in observed.gue.iter().filter(|(key, _)| !wanted.contains_key(key)) {
+        if *have == Unwrap::Gue && ledger.gue.contains_key(key) {
+            out.ops.push(Op::DelGue(*key));
+        } else {
+            out.foreign.push(ObjectText { kind: "gue_port".to_owned(), object: key.to_string() });
+        }
+    }
+    for key in wanted.keys().filter(|key| observed.gue.get(key) != Some(&Unwrap::Gue)) {
+        out.ops.push(Op::AddGue(*key));
+    }
 }
 
 fn routes(desired: &Desired, observed: &KernelState, ledger: &Ledger, domain: Domain, out: &mut Diff) {

@@ -90,14 +90,12 @@ impl Achieved {
             .iter()
             .map(|op| {
                 let own = self.cause(desired, &ObjectKey::of(op));
-                let around = within(op, observed).and_then(|container| made.get(&container));
-                let cause = match around {
-                    Some((Cause::Change, _)) => Cause::Change,
-                    Some((Cause::Drift, _)) | None => own,
-                };
-                let left = leaves(cause, op.kind()) || around.is_some_and(|(_, left)| *left);
+                let around = || within(op, observed).into_iter().flatten().filter_map(|it| made.get(&it));
+                let in_change = around().any(|(cause, _)| *cause == Cause::Change);
+                let cause = if in_change { Cause::Change } else { own };
+                let left = leaves(cause, op.kind()) || around().any(|(_, left)| *left);
                 let ruling = if left { Ruling::Leave } else { Ruling::Do };
-                let follows = around.is_some_and(|(around, _)| *around == Cause::Drift);
+                let follows = around().any(|(cause, _)| *cause == Cause::Drift);
                 Judgement { cause, ruling, follows }
             })
             .collect();
@@ -243,6 +241,7 @@ fn same_wish(key: &ObjectKey, old: &Desired, new: &Desired) -> bool {
     let (was, is) = (&old.state, &new.state);
     match key {
         ObjectKey::Link(name) => was.links.get(name) == is.links.get(name),
+        ObjectKey::Gue(key) => was.gue.get(key) == is.gue.get(key),
         ObjectKey::Address(key) => {
             let seen = !new.interfaces.contains(&key.interface) || old.interfaces.contains(&key.interface);
             seen && old.vips.contains(key) == new.vips.contains(key)
@@ -283,13 +282,13 @@ fn makes(op: &Op) -> Option<Container> {
     }
 }
 
-/// What the operation's object is on or in.
-fn within(op: &Op, observed: &KernelState) -> Option<Container> {
-    match op {
+/// What the operation's object is on or in: a route is also on the interface that it is to leave.
+fn within(op: &Op, observed: &KernelState) -> [Option<Container>; 2] {
+    let one = match op {
         Op::AddAddress { key, .. } => Some(Container::Link(key.interface.clone())),
         Op::AddRoute { key, value, .. } => {
-            let found = || observed.routes.get(key)?.interface.clone();
-            value.interface.clone().or_else(found).map(Container::Link)
+            let found = observed.routes.get(key).and_then(|route| route.interface.clone());
+            return [value.interface.clone(), found].map(|name| name.map(Container::Link));
         }
         Op::SetSysctl { key, .. } if follows_ip_forward(key) => Some(Container::Forwarding),
         Op::SetSysctl { key, .. } => interface_of(key).map(|name| Container::Link(name.to_owned())),
@@ -297,7 +296,8 @@ fn within(op: &Op, observed: &KernelState) -> Option<Container> {
         | Op::SetDestination { service, .. }
         | Op::DelDestination(service, _) => Some(Container::Service(*service)),
         _ => None,
-    }
+    };
+    [one, None]
 }
 
 /// The interface that a setting belongs to: `net/ipv4/conf/NAME/…`, `net/ipv6/neigh/NAME/…`.
@@ -337,7 +337,8 @@ fn digests(desired: &Desired, kind: Kind) -> Box<dyn Iterator<Item = (ObjectKey,
     let state = &desired.state;
     match kind {
         Kind::Links => {
-            Box::new(state.links.iter().map(|(key, value)| (ObjectKey::Link(key.clone()), digest(value))))
+            let links = state.links.iter().map(|(key, value)| (ObjectKey::Link(key.clone()), digest(value)));
+            Box::new(links.chain(state.gue.iter().map(|(key, value)| (ObjectKey::Gue(*key), digest(value)))))
         }
         Kind::Addresses => Box::new(
             state.addresses.iter().map(|(key, value)| (ObjectKey::Address(key.clone()), digest(value))),

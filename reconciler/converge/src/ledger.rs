@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::desired::Desired;
-use crate::model::{AddressKey, KernelState, Kind, Link, LinkKind, RouteKey, ServiceKey, SyncRole, Timeouts};
+use crate::model::{
+    AddressKey, GuePort, KernelState, Kind, Link, LinkKind, RouteKey, ServiceKey, SyncRole, Timeouts, Unwrap,
+};
 
 /// Version of the record's file form.
 pub const VERSION: u32 = 1;
@@ -48,6 +50,9 @@ pub struct TimeoutsEntry {
 pub struct Ledger {
     /// Interfaces by name.
     pub links: BTreeMap<String, Origin>,
+    /// Ports at which GUE is unwrapped.
+    #[serde(with = "pairs")]
+    pub gue: BTreeMap<GuePort, Origin>,
     /// Addresses, VIPs included.
     #[serde(with = "pairs")]
     pub addresses: BTreeMap<AddressKey, Origin>,
@@ -88,6 +93,11 @@ impl Ledger {
             for (name, want) in &wanted.links {
                 next.claim_link(name, want, observed.links.get(name));
             }
+            // One that unwraps something else is in the way, and never becomes ours.
+            let in_the_way = |key: &&GuePort| matches!(observed.gue.get(key), Some(Unwrap::Other { .. }));
+            next.gue.retain(|key, _| !in_the_way(&key));
+            let keys = wanted.gue.keys().filter(|key| !in_the_way(key));
+            claim(&mut next.gue, keys, &observed.gue, |_| false);
         }
         if kinds.contains(&Kind::Addresses) {
             let keys = wanted.addresses.keys().chain(&desired.vips);
@@ -164,6 +174,7 @@ impl Ledger {
         let wanted = &desired.state;
         let mut next = self.clone();
         next.links.retain(|k, _| wanted.links.contains_key(k) || observed.links.contains_key(k));
+        next.gue.retain(|k, _| wanted.gue.contains_key(k) || observed.gue.contains_key(k));
         next.addresses.retain(|k, _| {
             wanted.addresses.contains_key(k) || desired.vips.contains(k) || observed.addresses.contains_key(k)
         });

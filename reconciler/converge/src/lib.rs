@@ -7,12 +7,13 @@
 //! ```
 //!
 //! What a host should look like ([`desired`]), what differs ([`diff()`]), in which order it is put
-//! right ([`Phase`]), what others have changed ([`drift`]), what is ours ([`ledger`]) and a kernel in memory
-//! for tests ([`memory`]).
+//! right ([`Phase`]), what others have changed ([`drift`]), what may go on for a while ([`drain`]), what is
+//! ours ([`ledger`]) and a kernel in memory for tests ([`memory`]).
 //! No I/O, no clock. There is one comparator: verifying is `diff` of the new observation being empty.
 
 pub mod desired;
 pub mod diff;
+pub mod drain;
 pub mod drift;
 pub mod ledger;
 pub mod memory;
@@ -21,14 +22,17 @@ pub mod object;
 pub mod op;
 mod part;
 
-pub use desired::{Desired, Standing, View, desired, router_routes, router_rules, vip_addresses};
+pub use desired::{
+    Desired, Standing, View, desired, router_routes, router_rules, sync_daemons, vip_addresses,
+};
 pub use diff::{Diff, Domain, cleanup, diff, diff_kinds};
+pub use drain::{Connections, DrainRules, Draining, Drains};
 pub use drift::{Achieved, Cause, Judgement, Ruling};
 pub use ledger::{Ledger, Origin};
 pub use model::{
-    Address, AddressKey, Destination, DestinationKey, Encapsulation, Forward, GueChecksum, KernelState, Kind,
-    Link, LinkKind, Mark, Route, RouteKey, Rule, RuleKey, Service, ServiceKey, SyncDaemon, SyncRole,
-    Timeouts, Tunnel, TunnelMode,
+    Address, AddressKey, Destination, DestinationKey, Encapsulation, Forward, GueChecksum, GuePort,
+    KernelState, Kind, Link, LinkKind, Mark, Route, RouteKey, Rule, RuleKey, Service, ServiceKey, SyncDaemon,
+    SyncRole, Timeouts, Tunnel, TunnelMode, Unwrap,
 };
 pub use object::ObjectKey;
 pub use op::{Op, Phase};

@@ -4,7 +4,7 @@
 
 use crate::drift::interface_of;
 use crate::ledger::{IP_FORWARD, implied_by_forwarding};
-use crate::model::{KernelState, Link, Rule, Service, SyncDaemon};
+use crate::model::{KernelState, Link, Rule, Service, SyncDaemon, Unwrap};
 use crate::op::Op;
 
 /// Applies one operation.
@@ -40,6 +40,14 @@ pub fn apply(state: &mut KernelState, op: &Op) -> Result<(), String> {
             remove_interface(state, name);
             Ok(())
         }
+        Op::AddGue(key) => {
+            if state.gue.contains_key(key) {
+                return Err(exists(key));
+            }
+            state.gue.insert(*key, Unwrap::Gue);
+            Ok(())
+        }
+        Op::DelGue(key) => state.gue.remove(key).map(drop).ok_or_else(|| missing(key)),
         Op::DelRoute(key, value) => match state.routes.get(key) {
             Some(have) if have == value => {
                 state.routes.remove(key);

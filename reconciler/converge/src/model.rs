@@ -18,7 +18,7 @@ pub use ipvs::{
     Destination, DestinationKey, Encapsulation, Forward, GueChecksum, Service, ServiceKey, SyncDaemon,
     SyncRole, Timeouts,
 };
-pub use link::{Link, LinkKind, Tunnel, TunnelMode};
+pub use link::{GuePort, Link, LinkKind, Tunnel, TunnelMode, Unwrap};
 pub use route::{IPV6_METRIC, Mark, Route, RouteKey, Rule, RuleKey, TABLE_MAIN};
 
 /// Our tag on addresses (`IFA_PROTO`), routes (`rtm_protocol`) and rules (`FRA_PROTOCOL`), 0xEE: unused
@@ -32,7 +32,7 @@ pub const ALIAS_TAG: &str = "evenkeel";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// Network interfaces of our making.
+    /// Network interfaces of our making, and ports at which packets for them are unwrapped.
     Links,
     /// IP addresses.
     Addresses,
@@ -59,6 +59,8 @@ impl Kind {
 pub struct KernelState {
     /// Interfaces by name; observed are those that were asked for and those with our tag.
     pub links: BTreeMap<String, Link>,
+    /// UDP ports at which packets are unwrapped.
+    pub gue: BTreeMap<GuePort, Unwrap>,
     /// Addresses by interface and prefix.
     pub addresses: BTreeMap<AddressKey, Address>,
     /// Routes that a plan can name.

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::desired::Desired;
 use crate::model::{
-    Address, AddressKey, Destination, DestinationKey, KernelState, Kind, Link, RouteKey, RuleKey, Service,
-    ServiceKey, SyncRole,
+    Address, AddressKey, Destination, DestinationKey, GuePort, KernelState, Kind, Link, RouteKey, RuleKey,
+    Service, ServiceKey, SyncRole, Unwrap,
 };
 use crate::op::{Method, Op};
 
@@ -17,6 +17,8 @@ use crate::op::{Method, Op};
 pub enum ObjectKey {
     /// An interface, by name.
     Link(String),
+    /// A port at which GUE is unwrapped.
+    Gue(GuePort),
     /// An address.
     Address(AddressKey),
     /// A route.
@@ -45,6 +47,7 @@ impl ObjectKey {
             Op::AddLink(name, _) | Op::SetLink(name, _) | Op::DelLink { name, .. } => {
                 Self::Link(name.clone())
             }
+            Op::AddGue(key) | Op::DelGue(key) => Self::Gue(*key),
             Op::DelAddress(key) | Op::AddAddress { key, .. } => Self::Address(key.clone()),
             Op::DelRoute(key, _) | Op::AddRoute { key, .. } => Self::Route(*key),
             Op::DelRule(key) | Op::AddRule { key, .. } => Self::Rule(key.clone()),
@@ -62,7 +65,7 @@ impl ObjectKey {
     #[must_use]
     pub const fn kind(&self) -> Kind {
         match self {
-            Self::Link(_) => Kind::Links,
+            Self::Link(_) | Self::Gue(_) => Kind::Links,
             Self::Address(_) => Kind::Addresses,
             Self::Route(_) => Kind::Routes,
             Self::Rule(_) => Kind::Rules,
@@ -80,6 +83,7 @@ impl ObjectKey {
     pub const fn word(&self) -> &'static str {
         match self {
             Self::Link(_) => "interface",
+            Self::Gue(_) => "gue_port",
             Self::Address(_) => "address",
             Self::Route(_) => "route",
             Self::Rule(_) => "rule",
@@ -108,6 +112,10 @@ impl ObjectKey {
     fn words(&self, state: &KernelState) -> Option<String> {
         match self {
             Self::Link(name) => state.links.get(name).map(link),
+            Self::Gue(key) => state.gue.get(key).map(|value| match value {
+                Unwrap::Gue => "there".to_owned(),
+                Unwrap::Other { protocol } => format!("unwrapping IP protocol {protocol}"),
+            }),
             Self::Address(key) => state.addresses.get(key).map(|value| address(key, value)),
             Self::Route(key) => state.routes.get(key).map(|value| format!("{value}")),
             Self::Rule(key) => state.rules.get(key).map(|_| "there".to_owned()),
@@ -178,6 +186,7 @@ impl fmt::Display for ObjectKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Link(name) => f.write_str(name),
+            Self::Gue(key) => write!(f, "{key}"),
             Self::Address(key) => write!(f, "{key}"),
             Self::Route(key) => write!(f, "{key}"),
             Self::Rule(key) => write!(f, "{key}"),

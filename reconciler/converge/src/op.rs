@@ -6,8 +6,8 @@ use std::fmt;
 
 use crate::ledger::IP_FORWARD;
 use crate::model::{
-    Address, AddressKey, Destination, DestinationKey, Encapsulation, Kind, Link, Route, RouteKey, RuleKey,
-    Service, ServiceKey, SyncDaemon, SyncRole, Timeouts,
+    Address, AddressKey, Destination, DestinationKey, Encapsulation, GuePort, Kind, Link, Route, RouteKey,
+    RuleKey, Service, ServiceKey, SyncDaemon, SyncRole, Timeouts,
 };
 
 /// Order of operations within a host. Stopping after any of them is safe:
@@ -17,7 +17,7 @@ use crate::model::{
 pub enum Phase {
     /// Take away rules, routes and addresses that must not be here.
     Retract,
-    /// Interfaces of ours: settings and addresses need them.
+    /// Interfaces of ours, which settings and addresses need, and what unwraps packets for them.
     Devices,
     /// Kernel settings that the following phases rely on.
     Tune,
@@ -45,6 +45,10 @@ pub enum Op {
         /// Whether another one is made in its place at once.
         replaced: bool,
     },
+    /// `ip fou add port PORT gue`
+    AddGue(GuePort),
+    /// `ip fou del port PORT`
+    DelGue(GuePort),
     /// `ip address del`
     DelAddress(AddressKey),
     /// `ip address replace`; `announce` when it is a VIP of a Master.
@@ -129,7 +133,10 @@ impl Op {
     pub const fn phase(&self) -> Phase {
         match self {
             Self::DelRule(_) | Self::DelRoute(..) | Self::DelAddress(_) => Phase::Retract,
-            Self::AddLink(..) | Self::SetLink(..) | Self::DelLink { replaced: true, .. } => Phase::Devices,
+            Self::AddLink(..)
+            | Self::SetLink(..)
+            | Self::DelLink { replaced: true, .. }
+            | Self::AddGue(_) => Phase::Devices,
             Self::SetSysctl { restore: false, .. } => Phase::Tune,
             Self::AddAddress { announce: false, .. }
             | Self::AddRoute { announce: false, .. }
@@ -148,6 +155,7 @@ impl Op {
             | Self::AddRule { announce: true, .. } => Phase::Announce,
             Self::SetSysctl { restore: true, .. }
             | Self::SetTimeouts { restore: true, .. }
+            | Self::DelGue(_)
             | Self::DelLink { replaced: false, .. } => Phase::Reap,
         }
     }
@@ -162,6 +170,8 @@ impl Op {
             Self::DelLink { replaced: true, .. } => 0,
             Self::AddLink(..) => 1,
             Self::SetLink(..) => 2,
+            // What is unwrapped goes to an interface.
+            Self::AddGue(_) => 3,
             Self::AddAddress { .. } => 0,
             Self::AddRoute { .. } => 1,
             Self::AddRule { .. } => 2,
@@ -176,6 +186,7 @@ impl Op {
             Self::SetTimeouts { .. } => 6,
             Self::StopSync(_) => 7,
             Self::StartSync(..) => 8,
+            Self::DelGue(_) => 8,
             Self::DelLink { replaced: false, .. } => 9,
         }
     }
@@ -185,7 +196,11 @@ impl Op {
     pub const fn kind(&self) -> Kind {
         match self {
             Self::DelAddress(_) | Self::AddAddress { .. } => Kind::Addresses,
-            Self::AddLink(..) | Self::SetLink(..) | Self::DelLink { .. } => Kind::Links,
+            Self::AddLink(..)
+            | Self::SetLink(..)
+            | Self::DelLink { .. }
+            | Self::AddGue(_)
+            | Self::DelGue(_) => Kind::Links,
             Self::DelRoute(..) | Self::AddRoute { .. } => Kind::Routes,
             Self::DelRule(_) | Self::AddRule { .. } => Kind::Rules,
             Self::SetSysctl { .. } => Kind::Sysctls,
@@ -213,6 +228,8 @@ impl fmt::Display for Op {
             Self::AddLink(name, link) => write!(f, "add interface {name}, {}", link.kind),
             Self::SetLink(name, _) => write!(f, "set interface {name} up"),
             Self::DelLink { name, .. } => write!(f, "remove interface {name}"),
+            Self::AddGue(key) => write!(f, "unwrap GUE at {key}"),
+            Self::DelGue(key) => write!(f, "stop unwrapping GUE at {key}"),
             Self::DelRoute(key, value) => write!(f, "remove route {key} {value}"),
             Self::AddRoute { key, value, .. } => write!(f, "add route {key} {value}"),
             Self::DelRule(key) => write!(f, "remove rule {key}"),

@@ -13,10 +13,20 @@ impl Desired {
         let services =
             only.iter().filter_map(|key| services.get(key).map(|value| (*key, value.clone()))).collect();
         // Not by cloning all and dropping most: there may be a hundred thousand destinations.
-        let Self { state, vips, vip_routes, vip_rules, host_addresses, interfaces, exclusive_ipvs, drift } =
-            self;
+        let Self {
+            state,
+            vips,
+            vip_routes,
+            vip_rules,
+            host_addresses,
+            interfaces,
+            exclusive_ipvs,
+            drift,
+            drains,
+        } = self;
         let KernelState {
             links,
+            gue,
             addresses,
             routes,
             other_routes,
@@ -29,6 +39,7 @@ impl Desired {
         Self {
             state: KernelState {
                 links: links.clone(),
+                gue: gue.clone(),
                 addresses: addresses.clone(),
                 routes: routes.clone(),
                 other_routes: other_routes.clone(),
@@ -45,6 +56,7 @@ impl Desired {
             interfaces: interfaces.clone(),
             exclusive_ipvs: *exclusive_ipvs,
             drift: drift.clone(),
+            drains: drains.clone(),
         }
     }
 

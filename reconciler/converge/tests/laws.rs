@@ -16,7 +16,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use evenkeel_converge::diff::{same_address, same_route};
 use evenkeel_converge::memory;
 use evenkeel_converge::{
-    AddressKey, Desired, Domain, KernelState, Kind, Ledger, LinkKind, Op, Phase, ServiceKey, cleanup, diff,
+    AddressKey, Desired, Domain, KernelState, Kind, Ledger, LinkKind, Op, Phase, ServiceKey, Unwrap, cleanup,
+    diff,
 };
 use proptest::prelude::*;
 
@@ -45,6 +46,8 @@ fn is_in_the_way(state: &KernelState, ops: &[Op], op: &Op) -> bool {
             let removed = ops.iter().any(|op| matches!(op, Op::DelLink { name: other, .. } if other == name));
             state.links.get(name).is_some_and(|have| !have.tagged) && !removed
         }
+        // Only one that unwraps something else: another is as wanted.
+        Op::AddGue(key) => state.gue.contains_key(key),
         Op::AddRoute { key, .. } => {
             let on_it = |name: &String| {
                 state.routes.get(key).is_some_and(|route| route.interface.as_ref() == Some(name))
@@ -142,6 +145,10 @@ proptest! {
             let fails = failing.iter().any(|op| matches!(op, Op::AddRoute { key: other, .. } if other == key));
             prop_assert!(fails || same_route(key, value, &reached.routes[key]), "{}", key);
         }
+        for key in wanted.state.gue.keys() {
+            let fails = failing.contains(&Op::AddGue(*key));
+            prop_assert!(fails || reached.gue.get(key) == Some(&Unwrap::Gue), "{}", key);
+        }
         for key in wanted.state.rules.keys() {
             prop_assert!(reached.rules.contains_key(key), "{}", key);
         }
@@ -193,6 +200,16 @@ proptest! {
             let ours = named || value.tagged || record.routes.contains_key(key);
             if !ours || wanted.vip_routes.contains(key) {
                 prop_assert_eq!(reached.routes.get(key), Some(value), "{}", key);
+            }
+        }
+        for (key, value) in &start.gue {
+            let ours = wanted.state.gue.contains_key(key) || record.gue.contains_key(key);
+            if !ours || matches!(value, Unwrap::Other { .. }) {
+                prop_assert_eq!(reached.gue.get(key), Some(value), "{}", key);
+                let told = found.foreign.iter().any(|object| object.object == key.to_string());
+                prop_assert!(told || wanted.state.gue.contains_key(key), "{} is not reported", key);
+            } else if !wanted.state.gue.contains_key(key) {
+                prop_assert_eq!(reached.gue.get(key), None, "{}", key);
             }
         }
         for (key, value) in &start.rules {
@@ -370,6 +387,7 @@ proptest! {
         prop_assert_eq!(&first, &second);
         let reversed = KernelState {
             links: start.links.into_iter().rev().collect(),
+            gue: start.gue.into_iter().rev().collect(),
             rules: start.rules.into_iter().rev().collect(),
             addresses: start.addresses.into_iter().rev().collect(),
             routes: start.routes.into_iter().rev().collect(),
@@ -407,6 +425,8 @@ proptest! {
             expected.routes.retain(|key, _| {
                 routes.contains_key(key) || plan.vip_routes.contains(key) || !record.routes.contains_key(key)
             });
+            let ports = &plan.state.gue;
+            expected.gue.retain(|key, _| ports.contains_key(key) || !record.gue.contains_key(key));
             let daemons = &plan.state.sync_daemons;
             expected.sync_daemons.retain(|role, _| {
                 daemons.contains_key(role) || !record.sync_daemons.contains_key(role)

@@ -45,7 +45,7 @@ mod ifla {
 const fn tunnel_ends(mode: TunnelMode) -> (u16, u16) {
     match mode {
         TunnelMode::Ipip | TunnelMode::Sit | TunnelMode::Ip6tnl => (2, 3),
-        TunnelMode::Gre => (6, 7),
+        TunnelMode::Gre | TunnelMode::Ip6gre => (6, 7),
     }
 }
 

@@ -8,7 +8,7 @@
 //! ```text
 //! Kernel ── address, route, rule,
 //!           link, device ───────── netlink (rtnetlink socket) ──┐
-//!        ── ipvs ────────────────── netlink (generic socket) ────┤ kernel, in the network namespace
+//!        ── ipvs, fou ───────────── netlink (generic socket) ────┤ kernel, in the network namespace
 //!        ── sysctl ──────────────── /proc/sys/net ───────────────┤ of the thread that opened it
 //! Monitor ───────────────────────── multicast socket ────────────┘
 //! ```
@@ -18,6 +18,8 @@ mod apply;
 pub mod clock;
 mod device;
 mod error;
+mod fou;
+mod generic;
 mod inbox;
 mod ipvs;
 mod link;
@@ -30,10 +32,10 @@ mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use evenkeel_converge::{KernelState, Kind, Op, ServiceKey};
+use evenkeel_converge::{KernelState, Kind, Op, ServiceKey, SyncDaemon, SyncRole};
 
 pub use error::{ApplyError, Class, KernelError};
-pub use ipvs::{Counters, DestinationUsage, ServiceUsage, ipvs_loaded};
+pub use ipvs::{Counters, DestinationUsage, Origins, ServiceUsage, connection_origins, ipvs_loaded};
 pub use link::Link;
 pub use monitor::{Event, Group, Monitor};
 
@@ -57,6 +59,8 @@ pub struct Scope {
     pub ipvs: bool,
     /// The IPVS services to look at, for who knows that no others matter; absent: all.
     pub services: Option<BTreeSet<ServiceKey>>,
+    /// Whether ports that unwrap GUE are used at all.
+    pub gue: bool,
 }
 
 /// A thread's way to the kernel: sockets that open when first needed and live in the network
@@ -96,6 +100,9 @@ impl Kernel {
         }
         if what.kinds.contains(&Kind::Links) {
             state.links = device::observe(&mut self.route, &what.links, &what.interfaces)?;
+            if what.gue {
+                state.gue = fou::observe(&mut self.generic)?;
+            }
         }
         if what.kinds.contains(&Kind::Rules) {
             state.rules = rule::observe(&mut self.route)?;
@@ -122,7 +129,10 @@ impl Kernel {
         let mut verdicts = Vec::with_capacity(ops.len());
         for run in ops.chunk_by(|a, b| a.kind() == b.kind()) {
             match run.first().map(Op::kind) {
-                Some(Kind::Links) => verdicts.extend(run.iter().map(|op| device::apply(&mut self.route, op))),
+                Some(Kind::Links) => verdicts.extend(run.iter().map(|op| match op {
+                    Op::AddGue(_) | Op::DelGue(_) => fou::apply(&mut self.generic, op),
+                    op => device::apply(&mut self.route, op),
+                })),
                 Some(Kind::Addresses) => verdicts.extend(address::apply(&mut self.route, run)),
                 Some(Kind::Routes) => verdicts.extend(route::apply(&mut self.route, run)),
                 Some(Kind::Rules) => verdicts.extend(rule::apply(&mut self.route, run)),
@@ -144,6 +154,14 @@ impl Kernel {
         only: Option<&BTreeSet<ServiceKey>>,
     ) -> Result<BTreeMap<ServiceKey, ServiceUsage>, KernelError> {
         if ipvs_loaded() { ipvs::usage(&mut self.generic, only) } else { Ok(BTreeMap::new()) }
+    }
+
+    /// The daemons that synchronise IPVS connections; none where IPVS is not loaded.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn sync_daemons(&mut self) -> Result<BTreeMap<SyncRole, SyncDaemon>, KernelError> {
+        if ipvs_loaded() { ipvs::sync_daemons(&mut self.generic) } else { Ok(BTreeMap::new()) }
     }
 
     /// Lists the interfaces, by index.

@@ -8,9 +8,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use evenkeel_converge::{
-    Desired, Destination, DestinationKey, Domain, Encapsulation, Forward, GueChecksum, KernelState, Kind,
-    Ledger, Link, LinkKind, Op, Service, ServiceKey, SyncDaemon, SyncRole, Timeouts, Tunnel, TunnelMode,
-    cleanup, diff,
+    Desired, Destination, DestinationKey, Domain, Encapsulation, Forward, GueChecksum, GuePort, KernelState,
+    Kind, Ledger, Link, LinkKind, Op, Service, ServiceKey, SyncDaemon, SyncRole, Timeouts, Tunnel,
+    TunnelMode, Unwrap, cleanup, diff,
 };
 use evenkeel_kernel::{Class, Kernel, Scope, clock};
 
@@ -283,7 +283,7 @@ fn tunnels_are_made_and_removed(kernel: &mut Kernel) {
         let kind = LinkKind::Tunnel(Tunnel { mode, local, remote: None });
         desired.state.links.insert(format!("t-{}", mode.name()), Link::ours(kind));
     }
-    assert_eq!(converge(kernel, &desired, &Ledger::default()).len(), 4);
+    assert_eq!(converge(kernel, &desired, &Ledger::default()).len(), 5);
     let text = run("ip -d link show");
     for part in
         ["ipip any remote any", "sit ip6ip remote any local 10.8.0.1", "gre remote any local 10.8.0.1"]
@@ -292,6 +292,7 @@ fn tunnels_are_made_and_removed(kernel: &mut Kernel) {
         assert!(text.contains(words), "{words}: {text}");
     }
     assert!(text.contains("ip6tnl any remote any local 2001:db8:8::1"), "{text}");
+    assert!(text.contains("ip6gre remote any local 2001:db8:8::1"), "{text}");
     // Of other ends, and gone.
     for link in desired.state.links.values_mut() {
         if let LinkKind::Tunnel(tunnel) = &mut link.kind {
@@ -299,10 +300,98 @@ fn tunnels_are_made_and_removed(kernel: &mut Kernel) {
                 Some(if tunnel.mode.is_outer_v6() { ip("2001:db8:8::2") } else { ip("10.8.0.2") });
         }
     }
-    assert_eq!(converge(kernel, &desired, &Ledger::default()).len(), 8);
+    assert_eq!(converge(kernel, &desired, &Ledger::default()).len(), 10);
     desired.state.links.clear();
-    assert_eq!(converge(kernel, &desired, &Ledger::default()).len(), 4);
+    assert_eq!(converge(kernel, &desired, &Ledger::default()).len(), 5);
     assert!(!run("ip link show").contains("t-"));
+}
+
+/// A director's packets in GUE arrive on a real server, which is the same host here: a second network
+/// namespace, connected by a cable.
+fn gue_is_unwrapped(kernel: &mut Kernel) {
+    let port = |v6| GuePort { v6, port: 6080 };
+    let scope = Scope {
+        kinds: BTreeSet::from([Kind::Links]),
+        links: BTreeSet::from(["gue4".to_owned()]),
+        gue: true,
+        ..Scope::default()
+    };
+    assert_eq!(kernel.observe(&scope).expect("observed").gue, BTreeMap::new(), "without its module");
+    let refused = kernel.apply(&[Op::AddGue(port(false))]).remove(0).expect_err("no module");
+    assert!(refused.message.contains("modprobe fou"), "{refused}");
+    run("/run/modprobe fou");
+    run("ip fou add port 7070 ipproto 4");
+    run("ip fou add port 7071 gue");
+    let mut desired = Desired::default();
+    let end = Tunnel { mode: TunnelMode::Ipip, local: Some(ip("10.8.0.1")), remote: None };
+    desired.state.links.insert("gue4".to_owned(), Link::ours(LinkKind::Tunnel(end)));
+    desired.state.gue = [false, true].map(|v6| (port(v6), Unwrap::Gue)).into();
+    let before = kernel.observe(&scope).expect("observed");
+    let foreign = |port| GuePort { v6: false, port };
+    let others =
+        BTreeMap::from([(foreign(7070), Unwrap::Other { protocol: 4 }), (foreign(7071), Unwrap::Gue)]);
+    assert_eq!(before.gue, others);
+    let record = Ledger::default().before(&desired, &before, &Kind::ALL);
+    let found = diff(&desired, &before, &record, Domain::Host);
+    let told: Vec<&str> = found.foreign.iter().map(|object| object.object.as_str()).collect();
+    assert_eq!(told, ["UDP port 7070 of IPv4", "UDP port 7071 of IPv4"]);
+    for (op, result) in found.ops.iter().zip(kernel.apply(&found.ops)) {
+        assert_eq!(result, Ok(()), "{op}");
+    }
+    let reached = kernel.observe(&scope).expect("observed");
+    assert_eq!(diff(&desired, &reached, &record, Domain::Host).ops, []);
+    let shown = run("ip fou show");
+    assert!(shown.contains("port 6080 gue") && shown.contains("port 7070 ipproto 4"), "{shown}");
+
+    // What is there already is no failure; a port that something else has is a conflict.
+    assert_eq!(kernel.apply(&[Op::AddGue(port(false))]), [Ok(())]);
+    let refused = kernel.apply(&[Op::AddGue(foreign(7070))]).remove(0).expect_err("in use");
+    assert_eq!(refused.class, Class::Conflict, "{refused}");
+
+    // The director: IPVS in a namespace of its own.
+    run("ip netns add director");
+    run("ip link add v0 type veth peer name v1 netns director");
+    run("ip address add 10.9.0.1/24 dev v0");
+    run("ip link set v0 up");
+    let there = |line: &str| run(&format!("ip netns exec director {line}"));
+    there("ip link set lo up");
+    there("ip address add 10.9.0.2/24 dev v1");
+    there("ip link set v1 up");
+    there("ip route add 10.8.0.0/24 via 10.9.0.1");
+    there("ip route add 10.7.0.0/24 via 10.9.0.1");
+    there("ipvsadm -A -u 10.7.0.1:9000 -s rr");
+    there("ipvsadm -a -u 10.7.0.1:9000 -r 10.8.0.1:9000 -i --tun-type gue --tun-port 6080 --tun-nocsum");
+    run("ip address add 10.7.0.1/32 dev lo");
+    for name in ["all", "gue4"] {
+        std::fs::write(format!("/proc/sys/net/ipv4/conf/{name}/rp_filter"), "0").expect("a setting");
+    }
+    let server = std::net::UdpSocket::bind("10.7.0.1:9000").expect("a real server");
+    server.set_read_timeout(Some(Duration::from_secs(5))).expect("a time-out");
+    let status = Command::new("ip")
+        .args(["netns", "exec", "director", "bash", "-c", "echo hello > /dev/udp/10.7.0.1/9000"])
+        .status()
+        .expect("bash");
+    assert!(status.success());
+    let mut bytes = [0; 16];
+    let (length, from) = server.recv_from(&mut bytes).expect("what the director has wrapped");
+    assert_eq!(&bytes[..length], b"hello\n", "from {from}");
+    let received = std::fs::read_to_string("/sys/class/net/gue4/statistics/rx_packets").expect("a counter");
+    assert_eq!(received.trim(), "1", "through the tunnel's end");
+
+    // Cleaning up leaves those of others.
+    let ops = cleanup(&kernel.observe(&scope).expect("observed"), &record).ops;
+    let told: Vec<String> = ops.iter().map(ToString::to_string).collect();
+    let wanted = [
+        "stop unwrapping GUE at UDP port 6080 of IPv4",
+        "stop unwrapping GUE at UDP port 6080 of IPv6",
+        "remove interface gue4",
+    ];
+    assert_eq!(told, wanted);
+    for (op, result) in ops.iter().zip(kernel.apply(&ops)) {
+        assert_eq!(result, Ok(()), "{op}");
+    }
+    assert_eq!(kernel.observe(&scope).expect("observed"), before);
+    assert_eq!(kernel.apply(&[Op::DelGue(port(false))]), [Ok(())], "what is not there need not go");
 }
 
 #[test]
@@ -325,5 +414,6 @@ fn lab_ipvs_and_tunnels() {
         refusals_say_why(&mut kernel);
         connections_are_counted(&mut kernel);
         tunnels_are_made_and_removed(&mut kernel);
+        gue_is_unwrapped(&mut kernel);
     });
 }

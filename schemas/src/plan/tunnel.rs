@@ -62,6 +62,8 @@ pub enum TunnelMode {
     Gre,
     /// IPv4 or IPv6 in IPv6 (RFC 2473).
     Ip6tnl,
+    /// Anything in IPv6 with a GRE header.
+    Ip6gre,
 }
 
 /// A port at which GUE packets are unwrapped (`ip fou add port PORT gue`).

@@ -111,6 +111,92 @@ fn what_is_changed_by_hand_on_a_real_server_is_repaired() {
 }
 
 #[test]
+fn drift_that_is_to_be_reported_is_left_over_a_restart_and_changes_are_still_made() {
+    guest(|lab| {
+        let reference = Reference::new(lab);
+        let policy = "\n[policy]\nresync = \"1s\"\ndrift = { ipvs = \"report\", sysctls = \"report\" }\n";
+        let text = Reference::cluster_file() + policy;
+        reference.compile_text(&text);
+        let daemons = reference.serving();
+        let dir1 = &reference.hosts.dir1;
+        assert_eq!(dir1.ipvsadm(), TABLE);
+        let edit = ["ipvsadm", "-e", "-t", "192.168.188.120:80", "-r", "192.168.188.107:80", "-g", "-w", "7"];
+        dir1.run(edit);
+        dir1.set_sysctl("net.ipv4.ip_forward", 0);
+        let edited = dir1.ipvsadm();
+        let reported = || {
+            let convergence = reference.status(dir1)["convergence"].clone();
+            convergence["reported_drift"] == 2 && convergence["converged"] == true
+        };
+        eventually(PATIENCE, "both are reported", reported);
+        dir1.run(["ip", "addr", "del", "192.168.188.120/32", "dev", "eth0"]);
+        eventually(PATIENCE, "the VIP is back", || dir1.has_address("eth0", "192.168.188.120"));
+        let drifts = || -> Vec<String> {
+            let status = reference.status(dir1);
+            let drifts = status["convergence"]["drifts"].as_array().cloned().unwrap_or_default();
+            let words = |drift: &serde_json::Value| {
+                let words = ["kind", "object", "found", "outcome", "count"].map(|key| drift[key].to_string());
+                words.join(" ").replace('"', "")
+            };
+            drifts.iter().map(words).collect()
+        };
+        let mut wanted = vec![
+            "address 192.168.188.120/32 on eth0 missing repaired 1",
+            "destination 192.168.188.107:80 of tcp 192.168.188.120:80 Route weight 7 reported 1",
+            "sysctl net/ipv4/ip_forward 0 reported 1",
+        ];
+        let sorted = || {
+            let mut drifts = drifts();
+            drifts.sort();
+            drifts
+        };
+        eventually(PATIENCE, "the VIP is told", || sorted().len() == 3);
+        assert_eq!(sorted(), wanted);
+
+        let begun = mark();
+        daemons.dir1.kill9();
+        let again = reference.start(dir1);
+        again.wait_log("192.168.188.107:80", PATIENCE);
+        eventually(PATIENCE, "both are reported by the next daemon", reported);
+        std::thread::sleep(RESYNC);
+        assert_eq!(dir1.ipvsadm(), edited, "left by the next daemon");
+        assert_eq!(dir1.sysctl("net.ipv4.ip_forward"), "0");
+        wanted.remove(0);
+        assert_eq!(sorted(), wanted);
+        lab.log(format!("{:?} after the kill: {:?}", begun.elapsed(), sorted()));
+
+        // The other real server changes: that is made, and the drift is left.
+        let changed = text.replace("{ host = \"rs2\", weight = 100 }", "{ host = \"rs2\", weight = 50 }");
+        assert_ne!(changed, text);
+        reference.compile_text(&changed);
+        let with = |from: &[String], before: &str, after: &str| -> Vec<String> {
+            from.iter().map(|rule| rule.replace(before, after)).collect()
+        };
+        let wanted = with(&edited, "188.110:80 -g -w 100", "188.110:80 -g -w 50");
+        eventually(PATIENCE, "the change is made", || dir1.ipvsadm() == wanted);
+        std::thread::sleep(RESYNC);
+        assert_eq!(dir1.ipvsadm(), wanted);
+
+        // And the one that has drifted, whatever it is now.
+        let changed = changed.replace("{ host = \"rs1\", weight = 100 }", "{ host = \"rs1\", weight = 20 }");
+        reference.compile_text(&changed);
+        let wanted = with(&wanted, "188.107:80 -g -w 7", "188.107:80 -g -w 20");
+        eventually(PATIENCE, "the change is made", || dir1.ipvsadm() == wanted);
+        eventually(PATIENCE, "one is left", || {
+            let convergence = reference.status(dir1)["convergence"].clone();
+            convergence["reported_drift"] == 1 && convergence["converged"] == true
+        });
+        assert_eq!(dir1.sysctl("net.ipv4.ip_forward"), "0");
+
+        // To repair from now on is to put right what was left.
+        reference.compile_text(&Reference::cluster_file());
+        eventually(PATIENCE, "all is as in the plan", || {
+            dir1.ipvsadm() == TABLE && dir1.sysctl("net.ipv4.ip_forward") == "1"
+        });
+    });
+}
+
+#[test]
 fn foreign_objects_are_listed_and_never_touched() {
     guest(|lab| {
         let reference = Reference::new(lab);

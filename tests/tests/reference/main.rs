@@ -5,6 +5,7 @@
 
 mod changes;
 mod cleanup;
+mod drains;
 mod drift;
 mod failover;
 mod guard;
@@ -14,4 +15,5 @@ mod refusals;
 mod restart;
 mod services;
 mod serving;
+mod sharing;
 mod support;

@@ -11,6 +11,7 @@ use tracing::warn;
 
 use super::facts::log_notice;
 use super::{Daemon, GUARDIAN_PAUSE, LOST_PAUSE, VERDICT_PAUSE};
+use crate::converger::Wanted;
 use crate::election::{Command, ElectionSnapshot, Notice};
 use crate::trackers::Found;
 
@@ -22,6 +23,17 @@ impl Daemon {
             warn!("the guardian is gone: starting another");
             self.guardian_at = Some(clock::now() + GUARDIAN_PAUSE);
         }
+    }
+
+    /// What is wanted once this host is no longer Master of anything, if that takes something away.
+    pub(super) fn without_mastership(&mut self) -> Option<Wanted> {
+        let loaded = self.facts.plan()?;
+        let bound = loaded.plan.virtual_servers.iter().any(|server| server.only_as_master_of.is_some());
+        if !bound || self.facts.masters.is_empty() {
+            return None;
+        }
+        self.facts.masters.clear();
+        self.wanted()
     }
 
     /// A router may have another state.

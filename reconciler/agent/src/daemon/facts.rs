@@ -4,6 +4,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use evenkeel_converge::Draining;
 use evenkeel_kernel::clock;
 use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::status::{ObjectText, OperationRecord, Rejected, RouterState};
@@ -33,6 +34,12 @@ pub(crate) struct Facts {
     pub(crate) drifts: DriftHistory,
     /// The virtual routers that this host is Master of.
     pub(crate) masters: BTreeSet<Name>,
+    /// What drains, as it was seen last.
+    pub(crate) draining: Vec<Draining>,
+    /// Serial of the wanted state that this was seen with.
+    pub(crate) drains_seen: u64,
+    /// Serial of the first wanted state with the last order to drain.
+    pub(crate) drains_serial: u64,
 }
 
 /// The plan in force.
@@ -57,6 +64,9 @@ impl Facts {
             foreign: Vec::new(),
             drifts: DriftHistory::default(),
             masters: BTreeSet::new(),
+            draining: Vec::new(),
+            drains_seen: 0,
+            drains_serial: 0,
         }
     }
 

@@ -36,11 +36,22 @@ pub(super) struct Kept {
 impl Daemon {
     pub(super) async fn answer(&mut self, ask: Ask) {
         match ask {
-            Ask::Status(reply) => {
+            Ask::Status(usage, reply) => {
                 let snapshot = self.ask_election().await;
-                reply.send(report::status(self, snapshot)).ok();
+                let mut status = report::status(self, snapshot);
+                let question = self.question(usage);
+                if question.is_empty(&status) {
+                    return drop(reply.send(status));
+                }
+                tokio::task::spawn_blocking(move || {
+                    if let Err(error) = question.answer(&mut status) {
+                        warn!("status is without connections: {error}");
+                    }
+                    reply.send(status).ok();
+                });
             }
             Ask::Order(request, reply) => self.order(request, reply),
+            Ask::Drain(request, reply) => self.drain(request, reply),
             Ask::Probation(request, reply) => self.told(request, reply),
         }
     }

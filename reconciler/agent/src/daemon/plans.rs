@@ -8,6 +8,7 @@ use evenkeel_converge::{Desired, Kind, Ledger, View, desired};
 use evenkeel_health::Verdict;
 use evenkeel_kernel::clock;
 use evenkeel_schemas::plan::{Check, Destination, Plan, VirtualServer};
+use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::status::Rejected;
 use tracing::{error, info};
 
@@ -18,7 +19,7 @@ use crate::election::{Command, RouterSetup};
 use crate::guard::Lease;
 use crate::plan_file::{self, LoadedPlan};
 use crate::source::Loaded;
-use crate::verdicts::{self, Verdicts};
+use crate::verdicts::{self, Memory, Verdicts};
 use crate::{handover, report};
 
 impl Daemon {
@@ -37,11 +38,25 @@ impl Daemon {
             self.orders_for(&loaded.plan);
             let setups = setups(&loaded);
             let goes_on = |setup: &&RouterSetup| leases.iter().any(|l| l.router == setup.key.to_string());
-            self.hooks.adopting(setups.iter().filter(goes_on).map(|setup| setup.name.clone()).collect());
+            let adopted: BTreeSet<Name> =
+                setups.iter().filter(goes_on).map(|setup| setup.name.clone()).collect();
+            // What only a Master has is not taken away before the election tells of it.
+            self.facts.masters.extend(adopted.iter().cloned());
+            self.hooks.adopting(adopted.into_iter().collect());
             self.configure(setups);
         }
-        let known = known
-            .unwrap_or_else(|| verdicts::left_behind(&loaded.plan, ledger, self.state.verified().as_ref()));
+        let known = known.unwrap_or_else(|| {
+            let host = &self.options.host;
+            let verified = self.state.verified();
+            let memory = Memory {
+                ledger,
+                drains: &self.state.drains(),
+                orders: &self.drain_orders,
+                verified: verified.as_ref(),
+                plan: &|| self.state.last_good(host).map(|loaded| loaded.plan),
+            };
+            verdicts::left_behind(&loaded.plan, &memory)
+        });
         self.adopt(loaded, from_last_good, &known);
     }
 
@@ -112,6 +127,7 @@ impl Daemon {
         self.pending = Some(next);
         self.want(&Kind::ALL);
         self.plan_serial = self.serial;
+        self.check_drain_orders();
     }
 
     /// Whether the kernel was as the plan in force says when it was last looked at, VIPs aside.
@@ -127,11 +143,16 @@ impl Daemon {
     /// Tells the convergence thread what is wanted now.
     pub(super) fn want(&mut self, kinds: &[Kind]) {
         self.verdicts_at = None;
-        let Some(loaded) = self.facts.plan() else { return };
+        if let Some(wanted) = self.wanted() {
+            self.converger.mailbox().want(wanted, kinds);
+        }
+    }
+
+    /// What is wanted now.
+    pub(super) fn wanted(&mut self) -> Option<Wanted> {
+        let loaded = self.facts.plan()?;
         let plan: &Plan = &loaded.plan;
-        let standing = |server: &VirtualServer, destination: &Destination| {
-            verdicts::standing(server, destination, &self.board)
-        };
+        let standing = |server: &VirtualServer, destination: &Destination| self.standing(server, destination);
         let mut desired: Desired = desired(plan, View { standing: &standing, masters: &self.facts.masters });
         // What moves with routers of the plan before is the election's until it has the new one.
         desired.vips.extend(handover::vips(&self.routers));
@@ -139,8 +160,7 @@ impl Daemon {
         desired.vip_rules.extend(self.routers.iter().flat_map(|setup| setup.rules.keys().cloned()));
         self.serial += 1;
         let desired = Arc::new(desired);
-        let wanted = Wanted { serial: self.serial, desired, resync: plan.policy.resync.as_duration() };
-        self.converger.mailbox().want(wanted, kinds);
+        Some(Wanted { serial: self.serial, desired, resync: plan.policy.resync.as_duration() })
     }
 }
 

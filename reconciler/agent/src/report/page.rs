@@ -1,11 +1,15 @@
 //! The status document as a page for people.
 
+mod ipvs;
+
 use evenkeel_schemas::cluster::Confirm;
 use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::status::{
     DriftRecord, ElectionStatus, OrderStatus, ProbationStatus, RouterOrder, RouterStatus, Status,
-    TrackerStatus, Verdict, VirtualServerStatus,
+    TrackerStatus,
 };
+
+pub(crate) use ipvs::counted;
 
 use crate::drift_history;
 
@@ -21,7 +25,7 @@ pub(crate) fn page(status: &Status) -> String {
     if status.dropped_hook_changes > 0 {
         lines.push(format!("hooks DO NOT KEEP UP: {} changes were never told", status.dropped_hook_changes));
     }
-    lines.extend(status.virtual_servers.iter().flat_map(virtual_server));
+    lines.extend(ipvs::lines(status));
     lines.extend(kernel(status));
     lines.push(String::new());
     lines.join("\n")
@@ -147,23 +151,6 @@ fn election(election: &ElectionStatus) -> Vec<String> {
 
 fn millis(us: u64) -> String {
     format!("{}.{:03} ms", us / 1000, us % 1000)
-}
-
-fn virtual_server(server: &VirtualServerStatus) -> Vec<String> {
-    let mut lines = vec![format!("virtual server {} {}", server.name, server.service)];
-    for destination in &server.destinations {
-        let verdict = match (destination.checked, destination.verdict) {
-            (false, _) => "not checked",
-            (true, Verdict::Up) => "up",
-            (true, Verdict::Down) => "DOWN",
-        };
-        let why = destination.last_result.as_deref().unwrap_or("not checked yet");
-        lines.push(format!(
-            "  {} {} weight {}: {verdict} ({why})",
-            destination.host, destination.address, destination.weight
-        ));
-    }
-    lines
 }
 
 fn kernel(status: &Status) -> Vec<String> {

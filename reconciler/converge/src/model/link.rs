@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 /// A network interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
@@ -64,11 +66,34 @@ pub enum TunnelMode {
     Gre,
     /// IPv4 or IPv6 in IPv6 (RFC 2473).
     Ip6tnl,
+    /// Anything in IPv6 with a GRE header.
+    Ip6gre,
+}
+
+/// A UDP port at which packets are unwrapped (`ip fou add port PORT`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct GuePort {
+    /// Whether the outer packets are IPv6.
+    pub v6: bool,
+    /// UDP port.
+    pub port: u16,
+}
+
+/// How packets at a port are unwrapped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unwrap {
+    /// Generic UDP Encapsulation.
+    Gue,
+    /// Anything else: never wanted.
+    Other {
+        /// IP protocol of what is in the packets.
+        protocol: u8,
+    },
 }
 
 impl TunnelMode {
     /// All modes.
-    pub const ALL: [Self; 4] = [Self::Ipip, Self::Sit, Self::Gre, Self::Ip6tnl];
+    pub const ALL: [Self; 5] = [Self::Ipip, Self::Sit, Self::Gre, Self::Ip6tnl, Self::Ip6gre];
 
     /// The kernel's name (`IFLA_INFO_KIND`).
     #[must_use]
@@ -78,13 +103,20 @@ impl TunnelMode {
             Self::Sit => "sit",
             Self::Gre => "gre",
             Self::Ip6tnl => "ip6tnl",
+            Self::Ip6gre => "ip6gre",
         }
     }
 
     /// Whether the outer packets are IPv6.
     #[must_use]
     pub const fn is_outer_v6(self) -> bool {
-        matches!(self, Self::Ip6tnl)
+        matches!(self, Self::Ip6tnl | Self::Ip6gre)
+    }
+}
+
+impl fmt::Display for GuePort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "UDP port {} of IPv{}", self.port, if self.v6 { 6 } else { 4 })
     }
 }
 

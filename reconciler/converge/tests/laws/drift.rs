@@ -69,6 +69,7 @@ fn meddled(state: &KernelState, other: &KernelState, all: bool) -> KernelState {
     if all {
         next.sysctls.clone_from(&other.sysctls);
         next.links.clone_from(&other.links);
+        next.gue.clone_from(&other.gue);
         next.routes.clone_from(&other.routes);
         next.rules.clone_from(&other.rules);
     }

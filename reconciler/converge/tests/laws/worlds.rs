@@ -5,9 +5,9 @@ use std::net::IpAddr;
 
 use evenkeel_converge::ledger::{IP_FORWARD, SysctlEntry, TimeoutsEntry};
 use evenkeel_converge::{
-    Address, AddressKey, Desired, Destination, DestinationKey, Encapsulation, Forward, GueChecksum,
+    Address, AddressKey, Desired, Destination, DestinationKey, Encapsulation, Forward, GueChecksum, GuePort,
     KernelState, Ledger, Link, LinkKind, Origin, Route, RouteKey, Rule, RuleKey, Service, ServiceKey,
-    SyncDaemon, SyncRole, Timeouts, Tunnel, TunnelMode,
+    SyncDaemon, SyncRole, Timeouts, Tunnel, TunnelMode, Unwrap,
 };
 use evenkeel_schemas::plan::Scope;
 use evenkeel_schemas::scalars::Cidr;
@@ -56,6 +56,11 @@ pub(crate) fn on_what_is_there(mut state: KernelState) -> KernelState {
         state.sysctls.retain(|key, _| !key.contains(&format!("/{OWN}/")));
     }
     state
+}
+
+fn gue() -> impl Strategy<Value = BTreeMap<GuePort, Unwrap>> {
+    let port = any::<bool>().prop_map(|v6| GuePort { v6, port: 6080 });
+    btree_map(port, select(vec![Unwrap::Gue, Unwrap::Gue, Unwrap::Other { protocol: 4 }]), 0..3)
 }
 
 fn address_key() -> impl Strategy<Value = AddressKey> {
@@ -201,10 +206,11 @@ fn sync_daemons() -> impl Strategy<Value = BTreeMap<SyncRole, SyncDaemon>> {
 /// Any kernel.
 pub(crate) fn kernel() -> impl Strategy<Value = KernelState> {
     let ipvs = (services(), timeouts(), sync_daemons());
-    (links(), addresses(), routes(), rules(), all_settings(), ipvs).prop_map(
-        |(links, addresses, routes, rules, sysctls, (services, timeouts, sync_daemons))| {
+    ((links(), gue()), addresses(), routes(), rules(), all_settings(), ipvs).prop_map(
+        |((links, gue), addresses, routes, rules, sysctls, (services, timeouts, sync_daemons))| {
             on_what_is_there(KernelState {
                 links,
+                gue,
                 addresses,
                 routes,
                 rules,
@@ -239,11 +245,12 @@ pub(crate) fn desired() -> impl Strategy<Value = Desired> {
     let settings = btree_map(setting(), switch(), 0..5);
     let links = btree_map(Just(OWN.to_owned()), link_kind().prop_map(Link::ours), 0..2);
     let ipvs = (services(), prop::option::of(timeouts()), sync_daemons(), any::<bool>());
-    let state = (links, addresses(), routes(), rules(), settings, ipvs);
+    let state = ((links, gue()), addresses(), routes(), rules(), settings, ipvs);
     let election =
         (btree_set(address_key(), 0..3), btree_set(route_key(), 0..2), btree_set(rule_key(), 0..2));
     (state, election, any::<bool>(), any::<bool>()).prop_map(|(state, election, exclusive_ipvs, named)| {
-        let (links, mut addresses, mut routes, mut rules, sysctls, ipvs) = state;
+        let ((links, mut gue), mut addresses, mut routes, mut rules, sysctls, ipvs) = state;
+        gue.values_mut().for_each(|value| *value = Unwrap::Gue);
         let (services, timeouts, mut sync_daemons, any_length) = ipvs;
         if any_length {
             sync_daemons.values_mut().for_each(|daemon| daemon.maxlen = None);
@@ -261,6 +268,7 @@ pub(crate) fn desired() -> impl Strategy<Value = Desired> {
         let interfaces = BTreeSet::from(["lo".to_owned(), "eth0".to_owned()]);
         let state = KernelState {
             links,
+            gue,
             addresses,
             routes,
             rules,
@@ -288,19 +296,25 @@ pub(crate) fn ledger() -> impl Strategy<Value = Ledger> {
         btree_map(route_key(), origin(), 0..3),
         btree_map(service_key(), origin(), 0..3),
         btree_map(setting(), entry, 0..3),
-        btree_map(Just(OWN.to_owned()), origin(), 0..2),
+        (
+            btree_map(Just(OWN.to_owned()), origin(), 0..2),
+            btree_map(any::<bool>().prop_map(|v6| GuePort { v6, port: 6080 }), origin(), 0..2),
+        ),
         btree_map(sync_role(), origin(), 0..2),
         prop::option::of((timeouts(), timeouts())),
     )
-        .prop_map(|(addresses, routes, services, sysctls, links, sync_daemons, timeouts)| Ledger {
-            sync_daemons,
-            timeouts: timeouts.map(|(original, ours)| TimeoutsEntry { original, ours }),
-            links,
-            addresses,
-            routes,
-            services,
-            sysctls,
-            ..Ledger::default()
+        .prop_map(|(addresses, routes, services, sysctls, (links, gue), sync_daemons, timeouts)| {
+            Ledger {
+                gue,
+                sync_daemons,
+                timeouts: timeouts.map(|(original, ours)| TimeoutsEntry { original, ours }),
+                links,
+                addresses,
+                routes,
+                services,
+                sysctls,
+                ..Ledger::default()
+            }
         })
 }
 
@@ -325,6 +339,7 @@ pub(crate) fn agreeing_state(mut state: KernelState) -> KernelState {
         let kind = LinkKind::Macvlan { parent: "eth0".to_owned(), mac };
         *value = Link { tagged: value.tagged, ..Link::ours(kind) };
     }
+    state.gue.values_mut().for_each(|value| *value = Unwrap::Gue);
     for (key, value) in &mut state.addresses {
         *value = Address { tagged: value.tagged, ..Address::ours(key.address, Scope::Global, None) };
     }

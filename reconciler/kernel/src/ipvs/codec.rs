@@ -9,12 +9,8 @@ use evenkeel_converge::{
 };
 
 use crate::address::{AF_INET, AF_INET6, family};
+pub(super) use crate::generic::{HEADER_LEN, message};
 use crate::wire::{Attribute, Batch, Malformed, Writer, attributes};
-
-const FAMILY_NAME: &str = "IPVS";
-const FAMILY_VERSION: u8 = 1;
-/// Length of `struct genlmsghdr`.
-pub(super) const HEADER_LEN: usize = 4;
 
 /// `IPVS_CMD_*`.
 pub(super) mod command {
@@ -76,40 +72,6 @@ mod dest {
     pub(super) const REMOTE_CHECKSUM: u16 = 2;
     /// `IP_VS_CONN_F_FWD_MASK`.
     pub(super) const FORWARD_MASK: u32 = 7;
-}
-
-/// Asks for the number of the IPVS family.
-pub(super) fn get_family(batch: &mut Batch) {
-    let controller = u16::try_from(libc::GENL_ID_CTRL).unwrap_or_default();
-    let ask = u8::try_from(libc::CTRL_CMD_GETFAMILY).unwrap_or_default();
-    batch.message(controller, 0, |w| {
-        w.raw(&[ask, 1, 0, 0]);
-        w.text(u16::try_from(libc::CTRL_ATTR_FAMILY_NAME).unwrap_or_default(), FAMILY_NAME);
-    });
-}
-
-/// Reads the number of a family.
-pub(super) fn parse_family(_: u16, body: &[u8]) -> Result<Option<u16>, Malformed> {
-    for attribute in attributes(body.get(HEADER_LEN..).ok_or(Malformed)?) {
-        let attribute = attribute?;
-        if i32::from(attribute.kind) == libc::CTRL_ATTR_FAMILY_ID {
-            return attribute.u16().map(Some);
-        }
-    }
-    Ok(None)
-}
-
-pub(super) fn message(
-    batch: &mut Batch,
-    number: u16,
-    command: u8,
-    flags: i32,
-    body: impl FnOnce(&mut Writer<'_>),
-) {
-    batch.message(number, flags, |w| {
-        w.raw(&[command, FAMILY_VERSION, 0, 0]);
-        body(w);
-    });
 }
 
 /// Asks for all services.
@@ -499,7 +461,7 @@ mod tests {
 
         #[test]
         fn any_bytes_are_read_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), key in service_key()) {
-            let _ = (parse_family(0, &bytes), parse_service(0, &bytes), parse_destination(&key, &bytes));
+            let _ = (parse_service(0, &bytes), parse_destination(&key, &bytes));
         }
 
         #[test]

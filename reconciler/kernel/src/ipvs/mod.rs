@@ -5,6 +5,7 @@
 //! so it is asked for only when the caller wants IPVS. Bytes are `codec`'s.
 
 mod codec;
+mod connections;
 mod global;
 mod listing;
 mod usage;
@@ -19,11 +20,13 @@ use nix::errno::Errno;
 
 use crate::apply::carry_out;
 use crate::error::{ApplyError, Class, KernelError, Refusal};
+use crate::generic;
 use crate::netlink::Requester;
 use crate::wire::Batch;
 
 use listing::Listing;
 
+pub use connections::{Origins, connection_origins};
 pub use usage::{Counters, DestinationUsage, ServiceUsage};
 
 /// Whether this network namespace has IPVS already, so that asking for it loads nothing.
@@ -58,10 +61,21 @@ pub(crate) fn observe(
     global::get_timeouts(&mut request, family);
     let found = socket.get(&mut request, global::parse_timeouts)?.map_err(|refusal| refused(&refusal))?;
     let timeouts = found.into_iter().next();
+    let sync_daemons = daemons(socket, family)?;
+    Ok(Table { services, timeouts, sync_daemons })
+}
+
+fn daemons(socket: &mut Requester, family: u16) -> Result<BTreeMap<SyncRole, SyncDaemon>, KernelError> {
     let mut request = Batch::default();
     global::get_daemons(&mut request, family);
     let found = socket.dump(&mut request, global::parse_daemon)?.map_err(|refusal| refused(&refusal))?;
-    Ok(Table { services, timeouts, sync_daemons: found.into_iter().collect() })
+    Ok(found.into_iter().collect())
+}
+
+/// The synchronisation daemons alone.
+pub(crate) fn sync_daemons(socket: &mut Requester) -> Result<BTreeMap<SyncRole, SyncDaemon>, KernelError> {
+    let family = resolve_family(socket)?;
+    daemons(socket, family)
 }
 
 fn all_services(socket: &mut Requester, family: u16) -> Result<BTreeMap<ServiceKey, Service>, KernelError> {
@@ -149,16 +163,13 @@ pub(crate) fn apply(socket: &mut Requester, ops: &[Op]) -> Vec<Result<(), ApplyE
 /// The number of the IPVS family, loading `ip_vs` when need be.
 fn resolve_family(socket: &mut Requester) -> Result<u16, KernelError> {
     let doing = "cannot use IPVS";
-    let mut request = Batch::default();
-    codec::get_family(&mut request);
-    match socket.get(&mut request, codec::parse_family)? {
-        Ok(numbers) => numbers.first().copied().ok_or_else(|| KernelError::malformed("the IPVS family")),
-        Err(refusal) if refusal.code() == Errno::ENOENT => {
+    generic::family(socket, "IPVS")?.map_err(|refusal| match refusal.code() {
+        Errno::ENOENT => {
             let cause = "the kernel has no IPVS: its module ip_vs is missing, or may not be loaded from here";
-            Err(refusal.because(doing, Class::Permanent, cause))
+            refusal.because(doing, Class::Permanent, cause)
         }
-        Err(refusal) => Err(refusal.explain(doing)),
-    }
+        _ => refusal.explain(doing),
+    })
 }
 
 /// Decides what a refusal means (`net/netfilter/ipvs/ip_vs_ctl.c`): the kernel gives numbers only.

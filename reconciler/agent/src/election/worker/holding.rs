@@ -78,11 +78,8 @@ impl Worker {
                 port.announcing.withdraw(gone.address.address());
             }
         }
-        let moved = present != self.present;
+        self.claims_dirty |= present != self.present;
         (self.present, self.stuck) = (present, stuck);
-        if moved {
-            self.watch_claims();
-        }
         self.vips_dirty = !failed.is_empty();
         self.tell_drift(&done, &failed, &drifted);
         self.report(failed.iter().map(|(op, error)| format!("cannot {op}: {error}")).collect());

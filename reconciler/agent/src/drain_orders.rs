@@ -1,0 +1,501 @@
+//! What operators told to drain until told otherwise. Values only: kept in the state directory by `state`,
+//! carried out by the convergence thread.
+//!
+//! An order names a host or an address, and one virtual server or all. It holds for every destination that it
+//! fits, whatever plans come; of two that fit the shorter time counts. Orders that fit nothing are kept: the host may
+//! come back.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use evenkeel_converge::{DestinationKey, Standing};
+use evenkeel_schemas::plan::{Destination, Plan, VirtualServer};
+use evenkeel_schemas::scalars::{Ip, Name, Span};
+use evenkeel_schemas::status::DrainOrderStatus;
+use serde::{Deserialize, Serialize};
+
+use crate::orders::{Refusal, nearest};
+
+/// Most orders that are kept.
+const MAX_ORDERS: usize = 10_000;
+/// Most names in a sentence.
+const MAX_TOLD: usize = 20;
+
+/// Whose destinations are meant.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Whom {
+    /// Those with this address.
+    Address(Ip),
+    /// Those of this host.
+    Host(Name),
+}
+
+impl FromStr for Whom {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(address) = text.parse() {
+            return Ok(Self::Address(address));
+        }
+        text.parse()
+            .map(Self::Host)
+            .map_err(|error: evenkeel_schemas::scalars::ScalarError| error.to_string())
+    }
+}
+
+impl fmt::Display for Whom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => write!(f, "{address}"),
+            Self::Host(name) => write!(f, "{name}"),
+        }
+    }
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum DrainAction {
+    /// Weight 0, and out when the connections have ended.
+    Drain,
+    /// As the plan says.
+    Undrain,
+}
+
+/// A request: the body of `POST /drains`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DrainRequest {
+    /// What is to be done.
+    pub(crate) action: DrainAction,
+    /// Whose destinations; absent: all that were told to drain, to undrain only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) whom: Option<Whom>,
+    /// In this virtual server; absent: in all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) service: Option<Name>,
+    /// How long connections may go on; absent: as long as the plan gives destinations that leave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) timeout: Option<Span>,
+    /// Even if a virtual server is left with no destination that serves.
+    #[serde(default)]
+    pub(crate) force: bool,
+}
+
+/// What was done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DrainAnswer {
+    /// The destinations of the plan in force that it changes.
+    pub(crate) destinations: Vec<Affected>,
+    /// How many orders there were and are no longer, to undrain only.
+    pub(crate) released: usize,
+}
+
+/// A destination.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Affected {
+    /// Name of the virtual server.
+    pub(crate) service: Name,
+    /// Name of the host.
+    pub(crate) host: Name,
+    /// `192.168.188.107:80`.
+    pub(crate) address: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Given {
+    whom: Whom,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    service: Option<Name>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    timeout: Option<Span>,
+    /// RFC 3339.
+    since: String,
+}
+
+impl Given {
+    fn fits(&self, server: &VirtualServer, destination: &Destination) -> bool {
+        fits(&self.whom, self.service.as_ref(), server, destination)
+    }
+}
+
+fn fits(whom: &Whom, service: Option<&Name>, server: &VirtualServer, destination: &Destination) -> bool {
+    let this = match whom {
+        Whom::Address(address) => destination.address == *address,
+        Whom::Host(name) => destination.host == *name,
+    };
+    this && service.is_none_or(|service| *service == server.name)
+}
+
+/// All orders of a host.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct DrainOrders {
+    given: Vec<Given>,
+}
+
+/// A way to ask what becomes of a destination if nobody tells it to drain.
+pub(crate) type StandingOf<'a> = &'a dyn Fn(&VirtualServer, &Destination) -> Standing;
+
+impl DrainOrders {
+    /// Whether a destination is told to drain, and how long its connections may go on (none: until they end).
+    pub(crate) fn told(&self, server: &VirtualServer, destination: &Destination) -> Option<Option<Duration>> {
+        let mut fitting = self.given.iter().filter(|given| given.fits(server, destination)).peekable();
+        fitting.peek()?;
+        let shortest = fitting.filter_map(|given| given.timeout).min();
+        Some(shortest.or(server.drain).map(Span::as_duration))
+    }
+
+    /// What becomes of a destination, if `standing` would without orders. One that failed is out.
+    pub(crate) fn standing(
+        &self,
+        server: &VirtualServer,
+        destination: &Destination,
+        standing: Standing,
+    ) -> Standing {
+        match standing {
+            Standing::Out => Standing::Out,
+            Standing::Serving | Standing::Quiet | Standing::Draining(_) => {
+                self.told(server, destination).map_or(standing, Standing::Draining)
+            }
+        }
+    }
+
+    /// The orders after a request, and what it changes.
+    ///
+    /// # Errors
+    /// When it fits nothing, or a virtual server would be left with no destination that serves.
+    pub(crate) fn after(
+        &self,
+        request: &DrainRequest,
+        plan: Option<&Plan>,
+        standing: StandingOf<'_>,
+        since: &str,
+    ) -> Result<(Self, DrainAnswer), Refusal> {
+        let mut after = self.clone();
+        match request.action {
+            DrainAction::Drain => after.give(request, plan, since)?,
+            DrainAction::Undrain => after.take_back(request)?,
+        }
+        let servers = plan.map(|plan| plan.virtual_servers.as_slice()).unwrap_or_default();
+        let mut destinations = Vec::new();
+        let mut left_alone = Vec::new();
+        for server in servers {
+            let serve = |orders: &Self| {
+                let serving = |destination: &&Destination| {
+                    let standing = orders.standing(server, destination, standing(server, destination));
+                    standing == Standing::Serving && destination.weight.get() > 0
+                };
+                server.destinations.iter().filter(serving).count()
+            };
+            if serve(self) > 0 && serve(&after) == 0 {
+                left_alone.push(server.name.as_str());
+            }
+            for destination in &server.destinations {
+                let asked = request.action == DrainAction::Drain
+                    && request
+                        .whom
+                        .as_ref()
+                        .is_some_and(|whom| fits(whom, request.service.as_ref(), server, destination));
+                if asked || self.told(server, destination) != after.told(server, destination) {
+                    destinations.push(Affected {
+                        service: server.name.clone(),
+                        host: destination.host.clone(),
+                        address: DestinationKey::of(destination).to_string(),
+                    });
+                }
+            }
+        }
+        left_alone.dedup();
+        if !left_alone.is_empty() && request.action == DrainAction::Drain && !request.force {
+            return Err(Refusal::NotNow(format!(
+                "no destination would serve any more in {}: undrain or mend another one first, or give --force",
+                list(left_alone)
+            )));
+        }
+        let released = self.given.len().saturating_sub(after.given.len());
+        Ok((after, DrainAnswer { destinations, released }))
+    }
+
+    fn give(&mut self, request: &DrainRequest, plan: Option<&Plan>, since: &str) -> Result<(), Refusal> {
+        let Some(whom) = &request.whom else {
+            return Err(Refusal::Unknown("a host or an address is needed".to_owned()));
+        };
+        let Some(plan) = plan else {
+            return Err(Refusal::NotNow("no plan is in force: there is nothing to drain".to_owned()));
+        };
+        let service = request.service.as_ref();
+        let any = |whom: &Whom, service: Option<&Name>| {
+            let mut servers = plan.virtual_servers.iter();
+            servers.any(|server| server.destinations.iter().any(|d| fits(whom, service, server, d)))
+        };
+        if !any(whom, service) {
+            return Err(Refusal::Unknown(match service {
+                Some(name) if !plan.virtual_servers.iter().any(|server| server.name == *name) => {
+                    let known = plan.virtual_servers.iter().map(|server| server.name.as_str());
+                    unknown("virtual server", name.as_str(), known.collect())
+                }
+                Some(name) if any(whom, None) => format!("{whom} is no destination of {name}"),
+                _ => {
+                    let all = plan.virtual_servers.iter().flat_map(|server| &server.destinations);
+                    unknown("destination", &whom.to_string(), all.map(|d| d.host.as_str()).collect())
+                }
+            }));
+        }
+        let same = |given: &&mut Given| given.whom == *whom && given.service.as_ref() == service;
+        if let Some(given) = self.given.iter_mut().find(same) {
+            given.timeout = request.timeout;
+            return Ok(());
+        }
+        if self.given.len() >= MAX_ORDERS {
+            return Err(Refusal::NotNow(format!(
+                "over {MAX_ORDERS} orders: undrain what is gone with --all"
+            )));
+        }
+        self.given.push(Given {
+            whom: whom.clone(),
+            service: request.service.clone(),
+            timeout: request.timeout,
+            since: since.to_owned(),
+        });
+        Ok(())
+    }
+
+    fn take_back(&mut self, request: &DrainRequest) -> Result<(), Refusal> {
+        let before = self.given.len();
+        let Some(whom) = &request.whom else {
+            self.given.retain(|given| {
+                request.service.is_some() && given.service.as_ref() != request.service.as_ref()
+            });
+            return Ok(());
+        };
+        let of_all = self.given.iter().any(|given| given.whom == *whom && given.service.is_none());
+        if let (Some(service), true) = (&request.service, of_all) {
+            let text = format!(
+                "{whom} is told to drain in all virtual servers, not in {service} alone: undrain it without --service"
+            );
+            return Err(Refusal::NotNow(text));
+        }
+        self.given.retain(|given| {
+            given.whom != *whom || (request.service.is_some() && given.service != request.service)
+        });
+        if self.given.len() == before {
+            let known: BTreeSet<String> = self.given.iter().map(|given| given.whom.to_string()).collect();
+            let told = known.iter().map(String::as_str).collect();
+            return Err(Refusal::Unknown(match &request.service {
+                Some(service) => format!("{whom} is not told to drain in {service}"),
+                None if known.is_empty() => format!("{whom} is not told to drain: nothing is"),
+                None => format!("{whom} is not told to drain; told are {}", list(told)),
+            }));
+        }
+        Ok(())
+    }
+
+    /// For status.
+    pub(crate) fn status(&self, plan: Option<&Plan>) -> Vec<DrainOrderStatus> {
+        let servers = plan.map(|plan| plan.virtual_servers.as_slice()).unwrap_or_default();
+        let fits = |given: &Given| {
+            servers.iter().any(|server| server.destinations.iter().any(|d| given.fits(server, d)))
+        };
+        let one = |given: &Given| DrainOrderStatus {
+            target: given.whom.to_string(),
+            service: given.service.clone(),
+            since: given.since.clone(),
+            timeout_ms: given.timeout.map(Span::as_millis),
+            in_plan: fits(given),
+        };
+        self.given.iter().map(one).collect()
+    }
+}
+
+fn list(names: Vec<&str>) -> String {
+    let more = names.len().saturating_sub(MAX_TOLD);
+    let mut text = names.into_iter().take(MAX_TOLD).collect::<Vec<_>>().join(", ");
+    if more > 0 {
+        text += &format!(" and {more} more");
+    }
+    text
+}
+
+fn unknown(what: &str, name: &str, known: BTreeSet<&str>) -> String {
+    match nearest(name, known.iter().copied()) {
+        Some(near) => format!("there is no {what} {name}; did you mean {near}?"),
+        None if known.is_empty() => format!("this host has no {what}s"),
+        None => format!("there is no {what} {name}; this host has {}", list(known.into_iter().collect())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan() -> Plan {
+        let server = |name: &str, port: u16, drain: Option<&str>, hosts: &[(&str, u8)]| {
+            let drain = drain.map(|drain| format!("drain = \"{drain}\"\n")).unwrap_or_default();
+            let mut text = format!(
+                "[[virtual_server]]\nname = \"{name}\"\naddress = \"192.0.2.9\"\nport = {port}\nprotocol = \"tcp\"\n\
+                 scheduler = \"wlc\"\none_packet = false\n{drain}"
+            );
+            for (host, last) in hosts {
+                text += &format!(
+                    "[[virtual_server.destination]]\nhost = \"{host}\"\naddress = \"192.0.2.{last}\"\nport = {port}\n\
+                     weight = 1\nforwarding = \"dr\"\n"
+                );
+            }
+            text
+        };
+        let text = "format = 1\ncluster = \"c\"\nhost = \"h\"\nhost_addresses = []\n\
+                    [policy]\nresync = \"5s\"\nexclusive_ipvs = false\n"
+            .to_owned()
+            + &server("web", 80, Some("5m"), &[("rs1", 1), ("rs2", 2)])
+            + &server("mail", 25, None, &[("rs1", 1), ("rs2", 2), ("rs3", 3)]);
+        toml::from_str(&text).expect("plan")
+    }
+
+    fn request(action: DrainAction, whom: &str, service: Option<&str>) -> DrainRequest {
+        DrainRequest {
+            action,
+            whom: Some(whom.parse().expect("whom")),
+            service: service.map(|name| name.parse().expect("name")),
+            timeout: None,
+            force: false,
+        }
+    }
+
+    fn drain(whom: &str, service: Option<&str>) -> DrainRequest {
+        request(DrainAction::Drain, whom, service)
+    }
+
+    fn undrain(whom: &str, service: Option<&str>) -> DrainRequest {
+        request(DrainAction::Undrain, whom, service)
+    }
+
+    fn try_give(orders: &DrainOrders, request: &DrainRequest) -> Result<(DrainOrders, Vec<String>), Refusal> {
+        let (after, answer) = orders.after(request, Some(&plan()), &|_, _| Standing::Serving, "now")?;
+        let restored: DrainOrders =
+            serde_json::from_str(&serde_json::to_string(&after).expect("JSON")).expect("orders");
+        assert_eq!(restored, after);
+        let named = |affected: Affected| format!("{} {}", affected.service, affected.address);
+        Ok((after, answer.destinations.into_iter().map(named).collect()))
+    }
+
+    fn give(orders: &mut DrainOrders, request: &DrainRequest) -> Vec<String> {
+        let (after, affected) = try_give(orders, request).expect("taken");
+        *orders = after;
+        affected
+    }
+
+    fn refused(orders: &DrainOrders, request: &DrainRequest) -> String {
+        match try_give(orders, request) {
+            Err(Refusal::Unknown(text) | Refusal::NotNow(text)) => text,
+            Ok(taken) => panic!("{taken:?}"),
+        }
+    }
+
+    /// How many seconds each destination has, by service and host; -1 for ever.
+    fn told(orders: &DrainOrders) -> Vec<(String, i64)> {
+        let plan = plan();
+        let mut all = Vec::new();
+        for server in &plan.virtual_servers {
+            for destination in &server.destinations {
+                if let Some(limit) = orders.told(server, destination) {
+                    let secs = limit.map_or(-1, |limit| i64::try_from(limit.as_secs()).expect("secs"));
+                    all.push((format!("{} {}", server.name, destination.host), secs));
+                }
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn a_host_drains_everywhere_or_in_one_service_until_it_is_undrained() {
+        let mut orders = DrainOrders::default();
+        assert_eq!(give(&mut orders, &drain("rs1", None)), ["web 192.0.2.1:80", "mail 192.0.2.1:25"]);
+        assert_eq!(told(&orders), [("web rs1".to_owned(), 300), ("mail rs1".to_owned(), -1)]);
+        let timed =
+            DrainRequest { timeout: Some("10m".parse().expect("span")), ..drain("192.0.2.1", Some("mail")) };
+        assert_eq!(give(&mut orders, &timed), ["mail 192.0.2.1:25"]);
+        assert_eq!(told(&orders)[1].1, 600, "by its address");
+        // Given again it has the new time, and not two.
+        let sooner = DrainRequest { timeout: Some("1m".parse().expect("span")), ..timed };
+        give(&mut orders, &sooner);
+        assert_eq!((told(&orders)[1].1, orders.given.len()), (60, 2));
+        assert_eq!(give(&mut orders, &undrain("rs1", None)), ["web 192.0.2.1:80"]);
+        assert_eq!(told(&orders), [("mail rs1".to_owned(), 60)]);
+        assert_eq!(give(&mut orders, &undrain("192.0.2.1", Some("mail"))), ["mail 192.0.2.1:25"]);
+        assert_eq!(orders, DrainOrders::default());
+    }
+
+    #[test]
+    fn a_service_is_not_left_without_destinations_unless_that_is_meant() {
+        let mut orders = DrainOrders::default();
+        give(&mut orders, &drain("rs1", None));
+        let why = refused(&orders, &drain("rs2", None));
+        assert!(why.starts_with("no destination would serve any more in web: "), "{why}");
+        give(&mut orders, &drain("rs2", Some("mail")));
+        give(&mut orders, &DrainRequest { force: true, ..drain("rs2", None) });
+        // Nothing is made worse.
+        give(&mut orders, &drain("rs2", Some("web")));
+        let out = |_: &VirtualServer, destination: &Destination| match destination.host.as_str() {
+            "rs3" => Standing::Out,
+            _ => Standing::Serving,
+        };
+        let mut orders = DrainOrders::default();
+        give(&mut orders, &drain("rs1", Some("mail")));
+        let answer = orders.after(&drain("rs2", Some("mail")), Some(&plan()), &out, "now");
+        assert!(matches!(answer, Err(Refusal::NotNow(_))), "one that failed is no help: {answer:?}");
+    }
+
+    #[test]
+    fn what_is_not_there_is_refused_with_what_may_be_meant() {
+        let orders = DrainOrders::default();
+        assert_eq!(refused(&orders, &drain("rs11", None)), "there is no destination rs11; did you mean rs1?");
+        assert_eq!(
+            refused(&orders, &drain("rs1", Some("wbe"))),
+            "there is no virtual server wbe; did you mean web?"
+        );
+        assert_eq!(refused(&orders, &drain("rs3", Some("web"))), "rs3 is no destination of web");
+        assert!(refused(&orders, &drain("203.0.113.1", None)).contains("this host has rs1, rs2, rs3"));
+        assert_eq!(refused(&orders, &undrain("rs1", None)), "rs1 is not told to drain: nothing is");
+        let none = orders.after(&drain("rs1", None), None, &|_, _| Standing::Serving, "now");
+        assert!(matches!(none, Err(Refusal::NotNow(_))));
+        let mut orders = orders;
+        give(&mut orders, &drain("rs1", None));
+        assert_eq!(refused(&orders, &undrain("rs2", None)), "rs2 is not told to drain; told are rs1");
+        assert!(refused(&orders, &undrain("rs1", Some("web"))).contains("without --service"));
+        let all = DrainRequest { whom: None, ..undrain("rs1", None) };
+        assert_eq!(give(&mut orders, &all).len(), 2);
+        assert_eq!(orders, DrainOrders::default());
+    }
+
+    #[test]
+    fn an_order_for_a_host_that_is_gone_waits_for_it() {
+        let mut orders = DrainOrders::default();
+        give(&mut orders, &drain("rs3", None));
+        let mut without = plan();
+        without.virtual_servers.pop();
+        assert!(!orders.status(Some(&without))[0].in_plan);
+        assert!(orders.status(Some(&plan()))[0].in_plan);
+        let taken = orders.after(&undrain("rs3", None), Some(&without), &|_, _| Standing::Serving, "now");
+        assert_eq!(taken.expect("taken").1, DrainAnswer { destinations: Vec::new(), released: 1 });
+    }
+
+    #[test]
+    fn one_that_failed_is_out_whatever_it_is_told() {
+        let plan = plan();
+        let mut orders = DrainOrders::default();
+        give(&mut orders, &drain("rs1", None));
+        let (server, first, second) = (
+            &plan.virtual_servers[0],
+            &plan.virtual_servers[0].destinations[0],
+            &plan.virtual_servers[0].destinations[1],
+        );
+        let time = Some(Duration::from_secs(300));
+        assert_eq!(orders.standing(server, first, Standing::Out), Standing::Out);
+        assert_eq!(orders.standing(server, first, Standing::Quiet), Standing::Draining(time));
+        assert_eq!(orders.standing(server, second, Standing::Quiet), Standing::Quiet);
+    }
+}

@@ -1,0 +1,96 @@
+//! Drains in the convergence thread: connections are looked at where a destination may drain, and since when it
+//! does is kept. What becomes of it is `converge::drain`'s.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use evenkeel_converge::drain::{Step, Usage, concerned};
+use evenkeel_converge::{Connections, Desired, Draining, Drains, KernelState, ServiceKey};
+use evenkeel_kernel::{Kernel, KernelError, ServiceUsage, clock};
+use evenkeel_schemas::time::MonoTime;
+use tracing::warn;
+
+use crate::state::StateDir;
+
+/// What was found of drains.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Found {
+    /// What drains.
+    pub(crate) draining: Vec<Draining>,
+    /// What has drained and goes now.
+    pub(crate) ended: Vec<Draining>,
+    /// When to look again, at the latest.
+    pub(crate) next_look: Option<MonoTime>,
+}
+
+impl Found {
+    /// Whether nothing drains.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.draining.is_empty() && self.ended.is_empty() && self.next_look.is_none()
+    }
+}
+
+/// Since when destinations drain, in the state directory.
+pub(crate) struct Drainage {
+    state: Arc<StateDir>,
+    drains: Drains,
+}
+
+impl Drainage {
+    pub(crate) fn new(state: Arc<StateDir>) -> Self {
+        let drains = state.drains();
+        Self { state, drains }
+    }
+
+    /// What is wanted, with what drains in it. What has to be kept is on the disk when this returns.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(crate) fn step<'a>(
+        &mut self,
+        kernel: &mut Kernel,
+        desired: &'a Desired,
+        observed: &KernelState,
+    ) -> std::io::Result<(Cow<'a, Desired>, Found)> {
+        let services = concerned(desired, observed);
+        if services.is_empty() && self.drains.is_empty() {
+            return Ok((Cow::Borrowed(desired), Found::default()));
+        }
+        let usage = usage(kernel, &services).unwrap_or_else(|error| {
+            warn!("{error}: what drains stays until its deadline");
+            Usage::new()
+        });
+        let step = self.drains.step(desired, observed, &usage, clock::now());
+        let Step { desired, drains, draining, ended, next_look } = step;
+        if drains != self.drains {
+            self.state.save_drains(&drains)?;
+            self.drains = drains;
+        }
+        Ok((desired, Found { draining, ended, next_look }))
+    }
+}
+
+/// The connections of some services.
+///
+/// # Errors
+/// When they cannot be read.
+pub(crate) fn usage(kernel: &mut Kernel, services: &BTreeSet<ServiceKey>) -> Result<Usage, KernelError> {
+    if services.is_empty() {
+        return Ok(Usage::new());
+    }
+    Ok(connections(&kernel.ipvs_usage(Some(services))?))
+}
+
+/// The connections of what the kernel tells.
+pub(crate) fn connections(usage: &BTreeMap<ServiceKey, ServiceUsage>) -> Usage {
+    let of = |service: &ServiceUsage| {
+        let all = service.destinations.iter();
+        all.map(|(key, has)| {
+            let (active, inactive, persistent) = (has.active, has.inactive, has.persistent);
+            (*key, Connections { active, inactive, persistent })
+        })
+        .collect()
+    };
+    usage.iter().map(|(key, service)| (*key, of(service))).collect()
+}

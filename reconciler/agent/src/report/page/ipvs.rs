@@ -1,0 +1,172 @@
+//! The page's lines of virtual servers: verdicts, connections, drains, synchronisation.
+
+use evenkeel_schemas::status::{
+    ConnectionCounts, ConnectionSyncStatus, DestinationStatus, DrainOrderStatus, DrainState, DrainStatus,
+    Status, SyncHalf, Verdict, VirtualServerStatus,
+};
+
+/// All that the page says of IPVS.
+pub(super) fn lines(status: &Status) -> Vec<String> {
+    let mut lines: Vec<String> = status.virtual_servers.iter().flat_map(virtual_server).collect();
+    lines.extend(status.drain_orders.iter().map(order));
+    lines.extend(status.connection_sync.as_ref().map(sync));
+    lines
+}
+
+/// `3 active and 1 inactive connections`.
+pub(crate) fn counted(counts: &ConnectionCounts) -> String {
+    let ConnectionCounts { active, inactive, persistent } = counts;
+    let bound = if *persistent > 0 { format!(", {persistent} persistent clients") } else { String::new() };
+    format!("{active} active and {inactive} inactive connections{bound}")
+}
+
+fn virtual_server(server: &VirtualServerStatus) -> Vec<String> {
+    let traffic = server.counters.map(|counters| {
+        format!(
+            ": {} connections, {} packets and {} bytes in, {} and {} out",
+            counters.connections,
+            counters.packets_in,
+            counters.bytes_in,
+            counters.packets_out,
+            counters.bytes_out
+        )
+    });
+    let mut lines =
+        vec![format!("virtual server {} {}{}", server.name, server.service, traffic.unwrap_or_default())];
+    lines.extend(server.destinations.iter().map(destination));
+    lines.extend(
+        server
+            .leaving
+            .iter()
+            .map(|leaving| format!("  {} has left the plan: {}", leaving.address, drain(&leaving.drain))),
+    );
+    lines
+}
+
+fn destination(destination: &DestinationStatus) -> String {
+    let verdict = match (destination.checked, destination.verdict) {
+        (false, _) => "not checked",
+        (true, Verdict::Up) => "up",
+        (true, Verdict::Down) => "DOWN",
+    };
+    let why = destination.last_result.as_deref().unwrap_or("not checked yet");
+    let mut line = format!(
+        "  {} {} weight {}: {verdict} ({why})",
+        destination.host, destination.address, destination.weight
+    );
+    if let Some(told) = &destination.drain {
+        line += &format!("; {}", drain(told));
+    } else if let Some(counts) = &destination.connections {
+        line += &format!("; {}", counted(counts));
+    }
+    line
+}
+
+fn drain(drain: &DrainStatus) -> String {
+    let Some(since) = drain.since.as_ref().filter(|_| drain.state == DrainState::Draining) else {
+        return match drain.state {
+            DrainState::Draining => "is about to drain".to_owned(),
+            DrainState::Drained => "DRAINED, out of the table".to_owned(),
+        };
+    };
+    let left = drain.left.as_ref().map_or("its connections are not known".to_owned(), counted);
+    let until = drain.deadline.as_ref().map(|at| format!(" until {at}")).unwrap_or_default();
+    format!("DRAINS since {since}{until}, {left}")
+}
+
+fn order(order: &DrainOrderStatus) -> String {
+    let DrainOrderStatus { target, service, since, timeout_ms, in_plan } = order;
+    let place = service.as_ref().map_or("all virtual servers".to_owned(), ToString::to_string);
+    let option = service.as_ref().map(|name| format!(" --service {name}")).unwrap_or_default();
+    let time = timeout_ms.map(|ms| format!(", for at most {} s", f64::from(ms) / 1000.0)).unwrap_or_default();
+    let waits = if *in_plan { "" } else { ", which is not in the plan" };
+    format!(
+        "ORDER since {since}: {target}{waits} drains in {place}{time}; `evenkeeld undrain {target}{option}` ends it"
+    )
+}
+
+fn sync(sync: &ConnectionSyncStatus) -> String {
+    let words =
+        |halves: &[SyncHalf]| halves.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
+    let state = match &sync.problem {
+        None => format!("as {}", words(&sync.running)),
+        Some(problem) => format!("should be {}, PROBLEM: {problem}", words(&sync.wanted)),
+    };
+    let most = if sync.more { "more than " } else { "" };
+    format!(
+        "connection synchronisation on {} with id {}, {state}; {most}{} connections from other directors, {} own",
+        sync.interface, sync.id, sync.received_connections, sync.own_connections
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drains_orders_traffic_and_synchronisation_are_shown() {
+        let server = serde_json::from_value(serde_json::json!({
+            "name": "web", "service": "tcp 192.0.2.9:80",
+            "counters": { "connections": 7, "packets_in": 8, "packets_out": 0, "bytes_in": 9, "bytes_out": 0 },
+            "destinations": [
+                { "host": "rs1", "address": "192.0.2.1:80", "weight": 5, "verdict": "up", "checked": true, "failures": 0,
+                  "last_result": "success", "last_check_age_ms": 1,
+                  "connections": { "active": 1, "inactive": 2, "persistent": 3 },
+                  "drain": { "state": "draining", "since": "T1", "deadline": "T2",
+                             "left": { "active": 1, "inactive": 2, "persistent": 3 } } },
+                { "host": "rs2", "address": "192.0.2.2:80", "weight": 5, "verdict": "down", "checked": true, "failures": 0,
+                  "last_result": "refused", "last_check_age_ms": 1,
+                  "drain": { "state": "drained", "since": null, "deadline": null, "left": null } },
+                { "host": "rs3", "address": "192.0.2.3:80", "weight": 5, "verdict": "up", "checked": false, "failures": 0,
+                  "last_result": null, "last_check_age_ms": null,
+                  "connections": { "active": 4, "inactive": 0, "persistent": 0 } },
+            ],
+            "leaving": [{ "address": "192.0.2.4:80",
+                          "drain": { "state": "draining", "since": "T3", "deadline": null, "left": null } }],
+        }))
+        .expect("server");
+        assert_eq!(
+            virtual_server(&server),
+            [
+                "virtual server web tcp 192.0.2.9:80: 7 connections, 8 packets and 9 bytes in, 0 and 0 out",
+                "  rs1 192.0.2.1:80 weight 5: up (success); DRAINS since T1 until T2, 1 active and 2 inactive \
+                 connections, 3 persistent clients",
+                "  rs2 192.0.2.2:80 weight 5: DOWN (refused); DRAINED, out of the table",
+                "  rs3 192.0.2.3:80 weight 5: not checked (not checked yet); 4 active and 0 inactive connections",
+                "  192.0.2.4:80 has left the plan: DRAINS since T3, its connections are not known",
+            ]
+        );
+        let told = DrainOrderStatus {
+            target: "rs9".to_owned(),
+            service: "web".parse().ok(),
+            since: "T4".to_owned(),
+            timeout_ms: Some(1_500),
+            in_plan: false,
+        };
+        assert_eq!(
+            order(&told),
+            "ORDER since T4: rs9, which is not in the plan drains in web, for at most 1.5 s; `evenkeeld undrain rs9 \
+             --service web` ends it"
+        );
+        let runs = ConnectionSyncStatus {
+            wanted: vec![SyncHalf::Master],
+            running: vec![SyncHalf::Master],
+            interface: "eth0".to_owned(),
+            id: 51,
+            problem: None,
+            received_connections: 2,
+            own_connections: 3,
+            more: true,
+        };
+        assert_eq!(
+            sync(&runs),
+            "connection synchronisation on eth0 with id 51, as master; more than 2 connections from other directors, 3 own"
+        );
+        let fails = ConnectionSyncStatus { problem: Some("does not run as master".to_owned()), ..runs };
+        assert!(
+            sync(&fails).contains("should be master, PROBLEM: does not run as master; "),
+            "{}",
+            sync(&fails)
+        );
+    }
+}

@@ -1,0 +1,174 @@
+//! What is kept of drains: since when destinations drain, and what operators told to drain.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use evenkeel_converge::Drains;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tracing::{error, warn};
+
+use super::{StateDir, replace};
+use crate::drain_orders::DrainOrders;
+
+/// Since when destinations drain. Means nothing after a boot: the IPVS table is then another.
+pub(super) const DRAINS: &str = "drains.json";
+/// What operators told to drain. Outlives `cleanup`, as all orders do.
+const DRAIN_ORDERS: &str = "drain-orders.json";
+/// The format of both files.
+const VERSION: u32 = 1;
+/// Tells one boot from another.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+#[derive(Serialize, Deserialize)]
+struct DrainsFile {
+    version: u32,
+    boot: String,
+    drains: Drains,
+}
+
+#[derive(Serialize, Deserialize)]
+struct OrdersFile {
+    version: u32,
+    orders: DrainOrders,
+}
+
+/// Reads nothing of a file but its version, so that one of another version is told from a damaged one.
+#[derive(Deserialize)]
+struct AnyVersion {
+    version: u32,
+}
+
+impl StateDir {
+    /// Since when destinations drain; nothing when there is no file, or one of another boot. One that
+    /// cannot be understood is put aside: its deadlines start again.
+    pub(crate) fn drains(&self) -> Drains {
+        match read_drains(self.path()) {
+            Ok(drains) => drains,
+            Err(error) => {
+                warn!("{error}: the deadlines of destinations that drain start again");
+                self.put_aside(DRAINS).ok();
+                Drains::default()
+            }
+        }
+    }
+
+    /// Replaces the record of drains, durably.
+    ///
+    /// # Errors
+    /// When it cannot be written; the old one is then still there.
+    pub(crate) fn save_drains(&self, drains: &Drains) -> io::Result<()> {
+        let file = DrainsFile { version: VERSION, boot: boot(), drains: drains.clone() };
+        save(&self.path().join(DRAINS), &file)
+    }
+
+    /// What operators told to drain; nothing when there is no file. One that cannot be understood is put
+    /// aside.
+    ///
+    /// # Errors
+    /// When there is one and it cannot be read or put aside.
+    pub(crate) fn drain_orders_or_put_aside(&self) -> io::Result<DrainOrders> {
+        match read_drain_orders(self.path()) {
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                let aside = self.put_aside(DRAIN_ORDERS)?.unwrap_or_else(|| self.path().join(DRAIN_ORDERS));
+                error!("{error}; kept as {}: what was told to drain serves again", aside.display());
+                Ok(DrainOrders::default())
+            }
+            result => result,
+        }
+    }
+
+    /// Replaces what operators told to drain, durably.
+    ///
+    /// # Errors
+    /// When it cannot be written; the old is then still there.
+    pub(crate) fn save_drain_orders(&self, orders: &DrainOrders) -> io::Result<()> {
+        let file = OrdersFile { version: VERSION, orders: orders.clone() };
+        save(&self.path().join(DRAIN_ORDERS), &file)
+    }
+}
+
+/// Since when destinations drain, by the record below a state directory; nothing when it is of another boot.
+/// Takes no lock.
+///
+/// # Errors
+/// When there is one and it cannot be read; `InvalidData` when it cannot be understood.
+pub(crate) fn read_drains(directory: &Path) -> io::Result<Drains> {
+    let Some(file) = read::<DrainsFile>(&directory.join(DRAINS))? else { return Ok(Drains::default()) };
+    let boot = boot();
+    Ok(if boot.is_empty() || file.boot != boot { Drains::default() } else { file.drains })
+}
+
+/// What operators told to drain, by the record below a state directory. Takes no lock.
+///
+/// # Errors
+/// When there is one and it cannot be read; `InvalidData` when it cannot be understood.
+pub(crate) fn read_drain_orders(directory: &Path) -> io::Result<DrainOrders> {
+    let file = read::<OrdersFile>(&directory.join(DRAIN_ORDERS))?;
+    Ok(file.map(|file| file.orders).unwrap_or_default())
+}
+
+fn boot() -> String {
+    fs::read_to_string(BOOT_ID).unwrap_or_default().trim().to_owned()
+}
+
+fn save(path: &Path, file: &impl Serialize) -> io::Result<()> {
+    let explain = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+    replace(path, &serde_json::to_vec(file)?).map_err(explain)
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
+    let explain = |kind, text: String| io::Error::new(kind, format!("{}: {text}", path.display()));
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(explain(error.kind(), error.to_string())),
+    };
+    let damaged = |text| explain(io::ErrorKind::InvalidData, text);
+    match serde_json::from_slice::<AnyVersion>(&bytes) {
+        Ok(AnyVersion { version: VERSION }) => {}
+        Ok(AnyVersion { version }) => {
+            return Err(damaged(format!("written in format {version} by another version of evenkeeld")));
+        }
+        Err(error) => return Err(damaged(format!("damaged ({error})"))),
+    }
+    serde_json::from_slice(&bytes).map(Some).map_err(|error| damaged(format!("damaged ({error})")))
+}
+
+#[cfg(test)]
+mod tests {
+    use evenkeel_converge::{DestinationKey, ServiceKey};
+    use evenkeel_schemas::time::MonoTime;
+
+    use super::*;
+
+    fn some() -> Drains {
+        let mut drains = Drains::default();
+        let destination = DestinationKey { address: [192, 0, 2, 1].into(), port: 80 };
+        drains.insert(ServiceKey::Mark { v6: false, mark: 1 }, destination, MonoTime::from_millis(5));
+        drains
+    }
+
+    #[test]
+    fn drains_are_kept_within_one_boot() {
+        let scratch = tempfile::tempdir().expect("tempdir");
+        let state = StateDir::open(&scratch.path().join("state")).expect("open");
+        assert!(state.drains().is_empty());
+        state.save_drains(&some()).expect("save");
+        assert_eq!(state.drains(), some());
+        let path = state.path().join(DRAINS);
+        let text = fs::read_to_string(&path).expect("read");
+        fs::write(&path, text.replace(&boot(), "another")).expect("write");
+        assert!(state.drains().is_empty(), "the table did not outlive the boot");
+        assert!(path.exists());
+        for bad in ["{\"version\":1,\"bo", "{\"version\":2}"] {
+            fs::write(&path, bad).expect("write");
+            assert!(state.drains().is_empty());
+            assert!(!path.exists(), "{bad} is put aside");
+        }
+        state.save_drains(&some()).expect("save again");
+        state.forget().expect("forget");
+        assert!(!path.exists(), "nothing drains after cleanup");
+    }
+}

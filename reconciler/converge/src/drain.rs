@@ -1,0 +1,190 @@
+//! Drains: destinations that keep the connections they have and get no new ones, until they are gone.
+//!
+//! What drains is found by comparing, as everything is: a destination that is in the kernel and is wanted
+//! there no longer. Only since when it drains is remembered. Its weight is 0 until it has no connections or its
+//! deadline passes, and then it is not wanted any more. Whether to look at connections is decided here, looking is not.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use evenkeel_schemas::time::MonoTime;
+use serde::{Deserialize, Serialize};
+
+use crate::desired::Desired;
+use crate::ledger::pairs;
+use crate::model::{DestinationKey, KernelState, ServiceKey};
+
+/// How soon after a destination's weight became 0 its connections are looked at: what was scheduled in the
+/// meantime is among them.
+pub const SETTLE: Duration = Duration::from_secs(1);
+
+/// What drains in one virtual server that is wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DrainRules {
+    /// How long the connections of a destination that is not in the plan may go on; none: they end at once.
+    pub leaving: Option<Duration>,
+    /// Destinations of the plan that were told to drain, each with how long its connections may go on; none:
+    /// until they end.
+    pub told: BTreeMap<DestinationKey, Option<Duration>>,
+    /// Destinations of the plan that failed and are out: nothing is gained by keeping their connections.
+    pub failed: BTreeSet<DestinationKey>,
+}
+
+/// What a destination still has to do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Connections {
+    /// Established connections.
+    pub active: u32,
+    /// Connections in any other state; UDP has no other.
+    pub inactive: u32,
+    /// Clients that persistence binds to it: unless the kernel is told otherwise
+    /// (`net.ipv4.vs.expire_quiescent_template`), their next connection goes to it, even at weight 0.
+    pub persistent: u32,
+}
+
+impl Connections {
+    /// Whether there are none.
+    #[must_use]
+    pub const fn is_none(&self) -> bool {
+        self.active == 0 && self.inactive == 0 && self.persistent == 0
+    }
+}
+
+/// Connections by service and destination.
+pub type Usage = BTreeMap<ServiceKey, BTreeMap<DestinationKey, Connections>>;
+
+/// Since when destinations drain: what is kept over a restart, so that no deadline starts again.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Drains {
+    #[serde(with = "pairs")]
+    since: BTreeMap<(ServiceKey, DestinationKey), MonoTime>,
+}
+
+/// A destination that drains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Draining {
+    /// Its service.
+    pub service: ServiceKey,
+    /// Which.
+    pub destination: DestinationKey,
+    /// Since when.
+    pub since: MonoTime,
+    /// When it goes even if connections are left; none: not before they have ended.
+    pub deadline: Option<MonoTime>,
+    /// What it has left; none when that is not known.
+    pub left: Option<Connections>,
+}
+
+/// What is to be done now.
+#[derive(Debug, Clone)]
+pub struct Step<'a> {
+    /// What is wanted, with destinations that drain at weight 0.
+    pub desired: Cow<'a, Desired>,
+    /// To be kept before anything is changed.
+    pub drains: Drains,
+    /// What drains, by service and destination.
+    pub draining: Vec<Draining>,
+    /// What drained, is there still, and is not wanted any more.
+    pub ended: Vec<Draining>,
+    /// When to look again, at the latest.
+    pub next_look: Option<MonoTime>,
+}
+
+/// The services with a destination that may have to drain: their connections are to be looked at.
+#[must_use]
+pub fn concerned(desired: &Desired, observed: &KernelState) -> BTreeSet<ServiceKey> {
+    let mut concerned = BTreeSet::new();
+    visit(desired, observed, |service, _, _, _| {
+        concerned.insert(service);
+    });
+    concerned
+}
+
+/// Calls `found` for each destination that is there, is not wanted, and may go on for a while: service,
+/// destination, its weight, how long.
+fn visit(
+    desired: &Desired,
+    observed: &KernelState,
+    mut found: impl FnMut(ServiceKey, DestinationKey, u32, Option<Duration>),
+) {
+    for (service, rules) in &desired.drains {
+        let both = (desired.state.services.get(service), observed.services.get(service));
+        let (Some(want), Some(have)) = both else { continue };
+        for (key, value) in &have.destinations {
+            if want.destinations.contains_key(key) || rules.failed.contains(key) {
+                continue;
+            }
+            let limit = rules.told.get(key).copied().or(rules.leaving.map(Some));
+            if let Some(limit) = limit {
+                found(*service, *key, value.weight, limit);
+            }
+        }
+    }
+}
+
+impl Drains {
+    /// Whether nothing drains.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.since.is_empty()
+    }
+
+    /// Whether a destination drains.
+    #[must_use]
+    pub fn contains(&self, service: ServiceKey, destination: DestinationKey) -> bool {
+        self.since.contains_key(&(service, destination))
+    }
+
+    /// Puts in a destination that has been draining since then.
+    pub fn insert(&mut self, service: ServiceKey, destination: DestinationKey, since: MonoTime) {
+        self.since.insert((service, destination), since);
+    }
+
+    /// What becomes of destinations that are there and not wanted. `usage` must have been read after `observed`;
+    /// of a destination that is not in it nothing is known.
+    #[must_use]
+    pub fn step<'a>(
+        &self,
+        desired: &'a Desired,
+        observed: &KernelState,
+        usage: &Usage,
+        now: MonoTime,
+    ) -> Step<'a> {
+        let mut step = Step {
+            desired: Cow::Borrowed(desired),
+            drains: Self::default(),
+            draining: Vec::new(),
+            ended: Vec::new(),
+            next_look: None,
+        };
+        visit(desired, observed, |service, destination, weight, limit| {
+            let since = self.since.get(&(service, destination)).copied().unwrap_or(now);
+            let deadline = limit.map(|limit| since + limit);
+            let left = usage.get(&service).and_then(|usage| usage.get(&destination)).copied();
+            let entry = Draining { service, destination, since, deadline, left };
+            // Kept until it is gone: one that cannot be removed does not start again.
+            step.drains.insert(service, destination, since);
+            let over = deadline.is_some_and(|deadline| now >= deadline);
+            // At another weight it may have got a connection just now.
+            if over || (weight == 0 && left.is_some_and(|left| left.is_none())) {
+                step.ended.push(entry);
+                return;
+            }
+            step.draining.push(entry);
+            let soon = if weight == 0 { None } else { Some(now + SETTLE) };
+            step.next_look = [step.next_look, deadline, soon].into_iter().flatten().min();
+        });
+        for Draining { service, destination, .. } in &step.draining {
+            let have = observed.services.get(service).and_then(|have| have.destinations.get(destination));
+            let want = step.desired.to_mut().state.services.get_mut(service);
+            if let (Some(have), Some(want)) = (have, want) {
+                let mut quiet = *have;
+                quiet.weight = 0;
+                want.destinations.insert(*destination, quiet);
+            }
+        }
+        step
+    }
+}

@@ -1,0 +1,117 @@
+//! Directors that share connections, and directors that are real servers as well.
+
+use std::time::Duration;
+
+use lab::{Host, Reference, eventually, guest, mark};
+
+use crate::support::{PATIENCE, steady_client};
+
+const SYNC: &str = r#"
+[connection_sync]
+mode = "follow"
+router = "VI_1"
+interface = "eth0"
+id = 51
+group = "224.0.0.81"
+port = 8848
+ttl = 1
+"#;
+
+fn runs(reference: &Reference<'_>, host: &Host, role: &str) {
+    eventually(PATIENCE, &format!("{} is {role}", host.name()), || {
+        let sync = &reference.status(host)["connection_sync"];
+        sync["running"] == serde_json::json!([role]) && sync["problem"].is_null() && sync["id"] == 51
+    });
+}
+
+#[test]
+fn a_download_goes_on_through_the_new_master_which_was_told_of_it() {
+    guest(|lab| {
+        let reference = Reference::new(lab);
+        let (dir1, dir2) = (&reference.hosts.dir1, &reference.hosts.dir2);
+        for director in [dir1, dir2] {
+            reference.plans.rewrite(director, |plan| format!("{plan}{SYNC}"));
+        }
+        let daemons = reference.serving();
+        runs(&reference, dir1, "master");
+        runs(&reference, dir2, "backup");
+        steady_client(&reference);
+        let download = reference.hosts.client.download(reference.hosts.vip, 80);
+        let responder = download.responder(PATIENCE);
+        eventually(PATIENCE, "the Backup knows of the connection", || {
+            reference.status(dir2)["connection_sync"]["received_connections"].as_u64() >= Some(1)
+        });
+        assert_eq!(reference.status(dir1)["connection_sync"]["received_connections"], 0);
+
+        daemons.dir1.stop(Duration::from_secs(10));
+        runs(&reference, dir2, "master");
+        download.wait_progress(PATIENCE);
+        lab.log(format!("{responder} went on, after at most {:?}", download.max_stall()));
+        assert!(download.alive(), "{:?}", download.end());
+
+        // A Master that is killed and started again was never anything else.
+        daemons.dir2.kill9();
+        let killed = mark();
+        let again = reference.start(dir2);
+        again.wait_log_since(killed, "Master before the restart", PATIENCE);
+        runs(&reference, dir2, "master");
+        download.wait_progress(PATIENCE);
+        let said = again.log_since(killed);
+        assert!(!said.iter().any(|line| line.what.contains("connection synchronisation")), "{said:#?}");
+    });
+}
+
+/// What makes a director a real server, and the other one its destination.
+fn director_that_serves(plan: &str) -> String {
+    let (head, rest) = plan.split_once("[[virtual_server]]").expect("a virtual server");
+    let (_, tail) = rest.split_once("[[sysctl]]").expect("a setting");
+    let mut text = format!(
+        "{head}[[virtual_server]]\nname = \"web\"\naddress = \"192.168.188.120\"\nport = 80\nprotocol = \"tcp\"\n\
+         only_as_master_of = \"VI_1\"\nscheduler = \"rr\"\none_packet = false\n"
+    );
+    for (host, last) in [("dir1", 108), ("dir2", 109)] {
+        text += &format!(
+            "[[virtual_server.destination]]\nhost = \"{host}\"\naddress = \"192.168.188.{last}\"\nport = 80\n\
+             weight = 1\nforwarding = \"dr\"\n"
+        );
+    }
+    text += "[[address]]\ninterface = \"lo\"\naddress = \"192.168.188.120/32\"\nscope = \"host\"\n";
+    for (key, value) in [("arp_ignore", 1), ("arp_announce", 2)] {
+        for interface in ["all", "lo"] {
+            text += &format!("[[sysctl]]\nkey = \"net/ipv4/conf/{interface}/{key}\"\nvalue = \"{value}\"\n");
+        }
+    }
+    format!("{text}[[sysctl]]{tail}")
+}
+
+#[test]
+fn directors_that_are_real_servers_serve_each_others_clients_without_a_loop() {
+    guest(|lab| {
+        let reference = Reference::new(lab);
+        let (dir1, dir2) = (&reference.hosts.dir1, &reference.hosts.dir2);
+        let _webs = [dir1.web(80), dir2.web(80)];
+        for director in [dir1, dir2] {
+            reference.plans.rewrite(director, director_that_serves);
+        }
+        let first = reference.start(dir1);
+        let _second = reference.start(dir2);
+        first.wait_log("Entering MASTER STATE", PATIENCE);
+        let client = steady_client(&reference);
+        let both_serve = |master: &Host, backup: &Host| {
+            eventually(PATIENCE, "only the Master has the service", || {
+                master.ipvs().len() == 1 && backup.ipvs().is_empty()
+            });
+            client.wait_responder(dir1, PATIENCE);
+            client.wait_responder(dir2, PATIENCE);
+            let since = mark();
+            std::thread::sleep(Duration::from_secs(1));
+            assert!(client.errors_since(since).is_empty(), "{:?}", client.errors_since(since));
+            assert_eq!(client.responders_since(since).len(), 2, "{:?}", client.responders_since(since));
+        };
+        both_serve(dir1, dir2);
+        // Stopped, dir1 is a real server still.
+        first.stop(Duration::from_secs(10));
+        client.wait_ok(PATIENCE);
+        both_serve(dir2, dir1);
+    });
+}
