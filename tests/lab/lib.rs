@@ -28,6 +28,7 @@ mod guest;
 mod here;
 mod init;
 mod ipvs;
+mod ipvs_exact;
 mod journal;
 mod monitor;
 mod net;
