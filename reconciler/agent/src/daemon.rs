@@ -111,7 +111,7 @@ pub(crate) struct Daemon {
     /// Serial of the last wanted state.
     serial: u64,
     /// Serial of the first wanted state of the plan in force.
-    plan_serial: u64,
+    pub(crate) plan_serial: u64,
     /// The routers that the election has.
     routers: Vec<RouterSetup>,
     /// Routers to be configured once they can be served.

@@ -45,7 +45,7 @@ pub(crate) fn status(daemon: &Daemon, election: ElectionSnapshot) -> Status {
         dropped_hook_changes: hooks.dropped(),
         election: election.thread,
         virtual_servers: servers.iter().map(|server| virtual_server(server, board)).collect(),
-        convergence: convergence(facts),
+        convergence: convergence(facts, daemon.plan_serial),
         guarded: election.guarded,
         foreign: facts.foreign.clone(),
     }
@@ -111,10 +111,11 @@ fn one(destination: &Destination, board: &Board) -> DestinationStatus {
     }
 }
 
-fn convergence(facts: &Facts) -> ConvergenceStatus {
+fn convergence(facts: &Facts, plan_serial: u64) -> ConvergenceStatus {
     let last = facts.last.as_ref();
     ConvergenceStatus {
-        converged: last.is_some_and(|report| report.converged),
+        // A pass over the plan before says nothing of the one in force.
+        converged: last.is_some_and(|report| report.converged && report.serial >= plan_serial),
         passes: facts.passes,
         operations: facts.operations,
         last_pass_age_ms: last.map(|report| age_ms(report.pass.ended)),
