@@ -3,6 +3,7 @@
 //! Each is bounded in the normal run; `tests/soak` runs them at full size. All that is random comes from one seed, which a
 //! failure tells and `EVENKEEL_SEED` sets.
 
+mod connections;
 #[cfg(target_arch = "x86_64")]
 mod crash;
 mod look;

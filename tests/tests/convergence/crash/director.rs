@@ -31,7 +31,7 @@ fn real(last: u8, port: u16, weight: u32) -> Destination {
 fn router(name: &str, vrid: u8, vip: &str) -> String {
     format!(
         "[[router]]\nname = \"{name}\"\ninterface = \"eth0\"\nsource = \"192.168.188.108\"\nversion = 3\nvrid = {vrid}\n\
-         priority = 100\nadvert_interval = \"1s\"\npreempt = true\ngarp_repeat = 2\ngarp_delay = \"1s\"\nvips = [\"{vip}/32\"]\n\n"
+         priority = 100\nadvert_interval = \"300ms\"\npreempt = true\ngarp_repeat = 2\ngarp_delay = \"1s\"\nvips = [\"{vip}/32\"]\n\n"
     )
 }
 
