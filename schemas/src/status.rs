@@ -282,6 +282,58 @@ pub struct ConvergenceStatus {
     pub recent_operations: Vec<OperationRecord>,
     /// What could not be done, now.
     pub errors: Vec<ConvergenceError>,
+    /// Objects that somebody else has changed and that are left so, as `policy.drift` says, now. They do not
+    /// count against `converged`.
+    #[serde(default)]
+    pub reported_drift: u64,
+    /// What others have changed and what was done about it, newest last; at most 64. VIPs are among them.
+    #[serde(default)]
+    pub drifts: Vec<DriftRecord>,
+}
+
+/// An object that was as wanted and that somebody else has changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DriftRecord {
+    /// When it was last found.
+    pub at: String,
+    /// When it was first found so, with the same outcome.
+    pub first: String,
+    /// How often.
+    pub count: u64,
+    /// `interface`, `address`, `route`, `rule`, `sysctl`, `virtual_server`, `destination`, `ipvs_timeouts`,
+    /// `sync_daemon` or `gue_port`.
+    pub kind: String,
+    /// The object, as ipvsadm(8) or ip(8) would name it.
+    pub object: String,
+    /// What it was: `missing`, `not in the plan`, or its properties.
+    pub found: String,
+    /// What was done.
+    pub outcome: DriftOutcome,
+    /// Why it could not be repaired; absent otherwise.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+/// What was done about an object that somebody else has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DriftOutcome {
+    /// It was put right.
+    Repaired,
+    /// It was left, as the plan says.
+    Reported,
+    /// It could not be put right.
+    Failed,
+}
+
+impl std::fmt::Display for DriftOutcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Repaired => "repaired",
+            Self::Reported => "reported and left",
+            Self::Failed => "not repaired",
+        })
+    }
 }
 
 /// An operation that was done on the kernel.

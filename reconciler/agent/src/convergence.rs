@@ -13,6 +13,7 @@ use evenkeel_kernel::{ApplyError, Class, Kernel, Scope, clock};
 use evenkeel_schemas::status::{ConvergenceError, FailureClass, ObjectText};
 use evenkeel_schemas::time::MonoTime;
 
+use crate::drifting::{Drift, Drifting, Remaining, Sorted};
 use crate::state::StateDir;
 
 /// Most failures told of one pass: a missing module can make every operation fail.
@@ -27,13 +28,19 @@ pub(crate) struct Pass {
     pub(crate) ended: MonoTime,
     /// How long it took.
     pub(crate) took: Duration,
-    /// What was done.
+    /// What was done to change the kernel.
     pub(crate) done: Vec<Op>,
+    /// What was done to undo what others did.
+    pub(crate) repairs: Vec<Op>,
+    /// What others have changed and what was done about it, as far as that is news.
+    pub(crate) drifts: Vec<Drift>,
+    /// How many objects, of all kinds, are left as others have made them.
+    pub(crate) reported_drift: u64,
     /// What could not be done, at most [`MAX_ERRORS`] and a last one that counts the others.
     pub(crate) errors: Vec<ConvergenceError>,
     /// What is there beside ours; none when the pass did not look at everything.
     pub(crate) foreign: Option<Vec<ObjectText>>,
-    /// Whether everything that was looked at is as wanted.
+    /// Whether everything that was looked at is as wanted, but for drift that is only reported.
     pub(crate) converged: bool,
 }
 
@@ -42,23 +49,34 @@ pub(crate) struct Convergence {
     kernel: Kernel,
     state: Arc<StateDir>,
     ledger: Ledger,
+    drifting: Drifting,
 }
 
 #[derive(Default)]
 struct Outcome {
     done: Vec<Op>,
+    repairs: Vec<Op>,
+    drifts: Vec<Drift>,
     errors: Vec<ConvergenceError>,
     foreign: Option<Vec<ObjectText>>,
     converged: bool,
 }
 
 impl Convergence {
-    pub(crate) const fn new(kernel: Kernel, state: Arc<StateDir>, ledger: Ledger) -> Self {
-        Self { kernel, state, ledger }
+    /// Goes on where an earlier daemon was: what has changed since it last looked has drifted.
+    pub(crate) fn resume(kernel: Kernel, state: Arc<StateDir>, ledger: Ledger) -> Self {
+        let drifting = Drifting::resume(Arc::clone(&state));
+        Self { kernel, state, ledger, drifting }
+    }
+
+    /// Knows of nothing before: all that is not as wanted is put right.
+    pub(crate) fn new(kernel: Kernel, state: Arc<StateDir>, ledger: Ledger) -> Self {
+        let drifting = Drifting::new(Arc::clone(&state));
+        Self { kernel, state, ledger, drifting }
     }
 
     /// One pass over resources of some kinds.
-    pub(crate) fn pass(&mut self, desired: &Desired, kinds: &[Kind]) -> Pass {
+    pub(crate) fn pass(&mut self, desired: &Arc<Desired>, kinds: &[Kind]) -> Pass {
         let started = clock::now();
         let outcome = self
             .converge(desired, kinds)
@@ -68,33 +86,42 @@ impl Convergence {
             ended,
             took: ended.since(started),
             done: outcome.done,
+            repairs: outcome.repairs,
+            drifts: outcome.drifts,
+            reported_drift: self.drifting.left(),
             errors: outcome.errors,
             foreign: outcome.foreign,
             converged: outcome.converged,
         }
     }
 
-    fn converge(&mut self, desired: &Desired, kinds: &[Kind]) -> Result<Outcome, ConvergenceError> {
+    fn converge(&mut self, desired: &Arc<Desired>, kinds: &[Kind]) -> Result<Outcome, ConvergenceError> {
         let scope = self.scope(desired, kinds)?;
-        let observed = self.observe(&scope)?;
-        let Diff { ops, foreign } = diff_kinds(desired, &observed, &self.ledger, Domain::Host, kinds);
+        let mut found = self.observe(&scope)?;
+        let Diff { ops, foreign } = diff_kinds(desired, &found, &self.ledger, Domain::Host, kinds);
         let foreign = is_all(kinds).then_some(foreign);
-        self.save(self.ledger.before(desired, &observed, kinds))?;
-        if ops.is_empty() {
-            if is_all(kinds) {
-                self.save(self.ledger.after(desired, &observed))?;
-            }
-            return Ok(Outcome { foreign, converged: true, ..Outcome::default() });
+        self.save(self.ledger.before(desired, &found, kinds))?;
+        let nothing = ops.is_empty();
+        let sorted = self.drifting.sort(desired, &found, ops).map_err(|error| unwritten(&error))?;
+        let mut results = Vec::new();
+        if !sorted.todo.is_empty() {
+            results = apply_in_phases(&mut self.kernel, &sorted.todo);
+            found = self.observe(&scope)?;
         }
-        let results = apply_in_phases(&mut self.kernel, &ops);
-        let left = self.observe(&scope)?;
-        let remaining = diff_kinds(desired, &left, &self.ledger, Domain::Host, kinds).ops;
+        let ops = if nothing {
+            Vec::new()
+        } else {
+            diff_kinds(desired, &found, &self.ledger, Domain::Host, kinds).ops
+        };
+        let remaining = self.drifting.remaining(desired, &found, ops);
         if is_all(kinds) {
-            self.save(self.ledger.after(desired, &left))?;
+            self.save(self.ledger.after(desired, &found))?;
         }
-        let converged = remaining.is_empty();
-        let (done, errors) = settle(ops, results, &remaining);
-        Ok(Outcome { done, errors, foreign, converged })
+        let drifts = self.drifting.conclude(desired, kinds, &sorted, &results, &remaining);
+        let drifts = drifts.map_err(|error| unwritten(&error))?;
+        let converged = remaining.is_nothing();
+        let Settled { done, repairs, errors } = settle(sorted, results, &remaining);
+        Ok(Outcome { done, repairs, drifts, errors, foreign, converged })
     }
 
     fn scope(&mut self, desired: &Desired, kinds: &[Kind]) -> Result<Scope, ConvergenceError> {
@@ -163,42 +190,64 @@ fn not_tried() -> ApplyError {
     }
 }
 
+#[derive(Default)]
+struct Settled {
+    done: Vec<Op>,
+    repairs: Vec<Op>,
+    errors: Vec<ConvergenceError>,
+}
+
 /// Splits operations into what was done and what is still to be done; the kernel's verdict counts
 /// only as the explanation of what the second observation shows.
-fn settle(
-    ops: Vec<Op>,
-    results: Vec<Result<(), ApplyError>>,
-    remaining: &[Op],
-) -> (Vec<Op>, Vec<ConvergenceError>) {
-    let remaining: BTreeSet<String> = remaining.iter().map(ToString::to_string).collect();
-    let mut done = Vec::new();
-    let mut errors = Vec::new();
+fn settle(mut sorted: Sorted, results: Vec<Result<(), ApplyError>>, remaining: &Remaining) -> Settled {
+    let failed: BTreeSet<String> = remaining.failed.iter().map(ToString::to_string).collect();
+    let mut settled = Settled::default();
     let mut more = 0_usize;
-    for (op, result) in ops.into_iter().zip(results) {
-        let still = !remaining.is_empty() && remaining.contains(&op.to_string());
-        let error = match (&result, still) {
-            (Ok(()), false) => None,
-            (Ok(()), true) => Some(undone(&op)),
-            (Err(error), true) => Some(failure(&op.to_string(), error)),
-            (Err(_), false) => None,
-        };
-        if result.is_ok() {
-            done.push(op);
+    let mut note = |error| {
+        if settled.errors.len() < MAX_ERRORS {
+            settled.errors.push(error);
+        } else {
+            more += 1;
         }
-        match error {
-            Some(error) if errors.len() < MAX_ERRORS => errors.push(error),
-            Some(_) => more += 1,
-            None => {}
+    };
+    for (op, result) in std::mem::take(&mut sorted.todo).into_iter().zip(results) {
+        let still = !failed.is_empty() && failed.contains(&op.to_string());
+        match (&result, still) {
+            (Ok(()), true) => note(undone(&op)),
+            (Err(error), true) => note(failure(&op.to_string(), error)),
+            (Ok(()) | Err(_), false) => {}
+        }
+        if result.is_ok() {
+            if sorted.repairs(&op) { settled.repairs.push(op) } else { settled.done.push(op) }
         }
     }
+    remaining.barred.iter().for_each(|op| note(barred(op)));
     if more > 0 {
-        errors.push(ConvergenceError {
+        settled.errors.push(ConvergenceError {
             operation: "do everything".to_owned(),
             reason: format!("{more} more operations failed"),
             class: FailureClass::Transient,
         });
     }
-    (done, errors)
+    settled
+}
+
+fn barred(op: &Op) -> ConvergenceError {
+    ConvergenceError {
+        operation: op.to_string(),
+        reason: "not tried: this host would answer ARP for an address that is not its alone, since drift is \
+                 only reported; see the drifts"
+            .to_owned(),
+        class: FailureClass::Conflict,
+    }
+}
+
+fn unwritten(error: &std::io::Error) -> ConvergenceError {
+    ConvergenceError {
+        operation: "write what was verified".to_owned(),
+        reason: error.to_string(),
+        class: FailureClass::Transient,
+    }
 }
 
 fn undone(op: &Op) -> ConvergenceError {

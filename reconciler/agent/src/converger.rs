@@ -33,7 +33,7 @@ pub(crate) struct Wanted {
     /// Counts up with every change of it; a pass says which it worked on.
     pub(crate) serial: u64,
     /// The state.
-    pub(crate) desired: Desired,
+    pub(crate) desired: Arc<Desired>,
     /// Longest time between two full observations.
     pub(crate) resync: Duration,
 }
@@ -108,7 +108,7 @@ impl Converger {
         let kernel = Kernel::new().map_err(std::io::Error::other)?;
         let mailbox = Mailbox::default();
         let worker = Worker {
-            convergence: Convergence::new(kernel, state, ledger),
+            convergence: Convergence::resume(kernel, state, ledger),
             mailbox: mailbox.clone(),
             reports,
             failed: BTreeMap::new(),

@@ -311,6 +311,8 @@ impl Daemon {
             }
             self.facts.record(op.to_string());
         }
+        let repairs: Vec<String> = report.pass.repairs.iter().map(ToString::to_string).collect();
+        self.facts.drifted(&repairs, report.pass.drifts.clone());
     }
 
     fn start_guardian(&mut self) {

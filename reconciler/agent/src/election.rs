@@ -36,6 +36,7 @@ use evenkeel_vrrp::{RouterKey, TrackerState};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::drifting::Drift;
 use crate::guard::{Guardian, Lease};
 pub(crate) use scheduling::Scheduling;
 pub(crate) use setup::RouterSetup;
@@ -81,8 +82,15 @@ pub(crate) enum Notice {
     },
     /// Something about a router that its operator wants to know.
     Router { label: String, text: String },
-    /// Operations on VIPs that were done.
+    /// Operations on VIPs that were done because a router changed its state.
     Done(Vec<String>),
+    /// VIPs, or what goes with them, that others have changed.
+    Drifted {
+        /// Operations that were done to undo it.
+        repairs: Vec<String>,
+        /// What was found, and what was done about it.
+        drifts: Vec<Drift>,
+    },
     /// Something does not work.
     Problem(String),
     /// There is no guardian: a new one is needed. Said every second until there is one.

@@ -7,7 +7,8 @@
 //! - `daemon`: the main loop, `source`, `plan_file`, `drift`, `probe` that feed it, `verdicts` and `handover`
 //!   that work for it;
 //! - `election`: the election thread; `guard`: the process that outlives a dead daemon;
-//! - `converger`: the convergence thread, `convergence` one pass of it; `state`: the files it keeps;
+//! - `converger`: the convergence thread, `convergence` one pass of it, `drifting` what others have changed,
+//!   `drift_history` what of it is told; `state`: the files it keeps;
 //! - `trackers`: what the election watches besides; `hooks`: programs that are told of its changes,
 //!   `run_program` runs both kinds; `orders`: what operators tell it;
 //! - `report`, `server`: status and orders by a socket; `once`: commands without the daemon, `control`: those
@@ -19,6 +20,8 @@ mod convergence;
 mod converger;
 mod daemon;
 mod drift;
+mod drift_history;
+mod drifting;
 mod election;
 mod guard;
 mod handover;

@@ -48,12 +48,12 @@ pub(crate) fn converge(plan: &Path, host: &Name, state_dir: &Path) -> Result<Vec
     let kernel = Kernel::new().map_err(|error| error.to_string())?;
     let ledger = state.ledger_or_put_aside().map_err(|error| error.to_string())?;
     let mut convergence = Convergence::new(kernel, state, ledger);
-    let wanted = wanted(&loaded);
+    let wanted = Arc::new(wanted(&loaded));
     let mut done = Vec::new();
     let mut errors = Vec::new();
     for _ in 0..MAX_PASSES {
         let pass = convergence.pass(&wanted, &Kind::ALL);
-        done.extend(pass.done.iter().map(ToString::to_string));
+        done.extend(pass.done.iter().chain(&pass.repairs).map(ToString::to_string));
         if pass.converged {
             return Ok(done);
         }

@@ -122,6 +122,8 @@ fn convergence(facts: &Facts, plan_serial: u64) -> ConvergenceStatus {
         last_pass_us: last.map(|report| u64::try_from(report.pass.took.as_micros()).unwrap_or(u64::MAX)),
         recent_operations: facts.recent.iter().cloned().collect(),
         errors: last.map(|report| report.errors.clone()).unwrap_or_default(),
+        reported_drift: last.map_or(0, |report| report.pass.reported_drift),
+        drifts: facts.drifts.records(),
     }
 }
 

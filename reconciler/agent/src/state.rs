@@ -1,4 +1,4 @@
-//! The state directory: lock, ledger, orders and last good plan. The only files the daemon writes.
+//! The state directory: lock, ledger, orders, last good plan and what was verified. The only files the daemon writes.
 //!
 //! Every file is replaced whole: written beside, synced, renamed. A file that cannot be understood
 //! is reported and treated as absent.
@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use evenkeel_converge::drift::Record;
 use evenkeel_converge::{Ledger, ledger};
 use evenkeel_schemas::plan;
 use evenkeel_schemas::scalars::Name;
@@ -18,6 +19,10 @@ use crate::orders::Orders;
 use crate::plan_file::{self, LoadedPlan};
 
 const LEDGER: &str = "ledger.json";
+/// What was verified, while drift of some kind is only reported.
+const VERIFIED: &str = "verified.json";
+/// The format of that file.
+const VERIFIED_VERSION: u32 = 1;
 /// What operators told routers. Outlives `cleanup`: it is not ours to forget.
 const ORDERS: &str = "orders.json";
 /// The format of the orders file.
@@ -37,6 +42,12 @@ struct LedgerFile {
     version: u32,
     #[serde(flatten)]
     ledger: Ledger,
+}
+
+#[derive(Serialize, Deserialize)]
+struct VerifiedFile {
+    version: u32,
+    verified: Record,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -142,6 +153,39 @@ impl StateDir {
         replace(&self.path.join(LEDGER), &bytes)
     }
 
+    /// What an earlier daemon had verified; none when it is not known.
+    pub(crate) fn verified(&self) -> Option<Record> {
+        let path = self.path.join(VERIFIED);
+        let bytes = fs::read(&path).ok()?;
+        match serde_json::from_slice::<VerifiedFile>(&bytes) {
+            Ok(file) if file.version == VERIFIED_VERSION => Some(file.verified),
+            Ok(_) | Err(_) => {
+                warn!("{} cannot be understood: drift until now is put right", path.display());
+                None
+            }
+        }
+    }
+
+    /// Replaces what was verified, durably.
+    ///
+    /// # Errors
+    /// When it cannot be written; the old one is then still there.
+    pub(crate) fn save_verified(&self, record: &Record) -> io::Result<()> {
+        let file = VerifiedFile { version: VERIFIED_VERSION, verified: record.clone() };
+        replace(&self.path.join(VERIFIED), &serde_json::to_vec(&file)?)
+    }
+
+    /// Forgets what was verified.
+    ///
+    /// # Errors
+    /// When the file cannot be removed.
+    pub(crate) fn forget_verified(&self) -> io::Result<()> {
+        match fs::remove_file(self.path.join(VERIFIED)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
     /// Removes the ledger: nothing is ours any more.
     ///
     /// # Errors
@@ -151,6 +195,7 @@ impl StateDir {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}
         }
+        self.forget_verified()?;
         match fs::remove_dir_all(self.last_good_dir()) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             Ok(()) | Err(_) => Ok(()),

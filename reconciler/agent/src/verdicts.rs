@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use evenkeel_converge::{DestinationKey, Kind, Ledger, ServiceKey, Standing};
+use evenkeel_converge::drift::Record;
+use evenkeel_converge::{DestinationKey, Kind, Ledger, ServiceKey, Standing, View, desired};
 use evenkeel_health::{Board, Verdict};
 use evenkeel_kernel::{Kernel, Scope};
 use evenkeel_schemas::plan::{Check, Destination, OnFailure, Plan, VirtualServer};
@@ -52,8 +53,8 @@ pub(crate) fn by_check(plan: &Plan, known: &Verdicts) -> BTreeMap<Check, Verdict
 }
 
 /// The verdicts that an earlier daemon left in the kernel: a destination that is missing from a
-/// service of ours had failed.
-pub(crate) fn left_behind(plan: &Plan, ledger: &Ledger) -> Verdicts {
+/// service of ours had failed, unless `verified` knows that somebody else has removed it.
+pub(crate) fn left_behind(plan: &Plan, ledger: &Ledger, verified: Option<&Record>) -> Verdicts {
     if ledger.services.is_empty() {
         return Verdicts::new();
     }
@@ -65,8 +66,11 @@ pub(crate) fn left_behind(plan: &Plan, ledger: &Ledger) -> Verdicts {
             return Verdicts::new();
         }
     };
+    let calm = verified.map(|record| (record, desired(plan, View::CALM)));
+    let all_served =
+        |service: &ServiceKey| calm.as_ref().is_some_and(|(record, calm)| record.has_service(calm, service));
     checks(plan)
-        .filter(|(service, _, _)| ledger.services.contains_key(service))
+        .filter(|(service, _, _)| ledger.services.contains_key(service) && !all_served(service))
         .filter_map(|(service, key, _)| {
             let found = observed.services.get(&service)?.destinations.contains_key(&key);
             Some(((service, key), if found { Verdict::Up } else { Verdict::Down }))

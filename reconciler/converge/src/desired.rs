@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use evenkeel_schemas::cluster::{PersistenceEngine, SchedulerFlag};
+use evenkeel_schemas::cluster::{Drift, DriftMode, PersistenceEngine, SchedulerFlag};
 use evenkeel_schemas::plan::{self, Plan, Router, Scope, SyncMode, VipSettings, VirtualRoute, VirtualRule};
 use evenkeel_schemas::plan::{ConnectionSync, VirtualServer};
 use evenkeel_schemas::scalars::{Cidr, ConnectionLimit, Name, Span};
 
 use crate::model::{
-    Address, AddressKey, Destination, DestinationKey, Encapsulation, KernelState, Link, LinkKind, Mark,
+    Address, AddressKey, Destination, DestinationKey, Encapsulation, KernelState, Kind, Link, LinkKind, Mark,
     Route, RouteKey, Rule, RuleKey, Service, ServiceKey, SyncDaemon, SyncRole, Timeouts, Tunnel, TunnelMode,
 };
 
@@ -31,6 +31,22 @@ pub struct Desired {
     pub interfaces: BTreeSet<String>,
     /// Whether foreign IPVS services are removed.
     pub exclusive_ipvs: bool,
+    /// What is done about drift.
+    pub drift: Drift,
+}
+
+impl Desired {
+    /// What is done about drift of a kind; VIPs, which the election holds, are always put back.
+    #[must_use]
+    pub const fn mode(&self, kind: Kind) -> DriftMode {
+        match kind {
+            Kind::Links => self.drift.links,
+            Kind::Addresses => self.drift.addresses,
+            Kind::Routes | Kind::Rules => self.drift.routes,
+            Kind::Sysctls => self.drift.sysctls,
+            Kind::Ipvs => self.drift.ipvs,
+        }
+    }
 }
 
 /// What becomes of a destination now.
@@ -64,6 +80,7 @@ pub fn desired(plan: &Plan, view: View<'_>) -> Desired {
     let mut wanted = Desired {
         host_addresses: plan.host_addresses.iter().map(|ip| ip.0).collect(),
         exclusive_ipvs: plan.policy.exclusive_ipvs,
+        drift: plan.policy.drift.clone(),
         ..Desired::default()
     };
     for router in &plan.routers {

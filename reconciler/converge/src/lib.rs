@@ -7,22 +7,27 @@
 //! ```
 //!
 //! What a host should look like ([`desired`]), what differs ([`diff()`]), in which order it is put
-//! right ([`Phase`]), what is ours ([`ledger`]) and a kernel in memory for tests ([`memory`]).
+//! right ([`Phase`]), what others have changed ([`drift`]), what is ours ([`ledger`]) and a kernel in memory
+//! for tests ([`memory`]).
 //! No I/O, no clock. There is one comparator: verifying is `diff` of the new observation being empty.
 
 pub mod desired;
 pub mod diff;
+pub mod drift;
 pub mod ledger;
 pub mod memory;
 pub mod model;
+pub mod object;
 pub mod op;
 
 pub use desired::{Desired, Standing, View, desired, router_routes, router_rules, vip_addresses};
 pub use diff::{Diff, Domain, cleanup, diff, diff_kinds};
+pub use drift::{Achieved, Cause, Judgement, Ruling};
 pub use ledger::{Ledger, Origin};
 pub use model::{
     Address, AddressKey, Destination, DestinationKey, Encapsulation, Forward, GueChecksum, KernelState, Kind,
     Link, LinkKind, Mark, Route, RouteKey, Rule, RuleKey, Service, ServiceKey, SyncDaemon, SyncRole,
     Timeouts, Tunnel, TunnelMode,
 };
+pub use object::ObjectKey;
 pub use op::{Op, Phase};

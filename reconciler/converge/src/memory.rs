@@ -2,6 +2,7 @@
 //!
 //! For tests of pure code. It is strict: an operation on an object that is not there is an error.
 
+use crate::drift::interface_of;
 use crate::ledger::{IP_FORWARD, implied_by_forwarding};
 use crate::model::{KernelState, Link, Rule, Service, SyncDaemon};
 use crate::op::Op;
@@ -116,11 +117,5 @@ pub fn apply(state: &mut KernelState, op: &Op) -> Result<(), String> {
 pub(crate) fn remove_interface(state: &mut KernelState, name: &str) {
     state.addresses.retain(|key, _| key.interface != name);
     state.routes.retain(|_, route| route.interface.as_deref() != Some(name));
-    state.sysctls.retain(|key, _| !is_setting_of(key, name));
-}
-
-/// Whether a setting is one of an interface: `net/ipv4/conf/NAME/…`, `net/ipv6/neigh/NAME/…`.
-fn is_setting_of(key: &str, interface: &str) -> bool {
-    let mut parts = key.split('/').skip(2);
-    matches!(parts.next(), Some("conf" | "neigh")) && parts.next() == Some(interface)
+    state.sysctls.retain(|key, _| interface_of(key) != Some(name));
 }

@@ -29,7 +29,8 @@ pub const PROTOCOL_TAG: u8 = 0xEE;
 pub const ALIAS_TAG: &str = "evenkeel";
 
 /// Resource kinds: what is observed, compared and marked dirty together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// Network interfaces of our making.
     Links,

@@ -258,7 +258,7 @@ impl fmt::Display for Op {
 }
 
 /// A forwarding method in full.
-struct Method<'a>(&'a Destination);
+pub(crate) struct Method<'a>(pub(crate) &'a Destination);
 
 impl fmt::Display for Method<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

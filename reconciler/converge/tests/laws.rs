@@ -20,6 +20,8 @@ use evenkeel_converge::{
 };
 use proptest::prelude::*;
 
+#[path = "laws/drift.rs"]
+mod drift;
 #[path = "laws/worlds.rs"]
 mod worlds;
 

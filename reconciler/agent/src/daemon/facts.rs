@@ -11,6 +11,8 @@ use evenkeel_schemas::time::MonoTime;
 use tracing::{error, info, warn};
 
 use crate::converger::Report;
+use crate::drift_history::DriftHistory;
+use crate::drifting::Drift;
 use crate::election::Notice;
 use crate::plan_file::LoadedPlan;
 use crate::report;
@@ -28,6 +30,7 @@ pub(crate) struct Facts {
     pub(crate) last: Option<Report>,
     pub(crate) recent: VecDeque<OperationRecord>,
     pub(crate) foreign: Vec<ObjectText>,
+    pub(crate) drifts: DriftHistory,
     /// The virtual routers that this host is Master of.
     pub(crate) masters: BTreeSet<Name>,
 }
@@ -50,6 +53,7 @@ impl Facts {
             last: None,
             recent: VecDeque::new(),
             foreign: Vec::new(),
+            drifts: DriftHistory::default(),
             masters: BTreeSet::new(),
         }
     }
@@ -59,7 +63,11 @@ impl Facts {
         match notice {
             Notice::State { router, to: RouterState::Master, .. } => self.masters.insert(router.clone()),
             Notice::State { router, .. } => self.masters.remove(router),
-            Notice::Router { .. } | Notice::Done(_) | Notice::Problem(_) | Notice::GuardianLost => false,
+            Notice::Router { .. }
+            | Notice::Done(_)
+            | Notice::Drifted { .. }
+            | Notice::Problem(_)
+            | Notice::GuardianLost => false,
         }
     }
 
@@ -68,6 +76,21 @@ impl Facts {
             self.recent.pop_front();
         }
         self.recent.push_back(OperationRecord { at: report::wall(clock::now()), operation });
+    }
+
+    /// Notes what others have changed and what was done to undo it, and logs as much of it as is news.
+    pub(super) fn drifted(&mut self, repairs: &[String], drifts: Vec<Drift>) {
+        self.operations += repairs.len() as u64;
+        for operation in repairs.iter().skip(repairs.len().saturating_sub(MAX_RECENT)) {
+            self.record(operation.clone());
+        }
+        let now = clock::now();
+        let at = report::wall(now);
+        for drift in drifts {
+            if let Some(line) = self.drifts.note(drift, now, &at) {
+                warn!("{line}");
+            }
+        }
     }
 
     pub(super) fn plan(&self) -> Option<Arc<LoadedPlan>> {
@@ -95,6 +118,7 @@ pub(super) fn log_notice(notice: &Notice, facts: &mut Facts) {
                 facts.record(operation.clone());
             }
         }
+        Notice::Drifted { repairs, drifts } => facts.drifted(repairs, drifts.clone()),
         Notice::Problem(text) => error!("{text}"),
         Notice::GuardianLost => {}
     }

@@ -57,7 +57,7 @@ impl Daemon {
             self.hooks.adopting(setups.iter().filter(goes_on).map(|setup| setup.name.clone()).collect());
             self.configure(setups);
         }
-        let known = verdicts::left_behind(&loaded.plan, ledger);
+        let known = verdicts::left_behind(&loaded.plan, ledger, self.state.verified().as_ref());
         self.adopt(loaded, from_last_good, &known);
     }
 
@@ -147,6 +147,7 @@ impl Daemon {
         desired.vip_routes.extend(self.routers.iter().flat_map(|setup| setup.routes.keys().copied()));
         desired.vip_rules.extend(self.routers.iter().flat_map(|setup| setup.rules.keys().cloned()));
         self.serial += 1;
+        let desired = Arc::new(desired);
         let wanted = Wanted { serial: self.serial, desired, resync: plan.policy.resync.as_duration() };
         self.converger.mailbox().want(wanted, kinds);
     }

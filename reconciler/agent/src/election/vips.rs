@@ -2,10 +2,11 @@
 //! comparator.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use evenkeel_converge::{
-    Address, AddressKey, Desired, Diff, Domain, KernelState, Kind, Ledger, Op, Route, RouteKey, Rule,
-    RuleKey, diff_kinds,
+    Achieved, Address, AddressKey, Cause, Desired, Diff, Domain, KernelState, Kind, Ledger, ObjectKey, Op,
+    Route, RouteKey, Rule, RuleKey, diff_kinds,
 };
 use evenkeel_kernel::{ApplyError, Kernel, KernelError, Scope};
 
@@ -61,13 +62,20 @@ pub(super) struct Synced {
     pub(super) done: Vec<Op>,
     /// Operations that failed.
     pub(super) failed: Vec<(Op, ApplyError)>,
+    /// What others have changed since it was last as wanted, and how it was found.
+    pub(super) drifted: BTreeMap<ObjectKey, String>,
 }
 
-/// Makes the kernel have exactly `present` of `all`.
+/// Makes the kernel have exactly `present` of `all`. `achieved` is what was so before.
 ///
 /// # Errors
 /// When the kernel's state cannot be read.
-pub(super) fn sync(kernel: &mut Kernel, all: &Moving, present: Present) -> Result<Synced, KernelError> {
+pub(super) fn sync(
+    kernel: &mut Kernel,
+    all: &Moving,
+    present: Present,
+    achieved: &mut Achieved,
+) -> Result<Synced, KernelError> {
     if all.is_empty() {
         return Ok(Synced::default());
     }
@@ -87,7 +95,7 @@ pub(super) fn sync(kernel: &mut Kernel, all: &Moving, present: Present) -> Resul
     };
     let observed = kernel.observe(&scope)?;
     let wanted: BTreeSet<AddressKey> = present.vips.keys().cloned().collect();
-    let desired = Desired {
+    let desired = Arc::new(Desired {
         state: KernelState {
             addresses: present.vips,
             routes: present.routes,
@@ -98,12 +106,21 @@ pub(super) fn sync(kernel: &mut Kernel, all: &Moving, present: Present) -> Resul
         vip_routes: all.routes.clone(),
         vip_rules: all.rules.clone(),
         ..Desired::default()
-    };
+    });
     // All that the plan names is ours, whoever made it: no ledger is needed to know.
     let Diff { ops, .. } = diff_kinds(&desired, &observed, &Ledger::default(), Domain::Vips, &kinds);
+    let judgements = achieved.judge(&desired, &observed, &ops);
+    achieved.begin(&ops, &judgements);
     let results = if ops.is_empty() { Vec::new() } else { kernel.apply(&ops) };
     let mut synced = Synced { present: wanted, ..Synced::default() };
-    for (op, result) in ops.into_iter().zip(results) {
+    let mut unfinished = Vec::new();
+    for ((op, judgement), result) in ops.into_iter().zip(judgements).zip(results) {
+        let key = ObjectKey::of(&op);
+        if judgement.cause == Cause::Drift {
+            synced.drifted.entry(key).or_insert_with_key(|key| key.found(&desired, &observed));
+        } else if result.is_err() {
+            unfinished.push(key);
+        }
         let Err(error) = result else {
             synced.done.push(op);
             continue;
@@ -115,5 +132,6 @@ pub(super) fn sync(kernel: &mut Kernel, all: &Moving, present: Present) -> Resul
         }
         synced.failed.push((op, error));
     }
+    achieved.verified(&desired, &kinds, unfinished.into_iter());
     Ok(synced)
 }

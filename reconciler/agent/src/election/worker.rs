@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver as Inbox, TryRecvError};
 use std::time::Duration;
 
-use evenkeel_converge::AddressKey;
+use evenkeel_converge::{Achieved, AddressKey};
 use evenkeel_kernel::{Event, Kernel, Monitor, clock};
 use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::status::{ElectionStatus, RouterCounters, RouterOrder};
@@ -76,6 +76,8 @@ pub(super) struct Worker {
     adopted: BTreeMap<RouterKey, BTreeSet<AddressKey>>,
     /// VIPs that were there, as wanted, when last looked at.
     present: BTreeSet<AddressKey>,
+    /// What of the VIPs, and what goes with them, was as wanted when last looked at.
+    achieved: Achieved,
     /// VIPs that should be gone and are not.
     stuck: BTreeSet<AddressKey>,
     /// Operations on VIPs that failed when last tried, so that each is told once.
@@ -136,6 +138,7 @@ impl Worker {
             unsent: BTreeMap::new(),
             adopted: BTreeMap::new(),
             present: BTreeSet::new(),
+            achieved: Achieved::default(),
             stuck: BTreeSet::new(),
             failing: BTreeSet::new(),
             faults: BTreeMap::new(),

@@ -2,9 +2,11 @@
 
 use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::status::{
-    ElectionStatus, OrderStatus, RouterOrder, RouterStatus, Status, TrackerStatus, Verdict,
+    DriftRecord, ElectionStatus, OrderStatus, RouterOrder, RouterStatus, Status, TrackerStatus, Verdict,
     VirtualServerStatus,
 };
+
+use crate::drift_history;
 
 /// The status document as a page for people.
 pub(crate) fn page(status: &Status) -> String {
@@ -145,8 +147,12 @@ fn virtual_server(server: &VirtualServerStatus) -> Vec<String> {
 
 fn kernel(status: &Status) -> Vec<String> {
     let convergence = &status.convergence;
+    let left = match convergence.reported_drift {
+        0 => String::new(),
+        left => format!(" but for {left} OBJECTS THAT HAVE DRIFTED and are left, as the plan says"),
+    };
     let mut lines = vec![format!(
-        "kernel {}; {} operations in {} passes",
+        "kernel {}{left}; {} operations in {} passes",
         if convergence.converged { "converged" } else { "NOT CONVERGED" },
         convergence.operations,
         convergence.passes
@@ -154,11 +160,32 @@ fn kernel(status: &Status) -> Vec<String> {
     lines.extend(
         convergence.errors.iter().map(|error| format!("  cannot {}: {}", error.operation, error.reason)),
     );
+    lines.extend(drifts(&convergence.drifts));
     if !status.guarded {
         lines.push("NO GUARDIAN: if the daemon dies now, its VIPs stay".to_owned());
     }
     lines.extend(status.foreign.iter().map(|object| format!("foreign {}: {}", object.kind, object.object)));
     lines
+}
+
+/// Drifts on a page; the document has all that are remembered.
+const MAX_DRIFTS: usize = 10;
+
+fn drifts(drifts: &[DriftRecord]) -> Vec<String> {
+    let hidden = drifts.len().saturating_sub(MAX_DRIFTS);
+    let mut lines: Vec<String> = drifts.iter().skip(hidden).map(drift).collect();
+    if hidden > 0 {
+        lines.insert(0, format!("  {hidden} earlier drifts: `evenkeeld status --json` has them"));
+    }
+    lines
+}
+
+fn drift(record: &DriftRecord) -> String {
+    let times = match record.count {
+        0 | 1 => String::new(),
+        count => format!(", {count} times since {}", record.first),
+    };
+    format!("  drift at {}: {}{times}", record.at, drift_history::text(record))
 }
 
 #[cfg(test)]

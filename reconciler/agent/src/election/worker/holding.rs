@@ -1,14 +1,16 @@
 //! Who holds which VIPs, and that the kernel agrees.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use evenkeel_converge::{Address, AddressKey, Op};
-use evenkeel_kernel::{Class, clock};
+use evenkeel_converge::{Address, AddressKey, ObjectKey, Op};
+use evenkeel_kernel::{ApplyError, Class, clock};
+use evenkeel_schemas::status::DriftOutcome;
 use evenkeel_vrrp::{FaultCause, Input, RouterKey};
 
 use super::super::RouterSetup;
 use super::super::vips::{self, Moving, Present, Synced};
 use super::{Notice, Worker};
+use crate::drifting::Drift;
 
 impl Worker {
     /// All VIPs of all routers.
@@ -56,7 +58,7 @@ impl Worker {
         all.vips.extend(self.stuck.iter().cloned());
         let wanted = self.wanted();
         self.vips_dirty = false;
-        match vips::sync(&mut self.kernel, &all, wanted.clone()) {
+        match vips::sync(&mut self.kernel, &all, wanted.clone(), &mut self.achieved) {
             Ok(synced) => self.synced(synced, repair),
             Err(error) => {
                 self.vips_dirty = true;
@@ -70,7 +72,7 @@ impl Worker {
 
     fn synced(&mut self, synced: Synced, repair: bool) {
         let now = clock::now();
-        let Synced { present, stuck, done, failed } = synced;
+        let Synced { present, stuck, done, failed, drifted } = synced;
         for gone in self.present.difference(&present) {
             if let Some(port) = self.ports.get_mut(&gone.interface) {
                 port.announcing.withdraw(gone.address.address());
@@ -82,6 +84,7 @@ impl Worker {
             self.watch_claims();
         }
         self.vips_dirty = !failed.is_empty();
+        self.tell_drift(&done, &failed, &drifted);
         self.report(failed.iter().map(|(op, error)| format!("cannot {op}: {error}")).collect());
         for (op, error) in &failed {
             if let Op::AddAddress { key, .. } = op
@@ -103,11 +106,38 @@ impl Worker {
                 _ => None,
             });
             for router in added.collect::<BTreeSet<RouterKey>>() {
-                self.tell_router(&router, "a VIP was missing: put back".to_owned());
                 self.election.handle(&router, Input::VipsRepaired, now);
             }
         }
-        self.tell(Notice::Done(done.iter().map(ToString::to_string).collect()));
+        let changes = done.iter().filter(|op| !drifted.contains_key(&ObjectKey::of(op)));
+        let changes: Vec<String> = changes.map(ToString::to_string).collect();
+        if !changes.is_empty() {
+            self.tell(Notice::Done(changes));
+        }
+    }
+
+    /// Tells what others have changed and what was done about it. One that cannot be put right is told once.
+    fn tell_drift(&self, done: &[Op], failed: &[(Op, ApplyError)], drifted: &BTreeMap<ObjectKey, String>) {
+        let drift = |(key, found): (&ObjectKey, &String)| {
+            let failure = failed.iter().find(|(op, _)| ObjectKey::of(op) == *key);
+            let outcome = if failure.is_some() { DriftOutcome::Failed } else { DriftOutcome::Repaired };
+            let known =
+                failure.is_some_and(|(op, error)| self.failing.contains(&format!("cannot {op}: {error}")));
+            let drift = Drift {
+                kind: key.word(),
+                object: key.to_string(),
+                found: found.clone(),
+                outcome,
+                reason: failure.map(|(_, error)| error.to_string()),
+            };
+            Some(drift).filter(|_| !known)
+        };
+        let drifts: Vec<Drift> = drifted.iter().filter_map(drift).collect();
+        let repairs = done.iter().filter(|op| drifted.contains_key(&ObjectKey::of(op)));
+        let repairs: Vec<String> = repairs.map(ToString::to_string).collect();
+        if !drifts.is_empty() || !repairs.is_empty() {
+            self.tell(Notice::Drifted { repairs, drifts });
+        }
     }
 
     /// A router that has all its VIPs has not been refused one for long.

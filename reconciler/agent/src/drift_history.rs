@@ -1,0 +1,154 @@
+//! The last drifts, for status and log: bounded, and the same one is counted, not listed again.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use evenkeel_schemas::status::{DriftOutcome, DriftRecord};
+use evenkeel_schemas::time::MonoTime;
+
+use crate::drifting::Drift;
+
+/// Drifts that are remembered.
+const MAX_RECORDS: usize = 64;
+/// Least time between two log lines about the same drift.
+const SAME: Duration = Duration::from_secs(60);
+/// Log lines about different drifts in [`BURST`].
+const MAX_LINES: u32 = 20;
+/// How long [`MAX_LINES`] last.
+const BURST: Duration = Duration::from_secs(10);
+
+struct Entry {
+    record: DriftRecord,
+    logged: MonoTime,
+}
+
+/// The last drifts.
+#[derive(Default)]
+pub(crate) struct DriftHistory {
+    entries: VecDeque<Entry>,
+    burst_ends: MonoTime,
+    lines: u32,
+    untold: u64,
+}
+
+impl DriftHistory {
+    /// Notes a drift, found at `now`, which is `at` on the clock of people. Returns a line for the log,
+    /// unless there were too many.
+    pub(crate) fn note(&mut self, drift: Drift, now: MonoTime, at: &str) -> Option<String> {
+        let Drift { kind, object, found, outcome, reason } = drift;
+        let same = |entry: &Entry| {
+            let record = &entry.record;
+            (record.kind.as_str(), &record.object, &record.found, record.outcome, &record.reason)
+                == (kind, &object, &found, outcome, &reason)
+        };
+        let known = self.entries.iter().position(same).and_then(|index| self.entries.remove(index));
+        let again = known.as_ref().is_some_and(|entry| now < entry.logged + SAME);
+        let mut entry = known.unwrap_or_else(|| {
+            let record = DriftRecord {
+                at: at.to_owned(),
+                first: at.to_owned(),
+                count: 0,
+                kind: kind.to_owned(),
+                object: object.clone(),
+                found: found.clone(),
+                outcome,
+                reason: reason.clone(),
+            };
+            Entry { record, logged: MonoTime::ZERO }
+        });
+        entry.record.count += 1;
+        at.clone_into(&mut entry.record.at);
+        let line = if again { None } else { self.line(&entry.record, now) };
+        if line.is_some() {
+            entry.logged = now;
+        } else {
+            self.untold += 1;
+        }
+        if self.entries.len() == MAX_RECORDS {
+            self.entries.pop_front();
+        }
+        self.entries.push_back(entry);
+        line
+    }
+
+    fn line(&mut self, record: &DriftRecord, now: MonoTime) -> Option<String> {
+        if now >= self.burst_ends {
+            (self.burst_ends, self.lines) = (now + BURST, 0);
+        }
+        if self.lines == MAX_LINES {
+            return None;
+        }
+        self.lines += 1;
+        let mut line = format!("drift: {}", text(record));
+        if record.count > 1 {
+            line.push_str(&format!(", {} times since {}", record.count, record.first));
+        }
+        match std::mem::take(&mut self.untold) {
+            0 => {}
+            untold => line.push_str(&format!(" (since the last such line, {untold} more drifts)")),
+        }
+        Some(line)
+    }
+
+    /// All that are remembered, newest last.
+    pub(crate) fn records(&self) -> Vec<DriftRecord> {
+        self.entries.iter().map(|entry| entry.record.clone()).collect()
+    }
+}
+
+/// A drift in a line: what, what it was, what was done.
+pub(crate) fn text(record: &DriftRecord) -> String {
+    let DriftRecord { kind, object, found, outcome, reason, .. } = record;
+    let kind = kind.replace('_', " ");
+    let reason = reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    match outcome {
+        DriftOutcome::Repaired => format!("{kind} {object} was {found}: {outcome}"),
+        DriftOutcome::Reported | DriftOutcome::Failed => {
+            format!("{kind} {object} is {found}: {outcome}{reason}")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drift(object: &str) -> Drift {
+        let (object, found) = (object.to_owned(), "missing".to_owned());
+        Drift { kind: "virtual_server", object, found, outcome: DriftOutcome::Repaired, reason: None }
+    }
+
+    fn seconds(seconds: u64) -> MonoTime {
+        MonoTime::ZERO + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn the_same_drift_is_counted_and_rarely_logged() {
+        let mut history = DriftHistory::default();
+        let line = history.note(drift("tcp 192.0.2.1:80"), seconds(100), "T0");
+        assert_eq!(line.as_deref(), Some("drift: virtual server tcp 192.0.2.1:80 was missing: repaired"));
+        for second in 101..160 {
+            assert_eq!(history.note(drift("tcp 192.0.2.1:80"), seconds(second), "T1"), None);
+        }
+        let line = history.note(drift("tcp 192.0.2.1:80"), seconds(160), "T2").expect("a minute is over");
+        assert!(line.ends_with("61 times since T0 (since the last such line, 59 more drifts)"), "{line}");
+        let records = history.records();
+        assert_eq!(records.len(), 1);
+        assert_eq!((records[0].count, records[0].at.as_str(), records[0].first.as_str()), (61, "T2", "T0"));
+        let failed = Drift { outcome: DriftOutcome::Failed, reason: Some("EPERM".to_owned()), ..drift("x") };
+        let line = history.note(failed, seconds(161), "T3").expect("another one");
+        assert_eq!(line, "drift: virtual server x is missing: not repaired: EPERM");
+    }
+
+    #[test]
+    fn many_different_drifts_are_bounded() {
+        let mut history = DriftHistory::default();
+        let lines = (0..1000).filter_map(|n| history.note(drift(&n.to_string()), seconds(100), "T")).count();
+        assert_eq!(lines, 20);
+        let records = history.records();
+        assert_eq!(records.len(), MAX_RECORDS);
+        assert_eq!(records.last().map(|record| record.object.as_str()), Some("999"));
+        let line = history.note(drift("later"), seconds(110), "T").expect("a new burst");
+        assert!(line.contains("980 more drifts"), "{line}");
+    }
+}

@@ -1,0 +1,332 @@
+//! Drift within passes: told from changes, left where the plan says so, told once, and known again after
+//! a restart.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::Arc;
+
+use evenkeel_converge::drift::Record;
+use evenkeel_converge::{Achieved, Cause, Desired, KernelState, Kind, ObjectKey, Op, Ruling};
+use evenkeel_kernel::ApplyError;
+use evenkeel_schemas::cluster::DriftMode;
+use evenkeel_schemas::status::DriftOutcome;
+
+use crate::state::StateDir;
+
+/// Most drifts told of one pass: somebody may have emptied a whole table.
+const MAX_TOLD: usize = 64;
+
+/// An object that somebody else has changed, and what was done about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Drift {
+    /// What sort of object.
+    pub(crate) kind: &'static str,
+    /// Which.
+    pub(crate) object: String,
+    /// What it was.
+    pub(crate) found: String,
+    /// What was done.
+    pub(crate) outcome: DriftOutcome,
+    /// Why it could not be put right.
+    pub(crate) reason: Option<String>,
+}
+
+/// What a pass is going to do.
+#[derive(Debug, Default)]
+pub(crate) struct Sorted {
+    /// Operations to be carried out.
+    pub(crate) todo: Vec<Op>,
+    /// Those of `todo` that undo what others did.
+    repairs: BTreeSet<ObjectKey>,
+    /// What has drifted and how it was found, and whether it is left; at most [`MAX_TOLD`].
+    drifted: Vec<(ObjectKey, String, bool)>,
+}
+
+/// What is still not as wanted after a pass.
+#[derive(Debug, Default)]
+pub(crate) struct Remaining {
+    /// Operations that should have been carried out and are still needed.
+    pub(crate) failed: Vec<Op>,
+    /// Those that are not safe beside drift that is left.
+    pub(crate) barred: Vec<Op>,
+    /// Objects of changes that are still to be made.
+    changes: Vec<ObjectKey>,
+    /// How many objects are left, by kind.
+    left: BTreeMap<Kind, BTreeSet<ObjectKey>>,
+}
+
+impl Remaining {
+    /// Whether all is as wanted, or left as the plan says.
+    pub(crate) const fn is_nothing(&self) -> bool {
+        self.failed.is_empty() && self.barred.is_empty()
+    }
+}
+
+/// What was verified, and what was told of drift.
+pub(crate) struct Drifting {
+    state: Arc<StateDir>,
+    achieved: Achieved,
+    /// What an earlier daemon had verified; none once a plan is known.
+    earlier: Option<Record>,
+    /// What of `achieved` is on the disk; none when there is no file.
+    saved: Option<u64>,
+    /// What was told and has not changed since, so that it is not told again.
+    standing: BTreeMap<ObjectKey, Drift>,
+    /// How many objects are left, by kind.
+    left: BTreeMap<Kind, u64>,
+}
+
+impl Drifting {
+    /// Goes on where an earlier daemon was.
+    pub(crate) fn resume(state: Arc<StateDir>) -> Self {
+        let earlier = state.verified();
+        Self { earlier, ..Self::new(state) }
+    }
+
+    /// Knows nothing: what is not as wanted is put right.
+    pub(crate) fn new(state: Arc<StateDir>) -> Self {
+        // A file of whatever age must not be taken for what comes.
+        let saved = Some(u64::MAX);
+        Self {
+            state,
+            achieved: Achieved::default(),
+            earlier: None,
+            saved,
+            standing: BTreeMap::new(),
+            left: BTreeMap::new(),
+        }
+    }
+
+    /// Sorts out what a first look at the kernel asks for. What is then to be done is on the disk as begun.
+    ///
+    /// # Errors
+    /// When that cannot be written.
+    pub(crate) fn sort(
+        &mut self,
+        desired: &Arc<Desired>,
+        observed: &KernelState,
+        ops: Vec<Op>,
+    ) -> io::Result<Sorted> {
+        if let Some(record) = self.earlier.take() {
+            self.achieved = Achieved::resume(&record, desired);
+        }
+        let judgements = self.achieved.judge(desired, observed, &ops);
+        self.achieved.begin(&ops, &judgements);
+        let mut sorted = Sorted::default();
+        let mut known = BTreeSet::new();
+        for (op, judgement) in ops.into_iter().zip(judgements) {
+            if judgement.cause == Cause::Drift {
+                let key = ObjectKey::of(&op);
+                // One that is removed and added is one drift.
+                if !judgement.follows && sorted.drifted.len() < MAX_TOLD && known.insert(key.clone()) {
+                    let found = key.found(desired, observed);
+                    sorted.drifted.push((key.clone(), found, judgement.ruling == Ruling::Leave));
+                }
+                if judgement.ruling == Ruling::Do {
+                    sorted.repairs.insert(key);
+                }
+            }
+            if judgement.ruling == Ruling::Do {
+                sorted.todo.push(op);
+            }
+        }
+        if !sorted.todo.is_empty() {
+            self.save(desired)?;
+        }
+        Ok(sorted)
+    }
+
+    /// Sorts out what is found after what was to be done is done.
+    pub(crate) fn remaining(&self, desired: &Desired, observed: &KernelState, ops: Vec<Op>) -> Remaining {
+        let judgements = self.achieved.judge(desired, observed, &ops);
+        let mut remaining = Remaining::default();
+        for (op, judgement) in ops.into_iter().zip(judgements) {
+            let key = ObjectKey::of(&op);
+            match judgement.ruling {
+                Ruling::Leave if judgement.cause == Cause::Drift && !judgement.follows => {
+                    remaining.left.entry(key.kind()).or_default().insert(key.clone());
+                }
+                Ruling::Leave => {}
+                Ruling::Do => remaining.failed.push(op),
+                Ruling::Bar => remaining.barred.push(op),
+            }
+            if judgement.cause == Cause::Change {
+                remaining.changes.push(key);
+            }
+        }
+        remaining
+    }
+
+    /// Notes what a pass has verified. Returns the drifts that are to be told.
+    ///
+    /// # Errors
+    /// When it cannot be kept for the next daemon.
+    pub(crate) fn conclude(
+        &mut self,
+        desired: &Arc<Desired>,
+        kinds: &[Kind],
+        sorted: &Sorted,
+        results: &[Result<(), ApplyError>],
+        remaining: &Remaining,
+    ) -> io::Result<Vec<Drift>> {
+        self.achieved.verified(desired, kinds, remaining.changes.iter().cloned());
+        for kind in kinds {
+            let left =
+                remaining.left.get(kind).map_or(0, |keys| u64::try_from(keys.len()).unwrap_or(u64::MAX));
+            self.left.insert(*kind, left);
+        }
+        let failed: BTreeSet<ObjectKey> =
+            remaining.failed.iter().chain(&remaining.barred).map(ObjectKey::of).collect();
+        let mut standing = BTreeMap::new();
+        let mut told = Vec::new();
+        for (key, found, left) in &sorted.drifted {
+            let (outcome, reason) = match (left, failed.contains(key)) {
+                (true, _) => (DriftOutcome::Reported, None),
+                (false, false) => (DriftOutcome::Repaired, None),
+                (false, true) => (DriftOutcome::Failed, Some(why(key, sorted, results))),
+            };
+            let (object, found) = (key.to_string(), found.clone());
+            let drift = Drift { kind: key.word(), object, found, outcome, reason };
+            if self.standing.get(key) != Some(&drift) {
+                told.push(drift.clone());
+            }
+            if outcome != DriftOutcome::Repaired {
+                standing.insert(key.clone(), drift);
+            }
+        }
+        self.standing.retain(|key, _| !kinds.contains(&key.kind()));
+        self.standing.extend(standing);
+        self.save(desired)?;
+        Ok(told)
+    }
+
+    /// How many objects are left as others have made them, of all kinds.
+    pub(crate) fn left(&self) -> u64 {
+        self.left.values().sum()
+    }
+
+    /// Keeps what was verified while drift of some kind is only reported: then the next daemon must know
+    /// it from a change.
+    fn save(&mut self, desired: &Desired) -> io::Result<()> {
+        let revision = Some(self.achieved.revision());
+        if !Kind::ALL.iter().any(|kind| desired.mode(*kind) == DriftMode::Report) {
+            if self.saved.is_some() {
+                self.state.forget_verified()?;
+                self.saved = None;
+            }
+        } else if self.saved != revision {
+            self.state.save_verified(&self.achieved.record())?;
+            self.saved = revision;
+        }
+        Ok(())
+    }
+}
+
+impl Sorted {
+    /// Whether an operation of `todo` undoes what others did.
+    pub(crate) fn repairs(&self, op: &Op) -> bool {
+        !self.repairs.is_empty() && self.repairs.contains(&ObjectKey::of(op))
+    }
+}
+
+fn why(key: &ObjectKey, sorted: &Sorted, results: &[Result<(), ApplyError>]) -> String {
+    let refusal = sorted.todo.iter().zip(results).find_map(|(op, result)| {
+        let error = result.as_ref().err()?;
+        (ObjectKey::of(op) == *key).then(|| error.to_string())
+    });
+    refusal.unwrap_or_else(|| {
+        "something else may be undoing it, or it is not safe beside drift that is left".to_owned()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use evenkeel_converge::{Domain, Ledger, diff, memory};
+    use evenkeel_schemas::plan;
+
+    use super::*;
+
+    const KEY: &str = "net/ipv4/vs/conntrack";
+    const OTHER: &str = "net/ipv4/vs/sloppy_tcp";
+
+    fn wanted(value: &str, mode: DriftMode) -> Arc<Desired> {
+        let mut desired =
+            Desired { drift: plan::Drift { sysctls: mode, ..plan::Drift::default() }, ..Desired::default() };
+        desired.state.sysctls.insert(KEY.to_owned(), value.to_owned());
+        desired.state.sysctls.insert(OTHER.to_owned(), "1".to_owned());
+        Arc::new(desired)
+    }
+
+    /// A pass on the kernel in memory. Returns what was told, and whether all is well.
+    fn pass(
+        drifting: &mut Drifting,
+        desired: &Arc<Desired>,
+        kernel: &mut KernelState,
+    ) -> (Vec<(DriftOutcome, String)>, bool) {
+        let ops = |kernel: &KernelState| diff(desired, kernel, &Ledger::default(), Domain::Host).ops;
+        let sorted = drifting.sort(desired, kernel, ops(kernel)).expect("kept");
+        for op in &sorted.todo {
+            memory::apply(kernel, op).expect("applied");
+        }
+        let remaining = drifting.remaining(desired, kernel, ops(kernel));
+        let told = drifting.conclude(desired, &Kind::ALL, &sorted, &[], &remaining).expect("kept");
+        (told.into_iter().map(|drift| (drift.outcome, drift.found)).collect(), remaining.is_nothing())
+    }
+
+    #[test]
+    fn reported_drift_is_left_and_told_once_also_by_the_next_daemon() {
+        let scratch = tempfile::tempdir().expect("tempdir");
+        let state = Arc::new(StateDir::open(&scratch.path().join("state")).expect("open"));
+        let mut kernel = KernelState::default();
+        kernel.sysctls = [KEY, OTHER].map(|key| (key.to_owned(), "0".to_owned())).into();
+        let set = |kernel: &mut KernelState, key: &str, value: &str| {
+            kernel.sysctls.insert(key.to_owned(), value.to_owned());
+        };
+        let report = wanted("1", DriftMode::Report);
+        let mut drifting = Drifting::resume(Arc::clone(&state));
+        assert_eq!(pass(&mut drifting, &report, &mut kernel), (vec![], true), "the first is a change");
+        assert_eq!(kernel.sysctls, report.state.sysctls);
+
+        let told = |outcome, found: &str| (vec![(outcome, found.to_owned())], true);
+        set(&mut kernel, KEY, "7");
+        assert_eq!(pass(&mut drifting, &report, &mut kernel), told(DriftOutcome::Reported, "7"));
+        assert_eq!(pass(&mut drifting, &report, &mut kernel), (vec![], true), "told once");
+        assert_eq!((kernel.sysctls[KEY].as_str(), drifting.left()), ("7", 1));
+
+        // A restart, with another drift meanwhile and the same plan.
+        set(&mut kernel, OTHER, "8");
+        let mut drifting = Drifting::resume(Arc::clone(&state));
+        let (found, well) = pass(&mut drifting, &report, &mut kernel);
+        assert_eq!((found.len(), well, drifting.left()), (2, true, 2));
+        assert_eq!((kernel.sysctls[KEY].as_str(), kernel.sysctls[OTHER].as_str()), ("7", "8"));
+
+        // Another value is a change, which is made; the other one is still left.
+        let changed = wanted("2", DriftMode::Report);
+        assert_eq!(pass(&mut drifting, &changed, &mut kernel), (vec![], true));
+        assert_eq!((kernel.sysctls[KEY].as_str(), kernel.sysctls[OTHER].as_str()), ("2", "8"));
+
+        // To repair is to put right what was left, and nothing is to be known later.
+        let repair = wanted("2", DriftMode::Repair);
+        assert_eq!(pass(&mut drifting, &repair, &mut kernel), told(DriftOutcome::Repaired, "8"));
+        assert_eq!(kernel.sysctls, repair.state.sysctls);
+        assert_eq!((drifting.left(), state.verified()), (0, None));
+    }
+
+    #[test]
+    fn a_change_is_on_the_disk_as_begun_before_it_is_made() {
+        let scratch = tempfile::tempdir().expect("tempdir");
+        let state = Arc::new(StateDir::open(&scratch.path().join("state")).expect("open"));
+        let old = wanted("1", DriftMode::Report);
+        let mut kernel = old.state.clone();
+        let mut drifting = Drifting::resume(Arc::clone(&state));
+        pass(&mut drifting, &old, &mut kernel);
+        let new = wanted("2", DriftMode::Report);
+        let ops = diff(&new, &kernel, &Ledger::default(), Domain::Host).ops;
+        let sorted = drifting.sort(&new, &kernel, ops).expect("kept");
+        // The daemon dies after the change, before it has looked; its plan is taken back.
+        memory::apply(&mut kernel, &sorted.todo[0]).expect("applied");
+        let mut drifting = Drifting::resume(state);
+        assert_eq!(pass(&mut drifting, &old, &mut kernel), (vec![], true));
+        assert_eq!(kernel.sysctls[KEY], "1", "what we began is ours to put right");
+    }
+}
