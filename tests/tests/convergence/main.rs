@@ -6,6 +6,7 @@
 mod connections;
 #[cfg(target_arch = "x86_64")]
 mod crash;
+mod drift;
 mod look;
 mod oracle;
 mod plan;
