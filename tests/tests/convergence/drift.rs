@@ -3,7 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use lab::{Host, Lab, eventually, guest_with};
+use lab::{Daemon, Host, Lab, eventually, guest_with};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::look::{assert_same, look};
@@ -39,7 +40,8 @@ fn whatever_is_changed_by_hand_is_repaired_or_reported_and_what_is_not_ours_is_n
         eventually(PATIENCE, "the daemon answers", || status(&host).is_some());
         wait_converged(&host, &plans[0]);
         eventually(PATIENCE, "the VIPs are there", || world.announced(&host));
-        let mut proof = Proof { lab, host: host.clone(), plans, wanted: Vec::new(), took: Vec::new() };
+        let mut proof =
+            Proof { lab, host: host.clone(), daemon, plans, wanted: Vec::new(), took: Vec::new() };
         proof.wanted = proof.look();
 
         let mut kinds = std::collections::BTreeMap::<&str, usize>::new();
@@ -65,7 +67,7 @@ fn whatever_is_changed_by_hand_is_repaired_or_reported_and_what_is_not_ours_is_n
                     world.foreign.retain(|(name, _)| !foreign.contains(name));
                     proof.repaired(&mutation, &context);
                 }
-                What::Foreign => proof.foreign(&mutation, &context),
+                What::Foreign { ref object } => proof.foreign(&mutation, object, &context),
                 What::InTheWay { ref object, ref undo } => {
                     proof.in_the_way(&mutation, object, undo, &context)
                 }
@@ -73,7 +75,7 @@ fn whatever_is_changed_by_hand_is_repaired_or_reported_and_what_is_not_ours_is_n
         }
         std::thread::sleep(RESYNC + RESYNC);
         assert_same(&proof.wanted, &proof.look(), "at the end");
-        assert!(daemon.is_running());
+        assert!(proof.daemon.is_running());
         let mut took = proof.took;
         took.sort();
         lab.log(format!("{kinds:?}"));
@@ -86,6 +88,7 @@ fn whatever_is_changed_by_hand_is_repaired_or_reported_and_what_is_not_ours_is_n
 struct Proof<'l> {
     lab: &'l Lab,
     host: Host,
+    daemon: Daemon,
     /// That repairs, and that reports.
     plans: [String; 2],
     /// What the host looks like while nobody meddles, foreign objects included.
@@ -107,6 +110,18 @@ impl Proof<'_> {
         found.unwrap_or_default()
     }
 
+    /// One of several commands is made as a whole: the daemon would repair the first before the second comes.
+    fn make(&self, mutation: &Mutation) {
+        let several = mutation.commands.len() > 1;
+        if several {
+            self.daemon.signal(Signal::SIGSTOP);
+        }
+        mutation.make(&self.host);
+        if several {
+            self.daemon.signal(Signal::SIGCONT);
+        }
+    }
+
     /// Looks again until the host is as wanted; what is still different when that takes too long.
     fn back_within(&self, limit: Duration) -> Result<Duration, String> {
         let began = Instant::now();
@@ -124,7 +139,7 @@ impl Proof<'_> {
 
     fn repaired(&mut self, mutation: &Mutation, context: &str) {
         let before = self.status()["convergence"]["drifts"].clone();
-        mutation.make(&self.host);
+        self.make(mutation);
         match self.back_within(RESYNC + BUSY) {
             Ok(took) => self.took.push(took),
             Err(difference) => {
@@ -141,7 +156,7 @@ impl Proof<'_> {
     fn reported(&mut self, mutation: &Mutation, context: &str) {
         deliver(self.lab, &self.host, &self.plans[1]);
         wait_converged(&self.host, &self.plans[1]);
-        mutation.make(&self.host);
+        self.make(mutation);
         let mutated = self.look();
         assert_ne!(mutated, self.wanted, "{context}: changed nothing");
         eventually(RESYNC + BUSY, &format!("{context}: it is reported"), || {
@@ -159,21 +174,21 @@ impl Proof<'_> {
         }
     }
 
-    /// Added or removed by others: from then on it is to stay so.
-    fn foreign(&mut self, mutation: &Mutation, context: &str) {
-        mutation.make(&self.host);
+    /// Added, removed or changed by others: from then on it is to stay so.
+    fn foreign(&mut self, mutation: &Mutation, object: &str, context: &str) {
+        self.make(mutation);
         let now = self.look();
-        let (gone, come): (Vec<&String>, Vec<&String>) = (
-            self.wanted.iter().filter(|line| !now.contains(line)).collect(),
-            now.iter().filter(|line| !self.wanted.contains(line)).collect(),
-        );
-        assert!(gone.is_empty() != come.is_empty(), "{context}: gone {gone:?}, come {come:?}");
+        let gone = self.wanted.iter().filter(|line| !now.contains(line));
+        let come = now.iter().filter(|line| !self.wanted.contains(line));
+        let touched: Vec<&String> = gone.chain(come).collect();
+        let only_it = touched.iter().all(|line| line.contains(object));
+        assert!(only_it && !touched.is_empty(), "{context}: {touched:#?}");
         self.wanted = now;
     }
 
     /// Others' things in the place of ours are left and told; ours comes back when they go.
     fn in_the_way(&mut self, mutation: &Mutation, object: &str, undo: &[String], context: &str) {
-        mutation.make(&self.host);
+        self.make(mutation);
         eventually(RESYNC + BUSY, &format!("{context}: the conflict is told"), || {
             let errors = self.status()["convergence"]["errors"].as_array().cloned().unwrap_or_default();
             errors.iter().any(|error| {

@@ -18,8 +18,8 @@ pub(crate) enum What {
     Ours,
     /// The whole table of IPVS, in which there may be others' services.
     Everything,
-    /// Something of others.
-    Foreign,
+    /// Something of others, as looks name it.
+    Foreign { object: String },
     /// Something of others in the place of ours.
     InTheWay { object: String, undo: Vec<String> },
 }
@@ -228,7 +228,6 @@ fn link(random: &mut Random) -> Mutation {
         4 => {
             let what =
                 What::InTheWay { object: name.to_owned(), undo: words(&format!("ip link del {name}")) };
-            // Between the two commands the daemon may put the tunnel back: then it is renamed, not replaced.
             Mutation {
                 what,
                 ..ours(
@@ -270,51 +269,54 @@ fn election(random: &mut Random) -> Mutation {
 
 /// Adds something that is not ours, or removes what was added before.
 fn foreign(random: &mut Random, world: &mut World) -> Mutation {
-    let what = || What::Foreign;
     if !world.foreign.is_empty() && random.once_in(3) {
-        let (name, undo) = world.foreign.remove(random.below(world.foreign.len()));
-        world.foreign_services.retain(|service| *service != name);
-        // A table that was cleared has it no more.
-        return Mutation { name: "foreign object removed", commands: vec![undo], what: what() };
+        let (object, undo) = world.foreign.remove(random.below(world.foreign.len()));
+        world.foreign_services.retain(|service| *service != object);
+        return Mutation {
+            name: "foreign object removed",
+            commands: vec![undo],
+            what: What::Foreign { object },
+        };
     }
     let number = 1 + random.below(200);
-    let taken = |name: &str, world: &World| world.foreign.iter().any(|(other, _)| other == name);
-    let (name, add, undo) = match random.below(6) {
+    let (object, add, undo) = match random.below(6) {
         0 => {
             let to = format!("10.99.0.{number}:80");
-            (
-                to.clone(),
-                vec![format!("ipvsadm -A -t {to} -s rr"), format!("ipvsadm -a -t {to} -r 10.99.1.1:80 -g")],
-                format!("ipvsadm -D -t {to}"),
-            )
+            let add =
+                vec![format!("ipvsadm -A -t {to} -s rr"), format!("ipvsadm -a -t {to} -r 10.99.1.1:80 -g")];
+            (to.clone(), add, format!("ipvsadm -D -t {to}"))
         }
         1 => {
-            let address = format!("10.98.0.{number}/32 dev eth0");
-            (address.clone(), vec![format!("ip address add {address}")], format!("ip address del {address}"))
+            let address = format!("10.98.0.{number}/32");
+            let place = format!("{address} dev eth0");
+            (address, vec![format!("ip address add {place}")], format!("ip address del {place}"))
         }
         2 => {
-            let route = format!("10.97.{number}.0/24 dev eth0");
-            (route.clone(), vec![format!("ip route add {route}")], format!("ip route del {route}"))
+            let network = format!("10.97.{number}.0/24");
+            let route = format!("{network} dev eth0");
+            (network, vec![format!("ip route add {route}")], format!("ip route del {route}"))
         }
         3 => {
-            let rule = format!("preference {} from 10.96.{number}.0/24 lookup 96", 1000 + number);
-            (rule.clone(), vec![format!("ip rule add {rule}")], format!("ip rule del {rule}"))
+            let network = format!("10.96.{number}.0");
+            let rule = format!("preference {} from {network}/24 lookup 96", 1000 + number);
+            (network, vec![format!("ip rule add {rule}")], format!("ip rule del {rule}"))
         }
         4 => {
             let name = format!("dummy{number}");
-            (name.clone(), vec![format!("ip link add {name} type dummy")], format!("ip link del {name}"))
+            let (add, undo) = (format!("ip link add {name} type dummy"), format!("ip link del {name}"));
+            (name, vec![add], undo)
         }
         _ => {
-            let add = format!("write {FOREIGN_SETTING} 1");
-            (FOREIGN_SETTING.to_owned(), vec![add], format!("write {FOREIGN_SETTING} 0"))
+            let write = |value| format!("write {FOREIGN_SETTING} {value}");
+            (FOREIGN_SETTING.to_owned(), vec![write(1)], write(0))
         }
     };
-    if taken(&name, world) {
+    if world.foreign.iter().any(|(other, _)| *other == object) {
         return setting(random);
     }
-    world.foreign.push((name.clone(), words(&undo)));
+    world.foreign.push((object.clone(), words(&undo)));
     if undo.starts_with("ipvsadm") {
-        world.foreign_services.push(name);
+        world.foreign_services.push(object.clone());
     }
-    Mutation { what: what(), ..ours("foreign object added", &add) }
+    Mutation { what: What::Foreign { object }, ..ours("foreign object added", &add) }
 }
