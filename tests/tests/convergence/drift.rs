@@ -156,14 +156,15 @@ impl Proof<'_> {
     fn reported(&mut self, mutation: &Mutation, context: &str) {
         deliver(self.lab, &self.host, &self.plans[1]);
         wait_converged(&self.host, &self.plans[1]);
+        let before = self.status()["convergence"]["drifts"].as_array().cloned().unwrap_or_default();
         self.make(mutation);
         let mutated = self.look();
         assert_ne!(mutated, self.wanted, "{context}: changed nothing");
         eventually(RESYNC + BUSY, &format!("{context}: it is reported"), || {
             let convergence = &self.status()["convergence"];
-            let newest = convergence["drifts"].as_array().and_then(|drifts| drifts.last());
-            convergence["reported_drift"].as_u64() > Some(0)
-                && newest.is_some_and(|newest| newest["outcome"] == "reported")
+            let drifts = convergence["drifts"].as_array().cloned().unwrap_or_default();
+            let fresh = |drift: &&Value| !before.contains(drift) && drift["outcome"] == "reported";
+            convergence["reported_drift"].as_u64() > Some(0) && drifts.iter().any(|drift| fresh(&drift))
         });
         std::thread::sleep(RESYNC + RESYNC / 2);
         assert_same(&mutated, &self.look(), &format!("{context}: to be left"));

@@ -112,7 +112,7 @@ impl World {
         ] {
             text += &format!(
                 "[[router]]\nname = \"{name}\"\ninterface = \"eth0\"\nsource = \"192.168.188.108\"\nversion = 3\nvrid = {vrid}\n\
-                 priority = 100\nadvert_interval = \"500ms\"\npreempt = true\ngarp_repeat = 2\ngarp_delay = \"1s\"\n\
+                 priority = 100\nadvert_interval = \"1s\"\npreempt = true\ngarp_repeat = 2\ngarp_delay = \"1s\"\n\
                  vips = [\"{vip}/32\"]\n{more}\n"
             );
         }
