@@ -216,7 +216,8 @@ impl VirtualServer {
         }
         let flags: Vec<String> = [(self.fallback, "fallback"), (self.hash_port, "port")]
             .iter()
-            .filter_map(|(set, flag)| set.then(|| format!("{}-{flag}", self.scheduler)))
+            .filter(|(set, _)| *set)
+            .map(|(_, flag)| format!("{}-{flag}", self.scheduler))
             .collect();
         if !flags.is_empty() {
             _ = write!(text, " -b {}", flags.join(","));

@@ -233,7 +233,7 @@ fn link(random: &mut Random) -> Mutation {
                 ..ours(
                     "something else in a tunnel's place",
                     &[
-                        format!("ip link add stranger type dummy"),
+                        "ip link add stranger type dummy".to_owned(),
                         format!("ip link del {name}"),
                         format!("ip link set stranger name {name}"),
                     ],
