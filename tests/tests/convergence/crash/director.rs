@@ -28,10 +28,11 @@ fn real(last: u8, port: u16, weight: u32) -> Destination {
     Destination::direct(ip(&format!("192.168.188.{last}")), port, weight)
 }
 
-fn router(name: &str, vrid: u8, vip: &str) -> String {
+/// The interval decides for how long the VIP stays while the daemon is dead, and how long a new one waits to take it.
+fn router(name: &str, vrid: u8, vip: &str, interval: &str) -> String {
     format!(
         "[[router]]\nname = \"{name}\"\ninterface = \"eth0\"\nsource = \"192.168.188.108\"\nversion = 3\nvrid = {vrid}\n\
-         priority = 100\nadvert_interval = \"300ms\"\npreempt = true\ngarp_repeat = 2\ngarp_delay = \"1s\"\nvips = [\"{vip}/32\"]\n\n"
+         priority = 100\nadvert_interval = \"{interval}\"\npreempt = true\ngarp_repeat = 2\ngarp_delay = \"1s\"\nvips = [\"{vip}/32\"]\n\n"
     )
 }
 
@@ -95,7 +96,7 @@ fn a_director_killed_at_any_operation_announces_nothing_it_cannot_serve_and_come
         server.add_address("lo", &format!("{VIP}/32"));
         let mut web = server.web(80);
 
-        let mut plan = head(&host, "60s") + &router("VI_1", 51, VIP) + &toml(&few()) + &sync(5);
+        let mut plan = head(&host, "60s") + &router("VI_1", 51, VIP, "1s") + &toml(&few()) + &sync(5);
         _ = write!(
             plan,
             "[ipvs_timeouts]\ntcp = \"600s\"\ntcp_fin = \"60s\"\nudp = \"100s\"\n\n\
@@ -104,8 +105,8 @@ fn a_director_killed_at_any_operation_announces_nothing_it_cannot_serve_and_come
              [[sysctl]]\nkey = \"net/ipv4/vs/expire_nodest_conn\"\nvalue = \"1\"\n"
         );
         let mut large = head(&host, "60s")
-            + &router("VI_1", 51, VIP)
-            + &router("VI_2", 52, SECOND_VIP)
+            + &router("VI_1", 51, VIP, "1s")
+            + &router("VI_2", 52, SECOND_VIP, "300ms")
             + &toml(&many())
             + &sync(6);
         _ = write!(
