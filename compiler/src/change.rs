@@ -176,7 +176,7 @@ pub fn change(inputs: &Inputs<'_>) -> Change {
         cluster: inputs.cluster.clone(),
         against: inputs.against.to_owned(),
         summary,
-        stages: stages::describe(inputs.before, &stages),
+        stages: stages::describe(inputs.before, inputs.after, &stages),
         hosts,
         warnings,
         refusals,

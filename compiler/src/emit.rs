@@ -5,22 +5,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use evenkeel_schemas::cluster::{Check, CheckType, Forwarding, Host, SecretSource};
+use evenkeel_schemas::cluster::{self, Host, SecretSource};
 use evenkeel_schemas::plan;
-use evenkeel_schemas::scalars::{Cidr, InterfaceName, Ip, Name, Port, Span};
+use evenkeel_schemas::scalars::{Name, Span};
 use evenkeel_schemas::seal;
 
 use crate::canonical;
 use crate::parallel::in_parallel;
-use crate::resolve::{Balanced, Instance, RealServer, Resolved, Router};
+use crate::resolve::{Instance, Resolved, Router};
 
+mod real_server;
+mod services;
 mod sysctls;
+mod tasks;
 
-/// Label of the VIPs that a real server holds, as the traditional scripts set it.
-const REAL_SERVER_LABEL: &str = "lo:0";
-
-/// The routing table `main`.
-const MAIN_TABLE: u32 = 254;
+use tasks::Tasks;
 
 /// The plan of a host as it is written.
 #[derive(Clone, PartialEq, Eq)]
@@ -56,47 +55,8 @@ pub fn emit(cluster: &Resolved) -> Vec<HostPlan> {
     in_parallel(&hosts, |(name, host)| host_plan(cluster, &tasks, name, host))
 }
 
-/// Who does what.
-#[derive(Default)]
-struct Tasks<'a> {
-    /// By director.
-    routers: BTreeMap<&'a Name, Vec<(&'a Name, &'a Router)>>,
-    /// By router.
-    services: BTreeMap<&'a Name, Vec<(&'a Name, &'a Balanced)>>,
-    /// VIPs that a real server must accept as its own, by real server.
-    accepted: BTreeMap<&'a Name, BTreeSet<Ip>>,
-}
-
-impl<'a> Tasks<'a> {
-    fn new(cluster: &'a Resolved) -> Self {
-        let mut tasks = Self::default();
-        for (name, router) in &cluster.routers {
-            for director in router.directors.keys() {
-                tasks.routers.entry(director).or_default().push((name, router));
-            }
-        }
-        for (name, service) in &cluster.services {
-            tasks.services.entry(&service.router).or_default().push((name, service));
-            for server in &service.real_servers {
-                match server.forwarding {
-                    Forwarding::Dr | Forwarding::Tun => {
-                        tasks.accepted.entry(&server.host).or_default().extend(&service.vips);
-                    }
-                    Forwarding::Nat => {}
-                }
-            }
-        }
-        tasks
-    }
-}
-
 fn host_plan(cluster: &Resolved, tasks: &Tasks<'_>, name: &Name, host: &Host) -> HostPlan {
-    let routers = tasks.routers.get(name).map_or(&[][..], Vec::as_slice);
-    let accepted = tasks.accepted.get(name);
-    let services = routers.iter().filter_map(|(router, _)| tasks.services.get(router)).flatten();
-    let mut virtual_servers: Vec<_> =
-        services.flat_map(|(name, service)| virtual_servers(name, service)).collect();
-    virtual_servers.sort_by(|a, b| (&a.name, a.address, a.port).cmp(&(&b.name, b.address, b.port)));
+    let routers = tasks.routers(name);
     let own = |(router_name, router): &(&Name, &Router)| {
         let instances = router.instances.iter();
         instances.filter_map(|instance| vrrp(router_name, router, instance, name)).collect::<Vec<_>>()
@@ -105,6 +65,7 @@ fn host_plan(cluster: &Resolved, tasks: &Tasks<'_>, name: &Name, host: &Host) ->
     let groups: BTreeSet<&Name> = instances.iter().filter_map(|router| router.sync_group.as_ref()).collect();
     let tracked: BTreeSet<&Name> =
         instances.iter().flat_map(|router| &router.track).map(|track| &track.tracker).collect();
+    let duties = tasks.duties(name);
     let plan = plan::Plan {
         format: plan::FORMAT,
         cluster: cluster.name.clone(),
@@ -117,17 +78,17 @@ fn host_plan(cluster: &Resolved, tasks: &Tasks<'_>, name: &Name, host: &Host) ->
             drift: cluster.policy.drift.clone(),
             probation: cluster.policy.probation.clone(),
         },
-        ipvs_timeouts: None,
-        connection_sync: None,
-        tunnels: Vec::new(),
-        gue: Vec::new(),
+        ipvs_timeouts: ipvs_timeouts(&cluster.ipvs.timeouts).filter(|_| !instances.is_empty()),
+        connection_sync: cluster.syncs.get(name).cloned(),
+        tunnels: real_server::tunnels(host, duties),
+        gue: real_server::gue(duties),
         sync_groups: groups.into_iter().filter_map(|group| cluster.groups.get(group)).cloned().collect(),
         trackers: tracked.into_iter().filter_map(|name| cluster.trackers.get(name)).cloned().collect(),
-        sysctls: sysctls::sysctls(cluster, &instances, accepted.is_some()),
+        sysctls: sysctls::sysctls(cluster, host, &instances, duties),
         routers: instances,
-        virtual_servers,
-        addresses: accepted.into_iter().flatten().map(|vip| accepted_address(*vip)).collect(),
-        routes: accepted.into_iter().flatten().map(|vip| accepted_route(*vip)).collect(),
+        virtual_servers: services::virtual_servers(tasks, name),
+        addresses: real_server::addresses(duties),
+        routes: real_server::routes(duties, cluster.gateways.get(name)),
     };
     HostPlan {
         host: name.clone(),
@@ -135,6 +96,16 @@ fn host_plan(cluster: &Resolved, tasks: &Tasks<'_>, name: &Name, host: &Host) ->
         text: write(&plan),
         secrets: secrets_file(&cluster.name, &secrets(routers)),
     }
+}
+
+/// The kernel takes all three at once, so where one is written the others are its defaults
+/// (`tcp_timeouts`, `udp_timeouts` of its `net/netfilter/ipvs/ip_vs_proto_*.c`).
+fn ipvs_timeouts(timeouts: &cluster::IpvsTimeouts) -> Option<plan::IpvsTimeouts> {
+    (*timeouts != cluster::IpvsTimeouts::default()).then(|| plan::IpvsTimeouts {
+        tcp: timeouts.tcp.unwrap_or(Span::from_secs(900)),
+        tcp_fin: timeouts.tcp_fin.unwrap_or(Span::from_secs(120)),
+        udp: timeouts.udp.unwrap_or(Span::from_secs(300)),
+    })
 }
 
 /// A plan as it is written to a file.
@@ -200,94 +171,6 @@ fn vrrp(name: &Name, router: &Router, instance: &Instance, host: &Name) -> Optio
 /// A plan has one word for no delay: its absence.
 fn nonzero(span: Option<Span>) -> Option<Span> {
     span.filter(|span| span.as_millis() > 0)
-}
-
-/// One for each VIP and port.
-fn virtual_servers<'a>(
-    name: &'a Name,
-    service: &'a Balanced,
-) -> impl Iterator<Item = plan::VirtualServer> + 'a {
-    let fronts = service.vips.iter().flat_map(|vip| service.ports.iter().map(move |port| (*vip, *port)));
-    fronts.map(|(vip, port)| virtual_server(name, service, vip, port))
-}
-
-fn virtual_server(name: &Name, service: &Balanced, vip: Ip, port: Port) -> plan::VirtualServer {
-    let destination = |server: &RealServer| plan::Destination {
-        host: server.host.clone(),
-        address: server.address,
-        port: server.port.unwrap_or(port),
-        weight: server.weight,
-        forwarding: server.forwarding,
-        encapsulation: None,
-        upper_threshold: server.upper_threshold,
-        lower_threshold: server.lower_threshold,
-        check: service.check.as_ref().and_then(|check| explicit_check(check, server, port)),
-    };
-    let persistence = service.persistence.as_ref().map(|persistence| plan::Persistence {
-        timeout: persistence.timeout,
-        prefix: persistence.prefix.unwrap_or_else(|| Cidr::host(vip.0).prefix()),
-        engine: persistence.engine,
-    });
-    plan::VirtualServer {
-        name: name.clone(),
-        address: Some(vip),
-        port: Some(port),
-        protocol: Some(service.protocol),
-        firewall_mark: None,
-        family: None,
-        vips: Vec::new(),
-        only_as_master_of: None,
-        scheduler: service.scheduler,
-        scheduler_flags: service.scheduler_flags.clone(),
-        one_packet: service.one_packet,
-        persistence,
-        on_failure: plan::OnFailure::Remove,
-        drain: None,
-        prevent_removal: service.prevent_removal,
-        destinations: service.real_servers.iter().map(destination).collect(),
-    }
-}
-
-fn explicit_check(check: &Check, server: &RealServer, port: Port) -> Option<plan::Check> {
-    match check.kind {
-        CheckType::Tcp => Some(plan::Check::Tcp {
-            address: check.address.unwrap_or(server.address),
-            port: check.port.or(server.port).unwrap_or(port),
-            interval: check.interval,
-            timeout: check.timeout,
-            retries: check.retries,
-            retry_delay: check.retry_delay,
-        }),
-        // Refused by a rule (`validate/unsupported.rs`).
-        CheckType::Http
-        | CheckType::Https
-        | CheckType::Script
-        | CheckType::Udp
-        | CheckType::Dns
-        | CheckType::Ping
-        | CheckType::Smtp
-        | CheckType::File => None,
-    }
-}
-
-fn accepted_address(vip: Ip) -> plan::Address {
-    plan::Address {
-        interface: InterfaceName::loopback(),
-        address: Cidr::host(vip.0),
-        label: Some(REAL_SERVER_LABEL.to_owned()),
-        scope: plan::Scope::Global,
-    }
-}
-
-fn accepted_route(vip: Ip) -> plan::Route {
-    plan::Route {
-        destination: Cidr::host(vip.0),
-        interface: InterfaceName::loopback(),
-        scope: plan::Scope::Link,
-        table: MAIN_TABLE,
-        via: None,
-        metric: 0,
-    }
 }
 
 fn secrets(routers: &[(&Name, &Router)]) -> BTreeMap<String, String> {

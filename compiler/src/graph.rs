@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use evenkeel_schemas::cluster::{Forwarding, Segment};
 use evenkeel_schemas::scalars::Name;
 
-use crate::resolve::{Balanced, Resolved};
+use crate::resolve::{Balanced, Resolved, Taken};
 
 mod mermaid;
 mod svg;
@@ -65,7 +65,7 @@ impl Graph {
     #[must_use]
     pub fn of(cluster: &Resolved) -> Self {
         let likeness = |service: &'_ Balanced| -> Sends {
-            let each = service.real_servers.iter();
+            let each = service.fronts.iter().flat_map(|front| &front.real_servers);
             each.map(|server| (server.host.clone(), (server.weight.get(), server.forwarding.to_string())))
                 .collect()
         };
@@ -193,13 +193,17 @@ fn router_node(cluster: &Resolved, name: &Name) -> Node {
 
 fn service_node(services: &[(&Name, &Balanced)]) -> Node {
     let front = |(name, service): &(&Name, &Balanced)| {
-        let vips =
-            if service.vips.len() > 1 { format!(" on {} VIPs", service.vips.len()) } else { String::new() };
-        let ports = match service.ports.as_slice() {
-            [first, .., last] => format!("{first}–{last}"),
-            ports => words(ports),
+        let vips: usize = service.fronts.iter().map(|front| front.vips.len()).sum();
+        let by_address = matches!(service.taken, Taken::Transport { .. });
+        let vips = if by_address && vips > 1 { format!(" on {vips} VIPs") } else { String::new() };
+        let taken = match &service.taken {
+            Taken::Transport { protocol, ports } => match ports.as_slice() {
+                [first, .., last] => format!("{protocol}/{first}–{last}"),
+                ports => format!("{protocol}/{}", words(ports)),
+            },
+            Taken::Mark { mark, family } => format!("mark {mark} {family}"),
         };
-        format!("{name} {}/{ports} {}{vips}", service.protocol, service.scheduler.as_str())
+        format!("{name} {taken} {}{vips}", service.scheduler.as_str())
     };
     match services {
         [(name, _)] => {

@@ -59,11 +59,15 @@ impl<'a> Member<'a> {
         (self.setting(|entry| entry.upper_threshold), self.setting(|entry| entry.lower_threshold))
     }
 
+    /// The address that is written for it.
+    pub(crate) fn given_address(&self) -> Option<Ip> {
+        self.setting(|entry| entry.address)
+    }
+
     /// Its address, for a VIP: what is given, else the host's on the VIP's segment, else its first of
     /// the VIP's family.
     pub(crate) fn address(&self, subnets: &Subnets<'_>, vip: Ip) -> Ip {
-        let given = self.setting(|entry| entry.address);
-        if let Some(address) = given {
+        if let Some(address) = self.given_address() {
             return address;
         }
         if self.host.addresses.is_empty() && self.host.interfaces.is_empty() {

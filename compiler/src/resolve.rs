@@ -3,24 +3,24 @@
 //! Not serialisable on purpose: plans are what is written. Runs only on a cluster that passed
 //! every rule; what it cannot resolve all the same is a rule that is missing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use evenkeel_schemas::cluster::{
-    Check, Cluster, Forwarding, Host, Ipvs, Persistence, Policy, Protocol, Scheduler, SchedulerFlag, Segment,
-    Service, VirtualRouter,
-};
+use evenkeel_schemas::cluster::{Cluster, Host, Ipvs, Policy, Segment, VirtualRouter};
 use evenkeel_schemas::plan;
-use evenkeel_schemas::scalars::{ConnectionLimit, Ip, Name, Percent, Port, Priority, Weight};
+use evenkeel_schemas::scalars::{InterfaceName, Ip, Name, Percent, Priority};
 
-use crate::attach::Subnets;
+use crate::attach::{self, Family, Subnets};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
-use crate::members::{self, Member, Members};
+use crate::members::Members;
 use crate::unknown::Unknowns;
 
 mod routers;
+mod services;
+mod syncs;
 
 pub(crate) use routers::{DEFAULT_TTL, Instance, Router, families, is_dual, virtual_mac_interface};
+pub(crate) use services::{Balanced, Front, RealServer, Taken};
 
 /// Priority of the first director, and the step to the next.
 const FIRST_PRIORITY: u8 = 100;
@@ -41,38 +41,17 @@ pub struct Resolved {
     pub(crate) groups: BTreeMap<Name, plan::SyncGroup>,
     pub(crate) trackers: BTreeMap<Name, plan::Tracker>,
     pub(crate) services: BTreeMap<Name, Balanced>,
+    /// By host.
+    pub(crate) gateways: BTreeMap<Name, Gateway>,
+    /// By director.
+    pub(crate) syncs: BTreeMap<Name, plan::ConnectionSync>,
 }
 
-/// A service.
+/// The way out of a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Balanced {
-    pub(crate) router: Name,
-    /// Ascending.
-    pub(crate) vips: Vec<Ip>,
-    /// Ascending.
-    pub(crate) ports: Vec<Port>,
-    pub(crate) protocol: Protocol,
-    pub(crate) scheduler: Scheduler,
-    pub(crate) scheduler_flags: Vec<SchedulerFlag>,
-    pub(crate) one_packet: bool,
-    pub(crate) persistence: Option<Persistence>,
-    /// By address and port, ascending.
-    pub(crate) real_servers: Vec<RealServer>,
-    pub(crate) check: Option<Check>,
-    pub(crate) prevent_removal: bool,
-}
-
-/// A real server of a service.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct RealServer {
-    pub(crate) host: Name,
+pub(crate) struct Gateway {
     pub(crate) address: Ip,
-    /// Where it is not that of the virtual server.
-    pub(crate) port: Option<Port>,
-    pub(crate) weight: Weight,
-    pub(crate) forwarding: Forwarding,
-    pub(crate) upper_threshold: Option<ConnectionLimit>,
-    pub(crate) lower_threshold: Option<ConnectionLimit>,
+    pub(crate) interface: InterfaceName,
 }
 
 /// What could not be resolved.
@@ -126,11 +105,14 @@ pub(crate) fn resolve(cluster: &Cluster) -> Result<Resolved, Unresolved> {
     let members = Members::new(cluster);
     let mut services = BTreeMap::new();
     for (name, service) in &cluster.services {
-        let resolved = resolve_service(cluster, &subnets, &members, service)
+        let resolved = services::resolve(cluster, &subnets, &members, service)
             .ok_or_else(|| Unresolved(format!("service `{name}`")))?;
         services.insert(name.clone(), resolved);
     }
+    let gateway = |(name, host): (&Name, &Host)| Some((name.clone(), gateway(&subnets, name, host)?));
     Ok(Resolved {
+        gateways: cluster.hosts.iter().filter_map(gateway).collect(),
+        syncs: syncs::resolve(cluster, &routers),
         name: cluster.name.clone(),
         policy: cluster.policy.clone(),
         ipvs: cluster.ipvs.clone(),
@@ -158,51 +140,16 @@ fn default_priority(index: usize) -> Option<Priority> {
     Priority::new(FIRST_PRIORITY.checked_sub(below)?).ok()
 }
 
-fn resolve_service(
-    cluster: &Cluster,
-    subnets: &Subnets<'_>,
-    members: &Members<'_>,
-    service: &Service,
-) -> Option<Balanced> {
-    let (router_name, router) = cluster.virtual_routers.get_key_value(service.router.as_str())?;
-    let mut vips = members::vips(service, &router.vips).to_vec();
-    vips.sort_unstable();
-    let ranges = members::ports(service);
-    let ports: BTreeSet<Port> = ranges
-        .flat_map(|(_, first, last)| first.get()..=last.get())
-        .filter_map(|port| Port::new(port).ok())
-        .collect();
-    let vip = *vips.first()?;
-    let resolved = |member: Member<'_>| {
-        let (upper_threshold, lower_threshold) = member.thresholds();
-        RealServer {
-            host: member.name.clone(),
-            address: member.address(subnets, vip),
-            port: member.port(),
-            weight: member.weight(),
-            forwarding: member.forwarding(service),
-            upper_threshold,
-            lower_threshold,
-        }
+/// The gateway of a host is reached by the interface that is on its segment.
+fn gateway(subnets: &Subnets<'_>, name: &Name, host: &Host) -> Option<Gateway> {
+    let address = host.gateway?;
+    let attached = |(segment, _)| {
+        subnets
+            .attachment(attach::addresses(name, host), segment, Family::of(address.0))
+            .map(|own| own.interface)
     };
-    let mut real_servers: Vec<RealServer> = members.of(service).into_iter().map(resolved).collect();
-    real_servers.sort_unstable_by_key(|server| (server.address, server.port));
-    let mut scheduler_flags = service.scheduler_flags.clone();
-    scheduler_flags.sort_unstable();
-    scheduler_flags.dedup();
-    Some(Balanced {
-        router: router_name.clone(),
-        vips,
-        ports: ports.into_iter().collect(),
-        protocol: service.protocol?,
-        scheduler: service.scheduler,
-        scheduler_flags,
-        one_packet: service.one_packet,
-        persistence: service.persistence.clone(),
-        real_servers,
-        check: service.check.clone(),
-        prevent_removal: service.prevent_removal,
-    })
+    let interface = subnets.of(address).and_then(attached).unwrap_or(&host.interface).clone();
+    Some(Gateway { address, interface })
 }
 
 #[cfg(test)]

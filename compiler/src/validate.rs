@@ -13,7 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use evenkeel_schemas::cluster::{Cluster, Host, RealServer, Service, VirtualRouter};
+use evenkeel_schemas::cluster::{Cluster, Family, Host, RealServer, Service, VirtualRouter};
 use evenkeel_schemas::scalars::{Cidr, Ip, Name};
 
 use crate::attach::{self, HostAddress, Subnets, is_link_local};
@@ -44,6 +44,7 @@ mod secrets;
 mod segments;
 mod services;
 mod trackers;
+mod tunnels;
 mod unicast;
 mod unsupported;
 mod vip_settings;
@@ -78,6 +79,7 @@ const RULES: &[&[Rule]] = &[
     hooks::RULES,
     services::RULES,
     forwarding::RULES,
+    tunnels::RULES,
     scheduling::RULES,
     quorum::RULES,
     checks::RULES,
@@ -301,6 +303,19 @@ impl<'a> World<'a> {
             (listed && self.knows(at!["services", name, "vips", index])).then_some(*vip)
         };
         members::vips(service, &router.vips).iter().enumerate().filter_map(known).collect()
+    }
+
+    /// The known VIPs that a service's clients speak to: with a firewall mark those of its family.
+    fn client_vips(&self, name: &Name, service: &'a Service) -> Vec<Ip> {
+        if service.firewall_mark.is_none() && self.knows(at!["services", name, "firewall_mark"]) {
+            return self.vips_of_service(name, service);
+        }
+        let router = self.router_of(name, service);
+        let known = self.knows_keys(name, &["firewall_mark", "family"]);
+        let vips =
+            router.filter(|_| known).into_iter().flat_map(|(name, router)| self.all_vips_of(name, router));
+        let v6 = service.family == Family::Ipv6;
+        vips.map(|vip| vip.ip).filter(|ip| ip.0.is_ipv6() == v6).collect()
     }
 
     /// The real servers of a service that exist and are known.

@@ -45,7 +45,7 @@ fn read(plan: &HostPlan) -> Plan {
 }
 
 /// The examples that are clusters.
-const CLUSTERS: [&str; 2] = ["dual-stack", "lvs-dr"];
+const CLUSTERS: [&str; 5] = ["dual-stack", "lvs-dr", "nat", "tunnel", "two-hosts"];
 
 #[test]
 fn the_committed_plans_are_current() {

@@ -188,6 +188,8 @@ pub enum WarningKind {
     Cut,
     /// A real server takes no new connections.
     Drain,
+    /// Hosts take the change back unless it is confirmed.
+    Probation,
     /// A host is no longer part of the cluster.
     HostGoes,
 }

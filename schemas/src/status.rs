@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::cluster::Confirm;
 use crate::scalars::Name;
 
 /// Version of this document: grows when a field changes its meaning or goes.
@@ -64,6 +65,26 @@ pub struct PlanStatus {
     pub from_last_good: bool,
     /// Why the file now at `path` is not in force; absent when it is.
     pub rejected: Option<Rejected>,
+    /// The probation of the plan in force; absent when it is not on probation.
+    #[serde(default)]
+    pub probation: Option<ProbationStatus>,
+}
+
+/// A plan that goes back to the one before unless it is confirmed in time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ProbationStatus {
+    /// Generation that it goes back to (64 hexadecimal digits).
+    pub before: String,
+    /// When the probation began.
+    pub since: String,
+    /// When it ends.
+    pub deadline: String,
+    /// Milliseconds until then.
+    pub remaining_ms: u64,
+    /// Who confirms; an operator may in any case.
+    pub confirm: Confirm,
+    /// What is waited for, for people.
+    pub waits_for: Vec<String>,
 }
 
 /// A plan file that was refused.
@@ -175,6 +196,9 @@ pub struct TrackerStatus {
 pub struct ElectionStatus {
     /// Its real-time priority (`SCHED_RR`); absent with ordinary scheduling.
     pub realtime_priority: Option<u8>,
+    /// Its nice value, -20..=19: -20, ahead of all others of ordinary scheduling, where the host permits it.
+    #[serde(default)]
+    pub nice: i32,
     /// Whether the daemon's memory is locked.
     pub memory_locked: bool,
     /// How late its timers were, since the daemon started.

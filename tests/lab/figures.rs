@@ -26,6 +26,12 @@ impl Figures {
         self.0.last().copied().unwrap_or_default()
     }
 
+    /// The one that so many of a hundred are not above; zero without any.
+    pub fn percentile(&self, hundredths: usize) -> Duration {
+        let rank = (self.0.len() * hundredths).div_ceil(100).max(1);
+        self.0.get(rank - 1).copied().unwrap_or_default()
+    }
+
     /// The smallest; zero without any.
     pub fn min(&self) -> Duration {
         self.0.first().copied().unwrap_or_default()
@@ -63,6 +69,10 @@ mod tests {
             (Duration::from_millis(10), Duration::from_millis(20), Duration::from_millis(30))
         );
         assert_eq!(figures.to_string(), "3 times: min 10.0 p50 20.0 max 30.0 ms");
+        let hundred: Figures = (1..=100).map(Duration::from_millis).collect();
+        assert_eq!(hundred.percentile(99), Duration::from_millis(99));
+        assert_eq!((figures.percentile(99), figures.percentile(1)), (figures.max(), figures.min()));
         assert_eq!(Figures::default().max(), Duration::ZERO);
+        assert_eq!(Figures::default().percentile(99), Duration::ZERO);
     }
 }

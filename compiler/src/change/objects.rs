@@ -143,14 +143,18 @@ fn identity(kind: &str, table: &Map<String, Value>, parent: Option<&str>) -> Str
             let family = if get("family").as_deref() == Some("ipv6") { " (IPv6)" } else { "" };
             Some(format!("fwmark {}{family}", get("firewall_mark")?))
         }),
-        "destination" => (|| Some(format!("{}{ARROW}{}", parent?, socket(table)?)))(),
+        "destination" => {
+            (|| Some(format!("{}{ARROW}{}", parent?, socket(table).or_else(|| get("address"))?)))()
+        }
         "tunnel" => get("interface"),
         "gue" => (|| Some(format!("{} port {}", get("family")?, get("port")?)))(),
         "address" => (|| Some(format!("{} on {}", get("address")?, get("interface")?)))(),
         "route" => (|| {
             let table = get("table").filter(|table| table != "254");
             let table = table.map(|table| format!(" table {table}")).unwrap_or_default();
-            Some(format!("{} on {}{table}", get("destination")?, get("interface")?))
+            let metric = get("metric").filter(|metric| metric != "0");
+            let metric = metric.map(|metric| format!(" metric {metric}")).unwrap_or_default();
+            Some(format!("{} on {}{table}{metric}", get("destination")?, get("interface")?))
         })(),
         _ => None,
     };

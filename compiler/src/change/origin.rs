@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use evenkeel_schemas::change::{Action, ObjectChange, Origin};
+use evenkeel_schemas::plan::{Destination, Forwarding};
 use evenkeel_schemas::scalars::Name;
 
 use super::objects::{self, ARROW, Object};
@@ -68,6 +69,8 @@ pub(super) struct Causes<'a> {
     new: Option<&'a Origins<'a>>,
     /// By VIP and real server, a service. Before and after.
     services: [Servers<'a>; 2],
+    /// By real server, a service that is sent to it by tunnel. Before and after.
+    tunnels: [BTreeMap<&'a str, &'a str>; 2],
     /// By identity of a virtual server, its service. Before and after.
     names: [BTreeMap<String, &'a str>; 2],
     /// By director, a virtual router. Before and after.
@@ -81,6 +84,7 @@ impl<'a> Causes<'a> {
             old: inputs.old_origins,
             new: inputs.new_origins,
             services: fleets.map(servers),
+            tunnels: fleets.map(tunnels),
             names: fleets.map(|fleet| {
                 let servers = fleet.values().flat_map(|state| &state.plan.virtual_servers);
                 servers.map(|server| (objects::server_id(server), server.name.as_str())).collect()
@@ -149,10 +153,15 @@ impl<'a> Causes<'a> {
                     |service| real_server(service, name),
                 )
             }
+            "route" if object.fields.contains_key("via") => {
+                vec![Hop::Key("hosts"), Hop::Key(host), Hop::Key("gateway")]
+            }
+            "tunnel" | "gue" => self.unwrapped(host, side),
             "address" | "route" => {
                 let vip = id.split(['/', ' ']).next().unwrap_or_default();
                 self.served(vip, host, side)
             }
+            "sysctl" if id.contains("/ek-") => self.unwrapped(host, side),
             "sysctl" => match self.routers[side].get(host) {
                 Some(router) if !id.contains("/arp_") => {
                     vec![Hop::Key("virtual_routers"), Hop::Key(router), Hop::Key("directors")]
@@ -166,6 +175,14 @@ impl<'a> Causes<'a> {
                 }
             },
             _ => vec![Hop::Key("hosts"), Hop::Key(host)],
+        }
+    }
+
+    /// The first service that is sent to a host by tunnel.
+    fn unwrapped<'b>(&'b self, host: &'b str, side: usize) -> Vec<Hop<'b>> {
+        match self.tunnels[side].get(host) {
+            Some(service) => real_server(service, host),
+            None => vec![Hop::Key("hosts"), Hop::Key(host)],
         }
     }
 
@@ -185,12 +202,24 @@ fn servers(fleet: &Fleet) -> Servers<'_> {
     let mut servers = Servers::new();
     for server in fleet.values().flat_map(|state| &state.plan.virtual_servers) {
         for vip in server.client_addresses() {
-            for destination in &server.destinations {
+            let holds = |destination: &&Destination| destination.forwarding != Forwarding::Nat;
+            for destination in server.destinations.iter().filter(holds) {
                 servers.entry((vip.to_string(), destination.host.as_str())).or_insert(server.name.as_str());
             }
         }
     }
     servers
+}
+
+fn tunnels(fleet: &Fleet) -> BTreeMap<&str, &str> {
+    let mut tunnels = BTreeMap::new();
+    for server in fleet.values().flat_map(|state| &state.plan.virtual_servers) {
+        let wrapped = |destination: &&Destination| destination.encapsulation.is_some();
+        for destination in server.destinations.iter().filter(wrapped) {
+            tunnels.entry(destination.host.as_str()).or_insert(server.name.as_str());
+        }
+    }
+    tunnels
 }
 
 /// The ways to a field, the likeliest first: most are called in the cluster file as in the plan.
@@ -208,6 +237,12 @@ fn field_ways<'b>(
     let block = way.get(..2).unwrap_or_default();
     match (kind, field) {
         ("host", _) if field.starts_with("policy") => vec![below(&[], field)],
+        ("host", _) if field.starts_with("connection_sync") => vec![vec![Hop::Key("connection_sync")]],
+        ("host", _) if field.starts_with("ipvs_timeouts") => {
+            let timeouts = [Hop::Key("ipvs"), Hop::Key("timeouts")];
+            let key = field.strip_prefix("ipvs_timeouts.").unwrap_or_default();
+            vec![below(&timeouts, key), timeouts.to_vec(), timeouts[..1].to_vec()]
+        }
         ("host", "host_addresses") | ("router", "source") => vec![of_host(host, "address")],
         ("router", "interface") => vec![of_host(host, "interface")],
         ("router", "priority") => {
@@ -221,6 +256,10 @@ fn field_ways<'b>(
             vec![below(block, field.strip_prefix("watch.").unwrap_or(field)), below(block, "type")]
         }
         ("destination", "address") => vec![of_host(object.name.as_deref().unwrap_or_default(), "address")],
+        ("destination", _) if field.starts_with("encapsulation") => {
+            vec![below(block, "tunnel"), below(block, "forwarding")]
+        }
+        ("destination", "forwarding") => vec![below(way, field), below(block, field)],
         ("destination", _) if field.starts_with("check") => vec![below(block, field), below(block, "check")],
         _ => vec![below(way, field)],
     }

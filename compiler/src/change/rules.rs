@@ -7,8 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use evenkeel_schemas::plan::{Plan, Router, VirtualServer};
-use evenkeel_schemas::scalars::{InterfaceName, Ip};
+use evenkeel_schemas::plan::{
+    Destination, Encapsulation, Family, Forwarding, Front, Plan, Router, TunnelMode, VirtualServer,
+};
+use evenkeel_schemas::scalars::{InterfaceName, Ip, Name};
 
 use super::Fleet;
 use super::stages::{Side, Wire, family_and_vrid, held, made_interfaces, of_interface, related};
@@ -27,12 +29,14 @@ pub struct State<'a> {
 
 type Rule = fn(&State<'_>, &mut Vec<String>);
 
-const RULES: [Rule; 8] = [
+const RULES: [Rule; 10] = [
     real_servers_accept_what_they_are_sent,
+    real_servers_can_unwrap,
+    real_servers_find_back,
     real_servers_are_quiet,
     a_vip_has_one_owner,
     a_vrid_has_one_router,
-    directors_do_not_accept_their_own_vips,
+    what_is_sent_to_a_director_stays,
     what_is_claimed_is_served,
     backups_change_before_the_master,
     plans_are_whole,
@@ -77,6 +81,27 @@ fn plans_are_whole(state: &State<'_>, found: &mut Vec<String>) {
                 found.push(format!("{host} makes {interface} without its settings"));
             }
         }
+        let ends: BTreeSet<&str> = plan.tunnels.iter().map(|tunnel| tunnel.interface.as_str()).collect();
+        let ever: BTreeSet<&str> = [state.before, state.after]
+            .into_iter()
+            .filter_map(|fleet| fleet.get(host))
+            .flat_map(|state| state.plan.tunnels.iter().map(|tunnel| tunnel.interface.as_str()))
+            .collect();
+        let settings = plan.sysctls.iter().filter_map(|sysctl| of_interface(&sysctl.key));
+        for interface in settings.filter(|of| ever.contains(of) && !ends.contains(of)) {
+            found.push(format!("{host} has settings of {interface}, which is not there"));
+        }
+        let own = own(plan);
+        for via in plan.routes.iter().filter_map(|route| route.via).filter(|via| own.contains(&via.0)) {
+            found.push(format!("{host} has {via} itself and as its gateway"));
+        }
+        let two_families = |server: &VirtualServer| {
+            let v6 = server.front().is_some_and(|front| front.is_v6());
+            server.destinations.iter().any(|destination| destination.address.0.is_ipv6() != v6)
+        };
+        if plan.connection_sync.is_some() && plan.virtual_servers.iter().any(two_families) {
+            found.push(format!("{host} synchronises connections and has real servers of the other family"));
+        }
         for router in &plan.routers {
             let name = &router.name;
             let group = router.sync_group.as_ref();
@@ -113,7 +138,8 @@ fn real_servers_accept_what_they_are_sent(state: &State<'_>, found: &mut Vec<Str
     for (director, now) in state.now {
         for server in &now.plan.virtual_servers {
             let sent = server.client_addresses().flat_map(|vip| {
-                server.destinations.iter().map(move |destination| (&destination.host, vip.0))
+                let keeps = |destination: &&Destination| destination.forwarding != Forwarding::Nat;
+                server.destinations.iter().filter(keeps).map(move |destination| (&destination.host, vip.0))
             });
             for (host, vip) in sent {
                 let needs = has(state.before, host, vip) || has(state.after, host, vip);
@@ -123,6 +149,102 @@ fn real_servers_accept_what_they_are_sent(state: &State<'_>, found: &mut Vec<Str
             }
         }
     }
+}
+
+/// A director wraps packets only for hosts that unwrap them, if they ever do.
+fn real_servers_can_unwrap(state: &State<'_>, found: &mut Vec<String>) {
+    let ends = |fleet: &Fleet, host| -> BTreeSet<(String, Ip)> {
+        let tunnels = fleet.get(host).into_iter().flat_map(|state| &state.plan.tunnels);
+        tunnels.map(|tunnel| (format!("{:?}", tunnel.mode), tunnel.local)).collect()
+    };
+    let ports = |fleet: &Fleet, host| -> BTreeSet<(bool, u16)> {
+        let gue = fleet.get(host).into_iter().flat_map(|state| &state.plan.gue);
+        gue.map(|gue| (gue.family == Family::Ipv6, gue.port.get())).collect()
+    };
+    for (director, now) in state.now {
+        for server in &now.plan.virtual_servers {
+            let inner_v6 = server.front().is_some_and(|front| front.is_v6());
+            for destination in &server.destinations {
+                let Some(encapsulation) = destination.encapsulation else { continue };
+                let (host, outer) = (&destination.host, destination.address);
+                let mode = match (encapsulation, outer.0.is_ipv6(), inner_v6) {
+                    (Encapsulation::Gre { .. }, _, _) => TunnelMode::Gre,
+                    (_, true, _) => TunnelMode::Ip6tnl,
+                    (_, false, true) => TunnelMode::Sit,
+                    (_, false, false) => TunnelMode::Ipip,
+                };
+                let end = (format!("{mode:?}"), outer);
+                let needs = [state.before, state.after].iter().any(|fleet| ends(fleet, host).contains(&end));
+                // An interface whose address changes has but one at a time.
+                let moved = [state.before, state.after].iter().any(|fleet| {
+                    let tunnels = fleet.get(host).into_iter().flat_map(|state| &state.plan.tunnels);
+                    let named: BTreeMap<_, _> = tunnels.map(|end| (&end.interface, end.local)).collect();
+                    let now = state.now.get(host).into_iter().flat_map(|state| &state.plan.tunnels);
+                    now.into_iter().any(|now| {
+                        named.get(&now.interface).is_some_and(|was| *was == outer && *was != now.local)
+                    })
+                });
+                if needs && !moved && !ends(state.now, host).contains(&end) {
+                    found.push(format!(
+                        "{director} sends {} to {host}, which has no such end at {outer}",
+                        end.0
+                    ));
+                }
+                if let Encapsulation::Gue { port, .. } = encapsulation {
+                    let port = (outer.0.is_ipv6(), port.get());
+                    let needs =
+                        [state.before, state.after].iter().any(|fleet| ports(fleet, host).contains(&port));
+                    if needs && !ports(state.now, host).contains(&port) {
+                        found.push(format!(
+                            "{director} sends to port {} of {host}, which does not unwrap there",
+                            port.1
+                        ));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A director masquerades only to hosts whose answers come back, if they did when it was told so.
+fn real_servers_find_back(state: &State<'_>, found: &mut Vec<String>) {
+    let gateway = |fleet: &Fleet, host: &Name, v6: bool| {
+        let routes = fleet.get(host).into_iter().flat_map(|state| &state.plan.routes);
+        routes.filter_map(|route| route.via).find(|via| via.0.is_ipv6() == v6)
+    };
+    let masquerades = |fleet: &Fleet, director: &Name, destination: &Destination| {
+        let plan = fleet.get(director).map(|state| &state.plan);
+        let mut all = plan.into_iter().flat_map(|plan| &plan.virtual_servers).flat_map(|s| &s.destinations);
+        all.any(|other| (&other.host, other.forwarding) == (&destination.host, Forwarding::Nat))
+    };
+    let sides = [state.before, state.after];
+    let [before, after] = sides.map(Side::new);
+    for (director, now) in state.now {
+        let destinations = now.plan.virtual_servers.iter().flat_map(|server| &server.destinations);
+        let elsewhere = |destination: &&Destination| {
+            destination.forwarding == Forwarding::Nat && destination.host != *director
+        };
+        for destination in destinations.filter(elsewhere) {
+            let (host, v6) = (&destination.host, destination.address.0.is_ipv6());
+            let told = sides.iter().filter(|fleet| masquerades(fleet, director, destination));
+            let told: Vec<Option<Ip>> = told.map(|fleet| gateway(fleet, host, v6)).collect();
+            let own: BTreeSet<IpAddr> = state.now.get(host).map(|state| own(&state.plan)).unwrap_or_default();
+            // One that nobody has yet, or that the host itself still has, is none.
+            let usable = |via: &Ip| {
+                !own.contains(&via.0)
+                    && (before.claims.contains_key(&via.0) || !after.claims.contains_key(&via.0))
+            };
+            let needs = !told.is_empty() && told.iter().all(|via| via.as_ref().is_some_and(usable));
+            if needs && gateway(state.now, host, v6).is_none() {
+                found.push(format!("{director} masquerades to {host}, which has no gateway"));
+            }
+        }
+    }
+}
+
+/// Addresses of a host that are the cluster's: on `lo`, and those that it holds as Master.
+fn own(plan: &Plan) -> BTreeSet<IpAddr> {
+    accepts(plan).into_iter().chain(plan.routers.iter().flat_map(held)).collect()
 }
 
 /// A host has a VIP on `lo` only together with the ARP settings that keep it quiet about it. Else it
@@ -214,39 +336,70 @@ fn a_vrid_has_one_router(state: &State<'_>, found: &mut Vec<String>) {
     }
 }
 
-/// No host has a VIP on `lo` that it holds, or balances, as a director: what it is sent as a real
-/// server it would send on.
-fn directors_do_not_accept_their_own_vips(state: &State<'_>, found: &mut Vec<String>) {
+/// A director that has a VIP on `lo` as a real server balances it only as its Master: what it is sent by
+/// another Master it would send on, and round and round.
+fn what_is_sent_to_a_director_stays(state: &State<'_>, found: &mut Vec<String>) {
     for (host, now) in state.now {
         let accepted = accepts(&now.plan);
-        let claimed = now.plan.routers.iter().flat_map(held);
-        let balanced =
-            now.plan.virtual_servers.iter().flat_map(|server| server.client_addresses().map(|vip| vip.0));
-        for vip in claimed.chain(balanced).filter(|vip| accepted.contains(vip)) {
-            found.push(format!("{host} has {vip} on lo and is a director of it"));
+        let has = |vip: &Ip| accepted.contains(&vip.0);
+        for server in &now.plan.virtual_servers {
+            let Some(vip) = server.client_addresses().find(has) else { continue };
+            let name = &server.name;
+            let Some(router) = &server.only_as_master_of else {
+                found.push(format!("{host} has {vip} on lo and balances {name} as Backup"));
+                continue;
+            };
+            let on_lo: Vec<IpAddr> = server.client_addresses().filter(has).map(|vip| vip.0).collect();
+            let claims =
+                now.plan.routers.iter().filter(|router| held(router).any(|vip| on_lo.contains(&vip)));
+            let claims: Vec<&Router> = claims.collect();
+            if !claims.is_empty() && claims.iter().all(|claim| claim.name != *router) {
+                found
+                    .push(format!("{host} balances {name} as Master of {router}, which does not have {vip}"));
+            }
         }
     }
 }
 
 /// A director that claims a VIP has all its virtual servers, as they were or as they shall be: what
-/// is announced is served.
+/// is announced is served. One by firewall mark takes packets for several VIPs, which may change one after
+/// the other, so it may be of either time by itself.
 fn what_is_claimed_is_served(state: &State<'_>, found: &mut Vec<String>) {
-    let servers = |plan: &Plan, vip: IpAddr| -> Vec<VirtualServer> {
-        let of_vip = |server: &&VirtualServer| server.client_addresses().any(|address| address.0 == vip);
-        let mut servers: Vec<_> = plan.virtual_servers.iter().filter(of_vip).cloned().collect();
-        servers.sort_by_key(VirtualServer::front);
-        servers
+    type Servers = BTreeMap<Option<Front>, VirtualServer>;
+    // When it is there has a rule of its own.
+    let always = |server: &VirtualServer| VirtualServer { only_as_master_of: None, ..server.clone() };
+    let of_vip = |plan: &Plan, vip: IpAddr| -> Servers {
+        let servers = plan.virtual_servers.iter().filter(|server| server.address == Some(Ip(vip)));
+        servers.map(|server| (server.front(), always(server))).collect()
+    };
+    let by_mark = |plan: &Plan| -> Servers {
+        let servers = plan.virtual_servers.iter().filter(|server| server.firewall_mark.is_some());
+        servers.map(|server| (server.front(), always(server))).collect()
     };
     let claims = |plan: &Plan, vip: IpAddr| plan.routers.iter().any(|router| held(router).any(|v| v == vip));
     for (host, now) in state.now {
+        let sides = [state.before, state.after].map(|fleet| fleet.get(host).map(|state| &state.plan));
+        let ever: Vec<Servers> = sides.into_iter().flatten().map(by_mark).collect();
+        let marked = by_mark(&now.plan);
         for vip in now.plan.routers.iter().flat_map(held) {
-            let served = servers(&now.plan, vip);
-            let right = [state.before, state.after]
-                .into_iter()
-                .filter_map(|fleet| fleet.get(host))
-                .filter(|state| claims(&state.plan, vip))
-                .any(|state| servers(&state.plan, vip) == served);
-            if !right {
+            let told: Vec<&Plan> = sides.into_iter().flatten().filter(|plan| claims(plan, vip)).collect();
+            let served = of_vip(&now.plan, vip);
+            let whole = told.iter().any(|plan| of_vip(plan, vip) == served);
+            let takes = |server: &VirtualServer| server.vips.contains(&Ip(vip));
+            let marks_of = |plan: &Plan| -> BTreeSet<Option<Front>> {
+                by_mark(plan)
+                    .into_iter()
+                    .filter(|(_, server)| takes(server))
+                    .map(|(front, _)| front)
+                    .collect()
+            };
+            let in_all = told.iter().map(|plan| marks_of(plan)).reduce(|a, b| &a & &b).unwrap_or_default();
+            let mut fronts = in_all.iter().chain(marked.keys());
+            let marks = fronts.all(|front| {
+                let is = marked.get(front);
+                is.is_some() && ever.iter().any(|servers| servers.get(front) == is)
+            });
+            if !whole || !marks {
                 found.push(format!("{host} claims {vip} without its services"));
             }
         }

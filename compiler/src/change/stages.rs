@@ -8,33 +8,38 @@
 //! | phase | who | why then |
 //! |---|---|---|
 //! | release | directors let go of VIPs that move | nobody may take up what another still holds |
-//! | prepare | real servers get VIPs and settings | before anyone sends to them |
+//! | prepare | real servers get VIPs, tunnels, routes and settings | before anyone sends to them |
 //! | backups | directors other than the preferred ones | a failover finds the new state |
 //! | masters | preferred directors, and keepers of VIPs that move | only now peers can follow |
 //! | rejoin | directors take up what they had let go | after the keeper speaks the new way |
-//! | tidy | real servers lose VIPs and settings | nobody sends to them any more |
+//! | tidy | real servers lose VIPs, tunnels, routes and settings | nobody sends to them any more |
 //! | late | real servers of a VIP that become its directors | after they lost it on `lo` |
 //! | forget | plans of hosts that are gone are removed | after they let go of everything |
 //!
 //! A VIP *moves* when its VRID or anything that peers reject while it differs changes. Its **keeper**
 //! is the director that is Master, if it stays one of its directors: it alone holds the VIP from
 //! release to rejoin, so the VIP is served without redundancy instead of having two owners.
+//!
+//! A director that is, or becomes, a real server of its own VIP has it on `lo` and balances it only while it is
+//! Master: both in one step, and both from prepare to tidy, as long as anyone may send to it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use evenkeel_schemas::change::{self as document, Action, StageHost, StepKind};
-use evenkeel_schemas::plan::{Address, Plan, Router, Sysctl, VirtualServer};
+use evenkeel_schemas::plan::{Plan, Route, Router};
 use evenkeel_schemas::saved::Era;
-use evenkeel_schemas::scalars::{InterfaceName, Name};
+use evenkeel_schemas::scalars::{Cidr, InterfaceName, Name};
 
-use super::{Fleet, HostState, compare, objects};
+use super::{Fleet, HostState, compare};
 
 mod claims;
 mod parts;
+mod real_server;
+mod telling;
 
 pub(super) use claims::{Claim, Side, Wire, family_and_vrid, held, related};
 pub(super) use parts::{made_interfaces, of_interface};
+pub(super) use telling::describe;
 
 use claims::Moves;
 use parts::{Part, Routers, partly};
@@ -51,7 +56,7 @@ pub(super) const FORGET: u8 = 8;
 
 const PHASES: [(u8, &str, &str); 8] = [
     (RELEASE, "let go", "what moves is let go of first, so that it never has two owners"),
-    (PREPARE, "prepare real servers", "they have VIPs and settings before anyone sends to them"),
+    (PREPARE, "prepare real servers", "they have what they need before anyone sends to them"),
     (BACKUPS, "backup directors", "a failover from now on finds the new state"),
     (MASTERS, "preferred directors", "the Master changes when its Backups are ready"),
     (REJOIN, "rejoin", "directors take up what they had let go of; redundancy is back"),
@@ -141,10 +146,12 @@ struct Host<'a> {
     old: Option<&'a HostState>,
     new: Option<&'a HostState>,
     times: BTreeMap<IpAddr, Times>,
-    /// Whether it gets VIPs as a real server.
+    /// Whether it gets VIPs, tunnels or routes as a real server.
     prepares: bool,
-    /// Whether it loses VIPs as a real server.
+    /// Whether it loses some.
     tidies: bool,
+    /// When it gets another gateway.
+    gateway: u8,
     /// When the first and the last of its director's duties change.
     first: u8,
     last: u8,
@@ -181,8 +188,8 @@ impl<'a> Host<'a> {
                 }
                 (Some(_), Some(_)) if moved => Times { drop: RELEASE, gain: REJOIN, servers: REJOIN },
                 (Some(old), Some(_)) => Times { drop: turn(old), gain: turn(old), servers: turn(old) },
-                // The host cannot hold on `lo` what it holds as a director.
-                (Some(_), None) if accepts_new.contains(vip) => {
+                // Who becomes a real server lets go first. One that is both all the time balances only as Master.
+                (Some(_), None) if accepts_new.contains(vip) && !accepts_old.contains(vip) => {
                     Times { drop: RELEASE, gain: RELEASE, servers: RELEASE }
                 }
                 (Some(old), None) if moves.goes_first(name, old) => {
@@ -190,7 +197,11 @@ impl<'a> Host<'a> {
                 }
                 (Some(_), None) if moved => Times { drop: RELEASE, gain: REJOIN, servers: REJOIN },
                 (Some(old), None) => Times { drop: turn(old), gain: turn(old), servers: turn(old) },
-                (None, Some(_)) if accepts_old.contains(vip) => Times { drop: 0, gain: LATE, servers: LATE },
+                (None, Some(_)) if accepts_old.contains(vip) && !accepts_new.contains(vip) => {
+                    // What it still has from when it was a director goes before the real servers tidy up.
+                    let balanced = balances(old, *vip);
+                    Times { drop: 0, gain: LATE, servers: if balanced { BACKUPS } else { LATE } }
+                }
                 (None, Some(new)) if moves.waits(name, new) => {
                     Times { drop: 0, gain: REJOIN, servers: REJOIN }
                 }
@@ -204,8 +215,9 @@ impl<'a> Host<'a> {
         Self {
             old,
             new,
-            prepares: addresses(new).iter().any(|address| !addresses(old).contains(address)),
-            tidies: addresses(old).iter().any(|address| !addresses(new).contains(address)),
+            prepares: real_server::comes(old, new),
+            tidies: real_server::comes(new, old),
+            gateway: if moves.is_claimed_late(new) { TIDY } else { PREPARE },
             first: times.values().map(|times| times.gain).min().unwrap_or(BACKUPS).clamp(PREPARE, LATE),
             last: turns().max().unwrap_or(BACKUPS).max(BACKUPS),
             times,
@@ -225,18 +237,28 @@ impl<'a> Host<'a> {
             }
         };
         let Routers { routers, sync_groups, trackers, made, secrets } = self.routers(phase);
+        let addresses = self.addresses(phase);
+        let tunnels = self.tunnels(phase);
+        let virtual_servers = self.virtual_servers(phase, &routers, &addresses);
+        let of_other_family = virtual_servers.iter().any(real_server::is_of_two_families);
         let plan = Plan {
-            sysctls: self.sysctls(phase, &made),
+            sysctls: self.sysctls(phase, &made, &tunnels),
+            virtual_servers,
+            routes: self.routes(phase, &routers, &addresses),
+            tunnels,
+            gue: self.gue(phase),
+            addresses,
             routers,
             sync_groups,
             trackers,
-            virtual_servers: self.virtual_servers(phase),
-            addresses: self.addresses(phase),
-            routes: self.routes(phase),
+            // The kernel refuses both together.
+            connection_sync: header.plan.connection_sync.clone().filter(|_| !of_other_family),
             ..header.plan.clone()
         };
         let idle = plan.routers.is_empty()
             && plan.virtual_servers.is_empty()
+            && plan.tunnels.is_empty()
+            && plan.gue.is_empty()
             && plan.addresses.is_empty()
             && plan.routes.is_empty()
             && plan.sysctls.is_empty();
@@ -286,70 +308,6 @@ impl<'a> Host<'a> {
         Routers::new(parts, self.old, self.new)
     }
 
-    fn virtual_servers(&self, phase: u8) -> Vec<VirtualServer> {
-        let changed = |server: &VirtualServer| {
-            let times = server.client_addresses().filter_map(|vip| self.times.get(&vip.0));
-            phase >= times.map(|times| times.servers).max().unwrap_or(BACKUPS)
-        };
-        let old = Self::plan(self.old).into_iter().flat_map(|plan| &plan.virtual_servers);
-        let new = Self::plan(self.new).into_iter().flat_map(|plan| &plan.virtual_servers);
-        old.filter(|server| !changed(server)).chain(new.filter(|server| changed(server))).cloned().collect()
-    }
-
-    fn addresses(&self, phase: u8) -> Vec<Address> {
-        let key = |address: &Address| (address.interface.clone(), address.address);
-        self.present(phase, |plan| &plan.addresses, key, (PREPARE, TIDY))
-    }
-
-    fn routes(&self, phase: u8) -> Vec<evenkeel_schemas::plan::Route> {
-        let key =
-            |route: &evenkeel_schemas::plan::Route| (route.table, route.destination, route.interface.clone());
-        self.present(phase, |plan| &plan.routes, key, (PREPARE, TIDY))
-    }
-
-    /// A setting is there before what needs it, and goes after it. Settings of an interface with a virtual
-    /// MAC address are there while it is.
-    fn sysctls(&self, phase: u8, made: &BTreeMap<InterfaceName, Era>) -> Vec<Sysctl> {
-        let come = if self.prepares { PREPARE } else { self.first };
-        let go = if self.tidies { TIDY.max(self.last) } else { self.last };
-        let key = |sysctl: &Sysctl| sysctl.key.clone();
-        let mut present = self.present(phase, |plan| &plan.sysctls, key, (come, go));
-        let plans = || [self.old, self.new].into_iter().filter_map(Self::plan);
-        let ever: BTreeSet<&str> = plans().flat_map(|plan| made_interfaces(&plan.routers)).collect();
-        present.retain(|sysctl| of_interface(&sysctl.key).is_none_or(|of| !ever.contains(of)));
-        for (interface, era) in made {
-            let plan = Self::plan(if *era == Era::Old { self.old } else { self.new });
-            let settings = plan.into_iter().flat_map(|plan| &plan.sysctls);
-            let own = |sysctl: &&Sysctl| of_interface(&sysctl.key) == Some(interface.as_str());
-            present.extend(settings.filter(own).cloned());
-        }
-        present
-    }
-
-    /// Objects that both plans have are the new ones from the first phase on; others come in the
-    /// first and go in the second.
-    fn present<T: Clone + 'a, K: Ord>(
-        &self,
-        phase: u8,
-        list: impl Fn(&'a Plan) -> &'a Vec<T>,
-        key: impl Fn(&T) -> K,
-        (come, go): (u8, u8),
-    ) -> Vec<T> {
-        let by_key = |state: Option<&'a HostState>| -> BTreeMap<K, T> {
-            let items = Self::plan(state).into_iter().flat_map(&list);
-            items.map(|item| (key(item), item.clone())).collect()
-        };
-        let mut present = by_key(self.old);
-        let new = by_key(self.new);
-        if phase >= go {
-            present.retain(|key, _| new.contains_key(key));
-        }
-        if phase >= come {
-            present.extend(new);
-        }
-        present.into_values().collect()
-    }
-
     fn secret(&self, name: &str, era: Era) -> Option<&'a String> {
         let state = if era == Era::Old { self.old } else { self.new };
         state?.secrets.get(name)
@@ -377,6 +335,12 @@ impl<'a> Host<'a> {
     }
 }
 
+/// Whether a host has a virtual server of a VIP.
+fn balances(state: Option<&HostState>, vip: IpAddr) -> bool {
+    let servers = state.into_iter().flat_map(|state| &state.plan.virtual_servers);
+    servers.flat_map(|server| server.client_addresses()).any(|address| address.0 == vip)
+}
+
 /// A plan with its lists in one order, so that plans can be compared.
 fn arranged(plan: &Plan) -> Plan {
     let mut plan = plan.clone();
@@ -389,11 +353,17 @@ fn arranged(plan: &Plan) -> Plan {
     plan.sync_groups.sort_by(|a, b| a.name.cmp(&b.name));
     plan.trackers.sort_by(|a, b| a.name.cmp(&b.name));
     plan.virtual_servers.sort_by(|a, b| (&a.name, a.front()).cmp(&(&b.name, b.front())));
+    plan.tunnels.sort_by(|a, b| a.interface.cmp(&b.interface));
+    plan.gue.sort_by_key(|gue| (gue.family, gue.port));
     plan.addresses.sort_by(|a, b| (&a.interface, a.address).cmp(&(&b.interface, b.address)));
-    plan.routes
-        .sort_by(|a, b| (a.table, a.destination, &a.interface).cmp(&(b.table, b.destination, &b.interface)));
+    plan.routes.sort_by_key(route_key);
     plan.sysctls.sort_by(|a, b| a.key.cmp(&b.key));
     plan
+}
+
+/// What the kernel tells routes apart by, and the interface.
+fn route_key(route: &Route) -> (u32, Cidr, u32, InterfaceName) {
+    (route.table, route.destination, route.metric, route.interface.clone())
 }
 
 /// The compiled secrets that a plan names, all of one time.
@@ -404,61 +374,4 @@ fn eras(plan: &Plan, era: Era) -> Eras {
 /// Names of the compiled secrets of a plan.
 pub(super) fn secret_names(plan: &Plan) -> Vec<String> {
     plan.routers.iter().filter_map(claims::compiled_secret).map(str::to_owned).collect()
-}
-
-/// The stages as people and programs read them.
-pub(super) fn describe(before: &Fleet, stages: &[Stage]) -> Vec<document::Stage> {
-    let mut held: BTreeMap<&Name, &Plan> = before.iter().map(|(name, state)| (name, &state.plan)).collect();
-    let mut described = Vec::new();
-    for (number, stage) in (1..).zip(stages) {
-        let mut hosts = Vec::new();
-        for (name, step) in &stage.steps {
-            let had = held.get(name).copied();
-            let step_kind = match (&step.plan, step.last) {
-                (None, _) => StepKind::Remove,
-                (Some(_), true) => StepKind::Whole,
-                (Some(_), false) => StepKind::Part,
-            };
-            let does = step
-                .plan
-                .as_ref()
-                .map_or_else(|| vec!["removes the plan".to_owned()], |plan| does(had, plan));
-            hosts.push(StageHost { host: name.clone(), step: step_kind, does });
-            match &step.plan {
-                Some(plan) => held.insert(name, plan),
-                None => held.remove(name),
-            };
-        }
-        let (title, why) = (stage.title.to_owned(), stage.why.to_owned());
-        described.push(document::Stage { number, title, why, hosts });
-    }
-    described
-}
-
-/// `adds 2 destinations`, `changes virtual router VI_1`.
-fn does(had: Option<&Plan>, plan: &Plan) -> Vec<String> {
-    let old = had.map(objects::of_plan).unwrap_or_default();
-    let mut counted: BTreeMap<(usize, Action), (String, Vec<String>)> = BTreeMap::new();
-    for change in compare::differences(&old, &objects::of_plan(plan)).into_values() {
-        let rank =
-            objects::KINDS.iter().position(|kind| *kind == change.kind).unwrap_or(objects::KINDS.len());
-        let entry = counted.entry((rank, change.action)).or_insert_with(|| (change.kind.clone(), Vec::new()));
-        entry.1.push(change.name.unwrap_or(change.id));
-    }
-    if counted.is_empty() {
-        return vec!["takes other secrets".to_owned()];
-    }
-    let sentence = |((_, action), (kind, names)): ((usize, Action), (String, Vec<String>))| {
-        let verb = match action {
-            Action::Add => "adds",
-            Action::Change => "changes",
-            Action::Remove => "removes",
-        };
-        let kind = super::word(&kind);
-        match names.as_slice() {
-            [one] => format!("{verb} {kind} {one}"),
-            many => format!("{verb} {} {kind}{}", many.len(), if kind.ends_with('s') { "es" } else { "s" }),
-        }
-    };
-    counted.into_iter().map(sentence).collect()
 }

@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use evenkeel_schemas::change::{Warning, WarningKind};
+use evenkeel_schemas::cluster::Confirm;
 use evenkeel_schemas::plan::{Destination, VirtualServer};
 use evenkeel_schemas::scalars::Name;
 
 use super::objects::server_id;
 use super::stages::{Claim, Side, Stage, held};
 use super::{Fleet, HostState};
+use crate::suggest::list;
 
 /// All warnings, the worst kinds first, each once.
 pub(super) fn warnings(before: &Fleet, after: &Fleet, stages: &[Stage]) -> Vec<Warning> {
@@ -19,6 +21,7 @@ pub(super) fn warnings(before: &Fleet, after: &Fleet, stages: &[Stage]) -> Vec<W
     elections(&old, &new, &mut found);
     mismatches(&old, &new, &mut found);
     services(before, after, &mut found);
+    probation(before, after, &mut found);
     for host in before.keys().filter(|host| !after.contains_key(*host)) {
         warn(
             &mut found,
@@ -30,6 +33,26 @@ pub(super) fn warnings(before: &Fleet, after: &Fleet, stages: &[Stage]) -> Vec<W
         );
     }
     found.into_iter().collect()
+}
+
+/// Who takes the change back unless it is confirmed: a host with a probation in its new plan.
+fn probation(before: &Fleet, after: &Fleet, found: &mut BTreeSet<Warning>) {
+    let changes = |(host, state): &(&Name, &HostState)| before.get(*host).is_some_and(|old| old != *state);
+    let hosts: Vec<&Name> = after.iter().filter(changes).map(|(host, _)| host).collect();
+    let probation = after.values().find_map(|state| state.plan.policy.probation.as_ref());
+    let (Some(probation), Some(names)) = (probation, list(&hosts)) else {
+        return;
+    };
+    let timeout = probation.timeout;
+    let unless = match probation.confirm {
+        Confirm::Operator => "`evenkeeld confirm` is run there",
+        Confirm::Checks => "it converges and no more of its destinations fail than before",
+    };
+    warn(
+        found,
+        WarningKind::Probation,
+        format!("each of {names} takes a change of its plan back after {timeout}, unless {unless}"),
+    );
 }
 
 fn warn(found: &mut BTreeSet<Warning>, kind: WarningKind, message: String) {
@@ -224,13 +247,29 @@ fn services(before: &Fleet, after: &Fleet, found: &mut BTreeSet<Warning>) {
             let same =
                 |other: &&Destination| other.address == destination.address && other.port == destination.port;
             match is.destinations.iter().find(same) {
+                None if is.drain.is_some() => {
+                    let limit = is.drain.map(|drain| drain.to_string()).unwrap_or_default();
+                    warn(
+                        found,
+                        WarningKind::Drain,
+                        format!(
+                            "{} ({id}) drains {} ({}), which leaves: it gets no new connections, open ones may go on for \
+                             {limit}. Keep it running until then",
+                            is.name,
+                            destination.host,
+                            destination.socket(),
+                        ),
+                    );
+                }
                 None if destination.weight.get() > 0 => warn(
                     found,
                     WarningKind::Cut,
                     format!(
-                        "{} ({id}) loses {} ({}:{}): its open connections are cut. Give it weight 0 first, and wait until \
+                        "{} ({id}) loses {} ({}): its open connections are cut. Give it weight 0 first, and wait until \
                      it has none",
-                        was.name, destination.host, destination.address, destination.port,
+                        was.name,
+                        destination.host,
+                        destination.socket(),
                     ),
                 ),
                 Some(kept) if kept.weight.get() == 0 && destination.weight.get() > 0 => {

@@ -28,4 +28,7 @@ super::codes! {
         "`ip` and `ifconfig` take labels for names of interfaces, and `ip` refuses to set one that \
          does not begin with that of its own: `eth0:1` on `eth0`. Where directors name their \
          interfaces differently, no label fits all of them; do without it.";
+    GATEWAY_IS_OWN_VIP = "EK0322" Error "the gateway of a host is a VIP that it has itself":
+        "A host cannot send to itself to reach others, and the kernel refuses such a route. A director has \
+         the VIP while it is Master, a real server by direct routing or tunnel has it on `lo` all the time.";
 }

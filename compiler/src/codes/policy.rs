@@ -21,6 +21,10 @@ super::codes! {
         "Modes 1 and 2 of `drop_entry`, `drop_packet` and `secure_tcp` are automatic: the kernel \
          writes 2 into the setting when memory runs short and 1 when there is enough. The daemon \
          takes that for drift and writes it back. 0 is always off, 3 always on.";
+    PROBATION_TIMEOUT = "EK0607" Error "a probation that cannot be kept":
+        "Within this time a host must take its plan, converge, and be told that all is well; then somebody \
+         must have looked. Less than five seconds would take back every change. The time is in whole \
+         seconds.";
     UNSUPPORTED = "EK0801" Error "not supported by this version":
         "The language is ahead of the daemon: it has words for all that LVS clusters use, so that a \
          cluster file need not be rewritten later. What `evenkeeld` cannot do yet is refused here, \

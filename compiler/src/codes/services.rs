@@ -16,10 +16,11 @@ super::codes! {
     REAL_SERVER_ELSEWHERE = "EK0505" Error "a real server is not on the segment of the VIP":
         "Direct routing reaches a real server by its MAC address, so director and real server must \
          be on one Ethernet segment without a router between them.";
-    REAL_SERVER_IS_DIRECTOR = "EK0506" Error "a real server is also a director of the same router":
-        "A real server holds the VIP on `lo` all the time, a director only while it is Master. One \
-         host cannot do both for one VIP: as Backup it would deliver the clients' packets to itself. \
-         This version does not support local destinations.";
+    REAL_SERVER_IS_DIRECTOR = "EK0506" Warning "a masqueraded real server is also a director of the same router":
+        "While the host is Master it answers itself. While another director is, its answers would have to \
+         go back through that one, but its gateway cannot be a VIP that it may hold itself: clients get \
+         answers from an address that they did not ask. With direct routing and tunnels a director may be \
+         a real server of its own VIPs: it has them on `lo`, and balances only while it is Master.";
     TCP_CHECK_ON_UDP = "EK0507" Error "a TCP check on a UDP service":
         "A TCP connection to a port that serves UDP or SCTP is refused, and every real server would be \
          taken out. When the real server has a TCP port that tells its health, name it: \
@@ -57,6 +58,13 @@ super::codes! {
     FAMILY_WITHOUT_MARK = "EK0517" Error "a family without a firewall mark":
         "A VIP shows whether it is IPv4 or IPv6, and so does every service with one. `family` is for \
          services by `firewall_mark`, which have no VIP.";
+    MARK_WITHOUT_VIP = "EK0518" Warning "a firewall mark of a family of which there is no VIP":
+        "Packets come to a director because it holds the address that they are for. Without a VIP of the \
+         family only what the host's own routing brings there is balanced, and real servers are given no \
+         address to accept.";
+    LINK_LOCAL_VIP = "EK0519" Error "a service on a link-local VIP":
+        "A link-local address is of an interface: a real server that has it on `lo` does not accept what comes \
+         in elsewhere, and answers would not leave its segment.";
     REAL_SERVER_FAMILY = "EK0520" Error "a real server is not of the VIP's address family":
         "Direct routing and masquerade keep packets in their family: IPv4 clients need real servers \
          with IPv4 addresses. Only a tunnel can carry one family in the other.";
@@ -83,6 +91,9 @@ super::codes! {
     TUNNEL_KEY = "EK0526" Error "a tunnel has no such setting":
         "Only `gue` has a UDP port, and only `gue` can leave its checksum to the real server's \
          network card (`remote`). `gre` can have a checksum, `ipip` has none.";
+    OTHER_FAMILY_SYNCHRONISED = "EK0527" Error "a real server of the other family where connections are synchronised":
+        "What directors tell each other of a connection has room for one address family, so the kernel \
+         refuses a real server of the other family while a synchronisation runs on the director.";
     FLAG_OF_OTHER_SCHEDULER = "EK0530" Error "flags of a scheduler that has none":
         "`fallback` and `port` are flags of the hashing schedulers `sh` and `mh`. IPVS stores them \
          with any scheduler and the others never look.";

@@ -4,17 +4,44 @@
 
 use std::collections::BTreeMap;
 
+use evenkeel_schemas::cluster::Host;
 use evenkeel_schemas::plan::{self, Router};
 use evenkeel_schemas::scalars::Ip;
 
+use super::real_server;
+use super::tasks::Duties;
 use crate::resolve::Resolved;
 
 /// A director routes the packets of its clients.
 const DIRECTOR: [(&str, &str); 1] = [("net/ipv4/ip_forward", "1")];
 
+/// With masquerade the answers of real servers are for clients, not for the director: it must forward
+/// them. Only then, because IPVS itself sends on what comes to a VIP without asking this setting, and a
+/// host that forwards no longer takes addresses and routes from router advertisements, unless its
+/// `accept_ra` is 2. Forwarding of single interfaces does not make the kernel forward.
+const MASQUERADES_V6: [(&str, &str); 1] = [("net/ipv6/conf/all/forwarding", "1")];
+
+/// Answers of real servers that are on the segment of the VIP leave by the interface that they came in
+/// on. The director would tell the real server to take the shorter way, past it, and the client would get
+/// answers from an address that it did not ask. The kernel sends redirects when either of `all` and the
+/// interface says so.
+const NO_REDIRECTS: (&str, &str) = ("send_redirects", "0");
+
+/// The same of IPv6, which cannot be told not to send redirects: the real server does not believe them.
+const BELIEVES_NO_REDIRECTS_V6: (&str, &str) = ("accept_redirects", "0");
+
+/// What comes out of a tunnel is from a client, and the way to clients leads through another interface:
+/// the strict check, 1, would drop it. The kernel takes the larger of `all` and the interface, so 0 would
+/// be overruled by a host's `all` of 1, and 2, the loose check, is not. IPv6 has no such check.
+const TUNNEL_END: (&str, &str) = ("rp_filter", "2");
+
 /// A real server keeps quiet about the VIPs it holds: it answers ARP only for addresses of the
 /// interface the question came in on (1), and never names a VIP as the asker (2). The kernel takes
-/// the larger of `all` and the interface.
+/// the larger of `all` and the interface. A director that is a real server of its own VIP has it on its
+/// interface as well while it is Master, and then answers.
+///
+/// IPv6 needs none of it: neighbours are told only of addresses of the interface on which they ask, `lo`
+/// has no neighbours to announce an address to, and duplicates are not looked for there.
 const REAL_SERVER: [(&str, &str); 4] = [
     ("net/ipv4/conf/all/arp_announce", "2"),
     ("net/ipv4/conf/all/arp_ignore", "1"),
@@ -52,11 +79,21 @@ const VIRTUAL_MAC_V6: [(&str, &str); 1] = [("accept_ra", "0")];
 /// promote them: a VIP with the prefix of a subnet must not take others along.
 const PROMOTE: (&str, &str) = ("promote_secondaries", "1");
 
-/// The settings of a host with these virtual routers.
-pub(super) fn sysctls(cluster: &Resolved, routers: &[Router], real_server: bool) -> Vec<plan::Sysctl> {
+/// The settings of a host with these virtual routers and duties.
+pub(super) fn sysctls(
+    cluster: &Resolved,
+    host: &Host,
+    routers: &[Router],
+    duties: &Duties,
+) -> Vec<plan::Sysctl> {
     let director = !routers.is_empty();
+    let real_server = duties.accepted.iter().any(|vip| vip.0.is_ipv4());
     let mut all: BTreeMap<String, String> = BTreeMap::new();
-    let fixed = [(director, &DIRECTOR[..]), (real_server, &REAL_SERVER[..])];
+    let fixed = [
+        (director, &DIRECTOR[..]),
+        (real_server, &REAL_SERVER[..]),
+        (duties.masquerades_v6, &MASQUERADES_V6[..]),
+    ];
     for (key, value) in fixed.into_iter().filter(|(applies, _)| *applies).flat_map(|(_, settings)| settings) {
         all.insert((*key).to_owned(), (*value).to_owned());
     }
@@ -64,15 +101,29 @@ pub(super) fn sysctls(cluster: &Resolved, routers: &[Router], real_server: bool)
     all.extend(ipvs.map(|(key, value)| (format!("net/ipv4/vs/{key}"), value.to_string())));
     for router in routers {
         of_router(router, &mut all);
+        if duties.masquerades_beside_vip && router.source.0.is_ipv4() {
+            for interface in ["all", router.interface.as_str()] {
+                set(&mut all, "ipv4", interface, NO_REDIRECTS);
+            }
+        }
+    }
+    for (interface, _) in real_server::names(host, duties).iter().filter(|(_, end)| end.carries_v4) {
+        set(&mut all, "ipv4", interface.as_str(), TUNNEL_END);
+    }
+    let v6 = |(ip, _): &(Ip, _)| ip.0.is_ipv6() && duties.masqueraded_beside_vip.contains(ip);
+    for (_, interface) in host.all_addresses().filter(v6) {
+        set(&mut all, "ipv6", interface.as_str(), BELIEVES_NO_REDIRECTS_V6);
     }
     all.into_iter().map(|(key, value)| plan::Sysctl { key, value }).collect()
 }
 
+fn set(all: &mut BTreeMap<String, String>, family: &str, interface: &str, (key, value): (&str, &str)) {
+    all.insert(format!("net/{family}/conf/{interface}/{key}"), value.to_owned());
+}
+
 fn of_router(router: &Router, all: &mut BTreeMap<String, String>) {
     let mut set = |family: &str, interface: &str, settings: &[(&str, &str)]| {
-        for (key, value) in settings {
-            all.insert(format!("net/{family}/conf/{interface}/{key}"), (*value).to_owned());
-        }
+        settings.iter().for_each(|setting| set(all, family, interface, *setting));
     };
     if let Some(mac) = &router.virtual_mac {
         if router.source.0.is_ipv6() {

@@ -1,12 +1,10 @@
 //! EK05xx: how packets reach real servers and sorry servers, and how answers come back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 
-use evenkeel_schemas::cluster::{
-    Family, Forwarding, Host, Service, Tunnel, TunnelChecksum, TunnelType, VirtualRouter,
-};
+use evenkeel_schemas::cluster::{Family, Forwarding, Host, Service, VirtualRouter};
 use evenkeel_schemas::scalars::{Ip, Name, Port};
 
 use super::{Context, Findings, Rule};
@@ -23,16 +21,14 @@ pub(super) const RULES: &[Rule] = &[
     real_server_family,
     nat_gateway,
     nat_same_segment,
-    tunnel_unused,
-    tunnel_key,
 ];
 
 /// Where a service sends packets: a real server, or the sorry server.
-struct Target<'a> {
-    service_name: &'a Name,
-    service: &'a Service,
+pub(super) struct Target<'a> {
+    pub(super) service_name: &'a Name,
+    pub(super) service: &'a Service,
     /// The known VIPs of the service; for one by firewall mark an address of its family.
-    fronts: Rc<[Ip]>,
+    pub(super) fronts: Rc<[Ip]>,
     forwarding: Forwarding,
     host: Option<(&'a Name, &'a Host)>,
     port: Option<Port>,
@@ -46,7 +42,7 @@ enum From<'a> {
 
 impl<'a> Target<'a> {
     /// Its role and name.
-    fn words(&self) -> String {
+    pub(super) fn words(&self) -> String {
         match (self.host, &self.from) {
             (Some((host, _)), From::RealServer(_)) => format!("real server `{host}`"),
             (Some((host, _)), From::SorryServer(_)) => format!("sorry server `{host}`"),
@@ -56,7 +52,7 @@ impl<'a> Target<'a> {
     }
 
     /// Path of what names it.
-    fn named_at(&self) -> Path<'_> {
+    pub(super) fn named_at(&self) -> Path<'_> {
         match &self.from {
             From::RealServer(member) => member.named_at(self.service_name),
             From::SorryServer(address) => self.sorry_path(if address.is_some() { "address" } else { "host" }),
@@ -87,7 +83,7 @@ impl<'a> Target<'a> {
     }
 
     /// Its address for a VIP, when that is known.
-    fn address(&self, cx: &Context<'_>, vip: Ip) -> Option<Ip> {
+    pub(super) fn address(&self, cx: &Context<'_>, vip: Ip) -> Option<Ip> {
         if !self.knows(cx, "address") || !self.host.is_none_or(|(name, _)| cx.knows_all(at!["hosts", name])) {
             return None;
         }
@@ -148,7 +144,10 @@ fn targets<'c>(
 }
 
 /// Targets of all services that are reached by one of `forwarding`.
-fn reached_by<'c>(cx: &'c Context<'_>, forwarding: &'c [Forwarding]) -> impl Iterator<Item = Target<'c>> {
+pub(super) fn reached_by<'c>(
+    cx: &'c Context<'_>,
+    forwarding: &'c [Forwarding],
+) -> impl Iterator<Item = Target<'c>> {
     let services = cx.cluster.services.iter();
     services
         .flat_map(move |(name, service)| targets(cx, name, service))
@@ -224,8 +223,10 @@ fn real_server_elsewhere(cx: &Context<'_>, out: &mut Findings) {
     }
 }
 
+/// By direct routing and tunnel a director may be a real server of its own VIP: it balances only while it
+/// is Master. Masquerade needs the way back as well, and that cannot lead through the host's own VIP.
 fn real_server_is_director(cx: &Context<'_>, out: &mut Findings) {
-    for target in reached_by(cx, &[Forwarding::Dr, Forwarding::Tun, Forwarding::Nat]) {
+    for target in reached_by(cx, &[Forwarding::Nat]) {
         let name = target.service_name;
         let (Some((router_name, router)), Some((host, _))) =
             (cx.router_of(name, target.service), target.host)
@@ -236,21 +237,21 @@ fn real_server_is_director(cx: &Context<'_>, out: &mut Findings) {
         let Some((director, _)) = directors.find(|(_, director)| *director == host.as_str()) else {
             continue;
         };
-        let kind = match target.from {
-            From::RealServer(_) => "real server",
-            From::SorryServer(_) => "sorry server",
-        };
+        if !cx.knows_directors(router_name, router) || router.directors.len() < 2 {
+            continue;
+        }
         out.push(
             Diagnostic::new(
                 &codes::REAL_SERVER_IS_DIRECTOR,
                 cx.value(&target.named_at()),
                 format!(
-                    "host `{host}` is a {kind} of service `{name}` and a director of its router `{router_name}`",
+                    "{} of service `{name}` is masqueraded and a director of its router `{router_name}`",
+                    target.words()
                 ),
-                format!("a {kind} here"),
+                "answers past another Master",
             )
             .also(cx.value(at!["virtual_routers", router_name, "directors", director]), "a director here")
-            .hint(format!("use other hosts as {kind}s")),
+            .hint("use `forwarding = \"dr\"` for it, or another host"),
         );
     }
 }
@@ -269,7 +270,7 @@ fn fronts(cx: &Context<'_>, name: &Name, service: &Service) -> Vec<Ip> {
     })]
 }
 
-const fn family(address: Ip) -> &'static str {
+pub(super) const fn family(address: Ip) -> &'static str {
     if address.0.is_ipv4() { "IPv4" } else { "IPv6" }
 }
 
@@ -338,6 +339,11 @@ fn nat_gateway(cx: &Context<'_>, out: &mut Findings) {
         else {
             continue;
         };
+        // A director needs no way back to itself, and has a rule of its own.
+        let is_director = router.directors.iter().any(|director| director.as_str() == host_name.as_str());
+        if is_director || !cx.knows_directors(router_name, router) {
+            continue;
+        }
         // A host that lacks something may lack its gateway.
         if !cx.knows_all(at!["hosts", host_name]) {
             continue;
@@ -352,20 +358,37 @@ fn nat_gateway(cx: &Context<'_>, out: &mut Findings) {
             };
             ways_back.entry((router_name, home)).or_insert_with(vips).clone()
         };
-        let Some(gateway) = host.gateway else {
+        let families = target.fronts.iter().filter_map(|vip| target.address(cx, *vip));
+        let families: BTreeSet<bool> = families.map(|address| address.0.is_ipv4()).collect();
+        let missing = match host.gateway {
+            Some(gateway) => families.iter().find(|v4| **v4 != gateway.0.is_ipv4()).copied(),
+            None => None,
+        };
+        let Some(gateway) = host.gateway.filter(|_| missing.is_none()) else {
+            let (way, label) = match missing {
+                Some(v4) => {
+                    let word = if v4 { "IPv4" } else { "IPv6" };
+                    (format!("no way back to the director in {word}"), format!("`gateway` is not {word}"))
+                }
+                None => ("no way back to the director".to_owned(), "no `gateway`".to_owned()),
+            };
             out.push(
                 Diagnostic::new(
                     &codes::NAT_WITHOUT_GATEWAY,
                     cx.key(at!["hosts", host_name]),
-                    format!(
-                        "service `{name}` masquerades to host `{host_name}`, which has no way back to the director"
-                    ),
-                    "no `gateway`",
+                    format!("service `{name}` masquerades to host `{host_name}`, which has {way}"),
+                    label,
                 )
                 .also(cx.value(&target.named_at()), "masqueraded")
                 .hint(match ways() {
+                    _ if missing.is_some() => {
+                        "a host has one `gateway`: set the other with the host's own network \
+                                               configuration, to a VIP of the directors"
+                            .to_owned()
+                    }
                     Some(vips) => format!("give the host `gateway = …`: a VIP of the directors, {vips}"),
-                    None => "give the directors a VIP on the host's segment, and the host it as `gateway`".to_owned(),
+                    None => "give the directors a VIP on the host's segment, and the host it as `gateway`"
+                        .to_owned(),
                 }),
             );
             continue;
@@ -448,68 +471,6 @@ fn nat_same_segment(cx: &Context<'_>, out: &mut Findings) {
                 .note(format!("it answers clients on `{home}` directly, from an address they did not ask"))
                 .hint("this is right when all clients are elsewhere; otherwise use `forwarding = \"dr\"`"),
             );
-        }
-    }
-}
-
-fn tunnel_unused(cx: &Context<'_>, out: &mut Findings) {
-    for (name, service) in &cx.cluster.services {
-        if service.tunnel == Tunnel::default() || cx.defaults_of_services_have("tunnel") {
-            continue;
-        }
-        let Some(members) = cx.all_members(name, service) else { continue };
-        let knows = |member: &Member<'_>| cx.knows_member(name, member, "forwarding");
-        let known = cx.knows_keys(name, &["forwarding", "tunnel"])
-            && cx.knows_all(at!["services", name, "sorry_server"])
-            && members.iter().all(knows);
-        let sorry = service.sorry_server.as_ref().and_then(|sorry| sorry.forwarding);
-        let mut used = members.iter().map(|member| member.forwarding(service)).chain(sorry);
-        if !known || used.any(|forwarding| forwarding == Forwarding::Tun) {
-            continue;
-        }
-        out.push(
-            Diagnostic::new(
-                &codes::TUNNEL_UNUSED,
-                cx.key(at!["services", name, "tunnel"]),
-                format!("service `{name}` has a `tunnel`, but forwards by {}", service.forwarding),
-                "has no effect",
-            )
-            .hint("write `forwarding = \"tun\"`, or remove `tunnel`"),
-        );
-    }
-}
-
-fn tunnel_key(cx: &Context<'_>, out: &mut Findings) {
-    for (name, service) in &cx.cluster.services {
-        let Tunnel { kind, port, checksum } = &service.tunnel;
-        let path = |key: &'static str| -> [Step<'_>; 4] {
-            [Step::Key("services"), Step::Key(name.as_str()), Step::Key("tunnel"), Step::Key(key)]
-        };
-        let (word, can) = match kind {
-            TunnelType::Ipip => ("ipip", "`ipip` has neither port nor checksum"),
-            TunnelType::Gue => continue,
-            TunnelType::Gre => ("gre", "`gre` has no port, and its checksum is `none` or `full`"),
-        };
-        let wrong_checksum = match checksum {
-            TunnelChecksum::None => None,
-            TunnelChecksum::Full => (*kind == TunnelType::Ipip).then_some("`full`"),
-            TunnelChecksum::Remote => Some("`remote`"),
-        };
-        let port = port.map(|port| ("port", format!("a port, {port}")));
-        let checksum = wrong_checksum.map(|checksum| ("checksum", format!("checksum {checksum}")));
-        for (key, what) in port.into_iter().chain(checksum) {
-            if cx.knows(&path("type")) && cx.knows(&path(key)) {
-                out.push(
-                    Diagnostic::new(
-                        &codes::TUNNEL_KEY,
-                        cx.value(&path(key)),
-                        format!("the tunnel of service `{name}` is of type {word} and has {what}"),
-                        format!("not with {word}"),
-                    )
-                    .note(can)
-                    .hint(format!("remove `{key}`, or write `type = \"gue\"`")),
-                );
-            }
         }
     }
 }

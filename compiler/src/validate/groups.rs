@@ -228,7 +228,7 @@ fn other_preemption(cx: &Context<'_>, out: &mut Findings) {
 }
 
 /// The synchronisations whose router exists and is known.
-fn syncs<'a>(
+pub(super) fn syncs<'a>(
     cx: &Context<'a>,
 ) -> impl Iterator<Item = (&'a Name, &'a ConnectionSync, &'a Name, &'a VirtualRouter)> {
     let known = cx

@@ -7,12 +7,18 @@ use evenkeel_schemas::scalars::{Ip, Name};
 
 use super::{Context, Findings, Rule, duplicates, unusable};
 use crate::codes;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Place};
 use crate::parse::at;
 use crate::suggest::list;
 
-pub(super) const RULES: &[Rule] =
-    &[loopback_interface, interface_twice, label_twice, gateway_elsewhere, gateway_is_no_vip];
+pub(super) const RULES: &[Rule] = &[
+    loopback_interface,
+    interface_twice,
+    label_twice,
+    gateway_elsewhere,
+    gateway_is_own_vip,
+    gateway_is_no_vip,
+];
 
 fn loopback_interface(cx: &Context<'_>, out: &mut Findings) {
     let mut report = |name, place| {
@@ -125,6 +131,50 @@ fn gateway_elsewhere(cx: &Context<'_>, out: &mut Findings) {
         }
         out.push(
             diagnostic.hint("choose a VIP on a segment of the host, of a family that the host has there"),
+        );
+    }
+}
+
+/// The kernel refuses a gateway that is an address of the host: a VIP is one while the host is Master, and
+/// on a real server by direct routing or tunnel all the time.
+fn gateway_is_own_vip(cx: &Context<'_>, out: &mut Findings) {
+    let mut accepted: BTreeMap<(&Name, Ip), Place> = BTreeMap::new();
+    for (name, service) in &cx.cluster.services {
+        let vips = cx.client_vips(name, service);
+        let known = cx.knows(at!["services", name, "forwarding"]);
+        for member in
+            cx.members(name).iter().filter(|member| known && cx.knows_member(name, member, "forwarding"))
+        {
+            let holds = matches!(member.forwarding(service), Forwarding::Dr | Forwarding::Tun);
+            let gateway = member.host.gateway.filter(|gateway| holds && vips.contains(gateway));
+            if let Some(gateway) = gateway {
+                accepted.entry((member.name, gateway)).or_insert_with(|| cx.value(&member.named_at(name)));
+            }
+        }
+    }
+    for (name, host) in &cx.cluster.hosts {
+        let path = at!["hosts", name, "gateway"];
+        let Some(gateway) = host.gateway.filter(|_| cx.knows(path)) else { continue };
+        let claimed = cx.all_vips().filter(|vip| vip.ip == gateway).find_map(|vip| {
+            let router = cx.cluster.virtual_routers.get(vip.router)?;
+            let (index, _) =
+                cx.directors(vip.router, router).find(|(_, director)| *director == name.as_str())?;
+            Some(cx.value(at!["virtual_routers", vip.router, "directors", index]))
+        });
+        let (place, when) = match (claimed, accepted.remove(&(name, gateway))) {
+            (Some(place), _) => (place, "a director of it"),
+            (None, Some(place)) => (place, "accepts it as a real server"),
+            (None, None) => continue,
+        };
+        out.push(
+            Diagnostic::new(
+                &codes::GATEWAY_IS_OWN_VIP,
+                cx.value(path),
+                format!("the gateway {gateway} of host `{name}` is a VIP that the host has itself"),
+                "its own VIP",
+            )
+            .also(place, when)
+            .hint("choose another VIP of the directors, or remove `gateway`"),
         );
     }
 }

@@ -10,6 +10,7 @@ use crate::parse::at;
 pub(super) const RULES: &[Rule] = &[
     resync_too_short,
     exclusive_but_reported,
+    probation_timeout,
     ipvs_timeout,
     unknown_ipvs_sysctl,
     ipvs_sysctl_value,
@@ -18,6 +19,9 @@ pub(super) const RULES: &[Rule] = &[
 
 /// Shortest time between two resyncs.
 const MIN_RESYNC_MILLIS: u32 = 1000;
+
+/// Shortest probation: a host must converge, be looked at and be told.
+const MIN_PROBATION_MILLIS: u32 = 5000;
 
 /// What the kernel takes for a setting.
 #[derive(Clone, Copy)]
@@ -112,6 +116,28 @@ fn exclusive_but_reported(cx: &Context<'_>, out: &mut Findings) {
             .hint("keep one of them"),
         );
     }
+}
+
+fn probation_timeout(cx: &Context<'_>, out: &mut Findings) {
+    let path = at!["policy", "probation", "timeout"];
+    let Some(probation) = cx.cluster.policy.probation.as_ref().filter(|_| cx.knows(path)) else { return };
+    let millis = probation.timeout.as_millis();
+    let (label, hint) = if millis < MIN_PROBATION_MILLIS {
+        ("must be at least 5s", "such as `timeout = \"60s\"`".to_owned())
+    } else if !millis.is_multiple_of(1000) {
+        ("not whole seconds", format!("write `timeout = \"{}s\"`", millis / 1000 + 1))
+    } else {
+        return;
+    };
+    out.push(
+        Diagnostic::new(
+            &codes::PROBATION_TIMEOUT,
+            cx.value(path),
+            format!("a probation cannot last {}", probation.timeout),
+            label,
+        )
+        .hint(hint),
+    );
 }
 
 fn ipvs_timeout(cx: &Context<'_>, out: &mut Findings) {

@@ -285,10 +285,12 @@ fn duplicate_real_server(cx: &Context<'_>, out: &mut Findings) {
         let members = cx
             .members(name)
             .iter()
-            .filter(|member| naming(member.entry).count() == 1 && cx.knows_member(name, member, "port"));
+            .filter(|member| naming(member.entry).count() == 1 && cx.knows_member(name, member, "port"))
+            .filter(|member| cx.knows_member(name, member, "address"));
         duplicates(
             members.map(|member| {
-                let address = vip.map(|vip| member.address(&cx.subnets, vip));
+                let of_vip = || vip.map(|vip| member.address(&cx.subnets, vip));
+                let address = member.given_address().or_else(of_vip);
                 ((member.name, address, member.port().or(port)), member)
             }),
             |member| cx.value(&member.written_at(name)),

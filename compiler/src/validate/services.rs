@@ -10,6 +10,7 @@ use evenkeel_schemas::cluster::{Family, Protocol};
 use evenkeel_schemas::scalars::{FirewallMark, Ip, Name, Port};
 
 use super::{Context, Findings, Rule, duplicates};
+use crate::attach::is_link_local;
 use crate::codes;
 use crate::diagnostic::{Diagnostic, Place};
 use crate::members::{self, ports};
@@ -27,6 +28,8 @@ pub(super) const RULES: &[Rule] = &[
     vip_twice,
     too_many_fronts,
     duplicate_mark,
+    mark_without_vip,
+    link_local_vip,
     family_without_mark,
 ];
 
@@ -373,6 +376,62 @@ fn duplicate_mark(cx: &Context<'_>, out: &mut Findings) {
             .also(first.1, format!("`{}`", first.0))
             .note(format!("both are on director `{}`", director.escape_debug()))
             .hint("give one of them another mark, here and in the firewall"),
+        );
+    }
+}
+
+fn link_local_vip(cx: &Context<'_>, out: &mut Findings) {
+    for (name, service) in &cx.cluster.services {
+        if service.firewall_mark.is_some() || !cx.knows(at!["services", name, "firewall_mark"]) {
+            continue;
+        }
+        let vips = cx.vips_of_service(name, service);
+        let Some(vip) = vips.iter().find(|vip| is_link_local(**vip)) else { continue };
+        let position = service.vips.iter().position(|listed| listed == vip);
+        let path = match (&service.vip, position) {
+            (Some(_), _) => at!["services", name, "vip"].to_vec(),
+            (None, Some(index)) => at!["services", name, "vips", index].to_vec(),
+            (None, None) => at!["services", name, "router"].to_vec(),
+        };
+        out.push(
+            Diagnostic::new(
+                &codes::LINK_LOCAL_VIP,
+                cx.value(&path),
+                format!("service `{name}` balances the link-local VIP {vip}"),
+                "on every segment the same",
+            )
+            .hint("balance a VIP of a subnet; the link-local one is for the advertisements"),
+        );
+    }
+}
+
+fn mark_without_vip(cx: &Context<'_>, out: &mut Findings) {
+    for (name, service) in &cx.cluster.services {
+        let (Some(mark), Some((router_name, router))) = (service.firewall_mark, cx.router_of(name, service))
+        else {
+            continue;
+        };
+        let v6 = service.family == Family::Ipv6;
+        let mut vips = router.vips.iter().chain(&router.unadvertised_vips);
+        if !cx.knows_keys(name, &["firewall_mark", "family"])
+            || !cx.knows_vips(router_name)
+            || vips.any(|vip| vip.0.is_ipv6() == v6)
+        {
+            continue;
+        }
+        let family = if v6 { "IPv6" } else { "IPv4" };
+        out.push(
+            Diagnostic::new(
+                &codes::MARK_WITHOUT_VIP,
+                cx.value(at!["services", name, "firewall_mark"]),
+                format!("service `{name}` takes {family} packets with mark {mark}, and `{router_name}` has no {family} VIP"),
+                "for no VIP",
+            )
+            .also(cx.value(at!["virtual_routers", router_name, "vips"]), "the VIPs")
+            .hint(format!(
+                "give `{router_name}` an {family} VIP, or `family = \"{}\"` to the service",
+                if v6 { Family::Ipv4 } else { Family::Ipv6 }
+            )),
         );
     }
 }

@@ -6,7 +6,7 @@
 
 use std::fmt::Write;
 
-pub(crate) const BYTES: usize = 120;
+pub(crate) const BYTES: usize = 160;
 
 /// Hosts on the first segment, and on the second.
 const FRONT: usize = 5;
@@ -52,12 +52,21 @@ const TURN_V6: usize = 114;
 const GROUP: usize = 115;
 const GROUP_NAME: usize = 116;
 const GROUP_TRACK: usize = 117;
+/// Where the bytes of what services have besides begin, and how many each has.
+const SERVICE_MORE: usize = 118;
+const SERVICE_MORE_EACH: usize = 6;
+/// One for each host.
+const GATEWAYS: usize = 148;
+const PROBATION: usize = 155;
+const TIMEOUTS: usize = 156;
+const SYNC: usize = 157;
 
 /// The text that `bytes` stand for.
 pub(crate) fn text(bytes: &[u8; BYTES]) -> String {
     let byte = |at: usize| usize::from(bytes[at]);
     let present: Vec<bool> = (0..HOSTS).map(|host| byte(host) % 8 != 0).collect();
     let routers = routers(bytes, &present);
+    let services = services(bytes, &present, &routers);
     let mut text = String::from(
         "version = 1\nname = \"pair\"\n[segments.front]\nsubnets = [\"192.0.2.0/24\", \"2001:db8::/64\"]\n\
          [segments.back]\nsubnets = [\"198.51.100.0/24\", \"2001:db8:b::/64\"]\n[hosts]\n",
@@ -67,12 +76,12 @@ pub(crate) fn text(bytes: &[u8; BYTES]) -> String {
         let protected = if byte(7 + host) % 16 == 2 { ", prevent_removal = true" } else { "" };
         let _ = writeln!(
             text,
-            "h{host} = {{ address = \"{}{}\", addresses = [\"{}{}\"], interface = \"eth{}\"{protected} }}",
+            "h{host} = {{ address = \"{}{}\", addresses = [\"{}\"], interface = \"eth{}\"{protected}{} }}",
             net(host >= FRONT),
             10 + host + moved,
-            net6(host >= FRONT),
-            10 + host + moved,
+            address6(bytes, host),
             usize::from(byte(7 + host) % 16 == 3),
+            gateway(bytes, host, &routers, &services),
         );
     }
     for router in &routers {
@@ -107,9 +116,59 @@ pub(crate) fn text(bytes: &[u8; BYTES]) -> String {
         election(bytes, router, &mut text);
     }
     shared(bytes, &routers, &mut text);
-    services(bytes, &present, &routers, &mut text);
+    services.iter().for_each(|service| service.write(bytes, &mut text));
+    let two_families = services.iter().any(|service| service.other_family);
+    let of_sync = routers.get(byte(SYNC) % (2 * ROUTERS)).filter(|_| !two_families);
+    if let Some(router) = of_sync {
+        let mode = ["follow", "both"][byte(SYNC) / 8 % 2];
+        let _ = writeln!(text, "[connection_sync.all]\nrouter = \"{}\"\nmode = \"{mode}\"", router.name);
+    }
+    if byte(TIMEOUTS) % 3 == 0 {
+        let _ = writeln!(text, "[ipvs.timeouts]\ntcp = \"{}s\"", 60 + byte(TIMEOUTS));
+    }
     let _ = writeln!(text, "[policy]\nresync = \"{}s\"", 5 + byte(BYTES - 1) % 2);
+    if byte(PROBATION) % 4 == 0 {
+        let confirm = ["operator", "checks"][byte(PROBATION) / 4 % 2];
+        let _ = writeln!(text, "probation = {{ timeout = \"30s\", confirm = \"{confirm}\" }}");
+    }
     text
+}
+
+fn address6(bytes: &[u8; BYTES], host: usize) -> String {
+    let moved = if bytes[7 + host] % 16 == 1 { 100 } else { 0 };
+    format!("{}{}", net6(host >= FRONT), 10 + host + moved)
+}
+
+/// A gateway that masqueraded services of the host allow, and that is not its own.
+fn gateway(bytes: &[u8; BYTES], host: usize, routers: &[Router], services: &[Service<'_>]) -> String {
+    let byte = usize::from(bytes[GATEWAYS + host]);
+    let of_host = |service: &&Service<'_>| service.hosts.contains(&host);
+    let holds = |vip: &usize| {
+        let mut holding = services.iter().filter(of_host).filter(|service| service.forwarding != "nat");
+        holding.any(|service| match &service.taken {
+            Taken::Vip(own) => own == vip,
+            Taken::Mark { v6, .. } => !v6 && service.router.vips.contains(vip),
+            Taken::Vip6(_) => false,
+        })
+    };
+    let same_directors = |a: &Router, b: &Router| {
+        a.directors.len() == b.directors.len() && a.directors.iter().all(|host| b.directors.contains(host))
+    };
+    let allowed = |router: &&Router| {
+        let masqueraded = services.iter().filter(of_host).filter(|service| service.forwarding == "nat");
+        let mut masqueraded = masqueraded.filter(|service| !service.router.directors.contains(&host));
+        !router.directors.contains(&host) && masqueraded.all(|service| same_directors(service.router, router))
+    };
+    let here = |vip: &&usize| (**vip >= FRONT_VIPS) == (host >= FRONT);
+    let vips: Vec<usize> = routers
+        .iter()
+        .filter(allowed)
+        .flat_map(|router| router.vips.iter().filter(here).filter(|vip| !holds(vip)).copied())
+        .collect();
+    match vips.get(byte / 2 % vips.len().max(1)).filter(|_| byte % 2 == 0) {
+        Some(vip) => format!(", gateway = \"{}\"", vip_address(*vip)),
+        None => String::new(),
+    }
 }
 
 /// What an election has besides.
@@ -237,42 +296,127 @@ fn routers(bytes: &[u8; BYTES], present: &[bool]) -> Vec<Router> {
     routers
 }
 
-fn services(bytes: &[u8; BYTES], present: &[bool], routers: &[Router], text: &mut String) {
+/// What takes packets to a service.
+enum Taken {
+    Vip(usize),
+    Vip6(String),
+    Mark { mark: usize, v6: bool },
+}
+
+struct Service<'a> {
+    index: usize,
+    router: &'a Router,
+    taken: Taken,
+    port: usize,
+    forwarding: &'static str,
+    hosts: Vec<usize>,
+    /// Whether its tunnels lead into the other family.
+    other_family: bool,
+    /// Where its bytes are, and those of what it has besides.
+    at: usize,
+    more: usize,
+}
+
+fn services<'a>(bytes: &[u8; BYTES], present: &[bool], routers: &'a [Router]) -> Vec<Service<'a>> {
     let byte = |at: usize| usize::from(bytes[at]);
-    let mut taken = Vec::new();
-    for service in 0..SERVICES {
-        let at = 48 + service * 6;
+    let mut services: Vec<Service<'_>> = Vec::new();
+    let mut taken_before = Vec::new();
+    for index in 0..SERVICES {
+        let at = 48 + index * 6;
+        let more = SERVICE_MORE + index * SERVICE_MORE_EACH;
         let vip = byte(at) % VIPS;
-        let port = 80 + byte(at + 1) % 2;
-        let Some(router) = routers.iter().find(|router| router.vips.contains(&vip)) else {
+        let kind = byte(more) % 8;
+        let with_vip = routers.iter().find(|router| router.vips.contains(&vip));
+        let with_v6 = routers.iter().filter(|router| router.v6.is_some()).nth(byte(at) % 2);
+        let Some(router) = (if kind < 3 { with_v6.or(with_vip) } else { with_vip }) else {
             continue;
         };
-        let hosts = if vip >= FRONT_VIPS { FRONT..HOSTS } else { 0..FRONT };
-        let servers: Vec<String> = hosts
-            .filter(|host| present[*host] && !router.directors.contains(host))
+        let v6 = router.v6.map(|v6| format!("{}{v6}", net6(router.index >= FRONT_ROUTERS)));
+        let taken = match (kind, v6) {
+            (0, v6) => Taken::Mark { mark: 1 + index, v6: v6.is_some() },
+            (3, _) => Taken::Mark { mark: 1 + index, v6: false },
+            (1 | 2, Some(v6)) => Taken::Vip6(v6),
+            _ if router.vips.contains(&vip) => Taken::Vip(vip),
+            _ => continue,
+        };
+        let port = 80 + byte(at + 1) % 2;
+        let is_v6 = matches!(taken, Taken::Vip6(_) | Taken::Mark { v6: true, .. });
+        let forwarding = ["dr", "dr", "tun", "tun", "tun", "nat"][byte(more + 1) % 6];
+        let hosts = if router.index >= FRONT_ROUTERS { FRONT..HOSTS } else { 0..FRONT };
+        let both = byte(more + 3) % 3 == 0;
+        let hosts: Vec<usize> = hosts
+            .filter(|host| present[*host] && (both || !router.directors.contains(host)))
             .filter(|host| byte(at + 2) >> (host % FRONT) & 1 == 1)
-            .map(|host| {
-                format!("{{ host = \"h{host}\", weight = {} }}", (byte(at + 3) >> (host % FRONT)) % 3)
-            })
             .collect();
-        if servers.is_empty() || taken.contains(&(vip, port)) {
+        let name = match &taken {
+            Taken::Vip(vip) => format!("{vip} {port}"),
+            Taken::Vip6(vip) => format!("{vip} {port}"),
+            Taken::Mark { mark, .. } => format!("mark {mark}"),
+        };
+        if hosts.is_empty() || taken_before.contains(&name) {
             continue;
         }
-        taken.push((vip, port));
-        let _ = writeln!(
-            text,
-            "[services.s{service}]\nrouter = \"{}\"\nvip = \"{}\"\nprotocol = \"tcp\"\nport = {port}\nscheduler = \"{}\"\n\
-             real_servers = [{}]",
-            router.name,
-            vip_address(vip),
-            ["wlc", "rr"][byte(at + 4) % 2],
-            servers.join(", ")
-        );
-        if byte(at + 5) % 2 == 0 {
-            text.push_str("check = { type = \"tcp\" }\n");
+        taken_before.push(name);
+        let other_family = forwarding == "tun" && !is_v6 && byte(more + 2) % 4 == 3;
+        services.push(Service { index, router, taken, port, forwarding, hosts, other_family, at, more });
+    }
+    services
+}
+
+impl Service<'_> {
+    fn write(&self, bytes: &[u8; BYTES], text: &mut String) {
+        let byte = |at: usize| usize::from(bytes[at]);
+        let mut line = |line: &str| {
+            text.push_str(line);
+            text.push('\n');
+        };
+        line(&format!("[services.s{}]\nrouter = \"{}\"", self.index, self.router.name));
+        match &self.taken {
+            Taken::Vip(vip) => line(&format!("vip = \"{}\"", vip_address(*vip))),
+            Taken::Vip6(vip) => line(&format!("vip = \"{vip}\"")),
+            Taken::Mark { mark, v6 } => {
+                line(&format!("firewall_mark = {mark}\nfamily = \"{}\"", if *v6 { "ipv6" } else { "ipv4" }));
+            }
         }
-        if byte(at + 5) % 16 == 1 {
-            text.push_str("prevent_removal = true\n");
+        if !matches!(self.taken, Taken::Mark { .. }) {
+            line(&format!("protocol = \"tcp\"\nport = {}", self.port));
+        }
+        line(&format!("scheduler = \"{}\"", ["wlc", "rr"][byte(self.at + 4) % 2]));
+        line(&format!("forwarding = \"{}\"", self.forwarding));
+        let v6 = matches!(self.taken, Taken::Vip6(_) | Taken::Mark { v6: true, .. });
+        if self.forwarding == "tun" {
+            match byte(self.more + 2) / 4 % 3 {
+                0 => line("tunnel = { type = \"gue\" }"),
+                1 => line("tunnel = { type = \"gue\", port = 6081, checksum = \"full\" }"),
+                _ if byte(self.more + 1) % 2 == 0 && !v6 && !self.other_family => {
+                    line("tunnel = { type = \"gre\" }");
+                }
+                _ => {}
+            }
+        }
+        let port =
+            if self.forwarding == "nat" && byte(self.more + 5) % 2 == 0 { ", port = 8080" } else { "" };
+        let server = |host: &usize| {
+            let weight = (byte(self.at + 3) >> (host % FRONT)) % 3;
+            let address = match self.other_family {
+                true => format!(", address = \"{}\"", address6(bytes, *host)),
+                false => String::new(),
+            };
+            format!("{{ host = \"h{host}\", weight = {weight}{port}{address} }}")
+        };
+        let servers: Vec<String> = self.hosts.iter().map(server).collect();
+        line(&format!("real_servers = [{}]", servers.join(", ")));
+        if byte(self.at + 5) % 2 == 0 {
+            let port = if matches!(self.taken, Taken::Mark { .. }) { ", port = 80" } else { "" };
+            line(&format!("check = {{ type = \"tcp\"{port} }}"));
+        }
+        if byte(self.at + 5) % 16 == 1 {
+            line("prevent_removal = true");
+        }
+        match byte(self.more + 4) % 4 {
+            0 => line("drain = { timeout = \"30s\" }"),
+            1 => line("on_failure = \"quiesce\""),
+            _ => {}
         }
     }
 }

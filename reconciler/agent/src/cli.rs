@@ -6,12 +6,11 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use evenkeel_schemas::scalars::Name;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tracing_subscriber::EnvFilter;
 
 use crate::daemon::{self, Options};
-use crate::election::Scheduling;
 use crate::orders::Action;
-use crate::{control, guard, once, report, server};
+use crate::scheduling::Scheduling;
+use crate::{control, guard, logging, memory, once, probation, report, server};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -22,6 +21,8 @@ Examples:
   evenkeeld failover VI_1                             hand VI_1 over and stay back until released
   evenkeeld hold --all                                maintenance: take no part in any election
   evenkeeld release --all                             as the plan says again
+  evenkeeld confirm                                   the plan on probation stays
+  evenkeeld rollback                                  back to the plan before, now
   evenkeeld cleanup                                   put this host back as it was
 
 Exit codes: 0 success, 1 error (also: a router did not do what it was told within 5 s), 2 wrong usage; `diff --detailed-exitcode`: 2 when something would change.
@@ -41,6 +42,18 @@ const RELEASE_EXAMPLES: &str = "\
 Examples:
   evenkeeld release VI_1      VI_1 and all that moves with it
   evenkeeld release --all     all orders, those for routers that left the plan included";
+const CONFIRM_EXAMPLES: &str = "\
+Examples:
+  evenkeeld confirm                 whichever generation is on probation
+  evenkeeld confirm 3f2a90c1d4e5    only this one: its first digits, at least 6; success too if it was confirmed before
+
+Exit codes: 0 it is confirmed, 1 it is not (nothing is on probation, it was rolled back, it is another generation), 2 wrong usage.";
+const ROLLBACK_EXAMPLES: &str = "\
+Examples:
+  evenkeeld rollback                whichever generation is on probation
+  evenkeeld rollback 3f2a90c1d4e5   only this one: its first digits, at least 6
+
+Exit codes: 0 the plan before is in force and in the kernel, 1 it is not (nothing is on probation, or the kernel is not so after 5 s), 2 wrong usage.";
 
 /// Keeps this host's VIPs, IPVS table, addresses, routes and settings as its plan says.
 #[derive(Debug, Parser)]
@@ -77,6 +90,17 @@ enum Command {
     /// Take back `failover` and `hold`
     #[command(after_help = RELEASE_EXAMPLES)]
     Release(Order),
+    /// Confirm the plan on probation: it stays
+    ///
+    /// A plan with `policy.probation` goes back to the one before unless it is confirmed in time. `status`
+    /// shows what is on probation and until when.
+    #[command(after_help = CONFIRM_EXAMPLES)]
+    Confirm(Generation),
+    /// Put the plan before in force again, without waiting for the end of the probation
+    ///
+    /// The generation that is rolled back stays refused, over restarts too, until the file has another plan.
+    #[command(after_help = ROLLBACK_EXAMPLES)]
+    Rollback(Generation),
     /// The guardian process; started by the daemon
     #[command(hide = true)]
     Guard(State),
@@ -94,7 +118,7 @@ struct Plan {
 
 #[derive(Debug, Args)]
 struct State {
-    /// Directory for the ledger, the last good plan and the lock
+    /// Directory for the ledger, the last good plan, probation and the lock
     #[arg(long, value_name = "DIR", default_value = "/var/lib/evenkeel")]
     state_dir: PathBuf,
 }
@@ -126,6 +150,14 @@ struct Run {
 struct Order {
     #[command(flatten)]
     which: Which,
+    #[command(flatten)]
+    socket: Socket,
+}
+
+#[derive(Debug, Args)]
+struct Generation {
+    /// The first digits of the generation that is meant [default: whichever is on probation]
+    generation: Option<String>,
     #[command(flatten)]
     socket: Socket,
 }
@@ -171,7 +203,7 @@ impl Cli {
     /// Runs the command.
     #[must_use]
     pub fn run(self) -> ExitCode {
-        log_to_stderr();
+        logging::to_stderr();
         let result = match self.command {
             Command::Run(run) => run_daemon(run),
             Command::Diff(diff) => show_difference(&diff),
@@ -186,25 +218,15 @@ impl Cli {
             Command::Failover(order) => give(order, Action::Failover),
             Command::Hold(order) => give(order, Action::Hold),
             Command::Release(order) => give(order, Action::Release),
-            Command::Guard(state) => return guard::main(&state.state_dir),
+            Command::Confirm(which) => tell(which, probation::Action::Confirm),
+            Command::Rollback(which) => tell(which, probation::Action::Rollback),
+            Command::Guard(state) => return guard::run(&state.state_dir),
         };
         result.unwrap_or_else(|error| {
             eprintln!("error: {error}");
             ExitCode::FAILURE
         })
     }
-}
-
-fn log_to_stderr() {
-    let filter = EnvFilter::try_from_env("EVENKEEL_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let color =
-        std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none();
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(color)
-        .with_target(false)
-        .init();
 }
 
 fn host_name(text: &str) -> Result<Name, String> {
@@ -223,6 +245,7 @@ fn host(given: Option<Name>) -> Result<Name, String> {
 }
 
 fn run_daemon(run: Run) -> Result<ExitCode, String> {
+    memory::settle();
     raise_file_limit();
     let options = Options {
         host: host(run.plan.host)?,
@@ -285,6 +308,13 @@ fn give(order: Order, action: Action) -> Result<ExitCode, String> {
     let (text, obeyed) = runtime()?.block_on(give)?;
     print!("{text}");
     Ok(if obeyed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn tell(which: Generation, action: probation::Action) -> Result<ExitCode, String> {
+    let request = probation::Request { action, generation: which.generation };
+    let (text, done) = runtime()?.block_on(control::end_probation(&which.socket.socket, &request))?;
+    print!("{text}");
+    Ok(if done { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn show_status(args: &Status) -> Result<ExitCode, String> {

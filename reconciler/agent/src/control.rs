@@ -1,5 +1,5 @@
-//! The commands that give orders to a running daemon: `failover`, `hold`, `release`. They say what
-//! became of it.
+//! The commands that give orders to a running daemon: `failover`, `hold`, `release`, `confirm`,
+//! `rollback`. They say what became of it.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use evenkeel_schemas::status::{RouterState, RouterStatus, Status};
 use tokio::time::{Instant, sleep};
 
 use crate::orders::{Action, OrderRequest};
-use crate::server;
+use crate::{probation, server};
 
 /// How long a router is given to do what it was told.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -39,6 +39,42 @@ pub(crate) async fn give(
         let over = Instant::now() >= deadline;
         if over || status.routers.iter().filter(meant).all(obeyed) {
             return Ok(tell(action, &answer.routers, &status));
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+/// Confirms the plan on probation, or rolls it back and waits until the kernel is as the plan before says.
+/// Returns what to tell, and whether all is as it was told.
+///
+/// # Errors
+/// When no daemon answers or it is refused: a sentence for people.
+pub(crate) async fn end_probation(
+    socket: &Path,
+    request: &probation::Request,
+) -> Result<(String, bool), String> {
+    let answer = server::send_probation(socket, request).await?;
+    let short = probation::short(&answer.generation);
+    if request.action == probation::Action::Confirm {
+        let text = if answer.already { "was confirmed already" } else { "is confirmed and stays" };
+        return Ok((format!("Generation {short} {text}.\n"), true));
+    }
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let status = server::fetch(socket).await?;
+        let in_force = status.plan.generation.as_ref() == Some(&answer.generation);
+        if in_force && status.convergence.converged {
+            return Ok((format!("Rolled back: generation {short} is in force.\n"), true));
+        }
+        if Instant::now() >= deadline {
+            let errors = status.convergence.errors.iter();
+            let why: Vec<String> =
+                errors.map(|e| format!("  cannot {}: {}\n", e.operation, e.reason)).collect();
+            let text = format!(
+                "Rolled back to generation {short}, but the kernel is not as it says after {PATIENCE:?}.\n{}",
+                why.concat()
+            );
+            return Ok((text, false));
         }
         sleep(PAUSE).await;
     }

@@ -8,13 +8,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_converge::ledger::{IP_FORWARD, beside_forwarding};
-use evenkeel_converge::{Desired, Diff, Domain, KernelState, Kind, Ledger, Op, Phase, diff_kinds};
+use evenkeel_converge::{
+    Desired, Diff, Domain, KernelState, Kind, Ledger, Op, Phase, ServiceKey, diff_kinds,
+};
 use evenkeel_kernel::{ApplyError, Class, Kernel, Scope, clock};
 use evenkeel_schemas::status::{ConvergenceError, FailureClass, ObjectText};
 use evenkeel_schemas::time::MonoTime;
+use tracing::debug;
 
 use crate::drifting::{Drift, Drifting, Remaining, Sorted};
 use crate::state::StateDir;
+use crate::times::{self, Times};
 
 /// Most failures told of one pass: a missing module can make every operation fail.
 const MAX_ERRORS: usize = 64;
@@ -75,13 +79,25 @@ impl Convergence {
         Self { kernel, state, ledger, drifting }
     }
 
-    /// One pass over resources of some kinds.
-    pub(crate) fn pass(&mut self, desired: &Arc<Desired>, kinds: &[Kind]) -> Pass {
+    /// One pass over resources of some kinds; of IPVS services only over those given, if any are.
+    pub(crate) fn pass(
+        &mut self,
+        desired: &Arc<Desired>,
+        kinds: &[Kind],
+        services: Option<&BTreeSet<ServiceKey>>,
+    ) -> Pass {
         let started = clock::now();
+        let mut times = Times::new(started);
         let outcome = self
-            .converge(desired, kinds)
+            .converge(desired, kinds, services, &mut times)
             .unwrap_or_else(|error| Outcome { errors: vec![error], ..Outcome::default() });
         let ended = clock::now();
+        debug!(
+            "pass: {} in {:.1} ms:{times}; {} operations",
+            if is_all(kinds) && services.is_none() { "everything" } else { "a part" },
+            times::milliseconds(ended.since(started)),
+            outcome.done.len() + outcome.repairs.len()
+        );
         Pass {
             ended,
             took: ended.since(started),
@@ -95,30 +111,49 @@ impl Convergence {
         }
     }
 
-    fn converge(&mut self, desired: &Arc<Desired>, kinds: &[Kind]) -> Result<Outcome, ConvergenceError> {
-        let scope = self.scope(desired, kinds)?;
+    fn converge(
+        &mut self,
+        desired: &Arc<Desired>,
+        kinds: &[Kind],
+        services: Option<&BTreeSet<ServiceKey>>,
+        times: &mut Times,
+    ) -> Result<Outcome, ConvergenceError> {
+        let everything = is_all(kinds) && services.is_none();
+        let part = services.map(|only| desired.with_services(only));
+        // What is compared with what was looked at; nothing has changed in the rest.
+        let compared = part.as_ref().unwrap_or(desired);
+        let scope = Scope { services: services.cloned(), ..self.scope(desired, kinds)? };
         let mut found = self.observe(&scope)?;
-        let Diff { ops, foreign } = diff_kinds(desired, &found, &self.ledger, Domain::Host, kinds);
-        let foreign = is_all(kinds).then_some(foreign);
-        self.save(self.ledger.before(desired, &found, kinds))?;
+        times.note("observe");
+        let Diff { ops, foreign } = diff_kinds(compared, &found, &self.ledger, Domain::Host, kinds);
+        let foreign = everything.then_some(foreign);
+        times.note("compare");
+        self.save(self.ledger.before(compared, &found, kinds))?;
+        times.note("ledger");
         let nothing = ops.is_empty();
         let sorted = self.drifting.sort(desired, &found, ops).map_err(|error| unwritten(&error))?;
+        times.note("sort");
         let mut results = Vec::new();
         if !sorted.todo.is_empty() {
             results = apply_in_phases(&mut self.kernel, &sorted.todo);
+            times.note("apply");
             found = self.observe(&scope)?;
+            times.note("observe");
         }
         let ops = if nothing {
             Vec::new()
         } else {
-            diff_kinds(desired, &found, &self.ledger, Domain::Host, kinds).ops
+            diff_kinds(compared, &found, &self.ledger, Domain::Host, kinds).ops
         };
         let remaining = self.drifting.remaining(desired, &found, ops);
-        if is_all(kinds) {
+        times.note("compare");
+        if everything {
             self.save(self.ledger.after(desired, &found))?;
+            times.note("ledger");
         }
         let drifts = self.drifting.conclude(desired, kinds, &sorted, &results, &remaining);
         let drifts = drifts.map_err(|error| unwritten(&error))?;
+        times.note("conclude");
         let converged = remaining.is_nothing();
         let Settled { done, repairs, errors } = settle(sorted, results, &remaining);
         Ok(Outcome { done, repairs, drifts, errors, foreign, converged })
@@ -284,5 +319,6 @@ pub(crate) fn scope(desired: &Desired, ledger: &Ledger, kinds: &[Kind]) -> Scope
     let wanted = !state.services.is_empty() || state.timeouts.is_some() || !state.sync_daemons.is_empty();
     let ours = !ledger.services.is_empty() || ledger.timeouts.is_some() || !ledger.sync_daemons.is_empty();
     let ipvs = desired.exclusive_ipvs || wanted || ours;
-    Scope { kinds: kinds.iter().copied().collect(), links, interfaces, tables, sysctls, ipvs }
+    let kinds = kinds.iter().copied().collect();
+    Scope { kinds, links, interfaces, tables, sysctls, ipvs, services: None }
 }

@@ -9,13 +9,15 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use evenkeel_converge::{Desired, Kind, Ledger};
+use evenkeel_converge::{Desired, Kind, Ledger, ServiceKey};
 use evenkeel_kernel::{Kernel, clock};
+use evenkeel_schemas::cluster::DriftMode;
 use evenkeel_schemas::status::ConvergenceError;
 use evenkeel_schemas::time::MonoTime;
 use tokio::sync::mpsc;
 
 use crate::convergence::{Convergence, Pass};
+use crate::memory;
 use crate::state::StateDir;
 
 /// First wait before what failed is tried again; doubles up to [`RETRY_MAX`].
@@ -24,6 +26,10 @@ const RETRY_MIN: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(5);
 /// Least time between two passes that events ask for.
 const PAUSE: Duration = Duration::from_millis(50);
+/// Most changed services that are looked at alone; of more, looking at all costs less.
+const SOME: usize = 256;
+/// A pass with more operations than this has taken memory worth giving back.
+const MANY: usize = 1_000;
 /// Longest sleep.
 const FOREVER: Duration = Duration::from_secs(3600);
 
@@ -113,6 +119,8 @@ impl Converger {
             reports,
             failed: BTreeMap::new(),
             unseen: Kind::ALL.into(),
+            reached: None,
+            left: 0,
             resync_at: MonoTime::ZERO,
             retry: None,
             quiet_until: MonoTime::ZERO,
@@ -141,6 +149,10 @@ struct Worker {
     failed: BTreeMap<Kind, Vec<ConvergenceError>>,
     /// Kinds that were not looked at since the plan last changed.
     unseen: BTreeSet<Kind>,
+    /// The wanted state that IPVS was last found to be in.
+    reached: Option<Arc<Wanted>>,
+    /// Objects that were left as others have made them.
+    left: u64,
     resync_at: MonoTime,
     retry: Option<(MonoTime, Duration)>,
     quiet_until: MonoTime,
@@ -149,8 +161,12 @@ struct Worker {
 impl Worker {
     fn run(mut self) {
         while let Some((wanted, kinds)) = self.next() {
-            let pass = self.convergence.pass(&wanted.desired, &kinds);
-            let report = self.note(&wanted, &kinds, pass);
+            let services = self.changed_services(&wanted, &kinds);
+            let pass = self.convergence.pass(&wanted.desired, &kinds, services.as_ref());
+            if pass.done.len() + pass.repairs.len() > MANY {
+                memory::give_back();
+            }
+            let report = self.note(&wanted, &kinds, services.is_none(), pass);
             if self.reports.blocking_send(report).is_err() {
                 return;
             }
@@ -186,7 +202,28 @@ impl Worker {
         Kind::ALL.to_vec()
     }
 
-    fn note(&mut self, wanted: &Wanted, kinds: &[Kind], pass: Pass) -> Report {
+    /// The services that the wanted state changes, when no others need to be looked at: all were as wanted before when they
+    /// were last looked at, and the time to look at all again has not come.
+    fn changed_services(&self, wanted: &Wanted, kinds: &[Kind]) -> Option<BTreeSet<ServiceKey>> {
+        let before = self.reached.as_ref()?;
+        if !kinds.contains(&Kind::Ipvs) || clock::now() >= self.resync_at {
+            return None;
+        }
+        let (before, now) = (&before.desired, &wanted.desired);
+        let same_rest = before.exclusive_ipvs == now.exclusive_ipvs && before.drift == now.drift;
+        // What is left as others made it is counted over all services.
+        let nothing_left = now.mode(Kind::Ipvs) == DriftMode::Repair && self.left == 0;
+        (same_rest && nothing_left).then(|| now.changed_services(before, SOME)).flatten()
+    }
+
+    /// `all_services`: whether the pass looked at every IPVS service.
+    fn note(&mut self, wanted: &Arc<Wanted>, kinds: &[Kind], all_services: bool, pass: Pass) -> Report {
+        if kinds.contains(&Kind::Ipvs) {
+            // What others have left stands in no plan: only a look at everything tells it from what was missed.
+            let reached = pass.converged && pass.reported_drift == 0;
+            self.reached = reached.then(|| Arc::clone(wanted));
+        }
+        self.left = pass.reported_drift;
         for kind in kinds {
             self.unseen.remove(kind);
             self.failed.remove(kind);
@@ -194,7 +231,7 @@ impl Worker {
                 self.failed.insert(*kind, pass.errors.clone());
             }
         }
-        if kinds.len() == Kind::ALL.len() {
+        if all_services && kinds.len() == Kind::ALL.len() {
             self.resync_at = pass.ended + wanted.resync;
         }
         self.quiet_until = pass.ended + PAUSE;

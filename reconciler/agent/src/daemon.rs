@@ -14,6 +14,7 @@ mod elections;
 mod facts;
 mod orders;
 mod plans;
+mod probation;
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -32,13 +33,15 @@ use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
 use crate::converger::{Converger, Report};
-use crate::election::{Command, Election, Notice, RouterSetup, Scheduling};
+use crate::disk::Disk;
+use crate::election::{Command, Election, Notice, RouterSetup};
 use crate::guard::Guardian;
 use crate::hooks::{Done, Hooks};
 use crate::orders::{OrderRequest, Orders};
 use crate::plan_file::LoadedPlan;
+use crate::scheduling::Scheduling;
 use crate::server::{Ask, Server};
-use crate::source::{self, Loaded};
+use crate::source::{self, InForceSlot, Loaded};
 use crate::state::StateDir;
 use crate::trackers::{Found, Watching};
 use crate::{drift, handover, probe};
@@ -46,6 +49,7 @@ use crate::{drift, handover, probe};
 pub(crate) use facts::Facts;
 use facts::log_notice;
 use orders::{Kept, Reply};
+use probation::{Probation, Stored};
 
 /// Places in the channels from the threads.
 const CHANNEL: usize = 1024;
@@ -80,6 +84,7 @@ struct Channels {
     guardians: mpsc::Receiver<std::io::Result<Guardian>>,
     asks: mpsc::Receiver<Ask>,
     kept: mpsc::Receiver<Kept>,
+    stored: mpsc::UnboundedReceiver<Stored>,
 }
 
 struct Signals {
@@ -111,12 +116,14 @@ pub(crate) struct Daemon {
     /// Serial of the last wanted state.
     serial: u64,
     /// Serial of the first wanted state of the plan in force.
-    pub(crate) plan_serial: u64,
+    plan_serial: u64,
     /// The routers that the election has.
     routers: Vec<RouterSetup>,
     /// Routers to be configured once they can be served.
     pending: Option<Vec<RouterSetup>>,
     started: bool,
+    /// The plan in force, for who reads the next one.
+    in_force: InForceSlot,
     /// When changed verdicts are passed on.
     verdicts_at: Option<MonoTime>,
     /// When trackers of services look at the verdicts.
@@ -137,6 +144,7 @@ pub(crate) struct Daemon {
     keeping: bool,
     waiting_orders: VecDeque<(OrderRequest, Reply)>,
     kept: mpsc::Sender<Kept>,
+    probation: Probation,
 }
 
 /// Runs until a signal says to stop.
@@ -148,6 +156,7 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
     let state = Arc::new(StateDir::open(&options.state_dir).map_err(|error| error.to_string())?);
     let ledger = state.ledger_or_put_aside().map_err(|error| error.to_string())?;
     let orders = state.orders_or_put_aside().map_err(|error| error.to_string())?;
+    let record = state.probation_or_put_aside().map_err(|error| error.to_string())?;
     let server = Server::bind(&options.socket).map_err(|error| error.to_string())?;
     let (guardian, leases) = Guardian::connect(state.path()).map_err(|error| format!("guardian: {error}"))?;
     let (report_tx, reports) = mpsc::channel(CHANNEL);
@@ -158,7 +167,9 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
     let (guardian_tx, guardians) = mpsc::channel(1);
     let (ask_tx, asks) = mpsc::channel(16);
     let (kept_tx, kept) = mpsc::channel(1);
+    let (stored_tx, stored) = mpsc::unbounded_channel();
     let (look, looks) = mpsc::channel(1);
+    let disk = Disk::start().map_err(|error| format!("disk: {error}"))?;
     let converger = Converger::start(Arc::clone(&state), ledger.clone(), report_tx)
         .map_err(|error| format!("convergence: {error}"))?;
     let election = Election::start(guardian, leases.clone(), options.scheduling, notice_tx)
@@ -178,6 +189,7 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
         routers: Vec::new(),
         pending: None,
         started: false,
+        in_force: InForceSlot::default(),
         verdicts_at: None,
         services_at: None,
         lost_at: clock::now() + LOST_PAUSE,
@@ -191,12 +203,23 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
         keeping: false,
         waiting_orders: VecDeque::new(),
         kept: kept_tx,
+        probation: Probation::new(record, disk, stored_tx),
     };
     daemon.first_plan(&leases, &ledger);
     drift::watch(daemon.converger.mailbox().clone());
-    let plans = source::watch(options.plan, options.host, looks);
-    let mut channels =
-        Channels { plans, reports, notices, outcomes, found, hooks: hooks_done, guardians, asks, kept };
+    let plans = source::watch(options.plan, options.host, Arc::clone(&daemon.in_force), looks);
+    let mut channels = Channels {
+        plans,
+        reports,
+        notices,
+        outcomes,
+        found,
+        hooks: hooks_done,
+        guardians,
+        asks,
+        kept,
+        stored,
+    };
     let result = tokio::select! {
         result = daemon.serve(&mut channels, signals, look) => result,
         () = server.serve(ask_tx) => Ok(()),
@@ -217,8 +240,9 @@ impl Daemon {
             let services_in = self.services_at.map(in_from_now);
             let lost_in = in_from_now(self.lost_at);
             let guardian_in = self.guardian_at.map(in_from_now);
+            let probation_in = self.probation.due().map(in_from_now);
             tokio::select! {
-                Some(loaded) = channels.plans.recv() => self.read(*loaded),
+                Some(loaded) = channels.plans.recv(), if !self.probation.busy() => self.read(*loaded).await,
                 _ = signals.hangup.recv() => drop(look.try_send(())),
                 _ = signals.terminate.recv() => return Ok(()),
                 _ = signals.interrupt.recv() => return Ok(()),
@@ -231,6 +255,8 @@ impl Daemon {
                 Some(done) = channels.hooks.recv() => self.hooks.done(done),
                 Some(ask) = channels.asks.recv() => self.answer(ask).await,
                 Some(kept) = channels.kept.recv() => self.order_kept(kept),
+                Some(stored) = channels.stored.recv() => self.stored(stored),
+                () = sleep_some(probation_in) => self.probation_due().await,
                 Some(guardian) = channels.guardians.recv() => self.guardian_started(guardian),
                 () = sleep_some(probes_in) => self.start_probes(),
                 () = sleep_some(verdicts_in) => self.want(&[Kind::Ipvs]),
@@ -253,6 +279,7 @@ impl Daemon {
         let Channels { hooks, .. } = channels;
         self.hooks.stop(hooks).await;
         let in_order = self.converger.stop();
+        self.probation.disk.stop();
         result?;
         left?;
         if in_order {
@@ -275,6 +302,12 @@ impl Daemon {
             self.facts.foreign.clone_from(foreign);
         }
         if report.serial >= self.plan_serial {
+            if report.converged
+                && let Some(in_force) = self.facts.in_force.as_mut().filter(|in_force| !in_force.converged)
+            {
+                in_force.converged = true;
+                info!("converged: generation {} is in the kernel", in_force.loaded.generation.short());
+            }
             // Before the start a router announces nothing, and status shows why.
             let early = report.converged || !self.started;
             let ready = |next: &mut Vec<RouterSetup>| early || !handover::comes(&self.routers, next);

@@ -16,7 +16,6 @@ mod guarding;
 mod hold;
 mod lateness;
 mod port;
-mod scheduling;
 mod setup;
 mod sockets;
 mod vips;
@@ -38,7 +37,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::drifting::Drift;
 use crate::guard::{Guardian, Lease};
-pub(crate) use scheduling::Scheduling;
+use crate::scheduling::Scheduling;
 pub(crate) use setup::RouterSetup;
 
 /// What the loop is told.

@@ -16,12 +16,13 @@
 mod process;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use evenkeel_converge::AddressKey;
@@ -30,8 +31,26 @@ use evenkeel_schemas::time::MonoTime;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::{Deserialize, Serialize};
 use socket2::{Domain, SockAddr, Socket, Type};
+use tracing::debug;
 
-pub(crate) use process::main;
+use crate::{logging, programs};
+
+/// Name of the guardian's program, and of its process when there is only `evenkeeld`.
+const PROGRAM: &str = "evenkeeld-guard";
+
+/// The `evenkeeld-guard` program: the guardian of the state directory that is its argument.
+#[must_use]
+pub fn main() -> ExitCode {
+    let state_dir: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let [state_dir] = state_dir.as_slice() else {
+        eprintln!("usage: {PROGRAM} STATE-DIR; evenkeeld starts it");
+        return ExitCode::from(2);
+    };
+    logging::to_stderr();
+    process::run(Path::new(state_dir))
+}
+
+pub(crate) use process::run;
 
 const SOCKET: &str = "guard.sock";
 /// Longest path of a Unix socket: `sun_path` (unix(7)) less the terminator.
@@ -200,11 +219,15 @@ fn at(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
+/// A program of its own takes a fifth of the memory that a second `evenkeeld` would, which serves where there is none.
 fn start(state_dir: &Path) -> io::Result<Child> {
-    Command::new("/proc/self/exe")
-        .arg0("evenkeeld-guard")
-        .arg("guard")
-        .arg("--state-dir")
+    let mut command = programs::command(PROGRAM).unwrap_or_else(|error| {
+        debug!("{error}");
+        let mut command = Command::new("/proc/self/exe");
+        command.arg0(PROGRAM).args(["guard", "--state-dir"]);
+        command
+    });
+    command
         .arg(state_dir)
         .stdin(Stdio::null())
         .spawn()

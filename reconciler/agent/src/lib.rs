@@ -8,9 +8,10 @@
 //!   that work for it;
 //! - `election`: the election thread; `guard`: the process that outlives a dead daemon;
 //! - `converger`: the convergence thread, `convergence` one pass of it, `drifting` what others have changed,
-//!   `drift_history` what of it is told; `state`: the files it keeps;
+//!   `drift_history` what of it is told; `state`: the files it keeps, `disk` who writes most of them; `probation`:
+//!   plans that are taken back unless confirmed;
 //! - `trackers`: what the election watches besides; `hooks`: programs that are told of its changes,
-//!   `run_program` runs both kinds; `orders`: what operators tell it;
+//!   `run_program` runs both kinds, `programs` knows where our own are; `orders`: what operators tell it;
 //! - `report`, `server`: status and orders by a socket; `once`: commands without the daemon, `control`: those
 //!   that give it orders; `cli`: the command line.
 
@@ -19,6 +20,7 @@ mod control;
 mod convergence;
 mod converger;
 mod daemon;
+mod disk;
 mod drift;
 mod drift_history;
 mod drifting;
@@ -26,16 +28,24 @@ mod election;
 mod guard;
 mod handover;
 mod hooks;
+mod logging;
+mod memory;
 mod once;
 mod orders;
 mod plan_file;
+mod probation;
 mod probe;
+mod programs;
 mod report;
 mod run_program;
+mod scheduling;
 mod server;
 mod source;
 mod state;
+mod times;
 mod trackers;
 mod verdicts;
 
 pub use cli::Cli;
+pub use guard::main as guardian;
+pub use plan_file::main as read_plan;

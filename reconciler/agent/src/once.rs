@@ -7,6 +7,7 @@ use std::sync::Arc;
 use evenkeel_converge::{Desired, Diff, Domain, Kind, View, cleanup as undo, desired, diff};
 use evenkeel_kernel::Kernel;
 use evenkeel_schemas::scalars::Name;
+use tracing::warn;
 
 use crate::convergence::{Convergence, apply_in_phases, scope};
 use crate::plan_file::{self, LoadedPlan};
@@ -44,6 +45,9 @@ pub(crate) fn difference(plan: &Path, host: &Name, state_dir: &Path) -> Result<D
 /// When the plan is refused, a daemon is running, or something cannot be done.
 pub(crate) fn converge(plan: &Path, host: &Name, state_dir: &Path) -> Result<Vec<String>, String> {
     let loaded = load(plan, host)?;
+    if loaded.plan.policy.probation.is_some() {
+        warn!("the plan asks for probation, which only `evenkeeld run` holds: what is done here stays");
+    }
     let state = Arc::new(StateDir::open(state_dir).map_err(|error| error.to_string())?);
     let kernel = Kernel::new().map_err(|error| error.to_string())?;
     let ledger = state.ledger_or_put_aside().map_err(|error| error.to_string())?;
@@ -52,7 +56,7 @@ pub(crate) fn converge(plan: &Path, host: &Name, state_dir: &Path) -> Result<Vec
     let mut done = Vec::new();
     let mut errors = Vec::new();
     for _ in 0..MAX_PASSES {
-        let pass = convergence.pass(&wanted, &Kind::ALL);
+        let pass = convergence.pass(&wanted, &Kind::ALL, None);
         done.extend(pass.done.iter().chain(&pass.repairs).map(ToString::to_string));
         if pass.converged {
             return Ok(done);

@@ -1,7 +1,12 @@
 //! Reading a plan: bytes to a plan that may be put in force, or the reason why not.
 //!
-//! Order of the checks: size, seal, TOML, JSON Schema, types, whose plan it is, its secrets.
-//! Nothing here changes anything.
+//! Order of the checks: size, seal, TOML, JSON Schema, types, whose plan it is, contradictions, its secrets. TOML and JSON
+//! Schema are another process's work: `helper` asks it, `understand` is what it does. Nothing here changes anything.
+
+mod contradictions;
+mod helper;
+mod pieces;
+mod understand;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,17 +14,26 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
-use evenkeel_schemas::plan::{self, Auth, Plan, SecretReference};
+use evenkeel_kernel::clock;
+use evenkeel_schemas::plan::{self, Auth, Plan, SecretReference, VirtualServer};
 use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::seal::{self, Generation};
 use evenkeel_vrrp::Secret;
+use tracing::debug;
 
-/// Most schema errors told of one plan.
-const MAX_SCHEMA_ERRORS: usize = 5;
-/// Longest schema error told.
-const MAX_ERROR_CHARS: usize = 300;
+use crate::times::{self, Times};
+
+pub use helper::main;
+
+// Unit tests have no other process.
+#[cfg(not(test))]
+use helper::ask;
+#[cfg(test)]
+use understand::here as ask;
+
+use pieces::{mark, pieces};
+
 /// Longest password of VRRP version 2, bytes (RFC 2338 §5.3.10).
 const PASS_MAX: usize = 8;
 /// Largest secrets file or secret file, bytes.
@@ -36,8 +50,8 @@ pub(crate) struct LoadedPlan {
     pub(crate) secrets: BTreeMap<Name, Secret>,
     /// The bytes it was read from, to keep as the last good plan.
     pub(crate) bytes: Vec<u8>,
-    /// The bytes of the secrets file beside it, if there is one.
-    pub(crate) secrets_bytes: Option<Vec<u8>>,
+    /// Marks of the texts of its virtual servers, in their order.
+    marks: Vec<u64>,
 }
 
 impl LoadedPlan {
@@ -87,6 +101,20 @@ pub(crate) fn plan_path(path: &Path, host: &Name) -> PathBuf {
 /// # Errors
 /// A [`Refusal`] for everything that is wrong with it; never a panic.
 pub(crate) fn load(path: &Path, host: &Name) -> Result<LoadedPlan, Refusal> {
+    load_next(path, host, None)
+}
+
+/// [`load`]; virtual servers that are the same in the plan before are not understood again.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn load_next(
+    path: &Path,
+    host: &Name,
+    before: Option<&LoadedPlan>,
+) -> Result<LoadedPlan, Refusal> {
+    let started = clock::now();
+    let mut times = Times::new(started);
     let bytes = read_bounded(path, seal::MAX_BYTES as u64)
         .map_err(|error| Refusal::new(format!("cannot read {}: {}", path.display(), io_words(&error))))?;
     let secrets_path = path.with_file_name(plan::secrets_file_name(host));
@@ -98,65 +126,103 @@ pub(crate) fn load(path: &Path, host: &Name) -> Result<LoadedPlan, Refusal> {
             return Err(Refusal::new(format!("cannot read {}: {words}", secrets_path.display())));
         }
     };
-    check(bytes, secrets_bytes, host)
+    times.note("file");
+    let loaded = check(bytes, secrets_bytes.as_deref(), host, before)?;
+    times.note("check");
+    let took = times::milliseconds(clock::now().since(started));
+    debug!("read: {} bytes in {took:.1} ms:{times}", loaded.bytes.len());
+    Ok(loaded)
 }
 
 /// Checks the bytes of a plan and of the secrets file beside it.
 ///
 /// # Errors
 /// As [`load`].
-pub(crate) fn check(
+fn check(
     bytes: Vec<u8>,
-    secrets_bytes: Option<Vec<u8>>,
+    secrets_bytes: Option<&[u8]>,
+    host: &Name,
+    before: Option<&LoadedPlan>,
+) -> Result<LoadedPlan, Refusal> {
+    let (generation, plan, marks) = opened(&bytes, host, before)?;
+    let secrets = secrets(&plan, secrets_bytes)?;
+    Ok(LoadedPlan { generation, plan, secrets, bytes, marks })
+}
+
+/// Checks the bytes of a plan whose secrets were kept with it.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn check_kept(
+    bytes: Vec<u8>,
+    secrets: BTreeMap<Name, Secret>,
     host: &Name,
 ) -> Result<LoadedPlan, Refusal> {
-    let (generation, body) = seal::open(&bytes).map_err(|error| Refusal::new(error.to_string()))?;
-    let plan = parse(body)?;
+    let (generation, plan, marks) = opened(&bytes, host, None)?;
+    let lacking = plan.routers.iter().find(|r| r.auth.is_some() && !secrets.contains_key(&r.name));
+    if let Some(router) = lacking {
+        return Err(Refusal::new(format!("the password of router {} was not kept with it", router.name)));
+    }
+    Ok(LoadedPlan { generation, plan, secrets, bytes, marks })
+}
+
+fn opened(
+    bytes: &[u8],
+    host: &Name,
+    before: Option<&LoadedPlan>,
+) -> Result<(Generation, Plan, Vec<u64>), Refusal> {
+    let (generation, body) = seal::open(bytes).map_err(|error| Refusal::new(error.to_string()))?;
+    let (plan, marks) = plan_of(body, before, ask)?;
     if plan.host != *host {
         return Err(Refusal::new(format!("the plan is for host {}, this host is {host}", plan.host)));
     }
-    let secrets = secrets(&plan, secrets_bytes.as_deref())?;
-    Ok(LoadedPlan { generation, plan, secrets, bytes, secrets_bytes })
+    if let Some(contradiction) = contradictions::first(&plan) {
+        return Err(Refusal::new(format!("the plan contradicts itself: {contradiction}")));
+    }
+    Ok((generation, plan, marks))
 }
 
-fn parse(body: &str) -> Result<Plan, Refusal> {
-    let value: serde_json::Value = toml::from_str(body).map_err(|error: toml::de::Error| {
-        Refusal::new(format!("the plan is not valid TOML: {}", error.message()))
-    })?;
-    let errors: Vec<String> = validator()?
-        .iter_errors(&value)
-        .take(MAX_SCHEMA_ERRORS)
-        .map(|error| shortened(&format!("{}: {}", error.instance_path(), error.masked())))
+/// A plan, and the marks of its virtual servers when their text could be taken apart.
+fn plan_of(
+    body: &str,
+    before: Option<&LoadedPlan>,
+    understand: impl Fn(&str) -> Result<Plan, Refusal>,
+) -> Result<(Plan, Vec<u64>), Refusal> {
+    let Some(pieces) = pieces(body) else { return Ok((understand(body)?, Vec::new())) };
+    let whole = |marks: Vec<u64>| {
+        let plan = understand(body)?;
+        let marks = if marks.len() == plan.virtual_servers.len() { marks } else { Vec::new() };
+        Ok((plan, marks))
+    };
+    let marks: Vec<u64> = pieces.servers.iter().map(|piece| mark(piece)).collect();
+    let known: BTreeMap<u64, &VirtualServer> = before
+        .into_iter()
+        .flat_map(|before| before.marks.iter().copied().zip(&before.plan.virtual_servers))
         .collect();
-    if !errors.is_empty() {
-        return Err(Refusal::new(format!("the plan does not follow its schema: {}", errors.join("; "))));
+    if known.is_empty() {
+        return whole(marks);
     }
-    serde_json::from_value(value)
-        .map_err(|error| Refusal::new(format!("the plan cannot be understood: {error}")))
-}
-
-/// At most [`MAX_ERROR_CHARS`] characters.
-fn shortened(text: &str) -> String {
-    match text.char_indices().nth(MAX_ERROR_CHARS) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
+    let mut text = pieces.rest;
+    let new = marks.iter().zip(&pieces.servers).filter(|(mark, _)| !known.contains_key(mark));
+    for (_, piece) in new {
+        // What a text is cut at begins a line.
+        if !text.is_empty() && !text.ends_with('\n') {
+            text.push('\n');
+        }
+        text.push_str(piece);
     }
-}
-
-fn validator() -> Result<&'static jsonschema::Validator, Refusal> {
-    static VALIDATOR: OnceLock<Result<jsonschema::Validator, String>> = OnceLock::new();
-    VALIDATOR
-        .get_or_init(|| {
-            let mut options = jsonschema::draft202012::options()
-                .should_validate_formats(true)
-                .with_pattern_options(jsonschema::PatternOptions::regex());
-            for (name, check) in evenkeel_schemas::json::FORMATS {
-                options = options.with_format(name, check);
-            }
-            options.build(&evenkeel_schemas::json::plan()).map_err(|error| error.to_string())
-        })
-        .as_ref()
-        .map_err(|error| Refusal::new(format!("the plan schema of this daemon is broken: {error}")))
+    let part = understand(&text);
+    let merged = part.ok().and_then(|mut plan| {
+        let mut new = std::mem::take(&mut plan.virtual_servers).into_iter();
+        let one = |mark: &u64| known.get(mark).map_or_else(|| new.next(), |same| Some((*same).clone()));
+        plan.virtual_servers = marks.iter().map(one).collect::<Option<_>>()?;
+        new.next().is_none().then_some(plan)
+    });
+    // What is wrong is told with its place in the whole.
+    match merged {
+        Some(plan) => Ok((plan, marks)),
+        None => whole(marks),
+    }
 }
 
 fn secrets(plan: &Plan, compiled: Option<&[u8]>) -> Result<BTreeMap<Name, Secret>, Refusal> {
@@ -217,10 +283,13 @@ fn secret_file(path: &Path) -> Result<String, Refusal> {
 fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     // Opening a FIFO would otherwise wait for someone to write to it.
     let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-    if !file.metadata()?.is_file() {
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
         return Err(io::Error::other("not a regular file"));
     }
-    let mut bytes = Vec::new();
+    // One more, to find that there is no more.
+    let room = usize::try_from(metadata.len().min(limit)).unwrap_or_default() + 1;
+    let mut bytes = Vec::with_capacity(room);
     file.take(limit + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
         return Err(io::Error::other(format!("larger than {limit} bytes")));
@@ -255,15 +324,13 @@ mod tests {
     }
 
     fn refusal(bytes: &[u8], secrets: Option<&str>) -> String {
-        let secrets = secrets.map(|text| text.as_bytes().to_vec());
-        check(bytes.to_vec(), secrets, &host()).expect_err("refused").to_string()
+        check(bytes.to_vec(), secrets.map(str::as_bytes), &host(), None).expect_err("refused").to_string()
     }
 
     #[test]
     fn a_sealed_plan_with_its_secret_is_taken() {
         let sealed = seal::seal(BODY);
-        let loaded =
-            check(sealed.into_bytes(), Some(b"VI_1 = \"hell>com\"\n".to_vec()), &host()).expect("good");
+        let loaded = check(sealed.into_bytes(), Some(b"VI_1 = \"hell>com\"\n"), &host(), None).expect("good");
         assert_eq!(loaded.plan.routers.len(), 1);
         assert!(!format!("{loaded:?} {:?}", loaded.secrets).contains("hell"));
     }
@@ -287,6 +354,49 @@ mod tests {
             let text = refusal(bytes.as_bytes(), secrets);
             assert!(text.contains(want), "{text:?} does not say {want:?}");
             assert!(!text.contains("hell"), "{text:?} shows the secret");
+        }
+    }
+    const SERVERS: [&str; 3] = [
+        "[[virtual_server]]\nname = \"a\"\naddress = \"192.0.2.9\"\nport = 80\nprotocol = \"tcp\"\nscheduler = \"wlc\"\none_packet = false\n",
+        "[[virtual_server]]\nname = \"b\"\naddress = \"192.0.2.9\"\nport = 81\nprotocol = \"tcp\"\nscheduler = \"rr\"\none_packet = false\n\
+         [[virtual_server.destination]]\nhost = \"rs\"\naddress = \"192.0.2.7\"\nport = 81\nweight = 1\nforwarding = \"dr\"\n",
+        "[[virtual_server]]\nname = \"c\"\naddress = \"192.0.2.9\"\nport = 82\nprotocol = \"udp\"\nscheduler = \"rr\"\none_packet = true\n",
+    ];
+
+    fn taken(body: &str, before: Option<&LoadedPlan>) -> Result<LoadedPlan, Refusal> {
+        check(seal::seal(body).into_bytes(), Some(b"VI_1 = \"x\"\n"), &host(), before)
+    }
+
+    /// However a plan changes, reading it beside the one before gives what reading it alone gives.
+    #[test]
+    fn what_is_known_of_the_plan_before_makes_no_difference() {
+        let [a, b, c] = SERVERS;
+        let tail = "[[sysctl]]\nkey = \"net/ipv4/ip_forward\"\nvalue = \"1\"\n";
+        let changed = b.replace("weight = 1", "weight = 2");
+        let bodies: Vec<String> = [
+            vec![BODY, a, b, c, tail],
+            vec![BODY, a, &changed, c, tail],
+            vec![BODY, c, a, tail],
+            vec![BODY, tail],
+            vec![BODY, a, a, b],
+            vec![BODY, tail, b],
+            vec![BODY, "[[ virtual_server ]]", a.strip_prefix("[[virtual_server]]").expect("a header"), b],
+        ]
+        .iter()
+        .map(|parts| parts.concat())
+        .collect();
+        for first in &bodies {
+            let before = taken(first, None).expect("good");
+            for next in &bodies {
+                let (beside, alone) =
+                    (taken(next, Some(&before)).expect("good"), taken(next, None).expect("good"));
+                assert_eq!(beside.plan, alone.plan, "{first}\n----\n{next}");
+                assert_eq!(beside.marks, alone.marks);
+            }
+            let bad = [BODY, a, &changed.replace("weight = 2", "weight = -2"), tail].concat();
+            let why = taken(&bad, Some(&before)).expect_err("a negative weight").to_string();
+            assert_eq!(why, taken(&bad, None).expect_err("a negative weight").to_string());
+            assert!(why.contains("/virtual_server/1/destination/0/weight"), "{why}");
         }
     }
 }

@@ -30,6 +30,7 @@ pub(crate) fn wall(at: MonoTime) -> String {
 /// The status document.
 pub(crate) fn status(daemon: &Daemon, election: ElectionSnapshot) -> Status {
     let Daemon { options, facts, board, watching, hooks, orders, .. } = daemon;
+    let probation = daemon.probation_status(&election);
     let plan = facts.in_force.as_ref().map(|in_force| &in_force.loaded.plan);
     let servers = plan.map(|plan| plan.virtual_servers.as_slice()).unwrap_or_default();
     Status {
@@ -38,14 +39,14 @@ pub(crate) fn status(daemon: &Daemon, election: ElectionSnapshot) -> Status {
         pid: std::process::id(),
         started: wall(facts.started),
         host: Some(options.host.clone()),
-        plan: plan_status(&daemon.file(), facts),
+        plan: PlanStatus { probation, ..plan_status(&daemon.file(), facts) },
         routers: election.routers.into_iter().map(router).collect(),
         trackers: watching.status(),
         orders: orders.status(plan),
         dropped_hook_changes: hooks.dropped(),
         election: election.thread,
         virtual_servers: servers.iter().map(|server| virtual_server(server, board)).collect(),
-        convergence: convergence(facts, daemon.plan_serial),
+        convergence: convergence(facts, daemon.has_plan()),
         guarded: election.guarded,
         foreign: facts.foreign.clone(),
     }
@@ -59,6 +60,7 @@ fn plan_status(path: &Path, facts: &Facts) -> PlanStatus {
         since: in_force.map(|in_force| in_force.since.clone()),
         from_last_good: in_force.is_some_and(|in_force| in_force.from_last_good),
         rejected: facts.rejected.clone(),
+        probation: None,
     }
 }
 
@@ -111,11 +113,10 @@ fn one(destination: &Destination, board: &Board) -> DestinationStatus {
     }
 }
 
-fn convergence(facts: &Facts, plan_serial: u64) -> ConvergenceStatus {
+fn convergence(facts: &Facts, converged: bool) -> ConvergenceStatus {
     let last = facts.last.as_ref();
     ConvergenceStatus {
-        // A pass over the plan before says nothing of the one in force.
-        converged: last.is_some_and(|report| report.converged && report.serial >= plan_serial),
+        converged,
         passes: facts.passes,
         operations: facts.operations,
         last_pass_age_ms: last.map(|report| age_ms(report.pass.ended)),

@@ -1,8 +1,8 @@
 //! The daemon's socket: HTTP/1.1 on a Unix socket, and the client for it.
 //!
-//! `GET /status` answers the status document, `POST /orders` takes an order for virtual routers. The
-//! socket is for root: mode 0600 from its first moment, and orders are taken only from root and from
-//! the daemon's own user.
+//! `GET /status` answers the status document, `POST /orders` takes an order for virtual routers, `POST
+//! /probation` confirms or rolls back a plan. The socket is for root: mode 0600 from its first moment, and
+//! orders are taken only from root and from the daemon's own user.
 
 use std::convert::Infallible;
 use std::io;
@@ -16,13 +16,15 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::warn;
 
 use crate::orders::{OrderAnswer, OrderRequest, Refusal};
+use crate::probation;
 
 /// Connections served at a time.
 const MAX_CONNECTIONS: usize = 16;
@@ -43,6 +45,8 @@ pub(crate) enum Ask {
     Status(oneshot::Sender<Status>),
     /// To carry out an order. Answered when it is kept for good, or refused.
     Order(OrderRequest, oneshot::Sender<Result<OrderAnswer, OrderError>>),
+    /// To confirm a plan or to roll it back. Answered when that is kept for good, or refused.
+    Probation(probation::Request, oneshot::Sender<Result<probation::Answer, OrderError>>),
 }
 
 /// Why an order was not taken.
@@ -132,11 +136,15 @@ async fn answer(
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let (code, body) = match (method, path.as_str()) {
         (Method::GET, "/status") => status(&asks).await,
-        (Method::POST, "/orders") if may_order => order(request, &asks).await,
-        (Method::POST, "/orders") => (StatusCode::FORBIDDEN, problem("only root may give orders")),
-        (_, "/status" | "/orders") => {
-            (StatusCode::METHOD_NOT_ALLOWED, problem("GET /status and POST /orders are served"))
+        (Method::POST, "/orders") if may_order => order(request, &asks, Ask::Order).await,
+        (Method::POST, "/probation") if may_order => order(request, &asks, Ask::Probation).await,
+        (Method::POST, "/orders" | "/probation") => {
+            (StatusCode::FORBIDDEN, problem("only root may give orders"))
         }
+        (_, "/status" | "/orders" | "/probation") => (
+            StatusCode::METHOD_NOT_ALLOWED,
+            problem("GET /status, POST /orders and POST /probation are served"),
+        ),
         _ => (StatusCode::NOT_FOUND, problem("no such resource; try GET /status")),
     };
     let mut response = Response::new(Full::new(Bytes::from(body + "\n")));
@@ -164,17 +172,21 @@ async fn status(asks: &mpsc::Sender<Ask>) -> (StatusCode, String) {
     ask.await.map_or_else(stopping, |json| (StatusCode::OK, json))
 }
 
-async fn order(request: Request<Incoming>, asks: &mpsc::Sender<Ask>) -> (StatusCode, String) {
+async fn order<T: DeserializeOwned, A: Serialize>(
+    request: Request<Incoming>,
+    asks: &mpsc::Sender<Ask>,
+    ask: impl FnOnce(T, oneshot::Sender<Result<A, OrderError>>) -> Ask,
+) -> (StatusCode, String) {
     let body = timeout(READ_LIMIT, Limited::new(request.into_body(), MAX_REQUEST).collect()).await;
     let Ok(Ok(body)) = body else {
         return (StatusCode::BAD_REQUEST, problem("the request did not come in time, or is too long"));
     };
-    let request: OrderRequest = match serde_json::from_slice(&body.to_bytes()) {
+    let request: T = match serde_json::from_slice(&body.to_bytes()) {
         Ok(request) => request,
         Err(error) => return (StatusCode::BAD_REQUEST, problem(&format!("not an order: {error}"))),
     };
     let (reply, answer) = oneshot::channel();
-    if asks.send(Ask::Order(request, reply)).await.is_err() {
+    if asks.send(ask(request, reply)).await.is_err() {
         return stopping();
     }
     match answer.await {
@@ -203,7 +215,19 @@ pub(crate) async fn send_order(socket: &Path, request: &OrderRequest) -> Result<
     ask(socket, Method::POST, "/orders", body).await
 }
 
-async fn ask<T: for<'a> Deserialize<'a>>(
+/// Tells the daemon behind `socket` to confirm the plan on probation, or to roll it back.
+///
+/// # Errors
+/// When nothing answers there in time, or it is refused: a sentence for people.
+pub(crate) async fn send_probation(
+    socket: &Path,
+    request: &probation::Request,
+) -> Result<probation::Answer, String> {
+    let body = serde_json::to_string(request).map_err(|error| error.to_string())?;
+    ask(socket, Method::POST, "/probation", body).await
+}
+
+async fn ask<T: DeserializeOwned>(
     socket: &Path,
     method: Method,
     path: &str,

@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use evenkeel_schemas::plan;
@@ -29,22 +30,30 @@ const POLL: Duration = Duration::from_secs(5);
 /// Identity of a file's content as far as `stat` tells.
 type Stamp = Option<(u64, u64, i64, i64, u64)>;
 
+/// The plan in force, if there is one.
+pub(crate) type InForceSlot = Arc<Mutex<Weak<LoadedPlan>>>;
+
 /// A plan that was read, or why it is refused.
 pub(crate) type Loaded = Result<LoadedPlan, Refusal>;
 
 /// Watches and reads the plan of one host in a task of its own. Each message is the plan as it is now;
 /// the first one comes at once, and each message to `look` asks for one. Must be called within a
-/// tokio runtime.
-pub(crate) fn watch(path: PathBuf, host: Name, mut look: mpsc::Receiver<()>) -> mpsc::Receiver<Box<Loaded>> {
+/// tokio runtime. What is the same as in the plan in force is not understood again.
+pub(crate) fn watch(
+    path: PathBuf,
+    host: Name,
+    in_force: InForceSlot,
+    mut look: mpsc::Receiver<()>,
+) -> mpsc::Receiver<Box<Loaded>> {
     let (tell, plans) = mpsc::channel(1);
     let mut source = Source::new(path, host);
     tokio::spawn(async move {
         loop {
             let (file, host) = (source.file(), source.host.clone());
             // Large plans take their time to check: not on the thread of the probes.
-            let Ok(loaded) = tokio::task::spawn_blocking(move || plan_file::load(&file, &host)).await else {
-                return;
-            };
+            let before = in_force.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+            let load = move || plan_file::load_next(&file, &host, before.as_deref());
+            let Ok(loaded) = tokio::task::spawn_blocking(load).await else { return };
             source.secret_files = loaded.as_ref().map(LoadedPlan::secret_files).unwrap_or_default();
             if tell.send(Box::new(loaded)).await.is_err() {
                 return;

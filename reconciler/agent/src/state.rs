@@ -1,7 +1,11 @@
-//! The state directory: lock, ledger, orders, last good plan and what was verified. The only files the daemon writes.
+//! The state directory: lock, ledger, orders, last good plan, what was verified and probation. The only files the
+//! daemon writes.
 //!
 //! Every file is replaced whole: written beside, synced, renamed. A file that cannot be understood
-//! is reported and treated as absent.
+//! is reported and treated as absent; of plans on probation see `probation`.
+
+mod last_good;
+mod probation;
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
@@ -10,13 +14,10 @@ use std::path::{Path, PathBuf};
 
 use evenkeel_converge::drift::Record;
 use evenkeel_converge::{Ledger, ledger};
-use evenkeel_schemas::plan;
-use evenkeel_schemas::scalars::Name;
 use serde::{Deserialize, Serialize};
 use tracing::{error, warn};
 
 use crate::orders::Orders;
-use crate::plan_file::{self, LoadedPlan};
 
 const LEDGER: &str = "ledger.json";
 /// What was verified, while drift of some kind is only reported.
@@ -28,7 +29,6 @@ const ORDERS: &str = "orders.json";
 /// The format of the orders file.
 const ORDERS_VERSION: u32 = 1;
 const LOCK: &str = "lock";
-const LAST_GOOD: &str = "last-good";
 
 /// The state directory, locked against a second daemon while this value lives.
 #[derive(Debug)]
@@ -186,59 +186,15 @@ impl StateDir {
         }
     }
 
-    /// Removes the ledger: nothing is ours any more.
+    /// Removes the ledger, the last good plan and what is known of probations: nothing is ours any more.
     ///
     /// # Errors
-    /// When it cannot be removed.
+    /// When they cannot be removed.
     pub(crate) fn forget(&self) -> io::Result<()> {
-        match fs::remove_file(self.path.join(LEDGER)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
+        remove(&self.path.join(LEDGER))?;
         self.forget_verified()?;
-        match fs::remove_dir_all(self.last_good_dir()) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            Ok(()) | Err(_) => Ok(()),
-        }
-    }
-
-    fn last_good_dir(&self) -> PathBuf {
-        self.path.join(LAST_GOOD)
-    }
-
-    /// Keeps a plan as the last good one.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub(crate) fn save_last_good(&self, loaded: &LoadedPlan) -> io::Result<()> {
-        let directory = self.last_good_dir();
-        let same =
-            |name: String, bytes: Option<&[u8]>| fs::read(directory.join(name)).ok().as_deref() == bytes;
-        if same(plan::file_name(&loaded.plan.host), Some(&loaded.bytes))
-            && same(plan::secrets_file_name(&loaded.plan.host), loaded.secrets_bytes.as_deref())
-        {
-            return Ok(());
-        }
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
-        let host = &loaded.plan.host;
-        let secrets = directory.join(plan::secrets_file_name(host));
-        match &loaded.secrets_bytes {
-            Some(bytes) => replace(&secrets, bytes)?,
-            None => match fs::remove_file(secrets) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                Ok(()) | Err(_) => {}
-            },
-        }
-        replace(&directory.join(plan::file_name(host)), &loaded.bytes)
-    }
-
-    /// The last good plan of `host`, checked as if it came from outside.
-    pub(crate) fn last_good(&self, host: &Name) -> Option<LoadedPlan> {
-        let path = self.last_good_dir().join(plan::file_name(host));
-        if !path.exists() {
-            return None;
-        }
-        plan_file::load(&path, host).inspect_err(|why| warn!("the last good plan cannot be used: {why}")).ok()
+        self.forget_last_good()?;
+        self.forget_probation()
     }
 }
 
@@ -279,6 +235,14 @@ fn read_orders(path: &Path) -> io::Result<Orders> {
             Err(damaged(format!("written in format {} by another version of evenkeeld", file.version)))
         }
         Err(error) => Err(damaged(format!("damaged ({error})"))),
+    }
+}
+
+/// Removes a file that may not be there.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 

@@ -19,6 +19,7 @@ pub mod memory;
 pub mod model;
 pub mod object;
 pub mod op;
+mod part;
 
 pub use desired::{Desired, Standing, View, desired, router_routes, router_rules, vip_addresses};
 pub use diff::{Diff, Domain, cleanup, diff, diff_kinds};

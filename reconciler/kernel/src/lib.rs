@@ -55,6 +55,8 @@ pub struct Scope {
     /// Whether IPVS is used at all. Asking for it loads `ip_vs`, so a host that needs none says no
     /// and has an empty table; see [`ipvs_loaded`].
     pub ipvs: bool,
+    /// The IPVS services to look at, for who knows that no others matter; absent: all.
+    pub services: Option<BTreeSet<ServiceKey>>,
 }
 
 /// A thread's way to the kernel: sockets that open when first needed and live in the network
@@ -85,7 +87,7 @@ impl Kernel {
         let mut state = KernelState::default();
         // IPVS comes first: its module brings the settings below net/ipv4/vs.
         if what.ipvs && what.kinds.contains(&Kind::Ipvs) {
-            let table = ipvs::observe(&mut self.generic)?;
+            let table = ipvs::observe(&mut self.generic, what.services.as_ref())?;
             (state.services, state.timeouts) = (table.services, table.timeouts);
             state.sync_daemons = table.sync_daemons;
         }

@@ -104,6 +104,8 @@ pub enum Event {
     RouteChanged {
         /// Whether it carries our tag: on a busy router only those are worth a look.
         tagged: bool,
+        /// Whether it was removed.
+        removed: bool,
     },
     /// A routing rule was added or removed.
     RuleChanged,
@@ -211,7 +213,8 @@ fn event(message: Message<'_>) -> Result<Option<Event>, Malformed> {
             Event::LinkChanged { ifindex: link.index, name: link.name, up, running }
         }),
         libc::RTM_NEWROUTE | libc::RTM_DELROUTE => {
-            Some(Event::RouteChanged { tagged: route::is_tagged(body)? })
+            let removed = kind == libc::RTM_DELROUTE;
+            Some(Event::RouteChanged { tagged: route::is_tagged(body)?, removed })
         }
         libc::RTM_NEWRULE | libc::RTM_DELRULE => Some(Event::RuleChanged),
         kind if i32::from(kind) == libc::NLMSG_OVERRUN => Some(Event::Overrun),

@@ -11,15 +11,22 @@
 //! receive buffer (212,992 bytes; from about 250 on replies were seen lost).
 
 use std::io;
+use std::time::Duration;
 
 use netlink_sys::protocols;
 
+use crate::clock;
 use crate::error::{Class, KernelError, Refusal};
 use crate::inbox::{ANSWER_TIMEOUT_MS, Inbox};
 use crate::wire::{Batch, HEADER_LEN, Malformed, Message, attributes, messages, u32_at};
 
 /// Most messages in one send: see the module's text.
 const MAX_WINDOW_MESSAGES: usize = 200;
+/// Fewest messages in one send that is as long as it may be.
+const MIN_WINDOW_MESSAGES: usize = 8;
+/// How long the kernel should be busy with one send. Many kernels let nobody else run on that processor meanwhile,
+/// an election neither; so windows are as large as this machine allows.
+const MAX_BITE: Duration = Duration::from_millis(1);
 /// Most bytes in one send: below the default send buffer of 212,992 with room for the kernel's
 /// bookkeeping.
 const MAX_WINDOW_BYTES: usize = 128 * 1024;
@@ -69,6 +76,8 @@ pub(crate) struct Requester {
     protocol: isize,
     inbox: Option<Box<dyn Wire>>,
     sequence: u32,
+    /// Most messages in the next send.
+    window: usize,
 }
 
 impl Requester {
@@ -83,7 +92,7 @@ impl Requester {
     }
 
     const fn new(protocol: isize) -> Self {
-        Self { protocol, inbox: None, sequence: 0 }
+        Self { protocol, inbox: None, sequence: 0, window: MAX_WINDOW_MESSAGES }
     }
 
     /// Opens the socket unless it is open.
@@ -102,9 +111,11 @@ impl Requester {
         let mut verdicts = Vec::with_capacity(batch.len());
         while verdicts.len() < batch.len() {
             let first = verdicts.len();
-            let count = batch.window(first, MAX_WINDOW_MESSAGES, MAX_WINDOW_BYTES);
+            let count = batch.window(first, self.window, MAX_WINDOW_BYTES);
             let mut window = Window::new(self.next_sequence(count), count);
+            let begun = clock::now();
             let result = self.run_window(batch, first, &mut window);
+            self.window = next_window(self.window, count, clock::now().since(begun));
             verdicts.extend(window.verdicts);
             if let Err(error) = result {
                 // What is still under way would be taken for the answer to a later request. The rest
@@ -228,6 +239,17 @@ impl Requester {
             (io::ErrorKind::InvalidData, None) => KernelError::malformed("a request: it is too long"),
             _ => KernelError::system("cannot read the kernel's answer", &error),
         })
+    }
+}
+
+/// Most messages in the next send after one of `count` that took so long.
+fn next_window(window: usize, count: usize, took: Duration) -> usize {
+    if took > MAX_BITE {
+        window.min(count / 2).max(MIN_WINDOW_MESSAGES)
+    } else if count == window && took * 2 < MAX_BITE {
+        (window * 2).min(MAX_WINDOW_MESSAGES)
+    } else {
+        window
     }
 }
 

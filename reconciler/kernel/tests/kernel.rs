@@ -478,10 +478,14 @@ fn links_are_told_and_their_changes_too() {
         ip("rule add preference 100 from 192.0.2.7 lookup 5");
         told(&mut monitor, &mut pending, |event| *event == Event::RuleChanged);
         ip("route add 203.0.113.0/24 dev v0");
-        told(&mut monitor, &mut pending, |event| *event == Event::RouteChanged { tagged: false });
+        told(&mut monitor, &mut pending, |event| {
+            *event == Event::RouteChanged { tagged: false, removed: false }
+        });
         let ours = add_route(route_key(254, "203.0.114.0/24"), Route::out_of("v0", plan::Scope::Link));
         apply_all(&mut kernel, &[ours]);
-        told(&mut monitor, &mut pending, |event| *event == Event::RouteChanged { tagged: true });
+        told(&mut monitor, &mut pending, |event| {
+            *event == Event::RouteChanged { tagged: true, removed: false }
+        });
 
         ip("address del 192.0.2.7/32 dev v0");
         ip("link del v0");

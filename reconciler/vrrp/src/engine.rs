@@ -161,6 +161,16 @@ impl Election {
         }
     }
 
+    /// [`Self::handle_timers`] for Masters only. Whoever drives an election does this first, then hands over
+    /// the packets that wait, then comes to all timers: advertisements leave on time whatever was received,
+    /// and no Backup claims because its Master's advertisement has not been read yet.
+    pub fn handle_masters(&mut self, now: MonoTime) {
+        self.slots.act_where(
+            |slot| slot.is(State::Master) && slot.router.poll_timeout().is_some_and(|(at, _)| at <= now),
+            |_, slot| slot.router.handle(Input::Timer, now),
+        );
+    }
+
     /// Gives [`Input::Timer`] to every router whose deadline has come. Backups of a sync group have one
     /// deadline together.
     pub fn handle_timers(&mut self, now: MonoTime) {

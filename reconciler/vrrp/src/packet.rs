@@ -106,6 +106,12 @@ impl Secret {
     pub const fn from_bytes(bytes: [u8; AUTH_BYTES]) -> Self {
         Self(bytes)
     }
+
+    /// The eight bytes of the wire, for who has to keep them.
+    #[must_use]
+    pub const fn to_bytes(self) -> [u8; AUTH_BYTES] {
+        self.0
+    }
 }
 
 impl fmt::Debug for Secret {

@@ -144,6 +144,31 @@ fn outputs_that_were_not_drained_survive_a_removal() {
 }
 
 #[test]
+fn an_advert_that_waits_to_be_read_counts_although_the_timer_is_over() {
+    let (master, backup) = (entry("eth0", 51), entry("eth0", 52));
+    let mut election = election(vec![master.clone(), backup.clone()]);
+    election.handle(&master.key, Input::Adopt, at(10_000));
+    election.handle(&backup.key, Input::Startup, at(10_000));
+    outputs(&mut election);
+    // The host stood still for 5 s, in which the other Master went on.
+    let (now, src) = (at(15_000), ip("10.9.0.1"));
+    election.handle_masters(now);
+    let sent = text(&outputs(&mut election));
+    assert!(sent.starts_with("51: advert Periodic") && !sent.contains("52"), "{sent}");
+    let payload = bytes(&advert(&backup.config, 200), src);
+    election.handle_packet(&interface("eth0"), received(&payload, src), now);
+    election.handle_timers(now);
+    assert_eq!(text(&outputs(&mut election)), "");
+    // Without one it claims.
+    let down =
+        election.get(&backup.key).map(|(_, router)| router.master_down_interval()).expect("it is there");
+    election.handle_masters(now + down);
+    assert!(!text(&outputs(&mut election)).contains("52"));
+    election.handle_timers(now + down);
+    assert_eq!(text(&outputs(&mut election)), "52: advert Claim; 52: Master; 52: announce 5");
+}
+
+#[test]
 fn a_host_of_255_masters_advertises_on_time() {
     let mut election = election((1..=255).map(|number| entry("eth0", number)).collect());
     let keys: Vec<RouterKey> = election.iter().map(|(key, ..)| key.clone()).collect();

@@ -100,7 +100,7 @@ pub enum DriftMode {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Ipvs {
-    /// How long entries of idle connections stay (`ipvsadm --set`). Absent: the kernel's.
+    /// How long entries of idle connections stay (`ipvsadm --set`). Absent: as they are.
     #[serde(default, skip_serializing_if = "is_default")]
     pub timeouts: IpvsTimeouts,
     /// Kernel settings below `net.ipv4.vs`, such as `expire_nodest_conn = 1`. Absent: the kernel's values.
@@ -108,7 +108,8 @@ pub struct Ipvs {
     pub sysctls: BTreeMap<String, i64>,
 }
 
-/// How long entries of idle connections stay; whole seconds.
+/// How long entries of idle connections stay; whole seconds. The kernel sets all three at once: where one
+/// is written, those that are not are set to the kernel's default.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct IpvsTimeouts {
@@ -138,7 +139,7 @@ pub struct ConnectionSync {
     /// Interface on every director. Absent: the one on the router's segment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interface: Option<InterfaceName>,
-    /// Multicast group. Absent: 224.0.0.81.
+    /// Multicast group. Absent: 224.0.0.81, or ff02::81 where a director has no IPv4 address on the interface.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<Ip>,
     /// UDP port. Absent: 8848.

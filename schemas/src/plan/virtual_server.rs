@@ -86,8 +86,9 @@ pub struct Destination {
     pub host: Name,
     /// Its address.
     pub address: Ip,
-    /// Its port.
-    pub port: Port,
+    /// Its port; absent with a firewall mark where connections keep the port that they came to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<Port>,
     /// Its weight.
     pub weight: Weight,
     /// Forwarding method.
@@ -104,6 +105,17 @@ pub struct Destination {
     /// Health check; without one it always counts as healthy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub check: Option<Check>,
+}
+
+impl Destination {
+    /// Where packets go: `192.0.2.1:80`, `[2001:db8::1]:80`, or the address where they keep their port.
+    #[must_use]
+    pub fn socket(&self) -> String {
+        match self.port {
+            Some(port) => std::net::SocketAddr::new(self.address.0, port.get()).to_string(),
+            None => self.address.to_string(),
+        }
+    }
 }
 
 /// A health check with everything filled in.

@@ -1,68 +1,120 @@
-//! How long a client waits when the Master stops and when its link is cut: 1 s adverts, both kinds of director in one guest.
+//! How long a client waits when the Master stops and when its link is cut: 1 s adverts, both kinds of director in one guest, by turns.
+//!
+//! How long a cut lasts depends on when it comes between two advertisements, so both kinds are cut at the same moments: these go evenly
+//! through the interval, each counted from an advertisement that was seen on the wire.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use lab::{Figures, Host, Kind, Lab, Pair, Prober, Router, VipWatch, mark};
+use lab::{Daemon, Figures, Host, Kind, Lab, Pair, Prober, Router, VipWatch, VrrpCapture, WebServer, mark};
 
 const PATIENCE: Duration = Duration::from_secs(60);
+const INTERVAL: Duration = Duration::from_secs(1);
 /// The skew time of priority 90: what a Backup waits after priority 0.
 const SKEW: Duration = Duration::from_micros(648_437);
-/// Three intervals and the skew time: the longest a cut may last.
+/// Three intervals and the skew time: what it waits after the last advertisement.
 const MASTER_DOWN: Duration = Duration::from_micros(3_648_437);
+/// What outages are measured to.
+const RESOLUTION: Duration = Duration::from_millis(2);
 const PORT: u16 = 80;
 
+struct Side<'p, 'l> {
+    pair: &'p Pair<'l>,
+    first: Daemon,
+    _second: Daemon,
+    _web: [WebServer; 2],
+    vip: VipWatch,
+    client: Prober,
+    adverts: VrrpCapture,
+    /// Gaps of graceful stops; of cuts, and how much later than the protocol has it the client was served.
+    stops: Vec<Duration>,
+    cuts: Vec<Duration>,
+    late: Vec<Duration>,
+}
+
 pub(crate) fn measure(lab: &Lab, times: u32) {
-    let mut rows = Vec::new();
-    for kind in Kind::ALL {
-        let pair = Pair::new(lab, kind, vec![Router::new(51, 2)]);
-        rows.extend(measure_pair(lab, &pair, times));
+    let pairs = Kind::ALL.map(|kind| Pair::new(lab, kind, vec![Router::new(51, 2)]));
+    let mut sides: Vec<Side<'_, '_>> = pairs.iter().map(|pair| Side::start(lab, pair)).collect();
+    for time in 0..times {
+        for side in &mut sides {
+            side.stop();
+            side.cut(INTERVAL * (2 * time + 1) / (2 * times));
+            let told =
+                [&side.stops, &side.cuts, &side.late].map(|all| all.last().copied().unwrap_or_default());
+            let [stop, cut, late] = told.map(|one| one.as_secs_f64() * 1e3);
+            lab.log(format!(
+                "{} {}/{times}: stopped {stop:.1} ms, cut {cut:.1} ms, of it {late:.1} ms late",
+                side.pair.kind.name(),
+                time + 1,
+            ));
+        }
     }
-    println!("\nClient gap, {times} times each, 1 s adverts, version 2:");
-    for (kind, what, figures, bound) in rows {
-        println!(
-            "  {:<10} {what:<14} {figures} (protocol: {:.1} ms)",
-            kind.name(),
-            bound.as_secs_f64() * 1e3
-        );
+    println!(
+        "\nClient gap, {times} times each, 1 s adverts, version 2, measured to {} ms; cuts at the same phases of the interval, from {:.0} to \
+         {:.0} ms after an advertisement:",
+        RESOLUTION.as_millis(),
+        (INTERVAL / (2 * times)).as_secs_f64() * 1e3,
+        (INTERVAL * (2 * times - 1) / (2 * times)).as_secs_f64() * 1e3,
+    );
+    for side in sides {
+        let name = side.pair.kind.name();
+        let figures = |values: Vec<Duration>| values.into_iter().collect::<Figures>();
+        let bound = |bound: Duration| format!("(protocol: {:.1} ms)", bound.as_secs_f64() * 1e3);
+        println!("  {name:<10} graceful stop             {} {}", figures(side.stops), bound(SKEW));
+        println!("  {name:<10} link cut                  {} {}", figures(side.cuts), bound(MASTER_DOWN));
+        println!("  {name:<10} later than the protocol's {}", figures(side.late));
     }
 }
 
-/// Stops and cuts the first director of a pair that many times; what a client at the VIP saw.
-fn measure_pair(lab: &Lab, pair: &Pair<'_>, times: u32) -> [(Kind, &'static str, Figures, Duration); 2] {
-    let _web = [pair.first.web(PORT), pair.second.web(PORT)];
-    let [mut first, _second] = pair.serving();
-    let vip = pair.watch();
-    let client = pair.client.probe(pair.first_vip(), PORT);
-    client.wait_ok(PATIENCE);
-    let (mut stops, mut cuts) = (Vec::new(), Vec::new());
-    for time in 1..=times {
-        steady(&vip, &client, &pair.first);
+impl<'p, 'l> Side<'p, 'l> {
+    fn start(lab: &Lab, pair: &'p Pair<'l>) -> Self {
+        let web = [pair.first.web(PORT), pair.second.web(PORT)];
+        let [first, second] = pair.serving();
+        let client = pair.client.probe_every(pair.first_vip(), PORT, RESOLUTION);
+        client.wait_ok(PATIENCE);
+        Self {
+            pair,
+            first,
+            _second: second,
+            _web: web,
+            vip: pair.watch(),
+            client,
+            adverts: lab.capture_vrrp_on(pair.segment),
+            stops: Vec::new(),
+            cuts: Vec::new(),
+            late: Vec::new(),
+        }
+    }
+
+    /// The preferred director stops and comes back.
+    fn stop(&mut self) {
+        self.steady(&self.pair.first);
         let stopped = mark();
-        first.stop(PATIENCE);
-        steady(&vip, &client, &pair.second);
-        stops.push(client.gap_since(stopped));
-        first = pair.start(&pair.first);
-
-        steady(&vip, &client, &pair.first);
-        let cut = mark();
-        pair.first.cut();
-        client.wait_responder(&pair.second, PATIENCE);
-        cuts.push(client.gap_since(cut));
-        pair.first.reconnect();
-        lab.log(format!(
-            "{} {time}/{times}: stopped {:?}, cut {:?}",
-            pair.kind.name(),
-            stops.last().unwrap_or(&SKEW),
-            cuts.last().unwrap_or(&SKEW)
-        ));
+        self.first.stop(PATIENCE);
+        self.steady(&self.pair.second);
+        self.stops.push(self.client.gap_since(stopped));
+        self.first = self.pair.start(&self.pair.first);
     }
-    let figures = |values: Vec<Duration>| values.into_iter().collect();
-    [(pair.kind, "graceful stop", figures(stops), SKEW), (pair.kind, "link cut", figures(cuts), MASTER_DOWN)]
-}
 
-/// Waits until that director alone has the VIP, clients reach it, and everything that follows a change is over.
-fn steady(vip: &VipWatch, client: &Prober, host: &Host) {
-    vip.wait_holder(host, PATIENCE);
-    client.wait_responder(host, PATIENCE);
-    std::thread::sleep(Duration::from_millis(1500));
+    /// The preferred director's link is cut so long after one of its advertisements, and mended.
+    fn cut(&mut self, phase: Duration) {
+        let (first, second) = (&self.pair.first, &self.pair.second);
+        self.steady(first);
+        let asked = mark();
+        let last =
+            self.adverts.wait(PATIENCE, |advert| advert.at > asked && advert.what.source == first.ip());
+        std::thread::sleep((last.at + phase).saturating_duration_since(Instant::now()));
+        let cut = mark();
+        first.cut();
+        let served = self.client.wait_responder(second, PATIENCE);
+        self.cuts.push(self.client.gap_since(cut));
+        self.late.push(served.at.saturating_duration_since(last.at + MASTER_DOWN));
+        first.reconnect();
+    }
+
+    /// Waits until that director alone has the VIP, clients reach it, and everything that follows a change is over.
+    fn steady(&self, host: &Host) {
+        self.vip.wait_holder(host, PATIENCE);
+        self.client.wait_responder(host, PATIENCE);
+        std::thread::sleep(Duration::from_millis(1500));
+    }
 }

@@ -1,8 +1,11 @@
-//! Measurements of the election beside keepalived; run by `tests/measure`, which says how. Each is a file.
+//! Measurements of the election and of convergence beside keepalived; run by `tests/measure`, which says how. Each is a file.
 
+mod converge;
 mod fast;
 mod gap;
 mod many;
+mod processes;
+mod raw;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -21,13 +24,21 @@ fn main() -> ExitCode {
         Some("many") => {
             run_main(Options { memory_megabytes: 3072, ..options }, |lab| many::measure(lab, true))
         }
+        Some("converge") => {
+            let sizes = [(1_000, 10), (10_000, 10)];
+            // With a number, only the table of so many services.
+            let only = words.get(1).and_then(|word| word.parse::<u32>().ok());
+            let sizes: Vec<(u32, u32)> =
+                sizes.into_iter().filter(|(services, _)| only.is_none_or(|only| only == *services)).collect();
+            run_main(Options { memory_megabytes: 3072, ..options }, |lab| converge::measure(lab, &sizes))
+        }
         Some("many-here") => run_here(|lab| many::measure(lab, false)),
         Some(word @ ("fast" | "fast-realtime")) => {
             let quiet = Duration::from_secs(u64::from(number(600)));
             run_here(|lab| fast::measure(lab, quiet, word == "fast-realtime"))
         }
         _ => {
-            eprintln!("usage: tests/measure gap|many|many-here|fast|fast-realtime [NUMBER]");
+            eprintln!("usage: tests/measure gap|converge|many|many-here|fast|fast-realtime [NUMBER]");
             ExitCode::from(2)
         }
     }

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use lab::{Daemon, Figures, Kind, Lab, Mark, Pair, Router, VrrpCapture, eventually, mark};
 use nix::sys::signal::Signal;
-use nix::unistd::{SysconfVar, sysconf};
+
+use super::processes::{cpu_seconds, memory};
 
 const ROUTERS: u8 = 255;
 const SERVICES: u32 = 100;
@@ -53,10 +54,10 @@ fn measure_kind(lab: &Lab, kind: Kind, ipvs: bool) -> Vec<String> {
         rows.push(format!("  {text}"));
     };
 
-    let (begun, used) = (mark(), cpu_seconds(&pair, &daemon));
+    let (begun, used) = (mark(), cpu_seconds(&pair.first, &daemon));
     std::thread::sleep(QUIET);
-    let cpu = (cpu_seconds(&pair, &daemon) - used) / begun.elapsed().as_secs_f64() * 100.0;
-    tell(format!("{name:<10} undisturbed: CPU {cpu:.1}%, memory {}", memory(&pair, &daemon)));
+    let cpu = (cpu_seconds(&pair.first, &daemon) - used) / begun.elapsed().as_secs_f64() * 100.0;
+    tell(format!("{name:<10} undisturbed: CPU {cpu:.1}%, memory {}", memory(&pair.first, &daemon)));
     tell(format!("{name:<10} undisturbed: {}", worst(&adverts, &pair, begun)));
 
     let mut more = routers();
@@ -85,7 +86,7 @@ fn measure_kind(lab: &Lab, kind: Kind, ipvs: bool) -> Vec<String> {
             took.as_secs_f64(),
             worst(&adverts, &pair, begun)
         ));
-        tell(format!("{name:<10} with them: memory {}", memory(&pair, &daemon)));
+        tell(format!("{name:<10} with them: memory {}", memory(&pair.first, &daemon)));
     }
     if kind == Kind::Evenkeeld {
         let status = pair.plans.status(&pair.first);
@@ -190,43 +191,4 @@ fn bursts(adverts: &VrrpCapture, since: Mark) -> String {
     let lengths: Figures = bursts.iter().map(|(start, end)| *end - *start).collect();
     let periods: Figures = bursts.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
     format!("bursts last {lengths}, and begin after {periods}")
-}
-
-/// The processes of a daemon: itself, and on its host all of the same program (the guardian is a child that left its session).
-fn processes(pair: &Pair<'_>, daemon: &Daemon) -> Vec<(u32, String)> {
-    let own = std::fs::read_link(format!("/proc/{}/exe", daemon.pid())).expect("the daemon runs");
-    let entries = pair.first.enter(|| {
-        let all = std::fs::read_dir("/proc").expect("/proc");
-        all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok()).collect::<Vec<_>>()
-    });
-    let same = |pid: &u32| std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|program| program == own);
-    let stat = |pid: u32| Some((pid, std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?));
-    entries.into_iter().filter(same).filter_map(stat).collect()
-}
-
-fn cpu_seconds(pair: &Pair<'_>, daemon: &Daemon) -> f64 {
-    let ticks = sysconf(SysconfVar::CLK_TCK).ok().flatten().unwrap_or(100) as f64;
-    let used = |stat: &str| {
-        // After the name, which is in parentheses and may hold blanks: state is field 3, utime and stime are 14 and 15.
-        let rest = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
-        let fields = rest.split(' ').skip(11).take(2);
-        fields.filter_map(|field| field.parse::<f64>().ok()).sum::<f64>()
-    };
-    processes(pair, daemon).iter().map(|(_, stat)| used(stat)).sum::<f64>() / ticks
-}
-
-/// Resident memory of each process.
-fn memory(pair: &Pair<'_>, daemon: &Daemon) -> String {
-    let kilobytes = |pid: u32, key: &str| {
-        let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        let line = text.lines().find(|line| line.starts_with(key)).unwrap_or_default().to_owned();
-        line.split_whitespace().nth(1).and_then(|number| number.parse::<u32>().ok()).unwrap_or_default()
-    };
-    let all: Vec<(u32, u32)> = processes(pair, daemon)
-        .iter()
-        .map(|(pid, _)| (kilobytes(*pid, "VmRSS:"), kilobytes(*pid, "RssAnon:")))
-        .collect();
-    let each: Vec<String> = all.iter().map(|(rss, _)| format!("{:.1}", f64::from(*rss) / 1024.0)).collect();
-    let sum = |part: fn(&(u32, u32)) -> u32| f64::from(all.iter().map(part).sum::<u32>()) / 1024.0;
-    format!("{:.1} MB ({}), of it {:.1} not shared", sum(|one| one.0), each.join(" + "), sum(|one| one.1))
 }

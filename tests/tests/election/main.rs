@@ -2,6 +2,7 @@
 //! asserted is what evenkeeld must keep. Longer measurements are in `examples/measure`.
 
 mod bogus;
+mod faults;
 mod group;
 mod live;
 mod matrix;

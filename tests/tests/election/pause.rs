@@ -46,13 +46,13 @@ fn directors_stopped_for_5_s_leave_one_master_within_the_bound_with_an_announcem
             [("the Master", &[0][..], true), ("the Backup", &[1], false), ("both", &[0, 1], true)]
         {
             let daemons = pairs.iter().flat_map(|(_, daemons)| which.iter().map(|index| &daemons[*index]));
-            stop(&scenes, what, &daemons.collect::<Vec<_>>(), announces);
+            stop(&scenes, what, which, &daemons.collect::<Vec<_>>(), announces);
         }
     });
 }
 
 /// Stops these daemons for a while and looks what becomes of it.
-fn stop(scenes: &[Scene<'_, '_>], what: &str, daemons: &[&Daemon], announces: bool) {
+fn stop(scenes: &[Scene<'_, '_>], what: &str, which: &[usize], daemons: &[&Daemon], announces: bool) {
     let stopped = mark();
     daemons.iter().for_each(|daemon| daemon.signal_group(Signal::SIGSTOP));
     std::thread::sleep(PAUSE);
@@ -61,11 +61,11 @@ fn stop(scenes: &[Scene<'_, '_>], what: &str, daemons: &[&Daemon], announces: bo
     std::thread::sleep(BOUND);
     let settled = mark();
     std::thread::sleep(AFTERWARDS);
-    scenes.iter().for_each(|scene| scene.judge(what, [stopped, continued, settled], announces));
+    scenes.iter().for_each(|scene| scene.judge(what, which, [stopped, continued, settled], announces));
 }
 
 impl Scene<'_, '_> {
-    fn judge(&self, what: &str, [stopped, continued, settled]: [Mark; 3], announces: bool) {
+    fn judge(&self, what: &str, which: &[usize], [stopped, continued, settled]: [Mark; 3], announces: bool) {
         let heard = self.adverts.since(settled);
         let first: IpAddr = self.pair.first.ip();
         let strangers = heard.iter().filter(|advert| advert.what.source != first).count();
@@ -96,6 +96,12 @@ impl Scene<'_, '_> {
                     announced.is_some_and(|after| after <= BOUND),
                     "{what}: not announced: {announced:?}"
                 );
+            }
+            if which == [1] {
+                // What it had missed waited to be read, and said that the Master was there all the time.
+                let claims = self.adverts.since(stopped);
+                let claims = claims.iter().filter(|advert| advert.what.source != first).count();
+                assert_eq!(claims, 0, "{what}: it claimed");
             }
             let both = self.vip.both_since(stopped);
             assert!(both <= INTERVAL + TOLERANCE, "{what}: VIP on both directors for {both:?}");

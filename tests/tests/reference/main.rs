@@ -9,6 +9,7 @@ mod drift;
 mod failover;
 mod guard;
 mod interop;
+mod probation;
 mod refusals;
 mod restart;
 mod services;

@@ -249,6 +249,14 @@ impl<'a> Moves<'a> {
         }
     }
 
+    /// Whether a host's gateway is a VIP that no director has yet.
+    pub(super) fn is_claimed_late(&self, host: Option<&HostState>) -> bool {
+        let routes = host.into_iter().flat_map(|state| &state.plan.routes);
+        routes
+            .filter_map(|route| route.via)
+            .any(|via| self.new.claims.contains_key(&via.0) && !self.old.claims.contains_key(&via.0))
+    }
+
     /// Whether directors of the VIP would reject each other while some are old and some new.
     pub(super) fn moves(&self, vip: IpAddr) -> bool {
         self.moved.contains(&vip)

@@ -40,6 +40,8 @@ pub(crate) struct InForce {
     pub(crate) loaded: Arc<LoadedPlan>,
     pub(crate) since: String,
     pub(crate) from_last_good: bool,
+    /// Whether everything but the VIPs was once as it says.
+    pub(crate) converged: bool,
 }
 
 impl Facts {

@@ -1,4 +1,5 @@
-//! What comes in by the socket: questions for the status, and orders for virtual routers.
+//! What comes in by the socket: questions for the status, and orders for virtual routers. What is told of
+//! probations is carried on.
 //!
 //! An order is on the disk before the election hears of it and before it is acknowledged. One at a
 //! time is written, on a thread that may wait for a disk.
@@ -40,6 +41,7 @@ impl Daemon {
                 reply.send(report::status(self, snapshot)).ok();
             }
             Ask::Order(request, reply) => self.order(request, reply),
+            Ask::Probation(request, reply) => self.told(request, reply),
         }
     }
 

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use evenkeel_converge::{Desired, Kind, Ledger, View, desired};
 use evenkeel_health::Verdict;
 use evenkeel_kernel::clock;
 use evenkeel_schemas::plan::{Check, Destination, Plan, VirtualServer};
 use evenkeel_schemas::status::Rejected;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use super::Daemon;
 use super::facts::InForce;
@@ -29,25 +29,8 @@ impl Daemon {
     /// The first plan: the file, or else the last good one. Routers that an earlier daemon was Master
     /// of until just now cannot wait: all that they serve is in the kernel still.
     pub(super) fn first_plan(&mut self, leases: &[Lease], ledger: &Ledger) {
-        let (loaded, from_last_good) = match plan_file::load(&self.file(), &self.options.host) {
-            Ok(loaded) => (loaded, false),
-            Err(why) => {
-                self.reject(&why.to_string());
-                match self.state.last_good(&self.options.host) {
-                    Some(loaded) => {
-                        warn!(
-                            "the last good plan, generation {}, is put in force",
-                            loaded.generation.short()
-                        );
-                        (loaded, true)
-                    }
-                    None => {
-                        warn!("there is no plan to obey yet: waiting for {}", self.file().display());
-                        return;
-                    }
-                }
-            }
-        };
+        let read = plan_file::load(&self.file(), &self.options.host);
+        let Some((loaded, from_last_good, known)) = self.first_choice(read) else { return };
         if !leases.is_empty() {
             self.watching.go_on(&loaded.plan);
             self.tell_trackers();
@@ -57,29 +40,31 @@ impl Daemon {
             self.hooks.adopting(setups.iter().filter(goes_on).map(|setup| setup.name.clone()).collect());
             self.configure(setups);
         }
-        let known = verdicts::left_behind(&loaded.plan, ledger, self.state.verified().as_ref());
+        let known = known
+            .unwrap_or_else(|| verdicts::left_behind(&loaded.plan, ledger, self.state.verified().as_ref()));
         self.adopt(loaded, from_last_good, &known);
     }
 
-    pub(super) fn read(&mut self, loaded: Loaded) {
-        match loaded {
-            Ok(loaded) => {
-                self.facts.rejected = None;
-                if let Some(in_force) = &mut self.facts.in_force
-                    && in_force.loaded.bytes == loaded.bytes
-                    && in_force.loaded.secrets == loaded.secrets
-                {
-                    in_force.from_last_good = false;
-                    return;
-                }
-                let known = match self.facts.plan() {
-                    Some(before) => verdicts::in_force(&before.plan, &self.board),
-                    None => Verdicts::new(),
-                };
+    pub(super) async fn read(&mut self, loaded: Loaded) {
+        let loaded = match loaded {
+            Ok(loaded) => loaded,
+            Err(why) => return self.reject(&why.to_string()),
+        };
+        self.probation.comes();
+        if let Some(in_force) = &mut self.facts.in_force
+            && in_force.loaded.generation == loaded.generation
+        {
+            let same = in_force.loaded.secrets == loaded.secrets;
+            in_force.from_last_good = false;
+            self.facts.rejected = None;
+            self.forget_rolled_back();
+            if !same {
+                let known = verdicts::in_force(&loaded.plan, &self.board);
                 self.adopt(loaded, false, &known);
             }
-            Err(why) => self.reject(&why.to_string()),
+            return;
         }
+        self.changed_plan(loaded).await;
     }
 
     pub(super) fn reject(&mut self, reason: &str) {
@@ -95,15 +80,15 @@ impl Daemon {
     }
 
     /// Puts a plan in force; `known` are the verdicts until now.
-    pub(super) fn adopt(&mut self, loaded: LoadedPlan, from_last_good: bool, known: &Verdicts) {
-        let loaded = Arc::new(loaded);
-        if !from_last_good {
-            let (state, loaded) = (Arc::clone(&self.state), Arc::clone(&loaded));
-            tokio::task::spawn_blocking(move || {
-                if let Err(error) = state.save_last_good(&loaded) {
-                    warn!("cannot keep the plan as the last good one: {error}");
-                }
-            });
+    pub(super) fn adopt(
+        &mut self,
+        loaded: impl Into<Arc<LoadedPlan>>,
+        from_last_good: bool,
+        known: &Verdicts,
+    ) {
+        let loaded: Arc<LoadedPlan> = loaded.into();
+        if !from_last_good && !self.on_trial() {
+            self.keep(Arc::clone(&loaded));
         }
         let plan = &loaded.plan;
         let initial = verdicts::by_check(plan, known);
@@ -122,10 +107,16 @@ impl Daemon {
             self.configure(staying);
         }
         let since = report::wall(clock::now());
-        self.facts.in_force = Some(InForce { loaded, since, from_last_good });
+        *self.in_force.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&loaded);
+        self.facts.in_force = Some(InForce { loaded, since, from_last_good, converged: false });
         self.pending = Some(next);
         self.want(&Kind::ALL);
         self.plan_serial = self.serial;
+    }
+
+    /// Whether the kernel was as the plan in force says when it was last looked at, VIPs aside.
+    pub(crate) fn has_plan(&self) -> bool {
+        self.facts.last.as_ref().is_some_and(|last| last.serial >= self.plan_serial && last.converged)
     }
 
     pub(super) fn configure(&mut self, setups: Vec<RouterSetup>) {

@@ -40,6 +40,8 @@ pub(super) struct Port {
     /// VIPs that others must not claim, and what listens for those who do.
     watched: BTreeSet<IpAddr>,
     duplicates: Option<Duplicates>,
+    /// Whether it listens for exactly those.
+    listening: bool,
     /// The problems of following and announcing that were told last, so that each is told once.
     told: [Option<String>; 2],
 }
@@ -59,6 +61,7 @@ impl Port {
             announcing: Announcing::default(),
             watched: BTreeSet::new(),
             duplicates: None,
+            listening: true,
             told: [None, None],
         }
     }
@@ -95,7 +98,7 @@ impl Port {
             self.receivers.clear();
             self.senders.clear();
             self.announcer = None;
-            self.duplicates = None;
+            (self.duplicates, self.listening) = (None, false);
             self.announcing.clear();
         }
         self.link = link.cloned();
@@ -128,10 +131,9 @@ impl Port {
         told_once(&mut self.told[1], problem)
     }
 
-    /// Looks whether the host still has the sources of this port's routers, and forgets senders of
-    /// others.
+    /// Looks whether the host still has the sources of the routers that listen here. Those that send through
+    /// this port may be others: see [`Self::keep_senders`].
     pub(super) fn look_at_sources(&mut self, sources: &BTreeSet<IpAddr>) {
-        self.senders.retain(|(source, _), _| sources.contains(source));
         let is_missing = |source: &IpAddr| !self.source_works(*source);
         self.missing = sources.iter().copied().filter(is_missing).collect();
     }
@@ -226,14 +228,16 @@ impl Port {
             return Ok(());
         }
         self.watched = vips;
-        self.duplicates = None;
+        self.listening = false;
         self.listen_for_duplicates()
     }
 
     fn listen_for_duplicates(&mut self) -> io::Result<()> {
         let Some(link) = &self.link else { return Ok(()) };
-        if self.duplicates.is_none() && !self.watched.is_empty() {
-            self.duplicates = Some(Duplicates::open(link.index, self.watched.iter().copied())?);
+        if !self.listening {
+            let duplicates = self.duplicates.get_or_insert_with(|| Duplicates::new(link.index));
+            duplicates.watch(self.watched.iter().copied())?;
+            self.listening = true;
         }
         Ok(())
     }

@@ -1,7 +1,8 @@
 //! The loop itself: one thread, one `poll`, one input at a time.
 //!
-//! Order of a turn: timers first, so that no flood of packets delays an advertisement; then
-//! packets, a bounded number; then commands, kernel events and VIPs. Here is the turn; what the
+//! Order of a turn: advertisements first, so that no flood of packets delays them; then packets, a
+//! bounded number; then the other timers, so that no Backup claims although its Master was heard in
+//! time; then commands, kernel events and VIPs. Here is the turn; what the
 //! routers say is carried out in `output`, who they are and whether they may take part is in
 //! `routers`, and their VIPs are in `holding`.
 
@@ -35,15 +36,17 @@ use super::guarding::Guarding;
 use super::hold::Holds;
 use super::lateness::Lateness;
 use super::port::Port;
-use super::scheduling::{Granted, Scheduling};
 use super::sockets::{Buffer, Got};
 use super::vips::Moving;
 use super::{Command, ElectionSnapshot, Notice, RouterSetup, RouterSnapshot};
 use crate::guard::{Guardian, Lease};
+use crate::scheduling::{Granted, Scheduling};
 use conflicts::Conflicts;
 
 /// Packets taken from one interface in one turn.
 const MAX_PACKETS: usize = 64;
+/// How often more of them are taken before a timer that is over counts.
+const MAX_ROUNDS: usize = 8;
 /// How often VIPs and links are looked at without an event.
 const RESYNC: Duration = Duration::from_secs(5);
 /// How soon what failed is tried again.
@@ -168,12 +171,12 @@ impl Worker {
             self.tell(Notice::Problem(refusal));
         }
         loop {
-            self.timers();
             if let Err(error) = self.wait() {
                 self.tell(Notice::Problem(format!("election: poll: {error}")));
             }
-            self.timers();
+            self.note_lateness();
             self.packets();
+            self.timers();
             self.claims();
             if !self.commands() {
                 return self.finish();
@@ -216,34 +219,62 @@ impl Worker {
         Ok(())
     }
 
+    /// Whether a timer is over, and since when.
+    fn overdue(&self, now: MonoTime) -> Option<MonoTime> {
+        self.election.poll_timeout().map(|(at, _)| at).filter(|at| *at <= now)
+    }
+
+    fn note_lateness(&mut self) {
+        let now = clock::now();
+        if let Some(at) = self.overdue(now) {
+            self.lateness.record(now.since(at));
+        }
+    }
+
+    /// The timers of Masters.
+    fn advertise(&mut self) {
+        let now = clock::now();
+        if self.overdue(now).is_some() {
+            self.election.handle_masters(now);
+            self.drain();
+            self.grant_unheard();
+        }
+    }
+
     fn timers(&mut self) {
         let now = clock::now();
-        if let Some((at, _)) = self.election.poll_timeout()
-            && at <= now
-        {
-            self.lateness.record(now.since(at));
+        if self.overdue(now).is_some() {
             self.election.handle_timers(now);
             self.drain();
             self.grant_unheard();
         }
     }
 
+    /// Takes in what was received, between what Masters have to send.
     fn packets(&mut self) {
         let ports: Vec<_> =
             self.ports.iter().map(|(name, port)| (name.clone(), port.families().clone())).collect();
         let mut buffer = std::mem::replace(&mut self.buffer, Buffer::empty());
-        for (name, families) in &ports {
-            for family in families {
-                self.packets_of(name, *family, &mut buffer);
+        for _ in 0..MAX_ROUNDS {
+            self.advertise();
+            let mut more = false;
+            for (name, families) in &ports {
+                for family in families {
+                    more |= self.packets_of(name, *family, &mut buffer);
+                }
+            }
+            if !more || self.overdue(clock::now()).is_none() {
+                break;
             }
         }
         self.buffer = buffer;
     }
 
-    fn packets_of(&mut self, name: &str, family: Family, buffer: &mut Buffer) {
+    /// Returns whether there may be more.
+    fn packets_of(&mut self, name: &str, family: Family, buffer: &mut Buffer) -> bool {
         for _ in 0..MAX_PACKETS {
-            let Some(port) = self.ports.get(name) else { return };
-            let Some(receiver) = port.receiver(family) else { return };
+            let Some(port) = self.ports.get(name) else { return false };
+            let Some(receiver) = port.receiver(family) else { return false };
             match receiver.receive(buffer) {
                 Ok(Got::Packet(received)) => {
                     let Some(interface) = self.listener(port.name(), &received) else { continue };
@@ -251,13 +282,14 @@ impl Worker {
                     self.drain();
                 }
                 Ok(Got::Noise) => {}
-                Ok(Got::Nothing) => return,
+                Ok(Got::Nothing) => return false,
                 Err(_) => {
                     self.links_dirty = true;
-                    return;
+                    return false;
                 }
             }
         }
+        true
     }
 
     /// Returns whether to go on.
@@ -391,6 +423,7 @@ impl Worker {
         });
         let thread = ElectionStatus {
             realtime_priority: self.granted_by_kernel.realtime,
+            nice: self.granted_by_kernel.nice,
             memory_locked: self.granted_by_kernel.memory_locked,
             timer_lateness: self.lateness.buckets(),
             max_timer_lateness_us: self.lateness.max_us(),

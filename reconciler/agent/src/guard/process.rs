@@ -1,4 +1,4 @@
-//! The guardian process: `evenkeeld guard`.
+//! The guardian process: `evenkeeld-guard`.
 //!
 //! It is its own session, holds nothing but a socket and the right to remove addresses, and ends by
 //! itself once there is neither a daemon nor a lease.
@@ -20,6 +20,8 @@ use nix::sys::signal::{SigSet, Signal};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tracing::{error, info, warn};
 
+use crate::scheduling;
+
 use super::{FromGuardian, Lease, ToGuardian, at, new_buffer, receive, send, socket_path};
 
 /// How long a guardian without a lease waits for a daemon to connect.
@@ -34,7 +36,7 @@ const MAX_DAEMONS: usize = 4;
 const OOM_SCORE: &str = "-999";
 
 /// Runs the guardian of a state directory until it has nothing left to guard.
-pub(crate) fn main(state_dir: &Path) -> ExitCode {
+pub(crate) fn run(state_dir: &Path) -> ExitCode {
     settle_down();
     let kernel = Kernel::new().map_err(io::Error::other);
     match kernel.and_then(|kernel| Process::new(state_dir, kernel)).and_then(Process::run) {
@@ -49,6 +51,7 @@ pub(crate) fn main(state_dir: &Path) -> ExitCode {
 /// Of its own session, deaf to what stops the daemon, hard to kill, and with no more rights than its
 /// work takes. What of this the host does not allow is done without.
 fn settle_down() {
+    scheduling::go_ahead();
     nix::unistd::setsid().ok();
     let mut deaf = SigSet::empty();
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {

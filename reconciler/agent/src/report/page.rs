@@ -1,9 +1,10 @@
 //! The status document as a page for people.
 
+use evenkeel_schemas::cluster::Confirm;
 use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::status::{
-    DriftRecord, ElectionStatus, OrderStatus, RouterOrder, RouterStatus, Status, TrackerStatus, Verdict,
-    VirtualServerStatus,
+    DriftRecord, ElectionStatus, OrderStatus, ProbationStatus, RouterOrder, RouterStatus, Status,
+    TrackerStatus, Verdict, VirtualServerStatus,
 };
 
 use crate::drift_history;
@@ -42,6 +43,23 @@ fn head(status: &Status) -> Vec<String> {
     if let Some(rejected) = &plan.rejected {
         lines.push(format!("  REFUSED at {}: {}", rejected.at, rejected.reason));
     }
+    lines.extend(plan.probation.iter().flat_map(|probation| on_probation(probation, generation)));
+    lines
+}
+
+fn on_probation(probation: &ProbationStatus, generation: &str) -> Vec<String> {
+    let before = probation.before.get(..12).unwrap_or(&probation.before);
+    let who = match probation.confirm {
+        Confirm::Operator => "",
+        Confirm::Checks => " by its checks or",
+    };
+    let mut lines = vec![format!(
+        "  ON PROBATION until {} ({}.{} s left): then back to {before}, unless it is confirmed{who} by `evenkeeld confirm {generation}`",
+        probation.deadline,
+        probation.remaining_ms / 1000,
+        probation.remaining_ms % 1000 / 100
+    )];
+    lines.extend(probation.waits_for.iter().map(|what| format!("    waits for: {what}")));
     lines
 }
 
@@ -97,9 +115,13 @@ fn tracker(tracker: &TrackerStatus) -> String {
 fn election(election: &ElectionStatus) -> Vec<String> {
     let mut lines = Vec::new();
     let timers: u64 = election.timer_lateness.iter().map(|bucket| bucket.timers).sum();
-    let realtime = election.realtime_priority.map(|priority| format!(", real-time priority {priority}"));
+    let place = match (election.realtime_priority, election.nice) {
+        (Some(priority), _) => format!(", real-time priority {priority}"),
+        (None, 0) => String::new(),
+        (None, nice) => format!(", nice {nice}"),
+    };
     let locked = if election.memory_locked { ", memory locked" } else { "" };
-    if timers > 0 || realtime.is_some() || election.memory_locked {
+    if timers > 0 || election.realtime_priority.is_some() || election.memory_locked {
         // The first bound that covers 99 of 100 timers.
         let mut seen = 0;
         let bound = election.timer_lateness.iter().find(|bucket| {
@@ -110,9 +132,8 @@ fn election(election: &ElectionStatus) -> Vec<String> {
         let most = most.filter(|most| *most < election.max_timer_lateness_us);
         let most = most.map(|us| format!("99 % by at most {}, ", millis(us))).unwrap_or_default();
         lines.push(format!(
-            "election: {timers} timers, late: {most}worst {}{}{locked}",
+            "election: {timers} timers, late: {most}worst {}{place}{locked}",
             millis(election.max_timer_lateness_us),
-            realtime.unwrap_or_default()
         ));
     }
     if election.lost_notices > 0 {
@@ -197,7 +218,9 @@ mod tests {
         let status: Status = serde_json::from_value(serde_json::json!({
             "version": 1, "daemon": "0.1.0", "pid": 7, "started": "T0", "host": "dir1",
             "plan": { "path": "/etc/p", "generation": "abcdefabcdefabcdef", "since": "T1", "from_last_good": false,
-                      "rejected": null },
+                      "rejected": null, "probation": {
+                          "before": "0123456789abcdef", "since": "T1", "deadline": "T9", "remaining_ms": 4250,
+                          "confirm": "checks", "waits_for": ["192.0.2.7:80 (rs1) was not checked yet"] } },
             "routers": [{
                 "name": "VI_1", "interface": "eth0", "version": 3, "vrid": 51, "family": 4, "priority": 80,
                 "base_priority": 100, "sync_group": "front", "order": "yield", "state": "backup",
@@ -225,7 +248,10 @@ mod tests {
         assert_eq!(
             page(&status),
             "dir1: evenkeeld 0.1.0 (pid 7) since T0\n\
-             plan abcdefabcdef from /etc/p\n\
+             plan abcdefabcdef from /etc/p\n  \
+             ON PROBATION until T9 (4.2 s left): then back to 0123456789ab, unless it is confirmed by its checks or by \
+             `evenkeeld confirm abcdefabcdef`\n    \
+             waits for: 192.0.2.7:80 (rs1) was not checked yet\n\
              router VI_1 eth0 VRID 51 priority 80 (100 in the plan) in sync group front: Backup (told to yield)\n  \
              VIPs 192.0.2.9; Master 192.0.2.2; adverts 0 sent, 0 received, 0 rejected\n  \
              ORDER since T2: Master only while no other director is; `evenkeeld release VI_1` ends it\n\

@@ -116,7 +116,11 @@ impl DestinationKey {
     /// The key of a plan's destination.
     #[must_use]
     pub const fn of(destination: &plan::Destination) -> Self {
-        Self { address: destination.address.0, port: destination.port.get() }
+        let port = match destination.port {
+            Some(port) => port.get(),
+            None => 0,
+        };
+        Self { address: destination.address.0, port }
     }
 }
 

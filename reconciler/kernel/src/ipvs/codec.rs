@@ -117,6 +117,11 @@ pub(super) fn get_services(batch: &mut Batch, number: u16) {
     message(batch, number, command::GET_SERVICE, libc::NLM_F_DUMP, |_| {});
 }
 
+/// Asks for one service.
+pub(super) fn get_service(batch: &mut Batch, number: u16, key: &ServiceKey) {
+    message(batch, number, command::GET_SERVICE, 0, |w| write_service(w, key, None));
+}
+
 /// Asks for the destinations of a service.
 pub(super) fn get_destinations(batch: &mut Batch, number: u16, key: &ServiceKey) {
     message(batch, number, command::GET_DEST, libc::NLM_F_DUMP, |w| write_service(w, key, None));
@@ -231,7 +236,7 @@ const fn forward_number(forward: Forward) -> u32 {
     }
 }
 
-const fn forward_of(number: u32) -> Result<Forward, Malformed> {
+pub(super) const fn forward_of(number: u32) -> Result<Forward, Malformed> {
     match number & dest::FORWARD_MASK {
         0 => Ok(Forward::Masquerade),
         1 => Ok(Forward::Local),

@@ -1,23 +1,28 @@
 //! IPVS services and destinations, over generic netlink.
 //!
 //! The family has no news and no transactions: it is read by dumps, one for the services and one for
-//! each service's destinations, and changed object by object. Asking for the family loads `ip_vs`,
+//! each service's destinations (or by `listing`, which is faster and cannot tell all), and changed object by object. Asking for the family loads `ip_vs`,
 //! so it is asked for only when the caller wants IPVS. Bytes are `codec`'s.
 
 mod codec;
 mod global;
+mod listing;
 mod usage;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use evenkeel_converge::{Op, Service, ServiceKey, SyncDaemon, SyncRole, Timeouts};
+use evenkeel_converge::{
+    Destination, DestinationKey, Op, Service, ServiceKey, SyncDaemon, SyncRole, Timeouts,
+};
 use nix::errno::Errno;
 
 use crate::apply::carry_out;
 use crate::error::{ApplyError, Class, KernelError, Refusal};
 use crate::netlink::Requester;
 use crate::wire::Batch;
+
+use listing::Listing;
 
 pub use usage::{Counters, DestinationUsage, ServiceUsage};
 
@@ -39,19 +44,16 @@ fn refused(refusal: &Refusal) -> KernelError {
     refusal.explain("cannot read the IPVS table")
 }
 
-/// Everything: services with their destinations, time-outs, daemons.
-pub(crate) fn observe(socket: &mut Requester) -> Result<Table, KernelError> {
+/// Services with their destinations, those that are there of `only` or all; time-outs, daemons.
+pub(crate) fn observe(
+    socket: &mut Requester,
+    only: Option<&BTreeSet<ServiceKey>>,
+) -> Result<Table, KernelError> {
     let family = resolve_family(socket)?;
-    let mut request = Batch::default();
-    codec::get_services(&mut request, family);
-    let found = socket.dump(&mut request, codec::parse_service)?.map_err(|refusal| refused(&refusal))?;
-    let mut services: BTreeMap<ServiceKey, Service> = found.into_iter().collect();
-    for (key, service) in &mut services {
-        let mut request = Batch::default();
-        codec::get_destinations(&mut request, family, key);
-        let found = socket.dump(&mut request, |_, body| codec::parse_destination(key, body))?;
-        service.destinations = found.map_err(|refusal| refused(&refusal))?.into_iter().collect();
-    }
+    let services = match only {
+        Some(only) => some_services(socket, family, only)?,
+        None => all_services(socket, family)?,
+    };
     let mut request = Batch::default();
     global::get_timeouts(&mut request, family);
     let found = socket.get(&mut request, global::parse_timeouts)?.map_err(|refusal| refused(&refusal))?;
@@ -60,6 +62,53 @@ pub(crate) fn observe(socket: &mut Requester) -> Result<Table, KernelError> {
     global::get_daemons(&mut request, family);
     let found = socket.dump(&mut request, global::parse_daemon)?.map_err(|refusal| refused(&refusal))?;
     Ok(Table { services, timeouts, sync_daemons: found.into_iter().collect() })
+}
+
+fn all_services(socket: &mut Requester, family: u16) -> Result<BTreeMap<ServiceKey, Service>, KernelError> {
+    let mut request = Batch::default();
+    codec::get_services(&mut request, family);
+    let found = socket.dump(&mut request, codec::parse_service)?.map_err(|refusal| refused(&refusal))?;
+    let mut services: BTreeMap<ServiceKey, Service> = found.into_iter().collect();
+    let mut listing = if services.is_empty() { None } else { Listing::open() };
+    for (key, service) in &mut services {
+        service.destinations = match listing.as_mut().and_then(|listing| listing.destinations(key)) {
+            Some(listed) => listed,
+            None => destinations(socket, family, key)?,
+        };
+    }
+    Ok(services)
+}
+
+fn some_services(
+    socket: &mut Requester,
+    family: u16,
+    only: &BTreeSet<ServiceKey>,
+) -> Result<BTreeMap<ServiceKey, Service>, KernelError> {
+    let mut services = BTreeMap::new();
+    for key in only {
+        let mut request = Batch::default();
+        codec::get_service(&mut request, family, key);
+        match socket.get(&mut request, codec::parse_service)? {
+            Ok(found) => services.extend(found.into_iter().filter(|(found, _)| found == key)),
+            Err(refusal) if refusal.code() == Errno::ESRCH => {}
+            Err(refusal) => return Err(refused(&refusal)),
+        }
+        if let Some(service) = services.get_mut(key) {
+            service.destinations = destinations(socket, family, key)?;
+        }
+    }
+    Ok(services)
+}
+
+fn destinations(
+    socket: &mut Requester,
+    family: u16,
+    key: &ServiceKey,
+) -> Result<BTreeMap<DestinationKey, Destination>, KernelError> {
+    let mut request = Batch::default();
+    codec::get_destinations(&mut request, family, key);
+    let found = socket.dump(&mut request, |_, body| codec::parse_destination(key, body))?;
+    Ok(found.map_err(|refusal| refused(&refusal))?.into_iter().collect())
 }
 
 /// Connections and counters, of some services or of all.

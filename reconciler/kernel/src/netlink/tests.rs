@@ -242,3 +242,21 @@ fn after_lost_answers_the_rest_is_not_sent_and_nobody_claims_to_know() {
     assert_eq!(count(2 * one..3 * one, unknown), one);
     assert!(matches!(&verdicts[5], Err(Failure::Refused(refusal)) if refusal.errno == libc::EEXIST));
 }
+
+#[test]
+fn windows_are_as_large_as_the_machine_lets_them_be() {
+    let slow = |count: usize| MAX_BITE * u32::try_from(count).unwrap_or(u32::MAX) / 20;
+    let mut window = MAX_WINDOW_MESSAGES;
+    for _ in 0..10 {
+        window = next_window(window, window, slow(window));
+    }
+    assert!(slow(window) <= MAX_BITE && window >= MIN_WINDOW_MESSAGES, "{window}");
+    // Fast again, but only full windows show it.
+    assert_eq!(next_window(window, window - 1, Duration::ZERO), window);
+    for _ in 0..10 {
+        window = next_window(window, window, Duration::ZERO);
+    }
+    assert_eq!(window, MAX_WINDOW_MESSAGES);
+    // However slow, it goes on.
+    assert_eq!(next_window(window, 1, MAX_BITE * 100), MIN_WINDOW_MESSAGES);
+}

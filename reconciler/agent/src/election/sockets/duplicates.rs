@@ -5,37 +5,46 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
 use super::frames::{self, Mac};
 use super::{Buffer, filter, link_address_to_bind, read};
 
-/// Two packet sockets: ARP, and IPv6 for neighbour advertisements.
+/// Two packet sockets: ARP, and IPv6 for neighbour advertisements. Each exists from the first address of its
+/// family on: what they let through changes by another filter, since closing a packet socket waits until no
+/// processor of the host uses it any more (`synchronize_net`), 10 ms and more, in which an election stands still.
 #[derive(Debug)]
 pub(crate) struct Duplicates {
+    index: u32,
     arp: Option<Socket>,
     neighbours: Option<Socket>,
 }
 
 impl Duplicates {
-    /// Listens for claims of these addresses on the interface with this index.
+    /// Listens for nothing yet, on the interface with this index.
+    pub(crate) const fn new(index: u32) -> Self {
+        Self { index, arp: None, neighbours: None }
+    }
+
+    /// Listens for claims of these addresses, and of no others any more.
     ///
     /// # Errors
     /// The kernel's: `EPERM` without `CAP_NET_RAW`.
-    pub(crate) fn open(index: u32, addresses: impl IntoIterator<Item = IpAddr>) -> io::Result<Self> {
+    pub(crate) fn watch(&mut self, addresses: impl IntoIterator<Item = IpAddr>) -> io::Result<()> {
         let (v4, v6) = filter::split(addresses);
-        let open = |protocol: i32, program: &[socket2::SockFilter]| {
-            // Protocol 0 receives nothing until the filter stands and the socket is bound.
-            let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(0)))?;
-            socket.set_nonblocking(true)?;
-            socket.attach_filter(program)?;
-            socket.bind(&link_address_to_bind(index, protocol)?)?;
-            Ok::<_, io::Error>(socket)
-        };
-        let arp = (!v4.is_empty()).then(|| open(libc::ETH_P_ARP, &filter::arp(&v4)));
-        let neighbours =
-            (!v6.is_empty()).then(|| open(libc::ETH_P_IPV6, &filter::neighbour_advertisements(&v6)));
-        Ok(Self { arp: arp.transpose()?, neighbours: neighbours.transpose()? })
+        let index = self.index;
+        let follow =
+            |socket: &mut Option<Socket>, protocol: i32, any: bool, program: &[SockFilter]| match socket {
+                Some(socket) => socket.attach_filter(program),
+                None if any => {
+                    *socket = Some(open(index, protocol, program)?);
+                    Ok(())
+                }
+                None => Ok(()),
+            };
+        follow(&mut self.arp, libc::ETH_P_ARP, !v4.is_empty(), &filter::arp(&v4))?;
+        let program = filter::neighbour_advertisements(&v6);
+        follow(&mut self.neighbours, libc::ETH_P_IPV6, !v6.is_empty(), &program)
     }
 
     /// What to wait for.
@@ -55,6 +64,15 @@ impl Duplicates {
         }
         Claim::Nothing
     }
+}
+
+fn open(index: u32, protocol: i32, program: &[SockFilter]) -> io::Result<Socket> {
+    // Protocol 0 receives nothing until the filter stands and the socket is bound.
+    let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(0)))?;
+    socket.set_nonblocking(true)?;
+    socket.attach_filter(program)?;
+    socket.bind(&link_address_to_bind(index, protocol)?)?;
+    Ok(socket)
 }
 
 /// A frame that was waiting.

@@ -1,0 +1,160 @@
+//! Who does what: the routers and services of a director, and what a real server needs to be one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use evenkeel_schemas::cluster::{self, Forwarding};
+use evenkeel_schemas::plan::{Encapsulation, Gue, TunnelMode};
+use evenkeel_schemas::scalars::{Ip, Name};
+
+use crate::resolve::{Balanced, RealServer, Resolved, Router};
+
+/// All of a cluster.
+#[derive(Default)]
+pub(super) struct Tasks<'a> {
+    /// By director.
+    routers: BTreeMap<&'a Name, Vec<(&'a Name, &'a Router)>>,
+    /// By router.
+    services: BTreeMap<&'a Name, Vec<(&'a Name, &'a Balanced)>>,
+    /// By host.
+    duties: BTreeMap<&'a Name, Duties>,
+}
+
+/// What a host needs besides virtual routers and virtual servers.
+#[derive(Default)]
+pub(super) struct Duties {
+    /// VIPs that it accepts as its own, as a real server by direct routing or tunnel.
+    pub(super) accepted: BTreeSet<Ip>,
+    /// Its ends of tunnels.
+    pub(super) tunnels: BTreeSet<TunnelEnd>,
+    /// Ports at which it unwraps.
+    pub(super) gue: BTreeSet<(cluster::Family, u16)>,
+    /// Its own addresses to which packets for a VIP of the same segment are masqueraded.
+    pub(super) masqueraded_beside_vip: BTreeSet<Ip>,
+    /// As a director: whether it masquerades IPv6.
+    pub(super) masquerades_v6: bool,
+    /// As a director: whether it masquerades to real servers on the VIP's own segment.
+    pub(super) masquerades_beside_vip: bool,
+}
+
+/// The end of a tunnel on a real server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct TunnelEnd {
+    pub(super) local: Ip,
+    pub(super) mode: TunnelMode,
+    /// Whether packets of IPv4 come out of it.
+    pub(super) carries_v4: bool,
+}
+
+impl<'a> Tasks<'a> {
+    pub(super) fn new(cluster: &'a Resolved) -> Self {
+        let mut tasks = Self::default();
+        for (name, router) in &cluster.routers {
+            for director in router.directors.keys() {
+                tasks.routers.entry(director).or_default().push((name, router));
+            }
+        }
+        for (name, service) in &cluster.services {
+            tasks.services.entry(&service.router).or_default().push((name, service));
+            let (mut v6, mut beside_vip) = (false, false);
+            for front in &service.fronts {
+                for server in &front.real_servers {
+                    if server.forwarding == Forwarding::Nat {
+                        v6 |= server.address.0.is_ipv6();
+                        beside_vip |= server.beside_vip;
+                        if !server.beside_vip {
+                            continue;
+                        }
+                    }
+                    tasks.duties.entry(&server.host).or_default().add(server, &front.vips);
+                }
+            }
+            if v6 || beside_vip {
+                let directors = cluster.routers.get(&service.router).into_iter();
+                for director in directors.flat_map(|router| router.directors.keys()) {
+                    let duties = tasks.duties.entry(director).or_default();
+                    duties.masquerades_v6 |= v6;
+                    duties.masquerades_beside_vip |= beside_vip;
+                }
+            }
+        }
+        tasks
+    }
+
+    /// The virtual routers of a director, by name.
+    pub(super) fn routers(&self, director: &Name) -> &[(&'a Name, &'a Router)] {
+        self.routers.get(director).map_or(&[], Vec::as_slice)
+    }
+
+    /// The services of a director.
+    pub(super) fn services(&self, director: &Name) -> impl Iterator<Item = (&'a Name, &'a Balanced)> {
+        let services = self.routers(director).iter().filter_map(|(router, _)| self.services.get(router));
+        services.flatten().copied()
+    }
+
+    /// What a host needs besides.
+    pub(super) fn duties(&self, host: &Name) -> &Duties {
+        self.duties.get(host).unwrap_or(const { &Duties::NONE })
+    }
+}
+
+impl Duties {
+    const NONE: Self = Self {
+        accepted: BTreeSet::new(),
+        tunnels: BTreeSet::new(),
+        gue: BTreeSet::new(),
+        masqueraded_beside_vip: BTreeSet::new(),
+        masquerades_v6: false,
+        masquerades_beside_vip: false,
+    };
+
+    /// It is a real server of these VIPs.
+    fn add(&mut self, server: &RealServer, vips: &[Ip]) {
+        if server.forwarding == Forwarding::Nat {
+            self.masqueraded_beside_vip.insert(server.address);
+            return;
+        }
+        self.accepted.extend(vips);
+        let Some(encapsulation) = server.encapsulation else { return };
+        let outer = server.address;
+        for v6 in [false, true].into_iter().filter(|v6| vips.iter().any(|vip| vip.0.is_ipv6() == *v6)) {
+            // One device carries both families.
+            let known = self
+                .tunnels
+                .iter()
+                .find(|end| end.local == outer && end.mode == mode(encapsulation, outer, v6));
+            let carries_v4 = !v6 || known.is_some_and(|end| end.carries_v4);
+            if let Some(known) = known.copied() {
+                self.tunnels.remove(&known);
+            }
+            self.tunnels.insert(TunnelEnd { local: outer, mode: mode(encapsulation, outer, v6), carries_v4 });
+        }
+        if let Encapsulation::Gue { port, .. } = encapsulation {
+            self.gue.insert((family(outer), port.get()));
+        }
+    }
+
+    /// The ports at which it unwraps.
+    pub(super) fn gue_ports(&self) -> impl Iterator<Item = Gue> + '_ {
+        let port = |(family, port): &(cluster::Family, u16)| {
+            Some(Gue { family: *family, port: evenkeel_schemas::scalars::Port::new(*port).ok()? })
+        };
+        self.gue.iter().filter_map(port)
+    }
+}
+
+const fn family(address: Ip) -> cluster::Family {
+    if address.0.is_ipv6() { cluster::Family::Ipv6 } else { cluster::Family::Ipv4 }
+}
+
+/// The kind of interface out of which packets for an IPv6 VIP, or an IPv4 one, come. What GUE unwraps goes
+/// the way of what was wrapped in IP alone.
+const fn mode(encapsulation: Encapsulation, outer: Ip, v6: bool) -> TunnelMode {
+    match encapsulation {
+        Encapsulation::Gre { .. } => TunnelMode::Gre,
+        Encapsulation::Ipip {} | Encapsulation::Gue { .. } => match (outer.0.is_ipv6(), v6) {
+            (false, false) => TunnelMode::Ipip,
+            (false, true) => TunnelMode::Sit,
+            (true, _) => TunnelMode::Ip6tnl,
+        },
+    }
+}

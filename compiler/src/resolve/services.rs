@@ -1,0 +1,183 @@
+//! Services of a resolved cluster: what takes packets to them, and where these go.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use evenkeel_schemas::cluster::{
+    self, Check, Cluster, Forwarding, OnFailure, Persistence, Protocol, Scheduler, SchedulerFlag, Service,
+    TunnelChecksum, TunnelType,
+};
+use evenkeel_schemas::plan::{Encapsulation, GueChecksum};
+use evenkeel_schemas::scalars::{ConnectionLimit, FirewallMark, Ip, Name, Port, Span, Weight};
+
+use crate::attach::{Subnets, is_link_local};
+use crate::members::{self, Member, Members};
+
+/// UDP port of GUE (IANA).
+const GUE_PORT: u16 = 6080;
+
+/// A service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Balanced {
+    pub(crate) router: Name,
+    pub(crate) taken: Taken,
+    /// Where its packets come to, and go from there.
+    pub(crate) fronts: Vec<Front>,
+    pub(crate) scheduler: Scheduler,
+    pub(crate) scheduler_flags: Vec<SchedulerFlag>,
+    pub(crate) one_packet: bool,
+    pub(crate) persistence: Option<Persistence>,
+    pub(crate) check: Option<Check>,
+    pub(crate) on_failure: OnFailure,
+    pub(crate) drain: Option<Span>,
+    pub(crate) prevent_removal: bool,
+}
+
+/// What takes packets to a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// Where they go to.
+    Transport {
+        protocol: Protocol,
+        /// Ascending.
+        ports: Vec<Port>,
+    },
+    /// What the firewall marked them with.
+    Mark { mark: FirewallMark, family: cluster::Family },
+}
+
+/// VIPs whose packets go to the same real servers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Front {
+    /// Ascending. With a firewall mark those of the router that marked packets may be for.
+    pub(crate) vips: Vec<Ip>,
+    /// By address and port, ascending.
+    pub(crate) real_servers: Vec<RealServer>,
+}
+
+/// A real server of a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RealServer {
+    pub(crate) host: Name,
+    pub(crate) address: Ip,
+    /// Where it is not that of the virtual server.
+    pub(crate) port: Option<Port>,
+    pub(crate) weight: Weight,
+    pub(crate) forwarding: Forwarding,
+    /// With forwarding by tunnel only.
+    pub(crate) encapsulation: Option<Encapsulation>,
+    pub(crate) upper_threshold: Option<ConnectionLimit>,
+    pub(crate) lower_threshold: Option<ConnectionLimit>,
+    /// Whether it is on the segment of the VIP.
+    pub(crate) beside_vip: bool,
+}
+
+/// What a service's tunnels are made of.
+fn encapsulation(tunnel: &cluster::Tunnel) -> Option<Encapsulation> {
+    Some(match tunnel.kind {
+        TunnelType::Ipip => Encapsulation::Ipip {},
+        TunnelType::Gue => Encapsulation::Gue {
+            port: tunnel.port.or_else(|| Port::new(GUE_PORT).ok())?,
+            checksum: match tunnel.checksum {
+                TunnelChecksum::None => GueChecksum::None,
+                TunnelChecksum::Full => GueChecksum::Udp,
+                TunnelChecksum::Remote => GueChecksum::Remote,
+            },
+        },
+        TunnelType::Gre => Encapsulation::Gre { checksum: tunnel.checksum != TunnelChecksum::None },
+    })
+}
+
+pub(super) fn resolve(
+    cluster: &Cluster,
+    subnets: &Subnets<'_>,
+    members: &Members<'_>,
+    service: &Service,
+) -> Option<Balanced> {
+    let (router_name, router) = cluster.virtual_routers.get_key_value(service.router.as_str())?;
+    let tunnel = encapsulation(&service.tunnel)?;
+    let members = members.of(service);
+    let to = |vip: Ip| -> Vec<RealServer> {
+        let resolved = members.iter().map(|member| real_server(subnets, service, tunnel, member, vip));
+        let mut real_servers: Vec<RealServer> = resolved.collect();
+        real_servers.sort_unstable_by_key(|server| (server.address, server.port));
+        real_servers
+    };
+    let (taken, fronts) = match service.firewall_mark {
+        Some(mark) => {
+            let family = service.family;
+            let v6 = family == cluster::Family::Ipv6;
+            let all = router.vips.iter().chain(&router.unadvertised_vips);
+            // One that is link-local is of an interface, and none of `lo`.
+            let of_family = |vip: &&Ip| vip.0.is_ipv6() == v6 && !is_link_local(**vip);
+            let mut vips: Vec<Ip> = all.filter(of_family).copied().collect();
+            vips.sort_unstable();
+            // Without a VIP of the family the host's first address of it.
+            let unspecified =
+                if v6 { IpAddr::V6(Ipv6Addr::UNSPECIFIED) } else { IpAddr::V4(Ipv4Addr::UNSPECIFIED) };
+            let real_servers = to(vips.first().copied().unwrap_or(Ip(unspecified)));
+            (Taken::Mark { mark, family }, vec![Front { vips, real_servers }])
+        }
+        None => {
+            let mut vips = members::vips(service, &router.vips).to_vec();
+            vips.sort_unstable();
+            let mut fronts: Vec<Front> = Vec::with_capacity(1);
+            for vip in vips {
+                let real_servers = to(vip);
+                match fronts.iter_mut().find(|front| front.real_servers == real_servers) {
+                    Some(front) => front.vips.push(vip),
+                    None => fronts.push(Front { vips: vec![vip], real_servers }),
+                }
+            }
+            let ports: BTreeSet<Port> = members::ports(service)
+                .flat_map(|(_, first, last)| first.get()..=last.get())
+                .filter_map(|port| Port::new(port).ok())
+                .collect();
+            let ports = ports.into_iter().collect();
+            (Taken::Transport { protocol: service.protocol?, ports }, fronts)
+        }
+    };
+    if fronts.is_empty() {
+        return None;
+    }
+    let mut scheduler_flags = service.scheduler_flags.clone();
+    scheduler_flags.sort_unstable();
+    scheduler_flags.dedup();
+    Some(Balanced {
+        router: router_name.clone(),
+        taken,
+        fronts,
+        scheduler: service.scheduler,
+        scheduler_flags,
+        one_packet: service.one_packet,
+        persistence: service.persistence.clone(),
+        check: service.check.clone(),
+        on_failure: service.on_failure,
+        drain: service.drain.as_ref().map(|drain| drain.timeout),
+        prevent_removal: service.prevent_removal,
+    })
+}
+
+fn real_server(
+    subnets: &Subnets<'_>,
+    service: &Service,
+    tunnel: Encapsulation,
+    member: &Member<'_>,
+    vip: Ip,
+) -> RealServer {
+    let (upper_threshold, lower_threshold) = member.thresholds();
+    let forwarding = member.forwarding(service);
+    let address = member.address(subnets, vip);
+    let segment = |address| subnets.of(address).map(|(segment, _)| segment);
+    RealServer {
+        host: member.name.clone(),
+        address,
+        port: member.port(),
+        weight: member.weight(),
+        forwarding,
+        encapsulation: (forwarding == Forwarding::Tun).then_some(tunnel),
+        upper_threshold,
+        lower_threshold,
+        beside_vip: segment(vip).is_some_and(|home| segment(address) == Some(home)),
+    }
+}

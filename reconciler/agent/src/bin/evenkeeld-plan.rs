@@ -1,0 +1,7 @@
+//! The `evenkeeld-plan` program: understands a plan for `evenkeeld`. Everything is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    evenkeel_agent::read_plan()
+}

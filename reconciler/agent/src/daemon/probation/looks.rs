@@ -1,0 +1,94 @@
+//! What a plan on probation waits for: looked at, and shown.
+
+use std::time::Duration;
+
+use evenkeel_health::Report;
+use evenkeel_kernel::clock;
+use evenkeel_schemas::cluster::Confirm;
+use evenkeel_schemas::plan::Check;
+use evenkeel_schemas::status::{ProbationStatus, RouterOrder};
+use evenkeel_schemas::time::MonoTime;
+
+use super::{Daemon, LOOK_PAUSE};
+use crate::election::ElectionSnapshot;
+use crate::probation::{self, Change, RouterNow, View, short};
+use crate::report;
+
+impl Daemon {
+    pub(super) async fn look_at_checks(&mut self, now: MonoTime) {
+        self.probation.look_at = now + LOOK_PAUSE;
+        let snapshot = self.ask_election().await;
+        if !self.missing(&snapshot).is_empty() {
+            self.probation.well_since = None;
+            return;
+        }
+        let since = *self.probation.well_since.get_or_insert(now);
+        if now.since(since) >= self.quiet() {
+            self.confirm("its checks", None);
+        }
+    }
+
+    /// How long all must have been well.
+    fn quiet(&self) -> Duration {
+        match (&self.facts.in_force, &self.probation.record.trial) {
+            (Some(in_force), Some(trial)) => probation::quiet(&in_force.loaded.plan, trial.timeout()),
+            (None, _) | (_, None) => Duration::MAX,
+        }
+    }
+
+    /// What a confirmation by checks waits for.
+    fn missing(&self, snapshot: &ElectionSnapshot) -> Vec<String> {
+        let probation = &self.probation;
+        let (Some(in_force), Some(before), Some(trial)) =
+            (&self.facts.in_force, &probation.before, &probation.record.trial)
+        else {
+            return vec!["the plan before is being read".to_owned()];
+        };
+        let routers: Vec<RouterNow> = snapshot
+            .routers
+            .iter()
+            .map(|router| RouterNow {
+                name: router.name.clone(),
+                state: router.state,
+                held: router.order == Some(RouterOrder::Hold),
+                reason: router.reason.clone(),
+            })
+            .collect();
+        let change = Change {
+            before: &before.plan,
+            baseline: &trial.baseline,
+            plan: &in_force.loaded.plan,
+            since: probation.since,
+        };
+        let failed = self.facts.last.as_ref().is_none_or(|last| !last.errors.is_empty());
+        let converged = self.pending.is_none() && self.has_plan() && !failed;
+        let report = |check: &Check| -> Option<Report> { self.board.report(check) };
+        probation::missing(change, View { converged, routers: &routers, report: &report })
+    }
+
+    /// For status.
+    pub(crate) fn probation_status(&self, snapshot: &ElectionSnapshot) -> Option<ProbationStatus> {
+        let trial = self.probation.record.trial.as_ref()?;
+        let now = clock::now();
+        let mut waits_for = match trial.confirm {
+            Confirm::Operator => {
+                vec![format!("`evenkeeld confirm {}`", short(&trial.generation))]
+            }
+            Confirm::Checks => self.missing(snapshot),
+        };
+        if waits_for.is_empty() {
+            let since = self.probation.well_since.map_or(Duration::ZERO, |since| now.since(since));
+            let left = self.quiet().saturating_sub(since);
+            waits_for.push(format!("all is well, and must stay so for another {:.1} s", left.as_secs_f64()));
+        }
+        let remaining = now.until(self.probation.deadline).as_millis();
+        Some(ProbationStatus {
+            before: trial.before.clone(),
+            since: trial.since.clone(),
+            deadline: report::wall(self.probation.deadline),
+            remaining_ms: u64::try_from(remaining).unwrap_or(u64::MAX),
+            confirm: trial.confirm,
+            waits_for,
+        })
+    }
+}

@@ -1,0 +1,26 @@
+//! The allocator's settings: a daemon that took a large plan gives back what taking it took.
+
+/// Freed blocks from this size on go back to the system at once, bytes.
+#[cfg(target_env = "gnu")]
+const LARGE: i32 = 256 * 1024;
+
+/// Holds the allocator to fixed limits: its own grow with the largest block that it has ever freed.
+pub(crate) fn settle() {
+    #[cfg(target_env = "gnu")]
+    #[allow(unsafe_code, reason = "sets two numbers of the C library's allocator, before any thread is made")]
+    // SAFETY: mallopt(3) takes any numbers and refuses those that make no sense.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, LARGE);
+    }
+}
+
+/// Gives freed memory back to the system, whatever lies above it. Takes milliseconds when there was much.
+pub(crate) fn give_back() {
+    #[cfg(target_env = "gnu")]
+    #[allow(unsafe_code, reason = "the C library's allocator has no other way")]
+    // SAFETY: malloc_trim(3) may be called at any time from any thread; it takes the allocator's own locks.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}

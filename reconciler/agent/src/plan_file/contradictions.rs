@@ -1,0 +1,206 @@
+//! What a plan's schema cannot say: values that exclude or need each other.
+//!
+//! The compiler never writes such a plan. One that somebody else has made and sealed would be put in force
+//! in part, in silence, or fail in the kernel with words that help nobody.
+
+use std::collections::BTreeSet;
+
+use evenkeel_schemas::plan::{Forwarding, Front, Plan, TunnelMode, VirtualServer};
+use evenkeel_schemas::scalars::Span;
+
+/// Shortest probation, milliseconds.
+const MIN_PROBATION_MILLIS: u32 = 5000;
+
+/// The first contradiction of a plan, in words.
+pub(super) fn first(plan: &Plan) -> Option<String> {
+    let mut fronts = BTreeSet::new();
+    let mut servers = plan.virtual_servers.iter();
+    servers
+        .find_map(|server| virtual_server(server, &mut fronts))
+        .or_else(|| tunnels(plan))
+        .or_else(|| times(plan))
+}
+
+fn virtual_server(server: &VirtualServer, fronts: &mut BTreeSet<Front>) -> Option<String> {
+    let name = &server.name;
+    let Some(front) = server.front() else {
+        return Some(format!(
+            "virtual server {name} needs either address, port and protocol or firewall_mark and family"
+        ));
+    };
+    if !fronts.insert(front) {
+        return Some(format!("two virtual servers are {front}"));
+    }
+    let by_mark = matches!(front, Front::Mark { .. });
+    if !by_mark && !server.vips.is_empty() {
+        return Some(format!("virtual server {name} has both address and vips"));
+    }
+    let mut sockets = BTreeSet::new();
+    for destination in &server.destinations {
+        let socket = destination.socket();
+        if destination.port.is_none() && !by_mark {
+            return Some(format!("destination {socket} of {front} has no port"));
+        }
+        let tunnelled = destination.forwarding == Forwarding::Tun;
+        if tunnelled != destination.encapsulation.is_some() {
+            let what = if tunnelled { "is tunnelled without" } else { "is not tunnelled and has an" };
+            return Some(format!("destination {socket} of {front} {what} encapsulation"));
+        }
+        let v6 = destination.address.0.is_ipv6();
+        if !tunnelled && v6 != front.is_v6() {
+            return Some(format!("destination {socket} of {front} is of the other address family"));
+        }
+        if !sockets.insert(socket.clone()) {
+            return Some(format!("destination {socket} of {front} is there twice"));
+        }
+    }
+    None
+}
+
+fn tunnels(plan: &Plan) -> Option<String> {
+    let mut interfaces = BTreeSet::new();
+    for tunnel in &plan.tunnels {
+        let interface = &tunnel.interface;
+        if tunnel.local.0.is_ipv6() != (tunnel.mode == TunnelMode::Ip6tnl) {
+            return Some(format!("tunnel {interface} cannot have its end at {}", tunnel.local));
+        }
+        if !interfaces.insert(interface) {
+            return Some(format!("two tunnels are called {interface}"));
+        }
+    }
+    let made = plan.routers.iter().filter_map(|router| Some(&router.virtual_mac.as_ref()?.interface));
+    let mut both = made.filter(|interface| interfaces.contains(interface));
+    if let Some(interface) = both.next() {
+        return Some(format!("{interface} is a tunnel and a virtual MAC address"));
+    }
+    let two_families = |server: &VirtualServer| {
+        let v6 = server.front().is_some_and(|front| front.is_v6());
+        server.destinations.iter().any(|destination| destination.address.0.is_ipv6() != v6)
+    };
+    let mixed = plan.virtual_servers.iter().find(|server| two_families(server));
+    mixed.filter(|_| plan.connection_sync.is_some()).map(|server| {
+        format!(
+            "virtual server {} has a destination of the other address family, and connections are synchronised",
+            server.name
+        )
+    })
+}
+
+fn times(plan: &Plan) -> Option<String> {
+    let in_seconds = |what: &str, span: Span, least: u32| {
+        let millis = span.as_millis();
+        let right = millis.is_multiple_of(1000) && millis >= least;
+        (!right).then(|| format!("{what} cannot be {span}"))
+    };
+    let timeouts = plan.ipvs_timeouts.iter().flat_map(|timeouts| {
+        [
+            ("the TCP time-out", timeouts.tcp),
+            ("the time-out after a FIN", timeouts.tcp_fin),
+            ("the UDP time-out", timeouts.udp),
+        ]
+    });
+    let probation = plan.policy.probation.iter();
+    let mut wrong = timeouts.filter_map(|(what, span)| in_seconds(what, span, 1000)).chain(
+        probation.filter_map(|probation| in_seconds("a probation", probation.timeout, MIN_PROBATION_MILLIS)),
+    );
+    wrong.next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAN: &str = r#"
+format = 1
+cluster = "c"
+host = "dir1"
+host_addresses = ["192.0.2.1"]
+policy = { resync = "5s", exclusive_ipvs = false, probation = { timeout = "30s" } }
+ipvs_timeouts = { tcp = "15m", tcp_fin = "2m", udp = "5m" }
+[connection_sync]
+mode = "follow"
+router = "VI_1"
+interface = "eth0"
+id = 51
+group = "224.0.0.81"
+port = 8848
+ttl = 1
+[[tunnel]]
+interface = "ek-ipip"
+mode = "ipip"
+local = "192.0.2.1"
+[[virtual_server]]
+name = "web"
+address = "192.0.2.9"
+port = 80
+protocol = "tcp"
+scheduler = "rr"
+one_packet = false
+[[virtual_server.destination]]
+host = "rs1"
+address = "192.0.2.21"
+port = 80
+weight = 1
+forwarding = "tun"
+encapsulation = { type = "gue", port = 6080, checksum = "none" }
+[[virtual_server]]
+name = "marked"
+firewall_mark = 7
+family = "ipv4"
+vips = ["192.0.2.9"]
+scheduler = "rr"
+one_packet = false
+[[virtual_server.destination]]
+host = "rs1"
+address = "192.0.2.21"
+weight = 1
+forwarding = "dr"
+"#;
+
+    fn plan(text: &str) -> Plan {
+        toml::from_str(text).expect("a plan")
+    }
+
+    #[test]
+    fn a_plan_of_sense_has_none() {
+        assert_eq!(first(&plan(PLAN)), None);
+    }
+
+    #[test]
+    fn each_contradiction_is_named() {
+        for (from, to, want) in [
+            ("protocol = \"tcp\"\n", "", "virtual server web needs either"),
+            ("firewall_mark = 7\n", "firewall_mark = 7\nport = 80\n", "virtual server marked needs either"),
+            ("protocol = \"tcp\"\n", "protocol = \"tcp\"\nvips = [\"192.0.2.9\"]\n", "both address and vips"),
+            ("port = 80\nweight", "weight", "192.0.2.21 of tcp 192.0.2.9:80 has no port"),
+            (
+                "encapsulation = { type = \"gue\", port = 6080, checksum = \"none\" }",
+                "",
+                "is tunnelled without",
+            ),
+            (
+                "forwarding = \"dr\"",
+                "forwarding = \"dr\"\nencapsulation = { type = \"ipip\" }",
+                "is not tunnelled",
+            ),
+            ("192.0.2.21\"\nweight", "2001:db8::21\"\nweight", "2001:db8::21 of fwmark 7 is of the other"),
+            ("192.0.2.21\"\nport", "2001:db8::21\"\nport", "connections are synchronised"),
+            ("local = \"192.0.2.1\"", "local = \"2001:db8::1\"", "tunnel ek-ipip cannot"),
+            ("udp = \"5m\"", "udp = \"500ms\"", "the UDP time-out cannot be 500ms"),
+            ("timeout = \"30s\"", "timeout = \"4s\"", "a probation cannot be 4s"),
+        ] {
+            let text = PLAN.replacen(from, to, 1);
+            assert_ne!(text, PLAN, "{from}");
+            let found = first(&plan(&text)).unwrap_or_default();
+            assert!(found.contains(want), "{found:?} does not say {want:?}");
+        }
+        let twice = |part: &str| format!("{PLAN}{}", &PLAN[PLAN.find(part).expect("part")..]);
+        assert_eq!(
+            first(&plan(&twice("[[virtual_server]]\nname = \"marked\""))).as_deref(),
+            Some("two virtual servers are fwmark 7")
+        );
+        let destination = PLAN.rfind("[[virtual_server.destination]]").expect("destination");
+        let found = first(&plan(&format!("{PLAN}{}", &PLAN[destination..]))).unwrap_or_default();
+        assert!(found.contains("192.0.2.21 of fwmark 7 is there twice"), "{found}");
+    }
+}

@@ -1,0 +1,167 @@
+//! A plan's text understood: TOML, JSON Schema, types. Nothing else of the daemon looks at TOML or at a schema.
+//!
+//! Runs in the process `evenkeeld-plan` (see `helper`), since what it takes, in code and memory, is several times what the
+//! daemon takes, and since the text comes from outside. Virtual servers are understood one by one: a tree of a large plan as a whole
+//! takes twenty times its text.
+
+use evenkeel_schemas::plan::{Plan, VirtualServer};
+use jsonschema::Validator;
+use serde_json::{Value, json};
+
+use super::Refusal;
+use super::pieces::pieces;
+
+/// Most schema errors told of one plan.
+const MAX_SCHEMA_ERRORS: usize = 5;
+/// Longest schema error told.
+const MAX_ERROR_CHARS: usize = 300;
+/// From so many virtual servers on they are understood one by one. For fewer a second validator costs more than it saves.
+const MANY: usize = 64;
+/// The key of virtual servers.
+const SERVERS: &str = "virtual_server";
+
+/// What was understood so far.
+#[derive(Debug)]
+pub(super) enum Part {
+    /// The next virtual server.
+    Server(Box<VirtualServer>),
+    /// All virtual servers until now are void: they come again.
+    Anew,
+}
+
+/// Understands a text without its seal: hands over each virtual server and returns the plan without them.
+///
+/// # Errors
+/// When it is not TOML, does not follow the schema, or has a value that its type does not have. What was handed over is then void.
+pub(super) fn understand(body: &str, mut take: impl FnMut(Part)) -> Result<Plan, Refusal> {
+    let schema = evenkeel_schemas::json::plan();
+    if let Some(plan) = one_by_one(body, &schema, &mut take)? {
+        return Ok(plan);
+    }
+    // It is small, or something is wrong, or written unlike any plan of ours: seen as a whole, what is wrong has its place.
+    let mut plan = whole(body, &validator(&schema)?)?;
+    take(Part::Anew);
+    let servers = std::mem::take(&mut plan.virtual_servers);
+    servers.into_iter().for_each(|server| take(Part::Server(Box::new(server))));
+    Ok(plan)
+}
+
+fn whole(body: &str, validator: &Validator) -> Result<Plan, Refusal> {
+    let value: Value = toml::from_str(body).map_err(|error: toml::de::Error| {
+        Refusal::new(format!("the plan is not valid TOML: {}", error.message()))
+    })?;
+    let errors: Vec<String> = validator
+        .iter_errors(&value)
+        .take(MAX_SCHEMA_ERRORS)
+        .map(|error| shortened(&format!("{}: {}", error.instance_path(), error.masked())))
+        .collect();
+    if !errors.is_empty() {
+        return Err(Refusal::new(format!("the plan does not follow its schema: {}", errors.join("; "))));
+    }
+    serde_json::from_value(value)
+        .map_err(|error| Refusal::new(format!("the plan cannot be understood: {error}")))
+}
+
+/// The whole plan, without another process.
+#[cfg(test)]
+pub(super) fn here(body: &str) -> Result<Plan, Refusal> {
+    let mut servers = Vec::new();
+    let plan = understand(body, |part| match part {
+        Part::Server(server) => servers.push(*server),
+        Part::Anew => servers.clear(),
+    })?;
+    Ok(Plan { virtual_servers: servers, ..plan })
+}
+
+/// The plan without its virtual servers, when all of it is right and can be taken apart. The schema says of a virtual server the same
+/// wherever it stands, which a test holds it to.
+fn one_by_one(body: &str, schema: &Value, take: &mut impl FnMut(Part)) -> Result<Option<Plan>, Refusal> {
+    let Some(pieces) = pieces(body).filter(|pieces| pieces.servers.len() >= MANY) else { return Ok(None) };
+    let Ok(rest) = toml::from_str::<Value>(&pieces.rest) else { return Ok(None) };
+    if rest.get(SERVERS).is_some() || !validator(schema)?.is_valid(&rest) {
+        return Ok(None);
+    }
+    let Ok(plan) = serde_json::from_value(rest) else { return Ok(None) };
+    let of_server = validator(&server_schema(schema))?;
+    for piece in pieces.servers {
+        match server(piece, &of_server) {
+            Some(server) => take(Part::Server(Box::new(server))),
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(plan))
+}
+
+/// The virtual server of a text that is nothing else.
+fn server(piece: &str, validator: &Validator) -> Option<VirtualServer> {
+    let mut table: serde_json::Map<String, Value> = toml::from_str(piece).ok()?;
+    let Some(Value::Array(mut servers)) = table.remove(SERVERS) else { return None };
+    let server = servers.pop()?;
+    (table.is_empty() && servers.is_empty() && validator.is_valid(&server))
+        .then(|| serde_json::from_value(server).ok())
+        .flatten()
+}
+
+/// What the schema says of one virtual server.
+fn server_schema(plan: &Value) -> Value {
+    json!({ "$schema": plan["$schema"], "$defs": plan["$defs"], "$ref": "#/$defs/VirtualServer" })
+}
+
+/// At most [`MAX_ERROR_CHARS`] characters.
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(MAX_ERROR_CHARS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+fn validator(schema: &Value) -> Result<Validator, Refusal> {
+    let mut options = jsonschema::draft202012::options()
+        .should_validate_formats(true)
+        .with_pattern_options(jsonschema::PatternOptions::regex());
+    for (name, check) in evenkeel_schemas::json::FORMATS {
+        options = options.with_format(name, check);
+    }
+    options
+        .build(schema)
+        .map_err(|error| Refusal::new(format!("the plan schema of this daemon is broken: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schema_of_a_virtual_server_is_the_same_wherever_it_stands() {
+        let schema = evenkeel_schemas::json::plan();
+        let servers = schema["properties"][SERVERS].as_object().expect("an object");
+        assert_eq!(servers["items"], json!({ "$ref": "#/$defs/VirtualServer" }));
+        assert_eq!(servers["type"], "array");
+        // Nothing is said of them together.
+        let known = ["description", "type", "items", "default"];
+        assert_eq!(servers.keys().filter(|key| !known.contains(&key.as_str())).next(), None);
+        assert!(schema["required"].as_array().expect("a list").iter().all(|key| key != SERVERS));
+    }
+    #[test]
+    fn many_are_understood_one_by_one_as_all_together() {
+        let head = "format = 1\ncluster = \"c\"\nhost = \"h\"\nhost_addresses = []\n[policy]\nresync = \"5s\"\nexclusive_ipvs = false\n";
+        let server = |n: usize| {
+            format!(
+                "[[virtual_server]]\nname = \"s{n}\"\naddress = \"192.0.2.9\"\nport = {}\nprotocol = \"tcp\"\nscheduler = \"wlc\"\n\
+                 one_packet = false\n[[virtual_server.destination]]\nhost = \"rs\"\naddress = \"192.0.2.7\"\nport = 1\nweight = 1\n\
+                 forwarding = \"dr\"\n",
+                n + 1
+            )
+        };
+        let body: String = std::iter::once(head.to_owned()).chain((0..MANY).map(server)).collect();
+        let schema = evenkeel_schemas::json::plan();
+        let mut count = 0;
+        let alone = one_by_one(&body, &schema, &mut |_| count += 1).expect("a schema").expect("one by one");
+        assert_eq!((alone.virtual_servers.len(), count), (0, MANY));
+        let together = whole(&body, &validator(&schema).expect("a schema")).expect("good");
+        assert_eq!(here(&body).expect("good"), together);
+        let bad = body.replace("port = 7\n", "port = 70000\n");
+        let why = here(&bad).expect_err("no port").to_string();
+        assert!(why.contains("/virtual_server/6/port"), "{why}");
+    }
+}

@@ -1,0 +1,341 @@
+//! Whether a host is as well under a new plan as it was under the one before: what `confirm = "checks"`
+//! waits for.
+//!
+//! What was served before must be served now, by the same address and port: a plan that takes something
+//! away is never confirmed here, since a mistake looks the same. Values only.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use evenkeel_converge::{DestinationKey, ServiceKey};
+use evenkeel_health::{Outcome, Report, Verdict};
+use evenkeel_schemas::plan::{Check, Destination, Plan, VirtualServer};
+use evenkeel_schemas::scalars::Name;
+use evenkeel_schemas::status::RouterState;
+use evenkeel_schemas::time::MonoTime;
+
+use super::Baseline;
+
+/// Most things that are told.
+const MAX_TOLD: usize = 10;
+
+/// A change of the plan.
+#[derive(Clone, Copy)]
+pub(crate) struct Change<'a> {
+    /// The plan before.
+    pub(crate) before: &'a Plan,
+    /// How the host stood then.
+    pub(crate) baseline: &'a Baseline,
+    /// The new plan.
+    pub(crate) plan: &'a Plan,
+    /// When it was put in force.
+    pub(crate) since: MonoTime,
+}
+
+/// How a virtual router stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RouterNow {
+    pub(crate) name: Name,
+    pub(crate) state: RouterState,
+    /// Whether an operator keeps it out.
+    pub(crate) held: bool,
+    pub(crate) reason: String,
+}
+
+/// How the host stands now.
+#[derive(Clone, Copy)]
+pub(crate) struct View<'a> {
+    /// Whether everything of the new plan is in the kernel and the election has its routers.
+    pub(crate) converged: bool,
+    /// The routers of the election.
+    pub(crate) routers: &'a [RouterNow],
+    /// What is known of a check.
+    pub(crate) report: &'a dyn Fn(&Check) -> Option<Report>,
+}
+
+/// How long everything must have been well: two intervals of the slowest check, but no more than a third
+/// of the time.
+pub(crate) fn quiet(plan: &Plan, timeout: Duration) -> Duration {
+    let checks = plan.virtual_servers.iter().flat_map(|server| &server.destinations);
+    let intervals = checks.filter_map(|destination| destination.check.as_ref()).map(interval);
+    let slowest = intervals.max().unwrap_or_else(|| plan.policy.resync.as_duration());
+    (slowest * 2).min(timeout / 3)
+}
+
+const fn interval(check: &Check) -> Duration {
+    let Check::Tcp { interval, .. } = check;
+    interval.as_duration()
+}
+
+/// What is not as well as before, or not known yet, for people; nothing when all is well.
+pub(crate) fn missing(change: Change<'_>, view: View<'_>) -> Vec<String> {
+    let kernel = (!view.converged).then(|| "the kernel is not as the plan says yet".to_owned());
+    let all = kernel.into_iter().chain(routers(change, view)).chain(destinations(change, view));
+    let mut told: Vec<String> = all.chain(services(change, view)).collect();
+    if told.len() > MAX_TOLD {
+        let more = told.len() - MAX_TOLD;
+        told.truncate(MAX_TOLD);
+        told.push(format!("and {more} more"));
+    }
+    told
+}
+
+fn routers<'a>(change: Change<'a>, view: View<'a>) -> impl Iterator<Item = String> + 'a {
+    change.baseline.routers.iter().filter_map(move |name| {
+        if !change.plan.routers.iter().any(|router| router.name == *name) {
+            return Some(format!("virtual router {name}, which took part before, is not in the plan"));
+        }
+        let mut found = view.routers.iter().filter(|router| router.name == *name).peekable();
+        if found.peek().is_none() {
+            return Some(format!("virtual router {name} has not started"));
+        }
+        let out = found.find(|router| router.state == RouterState::Initialize && !router.held)?;
+        Some(format!("virtual router {name} takes no part: {}", out.reason))
+    })
+}
+
+/// What is known of a destination since the change.
+enum Health {
+    Well,
+    Unknown,
+    Failed(String),
+}
+
+fn health(destination: &Destination, change: Change<'_>, view: View<'_>) -> Health {
+    let Some(check) = &destination.check else { return Health::Well };
+    let Some(report) = (view.report)(check) else { return Health::Unknown };
+    match (report.verdict, report.last) {
+        (_, Some((at, _))) if at < change.since => Health::Unknown,
+        (Verdict::Up, Some((_, Outcome::Success))) => Health::Well,
+        (_, Some((_, Outcome::Failure(why)))) => Health::Failed(why),
+        (_, None | Some((_, Outcome::Inconclusive(_) | Outcome::Success))) => Health::Unknown,
+    }
+}
+
+fn destinations<'a>(change: Change<'a>, view: View<'a>) -> impl Iterator<Item = String> + 'a {
+    let all = change.plan.virtual_servers.iter().flat_map(|server| {
+        let service = ServiceKey::of(server);
+        server.destinations.iter().filter_map(move |destination| Some((service?, destination)))
+    });
+    all.filter_map(move |(service, destination)| {
+        let key = DestinationKey::of(destination);
+        if change.baseline.down.contains(&(service, key)) {
+            return None;
+        }
+        match health(destination, change, view) {
+            Health::Well => None,
+            Health::Unknown => Some(format!("{key} ({}) was not checked yet", destination.host)),
+            Health::Failed(why) => Some(format!("{key} ({}) fails: {why}", destination.host)),
+        }
+    })
+}
+
+fn services<'a>(change: Change<'a>, view: View<'a>) -> impl Iterator<Item = String> + 'a {
+    let now: BTreeMap<ServiceKey, &VirtualServer> = change
+        .plan
+        .virtual_servers
+        .iter()
+        .filter_map(|server| Some((ServiceKey::of(server)?, server)))
+        .collect();
+    change.before.virtual_servers.iter().filter_map(move |server| {
+        let (key, front) = (ServiceKey::of(server)?, server.front()?);
+        let served = takes_clients(server)
+            .any(|destination| !change.baseline.down.contains(&(key, DestinationKey::of(destination))));
+        if !served {
+            return None;
+        }
+        let Some(server) = now.get(&key) else {
+            return Some(format!("{front} ({}), which was served before, is not in the plan", server.name));
+        };
+        let serves = takes_clients(server).any(|one| matches!(health(one, change, view), Health::Well));
+        (!serves).then(|| format!("{front} ({}) has no healthy destination", server.name))
+    })
+}
+
+fn takes_clients(server: &VirtualServer) -> impl Iterator<Item = &Destination> {
+    server.destinations.iter().filter(|destination| destination.weight.get() > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLICY: &str = "format = 1\ncluster = \"c\"\nhost = \"h\"\nhost_addresses = []\n\
+        [policy]\nresync = \"4s\"\nexclusive_ipvs = false\n";
+    const SINCE: MonoTime = MonoTime::from_millis(1000);
+
+    fn router() -> String {
+        "[[router]]\nname = \"VI_1\"\ninterface = \"eth0\"\nsource = \"192.0.2.1\"\nversion = 3\nvrid = 1\npriority = 100\n\
+         advert_interval = \"1s\"\npreempt = true\ngarp_repeat = 1\ngarp_delay = \"0s\"\nvips = [\"192.0.2.9/32\"]\n"
+            .to_owned()
+    }
+
+    /// A virtual server on this port with destinations (last number of the address, port, weight, checked).
+    fn server(port: u16, destinations: &[(u8, u16, u16, bool)]) -> String {
+        let mut text = format!(
+            "[[virtual_server]]\nname = \"web\"\naddress = \"192.0.2.9\"\nport = {port}\nprotocol = \"tcp\"\n\
+             scheduler = \"wlc\"\none_packet = false\n"
+        );
+        for (last, port, weight, checked) in destinations {
+            text += &format!(
+                "[[virtual_server.destination]]\nhost = \"rs{last}\"\naddress = \"192.0.2.{last}\"\nport = {port}\n\
+                 weight = {weight}\nforwarding = \"dr\"\n"
+            );
+            if *checked {
+                text += &format!(
+                    "check = {{ type = \"tcp\", address = \"192.0.2.{last}\", port = {port}, interval = \"2s\", \
+                     timeout = \"1s\", retries = 1, retry_delay = \"1s\" }}\n"
+                );
+            }
+        }
+        text
+    }
+
+    fn plan(parts: &[String]) -> Plan {
+        toml::from_str(&(POLICY.to_owned() + &parts.concat())).expect("plan")
+    }
+
+    /// Results of checks by the last number of the address: when, and whether it succeeded.
+    type Results = BTreeMap<u8, (u64, Result<(), &'static str>, Verdict)>;
+
+    struct World {
+        before: Plan,
+        baseline: Baseline,
+        routers: Vec<RouterNow>,
+        results: Results,
+        converged: bool,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let up = (2000, Ok(()), Verdict::Up);
+            Self {
+                before: plan(&[router(), server(80, &[(11, 80, 1, true), (12, 80, 1, true)])]),
+                baseline: Baseline {
+                    down: BTreeSet::new(),
+                    routers: BTreeSet::from(["VI_1".parse().expect("name")]),
+                },
+                routers: vec![RouterNow {
+                    name: "VI_1".parse().expect("name"),
+                    state: RouterState::Master,
+                    held: false,
+                    reason: "told so".to_owned(),
+                }],
+                results: [(11, up), (12, up), (13, up)].into(),
+                converged: true,
+            }
+        }
+
+        fn missing(&self, plan: &Plan) -> Vec<String> {
+            let report = |check: &Check| {
+                let Check::Tcp { address, .. } = check;
+                let std::net::IpAddr::V4(address) = address.0 else { return None };
+                let (at, result, verdict) = self.results.get(&address.octets()[3])?;
+                let outcome = match result {
+                    Ok(()) => Outcome::Success,
+                    Err(why) => Outcome::Failure((*why).to_owned()),
+                };
+                let last = (*at > 0).then(|| (MonoTime::from_millis(*at), outcome));
+                Some(Report { verdict: *verdict, failures: 0, last })
+            };
+            let change = Change { before: &self.before, baseline: &self.baseline, plan, since: SINCE };
+            missing(change, View { converged: self.converged, routers: &self.routers, report: &report })
+        }
+    }
+
+    use std::collections::BTreeSet;
+
+    fn same() -> Plan {
+        plan(&[router(), server(80, &[(11, 80, 1, true), (12, 80, 5, true)])])
+    }
+
+    #[test]
+    fn all_is_well_when_the_kernel_routers_and_checks_are() {
+        let mut world = World::new();
+        assert_eq!(world.missing(&same()), Vec::<String>::new());
+        world.converged = false;
+        assert_eq!(world.missing(&same()), ["the kernel is not as the plan says yet"]);
+    }
+
+    #[test]
+    fn each_destination_needs_a_success_of_its_own_since_the_change() {
+        let mut world = World::new();
+        for (result, text) in [
+            ((0, Ok(()), Verdict::Up), "192.0.2.11:80 (rs11) was not checked yet"),
+            ((999, Ok(()), Verdict::Up), "192.0.2.11:80 (rs11) was not checked yet"),
+            ((2000, Err("refused"), Verdict::Up), "192.0.2.11:80 (rs11) fails: refused"),
+            ((2000, Err("refused"), Verdict::Down), "192.0.2.11:80 (rs11) fails: refused"),
+        ] {
+            world.results.insert(11, result);
+            assert_eq!(world.missing(&same()), [text], "{result:?}");
+        }
+        // What had failed before may go on failing, what is new may not.
+        let service = ServiceKey::of(&world.before.virtual_servers[0]).expect("service");
+        let failed = DestinationKey::of(&world.before.virtual_servers[0].destinations[0]);
+        world.baseline.down.insert((service, failed));
+        assert_eq!(world.missing(&same()), Vec::<String>::new());
+        world.results.insert(13, (2000, Err("refused"), Verdict::Up));
+        let more = plan(&[router(), server(80, &[(11, 80, 1, true), (12, 80, 1, true), (13, 80, 1, true)])]);
+        assert_eq!(world.missing(&more), ["192.0.2.13:80 (rs13) fails: refused"]);
+        let unchecked = plan(&[router(), server(80, &[(14, 80, 1, false)])]);
+        assert_eq!(world.missing(&unchecked), Vec::<String>::new(), "without a check it counts as healthy");
+    }
+
+    #[test]
+    fn what_was_served_must_be_served_by_the_same_address_and_port() {
+        let mut world = World::new();
+        let gone = "tcp 192.0.2.9:80 (web), which was served before, is not in the plan";
+        assert_eq!(world.missing(&plan(&[router()])), [gone]);
+        assert_eq!(world.missing(&plan(&[router(), server(81, &[(11, 80, 1, true)])])), [gone]);
+        let silent = "tcp 192.0.2.9:80 (web) has no healthy destination";
+        assert_eq!(world.missing(&plan(&[router(), server(80, &[])])), [silent]);
+        assert_eq!(world.missing(&plan(&[router(), server(80, &[(11, 80, 0, true)])])), [silent], "weight 0");
+        for last in [11, 12] {
+            world.results.insert(last, (2000, Err("refused"), Verdict::Down));
+        }
+        let moved = plan(&[router(), server(80, &[(11, 81, 1, true), (12, 81, 1, true)])]);
+        assert_eq!(
+            world.missing(&moved),
+            ["192.0.2.11:81 (rs11) fails: refused", "192.0.2.12:81 (rs12) fails: refused", silent]
+        );
+        // What was not served before is not missed.
+        let server_ = &world.before.virtual_servers[0];
+        let key = ServiceKey::of(server_).expect("service");
+        world.baseline.down = server_.destinations.iter().map(|one| (key, DestinationKey::of(one))).collect();
+        assert_eq!(world.missing(&plan(&[router()])), Vec::<String>::new());
+    }
+
+    #[test]
+    fn who_took_part_before_takes_part_unless_it_is_held() {
+        let mut world = World::new();
+        assert_eq!(
+            world.missing(&plan(&[server(80, &[(11, 80, 1, true)])])),
+            ["virtual router VI_1, which took part before, is not in the plan"]
+        );
+        world.routers[0].state = RouterState::Initialize;
+        assert_eq!(world.missing(&same()), ["virtual router VI_1 takes no part: told so"]);
+        world.routers[0].held = true;
+        assert_eq!(world.missing(&same()), Vec::<String>::new());
+        world.routers.clear();
+        assert_eq!(world.missing(&same()), ["virtual router VI_1 has not started"]);
+        world.baseline.routers.clear();
+        assert_eq!(world.missing(&same()), Vec::<String>::new(), "it did not take part before");
+    }
+
+    #[test]
+    fn ten_things_are_told_and_the_others_are_counted() {
+        let mut world = World::new();
+        world.results.clear();
+        let many: Vec<(u8, u16, u16, bool)> = (11..40).map(|last| (last, 80, 1, true)).collect();
+        let told = world.missing(&plan(&[router(), server(80, &many)]));
+        assert_eq!((told.len(), told[10].as_str()), (11, "and 20 more"));
+    }
+
+    #[test]
+    fn the_quiet_time_is_two_intervals_but_no_more_than_a_third() {
+        let second = Duration::from_secs;
+        assert_eq!(quiet(&same(), second(60)), second(4));
+        assert_eq!(quiet(&same(), second(6)), second(2));
+        assert_eq!(quiet(&plan(&[]), second(60)), second(8), "without checks: two looks at the kernel");
+    }
+}

@@ -1,0 +1,177 @@
+//! The last good plan in the state directory, with the passwords that it ran with: what is put in force
+//! when the file is bad, and what a plan on probation is rolled back to.
+//!
+//! The plan is one file, its passwords another that is named by the plan's generation and written first,
+//! so that a crash never leaves a plan with another one's passwords. Where the passwords came from does
+//! not matter any more: a file that was changed together with the plan does not spoil the one before.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use evenkeel_schemas::plan;
+use evenkeel_schemas::scalars::Name;
+use evenkeel_schemas::seal;
+use evenkeel_vrrp::Secret;
+use tracing::warn;
+
+use super::{StateDir, remove, replace};
+use crate::plan_file::{self, LoadedPlan, Refusal};
+
+const LAST_GOOD: &str = "last-good";
+const PASSWORDS: &str = ".passwords.json";
+
+/// Passwords by router, as the bytes of the wire.
+type Passwords = BTreeMap<Name, [u8; 8]>;
+
+impl StateDir {
+    fn last_good_dir(&self) -> PathBuf {
+        self.path.join(LAST_GOOD)
+    }
+
+    /// Keeps a plan as the last good one. It is there as a whole, or the one before is.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(crate) fn save_last_good(&self, loaded: &LoadedPlan) -> io::Result<()> {
+        let (directory, host) = (self.last_good_dir(), &loaded.plan.host);
+        let (file, passwords) =
+            (directory.join(plan::file_name(host)), passwords_file(&directory, loaded.generation.as_str()));
+        let kept: Passwords =
+            loaded.secrets.iter().map(|(router, secret)| (router.clone(), secret.to_bytes())).collect();
+        let kept = serde_json::to_vec(&kept)?;
+        let same = |file: &Path, bytes: &[u8]| fs::read(file).is_ok_and(|found| found == bytes);
+        if same(&file, &loaded.bytes) && same(&passwords, &kept) {
+            return Ok(());
+        }
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
+        replace(&passwords, &kept)?;
+        replace(&file, &loaded.bytes)?;
+        for entry in fs::read_dir(&directory)? {
+            let path = entry?.path();
+            if path != file && path != passwords {
+                remove(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The generation of the last good plan of `host`, without a look at what it says.
+    pub(crate) fn last_good_generation(&self, host: &Name) -> Option<String> {
+        let bytes = fs::read(self.last_good_dir().join(plan::file_name(host))).ok()?;
+        seal::open(&bytes).ok().map(|(generation, _)| generation.to_string())
+    }
+
+    /// The last good plan of `host`, checked as if it came from outside.
+    pub(crate) fn last_good(&self, host: &Name) -> Option<LoadedPlan> {
+        let path = self.last_good_dir().join(plan::file_name(host));
+        if !path.exists() {
+            return None;
+        }
+        self.read_last_good(&path, host)
+            .inspect_err(|why| warn!("the last good plan cannot be used: {why}"))
+            .ok()
+    }
+
+    fn read_last_good(&self, path: &Path, host: &Name) -> Result<LoadedPlan, Refusal> {
+        let unreadable = |error: io::Error| Refusal::new(format!("{}: {error}", path.display()));
+        let bytes = fs::read(path).map_err(unreadable)?;
+        let (generation, _) = seal::open(&bytes).map_err(|error| Refusal::new(error.to_string()))?;
+        let file = passwords_file(&self.last_good_dir(), generation.as_str());
+        let kept = match fs::read(&file) {
+            Ok(kept) => kept,
+            // Written by a version that kept the file of secrets instead.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return plan_file::load(path, host),
+            Err(error) => return Err(Refusal::new(format!("{}: {error}", file.display()))),
+        };
+        // The error of the parser could quote what it read.
+        let kept: Passwords = serde_json::from_slice(&kept)
+            .map_err(|_| Refusal::new(format!("{} is damaged", file.display())))?;
+        let secrets = kept.into_iter().map(|(router, bytes)| (router, Secret::from_bytes(bytes))).collect();
+        plan_file::check_kept(bytes, secrets, host)
+    }
+
+    /// Removes the last good plan.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub(super) fn forget_last_good(&self) -> io::Result<()> {
+        match fs::remove_dir_all(self.last_good_dir()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+}
+
+fn passwords_file(directory: &Path, generation: &str) -> PathBuf {
+    directory.join(format!("{generation}{PASSWORDS}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn host() -> Name {
+        "dir1".parse().expect("name")
+    }
+
+    fn sealed(priority: u8, password: &Path) -> Vec<u8> {
+        let body = format!(
+            "format = 1\ncluster = \"c\"\nhost = \"dir1\"\nhost_addresses = []\n\
+             [policy]\nresync = \"5s\"\nexclusive_ipvs = false\n\
+             [[router]]\nname = \"VI_1\"\ninterface = \"eth0\"\nsource = \"192.0.2.1\"\nversion = 2\nvrid = 51\n\
+             priority = {priority}\nadvert_interval = \"1s\"\npreempt = true\ngarp_repeat = 5\ngarp_delay = \"5s\"\n\
+             vips = [\"192.0.2.9/32\"]\nauth = {{ type = \"pass\", secret = {{ file = {password:?} }} }}\n"
+        );
+        seal::seal(&body).into_bytes()
+    }
+
+    #[test]
+    fn a_plan_is_kept_with_the_passwords_that_it_ran_with() {
+        let scratch = tempfile::tempdir().expect("tempdir");
+        let state = StateDir::open(&scratch.path().join("state")).expect("open");
+        assert!(state.last_good(&host()).is_none() && state.last_good_generation(&host()).is_none());
+        let (file, password) = (scratch.path().join("dir1.plan.toml"), scratch.path().join("password"));
+        fs::write(&file, sealed(100, &password)).expect("write");
+        fs::write(&password, "hell>com\n").expect("write");
+        let first = plan_file::load(&file, &host()).expect("good");
+        state.save_last_good(&first).expect("save");
+
+        // The password changes with the next plan, and the one before still has its own.
+        fs::write(&password, "other\n").expect("write");
+        let kept = state.last_good(&host()).expect("kept");
+        assert_eq!((&kept.bytes, &kept.secrets), (&first.bytes, &first.secrets));
+        fs::remove_file(&password).expect("remove");
+        assert_eq!(state.last_good(&host()).expect("kept").secrets, first.secrets);
+        assert_eq!(state.last_good_generation(&host()), Some(first.generation.to_string()));
+
+        fs::write(&password, "other\n").expect("write");
+        fs::write(&file, sealed(90, &password)).expect("write");
+        let second = plan_file::load(&file, &host()).expect("good");
+        state.save_last_good(&second).expect("save");
+        assert_eq!(state.last_good(&host()).expect("kept").secrets, second.secrets);
+        let directory = state.last_good_dir();
+        assert_eq!(fs::read_dir(&directory).expect("list").count(), 2, "nothing of the one before is left");
+        for entry in fs::read_dir(&directory).expect("list") {
+            let mode = entry.expect("entry").metadata().expect("metadata").permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+        }
+
+        let passwords = passwords_file(&directory, second.generation.as_str());
+        fs::write(&passwords, "{\"VI_1\":\"hell>com\"}").expect("damage");
+        let why = state.read_last_good(&directory.join("dir1.plan.toml"), &host()).expect_err("damaged");
+        assert!(why.to_string().ends_with("is damaged"), "{why}");
+        fs::write(&passwords, "{}").expect("damage");
+        let why = state.read_last_good(&directory.join("dir1.plan.toml"), &host()).expect_err("lacking");
+        assert!(why.to_string().contains("the password of router VI_1"), "{why}");
+        // As versions before this one kept it.
+        fs::remove_file(&passwords).expect("remove");
+        assert_eq!(state.last_good(&host()).expect("kept").secrets, second.secrets);
+        state.forget().expect("forget");
+        assert!(state.last_good(&host()).is_none());
+    }
+}

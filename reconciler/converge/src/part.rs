@@ -1,0 +1,60 @@
+//! Part of what is wanted: some IPVS services of a hundred thousand destinations, when only those have changed.
+
+use std::collections::BTreeSet;
+
+use crate::desired::Desired;
+use crate::model::{KernelState, ServiceKey};
+
+impl Desired {
+    /// The same with these services only, for a look at no others.
+    #[must_use]
+    pub fn with_services(&self, only: &BTreeSet<ServiceKey>) -> Self {
+        let services = &self.state.services;
+        let services =
+            only.iter().filter_map(|key| services.get(key).map(|value| (*key, value.clone()))).collect();
+        // Not by cloning all and dropping most: there may be a hundred thousand destinations.
+        let Self { state, vips, vip_routes, vip_rules, host_addresses, interfaces, exclusive_ipvs, drift } =
+            self;
+        let KernelState {
+            links,
+            addresses,
+            routes,
+            other_routes,
+            rules,
+            sysctls,
+            services: _,
+            timeouts,
+            sync_daemons,
+        } = state;
+        Self {
+            state: KernelState {
+                links: links.clone(),
+                addresses: addresses.clone(),
+                routes: routes.clone(),
+                other_routes: other_routes.clone(),
+                rules: rules.clone(),
+                sysctls: sysctls.clone(),
+                services,
+                timeouts: *timeouts,
+                sync_daemons: sync_daemons.clone(),
+            },
+            vips: vips.clone(),
+            vip_routes: vip_routes.clone(),
+            vip_rules: vip_rules.clone(),
+            host_addresses: host_addresses.clone(),
+            interfaces: interfaces.clone(),
+            exclusive_ipvs: *exclusive_ipvs,
+            drift: drift.clone(),
+        }
+    }
+
+    /// The services that are not the same in `other`; more than `most` are not counted out, and nothing is told.
+    #[must_use]
+    pub fn changed_services(&self, other: &Self, most: usize) -> Option<BTreeSet<ServiceKey>> {
+        let (ours, theirs) = (&self.state.services, &other.state.services);
+        let changed = ours.iter().filter(|(key, value)| theirs.get(key) != Some(value)).map(|(key, _)| *key);
+        let gone = theirs.keys().filter(|key| !ours.contains_key(key)).copied();
+        let found: BTreeSet<ServiceKey> = changed.chain(gone).take(most + 1).collect();
+        (found.len() <= most).then_some(found)
+    }
+}

@@ -1,0 +1,56 @@
+//! What the processes of a daemon take: processor time and memory. All of its processes count.
+
+use lab::{Daemon, Host};
+use nix::unistd::{SysconfVar, sysconf};
+
+/// The processes of a daemon: itself, and on its host all of its programs, whose names begin with its own (the guardian,
+/// `evenkeeld-guard`, is a child that left its session).
+fn processes(host: &Host, daemon: &Daemon) -> Vec<(u32, String)> {
+    let own = std::fs::read_link(format!("/proc/{}/exe", daemon.pid())).expect("the daemon runs");
+    let entries = host.enter(|| {
+        let all = std::fs::read_dir("/proc").expect("/proc");
+        all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok()).collect::<Vec<_>>()
+    });
+    let own = own.as_os_str().as_encoded_bytes();
+    let same = |pid: &u32| {
+        let program = std::fs::read_link(format!("/proc/{pid}/exe"));
+        program.is_ok_and(|program| program.as_os_str().as_encoded_bytes().starts_with(own))
+    };
+    let stat = |pid: u32| Some((pid, std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?));
+    entries.into_iter().filter(same).filter_map(stat).collect()
+}
+
+/// Processor time of all of them since they began.
+pub(crate) fn cpu_seconds(host: &Host, daemon: &Daemon) -> f64 {
+    let ticks = sysconf(SysconfVar::CLK_TCK).ok().flatten().unwrap_or(100) as f64;
+    let used = |stat: &str| {
+        // After the name, which is in parentheses and may hold blanks: state is field 3, utime and stime are 14 and 15.
+        let rest = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+        let fields = rest.split(' ').skip(11).take(2);
+        fields.filter_map(|field| field.parse::<f64>().ok()).sum::<f64>()
+    };
+    processes(host, daemon).iter().map(|(_, stat)| used(stat)).sum::<f64>() / ticks
+}
+
+/// Resident memory of each process, and together what is not shared (anonymous) and what is theirs when shared pages are divided
+/// among those who share them.
+pub(crate) fn memory(host: &Host, daemon: &Daemon) -> String {
+    let megabytes = |pid: u32, file: &str, key: &str| {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+        let line = text.lines().find(|line| line.starts_with(key)).unwrap_or_default().to_owned();
+        let number = line.split_whitespace().nth(1).and_then(|number| number.parse::<u32>().ok());
+        f64::from(number.unwrap_or_default()) / 1024.0
+    };
+    let pids: Vec<u32> = processes(host, daemon).into_iter().map(|(pid, _)| pid).collect();
+    let each =
+        |file: &str, key: &str| -> Vec<f64> { pids.iter().map(|pid| megabytes(*pid, file, key)).collect() };
+    let resident = each("status", "VmRSS:");
+    let words: Vec<String> = resident.iter().map(|size| format!("{size:.1}")).collect();
+    format!(
+        "{:.1} MB ({}), of it {:.1} not shared; proportional {:.1} MB",
+        resident.iter().sum::<f64>(),
+        words.join(" + "),
+        each("status", "RssAnon:").iter().sum::<f64>(),
+        each("smaps_rollup", "Pss:").iter().sum::<f64>(),
+    )
+}
