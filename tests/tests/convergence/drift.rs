@@ -23,6 +23,8 @@ const NORMAL: usize = 30;
 const REPORTED: usize = 10;
 /// Longest time between two full looks of the daemon.
 const RESYNC: Duration = Duration::from_secs(1);
+/// The election looks at the rules and routes of VIPs as often, whatever the plan says.
+const ELECTION_RESYNC: Duration = Duration::from_secs(5);
 /// What a repair may take beyond the resync time on a machine that is busy with other things.
 const BUSY: Duration = Duration::from_secs(4);
 
@@ -140,7 +142,8 @@ impl Proof<'_> {
     fn repaired(&mut self, mutation: &Mutation, context: &str) {
         let before = self.status()["convergence"]["drifts"].clone();
         self.make(mutation);
-        match self.back_within(RESYNC + BUSY) {
+        let limit = if mutation.name.ends_with("of a VIP deleted") { ELECTION_RESYNC } else { RESYNC };
+        match self.back_within(limit + BUSY) {
             Ok(took) => self.took.push(took),
             Err(difference) => {
                 panic!("{context}: not repaired:\n{difference}{:#}", self.status()["convergence"])
