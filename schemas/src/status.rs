@@ -314,7 +314,7 @@ pub struct DestinationStatus {
 /// Convergence of the kernel to the plan.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ConvergenceStatus {
-    /// Whether the last pass left the kernel exactly as wanted.
+    /// Whether the last pass left the kernel exactly as the plan in force wants it; false until there was a pass over it.
     pub converged: bool,
     /// Passes since the daemon started.
     pub passes: u64,

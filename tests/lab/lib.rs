@@ -28,6 +28,7 @@ mod guest;
 mod here;
 mod init;
 mod ipvs;
+mod ipvs_exact;
 mod journal;
 mod monitor;
 mod net;
@@ -40,6 +41,8 @@ mod process;
 mod pulse;
 mod reference;
 mod time;
+#[cfg(target_arch = "x86_64")]
+mod trap;
 mod uml;
 mod vrrp;
 mod watch;
@@ -64,6 +67,8 @@ pub use process::{Daemon, Output};
 pub use pulse::Pulse;
 pub use reference::{CLUSTER_FILE, Daemons, Reference};
 pub use time::{Mark, eventually, mark};
+#[cfg(target_arch = "x86_64")]
+pub use trap::{Operation, Trap};
 pub use vrrp::{Advert, VrrpCapture};
 pub use watch::VipWatch;
 pub use web::WebServer;

@@ -112,7 +112,7 @@ impl Message {
     }
 }
 
-fn append_attribute(bytes: &mut Vec<u8>, kind: u16, value: &[u8]) {
+pub(crate) fn append_attribute(bytes: &mut Vec<u8>, kind: u16, value: &[u8]) {
     let length = u16::try_from(4 + value.len()).expect("a short attribute");
     bytes.extend_from_slice(&length.to_ne_bytes());
     bytes.extend_from_slice(&kind.to_ne_bytes());
@@ -189,6 +189,11 @@ impl Netlink {
     /// A route socket listening to `groups` (a mask of the first 32 multicast groups).
     pub(crate) fn route(groups: u32) -> Self {
         Self::open(SockProtocol::NetlinkRoute, groups)
+    }
+
+    /// A socket for generic families.
+    pub(crate) fn generic() -> Self {
+        Self::open(SockProtocol::NetlinkGeneric, 0)
     }
 
     fn open(protocol: SockProtocol, groups: u32) -> Self {
@@ -287,7 +292,7 @@ impl Netlink {
 
 /// The number of a generic netlink family; asking loads its module.
 pub(crate) fn generic_family(name: &str) -> u16 {
-    let mut netlink = Netlink::open(SockProtocol::NetlinkGeneric, 0);
+    let mut netlink = Netlink::generic();
     let request = Message::new(GENL_ID_CTRL, NLM_F_ACK, &[CTRL_CMD_GETFAMILY, 1, 0, 0])
         .text(CTRL_ATTR_FAMILY_NAME, name);
     let mut family = None;

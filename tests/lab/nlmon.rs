@@ -45,9 +45,8 @@ impl NetlinkCapture {
             capture::drain(socket, |packet| {
                 for message in messages(packet.bytes) {
                     if message.flags & NLM_F_REQUEST != 0 && message.kind > NLMSG_DONE {
-                        let (name, asks) = name(packet.protocol, message.kind, message.body, ipvs);
-                        let dumps = message.flags & NLM_F_DUMP == NLM_F_DUMP;
-                        let reads = asks || (dumps && packet.protocol == PROTOCOL_GENERIC);
+                        let (name, reads) =
+                            request_name(packet.protocol, message.kind, message.flags, message.body, ipvs);
                         writer.push(packet.at, NetlinkRequest { name, reads, body: message.body.to_vec() });
                     }
                 }
@@ -82,6 +81,12 @@ impl NetlinkCapture {
 }
 
 /// A request's name and whether it only reads.
+pub(crate) fn request_name(protocol: u16, kind: u16, flags: u16, body: &[u8], ipvs: u16) -> (String, bool) {
+    let (name, asks) = name(protocol, kind, body, ipvs);
+    let dumps = flags & NLM_F_DUMP == NLM_F_DUMP;
+    (name, asks || (dumps && protocol == PROTOCOL_GENERIC))
+}
+
 fn name(protocol: u16, kind: u16, body: &[u8], ipvs: u16) -> (String, bool) {
     match protocol {
         PROTOCOL_ROUTE => {

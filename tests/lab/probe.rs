@@ -19,6 +19,7 @@ use crate::journal::{Journal, Record, lock};
 use crate::net::{Host, parse_cidr};
 use crate::netlink::ip_of;
 use crate::time::Mark;
+use crate::web::stream_byte;
 
 /// A request not connected, or not answered, within this has failed.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(100);
@@ -84,14 +85,20 @@ impl Host {
         self.enter(|| ping(target, timeout)).unwrap_or(false)
     }
 
-    /// Opens a connection that downloads without end.
+    /// Opens a connection that downloads until the server is told to [finish](crate::WebServer::finish).
     #[track_caller]
     pub fn download(&self, address: impl Display, port: u16) -> Download {
+        self.download_path(address, port, "/stream")
+    }
+
+    /// [`Host::download`] of another path, such as `/stream?ms=5&bytes=4096`.
+    #[track_caller]
+    pub fn download_path(&self, address: impl Display, port: u16, path: &str) -> Download {
         let target = SocketAddr::new(parse_cidr(&address.to_string()).0, port);
         let stream = self
             .enter(|| TcpStream::connect_timeout(&target, CONNECT_TIMEOUT))
             .or_fail(format_args!("{}: connect to {target}", self.name()));
-        Download::start(stream)
+        Download::start(stream, path)
     }
 }
 
@@ -369,6 +376,7 @@ impl Drop for Prober {
 
 /// A connection downloading in the background; see [`Host::download`]. Dropped, it closes.
 pub struct Download {
+    own: SocketAddr,
     progress: Arc<Mutex<Progress>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -377,18 +385,23 @@ pub struct Download {
 struct Progress {
     head: Vec<u8>,
     bytes: u64,
+    body: u64,
+    wrong: Option<u64>,
     last: Instant,
     max_stall: Duration,
     ended: Option<String>,
 }
 
 impl Download {
-    fn start(mut stream: TcpStream) -> Self {
+    fn start(mut stream: TcpStream, path: &str) -> Self {
         stream.set_read_timeout(Some(DOWNLOAD_LOOKS_AFTER)).expect("a read time-out");
-        let sent = stream.write_all(b"GET /stream HTTP/1.1\r\nHost: lab\r\n\r\n");
+        let own = stream.local_addr().expect("an address of a connection");
+        let sent = stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: lab\r\n\r\n").as_bytes());
         let progress = Arc::new(Mutex::new(Progress {
             head: Vec::new(),
             bytes: 0,
+            body: 0,
+            wrong: None,
             last: Instant::now(),
             max_stall: Duration::ZERO,
             ended: sent.err().map(|error| error.to_string()),
@@ -402,7 +415,18 @@ impl Download {
                 lock(&writer).note(outcome, &piece);
             }
         });
-        Self { progress, stop, thread: Some(thread) }
+        Self { own, progress, stop, thread: Some(thread) }
+    }
+
+    /// The client's end of the connection.
+    pub fn client(&self) -> SocketAddr {
+        self.own
+    }
+
+    /// Bytes received after the head, and the place of the first that was not what a stream has there.
+    pub fn body(&self) -> (u64, Option<u64>) {
+        let progress = lock(&self.progress);
+        (progress.body, progress.wrong)
     }
 
     /// Whether the connection is still open: neither closed nor reset. It may have stalled; see [`Download::stall`].
@@ -463,8 +487,20 @@ impl Progress {
                 self.max_stall = self.max_stall.max(now.saturating_duration_since(self.last));
                 self.last = now;
                 self.bytes += length as u64;
+                let mut piece = &piece[..length];
                 if host_of(&self.head).is_none() {
-                    self.head.extend_from_slice(&piece[..length]);
+                    let before = self.head.len();
+                    self.head.extend_from_slice(piece);
+                    let end = self.head.windows(4).position(|window| window == b"\r\n\r\n");
+                    let end = end.map_or(self.head.len(), |end| end + 4);
+                    piece = &piece[end - before..];
+                    self.head.truncate(end);
+                }
+                for byte in piece {
+                    if self.wrong.is_none() && *byte != stream_byte(self.body) {
+                        self.wrong = Some(self.body);
+                    }
+                    self.body += 1;
                 }
             }
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}

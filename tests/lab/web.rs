@@ -16,6 +16,7 @@ use crate::check::Expected;
 use crate::journal::lock;
 use crate::net::Host;
 use crate::probe::poll_timeout;
+use crate::time::eventually;
 
 /// A request longer than this is refused.
 const REQUEST_LENGTH_MAX: usize = 8 << 10;
@@ -28,13 +29,22 @@ const STREAM_BYTES: usize = 256;
 
 /// A web server; see [`Host::web`]. Dropped, it stops.
 ///
-/// `GET /stream?ms=20&bytes=256` never ends; any other path is answered at once with the host's name and closed,
-/// unless [`WebServer::answer`] says otherwise.
+/// `GET /stream?ms=20&bytes=256` ends with [`WebServer::finish`]; each of its bytes tells its place, see [`stream_byte`]. Any
+/// other path is answered at once with the host's name and closed, unless [`WebServer::answer`] says otherwise.
 pub struct WebServer {
     host: Host,
     port: u16,
     answers: Answers,
+    finished: Finished,
     running: Option<(PipeWriter, JoinHandle<()>)>,
+}
+
+/// What was sent to whom in the streams that were last told to finish, once they have.
+type Finished = Arc<Mutex<Option<BTreeMap<SocketAddr, u64>>>>;
+
+/// The byte at a place of a stream's body.
+pub(crate) const fn stream_byte(place: u64) -> u8 {
+    (place ^ (place >> 8).wrapping_mul(31) ^ (place >> 16).wrapping_mul(57)) as u8
 }
 
 type Answers = Arc<Mutex<BTreeMap<String, (u16, String)>>>;
@@ -43,7 +53,13 @@ impl Host {
     /// Starts a web server on every address of this host, IPv4 and IPv6.
     #[track_caller]
     pub fn web(&self, port: u16) -> WebServer {
-        let mut server = WebServer { host: self.clone(), port, answers: Arc::default(), running: None };
+        let mut server = WebServer {
+            host: self.clone(),
+            port,
+            answers: Arc::default(),
+            finished: Arc::default(),
+            running: None,
+        };
         server.start();
         server
     }
@@ -61,19 +77,20 @@ impl WebServer {
             .host
             .enter(|| listen(port))
             .or_fail(format_args!("{}: listen on port {port}", self.host.name()));
-        let (stopped, stop) = pipe().expect("a pipe");
+        let (orders, orderer) = pipe().expect("a pipe");
         let mut service = Service {
             name: self.host.name().to_owned(),
             answers: Arc::clone(&self.answers),
+            finished: Arc::clone(&self.finished),
             listener,
-            stopped,
+            orders,
             connections: Vec::new(),
         };
         let thread = std::thread::Builder::new()
             .name(format!("{}-web", self.host.name()))
             .spawn(move || service.serve())
             .expect("a thread");
-        self.running = Some((stop, thread));
+        self.running = Some((orderer, thread));
     }
 
     /// Closes the listener and resets every open connection: new ones are refused.
@@ -82,6 +99,15 @@ impl WebServer {
             drop(stop);
             let _ = thread.join();
         }
+    }
+
+    /// Ends the streams that run, in good order; how many bytes each client was sent, heads not counted.
+    #[track_caller]
+    pub fn finish(&mut self) -> BTreeMap<SocketAddr, u64> {
+        let Some((orders, _)) = &mut self.running else { return BTreeMap::new() };
+        orders.write_all(b"f").or_fail("the web server's thread");
+        eventually(Duration::from_secs(5), "the streams end", || lock(&self.finished).is_some());
+        lock(&self.finished).take().unwrap_or_default()
     }
 
     /// From now on answers `path` with that status and body.
@@ -111,8 +137,9 @@ fn listen(port: u16) -> io::Result<TcpListener> {
 struct Service {
     name: String,
     answers: Answers,
+    finished: Finished,
     listener: TcpListener,
-    stopped: PipeReader,
+    orders: PipeReader,
     connections: Vec<Connection>,
 }
 
@@ -124,8 +151,10 @@ struct Connection {
 
 struct Streaming {
     interval: Duration,
-    piece: Vec<u8>,
+    piece: usize,
     next: Instant,
+    /// Bytes sent.
+    place: u64,
 }
 
 /// What becomes of a connection after a step.
@@ -150,7 +179,7 @@ impl Service {
             self.connections.iter().filter_map(|connection| Some(connection.streaming.as_ref()?.next)).min();
         let timeout = next.map(poll_timeout);
         let mut waits = vec![
-            PollFd::new(self.stopped.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.orders.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.listener.as_fd(), PollFlags::POLLIN),
         ];
         waits.extend(self.connections.iter().map(|open| PollFd::new(open.stream.as_fd(), PollFlags::POLLIN)));
@@ -159,7 +188,7 @@ impl Service {
         }
         let ready: Vec<bool> = waits.iter().map(|wait| wait.any().unwrap_or(true)).collect();
         drop(waits);
-        if ready[0] {
+        if ready[0] && !self.obey() {
             return false;
         }
 
@@ -179,6 +208,23 @@ impl Service {
         if ready[1] {
             self.accept();
         }
+        true
+    }
+
+    /// A byte is the order to finish the streams, the end that to stop; false then.
+    fn obey(&mut self) -> bool {
+        if !matches!(self.orders.read(&mut [0]), Ok(1)) {
+            return false;
+        }
+        let mut finished = BTreeMap::new();
+        self.connections.retain(|connection| {
+            let Some(streaming) = &connection.streaming else { return true };
+            if let Ok(peer) = connection.stream.peer_addr() {
+                finished.insert(SocketAddr::new(peer.ip().to_canonical(), peer.port()), streaming.place);
+            }
+            false
+        });
+        *lock(&self.finished) = Some(finished);
         true
     }
 
@@ -230,7 +276,7 @@ impl Connection {
             let interval =
                 value("ms").map_or(STREAM_INTERVAL, |ms| Duration::from_millis(u64::from(ms.max(1))));
             let bytes = value("bytes").map_or(STREAM_BYTES, |bytes| bytes as usize);
-            self.streaming = Some(Streaming { interval, piece: vec![b'.'; bytes], next: Instant::now() });
+            self.streaming = Some(Streaming { interval, piece: bytes, next: Instant::now(), place: 0 });
             let head = format!("HTTP/1.1 200 OK\r\nX-Host: {name}\r\nConnection: close\r\n\r\n");
             return if self.stream.write_all(head.as_bytes()).is_ok() { Fate::Keep } else { Fate::Close };
         }
@@ -249,9 +295,12 @@ impl Connection {
             return Fate::Keep;
         }
         streaming.next = now + streaming.interval;
-        match self.stream.write(&streaming.piece) {
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Fate::Close,
-            _ => Fate::Keep,
+        let piece: Vec<u8> = (streaming.place..).take(streaming.piece).map(stream_byte).collect();
+        match self.stream.write(&piece) {
+            Ok(sent) => streaming.place += sent as u64,
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Fate::Close,
+            Err(_) => {}
         }
+        Fate::Keep
     }
 }
