@@ -58,7 +58,10 @@ impl<'a> Host<'a> {
             let on_lo: BTreeSet<IpAddr> =
                 server.client_addresses().map(|vip| vip.0).filter(|vip| accepted.contains(vip)).collect();
             if !on_lo.is_empty() {
-                let router = self.router_of(&on_lo, routers).or(server.only_as_master_of);
+                // One by firewall mark may have other VIPs, of which the host still is a director.
+                let all = || server.client_addresses().map(|vip| vip.0).collect();
+                let router = self.router_of(&on_lo, routers).or_else(|| self.router_of(&all(), routers));
+                let router = router.or(server.only_as_master_of);
                 // Of no router it is Master, now or later.
                 server.only_as_master_of = Some(router?);
             } else {
