@@ -341,7 +341,11 @@ impl Daemon {
                 // By then the election has taken its routers as well.
                 tokio::spawn(async {
                     sleep(SETTLED).await;
-                    tokio::task::spawn_blocking(memory::give_back).await.ok();
+                    let give_back = || {
+                        memory::give_back();
+                        memory::forget_code();
+                    };
+                    tokio::task::spawn_blocking(give_back).await.ok();
                 });
             }
             // Before the start a router announces nothing, and status shows why.

@@ -20,7 +20,7 @@ use nix::sys::signal::{SigSet, Signal};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tracing::{error, info, warn};
 
-use crate::scheduling;
+use crate::{memory, scheduling};
 
 use super::{FromGuardian, Lease, ToGuardian, at, new_buffer, receive, send, socket_path};
 
@@ -155,6 +155,7 @@ impl<A: Addresses> Process<A> {
     }
 
     fn run(mut self) -> io::Result<()> {
+        memory::forget_code();
         while self.turn(clock::now()) {
             self.wait(clock::now())?;
         }
