@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use evenkeel_schemas::plan::{Address, Gue, Plan, Route, Router, Sysctl, Tunnel, VirtualServer};
+use evenkeel_schemas::plan::{Address, Front, Gue, Plan, Route, Router, Sysctl, Tunnel, VirtualServer};
 use evenkeel_schemas::saved::Era;
 use evenkeel_schemas::scalars::{InterfaceName, Name};
 
 use super::super::HostState;
 use super::claims::held;
 use super::parts::{made_interfaces, of_interface};
-use super::{BACKUPS, Host, PREPARE, TIDY, route_key};
+use super::{BACKUPS, Host, PREPARE, REJOIN, TIDY, route_key};
 
 /// Whether `new` has something of a real server that `old` has not.
 pub(super) fn comes(old: Option<&HostState>, new: Option<&HostState>) -> bool {
@@ -44,12 +44,20 @@ impl<'a> Host<'a> {
         let accepted: BTreeSet<IpAddr> = addresses.iter().map(|address| address.address.address()).collect();
         let old = || Self::plan(self.old).into_iter().flat_map(|plan| &plan.virtual_servers);
         let new = || Self::plan(self.new).into_iter().flat_map(|plan| &plan.virtual_servers);
-        let fronts: BTreeSet<_> = old().map(VirtualServer::front).collect();
-        // One by firewall mark has several VIPs, which may change at different times: it comes with the first.
-        let changed = |server: &VirtualServer| {
+        // One by firewall mark has several VIPs, which may change at different times. It comes with the first,
+        // and changes or goes with the last, but before real servers tidy up.
+        let mut turns: BTreeMap<Option<Front>, (bool, BTreeSet<u8>)> = BTreeMap::new();
+        for (server, is_old) in old().map(|server| (server, true)).chain(new().map(|server| (server, false)))
+        {
+            let (was_there, turn) = turns.entry(server.front()).or_default();
+            *was_there |= is_old;
             let times = server.client_addresses().filter_map(|vip| self.times.get(&vip.0));
-            let times = times.map(|times| times.servers);
-            let turn = if fronts.contains(&server.front()) { times.max() } else { times.min() };
+            turn.extend(times.map(|times| times.servers));
+        }
+        let changed = |server: &VirtualServer| {
+            let (was_there, times) = &turns[&server.front()];
+            let turn =
+                if *was_there { times.last().map(|last| REJOIN.min(*last)) } else { times.first().copied() };
             phase >= turn.unwrap_or(BACKUPS)
         };
         let chosen = old().filter(|server| !changed(server)).chain(new().filter(|server| changed(server)));
@@ -58,7 +66,10 @@ impl<'a> Host<'a> {
             let on_lo: BTreeSet<IpAddr> =
                 server.client_addresses().map(|vip| vip.0).filter(|vip| accepted.contains(vip)).collect();
             if !on_lo.is_empty() {
-                let router = self.router_of(&on_lo, routers).or(server.only_as_master_of);
+                // One by firewall mark may have other VIPs, of which the host still is a director.
+                let all = || server.client_addresses().map(|vip| vip.0).collect();
+                let router = self.router_of(&on_lo, routers).or_else(|| self.router_of(&all(), routers));
+                let router = router.or(server.only_as_master_of);
                 // Of no router it is Master, now or later.
                 server.only_as_master_of = Some(router?);
             } else {
