@@ -9,6 +9,8 @@ use std::time::Duration;
 
 /// The nice value that comes first.
 const FIRST: i32 = -20;
+/// The nice value of what can wait; it still gets a third of a processor that somebody else keeps busy.
+const LAST: i32 = 5;
 /// The shortest slice that the kernel takes (sched(7), from Linux 6.12 on): who asks for a shorter one than the thread that
 /// runs takes its place at once when it wakes up.
 const SLICE: Duration = Duration::from_micros(100);
@@ -70,6 +72,11 @@ pub(crate) fn go_ahead() {
     if ordinary(FIRST, SLICE).is_err() {
         ordinary(nice(), SLICE).ok();
     }
+}
+
+/// Has the calling thread take what others leave: its work can wait, and theirs is for clients.
+pub(crate) fn give_way() {
+    ordinary(LAST, Duration::ZERO).ok();
 }
 
 /// Ordinary scheduling for the calling thread. Older kernels ignore the slice.

@@ -11,6 +11,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) const SKEW: Duration = Duration::from_micros(648_437);
 /// How often a short gap is measured.
 pub(crate) const ROUNDS: usize = 3;
+/// What a client feels when there is no election, which takes the skew time at least (0.648 s): no more than that the
+/// guest's one processor has other things to do for a while.
+pub(crate) const NO_ELECTION: Duration = Duration::from_millis(400);
 /// What a gap may differ from the protocol's bound.
 pub(crate) const TOLERANCE: Duration = Duration::from_millis(50);
 /// Three intervals and the skew time.

@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Refusal;
 use super::understand::{Part, understand};
-use crate::programs;
+use crate::{programs, scheduling};
 
 const NAME: &str = "evenkeeld-plan";
 /// Longest time for one plan, in which the largest that is allowed is understood many times over.
@@ -141,6 +141,7 @@ impl Read for Patient {
 #[must_use]
 pub fn main() -> ExitCode {
     give_up_rights();
+    scheduling::give_way();
     let mut bytes = Vec::new();
     let read = io::stdin().lock().take(seal::MAX_BYTES as u64).read_to_end(&mut bytes);
     let mut output = io::BufWriter::with_capacity(PIECE, io::stdout().lock());
