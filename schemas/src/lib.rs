@@ -7,6 +7,7 @@ pub mod change;
 pub mod cluster;
 pub mod diff;
 pub mod json;
+pub mod plain;
 pub mod plan;
 pub mod report;
 pub mod saved;

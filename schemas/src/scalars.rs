@@ -197,11 +197,16 @@ impl Span {
     }
 }
 
+/// Most digits of a span's text.
+const SPAN_DIGITS: usize = 9;
+
 impl FromStr for Span {
     type Err = ScalarError;
 
     fn from_str(text: &str) -> Result<Self, ScalarError> {
         let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        // No more than the pattern of the schema: leading zeros, otherwise.
+        let digits = if digits > SPAN_DIGITS { 0 } else { digits };
         let (number, unit) = text.split_at(digits);
         let bad = || {
             ScalarError::new(format!(

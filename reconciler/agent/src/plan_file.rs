@@ -1,11 +1,14 @@
 //! Reading a plan: bytes to a plan that may be put in force, or the reason why not.
 //!
-//! Order of the checks: size, seal, TOML, JSON Schema, types, whose plan it is, contradictions, its secrets. TOML and JSON
-//! Schema are another process's work: `helper` asks it, `understand` is what it does. Nothing here changes anything.
+//! Order of the checks: size, seal, TOML, JSON Schema, types, whose plan it is, contradictions, its secrets. A plan as the compiler
+//! wrote it is read by `plain` in one go. Of any other text TOML and JSON Schema are another process's work: `helper` asks it,
+//! `understand` is what it does. Nothing here changes anything.
 
 mod contradictions;
 mod helper;
 mod pieces;
+#[cfg(test)]
+mod plain_tests;
 mod understand;
 
 use std::collections::BTreeMap;
@@ -16,12 +19,14 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use evenkeel_kernel::clock;
-use evenkeel_schemas::plan::{self, Auth, Plan, SecretReference, VirtualServer};
+use evenkeel_schemas::plain;
+use evenkeel_schemas::plan::{self, Auth, Plan, SecretReference};
 use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::seal::{self, Generation};
 use evenkeel_vrrp::Secret;
 use tracing::debug;
 
+use crate::scheduling;
 use crate::times::{self, Times};
 
 pub use helper::main;
@@ -31,8 +36,6 @@ pub use helper::main;
 use helper::ask;
 #[cfg(test)]
 use understand::here as ask;
-
-use pieces::{mark, pieces};
 
 /// Longest password of VRRP version 2, bytes (RFC 2338 §5.3.10).
 const PASS_MAX: usize = 8;
@@ -50,8 +53,6 @@ pub(crate) struct LoadedPlan {
     pub(crate) secrets: BTreeMap<Name, Secret>,
     /// The bytes it was read from, to keep as the last good plan.
     pub(crate) bytes: Vec<u8>,
-    /// Marks of the texts of its virtual servers, in their order.
-    marks: Vec<u64>,
 }
 
 impl LoadedPlan {
@@ -101,18 +102,6 @@ pub(crate) fn plan_path(path: &Path, host: &Name) -> PathBuf {
 /// # Errors
 /// A [`Refusal`] for everything that is wrong with it; never a panic.
 pub(crate) fn load(path: &Path, host: &Name) -> Result<LoadedPlan, Refusal> {
-    load_next(path, host, None)
-}
-
-/// [`load`]; virtual servers that are the same in the plan before are not understood again.
-///
-/// # Errors
-/// As [`load`].
-pub(crate) fn load_next(
-    path: &Path,
-    host: &Name,
-    before: Option<&LoadedPlan>,
-) -> Result<LoadedPlan, Refusal> {
     let started = clock::now();
     let mut times = Times::new(started);
     let bytes = read_bounded(path, seal::MAX_BYTES as u64)
@@ -127,11 +116,30 @@ pub(crate) fn load_next(
         }
     };
     times.note("file");
-    let loaded = check(bytes, secrets_bytes.as_deref(), host, before)?;
+    let loaded = check(bytes, secrets_bytes.as_deref(), host, &mut times)?;
     times.note("check");
     let took = times::milliseconds(clock::now().since(started));
     debug!("read: {} bytes in {took:.1} ms:{times}", loaded.bytes.len());
     Ok(loaded)
+}
+
+/// [`load`] in a thread that gives way to all others: clients of other programs on this host do not wait for a daemon that starts.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn load_aside(path: &Path, host: &Name) -> Result<LoadedPlan, Refusal> {
+    let aside = || {
+        scheduling::give_way();
+        load(path, host)
+    };
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("plan".to_owned()).spawn_scoped(scope, aside);
+        match thread.map(std::thread::ScopedJoinHandle::join) {
+            Ok(Ok(loaded)) => loaded,
+            Ok(Err(_)) => Err(Refusal::new("reading the plan ended with a panic")),
+            Err(error) => Err(Refusal::new(format!("the plan cannot be read: {error}"))),
+        }
+    })
 }
 
 /// Checks the bytes of a plan and of the secrets file beside it.
@@ -142,11 +150,11 @@ fn check(
     bytes: Vec<u8>,
     secrets_bytes: Option<&[u8]>,
     host: &Name,
-    before: Option<&LoadedPlan>,
+    times: &mut Times,
 ) -> Result<LoadedPlan, Refusal> {
-    let (generation, plan, marks) = opened(&bytes, host, before)?;
+    let (generation, plan) = opened(&bytes, host, times)?;
     let secrets = secrets(&plan, secrets_bytes)?;
-    Ok(LoadedPlan { generation, plan, secrets, bytes, marks })
+    Ok(LoadedPlan { generation, plan, secrets, bytes })
 }
 
 /// Checks the bytes of a plan whose secrets were kept with it.
@@ -158,71 +166,29 @@ pub(crate) fn check_kept(
     secrets: BTreeMap<Name, Secret>,
     host: &Name,
 ) -> Result<LoadedPlan, Refusal> {
-    let (generation, plan, marks) = opened(&bytes, host, None)?;
+    let (generation, plan) = opened(&bytes, host, &mut Times::new(clock::now()))?;
     let lacking = plan.routers.iter().find(|r| r.auth.is_some() && !secrets.contains_key(&r.name));
     if let Some(router) = lacking {
         return Err(Refusal::new(format!("the password of router {} was not kept with it", router.name)));
     }
-    Ok(LoadedPlan { generation, plan, secrets, bytes, marks })
+    Ok(LoadedPlan { generation, plan, secrets, bytes })
 }
 
-fn opened(
-    bytes: &[u8],
-    host: &Name,
-    before: Option<&LoadedPlan>,
-) -> Result<(Generation, Plan, Vec<u64>), Refusal> {
+fn opened(bytes: &[u8], host: &Name, times: &mut Times) -> Result<(Generation, Plan), Refusal> {
     let (generation, body) = seal::open(bytes).map_err(|error| Refusal::new(error.to_string()))?;
-    let (plan, marks) = plan_of(body, before, ask)?;
+    times.note("seal");
+    let plan = match plain::plan(body) {
+        Some(plan) => plan,
+        None => ask(body)?,
+    };
+    times.note("text");
     if plan.host != *host {
         return Err(Refusal::new(format!("the plan is for host {}, this host is {host}", plan.host)));
     }
     if let Some(contradiction) = contradictions::first(&plan) {
         return Err(Refusal::new(format!("the plan contradicts itself: {contradiction}")));
     }
-    Ok((generation, plan, marks))
-}
-
-/// A plan, and the marks of its virtual servers when their text could be taken apart.
-fn plan_of(
-    body: &str,
-    before: Option<&LoadedPlan>,
-    understand: impl Fn(&str) -> Result<Plan, Refusal>,
-) -> Result<(Plan, Vec<u64>), Refusal> {
-    let Some(pieces) = pieces(body) else { return Ok((understand(body)?, Vec::new())) };
-    let whole = |marks: Vec<u64>| {
-        let plan = understand(body)?;
-        let marks = if marks.len() == plan.virtual_servers.len() { marks } else { Vec::new() };
-        Ok((plan, marks))
-    };
-    let marks: Vec<u64> = pieces.servers.iter().map(|piece| mark(piece)).collect();
-    let known: BTreeMap<u64, &VirtualServer> = before
-        .into_iter()
-        .flat_map(|before| before.marks.iter().copied().zip(&before.plan.virtual_servers))
-        .collect();
-    if known.is_empty() {
-        return whole(marks);
-    }
-    let mut text = pieces.rest;
-    let new = marks.iter().zip(&pieces.servers).filter(|(mark, _)| !known.contains_key(mark));
-    for (_, piece) in new {
-        // What a text is cut at begins a line.
-        if !text.is_empty() && !text.ends_with('\n') {
-            text.push('\n');
-        }
-        text.push_str(piece);
-    }
-    let part = understand(&text);
-    let merged = part.ok().and_then(|mut plan| {
-        let mut new = std::mem::take(&mut plan.virtual_servers).into_iter();
-        let one = |mark: &u64| known.get(mark).map_or_else(|| new.next(), |same| Some((*same).clone()));
-        plan.virtual_servers = marks.iter().map(one).collect::<Option<_>>()?;
-        new.next().is_none().then_some(plan)
-    });
-    // What is wrong is told with its place in the whole.
-    match merged {
-        Some(plan) => Ok((plan, marks)),
-        None => whole(marks),
-    }
+    Ok((generation, plan))
 }
 
 fn secrets(plan: &Plan, compiled: Option<&[u8]>) -> Result<BTreeMap<Name, Secret>, Refusal> {
@@ -324,13 +290,21 @@ mod tests {
     }
 
     fn refusal(bytes: &[u8], secrets: Option<&str>) -> String {
-        check(bytes.to_vec(), secrets.map(str::as_bytes), &host(), None).expect_err("refused").to_string()
+        check(bytes.to_vec(), secrets.map(str::as_bytes), &host(), &mut Times::new(clock::now()))
+            .expect_err("refused")
+            .to_string()
     }
 
     #[test]
     fn a_sealed_plan_with_its_secret_is_taken() {
         let sealed = seal::seal(BODY);
-        let loaded = check(sealed.into_bytes(), Some(b"VI_1 = \"hell>com\"\n"), &host(), None).expect("good");
+        let loaded = check(
+            sealed.into_bytes(),
+            Some(b"VI_1 = \"hell>com\"\n"),
+            &host(),
+            &mut Times::new(clock::now()),
+        )
+        .expect("good");
         assert_eq!(loaded.plan.routers.len(), 1);
         assert!(!format!("{loaded:?} {:?}", loaded.secrets).contains("hell"));
     }
@@ -354,51 +328,6 @@ mod tests {
             let text = refusal(bytes.as_bytes(), secrets);
             assert!(text.contains(want), "{text:?} does not say {want:?}");
             assert!(!text.contains("hell"), "{text:?} shows the secret");
-        }
-    }
-    const SERVERS: [&str; 3] = [
-        "[[virtual_server]]\nname = \"a\"\naddress = \"192.0.2.9\"\nport = 80\nprotocol = \"tcp\"\nscheduler = \"wlc\"\none_packet = false\n",
-        "[[virtual_server]]\nname = \"b\"\naddress = \"192.0.2.9\"\nport = 81\nprotocol = \"tcp\"\nscheduler = \"rr\"\none_packet = false\n\
-         [[virtual_server.destination]]\nhost = \"rs\"\naddress = \"192.0.2.7\"\nport = 81\nweight = 1\nforwarding = \"dr\"\n",
-        "[[virtual_server]]\nname = \"c\"\naddress = \"192.0.2.9\"\nport = 82\nprotocol = \"udp\"\nscheduler = \"rr\"\none_packet = true\n",
-    ];
-
-    fn taken(body: &str, before: Option<&LoadedPlan>) -> Result<LoadedPlan, Refusal> {
-        check(seal::seal(body).into_bytes(), Some(b"VI_1 = \"x\"\n"), &host(), before)
-    }
-
-    /// However a plan changes, reading it beside the one before gives what reading it alone gives.
-    #[test]
-    fn what_is_known_of_the_plan_before_makes_no_difference() {
-        let [a, b, c] = SERVERS;
-        let tail = "[[sysctl]]\nkey = \"net/ipv4/ip_forward\"\nvalue = \"1\"\n";
-        let changed = b.replace("weight = 1", "weight = 2");
-        let bodies: Vec<String> = [
-            vec![BODY, a, b, c, tail],
-            vec![BODY, a, &changed, c, tail],
-            vec![BODY, c, a, tail],
-            vec![BODY, tail],
-            vec![BODY, a, a, b],
-            vec![BODY, tail, b],
-            vec![BODY, "[[ virtual_server ]]", a.strip_prefix("[[virtual_server]]").expect("a header"), b],
-        ]
-        .iter()
-        .map(|parts| parts.concat())
-        .collect();
-        let said = |result: Result<LoadedPlan, Refusal>| {
-            result.map(|loaded| (loaded.plan, loaded.marks)).map_err(|why| why.to_string())
-        };
-        for first in &bodies {
-            // One that names a virtual server twice contradicts itself.
-            let Ok(before) = taken(first, None) else { continue };
-            for next in &bodies {
-                let (beside, alone) = (said(taken(next, Some(&before))), said(taken(next, None)));
-                assert_eq!(beside, alone, "{first}\n----\n{next}");
-            }
-            let bad = [BODY, a, &changed.replace("weight = 2", "weight = -2"), tail].concat();
-            let why = taken(&bad, Some(&before)).expect_err("a negative weight").to_string();
-            assert_eq!(why, taken(&bad, None).expect_err("a negative weight").to_string());
-            assert!(why.contains("/virtual_server/1/destination/0/weight"), "{why}");
         }
     }
 }

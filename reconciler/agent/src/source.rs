@@ -8,20 +8,20 @@
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use evenkeel_schemas::plan;
 use evenkeel_schemas::scalars::Name;
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, warn};
 
 use crate::plan_file::{self, LoadedPlan, Refusal, plan_path};
+use crate::scheduling;
 
 /// How long it must be quiet before a change is looked at.
-const QUIET: Duration = Duration::from_millis(50);
+const QUIET: Duration = Duration::from_millis(20);
 /// How long a change that never becomes quiet may wait.
 const NOISY_LIMIT: Duration = Duration::from_millis(500);
 /// How often the file's identity is looked at without an event.
@@ -30,30 +30,19 @@ const POLL: Duration = Duration::from_secs(5);
 /// Identity of a file's content as far as `stat` tells.
 type Stamp = Option<(u64, u64, i64, i64, u64)>;
 
-/// The plan in force, if there is one.
-pub(crate) type InForceSlot = Arc<Mutex<Weak<LoadedPlan>>>;
-
 /// A plan that was read, or why it is refused.
 pub(crate) type Loaded = Result<LoadedPlan, Refusal>;
 
 /// Watches and reads the plan of one host in a task of its own. Each message is the plan as it is now;
 /// the first one comes at once, and each message to `look` asks for one. Must be called within a
-/// tokio runtime. What is the same as in the plan in force is not understood again.
-pub(crate) fn watch(
-    path: PathBuf,
-    host: Name,
-    in_force: InForceSlot,
-    mut look: mpsc::Receiver<()>,
-) -> mpsc::Receiver<Box<Loaded>> {
+/// tokio runtime.
+pub(crate) fn watch(path: PathBuf, host: Name, mut look: mpsc::Receiver<()>) -> mpsc::Receiver<Box<Loaded>> {
     let (tell, plans) = mpsc::channel(1);
     let mut source = Source::new(path, host);
     tokio::spawn(async move {
         loop {
             let (file, host) = (source.file(), source.host.clone());
-            // Large plans take their time to check: not on the thread of the probes.
-            let before = in_force.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
-            let load = move || plan_file::load_next(&file, &host, before.as_deref());
-            let Ok(loaded) = tokio::task::spawn_blocking(load).await else { return };
+            let Some(loaded) = load(file, host).await else { return };
             source.secret_files = loaded.as_ref().map(LoadedPlan::secret_files).unwrap_or_default();
             if tell.send(Box::new(loaded)).await.is_err() {
                 return;
@@ -65,6 +54,18 @@ pub(crate) fn watch(
         }
     });
     plans
+}
+
+/// Reads a plan in a thread of its own, which gives way to all others: a large one takes its time. None when there is no thread to be
+/// had for it.
+async fn load(file: PathBuf, host: Name) -> Option<Loaded> {
+    let (tell, told) = oneshot::channel();
+    let work = move || {
+        scheduling::give_way();
+        tell.send(plan_file::load(&file, &host)).ok();
+    };
+    std::thread::Builder::new().name("plan".to_owned()).spawn(work).ok()?;
+    told.await.ok()
 }
 
 struct Source {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use evenkeel_converge::{Desired, Kind, Ledger, View, desired};
 use evenkeel_health::Verdict;
@@ -30,7 +30,7 @@ impl Daemon {
     /// The first plan: the file, or else the last good one. Routers that an earlier daemon was Master
     /// of until just now cannot wait: all that they serve is in the kernel still.
     pub(super) fn first_plan(&mut self, leases: &[Lease], ledger: &Ledger) {
-        let read = plan_file::load(&self.file(), &self.options.host);
+        let read = plan_file::load_aside(&self.file(), &self.options.host);
         let Some((loaded, from_last_good, known)) = self.first_choice(read) else { return };
         if !leases.is_empty() {
             self.watching.go_on(&loaded.plan);
@@ -122,7 +122,6 @@ impl Daemon {
             self.configure(staying);
         }
         let since = report::wall(clock::now());
-        *self.in_force.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&loaded);
         self.facts.in_force = Some(InForce { loaded, since, from_last_good, converged: false });
         self.pending = Some(next);
         self.want(&Kind::ALL);

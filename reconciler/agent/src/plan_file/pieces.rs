@@ -1,11 +1,7 @@
-//! A plan's text taken apart: each virtual server, and the rest. Virtual servers make a large plan large, and most of them are the
-//! same in the next one.
+//! A plan's text taken apart: each virtual server, and the rest. Virtual servers make a large plan large.
 //!
 //! Lines are looked at, nothing is understood: what begins with `[` begins a table. That is so unless a string or an array
 //! spans lines. A text with strings that do is not taken apart; an array that is cut is no TOML, on either side of the cut.
-
-use std::hash::{BuildHasher, RandomState};
-use std::sync::LazyLock;
 
 const SERVER: &str = "[[virtual_server]]";
 const PARTS_OF_SERVER: [&str; 2] = ["[virtual_server.", "[[virtual_server."];
@@ -50,13 +46,6 @@ fn starts_of_tables(body: &str) -> impl Iterator<Item = usize> {
     first.into_iter().chain(body.match_indices("\n[").map(|(at, _)| at + 1))
 }
 
-/// What tells a piece from every other one: equal pieces have equal marks, and different ones do not, as far as a keyed hash can tell
-/// whose key nobody knows. Of this process only.
-pub(super) fn mark(piece: &str) -> u64 {
-    static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
-    KEY.hash_one(piece)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,7 +59,6 @@ mod tests {
         let body = [head, one, two, tail].concat();
         let found = pieces(&body).expect("in pieces");
         assert_eq!(found, Pieces { rest: [head, tail].concat(), servers: vec![one, two] });
-        assert_ne!(mark(one), mark(two));
         assert_eq!(pieces(&format!("{body}x = '''\n[[virtual_server]]\n'''")), None);
         assert_eq!(pieces(&format!("{head}[[ virtual_server ]]\n{one}")), None);
     }

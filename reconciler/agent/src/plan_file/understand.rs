@@ -1,5 +1,7 @@
 //! A plan's text understood: TOML, JSON Schema, types. Nothing else of the daemon looks at TOML or at a schema.
 //!
+//! For texts that `plain` does not take: what is wrong with them is told here.
+//!
 //! Runs in the process `evenkeeld-plan` (see `helper`), since what it takes, in code and memory, is several times what the
 //! daemon takes, and since the text comes from outside. Virtual servers are understood one by one: a tree of a large plan as a whole
 //! takes twenty times its text.
@@ -46,7 +48,7 @@ pub(super) fn understand(body: &str, mut take: impl FnMut(Part)) -> Result<Plan,
     Ok(plan)
 }
 
-fn whole(body: &str, validator: &Validator) -> Result<Plan, Refusal> {
+pub(super) fn whole(body: &str, validator: &Validator) -> Result<Plan, Refusal> {
     let value: Value = toml::from_str(body).map_err(|error: toml::de::Error| {
         Refusal::new(format!("the plan is not valid TOML: {}", error.message()))
     })?;
@@ -115,7 +117,7 @@ fn shortened(text: &str) -> String {
     }
 }
 
-fn validator(schema: &Value) -> Result<Validator, Refusal> {
+pub(super) fn validator(schema: &Value) -> Result<Validator, Refusal> {
     let mut options = jsonschema::draft202012::options()
         .should_validate_formats(true)
         .with_pattern_options(jsonschema::PatternOptions::regex());
