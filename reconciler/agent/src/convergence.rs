@@ -248,11 +248,7 @@ pub(crate) fn apply_in_phases(kernel: &mut Kernel, ops: &[Op]) -> Vec<Result<(),
 }
 
 fn not_tried() -> ApplyError {
-    ApplyError {
-        class: Class::Transient,
-        message: "not tried, because of an earlier failure".to_owned(),
-        errno: None,
-    }
+    ApplyError::new(Class::Transient, "not tried, because of an earlier failure")
 }
 
 #[derive(Default)]

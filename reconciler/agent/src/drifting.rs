@@ -105,7 +105,7 @@ impl Drifting {
         &mut self,
         desired: &Arc<Desired>,
         observed: &KernelState,
-        ops: Vec<Op>,
+        mut ops: Vec<Op>,
     ) -> io::Result<Sorted> {
         if let Some(record) = self.earlier.take() {
             self.achieved = Achieved::resume(&record, desired);
@@ -114,9 +114,12 @@ impl Drifting {
         self.achieved.begin(&ops, &judgements);
         let mut sorted = Sorted::default();
         let mut known = BTreeSet::new();
-        for (op, judgement) in ops.into_iter().zip(judgements) {
+        let mut judgements = judgements.into_iter();
+        // In place: a second copy of a large change is more than the rest of this.
+        ops.retain(|op| {
+            let Some(judgement) = judgements.next() else { return false };
             if judgement.cause == Cause::Drift {
-                let key = ObjectKey::of(&op);
+                let key = ObjectKey::of(op);
                 // One that is removed and added is one drift.
                 if !judgement.follows && sorted.drifted.len() < MAX_TOLD && known.insert(key.clone()) {
                     let found = key.found(desired, observed);
@@ -126,10 +129,9 @@ impl Drifting {
                     sorted.repairs.insert(key);
                 }
             }
-            if judgement.ruling == Ruling::Do {
-                sorted.todo.push(op);
-            }
-        }
+            judgement.ruling == Ruling::Do
+        });
+        sorted.todo = ops;
         if !sorted.todo.is_empty() {
             self.save(desired)?;
         }

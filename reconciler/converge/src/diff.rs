@@ -378,6 +378,9 @@ fn restore_followers(
 }
 
 fn services(desired: &Desired, observed: &KernelState, ledger: &Ledger, out: &mut Diff) {
+    let new = desired.state.services.iter().filter(|(key, _)| !observed.services.contains_key(key));
+    // A large change takes its memory once: growing would take it several times.
+    out.ops.reserve(new.map(|(_, service)| 1 + service.destinations.len()).sum());
     let keys: BTreeSet<&ServiceKey> = desired.state.services.keys().chain(observed.services.keys()).collect();
     for key in keys {
         match (desired.state.services.get(key), observed.services.get(key)) {

@@ -185,7 +185,7 @@ fn encode(batch: &mut Batch, op: &Op, links: &BTreeMap<String, Resolved>) -> Res
     };
     let Some(link) = link else {
         let message = format!("{op}: there is no interface {}", key.interface);
-        return Err(ApplyError { class: Class::Transient, message, errno: Some(libc::ENODEV) });
+        return Err(ApplyError::with_errno(Class::Transient, message, Some(libc::ENODEV)));
     };
     if key.address.address().is_ipv6() && value.label.is_some() {
         let message = format!("{op}: an IPv6 address has no label");

@@ -3,11 +3,11 @@
 use evenkeel_converge::Op;
 
 use crate::error::{ApplyError, Refusal};
-use crate::netlink::{Failure, Requester};
+use crate::netlink::{Failure, MAX_WINDOW_MESSAGES, Requester};
 use crate::wire::Batch;
 
-/// Most operations that are messages at the same time: what a large change takes in memory.
-const CHUNK: usize = 2_000;
+/// Most operations that are messages at the same time: as many as are sent at once. More would only be memory.
+const CHUNK: usize = MAX_WINDOW_MESSAGES;
 
 /// Sends what `encode` makes of each operation, many in one go, and gives one verdict an operation.
 /// `encode` appends no message when nothing needs to be done. `settle` decides what a refusal means.
@@ -19,13 +19,14 @@ pub(crate) fn carry_out(
 ) -> Vec<Result<(), ApplyError>> {
     let mut results = Vec::with_capacity(ops.len());
     let mut lost: Option<ApplyError> = None;
+    let mut batch = Batch::default();
     for ops in ops.chunks(CHUNK) {
         if let Some(error) = &lost {
             // The rest is not tried: each window would wait as long again.
             results.extend(ops.iter().map(|_| Err(error.clone())));
             continue;
         }
-        let mut batch = Batch::default();
+        batch.clear();
         let encoded: Vec<Result<bool, ApplyError>> = ops
             .iter()
             .map(|op| {

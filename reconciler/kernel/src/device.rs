@@ -232,7 +232,7 @@ fn create(socket: &mut Requester, op: &Op, name: &str, kind: &LinkKind) -> Resul
             let found = link::resolve(socket, &BTreeSet::from([parent.to_owned()]))?;
             let Some(found) = found.get(parent) else {
                 let message = format!("{op}: there is no interface {parent}");
-                return Err(ApplyError { class: Class::Transient, message, errno: Some(libc::ENODEV) });
+                return Err(ApplyError::with_errno(Class::Transient, message, Some(libc::ENODEV)));
             };
             Some(found.index)
         }

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::io;
+use std::ops::Deref;
 
 use nix::errno::Errno;
 
@@ -19,9 +20,14 @@ pub enum Class {
     Conflict,
 }
 
-/// Why the kernel could not be read or changed.
+/// Why the kernel could not be read or changed. No larger than a pointer: a large change has a verdict for each of a hundred thousand
+/// operations, and most of them are good.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KernelError {
+pub struct KernelError(Box<Reason>);
+
+/// What a [`KernelError`] says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason {
     /// Whether trying again can help.
     pub class: Class,
     /// A sentence: what failed, the kernel's words and the likely cause.
@@ -35,8 +41,15 @@ pub type ApplyError = KernelError;
 
 impl KernelError {
     /// An error without an error number.
-    pub(crate) fn new(class: Class, message: impl Into<String>) -> Self {
-        Self { class, message: message.into(), errno: None }
+    #[must_use]
+    pub fn new(class: Class, message: impl Into<String>) -> Self {
+        Self::with_errno(class, message, None)
+    }
+
+    /// An error with the kernel's number (errno(3)), if it gave one.
+    #[must_use]
+    pub fn with_errno(class: Class, message: impl Into<String>, errno: Option<i32>) -> Self {
+        Self(Box::new(Reason { class, message: message.into(), errno }))
     }
 
     /// Data from the kernel that cannot be understood.
@@ -50,6 +63,14 @@ impl KernelError {
             || Self::new(Class::Transient, format!("{doing}: {error}")),
             |errno| Refusal { errno, text: None }.explain(doing),
         )
+    }
+}
+
+impl Deref for KernelError {
+    type Target = Reason;
+
+    fn deref(&self) -> &Reason {
+        &self.0
     }
 }
 
@@ -90,7 +111,7 @@ impl Refusal {
             message.push_str(": ");
             message.push_str(cause);
         }
-        KernelError { class, message, errno: Some(self.errno) }
+        KernelError::with_errno(class, message, Some(self.errno))
     }
 }
 

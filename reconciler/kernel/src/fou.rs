@@ -58,11 +58,8 @@ pub(crate) fn apply(socket: &mut Requester, op: &Op) -> Result<(), ApplyError> {
         }
         let cause =
             "the kernel's module fou is not loaded (`modprobe fou`; /etc/modules-load.d for the next boot)";
-        return Err(ApplyError {
-            class: Class::Permanent,
-            message: format!("{doing}: {cause}"),
-            errno: Some(libc::ENOENT),
-        });
+        let message = format!("{doing}: {cause}");
+        return Err(ApplyError::with_errno(Class::Permanent, message, Some(libc::ENOENT)));
     };
     let mut batch = Batch::default();
     generic::message(&mut batch, number, command, 0, |w| write(w, *key));

@@ -34,7 +34,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_converge::{KernelState, Kind, Op, ServiceKey, SyncDaemon, SyncRole};
 
-pub use error::{ApplyError, Class, KernelError};
+pub use error::{ApplyError, Class, KernelError, Reason};
 pub use ipvs::{Counters, DestinationUsage, Origins, ServiceUsage, connection_origins, ipvs_loaded};
 pub use link::Link;
 pub use monitor::{Event, Group, Monitor};

@@ -21,7 +21,7 @@ use crate::inbox::{ANSWER_TIMEOUT_MS, Inbox};
 use crate::wire::{Batch, HEADER_LEN, Malformed, Message, attributes, messages, u32_at};
 
 /// Most messages in one send: see the module's text.
-const MAX_WINDOW_MESSAGES: usize = 200;
+pub(crate) const MAX_WINDOW_MESSAGES: usize = 200;
 /// Fewest messages in one send that is as long as it may be.
 const MIN_WINDOW_MESSAGES: usize = 8;
 /// How long the kernel should be busy with one send. Many kernels let nobody else run on that processor meanwhile,
@@ -292,11 +292,8 @@ fn give_up(verdicts: &mut [Verdict], error: &KernelError) {
 }
 
 fn lost_answers() -> KernelError {
-    KernelError {
-        class: Class::Transient,
-        message: "the kernel's answers were lost: its buffer was full".to_owned(),
-        errno: Some(libc::ENOBUFS),
-    }
+    let message = "the kernel's answers were lost: its buffer was full";
+    KernelError::with_errno(Class::Transient, message, Some(libc::ENOBUFS))
 }
 
 /// What an error, acknowledgement or end-of-dump message says.

@@ -210,7 +210,7 @@ fn encode(batch: &mut Batch, op: &Op, links: &BTreeMap<String, Resolved>) -> Res
             Some(_) => {}
             None if adds => {
                 let message = format!("{op}: there is no interface {interface}");
-                return Err(ApplyError { class: Class::Transient, message, errno: Some(libc::ENODEV) });
+                return Err(ApplyError::with_errno(Class::Transient, message, Some(libc::ENODEV)));
             }
             // Routes go with their interface.
             None => return Ok(()),

@@ -55,7 +55,7 @@ fn explain(op: &Op, error: &io::Error) -> ApplyError {
         }
         _ => (Class::Transient, "writing failed"),
     };
-    KernelError { class, message: format!("{op}: {cause} ({error})"), errno: error.raw_os_error() }
+    KernelError::with_errno(class, format!("{op}: {cause} ({error})"), error.raw_os_error())
 }
 
 fn unsafe_key(doing: &str) -> KernelError {

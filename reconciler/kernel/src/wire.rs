@@ -46,6 +46,12 @@ impl Batch {
         self.bytes.resize(aligned(self.bytes.len()), 0);
     }
 
+    /// Takes all messages away.
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.starts.clear();
+    }
+
     /// Number of messages.
     pub(crate) const fn len(&self) -> usize {
         self.starts.len()
