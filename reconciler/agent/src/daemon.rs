@@ -43,7 +43,7 @@ use crate::orders::{OrderRequest, Orders};
 use crate::plan_file::LoadedPlan;
 use crate::scheduling::Scheduling;
 use crate::server::{Ask, Server};
-use crate::source::{self, InForceSlot, Loaded};
+use crate::source::{self, Loaded};
 use crate::state::StateDir;
 use crate::trackers::{Found, Watching};
 use crate::{drift, handover, memory, probe};
@@ -129,8 +129,6 @@ pub(crate) struct Daemon {
     /// Routers to be configured once they can be served.
     pending: Option<Vec<RouterSetup>>,
     started: bool,
-    /// The plan in force, for who reads the next one.
-    in_force: InForceSlot,
     /// When changed verdicts are passed on.
     verdicts_at: Option<MonoTime>,
     /// When trackers of services look at the verdicts.
@@ -204,7 +202,6 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
         routers: Vec::new(),
         pending: None,
         started: false,
-        in_force: InForceSlot::default(),
         verdicts_at: None,
         services_at: None,
         lost_at: clock::now() + LOST_PAUSE,
@@ -226,7 +223,7 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
     };
     daemon.first_plan(&leases, &ledger);
     drift::watch(daemon.converger.mailbox().clone());
-    let plans = source::watch(options.plan, options.host, Arc::clone(&daemon.in_force), looks);
+    let plans = source::watch(options.plan, options.host, looks);
     let mut channels = Channels {
         plans,
         reports,
@@ -290,6 +287,7 @@ impl Daemon {
 
     async fn stop(mut self, mut channels: Channels, result: Result<(), String>) -> Result<(), String> {
         // VIPs first; what stays in the kernel serves until the next start or `evenkeeld cleanup`.
+        self.election.send(Command::Stop);
         let last = self.without_mastership();
         let (election, next) = (self.election, Facts::new());
         let left = election.stop();

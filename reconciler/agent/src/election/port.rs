@@ -219,7 +219,7 @@ impl Port {
         sent
     }
 
-    /// VIPs that are held here: whoever else claims them is told by [`Self::next_claim`].
+    /// VIPs that may be held here: whoever else claims them is told by [`Self::next_claim`].
     ///
     /// # Errors
     /// When nothing can listen for it.
@@ -242,7 +242,7 @@ impl Port {
         Ok(())
     }
 
-    /// The next frame that claims something, and the claim if it is somebody else's to a VIP that is held here.
+    /// The next frame that claims something, and the claim if it is somebody else's to a VIP that may be held here.
     pub(super) fn next_claim(&self, buffer: &mut Buffer) -> Option<Option<(Mac, IpAddr)>> {
         let ours = self.link.as_ref()?.mac?;
         let duplicates = self.duplicates.as_ref()?;

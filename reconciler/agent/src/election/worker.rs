@@ -108,9 +108,6 @@ pub(super) struct Worker {
     /// Whether the links were read in this turn: once is enough.
     links_read: bool,
     vips_dirty: bool,
-    /// Whether other VIPs are here than those that claims of others are listened for: that comes after they are
-    /// announced, or the Backups told.
-    claims_dirty: bool,
     /// Interfaces whose VIPs must be announced again.
     replaced: BTreeSet<String>,
     buffer: Buffer,
@@ -162,7 +159,6 @@ impl Worker {
             failing_sends: BTreeSet::new(),
             links_read: false,
             vips_dirty: false,
-            claims_dirty: false,
             replaced: BTreeSet::new(),
             buffer: Buffer::new(),
         }
@@ -387,9 +383,6 @@ impl Worker {
         if self.vips_dirty {
             self.sync_vips(&Moving::default(), true);
             self.drain();
-        }
-        if std::mem::take(&mut self.claims_dirty) {
-            self.watch_claims();
         }
         self.announce_replaced();
         for port in self.ports.values_mut() {

@@ -78,7 +78,6 @@ impl Worker {
                 port.announcing.withdraw(gone.address.address());
             }
         }
-        self.claims_dirty |= present != self.present;
         (self.present, self.stuck) = (present, stuck);
         self.vips_dirty = !failed.is_empty();
         self.tell_drift(&done, &failed, &drifted);

@@ -199,15 +199,16 @@ impl Worker {
         }
     }
 
-    /// Listens for others who claim the VIPs that are here now.
+    /// Listens for others who claim the VIPs of our routers, whoever is Master: to listen for more takes the kernel
+    /// milliseconds, which a Master has not when its clients wait.
     pub(super) fn watch_claims(&mut self) {
-        let mut held: BTreeMap<&str, BTreeSet<IpAddr>> = BTreeMap::new();
-        for vip in &self.present {
-            held.entry(vip.interface.as_str()).or_default().insert(vip.address.address());
+        let mut vips: BTreeMap<&str, BTreeSet<IpAddr>> = BTreeMap::new();
+        for vip in self.routers.values().flat_map(|setup| setup.vips.keys()) {
+            vips.entry(vip.interface.as_str()).or_default().insert(vip.address.address());
         }
         let mut failed = None;
         for (name, port) in &mut self.ports {
-            if let Err(error) = port.watch(held.remove(name.as_str()).unwrap_or_default()) {
+            if let Err(error) = port.watch(vips.remove(name.as_str()).unwrap_or_default()) {
                 failed = Some(format!("cannot listen for others with our VIPs on {name}: {error}"));
             }
         }

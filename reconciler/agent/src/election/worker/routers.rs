@@ -41,6 +41,7 @@ impl Worker {
         self.drain();
         self.settle(over);
         self.start_routers();
+        self.watch_claims();
     }
 
     /// Routers whose lease still runs go on as Master. Returns leases of which nobody is in charge.
