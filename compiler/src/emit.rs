@@ -87,7 +87,7 @@ fn host_plan(cluster: &Resolved, tasks: &Tasks<'_>, name: &Name, host: &Host) ->
         sysctls: sysctls::sysctls(cluster, host, &instances, duties),
         routers: instances,
         virtual_servers: services::virtual_servers(tasks, name),
-        addresses: real_server::addresses(duties),
+        addresses: real_server::addresses(host, duties),
         routes: real_server::routes(duties, cluster.gateways.get(name)),
     };
     HostPlan {

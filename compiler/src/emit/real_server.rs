@@ -1,4 +1,4 @@
-//! What a real server has: VIPs on `lo`, ends of tunnels, the way back to the directors.
+//! What a real server has: VIPs on `lo` and on ends of tunnels, the way back to the directors.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -17,14 +17,27 @@ const REAL_SERVER_LABEL: &str = "lo:0";
 const MAIN_TABLE: u32 = 254;
 
 /// The VIPs that a real server accepts. Labels are of IPv4.
-pub(super) fn addresses(duties: &Duties) -> Vec<plan::Address> {
+///
+/// The IPv4 ones are on ends of tunnels as well: the kernel's loose check of the way back, which is asked for there (`sysctls`), drops
+/// whatever comes in on an interface without any address (`__fib_validate_source` in its `net/ipv4/fib_frontend.c`). With scope
+/// `host` no packet gets its source from there.
+pub(super) fn addresses(host: &Host, duties: &Duties) -> Vec<plan::Address> {
     let address = |vip: &Ip| plan::Address {
         interface: InterfaceName::loopback(),
         address: Cidr::host(vip.0),
         label: vip.0.is_ipv4().then(|| REAL_SERVER_LABEL.to_owned()),
         scope: plan::Scope::Global,
     };
-    duties.accepted.iter().map(address).collect()
+    let ends = names(host, duties);
+    let at_ends = ends.iter().filter(|(_, end)| end.carries_v4).flat_map(|(interface, _)| {
+        duties.accepted.iter().filter(|vip| vip.0.is_ipv4()).map(move |vip| plan::Address {
+            interface: interface.clone(),
+            address: Cidr::host(vip.0),
+            label: None,
+            scope: plan::Scope::Host,
+        })
+    });
+    duties.accepted.iter().map(address).chain(at_ends).collect()
 }
 
 /// The host route of each IPv4 VIP, as the traditional scripts set it, and the default route.

@@ -8,6 +8,7 @@ mod cleanup;
 mod drains;
 mod drift;
 mod failover;
+mod forwarding;
 mod guard;
 mod interop;
 mod probation;
