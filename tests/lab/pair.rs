@@ -123,8 +123,8 @@ impl<'l> Pair<'l> {
         pair
     }
 
-    /// Replaces the routers, and with evenkeeld adds `more` to the cluster file. Running daemons of evenkeeld take it at once; keepalived
-    /// wants a SIGHUP for [`Pair::keepalived_file`].
+    /// Replaces the routers, and adds `more` to the cluster file or to `keepalived.conf`. Running daemons of evenkeeld take it at once;
+    /// keepalived wants a SIGHUP.
     #[track_caller]
     pub fn configure(&mut self, routers: Vec<Router>, more: &str) {
         self.routers = routers;
@@ -133,7 +133,7 @@ impl<'l> Pair<'l> {
             Kind::Keepalived => {
                 for (index, host) in [&self.first, &self.second].into_iter().enumerate() {
                     let file = host.scratch().join("keepalived.conf");
-                    std::fs::write(file, self.keepalived_file(index)).expect("keepalived.conf");
+                    std::fs::write(file, self.keepalived_file(index) + more).expect("keepalived.conf");
                 }
             }
         }

@@ -1,5 +1,5 @@
 //! 255 routers on one interface at 1 Hz, one VIP each: CPU, memory, and the worst time between two advertisements of any router while one VIP
-//! is added and, with evenkeeld, while 100,000 IPVS destinations are programmed. One director of each kind, one after the other.
+//! is added and while 100,000 IPVS destinations are programmed. One director of each kind, one after the other.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -14,6 +14,8 @@ use super::processes::{cpu_seconds, memory};
 const ROUTERS: u8 = 255;
 const SERVICES: u32 = 100;
 const DESTINATIONS: u32 = 1_000;
+/// The first service's; others follow.
+const FIRST_PORT: u32 = 1_000;
 /// How long undisturbed work is measured.
 const QUIET: Duration = Duration::from_secs(30);
 /// How often it is looked whether a long change is complete. Looking takes time from the only processor.
@@ -72,8 +74,11 @@ fn measure_kind(lab: &Lab, kind: Kind, ipvs: bool) -> Vec<String> {
         worst(&adverts, &pair, begun)
     ));
 
-    if kind == Kind::Evenkeeld && ipvs {
-        let services = services(&pair);
+    if ipvs {
+        let services = match kind {
+            Kind::Evenkeeld => services(&pair),
+            Kind::Keepalived => virtual_servers(&pair),
+        };
         let begun = change(&mut pair, &daemon, more, &services);
         let all = (SERVICES * DESTINATIONS) as usize;
         let took = rarely(LONG_PATIENCE, LOOKS, "all destinations are there", || {
@@ -105,7 +110,7 @@ fn rarely(patience: Duration, every: Duration, what: &str, mut condition: impl F
     })
 }
 
-/// Gives the daemon other routers, and with evenkeeld services. Compiling is another program's work, on the only processor of the guest: the
+/// Gives the daemon other routers, and services. Compiling is another program's work, on the only processor of the guest: the
 /// plan is compiled elsewhere and moved into place, from when on things are measured.
 fn change(pair: &mut Pair<'_>, daemon: &Daemon, routers: Vec<Router>, more: &str) -> Mark {
     let running = pair.plans.clone();
@@ -123,18 +128,20 @@ fn change(pair: &mut Pair<'_>, daemon: &Daemon, routers: Vec<Router>, more: &str
     begun
 }
 
-/// Services on the VIP of the first router, and real servers that nobody runs.
+/// Real servers that nobody runs.
+fn real_server(pair: &Pair<'_>, number: u32) -> Ipv4Addr {
+    let [_, _, high, low] = number.to_be_bytes();
+    pair.address(100 + high, low)
+}
+
+/// Services on the VIP of the first router.
 fn services(pair: &Pair<'_>) -> String {
     let mut text = String::new();
-    let address = |number: u32| {
-        let [_, _, high, low] = number.to_be_bytes();
-        Ipv4Addr::new(10, 1, 100 + high, low)
-    };
     for number in 0..DESTINATIONS {
         let _ = writeln!(
             text,
             "[hosts.rs{number}]\naddress = \"{}\"\ninterface = \"eth0\"\nlabels = [\"many\"]",
-            address(number)
+            real_server(pair, number)
         );
     }
     for service in 0..SERVICES {
@@ -143,8 +150,23 @@ fn services(pair: &Pair<'_>) -> String {
             "[services.s{service}]\nrouter = \"r1\"\nvip = \"{}\"\nprotocol = \"tcp\"\nport = {}\nscheduler = \"wlc\"\n\
              forwarding = \"dr\"\nreal_servers = [{{ label = \"many\" }}]\n",
             pair.vip(1),
-            1000 + service,
+            FIRST_PORT + service,
         );
+    }
+    text
+}
+
+/// The same for keepalived.
+fn virtual_servers(pair: &Pair<'_>) -> String {
+    let mut text = String::new();
+    for service in 0..SERVICES {
+        let port = FIRST_PORT + service;
+        let _ =
+            writeln!(text, "virtual_server {} {port} {{\nlb_algo wlc\nlb_kind DR\nprotocol TCP", pair.vip(1));
+        for number in 0..DESTINATIONS {
+            let _ = writeln!(text, "real_server {} {port} {{\nweight 1\n}}", real_server(pair, number));
+        }
+        text.push_str("}\n");
     }
     text
 }

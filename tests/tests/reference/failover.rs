@@ -9,6 +9,10 @@ use crate::support::{
     wait_priority_zero, watch,
 };
 
+/// What a client may wait when no election is needed, while a daemon starts on the guest's one processor: an election takes the skew
+/// time, 648 ms, at least.
+const UNFELT: Duration = Duration::from_millis(200);
+
 #[test]
 fn a_master_that_stops_hands_over_within_the_skew_time_and_preempts_when_it_is_back() {
     guest(|lab| {
@@ -40,7 +44,7 @@ fn a_master_that_stops_hands_over_within_the_skew_time_and_preempts_when_it_is_b
         lab.log(format!("dir1 stopped: client gaps {stops:?} (skew time {SKEW:?})"));
         lab.log(format!("dir1 started again and preempted: client gaps {starts:?}"));
         assert_between("client gap", median(stops), SKEW - TOLERANCE, SKEW + TOLERANCE);
-        assert!(median(starts.clone()) < Duration::from_millis(100), "client gaps {starts:?}");
+        assert!(median(starts.clone()) < UNFELT, "client gaps {starts:?}");
         assert_eq!(reference.rejected(&reference.hosts.dir1), 0);
         assert_eq!(reference.rejected(&reference.hosts.dir2), 0);
     });
