@@ -13,12 +13,11 @@ use std::time::Duration;
 use evenkeel_schemas::plan;
 use evenkeel_schemas::scalars::Name;
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, warn};
 
 use crate::plan_file::{self, LoadedPlan, Refusal, plan_path};
-use crate::scheduling;
 
 /// How long it must be quiet before a change is looked at.
 const QUIET: Duration = Duration::from_millis(20);
@@ -42,7 +41,9 @@ pub(crate) fn watch(path: PathBuf, host: Name, mut look: mpsc::Receiver<()>) -> 
     tokio::spawn(async move {
         loop {
             let (file, host) = (source.file(), source.host.clone());
-            let Some(loaded) = load(file, host).await else { return };
+            // Large plans take their time to check: not on the thread of the probes.
+            let load = move || plan_file::load_aside(&file, &host);
+            let Ok(loaded) = tokio::task::spawn_blocking(load).await else { return };
             source.secret_files = loaded.as_ref().map(LoadedPlan::secret_files).unwrap_or_default();
             if tell.send(Box::new(loaded)).await.is_err() {
                 return;
@@ -54,18 +55,6 @@ pub(crate) fn watch(path: PathBuf, host: Name, mut look: mpsc::Receiver<()>) -> 
         }
     });
     plans
-}
-
-/// Reads a plan in a thread of its own, which gives way to all others: a large one takes its time. None when there is no thread to be
-/// had for it.
-async fn load(file: PathBuf, host: Name) -> Option<Loaded> {
-    let (tell, told) = oneshot::channel();
-    let work = move || {
-        scheduling::give_way();
-        tell.send(plan_file::load(&file, &host)).ok();
-    };
-    std::thread::Builder::new().name("plan".to_owned()).spawn(work).ok()?;
-    told.await.ok()
 }
 
 struct Source {
