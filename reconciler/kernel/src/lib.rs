@@ -14,6 +14,7 @@
 //! ```
 
 mod address;
+mod alarm;
 mod apply;
 pub mod clock;
 mod device;
@@ -34,6 +35,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_converge::{KernelState, Kind, Op, ServiceKey, SyncDaemon, SyncRole};
 
+pub use alarm::Alarm;
 pub use error::{ApplyError, Class, KernelError, Reason};
 pub use ipvs::{Counters, DestinationUsage, Origins, ServiceUsage, connection_origins, ipvs_loaded};
 pub use link::Link;

@@ -84,6 +84,10 @@ struct GetDestinations {
     entries: [DestinationEntry; 0],
 }
 
+/// Most destinations of a service that is read so. The kernel lists them all in one call, during which many kernels let nobody else run
+/// on that processor, an election neither; a dump comes in pieces.
+const MAX_LISTED: u32 = 256;
+
 /// A look at the table. It knows how many destinations each service has, those that cannot be listed included.
 pub(super) struct Listing {
     socket: UdpSocket,
@@ -111,7 +115,7 @@ impl Listing {
 
     /// The destinations of a service; nothing when they are to be read by netlink.
     pub(super) fn destinations(&mut self, key: &ServiceKey) -> Option<BTreeMap<DestinationKey, Destination>> {
-        let count = *self.counts.get(key)?;
+        let count = *self.counts.get(key).filter(|count| **count <= MAX_LISTED)?;
         // Room for one more: were there more by now, it would not be empty.
         let room = count.checked_add(1)?;
         let start = offset_of!(GetDestinations, entries);
