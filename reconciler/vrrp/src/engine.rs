@@ -7,6 +7,7 @@ mod group;
 mod key;
 mod slot;
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 
 use evenkeel_schemas::scalars::{InterfaceName, Name, Vrid};
@@ -45,6 +46,8 @@ pub struct Election {
     leaving: VecDeque<(RouterKey, VirtualRouter)>,
     unknown: BTreeMap<(InterfaceName, u8), u64>,
     unknown_total: u64,
+    /// The earliest deadline, as long as it is known: a driver asks for it several times between two inputs.
+    earliest: Cell<Option<Option<(MonoTime, Why)>>>,
 }
 
 impl Election {
@@ -62,6 +65,7 @@ impl Election {
     /// Nobody stops being Master because somebody comes into its sync group or leaves it, nor because
     /// the group gets another name or ends.
     pub fn configure(&mut self, wanted: Vec<Member>, now: MonoTime) {
+        self.earliest.set(None);
         let mut wanted: BTreeMap<RouterKey, (Name, Option<Name>, Config)> = wanted
             .into_iter()
             .map(|Member { key, name, group, config }| (key, (name, group, config)))
@@ -130,6 +134,7 @@ impl Election {
     /// of the group has. Until then [`VirtualRouter::reason`] names who is waited for, and saying it
     /// again does no harm.
     pub fn handle(&mut self, key: &RouterKey, input: Input<'_>, now: MonoTime) -> bool {
+        self.earliest.set(None);
         let Some(slot) = self.slots.map.get_mut(key) else { return false };
         match slot.group.and_then(|index| self.groups.get_mut(index)) {
             Some(group) => group.handle(&mut self.slots, key, input, now),
@@ -165,15 +170,34 @@ impl Election {
     /// the packets that wait, then comes to all timers: advertisements leave on time whatever was received,
     /// and no Backup claims because its Master's advertisement has not been read yet.
     pub fn handle_masters(&mut self, now: MonoTime) {
+        self.earliest.set(None);
+        let mut at_once = 0;
         self.slots.act_where(
             |slot| slot.is(State::Master) && slot.router.poll_timeout().is_some_and(|(at, _)| at <= now),
-            |_, slot| slot.router.handle(Input::Timer, now),
+            |_, slot| {
+                at_once += 1;
+                slot.router.handle(Input::Timer, now);
+            },
         );
+        if at_once > BURST {
+            self.spread(now);
+        }
+    }
+
+    /// Routers that became Master together would advertise together for ever, the last of them late each time. Each gets a place in its
+    /// interval, [`BURST`] of them the same one, by advertising early once.
+    fn spread(&mut self, now: MonoTime) {
+        let places = self.masters().div_ceil(BURST);
+        let masters = self.slots.map.values_mut().filter(|slot| slot.is(State::Master));
+        for (number, slot) in masters.enumerate() {
+            slot.router.take_place(number / BURST, places, now);
+        }
     }
 
     /// Gives [`Input::Timer`] to every router whose deadline has come. Backups of a sync group have one
     /// deadline together.
     pub fn handle_timers(&mut self, now: MonoTime) {
+        self.earliest.set(None);
         self.slots.act_where(
             |slot| own_timeout(slot).is_some_and(|(at, _)| at <= now),
             |_, slot| slot.router.handle(Input::Timer, now),
@@ -185,6 +209,7 @@ impl Election {
 
     /// Shuts every router down: the daemon ends and gives the VIPs away.
     pub fn shutdown(&mut self, now: MonoTime) {
+        self.earliest.set(None);
         self.slots.act_where(
             |_| true,
             |_, slot| {
@@ -213,6 +238,13 @@ impl Election {
     /// The earliest deadline of all routers and sync groups, and what it is for.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(MonoTime, Why)> {
+        let earliest = self.earliest.get().unwrap_or_else(|| self.find_earliest());
+        debug_assert_eq!(earliest, self.find_earliest(), "what was known still holds");
+        self.earliest.set(Some(earliest));
+        earliest
+    }
+
+    fn find_earliest(&self) -> Option<(MonoTime, Why)> {
         let own = self.slots.map.values().filter_map(own_timeout).min();
         let groups = self.groups.iter().filter_map(|group| group.poll_timeout(&self.slots)).min();
         [own, groups].into_iter().flatten().min()
@@ -246,6 +278,9 @@ impl Election {
         self.unknown_total
     }
 }
+
+/// Most Masters that advertise at the same moment for long.
+const BURST: usize = 64;
 
 /// The deadline of a router that is not its group's.
 fn own_timeout(slot: &Slot) -> Option<(MonoTime, Why)> {

@@ -383,6 +383,21 @@ impl VirtualRouter {
         self.transmit(AdvertKind::Immediate, now, now);
     }
 
+    /// Brings the next advertisement forward, by less than an interval, to where this one of so many equal parts of the interval
+    /// begins; the parts are counted from the beginning of time, the same for all routers. Those after it follow at the interval as
+    /// ever. No Backup minds an advertisement that comes early.
+    pub(crate) fn take_place(&mut self, place: usize, places: usize, now: MonoTime) {
+        let interval = self.config.effective_interval().as_duration();
+        let Phase::Master(master) = &mut self.phase else { return };
+        let nanoseconds = |duration: Duration| duration.as_nanos();
+        let (place, places) = (place as u128, places.max(1) as u128);
+        let beginning = nanoseconds(interval) * place / places;
+        let since = nanoseconds(master.advert_due.since(MonoTime::ZERO)) + nanoseconds(interval) - beginning;
+        let ahead = since.checked_rem(nanoseconds(interval)).unwrap_or(0);
+        let ahead = Duration::from_nanos(u64::try_from(ahead).unwrap_or(0));
+        master.advert_due = (master.advert_due - ahead).max(now);
+    }
+
     fn waiting_time(&self, wait: Wait, adopted: Option<AdvertInterval>) -> Duration {
         let interval = adopted.unwrap_or(self.config.effective_interval());
         match wait {

@@ -195,3 +195,63 @@ fn a_host_of_255_masters_advertises_on_time() {
     assert_eq!(farewells.len(), 255 * 2);
     assert_eq!((election.masters(), election.poll_timeout()), (0, None));
 }
+
+/// What each turn sends, by time, of an election that is driven as the daemon does it.
+fn adverts_by_turn(election: &mut Election, until: MonoTime) -> Vec<(MonoTime, Vec<RouterKey>)> {
+    let mut turns = Vec::new();
+    while let Some((now, _)) = election.poll_timeout().filter(|(now, _)| *now < until) {
+        election.handle_masters(now);
+        election.handle_timers(now);
+        let sent = outputs(election).into_iter();
+        let sent: Vec<RouterKey> = sent
+            .filter(|(_, output)| matches!(output, Output::Transmit { .. }))
+            .map(|(key, _)| key)
+            .collect();
+        if !sent.is_empty() {
+            turns.push((now, sent));
+        }
+    }
+    turns
+}
+
+#[test]
+fn many_masters_do_not_advertise_all_at_once_for_long_and_none_waits_longer_than_its_interval() {
+    let members: Vec<Member> = (1..=255).map(|number| entry("eth0", number)).collect();
+    let keys: Vec<RouterKey> = members.iter().map(|member| member.key.clone()).collect();
+    let mut election = election(members);
+    for key in &keys {
+        election.handle(key, Input::Startup, at(10_000));
+    }
+    let turns = adverts_by_turn(&mut election, at(40_000));
+    assert_eq!(turns[0].1.len(), 255, "they claim together");
+    let mut last: std::collections::BTreeMap<&RouterKey, (MonoTime, usize)> = Default::default();
+    for (now, sent) in &turns {
+        for key in sent {
+            let (before, count) = last.get(key).copied().unwrap_or((*now, 0));
+            assert!(now.since(before) <= std::time::Duration::from_secs(1), "{key:?} at {now:?}");
+            last.insert(key, (*now, count + 1));
+        }
+    }
+    assert_eq!(last.len(), 255);
+    assert!(
+        last.values().all(|(_, count)| (25..=29).contains(count)),
+        "one early advertisement each, no more"
+    );
+    let settled: Vec<usize> =
+        turns.iter().filter(|(now, _)| *now > at(20_000)).map(|(_, sent)| sent.len()).collect();
+    assert!(settled.iter().all(|sent| *sent <= 64), "{settled:?}");
+    assert!(settled.len() >= 4 * 19, "all over the interval");
+}
+
+#[test]
+fn few_masters_keep_the_interval_to_the_letter() {
+    let members: Vec<Member> = (1..=64).map(|number| entry("eth0", number)).collect();
+    let keys: Vec<RouterKey> = members.iter().map(|member| member.key.clone()).collect();
+    let mut election = election(members);
+    for key in &keys {
+        election.handle(key, Input::Startup, at(10_000));
+    }
+    let turns = adverts_by_turn(&mut election, at(20_000));
+    assert!(turns.iter().all(|(_, sent)| sent.len() == 64));
+    assert!(turns.windows(2).all(|pair| pair[1].0.since(pair[0].0) == std::time::Duration::from_secs(1)));
+}
