@@ -13,6 +13,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use crate::daemon::{self, Options};
 use crate::orders::Action;
 use crate::scheduling::Scheduling;
+use crate::stop_signals::StopSignals;
 use crate::{control, difference, guard, logging, memory, once, probation, report, server};
 
 const EXAMPLES: &str = "\
@@ -281,7 +282,9 @@ fn run_daemon(run: Run) -> Result<ExitCode, String> {
         socket: absolute(&run.socket.socket)?,
         scheduling: Scheduling { realtime: run.realtime, lock_memory: run.lock_memory },
     };
-    runtime()?.block_on(daemon::run(options)).map(|()| ExitCode::SUCCESS)
+    // Before there is any other thread.
+    let stop = StopSignals::hold().map_err(|error| format!("signals: {error}"))?;
+    runtime()?.block_on(daemon::run(options, stop)).map(|()| ExitCode::SUCCESS)
 }
 
 /// A probe takes a file descriptor, and the usual limit of 1024 is for programs that use select(2).

@@ -45,6 +45,7 @@ use crate::scheduling::Scheduling;
 use crate::server::{Ask, Server};
 use crate::source::{self, Loaded};
 use crate::state::StateDir;
+use crate::stop_signals::StopSignals;
 use crate::trackers::{Found, Watching};
 use crate::{drift, handover, memory, probe};
 
@@ -162,7 +163,7 @@ pub(crate) struct Daemon {
 ///
 /// # Errors
 /// What keeps the daemon from running at all: a sentence for people.
-pub(crate) async fn run(options: Options) -> Result<(), String> {
+pub(crate) async fn run(options: Options, stop: StopSignals) -> Result<(), String> {
     let signals = Signals::new()?;
     let state = Arc::new(StateDir::open(&options.state_dir).map_err(|error| error.to_string())?);
     let ledger = state.ledger_or_put_aside().map_err(|error| error.to_string())?;
@@ -185,7 +186,7 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
     let disk = Disk::start().map_err(|error| format!("disk: {error}"))?;
     let converger = Converger::start(Arc::clone(&state), ledger.clone(), report_tx)
         .map_err(|error| format!("convergence: {error}"))?;
-    let election = Election::start(guardian, leases.clone(), options.scheduling, notice_tx)
+    let election = Election::start(guardian, leases.clone(), options.scheduling, stop, notice_tx)
         .map_err(|error| format!("election: {error}"))?;
     info!(host = %options.host, plan = %options.plan.display(), "evenkeeld {} started", env!("CARGO_PKG_VERSION"));
     let mut daemon = Daemon {
@@ -261,12 +262,17 @@ impl Daemon {
             tokio::select! {
                 Some(loaded) = channels.plans.recv(), if !self.probation.busy() => self.read(*loaded).await,
                 _ = signals.hangup.recv() => drop(look.try_send(())),
+                // Mostly the election has had them already.
                 _ = signals.terminate.recv() => return Ok(()),
                 _ = signals.interrupt.recv() => return Ok(()),
                 report = channels.reports.recv() => {
                     self.passed(report.ok_or("the convergence thread ended")?);
                 }
-                notice = channels.notices.recv() => self.noticed(notice.ok_or("the election thread ended")?),
+                notice = channels.notices.recv() => match notice {
+                    Some(notice) => self.noticed(notice),
+                    None if self.election.was_told_to_stop() => return Ok(()),
+                    None => return Err("the election thread ended".to_owned()),
+                },
                 Some((check, outcome)) = channels.outcomes.recv() => self.probed(&check, outcome),
                 Some(found) = channels.found.recv() => self.found(found),
                 Some(done) = channels.hooks.recv() => self.hooks.done(done),
@@ -286,7 +292,7 @@ impl Daemon {
     }
 
     async fn stop(mut self, mut channels: Channels, result: Result<(), String>) -> Result<(), String> {
-        // VIPs first; what stays in the kernel serves until the next start or `evenkeeld cleanup`.
+        // VIPs first, if no signal was the reason; what stays in the kernel serves until the next start or `evenkeeld cleanup`.
         self.election.send(Command::Stop);
         let last = self.without_mastership();
         let (election, next) = (self.election, Facts::new());
@@ -337,11 +343,15 @@ impl Daemon {
                 in_force.converged = true;
                 info!("converged: generation {} is in the kernel", in_force.loaded.generation.short());
                 // By then the election has taken its routers as well.
-                tokio::spawn(async {
+                let first = !self.started;
+                tokio::spawn(async move {
                     sleep(SETTLED).await;
-                    let give_back = || {
+                    let give_back = move || {
                         memory::give_back();
-                        memory::forget_code();
+                        // The start comes once; what is used after it a take-over may need.
+                        if first {
+                            memory::forget_code();
+                        }
                     };
                     tokio::task::spawn_blocking(give_back).await.ok();
                 });

@@ -9,6 +9,7 @@ use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::route::RouteProtocol;
 use rtnetlink::MulticastGroup;
+use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
 use crate::converger::Mailbox;
@@ -23,6 +24,8 @@ const GROUPS: [MulticastGroup; 7] = [
     MulticastGroup::Ipv6Rule,
 ];
 
+/// How long events are collected: what comes first is mostly a VIP of the election's, and clients wait for what comes next.
+const SETTLE: Duration = Duration::from_millis(20);
 /// Time before a subscription that died is renewed.
 const RENEW: Duration = Duration::from_secs(1);
 
@@ -37,10 +40,17 @@ pub(crate) fn watch(mailbox: Mailbox) {
                     // Events before this subscription were not seen.
                     mailbox.dirty(&Kind::ALL.into());
                     while let Ok((message, _)) = messages.recv().await {
-                        let kinds = kinds(&message);
-                        if !kinds.is_empty() {
-                            mailbox.dirty(&kinds);
+                        let mut found = kinds(&message);
+                        if found.is_empty() {
+                            continue;
                         }
+                        let end = Instant::now() + SETTLE;
+                        while Instant::now() < end
+                            && let Ok(Ok((message, _))) = timeout_at(end, messages.recv()).await
+                        {
+                            found.extend(kinds(&message));
+                        }
+                        mailbox.dirty(&found);
                     }
                 }
                 Err(error) => warn!("no kernel events ({error}): drift is found at the next resync"),

@@ -24,10 +24,11 @@ mod worker;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 
-use evenkeel_kernel::{Kernel, Monitor};
+use evenkeel_kernel::{Alarm, Kernel, Monitor};
 use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::status::{ElectionStatus, RouterCounters, RouterOrder, RouterState};
 use evenkeel_schemas::time::MonoTime;
@@ -38,7 +39,9 @@ use tokio::sync::{mpsc, oneshot};
 use crate::drifting::Drift;
 use crate::guard::{Guardian, Lease};
 use crate::scheduling::Scheduling;
+use crate::stop_signals::StopSignals;
 pub(crate) use setup::RouterSetup;
+use worker::Wakers;
 
 /// What the loop is told.
 pub(crate) enum Command {
@@ -127,11 +130,13 @@ pub(crate) struct RouterSnapshot {
 pub(crate) struct Election {
     commands: Sender<Command>,
     wake: Arc<EventFd>,
+    /// Whether a signal has ended it.
+    told: Arc<AtomicBool>,
     thread: JoinHandle<Result<(), String>>,
 }
 
 impl Election {
-    /// Starts the thread. `leases` are what an earlier daemon was Master of until just now: their
+    /// Starts the thread, which ends by itself when a signal of `stop` arrives. `leases` are what an earlier daemon was Master of until just now: their
     /// routers go on as Master.
     ///
     /// # Errors
@@ -140,17 +145,19 @@ impl Election {
         guardian: Guardian,
         leases: Vec<Lease>,
         scheduling: Scheduling,
+        stop: StopSignals,
         notices: mpsc::Sender<Notice>,
     ) -> io::Result<Self> {
         let (commands, inbox) = channel();
         let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?);
         let kernel = Kernel::new().map_err(io::Error::other)?;
         let monitor = Monitor::open_for_election().map_err(io::Error::other)?;
-        let worker =
-            worker::Worker::new(inbox, Arc::clone(&wake), notices, kernel, monitor, guardian, leases);
+        let told = Arc::new(AtomicBool::new(false));
+        let wakers = Wakers { wake: Arc::clone(&wake), alarm: Alarm::new()?, stop, told: Arc::clone(&told) };
+        let worker = worker::Worker::new(inbox, wakers, notices, kernel, monitor, guardian, leases);
         let thread = std::thread::Builder::new().name("election".to_owned());
         let thread = thread.spawn(move || worker.run(scheduling))?;
-        Ok(Self { commands, wake, thread })
+        Ok(Self { commands, wake, told, thread })
     }
 
     /// Sends a command. Its effect comes within the loop's next turn.
@@ -158,6 +165,11 @@ impl Election {
         // Both fail only when the thread has ended, which `stop` and the closed notices tell.
         self.commands.send(command).ok();
         self.wake.write(1).ok();
+    }
+
+    /// Whether a signal has made it give the VIPs away and end. The channel of its notices is then closed.
+    pub(crate) fn was_told_to_stop(&self) -> bool {
+        self.told.load(Ordering::Acquire)
     }
 
     /// Gives the VIPs away and ends the thread.

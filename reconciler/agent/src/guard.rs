@@ -33,6 +33,7 @@ use serde::{Deserialize, Serialize};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tracing::debug;
 
+use crate::stop_signals::unblocked;
 use crate::{logging, programs};
 
 /// Name of the guardian's program, and of its process when there is only `evenkeeld`.
@@ -227,10 +228,8 @@ fn start(state_dir: &Path) -> io::Result<Child> {
         command.arg0(PROGRAM).args(["guard", "--state-dir"]);
         command
     });
-    command
-        .arg(state_dir)
-        .stdin(Stdio::null())
-        .spawn()
+    command.arg(state_dir).stdin(Stdio::null());
+    unblocked(|| command.spawn())
         .map_err(|error| io::Error::new(error.kind(), format!("cannot be started: {error}")))
 }
 

@@ -47,6 +47,7 @@ mod scheduling;
 mod server;
 mod source;
 mod state;
+mod stop_signals;
 mod times;
 mod trackers;
 mod verdicts;

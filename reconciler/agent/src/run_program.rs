@@ -19,6 +19,8 @@ use tokio::process::{Child, Command};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::stop_signals::unblocked;
+
 /// How much of a program's output is kept: its end, bytes.
 const TAIL: usize = 512;
 /// How long output is waited for after the program ended: somebody it left behind may hold it open.
@@ -210,7 +212,7 @@ fn start(program: &Program<'_>, path: &str, identity: Identity) -> io::Result<Ch
     if (identity.uid, identity.gid) != (nix::unistd::geteuid(), nix::unistd::getegid()) {
         become_user(&mut command, identity);
     }
-    command.spawn()
+    unblocked(|| command.spawn())
 }
 
 /// Lets a command drop all rights of this process but those of the user. The standard library's own
@@ -301,6 +303,8 @@ mod tests {
 
     #[tokio::test]
     async fn exit_code_signal_and_output_are_told() {
+        // As in the daemon.
+        let _held = crate::stop_signals::StopSignals::hold().expect("held");
         let me = me();
         assert!(sh("exit 0", &me, LONG).await.is_success());
         assert_eq!(sh("echo out; exit 3", &me, LONG).await.to_string(), "exit code 3: out");

@@ -104,6 +104,26 @@ impl Guarding {
         heard
     }
 
+    /// Renews the lease of a router whose VIPs the guardian knows to be these, and returns whether it does. It hears of it
+    /// at the end of the turn.
+    pub(super) fn renew_known<'a>(
+        &mut self,
+        router: &str,
+        vips: impl Iterator<Item = &'a AddressKey>,
+        until: MonoTime,
+    ) -> bool {
+        // A longer one may be in parts.
+        let same = |known: &Lease| known.addresses.len() < CHUNK && known.addresses.iter().eq(vips);
+        let known = self.known.get(router).is_some_and(same);
+        if known {
+            match self.renewals.get_mut(router) {
+                Some(renewal) => *renewal = until,
+                None => drop(self.renewals.insert(router.to_owned(), until)),
+            }
+        }
+        known
+    }
+
     /// The names that a router's lease goes by with this guardian.
     fn parts_of(&self, router: &str) -> Vec<String> {
         let part = format!("{router}{PART}");
@@ -132,11 +152,16 @@ impl Guarding {
 
     /// Ends a lease: its VIPs are gone.
     pub(super) fn release(&mut self, router: String, now: MonoTime) {
+        self.over(router);
+        self.flush(now);
+    }
+
+    /// [`Self::release`] that the guardian hears of at the end of the turn ([`Self::flush`]).
+    pub(super) fn over(&mut self, router: String) {
         for part in self.parts_of(&router) {
             self.release_part(part);
         }
         self.release_part(router);
-        self.flush(now);
     }
 
     fn release_part(&mut self, part: String) {
@@ -374,11 +399,14 @@ mod tests {
             assert!(guarding.lease(lease(vrid, 4000), now));
         }
         assert_eq!(heard(&theirs).len(), 2);
-        for until in [5000, 6000] {
-            for vrid in [51, 52] {
-                guarding.lease(lease(vrid, until), now);
-            }
+        for vrid in [51, 52] {
+            guarding.lease(lease(vrid, 5000), now);
+            assert!(guarding.renew_known(&lease(vrid, 0).router, [].iter(), MonoTime::from_millis(6000)));
         }
+        let other =
+            AddressKey { interface: "eth0".to_owned(), address: "192.0.2.1/32".parse().expect("VIP") };
+        assert!(!guarding.renew_known("VRID 51", [&other].into_iter(), MonoTime::from_millis(7000)));
+        assert!(!guarding.renew_known("VRID 53", [].iter(), MonoTime::from_millis(7000)));
         guarding.flush(now);
         assert_eq!(heard(&theirs), [r#"{"renew":{"VRID 51":6000000000,"VRID 52":6000000000}}"#]);
         guarding.flush(now);
@@ -405,6 +433,8 @@ mod tests {
         };
         assert!(guarding.lease(lease(1000), now));
         assert_eq!(heard(&theirs).len(), 4);
+        let first = lease(CHUNK);
+        assert!(!guarding.renew_known(&first.router, first.addresses.iter(), now), "there are more");
         assert_eq!(joined(parts(lease(1000))), [lease(1000)]);
         assert_eq!(joined(parts(lease(3))), [lease(3)]);
         guarding.lease(lease(400), now);

@@ -15,6 +15,8 @@ use evenkeel_vrrp::{Checksum, Config, Delivery, RouterKey, Secret, TTL, Version}
 #[derive(Debug, Clone)]
 pub(crate) struct RouterSetup {
     pub(crate) key: RouterKey,
+    /// What its lease is called.
+    pub(crate) lease: String,
     pub(crate) name: Name,
     /// Its sync group.
     pub(crate) group: Option<Name>,
@@ -71,8 +73,10 @@ impl RouterSetup {
         let owned = vips.extract_if(.., |vip, _| host.contains(&Ip(vip.address.address())));
         let owned = owned.map(|(vip, _)| vip).collect();
         let apart = router.virtual_mac.as_ref().filter(|virtual_mac| !virtual_mac.advertise_from_base);
+        let key = RouterKey::new(router.interface.clone(), &config);
         Some(Self {
-            key: RouterKey::new(router.interface.clone(), &config),
+            lease: key.to_string(),
+            key,
             name: router.name.clone(),
             group: router.sync_group.clone(),
             config,
@@ -86,6 +90,15 @@ impl RouterSetup {
             startup_delay: time(router.startup_delay),
             garp_pause: time(router.garp_interval),
         })
+    }
+
+    /// The VIPs that it may hold as Master: before the start of the election, those of the lease by which it is Master
+    /// only (`limit`), since nothing else is known to be served.
+    pub(crate) fn own_vips(
+        &self,
+        limit: Option<&BTreeSet<AddressKey>>,
+    ) -> impl Iterator<Item = (&AddressKey, &Address)> {
+        self.vips.iter().filter(move |(vip, _)| limit.is_none_or(|limit| limit.contains(*vip)))
     }
 
     /// TTL or hop limit of its advertisements.

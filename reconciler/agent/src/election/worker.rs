@@ -12,12 +12,11 @@ mod holding;
 mod links;
 mod output;
 mod routers;
+mod waiting;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::os::fd::AsFd;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver as Inbox, TryRecvError};
 use std::time::Duration;
 
@@ -27,9 +26,6 @@ use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::status::{ElectionStatus, RouterCounters, RouterOrder};
 use evenkeel_schemas::time::MonoTime;
 use evenkeel_vrrp::{Election, Family, FaultCause, RouterKey, TrackerState};
-use nix::poll::{PollFd, PollFlags, ppoll};
-use nix::sys::eventfd::EventFd;
-use nix::sys::time::TimeSpec;
 use tokio::sync::mpsc;
 
 use super::guarding::Guarding;
@@ -42,20 +38,27 @@ use super::{Command, ElectionSnapshot, Notice, RouterSetup, RouterSnapshot};
 use crate::guard::{Guardian, Lease};
 use crate::scheduling::{Granted, Scheduling};
 use conflicts::Conflicts;
+pub(super) use waiting::Wakers;
 
 /// Packets taken from one interface in one turn.
 const MAX_PACKETS: usize = 64;
+/// Most notices of one turn.
+const MAX_OUTBOX: usize = 1024;
 /// How often more of them are taken before a timer that is over counts.
 const MAX_ROUNDS: usize = 8;
 /// How often VIPs and links are looked at without an event.
 const RESYNC: Duration = Duration::from_secs(5);
+/// How soon they are looked at after something that was most likely our own doing.
+const SOON: Duration = Duration::from_millis(20);
 /// How soon what failed is tried again.
 const RETRY: Duration = Duration::from_millis(250);
 
 pub(super) struct Worker {
     inbox: Inbox<Command>,
-    wake: Arc<EventFd>,
+    wakers: Wakers,
     notices: mpsc::Sender<Notice>,
+    /// What main is told at the end of the turn.
+    outbox: RefCell<Vec<Notice>>,
     kernel: Kernel,
     monitor: Monitor,
     guarding: Guarding,
@@ -79,6 +82,8 @@ pub(super) struct Worker {
     adopted: BTreeMap<RouterKey, BTreeSet<AddressKey>>,
     /// VIPs that were there, as wanted, when last looked at.
     present: BTreeSet<AddressKey>,
+    /// Whether the kernel was looked at since these routers were configured: a VIP may be there from before.
+    looked: bool,
     /// What of the VIPs, and what goes with them, was as wanted when last looked at.
     achieved: Achieved,
     /// VIPs that should be gone and are not.
@@ -97,6 +102,14 @@ pub(super) struct Worker {
     /// When the thread began, which start-up delays count from.
     began: MonoTime,
     lateness: Lateness,
+    /// Routers that have nobody to advertise to.
+    unheard: Vec<RouterKey>,
+    /// When the last start-up delay is over.
+    startups_end: MonoTime,
+    /// The routers' next timer when it was last slept.
+    next_timer: Option<MonoTime>,
+    /// Up to when everything was told to the routers: time does not go back for them.
+    handled: MonoTime,
     granted_by_kernel: Granted,
     lost_notices: Cell<u64>,
     check_at: MonoTime,
@@ -117,7 +130,7 @@ impl Worker {
     #[allow(clippy::too_many_arguments, reason = "called once, with everything the thread owns")]
     pub(super) fn new(
         inbox: Inbox<Command>,
-        wake: Arc<EventFd>,
+        wakers: Wakers,
         notices: mpsc::Sender<Notice>,
         kernel: Kernel,
         monitor: Monitor,
@@ -126,8 +139,9 @@ impl Worker {
     ) -> Self {
         Self {
             inbox,
-            wake,
+            wakers,
             notices,
+            outbox: RefCell::default(),
             kernel,
             monitor,
             guarding: Guarding::new(guardian),
@@ -141,6 +155,7 @@ impl Worker {
             unsent: BTreeMap::new(),
             adopted: BTreeMap::new(),
             present: BTreeSet::new(),
+            looked: false,
             achieved: Achieved::default(),
             stuck: BTreeSet::new(),
             failing: BTreeSet::new(),
@@ -151,6 +166,10 @@ impl Worker {
             started: false,
             began: clock::now(),
             lateness: Lateness::default(),
+            unheard: Vec::new(),
+            startups_end: MonoTime::ZERO,
+            next_timer: None,
+            handled: MonoTime::ZERO,
             granted_by_kernel: Granted::default(),
             lost_notices: Cell::new(0),
             check_at: MonoTime::ZERO,
@@ -171,52 +190,29 @@ impl Worker {
             self.tell(Notice::Problem(refusal));
         }
         loop {
-            if let Err(error) = self.wait() {
-                self.tell(Notice::Problem(format!("election: poll: {error}")));
-            }
-            self.note_lateness();
-            self.packets();
-            self.timers();
-            self.claims();
-            if !self.commands() {
+            let ready = self.wait();
+            if ready.stop {
                 return self.finish();
             }
-            self.events();
+            if self.note_lateness() {
+                self.advertise();
+            }
+            if ready.packets || self.overdue(clock::now()).is_some() {
+                self.packets();
+                self.timers();
+            }
+            if ready.packets {
+                self.claims();
+            }
+            if ready.commands && !self.commands() {
+                return self.finish();
+            }
+            if ready.news {
+                self.events();
+            }
             self.checks();
+            self.send_notices();
         }
-    }
-
-    /// When there is something to do without any input.
-    fn due(&self, now: MonoTime) -> MonoTime {
-        let timer = self.election.poll_timeout().map(|(at, _)| at);
-        let others = [timer, self.next_lapse(), self.guarding.ask_at(), self.conflicts.next_probe()];
-        let announcements = self.ports.values().filter_map(|port| port.announcing.due());
-        // What waits for a pause to end is never late because of this turn.
-        let announcements = announcements.map(|due| due.max(now));
-        others.into_iter().flatten().chain(announcements).fold(self.check_at, MonoTime::min)
-    }
-
-    /// Sleeps until something is to be done.
-    fn wait(&mut self) -> nix::Result<()> {
-        let now = clock::now();
-        let due = self.due(now);
-        let mut fds = vec![
-            PollFd::new(self.wake.as_fd(), PollFlags::POLLIN),
-            PollFd::new(self.monitor.as_fd(), PollFlags::POLLIN),
-        ];
-        fds.extend(self.ports.values().flat_map(Port::fds).map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
-        let guardian = self.guarding.fd();
-        let guarded = guardian.is_some();
-        fds.extend(guardian.map(|guardian| PollFd::new(guardian, PollFlags::POLLIN)));
-        match ppoll(&mut fds, Some(TimeSpec::from_duration(now.until(due))), None) {
-            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
-            Err(error) => return Err(error),
-        }
-        let ready = fds.last().and_then(PollFd::revents).is_some_and(|revents| !revents.is_empty());
-        if guarded && ready {
-            self.guarding.lost();
-        }
-        Ok(())
     }
 
     /// Whether a timer is over, and since when.
@@ -224,17 +220,21 @@ impl Worker {
         self.election.poll_timeout().map(|(at, _)| at).filter(|at| *at <= now)
     }
 
-    fn note_lateness(&mut self) {
+    /// Returns whether a timer is over.
+    fn note_lateness(&mut self) -> bool {
         let now = clock::now();
-        if let Some(at) = self.overdue(now) {
+        let over = self.next_timer.filter(|at| *at <= now);
+        if let Some(at) = over {
             self.lateness.record(now.since(at));
         }
+        over.is_some()
     }
 
     /// The timers of Masters.
     fn advertise(&mut self) {
         let now = clock::now();
         if self.overdue(now).is_some() {
+            self.handled = now;
             self.election.handle_masters(now);
             self.drain();
             self.grant_unheard();
@@ -276,9 +276,12 @@ impl Worker {
             let Some(port) = self.ports.get(name) else { return false };
             let Some(receiver) = port.receiver(family) else { return false };
             match receiver.receive(buffer) {
-                Ok(Got::Packet(received)) => {
+                Ok(Got::Packet(received, age)) => {
                     let Some(interface) = self.listener(port.name(), &received) else { continue };
-                    self.election.handle_packet(&interface, received, clock::now());
+                    // Timers count from its arrival, not from when this thread came to it.
+                    let arrived = (clock::now() - age).max(self.handled);
+                    self.handled = arrived;
+                    self.election.handle_packet(&interface, received, arrived);
                     self.drain();
                 }
                 Ok(Got::Noise) => {}
@@ -295,7 +298,7 @@ impl Worker {
     /// Returns whether to go on.
     fn commands(&mut self) -> bool {
         // Emptied before the channel is read: a command that comes in between wakes the next turn.
-        self.wake.read().ok();
+        self.wakers.wake.read().ok();
         loop {
             match self.inbox.try_recv() {
                 Ok(Command::Configure(routers)) => self.configure(routers),
@@ -319,10 +322,9 @@ impl Worker {
     fn finish(mut self) -> Result<(), String> {
         self.election.shutdown(clock::now());
         self.drain();
-        if !self.stuck.is_empty() {
-            self.sync_vips(&Moving::default(), false);
-        }
+        self.sync_vips(&Moving::default(), false);
         let guarded = self.guarding.finish(&self.stuck, clock::now());
+        self.send_notices();
         if self.stuck.is_empty() {
             return Ok(());
         }
@@ -347,7 +349,13 @@ impl Worker {
         for event in events {
             let concerns = |index, name| self.ports.values().any(|port| port.concerns(index, name));
             match event {
-                Event::AddressAdded { ifindex, .. } | Event::AddressRemoved { ifindex, .. } => {
+                // Mostly it was ourselves, and clients wait for what comes next.
+                Event::AddressAdded { ifindex, .. } => {
+                    if concerns(ifindex, None) {
+                        self.look_soon();
+                    }
+                }
+                Event::AddressRemoved { ifindex, .. } => {
                     if concerns(ifindex, None) {
                         self.vips_dirty = true;
                         // A source address may have come or gone.
@@ -364,6 +372,11 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// VIPs and links are looked at soon, but not now.
+    fn look_soon(&mut self) {
+        self.check_at = self.check_at.min(clock::now() + SOON);
     }
 
     /// What is looked at after events, and from time to time without any.
@@ -448,10 +461,22 @@ impl Worker {
         }
     }
 
-    /// Never waits: when main does not keep up, the news is lost, the state is not.
+    /// Tells main at the end of the turn: its work competes with what clients wait for.
     fn tell(&self, notice: Notice) {
-        if self.notices.try_send(notice).is_err() {
+        let mut outbox = self.outbox.borrow_mut();
+        if outbox.len() < MAX_OUTBOX {
+            outbox.push(notice);
+        } else {
             self.lost_notices.set(self.lost_notices.get() + 1);
+        }
+    }
+
+    /// Never waits: when main does not keep up, the news is lost, the state is not.
+    fn send_notices(&mut self) {
+        for notice in self.outbox.get_mut().drain(..) {
+            if self.notices.try_send(notice).is_err() {
+                self.lost_notices.set(self.lost_notices.get() + 1);
+            }
         }
     }
 }

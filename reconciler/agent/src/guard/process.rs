@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use caps::{CapSet, Capability};
 use evenkeel_converge::{AddressKey, Kind, Op};
-use evenkeel_kernel::{Kernel, Scope, clock};
+use evenkeel_kernel::{Alarm, Kernel, Scope, clock};
 use evenkeel_schemas::time::MonoTime;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
@@ -123,6 +123,9 @@ struct Process<A> {
     lapsed: BTreeMap<String, Lease>,
     buffer: Box<[u8]>,
     kernel: A,
+    /// Whether the addresses have been looked at.
+    rehearsed: bool,
+    alarm: Alarm,
     /// When to end if there is neither a daemon nor a lease.
     idle_until: MonoTime,
     /// Why the VIPs of these routers could not be removed, so that it is told once.
@@ -149,6 +152,8 @@ impl<A: Addresses> Process<A> {
             lapsed: BTreeMap::new(),
             buffer: new_buffer(),
             kernel,
+            rehearsed: false,
+            alarm: Alarm::new()?,
             idle_until: clock::now() + IDLE_LIMIT,
             stuck: BTreeMap::new(),
         })
@@ -157,7 +162,7 @@ impl<A: Addresses> Process<A> {
     fn run(mut self) -> io::Result<()> {
         memory::forget_code();
         while self.turn(clock::now()) {
-            self.wait(clock::now())?;
+            self.wait()?;
         }
         if identity(&self.path).is_ok_and(|file| file == self.file) {
             std::fs::remove_file(&self.path).ok();
@@ -189,16 +194,17 @@ impl<A: Addresses> Process<A> {
         identity(&self.path).is_ok_and(|file| file != self.file)
     }
 
-    fn wait(&self, now: MonoTime) -> io::Result<()> {
+    fn wait(&mut self) -> io::Result<()> {
         let next = self.leases.values().map(|lease| lease.until).min();
         let idle = self.daemons.is_empty().then_some(self.idle_until);
-        let wait = next.or(idle).map(|at| now.until(at) + Duration::from_millis(1));
-        let timeout =
-            wait.map_or(PollTimeout::NONE, |wait| PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX));
-        let sockets = std::iter::once(&self.listener).chain(&self.daemons);
-        let mut fds: Vec<PollFd<'_>> =
-            sockets.map(|socket| PollFd::new(socket.as_fd(), PollFlags::POLLIN)).collect();
-        match poll(&mut fds, timeout) {
+        match next.or(idle) {
+            Some(at) => self.alarm.set(at)?,
+            None => self.alarm.unset()?,
+        }
+        let sockets = std::iter::once(&self.listener).chain(&self.daemons).map(AsFd::as_fd);
+        let sockets = sockets.chain([self.alarm.as_fd()]);
+        let mut fds: Vec<PollFd<'_>> = sockets.map(|socket| PollFd::new(socket, PollFlags::POLLIN)).collect();
+        match poll(&mut fds, PollTimeout::NONE) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -271,7 +277,7 @@ impl<A: Addresses> Process<A> {
     }
 
     fn lease(&mut self, lease: Lease) {
-        if !self.leases.contains_key(&lease.router) {
+        if !std::mem::replace(&mut self.rehearsed, true) {
             // Everything that the removal will need has then been used once: no page of it has to
             // be read from a disk at the moment that matters.
             self.kernel.present(&lease.addresses).ok();

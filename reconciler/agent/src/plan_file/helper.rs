@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Refusal;
 use super::understand::{Part, understand};
+use crate::stop_signals::unblocked;
 use crate::{programs, scheduling};
 
 const NAME: &str = "evenkeeld-plan";
@@ -61,11 +62,9 @@ pub(super) fn ask(body: &str) -> Result<Plan, Refusal> {
 }
 
 fn converse(body: &str) -> io::Result<Result<Plan, Refusal>> {
-    let mut child = programs::command(NAME)?
-        .env_clear()
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
+    let mut command = programs::command(NAME)?;
+    command.env_clear().stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = unblocked(|| command.spawn())
         .map_err(|error| io::Error::new(error.kind(), format!("cannot be started: {error}")))?;
     let answer = match (child.stdin.take(), child.stdout.take()) {
         (Some(input), Some(output)) => exchange(body, input, output, &mut child),

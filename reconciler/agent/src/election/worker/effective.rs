@@ -111,14 +111,16 @@ impl Worker {
 
     /// When the next start-up delay ends of a router that waits for it.
     pub(super) fn next_startup(&self, now: MonoTime) -> Option<MonoTime> {
-        let waits = |key: &&RouterKey| {
+        if now >= self.startups_end {
+            return None;
+        }
+        let waits = |key: &RouterKey| {
             self.election.get(key).is_some_and(|(_, router)| router.state() == State::Initialize)
         };
-        self.routers
-            .keys()
-            .filter(waits)
-            .filter_map(|key| self.startup_end(key))
-            .filter(|end| *end > now)
+        let delayed = self.routers.values().filter(|setup| !setup.startup_delay.is_zero());
+        delayed
+            .filter(|setup| self.began + setup.startup_delay > now && waits(&setup.key))
+            .map(|setup| self.began + setup.startup_delay)
             .min()
     }
 }

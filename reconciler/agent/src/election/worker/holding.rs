@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use evenkeel_converge::{Address, AddressKey, ObjectKey, Op};
+use evenkeel_converge::{AddressKey, ObjectKey, Op};
 use evenkeel_kernel::{ApplyError, Class, clock};
 use evenkeel_schemas::status::DriftOutcome;
 use evenkeel_vrrp::{FaultCause, Input, RouterKey};
@@ -18,16 +18,6 @@ impl Worker {
         self.routers.values().flat_map(|setup| setup.vips.keys().cloned()).collect()
     }
 
-    /// The VIPs that a router may hold as Master: before the start of the election, those of the lease
-    /// by which it is Master only, since nothing else is known to be served.
-    pub(super) fn own_vips<'a>(
-        &'a self,
-        setup: &'a RouterSetup,
-    ) -> impl Iterator<Item = (&'a AddressKey, &'a Address)> {
-        let limit = self.adopted.get(&setup.key);
-        setup.vips.iter().filter(move |(vip, _)| limit.is_none_or(|limit| limit.contains(*vip)))
-    }
-
     /// All that moves with the routers.
     pub(super) fn moving(&self) -> Moving {
         Moving::of(self.routers.values())
@@ -40,11 +30,61 @@ impl Worker {
             |key: &RouterKey| self.is_master(key) && self.granted.get(key).is_some_and(|until| *until > now);
         let mut present = Present::default();
         for setup in self.routers.values().filter(|setup| holds(&setup.key)) {
-            present.vips.extend(self.own_vips(setup).map(|(vip, how)| (vip.clone(), how.clone())));
+            present.vips.extend(
+                setup.own_vips(self.adopted.get(&setup.key)).map(|(vip, how)| (vip.clone(), how.clone())),
+            );
             present.routes.extend(setup.routes.clone());
             present.rules.extend(setup.rules.clone());
         }
         present
+    }
+
+    /// Adds and removes the VIPs of these routers, whose states have changed, without a look at the kernel first: clients wait.
+    /// Returns whether that was all; if not, they must be looked at at once.
+    pub(super) fn move_vips<'a>(&mut self, routers: impl Iterator<Item = &'a RouterKey>) -> bool {
+        let setups: Vec<&RouterSetup> = routers.filter_map(|key| self.routers.get(key)).collect();
+        if !self.looked || setups.iter().any(|setup| !setup.routes.is_empty() || !setup.rules.is_empty()) {
+            return false;
+        }
+        let wanted = self.wanted().vips;
+        let (mut ops, mut more) = (Vec::new(), Vec::new());
+        for key in setups.iter().flat_map(|setup| setup.vips.keys()) {
+            match (wanted.get(key), self.present.contains(key)) {
+                (Some(value), false) => {
+                    let (key, value) = (key.clone(), value.clone());
+                    more.push(Op::AddAddress { key, value, announce: true });
+                }
+                (None, true) => ops.push(Op::DelAddress(key.clone())),
+                (None, false) if self.stuck.contains(key) => return false,
+                (None, false) | (Some(_), true) => {}
+            }
+        }
+        ops.append(&mut more);
+        let verdicts = self.kernel.apply(&ops);
+        let all = verdicts.iter().all(Result::is_ok);
+        let done: Vec<Op> =
+            ops.into_iter().zip(verdicts).filter(|(_, verdict)| verdict.is_ok()).map(|(op, _)| op).collect();
+        for op in &done {
+            match op {
+                Op::AddAddress { key, .. } => drop(self.present.insert(key.clone())),
+                Op::DelAddress(key) => {
+                    self.present.remove(key);
+                    self.withdraw(key);
+                }
+                _ => {}
+            }
+        }
+        if !done.is_empty() {
+            self.tell(Notice::Done(done.iter().map(ToString::to_string).collect()));
+        }
+        all
+    }
+
+    /// What waits to be announced of a VIP that is gone is not announced any more.
+    fn withdraw(&mut self, gone: &AddressKey) {
+        if let Some(port) = self.ports.get_mut(&gone.interface) {
+            port.announcing.withdraw(gone.address.address());
+        }
     }
 
     /// Makes the VIPs follow the states. `also` is what moved with the plan before; `repair` is
@@ -62,6 +102,7 @@ impl Worker {
             Ok(synced) => self.synced(synced, repair),
             Err(error) => {
                 self.vips_dirty = true;
+                self.looked = false;
                 self.stuck = all.vips.into_iter().filter(|vip| !wanted.vips.contains_key(vip)).collect();
                 self.report(BTreeSet::from([format!("cannot read the addresses: {error}")]));
             }
@@ -73,12 +114,10 @@ impl Worker {
     fn synced(&mut self, synced: Synced, repair: bool) {
         let now = clock::now();
         let Synced { present, stuck, done, failed, drifted } = synced;
-        for gone in self.present.difference(&present) {
-            if let Some(port) = self.ports.get_mut(&gone.interface) {
-                port.announcing.withdraw(gone.address.address());
-            }
+        for gone in self.present.difference(&present).cloned().collect::<Vec<_>>() {
+            self.withdraw(&gone);
         }
-        (self.present, self.stuck) = (present, stuck);
+        (self.present, self.stuck, self.looked) = (present, stuck, true);
         self.vips_dirty = !failed.is_empty();
         self.tell_drift(&done, &failed, &drifted);
         self.report(failed.iter().map(|(op, error)| format!("cannot {op}: {error}")).collect());

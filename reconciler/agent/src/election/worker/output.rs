@@ -8,10 +8,9 @@ use std::time::Duration;
 use evenkeel_kernel::clock;
 use evenkeel_schemas::time::MonoTime;
 use evenkeel_vrrp::{
-    AdvertKind, Cause, Delivery, FaultCause, Input, Output, RouterKey, State, VirtualRouter, skew_time,
+    AdvertKind, Cause, FaultCause, Input, Output, RouterKey, State, VirtualRouter, skew_time,
 };
 
-use super::super::RouterSetup;
 use super::super::vips::Moving;
 use super::{Notice, Worker};
 use crate::guard::Lease;
@@ -69,14 +68,12 @@ impl Worker {
             Some(port) => port.send(bytes, source, destination, ttl),
             None => Err(std::io::ErrorKind::NotConnected.into()),
         };
-        // By unicast one peer may be out of reach while others are not.
-        let way = (key.clone(), destination);
         let to = if destination.is_multicast() { String::new() } else { format!(" to {destination}") };
         match sent {
             Ok(()) if kind == AdvertKind::PriorityZero => {}
             Ok(()) => {
                 self.unsent.remove(key);
-                if self.failing_sends.remove(&way) {
+                if !self.failing_sends.is_empty() && self.failing_sends.remove(&(key.clone(), destination)) {
                     self.tell_router(key, format!("can send advertisements{to} again"));
                 }
                 self.holds.forgive(key, FaultCause::Socket);
@@ -86,7 +83,8 @@ impl Worker {
                 if kind != AdvertKind::PriorityZero {
                     self.unsent.entry(key.clone()).or_insert_with(clock::now);
                 }
-                if self.failing_sends.insert(way) {
+                // By unicast one peer may be out of reach while others are not.
+                if self.failing_sends.insert((key.clone(), destination)) {
                     self.links_dirty = true;
                     self.tell_router(key, format!("cannot send an advertisement{to}: {error}"));
                 }
@@ -98,7 +96,10 @@ impl Worker {
     fn grant(&mut self, key: &RouterKey, kind: AdvertKind) {
         let Some((_, router)) = self.election.get(key) else { return };
         let Some(until) = lease_until(router) else { return };
-        let before = self.granted.insert(key.clone(), until);
+        let before = match self.granted.get_mut(key) {
+            Some(granted) => Some(std::mem::replace(granted, until)),
+            None => self.granted.insert(key.clone(), until),
+        };
         // The VIPs of a new Master come with its change of state.
         if kind != AdvertKind::Claim && before.is_none_or(|before| before <= clock::now()) {
             self.vips_dirty = true;
@@ -108,10 +109,7 @@ impl Worker {
 
     /// Masters that have nobody to advertise to send nothing: their leases run without it.
     pub(super) fn grant_unheard(&mut self) {
-        let alone = |setup: &&RouterSetup| matches!(&setup.config.delivery, Delivery::Unicast { peers, .. } if peers.is_empty());
-        let keys: Vec<RouterKey> =
-            self.routers.values().filter(alone).map(|setup| setup.key.clone()).collect();
-        for key in keys {
+        for key in self.unheard.clone() {
             if self.is_master(&key) {
                 self.grant(&key, AdvertKind::Periodic);
             }
@@ -121,8 +119,13 @@ impl Worker {
     /// Tells the guardian until when the VIPs of a Master may stay.
     fn renew(&mut self, key: &RouterKey) {
         let (Some(setup), Some(until)) = (self.routers.get(key), self.granted.get(key)) else { return };
-        let addresses = self.own_vips(setup).map(|(vip, _)| vip.clone()).collect();
-        self.guarding.lease(Lease { router: key.to_string(), addresses, until: *until }, clock::now());
+        let limit = self.adopted.get(key);
+        let vips = || setup.own_vips(limit).map(|(vip, _)| vip);
+        if !self.guarding.renew_known(&setup.lease, vips(), *until) {
+            let lease =
+                Lease { router: setup.lease.clone(), addresses: vips().cloned().collect(), until: *until };
+            self.guarding.lease(lease, clock::now());
+        }
     }
 
     pub(super) fn renew_all(&mut self) {
@@ -142,11 +145,15 @@ impl Worker {
             }
         }
         self.grant_unheard();
-        // What it cannot remove it leaves to the guardian, by a lease of its own.
-        self.sync_vips(&Moving::default(), false);
+        if self.move_vips(changed.keys()) {
+            self.look_soon();
+        } else {
+            // What it cannot remove it leaves to the guardian, by a lease of its own.
+            self.sync_vips(&Moving::default(), false);
+        }
         for (key, (to, cause)) in changed {
             if *to != State::Master {
-                self.guarding.release(key.to_string(), clock::now());
+                self.guarding.over(key.to_string());
             }
             match cause {
                 Cause::Fault(fault) => drop(self.faults.insert(key.clone(), *fault)),

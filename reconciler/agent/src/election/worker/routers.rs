@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use evenkeel_kernel::clock;
-use evenkeel_vrrp::{FaultCause, Input, RouterKey, State};
+use evenkeel_vrrp::{Delivery, FaultCause, Input, RouterKey, State};
 
 use super::super::RouterSetup;
 use super::super::guarding::joined;
@@ -16,10 +16,15 @@ impl Worker {
     /// These are the routers now.
     pub(super) fn configure(&mut self, setups: Vec<RouterSetup>) {
         let before = self.moving();
+        self.looked = false;
         let keys: BTreeSet<RouterKey> = setups.iter().map(|setup| setup.key.clone()).collect();
         // New VIPs of a Master come before it announces them; routers that go stay known until their
         // VIPs are removed and their Backups told.
         self.routers.extend(setups.into_iter().map(|setup| (setup.key.clone(), setup)));
+        let alone = |setup: &&RouterSetup| matches!(&setup.config.delivery, Delivery::Unicast { peers, .. } if peers.is_empty());
+        self.unheard = self.routers.values().filter(alone).map(|setup| setup.key.clone()).collect();
+        let delay = self.routers.values().map(|setup| setup.startup_delay).max().unwrap_or_default();
+        self.startups_end = self.began + delay;
         if !before.is_empty() {
             self.sync_vips(&before, false);
         }
