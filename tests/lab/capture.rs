@@ -26,16 +26,26 @@ const LOAD_BYTE: u16 = 0x30;
 const JUMP_IF_EQUAL: u16 = 0x15;
 const RETURN: u16 = 0x06;
 
-/// VRRP over IPv4 or IPv6 arriving at the link of that index.
-pub(crate) fn vrrp_filter(link: u32) -> Vec<SockFilter> {
+/// Which way packets go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// They arrive.
+    In,
+    /// They leave.
+    Out,
+}
+
+/// VRRP over IPv4 or IPv6 arriving at, or leaving from, the link of that index.
+pub(crate) fn vrrp_filter(link: u32, way: Way) -> Vec<SockFilter> {
     const IPV4: u32 = 0x0800;
     const IPV6: u32 = 0x86dd;
     const VRRP: u32 = 112;
+    let (leaving, arriving) = if way == Way::Out { (0, 7) } else { (7, 0) };
     vec![
         SockFilter::new(LOAD_WORD, 0, 0, ANCILLARY_LINK),
         SockFilter::new(JUMP_IF_EQUAL, 0, 9, link),
         SockFilter::new(LOAD_WORD, 0, 0, ANCILLARY_PACKET_TYPE),
-        SockFilter::new(JUMP_IF_EQUAL, 7, 0, PACKET_OUTGOING),
+        SockFilter::new(JUMP_IF_EQUAL, leaving, arriving, PACKET_OUTGOING),
         SockFilter::new(LOAD_HALF, 0, 0, 12),
         SockFilter::new(JUMP_IF_EQUAL, 0, 2, IPV4),
         SockFilter::new(LOAD_BYTE, 0, 0, 14 + 9),
@@ -125,8 +135,26 @@ pub(crate) fn drain(socket: &OwnedFd, mut each: impl FnMut(Packet<'_>)) {
 
 /// The kernel stamps packets with the time of day; the lab's clock is the monotonic one. Nothing steps the guest's clocks.
 fn monotonic(stamp: Option<Duration>) -> Instant {
-    let (now, today) = (Instant::now(), SystemTime::now());
+    let (now, today) = same_moment();
     let age =
         stamp.and_then(|stamp| today.duration_since(SystemTime::UNIX_EPOCH + stamp).ok()).unwrap_or_default();
     now.checked_sub(age).unwrap_or(now)
+}
+
+/// Both clocks at one moment. Between two readings this thread may lose the processor, and what came meanwhile would be taken for
+/// older than it is.
+fn same_moment() -> (Instant, SystemTime) {
+    const CLOSE: Duration = Duration::from_micros(50);
+    let mut best = (Duration::MAX, Instant::now(), SystemTime::now());
+    for _ in 0..20 {
+        let (before, today) = (Instant::now(), SystemTime::now());
+        let apart = before.elapsed();
+        if apart < best.0 {
+            best = (apart, before, today);
+        }
+        if apart <= CLOSE {
+            break;
+        }
+    }
+    (best.1, best.2)
 }

@@ -342,7 +342,13 @@ impl Prober {
     /// Waits until that host answers a request begun from now on; panics after `timeout`.
     #[track_caller]
     pub fn wait_responder(&self, host: &Host, timeout: Duration) -> Record<Sample> {
-        let (mark, name) = (Instant::now(), host.name());
+        self.wait_responder_since(host, Instant::now(), timeout)
+    }
+
+    /// [`Self::wait_responder`] for a request that began since the mark.
+    #[track_caller]
+    pub fn wait_responder_since(&self, host: &Host, mark: Mark, timeout: Duration) -> Record<Sample> {
+        let name = host.name();
         self.wait_since(mark, timeout, &format!("answer from {} by {name}", self.target), |sample| {
             sample.outcome.as_deref() == Ok(name)
         })

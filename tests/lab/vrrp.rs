@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use crate::capture::{self, vrrp_filter};
+use crate::capture::{self, Way, vrrp_filter};
 use crate::check::Expected;
 use crate::journal::{Journal, Listener, Record};
-use crate::netlink::ip_of;
+use crate::net::Host;
+use crate::netlink::{Netlink, ip_of};
 use crate::process::execute;
 use crate::time::Mark;
 
@@ -50,14 +52,30 @@ pub struct VrrpCapture {
     _listener: Listener,
 }
 
+impl Host {
+    /// Records every VRRP advertisement that leaves an interface of this host from now on, at the moment that it does: how long the
+    /// segment takes is not in it.
+    #[track_caller]
+    pub fn capture_vrrp_sent(&self, interface: &str) -> VrrpCapture {
+        VrrpCapture::read(self.enter(|| {
+            let link = Netlink::route(0).link(interface);
+            capture::open(&vrrp_filter(link, Way::Out))
+        }))
+    }
+}
+
 impl VrrpCapture {
     /// Multicast reaches the bridge's own device by itself; unicast does only when it is promiscuous.
     pub(crate) fn start(segment: &str, link: u32) -> Self {
         let promiscuous = ["ip", "link", "set", segment, "promisc", "on"].map(str::to_owned);
         execute(&promiscuous).or_fail("ip").expect_success();
+        Self::read(capture::open(&vrrp_filter(link, Way::In)))
+    }
+
+    fn read(socket: OwnedFd) -> Self {
         let journal = Journal::new();
         let writer = journal.clone();
-        let sources = vec![capture::open(&vrrp_filter(link))];
+        let sources = vec![socket];
         let listener = Listener::start("vrrp-capture", sources, move |_, socket| {
             capture::drain(socket, |packet| {
                 if let Some(advert) = decode(packet.bytes) {

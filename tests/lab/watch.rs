@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::socket::{MsgFlags, recv};
 
-use crate::journal::{Journal, Listener};
+use crate::journal::{Journal, Listener, Record};
 use crate::net::Host;
 use crate::netlink::{DATAGRAM_SIZE, Netlink, RTM_DELADDR, RTM_NEWADDR, address_in, messages};
 use crate::time::Mark;
@@ -115,6 +115,11 @@ impl VipWatch {
             longest = longest.max(current);
         }
         longest
+    }
+
+    /// When holders changed since the mark, and who they were then.
+    pub fn changes_since(&self, mark: Mark) -> Vec<Record<BTreeSet<String>>> {
+        self.journal.since(mark)
     }
 
     /// Stretches of unchanged holders after the mark.

@@ -5,7 +5,10 @@
 
 use std::time::{Duration, Instant};
 
-use lab::{Daemon, Figures, Host, Kind, Lab, Pair, Prober, Router, VipWatch, VrrpCapture, WebServer, mark};
+use lab::{
+    Announcements, Daemon, Figures, Host, Kind, Lab, Pair, Prober, Router, VipWatch, VrrpCapture, WebServer,
+    mark,
+};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -18,6 +21,19 @@ const MASTER_DOWN: Duration = Duration::from_micros(3_648_437);
 const RESOLUTION: Duration = Duration::from_millis(5);
 const PORT: u16 = 80;
 
+const AFTER_STOP: [&str; 4] = [
+    "stop: late by, advertisement",
+    "stop: late by, VIP there",
+    "stop: late by, VIP announced",
+    "stop: late by, client served",
+];
+const AFTER_CUT: [&str; 4] = [
+    "cut: late by, advertisement",
+    "cut: late by, VIP there",
+    "cut: late by, VIP announced",
+    "cut: late by, client served",
+];
+
 struct Side<'p, 'l> {
     pair: &'p Pair<'l>,
     first: Daemon,
@@ -26,10 +42,13 @@ struct Side<'p, 'l> {
     vip: VipWatch,
     client: Prober,
     adverts: VrrpCapture,
+    announcements: Announcements,
     /// Gaps of graceful stops; of cuts, and how much later than the protocol has it the client was served.
     stops: Vec<Duration>,
     cuts: Vec<Duration>,
     late: Vec<Duration>,
+    /// Where the time went.
+    steps: Vec<(&'static str, Vec<Duration>)>,
 }
 
 pub(crate) fn measure(lab: &Lab, times: u32) {
@@ -63,6 +82,9 @@ pub(crate) fn measure(lab: &Lab, times: u32) {
         println!("  {name:<10} graceful stop             {} {}", figures(side.stops), bound(SKEW));
         println!("  {name:<10} link cut                  {} {}", figures(side.cuts), bound(MASTER_DOWN));
         println!("  {name:<10} later than the protocol's {}", figures(side.late));
+        for (step, times) in side.steps {
+            println!("  {name:<10} {step:<30} {}", figures(times));
+        }
     }
 }
 
@@ -84,9 +106,11 @@ impl<'p, 'l> Side<'p, 'l> {
             vip: pair.watch(),
             client,
             adverts: lab.capture_vrrp_on(pair.segment),
+            announcements: lab.capture_announcements_on(pair.segment),
             stops: Vec::new(),
             cuts: Vec::new(),
             late: Vec::new(),
+            steps: Vec::new(),
         }
     }
 
@@ -97,6 +121,14 @@ impl<'p, 'l> Side<'p, 'l> {
         self.first.stop(PATIENCE);
         self.steady(&self.pair.second);
         self.stops.push(self.client.gap_since(stopped));
+        let left = self.adverts.since(stopped).into_iter().find(|advert| advert.what.priority == 0);
+        let Some(left) = left else { return };
+        self.step("stop: SIGTERM to priority 0", stopped, left.at);
+        let gone = self.vip.changes_since(stopped).into_iter().find(|change| change.what.is_empty());
+        if let Some(gone) = gone {
+            self.step("stop: SIGTERM to the VIP gone", stopped, gone.at);
+        }
+        self.taken_over(AFTER_STOP, left.at, left.at + SKEW);
         self.first = self.pair.start(&self.pair.first);
     }
 
@@ -115,7 +147,33 @@ impl<'p, 'l> Side<'p, 'l> {
         let last = self.adverts.from(first.ip()).pop().unwrap_or(last);
         self.cuts.push(self.client.gap_since(cut));
         self.late.push(served.at.saturating_duration_since(last.at + MASTER_DOWN));
+        self.taken_over(AFTER_CUT, cut, last.at + MASTER_DOWN);
         first.reconnect();
+    }
+
+    fn step(&mut self, step: &'static str, from: Instant, to: Instant) {
+        let took = to.saturating_duration_since(from);
+        match self.steps.iter_mut().find(|(name, _)| *name == step) {
+            Some((_, times)) => times.push(took),
+            None => self.steps.push((step, vec![took])),
+        }
+    }
+
+    /// Notes how long after the moment at which the protocol makes the other director the Master it did what a Master does.
+    fn taken_over(&mut self, steps: [&'static str; 4], since: Instant, due: Instant) {
+        let second = &self.pair.second;
+        let holders = self.vip.changes_since(since);
+        let vip =
+            holders.into_iter().find(|change| change.what.contains(second.name())).map(|change| change.at);
+        let claim = self.adverts.since(since).into_iter().find(|advert| advert.what.source == second.ip());
+        let announced = self.announcements.of(self.pair.first_vip(), due - Duration::from_millis(20));
+        let served = self.client.wait_responder_since(second, since, PATIENCE);
+        let times = [claim.map(|one| one.at), vip, announced.first().map(|one| one.at), Some(served.at)];
+        for (name, at) in steps.into_iter().zip(times) {
+            if let Some(at) = at {
+                self.step(name, due, at);
+            }
+        }
     }
 
     /// Waits until that director alone has the VIP, clients reach it, and everything that follows a change is over.

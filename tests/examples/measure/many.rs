@@ -40,7 +40,8 @@ fn routers() -> Vec<Router> {
 
 fn measure_kind(lab: &Lab, kind: Kind, ipvs: bool) -> Vec<String> {
     let mut pair = Pair::new(lab, kind, routers());
-    let adverts = lab.capture_vrrp_on(pair.segment);
+    // Bridge and client share the host's only processor, and are nothing that a director could be on time for.
+    let adverts = pair.first.capture_vrrp_sent("eth0");
     let daemon = pair.start(&pair.first);
     eventually(PATIENCE, "all routers are Master", || {
         let seen = adverts.since(mark() - 2 * Duration::from_secs(1));
@@ -59,7 +60,7 @@ fn measure_kind(lab: &Lab, kind: Kind, ipvs: bool) -> Vec<String> {
     let (begun, used) = (mark(), cpu_seconds(&pair.first, &daemon));
     std::thread::sleep(QUIET);
     let cpu = (cpu_seconds(&pair.first, &daemon) - used) / begun.elapsed().as_secs_f64() * 100.0;
-    tell(format!("{name:<10} undisturbed: CPU {cpu:.1}%, memory {}", memory(&pair.first, &daemon)));
+    tell(format!("{name:<10} undisturbed: CPU {cpu:.2}%, memory {}", memory(&pair.first, &daemon)));
     tell(format!("{name:<10} undisturbed: {}", worst(&adverts, &pair, begun)));
 
     let mut more = routers();

@@ -22,16 +22,28 @@ fn processes(host: &Host, daemon: &Daemon) -> Vec<(u32, String)> {
     entries.into_iter().filter(same).filter_map(stat).collect()
 }
 
-/// Processor time of all of them since they began.
+/// Processor time of all of their threads since these began.
 pub(crate) fn cpu_seconds(host: &Host, daemon: &Daemon) -> f64 {
-    let ticks = sysconf(SysconfVar::CLK_TCK).ok().flatten().unwrap_or(100) as f64;
-    let used = |stat: &str| {
-        // After the name, which is in parentheses and may hold blanks: state is field 3, utime and stime are 14 and 15.
-        let rest = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
-        let fields = rest.split(' ').skip(11).take(2);
-        fields.filter_map(|field| field.parse::<f64>().ok()).sum::<f64>()
+    processes(host, daemon).iter().map(|(pid, stat)| exact(*pid).unwrap_or_else(|| sampled(stat))).sum()
+}
+
+/// As the scheduler counts it. The other count goes by who runs when the clock ticks, which says little about who runs for moments.
+fn exact(pid: u32) -> Option<f64> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+    let files: Vec<_> = threads.filter_map(|thread| Some(thread.ok()?.path().join("schedstat"))).collect();
+    let nanoseconds = |file: &std::path::PathBuf| {
+        std::fs::read_to_string(file).ok()?.split(' ').next()?.parse::<f64>().ok()
     };
-    processes(host, daemon).iter().map(|(_, stat)| used(stat)).sum::<f64>() / ticks
+    let each: Option<Vec<f64>> = files.iter().map(nanoseconds).collect();
+    each.map(|each| each.iter().sum::<f64>() / 1e9)
+}
+
+fn sampled(stat: &str) -> f64 {
+    let ticks = sysconf(SysconfVar::CLK_TCK).ok().flatten().unwrap_or(100) as f64;
+    // After the name, which is in parentheses and may hold blanks: state is field 3, utime and stime are 14 and 15.
+    let rest = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+    let fields = rest.split(' ').skip(11).take(2);
+    fields.filter_map(|field| field.parse::<f64>().ok()).sum::<f64>() / ticks
 }
 
 /// Resident memory of each process, and together what is not shared (anonymous) and what is theirs when shared pages are divided

@@ -85,8 +85,10 @@ fn a_vip_that_comes_or_goes_with_a_plan_causes_no_election() {
         eventually(PATIENCE, "the new VIP is gone", || !dir1.has_address("eth0", "192.168.188.121"));
         std::thread::sleep(Duration::from_secs(3));
         assert!(dir1.has_address("eth0", reference.hosts.vip));
-        for (daemon, times) in [(&daemons.dir1, 1), (&daemons.dir2, 0)] {
-            assert_eq!(daemon.log().matches("Entering MASTER STATE").count(), times, "{}", daemon.log());
+        // Which of them was Master first is chance.
+        for daemon in [&daemons.dir1, &daemons.dir2] {
+            let mut lines = daemon.log_since(begun).into_iter();
+            assert!(!lines.any(|line| line.what.contains("Entering")), "{}", daemon.log());
         }
         lab.log(format!("client gap {:?}", client.gap_since(begun)));
         assert!(client.gap_since(begun) < NO_ELECTION);
