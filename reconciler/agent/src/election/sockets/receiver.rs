@@ -147,13 +147,17 @@ impl Receiver {
     }
 }
 
-/// How long ago the kernel got a packet, by the time of day that it was stamped with. A clock that was set meanwhile makes that
-/// wrong, so more than [`MAX_AGE`] is not believed.
+/// How long ago the kernel got a packet, by the time of day that it was stamped with.
 fn age(told: &ControlMessageOwned) -> Option<Duration> {
     let ControlMessageOwned::ScmTimestampns(stamp) = told else { return None };
     let now = clock_gettime(ClockId::CLOCK_REALTIME).ok()?;
-    let age = Duration::from(now).checked_sub(Duration::from(*stamp));
-    Some(age.filter(|age| *age <= MAX_AGE).unwrap_or_default())
+    Some(believed(Duration::from(*stamp), Duration::from(now)))
+}
+
+/// The age of what was stamped then. A clock that was set meanwhile makes that wrong, so one of over [`MAX_AGE`] or
+/// under nothing is not believed.
+fn believed(stamp: Duration, now: Duration) -> Duration {
+    now.checked_sub(stamp).filter(|age| *age <= MAX_AGE).unwrap_or_default()
 }
 
 /// A large buffer, beyond what the host allows everybody (`net.core.rmem_max`) where permitted; and the time of packets.
@@ -168,5 +172,23 @@ fn prepare(socket: &Socket) {
 impl AsFd for Receiver {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_age_that_can_be_is_believed() {
+        let now = Duration::from_secs(1_000_000);
+        for (age, seen) in [(0, 0), (3, 3), (10, 10), (11, 0), (3_600_000, 0)] {
+            assert_eq!(
+                believed(now - Duration::from_millis(age), now),
+                Duration::from_millis(seen),
+                "{age} ms"
+            );
+        }
+        assert_eq!(believed(now + Duration::from_millis(1), now), Duration::ZERO, "the clock was set back");
     }
 }
