@@ -196,6 +196,17 @@ fn a_host_of_255_masters_advertises_on_time() {
     assert_eq!((election.masters(), election.poll_timeout()), (0, None));
 }
 
+/// So many routers, which all take part from the same moment on.
+fn started_together(count: u8) -> Election {
+    let members: Vec<Member> = (1..=count).map(|number| entry("eth0", number)).collect();
+    let keys: Vec<RouterKey> = members.iter().map(|member| member.key.clone()).collect();
+    let mut election = election(members);
+    for key in &keys {
+        election.handle(key, Input::Startup, at(10_000));
+    }
+    election
+}
+
 /// What each turn sends, by time, of an election that is driven as the daemon does it.
 fn adverts_by_turn(election: &mut Election, until: MonoTime) -> Vec<(MonoTime, Vec<RouterKey>)> {
     let mut turns = Vec::new();
@@ -216,12 +227,7 @@ fn adverts_by_turn(election: &mut Election, until: MonoTime) -> Vec<(MonoTime, V
 
 #[test]
 fn many_masters_do_not_advertise_all_at_once_for_long_and_none_waits_longer_than_its_interval() {
-    let members: Vec<Member> = (1..=255).map(|number| entry("eth0", number)).collect();
-    let keys: Vec<RouterKey> = members.iter().map(|member| member.key.clone()).collect();
-    let mut election = election(members);
-    for key in &keys {
-        election.handle(key, Input::Startup, at(10_000));
-    }
+    let mut election = started_together(255);
     let turns = adverts_by_turn(&mut election, at(40_000));
     assert_eq!(turns[0].1.len(), 255, "they claim together");
     let mut last: std::collections::BTreeMap<&RouterKey, (MonoTime, usize)> = Default::default();
@@ -245,12 +251,7 @@ fn many_masters_do_not_advertise_all_at_once_for_long_and_none_waits_longer_than
 
 #[test]
 fn few_masters_keep_the_interval_to_the_letter() {
-    let members: Vec<Member> = (1..=64).map(|number| entry("eth0", number)).collect();
-    let keys: Vec<RouterKey> = members.iter().map(|member| member.key.clone()).collect();
-    let mut election = election(members);
-    for key in &keys {
-        election.handle(key, Input::Startup, at(10_000));
-    }
+    let mut election = started_together(64);
     let turns = adverts_by_turn(&mut election, at(20_000));
     assert!(turns.iter().all(|(_, sent)| sent.len() == 64));
     assert!(turns.windows(2).all(|pair| pair[1].0.since(pair[0].0) == std::time::Duration::from_secs(1)));
