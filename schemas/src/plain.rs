@@ -12,7 +12,7 @@ mod layout;
 
 use serde::Deserialize;
 
-use crate::plan::{self, Hook, Plan, Router, Watch};
+use crate::plan::{self, Hook, Plan, Router, VirtualServer, Watch};
 use layout::{Layout, Table};
 
 /// The plan that a text without its seal says, if it is in the compiler's layout and right.
@@ -23,21 +23,37 @@ pub fn plan(body: &str) -> Option<Plan> {
     (layout.is_done() && follows_schema(&plan)).then_some(plan)
 }
 
+/// The virtual server that a part of such a text says, from its header on, if that is all that it says.
+#[must_use]
+pub fn virtual_server(text: &str) -> Option<VirtualServer> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Part {
+        virtual_server: Vec<VirtualServer>,
+    }
+    let mut layout = Layout::new(text);
+    let Part { virtual_server: mut servers } = Part::deserialize(Table::root(&mut layout)).ok()?;
+    let server = servers.pop()?;
+    (servers.is_empty() && layout.is_done() && server_follows_schema(&server)).then_some(server)
+}
+
 /// Whether the numbers, texts and lists are as the schema says of them where their types allow more.
 fn follows_schema(plan: &Plan) -> bool {
     plan.format == plan::FORMAT
         && plan.routers.iter().all(router)
         && plan.sync_groups.iter().all(|group| hooks(&group.hooks))
         && plan.trackers.iter().all(|tracker| watch(&tracker.watch))
-        && plan.virtual_servers.iter().all(|server| {
-            server.persistence.as_ref().is_none_or(|persistence| (1..=128).contains(&persistence.prefix))
-        })
+        && plan.virtual_servers.iter().all(server_follows_schema)
         && plan.connection_sync.as_ref().is_none_or(|sync| {
             sync.ttl >= 1 && sync.max_length.is_none_or(|length| (1..=65_507).contains(&length))
         })
         && plan.addresses.iter().all(|address| address.label.as_deref().is_none_or(label))
         && plan.routes.iter().all(|route| route.table >= 1)
         && plan.sysctls.iter().all(|sysctl| key(&sysctl.key) && value(&sysctl.value))
+}
+
+fn server_follows_schema(server: &VirtualServer) -> bool {
+    server.persistence.as_ref().is_none_or(|persistence| (1..=128).contains(&persistence.prefix))
 }
 
 fn router(router: &Router) -> bool {

@@ -3,11 +3,13 @@
 //! Each type knows its text form and its JSON Schema. Nothing here knows of other objects.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::str::FromStr;
 use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use smol_str::SmolStr;
 
 /// Why a text or a number is not a value of a scalar type. A full sentence fragment for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,8 +40,7 @@ macro_rules! text_scalar {
 
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = String::deserialize(deserializer)?;
-                text.parse().map_err(de::Error::custom)
+                deserializer.deserialize_str(crate::scalars::Text(std::marker::PhantomData))
             }
         }
 
@@ -53,6 +54,21 @@ macro_rules! text_scalar {
             }
         }
     };
+}
+
+/// Parses a text where it stands.
+struct Text<T>(PhantomData<T>);
+
+impl<T: FromStr<Err = ScalarError>> de::Visitor<'_> for Text<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
+    }
 }
 
 mod net;
@@ -330,7 +346,7 @@ pub const NAME_PATTERN: &str = "^[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$"
 /// Name of a cluster, host, segment, router or service: 1 to 63 of `A-Z a-z 0-9 _ . -`, letter or
 /// digit at both ends. It becomes part of file names, so it holds no slash and never starts with a dot.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Name(String);
+pub struct Name(SmolStr);
 
 impl Name {
     /// The text.
@@ -351,7 +367,7 @@ impl FromStr for Name {
             && edge(bytes.last())
             && bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'));
         if ok {
-            Ok(Self(text.to_owned()))
+            Ok(Self(text.into()))
         } else {
             Err(ScalarError::new(format!(
                 "\"{}\" is not a name: 1 to {NAME_MAX} letters, digits, '_', '.' or '-', with a letter or digit at both ends",

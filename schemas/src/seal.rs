@@ -20,9 +20,13 @@ pub struct Generation(String);
 
 impl Generation {
     fn of(body: &str) -> Self {
+        Self::from_digest(Sha256::new_with_prefix(body.as_bytes()))
+    }
+
+    fn from_digest(digest: Sha256) -> Self {
         use fmt::Write;
         let mut hex = String::with_capacity(HEX_LEN);
-        for byte in Sha256::digest(body.as_bytes()) {
+        for byte in digest.finalize() {
             // Writing to a String cannot fail.
             let _ = write!(hex, "{byte:02x}");
         }
@@ -95,6 +99,36 @@ pub fn seal(body: &str) -> String {
     format!("{PREFIX}{}{SUFFIX}{body}", Generation::of(body))
 }
 
+/// A seal that is checked while the file is read. It says whether the file is whole, not what is wrong with one that is not: that is
+/// [`open`]'s.
+#[derive(Debug)]
+pub struct Opening {
+    sealed: String,
+    digest: Sha256,
+}
+
+impl Opening {
+    /// Begins with the first line of a file, its newline included; none when that is no seal.
+    #[must_use]
+    pub fn begin(line: &[u8]) -> Option<Self> {
+        let rest = std::str::from_utf8(line).ok()?.strip_prefix(PREFIX)?;
+        let (sealed, end) = rest.split_at_checked(HEX_LEN)?;
+        (end == SUFFIX).then(|| Self { sealed: sealed.to_owned(), digest: Sha256::new() })
+    }
+
+    /// The next bytes of the body.
+    pub fn take(&mut self, bytes: &[u8]) {
+        self.digest.update(bytes);
+    }
+
+    /// The generation, if the body was what was sealed.
+    #[must_use]
+    pub fn finish(self) -> Option<Generation> {
+        let actual = Generation::from_digest(self.digest);
+        (actual.as_str() == self.sealed).then_some(actual)
+    }
+}
+
 /// Checks the seal of a whole file and returns its generation and its body.
 ///
 /// # Errors
@@ -133,6 +167,23 @@ mod tests {
         for end in 0..file.len() {
             assert!(open(&file.as_bytes()[..end]).is_err(), "{end} bytes");
         }
+    }
+
+    #[test]
+    fn a_file_that_is_read_in_pieces_is_what_it_is_as_a_whole() {
+        let file = seal("format = 1\nhost = \"dir1\"\n");
+        let (generation, _) = open(file.as_bytes()).expect("whole");
+        let in_pieces = |bytes: &[u8]| {
+            let (line, body) = bytes.split_at(bytes.iter().position(|byte| *byte == b'\n')? + 1);
+            let mut opening = Opening::begin(line)?;
+            body.chunks(3).for_each(|piece| opening.take(piece));
+            opening.finish()
+        };
+        assert_eq!(in_pieces(file.as_bytes()), Some(generation));
+        for end in 0..file.len() {
+            assert_eq!(in_pieces(&file.as_bytes()[..end]), None, "{end} bytes");
+        }
+        assert_eq!(in_pieces(file.to_uppercase().as_bytes()), None);
     }
 
     #[test]

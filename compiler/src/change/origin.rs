@@ -214,7 +214,7 @@ fn servers(fleet: &Fleet) -> Servers<'_> {
 fn tunnels(fleet: &Fleet) -> BTreeMap<&str, &str> {
     let mut tunnels = BTreeMap::new();
     for server in fleet.values().flat_map(|state| &state.plan.virtual_servers) {
-        let wrapped = |destination: &&Destination| destination.encapsulation.is_some();
+        let wrapped = |destination: &&Destination| destination.encapsulation().is_some();
         for destination in server.destinations.iter().filter(wrapped) {
             tunnels.entry(destination.host.as_str()).or_insert(server.name.as_str());
         }

@@ -165,7 +165,7 @@ fn real_servers_can_unwrap(state: &State<'_>, found: &mut Vec<String>) {
         for server in &now.plan.virtual_servers {
             let inner_v6 = server.front().is_some_and(|front| front.is_v6());
             for destination in &server.destinations {
-                let Some(encapsulation) = destination.encapsulation else { continue };
+                let Some(encapsulation) = destination.encapsulation() else { continue };
                 let (host, outer) = (&destination.host, destination.address);
                 let mode = match (encapsulation, outer.0.is_ipv6(), inner_v6) {
                     (Encapsulation::Gre { .. }, _, _) => TunnelMode::Gre,

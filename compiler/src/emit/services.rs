@@ -83,17 +83,14 @@ impl Maker<'_> {
     fn destination(&self, server: &RealServer, port: Option<Port>) -> plan::Destination {
         let port = server.port.or(port);
         let check = self.service.check.as_ref();
-        plan::Destination {
-            host: server.host.clone(),
-            address: server.address,
-            port,
-            weight: server.weight,
-            forwarding: server.forwarding,
+        let more = plan::More {
             encapsulation: server.encapsulation,
             upper_threshold: server.upper_threshold,
             lower_threshold: server.lower_threshold,
             check: check.and_then(|check| explicit_check(check, server, port)),
-        }
+        };
+        let (host, weight) = (server.host.clone(), server.weight);
+        plan::Destination::new(host, server.address, port, weight, server.forwarding).with(more)
     }
 }
 

@@ -138,14 +138,14 @@ fn drain(draining: Option<&Draining>, seen: bool) -> DrainStatus {
 }
 
 fn one(destination: &Destination, board: &Board) -> DestinationStatus {
-    let report = destination.check.as_ref().and_then(|check| board.report(check));
+    let report = destination.check().and_then(|check| board.report(check));
     let last = report.as_ref().and_then(|report| report.last.as_ref());
     DestinationStatus {
         host: destination.host.clone(),
         address: DestinationKey::of(destination).to_string(),
         weight: destination.weight.get(),
         verdict: report.as_ref().map_or(Verdict::Up, |report| report.verdict),
-        checked: destination.check.is_some(),
+        checked: destination.check().is_some(),
         failures: report.as_ref().map_or(0, |report| report.failures),
         last_result: last.map(|(_, outcome)| match outcome {
             Outcome::Success => "success".to_owned(),

@@ -19,7 +19,7 @@ pub(crate) fn checks(plan: &Plan) -> impl Iterator<Item = (ServiceKey, Destinati
     plan.virtual_servers.iter().flat_map(|server| {
         let service = ServiceKey::of(server);
         server.destinations.iter().filter_map(move |destination| {
-            Some((service?, DestinationKey::of(destination), destination.check.as_ref()?))
+            Some((service?, DestinationKey::of(destination), destination.check()?))
         })
     })
 }
@@ -33,7 +33,7 @@ pub(crate) fn in_force(plan: &Plan, board: &Board) -> Verdicts {
 
 /// What becomes of a destination by its verdict: one without a check always serves.
 pub(crate) fn standing(server: &VirtualServer, destination: &Destination, board: &Board) -> Standing {
-    let verdict = destination.check.as_ref().and_then(|check| board.verdict(check));
+    let verdict = destination.check().and_then(|check| board.verdict(check));
     match (verdict, server.on_failure) {
         (None | Some(Verdict::Up), _) => Standing::Serving,
         (Some(Verdict::Down), OnFailure::Quiesce) => Standing::Quiet,
@@ -112,7 +112,7 @@ fn read(plan: &Plan, memory: &Memory<'_>, services: &BTreeMap<ServiceKey, Servic
             continue;
         }
         for destination in &server.destinations {
-            let Some(check) = &destination.check else { continue };
+            let Some(check) = destination.check() else { continue };
             let key = (service, DestinationKey::of(destination));
             if memory.drains.contains(key.0, key.1) || memory.orders.told(server, destination).is_some() {
                 drained.push((key, check));

@@ -78,36 +78,149 @@ pub struct Persistence {
     pub engine: Option<PersistenceEngine>,
 }
 
-/// A real server as IPVS sees it.
+/// A real server as IPVS sees it. What most have not is elsewhere in memory: a plan may have a hundred thousand of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(from = "Flat", into = "Flat")]
+#[schemars(with = "Flat")]
 pub struct Destination {
     /// Name of the host in the cluster file.
     pub host: Name,
     /// Its address.
     pub address: Ip,
     /// Its port; absent with a firewall mark where connections keep the port that they came to.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<Port>,
     /// Its weight.
     pub weight: Weight,
     /// Forwarding method.
     pub forwarding: Forwarding,
-    /// What tunnelled packets are wrapped in; absent unless `forwarding` is `tun`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    more: Option<Box<More>>,
+}
+
+/// What a destination may have beside.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct More {
+    /// What tunnelled packets are wrapped in; absent unless the forwarding method is `tun`.
     pub encapsulation: Option<Encapsulation>,
     /// No new connections from this many on; absent: no limit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upper_threshold: Option<ConnectionLimit>,
     /// New connections again below this many; absent: three quarters of the upper one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lower_threshold: Option<ConnectionLimit>,
     /// Health check; without one it always counts as healthy.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub check: Option<Check>,
 }
 
+/// What it is in a plan's text.
+/// A real server as IPVS sees it.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Destination")]
+struct Flat {
+    /// Name of the host in the cluster file.
+    host: Name,
+    /// Its address.
+    address: Ip,
+    /// Its port; absent with a firewall mark where connections keep the port that they came to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    port: Option<Port>,
+    /// Its weight.
+    weight: Weight,
+    /// Forwarding method.
+    forwarding: Forwarding,
+    /// What tunnelled packets are wrapped in; absent unless `forwarding` is `tun`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    encapsulation: Option<Encapsulation>,
+    /// No new connections from this many on; absent: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    upper_threshold: Option<ConnectionLimit>,
+    /// New connections again below this many; absent: three quarters of the upper one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lower_threshold: Option<ConnectionLimit>,
+    /// Health check; without one it always counts as healthy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    check: Option<Check>,
+}
+
+impl From<Flat> for Destination {
+    fn from(flat: Flat) -> Self {
+        let Flat {
+            host,
+            address,
+            port,
+            weight,
+            forwarding,
+            encapsulation,
+            upper_threshold,
+            lower_threshold,
+            check,
+        } = flat;
+        let more = More { encapsulation, upper_threshold, lower_threshold, check };
+        Self { host, address, port, weight, forwarding, more: None }.with(more)
+    }
+}
+
+impl From<Destination> for Flat {
+    fn from(destination: Destination) -> Self {
+        let Destination { host, address, port, weight, forwarding, more } = destination;
+        let More { encapsulation, upper_threshold, lower_threshold, check } =
+            more.map(|more| *more).unwrap_or_default();
+        Self {
+            host,
+            address,
+            port,
+            weight,
+            forwarding,
+            encapsulation,
+            upper_threshold,
+            lower_threshold,
+            check,
+        }
+    }
+}
+
 impl Destination {
+    /// One that has nothing beside.
+    #[must_use]
+    pub const fn new(
+        host: Name,
+        address: Ip,
+        port: Option<Port>,
+        weight: Weight,
+        forwarding: Forwarding,
+    ) -> Self {
+        Self { host, address, port, weight, forwarding, more: None }
+    }
+
+    /// The same with this beside.
+    #[must_use]
+    pub fn with(self, more: More) -> Self {
+        let more = (more != More::default()).then(|| Box::new(more));
+        Self { more, ..self }
+    }
+
+    /// What tunnelled packets are wrapped in: [`More::encapsulation`].
+    #[must_use]
+    pub fn encapsulation(&self) -> Option<Encapsulation> {
+        self.more.as_ref()?.encapsulation
+    }
+
+    /// [`More::upper_threshold`].
+    #[must_use]
+    pub fn upper_threshold(&self) -> Option<ConnectionLimit> {
+        self.more.as_ref()?.upper_threshold
+    }
+
+    /// [`More::lower_threshold`].
+    #[must_use]
+    pub fn lower_threshold(&self) -> Option<ConnectionLimit> {
+        self.more.as_ref()?.lower_threshold
+    }
+
+    /// Its health check: [`More::check`].
+    #[must_use]
+    pub fn check(&self) -> Option<&Check> {
+        self.more.as_ref()?.check.as_ref()
+    }
+
     /// Where packets go: `192.0.2.1:80`, `[2001:db8::1]:80`, or the address where they keep their port.
     #[must_use]
     pub fn socket(&self) -> String {

@@ -42,7 +42,7 @@ fn virtual_server(server: &VirtualServer, fronts: &mut BTreeSet<Front>) -> Optio
             return Some(format!("destination {socket} of {front} has no port"));
         }
         let tunnelled = destination.forwarding == Forwarding::Tun;
-        if tunnelled != destination.encapsulation.is_some() {
+        if tunnelled != destination.encapsulation().is_some() {
             let what = if tunnelled { "is tunnelled without" } else { "is not tunnelled and has an" };
             return Some(format!("destination {socket} of {front} {what} encapsulation"));
         }

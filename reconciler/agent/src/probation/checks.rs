@@ -57,7 +57,7 @@ pub(crate) struct View<'a> {
 /// of the time.
 pub(crate) fn quiet(plan: &Plan, timeout: Duration) -> Duration {
     let checks = plan.virtual_servers.iter().flat_map(|server| &server.destinations);
-    let intervals = checks.filter_map(|destination| destination.check.as_ref()).map(interval);
+    let intervals = checks.filter_map(|destination| destination.check()).map(interval);
     let slowest = intervals.max().unwrap_or_else(|| plan.policy.resync.as_duration());
     (slowest * 2).min(timeout / 3)
 }
@@ -102,7 +102,7 @@ enum Health {
 }
 
 fn health(destination: &Destination, change: Change<'_>, view: View<'_>) -> Health {
-    let Some(check) = &destination.check else { return Health::Well };
+    let Some(check) = destination.check() else { return Health::Well };
     let Some(report) = (view.report)(check) else { return Health::Unknown };
     match (report.verdict, report.last) {
         (_, Some((at, _))) if at < change.since => Health::Unknown,

@@ -27,7 +27,7 @@ fn stand(server: &VirtualServer, board: &Board) -> Destinations {
 
 /// What is known of a destination. One without a check is healthy.
 fn verdict(destination: &Destination, board: &Board) -> Option<Verdict> {
-    match &destination.check {
+    match destination.check() {
         None => Some(Verdict::Up),
         Some(check) => {
             board.report(check).filter(|report| report.last.is_some()).map(|report| report.verdict)
@@ -94,7 +94,7 @@ DESTINATIONS
             .virtual_servers
             .iter()
             .flat_map(|s| &s.destinations)
-            .filter_map(|d| d.check.clone())
+            .filter_map(|d| d.check().cloned())
             .collect();
         let mut board = Board::new();
         board.configure(checks.clone(), |_| Verdict::Up, MonoTime::ZERO);
