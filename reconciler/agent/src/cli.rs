@@ -2,11 +2,13 @@
 
 mod drain;
 
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use drain::{DRAIN_EXAMPLES, Drain, UNDRAIN_EXAMPLES, Undrain};
+use evenkeel_converge::Op;
 use evenkeel_schemas::scalars::Name;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
@@ -323,16 +325,26 @@ fn show_difference(diff: &Diff) -> Result<ExitCode, String> {
     Ok(if changes { ExitCode::from(2) } else { ExitCode::SUCCESS })
 }
 
-fn report_done(done: &[String], title: &str, nothing: &str) -> ExitCode {
-    for operation in done {
-        println!("{operation}");
+fn report_done(done: &[Op], title: &str, nothing: &str) -> ExitCode {
+    let mut output = BufWriter::new(std::io::stdout().lock());
+    let mut write = || {
+        for operation in done.iter().flat_map(Op::singles) {
+            writeln!(output, "{operation}")?;
+        }
+        match done.iter().map(Op::count).sum::<usize>() {
+            0 => writeln!(output, "{nothing}")?,
+            1 => writeln!(output, "{title}1 operation.")?,
+            count => writeln!(output, "{title}{count} operations.")?,
+        }
+        output.flush()
+    };
+    match write() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cannot write what was done: {error}");
+            ExitCode::FAILURE
+        }
     }
-    match done.len() {
-        0 => println!("{nothing}"),
-        1 => println!("{title}1 operation."),
-        count => println!("{title}{count} operations."),
-    }
-    ExitCode::SUCCESS
 }
 
 fn give(order: Order, action: Action) -> Result<ExitCode, String> {

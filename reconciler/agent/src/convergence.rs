@@ -104,7 +104,7 @@ impl Convergence {
             "pass: {} in {:.1} ms:{times}; {} operations",
             if is_all(kinds) && services.is_none() { "everything" } else { "a part" },
             times::milliseconds(ended.since(started)),
-            outcome.done.len() + outcome.repairs.len()
+            outcome.done.iter().chain(&outcome.repairs).map(Op::count).sum::<usize>()
         );
         Pass {
             ended,
@@ -129,7 +129,7 @@ impl Convergence {
     ) -> Result<Outcome, ConvergenceError> {
         let everything = is_all(kinds) && services.is_none();
         let scope = Scope { services: services.cloned(), ..self.scope(desired, kinds)? };
-        let mut found = self.observe(&scope)?;
+        let mut found = self.observe(&scope, desired)?;
         times.note("observe");
         let (desired, drains) = self.with_drains(desired, &found, kinds)?;
         let desired = &desired;
@@ -149,7 +149,7 @@ impl Convergence {
         if !sorted.todo.is_empty() {
             results = apply_in_phases(&mut self.kernel, &sorted.todo);
             times.note("apply");
-            found = self.observe(&scope)?;
+            found = self.observe(&scope, desired)?;
             times.note("observe");
         }
         let ops = if nothing {
@@ -200,8 +200,9 @@ impl Convergence {
         Ok(scope)
     }
 
-    fn observe(&mut self, scope: &Scope) -> Result<KernelState, ConvergenceError> {
-        self.kernel.observe(scope).map_err(|error| failure("read the kernel's state", &error))
+    fn observe(&mut self, scope: &Scope, desired: &Desired) -> Result<KernelState, ConvergenceError> {
+        let found = self.kernel.observe_like(scope, &desired.state.services);
+        found.map_err(|error| failure("read the kernel's state", &error))
     }
 
     /// The ledger names an object before it exists, VIPs of the election included.
@@ -262,6 +263,8 @@ struct Settled {
 /// only as the explanation of what the second observation shows.
 fn settle(mut sorted: Sorted, results: Vec<Result<(), ApplyError>>, remaining: &Remaining) -> Settled {
     let failed: BTreeSet<String> = remaining.failed.iter().map(ToString::to_string).collect();
+    // Where a service was made with its destinations what it lacks stands alone.
+    let lacking: BTreeSet<ServiceKey> = remaining.failed.iter().filter_map(fills).collect();
     let mut settled = Settled::default();
     let mut more = 0_usize;
     let mut note = |error| {
@@ -271,17 +274,25 @@ fn settle(mut sorted: Sorted, results: Vec<Result<(), ApplyError>>, remaining: &
             more += 1;
         }
     };
-    for (op, result) in std::mem::take(&mut sorted.todo).into_iter().zip(results) {
-        let still = !failed.is_empty() && failed.contains(&op.to_string());
+    let mut todo = std::mem::take(&mut sorted.todo);
+    let mut results = results.into_iter();
+    // In place: a second copy of a large change takes longer than the rest of this.
+    todo.retain(|op| {
+        let Some(result) = results.next() else { return false };
+        let lacks = || op.count() > 1 && fills(op).is_some_and(|service| lacking.contains(&service));
+        let still = !failed.is_empty() && (failed.contains(&op.to_string()) || lacks());
         match (&result, still) {
-            (Ok(()), true) => note(undone(&op)),
+            (Ok(()), true) => note(undone(op)),
             (Err(error), true) => note(failure(&op.to_string(), error)),
             (Ok(()) | Err(_), false) => {}
         }
-        if result.is_ok() {
-            if sorted.repairs(&op) { settled.repairs.push(op) } else { settled.done.push(op) }
+        if result.is_ok() && sorted.repairs(op) {
+            settled.repairs.push(op.clone());
+            return false;
         }
-    }
+        result.is_ok()
+    });
+    settled.done = todo;
     remaining.barred.iter().for_each(|op| note(barred(op)));
     if more > 0 {
         settled.errors.push(ConvergenceError {
@@ -291,6 +302,14 @@ fn settle(mut sorted: Sorted, results: Vec<Result<(), ApplyError>>, remaining: &
         });
     }
     settled
+}
+
+/// The service that an operation makes or adds destinations to.
+const fn fills(op: &Op) -> Option<ServiceKey> {
+    match op {
+        Op::AddService(service, _) | Op::AddDestination(service, ..) => Some(*service),
+        _ => None,
+    }
 }
 
 fn barred(op: &Op) -> ConvergenceError {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use evenkeel_converge::{Desired, Kind, Ledger, ServiceKey};
+use evenkeel_converge::{Desired, Kind, Ledger, Op, ServiceKey};
 use evenkeel_kernel::{Kernel, clock};
 use evenkeel_schemas::cluster::DriftMode;
 use evenkeel_schemas::status::ConvergenceError;
@@ -166,7 +166,7 @@ impl Worker {
         while let Some((wanted, kinds)) = self.next() {
             let services = self.changed_services(&wanted, &kinds);
             let pass = self.convergence.pass(&wanted.desired, &kinds, services.as_ref());
-            if pass.done.len() + pass.repairs.len() > MANY {
+            if pass.done.iter().chain(&pass.repairs).map(Op::count).sum::<usize>() > MANY {
                 memory::give_back();
             }
             let report = self.note(&wanted, &kinds, services.is_none(), pass);

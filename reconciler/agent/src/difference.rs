@@ -18,7 +18,7 @@ use evenkeel_schemas::status::{ConnectionCounts, RouterState, Status, Verdict};
 
 use crate::convergence::scope;
 use crate::draining::connections;
-use crate::plan_file;
+use crate::plan_file::{self, Keep};
 use crate::report::counted;
 use crate::state::{read_drain_orders, read_drains, read_ledger};
 
@@ -32,7 +32,8 @@ pub(crate) fn difference(
     state_dir: &Path,
     daemon: Option<&Status>,
 ) -> Result<HostDiff, String> {
-    let loaded = plan_file::load(&plan_file::plan_path(plan, host), host).map_err(|why| why.to_string())?;
+    let loaded = plan_file::load(&plan_file::plan_path(plan, host), host, Keep::Nothing)
+        .map_err(|why| why.to_string())?;
     let orders = read_drain_orders(state_dir).map_err(|error| error.to_string())?;
     let drains = read_drains(state_dir).map_err(|error| error.to_string())?;
     let ledger = read_ledger(state_dir).map_err(|error| error.to_string())?;
@@ -40,7 +41,8 @@ pub(crate) fn difference(
     let down = daemon.map(down).unwrap_or_default();
     let standing = |server: &VirtualServer, destination: &Destination| {
         let address = DestinationKey::of(destination).to_string();
-        let failed = destination.check.is_some() && down.contains(&(server.name.as_str(), address.as_str()));
+        let failed =
+            destination.check().is_some() && down.contains(&(server.name.as_str(), address.as_str()));
         let standing = match (failed, server.on_failure) {
             (false, _) => Standing::Serving,
             (true, OnFailure::Quiesce) => Standing::Quiet,
@@ -63,7 +65,8 @@ pub(crate) fn difference(
     };
     let Step { desired: wanted, draining, .. } = drains.step(&wanted, &observed, &usage, clock::now());
     let Diff { ops, foreign } = diff(&wanted, &observed, &ledger, Domain::Host);
-    let operations: Vec<DiffOperation> = ops.iter().map(|op| operation(op, &usage, &draining)).collect();
+    let singles = ops.iter().flat_map(Op::singles);
+    let operations: Vec<DiffOperation> = singles.map(|op| operation(&op, &usage, &draining)).collect();
     Ok(HostDiff {
         version: document::VERSION,
         host: host.clone(),

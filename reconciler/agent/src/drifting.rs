@@ -144,16 +144,20 @@ impl Drifting {
         let mut remaining = Remaining::default();
         for (op, judgement) in ops.into_iter().zip(judgements) {
             let key = ObjectKey::of(&op);
+            if judgement.cause == Cause::Change {
+                // It may have some of its destinations by then.
+                if let Op::AddService(service, _) = op {
+                    remaining.changes.push(ObjectKey::Destinations(service));
+                }
+                remaining.changes.push(key.clone());
+            }
             match judgement.ruling {
                 Ruling::Leave if judgement.cause == Cause::Drift && !judgement.follows => {
-                    remaining.left.entry(key.kind()).or_default().insert(key.clone());
+                    remaining.left.entry(key.kind()).or_default().insert(key);
                 }
                 Ruling::Leave => {}
                 Ruling::Do => remaining.failed.push(op),
                 Ruling::Bar => remaining.barred.push(op),
-            }
-            if judgement.cause == Cause::Change {
-                remaining.changes.push(key);
             }
         }
         remaining

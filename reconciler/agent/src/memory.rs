@@ -3,9 +3,10 @@
 use std::fs;
 use std::ops::Range;
 
-/// Freed blocks from this size on go back to the system at once, bytes.
+/// Freed blocks from this size on go back to the system at once, bytes. What is smaller is used again: every look at a large table
+/// would otherwise begin with memory that has to be had anew, page by page.
 #[cfg(target_env = "gnu")]
-const LARGE: i32 = 256 * 1024;
+const LARGE: i32 = 4 * 1024 * 1024;
 
 /// Holds the allocator to fixed limits: its own grow with the largest block that it has ever freed.
 pub(crate) fn settle() {

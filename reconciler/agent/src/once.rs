@@ -4,21 +4,21 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use evenkeel_converge::{Desired, Diff, Kind, Standing, View, cleanup as undo, desired};
+use evenkeel_converge::{Desired, Diff, Kind, Op, Standing, View, cleanup as undo, desired};
 use evenkeel_kernel::Kernel;
 use evenkeel_schemas::plan::{Destination, VirtualServer};
 use evenkeel_schemas::scalars::Name;
 use tracing::warn;
 
 use crate::convergence::{Convergence, apply_in_phases, scope};
-use crate::plan_file::{self, LoadedPlan};
+use crate::plan_file::{self, Keep, LoadedPlan};
 use crate::state::{StateDir, read_drain_orders, read_ledger};
 
 /// Passes of `converge`: what needs another one after these is an error to show.
 const MAX_PASSES: usize = 3;
 
 fn load(plan: &Path, host: &Name) -> Result<LoadedPlan, String> {
-    plan_file::load(&plan_file::plan_path(plan, host), host).map_err(|why| why.to_string())
+    plan_file::load(&plan_file::plan_path(plan, host), host, Keep::Nothing).map_err(|why| why.to_string())
 }
 
 /// Without a daemon nothing is known to be down. What was told to drain drains.
@@ -30,11 +30,11 @@ fn wanted(loaded: &LoadedPlan, state_dir: &Path) -> Result<Desired, String> {
     Ok(desired(&loaded.plan, View { standing: &standing, ..View::CALM }))
 }
 
-/// Converges this host once, VIPs aside. Returns what was done.
+/// Converges this host once, VIPs aside. Returns what was done; an operation may stand for many.
 ///
 /// # Errors
 /// When the plan is refused, a daemon is running, or something cannot be done.
-pub(crate) fn converge(plan: &Path, host: &Name, state_dir: &Path) -> Result<Vec<String>, String> {
+pub(crate) fn converge(plan: &Path, host: &Name, state_dir: &Path) -> Result<Vec<Op>, String> {
     let loaded = load(plan, host)?;
     if loaded.plan.policy.probation.is_some() {
         warn!("the plan asks for probation, which only `evenkeeld run` holds: what is done here stays");
@@ -48,7 +48,12 @@ pub(crate) fn converge(plan: &Path, host: &Name, state_dir: &Path) -> Result<Vec
     let mut errors = Vec::new();
     for _ in 0..MAX_PASSES {
         let pass = convergence.pass(&wanted, &Kind::ALL, None);
-        done.extend(pass.done.iter().chain(&pass.repairs).map(ToString::to_string));
+        if done.is_empty() {
+            done = pass.done;
+        } else {
+            done.extend(pass.done);
+        }
+        done.extend(pass.repairs);
         if pass.converged {
             return Ok(done);
         }
@@ -63,7 +68,7 @@ pub(crate) fn converge(plan: &Path, host: &Name, state_dir: &Path) -> Result<Vec
 ///
 /// # Errors
 /// When a daemon is running, or something cannot be removed; the ledger then stays.
-pub(crate) fn cleanup(state_dir: &Path) -> Result<Vec<String>, String> {
+pub(crate) fn cleanup(state_dir: &Path) -> Result<Vec<Op>, String> {
     let state = StateDir::open(state_dir).map_err(|error| error.to_string())?;
     let ledger = read_ledger(state.path()).map_err(|error| error.to_string())?;
     let mut kernel = Kernel::new().map_err(|error| error.to_string())?;
@@ -76,9 +81,9 @@ pub(crate) fn cleanup(state_dir: &Path) -> Result<Vec<String>, String> {
     let results = apply_in_phases(&mut kernel, &ops);
     let mut done = Vec::new();
     let mut errors = Vec::new();
-    for (op, result) in ops.iter().zip(results) {
+    for (op, result) in ops.into_iter().zip(results) {
         match result {
-            Ok(()) => done.push(op.to_string()),
+            Ok(()) => done.push(op),
             Err(error) => errors.push(format!("cannot {op}: {error}")),
         }
     }

@@ -11,9 +11,9 @@ use evenkeel_schemas::scalars::{Cidr, ConnectionLimit, Name, Span};
 
 use crate::drain::DrainRules;
 use crate::model::{
-    Address, AddressKey, Destination, DestinationKey, Encapsulation, GuePort, KernelState, Kind, Link,
-    LinkKind, Mark, Route, RouteKey, Rule, RuleKey, Service, ServiceKey, SyncDaemon, SyncRole, Timeouts,
-    Tunnel, TunnelMode, Unwrap,
+    Address, AddressKey, Destination, DestinationKey, Destinations, Encapsulation, GuePort, KernelState,
+    Kind, Link, LinkKind, Mark, Route, RouteKey, Rule, RuleKey, Service, ServiceKey, SyncDaemon, SyncRole,
+    Timeouts, Tunnel, TunnelMode, Unwrap,
 };
 
 /// What a host should look like. VIPs of routers, and what goes with them, follow the election and are
@@ -133,6 +133,8 @@ pub fn desired(plan: &Plan, view: View<'_>) -> Desired {
     for sysctl in &plan.sysctls {
         wanted.state.sysctls.insert(sysctl.key.clone(), sysctl.value.clone());
     }
+    // One for all: each is then copied to where it stays.
+    let mut destinations = Vec::new();
     for server in &plan.virtual_servers {
         let Some(key) = ServiceKey::of(server) else { continue };
         if server.only_as_master_of.as_ref().is_some_and(|router| !view.masters.contains(router)) {
@@ -141,6 +143,7 @@ pub fn desired(plan: &Plan, view: View<'_>) -> Desired {
         let mut service = properties(server, key.is_v6());
         let leaving = server.drain.map(Span::as_duration).filter(|drain| !drain.is_zero());
         let mut rules = DrainRules { leaving, ..DrainRules::default() };
+        destinations.clear();
         for destination in &server.destinations {
             let name = DestinationKey::of(destination);
             let weight = match (view.standing)(server, destination) {
@@ -155,8 +158,9 @@ pub fn desired(plan: &Plan, view: View<'_>) -> Desired {
                     continue;
                 }
             };
-            service.destinations.insert(name, fixed_destination(destination, weight));
+            destinations.push((name, fixed_destination(destination, weight)));
         }
+        service.destinations = Destinations::from_entries(&mut destinations);
         wanted.state.services.insert(key, service);
         if rules.leaving.is_some() || !rules.told.is_empty() {
             wanted.drains.insert(key, rules);
@@ -169,9 +173,9 @@ fn fixed_destination(destination: &plan::Destination, weight: u32) -> Destinatio
     Destination {
         forward: destination.forwarding.into(),
         weight,
-        upper_threshold: destination.upper_threshold.map_or(0, ConnectionLimit::get),
-        lower_threshold: destination.lower_threshold.map_or(0, ConnectionLimit::get),
-        encapsulation: destination.encapsulation.as_ref().map(Encapsulation::from).unwrap_or_default(),
+        upper_threshold: destination.upper_threshold().map_or(0, ConnectionLimit::get),
+        lower_threshold: destination.lower_threshold().map_or(0, ConnectionLimit::get),
+        encapsulation: destination.encapsulation().as_ref().map(Encapsulation::from).unwrap_or_default(),
     }
 }
 
@@ -248,7 +252,7 @@ fn properties(server: &VirtualServer, v6: bool) -> Service {
         } else {
             u32::MAX.checked_shl(32 - u32::from(persistence.prefix.min(32))).unwrap_or(0)
         };
-        service.persistence_engine = persistence.engine.map(|PersistenceEngine::Sip| "sip".to_owned());
+        service.persistence_engine = persistence.engine.map(|PersistenceEngine::Sip| "sip".into());
     }
     service
 }

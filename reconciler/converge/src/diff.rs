@@ -13,13 +13,17 @@ use crate::desired::Desired;
 use crate::ledger::{IP_FORWARD, Ledger, Origin, SysctlEntry, follows_ip_forward, implied_by_forwarding};
 use crate::memory::remove_interface;
 use crate::model::{
-    Address, AddressKey, KernelState, Kind, Link, Route, RouteKey, RuleKey, Service, ServiceKey, Timeouts,
-    Unwrap,
+    Address, AddressKey, Destinations, KernelState, Kind, Link, Route, RouteKey, RuleKey, Service,
+    ServiceKey, Timeouts, Unwrap,
 };
 use crate::op::Op;
 
 /// Most foreign objects that are reported; a router with a full routing table is not a status page.
 pub const MAX_FOREIGN: usize = 256;
+
+/// Of so many destinations of new services on they are not operations of their own: a list of a hundred thousand takes longer to make
+/// than the kernel to carry it out.
+pub const TOGETHER: usize = 1_000;
 
 /// What a comparison found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -378,21 +382,24 @@ fn restore_followers(
 }
 
 fn services(desired: &Desired, observed: &KernelState, ledger: &Ledger, out: &mut Diff) {
-    let new = desired.state.services.iter().filter(|(key, _)| !observed.services.contains_key(key));
+    let new = || desired.state.services.iter().filter(|(key, _)| !observed.services.contains_key(key));
+    let destinations_of_new: usize = new().map(|(_, service)| service.destinations.len()).sum();
+    let together = destinations_of_new > TOGETHER;
     // A large change takes its memory once: growing would take it several times.
-    out.ops.reserve(new.map(|(_, service)| 1 + service.destinations.len()).sum());
+    out.ops.reserve(new().count() + if together { 0 } else { destinations_of_new });
     let keys: BTreeSet<&ServiceKey> = desired.state.services.keys().chain(observed.services.keys()).collect();
     for key in keys {
         match (desired.state.services.get(key), observed.services.get(key)) {
             (Some(want), Some(have)) => {
                 if !want.same_service(have) {
-                    out.ops.push(Op::SetService(*key, properties(want)));
+                    out.ops.push(Op::SetService(*key, want.alone()));
                 }
-                destinations(*key, want, have, &mut out.ops);
+                destinations(*key, want, &have.destinations, &mut out.ops);
             }
+            (Some(want), None) if together => out.ops.push(Op::AddService(*key, want.clone())),
             (Some(want), None) => {
-                out.ops.push(Op::AddService(*key, properties(want)));
-                destinations(*key, want, &properties(want), &mut out.ops);
+                out.ops.push(Op::AddService(*key, want.alone()));
+                destinations(*key, want, &Destinations::new(), &mut out.ops);
             }
             (None, Some(_)) if desired.exclusive_ipvs || ledger.services.contains_key(key) => {
                 out.ops.push(Op::DelService(*key));
@@ -405,13 +412,12 @@ fn services(desired: &Desired, observed: &KernelState, ledger: &Ledger, out: &mu
     }
 }
 
-fn properties(service: &Service) -> Service {
-    Service { destinations: BTreeMap::new(), ..service.clone() }
-}
-
-fn destinations(service: ServiceKey, want: &Service, have: &Service, ops: &mut Vec<Op>) {
+fn destinations(service: ServiceKey, want: &Service, have: &Destinations, ops: &mut Vec<Op>) {
+    if want.destinations.is_shared_with(have) {
+        return;
+    }
     for (key, value) in &want.destinations {
-        match have.destinations.get(key) {
+        match have.get(key) {
             None => ops.push(Op::AddDestination(service, *key, *value)),
             Some(from) if from != value => {
                 ops.push(Op::SetDestination { service, key: *key, value: *value, from: *from });
@@ -419,7 +425,7 @@ fn destinations(service: ServiceKey, want: &Service, have: &Service, ops: &mut V
             Some(_) => {}
         }
     }
-    for key in have.destinations.keys().filter(|key| !want.destinations.contains_key(key)) {
+    for key in have.keys().filter(|key| !want.destinations.contains_key(key)) {
         ops.push(Op::DelDestination(service, *key));
     }
 }

@@ -30,9 +30,9 @@ pub use drain::{Connections, DrainRules, Draining, Drains};
 pub use drift::{Achieved, Cause, Judgement, Ruling};
 pub use ledger::{Ledger, Origin};
 pub use model::{
-    Address, AddressKey, Destination, DestinationKey, Encapsulation, Forward, GueChecksum, GuePort,
-    KernelState, Kind, Link, LinkKind, Mark, Route, RouteKey, Rule, RuleKey, Service, ServiceKey, SyncDaemon,
-    SyncRole, Timeouts, Tunnel, TunnelMode, Unwrap,
+    Address, AddressKey, Destination, DestinationKey, Destinations, Encapsulation, Forward, GueChecksum,
+    GuePort, KernelState, Kind, Link, LinkKind, Mark, Route, RouteKey, Rule, RuleKey, Service, ServiceKey,
+    SyncDaemon, SyncRole, Timeouts, Tunnel, TunnelMode, Unwrap,
 };
 pub use object::ObjectKey;
 pub use op::{Op, Phase};

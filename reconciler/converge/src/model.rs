@@ -3,6 +3,7 @@
 //! Values carry the kernel's own meaning (IPVS flags, scopes, metrics), complete enough that comparing
 //! two of them decides whether anything must change. How they are read or written is not known here.
 
+mod destinations;
 mod ipvs;
 mod link;
 mod route;
@@ -14,6 +15,7 @@ use evenkeel_schemas::plan::Scope;
 use evenkeel_schemas::scalars::Cidr;
 use serde::{Deserialize, Serialize};
 
+pub use destinations::{Destinations, Entries};
 pub use ipvs::{
     Destination, DestinationKey, Encapsulation, Forward, GueChecksum, Service, ServiceKey, SyncDaemon,
     SyncRole, Timeouts,

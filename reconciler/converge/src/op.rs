@@ -2,6 +2,7 @@
 //!
 //! An operation names one object and what becomes of it. How it is done is the kernel crate's.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::ledger::IP_FORWARD;
@@ -91,7 +92,8 @@ pub enum Op {
         /// Whether this puts back the value from before us.
         restore: bool,
     },
-    /// `ipvsadm -A`; destinations follow as operations of their own.
+    /// `ipvsadm -A`; destinations follow as operations of their own, or are in it where a change is large: then it is
+    /// `ipvsadm -a` for each of them as well.
     AddService(ServiceKey, Service),
     /// `ipvsadm -E`
     SetService(ServiceKey, Service),
@@ -128,6 +130,32 @@ pub enum Op {
 }
 
 impl Op {
+    /// The operations that it stands for, each on one object: itself, but for a service with its destinations.
+    pub fn singles(&self) -> impl Iterator<Item = Cow<'_, Self>> {
+        let (first, rest) = match self {
+            Self::AddService(key, service) if !service.destinations.is_empty() => {
+                (Cow::Owned(Self::AddService(*key, service.alone())), Some((*key, &service.destinations)))
+            }
+            single => (Cow::Borrowed(single), None),
+        };
+        let destinations = rest.into_iter().flat_map(|(service, destinations)| {
+            let add = move |(key, value): (&DestinationKey, &Destination)| {
+                Cow::Owned(Self::AddDestination(service, *key, *value))
+            };
+            destinations.iter().map(add)
+        });
+        std::iter::once(first).chain(destinations)
+    }
+
+    /// How many operations it stands for.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        match self {
+            Self::AddService(_, service) => 1 + service.destinations.len(),
+            _ => 1,
+        }
+    }
+
     /// When it is its turn.
     #[must_use]
     pub const fn phase(&self) -> Phase {
@@ -238,7 +266,14 @@ impl fmt::Display for Op {
                 let verb = if *restore { "put back" } else { "set" };
                 write!(f, "{verb} {key} to {value} (was {from})")
             }
-            Self::AddService(key, service) => write!(f, "add virtual server {key} {}", service.scheduler),
+            Self::AddService(key, service) => {
+                write!(f, "add virtual server {key} {}", service.scheduler)?;
+                match service.destinations.len() {
+                    0 => Ok(()),
+                    1 => f.write_str(" with 1 destination"),
+                    some => write!(f, " with {some} destinations"),
+                }
+            }
             Self::SetService(key, service) => write!(f, "edit virtual server {key} {}", service.scheduler),
             Self::DelService(key) => write!(f, "remove virtual server {key}"),
             Self::AddDestination(service, key, value) => {

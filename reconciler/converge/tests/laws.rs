@@ -11,13 +11,15 @@
 //! What is in the way and of others (an interface of the name, a route with another next hop) is told by
 //! an operation that fails, and stays.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 
-use evenkeel_converge::diff::{same_address, same_route};
+use evenkeel_converge::diff::{TOGETHER, same_address, same_route};
 use evenkeel_converge::memory;
 use evenkeel_converge::{
-    AddressKey, Desired, Domain, KernelState, Kind, Ledger, LinkKind, Op, Phase, ServiceKey, Unwrap, cleanup,
-    diff,
+    AddressKey, Desired, Destination, DestinationKey, Domain, Forward, KernelState, Kind, Ledger, LinkKind,
+    Op, Phase, Service, ServiceKey, Unwrap, cleanup, diff,
 };
 use proptest::prelude::*;
 
@@ -450,6 +452,42 @@ proptest! {
     fn the_record_survives_being_written_and_read(record in ledger()) {
         let text = serde_json::to_string(&record).expect("a record is JSON");
         prop_assert_eq!(serde_json::from_str::<Ledger>(&text).expect("JSON is a record"), record);
+    }
+}
+
+/// A service with so many destinations that a change that makes it is large.
+fn large() -> (ServiceKey, Service) {
+    let one = |n: u32| {
+        let key = DestinationKey { address: Ipv4Addr::from_bits(0x0A00_0000 + n).into(), port: 80 };
+        (key, Destination::plain(Forward::DirectRoute, n))
+    };
+    let destinations = (0..=TOGETHER as u32).map(one).collect();
+    let key = ServiceKey::Mark { v6: false, mark: 7 };
+    (key, Service { destinations, ..Service::plain("wlc", false) })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Destinations of new services are in the operation that makes the service, which stands for the same operations.
+    #[test]
+    fn a_large_change_is_the_same_in_fewer_operations(mut wanted in desired(), start in kernel(), record in ledger()) {
+        let small = diff(&wanted, &start, &record, Domain::Host).ops;
+        let (key, service) = large();
+        wanted.state.services.insert(key, service.clone());
+        let ops = diff(&wanted, &start, &record, Domain::Host).ops;
+        let of_it = |op: &Op| matches!(op, Op::AddService(of, _) | Op::AddDestination(of, ..) if *of == key);
+        prop_assert_eq!(ops.iter().filter(|op| of_it(op)).count(), 1);
+        let alone: Vec<Op> = ops.iter().flat_map(Op::singles).map(Cow::into_owned).collect();
+        prop_assert_eq!(alone.len(), ops.iter().map(Op::count).sum::<usize>());
+        prop_assert_eq!(alone.len(), small.len() + 1 + service.destinations.len());
+        let sorted = |ops: &mut dyn Iterator<Item = &Op>| {
+            let mut texts: Vec<String> = ops.map(|op| format!("{op:?}")).collect();
+            texts.sort();
+            texts
+        };
+        prop_assert_eq!(sorted(&mut alone.iter().filter(|op| !of_it(op))), sorted(&mut small.iter()));
+        prop_assert_eq!(apply(&start, &alone)?.services, apply(&start, &ops)?.services);
     }
 }
 

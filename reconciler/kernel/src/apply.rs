@@ -1,5 +1,7 @@
 //! From operations to netlink requests and back to verdicts: the part that all kinds share.
 
+use std::borrow::Cow;
+
 use evenkeel_converge::Op;
 
 use crate::error::{ApplyError, Refusal};
@@ -9,48 +11,60 @@ use crate::wire::Batch;
 /// Most operations that are messages at the same time: as many as are sent at once. More would only be memory.
 const CHUNK: usize = MAX_WINDOW_MESSAGES;
 
-/// Sends what `encode` makes of each operation, many in one go, and gives one verdict an operation.
-/// `encode` appends no message when nothing needs to be done. `settle` decides what a refusal means.
+/// Sends what `encode` makes of each operation, many in one go, and gives one verdict an operation: of one that stands for many
+/// the first that is not good. `encode` gets single operations only and appends no message when nothing needs to be done.
+/// `settle` decides what a refusal means.
 pub(crate) fn carry_out(
     socket: &mut Requester,
     ops: &[Op],
     mut encode: impl FnMut(&mut Batch, &Op) -> Result<(), ApplyError>,
     mut settle: impl FnMut(&mut Requester, &Op, &Refusal) -> Result<(), ApplyError>,
 ) -> Vec<Result<(), ApplyError>> {
-    let mut results = Vec::with_capacity(ops.len());
+    let mut results = Vec::new();
+    results.resize_with(ops.len(), || Ok(()));
     let mut lost: Option<ApplyError> = None;
     let mut batch = Batch::default();
-    for ops in ops.chunks(CHUNK) {
+    let mut singles =
+        ops.iter().enumerate().flat_map(|(at, op)| op.singles().map(move |single| (at, single)));
+    let mut chunk: Vec<(usize, Cow<'_, Op>)> = Vec::with_capacity(CHUNK);
+    loop {
+        chunk.clear();
+        chunk.extend(singles.by_ref().take(CHUNK));
+        if chunk.is_empty() {
+            return results;
+        }
+        let mut note = |at: usize, verdict: Result<(), ApplyError>| {
+            if let Some(result) = results.get_mut(at).filter(|result| result.is_ok()) {
+                *result = verdict;
+            }
+        };
         if let Some(error) = &lost {
             // The rest is not tried: each window would wait as long again.
-            results.extend(ops.iter().map(|_| Err(error.clone())));
+            chunk.iter().for_each(|(at, _)| note(*at, Err(error.clone())));
             continue;
         }
         batch.clear();
-        let encoded: Vec<Result<bool, ApplyError>> = ops
-            .iter()
-            .map(|op| {
-                let before = batch.len();
-                encode(&mut batch, op).map(|()| batch.len() > before)
-            })
-            .collect();
+        let mut encode = |op: &Op| {
+            let before = batch.len();
+            encode(&mut batch, op).map(|()| batch.len() > before)
+        };
+        let encoded: Vec<Result<bool, ApplyError>> = chunk.iter().map(|(_, op)| encode(op)).collect();
         let verdicts = socket.transact(&mut batch);
         if let Some(Err(Failure::Unknown(error))) = verdicts.last() {
             lost = Some(error.clone());
         }
         let mut verdicts = verdicts.into_iter();
-        for (op, encoded) in ops.iter().zip(encoded) {
+        for ((at, op), encoded) in chunk.iter().zip(encoded) {
             let sent = match encoded {
                 Ok(true) => verdicts.next().unwrap_or(Ok(())),
                 Ok(false) => Ok(()),
                 Err(error) => Err(Failure::Unknown(error)),
             };
-            results.push(match sent {
-                Ok(()) => Ok(()),
-                Err(Failure::Refused(refusal)) => settle(socket, op, &refusal),
-                Err(Failure::Unknown(error)) => Err(error),
-            });
+            match sent {
+                Ok(()) => {}
+                Err(Failure::Refused(refusal)) => note(*at, settle(socket, op, &refusal)),
+                Err(Failure::Unknown(error)) => note(*at, Err(error)),
+            }
         }
     }
-    results
 }

@@ -33,7 +33,7 @@ mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use evenkeel_converge::{KernelState, Kind, Op, ServiceKey, SyncDaemon, SyncRole};
+use evenkeel_converge::{KernelState, Kind, Op, Service, ServiceKey, SyncDaemon, SyncRole};
 
 pub use alarm::Alarm;
 pub use error::{ApplyError, Class, KernelError, Reason};
@@ -90,10 +90,22 @@ impl Kernel {
     /// When something asked for cannot be read. An interface, table or setting that is not there is
     /// no error, it is absent.
     pub fn observe(&mut self, what: &Scope) -> Result<KernelState, KernelError> {
+        self.observe_like(what, &BTreeMap::new())
+    }
+
+    /// [`Self::observe`] by who expects these services: what of them is the same is shared instead of being made anew.
+    ///
+    /// # Errors
+    /// As [`Self::observe`].
+    pub fn observe_like(
+        &mut self,
+        what: &Scope,
+        services: &BTreeMap<ServiceKey, Service>,
+    ) -> Result<KernelState, KernelError> {
         let mut state = KernelState::default();
         // IPVS comes first: its module brings the settings below net/ipv4/vs.
         if what.ipvs && what.kinds.contains(&Kind::Ipvs) {
-            let table = ipvs::observe(&mut self.generic, what.services.as_ref())?;
+            let table = ipvs::observe(&mut self.generic, what.services.as_ref(), services)?;
             (state.services, state.timeouts) = (table.services, table.timeouts);
             state.sync_daemons = table.sync_daemons;
         }

@@ -1,12 +1,14 @@
 //! IPVS services and destinations, as data: values carry the kernel's own meaning (`linux/ip_vs.h`).
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
 use evenkeel_schemas::cluster::{Family, Forwarding, Protocol};
 use evenkeel_schemas::plan::{self, Front, VirtualServer};
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use super::Destinations;
 
 /// What makes an IPVS service one object (`ip_vs(8)`: address, port and protocol, or a mark).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -65,7 +67,7 @@ impl ServiceKey {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Service {
     /// Scheduler name.
-    pub scheduler: String,
+    pub scheduler: SmolStr,
     /// `IP_VS_SVC_F_*`, without `HASHED`, which is the kernel's own.
     pub flags: u32,
     /// Persistence time-out, seconds.
@@ -73,9 +75,9 @@ pub struct Service {
     /// Persistence granularity: IPv4 mask, or IPv6 prefix length.
     pub netmask: u32,
     /// Persistence engine.
-    pub persistence_engine: Option<String>,
+    pub persistence_engine: Option<SmolStr>,
     /// Destinations.
-    pub destinations: BTreeMap<DestinationKey, Destination>,
+    pub destinations: Destinations,
 }
 
 impl Service {
@@ -83,13 +85,19 @@ impl Service {
     #[must_use]
     pub fn plain(scheduler: &str, v6: bool) -> Self {
         Self {
-            scheduler: scheduler.to_owned(),
+            scheduler: scheduler.into(),
             flags: 0,
             timeout_secs: 0,
             netmask: if v6 { 128 } else { u32::MAX },
             persistence_engine: None,
-            destinations: BTreeMap::new(),
+            destinations: Destinations::new(),
         }
+    }
+
+    /// The same without destinations.
+    #[must_use]
+    pub fn alone(&self) -> Self {
+        Self { destinations: Destinations::new(), ..self.clone() }
     }
 
     /// Whether all but the destinations is equal.

@@ -231,7 +231,10 @@ fn a_destination_that_changes_in_a_service_that_was_removed_waits_for_it() {
     let wanted = |weight| {
         let mut wanted = Desired { drift: REPORT, ..Desired::default() };
         let destinations = BTreeMap::from([(key, Destination::plain(Forward::DirectRoute, weight))]);
-        wanted.state.services.insert(service, Service { destinations, ..Service::plain("rr", false) });
+        wanted
+            .state
+            .services
+            .insert(service, Service { destinations: destinations.into(), ..Service::plain("rr", false) });
         Arc::new(wanted)
     };
     let (before, after) = (wanted(1), wanted(2));

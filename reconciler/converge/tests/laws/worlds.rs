@@ -183,8 +183,10 @@ fn destinations() -> impl Strategy<Value = BTreeMap<DestinationKey, Destination>
 }
 
 fn services() -> impl Strategy<Value = BTreeMap<ServiceKey, Service>> {
-    let service = (select(vec!["rr", "wlc"]), destinations())
-        .prop_map(|(scheduler, destinations)| Service { destinations, ..Service::plain(scheduler, false) });
+    let service = (select(vec!["rr", "wlc"]), destinations()).prop_map(|(scheduler, destinations)| Service {
+        destinations: destinations.into(),
+        ..Service::plain(scheduler, false)
+    });
     btree_map(service_key(), service, 0..4)
 }
 

@@ -267,11 +267,11 @@ pub(super) fn parse_service(_: u16, body: &[u8]) -> Result<Option<(ServiceKey, S
             svc::ADDR => address = Some(attribute),
             svc::PORT => port = Some(attribute.be16()?),
             svc::FWMARK => mark = Some(attribute.u32()?),
-            svc::SCHED_NAME => scheduler = Some(attribute.text()?.to_owned()),
+            svc::SCHED_NAME => scheduler = Some(attribute.text()?),
             svc::FLAGS => flags = Some(attribute.u32()?),
             svc::TIMEOUT => timeout = Some(attribute.u32()?),
             svc::NETMASK => netmask = Some(attribute.u32()?),
-            svc::PE_NAME => engine = Some(attribute.text()?.to_owned()),
+            svc::PE_NAME => engine = Some(attribute.text()?),
             _ => {}
         }
     }
@@ -289,8 +289,8 @@ pub(super) fn parse_service(_: u16, body: &[u8]) -> Result<Option<(ServiceKey, S
         flags: flags.ok_or(Malformed)? & !svc::FLAG_HASHED,
         timeout_secs: timeout.ok_or(Malformed)?,
         netmask: if v6 { netmask } else { u32::from_be(netmask) },
-        persistence_engine: engine,
-        ..Service::plain(&scheduler.ok_or(Malformed)?, v6)
+        persistence_engine: engine.map(Into::into),
+        ..Service::plain(scheduler.ok_or(Malformed)?, v6)
     };
     Ok(Some((key, service)))
 }
@@ -336,8 +336,7 @@ pub(super) fn parse_destination(
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
+    use evenkeel_converge::Destinations;
     use proptest::prelude::*;
 
     use super::*;
@@ -369,12 +368,12 @@ mod tests {
         let engine = prop::option::of("[a-z]{1,8}");
         ("[a-z]{1,15}", any::<u32>(), any::<u32>(), any::<u32>(), engine).prop_map(
             |(scheduler, flags, timeout_secs, netmask, persistence_engine)| Service {
-                scheduler,
+                scheduler: scheduler.into(),
                 flags: flags & !svc::FLAG_HASHED,
                 timeout_secs,
                 netmask,
-                persistence_engine,
-                destinations: BTreeMap::new(),
+                persistence_engine: persistence_engine.map(Into::into),
+                destinations: Destinations::new(),
             },
         )
     }

@@ -9,7 +9,7 @@ use std::mem::{offset_of, size_of};
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::os::fd::AsRawFd;
 
-use evenkeel_converge::{Destination, DestinationKey, Encapsulation, Forward, ServiceKey};
+use evenkeel_converge::{Destination, DestinationKey, Destinations, Encapsulation, Forward, ServiceKey};
 
 use super::codec::forward_of;
 use crate::wire::{Malformed, u16_at, u32_at};
@@ -93,6 +93,7 @@ pub(super) struct Listing {
     socket: UdpSocket,
     counts: BTreeMap<ServiceKey, u32>,
     buffer: Vec<u8>,
+    found: Vec<(DestinationKey, Destination)>,
 }
 
 impl Listing {
@@ -110,11 +111,15 @@ impl Listing {
         get(&socket, option::SERVICES, &mut buffer)?;
         let entries = buffer.get(start..)?.chunks_exact(size_of::<ServiceEntry>());
         let counts = entries.map(service).collect::<Result<_, _>>().ok()?;
-        Some(Self { socket, counts, buffer: Vec::new() })
+        Some(Self { socket, counts, buffer: Vec::new(), found: Vec::new() })
     }
 
-    /// The destinations of a service; nothing when they are to be read by netlink.
-    pub(super) fn destinations(&mut self, key: &ServiceKey) -> Option<BTreeMap<DestinationKey, Destination>> {
+    /// The destinations of a service, shared with `like` if they are the same; nothing when they are to be read by netlink.
+    pub(super) fn destinations(
+        &mut self,
+        key: &ServiceKey,
+        like: Option<&Destinations>,
+    ) -> Option<Destinations> {
         let count = *self.counts.get(key).filter(|count| **count <= MAX_LISTED)?;
         // Room for one more: were there more by now, it would not be empty.
         let room = count.checked_add(1)?;
@@ -127,17 +132,17 @@ impl Listing {
         put(&mut self.buffer, offset_of!(GetDestinations, count), &room.to_ne_bytes());
         get(&self.socket, option::DESTINATIONS, &mut self.buffer)?;
         let entries = self.buffer.get(start..)?.chunks_exact(size_of::<DestinationEntry>());
-        let mut found = BTreeMap::new();
-        let mut filled = 0;
+        self.found.clear();
         for entry in entries.map(destination) {
             let Some((key, value)) = entry.ok()? else { break };
             if value.forward == Forward::Tunnel {
                 return None;
             }
-            filled += 1;
-            found.insert(key, value);
+            self.found.push((key, value));
         }
-        (filled == count && found.len() == usize::try_from(count).ok()?).then_some(found)
+        let count = usize::try_from(count).ok()?;
+        let found = (self.found.len() == count).then(|| Destinations::sharing(&mut self.found, like))?;
+        (found.len() == count).then_some(found)
     }
 
     fn name(&mut self, key: &ServiceKey) {

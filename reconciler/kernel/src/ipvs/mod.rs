@@ -13,9 +13,7 @@ mod usage;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use evenkeel_converge::{
-    Destination, DestinationKey, Op, Service, ServiceKey, SyncDaemon, SyncRole, Timeouts,
-};
+use evenkeel_converge::{Destinations, Op, Service, ServiceKey, SyncDaemon, SyncRole, Timeouts};
 use nix::errno::Errno;
 
 use crate::apply::carry_out;
@@ -38,7 +36,7 @@ pub fn ipvs_loaded() -> bool {
 /// All of IPVS that is compared.
 #[derive(Debug)]
 pub(crate) struct Table {
-    pub(crate) services: BTreeMap<ServiceKey, Service>,
+    pub(crate) services: Services,
     pub(crate) timeouts: Option<Timeouts>,
     pub(crate) sync_daemons: BTreeMap<SyncRole, SyncDaemon>,
 }
@@ -47,15 +45,20 @@ fn refused(refusal: &Refusal) -> KernelError {
     refusal.explain("cannot read the IPVS table")
 }
 
-/// Services with their destinations, those that are there of `only` or all; time-outs, daemons.
+/// What is there and what is expected there.
+pub(crate) type Services = BTreeMap<ServiceKey, Service>;
+
+/// Services with their destinations, those that are there of `only` or all; time-outs, daemons. Destinations that are the same as
+/// in `like` are shared with it.
 pub(crate) fn observe(
     socket: &mut Requester,
     only: Option<&BTreeSet<ServiceKey>>,
+    like: &Services,
 ) -> Result<Table, KernelError> {
     let family = resolve_family(socket)?;
     let services = match only {
-        Some(only) => some_services(socket, family, only)?,
-        None => all_services(socket, family)?,
+        Some(only) => some_services(socket, family, only, like)?,
+        None => all_services(socket, family, like)?,
     };
     let mut request = Batch::default();
     global::get_timeouts(&mut request, family);
@@ -78,16 +81,17 @@ pub(crate) fn sync_daemons(socket: &mut Requester) -> Result<BTreeMap<SyncRole, 
     daemons(socket, family)
 }
 
-fn all_services(socket: &mut Requester, family: u16) -> Result<BTreeMap<ServiceKey, Service>, KernelError> {
+fn all_services(socket: &mut Requester, family: u16, like: &Services) -> Result<Services, KernelError> {
     let mut request = Batch::default();
     codec::get_services(&mut request, family);
     let found = socket.dump(&mut request, codec::parse_service)?.map_err(|refusal| refused(&refusal))?;
-    let mut services: BTreeMap<ServiceKey, Service> = found.into_iter().collect();
+    let mut services: Services = found.into_iter().collect();
     let mut listing = if services.is_empty() { None } else { Listing::open() };
     for (key, service) in &mut services {
-        service.destinations = match listing.as_mut().and_then(|listing| listing.destinations(key)) {
+        let like = like.get(key).map(|like| &like.destinations);
+        service.destinations = match listing.as_mut().and_then(|listing| listing.destinations(key, like)) {
             Some(listed) => listed,
-            None => destinations(socket, family, key)?,
+            None => destinations(socket, family, key, like)?,
         };
     }
     Ok(services)
@@ -97,7 +101,8 @@ fn some_services(
     socket: &mut Requester,
     family: u16,
     only: &BTreeSet<ServiceKey>,
-) -> Result<BTreeMap<ServiceKey, Service>, KernelError> {
+    like: &Services,
+) -> Result<Services, KernelError> {
     let mut services = BTreeMap::new();
     for key in only {
         let mut request = Batch::default();
@@ -108,7 +113,8 @@ fn some_services(
             Err(refusal) => return Err(refused(&refusal)),
         }
         if let Some(service) = services.get_mut(key) {
-            service.destinations = destinations(socket, family, key)?;
+            let like = like.get(key).map(|like: &Service| &like.destinations);
+            service.destinations = destinations(socket, family, key, like)?;
         }
     }
     Ok(services)
@@ -118,11 +124,13 @@ fn destinations(
     socket: &mut Requester,
     family: u16,
     key: &ServiceKey,
-) -> Result<BTreeMap<DestinationKey, Destination>, KernelError> {
+    like: Option<&Destinations>,
+) -> Result<Destinations, KernelError> {
     let mut request = Batch::default();
     codec::get_destinations(&mut request, family, key);
     let found = socket.dump(&mut request, |_, body| codec::parse_destination(key, body))?;
-    Ok(found.map_err(|refusal| refused(&refusal))?.into_iter().collect())
+    let mut found = found.map_err(|refusal| refused(&refusal))?;
+    Ok(Destinations::sharing(&mut found, like))
 }
 
 /// Connections and counters, of some services or of all.
