@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use evenkeel_converge::Kind;
 use evenkeel_kernel::clock;
 use evenkeel_schemas::plan::{Plan, SyncMode};
+use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::status::{RouterOrder, RouterState};
 use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
@@ -122,6 +123,36 @@ impl Daemon {
 
 /// Whether what is wanted of IPVS depends on who is Master.
 fn follows_the_election(plan: &Plan) -> bool {
-    plan.connection_sync.as_ref().is_some_and(|sync| sync.mode == SyncMode::Follow)
-        || plan.virtual_servers.iter().any(|server| server.only_as_master_of.is_some())
+    plan.routers.iter().any(|router| is_followed(plan, &router.name))
+}
+
+/// Whether what is wanted of IPVS depends on the state of a router.
+pub(super) fn is_followed(plan: &Plan, router: &Name) -> bool {
+    let synchronised = plan
+        .connection_sync
+        .as_ref()
+        .is_some_and(|sync| sync.mode == SyncMode::Follow && sync.router == *router);
+    synchronised
+        || plan.virtual_servers.iter().any(|server| server.only_as_master_of.as_ref() == Some(router))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan_file::plain_tests::ALL;
+
+    #[test]
+    fn main_is_told_at_once_of_routers_that_ipvs_follows() {
+        let followed = |text: &str, router: &str| {
+            let plan = evenkeel_schemas::plain::plan(text).expect("a plan");
+            (is_followed(&plan, &router.parse().expect("a name")), follows_the_election(&plan))
+        };
+        let bound = "only_as_master_of = \"VI_1\"\n";
+        let free = ALL.replace(bound, "").replace("mode = \"follow\"", "mode = \"both\"");
+        assert_eq!(followed(&free, "VI_1"), (false, false));
+        assert_eq!(followed(ALL, "VI_2"), (false, true));
+        for text in [ALL.replace(bound, ""), ALL.replace("mode = \"follow\"", "mode = \"both\"")] {
+            assert_eq!(followed(&text, "VI_1"), (true, true));
+        }
+    }
 }

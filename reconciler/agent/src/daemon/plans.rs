@@ -7,18 +7,20 @@ use std::sync::Arc;
 use evenkeel_converge::{Desired, Kind, Ledger, View, desired};
 use evenkeel_health::Verdict;
 use evenkeel_kernel::clock;
-use evenkeel_schemas::plan::{Check, Destination, Plan, VirtualServer};
+use evenkeel_schemas::plan::{Check, Destination, Plan, Router, VirtualServer};
 use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::status::Rejected;
-use tracing::{error, info};
+use tracing::{debug, error, info};
 
 use super::Daemon;
+use super::elections::is_followed;
 use super::facts::InForce;
 use crate::converger::Wanted;
 use crate::election::{Command, RouterSetup};
 use crate::guard::Lease;
-use crate::plan_file::{self, LoadedPlan};
+use crate::plan_file::{self, Keep, LoadedPlan};
 use crate::source::Loaded;
+use crate::times::{self, Times};
 use crate::verdicts::{self, Memory, Verdicts};
 use crate::{handover, report};
 
@@ -30,7 +32,7 @@ impl Daemon {
     /// The first plan: the file, or else the last good one. Routers that an earlier daemon was Master
     /// of until just now cannot wait: all that they serve is in the kernel still.
     pub(super) fn first_plan(&mut self, leases: &[Lease], ledger: &Ledger) {
-        let read = plan_file::load_aside(&self.file(), &self.options.host);
+        let read = plan_file::load_aside(&self.file(), &self.options.host, Keep::CopyIn(self.state.path()));
         let Some((loaded, from_last_good, known)) = self.first_choice(read) else { return };
         if !leases.is_empty() {
             self.watching.go_on(&loaded.plan);
@@ -102,6 +104,8 @@ impl Daemon {
         known: &Verdicts,
     ) {
         let loaded: Arc<LoadedPlan> = loaded.into();
+        let started = clock::now();
+        let mut times = Times::new(started);
         if !from_last_good && !self.on_trial() {
             self.keep(Arc::clone(&loaded));
         }
@@ -110,6 +114,7 @@ impl Daemon {
         let checks: BTreeSet<Check> = verdicts::checks(plan).map(|(_, _, check)| check.clone()).collect();
         let initial = |check: &Check| initial.get(check).copied().unwrap_or(Verdict::Up);
         self.board.configure(checks, initial, clock::now());
+        times.note("checks");
         self.hooks.configure(plan);
         self.watching.configure(plan);
         self.watching.look_at_services(plan, &self.board);
@@ -124,7 +129,10 @@ impl Daemon {
         let since = report::wall(clock::now());
         self.facts.in_force = Some(InForce { loaded, since, from_last_good, converged: false });
         self.pending = Some(next);
+        times.note("routers");
         self.want(&Kind::ALL);
+        times.note("wanted");
+        debug!("taken in {:.1} ms:{times}", times::milliseconds(clock::now().since(started)));
         self.plan_serial = self.serial;
         self.check_drain_orders();
     }
@@ -164,10 +172,10 @@ impl Daemon {
 }
 
 fn setups(loaded: &LoadedPlan) -> Vec<RouterSetup> {
-    let routers = loaded.plan.routers.iter();
-    routers
-        .filter_map(|router| {
-            RouterSetup::new(router, &loaded.plan.host_addresses, loaded.secrets.get(&router.name).copied())
-        })
-        .collect()
+    let plan = &loaded.plan;
+    let setup = |router: &Router| {
+        let secret = loaded.secrets.get(&router.name).copied();
+        RouterSetup::new(router, &plan.host_addresses, secret, is_followed(plan, &router.name))
+    };
+    plan.routers.iter().filter_map(setup).collect()
 }

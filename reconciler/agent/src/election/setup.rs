@@ -39,12 +39,14 @@ pub(crate) struct RouterSetup {
     pub(crate) startup_delay: Duration,
     /// Pause between two announcements on one interface.
     pub(crate) garp_pause: Duration,
+    /// Whether something beside its VIPs follows its state: main is told at once.
+    pub(crate) followed: bool,
 }
 
 impl RouterSetup {
-    /// From a router of a plan for a host with these addresses of its own. `None` for a version that the schema
-    /// does not let through.
-    pub(crate) fn new(router: &Router, host: &[Ip], auth: Option<Secret>) -> Option<Self> {
+    /// From a router of a plan for a host with these addresses of its own; `followed` as the field has it. `None` for a
+    /// version that the schema does not let through.
+    pub(crate) fn new(router: &Router, host: &[Ip], auth: Option<Secret>, followed: bool) -> Option<Self> {
         let time = |span: Option<Span>| span.map_or(Duration::ZERO, Span::as_duration);
         let config = Config {
             version: Version::from_number(router.version)?,
@@ -89,6 +91,7 @@ impl RouterSetup {
             track: router.track.clone(),
             startup_delay: time(router.startup_delay),
             garp_pause: time(router.garp_interval),
+            followed,
         })
     }
 

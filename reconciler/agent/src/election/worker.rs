@@ -49,7 +49,9 @@ const MAX_ROUNDS: usize = 8;
 /// How often VIPs and links are looked at without an event.
 const RESYNC: Duration = Duration::from_secs(5);
 /// How soon they are looked at after something that was most likely our own doing.
-const SOON: Duration = Duration::from_millis(20);
+const SOON: Duration = HUSH;
+/// How long after VIPs have moved this thread makes others do only what they have to: clients wait for the processor.
+const HUSH: Duration = Duration::from_millis(20);
 /// How soon what failed is tried again.
 const RETRY: Duration = Duration::from_millis(250);
 
@@ -59,6 +61,8 @@ pub(super) struct Worker {
     notices: mpsc::Sender<Notice>,
     /// What main is told at the end of the turn.
     outbox: RefCell<Vec<Notice>>,
+    /// Until when it is not, and the kernel's news are not read, which are our own doing.
+    hushed: Option<MonoTime>,
     kernel: Kernel,
     monitor: Monitor,
     guarding: Guarding,
@@ -142,6 +146,7 @@ impl Worker {
             wakers,
             notices,
             outbox: RefCell::default(),
+            hushed: None,
             kernel,
             monitor,
             guarding: Guarding::new(guardian),
@@ -211,7 +216,10 @@ impl Worker {
                 self.events();
             }
             self.checks();
-            self.send_notices();
+            self.hushed = self.hushed.filter(|until| clock::now() < *until);
+            if self.hushed.is_none() {
+                self.send_notices();
+            }
         }
     }
 
@@ -377,6 +385,12 @@ impl Worker {
     /// VIPs and links are looked at soon, but not now.
     fn look_soon(&mut self) {
         self.check_at = self.check_at.min(clock::now() + SOON);
+    }
+
+    /// VIPs have moved: what waits for these routers comes first, main where its part is to be done at once, clients otherwise.
+    fn hush<'a>(&mut self, moved: impl IntoIterator<Item = &'a RouterKey>) {
+        let followed = moved.into_iter().any(|key| self.routers.get(key).is_some_and(|setup| setup.followed));
+        self.hushed = if followed { None } else { Some(clock::now() + HUSH) };
     }
 
     /// What is looked at after events, and from time to time without any.

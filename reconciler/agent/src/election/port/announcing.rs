@@ -17,6 +17,8 @@ const MAX_PENDING: usize = 4096;
 const PENDING_LIMIT: Duration = Duration::from_secs(2);
 /// Most announcements made up for in one turn.
 const PENDING_TURN: usize = 256;
+/// How long after the first announcement of a VIP its repetitions come.
+const AGAIN: Duration = Duration::from_millis(20);
 /// How soon announcements that found no room are tried again.
 const ROOM_GAP: Duration = Duration::from_millis(5);
 
@@ -59,9 +61,10 @@ impl Announcing {
         self.pending.retain(|waiting| *waiting != vip);
     }
 
-    fn put(&mut self, vip: IpAddr, now: MonoTime) {
+    /// `at` counts for what comes first only: all that waits goes then.
+    fn put(&mut self, vip: IpAddr, now: MonoTime, at: MonoTime) {
         if self.pending.is_empty() {
-            self.next = self.next.max(now);
+            self.next = self.next.max(at);
         }
         if self.pending.len() < MAX_PENDING {
             self.pending.push_back(vip);
@@ -97,18 +100,25 @@ impl Port {
             return Err(io::ErrorKind::NotConnected.into());
         };
         if !self.announcing.pause.is_zero() {
-            self.announcing.put(vip, now);
+            self.announcing.put(vip, now, now);
             self.announcing.send(announcer, now);
             return Ok(());
         }
         match announcer.announce(vip, self.announcing.forwards) {
             Err(error) if is_full(&error) => {
-                self.announcing.put(vip, now);
+                self.announcing.put(vip, now, now);
                 self.announcing.next = now + ROOM_GAP;
                 Ok(())
             }
             result => result,
         }
+    }
+
+    /// Sends one more announcement for `vip` a little later: whoever missed the first one would miss another one beside it, and
+    /// whoever got it waits until all of them have been taken in.
+    pub(in crate::election) fn announce_again(&mut self, vip: IpAddr, now: MonoTime) {
+        let at = if self.announcing.pause.is_zero() { now + AGAIN } else { now };
+        self.announcing.put(vip, now, at);
     }
 
     /// Sends what waits, as far as it is its time.

@@ -147,6 +147,7 @@ impl Worker {
         self.grant_unheard();
         if self.move_vips(changed.keys()) {
             self.look_soon();
+            self.hush(changed.keys());
         } else {
             // What it cannot remove it leaves to the guardian, by a lease of its own.
             self.sync_vips(&Moving::default(), false);
@@ -179,9 +180,11 @@ impl Worker {
         let present = setup.vips.keys().filter(|vip| self.present.contains(vip));
         let vips: Vec<_> = present.chain(&setup.owned).collect();
         let mut failed: BTreeMap<&str, std::io::Error> = BTreeMap::new();
-        for vip in (0..repeat).flat_map(|_| &vips) {
+        for (round, vip) in (0..repeat).flat_map(|round| vips.iter().map(move |vip| (round, vip))) {
             let Some(port) = self.ports.get_mut(&vip.interface) else { continue };
-            if let Err(error) = port.announce(vip.address.address(), now) {
+            if round > 0 {
+                port.announce_again(vip.address.address(), now);
+            } else if let Err(error) = port.announce(vip.address.address(), now) {
                 failed.entry(&vip.interface).or_insert(error);
             }
         }

@@ -48,7 +48,12 @@ impl Worker {
         let announcements = self.ports.values().filter_map(|port| port.announcing.due());
         // What waits for a pause to end is never late because of this turn.
         let announcements = announcements.map(|due| due.max(now));
-        others.into_iter().flatten().chain(announcements).fold(self.check_at, MonoTime::min)
+        others
+            .into_iter()
+            .chain([self.hushed])
+            .flatten()
+            .chain(announcements)
+            .fold(self.check_at, MonoTime::min)
     }
 
     /// Sleeps until something is to be done.
@@ -67,6 +72,11 @@ impl Worker {
         let guarded = guardian.is_some();
         let all = own.into_iter().chain(self.ports.values().flat_map(Port::fds)).chain(guardian);
         let mut fds: Vec<PollFd<'_>> = all.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+        if self.hushed.is_some()
+            && let Some(news) = fds.get_mut(2)
+        {
+            news.set_events(PollFlags::empty());
+        }
         let polled = poll(&mut fds, limit);
         let ready: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(true)).collect();
         let [stop, commands, news, _, others @ ..] = ready.as_slice() else { return self.blind() };
