@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_converge::Kind;
+use evenkeel_converge::{Kind, Op};
 use evenkeel_health::{Board, Change, Outcome, Verdict};
 use evenkeel_kernel::clock;
 use evenkeel_schemas::plan::Check;
@@ -224,7 +224,7 @@ pub(crate) async fn run(options: Options, stop: StopSignals) -> Result<(), Strin
     };
     daemon.first_plan(&leases, &ledger);
     drift::watch(daemon.converger.mailbox().clone());
-    let plans = source::watch(options.plan, options.host, looks);
+    let plans = source::watch(options.plan, options.host, daemon.state.path().to_owned(), looks);
     let mut channels = Channels {
         plans,
         reports,
@@ -382,9 +382,10 @@ impl Daemon {
 
     fn log_done(&mut self, report: &Report) {
         let done = &report.pass.done;
-        self.facts.operations += done.len() as u64;
+        let operations: usize = done.iter().map(Op::count).sum();
+        self.facts.operations += operations as u64;
         if done.len() > MAX_LOGGED {
-            info!("{} operations done in {:?}", done.len(), report.pass.took);
+            info!("{operations} operations done in {:?}", report.pass.took);
         }
         for op in done.iter().skip(done.len().saturating_sub(MAX_LOGGED)) {
             if done.len() <= MAX_LOGGED {

@@ -1,28 +1,31 @@
 //! Reading a plan: bytes to a plan that may be put in force, or the reason why not.
 //!
 //! Order of the checks: size, seal, TOML, JSON Schema, types, whose plan it is, contradictions, its secrets. A plan as the compiler
-//! wrote it is read by `plain` in one go. Of any other text TOML and JSON Schema are another process's work: `helper` asks it,
-//! `understand` is what it does. Nothing here changes anything.
+//! wrote it is read by `plain` in one go, a large one through a `window`. Of any other text TOML and JSON Schema are another
+//! process's work: `helper` asks it, `understand` is what it does. Nothing here changes anything.
 
 mod contradictions;
 mod helper;
 mod pieces;
 #[cfg(test)]
-mod plain_tests;
+pub(crate) mod plain_tests;
+mod text;
 mod understand;
+mod window;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use evenkeel_kernel::clock;
 use evenkeel_schemas::plain;
 use evenkeel_schemas::plan::{self, Auth, Plan, SecretReference};
 use evenkeel_schemas::scalars::Name;
-use evenkeel_schemas::seal::{self, Generation};
+use evenkeel_schemas::seal::{self, Generation, Opening};
 use evenkeel_vrrp::Secret;
 use tracing::debug;
 
@@ -30,6 +33,7 @@ use crate::scheduling;
 use crate::times::{self, Times};
 
 pub use helper::main;
+pub(crate) use text::Text;
 
 // Unit tests have no other process.
 #[cfg(not(test))]
@@ -39,6 +43,10 @@ use understand::here as ask;
 
 /// Longest password of VRRP version 2, bytes (RFC 2338 §5.3.10).
 const PASS_MAX: usize = 8;
+/// A plan over this is read through a window, bytes.
+const LARGE: u64 = 256 * 1024;
+/// How much of a file is read at a time.
+const PIECE: usize = 64 * 1024;
 /// Largest secrets file or secret file, bytes.
 const MAX_SECRET_FILE: u64 = 1024 * 1024;
 
@@ -51,8 +59,19 @@ pub(crate) struct LoadedPlan {
     pub(crate) plan: Plan,
     /// Router passwords by router name.
     pub(crate) secrets: BTreeMap<Name, Secret>,
-    /// The bytes it was read from, to keep as the last good plan.
-    pub(crate) bytes: Vec<u8>,
+    /// The text it was read from, to keep as the last good plan.
+    pub(crate) text: Text,
+}
+
+/// What becomes of the text of a large plan; a small one stays in memory.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Keep<'a> {
+    /// Nobody wants it.
+    Nothing,
+    /// A copy of it, in a file without a name in this directory.
+    CopyIn(&'a Path),
+    /// It stays where it is: the file is only ever replaced as a whole.
+    Itself,
 }
 
 impl LoadedPlan {
@@ -101,11 +120,10 @@ pub(crate) fn plan_path(path: &Path, host: &Name) -> PathBuf {
 ///
 /// # Errors
 /// A [`Refusal`] for everything that is wrong with it; never a panic.
-pub(crate) fn load(path: &Path, host: &Name) -> Result<LoadedPlan, Refusal> {
+pub(crate) fn load(path: &Path, host: &Name, keep: Keep<'_>) -> Result<LoadedPlan, Refusal> {
     let started = clock::now();
     let mut times = Times::new(started);
-    let bytes = read_bounded(path, seal::MAX_BYTES as u64)
-        .map_err(|error| Refusal::new(format!("cannot read {}: {}", path.display(), io_words(&error))))?;
+    let (generation, plan, text) = read(path, host, keep, &mut times)?;
     let secrets_path = path.with_file_name(plan::secrets_file_name(host));
     let secrets_bytes = match read_bounded(&secrets_path, MAX_SECRET_FILE) {
         Ok(bytes) => Some(bytes),
@@ -115,22 +133,21 @@ pub(crate) fn load(path: &Path, host: &Name) -> Result<LoadedPlan, Refusal> {
             return Err(Refusal::new(format!("cannot read {}: {words}", secrets_path.display())));
         }
     };
-    times.note("file");
-    let loaded = check(bytes, secrets_bytes.as_deref(), host, &mut times)?;
+    let secrets = secrets(&plan, secrets_bytes.as_deref())?;
     times.note("check");
     let took = times::milliseconds(clock::now().since(started));
-    debug!("read: {} bytes in {took:.1} ms:{times}", loaded.bytes.len());
-    Ok(loaded)
+    debug!("read: {} in {took:.1} ms:{times}", path.display());
+    Ok(LoadedPlan { generation, plan, secrets, text })
 }
 
 /// [`load`] in a thread that gives way to all others: clients of other programs on this host do not wait for a daemon that starts.
 ///
 /// # Errors
 /// As [`load`].
-pub(crate) fn load_aside(path: &Path, host: &Name) -> Result<LoadedPlan, Refusal> {
+pub(crate) fn load_aside(path: &Path, host: &Name, keep: Keep<'_>) -> Result<LoadedPlan, Refusal> {
     let aside = || {
         scheduling::give_way();
-        load(path, host)
+        load(path, host, keep)
     };
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("plan".to_owned()).spawn_scoped(scope, aside);
@@ -142,44 +159,62 @@ pub(crate) fn load_aside(path: &Path, host: &Name) -> Result<LoadedPlan, Refusal
     })
 }
 
-/// Checks the bytes of a plan and of the secrets file beside it.
+/// Reads a plan at `path` that only we write, whose secrets were kept with it: `secrets` finds them by its generation, or knows
+/// another way to read it.
 ///
 /// # Errors
-/// As [`load`].
-fn check(
-    bytes: Vec<u8>,
-    secrets_bytes: Option<&[u8]>,
+/// As [`load`], and what `secrets` says.
+pub(crate) fn load_kept(
+    path: &Path,
     host: &Name,
-    times: &mut Times,
+    secrets: impl FnOnce(&Generation) -> Result<BTreeMap<Name, Secret>, Refusal>,
 ) -> Result<LoadedPlan, Refusal> {
-    let (generation, plan) = opened(&bytes, host, times)?;
-    let secrets = secrets(&plan, secrets_bytes)?;
-    Ok(LoadedPlan { generation, plan, secrets, bytes })
-}
-
-/// Checks the bytes of a plan whose secrets were kept with it.
-///
-/// # Errors
-/// As [`load`].
-pub(crate) fn check_kept(
-    bytes: Vec<u8>,
-    secrets: BTreeMap<Name, Secret>,
-    host: &Name,
-) -> Result<LoadedPlan, Refusal> {
-    let (generation, plan) = opened(&bytes, host, &mut Times::new(clock::now()))?;
+    let (generation, plan, text) = read(path, host, Keep::Itself, &mut Times::new(clock::now()))?;
+    let secrets = secrets(&generation)?;
     let lacking = plan.routers.iter().find(|r| r.auth.is_some() && !secrets.contains_key(&r.name));
     if let Some(router) = lacking {
         return Err(Refusal::new(format!("the password of router {} was not kept with it", router.name)));
     }
-    Ok(LoadedPlan { generation, plan, secrets, bytes })
+    Ok(LoadedPlan { generation, plan, secrets, text })
 }
 
-fn opened(bytes: &[u8], host: &Name, times: &mut Times) -> Result<(Generation, Plan), Refusal> {
-    let (generation, body) = seal::open(bytes).map_err(|error| Refusal::new(error.to_string()))?;
-    times.note("seal");
-    let plan = match plain::plan(body) {
-        Some(plan) => plan,
-        None => ask(body)?,
+/// The generation of the plan in a file, without a look at what it says; none when its seal is broken.
+pub(crate) fn generation_of(path: &Path) -> Option<Generation> {
+    let mut file = BufReader::with_capacity(PIECE, File::open(path).ok()?.take(seal::MAX_BYTES as u64));
+    let mut line = Vec::new();
+    file.by_ref().take(PIECE as u64).read_until(b'\n', &mut line).ok()?;
+    let mut opening = Opening::begin(&line)?;
+    loop {
+        let piece = file.fill_buf().ok()?;
+        if piece.is_empty() {
+            return opening.finish();
+        }
+        opening.take(piece);
+        let count = piece.len();
+        file.consume(count);
+    }
+}
+
+/// Reads a plan and checks all but its secrets.
+fn read(
+    path: &Path,
+    host: &Name,
+    keep: Keep<'_>,
+    times: &mut Times,
+) -> Result<(Generation, Plan, Text), Refusal> {
+    let unreadable =
+        |error: io::Error| Refusal::new(format!("cannot read {}: {}", path.display(), io_words(&error)));
+    let (file, length) = open(path).map_err(unreadable)?;
+    let through_window = (length > LARGE).then(|| windowed(&file, length, keep));
+    let (generation, plan, text) = match through_window {
+        // Something is in the way, as a full disk: as a whole it can be read nevertheless.
+        Some(Ok(Some(read))) => read,
+        Some(Ok(None) | Err(_)) | None => {
+            let bytes = read_bounded(path, seal::MAX_BYTES as u64).map_err(unreadable)?;
+            times.note("file");
+            let (generation, plan) = understood(&bytes, times)?;
+            (generation, plan, Text::Bytes(bytes.into()))
+        }
     };
     times.note("text");
     if plan.host != *host {
@@ -188,7 +223,34 @@ fn opened(bytes: &[u8], host: &Name, times: &mut Times) -> Result<(Generation, P
     if let Some(contradiction) = contradictions::first(&plan) {
         return Err(Refusal::new(format!("the plan contradicts itself: {contradiction}")));
     }
-    Ok((generation, plan))
+    Ok((generation, plan, text))
+}
+
+/// A large plan as the compiler wrote it; none of any other.
+fn windowed(file: &File, length: u64, keep: Keep<'_>) -> io::Result<Option<(Generation, Plan, Text)>> {
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    let with = |text: Text| move |(generation, plan)| (generation, plan, text);
+    Ok(match keep {
+        Keep::Nothing => window::read(file, io::sink(), length)?.map(with(Text::Gone)),
+        Keep::Itself => {
+            let text = Text::File(Arc::new(file.try_clone()?));
+            window::read(file, io::sink(), length)?.map(with(text))
+        }
+        Keep::CopyIn(directory) => {
+            let copy = tempfile::tempfile_in(directory)?;
+            window::read(file, &copy, length)?.map(with(Text::File(Arc::new(copy))))
+        }
+    })
+}
+
+/// What a whole text says.
+fn understood(bytes: &[u8], times: &mut Times) -> Result<(Generation, Plan), Refusal> {
+    let (generation, body) = seal::open(bytes).map_err(|error| Refusal::new(error.to_string()))?;
+    times.note("seal");
+    match plain::plan(body) {
+        Some(plan) => Ok((generation, plan)),
+        None => Ok((generation, ask(body)?)),
+    }
 }
 
 fn secrets(plan: &Plan, compiled: Option<&[u8]>) -> Result<BTreeMap<Name, Secret>, Refusal> {
@@ -245,16 +307,22 @@ fn secret_file(path: &Path) -> Result<String, Refusal> {
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
-/// Reads a file of at most `limit` bytes.
-fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+/// Opens a file and tells how long it is, bytes.
+fn open(path: &Path) -> io::Result<(File, u64)> {
     // Opening a FIFO would otherwise wait for someone to write to it.
     let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(io::Error::other("not a regular file"));
     }
+    Ok((file, metadata.len()))
+}
+
+/// Reads a file of at most `limit` bytes.
+fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let (file, length) = open(path)?;
     // One more, to find that there is no more.
-    let room = usize::try_from(metadata.len().min(limit)).unwrap_or_default() + 1;
+    let room = usize::try_from(length.min(limit)).unwrap_or_default() + 1;
     let mut bytes = Vec::with_capacity(room);
     file.take(limit + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
@@ -289,22 +357,23 @@ mod tests {
         "dir1".parse().expect("name")
     }
 
-    fn refusal(bytes: &[u8], secrets: Option<&str>) -> String {
-        check(bytes.to_vec(), secrets.map(str::as_bytes), &host(), &mut Times::new(clock::now()))
-            .expect_err("refused")
-            .to_string()
+    fn loaded(text: &str, secrets: Option<&str>, keep: Keep<'_>) -> Result<LoadedPlan, Refusal> {
+        let scratch = tempfile::tempdir().expect("tempdir");
+        let path = scratch.path().join(plan::file_name(&host()));
+        std::fs::write(&path, text).expect("write");
+        if let Some(secrets) = secrets {
+            std::fs::write(path.with_file_name(plan::secrets_file_name(&host())), secrets).expect("write");
+        }
+        load(&path, &host(), keep)
+    }
+
+    fn refusal(text: &str, secrets: Option<&str>) -> String {
+        loaded(text, secrets, Keep::Nothing).expect_err("refused").to_string()
     }
 
     #[test]
     fn a_sealed_plan_with_its_secret_is_taken() {
-        let sealed = seal::seal(BODY);
-        let loaded = check(
-            sealed.into_bytes(),
-            Some(b"VI_1 = \"hell>com\"\n"),
-            &host(),
-            &mut Times::new(clock::now()),
-        )
-        .expect("good");
+        let loaded = loaded(&seal::seal(BODY), Some("VI_1 = \"hell>com\"\n"), Keep::Nothing).expect("good");
         assert_eq!(loaded.plan.routers.len(), 1);
         assert!(!format!("{loaded:?} {:?}", loaded.secrets).contains("hell"));
     }
@@ -312,7 +381,7 @@ mod tests {
     #[test]
     fn refusals_say_why_and_never_show_a_secret() {
         let sealed = seal::seal(BODY);
-        for (bytes, secrets, want) in [
+        for (text, secrets, want) in [
             (String::new(), None, "empty"),
             (sealed[..sealed.len() / 2].to_owned(), None, "incomplete"),
             (BODY.to_owned(), None, "digest line"),
@@ -325,9 +394,48 @@ mod tests {
             (sealed.clone(), Some("VI_1 = \"hell>com"), "not a table of secrets"),
             (sealed.clone(), Some("VI_1 = \"hell>company\""), "8 bytes"),
         ] {
-            let text = refusal(bytes.as_bytes(), secrets);
+            let text = refusal(&text, secrets);
             assert!(text.contains(want), "{text:?} does not say {want:?}");
             assert!(!text.contains("hell"), "{text:?} shows the secret");
         }
+    }
+
+    /// A body over the size from which on texts are read through a window.
+    fn large() -> String {
+        let server = |n: u32| {
+            format!(
+                "\n[[virtual_server]]\nname = \"s{n}\"\naddress = \"192.0.2.9\"\nport = {}\nprotocol = \"tcp\"\nscheduler = \"wlc\"\n\
+                 one_packet = false\n\n[[virtual_server.destination]]\nhost = \"rs\"\naddress = \"192.0.2.7\"\nport = 1\nweight = 1\n\
+                 forwarding = \"dr\"\n",
+                n + 1
+            )
+        };
+        BODY.replace("[[router]]", "\n[[router]]").replace("[policy]", "\n[policy]")
+            + &(0..1500).map(server).collect::<String>()
+    }
+
+    #[test]
+    fn a_large_plan_is_the_same_with_or_without_its_text_in_memory() {
+        let (secrets, sealed) = (Some("VI_1 = \"hell>com\"\n"), seal::seal(&large()));
+        assert!(sealed.len() as u64 > LARGE);
+        let scratch = tempfile::tempdir().expect("tempdir");
+        let path = scratch.path().join("it");
+        std::fs::write(&path, &sealed).expect("write");
+        let nothing = loaded(&sealed, secrets, Keep::Nothing).expect("good");
+        assert!(matches!(nothing.text, Text::Gone) && nothing.plan.virtual_servers.len() == 1500);
+        let copied = loaded(&sealed, secrets, Keep::CopyIn(scratch.path())).expect("good");
+        assert!(matches!(copied.text, Text::File(_)) && copied.text.is_in(&path));
+        // Where nothing can be written it stays in memory.
+        let none = Keep::CopyIn(Path::new("/nowhere"));
+        let whole = loaded(&sealed, secrets, none).expect("good");
+        assert!(matches!(whole.text, Text::Bytes(_)) && whole.text.is_in(&path));
+        assert_eq!((&whole.plan, &whole.generation), (&copied.plan, &copied.generation));
+        assert_eq!((nothing.plan, nothing.generation), (copied.plan, copied.generation.clone()));
+        assert_eq!(generation_of(&path), Some(copied.generation));
+        // What is wrong with a large one is told as with a small one.
+        assert!(refusal(&sealed.replacen("port = 1500", "port = 1", 1), secrets).contains("incomplete"));
+        let high = seal::seal(&large().replacen("port = 1500", "port = 70000", 1));
+        assert!(refusal(&high, secrets).contains("/virtual_server/1499/port"), "{}", refusal(&high, secrets));
+        assert_eq!(generation_of(&scratch.path().join("none")), None);
     }
 }

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, warn};
 
-use crate::plan_file::{self, LoadedPlan, Refusal, plan_path};
+use crate::plan_file::{self, Keep, LoadedPlan, Refusal, plan_path};
 
 /// How long it must be quiet before a change is looked at.
 const QUIET: Duration = Duration::from_millis(20);
@@ -33,16 +33,21 @@ type Stamp = Option<(u64, u64, i64, i64, u64)>;
 pub(crate) type Loaded = Result<LoadedPlan, Refusal>;
 
 /// Watches and reads the plan of one host in a task of its own. Each message is the plan as it is now;
-/// the first one comes at once, and each message to `look` asks for one. Must be called within a
-/// tokio runtime.
-pub(crate) fn watch(path: PathBuf, host: Name, mut look: mpsc::Receiver<()>) -> mpsc::Receiver<Box<Loaded>> {
+/// the first one comes at once, and each message to `look` asks for one. The text of a large one is copied to a file in `copies`.
+/// Must be called within a tokio runtime.
+pub(crate) fn watch(
+    path: PathBuf,
+    host: Name,
+    copies: PathBuf,
+    mut look: mpsc::Receiver<()>,
+) -> mpsc::Receiver<Box<Loaded>> {
     let (tell, plans) = mpsc::channel(1);
     let mut source = Source::new(path, host);
     tokio::spawn(async move {
         loop {
-            let (file, host) = (source.file(), source.host.clone());
+            let (file, host, copies) = (source.file(), source.host.clone(), copies.clone());
             // Large plans take their time to check: not on the thread of the probes.
-            let load = move || plan_file::load_aside(&file, &host);
+            let load = move || plan_file::load_aside(&file, &host, Keep::CopyIn(&copies));
             let Ok(loaded) = tokio::task::spawn_blocking(load).await else { return };
             source.secret_files = loaded.as_ref().map(LoadedPlan::secret_files).unwrap_or_default();
             if tell.send(Box::new(loaded)).await.is_err() {

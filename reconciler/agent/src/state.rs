@@ -9,7 +9,7 @@ mod last_good;
 mod probation;
 
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -22,6 +22,8 @@ use crate::orders::Orders;
 
 pub(crate) use drains::{read_drain_orders, read_drains};
 
+/// How much is written to a file at a time.
+const BUFFER: usize = 32 * 1024;
 const LEDGER: &str = "ledger.json";
 /// What was verified, while drift of some kind is only reported.
 const VERIFIED: &str = "verified.json";
@@ -41,10 +43,10 @@ pub(crate) struct StateDir {
 }
 
 #[derive(Serialize, Deserialize)]
-struct LedgerFile {
+struct LedgerFile<L> {
     version: u32,
     #[serde(flatten)]
-    ledger: Ledger,
+    ledger: L,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -151,9 +153,9 @@ impl StateDir {
     /// # Errors
     /// When it cannot be written; the old one is then still there.
     pub(crate) fn save_ledger(&self, ledger: &Ledger) -> io::Result<()> {
-        let file = LedgerFile { version: ledger::VERSION, ledger: ledger.clone() };
-        let bytes = serde_json::to_vec(&file)?;
-        replace(&self.path.join(LEDGER), &bytes)
+        let file = LedgerFile { version: ledger::VERSION, ledger };
+        // Not as one text first: that of a large one takes more memory than the ledger.
+        replace_with(&self.path.join(LEDGER), |to| Ok(serde_json::to_writer(to, &file)?))
     }
 
     /// What an earlier daemon had verified; none when it is not known.
@@ -216,7 +218,7 @@ pub(crate) fn read_ledger(directory: &Path) -> io::Result<Ledger> {
         Err(error) => return Err(explain(error.kind(), error.to_string())),
     };
     let damaged = |text| explain(io::ErrorKind::InvalidData, text);
-    match serde_json::from_slice::<LedgerFile>(&bytes) {
+    match serde_json::from_slice::<LedgerFile<Ledger>>(&bytes) {
         Ok(file) if file.version == ledger::VERSION => Ok(file.ledger),
         Ok(file) => {
             Err(damaged(format!("written in format {} by another version of evenkeeld", file.version)))
@@ -252,9 +254,17 @@ fn remove(path: &Path) -> io::Result<()> {
 
 /// Replaces a file whole (mode 0600): readers and crashes see the old bytes or the new.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace_with(path, |to| to.write_all(bytes))
+}
+
+/// [`replace`] by what `write` writes, piece by piece.
+fn replace_with(path: &Path, write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>) -> io::Result<()> {
     let directory = path.parent().unwrap_or(Path::new("/"));
-    let mut file = tempfile::NamedTempFile::new_in(directory)?;
-    file.write_all(bytes)?;
+    let file = tempfile::NamedTempFile::new_in(directory)?;
+    let mut to = BufWriter::with_capacity(BUFFER, file.as_file());
+    write(&mut to)?;
+    to.flush()?;
+    drop(to);
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
     File::open(directory)?.sync_all()

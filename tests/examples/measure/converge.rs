@@ -265,7 +265,7 @@ impl<'l> Bench<'l> {
         host.spawn(
             "evenkeeld",
             argv,
-            &[("EVENKEEL_LOG", "info,evenkeel_agent::convergence=debug,evenkeel_agent::plan_file=debug")],
+            &[("EVENKEEL_LOG", "info,evenkeel_agent::convergence=debug,evenkeel_agent::plan_file=debug,evenkeel_agent::daemon::plans=debug")],
         )
     }
 
@@ -321,7 +321,7 @@ impl<'l> Bench<'l> {
     /// Where the time of a change went, by the daemon's own account.
     fn breakdown(&mut self, daemon: &Daemon, since: Mark) {
         for line in daemon.log_since(since) {
-            for word in ["read: ", "pass: "] {
+            for word in ["read: ", "taken in ", "pass: "] {
                 if let Some((_, rest)) = line.what.split_once(word) {
                     self.tell(format!("  {word}{rest}"));
                 }

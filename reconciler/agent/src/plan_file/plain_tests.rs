@@ -26,7 +26,7 @@ impl Whole {
 }
 
 /// Plans that the compiler wrote, without their seals.
-fn compiled() -> Vec<(PathBuf, String)> {
+pub(super) fn compiled() -> Vec<(PathBuf, String)> {
     fn below(directory: &Path, found: &mut Vec<PathBuf>) {
         for entry in std::fs::read_dir(directory).expect("a directory") {
             let path = entry.expect("an entry").path();
@@ -51,7 +51,7 @@ fn compiled() -> Vec<(PathBuf, String)> {
 }
 
 /// Has something of everything that a plan may say.
-const ALL: &str = r#"# A comment.
+pub(crate) const ALL: &str = r#"# A comment.
 format = 1
 cluster = "c"
 host = "dir1"

@@ -13,14 +13,15 @@ use std::path::{Path, PathBuf};
 
 use evenkeel_schemas::plan;
 use evenkeel_schemas::scalars::Name;
-use evenkeel_schemas::seal;
 use evenkeel_vrrp::Secret;
 use tracing::warn;
 
 use super::{StateDir, remove, replace};
-use crate::plan_file::{self, LoadedPlan, Refusal};
+use crate::plan_file::{self, Keep, LoadedPlan, Refusal};
 
 const LAST_GOOD: &str = "last-good";
+/// Extension of a plan that is not there as a whole yet.
+const NEXT: &str = "next";
 const PASSWORDS: &str = ".passwords.json";
 
 /// Passwords by router, as the bytes of the wire.
@@ -42,13 +43,16 @@ impl StateDir {
         let kept: Passwords =
             loaded.secrets.iter().map(|(router, secret)| (router.clone(), secret.to_bytes())).collect();
         let kept = serde_json::to_vec(&kept)?;
-        let same = |file: &Path, bytes: &[u8]| fs::read(file).is_ok_and(|found| found == bytes);
-        if same(&file, &loaded.bytes) && same(&passwords, &kept) {
+        if loaded.text.is_in(&file) && fs::read(&passwords).is_ok_and(|found| found == kept) {
             return Ok(());
         }
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
         replace(&passwords, &kept)?;
-        replace(&file, &loaded.bytes)?;
+        let next = file.with_extension(NEXT);
+        remove(&next)?;
+        loaded.text.put(&next)?;
+        fs::rename(&next, &file)?;
+        fs::File::open(&directory)?.sync_all()?;
         for entry in fs::read_dir(&directory)? {
             let path = entry?.path();
             if path != file && path != passwords {
@@ -60,8 +64,8 @@ impl StateDir {
 
     /// The generation of the last good plan of `host`, without a look at what it says.
     pub(crate) fn last_good_generation(&self, host: &Name) -> Option<String> {
-        let bytes = fs::read(self.last_good_dir().join(plan::file_name(host))).ok()?;
-        seal::open(&bytes).ok().map(|(generation, _)| generation.to_string())
+        let path = self.last_good_dir().join(plan::file_name(host));
+        plan_file::generation_of(&path).map(|generation| generation.to_string())
     }
 
     /// The last good plan of `host`, checked as if it came from outside.
@@ -76,21 +80,20 @@ impl StateDir {
     }
 
     fn read_last_good(&self, path: &Path, host: &Name) -> Result<LoadedPlan, Refusal> {
-        let unreadable = |error: io::Error| Refusal::new(format!("{}: {error}", path.display()));
-        let bytes = fs::read(path).map_err(unreadable)?;
-        let (generation, _) = seal::open(&bytes).map_err(|error| Refusal::new(error.to_string()))?;
-        let file = passwords_file(&self.last_good_dir(), generation.as_str());
-        let kept = match fs::read(&file) {
-            Ok(kept) => kept,
-            // Written by a version that kept the file of secrets instead.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return plan_file::load(path, host),
-            Err(error) => return Err(Refusal::new(format!("{}: {error}", file.display()))),
-        };
-        // The error of the parser could quote what it read.
-        let kept: Passwords = serde_json::from_slice(&kept)
-            .map_err(|_| Refusal::new(format!("{} is damaged", file.display())))?;
-        let secrets = kept.into_iter().map(|(router, bytes)| (router, Secret::from_bytes(bytes))).collect();
-        plan_file::check_kept(bytes, secrets, host)
+        let mut older = false;
+        let loaded = plan_file::load_kept(path, host, |generation| {
+            let file = passwords_file(&self.last_good_dir(), generation.as_str());
+            let kept = fs::read(&file).map_err(|error| {
+                older = error.kind() == io::ErrorKind::NotFound;
+                Refusal::new(format!("{}: {error}", file.display()))
+            })?;
+            // The error of the parser could quote what it read.
+            let kept: Passwords = serde_json::from_slice(&kept)
+                .map_err(|_| Refusal::new(format!("{} is damaged", file.display())))?;
+            Ok(kept.into_iter().map(|(router, bytes)| (router, Secret::from_bytes(bytes))).collect())
+        });
+        // Written by a version that kept the file of secrets instead.
+        if older { plan_file::load(path, host, Keep::Itself) } else { loaded }
     }
 
     /// Removes the last good plan.
@@ -112,6 +115,8 @@ fn passwords_file(directory: &Path, generation: &str) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
+
+    use evenkeel_schemas::seal;
 
     use super::*;
 
@@ -138,20 +143,21 @@ mod tests {
         let (file, password) = (scratch.path().join("dir1.plan.toml"), scratch.path().join("password"));
         fs::write(&file, sealed(100, &password)).expect("write");
         fs::write(&password, "hell>com\n").expect("write");
-        let first = plan_file::load(&file, &host()).expect("good");
+        let first = plan_file::load(&file, &host(), Keep::Nothing).expect("good");
         state.save_last_good(&first).expect("save");
 
         // The password changes with the next plan, and the one before still has its own.
         fs::write(&password, "other\n").expect("write");
         let kept = state.last_good(&host()).expect("kept");
-        assert_eq!((&kept.bytes, &kept.secrets), (&first.bytes, &first.secrets));
+        assert!(kept.text.is_in(&file) && first.text.is_in(&file));
+        assert_eq!(kept.secrets, first.secrets);
         fs::remove_file(&password).expect("remove");
         assert_eq!(state.last_good(&host()).expect("kept").secrets, first.secrets);
         assert_eq!(state.last_good_generation(&host()), Some(first.generation.to_string()));
 
         fs::write(&password, "other\n").expect("write");
         fs::write(&file, sealed(90, &password)).expect("write");
-        let second = plan_file::load(&file, &host()).expect("good");
+        let second = plan_file::load(&file, &host(), Keep::Nothing).expect("good");
         state.save_last_good(&second).expect("save");
         assert_eq!(state.last_good(&host()).expect("kept").secrets, second.secrets);
         let directory = state.last_good_dir();

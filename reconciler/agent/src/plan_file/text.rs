@@ -1,0 +1,186 @@
+//! The text that a plan was read from, for whoever keeps the plan.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+use std::sync::Arc;
+
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::unistd::linkat;
+
+/// The mode of files that hold it.
+const PRIVATE: u32 = 0o600;
+/// How much of a file is in memory at a time.
+const PIECE: usize = 64 * 1024;
+
+/// A plan's text with its seal.
+#[derive(Clone)]
+pub(crate) enum Text {
+    /// In memory.
+    Bytes(Arc<[u8]>),
+    /// In a file that nobody else changes.
+    File(Arc<File>),
+    /// Not kept.
+    Gone,
+}
+
+impl Text {
+    /// Its length, bytes.
+    ///
+    /// # Errors
+    /// When it is in a file that cannot be asked.
+    pub(crate) fn length(&self) -> io::Result<u64> {
+        match self {
+            Self::Bytes(bytes) => Ok(bytes.len() as u64),
+            Self::File(file) => Ok(file.metadata()?.len()),
+            Self::Gone => Err(gone()),
+        }
+    }
+
+    /// Writes all of it.
+    ///
+    /// # Errors
+    /// When it cannot be read or written.
+    pub(crate) fn copy_to(&self, to: &mut impl Write) -> io::Result<()> {
+        match self {
+            Self::Bytes(bytes) => to.write_all(bytes),
+            Self::File(file) => io::copy(&mut Positioned { file, at: 0 }, to).map(drop),
+            Self::Gone => Err(gone()),
+        }
+    }
+
+    /// Makes it a file at `path`, where nothing is: by another name of the file that it is in, or else by a copy. It is on the disk
+    /// then, and for its owner only.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(crate) fn put(&self, path: &Path) -> io::Result<()> {
+        if let Self::File(file) = self
+            && file.metadata()?.permissions().mode() & 0o777 == PRIVATE
+        {
+            let own = format!("/proc/self/fd/{}", file.as_raw_fd());
+            if linkat(AT_FDCWD, own.as_str(), AT_FDCWD, path, AtFlags::AT_SYMLINK_FOLLOW).is_ok() {
+                return file.sync_all();
+            }
+        }
+        let mut copy = File::options().write(true).create_new(true).mode(PRIVATE).open(path)?;
+        self.copy_to(&mut copy)?;
+        copy.sync_all()
+    }
+
+    /// Whether a file has exactly this text.
+    pub(crate) fn is_in(&self, path: &Path) -> bool {
+        let compare = || -> io::Result<bool> {
+            let mut theirs = File::open(path)?;
+            let found = theirs.metadata()?;
+            if let Self::File(file) = self
+                && file.metadata().is_ok_and(|ours| (ours.dev(), ours.ino()) == (found.dev(), found.ino()))
+            {
+                return Ok(true);
+            }
+            if found.len() != self.length()? {
+                return Ok(false);
+            }
+            let mut same = Same { theirs: &mut theirs, so_far: true };
+            self.copy_to(&mut same)?;
+            Ok(same.so_far)
+        };
+        compare().unwrap_or(false)
+    }
+}
+
+fn gone() -> io::Error {
+    io::Error::other("the plan's text was not kept")
+}
+
+/// Reads a file from its beginning, whoever else reads it.
+struct Positioned<'f> {
+    file: &'f File,
+    at: u64,
+}
+
+impl Read for Positioned<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = buffer.len().min(PIECE);
+        let count = self.file.read_at(buffer.get_mut(..most).unwrap_or_default(), self.at)?;
+        self.at += count as u64;
+        Ok(count)
+    }
+}
+
+/// Compares what is written to it.
+struct Same<'f> {
+    theirs: &'f mut File,
+    so_far: bool,
+}
+
+impl Write for Same<'_> {
+    fn write(&mut self, ours: &[u8]) -> io::Result<usize> {
+        if self.so_far {
+            let mut theirs = vec![0; ours.len()];
+            self.theirs.read_exact(&mut theirs)?;
+            self.so_far = theirs == ours;
+        }
+        Ok(ours.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_the_same_wherever_it_is() {
+        let scratch = tempfile::tempdir().expect("tempdir");
+        let path = scratch.path().join("text");
+        let bytes: Vec<u8> = (0..200_000_u32).map(|n| (n % 251) as u8).collect();
+        std::fs::write(&path, &bytes).expect("write");
+        let other = scratch.path().join("other");
+        let mut edited = bytes.clone();
+        edited[150_000] ^= 1;
+        std::fs::write(&other, edited).expect("write");
+        let file = Text::File(Arc::new(File::open(&path).expect("open")));
+        for text in [file, Text::Bytes(bytes.clone().into())] {
+            let mut copy = Vec::new();
+            // Twice: nobody's position is moved.
+            for _ in 0..2 {
+                copy.clear();
+                text.copy_to(&mut copy).expect("copied");
+                assert!(copy == bytes);
+            }
+            assert!(text.is_in(&path) && !text.is_in(&other) && !text.is_in(&scratch.path().join("none")));
+            assert_eq!(text.length().expect("known"), 200_000);
+        }
+        assert!(Text::Gone.copy_to(&mut Vec::new()).is_err() && !Text::Gone.is_in(&path));
+    }
+
+    #[test]
+    fn a_file_of_it_is_made_by_name_or_by_copy() {
+        let scratch = tempfile::tempdir().expect("tempdir");
+        let path = |name: &str| scratch.path().join(name);
+        let mut nameless = tempfile::tempfile_in(scratch.path()).expect("tempfile");
+        nameless.write_all(b"text").expect("write");
+        std::fs::write(path("open to all"), "text").expect("write");
+        let all = File::open(path("open to all")).expect("open");
+        all.set_permissions(std::fs::Permissions::from_mode(0o644)).expect("mode");
+        let texts = [
+            Text::File(Arc::new(nameless)),
+            Text::File(Arc::new(all)),
+            Text::Bytes(b"text".as_slice().into()),
+        ];
+        for (number, text) in texts.iter().enumerate() {
+            let made = path(&number.to_string());
+            text.put(&made).expect("made");
+            assert_eq!(std::fs::read(&made).expect("read"), b"text");
+            let mode = std::fs::metadata(&made).expect("metadata").permissions().mode() & 0o777;
+            assert_eq!((mode, text.is_in(&made)), (PRIVATE, true), "{number}");
+            assert!(text.put(&made).is_err(), "nothing is overwritten");
+        }
+    }
+}

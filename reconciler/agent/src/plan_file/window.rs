@@ -1,0 +1,220 @@
+//! A large plan read through a window: its text is never in memory as a whole.
+//!
+//! One virtual server after another is taken as soon as its text is there (`plain`), and the seal is checked along the way. What cannot be
+//! read so is no failure: whoever asked reads the whole, and learns what is wrong with it, if anything is.
+
+use std::io::{self, Read, Write};
+
+use evenkeel_schemas::plain;
+use evenkeel_schemas::plan::Plan;
+use evenkeel_schemas::seal::{self, Generation, Opening};
+
+/// How much is read at a time.
+const WINDOW: usize = 64 * 1024;
+/// A seal is shorter than this.
+const LONGEST_LINE: usize = 256;
+/// Bytes of text that a virtual server takes at least, to make room for them all at once. Room that is not used costs nothing.
+const LEAST: usize = 192;
+
+const KEY: &str = "virtual_server";
+const SERVER: &str = "[[virtual_server]]\n";
+/// How lines begin that begin a table within a virtual server.
+const PARTS_OF_SERVER: [&[u8]; 2] = [b"[[virtual_server.", b"[virtual_server."];
+/// As many bytes tell what a line begins.
+const TELLING: usize = PARTS_OF_SERVER[0].len();
+
+/// Reads a sealed plan of about `length` bytes and copies what it reads to `copy`; none when it must be read as a whole.
+///
+/// # Errors
+/// When reading or writing fails.
+pub(super) fn read(
+    input: impl Read,
+    copy: impl Write,
+    length: usize,
+) -> io::Result<Option<(Generation, Plan)>> {
+    read_by(input, copy, length, WINDOW)
+}
+
+fn read_by(
+    input: impl Read,
+    copy: impl Write,
+    length: usize,
+    size: usize,
+) -> io::Result<Option<(Generation, Plan)>> {
+    let mut window =
+        Window { input, copy, size, buffer: Vec::new(), start: 0, next: 0, read: 0, ended: false };
+    let Some(mut opening) = window.line()?.and_then(Opening::begin) else { return Ok(None) };
+    let (mut rest, mut servers) = (String::new(), Vec::with_capacity(length.min(seal::MAX_BYTES) / LEAST));
+    while let Some(piece) = window.piece()? {
+        opening.take(piece);
+        let Ok(text) = std::str::from_utf8(piece) else { return Ok(None) };
+        if text.starts_with(SERVER) {
+            match plain::virtual_server(text) {
+                Some(server) => servers.push(server),
+                None => return Ok(None),
+            }
+        } else {
+            rest.push_str(text);
+        }
+    }
+    servers.shrink_to_fit();
+    // One that is written in another way has its place among the others, or may not stand beside them.
+    if rest.contains(KEY) {
+        return Ok(None);
+    }
+    let read = opening.finish().zip(plain::plan(&rest));
+    Ok(read.map(|(generation, plan)| (generation, Plan { virtual_servers: servers, ..plan })))
+}
+
+struct Window<R, W> {
+    input: R,
+    copy: W,
+    /// How much is read at a time.
+    size: usize,
+    buffer: Vec<u8>,
+    /// Where in the buffer begins what was not handed out.
+    start: usize,
+    /// Where begins what was not handed out before.
+    next: usize,
+    /// Bytes read so far.
+    read: usize,
+    ended: bool,
+}
+
+impl<R: Read, W: Write> Window<R, W> {
+    /// The first line with its newline.
+    fn line(&mut self) -> io::Result<Option<&[u8]>> {
+        let mut end = None;
+        while end.is_none() && !self.ended && self.buffer.len() < LONGEST_LINE {
+            self.fill()?;
+            end = self.buffer.iter().position(|byte| *byte == b'\n').map(|at| at + 1);
+        }
+        self.next = end.unwrap_or_default();
+        Ok(end.and_then(|end| self.buffer.get(..end)))
+    }
+
+    /// What comes next, up to the next table that is not of the same virtual server.
+    fn piece(&mut self) -> io::Result<Option<&[u8]>> {
+        self.start = self.next;
+        let mut looked_at = 0;
+        self.next = loop {
+            match self.end_of_piece(self.start + looked_at) {
+                Ok(end) => break end,
+                Err(_) if self.ended => break self.buffer.len(),
+                Err(up_to) => {
+                    looked_at = up_to - self.start;
+                    self.fill()?;
+                }
+            }
+        };
+        let piece = self.buffer.get(self.start..self.next).unwrap_or_default();
+        Ok((!piece.is_empty()).then_some(piece))
+    }
+
+    /// Where the piece ends, or up to where it is known that it does not.
+    fn end_of_piece(&self, mut from: usize) -> Result<usize, usize> {
+        loop {
+            let unseen = self.buffer.get(from..).unwrap_or_default();
+            let Some(newline) = unseen.iter().position(|byte| *byte == b'\n') else {
+                return Err(self.buffer.len());
+            };
+            let line = unseen.get(newline + 1..).unwrap_or_default();
+            if line.len() < TELLING && !self.ended {
+                return Err(from + newline);
+            }
+            let within = PARTS_OF_SERVER.iter().any(|part| line.starts_with(part));
+            if line.starts_with(b"[") && !within {
+                return Ok(from + newline + 1);
+            }
+            from += newline + 1;
+        }
+    }
+
+    /// Reads on. What was handed out makes room.
+    fn fill(&mut self) -> io::Result<()> {
+        self.buffer.drain(..self.start);
+        self.next -= self.start;
+        self.start = 0;
+        let filled = self.buffer.len();
+        self.buffer.resize(filled + self.size, 0);
+        let room = self.buffer.get_mut(filled..).unwrap_or_default();
+        let count = loop {
+            match self.input.read(room) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => break result?,
+            }
+        };
+        self.copy.write_all(room.get(..count).unwrap_or_default())?;
+        self.buffer.truncate(filled + count);
+        self.read += count;
+        if self.read > seal::MAX_BYTES {
+            return Err(io::Error::other("the plan is too large"));
+        }
+        self.ended = count == 0;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use evenkeel_schemas::seal::seal;
+
+    use super::*;
+    use crate::plan_file::plain_tests::{ALL, compiled};
+
+    /// Gives a few bytes at a time.
+    struct Drops<'a>(&'a [u8]);
+
+    impl Read for Drops<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let most = buffer.len().min(7);
+            self.0.read(&mut buffer[..most])
+        }
+    }
+
+    fn in_pieces(sealed: &str, size: usize) -> Option<Plan> {
+        let mut copy = Vec::new();
+        let (generation, plan) =
+            read_by(Drops(sealed.as_bytes()), &mut copy, sealed.len(), size).expect("bytes")?;
+        assert_eq!(copy, sealed.as_bytes());
+        assert_eq!(generation, seal::open(sealed.as_bytes()).expect("sealed").0);
+        Some(plan)
+    }
+
+    #[test]
+    fn what_is_read_in_pieces_is_what_is_read_as_a_whole() {
+        let mut count = 0;
+        for body in compiled().into_iter().map(|(_, body)| body).chain([ALL.to_owned()]) {
+            let whole = plain::plan(&body).expect("the compiler's layout");
+            count += whole.virtual_servers.len();
+            for size in [1, 19, 300, WINDOW] {
+                assert_eq!(in_pieces(&seal(&body), size).as_ref(), Some(&whole), "by {size}:\n{body}");
+            }
+        }
+        assert!(count > 10, "{count} virtual servers");
+    }
+
+    #[test]
+    fn whatever_is_not_as_the_compiler_writes_it_is_not_read() {
+        let sealed = seal(ALL);
+        assert!(in_pieces(&sealed, 50).is_some());
+        let newline = sealed.find('\n').expect("a line");
+        for end in [0, 1, newline, newline + 1, sealed.len() / 2, sealed.len() - 1] {
+            assert_eq!(in_pieces(&sealed[..end], 50), None, "cut off after {end}");
+        }
+        assert_eq!(in_pieces(&sealed.replacen("weight = ", "weight = 1", 1), 50), None, "edited");
+        let server = "[[virtual_server]]\nname = ";
+        for (what, body) in [
+            ("a comment behind a header", ALL.replacen("[[virtual_server]]", "[[virtual_server]] # one", 1)),
+            ("spaces in a header", ALL.replacen("[[virtual_server]]", "[[ virtual_server ]]", 1)),
+            ("a list in place", ALL.replacen("[policy]", "virtual_server = []\n[policy]", 1)),
+            ("a text over lines", format!("{ALL}x = \"\"\"\n{server}\"\"\"\n")),
+            ("a part of none", format!("[virtual_server.persistence]\nprefix = 1\n{ALL}")),
+            ("bytes that are no text", ALL.replacen("192.0.2.9", "\u{0}", 1)),
+        ] {
+            assert_eq!(in_pieces(&seal(&body), 50), None, "{what}");
+        }
+    }
+}
