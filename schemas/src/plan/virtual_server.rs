@@ -78,7 +78,7 @@ pub struct Persistence {
     pub engine: Option<PersistenceEngine>,
 }
 
-/// A real server as IPVS sees it. What most have not is elsewhere in memory: a plan may have a hundred thousand of them.
+/// A real server as IPVS sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(from = "Flat", into = "Flat")]
 #[schemars(with = "Flat")]
@@ -93,6 +93,7 @@ pub struct Destination {
     pub weight: Weight,
     /// Forwarding method.
     pub forwarding: Forwarding,
+    /// What most have not, out of the way: a plan may have a hundred thousand of them.
     more: Option<Box<More>>,
 }
 
@@ -109,7 +110,6 @@ pub struct More {
     pub check: Option<Check>,
 }
 
-/// What it is in a plan's text.
 /// A real server as IPVS sees it.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
