@@ -11,6 +11,8 @@ use crate::support::{PATIENCE, deliver, difference, head, size, time_limit};
 
 /// Plans of the normal run; `EVENKEEL_ORACLE` sets another number.
 const NORMAL: usize = 12;
+/// One in so many has some 600 virtual servers, which are made with their destinations in one operation each.
+const LARGE: usize = 12;
 
 #[test]
 fn generated_plans_give_the_kernel_that_ipvsadm_gives() {
@@ -21,7 +23,14 @@ fn generated_plans_give_the_kernel_that_ipvsadm_gives() {
         let requests = ours.netlink_capture();
         let mut seen = Seen::default();
         for number in 0..plans {
-            let servers = plan::generate(&mut random, 8, 6);
+            let large = number % LARGE == LARGE / 2;
+            let servers = if large {
+                plan::generate_many(&mut random, 800, 8)
+            } else {
+                plan::generate(&mut random, 8, 6)
+            };
+            let destinations: usize = servers.iter().map(|server| server.destinations.len()).sum();
+            assert!(!large || destinations > 1_200, "{destinations} destinations");
             let timeouts = random.once_in(2).then(|| [(); 3].map(|()| random.within(1..80_000)));
             let text = head(&ours, "5s")
                 + &plan::toml(&servers)

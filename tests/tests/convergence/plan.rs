@@ -251,10 +251,13 @@ pub(crate) fn toml(servers: &[VirtualServer]) -> String {
 
 /// A host's virtual servers, at most so many, with at most so many destinations each.
 pub(crate) fn generate(random: &mut Random, servers: usize, destinations: usize) -> Vec<VirtualServer> {
-    let mut fronts = BTreeSet::new();
-    for _ in 0..=random.below(servers) {
-        fronts.insert(front(random));
-    }
+    let count = 1 + random.below(servers);
+    generate_many(random, count, destinations)
+}
+
+/// A host's virtual servers, about so many, with at most so many destinations each.
+pub(crate) fn generate_many(random: &mut Random, servers: usize, destinations: usize) -> Vec<VirtualServer> {
+    let fronts: BTreeSet<Front> = (0..servers).map(|_| front(random)).collect();
     fronts.into_iter().map(|front| virtual_server(random, front, destinations)).collect()
 }
 
