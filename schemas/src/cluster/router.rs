@@ -181,7 +181,7 @@ pub struct VirtualMac {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Garp {
-    /// How many at once, each time.
+    /// How many, each time: the first at once, the others 20 ms later.
     #[serde(default = "default_garp_repeat")]
     #[schemars(range(min = 1, max = 100))]
     pub repeat: u8,
