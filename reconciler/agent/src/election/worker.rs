@@ -63,6 +63,8 @@ pub(super) struct Worker {
     outbox: RefCell<Vec<Notice>>,
     /// Until when it is not, and the kernel's news are not read, which are our own doing.
     hushed: Option<MonoTime>,
+    /// Whether it is told something that cannot wait so long.
+    urgent: bool,
     kernel: Kernel,
     monitor: Monitor,
     guarding: Guarding,
@@ -147,6 +149,7 @@ impl Worker {
             notices,
             outbox: RefCell::default(),
             hushed: None,
+            urgent: false,
             kernel,
             monitor,
             guarding: Guarding::new(guardian),
@@ -389,8 +392,10 @@ impl Worker {
 
     /// VIPs have moved: what waits for these routers comes first, main where its part is to be done at once, clients otherwise.
     fn hush<'a>(&mut self, moved: impl IntoIterator<Item = &'a RouterKey>) {
-        let followed = moved.into_iter().any(|key| self.routers.get(key).is_some_and(|setup| setup.followed));
-        self.hushed = if followed { None } else { Some(clock::now() + HUSH) };
+        self.urgent |= moved.into_iter().any(|key| self.routers.get(key).is_some_and(|setup| setup.followed));
+        // Not from the last of many: those who moved first would be told of when all have.
+        let until = self.hushed.unwrap_or_else(|| clock::now() + HUSH);
+        self.hushed = (!self.urgent).then_some(until);
     }
 
     /// What is looked at after events, and from time to time without any.
@@ -487,6 +492,7 @@ impl Worker {
 
     /// Never waits: when main does not keep up, the news is lost, the state is not.
     fn send_notices(&mut self) {
+        self.urgent = false;
         for notice in self.outbox.get_mut().drain(..) {
             if self.notices.try_send(notice).is_err() {
                 self.lost_notices.set(self.lost_notices.get() + 1);

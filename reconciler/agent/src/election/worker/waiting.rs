@@ -67,16 +67,18 @@ impl Worker {
             Err(_) => PollTimeout::try_from(now.until(due)).unwrap_or(PollTimeout::MAX),
         };
         let wakers = &self.wakers;
-        let own = [wakers.stop.as_fd(), wakers.wake.as_fd(), self.monitor.as_fd(), wakers.alarm.as_fd()];
+        let news = if self.hushed.is_none() { PollFlags::POLLIN } else { PollFlags::empty() };
+        let own = [
+            (wakers.stop.as_fd(), PollFlags::POLLIN),
+            (wakers.wake.as_fd(), PollFlags::POLLIN),
+            (self.monitor.as_fd(), news),
+            (wakers.alarm.as_fd(), PollFlags::POLLIN),
+        ];
         let guardian = self.guarding.fd();
         let guarded = guardian.is_some();
-        let all = own.into_iter().chain(self.ports.values().flat_map(Port::fds)).chain(guardian);
-        let mut fds: Vec<PollFd<'_>> = all.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
-        if self.hushed.is_some()
-            && let Some(news) = fds.get_mut(2)
-        {
-            news.set_events(PollFlags::empty());
-        }
+        let others = self.ports.values().flat_map(Port::fds).chain(guardian);
+        let all = own.into_iter().chain(others.map(|fd| (fd, PollFlags::POLLIN)));
+        let mut fds: Vec<PollFd<'_>> = all.map(|(fd, events)| PollFd::new(fd, events)).collect();
         let polled = poll(&mut fds, limit);
         let ready: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(true)).collect();
         let [stop, commands, news, _, others @ ..] = ready.as_slice() else { return self.blind() };
