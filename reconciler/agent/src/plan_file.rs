@@ -237,7 +237,7 @@ fn windowed(file: &File, length: u64, keep: Keep<'_>) -> io::Result<Option<(Gene
             window::read(file, io::sink(), length)?.map(with(text))
         }
         Keep::CopyIn(directory) => {
-            let copy = tempfile::tempfile_in(directory)?;
+            let copy = Text::nameless(directory)?;
             window::read(file, &copy, length)?.map(with(Text::File(Arc::new(copy))))
         }
     })

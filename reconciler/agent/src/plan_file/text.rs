@@ -1,6 +1,6 @@
 //! The text that a plan was read from, for whoever keeps the plan.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -27,6 +27,16 @@ pub(crate) enum Text {
 }
 
 impl Text {
+    /// A file without a name in a directory, for who owns it only.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub(super) fn nameless(directory: &Path) -> io::Result<File> {
+        let file = tempfile::tempfile_in(directory)?;
+        file.set_permissions(Permissions::from_mode(PRIVATE))?;
+        Ok(file)
+    }
+
     /// Its length, bytes.
     ///
     /// # Errors
@@ -164,11 +174,11 @@ mod tests {
     fn a_file_of_it_is_made_by_name_or_by_copy() {
         let scratch = tempfile::tempdir().expect("tempdir");
         let path = |name: &str| scratch.path().join(name);
-        let mut nameless = tempfile::tempfile_in(scratch.path()).expect("tempfile");
+        let mut nameless = Text::nameless(scratch.path()).expect("a file");
         nameless.write_all(b"text").expect("write");
         std::fs::write(path("open to all"), "text").expect("write");
         let all = File::open(path("open to all")).expect("open");
-        all.set_permissions(std::fs::Permissions::from_mode(0o644)).expect("mode");
+        all.set_permissions(Permissions::from_mode(0o644)).expect("mode");
         let texts = [
             Text::File(Arc::new(nameless)),
             Text::File(Arc::new(all)),
@@ -181,6 +191,11 @@ mod tests {
             let mode = std::fs::metadata(&made).expect("metadata").permissions().mode() & 0o777;
             assert_eq!((mode, text.is_in(&made)), (PRIVATE, true), "{number}");
             assert!(text.put(&made).is_err(), "nothing is overwritten");
+            if let Text::File(file) = text {
+                let (ours, theirs) =
+                    (file.metadata().expect("metadata"), std::fs::metadata(&made).expect("metadata"));
+                assert_eq!(ours.ino() == theirs.ino(), number == 0, "only what is private gets another name");
+            }
         }
     }
 }
