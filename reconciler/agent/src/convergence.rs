@@ -368,3 +368,45 @@ pub(crate) fn scope(desired: &Desired, ledger: &Ledger, kinds: &[Kind]) -> Scope
     let kinds = kinds.iter().copied().collect();
     Scope { kinds, links, interfaces, tables, sysctls, ipvs, gue, services: None }
 }
+
+#[cfg(test)]
+mod tests {
+    use evenkeel_converge::{Destination, DestinationKey, Forward, Service};
+
+    use super::*;
+
+    /// A service that was made with its destinations and lacks one is told, with the kernel's words if it has said any.
+    #[test]
+    fn what_a_large_change_lacks_is_an_error() {
+        let one = |n: u8| {
+            let key = DestinationKey { address: [192, 0, 2, n].into(), port: 80 };
+            (key, Destination::plain(Forward::DirectRoute, 1))
+        };
+        let made = |mark| {
+            let service = Service {
+                destinations: [one(1), one(2)].into_iter().collect(),
+                ..Service::plain("rr", false)
+            };
+            Op::AddService(ServiceKey::Mark { v6: false, mark }, service)
+        };
+        let lacks = |mark| {
+            let (key, value) = one(2);
+            Op::AddDestination(ServiceKey::Mark { v6: false, mark }, key, value)
+        };
+        let mut sorted = Sorted::default();
+        sorted.todo = vec![made(1), made(2), made(3)];
+        let refused = ApplyError::new(Class::Permanent, "add destination 192.0.2.2:80: no");
+        let results = vec![Ok(()), Err(refused), Ok(())];
+        let mut remaining = Remaining::default();
+        remaining.failed = vec![lacks(2), lacks(3)];
+        let settled = settle(sorted, results, &remaining);
+        assert_eq!(settled.done, [made(1), made(3)]);
+        let reasons: Vec<&str> = settled.errors.iter().map(|error| error.reason.as_str()).collect();
+        assert_eq!(reasons.len(), 2, "{reasons:?}");
+        assert!(
+            reasons[0].contains("192.0.2.2:80: no") && reasons[1].contains("does not show it"),
+            "{reasons:?}"
+        );
+        assert!(settled.errors.iter().all(|error| error.operation.ends_with("with 2 destinations")));
+    }
+}

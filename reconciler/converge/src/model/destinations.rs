@@ -24,32 +24,24 @@ impl Destinations {
     /// These, in any order; of several with the same key the last.
     #[must_use]
     pub fn from_entries(entries: &mut Vec<Entry>) -> Self {
-        if !entries.is_sorted_by(|(one, _), (next, _)| one < next) {
-            entries.sort_by_key(|(key, _)| *key);
-            entries.reverse();
-            entries.dedup_by_key(|(key, _)| *key);
-            entries.reverse();
-        }
-        Self::sorted(entries)
-    }
-
-    fn sorted(entries: &[Entry]) -> Self {
-        Self((!entries.is_empty()).then(|| entries.into()))
+        Self::sharing(entries, None)
     }
 
     /// [`Self::from_entries`], or `like` itself when it is the same.
     #[must_use]
     pub fn sharing(entries: &mut Vec<Entry>, like: Option<&Self>) -> Self {
         if !entries.is_sorted_by(|(one, _), (next, _)| one < next) {
-            return Self::sharing_sorted(&Self::from_entries(entries), like);
+            entries.sort_by_key(|(key, _)| *key);
+            entries.reverse();
+            entries.dedup_by_key(|(key, _)| *key);
+            entries.reverse();
         }
-        like.filter(|like| like.entries() == entries.as_slice())
-            .cloned()
-            .unwrap_or_else(|| Self::sorted(entries))
+        let same = like.filter(|like| like.entries() == entries.as_slice());
+        same.cloned().unwrap_or_else(|| Self::sorted(entries))
     }
 
-    fn sharing_sorted(found: &Self, like: Option<&Self>) -> Self {
-        like.filter(|like| *like == found).unwrap_or(found).clone()
+    fn sorted(entries: &[Entry]) -> Self {
+        Self((!entries.is_empty()).then(|| entries.into()))
     }
 
     /// Whether both are one in memory, which makes them equal.
