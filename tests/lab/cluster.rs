@@ -14,6 +14,8 @@ use crate::journal::lock;
 use crate::net::{Host, parse_cidr};
 use crate::netlink::{Netlink, new_bridge};
 use crate::process::{Output, execute, owned};
+use crate::pulse::Pulse;
+use crate::time::{Mark, mark};
 use crate::vrrp::VrrpCapture;
 use crate::watch::VipWatch;
 
@@ -53,6 +55,7 @@ impl Shared {
 /// A lab: an empty network inside a fresh kernel.
 pub struct Lab {
     shared: Arc<Shared>,
+    pulse: Pulse,
 }
 
 /// The hosts of [`Lab::reference_cluster`].
@@ -85,6 +88,7 @@ impl Lab {
                 segments: Mutex::new(BTreeMap::new()),
                 cables: Mutex::new(0),
             }),
+            pulse: Pulse::start(),
         }
     }
 
@@ -122,6 +126,22 @@ impl Lab {
     /// Time since the lab began.
     pub fn elapsed(&self) -> Duration {
         self.shared.started.elapsed()
+    }
+
+    /// How long the guest itself stood still, since the lab began.
+    pub fn pulse(&self) -> &Pulse {
+        &self.pulse
+    }
+
+    /// Asserts that what began at the mark took no longer than `bound`, beside what the guest itself stood still since. The bound
+    /// tells what is right from what is wrong, and is far from both: how fast it is, is for the measurements to say.
+    #[track_caller]
+    pub fn assert_within(&self, what: impl Display, took: Duration, bound: Duration, since: Mark) {
+        let lost = self.pulse.lost_between(since, mark());
+        assert!(
+            took <= bound + lost,
+            "{what}: {took:?}, bound {bound:?}, and the guest stood still for {lost:?}"
+        );
     }
 
     /// A path in the lab's scratch directory, which is in memory and seen by every host.

@@ -11,6 +11,8 @@ use crate::time::Mark;
 
 /// How often it beats.
 const BEAT: Duration = Duration::from_millis(10);
+/// A beat that is later than this had to wait; below it is what a timer costs.
+const LATE: Duration = Duration::from_millis(3);
 
 /// A thread that wants to run every 10 ms, and sees how often it cannot. Dropped, it stops.
 pub struct Pulse {
@@ -43,11 +45,13 @@ impl Pulse {
         })
     }
 
-    /// The sum of what it waited between the two: for things that take several turns of the processor.
+    /// The sum of what it waited between the two, beats that were hardly late left out: for things that take several turns of the
+    /// processor.
     pub fn lost_between(&self, from: Mark, to: Mark) -> Duration {
         self.late.with(|all| {
             let recent = all.iter().rev().take_while(|record| record.at >= from);
-            recent.filter(|record| record.at - record.what <= to).map(|record| record.what).sum()
+            let late = recent.filter(|record| record.what > LATE && record.at - record.what <= to);
+            late.map(|record| record.what).sum()
         })
     }
 }

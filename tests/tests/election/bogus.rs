@@ -4,7 +4,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use lab::{Daemon, Forged, Kind, Lab, Mark, Pair, Pulse, Router, VrrpCapture, guest_with, mark};
+use lab::{Daemon, Forged, Kind, Lab, Mark, Pair, Router, VrrpCapture, guest_with, mark};
 
 use crate::support::{INTERVAL, PATIENCE, TOLERANCE, worst_gap};
 
@@ -92,7 +92,6 @@ impl Effect {
 }
 
 fn flood(pair: &Pair<'_>, daemon: &Daemon, adverts: &VrrpCapture, bogus: &Bogus, vrid: u8) -> Effect {
-    let pulse = Pulse::start();
     let begun: Mark = mark();
     let flood = pair.client.flood(pair.address(0, 9), &bogus.forged, RATE, FLOOD);
     let ended = mark();
@@ -106,7 +105,7 @@ fn flood(pair: &Pair<'_>, daemon: &Daemon, adverts: &VrrpCapture, bogus: &Bogus,
         .filter(|advert| advert.at <= ended)
         .collect();
     let gap = worst_gap(&master, begun, ended);
-    let stalled = pulse.stalled_since(begun);
+    let stalled = pair.plans.lab().pulse().stalled_since(begun);
     Effect { rate: flood.rate(), gap, stalled, sent: master.len(), lines }
 }
 

@@ -60,7 +60,7 @@ fn a_router_hands_over_stays_out_and_returns_as_told() {
         let released = mark();
         order(&pair, &pair.first, "release", NAME).expect_success();
         watch.wait_holder(&pair.first, PATIENCE);
-        assert!(watch.both_since(released) <= TOLERANCE);
+        lab.assert_within("VIP on both", watch.both_since(released), TOLERANCE, released);
         assert!(pair.plans.router(&pair.first, NAME)["order"].is_null());
 
         let wrong = order(&pair, &pair.first, "failover", "r16");

@@ -104,7 +104,8 @@ impl Scene<'_, '_> {
                 assert_eq!(claims, 0, "{what}: it claimed");
             }
             let both = self.vip.both_since(stopped);
-            assert!(both <= INTERVAL + TOLERANCE, "{what}: VIP on both directors for {both:?}");
+            let bound = INTERVAL + TOLERANCE;
+            self.lab.assert_within(format!("{what}: VIP on both directors"), both, bound, stopped);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lab::{Action, Figures, Kind, Pair, Pulse, Router, guest, mark};
+use lab::{Action, Figures, Kind, Pair, Router, guest, mark};
 
 use crate::support::{INTERVAL, TOLERANCE, worst_gap};
 
@@ -27,7 +27,7 @@ fn a_vip_deleted_every_second_is_back_within_50_ms_each_time_and_announced() {
             let adverts = lab.capture_vrrp_on(pair.segment);
             let announcements = lab.capture_announcements_on(pair.segment);
             let events = pair.first.monitor();
-            let pulse = Pulse::start();
+            let pulse = lab.pulse();
             let begun = mark();
             let times = if ours { TIMES } else { TIMES_THERE };
             let deleted: Vec<_> = (0..times)

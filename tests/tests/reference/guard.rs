@@ -5,12 +5,10 @@ use std::time::Duration;
 
 use lab::{Host, Reference, eventually, guest, mark};
 
-use crate::support::{DIR1, MASTER_DOWN, PATIENCE, SKEW, TOLERANCE, steady_client, watch};
+use crate::support::{DIR1, MASTER_DOWN, NO_ELECTION, PATIENCE, SKEW, TOLERANCE, steady_client, watch};
 
 /// dir1's own address, which its advertisements come from.
 const SOURCE: &str = "192.168.188.108/24";
-/// Longest time that a VIP may be on both directors.
-const OVERLAP: Duration = Duration::from_millis(500);
 
 #[test]
 fn a_master_that_loses_its_source_address_hands_over_at_once_and_takes_its_place_when_it_is_back() {
@@ -31,14 +29,14 @@ fn a_master_that_loses_its_source_address_hands_over_at_once_and_takes_its_place
         client.wait_ok(PATIENCE);
         let gap = client.gap_since(lost);
         lab.log(format!("source gone: dir2 alone had the VIP after {took:?}, client gap {gap:?}"));
-        assert!(gap <= SKEW + TOLERANCE, "client gap {gap:?}");
+        lab.assert_within("client gap", gap, SKEW + TOLERANCE, lost);
         let line = daemons.dir1.wait_log_since(lost, "Entering FAULT STATE", PATIENCE);
-        assert!(line.at - lost < SKEW, "{:?}", line.at - lost);
+        lab.assert_within("told", line.at - lost, SKEW, lost);
 
         // It stays so, quietly.
         std::thread::sleep(Duration::from_secs(8));
         assert_eq!(vip.holders(), ["dir2"]);
-        assert!(vip.both_since(lost) <= OVERLAP, "VIP on both for {:?}", vip.both_since(lost));
+        lab.assert_within("VIP on both", vip.both_since(lost), TOLERANCE, lost);
         let status = reference.status(dir1);
         assert_eq!(status["routers"][0]["reason"], "source address is not on the interface", "{status}");
         let said = daemons.dir1.log_since(lost);
@@ -49,15 +47,15 @@ fn a_master_that_loses_its_source_address_hands_over_at_once_and_takes_its_place
         let took = vip.wait_holder(dir1, PATIENCE);
         client.wait_ok(PATIENCE);
         lab.log(format!("source back: dir1 alone had the VIP after {took:?}"));
-        assert!(healed.elapsed() <= MASTER_DOWN + Duration::from_millis(500), "{:?}", healed.elapsed());
-        assert!(vip.both_since(healed) <= OVERLAP, "VIP on both for {:?}", vip.both_since(healed));
+        lab.assert_within("VIP back", healed.elapsed(), MASTER_DOWN + TOLERANCE, healed);
+        lab.assert_within("VIP on both", vip.both_since(healed), TOLERANCE, healed);
 
         // The same where any address may be used as a source, as load balancers often have it.
         dir1.set_sysctl("net.ipv4.ip_nonlocal_bind", 1);
         let lost = mark();
         dir1.delete_address("eth0", SOURCE);
         vip.wait_holder(&reference.hosts.dir2, PATIENCE);
-        assert!(lost.elapsed() <= SKEW + Duration::from_millis(200), "{:?}", lost.elapsed());
+        lab.assert_within("handed over", lost.elapsed(), SKEW + TOLERANCE, lost);
     });
 }
 
@@ -77,9 +75,9 @@ fn a_master_that_is_not_let_send_gives_up_before_its_lease_ends_and_waits_before
         client.wait_ok(PATIENCE);
         let (both, gap) = (vip.both_since(blocked), client.gap_since(blocked));
         lab.log(format!("advertisements refused: on both for {both:?}, client gap {gap:?}"));
-        assert!(both <= OVERLAP, "VIP on both for {both:?}");
+        lab.assert_within("VIP on both", both, TOLERANCE, blocked);
         // It served for as long as nobody else could.
-        assert!(gap <= Duration::from_millis(500), "client gap {gap:?}");
+        lab.assert_within("client gap", gap, NO_ELECTION, blocked);
         std::thread::sleep(Duration::from_secs(10));
         assert_eq!(vip.holders(), ["dir2"]);
         let status = reference.status(dir1);
@@ -87,12 +85,16 @@ fn a_master_that_is_not_let_send_gives_up_before_its_lease_ends_and_waits_before
         let said = daemons.dir1.log_since(blocked);
         let complaints = said.iter().filter(|line| line.what.contains("cannot send")).count();
         assert_eq!(complaints, 1, "{said:#?}");
-        assert!(!said.iter().any(|line| line.what.contains("ran out")), "{said:#?}");
+        // The guardian comes 30 ms after the daemon. Where the guest stood still for longer, both were late, and either may be first.
+        if let Some(line) = said.iter().find(|line| line.what.contains("ran out")) {
+            let lost = lab.pulse().lost_between(line.at - Duration::from_millis(300), line.at);
+            assert!(lost > Duration::from_millis(20), "the guest lost {lost:?}: {said:#?}");
+        }
 
         policy(dir1, "delete");
         vip.wait_holder(dir1, Duration::from_secs(60));
         lab.log(format!("allowed again: dir1 had the VIP {:?} after it lost the right", blocked.elapsed()));
-        assert!(vip.both_since(blocked) <= OVERLAP, "VIP on both for {:?}", vip.both_since(blocked));
+        lab.assert_within("VIP on both", vip.both_since(blocked), TOLERANCE, blocked);
     });
 }
 
@@ -129,7 +131,7 @@ fn a_guardian_that_was_slow_goes_on_and_takes_nothing_away() {
         let killed = mark();
         daemons.dir1.kill9();
         vip.wait_holder(&reference.hosts.dir2, PATIENCE);
-        assert!(vip.both_since(killed) <= OVERLAP, "VIP on both for {:?}", vip.both_since(killed));
+        lab.assert_within("VIP on both", vip.both_since(killed), TOLERANCE, killed);
     });
 }
 

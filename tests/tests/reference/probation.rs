@@ -67,7 +67,7 @@ fn a_plan_that_cuts_the_client_off_is_taken_back_in_time_unless_it_is_confirmed(
                 "{what}: served again {took:?} after it came; client gap {:?}",
                 client.gap_since(installed)
             ));
-            assert!(took <= TIMEOUT + MARGIN, "{what}: served again after {took:?}");
+            lab.assert_within(format!("{what}: served again"), took, TIMEOUT + MARGIN, begun);
             assert_eq!(dir1.ipvsadm(), TABLE, "{what}");
             let status = reference.status(dir1);
             let told = status["plan"]["rejected"]["reason"].as_str().unwrap_or_default().to_owned();
@@ -93,7 +93,7 @@ fn a_plan_that_cuts_the_client_off_is_taken_back_in_time_unless_it_is_confirmed(
             "not further than what was confirmed"
         );
         let took = client.wait_ok(PATIENCE).at.saturating_duration_since(begun);
-        assert!(took < TIMEOUT, "rolled back by hand after {took:?}");
+        lab.assert_within("rolled back by hand", took, TIMEOUT, begun);
     });
 }
 
@@ -114,7 +114,7 @@ fn it_is_taken_back_in_time_by_a_daemon_that_was_killed_meanwhile() {
         again.wait_log("is rolled back to", PATIENCE);
         let took = client.wait_ok(PATIENCE).at.saturating_duration_since(first);
         lab.log(format!("killed during probation: served again {took:?} after the plan came"));
-        assert!(took <= TIMEOUT + MARGIN, "served again after {took:?}");
+        lab.assert_within("served again", took, TIMEOUT + MARGIN, first);
         assert_eq!(dir1.ipvsadm(), TABLE);
         assert_eq!(reference.plans.router(dir1, "VI_1")["state"], "master", "it went on as Master");
 
@@ -135,7 +135,7 @@ fn it_is_taken_back_in_time_by_a_daemon_that_was_killed_meanwhile() {
         lab.log(format!(
             "killed until after the deadline: served again {took:?} after the daemon, {after:?} after the plan"
         ));
-        assert!(took <= MARGIN, "served again {took:?} after the daemon came");
+        lab.assert_within("served again after the daemon came", took, MARGIN, started);
         lab::eventually(PATIENCE, "dir1 has its VIP and no other", || {
             dir1.has_address("eth0", reference.hosts.vip) && !dir1.has_address("eth0", "192.168.188.121/32")
         });
@@ -172,7 +172,7 @@ fn a_daemon_that_was_away_at_the_deadline_takes_it_back_before_anything_else() {
         std::thread::sleep(Duration::from_secs(2));
         let gap = client.gap_since(restarted);
         lab.log(format!("back after the deadline: client gap {gap:?}"));
-        assert!(gap < Duration::from_secs(1), "client gap {gap:?}");
+        lab.assert_within("client gap", gap, Duration::from_secs(1), restarted);
     });
 }
 
@@ -216,7 +216,7 @@ fn checks_confirm_a_good_plan_and_take_a_bad_one_back() {
         daemons.dir1.wait_log_since(begun, "not confirmed by its checks within 9s", PATIENCE);
         let took = client.wait_ok(PATIENCE).at.saturating_duration_since(begun);
         lab.log(format!("a bad plan: served again {took:?} after it came"));
-        assert!(took <= Duration::from_secs(9) + MARGIN, "served again after {took:?}");
+        lab.assert_within("served again", took, Duration::from_secs(9) + MARGIN, begun);
         assert_eq!(dir1.ipvsadm(), sixty);
     });
 }
