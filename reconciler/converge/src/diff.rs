@@ -259,7 +259,7 @@ fn routes(desired: &Desired, observed: &KernelState, ledger: &Ledger, domain: Do
         let ours = have.tagged || (host && ledger.routes.contains_key(key));
         match desired.state.routes.get(key) {
             Some(want) if same_route(key, want, have) => {}
-            Some(want) if ours || same_next_hop(want, have) => {
+            Some(want) if ours || want.has_next_hop_of(have) => {
                 out.ops.push(Op::DelRoute(*key, have.clone()));
             }
             None if ours => out.ops.push(Op::DelRoute(*key, have.clone())),
@@ -285,13 +285,9 @@ fn routes(desired: &Desired, observed: &KernelState, ledger: &Ledger, domain: Do
 /// none.
 #[must_use]
 pub fn same_route(key: &RouteKey, want: &Route, have: &Route) -> bool {
-    same_next_hop(want, have)
+    want.has_next_hop_of(have)
         && want.source == have.source
         && (want.scope == have.scope || key.destination.address().is_ipv6())
-}
-
-fn same_next_hop(want: &Route, have: &Route) -> bool {
-    want.gateway == have.gateway && (want.interface.is_none() || want.interface == have.interface)
 }
 
 fn rules(desired: &Desired, observed: &KernelState, domain: Domain, out: &mut Diff) {

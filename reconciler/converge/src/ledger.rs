@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::desired::Desired;
 use crate::model::{
-    AddressKey, GuePort, KernelState, Kind, Link, LinkKind, RouteKey, ServiceKey, SyncRole, Timeouts, Unwrap,
+    AddressKey, GuePort, KernelState, Kind, Link, LinkKind, Route, RouteKey, ServiceKey, SyncRole, Timeouts,
+    Unwrap,
 };
 
 /// Version of the record's file form.
@@ -104,7 +105,8 @@ impl Ledger {
             claim(&mut next.addresses, keys, &observed.addresses, |address| address.tagged);
         }
         if kinds.contains(&Kind::Routes) {
-            claim(&mut next.routes, wanted.routes.keys(), &observed.routes, |route| route.tagged);
+            let free = wanted.routes.iter().filter(|(key, want)| self.may_claim_route(key, want, observed));
+            claim(&mut next.routes, free.map(|(key, _)| key), &observed.routes, |route| route.tagged);
         }
         if kinds.contains(&Kind::Ipvs) {
             claim(&mut next.services, wanted.services.keys(), &observed.services, |_| false);
@@ -118,6 +120,13 @@ impl Ledger {
             next.claim_sysctls(wanted, observed);
         }
         next
+    }
+
+    /// Whether a wanted route is, or becomes, ours: one with another next hop that is neither tagged nor known is in the way, and never
+    /// does.
+    fn may_claim_route(&self, key: &RouteKey, want: &Route, observed: &KernelState) -> bool {
+        let named_or_tagged = |have: &Route| have.tagged || want.has_next_hop_of(have);
+        self.routes.contains_key(key) || observed.routes.get(key).is_none_or(named_or_tagged)
     }
 
     /// One that is something else and not ours is in the way: it never becomes ours.

@@ -239,6 +239,26 @@ proptest! {
         prop_assert!(reached.addresses.keys().all(|key| named.contains(key)), "an address out of nowhere");
     }
 
+    /// What is in the way in the first pass is in the way in the next ones, and when the plan does not name it any more.
+    #[test]
+    fn what_is_in_the_way_never_becomes_ours(wanted in desired(), mut start in kernel()) {
+        // What is on an interface of ours goes with it.
+        start.routes.retain(|_, route| route.interface.as_deref() != Some(worlds::OWN));
+        let failing = in_the_way(&start, &diff(&wanted, &start, &Ledger::default(), Domain::Host).ops);
+        let (mut state, mut record) = (start.clone(), Ledger::default());
+        for plan in [&wanted, &wanted, &Desired::default()] {
+            (state, record) = converge(plan, &state, &record)?;
+            for op in &failing {
+                match op {
+                    Op::AddRoute { key, .. } => prop_assert_eq!(state.routes.get(key), start.routes.get(key), "{}", key),
+                    Op::AddLink(name, _) => prop_assert_eq!(state.links.get(name), start.links.get(name), "{}", name),
+                    Op::AddGue(key) => prop_assert_eq!(state.gue.get(key), start.gue.get(key), "{}", key),
+                    _ => prop_assert!(false, "{} cannot be in the way", op),
+                }
+            }
+        }
+    }
+
     #[test]
     fn the_election_changes_only_its_own(wanted in desired(), start in kernel(), some: prop::sample::Index) {
         let masters = plan_for(&wanted, some);

@@ -55,6 +55,12 @@ impl Route {
         let interface = Some(interface.to_owned());
         Self { interface, gateway: None, source: None, scope, tagged: true }
     }
+
+    /// Whether this wanted route leads where one that is there does: with another next hop it is another route.
+    #[must_use]
+    pub(crate) fn has_next_hop_of(&self, have: &Self) -> bool {
+        self.gateway == have.gateway && (self.interface.is_none() || self.interface == have.interface)
+    }
 }
 
 /// A routing rule, complete: rules have no properties beside those that make them one object.
