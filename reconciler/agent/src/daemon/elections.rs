@@ -26,11 +26,12 @@ impl Daemon {
         }
     }
 
-    /// What is wanted once this host is no longer Master of anything, if that takes something away.
+    /// What is wanted once this host is no longer Master of anything, if that may take something away. The election may have told
+    /// already that it is not: then it was asked for, but nobody has waited for it.
     pub(super) fn without_mastership(&mut self) -> Option<Wanted> {
         let loaded = self.facts.plan()?;
         let bound = loaded.plan.virtual_servers.iter().any(|server| server.only_as_master_of.is_some());
-        if !bound || self.facts.masters.is_empty() {
+        if !bound {
             return None;
         }
         self.facts.masters.clear();
