@@ -192,3 +192,39 @@ fn a_host_that_is_told_to_drain_is_out_of_service_until_it_is_undrained() {
         prober.wait_responder(rs1, PATIENCE);
     });
 }
+
+/// A destination that leaves the plan is a change, and one that somebody changes is drift: only the latter is left, as long as the
+/// destination is there.
+#[test]
+fn draining_goes_on_where_drift_is_only_reported() {
+    guest(|lab| {
+        let reference = Reference::new(lab);
+        let policy = "\n[policy]\nresync = \"1s\"\ndrift = { ipvs = \"report\" }\n";
+        reference.compile_text(&(Reference::cluster_file() + policy));
+        let (dir1, rs1) = (&reference.hosts.dir1, &reference.hosts.rs1);
+        reference.plans.rewrite(dir1, |plan| with_drain(plan, "8s"));
+        let (director, _real) = serving(&reference);
+        let first = download(&reference, rs1);
+
+        command(&reference, &["drain", "rs1"]).expect_success();
+        assert_eq!(weight(dir1, rs1), Some((0, 1)));
+        command(&reference, &["undrain", "rs1"]).expect_success();
+        wait_weight(dir1, rs1, Some(100));
+
+        reference.plans.rewrite(dir1, |plan| without(plan, "rs1"));
+        wait_weight(dir1, rs1, Some(0));
+        dir1.run(["ipvsadm", "-e", "-t", "192.168.188.120:80", "-r", "192.168.188.107:80", "-g", "-w", "5"]);
+        eventually(PATIENCE, "it is reported", || {
+            reference.status(dir1)["convergence"]["reported_drift"] == 1
+        });
+        std::thread::sleep(Duration::from_secs(3));
+        assert_eq!(weight(dir1, rs1), Some((5, 1)), "left as it was found");
+        first.wait_progress(PATIENCE);
+        wait_weight(dir1, rs1, None);
+        director.wait_log("has had its time, and goes with 1 active", PATIENCE);
+        eventually(PATIENCE, "nothing is left to report", || {
+            let convergence = reference.status(dir1)["convergence"].clone();
+            convergence["reported_drift"] == 0 && convergence["converged"] == true
+        });
+    });
+}

@@ -180,12 +180,18 @@ fn a_killed_master_of_two_routers_goes_on_with_both_and_adds_what_is_new_once_it
         std::thread::sleep(Duration::from_secs(2));
         let requests = dir1.netlink_capture();
 
-        let killed = mark();
-        daemons.dir1.kill9();
         let three = two
             .replace("vips = [\"192.168.188.120\"]", "vips = [\"192.168.188.120\", \"192.168.188.122\"]")
             .replace("router = \"VI_1\"", "router = \"VI_1\"\nvip = \"192.168.188.120\"");
-        reference.compile_text(&format!("{three}\n{THIRD}"));
+        // Compiled before, since a lease does not wait for a compiler.
+        let next = lab.plans("next");
+        next.compile_text(&format!("{three}\n{THIRD}"));
+        let killed = mark();
+        daemons.dir1.kill9();
+        for file in ["dir1.secrets.toml", "dir1.plan.toml"] {
+            let bytes = std::fs::read(next.directory().join(file)).expect("compiled");
+            lab.write(format!("plans/{file}"), bytes);
+        }
         let again = reference.start(dir1);
         again.wait_log("Master before the restart", PATIENCE);
         eventually(PATIENCE, "the new VIP is there", || dir1.has_address("eth0", "192.168.188.122"));

@@ -11,6 +11,7 @@ mod failover;
 mod forwarding;
 mod guard;
 mod interop;
+mod ownership;
 mod probation;
 mod refusals;
 mod restart;
