@@ -1,5 +1,5 @@
-//! An IPVS table written and read with as little as can be: prepared bytes out, bytes in, nothing understood. What a change of that size
-//! costs the kernel itself, beside which everything else is measured.
+//! An IPVS table written and read back with as little as can be: prepared bytes out, bytes in, nothing understood. What a verified change
+//! of that size costs the kernel itself, beside which everything else is measured.
 
 use std::io::IoSlice;
 use std::net::Ipv4Addr;
