@@ -7,7 +7,7 @@ use crate::capture::{self, netlink_filter};
 use crate::journal::{Journal, Listener, Record};
 use crate::net::Host;
 use crate::netlink::{NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, Netlink, generic_family, messages, new_nlmon};
-use crate::time::Mark;
+use crate::time::{Mark, eventually, mark};
 
 const DEVICE: &str = "nlmon0";
 const PROTOCOL_ROUTE: u16 = 0;
@@ -67,6 +67,18 @@ impl NetlinkCapture {
             .filter(|record| !record.what.reads)
             .map(|record| record.what.name)
             .collect()
+    }
+
+    /// Waits until all requests made until now are recorded: they are in their order, and the last is our own. What the kernel says of
+    /// its time may be a little off, so it may take more than one.
+    #[track_caller]
+    pub fn settle(&self, host: &Host, timeout: Duration) {
+        const ONE: Duration = Duration::from_secs(1);
+        eventually(timeout, "the lab's own request is recorded", || {
+            let asked = mark();
+            host.addresses("lo");
+            self.journal.wait(Some(asked), ONE, |record| record.what.name == "RTM_GETADDR").is_some()
+        });
     }
 
     /// Waits for a request of that name since the mark; panics after `timeout`.

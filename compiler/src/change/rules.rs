@@ -153,10 +153,12 @@ fn real_servers_accept_what_they_are_sent(state: &State<'_>, found: &mut Vec<Str
 
 /// A director wraps packets only for hosts that unwrap them, if they ever do.
 fn real_servers_can_unwrap(state: &State<'_>, found: &mut Vec<String>) {
-    let ends = |fleet: &Fleet, host| -> BTreeSet<(String, Ip)> {
+    type End = (TunnelMode, Ip, bool);
+    let ends = |fleet: &Fleet, host| -> BTreeMap<InterfaceName, End> {
         let tunnels = fleet.get(host).into_iter().flat_map(|state| &state.plan.tunnels);
-        tunnels.map(|tunnel| (format!("{:?}", tunnel.mode), tunnel.local)).collect()
+        tunnels.map(|end| (end.interface.clone(), (end.mode, end.local, end.checksum))).collect()
     };
+    let has = |fleet: &Fleet, host, end: &End| ends(fleet, host).values().any(|other| other == end);
     let ports = |fleet: &Fleet, host| -> BTreeSet<(bool, u16)> {
         let gue = fleet.get(host).into_iter().flat_map(|state| &state.plan.gue);
         gue.map(|gue| (gue.family == Family::Ipv6, gue.port.get())).collect()
@@ -167,27 +169,17 @@ fn real_servers_can_unwrap(state: &State<'_>, found: &mut Vec<String>) {
             for destination in &server.destinations {
                 let Some(encapsulation) = destination.encapsulation() else { continue };
                 let (host, outer) = (&destination.host, destination.address);
-                let mode = match (encapsulation, outer.0.is_ipv6(), inner_v6) {
-                    (Encapsulation::Gre { .. }, _, _) => TunnelMode::Gre,
-                    (_, true, _) => TunnelMode::Ip6tnl,
-                    (_, false, true) => TunnelMode::Sit,
-                    (_, false, false) => TunnelMode::Ipip,
-                };
-                let end = (format!("{mode:?}"), outer);
-                let needs = [state.before, state.after].iter().any(|fleet| ends(fleet, host).contains(&end));
-                // An interface whose address changes has but one at a time.
+                let mode = TunnelMode::unwrapping(encapsulation, outer.0.is_ipv6(), inner_v6);
+                let end = (mode, outer, encapsulation.is_gre_with_checksum());
+                let needs = [state.before, state.after].iter().any(|fleet| has(fleet, host, &end));
+                // An interface whose address or checksum changes has but one at a time.
                 let moved = [state.before, state.after].iter().any(|fleet| {
-                    let tunnels = fleet.get(host).into_iter().flat_map(|state| &state.plan.tunnels);
-                    let named: BTreeMap<_, _> = tunnels.map(|end| (&end.interface, end.local)).collect();
-                    let now = state.now.get(host).into_iter().flat_map(|state| &state.plan.tunnels);
-                    now.into_iter().any(|now| {
-                        named.get(&now.interface).is_some_and(|was| *was == outer && *was != now.local)
-                    })
+                    let (was, now) = (ends(fleet, host), ends(state.now, host));
+                    now.iter().any(|(interface, now)| *now != end && was.get(interface) == Some(&end))
                 });
-                if needs && !moved && !ends(state.now, host).contains(&end) {
+                if needs && !moved && !has(state.now, host, &end) {
                     found.push(format!(
-                        "{director} sends {} to {host}, which has no such end at {outer}",
-                        end.0
+                        "{director} sends {mode:?} to {host}, which has no such end at {outer}"
                     ));
                 }
                 if let Encapsulation::Gue { port, .. } = encapsulation {

@@ -94,6 +94,9 @@ super::codes! {
     OTHER_FAMILY_SYNCHRONISED = "EK0527" Error "a real server of the other family where connections are synchronised":
         "What directors tell each other of a connection has room for one address family, so the kernel \
          refuses a real server of the other family while a synchronisation runs on the director.";
+    GRE_TWO_CHECKSUMS = "EK0528" Error "GRE with and without a checksum at one address":
+        "A real server has one interface that unwraps GRE at an address, and the kernel lets it take either \
+         packets with a checksum or packets without: those of the other service would be dropped.";
     FLAG_OF_OTHER_SCHEDULER = "EK0530" Error "flags of a scheduler that has none":
         "`fallback` and `port` are flags of the hashing schedulers `sh` and `mh`. IPVS stores them \
          with any scheduler and the others never look.";

@@ -83,6 +83,7 @@ pub(super) fn tunnels(host: &Host, duties: &Duties) -> Vec<plan::Tunnel> {
         interface,
         mode: end.mode,
         local: end.local,
+        checksum: end.checksum,
     };
     named.map(tunnel).collect()
 }

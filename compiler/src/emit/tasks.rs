@@ -41,6 +41,8 @@ pub(super) struct Duties {
 pub(super) struct TunnelEnd {
     pub(super) local: Ip,
     pub(super) mode: TunnelMode,
+    /// GRE: whether packets have a checksum.
+    pub(super) checksum: bool,
     /// Whether packets of IPv4 come out of it.
     pub(super) carries_v4: bool,
 }
@@ -118,15 +120,14 @@ impl Duties {
         let outer = server.address;
         for v6 in [false, true].into_iter().filter(|v6| vips.iter().any(|vip| vip.0.is_ipv6() == *v6)) {
             // One device carries both families.
-            let known = self
-                .tunnels
-                .iter()
-                .find(|end| end.local == outer && end.mode == mode(encapsulation, outer, v6));
+            let mode = TunnelMode::unwrapping(encapsulation, outer.0.is_ipv6(), v6);
+            let known = self.tunnels.iter().find(|end| end.local == outer && end.mode == mode);
             let carries_v4 = !v6 || known.is_some_and(|end| end.carries_v4);
             if let Some(known) = known.copied() {
                 self.tunnels.remove(&known);
             }
-            self.tunnels.insert(TunnelEnd { local: outer, mode: mode(encapsulation, outer, v6), carries_v4 });
+            let checksum = encapsulation.is_gre_with_checksum();
+            self.tunnels.insert(TunnelEnd { local: outer, mode, checksum, carries_v4 });
         }
         if let Encapsulation::Gue { port, .. } = encapsulation {
             self.gue.insert((family(outer), port.get()));
@@ -144,17 +145,4 @@ impl Duties {
 
 const fn family(address: Ip) -> cluster::Family {
     if address.0.is_ipv6() { cluster::Family::Ipv6 } else { cluster::Family::Ipv4 }
-}
-
-/// The kind of interface out of which packets for an IPv6 VIP, or an IPv4 one, come. What GUE unwraps goes
-/// the way of what was wrapped in IP alone.
-const fn mode(encapsulation: Encapsulation, outer: Ip, v6: bool) -> TunnelMode {
-    match encapsulation {
-        Encapsulation::Gre { .. } => TunnelMode::Gre,
-        Encapsulation::Ipip {} | Encapsulation::Gue { .. } => match (outer.0.is_ipv6(), v6) {
-            (false, false) => TunnelMode::Ipip,
-            (false, true) => TunnelMode::Sit,
-            (true, _) => TunnelMode::Ip6tnl,
-        },
-    }
 }

@@ -1,9 +1,9 @@
 //! EK05xx: forwarding by tunnel: what it is made of, and what it goes together with.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_schemas::cluster::{Forwarding, Tunnel, TunnelChecksum, TunnelType};
-use evenkeel_schemas::scalars::Name;
+use evenkeel_schemas::scalars::{Ip, Name};
 
 use super::forwarding::{family, reached_by};
 use super::groups::syncs;
@@ -13,7 +13,7 @@ use crate::diagnostic::Diagnostic;
 use crate::members::Member;
 use crate::parse::{Step, at};
 
-pub(super) const RULES: &[Rule] = &[tunnel_unused, tunnel_key, other_family_synchronised];
+pub(super) const RULES: &[Rule] = &[tunnel_unused, tunnel_key, two_checksums, other_family_synchronised];
 
 fn tunnel_unused(cx: &Context<'_>, out: &mut Findings) {
     for (name, service) in &cx.cluster.services {
@@ -73,6 +73,42 @@ fn tunnel_key(cx: &Context<'_>, out: &mut Findings) {
                     .hint(format!("remove `{key}`, or write `type = \"gue\"`")),
                 );
             }
+        }
+    }
+}
+
+/// The kernel has one interface for GRE at an address, and that takes packets of one kind.
+fn two_checksums(cx: &Context<'_>, out: &mut Findings) {
+    let mut first: BTreeMap<Ip, (bool, &Name)> = BTreeMap::new();
+    for target in reached_by(cx, &[Forwarding::Tun]) {
+        let (name, tunnel) = (target.service_name, &target.service.tunnel);
+        if tunnel.kind != TunnelType::Gre || !cx.knows_all(at!["services", name, "tunnel"]) {
+            continue;
+        }
+        let checksum = tunnel.checksum != TunnelChecksum::None;
+        let words = |checksum| if checksum { "a checksum" } else { "no checksum" };
+        let addresses: BTreeSet<Ip> =
+            target.fronts.iter().filter_map(|vip| target.address(cx, *vip)).collect();
+        for address in addresses {
+            let (other, service) = *first.entry(address).or_insert((checksum, name));
+            if other == checksum {
+                continue;
+            }
+            out.push(
+                Diagnostic::new(
+                    &codes::GRE_TWO_CHECKSUMS,
+                    cx.value(&target.named_at()),
+                    format!(
+                        "{} of service `{name}` gets GRE with {} at {address}, and with {} from service `{service}`",
+                        target.words(),
+                        words(checksum),
+                        words(other)
+                    ),
+                    format!("with {} here", words(checksum)),
+                )
+                .also(cx.key(at!["services", service, "tunnel"]), format!("with {} here", words(other)))
+                .hint("give both services the same `checksum`, or the host another address for one of them"),
+            );
         }
     }
 }

@@ -3,18 +3,15 @@
 //! Refused rather than left out of the plan: nothing that is written is ever ignored. What a later
 //! version learns leaves this list, and nothing else changes.
 
-use std::collections::BTreeSet;
-
-use evenkeel_schemas::cluster::{CheckType, Forwarding, ServiceHooks, TunnelChecksum, TunnelType};
+use evenkeel_schemas::cluster::{CheckType, ServiceHooks};
 
 use super::checks::checks;
-use super::forwarding::reached_by;
 use super::{Context, Findings, Rule};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::parse::{OwnedStep, Step, at};
 
-pub(super) const RULES: &[Rule] = &[services, gre, check_options];
+pub(super) const RULES: &[Rule] = &[services, check_options];
 
 fn refuse(cx: &Context<'_>, out: &mut Findings, path: &[Step<'_>], what: &str, instead: &str) {
     if !cx.knows(path) {
@@ -61,39 +58,6 @@ fn services(cx: &Context<'_>, out: &mut Findings) {
             "hooks",
             "remove `hooks`, and read `evenkeeld status` or the log",
         );
-    }
-}
-
-/// The kernel tells apart interfaces for GRE with and without checksums, and for GRE in IPv6.
-fn gre(cx: &Context<'_>, out: &mut Findings) {
-    let mut told = BTreeSet::new();
-    for target in reached_by(cx, &[Forwarding::Tun]) {
-        let tunnel = &target.service.tunnel;
-        let name = target.service_name;
-        let known = cx.knows_all(at!["services", name, "tunnel"]);
-        if tunnel.kind != TunnelType::Gre || !known {
-            continue;
-        }
-        if tunnel.checksum == TunnelChecksum::Full && told.insert(name) {
-            let path = at!["services", name, "tunnel", "checksum"];
-            refuse(cx, out, path, "a checksum of GRE", "use `gue`, or leave the checksum to what is inside");
-        }
-        let address = target.fronts.first().and_then(|vip| target.address(cx, *vip));
-        if let Some(address) = address.filter(|address| address.0.is_ipv6()) {
-            out.push(
-                Diagnostic::new(
-                    &codes::UNSUPPORTED,
-                    cx.value(&target.named_at()),
-                    format!(
-                        "{} of service `{name}` is reached by GRE at {address}, which the evenkeeld of this version \
-                         cannot do yet",
-                        target.words()
-                    ),
-                    "GRE in IPv6",
-                )
-                .hint("use `ipip` or `gue`, which go in IPv6 as well"),
-            );
-        }
     }
 }
 

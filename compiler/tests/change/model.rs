@@ -58,6 +58,7 @@ const SERVICE_MORE_EACH: usize = 6;
 /// One for each host.
 const GATEWAYS: usize = 148;
 const PROBATION: usize = 155;
+const GRE_CHECKSUM: usize = 156;
 const TIMEOUTS: usize = 156;
 const SYNC: usize = 157;
 
@@ -383,14 +384,15 @@ impl Service<'_> {
         }
         line(&format!("scheduler = \"{}\"", ["wlc", "rr"][byte(self.at + 4) % 2]));
         line(&format!("forwarding = \"{}\"", self.forwarding));
-        let v6 = matches!(self.taken, Taken::Vip6(_) | Taken::Mark { v6: true, .. });
         if self.forwarding == "tun" {
             match byte(self.more + 2) / 4 % 3 {
                 0 => line("tunnel = { type = \"gue\" }"),
                 1 => line("tunnel = { type = \"gue\", port = 6081, checksum = \"full\" }"),
-                _ if byte(self.more + 1) % 2 == 0 && !v6 && !self.other_family => {
-                    line("tunnel = { type = \"gre\" }");
+                // All alike: one address of a host takes GRE of one kind.
+                _ if byte(self.more + 1) % 2 == 0 && byte(GRE_CHECKSUM) % 2 == 0 => {
+                    line("tunnel = { type = \"gre\", checksum = \"full\" }");
                 }
+                _ if byte(self.more + 1) % 2 == 0 => line("tunnel = { type = \"gre\" }"),
                 _ => {}
             }
         }

@@ -117,7 +117,8 @@ pub fn desired(plan: &Plan, view: View<'_>) -> Desired {
             .insert(RouteKey::new(route.table, route.destination, route.metric), fixed_route(route));
     }
     for tunnel in &plan.tunnels {
-        let end = Tunnel { mode: mode(tunnel.mode), local: Some(tunnel.local.0), remote: None };
+        let (mode, local) = (mode(tunnel.mode), Some(tunnel.local.0));
+        let end = Tunnel { mode, local, remote: None, checksum: tunnel.checksum };
         wanted.state.links.insert(tunnel.interface.as_str().to_owned(), Link::ours(LinkKind::Tunnel(end)));
     }
     let ports = plan.gue.iter().map(|gue| GuePort { v6: gue.family == Family::Ipv6, port: gue.port.get() });

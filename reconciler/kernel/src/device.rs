@@ -49,8 +49,17 @@ const fn tunnel_ends(mode: TunnelMode) -> (u16, u16) {
     }
 }
 
+/// `IFLA_GRE_IFLAGS`, `IFLA_GRE_OFLAGS`.
+const GRE_FLAGS: [u16; 2] = [2, 3];
+/// `GRE_CSUM` (`linux/if_tunnel.h`), as it is in the header and in the attributes.
+const GRE_CSUM: [u8; 2] = [0x80, 0];
+
 /// `IFLA_IPTUN_PROTO`.
 const TUNNEL_PROTOCOL: u16 = 9;
+
+const fn is_gre(mode: TunnelMode) -> bool {
+    matches!(mode, TunnelMode::Gre | TunnelMode::Ip6gre)
+}
 
 /// An interface as the kernel tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -166,7 +175,10 @@ fn parse_info(info: &[u8], told: &mut Told) -> Result<(), Malformed> {
             Ok(address.filter(|address| !address.is_unspecified()))
         };
         let (local, remote) = tunnel_ends(mode);
-        told.tunnel = Some(Tunnel { mode, local: end(local)?, remote: end(remote)? });
+        // What it takes counts: what it sends goes nowhere.
+        let flags = if is_gre(mode) { find(data, GRE_FLAGS[0])? } else { None };
+        let checksum = flags.and_then(<[u8]>::first).is_some_and(|flags| flags & GRE_CSUM[0] != 0);
+        told.tunnel = Some(Tunnel { mode, local: end(local)?, remote: end(remote)?, checksum });
     }
     Ok(())
 }
@@ -335,6 +347,11 @@ fn write_kind(w: &mut Writer<'_>, name: &str, kind: &LinkKind, parent: Option<u3
                         w.ip(kind, end);
                     }
                 }
+                if tunnel.checksum && is_gre(tunnel.mode) {
+                    for kind in GRE_FLAGS {
+                        w.attribute(kind, &GRE_CSUM);
+                    }
+                }
                 if tunnel.mode == TunnelMode::Ip6tnl {
                     // Both families in it; the kernel's own choice is IPv6 only.
                     w.u8(TUNNEL_PROTOCOL, 0);
@@ -369,8 +386,10 @@ mod tests {
         for mode in TunnelMode::ALL {
             let end = if mode.is_outer_v6() { v6 } else { v4 };
             for (local, remote) in [(Some(end), None), (None, Some(end)), (Some(end), Some(end))] {
-                let kind = LinkKind::Tunnel(Tunnel { mode, local, remote });
-                assert_eq!(model(read("tun1", &kind, None), &names).kind, kind);
+                for checksum in [false, is_gre(mode)] {
+                    let kind = LinkKind::Tunnel(Tunnel { mode, local, remote, checksum });
+                    assert_eq!(model(read("tun1", &kind, None), &names).kind, kind);
+                }
             }
         }
     }
@@ -399,7 +418,8 @@ mod tests {
 
         #[test]
         fn damaged_messages_are_read_without_panic(at in any::<prop::sample::Index>(), byte: u8) {
-            let kind = LinkKind::Tunnel(Tunnel { mode: TunnelMode::Gre, local: None, remote: Some([192, 0, 2, 1].into()) });
+            let remote = Some([192, 0, 2, 1].into());
+            let kind = LinkKind::Tunnel(Tunnel { mode: TunnelMode::Gre, local: None, remote, checksum: true });
             let mut batch = Batch::default();
             batch.message(libc::RTM_NEWLINK, 0, |w| write_kind(w, "gre1", &kind, None));
             let mut body = batch.numbered(0, 1, 1, false)[16..].to_vec();

@@ -280,7 +280,7 @@ fn tunnels_are_made_and_removed(kernel: &mut Kernel) {
     let mut desired = Desired::default();
     for mode in TunnelMode::ALL {
         let local = if mode.is_outer_v6() { v6 } else { v4 };
-        let kind = LinkKind::Tunnel(Tunnel { mode, local, remote: None });
+        let kind = LinkKind::Tunnel(Tunnel { mode, local, remote: None, checksum: false });
         desired.state.links.insert(format!("t-{}", mode.name()), Link::ours(kind));
     }
     assert_eq!(converge(kernel, &desired, &Ledger::default()).len(), 5);
@@ -301,6 +301,14 @@ fn tunnels_are_made_and_removed(kernel: &mut Kernel) {
         }
     }
     assert_eq!(converge(kernel, &desired, &Ledger::default()).len(), 10);
+    // With a checksum, which cannot be changed in place either.
+    for name in ["t-gre", "t-ip6gre"] {
+        if let Some(Link { kind: LinkKind::Tunnel(tunnel), .. }) = desired.state.links.get_mut(name) {
+            tunnel.checksum = true;
+        }
+    }
+    assert_eq!(converge(kernel, &desired, &Ledger::default()).len(), 4);
+    assert_eq!(run("ip -d link show").matches("icsum ocsum").count(), 2);
     desired.state.links.clear();
     assert_eq!(converge(kernel, &desired, &Ledger::default()).len(), 5);
     assert!(!run("ip link show").contains("t-"));
@@ -323,7 +331,7 @@ fn gue_is_unwrapped(kernel: &mut Kernel) {
     run("ip fou add port 7070 ipproto 4");
     run("ip fou add port 7071 gue");
     let mut desired = Desired::default();
-    let end = Tunnel { mode: TunnelMode::Ipip, local: Some(ip("10.8.0.1")), remote: None };
+    let end = Tunnel { mode: TunnelMode::Ipip, local: Some(ip("10.8.0.1")), remote: None, checksum: false };
     desired.state.links.insert("gue4".to_owned(), Link::ours(LinkKind::Tunnel(end)));
     desired.state.gue = [false, true].map(|v6| (port(v6), Unwrap::Gue)).into();
     let before = kernel.observe(&scope).expect("observed");

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::Family;
+use crate::cluster::{Family, is_default};
 use crate::scalars::{InterfaceName, Ip, Port};
 
 /// What a director wraps packets in (`ipvsadm --tun-type`).
@@ -48,6 +48,9 @@ pub struct Tunnel {
     pub mode: TunnelMode,
     /// Outer address of this end: the real server's own.
     pub local: Ip,
+    /// GRE: whether packets have a checksum. The kernel takes only those that do as this says.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub checksum: bool,
 }
 
 /// What a tunnel carries in what (`IFLA_INFO_KIND`).
@@ -64,6 +67,41 @@ pub enum TunnelMode {
     Ip6tnl,
     /// Anything in IPv6 with a GRE header.
     Ip6gre,
+}
+
+impl TunnelMode {
+    /// Whether the outer packets are IPv6.
+    #[must_use]
+    pub const fn is_outer_v6(self) -> bool {
+        matches!(self, Self::Ip6tnl | Self::Ip6gre)
+    }
+
+    /// Whether there is a GRE header, which may have a checksum.
+    #[must_use]
+    pub const fn is_gre(self) -> bool {
+        matches!(self, Self::Gre | Self::Ip6gre)
+    }
+
+    /// The kind of interface out of which what a director has wrapped comes on a real server. What GUE unwraps goes the way of
+    /// what was wrapped in IP alone.
+    #[must_use]
+    pub const fn unwrapping(encapsulation: Encapsulation, outer_v6: bool, inner_v6: bool) -> Self {
+        match (encapsulation, outer_v6, inner_v6) {
+            (Encapsulation::Gre { .. }, false, _) => Self::Gre,
+            (Encapsulation::Gre { .. }, true, _) => Self::Ip6gre,
+            (Encapsulation::Ipip {} | Encapsulation::Gue { .. }, true, _) => Self::Ip6tnl,
+            (Encapsulation::Ipip {} | Encapsulation::Gue { .. }, false, true) => Self::Sit,
+            (Encapsulation::Ipip {} | Encapsulation::Gue { .. }, false, false) => Self::Ipip,
+        }
+    }
+}
+
+impl Encapsulation {
+    /// Whether it is GRE with a checksum.
+    #[must_use]
+    pub const fn is_gre_with_checksum(self) -> bool {
+        matches!(self, Self::Gre { checksum: true })
+    }
 }
 
 /// A port at which GUE packets are unwrapped (`ip fou add port PORT gue`).

@@ -79,12 +79,9 @@ fn converge(lab: &Lab, host: &Host) -> lab::Output {
     lab.plans("plans").evenkeeld(host, "converge", &[])
 }
 
-/// The requests that changed something, all that were made until now included: they are recorded in their order, and the
-/// last is our own.
+/// The requests that changed something, all that were made until now included.
 fn changes_since(requests: &NetlinkCapture, host: &Host, since: Mark) -> Vec<String> {
-    let end = mark();
-    host.addresses("lo");
-    requests.wait(end, "RTM_GETADDR", PATIENCE);
+    requests.settle(host, PATIENCE);
     requests.changes_since(since)
 }
 

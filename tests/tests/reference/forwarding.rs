@@ -11,19 +11,22 @@ const HEAD: &str = r#"
 version = 1
 name = "ways"
 [segments.front]
-subnets = ["192.168.188.0/24"]
+subnets = ["192.168.188.0/24", "2001:db8:188::/64"]
 [segments.back]
 subnets = ["10.30.0.0/24"]
 [hosts]
 masq = { address = "10.30.0.21", interface = "eth0", gateway = "10.30.0.1" }
 tun1 = { address = "192.168.188.107", interface = "eth0" }
 tun2 = { address = "192.168.188.110", interface = "eth0" }
+tun3 = { address = "2001:db8:188::113", interface = "eth0" }
 [hosts.dir1]
 address = "192.168.188.108"
+addresses = ["2001:db8:188::108"]
 interface = "eth0"
 interfaces.eth1.addresses = ["10.30.0.11"]
 [hosts.dir2]
 address = "192.168.188.109"
+addresses = ["2001:db8:188::109"]
 interface = "eth0"
 interfaces.eth1.addresses = ["10.30.0.12"]
 [virtual_routers.edge]
@@ -57,16 +60,21 @@ port = 83
 forwarding = "tun"
 tunnel = { type = "gre" }
 real_servers = [{ host = "tun2" }]
+[services.gre6]
+port = 84
+forwarding = "tun"
+tunnel = { type = "gre", checksum = "full" }
+real_servers = [{ host = "tun3" }]
 "#;
 
 /// Each service's port, and who answers there.
-const ANSWERS: [(u16, &str); 4] = [(80, "masq"), (81, "tun1"), (82, "tun1"), (83, "tun2")];
+const ANSWERS: [(u16, &str); 5] = [(80, "masq"), (81, "tun1"), (82, "tun1"), (83, "tun2"), (84, "tun3")];
 
 struct Ways<'l> {
     plans: Plans<'l>,
     client: Host,
     directors: [Host; 2],
-    reals: [Host; 3],
+    reals: [Host; 4],
     _webs: Vec<WebServer>,
 }
 
@@ -77,6 +85,8 @@ impl<'l> Ways<'l> {
         let director = |name, front: &str, back: &str| {
             let host = lab.host(name, front);
             host.attach("eth1", "back", back);
+            let v6 = front.replace("192.168.188.", "2001:db8:188::").replace("/24", "/64");
+            host.run(["ip", "addr", "add", &v6, "dev", "eth0", "nodad"]);
             host
         };
         let directors = [
@@ -87,11 +97,14 @@ impl<'l> Ways<'l> {
         masq.attach("eth0", "back", "10.30.0.21/24");
         let tun1 = lab.host("tun1", "192.168.188.107/24");
         let tun2 = lab.host("tun2", "192.168.188.110/24");
-        let webs = vec![masq.web(8080), tun1.web(81), tun1.web(82), tun2.web(83)];
+        // Reached in IPv6; its answers go in IPv4.
+        let tun3 = lab.host("tun3", "192.168.188.113/24");
+        tun3.run(["ip", "addr", "add", "2001:db8:188::113/64", "dev", "eth0", "nodad"]);
+        let webs = vec![masq.web(8080), tun1.web(81), tun1.web(82), tun2.web(83), tun3.web(84)];
         let plans = lab.plans("plans");
         plans.compile_text(&(HEAD.to_owned() + MORE));
         let client = lab.host("client", "192.168.188.111/24");
-        Self { plans, client, directors, reals: [masq, tun1, tun2], _webs: webs }
+        Self { plans, client, directors, reals: [masq, tun1, tun2, tun3], _webs: webs }
     }
 
     #[track_caller]
@@ -109,13 +122,14 @@ fn masquerade_and_every_tunnel_serve_from_either_director_and_leave_nothing_behi
     guest(|lab| {
         let ways = Ways::new(lab);
         let [dir1, dir2] = &ways.directors;
-        let [masq, tun1, tun2] = &ways.reals;
+        let [masq, tun1, tun2, tun3] = &ways.reals;
         let before: Vec<String> = ways.reals.iter().map(settings).collect();
         let _reals: Vec<Daemon> = ways.reals.iter().map(|host| ways.plans.start(host)).collect();
         let first = ways.plans.start(dir1);
         first.wait_log("(edge) Entering MASTER STATE", PATIENCE);
         let _second = ways.plans.start(dir2);
         ways.all_answer(&ANSWERS, "through dir1");
+        assert!(tun3.run(["ip", "-d", "link", "show", "ek-ip6gre"]).contains("icsum ocsum"));
         assert!(dir1.has_address("eth1", "10.30.0.1") && !dir2.has_address("eth1", "10.30.0.1"));
 
         first.stop(PATIENCE);
@@ -130,6 +144,9 @@ fn masquerade_and_every_tunnel_serve_from_either_director_and_leave_nothing_behi
         ways.plans.compile_text(HEAD);
         eventually(PATIENCE, "tun2 is no real server any more", || {
             links(tun2, "ek-gre").is_empty() && settings(tun2) == before[2] && !tun2.has_address("lo", VIP)
+        });
+        eventually(PATIENCE, "nor is tun3", || {
+            links(tun3, "ek-ip6gre").is_empty() && settings(tun3) == before[3] && !tun3.has_address("lo", VIP)
         });
         eventually(PATIENCE, "tun1 unwraps no GUE any more", || {
             tun1.run(["ip", "fou", "show"]).trim().is_empty()

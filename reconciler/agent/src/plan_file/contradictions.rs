@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use evenkeel_schemas::plan::{Forwarding, Front, Plan, TunnelMode, VirtualServer};
+use evenkeel_schemas::plan::{Forwarding, Front, Plan, VirtualServer};
 use evenkeel_schemas::scalars::Span;
 
 /// Shortest probation, milliseconds.
@@ -61,8 +61,11 @@ fn tunnels(plan: &Plan) -> Option<String> {
     let mut interfaces = BTreeSet::new();
     for tunnel in &plan.tunnels {
         let interface = &tunnel.interface;
-        if tunnel.local.0.is_ipv6() != (tunnel.mode == TunnelMode::Ip6tnl) {
+        if tunnel.local.0.is_ipv6() != tunnel.mode.is_outer_v6() {
             return Some(format!("tunnel {interface} cannot have its end at {}", tunnel.local));
+        }
+        if tunnel.checksum && !tunnel.mode.is_gre() {
+            return Some(format!("tunnel {interface} cannot have a checksum"));
         }
         if !interfaces.insert(interface) {
             return Some(format!("two tunnels are called {interface}"));

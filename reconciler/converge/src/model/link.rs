@@ -53,6 +53,8 @@ pub struct Tunnel {
     pub local: Option<IpAddr>,
     /// Outer address of the other end; absent for any.
     pub remote: Option<IpAddr>,
+    /// GRE: whether packets have a checksum.
+    pub checksum: bool,
 }
 
 /// What a tunnel carries in what.
@@ -152,7 +154,7 @@ impl fmt::Display for LinkKind {
                 for (word, address) in [("local", tunnel.local), ("remote", tunnel.remote)] {
                     address.map_or(Ok(()), |address| write!(f, " {word} {address}"))?;
                 }
-                Ok(())
+                if tunnel.checksum { f.write_str(" csum") } else { Ok(()) }
             }
             Self::Other(name) if name.is_empty() => f.write_str("hardware"),
             Self::Other(name) => f.write_str(name),

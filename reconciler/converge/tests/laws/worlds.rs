@@ -30,7 +30,7 @@ fn interface() -> impl Strategy<Value = String> {
 fn link_kind() -> impl Strategy<Value = LinkKind> {
     let macvlan =
         |parent: &str, last| LinkKind::Macvlan { parent: parent.to_owned(), mac: [0, 0, 0x5e, 0, 1, last] };
-    let tunnel = Tunnel { mode: TunnelMode::Ipip, local: None, remote: None };
+    let tunnel = Tunnel { mode: TunnelMode::Ipip, local: None, remote: None, checksum: false };
     select(vec![macvlan("eth0", 1), macvlan("eth0", 2), macvlan("lo", 1), LinkKind::Tunnel(tunnel)])
 }
 
