@@ -9,12 +9,16 @@ use crate::support::{
     wait_priority_zero, watch,
 };
 
+/// The time until announcements are repeated is 20 ms, less what the clock of a captured packet may be off.
+const ANNOUNCED_LATER: Duration = Duration::from_millis(10);
+
 #[test]
 fn a_master_that_stops_hands_over_within_the_skew_time_and_preempts_when_it_is_back() {
     guest(|lab| {
         let reference = Reference::new(lab);
         let mut daemons = reference.serving();
         let adverts = lab.capture_vrrp();
+        let announcements = lab.capture_announcements();
         let vip = watch(&reference);
         let client = steady_client(&reference);
         let begun = mark();
@@ -28,6 +32,15 @@ fn a_master_that_stops_hands_over_within_the_skew_time_and_preempts_when_it_is_b
             stops.push(client.gap_since(stopped));
             assert_eq!(vip.both_since(stopped), Duration::ZERO, "VIP on both directors");
             daemons.dir2.wait_log_since(stopped, "Entering MASTER STATE", PATIENCE);
+            // One at once; the others wait until all that clients wait for is done.
+            let mac = reference.hosts.dir2.mac("eth0");
+            let announced = || -> Vec<_> {
+                let all = announcements.of(reference.hosts.vip, stopped).into_iter();
+                all.filter(|record| record.what.mac == mac).map(|record| record.at).collect()
+            };
+            eventually(PATIENCE, "five announcements", || announced().len() >= 5);
+            let pause = announced()[1].saturating_duration_since(announced()[0]);
+            assert!(pause > ANNOUNCED_LATER, "repeated after {pause:?}");
 
             let started = mark();
             daemons.dir1 = reference.start(&reference.hosts.dir1);
