@@ -9,6 +9,7 @@
 //! when no backup can have claimed the VIPs. A daemon that was killed, or that hangs, stops renewing;
 //! the guardian removes the VIPs just before the first backup may claim them. A daemon that comes
 //! back earlier is told of the leases that still run, and goes on as Master without an election.
+//! Virtual services that only a Master may have go a little later: see [`Bound`].
 //!
 //! Protocol: JSON, one message a packet, on a `SOCK_SEQPACKET` socket in the state directory. Here
 //! are the messages and the daemon's end; the process is in `process`.
@@ -25,7 +26,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
-use evenkeel_converge::AddressKey;
+use evenkeel_converge::{AddressKey, ServiceKey};
 use evenkeel_kernel::clock;
 use evenkeel_schemas::time::MonoTime;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -74,6 +75,18 @@ pub(crate) struct Lease {
     pub(crate) until: MonoTime,
 }
 
+/// Virtual services that this host may have only as Master of a router, since it is a real server of theirs: as Backup it would send on
+/// what the Master sends to it. When the VIPs of the router have been taken away for a while, these go too.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Bound {
+    /// The router, as its lease has it.
+    pub(crate) router: String,
+    /// Some of the services.
+    pub(crate) services: Vec<ServiceKey>,
+    /// Whether they are in addition to those told before.
+    pub(crate) more: bool,
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum ToGuardian {
@@ -83,6 +96,8 @@ enum ToGuardian {
     Renew(BTreeMap<String, MonoTime>),
     /// The VIPs of this router were removed by the daemon.
     Release(String),
+    /// What goes with the VIPs of a router.
+    Bound(Bound),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -176,6 +191,14 @@ impl Guardian {
     /// As [`Self::take`].
     pub(crate) fn release(&self, router: &str) -> io::Result<()> {
         send(&self.socket, &ToGuardian::Release(router.to_owned()))
+    }
+
+    /// Says what goes with the VIPs of a router. Does not block.
+    ///
+    /// # Errors
+    /// As [`Self::take`].
+    pub(crate) fn bind(&self, bound: Bound) -> io::Result<()> {
+        send(&self.socket, &ToGuardian::Bound(bound))
     }
 
     /// Waits until the guardian has room for a message again.

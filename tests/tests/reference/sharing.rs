@@ -113,5 +113,15 @@ fn directors_that_are_real_servers_serve_each_others_clients_without_a_loop() {
         first.stop(Duration::from_secs(10));
         client.wait_ok(PATIENCE);
         both_serve(dir2, dir1);
+        // Killed for good, too: its guardian takes the service away after the VIP.
+        let first = reference.start(dir1);
+        first.wait_log("Entering MASTER STATE", PATIENCE);
+        both_serve(dir1, dir2);
+        let killed = mark();
+        first.kill9();
+        eventually(PATIENCE, "dir2 has the VIP", || dir2.has_address("eth0", reference.hosts.vip));
+        first.wait_log_since(killed, "removed the virtual services that only the Master of", PATIENCE);
+        client.wait_ok(PATIENCE);
+        both_serve(dir2, dir1);
     });
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use evenkeel_converge::Kind;
+use evenkeel_converge::{Kind, ServiceKey};
 use evenkeel_kernel::clock;
 use evenkeel_schemas::plan::{Plan, SyncMode};
 use evenkeel_schemas::scalars::Name;
@@ -135,6 +135,13 @@ pub(super) fn is_followed(plan: &Plan, router: &Name) -> bool {
         .is_some_and(|sync| sync.mode == SyncMode::Follow && sync.router == *router);
     synchronised
         || plan.virtual_servers.iter().any(|server| server.only_as_master_of.as_ref() == Some(router))
+}
+
+/// The virtual services that this host has only as Master of a router.
+pub(super) fn bound_services(plan: &Plan, router: &Name) -> Vec<ServiceKey> {
+    let bound =
+        plan.virtual_servers.iter().filter(|server| server.only_as_master_of.as_ref() == Some(router));
+    bound.filter_map(ServiceKey::of).collect()
 }
 
 #[cfg(test)]

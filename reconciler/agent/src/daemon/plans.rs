@@ -13,7 +13,7 @@ use evenkeel_schemas::status::Rejected;
 use tracing::{debug, error, info};
 
 use super::Daemon;
-use super::elections::is_followed;
+use super::elections::{bound_services, is_followed};
 use super::facts::InForce;
 use crate::converger::Wanted;
 use crate::election::{Command, RouterSetup};
@@ -175,7 +175,8 @@ fn setups(loaded: &LoadedPlan) -> Vec<RouterSetup> {
     let plan = &loaded.plan;
     let setup = |router: &Router| {
         let secret = loaded.secrets.get(&router.name).copied();
-        RouterSetup::new(router, &plan.host_addresses, secret, is_followed(plan, &router.name))
+        let setup = RouterSetup::new(router, &plan.host_addresses, secret, is_followed(plan, &router.name))?;
+        Some(RouterSetup { bound: bound_services(plan, &router.name), ..setup })
     };
     plan.routers.iter().filter_map(setup).collect()
 }

@@ -7,10 +7,10 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use evenkeel_converge::AddressKey;
+use evenkeel_converge::{AddressKey, ServiceKey};
 use evenkeel_schemas::time::MonoTime;
 
-use crate::guard::{Guardian, Lease};
+use crate::guard::{Bound, Guardian, Lease};
 
 /// How long a guardian may be slow. One that takes longer hangs: it is replaced.
 const SLOW_LIMIT: Duration = Duration::from_secs(10);
@@ -34,6 +34,10 @@ pub(super) struct Guarding {
     releases: BTreeSet<String>,
     /// VIPs that it was told to remove, by the name of the lease.
     removals: BTreeMap<String, Vec<AddressKey>>,
+    /// What goes with the VIPs of routers, by the names of their leases.
+    bound: BTreeMap<String, Vec<ServiceKey>>,
+    /// Those that it has not been told.
+    unbound: BTreeSet<String>,
     slow_since: Option<MonoTime>,
     ask_at: MonoTime,
 }
@@ -46,6 +50,8 @@ impl Guarding {
             renewals: BTreeMap::new(),
             releases: BTreeSet::new(),
             removals: BTreeMap::new(),
+            bound: BTreeMap::new(),
+            unbound: BTreeSet::new(),
             slow_since: None,
             ask_at: MonoTime::ZERO,
         }
@@ -63,7 +69,10 @@ impl Guarding {
 
     /// A new guardian, which knows nothing.
     pub(super) fn replace(&mut self, guardian: Guardian) {
-        *self = Self::new(guardian);
+        let bound = std::mem::take(&mut self.bound);
+        let unbound = bound.iter().filter(|(_, services)| !services.is_empty());
+        let unbound = unbound.map(|(router, _)| router.clone()).collect();
+        *self = Self { bound, unbound, ..Self::new(guardian) };
     }
 
     pub(super) fn lost(&mut self) {
@@ -86,6 +95,32 @@ impl Guarding {
     /// When to call [`Self::asks`] again.
     pub(super) fn ask_at(&self) -> Option<MonoTime> {
         self.guardian.is_none().then_some(self.ask_at)
+    }
+
+    /// What goes with the VIPs of a router: the guardian hears of it at the end of the turn ([`Self::flush`]).
+    pub(super) fn bind(&mut self, router: &str, services: &[ServiceKey]) {
+        let bound = self.bound.get(router).map(Vec::as_slice).unwrap_or_default();
+        if bound != services {
+            self.bound.insert(router.to_owned(), services.to_vec());
+            self.unbound.insert(router.to_owned());
+        }
+    }
+
+    /// Returns whether all of it was heard.
+    fn tell_bound(&mut self, now: MonoTime) -> bool {
+        while let Some(router) = self.unbound.first().cloned() {
+            let services = self.bound.get(&router).cloned().unwrap_or_default();
+            let count = services.len().div_ceil(CHUNK).max(1);
+            for number in 0..count {
+                let some = services.iter().skip(number * CHUNK).take(CHUNK).copied().collect();
+                let bound = Bound { router: router.clone(), services: some, more: number > 0 };
+                if !self.say(now, |guardian| guardian.bind(bound)) {
+                    return false;
+                }
+            }
+            self.unbound.remove(&router);
+        }
+        true
     }
 
     /// Takes or renews a lease and returns whether it was heard: a slow guardian hears of it with the
@@ -178,7 +213,9 @@ impl Guarding {
             }
             self.releases.remove(&router);
         }
-        self.renew(now);
+        if self.tell_bound(now) {
+            self.renew(now);
+        }
     }
 
     fn renew(&mut self, now: MonoTime) {
@@ -316,7 +353,7 @@ mod tests {
 
     fn heard(mut socket: &Socket) -> Vec<String> {
         let mut heard = Vec::new();
-        let mut buffer = [0; 4096];
+        let mut buffer = vec![0; 64 * 1024];
         while let Ok(length @ 1..) = socket.read(&mut buffer) {
             heard.push(String::from_utf8_lossy(&buffer[..length]).into_owned());
         }
@@ -416,6 +453,33 @@ mod tests {
         guarding.flush(late);
         let words = heard(&theirs);
         assert!(words.len() == 1 && words[0].starts_with(r#"{"lease":{"router":"VRID 51""#), "{words:?}");
+    }
+
+    #[test]
+    fn what_goes_with_the_vips_is_told_when_it_changes_and_to_each_guardian() {
+        let (guardian, theirs) = Guardian::pair().expect("pair");
+        let (mut guarding, now) = (Guarding::new(guardian), MonoTime::ZERO);
+        let services = |count: u32| -> Vec<ServiceKey> {
+            (1..=count).map(|mark| ServiceKey::Mark { v6: false, mark }).collect()
+        };
+        let told = |guarding: &mut Guarding, count: u32, theirs: &Socket| {
+            guarding.bind("VRID 51", &services(count));
+            guarding.bind("VRID 52", &[]);
+            guarding.flush(now);
+            heard(theirs)
+        };
+        assert_eq!(told(&mut guarding, 0, &theirs), Vec::<String>::new());
+        let words = told(&mut guarding, 2, &theirs);
+        assert!(words.len() == 1 && words[0].starts_with(r#"{"bound":{"router":"VRID 51""#), "{words:?}");
+        assert_eq!(told(&mut guarding, 2, &theirs), Vec::<String>::new());
+        let (guardian, theirs) = Guardian::pair().expect("pair");
+        guarding.replace(guardian);
+        assert_eq!(told(&mut guarding, 2, &theirs), words);
+        let many = u32::try_from(CHUNK).expect("small") + 1;
+        let words = told(&mut guarding, many, &theirs);
+        assert!(words.len() == 2 && words[1].ends_with(r#""more":true}}"#), "{words:?}");
+        let words = told(&mut guarding, 0, &theirs);
+        assert!(words.len() == 1 && words[0].contains(r#""services":[]"#), "{words:?}");
     }
 
     #[test]

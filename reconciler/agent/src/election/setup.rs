@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use evenkeel_converge::{
-    Address, AddressKey, Route, RouteKey, Rule, RuleKey, router_routes, router_rules, vip_addresses,
+    Address, AddressKey, Route, RouteKey, Rule, RuleKey, ServiceKey, router_routes, router_rules,
+    vip_addresses,
 };
 use evenkeel_schemas::plan::{self, Router, Track};
 use evenkeel_schemas::scalars::{InterfaceName, Ip, Name, Span};
@@ -41,6 +42,8 @@ pub(crate) struct RouterSetup {
     pub(crate) garp_pause: Duration,
     /// Whether something beside its VIPs follows its state: main is told at once.
     pub(crate) followed: bool,
+    /// Virtual services that this host has only as its Master.
+    pub(crate) bound: Vec<ServiceKey>,
 }
 
 impl RouterSetup {
@@ -92,6 +95,7 @@ impl RouterSetup {
             startup_delay: time(router.startup_delay),
             garp_pause: time(router.garp_interval),
             followed,
+            bound: Vec::new(),
         })
     }
 

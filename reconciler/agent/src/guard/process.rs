@@ -1,6 +1,6 @@
 //! The guardian process: `evenkeeld-guard`.
 //!
-//! It is its own session, holds nothing but a socket and the right to remove addresses, and ends by
+//! It is its own session, holds nothing but a socket and the right to remove addresses and virtual services, and ends by
 //! itself once there is neither a daemon nor a lease.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use caps::{CapSet, Capability};
-use evenkeel_converge::{AddressKey, Kind, Op};
+use evenkeel_converge::{AddressKey, Kind, Op, ServiceKey};
 use evenkeel_kernel::{Alarm, Kernel, Scope, clock};
 use evenkeel_schemas::time::MonoTime;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -22,12 +22,14 @@ use tracing::{error, info, warn};
 
 use crate::{memory, scheduling};
 
-use super::{FromGuardian, Lease, ToGuardian, at, new_buffer, receive, send, socket_path};
+use super::{Bound, FromGuardian, Lease, ToGuardian, at, new_buffer, receive, send, socket_path};
 
 /// How long a guardian without a lease waits for a daemon to connect.
 const IDLE_LIMIT: Duration = Duration::from_secs(10);
 /// Time between two attempts to remove a VIP that could not be removed.
 const RETRY: Duration = Duration::from_millis(100);
+/// How long after its VIPs the services of a router go: a daemon that was late and is Master still has said so by then.
+const SERVICES_LATER: Duration = Duration::from_secs(1);
 /// How long a daemon that connects may take to listen; everything else waits meanwhile.
 const GREETING_LIMIT: Duration = Duration::from_millis(500);
 /// Most connections; there is one daemon, which may connect anew before it leaves the old connection.
@@ -80,13 +82,16 @@ fn drop_rights() -> Result<(), caps::errors::CapsError> {
     caps::set(None, CapSet::Permitted, &kept)
 }
 
-/// The host's addresses, as far as the guardian is concerned.
+/// The host's addresses and virtual services, as far as the guardian is concerned.
 trait Addresses {
     /// Those of the addresses that are there.
     fn present(&mut self, addresses: &[AddressKey]) -> Result<Vec<AddressKey>, String>;
 
     /// Removes those that are there, and tells how many.
     fn remove(&mut self, addresses: &[AddressKey]) -> Result<usize, String>;
+
+    /// Removes those of the services that are there.
+    fn remove_services(&mut self, services: &[ServiceKey]) -> Result<(), String>;
 }
 
 impl Addresses for Kernel {
@@ -102,6 +107,12 @@ impl Addresses for Kernel {
         let refused: Vec<String> =
             self.apply(&ops).into_iter().filter_map(Result::err).map(|error| error.to_string()).collect();
         if refused.is_empty() { Ok(ops.len()) } else { Err(refused.join("; ")) }
+    }
+
+    fn remove_services(&mut self, services: &[ServiceKey]) -> Result<(), String> {
+        let ops: Vec<Op> = services.iter().copied().map(Op::DelService).collect();
+        let refused = self.apply(&ops).into_iter().find_map(Result::err);
+        refused.map_or(Ok(()), |error| Err(error.to_string()))
     }
 }
 
@@ -121,6 +132,10 @@ struct Process<A> {
     /// Leases that ran out while their daemon is still connected: it may have renewed one that it
     /// thought running, and does not say the VIPs again.
     lapsed: BTreeMap<String, Lease>,
+    /// What goes with the VIPs of a router, by the name of its lease, as the newest daemon has it.
+    bound: BTreeMap<String, Vec<ServiceKey>>,
+    /// What goes of them, and when.
+    going: BTreeMap<String, (MonoTime, Vec<ServiceKey>)>,
     buffer: Box<[u8]>,
     kernel: A,
     /// Whether the addresses have been looked at.
@@ -150,6 +165,8 @@ impl<A: Addresses> Process<A> {
             daemons: Vec::new(),
             leases: BTreeMap::new(),
             lapsed: BTreeMap::new(),
+            bound: BTreeMap::new(),
+            going: BTreeMap::new(),
             buffer: new_buffer(),
             kernel,
             rehearsed: false,
@@ -184,7 +201,9 @@ impl<A: Addresses> Process<A> {
             return false;
         }
         self.retract(now);
-        !(self.daemons.is_empty() && self.leases.is_empty() && now >= self.idle_until)
+        self.unbind(now);
+        let idle = self.daemons.is_empty() && self.leases.is_empty() && self.going.is_empty();
+        !(idle && now >= self.idle_until)
     }
 
     /// Whether another guardian listens in our place. The leases that we know are then old ones: a
@@ -195,7 +214,8 @@ impl<A: Addresses> Process<A> {
     }
 
     fn wait(&mut self) -> io::Result<()> {
-        let next = self.leases.values().map(|lease| lease.until).min();
+        let leases = self.leases.values().map(|lease| lease.until);
+        let next = leases.chain(self.going.values().map(|(at, _)| *at)).min();
         let idle = self.daemons.is_empty().then_some(self.idle_until);
         match next.or(idle) {
             Some(at) => self.alarm.set(at)?,
@@ -222,6 +242,8 @@ impl<A: Addresses> Process<A> {
         });
         match told.and_then(|()| socket.set_nonblocking(true)) {
             Ok(()) => {
+                // It will say what goes with VIPs, and nothing where nothing does.
+                self.bound.clear();
                 if self.daemons.len() == MAX_DAEMONS {
                     self.daemons.remove(0);
                 }
@@ -260,9 +282,11 @@ impl<A: Addresses> Process<A> {
                         }
                         if let Some(lease) = self.leases.get_mut(&router) {
                             lease.until = until;
+                            self.going.remove(&router);
                         }
                     }
                 }
+                Ok(ToGuardian::Bound(bound)) => self.bind(bound),
                 Ok(ToGuardian::Release(router)) => {
                     self.leases.remove(&router);
                     self.lapsed.remove(&router);
@@ -283,7 +307,32 @@ impl<A: Addresses> Process<A> {
             self.kernel.present(&lease.addresses).ok();
         }
         self.lapsed.remove(&lease.router);
+        self.going.remove(&lease.router);
         self.leases.insert(lease.router.clone(), lease);
+    }
+
+    fn bind(&mut self, Bound { router, mut services, more }: Bound) {
+        match self.bound.get_mut(&router).filter(|_| more) {
+            Some(bound) => bound.append(&mut services),
+            None if services.is_empty() => drop(self.bound.remove(&router)),
+            None => drop(self.bound.insert(router, services)),
+        }
+    }
+
+    /// Removes what goes with VIPs that have been gone for a while.
+    fn unbind(&mut self, now: MonoTime) {
+        for (router, (_, services)) in self.going.extract_if(.., |_, (at, _)| *at <= now) {
+            match self.kernel.remove_services(&services) {
+                Ok(()) => {
+                    warn!("guardian: removed the virtual services that only the Master of {router} has")
+                }
+                Err(why) => {
+                    error!(
+                        "guardian: the virtual services that only the Master of {router} has cannot be removed: {why}"
+                    );
+                }
+            }
+        }
     }
 
     /// Removes the VIPs whose lease has run out.
@@ -301,6 +350,9 @@ impl<A: Addresses> Process<A> {
                     self.stuck.remove(&router);
                     if count > 0 {
                         warn!("guardian: lease of {router} ran out: removed {count} VIPs");
+                    }
+                    if let Some(services) = self.bound.get(&router) {
+                        self.going.insert(router.clone(), (now + SERVICES_LATER, services.clone()));
                     }
                     if !self.daemons.is_empty() {
                         self.lapsed.insert(router, lease);

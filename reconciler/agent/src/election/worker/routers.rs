@@ -31,6 +31,9 @@ impl Worker {
         self.election.configure(self.members(|key| keys.contains(key)), clock::now());
         self.drain();
         self.routers.retain(|key, _| keys.contains(key));
+        for setup in self.routers.values() {
+            self.guarding.bind(&setup.lease, &setup.bound);
+        }
         self.granted.retain(|key, _| keys.contains(key));
         self.unsent.retain(|key, _| keys.contains(key));
         self.failing_sends.retain(|(key, _)| keys.contains(key));

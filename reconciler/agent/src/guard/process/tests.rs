@@ -13,6 +13,7 @@ struct Host(Rc<RefCell<Inner>>);
 #[derive(Default)]
 struct Inner {
     addresses: BTreeSet<AddressKey>,
+    services: BTreeSet<ServiceKey>,
     refuses: bool,
     attempts: usize,
 }
@@ -32,6 +33,11 @@ impl Addresses for Host {
         }
         inner.addresses.retain(|key| !present.contains(key));
         Ok(present.len())
+    }
+
+    fn remove_services(&mut self, services: &[ServiceKey]) -> Result<(), String> {
+        self.0.borrow_mut().services.retain(|key| !services.contains(key));
+        Ok(())
     }
 }
 
@@ -179,4 +185,35 @@ fn a_daemon_may_connect_anew_before_it_leaves_its_old_connection() {
     assert!(process.turn(seconds(2)));
     assert!(host.has(&vip));
     assert_eq!(process.daemons.len(), 1);
+}
+
+#[test]
+fn what_only_a_master_has_goes_a_second_after_its_vips_unless_the_daemon_speaks_up() {
+    let scratch = tempfile::tempdir().expect("tempdir");
+    let (vip, service) = (vip(1), |mark| ServiceKey::Mark { v6: false, mark });
+    let host = Host::with(std::slice::from_ref(&vip));
+    host.0.borrow_mut().services.extend([1, 2, 3].map(service));
+    let mut process = Process::new(scratch.path(), host.clone()).expect("guardian");
+    let (daemon, _) = connect(&mut process, clock::now());
+    let router = "eth0 IPv4 VRID 51".to_owned();
+    let bound = |mark, more| Bound { router: router.clone(), services: vec![service(mark)], more };
+    daemon.bind(bound(3, false)).expect("told");
+    daemon.bind(bound(1, false)).expect("told");
+    daemon.bind(bound(2, true)).expect("told");
+    let left = || host.0.borrow().services.len();
+
+    // Late, and Master all the same.
+    daemon.take(lease(std::slice::from_ref(&vip), seconds(3))).expect("lease");
+    assert!(process.turn(seconds(2)) && process.turn(seconds(4)));
+    assert!(!host.has(&vip));
+    daemon.renew(BTreeMap::from([(router.clone(), seconds(6))])).expect("renewal");
+    assert!(process.turn(seconds(4)) && process.turn(seconds(5)));
+    assert_eq!(left(), 3);
+
+    // Killed.
+    drop(daemon);
+    assert!(process.turn(seconds(7)), "there is something to do still");
+    assert_eq!(left(), 3);
+    assert!(!process.turn(seconds(9)), "nothing is left to guard");
+    assert_eq!(host.0.borrow().services, BTreeSet::from([service(3)]), "what was said last counts");
 }
