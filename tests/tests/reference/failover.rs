@@ -10,7 +10,7 @@ use crate::support::{
 };
 
 /// The time until announcements are repeated is 20 ms, less what the clock of a captured packet may be off.
-const ANNOUNCED_LATER: Duration = Duration::from_millis(10);
+const ANNOUNCED_LATER: Duration = Duration::from_millis(5);
 
 #[test]
 fn a_master_that_stops_hands_over_within_the_skew_time_and_preempts_when_it_is_back() {

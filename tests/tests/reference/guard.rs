@@ -85,10 +85,10 @@ fn a_master_that_is_not_let_send_gives_up_before_its_lease_ends_and_waits_before
         let said = daemons.dir1.log_since(blocked);
         let complaints = said.iter().filter(|line| line.what.contains("cannot send")).count();
         assert_eq!(complaints, 1, "{said:#?}");
-        // The guardian comes 30 ms after the daemon. Where the guest stood still for longer, both were late, and either may be first.
+        // The guardian comes 30 ms after the daemon. Where the guest stood still, both were late, and either may be first.
         if let Some(line) = said.iter().find(|line| line.what.contains("ran out")) {
-            let lost = lab.pulse().lost_between(line.at - Duration::from_millis(300), line.at);
-            assert!(lost > Duration::from_millis(20), "the guest lost {lost:?}: {said:#?}");
+            let lost = lab.pulse().lost_between(line.at - Duration::from_millis(500), line.at);
+            assert!(lost > Duration::from_millis(5), "the guest lost {lost:?}: {said:#?}");
         }
 
         policy(dir1, "delete");

@@ -198,7 +198,7 @@ fn checks_confirm_a_good_plan_and_take_a_bad_one_back() {
         let confirmed = daemons.dir1.wait_log_since(installed, "is confirmed by its checks", PATIENCE);
         let took = confirmed.at.saturating_duration_since(begun_at);
         lab.log(format!("a good plan was confirmed {took:?} after it came"));
-        assert!(took >= Duration::from_secs(2), "before it was quiet: {took:?}");
+        assert!(took >= Duration::from_millis(1500), "before it was quiet: {took:?}");
         std::thread::sleep(Duration::from_secs(9).saturating_sub(begun_at.elapsed()) + MARGIN);
         let sixty: Vec<String> = TABLE.iter().map(|rule| rule.replace("-w 100", "-w 60")).collect();
         assert_eq!(dir1.ipvsadm(), sixty);
