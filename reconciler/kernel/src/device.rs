@@ -57,10 +57,6 @@ const GRE_CSUM: [u8; 2] = [0x80, 0];
 /// `IFLA_IPTUN_PROTO`.
 const TUNNEL_PROTOCOL: u16 = 9;
 
-const fn is_gre(mode: TunnelMode) -> bool {
-    matches!(mode, TunnelMode::Gre | TunnelMode::Ip6gre)
-}
-
 /// An interface as the kernel tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Told {
@@ -176,7 +172,7 @@ fn parse_info(info: &[u8], told: &mut Told) -> Result<(), Malformed> {
         };
         let (local, remote) = tunnel_ends(mode);
         // What it takes counts: what it sends goes nowhere.
-        let flags = if is_gre(mode) { find(data, GRE_FLAGS[0])? } else { None };
+        let flags = if mode.is_gre() { find(data, GRE_FLAGS[0])? } else { None };
         let checksum = flags.and_then(<[u8]>::first).is_some_and(|flags| flags & GRE_CSUM[0] != 0);
         told.tunnel = Some(Tunnel { mode, local: end(local)?, remote: end(remote)?, checksum });
     }
@@ -347,7 +343,7 @@ fn write_kind(w: &mut Writer<'_>, name: &str, kind: &LinkKind, parent: Option<u3
                         w.ip(kind, end);
                     }
                 }
-                if tunnel.checksum && is_gre(tunnel.mode) {
+                if tunnel.checksum && tunnel.mode.is_gre() {
                     for kind in GRE_FLAGS {
                         w.attribute(kind, &GRE_CSUM);
                     }
@@ -386,7 +382,7 @@ mod tests {
         for mode in TunnelMode::ALL {
             let end = if mode.is_outer_v6() { v6 } else { v4 };
             for (local, remote) in [(Some(end), None), (None, Some(end)), (Some(end), Some(end))] {
-                for checksum in [false, is_gre(mode)] {
+                for checksum in [false, mode.is_gre()] {
                     let kind = LinkKind::Tunnel(Tunnel { mode, local, remote, checksum });
                     assert_eq!(model(read("tun1", &kind, None), &names).kind, kind);
                 }

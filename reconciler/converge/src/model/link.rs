@@ -109,6 +109,12 @@ impl TunnelMode {
         }
     }
 
+    /// Whether there is a GRE header, which may have a checksum.
+    #[must_use]
+    pub const fn is_gre(self) -> bool {
+        matches!(self, Self::Gre | Self::Ip6gre)
+    }
+
     /// Whether the outer packets are IPv6.
     #[must_use]
     pub const fn is_outer_v6(self) -> bool {
