@@ -22,6 +22,7 @@ mod announce;
 mod capture;
 mod check;
 mod cluster;
+mod datagram;
 mod figures;
 mod forge;
 mod guest;
@@ -50,6 +51,7 @@ mod web;
 
 pub use announce::{Announcement, Announcements};
 pub use cluster::{Cluster, Lab};
+pub use datagram::{Answerer, Asker};
 pub use figures::Figures;
 pub use forge::{Flood, Forged};
 pub use guest::{Failure, Options, attempt, guest, guest_with, run_main};
