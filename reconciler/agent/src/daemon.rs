@@ -223,7 +223,7 @@ pub(crate) async fn run(options: Options, stop: StopSignals) -> Result<(), Strin
         probation: Probation::new(record, disk, stored_tx),
     };
     daemon.first_plan(&leases, &ledger);
-    drift::watch(daemon.converger.mailbox().clone());
+    drift::watch(daemon.converger.mailbox().clone(), daemon.election.nudge());
     let plans = source::watch(options.plan, options.host, daemon.state.path().to_owned(), looks);
     let mut channels = Channels {
         plans,

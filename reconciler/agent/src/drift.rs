@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
 use crate::converger::Mailbox;
+use crate::election::Nudge;
 
 const GROUPS: [MulticastGroup; 7] = [
     MulticastGroup::Link,
@@ -30,8 +31,8 @@ const SETTLE: Duration = Duration::from_millis(20);
 const RENEW: Duration = Duration::from_secs(1);
 
 /// Subscribes to address, route and link events in a task of its own, which tells the convergence
-/// thread what to look at. Must be called within a tokio runtime.
-pub(crate) fn watch(mailbox: Mailbox) {
+/// thread what to look at, and the election that what goes with VIPs may have changed. Must be called within a tokio runtime.
+pub(crate) fn watch(mailbox: Mailbox, election: Nudge) {
     tokio::spawn(async move {
         loop {
             match rtnetlink::new_multicast_connection(&GROUPS) {
@@ -49,6 +50,9 @@ pub(crate) fn watch(mailbox: Mailbox) {
                             && let Ok(Ok((message, _))) = timeout_at(end, messages.recv()).await
                         {
                             found.extend(kinds(&message));
+                        }
+                        if found.contains(&Kind::Routes) || found.contains(&Kind::Rules) {
+                            election.look();
                         }
                         mailbox.dirty(&found);
                     }

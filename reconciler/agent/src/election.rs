@@ -126,10 +126,29 @@ pub(crate) struct RouterSnapshot {
     pub(crate) counters: RouterCounters,
 }
 
+/// A way to tell the loop that routes or rules have changed, some that go with VIPs perhaps: it is not told of them by the kernel, since
+/// on a busy router they change all day. However often it is told, it looks once.
+#[derive(Clone)]
+pub(crate) struct Nudge {
+    wake: Arc<EventFd>,
+    nudged: Arc<AtomicBool>,
+}
+
+impl Nudge {
+    /// The loop looks at them within its next turns.
+    pub(crate) fn look(&self) {
+        if !self.nudged.swap(true, Ordering::AcqRel) {
+            // Fails only when the thread has ended.
+            self.wake.write(1).ok();
+        }
+    }
+}
+
 /// A handle to the running loop.
 pub(crate) struct Election {
     commands: Sender<Command>,
     wake: Arc<EventFd>,
+    nudged: Arc<AtomicBool>,
     /// Whether a signal has ended it.
     told: Arc<AtomicBool>,
     thread: JoinHandle<Result<(), String>>,
@@ -152,12 +171,18 @@ impl Election {
         let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?);
         let kernel = Kernel::new().map_err(io::Error::other)?;
         let monitor = Monitor::open_for_election().map_err(io::Error::other)?;
-        let told = Arc::new(AtomicBool::new(false));
-        let wakers = Wakers { wake: Arc::clone(&wake), alarm: Alarm::new()?, stop, told: Arc::clone(&told) };
+        let (told, nudged) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let wakers = Wakers {
+            wake: Arc::clone(&wake),
+            nudged: Arc::clone(&nudged),
+            alarm: Alarm::new()?,
+            stop,
+            told: Arc::clone(&told),
+        };
         let worker = worker::Worker::new(inbox, wakers, notices, kernel, monitor, guardian, leases);
         let thread = std::thread::Builder::new().name("election".to_owned());
         let thread = thread.spawn(move || worker.run(scheduling))?;
-        Ok(Self { commands, wake, told, thread })
+        Ok(Self { commands, wake, nudged, told, thread })
     }
 
     /// Sends a command. Its effect comes within the loop's next turn.
@@ -165,6 +190,11 @@ impl Election {
         // Both fail only when the thread has ended, which `stop` and the closed notices tell.
         self.commands.send(command).ok();
         self.wake.write(1).ok();
+    }
+
+    /// For whoever hears of routes and rules.
+    pub(crate) fn nudge(&self) -> Nudge {
+        Nudge { wake: Arc::clone(&self.wake), nudged: Arc::clone(&self.nudged) }
     }
 
     /// Whether a signal has made it give the VIPs away and end. The channel of its notices is then closed.

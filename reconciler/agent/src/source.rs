@@ -3,11 +3,14 @@
 //!
 //! Events are hints. Directories are watched, never the file itself, so that a rename over it, a
 //! symlink swapped to another directory and a write in place are all seen; a look at the file's
-//! identity every few seconds is the net below that.
+//! identity every few seconds is the net below that. Whatever else happens in those directories costs such a look, no reading.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use evenkeel_schemas::plan;
@@ -68,18 +71,47 @@ struct Source {
     watcher: Option<RecommendedWatcher>,
     watched: BTreeSet<PathBuf>,
     events: mpsc::Receiver<()>,
+    /// Which of them are about the plan.
+    ours: Arc<Ours>,
     /// Files of secrets that the plan names.
     secret_files: Vec<PathBuf>,
     stamps: Vec<Stamp>,
 }
 
+/// Tells events of the plan from those of its neighbours.
+#[derive(Default)]
+struct Ours {
+    /// Under which names the plan and its secrets are known.
+    names: Mutex<BTreeSet<OsString>>,
+    /// Whether something happened to one of them.
+    met: AtomicBool,
+}
+
+impl Ours {
+    fn note(&self, event: &notify::Result<notify::Event>) {
+        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        let ours = |path: &PathBuf| path.file_name().is_some_and(|name| names.contains(name));
+        let met = event.as_ref().map_or(true, |event| event.paths.is_empty() || event.paths.iter().any(ours));
+        self.met.fetch_or(met, Ordering::AcqRel);
+    }
+
+    fn know<'a>(&self, paths: impl Iterator<Item = &'a Path>) {
+        let names = paths.filter_map(Path::file_name).map(OsString::from).collect();
+        *self.names.lock().unwrap_or_else(PoisonError::into_inner) = names;
+    }
+}
+
 impl Source {
     fn new(path: PathBuf, host: Name) -> Self {
         let (tell, events) = mpsc::channel(1);
-        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| match event {
+        let ours = Arc::new(Ours::default());
+        let noted = Arc::clone(&ours);
+        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             // Reading the file makes these: they would trigger the next reading.
-            Ok(event) if matches!(event.kind, EventKind::Access(_)) => {}
-            Ok(_) | Err(_) => drop(tell.try_send(())),
+            if !event.as_ref().is_ok_and(|event| matches!(event.kind, EventKind::Access(_))) {
+                noted.note(&event);
+                tell.try_send(()).ok();
+            }
         });
         let watcher = watcher
             .inspect_err(|error| warn!("cannot watch files ({error}): looking every {POLL:?} instead"))
@@ -90,6 +122,7 @@ impl Source {
             watcher,
             watched: BTreeSet::new(),
             events,
+            ours,
             secret_files: Vec::new(),
             stamps: Vec::new(),
         };
@@ -107,17 +140,19 @@ impl Source {
         loop {
             tokio::select! {
                 event = self.events.recv(), if self.watcher.is_some() => {
-                    if event.is_some() {
-                        self.settle().await;
-                        self.look();
+                    if event.is_none() {
+                        self.watcher = None;
+                        continue;
+                    }
+                    self.settle().await;
+                    // A stamp tells most changes, but not one within the clock's grain.
+                    let met = self.ours.met.swap(false, Ordering::AcqRel);
+                    if self.look() || met {
                         return;
                     }
-                    self.watcher = None;
                 }
                 () = sleep(POLL) => {
-                    let before = std::mem::take(&mut self.stamps);
-                    self.look();
-                    if self.stamps != before {
+                    if self.look() {
                         return;
                     }
                 }
@@ -134,13 +169,19 @@ impl Source {
         }
     }
 
-    /// Notes the file's identity and watches the directories that it is in by now.
-    fn look(&mut self) {
+    /// Notes the file's identity and watches the directories that it is in by now. Returns whether it is another than before.
+    fn look(&mut self) -> bool {
         let file = self.file();
         let secrets = file.with_file_name(plan::secrets_file_name(&self.host));
-        self.stamps =
-            [&file, &secrets].into_iter().chain(&self.secret_files).map(|path| stamp(path)).collect();
-        let Some(watcher) = &mut self.watcher else { return };
+        let read: Vec<&Path> =
+            [&file, &secrets].into_iter().chain(&self.secret_files).map(PathBuf::as_path).collect();
+        let stamps = read.iter().map(|path| stamp(path)).collect();
+        let changed = std::mem::replace(&mut self.stamps, stamps) != self.stamps;
+        let real: Vec<PathBuf> =
+            read.iter().chain([&self.path.as_path()]).filter_map(|path| path.canonicalize().ok()).collect();
+        self.ours
+            .know(read.into_iter().chain([self.path.as_path()]).chain(real.iter().map(PathBuf::as_path)));
+        let Some(watcher) = &mut self.watcher else { return changed };
         let wanted = directories(&self.path, &file);
         for gone in self.watched.difference(&wanted) {
             watcher.unwatch(gone).ok();
@@ -154,6 +195,7 @@ impl Source {
             }
         }
         self.watched = watched;
+        changed
     }
 }
 
@@ -216,5 +258,42 @@ mod tests {
 
         fs::write(root.join("two/dir1.plan.toml"), "after the swap").expect("write");
         sees(&mut source, "write after the swap").await;
+    }
+
+    /// As Kubernetes puts configuration in place.
+    #[tokio::test]
+    async fn a_link_in_the_middle_of_the_way_may_be_swapped() {
+        let scratch = tempfile::tempdir().expect("tempdir");
+        let root = scratch.path();
+        for release in ["one", "two"] {
+            fs::create_dir(root.join(release)).expect("mkdir");
+            fs::write(root.join(release).join("dir1.plan.toml"), release).expect("write");
+        }
+        symlink("one", root.join("..data")).expect("symlink");
+        symlink("..data/dir1.plan.toml", root.join("dir1.plan.toml")).expect("symlink");
+        let mut source = Source::new(root.to_owned(), "dir1".parse().expect("name"));
+        assert_eq!(fs::read_to_string(source.file()).expect("read"), "one");
+        symlink("two", root.join("..next")).expect("symlink");
+        fs::rename(root.join("..next"), root.join("..data")).expect("swap");
+        sees(&mut source, "swap").await;
+        assert_eq!(fs::read_to_string(source.file()).expect("read"), "two");
+    }
+
+    #[tokio::test]
+    async fn what_happens_to_neighbours_is_no_reason_to_read_the_plan() {
+        let scratch = tempfile::tempdir().expect("tempdir");
+        let root = scratch.path();
+        fs::create_dir(root.join("plans")).expect("mkdir");
+        let plan = root.join("plans/dir1.plan.toml");
+        fs::write(&plan, "a plan").expect("write");
+        let mut source = Source::new(root.join("plans"), "dir1".parse().expect("name"));
+        for neighbour in ["log", "plans/dir2.plan.toml"] {
+            fs::write(root.join(neighbour), "something").expect("write");
+            let changed = tokio::time::timeout(QUIET * 10, source.changed()).await;
+            assert!(changed.is_err(), "{neighbour}");
+        }
+        // The same text may have come with the same stamp.
+        fs::write(&plan, "a plan").expect("write");
+        sees(&mut source, "write").await;
     }
 }

@@ -47,6 +47,11 @@ pub(crate) struct RouterSetup {
 }
 
 impl RouterSetup {
+    /// Whether more than addresses moves with it.
+    pub(super) fn moves_more(&self) -> bool {
+        !self.routes.is_empty() || !self.rules.is_empty()
+    }
+
     /// From a router of a plan for a host with these addresses of its own; `followed` as the field has it. `None` for a
     /// version that the schema does not let through.
     pub(crate) fn new(router: &Router, host: &[Ip], auth: Option<Secret>, followed: bool) -> Option<Self> {

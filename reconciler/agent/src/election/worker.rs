@@ -17,6 +17,7 @@ mod waiting;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver as Inbox, TryRecvError};
 use std::time::Duration;
 
@@ -310,6 +311,12 @@ impl Worker {
     fn commands(&mut self) -> bool {
         // Emptied before the channel is read: a command that comes in between wakes the next turn.
         self.wakers.wake.read().ok();
+        if self.wakers.nudged.swap(false, Ordering::AcqRel)
+            && self.routers.values().any(RouterSetup::moves_more)
+        {
+            // Mostly it was ourselves.
+            self.look_soon();
+        }
         loop {
             match self.inbox.try_recv() {
                 Ok(Command::Configure(routers)) => self.configure(routers),

@@ -43,7 +43,7 @@ impl Worker {
     /// Returns whether that was all; if not, they must be looked at at once.
     pub(super) fn move_vips<'a>(&mut self, routers: impl Iterator<Item = &'a RouterKey>) -> bool {
         let setups: Vec<&RouterSetup> = routers.filter_map(|key| self.routers.get(key)).collect();
-        if !self.looked || setups.iter().any(|setup| !setup.routes.is_empty() || !setup.rules.is_empty()) {
+        if !self.looked || setups.iter().any(|setup| setup.moves_more()) {
             return false;
         }
         let wanted = self.wanted().vips;

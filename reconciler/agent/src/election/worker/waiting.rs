@@ -18,6 +18,8 @@ use crate::stop_signals::StopSignals;
 pub(in crate::election) struct Wakers {
     /// Commands.
     pub(in crate::election) wake: Arc<EventFd>,
+    /// Set when routes or rules have changed.
+    pub(in crate::election) nudged: Arc<AtomicBool>,
     /// What is due.
     pub(in crate::election) alarm: Alarm,
     /// The end.
