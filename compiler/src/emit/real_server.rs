@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use evenkeel_schemas::cluster::Host;
-use evenkeel_schemas::plan::{self, Gue, TunnelMode};
+use evenkeel_schemas::plan::{self, Gue};
 use evenkeel_schemas::scalars::{Cidr, InterfaceName, Ip};
 
 use super::tasks::{Duties, TunnelEnd};
@@ -98,29 +98,19 @@ pub(super) fn names(host: &Host, duties: &Duties) -> BTreeMap<InterfaceName, Tun
         let first = own.find(|ip| ip.0.is_ipv4() == end.local.0.is_ipv4());
         let mut digits = digits(end.local);
         let mut name = if first == Some(end.local) {
-            format!("ek-{}", word(end.mode))
+            format!("ek-{}", end.mode.name())
         } else {
-            format!("ek-{}-{digits:04x}", word(end.mode))
+            format!("ek-{}-{digits:04x}", end.mode.name())
         };
         while named.keys().any(|taken: &InterfaceName| taken.as_str() == name) {
             digits = digits.wrapping_add(1);
-            name = format!("ek-{}-{digits:04x}", word(end.mode));
+            name = format!("ek-{}-{digits:04x}", end.mode.name());
         }
         if let Ok(name) = name.parse() {
             named.insert(name, *end);
         }
     }
     named
-}
-
-const fn word(mode: TunnelMode) -> &'static str {
-    match mode {
-        TunnelMode::Ipip => "ipip",
-        TunnelMode::Sit => "sit",
-        TunnelMode::Gre => "gre",
-        TunnelMode::Ip6tnl => "ip6tnl",
-        TunnelMode::Ip6gre => "ip6gre",
-    }
 }
 
 /// FNV-1a of the address, folded.

@@ -13,7 +13,7 @@ use crate::drain::DrainRules;
 use crate::model::{
     Address, AddressKey, Destination, DestinationKey, Destinations, Encapsulation, GuePort, KernelState,
     Kind, Link, LinkKind, Mark, Route, RouteKey, Rule, RuleKey, Service, ServiceKey, SyncDaemon, SyncRole,
-    Timeouts, Tunnel, TunnelMode, Unwrap,
+    Timeouts, Tunnel, Unwrap,
 };
 
 /// What a host should look like. VIPs of routers, and what goes with them, follow the election and are
@@ -117,7 +117,7 @@ pub fn desired(plan: &Plan, view: View<'_>) -> Desired {
             .insert(RouteKey::new(route.table, route.destination, route.metric), fixed_route(route));
     }
     for tunnel in &plan.tunnels {
-        let (mode, local) = (mode(tunnel.mode), Some(tunnel.local.0));
+        let (mode, local) = (tunnel.mode, Some(tunnel.local.0));
         let end = Tunnel { mode, local, remote: None, checksum: tunnel.checksum };
         wanted.state.links.insert(tunnel.interface.as_str().to_owned(), Link::ours(LinkKind::Tunnel(end)));
     }
@@ -182,16 +182,6 @@ fn fixed_destination(destination: &plan::Destination, weight: u32) -> Destinatio
 
 fn fixed_route(route: &plan::Route) -> Route {
     Route { gateway: route.via.map(|via| via.0), ..Route::out_of(route.interface.as_str(), route.scope) }
-}
-
-const fn mode(mode: plan::TunnelMode) -> TunnelMode {
-    match mode {
-        plan::TunnelMode::Ipip => TunnelMode::Ipip,
-        plan::TunnelMode::Sit => TunnelMode::Sit,
-        plan::TunnelMode::Gre => TunnelMode::Gre,
-        plan::TunnelMode::Ip6tnl => TunnelMode::Ip6tnl,
-        plan::TunnelMode::Ip6gre => TunnelMode::Ip6gre,
-    }
 }
 
 const fn whole_seconds(span: Span) -> u32 {

@@ -70,6 +70,21 @@ pub enum TunnelMode {
 }
 
 impl TunnelMode {
+    /// All modes.
+    pub const ALL: [Self; 5] = [Self::Ipip, Self::Sit, Self::Gre, Self::Ip6tnl, Self::Ip6gre];
+
+    /// The kernel's name (`IFLA_INFO_KIND`).
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ipip => "ipip",
+            Self::Sit => "sit",
+            Self::Gre => "gre",
+            Self::Ip6tnl => "ip6tnl",
+            Self::Ip6gre => "ip6gre",
+        }
+    }
+
     /// Whether the outer packets are IPv6.
     #[must_use]
     pub const fn is_outer_v6(self) -> bool {

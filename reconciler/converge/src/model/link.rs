@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
+pub use evenkeel_schemas::plan::TunnelMode;
 use serde::{Deserialize, Serialize};
 
 /// A network interface.
@@ -57,21 +58,6 @@ pub struct Tunnel {
     pub checksum: bool,
 }
 
-/// What a tunnel carries in what.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum TunnelMode {
-    /// IPv4 in IPv4 (RFC 2003).
-    Ipip,
-    /// IPv6 in IPv4 (RFC 4213).
-    Sit,
-    /// Anything in IPv4 with a GRE header (RFC 2784).
-    Gre,
-    /// IPv4 or IPv6 in IPv6 (RFC 2473).
-    Ip6tnl,
-    /// Anything in IPv6 with a GRE header.
-    Ip6gre,
-}
-
 /// A UDP port at which packets are unwrapped (`ip fou add port PORT`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct GuePort {
@@ -91,35 +77,6 @@ pub enum Unwrap {
         /// IP protocol of what is in the packets.
         protocol: u8,
     },
-}
-
-impl TunnelMode {
-    /// All modes.
-    pub const ALL: [Self; 5] = [Self::Ipip, Self::Sit, Self::Gre, Self::Ip6tnl, Self::Ip6gre];
-
-    /// The kernel's name (`IFLA_INFO_KIND`).
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Ipip => "ipip",
-            Self::Sit => "sit",
-            Self::Gre => "gre",
-            Self::Ip6tnl => "ip6tnl",
-            Self::Ip6gre => "ip6gre",
-        }
-    }
-
-    /// Whether there is a GRE header, which may have a checksum.
-    #[must_use]
-    pub const fn is_gre(self) -> bool {
-        matches!(self, Self::Gre | Self::Ip6gre)
-    }
-
-    /// Whether the outer packets are IPv6.
-    #[must_use]
-    pub const fn is_outer_v6(self) -> bool {
-        matches!(self, Self::Ip6tnl | Self::Ip6gre)
-    }
 }
 
 impl fmt::Display for GuePort {
