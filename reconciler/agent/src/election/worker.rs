@@ -53,6 +53,8 @@ const RESYNC: Duration = Duration::from_secs(5);
 const SOON: Duration = HUSH;
 /// How long after VIPs have moved this thread makes others do only what they have to: clients wait for the processor.
 const HUSH: Duration = Duration::from_millis(20);
+/// Least time between two looks because of routes and rules.
+const NUDGES: Duration = Duration::from_millis(250);
 /// How soon what failed is tried again.
 const RETRY: Duration = Duration::from_millis(250);
 
@@ -120,6 +122,8 @@ pub(super) struct Worker {
     granted_by_kernel: Granted,
     lost_notices: Cell<u64>,
     check_at: MonoTime,
+    /// When news of routes and rules make it look again, at the earliest.
+    nudged_until: MonoTime,
     links_dirty: bool,
     /// Why the interfaces cannot be read, as told last.
     unreadable: Option<String>,
@@ -182,6 +186,7 @@ impl Worker {
             granted_by_kernel: Granted::default(),
             lost_notices: Cell::new(0),
             check_at: MonoTime::ZERO,
+            nudged_until: MonoTime::ZERO,
             links_dirty: false,
             unreadable: None,
             failing_sends: BTreeSet::new(),
@@ -314,8 +319,7 @@ impl Worker {
         if self.wakers.nudged.swap(false, Ordering::AcqRel)
             && self.routers.values().any(RouterSetup::moves_more)
         {
-            // Mostly it was ourselves.
-            self.look_soon();
+            self.look_nudged();
         }
         loop {
             match self.inbox.try_recv() {
@@ -395,6 +399,16 @@ impl Worker {
     /// VIPs and links are looked at soon, but not now.
     fn look_soon(&mut self) {
         self.check_at = self.check_at.min(clock::now() + SOON);
+    }
+
+    /// The same, but not as often as routes and rules may change: the kernel goes through all of a table for the few that are ours.
+    fn look_nudged(&mut self) {
+        let at = self.nudged_until.max(clock::now() + SOON);
+        // A look that comes earlier sees what this one would.
+        if at < self.check_at {
+            self.check_at = at;
+            self.nudged_until = at + NUDGES;
+        }
     }
 
     /// VIPs have moved: what waits for these routers comes first, main where its part is to be done at once, clients otherwise.
