@@ -27,7 +27,9 @@ const MAX_ANSWER: usize = 64;
 const CONFIRMS: u32 = 4;
 
 /// A server on a host; see [`Host::answer`]. Dropped, it stops.
-pub struct Answerer(#[allow(dead_code, reason = "runs until it is dropped")] Background);
+pub struct Answerer {
+    _answering: Background,
+}
 
 /// A client that asks all the time; see [`Host::ask_every`]. Dropped, it stops.
 pub struct Asker {
@@ -54,7 +56,7 @@ impl Host {
             Ok(socket)
         };
         let socket = self.enter(open).or_fail(format_args!("{name}: answer datagrams to {address}"));
-        Answerer(Background::start(self, "answer", move |stopped| {
+        let answering = Background::start(self, "answer", move |stopped| {
             let mut question = [0; MAX_ANSWER];
             while !stopped.load(Ordering::Relaxed) {
                 if let Ok((_, from)) = socket.recv_from(&mut question) {
@@ -62,7 +64,8 @@ impl Host {
                     socket.send_to(name.as_bytes(), from).ok();
                 }
             }
-        }))
+        });
+        Answerer { _answering: answering }
     }
 
     /// Asks that address so often, whatever becomes of the questions.
