@@ -56,10 +56,33 @@ pub struct Status {
     pub connection_sync: Option<ConnectionSyncStatus>,
     /// Convergence of the kernel.
     pub convergence: ConvergenceStatus,
+    /// The state directory; absent in documents of daemons before this field.
+    #[serde(default)]
+    pub state_directory: Option<StateDirectoryStatus>,
     /// Whether a guardian is there to take the VIPs away if the daemon dies.
     pub guarded: bool,
     /// What stands in the kernel beside ours: left alone.
     pub foreign: Vec<ObjectText>,
+}
+
+/// The directory in which the daemon keeps what must outlive it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StateDirectoryStatus {
+    /// Its path.
+    pub path: String,
+    /// Files that the disk does not hold as they should be; empty when all is well.
+    pub waiting: Vec<WaitingFile>,
+}
+
+/// A file that waits for the disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WaitingFile {
+    /// What it holds, for people.
+    pub file: String,
+    /// Since when it waits.
+    pub since: String,
+    /// Why the disk refuses it; absent while the disk does not answer.
+    pub reason: Option<String>,
 }
 
 /// Which plan is in force.

@@ -1,4 +1,4 @@
-//! One pass: observe, compare, record in the ledger, apply, observe again.
+//! One pass: observe, compare, have the ledger written, apply, observe again.
 //!
 //! The one way from the wanted state to the real one, VIPs aside; used by the thread (`converger`) and by
 //! commands that run once (`once`). When to do it is not known here.
@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_converge::ledger::{IP_FORWARD, beside_forwarding};
+use evenkeel_converge::naming::{barred_by, take_unnamed};
 use evenkeel_converge::{
     Desired, Diff, Domain, KernelState, Kind, Ledger, Op, Phase, ServiceKey, diff_kinds,
 };
@@ -20,12 +21,18 @@ use tracing::debug;
 use crate::draining::{Drainage, Found};
 use crate::drifting::{Drift, Drifting, Remaining, Sorted};
 use crate::state::StateDir;
+use crate::state::disk::{Content, Disk, File};
 use crate::times::{self, Times};
 
 /// Most failures told of one pass: a missing module can make every operation fail.
 const MAX_ERRORS: usize = 64;
 /// Main routing table.
 const TABLE_MAIN: u32 = 254;
+/// How long a pass of the daemon waits for the ledger to be on the disk: much longer than a disk takes that is well. What could not be
+/// named by then is left out, and the next pass comes when it is.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// The same for a command that runs once.
+const PATIENCE_ONCE: Duration = Duration::from_secs(30);
 
 /// What a pass did.
 #[derive(Debug, Clone)]
@@ -55,8 +62,11 @@ pub(crate) struct Pass {
 /// The kernel and the ledger.
 pub(crate) struct Convergence {
     kernel: Kernel,
-    state: Arc<StateDir>,
-    ledger: Ledger,
+    disk: Disk,
+    /// How long an operation waits until the name of its object is on the disk.
+    patience: Duration,
+    /// What is ours, as it is to be on the disk.
+    ledger: Arc<Ledger>,
     drainage: Drainage,
     drifting: Drifting,
 }
@@ -74,17 +84,23 @@ struct Outcome {
 
 impl Convergence {
     /// Goes on where an earlier daemon was: what has changed since it last looked has drifted.
-    pub(crate) fn resume(kernel: Kernel, state: Arc<StateDir>, ledger: Ledger) -> Self {
-        let drifting = Drifting::resume(Arc::clone(&state));
-        let drainage = Drainage::new(Arc::clone(&state));
-        Self { kernel, state, ledger, drifting, drainage }
+    pub(crate) fn resume(kernel: Kernel, state: &StateDir, disk: &Disk, ledger: Ledger) -> Self {
+        let drifting = Drifting::resume(state, disk.clone());
+        Self { drifting, patience: PATIENCE, ..Self::new(kernel, state, disk, ledger) }
     }
 
-    /// Knows of nothing before: all that is not as wanted is put right.
-    pub(crate) fn new(kernel: Kernel, state: Arc<StateDir>, ledger: Ledger) -> Self {
-        let drifting = Drifting::new(Arc::clone(&state));
-        let drainage = Drainage::new(Arc::clone(&state));
-        Self { kernel, state, ledger, drifting, drainage }
+    /// Knows of nothing before: all that is not as wanted is put right. For commands that run once: they have time for a slow disk.
+    pub(crate) fn new(kernel: Kernel, state: &StateDir, disk: &Disk, ledger: Ledger) -> Self {
+        let ledger = Arc::new(ledger);
+        disk.found(Content::Ledger(Arc::clone(&ledger)));
+        Self {
+            kernel,
+            patience: PATIENCE_ONCE,
+            ledger,
+            drifting: Drifting::new(disk.clone()),
+            drainage: Drainage::new(state, disk.clone()),
+            disk: disk.clone(),
+        }
     }
 
     /// One pass over resources of some kinds; of IPVS services only over those given, if any are.
@@ -131,7 +147,7 @@ impl Convergence {
         let scope = Scope { services: services.cloned(), ..self.scope(desired, kinds)? };
         let mut found = self.observe(&scope, desired)?;
         times.note("observe");
-        let (desired, drains) = self.with_drains(desired, &found, kinds)?;
+        let (desired, drains) = self.with_drains(desired, &found, kinds);
         let desired = &desired;
         times.note("drains");
         let part = services.map(|only| desired.with_services(only));
@@ -140,14 +156,16 @@ impl Convergence {
         let Diff { ops, foreign } = diff_kinds(compared, &found, &self.ledger, Domain::Host, kinds);
         let foreign = everything.then_some(foreign);
         times.note("compare");
-        self.save(self.ledger.before(compared, &found, kinds))?;
-        times.note("ledger");
+        self.keep(self.ledger.before(compared, &found, kinds));
         let nothing = ops.is_empty();
-        let sorted = self.drifting.sort(desired, &found, ops).map_err(|error| unwritten(&error))?;
+        let mut sorted = self.drifting.sort(desired, &found, ops);
         times.note("sort");
+        let unnamed = self.take_unnamed(&mut sorted.todo);
+        times.note("ledger");
         let mut results = Vec::new();
         if !sorted.todo.is_empty() {
-            results = apply_in_phases(&mut self.kernel, &sorted.todo);
+            let barred = unnamed.iter().filter_map(|op| barred_by(op.phase())).collect();
+            results = apply_in_phases(&mut self.kernel, &sorted.todo, barred);
             times.note("apply");
             found = self.observe(&scope, desired)?;
             times.note("observe");
@@ -160,14 +178,13 @@ impl Convergence {
         let remaining = self.drifting.remaining(desired, &found, ops);
         times.note("compare");
         if everything {
-            self.save(self.ledger.after(desired, &found))?;
-            times.note("ledger");
+            self.keep(self.ledger.after(desired, &found));
         }
         let drifts = self.drifting.conclude(desired, kinds, &sorted, &results, &remaining);
-        let drifts = drifts.map_err(|error| unwritten(&error))?;
         times.note("conclude");
         let converged = remaining.is_nothing();
-        let Settled { done, repairs, errors } = settle(sorted, results, &remaining);
+        let Settled { done, repairs, mut errors } = settle(sorted, results, &remaining);
+        errors.extend(self.waits_for_disk(&unnamed));
         Ok(Outcome { done, repairs, drifts, errors, foreign, converged, drains })
     }
 
@@ -176,17 +193,16 @@ impl Convergence {
         desired: &Arc<Desired>,
         observed: &KernelState,
         kinds: &[Kind],
-    ) -> Result<(Arc<Desired>, Option<Found>), ConvergenceError> {
+    ) -> (Arc<Desired>, Option<Found>) {
         if !kinds.contains(&Kind::Ipvs) {
-            return Ok((Arc::clone(desired), None));
+            return (Arc::clone(desired), None);
         }
-        let step = self.drainage.step(&mut self.kernel, desired, observed);
-        let (with, found) = step.map_err(|error| unwritten(&error))?;
+        let (with, found) = self.drainage.step(&mut self.kernel, desired, observed);
         let with = match with {
             Cow::Borrowed(_) => Arc::clone(desired),
             Cow::Owned(with) => Arc::new(with),
         };
-        Ok((with, Some(found)))
+        (with, Some(found))
     }
 
     fn scope(&mut self, desired: &Desired, kinds: &[Kind]) -> Result<Scope, ConvergenceError> {
@@ -205,17 +221,44 @@ impl Convergence {
         found.map_err(|error| failure("read the kernel's state", &error))
     }
 
-    /// The ledger names an object before it exists, VIPs of the election included.
-    fn save(&mut self, next: Ledger) -> Result<(), ConvergenceError> {
-        if next != self.ledger {
-            self.state.save_ledger(&next).map_err(|error| ConvergenceError {
-                operation: "write the ledger".to_owned(),
-                reason: error.to_string(),
-                class: FailureClass::Transient,
-            })?;
-            self.ledger = next;
+    /// Has the ledger kept. It names an object before it exists, VIPs of the election included.
+    fn keep(&mut self, next: Ledger) {
+        if next != *self.ledger {
+            self.ledger = Arc::new(next);
+            self.disk.keep(Content::Ledger(Arc::clone(&self.ledger)));
         }
-        Ok(())
+    }
+
+    /// Takes out what must not be done yet, since the disk does not name its object; that is waited for only where something needs it.
+    fn take_unnamed(&self, todo: &mut Vec<Op>) -> Vec<Op> {
+        let named = |written: &Ledger| todo.iter().all(|op| written.names(op));
+        let mut written = self.written();
+        if !named(&written) && self.disk.wait(File::Ledger, self.patience) {
+            written = self.written();
+        }
+        if named(&written) { Vec::new() } else { take_unnamed(todo, &written) }
+    }
+
+    /// The ledger as it is on the disk.
+    fn written(&self) -> Arc<Ledger> {
+        match self.disk.held(File::Ledger) {
+            Some(Content::Ledger(written)) => written,
+            Some(_) | None => Arc::default(),
+        }
+    }
+
+    fn waits_for_disk(&self, unnamed: &[Op]) -> Option<ConvergenceError> {
+        let first = unnamed.first()?;
+        let more = unnamed.len().saturating_sub(1);
+        let more = if more > 0 { format!(" (and {more} more)") } else { String::new() };
+        let waiting = self.disk.waiting().into_iter().find(|waiting| waiting.file == File::Ledger);
+        let why =
+            waiting.and_then(|waiting| waiting.reason).unwrap_or_else(|| "it does not answer".to_owned());
+        Some(ConvergenceError {
+            operation: format!("{first}{more}"),
+            reason: format!("waiting for the disk, which must name what is new before it is made: {why}"),
+            class: FailureClass::Transient,
+        })
     }
 }
 
@@ -223,12 +266,14 @@ fn is_all(kinds: &[Kind]) -> bool {
     Kind::ALL.iter().all(|kind| kinds.contains(kind))
 }
 
-/// Applies operations in order, and leaves out phases whose promise an earlier failure breaks: no VIP
-/// on a real server that would answer ARP for it, no settings put back under an address that is
-/// still there.
-pub(crate) fn apply_in_phases(kernel: &mut Kernel, ops: &[Op]) -> Vec<Result<(), ApplyError>> {
+/// Applies operations in order, and leaves out phases whose promise an earlier failure breaks (`naming::barred_by`); `barred` are
+/// left out from the start.
+pub(crate) fn apply_in_phases(
+    kernel: &mut Kernel,
+    ops: &[Op],
+    mut barred: BTreeSet<Phase>,
+) -> Vec<Result<(), ApplyError>> {
     let mut results: Vec<Result<(), ApplyError>> = Vec::with_capacity(ops.len());
-    let mut barred: BTreeSet<Phase> = BTreeSet::new();
     for run in ops.chunk_by(|a, b| a.phase() == b.phase()) {
         let Some(phase) = run.first().map(Op::phase) else { continue };
         if barred.contains(&phase) {
@@ -237,11 +282,7 @@ pub(crate) fn apply_in_phases(kernel: &mut Kernel, ops: &[Op]) -> Vec<Result<(),
         }
         let verdicts = kernel.apply(run);
         if verdicts.iter().any(Result::is_err) {
-            match phase {
-                Phase::Tune => drop(barred.insert(Phase::Links)),
-                Phase::Retract => drop(barred.insert(Phase::Reap)),
-                Phase::Devices | Phase::Links | Phase::Ipvs | Phase::Announce | Phase::Reap => {}
-            }
+            barred.extend(barred_by(phase));
         }
         results.extend(verdicts);
     }
@@ -319,14 +360,6 @@ fn barred(op: &Op) -> ConvergenceError {
                  only reported; see the drifts"
             .to_owned(),
         class: FailureClass::Conflict,
-    }
-}
-
-fn unwritten(error: &std::io::Error) -> ConvergenceError {
-    ConvergenceError {
-        operation: "write what was verified".to_owned(),
-        reason: error.to_string(),
-        class: FailureClass::Transient,
     }
 }
 

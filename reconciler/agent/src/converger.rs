@@ -1,7 +1,7 @@
 //! The convergence thread: when to make a pass, and over what.
 //!
 //! Level, not edge: it is told what is wanted and what to look at again, never what to do, and the
-//! latest word wins. It waits for nothing but the kernel and the state directory, and the election
+//! latest word wins. It waits for nothing but the kernel, and for a bounded time for the disk; the election
 //! never waits for it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use crate::convergence::{Convergence, Pass};
 use crate::memory;
 use crate::state::StateDir;
+use crate::state::disk::Disk;
 
 /// First wait before what failed is tried again; doubles up to [`RETRY_MAX`].
 const RETRY_MIN: Duration = Duration::from_millis(200);
@@ -102,19 +103,20 @@ pub(crate) struct Converger {
 }
 
 impl Converger {
-    /// Starts the thread, the only writer of the ledger.
+    /// Starts the thread, which alone says what the ledger is to be.
     ///
     /// # Errors
     /// When no thread can be made or netlink is not available.
     pub(crate) fn start(
-        state: Arc<StateDir>,
+        mailbox: Mailbox,
+        state: &StateDir,
+        disk: &Disk,
         ledger: Ledger,
         reports: mpsc::Sender<Report>,
     ) -> std::io::Result<Self> {
         let kernel = Kernel::new().map_err(std::io::Error::other)?;
-        let mailbox = Mailbox::default();
         let worker = Worker {
-            convergence: Convergence::resume(kernel, state, ledger),
+            convergence: Convergence::resume(kernel, state, disk, ledger),
             mailbox: mailbox.clone(),
             reports,
             failed: BTreeMap::new(),

@@ -10,6 +10,7 @@
 //! One task owns all state; the threads and probes speak to it through bounded channels. Nothing here
 //! waits for a disk or for long: what may take time runs on the runtime's blocking threads.
 
+mod desk;
 mod drains;
 mod elections;
 mod facts;
@@ -17,7 +18,6 @@ mod orders;
 mod plans;
 mod probation;
 
-use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,30 +29,30 @@ use evenkeel_schemas::plan::Check;
 use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::time::MonoTime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
-use crate::converger::{Converger, Report};
-use crate::disk::Disk;
-use crate::drain_orders::{DrainOrders, DrainRequest};
+use crate::converger::{Converger, Mailbox, Report};
+use crate::drain_orders::DrainOrders;
 use crate::election::{Command, Election, Notice, RouterSetup};
 use crate::guard::Guardian;
 use crate::hooks::{Done, Hooks};
-use crate::orders::{OrderRequest, Orders};
+use crate::orders::Orders;
 use crate::plan_file::LoadedPlan;
 use crate::scheduling::Scheduling;
 use crate::server::{Ask, Server};
 use crate::source::{self, Loaded};
 use crate::state::StateDir;
+use crate::state::disk::{Content, Disk, Wake};
 use crate::stop_signals::StopSignals;
 use crate::trackers::{Found, Watching};
 use crate::{drift, handover, memory, probe};
 
+use desk::Desk;
 pub(crate) use facts::Facts;
 use facts::log_notice;
-use orders::{Kept, Reply};
-use probation::{Probation, Stored};
+use probation::{Before, Probation};
 
 /// Places in the channels from the threads.
 const CHANNEL: usize = 1024;
@@ -68,6 +68,8 @@ const LOST_PAUSE: Duration = Duration::from_secs(5);
 const SETTLED: Duration = Duration::from_secs(5);
 /// How long the last pass may take when the daemon stops.
 const LAST_PASS: Duration = Duration::from_secs(2);
+/// How long the disk may take for what is still to be kept when the daemon stops.
+const LAST_WRITES: Duration = Duration::from_secs(1);
 /// How long verdicts are collected before they are passed on together.
 const VERDICT_PAUSE: Duration = Duration::from_millis(20);
 
@@ -90,9 +92,7 @@ struct Channels {
     hooks: mpsc::UnboundedReceiver<Done>,
     guardians: mpsc::Receiver<std::io::Result<Guardian>>,
     asks: mpsc::Receiver<Ask>,
-    kept: mpsc::Receiver<Kept>,
-    kept_drain: mpsc::Receiver<drains::Kept>,
-    stored: mpsc::UnboundedReceiver<Stored>,
+    befores: mpsc::Receiver<Before>,
 }
 
 struct Signals {
@@ -146,16 +146,12 @@ pub(crate) struct Daemon {
     pub(crate) orders: Orders,
     /// The plan before, until the election has the routers of the one in force.
     leaving: Option<Arc<LoadedPlan>>,
-    /// Whether an order is being written; the next ones wait.
-    keeping: bool,
-    waiting_orders: VecDeque<(OrderRequest, Reply)>,
-    kept: mpsc::Sender<Kept>,
     /// What operators told to drain.
     pub(crate) drain_orders: DrainOrders,
-    /// Whether an order to drain is being written; the next ones wait.
-    keeping_drain: bool,
-    waiting_drains: VecDeque<(DrainRequest, drains::Reply)>,
-    kept_drain: mpsc::Sender<drains::Kept>,
+    pub(crate) disk: Disk,
+    desk: Desk,
+    /// That something has changed on the disk.
+    written: Arc<Notify>,
     probation: Probation,
 }
 
@@ -179,12 +175,19 @@ pub(crate) async fn run(options: Options, stop: StopSignals) -> Result<(), Strin
     let (hooks, hooks_done) = Hooks::new();
     let (guardian_tx, guardians) = mpsc::channel(1);
     let (ask_tx, asks) = mpsc::channel(16);
-    let (kept_tx, kept) = mpsc::channel(1);
-    let (kept_drain_tx, kept_drain) = mpsc::channel(1);
-    let (stored_tx, stored) = mpsc::unbounded_channel();
+    let (before_tx, befores) = mpsc::channel(1);
     let (look, looks) = mpsc::channel(1);
-    let disk = Disk::start().map_err(|error| format!("disk: {error}"))?;
-    let converger = Converger::start(Arc::clone(&state), ledger.clone(), report_tx)
+    let (mailbox, written) = (Mailbox::default(), Arc::new(Notify::new()));
+    let (named, wakes) = (mailbox.clone(), Arc::clone(&written));
+    let wake = move |wake| match wake {
+        Wake::Changed => wakes.notify_one(),
+        Wake::Named => named.dirty(&Kind::ALL.into()),
+    };
+    let disk = Disk::start(Arc::clone(&state), wake).map_err(|error| format!("disk: {error}"))?;
+    disk.found(Content::Orders(orders.clone()));
+    disk.found(Content::DrainOrders(drain_orders.clone()));
+    disk.found(Content::Probation(Box::new(record.clone().unwrap_or_default())));
+    let converger = Converger::start(mailbox, &state, &disk, ledger.clone(), report_tx)
         .map_err(|error| format!("convergence: {error}"))?;
     let election = Election::start(guardian, leases.clone(), options.scheduling, stop, notice_tx)
         .map_err(|error| format!("election: {error}"))?;
@@ -213,31 +216,18 @@ pub(crate) async fn run(options: Options, stop: StopSignals) -> Result<(), Strin
         probes: Arc::new(Semaphore::new(MAX_PROBES)),
         orders,
         leaving: None,
-        keeping: false,
-        waiting_orders: VecDeque::new(),
-        kept: kept_tx,
         drain_orders,
-        keeping_drain: false,
-        waiting_drains: VecDeque::new(),
-        kept_drain: kept_drain_tx,
-        probation: Probation::new(record, disk, stored_tx),
+        disk,
+        desk: Desk::default(),
+        written,
+        probation: Probation::new(record, before_tx),
     };
     daemon.first_plan(&leases, &ledger);
     drift::watch(daemon.converger.mailbox().clone(), daemon.election.nudge());
-    let plans = source::watch(options.plan, options.host, daemon.state.path().to_owned(), looks);
-    let mut channels = Channels {
-        plans,
-        reports,
-        notices,
-        outcomes,
-        found,
-        hooks: hooks_done,
-        guardians,
-        asks,
-        kept,
-        kept_drain,
-        stored,
-    };
+    let copies = daemon.state.path().to_owned();
+    let plans = source::watch(options.plan, options.host, copies, daemon.disk.clone(), looks);
+    let mut channels =
+        Channels { plans, reports, notices, outcomes, found, hooks: hooks_done, guardians, asks, befores };
     let result = tokio::select! {
         result = daemon.serve(&mut channels, signals, look) => result,
         () = server.serve(ask_tx) => Ok(()),
@@ -258,9 +248,11 @@ impl Daemon {
             let services_in = self.services_at.map(in_from_now);
             let lost_in = in_from_now(self.lost_at);
             let guardian_in = self.guardian_at.map(in_from_now);
-            let probation_in = self.probation.due().map(in_from_now);
+            let probation_in = self.probation.due().filter(|_| !self.desk.is_busy()).map(in_from_now);
+            let desk_in = self.desk.due().map(in_from_now);
+            let written = Arc::clone(&self.written);
             tokio::select! {
-                Some(loaded) = channels.plans.recv(), if !self.probation.busy() => self.read(*loaded).await,
+                Some(loaded) = channels.plans.recv(), if !self.desk.is_busy() => self.read(*loaded).await,
                 _ = signals.hangup.recv() => drop(look.try_send(())),
                 // Mostly the election has had them already.
                 _ = signals.terminate.recv() => return Ok(()),
@@ -277,15 +269,21 @@ impl Daemon {
                 Some(found) = channels.found.recv() => self.found(found),
                 Some(done) = channels.hooks.recv() => self.hooks.done(done),
                 Some(ask) = channels.asks.recv() => self.answer(ask).await,
-                Some(kept) = channels.kept.recv() => self.order_kept(kept),
-                Some(kept) = channels.kept_drain.recv() => self.drain_kept(kept),
-                Some(stored) = channels.stored.recv() => self.stored(stored),
+                () = written.notified() => {
+                    self.tell_of_disk();
+                    self.persisted();
+                }
+                () = sleep_some(desk_in) => self.persisted(),
+                Some(before) = channels.befores.recv() => self.read_before(before),
                 () = sleep_some(probation_in) => self.probation_due().await,
                 Some(guardian) = channels.guardians.recv() => self.guardian_started(guardian),
                 () = sleep_some(probes_in) => self.start_probes(),
                 () = sleep_some(verdicts_in) => self.want(&[Kind::Ipvs]),
                 () = sleep_some(services_in) => self.look_at_services(),
-                () = sleep(lost_in) => self.find_lost(&mut channels.notices).await,
+                () = sleep(lost_in) => {
+                    self.tell_of_disk();
+                    self.find_lost(&mut channels.notices).await;
+                }
                 () = sleep_some(guardian_in) => self.start_guardian(),
             }
         }
@@ -313,7 +311,9 @@ impl Daemon {
         let Channels { hooks, .. } = channels;
         self.hooks.stop(hooks).await;
         let in_order = self.converger.stop();
-        self.probation.disk.stop();
+        for waiting in self.disk.stop(LAST_WRITES) {
+            error!("{} is not kept: the disk refuses or does not answer", waiting.file);
+        }
         result?;
         left?;
         if in_order {

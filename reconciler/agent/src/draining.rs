@@ -3,7 +3,6 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use evenkeel_converge::drain::{Step, Usage, concerned};
 use evenkeel_converge::{Connections, Desired, Draining, Drains, KernelState, ServiceKey};
@@ -12,6 +11,7 @@ use evenkeel_schemas::time::MonoTime;
 use tracing::warn;
 
 use crate::state::StateDir;
+use crate::state::disk::{Content, Disk};
 
 /// What was found of drains.
 #[derive(Debug, Clone, Default)]
@@ -33,29 +33,27 @@ impl Found {
 
 /// Since when destinations drain, in the state directory.
 pub(crate) struct Drainage {
-    state: Arc<StateDir>,
+    disk: Disk,
     drains: Drains,
 }
 
 impl Drainage {
-    pub(crate) fn new(state: Arc<StateDir>) -> Self {
+    pub(crate) fn new(state: &StateDir, disk: Disk) -> Self {
         let drains = state.drains();
-        Self { state, drains }
+        disk.found(Content::Drains(drains.clone()));
+        Self { disk, drains }
     }
 
-    /// What is wanted, with what drains in it. What has to be kept is on the disk when this returns.
-    ///
-    /// # Errors
-    /// When it cannot be written.
+    /// What is wanted, with what drains in it. Since when it drains is kept meanwhile: were it lost, its time would begin again.
     pub(crate) fn step<'a>(
         &mut self,
         kernel: &mut Kernel,
         desired: &'a Desired,
         observed: &KernelState,
-    ) -> std::io::Result<(Cow<'a, Desired>, Found)> {
+    ) -> (Cow<'a, Desired>, Found) {
         let services = concerned(desired, observed);
         if services.is_empty() && self.drains.is_empty() {
-            return Ok((Cow::Borrowed(desired), Found::default()));
+            return (Cow::Borrowed(desired), Found::default());
         }
         let usage = usage(kernel, &services).unwrap_or_else(|error| {
             warn!("{error}: what drains stays until its deadline");
@@ -64,10 +62,10 @@ impl Drainage {
         let step = self.drains.step(desired, observed, &usage, clock::now());
         let Step { desired, drains, draining, ended, next_look } = step;
         if drains != self.drains {
-            self.state.save_drains(&drains)?;
+            self.disk.keep(Content::Drains(drains.clone()));
             self.drains = drains;
         }
-        Ok((desired, Found { draining, ended, next_look }))
+        (desired, Found { draining, ended, next_look })
     }
 }
 

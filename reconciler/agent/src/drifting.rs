@@ -2,8 +2,8 @@
 //! a restart.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use evenkeel_converge::drift::Record;
 use evenkeel_converge::{Achieved, Cause, Desired, KernelState, Kind, ObjectKey, Op, Ruling};
@@ -12,9 +12,13 @@ use evenkeel_schemas::cluster::DriftMode;
 use evenkeel_schemas::status::DriftOutcome;
 
 use crate::state::StateDir;
+use crate::state::disk::{Content, Disk, File};
 
 /// Most drifts told of one pass: somebody may have emptied a whole table.
 const MAX_TOLD: usize = 64;
+/// How long a change waits until it is on the disk as begun. One that is made before, because the disk does not answer, may be taken
+/// for drift by the next daemon.
+const PATIENCE: Duration = Duration::from_millis(200);
 
 /// An object that somebody else has changed, and what was done about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,7 +68,7 @@ impl Remaining {
 
 /// What was verified, and what was told of drift.
 pub(crate) struct Drifting {
-    state: Arc<StateDir>,
+    disk: Disk,
     achieved: Achieved,
     /// What an earlier daemon had verified; none once a plan is known.
     earlier: Option<Record>,
@@ -78,17 +82,17 @@ pub(crate) struct Drifting {
 
 impl Drifting {
     /// Goes on where an earlier daemon was.
-    pub(crate) fn resume(state: Arc<StateDir>) -> Self {
+    pub(crate) fn resume(state: &StateDir, disk: Disk) -> Self {
         let earlier = state.verified();
-        Self { earlier, ..Self::new(state) }
+        Self { earlier, ..Self::new(disk) }
     }
 
     /// Knows nothing: what is not as wanted is put right.
-    pub(crate) fn new(state: Arc<StateDir>) -> Self {
+    pub(crate) fn new(disk: Disk) -> Self {
         // A file of whatever age must not be taken for what comes.
         let saved = Some(u64::MAX);
         Self {
-            state,
+            disk,
             achieved: Achieved::default(),
             earlier: None,
             saved,
@@ -97,16 +101,13 @@ impl Drifting {
         }
     }
 
-    /// Sorts out what a first look at the kernel asks for. What is then to be done is on the disk as begun.
-    ///
-    /// # Errors
-    /// When that cannot be written.
+    /// Sorts out what a first look at the kernel asks for. What is then to be done is on the disk as begun, if the disk answers.
     pub(crate) fn sort(
         &mut self,
         desired: &Arc<Desired>,
         observed: &KernelState,
         mut ops: Vec<Op>,
-    ) -> io::Result<Sorted> {
+    ) -> Sorted {
         if let Some(record) = self.earlier.take() {
             self.achieved = Achieved::resume(&record, desired);
         }
@@ -133,9 +134,12 @@ impl Drifting {
         });
         sorted.todo = ops;
         if !sorted.todo.is_empty() {
-            self.save(desired)?;
+            self.save(desired);
+            if self.saved.is_some() {
+                self.disk.wait(File::Verified, PATIENCE);
+            }
         }
-        Ok(sorted)
+        sorted
     }
 
     /// Sorts out what is found after what was to be done is done.
@@ -164,9 +168,6 @@ impl Drifting {
     }
 
     /// Notes what a pass has verified. Returns the drifts that are to be told.
-    ///
-    /// # Errors
-    /// When it cannot be kept for the next daemon.
     pub(crate) fn conclude(
         &mut self,
         desired: &Arc<Desired>,
@@ -174,7 +175,7 @@ impl Drifting {
         sorted: &Sorted,
         results: &[Result<(), ApplyError>],
         remaining: &Remaining,
-    ) -> io::Result<Vec<Drift>> {
+    ) -> Vec<Drift> {
         self.achieved.verified(desired, kinds, remaining.changes.iter().cloned());
         for kind in kinds {
             let left =
@@ -202,8 +203,8 @@ impl Drifting {
         }
         self.standing.retain(|key, _| !kinds.contains(&key.kind()));
         self.standing.extend(standing);
-        self.save(desired)?;
-        Ok(told)
+        self.save(desired);
+        told
     }
 
     /// How many objects are left as others have made them, of all kinds.
@@ -213,18 +214,17 @@ impl Drifting {
 
     /// Keeps what was verified while drift of some kind is only reported: then the next daemon must know
     /// it from a change.
-    fn save(&mut self, desired: &Desired) -> io::Result<()> {
+    fn save(&mut self, desired: &Desired) {
         let revision = Some(self.achieved.revision());
         if !Kind::ALL.iter().any(|kind| desired.mode(*kind) == DriftMode::Report) {
             if self.saved.is_some() {
-                self.state.forget_verified()?;
+                self.disk.keep(Content::Verified(None));
                 self.saved = None;
             }
         } else if self.saved != revision {
-            self.state.save_verified(&self.achieved.record())?;
+            self.disk.keep(Content::Verified(Some(Arc::new(self.achieved.record()))));
             self.saved = revision;
         }
-        Ok(())
     }
 }
 
@@ -263,6 +263,12 @@ mod tests {
         Arc::new(desired)
     }
 
+    fn opened(scratch: &std::path::Path) -> (Arc<StateDir>, Disk) {
+        let state = Arc::new(StateDir::open(&scratch.join("state")).expect("open"));
+        let disk = Disk::start(Arc::clone(&state), |_| ()).expect("disk");
+        (state, disk)
+    }
+
     /// A pass on the kernel in memory. Returns what was told, and whether all is well.
     fn pass(
         drifting: &mut Drifting,
@@ -270,26 +276,27 @@ mod tests {
         kernel: &mut KernelState,
     ) -> (Vec<(DriftOutcome, String)>, bool) {
         let ops = |kernel: &KernelState| diff(desired, kernel, &Ledger::default(), Domain::Host).ops;
-        let sorted = drifting.sort(desired, kernel, ops(kernel)).expect("kept");
+        let sorted = drifting.sort(desired, kernel, ops(kernel));
         for op in &sorted.todo {
             memory::apply(kernel, op).expect("applied");
         }
         let remaining = drifting.remaining(desired, kernel, ops(kernel));
-        let told = drifting.conclude(desired, &Kind::ALL, &sorted, &[], &remaining).expect("kept");
+        let told = drifting.conclude(desired, &Kind::ALL, &sorted, &[], &remaining);
+        assert!(drifting.disk.wait(File::Verified, Duration::from_secs(10)), "kept");
         (told.into_iter().map(|drift| (drift.outcome, drift.found)).collect(), remaining.is_nothing())
     }
 
     #[test]
     fn reported_drift_is_left_and_told_once_also_by_the_next_daemon() {
         let scratch = tempfile::tempdir().expect("tempdir");
-        let state = Arc::new(StateDir::open(&scratch.path().join("state")).expect("open"));
+        let (state, disk) = opened(scratch.path());
         let sysctls = [KEY, OTHER].map(|key| (key.to_owned(), "0".to_owned())).into();
         let mut kernel = KernelState { sysctls, ..KernelState::default() };
         let set = |kernel: &mut KernelState, key: &str, value: &str| {
             kernel.sysctls.insert(key.to_owned(), value.to_owned());
         };
         let report = wanted("1", DriftMode::Report);
-        let mut drifting = Drifting::resume(Arc::clone(&state));
+        let mut drifting = Drifting::resume(&state, disk.clone());
         assert_eq!(pass(&mut drifting, &report, &mut kernel), (vec![], true), "the first is a change");
         assert_eq!(kernel.sysctls, report.state.sysctls);
 
@@ -301,7 +308,7 @@ mod tests {
 
         // A restart, with another drift meanwhile and the same plan.
         set(&mut kernel, OTHER, "8");
-        let mut drifting = Drifting::resume(Arc::clone(&state));
+        let mut drifting = Drifting::resume(&state, disk.clone());
         let (found, well) = pass(&mut drifting, &report, &mut kernel);
         assert_eq!((found.len(), well, drifting.left()), (2, true, 2));
         assert_eq!((kernel.sysctls[KEY].as_str(), kernel.sysctls[OTHER].as_str()), ("7", "8"));
@@ -321,17 +328,17 @@ mod tests {
     #[test]
     fn a_change_is_on_the_disk_as_begun_before_it_is_made() {
         let scratch = tempfile::tempdir().expect("tempdir");
-        let state = Arc::new(StateDir::open(&scratch.path().join("state")).expect("open"));
+        let (state, disk) = opened(scratch.path());
         let old = wanted("1", DriftMode::Report);
         let mut kernel = old.state.clone();
-        let mut drifting = Drifting::resume(Arc::clone(&state));
+        let mut drifting = Drifting::resume(&state, disk.clone());
         pass(&mut drifting, &old, &mut kernel);
         let new = wanted("2", DriftMode::Report);
         let ops = diff(&new, &kernel, &Ledger::default(), Domain::Host).ops;
-        let sorted = drifting.sort(&new, &kernel, ops).expect("kept");
+        let sorted = drifting.sort(&new, &kernel, ops);
         // The daemon dies after the change, before it has looked; its plan is taken back.
         memory::apply(&mut kernel, &sorted.todo[0]).expect("applied");
-        let mut drifting = Drifting::resume(state);
+        let mut drifting = Drifting::resume(&state, disk);
         assert_eq!(pass(&mut drifting, &old, &mut kernel), (vec![], true));
         assert_eq!(kernel.sysctls[KEY], "1", "what we began is ours to put right");
     }

@@ -7,9 +7,8 @@
 //! - `daemon`: the main loop, `source`, `plan_file`, `drift`, `probe` that feed it, `verdicts` and `handover`
 //!   that work for it;
 //! - `election`: the election thread; `guard`: the process that outlives a dead daemon;
-//! - `converger`: the convergence thread, `convergence` one pass of it, `draining` its drains; `state`: the files it keeps;
 //! - `converger`: the convergence thread, `convergence` one pass of it, `drifting` what others have changed,
-//!   `drift_history` what of it is told; `state`: the files it keeps, `disk` who writes most of them; `probation`:
+//!   `draining` its drains, `drift_history` what of it is told; `state`: the files it keeps, `state::disk` who writes them; `probation`:
 //!   plans that are taken back unless confirmed;
 //! - `trackers`: what the election watches besides; `hooks`: programs that are told of its changes,
 //!   `run_program` runs both kinds, `programs` knows where our own are; `orders`: what operators tell it;
@@ -23,7 +22,6 @@ mod convergence;
 mod converger;
 mod daemon;
 mod difference;
-mod disk;
 mod drain_orders;
 mod draining;
 mod drift;

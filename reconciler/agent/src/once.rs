@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use evenkeel_converge::{Desired, Diff, Kind, Op, Standing, View, cleanup as undo, desired};
 use evenkeel_kernel::Kernel;
@@ -12,10 +13,13 @@ use tracing::warn;
 
 use crate::convergence::{Convergence, apply_in_phases, scope};
 use crate::plan_file::{self, Keep, LoadedPlan};
+use crate::state::disk::{Disk, Waiting};
 use crate::state::{StateDir, read_drain_orders, read_ledger};
 
 /// Passes of `converge`: what needs another one after these is an error to show.
 const MAX_PASSES: usize = 3;
+/// How long the state directory may take to keep what was done.
+const LAST_WRITES: Duration = Duration::from_secs(10);
 
 fn load(plan: &Path, host: &Name) -> Result<LoadedPlan, String> {
     plan_file::load(&plan_file::plan_path(plan, host), host, Keep::Nothing).map_err(|why| why.to_string())
@@ -42,7 +46,8 @@ pub(crate) fn converge(plan: &Path, host: &Name, state_dir: &Path) -> Result<Vec
     let state = Arc::new(StateDir::open(state_dir).map_err(|error| error.to_string())?);
     let kernel = Kernel::new().map_err(|error| error.to_string())?;
     let ledger = state.ledger_or_put_aside().map_err(|error| error.to_string())?;
-    let mut convergence = Convergence::new(kernel, state, ledger);
+    let disk = Disk::start(Arc::clone(&state), |_| ()).map_err(|error| format!("disk: {error}"))?;
+    let mut convergence = Convergence::new(kernel, &state, &disk, ledger);
     let wanted = Arc::new(wanted(&loaded, state_dir)?);
     let mut done = Vec::new();
     let mut errors = Vec::new();
@@ -55,13 +60,29 @@ pub(crate) fn converge(plan: &Path, host: &Name, state_dir: &Path) -> Result<Vec
         }
         done.extend(pass.repairs);
         if pass.converged {
-            return Ok(done);
+            return kept(&disk).map(|()| done);
         }
         errors = pass.errors;
     }
     let errors: Vec<String> =
         errors.into_iter().map(|error| format!("cannot {}: {}", error.operation, error.reason)).collect();
     Err(errors.join("\n"))
+}
+
+/// Waits until the state directory says what was done.
+fn kept(disk: &Disk) -> Result<(), String> {
+    let waiting = disk.stop(LAST_WRITES);
+    let why =
+        |waiting: &Waiting| waiting.reason.clone().unwrap_or_else(|| "the disk does not answer".to_owned());
+    let lines: Vec<String> = waiting
+        .iter()
+        .map(|waiting| format!("{} cannot be written: {}", waiting.file, why(waiting)))
+        .collect();
+    if lines.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("this host is as its plan says, but {}", lines.join("; ")))
+    }
 }
 
 /// Removes everything of ours from this host and puts its settings back. Returns what was done.
@@ -78,7 +99,7 @@ pub(crate) fn cleanup(state_dir: &Path) -> Result<Vec<Op>, String> {
     scope.interfaces.extend(links.into_iter().map(|link| link.name).collect::<BTreeSet<String>>());
     let observed = kernel.observe(&scope).map_err(|error| error.to_string())?;
     let Diff { ops, .. } = undo(&observed, &ledger);
-    let results = apply_in_phases(&mut kernel, &ops);
+    let results = apply_in_phases(&mut kernel, &ops, BTreeSet::new());
     let mut done = Vec::new();
     let mut errors = Vec::new();
     for (op, result) in ops.into_iter().zip(results) {

@@ -68,6 +68,8 @@ pub(crate) struct LoadedPlan {
 pub(crate) enum Keep<'a> {
     /// Nobody wants it.
     Nothing,
+    /// It stays in memory, since the disk is in trouble.
+    InMemory,
     /// A copy of it, in a file without a name in this directory.
     CopyIn(&'a Path),
     /// It stays where it is: the file is only ever replaced as a whole.
@@ -236,6 +238,7 @@ fn windowed(file: &File, length: u64, keep: Keep<'_>) -> io::Result<Option<(Gene
             let text = Text::File(Arc::new(file.try_clone()?));
             window::read(file, io::sink(), length)?.map(with(text))
         }
+        Keep::InMemory => None,
         Keep::CopyIn(directory) => {
             let copy = Text::nameless(directory)?;
             window::read(file, &copy, length)?.map(with(Text::File(Arc::new(copy))))

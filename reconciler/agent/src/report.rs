@@ -13,13 +13,14 @@ use evenkeel_kernel::clock;
 use evenkeel_schemas::plan::{Destination, VirtualServer};
 use evenkeel_schemas::status::{
     self, ConvergenceStatus, DestinationStatus, DrainState, DrainStatus, LeavingStatus, PlanStatus,
-    RouterStatus, Status, VirtualServerStatus,
+    RouterStatus, StateDirectoryStatus, Status, VirtualServerStatus, WaitingFile,
 };
 use evenkeel_schemas::time::MonoTime;
 use evenkeel_vrrp::Family;
 
 use crate::daemon::{Daemon, Facts};
 use crate::election::{ElectionSnapshot, RouterSnapshot};
+use crate::state::disk::Waiting;
 
 pub(crate) use live::Question;
 pub(crate) use page::{counted, page};
@@ -53,9 +54,20 @@ pub(crate) fn status(daemon: &Daemon, election: ElectionSnapshot) -> Status {
         drain_orders: daemon.drain_orders.status(plan),
         connection_sync: None,
         convergence: convergence(facts, daemon.has_plan()),
+        state_directory: Some(state_directory(daemon)),
         guarded: election.guarded,
         foreign: facts.foreign.clone(),
     }
+}
+
+fn state_directory(daemon: &Daemon) -> StateDirectoryStatus {
+    let waiting = daemon.disk.waiting().into_iter().map(|Waiting { file, since, reason }| WaitingFile {
+        file: file.to_string(),
+        since: wall(since),
+        reason,
+    });
+    let path = daemon.options.state_dir.display().to_string();
+    StateDirectoryStatus { path, waiting: waiting.collect() }
 }
 
 fn plan_status(path: &Path, facts: &Facts) -> PlanStatus {

@@ -21,6 +21,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, warn};
 
 use crate::plan_file::{self, Keep, LoadedPlan, Refusal, plan_path};
+use crate::state::disk::Disk;
 
 /// How long it must be quiet before a change is looked at.
 const QUIET: Duration = Duration::from_millis(20);
@@ -42,6 +43,7 @@ pub(crate) fn watch(
     path: PathBuf,
     host: Name,
     copies: PathBuf,
+    disk: Disk,
     mut look: mpsc::Receiver<()>,
 ) -> mpsc::Receiver<Box<Loaded>> {
     let (tell, plans) = mpsc::channel(1);
@@ -50,7 +52,8 @@ pub(crate) fn watch(
         loop {
             let (file, host, copies) = (source.file(), source.host.clone(), copies.clone());
             // Large plans take their time to check: not on the thread of the probes.
-            let load = move || plan_file::load_aside(&file, &host, Keep::CopyIn(&copies));
+            let keep = disk.clone();
+            let load = move || plan_file::load_aside(&file, &host, keep_by(&keep, &copies));
             let Ok(loaded) = tokio::task::spawn_blocking(load).await else { return };
             source.secret_files = loaded.as_ref().map(LoadedPlan::secret_files).unwrap_or_default();
             if tell.send(Box::new(loaded)).await.is_err() {
@@ -63,6 +66,11 @@ pub(crate) fn watch(
         }
     });
     plans
+}
+
+/// What becomes of the text of a large plan: a copy in the directory `copies`, unless its disk is in trouble.
+pub(crate) fn keep_by<'a>(disk: &Disk, copies: &'a Path) -> Keep<'a> {
+    if disk.in_trouble() { Keep::InMemory } else { Keep::CopyIn(copies) }
 }
 
 struct Source {

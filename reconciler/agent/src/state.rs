@@ -1,17 +1,20 @@
-//! The state directory: lock, ledger, orders, drains, last good plan, what was verified and probation. The only files the
-//! daemon writes.
+//! The state directory: ledger, orders, drains, last good plan, what was verified and probation. The only files the
+//! daemon writes. How each is read and written is here; when it is written is `disk`'s.
 //!
 //! Every file is replaced whole: written beside, synced, renamed. A file that cannot be understood
 //! is reported and treated as absent; of plans on probation see `probation`.
 
+pub(crate) mod disk;
 mod drains;
 mod last_good;
+mod place;
 mod probation;
 
-use std::fs::{self, File, TryLockError};
+use std::collections::BTreeSet;
+use std::fs;
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use evenkeel_converge::drift::Record;
 use evenkeel_converge::{Ledger, ledger};
@@ -20,7 +23,10 @@ use tracing::{error, warn};
 
 use crate::orders::Orders;
 
+use disk::File;
 pub(crate) use drains::{read_drain_orders, read_drains};
+pub(crate) use place::Looked;
+use place::Place;
 
 /// How much is written to a file at a time.
 const BUFFER: usize = 32 * 1024;
@@ -33,13 +39,15 @@ const VERIFIED_VERSION: u32 = 1;
 const ORDERS: &str = "orders.json";
 /// The format of the orders file.
 const ORDERS_VERSION: u32 = 1;
-const LOCK: &str = "lock";
 
 /// The state directory, locked against a second daemon while this value lives.
 #[derive(Debug)]
 pub(crate) struct StateDir {
     path: PathBuf,
-    _lock: File,
+    /// The directory and its lock as they were found or made last.
+    place: Mutex<Place>,
+    /// Files that could not be understood and not be put aside: that is done before they are replaced.
+    damaged: Mutex<BTreeSet<&'static str>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -62,30 +70,52 @@ struct OrdersFile {
 }
 
 impl StateDir {
-    /// Makes the directory if need be (mode 0700) and locks it.
+    /// Makes the directory if need be (mode 0700) and locks it. On a disk that takes nothing, one that is there is opened without a
+    /// write; one that cannot be made or locked is tried again by [`StateDir::look`].
     ///
     /// # Errors
-    /// When it cannot be made, or another process holds the lock.
+    /// When another process holds the lock.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        let explain = |error: io::Error| {
-            io::Error::new(error.kind(), format!("state directory {}: {error}", path.display()))
+        let place = match Place::open(path) {
+            Ok(place) => {
+                place.unlocked.iter().for_each(|why| warn!("{why}"));
+                place
+            }
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => return Err(error),
+            Err(error) => {
+                error!("{error}: what this host has to remember is kept as soon as that is possible");
+                Place::default()
+            }
         };
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(explain)?;
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(path.join(LOCK))
-            .map_err(explain)?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(io::Error::new(
-                io::ErrorKind::ResourceBusy,
-                format!("state directory {} is in use: evenkeeld is running with it", path.display()),
-            )),
-            Err(TryLockError::Error(error)) => Err(explain(error)),
+        Ok(Self { path: path.to_owned(), place: Mutex::new(place), damaged: Mutex::default() })
+    }
+
+    /// Looks whether the directory and its lock are still there under their names, and makes them again.
+    ///
+    /// # Errors
+    /// When they cannot be made.
+    pub(crate) fn look(&self) -> io::Result<Looked> {
+        let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
+        if place.is_at(&self.path) {
+            return Ok(Looked::Same);
         }
+        let same = place.is_same_directory(&self.path);
+        *place = Place::open(&self.path)?;
+        Ok(if same { Looked::Same } else { Looked::MadeAgain })
+    }
+
+    /// Whether a file is there.
+    pub(crate) fn has(&self, file: File) -> bool {
+        let name = match file {
+            File::Ledger => LEDGER,
+            File::Verified => VERIFIED,
+            File::Drains => drains::DRAINS,
+            File::Orders => ORDERS,
+            File::DrainOrders => drains::DRAIN_ORDERS,
+            File::Probation => probation::PROBATION,
+            File::LastGood => last_good::LAST_GOOD,
+        };
+        self.path.join(name).exists()
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -96,36 +126,51 @@ impl StateDir {
     /// plan names is adopted.
     ///
     /// # Errors
-    /// When there is one and it cannot be read or put aside.
+    /// When there is one and it cannot be read.
     pub(crate) fn ledger_or_put_aside(&self) -> io::Result<Ledger> {
         match read_ledger(&self.path) {
             Ok(ledger) => Ok(ledger),
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                if let Some(aside) = self.put_aside(LEDGER)? {
-                    warn!("{error}; kept as {}, and what the plan names is adopted", aside.display());
-                }
+                let kept = self.put_aside(LEDGER).map(|aside| format!("; kept as {}", aside.display()));
+                warn!("{error}{}, and what the plan names is adopted", kept.unwrap_or_default());
                 Ok(Ledger::default())
             }
             Err(error) => Err(error),
         }
     }
 
-    /// Renames a file that cannot be understood.
-    fn put_aside(&self, name: &str) -> io::Result<Option<PathBuf>> {
-        let free = (1..1000).map(|n| self.path.join(format!("{name}.unreadable-{n}")));
-        let Some(aside) = free.into_iter().find(|path| !path.exists()) else { return Ok(None) };
-        fs::rename(self.path.join(name), &aside)?;
-        Ok(Some(aside))
+    /// Renames a file that cannot be understood. Where that fails it is done before the file is replaced: it is never lost.
+    fn put_aside(&self, name: &'static str) -> Option<PathBuf> {
+        let mut free = (1..1000).map(|n| self.path.join(format!("{name}.unreadable-{n}")));
+        let aside = free.find(|path| !path.exists());
+        let put = aside.filter(|aside| fs::rename(self.path.join(name), aside).is_ok());
+        if put.is_none() {
+            self.damaged.lock().unwrap_or_else(PoisonError::into_inner).insert(name);
+        }
+        put
+    }
+
+    /// The path of a file that is about to be replaced or removed; one that could not be understood is put aside first.
+    ///
+    /// # Errors
+    /// When that cannot be done.
+    fn to_replace(&self, name: &'static str) -> io::Result<PathBuf> {
+        let damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+        let path = self.path.join(name);
+        if damaged && path.exists() && self.put_aside(name).is_none() {
+            return Err(io::Error::other("a damaged file is in the way and cannot be put aside"));
+        }
+        Ok(path)
     }
 
     /// The orders; none when there is no file. One that cannot be understood is put aside.
     ///
     /// # Errors
-    /// When there is one and it cannot be read or put aside.
+    /// When there is one and it cannot be read.
     pub(crate) fn orders_or_put_aside(&self) -> io::Result<Orders> {
         match read_orders(&self.path.join(ORDERS)) {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                let aside = self.put_aside(ORDERS)?.unwrap_or_else(|| self.path.join(ORDERS));
+                let aside = self.put_aside(ORDERS).unwrap_or_else(|| self.path.join(ORDERS));
                 error!(
                     "{error}; kept as {}: what operators told virtual routers (`failover`, `hold`) is forgotten",
                     aside.display()
@@ -142,7 +187,7 @@ impl StateDir {
     /// When they cannot be written; the old ones are then still there.
     pub(crate) fn save_orders(&self, orders: &Orders) -> io::Result<()> {
         let file = OrdersFile { version: ORDERS_VERSION, orders: orders.clone() };
-        let path = self.path.join(ORDERS);
+        let path = self.to_replace(ORDERS)?;
         let explain =
             |error: io::Error| io::Error::new(error.kind(), format!("orders {}: {error}", path.display()));
         replace(&path, &serde_json::to_vec(&file)?).map_err(explain)
@@ -155,7 +200,7 @@ impl StateDir {
     pub(crate) fn save_ledger(&self, ledger: &Ledger) -> io::Result<()> {
         let file = LedgerFile { version: ledger::VERSION, ledger };
         // Not as one text first: that of a large one takes more memory than the ledger.
-        replace_with(&self.path.join(LEDGER), |to| Ok(serde_json::to_writer(to, &file)?))
+        replace_with(&self.to_replace(LEDGER)?, |to| Ok(serde_json::to_writer(to, &file)?))
     }
 
     /// What an earlier daemon had verified; none when it is not known.
@@ -175,9 +220,9 @@ impl StateDir {
     ///
     /// # Errors
     /// When it cannot be written; the old one is then still there.
-    pub(crate) fn save_verified(&self, record: &Record) -> io::Result<()> {
+    fn save_verified(&self, record: &Record) -> io::Result<()> {
         let file = VerifiedFile { version: VERIFIED_VERSION, verified: record.clone() };
-        replace(&self.path.join(VERIFIED), &serde_json::to_vec(&file)?)
+        replace(&self.to_replace(VERIFIED)?, &serde_json::to_vec(&file)?)
     }
 
     /// Forgets what was verified.
@@ -258,7 +303,10 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// [`replace`] by what `write` writes, piece by piece.
-fn replace_with(path: &Path, write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>) -> io::Result<()> {
+fn replace_with(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<&fs::File>) -> io::Result<()>,
+) -> io::Result<()> {
     let directory = path.parent().unwrap_or(Path::new("/"));
     let file = tempfile::NamedTempFile::new_in(directory)?;
     let mut to = BufWriter::with_capacity(BUFFER, file.as_file());
@@ -267,7 +315,7 @@ fn replace_with(path: &Path, write: impl FnOnce(&mut BufWriter<&File>) -> io::Re
     drop(to);
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
-    File::open(directory)?.sync_all()
+    fs::File::open(directory)?.sync_all()
 }
 
 #[cfg(test)]

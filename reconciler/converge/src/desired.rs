@@ -38,6 +38,18 @@ pub struct Desired {
     pub drains: BTreeMap<ServiceKey, DrainRules>,
     /// What is done about drift.
     pub drift: Drift,
+    /// Objects of the plan that this host has in another role only.
+    pub other_roles: OtherRoles,
+}
+
+/// Objects that are wanted as soon as this host has another role. The ledger names them beforehand, so that a change of roles
+/// never waits for a disk.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OtherRoles {
+    /// Services that only the Master of some router has.
+    pub services: BTreeSet<ServiceKey>,
+    /// Synchronisation daemons.
+    pub sync_daemons: BTreeSet<SyncRole>,
 }
 
 impl Desired {
@@ -130,6 +142,9 @@ pub fn desired(plan: &Plan, view: View<'_>) -> Desired {
     });
     if let Some(sync) = &plan.connection_sync {
         wanted.state.sync_daemons = sync_daemons(sync, view.masters);
+        let all = [true, false].into_iter().flat_map(|master| sync_roles(sync.mode, master)).copied();
+        let wanted_now = &wanted.state.sync_daemons;
+        wanted.other_roles.sync_daemons = all.filter(|role| !wanted_now.contains_key(role)).collect();
     }
     for sysctl in &plan.sysctls {
         wanted.state.sysctls.insert(sysctl.key.clone(), sysctl.value.clone());
@@ -139,6 +154,7 @@ pub fn desired(plan: &Plan, view: View<'_>) -> Desired {
     for server in &plan.virtual_servers {
         let Some(key) = ServiceKey::of(server) else { continue };
         if server.only_as_master_of.as_ref().is_some_and(|router| !view.masters.contains(router)) {
+            wanted.other_roles.services.insert(key);
             continue;
         }
         let mut service = properties(server, key.is_v6());

@@ -111,6 +111,13 @@ impl Ledger {
         if kinds.contains(&Kind::Ipvs) {
             claim(&mut next.services, wanted.services.keys(), &observed.services, |_| false);
             claim(&mut next.sync_daemons, wanted.sync_daemons.keys(), &observed.sync_daemons, |_| false);
+            // What is there although it is not wanted now is somebody else's, or named already.
+            let absent =
+                desired.other_roles.services.iter().filter(|key| !observed.services.contains_key(key));
+            claim(&mut next.services, absent, &observed.services, |_| false);
+            let roles = &desired.other_roles.sync_daemons;
+            let absent = roles.iter().filter(|role| !observed.sync_daemons.contains_key(role));
+            claim(&mut next.sync_daemons, absent, &observed.sync_daemons, |_| false);
             if let (Some(ours), Some(now)) = (wanted.timeouts, observed.timeouts) {
                 let original = self.timeouts.map_or(now, |entry| entry.original);
                 next.timeouts = Some(TimeoutsEntry { original, ours });
@@ -188,9 +195,17 @@ impl Ledger {
             wanted.addresses.contains_key(k) || desired.vips.contains(k) || observed.addresses.contains_key(k)
         });
         next.routes.retain(|k, _| wanted.routes.contains_key(k) || observed.routes.contains_key(k));
-        next.services.retain(|k, _| wanted.services.contains_key(k) || observed.services.contains_key(k));
-        next.sync_daemons
-            .retain(|k, _| wanted.sync_daemons.contains_key(k) || observed.sync_daemons.contains_key(k));
+        let others = &desired.other_roles;
+        next.services.retain(|k, _| {
+            wanted.services.contains_key(k)
+                || others.services.contains(k)
+                || observed.services.contains_key(k)
+        });
+        next.sync_daemons.retain(|k, _| {
+            wanted.sync_daemons.contains_key(k)
+                || others.sync_daemons.contains(k)
+                || observed.sync_daemons.contains_key(k)
+        });
         next.timeouts =
             next.timeouts.filter(|entry| wanted.timeouts.is_some() || entry.is_to_restore(observed.timeouts));
         next.sysctls.retain(|k, entry| {

@@ -18,12 +18,13 @@ pub mod drift;
 pub mod ledger;
 pub mod memory;
 pub mod model;
+pub mod naming;
 pub mod object;
 pub mod op;
 mod part;
 
 pub use desired::{
-    Desired, Standing, View, desired, router_routes, router_rules, sync_daemons, vip_addresses,
+    Desired, OtherRoles, Standing, View, desired, router_routes, router_rules, sync_daemons, vip_addresses,
 };
 pub use diff::{Diff, Domain, cleanup, diff, diff_kinds};
 pub use drain::{Connections, DrainRules, Draining, Drains};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::desired::Desired;
+use crate::desired::{Desired, OtherRoles};
 use crate::model::{KernelState, ServiceKey};
 
 impl Desired {
@@ -23,6 +23,7 @@ impl Desired {
             exclusive_ipvs,
             drift,
             drains,
+            other_roles,
         } = self;
         let KernelState {
             links,
@@ -57,6 +58,8 @@ impl Desired {
             exclusive_ipvs: *exclusive_ipvs,
             drift: drift.clone(),
             drains: drains.clone(),
+            // Of services that are not looked at nothing can be said.
+            other_roles: OtherRoles { services: BTreeSet::new(), ..other_roles.clone() },
         }
     }
 

@@ -1,10 +1,8 @@
 //! Drains as operators see them: orders that come in by the socket, and what the log says.
 //!
-//! An order is on the disk before it is in force and before it is acknowledged. One at a time is written, on a
-//! thread that may wait for a disk.
+//! An order is on the disk before it is in force and before it is acknowledged (`desk`).
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use evenkeel_converge::{Connections, Draining, Kind, ServiceKey, Standing, sync_daemons};
 use evenkeel_kernel::clock;
@@ -13,20 +11,18 @@ use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
 use super::Daemon;
+use super::desk::Then;
 use crate::converger::Report;
 use crate::drain_orders::{DrainAction, DrainAnswer, DrainOrders, DrainRequest};
 use crate::report::Question;
 use crate::server::OrderError;
+use crate::state::disk::Content;
 use crate::{report, verdicts};
-
-/// Orders that wait for the one that is being written: more than the socket has connections.
-const MAX_WAITING: usize = 32;
 
 pub(super) type Reply = oneshot::Sender<Result<DrainAnswer, OrderError>>;
 
-/// An order that was written, or could not be.
-pub(super) struct Kept {
-    result: std::io::Result<()>,
+/// An order at the desk.
+pub(super) struct Written {
     request: DrainRequest,
     orders: DrainOrders,
     answer: DrainAnswer,
@@ -41,13 +37,6 @@ impl Daemon {
     }
 
     pub(super) fn drain(&mut self, request: DrainRequest, reply: Reply) {
-        if self.keeping_drain {
-            // One that is not taken is told so by its reply, which goes.
-            if self.waiting_drains.len() < MAX_WAITING {
-                self.waiting_drains.push_back((request, reply));
-            }
-            return;
-        }
         let loaded = self.facts.plan();
         let plan = loaded.as_ref().map(|loaded| &loaded.plan);
         let standing = |server: &VirtualServer, destination: &Destination| {
@@ -58,17 +47,12 @@ impl Daemon {
             Ok(after) => after,
             Err(refusal) => return drop(reply.send(Err(OrderError::Refused(refusal)))),
         };
-        self.keeping_drain = true;
-        let (state, kept) = (Arc::clone(&self.state), self.kept_drain.clone());
-        tokio::task::spawn_blocking(move || {
-            let result = state.save_drain_orders(&orders);
-            kept.blocking_send(Kept { result, request, orders, answer, reply }).ok();
-        });
+        let content = Content::DrainOrders(orders.clone());
+        self.persist(content, Then::Drain(Written { request, orders, answer, reply }));
     }
 
-    pub(super) fn drain_kept(&mut self, kept: Kept) {
-        self.keeping_drain = false;
-        let Kept { result, request, orders, answer, reply } = kept;
+    pub(super) fn drain_written(&mut self, written: Written, result: Result<(), String>) {
+        let Written { request, orders, answer, reply } = written;
         match result {
             Ok(()) => {
                 let verb = match request.action {
@@ -87,12 +71,6 @@ impl Daemon {
                 error!("an order to drain cannot be kept and is not in force: {error}");
                 reply.send(Err(OrderError::NotKept(format!("not in force: {error}")))).ok();
             }
-        }
-        // One that is refused leaves the place to the next.
-        while !self.keeping_drain
-            && let Some((request, reply)) = self.waiting_drains.pop_front()
-        {
-            self.drain(request, reply);
         }
     }
 

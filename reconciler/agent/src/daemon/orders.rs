@@ -1,11 +1,7 @@
-//! What comes in by the socket: questions for the status, and orders for virtual routers. What is told of
-//! probations is carried on.
-//!
-//! An order is on the disk before the election hears of it and before it is acknowledged. One at a
-//! time is written, on a thread that may wait for a disk.
+//! What comes in by the socket: questions for the status, and orders for virtual routers. Other requests are
+//! carried on. An order is on the disk before the election hears of it and before it is acknowledged (`desk`).
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use evenkeel_kernel::clock;
 use evenkeel_schemas::plan::Plan;
@@ -14,19 +10,17 @@ use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
 use super::Daemon;
+use super::desk::Then;
 use crate::election::Command;
 use crate::orders::{Action, OrderAnswer, OrderRequest, Orders};
 use crate::report;
 use crate::server::{Ask, OrderError};
-
-/// Orders that wait for the one that is being written: more than the socket has connections.
-const MAX_WAITING: usize = 32;
+use crate::state::disk::Content;
 
 pub(super) type Reply = oneshot::Sender<Result<OrderAnswer, OrderError>>;
 
-/// An order that was written, or could not be.
-pub(super) struct Kept {
-    result: std::io::Result<()>,
+/// An order at the desk.
+pub(super) struct Written {
     request: OrderRequest,
     orders: Orders,
     routers: BTreeSet<Name>,
@@ -50,20 +44,11 @@ impl Daemon {
                     reply.send(status).ok();
                 });
             }
-            Ask::Order(request, reply) => self.order(request, reply),
-            Ask::Drain(request, reply) => self.drain(request, reply),
-            Ask::Probation(request, reply) => self.told(request, reply),
+            Ask::Order(..) | Ask::Drain(..) | Ask::Probation(..) => self.request(ask),
         }
     }
 
-    fn order(&mut self, request: OrderRequest, reply: Reply) {
-        if self.keeping {
-            // One that is not taken is told so by its reply, which goes.
-            if self.waiting_orders.len() < MAX_WAITING {
-                self.waiting_orders.push_back((request, reply));
-            }
-            return;
-        }
+    pub(super) fn order(&mut self, request: OrderRequest, reply: Reply) {
         let plan = self.facts.plan();
         let since = report::wall(clock::now());
         let after = self.orders.after(&request, plan.as_ref().map(|loaded| &loaded.plan), &since);
@@ -71,27 +56,12 @@ impl Daemon {
             Ok(after) => after,
             Err(refusal) => return drop(reply.send(Err(OrderError::Refused(refusal)))),
         };
-        self.keeping = true;
-        let (state, kept) = (Arc::clone(&self.state), self.kept.clone());
-        tokio::task::spawn_blocking(move || {
-            let result = state.save_orders(&orders);
-            kept.blocking_send(Kept { result, request, orders, routers, reply }).ok();
-        });
+        let content = Content::Orders(orders.clone());
+        self.persist(content, Then::Order(Written { request, orders, routers, reply }));
     }
 
-    pub(super) fn order_kept(&mut self, kept: Kept) {
-        self.keeping = false;
-        self.carry_out(kept);
-        // One that is refused leaves the place to the next.
-        while !self.keeping
-            && let Some((request, reply)) = self.waiting_orders.pop_front()
-        {
-            self.order(request, reply);
-        }
-    }
-
-    fn carry_out(&mut self, kept: Kept) {
-        let Kept { result, request, orders, routers, reply } = kept;
+    pub(super) fn order_written(&mut self, written: Written, result: Result<(), String>) {
+        let Written { request, orders, routers, reply } = written;
         if let Err(error) = result {
             error!("an order cannot be kept and is not in force: {error}");
             return drop(reply.send(Err(OrderError::NotKept(format!("not in force: {error}")))));

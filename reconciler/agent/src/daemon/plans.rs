@@ -15,11 +15,13 @@ use tracing::{debug, error, info};
 use super::Daemon;
 use super::elections::{bound_services, is_followed};
 use super::facts::InForce;
+use super::probation::FIRST_WRITE;
 use crate::converger::Wanted;
 use crate::election::{Command, RouterSetup};
 use crate::guard::Lease;
-use crate::plan_file::{self, Keep, LoadedPlan};
-use crate::source::Loaded;
+use crate::plan_file::{self, LoadedPlan};
+use crate::source::{self, Loaded};
+use crate::state::disk::{Content, File};
 use crate::times::{self, Times};
 use crate::verdicts::{self, Memory, Verdicts};
 use crate::{handover, report};
@@ -32,7 +34,11 @@ impl Daemon {
     /// The first plan: the file, or else the last good one. Routers that an earlier daemon was Master
     /// of until just now cannot wait: all that they serve is in the kernel still.
     pub(super) fn first_plan(&mut self, leases: &[Lease], ledger: &Ledger) {
-        let read = plan_file::load_aside(&self.file(), &self.options.host, Keep::CopyIn(self.state.path()));
+        // Tells whether the disk answers, before anything else is asked of it.
+        self.disk.keep(Content::Probation(Box::new(self.record().clone())));
+        self.disk.wait(File::Probation, FIRST_WRITE);
+        let keep = source::keep_by(&self.disk, self.state.path());
+        let read = plan_file::load_aside(&self.file(), &self.options.host, keep);
         let Some((loaded, from_last_good, known)) = self.first_choice(read) else { return };
         if !leases.is_empty() {
             self.watching.go_on(&loaded.plan);

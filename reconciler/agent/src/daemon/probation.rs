@@ -3,12 +3,10 @@
 //!
 //! A probation is on the disk before its plan touches anything, a confirmation before it is acknowledged; a
 //! rollback is done first and written then, since the record on the disk leads to it anyway. While
-//! something is written that decides, plans and requests wait.
+//! something is written that decides (`desk`), plans and requests wait.
 
 mod looks;
 
-use std::collections::VecDeque;
-use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -22,7 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
 use super::Daemon;
-use crate::disk::Disk;
+use super::desk::Then;
 use crate::orders::Refusal;
 use crate::plan_file::LoadedPlan;
 use crate::probation::{
@@ -31,27 +29,31 @@ use crate::probation::{
 use crate::report;
 use crate::server::OrderError;
 use crate::source::Loaded;
+use crate::state::disk::{Content, File};
 use crate::verdicts::{self, Verdicts};
 
 /// Time between two looks at what a confirmation by checks waits for.
 const LOOK_PAUSE: Duration = Duration::from_millis(250);
+/// How long a start waits for the disk: a lease that an earlier daemon left goes on meanwhile.
+pub(super) const FIRST_WRITE: Duration = Duration::from_millis(500);
 /// Time until what could not be written is tried again.
 const WRITE_PAUSE: Duration = Duration::from_secs(5);
-/// Requests that wait: more than the socket has connections.
-const MAX_WAITING: usize = 32;
-
 pub(super) type Reply = oneshot::Sender<Result<Answer, OrderError>>;
 
-/// What the disk has to say.
-pub(super) enum Stored {
-    /// A probation that begins was written, or could not be.
-    Began { loaded: Box<LoadedPlan>, before: Arc<LoadedPlan>, record: Box<Record>, result: io::Result<()> },
-    /// The plan on probation is the last good one now, or could not be written.
-    Confirmed { result: io::Result<()>, by: &'static str, reply: Option<Reply> },
-    /// The record was written, or could not be.
-    Record { result: io::Result<()>, reply: Option<Reply> },
-    /// The plan before, read again after a restart.
-    Before(Option<Box<LoadedPlan>>),
+/// The plan before, read again after a restart.
+pub(super) type Before = Option<Box<LoadedPlan>>;
+
+/// A probation at the desk.
+pub(super) struct Begins {
+    loaded: Box<LoadedPlan>,
+    before: Arc<LoadedPlan>,
+    record: Box<Record>,
+}
+
+/// A confirmation at the desk.
+pub(super) struct Confirms {
+    by: &'static str,
+    reply: Option<Reply>,
 }
 
 /// What the daemon knows of probations.
@@ -67,20 +69,14 @@ pub(super) struct Probation {
     /// Since when all is as well as before, for a confirmation by checks.
     well_since: Option<MonoTime>,
     look_at: MonoTime,
-    /// Whether something is being written that decides.
-    busy: bool,
-    waiting: VecDeque<(Request, Reply)>,
     /// A plan that could not be put on probation yet.
     again: Option<(MonoTime, Box<LoadedPlan>)>,
-    /// When the record is written again because it could not be.
-    write_at: Option<MonoTime>,
-    pub(super) disk: Disk,
-    stored: mpsc::UnboundedSender<Stored>,
+    befores: mpsc::Sender<Before>,
 }
 
 impl Probation {
     /// `record` as it was found, none when it was damaged.
-    pub(super) fn new(record: Option<Record>, disk: Disk, stored: mpsc::UnboundedSender<Stored>) -> Self {
+    pub(super) fn new(record: Option<Record>, befores: mpsc::Sender<Before>) -> Self {
         Self {
             damaged: record.is_none(),
             record: record.unwrap_or_default(),
@@ -89,25 +85,13 @@ impl Probation {
             since: MonoTime::ZERO,
             well_since: None,
             look_at: MonoTime::ZERO,
-            busy: false,
-            waiting: VecDeque::new(),
             again: None,
-            write_at: None,
-            disk,
-            stored,
+            befores,
         }
-    }
-
-    /// Whether plans have to wait.
-    pub(super) const fn busy(&self) -> bool {
-        self.busy
     }
 
     /// When [`Daemon::probation_due`] has something to do.
     pub(super) fn due(&self) -> Option<MonoTime> {
-        if self.busy {
-            return None;
-        }
         // Without the plan before there is nothing to go back to yet.
         let trial = self.record.trial.as_ref().filter(|_| self.before.is_some());
         let trial = trial.map(|trial| match trial.confirm {
@@ -115,7 +99,7 @@ impl Probation {
             Confirm::Checks => self.deadline.min(self.look_at),
         });
         let again = self.again.as_ref().map(|(at, _)| *at);
-        [trial, again, self.write_at].into_iter().flatten().min()
+        [trial, again].into_iter().flatten().min()
     }
 
     /// Another plan comes: one that waits to be tried again is forgotten.
@@ -216,10 +200,8 @@ impl Daemon {
         self.write_first(Record { trial: Some(trial), rolled_back: None });
         self.probation.run(None, deadline);
         let (state, host) = (Arc::clone(&self.state), self.options.host.clone());
-        let stored = self.probation.stored.clone();
-        self.probation.disk.run(move || {
-            stored.send(Stored::Before(state.last_good(&host).map(Box::new))).ok();
-        });
+        let befores = self.probation.befores.clone();
+        tokio::task::spawn_blocking(move || befores.blocking_send(state.last_good(&host).map(Box::new)).ok());
         (loaded, false, None)
     }
 
@@ -233,38 +215,25 @@ impl Daemon {
         (loaded, false, None)
     }
 
-    /// Writes the record before anything is made of a plan.
+    /// What is known of probations.
+    pub(super) const fn record(&self) -> &Record {
+        &self.probation.record
+    }
+
+    /// Has the record written before anything is made of a plan, if the disk answers.
     fn write_first(&mut self, record: Record) {
-        self.probation.record = record;
-        if let Err(error) = self.state.save_probation(&self.probation.record) {
-            self.not_written(&error);
-        }
+        self.write(record);
+        self.disk.wait(File::Probation, FIRST_WRITE);
     }
 
-    fn not_written(&mut self, error: &io::Error) {
-        error!("the record of probations cannot be written, and is tried again: {error}");
-        self.probation.write_at = Some(clock::now() + WRITE_PAUSE);
-    }
-
-    fn write(&mut self, record: Record, reply: Option<Reply>) {
+    fn write(&mut self, record: Record) {
         self.probation.record = record;
-        self.probation.write_at = None;
-        self.probation.busy |= reply.is_some();
-        let (state, stored) = (Arc::clone(&self.state), self.probation.stored.clone());
-        let record = self.probation.record.clone();
-        self.probation.disk.run(move || {
-            stored.send(Stored::Record { result: state.save_probation(&record), reply }).ok();
-        });
+        self.disk.keep(Content::Probation(Box::new(self.probation.record.clone())));
     }
 
     /// Keeps the plan in force as the last good one.
     pub(super) fn keep(&self, loaded: Arc<LoadedPlan>) {
-        let state = Arc::clone(&self.state);
-        self.probation.disk.run(move || {
-            if let Err(error) = state.save_last_good(&loaded) {
-                warn!("cannot keep the plan as the last good one: {error}");
-            }
-        });
+        self.disk.keep(Content::LastGood(loaded));
     }
 
     /// Takes a plan that differs from the one in force.
@@ -322,7 +291,7 @@ impl Daemon {
 
     fn forget_probation(&mut self) {
         self.probation.before = None;
-        self.write(Record::default(), None);
+        self.write(Record::default());
     }
 
     pub(super) const fn on_trial(&self) -> bool {
@@ -350,13 +319,8 @@ impl Daemon {
             &moment(),
         );
         let record = Box::new(Record { trial: Some(trial), rolled_back: None });
-        self.probation.busy = true;
-        let (state, stored) = (Arc::clone(&self.state), self.probation.stored.clone());
-        let loaded = Box::new(loaded);
-        self.probation.disk.run(move || {
-            let result = state.save_last_good(&before).and_then(|()| state.save_probation(&record));
-            stored.send(Stored::Began { loaded, before, record, result }).ok();
-        });
+        let content = Content::Trial(Arc::clone(&before), record.clone());
+        self.persist(content, Then::Trial(Begins { loaded: Box::new(loaded), before, record }));
     }
 
     async fn baseline(&self) -> Baseline {
@@ -373,39 +337,15 @@ impl Daemon {
         Baseline { down: down.map(|(key, _)| key).collect(), routers }
     }
 
-    pub(super) fn stored(&mut self, stored: Stored) {
-        match stored {
-            Stored::Began { loaded, before, record, result } => {
-                self.probation.busy = false;
-                self.began(loaded, before, record, result);
-            }
-            Stored::Confirmed { result, by, reply } => {
-                self.probation.busy = false;
-                self.confirmed(result, by, reply);
-            }
-            Stored::Record { result, reply } => {
-                let answer = match &result {
-                    Ok(()) => Ok(self.done()),
-                    Err(error) => Err(OrderError::NotKept(format!(
-                        "the plan before is in force, but that cannot be written, and a restart now could bring the \
-                         other one back: {error}"
-                    ))),
-                };
-                if let Err(error) = result {
-                    self.not_written(&error);
-                }
-                if let Some(reply) = reply {
-                    self.probation.busy = false;
-                    reply.send(answer).ok();
-                }
-            }
-            Stored::Before(before) => self.read_before(before),
-        }
-        while !self.probation.busy
-            && let Some((request, reply)) = self.probation.waiting.pop_front()
-        {
-            self.told(request, reply);
-        }
+    /// A rollback is on the disk, or could not be written yet.
+    pub(super) fn rolled_back_written(&self, reply: Reply, result: Result<(), String>) {
+        let answer = result.map(|()| self.done()).map_err(|error| {
+            OrderError::NotKept(format!(
+                "the plan before is in force, but that cannot be written, and a restart now could bring the other one back: \
+                 {error}"
+            ))
+        });
+        reply.send(answer).ok();
     }
 
     fn done(&self) -> Answer {
@@ -413,13 +353,9 @@ impl Daemon {
         Answer { generation, already: false }
     }
 
-    fn began(
-        &mut self,
-        loaded: Box<LoadedPlan>,
-        before: Arc<LoadedPlan>,
-        record: Box<Record>,
-        result: io::Result<()>,
-    ) {
+    /// A probation is on the disk, or could not be written.
+    pub(super) fn began(&mut self, begins: Begins, result: Result<(), String>) {
+        let Begins { loaded, before, record } = begins;
         if let Err(error) = result {
             self.reject(&format!(
                 "its probation cannot be written, and is tried again: state directory: {error}"
@@ -432,14 +368,24 @@ impl Daemon {
         let (until, back) = (report::wall(deadline), before.generation.short().to_owned());
         self.facts.rejected = None;
         self.probation.record = *record;
-        self.probation.write_at = None;
         self.probation.run(Some(before), deadline);
         let known = self.known();
         info!("generation {} is on probation until {until}, then back to {back}", loaded.generation.short());
         self.adopt(*loaded, false, &known);
     }
 
-    fn read_before(&mut self, before: Option<Box<LoadedPlan>>) {
+    /// The plan that the one on probation goes back to was read after a restart.
+    pub(super) fn read_before(&mut self, before: Before) {
+        self.understand_before(before);
+        self.next_request();
+    }
+
+    /// Whether that plan is still being read.
+    pub(super) const fn is_loading_before(&self) -> bool {
+        self.on_trial() && self.probation.before.is_none()
+    }
+
+    fn understand_before(&mut self, before: Before) {
         let Some(trial) = &self.probation.record.trial else { return };
         match before {
             Some(before) => self.probation.before = Some(Arc::new(*before)),
@@ -457,16 +403,8 @@ impl Daemon {
         }
     }
 
-    /// Takes a request, or lets it wait while something is being written.
+    /// Carries a request out, or refuses it.
     pub(super) fn told(&mut self, request: Request, reply: Reply) {
-        let loading = self.on_trial() && self.probation.before.is_none();
-        if self.probation.busy || loading {
-            // One that is not taken is told so by its reply, which goes.
-            if self.probation.waiting.len() < MAX_WAITING {
-                self.probation.waiting.push_back((request, reply));
-            }
-            return;
-        }
         let in_force = self.facts.plan().map(|loaded| loaded.generation.to_string());
         match probation::told(&request, &self.probation.record, in_force.as_deref()) {
             Ok(Told::Confirm) => self.confirm("an operator", Some(reply)),
@@ -478,16 +416,13 @@ impl Daemon {
 
     fn confirm(&mut self, by: &'static str, reply: Option<Reply>) {
         let Some(loaded) = self.facts.plan() else { return };
-        self.probation.busy = true;
-        let (state, stored) = (Arc::clone(&self.state), self.probation.stored.clone());
-        self.probation.disk.run(move || {
-            // That the last good plan is the one on probation says that it was confirmed.
-            let result = state.save_last_good(&loaded);
-            stored.send(Stored::Confirmed { result, by, reply }).ok();
-        });
+        // That the last good plan is the one on probation says that it was confirmed.
+        self.persist(Content::LastGood(loaded), Then::Confirmed(Confirms { by, reply }));
     }
 
-    fn confirmed(&mut self, result: io::Result<()>, by: &'static str, reply: Option<Reply>) {
+    /// The plan on probation is the last good one now, or could not be written.
+    pub(super) fn confirmed(&mut self, confirms: Confirms, result: Result<(), String>) {
+        let Confirms { by, reply } = confirms;
         if let Err(error) = result {
             error!("the plan cannot be kept as the last good one and is not confirmed: {error}");
             self.probation.look_at = clock::now() + WRITE_PAUSE;
@@ -520,21 +455,25 @@ impl Daemon {
         let refusal = back.refusal();
         self.adopt(before, true, &known);
         self.reject(&refusal);
-        self.write(Record { trial: None, rolled_back: Some(back) }, reply);
+        let record = Record { trial: None, rolled_back: Some(back) };
+        match reply {
+            None => self.write(record),
+            Some(reply) => {
+                self.probation.record = record.clone();
+                self.persist(Content::Probation(Box::new(record)), Then::RolledBack(reply));
+            }
+        }
     }
 
     /// Something is due: the deadline, a look at what is waited for, a plan or a record that is tried
     /// again.
     pub(super) async fn probation_due(&mut self) {
         let now = clock::now();
-        if self.probation.write_at.is_some_and(|at| at <= now) {
-            self.write(self.probation.record.clone(), None);
-        }
         if let Some((_, loaded)) = self.probation.again.take_if(|(at, _)| *at <= now) {
             self.read(Ok(*loaded)).await;
         }
         let Some(trial) = &self.probation.record.trial else { return };
-        if self.probation.busy || self.probation.before.is_none() {
+        if self.desk.is_busy() || self.probation.before.is_none() {
             return;
         }
         if now >= self.probation.deadline {

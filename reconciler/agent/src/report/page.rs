@@ -5,8 +5,8 @@ mod ipvs;
 use evenkeel_schemas::cluster::Confirm;
 use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::status::{
-    DriftRecord, ElectionStatus, OrderStatus, ProbationStatus, RouterOrder, RouterStatus, Status,
-    TrackerStatus,
+    DriftRecord, ElectionStatus, OrderStatus, ProbationStatus, RouterOrder, RouterStatus,
+    StateDirectoryStatus, Status, TrackerStatus, WaitingFile,
 };
 
 pub(crate) use ipvs::counted;
@@ -47,7 +47,21 @@ fn head(status: &Status) -> Vec<String> {
     if let Some(rejected) = &plan.rejected {
         lines.push(format!("  REFUSED at {}: {}", rejected.at, rejected.reason));
     }
+    lines.extend(status.state_directory.iter().flat_map(state_directory));
     lines.extend(plan.probation.iter().flat_map(|probation| on_probation(probation, generation)));
+    lines
+}
+
+fn state_directory(directory: &StateDirectoryStatus) -> Vec<String> {
+    let file = |waiting: &WaitingFile| {
+        let why = waiting.reason.as_deref().unwrap_or("it does not answer");
+        format!("  {} NOT KEPT: waiting for the disk since {}: {why}", waiting.file, waiting.since)
+    };
+    if directory.waiting.is_empty() {
+        return Vec::new();
+    }
+    let mut lines = vec![format!("state directory {}: IN TROUBLE", directory.path)];
+    lines.extend(directory.waiting.iter().map(file));
     lines
 }
 

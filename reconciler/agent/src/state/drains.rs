@@ -15,7 +15,7 @@ use crate::drain_orders::DrainOrders;
 /// Since when destinations drain. Means nothing after a boot: the IPVS table is then another.
 pub(super) const DRAINS: &str = "drains.json";
 /// What operators told to drain. Outlives `cleanup`, as all orders do.
-const DRAIN_ORDERS: &str = "drain-orders.json";
+pub(super) const DRAIN_ORDERS: &str = "drain-orders.json";
 /// The format of both files.
 const VERSION: u32 = 1;
 /// Tells one boot from another.
@@ -48,7 +48,7 @@ impl StateDir {
             Ok(drains) => drains,
             Err(error) => {
                 warn!("{error}: the deadlines of destinations that drain start again");
-                self.put_aside(DRAINS).ok();
+                self.put_aside(DRAINS);
                 Drains::default()
             }
         }
@@ -60,18 +60,18 @@ impl StateDir {
     /// When it cannot be written; the old one is then still there.
     pub(crate) fn save_drains(&self, drains: &Drains) -> io::Result<()> {
         let file = DrainsFile { version: VERSION, boot: boot(), drains: drains.clone() };
-        save(&self.path().join(DRAINS), &file)
+        save(&self.to_replace(DRAINS)?, &file)
     }
 
     /// What operators told to drain; nothing when there is no file. One that cannot be understood is put
     /// aside.
     ///
     /// # Errors
-    /// When there is one and it cannot be read or put aside.
+    /// When there is one and it cannot be read.
     pub(crate) fn drain_orders_or_put_aside(&self) -> io::Result<DrainOrders> {
         match read_drain_orders(self.path()) {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                let aside = self.put_aside(DRAIN_ORDERS)?.unwrap_or_else(|| self.path().join(DRAIN_ORDERS));
+                let aside = self.put_aside(DRAIN_ORDERS).unwrap_or_else(|| self.path().join(DRAIN_ORDERS));
                 error!("{error}; kept as {}: what was told to drain serves again", aside.display());
                 Ok(DrainOrders::default())
             }
@@ -85,7 +85,7 @@ impl StateDir {
     /// When it cannot be written; the old is then still there.
     pub(crate) fn save_drain_orders(&self, orders: &DrainOrders) -> io::Result<()> {
         let file = OrdersFile { version: VERSION, orders: orders.clone() };
-        save(&self.path().join(DRAIN_ORDERS), &file)
+        save(&self.to_replace(DRAIN_ORDERS)?, &file)
     }
 }
 

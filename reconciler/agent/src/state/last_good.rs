@@ -19,7 +19,7 @@ use tracing::warn;
 use super::{StateDir, remove, replace};
 use crate::plan_file::{self, Keep, LoadedPlan, Refusal};
 
-const LAST_GOOD: &str = "last-good";
+pub(super) const LAST_GOOD: &str = "last-good";
 /// Extension of a plan that is not there as a whole yet.
 const NEXT: &str = "next";
 const PASSWORDS: &str = ".passwords.json";

@@ -9,7 +9,7 @@ use tracing::error;
 use super::{StateDir, remove, replace};
 use crate::probation::Record;
 
-const PROBATION: &str = "probation.json";
+pub(super) const PROBATION: &str = "probation.json";
 /// The format of the file.
 const VERSION: u32 = 1;
 
@@ -25,7 +25,7 @@ impl StateDir {
     /// aside.
     ///
     /// # Errors
-    /// When there is one and it cannot be read or put aside.
+    /// When there is one and it cannot be read.
     pub(crate) fn probation_or_put_aside(&self) -> io::Result<Option<Record>> {
         let path = self.path.join(PROBATION);
         let explain =
@@ -40,7 +40,7 @@ impl StateDir {
             Ok(file) => format!("written in format {} by another version of evenkeeld", file.version),
             Err(error) => format!("damaged ({error})"),
         };
-        let aside = self.put_aside(PROBATION).map_err(explain)?.unwrap_or_else(|| path.clone());
+        let aside = self.put_aside(PROBATION).unwrap_or_else(|| path.clone());
         error!(
             "probation {}: {why}; kept as {}: a plan that may not have been confirmed is not put in force",
             path.display(),
@@ -58,7 +58,7 @@ impl StateDir {
             return self.forget_probation();
         }
         let file = File { version: VERSION, record: record.clone() };
-        replace(&self.path.join(PROBATION), &serde_json::to_vec(&file)?)
+        replace(&self.to_replace(PROBATION)?, &serde_json::to_vec(&file)?)
     }
 
     /// Removes the record.
@@ -66,7 +66,7 @@ impl StateDir {
     /// # Errors
     /// When it cannot be removed.
     pub(super) fn forget_probation(&self) -> io::Result<()> {
-        remove(&self.path.join(PROBATION))
+        remove(&self.to_replace(PROBATION)?)
     }
 }
 

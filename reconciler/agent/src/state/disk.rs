@@ -1,0 +1,334 @@
+//! The one desk for what must be on the disk: every write of the state directory, by a thread of its own.
+//!
+//! Whoever wants something kept puts it into the file's place (`slots`) and goes on, waits for a bounded time, or is woken. A disk that
+//! is full, read-only or does not answer delays nobody: what cannot be written is tried again until it is there, or was an attempt and
+//! is answered. The thread also looks whether the directory and its files are still there, and makes them again.
+
+mod content;
+mod slots;
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use evenkeel_kernel::clock;
+use evenkeel_schemas::time::MonoTime;
+use tracing::{error, warn};
+
+use super::{Looked, StateDir};
+use slots::Slots;
+
+pub(crate) use content::{Content, File};
+pub(crate) use slots::{News, Revision, Waiting, WriteError};
+
+/// How long a disk may take before that is told and nobody waits for it any more.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Time between two looks whether the directory and its files are still there.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Something that others may be waiting for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wake {
+    /// An attempt has come to an end, or a file is kept that had not been.
+    Changed,
+    /// What the ledger is to say is there, after somebody had given up waiting for it.
+    Named,
+}
+
+struct Shared {
+    slots: Mutex<State>,
+    changed: Condvar,
+    wake: Box<dyn Fn(Wake) + Send + Sync>,
+}
+
+#[derive(Default)]
+struct State {
+    slots: Slots,
+    /// Whether somebody gave up waiting for the ledger.
+    given_up: bool,
+    stop: bool,
+}
+
+/// A way to have something kept.
+#[derive(Clone)]
+pub(crate) struct Disk(Arc<Shared>);
+
+impl Disk {
+    /// Starts the thread; `wake` is called from it and must not wait for anything.
+    ///
+    /// # Errors
+    /// When no thread can be made.
+    pub(crate) fn start(
+        state: Arc<StateDir>,
+        wake: impl Fn(Wake) + Send + Sync + 'static,
+    ) -> std::io::Result<Self> {
+        let shared = Shared { slots: Mutex::default(), changed: Condvar::new(), wake: Box::new(wake) };
+        let shared = Arc::new(shared);
+        let writer = Arc::clone(&shared);
+        // Never joined: it may be waiting for a disk that does not answer.
+        std::thread::Builder::new().name("disk".to_owned()).spawn(move || writer.run(&state))?;
+        Ok(Self(shared))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock()
+    }
+
+    /// What was found on the disk at the start.
+    pub(crate) fn found(&self, content: Content) {
+        self.lock().slots.found(content);
+    }
+
+    /// Has something kept: it is written until it is there. Takes the place of what was to be written before.
+    pub(crate) fn keep(&self, content: Content) -> Revision {
+        self.put(content, false)
+    }
+
+    /// Tries once to have something kept; what was there before stays when that fails.
+    pub(crate) fn attempt(&self, content: Content) -> Revision {
+        self.put(content, true)
+    }
+
+    fn put(&self, content: Content, attempt: bool) -> Revision {
+        let revision = self.lock().slots.put(content, attempt, clock::now());
+        self.0.changed.notify_all();
+        revision
+    }
+
+    /// Takes an attempt back.
+    pub(crate) fn withdraw(&self, file: File, revision: Revision) {
+        self.lock().slots.withdraw(file, revision);
+        self.0.changed.notify_all();
+    }
+
+    /// What became of a content; none while nothing is known.
+    pub(crate) fn outcome(&self, file: File, revision: Revision) -> Option<Result<(), WriteError>> {
+        self.lock().slots.outcome(file, revision)
+    }
+
+    /// Waits until what is wanted of a file is there, for `patience` at most, and not at all where the disk has
+    /// refused something or not answered for as long. Returns whether it is there.
+    pub(crate) fn wait(&self, file: File, patience: Duration) -> bool {
+        let deadline = clock::now() + patience;
+        let mut state = self.lock();
+        loop {
+            let now = clock::now();
+            if state.slots.is_held(file) {
+                return true;
+            }
+            if now >= deadline || state.slots.in_trouble(patience, now) {
+                state.given_up |= file == File::Ledger;
+                return false;
+            }
+            let wait = now.until(deadline);
+            state = self.0.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// What is known to be on the disk.
+    pub(crate) fn held(&self, file: File) -> Option<Content> {
+        self.lock().slots.held(file).cloned()
+    }
+
+    /// Whether the disk refuses something or does not answer.
+    pub(crate) fn in_trouble(&self) -> bool {
+        self.lock().slots.in_trouble(PATIENCE, clock::now())
+    }
+
+    /// Whether the disk has not answered for long.
+    pub(crate) fn hangs(&self) -> bool {
+        self.lock().slots.hangs(PATIENCE, clock::now())
+    }
+
+    /// The files that are not as they should be.
+    pub(crate) fn waiting(&self) -> Vec<Waiting> {
+        self.lock().slots.waiting(PATIENCE, clock::now()).collect()
+    }
+
+    /// What is to be told of files, once.
+    pub(crate) fn news(&self) -> Vec<News> {
+        self.lock().slots.news(PATIENCE, clock::now())
+    }
+
+    /// Waits until all is written that can be, for `patience` at most; nothing is written after that. Returns the files that are
+    /// not as they should be.
+    pub(crate) fn stop(&self, patience: Duration) -> Vec<Waiting> {
+        let deadline = clock::now() + patience;
+        let mut state = self.lock();
+        while !state.slots.at_rest() && clock::now() < deadline {
+            let wait = clock::now().until(deadline);
+            state = self.0.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state.stop = true;
+        self.0.changed.notify_all();
+        state.slots.waiting(Duration::ZERO, clock::now()).collect()
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic elsewhere leaves the places whole: none of their changes calls anything that panics.
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run(&self, directory: &StateDir) {
+        let mut look_at = clock::now() + LOOK;
+        let mut complained = false;
+        while let Some(work) = self.next(look_at) {
+            match work {
+                Work::Look => self.look(directory, &mut complained),
+                Work::Write(revision, content) => {
+                    let mut result = content.write(directory);
+                    if result.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
+                        self.look(directory, &mut complained);
+                        result = content.write(directory);
+                    }
+                    let ledger = content.file() == File::Ledger;
+                    let mut state = self.lock();
+                    state.slots.written(revision, content, result, clock::now());
+                    let named = ledger && state.slots.is_held(File::Ledger);
+                    let named = named && std::mem::take(&mut state.given_up);
+                    drop(state);
+                    self.changed.notify_all();
+                    (self.wake)(Wake::Changed);
+                    if named {
+                        (self.wake)(Wake::Named);
+                    }
+                }
+            }
+            if clock::now() >= look_at {
+                look_at = clock::now() + LOOK;
+            }
+        }
+    }
+
+    fn next(&self, look_at: MonoTime) -> Option<Work> {
+        let mut state = self.lock();
+        loop {
+            if state.stop {
+                return None;
+            }
+            let now = clock::now();
+            // Before the writes: where the directory is gone none of them succeeds.
+            if now >= look_at {
+                return Some(Work::Look);
+            }
+            if let Some((revision, content)) = state.slots.next(now) {
+                return Some(Work::Write(revision, content));
+            }
+            let wait = now.until(state.slots.due().map_or(look_at, |due| due.min(look_at)));
+            state = self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Makes what has gone again.
+    fn look(&self, directory: &StateDir, complained: &mut bool) {
+        match directory.look() {
+            Ok(Looked::Same) => {
+                *complained = false;
+                let absent = self.absent(directory);
+                if !absent.is_empty() {
+                    let names: Vec<String> = absent.iter().map(ToString::to_string).collect();
+                    warn!(
+                        "somebody removed from the state directory, and it is written again: {}",
+                        names.join(", ")
+                    );
+                    self.lock().slots.lost(&absent, clock::now());
+                }
+            }
+            Ok(Looked::MadeAgain) => {
+                *complained = false;
+                warn!(
+                    "somebody removed the state directory {}: it is made again",
+                    directory.path().display()
+                );
+                let mut state = self.lock();
+                let all = state.slots.files();
+                state.slots.lost(&all, clock::now());
+            }
+            Err(error) => {
+                if !std::mem::replace(complained, true) {
+                    error!("{error}");
+                }
+            }
+        }
+    }
+
+    /// Files that should be there and are not.
+    fn absent(&self, directory: &StateDir) -> Vec<File> {
+        let kept = self.lock().slots.kept();
+        kept.into_iter().filter(|file| !directory.has(*file)).collect()
+    }
+}
+
+enum Work {
+    Look,
+    Write(Revision, Content),
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::orders::Orders;
+
+    const SOON: Duration = Duration::from_secs(20);
+
+    fn orders() -> Content {
+        let orders = serde_json::from_str(r#"{"VI_1":{"order":"hold","since":"2026-01-01T00:00:00Z"}}"#);
+        Content::Orders(orders.expect("orders"))
+    }
+
+    /// The directory goes away under a running daemon, then one of its files: both are there again.
+    #[test]
+    fn what_is_removed_is_made_again() {
+        let scratch = tempfile::tempdir().expect("tempdir");
+        let path = scratch.path().join("state");
+        let state = Arc::new(StateDir::open(&path).expect("open"));
+        let disk = Disk::start(Arc::clone(&state), |_| ()).expect("disk");
+        disk.keep(orders());
+        assert!(disk.wait(File::Orders, SOON));
+        let there = || path.join("orders.json").exists() && path.join("lock").exists();
+        let wait = || {
+            (0..200).any(|_| {
+                there() || {
+                    std::thread::sleep(SOON / 200);
+                    false
+                }
+            })
+        };
+        fs::remove_dir_all(&path).expect("remove");
+        assert!(wait(), "the directory");
+        assert!(StateDir::open(&path).is_err(), "and it is locked");
+        fs::remove_file(path.join("orders.json")).expect("remove");
+        assert!(wait(), "the file");
+        assert_eq!(disk.stop(SOON), []);
+    }
+
+    /// A file that cannot be understood and cannot be put aside either is not lost when its place is needed.
+    #[test]
+    fn a_damaged_file_is_put_aside_before_it_is_replaced() {
+        let scratch = tempfile::tempdir().expect("tempdir");
+        let path = scratch.path().join("state");
+        let state = Arc::new(StateDir::open(&path).expect("open"));
+        fs::write(path.join("orders.json"), "{").expect("damage");
+        // A name that is taken cannot be renamed to: all are.
+        let names: Vec<_> = (1..1000).map(|n| path.join(format!("orders.json.unreadable-{n}"))).collect();
+        names.iter().for_each(|name| fs::write(name, "older").expect("write"));
+        assert_eq!(state.orders_or_put_aside().expect("none"), Orders::default());
+        let disk = Disk::start(Arc::clone(&state), |_| ()).expect("disk");
+        disk.keep(orders());
+        assert!(!disk.wait(File::Orders, Duration::from_millis(500)), "it would be lost");
+        assert_eq!(fs::read_to_string(path.join("orders.json")).expect("read"), "{");
+        fs::remove_file(&names[7]).expect("remove");
+        assert!(
+            disk.wait(File::Orders, Duration::ZERO)
+                || (0..200).any(|_| {
+                    std::thread::sleep(SOON / 200);
+                    disk.wait(File::Orders, Duration::ZERO)
+                })
+        );
+        assert_eq!(fs::read_to_string(&names[7]).expect("read"), "{");
+        assert_eq!(disk.stop(SOON), []);
+    }
+}

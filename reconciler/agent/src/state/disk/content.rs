@@ -1,0 +1,123 @@
+//! What is kept in the state directory, by file.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use evenkeel_converge::drift::Record as Verified;
+use evenkeel_converge::{Drains, Ledger};
+
+use crate::drain_orders::DrainOrders;
+use crate::orders::Orders;
+use crate::plan_file::LoadedPlan;
+use crate::probation::Record;
+use crate::state::StateDir;
+
+/// A file of the state directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum File {
+    /// What is ours.
+    Ledger,
+    /// What was verified, while drift of some kind is only reported.
+    Verified,
+    /// Since when destinations drain.
+    Drains,
+    /// What operators told virtual routers.
+    Orders,
+    /// What operators told to drain.
+    DrainOrders,
+    /// The plan on probation, and what was rolled back.
+    Probation,
+    /// The last good plan with its passwords.
+    LastGood,
+}
+
+impl fmt::Display for File {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ledger => "the ledger of what is ours",
+            Self::Verified => "the record of what was verified",
+            Self::Drains => "the record of drains",
+            Self::Orders => "the orders for virtual routers",
+            Self::DrainOrders => "the orders to drain",
+            Self::Probation => "the record of probations",
+            Self::LastGood => "the last good plan",
+        })
+    }
+}
+
+/// What a file is to say.
+#[derive(Clone)]
+pub(crate) enum Content {
+    /// [`File::Ledger`].
+    Ledger(Arc<Ledger>),
+    /// [`File::Verified`]; none when there is to be no such file.
+    Verified(Option<Arc<Verified>>),
+    /// [`File::Drains`].
+    Drains(Drains),
+    /// [`File::Orders`].
+    Orders(Orders),
+    /// [`File::DrainOrders`].
+    DrainOrders(DrainOrders),
+    /// [`File::Probation`].
+    Probation(Box<Record>),
+    /// [`File::Probation`] as a probation begins: the plan that it goes back to is the last good one first.
+    Trial(Arc<LoadedPlan>, Box<Record>),
+    /// [`File::LastGood`].
+    LastGood(Arc<LoadedPlan>),
+}
+
+impl Content {
+    /// The file that it belongs in.
+    pub(crate) const fn file(&self) -> File {
+        match self {
+            Self::Ledger(_) => File::Ledger,
+            Self::Verified(_) => File::Verified,
+            Self::Drains(_) => File::Drains,
+            Self::Orders(_) => File::Orders,
+            Self::DrainOrders(_) => File::DrainOrders,
+            Self::Probation(_) | Self::Trial(..) => File::Probation,
+            Self::LastGood(_) => File::LastGood,
+        }
+    }
+
+    /// Writes it, durably. The file is as it was before when that fails.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(super) fn write(&self, state: &StateDir) -> io::Result<()> {
+        match self {
+            Self::Ledger(ledger) => state.save_ledger(ledger),
+            Self::Verified(Some(record)) => state.save_verified(record),
+            Self::Verified(None) => state.forget_verified(),
+            Self::Drains(drains) => state.save_drains(drains),
+            Self::Orders(orders) => state.save_orders(orders),
+            Self::DrainOrders(orders) => state.save_drain_orders(orders),
+            Self::Probation(record) => state.save_probation(record),
+            Self::Trial(before, record) => {
+                state.save_last_good(before)?;
+                state.save_probation(record)
+            }
+            Self::LastGood(loaded) => state.save_last_good(loaded),
+        }
+    }
+
+    /// Whether it has a file: nothing to say is said by the absence of one.
+    pub(super) fn has_file(&self) -> bool {
+        match self {
+            Self::Ledger(ledger) => !ledger.is_empty(),
+            Self::Verified(record) => record.is_some(),
+            Self::Drains(drains) => !drains.is_empty(),
+            Self::Orders(orders) => *orders != Orders::default(),
+            Self::DrainOrders(orders) => *orders != DrainOrders::default(),
+            Self::Probation(record) => **record != Record::default(),
+            Self::Trial(..) | Self::LastGood(_) => true,
+        }
+    }
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.file())
+    }
+}

@@ -1,0 +1,431 @@
+//! What is to be on the disk, file by file: the latest word, what is there, since when they differ, and what is written next. No
+//! I/O and no clock: `disk` writes.
+//!
+//! Level, not edge: a file has one place, so whatever comes in faster than a disk writes takes no more room than the last of it. A
+//! content that is *kept* is written again until it is there; one that is *attempted* has one try, and what was there before is
+//! wanted again when that fails or is withdrawn.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use evenkeel_schemas::time::MonoTime;
+
+use super::content::{Content, File};
+
+/// First wait before a file that could not be written is tried again; doubles up to [`RETRY_MAX`].
+const RETRY_MIN: Duration = Duration::from_millis(200);
+/// Longest wait before a file that could not be written is tried again: how long after there is space again everything is kept.
+const RETRY_MAX: Duration = Duration::from_secs(2);
+
+/// Counts what is put into places: a later one has a higher number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) struct Revision(u64);
+
+/// Why a content is not on the disk.
+#[derive(Debug, Clone)]
+pub(crate) struct WriteError(Arc<io::Error>);
+
+impl From<io::Error> for WriteError {
+    fn from(error: io::Error) -> Self {
+        Self(Arc::new(error))
+    }
+}
+
+impl std::fmt::Display for WriteError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A file that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Waiting {
+    /// Which.
+    pub(crate) file: File,
+    /// Since when.
+    pub(crate) since: MonoTime,
+    /// Why, when the disk has said so; none while it says nothing.
+    pub(crate) reason: Option<String>,
+}
+
+/// Something to be told of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum News {
+    /// It is not kept, and why.
+    Trouble(Waiting),
+    /// It is kept again, and for how long it was not.
+    Over(File, Duration),
+}
+
+#[derive(Debug)]
+struct Slot {
+    revision: Revision,
+    wanted: Content,
+    /// What is on the disk; none when that is not known.
+    held: Option<Content>,
+    held_revision: Revision,
+    /// Whether `wanted` has one try only.
+    attempt: bool,
+    /// Since when it is not on the disk; none when it is.
+    since: Option<MonoTime>,
+    failed: Option<(Revision, WriteError)>,
+    retry: Option<(MonoTime, Duration)>,
+    /// Since when it was told to be in trouble, until that is told to be over.
+    told: Option<MonoTime>,
+}
+
+/// All places.
+#[derive(Debug, Default)]
+pub(super) struct Slots {
+    slots: BTreeMap<File, Slot>,
+    last: Revision,
+    /// What is being written, and since when.
+    writing: Option<(File, Revision, MonoTime)>,
+}
+
+impl Slots {
+    /// A content that was found on the disk, before anything was put into its place.
+    pub(super) fn found(&mut self, content: Content) {
+        let file = content.file();
+        self.slots.entry(file).or_insert_with(|| Slot {
+            revision: Revision::default(),
+            held: Some(content.clone()),
+            wanted: content,
+            held_revision: Revision::default(),
+            attempt: false,
+            since: None,
+            failed: None,
+            retry: None,
+            told: None,
+        });
+    }
+
+    /// Puts a content into its place.
+    pub(super) fn put(&mut self, content: Content, attempt: bool, now: MonoTime) -> Revision {
+        self.last.0 += 1;
+        let (file, revision) = (content.file(), self.last);
+        match self.slots.get_mut(&file) {
+            Some(slot) => {
+                slot.revision = revision;
+                slot.wanted = content;
+                slot.attempt = attempt;
+                slot.since.get_or_insert(now);
+                // An attempt is answered: it does not wait for the next try of another.
+                slot.retry = slot.retry.filter(|_| !attempt);
+            }
+            None => {
+                let slot = Slot {
+                    revision,
+                    wanted: content,
+                    held: None,
+                    held_revision: Revision::default(),
+                    attempt,
+                    since: Some(now),
+                    failed: None,
+                    retry: None,
+                    told: None,
+                };
+                self.slots.insert(file, slot);
+            }
+        }
+        revision
+    }
+
+    /// Takes an attempt back. One that is being written meanwhile is followed by what was there before.
+    pub(super) fn withdraw(&mut self, file: File, revision: Revision) {
+        if let Some(slot) = self.slots.get_mut(&file).filter(|slot| slot.revision == revision) {
+            let written_now = self.writing.is_some_and(|(writing, of, _)| writing == file && of == revision);
+            slot.give_up(&mut self.last, written_now);
+        }
+    }
+
+    /// What is to be written now: of those whose time has come the one that waits longest.
+    pub(super) fn next(&mut self, now: MonoTime) -> Option<(Revision, Content)> {
+        let due = |slot: &&Slot| slot.since.is_some() && slot.retry.is_none_or(|(at, _)| at <= now);
+        let (_, slot) = self.slots.iter().filter(|(_, slot)| due(slot)).min_by_key(|(_, slot)| slot.since)?;
+        self.writing = Some((slot.wanted.file(), slot.revision, now));
+        Some((slot.revision, slot.wanted.clone()))
+    }
+
+    /// When [`Slots::next`] has something, if nothing else happens.
+    pub(super) fn due(&self) -> Option<MonoTime> {
+        let waiting = self.slots.values().filter(|slot| slot.since.is_some());
+        waiting.map(|slot| slot.retry.map_or(MonoTime::ZERO, |(at, _)| at)).min()
+    }
+
+    /// A content was written, or could not be.
+    pub(super) fn written(
+        &mut self,
+        revision: Revision,
+        content: Content,
+        result: io::Result<()>,
+        now: MonoTime,
+    ) {
+        self.writing = None;
+        let Some(slot) = self.slots.get_mut(&content.file()) else { return };
+        match result {
+            Ok(()) => {
+                slot.held = Some(content);
+                slot.held_revision = revision;
+                slot.retry = None;
+                if slot.revision == revision {
+                    slot.since = None;
+                    slot.failed = None;
+                }
+            }
+            Err(error) => {
+                slot.failed = Some((revision, error.into()));
+                if slot.attempt && slot.revision == revision {
+                    slot.give_up(&mut self.last, false);
+                } else {
+                    let wait = slot.retry.map_or(RETRY_MIN, |(_, wait)| (wait * 2).min(RETRY_MAX));
+                    slot.retry = Some((now + wait, wait));
+                }
+            }
+        }
+    }
+
+    /// Files that are not on the disk any more: what is known of them is written again.
+    pub(super) fn lost(&mut self, files: &[File], now: MonoTime) {
+        for file in files {
+            if let Some(slot) = self.slots.get_mut(file) {
+                slot.since.get_or_insert(now);
+                slot.retry = None;
+            }
+        }
+    }
+
+    /// All files that are known.
+    pub(super) fn files(&self) -> Vec<File> {
+        self.slots.keys().copied().collect()
+    }
+
+    /// The files that are on the disk as far as is known, and are not to be replaced.
+    pub(super) fn kept(&self) -> Vec<File> {
+        let kept = |slot: &Slot| slot.since.is_none() && slot.held.as_ref().is_some_and(Content::has_file);
+        self.slots.iter().filter(|(_, slot)| kept(slot)).map(|(file, _)| *file).collect()
+    }
+
+    /// What became of a content: none while nothing is known.
+    pub(super) fn outcome(&self, file: File, revision: Revision) -> Option<Result<(), WriteError>> {
+        let slot = self.slots.get(&file)?;
+        match &slot.failed {
+            // An attempt that failed has a successor on the disk: what was there before.
+            Some((of, error)) if *of == revision => Some(Err(error.clone())),
+            _ if slot.held_revision >= revision => Some(Ok(())),
+            Some((of, error)) if *of > revision => Some(Err(error.clone())),
+            Some(_) | None => None,
+        }
+    }
+
+    /// What is known to be on the disk.
+    pub(super) fn held(&self, file: File) -> Option<&Content> {
+        self.slots.get(&file)?.held.as_ref()
+    }
+
+    /// Whether what is wanted of a file is on the disk.
+    pub(super) fn is_held(&self, file: File) -> bool {
+        self.slots.get(&file).is_none_or(|slot| slot.since.is_none())
+    }
+
+    /// Whether the disk has failed to take something, or takes its time: longer than `patience`.
+    pub(super) fn in_trouble(&self, patience: Duration, now: MonoTime) -> bool {
+        self.waiting(patience, now).next().is_some()
+    }
+
+    /// Whether a write has been under way for longer than `patience`.
+    pub(super) fn hangs(&self, patience: Duration, now: MonoTime) -> bool {
+        self.writing.is_some_and(|(_, _, since)| now.since(since) >= patience)
+    }
+
+    /// Whether nothing is left that could be written, but for what has failed.
+    pub(super) fn at_rest(&self) -> bool {
+        self.writing.is_none()
+            && self.slots.values().all(|slot| slot.since.is_none() || slot.failed.is_some())
+    }
+
+    /// The files that are not as they should be: the disk refuses, or has not answered for `patience`.
+    pub(super) fn waiting(&self, patience: Duration, now: MonoTime) -> impl Iterator<Item = Waiting> {
+        self.slots.iter().filter_map(move |(file, slot)| {
+            let since = slot.since?;
+            let reason = slot.failed.as_ref().map(|(_, error)| error.to_string());
+            (reason.is_some() || now.since(since) >= patience).then_some(Waiting {
+                file: *file,
+                since,
+                reason,
+            })
+        })
+    }
+
+    /// What is to be told, once.
+    pub(super) fn news(&mut self, patience: Duration, now: MonoTime) -> Vec<News> {
+        let troubled: Vec<Waiting> = self.waiting(patience, now).collect();
+        let mut news = Vec::new();
+        for waiting in troubled {
+            if let Some(slot) = self.slots.get_mut(&waiting.file).filter(|slot| slot.told.is_none()) {
+                slot.told = Some(waiting.since);
+                news.push(News::Trouble(waiting));
+            }
+        }
+        for (file, slot) in &mut self.slots {
+            if let Some(since) = slot.told.take_if(|_| slot.since.is_none()) {
+                news.push(News::Over(*file, now.since(since)));
+            }
+        }
+        news
+    }
+}
+
+impl Slot {
+    /// What was there before is wanted again.
+    fn give_up(&mut self, last: &mut Revision, being_written: bool) {
+        let Some(held) = self.held.clone() else {
+            // Nothing of ours was there: there is nothing to go back to, and nothing is to be kept.
+            self.since = None;
+            self.attempt = false;
+            return;
+        };
+        last.0 += 1;
+        self.revision = *last;
+        self.wanted = held;
+        self.attempt = false;
+        self.retry = None;
+        if being_written {
+            // It may be written after all, and is then to be written over.
+            return;
+        }
+        // A refused replacement leaves the file as it was.
+        self.held_revision = self.revision;
+        self.since = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::orders::Orders;
+
+    const LONG: Duration = Duration::from_secs(2);
+
+    fn at(ms: u64) -> MonoTime {
+        MonoTime::from_millis(ms)
+    }
+
+    fn orders(routers: &[&str]) -> Content {
+        let given = routers.iter().map(|name| format!(r#""{name}":{{"order":"hold","since":"T"}}"#));
+        let text = format!("{{{}}}", given.collect::<Vec<_>>().join(","));
+        Content::Orders(serde_json::from_str(&text).expect("orders"))
+    }
+
+    fn text(content: &Content) -> String {
+        match content {
+            Content::Orders(orders) => serde_json::to_string(orders).expect("JSON"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn full() -> io::Error {
+        io::Error::from(io::ErrorKind::StorageFull)
+    }
+
+    /// Writes what is due with that result; what it was.
+    fn write(slots: &mut Slots, result: io::Result<()>, now: MonoTime) -> Option<String> {
+        let (revision, content) = slots.next(now)?;
+        let what = text(&content);
+        slots.written(revision, content, result, now);
+        Some(what)
+    }
+
+    #[test]
+    fn what_is_kept_is_written_until_it_is_there_and_only_the_latest_word() {
+        let mut slots = Slots::default();
+        let first = slots.put(orders(&["a"]), false, at(0));
+        assert!(slots.outcome(File::Orders, first).is_none());
+        assert!(write(&mut slots, Err(full()), at(1)).is_some());
+        assert!(matches!(slots.outcome(File::Orders, first), Some(Err(_))));
+        assert_eq!((slots.due(), slots.next(at(100)).is_none()), (Some(at(201)), true), "backs off");
+        let second = slots.put(orders(&["b"]), false, at(150));
+        let waiting: Vec<Waiting> = slots.waiting(LONG, at(160)).collect();
+        assert_eq!((waiting[0].since, waiting[0].reason.is_some()), (at(0), true), "{waiting:?}");
+        for n in 0..20 {
+            let now = at(10_000 * (n + 1));
+            assert_eq!(write(&mut slots, Err(full()), now), Some(text(&orders(&["b"]))));
+            let wait = slots.due().expect("again").since(now);
+            assert!(wait >= RETRY_MIN && wait <= RETRY_MAX, "{wait:?}");
+        }
+        assert!(slots.at_rest() && !slots.is_held(File::Orders));
+        assert!(write(&mut slots, Ok(()), at(999_000)).is_some());
+        assert!(matches!(slots.outcome(File::Orders, first), Some(Ok(()))), "the later word stands for it");
+        assert!(matches!(slots.outcome(File::Orders, second), Some(Ok(()))));
+        assert!(slots.is_held(File::Orders) && slots.due().is_none() && slots.next(at(999_001)).is_none());
+        assert_eq!(slots.waiting(Duration::ZERO, at(999_001)).count(), 0);
+    }
+
+    #[test]
+    fn an_attempt_has_one_try_and_what_was_there_stays() {
+        let mut slots = Slots::default();
+        slots.found(Content::Orders(Orders::default()));
+        let refused = slots.put(orders(&["a"]), true, at(0));
+        write(&mut slots, Err(full()), at(1));
+        assert!(matches!(slots.outcome(File::Orders, refused), Some(Err(_))));
+        assert!(slots.is_held(File::Orders) && slots.next(at(100_000)).is_none(), "nothing is left to do");
+        let taken = slots.put(orders(&["b"]), true, at(2));
+        write(&mut slots, Ok(()), at(3));
+        assert!(matches!(slots.outcome(File::Orders, taken), Some(Ok(()))));
+        assert_eq!(slots.held(File::Orders).map(text), Some(text(&orders(&["b"]))));
+    }
+
+    /// The disk hangs in the middle of an attempt, which is taken back: whether it is written in the end or not, the file says what
+    /// it said before.
+    #[test]
+    fn an_attempt_that_was_taken_back_is_written_over() {
+        for (result, again) in [(Ok(()), true), (Err(full()), true)] {
+            let mut slots = Slots::default();
+            slots.found(orders(&["before"]));
+            let revision = slots.put(orders(&["a"]), true, at(0));
+            let (writing, content) = slots.next(at(0)).expect("due");
+            assert_eq!(writing, revision);
+            assert!(slots.hangs(LONG, at(2_000)) && !slots.hangs(LONG, at(1_999)));
+            slots.withdraw(File::Orders, revision);
+            slots.written(writing, content, result, at(60_000));
+            assert_eq!(slots.is_held(File::Orders), !again);
+            assert_eq!(write(&mut slots, Ok(()), at(70_000)), Some(text(&orders(&["before"]))));
+            assert!(slots.is_held(File::Orders));
+        }
+        // One that nobody has begun to write is simply forgotten.
+        let mut slots = Slots::default();
+        slots.found(orders(&["before"]));
+        let revision = slots.put(orders(&["a"]), true, at(0));
+        slots.withdraw(File::Orders, revision);
+        assert!(slots.next(at(1)).is_none());
+    }
+
+    #[test]
+    fn trouble_is_told_once_and_so_is_its_end() {
+        let mut slots = Slots::default();
+        slots.put(orders(&["a"]), false, at(0));
+        assert!(slots.news(LONG, at(1_000)).is_empty(), "a disk may take its time");
+        let told = slots.news(LONG, at(2_000));
+        assert!(matches!(told.as_slice(), [News::Trouble(Waiting { reason: None, .. })]), "{told:?}");
+        write(&mut slots, Err(full()), at(3_000));
+        assert!(slots.news(LONG, at(3_000)).is_empty(), "it is still the same trouble");
+        write(&mut slots, Ok(()), at(9_000));
+        assert_eq!(slots.news(LONG, at(9_000)), [News::Over(File::Orders, Duration::from_secs(9))]);
+        assert!(slots.news(LONG, at(9_000)).is_empty());
+    }
+
+    #[test]
+    fn what_somebody_removed_is_written_again() {
+        let mut slots = Slots::default();
+        slots.found(Content::Orders(Orders::default()));
+        assert!(slots.kept().is_empty(), "no orders need no file");
+        slots.put(orders(&["a"]), false, at(0));
+        write(&mut slots, Ok(()), at(1));
+        assert_eq!(slots.kept(), [File::Orders]);
+        slots.lost(&[File::Orders], at(5_000));
+        assert!(slots.kept().is_empty());
+        assert_eq!(write(&mut slots, Ok(()), at(5_000)), Some(text(&orders(&["a"]))));
+    }
+}

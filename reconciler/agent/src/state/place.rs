@@ -1,0 +1,150 @@
+//! The state directory as a place: its identity and its lock. Names can be removed under a running daemon, so what is behind them is
+//! compared with what was opened.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+const LOCK: &str = "lock";
+/// Locks of all processes (proc_locks(5)).
+const LOCKS: &str = "/proc/locks";
+
+/// What a look at the directory has found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Looked {
+    /// It is the one that was opened.
+    Same,
+    /// It, or its lock, had gone and was made again.
+    MadeAgain,
+}
+
+/// Device and inode.
+type Identity = (u64, u64);
+
+/// The directory and its lock.
+#[derive(Debug, Default)]
+pub(super) struct Place {
+    directory: Option<Identity>,
+    lock: Option<(Identity, File)>,
+    /// Why there is no lock. The directory is this daemon's alone all the same, by the claim on the network namespace (`claim`).
+    pub(super) unlocked: Option<String>,
+}
+
+fn identity(path: &Path) -> Option<Identity> {
+    fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
+}
+
+impl Place {
+    /// Makes the directory if need be and locks it.
+    ///
+    /// # Errors
+    /// `ResourceBusy` when another process holds the lock; whatever keeps it from being made or opened.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let explain = |error: io::Error| {
+            io::Error::new(error.kind(), format!("state directory {}: {error}", path.display()))
+        };
+        // A file system that is frozen would hang already at a call that could write.
+        if !path.is_dir() {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(explain)?;
+        }
+        let name = path.join(LOCK);
+        let lock = match File::open(&name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let new = File::options().create(true).truncate(false).write(true).mode(0o600).open(&name);
+                match new {
+                    Ok(lock) => lock,
+                    Err(error) => return Ok(Self::without_lock(path, &error.to_string())),
+                }
+            }
+            other => other.map_err(explain)?,
+        };
+        let found = lock.metadata().map_err(explain)?;
+        let own = (found.dev(), found.ino());
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { directory: identity(path), lock: Some((own, lock)), unlocked: None }),
+            // A daemon that was killed while it waited for its disk keeps its lock until the disk answers.
+            Err(TryLockError::WouldBlock) if holder(found.ino()).is_some_and(has_ended) => {
+                Ok(Self::without_lock(path, "a daemon that has ended still waits for the disk with it"))
+            }
+            Err(TryLockError::WouldBlock) => Err(io::Error::new(
+                io::ErrorKind::ResourceBusy,
+                format!("state directory {} is in use: evenkeeld is running with it", path.display()),
+            )),
+            Err(TryLockError::Error(error)) => Err(explain(error)),
+        }
+    }
+
+    fn without_lock(path: &Path, why: &str) -> Self {
+        let unlocked =
+            Some(format!("state directory {}: its lock cannot be taken yet: {why}", path.display()));
+        Self { directory: identity(path), lock: None, unlocked }
+    }
+
+    /// Whether the directory under that name is the one that was opened.
+    pub(super) fn is_same_directory(&self, path: &Path) -> bool {
+        self.directory.is_some() && identity(path) == self.directory
+    }
+
+    /// Whether the directory and the lock that are found under their names are those that were opened.
+    pub(super) fn is_at(&self, path: &Path) -> bool {
+        self.is_same_directory(path)
+            && self.lock.as_ref().is_some_and(|(own, _)| identity(&path.join(LOCK)) == Some(*own))
+    }
+}
+
+/// The process that has an exclusive lock on a file.
+fn holder(inode: u64) -> Option<u32> {
+    let locks = fs::read_to_string(LOCKS).ok()?;
+    locks.lines().find_map(|line| parse_lock(line, inode))
+}
+
+/// The process in a line such as `1: FLOCK  ADVISORY  WRITE 708 00:2b:1234 0 EOF`, when it is about this inode.
+fn parse_lock(line: &str, inode: u64) -> Option<u32> {
+    let mut words = line.split_whitespace();
+    let (kind, access, process, file) = (words.nth(1)?, words.nth(1)?, words.next()?, words.next()?);
+    let about = file.rsplit(':').next()?.parse() == Ok(inode);
+    (kind == "FLOCK" && access == "WRITE" && about).then(|| process.parse().ok())?
+}
+
+/// Whether a process has ended but for a thread that cannot be woken.
+pub(crate) fn has_ended(process: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    // The name is in parentheses and may contain anything.
+    stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_behind_a_name_is_looked_at() {
+        let scratch = tempfile::tempdir().expect("tempdir");
+        let path = scratch.path().join("state");
+        let place = Place::open(&path).expect("open");
+        assert!(place.is_at(&path));
+        fs::remove_file(path.join(LOCK)).expect("remove");
+        assert!(!place.is_at(&path), "the lock");
+        let place = Place::open(&path).expect("open");
+        fs::rename(&path, scratch.path().join("away")).expect("rename");
+        assert!(!place.is_at(&path), "the directory");
+        let again = Place::open(&path).expect("open");
+        assert!(again.is_at(&path) && !place.is_at(&path));
+    }
+
+    #[test]
+    fn the_holder_of_a_lock_is_known() {
+        let scratch = tempfile::tempdir().expect("tempdir");
+        let path = scratch.path().join("state");
+        let _place = Place::open(&path).expect("open");
+        let error = Place::open(&path).expect_err("second");
+        assert_eq!(error.kind(), io::ErrorKind::ResourceBusy);
+        let inode = fs::metadata(path.join(LOCK)).expect("lock").ino();
+        assert_eq!(holder(inode), Some(std::process::id()));
+        assert!(!has_ended(std::process::id()) && has_ended(u32::MAX));
+        assert_eq!(parse_lock("1: FLOCK  ADVISORY  READ 708 00:2b:12 0 EOF", 12), None);
+        assert_eq!(parse_lock("7: FLOCK  ADVISORY  WRITE 708 00:2b:12 0 EOF", 12), Some(708));
+        assert_eq!(parse_lock("7: -> FLOCK  ADVISORY  WRITE 708 00:2b:12 0 EOF", 12), None);
+    }
+}
