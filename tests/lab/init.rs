@@ -24,7 +24,7 @@ const MODULES: [&str; 5] = ["veth", "bridge", "ipv6", "ip_vs", "nlmon"];
 /// Wraps the kernel's own requests for modules: they are not where it would look.
 const MODPROBE_WRAPPER: &str = "/run/modprobe";
 /// A root directory holding nothing but `lib/modules`.
-const MODULES_ROOT: &str = "/run/modules";
+pub(crate) const MODULES_ROOT: &str = "/run/modules";
 /// The host's files once more, for paths that the guest's own `/run` and `/tmp` hide.
 const HOST_FILES: &str = "/run/host";
 

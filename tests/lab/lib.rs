@@ -41,6 +41,7 @@ mod probe;
 mod process;
 mod pulse;
 mod reference;
+mod state_disk;
 mod time;
 #[cfg(target_arch = "x86_64")]
 mod trap;
@@ -68,6 +69,7 @@ pub use probe::{Download, Prober, Sample};
 pub use process::{Daemon, Output};
 pub use pulse::Pulse;
 pub use reference::{CLUSTER_FILE, Daemons, Reference};
+pub use state_disk::{StateDisk, Trouble};
 pub use time::{Mark, eventually, mark};
 #[cfg(target_arch = "x86_64")]
 pub use trap::{Operation, Trap};

@@ -33,6 +33,7 @@ use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
+use crate::claim::{CLAIM, Claim};
 use crate::converger::{Converger, Mailbox, Report};
 use crate::drain_orders::DrainOrders;
 use crate::election::{Command, Election, Notice, RouterSetup};
@@ -161,6 +162,8 @@ pub(crate) struct Daemon {
 /// What keeps the daemon from running at all: a sentence for people.
 pub(crate) async fn run(options: Options, stop: StopSignals) -> Result<(), String> {
     let signals = Signals::new()?;
+    let claim = Claim::take(CLAIM).map_err(|error| error.to_string())?;
+    claim.answer();
     let state = Arc::new(StateDir::open(&options.state_dir).map_err(|error| error.to_string())?);
     let ledger = state.ledger_or_put_aside().map_err(|error| error.to_string())?;
     let orders = state.orders_or_put_aside().map_err(|error| error.to_string())?;

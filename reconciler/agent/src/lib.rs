@@ -14,8 +14,9 @@
 //!   `run_program` runs both kinds, `programs` knows where our own are; `orders`: what operators tell it;
 //! - `drain_orders`: what operators told to drain;
 //! - `report`, `server`: status and orders by a socket; `once`: commands without the daemon, `control`: those
-//!   that give it orders; `cli`: the command line.
+//!   that give it orders; `cli`: the command line; `claim`: one daemon a network namespace.
 
+mod claim;
 mod cli;
 mod control;
 mod convergence;

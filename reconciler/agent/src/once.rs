@@ -11,6 +11,7 @@ use evenkeel_schemas::plan::{Destination, VirtualServer};
 use evenkeel_schemas::scalars::Name;
 use tracing::warn;
 
+use crate::claim::{CLAIM, Claim};
 use crate::convergence::{Convergence, apply_in_phases, scope};
 use crate::plan_file::{self, Keep, LoadedPlan};
 use crate::state::disk::{Disk, Waiting};
@@ -43,6 +44,7 @@ pub(crate) fn converge(plan: &Path, host: &Name, state_dir: &Path) -> Result<Vec
     if loaded.plan.policy.probation.is_some() {
         warn!("the plan asks for probation, which only `evenkeeld run` holds: what is done here stays");
     }
+    let _claim = Claim::take(CLAIM).map_err(|error| error.to_string())?;
     let state = Arc::new(StateDir::open(state_dir).map_err(|error| error.to_string())?);
     let kernel = Kernel::new().map_err(|error| error.to_string())?;
     let ledger = state.ledger_or_put_aside().map_err(|error| error.to_string())?;
@@ -90,6 +92,7 @@ fn kept(disk: &Disk) -> Result<(), String> {
 /// # Errors
 /// When a daemon is running, or something cannot be removed; the ledger then stays.
 pub(crate) fn cleanup(state_dir: &Path) -> Result<Vec<Op>, String> {
+    let _claim = Claim::take(CLAIM).map_err(|error| error.to_string())?;
     let state = StateDir::open(state_dir).map_err(|error| error.to_string())?;
     let ledger = read_ledger(state.path()).map_err(|error| error.to_string())?;
     let mut kernel = Kernel::new().map_err(|error| error.to_string())?;

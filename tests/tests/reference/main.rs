@@ -5,6 +5,7 @@
 
 mod changes;
 mod cleanup;
+mod disk;
 mod drains;
 mod drift;
 mod failover;

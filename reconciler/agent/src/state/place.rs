@@ -52,7 +52,8 @@ impl Place {
         let lock = match File::open(&name) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let new = File::options().create(true).truncate(false).write(true).mode(0o600).open(&name);
-                match new {
+                // Open for reading only while it is held: whoever makes the file system read-only must not be refused for it.
+                match new.and_then(|_| File::open(&name)) {
                     Ok(lock) => lock,
                     Err(error) => return Ok(Self::without_lock(path, &error.to_string())),
                 }
