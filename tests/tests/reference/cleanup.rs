@@ -36,7 +36,7 @@ fn cleanup_puts_every_host_back_byte_for_byte() {
             assert_ne!(kernel_state(host), *before, "{}: nothing was done", host.name());
         }
         let busy = reference.evenkeeld(&hosts.dir1, "cleanup", &[]);
-        assert!(!busy.status.success() && busy.stderr.contains("in use"), "{}", busy.stderr);
+        assert!(!busy.status.success() && busy.stderr.contains("is running already"), "{}", busy.stderr);
         for daemon in [&daemons.dir1, &daemons.dir2, &daemons.rs1, &daemons.rs2] {
             assert!(daemon.stop(PATIENCE).success(), "{}", daemon.log());
         }
