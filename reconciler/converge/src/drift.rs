@@ -326,7 +326,7 @@ fn bar(ops: &[Op], judgements: &mut [Judgement]) {
 }
 
 /// Whether it is about how this host answers ARP: being set, or being put back.
-fn is_arp(op: &Op, put_back: bool) -> bool {
+pub(crate) fn is_arp(op: &Op, put_back: bool) -> bool {
     let Op::SetSysctl { key, restore, .. } = op else { return false };
     *restore == put_back && (key.ends_with("/arp_ignore") || key.ends_with("/arp_announce"))
 }

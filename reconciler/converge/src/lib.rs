@@ -7,14 +7,16 @@
 //! ```
 //!
 //! What a host should look like ([`desired`]), what differs ([`diff()`]), in which order it is put
-//! right ([`Phase`]), what others have changed ([`drift`]), what may go on for a while ([`drain`]), what is
-//! ours ([`ledger`]) and a kernel in memory for tests ([`memory`]).
+//! right ([`Phase`]), what others have changed ([`drift`]), what may go on for a while ([`drain`]), what this kernel
+//! cannot have ([`lacking`]) and whose clients that costs ([`serving`]), what is ours ([`ledger`]) and a kernel in
+//! memory for tests ([`memory`]).
 //! No I/O, no clock. There is one comparator: verifying is `diff` of the new observation being empty.
 
 pub mod desired;
 pub mod diff;
 pub mod drain;
 pub mod drift;
+pub mod lacking;
 pub mod ledger;
 pub mod memory;
 pub mod model;
@@ -22,6 +24,7 @@ pub mod naming;
 pub mod object;
 pub mod op;
 mod part;
+pub mod serving;
 
 pub use desired::{
     Desired, OtherRoles, Standing, View, desired, router_routes, router_rules, sync_daemons, vip_addresses,
@@ -29,6 +32,7 @@ pub use desired::{
 pub use diff::{Diff, Domain, cleanup, diff, diff_kinds};
 pub use drain::{Connections, DrainRules, Draining, Drains};
 pub use drift::{Achieved, Cause, Judgement, Ruling};
+pub use lacking::{Bars, Shortfall, shortfall};
 pub use ledger::{Ledger, Origin};
 pub use model::{
     Address, AddressKey, Destination, DestinationKey, Destinations, Encapsulation, Forward, GueChecksum,
@@ -37,3 +41,4 @@ pub use model::{
 };
 pub use object::ObjectKey;
 pub use op::{Op, Phase};
+pub use serving::unserved;

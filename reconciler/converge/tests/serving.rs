@@ -1,0 +1,77 @@
+//! Which virtual routers are left to others when virtual servers are missing.
+
+use std::collections::BTreeSet;
+
+use evenkeel_converge::{ServiceKey, unserved};
+use evenkeel_schemas::plan::Plan;
+use serde_json::{Value, json};
+
+fn plan(servers: &Value) -> Plan {
+    let router = |name: &str, vrid: u8, vips: &[&str], source: &str| {
+        json!({
+            "name": name, "interface": "eth0", "source": source, "version": 3, "vrid": vrid, "priority": 100,
+            "advert_interval": "1s", "preempt": true, "garp_repeat": 5, "garp_delay": "5s", "vips": vips,
+        })
+    };
+    serde_json::from_value(json!({
+        "format": 1, "cluster": "c", "host": "dir1", "host_addresses": [],
+        "policy": { "resync": "30s", "exclusive_ipvs": false },
+        "router": [
+            router("web", 51, &["192.0.2.7/32", "192.0.2.8/32"], "192.0.2.1"),
+            router("mail", 52, &["192.0.2.9/32"], "192.0.2.1"),
+            router("mail", 52, &["2001:db8::9/128"], "::"),
+            router("gateway", 53, &["192.0.2.254/32"], "192.0.2.1"),
+        ],
+        "virtual_server": servers,
+    }))
+    .expect("a plan")
+}
+
+fn server(more: &Value) -> Value {
+    let mut server = json!({ "name": "s", "scheduler": "twos", "one_packet": false, "on_failure": "remove" });
+    if let (Some(server), Some(more)) = (server.as_object_mut(), more.as_object()) {
+        server.extend(more.clone());
+    }
+    server
+}
+
+fn at(address: &str, port: u16) -> Value {
+    server(&json!({ "address": address, "port": port, "protocol": "tcp" }))
+}
+
+/// The routers that are left to others when the virtual servers of these numbers are missing.
+fn left(plan: &Plan, missing: &[usize]) -> Vec<String> {
+    let missing: BTreeSet<ServiceKey> =
+        missing.iter().filter_map(|at| ServiceKey::of(&plan.virtual_servers[*at])).collect();
+    let name = |vips: &[evenkeel_schemas::scalars::Cidr]| vips[0].to_string();
+    unserved(plan, &missing)
+        .into_iter()
+        .map(|router| format!("{} {}", router.name, name(&router.vips)))
+        .collect()
+}
+
+#[test]
+fn a_router_is_left_when_none_of_its_services_is_there() {
+    let all = json!([
+        at("192.0.2.7", 80),
+        at("192.0.2.8", 443),
+        at("192.0.2.9", 25),
+        at("2001:db8::9", 25),
+        server(&json!({ "firewall_mark": 1, "family": "ipv4", "vips": ["192.0.2.9"] })),
+    ]);
+    let plan = plan(&all);
+    assert_eq!(left(&plan, &[]), [""; 0]);
+    // One of several costs itself, on the same VIP or another one of the router.
+    assert_eq!(left(&plan, &[0]), [""; 0]);
+    assert_eq!(left(&plan, &[0, 1]), ["web 192.0.2.7/32"]);
+    // A mark serves, too, where it is for a VIP.
+    assert_eq!(left(&plan, &[2]), [""; 0]);
+    assert_eq!(left(&plan, &[2, 4]), ["mail 192.0.2.9/32"]);
+    // Both families of a name are routers of their own.
+    assert_eq!(left(&plan, &[3]), ["mail 2001:db8::9/128"]);
+    // A gateway serves by its address.
+    assert_eq!(
+        left(&plan, &[0, 1, 2, 3, 4]),
+        ["web 192.0.2.7/32", "mail 192.0.2.9/32", "mail 2001:db8::9/128"]
+    );
+}
