@@ -160,10 +160,13 @@ fn addresses(desired: &Desired, observed: &KernelState, ledger: &Ledger, domain:
         Domain::Host => !desired.vips.contains(key),
         Domain::Vips => desired.vips.contains(key),
     };
+    let right = |key: &AddressKey, want: &Address, have: &Address| {
+        same_address(key, want, have) || (domain == Domain::Host && serves_as_it_is(key, have, ledger))
+    };
     for (key, have) in observed.addresses.iter().filter(|(key, _)| mine(key)) {
         match desired.state.addresses.get(key) {
             // Label and scope of an address cannot be changed in place.
-            Some(want) if !same_address(key, want, have) => out.ops.push(Op::DelAddress(key.clone())),
+            Some(want) if !right(key, want, have) => out.ops.push(Op::DelAddress(key.clone())),
             Some(_) => {}
             None if have.tagged || ledger.addresses.contains_key(key) || domain == Domain::Vips => {
                 out.ops.push(Op::DelAddress(key.clone()));
@@ -172,7 +175,7 @@ fn addresses(desired: &Desired, observed: &KernelState, ledger: &Ledger, domain:
         }
     }
     for (key, want) in desired.state.addresses.iter().filter(|(key, _)| mine(key)) {
-        if observed.addresses.get(key).is_none_or(|have| !same_address(key, want, have)) {
+        if observed.addresses.get(key).is_none_or(|have| !right(key, want, have)) {
             out.ops.push(Op::AddAddress {
                 key: key.clone(),
                 value: want.clone(),
@@ -194,6 +197,14 @@ pub fn same_address(key: &AddressKey, want: &Address, have: &Address) -> bool {
         } else {
             want.scope == have.scope
         }
+}
+
+/// Whether an address that others have made is left as it is although label or scope differ, which no client can tell: nothing is
+/// worth taking away what serves, and nobody would put the administrator's back. One of IPv6 is right only with flags that
+/// traffic feels. One of ours is put right, and so are the election's, which are ours whoever made them.
+fn serves_as_it_is(key: &AddressKey, have: &Address, ledger: &Ledger) -> bool {
+    let ours = have.tagged || ledger.addresses.get(key) == Some(&Origin::Created);
+    !ours && key.address.address().is_ipv4()
 }
 
 fn report_address(desired: &Desired, key: &AddressKey, out: &mut Diff) {
@@ -254,11 +265,17 @@ fn gue_ports(desired: &Desired, observed: &KernelState, ledger: &Ledger, out: &m
 fn routes(desired: &Desired, observed: &KernelState, ledger: &Ledger, domain: Domain, out: &mut Diff) {
     let host = domain == Domain::Host;
     let mine = |key: &RouteKey| desired.vip_routes.contains(key) != host;
+    // As with addresses: the scope alone is not worth taking away a route that others have made.
+    let right = |key: &RouteKey, want: &Route, have: &Route| {
+        let theirs = !have.tagged && ledger.routes.get(key) != Some(&Origin::Created);
+        let leads_there = want.has_next_hop_of(have) && want.source == have.source;
+        same_route(key, want, have) || (host && theirs && leads_there)
+    };
     for (key, have) in observed.routes.iter().filter(|(key, _)| mine(key)) {
         // The election has no ledger: the kernel keeps the tag of a route from the start.
         let ours = have.tagged || (host && ledger.routes.contains_key(key));
         match desired.state.routes.get(key) {
-            Some(want) if same_route(key, want, have) => {}
+            Some(want) if right(key, want, have) => {}
             Some(want) if ours || want.has_next_hop_of(have) => {
                 out.ops.push(Op::DelRoute(*key, have.clone()));
             }
@@ -275,7 +292,7 @@ fn routes(desired: &Desired, observed: &KernelState, ledger: &Ledger, domain: Do
         out.foreign.extend(others.map(|text| ObjectText { kind: "route".to_owned(), object: text.clone() }));
     }
     for (key, want) in desired.state.routes.iter().filter(|(key, _)| mine(key)) {
-        if observed.routes.get(key).is_none_or(|have| !same_route(key, want, have)) {
+        if observed.routes.get(key).is_none_or(|have| !right(key, want, have)) {
             out.ops.push(Op::AddRoute { key: *key, value: want.clone(), announce: !host });
         }
     }

@@ -18,13 +18,16 @@ use std::net::Ipv4Addr;
 use evenkeel_converge::diff::{TOGETHER, same_address, same_route};
 use evenkeel_converge::memory;
 use evenkeel_converge::{
-    AddressKey, Desired, Destination, DestinationKey, Domain, Forward, KernelState, Kind, Ledger, LinkKind,
-    Op, Phase, Service, ServiceKey, Unwrap, cleanup, diff,
+    Address, AddressKey, Desired, Destination, DestinationKey, Domain, Forward, KernelState, Kind, Ledger,
+    LinkKind, Op, Origin, Phase, Route, Service, ServiceKey, Unwrap, cleanup, diff,
 };
+use evenkeel_schemas::plan::Scope;
 use proptest::prelude::*;
 
 #[path = "laws/drift.rs"]
 mod drift;
+#[path = "laws/lacking.rs"]
+mod lacking;
 #[path = "laws/worlds.rs"]
 mod worlds;
 
@@ -140,12 +143,23 @@ proptest! {
             }
         }
         for (key, value) in &wanted.state.addresses {
-            prop_assert!(same_address(key, value, &reached.addresses[key]), "{}", key);
-            prop_assert!(!reached.addresses[key].tentative);
+            let (have, v4) = (&reached.addresses[key], key.address.address().is_ipv4());
+            // An IPv4 address that others have made serves whatever its label and scope.
+            let theirs = v4 && !have.tagged && record.addresses.get(key) != Some(&Origin::Created);
+            let kept = theirs && start.addresses.get(key) == Some(have);
+            prop_assert!(kept || same_address(key, value, have), "{}", key);
+            prop_assert!(!have.tentative);
         }
         for (key, value) in &wanted.state.routes {
             let fails = failing.iter().any(|op| matches!(op, Op::AddRoute { key: other, .. } if other == key));
-            prop_assert!(fails || same_route(key, value, &reached.routes[key]), "{}", key);
+            let Some(have) = reached.routes.get(key) else {
+                prop_assert!(fails, "{}", key);
+                continue;
+            };
+            let leads_there = same_route(key, value, &Route { scope: value.scope, ..have.clone() });
+            let theirs = !have.tagged && record.routes.get(key) != Some(&Origin::Created);
+            let kept = leads_there && theirs && start.routes.get(key) == Some(have);
+            prop_assert!(fails || kept || same_route(key, value, have), "{}", key);
         }
         for key in wanted.state.gue.keys() {
             let fails = failing.contains(&Op::AddGue(*key));
@@ -164,6 +178,36 @@ proptest! {
         let expected = wanted.state.timeouts.or(restored.map(|entry| entry.original)).or(start.timeouts);
         prop_assert_eq!(reached.timeouts, expected);
         prop_assert!(in_force(&wanted.state, &reached));
+    }
+
+    /// An administrator's address or route that is what the plan wants but for label and scope is never taken away: not when the
+    /// plan comes, not later, not by a clean-up.
+    #[test]
+    fn what_others_have_made_and_serves_is_never_taken_away(wanted in desired(), start in kernel(), scopes in any::<[u8; 2]>()) {
+        let scope = |n: u8| [Scope::Global, Scope::Link, Scope::Host][usize::from(n % 3)];
+        let mut start = start;
+        for (key, value) in wanted.state.addresses.iter().filter(|(key, _)| key.address.address().is_ipv4() && !wanted.vips.contains(key)) {
+            let label = value.label.is_none().then(|| "lo:adm".to_owned());
+            let theirs = Address { label, tagged: false, scope: scope(scopes[0]), ..value.clone() };
+            start.addresses.insert(key.clone(), theirs);
+        }
+        for (key, value) in wanted.state.routes.iter().filter(|(key, _)| !wanted.vip_routes.contains(key)) {
+            start.routes.insert(*key, Route { tagged: false, scope: scope(scopes[1]), ..value.clone() });
+        }
+        // Interfaces of ours take along what is on them.
+        start.links.clear();
+        let wanted = Desired { state: KernelState { links: BTreeMap::new(), ..wanted.state }, ..wanted };
+        let (first, record) = converge(&wanted, &start, &Ledger::default())?;
+        let (second, record) = converge(&wanted, &first, &record)?;
+        let cleaned = apply(&second, &cleanup(&second, &record).ops)?;
+        for state in [&first, &second, &cleaned] {
+            for key in wanted.state.addresses.keys().filter(|key| key.address.address().is_ipv4() && !wanted.vips.contains(*key)) {
+                prop_assert_eq!(state.addresses.get(key), start.addresses.get(key), "{}", key);
+            }
+            for key in wanted.state.routes.keys().filter(|key| !wanted.vip_routes.contains(*key)) {
+                prop_assert_eq!(state.routes.get(key), start.routes.get(key), "{}", key);
+            }
+        }
     }
 
     #[test]
