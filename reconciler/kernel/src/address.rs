@@ -35,6 +35,16 @@ pub(crate) const AF_INET: u8 = 2;
 /// `AF_INET6` in a netlink header.
 pub(crate) const AF_INET6: u8 = 10;
 
+/// Why objects of an address family cannot be made.
+pub(crate) const NO_FAMILY: &str =
+    "the kernel lacks this address family (ipv6.disable=1 on its command line?)";
+
+/// Whether a message is of the family that was asked for. A kernel without a family answers a question about it with what it has of all
+/// the others.
+pub(crate) fn is_of(family: u8, body: &[u8]) -> bool {
+    body.first() == Some(&family)
+}
+
 /// The family of an address as a netlink header has it.
 pub(crate) const fn family(address: IpAddr) -> u8 {
     match address {
@@ -118,6 +128,7 @@ fn dump(socket: &mut Requester, family: u8, name: &str, index: u32) -> Result<Ve
         w.raw(&[family, 0, 0, 0]);
         w.raw(&index.to_ne_bytes());
     });
+    let parse = |kind, body: &[u8]| if is_of(family, body) { parse(kind, body) } else { Ok(None) };
     match socket.dump(&mut request, parse)? {
         // Kernels before 4.20 do not filter.
         Ok(told) => Ok(told.into_iter().filter(|told| told.index == index).collect()),
@@ -237,10 +248,11 @@ fn settle(
             Err(refusal.because(&doing, Class::Conflict, cause))
         }
         (_, Errno::EACCES) if key(op).is_some_and(|key| key.address.address().is_ipv6()) => {
-            Err(refusal.because(&doing, Class::Permanent, "IPv6 is disabled on the interface (disable_ipv6)"))
+            let cause = "IPv6 is disabled on the interface (disable_ipv6)";
+            Err(refusal.because(&doing, Class::Unsupported, cause))
         }
         (_, Errno::EOPNOTSUPP | Errno::EAFNOSUPPORT) => {
-            Err(refusal.because(&doing, Class::Permanent, "the kernel lacks this address family"))
+            Err(refusal.because(&doing, Class::Unsupported, NO_FAMILY))
         }
         (_, Errno::EADDRNOTAVAIL) => {
             Err(refusal.because(&doing, Class::Permanent, "the kernel does not take such an address"))

@@ -13,6 +13,7 @@ use nix::errno::Errno;
 
 use crate::error::{ApplyError, Class, KernelError, Refusal};
 use crate::link;
+use crate::module;
 use crate::netlink::{Failure, Requester};
 use crate::wire::{Batch, Malformed, Writer, attributes, u8_at, u32_at};
 
@@ -259,9 +260,11 @@ fn create(socket: &mut Requester, op: &Op, name: &str, kind: &LinkKind) -> Resul
             };
             refusal.because(&doing, Class::Conflict, &cause)
         }
-        Errno::EOPNOTSUPP => {
-            let cause = format!("the kernel's module for {} is missing", kind.name());
-            refusal.because(&doing, Class::Permanent, &cause)
+        // IPv6 tunnels where the kernel has no IPv6 are refused so as well.
+        Errno::EOPNOTSUPP | Errno::EAFNOSUPPORT => {
+            let module = module_of(kind);
+            let cause = format!("the kernel has no {module}: {}", module::advice(module));
+            refusal.because(&doing, Class::Unsupported, &cause)
         }
         Errno::EBUSY => {
             let cause =
@@ -270,6 +273,19 @@ fn create(socket: &mut Requester, op: &Op, name: &str, kind: &LinkKind) -> Resul
         }
         _ => refusal.explain(&doing),
     })
+}
+
+/// The kernel module that makes interfaces of a kind.
+const fn module_of(kind: &LinkKind) -> &str {
+    match kind {
+        LinkKind::Tunnel(Tunnel { mode: TunnelMode::Gre, .. }) => "ip_gre",
+        LinkKind::Tunnel(Tunnel { mode: TunnelMode::Ip6tnl, .. }) => "ip6_tunnel",
+        LinkKind::Tunnel(Tunnel { mode: TunnelMode::Ip6gre, .. }) => "ip6_gre",
+        LinkKind::Tunnel(Tunnel { mode: TunnelMode::Ipip, .. }) => "ipip",
+        LinkKind::Tunnel(Tunnel { mode: TunnelMode::Sit, .. }) => "sit",
+        LinkKind::Macvlan { .. } => "macvlan",
+        LinkKind::Other(kind) => kind.as_str(),
+    }
 }
 
 fn set(socket: &mut Requester, op: &Op, name: &str, value: &Link) -> Result<(), ApplyError> {

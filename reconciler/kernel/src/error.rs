@@ -18,6 +18,20 @@ pub enum Class {
     Permanent,
     /// Something that is not ours is in the way.
     Conflict,
+    /// This kernel, as it is, has no means for the object: it lacks a module, an address family or a setting, or does not take the
+    /// value. It will not succeed until someone changes the kernel or the plan, and says nothing about other objects.
+    Unsupported,
+}
+
+impl Class {
+    /// Whether waiting alone does not help.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        match self {
+            Self::Permanent | Self::Unsupported => true,
+            Self::Transient | Self::Conflict => false,
+        }
+    }
 }
 
 /// Why the kernel could not be read or changed. No larger than a pointer: a large change has a verdict for each of a hundred thousand

@@ -1,20 +1,24 @@
 //! UDP ports at which packets are unwrapped, over generic netlink (`linux/fou.h`, ip-fou(8)).
 //!
-//! Unlike IPVS, the family does not load its module when it is asked for: where `fou` is not loaded there
-//! are no ports, and making one says what is missing.
+//! Unlike IPVS, the family does not load its module when it is asked for: where `fou` is not loaded there are no ports, and making
+//! one asks for the module by name and says what is missing.
 
 use std::collections::BTreeMap;
 
 use evenkeel_converge::{GuePort, Op, Unwrap};
 use nix::errno::Errno;
 
-use crate::address::{AF_INET, AF_INET6};
+use crate::address::{AF_INET, AF_INET6, NO_FAMILY};
 use crate::error::{ApplyError, Class, KernelError};
 use crate::generic::{self, HEADER_LEN};
+use crate::module::{self, Pause};
 use crate::netlink::{Failure, Requester};
 use crate::wire::{Batch, Malformed, Writer, attributes};
 
+/// Name of the family and of its module.
 const FAMILY: &str = "fou";
+/// When the module was last asked for.
+static ASKED: Pause = Pause::new();
 
 /// `FOU_CMD_*`.
 mod command {
@@ -52,14 +56,17 @@ pub(crate) fn apply(socket: &mut Requester, op: &Op) -> Result<(), ApplyError> {
         _ => return Ok(()),
     };
     let doing = op.to_string();
-    let Some(number) = number(socket, &doing)? else {
+    let mut known = number(socket, &doing)?;
+    if known.is_none() && matches!(op, Op::AddGue(_)) && ASKED.is_over() {
+        module::load(FAMILY);
+        known = number(socket, &doing)?;
+    }
+    let Some(number) = known else {
         if matches!(op, Op::DelGue(_)) {
             return Ok(());
         }
-        let cause =
-            "the kernel's module fou is not loaded (`modprobe fou`; /etc/modules-load.d for the next boot)";
-        let message = format!("{doing}: {cause}");
-        return Err(ApplyError::with_errno(Class::Permanent, message, Some(libc::ENOENT)));
+        let message = format!("{doing}: the kernel's module fou is not loaded: {}", module::advice(FAMILY));
+        return Err(ApplyError::with_errno(Class::Unsupported, message, Some(libc::ENOENT)));
     };
     let mut batch = Batch::default();
     generic::message(&mut batch, number, command, 0, |w| write(w, *key));
@@ -78,7 +85,7 @@ pub(crate) fn apply(socket: &mut Requester, op: &Op) -> Result<(), ApplyError> {
             Err(refusal.because(&doing, Class::Conflict, "something else uses this UDP port"))
         }
         Errno::EAFNOSUPPORT | Errno::EPFNOSUPPORT => {
-            Err(refusal.because(&doing, Class::Permanent, "the kernel lacks this address family"))
+            Err(refusal.because(&doing, Class::Unsupported, NO_FAMILY))
         }
         _ => Err(refusal.explain(&doing)),
     }

@@ -24,12 +24,15 @@ mod generic;
 mod inbox;
 mod ipvs;
 mod link;
+mod module;
 mod monitor;
 mod netlink;
 mod route;
 mod rule;
 mod sysctl;
 mod wire;
+#[cfg(test)]
+mod without_ipv6;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -91,8 +91,19 @@ impl Requester {
         Self::new(protocols::NETLINK_GENERIC)
     }
 
+    /// For packet filters.
+    pub(crate) const fn netfilter() -> Self {
+        Self::new(protocols::NETLINK_NETFILTER)
+    }
+
     const fn new(protocol: isize) -> Self {
         Self { protocol, inbox: None, sequence: 0, window: MAX_WINDOW_MESSAGES }
+    }
+
+    /// One that speaks with the kernel of a test.
+    #[cfg(test)]
+    pub(crate) fn speaking(wire: Box<dyn Wire>) -> Self {
+        Self { inbox: Some(wire), ..Self::route() }
     }
 
     /// Opens the socket unless it is open.

@@ -14,7 +14,7 @@ use evenkeel_converge::{Op, Route, RouteKey};
 use evenkeel_schemas::scalars::Cidr;
 use nix::errno::Errno;
 
-use crate::address::{AF_INET, AF_INET6, FAMILIES, family, scope_number, scope_of};
+use crate::address::{AF_INET, AF_INET6, FAMILIES, NO_FAMILY, family, is_of, scope_number, scope_of};
 use crate::apply::carry_out;
 use crate::error::{ApplyError, Class, KernelError, Refusal};
 use crate::link::{self, Resolved};
@@ -126,7 +126,9 @@ fn dump(socket: &mut Requester, family: u8, wanted: Wanted) -> Result<Vec<Told>,
             !told.route.tagged && told.index == index && told.key.table == table
         }
     };
-    let parse = |kind, body: &[u8]| Ok(parse(kind, body)?.filter(fits));
+    let parse = |kind, body: &[u8]| {
+        if is_of(family, body) { Ok(parse(kind, body)?.filter(fits)) } else { Ok(None) }
+    };
     match socket.dump(&mut request, parse)? {
         Ok(told) => Ok(told),
         // No such table, no such interface any more, no such family: no routes.
@@ -285,8 +287,12 @@ fn settle(
             let cause = "perhaps this host does not have the source address now";
             Err(refusal.because(&doing, Class::Transient, cause))
         }
+        (Op::AddRoute { key, .. }, Errno::EACCES) if key.destination.address().is_ipv6() => {
+            let cause = "IPv6 is disabled on the interface (disable_ipv6)";
+            Err(refusal.because(&doing, Class::Unsupported, cause))
+        }
         (_, Errno::EOPNOTSUPP | Errno::EAFNOSUPPORT) => {
-            Err(refusal.because(&doing, Class::Permanent, "the kernel lacks this address family"))
+            Err(refusal.because(&doing, Class::Unsupported, NO_FAMILY))
         }
         _ => Err(refusal.explain(&doing)),
     }

@@ -11,7 +11,7 @@ use evenkeel_converge::{Mark, Op, Rule, RuleKey};
 use evenkeel_schemas::scalars::Cidr;
 use nix::errno::Errno;
 
-use crate::address::{AF_INET, AF_INET6, FAMILIES};
+use crate::address::{AF_INET, AF_INET6, FAMILIES, is_of};
 use crate::apply::carry_out;
 use crate::error::{ApplyError, Class, KernelError, Refusal};
 use crate::netlink::Requester;
@@ -47,7 +47,8 @@ pub(crate) fn observe(socket: &mut Requester) -> Result<BTreeMap<RuleKey, Rule>,
             w.raw(&[family]);
             w.raw(&[0; HEADER_LEN - 1]);
         });
-        match socket.dump(&mut request, parse)? {
+        let of_family = |kind, body: &[u8]| if is_of(family, body) { parse(kind, body) } else { Ok(None) };
+        match socket.dump(&mut request, of_family)? {
             Ok(told) => {
                 for (key, rule) in told {
                     // Two that differ in nothing but their maker are one: ours, if one is.
@@ -167,7 +168,7 @@ fn settle(socket: &mut Requester, op: &Op, refusal: &Refusal) -> Result<(), Appl
         }
         (_, Errno::EOPNOTSUPP | Errno::EAFNOSUPPORT) => {
             let cause = "the kernel lacks policy routing, or this address family";
-            Err(refusal.because(&doing, Class::Permanent, cause))
+            Err(refusal.because(&doing, Class::Unsupported, cause))
         }
         _ => Err(refusal.explain(&doing)),
     }

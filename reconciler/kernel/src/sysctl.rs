@@ -6,11 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use evenkeel_converge::Op;
 
+use crate::address::NO_FAMILY;
 use crate::error::{ApplyError, Class, KernelError};
+use crate::module;
 
 /// Where settings are.
 const ROOT: &str = "/proc/sys";
@@ -19,7 +21,8 @@ const MAX_VALUE_BYTES: u64 = 4096;
 /// Most bytes of a key.
 const MAX_KEY_BYTES: usize = 255;
 
-/// Reads settings. One that is not there is absent.
+/// Reads settings. One that is not there, or cannot be read (`flush` of routes is for writing only, `stable_secret` is an error until it
+/// is set), is absent.
 pub(crate) fn observe(keys: &BTreeSet<String>) -> Result<BTreeMap<String, String>, KernelError> {
     let mut values = BTreeMap::new();
     for key in keys {
@@ -27,7 +30,7 @@ pub(crate) fn observe(keys: &BTreeSet<String>) -> Result<BTreeMap<String, String
         let path = path(key).ok_or_else(|| unsafe_key(&doing()))?;
         match read(&path) {
             Ok(text) => drop(values.insert(key.clone(), normal(&text))),
-            Err(error) if missing(&error) => {}
+            Err(error) if missing(&error) || unreadable(&error) => {}
             Err(error) => return Err(KernelError::system(&doing(), &error)),
         }
     }
@@ -41,21 +44,57 @@ pub(crate) fn apply(op: &Op) -> Result<(), ApplyError> {
     if !value.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\t')) {
         return Err(KernelError::new(Class::Permanent, format!("{op}: the value is not plain text")));
     }
-    write(&path, value).map_err(|error| explain(op, &error))
+    write(&path, value).map_err(|error| explain(op, key, &error))
 }
 
-fn explain(op: &Op, error: &io::Error) -> ApplyError {
+fn explain(op: &Op, key: &str, error: &io::Error) -> ApplyError {
+    let no_ipvs = format!("IPVS is not loaded: {}", module::advice("ip_vs"));
     let (class, cause) = match error.raw_os_error() {
         Some(libc::ENOENT | libc::ENOTDIR) => {
-            (Class::Transient, "there is no such setting: its interface or its module is missing")
+            match whats_missing(key, |path| Path::new(ROOT).join(path).exists()) {
+                Missing::Interface => (Class::Transient, "its interface is not there"),
+                Missing::Ipvs => (Class::Unsupported, no_ipvs.as_str()),
+                Missing::Ipv6 => (Class::Unsupported, NO_FAMILY),
+                Missing::Setting => {
+                    (Class::Unsupported, "this kernel has no such setting, or its module is not loaded")
+                }
+            }
         }
-        Some(libc::EINVAL | libc::ERANGE) => (Class::Permanent, "the kernel does not take this value"),
+        Some(libc::EINVAL | libc::ERANGE) => (Class::Unsupported, "the kernel does not take this value"),
         Some(libc::EACCES | libc::EPERM | libc::EROFS) => {
             (Class::Permanent, "not permitted: it is read-only, /proc/sys is, or CAP_NET_ADMIN is missing")
         }
         _ => (Class::Transient, "writing failed"),
     };
     KernelError::with_errno(class, format!("{op}: {cause} ({error})"), error.raw_os_error())
+}
+
+/// Why a setting is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    /// Its interface is not there, and may come.
+    Interface,
+    /// `ip_vs` is not loaded.
+    Ipvs,
+    /// The kernel has no IPv6.
+    Ipv6,
+    /// The kernel does not know it.
+    Setting,
+}
+
+/// Why a setting is not there, by what is there of its path: `net/FAMILY/conf/INTERFACE/…`, `net/ipv4/vs/…`.
+fn whats_missing(key: &str, exists: impl Fn(&str) -> bool) -> Missing {
+    let parts: Vec<&str> = key.split('/').collect();
+    match parts.as_slice() {
+        ["net", "ipv6", ..] if !exists("net/ipv6") => Missing::Ipv6,
+        ["net", "ipv4", "vs", ..] if !exists("net/ipv4/vs") => Missing::Ipvs,
+        ["net", family, sort @ ("conf" | "neigh"), interface, ..]
+            if !exists(&format!("net/{family}/{sort}/{interface}")) =>
+        {
+            Missing::Interface
+        }
+        _ => Missing::Setting,
+    }
 }
 
 fn unsafe_key(doing: &str) -> KernelError {
@@ -76,6 +115,10 @@ fn path(key: &str) -> Option<PathBuf> {
 
 fn missing(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR))
+}
+
+fn unreadable(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EACCES | libc::EPERM | libc::EIO | libc::EINVAL))
 }
 
 fn read(path: &PathBuf) -> io::Result<String> {
@@ -122,6 +165,27 @@ mod tests {
         ] {
             assert_eq!(path(bad), None, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn what_is_missing_is_told_by_what_is_there() {
+        let all =
+            ["net/ipv4/vs", "net/ipv6", "net/ipv4/conf/eth0", "net/ipv6/conf/eth0", "net/ipv4/neigh/eth0"];
+        let why = |key: &str, there: &[&str]| whats_missing(key, |path| there.contains(&path));
+        for (key, wanted) in [
+            ("net/ipv4/vs/conn_lfactor", Missing::Setting),
+            ("net/ipv4/conf/eth0/of_tomorrow", Missing::Setting),
+            ("net/ipv4/conf/eth1/arp_ignore", Missing::Interface),
+            ("net/ipv4/neigh/eth1/retrans_time", Missing::Interface),
+            ("net/ipv6/conf/eth1/accept_ra", Missing::Interface),
+            ("net/netfilter/nf_conntrack_max", Missing::Setting),
+            ("net/core/of_tomorrow", Missing::Setting),
+        ] {
+            assert_eq!(why(key, &all), wanted, "{key}");
+        }
+        assert_eq!(why("net/ipv4/vs/conntrack", &[]), Missing::Ipvs);
+        assert_eq!(why("net/ipv6/conf/all/forwarding", &["net/ipv4/vs"]), Missing::Ipv6);
+        assert_eq!(why("net/ipv6/conf/eth1/accept_ra", &["net/ipv4/vs"]), Missing::Ipv6);
     }
 
     #[test]

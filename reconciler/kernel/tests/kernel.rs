@@ -429,10 +429,11 @@ fn settings_are_of_the_threads_namespace() {
             set("net/ipv4/conf/nowhere/arp_ignore", "1"),
             set("net/../kernel/hostname", "x"),
             set(&setting, "words"),
+            set("net/ipv4/of_tomorrow", "1"),
         ]);
         let classes: Vec<Class> =
             results.into_iter().map(|result| result.expect_err("refused").class).collect();
-        assert_eq!(classes, [Class::Transient, Class::Permanent, Class::Permanent]);
+        assert_eq!(classes, [Class::Transient, Class::Permanent, Class::Unsupported, Class::Unsupported]);
     });
 }
 

@@ -2,7 +2,8 @@
 //!
 //! The family has no news and no transactions: it is read by dumps, one for the services and one for
 //! each service's destinations (or by `listing`, which is faster and cannot tell all), and changed object by object. Asking for the family loads `ip_vs`,
-//! so it is asked for only when the caller wants IPVS. Bytes are `codec`'s.
+//! so it is asked for only when the caller wants IPVS. A kernel without IPVS has an empty table, and refuses what is to come into it.
+//! Bytes are `codec`'s.
 
 mod codec;
 mod connections;
@@ -19,6 +20,7 @@ use nix::errno::Errno;
 use crate::apply::carry_out;
 use crate::error::{ApplyError, Class, KernelError, Refusal};
 use crate::generic;
+use crate::module::{self, Pause, advice};
 use crate::netlink::Requester;
 use crate::wire::Batch;
 
@@ -27,6 +29,13 @@ use listing::Listing;
 pub use connections::{Origins, connection_origins};
 pub use usage::{Counters, DestinationUsage, ServiceUsage};
 
+/// The generic netlink family.
+const FAMILY: &str = "IPVS";
+/// The module that makes it.
+const MODULE: &str = "ip_vs";
+/// When the module was last asked for.
+static ASKED: Pause = Pause::new();
+
 /// Whether this network namespace has IPVS already, so that asking for it loads nothing.
 #[must_use]
 pub fn ipvs_loaded() -> bool {
@@ -34,7 +43,7 @@ pub fn ipvs_loaded() -> bool {
 }
 
 /// All of IPVS that is compared.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Table {
     pub(crate) services: Services,
     pub(crate) timeouts: Option<Timeouts>,
@@ -55,7 +64,12 @@ pub(crate) fn observe(
     only: Option<&BTreeSet<ServiceKey>>,
     like: &Services,
 ) -> Result<Table, KernelError> {
-    let family = resolve_family(socket)?;
+    let family = match resolve_family(socket) {
+        Ok(family) => family,
+        // Told by the operations that need it; what needs none goes on.
+        Err(error) if error.class == Class::Unsupported => return Ok(Table::default()),
+        Err(error) => return Err(error),
+    };
     let services = match only {
         Some(only) => some_services(socket, family, only, like)?,
         None => all_services(socket, family, like)?,
@@ -171,10 +185,22 @@ pub(crate) fn apply(socket: &mut Requester, ops: &[Op]) -> Vec<Result<(), ApplyE
 /// The number of the IPVS family, loading `ip_vs` when need be.
 fn resolve_family(socket: &mut Requester) -> Result<u16, KernelError> {
     let doing = "cannot use IPVS";
-    generic::family(socket, "IPVS")?.map_err(|refusal| match refusal.code() {
+    let missing = |refusal: &Refusal| refusal.code() == Errno::ENOENT;
+    let mut found = generic::family(socket, FAMILY)?;
+    if found.as_ref().is_err_and(missing) && ASKED.is_over() {
+        // Kernels before 6.1 do not load it when the family is asked for.
+        for ask in [|| module::load(MODULE), module::load_by_match] {
+            ask();
+            found = generic::family(socket, FAMILY)?;
+            if !found.as_ref().is_err_and(missing) {
+                break;
+            }
+        }
+    }
+    found.map_err(|refusal| match refusal.code() {
         Errno::ENOENT => {
-            let cause = "the kernel has no IPVS: its module ip_vs is missing, or may not be loaded from here";
-            refusal.because(doing, Class::Permanent, cause)
+            let cause = format!("the kernel has no IPVS, or may not load it from here: {}", advice(MODULE));
+            refusal.because(doing, Class::Unsupported, &cause)
         }
         _ => refusal.explain(doing),
     })
@@ -201,15 +227,15 @@ fn settle(op: &Op, refusal: &Refusal) -> Result<(), ApplyError> {
             Errno::EADDRINUSE | Errno::EADDRNOTAVAIL | Errno::ENETUNREACH | Errno::ENETDOWN,
         ) => (Class::Transient, "the interface is down, has no address, or the port is taken"),
         (Op::StartSync(..), Errno::EINVAL) => (
-            Class::Permanent,
+            Class::Unsupported,
             "the group is no multicast address, or a destination is of the other family than its virtual server, \
              which cannot be synchronised",
         ),
         (Op::SetTimeouts { .. }, Errno::EINVAL) => {
-            (Class::Permanent, "a time-out of 0, or longer than the kernel can count")
+            (Class::Unsupported, "a time-out of 0, or longer than the kernel can count")
         }
         (Op::AddService(_, service) | Op::SetService(_, service), Errno::ENOENT) => {
-            return Err(refusal.because(&op.to_string(), Class::Permanent, &missing_module(service)));
+            return Err(refusal.because(&op.to_string(), Class::Unsupported, &missing_module(service)));
         }
         (_, Errno::ESRCH) => (Class::Transient, "its virtual server is not there"),
         (_, Errno::ENOENT) => (Class::Transient, "it is not there: something else removed it"),
@@ -224,17 +250,29 @@ fn settle(op: &Op, refusal: &Refusal) -> Result<(), ApplyError> {
         (_, Errno::ERANGE) => {
             (Class::Permanent, "a weight over 2147483647, or a lower threshold above the upper one")
         }
-        (_, Errno::EINVAL) => (Class::Permanent, "the kernel does not take these properties"),
-        (_, Errno::EAFNOSUPPORT) => (Class::Permanent, "IPVS of this kernel lacks the address family"),
+        (_, Errno::EINVAL) => (Class::Unsupported, "the kernel does not take these properties"),
+        (_, Errno::EAFNOSUPPORT) => (Class::Unsupported, "IPVS of this kernel lacks the address family"),
+        (_, Errno::EPROTONOSUPPORT | Errno::EOPNOTSUPP) => {
+            (Class::Unsupported, "IPVS of this kernel cannot do this")
+        }
         _ => return Err(refusal.explain(&op.to_string())),
     };
     Err(refusal.because(&op.to_string(), class, cause))
 }
 
+/// The kernel says only that something is missing. A module that is loaded is not it.
 fn missing_module(service: &Service) -> String {
-    let scheduler = format!("the scheduler's module ip_vs_{} is missing", service.scheduler);
-    match &service.persistence_engine {
-        Some(engine) => format!("{scheduler}, or the persistence engine's, ip_vs_pe_{engine}"),
-        None => scheduler,
+    let scheduler = format!("ip_vs_{}", service.scheduler);
+    let engine = service.persistence_engine.as_ref().map(|engine| format!("ip_vs_pe_{engine}"));
+    let loaded = |module: &String| Path::new("/sys/module").join(module).exists();
+    let lacking = |what: &str, module: &str| {
+        format!("the kernel has no {what}: {}; or choose another one in the plan", advice(module))
+    };
+    match engine {
+        Some(engine) if loaded(&scheduler) => lacking("such persistence engine", &engine),
+        Some(engine) if !loaded(&engine) => {
+            format!("{}. Perhaps it is {engine} that is missing", lacking("such scheduler", &scheduler))
+        }
+        Some(_) | None => lacking("such scheduler", &scheduler),
     }
 }
