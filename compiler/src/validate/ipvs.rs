@@ -12,6 +12,7 @@ pub(super) const RULES: &[Rule] = &[
     exclusive_but_reported,
     probation_timeout,
     ipvs_timeout,
+    no_ipvs_sysctl,
     unknown_ipvs_sysctl,
     ipvs_sysctl_value,
     ipvs_sysctl_moves,
@@ -35,13 +36,19 @@ enum Values {
 const FLAG: Values = Values::Range(0, 1);
 const COUNT: Values = Values::Range(0, i32::MAX as i64);
 
-/// The files of `/proc/sys/net/ipv4/vs` of Linux 6.1 to 6.12 that hold one number (the kernel's
-/// `ipvs-sysctl`), ascending.
-const SYSCTLS: [(&str, Values); 27] = [
+/// How much larger than needed hash tables are, as a power of two.
+const LOAD_FACTOR: Values = Values::Range(-8, 8);
+
+/// The files of `/proc/sys/net/ipv4/vs` of Linux 5.10 to 7.2 that hold one number (the kernel's `ipvs-sysctl`), ascending.
+/// No kernel has all: `run_estimation` came with 6.1, `est_nice` with 6.2, `conn_lfactor`, `conn_max` and `svc_lfactor` with
+/// 7.x. A host whose kernel lacks one says so and goes on without.
+const SYSCTLS: [(&str, Values); 30] = [
     ("am_droprate", COUNT),
     ("amemthresh", COUNT),
     ("backup_only", FLAG),
     ("cache_bypass", FLAG),
+    ("conn_lfactor", LOAD_FACTOR),
+    ("conn_max", COUNT),
     ("conn_reuse_mode", Values::Range(0, 3)),
     ("conntrack", FLAG),
     ("debug_level", COUNT),
@@ -61,11 +68,15 @@ const SYSCTLS: [(&str, Values); 27] = [
     ("sloppy_sctp", FLAG),
     ("sloppy_tcp", FLAG),
     ("snat_reroute", FLAG),
+    ("svc_lfactor", LOAD_FACTOR),
     ("sync_persist_mode", Values::Range(0, 1)),
     ("sync_ports", Values::PowerOfTwo(64)),
     ("sync_retries", Values::Range(0, 3)),
     ("sync_version", Values::Range(0, 1)),
 ];
+
+/// Longest name that is taken for one.
+const MAX_NAME_BYTES: usize = 64;
 
 /// Those whose range depends on memory or time only.
 const UNBOUNDED: [&str; 3] = ["sync_qlen_max", "sync_refresh_period", "sync_sock_size"];
@@ -165,12 +176,47 @@ fn ipvs_timeout(cx: &Context<'_>, out: &mut Findings) {
     }
 }
 
+/// Whether it looks like a name of the kernel's: those of kernels to come do as well.
+fn is_name(key: &str) -> bool {
+    let starts = key.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase());
+    starts
+        && key.len() <= MAX_NAME_BYTES
+        && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+}
+
+/// Whether it is no known setting but may be one of a newer kernel: not what one slip makes of a known name.
+fn may_be_newer(cx: &Context<'_>, key: &str) -> bool {
+    let slip = |near: &str| strsim::damerau_levenshtein(key, near) <= 1;
+    is_name(key)
+        && OTHER.iter().all(|(name, _)| *name != key)
+        && !cx.suggester.closest(key, names()).is_some_and(slip)
+}
+
+/// The keys that are no known setting, by whether they may be one of a newer kernel.
+fn unknown<'c>(cx: &'c Context<'_>, newer: bool) -> impl Iterator<Item = &'c String> {
+    let keys = cx.cluster.ipvs.sysctls.keys().filter(|key| values(key).is_none());
+    keys.filter(move |key| cx.knows(at!["ipvs", "sysctls", key.as_str()]) && may_be_newer(cx, key) == newer)
+}
+
+/// The kernel may be newer than this compiler, so what it does not know is no error; a wrong name costs itself on each host.
 fn unknown_ipvs_sysctl(cx: &Context<'_>, out: &mut Findings) {
-    for key in cx.cluster.ipvs.sysctls.keys().filter(|key| values(key).is_none()) {
+    for key in unknown(cx, true) {
         let path = at!["ipvs", "sysctls", key.as_str()];
-        if !cx.knows(path) {
-            continue;
-        }
+        out.push(
+            Diagnostic::new(
+                &codes::IPVS_SYSCTL_NOT_KNOWN,
+                cx.key(path),
+                format!("`{key}` is not a setting of IPVS that this version knows"),
+                "set where the kernel has it",
+            )
+            .hint(cx.suggester.hint(key, "settings of IPVS", names())),
+        );
+    }
+}
+
+fn no_ipvs_sysctl(cx: &Context<'_>, out: &mut Findings) {
+    for key in unknown(cx, false) {
+        let path = at!["ipvs", "sysctls", key.as_str()];
         let last = key.rsplit(['.', '/']).next().unwrap_or(key);
         let other = OTHER.iter().find(|(name, _)| *name == last);
         let (label, hint) = if let Some((name, what)) = other {
