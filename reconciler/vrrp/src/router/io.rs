@@ -83,6 +83,8 @@ pub enum FaultCause {
     Held,
     /// The time that it stays out after the start is not over.
     StartupDelay,
+    /// None of the virtual servers at its VIPs can be made here.
+    Unserved,
 }
 
 impl FaultCause {
@@ -97,7 +99,8 @@ impl FaultCause {
             | Self::NotConverged
             | Self::Tracker
             | Self::Held
-            | Self::StartupDelay => true,
+            | Self::StartupDelay
+            | Self::Unserved => true,
         }
     }
 }
@@ -114,6 +117,7 @@ impl fmt::Display for FaultCause {
             Self::Tracker => "something that it tracks fails",
             Self::Held => "held by an operator",
             Self::StartupDelay => "waits for its start-up delay",
+            Self::Unserved => "none of its virtual servers can be made here",
         })
     }
 }
