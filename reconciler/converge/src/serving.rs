@@ -8,8 +8,10 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use evenkeel_schemas::plan::{Plan, Router, VirtualServer};
+use evenkeel_schemas::scalars::Name;
 
 use crate::model::ServiceKey;
+use crate::object::ObjectKey;
 
 /// The virtual routers of a plan that this host must not be Master of while these virtual servers cannot be made.
 #[must_use]
@@ -27,6 +29,30 @@ pub fn unserved<'p>(plan: &'p Plan, missing: &BTreeSet<ServiceKey>) -> Vec<&'p R
         vips().any(|vip| lost.contains(&vip)) && !vips().any(|vip| served.contains(&vip))
     };
     plan.routers.iter().filter(is_unserved).collect()
+}
+
+/// The virtual servers of a plan that cannot be made: those of `lacking`, and those that could not be made when they were last
+/// wanted and that are wanted only of a Master, which this host is not (`masters`). `before` are those of the pass before. To forget
+/// these would be to claim the router again, and to lose it again, for ever.
+#[must_use]
+pub fn missing_services(
+    plan: &Plan,
+    lacking: &BTreeSet<ObjectKey>,
+    masters: &BTreeSet<Name>,
+    before: &BTreeSet<ServiceKey>,
+) -> BTreeSet<ServiceKey> {
+    let found = lacking.iter().filter_map(|key| match key {
+        ObjectKey::Service(service) => Some(*service),
+        _ => None,
+    });
+    let mut missing: BTreeSet<ServiceKey> = found.collect();
+    if !before.is_empty() {
+        let bound = plan.virtual_servers.iter().filter(|server| {
+            server.only_as_master_of.as_ref().is_some_and(|router| !masters.contains(router))
+        });
+        missing.extend(bound.filter_map(ServiceKey::of).filter(|key| before.contains(key)));
+    }
+    missing
 }
 
 /// The VIPs at which clients reach it.

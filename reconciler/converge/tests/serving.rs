@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use evenkeel_converge::{ServiceKey, unserved};
+use evenkeel_converge::{ObjectKey, ServiceKey, missing_services, unserved};
 use evenkeel_schemas::plan::Plan;
 use serde_json::{Value, json};
 
@@ -74,4 +74,28 @@ fn a_router_is_left_when_none_of_its_services_is_there() {
         left(&plan, &[0, 1, 2, 3, 4]),
         ["web 192.0.2.7/32", "mail 192.0.2.9/32", "mail 2001:db8::9/128"]
     );
+}
+
+/// A director that is a real server of its own VIP has the virtual servers as Master only. What could not be made then is not
+/// forgotten when the router is left: it would be claimed again at once.
+#[test]
+fn what_only_a_master_has_is_remembered_while_it_is_none() {
+    let bound = |port| {
+        let mut server = at("192.0.2.7", port);
+        server["only_as_master_of"] = json!("web");
+        server
+    };
+    let plan = plan(&json!([bound(80), bound(81), at("192.0.2.8", 82)]));
+    let key = |at: usize| ServiceKey::of(&plan.virtual_servers[at]).expect("a key");
+    let of = |lacking: &[usize], master: bool, before: &[usize]| {
+        let masters = master.then(|| "web".parse().expect("a name")).into_iter().collect();
+        let mut lacking: BTreeSet<ObjectKey> =
+            lacking.iter().map(|at| ObjectKey::Service(key(*at))).collect();
+        lacking.insert(ObjectKey::Sysctl("net/ipv4/vs/conn_max".to_owned()));
+        missing_services(&plan, &lacking, &masters, &before.iter().map(|at| key(*at)).collect())
+    };
+    let keys = |all: &[usize]| all.iter().map(|at| key(*at)).collect::<BTreeSet<_>>();
+    assert_eq!(of(&[0, 2], true, &[]), keys(&[0, 2]));
+    assert_eq!(of(&[], false, &[0, 2]), keys(&[0]), "the other one is made");
+    assert_eq!(of(&[], true, &[0]), keys(&[]), "and so is this one now");
 }
