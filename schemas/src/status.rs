@@ -339,6 +339,10 @@ pub struct DestinationStatus {
 pub struct ConvergenceStatus {
     /// Whether the last pass left the kernel exactly as the plan in force wants it; false until there was a pass over it.
     pub converged: bool,
+    /// Whether nothing is missing but what this kernel has no means for (errors of class `unsupported`): then this host takes part in the
+    /// election.
+    #[serde(default)]
+    pub ready: bool,
     /// Passes since the daemon started.
     pub passes: u64,
     /// Kernel operations done since the daemon started.
@@ -435,6 +439,9 @@ pub enum FailureClass {
     Permanent,
     /// Something that is not ours is in the way.
     Conflict,
+    /// This kernel has no means for it: a module, an address family or a setting is missing. It costs this object and what is on it or
+    /// in it; nothing else waits for it.
+    Unsupported,
 }
 
 /// An object in the kernel.

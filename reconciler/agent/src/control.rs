@@ -63,7 +63,8 @@ pub(crate) async fn end_probation(
     loop {
         let status = server::fetch(socket).await?;
         let in_force = status.plan.generation.as_ref() == Some(&answer.generation);
-        if in_force && status.convergence.converged {
+        let there = status.convergence.converged || status.convergence.ready;
+        if in_force && there {
             return Ok((format!("Rolled back: generation {short} is in force.\n"), true));
         }
         if Instant::now() >= deadline {

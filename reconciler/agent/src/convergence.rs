@@ -4,14 +4,15 @@
 //! commands that run once (`once`). When to do it is not known here.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_converge::ledger::{IP_FORWARD, beside_forwarding};
-use evenkeel_converge::naming::{barred_by, take_unnamed};
+use evenkeel_converge::naming::take_unnamed;
 use evenkeel_converge::{
-    Desired, Diff, Domain, KernelState, Kind, Ledger, Op, Phase, ServiceKey, diff_kinds,
+    Bars, Desired, Diff, Domain, KernelState, Kind, Ledger, ObjectKey, Op, ServiceKey, Shortfall, diff_kinds,
+    shortfall,
 };
 use evenkeel_kernel::{ApplyError, Class, Kernel, Scope, clock};
 use evenkeel_schemas::status::{ConvergenceError, FailureClass, ObjectText};
@@ -55,6 +56,10 @@ pub(crate) struct Pass {
     pub(crate) foreign: Option<Vec<ObjectText>>,
     /// Whether everything that was looked at is as wanted, but for drift that is only reported.
     pub(crate) converged: bool,
+    /// Whether it is so but for what the kernel has no means for.
+    pub(crate) ready: bool,
+    /// What the kernel has no means for.
+    pub(crate) lacking: BTreeSet<ObjectKey>,
     /// What drains; none when the pass did not look at IPVS.
     pub(crate) drains: Option<Found>,
 }
@@ -79,6 +84,8 @@ struct Outcome {
     errors: Vec<ConvergenceError>,
     foreign: Option<Vec<ObjectText>>,
     converged: bool,
+    ready: bool,
+    lacking: BTreeSet<ObjectKey>,
     drains: Option<Found>,
 }
 
@@ -132,6 +139,8 @@ impl Convergence {
             errors: outcome.errors,
             foreign: outcome.foreign,
             converged: outcome.converged,
+            ready: outcome.ready,
+            lacking: outcome.lacking,
             drains: outcome.drains,
         }
     }
@@ -164,8 +173,9 @@ impl Convergence {
         times.note("ledger");
         let mut results = Vec::new();
         if !sorted.todo.is_empty() {
-            let barred = unnamed.iter().filter_map(|op| barred_by(op.phase())).collect();
-            results = apply_in_phases(&mut self.kernel, &sorted.todo, barred);
+            let mut bars = Bars::default();
+            unnamed.iter().for_each(|op| bars.failed(op, false));
+            results = apply_in_phases(&mut self.kernel, &sorted.todo, bars);
             times.note("apply");
             found = self.observe(&scope, desired)?;
             times.note("observe");
@@ -183,9 +193,10 @@ impl Convergence {
         let drifts = self.drifting.conclude(desired, kinds, &sorted, &results, &remaining);
         times.note("conclude");
         let converged = remaining.is_nothing();
-        let Settled { done, repairs, mut errors } = settle(sorted, results, &remaining);
+        let Settled { done, repairs, mut errors, shortfall } = settle(sorted, results, &remaining);
         errors.extend(self.waits_for_disk(&unnamed));
-        Ok(Outcome { done, repairs, drifts, errors, foreign, converged, drains })
+        let (ready, lacking) = (!shortfall.waits, shortfall.lacking);
+        Ok(Outcome { done, repairs, drifts, errors, foreign, converged, ready, lacking, drains })
     }
 
     fn with_drains(
@@ -266,23 +277,24 @@ fn is_all(kinds: &[Kind]) -> bool {
     Kind::ALL.iter().all(|kind| kinds.contains(kind))
 }
 
-/// Applies operations in order, and leaves out phases whose promise an earlier failure breaks (`naming::barred_by`); `barred` are
-/// left out from the start.
+/// Applies operations in order, and leaves out phases whose promise an earlier failure breaks; `bars` has those from before.
 pub(crate) fn apply_in_phases(
     kernel: &mut Kernel,
     ops: &[Op],
-    mut barred: BTreeSet<Phase>,
+    mut bars: Bars,
 ) -> Vec<Result<(), ApplyError>> {
     let mut results: Vec<Result<(), ApplyError>> = Vec::with_capacity(ops.len());
     for run in ops.chunk_by(|a, b| a.phase() == b.phase()) {
         let Some(phase) = run.first().map(Op::phase) else { continue };
-        if barred.contains(&phase) {
+        if bars.bar(phase) {
             results.extend(run.iter().map(|_| Err(not_tried())));
             continue;
         }
         let verdicts = kernel.apply(run);
-        if verdicts.iter().any(Result::is_err) {
-            barred.extend(barred_by(phase));
+        for (op, verdict) in run.iter().zip(&verdicts) {
+            if let Err(error) = verdict {
+                bars.failed(op, error.class == Class::Unsupported);
+            }
         }
         results.extend(verdicts);
     }
@@ -298,6 +310,7 @@ struct Settled {
     done: Vec<Op>,
     repairs: Vec<Op>,
     errors: Vec<ConvergenceError>,
+    shortfall: Shortfall,
 }
 
 /// Splits operations into what was done and what is still to be done; the kernel's verdict counts
@@ -306,16 +319,18 @@ fn settle(mut sorted: Sorted, results: Vec<Result<(), ApplyError>>, remaining: &
     let failed: BTreeSet<String> = remaining.failed.iter().map(ToString::to_string).collect();
     // Where a service was made with its destinations what it lacks stands alone.
     let lacking: BTreeSet<ServiceKey> = remaining.failed.iter().filter_map(fills).collect();
-    let mut settled = Settled::default();
-    let mut more = 0_usize;
-    let mut note = |error| {
-        if settled.errors.len() < MAX_ERRORS {
-            settled.errors.push(error);
-        } else {
-            more += 1;
-        }
-    };
     let mut todo = std::mem::take(&mut sorted.todo);
+    let unsupported = |result: &Result<(), ApplyError>| {
+        result.as_ref().is_err_and(|error| error.class == Class::Unsupported)
+    };
+    let refused = todo.iter().zip(&results).filter(|(_, result)| unsupported(result));
+    let mut shortfall =
+        shortfall(remaining.failed.iter(), &refused.map(|(op, _)| ObjectKey::of(op)).collect());
+    shortfall.waits |= !remaining.barred.is_empty();
+    let follows =
+        |op: &Op| !shortfall.following.is_empty() && shortfall.following.contains(&ObjectKey::of(op));
+    let mut settled = Settled::default();
+    let mut errors = Errors::default();
     let mut results = results.into_iter();
     // In place: a second copy of a large change takes longer than the rest of this.
     todo.retain(|op| {
@@ -323,8 +338,10 @@ fn settle(mut sorted: Sorted, results: Vec<Result<(), ApplyError>>, remaining: &
         let lacks = || op.count() > 1 && fills(op).is_some_and(|service| lacking.contains(&service));
         let still = !failed.is_empty() && (failed.contains(&op.to_string()) || lacks());
         match (&result, still) {
-            (Ok(()), true) => note(undone(op)),
-            (Err(error), true) => note(failure(&op.to_string(), error)),
+            (Ok(()), true) => errors.note(undone(op)),
+            // What it is on or in is told, with what to do about it.
+            (Err(_), true) if follows(op) => {}
+            (Err(error), true) => errors.note(failure(&op.to_string(), error)),
             (Ok(()) | Err(_), false) => {}
         }
         if result.is_ok() && sorted.repairs(op) {
@@ -334,15 +351,52 @@ fn settle(mut sorted: Sorted, results: Vec<Result<(), ApplyError>>, remaining: &
         result.is_ok()
     });
     settled.done = todo;
-    remaining.barred.iter().for_each(|op| note(barred(op)));
-    if more > 0 {
-        settled.errors.push(ConvergenceError {
-            operation: "do everything".to_owned(),
-            reason: format!("{more} more operations failed"),
-            class: FailureClass::Transient,
-        });
-    }
+    remaining.barred.iter().for_each(|op| errors.note(barred(op)));
+    settled.errors = errors.told();
+    settled.shortfall = shortfall;
     settled
+}
+
+/// Failures of one pass as they are told: a bounded number, and one where many lack the same.
+#[derive(Default)]
+struct Errors {
+    told: Vec<ConvergenceError>,
+    /// How many more have the reason of the one of this index.
+    alike: BTreeMap<usize, usize>,
+    more: usize,
+}
+
+impl Errors {
+    fn note(&mut self, error: ConvergenceError) {
+        let same = |told: &ConvergenceError| {
+            told.class == FailureClass::Unsupported
+                && told.class == error.class
+                && told.reason == error.reason
+        };
+        if let Some(at) = self.told.iter().position(same) {
+            *self.alike.entry(at).or_default() += 1;
+        } else if self.told.len() < MAX_ERRORS {
+            self.told.push(error);
+        } else {
+            self.more += 1;
+        }
+    }
+
+    fn told(mut self) -> Vec<ConvergenceError> {
+        for (at, count) in self.alike {
+            if let Some(error) = self.told.get_mut(at) {
+                error.reason.push_str(&format!("; and so it is with {count} more"));
+            }
+        }
+        if self.more > 0 {
+            self.told.push(ConvergenceError {
+                operation: "do everything".to_owned(),
+                reason: format!("{} more operations failed", self.more),
+                class: FailureClass::Transient,
+            });
+        }
+        self.told
+    }
 }
 
 /// The service that an operation makes or adds destinations to.
@@ -379,6 +433,7 @@ fn failure(operation: &str, error: &ApplyError) -> ConvergenceError {
         Class::Transient => FailureClass::Transient,
         Class::Permanent => FailureClass::Permanent,
         Class::Conflict => FailureClass::Conflict,
+        Class::Unsupported => FailureClass::Unsupported,
     };
     ConvergenceError { operation: operation.to_owned(), reason, class }
 }
@@ -407,6 +462,36 @@ mod tests {
     use evenkeel_converge::{Destination, DestinationKey, Forward, Service};
 
     use super::*;
+
+    /// What the kernel has no means for is told once with what to do, and nothing else is said to fail.
+    #[test]
+    fn what_the_kernel_lacks_is_told_once_and_waited_for_by_nobody() {
+        let key = |mark| ServiceKey::Mark { v6: false, mark };
+        let add = |mark| Op::AddService(key(mark), Service::plain("twos", false));
+        let place = DestinationKey { address: [192, 0, 2, 1].into(), port: 80 };
+        let fill = |mark| Op::AddDestination(key(mark), place, Destination::plain(Forward::DirectRoute, 1));
+        let told = |ops: Vec<Op>, results: Vec<Result<(), ApplyError>>, barred: Vec<Op>| {
+            let mut sorted = Sorted::default();
+            let mut remaining = Remaining::default();
+            (remaining.failed, remaining.barred) = (ops.clone(), barred);
+            sorted.todo = ops;
+            settle(sorted, results, &remaining)
+        };
+        let lacks = || Err(ApplyError::new(Class::Unsupported, "no twos: `modprobe ip_vs_twos`"));
+        let gone = || Err(ApplyError::new(Class::Transient, "its virtual server is not there"));
+        let ops = || vec![add(1), add(2), fill(1), fill(2)];
+        let settled = told(ops(), vec![lacks(), lacks(), gone(), gone()], Vec::new());
+        assert!(!settled.shortfall.waits, "{:?}", settled.shortfall);
+        assert_eq!(settled.errors.len(), 1, "{:?}", settled.errors);
+        assert_eq!(settled.errors[0].class, FailureClass::Unsupported);
+        assert_eq!(settled.errors[0].reason, "no twos: `modprobe ip_vs_twos`; and so it is with 1 more");
+        // One that fails for another reason is told beside it, and waited for.
+        let settled = told(ops(), vec![lacks(), gone(), gone(), gone()], Vec::new());
+        assert!(settled.shortfall.waits);
+        assert_eq!(settled.errors.len(), 3, "{:?}", settled.errors);
+        // And so is what is not safe beside drift that is left.
+        assert!(told(vec![add(1)], vec![lacks()], vec![fill(3)]).shortfall.waits);
+    }
 
     /// A service that was made with its destinations and lacks one is told, with the kernel's words if it has said any.
     #[test]

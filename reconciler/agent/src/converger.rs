@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use evenkeel_converge::{Desired, Kind, Ledger, Op, ServiceKey};
+use evenkeel_converge::{Desired, Kind, Ledger, ObjectKey, Op, ServiceKey};
 use evenkeel_kernel::{Kernel, clock};
 use evenkeel_schemas::cluster::DriftMode;
 use evenkeel_schemas::status::ConvergenceError;
@@ -54,6 +54,10 @@ pub(crate) struct Report {
     pub(crate) pass: Pass,
     /// Whether every kind was as wanted when it was last looked at.
     pub(crate) converged: bool,
+    /// Whether it was so but for what the kernel has no means for: then nothing waits.
+    pub(crate) ready: bool,
+    /// What the kernel has no means for, of all kinds.
+    pub(crate) lacking: BTreeSet<ObjectKey>,
     /// What could not be done, of all kinds.
     pub(crate) errors: Vec<ConvergenceError>,
 }
@@ -144,12 +148,21 @@ impl Converger {
     }
 }
 
+/// Why a kind is not as wanted.
+struct Failed {
+    reasons: Vec<ConvergenceError>,
+    /// Whether nothing but what the kernel has no means for is missing.
+    ready: bool,
+    /// What the kernel has no means for.
+    lacking: BTreeSet<ObjectKey>,
+}
+
 struct Worker {
     convergence: Convergence,
     mailbox: Mailbox,
     reports: mpsc::Sender<Report>,
-    /// Kinds that were not as wanted when they were last looked at, with the reasons.
-    failed: BTreeMap<Kind, Vec<ConvergenceError>>,
+    /// Kinds that were not as wanted when they were last looked at.
+    failed: BTreeMap<Kind, Failed>,
     /// Kinds that were not looked at since the plan last changed.
     unseen: BTreeSet<Kind>,
     /// The wanted state that IPVS was last found to be in.
@@ -237,7 +250,9 @@ impl Worker {
             self.unseen.remove(kind);
             self.failed.remove(kind);
             if !pass.converged {
-                self.failed.insert(*kind, pass.errors.clone());
+                let lacking = pass.lacking.iter().filter(|key| key.kind() == *kind).cloned().collect();
+                let failed = Failed { reasons: pass.errors.clone(), ready: pass.ready, lacking };
+                self.failed.insert(*kind, failed);
             }
         }
         if all_services && kinds.len() == Kind::ALL.len() {
@@ -254,12 +269,14 @@ impl Worker {
             Some((pass.ended + wait, wait))
         };
         let mut errors: Vec<ConvergenceError> = Vec::new();
-        for error in self.failed.values().flatten() {
+        for error in self.failed.values().flat_map(|failed| &failed.reasons) {
             if !errors.contains(error) {
                 errors.push(error.clone());
             }
         }
         let converged = self.failed.is_empty() && self.unseen.is_empty();
-        Report { serial: wanted.serial, pass, converged, errors }
+        let ready = self.failed.values().all(|failed| failed.ready) && self.unseen.is_empty();
+        let lacking = self.failed.values().flat_map(|failed| failed.lacking.iter().cloned()).collect();
+        Report { serial: wanted.serial, pass, converged, ready, lacking, errors }
     }
 }

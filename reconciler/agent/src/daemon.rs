@@ -17,17 +17,20 @@ mod facts;
 mod orders;
 mod plans;
 mod probation;
+mod unserved;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_converge::{Kind, Op};
+use evenkeel_converge::{Kind, Op, ServiceKey};
 use evenkeel_health::{Board, Change, Outcome, Verdict};
 use evenkeel_kernel::clock;
 use evenkeel_schemas::plan::Check;
 use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::time::MonoTime;
+use evenkeel_vrrp::RouterKey;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::sleep;
@@ -154,6 +157,10 @@ pub(crate) struct Daemon {
     /// That something has changed on the disk.
     written: Arc<Notify>,
     probation: Probation,
+    /// Virtual servers that the kernel has no means for.
+    lacking: BTreeSet<ServiceKey>,
+    /// The routers that the election was told to leave to others.
+    unserved: BTreeSet<RouterKey>,
 }
 
 /// Runs until a signal says to stop.
@@ -224,6 +231,8 @@ pub(crate) async fn run(options: Options, stop: StopSignals) -> Result<(), Strin
         desk: Desk::default(),
         written,
         probation: Probation::new(record, before_tx),
+        lacking: BTreeSet::new(),
+        unserved: BTreeSet::new(),
     };
     daemon.first_plan(&leases, &ledger);
     drift::watch(daemon.converger.mailbox().clone(), daemon.election.nudge());
@@ -340,11 +349,21 @@ impl Daemon {
             self.facts.foreign.clone_from(foreign);
         }
         if report.serial >= self.plan_serial {
-            if report.converged
+            self.find_unserved(&report.lacking);
+            if report.ready
                 && let Some(in_force) = self.facts.in_force.as_mut().filter(|in_force| !in_force.converged)
             {
                 in_force.converged = true;
-                info!("converged: generation {} is in the kernel", in_force.loaded.generation.short());
+                let generation = in_force.loaded.generation.short();
+                if report.converged {
+                    info!("converged: generation {generation} is in the kernel");
+                } else {
+                    let lacking = report.lacking.len();
+                    warn!(
+                        lacking,
+                        "generation {generation} is in the kernel but for what this kernel has no means for"
+                    );
+                }
                 // By then the election has taken its routers as well.
                 let first = !self.started;
                 tokio::spawn(async move {
@@ -360,7 +379,7 @@ impl Daemon {
                 });
             }
             // Before the start a router announces nothing, and status shows why.
-            let early = report.converged || !self.started;
+            let early = report.ready || !self.started;
             let ready = |next: &mut Vec<RouterSetup>| early || !handover::comes(&self.routers, next);
             if let Some(next) = self.pending.take_if(ready) {
                 debug!("the election gets its routers");
@@ -372,8 +391,8 @@ impl Daemon {
                 }
             }
             if !self.started {
-                self.started = report.converged;
-                if report.converged {
+                self.started = report.ready;
+                if report.ready {
                     self.election.send(Command::Start);
                 } else if first_failure && self.facts.plan().is_some_and(|p| !p.plan.routers.is_empty()) {
                     warn!("no part in the election until everything but the VIPs is in the kernel");

@@ -21,7 +21,7 @@ mod sockets;
 mod vips;
 mod worker;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -51,6 +51,9 @@ pub(crate) enum Command {
     Start,
     /// What trackers found, all of them. One that is not among them counts as succeeding.
     Trackers(BTreeMap<Name, TrackerState>),
+    /// Routers none of whose virtual servers can be made here: all of them. They are left to other directors. Said before
+    /// [`Self::Configure`] and [`Self::Start`] let one take part.
+    Unserved(BTreeSet<RouterKey>),
     /// What operators told routers, by name: all that is in force. A router that is told to yield hands
     /// over when that is new to it.
     Orders(BTreeMap<Name, RouterOrder>),

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_converge::{Desired, Diff, Kind, Op, Standing, View, cleanup as undo, desired};
+use evenkeel_converge::{Bars, Desired, Diff, Kind, Op, Standing, View, cleanup as undo, desired};
 use evenkeel_kernel::Kernel;
 use evenkeel_schemas::plan::{Destination, VirtualServer};
 use evenkeel_schemas::scalars::Name;
@@ -102,7 +102,7 @@ pub(crate) fn cleanup(state_dir: &Path) -> Result<Vec<Op>, String> {
     scope.interfaces.extend(links.into_iter().map(|link| link.name).collect::<BTreeSet<String>>());
     let observed = kernel.observe(&scope).map_err(|error| error.to_string())?;
     let Diff { ops, .. } = undo(&observed, &ledger);
-    let results = apply_in_phases(&mut kernel, &ops, BTreeSet::new());
+    let results = apply_in_phases(&mut kernel, &ops, Bars::default());
     let mut done = Vec::new();
     let mut errors = Vec::new();
     for (op, result) in ops.into_iter().zip(results) {

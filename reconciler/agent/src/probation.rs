@@ -15,7 +15,7 @@ mod checks;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use evenkeel_converge::{DestinationKey, ServiceKey};
+use evenkeel_converge::{DestinationKey, ObjectKey, ServiceKey};
 use evenkeel_schemas::cluster::Confirm;
 use evenkeel_schemas::plan::{Plan, Probation as Policy};
 use evenkeel_schemas::scalars::Name;
@@ -76,6 +76,9 @@ pub(crate) struct Baseline {
     pub(crate) down: BTreeSet<(ServiceKey, DestinationKey)>,
     /// Virtual routers that took part in the election.
     pub(crate) routers: BTreeSet<Name>,
+    /// What the kernel had no means for.
+    #[serde(default)]
+    pub(crate) lacking: BTreeSet<ObjectKey>,
 }
 
 /// A generation that was rolled back.

@@ -53,7 +53,7 @@ pub(crate) fn status(daemon: &Daemon, election: ElectionSnapshot) -> Status {
         virtual_servers: servers.iter().map(|server| virtual_server(server, daemon)).collect(),
         drain_orders: daemon.drain_orders.status(plan),
         connection_sync: None,
-        convergence: convergence(facts, daemon.has_plan()),
+        convergence: convergence(facts, daemon.has_plan(), daemon.is_ready()),
         state_directory: Some(state_directory(daemon)),
         guarded: election.guarded,
         foreign: facts.foreign.clone(),
@@ -169,10 +169,11 @@ fn one(destination: &Destination, board: &Board) -> DestinationStatus {
     }
 }
 
-fn convergence(facts: &Facts, converged: bool) -> ConvergenceStatus {
+fn convergence(facts: &Facts, converged: bool, ready: bool) -> ConvergenceStatus {
     let last = facts.last.as_ref();
     ConvergenceStatus {
         converged,
+        ready,
         passes: facts.passes,
         operations: facts.operations,
         last_pass_age_ms: last.map(|report| age_ms(report.pass.ended)),

@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 
 use crate::drift::{interface_of, is_arp};
 use crate::ledger::IP_FORWARD;
+use crate::naming::barred_by;
 use crate::object::ObjectKey;
 use crate::op::{Op, Phase};
 
@@ -122,13 +123,7 @@ impl Bars {
         if without || holder(op).is_some_and(|holder| self.lacking.contains(&holder)) {
             return;
         }
-        match op.phase() {
-            // No VIP on a real server that would answer ARP for it.
-            Phase::Tune => drop(self.phases.insert(Phase::Links)),
-            // No setting is put back under an address that is still there.
-            Phase::Retract => drop(self.phases.insert(Phase::Reap)),
-            Phase::Devices | Phase::Links | Phase::Ipvs | Phase::Announce | Phase::Reap => {}
-        }
+        self.phases.extend(barred_by(op.phase()));
     }
 }
 

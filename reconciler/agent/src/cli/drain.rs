@@ -145,7 +145,7 @@ async fn carry_out(request: &DrainRequest, socket: &Socket, wait: bool) -> Resul
         let carried_out = drains.iter().all(|(_, drain)| match request.action {
             DrainAction::Drain => drain.is_none_or(|drain| !is_coming(drain)),
             DrainAction::Undrain => true,
-        }) && status.convergence.converged;
+        }) && (status.convergence.converged || status.convergence.ready);
         let over = !wait
             || drains.iter().all(|(_, drain)| drain.is_none_or(|drain| drain.state == DrainState::Drained));
         let late = Instant::now() >= deadline;

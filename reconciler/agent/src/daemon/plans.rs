@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use evenkeel_converge::{Desired, Kind, Ledger, View, desired};
+use evenkeel_converge::{Desired, Kind, Ledger, ObjectKey, View, desired};
 use evenkeel_health::Verdict;
 use evenkeel_kernel::clock;
 use evenkeel_schemas::plan::{Check, Destination, Plan, Router, VirtualServer};
@@ -135,6 +135,8 @@ impl Daemon {
         let since = report::wall(clock::now());
         self.facts.in_force = Some(InForce { loaded, since, from_last_good, converged: false });
         self.pending = Some(next);
+        // Of the plan before.
+        self.lacking.clear();
         times.note("routers");
         self.want(&Kind::ALL);
         times.note("wanted");
@@ -146,6 +148,16 @@ impl Daemon {
     /// Whether the kernel was as the plan in force says when it was last looked at, VIPs aside.
     pub(crate) fn has_plan(&self) -> bool {
         self.facts.last.as_ref().is_some_and(|last| last.serial >= self.plan_serial && last.converged)
+    }
+
+    /// Whether it was so but for what the kernel has no means for.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.facts.last.as_ref().is_some_and(|last| last.serial >= self.plan_serial && last.ready)
+    }
+
+    /// Whether it was so but for some of these objects, which the kernel has no means for.
+    pub(super) fn lacks_nothing_but(&self, known: &BTreeSet<ObjectKey>) -> bool {
+        self.is_ready() && self.facts.last.as_ref().is_some_and(|last| last.lacking.is_subset(known))
     }
 
     pub(super) fn configure(&mut self, setups: Vec<RouterSetup>) {

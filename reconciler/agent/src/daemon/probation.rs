@@ -334,7 +334,8 @@ impl Daemon {
             // Nobody has started yet: all of them are meant to.
             plan.iter().flat_map(|loaded| &loaded.plan.routers).map(|router| router.name.clone()).collect()
         };
-        Baseline { down: down.map(|(key, _)| key).collect(), routers }
+        let lacking = self.facts.last.as_ref().map(|last| last.lacking.clone()).unwrap_or_default();
+        Baseline { down: down.map(|(key, _)| key).collect(), routers, lacking }
     }
 
     /// A rollback is on the disk, or could not be written yet.

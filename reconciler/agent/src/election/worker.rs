@@ -103,6 +103,8 @@ pub(super) struct Worker {
     faults: BTreeMap<RouterKey, FaultCause>,
     /// What trackers found.
     trackers: BTreeMap<Name, TrackerState>,
+    /// Routers none of whose virtual servers can be made.
+    unserved: BTreeSet<RouterKey>,
     /// What operators told routers.
     orders: BTreeMap<Name, RouterOrder>,
     /// Others who have our VIPs.
@@ -174,6 +176,7 @@ impl Worker {
             failing: BTreeSet::new(),
             faults: BTreeMap::new(),
             trackers: BTreeMap::new(),
+            unserved: BTreeSet::new(),
             orders: BTreeMap::new(),
             conflicts: Conflicts::default(),
             started: false,
@@ -326,6 +329,7 @@ impl Worker {
                 Ok(Command::Configure(routers)) => self.configure(routers),
                 Ok(Command::Start) => self.start(),
                 Ok(Command::Trackers(trackers)) => self.tracked(trackers),
+                Ok(Command::Unserved(routers)) => self.left_to_others(routers),
                 Ok(Command::Orders(orders)) => self.ordered(orders),
                 Ok(Command::Guardian(guardian)) => {
                     self.guarding.replace(guardian);

@@ -212,6 +212,7 @@ mod tests {
             Self {
                 before: plan(&[router(), server(80, &[(11, 80, 1, true), (12, 80, 1, true)])]),
                 baseline: Baseline {
+                    lacking: BTreeSet::new(),
                     down: BTreeSet::new(),
                     routers: BTreeSet::from(["VI_1".parse().expect("name")]),
                 },

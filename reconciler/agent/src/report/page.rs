@@ -175,7 +175,11 @@ fn kernel(status: &Status) -> Vec<String> {
     };
     let mut lines = vec![format!(
         "kernel {}{left}; {} operations in {} passes",
-        if convergence.converged { "converged" } else { "NOT CONVERGED" },
+        match (convergence.converged, convergence.ready) {
+            (true, _) => "converged",
+            (false, true) => "converged but for WHAT IT HAS NO MEANS FOR",
+            (false, false) => "NOT CONVERGED",
+        },
         convergence.operations,
         convergence.passes
     )];

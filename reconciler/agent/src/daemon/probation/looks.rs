@@ -61,7 +61,9 @@ impl Daemon {
             since: probation.since,
         };
         let failed = self.facts.last.as_ref().is_none_or(|last| !last.errors.is_empty());
-        let converged = self.pending.is_none() && self.has_plan() && !failed;
+        // What the kernel had no means for before the change, either, is not the change's fault.
+        let as_before = self.lacks_nothing_but(&trial.baseline.lacking);
+        let converged = self.pending.is_none() && (self.has_plan() && !failed || as_before);
         let report = |check: &Check| -> Option<Report> { self.board.report(check) };
         probation::missing(change, View { converged, routers: &routers, report: &report })
     }

@@ -68,6 +68,14 @@ impl Worker {
         }
     }
 
+    /// None of the virtual servers of these routers can be made.
+    pub(super) fn left_to_others(&mut self, routers: BTreeSet<RouterKey>) {
+        if routers != self.unserved {
+            self.unserved = routers;
+            self.start_routers();
+        }
+    }
+
     /// Operators have told routers something.
     pub(super) fn ordered(&mut self, orders: BTreeMap<Name, RouterOrder>) {
         let before = std::mem::replace(&mut self.orders, orders);
@@ -94,11 +102,14 @@ impl Worker {
         self.routers.get(key).and_then(|setup| self.order(&setup.name))
     }
 
-    /// Whether an operator or a tracker keeps a router out of the election.
+    /// Whether an operator, a tracker or what it would have to serve keeps a router out of the election.
     pub(super) fn kept_out(&self, key: &RouterKey) -> Option<FaultCause> {
         let setup = self.routers.get(key)?;
         if self.order(&setup.name) == Some(RouterOrder::Hold) {
             return Some(FaultCause::Held);
+        }
+        if self.unserved.contains(key) {
+            return Some(FaultCause::Unserved);
         }
         (!self.tracking(setup).takes_part).then_some(FaultCause::Tracker)
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_converge::{AddressKey, ObjectKey, Op};
-use evenkeel_kernel::{ApplyError, Class, clock};
+use evenkeel_kernel::{ApplyError, clock};
 use evenkeel_schemas::status::DriftOutcome;
 use evenkeel_vrrp::{FaultCause, Input, RouterKey};
 
@@ -123,7 +123,7 @@ impl Worker {
         self.report(failed.iter().map(|(op, error)| format!("cannot {op}: {error}")).collect());
         for (op, error) in &failed {
             if let Op::AddAddress { key, .. } = op
-                && error.class == Class::Permanent
+                && error.class.is_final()
                 && let Some(router) = self.owner(key)
                 && self.is_master(&router)
             {
