@@ -46,6 +46,15 @@ pub(super) struct Port {
     told: [Option<String>; 2],
 }
 
+/// What became of a look at the link.
+#[derive(Debug, Default)]
+pub(super) struct Followed {
+    /// Whether it is another interface, or has another hardware address, than before.
+    pub(super) replaced: bool,
+    /// The first socket that could not be opened.
+    pub(super) problem: Option<io::Error>,
+}
+
 impl Port {
     pub(super) fn new(name: InterfaceName) -> Self {
         Self {
@@ -83,16 +92,14 @@ impl Port {
         &self.families
     }
 
-    /// Follows the link as the kernel has it now; `None` when there is none of this name. Returns
-    /// whether it is another interface, or has another hardware address, than before.
+    /// Follows the link as the kernel has it now; `None` when there is none of this name.
     ///
-    /// # Errors
-    /// When a socket cannot be opened. The link is then taken as not usable, and the next call
-    /// tries again.
-    pub(super) fn follow(&mut self, link: Option<&Link>) -> io::Result<bool> {
+    /// Where a socket cannot be opened the link is not usable for the routers that need it, and the next call tries again. A kernel
+    /// without IPv6 has sockets of the other family.
+    pub(super) fn follow(&mut self, link: Option<&Link>) -> Followed {
         let identity = |link: &Link| (link.index, link.mac);
         let changed = self.link.as_ref().map(identity) != link.map(identity);
-        // Remembered until all sockets are open: only then can anything be announced.
+        // Remembered until there is a socket to announce by.
         self.replaced |= changed && self.link.is_some() && link.is_some();
         if changed {
             self.receivers.clear();
@@ -102,18 +109,26 @@ impl Port {
             self.announcing.clear();
         }
         self.link = link.cloned();
-        let Some(link) = link else { return Ok(false) };
+        let Some(link) = link else { return Followed::default() };
+        let mut problem = None;
         for family in &self.families {
             if let Entry::Vacant(free) = self.receivers.entry(*family) {
                 let open = if self.virtual_mac { Receiver::open_virtual } else { Receiver::open };
-                free.insert(open(self.name.as_str(), link.index, *family)?);
+                match open(self.name.as_str(), link.index, *family) {
+                    Ok(receiver) => drop(free.insert(receiver)),
+                    Err(error) => problem = problem.or(Some(error)),
+                }
             }
         }
         if self.announcer.is_none() {
-            self.announcer = Some(Announcer::open(link.index, link.mac.unwrap_or_default())?);
+            match Announcer::open(link.index, link.mac.unwrap_or_default()) {
+                Ok(announcer) => self.announcer = Some(announcer),
+                Err(error) => problem = problem.or(Some(error)),
+            }
         }
-        self.listen_for_duplicates()?;
-        Ok(std::mem::take(&mut self.replaced))
+        problem = problem.or(self.listen_for_duplicates().err());
+        let replaced = self.announcer.is_some() && std::mem::take(&mut self.replaced);
+        Followed { replaced, problem }
     }
 
     /// Whether news of this interface, by index or name, are news of this port.
@@ -152,17 +167,18 @@ impl Port {
 
     /// What stands in the way of a router that listens here with this source.
     pub(super) fn check_source(&self, source: IpAddr) -> Result<(), FaultCause> {
-        self.check_open()?;
+        self.check_open(Family::of(source))?;
         if source.is_unspecified() || self.missing.contains(&source) {
             return Err(FaultCause::SourceMissing);
         }
         Ok(())
     }
 
-    /// What stands in the way of hearing anything here.
-    pub(super) fn check_open(&self) -> Result<(), FaultCause> {
+    /// What stands in the way of hearing anything of a family here.
+    pub(super) fn check_open(&self, family: Family) -> Result<(), FaultCause> {
         self.check_link()?;
-        if self.receivers.len() < self.families.len() { Err(FaultCause::Socket) } else { Ok(()) }
+        let deaf = self.families.contains(&family) && !self.receivers.contains_key(&family);
+        if deaf { Err(FaultCause::Socket) } else { Ok(()) }
     }
 
     /// What stands in the way of sending and announcing here: makes sure of a sender.

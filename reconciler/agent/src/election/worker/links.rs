@@ -80,10 +80,10 @@ impl Worker {
         let mut replaced: BTreeSet<String> = BTreeSet::new();
         for (name, port) in &mut self.ports {
             let followed = port.follow(links.iter().find(|link| link.name == *name));
-            if matches!(followed, Ok(true)) {
+            if followed.replaced {
                 replaced.insert(name.clone());
             }
-            let problem = followed.err().map(|error| format!("cannot open sockets on {name}: {error}"));
+            let problem = followed.problem.map(|error| format!("cannot open sockets on {name}: {error}"));
             news.extend(port.news(problem));
         }
         for text in news {

@@ -7,7 +7,6 @@ use evenkeel_vrrp::{Delivery, FaultCause, Input, RouterKey, State};
 
 use super::super::RouterSetup;
 use super::super::guarding::joined;
-use super::super::port::Port;
 use super::super::vips::Moving;
 use super::Worker;
 use crate::guard::Lease;
@@ -119,7 +118,8 @@ impl Worker {
         let others = setup.vips.keys().map(|vip| vip.interface.as_str());
         let others = others.chain(setup.virtual_mac.as_ref().map(|interface| interface.as_str()));
         let others: BTreeSet<&str> = others.collect();
-        let others = others.into_iter().map(|name| self.ports.get(name).map(Port::check_open));
+        let others =
+            others.into_iter().map(|name| self.ports.get(name).map(|port| port.check_open(key.family)));
         let all = [here, via].into_iter().chain(others);
         all.map(|port| port.unwrap_or(Err(FaultCause::InterfaceMissing))).find_map(Result::err)
     }
