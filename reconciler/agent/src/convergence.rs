@@ -27,6 +27,8 @@ use crate::times::{self, Times};
 
 /// Most failures told of one pass: a missing module can make every operation fail.
 const MAX_ERRORS: usize = 64;
+/// Most operations that are named in one failure that many have in common.
+const MAX_NAMED: usize = 3;
 /// Main routing table.
 const TABLE_MAIN: u32 = 254;
 /// How long a pass of the daemon waits for the ledger to be on the disk: much longer than a disk takes that is well. What could not be
@@ -361,8 +363,8 @@ fn settle(mut sorted: Sorted, results: Vec<Result<(), ApplyError>>, remaining: &
 #[derive(Default)]
 struct Errors {
     told: Vec<ConvergenceError>,
-    /// How many more have the reason of the one of this index.
-    alike: BTreeMap<usize, usize>,
+    /// What else has the reason of the one of this index: the first operations by name, and how many there are.
+    alike: BTreeMap<usize, (Vec<String>, usize)>,
     more: usize,
 }
 
@@ -374,7 +376,11 @@ impl Errors {
                 && told.reason == error.reason
         };
         if let Some(at) = self.told.iter().position(same) {
-            *self.alike.entry(at).or_default() += 1;
+            let (named, count) = self.alike.entry(at).or_default();
+            *count += 1;
+            if named.len() < MAX_NAMED {
+                named.push(error.operation);
+            }
         } else if self.told.len() < MAX_ERRORS {
             self.told.push(error);
         } else {
@@ -383,10 +389,13 @@ impl Errors {
     }
 
     fn told(mut self) -> Vec<ConvergenceError> {
-        for (at, count) in self.alike {
-            if let Some(error) = self.told.get_mut(at) {
-                error.reason.push_str(&format!("; and so it is with {count} more"));
-            }
+        for (at, (named, count)) in self.alike {
+            let Some(error) = self.told.get_mut(at) else { continue };
+            let more = match count - named.len() {
+                0 => String::new(),
+                more => format!(", and {more} more"),
+            };
+            error.reason.push_str(&format!("; nor can it {}{more}", named.join(", ")));
         }
         if self.more > 0 {
             self.told.push(ConvergenceError {
@@ -484,7 +493,10 @@ mod tests {
         assert!(!settled.shortfall.waits, "{:?}", settled.shortfall);
         assert_eq!(settled.errors.len(), 1, "{:?}", settled.errors);
         assert_eq!(settled.errors[0].class, FailureClass::Unsupported);
-        assert_eq!(settled.errors[0].reason, "no twos: `modprobe ip_vs_twos`; and so it is with 1 more");
+        assert_eq!(
+            settled.errors[0].reason,
+            "no twos: `modprobe ip_vs_twos`; nor can it add virtual server fwmark 2 twos"
+        );
         // One that fails for another reason is told beside it, and waited for.
         let settled = told(ops(), vec![lacks(), gone(), gone(), gone()], Vec::new());
         assert!(settled.shortfall.waits);

@@ -21,9 +21,9 @@ use crate::op::{Op, Phase};
 /// What is still to be done after a pass, told apart.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Shortfall {
-    /// Objects that the kernel has no means for, each refused for itself.
+    /// Objects that the kernel has no means for, but for those that follow.
     pub lacking: BTreeSet<ObjectKey>,
-    /// Objects that are on or in one of those: they have no reason of their own.
+    /// Objects that are on or in one of those: what is told of that one is all there is to tell.
     pub following: BTreeSet<ObjectKey>,
     /// Whether anything else is still to be done.
     pub waits: bool,
@@ -42,10 +42,12 @@ pub fn shortfall<'a>(
         return found;
     }
     let own = |op: &Op| !must_be_there(op) && refused.contains(&ObjectKey::of(op));
-    found.lacking = remaining.clone().filter(|op| own(op)).map(ObjectKey::of).collect();
-    for op in remaining.filter(|op| !own(op)) {
-        if holder(op).is_some_and(|holder| found.lacking.contains(&holder)) {
+    let all: BTreeSet<ObjectKey> = remaining.clone().filter(|op| own(op)).map(ObjectKey::of).collect();
+    for op in remaining {
+        if holder(op).is_some_and(|holder| all.contains(&holder)) {
             found.following.insert(ObjectKey::of(op));
+        } else if own(op) {
+            found.lacking.insert(ObjectKey::of(op));
         } else {
             found.waits = true;
         }
@@ -177,6 +179,8 @@ mod tests {
         assert_eq!(found.lacking, keys(&[&ops[0]]));
         assert_eq!(found.following, keys(&[&ops[1]]));
         assert!(!found.waits);
+        // Without IPVS both are refused.
+        assert_eq!(shortfall(ops.iter(), &keys(&[&ops[0], &ops[1]])), found);
         // A destination of another service is waited for.
         let ops = [add(80), destination(80), destination(81)];
         assert!(shortfall(ops.iter(), &keys(&[&ops[0]])).waits);
@@ -272,7 +276,7 @@ mod tests {
             proptest::prop_assert_eq!(found.waits, told < ops.len());
             for (key, (op, refused)) in &ops {
                 if *refused && !must_be_there(op) {
-                    proptest::prop_assert!(found.lacking.contains(key));
+                    proptest::prop_assert!(found.lacking.contains(key) || found.following.contains(key));
                 }
             }
         }

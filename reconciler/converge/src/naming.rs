@@ -20,7 +20,10 @@ impl Ledger {
             Op::AddAddress { key, .. } => self.addresses.contains_key(key),
             Op::AddRoute { key, announce: false, .. } => self.routes.contains_key(key),
             // One that puts back the value from before us ends the need for a name.
-            Op::SetSysctl { key, restore: false, .. } => self.sysctls.contains_key(key),
+            // One that is not there, since the kernel or its interface lacks it, has no value before us that could be named.
+            Op::SetSysctl { key, from, restore: false, .. } => {
+                from.is_empty() || self.sysctls.contains_key(key)
+            }
             Op::AddService(service, _)
             | Op::SetService(service, _)
             | Op::AddDestination(service, ..)
@@ -125,6 +128,25 @@ mod tests {
         let unnamed = pass(&mut kernel, &second);
         assert_eq!(kernel.services[&mark(3)], service(&[9]));
         assert!(!unnamed.is_empty());
+    }
+
+    /// A setting that this kernel does not know is tried, and refused: no disk is in the way.
+    #[test]
+    fn a_setting_that_is_not_there_waits_for_no_disk() {
+        let mut desired = Desired::default();
+        for key in ["net/ipv4/vs/of_tomorrow", "net/ipv4/vs/conntrack"] {
+            desired.state.sysctls.insert(key.to_owned(), "1".to_owned());
+        }
+        let mut kernel = KernelState::default();
+        kernel.sysctls.insert("net/ipv4/vs/conntrack".to_owned(), "0".to_owned());
+        let ops = |written: &Ledger| {
+            let mut ops = diff(&desired, &kernel, written, Domain::Host).ops;
+            let unnamed = take_unnamed(&mut ops, written);
+            (ops.len(), unnamed.len())
+        };
+        let written = Ledger::default().before(&desired, &kernel, &Kind::ALL);
+        assert_eq!(ops(&written), (2, 0));
+        assert_eq!(ops(&Ledger::default()), (1, 1), "one with a value before us is named first");
     }
 
     #[test]
