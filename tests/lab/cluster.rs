@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::check::Expected;
 use crate::journal::lock;
-use crate::net::{Host, parse_cidr};
+use crate::net::{Host, ipv6, parse_cidr};
 use crate::netlink::{Netlink, new_bridge};
 use crate::process::{Output, execute, owned};
 use crate::pulse::Pulse;
@@ -79,8 +79,10 @@ pub struct Cluster {
 impl Lab {
     pub(crate) fn new(share: &Path) -> Self {
         // Ports of bridges are cables, not hosts: they take no part in IPv6.
-        fs::write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1")
-            .expect("no IPv6 on the root namespace's links");
+        if ipv6() {
+            fs::write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1")
+                .expect("no IPv6 on the root namespace's links");
+        }
         Self {
             shared: Arc::new(Shared {
                 started: Instant::now(),

@@ -20,6 +20,10 @@ pub(crate) const STAGE: &str = "EVENKEEL_LAB";
 pub(crate) const SHARE: &str = "EVENKEEL_LAB_SHARE";
 /// Seconds the guest may run.
 pub(crate) const LIMIT: &str = "EVENKEEL_LAB_LIMIT";
+/// Modules that are not loaded beforehand, between commas.
+pub(crate) const ON_DEMAND: &str = "EVENKEEL_LAB_ON_DEMAND";
+/// What the kernel's modprobe refuses, between commas.
+pub(crate) const REFUSED: &str = "EVENKEEL_LAB_REFUSED";
 /// Where the guest sees the shared directory.
 pub(crate) const SHARE_IN_GUEST: &str = "/run/share";
 /// Console lines between these two are the test's own.
@@ -36,11 +40,24 @@ pub struct Options {
     pub time_limit: Duration,
     /// The guest's memory. Pages are taken from the host only when touched.
     pub memory_megabytes: u32,
+    /// Whether the kernel has IPv6 (`ipv6.disable=1` if not). Without it, lab hosts have no IPv6 addresses.
+    pub ipv6: bool,
+    /// Modules of the lab that are not loaded beforehand, so that whoever needs one has to ask for it.
+    pub on_demand: &'static [&'static str],
+    /// Names and aliases of modules that the kernel asks for in vain, as it would where they are not installed. One that is a part of
+    /// another one's needs still comes with that.
+    pub refused: &'static [&'static str],
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { time_limit: Duration::from_secs(180), memory_megabytes: 512 }
+        Self {
+            time_limit: Duration::from_secs(180),
+            memory_megabytes: 512,
+            ipv6: true,
+            on_demand: &[],
+            refused: &[],
+        }
     }
 }
 

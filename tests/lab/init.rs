@@ -15,7 +15,9 @@ use nix::mount::{MsFlags, mount};
 use nix::sys::reboot::{RebootMode, reboot};
 use nix::sys::wait::{WaitStatus, wait};
 
-use crate::guest::{FAILED, LIMIT, SHARE, SHARE_IN_GUEST, STAGE, leave_verdict, verdict_file};
+use crate::guest::{
+    FAILED, LIMIT, ON_DEMAND, REFUSED, SHARE, SHARE_IN_GUEST, STAGE, leave_verdict, verdict_file,
+};
 use crate::netlink::{Netlink, link_up};
 use crate::uml::{ENVIRONMENT_FILE, HOST_MODULES};
 
@@ -82,11 +84,22 @@ fn write(path: &str, text: &str) {
 fn load_modules() {
     fs::create_dir_all(format!("{MODULES_ROOT}/lib")).expect("a place for modules");
     symlink(HOST_MODULES, format!("{MODULES_ROOT}/lib/modules")).expect("a link to the modules");
-    write(MODPROBE_WRAPPER, &format!("#!/bin/sh\nexec /sbin/modprobe -d {MODULES_ROOT} \"$@\"\n"));
+    let refused: String = listed(REFUSED)
+        .map(|name| format!("for word in \"$@\"; do [ \"$word\" != {name} ] || exit 1; done\n"))
+        .collect();
+    write(MODPROBE_WRAPPER, &format!("#!/bin/sh\n{refused}exec /sbin/modprobe -d {MODULES_ROOT} \"$@\"\n"));
     fs::set_permissions(MODPROBE_WRAPPER, fs::Permissions::from_mode(0o755)).expect("an executable wrapper");
     write("/proc/sys/kernel/modprobe", MODPROBE_WRAPPER);
-    let loaded = Command::new("/sbin/modprobe").args(["-d", MODULES_ROOT, "-a"]).args(MODULES).status();
+    let later: Vec<String> = listed(ON_DEMAND).collect();
+    let now = MODULES.iter().filter(|name| !later.iter().any(|later| later == *name));
+    let loaded = Command::new("/sbin/modprobe").args(["-d", MODULES_ROOT, "-a"]).args(now).status();
     assert!(loaded.as_ref().is_ok_and(|status| status.success()), "modprobe {MODULES:?}: {loaded:?}");
+}
+
+/// The words of a variable that the host has set.
+fn listed(variable: &str) -> impl Iterator<Item = String> {
+    let words = std::env::var(variable).unwrap_or_default();
+    words.split(',').filter(|word| !word.is_empty()).map(str::to_owned).collect::<Vec<_>>().into_iter()
 }
 
 /// Starts the test with the host's environment, arguments and directory; returns when it has ended.

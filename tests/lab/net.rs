@@ -347,13 +347,18 @@ fn make_namespaces(name: &str) -> (File, File, File) {
     mount(Some("none"), "/sys", Some("sysfs"), MsFlags::empty(), none).expect("the host's own /sys");
     fs::write("/proc/sys/kernel/hostname", name).expect("a host name");
     // Duplicate address detection would keep addresses tentative for a second.
-    for scope in ["all", "default"] {
+    for scope in ["all", "default"].iter().filter(|_| ipv6()) {
         fs::write(format!("/proc/sys/net/ipv6/conf/{scope}/accept_dad"), "0")
             .expect("no duplicate detection");
         fs::write(format!("/proc/sys/net/ipv6/conf/{scope}/disable_ipv6"), "0").expect("IPv6");
     }
     link_up(&mut Netlink::route(0), "lo");
     (own("net"), own("mnt"), own("uts"))
+}
+
+/// Whether the guest's kernel has IPv6.
+pub(crate) fn ipv6() -> bool {
+    Path::new("/proc/sys/net/ipv6").exists()
 }
 
 fn sysctl_path(name: &str) -> PathBuf {

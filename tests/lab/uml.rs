@@ -18,7 +18,8 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use crate::guest::{
-    Failure, LIMIT, OUTPUT_ENDS, OUTPUT_STARTS, Options, PASSED, SHARE, SHARE_IN_GUEST, STAGE, verdict_file,
+    Failure, LIMIT, ON_DEMAND, OUTPUT_ENDS, OUTPUT_STARTS, Options, PASSED, REFUSED, SHARE, SHARE_IN_GUEST,
+    STAGE, verdict_file,
 };
 
 /// Where Debian's package puts the guest kernel's modules.
@@ -137,7 +138,10 @@ fn kernel_command(
             format!("{STAGE}=init"),
             quoted(&format!("{SHARE}={}", share.display())),
             format!("{LIMIT}={limit}"),
+            format!("{ON_DEMAND}={}", options.on_demand.join(",")),
+            format!("{REFUSED}={}", options.refused.join(",")),
         ])
+        .args((!options.ipv6).then_some("ipv6.disable=1"))
         .arg("--")
         .args(arguments.iter().map(|argument| quoted(argument)))
         .env_clear()

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, PipeReader, PipeWriter, Read, Write, pipe};
-use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -14,7 +14,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::check::Expected;
 use crate::journal::lock;
-use crate::net::Host;
+use crate::net::{Host, ipv6};
 use crate::probe::poll_timeout;
 use crate::time::eventually;
 
@@ -122,13 +122,16 @@ impl Drop for WebServer {
     }
 }
 
-/// On both families; the address is reusable at once.
+/// On the families that there are; the address is reusable at once.
 fn listen(port: u16) -> io::Result<TcpListener> {
-    let both = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
-    let socket = Socket::new(Domain::IPV6, Type::STREAM, None)?;
-    socket.set_only_v6(false)?;
+    let any: IpAddr = if ipv6() { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
+    let any = SocketAddr::from((any, port));
+    let socket = Socket::new(Domain::for_address(any), Type::STREAM, None)?;
+    if any.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
     socket.set_reuse_address(true)?;
-    socket.bind(&both.into())?;
+    socket.bind(&any.into())?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())

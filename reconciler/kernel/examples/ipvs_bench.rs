@@ -23,7 +23,11 @@ use nix::sched::{CloneFlags, unshare};
 const ROUNDS: usize = 7;
 
 fn main() -> ExitCode {
-    let options = lab::Options { time_limit: Duration::from_secs(900), memory_megabytes: 1024 };
+    let options = lab::Options {
+        time_limit: Duration::from_secs(900),
+        memory_megabytes: 1024,
+        ..lab::Options::default()
+    };
     lab::run_main(options, |_| {
         // The kernel hands its first process words of its own as well.
         let size = |text: String| -> Option<(u32, u32)> {

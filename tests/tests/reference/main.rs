@@ -12,6 +12,7 @@ mod failover;
 mod forwarding;
 mod guard;
 mod interop;
+mod kernels;
 mod ownership;
 mod probation;
 mod refusals;
