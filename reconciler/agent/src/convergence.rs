@@ -11,8 +11,8 @@ use std::time::Duration;
 use evenkeel_converge::ledger::{IP_FORWARD, beside_forwarding};
 use evenkeel_converge::naming::take_unnamed;
 use evenkeel_converge::{
-    Bars, Desired, Diff, Domain, KernelState, Kind, Ledger, ObjectKey, Op, ServiceKey, Shortfall, diff_kinds,
-    shortfall,
+    AddressKey, Bars, Desired, Diff, Domain, KernelState, Kind, Ledger, ObjectKey, Op, ServiceKey, Shortfall,
+    diff_kinds, shortfall,
 };
 use evenkeel_kernel::{ApplyError, Class, Kernel, Scope, clock};
 use evenkeel_schemas::status::{ConvergenceError, FailureClass, ObjectText};
@@ -58,9 +58,9 @@ pub(crate) struct Pass {
     pub(crate) foreign: Option<Vec<ObjectText>>,
     /// Whether everything that was looked at is as wanted, but for drift that is only reported.
     pub(crate) converged: bool,
-    /// Whether it is so but for what the kernel has no means for.
+    /// Whether it is so but for `lacking`.
     pub(crate) ready: bool,
-    /// What the kernel has no means for.
+    /// What the kernel has no means for, and what is new while the disk is in trouble.
     pub(crate) lacking: BTreeSet<ObjectKey>,
     /// What drains; none when the pass did not look at IPVS.
     pub(crate) drains: Option<Found>,
@@ -171,12 +171,12 @@ impl Convergence {
         let nothing = ops.is_empty();
         let mut sorted = self.drifting.sort(desired, &found, ops);
         times.note("sort");
-        let unnamed = self.take_unnamed(&mut sorted.todo);
+        let unnamed = self.take_unnamed(desired, &mut sorted.todo);
         times.note("ledger");
         let mut results = Vec::new();
         if !sorted.todo.is_empty() {
             let mut bars = Bars::default();
-            unnamed.iter().for_each(|op| bars.failed(op, false));
+            unnamed.ops.iter().for_each(|op| bars.failed(op, false));
             results = apply_in_phases(&mut self.kernel, &sorted.todo, bars);
             times.note("apply");
             found = self.observe(&scope, desired)?;
@@ -194,9 +194,19 @@ impl Convergence {
         }
         let drifts = self.drifting.conclude(desired, kinds, &sorted, &results, &remaining);
         times.note("conclude");
-        let converged = remaining.is_nothing();
-        let Settled { done, repairs, mut errors, shortfall } = settle(sorted, results, &remaining);
+        let converged = remaining.is_nothing() && unnamed.vips.is_empty();
+        // A disk that merely takes its time is waited for; one in trouble costs what is new.
+        let given_up: BTreeSet<ObjectKey> =
+            if self.disk.in_trouble() { unnamed.objects().collect() } else { BTreeSet::new() };
+        let Settled { done, repairs, mut errors, mut shortfall } =
+            settle(sorted, results, &remaining, &given_up);
         errors.extend(self.waits_for_disk(&unnamed));
+        let vips = unnamed.vips.into_iter().map(ObjectKey::Address);
+        if given_up.is_empty() {
+            shortfall.waits |= vips.count() > 0;
+        } else {
+            shortfall.lacking.extend(vips);
+        }
         let (ready, lacking) = (!shortfall.waits, shortfall.lacking);
         Ok(Outcome { done, repairs, drifts, errors, foreign, converged, ready, lacking, drains })
     }
@@ -243,13 +253,19 @@ impl Convergence {
     }
 
     /// Takes out what must not be done yet, since the disk does not name its object; that is waited for only where something needs it.
-    fn take_unnamed(&self, todo: &mut Vec<Op>) -> Vec<Op> {
-        let named = |written: &Ledger| todo.iter().all(|op| written.names(op));
+    fn take_unnamed(&self, desired: &Desired, todo: &mut Vec<Op>) -> Unnamed {
+        let vips = |written: &Ledger| -> BTreeSet<AddressKey> {
+            desired.vips.iter().filter(|key| !written.addresses.contains_key(key)).cloned().collect()
+        };
+        let named = |written: &Ledger| todo.iter().all(|op| written.names(op)) && vips(written).is_empty();
         let mut written = self.written();
         if !named(&written) && self.disk.wait(File::Ledger, self.patience) {
             written = self.written();
         }
-        if named(&written) { Vec::new() } else { take_unnamed(todo, &written) }
+        if named(&written) {
+            return Unnamed::default();
+        }
+        Unnamed { vips: vips(&written), ops: take_unnamed(todo, &written) }
     }
 
     /// The ledger as it is on the disk.
@@ -260,9 +276,12 @@ impl Convergence {
         }
     }
 
-    fn waits_for_disk(&self, unnamed: &[Op]) -> Option<ConvergenceError> {
-        let first = unnamed.first()?;
-        let more = unnamed.len().saturating_sub(1);
+    fn waits_for_disk(&self, unnamed: &Unnamed) -> Option<ConvergenceError> {
+        let (first, more) = match (unnamed.ops.first(), unnamed.vips.first()) {
+            (Some(first), _) => (first.to_string(), unnamed.ops.len() + unnamed.vips.len() - 1),
+            (None, Some(vip)) => (format!("let the election add VIP {vip}"), unnamed.vips.len() - 1),
+            (None, None) => return None,
+        };
         let more = if more > 0 { format!(" (and {more} more)") } else { String::new() };
         let waiting = self.disk.waiting().into_iter().find(|waiting| waiting.file == File::Ledger);
         let why =
@@ -272,6 +291,20 @@ impl Convergence {
             reason: format!("waiting for the disk, which must name what is new before it is made: {why}"),
             class: FailureClass::Transient,
         })
+    }
+}
+
+/// What must wait until the disk names it.
+#[derive(Debug, Default)]
+struct Unnamed {
+    ops: Vec<Op>,
+    /// VIPs that the election must not add.
+    vips: BTreeSet<AddressKey>,
+}
+
+impl Unnamed {
+    fn objects(&self) -> impl Iterator<Item = ObjectKey> {
+        self.ops.iter().map(ObjectKey::of).chain(self.vips.iter().cloned().map(ObjectKey::Address))
     }
 }
 
@@ -316,8 +349,13 @@ struct Settled {
 }
 
 /// Splits operations into what was done and what is still to be done; the kernel's verdict counts
-/// only as the explanation of what the second observation shows.
-fn settle(mut sorted: Sorted, results: Vec<Result<(), ApplyError>>, remaining: &Remaining) -> Settled {
+/// only as the explanation of what the second observation shows. `given_up` are objects that nobody waits for.
+fn settle(
+    mut sorted: Sorted,
+    results: Vec<Result<(), ApplyError>>,
+    remaining: &Remaining,
+    given_up: &BTreeSet<ObjectKey>,
+) -> Settled {
     let failed: BTreeSet<String> = remaining.failed.iter().map(ToString::to_string).collect();
     // Where a service was made with its destinations what it lacks stands alone.
     let lacking: BTreeSet<ServiceKey> = remaining.failed.iter().filter_map(fills).collect();
@@ -326,8 +364,8 @@ fn settle(mut sorted: Sorted, results: Vec<Result<(), ApplyError>>, remaining: &
         result.as_ref().is_err_and(|error| error.class == Class::Unsupported)
     };
     let refused = todo.iter().zip(&results).filter(|(_, result)| unsupported(result));
-    let mut shortfall =
-        shortfall(remaining.failed.iter(), &refused.map(|(op, _)| ObjectKey::of(op)).collect());
+    let refused = refused.map(|(op, _)| ObjectKey::of(op)).chain(given_up.iter().cloned()).collect();
+    let mut shortfall = shortfall(remaining.failed.iter(), &refused);
     shortfall.waits |= !remaining.barred.is_empty();
     let follows =
         |op: &Op| !shortfall.following.is_empty() && shortfall.following.contains(&ObjectKey::of(op));
@@ -484,7 +522,7 @@ mod tests {
             let mut remaining = Remaining::default();
             (remaining.failed, remaining.barred) = (ops.clone(), barred);
             sorted.todo = ops;
-            settle(sorted, results, &remaining)
+            settle(sorted, results, &remaining, &BTreeSet::new())
         };
         let lacks = || Err(ApplyError::new(Class::Unsupported, "no twos: `modprobe ip_vs_twos`"));
         let gone = || Err(ApplyError::new(Class::Transient, "its virtual server is not there"));
@@ -529,7 +567,7 @@ mod tests {
         let results = vec![Ok(()), Err(refused), Ok(())];
         let mut remaining = Remaining::default();
         remaining.failed = vec![lacks(2), lacks(3)];
-        let settled = settle(sorted, results, &remaining);
+        let settled = settle(sorted, results, &remaining, &BTreeSet::new());
         assert_eq!(settled.done, [made(1), made(3)]);
         let reasons: Vec<&str> = settled.errors.iter().map(|error| error.reason.as_str()).collect();
         assert_eq!(reasons.len(), 2, "{reasons:?}");

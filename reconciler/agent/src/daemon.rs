@@ -361,7 +361,7 @@ impl Daemon {
                     let lacking = report.lacking.len();
                     warn!(
                         lacking,
-                        "generation {generation} is in the kernel but for what this kernel has no means for"
+                        "generation {generation} is in the kernel but for what cannot be made here"
                     );
                 }
                 // By then the election has taken its routers as well.
