@@ -206,10 +206,11 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
                 run.election.handle(&key, Input::Fault(fault), run.now);
             }
             (13, Some(key)) => {
-                let input = match tape.next() % 4 {
+                let input = match tape.next() % 5 {
                     0 => Input::VipsRepaired,
                     1 => Input::Shutdown,
                     2 => Input::Timer,
+                    3 => Input::Offer,
                     _ => Input::Handover,
                 };
                 run.election.handle(&key, input, run.now);

@@ -34,6 +34,7 @@ pub use packet::{
 pub use rejection::{RejectKind, Rejection};
 pub use router::{
     AdvertKind, Cause, Config, Counters, Delivery, Event, FaultCause, GroupEvent, Input, MemberName, Notice,
-    NoticeKind, Output, Received, State, VirtualRouter, Why, master_down_interval, skew_time,
+    NoticeKind, OFFER_INTERVALS, Output, Received, State, VirtualRouter, Why, master_down_interval,
+    skew_time,
 };
 pub use track::{Effective, Tracked, TrackerState, effective};

@@ -19,6 +19,7 @@
 //!       |               |   last words,         |               |
 //!       +---------------+   StateChanged        +---------------+
 //!                           Handover: StateChanged, priority 0
+//!                           after Offer: any advert but priority 0: StateChanged
 //!    advert >= ours, no preemption, or preempt delay: wait again for the master-down interval
 //!    lower advert: discard          priority 0: wait for the skew time only
 //! ```
@@ -32,6 +33,7 @@ mod group;
 mod hear;
 mod io;
 mod notice;
+mod offer;
 mod phase;
 mod rivals;
 mod send;
@@ -46,7 +48,7 @@ use evenkeel_schemas::time::MonoTime;
 pub use config::{Config, Delivery, master_down_interval, skew_time};
 pub use counters::Counters;
 pub use group::{GroupEvent, MemberName};
-pub use io::{AdvertKind, Cause, FaultCause, Input, Output, Received, State, Why};
+pub use io::{AdvertKind, Cause, FaultCause, Input, OFFER_INTERVALS, Output, Received, State, Why};
 use notice::Limiter;
 pub use notice::{Event, Notice, NoticeKind};
 use phase::{Backup, Master, Phase, Wait};
@@ -67,6 +69,8 @@ pub struct VirtualRouter {
     counters: Counters,
     limiter: Limiter,
     last_words: Option<MonoTime>,
+    /// See [`Self::other_heard`].
+    other_heard: Option<MonoTime>,
     queue: VecDeque<Queued>,
 }
 
@@ -92,6 +96,7 @@ impl VirtualRouter {
             counters: Counters::default(),
             limiter: Limiter::default(),
             last_words: None,
+            other_heard: None,
             queue: VecDeque::new(),
         }
     }
@@ -102,6 +107,7 @@ impl VirtualRouter {
             Input::Startup => self.start(now),
             Input::Adopt => self.adopt(now),
             Input::Handover => self.hand_over(now),
+            Input::Offer => self.offer(now),
             Input::Shutdown => self.leave(Cause::Shutdown, true, now),
             Input::Fault(fault) => self.leave(Cause::Fault(fault), fault.link_works(), now),
             Input::Timer => self.timer(now),
@@ -182,6 +188,13 @@ impl VirtualRouter {
     #[must_use]
     pub const fn since(&self) -> Option<MonoTime> {
         self.since
+    }
+
+    /// When another Master of this virtual router was heard last: an advertisement with another priority than 0, and with
+    /// VIPs of ours; `None` when none was since the router was made. Backups are silent, so a Master hears nobody while all is well.
+    #[must_use]
+    pub const fn other_heard(&self) -> Option<MonoTime> {
+        self.other_heard
     }
 
     /// Why it is in its state.
@@ -287,6 +300,7 @@ impl VirtualRouter {
         let overslept = master.lease.is_some_and(|lease| now > lease);
         let burst = take_due(&mut master.second_burst, now).is_some();
         let refreshed = take_due(&mut master.refresh_due, now);
+        master.offered &= now < due;
         if let (Some(at), Some(refresh)) = (refreshed, refresh) {
             master.refresh_due = Some(next_due(at, refresh, now));
         }
@@ -379,6 +393,8 @@ impl VirtualRouter {
         let next = now + self.config.effective_interval().as_duration();
         if let Phase::Master(master) = &mut self.phase {
             master.advert_due = master.advert_due.min(next);
+            // Whoever hears it waits for the master-down interval again.
+            master.offered = false;
         }
         self.transmit(AdvertKind::Immediate, now, now);
     }
@@ -389,6 +405,9 @@ impl VirtualRouter {
     pub(crate) fn take_place(&mut self, place: usize, places: usize, now: MonoTime) {
         let interval = self.config.effective_interval().as_duration();
         let Phase::Master(master) = &mut self.phase else { return };
+        if master.offered {
+            return;
+        }
         let nanoseconds = |duration: Duration| duration.as_nanos();
         let (place, places) = (place as u128, places.max(1) as u128);
         let beginning = nanoseconds(interval) * place / places;
@@ -431,6 +450,7 @@ impl VirtualRouter {
             last_assert: None,
             last_farewell: None,
             last_rival_burst: None,
+            offered: false,
             claimed: (cause != Cause::Adopted).then_some(now),
             rivals: Rivals::default(),
         };

@@ -210,6 +210,17 @@ fn when_one_hands_over_all_do() {
 }
 
 #[test]
+fn when_one_has_been_taken_over_on_offer_all_are_given() {
+    let mut host = Host::masters(&[51, 52]);
+    for number in [51, 52] {
+        host.give(number, Input::Offer);
+    }
+    assert_eq!(host.states(), "MM");
+    let outputs = host.hear(52, 50);
+    assert_eq!(outputs, "52: Backup; 51: Backup; 51: advert PriorityZero");
+}
+
+#[test]
 fn the_host_that_is_outdone_in_the_leader_as_it_claims_waits_longer() {
     let second = Duration::from_secs(1);
     for (number, late, extra) in

@@ -9,7 +9,7 @@ use std::time::Duration;
 use evenkeel_schemas::time::MonoTime;
 use evenkeel_vrrp::{
     Advert, AdvertKind, Auth, Checksum, Config, Delivery, FaultCause, GROUP_V4, GROUP_V6, Input, Notice,
-    Output, Received, Secret, State, Version, VirtualRouter, WireInterval, decode, encode,
+    OFFER_INTERVALS, Output, Received, Secret, State, Version, VirtualRouter, WireInterval, decode, encode,
     master_down_interval, split_ipv4,
 };
 use proptest::collection::vec;
@@ -112,6 +112,7 @@ enum Step {
     Startup,
     Adopt,
     Handover,
+    Offer,
     Shutdown,
     Fault(bool),
     Timer,
@@ -151,6 +152,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Startup),
         1 => Just(Step::Adopt),
         1 => Just(Step::Handover),
+        1 => Just(Step::Offer),
         1 => Just(Step::Shutdown),
         1 => any::<bool>().prop_map(Step::Fault),
         3 => Just(Step::Timer),
@@ -176,6 +178,7 @@ fn apply(router: &mut VirtualRouter, step: &Step, now: MonoTime) {
         Step::Startup => router.handle(Input::Startup, now),
         Step::Adopt => router.handle(Input::Adopt, now),
         Step::Handover => router.handle(Input::Handover, now),
+        Step::Offer => router.handle(Input::Offer, now),
         Step::Shutdown => router.handle(Input::Shutdown, now),
         Step::Fault(true) => router.handle(Input::Fault(FaultCause::NotConverged), now),
         Step::Fault(false) => router.handle(Input::Fault(FaultCause::InterfaceDown), now),
@@ -258,11 +261,14 @@ fn check_step(router: &VirtualRouter, outputs: &[Output], before: (State, Option
                 assert_eq!(advert.vrid, router.config().vrid);
                 assert!(router.config().destinations().any(|peer| peer == *dst), "to {dst}");
                 assert_eq!(*ttl, if dst.is_multicast() { 255 } else { 200 });
-                assert_eq!(advert.priority == 0, *kind == AdvertKind::PriorityZero);
+                let zero = matches!(kind, AdvertKind::PriorityZero | AdvertKind::Offer);
+                assert_eq!(advert.priority == 0, zero);
                 let outside = state != State::Master;
                 match kind {
                     AdvertKind::Claim | AdvertKind::PriorityZero => assert!(outside, "{outputs:?}"),
-                    AdvertKind::Periodic | AdvertKind::Immediate => assert_eq!(state, State::Master),
+                    AdvertKind::Periodic | AdvertKind::Immediate | AdvertKind::Offer => {
+                        assert_eq!(state, State::Master);
+                    }
                     AdvertKind::LastWords => {
                         assert_eq!((state, router.state()), (State::Master, State::Backup))
                     }
@@ -285,7 +291,8 @@ fn check_step(router: &VirtualRouter, outputs: &[Output], before: (State, Option
         }
         State::Master => {
             let (deadline, _) = router.poll_timeout().expect("a Master advertises");
-            assert!(now.until(deadline) <= interval, "an advert is never further away than its interval");
+            let most = if router.is_offered() { interval * OFFER_INTERVALS } else { interval };
+            assert!(now.until(deadline) <= most, "an advert is never further away than its interval");
             assert!(router.lease_until().is_some());
             assert_eq!(router.master(), Some(router.config().source));
         }

@@ -280,6 +280,78 @@ fn a_handover_lasts_while_preemption_is_off() {
 }
 
 #[test]
+fn an_offer_is_taken_by_whoever_lives_and_the_vips_are_held_until_then() {
+    for (version_3, offers) in [(false, 1_usize), (true, 1), (true, 0)] {
+        let node = |number: u8| {
+            if version_3 {
+                Config { auth: None, version: Version::V3, ..director(number) }
+            } else {
+                director(number)
+            }
+        };
+        // Also by who is Master below its rank, since nobody takes that away from it.
+        let configs = [node(1), node(2)].map(|config| Config { preempt: offers == 1, ..config });
+        let mut segment = Segment::new(configs);
+        segment.give(offers, Input::Startup);
+        segment.run(10_000);
+        segment.give(1 - offers, Input::Startup);
+        segment.run(10_000);
+        assert_eq!(segment.states()[offers], State::Master);
+        assert_eq!(segment.routers[offers].other_heard(), None, "Backups are silent");
+        segment.log.clear();
+        segment.reconfigure(offers, |config| Config { preempt: false, ..config });
+        segment.give(offers, Input::Offer);
+        assert_eq!(segment.states()[offers], State::Master, "until somebody has taken over");
+        segment.run(1_000);
+        assert_eq!(segment.states()[offers], State::Backup);
+        assert_eq!(segment.states()[1 - offers], State::Master);
+        // No last words, which would be a rival's.
+        assert_eq!(segment.said(offers), "advert Immediate, advert Offer, Backup");
+        assert_eq!(segment.routers[offers].reason().to_string(), "handed over");
+        assert!(segment.routers[offers].other_heard().is_some());
+        segment.run(30_000);
+        assert_eq!(segment.changes(), 2, "it lasts");
+    }
+}
+
+#[test]
+fn an_offer_that_nobody_takes_changes_nothing() {
+    let mut segment = Segment::settled([director(2)]);
+    let begun = segment.now;
+    segment.give(0, Input::Offer);
+    segment.give(0, Input::Offer);
+    assert!(segment.routers[0].is_offered());
+    segment.run(1_999);
+    assert!(segment.routers[0].is_offered());
+    assert!(
+        segment.routers[0].lease_until().is_some_and(|until| until > begun + Duration::from_millis(2_900))
+    );
+    segment.run(1);
+    assert!(!segment.routers[0].is_offered());
+    assert_eq!(segment.said(0), "advert Immediate, advert Offer, advert Periodic");
+    assert_eq!((segment.states(), segment.routers[0].other_heard()), (vec![State::Master], None));
+    // Who comes later is answered as ever.
+    segment.log.clear();
+    segment.run(2_000);
+    assert_eq!(segment.said(0), "advert Periodic, advert Periodic");
+}
+
+/// A router of somebody else with our VRID takes nothing over, nor does who leaves.
+#[test]
+fn an_offer_is_not_for_strangers() {
+    let mut segment = Segment::settled([director(2)]);
+    segment.give(0, Input::Offer);
+    for (vip, priority) in [("10.9.0.77", 90), ("10.9.0.100", 0)] {
+        let mut advert = support::advert(&config(), priority);
+        advert.addresses = ips(&[vip]);
+        let payload = support::bytes(&advert, ip("10.9.0.1"));
+        segment.give(0, Input::Packet(support::received(&payload, ip("10.9.0.1"))));
+        assert_eq!(segment.states(), [State::Master], "{vip} {priority}");
+    }
+    assert_eq!(segment.routers[0].other_heard(), None);
+}
+
+#[test]
 fn a_handover_to_nobody_comes_back() {
     let mut segment = Segment::settled([Config { preempt: false, ..director(2) }]);
     segment.give(0, Input::Handover);

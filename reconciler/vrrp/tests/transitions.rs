@@ -31,7 +31,7 @@ macro_rules! classes {
 }
 
 classes! {
-    Startup, Adopt, Handover, Shutdown, FaultSilent, FaultTold,
+    Startup, Adopt, Handover, Offer, Shutdown, FaultSilent, FaultTold,
     /// `Timer` before any deadline.
     TimerEarly,
     /// `Timer` at the deadline.
@@ -92,6 +92,7 @@ const TABLE: &[Row] = &[
     (Initialize, Startup, Backup, "Backup", B1, "RFC 9568 §6.4.1"),
     (Initialize, Adopt, Master, "advert Claim, Master, announce 5", "AdvertDue 11.400000s", "ours: restart within the lease"),
     (Initialize, Handover, Initialize, "nothing", NEVER, INIT),
+    (Initialize, Offer, Initialize, "nothing", NEVER, INIT),
     (Initialize, Shutdown, Initialize, "nothing", NEVER, INIT),
     (Initialize, FaultSilent, Initialize, "nothing", NEVER, INIT),
     (Initialize, FaultTold, Initialize, "nothing", NEVER, INIT),
@@ -150,6 +151,7 @@ const TABLE: &[Row] = &[
     (Backup, Startup, Backup, "nothing", B0, LEVEL),
     (Backup, Adopt, Backup, "nothing", B0, LEVEL),
     (Backup, Handover, Backup, "nothing", B0, "ours: nothing to hand over"),
+    (Backup, Offer, Backup, "nothing", B0, "ours: nothing to offer"),
     (Backup, Shutdown, Initialize, "Initialize", NEVER, "RFC 9568 §6.4.2"),
     (Backup, FaultSilent, Initialize, "Initialize", NEVER, "RFC 9568 §6.4.2, as Shutdown"),
     (Backup, FaultTold, Initialize, "Initialize", NEVER, "RFC 9568 §6.4.2, as Shutdown"),
@@ -208,6 +210,7 @@ const TABLE: &[Row] = &[
     (Master, Startup, Master, "nothing", M0, LEVEL),
     (Master, Adopt, Master, "nothing", M0, LEVEL),
     (Master, Handover, Backup, "Backup, advert PriorityZero", B1, "ours: RFC 9568 §6.4.3 Shutdown, but to Backup"),
+    (Master, Offer, Master, "advert Immediate, advert Offer", "AdvertDue 12.400000s", "ours: asks and stays"),
     (Master, Shutdown, Initialize, "Initialize, advert PriorityZero", NEVER, "RFC 9568 §6.4.3; VIPs go first"),
     (Master, FaultSilent, Initialize, "Initialize", NEVER, "ours: nothing can be sent"),
     (Master, FaultTold, Initialize, "Initialize, advert PriorityZero", NEVER, "RFC 9568 §6.4.3, as Shutdown"),
@@ -480,6 +483,7 @@ fn give(router: &mut VirtualRouter, class: Class, now: MonoTime) {
         Startup => Input::Startup,
         Adopt => Input::Adopt,
         Handover => Input::Handover,
+        Offer => Input::Offer,
         Shutdown => Input::Shutdown,
         FaultSilent => Input::Fault(FaultCause::InterfaceDown),
         FaultTold => Input::Fault(FaultCause::VipRefused),

@@ -39,6 +39,7 @@ impl VirtualRouter {
             Ok((advert, interval)) => {
                 if !foreign {
                     self.compare_vips(&advert, src, now);
+                    self.note_other(&advert, now);
                 }
                 self.advert(&advert, interval, src, now);
             }
@@ -118,7 +119,12 @@ impl VirtualRouter {
     fn advert_as_master(&mut self, advert: &Advert, interval: AdvertInterval, src: IpAddr, now: MonoTime) {
         let ours = self.config.priority.get();
         let priority = advert.priority;
-        if priority == 0 {
+        if self.is_answer(now) {
+            self.accept_answer(interval, src, now);
+        } else if priority == 0 && self.is_offered() {
+            // Whoever leaves does not take over, and an answer would put off those who do.
+            self.notice(Notice::PriorityZero { as_master: true }, src, now);
+        } else if priority == 0 {
             self.answer_farewell(src, now);
         } else if priority > ours {
             self.yield_to(Cause::HigherPriority { from: src, priority, ours }, interval, src, now);
@@ -201,7 +207,7 @@ impl VirtualRouter {
     }
 
     /// Version 3 uses the Master's interval (RFC 9568 §6.4.2); in version 2 it equals ours.
-    fn adopt_interval(
+    pub(super) fn adopt_interval(
         &mut self,
         theirs: AdvertInterval,
         src: IpAddr,

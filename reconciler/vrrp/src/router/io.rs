@@ -48,6 +48,11 @@ pub enum Input<'a> {
     /// master-down interval for one of them to claim. For a Master only. With preemption we would take over
     /// again after that time, so whoever wants it to last turns it off before. If nobody claims, we do.
     Handover,
+    /// Find out whether another router would take over, without letting go first: the Backups are told as by `Shutdown`, and
+    /// we go on as Master without a word for [`OFFER_INTERVALS`]. At the first advertisement of another Master we are Backup,
+    /// whatever its priority; if there is none we go on as ever. For a Master only. As with `Handover`, whoever wants it
+    /// to last turns preemption off before.
+    Offer,
     /// Leave because we cannot be Master now. The Backups are told when the link still carries it.
     /// A later `Startup` joins again.
     Fault(FaultCause),
@@ -61,6 +66,10 @@ pub enum Input<'a> {
     /// Somebody took a VIP away and we have put it back: announce again. For a Master only.
     VipsRepaired,
 }
+
+/// How many intervals a Master waits for an answer to [`Input::Offer`]. Each Backup claims after its skew time, which is less than
+/// one; after the last advertisement the lease runs for over two and a half.
+pub const OFFER_INTERVALS: u32 = 2;
 
 /// Why a router cannot be Master.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -138,6 +147,8 @@ pub enum AdvertKind {
     LastWords,
     /// Priority 0: we leave.
     PriorityZero,
+    /// Priority 0 of a Master that stays until another has claimed ([`Input::Offer`]). It gives no lease.
+    Offer,
 }
 
 /// What the driver must do, in the order it comes out. `Debug` does not show the bytes of an

@@ -54,6 +54,8 @@ pub(super) struct Master {
     /// When a priority 0 was last answered.
     pub(super) last_farewell: Option<MonoTime>,
     pub(super) last_rival_burst: Option<MonoTime>,
+    /// Whether another router was asked to take over, and `advert_due` is when we go on without an answer.
+    pub(super) offered: bool,
     /// When we took over from another Master, perhaps; `None` when we went on as one.
     pub(super) claimed: Option<MonoTime>,
     pub(super) rivals: Rivals,

@@ -19,7 +19,7 @@ impl VirtualRouter {
     pub(super) fn transmit(&mut self, kind: AdvertKind, due: MonoTime, now: MonoTime) {
         let config = &self.config;
         let (priority, mut lease) = match kind {
-            AdvertKind::PriorityZero => (0, None),
+            AdvertKind::PriorityZero | AdvertKind::Offer => (0, None),
             AdvertKind::LastWords => (config.priority.get(), None),
             AdvertKind::Claim | AdvertKind::Periodic | AdvertKind::Immediate => {
                 (config.priority.get(), Some(now + self.waiting_time(Wait::MasterDown, None)))

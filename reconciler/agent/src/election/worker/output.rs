@@ -70,7 +70,7 @@ impl Worker {
         };
         let to = if destination.is_multicast() { String::new() } else { format!(" to {destination}") };
         match sent {
-            Ok(()) if kind == AdvertKind::PriorityZero => {}
+            Ok(()) if is_farewell(kind) => {}
             Ok(()) => {
                 self.unsent.remove(key);
                 if !self.failing_sends.is_empty() && self.failing_sends.remove(&(key.clone(), destination)) {
@@ -80,7 +80,7 @@ impl Worker {
                 self.grant(key, kind);
             }
             Err(error) => {
-                if kind != AdvertKind::PriorityZero {
+                if !is_farewell(kind) {
                     self.unsent.entry(key.clone()).or_insert_with(clock::now);
                 }
                 // By unicast one peer may be out of reach while others are not.
@@ -124,7 +124,7 @@ impl Worker {
         if !self.guarding.renew_known(&setup.lease, vips(), *until) {
             let lease =
                 Lease { router: setup.lease.clone(), addresses: vips().cloned().collect(), until: *until };
-            self.guarding.lease(lease, clock::now());
+            self.guarding.lease(lease);
         }
     }
 
@@ -234,6 +234,11 @@ impl Worker {
             self.drain();
         }
     }
+}
+
+/// Whether an advertisement gives no lease, nor tells that one can be had.
+const fn is_farewell(kind: AdvertKind) -> bool {
+    matches!(kind, AdvertKind::PriorityZero | AdvertKind::Offer)
 }
 
 /// Until when the VIPs of a Master may stay. A little earlier than the protocol has it: who takes

@@ -1,0 +1,58 @@
+//! Asking whether another router would take over, without letting go of the VIPs first. Ours: no RFC has it.
+//!
+//! Backups are silent, so a Master cannot know whether there is one. It finds out as it leaves: at priority 0 every Backup claims
+//! after its skew time. But it stays Master until one has, as a Master does that is preempted; where there is none, nobody has noticed.
+
+use std::net::IpAddr;
+
+use evenkeel_schemas::scalars::AdvertInterval;
+use evenkeel_schemas::time::MonoTime;
+
+use super::VirtualRouter;
+use super::io::{AdvertKind, Cause, OFFER_INTERVALS};
+use super::phase::Phase;
+use crate::packet::Advert;
+
+impl VirtualRouter {
+    /// See [`super::Input::Offer`].
+    pub(super) fn offer(&mut self, now: MonoTime) {
+        if !matches!(self.phase, Phase::Master(_)) || self.is_offered() {
+            return;
+        }
+        // Its lease lasts until there is an answer or the next advertisement.
+        self.transmit(AdvertKind::Immediate, now, now);
+        self.transmit(AdvertKind::Offer, now, now);
+        let end = now + self.config.effective_interval().as_duration() * OFFER_INTERVALS;
+        if let Phase::Master(master) = &mut self.phase {
+            master.offered = true;
+            master.advert_due = end;
+        }
+    }
+
+    /// Whether others were asked to take over and may still answer.
+    #[must_use]
+    pub const fn is_offered(&self) -> bool {
+        match &self.phase {
+            Phase::Master(master) => master.offered,
+            Phase::Initialize | Phase::Backup(_) => false,
+        }
+    }
+
+    /// Another Master of our VIPs was heard, perhaps.
+    pub(super) fn note_other(&mut self, advert: &Advert, now: MonoTime) {
+        if advert.priority > 0 {
+            self.other_heard = Some(now);
+        }
+    }
+
+    /// Whether what was heard at `now` is an answer.
+    pub(super) fn is_answer(&self, now: MonoTime) -> bool {
+        self.is_offered() && self.other_heard == Some(now)
+    }
+
+    /// Without last words: with our priority they would be a rival's to the new Master.
+    pub(super) fn accept_answer(&mut self, interval: AdvertInterval, src: IpAddr, now: MonoTime) {
+        let adopted = self.adopt_interval(interval, src, now);
+        self.become_backup(Cause::Handover, adopted, Some(src), now);
+    }
+}
