@@ -143,6 +143,8 @@ pub(crate) struct Daemon {
     /// How much was lost when it was last found out.
     lost: u64,
     guardian_at: Option<MonoTime>,
+    /// When the last guardian was started, or was found running.
+    guardian_begun: MonoTime,
     outcomes: mpsc::Sender<(Check, Outcome)>,
     guardians: mpsc::Sender<std::io::Result<Guardian>>,
     probes: Arc<Semaphore>,
@@ -221,6 +223,7 @@ pub(crate) async fn run(options: Options, stop: StopSignals) -> Result<(), Strin
         lost_at: clock::now() + LOST_PAUSE,
         lost: 0,
         guardian_at: None,
+        guardian_begun: clock::now(),
         outcomes: outcome_tx,
         guardians: guardian_tx,
         probes: Arc::new(Semaphore::new(MAX_PROBES)),
@@ -365,17 +368,9 @@ impl Daemon {
                     );
                 }
                 // By then the election has taken its routers as well.
-                let first = !self.started;
                 tokio::spawn(async move {
                     sleep(SETTLED).await;
-                    let give_back = move || {
-                        memory::give_back();
-                        // The start comes once; what is used after it a take-over may need.
-                        if first {
-                            memory::forget_code();
-                        }
-                    };
-                    tokio::task::spawn_blocking(give_back).await.ok();
+                    tokio::task::spawn_blocking(memory::give_back).await.ok();
                 });
             }
             // Before the start a router announces nothing, and status shows why.
@@ -433,6 +428,7 @@ impl Daemon {
         match guardian {
             Ok(guardian) => {
                 self.guardian_at = None;
+                self.guardian_begun = clock::now();
                 self.election.send(Command::Guardian(guardian));
             }
             Err(error) => {

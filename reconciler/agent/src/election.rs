@@ -40,6 +40,7 @@ use crate::drifting::Drift;
 use crate::guard::{Guardian, Lease};
 use crate::scheduling::Scheduling;
 use crate::stop_signals::StopSignals;
+pub(crate) use guarding::Lost;
 pub(crate) use setup::RouterSetup;
 use worker::Wakers;
 
@@ -99,7 +100,7 @@ pub(crate) enum Notice {
     /// Something does not work.
     Problem(String),
     /// There is no guardian: a new one is needed. Said every second until there is one.
-    GuardianLost,
+    GuardianLost(Lost),
 }
 
 /// State of the election.

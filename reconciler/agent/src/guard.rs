@@ -11,7 +11,9 @@
 //! back earlier is told of the leases that still run, and goes on as Master without an election.
 //! Virtual services that only a Master may have go a little later: see [`Bound`].
 //!
-//! Protocol: JSON, one message a packet, on a `SOCK_SEQPACKET` socket in the state directory. Here
+//! Protocol: JSON, one message a packet, on a `SOCK_SEQPACKET` socket in the state directory, whose file only its owner may
+//! use; each side looks whether the other one is root's or of its own user. A guardian acts on VIPs of the plan only, which
+//! the daemon names first. It answers each beat ([`ToGuardian::Beat`]); one that does not is ended and replaced. Here
 //! are the messages and the daemon's end; the process is in `process`.
 
 mod process;
@@ -34,6 +36,7 @@ use serde::{Deserialize, Serialize};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tracing::debug;
 
+use crate::private_socket::Peer;
 use crate::stop_signals::unblocked;
 use crate::{logging, programs};
 
@@ -63,6 +66,14 @@ const MAX_MESSAGE: usize = 64 * 1024;
 const START_LIMIT: Duration = Duration::from_secs(5);
 /// How long a daemon waits for a running guardian to answer. One that does not is replaced.
 const ANSWER_LIMIT: Duration = Duration::from_secs(1);
+/// Most leases that a daemon takes over: a host has 255 routers a segment and family.
+const MAX_LEASES: usize = 10_000;
+/// Which messages a guardian knows. Grows when one comes or changes; one that knows others is replaced.
+const PROTOCOL: u32 = 2;
+/// Room for an answer to a beat.
+const ANSWER_LENGTH: usize = 64;
+/// Most answers read at once; there are a few a second.
+const MAX_ANSWERS: usize = 16;
 
 /// The VIPs of one router and until when they may stay without being renewed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,6 +101,8 @@ pub(crate) struct Bound {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum ToGuardian {
+    /// VIPs of the plan: a lease may name no others.
+    Vips(Vips),
     /// Take or renew a lease.
     Lease(Lease),
     /// Leases of routers that it knows, with the same VIPs, run until then.
@@ -98,6 +111,18 @@ enum ToGuardian {
     Release(String),
     /// What goes with the VIPs of a router.
     Bound(Bound),
+    /// To be answered at once, with the same number.
+    Beat(u64),
+    /// Another guardian takes over: forget everything, and end.
+    Leave,
+}
+
+/// VIPs of the plan, some of them where there are many.
+#[derive(Debug, Serialize, Deserialize)]
+struct Vips {
+    addresses: Vec<AddressKey>,
+    /// Whether they are in addition to those told before.
+    more: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -105,14 +130,32 @@ enum ToGuardian {
 enum FromGuardian {
     /// A lease that still runs.
     Lease(Lease),
-    /// That was all of them.
+    /// That was all of them, says a guardian of an earlier version.
     End,
+    /// That was all of them; the protocol that it speaks.
+    Ready { protocol: u32 },
+    /// To a beat, its number.
+    Alive(u64),
 }
 
 /// A daemon's connection to its guardian.
 #[derive(Debug)]
 pub(crate) struct Guardian {
     socket: Socket,
+    process: Peer,
+}
+
+/// Why there is no connection.
+struct Failure {
+    error: io::Error,
+    /// Who was called, if it did not answer.
+    mute: Option<Peer>,
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self { error, mute: None }
+    }
 }
 
 impl Guardian {
@@ -123,8 +166,17 @@ impl Guardian {
     /// When no guardian can be started or spoken to.
     pub(crate) fn connect(state_dir: &Path) -> io::Result<(Self, Vec<Lease>)> {
         let path = socket_path(state_dir)?;
-        if let Ok(found) = Self::try_connect(&path) {
-            return Ok(found);
+        let mut inherited = Vec::new();
+        match Self::try_connect(&path) {
+            Ok((guardian, leases, PROTOCOL)) => return Ok((guardian, leases)),
+            // Of another version: its leases go to the next one.
+            Ok((guardian, leases, _)) => {
+                inherited = leases;
+                guardian.end();
+            }
+            // What it knows is old by the time that it wakes up.
+            Err(Failure { mute: Some(process), .. }) => drop(process.kill()),
+            Err(Failure { .. }) => {}
         }
         // One that hangs still listens here: it must not take the calls for its successor.
         match std::fs::remove_file(&path) {
@@ -135,7 +187,9 @@ impl Guardian {
         let found = Self::wait_for(&path, &mut child);
         // The guardian outlives the daemon; while the daemon lives, it is the one to reap it.
         std::thread::Builder::new().name("guard-wait".to_owned()).spawn(move || drop(child.wait()))?;
-        found
+        let (guardian, leases) = found?;
+        inherited.extend(leases);
+        Ok((guardian, inherited))
     }
 
     /// The connection to a guardian that was just started.
@@ -143,8 +197,14 @@ impl Guardian {
         let deadline = clock::now() + START_LIMIT;
         loop {
             match Self::try_connect(path) {
-                Ok(found) => return Ok(found),
-                Err(error) if clock::now() >= deadline => return Err(at(path, &error)),
+                Ok((guardian, leases, PROTOCOL)) => return Ok((guardian, leases)),
+                Ok((.., protocol)) => {
+                    let text = format!(
+                        "{PROGRAM} speaks protocol {protocol}, not {PROTOCOL}: it is of another version"
+                    );
+                    return Err(io::Error::other(text));
+                }
+                Err(Failure { error, .. }) if clock::now() >= deadline => return Err(at(path, &error)),
                 Err(_) => {}
             }
             if let Some(status) = child.try_wait()? {
@@ -154,19 +214,68 @@ impl Guardian {
         }
     }
 
-    fn try_connect(path: &Path) -> io::Result<(Self, Vec<Lease>)> {
+    /// The connection, the leases that run, and the protocol that it speaks.
+    fn try_connect(path: &Path) -> Result<(Self, Vec<Lease>, u32), Failure> {
         let socket = Socket::new(Domain::UNIX, Type::SEQPACKET, None)?;
         socket.set_read_timeout(Some(ANSWER_LIMIT))?;
         // Also how long to wait for a place in its queue of calls.
         socket.set_write_timeout(Some(ANSWER_LIMIT))?;
         socket.connect(&SockAddr::unix(path)?)?;
-        let mut leases = Vec::new();
-        let mut buffer = new_buffer();
-        while let FromGuardian::Lease(lease) = receive(&socket, &mut buffer)? {
-            leases.push(lease);
+        let process = Peer::of(&socket)?;
+        match greeting(&socket) {
+            Ok((leases, protocol)) => {
+                socket.set_nonblocking(true)?;
+                Ok((Self { socket, process }, leases, protocol))
+            }
+            Err(error) => {
+                use io::ErrorKind::{InvalidData, TimedOut, WouldBlock};
+                let mute = matches!(error.kind(), InvalidData | TimedOut | WouldBlock).then_some(process);
+                Err(Failure { error, mute })
+            }
         }
-        socket.set_nonblocking(true)?;
-        Ok((Self { socket }, leases))
+    }
+
+    /// Ends it for good, without a word to the host: whatever it knows is looked after otherwise. Does not block. Returns whether
+    /// it is certain that it does nothing more.
+    pub(crate) fn end(&self) -> bool {
+        // Should it wake up, this is what it reads before it looks at its leases.
+        let told = send(&self.socket, &ToGuardian::Leave).is_ok();
+        self.process.kill() || told
+    }
+
+    /// Names VIPs of the plan; `more` is in addition to those named before. Does not block.
+    ///
+    /// # Errors
+    /// As [`Self::take`].
+    pub(crate) fn name_vips(&self, addresses: Vec<AddressKey>, more: bool) -> io::Result<()> {
+        send(&self.socket, &ToGuardian::Vips(Vips { addresses, more }))
+    }
+
+    /// Asks for an answer with this number. Does not block.
+    ///
+    /// # Errors
+    /// As [`Self::take`].
+    pub(crate) fn beat(&self, number: u64) -> io::Result<()> {
+        send(&self.socket, &ToGuardian::Beat(number))
+    }
+
+    /// The number of the last beat that it has answered since it was asked last; none when it has answered none. Does not block.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub(crate) fn answered(&self) -> io::Result<Option<u64>> {
+        let (mut last, mut buffer) = (None, [0; ANSWER_LENGTH]);
+        for _ in 0..MAX_ANSWERS {
+            match receive(&self.socket, &mut buffer) {
+                Ok(FromGuardian::Alive(number)) => last = Some(number),
+                Ok(FromGuardian::Lease(_) | FromGuardian::End | FromGuardian::Ready { .. }) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::Interrupted) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(last)
     }
 
     /// Takes a lease, or renews it with other VIPs. Does not block.
@@ -213,7 +322,7 @@ impl Guardian {
         let (ours, theirs) = Socket::pair(Domain::UNIX, Type::SEQPACKET, None)?;
         ours.set_nonblocking(true)?;
         theirs.set_nonblocking(true)?;
-        Ok((Self { socket: ours }, theirs))
+        Ok((Self { process: Peer::of(&ours)?, socket: ours }, theirs))
     }
 }
 
@@ -221,6 +330,24 @@ impl AsFd for Guardian {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
+}
+
+/// What a guardian says first: the leases that run, and the protocol that it speaks.
+fn greeting(socket: &Socket) -> io::Result<(Vec<Lease>, u32)> {
+    let (mut leases, mut buffer) = (Vec::new(), new_buffer());
+    let deadline = clock::now() + START_LIMIT;
+    for _ in 0..=MAX_LEASES {
+        if clock::now() >= deadline {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        match receive(socket, &mut buffer)? {
+            FromGuardian::Lease(lease) => leases.push(lease),
+            FromGuardian::End => return Ok((leases, 1)),
+            FromGuardian::Ready { protocol } => return Ok((leases, protocol)),
+            FromGuardian::Alive(_) => {}
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidData, format!("over {MAX_LEASES} leases")))
 }
 
 fn socket_path(state_dir: &Path) -> io::Result<PathBuf> {

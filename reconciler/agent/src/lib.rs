@@ -37,6 +37,7 @@ mod memory;
 mod once;
 mod orders;
 mod plan_file;
+mod private_socket;
 mod probation;
 mod probe;
 mod programs;

@@ -7,7 +7,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use hyper::{Method, Request, Response, StatusCode, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use socket2::{Domain, Socket, Type};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
@@ -26,10 +27,12 @@ use tracing::warn;
 
 use crate::drain_orders::{DrainAnswer, DrainRequest};
 use crate::orders::{OrderAnswer, OrderRequest, Refusal};
-use crate::probation;
+use crate::{private_socket, probation};
 
 /// Connections served at a time.
 const MAX_CONNECTIONS: usize = 16;
+/// Calls that wait to be taken.
+const MAX_CALLS: i32 = 128;
 /// How long a client may take to send its request.
 const READ_LIMIT: Duration = Duration::from_secs(5);
 /// How long a connection may live.
@@ -82,11 +85,10 @@ impl Server {
         if std::os::unix::net::UnixStream::connect(path).is_ok() {
             return Err(explain(io::Error::new(io::ErrorKind::AddrInUse, "another evenkeeld answers on it")));
         }
-        // Made where nobody else can go, so that nobody connects before its mode is set.
+        // Made beside its place, so that it takes it whole.
         let private = tempfile::Builder::new().prefix(".ek").tempdir_in(parent).map_err(explain)?;
         let bound = private.path().join("s");
-        let listener = UnixListener::bind(&bound).map_err(explain)?;
-        std::fs::set_permissions(&bound, std::fs::Permissions::from_mode(0o600)).map_err(explain)?;
+        let listener = listen(&bound).map_err(explain)?;
         std::fs::rename(&bound, path).map_err(explain)?;
         Ok(Self { listener, path: path.to_owned() })
     }
@@ -119,6 +121,14 @@ impl Server {
             });
         }
     }
+}
+
+fn listen(path: &Path) -> io::Result<UnixListener> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    private_socket::bind(&socket, path)?;
+    socket.listen(MAX_CALLS)?;
+    socket.set_nonblocking(true)?;
+    UnixListener::from_std(socket.into())
 }
 
 impl Drop for Server {
@@ -296,6 +306,8 @@ fn no_answer(socket: &Path, error: &io::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
     use crate::orders::Action;
 

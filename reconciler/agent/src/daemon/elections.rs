@@ -13,16 +13,27 @@ use tracing::warn;
 use super::facts::log_notice;
 use super::{Daemon, GUARDIAN_PAUSE, LOST_PAUSE, VERDICT_PAUSE};
 use crate::converger::Wanted;
-use crate::election::{Command, ElectionSnapshot, Notice};
+use crate::election::{Command, ElectionSnapshot, Lost, Notice};
 use crate::trackers::Found;
 
 impl Daemon {
     pub(super) fn noticed(&mut self, notice: Notice) {
         log_notice(&notice, &mut self.facts);
         self.stands(&notice);
-        if matches!(notice, Notice::GuardianLost) && self.guardian_at.is_none() {
-            warn!("the guardian is gone: starting another");
-            self.guardian_at = Some(clock::now() + GUARDIAN_PAUSE);
+        if let Notice::GuardianLost(lost) = notice
+            && self.guardian_at.is_none()
+        {
+            match lost {
+                Lost::Gone => warn!("the guardian is gone: starting another"),
+                Lost::Hung { harmless: true } => {
+                    warn!("the guardian did not answer for most of a second and was ended: starting another");
+                }
+                Lost::Hung { harmless: false } => warn!(
+                    "the guardian did not answer for most of a second and cannot be ended: starting another, to which it gives way"
+                ),
+            }
+            // At once, but not again and again.
+            self.guardian_at = Some(clock::now().max(self.guardian_begun + GUARDIAN_PAUSE));
         }
     }
 

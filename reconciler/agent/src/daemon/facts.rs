@@ -79,7 +79,7 @@ impl Facts {
             | Notice::Done(_)
             | Notice::Drifted { .. }
             | Notice::Problem(_)
-            | Notice::GuardianLost => false,
+            | Notice::GuardianLost(_) => false,
         }
     }
 
@@ -132,6 +132,6 @@ pub(super) fn log_notice(notice: &Notice, facts: &mut Facts) {
         }
         Notice::Drifted { repairs, drifts } => facts.drifted(repairs, drifts.clone()),
         Notice::Problem(text) => error!("{text}"),
-        Notice::GuardianLost => {}
+        Notice::GuardianLost(_) => {}
     }
 }

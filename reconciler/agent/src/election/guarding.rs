@@ -12,8 +12,14 @@ use evenkeel_schemas::time::MonoTime;
 
 use crate::guard::{Bound, Guardian, Lease};
 
-/// How long a guardian may be slow. One that takes longer hangs: it is replaced.
-const SLOW_LIMIT: Duration = Duration::from_secs(10);
+/// Time between two beats that the guardian is to answer.
+const BEAT: Duration = Duration::from_millis(300);
+/// Beats in a row without an answer after which it hangs: it is then ended and replaced, less than a second after its last answer.
+const MISSED: u32 = 2;
+/// A beat that comes later than this does not count: whatever held this thread up held up the guardian as well...
+const LATE: Duration = Duration::from_millis(100);
+/// ...but so many in a row do.
+const MISSED_LATE: u32 = 10;
 /// How often main is asked for a guardian while there is none.
 const ASK_GAP: Duration = Duration::from_secs(1);
 /// How long the last words may wait for a slow guardian.
@@ -22,6 +28,15 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 const RENEWALS: usize = 300;
 /// Most VIPs in one message about VIPs that are to be removed: half of what a message can hold.
 const CHUNK: usize = 300;
+
+/// Why there is no guardian.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lost {
+    /// It has ended.
+    Gone,
+    /// It did not answer and was ended; whether it is certain that it does nothing more.
+    Hung { harmless: bool },
+}
 
 /// The guardian, if there is one, and what it still has to hear.
 pub(super) struct Guarding {
@@ -38,7 +53,23 @@ pub(super) struct Guarding {
     bound: BTreeMap<String, Vec<ServiceKey>>,
     /// Those that it has not been told.
     unbound: BTreeSet<String>,
-    slow_since: Option<MonoTime>,
+    /// The VIPs of the plan, and what else may be leased.
+    vips: BTreeSet<AddressKey>,
+    /// How many of them it was told; none when it was told all.
+    named: Option<usize>,
+    /// Whether the last message found no room.
+    full: bool,
+    /// The number of the last beat.
+    beat: u64,
+    /// When the next one is due; none before the first.
+    beat_at: Option<MonoTime>,
+    /// The number of the last beat that was answered.
+    answered: u64,
+    /// How many beats in a row have gone without an answer, not counting late ones.
+    missed: u32,
+    /// The same, all counted.
+    unanswered: u32,
+    lost: Lost,
     ask_at: MonoTime,
 }
 
@@ -52,17 +83,25 @@ impl Guarding {
             removals: BTreeMap::new(),
             bound: BTreeMap::new(),
             unbound: BTreeSet::new(),
-            slow_since: None,
+            vips: BTreeSet::new(),
+            named: None,
+            full: false,
+            beat: 0,
+            beat_at: None,
+            answered: 0,
+            missed: 0,
+            unanswered: 0,
+            lost: Lost::Gone,
             ask_at: MonoTime::ZERO,
         }
     }
 
     /// Whether there is a guardian that listens.
     pub(super) const fn guarded(&self) -> bool {
-        self.guardian.is_some() && self.slow_since.is_none()
+        self.guardian.is_some() && !self.full && self.missed == 0
     }
 
-    /// Its connection: ready to be read when it is gone, since it says nothing after its first words.
+    /// Its connection: ready to be read when it has answered or is gone ([`Self::hear`]).
     pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.guardian.as_ref().map(AsFd::as_fd)
     }
@@ -72,29 +111,96 @@ impl Guarding {
         let bound = std::mem::take(&mut self.bound);
         let unbound = bound.iter().filter(|(_, services)| !services.is_empty());
         let unbound = unbound.map(|(router, _)| router.clone()).collect();
-        *self = Self { bound, unbound, ..Self::new(guardian) };
+        let vips = std::mem::take(&mut self.vips);
+        let named = (!vips.is_empty()).then_some(0);
+        *self = Self { bound, unbound, vips, named, ..Self::new(guardian) };
     }
 
-    pub(super) fn lost(&mut self) {
+    fn lost(&mut self, why: Lost) {
         self.guardian = None;
         self.known.clear();
         self.renewals.clear();
-        self.slow_since = None;
+        (self.beat, self.answered, self.beat_at) = (0, 0, None);
+        (self.full, self.missed, self.unanswered) = (false, 0, 0);
+        self.lost = why;
     }
 
-    /// Whether to ask for another guardian now: again and again while there is none, as the words
-    /// may get lost.
-    pub(super) fn asks(&mut self, now: MonoTime) -> bool {
-        let asks = self.guardian.is_none() && now >= self.ask_at;
-        if asks {
-            self.ask_at = now + ASK_GAP;
+    /// Whether to ask for another guardian now, and what became of the last one: again and again while there is none, as
+    /// the words may get lost.
+    pub(super) fn asks(&mut self, now: MonoTime) -> Option<Lost> {
+        if self.guardian.is_some() || now < self.ask_at {
+            return None;
         }
-        asks
+        self.ask_at = now + ASK_GAP;
+        Some(self.lost)
     }
 
-    /// When to call [`Self::asks`] again.
-    pub(super) fn ask_at(&self) -> Option<MonoTime> {
-        self.guardian.is_none().then_some(self.ask_at)
+    /// When to call [`Self::asks`] and [`Self::beats`] again.
+    pub(super) fn due(&self) -> MonoTime {
+        if self.guardian.is_some() { self.beat_at.unwrap_or(MonoTime::ZERO) } else { self.ask_at }
+    }
+
+    /// Asks the guardian for a sign of life, when it is time. One that has given none for too long is ended.
+    pub(super) fn beats(&mut self, now: MonoTime) {
+        let Some(guardian) = self.guardian.as_ref().filter(|_| self.beat_at.is_none_or(|at| now >= at))
+        else {
+            return;
+        };
+        let answered = guardian.answered();
+        self.answered(answered);
+        let Some(guardian) = &self.guardian else { return };
+        if self.answered < self.beat {
+            self.unanswered += 1;
+            self.missed += u32::from(self.beat_at.is_some_and(|at| now.since(at) < LATE));
+        }
+        if self.missed >= MISSED || self.unanswered >= MISSED_LATE {
+            let harmless = guardian.end();
+            return self.lost(Lost::Hung { harmless });
+        }
+        self.beat += 1;
+        self.beat_at = Some(now + BEAT);
+        let number = self.beat;
+        self.say(|guardian| guardian.beat(number));
+    }
+
+    /// Takes in what the guardian has said.
+    pub(super) fn hear(&mut self) {
+        if let Some(answered) = self.guardian.as_ref().map(Guardian::answered) {
+            self.answered(answered);
+        }
+    }
+
+    fn answered(&mut self, answered: io::Result<Option<u64>>) {
+        match answered {
+            Ok(Some(number)) => {
+                self.answered = number;
+                (self.missed, self.unanswered) = (0, 0);
+            }
+            Ok(None) => {}
+            Err(_) => self.lost(Lost::Gone),
+        }
+    }
+
+    /// Its VIPs are these from now on, those of plans before that may still be leased included: the guardian refuses
+    /// leases with any others.
+    pub(super) fn name_vips(&mut self, vips: BTreeSet<AddressKey>) {
+        if vips != self.vips {
+            self.vips = vips;
+            self.named = Some(0);
+        }
+    }
+
+    /// Returns whether all of it was heard.
+    fn tell_names(&mut self) -> bool {
+        while let Some(told) = self.named {
+            let some: Vec<AddressKey> = self.vips.iter().skip(told).take(CHUNK).cloned().collect();
+            let next = told + some.len();
+            if !self.say(|guardian| guardian.name_vips(some, told > 0)) {
+                return false;
+            }
+            self.named = (next < self.vips.len()).then_some(next);
+        }
+        true
     }
 
     /// What goes with the VIPs of a router: the guardian hears of it at the end of the turn ([`Self::flush`]).
@@ -107,14 +213,14 @@ impl Guarding {
     }
 
     /// Returns whether all of it was heard.
-    fn tell_bound(&mut self, now: MonoTime) -> bool {
+    fn tell_bound(&mut self) -> bool {
         while let Some(router) = self.unbound.first().cloned() {
             let services = self.bound.get(&router).cloned().unwrap_or_default();
             let count = services.len().div_ceil(CHUNK).max(1);
             for number in 0..count {
                 let some = services.iter().skip(number * CHUNK).take(CHUNK).copied().collect();
                 let bound = Bound { router: router.clone(), services: some, more: number > 0 };
-                if !self.say(now, |guardian| guardian.bind(bound)) {
+                if !self.say(|guardian| guardian.bind(bound)) {
                     return false;
                 }
             }
@@ -125,7 +231,7 @@ impl Guarding {
 
     /// Takes or renews a lease and returns whether it was heard: a slow guardian hears of it with the
     /// next renewal. What it knows already, but for the time, it hears at the end of the turn ([`Self::flush`]).
-    pub(super) fn lease(&mut self, lease: Lease, now: MonoTime) -> bool {
+    pub(super) fn lease(&mut self, lease: Lease) -> bool {
         let parts = parts(lease);
         let names: BTreeSet<String> = parts.iter().map(|part| part.router.clone()).collect();
         let Some(first) = parts.first().map(|first| first.router.clone()) else { return true };
@@ -134,7 +240,7 @@ impl Guarding {
         }
         let mut heard = true;
         for part in parts {
-            heard &= self.lease_part(part, now);
+            heard &= self.lease_part(part);
         }
         heard
     }
@@ -166,19 +272,19 @@ impl Guarding {
         self.known.keys().filter(is_one).cloned().collect()
     }
 
-    fn lease_part(&mut self, lease: Lease, now: MonoTime) -> bool {
+    fn lease_part(&mut self, lease: Lease) -> bool {
         self.releases.remove(&lease.router);
         if self.known.get(&lease.router).is_some_and(|known| known.addresses == lease.addresses) {
             self.renewals.insert(lease.router, lease.until);
             return true;
         }
-        self.take(lease, now)
+        self.take(lease)
     }
 
-    fn take(&mut self, lease: Lease, now: MonoTime) -> bool {
+    fn take(&mut self, lease: Lease) -> bool {
         self.renewals.remove(&lease.router);
         self.known.remove(&lease.router);
-        let heard = self.say(now, |guardian| guardian.take(lease.clone()));
+        let heard = self.tell_names() && self.say(|guardian| guardian.take(lease.clone()));
         if heard && self.guardian.is_some() {
             self.known.insert(lease.router.clone(), lease);
         }
@@ -208,12 +314,12 @@ impl Guarding {
     /// Says what is to be renewed, and again what found no room.
     pub(super) fn flush(&mut self, now: MonoTime) {
         while let Some(router) = self.releases.first().cloned() {
-            if !self.say(now, |guardian| guardian.release(&router)) {
+            if !self.say(|guardian| guardian.release(&router)) {
                 return;
             }
             self.releases.remove(&router);
         }
-        if self.tell_bound(now) {
+        if self.tell_names() && self.tell_bound() {
             self.renew(now);
         }
     }
@@ -224,14 +330,14 @@ impl Guarding {
         for router in self.renewals.keys().filter(|router| over(router)).cloned().collect::<Vec<_>>() {
             let until = self.renewals.remove(&router);
             let lease = self.known.remove(&router).zip(until).map(|(known, until)| Lease { until, ..known });
-            if lease.is_some_and(|lease| !self.take(lease, now)) {
+            if lease.is_some_and(|lease| !self.take(lease)) {
                 return;
             }
         }
         while !self.renewals.is_empty() {
             let some: BTreeMap<String, MonoTime> =
                 self.renewals.iter().take(RENEWALS).map(|(router, until)| (router.clone(), *until)).collect();
-            if !self.say(now, |guardian| guardian.renew(some.clone())) {
+            if !self.say(|guardian| guardian.renew(some.clone())) {
                 return;
             }
             for (router, until) in some {
@@ -262,7 +368,7 @@ impl Guarding {
         for (router, addresses) in wanted {
             let known = before.get(&router) == Some(&addresses);
             let lease = || Lease { router: router.clone(), addresses: addresses.clone(), until: now };
-            if known || self.lease(lease(), now) {
+            if known || self.lease(lease()) {
                 self.removals.insert(router, addresses);
             }
         }
@@ -273,7 +379,7 @@ impl Guarding {
     pub(super) fn finish(&mut self, left: &BTreeSet<AddressKey>, now: MonoTime) -> bool {
         self.remove(left, now);
         self.flush(now);
-        if let Some(guardian) = self.guardian.as_ref().filter(|_| self.slow_since.is_some()) {
+        if let Some(guardian) = self.guardian.as_ref().filter(|_| self.full) {
             guardian.wait_for_room(LAST_WORDS);
             self.remove(left, now);
             self.flush(now);
@@ -283,25 +389,14 @@ impl Guarding {
 
     /// Says something and returns whether it was heard; by nobody counts, since a new guardian knows
     /// of nothing.
-    fn say(&mut self, now: MonoTime, what: impl FnOnce(&Guardian) -> io::Result<()>) -> bool {
+    fn say(&mut self, what: impl FnOnce(&Guardian) -> io::Result<()>) -> bool {
         let Some(guardian) = &self.guardian else { return true };
-        match what(guardian) {
-            Ok(()) => {
-                self.slow_since = None;
-                true
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let since = *self.slow_since.get_or_insert(now);
-                if now.since(since) >= SLOW_LIMIT {
-                    self.lost();
-                }
-                false
-            }
-            Err(_) => {
-                self.lost();
-                true
-            }
+        let said = what(guardian);
+        self.full = said.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+        if said.is_err() && !self.full {
+            self.lost(Lost::Gone);
         }
+        !self.full
     }
 }
 
@@ -363,7 +458,7 @@ mod tests {
     /// Fills the connection and returns when it was full.
     fn fill(guarding: &mut Guarding, now: MonoTime) {
         while guarding.guarded() {
-            guarding.lease(lease(now + SLOW_LIMIT * 9), now);
+            guarding.lease(lease(now + BEAT * 99));
             guarding.flush(now);
         }
     }
@@ -374,7 +469,7 @@ mod tests {
         let (mut guarding, now) = (Guarding::new(guardian), MonoTime::ZERO);
         fill(&mut guarding, now);
         guarding.release("eth0 IPv4 VRID 51".to_owned(), now);
-        assert!(!guarding.asks(now), "it is not lost");
+        assert_eq!(guarding.asks(now), None, "it is not lost");
         heard(&theirs);
         guarding.flush(now);
         assert!(guarding.guarded());
@@ -383,24 +478,98 @@ mod tests {
         assert_eq!(heard(&theirs), Vec::<String>::new());
     }
 
+    /// Answers all beats that have come.
+    fn answer(theirs: &Socket) {
+        for word in heard(theirs) {
+            if let Some(number) = word.strip_prefix(r#"{"beat":"#) {
+                theirs.send(format!(r#"{{"alive":{number}"#).as_bytes()).expect("room");
+            }
+        }
+    }
+
     #[test]
-    fn a_guardian_that_hangs_for_long_or_is_gone_is_asked_for_until_there_is_one() {
+    fn a_guardian_that_answers_no_more_is_not_one_and_asked_for_until_there_is_another() {
         let (guardian, theirs) = Guardian::pair().expect("pair");
-        let (mut guarding, now) = (Guarding::new(guardian), MonoTime::ZERO);
-        fill(&mut guarding, now);
-        guarding.lease(lease(now + SLOW_LIMIT * 9), now + SLOW_LIMIT);
-        guarding.flush(now + SLOW_LIMIT);
-        assert!(guarding.asks(now + SLOW_LIMIT));
-        assert!(!guarding.asks(now + SLOW_LIMIT));
-        assert!(guarding.asks(now + SLOW_LIMIT + ASK_GAP));
-        drop(theirs);
+        let (mut guarding, mut now) = (Guarding::new(guardian), MonoTime::from_millis(1000));
+        for _ in 0..20 {
+            guarding.beats(now);
+            assert!(guarding.guarded() && guarding.asks(now).is_none());
+            answer(&theirs);
+            guarding.hear();
+            assert_eq!(guarding.due(), now + BEAT);
+            now = guarding.due();
+        }
+        // It hangs from here on.
+        let hung = now;
+        guarding.beats(now);
+        now = now + BEAT;
+        guarding.beats(now);
+        assert!(!guarding.guarded() && guarding.asks(now).is_none(), "not guarded, but not given up");
+        answer(&theirs);
+        guarding.beats(now);
+        guarding.hear();
+        assert!(guarding.guarded(), "it was only slow");
+        while guarding.asks(now).is_none() {
+            now = now + BEAT;
+            guarding.beats(now);
+        }
+        assert!(hung.until(now) <= Duration::from_millis(1300), "{:?}", hung.until(now));
+        assert!(heard(&theirs).contains(&r#""leave""#.to_owned()), "in case that it wakes up");
+        assert_eq!(guarding.asks(now), None);
+        assert_eq!(guarding.asks(now + ASK_GAP), Some(Lost::Hung { harmless: true }));
         let (guardian, theirs) = Guardian::pair().expect("pair");
         guarding.replace(guardian);
-        assert!(guarding.guarded() && !guarding.asks(now + SLOW_LIMIT * 2));
+        guarding.beats(now);
+        assert!(guarding.guarded() && guarding.asks(now + ASK_GAP * 2).is_none());
         drop(theirs);
-        guarding.lease(lease(now), now);
+        guarding.hear();
+        assert_eq!((guarding.guarded(), guarding.asks(now + ASK_GAP * 2)), (false, Some(Lost::Gone)));
+    }
+
+    #[test]
+    fn a_thread_that_was_held_up_blames_nobody_at_once() {
+        let (guardian, _theirs) = Guardian::pair().expect("pair");
+        let (mut guarding, mut now) = (Guarding::new(guardian), MonoTime::from_millis(1000));
+        let mut late = 0;
+        while guarding.asks(now).is_none() {
+            guarding.beats(now);
+            now = now + BEAT + LATE;
+            late += 1;
+        }
+        assert_eq!(late, MISSED_LATE + 1);
+    }
+
+    #[test]
+    fn no_lease_is_told_before_the_vips_of_the_plan_are() {
+        let (guardian, theirs) = Guardian::pair().expect("pair");
+        let (mut guarding, now) = (Guarding::new(guardian), MonoTime::ZERO);
+        let vip = |number: usize| AddressKey {
+            interface: "eth0".to_owned(),
+            address: format!("10.9.{}.{}/32", number / 256, number % 256).parse().expect("address"),
+        };
+        let names = |count: usize| -> BTreeSet<AddressKey> { (0..count).map(vip).collect() };
+        guarding.name_vips(names(CHUNK + 1));
+        assert!(guarding.lease(lease(now + BEAT)));
+        let words = heard(&theirs);
+        assert_eq!(words.len(), 3, "{words:?}");
+        assert!(words[0].starts_with(r#"{"vips":"#) && words[0].ends_with(r#""more":false}}"#), "{words:?}");
+        assert!(words[1].ends_with(r#""more":true}}"#) && words[2].starts_with(r#"{"lease":"#), "{words:?}");
+        guarding.name_vips(names(CHUNK + 1));
         guarding.flush(now);
-        assert!(!guarding.guarded() && guarding.asks(now));
+        assert_eq!(heard(&theirs), Vec::<String>::new(), "it knows");
+        // Each guardian is told, and none a lease while there is no room for them.
+        let (guardian, theirs) = Guardian::pair().expect("pair");
+        guarding.replace(guardian);
+        while guarding.guarded() {
+            guarding.beat_at = None;
+            guarding.beats(now);
+            guarding.answered = guarding.beat;
+        }
+        assert!(!guarding.lease(lease(now + BEAT)));
+        heard(&theirs);
+        assert!(guarding.lease(lease(now + BEAT)));
+        let words = heard(&theirs);
+        assert!(words.len() == 3 && words[0].starts_with(r#"{"vips":"#), "{words:?}");
     }
 
     #[test]
@@ -433,11 +602,11 @@ mod tests {
             until: MonoTime::from_millis(until),
         };
         for vrid in [51, 52] {
-            assert!(guarding.lease(lease(vrid, 4000), now));
+            assert!(guarding.lease(lease(vrid, 4000)));
         }
         assert_eq!(heard(&theirs).len(), 2);
         for vrid in [51, 52] {
-            guarding.lease(lease(vrid, 5000), now);
+            guarding.lease(lease(vrid, 5000));
             assert!(guarding.renew_known(&lease(vrid, 0).router, [].iter(), MonoTime::from_millis(6000)));
         }
         let other =
@@ -449,7 +618,7 @@ mod tests {
         guarding.flush(now);
         assert_eq!(heard(&theirs), Vec::<String>::new());
         let late = MonoTime::from_millis(6000);
-        guarding.lease(lease(51, 9000), late);
+        guarding.lease(lease(51, 9000));
         guarding.flush(late);
         let words = heard(&theirs);
         assert!(words.len() == 1 && words[0].starts_with(r#"{"lease":{"router":"VRID 51""#), "{words:?}");
@@ -495,13 +664,13 @@ mod tests {
             addresses: (0..count).map(vip).collect(),
             until: MonoTime::from_millis(4000),
         };
-        assert!(guarding.lease(lease(1000), now));
+        assert!(guarding.lease(lease(1000)));
         assert_eq!(heard(&theirs).len(), 4);
         let first = lease(CHUNK);
         assert!(!guarding.renew_known(&first.router, first.addresses.iter(), now), "there are more");
         assert_eq!(joined(parts(lease(1000))), [lease(1000)]);
         assert_eq!(joined(parts(lease(3))), [lease(3)]);
-        guarding.lease(lease(400), now);
+        guarding.lease(lease(400));
         guarding.flush(now);
         let words = heard(&theirs);
         assert!(words.iter().any(|word| word == r#"{"release":"VRID 51, part 3"}"#), "{words:?}");

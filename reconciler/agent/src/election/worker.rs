@@ -446,9 +446,10 @@ impl Worker {
             port.send_pending(now);
         }
         self.probes(now);
+        self.guarding.beats(now);
         self.guarding.flush(now);
-        if self.guarding.asks(now) {
-            self.tell(Notice::GuardianLost);
+        if let Some(lost) = self.guarding.asks(now) {
+            self.tell(Notice::GuardianLost(lost));
         }
         let again = if self.vips_dirty || self.links_dirty { now + RETRY } else { now + RESYNC };
         let again = if links_later { now } else { again };

@@ -17,12 +17,15 @@ use evenkeel_kernel::{Alarm, Kernel, Scope, clock};
 use evenkeel_schemas::time::MonoTime;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, Socket, Type};
 use tracing::{error, info, warn};
 
-use crate::{memory, scheduling};
+use crate::private_socket::{self, Peer};
+use crate::scheduling;
 
-use super::{Bound, FromGuardian, Lease, ToGuardian, at, new_buffer, receive, send, socket_path};
+use super::{
+    Bound, FromGuardian, Lease, PROTOCOL, ToGuardian, Vips, at, new_buffer, receive, send, socket_path,
+};
 
 /// How long a guardian without a lease waits for a daemon to connect.
 const IDLE_LIMIT: Duration = Duration::from_secs(10);
@@ -34,6 +37,10 @@ const SERVICES_LATER: Duration = Duration::from_secs(1);
 const GREETING_LIMIT: Duration = Duration::from_millis(500);
 /// Most connections; there is one daemon, which may connect anew before it leaves the old connection.
 const MAX_DAEMONS: usize = 4;
+/// Most VIPs of a plan that are known: 255 routers of 255 VIPs, and as many again for what a plan before had.
+const MAX_VIPS: usize = 2 * 255 * 255;
+/// Least time between two words about calls and leases that are refused.
+const QUIET: Duration = Duration::from_secs(60);
 /// The least likely to be killed when memory is short (proc(5)), short of never.
 const OOM_SCORE: &str = "-999";
 
@@ -121,13 +128,20 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     std::fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()))
 }
 
+/// A connection.
+struct Daemon {
+    socket: Socket,
+    /// The VIPs of its plan: it may lease no others.
+    vips: BTreeSet<AddressKey>,
+}
+
 struct Process<A> {
     path: PathBuf,
     /// The file of our own socket: another one at `path` is a successor's.
     file: (u64, u64),
     listener: Socket,
     /// Connections, the newest last.
-    daemons: Vec<Socket>,
+    daemons: Vec<Daemon>,
     leases: BTreeMap<String, Lease>,
     /// Leases that ran out while their daemon is still connected: it may have renewed one that it
     /// thought running, and does not say the VIPs again.
@@ -145,6 +159,10 @@ struct Process<A> {
     idle_until: MonoTime,
     /// Why the VIPs of these routers could not be removed, so that it is told once.
     stuck: BTreeMap<String, String>,
+    /// Until when nothing is told of what was refused.
+    quiet_until: MonoTime,
+    /// Whether the daemon has another guardian.
+    dismissed: bool,
 }
 
 impl<A: Addresses> Process<A> {
@@ -155,7 +173,7 @@ impl<A: Addresses> Process<A> {
             Ok(()) | Err(_) => {}
         }
         let listener = Socket::new(Domain::UNIX, Type::SEQPACKET, None)?;
-        listener.bind(&SockAddr::unix(&path)?).map_err(|error| at(&path, &error))?;
+        private_socket::bind(&listener, &path).map_err(|error| at(&path, &error))?;
         listener.listen(4)?;
         listener.set_nonblocking(true)?;
         Ok(Self {
@@ -173,15 +191,17 @@ impl<A: Addresses> Process<A> {
             alarm: Alarm::new()?,
             idle_until: clock::now() + IDLE_LIMIT,
             stuck: BTreeMap::new(),
+            quiet_until: MonoTime::ZERO,
+            dismissed: false,
         })
     }
 
     fn run(mut self) -> io::Result<()> {
-        memory::forget_code();
         while self.turn(clock::now()) {
             self.wait()?;
         }
-        if identity(&self.path).is_ok_and(|file| file == self.file) {
+        // What is there after that may be a successor's already.
+        if !self.dismissed && identity(&self.path).is_ok_and(|file| file == self.file) {
             std::fs::remove_file(&self.path).ok();
         }
         Ok(())
@@ -194,7 +214,10 @@ impl<A: Addresses> Process<A> {
     fn turn(&mut self, now: MonoTime) -> bool {
         self.read(now);
         self.accept();
-        if self.daemons.is_empty() && self.replaced() {
+        if self.dismissed {
+            return false;
+        }
+        if (self.daemons.is_empty() || self.is_due(now)) && self.replaced() {
             if !self.leases.is_empty() {
                 warn!("guardian: another one has taken over: what is left to guard is its business");
             }
@@ -204,6 +227,12 @@ impl<A: Addresses> Process<A> {
         self.unbind(now);
         let idle = self.daemons.is_empty() && self.leases.is_empty() && self.going.is_empty();
         !(idle && now >= self.idle_until)
+    }
+
+    /// Whether there is something to take away.
+    fn is_due(&self, now: MonoTime) -> bool {
+        let leases = self.leases.values().map(|lease| lease.until);
+        leases.chain(self.going.values().map(|(at, _)| *at)).any(|at| at <= now)
     }
 
     /// Whether another guardian listens in our place. The leases that we know are then old ones: a
@@ -221,7 +250,8 @@ impl<A: Addresses> Process<A> {
             Some(at) => self.alarm.set(at)?,
             None => self.alarm.unset()?,
         }
-        let sockets = std::iter::once(&self.listener).chain(&self.daemons).map(AsFd::as_fd);
+        let daemons = self.daemons.iter().map(|daemon| &daemon.socket);
+        let sockets = std::iter::once(&self.listener).chain(daemons).map(AsFd::as_fd);
         let sockets = sockets.chain([self.alarm.as_fd()]);
         let mut fds: Vec<PollFd<'_>> = sockets.map(|socket| PollFd::new(socket, PollFlags::POLLIN)).collect();
         match poll(&mut fds, PollTimeout::NONE) {
@@ -234,11 +264,14 @@ impl<A: Addresses> Process<A> {
     /// by itself.
     fn accept(&mut self) {
         let Ok((socket, _)) = self.listener.accept() else { return };
+        if let Err(error) = Peer::of(&socket) {
+            return self.refuse(&format!("a call: {error}"));
+        }
         let told = socket.set_write_timeout(Some(GREETING_LIMIT)).and_then(|()| {
             for lease in self.leases.values() {
                 send(&socket, &FromGuardian::Lease(lease.clone()))?;
             }
-            send(&socket, &FromGuardian::End)
+            send(&socket, &FromGuardian::Ready { protocol: PROTOCOL })
         });
         match told.and_then(|()| socket.set_nonblocking(true)) {
             Ok(()) => {
@@ -247,18 +280,27 @@ impl<A: Addresses> Process<A> {
                 if self.daemons.len() == MAX_DAEMONS {
                     self.daemons.remove(0);
                 }
-                self.daemons.push(socket);
+                self.daemons.push(Daemon { socket, vips: BTreeSet::new() });
             }
             Err(error) => warn!("guardian: a daemon connected and went: {error}"),
+        }
+    }
+
+    /// Tells what was refused, once in a while.
+    fn refuse(&mut self, what: &str) {
+        let now = clock::now();
+        if now >= self.quiet_until {
+            self.quiet_until = now + QUIET;
+            warn!("guardian: refused {what}");
         }
     }
 
     /// Reads everything that the daemons have sent.
     fn read(&mut self, now: MonoTime) {
         let before = self.daemons.len();
-        for socket in std::mem::take(&mut self.daemons) {
-            if self.read_one(&socket) {
-                self.daemons.push(socket);
+        for mut daemon in std::mem::take(&mut self.daemons) {
+            if self.read_one(&mut daemon) {
+                self.daemons.push(daemon);
             }
         }
         if self.daemons.is_empty() && before > 0 {
@@ -271,10 +313,19 @@ impl<A: Addresses> Process<A> {
     }
 
     /// Reads one connection and returns whether it is still there.
-    fn read_one(&mut self, socket: &Socket) -> bool {
+    fn read_one(&mut self, daemon: &mut Daemon) -> bool {
         loop {
-            match receive(socket, &mut self.buffer) {
-                Ok(ToGuardian::Lease(lease)) => self.lease(lease),
+            match receive(&daemon.socket, &mut self.buffer) {
+                Ok(ToGuardian::Vips(Vips { addresses, more })) => daemon.name(addresses, more),
+                Ok(ToGuardian::Lease(lease)) => match daemon.foreign(&lease) {
+                    None => self.lease(lease),
+                    Some(key) => {
+                        self.refuse(&format!(
+                            "the lease of {}: {key} is not a VIP of the plan",
+                            lease.router
+                        ));
+                    }
+                },
                 Ok(ToGuardian::Renew(leases)) => {
                     for (router, until) in leases {
                         if let Some(lease) = self.lapsed.remove(&router) {
@@ -286,7 +337,25 @@ impl<A: Addresses> Process<A> {
                         }
                     }
                 }
-                Ok(ToGuardian::Bound(bound)) => self.bind(bound),
+                Ok(ToGuardian::Bound(bound)) => {
+                    match bound.services.iter().find(|service| !daemon.has(service)) {
+                        None => self.bind(bound),
+                        Some(service) => {
+                            self.refuse(&format!(
+                                "to go with {}: {service} is not at a VIP of the plan",
+                                bound.router
+                            ));
+                        }
+                    }
+                }
+                // One that does not listen hears of the next.
+                Ok(ToGuardian::Beat(number)) => drop(send(&daemon.socket, &FromGuardian::Alive(number))),
+                Ok(ToGuardian::Leave) => {
+                    self.leases.clear();
+                    self.going.clear();
+                    self.dismissed = true;
+                    return false;
+                }
                 Ok(ToGuardian::Release(router)) => {
                     self.leases.remove(&router);
                     self.lapsed.remove(&router);
@@ -366,6 +435,32 @@ impl<A: Addresses> Process<A> {
                     self.leases.insert(router, Lease { until: now + RETRY, ..lease });
                 }
             }
+        }
+    }
+}
+
+impl Daemon {
+    /// These are VIPs of the plan.
+    fn name(&mut self, addresses: Vec<AddressKey>, more: bool) {
+        if !more {
+            self.vips.clear();
+        }
+        let room = MAX_VIPS.saturating_sub(self.vips.len());
+        self.vips.extend(addresses.into_iter().take(room));
+    }
+
+    /// What of a lease is no VIP of the plan.
+    fn foreign<'l>(&self, lease: &'l Lease) -> Option<&'l AddressKey> {
+        lease.addresses.iter().find(|key| !self.vips.contains(key))
+    }
+
+    /// Whether a service may be one of the plan: at a VIP of it, or by a mark.
+    fn has(&self, service: &ServiceKey) -> bool {
+        match service {
+            ServiceKey::Transport { address, .. } => {
+                self.vips.iter().any(|vip| vip.address.address() == *address)
+            }
+            ServiceKey::Mark { .. } => true,
         }
     }
 }

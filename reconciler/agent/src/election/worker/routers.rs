@@ -20,6 +20,11 @@ impl Worker {
         // New VIPs of a Master come before it announces them; routers that go stay known until their
         // VIPs are removed and their Backups told.
         self.routers.extend(setups.into_iter().map(|setup| (setup.key.clone(), setup)));
+        // Those of the plan before may still have to be removed.
+        let mut leased = self.vip_keys();
+        leased.extend(self.stuck.iter().cloned());
+        leased.extend(self.leases.iter().flat_map(|lease| lease.addresses.iter().cloned()));
+        self.guarding.name_vips(leased);
         let alone = |setup: &&RouterSetup| matches!(&setup.config.delivery, Delivery::Unicast { peers, .. } if peers.is_empty());
         self.unheard = self.routers.values().filter(alone).map(|setup| setup.key.clone()).collect();
         let delay = self.routers.values().map(|setup| setup.startup_delay).max().unwrap_or_default();
@@ -84,7 +89,7 @@ impl Worker {
             if lease.addresses.is_empty() {
                 self.guarding.release(lease.router, now);
             } else {
-                self.guarding.lease(lease, now);
+                self.guarding.lease(lease);
             }
         }
     }

@@ -46,7 +46,7 @@ impl Worker {
     fn due(&mut self, now: MonoTime) -> MonoTime {
         self.next_timer = self.election.poll_timeout().map(|(at, _)| at);
         let others =
-            [self.next_timer, self.next_lapse(), self.guarding.ask_at(), self.conflicts.next_probe()];
+            [self.next_timer, self.next_lapse(), Some(self.guarding.due()), self.conflicts.next_probe()];
         let announcements = self.ports.values().filter_map(|port| port.announcing.due());
         // What waits for a pause to end is never late because of this turn.
         let announcements = announcements.map(|due| due.max(now));
@@ -97,7 +97,7 @@ impl Worker {
             }
         }
         if guardian {
-            self.guarding.lost();
+            self.guarding.hear();
         }
         if ready.stop && self.wakers.stop.arrived() {
             self.wakers.told.store(true, Ordering::Release);

@@ -68,12 +68,15 @@ fn seconds(seconds: u64) -> MonoTime {
 /// Connects while the guardian takes its turns.
 fn connect(process: &mut Process<Host>, now: MonoTime) -> (Guardian, Vec<Lease>) {
     let path = process.path.clone();
-    let caller = std::thread::spawn(move || Guardian::try_connect(&path).expect("connect"));
+    let caller = std::thread::spawn(move || Guardian::try_connect(&path).ok().expect("connect"));
     while !caller.is_finished() {
         assert!(process.turn(now));
         std::thread::sleep(Duration::from_millis(1));
     }
-    caller.join().expect("connected")
+    let (daemon, leases, protocol) = caller.join().expect("connected");
+    assert_eq!(protocol, PROTOCOL);
+    daemon.name_vips(vec![vip(1)], false).expect("named");
+    (daemon, leases)
 }
 
 #[test]
@@ -216,4 +219,85 @@ fn what_only_a_master_has_goes_a_second_after_its_vips_unless_the_daemon_speaks_
     assert_eq!(left(), 3);
     assert!(!process.turn(seconds(9)), "nothing is left to guard");
     assert_eq!(host.0.borrow().services, BTreeSet::from([service(3)]), "what was said last counts");
+}
+
+#[test]
+fn what_is_no_vip_of_the_plan_is_never_removed() {
+    let scratch = tempfile::tempdir().expect("tempdir");
+    let (ours, hosts) = (vip(1), vip(108));
+    let host = Host::with(&[ours.clone(), hosts.clone()]);
+    let service =
+        |last: u8| ServiceKey::Transport { protocol: 6, address: vip(last).address.address(), port: 80 };
+    host.0.borrow_mut().services.extend([service(1), service(108)]);
+    let mut process = Process::new(scratch.path(), host.clone()).expect("guardian");
+    let (daemon, _) = connect(&mut process, clock::now());
+    let named = |router: &str, addresses: &[AddressKey]| Lease {
+        router: router.to_owned(),
+        ..lease(addresses, clock::now())
+    };
+    let bound = |router: &str, last: u8| Bound {
+        router: router.to_owned(),
+        services: vec![service(last)],
+        more: false,
+    };
+    daemon.bind(bound("VRID 51", 108)).expect("told");
+    daemon.bind(bound("VRID 52", 1)).expect("told");
+    // Alone, or among others.
+    daemon.take(named("VRID 51", std::slice::from_ref(&hosts))).expect("told");
+    daemon.take(named("VRID 53", &[ours.clone(), hosts.clone()])).expect("told");
+    let elsewhere = AddressKey { interface: "lo".to_owned(), ..ours.clone() };
+    daemon.take(named("VRID 54", std::slice::from_ref(&elsewhere))).expect("told");
+    assert!(process.turn(seconds(1)) && process.turn(seconds(9)));
+    assert_eq!(host.0.borrow().attempts, 0);
+    daemon.take(named("VRID 52", std::slice::from_ref(&ours))).expect("told");
+    assert!(process.turn(seconds(10)) && process.turn(seconds(19)));
+    assert!(!host.has(&ours) && host.has(&hosts));
+    assert_eq!(host.0.borrow().services, BTreeSet::from([service(108)]));
+
+    // The last word counts.
+    daemon.name_vips(vec![vip(2)], false).expect("named");
+    daemon.take(named("VRID 52", std::slice::from_ref(&ours))).expect("told");
+    assert!(process.turn(seconds(20)));
+    assert_eq!((host.0.borrow().attempts, process.leases.len()), (1, 0));
+}
+
+#[test]
+fn each_beat_is_answered_and_who_is_told_to_leave_does_nothing_more() {
+    let scratch = tempfile::tempdir().expect("tempdir");
+    let vip = vip(1);
+    let host = Host::with(std::slice::from_ref(&vip));
+    let mut process = Process::new(scratch.path(), host.clone()).expect("guardian");
+    let (daemon, _) = connect(&mut process, clock::now());
+    assert_eq!(daemon.answered().expect("there"), None);
+    for number in [1, 2] {
+        daemon.beat(number).expect("told");
+    }
+    assert!(process.turn(clock::now()));
+    assert_eq!(daemon.answered().expect("there"), Some(2));
+    daemon.take(lease(std::slice::from_ref(&vip), seconds(1))).expect("lease");
+    assert!(process.turn(clock::now()));
+    // It hung; its daemon has given it up, and has not got another one yet.
+    assert!(daemon.end());
+    drop(daemon);
+    assert!(!process.turn(seconds(9)));
+    assert!(host.has(&vip));
+    process.run().expect("ends");
+    assert!(scratch.path().join("guard.sock").exists(), "what is there may be its successor's");
+}
+
+/// Whoever else was found to be the guardian since: also while the daemon that took the leases is still connected.
+#[test]
+fn a_lease_that_runs_out_is_left_to_a_successor() {
+    let scratch = tempfile::tempdir().expect("tempdir");
+    let vip = vip(1);
+    let host = Host::with(std::slice::from_ref(&vip));
+    let mut process = Process::new(scratch.path(), host.clone()).expect("guardian");
+    let (daemon, _) = connect(&mut process, clock::now());
+    daemon.take(lease(std::slice::from_ref(&vip), seconds(1))).expect("lease");
+    assert!(process.turn(clock::now()));
+    let successor = Process::new(scratch.path(), host.clone()).expect("successor");
+    assert!(process.turn(clock::now()), "there is nothing to do yet");
+    assert!(!process.turn(seconds(2)));
+    assert!(host.has(&vip));
+    drop((daemon, successor));
 }

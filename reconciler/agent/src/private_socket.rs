@@ -1,0 +1,122 @@
+//! Unix sockets that nobody but their owner can call, and who is at the other end.
+//!
+//! Only who it is; what is said over them is their owners' business.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use nix::sys::socket::{getsockopt, sockopt};
+use nix::sys::stat::{Mode, fchmod};
+use nix::unistd::geteuid;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use socket2::{SockAddr, Socket};
+
+/// The mode of a socket's file: its owner may call.
+const OWNER_ONLY: u32 = 0o600;
+
+/// Binds a socket to a path where nothing is yet. The file has mode 0600 from its first moment, whatever the umask.
+///
+/// # Errors
+/// The kernel's.
+pub(crate) fn bind(socket: &Socket, path: &Path) -> io::Result<()> {
+    bind_closed(socket, path)?;
+    // A strict umask may have taken the owner's rights too.
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(OWNER_ONLY))
+}
+
+/// The kernel gives the file the mode of the socket itself, less the umask (`unix_bind`, `net/unix/af_unix.c`).
+fn bind_closed(socket: &Socket, path: &Path) -> io::Result<()> {
+    fchmod(socket, Mode::from_bits_truncate(OWNER_ONLY))?;
+    socket.bind(&SockAddr::unix(path)?)
+}
+
+/// A process at the other end of a Unix socket, of root or of our own user.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    process: Option<OwnedFd>,
+}
+
+impl Peer {
+    /// Who is at the other end: of a call that was taken the caller, of a call that we made who listens.
+    ///
+    /// # Errors
+    /// `PermissionDenied` when it is neither root nor our own user.
+    pub(crate) fn of(socket: &impl AsFd) -> io::Result<Self> {
+        let caller = getsockopt(socket, sockopt::PeerCredentials)?;
+        if caller.uid() != 0 && caller.uid() != geteuid().as_raw() {
+            let text = format!("process {} of user {} is not root's", caller.pid(), caller.uid());
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
+        }
+        if caller.pid() == std::process::id().cast_signed() {
+            return Ok(Self { process: None });
+        }
+        // Kernels before 6.5 do not tell: then by its number, which is its own as long as it has not hung up.
+        let process = getsockopt(socket, sockopt::PeerPidfd).ok();
+        let by_number = || {
+            let process = pidfd_open(Pid::from_raw(caller.pid())?, PidfdFlags::empty()).ok()?;
+            is_there(socket).then_some(process)
+        };
+        Ok(Self { process: process.or_else(by_number) })
+    }
+
+    /// Ends it for good: it does nothing more, even if it cannot end yet. Does not block. Returns whether that was allowed.
+    pub(crate) fn kill(&self) -> bool {
+        self.process.as_ref().is_some_and(|process| pidfd_send_signal(process, Signal::KILL).is_ok())
+    }
+}
+
+/// Whether the other end has not hung up.
+fn is_there(socket: &impl AsFd) -> bool {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    let mut fds = [PollFd::new(socket.as_fd(), PollFlags::empty())];
+    matches!(poll(&mut fds, PollTimeout::ZERO), Ok(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use socket2::{Domain, Type};
+
+    use super::*;
+
+    #[test]
+    fn the_file_is_closed_to_others_before_anything_else_is_done() {
+        let scratch = tempfile::tempdir().expect("tempdir");
+        let path = scratch.path().join("s");
+        let socket = Socket::new(Domain::UNIX, Type::SEQPACKET, None).expect("socket");
+        bind_closed(&socket, &path).expect("bound");
+        let mode = std::fs::symlink_metadata(&path).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777 & !OWNER_ONLY, 0, "{mode:o}");
+        std::fs::remove_file(&path).expect("removed");
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None).expect("socket");
+        bind(&socket, &path).expect("bound");
+        let mode = std::fs::symlink_metadata(&path).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, OWNER_ONLY);
+    }
+
+    #[test]
+    fn who_hangs_is_ended_and_we_ourselves_are_not() {
+        let scratch = tempfile::tempdir().expect("tempdir");
+        let path = scratch.path().join("s");
+        let listener = Socket::new(Domain::UNIX, Type::SEQPACKET, None).expect("socket");
+        bind(&listener, &path).expect("bound");
+        listener.listen(1).expect("listens");
+        let caller = Socket::new(Domain::UNIX, Type::SEQPACKET, None).expect("socket");
+        caller.connect(&SockAddr::unix(&path).expect("path")).expect("called");
+        assert!(!Peer::of(&caller).expect("our own").kill(), "it is this process");
+
+        // A child that has the other end and does nothing.
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().expect("pair");
+        let mut child = std::process::Command::new("sleep")
+            .arg("100")
+            .stdin(OwnedFd::from(theirs))
+            .spawn()
+            .expect("sleep");
+        let process = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).expect("pidfd");
+        assert!(is_there(&ours));
+        assert!(Peer { process: Some(process) }.kill());
+        child.wait().expect("it ended");
+        assert!(!is_there(&ours), "it has hung up");
+    }
+}
