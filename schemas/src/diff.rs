@@ -26,6 +26,9 @@ pub struct HostDiff {
     pub operations: Vec<DiffOperation>,
     /// What stands in the kernel beside ours: left alone.
     pub foreign: Vec<ObjectText>,
+    /// What of others gets in the plan's way, as in the status document: left alone.
+    #[serde(default)]
+    pub in_the_way: Vec<ObjectText>,
     /// Sums.
     pub summary: DiffSummary,
 }

@@ -63,6 +63,10 @@ pub struct Status {
     pub guarded: bool,
     /// What stands in the kernel beside ours: left alone.
     pub foreign: Vec<ObjectText>,
+    /// What of others gets in the plan's way, told and left alone: `vip`, a VIP of the plan where the plan does not have it;
+    /// `process`, keepalived in the same network namespace.
+    #[serde(default)]
+    pub in_the_way: Vec<ObjectText>,
 }
 
 /// The directory in which the daemon keeps what must outlive it.
@@ -180,6 +184,10 @@ pub struct RouterStatus {
     pub since: Option<String>,
     /// Address of the Master as last heard; this host's own while Master.
     pub master: Option<String>,
+    /// When another Master of this virtual router was last heard; absent when none was since the daemon started. Backups are
+    /// silent: a Master hears nobody while all is well.
+    #[serde(default)]
+    pub other_heard: Option<String>,
     /// Virtual addresses.
     pub vips: Vec<String>,
     /// Counters since the daemon started.
@@ -447,7 +455,7 @@ pub enum FailureClass {
 /// An object in the kernel.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct ObjectText {
-    /// `address`, `route` or `virtual_server`; `more` counts what is not listed.
+    /// `address`, `route`, `virtual_server`, `vip` or `process`; `more` counts what is not listed.
     pub kind: String,
     /// The object, as ipvsadm(8) or ip(8) would name it.
     pub object: String,

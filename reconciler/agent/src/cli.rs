@@ -44,6 +44,7 @@ const HOLD_EXAMPLES: &str = "\
 Examples:
   evenkeeld hold VI_1         VI_1 and all that moves with it takes no part
   evenkeeld hold --all        all of this host's virtual routers
+  evenkeeld hold --all --force  even if nobody serves then
   evenkeeld release --all     afterwards";
 const RELEASE_EXAMPLES: &str = "\
 Examples:
@@ -88,15 +89,17 @@ enum Command {
     /// Hand a virtual router over to another director, and stay back until released
     ///
     /// It becomes Backup, and Master again only while no other director is. The order outlives restarts
-    /// and new plans. The routers of a sync group move together.
+    /// and new plans. The routers of a sync group move together. Another director is asked first, and this one serves until it has
+    /// taken over; if none answers the order is refused.
     #[command(after_help = FAILOVER_EXAMPLES)]
-    Failover(Order),
+    Failover(Leave),
     /// Keep a virtual router out of the election until released
     ///
     /// It hands over if it is Master, and then takes no part, even if no other director is Master. The
-    /// order outlives restarts and new plans. The routers of a sync group are held together.
+    /// order outlives restarts and new plans. The routers of a sync group are held together. It is refused where no other
+    /// director is heard: a Master asks for one that takes over and serves until it has, a Backup listens for its Master.
     #[command(after_help = HOLD_EXAMPLES)]
-    Hold(Order),
+    Hold(Leave),
     /// Take back `failover` and `hold`
     #[command(after_help = RELEASE_EXAMPLES)]
     Release(Order),
@@ -175,6 +178,15 @@ struct Order {
 }
 
 #[derive(Debug, Args)]
+struct Leave {
+    #[command(flatten)]
+    order: Order,
+    /// Even if no other director is heard: nobody may serve then
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Debug, Args)]
 struct Generation {
     /// The first digits of the generation that is meant [default: whichever is on probation]
     generation: Option<String>,
@@ -243,9 +255,9 @@ impl Cli {
             Command::Cleanup(state) => once::cleanup(&state.state_dir)
                 .map(|done| report_done(&done, "Cleaned up: ", "Nothing to do: nothing here is evenkeel's.")),
             Command::Status(status) => show_status(&status),
-            Command::Failover(order) => give(order, Action::Failover),
-            Command::Hold(order) => give(order, Action::Hold),
-            Command::Release(order) => give(order, Action::Release),
+            Command::Failover(leave) => give(leave.order, Action::Failover, leave.force),
+            Command::Hold(leave) => give(leave.order, Action::Hold, leave.force),
+            Command::Release(order) => give(order, Action::Release, false),
             Command::Drain(drain) => drain.run(),
             Command::Undrain(undrain) => undrain.run(),
             Command::Confirm(which) => tell(which, probation::Action::Confirm),
@@ -347,8 +359,8 @@ fn report_done(done: &[Op], title: &str, nothing: &str) -> ExitCode {
     }
 }
 
-fn give(order: Order, action: Action) -> Result<ExitCode, String> {
-    let give = control::give(&order.socket.socket, action, order.which.router);
+fn give(order: Order, action: Action, force: bool) -> Result<ExitCode, String> {
+    let give = control::give(&order.socket.socket, action, order.which.router, force);
     let (text, obeyed) = runtime()?.block_on(give)?;
     print!("{text}");
     Ok(if obeyed { ExitCode::SUCCESS } else { ExitCode::FAILURE })

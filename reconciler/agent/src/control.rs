@@ -9,7 +9,7 @@ use evenkeel_schemas::status::{RouterState, RouterStatus, Status};
 use tokio::time::{Instant, sleep};
 
 use crate::orders::{Action, OrderRequest};
-use crate::{probation, server};
+use crate::{probation, report, server};
 
 /// How long a router is given to do what it was told.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -24,8 +24,9 @@ pub(crate) async fn give(
     socket: &Path,
     action: Action,
     router: Option<Name>,
+    force: bool,
 ) -> Result<(String, bool), String> {
-    let request = OrderRequest { action, router };
+    let request = OrderRequest { action, router, force };
     let answer = server::send_order(socket, &request).await?;
     let deadline = Instant::now() + PATIENCE;
     let obeyed = |router: &RouterStatus| match action {
@@ -99,7 +100,7 @@ fn tell(action: Action, routers: &[Name], status: &Status) -> (String, bool) {
         }
         for router in found {
             let (text, done) = one(action, router);
-            page += &format!("{name}: {text}\n");
+            page += &format!("{}: {text}\n", report::label(router, &status.routers));
             all &= done;
         }
     }
@@ -156,6 +157,7 @@ mod tests {
             reason: "why".to_owned(),
             since: None,
             master: master.map(str::to_owned),
+            other_heard: None,
             vips: Vec::new(),
             counters: evenkeel_schemas::status::RouterCounters::default(),
         }

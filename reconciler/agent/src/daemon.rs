@@ -18,6 +18,7 @@ mod orders;
 mod plans;
 mod probation;
 mod unserved;
+mod ways;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -29,6 +30,7 @@ use evenkeel_health::{Board, Change, Outcome, Verdict};
 use evenkeel_kernel::clock;
 use evenkeel_schemas::plan::Check;
 use evenkeel_schemas::scalars::Name;
+use evenkeel_schemas::status::ObjectText;
 use evenkeel_schemas::time::MonoTime;
 use evenkeel_vrrp::RouterKey;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -95,7 +97,9 @@ struct Channels {
     found: mpsc::Receiver<Found>,
     hooks: mpsc::UnboundedReceiver<Done>,
     guardians: mpsc::Receiver<std::io::Result<Guardian>>,
+    ways: mpsc::Receiver<Result<Vec<ObjectText>, String>>,
     asks: mpsc::Receiver<Ask>,
+    asked: mpsc::Receiver<orders::Asked>,
     befores: mpsc::Receiver<Before>,
 }
 
@@ -145,11 +149,17 @@ pub(crate) struct Daemon {
     guardian_at: Option<MonoTime>,
     /// When the last guardian was started, or was found running.
     guardian_begun: MonoTime,
+    /// When to look for what is in the way; none while somebody looks, and without a plan.
+    way_at: Option<MonoTime>,
+    ways: mpsc::Sender<Result<Vec<ObjectText>, String>>,
     outcomes: mpsc::Sender<(Check, Outcome)>,
     guardians: mpsc::Sender<std::io::Result<Guardian>>,
     probes: Arc<Semaphore>,
     /// What operators told routers.
     pub(crate) orders: Orders,
+    /// Whether other directors are being asked to take over before an order is carried out.
+    offering: bool,
+    asked: mpsc::Sender<orders::Asked>,
     /// The plan before, until the election has the routers of the one in force.
     leaving: Option<Arc<LoadedPlan>>,
     /// What operators told to drain.
@@ -186,7 +196,9 @@ pub(crate) async fn run(options: Options, stop: StopSignals) -> Result<(), Strin
     let (found_tx, found) = mpsc::channel(CHANNEL);
     let (hooks, hooks_done) = Hooks::new();
     let (guardian_tx, guardians) = mpsc::channel(1);
+    let (way_tx, ways) = mpsc::channel(1);
     let (ask_tx, asks) = mpsc::channel(16);
+    let (asked_tx, asked) = mpsc::channel(1);
     let (before_tx, befores) = mpsc::channel(1);
     let (look, looks) = mpsc::channel(1);
     let (mailbox, written) = (Mailbox::default(), Arc::new(Notify::new()));
@@ -224,10 +236,14 @@ pub(crate) async fn run(options: Options, stop: StopSignals) -> Result<(), Strin
         lost: 0,
         guardian_at: None,
         guardian_begun: clock::now(),
+        way_at: None,
+        ways: way_tx,
         outcomes: outcome_tx,
         guardians: guardian_tx,
         probes: Arc::new(Semaphore::new(MAX_PROBES)),
         orders,
+        offering: false,
+        asked: asked_tx,
         leaving: None,
         drain_orders,
         disk,
@@ -241,8 +257,19 @@ pub(crate) async fn run(options: Options, stop: StopSignals) -> Result<(), Strin
     drift::watch(daemon.converger.mailbox().clone(), daemon.election.nudge());
     let copies = daemon.state.path().to_owned();
     let plans = source::watch(options.plan, options.host, copies, daemon.disk.clone(), looks);
-    let mut channels =
-        Channels { plans, reports, notices, outcomes, found, hooks: hooks_done, guardians, asks, befores };
+    let mut channels = Channels {
+        plans,
+        reports,
+        notices,
+        outcomes,
+        found,
+        hooks: hooks_done,
+        guardians,
+        ways,
+        asks,
+        asked,
+        befores,
+    };
     let result = tokio::select! {
         result = daemon.serve(&mut channels, signals, look) => result,
         () = server.serve(ask_tx) => Ok(()),
@@ -266,6 +293,7 @@ impl Daemon {
             let probation_in = self.probation.due().filter(|_| !self.desk.is_busy()).map(in_from_now);
             let desk_in = self.desk.due().map(in_from_now);
             let written = Arc::clone(&self.written);
+            let way_in = self.way_at.map(in_from_now);
             tokio::select! {
                 Some(loaded) = channels.plans.recv(), if !self.desk.is_busy() => self.read(*loaded).await,
                 _ = signals.hangup.recv() => drop(look.try_send(())),
@@ -284,6 +312,7 @@ impl Daemon {
                 Some(found) = channels.found.recv() => self.found(found),
                 Some(done) = channels.hooks.recv() => self.hooks.done(done),
                 Some(ask) = channels.asks.recv() => self.answer(ask).await,
+                Some(asked) = channels.asked.recv() => self.others_answered(asked),
                 () = written.notified() => {
                     self.tell_of_disk();
                     self.persisted();
@@ -292,6 +321,8 @@ impl Daemon {
                 Some(before) = channels.befores.recv() => self.read_before(before),
                 () = sleep_some(probation_in) => self.probation_due().await,
                 Some(guardian) = channels.guardians.recv() => self.guardian_started(guardian),
+                Some(found) = channels.ways.recv() => self.found_in_the_way(found),
+                () = sleep_some(way_in) => self.look_in_the_way(),
                 () = sleep_some(probes_in) => self.start_probes(),
                 () = sleep_some(verdicts_in) => self.want(&[Kind::Ipvs]),
                 () = sleep_some(services_in) => self.look_at_services(),
@@ -429,6 +460,7 @@ impl Daemon {
             Ok(guardian) => {
                 self.guardian_at = None;
                 self.guardian_begun = clock::now();
+                info!("another guardian is there");
                 self.election.send(Command::Guardian(guardian));
             }
             Err(error) => {

@@ -18,6 +18,7 @@ use evenkeel_schemas::status::{ConnectionCounts, RouterState, Status, Verdict};
 
 use crate::convergence::scope;
 use crate::draining::connections;
+use crate::in_the_way;
 use crate::plan_file::{self, Keep};
 use crate::report::counted;
 use crate::state::{read_drain_orders, read_drains, read_ledger};
@@ -75,6 +76,7 @@ pub(crate) fn difference(
         summary: sums(&operations),
         operations,
         foreign,
+        in_the_way: in_the_way::look(&loaded.plan)?,
     })
 }
 
@@ -166,6 +168,9 @@ pub(crate) fn page(diff: &HostDiff, colour: bool) -> String {
     for object in &diff.foreign {
         page += &format!("foreign, left alone: {} {}\n", object.kind, object.object);
     }
+    for object in &diff.in_the_way {
+        page += &format!("in the way: {}\n", object.object);
+    }
     let sums = &diff.summary;
     page += &match sums.operations {
         0 => "No changes: the kernel is as the plan says.".to_owned(),
@@ -223,6 +228,7 @@ mod tests {
             summary: sums(&operations),
             operations,
             foreign: Vec::new(),
+            in_the_way: Vec::new(),
         };
         assert_eq!(
             page(&diff, false),

@@ -16,6 +16,7 @@ mod guarding;
 mod hold;
 mod lateness;
 mod port;
+mod rehearsal;
 mod setup;
 mod sockets;
 mod vips;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use evenkeel_kernel::{Alarm, Kernel, Monitor};
 use evenkeel_schemas::scalars::Name;
@@ -58,6 +60,9 @@ pub(crate) enum Command {
     /// What operators told routers, by name: all that is in force. A router that is told to yield hands
     /// over when that is new to it.
     Orders(BTreeMap<Name, RouterOrder>),
+    /// Find out whether other directors would take over these routers, before an order takes them out: the answer is who was not
+    /// answered, for people. One question at a time.
+    Offer(BTreeSet<Name>, oneshot::Sender<Vec<Unanswered>>),
     /// A new guardian, in place of one that went.
     Guardian(Guardian),
     /// Tell the state of everything.
@@ -73,7 +78,7 @@ pub(crate) enum Notice {
     State {
         /// Its name.
         router: Name,
-        /// What it is called in the log: an IPv6 router beside an IPv4 one of its name says so.
+        /// What it is called in the log: of two with one name each says its family.
         label: String,
         /// Its sync group.
         group: Option<Name>,
@@ -88,6 +93,8 @@ pub(crate) enum Notice {
     },
     /// Something about a router that its operator wants to know.
     Router { label: String, text: String },
+    /// A router that has become Master announces its VIPs: a line for the log.
+    Announced(String),
     /// Operations on VIPs that were done because a router changed its state.
     Done(Vec<String>),
     /// VIPs, or what goes with them, that others have changed.
@@ -126,8 +133,34 @@ pub(crate) struct RouterSnapshot {
     pub(crate) reason: String,
     pub(crate) since: Option<MonoTime>,
     pub(crate) master: Option<String>,
+    pub(crate) other_heard: Option<MonoTime>,
     pub(crate) vips: Vec<String>,
     pub(crate) counters: RouterCounters,
+}
+
+impl RouterSnapshot {
+    /// What it is called where people read it: of two with one name each says its family.
+    pub(crate) fn label(&self, all: &[Self]) -> String {
+        let twin = |other: &Self| other.name == self.name && other.key.family != self.key.family;
+        if all.iter().any(twin) {
+            format!("{} {}", self.name, self.key.family)
+        } else {
+            self.name.to_string()
+        }
+    }
+}
+
+/// A router for which no other director was heard when it was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unanswered {
+    /// What it is called in the log.
+    pub(crate) label: String,
+    /// Whether this host is its Master.
+    pub(crate) master: bool,
+    /// How long it was listened for.
+    pub(crate) waited: Duration,
+    /// When another Master was heard last, if ever.
+    pub(crate) heard: Option<MonoTime>,
 }
 
 /// A way to tell the loop that routes or rules have changed, some that go with VIPs perhaps: it is not told of them by the kernel, since

@@ -13,6 +13,7 @@
 //! - `trackers`: what the election watches besides; `hooks`: programs that are told of its changes,
 //!   `run_program` runs both kinds, `programs` knows where our own are; `orders`: what operators tell it;
 //! - `drain_orders`: what operators told to drain;
+//! - `in_the_way`: what of others gets in the plan's way; `private_socket`: sockets for root only;
 //! - `report`, `server`: status and orders by a socket; `once`: commands without the daemon, `control`: those
 //!   that give it orders; `cli`: the command line; `claim`: one daemon a network namespace.
 
@@ -32,6 +33,7 @@ mod election;
 mod guard;
 mod handover;
 mod hooks;
+mod in_the_way;
 mod logging;
 mod memory;
 mod once;

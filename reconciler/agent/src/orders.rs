@@ -10,12 +10,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use evenkeel_schemas::plan::Plan;
 use evenkeel_schemas::scalars::{Name, Priority};
 use evenkeel_schemas::status::{OrderStatus, RouterOrder};
+use evenkeel_schemas::time::MonoTime;
 use serde::{Deserialize, Serialize};
+
+use crate::election::Unanswered;
 
 /// Most letters between a name that is unknown and one that may be meant.
 const NEAR: usize = 3;
 /// Most orders that are kept: more than a host can have routers.
 const MAX_ORDERS: usize = 10_000;
+
+/// Most routers in a sentence.
+const MAX_TOLD: usize = 20;
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +44,19 @@ pub(crate) struct OrderRequest {
     /// Name of a virtual router or sync group; absent: all of this host's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) router: Option<Name>,
+    /// Even if no other director answers when it is asked to take over.
+    #[serde(default)]
+    pub(crate) force: bool,
+}
+
+impl OrderRequest {
+    /// Whether it may be that nobody serves once it is carried out, which is to be found out before.
+    pub(crate) const fn needs_another(&self) -> bool {
+        match self.action {
+            Action::Failover | Action::Hold => !self.force,
+            Action::Release => false,
+        }
+    }
 }
 
 /// What was done.
@@ -54,6 +73,37 @@ pub(crate) enum Refusal {
     Unknown(String),
     /// Nothing can be told to anybody now.
     NotNow(String),
+}
+
+/// Why routers are not taken out: no other director of theirs was heard, within so long or since a time that is told as `wall` has it;
+/// `started` is when this daemon was.
+pub(crate) fn alone(
+    action: Action,
+    unanswered: &[Unanswered],
+    now: MonoTime,
+    started: MonoTime,
+    wall: impl Fn(MonoTime) -> String,
+) -> Option<Refusal> {
+    let first = unanswered.first()?;
+    let names: Vec<&str> = unanswered.iter().take(MAX_TOLD).map(|one| one.label.as_str()).collect();
+    let more = unanswered.len().saturating_sub(MAX_TOLD);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let asked =
+        if first.master { "when it was asked to take over" } else { "when this host, a Backup, listened" };
+    let since = |at: MonoTime| format!("for {} s, since {}", now.since(at).as_secs(), wall(at));
+    let heard = match unanswered.iter().map(|one| one.heard).max().flatten() {
+        Some(heard) => format!("not {}", since(heard)),
+        None => format!("never while this daemon runs, {}", since(started)),
+    };
+    let anyway = match action {
+        Action::Hold | Action::Release => "--force holds it all the same, and nobody serves then",
+        Action::Failover => "--force tries it all the same, with a gap while nobody claims",
+    };
+    Some(Refusal::NotNow(format!(
+        "no other director of {}{more} was heard within {:.1} s {asked}, and {heard}; nothing was changed; {anyway}",
+        names.join(", "),
+        first.waited.as_secs_f64()
+    )))
 }
 
 /// An order that was given.
@@ -251,7 +301,7 @@ mod tests {
     }
 
     fn give(orders: &mut Orders, plan: &Plan, action: Action, router: Option<&str>) -> BTreeSet<Name> {
-        let request = OrderRequest { action, router: router.map(name) };
+        let request = OrderRequest { action, router: router.map(name), force: false };
         let (after, routers) = orders.after(&request, Some(plan), "now").expect("taken");
         *orders = after;
         routers
@@ -299,7 +349,7 @@ mod tests {
     fn a_router_that_is_not_there_is_refused_with_one_that_may_be_meant() {
         let plan = plan(&[("VI_1", Some("front")), ("VI_web", None)]);
         let refuse = |router: &str| {
-            let request = OrderRequest { action: Action::Hold, router: Some(name(router)) };
+            let request = OrderRequest { action: Action::Hold, router: Some(name(router)), force: false };
             match Orders::default().after(&request, Some(&plan), "now") {
                 Err(Refusal::Unknown(text)) => text,
                 other => panic!("{other:?}"),
@@ -308,7 +358,44 @@ mod tests {
         assert_eq!(refuse("vi_2"), "there is no virtual router vi_2; did you mean VI_1?");
         assert_eq!(refuse("frnt"), "there is no virtual router frnt; did you mean front?");
         assert_eq!(refuse("x"), "there is no virtual router x; this host has VI_1, VI_web, front");
-        let request = OrderRequest { action: Action::Hold, router: Some(name("VI_1")) };
+        let request = OrderRequest { action: Action::Hold, router: Some(name("VI_1")), force: false };
         assert!(matches!(Orders::default().after(&request, None, "now"), Err(Refusal::NotNow(_))));
+    }
+
+    #[test]
+    fn who_is_alone_is_told_how_long_nobody_was_heard() {
+        let at = |seconds: u64| MonoTime::from_millis(seconds * 1000);
+        let one = |label: &str, heard| Unanswered {
+            label: label.to_owned(),
+            master: true,
+            waited: std::time::Duration::from_millis(2004),
+            heard,
+        };
+        let say = |action, unanswered: &[Unanswered]| {
+            let refusal = alone(action, unanswered, at(500), at(100), |at| {
+                format!("T{}", at.as_nanos() / 1_000_000_000)
+            });
+            refusal.map(|refusal| match refusal {
+                Refusal::NotNow(text) => text,
+                Refusal::Unknown(text) => panic!("{text}"),
+            })
+        };
+        assert_eq!(say(Action::Hold, &[]), None);
+        assert_eq!(
+            say(Action::Hold, &[one("VI_1", None)]).as_deref(),
+            Some(
+                "no other director of VI_1 was heard within 2.0 s when it was asked to take over, and never while this daemon runs, \
+                 for 400 s, since T100; nothing was changed; --force holds it all the same, and nobody serves then"
+            )
+        );
+        let text = say(Action::Failover, &[one("VI_1 IPv4", None), one("VI_1 IPv6", Some(at(440)))])
+            .expect("refused");
+        assert!(
+            text.contains("of VI_1 IPv4, VI_1 IPv6 was") && text.contains("and not for 60 s, since T440;"),
+            "{text}"
+        );
+        let asks = |action, force| OrderRequest { action, router: None, force }.needs_another();
+        assert!(asks(Action::Hold, false) && asks(Action::Failover, false));
+        assert!(!asks(Action::Hold, true) && !asks(Action::Release, false));
     }
 }

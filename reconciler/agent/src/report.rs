@@ -23,7 +23,7 @@ use crate::election::{ElectionSnapshot, RouterSnapshot};
 use crate::state::disk::Waiting;
 
 pub(crate) use live::Question;
-pub(crate) use page::{counted, page};
+pub(crate) use page::{counted, label, page};
 
 /// A point in time as RFC 3339 text, by the wall clock of now.
 pub(crate) fn wall(at: MonoTime) -> String {
@@ -57,6 +57,7 @@ pub(crate) fn status(daemon: &Daemon, election: ElectionSnapshot) -> Status {
         state_directory: Some(state_directory(daemon)),
         guarded: election.guarded,
         foreign: facts.foreign.clone(),
+        in_the_way: facts.in_the_way.clone(),
     }
 }
 
@@ -100,6 +101,7 @@ fn router(snapshot: RouterSnapshot) -> RouterStatus {
         reason: snapshot.reason,
         since: snapshot.since.map(wall),
         master: snapshot.master,
+        other_heard: snapshot.other_heard.map(wall),
         vips: snapshot.vips,
         counters: snapshot.counters,
     }

@@ -39,6 +39,8 @@ const READ_LIMIT: Duration = Duration::from_secs(5);
 const CONNECTION_LIMIT: Duration = Duration::from_secs(30);
 /// How long the client waits for an answer.
 const CLIENT_LIMIT: Duration = Duration::from_secs(5);
+/// How long for that to an order for routers: other directors may be asked first, for 20 s at most.
+const ORDER_LIMIT: Duration = Duration::from_secs(28);
 /// Largest answer that the client takes.
 const MAX_ANSWER: usize = 256 * 1024 * 1024;
 /// Largest body of a request.
@@ -219,7 +221,7 @@ async fn order<T: DeserializeOwned, A: Serialize>(
 /// # Errors
 /// When nothing answers there in time, or not with a status document: a sentence for people.
 pub(crate) async fn fetch(socket: &Path) -> Result<Status, String> {
-    ask(socket, Method::GET, "/status", String::new()).await
+    ask(socket, Method::GET, "/status", String::new(), CLIENT_LIMIT).await
 }
 
 /// Asks the daemon behind `socket` for its status with connections and traffic.
@@ -227,7 +229,7 @@ pub(crate) async fn fetch(socket: &Path) -> Result<Status, String> {
 /// # Errors
 /// When nothing answers there in time, or not with a status document: a sentence for people.
 pub(crate) async fn fetch_usage(socket: &Path) -> Result<Status, String> {
-    ask(socket, Method::GET, "/status?usage", String::new()).await
+    ask(socket, Method::GET, "/status?usage", String::new(), CLIENT_LIMIT).await
 }
 
 /// Tells the daemon behind `socket` what to drain.
@@ -236,7 +238,7 @@ pub(crate) async fn fetch_usage(socket: &Path) -> Result<Status, String> {
 /// When nothing answers there in time, or the order is refused: a sentence for people.
 pub(crate) async fn send_drain(socket: &Path, request: &DrainRequest) -> Result<DrainAnswer, String> {
     let body = serde_json::to_string(request).map_err(|error| error.to_string())?;
-    ask(socket, Method::POST, "/drains", body).await
+    ask(socket, Method::POST, "/drains", body, CLIENT_LIMIT).await
 }
 
 /// Gives the daemon behind `socket` an order.
@@ -245,7 +247,7 @@ pub(crate) async fn send_drain(socket: &Path, request: &DrainRequest) -> Result<
 /// When nothing answers there in time, or the order is refused: a sentence for people.
 pub(crate) async fn send_order(socket: &Path, request: &OrderRequest) -> Result<OrderAnswer, String> {
     let body = serde_json::to_string(request).map_err(|error| error.to_string())?;
-    ask(socket, Method::POST, "/orders", body).await
+    ask(socket, Method::POST, "/orders", body, ORDER_LIMIT).await
 }
 
 /// Tells the daemon behind `socket` to confirm the plan on probation, or to roll it back.
@@ -257,7 +259,7 @@ pub(crate) async fn send_probation(
     request: &probation::Request,
 ) -> Result<probation::Answer, String> {
     let body = serde_json::to_string(request).map_err(|error| error.to_string())?;
-    ask(socket, Method::POST, "/probation", body).await
+    ask(socket, Method::POST, "/probation", body, CLIENT_LIMIT).await
 }
 
 async fn ask<T: DeserializeOwned>(
@@ -265,6 +267,7 @@ async fn ask<T: DeserializeOwned>(
     method: Method,
     path: &str,
     body: String,
+    limit: Duration,
 ) -> Result<T, String> {
     #[derive(Deserialize)]
     struct Problem {
@@ -286,7 +289,7 @@ async fn ask<T: DeserializeOwned>(
         let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
         Ok((code, body.map_err(io::Error::other)?.to_bytes()))
     };
-    let answer = timeout(CLIENT_LIMIT, ask).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut));
+    let answer = timeout(limit, ask).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut));
     let (code, bytes) = answer.flatten().map_err(|error| no_answer(socket, &error))?;
     if code != StatusCode::OK {
         let problem = serde_json::from_slice(&bytes).map(|Problem { error }| error);
@@ -312,7 +315,7 @@ mod tests {
     use crate::orders::Action;
 
     fn order_for(router: &str) -> OrderRequest {
-        OrderRequest { action: Action::Hold, router: router.parse().ok() }
+        OrderRequest { action: Action::Hold, router: router.parse().ok(), force: false }
     }
 
     #[tokio::test]
@@ -351,12 +354,13 @@ mod tests {
             );
             assert_eq!(send_order(&path, &order_for("")).await.expect_err("not kept"), "disk full");
             let none: Result<OrderAnswer, String> =
-                ask(&path, Method::POST, "/orders", "{\"action\":\"dance\"}".to_owned()).await;
+                ask(&path, Method::POST, "/orders", "{\"action\":\"dance\"}".to_owned(), CLIENT_LIMIT).await;
             assert!(none.expect_err("refused").starts_with("not an order: "));
             let long: Result<OrderAnswer, String> =
-                ask(&path, Method::POST, "/orders", " ".repeat(5000)).await;
+                ask(&path, Method::POST, "/orders", " ".repeat(5000), CLIENT_LIMIT).await;
             assert!(long.expect_err("refused").contains("too long"));
-            let get: Result<OrderAnswer, String> = ask(&path, Method::GET, "/orders", String::new()).await;
+            let get: Result<OrderAnswer, String> =
+                ask(&path, Method::GET, "/orders", String::new(), CLIENT_LIMIT).await;
             assert!(get.is_err());
         };
         tokio::select! {

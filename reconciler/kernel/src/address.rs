@@ -122,6 +122,43 @@ pub(crate) fn observe(
     Ok(addresses)
 }
 
+/// The addresses of the interfaces that are called so.
+pub(crate) fn every(
+    socket: &mut Requester,
+    called: &BTreeMap<u32, String>,
+) -> Result<BTreeSet<AddressKey>, KernelError> {
+    let mut all = BTreeSet::new();
+    for family in FAMILIES {
+        let mut request = Batch::default();
+        request.message(libc::RTM_GETADDR, libc::NLM_F_DUMP, |w| w.raw(&[family, 0, 0, 0, 0, 0, 0, 0]));
+        let told = match socket.dump(&mut request, parse)? {
+            Ok(told) => told,
+            Err(refusal) if refusal.code() == Errno::EAFNOSUPPORT => continue,
+            Err(refusal) => return Err(refusal.explain("cannot read the addresses")),
+        };
+        // An interface that came since is seen the next time.
+        let key = |told: Told| {
+            Some(AddressKey { interface: called.get(&told.index)?.clone(), address: told.address })
+        };
+        all.extend(told.into_iter().filter_map(key));
+    }
+    Ok(all)
+}
+
+/// See [`crate::Kernel::rehearse`].
+pub(crate) fn rehearse(socket: &mut Requester) {
+    let nowhere = Resolved { index: i32::MAX.cast_unsigned(), kernel_name: String::new() };
+    let links = BTreeMap::from([(String::new(), nowhere)]);
+    for ip in [IpAddr::from([192, 0, 2, 1]), IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1])] {
+        let Ok(address) = Cidr::new(ip, if ip.is_ipv6() { 128 } else { 32 }) else { continue };
+        let key = AddressKey { interface: String::new(), address };
+        let value = Address { no_dad: ip.is_ipv6(), ..Address::ours(address, Scope::Global, None) };
+        let ops = [Op::AddAddress { key: key.clone(), value, announce: true }, Op::DelAddress(key)];
+        let encode = |batch: &mut Batch, op: &Op| encode(batch, op, &links);
+        carry_out(socket, &ops, encode, |socket, op, refusal| settle(socket, op, refusal, &links));
+    }
+}
+
 fn dump(socket: &mut Requester, family: u8, name: &str, index: u32) -> Result<Vec<Told>, KernelError> {
     let mut request = Batch::default();
     request.message(libc::RTM_GETADDR, libc::NLM_F_DUMP, |w| {

@@ -36,7 +36,7 @@ mod without_ipv6;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use evenkeel_converge::{KernelState, Kind, Op, Service, ServiceKey, SyncDaemon, SyncRole};
+use evenkeel_converge::{AddressKey, KernelState, Kind, Op, Service, ServiceKey, SyncDaemon, SyncRole};
 
 pub use alarm::Alarm;
 pub use error::{ApplyError, Class, KernelError, Reason};
@@ -179,6 +179,26 @@ impl Kernel {
     /// When they cannot be read.
     pub fn sync_daemons(&mut self) -> Result<BTreeMap<SyncRole, SyncDaemon>, KernelError> {
         if ipvs_loaded() { ipvs::sync_daemons(&mut self.generic) } else { Ok(BTreeMap::new()) }
+    }
+
+    /// The addresses of all interfaces. An interface that one of `names` leads to, perhaps an alternative name, is called so; others as the
+    /// kernel calls them.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn every_address(&mut self, names: &BTreeSet<String>) -> Result<BTreeSet<AddressKey>, KernelError> {
+        let links = link::observe(&mut self.route)?;
+        let mut called: BTreeMap<u32, String> =
+            links.into_iter().map(|link| (link.index, link.name)).collect();
+        let named = link::resolve(&mut self.route, names)?;
+        called.extend(named.into_iter().map(|(name, link)| (link.index, name)));
+        address::every(&mut self.route, &called)
+    }
+
+    /// Goes the way of VIPs that come and go, for an interface that cannot be, so that nothing of it has to be read from a disk
+    /// when it matters. Changes nothing: the kernel says that there is no such interface.
+    pub fn rehearse(&mut self) {
+        address::rehearse(&mut self.route);
     }
 
     /// Lists the interfaces, by index.

@@ -46,25 +46,25 @@ fn sampled(stat: &str) -> f64 {
     fields.filter_map(|field| field.parse::<f64>().ok()).sum::<f64>() / ticks
 }
 
-/// Resident memory of each process, and together what is not shared (anonymous) and what is theirs when shared pages are divided
-/// among those who share them.
+/// What each process has for itself (private, clean and dirty), and together what is theirs when shared pages are divided among those who
+/// share them. What is resident says little: it counts whatever of a file happens to be mapped, as often as it is.
 pub(crate) fn memory(host: &Host, daemon: &Daemon) -> String {
-    let megabytes = |pid: u32, file: &str, key: &str| {
-        let text = std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
-        let line = text.lines().find(|line| line.starts_with(key)).unwrap_or_default().to_owned();
-        let number = line.split_whitespace().nth(1).and_then(|number| number.parse::<u32>().ok());
-        f64::from(number.unwrap_or_default()) / 1024.0
-    };
     let pids: Vec<u32> = processes(host, daemon).into_iter().map(|(pid, _)| pid).collect();
-    let each =
-        |file: &str, key: &str| -> Vec<f64> { pids.iter().map(|pid| megabytes(*pid, file, key)).collect() };
-    let resident = each("status", "VmRSS:");
-    let words: Vec<String> = resident.iter().map(|size| format!("{size:.1}")).collect();
+    let rollup = |pid: &u32| std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    let texts: Vec<String> = pids.iter().map(rollup).collect();
+    let private: Vec<f64> = texts.iter().map(|text| megabytes(text, "Private_")).collect();
+    let words: Vec<String> = private.iter().map(|size| format!("{size:.1}")).collect();
     format!(
-        "{:.1} MB ({}), of it {:.1} not shared; proportional {:.1} MB",
-        resident.iter().sum::<f64>(),
+        "private {:.1} MB ({}), proportional {:.1} MB",
+        private.iter().sum::<f64>(),
         words.join(" + "),
-        each("status", "RssAnon:").iter().sum::<f64>(),
-        each("smaps_rollup", "Pss:").iter().sum::<f64>(),
+        texts.iter().map(|text| megabytes(text, "Pss:")).sum::<f64>(),
     )
+}
+
+/// The sum of the lines of `smaps_rollup` (proc(5)) that begin so.
+fn megabytes(text: &str, key: &str) -> f64 {
+    let lines = text.lines().filter(|line| line.starts_with(key));
+    let kilobytes = lines.filter_map(|line| line.split_whitespace().nth(1)?.parse::<u32>().ok());
+    kilobytes.map(f64::from).sum::<f64>() / 1024.0
 }

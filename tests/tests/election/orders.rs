@@ -1,4 +1,5 @@
-//! What operators tell routers: to hand over, to stay out, to go on as before. It lasts over restarts of the daemon.
+//! What operators tell routers: to hand over, to stay out, to go on as before. It lasts over restarts of the daemon, and does not leave a
+//! segment without a Master by accident.
 
 use std::time::Duration;
 
@@ -11,7 +12,8 @@ const INTERVAL: Duration = Duration::from_millis(500);
 
 fn order(pair: &Pair<'_>, host: &Host, command: &str, router: &str) -> lab::Output {
     let socket = host.scratch().join("evenkeeld.sock").display().to_string();
-    pair.plans.evenkeeld(host, command, &[router, "--socket", &socket])
+    let words: Vec<&str> = router.split(' ').chain(["--socket", &socket]).collect();
+    pair.plans.evenkeeld(host, command, &words)
 }
 
 #[test]
@@ -62,6 +64,41 @@ fn a_router_hands_over_stays_out_and_returns_as_told() {
         watch.wait_holder(&pair.first, PATIENCE);
         lab.assert_within("VIP on both", watch.both_since(released), TOLERANCE, released);
         assert!(pair.plans.router(&pair.first, NAME)["order"].is_null());
+
+        // Nobody else lives: it stays, and nobody notices the question.
+        let alone = mark();
+        for command in ["hold", "failover"] {
+            let refused = order(&pair, &pair.first, command, NAME);
+            assert!(!refused.status.success(), "{command}");
+            for word in ["no other director of r61 was heard within", "--force"] {
+                assert!(refused.stderr.contains(word), "{}", refused.stderr);
+            }
+        }
+        assert_eq!(watch.none_since(alone), Duration::ZERO, "it served all the time");
+        let router = pair.plans.router(&pair.first, NAME);
+        assert_eq!((router["state"].as_str(), router["order"].is_null()), (Some("master"), true));
+        order(&pair, &pair.first, "hold", &format!("{NAME} --force")).expect_success();
+        assert_eq!(watch.holders(), Vec::<String>::new(), "as it was told");
+        order(&pair, &pair.first, "release", NAME).expect_success();
+        watch.wait_holder(&pair.first, PATIENCE);
+
+        // A Backup from its start on, never heard: it answers, and the VIP goes from one to the other.
+        let second = pair.start(&pair.second);
+        second.wait_log("Entering BACKUP STATE", PATIENCE);
+        let told = mark();
+        order(&pair, &pair.first, "hold", NAME).expect_success();
+        watch.wait_holder(&pair.second, PATIENCE);
+        lab.log(format!(
+            "held with a Backup: no VIP for {:?}, on both for {:?}",
+            watch.none_since(told),
+            watch.both_since(told)
+        ));
+        assert!(watch.none_since(told) < INTERVAL / 2, "less than a skew time: {:?}", watch.none_since(told));
+        lab.assert_within("VIP on both", watch.both_since(told), TOLERANCE, told);
+        // And the last one that is left stays.
+        let refused = order(&pair, &pair.second, "hold", NAME);
+        assert!(!refused.status.success());
+        assert_eq!(watch.holders(), [pair.second.name()]);
 
         let wrong = order(&pair, &pair.first, "failover", "r16");
         assert!(!wrong.status.success() && wrong.stderr.contains("r61"), "did you mean: {}", wrong.stderr);

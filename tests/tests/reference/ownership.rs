@@ -167,3 +167,67 @@ fn an_administrators_default_route_is_told_to_be_in_the_way_and_left_alone() {
         assert!(!masq.run(["ip", "-4", "route"]).contains("default"), "it was left");
     });
 }
+
+/// A VIP where the plan does not have it, and keepalived on the same host: neither is ours, and both are told.
+#[test]
+fn a_backup_tells_what_is_in_its_way() {
+    guest(|lab| {
+        let reference = Reference::new(lab);
+        let daemons = reference.serving();
+        let (dir1, dir2) = (&reference.hosts.dir1, &reference.hosts.dir2);
+        let socket = dir2.scratch().join("evenkeeld.sock").display().to_string();
+        let told = |host: &Host| {
+            let status = reference.status(host);
+            let objects = status["in_the_way"].as_array().cloned().unwrap_or_default();
+            objects
+                .iter()
+                .map(|object| object["object"].as_str().unwrap_or_default().to_owned())
+                .collect::<Vec<_>>()
+        };
+        let diff = || reference.evenkeeld(dir2, "diff", &["--socket", &socket]).expect_success();
+        std::thread::sleep(std::time::Duration::from_secs(2));
+        for host in [dir1, dir2, &reference.hosts.rs1] {
+            assert_eq!(told(host), Vec::<String>::new(), "{}", host.name());
+        }
+        assert!(!diff().contains("in the way"), "{}", diff());
+        // A claim says what it announces.
+        daemons.dir1.wait_log("(VI_1) Sending gratuitous ARPs on eth0 for 192.168.188.120", PATIENCE);
+
+        dir2.run(["ip", "link", "add", "dummy7", "type", "dummy"]);
+        dir2.add_address("dummy7", "192.168.188.120/32");
+        dir2.add_address("lo", "192.168.188.120/32");
+        let other = "vrrp_instance OTHER {\n  state BACKUP\n  interface eth0\n  virtual_router_id 99\n  priority 10\n  \
+                     virtual_ipaddress {\n    192.168.188.99\n  }\n}\n";
+        let keepalived = dir2.keepalived(other);
+        let wanted = [
+            "192.168.188.120/32 on dummy7: ",
+            "192.168.188.120/32 on lo: ",
+            "keepalived runs in this network namespace",
+        ];
+        eventually(PATIENCE, "all three are told", || {
+            let told = told(dir2);
+            wanted.iter().all(|wanted| told.iter().any(|object| object.starts_with(wanted)))
+        });
+        let (diff_says, page) =
+            (diff(), reference.evenkeeld(dir2, "status", &["--socket", &socket]).expect_success());
+        for wanted in wanted {
+            assert!(diff_says.contains(&format!("in the way: {wanted}")), "{diff_says}");
+            assert!(page.contains(&format!("IN THE WAY: {wanted}")), "{page}");
+            daemons.dir2.wait_log(&format!("in the way: {wanted}"), PATIENCE);
+        }
+        assert_eq!(told(dir1), Vec::<String>::new(), "what is on another host is not");
+
+        drop(keepalived);
+        dir2.run(["ip", "link", "delete", "dummy7"]);
+        dir2.delete_address("lo", "192.168.188.120/32");
+        eventually(PATIENCE, "nothing is left", || told(dir2).is_empty());
+        let said = daemons.dir2.log();
+        for wanted in wanted {
+            assert_eq!(
+                said.matches(&format!(" in the way: {wanted}")).count(),
+                2,
+                "it came and went: {said}"
+            );
+        }
+    });
+}

@@ -76,7 +76,11 @@ impl Daemon {
         while self.desk.current.is_none() {
             // What a plan on probation goes back to is being read after a restart.
             let loading = self.is_loading_before();
-            let can_wait = |ask: &Ask| loading && matches!(ask, Ask::Probation(..));
+            let can_wait = |ask: &Ask| match ask {
+                Ask::Probation(..) => loading,
+                Ask::Order(request, _) => self.must_wait(request),
+                Ask::Drain(..) | Ask::Status(..) => false,
+            };
             let Some(next) = self.desk.waiting.iter().position(|ask| !can_wait(ask)) else { return };
             match self.desk.waiting.remove(next) {
                 Some(Ask::Order(request, reply)) => self.order(request, reply),

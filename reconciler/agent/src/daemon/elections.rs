@@ -76,11 +76,14 @@ impl Daemon {
             }
             self.noticed(notice);
         }
-        for router in snapshot.routers.into_iter().filter(|router| !newer.contains(&router.name)) {
+        let labels: Vec<String> =
+            snapshot.routers.iter().map(|router| router.label(&snapshot.routers)).collect();
+        let all = snapshot.routers.into_iter().zip(labels);
+        for (router, label) in all.filter(|(router, _)| !newer.contains(&router.name)) {
             self.stands(&Notice::State {
                 // Nothing but an order keeps a router out in good order.
                 fault: router.state == RouterState::Initialize && router.order != Some(RouterOrder::Hold),
-                label: router.name.to_string(),
+                label,
                 router: router.name,
                 group: router.group,
                 to: router.state,

@@ -31,6 +31,8 @@ pub(crate) struct Facts {
     pub(crate) last: Option<Report>,
     pub(crate) recent: VecDeque<OperationRecord>,
     pub(crate) foreign: Vec<ObjectText>,
+    /// What of others is in the way of the plan.
+    pub(crate) in_the_way: Vec<ObjectText>,
     pub(crate) drifts: DriftHistory,
     /// The virtual routers that this host is Master of.
     pub(crate) masters: BTreeSet<Name>,
@@ -62,6 +64,7 @@ impl Facts {
             last: None,
             recent: VecDeque::new(),
             foreign: Vec::new(),
+            in_the_way: Vec::new(),
             drifts: DriftHistory::default(),
             masters: BTreeSet::new(),
             draining: Vec::new(),
@@ -76,6 +79,7 @@ impl Facts {
             Notice::State { router, to: RouterState::Master, .. } => self.masters.insert(router.clone()),
             Notice::State { router, .. } => self.masters.remove(router),
             Notice::Router { .. }
+            | Notice::Announced(_)
             | Notice::Done(_)
             | Notice::Drifted { .. }
             | Notice::Problem(_)
@@ -123,6 +127,7 @@ pub(super) fn log_notice(notice: &Notice, facts: &mut Facts) {
             }
         }
         Notice::Router { label, text } => warn!("({label}) {text}"),
+        Notice::Announced(line) => info!("{line}"),
         Notice::Done(operations) => {
             for operation in operations {
                 info!("{operation}");

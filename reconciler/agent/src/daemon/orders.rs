@@ -1,5 +1,6 @@
 //! What comes in by the socket: questions for the status, and orders for virtual routers. Other requests are
-//! carried on. An order is on the disk before the election hears of it and before it is acknowledged (`desk`).
+//! carried on. An order is on the disk before the election hears of it and before it is acknowledged (`desk`). One that may leave nobody
+//! serving comes to the desk when another director has been heard, or is told to come anyway.
 
 use std::collections::BTreeSet;
 
@@ -11,13 +12,21 @@ use tracing::{error, info, warn};
 
 use super::Daemon;
 use super::desk::Then;
-use crate::election::Command;
-use crate::orders::{Action, OrderAnswer, OrderRequest, Orders};
+use crate::election::{Command, Unanswered};
+use crate::orders::{self, Action, OrderAnswer, OrderRequest, Orders, Refusal};
 use crate::report;
 use crate::server::{Ask, OrderError};
 use crate::state::disk::Content;
 
 pub(super) type Reply = oneshot::Sender<Result<OrderAnswer, OrderError>>;
+
+/// An order, and what became of the question to other directors.
+pub(super) struct Asked {
+    request: OrderRequest,
+    reply: Reply,
+    /// The routers that none of them was heard for; none when the question came to nothing.
+    unanswered: Option<Vec<Unanswered>>,
+}
 
 /// An order at the desk.
 pub(super) struct Written {
@@ -56,8 +65,52 @@ impl Daemon {
             Ok(after) => after,
             Err(refusal) => return drop(reply.send(Err(OrderError::Refused(refusal)))),
         };
+        if request.needs_another() {
+            return self.ask_others(request, routers, reply);
+        }
         let content = Content::Orders(orders.clone());
         self.persist(content, Then::Order(Written { request, orders, routers, reply }));
+    }
+
+    /// Whether an order has to wait until other directors were asked for another one.
+    pub(super) const fn must_wait(&self, request: &OrderRequest) -> bool {
+        self.offering && request.needs_another()
+    }
+
+    /// Asks other directors to take over; the desk goes on meanwhile.
+    fn ask_others(&mut self, request: OrderRequest, routers: BTreeSet<Name>, reply: Reply) {
+        self.offering = true;
+        let (answer, unanswered) = oneshot::channel();
+        self.election.send(Command::Offer(routers, answer));
+        let asked = self.asked.clone();
+        tokio::spawn(async move {
+            // The election answers within a limit of its own, unless it has ended.
+            let unanswered = unanswered.await.ok();
+            asked.send(Asked { request, reply, unanswered }).await.ok();
+        });
+    }
+
+    /// An order is carried out, or refused because nobody would serve.
+    pub(super) fn others_answered(&mut self, asked: Asked) {
+        self.offering = false;
+        let Asked { request, reply, unanswered } = asked;
+        let refusal = match &unanswered {
+            Some(unanswered) => {
+                orders::alone(request.action, unanswered, clock::now(), self.facts.started, report::wall)
+            }
+            None => Some(Refusal::NotNow("the election has ended".to_owned())),
+        };
+        match refusal {
+            Some(refusal) => {
+                let (Refusal::NotNow(why) | Refusal::Unknown(why)) = &refusal;
+                let whom = request.router.as_ref().map_or("all", Name::as_str);
+                warn!("operator: {} {whom} is refused: {why}", verb(request.action));
+                reply.send(Err(OrderError::Refused(refusal))).ok();
+                self.next_request();
+            }
+            // Asked again it would find none any more: this host does not serve now.
+            None => self.request(Ask::Order(OrderRequest { force: true, ..request }, reply)),
+        }
     }
 
     pub(super) fn order_written(&mut self, written: Written, result: Result<(), String>) {

@@ -143,6 +143,7 @@ impl Daemon {
         debug!("taken in {:.1} ms:{times}", times::milliseconds(clock::now().since(started)));
         self.plan_serial = self.serial;
         self.check_drain_orders();
+        self.look_in_the_way_soon();
     }
 
     /// Whether the kernel was as the plan in force says when it was last looked at, VIPs aside.

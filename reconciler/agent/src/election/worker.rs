@@ -6,10 +6,12 @@
 //! routers say is carried out in `output`, who they are and whether they may take part is in
 //! `routers`, and their VIPs are in `holding`.
 
+mod announced;
 mod conflicts;
 mod effective;
 mod holding;
 mod links;
+mod offers;
 mod output;
 mod routers;
 mod waiting;
@@ -39,6 +41,7 @@ use super::{Command, ElectionSnapshot, Notice, RouterSetup, RouterSnapshot};
 use crate::guard::{Guardian, Lease};
 use crate::scheduling::{Granted, Scheduling};
 use conflicts::Conflicts;
+use offers::Offer;
 pub(super) use waiting::Wakers;
 
 /// Packets taken from one interface in one turn.
@@ -107,6 +110,14 @@ pub(super) struct Worker {
     unserved: BTreeSet<RouterKey>,
     /// What operators told routers.
     orders: BTreeMap<Name, RouterOrder>,
+    /// How many announcements there were in this turn.
+    announced: usize,
+    /// Whether a take-over was rehearsed.
+    rehearsed: bool,
+    /// Routers that have claimed, and whose announcement was not told yet.
+    claims: BTreeSet<RouterKey>,
+    /// Routers that others are asked to take over.
+    offer: Option<Offer>,
     /// Others who have our VIPs.
     conflicts: Conflicts,
     started: bool,
@@ -178,6 +189,10 @@ impl Worker {
             trackers: BTreeMap::new(),
             unserved: BTreeSet::new(),
             orders: BTreeMap::new(),
+            announced: 0,
+            rehearsed: false,
+            claims: BTreeSet::new(),
+            offer: None,
             conflicts: Conflicts::default(),
             started: false,
             began: clock::now(),
@@ -331,6 +346,7 @@ impl Worker {
                 Ok(Command::Trackers(trackers)) => self.tracked(trackers),
                 Ok(Command::Unserved(routers)) => self.left_to_others(routers),
                 Ok(Command::Orders(orders)) => self.ordered(orders),
+                Ok(Command::Offer(routers, reply)) => self.offer(routers, reply),
                 Ok(Command::Guardian(guardian)) => {
                     self.guarding.replace(guardian);
                     self.renew_all();
@@ -446,6 +462,7 @@ impl Worker {
             port.send_pending(now);
         }
         self.probes(now);
+        self.look_at_offer(now);
         self.guarding.beats(now);
         self.guarding.flush(now);
         if let Some(lost) = self.guarding.asks(now) {
@@ -473,6 +490,7 @@ impl Worker {
             reason: router.reason().to_string(),
             since: router.since(),
             master: router.master().map(|ip| ip.to_string()),
+            other_heard: router.other_heard(),
             vips: router.config().vips.iter().map(ToString::to_string).collect(),
             counters: RouterCounters {
                 duplicate_addresses: self.conflicts.count(key),
@@ -496,10 +514,10 @@ impl Worker {
         }
     }
 
-    /// What a router is called where people read it: two may have one name, one of each family.
+    /// What a router is called where people read it: of two with one name each says its family.
     fn label(&self, setup: &RouterSetup) -> String {
         let twin = |other: &RouterSetup| other.name == setup.name && other.key.family != setup.key.family;
-        if setup.key.family == Family::V6 && self.routers.values().any(twin) {
+        if self.routers.values().any(twin) {
             format!("{} {}", setup.name, setup.key.family)
         } else {
             setup.name.to_string()
@@ -519,6 +537,12 @@ impl Worker {
     /// Never waits: when main does not keep up, the news is lost, the state is not.
     fn send_notices(&mut self) {
         self.urgent = false;
+        let untold = std::mem::take(&mut self.announced).saturating_sub(announced::MAX_LINES);
+        if untold > 0 {
+            self.tell(Notice::Announced(format!(
+                "Sending announcements as well for {untold} more routers and interfaces"
+            )));
+        }
         for notice in self.outbox.get_mut().drain(..) {
             if self.notices.try_send(notice).is_err() {
                 self.lost_notices.set(self.lost_notices.get() + 1);

@@ -17,7 +17,7 @@ use crate::drift_history;
 pub(crate) fn page(status: &Status) -> String {
     let mut lines = head(status);
     for router in &status.routers {
-        lines.extend(router_lines(router, &status.orders));
+        lines.extend(router_lines(router, &label(router, &status.routers), &status.orders));
     }
     lines.extend(status.orders.iter().filter(|order| !order.in_plan).map(waiting_order));
     lines.extend(status.trackers.iter().map(tracker));
@@ -81,7 +81,16 @@ fn on_probation(probation: &ProbationStatus, generation: &str) -> Vec<String> {
     lines
 }
 
-fn router_lines(router: &RouterStatus, orders: &[OrderStatus]) -> Vec<String> {
+/// What a router is called: of two with one name each says its family.
+pub(crate) fn label(router: &RouterStatus, all: &[RouterStatus]) -> String {
+    if all.iter().any(|other| other.name == router.name && other.family != router.family) {
+        format!("{} IPv{}", router.name, router.family)
+    } else {
+        router.name.to_string()
+    }
+}
+
+fn router_lines(router: &RouterStatus, label: &str, orders: &[OrderStatus]) -> Vec<String> {
     let base = match router.base_priority {
         base if base == router.priority => String::new(),
         base => format!(" ({base} in the plan)"),
@@ -89,8 +98,8 @@ fn router_lines(router: &RouterStatus, orders: &[OrderStatus]) -> Vec<String> {
     let group = router.sync_group.as_ref().map(|group| format!(" in sync group {group}")).unwrap_or_default();
     let mut lines = vec![
         format!(
-            "router {} {} VRID {} priority {}{base}{group}: {} ({})",
-            router.name, router.interface, router.vrid, router.priority, router.state, router.reason
+            "router {label} {} VRID {} priority {}{base}{group}: {} ({})",
+            router.interface, router.vrid, router.priority, router.state, router.reason
         ),
         format!(
             "  VIPs {}; Master {}; adverts {} sent, {} received, {} rejected",
@@ -190,6 +199,7 @@ fn kernel(status: &Status) -> Vec<String> {
     if !status.guarded {
         lines.push("NO GUARDIAN: if the daemon dies now, its VIPs stay".to_owned());
     }
+    lines.extend(status.in_the_way.iter().map(|object| format!("IN THE WAY: {}", object.object)));
     lines.extend(status.foreign.iter().map(|object| format!("foreign {}: {}", object.kind, object.object)));
     lines
 }
@@ -247,7 +257,7 @@ mod tests {
             },
             "virtual_servers": [],
             "convergence": serde_json::to_value(evenkeel_schemas::status::ConvergenceStatus::default()).expect("JSON"),
-            "guarded": true, "foreign": [],
+            "guarded": true, "foreign": [], "in_the_way": [{ "kind": "vip", "object": "192.0.2.9/32 on lo: why" }],
         }))
         .expect("status");
         assert_eq!(
@@ -266,7 +276,25 @@ mod tests {
              election: 100 timers, late: 99 % by at most 1.000 ms, worst 2.500 ms, real-time priority 50, memory locked\n\
              election: 1 NOTICES WERE LOST because the daemon was busy\n\
              hooks DO NOT KEEP UP: 3 changes were never told\n\
-             kernel NOT CONVERGED; 0 operations in 0 passes\n"
+             kernel NOT CONVERGED; 0 operations in 0 passes\n\
+             IN THE WAY: 192.0.2.9/32 on lo: why\n"
         );
+    }
+
+    #[test]
+    fn of_two_routers_with_one_name_each_says_its_family() {
+        let router = |name: &str, family: u8| -> RouterStatus {
+            serde_json::from_value(serde_json::json!({
+                "name": name, "interface": "eth0", "version": 3, "vrid": 51, "family": family, "priority": 100,
+                "base_priority": 100, "sync_group": null, "order": null, "state": "backup", "reason": "started",
+                "since": null, "master": null, "vips": [],
+                "counters": serde_json::to_value(evenkeel_schemas::status::RouterCounters::default()).expect("JSON"),
+            }))
+            .expect("router")
+        };
+        let all = [router("VI_1", 4), router("VI_1", 6), router("VI_2", 6)];
+        let labels: Vec<String> = all.iter().map(|router| label(router, &all)).collect();
+        assert_eq!(labels, ["VI_1 IPv4", "VI_1 IPv6", "VI_2"]);
+        assert!(router_lines(&all[1], &labels[1], &[])[0].starts_with("router VI_1 IPv6 eth0 VRID 51 "));
     }
 }

@@ -39,8 +39,8 @@ impl Worker {
     fn config(&self, setup: &RouterSetup) -> Config {
         let mut config = setup.config.clone();
         config.priority = self.tracking(setup).priority;
-        // It has handed over, and comes back only when nobody else is there.
-        config.preempt &= self.order(&setup.name) != Some(RouterOrder::Yield);
+        // It has handed over, or is about to, and comes back only when nobody else is there.
+        config.preempt &= self.order(&setup.name) != Some(RouterOrder::Yield) && !self.offers(&setup.name);
         if config.source.is_unspecified()
             && let Some(found) = self.link_local.get(setup.key.interface.as_str())
         {
@@ -79,6 +79,7 @@ impl Worker {
     /// Operators have told routers something.
     pub(super) fn ordered(&mut self, orders: BTreeMap<Name, RouterOrder>) {
         let before = std::mem::replace(&mut self.orders, orders);
+        self.end_answered_offer();
         self.reconfigure();
         let yields = |name: &Name| self.order(name) == Some(RouterOrder::Yield);
         let newly = |setup: &&RouterSetup| {

@@ -12,7 +12,7 @@ use evenkeel_vrrp::{
 };
 
 use super::super::vips::Moving;
-use super::{Notice, Worker};
+use super::{Notice, Worker, announced};
 use crate::guard::Lease;
 
 /// How long before a Backup may claim VIPs must be gone, at most.
@@ -138,7 +138,9 @@ impl Worker {
         for (key, (to, _)) in changed {
             if *to == State::Master {
                 self.conflicts.claimed(key, clock::now());
+                self.claims.insert(key.clone());
             } else {
+                self.claims.remove(key);
                 self.granted.remove(key);
                 self.unsent.remove(key);
                 self.adopted.remove(key);
@@ -188,6 +190,12 @@ impl Worker {
                 failed.entry(&vip.interface).or_insert(error);
             }
         }
+        let mut told = Vec::new();
+        if self.claims.contains(key) {
+            let sent = vips.iter().map(|vip| (vip.interface.as_str(), vip.address.address()));
+            let sent = sent.filter(|(interface, _)| !failed.contains_key(interface));
+            told = announced::lines(&self.label(setup), sent);
+        }
         let mut news = Vec::new();
         for name in vips.iter().map(|vip| vip.interface.as_str()).collect::<BTreeSet<&str>>() {
             let problem =
@@ -196,6 +204,18 @@ impl Worker {
         }
         for text in news {
             self.tell_router(key, text);
+        }
+        for line in told {
+            self.claims.remove(key);
+            self.tell_announced(line);
+        }
+    }
+
+    /// One line, or one more that is only counted.
+    fn tell_announced(&mut self, line: String) {
+        self.announced += 1;
+        if self.announced <= announced::MAX_LINES {
+            self.tell(Notice::Announced(line));
         }
     }
 

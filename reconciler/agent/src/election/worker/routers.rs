@@ -7,6 +7,7 @@ use evenkeel_vrrp::{Delivery, FaultCause, Input, RouterKey, State};
 
 use super::super::RouterSetup;
 use super::super::guarding::joined;
+use super::super::rehearsal;
 use super::super::vips::Moving;
 use super::Worker;
 use crate::guard::Lease;
@@ -54,6 +55,13 @@ impl Worker {
         self.settle(over);
         self.start_routers();
         self.watch_claims();
+        // Last: who goes on as Master does not wait for it.
+        if !self.rehearsed
+            && let Some(setup) = self.routers.values().next()
+        {
+            self.rehearsed = true;
+            rehearsal::run(setup, &mut self.kernel);
+        }
     }
 
     /// Routers whose lease still runs go on as Master. Returns leases of which nobody is in charge.

@@ -11,6 +11,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::EventFd;
 
 use super::super::port::Port;
+use super::offers::Offer;
 use super::{Notice, Worker};
 use crate::stop_signals::StopSignals;
 
@@ -52,7 +53,7 @@ impl Worker {
         let announcements = announcements.map(|due| due.max(now));
         others
             .into_iter()
-            .chain([self.hushed])
+            .chain([self.hushed, self.offer.as_ref().map(Offer::due)])
             .flatten()
             .chain(announcements)
             .fold(self.check_at, MonoTime::min)

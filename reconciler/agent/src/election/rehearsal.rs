@@ -1,0 +1,76 @@
+//! A take-over that nobody notices: run once after the start, so that nothing of the real one has to be read from a disk, or mapped,
+//! at the moment that matters.
+//!
+//! No packet is sent, and the kernel is only asked for what it refuses.
+
+use std::time::Duration;
+
+use evenkeel_kernel::Kernel;
+use evenkeel_schemas::time::MonoTime;
+use evenkeel_vrrp::{Election, Input, Member, Output, Received};
+
+use super::RouterSetup;
+use super::sockets::frames;
+
+/// Longer than any Backup waits.
+const LONG: Duration = Duration::from_secs(200);
+
+/// Rehearses for routers like this one. Takes a fraction of a millisecond.
+pub(super) fn run(like: &RouterSetup, kernel: &mut Kernel) {
+    take_over(like);
+    kernel.rehearse();
+}
+
+/// From Backup to Master, as heard by a Backup, and back. Returns how many packets would have left.
+fn take_over(like: &RouterSetup) -> usize {
+    let member =
+        Member { key: like.key.clone(), name: like.name.clone(), group: None, config: like.config.clone() };
+    let [mut master, mut backup] = [(); 2].map(|()| {
+        let mut election = Election::new();
+        election.configure(vec![member.clone()], MonoTime::ZERO);
+        election.handle(&like.key, Input::Startup, MonoTime::ZERO);
+        election
+    });
+    let now = MonoTime::ZERO + LONG;
+    master.handle_timers(now);
+    master.handle_masters(now + LONG);
+    master.handle(&like.key, Input::Handover, now + LONG);
+    let mut packets = 0;
+    while let Some((_, output)) = master.poll_output() {
+        match output {
+            Output::Transmit { bytes, src, dst, ttl, .. } => {
+                packets += 1;
+                let received = Received { payload: &bytes, src, dst, ttl };
+                backup.handle_packet(&like.key.interface, received, MonoTime::ZERO);
+            }
+            Output::Announce { .. } => {
+                packets += like.vips.len();
+                for vip in like.vips.keys() {
+                    std::hint::black_box(frames::announcement([2; 6], vip.address.address(), false));
+                }
+            }
+            Output::StateChanged { .. } | Output::Event(_) => {}
+        }
+    }
+    while backup.poll_output().is_some() {}
+    packets
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan_file::plain_tests::ALL;
+
+    #[test]
+    fn a_take_over_is_gone_through_for_every_kind_of_router() {
+        let plan = evenkeel_schemas::plain::plan(ALL).expect("a plan");
+        assert!(!plan.routers.is_empty());
+        for router in &plan.routers {
+            let setup = RouterSetup::new(router, &[], None, false).expect("a router");
+            let packets = take_over(&setup);
+            assert!(packets > setup.vips.len(), "{}: {packets}", setup.name);
+        }
+        // The kernel refuses all of it, with rights and without.
+        Kernel::new().expect("netlink").rehearse();
+    }
+}

@@ -1,0 +1,137 @@
+//! Whether other directors would take routers over: asked for before an operator's order takes them out.
+//!
+//! A Master asks for it (`Input::Offer`) and stays Master until somebody has claimed; a Backup listens for its Master. What was
+//! heard before the question counts for nothing: who spoke then may be dead now. One question at a time, and each ends.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use evenkeel_kernel::clock;
+use evenkeel_schemas::scalars::Name;
+use evenkeel_schemas::time::MonoTime;
+use evenkeel_vrrp::{Input, OFFER_INTERVALS, RouterKey, State, VirtualRouter};
+use tokio::sync::oneshot;
+
+use super::super::Unanswered;
+use super::Worker;
+
+/// Most time for an answer. Over 20 s only Masters with intervals of over 10 s take; their Backups, mostly, claim by then.
+const LONGEST: Duration = Duration::from_secs(20);
+/// How long what was answered keeps a router from taking back what it has handed over: until the order is on the disk.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// Routers that others are asked to take over.
+pub(super) struct Offer {
+    routers: BTreeSet<Name>,
+    since: MonoTime,
+    /// When it ends: first the question, then what is left of it.
+    until: MonoTime,
+    /// Those that were asked for as Master.
+    asked: BTreeSet<RouterKey>,
+    /// None when it was answered.
+    reply: Option<oneshot::Sender<Vec<Unanswered>>>,
+}
+
+impl Offer {
+    /// When to look at it.
+    pub(super) const fn due(&self) -> MonoTime {
+        self.until
+    }
+
+    /// Whether another director was heard that serves, or this host does not.
+    fn is_answered(&self, router: &VirtualRouter) -> bool {
+        match router.state() {
+            State::Initialize => true,
+            State::Backup => router.other_heard().is_some_and(|at| at >= self.since),
+            State::Master => false,
+        }
+    }
+}
+
+/// How long an answer takes at most. A Backup whose Master is dead claims first, and then asks as Master.
+fn patience(router: &VirtualRouter) -> Duration {
+    let asking = router.config().effective_interval().as_duration() * OFFER_INTERVALS;
+    let waiting = match router.state() {
+        State::Backup => router.master_down_interval(),
+        State::Initialize | State::Master => Duration::ZERO,
+    };
+    waiting + asking
+}
+
+impl Worker {
+    /// Asks for all routers of these names. A question that is not answered yet is dropped.
+    pub(super) fn offer(&mut self, routers: BTreeSet<Name>, reply: oneshot::Sender<Vec<Unanswered>>) {
+        let now = clock::now();
+        let meant = self.election.iter().filter(|(_, name, _)| routers.contains(*name));
+        let longest = meant.map(|(.., router)| patience(router)).max().unwrap_or_default();
+        let until = now + longest.min(LONGEST);
+        self.offer = Some(Offer { routers, since: now, until, asked: BTreeSet::new(), reply: Some(reply) });
+        // None of them takes back what another has claimed.
+        self.reconfigure();
+        self.look_at_offer(now);
+    }
+
+    /// Whether a router is asked for.
+    pub(super) fn offers(&self, router: &Name) -> bool {
+        self.offer.as_ref().is_some_and(|offer| offer.routers.contains(router))
+    }
+
+    /// Asks for those that have become Master, and answers when there is an answer for all or the time is over.
+    pub(super) fn look_at_offer(&mut self, now: MonoTime) {
+        let Some(offer) = &mut self.offer else { return };
+        let meant = self.election.iter().filter(|(_, name, _)| offer.routers.contains(*name));
+        let open: Vec<(RouterKey, State)> = meant
+            .filter(|(.., router)| !offer.is_answered(router))
+            .map(|(key, _, router)| (key.clone(), router.state()))
+            .collect();
+        let is_new =
+            |(key, state): &&(RouterKey, State)| *state == State::Master && !offer.asked.contains(key);
+        let masters: Vec<RouterKey> = open.iter().filter(is_new).map(|(key, _)| key.clone()).collect();
+        let over = now >= offer.until;
+        if offer.reply.is_none() || (!open.is_empty() && !over) {
+            offer.asked.extend(masters.iter().cloned());
+            if over {
+                self.offer = None;
+                self.reconfigure();
+            } else if offer.reply.is_some() {
+                for key in masters {
+                    self.election.handle(&key, Input::Offer, now);
+                }
+                self.drain();
+            }
+            return;
+        }
+        let since = offer.since;
+        let Some(reply) = offer.reply.take() else { return };
+        offer.until = now + LINGER;
+        let unanswered: Vec<Unanswered> =
+            open.iter().filter_map(|(key, state)| self.unanswered(key, *state, since, now)).collect();
+        if !unanswered.is_empty() {
+            self.offer = None;
+            self.reconfigure();
+        }
+        // Fails when nobody waits for it any more.
+        reply.send(unanswered).ok();
+    }
+
+    fn unanswered(
+        &self,
+        key: &RouterKey,
+        state: State,
+        since: MonoTime,
+        now: MonoTime,
+    ) -> Option<Unanswered> {
+        let (setup, (_, router)) = (self.routers.get(key)?, self.election.get(key)?);
+        Some(Unanswered {
+            label: self.label(setup),
+            master: state == State::Master,
+            waited: now.since(since),
+            heard: router.other_heard(),
+        })
+    }
+
+    /// The order that was asked for has come, or another one.
+    pub(super) fn end_answered_offer(&mut self) {
+        self.offer.take_if(|offer| offer.reply.is_none());
+    }
+}

@@ -1,0 +1,205 @@
+//! What stands or runs on this host and gets in the way of its plan, although nothing of it is ours to change: a VIP where the plan
+//! does not have it, which makes a Backup answer for it, and keepalived, which moves the same VIPs.
+//!
+//! Looked at from time to time; nothing is done about it but to tell.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::Read;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use evenkeel_converge::{AddressKey, vip_addresses};
+use evenkeel_kernel::Kernel;
+use evenkeel_schemas::plan::Plan;
+use evenkeel_schemas::scalars::Ip;
+use evenkeel_schemas::status::ObjectText;
+
+/// Time from one look to the next.
+pub(crate) const EVERY: Duration = Duration::from_secs(10);
+/// How soon after a plan came into force.
+pub(crate) const SOON: Duration = Duration::from_secs(1);
+/// Most processes that are looked at.
+const MAX_PROCESSES: usize = 100_000;
+/// Most objects that are told, and one that counts the others.
+const MAX_TOLD: usize = 64;
+/// Longest name of a process (`TASK_COMM_LEN`), and its line break.
+const COMM_LENGTH: u64 = 16;
+/// What keepalived's processes are called; they may be told to say what each does (`process_names`).
+const KEEPALIVED: &str = "keepalived";
+
+/// Looks.
+///
+/// # Errors
+/// When the kernel does not tell its addresses, or there is no `/proc`: a sentence for people.
+pub(crate) fn look(plan: &Plan) -> Result<Vec<ObjectText>, String> {
+    let places = Places::of(plan);
+    let mut found = Vec::new();
+    if !places.0.is_empty() {
+        let names = places.0.values().flatten().map(|key| key.interface.clone()).collect();
+        let kernel = Kernel::new().and_then(|mut kernel| kernel.every_address(&names));
+        found = places.elsewhere(&kernel.map_err(|error| error.to_string())?);
+    }
+    let namespace =
+        fs::read_link("/proc/self/ns/net").map_err(|error| format!("/proc/self/ns/net: {error}"))?;
+    let pids = keepaliveds(Path::new("/proc"), &namespace).map_err(|error| format!("/proc: {error}"))?;
+    found.extend(running(&pids));
+    let more = found.len().saturating_sub(MAX_TOLD);
+    found.truncate(MAX_TOLD);
+    if more > 0 {
+        found.push(ObjectText { kind: "more".to_owned(), object: format!("{more} objects not listed") });
+    }
+    Ok(found)
+}
+
+/// Where a plan has its VIPs: on the interfaces of routers, and on others all the time where the host is a real server.
+struct Places(BTreeMap<IpAddr, BTreeSet<AddressKey>>);
+
+impl Places {
+    fn of(plan: &Plan) -> Self {
+        let own = |ip: IpAddr| plan.host_addresses.contains(&Ip(ip));
+        let mut places: BTreeMap<IpAddr, BTreeSet<AddressKey>> = BTreeMap::new();
+        for key in plan.routers.iter().flat_map(|router| vip_addresses(router).into_keys()) {
+            // One that the host owns is its administrator's business.
+            if !own(key.address.address()) {
+                places.entry(key.address.address()).or_default().insert(key);
+            }
+        }
+        for address in &plan.addresses {
+            let interface = address.interface.as_str().to_owned();
+            if let Some(places) = places.get_mut(&address.address.address()) {
+                places.insert(AddressKey { interface, address: address.address });
+            }
+        }
+        Self(places)
+    }
+
+    /// VIPs that are where the plan does not have them.
+    fn elsewhere(&self, addresses: &BTreeSet<AddressKey>) -> Vec<ObjectText> {
+        let tell = |key: &AddressKey| {
+            let planned = self.0.get(&key.address.address()).filter(|planned| !planned.contains(key))?;
+            let planned: Vec<String> = planned.iter().map(ToString::to_string).collect();
+            Some(ObjectText {
+                kind: "vip".to_owned(),
+                object: format!(
+                    "{key}: this host answers for it, Master or not; the plan has it as {}",
+                    planned.join(" and ")
+                ),
+            })
+        };
+        addresses.iter().filter_map(tell).collect()
+    }
+}
+
+fn running(pids: &[u32]) -> Option<ObjectText> {
+    let (first, more) = (pids.first()?, pids.len() - 1);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let object = format!(
+        "keepalived runs in this network namespace (process {first}{more}): two programs change the same VIPs and virtual servers"
+    );
+    Some(ObjectText { kind: "process".to_owned(), object })
+}
+
+/// The processes of keepalived in a network namespace, which is told by the link of its file. Whose cannot be told are left out: this
+/// process may look into those of its own user at least.
+fn keepaliveds(proc: &Path, namespace: &PathBuf) -> std::io::Result<Vec<u32>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(proc)?.take(MAX_PROCESSES) {
+        let entry = entry?;
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        // What has ended meanwhile has no file.
+        let mut name = String::new();
+        let read = fs::File::open(entry.path().join("comm"))
+            .and_then(|file| file.take(COMM_LENGTH).read_to_string(&mut name));
+        let is_one = read.is_ok() && is_keepalived(name.trim_end());
+        if is_one && fs::read_link(entry.path().join("ns/net")).is_ok_and(|link| link == *namespace) {
+            found.push(pid);
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+fn is_keepalived(comm: &str) -> bool {
+    comm.strip_prefix(KEEPALIVED).is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(text: &str) -> AddressKey {
+        let (address, interface) = text.split_once(" on ").expect("address on interface");
+        AddressKey { interface: interface.to_owned(), address: address.parse().expect("address") }
+    }
+
+    fn plan(more: &str) -> Plan {
+        let text = format!(
+            "format = 1\ncluster = \"c\"\nhost = \"h\"\nhost_addresses = [\"192.0.2.1\", \"192.0.2.8\"]\n\
+             [policy]\nresync = \"5s\"\nexclusive_ipvs = false\n\
+             [[router]]\nname = \"VI_1\"\ninterface = \"eth0\"\nsource = \"192.0.2.1\"\nversion = 3\n\
+             vrid = 1\npriority = 100\nadvert_interval = \"1s\"\npreempt = true\ngarp_repeat = 1\n\
+             garp_delay = \"0s\"\nvips = [\"192.0.2.9/32\", \"192.0.2.8/32\"]\n{more}"
+        );
+        toml::from_str(&text).expect("plan")
+    }
+
+    #[test]
+    fn a_vip_anywhere_but_where_the_plan_has_it_is_told() {
+        let places = Places::of(&plan(""));
+        let there = |addresses: &[&str]| {
+            let addresses: BTreeSet<AddressKey> = addresses.iter().map(|text| key(text)).collect();
+            places.elsewhere(&addresses).into_iter().map(|found| found.object).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            there(&["192.0.2.9/32 on eth0", "192.0.2.1/24 on eth0", "192.0.2.77/32 on lo"]),
+            Vec::<String>::new()
+        );
+        assert_eq!(there(&["192.0.2.8/24 on eth1"]), Vec::<String>::new(), "the host owns it");
+        for place in ["192.0.2.9/32 on lo", "192.0.2.9/32 on dummy0", "192.0.2.9/24 on eth0"] {
+            let told = there(&["192.0.2.9/32 on eth0", place]);
+            assert_eq!(told.len(), 1, "{told:?}");
+            assert!(told[0].starts_with(place) && told[0].ends_with("as 192.0.2.9/32 on eth0"), "{told:?}");
+        }
+    }
+
+    #[test]
+    fn a_real_server_s_vip_on_lo_is_in_nobody_s_way() {
+        let address = "[[address]]\ninterface = \"lo\"\naddress = \"192.0.2.9/32\"\nscope = \"host\"\n";
+        let places = Places::of(&plan(address));
+        let on = |text: &str| places.elsewhere(&BTreeSet::from([key(text)])).len();
+        assert_eq!(
+            [on("192.0.2.9/32 on lo"), on("192.0.2.9/32 on eth0"), on("192.0.2.9/32 on dummy0")],
+            [0, 0, 1]
+        );
+    }
+
+    #[test]
+    fn keepalived_counts_in_our_own_network_namespace_only() {
+        let scratch = tempfile::tempdir().expect("tempdir");
+        let (ours, others) = (PathBuf::from("net:[1]"), PathBuf::from("net:[2]"));
+        for (pid, comm, namespace) in [
+            ("10", "keepalived\n", Some(&ours)),
+            ("9", "keepalived_vrrp\n", Some(&ours)),
+            ("11", "keepalived\n", Some(&others)),
+            ("12", "keepalivedx\n", Some(&ours)),
+            ("13", "sshd\n", Some(&ours)),
+            ("14", "keepalived\n", None),
+            ("self", "keepalived\n", Some(&ours)),
+        ] {
+            let directory = scratch.path().join(pid);
+            fs::create_dir_all(directory.join("ns")).expect("mkdir");
+            fs::write(directory.join("comm"), comm).expect("comm");
+            if let Some(namespace) = namespace {
+                std::os::unix::fs::symlink(namespace, directory.join("ns/net")).expect("link");
+            }
+        }
+        fs::create_dir(scratch.path().join("15")).expect("one that has just ended");
+        let found = keepaliveds(scratch.path(), &ours).expect("looked");
+        assert_eq!(found, [9, 10]);
+        let told = running(&found).expect("told");
+        assert!(told.object.contains("(process 9 and 1 more)"), "{told:?}");
+        assert_eq!(running(&[]), None);
+    }
+}
