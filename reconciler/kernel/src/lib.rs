@@ -195,8 +195,8 @@ impl Kernel {
         address::every(&mut self.route, &called)
     }
 
-    /// Goes the way of VIPs that come and go, for an interface that cannot be, so that nothing of it has to be read from a disk
-    /// when it matters. Changes nothing: the kernel says that there is no such interface.
+    /// Goes the way of VIPs that come and go, so that nothing of it has to be read from a disk when it matters. Asks the kernel for an
+    /// interface that cannot be, and changes nothing.
     pub fn rehearse(&mut self) {
         address::rehearse(&mut self.route);
     }

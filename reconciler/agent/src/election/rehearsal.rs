@@ -1,7 +1,7 @@
 //! A take-over that nobody notices: run once after the start, so that nothing of the real one has to be read from a disk, or mapped,
 //! at the moment that matters.
 //!
-//! No packet is sent, and the kernel is only asked for what it refuses.
+//! No packet is sent, and the kernel is asked to change nothing.
 
 use std::time::Duration;
 
@@ -70,7 +70,6 @@ mod tests {
             let packets = take_over(&setup);
             assert!(packets > setup.vips.len(), "{}: {packets}", setup.name);
         }
-        // The kernel refuses all of it, with rights and without.
         Kernel::new().expect("netlink").rehearse();
     }
 }

@@ -282,7 +282,7 @@ impl<A: Addresses> Process<A> {
                 }
                 self.daemons.push(Daemon { socket, vips: BTreeSet::new() });
             }
-            Err(error) => warn!("guardian: a daemon connected and went: {error}"),
+            Err(error) => self.refuse(&format!("a daemon that called and went: {error}")),
         }
     }
 
@@ -363,7 +363,9 @@ impl<A: Addresses> Process<A> {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::InvalidData => warn!("guardian: {error}"),
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    self.refuse(&format!("a message: {error}"));
+                }
                 Err(_) => return false,
             }
         }

@@ -1,0 +1,242 @@
+//! What a guardian at the other end of a connection hears, with time as the tests want it.
+
+use std::io::Read;
+
+use socket2::Socket;
+
+use super::*;
+
+fn lease(until: MonoTime) -> Lease {
+    Lease { router: "eth0 IPv4 VRID 51".to_owned(), addresses: Vec::new(), until }
+}
+
+fn heard(mut socket: &Socket) -> Vec<String> {
+    let mut heard = Vec::new();
+    let mut buffer = vec![0; 64 * 1024];
+    while let Ok(length @ 1..) = socket.read(&mut buffer) {
+        heard.push(String::from_utf8_lossy(&buffer[..length]).into_owned());
+    }
+    heard
+}
+
+/// Fills the connection and returns when it was full.
+fn fill(guarding: &mut Guarding, now: MonoTime) {
+    while guarding.guarded() {
+        guarding.lease(lease(now + BEAT * 99));
+        guarding.flush(now);
+    }
+}
+
+#[test]
+fn a_slow_guardian_is_kept_and_hears_of_releases_later() {
+    let (guardian, theirs) = Guardian::pair().expect("pair");
+    let (mut guarding, now) = (Guarding::new(guardian), MonoTime::ZERO);
+    fill(&mut guarding, now);
+    guarding.release("eth0 IPv4 VRID 51".to_owned(), now);
+    assert_eq!(guarding.asks(now), None, "it is not lost");
+    heard(&theirs);
+    guarding.flush(now);
+    assert!(guarding.guarded());
+    assert_eq!(heard(&theirs), [r#"{"release":"eth0 IPv4 VRID 51"}"#]);
+    guarding.flush(now);
+    assert_eq!(heard(&theirs), Vec::<String>::new());
+}
+
+/// Answers all beats that have come.
+fn answer(theirs: &Socket) {
+    for word in heard(theirs) {
+        if let Some(number) = word.strip_prefix(r#"{"beat":"#) {
+            theirs.send(format!(r#"{{"alive":{number}"#).as_bytes()).expect("room");
+        }
+    }
+}
+
+#[test]
+fn a_guardian_that_answers_no_more_is_not_one_and_asked_for_until_there_is_another() {
+    let (guardian, theirs) = Guardian::pair().expect("pair");
+    let (mut guarding, mut now) = (Guarding::new(guardian), MonoTime::from_millis(1000));
+    for _ in 0..20 {
+        guarding.beats(now);
+        assert!(guarding.guarded() && guarding.asks(now).is_none());
+        answer(&theirs);
+        guarding.hear();
+        assert_eq!(guarding.due(), now + BEAT);
+        now = guarding.due();
+    }
+    // It hangs from here on.
+    let hung = now;
+    guarding.beats(now);
+    now = now + BEAT;
+    guarding.beats(now);
+    assert!(!guarding.guarded() && guarding.asks(now).is_none(), "not guarded, but not given up");
+    answer(&theirs);
+    guarding.beats(now);
+    guarding.hear();
+    assert!(guarding.guarded(), "it was only slow");
+    while guarding.asks(now).is_none() {
+        now = now + BEAT;
+        guarding.beats(now);
+    }
+    assert!(hung.until(now) <= Duration::from_millis(1300), "{:?}", hung.until(now));
+    assert!(heard(&theirs).contains(&r#""leave""#.to_owned()), "in case that it wakes up");
+    assert_eq!(guarding.asks(now), None);
+    assert_eq!(guarding.asks(now + ASK_GAP), Some(Lost::Hung { harmless: true }));
+    let (guardian, theirs) = Guardian::pair().expect("pair");
+    guarding.replace(guardian);
+    guarding.beats(now);
+    assert!(guarding.guarded() && guarding.asks(now + ASK_GAP * 2).is_none());
+    drop(theirs);
+    guarding.hear();
+    assert_eq!((guarding.guarded(), guarding.asks(now + ASK_GAP * 2)), (false, Some(Lost::Gone)));
+}
+
+#[test]
+fn a_thread_that_was_held_up_blames_nobody_at_once() {
+    let (guardian, _theirs) = Guardian::pair().expect("pair");
+    let (mut guarding, mut now) = (Guarding::new(guardian), MonoTime::from_millis(1000));
+    let mut late = 0;
+    while guarding.asks(now).is_none() {
+        guarding.beats(now);
+        now = now + BEAT + LATE;
+        late += 1;
+    }
+    assert_eq!(late, MISSED_LATE + 1);
+}
+
+#[test]
+fn no_lease_is_told_before_the_vips_of_the_plan_are() {
+    let (guardian, theirs) = Guardian::pair().expect("pair");
+    let (mut guarding, now) = (Guarding::new(guardian), MonoTime::ZERO);
+    let vip = |number: usize| AddressKey {
+        interface: "eth0".to_owned(),
+        address: format!("10.9.{}.{}/32", number / 256, number % 256).parse().expect("address"),
+    };
+    let names = |count: usize| -> BTreeSet<AddressKey> { (0..count).map(vip).collect() };
+    guarding.name_vips(names(CHUNK + 1));
+    assert!(guarding.lease(lease(now + BEAT)));
+    let words = heard(&theirs);
+    assert_eq!(words.len(), 3, "{words:?}");
+    assert!(words[0].starts_with(r#"{"vips":"#) && words[0].ends_with(r#""more":false}}"#), "{words:?}");
+    assert!(words[1].ends_with(r#""more":true}}"#) && words[2].starts_with(r#"{"lease":"#), "{words:?}");
+    guarding.name_vips(names(CHUNK + 1));
+    guarding.flush(now);
+    assert_eq!(heard(&theirs), Vec::<String>::new(), "it knows");
+    // Each guardian is told, and none a lease while there is no room for them.
+    let (guardian, theirs) = Guardian::pair().expect("pair");
+    guarding.replace(guardian);
+    while guarding.guarded() {
+        guarding.beat_at = None;
+        guarding.beats(now);
+        guarding.answered = guarding.beat;
+    }
+    assert!(!guarding.lease(lease(now + BEAT)));
+    heard(&theirs);
+    assert!(guarding.lease(lease(now + BEAT)));
+    let words = heard(&theirs);
+    assert!(words.len() == 3 && words[0].starts_with(r#"{"vips":"#), "{words:?}");
+}
+
+#[test]
+fn a_removal_is_told_once_and_ended() {
+    let (guardian, theirs) = Guardian::pair().expect("pair");
+    let (mut guarding, now) = (Guarding::new(guardian), MonoTime::ZERO);
+    let vip = |last: u8| AddressKey {
+        interface: "eth0".to_owned(),
+        address: format!("192.0.2.{last}/32").parse().expect("address"),
+    };
+    guarding.remove(&BTreeSet::new(), now);
+    assert_eq!(heard(&theirs), Vec::<String>::new());
+    guarding.remove(&BTreeSet::from([vip(1), vip(2)]), now);
+    guarding.remove(&BTreeSet::from([vip(1), vip(2)]), now);
+    let told = heard(&theirs);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("removal 0") && told[0].contains("192.0.2.2/32"), "{told:?}");
+    guarding.remove(&BTreeSet::new(), now);
+    let told = heard(&theirs);
+    assert!(told.len() == 1 && told[0].starts_with(r#"{"release":"removal 0 of"#), "{told:?}");
+}
+
+#[test]
+fn renewals_are_told_together_and_what_ran_out_is_told_in_full() {
+    let (guardian, theirs) = Guardian::pair().expect("pair");
+    let (mut guarding, now) = (Guarding::new(guardian), MonoTime::from_millis(1000));
+    let lease = |vrid: u8, until: u64| Lease {
+        router: format!("VRID {vrid}"),
+        addresses: Vec::new(),
+        until: MonoTime::from_millis(until),
+    };
+    for vrid in [51, 52] {
+        assert!(guarding.lease(lease(vrid, 4000)));
+    }
+    assert_eq!(heard(&theirs).len(), 2);
+    for vrid in [51, 52] {
+        guarding.lease(lease(vrid, 5000));
+        assert!(guarding.renew_known(&lease(vrid, 0).router, [].iter(), MonoTime::from_millis(6000)));
+    }
+    let other = AddressKey { interface: "eth0".to_owned(), address: "192.0.2.1/32".parse().expect("VIP") };
+    assert!(!guarding.renew_known("VRID 51", [&other].into_iter(), MonoTime::from_millis(7000)));
+    assert!(!guarding.renew_known("VRID 53", [].iter(), MonoTime::from_millis(7000)));
+    guarding.flush(now);
+    assert_eq!(heard(&theirs), [r#"{"renew":{"VRID 51":6000000000,"VRID 52":6000000000}}"#]);
+    guarding.flush(now);
+    assert_eq!(heard(&theirs), Vec::<String>::new());
+    let late = MonoTime::from_millis(6000);
+    guarding.lease(lease(51, 9000));
+    guarding.flush(late);
+    let words = heard(&theirs);
+    assert!(words.len() == 1 && words[0].starts_with(r#"{"lease":{"router":"VRID 51""#), "{words:?}");
+}
+
+#[test]
+fn what_goes_with_the_vips_is_told_when_it_changes_and_to_each_guardian() {
+    let (guardian, theirs) = Guardian::pair().expect("pair");
+    let (mut guarding, now) = (Guarding::new(guardian), MonoTime::ZERO);
+    let services = |count: u32| -> Vec<ServiceKey> {
+        (1..=count).map(|mark| ServiceKey::Mark { v6: false, mark }).collect()
+    };
+    let told = |guarding: &mut Guarding, count: u32, theirs: &Socket| {
+        guarding.bind("VRID 51", &services(count));
+        guarding.bind("VRID 52", &[]);
+        guarding.flush(now);
+        heard(theirs)
+    };
+    assert_eq!(told(&mut guarding, 0, &theirs), Vec::<String>::new());
+    let words = told(&mut guarding, 2, &theirs);
+    assert!(words.len() == 1 && words[0].starts_with(r#"{"bound":{"router":"VRID 51""#), "{words:?}");
+    assert_eq!(told(&mut guarding, 2, &theirs), Vec::<String>::new());
+    let (guardian, theirs) = Guardian::pair().expect("pair");
+    guarding.replace(guardian);
+    assert_eq!(told(&mut guarding, 2, &theirs), words);
+    let many = u32::try_from(CHUNK).expect("small") + 1;
+    let words = told(&mut guarding, many, &theirs);
+    assert!(words.len() == 2 && words[1].ends_with(r#""more":true}}"#), "{words:?}");
+    let words = told(&mut guarding, 0, &theirs);
+    assert!(words.len() == 1 && words[0].contains(r#""services":[]"#), "{words:?}");
+}
+
+#[test]
+fn a_lease_of_many_vips_is_told_in_parts_and_joined_again() {
+    let (guardian, theirs) = Guardian::pair().expect("pair");
+    let (mut guarding, now) = (Guarding::new(guardian), MonoTime::from_millis(1000));
+    let vip = |number: usize| AddressKey {
+        interface: "eth0".to_owned(),
+        address: format!("10.9.{}.{}/32", number / 256, number % 256).parse().expect("address"),
+    };
+    let lease = |count: usize| Lease {
+        router: "VRID 51".to_owned(),
+        addresses: (0..count).map(vip).collect(),
+        until: MonoTime::from_millis(4000),
+    };
+    assert!(guarding.lease(lease(1000)));
+    assert_eq!(heard(&theirs).len(), 4);
+    let first = lease(CHUNK);
+    assert!(!guarding.renew_known(&first.router, first.addresses.iter(), now), "there are more");
+    assert_eq!(joined(parts(lease(1000))), [lease(1000)]);
+    assert_eq!(joined(parts(lease(3))), [lease(3)]);
+    guarding.lease(lease(400));
+    guarding.flush(now);
+    let words = heard(&theirs);
+    assert!(words.iter().any(|word| word == r#"{"release":"VRID 51, part 3"}"#), "{words:?}");
+    guarding.release("VRID 51".to_owned(), now);
+    assert_eq!(heard(&theirs).len(), 2);
+}
