@@ -15,7 +15,8 @@ use tokio::sync::oneshot;
 use super::super::Unanswered;
 use super::Worker;
 
-/// Most time for an answer. Over 20 s only Masters with intervals of over 10 s take; their Backups, mostly, claim by then.
+/// Most time for an answer: somebody waits for it. Masters with intervals of over 10 s listen for longer, but a Backup has claimed
+/// after one, so that only those with intervals of over 20 s may be refused for want of patience.
 const LONGEST: Duration = Duration::from_secs(20);
 /// How long what was answered keeps a router from taking back what it has handed over: until the order is on the disk.
 const LINGER: Duration = Duration::from_secs(5);
