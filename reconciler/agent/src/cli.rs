@@ -126,7 +126,7 @@ enum Command {
     Rollback(Generation),
     /// The guardian process; started by the daemon
     #[command(hide = true)]
-    Guard(State),
+    Guard(Socket),
 }
 
 #[derive(Debug, Args)]
@@ -262,7 +262,7 @@ impl Cli {
             Command::Undrain(undrain) => undrain.run(),
             Command::Confirm(which) => tell(which, probation::Action::Confirm),
             Command::Rollback(which) => tell(which, probation::Action::Rollback),
-            Command::Guard(state) => return guard::run(&state.state_dir),
+            Command::Guard(own) => return guard::run(&own.socket),
         };
         result.unwrap_or_else(|error| {
             eprintln!("error: {error}");

@@ -42,7 +42,7 @@ use crate::claim::{CLAIM, Claim};
 use crate::converger::{Converger, Mailbox, Report};
 use crate::drain_orders::DrainOrders;
 use crate::election::{Command, Election, Notice, RouterSetup};
-use crate::guard::Guardian;
+use crate::guard::{self, Guardian};
 use crate::hooks::{Done, Hooks};
 use crate::orders::Orders;
 use crate::plan_file::LoadedPlan;
@@ -189,7 +189,9 @@ pub(crate) async fn run(options: Options, stop: StopSignals) -> Result<(), Strin
     let drain_orders = state.drain_orders_or_put_aside().map_err(|error| error.to_string())?;
     let record = state.probation_or_put_aside().map_err(|error| error.to_string())?;
     let server = Server::bind(&options.socket).map_err(|error| error.to_string())?;
-    let (guardian, leases) = Guardian::connect(state.path()).map_err(|error| format!("guardian: {error}"))?;
+    let guard_socket = guard::socket_beside(&options.socket);
+    let (guardian, leases) =
+        Guardian::connect(&guard_socket, state.path()).map_err(|error| format!("guardian: {error}"))?;
     let (report_tx, reports) = mpsc::channel(CHANNEL);
     let (notice_tx, notices) = mpsc::channel(CHANNEL);
     let (outcome_tx, outcomes) = mpsc::channel(CHANNEL);
@@ -328,6 +330,7 @@ impl Daemon {
                 () = sleep_some(services_in) => self.look_at_services(),
                 () = sleep(lost_in) => {
                     self.tell_of_disk();
+                    self.look_for_guardian();
                     self.find_lost(&mut channels.notices).await;
                 }
                 () = sleep_some(guardian_in) => self.start_guardian(),
@@ -449,10 +452,20 @@ impl Daemon {
         // Until the answer comes: a start takes a few seconds at most.
         self.guardian_at = Some(clock::now() + Duration::from_secs(60));
         let (state, guardians) = (Arc::clone(&self.state), self.guardians.clone());
+        let socket = guard::socket_beside(&self.options.socket);
         tokio::task::spawn_blocking(move || {
-            let started = Guardian::connect(state.path()).map(|(guardian, _)| guardian);
+            let started = Guardian::connect(&socket, state.path()).map(|(guardian, _)| guardian);
             guardians.blocking_send(started).ok();
         });
+    }
+
+    /// A guardian whose socket somebody removed guards, but no later daemon would find it: another one takes its place.
+    fn look_for_guardian(&mut self) {
+        let socket = guard::socket_beside(&self.options.socket);
+        if self.guardian_at.is_none() && !socket.exists() {
+            warn!("somebody removed the guardian's socket {}: it is made again", socket.display());
+            self.start_guardian();
+        }
     }
 
     fn guardian_started(&mut self, guardian: std::io::Result<Guardian>) {

@@ -11,7 +11,7 @@
 //! back earlier is told of the leases that still run, and goes on as Master without an election.
 //! Virtual services that only a Master may have go a little later: see [`Bound`].
 //!
-//! Protocol: JSON, one message a packet, on a `SOCK_SEQPACKET` socket in the state directory, whose file only its owner may
+//! Protocol: JSON, one message a packet, on a `SOCK_SEQPACKET` socket beside the status socket, whose file only its owner may
 //! use; each side looks whether the other one is root's or of its own user. A guardian acts on VIPs of the plan only, which
 //! the daemon names first. It answers each beat ([`ToGuardian::Beat`]); one that does not is ended and replaced. Here
 //! are the messages and the daemon's end; the process is in `process`.
@@ -43,21 +43,25 @@ use crate::{logging, programs};
 /// Name of the guardian's program, and of its process when there is only `evenkeeld`.
 const PROGRAM: &str = "evenkeeld-guard";
 
-/// The `evenkeeld-guard` program: the guardian of the state directory that is its argument.
+/// The `evenkeeld-guard` program: the guardian that listens on the socket that is its argument.
 #[must_use]
 pub fn main() -> ExitCode {
-    let state_dir: Vec<OsString> = std::env::args_os().skip(1).collect();
-    let [state_dir] = state_dir.as_slice() else {
-        eprintln!("usage: {PROGRAM} STATE-DIR; evenkeeld starts it");
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let [socket] = arguments.as_slice() else {
+        eprintln!("usage: {PROGRAM} SOCKET; evenkeeld starts it");
         return ExitCode::from(2);
     };
     logging::to_stderr();
-    process::run(Path::new(state_dir))
+    process::run(Path::new(socket))
 }
 
 pub(crate) use process::run;
 
-const SOCKET: &str = "guard.sock";
+/// What the guardian's socket is called beside the daemon's: the same and this. That directory is in memory, so no disk that is in
+/// trouble keeps a daemon from its guardian.
+const SUFFIX: &str = ".guard";
+/// The guardian's socket in the state directory, where versions before this one had it.
+const FORMER: &str = "guard.sock";
 /// Longest path of a Unix socket: `sun_path` (unix(7)) less the terminator.
 const MAX_PATH: usize = 107;
 /// Largest message: a router of 255 IPv6 VIPs needs about 20 KB.
@@ -159,15 +163,16 @@ impl From<io::Error> for Failure {
 }
 
 impl Guardian {
-    /// Connects to the guardian of `state_dir`, starting one if there is none that answers, and
-    /// returns the leases that an earlier daemon left running. Blocks for at most a few seconds.
+    /// Connects to the guardian at `path`, starting one if there is none that answers, and
+    /// returns the leases that an earlier daemon left running; one of an earlier version has its guardian in `state_dir`. Blocks for
+    /// at most a few seconds.
     ///
     /// # Errors
     /// When no guardian can be started or spoken to.
-    pub(crate) fn connect(state_dir: &Path) -> io::Result<(Self, Vec<Lease>)> {
-        let path = socket_path(state_dir)?;
+    pub(crate) fn connect(path: &Path, state_dir: &Path) -> io::Result<(Self, Vec<Lease>)> {
+        check_length(path)?;
         let mut inherited = Vec::new();
-        match Self::try_connect(&path) {
+        match Self::try_connect(path) {
             Ok((guardian, leases, PROTOCOL)) => return Ok((guardian, leases)),
             // Of another version: its leases go to the next one.
             Ok((guardian, leases, _)) => {
@@ -178,13 +183,17 @@ impl Guardian {
             Err(Failure { mute: Some(process), .. }) => drop(process.kill()),
             Err(Failure { .. }) => {}
         }
+        if let Ok((guardian, leases, _)) = Self::try_connect(&state_dir.join(FORMER)) {
+            inherited.extend(leases);
+            guardian.end();
+        }
         // One that hangs still listens here: it must not take the calls for its successor.
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(&path, &error)),
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(path, &error)),
             Ok(()) | Err(_) => {}
         }
-        let mut child = start(state_dir)?;
-        let found = Self::wait_for(&path, &mut child);
+        let mut child = start(path)?;
+        let found = Self::wait_for(path, &mut child);
         // The guardian outlives the daemon; while the daemon lives, it is the one to reap it.
         std::thread::Builder::new().name("guard-wait".to_owned()).spawn(move || drop(child.wait()))?;
         let (guardian, leases) = found?;
@@ -350,20 +359,26 @@ fn greeting(socket: &Socket) -> io::Result<(Vec<Lease>, u32)> {
     Err(io::Error::new(io::ErrorKind::InvalidData, format!("over {MAX_LEASES} leases")))
 }
 
-fn socket_path(state_dir: &Path) -> io::Result<PathBuf> {
-    let path = state_dir.join(SOCKET);
+/// The guardian's socket of a daemon with this status socket.
+pub(crate) fn socket_beside(status: &Path) -> PathBuf {
+    let mut path = status.as_os_str().to_owned();
+    path.push(SUFFIX);
+    path.into()
+}
+
+fn check_length(path: &Path) -> io::Result<()> {
     let length = path.as_os_str().as_bytes().len();
     if length > MAX_PATH {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
             format!(
                 "{} is {length} bytes long, and the path of a Unix socket may have {MAX_PATH}: \
-                 use a state directory with a shorter path",
+                 use a status socket with a shorter path",
                 path.display()
             ),
         ));
     }
-    Ok(path)
+    Ok(())
 }
 
 fn at(path: &Path, error: &io::Error) -> io::Error {
@@ -371,14 +386,14 @@ fn at(path: &Path, error: &io::Error) -> io::Error {
 }
 
 /// A program of its own takes a fifth of the memory that a second `evenkeeld` would, which serves where there is none.
-fn start(state_dir: &Path) -> io::Result<Child> {
+fn start(socket: &Path) -> io::Result<Child> {
     let mut command = programs::command(PROGRAM).unwrap_or_else(|error| {
         debug!("{error}");
         let mut command = Command::new("/proc/self/exe");
-        command.arg0(PROGRAM).args(["guard", "--state-dir"]);
+        command.arg0(PROGRAM).args(["guard", "--socket"]);
         command
     });
-    command.arg(state_dir).stdin(Stdio::null());
+    command.arg(socket).stdin(Stdio::null());
     unblocked(|| command.spawn())
         .map_err(|error| io::Error::new(error.kind(), format!("cannot be started: {error}")))
 }
@@ -406,14 +421,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_state_directory_with_too_long_a_path_is_refused_at_once_and_named() {
-        let directory = Path::new("/run").join("x".repeat(100));
+    fn a_socket_with_too_long_a_path_is_refused_at_once_and_named() {
+        let socket = socket_beside(&Path::new("/run").join("x".repeat(100)));
         let begun = clock::now();
-        let error = Guardian::connect(&directory).expect_err("too long");
+        let error = Guardian::connect(&socket, Path::new("/var/lib/evenkeel")).expect_err("too long");
         assert!(begun.until(clock::now()) < Duration::from_secs(1));
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
         let text = error.to_string();
-        assert!(text.contains("guard.sock is 116 bytes long"), "{text}");
-        assert!(socket_path(Path::new("/var/lib/evenkeel")).is_ok());
+        assert!(text.contains("x.guard is 111 bytes long"), "{text}");
+        assert!(check_length(&socket_beside(Path::new("/run/evenkeel/evenkeeld.sock"))).is_ok());
     }
 }

@@ -125,7 +125,7 @@ fn a_guardian_that_hangs_is_told_and_replaced_and_strangers_are_not_heard() {
                 if matches!(set, "CapInh" | "CapAmb") { "0000000000000000" } else { "0000000000001000" };
             assert!(status.contains(&format!("{set}:\t{held}")), "{status}");
         }
-        let socket = dir1.scratch().join("state/guard.sock");
+        let socket = dir1.scratch().join("evenkeeld.sock.guard");
         for socket in [&socket, &dir1.scratch().join("evenkeeld.sock")] {
             let mode = std::fs::metadata(socket).expect("a socket").permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{}", socket.display());

@@ -60,7 +60,7 @@ fn a_killed_master_that_stays_away_loses_its_vip_before_the_backup_claims_it() {
         lab.assert_within("client gap", gap, MASTER_DOWN + TOLERANCE, killed);
         // The guardian has done its work and ends.
         eventually(PATIENCE, "no evenkeeld process of dir1 is left", || {
-            !reference.hosts.dir1.scratch().join("state/guard.sock").exists()
+            !reference.hosts.dir1.scratch().join("evenkeeld.sock.guard").exists()
         });
         // And the host comes back as if nothing had been.
         let again = reference.start(&reference.hosts.dir1);

@@ -23,9 +23,7 @@ use tracing::{error, info, warn};
 use crate::private_socket::{self, Peer};
 use crate::scheduling;
 
-use super::{
-    Bound, FromGuardian, Lease, PROTOCOL, ToGuardian, Vips, at, new_buffer, receive, send, socket_path,
-};
+use super::{Bound, FromGuardian, Lease, PROTOCOL, ToGuardian, Vips, at, new_buffer, receive, send};
 
 /// How long a guardian without a lease waits for a daemon to connect.
 const IDLE_LIMIT: Duration = Duration::from_secs(10);
@@ -44,11 +42,11 @@ const QUIET: Duration = Duration::from_secs(60);
 /// The least likely to be killed when memory is short (proc(5)), short of never.
 const OOM_SCORE: &str = "-999";
 
-/// Runs the guardian of a state directory until it has nothing left to guard.
-pub(crate) fn run(state_dir: &Path) -> ExitCode {
+/// Runs the guardian that listens on `socket` until it has nothing left to guard.
+pub(crate) fn run(socket: &Path) -> ExitCode {
     settle_down();
     let kernel = Kernel::new().map_err(io::Error::other);
-    match kernel.and_then(|kernel| Process::new(state_dir, kernel)).and_then(Process::run) {
+    match kernel.and_then(|kernel| Process::new(socket, kernel)).and_then(Process::run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             error!("guardian: {error}");
@@ -166,8 +164,8 @@ struct Process<A> {
 }
 
 impl<A: Addresses> Process<A> {
-    fn new(state_dir: &Path, kernel: A) -> io::Result<Self> {
-        let path = socket_path(state_dir)?;
+    fn new(path: &Path, kernel: A) -> io::Result<Self> {
+        let path = path.to_owned();
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(&path, &error)),
             Ok(()) | Err(_) => {}

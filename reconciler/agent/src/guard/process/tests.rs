@@ -84,7 +84,7 @@ fn a_lease_that_is_renewed_holds_and_one_that_is_not_ends() {
     let scratch = tempfile::tempdir().expect("tempdir");
     let (vip, now) = (vip(1), clock::now());
     let host = Host::with(std::slice::from_ref(&vip));
-    let mut process = Process::new(scratch.path(), host.clone()).expect("guardian");
+    let mut process = Process::new(&scratch.path().join("guard.sock"), host.clone()).expect("guardian");
     let (daemon, leases) = connect(&mut process, now);
     assert_eq!(leases, []);
     daemon.take(lease(std::slice::from_ref(&vip), seconds(3))).expect("lease");
@@ -108,7 +108,7 @@ fn a_released_lease_is_not_acted_on() {
     let scratch = tempfile::tempdir().expect("tempdir");
     let vip = vip(1);
     let host = Host::with(std::slice::from_ref(&vip));
-    let mut process = Process::new(scratch.path(), host.clone()).expect("guardian");
+    let mut process = Process::new(&scratch.path().join("guard.sock"), host.clone()).expect("guardian");
     let (daemon, _) = connect(&mut process, clock::now());
     daemon.take(lease(std::slice::from_ref(&vip), seconds(1))).expect("lease");
     daemon.release("eth0 IPv4 VRID 51").expect("release");
@@ -123,7 +123,7 @@ fn what_cannot_be_removed_is_tried_again_until_it_can_without_a_daemon() {
     let (vip, mut now) = (vip(1), clock::now());
     let host = Host::with(std::slice::from_ref(&vip));
     host.0.borrow_mut().refuses = true;
-    let mut process = Process::new(scratch.path(), host.clone()).expect("guardian");
+    let mut process = Process::new(&scratch.path().join("guard.sock"), host.clone()).expect("guardian");
     let (daemon, _) = connect(&mut process, now);
     // What a daemon says that stops and could not remove it either.
     daemon.take(lease(std::slice::from_ref(&vip), now)).expect("lease");
@@ -143,12 +143,12 @@ fn a_guardian_that_hung_and_was_replaced_leaves_the_vips_alone() {
     let scratch = tempfile::tempdir().expect("tempdir");
     let vip = vip(1);
     let host = Host::with(std::slice::from_ref(&vip));
-    let mut hung = Process::new(scratch.path(), host.clone()).expect("guardian");
+    let mut hung = Process::new(&scratch.path().join("guard.sock"), host.clone()).expect("guardian");
     let (daemon, _) = connect(&mut hung, clock::now());
     daemon.take(lease(std::slice::from_ref(&vip), seconds(1))).expect("lease");
     assert!(hung.turn(clock::now()));
     drop(daemon);
-    let mut successor = Process::new(scratch.path(), host.clone()).expect("successor");
+    let mut successor = Process::new(&scratch.path().join("guard.sock"), host.clone()).expect("successor");
     let (daemon, _) = connect(&mut successor, clock::now());
     daemon.take(lease(std::slice::from_ref(&vip), seconds(100))).expect("lease");
     assert!(!hung.turn(seconds(10)), "it ends");
@@ -162,7 +162,7 @@ fn a_guardian_whose_socket_was_removed_still_guards() {
     let scratch = tempfile::tempdir().expect("tempdir");
     let vip = vip(1);
     let host = Host::with(std::slice::from_ref(&vip));
-    let mut process = Process::new(scratch.path(), host.clone()).expect("guardian");
+    let mut process = Process::new(&scratch.path().join("guard.sock"), host.clone()).expect("guardian");
     let (daemon, _) = connect(&mut process, clock::now());
     daemon.take(lease(std::slice::from_ref(&vip), seconds(1))).expect("lease");
     assert!(process.turn(clock::now()));
@@ -177,7 +177,7 @@ fn a_daemon_may_connect_anew_before_it_leaves_its_old_connection() {
     let scratch = tempfile::tempdir().expect("tempdir");
     let vip = vip(1);
     let host = Host::with(std::slice::from_ref(&vip));
-    let mut process = Process::new(scratch.path(), host.clone()).expect("guardian");
+    let mut process = Process::new(&scratch.path().join("guard.sock"), host.clone()).expect("guardian");
     let (old, _) = connect(&mut process, clock::now());
     old.take(lease(std::slice::from_ref(&vip), seconds(1))).expect("lease");
     let (new, leases) = connect(&mut process, clock::now());
@@ -196,7 +196,7 @@ fn what_only_a_master_has_goes_a_second_after_its_vips_unless_the_daemon_speaks_
     let (vip, service) = (vip(1), |mark| ServiceKey::Mark { v6: false, mark });
     let host = Host::with(std::slice::from_ref(&vip));
     host.0.borrow_mut().services.extend([1, 2, 3].map(service));
-    let mut process = Process::new(scratch.path(), host.clone()).expect("guardian");
+    let mut process = Process::new(&scratch.path().join("guard.sock"), host.clone()).expect("guardian");
     let (daemon, _) = connect(&mut process, clock::now());
     let router = "eth0 IPv4 VRID 51".to_owned();
     let bound = |mark, more| Bound { router: router.clone(), services: vec![service(mark)], more };
@@ -229,7 +229,7 @@ fn what_is_no_vip_of_the_plan_is_never_removed() {
     let service =
         |last: u8| ServiceKey::Transport { protocol: 6, address: vip(last).address.address(), port: 80 };
     host.0.borrow_mut().services.extend([service(1), service(108)]);
-    let mut process = Process::new(scratch.path(), host.clone()).expect("guardian");
+    let mut process = Process::new(&scratch.path().join("guard.sock"), host.clone()).expect("guardian");
     let (daemon, _) = connect(&mut process, clock::now());
     let named = |router: &str, addresses: &[AddressKey]| Lease {
         router: router.to_owned(),
@@ -266,7 +266,7 @@ fn each_beat_is_answered_and_who_is_told_to_leave_does_nothing_more() {
     let scratch = tempfile::tempdir().expect("tempdir");
     let vip = vip(1);
     let host = Host::with(std::slice::from_ref(&vip));
-    let mut process = Process::new(scratch.path(), host.clone()).expect("guardian");
+    let mut process = Process::new(&scratch.path().join("guard.sock"), host.clone()).expect("guardian");
     let (daemon, _) = connect(&mut process, clock::now());
     assert_eq!(daemon.answered().expect("there"), None);
     for number in [1, 2] {
@@ -291,11 +291,11 @@ fn a_lease_that_runs_out_is_left_to_a_successor() {
     let scratch = tempfile::tempdir().expect("tempdir");
     let vip = vip(1);
     let host = Host::with(std::slice::from_ref(&vip));
-    let mut process = Process::new(scratch.path(), host.clone()).expect("guardian");
+    let mut process = Process::new(&scratch.path().join("guard.sock"), host.clone()).expect("guardian");
     let (daemon, _) = connect(&mut process, clock::now());
     daemon.take(lease(std::slice::from_ref(&vip), seconds(1))).expect("lease");
     assert!(process.turn(clock::now()));
-    let successor = Process::new(scratch.path(), host.clone()).expect("successor");
+    let successor = Process::new(&scratch.path().join("guard.sock"), host.clone()).expect("successor");
     assert!(process.turn(clock::now()), "there is nothing to do yet");
     assert!(!process.turn(seconds(2)));
     assert!(host.has(&vip));
