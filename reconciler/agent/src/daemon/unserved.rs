@@ -34,7 +34,7 @@ impl Daemon {
             return;
         }
         for router in left.difference(&self.unserved) {
-            warn!(%router, "left to other directors: its VIP or its virtual servers cannot be made here");
+            warn!(%router, "no part in the election, left to other directors: its VIP or its virtual servers cannot be made here");
         }
         for router in self.unserved.difference(&left) {
             info!(%router, "no longer left to other directors: its virtual servers can be made");
