@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_converge::ledger::{IP_FORWARD, beside_forwarding};
-use evenkeel_converge::naming::take_unnamed;
+use evenkeel_converge::naming::{must_wait, take_unnamed};
 use evenkeel_converge::{
     AddressKey, Bars, Desired, Diff, Domain, KernelState, Kind, Ledger, ObjectKey, Op, ServiceKey, Shortfall,
     diff_kinds, shortfall,
@@ -257,7 +257,9 @@ impl Convergence {
         let vips = |written: &Ledger| -> BTreeSet<AddressKey> {
             desired.vips.iter().filter(|key| !written.addresses.contains_key(key)).cloned().collect()
         };
-        let named = |written: &Ledger| todo.iter().all(|op| written.names(op)) && vips(written).is_empty();
+        let named = |written: &Ledger| {
+            vips(written).is_empty() && !todo.iter().any(|op| must_wait(op, written, &self.ledger))
+        };
         let mut written = self.written();
         if !named(&written) && self.disk.wait(File::Ledger, self.patience) {
             written = self.written();
@@ -265,7 +267,7 @@ impl Convergence {
         if named(&written) {
             return Unnamed::default();
         }
-        Unnamed { vips: vips(&written), ops: take_unnamed(todo, &written) }
+        Unnamed { vips: vips(&written), ops: take_unnamed(todo, &written, &self.ledger) }
     }
 
     /// The ledger as it is on the disk.

@@ -20,10 +20,7 @@ impl Ledger {
             Op::AddAddress { key, .. } => self.addresses.contains_key(key),
             Op::AddRoute { key, announce: false, .. } => self.routes.contains_key(key),
             // One that puts back the value from before us ends the need for a name.
-            // One that is not there, since the kernel or its interface lacks it, has no value before us that could be named.
-            Op::SetSysctl { key, from, restore: false, .. } => {
-                from.is_empty() || self.sysctls.contains_key(key)
-            }
+            Op::SetSysctl { key, restore: false, .. } => self.sysctls.contains_key(key),
             Op::AddService(service, _)
             | Op::SetService(service, _)
             | Op::AddDestination(service, ..)
@@ -57,21 +54,29 @@ pub const fn barred_by(phase: Phase) -> Option<Phase> {
     }
 }
 
-/// Takes the operations out of `ops` whose objects `written`, the ledger as it is on the disk, does not name. What they bar stays in
-/// `ops`: whoever carries them out knows of it by [`barred_by`].
+/// Whether an operation must wait until `written`, the ledger as it is on the disk, is `next`. What `next` does not name, either, never
+/// becomes ours, so there is nothing to wait for: something of others is in its way, or it is a setting that is not there and has no
+/// value before us. The kernel then says so.
 #[must_use]
-pub fn take_unnamed(ops: &mut Vec<Op>, written: &Ledger) -> Vec<Op> {
+pub fn must_wait(op: &Op, written: &Ledger, next: &Ledger) -> bool {
+    next.names(op) && !written.names(op)
+}
+
+/// Takes the operations out of `ops` that must wait for the disk ([`must_wait`]). What they bar stays in `ops`: whoever carries them out
+/// knows of it by [`barred_by`].
+#[must_use]
+pub fn take_unnamed(ops: &mut Vec<Op>, written: &Ledger, next: &Ledger) -> Vec<Op> {
     // An interface that is made anew must not go before its successor may come, and what is on an interface comes after it.
     let blocked: BTreeSet<String> = ops
         .iter()
         .filter_map(|op| match op {
-            Op::AddLink(name, _) if !written.names(op) => Some(name.clone()),
+            Op::AddLink(name, _) if must_wait(op, written, next) => Some(name.clone()),
             _ => None,
         })
         .collect();
     let waits = |op: &Op| {
         let replaced = matches!(op, Op::DelLink { name, replaced: true } if blocked.contains(name));
-        replaced || !written.names(op)
+        replaced || must_wait(op, written, next)
     };
     ops.extract_if(.., |op| waits(op)).collect()
 }
@@ -79,8 +84,10 @@ pub fn take_unnamed(ops: &mut Vec<Op>, written: &Ledger) -> Vec<Op> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Destination, DestinationKey, Forward, Link, LinkKind, Service, ServiceKey};
-    use crate::{Desired, Domain, KernelState, Kind, OtherRoles, diff, memory};
+    use crate::model::{
+        Destination, DestinationKey, Forward, Link, LinkKind, Route, RouteKey, Service, ServiceKey,
+    };
+    use crate::{Desired, Domain, KernelState, Kind, Origin, OtherRoles, diff, memory};
 
     const fn mark(mark: u32) -> ServiceKey {
         ServiceKey::Mark { v6: false, mark }
@@ -109,7 +116,8 @@ mod tests {
         let written = Ledger::default().before(&first, &kernel, &Kind::ALL);
         let pass = |kernel: &mut KernelState, desired: &Desired| {
             let mut ops = diff(desired, kernel, &written, Domain::Host).ops;
-            let unnamed = take_unnamed(&mut ops, &written);
+            let next = written.before(desired, kernel, &Kind::ALL);
+            let unnamed = take_unnamed(&mut ops, &written, &next);
             ops.iter().for_each(|op| memory::apply(kernel, op).expect("applied"));
             unnamed
         };
@@ -130,23 +138,34 @@ mod tests {
         assert!(!unnamed.is_empty());
     }
 
-    /// A setting that this kernel does not know is tried, and refused: no disk is in the way.
+    /// What never becomes ours is tried, and refused by the kernel in its own words, disk or no disk: a setting that it does not know,
+    /// a route and an interface of others in the place of ours.
     #[test]
-    fn a_setting_that_is_not_there_waits_for_no_disk() {
+    fn what_never_becomes_ours_waits_for_no_disk() {
         let mut desired = Desired::default();
+        let mut kernel = KernelState::default();
+        let key = RouteKey::new(254, "0.0.0.0/0".parse().expect("a network"), 0);
+        let via = |gateway: [u8; 4]| Route {
+            gateway: Some(gateway.into()),
+            ..Route::out_of("eth0", evenkeel_schemas::plan::Scope::Global)
+        };
+        desired.state.routes.insert(key, via([192, 0, 2, 1]));
+        kernel.routes.insert(key, Route { tagged: false, ..via([192, 0, 2, 254]) });
+        let link = |kind: &str| Link::ours(LinkKind::Other(kind.to_owned()));
+        desired.state.links.insert("ek-ipip".to_owned(), link("ipip"));
+        kernel.links.insert("ek-ipip".to_owned(), Link { tagged: false, ..link("dummy") });
         for key in ["net/ipv4/vs/of_tomorrow", "net/ipv4/vs/conntrack"] {
             desired.state.sysctls.insert(key.to_owned(), "1".to_owned());
         }
-        let mut kernel = KernelState::default();
         kernel.sysctls.insert("net/ipv4/vs/conntrack".to_owned(), "0".to_owned());
+        let next = Ledger::default().before(&desired, &kernel, &Kind::ALL);
         let ops = |written: &Ledger| {
             let mut ops = diff(&desired, &kernel, written, Domain::Host).ops;
-            let unnamed = take_unnamed(&mut ops, written);
+            let unnamed = take_unnamed(&mut ops, written, &next);
             (ops.len(), unnamed.len())
         };
-        let written = Ledger::default().before(&desired, &kernel, &Kind::ALL);
-        assert_eq!(ops(&written), (2, 0));
-        assert_eq!(ops(&Ledger::default()), (1, 1), "one with a value before us is named first");
+        assert_eq!(ops(&next), (4, 0));
+        assert_eq!(ops(&Ledger::default()), (3, 1), "a setting with a value before us is named first");
     }
 
     #[test]
@@ -162,7 +181,8 @@ mod tests {
         assert_eq!(written.after(&backup, &kernel), written, "a look at everything forgets none of them");
         let master = wanted(&[(1, &[1]), (2, &[1])]);
         let mut ops = diff(&master, &kernel, &written, Domain::Host).ops;
-        assert!(take_unnamed(&mut ops, &written).is_empty());
+        let next = written.before(&master, &kernel, &Kind::ALL);
+        assert!(take_unnamed(&mut ops, &written, &next).is_empty());
         // A look at some services says nothing about others.
         let part = backup.with_services(&[mark(1)].into());
         assert!(part.other_roles.services.is_empty());
@@ -173,7 +193,8 @@ mod tests {
         let link = Link::ours(LinkKind::Other("dummy".into()));
         let name = || "ek-ipip".to_owned();
         let mut ops = vec![Op::DelLink { name: name(), replaced: true }, Op::AddLink(name(), link)];
-        assert_eq!(take_unnamed(&mut ops, &Ledger::default()).len(), 2);
+        let next = Ledger { links: [(name(), Origin::Created)].into(), ..Ledger::default() };
+        assert_eq!(take_unnamed(&mut ops, &Ledger::default(), &next).len(), 2);
         assert!(ops.is_empty());
     }
 }
