@@ -3,6 +3,7 @@
 //! Times are RFC 3339 text in UTC, made by the agent; durations carry their unit in the name.
 
 mod ipvs;
+mod log;
 
 use std::collections::BTreeMap;
 
@@ -13,6 +14,7 @@ use crate::cluster::Confirm;
 use crate::scalars::Name;
 
 pub use ipvs::*;
+pub use log::LogStatus;
 
 /// Version of this document: grows when a field changes its meaning or goes.
 pub const VERSION: u32 = 1;
@@ -61,6 +63,9 @@ pub struct Status {
     pub state_directory: Option<StateDirectoryStatus>,
     /// Whether a guardian is there to take the VIPs away if the daemon dies.
     pub guarded: bool,
+    /// The daemon's log.
+    #[serde(default)]
+    pub log: LogStatus,
     /// What stands in the kernel beside ours: left alone.
     pub foreign: Vec<ObjectText>,
     /// What of others gets in the plan's way, told and left alone: `vip`, a VIP of the plan where the plan does not have it;

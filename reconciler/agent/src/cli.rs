@@ -2,21 +2,23 @@
 
 mod drain;
 
-use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use drain::{DRAIN_EXAMPLES, Drain, UNDRAIN_EXAMPLES, Undrain};
 use evenkeel_converge::Op;
 use evenkeel_schemas::scalars::Name;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::daemon::{self, Options};
+use crate::logging::Log;
 use crate::orders::Action;
 use crate::scheduling::Scheduling;
 use crate::stop_signals::StopSignals;
-use crate::{control, difference, guard, logging, memory, once, probation, report, server};
+use crate::{control, difference, guard, logging, memory, once, out, probation, report, server};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -33,7 +35,7 @@ Examples:
   evenkeeld cleanup                                   put this host back as it was
 
 Exit codes: 0 success, 1 error (also: a router did not do what it was told within 5 s), 2 wrong usage; `diff --detailed-exitcode`: 2 when something would change.
-Logs go to standard error; EVENKEEL_LOG sets their level (error, warn, info, debug, trace).";
+Logs go to standard error; EVENKEEL_LOG sets their level (off, error, warn, info, debug, trace).";
 
 const FAILOVER_EXAMPLES: &str = "\
 Examples:
@@ -63,10 +65,14 @@ Examples:
 
 Exit codes: 0 the plan before is in force and in the kernel, 1 it is not (nothing is on probation, or the kernel is not so after 5 s), 2 wrong usage.";
 
+/// How long the end of the daemon waits for what its runtime's threads still do for it: the understanding of a plan, a user
+/// database on a network. What they would find nobody asks any more.
+const LAST_JOBS: Duration = Duration::from_millis(500);
+
 /// Keeps this host's VIPs, IPVS table, addresses, routes and settings as its plan says.
 #[derive(Debug, Parser)]
 #[command(name = "evenkeeld", version, after_help = EXAMPLES, max_term_width = 100)]
-pub struct Cli {
+struct Cli {
     #[command(subcommand)]
     command: Command,
 }
@@ -239,35 +245,68 @@ struct Status {
     usage: bool,
 }
 
-impl Cli {
-    /// Runs the command.
-    #[must_use]
-    pub fn run(self) -> ExitCode {
-        logging::to_stderr();
-        let result = match self.command {
-            Command::Run(run) => run_daemon(run),
-            Command::Diff(diff) => show_difference(&diff),
-            Command::Converge(once) => host(once.plan.host)
-                .and_then(|host| once::converge(&once.plan.plan, &host, &once.state.state_dir))
-                .map(|done| {
-                    report_done(&done, "Converged: ", "Nothing to do: the kernel is as the plan says.")
-                }),
-            Command::Cleanup(state) => once::cleanup(&state.state_dir)
-                .map(|done| report_done(&done, "Cleaned up: ", "Nothing to do: nothing here is evenkeel's.")),
-            Command::Status(status) => show_status(&status),
-            Command::Failover(leave) => give(leave.order, Action::Failover, leave.force),
-            Command::Hold(leave) => give(leave.order, Action::Hold, leave.force),
-            Command::Release(order) => give(order, Action::Release, false),
-            Command::Drain(drain) => drain.run(),
-            Command::Undrain(undrain) => undrain.run(),
-            Command::Confirm(which) => tell(which, probation::Action::Confirm),
-            Command::Rollback(which) => tell(which, probation::Action::Rollback),
-            Command::Guard(own) => return guard::run(&own.socket),
+/// The `evenkeeld` program.
+#[must_use]
+pub fn main() -> ExitCode {
+    match out::arguments::<Cli>() {
+        Ok(Cli { command: Command::Guard(own) }) => guard::run(&own.socket),
+        Ok(Cli { command }) => command.run(),
+        Err(code) => code,
+    }
+}
+
+impl Command {
+    fn run(self) -> ExitCode {
+        let is_daemon = matches!(self, Self::Run(_));
+        if is_daemon {
+            memory::settle();
+        }
+        let wanted = match logging::wanted() {
+            Ok(wanted) => wanted,
+            Err(why) => return out::explain(&Cli::command().error(ErrorKind::InvalidValue, why)),
         };
+        let mut log = Log::begin(wanted);
+        if is_daemon {
+            log.ends_in_time();
+        }
+        let result = log.write().map_err(|error| format!("log: {error}")).and_then(|()| self.carry_out());
         result.unwrap_or_else(|error| {
-            eprintln!("error: {error}");
+            if is_daemon {
+                log.say(format_args!("error: {error}"));
+            } else {
+                drop(log);
+                out::complain(format_args!("error: {error}"));
+            }
             ExitCode::FAILURE
         })
+    }
+
+    /// # Errors
+    /// A sentence for people.
+    fn carry_out(self) -> Result<ExitCode, String> {
+        match self {
+            Self::Run(run) => run_daemon(run),
+            Self::Diff(diff) => show_difference(&diff),
+            Self::Converge(once) => {
+                let host = host(once.plan.host)?;
+                let done = once::converge(&once.plan.plan, &host, &once.state.state_dir)?;
+                report_done(&done, "Converged: ", "Nothing to do: the kernel is as the plan says.")
+            }
+            Self::Cleanup(state) => {
+                let done = once::cleanup(&state.state_dir)?;
+                report_done(&done, "Cleaned up: ", "Nothing to do: nothing here is evenkeel's.")
+            }
+            Self::Status(status) => show_status(&status),
+            Self::Failover(leave) => give(leave.order, Action::Failover, leave.force),
+            Self::Hold(leave) => give(leave.order, Action::Hold, leave.force),
+            Self::Release(order) => give(order, Action::Release, false),
+            Self::Drain(drain) => drain.run(),
+            Self::Undrain(undrain) => undrain.run(),
+            Self::Confirm(which) => tell(which, probation::Action::Confirm),
+            Self::Rollback(which) => tell(which, probation::Action::Rollback),
+            // `main` runs it, with a log of its own.
+            Self::Guard(_) => Ok(ExitCode::FAILURE),
+        }
     }
 }
 
@@ -287,7 +326,6 @@ fn host(given: Option<Name>) -> Result<Name, String> {
 }
 
 fn run_daemon(run: Run) -> Result<ExitCode, String> {
-    memory::settle();
     raise_file_limit();
     let options = Options {
         host: host(run.plan.host)?,
@@ -296,9 +334,12 @@ fn run_daemon(run: Run) -> Result<ExitCode, String> {
         socket: absolute(&run.socket.socket)?,
         scheduling: Scheduling { realtime: run.realtime, lock_memory: run.lock_memory },
     };
-    // Before there is any other thread.
+    // Before there is any other thread that they could reach; the log's blocks them all.
     let stop = StopSignals::hold().map_err(|error| format!("signals: {error}"))?;
-    runtime()?.block_on(daemon::run(options, stop)).map(|()| ExitCode::SUCCESS)
+    let runtime = runtime()?;
+    let ended = runtime.block_on(daemon::run(options, stop));
+    runtime.shutdown_timeout(LAST_JOBS);
+    ended.map(|()| ExitCode::SUCCESS)
 }
 
 /// A probe takes a file descriptor, and the usual limit of 1024 is for programs that use select(2).
@@ -327,49 +368,39 @@ fn show_difference(diff: &Diff) -> Result<ExitCode, String> {
     let host = host(plan.host.clone())?;
     let found = difference::difference(&plan.plan, &host, &state.state_dir, status.as_ref())?;
     if diff.json {
-        println!("{}", serde_json::to_string_pretty(&found).map_err(|error| error.to_string())?);
+        out::print(json(&found)?)?;
     } else {
-        let colour =
-            std::io::IsTerminal::is_terminal(&std::io::stdout()) && std::env::var_os("NO_COLOR").is_none();
-        print!("{}", difference::page(&found, colour));
+        out::print(difference::page(&found, out::with_color()))?;
     }
     let changes = diff.detailed_exitcode && !found.operations.is_empty();
     Ok(if changes { ExitCode::from(2) } else { ExitCode::SUCCESS })
 }
 
-fn report_done(done: &[Op], title: &str, nothing: &str) -> ExitCode {
-    let mut output = BufWriter::new(std::io::stdout().lock());
-    let mut write = || {
+fn report_done(done: &[Op], title: &str, nothing: &str) -> Result<ExitCode, String> {
+    out::print_with(|output| {
         for operation in done.iter().flat_map(Op::singles) {
             writeln!(output, "{operation}")?;
         }
         match done.iter().map(Op::count).sum::<usize>() {
-            0 => writeln!(output, "{nothing}")?,
-            1 => writeln!(output, "{title}1 operation.")?,
-            count => writeln!(output, "{title}{count} operations.")?,
+            0 => writeln!(output, "{nothing}"),
+            1 => writeln!(output, "{title}1 operation."),
+            count => writeln!(output, "{title}{count} operations."),
         }
-        output.flush()
-    };
-    match write() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("cannot write what was done: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    })?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn give(order: Order, action: Action, force: bool) -> Result<ExitCode, String> {
     let give = control::give(&order.socket.socket, action, order.which.router, force);
     let (text, obeyed) = runtime()?.block_on(give)?;
-    print!("{text}");
+    out::print(text)?;
     Ok(if obeyed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn tell(which: Generation, action: probation::Action) -> Result<ExitCode, String> {
     let request = probation::Request { action, generation: which.generation };
     let (text, done) = runtime()?.block_on(control::end_probation(&which.socket.socket, &request))?;
-    print!("{text}");
+    out::print(text)?;
     Ok(if done { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -382,9 +413,14 @@ fn show_status(args: &Status) -> Result<ExitCode, String> {
         runtime.block_on(server::fetch(socket))
     }?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&status).map_err(|error| error.to_string())?);
+        out::print(json(&status)?)?;
     } else {
-        print!("{}", report::page(&status));
+        out::print(report::page(&status))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A document for programs, with a newline.
+fn json(document: &impl serde::Serialize) -> Result<String, String> {
+    serde_json::to_string_pretty(document).map(|text| text + "\n").map_err(|error| error.to_string())
 }

@@ -38,7 +38,7 @@ use tracing::debug;
 
 use crate::private_socket::Peer;
 use crate::stop_signals::unblocked;
-use crate::{logging, programs};
+use crate::{out, programs};
 
 /// Name of the guardian's program, and of its process when there is only `evenkeeld`.
 const PROGRAM: &str = "evenkeeld-guard";
@@ -48,11 +48,10 @@ const PROGRAM: &str = "evenkeeld-guard";
 pub fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let [socket] = arguments.as_slice() else {
-        eprintln!("usage: {PROGRAM} SOCKET; evenkeeld starts it");
-        return ExitCode::from(2);
+        out::complain(format_args!("usage: {PROGRAM} SOCKET; evenkeeld starts it"));
+        return ExitCode::from(out::USAGE);
     };
-    logging::to_stderr();
-    process::run(Path::new(socket))
+    run(Path::new(socket))
 }
 
 pub(crate) use process::run;

@@ -15,7 +15,9 @@
 //! - `drain_orders`: what operators told to drain;
 //! - `in_the_way`: what of others gets in the plan's way; `private_socket`: sockets for root only;
 //! - `report`, `server`: status and orders by a socket; `once`: commands without the daemon, `control`: those
-//!   that give it orders; `cli`: the command line; `claim`: one daemon a network namespace.
+//!   that give it orders; `cli`: the command line, `out` what it prints; `claim`: one daemon a
+//!   network namespace;
+//! - `logging`: what daemons have to say, for which nothing waits.
 
 mod claim;
 mod cli;
@@ -38,6 +40,7 @@ mod logging;
 mod memory;
 mod once;
 mod orders;
+mod out;
 mod plan_file;
 mod private_socket;
 mod probation;
@@ -54,6 +57,6 @@ mod times;
 mod trackers;
 mod verdicts;
 
-pub use cli::Cli;
+pub use cli::main;
 pub use guard::main as guardian;
 pub use plan_file::main as read_plan;

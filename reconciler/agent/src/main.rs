@@ -2,8 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
-    evenkeel_agent::Cli::parse().run()
+    evenkeel_agent::main()
 }

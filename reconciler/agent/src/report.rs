@@ -20,6 +20,7 @@ use evenkeel_vrrp::Family;
 
 use crate::daemon::{Daemon, Facts};
 use crate::election::{ElectionSnapshot, RouterSnapshot};
+use crate::logging;
 use crate::state::disk::Waiting;
 
 pub(crate) use live::Question;
@@ -56,6 +57,7 @@ pub(crate) fn status(daemon: &Daemon, election: ElectionSnapshot) -> Status {
         convergence: convergence(facts, daemon.has_plan(), daemon.is_ready()),
         state_directory: Some(state_directory(daemon)),
         guarded: election.guarded,
+        log: logging::status(),
         foreign: facts.foreign.clone(),
         in_the_way: facts.in_the_way.clone(),
     }

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use super::{Socket, host_name, runtime};
 use crate::drain_orders::{Affected, DrainAction, DrainAnswer, DrainRequest, Whom};
 use crate::report::counted;
-use crate::server;
+use crate::{out, server};
 
 pub(super) const DRAIN_EXAMPLES: &str = "\
 Examples:
@@ -130,7 +130,7 @@ impl Undrain {
 
 fn give(request: &DrainRequest, socket: &Socket, wait: bool) -> Result<ExitCode, String> {
     let (text, done) = runtime()?.block_on(carry_out(request, socket, wait))?;
-    print!("{text}");
+    out::print(text)?;
     Ok(if done { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -18,8 +18,11 @@ use evenkeel_schemas::time::MonoTime;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use socket2::{Domain, Socket, Type};
+use tracing::level_filters::LevelFilter;
 use tracing::{error, info, warn};
+use tracing_subscriber::filter::Targets;
 
+use crate::logging::{self, Log};
 use crate::private_socket::{self, Peer};
 use crate::scheduling;
 
@@ -44,7 +47,19 @@ const OOM_SCORE: &str = "-999";
 
 /// Runs the guardian that listens on `socket` until it has nothing left to guard.
 pub(crate) fn run(socket: &Path) -> ExitCode {
+    // Nobody would guard instead: an environment that the daemon has refused is no reason to do as it does.
+    let (wanted, refused) = match logging::wanted() {
+        Ok(wanted) => (wanted, None),
+        Err(why) => (Targets::new().with_default(LevelFilter::INFO), Some(why)),
+    };
+    let mut log = Log::begin(wanted);
+    log.ends_in_time();
     settle_down();
+    // With no more rights than the guardian has itself. Without a log it guards as well.
+    log.write().ok();
+    if let Some(why) = refused {
+        warn!("guardian: {why}");
+    }
     let kernel = Kernel::new().map_err(io::Error::other);
     match kernel.and_then(|kernel| Process::new(socket, kernel)).and_then(Process::run) {
         Ok(()) => ExitCode::SUCCESS,

@@ -9,7 +9,7 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::AsFd;
-use std::process::{Child, ChildStdin, ChildStdout, ExitCode, Stdio};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, ExitCode, Stdio};
 use std::time::Duration;
 
 use caps::CapSet;
@@ -17,6 +17,7 @@ use evenkeel_kernel::clock;
 use evenkeel_schemas::plan::{Plan, VirtualServer};
 use evenkeel_schemas::seal;
 use evenkeel_schemas::time::MonoTime;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
@@ -35,6 +36,8 @@ const TIME_LIMIT: Duration = Duration::from_secs(120);
 const MEMORY_LIMIT: u64 = 4 << 30;
 /// Longest answer: JSON is somewhat longer than TOML.
 const MAX_ANSWER: u64 = 4 * seal::MAX_BYTES as u64;
+/// Most of its complaints that is told, bytes.
+const MAX_COMPLAINT: usize = 512;
 /// What is read or written at once: as much as a pipe holds.
 const PIECE: usize = 64 * 1024;
 
@@ -63,7 +66,8 @@ pub(super) fn ask(body: &str) -> Result<Plan, Refusal> {
 
 fn converse(body: &str) -> io::Result<Result<Plan, Refusal>> {
     let mut command = programs::command(NAME)?;
-    command.env_clear().stdin(Stdio::piped()).stdout(Stdio::piped());
+    // Its complaints too: whoever reads the daemon's log may not read at all, and it would wait for him.
+    command.env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = unblocked(|| command.spawn())
         .map_err(|error| io::Error::new(error.kind(), format!("cannot be started: {error}")))?;
     let answer = match (child.stdin.take(), child.stdout.take()) {
@@ -73,7 +77,22 @@ fn converse(body: &str) -> io::Result<Result<Plan, Refusal>> {
     child.kill().ok();
     let status = child.wait()?;
     // How it ended says why it did not answer.
-    answer.map_err(|error| io::Error::new(error.kind(), format!("{error} ({status})")))
+    answer.map_err(|error| {
+        let complaint = child.stderr.take().map(complaint).unwrap_or_default();
+        io::Error::new(error.kind(), format!("{error} ({status}){complaint}"))
+    })
+}
+
+/// What a process that has ended said of it: of a panic, or of memory that it was not given. The beginning is what matters.
+fn complaint(mut stderr: ChildStderr) -> String {
+    // Nobody else should have the other end; if somebody has, it is not waited for.
+    let flags = OFlag::O_NONBLOCK;
+    let mut some = [0; MAX_COMPLAINT];
+    let read = fcntl(&stderr, FcntlArg::F_SETFL(flags)).map_err(io::Error::from);
+    let length = read.and_then(|_| stderr.read(&mut some)).unwrap_or_default();
+    let text = String::from_utf8_lossy(some.get(..length).unwrap_or_default());
+    let text: Vec<&str> = text.split_whitespace().collect();
+    if text.is_empty() { String::new() } else { format!(": {}", text.join(" ")) }
 }
 
 fn exchange(

@@ -5,7 +5,7 @@ mod ipvs;
 use evenkeel_schemas::cluster::Confirm;
 use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::status::{
-    DriftRecord, ElectionStatus, OrderStatus, ProbationStatus, RouterOrder, RouterStatus,
+    DriftRecord, ElectionStatus, LogStatus, OrderStatus, ProbationStatus, RouterOrder, RouterStatus,
     StateDirectoryStatus, Status, TrackerStatus, WaitingFile,
 };
 
@@ -25,6 +25,7 @@ pub(crate) fn page(status: &Status) -> String {
     if status.dropped_hook_changes > 0 {
         lines.push(format!("hooks DO NOT KEEP UP: {} changes were never told", status.dropped_hook_changes));
     }
+    lines.extend(log(&status.log));
     lines.extend(ipvs::lines(status));
     lines.extend(kernel(status));
     lines.push(String::new());
@@ -172,6 +173,17 @@ fn election(election: &ElectionStatus) -> Vec<String> {
     lines
 }
 
+/// Nothing as long as all of it gets out.
+fn log(log: &LogStatus) -> Option<String> {
+    let LogStatus { dropped, problem } = log;
+    let told = match problem {
+        None if *dropped == 0 => return None,
+        None => "log: ".to_owned(),
+        Some(why) => format!("log DOES NOT GET OUT: {why}; "),
+    };
+    Some(format!("{told}{dropped} LINES WERE DROPPED"))
+}
+
 fn millis(us: u64) -> String {
     format!("{}.{:03} ms", us / 1000, us % 1000)
 }
@@ -250,7 +262,7 @@ mod tests {
                 { "router": "VI_1", "order": "yield", "since": "T2", "in_plan": true },
                 { "router": "gone", "order": "hold", "since": "T3", "in_plan": false },
             ],
-            "dropped_hook_changes": 3,
+            "dropped_hook_changes": 3, "log": { "dropped": 4, "problem": "No space left on device" },
             "election": {
                 "realtime_priority": 50, "memory_locked": true, "max_timer_lateness_us": 2500, "lost_notices": 1,
                 "timer_lateness": [{ "up_to_us": 1000, "timers": 99 }, { "up_to_us": null, "timers": 1 }],
@@ -276,6 +288,7 @@ mod tests {
              election: 100 timers, late: 99 % by at most 1.000 ms, worst 2.500 ms, real-time priority 50, memory locked\n\
              election: 1 NOTICES WERE LOST because the daemon was busy\n\
              hooks DO NOT KEEP UP: 3 changes were never told\n\
+             log DOES NOT GET OUT: No space left on device; 4 LINES WERE DROPPED\n\
              kernel NOT CONVERGED; 0 operations in 0 passes\n\
              IN THE WAY: 192.0.2.9/32 on lo: why\n"
         );
