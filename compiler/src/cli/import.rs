@@ -45,8 +45,7 @@ pub(super) fn run(arguments: &Import, terminal: &Terminal) -> bool {
         }
         (ReportFormat::Human, None) => {
             terminal.complain(report::human(&request, &done, true).trim_end());
-            // A closed pipe ends the conversation, not the command.
-            let _ = io::stdout().lock().write_all(done.cluster.text().as_bytes());
+            terminal.document(done.cluster.text());
         }
     }
     done.compilation.cluster.is_some()

@@ -373,7 +373,10 @@ enum ReportFormat {
 
 /// Runs the command.
 pub(crate) fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli: Cli = match Terminal::arguments() {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
     let terminal = Terminal::new(match cli.color {
         Color::Auto => anstream::ColorChoice::Auto,
         Color::Always => anstream::ColorChoice::Always,
@@ -382,7 +385,7 @@ pub(crate) fn main() -> ExitCode {
     let done = match &cli.command {
         Command::Validate(arguments) => validate::run(arguments, &terminal),
         Command::Compile(arguments) => compile::run(arguments, &terminal),
-        Command::Plan(arguments) => return plan::run(arguments, &terminal),
+        Command::Plan(arguments) => return terminal.finish(plan::run(arguments, &terminal)),
         Command::Apply(arguments) => apply::run(arguments, &terminal),
         Command::Import(arguments) => import::run(arguments, &terminal),
         Command::Explain(arguments) => explain::run(arguments, &terminal),
@@ -391,5 +394,5 @@ pub(crate) fn main() -> ExitCode {
         Command::Completions(arguments) => pages::completions(arguments, &terminal),
         Command::Man(arguments) => pages::man(arguments, &terminal),
     };
-    if done { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    terminal.finish(if done { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

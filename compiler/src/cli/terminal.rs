@@ -1,9 +1,15 @@
-//! Standard output and standard error. A reader that went away is no error of ours.
+//! Standard output and standard error. Everything that the command prints goes through here, so that it ends as people and scripts expect:
+//!
+//! - a reader that has gone (`| head`) is told nothing more, and the command goes on to its own end and exit code;
+//! - output that cannot be written otherwise (a full disk) is an error at the end, when all else is done.
 
+use std::cell::{Cell, RefCell};
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
+use std::process::ExitCode;
 
 use anstream::{AutoStream, ColorChoice};
+use clap::Parser;
 use evenkeel::{Diagnostic, SourceFile, render};
 
 use super::Format;
@@ -11,17 +17,35 @@ use super::Format;
 /// Where the command speaks.
 pub(super) struct Terminal {
     color: ColorChoice,
+    /// Whether standard output takes nothing any more.
+    ended: Cell<bool>,
+    /// Why, unless its reader has gone.
+    failure: RefCell<Option<io::Error>>,
 }
 
 impl Terminal {
     pub(super) const fn new(color: ColorChoice) -> Self {
-        Self { color }
+        Self { color, ended: Cell::new(false), failure: RefCell::new(None) }
+    }
+
+    /// The arguments of the command line. Help, the version and what is wrong with them is printed here.
+    ///
+    /// # Errors
+    /// There are none to work with: the exit code.
+    pub(super) fn arguments<C: Parser>() -> Result<C, ExitCode> {
+        C::try_parse().map_err(|error| {
+            let terminal = Self::new(ColorChoice::Auto);
+            let printed = error.print();
+            if !error.use_stderr() {
+                terminal.note(printed);
+            }
+            terminal.finish(u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from))
+        })
     }
 
     /// A result, with a newline.
     pub(super) fn say(&self, text: impl Display) {
-        // A closed pipe (`| head`) ends the conversation, not the command.
-        let _ = writeln!(AutoStream::new(io::stdout(), self.color).lock(), "{text}");
+        self.output(|| writeln!(AutoStream::new(io::stdout(), self.color).lock(), "{text}"));
     }
 
     /// A result beside diagnostics: those that programs read have standard output to themselves.
@@ -34,11 +58,12 @@ impl Terminal {
 
     /// A whole document, as it is.
     pub(super) fn document(&self, text: &str) {
-        let _ = io::stdout().lock().write_all(text.as_bytes());
+        self.output(|| io::stdout().lock().write_all(text.as_bytes()));
     }
 
     /// A complaint, with a newline.
     pub(super) fn complain(&self, text: impl Display) {
+        // There is nowhere else to say that it cannot be written.
         let _ = writeln!(AutoStream::new(io::stderr(), self.color).lock(), "{text}");
     }
 
@@ -51,5 +76,33 @@ impl Terminal {
     pub(super) fn diagnostics(&self, source: &SourceFile, diagnostics: &[Diagnostic]) {
         let text = render::human(source, diagnostics, true);
         let _ = AutoStream::new(io::stderr(), self.color).lock().write_all(text.as_bytes());
+    }
+
+    /// The end of the command: its exit code, unless its output was not written.
+    pub(super) fn finish(&self, code: ExitCode) -> ExitCode {
+        self.note(Ok(()));
+        match self.failure.take() {
+            Some(error) => {
+                self.fail(format_args!("cannot write to standard output: {error}"));
+                ExitCode::FAILURE
+            }
+            None => code,
+        }
+    }
+
+    fn output(&self, write: impl FnOnce() -> io::Result<()>) {
+        if !self.ended.get() {
+            self.note(write());
+        }
+    }
+
+    /// What became of a write. What of it still waits is written as well.
+    fn note(&self, written: io::Result<()>) {
+        if let Err(error) = written.and_then(|()| io::stdout().flush())
+            && !self.ended.replace(true)
+            && error.kind() != ErrorKind::BrokenPipe
+        {
+            self.failure.replace(Some(error));
+        }
     }
 }
