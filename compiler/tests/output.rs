@@ -96,7 +96,8 @@ fn full() -> Stdio {
 
 #[test]
 fn every_command_is_among_those_that_are_tried() {
-    let help = Command::new(env!("CARGO_BIN_EXE_evenkeel")).arg("--help").output().expect("run evenkeel").stdout;
+    let help =
+        Command::new(env!("CARGO_BIN_EXE_evenkeel")).arg("--help").output().expect("run evenkeel").stdout;
     let help = String::from_utf8(help).expect("UTF-8");
     let (_, commands) = help.split_once("Commands:\n").expect("a list of commands");
     let commands: Vec<&str> = commands
@@ -129,7 +130,8 @@ fn output_that_cannot_be_written_is_an_error_when_all_else_is_done() {
         let (usual, _) = run(arguments, Stdio::piped(), Stdio::piped());
         let (ended, _) = run(arguments, full(), Stdio::piped());
         assert_eq!((ended.code, &ended.files), (Some(1), &usual.files), "{arguments:?}");
-        let told = ended.stderr.strip_prefix(&usual.stderr).unwrap_or_else(|| panic!("{arguments:?}: {ended:?}"));
+        let told =
+            ended.stderr.strip_prefix(&usual.stderr).unwrap_or_else(|| panic!("{arguments:?}: {ended:?}"));
         assert_eq!(
             told, "error: cannot write to standard output: No space left on device (os error 28)\n",
             "{arguments:?}"

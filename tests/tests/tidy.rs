@@ -120,6 +120,29 @@ fn every_source_file_says_what_lives_there_and_is_short() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
+/// Whoever prints past them panics when nobody reads (`| head`), or waits for a log that takes nothing.
+#[test]
+fn programs_print_in_one_place_each() {
+    const PLACES: [&str; 4] = [
+        "compiler/src/cli/terminal.rs",
+        "reconciler/agent/src/out.rs",
+        "reconciler/agent/src/logging.rs",
+        // Speaks to the daemon by its standard output.
+        "reconciler/agent/src/plan_file/helper.rs",
+    ];
+    // `eprintln!` among them.
+    let words = ["print!(", "println!(", "dbg!(", "stdout()", "stderr()"];
+    let mut faults = Vec::new();
+    for file in
+        tracked(".rs").into_iter().filter(|file| file.contains("/src/") && !PLACES.contains(&file.as_str()))
+    {
+        let text = std::fs::read_to_string(root().join(&file)).expect("read source");
+        let found = words.iter().filter(|word| text.contains(**word));
+        faults.extend(found.map(|word| format!("{file}: {word}")));
+    }
+    assert!(faults.is_empty(), "printed past the places for it:\n{}", faults.join("\n"));
+}
+
 #[test]
 fn every_crate_takes_the_workspaces_lints() {
     for file in tracked("Cargo.toml") {

@@ -263,7 +263,18 @@ impl Command {
         }
         let wanted = match logging::wanted() {
             Ok(wanted) => wanted,
-            Err(why) => return out::explain(&Cli::command().error(ErrorKind::InvalidValue, why)),
+            Err(why) => {
+                let error = Cli::command().error(ErrorKind::InvalidValue, why);
+                if !is_daemon {
+                    return out::explain(&error);
+                }
+                // A service manager waits for its end, whoever reads its log.
+                let mut log = Log::begin(logging::usual());
+                log.ends_in_time();
+                log.say(error.render());
+                log.write().ok();
+                return ExitCode::from(out::USAGE);
+            }
         };
         let mut log = Log::begin(wanted);
         if is_daemon {

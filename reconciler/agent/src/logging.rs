@@ -41,6 +41,11 @@ pub(crate) fn wanted() -> Result<Targets, String> {
     filter::parse(&text).map_err(|error| format!("{VARIABLE}: {error}"))
 }
 
+/// What is logged unless something else is said.
+pub(crate) fn usual() -> Targets {
+    Targets::new().with_default(filter::USUAL)
+}
+
 /// The log of this process. Dropped, it waits for its last lines to be written.
 #[derive(Debug)]
 pub(crate) struct Log {
@@ -104,7 +109,8 @@ fn last_words(panic: &PanicHookInfo<'_>) -> String {
     let thread = std::thread::current();
     let backtrace = std::backtrace::Backtrace::capture();
     let place = panic.location().map(|place| format!(" at {place}")).unwrap_or_default();
-    let mut text = format!("{now} ERROR thread {:?} panicked{place}", thread.name().unwrap_or("without a name"));
+    let mut text =
+        format!("{now} ERROR thread {:?} panicked{place}", thread.name().unwrap_or("without a name"));
     if let Some(message) = panic.payload_as_str() {
         text += ": ";
         text += message;
@@ -137,3 +143,6 @@ impl MakeWriter<'_> for Lines {
         *self
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,8 @@
 
 use std::fs::File;
 use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -44,14 +45,24 @@ impl Host {
         let new = self.path("new");
         std::fs::write(&new, seal::seal(&body)).expect("write");
         std::fs::rename(new, self.path("h.plan.toml")).expect("rename");
-
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_evenkeeld"));
+        self.command_by(Path::new(env!("CARGO_BIN_EXE_evenkeeld")))
+    }
+
+    fn command_by(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
         command.args(["run", "--host", "h", "--plan"]).arg(self.path("h.plan.toml"));
         command.arg("--state-dir").arg(self.path("state")).arg("--socket").arg(self.path("sock"));
         command.env_remove("EVENKEEL_LOG").stdin(Stdio::null());
+        command
+    }
+
+    /// A command to the daemon.
+    fn command_of(&self, name: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_evenkeeld"));
+        command.args([name, "--socket"]).arg(self.path("sock"));
         command
     }
 
@@ -165,4 +176,143 @@ fn a_log_whose_reader_is_slow_holds_nothing_up() {
     });
     works(writer);
     drop(slow);
+}
+
+#[test]
+fn what_does_not_get_out_is_told_by_status() {
+    let (_reader, writer) = full_pipe();
+    let mut host = Host::new();
+    host.plan(51);
+    host.start(writer);
+    let status = host.wait("word of the log", |status| status.log.problem.is_some());
+    assert!(status.log.problem.is_some_and(|why| why.starts_with("it has taken no line for")));
+    let page = host.command_of("status").output().expect("run").stdout;
+    let page = String::from_utf8(page).expect("UTF-8");
+    assert!(page.contains("log DOES NOT GET OUT: it has taken no line for"), "{page}");
+    host.stop();
+}
+
+#[test]
+fn a_reader_that_comes_back_has_what_waited_and_the_last_words_are_not_lost() {
+    let (mut reader, writer) = full_pipe();
+    let mut host = Host::new();
+    host.plan(51);
+    host.start(writer);
+    host.wait_vrid(51);
+    let reading = std::thread::spawn(move || {
+        let mut text = String::new();
+        reader.read_to_string(&mut text).map(|_| text)
+    });
+    host.stop();
+    // The guardian, which has the same log, ends with the daemon.
+    let text = reading.join().expect("a thread").expect("UTF-8");
+    let lines: Vec<&str> = text.lines().collect();
+    let at = |what: &str| lines.iter().position(|line| line.contains(what));
+    assert!(at(" started").is_some_and(|at| at == 0), "{lines:#?}");
+    assert!(at("stopped; VIPs are released") > at(" started"), "{lines:#?}");
+    assert_eq!(at("dropped"), None, "{lines:#?}");
+}
+
+#[test]
+fn a_daemon_that_cannot_start_says_so_and_ends_whoever_reads() {
+    let (_reader, writer) = full_pipe();
+    for log in [Stdio::from(writer), Stdio::piped()] {
+        let mut host = Host::new();
+        // A directory is in the place of the socket.
+        std::fs::create_dir_all(host.path("sock/there")).expect("a directory");
+        host.start(log);
+        let begun = Instant::now();
+        let mut daemon = host.daemon.take().expect("a daemon");
+        let status = loop {
+            match daemon.try_wait().expect("wait") {
+                Some(status) => break status,
+                None if begun.elapsed() > LONG => {
+                    daemon.kill().expect("kill");
+                    panic!("still runs");
+                }
+                None => std::thread::sleep(Duration::from_millis(10)),
+            }
+        };
+        assert_eq!(status.code(), Some(1));
+        if let Some(mut stderr) = daemon.stderr.take() {
+            let mut text = String::new();
+            stderr.read_to_string(&mut text).expect("UTF-8");
+            assert!(text.lines().last().is_some_and(|line| line.starts_with("error: ")), "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_level_that_there_is_not_is_refused_with_those_that_there_are() {
+    let host = Host::new();
+    for text in ["bogus", "info,bogus", "evenkeel_agent=bogus", "tokio=debug"] {
+        let Output { status, stderr, .. } = host.command().env("EVENKEEL_LOG", text).output().expect("run");
+        let told = String::from_utf8(stderr).expect("UTF-8");
+        assert_eq!(status.code(), Some(2), "{text}: {told}");
+        assert!(told.starts_with("error: EVENKEEL_LOG: "), "{told}");
+        assert!(told.contains("levels are off, error, warn (or warning), info, debug, trace"), "{told}");
+    }
+    // A guardian is started where nobody reads what it refuses: it guards.
+    let state = host.path("guarded");
+    std::fs::create_dir(&state).expect("a directory");
+    let mut guard = Command::new(env!("CARGO_BIN_EXE_evenkeeld-guard"))
+        .arg(&state)
+        .env("EVENKEEL_LOG", "bogus")
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("start");
+    let begun = Instant::now();
+    while !state.join("guard.sock").exists() {
+        assert!(begun.elapsed() < LONG, "no guardian");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    guard.kill().expect("kill");
+    let told = guard.wait_with_output().expect("wait").stderr;
+    let told = String::from_utf8(told).expect("UTF-8");
+    assert!(told.contains("guardian: EVENKEEL_LOG: \"bogus\" is no level"), "{told}");
+}
+
+#[test]
+fn a_warning_is_a_warning_in_any_case() {
+    let mut host = Host::new();
+    host.plan(51);
+    for text in ["warning", "WARN"] {
+        let daemon = host.command().env("EVENKEEL_LOG", text).stderr(Stdio::piped()).spawn();
+        host.daemon = Some(daemon.expect("start"));
+        host.wait_vrid(51);
+        let mut stderr = host.daemon.as_mut().and_then(|daemon| daemon.stderr.take()).expect("a pipe");
+        host.stop();
+        let mut told = String::new();
+        stderr.read_to_string(&mut told).expect("UTF-8");
+        assert!(told.contains(" WARN ") && !told.contains(" INFO "), "{text}: {told}");
+    }
+}
+
+/// It does not write to the daemon's log, which may take nothing.
+#[test]
+fn what_the_process_that_reads_plans_complains_of_is_the_reason_of_the_refusal() {
+    let (_reader, writer) = full_pipe();
+    let mut host = Host::new();
+    let programs = host.path("programs");
+    std::fs::create_dir(&programs).expect("a directory");
+    for (name, from) in [
+        ("evenkeeld", env!("CARGO_BIN_EXE_evenkeeld")),
+        ("evenkeeld-guard", env!("CARGO_BIN_EXE_evenkeeld-guard")),
+    ] {
+        std::fs::copy(from, programs.join(name)).expect("copy");
+    }
+    let reader = programs.join("evenkeeld-plan");
+    std::fs::write(
+        &reader,
+        "#!/bin/sh\ncat >/dev/null\necho 'thread main panicked:\nout of luck' >&2\nexit 3\n",
+    )
+    .expect("write");
+    std::fs::set_permissions(&reader, std::fs::Permissions::from_mode(0o755)).expect("mode");
+    host.plan(51);
+    let daemon = host.command_by(&programs.join("evenkeeld")).stderr(writer).spawn().expect("start");
+    host.daemon = Some(daemon);
+    let status = host.wait("refusal", |status| status.plan.rejected.is_some());
+    let reason = status.plan.rejected.map(|rejected| rejected.reason).unwrap_or_default();
+    assert!(reason.contains("(exit status: 3): thread main panicked: out of luck"), "{reason}");
+    host.stop();
 }

@@ -279,7 +279,7 @@ real_servers = [{ host = "rs1" }, { host = "rs2" }]
 "#;
 
 /// The daemon's living child, whichever of its threads has started it.
-fn find_guardian(reference: &Reference<'_>, parent: u32) -> Option<String> {
+pub(crate) fn find_guardian(reference: &Reference<'_>, parent: u32) -> Option<String> {
     let command = format!("cat /proc/{parent}/task/*/children");
     let children = reference.lab().output(["sh", "-c", &command]);
     // A thread may end meanwhile, and the list then begins again.

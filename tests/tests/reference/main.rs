@@ -13,6 +13,7 @@ mod forwarding;
 mod guard;
 mod interop;
 mod kernels;
+mod logs;
 mod ownership;
 mod probation;
 mod refusals;

@@ -18,9 +18,7 @@ use evenkeel_schemas::time::MonoTime;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use socket2::{Domain, Socket, Type};
-use tracing::level_filters::LevelFilter;
 use tracing::{error, info, warn};
-use tracing_subscriber::filter::Targets;
 
 use crate::logging::{self, Log};
 use crate::private_socket::{self, Peer};
@@ -50,7 +48,7 @@ pub(crate) fn run(socket: &Path) -> ExitCode {
     // Nobody would guard instead: an environment that the daemon has refused is no reason to do as it does.
     let (wanted, refused) = match logging::wanted() {
         Ok(wanted) => (wanted, None),
-        Err(why) => (Targets::new().with_default(LevelFilter::INFO), Some(why)),
+        Err(why) => (logging::usual(), Some(why)),
     };
     let mut log = Log::begin(wanted);
     log.ends_in_time();

@@ -258,4 +258,4 @@ fn write_all(output: &impl AsFd, left: &mut &[u8]) -> Result<(), Errno> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

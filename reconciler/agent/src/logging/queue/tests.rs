@@ -26,6 +26,13 @@ fn small_pipe() -> (PipeReader, PipeWriter) {
     (reader, writer)
 }
 
+/// A pipe that takes nothing more.
+pub(in crate::logging) fn full_pipe() -> (PipeReader, PipeWriter) {
+    let (reader, mut writer) = small_pipe();
+    writer.write_all(&[b'x'; 4096]).expect("room");
+    (reader, writer)
+}
+
 /// What comes out of a pipe, until a line has this in it.
 fn read_until(reader: &mut PipeReader, what: &str) -> String {
     let mut text = Vec::new();
