@@ -2,10 +2,11 @@
 //! takes plans and ends as always. What clients notice of it is in the lab's tests.
 
 use std::fs::File;
-use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
+use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Read, Write, pipe};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use evenkeel_schemas::seal;
@@ -19,14 +20,19 @@ const LONG: Duration = Duration::from_secs(60);
 /// How long a daemon that is told to stop may take.
 const END: Duration = Duration::from_secs(5);
 
+/// A host has one daemon, and there is one host.
+static TURN: Mutex<()> = Mutex::new(());
+
 struct Host {
     directory: tempfile::TempDir,
     daemon: Option<Child>,
+    _turn: MutexGuard<'static, ()>,
 }
 
 impl Host {
     fn new() -> Self {
-        Self { directory: tempfile::tempdir().expect("tempdir"), daemon: None }
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        Self { directory: tempfile::tempdir().expect("tempdir"), daemon: None, _turn: turn }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -261,15 +267,16 @@ fn a_level_that_there_is_not_is_refused_with_those_that_there_are() {
         .stderr(Stdio::piped())
         .spawn()
         .expect("start");
+    let told = BufReader::new(guard.stderr.take().expect("a pipe")).lines().next();
+    let told = told.expect("a line").expect("UTF-8");
+    assert!(told.contains(" WARN guardian: EVENKEEL_LOG: \"bogus\" is no level"), "{told}");
     let begun = Instant::now();
     while !state.join("guard.sock").exists() {
         assert!(begun.elapsed() < LONG, "no guardian");
         std::thread::sleep(Duration::from_millis(10));
     }
     guard.kill().expect("kill");
-    let told = guard.wait_with_output().expect("wait").stderr;
-    let told = String::from_utf8(told).expect("UTF-8");
-    assert!(told.contains("guardian: EVENKEEL_LOG: \"bogus\" is no level"), "{told}");
+    guard.wait().expect("wait");
 }
 
 #[test]
@@ -308,7 +315,8 @@ fn what_the_process_that_reads_plans_complains_of_is_the_reason_of_the_refusal()
     )
     .expect("write");
     std::fs::set_permissions(&reader, std::fs::Permissions::from_mode(0o755)).expect("mode");
-    host.plan(51);
+    // Not as the compiler writes it, which the daemon reads by itself.
+    std::fs::write(host.path("h.plan.toml"), seal::seal("format = 1 # by hand\n")).expect("write");
     let daemon = host.command_by(&programs.join("evenkeeld")).stderr(writer).spawn().expect("start");
     host.daemon = Some(daemon);
     let status = host.wait("refusal", |status| status.plan.rejected.is_some());
