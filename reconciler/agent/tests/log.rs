@@ -234,6 +234,7 @@ fn a_daemon_that_cannot_start_says_so_and_ends_whoever_reads() {
                 Some(status) => break status,
                 None if begun.elapsed() > LONG => {
                     daemon.kill().expect("kill");
+                    daemon.wait().expect("wait");
                     panic!("still runs");
                 }
                 None => std::thread::sleep(Duration::from_millis(10)),

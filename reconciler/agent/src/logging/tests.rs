@@ -47,6 +47,7 @@ fn panicking(stderr: impl Into<Stdio>) -> Option<i32> {
         std::thread::sleep(Duration::from_millis(10));
     }
     child.kill().expect("kill");
+    child.wait().expect("wait");
     None
 }
 
