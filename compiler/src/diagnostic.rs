@@ -1,5 +1,6 @@
 //! A diagnostic: what is wrong, where, and what to do about it. Data only; `render` draws it.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::codes::Code;
@@ -120,20 +121,129 @@ impl Diagnostic {
     }
 }
 
-/// Of findings of one code at one place, such as a default that is wrong for every service, keeps
-/// the first and says how many there are.
-pub(crate) fn gather(mut diagnostics: Vec<Diagnostic>) -> impl Iterator<Item = Diagnostic> {
-    diagnostics.sort_by_key(Diagnostic::order);
-    let mut gathered: Vec<(Diagnostic, usize)> = Vec::with_capacity(diagnostics.len());
-    for diagnostic in diagnostics {
-        match gathered.last_mut() {
-            Some((first, more)) if first.order() == diagnostic.order() => *more += 1,
-            _ => gathered.push((diagnostic, 0)),
+/// Errors that are told in one run, and warnings of one code: whoever has more mends these first.
+pub(crate) const MAX_ERRORS: usize = 100;
+
+/// What a rule finds: no more than is told, however much there is. Of findings of one code at one place,
+/// such as a default that is wrong for every service, the first is kept and the others are counted.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    kept: Vec<(Diagnostic, usize)>,
+    /// Whether something was left out.
+    stopped: bool,
+}
+
+impl Findings {
+    /// So many are gathered before those that are not told are left out: one more than is told shows that
+    /// there are more.
+    const KEPT: usize = 2 * MAX_ERRORS;
+
+    pub(crate) fn push(&mut self, diagnostic: Diagnostic) {
+        self.kept.push((diagnostic, 0));
+        if self.kept.len() >= 8 * Self::KEPT {
+            self.gather();
         }
     }
-    gathered.into_iter().map(|(diagnostic, more)| match more {
-        0 => diagnostic,
-        1 => diagnostic.note("the same holds for one more that takes its value from here"),
-        more => diagnostic.note(format!("the same holds for {more} more that take their value from here")),
-    })
+
+    fn gather(&mut self) {
+        self.kept.sort_by_key(|(diagnostic, _)| diagnostic.order());
+        self.kept.dedup_by(|(again, more), (first, count)| {
+            let same = first.order() == again.order();
+            if same {
+                *count += 1 + *more;
+            }
+            same
+        });
+        self.stopped |= self.kept.len() > Self::KEPT;
+        self.kept.truncate(Self::KEPT);
+    }
+
+    /// In the order of the file, and whether there is more.
+    pub(crate) fn into_sorted(mut self) -> (Vec<Diagnostic>, bool) {
+        self.gather();
+        let told = self.kept.into_iter().map(|(diagnostic, more)| match more {
+            0 => diagnostic,
+            1 => diagnostic.note("the same holds for one more that takes its value from here"),
+            more => diagnostic.note(format!("the same holds for {more} more that take their value from here")),
+        });
+        (told.collect(), self.stopped)
+    }
+}
+
+/// Of diagnostics in the order of the file those that are told, and whether errors were left out. The
+/// last of those of which there are more says so.
+pub(crate) fn told(diagnostics: Vec<Diagnostic>, stopped: bool) -> (Vec<Diagnostic>, bool) {
+    let mut counts: BTreeMap<Option<&str>, usize> = BTreeMap::new();
+    let mut told: Vec<Diagnostic> = Vec::with_capacity(diagnostics.len().min(MAX_ERRORS));
+    // Errors are counted together, warnings by code.
+    let kind = |diagnostic: &Diagnostic| match diagnostic.severity() {
+        Severity::Error => None,
+        Severity::Warning => Some(diagnostic.code.id),
+    };
+    for diagnostic in diagnostics {
+        let count = counts.entry(kind(&diagnostic)).or_default();
+        *count += 1;
+        if *count <= MAX_ERRORS {
+            told.push(diagnostic);
+        }
+    }
+    let mut more_errors = stopped;
+    for (of, count) in counts {
+        if count > MAX_ERRORS || (of.is_none() && stopped) {
+            more_errors |= of.is_none();
+            if let Some(last) = told.iter_mut().rev().find(|diagnostic| kind(diagnostic) == of) {
+                last.notes.push(match of {
+                    None => format!("stopped after {MAX_ERRORS} errors: there are more"),
+                    Some(_) => format!("only {MAX_ERRORS} warnings of this code are told: there are more"),
+                });
+            }
+        }
+    }
+    (told, more_errors)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codes;
+
+    #[test]
+    fn a_rule_keeps_the_first_of_the_file_and_counts_what_is_at_one_place() {
+        let mut findings = Findings::default();
+        for number in 0..10_000_usize {
+            findings.push(Diagnostic::new(&codes::SYNTAX, 7..8, "default", ""));
+            // In no order.
+            let place = (number * 7_919) % 10_007;
+            findings.push(Diagnostic::new(&codes::SYNTAX, place + 10..place + 11, "other", ""));
+            assert!(findings.kept.len() <= 8 * Findings::KEPT);
+        }
+        let (sorted, stopped) = findings.into_sorted();
+        assert!(stopped);
+        assert_eq!(sorted.len(), Findings::KEPT);
+        assert_eq!(sorted[0].notes, ["the same holds for 9999 more that take their value from here"]);
+        assert!(sorted.windows(2).all(|pair| pair[0].order() < pair[1].order()));
+        assert!(sorted.last().is_some_and(|last| last.order().0 < 10 + Findings::KEPT + 10), "the first ones");
+    }
+
+    #[test]
+    fn errors_are_cut_together_and_warnings_by_code() {
+        let many = |code: &'static Code, count: usize| {
+            (0..count).map(move |at| Diagnostic::new(code, at..at, "x", "y"))
+        };
+        let all: Vec<Diagnostic> = many(&codes::SYNTAX, 80)
+            .chain(many(&codes::DUPLICATE_KEY, 80))
+            .chain(many(&codes::UNUSED_HOST, 101))
+            .chain(many(&codes::UNUSED_POOL, 100))
+            .collect();
+        let (told, stopped) = told(all, false);
+        let count = |code: &Code| told.iter().filter(|diagnostic| diagnostic.code == code).count();
+        assert!(stopped);
+        assert_eq!(count(&codes::SYNTAX) + count(&codes::DUPLICATE_KEY), MAX_ERRORS);
+        assert_eq!((count(&codes::UNUSED_HOST), count(&codes::UNUSED_POOL)), (100, 100));
+        let notes: Vec<&String> = told.iter().flat_map(|diagnostic| &diagnostic.notes).collect();
+        assert_eq!(
+            notes,
+            ["stopped after 100 errors: there are more", "only 100 warnings of this code are told: there are more"]
+        );
+    }
 }

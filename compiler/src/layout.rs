@@ -5,7 +5,7 @@
 use toml_edit::{Array, DocumentMut, InlineTable, Item, RawString, Table, Value};
 
 use crate::codes;
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::{Diagnostic, Severity, told};
 use crate::parse;
 use crate::schema::order;
 use crate::source::SourceFile;
@@ -29,7 +29,7 @@ pub fn layout(source: &SourceFile) -> Result<String, Vec<Diagnostic>> {
     if troubles.iter().any(|trouble| trouble.severity() == Severity::Error) {
         return Err(troubles);
     }
-    let before = parse::parse(source)?;
+    let before = parse::parse(source).map_err(cut)?;
     let text = source.text().trim_start_matches('\u{feff}').replace("\r\n", "\n");
     let head = Head::of(&text);
     let mut document: DocumentMut =
@@ -47,6 +47,12 @@ pub fn layout(source: &SourceFile) -> Result<String, Vec<Diagnostic>> {
         }
         Ok(_) | Err(_) => Err(vec![unsure("its layout cannot be changed without changing its meaning")]),
     }
+}
+
+/// No more mistakes than are told.
+fn cut((mut found, stopped): (Vec<Diagnostic>, bool)) -> Vec<Diagnostic> {
+    found.sort_by_key(Diagnostic::order);
+    told(found, stopped).0
 }
 
 fn unsure(why: &str) -> Diagnostic {

@@ -24,6 +24,7 @@ pub mod reference;
 pub mod render;
 mod resolve;
 mod schema;
+mod size;
 mod source;
 mod suggest;
 mod unknown;
@@ -32,7 +33,7 @@ mod validate;
 pub use diagnostic::{Diagnostic, Label, Place, Severity};
 pub use emit::{HostPlan, emit, secrets_header};
 pub use layout::layout;
-pub use load::{Files, MAX_DEPTH, MAX_FILES, Start, load, load_alone};
+pub use load::{Files, Limits, MAX_DEPTH, MAX_FILES, Start, is_cluster_file, load, load_alone, load_within};
 pub use resolve::Resolved;
 pub use source::{MAX_BYTES, Piece, Position, SourceFile};
 
@@ -41,12 +42,14 @@ pub use source::{MAX_BYTES, Piece, Position, SourceFile};
 pub struct Compilation {
     /// The cluster with every name and default resolved; `None` when anything is an error.
     pub cluster: Option<Resolved>,
-    /// Everything there is to say, in the order of the file.
+    /// What there is to say, in the order of the file: at most 100 errors, and 100 warnings of a code.
     pub diagnostics: Vec<Diagnostic>,
+    /// Whether there are more errors.
+    pub stopped: bool,
 }
 
 impl Compilation {
-    /// How many errors and how many warnings there are.
+    /// How many errors and how many warnings are told.
     #[must_use]
     pub fn counts(&self) -> (usize, usize) {
         let errors = self.diagnostics.iter().filter(|d| d.severity() == Severity::Error).count();
@@ -57,54 +60,76 @@ impl Compilation {
 /// Checks a cluster file and resolves it.
 #[must_use]
 pub fn compile(source: &SourceFile) -> Compilation {
-    let (cluster, mut diagnostics) = run(source);
+    let Found { cluster, mut diagnostics, stopped } = run(source);
     diagnostics.sort_by_key(Diagnostic::order);
-    let mut compilation = Compilation { cluster: None, diagnostics };
+    let (diagnostics, stopped) = diagnostic::told(diagnostics, stopped);
+    let mut compilation = Compilation { cluster: None, diagnostics, stopped };
     if compilation.counts().0 == 0 {
         compilation.cluster = cluster;
     }
     compilation
 }
 
-fn run(source: &SourceFile) -> (Option<Resolved>, Vec<Diagnostic>) {
+/// What was found before it is cut to what is told.
+struct Found {
+    cluster: Option<Resolved>,
+    diagnostics: Vec<Diagnostic>,
+    /// Whether something stopped early.
+    stopped: bool,
+}
+
+impl Found {
+    const fn nothing_but(diagnostics: Vec<Diagnostic>, stopped: bool) -> Self {
+        Self { cluster: None, diagnostics, stopped }
+    }
+}
+
+fn run(source: &SourceFile) -> Found {
     let mut found = source.troubles.clone();
     let incomplete = found.iter().any(|d| d.severity() == Severity::Error);
     if !incomplete && let Some(diagnostic) = source.unusable() {
-        return (None, vec![diagnostic]);
+        return Found::nothing_but(vec![diagnostic], false);
     }
     // To build the validator takes as long as to read a thousand services.
     let parsed = parallel::both(|| parse::parse(source), schema::prepare).0;
     let parsed = match parsed {
         Ok(parsed) => parsed,
-        Err(diagnostics) => {
+        Err((diagnostics, stopped)) => {
             found.extend(diagnostics);
-            return (None, found);
+            return Found::nothing_but(found, stopped);
         }
     };
     if incomplete {
         // What a file that is missing would have defined cannot be told from what nothing defines.
-        return (None, found);
+        return Found::nothing_but(found, false);
     }
     let parse::Parsed { mut document, value, odd } = parsed;
-    let mut checked = schema::check(&mut document, value, &odd);
+    let mut checked = schema::check(&mut document, value, &odd, source.limits);
     checked.diagnostics.append(&mut found);
     let Some(cluster) = checked.cluster else {
-        return (None, checked.diagnostics);
+        return Found::nothing_but(checked.diagnostics, checked.stopped);
     };
     if document.is_renamed("include") || !checked.unknowns.knows_all(parse::at!["include"]) {
         // What else belongs to the cluster is not known, so no rule can judge it.
-        return (None, checked.diagnostics);
+        return Found::nothing_but(checked.diagnostics, checked.stopped);
+    }
+    if let Some(diagnostic) = size::too_many_destinations(&cluster, source.limits) {
+        checked.diagnostics.push(diagnostic);
+        return Found::nothing_but(checked.diagnostics, checked.stopped);
     }
     let world = validate::World::new(&cluster, &document, &checked.unknowns);
-    checked.diagnostics.extend(diagnostic::gather(validate::run(&world)));
+    let (more, stopped) = validate::run(&world);
+    checked.diagnostics.extend(more);
     if checked.diagnostics.iter().any(|d| d.severity() == Severity::Error) {
-        return (None, checked.diagnostics);
+        return Found::nothing_but(checked.diagnostics, checked.stopped || stopped);
     }
     match resolve::resolve(&cluster) {
-        Ok(resolved) => (Some(resolved), checked.diagnostics),
+        Ok(resolved) => {
+            Found { cluster: Some(resolved), diagnostics: checked.diagnostics, stopped: false }
+        }
         Err(unresolved) => {
             checked.diagnostics.push(unresolved.diagnostic());
-            (None, checked.diagnostics)
+            Found::nothing_but(checked.diagnostics, false)
         }
     }
 }

@@ -6,10 +6,9 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, ErrorKind};
 
-use toml::de::DeTable;
-
 use crate::codes;
 use crate::diagnostic::{Diagnostic, Place};
+use crate::parse::bounded;
 use crate::source::{Fault, MAX_BYTES, SourceFile, text_of, unusable};
 
 mod pattern;
@@ -33,6 +32,47 @@ pub trait Files {
     /// # Errors
     /// When it cannot be read.
     fn list(&self, directory: &str) -> io::Result<Vec<String>>;
+
+    /// Whether lines of a file may be shown in excerpts: it is meant as a cluster file.
+    fn shows_lines(&self, path: &str) -> bool {
+        is_cluster_file(path)
+    }
+}
+
+/// Whether a file is meant as a cluster file, by its name: it ends in `.toml`, and is none of those
+/// that `evenkeel` writes.
+#[must_use]
+pub fn is_cluster_file(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    name.len() > ENDING.len() && name.ends_with(ENDING) && !OURS.iter().any(|ours| name.ends_with(ours))
+}
+
+/// How the names of cluster files end.
+const ENDING: &str = ".toml";
+/// How the names of plans and of files of secrets end.
+const OURS: [&str; 2] = [".plan.toml", ".secrets.toml"];
+
+/// What is read at most, and how much may be made of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of all files together.
+    pub bytes: usize,
+    /// Number of files.
+    pub files: usize,
+    /// Destinations in all plans together.
+    pub destinations: usize,
+    /// Whether whoever wrote the files is a stranger, who must learn nothing from what is shown: no line
+    /// that holds a secret is in an excerpt, masked or not.
+    pub strangers: bool,
+}
+
+impl Limits {
+    /// For files of whoever runs the compiler.
+    pub const OWN: Self =
+        Self { bytes: MAX_BYTES, files: MAX_FILES, destinations: 4_000_000, strangers: false };
+    /// For files of strangers: some 20,000 real servers, compiled in seconds.
+    pub const STRANGERS: Self =
+        Self { bytes: 1024 * 1024, files: 100, destinations: 200_000, strangers: true };
 }
 
 /// A file to begin with.
@@ -57,7 +97,13 @@ impl std::fmt::Debug for Start<'_> {
 /// What cannot be read is a finding of the source, which `compile` reports with the others.
 #[must_use]
 pub fn load(cluster: Start<'_>, overlays: &[Start<'_>]) -> SourceFile {
-    let mut loader = Loader::new(cluster);
+    load_within(cluster, overlays, Limits::OWN)
+}
+
+/// The same with other limits.
+#[must_use]
+pub fn load_within(cluster: Start<'_>, overlays: &[Start<'_>], limits: Limits) -> SourceFile {
+    let mut loader = Loader::new(cluster, limits);
     for (layer, start) in std::iter::once(&cluster).chain(overlays).enumerate() {
         loader.start(&mut Tree { start, layer, seen: BTreeSet::new(), open: VecDeque::new() });
     }
@@ -67,7 +113,7 @@ pub fn load(cluster: Start<'_>, overlays: &[Start<'_>]) -> SourceFile {
 /// Reads a file and nothing that it includes.
 #[must_use]
 pub fn load_alone(file: Start<'_>) -> SourceFile {
-    let mut loader = Loader { full: true, ..Loader::new(file) };
+    let mut loader = Loader { full: true, ..Loader::new(file, Limits::OWN) };
     loader.start(&mut Tree { start: &file, layer: 0, seen: BTreeSet::new(), open: VecDeque::new() });
     loader.source
 }
@@ -98,15 +144,17 @@ struct Include {
 }
 
 impl Loader {
-    fn new(first: Start<'_>) -> Self {
-        Self { source: SourceFile::empty(&format!("{}{}", first.shown, first.file)), full: false }
+    fn new(first: Start<'_>, limits: Limits) -> Self {
+        let name = format!("{}{}", first.shown, first.file);
+        Self { source: SourceFile::empty(&name, limits), full: false }
     }
 
     fn start(&mut self, tree: &mut Tree<'_>) {
         let path = tree.start.file.to_owned();
         let name = format!("{}{path}", tree.start.shown);
         tree.seen.insert(path.clone());
-        match self.read(tree, &path).map_err(|error| unreadable(&error)).and_then(whole) {
+        let limit = self.source.limits.bytes;
+        match self.read(tree, &path).map_err(|error| unreadable(&error)).and_then(|bytes| whole(bytes, limit)) {
             Ok(text) => self.add(tree, &path, &text, 0),
             Err(fault) => self
                 .source
@@ -122,12 +170,12 @@ impl Loader {
 
     /// Reads no more than there is room for, and a byte.
     fn read(&self, tree: &Tree<'_>, path: &str) -> io::Result<Vec<u8>> {
-        tree.start.files.read(path, MAX_BYTES + 1)
+        tree.start.files.read(path, self.source.limits.bytes + 1)
     }
 
     fn add(&mut self, tree: &mut Tree<'_>, path: &str, text: &str, depth: usize) {
         let name = format!("{}{path}", tree.start.shown);
-        let offset = self.source.add(name, text, tree.layer);
+        let offset = self.source.add(name, text, tree.layer, tree.start.files.shows_lines(path));
         for (pattern, place) in includes(text, offset) {
             tree.open.push_back(Include { by: path.to_owned(), pattern, place, depth: depth + 1 });
         }
@@ -148,6 +196,13 @@ impl Loader {
                 matched = true;
                 continue;
             }
+            if !is_cluster_file(&path) {
+                // Before anything of it is read: its lines are nobody's business here.
+                matched = true;
+                tree.seen.insert(path.clone());
+                self.trouble(not_meant(&path), place, &format!("{}{path}", tree.start.shown));
+                continue;
+            }
             let bytes = match self.read(tree, &path) {
                 Err(error) if found.wild && no_match(&error) => continue,
                 other => other,
@@ -155,7 +210,8 @@ impl Loader {
             matched = true;
             tree.seen.insert(path.clone());
             let shown = format!("{}{path}", tree.start.shown);
-            match bytes.map_err(|error| unreadable(&error)).and_then(whole) {
+            let limit = self.source.limits.bytes;
+            match bytes.map_err(|error| unreadable(&error)).and_then(|bytes| whole(bytes, limit)) {
                 Ok(text) => {
                     if let Some(fault) = self.no_room(text.len(), *depth) {
                         self.full = true;
@@ -187,17 +243,18 @@ impl Loader {
 
     fn no_room(&self, bytes: usize, depth: usize) -> Option<Fault> {
         let limit = |cause: String, hint: &str| Some(Fault::new(&codes::INCLUDE_LIMIT, cause, hint));
-        if self.source.pieces().len() >= MAX_FILES {
-            let cause = format!("the cluster has more than {MAX_FILES} files");
+        let limits = self.source.limits;
+        if self.source.pieces().len() >= limits.files {
+            let cause = format!("the cluster has more than {} files", limits.files);
             return limit(cause, "check the pattern, or put more into one file");
         }
         if depth > MAX_DEPTH {
             let cause = format!("files include files more than {MAX_DEPTH} deep");
             return limit(cause, "include the files from the cluster file itself");
         }
-        if self.source.text().len() + bytes > MAX_BYTES {
+        if self.source.text().len() + bytes > limits.bytes {
             let cause =
-                format!("the cluster's files have more than {} MiB together", MAX_BYTES / 1024 / 1024);
+                format!("the cluster's files have more than {} MiB together", limits.bytes / 1024 / 1024);
             return limit(cause, "check the pattern; a larger cluster is better split in two");
         }
         None
@@ -218,8 +275,8 @@ fn includes(text: &str, offset: usize) -> Vec<(String, Place)> {
     if !text.contains("include") {
         return Vec::new();
     }
-    let (root, _) = DeTable::parse_recoverable(text);
-    let items = root.get_ref().get("include").and_then(|value| value.get_ref().as_array());
+    let root = bounded::read(text).root;
+    let items = root.get("include").and_then(|value| value.get_ref().as_array());
     let include = |item: &toml::Spanned<toml::de::DeValue<'_>>| {
         let span = item.span();
         let place = span.start + offset..span.end + offset;
@@ -228,10 +285,23 @@ fn includes(text: &str, offset: usize) -> Vec<(String, Place)> {
     items.into_iter().flat_map(|items| items.iter()).filter_map(include).collect()
 }
 
+/// Why a file is not included, whatever is in it.
+fn not_meant(path: &str) -> Fault {
+    if OURS.iter().any(|ours| path.ends_with(ours)) {
+        let cause = "this is a file that `evenkeel` writes, no cluster file";
+        return Fault::new(&codes::BAD_INCLUDE, cause, "keep plans in a directory of their own");
+    }
+    Fault::new(
+        &codes::BAD_INCLUDE,
+        "the name of a cluster file ends in `.toml`",
+        "give the file such a name, or take it out of `include`: other files are not read",
+    )
+}
+
 /// A file's text, when it is some.
-fn whole(bytes: Vec<u8>) -> Result<String, Fault> {
-    let text = text_of(bytes)?;
-    match unusable(&text) {
+fn whole(bytes: Vec<u8>, limit: usize) -> Result<String, Fault> {
+    let text = text_of(bytes, limit)?;
+    match unusable(&text, limit) {
         Some(fault) => Err(fault),
         None => Ok(text),
     }

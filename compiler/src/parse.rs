@@ -9,9 +9,10 @@ use serde_json::{Map, Number, Value};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::diagnostic::{Diagnostic, Place};
+use crate::diagnostic::{Diagnostic, MAX_ERRORS, Place};
 use crate::source::SourceFile;
 
+pub(crate) mod bounded;
 mod merge;
 mod syntax;
 
@@ -122,25 +123,35 @@ pub(crate) struct Parsed<'s> {
 
 /// Parses all files and makes one tree of them: each layer of those that belong together, the
 /// layers laid over one another.
-pub(crate) fn parse(source: &SourceFile) -> Result<Parsed<'_>, Vec<Diagnostic>> {
+///
+/// # Errors
+/// What is wrong, in the order of the text, and whether there is more of it.
+pub(crate) fn parse(source: &SourceFile) -> Result<Parsed<'_>, (Vec<Diagnostic>, bool)> {
     let mut union = merge::Union { text: source.text(), diagnostics: Vec::new() };
     let mut layers: Vec<(usize, DeTable<'_>)> = Vec::new();
     for piece in source.pieces() {
         let text = source.text_of(piece);
-        let (root, errors) = DeTable::parse_recoverable(text);
+        if union.diagnostics.len() > MAX_ERRORS {
+            return Err((union.diagnostics, true));
+        }
+        let bounded::Read { root, errors, stopped } = bounded::read(text);
         if !errors.is_empty() {
-            let found = syntax::diagnostics(text, &errors).into_iter();
-            union.diagnostics.extend(found.map(|diagnostic| diagnostic.shifted(piece.range.start)));
+            let (found, more) = syntax::diagnostics(text, &errors);
+            let found = found.into_iter().map(|diagnostic| diagnostic.shifted(piece.range.start));
+            union.diagnostics.extend(found);
+            if stopped || more {
+                return Err((union.diagnostics, true));
+            }
             continue;
         }
-        let root = merge::shift(root.into_inner(), piece.range.start);
+        let root = merge::shift(root, piece.range.start);
         match layers.last_mut() {
             Some((layer, base)) if *layer == piece.layer => union.add(base, root),
             Some(_) | None => layers.push((piece.layer, root)),
         }
     }
     if !union.diagnostics.is_empty() {
-        return Err(union.diagnostics);
+        return Err((union.diagnostics, false));
     }
     let mut layers = layers.into_iter().map(|(_, root)| root);
     let mut root = layers.next().unwrap_or_default();

@@ -1,6 +1,7 @@
 //! Diagnostics, changes and results for those who read them. One file a format.
 
 mod change;
+mod escape;
 mod github;
 mod human;
 mod json;
@@ -11,6 +12,7 @@ mod summary;
 mod unified;
 
 pub use change::{change, summary as change_summary};
+pub use escape::plain;
 pub use github::github;
 pub use human::human;
 pub use json::{json, report};

@@ -13,9 +13,11 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::codes;
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::{Diagnostic, MAX_ERRORS, Severity};
+use crate::load::Limits;
 use crate::parallel::both;
 use crate::parse::{Document, Odd, OddKind, OwnedStep, Step};
+use crate::size;
 use crate::suggest::Suggester;
 use crate::unknown::Unknowns;
 
@@ -62,6 +64,14 @@ pub(crate) struct Checked {
     /// Which of its values are placeholders.
     pub(crate) unknowns: Unknowns,
     pub(crate) diagnostics: Vec<Diagnostic>,
+    /// Whether there is more than `diagnostics` say.
+    pub(crate) stopped: bool,
+}
+
+impl Checked {
+    fn nothing(diagnostics: Vec<Diagnostic>, stopped: bool) -> Self {
+        Self { cluster: None, unknowns: Unknowns::default(), diagnostics, stopped }
+    }
 }
 
 /// A finding about the shape, with the path of what is wrong.
@@ -84,7 +94,10 @@ enum Wrong {
 }
 
 /// Checks the shape, mends it and reads it.
-pub(crate) fn check(document: &mut Document<'_>, value: Value, odd: &[Odd]) -> Checked {
+pub(crate) fn check(document: &mut Document<'_>, value: Value, odd: &[Odd], limits: Limits) -> Checked {
+    if let Some(diagnostic) = size::too_many_defaults(&value, limits) {
+        return Checked::nothing(vec![diagnostic], false);
+    }
     let mut unknowns = Unknowns::default();
     let mut diagnostics = Vec::new();
     let mut value = value;
@@ -96,8 +109,14 @@ pub(crate) fn check(document: &mut Document<'_>, value: Value, odd: &[Odd]) -> C
             return typed(read, unknowns, diagnostics);
         }
     }
-    let mut findings = explain::findings(document, &value, odd);
+    let told = |finding: &Finding| !inherited.has(&finding.path);
+    let mut findings = explain::findings(document, &value, odd, &told);
     findings.extend(odd_values(document, odd, &findings));
+    if findings.iter().filter(|finding| told(finding)).count() > MAX_ERRORS {
+        // What is not mended would mislead the rules, and there is enough to do.
+        let errors = findings.into_iter().filter(|finding| !inherited.has(&finding.path));
+        return Checked::nothing(errors.map(|finding| finding.diagnostic).collect(), true);
+    }
     let mut renamed: BTreeSet<Vec<OwnedStep>> = BTreeSet::new();
     for round in 0..ROUNDS {
         // First the keys, so that no placeholder takes the place of a misspelled one.
@@ -126,7 +145,7 @@ pub(crate) fn check(document: &mut Document<'_>, value: Value, odd: &[Odd]) -> C
         if SHAPE.validator.is_valid(&value) {
             break;
         }
-        findings = explain::findings(document, &value, &[]);
+        findings = explain::findings(document, &value, &[], &|_| false);
     }
     if !has_error(&diagnostics) {
         // Placeholders must never get into a plan.
@@ -158,13 +177,13 @@ fn typed(
     mut diagnostics: Vec<Diagnostic>,
 ) -> Checked {
     match read {
-        Ok(cluster) => Checked { cluster: Some(cluster), unknowns, diagnostics },
+        Ok(cluster) => Checked { cluster: Some(cluster), unknowns, diagnostics, stopped: false },
         Err(error) => {
             if !has_error(&diagnostics) {
                 let message = format!("the file has the right shape but cannot be read: {error}");
                 diagnostics.push(Diagnostic::of_file(&codes::INTERNAL, message));
             }
-            Checked { cluster: None, unknowns, diagnostics }
+            Checked { cluster: None, unknowns, diagnostics, stopped: false }
         }
     }
 }
@@ -179,6 +198,9 @@ fn odd_values(document: &Document<'_>, odd: &[Odd], found: &[Finding]) -> Vec<Fi
     let keys = found.iter().filter(|finding| matches!(finding.wrong, Wrong::Key { .. }));
     let unknown: BTreeSet<&[OwnedStep]> = keys.map(|finding| finding.path.as_slice()).collect();
     for odd in odd {
+        if findings.len() > MAX_ERRORS {
+            break;
+        }
         if beginnings(&odd.path).any(|path| unknown.contains(path)) {
             continue;
         }

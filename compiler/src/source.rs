@@ -6,6 +6,7 @@
 
 use crate::codes::{self, Code};
 use crate::diagnostic::{Diagnostic, Place};
+use crate::load::Limits;
 
 /// Most bytes of a cluster, all its files together. One of 100,000 real servers takes about 5 MB.
 pub const MAX_BYTES: usize = 16 * 1024 * 1024;
@@ -16,6 +17,8 @@ pub struct SourceFile {
     name: String,
     text: String,
     pieces: Vec<Piece>,
+    /// What was read at most, and how much may be made of it.
+    pub(crate) limits: Limits,
     /// What was found while the files were put together.
     pub(crate) troubles: Vec<Diagnostic>,
 }
@@ -29,6 +32,8 @@ pub struct Piece {
     pub range: Place,
     /// 0 for the cluster file and what it includes, 1 for the first overlay, and so on.
     pub layer: usize,
+    /// Whether its lines may be shown in excerpts.
+    pub shown: bool,
 }
 
 /// A line and a column, both from 1; columns are characters.
@@ -45,8 +50,8 @@ impl SourceFile {
     #[must_use]
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
         let (name, text) = (name.into(), text.into());
-        let pieces = vec![Piece { name: name.clone(), range: 0..text.len(), layer: 0 }];
-        Self { name, text, pieces, troubles: Vec::new() }
+        let pieces = vec![Piece { name: name.clone(), range: 0..text.len(), layer: 0, shown: true }];
+        Self { name, text, pieces, limits: Limits::OWN, troubles: Vec::new() }
     }
 
     /// The same from bytes.
@@ -54,26 +59,27 @@ impl SourceFile {
     /// # Errors
     /// When they are no UTF-8 text, or too many.
     pub fn decode(name: impl Into<String>, bytes: Vec<u8>) -> Result<Self, Box<Diagnostic>> {
-        match text_of(bytes) {
+        match text_of(bytes, MAX_BYTES) {
             Ok(text) => Ok(Self::new(name, text)),
             Err(fault) => Err(Box::new(fault.diagnostic())),
         }
     }
 
     /// A source without any file yet.
-    pub(crate) fn empty(name: &str) -> Self {
-        Self { name: name.to_owned(), text: String::new(), pieces: Vec::new(), troubles: Vec::new() }
+    pub(crate) fn empty(name: &str, limits: Limits) -> Self {
+        let (pieces, troubles) = (Vec::new(), Vec::new());
+        Self { name: name.to_owned(), text: String::new(), pieces, limits, troubles }
     }
 
     /// Adds a file, and returns where its text begins.
-    pub(crate) fn add(&mut self, name: String, text: &str, layer: usize) -> usize {
+    pub(crate) fn add(&mut self, name: String, text: &str, layer: usize, shown: bool) -> usize {
         if !self.pieces.is_empty() {
             // The end of one file is not the beginning of the next.
             self.text.push('\n');
         }
         let start = self.text.len();
         self.text.push_str(text);
-        self.pieces.push(Piece { name, range: start..self.text.len(), layer });
+        self.pieces.push(Piece { name, range: start..self.text.len(), layer, shown });
         start
     }
 
@@ -109,7 +115,7 @@ impl SourceFile {
 
     /// Why the text is not worth parsing.
     pub(crate) fn unusable(&self) -> Option<Diagnostic> {
-        unusable(&self.text).map(Fault::diagnostic)
+        unusable(&self.text, self.limits.bytes).map(Fault::diagnostic)
     }
 }
 
@@ -132,9 +138,9 @@ impl Fault {
 }
 
 /// The text that `bytes` are.
-pub(crate) fn text_of(bytes: Vec<u8>) -> Result<String, Fault> {
-    if bytes.len() > MAX_BYTES {
-        return Err(too_large(bytes.len()));
+pub(crate) fn text_of(bytes: Vec<u8>, limit: usize) -> Result<String, Fault> {
+    if bytes.len() > limit {
+        return Err(too_large(limit));
     }
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
@@ -147,9 +153,9 @@ pub(crate) fn text_of(bytes: Vec<u8>) -> Result<String, Fault> {
 }
 
 /// Why a text is not worth parsing.
-pub(crate) fn unusable(text: &str) -> Option<Fault> {
-    if text.len() > MAX_BYTES {
-        return Some(too_large(text.len()));
+pub(crate) fn unusable(text: &str, limit: usize) -> Option<Fault> {
+    if text.len() > limit {
+        return Some(too_large(limit));
     }
     if let Some(offset) = text.find('\0') {
         let line = text[..offset].matches('\n').count() + 1;
@@ -170,10 +176,10 @@ pub(crate) fn unusable(text: &str) -> Option<Fault> {
     None
 }
 
-fn too_large(bytes: usize) -> Fault {
+fn too_large(limit: usize) -> Fault {
     Fault::new(
         &codes::TOO_LARGE,
-        format!("the file has {bytes} bytes; at most {} MiB are read", MAX_BYTES / 1024 / 1024),
+        format!("the file is too large: at most {} MiB are read", limit / 1024 / 1024),
         "check that this is the cluster file; a larger cluster is better split in two",
     )
 }

@@ -53,7 +53,7 @@ mod virtual_routes;
 mod weights;
 
 /// Where a rule puts its findings.
-type Findings = Vec<Diagnostic>;
+use crate::diagnostic::Findings;
 
 /// A rule.
 type Rule = fn(&Context<'_>, &mut Findings);
@@ -88,15 +88,16 @@ const RULES: &[&[Rule]] = &[
     unsupported::RULES,
 ];
 
-/// Runs every rule.
-pub(crate) fn run(world: &World<'_>) -> Findings {
+/// Runs every rule. What they find, and whether they found more.
+pub(crate) fn run(world: &World<'_>) -> (Vec<Diagnostic>, bool) {
     let rules: Vec<&Rule> = RULES.iter().copied().flatten().collect();
     let findings = in_parallel(&rules, |rule| {
-        let mut findings = Findings::new();
+        let mut findings = Findings::default();
         rule(&Context { world, suggester: Suggester::new() }, &mut findings);
-        findings
+        findings.into_sorted()
     });
-    findings.into_iter().flatten().collect()
+    let stopped = findings.iter().any(|(_, stopped)| *stopped);
+    (findings.into_iter().flat_map(|(found, _)| found).collect(), stopped)
 }
 
 /// What rules look at: the cluster as it is written, and as it is looked up. The same for all rules.

@@ -20,7 +20,7 @@ fn report(source: &SourceFile) -> String {
     let (errors, warnings) = compilation.counts();
     let summary = match &compilation.cluster {
         Some(cluster) => render::valid(cluster, warnings),
-        None => render::invalid(source.name(), errors, warnings),
+        None => render::invalid(source.name(), errors, warnings, compilation.stopped),
     };
     render::human(source, &compilation.diagnostics, false) + &summary + "\n"
 }
@@ -48,7 +48,7 @@ fn reports_are_as_expected() {
 #[test]
 fn every_code_has_a_case() {
     /// Not in reach of a few small text files: size, number, and our own mistakes.
-    const ELSEWHERE: [&str; 4] = ["EK0005", "EK0010", "EK0011", "EK0901"];
+    const ELSEWHERE: [&str; 5] = ["EK0005", "EK0010", "EK0011", "EK0012", "EK0901"];
     let reports: Vec<String> = cases().iter().map(|case| report(&source(case))).collect();
     let missing: BTreeSet<&str> = codes::all()
         .map(|code| code.id)

@@ -78,19 +78,19 @@ fn files_are_read_once_in_the_order_of_their_names() {
 
 #[test]
 fn limits_stop_the_reading_and_are_told_once() {
-    let mut wide = Memory::new(&[("cluster.toml", "include = [\"f/*\", \"g/*\"]")]);
+    let mut wide = Memory::new(&[("cluster.toml", "include = [\"f/*.toml\", \"g/*.toml\"]")]);
     for number in 0..=MAX_FILES {
         let folder = if number % 2 == 0 { "f" } else { "g" };
-        wide.files.insert(format!("{folder}/{number}"), b"include = [\"../f/*\"]".to_vec());
+        wide.files.insert(format!("{folder}/{number}.toml"), b"include = [\"../f/*.toml\"]".to_vec());
     }
-    let mut deep = Memory::new(&[("cluster.toml", "include = [\"0\"]")]);
+    let mut deep = Memory::new(&[("cluster.toml", "include = [\"0.toml\"]")]);
     for number in 0..MAX_DEPTH * 2 {
-        deep.files.insert(number.to_string(), format!("include = [\"{}\"]", number + 1).into_bytes());
+        deep.files.insert(format!("{number}.toml"), format!("include = [\"{}.toml\"]", number + 1).into_bytes());
     }
-    let mut large = Memory::new(&[("cluster.toml", "include = [\"f/*\"]")]);
+    let mut large = Memory::new(&[("cluster.toml", "include = [\"f/*.toml\"]")]);
     for number in 0..3 {
         large.files.insert(
-            format!("f/{number}"),
+            format!("f/{number}.toml"),
             format!("# {}\na{number} = 1", "x".repeat(MAX_BYTES / 2)).into_bytes(),
         );
     }
@@ -107,9 +107,9 @@ fn limits_stop_the_reading_and_are_told_once() {
 
 #[test]
 fn a_pattern_that_matches_too_much_is_refused_before_anything_is_read() {
-    let mut memory = Memory::new(&[("cluster.toml", "include = [\"f/*\"]")]);
+    let mut memory = Memory::new(&[("cluster.toml", "include = [\"f/*.toml\"]")]);
     for number in 0..MAX_FILES * 3 {
-        memory.files.insert(format!("f/{number}"), b"a = 1".to_vec());
+        memory.files.insert(format!("f/{number}.toml"), b"a = 1".to_vec());
     }
     let source = memory.load();
     assert!(report(&source).contains("EK0010"));

@@ -23,7 +23,8 @@ pub struct Report {
     pub file: String,
     /// What came out.
     pub summary: Summary,
-    /// The findings in the order of the files, at most 1000; `summary` counts all.
+    /// The findings in the order of the files: at most 100 errors, 100 warnings of one code, and 1000 in
+    /// all. The last of those of which there are more has a note that says so.
     pub diagnostics: Vec<Finding>,
 }
 
@@ -32,9 +33,12 @@ pub struct Report {
 pub struct Summary {
     /// Whether plans can be compiled: there may still be warnings.
     pub valid: bool,
-    /// How many errors there are.
+    /// How many errors are told.
     pub errors: usize,
-    /// How many warnings there are.
+    /// Whether there are more errors than are told; absent when not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stopped: bool,
+    /// How many warnings are told.
     pub warnings: usize,
     /// What the cluster has; absent when it is not valid.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -10,8 +10,9 @@ use evenkeel::{Diagnostic, HostPlan, MAX_BYTES, SourceFile, codes, emit, render}
 use evenkeel_schemas::change::{Change, Refusal};
 use evenkeel_schemas::scalars::Name;
 
+use super::terminal::Shown;
 use super::directory::{self, Found};
-use super::files::Named;
+use super::files::{Named, Trust};
 use super::lock::{Lock, NoLock};
 use super::{Apply, StageChoice, Terminal, input};
 
@@ -33,7 +34,7 @@ pub(super) fn run(arguments: &Apply, terminal: &Terminal) -> bool {
 }
 
 fn apply(arguments: &Apply, terminal: &Terminal) -> Option<()> {
-    let mut named = Named::new(&arguments.input);
+    let mut named = Named::new(&arguments.input, Trust::Own);
     // One byte more than is accepted: a device never ends. What cannot be read is told below.
     if let Ok(bytes) = named.read_now(MAX_BYTES + 1)
         && change::saved::is_saved(bytes)
@@ -41,7 +42,7 @@ fn apply(arguments: &Apply, terminal: &Terminal) -> Option<()> {
         let bytes = bytes.to_vec();
         return from_saved::apply(arguments, &bytes, terminal);
     }
-    let (source, compilation) = input::load_named(&named, &arguments.overlay, terminal)?;
+    let (source, compilation) = input::load_named(&named, &arguments.overlay, Trust::Own, terminal)?;
     let cluster = compilation.cluster.as_ref()?;
     let after = change::fleet(&emit(cluster)).map_err(|error| terminal.fail(error)).ok()?;
     let _lock = lock(arguments, terminal)?;
@@ -87,31 +88,31 @@ fn take(fleet: &mut Fleet, steps: &BTreeMap<Name, change::Step>, before: &Fleet,
 fn lock(arguments: &Apply, terminal: &Terminal) -> Option<Lock> {
     let directory = &arguments.to;
     if let Err(error) = fs::create_dir_all(directory) {
-        terminal.fail(format_args!("cannot create directory {}: {error}", directory.display()));
+        terminal.fail(format_args!("cannot create directory {}: {error}", directory.shown()));
         return None;
     }
     match Lock::take(directory, arguments.lock_timeout.as_duration()) {
         Ok(lock) => Some(lock),
         Err(NoLock::Held(who)) => {
-            let message = format!("{} is locked by {who}", directory.display());
+            let message = format!("{} is locked by {who}", directory.shown());
             let hint = "wait until it is done, or give `--lock-timeout 60s`";
             refuse(directory, Diagnostic::of_file(&codes::LOCKED, message).hint(hint), terminal);
             None
         }
         Err(NoLock::Io(error)) => {
-            terminal.fail(format_args!("cannot lock {}: {error}", directory.display()));
+            terminal.fail(format_args!("cannot lock {}: {error}", directory.shown()));
             None
         }
     }
 }
 
 fn found(arguments: &Apply, cluster: &Name, terminal: &Terminal) -> Option<Found> {
-    match directory::plans(&arguments.to, cluster) {
+    match directory::plans(&arguments.to, cluster, Trust::Own) {
         Ok(found) => {
             if let Some(host) = found.secrets_unread.first() {
                 terminal.fail(format_args!(
                     "the secrets of {host} in {} may not be read by this user; nothing was written",
-                    arguments.to.display()
+                    arguments.to.shown()
                 ));
                 return None;
             }
@@ -167,14 +168,14 @@ fn write(
     let work = directory::compare(&arguments.to, cluster, &plans);
     let work = work.map_err(|error| terminal.fail(error)).ok()?;
     for path in &work.left_alone {
-        terminal.complain(format_args!("Left alone: {} is not a plan of {cluster}.", path.display()));
+        terminal.complain(format_args!("Left alone: {} is not a plan of {cluster}.", path.shown()));
     }
     directory::carry_out(&arguments.to, &work).map_err(|error| terminal.fail(error)).ok()?;
     for path in directory::sweep(&arguments.to) {
-        terminal.complain(format_args!("Removed {}, which a run that was killed had left.", path.display()));
+        terminal.complain(format_args!("Removed {}, which a run that was killed had left.", path.shown()));
     }
     let done = difference(cluster, before, &target.fleet).summary;
-    let to = arguments.to.display();
+    let to = arguments.to.shown();
     if done.hosts_changed == 0 {
         terminal.say(format_args!("No changes. {to} has {cluster} as wanted."));
         return Some(());

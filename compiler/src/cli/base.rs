@@ -4,9 +4,10 @@
 use std::path::{Path, PathBuf};
 
 use evenkeel::change::{self, Fleet};
-use evenkeel::{Diagnostic, Files, SourceFile, Start, codes, compile, emit, load as load_files};
+use evenkeel::{Diagnostic, Files, SourceFile, Start, codes, compile, emit, load_within, render};
 use evenkeel_schemas::scalars::Name;
 
+use super::files::Trust;
 use super::git::{Folder, Repository};
 use super::{Terminal, directory};
 
@@ -20,13 +21,21 @@ pub(super) struct Base {
     pub(super) source: Option<SourceFile>,
 }
 
+/// What the command line names.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Given<'a> {
+    pub(super) cluster_file: &'a Path,
+    pub(super) overlays: &'a [PathBuf],
+    pub(super) trust: Trust,
+}
+
 /// What is compared with when nothing is said.
 const DEFAULT: &str = "git:HEAD";
 
 /// Reads the base. `after` is what it is compared with, and stands in for secrets that cannot be read.
 pub(super) fn load(
     against: Option<&str>,
-    (cluster_file, overlays): (&Path, &[PathBuf]),
+    files: &Given<'_>,
     cluster: &Name,
     after: &Fleet,
     terminal: &Terminal,
@@ -34,8 +43,8 @@ pub(super) fn load(
     let name = against.unwrap_or(DEFAULT);
     let loaded = match name.split_once(':') {
         None if name == "none" => Ok(Base { name: name.to_owned(), fleet: Fleet::new(), source: None }),
-        Some(("git", revision)) => from_git(name, revision, (cluster_file, overlays), terminal),
-        _ => from_directory(name, cluster, after, terminal),
+        Some(("git", revision)) => from_git(name, revision, files, terminal),
+        _ => from_directory(name, files.trust, cluster, after, terminal),
     };
     loaded.map_err(|diagnostic| terminal.diagnostics(&SourceFile::new(name, ""), &[*diagnostic])).ok()
 }
@@ -46,7 +55,13 @@ fn broken(message: String, hint: &str) -> Failure {
     Box::new(Diagnostic::of_file(&codes::BROKEN_BASE, message).hint(hint))
 }
 
-fn from_directory(name: &str, cluster: &Name, after: &Fleet, terminal: &Terminal) -> Result<Base, Failure> {
+fn from_directory(
+    name: &str,
+    trust: Trust,
+    cluster: &Name,
+    after: &Fleet,
+    terminal: &Terminal,
+) -> Result<Base, Failure> {
     let directory = Path::new(name);
     if !directory.is_dir() {
         return Err(broken(
@@ -54,7 +69,7 @@ fn from_directory(name: &str, cluster: &Name, after: &Fleet, terminal: &Terminal
             "give a directory of plans, `git:` and a revision, or `none` when nothing is there yet",
         ));
     }
-    let found = directory::plans(directory, cluster).map_err(|failure| {
+    let found = directory::plans(directory, cluster, trust).map_err(|failure| {
         broken(failure.to_string(), "write the plans again with `evenkeel compile`, or give another base")
     })?;
     if found.fleet.is_empty() && !found.others.is_empty() {
@@ -68,7 +83,8 @@ fn from_directory(name: &str, cluster: &Name, after: &Fleet, terminal: &Terminal
     let mut fleet = found.fleet;
     for host in &found.secrets_unread {
         terminal.complain(format_args!(
-            "Note: the secrets of {host} in {name} may not be read by this user; they are taken for unchanged."
+            "Note: the secrets of {host} in {} may not be read by this user; they are taken for unchanged.",
+            render::plain(name)
         ));
     }
     change::assume_secrets(&mut fleet, after);
@@ -78,7 +94,7 @@ fn from_directory(name: &str, cluster: &Name, after: &Fleet, terminal: &Terminal
 fn from_git(
     name: &str,
     revision: &str,
-    (cluster_file, overlays): (&Path, &[PathBuf]),
+    &Given { cluster_file, overlays, trust }: &Given<'_>,
     terminal: &Terminal,
 ) -> Result<Base, Failure> {
     let (revision, path) = match revision.split_once(':') {
@@ -91,7 +107,7 @@ fn from_git(
             "give the path too, `git:HEAD:cluster.toml`, or a directory of plans",
         ));
     }
-    let repository = Repository::of(cluster_file);
+    let repository = Repository::of(cluster_file, trust);
     let fail = |error: String| {
         broken(
             format!("revision `{}` cannot be read: {error}", revision.escape_debug()),
@@ -120,7 +136,7 @@ fn from_git(
     }
     let mut laid_over = Vec::with_capacity(overlays.len());
     for overlay in overlays {
-        laid_over.push(Repository::of(overlay).path_of(overlay).map_err(fail)?);
+        laid_over.push(Repository::of(overlay, trust).path_of(overlay).map_err(fail)?);
     }
     let folder_of = |path: &str| path.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned();
     let folders: Vec<String> = laid_over.iter().map(|path| folder_of(path)).collect();
@@ -140,7 +156,7 @@ fn from_git(
             shown,
         })
         .collect();
-    let source = load_files(Start { files: &tree, file, shown: &shown(folder) }, &overlays);
+    let source = load_within(Start { files: &tree, file, shown: &shown(folder) }, &overlays, trust.limits());
     let compilation = compile(&source);
     let Some(cluster) = &compilation.cluster else {
         terminal.diagnostics(&source, &compilation.diagnostics);

@@ -4,11 +4,13 @@ use std::path::Path;
 
 use evenkeel::emit;
 
+use super::terminal::Shown;
 use super::directory::{self, Changes};
+use super::files::Trust;
 use super::{Compile, Terminal, input};
 
 pub(super) fn run(arguments: &Compile, terminal: &Terminal) -> bool {
-    let Some(cluster) = input::load_cluster(&arguments.input, arguments.format, terminal)
+    let Some(cluster) = input::load_cluster(&arguments.input, Trust::Own, arguments.format, terminal)
         .and_then(|compilation| compilation.cluster)
     else {
         return false;
@@ -25,7 +27,7 @@ pub(super) fn run(arguments: &Compile, terminal: &Terminal) -> bool {
     for path in &work.left_alone {
         terminal.complain(format_args!(
             "Left alone: {} is not a plan of {}.",
-            path.display(),
+            path.shown(),
             cluster.name()
         ));
     }
@@ -39,7 +41,7 @@ pub(super) fn run(arguments: &Compile, terminal: &Terminal) -> bool {
         return false;
     }
     for path in directory::sweep(&arguments.out) {
-        terminal.complain(format_args!("Removed {}, which a run that was killed had left.", path.display()));
+        terminal.complain(format_args!("Removed {}, which a run that was killed had left.", path.shown()));
     }
     let Changes { written, removed, secrets_written, secrets_removed } = changes;
     let plural = if plans.len() == 1 { "" } else { "s" };
@@ -79,6 +81,6 @@ fn check(arguments: &Compile, changes: &Changes, plans: usize, cluster: &str, te
 
 /// A directory with its slash.
 fn shown(path: &Path) -> String {
-    let text = path.display().to_string();
+    let text = path.shown();
     if text.ends_with('/') { text } else { format!("{text}/") }
 }

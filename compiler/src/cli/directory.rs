@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display};
-use std::fs::{self, DirEntry, File, Permissions};
-use std::io::{self, ErrorKind, Read, Write};
+use std::fs::{self, DirEntry, File};
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,19 +17,18 @@ use evenkeel_schemas::plan::secrets_file_name;
 use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::seal::{self, SealError};
 
+use super::terminal::Shown;
+use super::disk::{self, Entry, Replacement, UNFINISHED_PREFIX, UNFINISHED_RANDOM};
+use super::files::Trust;
+
 #[cfg(test)]
 mod tests;
 
 const PLAN_SUFFIX: &str = ".plan.toml";
 const SECRETS_SUFFIX: &str = ".secrets.toml";
 
-/// Plans are public; the process's umask may take from that.
-const PLAN_MODE: u32 = 0o644;
-const SECRETS_MODE: u32 = 0o600;
-
-/// Files that are being written are called `.evenkeel-` and so many letters and digits.
-const UNFINISHED_PREFIX: &str = ".evenkeel-";
-const UNFINISHED_RANDOM: usize = 6;
+/// Most bytes of a file of secrets: a line for each virtual router of a host.
+const MAX_SECRETS: usize = 1024 * 1024;
 
 /// A file is written in far less, so that whoever began an older one is gone.
 const UNFINISHED_AGE: Duration = Duration::from_secs(600);
@@ -100,6 +99,8 @@ pub(super) enum Failure {
     OtherCluster { path: PathBuf, cluster: String },
     /// The file was not written by evenkeel.
     Foreign(PathBuf),
+    /// What has the name of a plan is a directory, a pipe or a device.
+    NoFile(PathBuf),
     /// The plan cannot be read as one.
     Damaged { path: PathBuf, error: BadPlan },
 }
@@ -107,20 +108,23 @@ pub(super) enum Failure {
 impl Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Io { doing, path, error } => write!(f, "cannot {doing} {}: {error}", path.display()),
+            Self::Io { doing, path, error } => write!(f, "cannot {doing} {}: {error}", path.shown()),
             Self::OtherCluster { path, cluster } => write!(
                 f,
                 "{} belongs to cluster `{}`; nothing was written. Give each cluster a directory of its own; \
                  if the cluster was renamed, delete the plans with its old name first",
-                path.display(),
+                path.shown(),
                 cluster.escape_debug()
             ),
             Self::Foreign(path) => write!(
                 f,
                 "{} was not written by evenkeel; nothing was written. Move it out of the way",
-                path.display()
+                path.shown()
             ),
-            Self::Damaged { path, error } => write!(f, "{} cannot be read: {error}", path.display()),
+            Self::NoFile(path) => {
+                write!(f, "{} is no file; nothing was written. Move it out of the way", path.shown())
+            }
+            Self::Damaged { path, error } => write!(f, "{} cannot be read: {error}", path.shown()),
         }
     }
 }
@@ -136,12 +140,15 @@ pub(super) struct Found {
 }
 
 /// Reads the plans of `cluster`. A directory that does not exist has none.
-pub(super) fn plans(directory: &Path, cluster: &Name) -> Result<Found, Failure> {
+///
+/// What is named like a plan and is no file is nobody's plan. Of a stranger's directory no file of
+/// secrets is opened: they count as secrets that this user may not read.
+pub(super) fn plans(directory: &Path, cluster: &Name, trust: Trust) -> Result<Found, Failure> {
     let present = present(directory)?;
     let mut found = Found::default();
-    for file_name in present.iter().filter(|name| Kind::of(name) == Some(Kind::Plan)) {
+    for file_name in present.keys().filter(|name| Kind::of(name) == Some(Kind::Plan)) {
         let path = directory.join(file_name);
-        let bytes = read(&path)?;
+        let Some(bytes) = read(&path)? else { continue };
         match owner(&bytes, Kind::Plan, cluster) {
             Owner::Us | Owner::Damaged => {}
             Owner::Cluster(other) => {
@@ -156,7 +163,11 @@ pub(super) fn plans(directory: &Path, cluster: &Name) -> Result<Found, Failure> 
             continue;
         };
         let secrets_path = directory.join(secrets_file_name(&host));
-        let secrets = match fs::read_to_string(&secrets_path) {
+        let secrets = match trust {
+            Trust::Own => secrets(&secrets_path),
+            Trust::Strangers => Err(ErrorKind::PermissionDenied.into()),
+        };
+        let secrets = match secrets {
             Ok(text) => Some(text),
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {
@@ -188,18 +199,25 @@ pub(super) fn compare(directory: &Path, cluster: &Name, plans: &[HostPlan]) -> R
     let mut work = Work::default();
     for (file_name, (text, kind)) in &wanted {
         let path = directory.join(file_name);
-        if !present.contains(file_name) || differs(&path, text, *kind, cluster)? {
+        let write = match present.get(file_name) {
+            // A link is replaced, whatever it leads to.
+            None | Some(Entry::Link) => true,
+            Some(Entry::File) => differs(&path, text, *kind, cluster)?,
+            Some(Entry::Other) => return Err(Failure::NoFile(path)),
+        };
+        if write {
             work.write.push((path, (*text).to_owned(), *kind));
         }
     }
-    for file_name in present.iter().filter(|name| !wanted.contains_key(*name)) {
+    for (file_name, entry) in present.iter().filter(|(name, _)| !wanted.contains_key(*name)) {
         let path = directory.join(file_name);
         let Some(kind) = Kind::of(file_name) else {
             continue;
         };
-        match owner(&read(&path)?, kind, cluster) {
-            Owner::Us => work.remove.push((path, kind)),
-            Owner::Damaged | Owner::Nobody | Owner::Cluster(_) => work.left_alone.push(path),
+        let bytes = if *entry == Entry::File { read(&path)? } else { None };
+        match bytes.map(|bytes| owner(&bytes, kind, cluster)) {
+            Some(Owner::Us) => work.remove.push((path, kind)),
+            Some(Owner::Damaged | Owner::Nobody | Owner::Cluster(_)) | None => work.left_alone.push(path),
         }
     }
     work.write.sort_by_key(|(_, _, kind)| *kind);
@@ -207,20 +225,26 @@ pub(super) fn compare(directory: &Path, cluster: &Name, plans: &[HostPlan]) -> R
     Ok(work)
 }
 
-/// Names of the files in `directory` that are called like plans or secrets.
-fn present(directory: &Path) -> Result<BTreeSet<String>, Failure> {
+/// What in `directory` is called like plans or secrets.
+fn present(directory: &Path) -> Result<BTreeMap<String, Entry>, Failure> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(BTreeSet::new()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(BTreeMap::new()),
         Err(error) => return Err(io_failure("read directory", directory)(error)),
     };
-    let mut names = BTreeSet::new();
+    let mut names = BTreeMap::new();
     for entry in entries {
         let entry = entry.map_err(io_failure("read directory", directory))?;
         if let Ok(name) = entry.file_name().into_string()
             && Kind::of(&name).is_some()
         {
-            names.insert(name);
+            let path = directory.join(&name);
+            match Entry::at(&path) {
+                Ok(entry) => _ = names.insert(name, entry),
+                // It went meanwhile.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(io_failure("look at", &path)(error)),
+            }
         }
     }
     Ok(names)
@@ -228,10 +252,10 @@ fn present(directory: &Path) -> Result<BTreeSet<String>, Failure> {
 
 /// Whether the file must be written again; an error when it is not ours to write.
 fn differs(path: &Path, text: &str, kind: Kind, cluster: &Name) -> Result<bool, Failure> {
-    let bytes = read(path)?;
+    let Some(bytes) = read(path)? else { return Err(Failure::NoFile(path.to_owned())) };
     if bytes == text.as_bytes() {
         let metadata = fs::metadata(path).map_err(io_failure("look at", path))?;
-        return Ok(kind == Kind::Secrets && metadata.permissions().mode() & 0o777 != SECRETS_MODE);
+        return Ok(kind == Kind::Secrets && metadata.permissions().mode() & 0o777 != disk::PRIVATE);
     }
     match owner(&bytes, kind, cluster) {
         Owner::Us | Owner::Damaged => Ok(true),
@@ -240,12 +264,23 @@ fn differs(path: &Path, text: &str, kind: Kind, cluster: &Name) -> Result<bool, 
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    let limit = seal::MAX_BYTES as u64 + 1;
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(io_failure("read", path))?;
-    file.take(limit).read_to_end(&mut bytes).map_err(io_failure("read", path))?;
-    Ok(bytes)
+/// What is in a plan or a file of secrets; `None` when it is no file.
+fn read(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
+    let is_file = fs::metadata(path).map(|metadata| metadata.is_file());
+    match is_file {
+        Ok(false) => Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Ok(true) | Err(_) => disk::read(path, seal::MAX_BYTES + 1).map(Some).map_err(io_failure("read", path)),
+    }
+}
+
+/// The text of a file of secrets.
+fn secrets(path: &Path) -> io::Result<String> {
+    let bytes = disk::read(path, MAX_SECRETS + 1)?;
+    if bytes.len() > MAX_SECRETS {
+        return Err(io::Error::other("the file is too large for secrets"));
+    }
+    String::from_utf8(bytes).map_err(|_| io::Error::other("the file is not UTF-8 text"))
 }
 
 /// Who wrote a file.
@@ -304,7 +339,7 @@ fn carry_out_step_by_step(directory: &Path, work: &Work, gate: Gate<'_>) -> Resu
     fs::create_dir_all(directory).map_err(io_failure("create directory", directory))?;
     for group in work.write.chunk_by(|(_, _, a), (_, _, b)| a == b) {
         for (path, text, kind) in group {
-            replace(directory, path, text, *kind, gate).map_err(io_failure("write", path))?;
+            replace(path, text, *kind, gate).map_err(io_failure("write", path))?;
         }
         sync(directory, gate)?;
     }
@@ -360,24 +395,19 @@ fn is_left_unfinished(entry: &DirEntry) -> bool {
 }
 
 /// Readers see the old file or the new one, whole; so does whoever looks after a power cut.
-fn replace(directory: &Path, path: &Path, text: &str, kind: Kind, gate: Gate<'_>) -> io::Result<()> {
+fn replace(path: &Path, text: &str, kind: Kind, gate: Gate<'_>) -> io::Result<()> {
     let mode = match kind {
-        Kind::Plan => PLAN_MODE,
-        Kind::Secrets => SECRETS_MODE,
+        Kind::Plan => disk::PUBLIC,
+        Kind::Secrets => disk::PRIVATE,
     };
     gate()?;
-    let mut file = tempfile::Builder::new()
-        .prefix(UNFINISHED_PREFIX)
-        .rand_bytes(UNFINISHED_RANDOM)
-        .permissions(Permissions::from_mode(mode))
-        .tempfile_in(directory)?;
+    let mut file = Replacement::begin(path, mode)?;
     let (first, rest) = text.as_bytes().split_at(text.len() / 2);
-    file.write_all(first)?;
+    file.write(first)?;
     gate()?;
-    file.write_all(rest)?;
+    file.write(rest)?;
     gate()?;
-    file.as_file().sync_all()?;
+    file.sync()?;
     gate()?;
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
+    file.rename()
 }

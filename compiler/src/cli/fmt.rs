@@ -1,14 +1,13 @@
 //! `evenkeel fmt`: the canonical layout, written into the files or only shown.
 
-use std::fs;
-use std::io::{self, Write};
 use std::path::Path;
 
 use evenkeel::{SourceFile, layout, load_alone, render};
 use similar::TextDiff;
 
-use super::files::Named;
-use super::{Fmt, Terminal};
+use super::terminal::Shown;
+use super::files::{Named, Trust};
+use super::{Fmt, Terminal, disk};
 
 pub(super) fn run(arguments: &Fmt, terminal: &Terminal) -> bool {
     let mut well = true;
@@ -37,13 +36,13 @@ fn is_stdin(path: &Path) -> bool {
 
 /// Whether the file had another layout; `None` when that cannot be said or changed.
 fn file(arguments: &Fmt, path: &Path, terminal: &Terminal) -> Option<bool> {
-    let named = Named::new(path);
+    let named = Named::new(path, Trust::Own);
     let source = load_alone(named.start());
     let text = match layout(&source) {
         Ok(text) => text,
         Err(diagnostics) => {
             terminal.diagnostics(&source, &diagnostics);
-            terminal.fail(format_args!("{} was left as it is", source.name()));
+            terminal.fail(format_args!("{} was left as it is", render::plain(source.name())));
             return None;
         }
     };
@@ -52,15 +51,16 @@ fn file(arguments: &Fmt, path: &Path, terminal: &Terminal) -> Option<bool> {
         terminal.document(&difference(&source, &text));
     }
     if arguments.check && changed {
-        terminal.complain(format_args!("{} is not in canonical layout; run `evenkeel fmt`", source.name()));
+        let name = render::plain(source.name());
+        terminal.complain(format_args!("{name} is not in canonical layout; run `evenkeel fmt`"));
     }
     if arguments.check || arguments.diff {
         return Some(changed);
     }
     if is_stdin(path) {
         terminal.document(&text);
-    } else if changed && let Err(error) = replace(path, &text) {
-        terminal.fail(format_args!("cannot write {}: {error}", path.display()));
+    } else if changed && let Err(error) = disk::replace_target(path, text.as_bytes()) {
+        terminal.fail(format_args!("cannot write {}: {error}", path.shown()));
         return None;
     }
     Some(changed)
@@ -68,23 +68,10 @@ fn file(arguments: &Fmt, path: &Path, terminal: &Terminal) -> Option<bool> {
 
 /// A unified diff without secrets.
 fn difference(source: &SourceFile, text: &str) -> String {
+    let name = render::plain(source.name());
     let (before, after) = (render::masked(source), render::masked(&SourceFile::new(source.name(), text)));
     TextDiff::from_lines(&before, &after)
         .unified_diff()
-        .header(source.name(), &format!("{} (canonical layout)", source.name()))
+        .header(&name, &format!("{name} (canonical layout)"))
         .to_string()
-}
-
-/// Readers see the old file or the new one, whole. A symbolic link stays one.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let path = fs::canonicalize(path)?;
-    let directory = path.parent().unwrap_or(Path::new("/"));
-    let mut file = tempfile::Builder::new()
-        .prefix(".evenkeel-")
-        .permissions(fs::metadata(&path)?.permissions())
-        .tempfile_in(directory)?;
-    file.write_all(text.as_bytes())?;
-    file.as_file().sync_all()?;
-    file.persist(&path).map_err(|error| error.error)?;
-    Ok(())
 }

@@ -1,15 +1,39 @@
 //! Revisions of a repository, through the `git` command: arguments only, no shell.
+//!
+//! The repository may be somebody else's work, with a configuration and attributes of its own. So only
+//! commands are used that read objects: none that looks at the work tree, runs a filter, a hook or a
+//! pager. What git could still run is what brings objects that are missing from elsewhere, which a
+//! partial clone does; of a stranger's repository nothing is brought.
 
-use std::io;
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
 
-use evenkeel::Files;
+use evenkeel::{Files, MAX_BYTES};
+
+use super::files::Trust;
+
+/// Most bytes of an answer that is no file: names, hashes, complaints.
+const MAX_ANSWER: usize = 8 * 1024 * 1024;
+
+/// What no repository may have git run, whatever its configuration says.
+const SETTINGS: [&str; 6] =
+    ["-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "core.pager=cat"];
+
+/// Nothing is brought from elsewhere: git before 2.44 does not know the first, and is told by the
+/// second that there is no way to bring it.
+const NO_FETCH: [(&str, &str); 3] =
+    [("GIT_NO_LAZY_FETCH", "1"), ("GIT_ALLOW_PROTOCOL", "none"), ("GIT_TERMINAL_PROMPT", "0")];
+
+/// Mode of a symbolic link in a tree.
+const LINK: &[u8] = b"120000 ";
 
 /// A repository, seen from a directory in it.
 #[derive(Debug)]
 pub(super) struct Repository {
     directory: PathBuf,
+    trust: Trust,
 }
 
 /// A commit: the files of a revision.
@@ -21,9 +45,9 @@ pub(super) struct Commit<'a> {
 
 impl Repository {
     /// The repository that a file is in.
-    pub(super) fn of(file: &Path) -> Self {
+    pub(super) fn of(file: &Path, trust: Trust) -> Self {
         let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty());
-        Self { directory: parent.unwrap_or(Path::new(".")).to_owned() }
+        Self { directory: parent.unwrap_or(Path::new(".")).to_owned(), trust }
     }
 
     /// The path of a file of the directory, from the root of the repository.
@@ -44,28 +68,54 @@ impl Repository {
 
     /// What git says, without the newline; else its complaint.
     fn text(&self, arguments: &[&str]) -> Result<String, String> {
-        let output = self.run(arguments)?;
+        let output = self.run(arguments, MAX_ANSWER)?;
         let text = String::from_utf8(output).map_err(|_| "git's answer is not UTF-8".to_owned())?;
         Ok(text.strip_suffix('\n').unwrap_or(&text).to_owned())
     }
 
-    fn run(&self, arguments: &[&str]) -> Result<Vec<u8>, String> {
-        let output = Command::new("git")
-            .arg("-C")
-            .arg(&self.directory)
-            .args(arguments)
-            .stdin(Stdio::null())
-            .output()
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::NotFound => "the command `git` is not installed".to_owned(),
-                _ => format!("`git` cannot be run: {error}"),
-            })?;
-        if output.status.success() {
-            return Ok(output.stdout);
+    /// At most `limit` bytes of what git says; it is ended when it says more.
+    fn run(&self, arguments: &[&str], limit: usize) -> Result<Vec<u8>, String> {
+        let cannot = |error: io::Error| match error.kind() {
+            ErrorKind::NotFound => "the command `git` is not installed".to_owned(),
+            _ => format!("`git` cannot be run: {error}"),
+        };
+        let mut git = command(&self.directory, self.trust, arguments).spawn().map_err(cannot)?;
+        let (stdout, stderr) = (git.stdout.take(), git.stderr.take());
+        let (output, complaint) = thread::scope(|scope| {
+            // Both at once: git waits where nobody reads.
+            let complaint = scope.spawn(|| {
+                let mut complaint = Vec::new();
+                let mut stderr = stderr?;
+                let read = (&mut stderr).take(MAX_ANSWER as u64).read_to_end(&mut complaint);
+                read.and_then(|_| io::copy(&mut stderr, &mut io::sink())).ok().map(|_| complaint)
+            });
+            let mut output = Vec::new();
+            let read = stdout.map(|stdout| stdout.take(limit as u64).read_to_end(&mut output));
+            let ended = read.transpose().map(|_| ());
+            if ended.is_err() || output.len() >= limit {
+                // It has ended already, or nobody reads what it still says.
+                let _ = git.kill();
+            }
+            (ended.map(|()| output), complaint.join().ok().flatten().unwrap_or_default())
+        });
+        let status = git.wait().map_err(cannot)?;
+        let output = output.map_err(cannot)?;
+        if status.success() || output.len() >= limit {
+            return Ok(output);
         }
-        let complaint = String::from_utf8_lossy(&output.stderr);
+        let complaint = String::from_utf8_lossy(&complaint);
         Err(complaint.lines().next().unwrap_or_default().trim_start_matches("fatal: ").to_owned())
     }
+}
+
+fn command(directory: &Path, trust: Trust, arguments: &[&str]) -> Command {
+    let mut git = Command::new("git");
+    git.arg("--no-pager").args(SETTINGS).arg("-C").arg(directory).args(arguments);
+    if trust == Trust::Strangers {
+        git.envs(NO_FETCH);
+    }
+    git.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    git
 }
 
 impl Commit<'_> {
@@ -91,25 +141,58 @@ impl Folder<'_> {
             (folder, path) => format!("{folder}/{path}"),
         }
     }
+
+    /// The entry of a file in the listing of its directory: mode, kind, hash, a tab, name.
+    fn entry(&self, path: &str) -> io::Result<Vec<u8>> {
+        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let entries = self.tree(folder, &["ls-tree", "-z", "--full-tree"])?;
+        let named = |entry: &&[u8]| {
+            let mut parts = entry.splitn(2, |byte| *byte == b'\t');
+            parts.nth(1) == Some(name.as_bytes())
+        };
+        let entry = entries.split(|byte| *byte == 0).find(named);
+        entry.map(<[u8]>::to_vec).ok_or_else(|| ErrorKind::NotFound.into())
+    }
+
+    fn tree(&self, directory: &str, arguments: &[&str]) -> io::Result<Vec<u8>> {
+        let tree = format!("{}:{}", self.commit.hash, self.inside(directory));
+        let arguments: Vec<&str> = arguments.iter().copied().chain([tree.as_str()]).collect();
+        self.commit.repository.run(&arguments, MAX_ANSWER).map_err(io::Error::other)
+    }
 }
 
 impl Files for Folder<'_> {
     fn read(&self, path: &str, limit: usize) -> io::Result<Vec<u8>> {
+        let entry = self.entry(path)?;
+        if entry.starts_with(LINK) {
+            return Err(io::Error::other("it is a symbolic link, which is not followed in a revision"));
+        }
         let object = format!("{}:{}", self.commit.hash, self.inside(path));
-        let mut bytes =
-            self.commit.repository.run(&["cat-file", "blob", &object]).map_err(io::Error::other)?;
-        bytes.truncate(limit);
-        Ok(bytes)
+        let limit = limit.min(MAX_BYTES + 1);
+        self.commit.repository.run(&["cat-file", "blob", &object], limit).map_err(io::Error::other)
     }
 
     fn list(&self, directory: &str) -> io::Result<Vec<String>> {
-        let tree = format!("{}:{}", self.commit.hash, self.inside(directory));
-        let names = self
-            .commit
-            .repository
-            .run(&["ls-tree", "-z", "--full-tree", "--name-only", &tree])
-            .map_err(io::Error::other)?;
+        let names = self.tree(directory, &["ls-tree", "-z", "--full-tree", "--name-only"])?;
         let names = names.split(|byte| *byte == 0).filter(|name| !name.is_empty());
         Ok(names.map(|name| String::from_utf8_lossy(name).into_owned()).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+
+    use super::*;
+
+    #[test]
+    fn of_a_stranger_nothing_is_brought_and_nothing_is_run() {
+        let environment = |trust| -> Vec<String> {
+            let git = command(Path::new("."), trust, &["rev-parse", "HEAD"]);
+            assert!(git.get_args().any(|argument| argument == OsStr::new("core.fsmonitor=false")));
+            git.get_envs().map(|(name, _)| name.to_string_lossy().into_owned()).collect()
+        };
+        assert!(environment(Trust::Own).is_empty(), "a partial clone of one's own is filled");
+        assert!(environment(Trust::Strangers).iter().any(|name| name == "GIT_NO_LAZY_FETCH"));
     }
 }

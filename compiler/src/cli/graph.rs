@@ -4,10 +4,12 @@ use std::path::Path;
 
 use evenkeel::graph::{Graph as Picture, mermaid, svg};
 
-use super::{Format, Graph, GraphFormat, Terminal, input};
+use super::terminal::Shown;
+use super::files::Trust;
+use super::{Format, Graph, GraphFormat, Terminal, disk, input};
 
 pub(super) fn run(arguments: &Graph, terminal: &Terminal) -> bool {
-    let Some(compilation) = input::load_cluster(&arguments.input, Format::Human, terminal) else {
+    let Some(compilation) = input::load_cluster(&arguments.input, Trust::Own, Format::Human, terminal) else {
         return false;
     };
     let Some(cluster) = &compilation.cluster else {
@@ -22,13 +24,13 @@ pub(super) fn run(arguments: &Graph, terminal: &Terminal) -> bool {
         terminal.say(text.trim_end());
         return true;
     };
-    match std::fs::write(file, text) {
+    match disk::replace(file, text.as_bytes(), disk::PUBLIC) {
         Ok(()) => {
-            terminal.say(format_args!("The picture of {} is in {}.", cluster.name(), file.display()));
+            terminal.say(format_args!("The picture of {} is in {}.", cluster.name(), file.shown()));
             true
         }
         Err(error) => {
-            terminal.complain(format_args!("{} cannot be written: {error}", file.display()));
+            terminal.complain(format_args!("{} cannot be written: {error}", file.shown()));
             false
         }
     }

@@ -1,33 +1,34 @@
 //! `evenkeel import`: keepalived's configurations become a cluster file.
 
-use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::IpAddr;
 use std::path::Path;
 
+use evenkeel::render;
 use evenkeel::import::{Director, Files, Request, import, report};
 use evenkeel_schemas::scalars::{Cidr, InterfaceName, Name};
 
-use super::{Import, ReportFormat, Terminal};
+use super::terminal::Shown;
+use super::{Import, ReportFormat, Terminal, disk};
 
 /// How every imported cluster file begins.
 const FIRST_WORDS: &str = "# Imported from keepalived by `evenkeel import`";
 
 /// Largest configuration file.
-const MAX_BYTES: u64 = 16 * 1024 * 1024;
+const MAX_BYTES: usize = 16 * 1024 * 1024;
 
 pub(super) fn run(arguments: &Import, terminal: &Terminal) -> bool {
     let request = match request(arguments) {
         Ok(request) => request,
         Err(error) => {
-            terminal.fail(error);
+            terminal.fail(render::plain(&error));
             return false;
         }
     };
-    let done = match import(&request, &Disk) {
+    let done = match import(&request, &Disk { named: &request.directors }) {
         Ok(done) => done,
         Err(error) => {
-            terminal.fail(format_args!("cannot read {error}"));
+            terminal.fail(format_args!("cannot read {}", render::plain(&error)));
             return false;
         }
     };
@@ -41,7 +42,7 @@ pub(super) fn run(arguments: &Import, terminal: &Terminal) -> bool {
         (ReportFormat::Json, out) => terminal.say(report::json(&request, &done, out.is_none())),
         (ReportFormat::Human, Some(path)) => {
             terminal.say(report::human(&request, &done, true).trim_end());
-            terminal.say(format_args!("Written: {}", path.display()));
+            terminal.say(format_args!("Written: {}", path.shown()));
         }
         (ReportFormat::Human, None) => {
             terminal.complain(report::human(&request, &done, true).trim_end());
@@ -53,23 +54,20 @@ pub(super) fn run(arguments: &Import, terminal: &Terminal) -> bool {
 
 /// Replaces the file whole. One that was not written by an import is somebody's work and stays.
 fn write(path: &Path, text: &str) -> Result<(), String> {
-    let told = |error: io::Error| format!("cannot write {}: {error}", path.display());
-    match std::fs::read(path) {
+    let told = |error: io::Error| format!("cannot write {}: {error}", path.shown());
+    match disk::read(path, FIRST_WORDS.len()) {
         Ok(old) if !old.starts_with(FIRST_WORDS.as_bytes()) => {
             return Err(format!(
                 "{} was not written by `evenkeel import`; name another file, or remove it",
-                path.display()
+                path.shown()
             ));
         }
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(told(error)),
     }
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(directory).map_err(told)?;
-    file.write_all(text.as_bytes()).map_err(told)?;
-    file.persist(path).map_err(|error| told(error.error))?;
-    Ok(())
+    // It may hold the passwords of what was imported.
+    disk::replace(path, text.as_bytes(), disk::PRIVATE).map_err(told)
 }
 
 fn request(arguments: &Import) -> Result<Request, String> {
@@ -143,15 +141,26 @@ fn director<'a>(request: &'a mut Request, option: &str, name: &str) -> Result<&'
     found.ok_or_else(|| format!("{option}: `{name}` is none of the directors"))
 }
 
-/// Files of this machine.
-struct Disk;
+/// Files of this machine. Those that the command line names may be pipes.
+struct Disk<'a> {
+    named: &'a [Director],
+}
 
-impl Files for Disk {
+impl Disk<'_> {
+    fn bytes(&self, path: &str) -> io::Result<Vec<u8>> {
+        let named = self.named.iter().any(|director| director.path == path);
+        let read = if named { disk::read_argument } else { disk::read };
+        read(Path::new(path), MAX_BYTES + 1)
+    }
+}
+
+impl Files for Disk<'_> {
     fn read(&self, path: &str) -> Result<Vec<u8>, String> {
-        let mut bytes = Vec::new();
-        let file = File::open(path).map_err(|error| error.to_string())?;
-        file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-        if bytes.len() as u64 > MAX_BYTES {
+        let bytes = self.bytes(path).map_err(|error| match error.kind() {
+            io::ErrorKind::IsADirectory => "it is a directory".to_owned(),
+            _ => error.to_string(),
+        })?;
+        if bytes.len() > MAX_BYTES {
             return Err(format!("more than {} MiB", MAX_BYTES / 1024 / 1024));
         }
         Ok(bytes)

@@ -1,16 +1,26 @@
 //! One apply at a time: an advisory lock on a file in the directory of plans.
 //!
 //! The kernel releases it when the process ends, however it ends. The file itself is removed by its
-//! holder, so whoever got the lock makes sure that it is still the file that has the name.
+//! holder, so whoever got the lock makes sure that it is still the file that has the name. Whoever may
+//! write into the directory may put something else there: nothing is changed in a file before it is
+//! locked, has that name alone, and is empty or an earlier holder's.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::disk;
+
 /// Hidden, so that nobody takes it for a plan.
 const NAME: &str = ".evenkeel.lock";
+
+/// What its holder writes begins with.
+const WORDS: &str = "evenkeel apply, process ";
+
+/// Most bytes that are read of it.
+const MAX_BYTES: u64 = 200;
 
 /// Time between two tries.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -27,7 +37,7 @@ pub(super) struct Lock {
 pub(super) enum NoLock {
     /// Somebody has it.
     Held(String),
-    /// The system refused.
+    /// The system refused, or something else has the name.
     Io(io::Error),
 }
 
@@ -36,25 +46,19 @@ impl Lock {
     pub(super) fn take(directory: &Path, patience: Duration) -> Result<Self, NoLock> {
         let path = directory.join(NAME);
         let start = Instant::now();
+        let named = |error: io::Error| NoLock::Io(io::Error::new(error.kind(), format!("{NAME}: {error}")));
         loop {
-            let mut file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(&path)
-                .map_err(NoLock::Io)?;
+            let mut file = disk::open_lock(&path).map_err(named)?;
             match file.try_lock() {
                 Ok(()) if is_named(&file, &path) => {
-                    say_who(&mut file).map_err(NoLock::Io)?;
+                    say_who(&mut file).map_err(named)?;
                     return Ok(Self { path, _file: file });
                 }
                 // Its holder has just removed it: there is a new one, or none.
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) if start.elapsed() >= patience => {
-                    let mut who = String::new();
                     // Whoever has it may not have written its name yet.
-                    let _ = file.take(200).read_to_string(&mut who);
+                    let who = read(&mut file).unwrap_or_default();
                     let who = who.trim().escape_debug().to_string();
                     return Err(NoLock::Held(if who.is_empty() {
                         "another process".to_owned()
@@ -71,13 +75,23 @@ impl Lock {
 
 fn is_named(file: &File, path: &Path) -> bool {
     let same = |a: &fs::Metadata, b: &fs::Metadata| a.ino() == b.ino() && a.dev() == b.dev();
-    matches!((file.metadata(), fs::metadata(path)), (Ok(a), Ok(b)) if same(&a, &b))
+    matches!((file.metadata(), fs::symlink_metadata(path)), (Ok(a), Ok(b)) if same(&a, &b))
+}
+
+fn read(file: &mut File) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 fn say_who(file: &mut File) -> io::Result<()> {
+    let before = read(file)?;
+    if !before.is_empty() && !before.starts_with(WORDS) {
+        return Err(io::Error::other("it was not written by evenkeel; move it out of the way"));
+    }
     file.set_len(0)?;
     file.seek(SeekFrom::Start(0))?;
-    writeln!(file, "evenkeel apply, process {}", std::process::id())
+    writeln!(file, "{WORDS}{}", std::process::id())
 }
 
 impl Drop for Lock {

@@ -13,6 +13,7 @@ mod apply;
 mod base;
 mod compile;
 mod directory;
+mod disk;
 mod explain;
 mod files;
 mod fmt;
@@ -82,6 +83,7 @@ Examples:
   evenkeel validate cluster.toml
   evenkeel validate cluster.toml --overlay overlays/staging.toml
   evenkeel validate cluster.toml --format sarif > evenkeel.sarif
+  evenkeel validate --untrusted cluster.toml --format github    # in CI, on strangers' pull requests
   git show main:cluster.toml | evenkeel validate -")]
 struct Validate {
     #[command(flatten)]
@@ -89,6 +91,10 @@ struct Validate {
     /// How to report
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
+    /// The files are a stranger's: read nothing outside the directory of the cluster file, show no line
+    /// that holds a secret, and stop at 100 files, 1 MiB, 200,000 destinations or 60 seconds
+    #[arg(long)]
+    untrusted: bool,
 }
 
 /// Write every host's plan into a directory, and remove plans of hosts that are gone
@@ -124,6 +130,7 @@ Examples:
   evenkeel plan cluster.toml --against git:origin/main --format markdown
   evenkeel plan cluster.toml --against git:HEAD:old/place/cluster.toml
   evenkeel plan cluster.toml --against plans --save change.plan
+  evenkeel plan --untrusted cluster.toml --against git:origin/main --format markdown
 
 Exit codes: 0 success, 1 error, 2 wrong usage. With --detailed-exitcode 0 no changes, 1 error, 2 changes.")]
 struct Plan {
@@ -141,6 +148,10 @@ struct Plan {
     /// Also write it to a file that `evenkeel apply` takes
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
+    /// The files are a stranger's, as for `evenkeel validate`; and no file of secrets beside plans is
+    /// opened, and git brings no object that is missing
+    #[arg(long)]
+    untrusted: bool,
 }
 
 /// Bring a directory of plans to what a cluster file, or a saved plan, says

@@ -7,7 +7,11 @@ use std::path::Path;
 use clap::CommandFactory;
 use evenkeel::reference;
 
-use super::{Cli, Completions, Man, Terminal};
+use super::terminal::Shown;
+use super::{Cli, Completions, Man, Terminal, disk};
+
+/// Most bytes of a manual page; they have some 10 KB.
+const MAX_PAGE: usize = 1024 * 1024;
 
 pub(super) fn completions(arguments: &Completions, terminal: &Terminal) -> bool {
     let mut text = Vec::new();
@@ -19,11 +23,11 @@ pub(super) fn completions(arguments: &Completions, terminal: &Terminal) -> bool 
 pub(super) fn man(arguments: &Man, terminal: &Terminal) -> bool {
     match write(&arguments.directory) {
         Ok(pages) => {
-            terminal.say(format_args!("Wrote {pages} pages to {}.", arguments.directory.display()));
+            terminal.say(format_args!("Wrote {pages} pages to {}.", arguments.directory.shown()));
             true
         }
         Err(error) => {
-            terminal.fail(format_args!("cannot write {}: {error}", arguments.directory.display()));
+            terminal.fail(format_args!("cannot write {}: {error}", arguments.directory.shown()));
             false
         }
     }
@@ -33,7 +37,16 @@ fn write(directory: &Path) -> io::Result<usize> {
     let (commands, files) = (directory.join("man1"), directory.join("man5"));
     fs::create_dir_all(&commands)?;
     fs::create_dir_all(&files)?;
-    clap_mangen::generate_to(Cli::command(), &commands)?;
-    fs::write(files.join("evenkeel.toml.5"), reference::man())?;
-    Ok(fs::read_dir(&commands)?.count() + 1)
+    // The generator opens files as they come: it gets a place of its own.
+    let made = tempfile::tempdir()?;
+    clap_mangen::generate_to(Cli::command(), made.path())?;
+    let mut pages = 1;
+    for page in fs::read_dir(made.path())? {
+        let page = page?;
+        let text = disk::read(&page.path(), MAX_PAGE)?;
+        disk::replace(&commands.join(page.file_name()), &text, disk::PUBLIC)?;
+        pages += 1;
+    }
+    disk::replace(&files.join("evenkeel.toml.5"), reference::man().as_bytes(), disk::PUBLIC)?;
+    Ok(pages)
 }

@@ -6,6 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anstream::{AutoStream, ColorChoice};
@@ -14,7 +15,19 @@ use evenkeel::{Diagnostic, SourceFile, render};
 
 use super::Format;
 
+/// A path as it stands in a sentence: its name may hold a line break, or what a terminal obeys.
+pub(super) trait Shown {
+    fn shown(&self) -> String;
+}
+
+impl Shown for Path {
+    fn shown(&self) -> String {
+        render::plain(&self.display().to_string()).into_owned()
+    }
+}
+
 /// Where the command speaks.
+#[derive(Clone)]
 pub(super) struct Terminal {
     color: ColorChoice,
     /// Whether standard output takes nothing any more.

@@ -2,11 +2,14 @@
 
 use evenkeel::render;
 
+use super::files::Trust;
 use super::{Terminal, Validate, input};
 
 pub(super) fn run(arguments: &Validate, terminal: &Terminal) -> bool {
     let format = arguments.format;
-    let Some(compilation) = input::load_cluster(&arguments.input, format, terminal) else {
+    let trust = Trust::of(arguments.untrusted);
+    trust.watch(terminal);
+    let Some(compilation) = input::load_cluster(&arguments.input, trust, format, terminal) else {
         return false;
     };
     let warnings = compilation.counts().1;

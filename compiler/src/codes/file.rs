@@ -15,7 +15,7 @@ super::codes! {
          without hosts, because an empty file is what an interrupted write leaves behind.";
     TOO_LARGE = "EK0005" Error "the file is too large":
         "Files over 16 MiB are not read. A cluster of 100,000 real servers takes about 5 MB, so a \
-         larger file is most likely not a cluster file.";
+         larger file is most likely not a cluster file. With `--untrusted` the limit is 1 MiB.";
     SYNTAX = "EK0006" Error "TOML syntax error":
         "The text is not valid TOML, so nothing in it can be relied upon and no other rule was \
          checked. One slip often makes the lines after it look wrong: of several errors close \
@@ -33,8 +33,9 @@ super::codes! {
          neither matches `/`, and a name that begins with a dot is matched by a dot only.\n\n\
          A path without wildcards that does not exist is an error.";
     BAD_INCLUDE = "EK0009" Error "an include that cannot be followed":
-        "An include is a path relative to the file that it stands in, with `/` between its parts. \
-         It may not lead out of the directory of the cluster file: a cluster is one directory, \
+        "An include is a path relative to the file that it stands in, with `/` between its parts, and \
+         ends in `.toml`. Other files are not read, since lines of what is read may be shown; nor are plans \
+         and files of secrets that `evenkeel` writes. An include may not lead out of the directory of the cluster file: a cluster is one directory, \
          which can be read at any revision of a repository, and a change to it that somebody \
          proposes cannot make a build server show its own files. A cluster file on standard input \
          is in no directory and includes nothing.";
@@ -46,4 +47,9 @@ super::codes! {
         "`evenkeel fmt` reads what it is about to write and compares it with what was there. Where \
          the two would not mean the same, it leaves the file alone and says so. The file itself is no \
          worse for it: every other command works with it.";
+    TOO_MUCH = "EK0012" Error "too much would be made of the cluster":
+        "Every VIP with every port is a virtual server on each director, with its own list of real \
+         servers, and defaults are copied into each object. A few lines can so stand for more than a \
+         machine holds. At most 4,000,000 destinations are made, and as many values taken from defaults; \
+         with `--untrusted`, for files of strangers, 200,000.";
 }

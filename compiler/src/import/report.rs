@@ -42,7 +42,7 @@ pub fn human(request: &Request, import: &Import, styled: bool) -> String {
         for item in items.iter().take(MAX_LISTED) {
             push(&mut out, format_args!("  {}\n", line(import, item)));
             if let Some(why) = &item.why {
-                push(&mut out, format_args!("      {why}\n"));
+                push(&mut out, format_args!("      {}\n", render::plain(why)));
             }
         }
         if let Some(more @ 1..) = items.len().checked_sub(MAX_LISTED) {
@@ -177,16 +177,16 @@ fn line(import: &Import, item: &Item) -> String {
     if !out.is_empty() {
         out.push_str("  ");
     }
-    out.push_str(&item.what);
+    out.push_str(&render::plain(&item.what));
     if let Some(ours) = &item.ours {
-        push(&mut out, format_args!("  ->  {ours}"));
+        push(&mut out, format_args!("  ->  {}", render::plain(ours)));
     }
     out
 }
 
 fn shown(import: &Import, spot: Spot) -> String {
     let path = import.sources.get(spot.file).map_or("", |source| source.path.as_str());
-    format!("{path}:{}", spot.line)
+    format!("{}:{}", render::plain(path), spot.line)
 }
 
 /// Findings with their lines drawn, file by file.

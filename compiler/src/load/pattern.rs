@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 
-use super::{Files, MAX_FILES, unreadable};
+use super::{ENDING, Files, MAX_FILES, unreadable};
 use crate::codes;
 use crate::source::Fault;
 
@@ -59,8 +59,14 @@ fn normal<'a>(directory: &'a str, pattern: &'a str) -> Result<Vec<&'a str>, Faul
             part => parts.push(part),
         }
     }
-    if parts.is_empty() {
+    let Some(last) = parts.last() else {
         return bad("this names no file", "write a path such as \"services/*.toml\"");
+    };
+    if !last.ends_with(ENDING) {
+        return bad(
+            "the name of a cluster file ends in `.toml`",
+            "write a path such as \"services/*.toml\"; other files are not read",
+        );
     }
     Ok(parts)
 }

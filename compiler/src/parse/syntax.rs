@@ -6,49 +6,53 @@
 use toml::de::{DeTable, DeValue, Error};
 
 use crate::codes;
-use crate::diagnostic::{Diagnostic, Place};
+use super::bounded;
+use crate::diagnostic::{Diagnostic, MAX_ERRORS, Place};
 
 /// Errors that are so close to the last one that they are taken for its echo, in lines.
 const ECHO_LINES: usize = 3;
-/// Syntax errors shown in one run.
-const MAX_SHOWN: usize = 10;
-/// Duplicate keys whose first place is searched; each search reads the file again.
+/// Duplicate keys whose first place is searched; each search reads the file again up to there.
 const MAX_SEARCHED: usize = 20;
-/// Duplicate keys shown in one run.
-const MAX_DUPLICATES: usize = 1000;
+/// Bytes that all these searches read.
+const MAX_SEARCHED_BYTES: usize = 32 * 1024 * 1024;
 
 const DUPLICATE: &str = "duplicate key";
 
-/// What to report of `errors`.
-pub(super) fn diagnostics(text: &str, errors: &[Error]) -> Vec<Diagnostic> {
+/// What to report of `errors`, and whether there is more.
+pub(super) fn diagnostics(text: &str, errors: &[Error]) -> (Vec<Diagnostic>, bool) {
+    let end_of_text = text.trim_end().len();
     let mut errors: Vec<(Place, &str)> =
-        errors.iter().map(|error| (in_text(text, error.span()), error.message())).collect();
+        errors.iter().map(|error| (in_text(text, end_of_text, error.span()), error.message())).collect();
     errors.sort_by_key(|(place, _)| place.start);
     let mut found = Vec::new();
-    let mut duplicates = 0;
-    let mut shown = 0;
     let mut last_line: Option<usize> = None;
     let mut lines = Lines { text, offset: 0, line: 0 };
+    let mut brackets = Brackets { bytes: text.as_bytes(), at: 0, open: Vec::new() };
+    let (mut searches, mut searched) = (0, 0);
     let mut again = 0;
     for (place, message) in errors {
+        if found.len() > MAX_ERRORS {
+            return (found, true);
+        }
         if message == DUPLICATE {
             // The keys below a header that is there twice are all there twice.
-            if place.start >= again && duplicates < MAX_DUPLICATES {
-                duplicates += 1;
+            if place.start >= again {
                 again = end_of_table(text, &place);
-                found.push(duplicate(text, place, duplicates <= MAX_SEARCHED));
+                searches += 1;
+                searched += place.end;
+                let search = searches <= MAX_SEARCHED && searched <= MAX_SEARCHED_BYTES;
+                found.push(duplicate(text, place, search));
             }
             continue;
         }
         let line = lines.at(place.start);
         let echo = last_line.is_some_and(|last| line - last <= ECHO_LINES);
         last_line = Some(line);
-        if !echo && shown < MAX_SHOWN {
-            shown += 1;
-            found.push(syntax(text, place, message));
+        if !echo {
+            found.push(syntax(text, &mut brackets, place, message));
         }
     }
-    found
+    (found, false)
 }
 
 /// Counts lines forward.
@@ -68,8 +72,7 @@ impl Lines<'_> {
 }
 
 /// A place that lies in the text, on the boundaries of its characters.
-fn in_text(text: &str, span: Option<Place>) -> Place {
-    let end_of_text = text.trim_end().len();
+fn in_text(text: &str, end_of_text: usize, span: Option<Place>) -> Place {
     let span = span.unwrap_or(end_of_text..end_of_text);
     let start = text.floor_char_boundary(span.start.min(end_of_text));
     let end = text.ceil_char_boundary(span.end.clamp(start, text.len()));
@@ -155,13 +158,13 @@ const WORDS: &[(&str, &str, &str, &str)] = &[
 const SHALLOW: &str = "nothing in a cluster file is nested more than six levels deep";
 const NOT_QUOTED: &str = "string values must be quoted";
 
-fn syntax(text: &str, place: Place, message: &str) -> Diagnostic {
+fn syntax(text: &str, brackets: &mut Brackets<'_>, place: Place, message: &str) -> Diagnostic {
     let found = text.get(place.clone()).unwrap_or_default().trim();
-    if let Some(open) = unclosed(text, place.start)
-        && !found.starts_with(',')
+    if !found.starts_with(',')
         && ["missing comma between", "unclosed array", "unclosed inline table"]
             .iter()
             .any(|words| message.starts_with(words))
+        && let Some(open) = brackets.unclosed(place.start)
     {
         return not_closed(text, place, open);
     }
@@ -222,22 +225,29 @@ fn not_closed(text: &str, place: Place, open: usize) -> Diagnostic {
         .hint(hint)
 }
 
-/// The innermost bracket that is open at `end`. Brackets in texts and comments do not count.
-fn unclosed(text: &str, end: usize) -> Option<usize> {
-    let bytes = text.as_bytes().get(..end)?;
-    let mut open: Vec<usize> = Vec::new();
-    let mut at = 0;
-    while let Some(byte) = bytes.get(at) {
-        match byte {
-            b'#' => at += bytes[at..].iter().take_while(|byte| **byte != b'\n').count(),
-            b'"' | b'\'' => at = end_of_text(bytes, at),
-            b'[' | b'{' => open.push(at),
-            b']' | b'}' => _ = open.pop(),
-            _ => {}
+/// Which brackets are open, from the beginning of a text on. Brackets in texts and comments do not count.
+struct Brackets<'a> {
+    bytes: &'a [u8],
+    /// How far it was looked.
+    at: usize,
+    open: Vec<usize>,
+}
+
+impl Brackets<'_> {
+    /// The innermost bracket that is open at `end`, which grows from question to question.
+    fn unclosed(&mut self, end: usize) -> Option<usize> {
+        while let Some(byte) = self.bytes.get(..end).and_then(|bytes| bytes.get(self.at)) {
+            match byte {
+                b'#' => self.at += self.bytes[self.at..].iter().take_while(|byte| **byte != b'\n').count(),
+                b'"' | b'\'' => self.at = end_of_text(self.bytes, self.at),
+                b'[' | b'{' => self.open.push(self.at),
+                b']' | b'}' => _ = self.open.pop(),
+                _ => {}
+            }
+            self.at += 1;
         }
-        at += 1;
+        self.open.last().copied()
     }
-    open.pop()
 }
 
 /// The index of the quote that closes the text opened at `at`, or of the end of its line.
@@ -299,12 +309,14 @@ fn first_definition(text: &str, place: &Place) -> Option<Place> {
         Some(DeValue::String(name)) => name.into_owned(),
         Some(_) | None => key.to_owned(),
     };
-    if text.contains(STAND_IN) {
+    if text[..place.start].contains(STAND_IN) {
         return None;
     }
-    let changed = format!("{}{STAND_IN}{}", &text[..place.start], &text[place.end..]);
-    let (root, _) = DeTable::parse_recoverable(&changed);
-    let siblings = table_with(root.get_ref(), STAND_IN)?;
+    // The rest of its line makes it a header or a key again; what follows cannot come before it.
+    let rest = text[place.end..].split_inclusive('\n').next().unwrap_or_default();
+    let changed = format!("{}{STAND_IN}{rest}", &text[..place.start]);
+    let root = bounded::read(&changed).root;
+    let siblings = table_with(&root, STAND_IN)?;
     let (first, _) = siblings.get_key_value(name.as_str())?;
     let span = first.span();
     (span.end <= place.start).then_some(span)

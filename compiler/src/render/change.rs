@@ -121,7 +121,7 @@ fn object(object: &ObjectChange) -> Vec<Line> {
 }
 
 fn place(origin: &Origin) -> String {
-    format!("{}:{}", origin.file.escape_debug(), origin.line)
+    format!("{}:{}", super::escape::plain(&origin.file), origin.line)
 }
 
 fn field(field: &FieldChange) -> Line {

@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
-use evenkeel_schemas::report::{Finding, Severity};
+use evenkeel_schemas::report::{Finding, Related, Severity};
 
+use super::escape::plain;
 use super::json::report;
 use crate::Compilation;
 use crate::source::SourceFile;
@@ -39,15 +40,17 @@ fn properties(finding: &Finding) -> String {
 }
 
 fn text(finding: &Finding) -> String {
-    let mut lines = vec![finding.message.clone()];
+    let mut lines = vec![plain(&finding.message).into_owned()];
     lines.extend(
         finding
             .related
             .iter()
-            .map(|related| format!("{}:{}: {}", related.file, related.place.start.line, related.label)),
+            .map(|Related { file, place, label }| {
+                format!("{}:{}: {}", plain(file), place.start.line, plain(label))
+            }),
     );
-    lines.extend(finding.notes.iter().map(|note| format!("note: {note}")));
-    lines.extend(finding.hints.iter().map(|hint| format!("help: {hint}")));
+    lines.extend(finding.notes.iter().map(|note| format!("note: {}", plain(note))));
+    lines.extend(finding.hints.iter().map(|hint| format!("help: {}", plain(hint))));
     lines.join("\n")
 }
 
@@ -56,9 +59,14 @@ fn data(text: &str) -> String {
     text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 
-/// The escapes of a command's properties.
+/// The escapes of a command's properties. A name with a line break is told as it is, what else acts on a
+/// terminal is not.
 fn property(text: &str) -> String {
-    data(text).replace(':', "%3A").replace(',', "%2C")
+    let lines: Vec<_> = text.split_inclusive(['\r', '\n']).map(|line| {
+        let (line, end) = line.split_at(line.trim_end_matches(['\r', '\n']).len());
+        format!("{}{end}", plain(line))
+    }).collect();
+    data(&lines.concat()).replace(':', "%3A").replace(',', "%2C")
 }
 
 #[cfg(test)]

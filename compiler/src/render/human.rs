@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
+use super::escape::plain;
 use super::mask::mask_all;
 use crate::diagnostic::{Diagnostic, Label, Severity};
 use crate::source::{Lines, SourceFile};
@@ -50,7 +51,7 @@ impl Page<'_> {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
-        let title = level.primary_title(&diagnostic.message).id(diagnostic.code.id);
+        let title = level.primary_title(plain(&diagnostic.message)).id(diagnostic.code.id);
         let mut group = match &diagnostic.primary {
             Some(primary) => {
                 let mut files = self.by_file(primary, &diagnostic.secondary).into_iter();
@@ -60,14 +61,14 @@ impl Page<'_> {
             }
             None => {
                 let file = diagnostic.file.as_deref().unwrap_or(self.source.name());
-                title.element(Origin::path(file))
+                title.element(Origin::path(plain(file)))
             }
         };
         for note in &diagnostic.notes {
-            group = group.element(Level::NOTE.message(note));
+            group = group.element(Level::NOTE.message(plain(note)));
         }
         for hint in &diagnostic.hints {
-            group = group.element(Level::HELP.message(hint));
+            group = group.element(Level::HELP.message(plain(hint)));
         }
         group
     }
@@ -106,18 +107,21 @@ impl Page<'_> {
         let (from, line) = self.lines.line(first);
         let to = self.lines.next(last).max(from);
         let excerpt = self.text.get(from..to).unwrap_or_default();
-        let name = self.source.piece_at(first).map_or(self.source.name(), |piece| piece.name.as_str());
-        if excerpt.len() > MAX_EXCERPT {
+        let piece = self.source.piece_at(first);
+        let name = plain(piece.map_or(self.source.name(), |piece| piece.name.as_str()));
+        let hidden = piece.is_some_and(|piece| !piece.shown)
+            || (self.source.limits.strangers && self.source.text().get(from..to) != Some(excerpt));
+        if hidden || excerpt.len() > MAX_EXCERPT {
             return labels.iter().fold(group, |group, (_, label)| {
                 let position = self.lines.position(label.place.start);
-                let origin = Origin::path(name).line(position.line).char_column(position.column);
-                group.element(origin).element(Level::NOTE.message(&label.text))
+                let origin = Origin::path(name.clone()).line(position.line).char_column(position.column);
+                group.element(origin).element(Level::NOTE.message(plain(&label.text)))
             });
         }
         let annotations = labels.iter().map(|(kind, label)| {
             let start = label.place.start.saturating_sub(from).min(excerpt.len());
             let end = label.place.end.saturating_sub(from).clamp(start, excerpt.len());
-            kind.span(start..end).label(&label.text)
+            kind.span(start..end).label(plain(&label.text))
         });
         group.element(Snippet::source(excerpt).path(name).line_start(line).annotations(annotations))
     }

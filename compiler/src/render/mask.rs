@@ -7,11 +7,13 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use super::escape::excerpt;
 use crate::source::SourceFile;
 
 const KEYS: [&str; 4] = ["literal", "secret", "password", "pass"];
 
-/// The text of a source with the same number of bytes and lines, without secrets. File by file: a
+/// The text of a source with the same number of bytes and lines, without secrets and without what acts on
+/// a terminal. File by file: a
 /// quote that one leaves open does not reach into the next.
 #[must_use]
 pub fn mask_all(source: &SourceFile) -> String {
@@ -20,7 +22,7 @@ pub fn mask_all(source: &SourceFile) -> String {
         if !out.is_empty() || piece.range.start > 0 {
             out.push('\n');
         }
-        out.push_str(&mask(source.text_of(piece)));
+        out.push_str(&excerpt(&mask(source.text_of(piece))));
     }
     out
 }

@@ -8,12 +8,17 @@ use serde_json::Value;
 use super::flatten::{Expected, Flat, Verdict, flatten};
 use super::{Finding, Lookup, Wrong};
 use crate::codes;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, MAX_ERRORS};
 use crate::parse::{Document, Odd, OwnedStep, Step};
 use crate::suggest::list;
 
-/// Everything wrong with the shape of `value`.
-pub(super) fn findings(document: &Document<'_>, value: &Value, odd: &[Odd]) -> Vec<Finding> {
+/// Everything wrong with the shape of `value`; when more than enough of it is told, no more.
+pub(super) fn findings(
+    document: &Document<'_>,
+    value: &Value,
+    odd: &[Odd],
+    told: &dyn Fn(&Finding) -> bool,
+) -> Vec<Finding> {
     let lookup = Lookup::new(document);
     let mut flats = Vec::new();
     for error in super::errors(value) {
@@ -23,21 +28,42 @@ pub(super) fn findings(document: &Document<'_>, value: &Value, odd: &[Odd]) -> V
     flats.retain(|flat| !oddities.contains(flat.path.as_slice()));
     let mut meant = BTreeSet::new();
     let mut findings: Vec<Finding> = Vec::new();
+    let mut enough = Enough { told, count: 0 };
     for flat in flats.iter().filter(|flat| matches!(flat.verdict, Verdict::UnknownKeys(_))) {
-        unknown_keys(&lookup, flat, &mut findings, &mut meant);
+        unknown_keys(&lookup, flat, &mut findings, &mut meant, &mut enough);
     }
     let mut seen = BTreeSet::new();
     for flat in &flats {
+        if enough.is_reached() {
+            break;
+        }
         let Some(finding) = explain(&lookup, flat, value) else {
             continue;
         };
         let key = (finding.path.clone(), finding.diagnostic.code.id);
         let covered = matches!(flat.verdict, Verdict::Missing(_)) && meant.contains(&finding.path);
         if !covered && seen.insert(key) {
+            enough.count(&finding);
             findings.push(finding);
         }
     }
     findings
+}
+
+/// When to stop: what is found beyond it is not told.
+struct Enough<'a> {
+    told: &'a dyn Fn(&Finding) -> bool,
+    count: usize,
+}
+
+impl Enough<'_> {
+    fn count(&mut self, finding: &Finding) {
+        self.count += usize::from((self.told)(finding));
+    }
+
+    const fn is_reached(&self) -> bool {
+        self.count > MAX_ERRORS
+    }
 }
 
 fn explain(lookup: &Lookup<'_, '_>, flat: &Flat, root: &Value) -> Option<Finding> {
@@ -84,6 +110,7 @@ fn unknown_keys(
     flat: &Flat,
     findings: &mut Vec<Finding>,
     meant: &mut BTreeSet<Vec<OwnedStep>>,
+    enough: &mut Enough<'_>,
 ) {
     let Verdict::UnknownKeys(unexpected) = &flat.verdict else {
         return;
@@ -95,6 +122,9 @@ fn unknown_keys(
         .map(|properties| properties.keys().map(String::as_str).collect())
         .unwrap_or_default();
     for key in unexpected {
+        if enough.is_reached() {
+            return;
+        }
         let mut path = flat.path.clone();
         path.push(OwnedStep::Key(key.clone()));
         let steps: Vec<Step<'_>> = path.iter().map(OwnedStep::borrow).collect();
@@ -104,6 +134,7 @@ fn unknown_keys(
             let diagnostic = Diagnostic::new(&codes::BAD_NAME, place, message, "not a name")
                 .hint("use 1 to 63 letters, digits, `_`, `.` or `-`, with a letter or digit at both ends");
             findings.push(Finding { path, wrong: Wrong::Key { near: None }, diagnostic });
+            findings.last().into_iter().for_each(|finding| enough.count(finding));
             continue;
         }
         let owner = &steps[..steps.len() - 1];
@@ -130,6 +161,7 @@ fn unknown_keys(
         let diagnostic = Diagnostic::new(&codes::UNKNOWN_KEY, place, message, "unknown key").hint(hint);
         let near = near.map(str::to_owned);
         findings.push(Finding { path, wrong: Wrong::Key { near }, diagnostic });
+        findings.last().into_iter().for_each(|finding| enough.count(finding));
     }
 }
 

@@ -8,6 +8,8 @@ use evenkeel::{Diagnostic, SourceFile, codes, emit};
 use evenkeel_schemas::saved::Era;
 use evenkeel_schemas::scalars::Name;
 
+use super::super::terminal::Shown;
+use super::super::files::Trust;
 use super::super::{Apply, StageChoice, Terminal, input};
 use super::{Target, found, guard, lock, refuse, show_difference, take, write};
 
@@ -26,7 +28,7 @@ pub(super) fn apply(arguments: &Apply, bytes: &[u8], terminal: &Terminal) -> Opt
         let message = format!(
             "it is for cluster `{}`; {} has plans of `{}`",
             opened.cluster,
-            arguments.to.display(),
+            arguments.to.shown(),
             others.join("`, `").escape_debug()
         );
         stop(
@@ -42,7 +44,7 @@ pub(super) fn apply(arguments: &Apply, bytes: &[u8], terminal: &Terminal) -> Opt
         None => None,
         Some(StageChoice::Number(number)) if (1..=stages).contains(&number) => Some(number),
         Some(StageChoice::Number(number)) => {
-            terminal.fail(format_args!("there is no stage {number}: {} has {stages}", file.display()));
+            terminal.fail(format_args!("there is no stage {number}: {} has {stages}", file.shown()));
             return None;
         }
         // Where nothing fits, the first stage says what is wrong.
@@ -95,12 +97,12 @@ fn take_secrets(
     opened: &mut saved::Opened,
     terminal: &Terminal,
 ) -> Option<()> {
-    let cluster = input::load_source(cluster_file, &arguments.overlay, terminal)?.1.cluster?;
+    let cluster = input::load_source(cluster_file, &arguments.overlay, Trust::Own, terminal)?.1.cluster?;
     let fleet = change::fleet(&emit(&cluster)).map_err(|error| terminal.fail(error)).ok()?;
     if let Some(host) = saved::differing(&fleet, &opened.after).first() {
         let message = format!(
             "{} has other plans than the saved one, first of them that of {host}; nothing was written",
-            cluster_file.display()
+            cluster_file.shown()
         );
         let hint = "take the cluster file of the revision that was planned, or plan again";
         refuse(cluster_file, Diagnostic::of_file(&codes::STALE_PLAN, message).hint(hint), terminal);
@@ -196,7 +198,7 @@ fn out_of_step(
 ) -> Option<()> {
     let names: Vec<&str> = stale.iter().map(Name::as_str).collect();
     let names = names.join(", ");
-    let to = arguments.to.display();
+    let to = arguments.to.shown();
     if let Some(number) = known_stage {
         terminal.fail(format_args!(
             "stage {number} is not the next one: {names} in {to} took another stage last. `--stage next` applies the \
