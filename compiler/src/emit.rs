@@ -11,6 +11,7 @@ use evenkeel_schemas::scalars::{Name, Span};
 use evenkeel_schemas::seal;
 
 use crate::canonical;
+use crate::expiry::Habits;
 use crate::parallel::in_parallel;
 use crate::resolve::{Instance, Resolved, Router};
 
@@ -66,6 +67,8 @@ fn host_plan(cluster: &Resolved, tasks: &Tasks<'_>, name: &Name, host: &Host) ->
     let tracked: BTreeSet<&Name> =
         instances.iter().flat_map(|router| &router.track).map(|track| &track.tracker).collect();
     let duties = tasks.duties(name);
+    let habits: Vec<Habits> =
+        tasks.services(name).map(|(_, service)| Habits::of_balanced(service)).collect();
     let plan = plan::Plan {
         format: plan::FORMAT,
         cluster: cluster.name.clone(),
@@ -84,7 +87,7 @@ fn host_plan(cluster: &Resolved, tasks: &Tasks<'_>, name: &Name, host: &Host) ->
         gue: real_server::gue(duties),
         sync_groups: groups.into_iter().filter_map(|group| cluster.groups.get(group)).cloned().collect(),
         trackers: tracked.into_iter().filter_map(|name| cluster.trackers.get(name)).cloned().collect(),
-        sysctls: sysctls::sysctls(cluster, host, &instances, duties),
+        sysctls: sysctls::sysctls(cluster, host, &instances, duties, &habits),
         routers: instances,
         virtual_servers: services::virtual_servers(tasks, name),
         addresses: real_server::addresses(host, duties),

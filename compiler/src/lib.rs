@@ -13,6 +13,7 @@ pub mod change;
 pub mod codes;
 mod diagnostic;
 mod emit;
+mod expiry;
 pub mod graph;
 pub mod import;
 mod layout;

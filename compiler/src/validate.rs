@@ -29,6 +29,8 @@ mod check_values;
 mod checks;
 mod directors;
 mod election;
+mod expiry;
+mod file_names;
 mod forwarding;
 mod groups;
 mod hooks;
@@ -60,6 +62,7 @@ type Rule = fn(&Context<'_>, &mut Findings);
 
 const RULES: &[&[Rule]] = &[
     names::RULES,
+    file_names::RULES,
     real_servers::RULES,
     references::RULES,
     segments::RULES,
@@ -81,6 +84,7 @@ const RULES: &[&[Rule]] = &[
     forwarding::RULES,
     tunnels::RULES,
     scheduling::RULES,
+    expiry::RULES,
     quorum::RULES,
     checks::RULES,
     check_values::RULES,

@@ -148,4 +148,25 @@ super::codes! {
     ZERO_TIME = "EK0549" Error "a time of zero":
         "A drain of zero ends every connection at once, as without a drain; a program that may run \
          for no time is killed before it begins.";
+    STAY_WITH_REMOVED = "EK0550" Warning "UDP clients stay with a real server that was removed":
+        "IPVS remembers a UDP client by address and port for 300 s after its last packet. A client that \
+         always sends from the same port stays with its real server, and when that was removed every packet \
+         of it is dropped, unless `net.ipv4.vs.expire_nodest_conn` is 1. Plans of directors with such a \
+         service set it; the cluster file says 0.\n\n\
+         The setting holds for all services of a director. TCP clients of a removed real server are reset \
+         with 1, where with 0 they wait; where a check fails for a moment only, with 0 they may go on.";
+    STAY_WITH_QUIESCED = "EK0551" Warning "clients bound by persistence stay with a quiesced real server":
+        "Persistence sends a client to its real server even at weight 0, unless \
+         `net.ipv4.vs.expire_quiescent_template` is 1: with `on_failure = \"quiesce\"` to one that failed. \
+         Plans of directors with such a service set it, unless the cluster file says 0 or a service of the \
+         director has persistence and `drain`.\n\n\
+         A real server that drains has weight 0, too, and there clients that persistence binds are meant to \
+         stay until the time is over. The setting holds for all services of a director and cannot tell the \
+         two apart: where both are there, `ipvs.sysctls` must say which it is to be. Real servers that are \
+         removed (`on_failure = \"remove\"`, the default) bind nobody, whatever the setting is.";
+    UDP_STAYS_WITH_QUIESCED = "EK0552" Warning "UDP clients stay with a quiesced real server":
+        "A real server that fails and is quiesced stays in the table with weight 0 and keeps its clients. \
+         IPVS forgets a UDP client 300 s after its last packet, so one that always sends from the same port \
+         stays with it for ever, and no setting of the kernel changes that. A TCP client gives up and connects \
+         anew. Removed real servers lose their UDP clients at once.";
 }

@@ -10,6 +10,7 @@ use evenkeel_schemas::scalars::Ip;
 
 use super::real_server;
 use super::tasks::Duties;
+use crate::expiry::{self, Habits};
 use crate::resolve::Resolved;
 
 /// A director routes the packets of its clients.
@@ -80,12 +81,14 @@ const VIRTUAL_MAC_V6: [(&str, &str); 1] = [("accept_ra", "0")];
 /// promote them: a VIP with the prefix of a subnet must not take others along.
 const PROMOTE: (&str, &str) = ("promote_secondaries", "1");
 
-/// The settings of a host with these virtual routers and duties.
+/// The settings of a host with these virtual routers, duties and services. What the file says of IPVS
+/// stands over what services ask for.
 pub(super) fn sysctls(
     cluster: &Resolved,
     host: &Host,
     routers: &[Router],
     duties: &Duties,
+    services: &[Habits],
 ) -> Vec<plan::Sysctl> {
     let director = !routers.is_empty();
     let real_server = duties.accepted.iter().any(|vip| vip.0.is_ipv4());
@@ -98,6 +101,7 @@ pub(super) fn sysctls(
     for (key, value) in fixed.into_iter().filter(|(applies, _)| *applies).flat_map(|(_, settings)| settings) {
         all.insert((*key).to_owned(), (*value).to_owned());
     }
+    all.extend(expiry::settings(services).map(|key| (format!("net/ipv4/vs/{key}"), "1".to_owned())));
     let ipvs = cluster.ipvs.sysctls.iter().filter(|_| director);
     all.extend(ipvs.map(|(key, value)| (format!("net/ipv4/vs/{key}"), value.to_string())));
     for router in routers {
