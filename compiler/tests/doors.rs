@@ -95,6 +95,46 @@ fn git(place: &Place, arguments: &[&str]) {
     assert!(status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&stderr));
 }
 
+/// Lines of `src/cli`, tests aside, with the file that they are in.
+fn lines_of_the_command() -> Vec<(String, String)> {
+    let mut open = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cli")];
+    let mut lines = Vec::new();
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            open.extend(fs::read_dir(path).expect("directory").map(|entry| entry.expect("entry").path()));
+        } else if !path.ends_with("directory/tests.rs") {
+            let name = path.file_name().expect("name").to_string_lossy().into_owned();
+            let text = fs::read_to_string(&path).expect("source");
+            lines.extend(text.lines().map(|line| (name.clone(), line.to_owned())));
+        }
+    }
+    assert!(lines.len() > 1000, "the command has gone");
+    lines
+}
+
+#[test]
+fn files_are_opened_in_one_place_and_paths_are_shown_by_one_function() {
+    const OPENING: [&str; 9] = [
+        "File::open",
+        "File::create",
+        "OpenOptions",
+        "fs::read(",
+        "fs::read_to_string(",
+        "fs::write(",
+        "fs::copy(",
+        "NamedTempFile",
+        "io::stdin",
+    ];
+    for (file, line) in lines_of_the_command() {
+        let opens = OPENING.iter().any(|word| line.contains(word));
+        assert!(!opens || file == "disk.rs", "{file}: this belongs to disk.rs: {line}");
+        // Where a name is kept as it is, whoever draws it escapes it.
+        let kept = line.contains("SourceFile::new") || line.contains("let name =") || file == "terminal.rs";
+        let display = line.contains(".display()") && !kept && file != "import.rs";
+        assert!(!display, "{file}: `shown()` ends no line: {line}");
+    }
+}
+
 #[test]
 fn the_lock_is_a_file_of_ours_or_there_is_none() {
     let place = Place::new();

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display};
-use std::fs::{self, DirEntry, File};
+use std::fs::{self, DirEntry};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -363,8 +363,7 @@ fn remove(path: &Path) -> io::Result<()> {
 /// The names are as durable as the contents only after this.
 fn sync(directory: &Path, gate: Gate<'_>) -> Result<(), Failure> {
     gate()
-        .and_then(|()| File::open(directory))
-        .and_then(|handle| handle.sync_all())
+        .and_then(|()| disk::sync_directory(directory))
         .map_err(io_failure("write directory", directory))
 }
 

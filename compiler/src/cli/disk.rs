@@ -147,6 +147,11 @@ impl Replacement {
     }
 }
 
+/// Makes the names in a directory as durable as what is in the files.
+pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
 /// Whether a rename may take the name: what is there is a file, a link or nothing. The names of
 /// devices are not ours to replace, whatever they lead to.
 fn replaceable(path: &Path, parent: &Path) -> io::Result<()> {
