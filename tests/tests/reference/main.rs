@@ -14,6 +14,7 @@ mod guard;
 mod interop;
 mod kernels;
 mod logs;
+mod leaving;
 mod ownership;
 mod probation;
 mod refusals;
