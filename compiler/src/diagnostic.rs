@@ -164,7 +164,9 @@ impl Findings {
         let told = self.kept.into_iter().map(|(diagnostic, more)| match more {
             0 => diagnostic,
             1 => diagnostic.note("the same holds for one more that takes its value from here"),
-            more => diagnostic.note(format!("the same holds for {more} more that take their value from here")),
+            more => {
+                diagnostic.note(format!("the same holds for {more} more that take their value from here"))
+            }
         });
         (told.collect(), self.stopped)
     }
@@ -222,7 +224,10 @@ mod tests {
         assert_eq!(sorted.len(), Findings::KEPT);
         assert_eq!(sorted[0].notes, ["the same holds for 9999 more that take their value from here"]);
         assert!(sorted.windows(2).all(|pair| pair[0].order() < pair[1].order()));
-        assert!(sorted.last().is_some_and(|last| last.order().0 < 10 + Findings::KEPT + 10), "the first ones");
+        assert!(
+            sorted.last().is_some_and(|last| last.order().0 < 10 + Findings::KEPT + 10),
+            "the first ones"
+        );
     }
 
     #[test]
@@ -243,7 +248,10 @@ mod tests {
         let notes: Vec<&String> = told.iter().flat_map(|diagnostic| &diagnostic.notes).collect();
         assert_eq!(
             notes,
-            ["stopped after 100 errors: there are more", "only 100 warnings of this code are told: there are more"]
+            [
+                "stopped after 100 errors: there are more",
+                "only 100 warnings of this code are told: there are more"
+            ]
         );
     }
 }

@@ -67,8 +67,7 @@ fn host_plan(cluster: &Resolved, tasks: &Tasks<'_>, name: &Name, host: &Host) ->
     let tracked: BTreeSet<&Name> =
         instances.iter().flat_map(|router| &router.track).map(|track| &track.tracker).collect();
     let duties = tasks.duties(name);
-    let habits: Vec<Habits> =
-        tasks.services(name).map(|(_, service)| Habits::of_balanced(service)).collect();
+    let habits: Vec<Habits> = tasks.services(name).map(|(_, service)| Habits::of_balanced(service)).collect();
     let plan = plan::Plan {
         format: plan::FORMAT,
         cluster: cluster.name.clone(),

@@ -85,7 +85,8 @@ mod tests {
 
     #[test]
     fn what_a_director_sets_follows_all_of_its_services() {
-        const PLAIN: Habits = Habits { udp: false, persistent: false, fails: Some(OnFailure::Remove), drains: false };
+        const PLAIN: Habits =
+            Habits { udp: false, persistent: false, fails: Some(OnFailure::Remove), drains: false };
         const UDP: Habits = Habits { udp: true, ..PLAIN };
         const STICKY: Habits = Habits { persistent: true, ..PLAIN };
         const QUIESCED: Habits = Habits { fails: Some(OnFailure::Quiesce), ..STICKY };

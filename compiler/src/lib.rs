@@ -125,9 +125,7 @@ fn run(source: &SourceFile) -> Found {
         return Found::nothing_but(checked.diagnostics, checked.stopped || stopped);
     }
     match resolve::resolve(&cluster) {
-        Ok(resolved) => {
-            Found { cluster: Some(resolved), diagnostics: checked.diagnostics, stopped: false }
-        }
+        Ok(resolved) => Found { cluster: Some(resolved), diagnostics: checked.diagnostics, stopped: false },
         Err(unresolved) => {
             checked.diagnostics.push(unresolved.diagnostic());
             Found::nothing_but(checked.diagnostics, false)

@@ -154,7 +154,8 @@ impl Loader {
         let name = format!("{}{path}", tree.start.shown);
         tree.seen.insert(path.clone());
         let limit = self.source.limits.bytes;
-        match self.read(tree, &path).map_err(|error| unreadable(&error)).and_then(|bytes| whole(bytes, limit)) {
+        match self.read(tree, &path).map_err(|error| unreadable(&error)).and_then(|bytes| whole(bytes, limit))
+        {
             Ok(text) => self.add(tree, &path, &text, 0),
             Err(fault) => self
                 .source

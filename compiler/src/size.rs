@@ -74,7 +74,9 @@ fn destinations(cluster: &Cluster) -> usize {
     let pools: BTreeMap<&str, usize> = cluster
         .pools
         .iter()
-        .map(|(name, pool)| (name.as_str(), pool.real_servers.iter().map(entry).fold(0, usize::saturating_add)))
+        .map(|(name, pool)| {
+            (name.as_str(), pool.real_servers.iter().map(entry).fold(0, usize::saturating_add))
+        })
         .collect();
     let of_service = |service: &Service| {
         let of_entry = |server: &RealServer| {

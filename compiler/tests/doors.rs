@@ -85,7 +85,8 @@ fn fifo(path: &Path) {
 }
 
 fn git(place: &Place, arguments: &[&str]) {
-    let settings = ["-c", "user.name=test", "-c", "user.email=test@example.org", "-c", "init.defaultBranch=main"];
+    let settings =
+        ["-c", "user.name=test", "-c", "user.email=test@example.org", "-c", "init.defaultBranch=main"];
     let Output { status, stderr, .. } = Command::new("git")
         .args(settings)
         .args(arguments)
@@ -190,11 +191,17 @@ fn what_is_no_file_in_a_directory_of_plans_stops_nobody() {
     }
     assert!(fs::symlink_metadata(place.path("plans/zero.plan.toml")).is_ok(), "left alone");
     // These are wanted: a pipe is in the way, a link is replaced and not followed.
-    for (name, kind) in [("dir1.plan.toml", "pipe"), ("rs1.plan.toml", "folder"), ("dir1.secrets.toml", "pipe")] {
+    for (name, kind) in
+        [("dir1.plan.toml", "pipe"), ("rs1.plan.toml", "folder"), ("dir1.secrets.toml", "pipe")]
+    {
         let path = place.path("plans").join(name);
         let kept = fs::read(&path).expect("plan");
         fs::remove_file(&path).expect("remove");
-        if kind == "pipe" { fifo(&path) } else { fs::create_dir(&path).expect("directory") }
+        if kind == "pipe" {
+            fifo(&path)
+        } else {
+            fs::create_dir(&path).expect("directory")
+        }
         for command in &commands[..3] {
             place.refused(command, &path.file_name().expect("name").to_string_lossy());
         }
@@ -203,7 +210,9 @@ fn what_is_no_file_in_a_directory_of_plans_stops_nobody() {
         fs::write(&path, kept).expect("write");
     }
     place.write("precious", "mine\n");
-    for (name, target) in [("dir1.plan.toml", "precious"), ("dir2.secrets.toml", "precious"), ("rs1.plan.toml", "no")] {
+    for (name, target) in
+        [("dir1.plan.toml", "precious"), ("dir2.secrets.toml", "precious"), ("rs1.plan.toml", "no")]
+    {
         let path = place.path("plans").join(name);
         fs::remove_file(&path).expect("remove");
         symlink(place.path(target), &path).expect("link");
@@ -247,7 +256,11 @@ fn what_is_written_takes_the_name_and_follows_nothing() {
         assert!(fs::symlink_metadata(&path).expect("file").is_file(), "{name} is still a link: {said}");
         fs::remove_file(&path).expect("remove");
         for kind in ["pipe", "folder"] {
-            if kind == "pipe" { fifo(&path) } else { fs::create_dir(&path).expect("directory") }
+            if kind == "pipe" {
+                fifo(&path)
+            } else {
+                fs::create_dir(&path).expect("directory")
+            }
             place.refused(&command, if kind == "pipe" { "device or a pipe" } else { "director" });
             if kind == "pipe" { fs::remove_file(&path) } else { fs::remove_dir(&path) }.expect("remove");
         }
@@ -276,11 +289,15 @@ fn a_link_stays_in_the_tree_of_the_cluster_file() {
     site("cluster.toml", "..data/cluster.toml");
     place.done(&["validate", "site/cluster.toml"]);
     place.done(&["fmt", "--check", "site/cluster.toml"]);
-    for target in ["../outside/secret.toml", "../outside/.env", "/dev/zero", "/etc/passwd", "/proc/self/environ"] {
+    for target in
+        ["../outside/secret.toml", "../outside/.env", "/dev/zero", "/etc/passwd", "/proc/self/environ"]
+    {
         site("cluster.toml", target);
-        for command in
-            [&["validate", "site/cluster.toml"][..], &["fmt", "--diff", "site/cluster.toml"], &["graph", "site/cluster.toml"]]
-        {
+        for command in [
+            &["validate", "site/cluster.toml"][..],
+            &["fmt", "--diff", "site/cluster.toml"],
+            &["graph", "site/cluster.toml"],
+        ] {
             let said = place.refused(command, "symbolic link");
             assert!(!said.contains("hush") && !said.contains("root:"), "{said}");
         }
@@ -343,14 +360,19 @@ fn a_name_ends_no_line() {
     for format in ["human", "json", "github", "sarif"] {
         place.refused(&["validate", forged, "--format", format], "EK0006");
         let (_, said) = place.run(&["validate", forged, "--format", format]);
-        assert!(!said.lines().any(|line| line.trim_start().starts_with("::error::forged")), "{format}: {said}");
+        assert!(
+            !said.lines().any(|line| line.trim_start().starts_with("::error::forged")),
+            "{format}: {said}"
+        );
         assert!(!said.contains(['\u{1b}', '\r']), "{format}: {said:?}");
         assert!(format == "json" || !said.contains('\u{202e}'), "{format}: {said:?}");
     }
     let cluster = format!("{folder}/cluster.toml");
-    let (plans, saved, picture) = (format!("{folder}/plans"), format!("{folder}/x.plan"), format!("{folder}/x.svg"));
+    let (plans, saved, picture) =
+        (format!("{folder}/plans"), format!("{folder}/x.plan"), format!("{folder}/x.svg"));
     place.write(&format!("{plans}/odd\n::error::forged.plan.toml"), "x");
-    let (_, conf) = (place.write(&format!("{folder}/k.conf"), "nonsense {\n"), format!("dir1={folder}/k.conf"));
+    let (_, conf) =
+        (place.write(&format!("{folder}/k.conf"), "nonsense {\n"), format!("dir1={folder}/k.conf"));
     for command in [
         &["compile", &cluster, "--out", &plans][..],
         &["apply", &cluster, "--to", &plans],

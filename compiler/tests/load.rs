@@ -85,7 +85,8 @@ fn limits_stop_the_reading_and_are_told_once() {
     }
     let mut deep = Memory::new(&[("cluster.toml", "include = [\"0.toml\"]")]);
     for number in 0..MAX_DEPTH * 2 {
-        deep.files.insert(format!("{number}.toml"), format!("include = [\"{}.toml\"]", number + 1).into_bytes());
+        deep.files
+            .insert(format!("{number}.toml"), format!("include = [\"{}.toml\"]", number + 1).into_bytes());
     }
     let mut large = Memory::new(&[("cluster.toml", "include = [\"f/*.toml\"]")]);
     for number in 0..3 {

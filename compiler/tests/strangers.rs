@@ -77,7 +77,9 @@ fn nothing_outside_the_directory_is_read() {
     assert_eq!(code, 0, "{said}");
     let here = place.path("repo/site/cluster.toml").display().to_string();
     assert_eq!(place.evenkeel("/", &["validate", "--untrusted", &here]).0, 0);
-    for target in ["../above.toml", "../../outside/cluster.toml", "/dev/zero", "/dev/stdin", "/proc/self/environ"] {
+    for target in
+        ["../above.toml", "../../outside/cluster.toml", "/dev/zero", "/dev/stdin", "/proc/self/environ"]
+    {
         place.link(target, "repo/site/cluster.toml");
         place.refused("site/cluster.toml", "symbolic link");
         place.link(target, "repo/site/more.toml");
@@ -104,7 +106,8 @@ fn nothing_outside_the_directory_is_read() {
 #[test]
 fn no_line_with_a_secret_is_shown() {
     let place = Place::new();
-    let wrong = CLUSTER.replace("secret = { literal = \"hell>com\" }", "secret = { literal = \"hush-hush-hush\" }");
+    let wrong =
+        CLUSTER.replace("secret = { literal = \"hell>com\" }", "secret = { literal = \"hush-hush-hush\" }");
     assert_ne!(wrong, CLUSTER);
     place.write("repo/long.toml", &wrong);
     place.refused("long.toml", "EK0405");

@@ -10,10 +10,10 @@ use evenkeel::{Diagnostic, HostPlan, MAX_BYTES, SourceFile, codes, emit, render}
 use evenkeel_schemas::change::{Change, Refusal};
 use evenkeel_schemas::scalars::Name;
 
-use super::terminal::Shown;
 use super::directory::{self, Found};
 use super::files::{Named, Trust};
 use super::lock::{Lock, NoLock};
+use super::terminal::Shown;
 use super::{Apply, StageChoice, Terminal, input};
 
 mod from_saved;

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use evenkeel::emit;
 
-use super::terminal::Shown;
 use super::directory::{self, Changes};
 use super::files::Trust;
+use super::terminal::Shown;
 use super::{Compile, Terminal, input};
 
 pub(super) fn run(arguments: &Compile, terminal: &Terminal) -> bool {
@@ -25,11 +25,7 @@ pub(super) fn run(arguments: &Compile, terminal: &Terminal) -> bool {
         }
     };
     for path in &work.left_alone {
-        terminal.complain(format_args!(
-            "Left alone: {} is not a plan of {}.",
-            path.shown(),
-            cluster.name()
-        ));
+        terminal.complain(format_args!("Left alone: {} is not a plan of {}.", path.shown(), cluster.name()));
     }
     let out = shown(&arguments.out);
     let changes = work.changes();

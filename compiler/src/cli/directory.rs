@@ -17,9 +17,9 @@ use evenkeel_schemas::plan::secrets_file_name;
 use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::seal::{self, SealError};
 
-use super::terminal::Shown;
 use super::disk::{self, Entry, Replacement, UNFINISHED_PREFIX, UNFINISHED_RANDOM};
 use super::files::Trust;
+use super::terminal::Shown;
 
 #[cfg(test)]
 mod tests;
@@ -270,7 +270,9 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
     match is_file {
         Ok(false) => Ok(None),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Ok(true) | Err(_) => disk::read(path, seal::MAX_BYTES + 1).map(Some).map_err(io_failure("read", path)),
+        Ok(true) | Err(_) => {
+            disk::read(path, seal::MAX_BYTES + 1).map(Some).map_err(io_failure("read", path))
+        }
     }
 }
 
@@ -362,9 +364,7 @@ fn remove(path: &Path) -> io::Result<()> {
 
 /// The names are as durable as the contents only after this.
 fn sync(directory: &Path, gate: Gate<'_>) -> Result<(), Failure> {
-    gate()
-        .and_then(|()| disk::sync_directory(directory))
-        .map_err(io_failure("write directory", directory))
+    gate().and_then(|()| disk::sync_directory(directory)).map_err(io_failure("write directory", directory))
 }
 
 /// Removes what a run that was killed left unfinished, and returns what that was. Nothing depends

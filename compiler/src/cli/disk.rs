@@ -25,8 +25,7 @@ const NO_FILE: &str = "it is a device or a pipe";
 pub(super) fn read(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
     regular(&fs::metadata(path)?)?;
     // It may have become something else since: without waiting, and asked again.
-    let file =
-        OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
     regular(&file.metadata()?)?;
     bounded(file, limit)
 }

@@ -105,9 +105,8 @@ impl Named {
     fn is_stream(&self) -> bool {
         let system = ["/dev", "/proc"].iter().any(|system| self.path.starts_with(system));
         let by_its_own_name = |path: &Path| {
-            fs::symlink_metadata(path).is_ok_and(|metadata| {
-                !metadata.is_symlink() && !metadata.is_file() && !metadata.is_dir()
-            })
+            fs::symlink_metadata(path)
+                .is_ok_and(|metadata| !metadata.is_symlink() && !metadata.is_file() && !metadata.is_dir())
         };
         self.is_stdin()
             || by_its_own_name(&self.path)

@@ -5,8 +5,8 @@ use std::path::Path;
 use evenkeel::{SourceFile, layout, load_alone, render};
 use similar::TextDiff;
 
-use super::terminal::Shown;
 use super::files::{Named, Trust};
+use super::terminal::Shown;
 use super::{Fmt, Terminal, disk};
 
 pub(super) fn run(arguments: &Fmt, terminal: &Terminal) -> bool {

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use evenkeel::graph::{Graph as Picture, mermaid, svg};
 
-use super::terminal::Shown;
 use super::files::Trust;
+use super::terminal::Shown;
 use super::{Format, Graph, GraphFormat, Terminal, disk, input};
 
 pub(super) fn run(arguments: &Graph, terminal: &Terminal) -> bool {

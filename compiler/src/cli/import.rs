@@ -4,8 +4,8 @@ use std::io::{self, Write};
 use std::net::IpAddr;
 use std::path::Path;
 
-use evenkeel::render;
 use evenkeel::import::{Director, Files, Request, import, report};
+use evenkeel::render;
 use evenkeel_schemas::scalars::{Cidr, InterfaceName, Name};
 
 use super::terminal::Shown;

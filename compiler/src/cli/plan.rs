@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use evenkeel::change::{self, Inputs, Origins, saved};
 use evenkeel::{emit, render};
 
-use super::terminal::Shown;
 use super::base::Given;
 use super::files::Trust;
+use super::terminal::Shown;
 use super::{Input, Plan, PlanFormat, Terminal, base, disk, input};
 
 /// `--detailed-exitcode`: there are changes.

@@ -5,8 +5,8 @@
 
 use toml::de::{DeTable, DeValue, Error};
 
-use crate::codes;
 use super::bounded;
+use crate::codes;
 use crate::diagnostic::{Diagnostic, MAX_ERRORS, Place};
 
 /// Errors that are so close to the last one that they are taken for its echo, in lines.

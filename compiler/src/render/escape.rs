@@ -29,9 +29,7 @@ pub fn plain(text: &str) -> Cow<'_, str> {
 /// `text` in its lines, with as many bytes and characters: whatever else acts is a stand-in. Controls of
 /// ASCII are left to whoever draws.
 pub(super) fn excerpt(text: &str) -> Cow<'_, str> {
-    let acts = |character: char| {
-        acts(character) && (!character.is_ascii() || character == '\r')
-    };
+    let acts = |character: char| acts(character) && (!character.is_ascii() || character == '\r');
     if !text.contains(acts) {
         return Cow::Borrowed(text);
     }
@@ -64,7 +62,10 @@ mod tests {
             assert_eq!(plain(text), shown);
             let drawn = excerpt(text);
             assert_eq!((drawn.len(), drawn.chars().count()), (text.len(), text.chars().count()), "{text:?}");
-            assert!(!drawn.contains(|c: char| !c.is_ascii() && acts(c)) && !drawn.contains('\r'), "{drawn:?}");
+            assert!(
+                !drawn.contains(|c: char| !c.is_ascii() && acts(c)) && !drawn.contains('\r'),
+                "{drawn:?}"
+            );
         }
         assert_eq!(excerpt("a\r\nb\u{85}"), "a\r\nb\u{b7}");
     }

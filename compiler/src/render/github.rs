@@ -41,14 +41,9 @@ fn properties(finding: &Finding) -> String {
 
 fn text(finding: &Finding) -> String {
     let mut lines = vec![plain(&finding.message).into_owned()];
-    lines.extend(
-        finding
-            .related
-            .iter()
-            .map(|Related { file, place, label }| {
-                format!("{}:{}: {}", plain(file), place.start.line, plain(label))
-            }),
-    );
+    lines.extend(finding.related.iter().map(|Related { file, place, label }| {
+        format!("{}:{}: {}", plain(file), place.start.line, plain(label))
+    }));
     lines.extend(finding.notes.iter().map(|note| format!("note: {}", plain(note))));
     lines.extend(finding.hints.iter().map(|hint| format!("help: {}", plain(hint))));
     lines.join("\n")
@@ -62,10 +57,13 @@ fn data(text: &str) -> String {
 /// The escapes of a command's properties. A name with a line break is told as it is, what else acts on a
 /// terminal is not.
 fn property(text: &str) -> String {
-    let lines: Vec<_> = text.split_inclusive(['\r', '\n']).map(|line| {
-        let (line, end) = line.split_at(line.trim_end_matches(['\r', '\n']).len());
-        format!("{}{end}", plain(line))
-    }).collect();
+    let lines: Vec<_> = text
+        .split_inclusive(['\r', '\n'])
+        .map(|line| {
+            let (line, end) = line.split_at(line.trim_end_matches(['\r', '\n']).len());
+            format!("{}{end}", plain(line))
+        })
+        .collect();
     data(&lines.concat()).replace(':', "%3A").replace(',', "%2C")
 }
 

@@ -37,7 +37,13 @@ pub fn report(source: &SourceFile, compilation: &Compilation) -> Report {
         format: FORMAT,
         compiler: env!("CARGO_PKG_VERSION").to_owned(),
         file: source.name().to_owned(),
-        summary: Summary { valid: cluster.is_some(), errors, stopped: compilation.stopped, warnings, cluster },
+        summary: Summary {
+            valid: cluster.is_some(),
+            errors,
+            stopped: compilation.stopped,
+            warnings,
+            cluster,
+        },
         diagnostics: compilation
             .diagnostics
             .iter()

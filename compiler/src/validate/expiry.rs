@@ -35,7 +35,9 @@ fn stay_with_removed(cx: &Context<'_>, out: &mut Findings) {
             Diagnostic::new(
                 &codes::STAY_WITH_REMOVED,
                 cx.key(at!["services", name]),
-                format!("UDP clients of service `{name}` stay with a real server that failed and was removed"),
+                format!(
+                    "UDP clients of service `{name}` stay with a real server that failed and was removed"
+                ),
                 "its real servers fail, and are removed",
             )
             .also(cx.value(at!["ipvs", "sysctls", NODEST]), "entries of such clients do not expire")
@@ -93,7 +95,9 @@ fn udp_stays_with_quiesced(cx: &Context<'_>, out: &mut Findings) {
                 format!("UDP clients of service `{name}` stay with a real server that failed"),
                 "it stays, at weight 0",
             )
-            .hint("write `on_failure = \"remove\"`, or `one_packet = true` where each packet stands for itself"),
+            .hint(
+                "write `on_failure = \"remove\"`, or `one_packet = true` where each packet stands for itself",
+            ),
         );
     }
 }

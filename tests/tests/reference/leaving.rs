@@ -51,7 +51,8 @@ fn clients_do_not_stay_with_a_real_server_that_failed() {
             let weight = |port: u16| {
                 let services = reference.hosts.dir1.ipvs();
                 let mut all = services.iter().flat_map(|service| &service.destinations);
-                let rs2 = all.find(|to| to.address.ip() == reference.hosts.rs2.ip() && to.address.port() == port);
+                let rs2 =
+                    all.find(|to| to.address.ip() == reference.hosts.rs2.ip() && to.address.port() == port);
                 rs2.map(|to| to.weight)
             };
             eventually(PATIENCE, &format!("rs2 has weights {of_rs2:?}"), || [5353, 80].map(weight) == of_rs2);

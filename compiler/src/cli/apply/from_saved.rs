@@ -8,8 +8,8 @@ use evenkeel::{Diagnostic, SourceFile, codes, emit};
 use evenkeel_schemas::saved::Era;
 use evenkeel_schemas::scalars::Name;
 
-use super::super::terminal::Shown;
 use super::super::files::Trust;
+use super::super::terminal::Shown;
 use super::super::{Apply, StageChoice, Terminal, input};
 use super::{Target, found, guard, lock, refuse, show_difference, take, write};
 
