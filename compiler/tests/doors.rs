@@ -310,6 +310,11 @@ fn a_link_stays_in_the_tree_of_the_cluster_file() {
     site("cluster.toml", "../shared/cluster.toml");
     place.done(&["validate", "site/cluster.toml"]);
     place.refused(&["validate", "--untrusted", "site/cluster.toml"], "symbolic link");
+    // A name that leads up and out of a repository is no link.
+    fs::create_dir_all(place.path("inner/deep/.git")).expect("directory");
+    let out = |file: &str| format!("inner/deep/../../inner/../{file}");
+    place.done(&["validate", &out("shared/cluster.toml")]);
+    place.done(&["validate", &out("cluster.toml"), "--overlay", &out("cluster.toml")]);
     site("cluster.toml", "../.git/config");
     let said = place.refused(&["validate", "site/cluster.toml"], "symbolic link to a file of another kind");
     assert!(!said.contains("repositoryformatversion"), "{said}");
@@ -345,6 +350,8 @@ fn only_files_called_like_cluster_files_are_included() {
     symlink(".env", place.path("link.toml")).expect("link");
     let said = place.refused(&["validate", "one.toml"], "symbolic link to a file of another kind");
     assert!(!said.contains("hush"), "{said}");
+    let (code, said) = place.run(&["validate", "/proc/self/environ"]);
+    assert!(code == 1 && !said.contains("NO_COLOR="), "{said}");
     // Named by the user, but no cluster file by its name: it is read, and its lines are not shown.
     let said = place.refused(&["validate", ".env"], ".env:1:");
     assert!(!said.contains("hush"), "{said}");

@@ -171,11 +171,22 @@ fn same_ending(name: &Path, real: &Path) -> io::Result<()> {
     Err(io::Error::other("it is a symbolic link to a file of another kind; name the file itself"))
 }
 
-/// The root of the repository that a path is in, by its name; links are not followed.
+/// The root of the repository that a path is in, by its name: links that it goes down are not followed.
 fn repository(path: &Path) -> Option<PathBuf> {
-    let absolute = std::path::absolute(path).ok()?;
+    let absolute = without_parents(&std::path::absolute(path).ok()?)?;
     let mut above = absolute.ancestors().skip(1);
     above.find(|directory| fs::symlink_metadata(directory.join(".git")).is_ok()).map(Path::to_owned)
+}
+
+/// A path without `..`: what stands before the last of them is where it leads.
+fn without_parents(path: &Path) -> Option<PathBuf> {
+    let parts: Vec<Component<'_>> = path.components().collect();
+    let Some(last) = parts.iter().rposition(|part| *part == Component::ParentDir) else {
+        return Some(path.to_owned());
+    };
+    let (up, down) = parts.split_at(last + 1);
+    let up: PathBuf = up.iter().collect();
+    Some(fs::canonicalize(up).ok()?.join(down.iter().collect::<PathBuf>()))
 }
 
 /// Whether a directory is reached by a link: one in its name as it was given, or, of an absolute path, one
@@ -222,6 +233,8 @@ impl Files for Named {
     }
 
     fn shows_lines(&self, path: &str) -> bool {
-        evenkeel::is_cluster_file(path) || (path == self.file && self.is_stream())
+        // What the user pipes in is meant; a file below `/proc` is not called like one that is.
+        let piped = || self.is_stdin() || fs::metadata(&self.path).is_ok_and(|metadata| !metadata.is_file());
+        evenkeel::is_cluster_file(path) || (path == self.file && piped())
     }
 }

@@ -31,8 +31,9 @@ pub(crate) fn read(text: &str) -> Read<'_> {
         if let Some(stopped) = stop_at(text, end) {
             return stopped;
         }
-        if let Ok(root) = DeTable::parse(text) {
-            return Read { root: root.into_inner(), errors: Vec::new(), stopped: false };
+        match first_mistake(text) {
+            Ok(root) => return Read { root, errors: Vec::new(), stopped: false },
+            Err(at) => end = end.max(beginning(text, at)),
         }
         let mut step = FIRST;
         loop {
@@ -48,6 +49,18 @@ pub(crate) fn read(text: &str) -> Read<'_> {
     }
     let (root, errors) = DeTable::parse_recoverable(text);
     Read { root: root.into_inner(), errors, stopped: false }
+}
+
+/// About where the first mistake is. The parser tells first what is wrong with the syntax, and then what
+/// is wrong with values and keys: there may be one of those before.
+fn first_mistake(text: &str) -> Result<DeTable<'_>, usize> {
+    let place = |error: Error| error.span().map_or(0, |span| span.start);
+    let syntax = match DeTable::parse(text) {
+        Ok(root) => return Ok(root.into_inner()),
+        Err(error) => place(error),
+    };
+    let before = beginning(text, syntax);
+    Err(DeTable::parse(&text[..before]).err().map_or(before, place))
 }
 
 /// What there is up to `end`, when that is enough.

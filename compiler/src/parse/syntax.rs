@@ -13,8 +13,8 @@ use crate::diagnostic::{Diagnostic, MAX_ERRORS, Place};
 const ECHO_LINES: usize = 3;
 /// Duplicate keys whose first place is searched; each search reads the file again up to there.
 const MAX_SEARCHED: usize = 20;
-/// Bytes that all these searches read.
-const MAX_SEARCHED_BYTES: usize = 32 * 1024 * 1024;
+/// Bytes that all these searches read, each a few times.
+const MAX_SEARCHED_BYTES: usize = 4 * 1024 * 1024;
 
 const DUPLICATE: &str = "duplicate key";
 
