@@ -21,7 +21,7 @@ pub(crate) struct Read<'s> {
     pub(crate) root: DeTable<'s>,
     /// Nothing when the text is right.
     pub(crate) errors: Vec<Error>,
-    /// Whether there is text beyond the last of `errors` that was not read.
+    /// Whether there are more than `errors`.
     pub(crate) stopped: bool,
 }
 
@@ -48,7 +48,8 @@ pub(crate) fn read(text: &str) -> Read<'_> {
         }
     }
     let (root, errors) = DeTable::parse_recoverable(text);
-    Read { root: root.into_inner(), errors, stopped: false }
+    let stopped = errors.len() > ENOUGH;
+    Read { root: root.into_inner(), errors: if stopped { first(errors) } else { errors }, stopped }
 }
 
 /// About where the first mistake is. The parser tells first what is wrong with the syntax, and then what
@@ -65,15 +66,21 @@ fn first_mistake(text: &str) -> Result<DeTable<'_>, usize> {
 
 /// What there is up to `end`, when that is enough.
 fn stop_at(text: &str, end: usize) -> Option<Read<'_>> {
-    let (root, mut errors) = DeTable::parse_recoverable(&text[..end]);
-    if errors.len() <= ENOUGH + BY_THE_CUT {
-        return None;
-    }
-    errors.sort_by_key(|error| error.span().map_or(usize::MAX, |span| span.start));
+    let (root, errors) = DeTable::parse_recoverable(&text[..end]);
     // What was cut through looks wrong, too: that is at the end.
+    (errors.len() > ENOUGH + BY_THE_CUT).then(|| Read {
+        root: root.into_inner(),
+        errors: first(errors),
+        stopped: true,
+    })
+}
+
+/// The first ones of the text.
+fn first(mut errors: Vec<Error>) -> Vec<Error> {
+    errors.sort_by_key(|error| error.span().map_or(usize::MAX, |span| span.start));
     errors.truncate(ENOUGH);
     errors.shrink_to_fit();
-    Some(Read { root: root.into_inner(), errors, stopped: true })
+    errors
 }
 
 /// Where a piece of about `length` bytes from the beginning ends: after a line, if there is any.
