@@ -45,7 +45,7 @@ impl Trust {
         if self == Self::Own {
             return;
         }
-        let terminal = terminal.clone();
+        let terminal = terminal.for_complaints();
         std::thread::spawn(move || {
             std::thread::sleep(PATIENCE);
             terminal.fail(format_args!(

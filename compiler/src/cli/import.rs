@@ -1,6 +1,6 @@
 //! `evenkeel import`: keepalived's configurations become a cluster file.
 
-use std::io::{self, Write};
+use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 

@@ -27,7 +27,6 @@ impl Shown for Path {
 }
 
 /// Where the command speaks.
-#[derive(Clone)]
 pub(super) struct Terminal {
     color: ColorChoice,
     /// Whether standard output takes nothing any more.
@@ -39,6 +38,11 @@ pub(super) struct Terminal {
 impl Terminal {
     pub(super) const fn new(color: ColorChoice) -> Self {
         Self { color, ended: Cell::new(false), failure: RefCell::new(None) }
+    }
+
+    /// The same for another thread, which only complains.
+    pub(super) const fn for_complaints(&self) -> Self {
+        Self::new(self.color)
     }
 
     /// The arguments of the command line. Help, the version and what is wrong with them is printed here.
