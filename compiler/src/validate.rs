@@ -17,7 +17,7 @@ use evenkeel_schemas::cluster::{Cluster, Family, Host, RealServer, Service, Virt
 use evenkeel_schemas::scalars::{Cidr, Ip, Name};
 
 use crate::attach::{self, HostAddress, Subnets, is_link_local};
-use crate::diagnostic::{Diagnostic, Place};
+use crate::diagnostic::{Diagnostic, Findings, Place};
 use crate::members::{self, Member, Members};
 use crate::parallel::in_parallel;
 use crate::parse::{Document, Step, at};
@@ -53,9 +53,6 @@ mod vip_settings;
 mod vips;
 mod virtual_routes;
 mod weights;
-
-/// Where a rule puts its findings.
-use crate::diagnostic::Findings;
 
 /// A rule.
 type Rule = fn(&Context<'_>, &mut Findings);
