@@ -260,10 +260,9 @@ fn a_level_that_there_is_not_is_refused_with_those_that_there_are() {
         assert!(told.contains("levels are off, error, warn (or warning), info, debug, trace"), "{told}");
     }
     // A guardian is started where nobody reads what it refuses: it guards.
-    let state = host.path("guarded");
-    std::fs::create_dir(&state).expect("a directory");
+    let socket = host.path("guard.sock");
     let mut guard = Command::new(env!("CARGO_BIN_EXE_evenkeeld-guard"))
-        .arg(&state)
+        .arg(&socket)
         .env("EVENKEEL_LOG", "bogus")
         .stderr(Stdio::piped())
         .spawn()
@@ -272,7 +271,7 @@ fn a_level_that_there_is_not_is_refused_with_those_that_there_are() {
     let told = told.expect("a line").expect("UTF-8");
     assert!(told.contains(" WARN guardian: EVENKEEL_LOG: \"bogus\" is no level"), "{told}");
     let begun = Instant::now();
-    while !state.join("guard.sock").exists() {
+    while !socket.exists() {
         assert!(begun.elapsed() < LONG, "no guardian");
         std::thread::sleep(Duration::from_millis(10));
     }
