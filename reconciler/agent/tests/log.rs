@@ -1,12 +1,13 @@
 //! The real daemon with a log that takes nothing: a pipe that nobody reads, a closed one, a full disk, a slow reader. It starts, answers,
 //! takes plans and ends as always. What clients notice of it is in the lab's tests.
 
+mod support;
+
 use std::fs::File;
 use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Read, Write, pipe};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use evenkeel_schemas::seal;
@@ -14,25 +15,21 @@ use evenkeel_schemas::status::Status;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use support::alone;
 
 /// Longest wait for anything but the end.
 const LONG: Duration = Duration::from_secs(60);
 /// How long a daemon that is told to stop may take.
 const END: Duration = Duration::from_secs(5);
 
-/// A host has one daemon, and there is one host.
-static TURN: Mutex<()> = Mutex::new(());
-
 struct Host {
     directory: tempfile::TempDir,
     daemon: Option<Child>,
-    _turn: MutexGuard<'static, ()>,
 }
 
 impl Host {
     fn new() -> Self {
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        Self { directory: tempfile::tempdir().expect("tempdir"), daemon: None, _turn: turn }
+        Self { directory: tempfile::tempdir().expect("tempdir"), daemon: None }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -58,7 +55,7 @@ impl Host {
     }
 
     fn command_by(&self, program: &Path) -> Command {
-        let mut command = Command::new(program);
+        let mut command = alone(program);
         command.args(["run", "--host", "h", "--plan"]).arg(self.path("h.plan.toml"));
         command.arg("--state-dir").arg(self.path("state")).arg("--socket").arg(self.path("sock"));
         command.env_remove("EVENKEEL_LOG").stdin(Stdio::null());

@@ -1,6 +1,8 @@
 //! The real daemon and the real commands, without any network: orders that are kept, trackers that are
 //! looked at. The only virtual router is on an interface that does not exist.
 
+mod support;
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -8,6 +10,8 @@ use std::time::{Duration, Instant};
 use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::seal;
 use evenkeel_schemas::status::{RouterOrder, Status};
+
+use support::alone;
 
 /// Longest wait for anything.
 const LONG: Duration = Duration::from_secs(60);
@@ -47,7 +51,7 @@ impl Host {
 
     fn start(&mut self) {
         let log = std::fs::File::options().create(true).append(true).open(self.path("log")).expect("log");
-        let daemon = Command::new(env!("CARGO_BIN_EXE_evenkeeld"))
+        let daemon = alone(env!("CARGO_BIN_EXE_evenkeeld"))
             .args(["run", "--host", "h", "--plan"])
             .arg(self.path("h.plan.toml"))
             .arg("--state-dir")

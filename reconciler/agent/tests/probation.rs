@@ -2,12 +2,16 @@
 //! rolled back, and what is left of that after a kill. The only virtual routers are on an interface that
 //! does not exist.
 
+mod support;
+
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use evenkeel_schemas::seal;
 use evenkeel_schemas::status::{ProbationStatus, Status};
+
+use support::alone;
 
 /// Longest wait for anything.
 const LONG: Duration = Duration::from_secs(60);
@@ -54,7 +58,7 @@ impl Host {
 
     fn start(&mut self) {
         let log = std::fs::File::options().create(true).append(true).open(self.path("log")).expect("log");
-        let daemon = Command::new(env!("CARGO_BIN_EXE_evenkeeld"))
+        let daemon = alone(env!("CARGO_BIN_EXE_evenkeeld"))
             .args(["run", "--host", "h", "--plan"])
             .arg(self.path("h.plan.toml"))
             .arg("--state-dir")
