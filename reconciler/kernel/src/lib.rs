@@ -30,11 +30,13 @@ mod netlink;
 mod route;
 mod rule;
 mod sysctl;
+mod way;
 mod wire;
 #[cfg(test)]
 mod without_ipv6;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use evenkeel_converge::{AddressKey, KernelState, Kind, Op, Service, ServiceKey, SyncDaemon, SyncRole};
 
@@ -43,6 +45,7 @@ pub use error::{ApplyError, Class, KernelError, Reason};
 pub use ipvs::{Counters, DestinationUsage, Origins, ServiceUsage, connection_origins, ipvs_loaded};
 pub use link::Link;
 pub use monitor::{Event, Group, Monitor};
+pub use way::Way;
 
 use netlink::Requester;
 
@@ -207,5 +210,21 @@ impl Kernel {
     /// When they cannot be read.
     pub fn links(&mut self) -> Result<Vec<Link>, KernelError> {
         link::observe(&mut self.route)
+    }
+
+    /// The interface of this index; none when there is none.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn link(&mut self, index: u32) -> Result<Option<Link>, KernelError> {
+        link::find(&mut self.route, index)
+    }
+
+    /// The way that a packet of this host to a target takes; none when no route leads to it.
+    ///
+    /// # Errors
+    /// When it cannot be found out.
+    pub fn way(&mut self, target: IpAddr) -> Result<Option<Way>, KernelError> {
+        way::find(&mut self.route, target)
     }
 }

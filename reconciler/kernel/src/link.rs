@@ -46,6 +46,22 @@ pub(crate) fn observe(socket: &mut Requester) -> Result<Vec<Link>, KernelError> 
     Ok(links)
 }
 
+/// The interface of this index; none when there is none.
+pub(crate) fn find(socket: &mut Requester, index: u32) -> Result<Option<Link>, KernelError> {
+    let mut batch = Batch::default();
+    batch.message(libc::RTM_GETLINK, 0, |w| {
+        w.raw(&[0; 4]);
+        w.raw(&index.to_ne_bytes());
+        w.raw(&[0; 8]);
+        w.u32(libc::IFLA_EXT_MASK, u32::try_from(libc::RTEXT_FILTER_SKIP_STATS).unwrap_or_default());
+    });
+    match socket.get(&mut batch, parse)? {
+        Ok(links) => Ok(links.into_iter().next()),
+        Err(refusal) if refusal.code() == Errno::ENODEV => Ok(None),
+        Err(refusal) => Err(refusal.explain(&format!("cannot read interface {index}"))),
+    }
+}
+
 /// An interface that was asked for by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Resolved {

@@ -95,10 +95,14 @@ pub enum Event {
         ifindex: u32,
         /// Its name now.
         name: String,
+        /// Whether there is such an interface still.
+        there: bool,
         /// `IFF_UP`.
         up: bool,
         /// `IFF_RUNNING`.
         running: bool,
+        /// `IFF_LOWER_UP`.
+        carrier: bool,
     },
     /// A route was added or removed.
     RouteChanged {
@@ -210,7 +214,8 @@ fn event(message: Message<'_>) -> Result<Option<Event>, Malformed> {
         libc::RTM_NEWLINK | libc::RTM_DELLINK => link::parse(kind, body)?.map(|link| {
             let there = kind == libc::RTM_NEWLINK;
             let (up, running) = (there && link.up, there && link.running);
-            Event::LinkChanged { ifindex: link.index, name: link.name, up, running }
+            let carrier = there && link.carrier;
+            Event::LinkChanged { ifindex: link.index, name: link.name, there, up, running, carrier }
         }),
         libc::RTM_NEWROUTE | libc::RTM_DELROUTE => {
             let removed = kind == libc::RTM_DELROUTE;

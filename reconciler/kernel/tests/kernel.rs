@@ -493,8 +493,14 @@ fn links_are_told_and_their_changes_too() {
         let removed =
             Event::AddressRemoved { ifindex: link.index, address: cidr("192.0.2.7/32"), tagged: true };
         told(&mut monitor, &mut pending, |event| *event == removed);
-        let gone =
-            Event::LinkChanged { ifindex: link.index, name: "v0".to_owned(), up: false, running: false };
+        let gone = Event::LinkChanged {
+            ifindex: link.index,
+            name: "v0".to_owned(),
+            there: false,
+            up: false,
+            running: false,
+            carrier: false,
+        };
         told(&mut monitor, &mut pending, |event| *event == gone);
         assert!(kernel.links().expect("links").iter().all(|link| link.name != "v0"));
     });
