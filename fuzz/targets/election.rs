@@ -53,6 +53,7 @@ fn config(tape: &mut Tape<'_>, vrid: u8) -> Config {
         interval: AdvertInterval::from_centis(tape.of(&[1, 10, 100, 150, 4095])).expect("interval"),
         preempt: tape.of(&[true, false]),
         preempt_delay: tape.of(&[zero, zero, Duration::from_secs(5)]),
+        unready: tape.of(&[false, false, true]),
         auth: None,
         source: source.parse().expect("address"),
         delivery: if tape.next() % 4 == 0 { unicast } else { Delivery::Multicast },

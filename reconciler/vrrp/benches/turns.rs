@@ -26,6 +26,7 @@ fn member(number: u8, grouped: bool) -> Member {
         interval: AdvertInterval::ONE_SECOND,
         preempt: true,
         preempt_delay: Duration::ZERO,
+        unready: false,
         auth: None,
         source: Ipv4Addr::new(10, 9, 0, 1).into(),
         delivery: Delivery::Multicast,

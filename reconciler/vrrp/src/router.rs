@@ -20,7 +20,7 @@
 //!       +---------------+   StateChanged        +---------------+
 //!                           Handover: StateChanged, priority 0
 //!                           after Offer: any advert but priority 0: StateChanged
-//!    advert >= ours, no preemption, or preempt delay: wait again for the master-down interval
+//!    advert >= ours, no preemption, preempt delay, or not ready: wait again for the master-down interval
 //!    lower advert: discard          priority 0: wait for the skew time only
 //! ```
 //!
@@ -184,6 +184,16 @@ impl VirtualRouter {
         }
     }
 
+    /// Whether a Master with a lower priority is left alone only because we are not ready to take over
+    /// ([`Config::unready`]).
+    #[must_use]
+    pub const fn waits_for_checks(&self) -> bool {
+        match &self.phase {
+            Phase::Initialize | Phase::Master(_) => false,
+            Phase::Backup(backup) => backup.waits,
+        }
+    }
+
     /// When the state was entered; `None` before the first change.
     #[must_use]
     pub const fn since(&self) -> Option<MonoTime> {
@@ -222,7 +232,8 @@ impl VirtualRouter {
     /// that finds the daemon dead retracts the VIPs at this time, before anybody else holds them, and
     /// a daemon that is back before it may go on as Master ([`Input::Adopt`]). A Backup with a
     /// *higher* priority may claim up to the difference of the skew times earlier. There is one beside a Master
-    /// if it does not preempt, waits for its preempt delay, or has handed over; its settings, not ours, say so.
+    /// if it does not preempt, waits for its preempt delay or its checks, or has handed over; its settings, not ours, say
+    /// so.
     #[must_use]
     pub const fn lease_until(&self) -> Option<MonoTime> {
         match &self.phase {
@@ -349,11 +360,20 @@ impl VirtualRouter {
             return;
         }
         let vips = sorted(&config.vips);
+        if config.unready && !self.config.unready {
+            self.limiter.forget(NoticeKind::WaitsForChecks);
+        }
         let old = std::mem::replace(&mut self.config, config);
         let old_vips = std::mem::replace(&mut self.sorted_vips, vips);
         match &self.phase {
             Phase::Initialize => {}
-            Phase::Backup(_) => self.rearm_backup(now),
+            Phase::Backup(_) => {
+                self.rearm_backup(now);
+                let still = self.config.unready && self.config.preempt;
+                if let Phase::Backup(backup) = &mut self.phase {
+                    backup.waits &= still;
+                }
+            }
             Phase::Master(_) => {
                 self.plan_refresh(now);
                 if !self.config.sends_like(&old) {
@@ -433,8 +453,15 @@ impl VirtualRouter {
         now: MonoTime,
     ) {
         let deadline = now + self.waiting_time(Wait::MasterDown, adopted);
-        let backup =
-            Backup { armed: now, wait: Wait::MasterDown, deadline, adopted, master, lower_since: None };
+        let backup = Backup {
+            armed: now,
+            wait: Wait::MasterDown,
+            deadline,
+            adopted,
+            master,
+            lower_since: None,
+            waits: false,
+        };
         self.change_state(Phase::Backup(backup), cause, now);
     }
 

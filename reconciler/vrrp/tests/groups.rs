@@ -181,6 +181,26 @@ fn a_backup_claims_only_when_every_member_can() {
 }
 
 #[test]
+fn a_group_waits_for_the_checks_of_one_as_long_as_a_master_lives_there() {
+    let unready = |number, unready| {
+        let member = member(number, Some("g"));
+        Member { config: Config { unready, ..member.config.clone() }, ..member }
+    };
+    let mut host = Host::new(vec![unready(51, false), unready(52, true)]);
+    host.give(51, Input::Startup);
+    host.give(52, Input::Startup);
+    let second = Duration::from_secs(1);
+    for _ in 0..20 {
+        assert_eq!(host.pass(second), "");
+        assert_eq!((host.hear(51, 50), host.hear(52, 50)), (String::new(), String::new()));
+        assert_eq!(host.states(), "BB");
+    }
+    assert_eq!(host.configure(vec![unready(51, false), unready(52, false)]), "");
+    host.pass(wait());
+    assert_eq!(host.states(), "MM", "together, a wait after the last advertisement that counted");
+}
+
+#[test]
 fn when_one_yields_all_do_and_say_so() {
     let mut host = Host::masters(&[51, 52, 53]);
     let outputs = host.hear(52, 150);

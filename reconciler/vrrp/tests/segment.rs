@@ -384,6 +384,41 @@ fn a_director_that_returns_takes_over_after_the_preempt_delay() {
     assert_eq!(segment.states(), [State::Initialize, State::Master]);
 }
 
+#[test]
+fn a_director_that_returns_waits_for_its_checks_as_long_as_another_serves() {
+    let mut segment = Segment::settled([director(1), Config { unready: true, ..director(2) }]);
+    assert_eq!(segment.states(), [State::Backup, State::Master], "nobody served: it does not wait");
+    let returned = |segment: &mut Segment, unready| {
+        segment.give(1, Input::Shutdown);
+        segment.run(10_000);
+        segment.reconfigure(1, |config| Config { unready, ..config });
+        segment.give(1, Input::Startup);
+        segment.log.clear();
+    };
+    returned(&mut segment, true);
+    segment.run(60_000);
+    assert_eq!(segment.states(), [State::Master, State::Backup]);
+    assert!(segment.routers[1].waits_for_checks());
+    assert_eq!(segment.said(1), "event WaitsForChecks", "told once");
+    segment.reconfigure(1, |config| Config { unready: false, ..config });
+    assert!(!segment.routers[1].waits_for_checks());
+    segment.run(4_600);
+    assert_eq!(segment.states(), [State::Backup, State::Master]);
+    // One that dies is replaced as ever, and so is one that leaves.
+    returned(&mut segment, true);
+    segment.run(5_000);
+    assert_eq!(segment.said(1), "event WaitsForChecks", "a new wait is news within a minute, too");
+    segment.give(0, Input::Fault(evenkeel_vrrp::FaultCause::InterfaceDown));
+    segment.run(3_700);
+    assert_eq!(segment.states(), [State::Initialize, State::Master]);
+    segment.give(0, Input::Startup);
+    returned(&mut segment, true);
+    segment.run(5_000);
+    segment.give(0, Input::Shutdown);
+    segment.run(700);
+    assert_eq!(segment.states(), [State::Initialize, State::Master]);
+}
+
 /// The segment falls apart until both are Master, then it is whole again; `first` is heard first.
 fn healed(first: usize) -> Segment {
     let mut segment = Segment::settled([director(1), director(2)]);

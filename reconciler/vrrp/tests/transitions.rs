@@ -71,7 +71,7 @@ classes! {
     MulticastFromStranger,
     ReconfigureSame, ReconfigurePriorityUp, ReconfigurePriorityDown, ReconfigureIntervalUp,
     ReconfigureIntervalDown, ReconfigureMoreVips, ReconfigureFewerVips, ReconfigureGarp,
-    ReconfigureGarpRefresh, ReconfigurePreempt, ReconfigurePreemptDelay, ReconfigureDelivery,
+    ReconfigureGarpRefresh, ReconfigurePreempt, ReconfigurePreemptDelay, ReconfigureUnready, ReconfigureDelivery,
     ReconfigureLeastTtl, ReconfigureSource, ReconfigureFamily, ReconfigureVrid,
     VipsRepaired,
 }
@@ -141,6 +141,7 @@ const TABLE: &[Row] = &[
     (Initialize, ReconfigureGarpRefresh, Initialize, "nothing", NEVER, INIT),
     (Initialize, ReconfigurePreempt, Initialize, "nothing", NEVER, INIT),
     (Initialize, ReconfigurePreemptDelay, Initialize, "nothing", NEVER, INIT),
+    (Initialize, ReconfigureUnready, Initialize, "nothing", NEVER, INIT),
     (Initialize, ReconfigureDelivery, Initialize, "nothing", NEVER, INIT),
     (Initialize, ReconfigureLeastTtl, Initialize, "nothing", NEVER, INIT),
     (Initialize, ReconfigureSource, Initialize, "nothing", NEVER, INIT),
@@ -200,6 +201,7 @@ const TABLE: &[Row] = &[
     (Backup, ReconfigureGarpRefresh, Backup, "nothing", B0, "ours: nothing to announce"),
     (Backup, ReconfigurePreempt, Backup, "nothing", B0, "ours: counts for the next advert"),
     (Backup, ReconfigurePreemptDelay, Backup, "nothing", B0, "ours: counts for the next advert"),
+    (Backup, ReconfigureUnready, Backup, "nothing", B0, "ours: counts for the next advert"),
     (Backup, ReconfigureDelivery, Backup, "nothing", B0, "ours: no timer depends on it"),
     (Backup, ReconfigureLeastTtl, Backup, "nothing", B0, "ours: no timer depends on it"),
     (Backup, ReconfigureSource, Backup, "nothing", B0, "ours: no timer depends on it"),
@@ -259,6 +261,7 @@ const TABLE: &[Row] = &[
     (Master, ReconfigureGarpRefresh, Master, "nothing", "GarpRefresh 10.700000s", "ours: counted from the change"),
     (Master, ReconfigurePreempt, Master, "nothing", M0, "ours: a Backup's affair"),
     (Master, ReconfigurePreemptDelay, Master, "nothing", M0, "ours: a Backup's affair"),
+    (Master, ReconfigureUnready, Master, "nothing", M0, "ours: a Backup's affair"),
     (Master, ReconfigureDelivery, Master, "advert Immediate, advert Immediate", M0, "ours: each peer is told at once"),
     (Master, ReconfigureLeastTtl, Master, "nothing", M0, "ours: nothing that others see"),
     (Master, ReconfigureSource, Master, "advert Immediate", M0, "ours: told at once, from the new address"),
@@ -275,6 +278,14 @@ fn owner() -> Config {
     Config { priority: priority(255), ..config() }
 }
 
+fn unready() -> Config {
+    Config { unready: true, ..config() }
+}
+
+fn unready_owner() -> Config {
+    Config { unready: true, ..owner() }
+}
+
 /// A version 3 router with 100 ms whose peers have 500 ms.
 fn fast_v3() -> Config {
     Config { interval: centis(10), ..config_v3() }
@@ -288,6 +299,17 @@ const VARIANTS: &[Variant] = &[
     (no_preempt, (Backup, Higher, Backup, "nothing", B1, "RFC 9568 §6.4.2")),
     (no_preempt, (Master, Lower, Master, "advert Immediate, event RivalMaster, announce 5", M0, "RFC 9568 §6.4.3: preemption is for Backups")),
     (no_preempt, (Master, Higher, Backup, "advert LastWords, Backup", B1, "RFC 9568 §6.4.3; ours: last words")),
+    (unready, (Backup, Lower, Backup, "event WaitsForChecks", B1, "ours: a living Master is left alone until our checks have spoken")),
+    (unready, (Backup, LowerInDelay, Backup, "nothing", B1, "keepalived's preempt_delay comes first")),
+    (unready, (Backup, LowerAfterDelay, Backup, "event WaitsForChecks", "MasterDown 14.009375s", "ours: then our checks")),
+    (unready, (Backup, EqualLowerAddress, Backup, "nothing", B1, "RFC 9568 §6.4.2: >=")),
+    (unready, (Backup, Higher, Backup, "nothing", B1, "RFC 9568 §6.4.2")),
+    (unready, (Backup, PriorityZero, Backup, "event PriorityZero", "MasterLeft 11.009375s", "ours: who leaves is replaced at once")),
+    (unready, (Backup, TimerDue, Master, "advert Claim, Master, announce 5", "AdvertDue 14.609375s", "ours: who is silent is replaced as ever")),
+    (unready, (Backup, ReconfigureUnready, Backup, "nothing", B0, "ours: the timer runs on")),
+    (unready, (Initialize, Startup, Backup, "Backup", B1, "RFC 9568 §6.4.1: alone it claims when a ready one would")),
+    (unready, (Master, Lower, Master, "advert Immediate, event RivalMaster, announce 5", M0, "RFC 9568 §6.4.3: a Master has no need to wait")),
+    (unready_owner, (Initialize, Startup, Master, "advert Claim, Master, announce 5", "AdvertDue 11.400000s", "RFC 9568 §6.4.1: the addresses are the host's own")),
     (owner, (Initialize, Startup, Master, "advert Claim, Master, announce 5", "AdvertDue 11.400000s", "RFC 9568 §6.4.1")),
     (owner, (Master, EqualHigherAddress, Backup, "advert LastWords, Backup", "MasterDown 13.403906s", "ours: two owners end up with one Master")),
     (owner, (Master, EqualLowerAddress, Master, "advert Immediate, event RivalMaster, announce 5", M0, "ours: two owners end up with one Master")),
@@ -454,6 +476,7 @@ fn changed(class: Class, config: &Config) -> Option<Config> {
         ReconfigureGarpRefresh => Config { garp_refresh: Some(Duration::from_millis(300)), ..config },
         ReconfigurePreempt => Config { preempt: !config.preempt, ..config },
         ReconfigurePreemptDelay => Config { preempt_delay: Duration::from_secs(300), ..config },
+        ReconfigureUnready => Config { unready: !config.unready, ..config },
         ReconfigureDelivery => {
             let peers = ips(&["10.9.0.1", "10.9.0.3"]);
             Config { delivery: Delivery::Unicast { peers, ttl: 255, min_ttl: 255 }, ..config }

@@ -56,6 +56,10 @@ pub struct Config {
     /// ends it: after that, the next lower one begins a new wait. It never makes the VIPs wait for a Master: when
     /// one leaves with priority 0, or falls silent, we claim as without a delay.
     pub preempt_delay: Duration,
+    /// Whether it is too early to take over from a Master that serves, since nobody knows yet whether what we would serve by is
+    /// alive: the advertisements of one with a lower priority count, as without preemption. A live setting, `false` as a
+    /// rule. It never makes the VIPs wait for a Master, and holds back no owner's start.
+    pub unready: bool,
     /// Version 2 password; `None` is authentication type 0. Version 3 ignores it.
     pub auth: Option<Secret>,
     /// Source address of our advertisements; peers must list it. Its family is the router's family, and changing

@@ -92,18 +92,29 @@ impl VirtualRouter {
             backup.deadline = backup.deadline.min(now + skew);
             backup.armed = now;
             backup.wait = Wait::Skew;
+            backup.waits = false;
             self.notice(Notice::PriorityZero { as_master: false }, src, now);
             return;
         }
         backup.master = Some(src);
+        let mut waits = false;
         if advert.priority < self.config.priority.get() {
             let since = *backup.lower_since.get_or_insert(now);
             // The delay is keepalived's; without one this is §6.4.2: discard.
             if self.config.preempt && now.since(since) >= self.config.preempt_delay {
-                return;
+                if !self.config.unready {
+                    return;
+                }
+                // Ours: whoever serves does so by destinations that it knows to be alive.
+                waits = true;
             }
         } else {
             backup.lower_since = None;
+        }
+        let begins = waits && !std::mem::replace(&mut backup.waits, waits);
+        backup.waits = waits;
+        if begins {
+            self.notice(Notice::WaitsForChecks { master: src, priority: advert.priority }, src, now);
         }
         let adopted = self.adopt_interval(interval, src, now);
         let deadline = now + self.waiting_time(Wait::MasterDown, adopted);

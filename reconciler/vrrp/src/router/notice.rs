@@ -69,6 +69,14 @@ pub enum Notice {
         /// Our interval.
         ours: AdvertInterval,
     },
+    /// A Master with a lower priority is left alone until our checks have spoken ([`Config::unready`](super::Config)). Told
+    /// when that begins.
+    WaitsForChecks {
+        /// Its address.
+        master: IpAddr,
+        /// Its priority.
+        priority: u8,
+    },
     /// As Master we sent nothing for longer than a Backup waits: somebody may have claimed.
     Overslept {
         /// How late our advertisement was.
@@ -93,6 +101,8 @@ pub enum NoticeKind {
     PriorityZero,
     /// [`Notice::IntervalAdopted`].
     IntervalAdopted,
+    /// [`Notice::WaitsForChecks`].
+    WaitsForChecks,
     /// [`Notice::Overslept`].
     Overslept,
 }
@@ -109,6 +119,7 @@ impl Notice {
             Self::RivalGone { .. } => NoticeKind::RivalGone,
             Self::PriorityZero { .. } => NoticeKind::PriorityZero,
             Self::IntervalAdopted { .. } => NoticeKind::IntervalAdopted,
+            Self::WaitsForChecks { .. } => NoticeKind::WaitsForChecks,
             Self::Overslept { .. } => NoticeKind::Overslept,
         }
     }
@@ -173,6 +184,10 @@ impl fmt::Display for Event {
             Notice::IntervalAdopted { theirs, ours } => {
                 write!(f, "using the advertisement interval {theirs} of {source}, ours is {ours}")?;
             }
+            Notice::WaitsForChecks { master, priority } => write!(
+                f,
+                "waits for its checks before it takes over from {master}, which has the lower priority {priority}"
+            )?,
             Notice::Overslept { late } => write!(
                 f,
                 "our advertisement was {} ms late, longer than a Backup waits: another Master is possible",
@@ -202,6 +217,11 @@ pub(super) struct Limiter {
 }
 
 impl Limiter {
+    /// Something begins that others cannot bring about: its first notice is news, whatever was told before.
+    pub(super) fn forget(&mut self, kind: NoticeKind) {
+        self.told.retain(|told| told.kind != kind);
+    }
+
     /// The event to emit, unless one of its kind and source was emitted in the last minute.
     pub(super) fn admit(&mut self, notice: Notice, source: IpAddr, now: MonoTime) -> Option<Event> {
         let kind = notice.kind();

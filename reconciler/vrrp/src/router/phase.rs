@@ -29,6 +29,8 @@ pub(super) struct Backup {
     /// When the first advertisement of lower priority was heard, of those after the last one of ours or more:
     /// from then on the preempt delay runs.
     pub(super) lower_since: Option<MonoTime>,
+    /// Whether the last advertisement of a Master was of one that we leave alone only because we are not ready.
+    pub(super) waits: bool,
 }
 
 /// How long a Backup waits.

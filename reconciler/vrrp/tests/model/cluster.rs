@@ -34,6 +34,8 @@ pub(crate) struct Setup {
     /// Of each director, for each of its routers.
     pub(crate) priorities: Vec<Vec<u8>>,
     pub(crate) preempt: bool,
+    /// Whether a director that starts, or gets its carrier back, has to wait for its checks.
+    pub(crate) waits: bool,
     pub(crate) version: Version,
     /// How many disturbances there are at most.
     pub(crate) budget: u8,
@@ -55,6 +57,7 @@ impl Setup {
             interval: AdvertInterval::ONE_SECOND,
             preempt: self.preempt,
             preempt_delay: Duration::ZERO,
+        unready: false,
             auth: None,
             source: address(host),
             delivery: Delivery::Multicast,
@@ -95,6 +98,8 @@ pub(crate) enum Move {
     /// A director's interface to a segment loses its carrier.
     Unplug(usize, usize),
     Plug(usize, usize),
+    /// The checks of a director have spoken.
+    Ready(usize),
     /// A director and the others no longer hear each other on a segment.
     Cut(usize, usize),
     Heal(usize, usize),
@@ -103,7 +108,7 @@ pub(crate) enum Move {
 impl Move {
     /// Whether it uses up the budget; repairs do not.
     pub(crate) fn costs(self) -> bool {
-        !matches!(self, Self::Go | Self::Boot(_) | Self::Plug(..) | Self::Heal(..))
+        !matches!(self, Self::Go | Self::Boot(_) | Self::Plug(..) | Self::Ready(_) | Self::Heal(..))
     }
 }
 
@@ -114,6 +119,8 @@ struct Node {
     leases: Vec<Option<MonoTime>>,
     unplugged: Vec<bool>,
     cut: Vec<bool>,
+    /// Whether it waits for its checks.
+    unready: bool,
     /// For each router the lease of the advertisement that was heard last, and its priority.
     heard: Vec<Option<(MonoTime, u8)>>,
 }
@@ -152,6 +159,7 @@ impl Cluster {
             leases: vec![None; segments],
             unplugged: vec![false; segments],
             cut: vec![false; segments],
+            unready: false,
             heard: vec![None; segments],
         };
         let now = MonoTime::from_millis(1_000_000);
@@ -202,6 +210,7 @@ impl Cluster {
         for (index, node) in self.nodes.iter().enumerate() {
             if node.election.is_some() {
                 moves.extend([Move::Crash(index), Move::Stop(index)]);
+                moves.extend(node.unready.then_some(Move::Ready(index)));
             } else {
                 moves.push(Move::Boot(index));
             }
@@ -252,8 +261,10 @@ impl Cluster {
             }
             Move::Plug(node, segment) => {
                 self.nodes[node].unplugged[segment] = false;
+                self.make_ready(node, false);
                 self.give(node, segment, Input::Startup);
             }
+            Move::Ready(node) => self.make_ready(node, true),
             Move::Cut(node, segment) => self.nodes[node].cut[segment] = true,
             Move::Heal(node, segment) => self.nodes[node].cut[segment] = false,
         }
@@ -307,11 +318,9 @@ impl Cluster {
 
     /// As the daemon does it: leases first, then whoever may take part.
     fn boot(&mut self, node: usize) {
-        let mut election = Election::new();
         let segments = self.setup.segments();
-        let members = (0..segments).map(|segment| self.setup.member(node, segment)).collect();
-        election.configure(members, self.now);
-        self.nodes[node].election = Some(election);
+        self.nodes[node].election = Some(Election::new());
+        self.make_ready(node, false);
         for segment in 0..segments {
             let lease = self.nodes[node].leases[segment].take();
             if lease.is_some_and(|lease| self.now < lease) && !self.nodes[node].unplugged[segment] {
@@ -323,6 +332,17 @@ impl Cluster {
             let input = if unplugged { Input::Fault(FaultCause::InterfaceDown) } else { Input::Startup };
             self.give(node, segment, input);
         }
+    }
+
+    /// Its checks have spoken, or have to speak first where [`Setup::waits`] says so.
+    fn make_ready(&mut self, node: usize, ready: bool) {
+        let (unready, now) = (self.setup.waits && !ready, self.now);
+        self.nodes[node].unready = unready;
+        let members = (0..self.setup.segments()).map(|segment| self.setup.member(node, segment));
+        let members = members
+            .map(|member| Member { config: Config { unready, ..member.config.clone() }, ..member })
+            .collect();
+        self.with(node, |election| election.configure(members, now));
     }
 
     fn give(&mut self, node: usize, segment: usize, input: Input<'_>) {
@@ -393,7 +413,7 @@ impl Cluster {
         let ahead = |at: MonoTime| self.now.until(at);
         self.budget.hash(hasher);
         for node in &self.nodes {
-            (&node.unplugged, &node.cut, node.election.is_some()).hash(hasher);
+            (&node.unplugged, &node.cut, node.unready, node.election.is_some()).hash(hasher);
             for (lease, heard) in node.leases.iter().zip(&node.heard) {
                 lease.map(ahead).filter(|left| !left.is_zero()).hash(hasher);
                 heard.map(|(lease, priority)| (ahead(lease), priority)).hash(hasher);

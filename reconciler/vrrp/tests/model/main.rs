@@ -216,7 +216,7 @@ fn explore(setup: Setup) -> usize {
 
 fn singles(name: &'static str, priorities: &[u8], preempt: bool, version: Version, budget: u8) -> Setup {
     let priorities = priorities.iter().map(|priority| vec![*priority]).collect();
-    Setup { name, priorities, preempt, version, budget }
+    Setup { name, priorities, preempt, waits: false, version, budget }
 }
 
 #[test]
@@ -239,6 +239,7 @@ fn two_directors_with_a_group_of_two() {
         name,
         priorities: priorities.map(|of_node| of_node.to_vec()).to_vec(),
         preempt,
+        waits: false,
         version: Version::V3,
         budget,
     };
@@ -246,4 +247,17 @@ fn two_directors_with_a_group_of_two() {
     assert!(explore(group("group, equal", [[100, 100], [100, 100]], true, 1)) > 1000);
     assert!(explore(group("group, crossed", [[100, 200], [200, 100]], true, 1)) > 1000);
     assert!(explore(group("group, no preemption", [[100, 100], [200, 200]], false, 2)) > 1000);
+}
+
+/// Who waits for its checks leaves a living Master alone for as long as it waits, replaces a dead one, and never takes
+/// over in part.
+#[test]
+fn directors_that_wait_for_their_checks() {
+    let waits = |name, priorities: Vec<Vec<u8>>, budget| {
+        let (version, preempt, waits) = (Version::V3, true, true);
+        Setup { name, priorities, preempt, waits, version, budget }
+    };
+    assert!(explore(waits("two wait, one preferred", vec![vec![100], vec![200]], 2)) > 1000);
+    assert!(explore(waits("group waits, one preferred", vec![vec![100, 100], vec![200, 200]], 1)) > 1000);
+    assert!(explore(waits("group waits, crossed", vec![vec![100, 200], vec![200, 100]], 1)) > 1000);
 }

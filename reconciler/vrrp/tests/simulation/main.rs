@@ -78,6 +78,7 @@ fn configs(rng: &mut Rng, plan: &Plan) -> Vec<Vec<Config>> {
         interval: AdvertInterval::from_centis(centis).expect("interval"),
         preempt,
         preempt_delay: Duration::ZERO,
+        unready: false,
         delivery: delivery(node, segment),
         auth: (version == Version::V2).then(|| Secret::from_text("secret")),
         source: address(node, segment),
@@ -127,7 +128,7 @@ fn calm_fault(world: &mut World) -> (Fault, usize) {
         return (Fault::Boot(node), 1);
     }
     let (plugged, v3) = (subject.is_plugged(), subject.configs[0].version == Version::V3);
-    match world.rng.below(11) {
+    match world.rng.below(12) {
         0 => (Fault::Crash(node), 1),
         1 => (Fault::Stop(node), 1),
         2 if plugged => (Fault::Unplug(node, segment), 1),
@@ -147,11 +148,17 @@ fn calm_fault(world: &mut World) -> (Fault, usize) {
         }
         // In version 2 an interval of one's own is a fault of the configuration.
         9 if v3 => (Fault::Retime(node, [10, 25, 100][world.rng.index(3)]), 0),
+        // Who waits takes nothing from anybody; who waits no longer may.
+        10 => {
+            let unready = subject.configs[0].unready;
+            (Fault::Unready(node, !unready), usize::from(unready))
+        }
         _ => (Fault::Revip(node), 0),
     }
 }
 
-/// Every part of nodes that hear each other has exactly one Master: with preemption the highest. No sync
+/// Every part of nodes that hear each other has exactly one Master: with preemption the highest of those that do not
+/// wait for their checks, or one that is above it. No sync
 /// group is Master in part.
 fn check_one_master_per_part(world: &World) {
     let mixed = world.nodes.iter().position(world::Node::is_mixed);
@@ -171,8 +178,9 @@ fn check_one_master_per_part(world: &World) {
         );
         let rank = |n: &usize| world.nodes[*n].priority();
         if world.nodes[node].configs[0].preempt {
-            let highest = group.iter().map(rank).max();
-            assert_eq!(Some(rank(&masters[0])), highest, "{group:?} at {}: {}", world.now, world.history());
+            let ready = group.iter().filter(|n| !world.nodes[**n].configs[0].unready);
+            let highest = ready.map(rank).max();
+            assert!(Some(rank(&masters[0])) >= highest, "{group:?} at {}: {}", world.now, world.history());
         }
     }
 }
@@ -306,7 +314,7 @@ fn storm_fault(world: &mut World) -> Fault {
     let (node, segment) = (world.rng.index(count), world.rng.index(world.segments()));
     let pause = world.rng.span(longest_wait(world) * 2);
     let centis = world.nodes[node].configs[0].interval.as_centis();
-    match world.rng.below(14) {
+    match world.rng.below(16) {
         0 | 1 => Fault::Crash(node),
         2..=4 => Fault::Boot(node),
         5 => Fault::Stop(node),
@@ -318,6 +326,7 @@ fn storm_fault(world: &mut World) -> Fault {
         11 => Fault::Prioritise(node, 1 + world.rng.below(254) as u8),
         // In version 2 they no longer understand each other until all have the same again.
         12 => Fault::Retime(node, if centis.is_multiple_of(200) { centis / 2 } else { centis * 2 }),
+        13 | 14 => Fault::Unready(node, world.rng.chance(700)),
         _ => Fault::CutOneWay(node, world.rng.index(count)),
     }
 }

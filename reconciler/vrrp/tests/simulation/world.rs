@@ -156,6 +156,8 @@ pub(crate) enum Fault {
     /// VIPs and bursts change, nothing that the election depends on.
     Revip(usize),
     Prioritise(usize, u8),
+    /// Whether it has to wait for its checks.
+    Unready(usize, bool),
     /// In centiseconds.
     Retime(usize, u16),
     /// `from` is no longer heard by `to`, but hears it.
@@ -319,6 +321,7 @@ impl World {
                 let priority = Priority::new(priority).expect("priority");
                 self.reconfigure(node, |config| config.priority = priority);
             }
+            Fault::Unready(node, unready) => self.reconfigure(node, |config| config.unready = unready),
             Fault::Retime(node, centis) => {
                 let interval = AdvertInterval::from_centis(centis).expect("interval");
                 self.reconfigure(node, |config| config.interval = interval);

@@ -46,6 +46,7 @@ pub(crate) fn config() -> Config {
         interval: AdvertInterval::ONE_SECOND,
         preempt: true,
         preempt_delay: Duration::ZERO,
+        unready: false,
         delivery: Delivery::Multicast,
         auth: Some(Secret::from_text("hell>com")),
         source: ip("10.9.0.2"),
