@@ -185,6 +185,9 @@ pub struct RouterStatus {
     pub state: RouterState,
     /// Why it is in this state, for people.
     pub reason: String,
+    /// What it waits for before it takes over from a Master of lower priority, for people; absent when it does not.
+    #[serde(default)]
+    pub waits_for: Option<String>,
     /// When it entered the state.
     pub since: Option<String>,
     /// Address of the Master as last heard; this host's own while Master.
@@ -339,12 +342,24 @@ pub struct DestinationStatus {
     pub last_result: Option<String>,
     /// Milliseconds since the last check ended.
     pub last_check_age_ms: Option<u64>,
+    /// Why checks say nothing of it; absent when the last one did. The verdict stays meanwhile.
+    #[serde(default)]
+    pub unjudged: Option<Unjudged>,
     /// Its connections; absent when they were not asked for, or it is not in the kernel.
     #[serde(default)]
     pub connections: Option<ConnectionCounts>,
     /// Its drain, when it is told to.
     #[serde(default)]
     pub drain: Option<DrainStatus>,
+}
+
+/// Something ails the host itself, so that a check which fails says nothing of its target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Unjudged {
+    /// Since when.
+    pub since: String,
+    /// What ails it, for people: `eth0 has no carrier`.
+    pub reason: String,
 }
 
 /// Convergence of the kernel to the plan.

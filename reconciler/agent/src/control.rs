@@ -144,6 +144,7 @@ mod tests {
 
     fn router(state: RouterState, master: Option<&str>) -> RouterStatus {
         RouterStatus {
+            waits_for: None,
             name: "VI_1".parse().expect("name"),
             interface: "eth0".to_owned(),
             version: 3,

@@ -10,6 +10,7 @@
 //! One task owns all state; the threads and probes speak to it through bounded channels. Nothing here
 //! waits for a disk or for long: what may take time runs on the runtime's blocking threads.
 
+mod checks;
 mod desk;
 mod drains;
 mod elections;
@@ -26,15 +27,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_converge::{Kind, Op, ServiceKey};
-use evenkeel_health::{Board, Change, Outcome, Verdict};
+use evenkeel_health::Board;
 use evenkeel_kernel::clock;
-use evenkeel_schemas::plan::Check;
 use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::status::ObjectText;
 use evenkeel_schemas::time::MonoTime;
 use evenkeel_vrrp::RouterKey;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::sync::{Notify, mpsc};
 use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
@@ -44,6 +44,7 @@ use crate::drain_orders::DrainOrders;
 use crate::election::{Command, Election, Notice, RouterSetup};
 use crate::guard::{self, Guardian};
 use crate::hooks::{Done, Hooks};
+use crate::lookout::{Lookout, News};
 use crate::orders::Orders;
 use crate::plan_file::LoadedPlan;
 use crate::scheduling::Scheduling;
@@ -53,8 +54,9 @@ use crate::state::StateDir;
 use crate::state::disk::{Content, Disk, Wake};
 use crate::stop_signals::StopSignals;
 use crate::trackers::{Found, Watching};
-use crate::{drift, handover, memory, probe};
+use crate::{drift, handover, memory};
 
+use checks::{Checks, Probed, in_from_now};
 use desk::Desk;
 pub(crate) use facts::Facts;
 use facts::log_notice;
@@ -64,8 +66,6 @@ use probation::{Before, Probation};
 const CHANNEL: usize = 1024;
 /// Operations of one pass that are logged one by one.
 const MAX_LOGGED: usize = 100;
-/// Probes under way at a time.
-const MAX_PROBES: usize = 1024;
 /// Least time between two starts of a guardian.
 const GUARDIAN_PAUSE: Duration = Duration::from_secs(1);
 /// Time between two questions to the election whether something it had to say was lost.
@@ -93,7 +93,8 @@ struct Channels {
     plans: mpsc::Receiver<Box<Loaded>>,
     reports: mpsc::Receiver<Report>,
     notices: mpsc::Receiver<Notice>,
-    outcomes: mpsc::Receiver<(Check, Outcome)>,
+    outcomes: mpsc::Receiver<Probed>,
+    lookouts: mpsc::Receiver<News>,
     found: mpsc::Receiver<Found>,
     hooks: mpsc::UnboundedReceiver<Done>,
     guardians: mpsc::Receiver<std::io::Result<Guardian>>,
@@ -126,6 +127,7 @@ pub(crate) struct Daemon {
     converger: Converger,
     election: Election,
     pub(crate) board: Board,
+    checks: Checks,
     pub(crate) watching: Watching,
     pub(crate) hooks: Hooks,
     pub(crate) facts: Facts,
@@ -152,9 +154,7 @@ pub(crate) struct Daemon {
     /// When to look for what is in the way; none while somebody looks, and without a plan.
     way_at: Option<MonoTime>,
     ways: mpsc::Sender<Result<Vec<ObjectText>, String>>,
-    outcomes: mpsc::Sender<(Check, Outcome)>,
     guardians: mpsc::Sender<std::io::Result<Guardian>>,
-    probes: Arc<Semaphore>,
     /// What operators told routers.
     pub(crate) orders: Orders,
     /// Whether other directors are being asked to take over before an order is carried out.
@@ -195,6 +195,7 @@ pub(crate) async fn run(options: Options, stop: StopSignals) -> Result<(), Strin
     let (report_tx, reports) = mpsc::channel(CHANNEL);
     let (notice_tx, notices) = mpsc::channel(CHANNEL);
     let (outcome_tx, outcomes) = mpsc::channel(CHANNEL);
+    let (lookout_tx, lookouts) = mpsc::channel(CHANNEL);
     let (found_tx, found) = mpsc::channel(CHANNEL);
     let (hooks, hooks_done) = Hooks::new();
     let (guardian_tx, guardians) = mpsc::channel(1);
@@ -217,6 +218,7 @@ pub(crate) async fn run(options: Options, stop: StopSignals) -> Result<(), Strin
         .map_err(|error| format!("convergence: {error}"))?;
     let election = Election::start(guardian, leases.clone(), options.scheduling, stop, notice_tx)
         .map_err(|error| format!("election: {error}"))?;
+    let lookout = Lookout::start(lookout_tx).map_err(|error| format!("lookout: {error}"))?;
     info!(host = %options.host, plan = %options.plan.display(), "evenkeeld {} started", env!("CARGO_PKG_VERSION"));
     let mut daemon = Daemon {
         options: options.clone(),
@@ -224,6 +226,7 @@ pub(crate) async fn run(options: Options, stop: StopSignals) -> Result<(), Strin
         converger,
         election,
         board: Board::new(),
+        checks: Checks::new(outcome_tx, lookout),
         watching: Watching::new(found_tx),
         hooks,
         facts: Facts::new(),
@@ -240,9 +243,7 @@ pub(crate) async fn run(options: Options, stop: StopSignals) -> Result<(), Strin
         guardian_begun: clock::now(),
         way_at: None,
         ways: way_tx,
-        outcomes: outcome_tx,
         guardians: guardian_tx,
-        probes: Arc::new(Semaphore::new(MAX_PROBES)),
         orders,
         offering: false,
         asked: asked_tx,
@@ -264,6 +265,7 @@ pub(crate) async fn run(options: Options, stop: StopSignals) -> Result<(), Strin
         reports,
         notices,
         outcomes,
+        lookouts,
         found,
         hooks: hooks_done,
         guardians,
@@ -294,6 +296,7 @@ impl Daemon {
             let guardian_in = self.guardian_at.map(in_from_now);
             let probation_in = self.probation.due().filter(|_| !self.desk.is_busy()).map(in_from_now);
             let desk_in = self.desk.due().map(in_from_now);
+            let checks_in = self.checks.due().map(in_from_now);
             let written = Arc::clone(&self.written);
             let way_in = self.way_at.map(in_from_now);
             tokio::select! {
@@ -310,7 +313,14 @@ impl Daemon {
                     None if self.election.was_told_to_stop() => return Ok(()),
                     None => return Err("the election thread ended".to_owned()),
                 },
-                Some((check, outcome)) = channels.outcomes.recv() => self.probed(&check, outcome),
+                Some(news) = channels.lookouts.recv() => self.way_news(news),
+                Some(probed) = channels.outcomes.recv() => {
+                    // What was told of its way before it ended is known when it is judged.
+                    while let Ok(news) = channels.lookouts.try_recv() {
+                        self.way_news(news);
+                    }
+                    self.probed(probed);
+                }
                 Some(found) = channels.found.recv() => self.found(found),
                 Some(done) = channels.hooks.recv() => self.hooks.done(done),
                 Some(ask) = channels.asks.recv() => self.answer(ask).await,
@@ -326,6 +336,7 @@ impl Daemon {
                 Some(found) = channels.ways.recv() => self.found_in_the_way(found),
                 () = sleep_some(way_in) => self.look_in_the_way(),
                 () = sleep_some(probes_in) => self.start_probes(),
+                () = sleep_some(checks_in) => self.checks_due(),
                 () = sleep_some(verdicts_in) => self.want(&[Kind::Ipvs]),
                 () = sleep_some(services_in) => self.look_at_services(),
                 () = sleep(lost_in) => {
@@ -482,54 +493,6 @@ impl Daemon {
             }
         }
     }
-
-    fn start_probes(&mut self) {
-        let (probes, changes) = self.board.start(clock::now());
-        for check in probes {
-            let (outcomes, places) = (self.outcomes.clone(), Arc::clone(&self.probes));
-            tokio::spawn(async move {
-                let Ok(_place) = places.acquire_owned().await else { return };
-                let outcome = probe::run(&check).await;
-                outcomes.send((check, outcome)).await.ok();
-            });
-        }
-        self.changed(&changes);
-    }
-
-    fn probed(&mut self, check: &Check, outcome: Outcome) {
-        if let Outcome::Inconclusive(why) = &outcome {
-            warn!("{why}");
-        }
-        // A first result is news to who waits for it.
-        let first = self.board.report(check).is_some_and(|report| report.last.is_none());
-        let change = self.board.finish(check, outcome, clock::now());
-        if first {
-            self.services_changed();
-        }
-        self.changed(change.as_slice());
-    }
-
-    fn changed(&mut self, changes: &[Change]) {
-        for change in changes {
-            let Check::Tcp { address, port, .. } = &change.check;
-            match change.verdict {
-                Verdict::Up => info!("check of {address}:{port} succeeded: destination returns"),
-                Verdict::Down => {
-                    warn!("check of {address}:{port} failed: {}; destination is taken out", change.reason);
-                }
-            }
-        }
-        if !changes.is_empty() && self.verdicts_at.is_none() {
-            self.verdicts_at = Some(clock::now() + VERDICT_PAUSE);
-        }
-        if !changes.is_empty() {
-            self.services_changed();
-        }
-    }
-}
-
-fn in_from_now(at: MonoTime) -> Duration {
-    clock::now().until(at)
 }
 
 async fn sleep_some(wait: Option<Duration>) {

@@ -57,6 +57,9 @@ pub(crate) enum Command {
     /// Routers none of whose virtual servers can be made here: all of them. They are left to other directors. Said before
     /// [`Self::Configure`] and [`Self::Start`] let one take part.
     Unserved(BTreeSet<RouterKey>),
+    /// The routers that are not ready to take over from a living Master, since their checks have not spoken: all of them, by
+    /// name. Those of their groups are no more ready.
+    Waiting(BTreeSet<Name>),
     /// What operators told routers, by name: all that is in force. A router that is told to yield hands
     /// over when that is new to it.
     Orders(BTreeMap<Name, RouterOrder>),
@@ -95,6 +98,8 @@ pub(crate) enum Notice {
     Router { label: String, text: String },
     /// A router that has become Master announces its VIPs: a line for the log.
     Announced(String),
+    /// A router leaves a Master of lower priority alone because it is not ready.
+    Waits { router: Name, label: String, text: String },
     /// Operations on VIPs that were done because a router changed its state.
     Done(Vec<String>),
     /// VIPs, or what goes with them, that others have changed.
@@ -130,6 +135,8 @@ pub(crate) struct RouterSnapshot {
     pub(crate) group: Option<Name>,
     pub(crate) order: Option<RouterOrder>,
     pub(crate) state: RouterState,
+    /// Whether it leaves a Master of lower priority alone because it is not ready.
+    pub(crate) waits: bool,
     pub(crate) reason: String,
     pub(crate) since: Option<MonoTime>,
     pub(crate) master: Option<String>,

@@ -4,8 +4,8 @@
 //! aside). Decisions are made in the pure crates; here inputs are carried to them and outputs from
 //! them:
 //!
-//! - `daemon`: the main loop, `source`, `plan_file`, `drift`, `probe` that feed it, `verdicts` and `handover`
-//!   that work for it;
+//! - `daemon`: the main loop, `source`, `plan_file`, `drift`, `probe`, `lookout` that feed it, `verdicts`, `subjects` and
+//!   `handover` that work for it;
 //! - `election`: the election thread; `guard`: the process that outlives a dead daemon;
 //! - `converger`: the convergence thread, `convergence` one pass of it, `drifting` what others have changed,
 //!   `draining` its drains, `drift_history` what of it is told; `state`: the files it keeps, `state::disk` who writes them; `probation`:
@@ -37,6 +37,7 @@ mod handover;
 mod hooks;
 mod in_the_way;
 mod logging;
+mod lookout;
 mod memory;
 mod once;
 mod orders;
@@ -53,6 +54,7 @@ mod server;
 mod source;
 mod state;
 mod stop_signals;
+mod subjects;
 mod times;
 mod trackers;
 mod verdicts;

@@ -4,38 +4,76 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use evenkeel_health::Outcome;
+use evenkeel_health::{Ailment, Found};
 use evenkeel_schemas::plan::Check;
-use tokio::net::TcpSocket;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// Runs one probe to its end, at most the check's time-out.
-pub(crate) async fn run(check: &Check) -> Outcome {
-    let Check::Tcp { address, port, timeout, .. } = check;
-    tcp(SocketAddr::new(address.0, port.get()), timeout.as_duration()).await
+pub(crate) async fn run(check: &Check) -> Found {
+    let Check::Tcp { timeout, .. } = check;
+    tcp(target(check), timeout.as_duration()).await
 }
 
-async fn tcp(target: SocketAddr, limit: Duration) -> Outcome {
+/// What a check connects to.
+pub(crate) const fn target(check: &Check) -> SocketAddr {
+    let Check::Tcp { address, port, .. } = check;
+    SocketAddr::new(address.0, port.get())
+}
+
+async fn tcp(target: SocketAddr, limit: Duration) -> Found {
+    let socket = match begin(target) {
+        Ok(socket) => socket,
+        Err(error) => return refused_here(target, &error),
+    };
     let connect = async {
-        let socket = if target.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        // A probe leaves no connection behind in TIME_WAIT: closing resets it.
-        socket.set_zero_linger()?;
-        socket.connect(target).await.map(drop)
+        let stream = TcpStream::from_std(socket.into())?;
+        stream.writable().await?;
+        stream.take_error()?.map_or(Ok(()), Err)
     };
     match timeout(limit, connect).await {
-        Ok(Ok(())) => Outcome::Success,
-        Ok(Err(error)) if is_ours(&error) => Outcome::Inconclusive(format!("no probe possible: {error}")),
-        Ok(Err(error)) => Outcome::Failure(format!("connection to {target}: {}", words(&error))),
-        Err(_) => Outcome::Failure(format!("connection to {target}: no answer within {limit:?}")),
+        Ok(Ok(())) => Found::Healthy,
+        Ok(Err(error)) => failed(target, &error),
+        Err(_) => Found::Failed(format!("connection to {target}: no answer within {limit:?}")),
     }
 }
 
-/// Whether it is this host that lacks something, which says nothing about the target.
-fn is_ours(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM | libc::EADDRNOTAVAIL)
-    )
+/// Begins a connection. An error is this host's: nobody else was asked yet.
+fn begin(target: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(target), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    // A probe leaves no connection behind in TIME_WAIT: closing resets it.
+    socket.set_linger(Some(Duration::ZERO))?;
+    match socket.connect(&target.into()) {
+        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
+        Ok(()) | Err(_) => Ok(socket),
+    }
+}
+
+/// What it means that the kernel did not even begin.
+fn refused_here(target: SocketAddr, error: &io::Error) -> Found {
+    match error.raw_os_error() {
+        // A route that says so by itself or discards, or none at all.
+        Some(libc::ENETUNREACH | libc::EHOSTUNREACH | libc::EINVAL | libc::ENETDOWN | libc::ENODEV) => {
+            Found::Ails(Ailment::NoRoute)
+        }
+        // No address to speak from, or no port.
+        Some(libc::EADDRNOTAVAIL) => Found::Ails(Ailment::NoSource),
+        // A packet filter, or a route that prohibits.
+        Some(libc::EPERM | libc::EACCES) => Found::Ails(Ailment::NotPermitted),
+        _ => failed(target, error),
+    }
+}
+
+/// What an error of a connection says. Others may say that they cannot reach the target, or must not: then it cannot be reached
+/// from here, whatever the reason.
+fn failed(target: SocketAddr, error: &io::Error) -> Found {
+    match error.raw_os_error() {
+        Some(libc::EMFILE | libc::ENFILE) => Found::Ails(Ailment::NoDescriptors),
+        Some(libc::ENOBUFS | libc::ENOMEM) => Found::Ails(Ailment::NoMemory),
+        _ => Found::Failed(format!("connection to {target}: {}", words(error))),
+    }
 }
 
 fn words(error: &io::Error) -> String {
@@ -55,11 +93,39 @@ mod tests {
     async fn a_listener_is_healthy_and_a_closed_port_says_refused() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bind");
         let target = listener.local_addr().expect("address");
-        assert_eq!(tcp(target, Duration::from_secs(5)).await, Outcome::Success);
+        assert_eq!(tcp(target, Duration::from_secs(5)).await, Found::Healthy);
         drop(listener);
         assert_eq!(
             tcp(target, Duration::from_secs(5)).await,
-            Outcome::Failure(format!("connection to {target}: refused"))
+            Found::Failed(format!("connection to {target}: refused"))
         );
+    }
+
+    #[test]
+    fn what_ails_this_host_is_told_from_what_others_say() {
+        let target: SocketAddr = "192.0.2.1:80".parse().expect("address");
+        let error = |errno| io::Error::from_raw_os_error(errno);
+        for (errno, ailment) in [
+            (libc::ENETUNREACH, Ailment::NoRoute),
+            (libc::EHOSTUNREACH, Ailment::NoRoute),
+            (libc::EINVAL, Ailment::NoRoute),
+            (libc::EADDRNOTAVAIL, Ailment::NoSource),
+            (libc::EPERM, Ailment::NotPermitted),
+            (libc::EACCES, Ailment::NotPermitted),
+        ] {
+            assert_eq!(refused_here(target, &error(errno)), Found::Ails(ailment));
+            assert!(matches!(failed(target, &error(errno)), Found::Failed(_)), "a gateway's word: {errno}");
+        }
+        for (errno, ailment) in [
+            (libc::EMFILE, Ailment::NoDescriptors),
+            (libc::ENFILE, Ailment::NoDescriptors),
+            (libc::ENOBUFS, Ailment::NoMemory),
+        ] {
+            assert_eq!(refused_here(target, &error(errno)), Found::Ails(ailment.clone()));
+            assert_eq!(failed(target, &error(errno)), Found::Ails(ailment));
+        }
+        for errno in [libc::ECONNREFUSED, libc::ETIMEDOUT, libc::ECONNRESET] {
+            assert!(matches!(refused_here(target, &error(errno)), Found::Failed(_)), "{errno}");
+        }
     }
 }

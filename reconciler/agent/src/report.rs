@@ -13,7 +13,7 @@ use evenkeel_kernel::clock;
 use evenkeel_schemas::plan::{Destination, VirtualServer};
 use evenkeel_schemas::status::{
     self, ConvergenceStatus, DestinationStatus, DrainState, DrainStatus, LeavingStatus, PlanStatus,
-    RouterStatus, StateDirectoryStatus, Status, VirtualServerStatus, WaitingFile,
+    RouterStatus, StateDirectoryStatus, Status, Unjudged, VirtualServerStatus, WaitingFile,
 };
 use evenkeel_schemas::time::MonoTime;
 use evenkeel_vrrp::Family;
@@ -46,7 +46,7 @@ pub(crate) fn status(daemon: &Daemon, election: ElectionSnapshot) -> Status {
         started: wall(facts.started),
         host: Some(options.host.clone()),
         plan: PlanStatus { probation, ..plan_status(&daemon.file(), facts) },
-        routers: election.routers.into_iter().map(router).collect(),
+        routers: election.routers.into_iter().map(|one| router(one, daemon)).collect(),
         trackers: watching.status(),
         orders: orders.status(plan),
         dropped_hook_changes: hooks.dropped(),
@@ -85,8 +85,13 @@ fn plan_status(path: &Path, facts: &Facts) -> PlanStatus {
     }
 }
 
-fn router(snapshot: RouterSnapshot) -> RouterStatus {
+fn router(snapshot: RouterSnapshot, daemon: &Daemon) -> RouterStatus {
+    let waits_for = snapshot.waits.then(|| match daemon.waits_for(&snapshot.name) {
+        0 => "the checks of its sync group".to_owned(),
+        left => format!("{left} of its checks"),
+    });
     RouterStatus {
+        waits_for,
         name: snapshot.name,
         interface: snapshot.key.interface.to_string(),
         version: snapshot.version,
@@ -165,9 +170,14 @@ fn one(destination: &Destination, board: &Board) -> DestinationStatus {
         failures: report.as_ref().map_or(0, |report| report.failures),
         last_result: last.map(|(_, outcome)| match outcome {
             Outcome::Success => "success".to_owned(),
-            Outcome::Failure(reason) | Outcome::Inconclusive(reason) => reason.clone(),
+            Outcome::Failure(reason) => reason.clone(),
+            Outcome::Inconclusive(ailment) => ailment.to_string(),
         }),
         last_check_age_ms: last.map(|(at, _)| age_ms(*at)),
+        unjudged: report
+            .as_ref()
+            .and_then(|report| report.unjudged.as_ref())
+            .map(|(since, ailment)| Unjudged { since: wall(*since), reason: ailment.to_string() }),
         connections: None,
         drain: None,
     }

@@ -162,12 +162,12 @@ impl Watching {
 
     /// Looks at the verdicts; whether what the election sees has changed.
     pub(crate) fn look_at_services(&mut self, plan: &Plan, board: &Board) -> bool {
+        let now = clock::now();
         let findings: Vec<(Name, Finding)> = self
             .services
             .iter()
-            .filter_map(|tracker| Some((tracker.name.clone(), services::look(tracker, plan, board)?)))
+            .filter_map(|tracker| Some((tracker.name.clone(), services::look(tracker, plan, board, now)?)))
             .collect();
-        let now = clock::now();
         // No short-circuit: each of them is to be taken.
         findings.into_iter().fold(false, |changed, (name, finding)| self.take(&name, finding, now) | changed)
     }

@@ -1,12 +1,20 @@
 //! All checks of a host: which probe to start next, and which verdicts changed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use evenkeel_schemas::plan::Check;
 use evenkeel_schemas::time::MonoTime;
 
-use crate::schedule::{Outcome, Schedule, Verdict};
+use crate::gate;
+use crate::schedule::{Outcome, Schedule, SpeaksFor, Verdict};
+use crate::way::{Ailment, Turns};
+
+/// How much time there is between two probes that are made as soon as they can be: they are no flood, and a thousand take a second.
+const PACE: Duration = Duration::from_millis(1);
+/// How long after a way is back the first of its checks begin: a switch learns where this host is first.
+const AFTER_RETURN: Duration = Duration::from_millis(100);
 
 /// A verdict that changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +36,19 @@ pub struct Report {
     pub failures: u32,
     /// What the last probe found, and when it ended.
     pub last: Option<(MonoTime, Outcome)>,
+    /// Since when the target is not judged, and what ails this host.
+    pub unjudged: Option<(MonoTime, Ailment)>,
+}
+
+/// What is known of a target, for who asks whether this host can serve by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Its verdict, which holds.
+    Judged(Verdict),
+    /// Nothing has been heard of it yet, since the daemon started or since its way is back.
+    Unknown,
+    /// This host has not been able to reach it for as long as it takes to find that a target fails.
+    CutOff,
 }
 
 /// The checks of a host by what they check.
@@ -46,8 +67,8 @@ impl Board {
     }
 
     /// Takes a new set of checks. One that stays keeps its verdict and its schedule; a new one
-    /// starts with the verdict that `initial` gives it, and the first probes of new ones are spread
-    /// over their interval so that they never come in one burst.
+    /// starts with the verdict that `initial` gives it. Its first probe comes soon, since until then nobody knows whether the
+    /// verdict is right; its regular ones are spread over their interval so that they never come in one burst.
     pub fn configure(
         &mut self,
         checks: impl IntoIterator<Item = Check>,
@@ -55,20 +76,54 @@ impl Board {
         now: MonoTime,
     ) {
         let mut before = std::mem::take(&mut self.schedules);
-        let mut new: u64 = 0;
+        let mut new = Vec::new();
         for check in checks {
-            if self.schedules.contains_key(&check) {
-                continue;
+            match before.remove(&check) {
+                Some(schedule) => drop(self.schedules.insert(check, schedule)),
+                None if self.schedules.contains_key(&check) => {}
+                None => new.push(check),
             }
-            let schedule = before.remove(&check).unwrap_or_else(|| {
-                let Check::Tcp { interval, .. } = &check;
-                let first = now + spread(new, interval.as_duration());
-                new += 1;
-                Schedule::new(&check, initial(&check), first)
-            });
+        }
+        new.sort_unstable();
+        new.dedup();
+        let soon = PACE * u32::try_from(new.len()).unwrap_or(u32::MAX);
+        for (n, check) in (0..).zip(new) {
+            let Check::Tcp { interval, .. } = &check;
+            let interval = interval.as_duration();
+            let (first, regular) = (now + spread(n, soon.min(interval)), now + spread(n, interval));
+            let schedule = Schedule::new(&check, initial(&check), first, regular);
             self.schedules.insert(check, schedule);
         }
         self.queue = self.schedules.iter().map(|(check, s)| (s.due(), check.clone())).collect();
+    }
+
+    /// Ways to targets are lost, or back. Checks of what is lost keep their verdicts; those of what is back run as soon as they can. Returns the
+    /// checks that will have to say anew what their verdict is.
+    pub fn ways_turned(&mut self, turns: &Turns, now: MonoTime) -> BTreeSet<Check> {
+        let turned = |check: &Check| {
+            let Check::Tcp { address, .. } = check;
+            turns.get::<IpAddr>(&address.0)
+        };
+        let checks: Vec<(Check, Option<Ailment>)> =
+            self.schedules.keys().filter_map(|check| Some((check.clone(), turned(check)?.clone()))).collect();
+        // What is elsewhere may be where it should be by now.
+        let runs = |ailment: &Option<Ailment>| matches!(ailment, None | Some(Ailment::Elsewhere(_)));
+        let back = checks.iter().filter(|(_, ailment)| runs(ailment)).count();
+        let soon = PACE * u32::try_from(back).unwrap_or(u32::MAX);
+        let mut number = 0;
+        for (check, ailment) in &checks {
+            let Some(schedule) = self.schedules.get_mut(check) else { continue };
+            self.queue.remove(&(schedule.due(), check.clone()));
+            if let Some(ailment) = ailment {
+                schedule.way_lost(ailment, now);
+            }
+            if runs(ailment) {
+                schedule.way_back(now + AFTER_RETURN + spread(number, soon));
+                number += 1;
+            }
+            self.queue.insert((schedule.due(), check.clone()));
+        }
+        checks.into_iter().map(|(check, _)| check).collect()
     }
 
     /// When [`Self::start`] has something to do.
@@ -112,6 +167,57 @@ impl Board {
         self.schedules.get(check).map(Schedule::verdict)
     }
 
+    /// Whether probes have said what a check's verdict is ([`Schedule::is_settled`]). Of one that is gone nobody waits to hear.
+    #[must_use]
+    pub fn is_settled(&self, check: &Check) -> bool {
+        self.schedules.get(check).is_none_or(Schedule::is_settled)
+    }
+
+    /// A check speaks for this, by the plan in force.
+    pub fn set_speaks_for(&mut self, check: &Check, what: SpeaksFor) {
+        if let Some(schedule) = self.schedules.get_mut(check) {
+            schedule.speaks_for = what;
+        }
+    }
+
+    /// What a check speaks for, as it was last set.
+    #[must_use]
+    pub fn speaks_for(&self, check: &Check) -> Option<SpeaksFor> {
+        self.schedules.get(check).map(|schedule| schedule.speaks_for)
+    }
+
+    /// Whether the probe that began then is the one under way. One that was given up is not.
+    #[must_use]
+    pub fn is_under_way(&self, check: &Check, began: MonoTime) -> bool {
+        self.schedules.get(check).is_some_and(|schedule| schedule.probing() == Some(began))
+    }
+
+    /// What is known of a check's target.
+    #[must_use]
+    pub fn reach(&self, check: &Check, now: MonoTime) -> Reach {
+        let Some(schedule) = self.schedules.get(check) else { return Reach::Unknown };
+        match schedule.unjudged() {
+            Some((since, ailment)) if ailment.is_of_the_way() => {
+                let long = now.since(*since) >= gate::turn(check);
+                if long { Reach::CutOff } else { Reach::Unknown }
+            }
+            _ if schedule.last().is_none() => Reach::Unknown,
+            _ => Reach::Judged(schedule.verdict()),
+        }
+    }
+
+    /// What ailed this host when a target began not to be judged; none when it is judged.
+    #[must_use]
+    pub fn silence(&self, check: &Check) -> Option<&Ailment> {
+        self.schedules.get(check)?.silence()
+    }
+
+    /// How many targets are not judged since this ailed the host.
+    #[must_use]
+    pub fn unjudged(&self, ailment: &Ailment) -> usize {
+        self.schedules.values().filter(|schedule| schedule.silence() == Some(ailment)).count()
+    }
+
     /// A check's state.
     #[must_use]
     pub fn report(&self, check: &Check) -> Option<Report> {
@@ -119,6 +225,7 @@ impl Board {
             verdict: schedule.verdict(),
             failures: schedule.failures(),
             last: schedule.last().cloned(),
+            unjudged: schedule.unjudged().cloned(),
         })
     }
 
@@ -141,7 +248,8 @@ fn change(check: &Check, before: Verdict, schedule: &Schedule) -> Option<Change>
         check: check.clone(),
         verdict,
         reason: match schedule.last() {
-            Some((_, Outcome::Failure(reason) | Outcome::Inconclusive(reason))) => reason.clone(),
+            Some((_, Outcome::Failure(reason))) => reason.clone(),
+            Some((_, Outcome::Inconclusive(ailment))) => ailment.to_string(),
             Some((_, Outcome::Success)) => "the check succeeded".to_owned(),
             None => String::new(),
         },

@@ -13,16 +13,24 @@
 //! ```
 //!
 //! One schedule per distinct [`Check`]: a real server that several virtual servers check in the
-//! same way is checked once. No sockets, no clock: the agent runs the probes. What the elections watch
+//! same way is checked once. A probe that failed while the way to its target was gone on this host says nothing
+//! ([`way`]), and is told of once ([`silence`]). Until checks have spoken their routers do not take over from a
+//! living Master ([`gate`]). No sockets, no clock: the agent runs the probes. What the elections watch
 //! besides is in [`tracker`].
 
 pub mod board;
+pub mod gate;
 pub mod schedule;
+pub mod silence;
 pub mod tracker;
+pub mod way;
 
-pub use board::{Board, Change, Report};
-pub use schedule::{Outcome, Schedule, Verdict};
+pub use board::{Board, Change, Reach, Report};
+pub use gate::Gates;
+pub use schedule::{Outcome, Schedule, SpeaksFor, Verdict};
+pub use silence::Silences;
 pub use tracker::{Finding, Trackers};
+pub use way::{Ailment, Found, Ways};
 
 #[cfg(doc)]
 use evenkeel_schemas::plan::Check;

@@ -7,6 +7,8 @@ use evenkeel_schemas::time::MonoTime;
 
 pub use evenkeel_schemas::status::Verdict;
 
+use crate::way::Ailment;
+
 /// What a probe found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -14,9 +16,8 @@ pub enum Outcome {
     Success,
     /// Not healthy, and why, for people.
     Failure(String),
-    /// The probe could not be made for want of something of our own, such as file descriptors: says
-    /// nothing about the target.
-    Inconclusive(String),
+    /// Something ailed this host: says nothing about the target.
+    Inconclusive(Ailment),
 }
 
 /// How much later than its own time-out a probe may report before it is given up, so that a lost
@@ -26,10 +27,24 @@ const GRACE: Duration = Duration::from_secs(1);
 /// What a schedule is about to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// Nothing is under way; the next probe starts then.
-    Waiting(MonoTime),
-    /// A probe is under way since then.
-    Probing(MonoTime),
+    /// Nothing is under way; the next probe starts at `at`. It may come beside the regular ones, the next of
+    /// which is then at `regular`.
+    Waiting { at: MonoTime, regular: Option<MonoTime> },
+    /// A probe began then and is under way; `since` is later where it was given more time.
+    Probing { began: MonoTime, since: MonoTime, regular: Option<MonoTime> },
+}
+
+/// Where in a plan it stands what a check speaks for. Whoever made the board knows what the numbers mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SpeaksFor {
+    /// The first virtual server.
+    pub server: u32,
+    /// Its first destination that is checked so.
+    pub destination: u32,
+    /// How many other services.
+    pub more_services: u32,
+    /// How many other hosts.
+    pub more_hosts: u32,
 }
 
 /// The schedule and verdict of one check.
@@ -43,25 +58,37 @@ pub struct Schedule {
     verdict: Verdict,
     failures: u32,
     last: Option<(MonoTime, Outcome)>,
+    /// Since when the target is not judged, and what ails us now.
+    unjudged: Option<(MonoTime, Ailment)>,
+    /// What ailed us when that began.
+    silence: Option<Ailment>,
+    /// Whether a whole turn has said what the verdict is since it began, or since its way was lost or came back.
+    settled: bool,
     /// Whether the probe under way was already given more time because we ourselves were late.
     extended: bool,
+    /// What it speaks for.
+    pub(crate) speaks_for: SpeaksFor,
 }
 
 impl Schedule {
-    /// A check whose first probe starts at `first`.
+    /// A check whose first probe starts at `first`, beside regular ones that begin at `regular`.
     #[must_use]
-    pub fn new(check: &Check, verdict: Verdict, first: MonoTime) -> Self {
+    pub fn new(check: &Check, verdict: Verdict, first: MonoTime, regular: MonoTime) -> Self {
         let Check::Tcp { interval, timeout, retries, retry_delay, .. } = check;
         Self {
             interval: interval.as_duration(),
             timeout: timeout.as_duration(),
             retries: u32::from(retries.get()),
             retry_delay: retry_delay.as_duration(),
-            phase: Phase::Waiting(first),
+            phase: Phase::Waiting { at: first, regular: Some(regular) },
             verdict,
             failures: 0,
             last: None,
+            unjudged: None,
+            silence: None,
+            settled: false,
             extended: false,
+            speaks_for: SpeaksFor::default(),
         }
     }
 
@@ -83,18 +110,46 @@ impl Schedule {
         self.last.as_ref()
     }
 
+    /// Since when the target is not judged, and what ails us; none when the last probe said something.
+    #[must_use]
+    pub const fn unjudged(&self) -> Option<&(MonoTime, Ailment)> {
+        self.unjudged.as_ref()
+    }
+
+    /// What ailed us when the target began not to be judged; none when it is.
+    #[must_use]
+    pub const fn silence(&self) -> Option<&Ailment> {
+        self.silence.as_ref()
+    }
+
+    /// Whether probes have said what the verdict is since the check began, or since its way was lost or came back:
+    /// one that succeeded, or as many failed ones as make a failure.
+    #[must_use]
+    pub const fn is_settled(&self) -> bool {
+        self.settled
+    }
+
     /// How long a probe may take.
     #[must_use]
     pub const fn timeout(&self) -> Duration {
         self.timeout
     }
 
+    /// When the probe began that is under way.
+    #[must_use]
+    pub const fn probing(&self) -> Option<MonoTime> {
+        match self.phase {
+            Phase::Waiting { .. } => None,
+            Phase::Probing { began, .. } => Some(began),
+        }
+    }
+
     /// When something must happen: a probe to start, or one that is under way to be given up.
     #[must_use]
     pub fn due(&self) -> MonoTime {
         match self.phase {
-            Phase::Waiting(at) => at,
-            Phase::Probing(started) => started + self.timeout + GRACE,
+            Phase::Waiting { at, .. } => at,
+            Phase::Probing { since, .. } => since + self.timeout + GRACE,
         }
     }
 
@@ -104,44 +159,86 @@ impl Schedule {
         if now < self.due() {
             return false;
         }
-        if let Phase::Probing(_) = self.phase {
+        if let Phase::Probing { began, regular, .. } = self.phase {
             if !self.extended && now >= self.due() + GRACE {
                 // Nobody looked here in time, so nobody took the result either.
                 self.extended = true;
-                self.phase = Phase::Probing(now - self.timeout);
+                self.phase = Phase::Probing { began, since: now - self.timeout, regular };
                 return false;
             }
-            self.finish(Outcome::Failure("the check did not end in time".to_owned()), now);
+            let outcome = match &self.unjudged {
+                Some((_, ailment)) => Outcome::Inconclusive(ailment.clone()),
+                None => Outcome::Failure("the check did not end in time".to_owned()),
+            };
+            self.finish(outcome, now);
             if now < self.due() {
                 return false;
             }
         }
-        self.phase = Phase::Probing(now);
+        let Phase::Waiting { regular, .. } = self.phase else { return false };
+        self.phase = Phase::Probing { began: now, since: now, regular };
         self.extended = false;
         true
     }
 
     /// Takes the outcome of the probe under way; one that was given up is ignored.
     pub fn finish(&mut self, outcome: Outcome, now: MonoTime) {
-        let Phase::Probing(started) = self.phase else { return };
-        let regular = (started + self.interval).max(now);
-        match outcome {
+        let Phase::Probing { since, regular, .. } = self.phase else { return };
+        let next =
+            regular.filter(|regular| *regular > now).unwrap_or_else(|| (since + self.interval).max(now));
+        let mut at = next;
+        match &outcome {
             Outcome::Success => {
                 self.failures = 0;
                 self.verdict = Verdict::Up;
-                self.phase = Phase::Waiting(regular);
+                self.settled = true;
+                (self.unjudged, self.silence) = (None, None);
             }
-            Outcome::Inconclusive(_) => self.phase = Phase::Waiting(regular),
+            Outcome::Inconclusive(ailment) => {
+                self.ails(ailment, now);
+                // Nothing tells when an address becomes usable: one of IPv6 is tested for a second first.
+                if *ailment == Ailment::NoSource {
+                    at = next.min(now + self.retry_delay);
+                }
+            }
             Outcome::Failure(_) => {
                 self.failures = self.failures.saturating_add(1);
-                let give_up = self.failures > self.retries;
-                if give_up {
+                if self.failures > self.retries {
                     self.verdict = Verdict::Down;
                 }
-                let retrying = self.verdict == Verdict::Up;
-                self.phase = Phase::Waiting(if retrying { now + self.retry_delay } else { regular });
+                self.settled |= self.verdict == Verdict::Down;
+                (self.unjudged, self.silence) = (None, None);
+                if self.verdict == Verdict::Up {
+                    at = now + self.retry_delay;
+                }
             }
         }
+        self.phase = Phase::Waiting { at, regular: None };
         self.last = Some((now, outcome));
+    }
+
+    fn ails(&mut self, ailment: &Ailment, now: MonoTime) {
+        let since = self.unjudged.as_ref().map_or(now, |(since, _)| *since);
+        self.unjudged = Some((since, ailment.clone()));
+        self.silence.get_or_insert_with(|| ailment.clone());
+    }
+
+    /// The way to the target is lost. Its verdict stays. What failed before does not count together with what will
+    /// fail after: a verdict needs failures in a row on a way that was whole all the time.
+    pub fn way_lost(&mut self, ailment: &Ailment, now: MonoTime) {
+        self.ails(ailment, now);
+        self.failures = 0;
+        self.settled = false;
+    }
+
+    /// The way to the target is back: a probe at `at`, beside the regular ones. One that is under way is given up.
+    pub fn way_back(&mut self, at: MonoTime) {
+        let regular = match self.phase {
+            Phase::Waiting { at, regular } => regular.unwrap_or(at),
+            Phase::Probing { since, regular, .. } => regular.unwrap_or(since + self.interval),
+        };
+        self.failures = 0;
+        self.settled = false;
+        self.phase = Phase::Waiting { at, regular: Some(regular) };
     }
 }

@@ -80,7 +80,8 @@ fn parse(kind: u16, body: &[u8]) -> Result<Option<Told>, Malformed> {
             _ => {}
         }
     }
-    let leads = [libc::RTN_UNICAST, libc::RTN_LOCAL, libc::RTN_ANYCAST, libc::RTN_BROADCAST, libc::RTN_MULTICAST];
+    let leads =
+        [libc::RTN_UNICAST, libc::RTN_LOCAL, libc::RTN_ANYCAST, libc::RTN_BROADCAST, libc::RTN_MULTICAST];
     Ok(Some(match interface.filter(|_| leads.contains(&route_type)) {
         Some(interface) => Told::Way(Way { interface, direct }),
         None => Told::Nowhere,

@@ -20,6 +20,9 @@ impl Daemon {
     pub(super) fn noticed(&mut self, notice: Notice) {
         log_notice(&notice, &mut self.facts);
         self.stands(&notice);
+        if let Notice::Waits { router, .. } = &notice {
+            self.held_back(router);
+        }
         if let Notice::GuardianLost(lost) = notice
             && self.guardian_at.is_none()
         {

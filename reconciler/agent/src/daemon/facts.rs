@@ -80,6 +80,7 @@ impl Facts {
             Notice::State { router, .. } => self.masters.remove(router),
             Notice::Router { .. }
             | Notice::Announced(_)
+            | Notice::Waits { .. }
             | Notice::Done(_)
             | Notice::Drifted { .. }
             | Notice::Problem(_)
@@ -128,6 +129,7 @@ pub(super) fn log_notice(notice: &Notice, facts: &mut Facts) {
         }
         Notice::Router { label, text } => warn!("({label}) {text}"),
         Notice::Announced(line) => info!("{line}"),
+        Notice::Waits { label, text, .. } => info!("({label}) {text}"),
         Notice::Done(operations) => {
             for operation in operations {
                 info!("{operation}");

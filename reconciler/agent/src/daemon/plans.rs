@@ -5,9 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use evenkeel_converge::{Desired, Kind, Ledger, ObjectKey, View, desired};
-use evenkeel_health::Verdict;
 use evenkeel_kernel::clock;
-use evenkeel_schemas::plan::{Check, Destination, Plan, Router, VirtualServer};
+use evenkeel_schemas::plan::{Destination, Plan, Router, VirtualServer};
 use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::status::Rejected;
 use tracing::{debug, error, info};
@@ -116,10 +115,7 @@ impl Daemon {
             self.keep(Arc::clone(&loaded));
         }
         let plan = &loaded.plan;
-        let initial = verdicts::by_check(plan, known);
-        let checks: BTreeSet<Check> = verdicts::checks(plan).map(|(_, _, check)| check.clone()).collect();
-        let initial = |check: &Check| initial.get(check).copied().unwrap_or(Verdict::Up);
-        self.board.configure(checks, initial, clock::now());
+        self.configure_checks(plan, known);
         times.note("checks");
         self.hooks.configure(plan);
         self.watching.configure(plan);

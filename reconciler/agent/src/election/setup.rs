@@ -63,6 +63,7 @@ impl RouterSetup {
             interval: router.advert_interval,
             preempt: router.preempt,
             preempt_delay: time(router.preempt_delay),
+            unready: false,
             delivery: router.unicast.as_ref().map_or(Delivery::Multicast, |unicast| Delivery::Unicast {
                 peers: unicast.peers.iter().map(|peer| peer.0).collect(),
                 ttl: unicast.ttl,

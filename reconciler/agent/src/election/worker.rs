@@ -108,6 +108,8 @@ pub(super) struct Worker {
     trackers: BTreeMap<Name, TrackerState>,
     /// Routers none of whose virtual servers can be made.
     unserved: BTreeSet<RouterKey>,
+    /// The routers whose checks have not spoken.
+    waiting: BTreeSet<Name>,
     /// What operators told routers.
     orders: BTreeMap<Name, RouterOrder>,
     /// How many announcements there were in this turn.
@@ -188,6 +190,7 @@ impl Worker {
             faults: BTreeMap::new(),
             trackers: BTreeMap::new(),
             unserved: BTreeSet::new(),
+            waiting: BTreeSet::new(),
             orders: BTreeMap::new(),
             announced: 0,
             rehearsed: false,
@@ -345,6 +348,7 @@ impl Worker {
                 Ok(Command::Start) => self.start(),
                 Ok(Command::Trackers(trackers)) => self.tracked(trackers),
                 Ok(Command::Unserved(routers)) => self.left_to_others(routers),
+                Ok(Command::Waiting(waiting)) => self.waiting(waiting),
                 Ok(Command::Orders(orders)) => self.ordered(orders),
                 Ok(Command::Offer(routers, reply)) => self.offer(routers, reply),
                 Ok(Command::Guardian(guardian)) => {
@@ -487,6 +491,7 @@ impl Worker {
             group: self.routers.get(key).and_then(|setup| setup.group.clone()),
             order: self.order_of(key),
             state: router.state(),
+            waits: router.waits_for_checks(),
             reason: router.reason().to_string(),
             since: router.since(),
             master: router.master().map(|ip| ip.to_string()),

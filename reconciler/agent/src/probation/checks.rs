@@ -237,7 +237,7 @@ mod tests {
                     Err(why) => Outcome::Failure((*why).to_owned()),
                 };
                 let last = (*at > 0).then(|| (MonoTime::from_millis(*at), outcome));
-                Some(Report { verdict: *verdict, failures: 0, last })
+                Some(Report { verdict: *verdict, failures: 0, last, unjudged: None })
             };
             let change = Change { before: &self.before, baseline: &self.baseline, plan, since: SINCE };
             missing(change, View { converged: self.converged, routers: &self.routers, report: &report })

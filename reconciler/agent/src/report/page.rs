@@ -97,9 +97,11 @@ fn router_lines(router: &RouterStatus, label: &str, orders: &[OrderStatus]) -> V
         base => format!(" ({base} in the plan)"),
     };
     let group = router.sync_group.as_ref().map(|group| format!(" in sync group {group}")).unwrap_or_default();
+    let waits = router.waits_for.as_ref();
+    let waits = waits.map(|what| format!(", waits for {what} before it takes over")).unwrap_or_default();
     let mut lines = vec![
         format!(
-            "router {label} {} VRID {} priority {}{base}{group}: {} ({})",
+            "router {label} {} VRID {} priority {}{base}{group}: {} ({}){waits}",
             router.interface, router.vrid, router.priority, router.state, router.reason
         ),
         format!(

@@ -1,45 +1,39 @@
 //! Services: what the verdicts of health checks say of their quorum.
 
 use evenkeel_health::tracker::{Destinations, service};
-use evenkeel_health::{Board, Finding, Verdict};
-use evenkeel_schemas::plan::{Destination, Plan, Tracker, VirtualServer, Watch};
+use evenkeel_health::{Board, Finding, Reach, Verdict};
+use evenkeel_schemas::plan::{Plan, Tracker, VirtualServer, Watch};
+use evenkeel_schemas::time::MonoTime;
 
 /// Looks at the virtual servers of a tracked service. None while that depends on checks that have not
 /// been made yet.
-pub(super) fn look(tracker: &Tracker, plan: &Plan, board: &Board) -> Option<Finding> {
+pub(super) fn look(tracker: &Tracker, plan: &Plan, board: &Board, now: MonoTime) -> Option<Finding> {
     let Watch::Service { service: name, quorum } = &tracker.watch else { return None };
     let servers = plan.virtual_servers.iter().filter(|server| server.name == *name);
-    let servers: Vec<Destinations> = servers.map(|server| stand(server, board)).collect();
+    let servers: Vec<Destinations> = servers.map(|server| stand(server, board, now)).collect();
     service(&servers, *quorum)
 }
 
-fn stand(server: &VirtualServer, board: &Board) -> Destinations {
+fn stand(server: &VirtualServer, board: &Board, now: MonoTime) -> Destinations {
     let mut stand = Destinations::default();
     for destination in server.destinations.iter().filter(|destination| destination.weight.get() > 0) {
-        match verdict(destination, board) {
-            Some(Verdict::Up) => stand.healthy += 1,
-            Some(Verdict::Down) => stand.failed += 1,
-            None => stand.unknown += 1,
+        // One without a check is healthy.
+        let reach = destination.check().map_or(Reach::Judged(Verdict::Up), |check| board.reach(check, now));
+        match reach {
+            Reach::Judged(Verdict::Up) => stand.healthy += 1,
+            // Another director may reach what this one does not.
+            Reach::Judged(Verdict::Down) | Reach::CutOff => stand.failed += 1,
+            Reach::Unknown => stand.unknown += 1,
         }
     }
     stand
 }
 
-/// What is known of a destination. One without a check is healthy.
-fn verdict(destination: &Destination, board: &Board) -> Option<Verdict> {
-    match destination.check() {
-        None => Some(Verdict::Up),
-        Some(check) => {
-            board.report(check).filter(|report| report.last.is_some()).map(|report| report.verdict)
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use evenkeel_health::Ailment;
     use evenkeel_health::Outcome;
     use evenkeel_schemas::plan::Check;
-    use evenkeel_schemas::time::MonoTime;
 
     use super::*;
 
@@ -98,7 +92,8 @@ DESTINATIONS
             .collect();
         let mut board = Board::new();
         board.configure(checks.clone(), |_| Verdict::Up, MonoTime::ZERO);
-        let up = |board: &Board, quorum| look(&tracker(quorum), &plan, board).map(|found| found.up);
+        let at = |board: &Board, quorum, now| look(&tracker(quorum), &plan, board, now).map(|found| found.up);
+        let up = |board: &Board, quorum| at(board, quorum, MonoTime::from_millis(10_000));
         assert_eq!(up(&board, 1), Some(true), "the one without a check");
         assert_eq!(up(&board, 2), None, "not checked yet");
         assert_eq!(up(&board, 4), Some(false), "weight 0 does not count");
@@ -109,5 +104,12 @@ DESTINATIONS
         assert_eq!(up(&board, 3), Some(false));
         board.finish(&checks[1], Outcome::Success, later);
         assert_eq!(up(&board, 2), Some(true));
+        // Whom this host has not reached for a whole turn of the check (5 s) it does not serve by.
+        let std::net::SocketAddr::V4(target) = crate::probe::target(&checks[1]) else { panic!("IPv4") };
+        let lost = [((*target.ip()).into(), Some(Ailment::NoCarrier("eth1".to_owned())))].into();
+        board.ways_turned(&lost, later);
+        let after = |seconds: u64| MonoTime::from_millis(10_000 + seconds * 1000);
+        assert_eq!((at(&board, 2, after(4)), at(&board, 2, after(5))), (None, Some(false)));
+        assert_eq!(board.verdict(&checks[1]), Some(Verdict::Up), "which is no verdict");
     }
 }

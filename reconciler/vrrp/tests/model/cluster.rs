@@ -57,7 +57,7 @@ impl Setup {
             interval: AdvertInterval::ONE_SECOND,
             preempt: self.preempt,
             preempt_delay: Duration::ZERO,
-        unready: false,
+            unready: false,
             auth: None,
             source: address(host),
             delivery: Delivery::Multicast,

@@ -26,6 +26,8 @@ const FAULTS: usize = 6;
 /// How wrong clocks are, in parts per million: ten times what is usual, so that Backups still claim in
 /// the order of their priorities.
 const CALM_DRIFT: i64 = 1000;
+/// How many delays of a calm schedule are in an interval at least.
+const CALM_DELAYS: u32 = 512;
 /// One per cent.
 const STORM_DRIFT: i64 = 10_000;
 
@@ -114,7 +116,7 @@ fn longest_wait(world: &World) -> Duration {
 /// Delays that a calm schedule may have: adverts reach all Backups within far less than the skew time
 /// between neighbouring priorities, as they do on a real segment.
 fn calm_delay(configs: &[Vec<Config>]) -> Duration {
-    configs[0][0].effective_interval().as_duration() / 512
+    configs[0][0].effective_interval().as_duration() / CALM_DELAYS
 }
 
 /// A fault that is possible now, and how many elections the protocol owes it at most.
@@ -258,6 +260,8 @@ fn calm(seed: u64) {
             for other in (0..world.nodes.len()).filter(|other| *other != node) {
                 world.inflict(Fault::Retime(other, centis));
             }
+            // With a shorter interval neighbouring priorities are closer, too.
+            world.delay = interval(&world) / CALM_DELAYS;
         }
         let settle = settle.max(longest_wait(&world) * 4);
         world.run_until(world.now + settle, &mut |world| watch.step(world));

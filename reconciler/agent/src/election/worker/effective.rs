@@ -41,6 +41,7 @@ impl Worker {
         config.priority = self.tracking(setup).priority;
         // It has handed over, or is about to, and comes back only when nobody else is there.
         config.preempt &= self.order(&setup.name) != Some(RouterOrder::Yield) && !self.offers(&setup.name);
+        config.unready = self.is_unready(setup);
         if config.source.is_unspecified()
             && let Some(found) = self.link_local.get(setup.key.interface.as_str())
         {
@@ -74,6 +75,23 @@ impl Worker {
             self.unserved = routers;
             self.start_routers();
         }
+    }
+
+    /// The checks of these routers have not spoken.
+    pub(super) fn waiting(&mut self, waiting: BTreeSet<Name>) {
+        if waiting != self.waiting {
+            self.waiting = waiting;
+            self.reconfigure();
+        }
+    }
+
+    /// Whether a router, or one that moves with it, waits for its checks.
+    fn is_unready(&self, setup: &RouterSetup) -> bool {
+        let moves_with = |other: &RouterSetup| {
+            other.name == setup.name || setup.group.is_some() && other.group == setup.group
+        };
+        !self.waiting.is_empty()
+            && self.routers.values().any(|other| moves_with(other) && self.waiting.contains(&other.name))
     }
 
     /// Operators have told routers something.

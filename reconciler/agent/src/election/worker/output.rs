@@ -8,7 +8,7 @@ use std::time::Duration;
 use evenkeel_kernel::clock;
 use evenkeel_schemas::time::MonoTime;
 use evenkeel_vrrp::{
-    AdvertKind, Cause, FaultCause, Input, Output, RouterKey, State, VirtualRouter, skew_time,
+    AdvertKind, Cause, FaultCause, Input, NoticeKind, Output, RouterKey, State, VirtualRouter, skew_time,
 };
 
 use super::super::vips::Moving;
@@ -55,6 +55,12 @@ impl Worker {
                 self.transmit(key, &bytes, (src, dst, ttl), kind);
             }
             Output::Announce { repeat } => self.announce(key, repeat),
+            Output::Event(event) if event.notice.kind() == NoticeKind::WaitsForChecks => {
+                if let Some(setup) = self.routers.get(key) {
+                    let (router, label) = (setup.name.clone(), self.label(setup));
+                    self.tell(Notice::Waits { router, label, text: event.to_string() });
+                }
+            }
             Output::Event(event) => self.tell_router(key, event.to_string()),
             // `drain` collects them.
             Output::StateChanged { .. } => {}

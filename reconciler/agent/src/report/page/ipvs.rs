@@ -50,8 +50,11 @@ fn destination(destination: &DestinationStatus) -> String {
         (true, Verdict::Down) => "DOWN",
     };
     let why = destination.last_result.as_deref().unwrap_or("not checked yet");
+    let unjudged = destination.unjudged.as_ref();
+    let unjudged =
+        unjudged.map(|it| format!(", not judged since {}: {}", it.since, it.reason)).unwrap_or_default();
     let mut line = format!(
-        "  {} {} weight {}: {verdict} ({why})",
+        "  {} {} weight {}: {verdict} ({why}){unjudged}",
         destination.host, destination.address, destination.weight
     );
     if let Some(told) = &destination.drain {
@@ -117,6 +120,9 @@ mod tests {
                 { "host": "rs2", "address": "192.0.2.2:80", "weight": 5, "verdict": "down", "checked": true, "failures": 0,
                   "last_result": "refused", "last_check_age_ms": 1,
                   "drain": { "state": "drained", "since": null, "deadline": null, "left": null } },
+                { "host": "rs4", "address": "192.0.2.5:80", "weight": 5, "verdict": "up", "checked": true, "failures": 0,
+                  "last_result": "success", "last_check_age_ms": 1,
+                  "unjudged": { "since": "T0", "reason": "eth0 has no carrier" } },
                 { "host": "rs3", "address": "192.0.2.3:80", "weight": 5, "verdict": "up", "checked": false, "failures": 0,
                   "last_result": null, "last_check_age_ms": null,
                   "connections": { "active": 4, "inactive": 0, "persistent": 0 } },
@@ -132,6 +138,7 @@ mod tests {
                 "  rs1 192.0.2.1:80 weight 5: up (success); DRAINS since T1 until T2, 1 active and 2 inactive \
                  connections, 3 persistent clients",
                 "  rs2 192.0.2.2:80 weight 5: DOWN (refused); DRAINED, out of the table",
+                "  rs4 192.0.2.5:80 weight 5: up (success), not judged since T0: eth0 has no carrier",
                 "  rs3 192.0.2.3:80 weight 5: not checked (not checked yet); 4 active and 0 inactive connections",
                 "  192.0.2.4:80 has left the plan: DRAINS since T3, its connections are not known",
             ]

@@ -1,0 +1,457 @@
+//! A thread that looks at the ways from this host to what it checks: it listens for interfaces, addresses and
+//! routes, and asks the kernel which way a packet would take. What its findings mean is the health crate's.
+//!
+//! ```text
+//!   kernel --interfaces, "something changed"--> thread --news (bounded)--> main
+//!   kernel <--------- "which way?" ------------ thread <-- targets, looks -- main, probes
+//! ```
+//!
+//! Only what differs from what was told before is told. When news did not fit, all of them are told again.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::time::Duration;
+
+use evenkeel_health::way::{Link, Route};
+use evenkeel_kernel::{Event, Group, Kernel, Monitor, Way, clock};
+use evenkeel_schemas::time::MonoTime;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use tokio::sync::{mpsc, oneshot};
+use tracing::warn;
+
+/// Targets that are looked at before what has come in meanwhile has its turn.
+const BITE: usize = 128;
+/// Least time between two looks at all targets.
+const PAUSE: Duration = Duration::from_millis(50);
+/// How many times as long as a look at all targets took the pause after it is: on a router whose routes change all the
+/// time two per cent of a processor are spent.
+const REST: u32 = 50;
+/// The longest such pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// How often everything is looked at without any news.
+const RESYNC: Duration = Duration::from_secs(30);
+/// The same while the kernel gives no news.
+const DEAF_RESYNC: Duration = Duration::from_secs(5);
+/// How long a probe waits for a look at its way: less than it may be late itself.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// What was found.
+#[derive(Debug)]
+pub(crate) enum News {
+    /// These are all interfaces.
+    Links(BTreeMap<u32, Link>),
+    /// An interface came, changed or went.
+    Link(u32, Link),
+    /// The routes to some targets.
+    Routes(Vec<(IpAddr, Route)>),
+}
+
+enum Ask {
+    Targets(Vec<IpAddr>),
+    /// Look at the way to this one now; the answer comes when what was found was told.
+    Look(IpAddr, oneshot::Sender<()>),
+}
+
+/// A handle to the thread.
+#[derive(Clone)]
+pub(crate) struct Lookout {
+    /// Bounded by its users: a probe that is under way asks once.
+    asks: Sender<Ask>,
+    wake: Arc<EventFd>,
+}
+
+impl Lookout {
+    /// Starts the thread. It ends when the last handle is gone.
+    ///
+    /// # Errors
+    /// When netlink or the thread cannot be had.
+    pub(crate) fn start(news: mpsc::Sender<News>) -> std::io::Result<Self> {
+        let (asks, inbox) = channel();
+        let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?);
+        let kernel = Kernel::new().map_err(std::io::Error::other)?;
+        let worker = Worker {
+            inbox,
+            wake: Arc::clone(&wake),
+            kernel,
+            monitor: None,
+            deaf: false,
+            blind: false,
+            news,
+            links: BTreeMap::new(),
+            routes: BTreeMap::new(),
+            due: VecDeque::new(),
+            begun: MonoTime::ZERO,
+            not_before: MonoTime::ZERO,
+            resync: MonoTime::ZERO,
+            dirty: false,
+            all: true,
+        };
+        std::thread::Builder::new().name("lookout".to_owned()).spawn(move || worker.run())?;
+        Ok(Self { asks, wake })
+    }
+
+    /// These are the targets now.
+    pub(crate) fn watch(&self, targets: Vec<IpAddr>) {
+        self.ask(Ask::Targets(targets));
+    }
+
+    /// Looks at the way to a target. What is found, and all that had changed before, is among the news when this returns,
+    /// unless it takes too long.
+    pub(crate) async fn look(&self, target: IpAddr) {
+        let (reply, looked) = oneshot::channel();
+        self.ask(Ask::Look(target, reply));
+        tokio::time::timeout(PATIENCE, looked).await.ok();
+    }
+
+    fn ask(&self, ask: Ask) {
+        // Both fail only when the thread has ended: then nothing is found.
+        self.asks.send(ask).ok();
+        self.wake.write(1).ok();
+    }
+}
+
+struct Worker {
+    inbox: Receiver<Ask>,
+    wake: Arc<EventFd>,
+    kernel: Kernel,
+    /// None while the kernel gives no news.
+    monitor: Option<Monitor>,
+    /// Whether that was told.
+    deaf: bool,
+    /// Whether it was told that interfaces cannot be read, and they still cannot.
+    blind: bool,
+    news: mpsc::Sender<News>,
+    /// As told.
+    links: BTreeMap<u32, Link>,
+    /// The targets and their routes as told; none before the first look.
+    routes: BTreeMap<IpAddr, Option<Route>>,
+    /// Targets to be looked at.
+    due: VecDeque<IpAddr>,
+    /// When the look at all of them began.
+    begun: MonoTime,
+    /// When the next one may begin.
+    not_before: MonoTime,
+    resync: MonoTime,
+    /// Whether all targets are to be looked at.
+    dirty: bool,
+    /// Whether everything is to be looked at, and told even if it is as before.
+    all: bool,
+}
+
+impl Worker {
+    fn run(mut self) {
+        loop {
+            self.wait();
+            self.listen();
+            // News first: who asks for a look finds what had changed before it told already.
+            self.read_events();
+            if !self.read_asks() {
+                return;
+            }
+            self.look();
+        }
+    }
+
+    /// Makes sure that the kernel tells of changes; what was missed is looked at.
+    fn listen(&mut self) {
+        if self.monitor.is_some() || clock::now() < self.resync && self.deaf {
+            return;
+        }
+        match Monitor::open(&Group::ALL) {
+            Ok(monitor) => {
+                self.monitor = Some(monitor);
+                self.deaf = false;
+                self.all = true;
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut self.deaf, true) {
+                    warn!("no kernel events ({error}): that a way to a destination is gone is found later");
+                }
+            }
+        }
+    }
+
+    fn wait(&self) {
+        let now = clock::now();
+        let until = if self.due.is_empty() {
+            if self.all || self.dirty { self.not_before } else { self.resync }
+        } else {
+            now
+        };
+        // A millisecond more: poll(2) cuts the time to whole ones.
+        let wait = if until > now { now.until(until) + Duration::from_millis(1) } else { Duration::ZERO };
+        let limit = PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX);
+        let wake = PollFd::new(self.wake.as_fd(), PollFlags::POLLIN);
+        let monitor = self.monitor.as_ref().map(|monitor| PollFd::new(monitor.as_fd(), PollFlags::POLLIN));
+        let mut fds: Vec<PollFd<'_>> = [Some(wake), monitor].into_iter().flatten().collect();
+        match poll(&mut fds, limit) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            // Whatever it is, not again at once.
+            Err(_) => std::thread::sleep(PAUSE),
+        }
+    }
+
+    /// Returns whether anybody asks still.
+    fn read_asks(&mut self) -> bool {
+        // Emptied before the channel is read: what comes in between wakes the next turn.
+        self.wake.read().ok();
+        loop {
+            match self.inbox.try_recv() {
+                Ok(Ask::Targets(targets)) => {
+                    let mut before = std::mem::take(&mut self.routes);
+                    let kept = |target: IpAddr| (target, before.remove(&target).flatten());
+                    self.routes = targets.into_iter().map(kept).collect();
+                    // Main has forgotten what left, and may have asked for what comes back.
+                    self.all = true;
+                    self.not_before = MonoTime::ZERO;
+                }
+                Ok(Ask::Look(target, reply)) => {
+                    self.look_at(target);
+                    // Whoever asked may have given up.
+                    reply.send(()).ok();
+                }
+                Err(TryRecvError::Empty) => return true,
+                Err(TryRecvError::Disconnected) => return false,
+            }
+        }
+    }
+
+    fn read_events(&mut self) {
+        let Some(monitor) = &mut self.monitor else { return };
+        let events = match monitor.read_events() {
+            Ok(events) => events,
+            Err(_) => {
+                self.monitor = None;
+                vec![Event::Overrun]
+            }
+        };
+        for event in events {
+            match event {
+                Event::LinkChanged { ifindex, name, there, up, running, carrier } => {
+                    self.linked(ifindex, Link { name, there, up, running, carrier });
+                }
+                Event::AddressAdded { .. }
+                | Event::AddressRemoved { .. }
+                | Event::RouteChanged { .. }
+                | Event::RuleChanged => self.dirty = true,
+                Event::Overrun => self.all = true,
+            }
+        }
+    }
+
+    fn linked(&mut self, index: u32, link: Link) {
+        if self.links.get(&index) == Some(&link) {
+            return;
+        }
+        // Routes over an interface that goes down vanish without an event.
+        self.dirty = true;
+        if link.there {
+            self.links.insert(index, link.clone());
+        } else {
+            self.links.remove(&index);
+        }
+        self.tell(News::Link(index, link));
+    }
+
+    /// Looks at all targets, a bite at a time.
+    fn look(&mut self) {
+        let now = clock::now();
+        if now >= self.resync {
+            self.all = true;
+        }
+        if self.due.is_empty() && (self.all || self.dirty) && now >= self.not_before {
+            if std::mem::take(&mut self.all) {
+                let pause = if self.monitor.is_some() { RESYNC } else { DEAF_RESYNC };
+                self.resync = now + pause;
+                self.look_at_links();
+                self.routes.values_mut().for_each(|route| *route = None);
+            }
+            self.dirty = false;
+            self.begun = now;
+            self.due = self.routes.keys().copied().collect();
+            if self.due.is_empty() {
+                self.not_before = now + PAUSE;
+            }
+        }
+        let bite: Vec<IpAddr> = self.due.drain(..self.due.len().min(BITE)).collect();
+        if bite.is_empty() {
+            return;
+        }
+        let mut found = Vec::new();
+        for target in bite {
+            let Ok(way) = self.kernel.way(target) else { continue };
+            found.extend(self.news_of(target, route(way)));
+        }
+        if !found.is_empty() {
+            self.tell(News::Routes(found));
+        }
+        if self.due.is_empty() {
+            let now = clock::now();
+            self.not_before = now + (now.since(self.begun) * REST).clamp(PAUSE, LONGEST_PAUSE);
+        }
+    }
+
+    fn look_at_links(&mut self) {
+        match self.kernel.links() {
+            Ok(links) => {
+                self.blind = false;
+                self.links = links.into_iter().map(|link| (link.index, known(link))).collect();
+                self.tell(News::Links(self.links.clone()));
+            }
+            Err(error) => {
+                self.resync = clock::now() + DEAF_RESYNC;
+                if !std::mem::replace(&mut self.blind, true) {
+                    warn!("cannot read the interfaces: {error}");
+                }
+            }
+        }
+    }
+
+    /// The way to one target, fresh from the kernel: the news of a carrier may be a second late.
+    fn look_at(&mut self, target: IpAddr) {
+        let Ok(way) = self.kernel.way(target) else { return };
+        if let Some(way) = way
+            && let Ok(link) = self.kernel.link(way.interface)
+        {
+            match (link, self.links.get(&way.interface)) {
+                (Some(link), _) => self.linked(way.interface, known(link)),
+                (None, Some(told)) => self.linked(way.interface, Link { there: false, ..told.clone() }),
+                (None, None) => {}
+            }
+        }
+        let found: Vec<_> = self.news_of(target, route(way)).into_iter().collect();
+        if !found.is_empty() {
+            self.tell(News::Routes(found));
+        }
+    }
+
+    /// A target's route, when it is not the one that was told.
+    fn news_of(&mut self, target: IpAddr, route: Route) -> Option<(IpAddr, Route)> {
+        let told = self.routes.get_mut(&target)?;
+        (told.replace(route) != Some(route)).then_some((target, route))
+    }
+
+    /// Never waits: what main does not take is told again.
+    fn tell(&mut self, news: News) {
+        if self.news.try_send(news).is_err() {
+            self.all = true;
+        }
+    }
+}
+
+fn known(link: evenkeel_kernel::Link) -> Link {
+    let evenkeel_kernel::Link { name, up, running, carrier, .. } = link;
+    Link { name, there: true, up, running, carrier }
+}
+
+const fn route(way: Option<Way>) -> Route {
+    match way {
+        Some(Way { interface, direct }) => Route::By { interface, direct },
+        None => Route::None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+    use std::time::Instant;
+
+    use evenkeel_health::{Ailment, Ways};
+    use nix::sched::{CloneFlags, unshare};
+
+    use super::*;
+
+    /// How long news may take on a busy machine: far less than any resync.
+    const SOON: Duration = Duration::from_secs(3);
+
+    fn ip(arguments: &str) {
+        let done = Command::new("ip").args(arguments.split_whitespace()).output();
+        let done = done.expect("this test needs iproute2's ip in the PATH");
+        assert!(done.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&done.stderr));
+    }
+
+    struct Scene {
+        news: mpsc::Receiver<News>,
+        ways: Ways,
+        target: IpAddr,
+    }
+
+    impl Scene {
+        fn take(&mut self) {
+            while let Ok(news) = self.news.try_recv() {
+                let now = clock::now();
+                match news {
+                    News::Links(links) => drop(self.ways.links(links, now)),
+                    News::Link(index, link) => drop(self.ways.link(index, link, now)),
+                    News::Routes(routes) => drop(self.ways.routes(routes, now)),
+                }
+            }
+        }
+
+        fn wait(&mut self, wanted: Option<Ailment>) {
+            let begun = Instant::now();
+            while self.ways.ailment(self.target) != wanted.as_ref() {
+                assert!(begun.elapsed() < SOON, "{wanted:?}, {:?}", self.ways.ailment(self.target));
+                std::thread::sleep(Duration::from_millis(1));
+                self.take();
+            }
+            println!("{wanted:?} after {:?}", begun.elapsed());
+        }
+    }
+
+    #[test]
+    fn what_becomes_of_a_way_is_told_at_once_and_a_look_is_ahead_of_the_news() {
+        let thread = std::thread::spawn(|| {
+            unshare(CloneFlags::CLONE_NEWNET)
+                .expect("this test needs a network namespace: run it as root (CAP_SYS_ADMIN)");
+            for command in [
+                "link set lo up",
+                "link add v0 type veth peer name v1",
+                "address add 192.0.2.1/24 dev v0",
+                "link set v1 up",
+                "link set v0 up",
+            ] {
+                ip(command);
+            }
+            let target: IpAddr = [192, 0, 2, 7].into();
+            let (tell, news) = mpsc::channel(1024);
+            let lookout = Lookout::start(tell).expect("a thread");
+            let mut scene = Scene { news, ways: Ways::new(), target };
+            scene.ways.watch([target]);
+            lookout.watch(vec![target]);
+            let route = |ways: &Ways| ways.clone().answered(target, clock::now());
+            scene.wait(None);
+            let name = || "v0".to_owned();
+            for round in 0..3 {
+                println!("round {round}: {:?}", route(&scene.ways));
+                ip("link set v1 down");
+                scene.wait(Some(Ailment::NoCarrier(name())));
+                ip("link set v1 up");
+                scene.wait(None);
+                ip("address del 192.0.2.1/24 dev v0");
+                scene.wait(Some(Ailment::NoRoute));
+                ip("address add 192.0.2.1/24 dev v0");
+                scene.wait(None);
+                ip("link set v0 down");
+                scene.wait(Some(Ailment::SetDown(name())));
+                ip("link set v0 up");
+                scene.wait(None);
+            }
+            // Asked for, it is known when the answer comes.
+            ip("link set v1 down");
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_time().build().expect("runtime");
+            runtime.block_on(lookout.look(target));
+            scene.take();
+            assert_eq!(scene.ways.ailment(target), Some(&Ailment::NoCarrier(name())));
+        });
+        if let Err(panic) = thread.join() {
+            std::panic::resume_unwind(panic);
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Routers that do not take over from a living Master before their services' checks have spoken.
+//!
+//! A director that comes back, starts, or gets new services does not know yet which of its destinations are alive, while
+//! another one serves. It waits for one whole turn of the checks in question, and for no longer than that. Who dies
+//! meanwhile is replaced as ever: how is the election's business, which hears only who waits.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use evenkeel_schemas::plan::Check;
+use evenkeel_schemas::scalars::Name;
+use evenkeel_schemas::time::MonoTime;
+
+/// A router waits no longer than this, whatever its checks are: the longest time for which a director that is wanted
+/// as Master is kept from it by what nobody may ever answer.
+pub const LONGEST: Duration = Duration::from_secs(30);
+
+/// How long it takes a check at most to say that its target fails, with all its retries.
+#[must_use]
+pub fn turn(check: &Check) -> Duration {
+    let Check::Tcp { timeout, retries, retry_delay, .. } = check;
+    let retries = u32::from(retries.get());
+    timeout.as_duration().saturating_mul(retries + 1) + retry_delay.as_duration().saturating_mul(retries)
+}
+
+#[derive(Debug, Clone)]
+struct Gate {
+    /// Checks that have not spoken.
+    left: BTreeSet<Check>,
+    /// It opens then in any case; not while the router cannot take part.
+    until: Option<MonoTime>,
+}
+
+impl Gate {
+    /// When it opens at the latest when it closes now.
+    fn end(&self, now: MonoTime) -> MonoTime {
+        let longest = self.left.iter().map(turn).max().unwrap_or_default();
+        // With as much again for probes that wait for each other.
+        now + (longest + SPREAD).min(LONGEST)
+    }
+}
+
+/// How long probes that are made as soon as they can be may wait for each other.
+const SPREAD: Duration = Duration::from_secs(2);
+
+/// Why a gate opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expired {
+    /// The router.
+    pub router: Name,
+    /// The checks that had not spoken.
+    pub left: BTreeSet<Check>,
+}
+
+/// The routers that wait, by name.
+#[derive(Debug, Clone, Default)]
+pub struct Gates {
+    gates: BTreeMap<Name, Gate>,
+}
+
+impl Gates {
+    /// Nobody waits.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A router waits for these checks, from now on. Without any it does not wait. `able` is whether it can take part: the
+    /// time does not begin before.
+    pub fn close(&mut self, router: &Name, left: BTreeSet<Check>, able: bool, now: MonoTime) {
+        if left.is_empty() {
+            self.gates.remove(router);
+            return;
+        }
+        let mut gate = Gate { left, until: None };
+        gate.until = able.then(|| gate.end(now));
+        self.gates.insert(router.clone(), gate);
+    }
+
+    /// Routers that could not take part may be able to again: the time of those begins.
+    pub fn enable(&mut self, able: impl Fn(&Name) -> bool, now: MonoTime) {
+        for (router, gate) in &mut self.gates {
+            if gate.until.is_none() && able(router) {
+                gate.until = Some(gate.end(now));
+            }
+        }
+    }
+
+    /// These are the routers now; others wait no longer.
+    pub fn keep(&mut self, routers: &BTreeSet<Name>) {
+        self.gates.retain(|router, _| routers.contains(router));
+    }
+
+    /// A check has spoken. Whether a router waits no longer because of that.
+    pub fn spoken(&mut self, check: &Check) -> bool {
+        let before = self.gates.len();
+        self.gates.retain(|_, gate| {
+            gate.left.remove(check);
+            !gate.left.is_empty()
+        });
+        self.gates.len() < before
+    }
+
+    /// Checks that are not on the board any more have nothing to say. Whether a router waits no longer because of that.
+    pub fn retain(&mut self, is_there: impl Fn(&Check) -> bool) -> bool {
+        let before = self.gates.len();
+        self.gates.retain(|_, gate| {
+            gate.left.retain(&is_there);
+            !gate.left.is_empty()
+        });
+        self.gates.len() < before
+    }
+
+    /// Opens the gates whose time is over.
+    pub fn expire(&mut self, now: MonoTime) -> Vec<Expired> {
+        let over = self.gates.extract_if(.., |_, gate| gate.until.is_some_and(|until| until <= now));
+        over.map(|(router, gate)| Expired { router, left: gate.left }).collect()
+    }
+
+    /// When [`Self::expire`] has something to do.
+    #[must_use]
+    pub fn due(&self) -> Option<MonoTime> {
+        self.gates.values().filter_map(|gate| gate.until).min()
+    }
+
+    /// Who waits.
+    #[must_use]
+    pub fn waiting(&self) -> BTreeSet<Name> {
+        self.gates.keys().cloned().collect()
+    }
+
+    /// How many checks a router waits for.
+    #[must_use]
+    pub fn left(&self, router: &Name) -> usize {
+        self.gates.get(router).map_or(0, |gate| gate.left.len())
+    }
+}

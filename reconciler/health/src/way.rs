@@ -1,0 +1,321 @@
+//! The way from this host to what it checks, and whose fault it is when a check finds nothing.
+//!
+//! ```text
+//!   interfaces --+
+//!                +--> Ways --> a target's way is lost, or back --> board (verdicts stay, checks run at once)
+//!   routes ------+      |
+//!                       +----> `excuse` --+
+//!   a probe's answer -------------------- +--> judge --> outcome
+//! ```
+//!
+//! Values only: the agent hears of interfaces and asks the kernel for routes.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+
+use evenkeel_schemas::time::MonoTime;
+
+use crate::schedule::Outcome;
+
+/// What ails this host: a check that fails of it says nothing about its target.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Ailment {
+    /// The interface on the way does not exist any more.
+    NoInterface(String),
+    /// The interface on the way is set down.
+    SetDown(String),
+    /// The interface on the way has no carrier.
+    NoCarrier(String),
+    /// The interface on the way has a carrier and does not work (RFC 2863: not operational).
+    NotOperational(String),
+    /// No route leads to the target.
+    NoRoute,
+    /// The target was on the link of this interface when it answered last, and is not any more: packets to it
+    /// go another way, from which none has come back yet.
+    Elsewhere(String),
+    /// The kernel has no source address for it.
+    NoSource,
+    /// The kernel does not permit it.
+    NotPermitted,
+    /// There are no file descriptors left.
+    NoDescriptors,
+    /// There is no memory left.
+    NoMemory,
+}
+
+impl Ailment {
+    /// Whether it is the way to the target that is gone: nothing could be served by it either.
+    #[must_use]
+    pub const fn is_of_the_way(&self) -> bool {
+        match self {
+            Self::NoInterface(_)
+            | Self::SetDown(_)
+            | Self::NoCarrier(_)
+            | Self::NotOperational(_)
+            | Self::NoRoute
+            | Self::Elsewhere(_)
+            | Self::NoSource => true,
+            Self::NotPermitted | Self::NoDescriptors | Self::NoMemory => false,
+        }
+    }
+}
+
+impl fmt::Display for Ailment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoInterface(name) => write!(f, "{name} is gone"),
+            Self::SetDown(name) => write!(f, "{name} is set down"),
+            Self::NoCarrier(name) => write!(f, "{name} has no carrier"),
+            Self::NotOperational(name) => write!(f, "{name} is not operational"),
+            Self::NoRoute => f.write_str("this host has no route to it"),
+            Self::Elsewhere(name) => write!(f, "its network is no longer on {name}"),
+            Self::NoSource => f.write_str("this host has no address to speak to it from"),
+            Self::NotPermitted => f.write_str("this host does not permit it"),
+            Self::NoDescriptors => f.write_str("too many open files on this host"),
+            Self::NoMemory => f.write_str("no memory left on this host"),
+        }
+    }
+}
+
+/// An interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// Name.
+    pub name: String,
+    /// Whether there is such an interface still.
+    pub there: bool,
+    /// Whether it is set up (`IFF_UP`).
+    pub up: bool,
+    /// Whether it is operational (`IFF_RUNNING`).
+    pub running: bool,
+    /// Whether it has a carrier (`IFF_LOWER_UP`).
+    pub carrier: bool,
+}
+
+impl Link {
+    /// What ails it.
+    #[must_use]
+    pub fn ailment(&self) -> Option<Ailment> {
+        let name = || self.name.clone();
+        match self {
+            Self { there: false, .. } => Some(Ailment::NoInterface(name())),
+            Self { up: false, .. } => Some(Ailment::SetDown(name())),
+            Self { carrier: false, .. } => Some(Ailment::NoCarrier(name())),
+            Self { running: false, .. } => Some(Ailment::NotOperational(name())),
+            _ => None,
+        }
+    }
+}
+
+/// The route to a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route {
+    /// None leads to it.
+    None,
+    /// By this interface.
+    By {
+        /// Index of the interface.
+        interface: u32,
+        /// Whether the target is on its link: no gateway is between.
+        direct: bool,
+    },
+}
+
+/// What a probe found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// The target is healthy.
+    Healthy,
+    /// It did not answer as it should, or others said that it cannot be reached; why, for people.
+    Failed(String),
+    /// The probe could not be made.
+    Ails(Ailment),
+}
+
+/// Whether what a probe found is the target's fault; `excuse` is what ailed this host at some time while the
+/// probe was under way ([`Ways::excuse`]). A success is one whatever ailed us.
+#[must_use]
+pub fn judge(found: Found, excuse: Option<Ailment>) -> Outcome {
+    match (found, excuse) {
+        (Found::Healthy, _) => Outcome::Success,
+        (Found::Ails(ailment), _) | (Found::Failed(_), Some(ailment)) => Outcome::Inconclusive(ailment),
+        (Found::Failed(reason), None) => Outcome::Failure(reason),
+    }
+}
+
+/// Targets whose way has changed, and what ails it now; none when it is back.
+pub type Turns = BTreeMap<IpAddr, Option<Ailment>>;
+
+#[derive(Debug, Clone, Default)]
+struct Target {
+    /// None before the first look.
+    route: Option<Route>,
+    /// The interface on whose link it was when it answered last.
+    home: Option<u32>,
+    ailment: Option<Ailment>,
+    /// The last ailment of its way, and until when it was there.
+    was: Option<(Ailment, MonoTime)>,
+}
+
+/// What is known of the ways to all targets. Where nothing is known, nothing ails a way.
+#[derive(Debug, Clone, Default)]
+pub struct Ways {
+    links: BTreeMap<u32, Link>,
+    targets: BTreeMap<IpAddr, Target>,
+}
+
+impl Ways {
+    /// Nothing is known.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// These are the targets now; what is known of those that stay is kept.
+    pub fn watch(&mut self, targets: impl IntoIterator<Item = IpAddr>) {
+        let mut before = std::mem::take(&mut self.targets);
+        self.targets =
+            targets.into_iter().map(|target| (target, before.remove(&target).unwrap_or_default())).collect();
+        self.forget_unused();
+    }
+
+    /// The targets.
+    pub fn targets(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.targets.keys().copied()
+    }
+
+    /// These are all interfaces there are, by index.
+    pub fn links(&mut self, all: BTreeMap<u32, Link>, now: MonoTime) -> Turns {
+        for (index, link) in &mut self.links {
+            link.there &= all.contains_key(index);
+        }
+        self.links.extend(all);
+        self.forget_unused();
+        self.look(now, |_| true)
+    }
+
+    /// An interface came, changed or went.
+    pub fn link(&mut self, index: u32, link: Link, now: MonoTime) -> Turns {
+        if !link.there && !self.is_used(index) {
+            self.links.remove(&index);
+            return Turns::new();
+        }
+        self.links.insert(index, link);
+        self.look(now, |target| target.uses(index))
+    }
+
+    /// These are the routes to some targets now.
+    pub fn routes(&mut self, routes: impl IntoIterator<Item = (IpAddr, Route)>, now: MonoTime) -> Turns {
+        let mut turns = Turns::new();
+        for (address, route) in routes {
+            let Some(target) = self.targets.get_mut(&address) else { continue };
+            target.route = Some(route);
+            if let Some(turn) = turn(target, &self.links, now) {
+                turns.insert(address, turn);
+            }
+        }
+        turns
+    }
+
+    /// A target has answered by the way that is known.
+    pub fn answered(&mut self, target: IpAddr, now: MonoTime) -> Turns {
+        let Some(target_) = self.targets.get_mut(&target) else { return Turns::new() };
+        target_.home = match target_.route {
+            Some(Route::By { interface, direct: true }) => Some(interface),
+            _ => None,
+        };
+        turn(target_, &self.links, now).map(|turn| (target, turn)).into_iter().collect()
+    }
+
+    /// What ails the way to a target, now.
+    #[must_use]
+    pub fn ailment(&self, target: IpAddr) -> Option<&Ailment> {
+        self.targets.get(&target)?.ailment.as_ref()
+    }
+
+    /// What keeps a probe from being made at all. A target that is elsewhere may answer.
+    #[must_use]
+    pub fn obstacle(&self, target: IpAddr) -> Option<Ailment> {
+        match self.targets.get(&target)?.route? {
+            Route::None => self.ailment(target).cloned(),
+            Route::By { interface, .. } => self.links.get(&interface)?.ailment(),
+        }
+    }
+
+    /// What ailed the way to a target at some time since a probe began, so that what the probe found is not the
+    /// target's fault.
+    #[must_use]
+    pub fn excuse(&self, target: IpAddr, began: MonoTime) -> Option<Ailment> {
+        let target = self.targets.get(&target)?;
+        let was = target.was.as_ref().filter(|(_, until)| *until >= began);
+        target.ailment.clone().or_else(|| was.map(|(ailment, _)| ailment.clone()))
+    }
+
+    /// What ails an interface, by its name; of one that is not known nothing.
+    #[must_use]
+    pub fn ailment_of(&self, interface: &str) -> Option<Ailment> {
+        // One that is gone may be there again under its name.
+        let mut named = self.links.values().filter(|link| link.name == interface);
+        let first = named.next()?.ailment();
+        named.fold(first, |ailment, link| ailment.and_then(|_| link.ailment()))
+    }
+
+    fn look(&mut self, now: MonoTime, which: impl Fn(&Target) -> bool) -> Turns {
+        let (links, targets) = (&self.links, &mut self.targets);
+        let looked = targets.iter_mut().filter(|(_, target)| which(target));
+        looked.filter_map(|(address, target)| Some((*address, turn(target, links, now)?))).collect()
+    }
+
+    fn is_used(&self, index: u32) -> bool {
+        self.targets.values().any(|target| target.uses(index))
+    }
+
+    /// Interfaces that are gone and on no way.
+    fn forget_unused(&mut self) {
+        let unused = |index: &u32, link: &Link| !link.there && !self.is_used(*index);
+        let gone: Vec<u32> =
+            self.links.iter().filter(|(index, link)| unused(index, link)).map(|(index, _)| *index).collect();
+        for index in gone {
+            self.links.remove(&index);
+        }
+    }
+}
+
+impl Target {
+    fn uses(&self, index: u32) -> bool {
+        self.home == Some(index)
+            || matches!(self.route, Some(Route::By { interface, .. }) if interface == index)
+    }
+
+    fn find_ailment(&self, links: &BTreeMap<u32, Link>) -> Option<Ailment> {
+        let of = |index: u32| links.get(&index).and_then(Link::ailment);
+        let from_home = || {
+            let home = self.home?;
+            let name =
+                || links.get(&home).map_or_else(|| format!("interface {home}"), |link| link.name.clone());
+            Some(of(home).unwrap_or_else(|| Ailment::Elsewhere(name())))
+        };
+        match self.route? {
+            // What became of its interface tells more.
+            Route::None => Some(match from_home() {
+                None | Some(Ailment::Elsewhere(_)) => Ailment::NoRoute,
+                Some(ailment) => ailment,
+            }),
+            Route::By { interface, direct: true } => of(interface),
+            Route::By { interface, direct: false } => of(interface).or_else(from_home),
+        }
+    }
+}
+
+/// Looks again at what ails the way to a target; something when that changed.
+fn turn(target: &mut Target, links: &BTreeMap<u32, Link>, now: MonoTime) -> Option<Option<Ailment>> {
+    let found = target.find_ailment(links);
+    let before = std::mem::replace(&mut target.ailment, found.clone());
+    let changed = before != found;
+    // As long as something ails it, it did until now.
+    if let Some(ailment) = before {
+        target.was = Some((ailment, now));
+    }
+    changed.then_some(found)
+}
