@@ -14,6 +14,7 @@ mod guard;
 mod interop;
 mod kernels;
 mod leaving;
+mod links;
 mod logs;
 mod ownership;
 mod probation;
