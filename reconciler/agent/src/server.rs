@@ -5,10 +5,13 @@
 //! back a plan. The socket is for root: mode 0600 from its first moment, and
 //! orders are taken only from root and from the daemon's own user.
 
+mod connections;
+
 use std::convert::Infallible;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_schemas::status::Status;
@@ -21,19 +24,23 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use socket2::{Domain, Socket, Type};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::warn;
 
 use crate::drain_orders::{DrainAnswer, DrainRequest};
 use crate::orders::{OrderAnswer, OrderRequest, Refusal};
 use crate::{private_socket, probation};
 
-/// Connections served at a time.
-const MAX_CONNECTIONS: usize = 16;
+use connections::{Connections, Place, Step};
+
 /// Calls that wait to be taken.
 const MAX_CALLS: i32 = 128;
-/// How long a client may take to send its request.
+/// Largest head of a request, bytes: the least that the library allows.
+const MAX_HEAD: usize = 8192;
+/// Time to the next attempt when no connection could be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long a client may take to send the head of its request, and how long to send the rest.
 const READ_LIMIT: Duration = Duration::from_secs(5);
 /// How long a connection may live.
 const CONNECTION_LIMIT: Duration = Duration::from_secs(30);
@@ -97,30 +104,28 @@ impl Server {
 
     /// Serves until the task is dropped; each request is passed to `asks`.
     pub(crate) async fn serve(&self, asks: mpsc::Sender<Ask>) {
-        let slots = std::sync::Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let connections = Connections::default();
+        let mut failing = false;
         loop {
-            let Ok(slot) = std::sync::Arc::clone(&slots).acquire_owned().await else { return };
             let stream = match self.listener.accept().await {
                 Ok((stream, _)) => stream,
                 Err(error) => {
-                    warn!("socket: {error}");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    // Once: it may be so for long, as when there is no descriptor left.
+                    if !std::mem::replace(&mut failing, true) {
+                        warn!("socket: {error}");
+                    }
+                    sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
             };
-            let may_order = may_order(&stream);
-            let asks = asks.clone();
-            tokio::spawn(async move {
-                let service = service_fn(move |request| answer(request, asks.clone(), may_order));
-                let connection = hyper::server::conn::http1::Builder::new()
-                    .timer(TokioTimer::new())
-                    .header_read_timeout(READ_LIMIT)
-                    .keep_alive(false)
-                    .serve_connection(TokioIo::new(stream), service);
-                // Who does not read the answer loses it.
-                timeout(CONNECTION_LIMIT, connection).await.ok();
-                drop(slot);
-            });
+            failing = false;
+            while let Some(until) = connections.make_room(Instant::now()) {
+                sleep_until(until).await;
+            }
+            let place = Arc::new(connections.take());
+            let number = place.number();
+            let task = tokio::spawn(serve_one(stream, place, asks.clone()));
+            connections.serves(number, task.abort_handle());
         }
     }
 }
@@ -131,6 +136,28 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
     socket.listen(MAX_CALLS)?;
     socket.set_nonblocking(true)?;
     UnixListener::from_std(socket.into())
+}
+
+/// Serves one connection: one request, within the time that it has.
+async fn serve_one(stream: UnixStream, place: Arc<Place>, asks: mpsc::Sender<Ask>) {
+    let may_order = may_order(&stream);
+    let asked = Arc::clone(&place);
+    let service = service_fn(move |request| {
+        let (asks, place) = (asks.clone(), Arc::clone(&asked));
+        async move {
+            let answer = answer(request, asks, may_order, &place).await;
+            place.comes_to(Step::Answer);
+            answer
+        }
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(READ_LIMIT)
+        .max_buf_size(MAX_HEAD)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service);
+    // Who does not read the answer loses it.
+    timeout(CONNECTION_LIMIT, connection).await.ok();
 }
 
 impl Drop for Server {
@@ -148,14 +175,18 @@ async fn answer(
     request: Request<Incoming>,
     asks: mpsc::Sender<Ask>,
     may_order: bool,
+    place: &Place,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let usage = request.uri().query() == Some("usage");
     let (code, body) = match (method, path.as_str()) {
-        (Method::GET, "/status") => status(usage, &asks).await,
-        (Method::POST, "/orders") if may_order => order(request, &asks, Ask::Order).await,
-        (Method::POST, "/drains") if may_order => order(request, &asks, Ask::Drain).await,
-        (Method::POST, "/probation") if may_order => order(request, &asks, Ask::Probation).await,
+        (Method::GET, "/status") => {
+            place.comes_to(Step::Work);
+            status(usage, &asks).await
+        }
+        (Method::POST, "/orders") if may_order => order(request, &asks, place, Ask::Order).await,
+        (Method::POST, "/drains") if may_order => order(request, &asks, place, Ask::Drain).await,
+        (Method::POST, "/probation") if may_order => order(request, &asks, place, Ask::Probation).await,
         (Method::POST, "/orders" | "/drains" | "/probation") => {
             (StatusCode::FORBIDDEN, problem("only root may give orders"))
         }
@@ -193,12 +224,14 @@ async fn status(usage: bool, asks: &mpsc::Sender<Ask>) -> (StatusCode, String) {
 async fn order<T: DeserializeOwned, A: Serialize>(
     request: Request<Incoming>,
     asks: &mpsc::Sender<Ask>,
+    place: &Place,
     ask: impl FnOnce(T, oneshot::Sender<Result<A, OrderError>>) -> Ask,
 ) -> (StatusCode, String) {
     let body = timeout(READ_LIMIT, Limited::new(request.into_body(), MAX_REQUEST).collect()).await;
     let Ok(Ok(body)) = body else {
         return (StatusCode::BAD_REQUEST, problem("the request did not come in time, or is too long"));
     };
+    place.comes_to(Step::Work);
     let request: T = match serde_json::from_slice(&body.to_bytes()) {
         Ok(request) => request,
         Err(error) => return (StatusCode::BAD_REQUEST, problem(&format!("not an order: {error}"))),
@@ -311,6 +344,9 @@ fn no_answer(socket: &Path, error: &io::Error) -> String {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::connections::{FAIR, MAX_CONNECTIONS};
     use super::*;
     use crate::orders::Action;
 
@@ -367,6 +403,94 @@ mod tests {
             () = server.serve(sender) => panic!("ended"),
             () = daemon => panic!("ended"),
             () = client => {}
+        }
+    }
+
+    /// All kinds of clients that take a place and let it be.
+    async fn dawdler(path: &Path, kind: usize) -> UnixStream {
+        let mut stream = UnixStream::connect(path).await.expect("connect");
+        let words: &[u8] = match kind % 5 {
+            0 => b"",
+            1 => b"GET /sta",
+            2 => b"GET /status HTTP/1.1\r\nHost: evenkeeld\r\n",
+            3 => b"POST /orders HTTP/1.1\r\nHost: evenkeeld\r\nContent-Length: 100\r\n\r\n{",
+            // Never reads the answer.
+            _ => b"GET /status HTTP/1.1\r\nHost: evenkeeld\r\n\r\n",
+        };
+        stream.write_all(words).await.expect("write");
+        stream
+    }
+
+    #[tokio::test]
+    async fn who_dawdles_takes_nobodys_place() {
+        let scratch = tempfile::tempdir().expect("tempdir");
+        let path = scratch.path().join("s.sock");
+        let server = Server::bind(&path).expect("bind");
+        let (sender, mut asks) = mpsc::channel(1);
+        let long = "x".repeat(1_000_000);
+        let daemon = async {
+            while let Some(ask) = asks.recv().await {
+                let Ask::Order(_, reply) = ask else { continue };
+                reply.send(Err(OrderError::NotKept(long.clone()))).ok();
+            }
+        };
+        let client = async {
+            let mut kept = Vec::new();
+            for round in 0..3 {
+                for kind in 0..100 {
+                    kept.push(dawdler(&path, kind).await);
+                }
+                let began = Instant::now();
+                let error = send_order(&path, &order_for("VI_1")).await.expect_err("not kept");
+                assert_eq!(error.len(), long.len(), "{}", error.get(..100).unwrap_or(&error));
+                // As many as are there at a time go with each turn.
+                assert!(began.elapsed() < FAIR * 20, "round {round}: {:?}", began.elapsed());
+            }
+            // Those that were let go see it, and those that were not are within their time still.
+            let ended = count_ended(&mut kept).await;
+            assert!(ended >= kept.len() - MAX_CONNECTIONS, "{ended}");
+        };
+        tokio::select! {
+            () = server.serve(sender) => panic!("ended"),
+            () = daemon => panic!("ended"),
+            () = client => {}
+        }
+    }
+
+    /// How many of these connections were answered or closed.
+    async fn count_ended(connections: &mut [UnixStream]) -> usize {
+        let mut ended = 0;
+        for connection in connections {
+            let mut byte = [0];
+            let read = timeout(Duration::from_millis(5), connection.read(&mut byte)).await;
+            ended += usize::from(read.is_ok());
+        }
+        ended
+    }
+
+    #[tokio::test]
+    async fn many_at_once_are_all_served() {
+        let scratch = tempfile::tempdir().expect("tempdir");
+        let path = scratch.path().join("s.sock");
+        let server = Server::bind(&path).expect("bind");
+        let (sender, mut asks) = mpsc::channel(1);
+        let daemon = async {
+            while let Some(ask) = asks.recv().await {
+                let Ask::Order(_, reply) = ask else { continue };
+                reply.send(Err(OrderError::NotKept("disk full".to_owned()))).ok();
+            }
+        };
+        let clients = async {
+            let one = |path: PathBuf| async move { send_order(&path, &order_for("VI_1")).await };
+            let all: Vec<_> = (0..4 * MAX_CONNECTIONS).map(|_| tokio::spawn(one(path.clone()))).collect();
+            for one in all {
+                assert_eq!(one.await.expect("ends").expect_err("not kept"), "disk full");
+            }
+        };
+        tokio::select! {
+            () = server.serve(sender) => panic!("ended"),
+            () = daemon => panic!("ended"),
+            () = clients => {}
         }
     }
 }
