@@ -90,7 +90,7 @@ pub struct Hook {
     /// Absolute path of the program, and its arguments.
     #[schemars(length(min = 1))]
     pub command: Vec<String>,
-    /// User that it runs as. Absent: `nobody`.
+    /// User that it runs as. Absent: `evenkeel_script` if the host has that user, or else `nobody`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
     /// How long it may run before it is killed. Absent: 10s.

@@ -33,6 +33,9 @@ pub struct Status {
     pub started: String,
     /// The host, when a plan is in force or `--host` was given.
     pub host: Option<Name>,
+    /// Whether plans, secrets, programs and state are taken whoever may write to them (`--allow-insecure-files`).
+    #[serde(default)]
+    pub insecure_files: bool,
     /// The plan.
     pub plan: PlanStatus,
     /// Virtual routers, by name.

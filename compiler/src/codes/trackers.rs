@@ -12,7 +12,8 @@ super::codes! {
          of the same name before it. The first item is the path, each further one an argument.";
     NO_SUCH_USER = "EK0433" Error "a user that cannot exist":
         "`user` is the name of a user of the directors; empty, with white space or with a colon it is \
-         none. Without `user` programs run as `nobody`.";
+         none. Without `user` programs run as \
+         `evenkeel_script` where the host has that user, and as `nobody` elsewhere.";
     TRACKER_PATH = "EK0434" Error "the file of a tracker has no absolute path":
         "The daemon has no directory of its own that a relative path could start from. A file that \
          is not there counts as a failure.";

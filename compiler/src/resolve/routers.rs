@@ -18,8 +18,6 @@ use evenkeel_schemas::scalars::{
 use super::priority;
 use crate::attach::{self, Family, Subnets, advertised_order, is_link_local};
 
-/// User of programs where the file names none.
-const DEFAULT_USER: &str = "nobody";
 /// How long a hook may run.
 const HOOK_TIMEOUT: Span = Span::from_secs(10);
 /// Time from one look of a tracker to the next.
@@ -355,7 +353,7 @@ fn explicit_hooks(hooks: &cluster::RouterHooks) -> plan::RouterHooks {
     let explicit = |hook: &Option<cluster::Hook>| {
         hook.as_ref().map(|hook| plan::Hook {
             command: hook.command.clone(),
-            user: user(hook.user.as_ref()),
+            user: hook.user.clone(),
             timeout: hook.timeout.unwrap_or(HOOK_TIMEOUT),
         })
     };
@@ -369,17 +367,13 @@ fn explicit_hooks(hooks: &cluster::RouterHooks) -> plan::RouterHooks {
     }
 }
 
-fn user(given: Option<&String>) -> String {
-    given.map_or_else(|| DEFAULT_USER.to_owned(), Clone::clone)
-}
-
 fn watch(cluster: &Cluster, tracker: &Tracker) -> Option<plan::Watch> {
     let interval = tracker.interval.unwrap_or(TRACKER_INTERVAL);
     Some(match tracker.kind {
         TrackerType::Interface => plan::Watch::Interface { interface: tracker.interface.clone()? },
         TrackerType::Script => plan::Watch::Script {
             command: tracker.command.clone(),
-            user: user(tracker.user.as_ref()),
+            user: tracker.user.clone(),
             interval,
             timeout: tracker.timeout.unwrap_or(interval),
             rise: tracker.rise.unwrap_or(Retries::ONE),

@@ -11,14 +11,14 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use drain::{DRAIN_EXAMPLES, Drain, UNDRAIN_EXAMPLES, Undrain};
 use evenkeel_converge::Op;
 use evenkeel_schemas::scalars::Name;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::daemon::{self, Options};
+use crate::files::Trust;
 use crate::logging::Log;
 use crate::orders::Action;
 use crate::scheduling::Scheduling;
 use crate::stop_signals::StopSignals;
-use crate::{control, difference, guard, logging, memory, once, out, probation, report, server};
+use crate::{control, descriptors, difference, guard, logging, memory, once, out, probation, report, server};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -89,7 +89,7 @@ enum Command {
     /// Converge this host once, VIPs aside, without election and checks
     Converge(Once),
     /// Remove everything that evenkeeld made on this host and put its settings back
-    Cleanup(State),
+    Cleanup(Cleanup),
     /// Show what the running daemon holds and sees
     Status(Status),
     /// Hand a virtual router over to another director, and stay back until released
@@ -153,6 +153,30 @@ struct State {
 }
 
 #[derive(Debug, Args)]
+struct Files {
+    /// Take plans, secrets, programs and state from whoever may write to them
+    ///
+    /// Without it each file, all directories on the way to it and all symbolic links must belong to root or to the user that this runs as,
+    /// and nobody else may write to them.
+    #[arg(long)]
+    allow_insecure_files: bool,
+}
+
+impl Files {
+    const fn trust(&self) -> Trust {
+        if self.allow_insecure_files { Trust::Anybody } else { Trust::Owned }
+    }
+}
+
+#[derive(Debug, Args)]
+struct Cleanup {
+    #[command(flatten)]
+    state: State,
+    #[command(flatten)]
+    files: Files,
+}
+
+#[derive(Debug, Args)]
 struct Socket {
     /// The status socket
     #[arg(long, value_name = "PATH", default_value = "/run/evenkeel/evenkeeld.sock")]
@@ -173,6 +197,8 @@ struct Run {
     /// Keep the daemon's memory out of swap
     #[arg(long)]
     lock_memory: bool,
+    #[command(flatten)]
+    files: Files,
 }
 
 #[derive(Debug, Args)]
@@ -217,6 +243,8 @@ struct Once {
     plan: Plan,
     #[command(flatten)]
     state: State,
+    #[command(flatten)]
+    files: Files,
 }
 
 #[derive(Debug, Args)]
@@ -300,11 +328,11 @@ impl Command {
             Self::Diff(diff) => show_difference(&diff),
             Self::Converge(once) => {
                 let host = host(once.plan.host)?;
-                let done = once::converge(&once.plan.plan, &host, &once.state.state_dir)?;
+                let done = once::converge(&once.plan.plan, &host, &once.state.state_dir, once.files.trust())?;
                 report_done(&done, "Converged: ", "Nothing to do: the kernel is as the plan says.")
             }
-            Self::Cleanup(state) => {
-                let done = once::cleanup(&state.state_dir)?;
+            Self::Cleanup(Cleanup { state, files }) => {
+                let done = once::cleanup(&state.state_dir, files.trust())?;
                 report_done(&done, "Cleaned up: ", "Nothing to do: nothing here is evenkeel's.")
             }
             Self::Status(status) => show_status(&status),
@@ -337,13 +365,14 @@ fn host(given: Option<Name>) -> Result<Name, String> {
 }
 
 fn run_daemon(run: Run) -> Result<ExitCode, String> {
-    raise_file_limit();
+    descriptors::raise_limit();
     let options = Options {
         host: host(run.plan.host)?,
         plan: absolute(&run.plan.plan)?,
         state_dir: absolute(&run.state.state_dir)?,
         socket: absolute(&run.socket.socket)?,
         scheduling: Scheduling { realtime: run.realtime, lock_memory: run.lock_memory },
+        trust: run.files.trust(),
     };
     // Before there is any other thread that they could reach; the log's blocks them all.
     let stop = StopSignals::hold().map_err(|error| format!("signals: {error}"))?;
@@ -351,13 +380,6 @@ fn run_daemon(run: Run) -> Result<ExitCode, String> {
     let ended = runtime.block_on(daemon::run(options, stop));
     runtime.shutdown_timeout(LAST_JOBS);
     ended.map(|()| ExitCode::SUCCESS)
-}
-
-/// A probe takes a file descriptor, and the usual limit of 1024 is for programs that use select(2).
-fn raise_file_limit() {
-    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        setrlimit(Resource::RLIMIT_NOFILE, hard, hard).ok();
-    }
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, String> {
@@ -372,12 +394,12 @@ fn runtime() -> Result<tokio::runtime::Runtime, String> {
 }
 
 fn show_difference(diff: &Diff) -> Result<ExitCode, String> {
-    let Once { plan, state } = &diff.once;
+    let Once { plan, state, files } = &diff.once;
     let socket = &diff.socket.socket;
     // Who has no daemon has no socket; one that does not answer is no reason to guess.
     let status = if socket.exists() { Some(runtime()?.block_on(server::fetch(socket))?) } else { None };
     let host = host(plan.host.clone())?;
-    let found = difference::difference(&plan.plan, &host, &state.state_dir, status.as_ref())?;
+    let found = difference::difference(&plan.plan, &host, &state.state_dir, status.as_ref(), files.trust())?;
     if diff.json {
         out::print(json(&found)?)?;
     } else {

@@ -42,6 +42,7 @@ use crate::claim::{CLAIM, Claim};
 use crate::converger::{Converger, Mailbox, Report};
 use crate::drain_orders::DrainOrders;
 use crate::election::{Command, Election, Notice, RouterSetup};
+use crate::files::Trust;
 use crate::guard::{self, Guardian};
 use crate::hooks::{Done, Hooks};
 use crate::lookout::{Lookout, News};
@@ -87,6 +88,8 @@ pub(crate) struct Options {
     pub(crate) state_dir: PathBuf,
     pub(crate) socket: PathBuf,
     pub(crate) scheduling: Scheduling,
+    /// From whom plans, secrets, programs and what is in the state directory are taken.
+    pub(crate) trust: Trust,
 }
 
 struct Channels {
@@ -183,7 +186,8 @@ pub(crate) async fn run(options: Options, stop: StopSignals) -> Result<(), Strin
     let signals = Signals::new()?;
     let claim = Claim::take(CLAIM).map_err(|error| error.to_string())?;
     claim.answer();
-    let state = Arc::new(StateDir::open(&options.state_dir).map_err(|error| error.to_string())?);
+    let state =
+        Arc::new(StateDir::open(&options.state_dir, options.trust).map_err(|error| error.to_string())?);
     let ledger = state.ledger_or_put_aside().map_err(|error| error.to_string())?;
     let orders = state.orders_or_put_aside().map_err(|error| error.to_string())?;
     let drain_orders = state.drain_orders_or_put_aside().map_err(|error| error.to_string())?;
@@ -197,7 +201,7 @@ pub(crate) async fn run(options: Options, stop: StopSignals) -> Result<(), Strin
     let (outcome_tx, outcomes) = mpsc::channel(CHANNEL);
     let (lookout_tx, lookouts) = mpsc::channel(CHANNEL);
     let (found_tx, found) = mpsc::channel(CHANNEL);
-    let (hooks, hooks_done) = Hooks::new();
+    let (hooks, hooks_done) = Hooks::new(options.trust);
     let (guardian_tx, guardians) = mpsc::channel(1);
     let (way_tx, ways) = mpsc::channel(1);
     let (ask_tx, asks) = mpsc::channel(16);
@@ -220,6 +224,11 @@ pub(crate) async fn run(options: Options, stop: StopSignals) -> Result<(), Strin
         .map_err(|error| format!("election: {error}"))?;
     let lookout = Lookout::start(lookout_tx).map_err(|error| format!("lookout: {error}"))?;
     info!(host = %options.host, plan = %options.plan.display(), "evenkeeld {} started", env!("CARGO_PKG_VERSION"));
+    if options.trust == Trust::Anybody {
+        warn!(
+            "--allow-insecure-files: plans, secrets, programs and state are taken whoever may write to them"
+        );
+    }
     let mut daemon = Daemon {
         options: options.clone(),
         state,
@@ -227,7 +236,7 @@ pub(crate) async fn run(options: Options, stop: StopSignals) -> Result<(), Strin
         election,
         board: Board::new(),
         checks: Checks::new(outcome_tx, lookout),
-        watching: Watching::new(found_tx),
+        watching: Watching::new(found_tx, options.trust),
         hooks,
         facts: Facts::new(),
         serial: 0,
@@ -259,7 +268,7 @@ pub(crate) async fn run(options: Options, stop: StopSignals) -> Result<(), Strin
     daemon.first_plan(&leases, &ledger);
     drift::watch(daemon.converger.mailbox().clone(), daemon.election.nudge());
     let copies = daemon.state.path().to_owned();
-    let plans = source::watch(options.plan, options.host, copies, daemon.disk.clone(), looks);
+    let plans = source::watch(options.plan, options.host, copies, options.trust, daemon.disk.clone(), looks);
     let mut channels = Channels {
         plans,
         reports,

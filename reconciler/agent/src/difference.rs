@@ -18,6 +18,7 @@ use evenkeel_schemas::status::{ConnectionCounts, RouterState, Status, Verdict};
 
 use crate::convergence::scope;
 use crate::draining::connections;
+use crate::files::Trust;
 use crate::in_the_way;
 use crate::plan_file::{self, Keep};
 use crate::report::counted;
@@ -32,12 +33,13 @@ pub(crate) fn difference(
     host: &Name,
     state_dir: &Path,
     daemon: Option<&Status>,
+    trust: Trust,
 ) -> Result<HostDiff, String> {
-    let loaded = plan_file::load(&plan_file::plan_path(plan, host), host, Keep::Nothing)
+    let loaded = plan_file::load(&plan_file::plan_path(plan, host), host, Keep::Nothing, trust)
         .map_err(|why| why.to_string())?;
-    let orders = read_drain_orders(state_dir).map_err(|error| error.to_string())?;
-    let drains = read_drains(state_dir).map_err(|error| error.to_string())?;
-    let ledger = read_ledger(state_dir).map_err(|error| error.to_string())?;
+    let orders = read_drain_orders(state_dir, trust).map_err(|error| error.to_string())?;
+    let drains = read_drains(state_dir, trust).map_err(|error| error.to_string())?;
+    let ledger = read_ledger(state_dir, trust).map_err(|error| error.to_string())?;
     let masters = daemon.map(masters).unwrap_or_default();
     let down = daemon.map(down).unwrap_or_default();
     let standing = |server: &VirtualServer, destination: &Destination| {

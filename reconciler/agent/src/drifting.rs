@@ -251,6 +251,7 @@ mod tests {
     use evenkeel_schemas::plan;
 
     use super::*;
+    use crate::files::Trust;
 
     const KEY: &str = "net/ipv4/vs/conntrack";
     const OTHER: &str = "net/ipv4/vs/sloppy_tcp";
@@ -264,7 +265,7 @@ mod tests {
     }
 
     fn opened(scratch: &std::path::Path) -> (Arc<StateDir>, Disk) {
-        let state = Arc::new(StateDir::open(&scratch.join("state")).expect("open"));
+        let state = Arc::new(StateDir::open(&scratch.join("state"), Trust::Owned).expect("open"));
         let disk = Disk::start(Arc::clone(&state), |_| ()).expect("disk");
         (state, disk)
     }

@@ -23,6 +23,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
 use crate::election::Notice;
+use crate::files::Trust;
 use crate::run_program::{self, Program};
 
 use line::{Change, Line};
@@ -55,19 +56,22 @@ pub(crate) struct Hooks {
     lines: BTreeMap<Subject, Line>,
     running: BTreeMap<Subject, JoinHandle<()>>,
     dropped: u64,
+    /// Whose programs are run.
+    trust: Trust,
     /// At most one word a line waits here.
     done: mpsc::UnboundedSender<Done>,
 }
 
 impl Hooks {
     /// No hooks yet, and the channel on which lines say that they are free.
-    pub(crate) fn new() -> (Self, mpsc::UnboundedReceiver<Done>) {
+    pub(crate) fn new(trust: Trust) -> (Self, mpsc::UnboundedReceiver<Done>) {
         let (done, receiver) = mpsc::unbounded_channel();
         let hooks = Self {
             states: States::default(),
             lines: BTreeMap::new(),
             running: BTreeMap::new(),
             dropped: 0,
+            trust,
             done,
         };
         (hooks, receiver)
@@ -127,11 +131,11 @@ impl Hooks {
             return;
         };
         let finish = Finish { subject: Some(subject.clone()), done: self.done.clone() };
-        let subject_ = subject.clone();
+        let (subject_, trust) = (subject.clone(), self.trust);
         let run = async move {
             let _finish = finish;
             for hook in &change.hooks {
-                run(&subject_, &change, hook).await;
+                run(&subject_, &change, hook, trust).await;
             }
         };
         self.running.insert(subject.clone(), tokio::spawn(run));
@@ -165,19 +169,20 @@ impl Hooks {
         }
         for run in self.running.into_values() {
             run.abort();
-            // Its process group dies with it.
+            // Its program ends with it, and all that the program started.
             run.await.ok();
         }
     }
 }
 
-async fn run(subject: &Subject, change: &Change, hook: &Hook) {
+async fn run(subject: &Subject, change: &Change, hook: &Hook, trust: Trust) {
     let arguments = subject.arguments(change);
     let environment = subject.environment(change);
     let Hook { command, user, timeout } = hook;
     let began = clock::now();
     let limit = timeout.as_duration();
-    let program = Program { command, arguments: &arguments, environment: &environment, user, limit };
+    let user = user.as_deref();
+    let program = Program { command, arguments: &arguments, environment: &environment, user, limit, trust };
     let ended = run_program::run(program).await;
     // Its arguments may be nobody's business.
     let program = command.first().map(String::as_str).unwrap_or_default();
@@ -247,7 +252,7 @@ mod tests {
     async fn programs_are_told_in_order_with_arguments_and_environment() {
         let scratch = tempfile::tempdir().expect("tempdir");
         let log = scratch.path().join("log");
-        let (mut hooks, mut done) = Hooks::new();
+        let (mut hooks, mut done) = Hooks::new(Trust::Owned);
         hooks.configure(&plan(&log, "true"));
         hooks.noticed(&notice(RouterState::Backup, "started"));
         hooks.noticed(&notice(RouterState::Master, "timeout"));
@@ -284,7 +289,7 @@ mod tests {
     async fn a_flapping_router_with_a_slow_program_loses_the_oldest_and_never_the_last() {
         let scratch = tempfile::tempdir().expect("tempdir");
         let log = scratch.path().join("log");
-        let (mut hooks, mut done) = Hooks::new();
+        let (mut hooks, mut done) = Hooks::new(Trust::Owned);
         hooks.configure(&plan(&log, "sleep 0.01"));
         for n in 0..200 {
             let to = if n % 2 == 0 { RouterState::Backup } else { RouterState::Master };

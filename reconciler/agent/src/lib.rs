@@ -12,6 +12,7 @@
 //!   plans that are taken back unless confirmed;
 //! - `trackers`: what the election watches besides; `hooks`: programs that are told of its changes,
 //!   `run_program` runs both kinds, `programs` knows where our own are; `orders`: what operators tell it;
+//! - `files`: what others put there, and whom it is taken from; `descriptors`: how many may be open;
 //! - `drain_orders`: what operators told to drain;
 //! - `in_the_way`: what of others gets in the plan's way; `private_socket`: sockets for root only;
 //! - `report`, `server`: status and orders by a socket; `once`: commands without the daemon, `control`: those
@@ -25,6 +26,7 @@ mod control;
 mod convergence;
 mod converger;
 mod daemon;
+mod descriptors;
 mod difference;
 mod drain_orders;
 mod draining;
@@ -32,6 +34,7 @@ mod drift;
 mod drift_history;
 mod drifting;
 mod election;
+mod files;
 mod guard;
 mod handover;
 mod hooks;
@@ -62,3 +65,4 @@ mod verdicts;
 pub use cli::main;
 pub use guard::main as guardian;
 pub use plan_file::main as read_plan;
+pub use run_program::main as run_program;

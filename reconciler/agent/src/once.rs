@@ -13,6 +13,7 @@ use tracing::warn;
 
 use crate::claim::{CLAIM, Claim};
 use crate::convergence::{Convergence, apply_in_phases, scope};
+use crate::files::Trust;
 use crate::plan_file::{self, Keep, LoadedPlan};
 use crate::state::disk::{Disk, Waiting};
 use crate::state::{StateDir, read_drain_orders, read_ledger};
@@ -22,13 +23,14 @@ const MAX_PASSES: usize = 3;
 /// How long the state directory may take to keep what was done.
 const LAST_WRITES: Duration = Duration::from_secs(10);
 
-fn load(plan: &Path, host: &Name) -> Result<LoadedPlan, String> {
-    plan_file::load(&plan_file::plan_path(plan, host), host, Keep::Nothing).map_err(|why| why.to_string())
+fn load(plan: &Path, host: &Name, trust: Trust) -> Result<LoadedPlan, String> {
+    plan_file::load(&plan_file::plan_path(plan, host), host, Keep::Nothing, trust)
+        .map_err(|why| why.to_string())
 }
 
 /// Without a daemon nothing is known to be down. What was told to drain drains.
-fn wanted(loaded: &LoadedPlan, state_dir: &Path) -> Result<Desired, String> {
-    let orders = read_drain_orders(state_dir).map_err(|error| error.to_string())?;
+fn wanted(loaded: &LoadedPlan, state_dir: &Path, trust: Trust) -> Result<Desired, String> {
+    let orders = read_drain_orders(state_dir, trust).map_err(|error| error.to_string())?;
     let standing = |server: &VirtualServer, destination: &Destination| {
         orders.standing(server, destination, Standing::Serving)
     };
@@ -39,18 +41,18 @@ fn wanted(loaded: &LoadedPlan, state_dir: &Path) -> Result<Desired, String> {
 ///
 /// # Errors
 /// When the plan is refused, a daemon is running, or something cannot be done.
-pub(crate) fn converge(plan: &Path, host: &Name, state_dir: &Path) -> Result<Vec<Op>, String> {
-    let loaded = load(plan, host)?;
+pub(crate) fn converge(plan: &Path, host: &Name, state_dir: &Path, trust: Trust) -> Result<Vec<Op>, String> {
+    let loaded = load(plan, host, trust)?;
     if loaded.plan.policy.probation.is_some() {
         warn!("the plan asks for probation, which only `evenkeeld run` holds: what is done here stays");
     }
     let _claim = Claim::take(CLAIM).map_err(|error| error.to_string())?;
-    let state = Arc::new(StateDir::open(state_dir).map_err(|error| error.to_string())?);
+    let state = Arc::new(StateDir::open(state_dir, trust).map_err(|error| error.to_string())?);
     let kernel = Kernel::new().map_err(|error| error.to_string())?;
     let ledger = state.ledger_or_put_aside().map_err(|error| error.to_string())?;
     let disk = Disk::start(Arc::clone(&state), |_| ()).map_err(|error| format!("disk: {error}"))?;
     let mut convergence = Convergence::new(kernel, &state, &disk, ledger);
-    let wanted = Arc::new(wanted(&loaded, state_dir)?);
+    let wanted = Arc::new(wanted(&loaded, state_dir, trust)?);
     let mut done = Vec::new();
     let mut errors = Vec::new();
     for _ in 0..MAX_PASSES {
@@ -91,10 +93,10 @@ fn kept(disk: &Disk) -> Result<(), String> {
 ///
 /// # Errors
 /// When a daemon is running, or something cannot be removed; the ledger then stays.
-pub(crate) fn cleanup(state_dir: &Path) -> Result<Vec<Op>, String> {
+pub(crate) fn cleanup(state_dir: &Path, trust: Trust) -> Result<Vec<Op>, String> {
     let _claim = Claim::take(CLAIM).map_err(|error| error.to_string())?;
-    let state = StateDir::open(state_dir).map_err(|error| error.to_string())?;
-    let ledger = read_ledger(state.path()).map_err(|error| error.to_string())?;
+    let state = StateDir::open(state_dir, trust).map_err(|error| error.to_string())?;
+    let ledger = read_ledger(state.path(), trust).map_err(|error| error.to_string())?;
     let mut kernel = Kernel::new().map_err(|error| error.to_string())?;
     let mut scope = scope(&Desired::default(), &ledger, &Kind::ALL);
     // What carries our tag is ours even if the ledger was lost.

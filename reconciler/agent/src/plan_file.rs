@@ -2,7 +2,7 @@
 //!
 //! Order of the checks: size, seal, TOML, JSON Schema, types, whose plan it is, contradictions, its secrets. A plan as the compiler
 //! wrote it is read by `plain` in one go, a large one through a `window`. Of any other text TOML and JSON Schema are another
-//! process's work: `helper` asks it, `understand` is what it does. Nothing here changes anything.
+//! process's work: `helper` asks it, `understand` is what it does. Whose files are taken is `files`'s. Nothing here changes anything.
 
 mod contradictions;
 mod helper;
@@ -17,7 +17,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -29,6 +28,7 @@ use evenkeel_schemas::seal::{self, Generation, Opening};
 use evenkeel_vrrp::Secret;
 use tracing::debug;
 
+use crate::files::{self, FileError, Opened, Trust, limit};
 use crate::scheduling;
 use crate::times::{self, Times};
 
@@ -47,8 +47,6 @@ const PASS_MAX: usize = 8;
 const LARGE: u64 = 256 * 1024;
 /// How much of a file is read at a time.
 const PIECE: usize = 64 * 1024;
-/// Largest secrets file or secret file, bytes.
-const MAX_SECRET_FILE: u64 = 1024 * 1024;
 
 /// A plan that may be put in force. Its `Debug` shows which, not what: it holds secrets.
 #[derive(Clone)]
@@ -118,24 +116,21 @@ pub(crate) fn plan_path(path: &Path, host: &Name) -> PathBuf {
     if path.is_dir() { path.join(plan::file_name(host)) } else { path.to_owned() }
 }
 
-/// Reads the plan at `path` (a file) for `host`, with its secrets.
+/// Reads the plan at `path` (a file) for `host`, with its secrets. All of these files are taken from whom `trust` says.
 ///
 /// # Errors
 /// A [`Refusal`] for everything that is wrong with it; never a panic.
-pub(crate) fn load(path: &Path, host: &Name, keep: Keep<'_>) -> Result<LoadedPlan, Refusal> {
+pub(crate) fn load(path: &Path, host: &Name, keep: Keep<'_>, trust: Trust) -> Result<LoadedPlan, Refusal> {
     let started = clock::now();
     let mut times = Times::new(started);
-    let (generation, plan, text) = read(path, host, keep, &mut times)?;
+    let (generation, plan, text) = read(path, host, keep, trust, &mut times)?;
     let secrets_path = path.with_file_name(plan::secrets_file_name(host));
-    let secrets_bytes = match read_bounded(&secrets_path, MAX_SECRET_FILE) {
+    let secrets_bytes = match files::read(&secrets_path, limit::SECRETS, trust) {
         Ok(bytes) => Some(bytes),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => {
-            let words = io_words(&error);
-            return Err(Refusal::new(format!("cannot read {}: {words}", secrets_path.display())));
-        }
+        Err(error) if error.is_absence() => None,
+        Err(error) => return Err(unreadable(&secrets_path, &error)),
     };
-    let secrets = secrets(&plan, secrets_bytes.as_deref())?;
+    let secrets = secrets(&plan, secrets_bytes.as_deref(), trust)?;
     times.note("check");
     let took = times::milliseconds(clock::now().since(started));
     debug!("read: {} in {took:.1} ms:{times}", path.display());
@@ -146,10 +141,15 @@ pub(crate) fn load(path: &Path, host: &Name, keep: Keep<'_>) -> Result<LoadedPla
 ///
 /// # Errors
 /// As [`load`].
-pub(crate) fn load_aside(path: &Path, host: &Name, keep: Keep<'_>) -> Result<LoadedPlan, Refusal> {
+pub(crate) fn load_aside(
+    path: &Path,
+    host: &Name,
+    keep: Keep<'_>,
+    trust: Trust,
+) -> Result<LoadedPlan, Refusal> {
     let aside = || {
         scheduling::give_way();
-        load(path, host, keep)
+        load(path, host, keep, trust)
     };
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("plan".to_owned()).spawn_scoped(scope, aside);
@@ -169,9 +169,10 @@ pub(crate) fn load_aside(path: &Path, host: &Name, keep: Keep<'_>) -> Result<Loa
 pub(crate) fn load_kept(
     path: &Path,
     host: &Name,
+    trust: Trust,
     secrets: impl FnOnce(&Generation) -> Result<BTreeMap<Name, Secret>, Refusal>,
 ) -> Result<LoadedPlan, Refusal> {
-    let (generation, plan, text) = read(path, host, Keep::Itself, &mut Times::new(clock::now()))?;
+    let (generation, plan, text) = read(path, host, Keep::Itself, trust, &mut Times::new(clock::now()))?;
     let secrets = secrets(&generation)?;
     let lacking = plan.routers.iter().find(|r| r.auth.is_some() && !secrets.contains_key(&r.name));
     if let Some(router) = lacking {
@@ -182,7 +183,8 @@ pub(crate) fn load_kept(
 
 /// The generation of the plan in a file, without a look at what it says; none when its seal is broken.
 pub(crate) fn generation_of(path: &Path) -> Option<Generation> {
-    let mut file = BufReader::with_capacity(PIECE, File::open(path).ok()?.take(seal::MAX_BYTES as u64));
+    let Opened { file, .. } = files::open(path, limit::PLAN, Trust::Anybody).ok()?;
+    let mut file = BufReader::with_capacity(PIECE, file.take(limit::PLAN));
     let mut line = Vec::new();
     file.by_ref().take(PIECE as u64).read_until(b'\n', &mut line).ok()?;
     let mut opening = Opening::begin(&line)?;
@@ -202,17 +204,17 @@ fn read(
     path: &Path,
     host: &Name,
     keep: Keep<'_>,
+    trust: Trust,
     times: &mut Times,
 ) -> Result<(Generation, Plan, Text), Refusal> {
-    let unreadable =
-        |error: io::Error| Refusal::new(format!("cannot read {}: {}", path.display(), io_words(&error)));
-    let (file, length) = open(path).map_err(unreadable)?;
+    let refused = |error: FileError| unreadable(path, &error);
+    let Opened { file, length } = files::open(path, limit::PLAN, trust).map_err(refused)?;
     let through_window = (length > LARGE).then(|| windowed(&file, length, keep));
     let (generation, plan, text) = match through_window {
         // Something is in the way, as a full disk: as a whole it can be read nevertheless.
         Some(Ok(Some(read))) => read,
         Some(Ok(None) | Err(_)) | None => {
-            let bytes = read_bounded(path, seal::MAX_BYTES as u64).map_err(unreadable)?;
+            let bytes = files::read(path, limit::PLAN, trust).map_err(refused)?;
             times.note("file");
             let (generation, plan) = understood(&bytes, times)?;
             (generation, plan, Text::Bytes(bytes.into()))
@@ -256,13 +258,13 @@ fn understood(bytes: &[u8], times: &mut Times) -> Result<(Generation, Plan), Ref
     }
 }
 
-fn secrets(plan: &Plan, compiled: Option<&[u8]>) -> Result<BTreeMap<Name, Secret>, Refusal> {
+fn secrets(plan: &Plan, compiled: Option<&[u8]>, trust: Trust) -> Result<BTreeMap<Name, Secret>, Refusal> {
     let mut found = BTreeMap::new();
     for router in &plan.routers {
         let Some(Auth::Pass { secret }) = &router.auth else { continue };
         let text = match secret {
             SecretReference::Compiled(key) => compiled_secret(compiled, key, &plan.host)?,
-            SecretReference::File(path) => secret_file(Path::new(path))?,
+            SecretReference::File(path) => secret_file(Path::new(path), trust)?,
             SecretReference::Credential(name) => {
                 let directory = std::env::var_os("CREDENTIALS_DIRECTORY").ok_or_else(|| {
                     Refusal::new(format!(
@@ -270,7 +272,7 @@ fn secrets(plan: &Plan, compiled: Option<&[u8]>) -> Result<BTreeMap<Name, Secret
                         router.name
                     ))
                 })?;
-                secret_file(&Path::new(&directory).join(name.as_str()))?
+                secret_file(&Path::new(&directory).join(name.as_str()), trust)?
             }
         };
         let secret = password(&text)
@@ -301,47 +303,16 @@ fn compiled_secret(compiled: Option<&[u8]>, key: &Name, host: &Name) -> Result<S
     table.get(key).cloned().ok_or_else(|| Refusal::new(format!("{file} has no secret {key}")))
 }
 
-fn secret_file(path: &Path) -> Result<String, Refusal> {
-    let bytes = read_bounded(path, MAX_SECRET_FILE).map_err(|error| {
-        Refusal::new(format!("cannot read secret {}: {}", path.display(), io_words(&error)))
-    })?;
+fn secret_file(path: &Path, trust: Trust) -> Result<String, Refusal> {
+    let bytes = files::read(path, limit::SECRETS, trust)
+        .map_err(|error| Refusal::new(format!("cannot read secret {}: {error}", path.display())))?;
     let text = String::from_utf8(bytes)
         .map_err(|_| Refusal::new(format!("secret {} is not UTF-8 text", path.display())))?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
-/// Opens a file and tells how long it is, bytes.
-fn open(path: &Path) -> io::Result<(File, u64)> {
-    // Opening a FIFO would otherwise wait for someone to write to it.
-    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(io::Error::other("not a regular file"));
-    }
-    Ok((file, metadata.len()))
-}
-
-/// Reads a file of at most `limit` bytes.
-fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let (file, length) = open(path)?;
-    // One more, to find that there is no more.
-    let room = usize::try_from(length.min(limit)).unwrap_or_default() + 1;
-    let mut bytes = Vec::with_capacity(room);
-    file.take(limit + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > limit {
-        return Err(io::Error::other(format!("larger than {limit} bytes")));
-    }
-    Ok(bytes)
-}
-
-fn io_words(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::NotFound => "no such file".to_owned(),
-        io::ErrorKind::PermissionDenied => {
-            "permission denied (under systemd the daemon has no CAP_DAC_OVERRIDE: root must be allowed to read it)".to_owned()
-        }
-        _ => error.to_string(),
-    }
+fn unreadable(path: &Path, error: &FileError) -> Refusal {
+    Refusal::new(format!("cannot read {}: {error}", path.display()))
 }
 
 #[cfg(test)]
@@ -367,7 +338,8 @@ mod tests {
         if let Some(secrets) = secrets {
             std::fs::write(path.with_file_name(plan::secrets_file_name(&host())), secrets).expect("write");
         }
-        load(&path, &host(), keep)
+        // What is written with any umask is as good here.
+        load(&path, &host(), keep, Trust::Anybody)
     }
 
     fn refusal(text: &str, secrets: Option<&str>) -> String {

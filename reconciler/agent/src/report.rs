@@ -20,6 +20,7 @@ use evenkeel_vrrp::Family;
 
 use crate::daemon::{Daemon, Facts};
 use crate::election::{ElectionSnapshot, RouterSnapshot};
+use crate::files::Trust;
 use crate::logging;
 use crate::state::disk::Waiting;
 
@@ -45,6 +46,7 @@ pub(crate) fn status(daemon: &Daemon, election: ElectionSnapshot) -> Status {
         pid: std::process::id(),
         started: wall(facts.started),
         host: Some(options.host.clone()),
+        insecure_files: options.trust == Trust::Anybody,
         plan: PlanStatus { probation, ..plan_status(&daemon.file(), facts) },
         routers: election.routers.into_iter().map(|one| router(one, daemon)).collect(),
         trackers: watching.status(),

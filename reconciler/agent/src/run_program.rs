@@ -1,34 +1,52 @@
 //! Runs a program of the plan: a tracker's script, a hook. No shell, a clean environment, its own
-//! user, its own process group, a time limit, and no more of its output than its end.
+//! user, its own process group, a time limit, nothing of it left when it has ended, and no more of its output than its end.
 //!
-//! What the end of a program means is decided by those who ask.
+//! ```text
+//!   daemon --Start--> evenkeeld-exec --fork, exec--> program --> what it starts, wherever that goes
+//!          <--End---
+//!   when the daemon's end of the socket closes, evenkeeld-exec ends the program, and itself
+//! ```
+//!
+//! `exec` is the process in between, `user` finds whose rights a program gets. What the end of a program means is decided by those who ask.
 
-use std::collections::BTreeMap;
-use std::ffi::CString;
+mod exec;
+mod user;
+
 use std::fmt;
 use std::io;
-use std::os::unix::process::ExitStatusExt;
-use std::process::{ExitStatus, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream as Socket;
+use std::process::Stdio;
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::{Gid, Pid, Uid, User, getgrouplist};
-use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::{Child, Command};
-use tokio::sync::Semaphore;
+use nix::sys::signal::Signal;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::process::Command;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::descriptors;
+use crate::files::Trust;
 use crate::stop_signals::unblocked;
+
+pub use exec::main;
+use user::Identity;
 
 /// How much of a program's output is kept: its end, bytes.
 const TAIL: usize = 512;
-/// How long output is waited for after the program ended: somebody it left behind may hold it open.
+/// How long output is waited for after the program ended, and how long what it left behind may take to end by itself.
 const LAST_WORDS: Duration = Duration::from_millis(100);
+/// How long ending all that a program started may take. What is stuck in the kernel dies when it comes out of it.
+const END_LIMIT: Duration = Duration::from_secs(2);
+/// How long after a program's limit `evenkeeld-exec` is waited for: it has more to do only when that hangs in the kernel.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Longest message to `evenkeeld-exec`: the kernel itself takes no more of arguments and environment by far (execve(2)).
+const MAX_START: u64 = 8 * 1024 * 1024;
+/// Longest answer.
+const MAX_END: u64 = 64 * 1024;
 /// Where programs find other programs.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// Questions to the user database at a time: it may be on a network, and hang.
-static LOOKUPS: Semaphore = Semaphore::const_new(8);
 
 /// A program to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,10 +57,34 @@ pub(crate) struct Program<'a> {
     pub(crate) arguments: &'a [String],
     /// Its environment beside `PATH`.
     pub(crate) environment: &'a [(&'a str, String)],
-    /// User that it runs as.
-    pub(crate) user: &'a str,
+    /// User that it runs as; the default one when absent.
+    pub(crate) user: Option<&'a str>,
     /// How long it may run, the look at the user database included.
     pub(crate) limit: Duration,
+    /// Whose programs are run.
+    pub(crate) trust: Trust,
+}
+
+/// What `evenkeeld-exec` is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Start {
+    command: Vec<String>,
+    environment: Vec<(String, String)>,
+    /// Who it becomes; absent: who it is.
+    identity: Option<Identity>,
+    limit_ms: u64,
+    trust: Trust,
+    /// Soft and hard limit of file descriptors; absent: its own.
+    descriptors: Option<(u64, u64)>,
+}
+
+/// What `evenkeeld-exec` answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct End {
+    how: How,
+    left_behind: bool,
 }
 
 /// How a program ended.
@@ -50,18 +92,21 @@ pub(crate) struct Program<'a> {
 pub(crate) struct Ended {
     /// How.
     pub(crate) how: How,
+    /// Whether processes that it started were still there when it had ended, and were killed.
+    pub(crate) left_behind: bool,
     /// The end of what it wrote to standard output and standard error, one line.
     pub(crate) output: String,
 }
 
 /// How a program ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum How {
     /// With this exit code.
     Exit(i32),
     /// By this signal.
     Signal(i32),
-    /// It ran for too long and was killed with its process group.
+    /// It ran for too long and was killed with all that it started.
     Killed(Duration),
     /// It could not be started.
     NotStarted(String),
@@ -85,172 +130,103 @@ impl fmt::Display for Ended {
             How::Killed(after) => write!(f, "killed after {after:?}"),
             How::NotStarted(why) => f.write_str(why),
         }?;
+        if self.left_behind {
+            f.write_str(", and what it left behind was killed")?;
+        }
         if self.output.is_empty() { Ok(()) } else { write!(f, ": {}", self.output) }
     }
 }
 
-/// Who a program runs as.
-#[derive(Clone)]
-struct Identity {
-    uid: Uid,
-    gid: Gid,
-    groups: Vec<Gid>,
-}
-
-/// Runs a program to its end. When this future is dropped, the program's process group is killed.
+/// Runs a program to its end. When this future is dropped, the program is killed with all that it started.
 pub(crate) async fn run(program: Program<'_>) -> Ended {
     let deadline = Instant::now() + program.limit;
-    let not_started = |why: String| Ended { how: How::NotStarted(why), output: String::new() };
-    let identity = match timeout_at(deadline, identity(program.user)).await {
-        Ok(Ok(identity)) => identity,
+    let not_started =
+        |why: String| Ended { how: How::NotStarted(why), left_behind: false, output: String::new() };
+    let asked = program.user.unwrap_or(user::OWN);
+    let found = match timeout_at(deadline, user::find(program.user)).await {
+        Ok(Ok(found)) => found,
         Ok(Err(why)) => return not_started(why),
-        Err(_) => return not_started(format!("user {} was not found in time", program.user)),
+        Err(_) => return not_started(format!("user {asked} was not found in time")),
     };
     let Some(path) = program.command.first() else { return not_started("there is no command".to_owned()) };
-    let mut child = match start(&program, path, identity) {
-        Ok(child) => child,
-        Err(error) => {
-            let hint = match error.raw_os_error() {
-                Some(libc::EPERM) => "; to run as somebody else takes CAP_SETUID and CAP_SETGID",
-                _ => "",
-            };
-            return not_started(format!("cannot run {path} as {}: {error}{hint}", program.user));
-        }
+    let environment = program.environment.iter().map(|(key, value)| ((*key).to_owned(), value.clone()));
+    let start = Start {
+        command: program.command.iter().chain(program.arguments).cloned().collect(),
+        environment: std::iter::once(("PATH".to_owned(), PATH.to_owned())).chain(environment).collect(),
+        // Who it already is needs no right to become it.
+        identity: (!found.identity.is_ours()).then_some(found.identity),
+        limit_ms: u64::try_from((deadline - Instant::now()).as_millis()).unwrap_or(u64::MAX),
+        trust: program.trust,
+        descriptors: descriptors::of_programs(),
     };
-    let mut group = Group::of(&child);
+    let (end, output) = match converse(&start, deadline + PATIENCE).await {
+        Ok(end) => end,
+        Err(error) => return not_started(format!("cannot run {path}: {}: {error}", exec::NAME)),
+    };
+    let End { how, left_behind } = end;
+    let how = match how {
+        How::NotStarted(why) => How::NotStarted(format!("cannot run {path} as {}: {why}", found.name)),
+        How::Killed(_) => How::Killed(program.limit),
+        How::Exit(_) | How::Signal(_) => how,
+    };
+    Ended { how, left_behind, output }
+}
+
+/// Has a program run by `evenkeeld-exec`; how it ended and its last words.
+async fn converse(start: &Start, until: Instant) -> io::Result<(End, String)> {
+    let mut message = serde_json::to_vec(start)?;
+    message.push(b'\n');
+    let (ours, theirs) = Socket::pair()?;
+    ours.set_nonblocking(true)?;
+    let mut command = Command::from(exec::command()?);
+    command
+        .env_clear()
+        .current_dir("/")
+        .stdin(OwnedFd::from(theirs))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = unblocked(|| command.spawn())?;
+    // It has their end still, and would never see that it is the only one.
+    drop(command);
+    let mut socket = UnixStream::from_std(ours)?;
     let (mut out, mut err) = (Tail::default(), Tail::default());
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let ended = {
-        let reading = async { tokio::join!(out.read(stdout), err.read(stderr)) };
-        let mut reading = std::pin::pin!(reading);
+    let asking = async {
+        socket.write_all(&message).await?;
+        let mut answer = Vec::new();
+        (&mut socket).take(MAX_END).read_to_end(&mut answer).await?;
+        let end: End = serde_json::from_slice(&answer)
+            .map_err(|_| io::Error::new(io::ErrorKind::UnexpectedEof, "it ended without an answer"))?;
+        Ok(end)
+    };
+    let end = {
+        let mut reading = std::pin::pin!(async { tokio::join!(out.read(stdout), err.read(stderr)) });
         let mut all_read = false;
-        let status = {
-            let mut wait = std::pin::pin!(timeout_at(deadline, child.wait()));
+        let end = {
+            let mut asking = std::pin::pin!(timeout_at(until, asking));
             loop {
                 tokio::select! {
-                    status = &mut wait => break status,
+                    end = &mut asking => break end,
                     _ = &mut reading, if !all_read => all_read = true,
                 }
             }
         };
-        if status.is_ok() && !all_read {
+        if end.is_ok() && !all_read {
             timeout(LAST_WORDS, &mut reading).await.ok();
         }
-        status
+        end
     };
-    let how = match ended {
-        Ok(Ok(status)) => {
-            group.forget();
-            how(status)
-        }
-        Ok(Err(error)) => How::NotStarted(format!("cannot wait for {path}: {error}")),
+    let end = match end {
+        Ok(end) => end,
         Err(_) => {
-            drop(group);
-            // One that is stuck in the kernel dies when it comes out of it.
-            timeout(LAST_WORDS, child.wait()).await.ok();
-            How::Killed(program.limit)
+            // What it started has it as its parent, and dies with it at least.
+            child.start_kill().ok();
+            Ok(End { how: How::Killed(Duration::ZERO), left_behind: false })
         }
     };
+    timeout(LAST_WORDS, child.wait()).await.ok();
     let output = if err.bytes.is_empty() { out } else { err };
-    Ended { how, output: output.line() }
-}
-
-fn how(status: ExitStatus) -> How {
-    match (status.code(), status.signal()) {
-        (Some(code), _) => How::Exit(code),
-        (None, signal) => How::Signal(signal.unwrap_or_default()),
-    }
-}
-
-/// Users that were found once. A directory server that is out of reach later must not make every
-/// tracker fail on every host.
-static FOUND: Mutex<BTreeMap<String, Identity>> = Mutex::new(BTreeMap::new());
-
-fn found() -> MutexGuard<'static, BTreeMap<String, Identity>> {
-    // A panic in between leaves a whole map.
-    FOUND.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Looks a user up, once as long as the daemon runs.
-async fn identity(user: &str) -> Result<Identity, String> {
-    let name = user.to_owned();
-    if let Some(known) = found().get(user) {
-        return Ok(known.clone());
-    }
-    let Ok(place) = LOOKUPS.acquire().await else { return Err("the daemon is stopping".to_owned()) };
-    let look = move || {
-        // Kept until the answer is there, also when nobody waits for it any more.
-        let _place = place;
-        let entry = User::from_name(&name).map_err(|error| format!("user {name}: {error}"))?;
-        let entry = entry.ok_or_else(|| format!("there is no user {name} on this host"))?;
-        let c_name = CString::new(name.as_str()).map_err(|_| format!("{name:?} is no user name"))?;
-        let groups =
-            getgrouplist(&c_name, entry.gid).map_err(|error| format!("groups of user {name}: {error}"))?;
-        let identity = Identity { uid: entry.uid, gid: entry.gid, groups };
-        found().insert(name, identity.clone());
-        Ok(identity)
-    };
-    tokio::task::spawn_blocking(look)
-        .await
-        .unwrap_or_else(|_| Err(format!("user {user}: the look-up failed")))
-}
-
-fn start(program: &Program<'_>, path: &str, identity: Identity) -> io::Result<Child> {
-    let mut command = Command::new(path);
-    command
-        .args(program.command.get(1..).unwrap_or_default())
-        .args(program.arguments)
-        .env_clear()
-        .env("PATH", PATH)
-        .envs(program.environment.iter().map(|(key, value)| (key, value)))
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0);
-    // Who it is already needs no right to become it.
-    if (identity.uid, identity.gid) != (nix::unistd::geteuid(), nix::unistd::getegid()) {
-        become_user(&mut command, identity);
-    }
-    unblocked(|| command.spawn())
-}
-
-/// Lets a command drop all rights of this process but those of the user. The standard library's own
-/// way would leave the user without supplementary groups.
-#[allow(unsafe_code, reason = "the way between fork and exec")]
-fn become_user(command: &mut Command, Identity { uid, gid, groups }: Identity) {
-    let switch = move || {
-        nix::unistd::setgroups(&groups)?;
-        nix::unistd::setresgid(gid, gid, gid)?;
-        nix::unistd::setresuid(uid, uid, uid)?;
-        Ok(())
-    };
-    // SAFETY: the closure runs in the child between fork and exec, where only async-signal-safe calls
-    // are allowed: it makes three system calls with values prepared before, and allocates nothing.
-    unsafe { command.pre_exec(switch) };
-}
-
-/// The process group of a program that runs: killed when this is dropped.
-struct Group(Option<Pid>);
-
-impl Group {
-    fn of(child: &Child) -> Self {
-        Self(child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw))
-    }
-
-    /// The program has ended by itself: what it left running is its own affair, and its number may be
-    /// given to somebody else.
-    fn forget(&mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(group) = self.0 {
-            killpg(group, Signal::SIGKILL).ok();
-        }
-    }
+    end.map(|end| (end, output.line()))
 }
 
 /// The end of a stream of bytes.
@@ -280,6 +256,10 @@ impl Tail {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use nix::unistd::User;
+
     use super::*;
 
     fn argv(script: &str) -> Vec<String> {
@@ -294,9 +274,29 @@ mod tests {
         let environment = [("EVENKEEL_STATE", "MASTER".to_owned())];
         let arguments = ["more".to_owned()];
         let command = argv(script);
-        let program =
-            Program { command: &command, arguments: &arguments, environment: &environment, user, limit };
-        run(program).await
+        run(Program {
+            command: &command,
+            arguments: &arguments,
+            environment: &environment,
+            user: Some(user),
+            limit,
+            trust: Trust::Owned,
+        })
+        .await
+    }
+
+    /// Waits until a process that wrote its number to a file is gone.
+    async fn is_gone(file: &Path) {
+        let number = std::fs::read_to_string(file).expect("a number").trim().to_owned();
+        assert!(!number.is_empty(), "it never ran");
+        for _ in 0..500 {
+            let stat = std::fs::read_to_string(format!("/proc/{number}/stat")).unwrap_or_default();
+            if stat.is_empty() || stat.contains(") Z") {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("process {number} lives");
     }
 
     const LONG: Duration = Duration::from_secs(60);
@@ -313,6 +313,7 @@ mod tests {
             "exit code 1: last"
         );
         assert_eq!(sh("kill -TERM $$", &me, LONG).await.to_string(), "ended by SIGTERM");
+        assert!(sh("kill -40 $$", &me, LONG).await.to_string().starts_with("ended by signal "));
         let much = sh("yes | head -c 1000000; echo end; exit 1", &me, LONG).await;
         assert_eq!(much.output, "end");
     }
@@ -330,17 +331,39 @@ mod tests {
         let pid = scratch.path().join("pid");
         // The grandchild holds the output open and is in the group.
         let script = format!("sleep 300 & echo $! > {}; wait", pid.display());
-        let ended = sh(&script, &me(), Duration::from_millis(500)).await;
-        assert_eq!(ended.how, How::Killed(Duration::from_millis(500)));
-        let child = std::fs::read_to_string(pid).expect("pid").trim().to_owned();
-        for _ in 0..500 {
-            let stat = std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
-            if stat.is_empty() || stat.contains(") Z") {
-                return;
-            }
+        let ended = sh(&script, &me(), Duration::from_secs(2)).await;
+        assert_eq!(ended.how, How::Killed(Duration::from_secs(2)));
+        is_gone(&pid).await;
+    }
+
+    /// In a session of its own, deaf to SIGTERM, with closed output, its parents gone: as daemons are.
+    fn daemon(pid: &Path) -> String {
+        format!(
+            "setsid sh -c 'trap \"\" TERM HUP; (sh -c \"echo \\$\\$ > {0}.new; mv {0}.new {0}; exec sleep 300\" &) ; exit 0' \
+             >/dev/null 2>&1 </dev/null; while ! [ -e {0} ]; do sleep 0.01; done",
+            pid.display()
+        )
+    }
+
+    #[tokio::test]
+    async fn nothing_outlives_a_program_whatever_session_it_went_to() {
+        let scratch = tempfile::tempdir().expect("tempdir");
+        let pid = |name: &str| scratch.path().join(name);
+        let ended = sh(&format!("{}; exit 3", daemon(&pid("ended"))), &me(), LONG).await;
+        assert_eq!(ended.to_string(), "exit code 3, and what it left behind was killed");
+        is_gone(&pid("ended")).await;
+        let ended = sh(&format!("{}; sleep 300", daemon(&pid("late"))), &me(), Duration::from_secs(4)).await;
+        assert_eq!(ended.how, How::Killed(Duration::from_secs(4)));
+        is_gone(&pid("late")).await;
+        // Its plan is replaced, or the daemon stops, while it runs.
+        let script = format!("{}; sleep 300", daemon(&pid("dropped")));
+        let (user, file) = (me(), pid("dropped"));
+        let task = tokio::spawn(async move { sh(&script, &user, LONG).await });
+        while !file.exists() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        panic!("the grandchild {child} lives");
+        task.abort();
+        is_gone(&file).await;
     }
 
     #[tokio::test]
@@ -348,6 +371,69 @@ mod tests {
         let began = Instant::now();
         assert!(sh("sleep 20 & exit 0", &me(), LONG).await.is_success());
         assert!(began.elapsed() < Duration::from_secs(15), "it waited for the output of what it left behind");
+        // What is about to end may say its last words.
+        let ended = sh("(sleep 0.02; echo late >&2) & exit 1", &me(), LONG).await;
+        assert!(
+            ["exit code 1: late", "exit code 1, and what"]
+                .iter()
+                .any(|text| ended.to_string().starts_with(text)),
+            "{ended}"
+        );
+    }
+
+    /// Its user may have so many processes and no more, and all of them are found.
+    #[tokio::test]
+    async fn a_program_that_multiplies_is_ended() {
+        /// Nobody's, so that no other program shares its limit.
+        const USER: u32 = 54_322;
+        if !nix::unistd::geteuid().is_root() {
+            // A limit for our own user would count everything that it runs.
+            return;
+        }
+        let theirs = || {
+            let processes = std::fs::read_dir("/proc").expect("proc").flatten();
+            let theirs = processes.filter(|entry| {
+                let status = std::fs::read_to_string(entry.path().join("status")).unwrap_or_default();
+                status.contains(&format!("Uid:\t{USER}\t")) && !status.contains("State:\tZ")
+            });
+            theirs.count()
+        };
+        let start = Start {
+            command: argv("(setsid perl -e 'fork while 1' || true) & exec sleep 300"),
+            environment: vec![("PATH".to_owned(), PATH.to_owned())],
+            identity: Some(Identity { uid: USER, gid: USER, groups: vec![USER] }),
+            limit_ms: 300,
+            trust: Trust::Owned,
+            descriptors: None,
+        };
+        converse(&start, Instant::now() + LONG).await.expect("an answer");
+        assert_eq!(theirs(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_program_that_others_may_replace_is_not_run() {
+        use std::os::unix::fs::PermissionsExt;
+        let scratch = tempfile::tempdir().expect("tempdir");
+        let path = scratch.path().join("program");
+        std::fs::write(&path, "#!/bin/sh\nexit 5\n").expect("write");
+        let (command, user) = ([path.display().to_string()], me());
+        let program = |trust| Program {
+            command: &command,
+            arguments: &[],
+            environment: &[],
+            user: Some(&user),
+            limit: LONG,
+            trust,
+        };
+        for (mode, runs) in [(0o755, true), (0o777, false), (0o755, true)] {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("chmod");
+            let ended = run(program(Trust::Owned)).await;
+            assert_eq!(ended.how == How::Exit(5), runs, "{mode:o}: {ended}");
+            if !runs {
+                assert!(ended.to_string().contains(&format!("`chmod go-w {}`", path.display())), "{ended}");
+                assert_eq!(run(program(Trust::Anybody)).await.how, How::Exit(5));
+            }
+        }
     }
 
     #[tokio::test]
@@ -355,9 +441,16 @@ mod tests {
         let ended = sh("exit 0", "no-such-user-here", LONG).await;
         assert_eq!(ended.to_string(), "there is no user no-such-user-here on this host");
         let (command, user) = (["/no/such/program".to_owned()], me());
-        let program =
-            Program { command: &command, arguments: &[], environment: &[], user: &user, limit: LONG };
-        assert!(run(program).await.to_string().starts_with("cannot run /no/such/program as "));
+        let program = Program {
+            command: &command,
+            arguments: &[],
+            environment: &[],
+            user: Some(&user),
+            limit: LONG,
+            trust: Trust::Owned,
+        };
+        let ended = run(program).await.to_string();
+        assert_eq!(ended, format!("cannot run /no/such/program as {user}: no such file"));
     }
 
     #[tokio::test]
@@ -373,20 +466,23 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_groups_of_the_user_replace_ours() {
+    async fn the_groups_of_the_user_and_the_limits_from_before_replace_ours() {
         let nobody = User::from_name("nobody").expect("users").expect("nobody");
-        let groups = vec![nobody.gid, Gid::from_raw(54_321)];
-        let command = argv("id -G");
-        let program =
-            Program { command: &command, arguments: &[], environment: &[], user: "nobody", limit: LONG };
-        let identity = Identity { uid: nobody.uid, gid: nobody.gid, groups };
-        let started = start(&program, "/bin/sh", identity);
-        if !nix::unistd::geteuid().is_root() {
-            assert_eq!(started.expect_err("no right").raw_os_error(), Some(libc::EPERM));
-            return;
+        let groups = vec![nobody.gid.as_raw(), 54_321];
+        let identity = Identity { uid: nobody.uid.as_raw(), gid: nobody.gid.as_raw(), groups };
+        let start = Start {
+            command: argv("echo $(id -G) $(ulimit -n) $(ulimit -Hn)"),
+            environment: vec![("PATH".to_owned(), PATH.to_owned())],
+            identity: Some(identity),
+            limit_ms: 60_000,
+            trust: Trust::Owned,
+            descriptors: Some((100, 200)),
+        };
+        let (end, output) = converse(&start, Instant::now() + LONG).await.expect("an answer");
+        if nix::unistd::geteuid().is_root() {
+            assert_eq!(output, format!("{} 54321 100 200", nobody.gid));
+        } else {
+            assert!(matches!(end.how, How::NotStarted(why) if why.contains("CAP_SETUID")));
         }
-        let child = started.expect("start");
-        let output = child.wait_with_output().await.expect("end");
-        assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), format!("{} 54321", nobody.gid));
     }
 }

@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, warn};
 
+use crate::files::{self, Trust};
 use crate::plan_file::{self, Keep, LoadedPlan, Refusal, plan_path};
 use crate::state::disk::Disk;
 
@@ -30,8 +31,8 @@ const NOISY_LIMIT: Duration = Duration::from_millis(500);
 /// How often the file's identity is looked at without an event.
 const POLL: Duration = Duration::from_secs(5);
 
-/// Identity of a file's content as far as `stat` tells.
-type Stamp = Option<(u64, u64, i64, i64, u64)>;
+/// Identity of a file's content as far as `stat` tells, and why it is not obeyed if others may write to it or on the way to it.
+type Stamp = (Option<(u64, u64, i64, i64, u64)>, Option<String>);
 
 /// A plan that was read, or why it is refused.
 pub(crate) type Loaded = Result<LoadedPlan, Refusal>;
@@ -43,17 +44,18 @@ pub(crate) fn watch(
     path: PathBuf,
     host: Name,
     copies: PathBuf,
+    trust: Trust,
     disk: Disk,
     mut look: mpsc::Receiver<()>,
 ) -> mpsc::Receiver<Box<Loaded>> {
     let (tell, plans) = mpsc::channel(1);
-    let mut source = Source::new(path, host);
+    let mut source = Source::new(path, host, trust);
     tokio::spawn(async move {
         loop {
             let (file, host, copies) = (source.file(), source.host.clone(), copies.clone());
             // Large plans take their time to check: not on the thread of the probes.
             let keep = disk.clone();
-            let load = move || plan_file::load_aside(&file, &host, keep_by(&keep, &copies));
+            let load = move || plan_file::load_aside(&file, &host, keep_by(&keep, &copies), trust);
             let Ok(loaded) = tokio::task::spawn_blocking(load).await else { return };
             source.secret_files = loaded.as_ref().map(LoadedPlan::secret_files).unwrap_or_default();
             if tell.send(Box::new(loaded)).await.is_err() {
@@ -76,6 +78,7 @@ pub(crate) fn keep_by<'a>(disk: &Disk, copies: &'a Path) -> Keep<'a> {
 struct Source {
     path: PathBuf,
     host: Name,
+    trust: Trust,
     watcher: Option<RecommendedWatcher>,
     watched: BTreeSet<PathBuf>,
     events: mpsc::Receiver<()>,
@@ -110,7 +113,7 @@ impl Ours {
 }
 
 impl Source {
-    fn new(path: PathBuf, host: Name) -> Self {
+    fn new(path: PathBuf, host: Name, trust: Trust) -> Self {
         let (tell, events) = mpsc::channel(1);
         let ours = Arc::new(Ours::default());
         let noted = Arc::clone(&ours);
@@ -127,6 +130,7 @@ impl Source {
         let mut source = Self {
             path,
             host,
+            trust,
             watcher,
             watched: BTreeSet::new(),
             events,
@@ -183,7 +187,7 @@ impl Source {
         let secrets = file.with_file_name(plan::secrets_file_name(&self.host));
         let read: Vec<&Path> =
             [&file, &secrets].into_iter().chain(&self.secret_files).map(PathBuf::as_path).collect();
-        let stamps = read.iter().map(|path| stamp(path)).collect();
+        let stamps = read.iter().map(|path| (stamp(path), files::state_of(path, self.trust))).collect();
         let changed = std::mem::replace(&mut self.stamps, stamps) != self.stamps;
         let real: Vec<PathBuf> =
             read.iter().chain([&self.path.as_path()]).filter_map(|path| path.canonicalize().ok()).collect();
@@ -207,7 +211,7 @@ impl Source {
     }
 }
 
-fn stamp(path: &Path) -> Stamp {
+fn stamp(path: &Path) -> Option<(u64, u64, i64, i64, u64)> {
     let meta = std::fs::metadata(path).ok()?;
     Some((meta.dev(), meta.ino(), meta.mtime(), meta.mtime_nsec(), meta.len()))
 }
@@ -230,7 +234,7 @@ fn directories(path: &Path, file: &Path) -> BTreeSet<PathBuf> {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
 
@@ -249,7 +253,7 @@ mod tests {
             fs::write(root.join(release).join("dir1.plan.toml"), release).expect("write");
         }
         symlink("one", root.join("current")).expect("symlink");
-        let mut source = Source::new(root.join("current"), "dir1".parse().expect("name"));
+        let mut source = Source::new(root.join("current"), "dir1".parse().expect("name"), Trust::Owned);
         assert_eq!(fs::read_to_string(source.file()).expect("read"), "one");
 
         fs::write(source.file(), "in place").expect("write");
@@ -279,12 +283,33 @@ mod tests {
         }
         symlink("one", root.join("..data")).expect("symlink");
         symlink("..data/dir1.plan.toml", root.join("dir1.plan.toml")).expect("symlink");
-        let mut source = Source::new(root.to_owned(), "dir1".parse().expect("name"));
+        let mut source = Source::new(root.to_owned(), "dir1".parse().expect("name"), Trust::Owned);
         assert_eq!(fs::read_to_string(source.file()).expect("read"), "one");
         symlink("two", root.join("..next")).expect("symlink");
         fs::rename(root.join("..next"), root.join("..data")).expect("swap");
         sees(&mut source, "swap").await;
         assert_eq!(fs::read_to_string(source.file()).expect("read"), "two");
+    }
+
+    /// Directories further up are not watched: what becomes of them is found by looking.
+    #[tokio::test]
+    async fn rights_that_change_anywhere_on_the_way_are_a_reason_to_read_the_plan() {
+        let scratch = tempfile::tempdir().expect("tempdir");
+        let up = scratch.path().join("up");
+        fs::create_dir_all(up.join("plans")).expect("mkdir");
+        let plan = up.join("plans/dir1.plan.toml");
+        fs::write(&plan, "a plan").expect("write");
+        for path in [&up, &up.join("plans"), &plan] {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("chmod");
+        }
+        let mut source = Source::new(up.join("plans"), "dir1".parse().expect("name"), Trust::Owned);
+        for path in [&up, &up.join("plans"), &plan] {
+            for mode in [0o777, 0o755] {
+                fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("chmod");
+                assert!(source.look(), "{} {mode:o}", path.display());
+                assert!(!source.look());
+            }
+        }
     }
 
     #[tokio::test]
@@ -294,7 +319,7 @@ mod tests {
         fs::create_dir(root.join("plans")).expect("mkdir");
         let plan = root.join("plans/dir1.plan.toml");
         fs::write(&plan, "a plan").expect("write");
-        let mut source = Source::new(root.join("plans"), "dir1".parse().expect("name"));
+        let mut source = Source::new(root.join("plans"), "dir1".parse().expect("name"), Trust::Owned);
         for neighbour in ["log", "plans/dir2.plan.toml"] {
             fs::write(root.join(neighbour), "something").expect("write");
             let changed = tokio::time::timeout(QUIET * 10, source.changed()).await;

@@ -2,7 +2,8 @@
 //! daemon writes. How each is read and written is here; when it is written is `disk`'s.
 //!
 //! Every file is replaced whole: written beside, synced, renamed. A file that cannot be understood
-//! is reported and treated as absent; of plans on probation see `probation`.
+//! is reported and treated as absent, and so is one that is no regular file, is too large, or that others could have written; of plans
+//! on probation see `probation`.
 
 pub(crate) mod disk;
 mod drains;
@@ -21,6 +22,7 @@ use evenkeel_converge::{Ledger, ledger};
 use serde::{Deserialize, Serialize};
 use tracing::{error, warn};
 
+use crate::files::{self, FileError, Trust, limit};
 use crate::orders::Orders;
 
 use disk::File;
@@ -48,6 +50,7 @@ pub(crate) struct StateDir {
     place: Mutex<Place>,
     /// Files that could not be understood and not be put aside: that is done before they are replaced.
     damaged: Mutex<BTreeSet<&'static str>>,
+    trust: Trust,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -71,11 +74,12 @@ struct OrdersFile {
 
 impl StateDir {
     /// Makes the directory if need be (mode 0700) and locks it. On a disk that takes nothing, one that is there is opened without a
-    /// write; one that cannot be made or locked is tried again by [`StateDir::look`].
+    /// write; one that cannot be made or locked is tried again by [`StateDir::look`]. What is in it decides what is done as root, so it has
+    /// to be the daemon's or root's alone.
     ///
     /// # Errors
-    /// When another process holds the lock.
-    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+    /// When another process holds the lock, or others may write to the directory.
+    pub(crate) fn open(path: &Path, trust: Trust) -> io::Result<Self> {
         let place = match Place::open(path) {
             Ok(place) => {
                 place.unlocked.iter().for_each(|why| warn!("{why}"));
@@ -87,13 +91,27 @@ impl StateDir {
                 Place::default()
             }
         };
-        Ok(Self { path: path.to_owned(), place: Mutex::new(place), damaged: Mutex::default() })
+        let state =
+            Self { path: path.to_owned(), place: Mutex::new(place), damaged: Mutex::default(), trust };
+        state.check()?;
+        Ok(state)
+    }
+
+    /// # Errors
+    /// When others may write to the directory. One that is not there, or does not answer, has nothing to obey.
+    fn check(&self) -> io::Result<()> {
+        match files::check_directory(&self.path, self.trust) {
+            Err(error @ FileError::Insecure(_)) => {
+                Err(io::Error::other(format!("state directory {}: {error}", self.path.display())))
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     /// Looks whether the directory and its lock are still there under their names, and makes them again.
     ///
     /// # Errors
-    /// When they cannot be made.
+    /// When they cannot be made, or what is there now others may write to.
     pub(crate) fn look(&self) -> io::Result<Looked> {
         let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
         if place.is_at(&self.path) {
@@ -101,6 +119,7 @@ impl StateDir {
         }
         let same = place.is_same_directory(&self.path);
         *place = Place::open(&self.path)?;
+        self.check()?;
         Ok(if same { Looked::Same } else { Looked::MadeAgain })
     }
 
@@ -128,7 +147,7 @@ impl StateDir {
     /// # Errors
     /// When there is one and it cannot be read.
     pub(crate) fn ledger_or_put_aside(&self) -> io::Result<Ledger> {
-        match read_ledger(&self.path) {
+        match read_ledger(&self.path, self.trust) {
             Ok(ledger) => Ok(ledger),
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 let kept = self.put_aside(LEDGER).map(|aside| format!("; kept as {}", aside.display()));
@@ -168,7 +187,7 @@ impl StateDir {
     /// # Errors
     /// When there is one and it cannot be read.
     pub(crate) fn orders_or_put_aside(&self) -> io::Result<Orders> {
-        match read_orders(&self.path.join(ORDERS)) {
+        match read_orders(&self.path.join(ORDERS), self.trust) {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 let aside = self.put_aside(ORDERS).unwrap_or_else(|| self.path.join(ORDERS));
                 error!(
@@ -206,7 +225,14 @@ impl StateDir {
     /// What an earlier daemon had verified; none when it is not known.
     pub(crate) fn verified(&self) -> Option<Record> {
         let path = self.path.join(VERIFIED);
-        let bytes = fs::read(&path).ok()?;
+        let bytes = match files::read(&path, limit::LEDGER, self.trust) {
+            Err(error) if error.is_absence() => return None,
+            Err(error) => {
+                warn!("{}: {error}: drift until now is put right", path.display());
+                return None;
+            }
+            Ok(bytes) => bytes,
+        };
         match serde_json::from_slice::<VerifiedFile>(&bytes) {
             Ok(file) if file.version == VERIFIED_VERSION => Some(file.verified),
             Ok(_) | Err(_) => {
@@ -254,13 +280,13 @@ impl StateDir {
 ///
 /// # Errors
 /// When there is one and it cannot be read; `InvalidData` when it cannot be understood.
-pub(crate) fn read_ledger(directory: &Path) -> io::Result<Ledger> {
+pub(crate) fn read_ledger(directory: &Path, trust: Trust) -> io::Result<Ledger> {
     let path = directory.join(LEDGER);
     let explain = |kind, text: String| io::Error::new(kind, format!("ledger {}: {text}", path.display()));
-    let bytes = match fs::read(&path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Ledger::default()),
-        Err(error) => return Err(explain(error.kind(), error.to_string())),
+    let Some(bytes) =
+        read_if_there(&path, limit::LEDGER, trust).map_err(|e| explain(e.kind(), e.to_string()))?
+    else {
+        return Ok(Ledger::default());
     };
     let damaged = |text| explain(io::ErrorKind::InvalidData, text);
     match serde_json::from_slice::<LedgerFile<Ledger>>(&bytes) {
@@ -272,12 +298,12 @@ pub(crate) fn read_ledger(directory: &Path) -> io::Result<Ledger> {
     }
 }
 
-fn read_orders(path: &Path) -> io::Result<Orders> {
+fn read_orders(path: &Path, trust: Trust) -> io::Result<Orders> {
     let explain = |kind, text: String| io::Error::new(kind, format!("orders {}: {text}", path.display()));
-    let bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Orders::default()),
-        Err(error) => return Err(explain(error.kind(), error.to_string())),
+    let Some(bytes) =
+        read_if_there(path, limit::ORDERS, trust).map_err(|e| explain(e.kind(), e.to_string()))?
+    else {
+        return Ok(Orders::default());
     };
     let damaged = |text| explain(io::ErrorKind::InvalidData, text);
     match serde_json::from_slice::<OrdersFile>(&bytes) {
@@ -286,6 +312,18 @@ fn read_orders(path: &Path) -> io::Result<Orders> {
             Err(damaged(format!("written in format {} by another version of evenkeeld", file.version)))
         }
         Err(error) => Err(damaged(format!("damaged ({error})"))),
+    }
+}
+
+/// Reads a file of the state directory that may not be there.
+///
+/// # Errors
+/// `InvalidData` when there is something that is not read for what it is: no regular file, too large, or others could have written it.
+fn read_if_there(path: &Path, limit: u64, trust: Trust) -> io::Result<Option<Vec<u8>>> {
+    match files::read(path, limit, trust) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(FileError::Io(error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -326,8 +364,8 @@ mod tests {
     fn one_daemon_a_directory_and_a_damaged_ledger_is_absent() {
         let scratch = tempfile::tempdir().expect("tempdir");
         let path = scratch.path().join("state");
-        let state = StateDir::open(&path).expect("first");
-        let error = StateDir::open(&path).expect_err("second");
+        let state = StateDir::open(&path, Trust::Owned).expect("first");
+        let error = StateDir::open(&path, Trust::Owned).expect_err("second");
         assert!(error.to_string().contains("in use"), "{error}");
         let mut ledger = Ledger::default();
         ledger.sysctls.insert(
@@ -335,19 +373,19 @@ mod tests {
             ledger::SysctlEntry { original: "0".to_owned(), ours: "1".to_owned() },
         );
         state.save_ledger(&ledger).expect("save");
-        assert_eq!(read_ledger(&path).expect("ledger"), ledger);
+        assert_eq!(read_ledger(&path, Trust::Owned).expect("ledger"), ledger);
         fs::write(path.join(LEDGER), b"{\"version\":1,\"addr").expect("damage");
-        assert_eq!(read_ledger(&path).expect_err("damaged").kind(), io::ErrorKind::InvalidData);
+        assert_eq!(read_ledger(&path, Trust::Owned).expect_err("damaged").kind(), io::ErrorKind::InvalidData);
         assert_eq!(state.ledger_or_put_aside().expect("put aside"), Ledger::default());
         assert!(path.join("ledger.json.unreadable-1").exists(), "the damaged one is kept");
         drop(state);
-        StateDir::open(&path).expect("free again");
+        StateDir::open(&path, Trust::Owned).expect("free again");
     }
 
     #[test]
     fn orders_are_kept_and_damaged_ones_are_put_aside() {
         let scratch = tempfile::tempdir().expect("tempdir");
-        let state = StateDir::open(&scratch.path().join("state")).expect("open");
+        let state = StateDir::open(&scratch.path().join("state"), Trust::Owned).expect("open");
         assert_eq!(state.orders_or_put_aside().expect("none"), Orders::default());
         let orders: Orders =
             serde_json::from_str(r#"{"VI_1":{"order":"hold","since":"2026-01-01T00:00:00Z"}}"#)

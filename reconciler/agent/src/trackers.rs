@@ -27,6 +27,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
+use crate::files::Trust;
+
 /// What a task found.
 #[derive(Debug)]
 pub(crate) struct Found {
@@ -79,18 +81,21 @@ pub(crate) struct Watching {
     leaving: BTreeMap<Name, TrackerState>,
     services: Vec<Tracker>,
     next_task: u64,
+    /// Whose programs are run.
+    trust: Trust,
     found: mpsc::Sender<Found>,
 }
 
 impl Watching {
     /// No trackers; tasks will tell `found`.
-    pub(crate) fn new(found: mpsc::Sender<Found>) -> Self {
+    pub(crate) fn new(found: mpsc::Sender<Found>, trust: Trust) -> Self {
         Self {
             states: Trackers::new(),
             tasks: BTreeMap::new(),
             leaving: BTreeMap::new(),
             services: Vec::new(),
             next_task: 0,
+            trust,
             found,
         }
     }
@@ -139,7 +144,9 @@ impl Watching {
         let handle = match (&subject, trackers.first()) {
             (Subject::Interfaces, _) => tokio::spawn(interfaces::watch(trackers.clone(), teller)),
             (Subject::Processes, _) => tokio::spawn(processes::watch(trackers.clone(), teller)),
-            (Subject::One(_), Some(tracker)) => tokio::spawn(looks::watch(tracker.clone(), n, teller)),
+            (Subject::One(_), Some(tracker)) => {
+                tokio::spawn(looks::watch(tracker.clone(), n, self.trust, teller))
+            }
             (Subject::One(_), None) => return,
         };
         self.tasks.insert(subject, Task { id, trackers, handle });
@@ -235,7 +242,7 @@ mod tests {
         let me = nix::unistd::User::from_uid(nix::unistd::geteuid()).expect("users").expect("user").name;
         let watch = Watch::Script {
             command: ["/bin/sh", "-c", command].map(str::to_owned).to_vec(),
-            user: me,
+            user: Some(me),
             interval: "50ms".parse().expect("span"),
             timeout: Span::from_secs(30),
             rise: Retries::new(1).expect("rise"),
@@ -272,7 +279,7 @@ mod tests {
         let path = scratch.path().join("number");
         let flag = scratch.path().join("flag");
         let (sender, mut found) = mpsc::channel(16);
-        let mut watching = Watching::new(sender);
+        let mut watching = Watching::new(sender, Trust::Owned);
         let all = [file(&path.to_string_lossy()), script(&format!("[ -e {} ]", flag.display()))];
         watching.configure(&plan(all.to_vec()));
         assert_eq!(watching.all().get(&name("file")), Some(&state(true, None)), "as the plan begins");
@@ -298,10 +305,10 @@ mod tests {
         let (sender, _found) = mpsc::channel(16);
         let down = Tracker { initially: Initially::Down, ..file("/no/such/file") };
         let plan = plan(vec![down]);
-        let mut watching = Watching::new(sender.clone());
+        let mut watching = Watching::new(sender.clone(), Trust::Owned);
         watching.configure(&plan);
         assert_eq!(watching.all().get(&name("file")), Some(&state(false, None)));
-        let mut watching = Watching::new(sender);
+        let mut watching = Watching::new(sender, Trust::Owned);
         watching.go_on(&plan);
         watching.configure(&plan);
         assert_eq!(watching.all().get(&name("file")), Some(&state(true, None)));
@@ -310,7 +317,7 @@ mod tests {
     #[tokio::test]
     async fn the_loopback_interface_is_up_and_one_that_is_not_there_is_down() {
         let (sender, mut found) = mpsc::channel(16);
-        let mut watching = Watching::new(sender);
+        let mut watching = Watching::new(sender, Trust::Owned);
         let one = |tracker: &str, interface: &str, initially| Tracker {
             name: name(tracker),
             initially,
@@ -325,7 +332,7 @@ mod tests {
     #[tokio::test]
     async fn processes_are_counted() {
         let (sender, mut found) = mpsc::channel(16);
-        let mut watching = Watching::new(sender);
+        let mut watching = Watching::new(sender, Trust::Owned);
         let one = |tracker: &str, process: &str| Tracker {
             name: name(tracker),
             initially: Initially::Up,

@@ -250,7 +250,7 @@ mod tests {
     fn script(name_: &str, rise: u8, fall: u8, initially: Initially) -> Tracker {
         let watch = Watch::Script {
             command: vec!["/bin/true".to_owned()],
-            user: "nobody".to_owned(),
+            user: Some("nobody".to_owned()),
             interval: Span::from_secs(1),
             timeout: Span::from_secs(1),
             rise: Retries::new(rise).expect("rise"),
@@ -339,7 +339,7 @@ mod tests {
         all.found(&name("other"), Finding::failure("gone"), MonoTime::ZERO);
         let mut other = script("other", 1, 1, Initially::Up);
         if let Watch::Script { user, .. } = &mut other.watch {
-            "somebody".clone_into(user);
+            *user = Some("somebody".to_owned());
         }
         all.configure(&[script("kept", 1, 5, Initially::Up), other]);
         assert!(!all.get(&name("kept")).expect("kept").up, "another number of failures is no success");

@@ -65,7 +65,7 @@ pub struct Check {
     /// `script`: program and arguments, run without a shell. Exit code 0 is success.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
-    /// `script`: user that it runs as. Absent: `nobody`.
+    /// `script`: user that it runs as. Absent: `evenkeel_script` if the host has that user, or else `nobody`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
     /// `script`: exit codes from 2 on set the weight to the code less 2 (keepalived: `misc_dynamic`). Absent: no.

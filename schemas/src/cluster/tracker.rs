@@ -19,7 +19,7 @@ pub struct Tracker {
     /// `script`: program and arguments, run without a shell; success is exit code 0.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
-    /// `script`: user that it runs as. Absent: `nobody`.
+    /// `script`: user that it runs as. Absent: `evenkeel_script` if the host has that user, or else `nobody`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
     /// `script`, `file`: time from one look to the next. Absent: 1s.

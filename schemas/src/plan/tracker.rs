@@ -32,8 +32,9 @@ pub enum Watch {
         /// Absolute path of the program, and its arguments; run without a shell.
         #[schemars(length(min = 1))]
         command: Vec<String>,
-        /// User that it runs as.
-        user: String,
+        /// User that it runs as. Absent: `evenkeel_script` if the host has that user, or else `nobody`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        user: Option<String>,
         /// Time from one start to the next.
         interval: Span,
         /// How long it may run before it is killed, which is a failure.

@@ -78,7 +78,7 @@ impl Reader<'_> {
         } else if user.is_none() {
             self.notes.instead(
                 Fate::Decide,
-                "say which `user` runs it: absent it is `nobody`, and keepalived took `keepalived_script` or root",
+                "say which `user` runs it: absent it is `evenkeel_script` or `nobody`, and keepalived took `keepalived_script` or root",
             );
         }
         Some(Command { words, user })

@@ -11,10 +11,10 @@ use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::status::Rejected;
 use tracing::{debug, error, info};
 
-use super::Daemon;
 use super::elections::{bound_services, is_followed};
 use super::facts::InForce;
 use super::probation::FIRST_WRITE;
+use super::{Daemon, Options};
 use crate::converger::Wanted;
 use crate::election::{Command, RouterSetup};
 use crate::guard::Lease;
@@ -37,7 +37,8 @@ impl Daemon {
         self.disk.keep(Content::Probation(Box::new(self.record().clone())));
         self.disk.wait(File::Probation, FIRST_WRITE);
         let keep = source::keep_by(&self.disk, self.state.path());
-        let read = plan_file::load_aside(&self.file(), &self.options.host, keep);
+        let Options { host, trust, .. } = &self.options;
+        let read = plan_file::load_aside(&self.file(), host, keep, *trust);
         let Some((loaded, from_last_good, known)) = self.first_choice(read) else { return };
         if !leases.is_empty() {
             self.watching.go_on(&loaded.plan);

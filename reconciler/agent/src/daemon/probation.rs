@@ -7,6 +7,7 @@
 
 mod looks;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -21,6 +22,7 @@ use tracing::{error, info, warn};
 
 use super::Daemon;
 use super::desk::Then;
+use crate::files;
 use crate::orders::Refusal;
 use crate::plan_file::LoadedPlan;
 use crate::probation::{
@@ -123,13 +125,9 @@ impl Probation {
 
 /// The clocks now.
 fn moment() -> Moment {
-    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let boot = files::kernel_line(Path::new("/proc/sys/kernel/random/boot_id"));
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Moment {
-        now: clock::now(),
-        boot: boot.trim().to_owned(),
-        wall_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX),
-    }
+    Moment { now: clock::now(), boot, wall_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX) }
 }
 
 fn down(baseline: &Baseline) -> Verdicts {

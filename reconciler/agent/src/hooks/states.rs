@@ -273,7 +273,7 @@ mod tests {
         let mut plan: Plan = toml::from_str(&text).expect("plan");
         let any = Some(Hook {
             command: vec!["/bin/true".to_owned()],
-            user: "nobody".to_owned(),
+            user: Some("nobody".to_owned()),
             timeout: Span::from_secs(1),
         });
         plan.routers.iter_mut().for_each(|router| router.hooks.any.clone_from(&any));

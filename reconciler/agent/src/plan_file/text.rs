@@ -10,6 +10,8 @@ use std::sync::Arc;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::linkat;
 
+use crate::files::{self, Opened, Trust, limit};
+
 /// The mode of files that hold it.
 const PRIVATE: u32 = 0o600;
 /// How much of a file is in memory at a time.
@@ -83,7 +85,7 @@ impl Text {
     /// Whether a file has exactly this text.
     pub(crate) fn is_in(&self, path: &Path) -> bool {
         let compare = || -> io::Result<bool> {
-            let mut theirs = File::open(path)?;
+            let Opened { file: mut theirs, .. } = files::open(path, limit::PLAN, Trust::Anybody)?;
             let found = theirs.metadata()?;
             if let Self::File(file) = self
                 && file.metadata().is_ok_and(|ours| (ours.dev(), ours.ino()) == (found.dev(), found.ino()))

@@ -45,6 +45,9 @@ fn head(status: &Status) -> Vec<String> {
             if plan.from_last_good { " (the last good one, kept in the state directory)" } else { "" }
         ),
     ];
+    if status.insecure_files {
+        lines.push("  files are taken WHOEVER MAY WRITE TO THEM (--allow-insecure-files)".to_owned());
+    }
     if let Some(rejected) = &plan.rejected {
         lines.push(format!("  REFUSED at {}: {}", rejected.at, rejected.reason));
     }

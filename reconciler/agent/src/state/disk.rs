@@ -270,6 +270,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::files::Trust;
     use crate::orders::Orders;
 
     const SOON: Duration = Duration::from_secs(20);
@@ -284,7 +285,7 @@ mod tests {
     fn what_is_removed_is_made_again() {
         let scratch = tempfile::tempdir().expect("tempdir");
         let path = scratch.path().join("state");
-        let state = Arc::new(StateDir::open(&path).expect("open"));
+        let state = Arc::new(StateDir::open(&path, Trust::Owned).expect("open"));
         let disk = Disk::start(Arc::clone(&state), |_| ()).expect("disk");
         disk.keep(orders());
         assert!(disk.wait(File::Orders, SOON));
@@ -299,7 +300,7 @@ mod tests {
         };
         fs::remove_dir_all(&path).expect("remove");
         assert!(wait(), "the directory");
-        assert!(StateDir::open(&path).is_err(), "and it is locked");
+        assert!(StateDir::open(&path, Trust::Owned).is_err(), "and it is locked");
         fs::remove_file(path.join("orders.json")).expect("remove");
         assert!(wait(), "the file");
         assert_eq!(disk.stop(SOON), []);
@@ -310,7 +311,7 @@ mod tests {
     fn a_damaged_file_is_put_aside_before_it_is_replaced() {
         let scratch = tempfile::tempdir().expect("tempdir");
         let path = scratch.path().join("state");
-        let state = Arc::new(StateDir::open(&path).expect("open"));
+        let state = Arc::new(StateDir::open(&path, Trust::Owned).expect("open"));
         fs::write(path.join("orders.json"), "{").expect("damage");
         // A name that is taken cannot be renamed to: all are.
         let names: Vec<_> = (1..1000).map(|n| path.join(format!("orders.json.unreadable-{n}"))).collect();

@@ -1,6 +1,5 @@
 //! What is kept of drains: since when destinations drain, and what operators told to drain.
 
-use std::fs;
 use std::io;
 use std::path::Path;
 
@@ -9,8 +8,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tracing::{error, warn};
 
-use super::{StateDir, replace};
+use super::{StateDir, read_if_there, replace};
 use crate::drain_orders::DrainOrders;
+use crate::files::{self, Trust, limit};
 
 /// Since when destinations drain. Means nothing after a boot: the IPVS table is then another.
 pub(super) const DRAINS: &str = "drains.json";
@@ -44,7 +44,7 @@ impl StateDir {
     /// Since when destinations drain; nothing when there is no file, or one of another boot. One that
     /// cannot be understood is put aside: its deadlines start again.
     pub(crate) fn drains(&self) -> Drains {
-        match read_drains(self.path()) {
+        match read_drains(self.path(), self.trust) {
             Ok(drains) => drains,
             Err(error) => {
                 warn!("{error}: the deadlines of destinations that drain start again");
@@ -69,7 +69,7 @@ impl StateDir {
     /// # Errors
     /// When there is one and it cannot be read.
     pub(crate) fn drain_orders_or_put_aside(&self) -> io::Result<DrainOrders> {
-        match read_drain_orders(self.path()) {
+        match read_drain_orders(self.path(), self.trust) {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 let aside = self.put_aside(DRAIN_ORDERS).unwrap_or_else(|| self.path().join(DRAIN_ORDERS));
                 error!("{error}; kept as {}: what was told to drain serves again", aside.display());
@@ -94,8 +94,9 @@ impl StateDir {
 ///
 /// # Errors
 /// When there is one and it cannot be read; `InvalidData` when it cannot be understood.
-pub(crate) fn read_drains(directory: &Path) -> io::Result<Drains> {
-    let Some(file) = read::<DrainsFile>(&directory.join(DRAINS))? else { return Ok(Drains::default()) };
+pub(crate) fn read_drains(directory: &Path, trust: Trust) -> io::Result<Drains> {
+    let file = read::<DrainsFile>(&directory.join(DRAINS), limit::DRAINS, trust)?;
+    let Some(file) = file else { return Ok(Drains::default()) };
     let boot = boot();
     Ok(if boot.is_empty() || file.boot != boot { Drains::default() } else { file.drains })
 }
@@ -104,13 +105,13 @@ pub(crate) fn read_drains(directory: &Path) -> io::Result<Drains> {
 ///
 /// # Errors
 /// When there is one and it cannot be read; `InvalidData` when it cannot be understood.
-pub(crate) fn read_drain_orders(directory: &Path) -> io::Result<DrainOrders> {
-    let file = read::<OrdersFile>(&directory.join(DRAIN_ORDERS))?;
+pub(crate) fn read_drain_orders(directory: &Path, trust: Trust) -> io::Result<DrainOrders> {
+    let file = read::<OrdersFile>(&directory.join(DRAIN_ORDERS), limit::ORDERS, trust)?;
     Ok(file.map(|file| file.orders).unwrap_or_default())
 }
 
 fn boot() -> String {
-    fs::read_to_string(BOOT_ID).unwrap_or_default().trim().to_owned()
+    files::kernel_line(Path::new(BOOT_ID))
 }
 
 fn save(path: &Path, file: &impl Serialize) -> io::Result<()> {
@@ -118,12 +119,10 @@ fn save(path: &Path, file: &impl Serialize) -> io::Result<()> {
     replace(path, &serde_json::to_vec(file)?).map_err(explain)
 }
 
-fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
+fn read<T: DeserializeOwned>(path: &Path, limit: u64, trust: Trust) -> io::Result<Option<T>> {
     let explain = |kind, text: String| io::Error::new(kind, format!("{}: {text}", path.display()));
-    let bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(explain(error.kind(), error.to_string())),
+    let Some(bytes) = read_if_there(path, limit, trust).map_err(|e| explain(e.kind(), e.to_string()))? else {
+        return Ok(None);
     };
     let damaged = |text| explain(io::ErrorKind::InvalidData, text);
     match serde_json::from_slice::<AnyVersion>(&bytes) {
@@ -138,6 +137,8 @@ fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use evenkeel_converge::{DestinationKey, ServiceKey};
     use evenkeel_schemas::time::MonoTime;
 
@@ -153,7 +154,7 @@ mod tests {
     #[test]
     fn drains_are_kept_within_one_boot() {
         let scratch = tempfile::tempdir().expect("tempdir");
-        let state = StateDir::open(&scratch.path().join("state")).expect("open");
+        let state = StateDir::open(&scratch.path().join("state"), Trust::Owned).expect("open");
         assert!(state.drains().is_empty());
         state.save_drains(&some()).expect("save");
         assert_eq!(state.drains(), some());

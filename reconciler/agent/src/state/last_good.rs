@@ -17,6 +17,7 @@ use evenkeel_vrrp::Secret;
 use tracing::warn;
 
 use super::{StateDir, remove, replace};
+use crate::files::{self, limit};
 use crate::plan_file::{self, Keep, LoadedPlan, Refusal};
 
 pub(super) const LAST_GOOD: &str = "last-good";
@@ -43,7 +44,9 @@ impl StateDir {
         let kept: Passwords =
             loaded.secrets.iter().map(|(router, secret)| (router.clone(), secret.to_bytes())).collect();
         let kept = serde_json::to_vec(&kept)?;
-        if loaded.text.is_in(&file) && fs::read(&passwords).is_ok_and(|found| found == kept) {
+        if loaded.text.is_in(&file)
+            && files::read(&passwords, limit::PASSWORDS, self.trust).is_ok_and(|found| found == kept)
+        {
             return Ok(());
         }
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
@@ -81,10 +84,10 @@ impl StateDir {
 
     fn read_last_good(&self, path: &Path, host: &Name) -> Result<LoadedPlan, Refusal> {
         let mut older = false;
-        let loaded = plan_file::load_kept(path, host, |generation| {
+        let loaded = plan_file::load_kept(path, host, self.trust, |generation| {
             let file = passwords_file(&self.last_good_dir(), generation.as_str());
-            let kept = fs::read(&file).map_err(|error| {
-                older = error.kind() == io::ErrorKind::NotFound;
+            let kept = files::read(&file, limit::PASSWORDS, self.trust).map_err(|error| {
+                older = error.is_absence();
                 Refusal::new(format!("{}: {error}", file.display()))
             })?;
             // The error of the parser could quote what it read.
@@ -93,7 +96,7 @@ impl StateDir {
             Ok(kept.into_iter().map(|(router, bytes)| (router, Secret::from_bytes(bytes))).collect())
         });
         // Written by a version that kept the file of secrets instead.
-        if older { plan_file::load(path, host, Keep::Itself) } else { loaded }
+        if older { plan_file::load(path, host, Keep::Itself, self.trust) } else { loaded }
     }
 
     /// Removes the last good plan.
@@ -119,6 +122,7 @@ mod tests {
     use evenkeel_schemas::seal;
 
     use super::*;
+    use crate::files::Trust;
 
     fn host() -> Name {
         "dir1".parse().expect("name")
@@ -138,12 +142,12 @@ mod tests {
     #[test]
     fn a_plan_is_kept_with_the_passwords_that_it_ran_with() {
         let scratch = tempfile::tempdir().expect("tempdir");
-        let state = StateDir::open(&scratch.path().join("state")).expect("open");
+        let state = StateDir::open(&scratch.path().join("state"), Trust::Owned).expect("open");
         assert!(state.last_good(&host()).is_none() && state.last_good_generation(&host()).is_none());
         let (file, password) = (scratch.path().join("dir1.plan.toml"), scratch.path().join("password"));
         fs::write(&file, sealed(100, &password)).expect("write");
         fs::write(&password, "hell>com\n").expect("write");
-        let first = plan_file::load(&file, &host(), Keep::Nothing).expect("good");
+        let first = plan_file::load(&file, &host(), Keep::Nothing, Trust::Anybody).expect("good");
         state.save_last_good(&first).expect("save");
 
         // The password changes with the next plan, and the one before still has its own.
@@ -157,7 +161,7 @@ mod tests {
 
         fs::write(&password, "other\n").expect("write");
         fs::write(&file, sealed(90, &password)).expect("write");
-        let second = plan_file::load(&file, &host(), Keep::Nothing).expect("good");
+        let second = plan_file::load(&file, &host(), Keep::Nothing, Trust::Anybody).expect("good");
         state.save_last_good(&second).expect("save");
         assert_eq!(state.last_good(&host()).expect("kept").secrets, second.secrets);
         let directory = state.last_good_dir();

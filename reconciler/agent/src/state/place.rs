@@ -6,6 +6,8 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
+use crate::files::{self, FileError, Trust};
+
 const LOCK: &str = "lock";
 /// Locks of all processes (proc_locks(5)).
 const LOCKS: &str = "/proc/locks";
@@ -49,16 +51,24 @@ impl Place {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(explain)?;
         }
         let name = path.join(LOCK);
-        let lock = match File::open(&name) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let new = File::options().create(true).truncate(false).write(true).mode(0o600).open(&name);
+        let open = || files::open(&name, u64::MAX, Trust::Anybody).map(|lock| lock.file);
+        let lock = match open() {
+            Err(error) if error.is_absence() => {
+                let new = File::options()
+                    .create(true)
+                    .truncate(false)
+                    .write(true)
+                    .mode(0o600)
+                    .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+                    .open(&name)
+                    .map_err(FileError::Io);
                 // Open for reading only while it is held: whoever makes the file system read-only must not be refused for it.
-                match new.and_then(|_| File::open(&name)) {
+                match new.and_then(|_| open()) {
                     Ok(lock) => lock,
                     Err(error) => return Ok(Self::without_lock(path, &error.to_string())),
                 }
             }
-            other => other.map_err(explain)?,
+            other => other.map_err(|error| explain(error.into()))?,
         };
         let found = lock.metadata().map_err(explain)?;
         let own = (found.dev(), found.ino());

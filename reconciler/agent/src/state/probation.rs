@@ -1,12 +1,12 @@
 //! The record of probations in the state directory.
 
-use std::fs;
 use std::io;
 
 use serde::{Deserialize, Serialize};
 use tracing::error;
 
-use super::{StateDir, remove, replace};
+use super::{StateDir, read_if_there, remove, replace};
+use crate::files::limit;
 use crate::probation::Record;
 
 pub(super) const PROBATION: &str = "probation.json";
@@ -30,15 +30,15 @@ impl StateDir {
         let path = self.path.join(PROBATION);
         let explain =
             |error: io::Error| io::Error::new(error.kind(), format!("probation {}: {error}", path.display()));
-        let bytes = match fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some(Record::default())),
+        let why = match read_if_there(&path, limit::PROBATION, self.trust) {
+            Ok(None) => return Ok(Some(Record::default())),
+            Ok(Some(bytes)) => match serde_json::from_slice::<File>(&bytes) {
+                Ok(file) if file.version == VERSION => return Ok(Some(file.record)),
+                Ok(file) => format!("written in format {} by another version of evenkeeld", file.version),
+                Err(error) => format!("damaged ({error})"),
+            },
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => error.to_string(),
             Err(error) => return Err(explain(error)),
-        };
-        let why = match serde_json::from_slice::<File>(&bytes) {
-            Ok(file) if file.version == VERSION => return Ok(Some(file.record)),
-            Ok(file) => format!("written in format {} by another version of evenkeeld", file.version),
-            Err(error) => format!("damaged ({error})"),
         };
         let aside = self.put_aside(PROBATION).unwrap_or_else(|| path.clone());
         error!(
@@ -72,13 +72,16 @@ impl StateDir {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+    use crate::files::Trust;
     use crate::probation::RolledBack;
 
     #[test]
     fn the_record_is_kept_and_a_damaged_one_is_put_aside() {
         let scratch = tempfile::tempdir().expect("tempdir");
-        let state = StateDir::open(&scratch.path().join("state")).expect("open");
+        let state = StateDir::open(&scratch.path().join("state"), Trust::Owned).expect("open");
         assert_eq!(state.probation_or_put_aside().expect("none"), Some(Record::default()));
         let record = Record {
             trial: None,

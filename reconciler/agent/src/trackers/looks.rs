@@ -1,7 +1,6 @@
 //! Programs and files, looked at again and again.
 
-use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::time::Duration;
 
 use evenkeel_health::{Finding, tracker};
@@ -9,6 +8,7 @@ use evenkeel_schemas::plan::{Tracker, Watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::Teller;
+use crate::files::{self, Trust};
 use crate::run_program::{self, Program};
 
 /// Least time from one look to the next.
@@ -24,7 +24,7 @@ const FILE_LIMIT: Duration = Duration::from_secs(1);
 
 /// Watches one tracker, the `n`-th of those that are new, until nobody listens. A look that takes
 /// longer than the interval is followed by the next at once.
-pub(super) async fn watch(tracker: Tracker, n: u32, teller: Teller) {
+pub(super) async fn watch(tracker: Tracker, n: u32, trust: Trust, teller: Teller) {
     let interval = match &tracker.watch {
         Watch::Script { interval, .. } | Watch::File { interval, .. } => interval.as_duration(),
         Watch::Interface { .. } | Watch::Process { .. } | Watch::Service { .. } => return,
@@ -34,7 +34,7 @@ pub(super) async fn watch(tracker: Tracker, n: u32, teller: Teller) {
         let next = Instant::now() + interval.max(SHORTEST);
         let told = match &tracker.watch {
             Watch::File { path, .. } => look_at_file(&tracker, path, interval, &teller).await,
-            watch => teller.tell(&tracker.name, script(watch).await).await.is_ok(),
+            watch => teller.tell(&tracker.name, script(watch, trust).await).await.is_ok(),
         };
         if !told {
             return;
@@ -43,19 +43,22 @@ pub(super) async fn watch(tracker: Tracker, n: u32, teller: Teller) {
     }
 }
 
-async fn script(watch: &Watch) -> Finding {
+async fn script(watch: &Watch, trust: Trust) -> Finding {
     let Watch::Script { command, user, timeout, .. } = watch else {
         return Finding::failure("not a program");
     };
     let limit = timeout.as_duration();
-    let ended = run_program::run(Program { command, arguments: &[], environment: &[], user, limit }).await;
+    let user = user.as_deref();
+    let program = Program { command, arguments: &[], environment: &[], user, limit, trust };
+    let ended = run_program::run(program).await;
     if ended.is_success() { Finding::success("exit code 0") } else { Finding::failure(ended.to_string()) }
 }
 
 /// Whether anybody listens still.
 async fn look_at_file(tracker: &Tracker, path: &str, interval: Duration, teller: &Teller) -> bool {
     let file = path.to_owned();
-    let mut look = tokio::task::spawn_blocking(move || read(&file));
+    // What it says only counts for a priority, so anybody may write it.
+    let mut look = tokio::task::spawn_blocking(move || files::read_beginning(Path::new(&file), FILE_MAX));
     let limit = interval.max(FILE_LIMIT);
     let content = match timeout(limit, &mut look).await {
         Ok(content) => content,
@@ -68,16 +71,10 @@ async fn look_at_file(tracker: &Tracker, path: &str, interval: Duration, teller:
             look.await
         }
     };
-    let content = content.map_err(io::Error::other).flatten().map_err(|error| format!("{path}: {error}"));
+    let content = match content {
+        Ok(content) => content.map_err(|error| format!("{path}: {error}")),
+        Err(error) => Err(format!("{path}: {error}")),
+    };
     let finding = tracker::file(content.as_deref().map_err(String::as_str));
     teller.tell(&tracker.name, finding).await.is_ok()
-}
-
-fn read(path: &str) -> io::Result<Vec<u8>> {
-    let mut content = Vec::new();
-    // A pipe that nobody writes to must not hold us up.
-    let file =
-        std::fs::File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
-    file.take(FILE_MAX).read_to_end(&mut content)?;
-    Ok(content)
 }

@@ -1,0 +1,106 @@
+//! Whose rights a program gets: looked up in the host's user database, with a limit, since that may hang.
+
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use nix::unistd::{User, getgrouplist};
+use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
+
+/// Who runs programs for which the plan names nobody, on hosts that have this user.
+pub(super) const OWN: &str = "evenkeel_script";
+/// Who runs them elsewhere.
+const ELSEWHERE: &str = "nobody";
+/// Questions to the user database at a time: it may be on a network, and hang.
+static LOOKUPS: Semaphore = Semaphore::const_new(8);
+/// Users that were found once, by what was asked for. A directory server that is out of reach later must not make every
+/// tracker fail on every host.
+static FOUND: Mutex<BTreeMap<Option<String>, Found>> = Mutex::new(BTreeMap::new());
+
+/// A user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) name: String,
+    pub(super) identity: Identity,
+}
+
+/// Who a program runs as.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Identity {
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    pub(super) groups: Vec<u32>,
+}
+
+impl Identity {
+    /// Whether this process runs as it.
+    pub(super) fn is_ours(&self) -> bool {
+        (self.uid, self.gid) == (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw())
+    }
+}
+
+fn found() -> MutexGuard<'static, BTreeMap<Option<String>, Found>> {
+    // A panic in between leaves a whole map.
+    FOUND.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Looks a user up, once as long as the daemon runs; the default one when none is given.
+///
+/// # Errors
+/// Why there is none: a sentence for people.
+pub(super) async fn find(user: Option<&str>) -> Result<Found, String> {
+    let asked = user.map(ToOwned::to_owned);
+    if let Some(known) = found().get(&asked) {
+        return Ok(known.clone());
+    }
+    let Ok(place) = LOOKUPS.acquire().await else { return Err("the daemon is stopping".to_owned()) };
+    let look = move || {
+        // Kept until the answer is there, also when nobody waits for it any more.
+        let _place = place;
+        let user = match &asked {
+            Some(name) => look_up(name)?,
+            None => match look_up(OWN)? {
+                Some(own) => Some(own),
+                None => look_up(ELSEWHERE)?,
+            },
+        };
+        let name = asked.as_deref().unwrap_or(ELSEWHERE);
+        let user = user.ok_or_else(|| format!("there is no user {name} on this host"))?;
+        found().insert(asked, user.clone());
+        Ok(user)
+    };
+    let name = user.unwrap_or(OWN);
+    tokio::task::spawn_blocking(look)
+        .await
+        .unwrap_or_else(|_| Err(format!("user {name}: the look-up failed")))
+}
+
+fn look_up(name: &str) -> Result<Option<Found>, String> {
+    let entry = User::from_name(name).map_err(|error| format!("user {name}: {error}"))?;
+    let Some(entry) = entry else { return Ok(None) };
+    let c_name = CString::new(name).map_err(|_| format!("{name:?} is no user name"))?;
+    let groups =
+        getgrouplist(&c_name, entry.gid).map_err(|error| format!("groups of user {name}: {error}"))?;
+    let groups = groups.into_iter().map(nix::unistd::Gid::as_raw).collect();
+    let identity = Identity { uid: entry.uid.as_raw(), gid: entry.gid.as_raw(), groups };
+    Ok(Some(Found { name: name.to_owned(), identity }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn without_a_name_it_is_our_own_user_where_there_is_one_and_nobody_elsewhere() {
+        let found = find(None).await.expect("a user");
+        let want = match User::from_name(OWN).expect("users") {
+            Some(_) => OWN,
+            None => ELSEWHERE,
+        };
+        assert_eq!(found.name, want);
+        assert_eq!(find(Some(want)).await.expect("a user"), found);
+        assert!(find(Some("no-such-user-here")).await.is_err());
+    }
+}
