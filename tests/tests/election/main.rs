@@ -3,6 +3,7 @@
 
 mod bogus;
 mod faults;
+mod files;
 mod group;
 mod live;
 mod matrix;
