@@ -60,6 +60,7 @@ fn config(tape: &mut Tape<'_>, vrid: u8) -> Config {
         vips: vips.iter().map(|vip| vip.parse().expect("address")).collect(),
         garp_repeat: tape.next() % 8,
         garp_delay: tape.of(&[zero, Duration::from_millis(30), Duration::from_secs(5)]),
+        directors: None,
         garp_refresh: tape.of(&[None, Some(Duration::from_secs(1)), Some(Duration::from_secs(60))]),
         checksum: Checksum::WithPseudoHeader,
     }

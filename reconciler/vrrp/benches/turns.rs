@@ -34,6 +34,7 @@ fn member(number: u8, grouped: bool) -> Member {
         garp_repeat: 5,
         garp_delay: Duration::from_secs(5),
         garp_refresh: None,
+        directors: None,
         checksum: Checksum::WithPseudoHeader,
     };
     let interface: InterfaceName = "eth0".parse().expect("interface");

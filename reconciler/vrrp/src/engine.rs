@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, VecDeque};
 use evenkeel_schemas::scalars::{InterfaceName, Name, Vrid};
 use evenkeel_schemas::time::MonoTime;
 
-use crate::router::{Config, Input, Output, Received, State, VirtualRouter, Why};
+use crate::router::{Config, Dropped, Input, Output, Received, State, VirtualRouter, Why};
 
 use group::Group;
 pub use key::{Family, RouterKey};
@@ -259,6 +259,12 @@ impl Election {
     /// Every router, by key.
     pub fn iter(&self) -> impl Iterator<Item = (&RouterKey, &Name, &VirtualRouter)> {
         self.slots.map.iter().map(|(key, slot)| (key, &slot.name, &slot.router))
+    }
+
+    /// What each router had to tell and left out, once a minute; see [`VirtualRouter::dropped_notices`].
+    pub fn dropped_notices(&mut self, now: MonoTime) -> Vec<(RouterKey, Dropped)> {
+        let slots = self.slots.map.iter_mut();
+        slots.filter_map(|(key, slot)| Some((key.clone(), slot.router.dropped_notices(now)?))).collect()
     }
 
     /// How many routers are Master.

@@ -33,8 +33,8 @@ pub use packet::{
 };
 pub use rejection::{RejectKind, Rejection};
 pub use router::{
-    AdvertKind, Cause, Config, Counters, Delivery, Event, FaultCause, GroupEvent, Input, MemberName, Notice,
-    NoticeKind, OFFER_INTERVALS, Output, Received, State, VirtualRouter, Why, master_down_interval,
-    skew_time,
+    AdvertKind, Cause, Config, Counters, Delivery, Directors, Dropped, Event, FaultCause, GroupEvent, Input,
+    MemberName, Notice, NoticeKind, OFFER_INTERVALS, Output, Received, State, Stranger, Strangers,
+    VirtualRouter, Why, master_down_interval, skew_time,
 };
 pub use track::{Effective, Tracked, TrackerState, effective};

@@ -58,6 +58,8 @@ rejections! {
     IntervalZero = "interval_zero",
     /// Version 2 with another interval than ours.
     Interval = "interval",
+    /// From none of our directors, and not with exactly our VIPs.
+    Stranger = "stranger",
 }
 
 /// Why an advertisement is discarded, with the offending value.
@@ -119,6 +121,8 @@ pub enum Rejection {
         /// Our interval.
         expected: WireInterval,
     },
+    /// The source is none of our directors. Ours: RFC 9568 §9 leaves who may speak to the segment.
+    Stranger,
 }
 
 impl Rejection {
@@ -140,6 +144,7 @@ impl Rejection {
             Self::AuthSecret => RejectKind::AuthSecret,
             Self::IntervalZero => RejectKind::IntervalZero,
             Self::Interval { .. } => RejectKind::Interval,
+            Self::Stranger => RejectKind::Stranger,
         }
     }
 }
@@ -168,6 +173,7 @@ impl fmt::Display for Rejection {
             Self::Interval { received, expected } => {
                 write!(f, "advertisement interval mismatch: received {received}, expected {expected}")
             }
+            Self::Stranger => f.write_str("advertisement from a host that is none of our directors"),
         }
     }
 }

@@ -29,6 +29,7 @@
 mod admission;
 mod config;
 mod counters;
+mod damping;
 mod group;
 mod hear;
 mod io;
@@ -37,6 +38,7 @@ mod offer;
 mod phase;
 mod rivals;
 mod send;
+mod speakers;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -47,12 +49,15 @@ use evenkeel_schemas::time::MonoTime;
 
 pub use config::{Config, Delivery, master_down_interval, skew_time};
 pub use counters::Counters;
+use damping::Damping;
 pub use group::{GroupEvent, MemberName};
 pub use io::{AdvertKind, Cause, FaultCause, Input, OFFER_INTERVALS, Output, Received, State, Why};
 use notice::Limiter;
-pub use notice::{Event, Notice, NoticeKind};
+pub use notice::{Dropped, Event, Notice, NoticeKind};
 use phase::{Backup, Master, Phase, Wait};
 use rivals::Rivals;
+use speakers::Speakers;
+pub use speakers::{Directors, Stranger, Strangers};
 
 /// A virtual router.
 ///
@@ -68,6 +73,11 @@ pub struct VirtualRouter {
     cause: Cause,
     counters: Counters,
     limiter: Limiter,
+    speakers: Speakers,
+    damping: Damping,
+    /// The interval before the one in force, if longer, until a Master is heard with one no longer than ours: a change comes to one director
+    /// after another.
+    earlier_interval: Option<AdvertInterval>,
     last_words: Option<MonoTime>,
     /// See [`Self::other_heard`].
     other_heard: Option<MonoTime>,
@@ -95,6 +105,9 @@ impl VirtualRouter {
             cause: Cause::Configured,
             counters: Counters::default(),
             limiter: Limiter::default(),
+            speakers: Speakers::default(),
+            damping: Damping::default(),
+            earlier_interval: None,
             last_words: None,
             other_heard: None,
             queue: VecDeque::new(),
@@ -192,6 +205,17 @@ impl VirtualRouter {
             Phase::Initialize | Phase::Master(_) => false,
             Phase::Backup(backup) => backup.waits,
         }
+    }
+
+    /// Sources of our VRID that are none of our directors, as far as they are remembered.
+    #[must_use]
+    pub fn strangers(&self) -> &[Stranger] {
+        self.speakers.strangers()
+    }
+
+    /// What it had to tell and left out, once a minute: whoever drives it asks from time to time.
+    pub fn dropped_notices(&mut self, now: MonoTime) -> Option<Dropped> {
+        self.limiter.dropped(now)
     }
 
     /// When the state was entered; `None` before the first change.
@@ -363,6 +387,11 @@ impl VirtualRouter {
         if config.unready && !self.config.unready {
             self.limiter.forget(NoticeKind::WaitsForChecks);
         }
+        self.speakers.reconfigured(&config);
+        let before = self.config.effective_interval();
+        if config.effective_interval() < before {
+            self.earlier_interval = self.earlier_interval.max(Some(before));
+        }
         let old = std::mem::replace(&mut self.config, config);
         let old_vips = std::mem::replace(&mut self.sorted_vips, vips);
         match &self.phase {
@@ -468,6 +497,9 @@ impl VirtualRouter {
     /// Advert first, then the state and with it the VIPs, then gratuitous ARP.
     fn become_master(&mut self, cause: Cause, due: MonoTime, now: MonoTime) {
         self.counters.became_master += 1;
+        if matches!(cause, Cause::MasterDown | Cause::MasterLeft) {
+            self.count_claim(now);
+        }
         self.transmit(AdvertKind::Claim, due, now);
         let master = Master {
             advert_due: now + self.config.effective_interval().as_duration(),
@@ -483,6 +515,15 @@ impl VirtualRouter {
         };
         self.change_state(Phase::Master(master), cause, now);
         self.announce(now);
+    }
+
+    /// A claim after a Master that did not last.
+    fn count_claim(&mut self, now: MonoTime) {
+        let wait = self.waiting_time(Wait::MasterDown, None);
+        let last = self.master().unwrap_or(self.config.source);
+        if let (Some(claims), Some(proof)) = (self.damping.claimed(wait, now), self.damping.proof(now)) {
+            self.notice(Notice::Damped { claims, proof }, last, now);
+        }
     }
 
     fn change_state(&mut self, to: Phase, cause: Cause, now: MonoTime) {

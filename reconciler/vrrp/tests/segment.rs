@@ -535,7 +535,8 @@ fn a_vrid_in_use_is_told_before_the_first_claim() {
         Output::Event(_) | Output::Transmit { .. } => None,
         Output::StateChanged { .. } | Output::Announce { .. } => None,
     });
-    let expected = "10.9.0.9 uses our VRID for 2 VIPs, none of them ours: one of us needs another VRID";
+    let expected = "VRID 51 in use by 10.9.0.9 for 2 VIPs, none of them ours: \
+                    it is nobody of ours and moves nothing; one of us needs another VRID";
     assert_eq!(text.as_deref(), Some(expected));
     let counters = segment.routers[1].counters();
     assert_eq!((counters.vrid_in_use, counters.adverts_received, counters.rejected_total()), (3, 0, 0));

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use evenkeel_schemas::time::MonoTime;
 use evenkeel_vrrp::{
-    Advert, AdvertKind, Auth, Config, Delivery, Input, Output, Received, RejectKind, Secret, State, Version,
-    VirtualRouter, WireInterval,
+    Advert, AdvertKind, Auth, Config, Delivery, Input, NoticeKind, Output, Received, RejectKind, Secret,
+    State, Version, VirtualRouter, WireInterval,
 };
 use support::{advert, at, bytes, config, drain, ip, priority, received, vrid};
 
@@ -156,9 +156,9 @@ fn lower_adverts_do_not_put_off_the_claim() {
     assert_eq!(times(&log, AdvertKind::Claim), [13_609]);
 }
 
-/// Higher, priority 0, higher, ...: it makes us yield and claim in turn, but not talk.
+/// Higher, priority 0, higher, ...: without a bound it makes us yield and claim 50 times a second.
 #[test]
-fn last_words_are_spoken_once_an_interval() {
+fn a_flood_that_makes_us_yield_is_damped() {
     let mut router = VirtualRouter::new(Config { priority: priority(253), ..config() });
     router.handle(Input::Adopt, at(10_000));
     drain(&mut router);
@@ -169,8 +169,11 @@ fn last_words_are_spoken_once_an_interval() {
         (bytes(&advert(config, number), src), 255, src)
     });
     let yields = log.iter().filter(|(_, output)| is_change_to(output, State::Backup)).count();
-    assert_eq!(yields, 1000, "the flood is one that makes us yield");
-    assert_eq!(times(&log, AdvertKind::LastWords).len(), 20);
+    assert!((5..=8).contains(&yields), "{yields}");
+    assert!(times(&log, AdvertKind::LastWords).len() <= yields);
+    let damped =
+        |output: &Output| matches!(output, Output::Event(event) if event.notice.kind() == NoticeKind::Damped);
+    assert_eq!(log.iter().filter(|(_, output)| damped(output)).count(), 1, "told once");
 }
 
 fn is_change_to(output: &Output, state: State) -> bool {
@@ -199,8 +202,8 @@ fn invented_rivals_neither_fill_memory_nor_stop_announcements() {
         (bytes(&advert(config, 50), src), 255, src)
     });
     assert_eq!(times(&log, AdvertKind::Periodic), (11..=30).map(|s| s * 1000).collect::<Vec<u64>>());
-    // Four at a time, each for 3.6 s.
-    assert!((4..=24).contains(&router.counters().rival_masters), "{}", router.counters().rival_masters);
+    // Eight at a time, each for 3.6 s.
+    assert!((8..=48).contains(&router.counters().rival_masters), "{}", router.counters().rival_masters);
     let bursts = log.iter().filter(|(_, output)| matches!(output, Output::Announce { .. })).count();
     assert!((20..=60).contains(&bursts), "{bursts}");
 }

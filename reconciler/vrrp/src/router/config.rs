@@ -7,7 +7,11 @@ use std::time::Duration;
 
 use evenkeel_schemas::scalars::{AdvertInterval, Priority, Vrid};
 
+use super::speakers::Directors;
 use crate::packet::{Auth, Checksum, GROUP_V4, GROUP_V6, Secret, TTL, Version, WireInterval};
+
+/// How many times our interval a Master's may be.
+const LONGER: u16 = 3;
 
 /// How advertisements travel.
 ///
@@ -67,6 +71,8 @@ pub struct Config {
     pub source: IpAddr,
     /// How advertisements travel.
     pub delivery: Delivery,
+    /// Who else may speak by multicast; `None`: everybody. By unicast the peers do, and nobody else.
+    pub directors: Option<Directors>,
     /// Virtual addresses in the order of the advertisement. At least one in version 3: others ignore
     /// an advertisement without (RFC 9568 §5.2.5).
     pub vips: Vec<IpAddr>,
@@ -92,6 +98,17 @@ impl Config {
             }
             Version::V3 => self.interval,
         }
+    }
+
+    /// The longest interval that is adopted from a Master (version 3): what a director of ours may send. All have the interval of
+    /// one cluster file, `earlier` was the one before it if its directors may still send that. A peer that is not of that file may
+    /// have a longer one, but not so long that one packet keeps the VIPs from everybody for minutes: with this one we wait for nine of our intervals,
+    /// and at least for three seconds.
+    pub(crate) fn longest_interval(&self, earlier: Option<AdvertInterval>) -> AdvertInterval {
+        let centis =
+            self.effective_interval().as_centis().saturating_mul(LONGER).min(AdvertInterval::MAX_CENTIS);
+        let ours = AdvertInterval::from_centis(centis).unwrap_or(self.effective_interval());
+        ours.max(AdvertInterval::ONE_SECOND).max(earlier.unwrap_or(AdvertInterval::ONE_SECOND))
     }
 
     /// Where advertisements go: to the multicast group of the family, or to each peer of the family.
@@ -124,7 +141,7 @@ impl Config {
         }
     }
 
-    /// Whether advertisements from `src` count at all: in multicast mode everybody's.
+    /// Whether advertisements from `src` are looked at further: in multicast mode everybody's.
     pub(crate) fn knows(&self, src: IpAddr) -> bool {
         match &self.delivery {
             Delivery::Multicast => true,

@@ -20,7 +20,7 @@ pub struct Counters {
     pub adverts_received: u64,
     /// Of the received, those with priority 0.
     pub priority_zero_received: u64,
-    /// Accepted advertisements whose VIPs are not ours.
+    /// Advertisements whose VIPs are not ours, accepted or from a stranger that has some of ours.
     pub vip_list_mismatch: u64,
     /// Times another Master appeared beside us while we were one; not the advertisements it sent.
     pub rival_masters: u64,

@@ -11,8 +11,10 @@ use evenkeel_schemas::time::MonoTime;
 use super::admission::{admit, read};
 use super::notice::Notice;
 use super::phase::{Phase, Wait};
-use super::{AdvertKind, Cause, Received, VirtualRouter, master_down_interval, skew_time, sorted};
+use super::speakers::{Speaker, Vips};
+use super::{AdvertKind, Cause, Received, VirtualRouter, master_down_interval, skew_time};
 use crate::packet::{Advert, Version};
+use crate::rejection::{RejectKind, Rejection};
 
 /// Least time between two immediate advertisements against rivals. Ours: the protocol's smallest
 /// interval, so that a flood of lower adverts, or of priority 0, is not answered packet by packet.
@@ -23,45 +25,76 @@ const RIVAL_BURST_GAP: Duration = Duration::from_secs(1);
 impl VirtualRouter {
     pub(super) fn packet(&mut self, received: &Received<'_>, now: MonoTime) {
         let src = received.src;
-        let read = read(&self.config, received);
-        let foreign = read.as_ref().is_ok_and(|advert| self.is_foreign(advert, src));
-        if let (true, Ok(advert)) = (foreign, &read) {
-            self.counters.vrid_in_use += 1;
-            self.notice(Notice::VridInUse { source: src, vips: advert.addresses.len() }, src, now);
-        }
         // RFC 9568 §6.4.1: Initialize knows the Startup event only. Ours: it listens for its VRID.
-        if matches!(self.phase, Phase::Initialize) {
+        let takes_part = !matches!(self.phase, Phase::Initialize);
+        let advert = match read(&self.config, received) {
+            Ok(advert) => advert,
+            Err(rejection) if takes_part => return self.reject(rejection, src, now),
+            Err(_) => return,
+        };
+        let vips = Vips::compare(&advert.addresses, &self.sorted_vips);
+        let foreign = self.is_foreign(vips, src);
+        self.counters.vrid_in_use += u64::from(foreign);
+        let admitted = admit(&self.config, &advert, src);
+        let speaker = match &admitted {
+            Ok(_) => self.speakers.speaker(&self.config, src, vips, now),
+            // Whatever else is wrong with it.
+            Err(_) => Speaker::Director,
+        };
+        let known =
+            self.config.directors.as_ref().is_some_and(|directors| directors.addresses.contains(&src));
+        let in_use = match speaker {
+            Speaker::Taken | Speaker::Stranger => true,
+            Speaker::Director => (foreign && !known) || matches!(admitted, Err(Rejection::UnknownPeer)),
+        };
+        if in_use {
+            let counts = admitted.is_ok() && speaker != Speaker::Stranger;
+            self.note_stranger(src, vips, counts, now);
+        }
+        if !takes_part {
             return;
         }
-        let admitted =
-            read.and_then(|advert| admit(&self.config, &advert, src).map(|interval| (advert, interval)));
         match admitted {
-            Ok((advert, interval)) => {
+            Ok(_) if speaker == Speaker::Stranger => {
+                self.counters.count_rejected(RejectKind::Stranger);
+                self.counters.vip_list_mismatch += u64::from(!foreign && !vips.same);
+            }
+            Ok(interval) => {
                 if !foreign {
-                    self.compare_vips(&advert, src, now);
                     self.note_other(&advert, now);
+                }
+                if !in_use || !foreign {
+                    self.compare_vips(&advert, vips, src, now);
                 }
                 self.advert(&advert, interval, src, now);
             }
-            Err(rejection) => {
-                self.counters.count_rejected(rejection.kind());
-                self.notice(Notice::Rejected(rejection), src, now);
-            }
+            Err(Rejection::UnknownPeer) => self.counters.count_rejected(RejectKind::UnknownPeer),
+            Err(rejection) => self.reject(rejection, src, now),
         }
     }
 
-    /// Whether `advert` is of another virtual router with our VRID: no VIP of it is ours. A list without VIPs tells
-    /// nothing, nor does a packet with our own address, perhaps one from before our VIPs changed.
-    fn is_foreign(&self, advert: &Advert, src: IpAddr) -> bool {
-        let ours = |vip: &IpAddr| self.sorted_vips.binary_search(vip).is_ok();
-        src != self.config.source
-            && !self.sorted_vips.is_empty()
-            && !advert.addresses.is_empty()
-            && !advert.addresses.iter().any(ours)
+    fn reject(&mut self, rejection: Rejection, src: IpAddr, now: MonoTime) {
+        self.counters.count_rejected(rejection.kind());
+        self.notice(Notice::Rejected(rejection), src, now);
     }
 
-    fn compare_vips(&mut self, advert: &Advert, src: IpAddr, now: MonoTime) {
-        if sorted(&advert.addresses) != self.sorted_vips {
+    /// Whether an advertisement is of another virtual router with our VRID: no VIP of it is ours. A list without VIPs tells
+    /// nothing, nor does a packet with our own address, perhaps one from before our VIPs changed.
+    fn is_foreign(&self, vips: Vips, src: IpAddr) -> bool {
+        src != self.config.source && !self.sorted_vips.is_empty() && vips.all > 0 && vips.ours == 0
+    }
+
+    fn note_stranger(&mut self, src: IpAddr, vips: Vips, counts: bool, now: MonoTime) {
+        self.speakers.note(src, vips, counts, now);
+        let Vips { all, ours, same } = vips;
+        let vrid = self.config.vrid.get();
+        let notice = Notice::VridInUse { vrid, source: src, mac: None, vips: all, ours, same, counts };
+        self.notice(notice, src, now);
+    }
+
+    fn compare_vips(&mut self, advert: &Advert, vips: Vips, src: IpAddr, now: MonoTime) {
+        let none = self.sorted_vips.is_empty() && advert.addresses.is_empty();
+        if !vips.same && !none {
             self.counters.vip_list_mismatch += 1;
             let (expected, received) = (self.sorted_vips.len(), advert.addresses.len());
             self.notice(Notice::VipListMismatch { expected, received }, src, now);
@@ -83,6 +116,11 @@ impl VirtualRouter {
         let Phase::Backup(backup) = &mut self.phase else { return };
         if advert.priority == 0 {
             backup.master = None;
+            self.notice(Notice::PriorityZero { as_master: false }, src, now);
+            if self.damping.is_on(now) {
+                return;
+            }
+            let Phase::Backup(backup) = &mut self.phase else { return };
             let skew = skew_time(
                 self.config.version,
                 self.config.priority,
@@ -93,7 +131,6 @@ impl VirtualRouter {
             backup.armed = now;
             backup.wait = Wait::Skew;
             backup.waits = false;
-            self.notice(Notice::PriorityZero { as_master: false }, src, now);
             return;
         }
         backup.master = Some(src);
@@ -137,17 +174,47 @@ impl VirtualRouter {
             self.notice(Notice::PriorityZero { as_master: true }, src, now);
         } else if priority == 0 {
             self.answer_farewell(src, now);
-        } else if priority > ours {
-            self.yield_to(Cause::HigherPriority { from: src, priority, ours }, interval, src, now);
-        } else if priority == ours && is_higher(src, self.config.source) {
-            self.yield_to(Cause::HigherAddress { from: src, priority }, interval, src, now);
+        } else if priority > ours || (priority == ours && is_higher(src, self.config.source)) {
+            if !self.has_proved_itself(interval, src, now) {
+                return;
+            }
+            let cause = if priority > ours {
+                Cause::HigherPriority { from: src, priority, ours }
+            } else {
+                Cause::HigherAddress { from: src, priority }
+            };
+            self.yield_to(cause, interval, src, now);
         } else {
             self.answer_rival(priority, interval, src, now);
         }
     }
 
+    /// Whether to yield to a rival of higher rank: always, but where others have made us yield and were then silent too often.
+    ///
+    /// It is not answered at once as a lower one is: it would answer in turn, and so on as fast as packets travel.
+    fn has_proved_itself(&mut self, interval: AdvertInterval, src: IpAddr, now: MonoTime) -> bool {
+        let Some(proof) = self.damping.proof(now) else { return true };
+        let longest = self.config.longest_interval(self.earlier_interval);
+        let quiet = self.quiet(interval.min(longest));
+        let Phase::Master(master) = &mut self.phase else { return true };
+        let begins = master.rivals.heard(src, quiet, now);
+        let proved = master.rivals.lasts(src, now) >= proof;
+        self.counters.rival_masters += u64::from(begins);
+        if !proved {
+            self.announce_against_rival(now);
+        }
+        proved
+    }
+
+    /// How long a rival must be silent to be gone: as long as a Backup of its would wait.
+    fn quiet(&self, interval: AdvertInterval) -> Duration {
+        let interval = interval.max(self.config.effective_interval());
+        master_down_interval(self.config.version, self.config.priority, interval)
+    }
+
     fn yield_to(&mut self, cause: Cause, interval: AdvertInterval, src: IpAddr, now: MonoTime) {
         self.speak_last_words(now);
+        self.damping.yielded();
         let adopted = self.adopt_interval(interval, src, now);
         self.become_backup(cause, adopted, Some(src), now);
     }
@@ -185,7 +252,7 @@ impl VirtualRouter {
     /// alone, which also keeps our adverts on time whatever arrives.
     fn answer_rival(&mut self, priority: u8, interval: AdvertInterval, src: IpAddr, now: MonoTime) {
         let ours = self.config.effective_interval();
-        let quiet = master_down_interval(self.config.version, self.config.priority, ours.max(interval));
+        let quiet = self.quiet(interval);
         let Phase::Master(master) = &mut self.phase else { return };
         let answer = master.last_assert.is_none_or(|last| now.since(last) >= ASSERT_GAP);
         // Ours: so soon after our claim these are the last words of the Master before us.
@@ -217,7 +284,8 @@ impl VirtualRouter {
         }
     }
 
-    /// Version 3 uses the Master's interval (RFC 9568 §6.4.2); in version 2 it equals ours.
+    /// Version 3 uses the Master's interval (RFC 9568 §6.4.2); in version 2 it equals ours. Ours: one that no director of ours
+    /// has is not believed.
     pub(super) fn adopt_interval(
         &mut self,
         theirs: AdvertInterval,
@@ -228,10 +296,17 @@ impl VirtualRouter {
         match self.config.version {
             Version::V2 => None,
             Version::V3 => {
-                if theirs != ours {
+                let longest = self.config.longest_interval(self.earlier_interval);
+                if theirs > longest {
+                    self.notice(Notice::IntervalBounded { theirs, used: longest }, src, now);
+                } else if theirs != ours {
                     self.notice(Notice::IntervalAdopted { theirs, ours }, src, now);
                 }
-                Some(theirs)
+                if theirs <= ours {
+                    self.earlier_interval = None;
+                }
+                let shortest = if self.damping.is_on(now) { ours } else { theirs };
+                Some(theirs.min(longest).max(shortest.min(longest)))
             }
         }
     }

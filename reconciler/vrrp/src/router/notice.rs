@@ -1,7 +1,8 @@
 //! What an operator is told about a virtual router, and how often.
 //!
 //! Anybody on the segment can cause these, so their number is bounded: per kind and source one a
-//! minute, and per kind at most [`SOURCES_PER_KIND`] sources a minute. Counters stay exact.
+//! minute, and per kind at most [`SOURCES_PER_KIND`] sources a minute. What is left out is counted, and told by one
+//! [`Dropped`] a minute for all kinds together. Counters stay exact.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -30,13 +31,23 @@ pub enum Notice {
         /// How many it has.
         received: usize,
     },
-    /// An advertisement has our VRID, but of its VIPs none is ours: somebody else's virtual router. Accepted or
-    /// not (but for its TTL, which says that it is from beyond the segment), and also before we take part.
+    /// An advertisement of our VRID is from none of our directors: somebody else's virtual router, or a director whose address is
+    /// not in the plan. Also told before we take part, and where everybody counts if none of its VIPs is ours.
     VridInUse {
+        /// The VRID.
+        vrid: u8,
         /// Who advertises it.
         source: IpAddr,
+        /// Its hardware address, which only the driver can find out.
+        mac: Option<[u8; 6]>,
         /// How many VIPs it has.
         vips: usize,
+        /// How many of these are ours.
+        ours: usize,
+        /// Whether they are exactly ours.
+        same: bool,
+        /// Whether it counts.
+        counts: bool,
     },
     /// We are Master and so is somebody of lower priority, or of ours and with a lower address. Told when it
     /// begins.
@@ -49,6 +60,13 @@ pub enum Notice {
         address: IpAddr,
         /// Our priority.
         ours: u8,
+    },
+    /// Others have made us yield and were then silent too often: from now on we yield only to who has been heard for a while.
+    Damped {
+        /// Claims after that within a minute.
+        claims: u32,
+        /// How long a rival must be heard first.
+        proof: Duration,
     },
     /// A rival has been silent for so long that it is no Master any more.
     RivalGone {
@@ -77,6 +95,13 @@ pub enum Notice {
         /// Its priority.
         priority: u8,
     },
+    /// The Master's interval is longer than any director of ours has; we use the longest that one may have.
+    IntervalBounded {
+        /// Its interval.
+        theirs: AdvertInterval,
+        /// The one that we use.
+        used: AdvertInterval,
+    },
     /// As Master we sent nothing for longer than a Backup waits: somebody may have claimed.
     Overslept {
         /// How late our advertisement was.
@@ -95,6 +120,8 @@ pub enum NoticeKind {
     VridInUse,
     /// [`Notice::RivalMaster`].
     RivalMaster,
+    /// [`Notice::Damped`].
+    Damped,
     /// [`Notice::RivalGone`].
     RivalGone,
     /// [`Notice::PriorityZero`].
@@ -103,8 +130,28 @@ pub enum NoticeKind {
     IntervalAdopted,
     /// [`Notice::WaitsForChecks`].
     WaitsForChecks,
+    /// [`Notice::IntervalBounded`].
+    IntervalBounded,
     /// [`Notice::Overslept`].
     Overslept,
+}
+
+impl NoticeKind {
+    /// What it is called in a summary.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Rejected(kind) => kind.name(),
+            Self::VipListMismatch => "vip_list_mismatch",
+            Self::VridInUse => "vrid_in_use",
+            Self::RivalMaster => "rival_master",
+            Self::Damped => "damped",
+            Self::RivalGone => "rival_gone",
+            Self::PriorityZero => "priority_zero",
+            Self::IntervalAdopted => "interval_adopted",
+            Self::IntervalBounded => "interval_bounded",
+            Self::Overslept => "overslept",
+        }
+    }
 }
 
 impl Notice {
@@ -116,10 +163,12 @@ impl Notice {
             Self::VipListMismatch { .. } => NoticeKind::VipListMismatch,
             Self::VridInUse { .. } => NoticeKind::VridInUse,
             Self::RivalMaster { .. } => NoticeKind::RivalMaster,
+            Self::Damped { .. } => NoticeKind::Damped,
             Self::RivalGone { .. } => NoticeKind::RivalGone,
             Self::PriorityZero { .. } => NoticeKind::PriorityZero,
             Self::IntervalAdopted { .. } => NoticeKind::IntervalAdopted,
             Self::WaitsForChecks { .. } => NoticeKind::WaitsForChecks,
+            Self::IntervalBounded { .. } => NoticeKind::IntervalBounded,
             Self::Overslept { .. } => NoticeKind::Overslept,
         }
     }
@@ -133,8 +182,6 @@ pub struct Event {
     pub notice: Notice,
     /// Who caused it; ourselves for [`Notice::Overslept`].
     pub source: IpAddr,
-    /// How many of the same kind and source were not told since the last one.
-    pub suppressed: u64,
 }
 
 impl Event {
@@ -156,11 +203,26 @@ impl fmt::Display for Event {
             Notice::VipListMismatch { expected, received } => {
                 write!(f, "expected {expected} VIPs but received {received} from {source}")?;
             }
-            Notice::VridInUse { source, vips } => {
-                write!(
-                    f,
-                    "{source} uses our VRID for {vips} VIPs, none of them ours: one of us needs another VRID"
-                )?;
+            Notice::VridInUse { vrid, source, mac, vips, ours, same, counts } => {
+                write!(f, "VRID {vrid} in use by {source}")?;
+                if let Some([a, b, c, d, e, g]) = mac {
+                    write!(f, " ({a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x})")?;
+                }
+                match ours {
+                    _ if same => f.write_str(" for exactly our VIPs: ")?,
+                    0 => write!(f, " for {vips} VIPs, none of them ours: ")?,
+                    _ => write!(f, " for {vips} VIPs, {ours} of them ours: ")?,
+                }
+                f.write_str(match (counts, same) {
+                    (true, true) => {
+                        "it is none of our directors, and is taken for one whose address is written wrongly"
+                    }
+                    (true, false) => {
+                        "it counts, since the plan lets everybody speak; one of us needs another VRID"
+                    }
+                    (false, true) => "it is nobody of ours and moves nothing",
+                    (false, false) => "it is nobody of ours and moves nothing; one of us needs another VRID",
+                })?;
             }
             Notice::RivalMaster { rival, priority, address, ours } if priority == ours => write!(
                 f,
@@ -171,6 +233,13 @@ impl fmt::Display for Event {
                 f,
                 "Received advert from {rival} with lower priority {priority}, ours {ours}, \
                  forcing new election: it and we, {address}, are both Master"
+            )?,
+            Notice::Damped { claims, proof } => write!(
+                f,
+                "{claims} times within a minute {source} or another Master made us yield and was then silent: \
+                 from now on we yield to who has been heard for {}.{:03} s",
+                proof.as_secs(),
+                proof.subsec_millis()
             )?,
             Notice::RivalGone { rival, address } => {
                 write!(f, "{rival} is no longer Master beside us, {address}: announcing the VIPs again")?;
@@ -188,17 +257,43 @@ impl fmt::Display for Event {
                 f,
                 "waits for its checks before it takes over from {master}, which has the lower priority {priority}"
             )?,
+            Notice::IntervalBounded { theirs, used } => write!(
+                f,
+                "the advertisement interval {theirs} of {source} is longer than our directors have: using {used}"
+            )?,
             Notice::Overslept { late } => write!(
                 f,
                 "our advertisement was {} ms late, longer than a Backup waits: another Master is possible",
                 late.as_millis()
             )?,
         }
-        if self.suppressed > 0 {
-            write!(f, "; {} more like this not logged", self.suppressed)
-        } else {
-            Ok(())
+        Ok(())
+    }
+}
+
+/// How many notices were left out, by kind. `Display` is the rest of a line for the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dropped {
+    counts: Vec<(NoticeKind, u64)>,
+    /// Since when.
+    over: Duration,
+}
+
+impl Dropped {
+    /// All of them.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.counts.iter().map(|(_, count)| count).sum()
+    }
+}
+
+impl fmt::Display for Dropped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} more in the last {} s that were not logged: ", self.total(), self.over.as_secs())?;
+        for (index, (kind, count)) in self.counts.iter().enumerate() {
+            write!(f, "{}{count} {}", if index > 0 { ", " } else { "" }, kind.name())?;
         }
+        Ok(())
     }
 }
 
@@ -207,13 +302,15 @@ struct Told {
     kind: NoticeKind,
     source: IpAddr,
     at: MonoTime,
-    suppressed: u64,
 }
 
 /// Decides which notices become events.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Limiter {
     told: Vec<Told>,
+    /// Notices that were left out since [`Self::dropping`], by kind.
+    dropped: Vec<(NoticeKind, u64)>,
+    dropping: MonoTime,
 }
 
 impl Limiter {
@@ -225,21 +322,33 @@ impl Limiter {
     /// The event to emit, unless one of its kind and source was emitted in the last minute.
     pub(super) fn admit(&mut self, notice: Notice, source: IpAddr, now: MonoTime) -> Option<Event> {
         let kind = notice.kind();
-        if let Some(told) = self.told.iter_mut().find(|told| told.kind == kind && told.source == source) {
-            if now.since(told.at) < QUIET {
-                told.suppressed += 1;
-                return None;
-            }
-            let suppressed = std::mem::take(&mut told.suppressed);
-            told.at = now;
-            return Some(Event { notice, source, suppressed });
-        }
         self.told.retain(|told| told.kind != kind || now.since(told.at) < QUIET);
-        if self.told.iter().filter(|told| told.kind == kind).count() >= SOURCES_PER_KIND {
+        let known = self.told.iter().any(|told| told.kind == kind && told.source == source);
+        if known || self.told.iter().filter(|told| told.kind == kind).count() >= SOURCES_PER_KIND {
+            self.drop_one(kind, now);
             return None;
         }
-        self.told.push(Told { kind, source, at: now, suppressed: 0 });
-        Some(Event { notice, source, suppressed: 0 })
+        self.told.push(Told { kind, source, at: now });
+        Some(Event { notice, source })
+    }
+
+    fn drop_one(&mut self, kind: NoticeKind, now: MonoTime) {
+        if self.dropped.is_empty() {
+            self.dropping = now;
+        }
+        match self.dropped.iter_mut().find(|(known, _)| *known == kind) {
+            Some((_, count)) => *count += 1,
+            None => self.dropped.push((kind, 1)),
+        }
+    }
+
+    /// What was left out, once a minute.
+    pub(super) fn dropped(&mut self, now: MonoTime) -> Option<Dropped> {
+        let over = now.since(self.dropping);
+        if self.dropped.is_empty() || over < QUIET {
+            return None;
+        }
+        Some(Dropped { counts: std::mem::take(&mut self.dropped), over })
     }
 }
 
@@ -257,12 +366,18 @@ mod tests {
     #[test]
     fn one_event_a_minute_for_a_source_and_the_rest_is_counted() {
         let mut limiter = Limiter::default();
-        let mut emitted = Vec::new();
+        let (mut emitted, mut dropped) = (0, Vec::new());
         for second in 0..=120 {
-            emitted.extend(limiter.admit(NOTICE, source(1), MonoTime::from_millis(second * 1000)));
+            let now = MonoTime::from_millis(second * 1000);
+            emitted += usize::from(limiter.admit(NOTICE, source(1), now).is_some());
+            dropped.extend(limiter.dropped(now));
         }
-        let suppressed: Vec<u64> = emitted.iter().map(|event| event.suppressed).collect();
-        assert_eq!(suppressed, [0, 59, 59]);
+        assert_eq!(emitted, 3);
+        let texts: Vec<String> = dropped.iter().map(ToString::to_string).collect();
+        assert_eq!(texts, ["60 more in the last 60 s that were not logged: 60 checksum"]);
+        let rest = limiter.dropped(MonoTime::from_millis(200_000)).map(|dropped| dropped.total());
+        assert_eq!(rest, Some(58), "all others");
+        assert_eq!(limiter.dropped(MonoTime::from_millis(900_000)), None);
     }
 
     #[test]

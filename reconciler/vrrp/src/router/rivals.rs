@@ -8,7 +8,7 @@ use std::time::Duration;
 use evenkeel_schemas::time::MonoTime;
 
 /// Rivals that are remembered. There is hardly ever a second one, and addresses can be invented.
-const MOST: usize = 4;
+const MOST: usize = 8;
 
 /// The rivals of a Master: an episode each, from its first advertisement until it has been silent for as long
 /// as a Backup of its would wait.
@@ -20,6 +20,7 @@ pub(super) struct Rivals {
 #[derive(Debug, Clone)]
 struct Episode {
     rival: IpAddr,
+    began: MonoTime,
     heard: MonoTime,
     /// Silence that ends it.
     quiet: Duration,
@@ -41,9 +42,15 @@ impl Rivals {
         }
         let begins = self.episodes.len() < MOST;
         if begins {
-            self.episodes.push(Episode { rival, heard: now, quiet });
+            self.episodes.push(Episode { rival, began: now, heard: now, quiet });
         }
         begins
+    }
+
+    /// For how long a rival has been heard without a silence that ends its episode.
+    pub(super) fn lasts(&self, rival: IpAddr, now: MonoTime) -> Duration {
+        let episode = self.episodes.iter().find(|episode| episode.rival == rival && now < episode.ends());
+        episode.map_or(Duration::ZERO, |episode| now.since(episode.began))
     }
 
     /// When the next episode ends unless its rival is heard again.

@@ -65,6 +65,7 @@ impl Setup {
             garp_repeat: 1,
             garp_delay: Duration::ZERO,
             garp_refresh: None,
+            directors: None,
             checksum: Checksum::WithPseudoHeader,
         }
     }

@@ -88,6 +88,7 @@ fn configs(rng: &mut Rng, plan: &Plan) -> Vec<Vec<Config>> {
         garp_repeat: 1,
         garp_delay: Duration::from_secs(5),
         garp_refresh: None,
+        directors: None,
         checksum: Checksum::WithPseudoHeader,
     };
     let node = |node| (0..plan.segments).map(|segment| config(node, segment)).collect();

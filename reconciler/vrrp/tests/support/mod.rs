@@ -54,6 +54,7 @@ pub(crate) fn config() -> Config {
         garp_repeat: 5,
         garp_delay: Duration::from_secs(5),
         garp_refresh: None,
+        directors: None,
         checksum: Checksum::WithPseudoHeader,
     }
 }
