@@ -16,12 +16,13 @@ use std::time::Duration;
 
 use evenkeel_schemas::scalars::{AdvertInterval, Priority, Vrid};
 use evenkeel_schemas::time::MonoTime;
-use evenkeel_vrrp::{Checksum, Config, Delivery, Secret, State, Version, master_down_interval};
+use evenkeel_vrrp::{Checksum, Config, Delivery, Directors, Secret, State, Version, master_down_interval};
 use world::{FIRST_VRID, Fault, Rng, World};
 
 const CALM_SCHEDULES: u64 = 50_000;
 const STORM_SCHEDULES: u64 = 50_000;
 const RESTART_SCHEDULES: u64 = 2000;
+const STRANGER_SCHEDULES: u64 = 2000;
 const FAULTS: usize = 6;
 /// How wrong clocks are, in parts per million: ten times what is usual, so that Backups still claim in
 /// the order of their priorities.
@@ -374,6 +375,48 @@ fn storm(seed: u64) {
 #[test]
 fn one_master_remains_after_any_storm() {
     for_seeds(STORM_SCHEDULES, storm);
+}
+
+/// The same schedule of faults with a stranger on the segment and without: every director does the same at the same time. The stranger says
+/// whatever one packet can that is not of our directors, or is with their address and wrong in something.
+fn stranger(seed: u64) {
+    let history = |stranger: bool| {
+        let mut rng = Rng::new(seed);
+        let (directors, segments) = (2 + rng.index(3), [1, 1, 2][rng.index(3)]);
+        let mut configs = configs(&mut rng, &Plan { directors, segments, step: 10, crossed: true });
+        let sources: Vec<Vec<IpAddr>> =
+            (0..segments).map(|segment| configs.iter().map(|node| node[segment].source).collect()).collect();
+        for config in configs.iter_mut().flat_map(|node| node.iter_mut().enumerate()) {
+            let (segment, config) = config;
+            let others = sources[segment].iter().filter(|source| **source != config.source);
+            let addresses = others.copied().collect();
+            config.directors = Some(Directors { addresses, ..Directors::default() });
+        }
+        let delay = calm_delay(&configs);
+        let mut world = World::new(seed, configs, delay, STORM_DRIFT);
+        world.loss = world.rng.below(200);
+        let mut theirs = Rng::new(seed ^ 0xbad);
+        for node in 0..world.nodes.len() {
+            world.inflict(Fault::Boot(node));
+        }
+        for _ in 0..FAULTS {
+            let fault = storm_fault(&mut world);
+            world.inflict(fault);
+            for _ in 0..40 {
+                let span = theirs.span(longest_wait(&world) / 20);
+                world.run_until(world.now + span, &mut |_| {});
+                world.strange(&mut theirs, stranger);
+            }
+        }
+        world.changes.iter().map(|change| format!("{change:?}")).collect::<Vec<_>>()
+    };
+    let (without, with) = (history(false), history(true));
+    assert_eq!(with, without);
+}
+
+#[test]
+fn a_stranger_changes_no_history() {
+    for_seeds(STRANGER_SCHEDULES, stranger);
 }
 
 #[test]

@@ -10,7 +10,8 @@ use std::time::Duration;
 use evenkeel_schemas::scalars::{AdvertInterval, InterfaceName, Priority};
 use evenkeel_schemas::time::MonoTime;
 use evenkeel_vrrp::{
-    Cause, Config, Election, FaultCause, Input, Member, Output, Received, RouterKey, State, TTL,
+    Advert, Auth, Cause, Checksum, Config, Election, FaultCause, GROUP_V4, Input, Member, Output, Received,
+    RouterKey, Secret, State, TTL, Version, WireInterval, encode,
 };
 
 /// VRID of the router on the first segment; those of the others follow.
@@ -426,6 +427,44 @@ impl World {
         self.with(node, |election, now| {
             election.handle(&key, input, now);
         });
+    }
+
+    /// A stranger's packet reaches every node that it can, unless it only pretends.
+    pub(crate) fn strange(&mut self, rng: &mut Rng, speaks: bool) {
+        let segment = rng.index(self.segments());
+        let config = self.nodes[0].configs[segment].clone();
+        let address = |last: u64| IpAddr::from([10, 9, segment as u8, last as u8]);
+        let stranger = address(200 + rng.below(50));
+        let director = self.nodes[rng.index(self.nodes.len())].configs[segment].source;
+        let (ours, other) = (config.vips.clone(), address(77));
+        let more = [ours.clone(), vec![other]].concat();
+        let priority = [0, 1, 100, 254, 255][rng.index(5)];
+        let centis = [1, 10, 100, 4095][rng.index(4)];
+        let interval = match config.version {
+            Version::V2 => config.effective_interval().into(),
+            Version::V3 => WireInterval::from_centis(centis),
+        };
+        let auth = config.auth.map_or(Auth::None, Auth::Pass);
+        let good = Advert { version: config.version, vrid: config.vrid, priority, interval, auth, addresses: ours };
+        let other_version = if config.version == Version::V2 { Version::V3 } else { Version::V2 };
+        let password = Auth::Pass(Secret::from_text("guess"));
+        let (src, advert, ttl) = match rng.below(6) {
+            0 => (stranger, Advert { addresses: vec![other], ..good }, TTL),
+            1 => (stranger, Advert { addresses: more, ..good }, TTL),
+            2 => (director, good, 64),
+            3 => (director, Advert { version: other_version, auth: Auth::None, ..good }, TTL),
+            4 if config.version == Version::V2 => (director, Advert { auth: password, ..good }, TTL),
+            4 => (stranger, Advert { addresses: vec![other], ..good }, TTL),
+            _ => (director, Advert { interval: WireInterval::from_centis(0), ..good }, TTL),
+        };
+        let mut bytes = Vec::new();
+        let dst = GROUP_V4.into();
+        encode(&advert, src, dst, Checksum::WithPseudoHeader, &mut bytes);
+        for node in 0..self.nodes.len() {
+            if speaks && self.nodes[node].paused_until.is_none() && !self.nodes[node].unplugged[segment] {
+                self.give(node, segment, Input::Packet(Received { payload: &bytes, src, dst, ttl }));
+            }
+        }
     }
 
     /// Does something to a node's election, and what comes of it.
