@@ -18,6 +18,7 @@ mod policy;
 mod routers;
 mod services;
 mod shape;
+mod speakers;
 mod trackers;
 
 pub use addresses::*;
@@ -33,6 +34,7 @@ pub use policy::*;
 pub use routers::*;
 pub use services::*;
 pub use shape::*;
+pub use speakers::*;
 pub use trackers::*;
 
 /// What a rule is called and why it exists.
@@ -77,6 +79,7 @@ pub fn all() -> impl Iterator<Item = &'static Code> {
         election::TABLE,
         trackers::TABLE,
         groups::TABLE,
+        speakers::TABLE,
         services::TABLE,
         checks::TABLE,
         policy::TABLE,

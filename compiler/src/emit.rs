@@ -151,6 +151,7 @@ fn vrrp(name: &Name, router: &Router, instance: &Instance, host: &Name) -> Optio
         preempt_delay: nonzero(router.preempt_delay),
         startup_delay: nonzero(router.startup_delay),
         unicast: attached.unicast.clone(),
+        directors: attached.directors.clone(),
         checksum: instance.checksum,
         auth: secret.map(|secret| plan::Auth::Pass { secret }),
         garp_repeat: router.garp.repeat,

@@ -45,8 +45,8 @@ pub struct Status {
     /// What operators told virtual routers, by name.
     #[serde(default)]
     pub orders: Vec<OrderStatus>,
-    /// Changes that hooks were never told because their programs did not keep up, since the daemon
-    /// started. The last change is never among them.
+    /// Changes that hooks were never told because their programs did not keep up, or because a state changed more often than 20 times a
+    /// minute, since the daemon started. The last change is never among them.
     #[serde(default)]
     pub dropped_hook_changes: u64,
     /// The election's thread.
@@ -203,6 +203,30 @@ pub struct RouterStatus {
     pub vips: Vec<String>,
     /// Counters since the daemon started.
     pub counters: RouterCounters,
+    /// Hosts that are none of its directors and use its VRID, heard within the last hour; at most eight.
+    #[serde(default)]
+    pub strangers: Vec<StrangerStatus>,
+}
+
+/// A host that is none of the directors of a virtual router and uses its VRID.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StrangerStatus {
+    /// Source address of its advertisements.
+    pub address: String,
+    /// Hardware address that they come from; absent when that was not seen.
+    pub mac: Option<String>,
+    /// How many.
+    pub adverts: u64,
+    /// VIPs of the last one.
+    pub vips: u32,
+    /// How many of these are this virtual router's.
+    pub our_vips: u32,
+    /// Whether its advertisements count: it has exactly our VIPs, or the plan lets everybody speak. Else they move nothing.
+    pub counts: bool,
+    /// When the first was heard.
+    pub first: String,
+    /// When the last was heard.
+    pub last: String,
 }
 
 /// What an operator told a virtual router to do (`evenkeeld failover`, `evenkeeld hold`).
@@ -283,7 +307,7 @@ pub struct RouterCounters {
     pub priority_zero_received: u64,
     /// Rejected advertisements by reason.
     pub rejected: BTreeMap<String, u64>,
-    /// Accepted advertisements whose VIP list differs from ours.
+    /// Advertisements whose VIP list differs from ours, accepted or from a stranger with some of ours.
     pub vip_list_mismatch: u64,
     /// Times another host was Master beside this one.
     pub rival_masters: u64,

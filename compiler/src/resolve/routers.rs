@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 
 use evenkeel_schemas::cluster::{
-    self, Auth, Checksum, Cluster, Garp, Host, SecretSource, Tracker, TrackerType, VipSettings, VirtualMac,
-    VirtualRoute, VirtualRouter, VirtualRule,
+    self, Auth, Checksum, Cluster, Garp, Host, SecretSource, Strangers, Tracker, TrackerType, VipSettings,
+    VirtualMac, VirtualRoute, VirtualRouter, VirtualRule,
 };
 use evenkeel_schemas::plan;
 use evenkeel_schemas::scalars::{
@@ -82,6 +82,8 @@ pub(crate) struct Attached {
     /// The source of its advertisements; `::` is the link-local address, which only the host knows.
     pub(crate) source: Ip,
     pub(crate) unicast: Option<plan::Unicast>,
+    /// Who else speaks, by multicast; none where everybody may.
+    pub(crate) directors: Option<plan::Directors>,
     /// By address.
     pub(crate) vip_settings: Vec<plan::VipSettings>,
     /// By table, destination, metric.
@@ -236,7 +238,8 @@ impl<'a> Resolver<'a> {
             let mut routes: Vec<plan::VirtualRoute> = routes.collect::<Option<_>>()?;
             routes.sort_by_key(|route| (route.table, route.destination, route.metric));
             let unicast = self.unicast(name, family)?;
-            let on = Attached { interface, source, unicast, vip_settings, routes };
+            let directors = self.directors(name, family)?;
+            let on = Attached { interface, source, unicast, directors, vip_settings, routes };
             attached.insert(name.clone(), on);
         }
         let choice = router.version == 3 && family == Family::V4;
@@ -302,6 +305,29 @@ impl<'a> Resolver<'a> {
             ttl: unicast.ttl.unwrap_or(DEFAULT_TTL),
             min_ttl: unicast.min_ttl.unwrap_or(DEFAULT_TTL),
         }))
+    }
+
+    /// Whose advertisements a director counts by multicast. None for what cannot be resolved.
+    ///
+    /// All addresses that another one has where it speaks, not only the source of its advertisements: it may be about to change its source, or to
+    /// go from multicast to unicast.
+    #[expect(clippy::option_option, reason = "whether it could be resolved, and whether there is any")]
+    fn directors(&self, name: &Name, family: Family) -> Option<Option<plan::Directors>> {
+        let strangers = self.router.strangers;
+        if self.router.unicast.is_some() || strangers == Strangers::Accept {
+            return Some(None);
+        }
+        let (mut addresses, mut unnamed) = (BTreeSet::new(), 0_u8);
+        for other in self.router.directors.iter().filter(|other| other.as_str() != name.as_str()) {
+            let (name, host) = self.host(other)?;
+            let (interface, source) = self.source(name, host, family)?;
+            let here =
+                host.all_addresses().filter(|(ip, at)| **at == interface && Family::of(ip.0) == family);
+            addresses.extend(here.map(|(ip, _)| ip));
+            unnamed = unnamed.saturating_add(u8::from(source.0.is_unspecified()));
+        }
+        let addresses = addresses.into_iter().collect();
+        Some(Some(plan::Directors { addresses, unnamed, strangers }))
     }
 
     /// Settings of those VIPs that are not simply put on the interface.

@@ -1,18 +1,20 @@
-//! EK04xx, fifth part: who advertises to whom by unicast.
+//! EK04xx, fifth part: who advertises to whom by unicast, and whose advertisements count.
 
 use std::collections::BTreeSet;
 
-use evenkeel_schemas::cluster::{Unicast, VirtualRouter};
+use evenkeel_schemas::cluster::{Strangers, Unicast, VirtualRouter};
 use evenkeel_schemas::scalars::Name;
 
 use super::{Context, Findings, Rule};
+use crate::attach::{Family, is_link_local};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::parse::{Step, at};
 use crate::resolve::DEFAULT_TTL;
 use crate::suggest::list;
 
-pub(super) const RULES: &[Rule] = &[own_peer, one_way, strangers, ttl_too_low];
+pub(super) const RULES: &[Rule] =
+    &[own_peer, one_way, strangers, ttl_too_low, strangers_by_unicast, unknown_director];
 
 fn unicasts<'a>(cx: &Context<'a>) -> impl Iterator<Item = (&'a Name, &'a VirtualRouter, &'a Unicast)> {
     let routers = cx.cluster.virtual_routers.iter();
@@ -147,5 +149,59 @@ fn ttl_too_low(cx: &Context<'_>, out: &mut Findings) {
         let hint =
             "remove `ttl`; where advertisements are routed, write as `min_ttl` the sent one less the hops";
         out.push(diagnostic.hint(hint));
+    }
+}
+
+/// `strangers` is about multicast.
+fn strangers_by_unicast(cx: &Context<'_>, out: &mut Findings) {
+    for (name, router, _) in unicasts(cx) {
+        let path = at!["virtual_routers", name, "strangers"];
+        let unicast = at!["virtual_routers", name, "unicast"];
+        if router.strangers == Strangers::default() || !cx.knows(path) || !cx.knows(unicast) {
+            continue;
+        }
+        out.push(
+            Diagnostic::new(
+                &codes::STRANGERS_WITHOUT_EFFECT,
+                cx.value(path),
+                format!("`{name}` says what counts of strangers, but advertises by unicast"),
+                "has no effect",
+            )
+            .also(cx.value(unicast), "only the peers count")
+            .hint("remove `strangers`"),
+        );
+    }
+}
+
+/// Where strangers are rejected, each director must be known by its address.
+fn unknown_director(cx: &Context<'_>, out: &mut Findings) {
+    for (name, router) in &cx.cluster.virtual_routers {
+        let path = at!["virtual_routers", name, "strangers"];
+        let v6 = router.vips.iter().any(|vip| vip.0.is_ipv6());
+        let known = || cx.knows(path) && cx.knows_directors(name, router) && cx.knows_subnets();
+        if router.strangers != Strangers::Reject || router.unicast.is_some() || !v6 || !known() {
+            continue;
+        }
+        let Some((_, home)) = cx.home(name, router) else { continue };
+        for (index, director) in cx.directors(name, router) {
+            let Some((host_name, host)) = cx.cluster.hosts.get_key_value(director.as_str()) else { continue };
+            let Some(interface) = cx.subnets.speaks_on(host_name, host, home, Family::V6) else { continue };
+            let written = host.all_addresses().any(|(own, at)| is_link_local(own) && at == interface);
+            if written || router.directors.len() < 2 || !cx.knows_addresses(host_name) {
+                continue;
+            }
+            out.push(
+                Diagnostic::new(
+                    &codes::LINK_LOCAL_UNKNOWN,
+                    cx.value(at!["virtual_routers", name, "directors", index]),
+                    format!("`{name}` rejects strangers, and the link-local address of director `{director}` is not written"),
+                    "advertises IPv6 from an address that the others do not know",
+                )
+                .also(cx.value(path), "rejects whom it does not know")
+                .hint(format!(
+                    "add the address that `ip -6 address show dev {interface} scope link` shows to `addresses` of host `{director}`"
+                )),
+            );
+        }
     }
 }

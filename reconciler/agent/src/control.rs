@@ -161,6 +161,7 @@ mod tests {
             other_heard: None,
             vips: Vec::new(),
             counters: evenkeel_schemas::status::RouterCounters::default(),
+            strangers: Vec::new(),
         }
     }
 

@@ -24,6 +24,7 @@ mod worker;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
@@ -34,7 +35,7 @@ use evenkeel_kernel::{Alarm, Kernel, Monitor};
 use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::status::{ElectionStatus, RouterCounters, RouterOrder, RouterState};
 use evenkeel_schemas::time::MonoTime;
-use evenkeel_vrrp::{RouterKey, TrackerState};
+use evenkeel_vrrp::{RouterKey, Stranger, TrackerState};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::{mpsc, oneshot};
 
@@ -100,6 +101,8 @@ pub(crate) enum Notice {
     Announced(String),
     /// A router leaves a Master of lower priority alone because it is not ready.
     Waits { router: Name, label: String, text: String },
+    /// Somebody who is none of its directors uses a router's VRID.
+    Stranger { label: String, address: IpAddr, mac: Option<String>, text: String },
     /// Operations on VIPs that were done because a router changed its state.
     Done(Vec<String>),
     /// VIPs, or what goes with them, that others have changed.
@@ -143,6 +146,8 @@ pub(crate) struct RouterSnapshot {
     pub(crate) other_heard: Option<MonoTime>,
     pub(crate) vips: Vec<String>,
     pub(crate) counters: RouterCounters,
+    /// Who uses its VRID beside its directors, and from which hardware address.
+    pub(crate) strangers: Vec<(Stranger, Option<String>)>,
 }
 
 impl RouterSnapshot {

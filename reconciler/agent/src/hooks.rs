@@ -5,7 +5,8 @@
 //! ```
 //!
 //! Nobody waits for a program: what comes faster than it runs waits in its line, which is short; when
-//! it is full the oldest change goes, so the last one is always told. What a state is is decided in
+//! it is full the oldest change goes, so the last one is always told. A state that flaps is told twenty times a minute, and how it
+//! ends. What a state is is decided in
 //! `states`, who runs next in `line`.
 
 mod line;
@@ -42,6 +43,12 @@ struct Finish {
     done: mpsc::UnboundedSender<Done>,
 }
 
+impl Finish {
+    fn nothing_ran(mut self) {
+        self.subject = None;
+    }
+}
+
 impl Drop for Finish {
     fn drop(&mut self) {
         if let Some(subject) = self.subject.take() {
@@ -55,6 +62,9 @@ pub(crate) struct Hooks {
     states: States,
     lines: BTreeMap<Subject, Line>,
     running: BTreeMap<Subject, JoinHandle<()>>,
+    /// Of these, those where nothing runs: a state that flaps is not told each time.
+    pausing: BTreeSet<Subject>,
+    /// Changes that were never told to subjects that are gone.
     dropped: u64,
     /// Whose programs are run.
     trust: Trust,
@@ -70,6 +80,7 @@ impl Hooks {
             states: States::default(),
             lines: BTreeMap::new(),
             running: BTreeMap::new(),
+            pausing: BTreeSet::new(),
             dropped: 0,
             trust,
             done,
@@ -82,9 +93,23 @@ impl Hooks {
         self.states.adopting(routers);
     }
 
-    /// Changes that were never told because programs did not keep up.
-    pub(crate) const fn dropped(&self) -> u64 {
-        self.dropped
+    /// Changes that were never told because programs did not keep up, or because there were too many.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped + self.lines.values().map(|line| line.dropped).sum::<u64>()
+    }
+
+    /// Logs how many changes were not told, a line a minute for each router and group.
+    pub(crate) fn log_dropped(&mut self) {
+        let now = clock::now();
+        for (subject, line) in &mut self.lines {
+            if let Some(changes) = line.unsaid(now) {
+                let dropped = line.dropped;
+                warn!(
+                    "hooks of {subject} were not told {changes} changes, which came too fast ({dropped} so far): \
+                     the last state is always told"
+                );
+            }
+        }
     }
 
     /// Takes a new plan. What leaves it is told when it has stopped.
@@ -107,14 +132,13 @@ impl Hooks {
     fn tell(&mut self, changes: Vec<(Subject, Change)>) {
         for (subject, change) in changes {
             let line = self.lines.entry(subject.clone()).or_default();
-            if let Some(dropped) = line.push(change) {
-                self.dropped += 1;
-                warn!(
-                    "hooks of {subject} do not keep up: {} is not told any more ({} so far)",
-                    dropped.state, line.dropped
-                );
+            line.push(change);
+            if self.pausing.contains(&subject) && line.pause(clock::now()).is_none() {
+                // It stops: that is told now.
+                self.end_pause(&subject);
+            } else {
+                self.next(&subject);
             }
-            self.next(&subject);
         }
     }
 
@@ -123,14 +147,25 @@ impl Hooks {
         if self.running.contains_key(subject) {
             return;
         }
-        let Some(change) = self.lines.get_mut(subject).and_then(Line::take) else {
+        let now = clock::now();
+        let finish = Finish { subject: Some(subject.clone()), done: self.done.clone() };
+        if let Some(until) = self.lines.get(subject).and_then(|line| line.pause(now)) {
+            let pause = async move {
+                let _finish = finish;
+                tokio::time::sleep(now.until(until)).await;
+            };
+            self.pausing.insert(subject.clone());
+            self.running.insert(subject.clone(), tokio::spawn(pause));
+            return;
+        }
+        let Some(change) = self.lines.get_mut(subject).and_then(|line| line.take(now)) else {
+            finish.nothing_ran();
             // Who left the plan and has been told is forgotten.
             if !self.states.knows(subject) {
-                self.lines.remove(subject);
+                self.dropped += self.lines.remove(subject).map_or(0, |line| line.dropped);
             }
             return;
         };
-        let finish = Finish { subject: Some(subject.clone()), done: self.done.clone() };
         let (subject_, trust) = (subject.clone(), self.trust);
         let run = async move {
             let _finish = finish;
@@ -141,9 +176,17 @@ impl Hooks {
         self.running.insert(subject.clone(), tokio::spawn(run));
     }
 
-    /// The programs of a change have ended.
+    /// A pause is over before its time: that is told as if it had passed.
+    fn end_pause(&self, subject: &Subject) {
+        if let Some(pause) = self.running.get(subject) {
+            pause.abort();
+        }
+    }
+
+    /// The programs of a change have ended, or a pause.
     pub(crate) fn done(&mut self, Done(subject): Done) {
         self.running.remove(&subject);
+        self.pausing.remove(&subject);
         self.next(&subject);
     }
 
@@ -156,6 +199,10 @@ impl Hooks {
         }
         let changes = self.states.stop();
         self.tell(changes);
+        self.log_dropped();
+        for subject in &self.pausing {
+            self.end_pause(subject);
+        }
         while !self.running.is_empty() {
             match timeout_at(deadline, done.recv()).await {
                 Ok(Some(free)) => self.done(free),
@@ -296,6 +343,7 @@ mod tests {
             hooks.noticed(&notice(to, &n.to_string()));
         }
         assert!(hooks.lines.values().all(|line| line.dropped > 100), "200 changes, a short line");
+        assert_eq!(hooks.dropped(), hooks.lines.values().map(|line| line.dropped).sum::<u64>());
         while !hooks.running.is_empty() {
             let free = tokio::time::timeout(Duration::from_secs(30), done.recv()).await.expect("in time");
             hooks.done(free.expect("a run"));

@@ -15,6 +15,7 @@
 //! - `files`: what others put there, and whom it is taken from; `descriptors`: how many may be open;
 //! - `drain_orders`: what operators told to drain;
 //! - `in_the_way`: what of others gets in the plan's way; `private_socket`: sockets for root only;
+//! - `line_limit`: how many lines others can cause;
 //! - `report`, `server`: status and orders by a socket; `once`: commands without the daemon, `control`: those
 //!   that give it orders; `cli`: the command line, `out` what it prints; `claim`: one daemon a
 //!   network namespace;
@@ -39,6 +40,7 @@ mod guard;
 mod handover;
 mod hooks;
 mod in_the_way;
+mod line_limit;
 mod logging;
 mod lookout;
 mod memory;

@@ -13,10 +13,10 @@ use evenkeel_kernel::clock;
 use evenkeel_schemas::plan::{Destination, VirtualServer};
 use evenkeel_schemas::status::{
     self, ConvergenceStatus, DestinationStatus, DrainState, DrainStatus, LeavingStatus, PlanStatus,
-    RouterStatus, StateDirectoryStatus, Status, Unjudged, VirtualServerStatus, WaitingFile,
+    RouterStatus, StateDirectoryStatus, Status, StrangerStatus, Unjudged, VirtualServerStatus, WaitingFile,
 };
 use evenkeel_schemas::time::MonoTime;
-use evenkeel_vrrp::Family;
+use evenkeel_vrrp::{Family, Stranger};
 
 use crate::daemon::{Daemon, Facts};
 use crate::election::{ElectionSnapshot, RouterSnapshot};
@@ -113,6 +113,21 @@ fn router(snapshot: RouterSnapshot, daemon: &Daemon) -> RouterStatus {
         other_heard: snapshot.other_heard.map(wall),
         vips: snapshot.vips,
         counters: snapshot.counters,
+        strangers: snapshot.strangers.into_iter().map(stranger).collect(),
+    }
+}
+
+fn stranger((stranger, mac): (Stranger, Option<String>)) -> StrangerStatus {
+    let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    StrangerStatus {
+        address: stranger.address.to_string(),
+        mac,
+        adverts: stranger.adverts,
+        vips: count(stranger.vips),
+        our_vips: count(stranger.ours),
+        counts: stranger.counts,
+        first: wall(stranger.first),
+        last: wall(stranger.last),
     }
 }
 

@@ -58,6 +58,9 @@ pub struct VirtualRouter {
     /// Advertise to each director by unicast. Absent: multicast (224.0.0.18, ff02::12).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unicast: Option<Unicast>,
+    /// What counts of advertisements by multicast whose source is no address of a director. By unicast none does. Absent: `same_vips`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub strangers: Strangers,
     /// Checksum of version 3 advertisements over IPv4. Absent: `pseudo_header`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub checksum: Checksum,
@@ -151,6 +154,20 @@ pub struct Unicast {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 255))]
     pub min_ttl: Option<u8>,
+}
+
+/// What counts of advertisements from a source that is no address of a director.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Strangers {
+    /// Those with exactly the same VIPs: they are taken for a director's whose address is written wrongly, since two Masters would be
+    /// worse, and told of loudly. Others move nothing.
+    #[default]
+    SameVips,
+    /// None.
+    Reject,
+    /// All, as with keepalived: whoever is on the segment can take the VIPs away.
+    Accept,
 }
 
 /// Checksum of version 3 advertisements over IPv4. Both kinds are accepted.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::is_false;
 use crate::cluster::is_default;
-pub use crate::cluster::{Checksum, VirtualRule};
+pub use crate::cluster::{Checksum, Strangers, VirtualRule};
 use crate::scalars::{
     AddressLabel, AdvertInterval, Cidr, InterfaceName, Ip, Name, Priority, RouteTable, Span, TrackWeight,
     Vrid,
@@ -44,6 +44,9 @@ pub struct Router {
     /// Advertise to each of these by unicast; absent: by multicast.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unicast: Option<Unicast>,
+    /// Whose advertisements by multicast count; absent: everybody's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directors: Option<Directors>,
     /// Checksum of sent version 3 advertisements over IPv4; absent: with a pseudo-header.
     #[serde(default, skip_serializing_if = "is_default")]
     pub checksum: Checksum,
@@ -128,6 +131,21 @@ pub struct Unicast {
     /// Lowest TTL or hop limit of received ones.
     #[schemars(range(min = 1, max = 255))]
     pub min_ttl: u8,
+}
+
+/// The other directors of a router by multicast.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Directors {
+    /// All addresses of the router's family that they have on the interfaces where they speak.
+    pub addresses: Vec<Ip>,
+    /// How many of them speak from a link-local address that only they know: so many are learnt from advertisements with a VIP
+    /// of the router. Absent: none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unnamed: u8,
+    /// What counts of others; absent: what has exactly the router's VIPs.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub strangers: Strangers,
 }
 
 /// A virtual MAC address: 00:00:5e:00:01:VRID, or 00:00:5e:00:02:VRID for IPv6 (RFC 9568 §7.3).
@@ -234,6 +252,11 @@ pub struct SyncGroup {
     /// Programs that are told of changes.
     #[serde(default, skip_serializing_if = "is_default")]
     pub hooks: RouterHooks,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+const fn is_zero(number: &u8) -> bool {
+    *number == 0
 }
 
 impl Router {

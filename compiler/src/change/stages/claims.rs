@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use evenkeel_schemas::plan::{Auth, Router, SecretReference};
+use evenkeel_schemas::plan::{Auth, Router, SecretReference, Strangers};
 use evenkeel_schemas::scalars::{Ip, Name};
 
 use super::super::{Fleet, HostState};
+use crate::attach::is_link_local;
 
 /// What directors of a VIP must agree on, or else they reject each other and both become Master.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,6 +82,16 @@ pub(in super::super) struct Claim<'a> {
 }
 
 impl Claim<'_> {
+    /// Whether advertisements of `speaker` count, to a director by multicast. One that nobody has named is known by any VIP that
+    /// both have. That exactly the same VIPs count, too, is for faults and not relied on: on the way to new plans they differ.
+    fn counts(&self, speaker: &Self) -> bool {
+        let Some(directors) = &self.router.directors else { return true };
+        let source = speaker.router.source;
+        directors.addresses.contains(&source)
+            || directors.strangers == Strangers::Accept
+            || (directors.unnamed > 0 && (source.0.is_unspecified() || is_link_local(source)))
+    }
+
     /// Whether the advertisements of `speaker` reach this director and are accepted. By unicast it
     /// accepts its peers only. A link-local source that only the host knows is nobody's peer.
     fn hears(&self, speaker: &Self) -> bool {
@@ -94,7 +105,7 @@ impl Claim<'_> {
         let ttl = speaker.router.unicast.as_ref().map_or(TTL, |unicast| unicast.ttl);
         let accepted = match &self.router.unicast {
             Some(unicast) => unicast.peers.contains(&speaker.router.source) && ttl >= unicast.min_ttl,
-            None => ttl == TTL,
+            None => ttl == TTL && self.counts(speaker),
         };
         reached && accepted
     }

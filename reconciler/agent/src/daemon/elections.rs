@@ -65,6 +65,8 @@ impl Daemon {
     /// told in any case.
     pub(super) async fn find_lost(&mut self, notices: &mut mpsc::Receiver<Notice>) {
         self.lost_at = clock::now() + LOST_PAUSE;
+        self.facts.tell_dropped();
+        self.hooks.log_dropped();
         let snapshot = self.ask_election().await;
         if snapshot.thread.lost_notices == self.lost {
             return;

@@ -1,7 +1,7 @@
 //! What the daemon knows beside what the threads answer: the plan in force, what convergence did.
 //! Status is made of it.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use evenkeel_converge::Draining;
@@ -15,11 +15,14 @@ use crate::converger::Report;
 use crate::drift_history::DriftHistory;
 use crate::drifting::Drift;
 use crate::election::Notice;
+use crate::line_limit::LineLimit;
 use crate::plan_file::LoadedPlan;
 use crate::report;
 
 /// Operations remembered for status.
 const MAX_RECENT: usize = 64;
+/// Changes of one router's state that are logged within a minute.
+const MAX_CHANGES: u32 = 20;
 
 /// What status needs beside the threads' own answers.
 pub(crate) struct Facts {
@@ -36,6 +39,8 @@ pub(crate) struct Facts {
     pub(crate) drifts: DriftHistory,
     /// The virtual routers that this host is Master of.
     pub(crate) masters: BTreeSet<Name>,
+    /// Changes of state that were logged, by router.
+    pub(crate) changes: BTreeMap<String, LineLimit>,
     /// What drains, as it was seen last.
     pub(crate) draining: Vec<Draining>,
     /// Serial of the wanted state that this was seen with.
@@ -67,6 +72,7 @@ impl Facts {
             in_the_way: Vec::new(),
             drifts: DriftHistory::default(),
             masters: BTreeSet::new(),
+            changes: BTreeMap::new(),
             draining: Vec::new(),
             drains_seen: 0,
             drains_serial: 0,
@@ -81,6 +87,7 @@ impl Facts {
             Notice::Router { .. }
             | Notice::Announced(_)
             | Notice::Waits { .. }
+            | Notice::Stranger { .. }
             | Notice::Done(_)
             | Notice::Drifted { .. }
             | Notice::Problem(_)
@@ -110,6 +117,24 @@ impl Facts {
         }
     }
 
+    /// Whether a change of this router's state is logged: others can make it change as often as they like.
+    fn logs_state(&mut self, label: &str) -> bool {
+        let now = clock::now();
+        let limit = self.changes.entry(label.to_owned()).or_insert_with(|| LineLimit::new(MAX_CHANGES));
+        limit.admit(now)
+    }
+
+    /// Tells of changes of state that were not logged.
+    pub(super) fn tell_dropped(&mut self) {
+        let now = clock::now();
+        for (label, limit) in &mut self.changes {
+            if let Some((changes, seconds)) = limit.dropped(now) {
+                warn!("({label}) {changes} more changes of its state in the last {seconds} s");
+            }
+        }
+        self.changes.retain(|_, limit| !limit.is_idle(now));
+    }
+
     pub(super) fn plan(&self) -> Option<Arc<LoadedPlan>> {
         self.in_force.as_ref().map(|in_force| Arc::clone(&in_force.loaded))
     }
@@ -118,6 +143,7 @@ impl Facts {
 /// Logs what the election has to say, and notes it.
 pub(super) fn log_notice(notice: &Notice, facts: &mut Facts) {
     match notice {
+        Notice::State { label, .. } if !facts.logs_state(label) => {}
         Notice::State { label, to, why, fault, .. } => {
             info!("({label}) {why}");
             match to {
@@ -130,6 +156,10 @@ pub(super) fn log_notice(notice: &Notice, facts: &mut Facts) {
         Notice::Router { label, text } => warn!("({label}) {text}"),
         Notice::Announced(line) => info!("{line}"),
         Notice::Waits { label, text, .. } => info!("({label}) {text}"),
+        Notice::Stranger { label, address, mac, text } => {
+            let mac = mac.as_deref().unwrap_or("unknown");
+            warn!(router = label, %address, mac, "({label}) {text}");
+        }
         Notice::Done(operations) => {
             for operation in operations {
                 info!("{operation}");

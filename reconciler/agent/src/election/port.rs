@@ -3,6 +3,7 @@
 //! Virtual routers speak on it, VIPs are on it, or both. What is said is decided elsewhere.
 
 mod announcing;
+mod finding;
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,11 +13,13 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use evenkeel_kernel::Link;
 use evenkeel_schemas::scalars::InterfaceName;
+use evenkeel_schemas::time::MonoTime;
 use evenkeel_vrrp::{Family, FaultCause};
 
 use super::sockets::frames::Mac;
 use super::sockets::{Announcer, Buffer, Claim, Duplicates, Receiver, Sender, source_works};
 use announcing::Announcing;
+use finding::Finding;
 
 /// An interface and its sockets. Sockets exist exactly while the link does; they are made anew when
 /// the interface comes back as another one.
@@ -37,6 +40,8 @@ pub(super) struct Port {
     announcer: Option<Announcer>,
     /// Announcements on their way.
     pub(super) announcing: Announcing,
+    /// Where others advertise from.
+    pub(super) finding: Finding,
     /// VIPs that others must not claim, and what listens for those who do.
     watched: BTreeSet<IpAddr>,
     duplicates: Option<Duplicates>,
@@ -68,6 +73,7 @@ impl Port {
             missing: BTreeSet::new(),
             announcer: None,
             announcing: Announcing::default(),
+            finding: Finding::default(),
             watched: BTreeSet::new(),
             duplicates: None,
             listening: true,
@@ -107,6 +113,7 @@ impl Port {
             self.announcer = None;
             (self.duplicates, self.listening) = (None, false);
             self.announcing.clear();
+            self.finding.clear();
         }
         self.link = link.cloned();
         let Some(link) = link else { return Followed::default() };
@@ -267,6 +274,12 @@ impl Port {
             Claim::Of(..) | Claim::Ours => Some(None),
             Claim::Nothing => None,
         }
+    }
+
+    /// The hardware address that `address` advertises from here, if it was seen since that is looked for.
+    pub(super) fn find(&mut self, address: IpAddr, buffer: &mut Buffer, now: MonoTime) -> Option<Mac> {
+        let index = self.link.as_ref()?.index;
+        self.finding.find(index, address, buffer, now)
     }
 
     /// Asks the segment who else has these VIPs.

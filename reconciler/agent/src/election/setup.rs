@@ -9,7 +9,7 @@ use evenkeel_converge::{
 };
 use evenkeel_schemas::plan::{self, Router, Track};
 use evenkeel_schemas::scalars::{InterfaceName, Ip, Name, Span};
-use evenkeel_vrrp::{Checksum, Config, Delivery, RouterKey, Secret, TTL, Version};
+use evenkeel_vrrp::{Checksum, Config, Delivery, Directors, RouterKey, Secret, Strangers, TTL, Version};
 
 /// A virtual router as the plan has it. What trackers, operators and the interface make of its
 /// configuration is found out while it runs.
@@ -46,6 +46,17 @@ pub(crate) struct RouterSetup {
     pub(crate) bound: Vec<ServiceKey>,
 }
 
+/// Who else may speak; `None`: everybody.
+fn directors(directors: &plan::Directors) -> Option<Directors> {
+    let strangers = match directors.strangers {
+        plan::Strangers::SameVips => Strangers::SameVips,
+        plan::Strangers::Reject => Strangers::Reject,
+        plan::Strangers::Accept => return None,
+    };
+    let addresses = directors.addresses.iter().map(|address| address.0).collect();
+    Some(Directors { addresses, unnamed: directors.unnamed.into(), strangers })
+}
+
 impl RouterSetup {
     /// Whether more than addresses moves with it.
     pub(super) fn moves_more(&self) -> bool {
@@ -69,6 +80,7 @@ impl RouterSetup {
                 ttl: unicast.ttl,
                 min_ttl: unicast.min_ttl,
             }),
+            directors: router.directors.as_ref().and_then(directors),
             auth,
             source: router.source.0,
             vips: router.vip_addresses().collect(),

@@ -5,6 +5,7 @@ mod announcer;
 mod duplicates;
 mod filter;
 pub(crate) mod frames;
+mod origins;
 mod receiver;
 mod sender;
 
@@ -14,6 +15,7 @@ use socket2::{SockAddr, Socket};
 
 pub(crate) use announcer::Announcer;
 pub(crate) use duplicates::{Claim, Duplicates};
+pub(crate) use origins::Origins;
 pub(crate) use receiver::{Got, Receiver};
 pub(crate) use sender::{Sender, source_works};
 

@@ -14,6 +14,7 @@ mod links;
 mod offers;
 mod output;
 mod routers;
+mod strangers;
 mod waiting;
 
 use std::cell::{Cell, RefCell};
@@ -42,6 +43,7 @@ use crate::guard::{Guardian, Lease};
 use crate::scheduling::{Granted, Scheduling};
 use conflicts::Conflicts;
 use offers::Offer;
+use strangers::Telling;
 pub(super) use waiting::Wakers;
 
 /// Packets taken from one interface in one turn.
@@ -122,6 +124,8 @@ pub(super) struct Worker {
     offer: Option<Offer>,
     /// Others who have our VIPs.
     conflicts: Conflicts,
+    /// What is told of others.
+    telling: Telling,
     started: bool,
     /// When the thread began, which start-up delays count from.
     began: MonoTime,
@@ -197,6 +201,7 @@ impl Worker {
             claims: BTreeSet::new(),
             offer: None,
             conflicts: Conflicts::default(),
+            telling: Telling::default(),
             started: false,
             began: clock::now(),
             lateness: Lateness::default(),
@@ -239,6 +244,7 @@ impl Worker {
             if ready.packets {
                 self.claims();
             }
+            self.tell_strangers();
             if ready.commands && !self.commands() {
                 return self.finish();
             }
@@ -449,6 +455,7 @@ impl Worker {
         if now >= self.check_at {
             self.links_dirty = true;
             self.vips_dirty = true;
+            self.tell_dropped(now);
         }
         let links_later = std::mem::take(&mut self.links_read) && self.links_dirty;
         if self.links_dirty && !links_later {
@@ -497,6 +504,7 @@ impl Worker {
             master: router.master().map(|ip| ip.to_string()),
             other_heard: router.other_heard(),
             vips: router.config().vips.iter().map(ToString::to_string).collect(),
+            strangers: self.strangers(key, router),
             counters: RouterCounters {
                 duplicate_addresses: self.conflicts.count(key),
                 ..router.counters().to_status()

@@ -6,7 +6,7 @@ use evenkeel_schemas::cluster::Confirm;
 use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::status::{
     DriftRecord, ElectionStatus, LogStatus, OrderStatus, ProbationStatus, RouterOrder, RouterStatus,
-    StateDirectoryStatus, Status, TrackerStatus, WaitingFile,
+    StateDirectoryStatus, Status, StrangerStatus, TrackerStatus, WaitingFile,
 };
 
 pub(crate) use ipvs::counted;
@@ -23,7 +23,10 @@ pub(crate) fn page(status: &Status) -> String {
     lines.extend(status.trackers.iter().map(tracker));
     lines.extend(election(&status.election));
     if status.dropped_hook_changes > 0 {
-        lines.push(format!("hooks DO NOT KEEP UP: {} changes were never told", status.dropped_hook_changes));
+        lines.push(format!(
+            "hooks: {} CHANGES CAME TOO FAST and were never told, the last ones excepted",
+            status.dropped_hook_changes
+        ));
     }
     lines.extend(log(&status.log));
     lines.extend(ipvs::lines(status));
@@ -116,12 +119,22 @@ fn router_lines(router: &RouterStatus, label: &str, orders: &[OrderStatus]) -> V
             router.counters.rejected.values().sum::<u64>()
         ),
     ];
+    lines.extend(router.strangers.iter().map(|stranger| in_use(router.vrid, stranger)));
     let given = orders.iter().find(|order| order.router == router.name);
     if let Some(order) = router.order.or(given.map(|order| order.order)) {
         let since = given.map(|order| format!(" since {}", order.since)).unwrap_or_default();
         lines.push(format!("  ORDER{since}: {}; `evenkeeld release {}` ends it", words(order), router.name));
     }
     lines
+}
+
+fn in_use(vrid: u8, stranger: &StrangerStatus) -> String {
+    let StrangerStatus { address, mac, adverts, vips, our_vips, counts, last, .. } = stranger;
+    let mac = mac.as_deref().map(|mac| format!(" ({mac})")).unwrap_or_default();
+    let what = if *counts { "COUNTS ALTHOUGH IT IS NONE OF ITS DIRECTORS" } else { "moves nothing" };
+    format!(
+        "  VRID {vrid} IN USE BY {address}{mac}: {adverts} adverts, {our_vips} of its {vips} VIPs are ours, last at {last}; it {what}"
+    )
 }
 
 const fn words(order: RouterOrder) -> &'static str {
@@ -258,6 +271,12 @@ mod tests {
                 "base_priority": 100, "sync_group": "front", "order": "yield", "state": "backup",
                 "reason": "told to yield", "since": null, "master": "192.0.2.2", "vips": ["192.0.2.9"],
                 "counters": serde_json::to_value(evenkeel_schemas::status::RouterCounters::default()).expect("JSON"),
+                "strangers": [
+                    { "address": "192.0.2.7", "mac": "02:00:00:00:00:07", "adverts": 12, "vips": 2, "our_vips": 0,
+                      "counts": false, "first": "T4", "last": "T5" },
+                    { "address": "192.0.2.8", "mac": null, "adverts": 1, "vips": 1, "our_vips": 1, "counts": true,
+                      "first": "T4", "last": "T6" },
+                ],
             }],
             "trackers": [
                 { "name": "uplink", "up": false, "value": null, "reason": "no carrier", "last_look_age_ms": 1234 },
@@ -286,13 +305,16 @@ mod tests {
              waits for: 192.0.2.7:80 (rs1) was not checked yet\n\
              router VI_1 eth0 VRID 51 priority 80 (100 in the plan) in sync group front: Backup (told to yield)\n  \
              VIPs 192.0.2.9; Master 192.0.2.2; adverts 0 sent, 0 received, 0 rejected\n  \
+             VRID 51 IN USE BY 192.0.2.7 (02:00:00:00:00:07): 12 adverts, 0 of its 2 VIPs are ours, last at T5; it moves nothing\n  \
+             VRID 51 IN USE BY 192.0.2.8: 1 adverts, 1 of its 1 VIPs are ours, last at T6; it COUNTS ALTHOUGH IT IS NONE OF \
+             ITS DIRECTORS\n  \
              ORDER since T2: Master only while no other director is; `evenkeeld release VI_1` ends it\n\
              order for gone, which is not in the plan, since T3: takes no part\n\
              tracker uplink: DOWN (no carrier), looked at 1.2 s ago\n\
              tracker new: up (not looked at yet), until its first look\n\
              election: 100 timers, late: 99 % by at most 1.000 ms, worst 2.500 ms, real-time priority 50, memory locked\n\
              election: 1 NOTICES WERE LOST because the daemon was busy\n\
-             hooks DO NOT KEEP UP: 3 changes were never told\n\
+             hooks: 3 CHANGES CAME TOO FAST and were never told, the last ones excepted\n\
              log DOES NOT GET OUT: No space left on device; 4 LINES WERE DROPPED\n\
              kernel NOT CONVERGED; 0 operations in 0 passes\n\
              IN THE WAY: 192.0.2.9/32 on lo: why\n"

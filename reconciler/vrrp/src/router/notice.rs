@@ -148,6 +148,7 @@ impl NoticeKind {
             Self::RivalGone => "rival_gone",
             Self::PriorityZero => "priority_zero",
             Self::IntervalAdopted => "interval_adopted",
+            Self::WaitsForChecks => "waits_for_checks",
             Self::IntervalBounded => "interval_bounded",
             Self::Overslept => "overslept",
         }

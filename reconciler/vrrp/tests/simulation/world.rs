@@ -445,7 +445,8 @@ impl World {
             Version::V3 => WireInterval::from_centis(centis),
         };
         let auth = config.auth.map_or(Auth::None, Auth::Pass);
-        let good = Advert { version: config.version, vrid: config.vrid, priority, interval, auth, addresses: ours };
+        let good =
+            Advert { version: config.version, vrid: config.vrid, priority, interval, auth, addresses: ours };
         let other_version = if config.version == Version::V2 { Version::V3 } else { Version::V2 };
         let password = Auth::Pass(Secret::from_text("guess"));
         let (src, advert, ttl) = match rng.below(6) {

@@ -19,8 +19,10 @@ const LOAD_HALF: u16 = 0x28;
 const LOAD_BYTE: u16 = 0x30;
 const JUMP_IF_EQUAL: u16 = 0x15;
 const RETURN: u16 = 0x06;
-/// Bytes of a frame that are delivered.
-const WHOLE: u32 = 256;
+/// Bytes of a frame that are delivered: all, since a checksum covers all.
+const WHOLE: u32 = u32::MAX;
+/// The same where only headers are looked at: Ethernet and IPv6.
+const HEADERS: u32 = 54;
 
 fn load(size: u16, at: u32) -> SockFilter {
     SockFilter::new(size, 0, 0, at)
@@ -73,6 +75,11 @@ pub(super) fn neighbour_advertisements(addresses: &[Ipv6Addr]) -> Vec<SockFilter
     }
     program.push(give(0));
     program
+}
+
+/// Lets through packets of a protocol, which stands at this byte.
+pub(super) fn protocol(at: u32, number: u8) -> Vec<SockFilter> {
+    vec![load(LOAD_BYTE, at), equal(u32::from(number), 1), give(HEADERS), give(0)]
 }
 
 /// Lets through VRRP (protocol 112) to its IPv4 group; packets begin with their IP header.

@@ -19,6 +19,7 @@ const NEIGHBOUR_SOLICITATION: u8 = 135;
 const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
 /// Flags of a neighbour advertisement.
 const ROUTER: u8 = 0x80;
+const SOLICITED: u8 = 0x40;
 const OVERRIDE: u8 = 0x20;
 /// Options with a link-layer address.
 const TARGET_LINK_LAYER: u8 = 2;
@@ -64,19 +65,57 @@ pub(crate) fn claim(frame: &[u8]) -> Option<(Mac, IpAddr)> {
     match *frame.get(12..ETHERNET)? {
         // Ethernet and IPv4, addresses of 6 and 4 bytes.
         [0x08, 0x06] if *frame.get(14..20)? == [0, 1, 8, 0, 6, 4] => {
+            // Request or reply.
+            if !matches!(*frame.get(20..22)?, [0, 1 | 2]) {
+                return None;
+            }
             let sender: [u8; 4] = frame.get(28..32)?.try_into().ok()?;
             Some((mac(22)?, Ipv4Addr::from(sender).into()))
         }
-        [0x86, 0xdd] => {
-            let message = frame.get(ETHERNET + IPV6..)?;
-            if *frame.get(ETHERNET + 6)? != ICMPV6 || *message.first()? != NEIGHBOUR_ADVERTISEMENT {
-                return None;
-            }
-            let target: [u8; 16] = message.get(8..24)?.try_into().ok()?;
-            Some((mac(6)?, Ipv6Addr::from(target).into()))
-        }
+        [0x86, 0xdd] => Some((mac(6)?, advertised(frame.get(ETHERNET..)?)?.into())),
         _ => None,
     }
+}
+
+/// The address that an IPv6 packet advertises, if it is a neighbour advertisement that a host must take (RFC 4861 §7.1.2): hop limit 255, so
+/// that it was not routed; checksum; code 0; 24 bytes or more; options that are not empty; a target that is no group; to a
+/// group it is not solicited. Anything else is nobody's claim.
+fn advertised(packet: &[u8]) -> Option<Ipv6Addr> {
+    let (header, rest) = packet.split_first_chunk::<IPV6>()?;
+    let [version, _, _, _, high, low, next, hops, addresses @ ..] = header;
+    // What follows the message is padding; one that is cut cannot be checked.
+    let message = rest.get(..usize::from(u16::from_be_bytes([*high, *low])))?;
+    let (fields, options) = message.split_first_chunk::<24>()?;
+    let [kind, code, _, _, flags, _, _, _, target @ ..] = fields;
+    if version >> 4 != 6 || *next != ICMPV6 || *hops != 255 {
+        return None;
+    }
+    if *kind != NEIGHBOUR_ADVERTISEMENT || *code != 0 {
+        return None;
+    }
+    let (source, destination) = addresses.split_at_checked(16)?;
+    let [source, destination] =
+        [source, destination].map(|address| <[u8; 16]>::try_from(address).map(Ipv6Addr::from));
+    let (source, destination, target) = (source.ok()?, destination.ok()?, Ipv6Addr::from(*target));
+    // The sum over all, its own complement included, is zero.
+    if checksum(source, destination, message) != 0 || target.is_multicast() {
+        return None;
+    }
+    if destination.is_multicast() && flags & SOLICITED != 0 {
+        return None;
+    }
+    options_are_whole(options).then_some(target)
+}
+
+/// Whether each option has a length and fits (RFC 4861 §4.6: in units of 8 bytes, zero is invalid).
+fn options_are_whole(mut options: &[u8]) -> bool {
+    while let [_, length, ..] = options {
+        match options.get(usize::from(*length) * 8..) {
+            Some(rest) if *length > 0 => options = rest,
+            _ => return false,
+        }
+    }
+    options.is_empty()
 }
 
 fn arp_request(mac: Mac, sender: Ipv4Addr, target: Ipv4Addr, target_mac: Mac) -> Vec<u8> {
@@ -112,12 +151,13 @@ fn icmpv6(mac: Mac, to: Mac, source: Ipv6Addr, destination: Ipv6Addr, mut messag
     frame
 }
 
-/// RFC 4443 §2.3. Messages have an even length.
+/// RFC 4443 §2.3.
 fn checksum(source: Ipv6Addr, destination: Ipv6Addr, message: &[u8]) -> u16 {
     let length = (message.len() as u32).to_be_bytes();
     let parts: [&[u8]; 5] = [&source.octets(), &destination.octets(), &length, &[0, 0, 0, ICMPV6], message];
     let words = parts.iter().flat_map(|part| part.as_chunks::<2>().0);
-    let mut sum: u32 = words.map(|word| u32::from(u16::from_be_bytes(*word))).sum();
+    let odd = message.as_chunks::<2>().1.first().map_or(0, |last| u32::from(*last) << 8);
+    let mut sum: u32 = words.map(|word| u32::from(u16::from_be_bytes(*word))).sum::<u32>() + odd;
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
     }
@@ -160,6 +200,50 @@ mod tests {
         assert_eq!(checksum(source, ALL_NODES, &frame[54..]), 0);
     }
 
+    /// RFC 4861 §7.1.2, each rule by itself. Whoever changes a field of the message makes its checksum right again.
+    #[test]
+    fn an_advertisement_that_no_host_may_take_claims_nothing() {
+        let vip: Ipv6Addr = "2001:db8::56".parse().expect("address");
+        let good = announcement(MAC, vip.into(), false);
+        let changed = |at: usize, value: u8, sealed: bool| {
+            let mut frame = good.clone();
+            frame[at] = value;
+            if sealed {
+                frame[56..58].fill(0);
+                let address =
+                    |at: usize| Ipv6Addr::from(<[u8; 16]>::try_from(&frame[at..at + 16]).expect("16"));
+                let sum = checksum(address(22), address(38), &frame[54..]);
+                frame[56..58].copy_from_slice(&sum.to_be_bytes());
+            }
+            claim(&frame)
+        };
+        assert_eq!(changed(58, 0x20, true), Some((MAC, vip.into())), "as it was");
+        assert_eq!(changed(21, 64, false), None, "hop limit");
+        assert_eq!(changed(21, 254, false), None, "routed once");
+        assert_eq!(changed(56, good[56] ^ 1, false), None, "checksum");
+        assert_eq!(changed(70, good[70] ^ 1, false), None, "target, by a bit");
+        assert_eq!(changed(54, 135, true), None, "a solicitation");
+        assert_eq!(changed(55, 1, true), None, "code");
+        assert_eq!(changed(58, 0x60, true), None, "solicited, to a group");
+        assert_eq!(changed(62, 0xff, true), None, "the target is a group");
+        assert_eq!(changed(79, 0, true), None, "an option without length");
+        assert_eq!(changed(79, 2, true), None, "an option that is cut");
+        assert_eq!(changed(14, 0x40, true), None, "version");
+        assert_eq!(changed(20, 17, false), None, "protocol");
+        assert_eq!(changed(19, 31, true), None, "a length that cuts its option");
+        assert_eq!(changed(19, 33, true), None, "longer than the frame");
+        assert_eq!(changed(19, 23, true), None, "too short");
+        // Behind the message there may be padding, and without options it is whole as well.
+        let padded = [good.clone(), vec![0; 8]].concat();
+        assert_eq!(claim(&padded), Some((MAC, vip.into())));
+        let mut short = good[..78].to_vec();
+        short[19] = 24;
+        short[56..58].fill(0);
+        let sum = checksum(vip, ALL_NODES, &short[54..]);
+        short[56..58].copy_from_slice(&sum.to_be_bytes());
+        assert_eq!(claim(&short), Some((MAC, vip.into())));
+    }
+
     #[test]
     fn a_probe_claims_nothing() {
         let v4 = probe(MAC, "192.168.188.120".parse().expect("address"));
@@ -174,11 +258,14 @@ mod tests {
     fn what_is_cut_off_or_something_else_claims_nothing() {
         for vip in ["192.168.188.120", "2001:db8::56"] {
             let frame = announcement(MAC, vip.parse().expect("address"), false);
-            for length in 0..frame.len().min(70) {
+            for length in 0..frame.len() {
                 let cut = claim(&frame[..length]);
-                assert!(cut.is_none() || length >= 32, "{length}");
+                assert!(cut.is_none() || (length >= 32 && vip.contains('.')), "{length}");
             }
         }
+        let mut arp = announcement(MAC, "192.168.188.120".parse().expect("address"), false);
+        arp[21] = 3;
+        assert_eq!(claim(&arp), None, "an operation of RARP");
         assert_eq!(claim(&[0; 60]), None);
     }
 }

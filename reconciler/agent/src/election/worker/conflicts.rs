@@ -16,8 +16,10 @@ use super::Worker;
 
 /// Claims looked at in one turn.
 const MAX_CLAIMS: usize = 64;
-/// Most claims remembered.
-const MAX_KNOWN: usize = 64;
+/// Most claims remembered, and told within [`QUIET`].
+const MAX_KNOWN: usize = 16;
+/// Most VIPs that are defended within [`DEFEND`]: all of a large host's.
+const MAX_DEFENDED: usize = 1024;
 /// Least time between two words about one claim.
 const QUIET: Duration = Duration::from_secs(60);
 /// Least time between two defences of a VIP (`DEFEND_INTERVAL`, RFC 5227 §1.1).
@@ -35,6 +37,8 @@ pub(super) struct Conflicts {
     /// When to ask who else has a router's VIPs.
     probes: BTreeMap<RouterKey, MonoTime>,
     counts: BTreeMap<RouterKey, u64>,
+    /// Claims that were not told since then.
+    dropped: BTreeMap<RouterKey, (u64, MonoTime)>,
 }
 
 impl Conflicts {
@@ -57,12 +61,19 @@ impl Conflicts {
     pub(super) fn keep(&mut self, keys: &BTreeSet<RouterKey>) {
         self.probes.retain(|key, _| keys.contains(key));
         self.counts.retain(|key, _| keys.contains(key));
+        self.dropped.retain(|key, _| keys.contains(key));
     }
 
     /// Forgets what is old.
     pub(super) fn forget(&mut self, now: MonoTime) {
         self.told.retain(|_, at| now.since(*at) < QUIET);
         self.defended.retain(|_, at| now.since(*at) < DEFEND);
+    }
+
+    /// How many claims of each router's VIPs were not told, once a minute.
+    pub(super) fn dropped(&mut self, now: MonoTime) -> Vec<(RouterKey, u64)> {
+        let over = self.dropped.extract_if(.., |_, (_, since)| now.since(*since) >= QUIET);
+        over.map(|(key, (claims, _))| (key, claims)).collect()
     }
 
     /// Whether a claim is news, and whether the VIP is to be defended now.
@@ -72,8 +83,10 @@ impl Conflicts {
         let news = !self.told.contains_key(&(vip, mac)) && self.told.len() < MAX_KNOWN;
         if news {
             self.told.insert((vip, mac), now);
+        } else {
+            self.dropped.entry(key.clone()).or_insert((0, now)).0 += 1;
         }
-        let defend = !self.defended.contains_key(&vip) && self.defended.len() < MAX_KNOWN;
+        let defend = !self.defended.contains_key(&vip) && self.defended.len() < MAX_DEFENDED;
         if defend {
             self.defended.insert(vip, now);
         }
@@ -114,8 +127,7 @@ impl Worker {
         let Some(key) = self.routers.iter().find(has).map(|(key, _)| key.clone()) else { return };
         let (news, defend) = self.conflicts.met(&key, vip, mac, now);
         if news {
-            let [a, b, c, d, e, f] = mac;
-            let mac = format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}");
+            let mac = super::strangers::text(mac);
             self.tell_router(&key, format!("{vip} is also claimed by {mac} on {interface}"));
         }
         if defend && let Some(port) = self.ports.get_mut(interface) {
@@ -172,5 +184,9 @@ mod tests {
             conflicts.met(&key, "10.9.0.100".parse().expect("address"), [2, 0, a, b, c, d], MonoTime::ZERO);
         }
         assert_eq!((conflicts.told.len(), conflicts.count(&key)), (MAX_KNOWN, 10_000));
+        assert_eq!(conflicts.dropped(MonoTime::from_millis(59_000)), []);
+        let told = conflicts.dropped(MonoTime::from_millis(60_000));
+        assert_eq!(told, [(key, 10_000 - MAX_KNOWN as u64)]);
+        assert_eq!(conflicts.dropped(MonoTime::from_millis(180_000)), []);
     }
 }

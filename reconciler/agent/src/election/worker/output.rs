@@ -61,7 +61,7 @@ impl Worker {
                     self.tell(Notice::Waits { router, label, text: event.to_string() });
                 }
             }
-            Output::Event(event) => self.tell_router(key, event.to_string()),
+            Output::Event(event) => self.tell_event(key, event),
             // `drain` collects them.
             Output::StateChanged { .. } => {}
         }

@@ -46,6 +46,7 @@ impl Worker {
         self.faults.retain(|key, _| keys.contains(key));
         self.holds.clear();
         self.conflicts.keep(&keys);
+        self.telling.keep(&keys);
         self.open_ports();
         self.follow_links();
         let over = self.adopt();

@@ -48,12 +48,13 @@ impl Worker {
         self.next_timer = self.election.poll_timeout().map(|(at, _)| at);
         let others =
             [self.next_timer, self.next_lapse(), Some(self.guarding.due()), self.conflicts.next_probe()];
+        let told = self.telling.due();
         let announcements = self.ports.values().filter_map(|port| port.announcing.due());
         // What waits for a pause to end is never late because of this turn.
         let announcements = announcements.map(|due| due.max(now));
         others
             .into_iter()
-            .chain([self.hushed, self.offer.as_ref().map(Offer::due)])
+            .chain([self.hushed, self.offer.as_ref().map(Offer::due), told])
             .flatten()
             .chain(announcements)
             .fold(self.check_at, MonoTime::min)

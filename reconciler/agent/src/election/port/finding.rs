@@ -1,0 +1,82 @@
+//! From which hardware addresses others advertise on one interface, as far as somebody asks.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use evenkeel_schemas::time::MonoTime;
+use evenkeel_vrrp::Family;
+
+use super::super::sockets::Buffer;
+use super::super::sockets::Origins;
+use super::super::sockets::frames::Mac;
+
+/// Frames looked at for one question.
+const MAX_FRAMES: usize = 256;
+/// Addresses remembered.
+const MAX_KNOWN: usize = 32;
+/// How long it listens on, and remembers an address, after the last question.
+const MEMORY: Duration = Duration::from_secs(10 * 60);
+
+/// What is known, and what listens for more.
+#[derive(Debug, Default)]
+pub(crate) struct Finding {
+    listening: BTreeMap<Family, Origins>,
+    known: BTreeMap<IpAddr, (Mac, MonoTime)>,
+    asked: MonoTime,
+}
+
+impl Finding {
+    /// Where `address` advertises from, if that is known. Listens from now on.
+    pub(crate) fn find(
+        &mut self,
+        index: u32,
+        address: IpAddr,
+        buffer: &mut Buffer,
+        now: MonoTime,
+    ) -> Option<Mac> {
+        self.asked = now;
+        let family = Family::of(address);
+        if !self.listening.contains_key(&family) {
+            // Without it the address is told without where it is.
+            self.listening.insert(family, Origins::open(index, family).ok()?);
+        }
+        let origins = self.listening.get(&family)?;
+        for _ in 0..MAX_FRAMES {
+            match origins.next(buffer) {
+                Some(Some((source, mac))) => {
+                    if self.known.contains_key(&source) || self.known.len() < MAX_KNOWN || source == address {
+                        self.known.insert(source, (mac, now));
+                    }
+                }
+                Some(None) => {}
+                None => break,
+            }
+        }
+        while self.known.len() > MAX_KNOWN {
+            let oldest = self.known.iter().filter(|(ip, _)| **ip != address).min_by_key(|(_, (_, at))| *at);
+            let Some(oldest) = oldest.map(|(ip, _)| *ip) else { break };
+            self.known.remove(&oldest);
+        }
+        self.known(address)
+    }
+
+    /// Where `address` advertised from when that was last looked for.
+    pub(crate) fn known(&self, address: IpAddr) -> Option<Mac> {
+        self.known.get(&address).map(|(mac, _)| *mac)
+    }
+
+    /// Stops listening when nobody has asked for long.
+    pub(crate) fn rest(&mut self, now: MonoTime) {
+        if now.since(self.asked) >= MEMORY {
+            std::mem::take(&mut self.listening).into_values().for_each(Origins::close);
+            self.known.clear();
+        }
+    }
+
+    /// The interface is another one.
+    pub(crate) fn clear(&mut self) {
+        std::mem::take(&mut self.listening).into_values().for_each(Origins::close);
+        self.known.clear();
+    }
+}
