@@ -2,7 +2,7 @@
 //! Encoded here and not by the reconciler, so that both cannot be wrong in the same way. What is seen is decoded in `vrrp`.
 
 use std::io::IoSlice;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
@@ -12,12 +12,12 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::net::Host;
 
 /// RFC 9568 §5.1.1.2.
-const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
-const VRRP: u8 = 112;
+pub(crate) const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
+pub(crate) const VRRP: u8 = 112;
 /// Between two batches: a system call costs tens of microseconds in the guest, so packets leave several at a time.
 const BATCH_EVERY: Duration = Duration::from_millis(10);
 
-/// An advertisement over IPv4. [`Forged::default`] is right for VRID 1 of version 3.
+/// An advertisement. [`Forged::default`] is right for VRID 1 of version 3.
 #[derive(Clone, Debug)]
 pub struct Forged {
     /// 0..=15.
@@ -28,6 +28,8 @@ pub struct Forged {
     pub priority: u8,
     /// The addresses.
     pub vips: Vec<Ipv4Addr>,
+    /// The same of IPv6, in their place.
+    pub vips6: Vec<Ipv6Addr>,
     /// The count of addresses, when it is not theirs.
     pub count: Option<u8>,
     /// Seconds in version 2, centiseconds in version 3.
@@ -51,6 +53,7 @@ impl Default for Forged {
             vrid: 1,
             priority: 50,
             vips: Vec::new(),
+            vips6: Vec::new(),
             count: None,
             interval: 100,
             auth_type: 0,
@@ -63,19 +66,29 @@ impl Default for Forged {
 }
 
 impl Forged {
-    /// The VRRP message as `source` sends it.
+    /// The VRRP message as `source` sends it to the group of IPv4.
     pub fn message(&self, source: Ipv4Addr) -> Vec<u8> {
-        let own_count = u8::try_from(self.vips.len()).expect("at most 255 addresses");
+        self.message_between(source.into(), GROUP.into())
+    }
+
+    /// The VRRP message as `source` sends it to `destination`.
+    pub fn message_between(&self, source: IpAddr, destination: IpAddr) -> Vec<u8> {
+        let octets = |address: IpAddr| match address {
+            IpAddr::V4(v4) => v4.octets().to_vec(),
+            IpAddr::V6(v6) => v6.octets().to_vec(),
+        };
+        let own_count = u8::try_from(self.vips.len() + self.vips6.len()).expect("at most 255 addresses");
         let mut bytes =
             vec![self.version << 4 | 1, self.vrid, self.priority, self.count.unwrap_or(own_count)];
         let [high, low] = self.interval.to_be_bytes();
         bytes.extend(if self.version == 3 { [high & 15, low] } else { [self.auth_type, low] });
         bytes.extend([0, 0]);
         bytes.extend(self.vips.iter().flat_map(Ipv4Addr::octets));
+        bytes.extend(self.vips6.iter().flat_map(Ipv6Addr::octets));
         let mut summed = bytes.clone();
         if self.version == 3 {
             let length = u8::try_from(bytes.len() % 256).expect("a byte");
-            summed.extend(source.octets().into_iter().chain(GROUP.octets()));
+            summed.extend(octets(source).into_iter().chain(octets(destination)));
             summed.extend([0, VRRP, u8::try_from(bytes.len() / 256).expect("a short message"), length]);
         } else {
             let mut data = self.password.clone().into_bytes();
@@ -91,7 +104,7 @@ impl Forged {
 }
 
 /// RFC 1071.
-fn checksum(bytes: &[u8]) -> u16 {
+pub(crate) fn checksum(bytes: &[u8]) -> u16 {
     let sum: u32 = bytes
         .chunks(2)
         .map(|pair| u32::from(pair[0]) << 8 | u32::from(pair.get(1).copied().unwrap_or(0)))

@@ -187,6 +187,11 @@ impl<'l> Pair<'l> {
         std::iter::once(self.vip(router.vrid)).chain(router.more_vips.clone())
     }
 
+    /// The cluster file of the pair of evenkeeld, for a test that wants more of it.
+    pub fn cluster_text(&self) -> String {
+        self.cluster_file()
+    }
+
     fn cluster_file(&self) -> String {
         let network = self.kind.network();
         let mut text = format!(

@@ -6,6 +6,7 @@ mod gap;
 mod many;
 mod processes;
 mod raw;
+mod strangers;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -32,13 +33,16 @@ fn main() -> ExitCode {
                 sizes.into_iter().filter(|(services, _)| only.is_none_or(|only| only == *services)).collect();
             run_main(Options { memory_megabytes: 3072, ..options }, |lab| converge::measure(lab, &sizes))
         }
+        Some("strangers") => run_main(options, |lab| strangers::measure(lab, number(60))),
         Some("many-here") => run_here(|lab| many::measure(lab, false)),
         Some(word @ ("fast" | "fast-realtime")) => {
             let quiet = Duration::from_secs(u64::from(number(600)));
             run_here(|lab| fast::measure(lab, quiet, word == "fast-realtime"))
         }
         _ => {
-            eprintln!("usage: tests/measure gap|converge|many|many-here|fast|fast-realtime [NUMBER]");
+            eprintln!(
+                "usage: tests/measure gap|converge|many|many-here|fast|fast-realtime|strangers [NUMBER]"
+            );
             ExitCode::from(2)
         }
     }

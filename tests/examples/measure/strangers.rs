@@ -1,0 +1,143 @@
+//! What a stranger on the segment does to virtual routers of both versions and families, by multicast and by unicast, with each kind of frame
+//! at 1,000 a second: who is Master, how late advertisements are, what is logged, how often hooks run.
+
+use std::fmt::Write;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use lab::{Daemon, Host, Kind, Lab, Pair, Victim, eventually, mark};
+
+const PATIENCE: Duration = Duration::from_secs(120);
+const INTERVAL: Duration = Duration::from_secs(1);
+const RATE: u32 = 1_000;
+const PASSWORD: &str = "hell>com";
+/// VRID, version, IPv6, unicast.
+const ROUTERS: [(u8, u8, bool, bool); 6] = [
+    (71, 2, false, false),
+    (72, 2, false, true),
+    (73, 3, false, false),
+    (74, 3, false, true),
+    (75, 3, true, false),
+    (76, 3, true, true),
+];
+
+fn link_local(host: &Host) -> IpAddr {
+    let all = host.addresses("eth0").into_iter().map(|address| address.ip);
+    all.into_iter().find(|ip| matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local())).expect("link-local")
+}
+
+fn cluster(pair: &Pair<'_>) -> String {
+    let mut text = "version = 1\nname = \"strangers\"\n[segments.front]\nsubnets = [\"10.1.0.0/16\", \"2001:db8:1::/64\"]\n[hosts]\n".to_owned();
+    for (host, last) in [(&pair.first, 1), (&pair.second, 2)] {
+        let _ = writeln!(
+            text,
+            "{} = {{ address = \"{}\", interface = \"eth0\", addresses = [\"2001:db8:1::{last}\", \"{}\"] }}",
+            host.name(),
+            host.ip(),
+            link_local(host)
+        );
+    }
+    for (vrid, version, v6, unicast) in ROUTERS {
+        let vip = if v6 { format!("2001:db8:1::{vrid}") } else { pair.vip(vrid).to_string() };
+        let _ = write!(
+            text,
+            "[virtual_routers.r{vrid}]\nvrid = {vrid}\nversion = {version}\nvips = [\"{vip}\"]\ndirectors = [\"dir1\", \"dir2\"]\n\
+             hooks.any = {{ command = [\"/bin/true\"], user = \"root\" }}\n"
+        );
+        if unicast {
+            text += "unicast = {}\n";
+        }
+        if version == 2 {
+            let _ = writeln!(text, "auth = {{ type = \"pass\", secret = {{ literal = \"{PASSWORD}\" }} }}");
+        }
+    }
+    text
+}
+
+fn victim(pair: &Pair<'_>, (vrid, version, v6, unicast): (u8, u8, bool, bool)) -> Victim {
+    let source = |host: &Host, last: u8| match (v6, unicast) {
+        (false, _) => host.ip(),
+        (true, false) => link_local(host),
+        (true, true) => format!("2001:db8:1::{last}").parse().expect("address"),
+    };
+    let vip =
+        if v6 { format!("2001:db8:1::{vrid}").parse().expect("address") } else { pair.vip(vrid).into() };
+    Victim {
+        version,
+        vrid,
+        vip,
+        password: (version == 2).then(|| PASSWORD.to_owned()),
+        directors: [
+            (source(&pair.first, 1), pair.first.mac("eth0")),
+            (source(&pair.second, 2), pair.second.mac("eth0")),
+        ],
+        unicast,
+    }
+}
+
+/// The first is Master of that router and the second is not.
+fn settled(pair: &Pair<'_>, vrid: u8) -> bool {
+    let state = |host: &Host| pair.plans.router(host, &format!("r{vrid}"))["state"].clone();
+    state(&pair.first) == "master" && state(&pair.second) == "backup"
+}
+
+pub(crate) fn measure(lab: &Lab, seconds: u32) {
+    let pair = Pair::new(lab, Kind::Evenkeeld, vec![lab::Router::new(71, 2)]);
+    for (host, last) in [(&pair.first, 1), (&pair.second, 2)] {
+        host.add_address("eth0", &format!("2001:db8:1::{last}/64"));
+    }
+    pair.plans.compile_text(&cluster(&pair));
+    let daemons = pair.serving();
+    let mut wrong = 0;
+    println!(
+        "\n{:<24} {:<40} {:>6} {:>8} {:>10} {:>6} {:>6}  VIP",
+        "router", "kind", "sent/s", "changes", "late, ms", "lines", "hooks"
+    );
+    for router in ROUTERS {
+        let (vrid, version, v6, unicast) = router;
+        let victim = victim(&pair, router);
+        for kind in victim.kinds() {
+            eventually(PATIENCE, "the first is Master", || settled(&pair, vrid));
+            // Its second burst is over, and what was said of the kind before.
+            std::thread::sleep(INTERVAL * 7);
+            let adverts = pair.first.capture_vrrp_sent("eth0");
+            let begun = mark();
+            let flood =
+                pair.client.flood_frames("eth0", &kind.frames, RATE, Duration::from_secs(seconds.into()));
+            let ended = mark();
+            let count = |text: &str| {
+                let of = |daemon: &Daemon| {
+                    daemon.log_since(begun).iter().filter(|line| line.what.contains(text)).count()
+                };
+                daemons.iter().map(of).sum::<usize>()
+            };
+            let (changes, lines, hooks) = (count("Entering"), count(""), count("hook of router"));
+            let mut times = vec![begun];
+            let sent = adverts.since(begun).into_iter().filter(|advert| advert.what.vrid == vrid);
+            times.extend(sent.map(|advert| advert.at).filter(|at| *at <= ended));
+            times.push(ended);
+            let gap = times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default();
+            let stays = pair.first.has_address("eth0", victim.vip);
+            let moved = match (changes > 0 || !stays, kind.may_move) {
+                (false, _) => "stays",
+                (true, true) => "moves, as SECURITY.md says",
+                (true, false) => {
+                    wrong += 1;
+                    "MOVES, AND MUST NOT"
+                }
+            };
+            let name = format!(
+                "r{vrid} v{version} IPv{} {}",
+                if v6 { 6 } else { 4 },
+                if unicast { "unicast" } else { "multicast" }
+            );
+            println!(
+                "{name:<24} {:<40} {:>6.0} {changes:>8} {:>10.1} {lines:>6} {hooks:>6}  {moved}",
+                kind.what,
+                flood.rate(),
+                gap.saturating_sub(INTERVAL).as_secs_f64() * 1e3,
+            );
+        }
+    }
+    println!("\n{seconds} s of each; {wrong} kinds moved what they must not.");
+}
