@@ -7,8 +7,8 @@ use std::time::Duration;
 use evenkeel_schemas::scalars::{AdvertInterval, InterfaceName, Name, Priority, Vrid};
 use evenkeel_schemas::time::MonoTime;
 use evenkeel_vrrp::{
-    Advert, Auth, Checksum, Config, Delivery, Election, FaultCause, Input, Member, Received, RouterKey,
-    State, TTL, Version, WireInterval, encode,
+    Advert, Auth, Checksum, Config, Delivery, Directors, Election, FaultCause, Input, Member, Received,
+    RouterKey, State, Strangers, TTL, Version, WireInterval, encode,
 };
 
 /// Outputs of one router after one input: a transition through two states with all that it sends.
@@ -60,7 +60,11 @@ fn config(tape: &mut Tape<'_>, vrid: u8) -> Config {
         vips: vips.iter().map(|vip| vip.parse().expect("address")).collect(),
         garp_repeat: tape.next() % 8,
         garp_delay: tape.of(&[zero, Duration::from_millis(30), Duration::from_secs(5)]),
-        directors: None,
+        directors: (tape.next() % 2 == 0).then(|| Directors {
+            addresses: vec![peer],
+            unnamed: usize::from(tape.next() % 2),
+            strangers: tape.of(&[Strangers::SameVips, Strangers::Reject]),
+        }),
         garp_refresh: tape.of(&[None, Some(Duration::from_secs(1)), Some(Duration::from_secs(60))]),
         checksum: Checksum::WithPseudoHeader,
     }

@@ -27,7 +27,7 @@ fn link_local(host: &Host) -> IpAddr {
 }
 
 fn cluster(pair: &Pair<'_>) -> String {
-    let mut text = "version = 1\nname = \"strangers\"\n[segments.front]\nsubnets = [\"10.1.0.0/16\", \"2001:db8:1::/64\"]\n[hosts]\n".to_owned();
+    let mut text = "version = 1\nname = \"pair\"\n[segments.front]\nsubnets = [\"10.1.0.0/16\", \"2001:db8:1::/64\"]\n[hosts]\n".to_owned();
     for (host, last) in [(&pair.first, 1), (&pair.second, 2)] {
         let _ = writeln!(
             text,

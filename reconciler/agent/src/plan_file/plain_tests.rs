@@ -117,6 +117,7 @@ vrid = 51
 priority = 100
 advert_interval = "10ms"
 preempt = false
+directors = { addresses = ["fe80::2", "2001:db8::2"], unnamed = 1, strangers = "reject" }
 checksum = "message_only"
 auth = { type = "pass", secret = { file = "/etc/secret" } }
 garp_repeat = 1

@@ -1,6 +1,7 @@
 //! From which hardware addresses others advertise on one interface, as far as somebody asks.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -37,11 +38,11 @@ impl Finding {
     ) -> Option<Mac> {
         self.asked = now;
         let family = Family::of(address);
-        if !self.listening.contains_key(&family) {
+        let origins = match self.listening.entry(family) {
+            Entry::Occupied(found) => found.into_mut(),
             // Without it the address is told without where it is.
-            self.listening.insert(family, Origins::open(index, family).ok()?);
-        }
-        let origins = self.listening.get(&family)?;
+            Entry::Vacant(free) => free.insert(Origins::open(index, family).ok()?),
+        };
         for _ in 0..MAX_FRAMES {
             match origins.next(buffer) {
                 Some(Some((source, mac))) => {
