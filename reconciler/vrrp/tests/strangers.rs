@@ -115,7 +115,7 @@ fn five_frames_of_a_stranger_leave_the_master_where_it_is() {
         *mac = Some([2, 0, 0, 0, 0, 9]);
         assert_eq!(
             event.to_string(),
-            "VRID 51 in use by 10.9.0.9 (02:00:00:00:00:09) for 1 VIPs, none of them ours: it is nobody of ours and \
+            "VRID 51 in use by 10.9.0.9 (02:00:00:00:00:09) for a VIP that is not ours: it is nobody of ours and \
              moves nothing; one of us needs another VRID"
         );
         assert_eq!(router.counters().rejected(RejectKind::Stranger), 5);

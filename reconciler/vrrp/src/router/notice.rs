@@ -211,6 +211,7 @@ impl fmt::Display for Event {
                 }
                 match ours {
                     _ if same => f.write_str(" for exactly our VIPs: ")?,
+                    0 if vips == 1 => f.write_str(" for a VIP that is not ours: ")?,
                     0 => write!(f, " for {vips} VIPs, none of them ours: ")?,
                     _ => write!(f, " for {vips} VIPs, {ours} of them ours: ")?,
                 }
