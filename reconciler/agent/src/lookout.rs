@@ -400,7 +400,6 @@ mod tests {
                 std::thread::sleep(Duration::from_millis(1));
                 self.take();
             }
-            println!("{wanted:?} after {:?}", begun.elapsed());
         }
     }
 
@@ -424,11 +423,9 @@ mod tests {
             let mut scene = Scene { news, ways: Ways::new(), target };
             scene.ways.watch([target]);
             lookout.watch(vec![target]);
-            let route = |ways: &Ways| ways.clone().answered(target, clock::now());
             scene.wait(None);
             let name = || "v0".to_owned();
-            for round in 0..3 {
-                println!("round {round}: {:?}", route(&scene.ways));
+            for _ in 0..3 {
                 ip("link set v1 down");
                 scene.wait(Some(Ailment::NoCarrier(name())));
                 ip("link set v1 up");

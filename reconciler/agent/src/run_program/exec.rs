@@ -28,6 +28,7 @@ use nix::unistd::{Gid, Pid, Uid, getpgid, getpgrp};
 
 use super::user::Identity;
 use super::{END_LIMIT, End, How, LAST_WORDS, MAX_START, Start};
+use crate::out;
 use crate::{files, scheduling};
 
 pub(super) const NAME: &str = "evenkeeld-exec";
@@ -91,7 +92,7 @@ fn serve(mut daemon: &UnixStream, out: Stdio, err: Stdio) -> ExitCode {
     let start = match start {
         Ok(start) => start,
         Err(error) => {
-            eprintln!("{NAME}: evenkeeld starts it, and tells it what to run: {error}");
+            out::complain(format_args!("{NAME}: evenkeeld starts it, and tells it what to run: {error}"));
             return ExitCode::from(2);
         }
     };
