@@ -192,7 +192,7 @@ pub(crate) async fn run(options: Options, stop: StopSignals) -> Result<(), Strin
     let orders = state.orders_or_put_aside().map_err(|error| error.to_string())?;
     let drain_orders = state.drain_orders_or_put_aside().map_err(|error| error.to_string())?;
     let record = state.probation_or_put_aside().map_err(|error| error.to_string())?;
-    let server = Server::bind(&options.socket).map_err(|error| error.to_string())?;
+    let mut server = Server::bind(&options.socket).map_err(|error| error.to_string())?;
     let guard_socket = guard::socket_beside(&options.socket);
     let (guardian, leases) =
         Guardian::connect(&guard_socket, state.path()).map_err(|error| format!("guardian: {error}"))?;

@@ -9,7 +9,7 @@ mod connections;
 
 use std::convert::Infallible;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +38,8 @@ use connections::{Connections, Place, Step};
 const MAX_CALLS: i32 = 128;
 /// Largest head of a request, bytes: the least that the library allows.
 const MAX_HEAD: usize = 8192;
+/// Time between two looks whether the socket is still there.
+const LOOK: Duration = Duration::from_secs(5);
 /// Time to the next attempt when no connection could be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long a client may take to send the head of its request, and how long to send the rest.
@@ -78,11 +80,16 @@ pub(crate) enum OrderError {
 pub(crate) struct Server {
     listener: UnixListener,
     path: PathBuf,
+    /// The file of our own socket.
+    file: Identity,
 }
 
+/// Device and inode.
+type Identity = (u64, u64);
+
 impl Server {
-    /// Binds the socket, replacing a left-over one. The state directory's lock tells that no other
-    /// daemon of this state is using it.
+    /// Binds the socket, replacing a left-over one. The claim on the network namespace tells that no other
+    /// daemon is using it.
     ///
     /// # Errors
     /// When the socket cannot be bound, or another daemon answers on it.
@@ -98,13 +105,46 @@ impl Server {
         let private = tempfile::Builder::new().prefix(".ek").tempdir_in(parent).map_err(explain)?;
         let bound = private.path().join("s");
         let listener = listen(&bound).map_err(explain)?;
+        let file = identity(&bound).map_err(explain)?;
         std::fs::rename(&bound, path).map_err(explain)?;
-        Ok(Self { listener, path: path.to_owned() })
+        Ok(Self { listener, path: path.to_owned(), file })
     }
 
-    /// Serves until the task is dropped; each request is passed to `asks`.
-    pub(crate) async fn serve(&self, asks: mpsc::Sender<Ask>) {
+    /// Serves until the task is dropped; each request is passed to `asks`. A socket that somebody removes is made again.
+    pub(crate) async fn serve(&mut self, asks: mpsc::Sender<Ask>) {
         let connections = Connections::default();
+        let mut told = false;
+        loop {
+            tokio::select! {
+                () = self.take_calls(&connections, &asks) => return,
+                () = self.gone() => {}
+            }
+            let path = self.path.clone();
+            match tokio::task::spawn_blocking(move || Self::bind(&path)).await {
+                Ok(Ok(again)) => {
+                    warn!("somebody removed the socket {}: it is made again", self.path.display());
+                    *self = again;
+                    told = false;
+                }
+                Ok(Err(error)) if !std::mem::replace(&mut told, true) => warn!("{error}"),
+                Ok(Err(_)) | Err(_) => {}
+            }
+        }
+    }
+
+    /// Ends when the socket is no longer found under its name.
+    async fn gone(&self) {
+        loop {
+            sleep(LOOK).await;
+            let path = self.path.clone();
+            let found = tokio::task::spawn_blocking(move || identity(&path)).await;
+            if !matches!(found, Ok(Ok(file)) if file == self.file) {
+                return;
+            }
+        }
+    }
+
+    async fn take_calls(&self, connections: &Connections, asks: &mpsc::Sender<Ask>) {
         let mut failing = false;
         loop {
             let stream = match self.listener.accept().await {
@@ -160,9 +200,16 @@ async fn serve_one(stream: UnixStream, place: Arc<Place>, asks: mpsc::Sender<Ask
     timeout(CONNECTION_LIMIT, connection).await.ok();
 }
 
+fn identity(path: &Path) -> io::Result<Identity> {
+    std::fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
-        std::fs::remove_file(&self.path).ok();
+        // What is there may be a successor's.
+        if identity(&self.path).is_ok_and(|file| file == self.file) {
+            std::fs::remove_file(&self.path).ok();
+        }
     }
 }
 
@@ -360,7 +407,7 @@ mod tests {
         let path = scratch.path().join("run").join("s.sock");
         let error = fetch(&path).await.expect_err("nobody there");
         assert!(error.contains("is it running?"), "{error}");
-        let server = Server::bind(&path).expect("bind");
+        let mut server = Server::bind(&path).expect("bind");
         let mode = std::fs::metadata(&path).expect("socket").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(
@@ -425,7 +472,7 @@ mod tests {
     async fn who_dawdles_takes_nobodys_place() {
         let scratch = tempfile::tempdir().expect("tempdir");
         let path = scratch.path().join("s.sock");
-        let server = Server::bind(&path).expect("bind");
+        let mut server = Server::bind(&path).expect("bind");
         let (sender, mut asks) = mpsc::channel(1);
         let long = "x".repeat(1_000_000);
         let daemon = async {
@@ -472,7 +519,7 @@ mod tests {
     async fn many_at_once_are_all_served() {
         let scratch = tempfile::tempdir().expect("tempdir");
         let path = scratch.path().join("s.sock");
-        let server = Server::bind(&path).expect("bind");
+        let mut server = Server::bind(&path).expect("bind");
         let (sender, mut asks) = mpsc::channel(1);
         let daemon = async {
             while let Some(ask) = asks.recv().await {

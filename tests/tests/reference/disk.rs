@@ -99,6 +99,21 @@ fn failover_and_back(reference: &Reference<'_>, master: Daemon, names: &[&str]) 
     again
 }
 
+/// Somebody removes the daemon's sockets as well: no second daemon starts, and both are there again.
+fn removed_sockets(lab: &Lab, reference: &Reference<'_>, dir1: &Host) {
+    let sockets = ["evenkeeld.sock", "evenkeeld.sock.guard"].map(|name| dir1.scratch().join(name));
+    for socket in &sockets {
+        std::fs::remove_file(socket).expect("removed");
+    }
+    let second = reference.start(dir1);
+    second.wait_log("is running already in this network namespace", PATIENCE);
+    assert!(!second.wait(PATIENCE).success());
+    let took =
+        eventually(PATIENCE, "the sockets are there again", || sockets.iter().all(|socket| socket.exists()));
+    lab.log(format!("sockets were there again after {took:?}"));
+    assert_eq!(reference.status(dir1)["guarded"], true);
+}
+
 fn costs_what_is_new(lab: &Lab, trouble: Trouble) {
     let mut reference = Reference::new(lab);
     let (dir1, dir2) = (reference.hosts.dir1.clone(), reference.hosts.dir2.clone());
@@ -114,6 +129,9 @@ fn costs_what_is_new(lab: &Lab, trouble: Trouble) {
 
     for disk in &mut disks {
         disk.trouble(trouble);
+    }
+    if trouble == Trouble::Removed {
+        removed_sockets(lab, &reference, &dir1);
     }
     lab.log(format!("{trouble:?}: a server dies and comes back"));
     reference.web1.stop();
