@@ -1,4 +1,5 @@
-//! Elections that serve nobody: somebody makes us yield and is then silent, again and again.
+//! Elections that serve nobody: somebody makes us yield and is then silent, or makes us claim beside a living Master, again and again.
+//! A rival that lasts has served: a director that is restarted by hand a few times is no reason to damp.
 //!
 //! Counting only; what a router does otherwise while they are damped is said where it does it:
 //!
@@ -23,8 +24,10 @@ const MAX_PROOF: Duration = Duration::from_secs(30);
 /// Claims that came after we had yielded.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Damping {
-    /// Whether we yielded to a rival since the last claim.
-    yielded: bool,
+    /// When we yielded to a rival since the last claim, if we did.
+    yielded: Option<MonoTime>,
+    /// When we claimed last.
+    claimed: Option<MonoTime>,
     /// When the first of the claims that count was.
     since: MonoTime,
     claims: u32,
@@ -35,14 +38,20 @@ pub(super) struct Damping {
 
 impl Damping {
     /// We have yielded to a rival.
-    pub(super) const fn yielded(&mut self) {
-        self.yielded = true;
+    pub(super) const fn yielded(&mut self, now: MonoTime) {
+        self.yielded = Some(now);
     }
 
     /// We claim because no Master is heard; `wait` is the master-down interval. Returns how often that was so within the last minute
     /// when this makes it too often.
     pub(super) fn claimed(&mut self, wait: Duration, now: MonoTime) -> Option<u32> {
-        if !std::mem::take(&mut self.yielded) {
+        let before = self.claimed.replace(now);
+        let yielded = self.yielded.take()?;
+        // A Master that is there speaks within an interval, of which `wait` has a little over three.
+        let beside_a_master = before.is_some_and(|claimed| yielded.since(claimed) < wait / 3);
+        // It was heard for a master-down interval, and was silent for another one at most.
+        let lasted = now.since(yielded) >= wait * 2;
+        if lasted && !beside_a_master {
             return None;
         }
         let damped = self.is_on(now);
@@ -80,8 +89,26 @@ mod tests {
     }
 
     fn cycle(damping: &mut Damping, secs: u64) -> Option<u32> {
-        damping.yielded();
+        damping.yielded(at(secs));
         damping.claimed(WAIT, at(secs))
+    }
+
+    #[test]
+    fn a_rival_that_lasts_is_not_counted_and_a_claim_beside_a_master_is() {
+        let mut damping = Damping::default();
+        for n in 1..100 {
+            // We served for 2 s, the rival for 6.
+            damping.yielded(at(n * 8));
+            assert_eq!(damping.claimed(WAIT, at(n * 8 + 6)), None, "{n}");
+        }
+        // A farewell of the Master that it has not sent: it is heard right after our claim.
+        let mut damping = Damping::default();
+        let mut claims = Vec::new();
+        for n in 1..7 {
+            damping.yielded(at(n * 8));
+            claims.push(damping.claimed(WAIT, at((n + 1) * 8)));
+        }
+        assert_eq!(claims, [None, None, None, None, None, Some(5)], "the first one may have been right");
     }
 
     #[test]

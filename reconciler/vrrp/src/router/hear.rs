@@ -214,7 +214,7 @@ impl VirtualRouter {
 
     fn yield_to(&mut self, cause: Cause, interval: AdvertInterval, src: IpAddr, now: MonoTime) {
         self.speak_last_words(now);
-        self.damping.yielded();
+        self.damping.yielded(now);
         let adopted = self.adopt_interval(interval, src, now);
         self.become_backup(cause, adopted, Some(src), now);
     }
