@@ -350,6 +350,20 @@ fn only_files_called_like_cluster_files_are_included() {
     symlink(".env", place.path("link.toml")).expect("link");
     let said = place.refused(&["validate", "one.toml"], "symbolic link to a file of another kind");
     assert!(!said.contains("hush"), "{said}");
+    // Nor does a link in the tree show secrets, plans, or what is hidden on any part of the way.
+    place.write(".hidden/x.toml", "PASSWORD=hush-hush\n");
+    symlink("plans/dir1.secrets.toml", place.path("innocent.toml")).expect("link");
+    symlink(".hidden", place.path("seen")).expect("link");
+    for (include, options) in
+        [("innocent.toml", &[][..]), ("seen/x.toml", &[]), ("seen/x.toml", &["--untrusted"])]
+    {
+        place.write("one.toml", &format!("include = [\"{include}\"]\n"));
+        let command = [&["validate", "one.toml"], options].concat();
+        let said = place.refused(&command, "symbolic link to a file of another kind");
+        assert!(!said.contains("hush"), "{said}");
+    }
+    let said = place.refused(&["validate", "innocent.toml"], "symbolic link to a file of another kind");
+    assert!(!said.contains("hush"), "{said}");
     let (code, said) = place.run(&["validate", "/proc/self/environ"]);
     assert!(code == 1 && !said.contains("NO_COLOR="), "{said}");
     // Named by the user, but no cluster file by its name: it is read, and its lines are not shown.

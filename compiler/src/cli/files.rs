@@ -138,7 +138,7 @@ impl Named {
         {
             return Err(leads_out());
         }
-        same_ending(&self.path, real)
+        same_kind(&self.path, real, if real.starts_with(&directory) { &directory } else { &tree })
     }
 
     fn read_included(&self, path: &str, limit: usize) -> io::Result<Vec<u8>> {
@@ -153,7 +153,7 @@ impl Named {
         if !real.starts_with(fs::canonicalize(&self.directory)?) {
             return Err(leads_out());
         }
-        same_ending(Path::new(path), &real)?;
+        same_kind(Path::new(path), &real, &fs::canonicalize(&self.directory)?)?;
         disk::read(&real, limit)
     }
 }
@@ -164,8 +164,23 @@ fn leads_out() -> io::Error {
     )
 }
 
-fn same_ending(name: &Path, real: &Path) -> io::Result<()> {
-    if name.extension() == real.extension() {
+/// A link must not make a file of another kind readable: one with another ending, a plan or a file of secrets, or one that is hidden
+/// anywhere below `tree`, where the name itself is not.
+fn same_kind(name: &Path, real: &Path, tree: &Path) -> io::Result<()> {
+    let is_cluster_file = |path: &Path| path.to_str().is_some_and(evenkeel::is_cluster_file);
+    let hidden = |path: &Path| {
+        path.components().any(|part| {
+            let Component::Normal(name) = part else { return false };
+            let name = name.as_encoded_bytes();
+            // A ConfigMap of Kubernetes is mounted with links to `..data`.
+            name.starts_with(b".") && !name.starts_with(b"..")
+        })
+    };
+    let below = real.strip_prefix(tree).unwrap_or(real);
+    let same = name.extension() == real.extension()
+        && (is_cluster_file(real) || !is_cluster_file(name))
+        && (hidden(name) || !hidden(below));
+    if same {
         return Ok(());
     }
     Err(io::Error::other("it is a symbolic link to a file of another kind; name the file itself"))

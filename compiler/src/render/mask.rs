@@ -11,6 +11,8 @@ use super::escape::excerpt;
 use crate::source::SourceFile;
 
 const KEYS: [&str; 4] = ["literal", "secret", "password", "pass"];
+/// The keys of a table that stands for a secret. In one with any other key that may be the secret, under a name with a mistake.
+const KNOWN: [&str; 3] = ["literal", "file", "credential"];
 
 /// The text of a source with the same number of bytes and lines, without secrets and without what acts on
 /// a terminal. File by file: a
@@ -71,13 +73,22 @@ fn secret(text: &str, after: usize, bare: &mut usize) -> Option<Range<usize>> {
     if matches!(bytes.get(at), Some(b'"' | b'\'')) {
         at = skip(at + 1);
     }
+    if bytes.get(at) == Some(&b']') && at >= *bare {
+        // The table's lines, up to the next header.
+        let end = text.get(at..)?.find("\n[").map_or(bytes.len(), |length| at + length);
+        return table(text, at + 1..end, bare);
+    }
     if bytes.get(at) != Some(&b'=') {
         return None;
     }
     at = skip(at + 1);
     let Some(quote @ (b'"' | b'\'')) = bytes.get(at).copied() else {
-        if bytes.get(at) == Some(&b'{') || at < *bare {
+        if at < *bare {
             return None;
+        }
+        if bytes.get(at) == Some(&b'{') {
+            let inside = bytes[at + 1..].iter().take_while(|byte| !matches!(byte, b'\n' | b'}')).count();
+            return table(text, at + 1..at + 1 + inside, bare);
         }
         let line = bytes[at..].iter().take_while(|byte| !matches!(byte, b'\n' | b'}')).count();
         *bare = at + line;
@@ -96,6 +107,19 @@ fn secret(text: &str, after: usize, bare: &mut usize) -> Option<Range<usize>> {
         end += 1;
     }
     Some(start..end.min(bytes.len()))
+}
+
+/// A table that stands for a secret, when it has a key that is not known.
+fn table(text: &str, inside: Range<usize>, bare: &mut usize) -> Option<Range<usize>> {
+    let unknown = |piece: &str| {
+        let key = piece.split_once('=').map(|(key, _)| key.trim().trim_matches(['"', '\'']));
+        key.is_some_and(|key| !key.starts_with('#') && !KNOWN.contains(&key))
+    };
+    if !text.get(inside.clone())?.split([',', '\n']).any(unknown) {
+        return None;
+    }
+    *bare = inside.end;
+    Some(inside)
 }
 
 #[cfg(test)]
@@ -118,6 +142,10 @@ mod tests {
             ("literal = a literal = b } literal = c", "literal = **************} literal = *"),
             ("literal = a literal = \"b}c\"", "literal = ****************\""),
             ("secret = \"ab\"\nauth_pass = 12", "secret = \"**\"\nauth_pass = **"),
+            ("secret = {literall = \"ab\"}", "secret = {***************}"),
+            ("secret = {file = \"/x\", lit = \"ab\"}", "secret = {***********************}"),
+            ("[a.secret]\nliterall = \"ab\"\n[b]\nx = 1", "[a.secret]\n***************\n[b]\nx = 1"),
+            ("[a.secret]\nfile = \"/x\"\n", "[a.secret]\nfile = \"/x\"\n"),
             ("secret = { file = \"/x\" }, type = \"pass\"", "secret = { file = \"/x\" }, type = \"pass\""),
         ] {
             assert_eq!(mask(text), masked);

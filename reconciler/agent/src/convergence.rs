@@ -197,7 +197,7 @@ impl Convergence {
         let converged = remaining.is_nothing() && unnamed.vips.is_empty();
         // A disk that merely takes its time is waited for; one in trouble costs what is new.
         let given_up: BTreeSet<ObjectKey> =
-            if self.disk.in_trouble() { unnamed.objects().collect() } else { BTreeSet::new() };
+            if self.disk.in_trouble(File::Ledger) { unnamed.objects().collect() } else { BTreeSet::new() };
         let Settled { done, repairs, mut errors, mut shortfall } =
             settle(sorted, results, &remaining, &given_up);
         errors.extend(self.waits_for_disk(&unnamed));

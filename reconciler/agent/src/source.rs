@@ -22,7 +22,7 @@ use tracing::{debug, warn};
 
 use crate::files::{self, Trust};
 use crate::plan_file::{self, Keep, LoadedPlan, Refusal, plan_path};
-use crate::state::disk::Disk;
+use crate::state::disk::{Disk, File};
 
 /// How long it must be quiet before a change is looked at.
 const QUIET: Duration = Duration::from_millis(20);
@@ -72,7 +72,11 @@ pub(crate) fn watch(
 
 /// What becomes of the text of a large plan: a copy in the directory `copies`, unless its disk is in trouble.
 pub(crate) fn keep_by<'a>(disk: &Disk, copies: &'a Path) -> Keep<'a> {
-    if disk.in_trouble() { Keep::InMemory } else { Keep::CopyIn(copies) }
+    if disk.in_trouble(File::LastGood) || disk.in_trouble(File::Ledger) {
+        Keep::InMemory
+    } else {
+        Keep::CopyIn(copies)
+    }
 }
 
 struct Source {

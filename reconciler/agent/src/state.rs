@@ -134,7 +134,8 @@ impl StateDir {
             File::Probation => probation::PROBATION,
             File::LastGood => last_good::LAST_GOOD,
         };
-        self.path.join(name).exists()
+        // One that somebody has emptied is as good as gone.
+        fs::metadata(self.path.join(name)).is_ok_and(|found| found.is_dir() || found.len() > 0)
     }
 
     pub(crate) fn path(&self) -> &Path {

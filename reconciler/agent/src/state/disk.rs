@@ -106,7 +106,7 @@ impl Disk {
     }
 
     /// Waits until what is wanted of a file is there, for `patience` at most, and not at all where the disk has
-    /// refused something or not answered for as long. Returns whether it is there.
+    /// refused it or not answered for as long. Returns whether it is there.
     pub(crate) fn wait(&self, file: File, patience: Duration) -> bool {
         let deadline = clock::now() + patience;
         let mut state = self.lock();
@@ -115,7 +115,7 @@ impl Disk {
             if state.slots.is_held(file) {
                 return true;
             }
-            if now >= deadline || state.slots.in_trouble(patience, now) {
+            if now >= deadline || state.slots.in_trouble(file, patience, now) {
                 state.given_up |= file == File::Ledger;
                 return false;
             }
@@ -129,9 +129,9 @@ impl Disk {
         self.lock().slots.held(file).cloned()
     }
 
-    /// Whether the disk refuses something or does not answer.
-    pub(crate) fn in_trouble(&self) -> bool {
-        self.lock().slots.in_trouble(PATIENCE, clock::now())
+    /// Whether the disk refuses a file or does not answer.
+    pub(crate) fn in_trouble(&self, file: File) -> bool {
+        self.lock().slots.in_trouble(file, PATIENCE, clock::now())
     }
 
     /// Whether the disk has not answered for long.
@@ -249,6 +249,10 @@ impl Shared {
                 if !std::mem::replace(complained, true) {
                     error!("{error}");
                 }
+                // Nothing of it is kept now, and status says so.
+                let mut state = self.lock();
+                let kept = state.slots.kept();
+                state.slots.lost(&kept, clock::now());
             }
         }
     }

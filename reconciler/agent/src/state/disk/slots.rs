@@ -230,9 +230,9 @@ impl Slots {
         self.slots.get(&file).is_none_or(|slot| slot.since.is_none())
     }
 
-    /// Whether the disk has failed to take something, or takes its time: longer than `patience`.
-    pub(super) fn in_trouble(&self, patience: Duration, now: MonoTime) -> bool {
-        self.waiting(patience, now).next().is_some()
+    /// Whether the disk has failed to take a file, or takes its time with anything: longer than `patience`.
+    pub(super) fn in_trouble(&self, file: File, patience: Duration, now: MonoTime) -> bool {
+        self.hangs(patience, now) || self.waiting(patience, now).any(|waiting| waiting.file == file)
     }
 
     /// Whether a write has been under way for longer than `patience`.
