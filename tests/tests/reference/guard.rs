@@ -277,11 +277,3 @@ port = 80
 forwarding = "dr"
 real_servers = [{ host = "rs1" }, { host = "rs2" }]
 "#;
-
-/// The daemon's living child, whichever of its threads has started it.
-pub(crate) fn find_guardian(reference: &Reference<'_>, parent: u32) -> Option<String> {
-    let command = format!("cat /proc/{parent}/task/*/children");
-    let children = reference.lab().output(["sh", "-c", &command]);
-    // A thread may end meanwhile, and the list then begins again.
-    children.stdout.split_whitespace().next().map(str::to_owned)
-}

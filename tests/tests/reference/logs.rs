@@ -13,7 +13,6 @@ use lab::{Daemon, Host, Lab, Reference, eventually, guest, mark};
 use nix::fcntl::OFlag;
 use nix::sys::signal::Signal;
 
-use crate::guard::find_guardian;
 use crate::support::{PATIENCE, TOLERANCE, watch};
 
 /// dir2's skew time with advertisements every 200 ms.

@@ -5,7 +5,9 @@ use std::time::Duration;
 use lab::{Reference, eventually, guest, mark};
 use nix::sys::signal::Signal;
 
-use crate::support::{DIR1, MASTER_DOWN, NO_ELECTION, PATIENCE, TABLE, TOLERANCE, steady_client, watch};
+use crate::support::{
+    DIR1, MASTER_DOWN, NO_ELECTION, PATIENCE, TABLE, TOLERANCE, find_guardian, steady_client, watch,
+};
 
 #[test]
 fn a_killed_master_that_is_back_within_two_seconds_goes_on_without_an_election() {
@@ -99,8 +101,8 @@ fn a_killed_guardian_is_replaced_and_guards() {
         let reference = Reference::new(lab);
         let daemons = reference.serving();
         let vip = watch(&reference);
-        let guardian = guardian_of(&reference, daemons.dir1.pid());
-        lab.run(["kill", "-9", &guardian.to_string()]);
+        let guardian = find_guardian(&reference, daemons.dir1.pid()).expect("a guardian");
+        lab.run(["kill", "-9", &guardian]);
         daemons.dir1.wait_log("starting another", PATIENCE);
         eventually(PATIENCE, "there is a new guardian", || {
             find_guardian(&reference, daemons.dir1.pid()).is_some_and(|pid| pid != guardian)
@@ -112,15 +114,4 @@ fn a_killed_guardian_is_replaced_and_guards() {
         vip.wait_holder(&reference.hosts.dir2, PATIENCE);
         lab.assert_within("VIP on both", vip.both_since(killed), TOLERANCE, killed);
     });
-}
-
-#[track_caller]
-fn guardian_of(reference: &Reference<'_>, parent: u32) -> u32 {
-    find_guardian(reference, parent).expect("a guardian")
-}
-
-/// The daemon's living child.
-fn find_guardian(reference: &Reference<'_>, parent: u32) -> Option<u32> {
-    let children = reference.lab().output(["cat", &format!("/proc/{parent}/task/{parent}/children")]);
-    children.expect_success().split_whitespace().next().and_then(|pid| pid.parse().ok())
 }
