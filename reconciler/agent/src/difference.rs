@@ -68,6 +68,8 @@ pub(crate) fn difference(
     };
     let Step { desired: wanted, draining, .. } = drains.step(&wanted, &observed, &usage, clock::now());
     let Diff { ops, foreign } = diff(&wanted, &observed, &ledger, Domain::Host);
+    let addresses =
+        kernel.every_address(&in_the_way::interfaces(&loaded.plan)).map_err(|error| error.to_string())?;
     let singles = ops.iter().flat_map(Op::singles);
     let operations: Vec<DiffOperation> = singles.map(|op| operation(&op, &usage, &draining)).collect();
     Ok(HostDiff {
@@ -78,7 +80,7 @@ pub(crate) fn difference(
         summary: sums(&operations),
         operations,
         foreign,
-        in_the_way: in_the_way::look(&loaded.plan)?,
+        in_the_way: in_the_way::look(&loaded.plan, &addresses)?,
     })
 }
 

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use evenkeel_converge::AddressKey;
 
@@ -31,7 +32,7 @@ pub(crate) fn without_leaving(current: &[RouterSetup], next: &[RouterSetup]) -> 
         // A router needs a VIP: one that exchanges all of them does so in the second step.
         if kept.len() < setup.vips.len() && !kept.is_empty() {
             leaves = true;
-            setup.vips.retain(|vip, _| kept.contains(vip));
+            Arc::make_mut(&mut setup.vips).retain(|vip, _| kept.contains(vip));
             let stays = |ip: &IpAddr| kept.iter().chain(&setup.owned).any(|vip| vip.address.address() == *ip);
             setup.config.vips.retain(stays);
         }

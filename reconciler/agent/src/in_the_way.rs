@@ -3,7 +3,7 @@
 //!
 //! Looked at from time to time; nothing is done about it but to tell.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read;
 use std::net::IpAddr;
@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use evenkeel_converge::{AddressKey, vip_addresses};
-use evenkeel_kernel::Kernel;
 use evenkeel_schemas::plan::Plan;
 use evenkeel_schemas::scalars::Ip;
 use evenkeel_schemas::status::ObjectText;
@@ -29,18 +28,23 @@ const COMM_LENGTH: u64 = 16;
 /// What keepalived's processes are called; they may be told to say what each does (`process_names`).
 const KEEPALIVED: &str = "keepalived";
 
-/// Looks.
+/// The interfaces that a plan has VIPs on, by its names: the addresses that [`look`] is given call them so. None for a plan without
+/// routers: nothing can be in its way.
+pub(crate) fn interfaces(plan: &Plan) -> BTreeSet<String> {
+    if plan.routers.is_empty() {
+        return BTreeSet::new();
+    }
+    let routers = plan.routers.iter().flat_map(|router| vip_addresses(router).into_keys());
+    let own = plan.addresses.iter().map(|address| address.interface.as_str().to_owned());
+    routers.map(|key| key.interface).chain(own).collect()
+}
+
+/// Looks, with all addresses of this host.
 ///
 /// # Errors
-/// When the kernel does not tell its addresses, or there is no `/proc`: a sentence for people.
-pub(crate) fn look(plan: &Plan) -> Result<Vec<ObjectText>, String> {
-    let places = Places::of(plan);
-    let mut found = Vec::new();
-    if !places.0.is_empty() {
-        let names = places.0.values().flatten().map(|key| key.interface.clone()).collect();
-        let kernel = Kernel::new().and_then(|mut kernel| kernel.every_address(&names));
-        found = places.elsewhere(&kernel.map_err(|error| error.to_string())?);
-    }
+/// When there is no `/proc`: a sentence for people.
+pub(crate) fn look(plan: &Plan, addresses: &BTreeSet<AddressKey>) -> Result<Vec<ObjectText>, String> {
+    let mut found = Places::of(plan).elsewhere(addresses);
     let namespace =
         fs::read_link("/proc/self/ns/net").map_err(|error| format!("/proc/self/ns/net: {error}"))?;
     let pids = keepaliveds(Path::new("/proc"), &namespace).map_err(|error| format!("/proc: {error}"))?;
@@ -53,34 +57,45 @@ pub(crate) fn look(plan: &Plan) -> Result<Vec<ObjectText>, String> {
     Ok(found)
 }
 
-/// Where a plan has its VIPs: on the interfaces of routers, and on others all the time where the host is a real server.
-struct Places(BTreeMap<IpAddr, BTreeSet<AddressKey>>);
+/// Where a plan has its VIPs, sorted by VIP: on the interfaces of routers, and on others all the time where the host is a real server.
+struct Places(Vec<(IpAddr, AddressKey)>);
 
 impl Places {
     fn of(plan: &Plan) -> Self {
         let own = |ip: IpAddr| plan.host_addresses.contains(&Ip(ip));
-        let mut places: BTreeMap<IpAddr, BTreeSet<AddressKey>> = BTreeMap::new();
-        for key in plan.routers.iter().flat_map(|router| vip_addresses(router).into_keys()) {
-            // One that the host owns is its administrator's business.
-            if !own(key.address.address()) {
-                places.entry(key.address.address()).or_default().insert(key);
-            }
-        }
-        for address in &plan.addresses {
-            let interface = address.interface.as_str().to_owned();
-            if let Some(places) = places.get_mut(&address.address.address()) {
-                places.insert(AddressKey { interface, address: address.address });
-            }
-        }
+        let of_routers = plan.routers.iter().flat_map(|router| vip_addresses(router).into_keys());
+        let placed = |key: AddressKey| (key.address.address(), key);
+        // One that the host owns is its administrator's business.
+        let mut places: Vec<(IpAddr, AddressKey)> =
+            of_routers.map(placed).filter(|(vip, _)| !own(*vip)).collect();
+        places.sort_unstable();
+        let vips = Self(places);
+        let more = plan.addresses.iter().map(|address| {
+            placed(AddressKey { interface: address.interface.as_str().to_owned(), address: address.address })
+        });
+        let more: Vec<_> = more.filter(|(ip, _)| vips.of_vip(*ip).next().is_some()).collect();
+        let mut places = vips.0;
+        places.extend(more);
+        places.sort_unstable();
+        places.dedup();
         Self(places)
+    }
+
+    /// Where this VIP belongs; nowhere when it is none.
+    fn of_vip(&self, vip: IpAddr) -> impl Iterator<Item = &AddressKey> + Clone {
+        let from = self.0.partition_point(|(ip, _)| *ip < vip);
+        self.0.iter().skip(from).take_while(move |(ip, _)| *ip == vip).map(|(_, key)| key)
     }
 
     /// VIPs that are where the plan does not have them.
     fn elsewhere(&self, addresses: &BTreeSet<AddressKey>) -> Vec<ObjectText> {
         let tell = |key: &AddressKey| {
-            let planned = self.0.get(&key.address.address()).filter(|planned| !planned.contains(key))?;
-            let planned: Vec<String> = planned.iter().map(ToString::to_string).collect();
-            Some(ObjectText {
+            let planned = self.of_vip(key.address.address());
+            if planned.clone().any(|place| place == key) {
+                return None;
+            }
+            let planned: Vec<String> = planned.map(ToString::to_string).collect();
+            (!planned.is_empty()).then(|| ObjectText {
                 kind: "vip".to_owned(),
                 object: format!(
                     "{key}: this host answers for it, Master or not; the plan has it as {}",

@@ -8,15 +8,16 @@
 //!
 //! Only what differs from what was told before is told. When news did not fit, all of them are told again.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::time::Duration;
 
+use evenkeel_converge::AddressKey;
 use evenkeel_health::way::{Link, Route};
-use evenkeel_kernel::{Event, Group, Kernel, Monitor, Way, clock};
+use evenkeel_kernel::{Event, Group, Kernel, KernelError, Monitor, Way, clock};
 use evenkeel_schemas::time::MonoTime;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -55,6 +56,8 @@ enum Ask {
     Targets(Vec<IpAddr>),
     /// Look at the way to this one now; the answer comes when what was found was told.
     Look(IpAddr, oneshot::Sender<()>),
+    /// All addresses of this host. Interfaces that one of these names leads to are called so.
+    Addresses(BTreeSet<String>, oneshot::Sender<Result<BTreeSet<AddressKey>, KernelError>>),
 }
 
 /// A handle to the thread.
@@ -106,6 +109,17 @@ impl Lookout {
         let (reply, looked) = oneshot::channel();
         self.ask(Ask::Look(target, reply));
         tokio::time::timeout(PATIENCE, looked).await.ok();
+    }
+
+    /// All addresses of this host; interfaces that one of `names` leads to are called so.
+    ///
+    /// # Errors
+    /// When the kernel does not tell them: a sentence for people.
+    pub(crate) async fn addresses(&self, names: BTreeSet<String>) -> Result<BTreeSet<AddressKey>, String> {
+        let (reply, told) = oneshot::channel();
+        self.ask(Ask::Addresses(names, reply));
+        let told = told.await.map_err(|_| "the thread that looks at addresses has ended".to_owned())?;
+        told.map_err(|error| error.to_string())
     }
 
     fn ask(&self, ask: Ask) {
@@ -214,6 +228,9 @@ impl Worker {
                     self.look_at(target);
                     // Whoever asked may have given up.
                     reply.send(()).ok();
+                }
+                Ok(Ask::Addresses(names, reply)) => {
+                    reply.send(self.kernel.every_address(&names)).ok();
                 }
                 Err(TryRecvError::Empty) => return true,
                 Err(TryRecvError::Disconnected) => return false,

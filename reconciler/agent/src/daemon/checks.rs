@@ -62,6 +62,11 @@ impl Checks {
         }
     }
 
+    /// A handle to the thread that looks at ways and addresses.
+    pub(super) fn lookout(&self) -> Lookout {
+        self.lookout.clone()
+    }
+
     /// When [`Daemon::checks_due`] has something to do.
     pub(super) fn due(&self) -> Option<MonoTime> {
         [self.gates.due(), self.silences_at].into_iter().flatten().min()

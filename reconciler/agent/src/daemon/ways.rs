@@ -1,11 +1,16 @@
 //! What is in the way of the plan: looked for from time to time, on a thread that may wait, and told when it comes and goes.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use evenkeel_kernel::clock;
 use evenkeel_schemas::status::ObjectText;
 use tracing::{debug, info, warn};
 
 use super::Daemon;
 use crate::in_the_way;
+use crate::lookout::Lookout;
+use crate::plan_file::LoadedPlan;
 
 impl Daemon {
     /// A plan has come into force: it may have other VIPs.
@@ -15,10 +20,13 @@ impl Daemon {
 
     pub(super) fn look_in_the_way(&mut self) {
         self.way_at = None;
-        let (loaded, ways) = (self.facts.plan(), self.ways.clone());
-        tokio::task::spawn_blocking(move || {
-            let found = loaded.map_or(Ok(Vec::new()), |loaded| in_the_way::look(&loaded.plan));
-            ways.blocking_send(found).ok();
+        let (loaded, ways, lookout) = (self.facts.plan(), self.ways.clone(), self.checks.lookout());
+        tokio::spawn(async move {
+            let found = match loaded {
+                Some(loaded) => look(&lookout, loaded).await,
+                None => Ok(Vec::new()),
+            };
+            ways.send(found).await.ok();
         });
     }
 
@@ -39,4 +47,13 @@ impl Daemon {
             Err(why) => debug!("what is in the way cannot be found out: {why}"),
         }
     }
+}
+
+async fn look(lookout: &Lookout, loaded: Arc<LoadedPlan>) -> Result<Vec<ObjectText>, String> {
+    let interfaces = in_the_way::interfaces(&loaded.plan);
+    let addresses =
+        if interfaces.is_empty() { BTreeSet::new() } else { lookout.addresses(interfaces).await? };
+    // Reading /proc may take a while on a host with many processes.
+    let found = tokio::task::spawn_blocking(move || in_the_way::look(&loaded.plan, &addresses)).await;
+    found.map_err(|error| error.to_string())?
 }

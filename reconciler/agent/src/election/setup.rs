@@ -1,6 +1,7 @@
 //! A virtual router of a plan with all that the election needs to know of it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_converge::{
@@ -27,7 +28,7 @@ pub(crate) struct RouterSetup {
     /// The interface of its virtual MAC address, if it has one.
     pub(crate) virtual_mac: Option<InterfaceName>,
     /// Its addresses while it is Master.
-    pub(crate) vips: BTreeMap<AddressKey, Address>,
+    pub(crate) vips: Arc<BTreeMap<AddressKey, Address>>,
     /// Addresses of the host itself among its VIPs, which it owns: announced, but never added or removed.
     pub(crate) owned: BTreeSet<AddressKey>,
     /// Its routes while it is Master.
@@ -105,7 +106,7 @@ impl RouterSetup {
             config,
             via: apart.map_or(&router.interface, |virtual_mac| &virtual_mac.interface).clone(),
             virtual_mac: router.virtual_mac.as_ref().map(|virtual_mac| virtual_mac.interface.clone()),
-            vips,
+            vips: Arc::new(vips),
             owned,
             routes: router_routes(router),
             rules: router_rules(router),
