@@ -4,7 +4,7 @@
 //! An entry of a UDP client lives as long as the client sends: with a fixed port it stays with a real
 //! server that was removed, and each packet is dropped, unless `expire_nodest_conn` is 1. TCP clients give
 //! up by themselves; with 1 they are reset at the first packet, and a real server that comes back at once
-//! finds none of them.
+//! finds none of them. What a firewall marks may be UDP as well as TCP, which only the firewall knows: it counts as UDP.
 //!
 //! A template of persistence sends a client to its real server even at weight 0, unless
 //! `expire_quiescent_template` is 1. That is wrong of one that failed and is quiesced, and right of one
@@ -23,6 +23,8 @@ pub(crate) const QUIESCENT: &str = "expire_quiescent_template";
 pub(crate) struct Habits {
     /// UDP whose entries bind clients.
     udp: bool,
+    /// What the firewall marks: perhaps such UDP.
+    marked: bool,
     persistent: bool,
     /// What becomes of a real server that fails; `None` when none ever does.
     fails: Option<OnFailure>,
@@ -32,8 +34,10 @@ pub(crate) struct Habits {
 impl Habits {
     pub(crate) fn of_balanced(service: &Balanced) -> Self {
         let udp = matches!(service.taken, Taken::Transport { protocol: Protocol::Udp, .. });
+        let marked = matches!(service.taken, Taken::Mark { .. });
         Self {
             udp: udp && !service.one_packet,
+            marked: marked && !service.one_packet,
             persistent: service.persistence.is_some(),
             fails: service.check.is_some().then_some(service.on_failure),
             drains: service.drain.is_some(),
@@ -44,6 +48,7 @@ impl Habits {
         let checked = service.check.is_some() || !service.checks.is_empty();
         Self {
             udp: service.protocol == Some(Protocol::Udp) && !service.one_packet,
+            marked: service.firewall_mark.is_some() && !service.one_packet,
             persistent: service.persistence.is_some(),
             fails: checked.then_some(service.on_failure),
             drains: service.drain.is_some(),
@@ -53,6 +58,11 @@ impl Habits {
     /// Clients stay with a real server that failed and was removed.
     pub(crate) fn binds_to_removed(self) -> bool {
         self.udp && self.fails == Some(OnFailure::Remove)
+    }
+
+    /// The same of clients that the file does not tell from others.
+    fn may_bind_to_removed(self) -> bool {
+        Self { udp: self.udp || self.marked, ..self }.binds_to_removed()
     }
 
     /// Clients stay with a real server that failed and was quiesced, by persistence.
@@ -74,7 +84,7 @@ impl Habits {
 /// The settings of a director with these services. What is not there stays as it is on the host.
 pub(crate) fn settings(services: &[Habits]) -> impl Iterator<Item = &'static str> + use<> {
     let any = |of: fn(Habits) -> bool| services.iter().copied().any(of);
-    let nodest = any(Habits::binds_to_removed);
+    let nodest = any(Habits::may_bind_to_removed);
     let quiescent = any(Habits::binds_to_quiesced) && !any(Habits::keeps_while_draining);
     [(nodest, NODEST), (quiescent, QUIESCENT)].into_iter().filter(|(right, _)| *right).map(|(_, key)| key)
 }
@@ -85,8 +95,14 @@ mod tests {
 
     #[test]
     fn what_a_director_sets_follows_all_of_its_services() {
-        const PLAIN: Habits =
-            Habits { udp: false, persistent: false, fails: Some(OnFailure::Remove), drains: false };
+        const PLAIN: Habits = Habits {
+            udp: false,
+            marked: false,
+            persistent: false,
+            fails: Some(OnFailure::Remove),
+            drains: false,
+        };
+        const MARKED: Habits = Habits { marked: true, ..PLAIN };
         const UDP: Habits = Habits { udp: true, ..PLAIN };
         const STICKY: Habits = Habits { persistent: true, ..PLAIN };
         const QUIESCED: Habits = Habits { fails: Some(OnFailure::Quiesce), ..STICKY };
@@ -94,6 +110,8 @@ mod tests {
             (&[][..], &[][..]),
             (&[PLAIN, STICKY], &[]),
             (&[PLAIN, UDP], &[NODEST]),
+            (&[PLAIN, MARKED], &[NODEST]),
+            (&[Habits { fails: None, ..MARKED }, Habits { fails: Some(OnFailure::Quiesce), ..MARKED }], &[]),
             (&[Habits { fails: None, ..UDP }, Habits { fails: Some(OnFailure::Quiesce), ..UDP }], &[]),
             (&[QUIESCED], &[QUIESCENT]),
             (&[UDP, QUIESCED, Habits { drains: true, ..PLAIN }], &[NODEST, QUIESCENT]),

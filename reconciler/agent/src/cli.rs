@@ -64,6 +64,10 @@ Examples:
   evenkeeld rollback 3f2a90c1d4e5   only this one: its first digits, at least 6
 
 Exit codes: 0 the plan before is in force and in the kernel, 1 it is not (nothing is on probation, or the kernel is not so after 5 s), 2 wrong usage.";
+const CLEANUP_EXAMPLES: &str = "\
+Examples:
+  evenkeeld cleanup                    after the daemon was stopped
+  evenkeeld cleanup --without-ledger   when what it has written down is damaged";
 
 /// How long the end of the daemon waits for what its runtime's threads still do for it: the understanding of a plan, a user
 /// database on a network. What they would find nobody asks any more.
@@ -89,6 +93,7 @@ enum Command {
     /// Converge this host once, VIPs aside, without election and checks
     Converge(Once),
     /// Remove everything that evenkeeld made on this host and put its settings back
+    #[command(after_help = CLEANUP_EXAMPLES)]
     Cleanup(Cleanup),
     /// Show what the running daemon holds and sees
     Status(Status),
@@ -172,6 +177,11 @@ impl Files {
 struct Cleanup {
     #[command(flatten)]
     state: State,
+    /// Also when the ledger cannot be understood: put it aside, and remove what carries evenkeel's mark
+    ///
+    /// Addresses, routes, rules and interfaces do (addresses from Linux 5.18 on). Virtual servers and settings do not, and stay as they are.
+    #[arg(long)]
+    without_ledger: bool,
     #[command(flatten)]
     files: Files,
 }
@@ -331,8 +341,8 @@ impl Command {
                 let done = once::converge(&once.plan.plan, &host, &once.state.state_dir, once.files.trust())?;
                 report_done(&done, "Converged: ", "Nothing to do: the kernel is as the plan says.")
             }
-            Self::Cleanup(Cleanup { state, files }) => {
-                let done = once::cleanup(&state.state_dir, files.trust())?;
+            Self::Cleanup(Cleanup { state, without_ledger, files }) => {
+                let done = once::cleanup(&state.state_dir, files.trust(), without_ledger)?;
                 report_done(&done, "Cleaned up: ", "Nothing to do: nothing here is evenkeel's.")
             }
             Self::Status(status) => show_status(&status),

@@ -62,6 +62,8 @@ pub(crate) struct Pass {
     pub(crate) ready: bool,
     /// What the kernel has no means for, and what is new while the disk is in trouble.
     pub(crate) lacking: BTreeSet<ObjectKey>,
+    /// Whether some of that is new while the disk is in trouble.
+    pub(crate) unnamed: bool,
     /// What drains; none when the pass did not look at IPVS.
     pub(crate) drains: Option<Found>,
 }
@@ -88,6 +90,7 @@ struct Outcome {
     converged: bool,
     ready: bool,
     lacking: BTreeSet<ObjectKey>,
+    unnamed: bool,
     drains: Option<Found>,
 }
 
@@ -143,6 +146,7 @@ impl Convergence {
             converged: outcome.converged,
             ready: outcome.ready,
             lacking: outcome.lacking,
+            unnamed: outcome.unnamed,
             drains: outcome.drains,
         }
     }
@@ -208,7 +212,8 @@ impl Convergence {
             shortfall.lacking.extend(vips);
         }
         let (ready, lacking) = (!shortfall.waits, shortfall.lacking);
-        Ok(Outcome { done, repairs, drifts, errors, foreign, converged, ready, lacking, drains })
+        let unnamed = !given_up.is_empty();
+        Ok(Outcome { done, repairs, drifts, errors, foreign, converged, ready, lacking, unnamed, drains })
     }
 
     fn with_drains(

@@ -62,6 +62,7 @@ use desk::Desk;
 pub(crate) use facts::Facts;
 use facts::log_notice;
 use probation::{Before, Probation};
+use unserved::Means;
 
 /// Places in the channels from the threads.
 const CHANNEL: usize = 1024;
@@ -176,6 +177,8 @@ pub(crate) struct Daemon {
     lacking: BTreeSet<ServiceKey>,
     /// The routers that the election was told to leave to others.
     unserved: BTreeSet<RouterKey>,
+    /// What this host could do when `lacking` was found.
+    means: Means,
 }
 
 /// Runs until a signal says to stop.
@@ -264,6 +267,7 @@ pub(crate) async fn run(options: Options, stop: StopSignals) -> Result<(), Strin
         probation: Probation::new(record, before_tx),
         lacking: BTreeSet::new(),
         unserved: BTreeSet::new(),
+        means: Means::default(),
     };
     daemon.first_plan(&leases, &ledger);
     drift::watch(daemon.converger.mailbox().clone(), daemon.election.nudge());
@@ -406,7 +410,7 @@ impl Daemon {
             self.facts.foreign.clone_from(foreign);
         }
         if report.serial >= self.plan_serial {
-            self.find_unserved(&report.lacking);
+            self.find_unserved(&report.lacking, report.pass.unnamed);
             if report.ready
                 && let Some(in_force) = self.facts.in_force.as_mut().filter(|in_force| !in_force.converged)
             {

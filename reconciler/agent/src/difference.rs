@@ -22,7 +22,7 @@ use crate::files::Trust;
 use crate::in_the_way;
 use crate::plan_file::{self, Keep};
 use crate::report::counted;
-use crate::state::{read_drain_orders, read_drains, read_ledger};
+use crate::state::{or_without, read_drain_orders, read_drains, read_ledger};
 
 /// Compares a plan with the live kernel; `daemon` is what the daemon of this host says, if one runs.
 ///
@@ -37,9 +37,9 @@ pub(crate) fn difference(
 ) -> Result<HostDiff, String> {
     let loaded = plan_file::load(&plan_file::plan_path(plan, host), host, Keep::Nothing, trust)
         .map_err(|why| why.to_string())?;
-    let orders = read_drain_orders(state_dir, trust).map_err(|error| error.to_string())?;
-    let drains = read_drains(state_dir, trust).map_err(|error| error.to_string())?;
-    let ledger = read_ledger(state_dir, trust).map_err(|error| error.to_string())?;
+    let orders = or_without(read_drain_orders(state_dir, trust)).map_err(|error| error.to_string())?;
+    let drains = or_without(read_drains(state_dir, trust)).map_err(|error| error.to_string())?;
+    let ledger = or_without(read_ledger(state_dir, trust)).map_err(|error| error.to_string())?;
     let masters = daemon.map(masters).unwrap_or_default();
     let down = daemon.map(down).unwrap_or_default();
     let standing = |server: &VirtualServer, destination: &Destination| {

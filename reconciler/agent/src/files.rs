@@ -167,8 +167,10 @@ pub(crate) fn check_program(command: &[String], trust: Trust) -> Result<(), (Str
     if let Some(interpreter) = trust::interpreter(&first) {
         check(interpreter)?;
     }
-    match trust::script(program, arguments) {
-        Some(script) => check(script),
+    // Relative ones are looked for where programs run.
+    let scripts = trust::scripts(program, arguments).into_iter().map(|script| Path::new("/").join(script));
+    match scripts.map(|script| script.display().to_string()).find(|script| Path::new(script).exists()) {
+        Some(script) => check(&script),
         None => Ok(()),
     }
 }
@@ -313,7 +315,15 @@ mod tests {
         assert_eq!(check(&["/bin/sh", "-c", "/tmp/anything"]), Ok(()));
         assert_eq!(check(&["/bin/sh", &script]), Ok(()));
         mode(&file, 0o777);
-        assert_eq!(check(&["/bin/sh", "-e", &script]), Err(script.clone()));
+        for words in [
+            &["/bin/sh", "-e", &script][..],
+            &["/bin/bash", "-o", "errexit", &script],
+            &["/usr/bin/python3", "-W", "ignore", &script],
+            // Programs run in `/`.
+            &["/bin/sh", script.trim_start_matches('/')],
+        ] {
+            assert_eq!(check(words), Err(script.clone()), "{words:?}");
+        }
         assert_eq!(check(&["/usr/bin/test", "-e", &script]), Ok(()), "what a program looks at is no program");
         assert_eq!(check(&[&script]), Err(script.clone()));
         assert_eq!(check_program(&argv(&[&script]), Trust::Anybody).map_err(|(path, _)| path), Ok(()));

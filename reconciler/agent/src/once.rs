@@ -1,11 +1,12 @@
 //! Commands that run once, without the daemon: `converge`, `cleanup`.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_converge::{Bars, Desired, Diff, Kind, Op, Standing, View, cleanup as undo, desired};
+use evenkeel_converge::{Bars, Desired, Diff, Kind, Ledger, Op, Standing, View, cleanup as undo, desired};
 use evenkeel_kernel::Kernel;
 use evenkeel_schemas::plan::{Destination, VirtualServer};
 use evenkeel_schemas::scalars::Name;
@@ -16,12 +17,16 @@ use crate::convergence::{Convergence, apply_in_phases, scope};
 use crate::files::Trust;
 use crate::plan_file::{self, Keep, LoadedPlan};
 use crate::state::disk::{Disk, Waiting};
-use crate::state::{StateDir, read_drain_orders, read_ledger};
+use crate::state::{StateDir, read_ledger};
 
 /// Passes of `converge`: what needs another one after these is an error to show.
 const MAX_PASSES: usize = 3;
 /// How long the state directory may take to keep what was done.
 const LAST_WRITES: Duration = Duration::from_secs(10);
+
+/// What a cleanup without the ledger leaves.
+const WITHOUT_LEDGER: &str = "Addresses, routes, rules and interfaces carry evenkeel's mark and go; virtual servers, the time-outs of \
+                              IPVS and settings carry none and stay: `ipvsadm -Ln` and `sysctl -a` show them";
 
 fn load(plan: &Path, host: &Name, trust: Trust) -> Result<LoadedPlan, String> {
     plan_file::load(&plan_file::plan_path(plan, host), host, Keep::Nothing, trust)
@@ -29,8 +34,8 @@ fn load(plan: &Path, host: &Name, trust: Trust) -> Result<LoadedPlan, String> {
 }
 
 /// Without a daemon nothing is known to be down. What was told to drain drains.
-fn wanted(loaded: &LoadedPlan, state_dir: &Path, trust: Trust) -> Result<Desired, String> {
-    let orders = read_drain_orders(state_dir, trust).map_err(|error| error.to_string())?;
+fn wanted(loaded: &LoadedPlan, state: &StateDir) -> Result<Desired, String> {
+    let orders = state.drain_orders_or_put_aside().map_err(|error| error.to_string())?;
     let standing = |server: &VirtualServer, destination: &Destination| {
         orders.standing(server, destination, Standing::Serving)
     };
@@ -52,7 +57,7 @@ pub(crate) fn converge(plan: &Path, host: &Name, state_dir: &Path, trust: Trust)
     let ledger = state.ledger_or_put_aside().map_err(|error| error.to_string())?;
     let disk = Disk::start(Arc::clone(&state), |_| ()).map_err(|error| format!("disk: {error}"))?;
     let mut convergence = Convergence::new(kernel, &state, &disk, ledger);
-    let wanted = Arc::new(wanted(&loaded, state_dir, trust)?);
+    let wanted = Arc::new(wanted(&loaded, &state)?);
     let mut done = Vec::new();
     let mut errors = Vec::new();
     for _ in 0..MAX_PASSES {
@@ -89,14 +94,30 @@ fn kept(disk: &Disk) -> Result<(), String> {
     }
 }
 
-/// Removes everything of ours from this host and puts its settings back. Returns what was done.
+/// Removes everything of ours from this host and puts its settings back. Returns what was done. `without_ledger`: also when the
+/// ledger cannot be understood, which is then put aside; what carries no tag of ours stays.
 ///
 /// # Errors
 /// When a daemon is running, or something cannot be removed; the ledger then stays.
-pub(crate) fn cleanup(state_dir: &Path, trust: Trust) -> Result<Vec<Op>, String> {
+pub(crate) fn cleanup(state_dir: &Path, trust: Trust, without_ledger: bool) -> Result<Vec<Op>, String> {
     let _claim = Claim::take(CLAIM).map_err(|error| error.to_string())?;
     let state = StateDir::open(state_dir, trust).map_err(|error| error.to_string())?;
-    let ledger = read_ledger(state.path(), trust).map_err(|error| error.to_string())?;
+    let ledger = match read_ledger(state.path(), trust) {
+        Ok(ledger) => ledger,
+        Err(error) if error.kind() == io::ErrorKind::InvalidData && without_ledger => {
+            let aside = state.put_ledger_aside().map_err(|why| format!("{error}; {why}"))?;
+            warn!("{error}; kept as {}: {WITHOUT_LEDGER}", aside.display());
+            Ledger::default()
+        }
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            return Err(format!(
+                "{error}\nIt says which virtual servers and settings are evenkeel's, so nothing was removed. Put a copy of it in its \
+                 place if there is one. Or run `evenkeeld cleanup --without-ledger`: it puts the file aside and removes what \
+                 can be told without it. {WITHOUT_LEDGER}"
+            ));
+        }
+        Err(error) => return Err(error.to_string()),
+    };
     let mut kernel = Kernel::new().map_err(|error| error.to_string())?;
     let mut scope = scope(&Desired::default(), &ledger, &Kind::ALL);
     // What carries our tag is ours even if the ledger was lost.

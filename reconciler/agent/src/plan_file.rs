@@ -70,8 +70,6 @@ pub(crate) enum Keep<'a> {
     InMemory,
     /// A copy of it, in a file without a name in this directory.
     CopyIn(&'a Path),
-    /// It stays where it is: the file is only ever replaced as a whole.
-    Itself,
 }
 
 impl LoadedPlan {
@@ -169,10 +167,11 @@ pub(crate) fn load_aside(
 pub(crate) fn load_kept(
     path: &Path,
     host: &Name,
+    keep: Keep<'_>,
     trust: Trust,
     secrets: impl FnOnce(&Generation) -> Result<BTreeMap<Name, Secret>, Refusal>,
 ) -> Result<LoadedPlan, Refusal> {
-    let (generation, plan, text) = read(path, host, Keep::Itself, trust, &mut Times::new(clock::now()))?;
+    let (generation, plan, text) = read(path, host, keep, trust, &mut Times::new(clock::now()))?;
     let secrets = secrets(&generation)?;
     let lacking = plan.routers.iter().find(|r| r.auth.is_some() && !secrets.contains_key(&r.name));
     if let Some(router) = lacking {
@@ -236,10 +235,6 @@ fn windowed(file: &File, length: u64, keep: Keep<'_>) -> io::Result<Option<(Gene
     let with = |text: Text| move |(generation, plan)| (generation, plan, text);
     Ok(match keep {
         Keep::Nothing => window::read(file, io::sink(), length)?.map(with(Text::Gone)),
-        Keep::Itself => {
-            let text = Text::File(Arc::new(file.try_clone()?));
-            window::read(file, io::sink(), length)?.map(with(text))
-        }
         Keep::InMemory => None,
         Keep::CopyIn(directory) => {
             let copy = Text::nameless(directory)?;

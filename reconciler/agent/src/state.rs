@@ -123,9 +123,9 @@ impl StateDir {
         Ok(if same { Looked::Same } else { Looked::MadeAgain })
     }
 
-    /// Whether a file is there.
-    pub(crate) fn has(&self, file: File) -> bool {
-        let name = match file {
+    /// Where a file is, or the directory of the last good plan.
+    pub(crate) fn place_of(&self, file: File) -> PathBuf {
+        self.path.join(match file {
             File::Ledger => LEDGER,
             File::Verified => VERIFIED,
             File::Drains => drains::DRAINS,
@@ -133,9 +133,7 @@ impl StateDir {
             File::DrainOrders => drains::DRAIN_ORDERS,
             File::Probation => probation::PROBATION,
             File::LastGood => last_good::LAST_GOOD,
-        };
-        // One that somebody has emptied is as good as gone.
-        fs::metadata(self.path.join(name)).is_ok_and(|found| found.is_dir() || found.len() > 0)
+        })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -159,6 +157,17 @@ impl StateDir {
         }
     }
 
+    /// Renames a ledger that cannot be understood, for who goes on without it. Returns its name now.
+    ///
+    /// # Errors
+    /// When that cannot be done.
+    pub(crate) fn put_ledger_aside(&self) -> io::Result<PathBuf> {
+        self.put_aside(LEDGER).ok_or_else(|| {
+            let path = self.place_of(File::Ledger);
+            io::Error::other(format!("{} cannot be put aside", path.display()))
+        })
+    }
+
     /// Renames a file that cannot be understood. Where that fails it is done before the file is replaced: it is never lost.
     fn put_aside(&self, name: &'static str) -> Option<PathBuf> {
         let mut free = (1..1000).map(|n| self.path.join(format!("{name}.unreadable-{n}")));
@@ -170,17 +179,33 @@ impl StateDir {
         put
     }
 
-    /// The path of a file that is about to be replaced or removed; one that could not be understood is put aside first.
+    /// The path of a file that is about to be replaced or removed; one that could not be understood is put aside first, and so is a
+    /// directory of that name, which no file replaces.
     ///
     /// # Errors
     /// When that cannot be done.
     fn to_replace(&self, name: &'static str) -> io::Result<PathBuf> {
         let damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
         let path = self.path.join(name);
-        if damaged && path.exists() && self.put_aside(name).is_none() {
-            return Err(io::Error::other("a damaged file is in the way and cannot be put aside"));
+        let directory = fs::symlink_metadata(&path).is_ok_and(|found| found.is_dir());
+        if (damaged && path.exists()) || directory {
+            self.clear_the_way(name)?;
         }
         Ok(path)
+    }
+
+    /// Puts aside what is in the way of something of ours, and tells.
+    ///
+    /// # Errors
+    /// When that cannot be done.
+    fn clear_the_way(&self, name: &'static str) -> io::Result<()> {
+        let Some(aside) = self.put_aside(name) else {
+            return Err(io::Error::other(
+                "something that is not evenkeel's is in the way and cannot be put aside",
+            ));
+        };
+        warn!("{} was in the way, and is kept as {}", self.path.join(name).display(), aside.display());
+        Ok(())
     }
 
     /// The orders; none when there is no file. One that cannot be understood is put aside.
@@ -207,10 +232,7 @@ impl StateDir {
     /// When they cannot be written; the old ones are then still there.
     pub(crate) fn save_orders(&self, orders: &Orders) -> io::Result<()> {
         let file = OrdersFile { version: ORDERS_VERSION, orders: orders.clone() };
-        let path = self.to_replace(ORDERS)?;
-        let explain =
-            |error: io::Error| io::Error::new(error.kind(), format!("orders {}: {error}", path.display()));
-        replace(&path, &serde_json::to_vec(&file)?).map_err(explain)
+        replace(&self.to_replace(ORDERS)?, &serde_json::to_vec(&file)?)
     }
 
     /// Replaces the ledger, durably.
@@ -274,6 +296,20 @@ impl StateDir {
         self.forget_last_good()?;
         self.forget_probation()
     }
+}
+
+/// What a daemon makes of a file that cannot be understood, for commands that only look: it goes on without it, and that is told.
+///
+/// # Errors
+/// When it cannot be read.
+pub(crate) fn or_without<T: Default>(read: io::Result<T>) -> io::Result<T> {
+    read.or_else(|error| match error.kind() {
+        io::ErrorKind::InvalidData => {
+            warn!("{error}: what follows is without it, as a daemon would start");
+            Ok(T::default())
+        }
+        _ => Err(error),
+    })
 }
 
 /// The ledger below a state directory, empty when there is none. Takes no lock: for commands that only

@@ -44,6 +44,7 @@ pub use alarm::Alarm;
 pub use error::{ApplyError, Class, KernelError, Reason};
 pub use ipvs::{Counters, DestinationUsage, Origins, ServiceUsage, connection_origins, ipvs_loaded};
 pub use link::Link;
+pub use module::loaded_for_ipvs;
 pub use monitor::{Event, Group, Monitor};
 pub use way::Way;
 

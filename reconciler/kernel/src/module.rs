@@ -3,6 +3,7 @@
 //! No program is started and no module is read here: the kernel is asked for something that needs the module, and calls its own
 //! modprobe(8), which obeys `/etc/modprobe.d`. A request waits for that, so the election makes none.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use evenkeel_schemas::time::MonoTime;
@@ -23,6 +24,11 @@ mod compat {
     pub(super) const REVISION: u16 = 2;
     pub(super) const TYPE: u16 = 3;
 }
+
+/// The modules that are loaded (proc_modules(5)).
+const MODULES: &str = "/proc/modules";
+/// What names of modules of IPVS begin with: its own, its schedulers', its persistence engines'.
+const IPVS: &str = "ip_vs";
 
 /// How often a module may be asked for.
 #[derive(Debug)]
@@ -69,6 +75,18 @@ pub(crate) fn load_by_match() {
     Requester::netfilter().get(&mut request, |_, _| Ok(None::<()>)).ok();
 }
 
+/// The modules of IPVS that are loaded now, by name; none on a kernel that does not tell.
+#[must_use]
+pub fn loaded_for_ipvs() -> BTreeSet<String> {
+    for_ipvs(&std::fs::read_to_string(MODULES).unwrap_or_default())
+}
+
+/// A line of proc_modules(5) begins with the name.
+fn for_ipvs(modules: &str) -> BTreeSet<String> {
+    let names = modules.lines().filter_map(|line| line.split_whitespace().next());
+    names.filter(|name| name.starts_with(IPVS)).map(str::to_owned).collect()
+}
+
 /// What to do about a module that is missing.
 pub(crate) fn advice(name: &str) -> String {
     format!("`modprobe {name}`, and a line `{name}` in /etc/modules-load.d/evenkeel.conf for the next boot")
@@ -77,6 +95,13 @@ pub(crate) fn advice(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn modules_of_ipvs_are_told_from_others() {
+        let text = "ip_vs_rr 16384 1 - Live 0x0\nip_vs 200704 3 ip_vs_rr, Live 0x0\nxt_ip_vs 1 0 - Live 0x0\n\nnf_conntrack 1 1 ip_vs, Live 0x0\n";
+        assert_eq!(for_ipvs(text).into_iter().collect::<Vec<_>>(), ["ip_vs", "ip_vs_rr"]);
+        assert!(for_ipvs("").is_empty());
+    }
 
     #[test]
     fn a_missing_module_is_asked_for_now_and_then() {

@@ -104,7 +104,7 @@ pub struct Ipvs {
     #[serde(default, skip_serializing_if = "is_default")]
     pub timeouts: IpvsTimeouts,
     /// Kernel settings below `net.ipv4.vs`, such as `conn_reuse_mode = 0`. Absent: the kernel's values, and 1 for
-    /// `expire_nodest_conn` where failed real servers of UDP are removed and for `expire_quiescent_template` where
+    /// `expire_nodest_conn` where failed real servers of UDP, or of what the firewall marks, are removed and for `expire_quiescent_template` where
     /// those of persistent services are quiesced.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sysctls: BTreeMap<String, i64>,

@@ -6,6 +6,7 @@
 //! is taken back.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::time::Duration;
 
 use evenkeel_kernel::clock;
@@ -15,12 +16,30 @@ use tracing::{error, info};
 use super::{Daemon, drains, orders, probation};
 use crate::report;
 use crate::server::Ask;
-use crate::state::disk::{Content, File, News, Revision, Waiting};
+use crate::state::disk::{Content, File, News, Revision, Waiting, WriteError};
 
 /// Requests that wait for the one that is being written: more than the socket has connections.
 const MAX_WAITING: usize = 32;
 /// How long the disk may take before a request is answered without it: less than clients wait.
 const ANSWER_LIMIT: Duration = Duration::from_secs(3);
+
+/// Why something is not on the disk.
+#[derive(Debug, Clone)]
+pub(super) enum NotWritten {
+    /// The disk refuses it.
+    Refused(WriteError),
+    /// The disk says nothing within [`ANSWER_LIMIT`].
+    NoAnswer,
+}
+
+impl fmt::Display for NotWritten {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(error) => error.fmt(f),
+            Self::NoAnswer => f.write_str("the disk does not answer"),
+        }
+    }
+}
 
 /// What is done once something is on the disk, or cannot be.
 pub(super) enum Then {
@@ -111,8 +130,8 @@ impl Daemon {
         let Some(current) = &self.desk.current else { return };
         let result = match self.disk.outcome(current.file, current.revision) {
             Some(Ok(())) => Ok(()),
-            Some(Err(error)) => Err(error.to_string()),
-            None if clock::now() >= current.until => Err("the disk does not answer".to_owned()),
+            Some(Err(error)) => Err(NotWritten::Refused(error)),
+            None if clock::now() >= current.until => Err(NotWritten::NoAnswer),
             None => return,
         };
         let Some(Current { file, revision, then, .. }) = self.desk.current.take() else { return };

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
 use super::Daemon;
-use super::desk::Then;
+use super::desk::{NotWritten, Then};
 use crate::converger::Report;
 use crate::drain_orders::{DrainAction, DrainAnswer, DrainOrders, DrainRequest};
 use crate::report::Question;
@@ -51,7 +51,7 @@ impl Daemon {
         self.persist(content, Then::Drain(Written { request, orders, answer, reply }));
     }
 
-    pub(super) fn drain_written(&mut self, written: Written, result: Result<(), String>) {
+    pub(super) fn drain_written(&mut self, written: Written, result: Result<(), NotWritten>) {
         let Written { request, orders, answer, reply } = written;
         match result {
             Ok(()) => {

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
 use super::Daemon;
-use super::desk::Then;
+use super::desk::{NotWritten, Then};
 use crate::election::{Command, Unanswered};
 use crate::orders::{self, Action, OrderAnswer, OrderRequest, Orders, Refusal};
 use crate::report;
@@ -113,7 +113,7 @@ impl Daemon {
         }
     }
 
-    pub(super) fn order_written(&mut self, written: Written, result: Result<(), String>) {
+    pub(super) fn order_written(&mut self, written: Written, result: Result<(), NotWritten>) {
         let Written { request, orders, routers, reply } = written;
         if let Err(error) = result {
             error!("an order cannot be kept and is not in force: {error}");

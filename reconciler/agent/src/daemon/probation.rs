@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
 use super::Daemon;
-use super::desk::Then;
+use super::desk::{NotWritten, Then};
 use crate::files;
 use crate::orders::Refusal;
 use crate::plan_file::LoadedPlan;
@@ -337,7 +337,7 @@ impl Daemon {
     }
 
     /// A rollback is on the disk, or could not be written yet.
-    pub(super) fn rolled_back_written(&self, reply: Reply, result: Result<(), String>) {
+    pub(super) fn rolled_back_written(&self, reply: Reply, result: Result<(), NotWritten>) {
         let answer = result.map(|()| self.done()).map_err(|error| {
             OrderError::NotKept(format!(
                 "the plan before is in force, but that cannot be written, and a restart now could bring the other one back: \
@@ -353,7 +353,7 @@ impl Daemon {
     }
 
     /// A probation is on the disk, or could not be written.
-    pub(super) fn began(&mut self, begins: Begins, result: Result<(), String>) {
+    pub(super) fn began(&mut self, begins: Begins, result: Result<(), NotWritten>) {
         let Begins { loaded, before, record } = begins;
         if let Err(error) = result {
             self.reject(&format!(
@@ -420,7 +420,7 @@ impl Daemon {
     }
 
     /// The plan on probation is the last good one now, or could not be written.
-    pub(super) fn confirmed(&mut self, confirms: Confirms, result: Result<(), String>) {
+    pub(super) fn confirmed(&mut self, confirms: Confirms, result: Result<(), NotWritten>) {
         let Confirms { by, reply } = confirms;
         if let Err(error) = result {
             error!("the plan cannot be kept as the last good one and is not confirmed: {error}");

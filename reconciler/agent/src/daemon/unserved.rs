@@ -11,13 +11,39 @@ use super::Daemon;
 #[cfg(doc)]
 use crate::convergence::Pass;
 use crate::election::Command;
+use crate::state::disk::File;
+
+/// What this host can do, as far as it decides whether something can be made that could not be made before.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Means {
+    /// Modules of IPVS that are loaded.
+    modules: BTreeSet<String>,
+    /// Whether the disk names nothing new.
+    unnamed: bool,
+}
+
+impl Means {
+    /// Whether there is something now that was not there before.
+    fn is_more_than(&self, before: &Self) -> bool {
+        !self.modules.is_subset(&before.modules) || (before.unnamed && !self.unnamed)
+    }
+}
 
 impl Daemon {
     /// Finds out which routers are left to others, and tells the election when those are others than before: before it
-    /// gets routers, or starts. `lacking` is what this host does without ([`Pass::lacking`]).
-    pub(super) fn find_unserved(&mut self, lacking: &BTreeSet<ObjectKey>) {
+    /// gets routers, or starts. `lacking` is what this host does without ([`Pass::lacking`]), `unnamed` whether for want of the disk. What
+    /// only a Master has is not looked at while this host is none: it is tried again once there is a reason to.
+    pub(super) fn find_unserved(&mut self, lacking: &BTreeSet<ObjectKey>, unnamed: bool) {
         let Some(loaded) = self.facts.plan() else { return };
         let plan = &loaded.plan;
+        if !self.lacking.is_empty() || !lacking.is_empty() {
+            let unnamed = unnamed || self.disk.in_trouble(File::Ledger);
+            let means = Means { modules: evenkeel_kernel::loaded_for_ipvs(), unnamed };
+            if means.is_more_than(&self.means) {
+                self.lacking.clear();
+            }
+            self.means = means;
+        }
         self.lacking = missing_services(plan, lacking, &self.facts.masters, &self.lacking);
         // One whose VIP the disk cannot name yet must not have it.
         let unnamed = |router: &&Router| {
@@ -41,5 +67,31 @@ impl Daemon {
         }
         self.unserved.clone_from(&left);
         self.election.send(Command::Unserved(left));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_module_that_comes_and_a_disk_that_is_well_again_are_reasons_to_try_again() {
+        let means = |modules: &[&str], unnamed| Means {
+            modules: modules.iter().map(|name| (*name).to_owned()).collect(),
+            unnamed,
+        };
+        for (before, now, more) in [
+            (means(&["ip_vs"], false), means(&["ip_vs"], false), false),
+            (means(&["ip_vs"], false), means(&["ip_vs", "ip_vs_twos"], false), true),
+            (means(&[], false), means(&["ip_vs"], false), true),
+            // Another one went meanwhile.
+            (means(&["ip_vs", "ip_vs_rr"], false), means(&["ip_vs", "ip_vs_twos"], false), true),
+            (means(&["ip_vs", "ip_vs_rr"], false), means(&["ip_vs"], false), false),
+            (means(&["ip_vs"], true), means(&["ip_vs"], true), false),
+            (means(&["ip_vs"], true), means(&["ip_vs"], false), true),
+            (means(&["ip_vs"], false), means(&["ip_vs"], true), false),
+        ] {
+            assert_eq!(now.is_more_than(&before), more, "{before:?} {now:?}");
+        }
     }
 }

@@ -19,8 +19,19 @@ pub(super) const FIRST_LINE: u64 = 256;
 const OTHERS_WRITE: u32 = 0o022;
 /// The sticky bit.
 const STICKY: u32 = 0o1000;
-/// Programs that run the first file that they are given.
-const INTERPRETERS: [&str; 8] = ["sh", "bash", "dash", "ash", "ksh", "zsh", "perl", "ruby"];
+/// Programs that run the first file that they are given, and the letters of options that give the program itself instead: its text, or a
+/// module's name.
+const INTERPRETERS: [(&str, &[char]); 9] = [
+    ("sh", &['c']),
+    ("bash", &['c']),
+    ("dash", &['c']),
+    ("ash", &['c']),
+    ("ksh", &['c']),
+    ("zsh", &['c']),
+    ("python", &['c', 'm']),
+    ("perl", &['e', 'E']),
+    ("ruby", &['e']),
+];
 
 /// From whom files are taken.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -143,24 +154,18 @@ pub(super) fn interpreter(beginning: &[u8]) -> Option<&str> {
     line.split_ascii_whitespace().next().filter(|path| path.starts_with('/'))
 }
 
-/// The script among an interpreter's arguments: the first that is no option, if it is an absolute path.
-pub(super) fn script<'a>(program: &str, arguments: &'a [String]) -> Option<&'a str> {
-    let name = Path::new(program).file_name()?.to_str()?;
+/// The words among an interpreter's arguments of which one may be its script: the first that is a file is. (Another one is what an option
+/// takes, as in `bash -o errexit /opt/a`.) A relative one is below `/`, where programs run.
+pub(super) fn scripts<'a>(program: &str, arguments: &'a [String]) -> Vec<&'a str> {
+    let name = Path::new(program).file_name().and_then(|name| name.to_str()).unwrap_or_default();
     // `python3.11`
-    let known = INTERPRETERS.contains(&name) || name.starts_with("python");
-    if !known {
-        return None;
-    }
-    let mut rest = arguments.iter();
-    let first = rest.find(|word| !word.starts_with('-') || is_text(word))?;
-    // What follows `-c` or `-e` with a text is the text itself.
-    (!is_text(first) && first.starts_with('/')).then_some(first)
-}
-
-/// Whether an option says that the next word is the program's text: `-c` of shells and Python, `-e` of Perl and Ruby. `-e` of a shell
-/// does not, and is then followed by a script.
-fn is_text(word: &str) -> bool {
-    word.starts_with('-') && !word.starts_with("--") && word.contains('c')
+    let name = if name.starts_with("python") { "python" } else { name };
+    let Some((_, text)) = INTERPRETERS.iter().find(|(known, _)| *known == name) else { return Vec::new() };
+    let is_option = |word: &&String| word.starts_with(['-', '+']);
+    // After an option with the program itself nothing is a script.
+    let is_text = |word: &&String| is_option(word) && !word.starts_with("--") && word.contains(*text);
+    let words = arguments.iter().take_while(|word| !is_text(word));
+    words.filter(|word| !is_option(word) && !word.is_empty()).map(String::as_str).collect()
 }
 
 #[cfg(test)]
@@ -237,19 +242,25 @@ mod tests {
             assert_eq!(interpreter(text), want, "{}", String::from_utf8_lossy(text));
         }
         for (words, want) in [
-            (&["/bin/sh", "/opt/a"][..], Some("/opt/a")),
-            (&["/bin/bash", "-eu", "/opt/a", "/opt/b"], Some("/opt/a")),
-            (&["/bin/sh", "-c", "/opt/a"], None),
-            (&["/bin/sh", "-ec", "/opt/a"], None),
-            (&["/usr/bin/python3.11", "-u", "/opt/a.py"], Some("/opt/a.py")),
-            (&["/usr/bin/python3", "-c", "/opt/a.py"], None),
-            (&["/bin/sh", "a"], None),
-            (&["/usr/bin/test", "-e", "/tmp/flag"], None),
-            (&["/bin/sh"], None),
+            (&["/bin/sh", "/opt/a"][..], &["/opt/a"][..]),
+            (&["/bin/bash", "-eu", "/opt/a", "/opt/b"], &["/opt/a", "/opt/b"]),
+            (&["/bin/bash", "-o", "errexit", "/opt/a"], &["errexit", "/opt/a"]),
+            (&["/bin/bash", "--rcfile", "/opt/r", "-x", "opt/a"], &["/opt/r", "opt/a"]),
+            (&["/bin/sh", "-c", "/opt/a"], &[]),
+            (&["/bin/sh", "-ec", "/opt/a"], &[]),
+            (&["/usr/bin/python3.11", "-u", "/opt/a.py"], &["/opt/a.py"]),
+            (&["/usr/bin/python3", "-W", "ignore", "/opt/a.py"], &["ignore", "/opt/a.py"]),
+            (&["/usr/bin/python3", "-c", "/opt/a.py"], &[]),
+            (&["/usr/bin/python3", "-m", "http.server"], &[]),
+            (&["/usr/bin/perl", "-ne", "print", "/etc/motd"], &[]),
+            (&["/usr/bin/perl", "-w", "/opt/a.pl"], &["/opt/a.pl"]),
+            (&["/bin/sh", "a"], &["a"]),
+            (&["/usr/bin/test", "-e", "/tmp/flag"], &[]),
+            (&["/bin/sh"], &[]),
         ] {
             let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
             let (program, arguments) = words.split_first().expect("a program");
-            assert_eq!(script(program, arguments), want, "{words:?}");
+            assert_eq!(scripts(program, arguments), want, "{words:?}");
         }
     }
 }

@@ -63,23 +63,36 @@ impl Text {
         }
     }
 
-    /// Makes it a file at `path`, where nothing is: by another name of the file that it is in, or else by a copy. It is on the disk
-    /// then, and for its owner only.
+    /// Makes it a file at `path`, where nothing is. It is on the disk then, and for its owner only. A copy, so that who writes into that
+    /// file does not spoil this text; where there is no room for one, another name of the file that it is in.
     ///
     /// # Errors
     /// When it cannot be written.
     pub(crate) fn put(&self, path: &Path) -> io::Result<()> {
-        if let Self::File(file) = self
-            && file.metadata()?.permissions().mode() & 0o777 == PRIVATE
-        {
-            let own = format!("/proc/self/fd/{}", file.as_raw_fd());
-            if linkat(AT_FDCWD, own.as_str(), AT_FDCWD, path, AtFlags::AT_SYMLINK_FOLLOW).is_ok() {
-                return file.sync_all();
+        self.copy_as(path).or_else(|error| match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                std::fs::remove_file(path)?;
+                if self.link_as(path)? { Ok(()) } else { Err(error) }
             }
-        }
+            _ => Err(error),
+        })
+    }
+
+    fn copy_as(&self, path: &Path) -> io::Result<()> {
         let mut copy = File::options().write(true).create_new(true).mode(PRIVATE).open(path)?;
         self.copy_to(&mut copy)?;
         copy.sync_all()
+    }
+
+    /// Returns whether it can be linked.
+    fn link_as(&self, path: &Path) -> io::Result<bool> {
+        let Self::File(file) = self else { return Ok(false) };
+        if file.metadata()?.permissions().mode() & 0o777 != PRIVATE {
+            return Ok(false);
+        }
+        let own = format!("/proc/self/fd/{}", file.as_raw_fd());
+        linkat(AT_FDCWD, own.as_str(), AT_FDCWD, path, AtFlags::AT_SYMLINK_FOLLOW)?;
+        file.sync_all().map(|()| true)
     }
 
     /// Whether a file has exactly this text.
@@ -173,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_it_is_made_by_name_or_by_copy() {
+    fn a_file_of_it_is_a_copy_or_a_name_where_there_is_no_room() {
         let scratch = tempfile::tempdir().expect("tempdir");
         let path = |name: &str| scratch.path().join(name);
         let mut nameless = Text::nameless(scratch.path()).expect("a file");
@@ -193,11 +206,16 @@ mod tests {
             let mode = std::fs::metadata(&made).expect("metadata").permissions().mode() & 0o777;
             assert_eq!((mode, text.is_in(&made)), (PRIVATE, true), "{number}");
             assert!(text.put(&made).is_err(), "nothing is overwritten");
-            if let Text::File(file) = text {
-                let (ours, theirs) =
-                    (file.metadata().expect("metadata"), std::fs::metadata(&made).expect("metadata"));
-                assert_eq!(ours.ino() == theirs.ino(), number == 0, "only what is private gets another name");
-            }
+            // Who writes into it does not spoil the text.
+            std::fs::write(&made, "").expect("emptied");
+            assert!(!text.is_in(&made), "{number}");
+            std::fs::remove_file(&made).expect("removed");
+            let linked = text.link_as(&made).expect("tried");
+            assert_eq!(
+                (linked, made.exists()),
+                (number == 0, number == 0),
+                "only what is private gets another name"
+            );
         }
     }
 }

@@ -7,6 +7,8 @@
 mod content;
 mod slots;
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +16,7 @@ use evenkeel_kernel::clock;
 use evenkeel_schemas::time::MonoTime;
 use tracing::{error, warn};
 
+use super::place::{Stamp, stamp};
 use super::{Looked, StateDir};
 use slots::Slots;
 
@@ -172,15 +175,18 @@ impl Shared {
 
     fn run(&self, directory: &StateDir) {
         let mut look_at = clock::now() + LOOK;
-        let mut complained = false;
+        let mut seen = Seen::default();
         while let Some(work) = self.next(look_at) {
             match work {
-                Work::Look => self.look(directory, &mut complained),
+                Work::Look => self.look(directory, &mut seen),
                 Work::Write(revision, content) => {
                     let mut result = content.write(directory);
                     if result.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
-                        self.look(directory, &mut complained);
+                        self.look(directory, &mut seen);
                         result = content.write(directory);
+                    }
+                    if result.is_ok() {
+                        seen.written(&content, directory);
                     }
                     let ledger = content.file() == File::Ledger;
                     let mut state = self.lock();
@@ -221,22 +227,22 @@ impl Shared {
     }
 
     /// Makes what has gone again.
-    fn look(&self, directory: &StateDir, complained: &mut bool) {
+    fn look(&self, directory: &StateDir, seen: &mut Seen) {
         match directory.look() {
             Ok(Looked::Same) => {
-                *complained = false;
-                let absent = self.absent(directory);
-                if !absent.is_empty() {
-                    let names: Vec<String> = absent.iter().map(ToString::to_string).collect();
+                seen.complained = false;
+                let other = self.other(directory, seen);
+                if !other.is_empty() {
+                    let names: Vec<String> = other.iter().map(ToString::to_string).collect();
                     warn!(
-                        "somebody removed from the state directory, and it is written again: {}",
+                        "somebody removed or changed in the state directory, and it is written again: {}",
                         names.join(", ")
                     );
-                    self.lock().slots.lost(&absent, clock::now());
+                    self.lock().slots.lost(&other, clock::now());
                 }
             }
             Ok(Looked::MadeAgain) => {
-                *complained = false;
+                seen.complained = false;
                 warn!(
                     "somebody removed the state directory {}: it is made again",
                     directory.path().display()
@@ -246,21 +252,48 @@ impl Shared {
                 state.slots.lost(&all, clock::now());
             }
             Err(error) => {
-                if !std::mem::replace(complained, true) {
+                if !std::mem::replace(&mut seen.complained, true) {
                     error!("{error}");
                 }
                 // Nothing of it is kept now, and status says so.
                 let mut state = self.lock();
-                let kept = state.slots.kept();
+                let kept: Vec<File> = state.slots.kept().map(Content::file).collect();
                 state.slots.lost(&kept, clock::now());
             }
         }
     }
 
-    /// Files that should be there and are not.
-    fn absent(&self, directory: &StateDir) -> Vec<File> {
-        let kept = self.lock().slots.kept();
-        kept.into_iter().filter(|file| !directory.has(*file)).collect()
+    /// Files that are not there any more as they were written.
+    fn other(&self, directory: &StateDir, seen: &mut Seen) -> Vec<File> {
+        // Names only: nobody waits for this lock while the disk is asked.
+        let kept: Vec<(File, Vec<PathBuf>)> =
+            self.lock().slots.kept().map(|content| (content.file(), content.files(directory))).collect();
+        kept.into_iter().filter(|(file, paths)| !seen.is_same(*file, paths)).map(|(file, _)| file).collect()
+    }
+}
+
+/// What the disk thread remembers of the directory.
+#[derive(Debug, Default)]
+struct Seen {
+    /// Whether it was told that the directory cannot be made.
+    complained: bool,
+    /// The files as they were written, or found first.
+    stamps: BTreeMap<File, Vec<Stamp>>,
+}
+
+impl Seen {
+    fn written(&mut self, content: &Content, directory: &StateDir) {
+        let stamps: Option<Vec<Stamp>> = content.files(directory).iter().map(|path| stamp(path)).collect();
+        match stamps {
+            Some(stamps) => drop(self.stamps.insert(content.file(), stamps)),
+            None => drop(self.stamps.remove(&content.file())),
+        }
+    }
+
+    /// Whether these are the files that were written. Of those that were found at the start the first look is remembered.
+    fn is_same(&mut self, file: File, paths: &[PathBuf]) -> bool {
+        let now: Option<Vec<Stamp>> = paths.iter().map(|path| stamp(path)).collect();
+        now.is_some_and(|now| *self.stamps.entry(file).or_insert_with(|| now.clone()) == now)
     }
 }
 
@@ -308,6 +341,122 @@ mod tests {
         fs::remove_file(path.join("orders.json")).expect("remove");
         assert!(wait(), "the file");
         assert_eq!(disk.stop(SOON), []);
+    }
+
+    /// Whatever others make of a file of ours, the next look finds it: removed, emptied, cut off, another one under its name, a
+    /// directory, a link to nothing, other text of the same length.
+    #[test]
+    fn what_is_changed_is_written_again() {
+        type Change = fn(&std::path::Path, &[u8]);
+        const CHANGES: [(&str, Change); 8] = [
+            ("removed", |path, _| fs::remove_file(path).expect("removed")),
+            ("emptied", |path, _| fs::write(path, "").expect("written")),
+            ("cut off", |path, text| fs::write(path, &text[..text.len() / 2]).expect("written")),
+            ("longer", |path, text| fs::write(path, [text, b"x"].concat()).expect("written")),
+            ("of the same length", |path, text| fs::write(path, vec![b'x'; text.len()]).expect("written")),
+            ("another file", |path, _| {
+                let other = path.with_extension("other");
+                fs::write(&other, "{}").and_then(|()| fs::rename(&other, path)).expect("renamed");
+            }),
+            ("a directory", |path, _| {
+                fs::remove_file(path).and_then(|()| fs::create_dir(path)).expect("made")
+            }),
+            ("a link to nothing", |path, _| {
+                fs::remove_file(path).expect("removed");
+                std::os::unix::fs::symlink("/nowhere/at-all", path).expect("linked");
+            }),
+        ];
+        let scratch = tempfile::tempdir().expect("tempdir");
+        let path = scratch.path().join("state");
+        let state = Arc::new(StateDir::open(&path, Trust::Owned).expect("open"));
+        let loaded = crate::state::last_good::tests::loaded(scratch.path());
+        let contents = [orders(), Content::LastGood(Arc::new(loaded))];
+        let shared = Shared { slots: Mutex::default(), changed: Condvar::new(), wake: Box::new(|_| ()) };
+        let mut seen = Seen::default();
+        let write = |seen: &mut Seen| {
+            while let Some((revision, content)) = {
+                let mut state = shared.lock();
+                state.slots.next(clock::now())
+            } {
+                let result = content.write(&state);
+                assert!(result.is_ok(), "{content:?}: {result:?}");
+                seen.written(&content, &state);
+                shared.lock().slots.written(revision, content, result, clock::now());
+            }
+        };
+        for content in &contents {
+            shared.lock().slots.put(content.clone(), false, clock::now());
+        }
+        write(&mut seen);
+        shared.look(&state, &mut seen);
+        assert!(shared.lock().slots.at_rest(), "nothing was changed");
+        let files: Vec<(File, PathBuf)> = contents
+            .iter()
+            .flat_map(|content| content.files(&state).into_iter().map(|path| (content.file(), path)))
+            .collect();
+        assert_eq!(files.len(), 3, "the orders, the plan, its passwords: {files:?}");
+        for (what, change) in CHANGES {
+            for (file, path) in &files {
+                let text = fs::read(path).expect("there");
+                change(path, &text);
+                shared.look(&state, &mut seen);
+                assert!(!shared.lock().slots.is_held(*file), "{}: {what}", path.display());
+                write(&mut seen);
+                assert_eq!(fs::read(path).expect("there again"), text, "{}: {what}", path.display());
+                shared.look(&state, &mut seen);
+                assert!(shared.lock().slots.at_rest(), "{}: {what}, and nothing since", path.display());
+            }
+        }
+        // What was found at the start is known from the first look on.
+        let (file, path) = &files[0];
+        let mut seen = Seen::default();
+        assert!(seen.is_same(*file, std::slice::from_ref(path)));
+        fs::write(path, "{}").expect("written");
+        assert!(!seen.is_same(*file, std::slice::from_ref(path)));
+    }
+
+    /// What is in the way of a file is put aside, whatever it is, and what cannot be written is told with its path.
+    #[test]
+    fn what_is_in_the_way_is_put_aside() {
+        let scratch = tempfile::tempdir().expect("tempdir");
+        let path = scratch.path().join("state");
+        let state = StateDir::open(&path, Trust::Owned).expect("open");
+        let last_good = Content::LastGood(Arc::new(crate::state::last_good::tests::loaded(scratch.path())));
+        // A regular file where the directory of the last good plan belongs.
+        fs::write(path.join("last-good"), "what is this").expect("written");
+        last_good.write(&state).expect("written");
+        assert_eq!(fs::read(path.join("last-good.unreadable-1")).expect("kept"), b"what is this");
+        // Directories where its files belong, and one that is in nobody's way.
+        let [plan, passwords] = [0, 1].map(|n| last_good.files(&state)[n].clone());
+        for (n, file) in [(2, &plan), (3, &passwords)] {
+            fs::remove_file(file).and_then(|()| fs::create_dir(file)).expect("made");
+            last_good.write(&state).expect("written");
+            assert!(file.is_file() && path.join(format!("last-good.unreadable-{n}")).is_dir());
+        }
+        fs::create_dir(path.join("last-good/old")).expect("made");
+        fs::remove_file(&plan).expect("removed");
+        last_good.write(&state).expect("written");
+        assert!(path.join("last-good/old").is_dir());
+        // A directory where a file belongs.
+        fs::create_dir_all(path.join("orders.json/x")).expect("made");
+        orders().write(&state).expect("written");
+        assert!(path.join("orders.json.unreadable-1/x").is_dir() && path.join("orders.json").is_file());
+        // Cleaning up does not stumble over it either.
+        fs::remove_dir_all(path.join("last-good")).expect("removed");
+        fs::write(path.join("last-good"), "what is this").expect("written");
+        state.forget().expect("forgotten");
+        assert!(!path.join("last-good").exists());
+        fs::remove_dir_all(&path).expect("removed");
+        for content in [orders(), last_good] {
+            let error = content.write(&state).expect_err("there is no directory");
+            let name = state.place_of(content.file()).display().to_string();
+            if content.file() == File::Orders {
+                assert!(error.to_string().starts_with(&name), "{error}");
+                fs::write(&path, "a file where the directory was").expect("written");
+            } else {
+                assert!(error.to_string().starts_with(&name), "{error}");
+            }
+        }
     }
 
     /// A file that cannot be understood and cannot be put aside either is not lost when its place is needed.

@@ -115,8 +115,7 @@ fn boot() -> String {
 }
 
 fn save(path: &Path, file: &impl Serialize) -> io::Result<()> {
-    let explain = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-    replace(path, &serde_json::to_vec(file)?).map_err(explain)
+    replace(path, &serde_json::to_vec(file)?)
 }
 
 fn read<T: DeserializeOwned>(path: &Path, limit: u64, trust: Trust) -> io::Result<Option<T>> {

@@ -38,12 +38,12 @@ impl StateDir {
     /// # Errors
     /// When it cannot be written.
     pub(crate) fn save_last_good(&self, loaded: &LoadedPlan) -> io::Result<()> {
-        let (directory, host) = (self.last_good_dir(), &loaded.plan.host);
-        let (file, passwords) =
-            (directory.join(plan::file_name(host)), passwords_file(&directory, loaded.generation.as_str()));
+        let directory = self.last_good_dir();
+        let [file, passwords] = self.last_good_files(loaded);
         let kept: Passwords =
             loaded.secrets.iter().map(|(router, secret)| (router.clone(), secret.to_bytes())).collect();
         let kept = serde_json::to_vec(&kept)?;
+        self.clear_last_good(&[&file, &passwords])?;
         if loaded.text.is_in(&file)
             && files::read(&passwords, limit::PASSWORDS, self.trust).is_ok_and(|found| found == kept)
         {
@@ -57,12 +57,32 @@ impl StateDir {
         fs::rename(&next, &file)?;
         fs::File::open(&directory)?.sync_all()?;
         for entry in fs::read_dir(&directory)? {
-            let path = entry?.path();
-            if path != file && path != passwords {
+            let entry = entry?;
+            let path = entry.path();
+            // A directory is none of ours, and in nobody's way.
+            if path != file && path != passwords && !entry.file_type()?.is_dir() {
                 remove(&path)?;
             }
         }
         Ok(())
+    }
+
+    /// Puts the directory aside where something else has its name, or a directory the name of a file in it.
+    ///
+    /// # Errors
+    /// When that cannot be done.
+    fn clear_last_good(&self, files: &[&PathBuf]) -> io::Result<()> {
+        let is_directory = |path: &Path| fs::metadata(path).map(|found| found.is_dir());
+        let in_the_way = is_directory(&self.last_good_dir()).is_ok_and(|it_is| !it_is)
+            || files.iter().any(|path| is_directory(path).unwrap_or_default());
+        if in_the_way { self.clear_the_way(LAST_GOOD) } else { Ok(()) }
+    }
+
+    /// The files of a last good plan: all of them are there, or it is not kept.
+    pub(super) fn last_good_files(&self, loaded: &LoadedPlan) -> [PathBuf; 2] {
+        let directory = self.last_good_dir();
+        let passwords = passwords_file(&directory, loaded.generation.as_str());
+        [directory.join(plan::file_name(&loaded.plan.host)), passwords]
     }
 
     /// The generation of the last good plan of `host`, without a look at what it says.
@@ -84,7 +104,8 @@ impl StateDir {
 
     fn read_last_good(&self, path: &Path, host: &Name) -> Result<LoadedPlan, Refusal> {
         let mut older = false;
-        let loaded = plan_file::load_kept(path, host, self.trust, |generation| {
+        // What is in force must outlive its file, into which somebody may write.
+        let loaded = plan_file::load_kept(path, host, Keep::CopyIn(&self.path), self.trust, |generation| {
             let file = passwords_file(&self.last_good_dir(), generation.as_str());
             let kept = files::read(&file, limit::PASSWORDS, self.trust).map_err(|error| {
                 older = error.is_absence();
@@ -96,7 +117,7 @@ impl StateDir {
             Ok(kept.into_iter().map(|(router, bytes)| (router, Secret::from_bytes(bytes))).collect())
         });
         // Written by a version that kept the file of secrets instead.
-        if older { plan_file::load(path, host, Keep::Itself, self.trust) } else { loaded }
+        if older { plan_file::load(path, host, Keep::CopyIn(&self.path), self.trust) } else { loaded }
     }
 
     /// Removes the last good plan.
@@ -104,7 +125,9 @@ impl StateDir {
     /// # Errors
     /// When it cannot be removed.
     pub(super) fn forget_last_good(&self) -> io::Result<()> {
-        match fs::remove_dir_all(self.last_good_dir()) {
+        let path = self.last_good_dir();
+        match fs::remove_dir_all(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => remove(&path),
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             Ok(()) | Err(_) => Ok(()),
         }
@@ -116,7 +139,7 @@ fn passwords_file(directory: &Path, generation: &str) -> PathBuf {
 }
 
 #[cfg(test)]
-mod tests {
+pub(in crate::state) mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use evenkeel_schemas::seal;
@@ -137,6 +160,14 @@ mod tests {
              vips = [\"192.0.2.9/32\"]\nauth = {{ type = \"pass\", secret = {{ file = {password:?} }} }}\n"
         );
         seal::seal(&body).into_bytes()
+    }
+
+    /// A plan with a password, from a directory.
+    pub(in crate::state) fn loaded(scratch: &Path) -> LoadedPlan {
+        let (file, password) = (scratch.join("dir1.plan.toml"), scratch.join("password"));
+        fs::write(&password, "hell>com\n").expect("write");
+        fs::write(&file, sealed(100, &password)).expect("write");
+        plan_file::load(&file, &host(), Keep::Nothing, Trust::Anybody).expect("good")
     }
 
     #[test]

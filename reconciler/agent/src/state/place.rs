@@ -37,6 +37,17 @@ fn identity(path: &Path) -> Option<Identity> {
     fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
 }
 
+/// What tells a file from another one, and from itself when others have written to it: identity, length in bytes, time of the last
+/// change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Stamp(Identity, u64, (i64, i64));
+
+/// The stamp of a regular file. None when there is none: one that somebody has emptied is as good as gone.
+pub(super) fn stamp(path: &Path) -> Option<Stamp> {
+    let found = fs::metadata(path).ok().filter(|found| found.is_file() && found.len() > 0)?;
+    Some(Stamp((found.dev(), found.ino()), found.len(), (found.mtime(), found.mtime_nsec())))
+}
+
 impl Place {
     /// Makes the directory if need be and locks it.
     ///

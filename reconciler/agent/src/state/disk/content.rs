@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use evenkeel_converge::drift::Record as Verified;
@@ -84,8 +85,13 @@ impl Content {
     /// Writes it, durably. The file is as it was before when that fails.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When it cannot be written, with its path.
     pub(super) fn write(&self, state: &StateDir) -> io::Result<()> {
+        let path = state.place_of(self.file());
+        self.put(state).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+    }
+
+    fn put(&self, state: &StateDir) -> io::Result<()> {
         match self {
             Self::Ledger(ledger) => state.save_ledger(ledger),
             Self::Verified(Some(record)) => state.save_verified(record),
@@ -95,10 +101,22 @@ impl Content {
             Self::DrainOrders(orders) => state.save_drain_orders(orders),
             Self::Probation(record) => state.save_probation(record),
             Self::Trial(before, record) => {
-                state.save_last_good(before)?;
+                let path = state.place_of(File::LastGood);
+                let explain =
+                    |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+                state.save_last_good(before).map_err(explain)?;
                 state.save_probation(record)
             }
             Self::LastGood(loaded) => state.save_last_good(loaded),
+        }
+    }
+
+    /// The files that say it, if any do.
+    pub(super) fn files(&self, state: &StateDir) -> Vec<PathBuf> {
+        match self {
+            Self::LastGood(loaded) => state.last_good_files(loaded).into(),
+            _ if self.has_file() => vec![state.place_of(self.file())],
+            _ => Vec::new(),
         }
     }
 
