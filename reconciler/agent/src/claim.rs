@@ -147,6 +147,7 @@ fn owner(name: &str) -> io::Result<Owner> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::private_socket::tests::{STRANGER, as_a_stranger};
 
     #[tokio::test]
     async fn one_claim_at_a_time_and_it_ends_with_its_owner() {
@@ -166,6 +167,22 @@ mod tests {
         let refused = tokio::task::spawn_blocking(move || Claim::take(&again)).await.expect("ran");
         assert!(refused.is_err());
         drop(flood);
+    }
+
+    #[test]
+    fn a_name_that_a_stranger_has_is_passed_over() {
+        let what = format!("evenkeel-stranger-{}", std::process::id());
+        let bind = || {
+            let address = SocketAddr::from_abstract_name(name(&what, 0)).expect("name");
+            UnixListener::bind_addr(&address).expect("bound")
+        };
+        let _stranger = as_a_stranger(bind);
+        let found = owner(&name(&what, 0)).expect("asked");
+        assert_eq!(found, Owner::Stranger { user: STRANGER, process: std::process::id() });
+        let claim = Claim::take(&what).expect("another name");
+        assert!(matches!(owner(&name(&what, 1)).expect("asked"), Owner::Daemon(_)));
+        assert_eq!(Claim::take(&what).expect_err("taken").kind(), io::ErrorKind::ResourceBusy);
+        drop(claim);
     }
 
     #[test]

@@ -348,6 +348,55 @@ mod tests {
         assert!(!format!("{loaded:?} {:?}", loaded.secrets).contains("hell"));
     }
 
+    /// Each file that a plan is made of, each by itself, and the directory of each.
+    #[test]
+    fn what_others_may_write_to_is_no_plan_and_no_secret() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let scratch = tempfile::tempdir().expect("tempdir");
+        let [plans, elsewhere] = ["plans", "elsewhere"].map(|name| scratch.path().join(name));
+        let [file, compiled, secret] = [
+            plans.join(plan::file_name(&host())),
+            plans.join(plan::secrets_file_name(&host())),
+            elsewhere.join("secret"),
+        ];
+        let mode = |path: &Path, mode| {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("mode");
+        };
+        for directory in [&plans, &elsewhere] {
+            std::fs::create_dir(directory).expect("made");
+            mode(directory, 0o755);
+        }
+        let by_file = BODY.replace("{ compiled = \"VI_1\" }", &format!("{{ file = {secret:?} }}"));
+        for (path, text) in [(&compiled, "VI_1 = \"hell>com\"\n"), (&secret, "hell>com\n")] {
+            std::fs::write(path, text).expect("written");
+            mode(path, 0o600);
+        }
+        let large = large();
+        for (body, files) in [
+            (BODY, &[&file, &compiled, &plans][..]),
+            (&by_file, &[&file, &secret, &elsewhere]),
+            (&large, &[&file, &compiled]),
+        ] {
+            std::fs::write(&file, seal::seal(body)).expect("written");
+            mode(&file, 0o644);
+            let taken =
+                |trust| load(&file, &host(), Keep::Nothing, trust).map(drop).map_err(|why| why.to_string());
+            assert_eq!(taken(Trust::Owned), Ok(()));
+            for path in files {
+                let before = std::fs::metadata(path).expect("there").permissions().mode();
+                mode(path, before | 0o022);
+                let why = taken(Trust::Owned).expect_err("refused");
+                assert!(
+                    why.contains(&format!("`chmod go-w {}`", path.display())) && !why.contains("hell"),
+                    "{why}"
+                );
+                assert_eq!(taken(Trust::Anybody), Ok(()));
+                mode(path, before);
+            }
+        }
+    }
+
     #[test]
     fn refusals_say_why_and_never_show_a_secret() {
         let sealed = seal::seal(BODY);

@@ -75,10 +75,41 @@ fn is_there(socket: &impl AsFd) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use socket2::{Domain, Type};
 
     use super::*;
+
+    /// The user whom a stranger is.
+    pub(crate) const STRANGER: u32 = 65_534;
+
+    /// Does something as another user than the tests': the kernel knows users by thread.
+    #[allow(unsafe_code, reason = "the library's call is for all threads of the process")]
+    pub(crate) fn as_a_stranger<T: Send>(what: impl FnOnce() -> T + Send) -> T {
+        assert!(geteuid().is_root(), "this test needs root, to be somebody else");
+        std::thread::scope(|scope| {
+            let stranger = scope.spawn(|| {
+                // SAFETY: numbers in, a number out.
+                let changed = unsafe { libc::syscall(libc::SYS_setresuid, STRANGER, STRANGER, STRANGER) };
+                assert_eq!(changed, 0, "{}", io::Error::last_os_error());
+                what()
+            });
+            stranger.join().expect("no panic")
+        })
+    }
+
+    #[test]
+    fn who_is_neither_root_nor_ours_is_refused_on_both_ends() {
+        let pair = || Socket::pair(Domain::UNIX, Type::SEQPACKET, None).expect("a pair");
+        let (ours, theirs) = pair();
+        assert!(Peer::of(&ours).is_ok() && Peer::of(&theirs).is_ok());
+        let (caller, listener) = as_a_stranger(pair);
+        for socket in [caller, listener] {
+            let error = Peer::of(&socket).expect_err("refused");
+            assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+            assert!(error.to_string().contains(&format!("user {STRANGER} is not root's")), "{error}");
+        }
+    }
 
     #[test]
     fn the_file_is_closed_to_others_before_anything_else_is_done() {

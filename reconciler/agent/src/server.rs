@@ -402,6 +402,16 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn orders_of_strangers_are_not_taken() {
+        let pair = || std::os::unix::net::UnixStream::pair().expect("a pair");
+        let theirs = crate::private_socket::tests::as_a_stranger(pair);
+        for (pair, may) in [(pair(), true), (theirs, false)] {
+            pair.0.set_nonblocking(true).expect("set");
+            assert_eq!(may_order(&UnixStream::from_std(pair.0).expect("taken")), may);
+        }
+    }
+
+    #[tokio::test]
     async fn orders_go_through_a_socket_that_is_root_s() {
         let scratch = tempfile::tempdir().expect("tempdir");
         let path = scratch.path().join("run").join("s.sock");

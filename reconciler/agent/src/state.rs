@@ -420,6 +420,37 @@ mod tests {
     }
 
     #[test]
+    fn a_directory_or_file_that_others_may_write_to_is_not_obeyed() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let scratch = tempfile::tempdir().expect("tempdir");
+        let path = scratch.path().join("state");
+        let state = StateDir::open(&path, Trust::Owned).expect("ours");
+        let orders = serde_json::from_str(r#"{"VI_1":{"order":"hold","since":"T"}}"#).expect("orders");
+        state.save_orders(&orders).expect("saved");
+        let mode =
+            |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("mode");
+        mode(&path.join(ORDERS), 0o666);
+        assert_eq!(state.orders_or_put_aside().expect("put aside"), Orders::default());
+        assert!(path.join("orders.json.unreadable-1").exists());
+        drop(state);
+        for bits in [0o777, 0o1777, 0o770] {
+            mode(&path, bits);
+            let error = StateDir::open(&path, Trust::Owned).expect_err("refused").to_string();
+            assert!(error.contains(&format!("`chmod go-w {}`", path.display())), "{error}");
+            StateDir::open(&path, Trust::Anybody).expect("asked for");
+        }
+        // Nor when it becomes so while the daemon runs, and is made anew.
+        mode(&path, 0o700);
+        let state = StateDir::open(&path, Trust::Owned).expect("ours");
+        fs::rename(&path, scratch.path().join("away"))
+            .and_then(|()| fs::create_dir(&path))
+            .expect("another one");
+        mode(&path, 0o777);
+        assert!(state.look().is_err());
+    }
+
+    #[test]
     fn orders_are_kept_and_damaged_ones_are_put_aside() {
         let scratch = tempfile::tempdir().expect("tempdir");
         let state = StateDir::open(&scratch.path().join("state"), Trust::Owned).expect("open");

@@ -41,4 +41,4 @@ pub use model::{
 };
 pub use object::ObjectKey;
 pub use op::{Op, Phase};
-pub use serving::{missing_services, unserved};
+pub use serving::{missing_services, unnamed, unserved};

@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use evenkeel_schemas::plan::{Plan, Router, VirtualServer};
 use evenkeel_schemas::scalars::Name;
 
+use crate::desired::vip_addresses;
 use crate::model::ServiceKey;
 use crate::object::ObjectKey;
 
@@ -29,6 +30,13 @@ pub fn unserved<'p>(plan: &'p Plan, missing: &BTreeSet<ServiceKey>) -> Vec<&'p R
         vips().any(|vip| lost.contains(&vip)) && !vips().any(|vip| served.contains(&vip))
     };
     plan.routers.iter().filter(is_unserved).collect()
+}
+
+/// The virtual routers of a plan that this host must not be Master of since something of `lacking` is a VIP of theirs: the disk cannot name
+/// it yet.
+pub fn unnamed<'p>(plan: &'p Plan, lacking: &BTreeSet<ObjectKey>) -> impl Iterator<Item = &'p Router> {
+    let is_lacking = |key| lacking.contains(&ObjectKey::Address(key));
+    plan.routers.iter().filter(move |router| vip_addresses(router).into_keys().any(is_lacking))
 }
 
 /// The virtual servers of a plan that cannot be made: those of `lacking`, and those that could not be made when they were last

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use evenkeel_converge::{ObjectKey, ServiceKey, missing_services, unserved};
+use evenkeel_converge::{AddressKey, ObjectKey, ServiceKey, missing_services, unnamed, unserved};
 use evenkeel_schemas::plan::Plan;
 use serde_json::{Value, json};
 
@@ -74,6 +74,25 @@ fn a_router_is_left_when_none_of_its_services_is_there() {
         left(&plan, &[0, 1, 2, 3, 4]),
         ["web 192.0.2.7/32", "mail 192.0.2.9/32", "mail 2001:db8::9/128"]
     );
+}
+
+/// A VIP that the disk has not named must not be announced, by whichever router it is; the others go on.
+#[test]
+fn a_router_whose_vip_is_not_named_is_left() {
+    let plan = plan(&json!([]));
+    let left = |lacking: &[(&str, &str)]| {
+        let address = |(interface, vip): &(&str, &str)| {
+            let interface = (*interface).to_owned();
+            ObjectKey::Address(AddressKey { interface, address: vip.parse().expect("an address") })
+        };
+        let lacking = lacking.iter().map(address).collect();
+        unnamed(&plan, &lacking).map(|router| router.vrid.get()).collect::<Vec<_>>()
+    };
+    assert_eq!(left(&[]), [0; 0]);
+    assert_eq!(left(&[("eth0", "192.0.2.8/32")]), [51], "one of several is enough");
+    assert_eq!(left(&[("eth0", "2001:db8::9/128")]), [52], "of one family");
+    assert_eq!(left(&[("eth0", "192.0.2.7/32"), ("eth0", "192.0.2.254/32")]), [51, 53]);
+    assert_eq!(left(&[("lo", "192.0.2.7/32"), ("eth0", "192.0.2.7/24"), ("eth0", "192.0.2.1/32")]), [0; 0]);
 }
 
 /// A director that is a real server of its own VIP has the virtual servers as Master only. What could not be made then is not

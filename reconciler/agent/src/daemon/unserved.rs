@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use evenkeel_converge::{ObjectKey, missing_services, unserved, vip_addresses};
-use evenkeel_schemas::plan::Router;
+use evenkeel_converge::{ObjectKey, missing_services, unnamed, unserved};
 use evenkeel_vrrp::{Family, RouterKey};
 use tracing::{info, warn};
 
@@ -19,38 +18,34 @@ pub(super) struct Means {
     /// Modules of IPVS that are loaded.
     modules: BTreeSet<String>,
     /// Whether the disk names nothing new.
-    unnamed: bool,
+    without_disk: bool,
 }
 
 impl Means {
     /// Whether there is something now that was not there before.
     fn is_more_than(&self, before: &Self) -> bool {
-        !self.modules.is_subset(&before.modules) || (before.unnamed && !self.unnamed)
+        !self.modules.is_subset(&before.modules) || (before.without_disk && !self.without_disk)
     }
 }
 
 impl Daemon {
     /// Finds out which routers are left to others, and tells the election when those are others than before: before it
-    /// gets routers, or starts. `lacking` is what this host does without ([`Pass::lacking`]), `unnamed` whether for want of the disk. What
+    /// gets routers, or starts. `lacking` is what this host does without ([`Pass::lacking`]), `without_disk` whether for want of it. What
     /// only a Master has is not looked at while this host is none: it is tried again once there is a reason to.
-    pub(super) fn find_unserved(&mut self, lacking: &BTreeSet<ObjectKey>, unnamed: bool) {
+    pub(super) fn find_unserved(&mut self, lacking: &BTreeSet<ObjectKey>, without_disk: bool) {
         let Some(loaded) = self.facts.plan() else { return };
         let plan = &loaded.plan;
         if !self.lacking.is_empty() || !lacking.is_empty() {
-            let unnamed = unnamed || self.disk.in_trouble(File::Ledger);
-            let means = Means { modules: evenkeel_kernel::loaded_for_ipvs(), unnamed };
+            let without_disk = without_disk || self.disk.in_trouble(File::Ledger);
+            let means = Means { modules: evenkeel_kernel::loaded_for_ipvs(), without_disk };
             if means.is_more_than(&self.means) {
                 self.lacking.clear();
             }
             self.means = means;
         }
         self.lacking = missing_services(plan, lacking, &self.facts.masters, &self.lacking);
-        // One whose VIP the disk cannot name yet must not have it.
-        let unnamed = |router: &&Router| {
-            vip_addresses(router).into_keys().any(|key| lacking.contains(&ObjectKey::Address(key)))
-        };
-        let unnamed = plan.routers.iter().filter(unnamed);
-        let keys = unserved(plan, &self.lacking).into_iter().chain(unnamed).map(|router| RouterKey {
+        let left = unserved(plan, &self.lacking).into_iter().chain(unnamed(plan, lacking));
+        let keys = left.map(|router| RouterKey {
             interface: router.interface.clone(),
             family: Family::of(router.source.0),
             vrid: router.vrid,
@@ -76,9 +71,9 @@ mod tests {
 
     #[test]
     fn a_module_that_comes_and_a_disk_that_is_well_again_are_reasons_to_try_again() {
-        let means = |modules: &[&str], unnamed| Means {
+        let means = |modules: &[&str], without_disk| Means {
             modules: modules.iter().map(|name| (*name).to_owned()).collect(),
-            unnamed,
+            without_disk,
         };
         for (before, now, more) in [
             (means(&["ip_vs"], false), means(&["ip_vs"], false), false),

@@ -59,15 +59,7 @@ pub(super) async fn find(user: Option<&str>) -> Result<Found, String> {
     let look = move || {
         // Kept until the answer is there, also when nobody waits for it any more.
         let _place = place;
-        let user = match &asked {
-            Some(name) => look_up(name)?,
-            None => match look_up(OWN)? {
-                Some(own) => Some(own),
-                None => look_up(ELSEWHERE)?,
-            },
-        };
-        let name = asked.as_deref().unwrap_or(ELSEWHERE);
-        let user = user.ok_or_else(|| format!("there is no user {name} on this host"))?;
+        let user = choose(asked.as_deref(), look_up)?;
         found().insert(asked, user.clone());
         Ok(user)
     };
@@ -75,6 +67,21 @@ pub(super) async fn find(user: Option<&str>) -> Result<Found, String> {
     tokio::task::spawn_blocking(look)
         .await
         .unwrap_or_else(|_| Err(format!("user {name}: the look-up failed")))
+}
+
+/// The user that is asked for, or else the first of the usual ones that there is.
+fn choose(
+    asked: Option<&str>,
+    look_up: impl Fn(&str) -> Result<Option<Found>, String>,
+) -> Result<Found, String> {
+    let user = match asked {
+        Some(name) => look_up(name)?,
+        None => match look_up(OWN)? {
+            Some(own) => Some(own),
+            None => look_up(ELSEWHERE)?,
+        },
+    };
+    user.ok_or_else(|| format!("there is no user {} on this host", asked.unwrap_or(ELSEWHERE)))
 }
 
 fn look_up(name: &str) -> Result<Option<Found>, String> {
@@ -91,6 +98,25 @@ fn look_up(name: &str) -> Result<Option<Found>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn our_own_user_comes_before_nobody() {
+        let known = |names: &'static [&'static str]| {
+            move |name: &str| {
+                let identity = Identity { uid: 1, gid: 1, groups: Vec::new() };
+                Ok(names.contains(&name).then(|| Found { name: name.to_owned(), identity }))
+            }
+        };
+        let name = |found: Result<Found, String>| found.map(|found| found.name);
+        assert_eq!(name(choose(None, known(&["nobody", OWN]))), Ok(OWN.to_owned()));
+        assert_eq!(name(choose(None, known(&["nobody"]))), Ok("nobody".to_owned()));
+        assert_eq!(name(choose(Some("nobody"), known(&["nobody", OWN]))), Ok("nobody".to_owned()));
+        assert!(choose(None, known(&[])).is_err() && choose(Some("www"), known(&["nobody"])).is_err());
+        // Whoever cannot be looked up is not replaced by somebody else.
+        assert!(
+            choose(None, |name| if name == OWN { Err("no answer".to_owned()) } else { Ok(None) }).is_err()
+        );
+    }
 
     #[tokio::test]
     async fn without_a_name_it_is_our_own_user_where_there_is_one_and_nobody_elsewhere() {

@@ -136,3 +136,67 @@ impl Worker {
         self.offer.take_if(|offer| offer.reply.is_none());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use evenkeel_vrrp::{Election, Member, Output, Received};
+
+    use super::super::super::RouterSetup;
+    use super::*;
+    use crate::plan_file::plain_tests::ALL;
+
+    /// Who held the router before the question may be dead by now: a Backup has to hear its Master once more.
+    #[test]
+    fn only_who_is_heard_after_the_question_answers_a_backup() {
+        let at = |seconds: u64| MonoTime::from_millis(seconds * 1000);
+        let plan = evenkeel_schemas::plain::plan(ALL).expect("a plan");
+        let setup = RouterSetup::new(&plan.routers[0], &[], None, false).expect("a router");
+        let election = || {
+            let (key, name) = (setup.key.clone(), setup.name.clone());
+            let mut election = Election::new();
+            election.configure(vec![Member { key, name, group: None, config: setup.config.clone() }], at(0));
+            election.handle(&setup.key, Input::Startup, at(0));
+            election
+        };
+        let mut advert = None;
+        let mut other = election();
+        other.handle_timers(at(200));
+        while let Some((_, output)) = other.poll_output() {
+            if let Output::Transmit { bytes, dst, ttl, .. } = output {
+                advert = Some((bytes, dst, ttl));
+            }
+        }
+        let (bytes, dst, ttl) = advert.expect("an advertisement");
+        // From another address of the family, the one that a peer has.
+        let src = match &setup.config.delivery {
+            evenkeel_vrrp::Delivery::Unicast { peers, .. } => peers[0],
+            evenkeel_vrrp::Delivery::Multicast => "192.0.2.200".parse().expect("an address"),
+        };
+        let mut config = setup.config.clone();
+        config.directors = None;
+        let mut backup = election();
+        let key = setup.key.clone();
+        backup.configure(vec![Member { key, name: setup.name.clone(), group: None, config }], at(0));
+        let hear = |backup: &mut Election, now| {
+            backup.handle_packet(&setup.key.interface, Received { payload: &bytes, src, dst, ttl }, now);
+        };
+        let asked = |since: u64| Offer {
+            routers: BTreeSet::new(),
+            since: at(since),
+            until: at(since + 10),
+            asked: BTreeSet::new(),
+            reply: None,
+        };
+        let answered = |backup: &Election, since| {
+            let (_, router) = backup.get(&setup.key).expect("there");
+            assert_eq!(router.state(), State::Backup);
+            asked(since).is_answered(router)
+        };
+        assert!(!answered(&backup, 0), "nobody was heard");
+        hear(&mut backup, at(1));
+        assert!(answered(&backup, 1));
+        assert!(!answered(&backup, 2), "it was heard before");
+        hear(&mut backup, at(3));
+        assert!(answered(&backup, 2));
+    }
+}

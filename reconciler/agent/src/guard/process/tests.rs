@@ -254,11 +254,45 @@ fn what_is_no_vip_of_the_plan_is_never_removed() {
     assert!(!host.has(&ours) && host.has(&hosts));
     assert_eq!(host.0.borrow().services, BTreeSet::from([service(108)]));
 
+    // Services of others do not go with a VIP of ours either, alone or among others.
+    host.0.borrow_mut().addresses.insert(ours.clone());
+    let both = Bound { services: vec![service(1), service(108)], ..bound("VRID 55", 1) };
+    daemon.bind(both).expect("told");
+    daemon.take(named("VRID 55", std::slice::from_ref(&ours))).expect("told");
+    assert!(process.turn(seconds(20)) && process.turn(seconds(29)));
+    assert!(!host.has(&ours));
+    assert_eq!(host.0.borrow().services, BTreeSet::from([service(108)]));
+
     // The last word counts.
     daemon.name_vips(vec![vip(2)], false).expect("named");
     daemon.take(named("VRID 52", std::slice::from_ref(&ours))).expect("told");
     assert!(process.turn(seconds(20)));
-    assert_eq!((host.0.borrow().attempts, process.leases.len()), (1, 0));
+    assert_eq!((host.0.borrow().attempts, process.leases.len()), (2, 0));
+}
+
+/// A socket that everybody may call, as it was with a loose umask.
+#[test]
+fn a_stranger_is_not_heard() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let scratch = tempfile::tempdir().expect("tempdir");
+    let path = scratch.path().join("guard.sock");
+    let mut process = Process::new(&path, Host::with(&[vip(1)])).expect("guardian");
+    for path in [scratch.path(), &path] {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777)).expect("open to all");
+    }
+    let call = || {
+        let socket = Socket::new(Domain::UNIX, Type::SEQPACKET, None).expect("socket");
+        socket.connect(&socket2::SockAddr::unix(&path).expect("path")).expect("called");
+        socket
+    };
+    let stranger = crate::private_socket::tests::as_a_stranger(call);
+    assert!(process.turn(clock::now()));
+    assert_eq!(process.daemons.len(), 0);
+    let _ours = call();
+    assert!(process.turn(clock::now()));
+    assert_eq!(process.daemons.len(), 1);
+    drop(stranger);
 }
 
 #[test]
