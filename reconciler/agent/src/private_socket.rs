@@ -114,16 +114,24 @@ pub(crate) mod tests {
     #[test]
     fn the_file_is_closed_to_others_before_anything_else_is_done() {
         let scratch = tempfile::tempdir().expect("tempdir");
-        let path = scratch.path().join("s");
-        let socket = Socket::new(Domain::UNIX, Type::SEQPACKET, None).expect("socket");
-        bind_closed(&socket, &path).expect("bound");
-        let mode = std::fs::symlink_metadata(&path).expect("there").permissions().mode();
-        assert_eq!(mode & 0o777 & !OWNER_ONLY, 0, "{mode:o}");
-        std::fs::remove_file(&path).expect("removed");
-        let socket = Socket::new(Domain::UNIX, Type::STREAM, None).expect("socket");
-        bind(&socket, &path).expect("bound");
-        let mode = std::fs::symlink_metadata(&path).expect("there").permissions().mode();
-        assert_eq!(mode & 0o777, OWNER_ONLY);
+        let mode = |path: &Path| std::fs::symlink_metadata(path).expect("there").permissions().mode() & 0o777;
+        let bound = |umask: u32| {
+            // A thread may have a umask of its own.
+            nix::sched::unshare(nix::sched::CloneFlags::CLONE_FS).expect("unshared");
+            nix::sys::stat::umask(Mode::from_bits_truncate(umask));
+            let [first, path] =
+                ["first", "path"].map(|name| scratch.path().join(format!("{name}-{umask:o}")));
+            let socket = Socket::new(Domain::UNIX, Type::SEQPACKET, None).expect("socket");
+            bind_closed(&socket, &first).expect("bound");
+            let socket = Socket::new(Domain::UNIX, Type::STREAM, None).expect("socket");
+            bind(&socket, &path).expect("bound");
+            (mode(&first), mode(&path))
+        };
+        for umask in [0, 0o022, 0o077, 0o777] {
+            let (first, then) =
+                std::thread::scope(|scope| scope.spawn(|| bound(umask)).join()).expect("no panic");
+            assert_eq!((first & !OWNER_ONLY, then), (0, OWNER_ONLY), "umask {umask:o}: {first:o} {then:o}");
+        }
     }
 
     #[test]

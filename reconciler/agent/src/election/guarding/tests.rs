@@ -101,6 +101,9 @@ fn a_thread_that_was_held_up_blames_nobody_at_once() {
         late += 1;
     }
     assert_eq!(late, MISSED_LATE + 1);
+    // One that answers no more is told within a second, and within five when this thread is late itself.
+    assert!(BEAT * (MISSED + 1) < Duration::from_secs(1));
+    assert!((BEAT + LATE) * late < Duration::from_secs(5));
 }
 
 #[test]
