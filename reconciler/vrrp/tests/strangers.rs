@@ -208,12 +208,20 @@ fn link_local_addresses_that_nobody_has_written_are_learnt() {
         line(&drain(router))
     };
     let mut router = settled(config.clone(), State::Master);
+    // Whoever has none of our VIPs is nobody, and takes no director's place.
+    let before = stand(&router);
+    for (vips, told) in
+        [(&["2001:db8::9"][..], "event VridInUse"), (&["2001:db8::8", "2001:db8::9"], "nothing")]
+    {
+        assert_eq!(say(&mut router, "fe80::7", vips, 10_900), told);
+        assert_eq!(stand(&router), before, "{vips:?}");
+    }
     // Before a plan has come to it that has one VIP more or less, a director is known by those it has.
     assert_eq!(
         say(&mut router, "fe80::1", &["2001:db8::1"], 11_000),
         "event VipListMismatch, advert LastWords, Backup"
     );
-    assert!(router.strangers().is_empty());
+    assert_eq!(router.strangers().len(), 1, "the one before");
     // It is the only one that may be learnt: the next must have exactly our VIPs, and is told of.
     let before = stand(&router);
     assert_eq!(say(&mut router, "fe80::9", &["2001:db8::1"], 11_100), "event VridInUse");
