@@ -1,6 +1,8 @@
 //! The real daemon and the real commands, without any network: orders that are kept, trackers that are
 //! looked at. The only virtual router is on an interface that does not exist.
 
+#[path = "support/in_the_way.rs"]
+mod in_the_way;
 mod support;
 
 use std::path::{Path, PathBuf};
@@ -186,8 +188,7 @@ fn an_order_that_cannot_be_kept_is_not_acknowledged() {
     let mut host = Host::new();
     host.plan(&["VI_1"], "");
     host.start();
-    // Not even root can replace a directory by a file.
-    std::fs::create_dir(host.path("state/orders.json")).expect("mkdir");
+    in_the_way::block(&host.path("state/orders.json"));
     let refused = host.run(&["hold", "VI_1"]);
     assert_eq!(refused.status.code(), Some(1));
     assert!(said(&refused).contains("not in force"), "{}", said(&refused));

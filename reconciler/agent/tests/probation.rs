@@ -2,6 +2,8 @@
 //! rolled back, and what is left of that after a kill. The only virtual routers are on an interface that
 //! does not exist.
 
+#[path = "support/in_the_way.rs"]
+mod in_the_way;
 mod support;
 
 use std::path::PathBuf;
@@ -306,13 +308,12 @@ fn a_damaged_record_is_no_confirmation_and_one_that_cannot_be_written_is_no_prob
     assert!(host.path("state/probation.json.unreadable-1").exists());
     assert!(host.log().contains("may not have been confirmed"), "{}", host.log());
 
-    // Back to the first plan, so that the record goes; then nothing can be written in its place: not even
-    // root can replace a directory by a file.
+    // Back to the first plan, so that the record goes; then nothing can be written in its place.
     host.plan(100, LONG_PROBATION);
     host.wait("nothing refused", |status| status.plan.rejected.is_none());
     let gone = |host: &Host| !host.path("state/probation.json").exists();
     host.wait("no record", |_| gone(&host));
-    std::fs::create_dir(host.path("state/probation.json")).expect("mkdir");
+    in_the_way::block(&host.path("state/probation.json"));
     let third = host.plan(80, LONG_PROBATION);
     let refused = host.wait("refusal", |status| status.plan.rejected.is_some());
     assert_eq!(refused.plan.generation.as_deref(), Some(old.as_str()), "the kernel was not touched");
@@ -321,6 +322,7 @@ fn a_damaged_record_is_no_confirmation_and_one_that_cannot_be_written_is_no_prob
     host.wait_for(&third, true);
     // Nor can it be confirmed then, and the deadline still holds.
     std::fs::rename(host.path("state/last-good"), host.path("elsewhere")).expect("rename");
+    in_the_way::keep(&host.path("state/last-good"));
     std::fs::write(host.path("state/last-good"), "in the way").expect("write");
     assert!(host.says(&["confirm"], 1).contains("not confirmed: "));
     host.wait_for(&third, true);
