@@ -13,6 +13,7 @@ mod file;
 mod groups;
 mod import;
 mod interfaces;
+mod maintenance;
 mod names;
 mod policy;
 mod routers;
@@ -29,6 +30,7 @@ pub use file::*;
 pub use groups::*;
 pub use import::*;
 pub use interfaces::*;
+pub use maintenance::*;
 pub use names::*;
 pub use policy::*;
 pub use routers::*;
@@ -80,6 +82,7 @@ pub fn all() -> impl Iterator<Item = &'static Code> {
         trackers::TABLE,
         groups::TABLE,
         speakers::TABLE,
+        maintenance::TABLE,
         services::TABLE,
         checks::TABLE,
         policy::TABLE,

@@ -74,6 +74,7 @@ fn host_plan(cluster: &Resolved, tasks: &Tasks<'_>, name: &Name, host: &Host) ->
         host: name.clone(),
         host_addresses: host.all_addresses().map(|(address, _)| address).collect(),
         prevent_removal: host.prevent_removal,
+        maintenance: host.maintenance,
         policy: plan::Policy {
             resync: cluster.policy.resync,
             exclusive_ipvs: cluster.policy.exclusive_ipvs,

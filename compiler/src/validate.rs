@@ -36,6 +36,7 @@ mod groups;
 mod hooks;
 mod interfaces;
 mod ipvs;
+mod maintenance;
 mod names;
 mod quorum;
 mod real_servers;
@@ -75,6 +76,7 @@ const RULES: &[&[Rule]] = &[
     trackers::RULES,
     weights::RULES,
     groups::RULES,
+    maintenance::RULES,
     virtual_routes::RULES,
     hooks::RULES,
     services::RULES,

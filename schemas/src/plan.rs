@@ -52,6 +52,10 @@ pub struct Plan {
     /// Whether `evenkeel apply` refuses to remove this host. The host itself does not care.
     #[serde(default, skip_serializing_if = "is_false")]
     pub prevent_removal: bool,
+    /// Whether this host takes no part in the elections of its virtual routers. While it is Master it hands over first, and stays
+    /// Master until another director has taken over.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub maintenance: bool,
     /// How to converge.
     pub policy: Policy,
     /// Virtual routers that this host takes part in.

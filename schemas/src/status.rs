@@ -113,6 +113,9 @@ pub struct PlanStatus {
     /// The probation of the plan in force; absent when it is not on probation.
     #[serde(default)]
     pub probation: Option<ProbationStatus>,
+    /// How far the maintenance that the plan in force says has got; absent when it says none.
+    #[serde(default)]
+    pub maintenance: Option<MaintenanceStatus>,
 }
 
 /// A plan that goes back to the one before unless it is confirmed in time.
@@ -182,7 +185,7 @@ pub struct RouterStatus {
     pub base_priority: u8,
     /// Virtual routers of one group are Master together or not at all.
     pub sync_group: Option<Name>,
-    /// What an operator told it: stays until released.
+    /// What an operator told it, which stays until released, or the plan.
     pub order: Option<RouterOrder>,
     /// State.
     pub state: RouterState,
@@ -229,7 +232,7 @@ pub struct StrangerStatus {
     pub last: String,
 }
 
-/// What an operator told a virtual router to do (`evenkeeld failover`, `evenkeeld hold`).
+/// What an operator told a virtual router to do (`evenkeeld failover`, `evenkeeld hold`), or the plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RouterOrder {
@@ -237,6 +240,28 @@ pub enum RouterOrder {
     Yield,
     /// It takes no part in the election.
     Hold,
+    /// It takes no part in the election, since the plan says `maintenance = true`. No operator's order.
+    Maintenance,
+}
+
+impl RouterOrder {
+    /// Whether a router that obeys takes no part in the election.
+    #[must_use]
+    pub const fn keeps_out(self) -> bool {
+        match self {
+            Self::Yield => false,
+            Self::Hold | Self::Maintenance => true,
+        }
+    }
+}
+
+/// What became of `maintenance = true` in the plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MaintenanceStatus {
+    /// The virtual routers that this host still takes part in, because no other director has taken over. None: it is out of all.
+    pub serving: Vec<Name>,
+    /// Why they were not taken over, for people; absent before others were asked.
+    pub reason: Option<String>,
 }
 
 /// An order that stays until it is released.

@@ -255,6 +255,7 @@ fn field_ways<'b>(
         ("tracker", _) => {
             vec![below(block, field.strip_prefix("watch.").unwrap_or(field)), below(block, "type")]
         }
+        ("destination", "drain") => vec![of_host(object.name.as_deref().unwrap_or_default(), "drain")],
         ("destination", "address") => vec![of_host(object.name.as_deref().unwrap_or_default(), "address")],
         ("destination", _) if field.starts_with("encapsulation") => {
             vec![below(block, "tunnel"), below(block, "forwarding")]

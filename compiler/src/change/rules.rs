@@ -29,7 +29,7 @@ pub struct State<'a> {
 
 type Rule = fn(&State<'_>, &mut Vec<String>);
 
-const RULES: [Rule; 10] = [
+const RULES: [Rule; 11] = [
     real_servers_accept_what_they_are_sent,
     real_servers_can_unwrap,
     real_servers_find_back,
@@ -40,6 +40,7 @@ const RULES: [Rule; 10] = [
     what_is_claimed_is_served,
     backups_change_before_the_master,
     plans_are_whole,
+    somebody_is_in_service,
 ];
 
 /// The rules that are broken, in words.
@@ -398,11 +399,35 @@ fn what_is_claimed_is_served(state: &State<'_>, found: &mut Vec<String>) {
     }
 }
 
+/// Who goes into maintenance waits for those that come back: a director that is in service before or after is not in maintenance while
+/// all others of a VIP are.
+fn somebody_is_in_service(state: &State<'_>, found: &mut Vec<String>) {
+    let [before, after, now] = [state.before, state.after, state.now].map(Side::new);
+    let is_left = |side: &Side<'_>, vip: &IpAddr| {
+        side.claims.get(vip).is_none_or(|claims| claims.iter().any(|claim| !claim.in_maintenance))
+    };
+    let may_serve = |host: &Name| {
+        let mut sides = [state.before, state.after].into_iter().filter_map(|fleet| fleet.get(host));
+        sides.any(|state| !state.plan.maintenance)
+    };
+    for (vip, claims) in &now.claims {
+        let lasts = is_left(&before, vip) && is_left(&after, vip);
+        if lasts && !is_left(&now, vip) && claims.iter().any(|claim| may_serve(claim.host)) {
+            found.push(format!("all directors of {vip} are in maintenance"));
+        }
+    }
+}
+
 /// The director that is Master has the new form of a virtual router only when every Backup has it,
 /// so that a failover in between never falls back to the old form. VIPs that move are excepted: they
 /// have no Backups meanwhile.
 fn backups_change_before_the_master(state: &State<'_>, found: &mut Vec<String>) {
-    let side = Side::new(state.before);
+    // Who has come back is Master again.
+    let mut returned = state.before.clone();
+    for (host, before) in &mut returned {
+        before.plan.maintenance &= state.after.get(host).is_none_or(|after| after.plan.maintenance);
+    }
+    let side = Side::new(&returned);
     let find = |fleet: &Fleet, host: &str, name: &str, v6: bool| {
         let (_, state) = fleet.iter().find(|(other, _)| other.as_str() == host)?;
         let called = |router: &&Router| router.name.as_str() == name && router.source.0.is_ipv6() == v6;

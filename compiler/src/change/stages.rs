@@ -2,11 +2,12 @@
 //!
 //! What is safe is said in [`super::rules`]; this file finds an order that keeps those rules. A host
 //! takes a plan whole, so where a host must first let go and later take up, it gets plans between
-//! the old and the new one. There are eight phases; those in which nobody has anything to do are
+//! the old and the new one. There are ten phases; those in which nobody has anything to do are
 //! left out, and most changes need one to three.
 //!
 //! | phase | who | why then |
 //! |---|---|---|
+//! | return | directors that come back from maintenance | they serve before others let go |
 //! | release | directors let go of VIPs that move | nobody may take up what another still holds |
 //! | prepare | real servers get VIPs, tunnels, routes and settings | before anyone sends to them |
 //! | backups | directors other than the preferred ones | a failover finds the new state |
@@ -14,6 +15,7 @@
 //! | rejoin | directors take up what they had let go | after the keeper speaks the new way |
 //! | tidy | real servers lose VIPs, tunnels, routes and settings | nobody sends to them any more |
 //! | late | real servers of a VIP that become its directors | after they lost it on `lo` |
+//! | maintenance | directors that go into maintenance | the others are there to take over |
 //! | forget | plans of hosts that are gone are removed | after they let go of everything |
 //!
 //! A VIP *moves* when its VRID or anything that peers reject while it differs changes. Its **keeper**
@@ -45,16 +47,19 @@ use claims::Moves;
 use parts::{Part, Routers, partly};
 
 /// Phases. Every host is as before in phase 0 and as wanted in the last.
-pub(super) const RELEASE: u8 = 1;
-pub(super) const PREPARE: u8 = 2;
-pub(super) const BACKUPS: u8 = 3;
-pub(super) const MASTERS: u8 = 4;
-pub(super) const REJOIN: u8 = 5;
-pub(super) const TIDY: u8 = 6;
-pub(super) const LATE: u8 = 7;
-pub(super) const FORGET: u8 = 8;
+pub(super) const RETURN: u8 = 1;
+pub(super) const RELEASE: u8 = 2;
+pub(super) const PREPARE: u8 = 3;
+pub(super) const BACKUPS: u8 = 4;
+pub(super) const MASTERS: u8 = 5;
+pub(super) const REJOIN: u8 = 6;
+pub(super) const TIDY: u8 = 7;
+pub(super) const LATE: u8 = 8;
+pub(super) const MAINTENANCE: u8 = 9;
+pub(super) const FORGET: u8 = 10;
 
-const PHASES: [(u8, &str, &str); 8] = [
+const PHASES: [(u8, &str, &str); 10] = [
+    (RETURN, "back from maintenance", "directors that come back serve before others let go"),
     (RELEASE, "let go", "what moves is let go of first, so that it never has two owners"),
     (PREPARE, "prepare real servers", "they have what they need before anyone sends to them"),
     (BACKUPS, "backup directors", "a failover from now on finds the new state"),
@@ -62,6 +67,7 @@ const PHASES: [(u8, &str, &str); 8] = [
     (REJOIN, "rejoin", "directors take up what they had let go of; redundancy is back"),
     (TIDY, "tidy up", "real servers lose what nobody uses any more"),
     (LATE, "late directors", "hosts that were real servers of a VIP can now be its directors"),
+    (MAINTENANCE, "maintenance", "a director leaves its elections when the others are there to take over"),
     (FORGET, "forget", "hosts that are gone have let go of everything; their plans are removed"),
 ];
 
@@ -251,6 +257,7 @@ impl<'a> Host<'a> {
             routers,
             sync_groups,
             trackers,
+            maintenance: self.is_in_maintenance(phase),
             // The kernel refuses both together.
             connection_sync: header.plan.connection_sync.clone().filter(|_| !of_other_family),
             ..header.plan.clone()
@@ -266,6 +273,15 @@ impl<'a> Host<'a> {
             return None;
         }
         Some((arranged(&plan), secrets))
+    }
+
+    /// Who comes back does so first, and who goes does so last: in between nobody is missing.
+    fn is_in_maintenance(&self, phase: u8) -> bool {
+        let [old, new] = [self.old, self.new].map(|state| Self::plan(state).map(|plan| plan.maintenance));
+        match (old, new) {
+            (Some(old), Some(new)) => old && (new || phase < RETURN) || new && phase >= MAINTENANCE,
+            (one, other) => one.or(other).unwrap_or_default(),
+        }
     }
 
     fn plan(state: Option<&'a HostState>) -> Option<&'a Plan> {

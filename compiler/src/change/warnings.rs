@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use evenkeel_schemas::change::{Warning, WarningKind};
 use evenkeel_schemas::cluster::Confirm;
 use evenkeel_schemas::plan::{Destination, VirtualServer};
-use evenkeel_schemas::scalars::Name;
+use evenkeel_schemas::scalars::{Name, Span};
 
 use super::objects::server_id;
 use super::stages::{Claim, Side, Stage, held};
@@ -20,7 +20,9 @@ pub(super) fn warnings(before: &Fleet, after: &Fleet, stages: &[Stage]) -> Vec<W
     gaps(before, after, stages, &mut found);
     elections(&old, &new, &mut found);
     mismatches(&old, &new, &mut found);
+    maintenance(before, after, &mut found);
     services(before, after, &mut found);
+    drains(before, after, &mut found);
     probation(before, after, &mut found);
     for host in before.keys().filter(|host| !after.contains_key(*host)) {
         warn(
@@ -74,7 +76,8 @@ fn gaps(before: &Fleet, after: &Fleet, stages: &[Stage], found: &mut BTreeSet<Wa
                 gaps.entry(*vip).or_insert((number, number)).1 = number;
                 continue;
             }
-            let claims = |side: &Side<'_>| side.claims.get(vip).map_or(0, Vec::len);
+            let claims =
+                |side: &Side<'_>| side.claims.get(vip).map_or(0, |claims| in_service(claims).count());
             if claims(&side) == 1 && claims(&old) > 1 && claims(&new) > 1 {
                 alone.entry(*vip).or_insert((number, number)).1 = number;
             }
@@ -110,9 +113,14 @@ fn gaps(before: &Fleet, after: &Fleet, stages: &[Stage], found: &mut BTreeSet<Wa
     }
 }
 
+/// The directors that take part in the election.
+fn in_service<'c, 'a>(claims: &'c [Claim<'a>]) -> impl Iterator<Item = &'c Claim<'a>> {
+    claims.iter().filter(|claim| !claim.in_maintenance)
+}
+
 /// Whether the director that wins the election on the wire holds the VIP.
 fn is_served(side: &Side<'_>, vip: IpAddr) -> bool {
-    side.master(vip).is_some_and(|claim| {
+    side.master(vip).filter(|claim| !claim.in_maintenance).is_some_and(|claim| {
         let router = claim.router;
         side.preferred(&router.name, router.source.0.is_ipv6())
             .is_none_or(|master| held(master.router).any(|held| held == vip))
@@ -149,7 +157,14 @@ fn elections(old: &Side<'_>, new: &Side<'_>, found: &mut BTreeSet<Warning>) {
                 }
                 continue;
             }
-            let message = if is.router.preempt || !still_director(new, was.host, name) {
+            let leaves = is_in_maintenance(new, was.host);
+            let message = if leaves && !is_in_maintenance(new, is.host) {
+                format!(
+                    "{name}: {} goes into maintenance and hands its VIPs over to {} (priority {}); it stays Master until another \
+                     director has taken over. Open connections go on only where the new director knows them",
+                    was.host, is.host, is.router.priority
+                )
+            } else if is.router.preempt || leaves || !still_director(new, was.host, name) {
                 format!(
                     "{name}: an election moves its VIPs from {} (priority {}) to {} (priority {}); open connections go \
                      on only where the new director knows them",
@@ -163,6 +178,35 @@ fn elections(old: &Side<'_>, new: &Side<'_>, found: &mut BTreeSet<Warning>) {
             };
             warn(found, WarningKind::Election, message);
         }
+    }
+}
+
+fn is_in_maintenance(side: &Side<'_>, host: &Name) -> bool {
+    side.claims.values().flatten().any(|claim| claim.host == host && claim.in_maintenance)
+}
+
+/// Routers that have one director left in service because others have gone into maintenance.
+fn maintenance(before: &Fleet, after: &Fleet, found: &mut BTreeSet<Warning>) {
+    let new = Side::new(after);
+    let was_out = |host: &Name| before.get(host).is_none_or(|state| state.plan.maintenance);
+    let mut told = BTreeSet::new();
+    for claims in new.claims.values() {
+        let mut left = in_service(claims);
+        let (Some(last), None) = (left.next(), left.next()) else { continue };
+        let goes = claims.iter().filter(|claim| claim.in_maintenance && !was_out(claim.host));
+        let goes: Vec<&Name> = goes.map(|claim| claim.host).collect();
+        let Some(names) = list(&goes).filter(|_| told.insert((&last.router.name, last.host))) else {
+            continue;
+        };
+        let are = if goes.len() > 1 { "are" } else { "is" };
+        warn(
+            found,
+            WarningKind::Gap,
+            format!(
+                "{} has no Backup while {names} {are} in maintenance: a failure of {} is an outage",
+                last.router.name, last.host
+            ),
+        );
     }
 }
 
@@ -261,7 +305,7 @@ fn services(before: &Fleet, after: &Fleet, found: &mut BTreeSet<Warning>) {
                         ),
                     );
                 }
-                None if destination.weight.get() > 0 => warn(
+                None if destination.weight.get() > 0 && !destination.drains() => warn(
                     found,
                     WarningKind::Cut,
                     format!(
@@ -287,9 +331,8 @@ fn services(before: &Fleet, after: &Fleet, found: &mut BTreeSet<Warning>) {
         }
     }
     for (id, is) in &new {
-        let empty = |server: &VirtualServer| {
-            server.destinations.iter().all(|destination| destination.weight.get() == 0)
-        };
+        let takes = |destination: &Destination| destination.weight.get() > 0 && !destination.drains();
+        let empty = |server: &VirtualServer| !server.destinations.iter().any(takes);
         if empty(is) && old.get(id).is_none_or(|was| !empty(was)) {
             warn(
                 found,
@@ -300,5 +343,39 @@ fn services(before: &Fleet, after: &Fleet, found: &mut BTreeSet<Warning>) {
                 ),
             );
         }
+    }
+}
+
+/// Hosts that are drained from now on, each with the services that it leaves.
+fn drains(before: &Fleet, after: &Fleet, found: &mut BTreeSet<Warning>) {
+    let (old, new) = (balanced(before), balanced(after));
+    let mut hosts: BTreeMap<&Name, (BTreeSet<&Name>, Option<Span>)> = BTreeMap::new();
+    for (id, is) in &new {
+        for destination in is.destinations.iter().filter(|destination| destination.drains()) {
+            let same =
+                |other: &&Destination| other.address == destination.address && other.port == destination.port;
+            let was = old.get(id).and_then(|was| was.destinations.iter().find(same));
+            if was.is_some_and(|was| !was.drains()) {
+                let (services, limit) =
+                    hosts.entry(&destination.host).or_insert_with(|| (BTreeSet::new(), is.drain));
+                services.insert(&is.name);
+                *limit = (*limit).zip(is.drain).map(|(one, other)| one.max(other));
+            }
+        }
+    }
+    for (host, (services, limit)) in hosts {
+        let Some(first) = services.first() else { continue };
+        let more = match services.len() - 1 {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let limit = limit.map_or("until they end".to_owned(), |limit| format!("for at most {limit}"));
+        warn(
+            found,
+            WarningKind::Drain,
+            format!(
+                "{host} is drained in {first}{more}: it gets no new connections, open ones go on {limit}"
+            ),
+        );
     }
 }

@@ -26,8 +26,8 @@ super::codes! {
          taken out. When the real server has a TCP port that tells its health, name it: \
          `check = { type = \"tcp\", port = … }`.";
     ALL_WEIGHTS_ZERO = "EK0508" Warning "every real server of a service has weight 0":
-        "Weight 0 takes no new connections, so the service refuses every client. That is right for \
-         draining all of it.";
+        "Weight 0 takes no new connections, and a host with `drain = true` has it everywhere, so the service \
+         refuses every client. That is right for draining all of it.";
     ZERO_CHECK_TIME = "EK0509" Error "a check with a time of zero":
         "An interval of zero would check without pause, and a timeout of zero would fail every \
          check before it began.";

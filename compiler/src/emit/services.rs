@@ -84,6 +84,7 @@ impl Maker<'_> {
         let port = server.port.or(port);
         let check = self.service.check.as_ref();
         let more = plan::More {
+            drain: server.drain,
             encapsulation: server.encapsulation,
             upper_threshold: server.upper_threshold,
             lower_threshold: server.lower_threshold,

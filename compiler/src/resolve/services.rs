@@ -63,6 +63,8 @@ pub(crate) struct RealServer {
     /// Where it is not that of the virtual server.
     pub(crate) port: Option<Port>,
     pub(crate) weight: Weight,
+    /// Whether its host is drained.
+    pub(crate) drain: bool,
     pub(crate) forwarding: Forwarding,
     /// With forwarding by tunnel only.
     pub(crate) encapsulation: Option<Encapsulation>,
@@ -174,6 +176,7 @@ fn real_server(
         address,
         port: member.port(),
         weight: member.weight(),
+        drain: member.host.drain,
         forwarding,
         encapsulation: (forwarding == Forwarding::Tun).then_some(tunnel),
         upper_threshold,

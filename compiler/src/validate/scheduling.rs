@@ -1,5 +1,7 @@
 //! EK05xx: how connections are shared out: schedulers, weights, persistence, thresholds.
 
+use std::collections::BTreeSet;
+
 use evenkeel_schemas::cluster::{CheckType, Protocol, Scheduler, Service};
 use evenkeel_schemas::scalars::{Name, Weight};
 
@@ -9,6 +11,9 @@ use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::members::Member;
 use crate::parse::at;
+
+/// Most hosts that a finding points at.
+const MOST_PLACES: usize = 4;
 
 pub(super) const RULES: &[Rule] = &[
     flag_of_other_scheduler,
@@ -226,17 +231,31 @@ fn one_packet_persistence(cx: &Context<'_>, out: &mut Findings) {
 fn all_weights_zero(cx: &Context<'_>, out: &mut Findings) {
     for (name, service) in &cx.cluster.services {
         let members = cx.all_members(name, service).unwrap_or_default();
-        if !members.is_empty() && members.iter().all(|member| member.weight().get() == 0) {
-            out.push(
-                Diagnostic::new(
-                    &codes::ALL_WEIGHTS_ZERO,
-                    cx.key(at!["services", name, "real_servers"]),
-                    format!("every real server of service `{name}` has weight 0"),
-                    "no new connection is accepted",
-                )
-                .hint("raise a `weight`, unless the whole service is to be drained"),
-            );
+        let is_light = |member: &Member<'_>| member.weight().get() == 0;
+        let is_drained =
+            |member: &Member<'_>| member.host.drain && cx.knows(at!["hosts", member.name, "drain"]);
+        if members.is_empty() || !members.iter().all(|member| is_light(member) || is_drained(member)) {
+            continue;
         }
+        let drained: BTreeSet<&Name> =
+            members.iter().filter(|member| is_drained(member)).map(|member| member.name).collect();
+        let place = cx.key(at!["services", name, "real_servers"]);
+        let refuses = "no new connection is accepted";
+        out.push(if drained.is_empty() {
+            let what = format!("every real server of service `{name}` has weight 0");
+            Diagnostic::new(&codes::ALL_WEIGHTS_ZERO, place, what, refuses)
+                .hint("raise a `weight`, unless the whole service is to be drained")
+        } else {
+            let or = if members.iter().all(is_drained) { "" } else { " or has weight 0" };
+            let what = format!("every real server of service `{name}` is drained{or}");
+            let found = Diagnostic::new(&codes::ALL_WEIGHTS_ZERO, place, what, refuses);
+            let places = drained.into_iter().take(MOST_PLACES);
+            places
+                .fold(found, |found, host| {
+                    found.also(cx.key(at!["hosts", host, "drain"]), format!("`{host}` is drained here"))
+                })
+                .hint("leave one of them in service, unless the whole service is to be drained")
+        });
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::fmt::Write;
 
-pub(crate) const BYTES: usize = 160;
+pub(crate) const BYTES: usize = 160 + HOSTS;
 
 /// Hosts on the first segment, and on the second.
 const FRONT: usize = 5;
@@ -61,6 +61,8 @@ const PROBATION: usize = 155;
 const GRE_CHECKSUM: usize = 156;
 const TIMEOUTS: usize = 156;
 const SYNC: usize = 157;
+/// One for each host: whether it is drained, and whether it is in maintenance.
+const OUT: usize = 160;
 
 /// The text that `bytes` stand for.
 pub(crate) fn text(bytes: &[u8; BYTES]) -> String {
@@ -75,9 +77,10 @@ pub(crate) fn text(bytes: &[u8; BYTES]) -> String {
     for host in (0..HOSTS).filter(|host| present[*host]) {
         let moved = if byte(7 + host) % 16 == 1 { 100 } else { 0 };
         let protected = if byte(7 + host) % 16 == 2 { ", prevent_removal = true" } else { "" };
+        let out = out(bytes, host, &routers, &services);
         let _ = writeln!(
             text,
-            "h{host} = {{ address = \"{}{}\", addresses = [\"{}\"], interface = \"eth{}\"{protected}{} }}",
+            "h{host} = {{ address = \"{}{}\", addresses = [\"{}\"], interface = \"eth{}\"{protected}{out}{} }}",
             net(host >= FRONT),
             10 + host + moved,
             address6(bytes, host),
@@ -138,6 +141,23 @@ pub(crate) fn text(bytes: &[u8; BYTES]) -> String {
 fn address6(bytes: &[u8; BYTES], host: usize) -> String {
     let moved = if bytes[7 + host] % 16 == 1 { 100 } else { 0 };
     format!("{}{}", net6(host >= FRONT), 10 + host + moved)
+}
+
+/// Whether a real server is drained, and whether a director is in maintenance where every router has another one.
+fn out(bytes: &[u8; BYTES], host: usize, routers: &[Router], services: &[Service<'_>]) -> &'static str {
+    let byte = |host: usize| usize::from(bytes[OUT + host]);
+    let serves = services.iter().any(|service| service.hosts.contains(&host));
+    let wants_out = |host: &usize| byte(*host) / 3 % 3 == 0;
+    let is_of = |router: &&Router| router.directors.contains(&host);
+    let others_stay = |router: &Router| !router.directors.iter().all(wants_out);
+    let directs = routers.iter().any(|router| is_of(&router));
+    let may_go = directs && routers.iter().filter(is_of).all(others_stay);
+    match (serves && byte(host) % 3 == 0, may_go && wants_out(&host)) {
+        (true, true) => ", drain = true, maintenance = true",
+        (true, false) => ", drain = true",
+        (false, true) => ", maintenance = true",
+        (false, false) => "",
+    }
 }
 
 /// A gateway that masqueraded services of the host allow, and that is not its own.

@@ -100,6 +100,9 @@ pub struct Destination {
 /// What a destination may have beside.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct More {
+    /// Whether it drains: weight 0, and out of the table when its connections have ended, after the `drain` of the virtual server
+    /// at the latest.
+    pub drain: bool,
     /// What tunnelled packets are wrapped in; absent unless the forwarding method is `tun`.
     pub encapsulation: Option<Encapsulation>,
     /// No new connections from this many on; absent: no limit.
@@ -126,6 +129,10 @@ struct Flat {
     weight: Weight,
     /// Forwarding method.
     forwarding: Forwarding,
+    /// Whether it drains: weight 0, and out of the table when its connections have ended, after the `drain` of the virtual server
+    /// at the latest.
+    #[serde(default, skip_serializing_if = "is_false")]
+    drain: bool,
     /// What tunnelled packets are wrapped in; absent unless `forwarding` is `tun`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     encapsulation: Option<Encapsulation>,
@@ -148,12 +155,13 @@ impl From<Flat> for Destination {
             port,
             weight,
             forwarding,
+            drain,
             encapsulation,
             upper_threshold,
             lower_threshold,
             check,
         } = flat;
-        let more = More { encapsulation, upper_threshold, lower_threshold, check };
+        let more = More { drain, encapsulation, upper_threshold, lower_threshold, check };
         Self { host, address, port, weight, forwarding, more: None }.with(more)
     }
 }
@@ -161,7 +169,7 @@ impl From<Flat> for Destination {
 impl From<Destination> for Flat {
     fn from(destination: Destination) -> Self {
         let Destination { host, address, port, weight, forwarding, more } = destination;
-        let More { encapsulation, upper_threshold, lower_threshold, check } =
+        let More { drain, encapsulation, upper_threshold, lower_threshold, check } =
             more.map(|more| *more).unwrap_or_default();
         Self {
             host,
@@ -169,6 +177,7 @@ impl From<Destination> for Flat {
             port,
             weight,
             forwarding,
+            drain,
             encapsulation,
             upper_threshold,
             lower_threshold,
@@ -195,6 +204,12 @@ impl Destination {
     pub fn with(self, more: More) -> Self {
         let more = (more != More::default()).then(|| Box::new(more));
         Self { more, ..self }
+    }
+
+    /// Whether it drains: [`More::drain`].
+    #[must_use]
+    pub fn drains(&self) -> bool {
+        self.more.as_ref().is_some_and(|more| more.drain)
     }
 
     /// What tunnelled packets are wrapped in: [`More::encapsulation`].

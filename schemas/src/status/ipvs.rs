@@ -52,6 +52,9 @@ pub struct DrainStatus {
     pub deadline: Option<String>,
     /// What it has left, as it was seen at the last look; absent when that is not known.
     pub left: Option<ConnectionCounts>,
+    /// Whether the plan tells it to drain (`drain = true`); if not, an order does, or it has left the plan.
+    #[serde(default)]
+    pub by_plan: bool,
 }
 
 /// A destination that is not in the plan any more and is in the kernel until it has drained.

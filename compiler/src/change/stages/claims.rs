@@ -77,6 +77,8 @@ pub(in super::super) struct Claim<'a> {
     pub(in super::super) host: &'a Name,
     pub(in super::super) router: &'a Router,
     pub(in super::super) wire: Wire,
+    /// Whether the host takes no part in its elections.
+    pub(in super::super) in_maintenance: bool,
     /// All addresses of the host.
     addresses: &'a [Ip],
 }
@@ -144,12 +146,17 @@ pub(in super::super) struct Side<'a> {
 
 impl<'a> Side<'a> {
     pub(in super::super) fn new(fleet: &'a Fleet) -> Self {
+        Self::with(fleet, |_, state| state.plan.maintenance)
+    }
+
+    /// The same where other hosts are in maintenance.
+    fn with(fleet: &'a Fleet, in_maintenance: impl Fn(&Name, &HostState) -> bool) -> Self {
         let mut side = Self::default();
         for (host, state) in fleet {
+            let in_maintenance = in_maintenance(host, state);
             for router in &state.plan.routers {
-                let addresses = &state.plan.host_addresses;
-                let claim = Claim { host, router, wire: Wire::new(router, state), addresses };
-                side.add(&claim);
+                let (addresses, wire) = (&state.plan.host_addresses, Wire::new(router, state));
+                side.add(&Claim { host, router, wire, in_maintenance, addresses });
             }
         }
         side
@@ -188,9 +195,9 @@ impl<'a> Side<'a> {
     }
 }
 
-/// Higher wins an election.
-fn strength(claim: &Claim<'_>) -> (u8, IpAddr) {
-    (claim.router.priority.get(), claim.router.source.0)
+/// Higher wins an election. In maintenance a director wins none.
+fn strength(claim: &Claim<'_>) -> (bool, u8, IpAddr) {
+    (!claim.in_maintenance, claim.router.priority.get(), claim.router.source.0)
 }
 
 /// What moves between two fleets.
@@ -206,8 +213,12 @@ pub(super) struct Moves<'a> {
 
 impl<'a> Moves<'a> {
     pub(super) fn new(before: &'a Fleet, after: &'a Fleet) -> Self {
+        // Who comes back has done so before anything else changes, and who goes has not gone.
+        let stays_out = |host: &Name, state: &HostState| {
+            state.plan.maintenance && after.get(host).is_none_or(|after| after.plan.maintenance)
+        };
         let mut moves = Self {
-            old: Side::new(before),
+            old: Side::with(before, stays_out),
             new: Side::new(after),
             moved: BTreeSet::new(),
             no_keeper: BTreeSet::new(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use evenkeel_schemas::change::{self as document, Action, StageHost, StepKind};
+use evenkeel_schemas::change::{self as document, Action, FieldChange, ObjectChange, StageHost, StepKind};
 use evenkeel_schemas::plan::{Destination, Plan};
 use evenkeel_schemas::scalars::{Name, Span};
 
@@ -49,29 +49,53 @@ pub(in super::super) fn describe(before: &Fleet, after: &Fleet, stages: &[Stage]
 /// `adds 2 destinations`, `changes virtual router VI_1`.
 fn does(had: Option<&Plan>, plan: &Plan) -> Vec<String> {
     let old = had.map(objects::of_plan).unwrap_or_default();
-    let mut counted: BTreeMap<(usize, Action), (String, Vec<String>)> = BTreeMap::new();
-    for change in compare::differences(&old, &objects::of_plan(plan)).into_values() {
+    let mut sentences = Vec::new();
+    let mut counted: BTreeMap<(usize, &str), (String, Vec<String>)> = BTreeMap::new();
+    for mut change in compare::differences(&old, &objects::of_plan(plan)).into_values() {
+        if change.kind == "host" && had.is_some_and(|had| had.maintenance != plan.maintenance) {
+            let verb = if plan.maintenance { "goes into" } else { "comes back from" };
+            sentences.push(format!("{verb} maintenance"));
+            change.fields.retain(|field| field.field != "maintenance");
+            if change.fields.is_empty() {
+                continue;
+            }
+        }
         let rank =
             objects::KINDS.iter().position(|kind| *kind == change.kind).unwrap_or(objects::KINDS.len());
-        let entry = counted.entry((rank, change.action)).or_insert_with(|| (change.kind.clone(), Vec::new()));
+        let verb = verb(&change);
+        let entry = counted.entry((rank, verb)).or_insert_with(|| (change.kind.clone(), Vec::new()));
         entry.1.push(change.name.unwrap_or(change.id));
     }
-    if counted.is_empty() {
+    if counted.is_empty() && sentences.is_empty() {
         return vec!["takes other secrets".to_owned()];
     }
-    let sentence = |((_, action), (kind, names)): ((usize, Action), (String, Vec<String>))| {
-        let verb = match action {
-            Action::Add => "adds",
-            Action::Change => "changes",
-            Action::Remove => "removes",
-        };
+    let sentence = |((_, verb), (kind, names)): ((usize, &str), (String, Vec<String>))| {
         let kind = super::super::word(&kind);
         match names.as_slice() {
             [one] => format!("{verb} {kind} {one}"),
             many => format!("{verb} {} {kind}{}", many.len(), if kind.ends_with('s') { "es" } else { "s" }),
         }
     };
-    counted.into_iter().map(sentence).collect()
+    sentences.extend(counted.into_iter().map(sentence));
+    sentences
+}
+
+/// What is done to an object.
+fn verb(change: &ObjectChange) -> &'static str {
+    match (change.action, change.fields.as_slice()) {
+        (Action::Add, _) => "adds",
+        (Action::Remove, _) => "removes",
+        (Action::Change, [FieldChange { field, new, .. }])
+            if change.kind == "destination" && field == "drain" =>
+        {
+            if new.is_some() {
+                "drains"
+            } else {
+                "undrains"
+            }
+        }
+        (Action::Change, _) => "changes",
+    }
 }
 
 /// Whether a real server can no longer take what was sent to it.
