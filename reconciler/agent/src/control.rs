@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use evenkeel_schemas::scalars::Name;
-use evenkeel_schemas::status::{RouterState, RouterStatus, Status};
+use evenkeel_schemas::status::{RouterOrder, RouterState, RouterStatus, Status};
 use tokio::time::{Instant, sleep};
 
 use crate::orders::{Action, OrderRequest};
@@ -121,7 +121,21 @@ fn one(action: Action, router: &RouterStatus) -> (String, bool) {
         (Some(master), _) => format!("Master is {master}"),
         (None, _) => "no Master was heard yet".to_owned(),
     };
+    let by_plan = router.order == Some(RouterOrder::Maintenance);
     match (action, state) {
+        (Action::Release, RouterState::Initialize) if by_plan => (
+            "takes no part, since this host's plan says `maintenance = true`: no order ends that. Remove it from the cluster file and \
+             apply that"
+                .to_owned(),
+            true,
+        ),
+        (Action::Hold, RouterState::Initialize) if by_plan => (
+            format!(
+                "takes no part, as the plan says; held beyond that until `evenkeeld release {}`",
+                router.name
+            ),
+            true,
+        ),
         (Action::Failover, RouterState::Backup) => (format!("handed over: Backup, {master}"), true),
         (Action::Failover, RouterState::Master) => (
             format!("still Master after {PATIENCE:?}: nobody else may have taken over ({})", router.reason),
@@ -179,5 +193,10 @@ mod tests {
         assert!(done && text.contains("`evenkeeld release VI_1`"), "{text}");
         assert!(!say(Action::Hold, RouterState::Backup, None).1);
         assert!(say(Action::Release, RouterState::Backup, Some("192.0.2.2")).1);
+        let out =
+            RouterStatus { order: Some(RouterOrder::Maintenance), ..router(RouterState::Initialize, None) };
+        let (text, done) = one(Action::Release, &out);
+        assert!(done && text.contains("this host's plan says `maintenance = true`"), "{text}");
+        assert!(one(Action::Hold, &out).0.contains("held beyond that until `evenkeeld release VI_1`"));
     }
 }

@@ -15,6 +15,7 @@ mod desk;
 mod drains;
 mod elections;
 mod facts;
+mod maintenance;
 mod orders;
 mod plans;
 mod probation;
@@ -46,6 +47,7 @@ use crate::files::Trust;
 use crate::guard::{self, Guardian};
 use crate::hooks::{Done, Hooks};
 use crate::lookout::{Lookout, News};
+use crate::maintenance::Maintenance;
 use crate::orders::Orders;
 use crate::plan_file::LoadedPlan;
 use crate::scheduling::Scheduling;
@@ -161,7 +163,10 @@ pub(crate) struct Daemon {
     guardians: mpsc::Sender<std::io::Result<Guardian>>,
     /// What operators told routers.
     pub(crate) orders: Orders,
-    /// Whether other directors are being asked to take over before an order is carried out.
+    /// What of the plan's routers serves on in maintenance.
+    pub(crate) maintenance: Maintenance,
+    going: maintenance::Progress,
+    /// Whether other directors are being asked to take over.
     offering: bool,
     asked: mpsc::Sender<orders::Asked>,
     /// The plan before, until the election has the routers of the one in force.
@@ -194,6 +199,7 @@ pub(crate) async fn run(options: Options, stop: StopSignals) -> Result<(), Strin
     let ledger = state.ledger_or_put_aside().map_err(|error| error.to_string())?;
     let orders = state.orders_or_put_aside().map_err(|error| error.to_string())?;
     let drain_orders = state.drain_orders_or_put_aside().map_err(|error| error.to_string())?;
+    let maintenance = state.maintenance();
     let record = state.probation_or_put_aside().map_err(|error| error.to_string())?;
     let mut server = Server::bind(&options.socket).map_err(|error| error.to_string())?;
     let guard_socket = guard::socket_beside(&options.socket);
@@ -220,6 +226,7 @@ pub(crate) async fn run(options: Options, stop: StopSignals) -> Result<(), Strin
     let disk = Disk::start(Arc::clone(&state), wake).map_err(|error| format!("disk: {error}"))?;
     disk.found(Content::Orders(orders.clone()));
     disk.found(Content::DrainOrders(drain_orders.clone()));
+    disk.found(Content::Maintenance(Arc::new(maintenance.clone())));
     disk.found(Content::Probation(Box::new(record.clone().unwrap_or_default())));
     let converger = Converger::start(mailbox, &state, &disk, ledger.clone(), report_tx)
         .map_err(|error| format!("convergence: {error}"))?;
@@ -257,6 +264,8 @@ pub(crate) async fn run(options: Options, stop: StopSignals) -> Result<(), Strin
         ways: way_tx,
         guardians: guardian_tx,
         orders,
+        maintenance,
+        going: maintenance::Progress::default(),
         offering: false,
         asked: asked_tx,
         leaving: None,
@@ -308,6 +317,7 @@ impl Daemon {
             let lost_in = in_from_now(self.lost_at);
             let guardian_in = self.guardian_at.map(in_from_now);
             let probation_in = self.probation.due().filter(|_| !self.desk.is_busy()).map(in_from_now);
+            let maintenance_in = self.going.due().map(in_from_now);
             let desk_in = self.desk.due().map(in_from_now);
             let checks_in = self.checks.due().map(in_from_now);
             let written = Arc::clone(&self.written);
@@ -343,6 +353,7 @@ impl Daemon {
                     self.persisted();
                 }
                 () = sleep_some(desk_in) => self.persisted(),
+                () = sleep_some(maintenance_in) => self.ask_for_maintenance(),
                 Some(before) = channels.befores.recv() => self.read_before(before),
                 () = sleep_some(probation_in) => self.probation_due().await,
                 Some(guardian) = channels.guardians.recv() => self.guardian_started(guardian),
@@ -447,6 +458,7 @@ impl Daemon {
                 self.started = report.ready;
                 if report.ready {
                     self.election.send(Command::Start);
+                    self.go_into_maintenance();
                 } else if first_failure && self.facts.plan().is_some_and(|p| !p.plan.routers.is_empty()) {
                     warn!("no part in the election until everything but the VIPs is in the kernel");
                 }

@@ -3,7 +3,8 @@
 //!
 //! An order names a host or an address, and one virtual server or all. It holds for every destination that it
 //! fits, whatever plans come; of two that fit the shorter time counts. Orders that fit nothing are kept: the host may
-//! come back.
+//! come back. A plan tells destinations to drain as well, with `drain = true`: they do as by an order without a time, which no order
+//! takes back.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -92,6 +93,18 @@ pub(crate) struct DrainAnswer {
     pub(crate) destinations: Vec<Affected>,
     /// How many orders there were and are no longer, to undrain only.
     pub(crate) released: usize,
+    /// Those that were meant and drain on, because the plan says so, to undrain only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) by_plan: Vec<Affected>,
+}
+
+/// A destination that is told to drain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// How long its connections may go on; none: until they end.
+    pub(crate) limit: Option<Duration>,
+    /// Whether the plan tells it. An order may as well.
+    pub(crate) by_plan: bool,
 }
 
 /// A destination.
@@ -141,12 +154,15 @@ pub(crate) struct DrainOrders {
 pub(crate) type StandingOf<'a> = &'a dyn Fn(&VirtualServer, &Destination) -> Standing;
 
 impl DrainOrders {
-    /// Whether a destination is told to drain, and how long its connections may go on (none: until they end).
-    pub(crate) fn told(&self, server: &VirtualServer, destination: &Destination) -> Option<Option<Duration>> {
+    /// Whether a destination is told to drain, by an order or by the plan.
+    pub(crate) fn told(&self, server: &VirtualServer, destination: &Destination) -> Option<Told> {
         let mut fitting = self.given.iter().filter(|given| given.fits(server, destination)).peekable();
-        fitting.peek()?;
+        let by_plan = destination.drains();
+        if !by_plan && fitting.peek().is_none() {
+            return None;
+        }
         let shortest = fitting.filter_map(|given| given.timeout).min();
-        Some(shortest.or(server.drain).map(Span::as_duration))
+        Some(Told { limit: shortest.or(server.drain).map(Span::as_duration), by_plan })
     }
 
     /// What becomes of a destination, if `standing` would without orders. One that failed is out.
@@ -159,7 +175,7 @@ impl DrainOrders {
         match standing {
             Standing::Out => Standing::Out,
             Standing::Serving | Standing::Quiet | Standing::Draining(_) => {
-                self.told(server, destination).map_or(standing, Standing::Draining)
+                self.told(server, destination).map_or(standing, |told| Standing::Draining(told.limit))
             }
         }
     }
@@ -178,10 +194,10 @@ impl DrainOrders {
         let mut after = self.clone();
         match request.action {
             DrainAction::Drain => after.give(request, plan, since)?,
-            DrainAction::Undrain => after.take_back(request)?,
+            DrainAction::Undrain => after.take_back(request, plan)?,
         }
         let servers = plan.map(|plan| plan.virtual_servers.as_slice()).unwrap_or_default();
-        let mut destinations = Vec::new();
+        let (mut destinations, mut by_plan) = (Vec::new(), Vec::new());
         let mut left_alone = Vec::new();
         for server in servers {
             let serve = |orders: &Self| {
@@ -195,17 +211,19 @@ impl DrainOrders {
                 left_alone.push(server.name.as_str());
             }
             for destination in &server.destinations {
-                let asked = request.action == DrainAction::Drain
-                    && request
-                        .whom
-                        .as_ref()
-                        .is_some_and(|whom| fits(whom, request.service.as_ref(), server, destination));
-                if asked || self.told(server, destination) != after.told(server, destination) {
-                    destinations.push(Affected {
-                        service: server.name.clone(),
-                        host: destination.host.clone(),
-                        address: DestinationKey::of(destination).to_string(),
-                    });
+                let whom = request.whom.as_ref();
+                let meant = whom.map(|whom| fits(whom, request.service.as_ref(), server, destination));
+                let this = || Affected {
+                    service: server.name.clone(),
+                    host: destination.host.clone(),
+                    address: DestinationKey::of(destination).to_string(),
+                };
+                let (drain, before) = (request.action == DrainAction::Drain, self.told(server, destination));
+                let changes = before != after.told(server, destination);
+                if !drain && destination.drains() && (changes || meant == Some(true)) {
+                    by_plan.push(this());
+                } else if changes || (drain && meant == Some(true)) {
+                    destinations.push(this());
                 }
             }
         }
@@ -217,7 +235,7 @@ impl DrainOrders {
             )));
         }
         let released = self.given.len().saturating_sub(after.given.len());
-        Ok((after, DrainAnswer { destinations, released }))
+        Ok((after, DrainAnswer { destinations, released, by_plan }))
     }
 
     fn give(&mut self, request: &DrainRequest, plan: Option<&Plan>, since: &str) -> Result<(), Refusal> {
@@ -264,7 +282,7 @@ impl DrainOrders {
         Ok(())
     }
 
-    fn take_back(&mut self, request: &DrainRequest) -> Result<(), Refusal> {
+    fn take_back(&mut self, request: &DrainRequest, plan: Option<&Plan>) -> Result<(), Refusal> {
         let before = self.given.len();
         let Some(whom) = &request.whom else {
             self.given.retain(|given| {
@@ -285,6 +303,17 @@ impl DrainOrders {
         if self.given.len() == before {
             let known: BTreeSet<String> = self.given.iter().map(|given| given.whom.to_string()).collect();
             let told = known.iter().map(String::as_str).collect();
+            let mut servers = plan.into_iter().flat_map(|plan| &plan.virtual_servers);
+            let drains = |server: &VirtualServer| {
+                let fits = |one: &&Destination| fits(whom, request.service.as_ref(), server, one);
+                server.destinations.iter().filter(fits).any(Destination::drains)
+            };
+            if servers.any(drains) {
+                return Err(Refusal::NotNow(format!(
+                    "{whom} is told to drain by the plan, not by an order: remove `drain = true` of the host from the cluster file and \
+                     apply that"
+                )));
+            }
             return Err(Refusal::Unknown(match &request.service {
                 Some(service) => format!("{whom} is not told to drain in {service}"),
                 None if known.is_empty() => format!("{whom} is not told to drain: nothing is"),
@@ -401,8 +430,8 @@ mod tests {
         let mut all = Vec::new();
         for server in &plan.virtual_servers {
             for destination in &server.destinations {
-                if let Some(limit) = orders.told(server, destination) {
-                    let secs = limit.map_or(-1, |limit| i64::try_from(limit.as_secs()).expect("secs"));
+                if let Some(told) = orders.told(server, destination) {
+                    let secs = told.limit.map_or(-1, |limit| i64::try_from(limit.as_secs()).expect("secs"));
                     all.push((format!("{} {}", server.name, destination.host), secs));
                 }
             }
@@ -480,7 +509,51 @@ mod tests {
         assert!(!orders.status(Some(&without))[0].in_plan);
         assert!(orders.status(Some(&plan()))[0].in_plan);
         let taken = orders.after(&undrain("rs3", None), Some(&without), &|_, _| Standing::Serving, "now");
-        assert_eq!(taken.expect("taken").1, DrainAnswer { destinations: Vec::new(), released: 1 });
+        assert_eq!(
+            taken.expect("taken").1,
+            DrainAnswer { destinations: Vec::new(), released: 1, by_plan: Vec::new() }
+        );
+    }
+
+    /// rs1 drains by the plan, everywhere.
+    fn drained() -> Plan {
+        let mut plan = plan();
+        for server in &mut plan.virtual_servers {
+            let more = evenkeel_schemas::plan::More { drain: true, ..Default::default() };
+            server.destinations[0] = server.destinations[0].clone().with(more);
+        }
+        plan
+    }
+
+    #[test]
+    fn what_the_plan_drains_no_order_takes_back() {
+        let plan = drained();
+        let serving = |_: &VirtualServer, _: &Destination| Standing::Serving;
+        let after = |orders: &DrainOrders, request: &DrainRequest| {
+            orders.after(request, Some(&plan), &serving, "now")
+        };
+        let none = DrainOrders::default();
+        let [web, mail] = &plan.virtual_servers[..] else { panic!("two") };
+        let by_plan = |limit| Some(Told { limit, by_plan: true });
+        assert_eq!(none.told(web, &web.destinations[0]), by_plan(Some(Duration::from_secs(300))));
+        assert_eq!(none.told(mail, &mail.destinations[0]), by_plan(None));
+        assert_eq!(none.told(web, &web.destinations[1]), None);
+        assert_eq!(none.standing(web, &web.destinations[0], Standing::Out), Standing::Out, "it failed");
+        match after(&none, &undrain("rs1", None)) {
+            Err(Refusal::NotNow(why)) => assert!(why.contains("by the plan, not by an order"), "{why}"),
+            other => panic!("{other:?}"),
+        }
+        assert!(matches!(after(&none, &drain("rs2", None)), Err(Refusal::NotNow(_))), "web would be empty");
+        // An order gives it less time. When that is taken back, it drains on.
+        let hurried = DrainRequest { timeout: Some("1m".parse().expect("span")), ..drain("rs1", None) };
+        let (orders, answer) = after(&none, &hurried).expect("taken");
+        assert_eq!((answer.destinations.len(), answer.by_plan.len()), (2, 0));
+        assert_eq!(orders.told(mail, &mail.destinations[0]), by_plan(Some(Duration::from_secs(60))));
+        for request in [undrain("rs1", None), DrainRequest { whom: None, ..undrain("rs1", None) }] {
+            let (then, answer) = after(&orders, &request).expect("taken");
+            assert_eq!((answer.destinations.len(), answer.by_plan.len(), answer.released), (0, 2, 1));
+            assert_eq!(then, none);
+        }
     }
 
     #[test]

@@ -65,8 +65,8 @@ pub(crate) enum Command {
     /// over when that is new to it.
     Orders(BTreeMap<Name, RouterOrder>),
     /// Find out whether other directors would take over these routers, before an order takes them out: the answer is who was not
-    /// answered, for people. One question at a time.
-    Offer(BTreeSet<Name>, oneshot::Sender<Vec<Unanswered>>),
+    /// answered. One question at a time.
+    Offer(Question, oneshot::Sender<Vec<Unanswered>>),
     /// A new guardian, in place of one that went.
     Guardian(Guardian),
     /// Tell the state of everything.
@@ -162,9 +162,20 @@ impl RouterSnapshot {
     }
 }
 
+/// Which routers other directors are asked to take over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Question {
+    /// By name.
+    pub(crate) routers: BTreeSet<Name>,
+    /// Whether those that were taken over stay where they are when others were not. If not, all come back then.
+    pub(crate) partly: bool,
+}
+
 /// A router for which no other director was heard when it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Unanswered {
+    /// Its name.
+    pub(crate) router: Name,
     /// What it is called in the log.
     pub(crate) label: String,
     /// Whether this host is its Master.

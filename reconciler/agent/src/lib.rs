@@ -13,7 +13,7 @@
 //! - `trackers`: what the election watches besides; `hooks`: programs that are told of its changes,
 //!   `run_program` runs both kinds, `programs` knows where our own are; `orders`: what operators tell it;
 //! - `files`: what others put there, and whom it is taken from; `descriptors`: how many may be open;
-//! - `drain_orders`: what operators told to drain;
+//! - `drain_orders`: what operators told to drain; `maintenance`: what a plan gives away that says so;
 //! - `in_the_way`: what of others gets in the plan's way; `private_socket`: sockets for root only;
 //! - `line_limit`: how many lines others can cause;
 //! - `report`, `server`: status and orders by a socket; `once`: commands without the daemon, `control`: those
@@ -43,6 +43,7 @@ mod in_the_way;
 mod line_limit;
 mod logging;
 mod lookout;
+mod maintenance;
 mod memory;
 mod once;
 mod orders;

@@ -14,6 +14,7 @@ use evenkeel_schemas::time::MonoTime;
 use serde::{Deserialize, Serialize};
 
 use crate::election::Unanswered;
+use crate::maintenance::Maintenance;
 
 /// Most letters between a name that is unknown and one that may be meant.
 const NEAR: usize = 3;
@@ -84,6 +85,21 @@ pub(crate) fn alone(
     started: MonoTime,
     wall: impl Fn(MonoTime) -> String,
 ) -> Option<Refusal> {
+    let heard = unheard(unanswered, now, started, wall)?;
+    let anyway = match action {
+        Action::Hold | Action::Release => "--force holds it all the same, and nobody serves then",
+        Action::Failover => "--force tries it all the same, with a gap while nobody claims",
+    };
+    Some(Refusal::NotNow(format!("{heard}; nothing was changed; {anyway}")))
+}
+
+/// That no other director of these routers was heard, and since when; none when there are none.
+pub(crate) fn unheard(
+    unanswered: &[Unanswered],
+    now: MonoTime,
+    started: MonoTime,
+    wall: impl Fn(MonoTime) -> String,
+) -> Option<String> {
     let first = unanswered.first()?;
     let names: Vec<&str> = unanswered.iter().take(MAX_TOLD).map(|one| one.label.as_str()).collect();
     let more = unanswered.len().saturating_sub(MAX_TOLD);
@@ -95,15 +111,11 @@ pub(crate) fn alone(
         Some(heard) => format!("not {}", since(heard)),
         None => format!("never while this daemon runs, {}", since(started)),
     };
-    let anyway = match action {
-        Action::Hold | Action::Release => "--force holds it all the same, and nobody serves then",
-        Action::Failover => "--force tries it all the same, with a gap while nobody claims",
-    };
-    Some(Refusal::NotNow(format!(
-        "no other director of {}{more} was heard within {:.1} s {asked}, and {heard}; nothing was changed; {anyway}",
+    Some(format!(
+        "no other director of {}{more} was heard within {:.1} s {asked}, and {heard}",
         names.join(", "),
         first.waited.as_secs_f64()
-    )))
+    ))
 }
 
 /// An order that was given.
@@ -204,9 +216,10 @@ impl Orders {
     }
 
     /// What the routers of these plans have to obey. Of two plans that have a router, the last says with
-    /// which others it moves.
+    /// which others it moves, and whether it is in maintenance.
     pub(crate) fn in_force<'a>(
         &self,
+        maintenance: &Maintenance,
         plans: impl IntoIterator<Item = &'a Plan>,
     ) -> BTreeMap<Name, RouterOrder> {
         let mut in_force = BTreeMap::new();
@@ -214,7 +227,8 @@ impl Orders {
             for router in &plan.routers {
                 let orders = unit(plan, &router.name).into_iter();
                 let orders = orders.filter_map(|name| self.given.get(&name).map(|given| given.order));
-                match orders.reduce(stricter) {
+                let of_plan = maintenance.keeps_out(plan, &router.name).then_some(RouterOrder::Maintenance);
+                match of_plan.or_else(|| orders.reduce(stricter)) {
                     Some(order) => drop(in_force.insert(router.name.clone(), order)),
                     None => drop(in_force.remove(&router.name)),
                 }
@@ -264,7 +278,7 @@ const fn stricter(a: RouterOrder, b: RouterOrder) -> RouterOrder {
 }
 
 /// The routers that move with the router or sync group of this name.
-fn unit(plan: &Plan, name: &Name) -> BTreeSet<Name> {
+pub(crate) fn unit(plan: &Plan, name: &Name) -> BTreeSet<Name> {
     let named = plan.routers.iter().filter(|router| router.name == *name);
     let mut groups: BTreeSet<&Name> = named.clone().filter_map(|router| router.sync_group.as_ref()).collect();
     groups.insert(name);
@@ -317,13 +331,14 @@ mod tests {
         assert_eq!(give(&mut orders, &grouped, Action::Failover, Some("d")), names(&["d"]));
         let expected: BTreeMap<Name, RouterOrder> =
             [(name("a"), Hold), (name("b"), Hold), (name("d"), Yield)].into();
-        assert_eq!(orders.in_force([&grouped]), expected);
+        assert_eq!(orders.in_force(&Maintenance::default(), [&grouped]), expected);
         // A router that joins obeys, too; of two orders the stricter holds.
         let joined = plan(&[("b", Some("G")), ("d", Some("G")), ("new", Some("G"))]);
         let expected: BTreeMap<Name, RouterOrder> =
             [(name("b"), Hold), (name("d"), Hold), (name("new"), Hold)].into();
-        assert_eq!(orders.in_force([&joined]), expected);
-        let both: Vec<Name> = orders.in_force([&grouped, &joined]).into_keys().collect();
+        assert_eq!(orders.in_force(&Maintenance::default(), [&joined]), expected);
+        let both: Vec<Name> =
+            orders.in_force(&Maintenance::default(), [&grouped, &joined]).into_keys().collect();
         assert_eq!(both, ["a", "b", "d", "new"].map(name), "a is still in the election");
         let stale: Vec<Name> =
             orders.status(Some(&joined)).into_iter().filter(|o| !o.in_plan).map(|o| o.router).collect();
@@ -332,7 +347,7 @@ mod tests {
             serde_json::from_str(&serde_json::to_string(&orders).expect("JSON")).expect("orders");
         assert_eq!(restored, orders);
         assert_eq!(give(&mut orders, &grouped, Action::Release, Some("G")), names(&["a", "b"]));
-        assert_eq!(orders.in_force([&grouped]), [(name("d"), Yield)].into());
+        assert_eq!(orders.in_force(&Maintenance::default(), [&grouped]), [(name("d"), Yield)].into());
         assert_eq!(
             give(&mut orders, &plan(&[]), Action::Release, Some("d")),
             names(&["d"]),
@@ -340,7 +355,7 @@ mod tests {
         );
         assert_eq!(orders, Orders::default());
         give(&mut orders, &grouped, Action::Hold, None);
-        assert_eq!(orders.in_force([&grouped]).len(), 4);
+        assert_eq!(orders.in_force(&Maintenance::default(), [&grouped]).len(), 4);
         give(&mut orders, &plan(&[]), Action::Release, None);
         assert_eq!(orders, Orders::default());
     }
@@ -366,6 +381,7 @@ mod tests {
     fn who_is_alone_is_told_how_long_nobody_was_heard() {
         let at = |seconds: u64| MonoTime::from_millis(seconds * 1000);
         let one = |label: &str, heard| Unanswered {
+            router: name("VI_1"),
             label: label.to_owned(),
             master: true,
             waited: std::time::Duration::from_millis(2004),

@@ -47,7 +47,11 @@ pub(crate) fn status(daemon: &Daemon, election: ElectionSnapshot) -> Status {
         started: wall(facts.started),
         host: Some(options.host.clone()),
         insecure_files: options.trust == Trust::Anybody,
-        plan: PlanStatus { probation, ..plan_status(&daemon.file(), facts) },
+        plan: PlanStatus {
+            probation,
+            maintenance: daemon.maintenance_status(),
+            ..plan_status(&daemon.file(), facts)
+        },
         routers: election.routers.into_iter().map(|one| router(one, daemon)).collect(),
         trackers: watching.status(),
         orders: orders.status(plan),
@@ -84,6 +88,7 @@ fn plan_status(path: &Path, facts: &Facts) -> PlanStatus {
         from_last_good: in_force.is_some_and(|in_force| in_force.from_last_good),
         rejected: facts.rejected.clone(),
         probation: None,
+        maintenance: None,
     }
 }
 
@@ -144,10 +149,11 @@ fn virtual_server(server: &VirtualServer, daemon: &Daemon) -> VirtualServerStatu
         .map(|one| (one.destination, one))
         .collect();
     let of = |destination: &Destination| {
-        let drain = daemon.drain_orders.told(server, destination).map(|_| {
+        let drain = daemon.drain_orders.told(server, destination).map(|told| {
             // Until a pass was made with the last order, what does not drain is about to.
             let seen = facts.drains_seen >= facts.drains_serial && facts.drains_seen > 0;
-            drain(draining.remove(&DestinationKey::of(destination)), seen)
+            let drain = drain(draining.remove(&DestinationKey::of(destination)), seen);
+            DrainStatus { by_plan: told.by_plan, ..drain }
         });
         DestinationStatus { drain, ..one(destination, &daemon.board) }
     };
@@ -172,6 +178,7 @@ fn drain(draining: Option<&Draining>, seen: bool) -> DrainStatus {
         since: draining.map(|one| wall(one.since)),
         deadline: draining.and_then(|one| one.deadline).map(wall),
         left: draining.and_then(|one| one.left).map(live::counts),
+        by_plan: false,
     }
 }
 

@@ -131,6 +131,7 @@ impl StateDir {
             File::Drains => drains::DRAINS,
             File::Orders => ORDERS,
             File::DrainOrders => drains::DRAIN_ORDERS,
+            File::Maintenance => drains::MAINTENANCE,
             File::Probation => probation::PROBATION,
             File::LastGood => last_good::LAST_GOOD,
         })
@@ -285,13 +286,14 @@ impl StateDir {
         }
     }
 
-    /// Removes the ledger, the record of drains, the last good plan and what is known of probations: nothing is ours any more.
+    /// Removes the ledger, the records of drains and of maintenance, the last good plan and what is known of probations: nothing is ours any more.
     ///
     /// # Errors
     /// When they cannot be removed.
     pub(crate) fn forget(&self) -> io::Result<()> {
         remove(&self.path.join(LEDGER))?;
         remove(&self.path.join(drains::DRAINS))?;
+        remove(&self.path.join(drains::MAINTENANCE))?;
         self.forget_verified()?;
         self.forget_last_good()?;
         self.forget_probation()

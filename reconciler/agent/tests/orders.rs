@@ -34,9 +34,15 @@ impl Host {
 
     /// Puts a plan in place, with these routers and all else that is given.
     fn plan(&self, routers: &[&str], more: &str) {
-        let mut body = "format = 1\ncluster = \"c\"\nhost = \"h\"\nhost_addresses = []\n\
+        self.plan_of("", routers, more);
+    }
+
+    /// The same with lines about the whole host.
+    fn plan_of(&self, head: &str, routers: &[&str], more: &str) {
+        let mut body = format!(
+            "format = 1\ncluster = \"c\"\nhost = \"h\"\nhost_addresses = []\n{head}\
              [policy]\nresync = \"5s\"\nexclusive_ipvs = false\n"
-            .to_owned();
+        );
         for (n, name) in routers.iter().enumerate() {
             body += &format!(
                 "[[router]]\nname = \"{name}\"\ninterface = \"no-such-if0\"\nsource = \"192.0.2.1\"\nversion = 3\n\
@@ -181,6 +187,42 @@ fn orders_outlive_restarts_kills_and_plans() {
     host.start();
     assert!(host.log().contains("is forgotten"), "{}", host.log());
     assert!(host.path("state/orders.json.unreadable-1").exists());
+}
+
+#[test]
+fn maintenance_comes_and_goes_with_the_plan_and_is_told_from_orders() {
+    let mut host = Host::new();
+    let maintenance = |host: &Host, is: bool| {
+        host.plan_of(if is { "maintenance = true\n" } else { "" }, &["VI_1", "VI_2"], "");
+    };
+    maintenance(&host, true);
+    host.start();
+    let out = |status: &Status| {
+        let is_out =
+            |router: &evenkeel_schemas::status::RouterStatus| router.order == Some(RouterOrder::Maintenance);
+        status.routers.len() == 2 && status.routers.iter().all(is_out)
+    };
+    let status = host.wait("maintenance from the start", out);
+    assert_eq!(status.plan.maintenance.expect("maintenance").serving, []);
+    assert!(status.orders.is_empty());
+    let page = said(&host.run(&["status"]));
+    assert!(page.contains("IN MAINTENANCE: ") && page.contains("PLAN: takes no part"), "{page}");
+    let released = said(&host.run(&["release", "VI_1"]));
+    assert!(released.contains("VI_2: takes no part, since this host's plan says"), "{released}");
+    assert!(said(&host.run(&["hold", "VI_1"])).contains("as the plan says; held beyond that"));
+
+    maintenance(&host, false);
+    let held = |status: &Status| status.routers.iter().all(|r| r.order == Some(RouterOrder::Hold));
+    let status =
+        host.wait("the order, without the plan's", |status| status.routers.len() == 2 && held(status));
+    assert!(status.plan.maintenance.is_none());
+    assert!(host.run(&["release", "--all"]).status.success());
+    // What does not serve is out at once.
+    maintenance(&host, true);
+    host.wait("maintenance again", out);
+    host.wait("nothing served on", |status| {
+        status.plan.maintenance.as_ref().is_some_and(|maintenance| maintenance.serving.is_empty())
+    });
 }
 
 #[test]

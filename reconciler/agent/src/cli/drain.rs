@@ -185,7 +185,13 @@ fn tell(request: &DrainRequest, answer: &DrainAnswer, drains: &Drains<'_>) -> St
         };
         writeln!(page, "{host} {address} in {service}: {what}").ok();
     }
+    for Affected { service, host, address } in &answer.by_plan {
+        writeln!(page, "{host} {address} in {service}: drains on, as the plan says").ok();
+    }
     match request.action {
+        DrainAction::Undrain if !answer.by_plan.is_empty() => {
+            page += "What the plan drains serves again when `drain = true` of the host leaves the cluster file and that is applied.\n";
+        }
         DrainAction::Undrain if answer.released == 0 => page += "Nothing was told to drain.\n",
         DrainAction::Undrain if answer.destinations.is_empty() => {
             page += "Taken back; no destination of the plan was concerned.\n";
@@ -227,6 +233,7 @@ mod tests {
         let answer = DrainAnswer {
             destinations: ["192.0.2.1:80", "192.0.2.1:443", "192.0.2.1:8080"].map(affected).into(),
             released: 0,
+            by_plan: Vec::new(),
         };
         let request = DrainRequest {
             action: DrainAction::Drain,
@@ -240,9 +247,16 @@ mod tests {
             since: Some("T1".to_owned()),
             deadline: Some("T2".to_owned()),
             left: Some(ConnectionCounts { active: 412, inactive: 30, persistent: 0 }),
+            by_plan: false,
         };
         let endless = DrainStatus { deadline: None, left: None, ..draining.clone() };
-        let gone = DrainStatus { state: DrainState::Drained, since: None, deadline: None, left: None };
+        let gone = DrainStatus {
+            state: DrainState::Drained,
+            since: None,
+            deadline: None,
+            left: None,
+            by_plan: false,
+        };
         let drains: Drains<'_> = vec![
             (("web", "192.0.2.1:80"), Some(&draining)),
             (("web", "192.0.2.1:443"), Some(&endless)),
@@ -261,8 +275,14 @@ mod tests {
             tell(&undrain, &taken, &Vec::new())
                 .ends_with("rs1 192.0.2.1:8080 in web: as the plan says again\n")
         );
-        let none = DrainAnswer { destinations: Vec::new(), released: 0 };
+        let none = DrainAnswer { destinations: Vec::new(), released: 0, by_plan: Vec::new() };
         assert_eq!(tell(&undrain, &none, &Vec::new()), "Nothing was told to drain.\n");
+        let by_plan = DrainAnswer { by_plan: vec![affected("192.0.2.1:80")], ..none };
+        let text = tell(&undrain, &by_plan, &Vec::new());
+        assert!(
+            text.starts_with("rs1 192.0.2.1:80 in web: drains on, as the plan says\nWhat the plan drains"),
+            "{text}"
+        );
         let waiting = DrainStatus { since: None, ..draining };
         assert!(is_coming(&waiting) && !is_coming(&gone));
     }

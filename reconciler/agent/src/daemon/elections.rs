@@ -86,8 +86,9 @@ impl Daemon {
         let all = snapshot.routers.into_iter().zip(labels);
         for (router, label) in all.filter(|(router, _)| !newer.contains(&router.name)) {
             self.stands(&Notice::State {
-                // Nothing but an order keeps a router out in good order.
-                fault: router.state == RouterState::Initialize && router.order != Some(RouterOrder::Hold),
+                // Nothing but an order or the plan keeps a router out in good order.
+                fault: router.state == RouterState::Initialize
+                    && !router.order.is_some_and(RouterOrder::keeps_out),
                 label,
                 router: router.name,
                 group: router.group,
@@ -134,6 +135,7 @@ impl Daemon {
         self.watching.settled();
         self.tell_trackers();
         self.orders_settled();
+        self.go_into_maintenance();
     }
 
     pub(super) fn tell_trackers(&self) {

@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 
 use super::Daemon;
 use super::desk::{NotWritten, Then};
-use crate::election::{Command, Unanswered};
+use crate::election::{Command, Question, Unanswered};
 use crate::orders::{self, Action, OrderAnswer, OrderRequest, Orders, Refusal};
 use crate::report;
 use crate::server::{Ask, OrderError};
@@ -20,12 +20,18 @@ use crate::state::disk::Content;
 
 pub(super) type Reply = oneshot::Sender<Result<OrderAnswer, OrderError>>;
 
-/// An order, and what became of the question to other directors.
+/// What became of a question to other directors: the routers that none of them was heard for; none when it came to nothing.
 pub(super) struct Asked {
-    request: OrderRequest,
-    reply: Reply,
-    /// The routers that none of them was heard for; none when the question came to nothing.
-    unanswered: Option<Vec<Unanswered>>,
+    pub(super) what: AskedFor,
+    pub(super) unanswered: Option<Vec<Unanswered>>,
+}
+
+/// Why other directors were asked to take over.
+pub(super) enum AskedFor {
+    /// An order.
+    Order(OrderRequest, Reply),
+    /// The plan says that this host is in maintenance, and these routers still serve.
+    Maintenance(BTreeSet<Name>),
 }
 
 /// An order at the desk.
@@ -79,21 +85,38 @@ impl Daemon {
 
     /// Asks other directors to take over; the desk goes on meanwhile.
     fn ask_others(&mut self, request: OrderRequest, routers: BTreeSet<Name>, reply: Reply) {
+        self.put_question(Question { routers, partly: false }, AskedFor::Order(request, reply));
+    }
+
+    /// Asks other directors, one question at a time; the answer comes as [`Asked`].
+    pub(super) fn put_question(&mut self, question: Question, what: AskedFor) {
         self.offering = true;
         let (answer, unanswered) = oneshot::channel();
-        self.election.send(Command::Offer(routers, answer));
+        self.election.send(Command::Offer(question, answer));
         let asked = self.asked.clone();
         tokio::spawn(async move {
             // The election answers within a limit of its own, unless it has ended.
             let unanswered = unanswered.await.ok();
-            asked.send(Asked { request, reply, unanswered }).await.ok();
+            asked.send(Asked { what, unanswered }).await.ok();
         });
+    }
+
+    /// Whether other directors are being asked.
+    pub(super) const fn is_asking(&self) -> bool {
+        self.offering
     }
 
     /// An order is carried out, or refused because nobody would serve.
     pub(super) fn others_answered(&mut self, asked: Asked) {
         self.offering = false;
-        let Asked { request, reply, unanswered } = asked;
+        let Asked { what, unanswered } = asked;
+        let (request, reply) = match what {
+            AskedFor::Order(request, reply) => (request, reply),
+            AskedFor::Maintenance(routers) => {
+                self.maintenance_answered(&routers, unanswered.as_deref());
+                return self.next_request();
+            }
+        };
         let refusal = match &unanswered {
             Some(unanswered) => {
                 orders::alone(request.action, unanswered, clock::now(), self.facts.started, report::wall)
@@ -131,9 +154,10 @@ impl Daemon {
         reply.send(Ok(OrderAnswer { routers: routers.into_iter().collect() })).ok();
     }
 
-    fn tell_orders(&self, orders: &Orders) {
+    pub(super) fn tell_orders(&self, orders: &Orders) {
         let plans = [self.leaving.as_ref(), self.facts.in_force.as_ref().map(|in_force| &in_force.loaded)];
-        let in_force = orders.in_force(plans.into_iter().flatten().map(|loaded| &loaded.plan));
+        let in_force =
+            orders.in_force(&self.maintenance, plans.into_iter().flatten().map(|loaded| &loaded.plan));
         self.election.send(Command::Orders(in_force));
     }
 
@@ -144,7 +168,7 @@ impl Daemon {
             self.leaving = self.facts.plan();
         }
         let leaving = self.leaving.as_ref().map(|loaded| &loaded.plan);
-        let in_force = self.orders.in_force(leaving.into_iter().chain([plan]));
+        let in_force = self.orders.in_force(&self.maintenance, leaving.into_iter().chain([plan]));
         self.election.send(Command::Orders(in_force));
         let waiting = self.orders.status(Some(plan)).into_iter().filter(|order| !order.in_plan);
         let waiting: Vec<String> = waiting.map(|order| order.router.to_string()).collect();

@@ -40,14 +40,15 @@ impl Daemon {
         let Options { host, trust, .. } = &self.options;
         let read = plan_file::load_aside(&self.file(), host, keep, *trust);
         let Some((loaded, from_last_good, known)) = self.first_choice(read) else { return };
+        let setups = setups(&loaded);
+        let goes_on = |setup: &&RouterSetup| leases.iter().any(|l| l.router == setup.key.to_string());
+        let adopted: BTreeSet<Name> = setups.iter().filter(goes_on).map(|setup| setup.name.clone()).collect();
+        let kept = self.maintenance.clone();
+        self.maintenance_for(&loaded.plan, |router| adopted.contains(router) || kept.serves(router));
         if !leases.is_empty() {
             self.watching.go_on(&loaded.plan);
             self.tell_trackers();
             self.orders_for(&loaded.plan);
-            let setups = setups(&loaded);
-            let goes_on = |setup: &&RouterSetup| leases.iter().any(|l| l.router == setup.key.to_string());
-            let adopted: BTreeSet<Name> =
-                setups.iter().filter(goes_on).map(|setup| setup.name.clone()).collect();
             // What only a Master has is not taken away before the election tells of it.
             self.facts.masters.extend(adopted.iter().cloned());
             self.hooks.adopting(adopted.into_iter().collect());
@@ -122,6 +123,13 @@ impl Daemon {
         self.watching.configure(plan);
         self.watching.look_at_services(plan, &self.board);
         self.tell_trackers();
+        if self.facts.in_force.is_some() {
+            let there: BTreeSet<Name> = self.routers.iter().map(|setup| setup.name.clone()).collect();
+            let (started, masters) = (self.started, self.facts.masters.clone());
+            self.maintenance_for(plan, |router| {
+                masters.contains(router) || started && there.contains(router)
+            });
+        }
         self.orders_for(plan);
         let (routers, virtual_servers) = (plan.routers.len(), plan.virtual_servers.len());
         info!(generation = loaded.generation.short(), routers, virtual_servers, "plan is in force");
@@ -139,6 +147,8 @@ impl Daemon {
         times.note("wanted");
         debug!("taken in {:.1} ms:{times}", times::milliseconds(clock::now().since(started)));
         self.plan_serial = self.serial;
+        // The plan may tell to drain.
+        self.facts.drains_serial = self.serial;
         self.check_drain_orders();
         self.look_in_the_way_soon();
     }

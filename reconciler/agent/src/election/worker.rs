@@ -356,7 +356,7 @@ impl Worker {
                 Ok(Command::Unserved(routers)) => self.left_to_others(routers),
                 Ok(Command::Waiting(waiting)) => self.waiting(waiting),
                 Ok(Command::Orders(orders)) => self.ordered(orders),
-                Ok(Command::Offer(routers, reply)) => self.offer(routers, reply),
+                Ok(Command::Offer(question, reply)) => self.offer(question, reply),
                 Ok(Command::Guardian(guardian)) => {
                     self.guarding.replace(guardian);
                     self.renew_all();

@@ -60,6 +60,7 @@ host_addresses = [
     "2001:db8::1",
 ]
 prevent_removal = true
+maintenance = true
 
 [policy]
 resync = "5s"
@@ -158,6 +159,7 @@ address = "192.0.2.7"
 port = 80
 weight = 100
 forwarding = "tun"
+drain = true
 encapsulation = { type = "gue", port = 6080, checksum = "none" }
 upper_threshold = 100
 lower_threshold = 10

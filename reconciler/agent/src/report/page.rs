@@ -5,8 +5,8 @@ mod ipvs;
 use evenkeel_schemas::cluster::Confirm;
 use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::status::{
-    DriftRecord, ElectionStatus, LogStatus, OrderStatus, ProbationStatus, RouterOrder, RouterStatus,
-    StateDirectoryStatus, Status, StrangerStatus, TrackerStatus, WaitingFile,
+    DriftRecord, ElectionStatus, LogStatus, MaintenanceStatus, OrderStatus, ProbationStatus, RouterOrder,
+    RouterStatus, StateDirectoryStatus, Status, StrangerStatus, TrackerStatus, WaitingFile,
 };
 
 pub(crate) use ipvs::counted;
@@ -55,8 +55,20 @@ fn head(status: &Status) -> Vec<String> {
         lines.push(format!("  REFUSED at {}: {}", rejected.at, rejected.reason));
     }
     lines.extend(status.state_directory.iter().flat_map(state_directory));
+    lines.extend(plan.maintenance.as_ref().map(maintenance));
     lines.extend(plan.probation.iter().flat_map(|probation| on_probation(probation, generation)));
     lines
+}
+
+fn maintenance(maintenance: &MaintenanceStatus) -> String {
+    let MaintenanceStatus { serving, reason } = maintenance;
+    if serving.is_empty() {
+        return "  IN MAINTENANCE: takes no part in any election, until a plan without `maintenance = true`"
+            .to_owned();
+    }
+    let names: Vec<&str> = serving.iter().map(Name::as_str).collect();
+    let why = reason.as_deref().unwrap_or("other directors are asked to take over");
+    format!("  GOES INTO MAINTENANCE, as the plan says, and still serves {}: {why}", names.join(", "))
 }
 
 fn state_directory(directory: &StateDirectoryStatus) -> Vec<String> {
@@ -121,7 +133,11 @@ fn router_lines(router: &RouterStatus, label: &str, orders: &[OrderStatus]) -> V
     ];
     lines.extend(router.strangers.iter().map(|stranger| in_use(router.vrid, stranger)));
     let given = orders.iter().find(|order| order.router == router.name);
-    if let Some(order) = router.order.or(given.map(|order| order.order)) {
+    let of_plan = router.order == Some(RouterOrder::Maintenance);
+    if of_plan {
+        lines.push(format!("  PLAN: {}", words(RouterOrder::Maintenance)));
+    }
+    if let Some(order) = router.order.filter(|_| !of_plan).or(given.map(|order| order.order)) {
         let since = given.map(|order| format!(" since {}", order.since)).unwrap_or_default();
         lines.push(format!("  ORDER{since}: {}; `evenkeeld release {}` ends it", words(order), router.name));
     }
@@ -141,6 +157,7 @@ const fn words(order: RouterOrder) -> &'static str {
     match order {
         RouterOrder::Yield => "Master only while no other director is",
         RouterOrder::Hold => "takes no part",
+        RouterOrder::Maintenance => "takes no part, since it says `maintenance = true`; no order ends that",
     }
 }
 
@@ -319,6 +336,39 @@ mod tests {
              kernel NOT CONVERGED; 0 operations in 0 passes\n\
              IN THE WAY: 192.0.2.9/32 on lo: why\n"
         );
+    }
+
+    #[test]
+    fn maintenance_by_the_plan_is_told_from_orders() {
+        let told = |serving: &[&str], reason: Option<&str>| {
+            maintenance(&MaintenanceStatus {
+                serving: serving.iter().map(|name| name.parse().expect("a name")).collect(),
+                reason: reason.map(str::to_owned),
+            })
+        };
+        assert!(told(&[], None).starts_with("  IN MAINTENANCE: takes no part in any election"));
+        assert_eq!(
+            told(&["VI_1", "VI_2"], Some("no other director was heard")),
+            "  GOES INTO MAINTENANCE, as the plan says, and still serves VI_1, VI_2: no other director was heard"
+        );
+        let router: RouterStatus = serde_json::from_value(serde_json::json!({
+            "name": "VI_1", "interface": "eth0", "version": 3, "vrid": 51, "family": 4, "priority": 100,
+            "base_priority": 100, "sync_group": null, "order": "maintenance", "state": "initialize", "reason": "why",
+            "since": null, "master": null, "vips": [],
+            "counters": serde_json::to_value(evenkeel_schemas::status::RouterCounters::default()).expect("JSON"),
+        }))
+        .expect("router");
+        let given = OrderStatus {
+            router: router.name.clone(),
+            order: RouterOrder::Hold,
+            since: "T2".to_owned(),
+            in_plan: true,
+        };
+        let lines = |orders: &[OrderStatus]| router_lines(&router, "VI_1", orders).split_off(2);
+        let of_plan = "  PLAN: takes no part, since it says `maintenance = true`; no order ends that";
+        assert_eq!(lines(&[]), [of_plan]);
+        let order = "  ORDER since T2: takes no part; `evenkeeld release VI_1` ends it";
+        assert_eq!(lines(&[given]), [of_plan, order]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What is kept of drains: since when destinations drain, and what operators told to drain.
+//! What is kept of drains and of maintenance: since when destinations drain, what operators told to drain, and which routers serve on.
 
 use std::io;
 use std::path::Path;
@@ -11,12 +11,15 @@ use tracing::{error, warn};
 use super::{StateDir, read_if_there, replace};
 use crate::drain_orders::DrainOrders;
 use crate::files::{self, Trust, limit};
+use crate::maintenance::Maintenance;
 
 /// Since when destinations drain. Means nothing after a boot: the IPVS table is then another.
 pub(super) const DRAINS: &str = "drains.json";
 /// What operators told to drain. Outlives `cleanup`, as all orders do.
 pub(super) const DRAIN_ORDERS: &str = "drain-orders.json";
-/// The format of both files.
+/// What serves on although the plan says maintenance. Means nothing after `cleanup`: then nothing serves.
+pub(super) const MAINTENANCE: &str = "maintenance.json";
+/// The format of these files.
 const VERSION: u32 = 1;
 /// Tells one boot from another.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
@@ -32,6 +35,12 @@ struct DrainsFile {
 struct OrdersFile {
     version: u32,
     orders: DrainOrders,
+}
+
+#[derive(Serialize, Deserialize)]
+struct MaintenanceFile {
+    version: u32,
+    serving: Maintenance,
 }
 
 /// Reads nothing of a file but its version, so that one of another version is told from a damaged one.
@@ -86,6 +95,28 @@ impl StateDir {
     pub(crate) fn save_drain_orders(&self, orders: &DrainOrders) -> io::Result<()> {
         let file = OrdersFile { version: VERSION, orders: orders.clone() };
         save(&self.to_replace(DRAIN_ORDERS)?, &file)
+    }
+
+    /// What served on although the plan said maintenance; nothing when there is no file. One that cannot be read or understood is put
+    /// aside: then this host is out of all its elections.
+    pub(crate) fn maintenance(&self) -> Maintenance {
+        match read::<MaintenanceFile>(&self.path().join(MAINTENANCE), limit::ORDERS, self.trust) {
+            Ok(file) => file.map(|file| file.serving).unwrap_or_default(),
+            Err(error) => {
+                warn!("{error}: in maintenance this host takes no part in any election");
+                self.put_aside(MAINTENANCE);
+                Maintenance::default()
+            }
+        }
+    }
+
+    /// Replaces what serves on in maintenance, durably.
+    ///
+    /// # Errors
+    /// When it cannot be written; the old is then still there.
+    pub(crate) fn save_maintenance(&self, serving: &Maintenance) -> io::Result<()> {
+        let file = MaintenanceFile { version: VERSION, serving: serving.clone() };
+        save(&self.to_replace(MAINTENANCE)?, &file)
     }
 }
 
@@ -148,6 +179,22 @@ mod tests {
         let destination = DestinationKey { address: [192, 0, 2, 1].into(), port: 80 };
         drains.insert(ServiceKey::Mark { v6: false, mark: 1 }, destination, MonoTime::from_millis(5));
         drains
+    }
+
+    #[test]
+    fn what_serves_on_is_kept() {
+        let scratch = tempfile::tempdir().expect("tempdir");
+        let state = StateDir::open(&scratch.path().join("state"), Trust::Owned).expect("open");
+        assert_eq!(state.maintenance(), Maintenance::default());
+        let some: Maintenance = serde_json::from_str(r#"["VI_1"]"#).expect("routers");
+        state.save_maintenance(&some).expect("save");
+        assert_eq!(state.maintenance(), some);
+        fs::write(state.path().join(MAINTENANCE), "{").expect("write");
+        assert_eq!(state.maintenance(), Maintenance::default());
+        assert!(!state.path().join(MAINTENANCE).exists(), "put aside");
+        state.save_maintenance(&some).expect("save again");
+        state.forget().expect("forget");
+        assert_eq!(state.maintenance(), Maintenance::default(), "nothing serves after cleanup");
     }
 
     #[test]

@@ -90,6 +90,8 @@ pub enum FaultCause {
     Tracker,
     /// An operator told it to take no part.
     Held,
+    /// Its plan says that the host is in maintenance.
+    Maintenance,
     /// The time that it stays out after the start is not over.
     StartupDelay,
     /// None of the virtual servers at its VIPs can be made here.
@@ -108,6 +110,7 @@ impl FaultCause {
             | Self::NotConverged
             | Self::Tracker
             | Self::Held
+            | Self::Maintenance
             | Self::StartupDelay
             | Self::Unserved => true,
         }
@@ -125,6 +128,7 @@ impl fmt::Display for FaultCause {
             Self::NotConverged => "kernel has not converged",
             Self::Tracker => "something that it tracks fails",
             Self::Held => "held by an operator",
+            Self::Maintenance => "in maintenance, as the plan says",
             Self::StartupDelay => "waits for its start-up delay",
             Self::Unserved => "none of its virtual servers can be made here",
         })

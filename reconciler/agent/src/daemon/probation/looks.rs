@@ -50,7 +50,7 @@ impl Daemon {
             .map(|router| RouterNow {
                 name: router.name.clone(),
                 state: router.state,
-                held: router.order == Some(RouterOrder::Hold),
+                held: router.order.is_some_and(RouterOrder::keeps_out),
                 reason: router.reason.clone(),
             })
             .collect();

@@ -116,7 +116,7 @@ impl Worker {
         self.orders.get(name).copied()
     }
 
-    /// What an operator told a router.
+    /// What an operator or the plan told a router.
     pub(super) fn order_of(&self, key: &RouterKey) -> Option<RouterOrder> {
         self.routers.get(key).and_then(|setup| self.order(&setup.name))
     }
@@ -124,8 +124,10 @@ impl Worker {
     /// Whether an operator, a tracker or what it would have to serve keeps a router out of the election.
     pub(super) fn kept_out(&self, key: &RouterKey) -> Option<FaultCause> {
         let setup = self.routers.get(key)?;
-        if self.order(&setup.name) == Some(RouterOrder::Hold) {
-            return Some(FaultCause::Held);
+        match self.order(&setup.name) {
+            Some(RouterOrder::Hold) => return Some(FaultCause::Held),
+            Some(RouterOrder::Maintenance) => return Some(FaultCause::Maintenance),
+            Some(RouterOrder::Yield) | None => {}
         }
         if self.unserved.contains(key) {
             return Some(FaultCause::Unserved);

@@ -12,7 +12,7 @@ use evenkeel_schemas::time::MonoTime;
 use evenkeel_vrrp::{Input, OFFER_INTERVALS, RouterKey, State, VirtualRouter};
 use tokio::sync::oneshot;
 
-use super::super::Unanswered;
+use super::super::{Question, Unanswered};
 use super::Worker;
 
 /// Most time for an answer: somebody waits for it. Masters with intervals of over 10 s listen for longer, but a Backup has claimed
@@ -24,6 +24,8 @@ const LINGER: Duration = Duration::from_secs(5);
 /// Routers that others are asked to take over.
 pub(super) struct Offer {
     routers: BTreeSet<Name>,
+    /// See [`Question::partly`].
+    partly: bool,
     since: MonoTime,
     /// When it ends: first the question, then what is left of it.
     until: MonoTime,
@@ -61,12 +63,14 @@ fn patience(router: &VirtualRouter) -> Duration {
 
 impl Worker {
     /// Asks for all routers of these names. A question that is not answered yet is dropped.
-    pub(super) fn offer(&mut self, routers: BTreeSet<Name>, reply: oneshot::Sender<Vec<Unanswered>>) {
+    pub(super) fn offer(&mut self, question: Question, reply: oneshot::Sender<Vec<Unanswered>>) {
+        let Question { routers, partly } = question;
         let now = clock::now();
         let meant = self.election.iter().filter(|(_, name, _)| routers.contains(*name));
         let longest = meant.map(|(.., router)| patience(router)).max().unwrap_or_default();
         let until = now + longest.min(LONGEST);
-        self.offer = Some(Offer { routers, since: now, until, asked: BTreeSet::new(), reply: Some(reply) });
+        let asked = BTreeSet::new();
+        self.offer = Some(Offer { routers, partly, since: now, until, asked, reply: Some(reply) });
         // None of them takes back what another has claimed.
         self.reconfigure();
         self.look_at_offer(now);
@@ -105,10 +109,18 @@ impl Worker {
         let since = offer.since;
         let Some(reply) = offer.reply.take() else { return };
         offer.until = now + LINGER;
+        let (partly, routers) = (offer.partly, offer.routers.clone());
         let unanswered: Vec<Unanswered> =
             open.iter().filter_map(|(key, state)| self.unanswered(key, *state, since, now)).collect();
         if !unanswered.is_empty() {
-            self.offer = None;
+            let left: BTreeSet<&Name> = unanswered.iter().map(|one| &one.router).collect();
+            // Those that were taken over do not take it back, until what was asked for is ordered.
+            let stays_away = |name: &Name| partly && !left.iter().any(|left| self.moves_with(name, left));
+            let away: BTreeSet<Name> = routers.into_iter().filter(stays_away).collect();
+            if let Some(offer) = &mut self.offer {
+                offer.routers = away;
+            }
+            self.offer.take_if(|offer| offer.routers.is_empty());
             self.reconfigure();
         }
         // Fails when nobody waits for it any more.
@@ -124,11 +136,21 @@ impl Worker {
     ) -> Option<Unanswered> {
         let (setup, (_, router)) = (self.routers.get(key)?, self.election.get(key)?);
         Some(Unanswered {
+            router: setup.name.clone(),
             label: self.label(setup),
             master: state == State::Master,
             waited: now.since(since),
             heard: router.other_heard(),
         })
+    }
+
+    /// Whether two routers are one, or of one group.
+    fn moves_with(&self, one: &Name, other: &Name) -> bool {
+        let group = |name: &Name| {
+            let mut setups = self.routers.values().filter(|setup| setup.name == *name);
+            setups.find_map(|setup| setup.group.as_ref())
+        };
+        one == other || group(one).is_some_and(|shared| group(other) == Some(shared))
     }
 
     /// The order that was asked for has come, or another one.

@@ -169,7 +169,7 @@ impl Worker {
                 _ => drop(self.faults.remove(key)),
             }
             if let Some(setup) = self.routers.get(key) {
-                let fault = matches!(cause, Cause::Fault(fault) if *fault != FaultCause::Held);
+                let fault = matches!(cause, Cause::Fault(fault) if !is_meant(*fault));
                 let priority = self.election.get(key).map_or(0, |(_, router)| router.config().priority.get());
                 let (router, group) = (setup.name.clone(), setup.group.clone());
                 let (label, why) = (self.label(setup), cause.to_string());
@@ -281,4 +281,9 @@ fn lease_until(router: &VirtualRouter) -> Option<MonoTime> {
 
 fn early(interval: Duration) -> Duration {
     (interval / 10).min(EARLY)
+}
+
+/// Whether a router that takes no part for this is in good order.
+const fn is_meant(cause: FaultCause) -> bool {
+    matches!(cause, FaultCause::Held | FaultCause::Maintenance)
 }

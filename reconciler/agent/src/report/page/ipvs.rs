@@ -66,6 +66,12 @@ fn destination(destination: &DestinationStatus) -> String {
 }
 
 fn drain(drain: &DrainStatus) -> String {
+    let source = if drain.by_plan { ", as the plan says" } else { "" };
+    let state = state_of_drain(drain);
+    format!("{state}{source}")
+}
+
+fn state_of_drain(drain: &DrainStatus) -> String {
     let Some(since) = drain.since.as_ref().filter(|_| drain.state == DrainState::Draining) else {
         return match drain.state {
             DrainState::Draining => "is about to drain".to_owned(),
@@ -119,7 +125,7 @@ mod tests {
                              "left": { "active": 1, "inactive": 2, "persistent": 3 } } },
                 { "host": "rs2", "address": "192.0.2.2:80", "weight": 5, "verdict": "down", "checked": true, "failures": 0,
                   "last_result": "refused", "last_check_age_ms": 1,
-                  "drain": { "state": "drained", "since": null, "deadline": null, "left": null } },
+                  "drain": { "state": "drained", "since": null, "deadline": null, "left": null, "by_plan": true } },
                 { "host": "rs4", "address": "192.0.2.5:80", "weight": 5, "verdict": "up", "checked": true, "failures": 0,
                   "last_result": "success", "last_check_age_ms": 1,
                   "unjudged": { "since": "T0", "reason": "eth0 has no carrier" } },
@@ -137,7 +143,7 @@ mod tests {
                 "virtual server web tcp 192.0.2.9:80: 7 connections, 8 packets and 9 bytes in, 0 and 0 out",
                 "  rs1 192.0.2.1:80 weight 5: up (success); DRAINS since T1 until T2, 1 active and 2 inactive \
                  connections, 3 persistent clients",
-                "  rs2 192.0.2.2:80 weight 5: DOWN (refused); DRAINED, out of the table",
+                "  rs2 192.0.2.2:80 weight 5: DOWN (refused); DRAINED, out of the table, as the plan says",
                 "  rs4 192.0.2.5:80 weight 5: up (success), not judged since T0: eth0 has no carrier",
                 "  rs3 192.0.2.3:80 weight 5: not checked (not checked yet); 4 active and 0 inactive connections",
                 "  192.0.2.4:80 has left the plan: DRAINS since T3, its connections are not known",

@@ -9,6 +9,7 @@ use evenkeel_converge::drift::Record as Verified;
 use evenkeel_converge::{Drains, Ledger};
 
 use crate::drain_orders::DrainOrders;
+use crate::maintenance::Maintenance;
 use crate::orders::Orders;
 use crate::plan_file::LoadedPlan;
 use crate::probation::Record;
@@ -27,6 +28,8 @@ pub(crate) enum File {
     Orders,
     /// What operators told to drain.
     DrainOrders,
+    /// What serves on although the plan says maintenance.
+    Maintenance,
     /// The plan on probation, and what was rolled back.
     Probation,
     /// The last good plan with its passwords.
@@ -41,6 +44,7 @@ impl fmt::Display for File {
             Self::Drains => "the record of drains",
             Self::Orders => "the orders for virtual routers",
             Self::DrainOrders => "the orders to drain",
+            Self::Maintenance => "the record of what serves on in maintenance",
             Self::Probation => "the record of probations",
             Self::LastGood => "the last good plan",
         })
@@ -60,6 +64,8 @@ pub(crate) enum Content {
     Orders(Orders),
     /// [`File::DrainOrders`].
     DrainOrders(DrainOrders),
+    /// [`File::Maintenance`].
+    Maintenance(Arc<Maintenance>),
     /// [`File::Probation`].
     Probation(Box<Record>),
     /// [`File::Probation`] as a probation begins: the plan that it goes back to is the last good one first.
@@ -77,6 +83,7 @@ impl Content {
             Self::Drains(_) => File::Drains,
             Self::Orders(_) => File::Orders,
             Self::DrainOrders(_) => File::DrainOrders,
+            Self::Maintenance(_) => File::Maintenance,
             Self::Probation(_) | Self::Trial(..) => File::Probation,
             Self::LastGood(_) => File::LastGood,
         }
@@ -99,6 +106,7 @@ impl Content {
             Self::Drains(drains) => state.save_drains(drains),
             Self::Orders(orders) => state.save_orders(orders),
             Self::DrainOrders(orders) => state.save_drain_orders(orders),
+            Self::Maintenance(maintenance) => state.save_maintenance(maintenance),
             Self::Probation(record) => state.save_probation(record),
             Self::Trial(before, record) => {
                 let path = state.place_of(File::LastGood);
@@ -128,6 +136,7 @@ impl Content {
             Self::Drains(drains) => !drains.is_empty(),
             Self::Orders(orders) => *orders != Orders::default(),
             Self::DrainOrders(orders) => *orders != DrainOrders::default(),
+            Self::Maintenance(maintenance) => **maintenance != Maintenance::default(),
             Self::Probation(record) => **record != Record::default(),
             Self::Trial(..) | Self::LastGood(_) => true,
         }
