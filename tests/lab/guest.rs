@@ -10,8 +10,11 @@ use std::sync::{Arc, Mutex};
 use std::thread::ThreadId;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
+
 use crate::cluster::Lab;
 use crate::journal::lock;
+use crate::story::Ended;
 use crate::{init, uml};
 
 /// Tells a process inside the guest which part it plays: `init` or `test`.
@@ -32,6 +35,8 @@ pub(crate) const OUTPUT_ENDS: &str = "=== lab: output ends ===";
 /// First line of the result file.
 pub(crate) const PASSED: &str = "passed";
 pub(crate) const FAILED: &str = "failed";
+/// The program has told why it ended: exit code, and text for people.
+pub(crate) const TOLD: &str = "told";
 
 /// What a guest is given.
 #[derive(Clone, Debug)]
@@ -74,6 +79,12 @@ pub enum Failure {
     Died(String),
     /// The time limit passed.
     TimedOut(Duration),
+    /// A program for people says itself why it ended.
+    Told(Ended),
+    /// A signal ended a program for people.
+    Interrupted(Signal),
+    /// Nobody reads what a program for people prints.
+    Unread,
 }
 
 impl fmt::Display for Failure {
@@ -84,6 +95,9 @@ impl fmt::Display for Failure {
             Self::Panicked(message) => write!(out, "failed in the guest: {message}"),
             Self::Died(how) => write!(out, "the guest died: {how}"),
             Self::TimedOut(limit) => write!(out, "the guest was not done within {limit:?}"),
+            Self::Told(ended) => out.write_str(&ended.text),
+            Self::Interrupted(signal) => write!(out, "interrupted by {signal}"),
+            Self::Unread => out.write_str("nobody reads the output"),
         }
     }
 }
@@ -162,13 +176,7 @@ fn run_in_guest<F: FnOnce(&Lab)>(test: F) -> ! {
     // libtest has begun a line of its own.
     println!("\n{OUTPUT_STARTS}");
     let finished = Arc::new(AtomicBool::new(false));
-    let limit = Duration::from_secs(
-        std::env::var(LIMIT)
-            .ok()
-            .and_then(|seconds| seconds.parse().ok())
-            .expect("the time limit is a number"),
-    );
-    start_watchdog(limit, Arc::clone(&finished));
+    start_watchdog(time_limit(), Arc::clone(&finished));
 
     let message = Arc::new(Mutex::new(String::new()));
     record_panics(Arc::clone(&message));
@@ -191,8 +199,14 @@ fn run_in_guest<F: FnOnce(&Lab)>(test: F) -> ! {
     std::process::exit(code)
 }
 
+/// How long the test may run in the guest.
+pub(crate) fn time_limit() -> Duration {
+    let seconds = std::env::var(LIMIT).ok().and_then(|seconds| seconds.parse().ok());
+    Duration::from_secs(seconds.expect("the time limit is a number"))
+}
+
 /// Ends an overlong test from within, while its logs can still be written out. The host has a later limit of its own.
-fn start_watchdog(limit: Duration, finished: Arc<AtomicBool>) {
+pub(crate) fn start_watchdog(limit: Duration, finished: Arc<AtomicBool>) {
     std::thread::spawn(move || {
         std::thread::sleep(limit);
         if !finished.load(Ordering::SeqCst) {

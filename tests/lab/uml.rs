@@ -9,18 +9,19 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant, SystemTime};
 
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{SigSet, Signal, killpg};
 use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use crate::guest::{
     Failure, LIMIT, ON_DEMAND, OUTPUT_ENDS, OUTPUT_STARTS, Options, PASSED, REFUSED, SHARE, SHARE_IN_GUEST,
-    STAGE, verdict_file,
+    STAGE, TOLD, verdict_file,
 };
+use crate::story::Ended;
 
 /// Where Debian's package puts the guest kernel's modules.
 pub(crate) const HOST_MODULES: &str = "/usr/lib/uml/modules";
@@ -52,8 +53,30 @@ const DIRECTORY_PREFIX: &str = "evenkeel-lab-";
 /// A dead process's directory younger than this may belong to a process we cannot see (another container).
 const STALE_AFTER: Duration = Duration::from_secs(600);
 
+/// Who reads what a guest prints.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Audience {
+    /// libtest, and who looks into a failure.
+    Test,
+    /// Somebody at a terminal: no logs are shown, and a signal ends it in good order.
+    People,
+}
+
 /// Boots a guest whose first process is this executable with `arguments`; returns the test's verdict.
 pub(crate) fn boot(options: &Options, arguments: &[String]) -> Result<(), Failure> {
+    boot_for(Audience::Test, options, arguments)
+}
+
+/// The same for a program that people watch: a signal that would end this process ends the guest, and all is removed.
+pub(crate) fn boot_for_people(options: &Options, arguments: &[String]) -> Result<(), Failure> {
+    boot_for(Audience::People, options, arguments)
+}
+
+fn boot_for(audience: Audience, options: &Options, arguments: &[String]) -> Result<(), Failure> {
+    let (heard, hears) = mpsc::channel();
+    if audience == Audience::People {
+        hear_signals(heard.clone()).map_err(|error| Failure::Missing(format!("signals: {error}")))?;
+    }
     let programs = find_programs()?;
     remove_stale_directories();
     let directory = TempDir::with_prefix(format!("{DIRECTORY_PREFIX}{}-", std::process::id()))
@@ -70,12 +93,16 @@ pub(crate) fn boot(options: &Options, arguments: &[String]) -> Result<(), Failur
     drop(command);
     let mut machine = Machine { kernel, ended: false };
 
-    let relayed = relay(&lines_of(console), options.time_limit);
+    read_lines(console, heard);
+    let mut relayed = relay(&hears, options.time_limit, audience);
     machine.end();
     // Read long ago, and it may hold secrets: nothing to keep.
     let _ = fs::remove_file(share.join(ENVIRONMENT_FILE));
-    let outcome = judge(&share, relayed, options);
-    if outcome.is_err() {
+    let outcome = match relayed.cut.take() {
+        Some(failure) => Err(failure),
+        None => judge(&share, relayed, options),
+    };
+    if outcome.is_err() && audience == Audience::Test {
         show_logs(&share);
     }
     if std::env::var_os(KEEP).is_some() {
@@ -147,6 +174,7 @@ fn kernel_command(
         .env_clear()
         .env("TMPDIR", memory_directory(options))
         .process_group(0);
+    unblock_signals(&mut command);
     if let Some(library) = wide_register_library(directory)? {
         command.env("LD_PRELOAD", library);
     }
@@ -241,21 +269,56 @@ impl Drop for Machine {
     }
 }
 
-/// The console's lines, read by a thread of their own.
-fn lines_of(console: PipeReader) -> Receiver<String> {
-    let (sender, receiver) = mpsc::channel();
+/// The signals that end a program for people.
+const ENDING: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
+
+/// What the host side hears.
+enum Heard {
+    /// A line of the console.
+    Line(String),
+    /// The kernel is gone.
+    Gone,
+    /// A signal that would end this process.
+    Signal(Signal),
+}
+
+/// From now on the first signal that would end this process is heard instead. Before any other thread is made: all inherit the mask.
+fn hear_signals(heard: Sender<Heard>) -> nix::Result<()> {
+    let ending: SigSet = ENDING.into_iter().collect();
+    ending.thread_block()?;
+    std::thread::spawn(move || {
+        if let Ok(signal) = ending.wait() {
+            // Fails when all is over already.
+            let _ = heard.send(Heard::Signal(signal));
+        }
+    });
+    Ok(())
+}
+
+/// The kernel gets signals that its parent blocks.
+#[allow(unsafe_code, reason = "the way between fork and exec: one system call")]
+fn unblock_signals(command: &mut Command) {
+    let unblock = || {
+        let ending: SigSet = ENDING.into_iter().collect();
+        ending.thread_unblock().map_err(std::io::Error::from)
+    };
+    unsafe { command.pre_exec(unblock) };
+}
+
+/// Reads the console's lines on a thread of its own.
+fn read_lines(console: PipeReader, sender: Sender<Heard>) {
     std::thread::spawn(move || {
         let mut console = BufReader::new(console);
         let mut line = Vec::new();
         while console.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
             let text = String::from_utf8_lossy(&line);
-            if sender.send(text.trim_end_matches(['\n', '\r']).to_owned()).is_err() {
+            if sender.send(Heard::Line(text.trim_end_matches(['\n', '\r']).to_owned())).is_err() {
                 return;
             }
             line.clear();
         }
+        let _ = sender.send(Heard::Gone);
     });
-    receiver
 }
 
 /// What the console told.
@@ -264,39 +327,63 @@ struct Relayed {
     started: bool,
     /// The host's limit passed.
     timed_out: bool,
+    /// Why it was not listened to to its end.
+    cut: Option<Failure>,
     /// Lines that were not the test's: boot messages, kernel panics.
     noise: Vec<String>,
 }
 
 /// Prints the test's own lines as they come, until the kernel is gone or a limit has passed.
-fn relay(lines: &Receiver<String>, time_limit: Duration) -> Relayed {
-    let mut relayed = Relayed { started: false, timed_out: false, noise: Vec::new() };
+fn relay(heard: &Receiver<Heard>, time_limit: Duration, audience: Audience) -> Relayed {
+    let mut relayed = Relayed { started: false, timed_out: false, cut: None, noise: Vec::new() };
     let mut in_output = false;
     let mut deadline = Instant::now() + BOOT_LIMIT;
     loop {
-        match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok(line) if line == OUTPUT_STARTS => {
-                (relayed.started, in_output) = (true, true);
-                relayed.noise.clear();
-                deadline = Instant::now() + time_limit + GRACE;
+        let line = match heard.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(Heard::Line(line)) => line,
+            Ok(Heard::Gone) | Err(RecvTimeoutError::Disconnected) => return relayed,
+            Ok(Heard::Signal(signal)) => {
+                relayed.cut = Some(Failure::Interrupted(signal));
+                return relayed;
             }
-            Ok(line) if line.ends_with(OUTPUT_ENDS) => {
-                let unfinished = line.trim_end_matches(OUTPUT_ENDS);
-                if in_output && !unfinished.is_empty() {
-                    println!("{unfinished}");
-                }
-                in_output = false;
-                deadline = Instant::now() + POWER_OFF_LIMIT;
-            }
-            Ok(line) if in_output => println!("{line}"),
-            Ok(line) => relayed.noise.push(line),
-            Err(RecvTimeoutError::Disconnected) => return relayed,
             Err(RecvTimeoutError::Timeout) => {
                 relayed.timed_out = true;
                 return relayed;
             }
+        };
+        let mut told = None;
+        match line {
+            line if line == OUTPUT_STARTS => {
+                (relayed.started, in_output) = (true, true);
+                relayed.noise.clear();
+                deadline = Instant::now() + time_limit + GRACE;
+            }
+            line if line.ends_with(OUTPUT_ENDS) => {
+                let unfinished = line.trim_end_matches(OUTPUT_ENDS);
+                told = (in_output && !unfinished.is_empty()).then(|| unfinished.to_owned());
+                in_output = false;
+                deadline = Instant::now() + POWER_OFF_LIMIT;
+            }
+            line if in_output => told = Some(line),
+            line => relayed.noise.push(line),
+        }
+        if told.is_some_and(|line| say(audience, &line).is_err()) {
+            relayed.cut = Some(Failure::Unread);
+            return relayed;
         }
     }
+}
+
+/// Prints a line.
+///
+/// # Errors
+/// When people have closed the pipe. libtest captures what it is told by the macro only, and that does not fail.
+fn say(audience: Audience, line: &str) -> std::io::Result<()> {
+    match audience {
+        Audience::Test => println!("{line}"),
+        Audience::People => writeln!(std::io::stdout(), "{line}")?,
+    }
+    Ok(())
 }
 
 fn judge(share: &Path, relayed: Relayed, options: &Options) -> Result<(), Failure> {
@@ -305,6 +392,10 @@ fn judge(share: &Path, relayed: Relayed, options: &Options) -> Result<(), Failur
     let tail = relayed.noise[relayed.noise.len().saturating_sub(LINES_SHOWN)..].join("\n");
     match word {
         PASSED => Ok(()),
+        TOLD => {
+            let (code, text) = message.split_once('\n').unwrap_or(("1", message));
+            Err(Failure::Told(Ended { code: code.parse().unwrap_or(1), text: text.to_owned() }))
+        }
         "" if !relayed.started => Err(Failure::NotBooted(tail)),
         "" if relayed.timed_out => Err(Failure::TimedOut(options.time_limit)),
         "" => Err(Failure::Died(format!("without a verdict; its last words are above\n{tail}"))),

@@ -1,4 +1,4 @@
-//! Destinations that drain: by plan and by order, over restarts, with clients that go on.
+//! Destinations that drain: because they leave the plan, by the plan and by order, over restarts, with clients that go on.
 
 use std::time::Duration;
 
@@ -190,6 +190,57 @@ fn a_host_that_is_told_to_drain_is_out_of_service_until_it_is_undrained() {
         assert!(told.contains("as the plan says again"), "{told}");
         wait_weight(dir1, rs1, Some(100));
         prober.wait_responder(rs1, PATIENCE);
+    });
+}
+
+#[test]
+fn a_host_that_the_plan_drains_keeps_its_connections_and_no_order_brings_it_back() {
+    guest(|lab| {
+        let reference = Reference::new(lab);
+        let (dir1, rs1) = (&reference.hosts.dir1, &reference.hosts.rs1);
+        let (director, _real) = serving(&reference);
+        let first = download(&reference, rs1);
+
+        let line = "rs1  = { address = \"192.168.188.107\", interface = \"eth0\"";
+        let drained = Reference::cluster_file().replace(line, &format!("{line}, drain = true"));
+        assert_ne!(drained, Reference::cluster_file());
+        reference.compile_text(&drained);
+        wait_weight(dir1, rs1, Some(0));
+        assert_eq!(weight(dir1, rs1), Some((0, 1)));
+        first.wait_progress(PATIENCE);
+        eventually(PATIENCE, "status tells who says so", || {
+            let drain = &of_host(&reference.status(dir1), "rs1")["drain"];
+            drain["by_plan"] == true && drain["state"] == "draining" && drain["left"]["active"] == 1
+        });
+        assert_eq!(reference.status(dir1)["drain_orders"], Value::Array(Vec::new()), "it is no order");
+        let refused = command(&reference, &["undrain", "rs1"]);
+        assert!(
+            !refused.status.success() && refused.stderr.contains("by the plan, not by an order"),
+            "{}",
+            refused.stderr
+        );
+
+        // It outlives a kill, and the check's verdict does not change.
+        director.kill9();
+        let _director = reference.start(dir1);
+        eventually(PATIENCE, "it drains on", || {
+            of_host(&reference.status(dir1), "rs1")["drain"]["state"] == "draining"
+        });
+        assert_eq!(weight(dir1, rs1).map(|(weight, _)| weight), Some(0));
+        assert_eq!(of_host(&reference.status(dir1), "rs1")["verdict"], "up");
+        first.wait_progress(PATIENCE);
+
+        // An order may give it less time, and taking that back does not bring it back.
+        command(&reference, &["drain", "rs1", "--timeout", "1s", "--wait"]).expect_success();
+        assert_eq!(weight(dir1, rs1), None);
+        let told = command(&reference, &["undrain", "rs1"]).expect_success();
+        assert!(told.contains("drains on, as the plan says"), "{told}");
+        let page = command(&reference, &["status"]).expect_success();
+        assert!(page.contains("DRAINED, out of the table, as the plan says"), "{page}");
+
+        reference.compile_text(&Reference::cluster_file());
+        wait_weight(dir1, rs1, Some(100));
+        assert_eq!(of_host(&reference.status(dir1), "rs1")["drain"], Value::Null);
     });
 }
 

@@ -16,6 +16,7 @@ mod kernels;
 mod leaving;
 mod links;
 mod logs;
+mod maintenance;
 mod ownership;
 mod probation;
 mod refusals;
