@@ -10,7 +10,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use lab::{
-    Daemons, Ended, Lab, Mark, Options, Prober, Reference, VipWatch, eventually, mark, run_story, words,
+    Daemons, Ended, Lab, Mark, Options, Prober, Reference, VipWatch, eventually, is_outside, mark, run_story,
+    words,
 };
 
 use promise::Promises;
@@ -29,7 +30,7 @@ so long that a promise cannot be judged; 130 interrupted by Ctrl-C, after which 
 ";
 
 fn main() -> ExitCode {
-    match std::env::args().nth(1).as_deref() {
+    match std::env::args().nth(1).filter(|_| is_outside()).as_deref() {
         None => run_story(Options { time_limit: TIME_LIMIT, ..Options::default() }, demo),
         Some("--help" | "-h") => {
             print!("{HELP}");

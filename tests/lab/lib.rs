@@ -72,7 +72,7 @@ pub use process::{Daemon, Output};
 pub use pulse::Pulse;
 pub use reference::{CLUSTER_FILE, Daemons, Reference};
 pub use state_disk::{StateDisk, Trouble};
-pub use story::{Ended, run_story, words};
+pub use story::{Ended, is_outside, run_story, words};
 pub use strange::{Kinds, Victim};
 pub use time::{Mark, eventually, mark};
 #[cfg(target_arch = "x86_64")]

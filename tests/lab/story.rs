@@ -43,6 +43,11 @@ pub fn run_story<F: FnOnce(&Lab) -> Result<(), Ended>>(options: Options, program
     }
 }
 
+/// Whether this process is no part of a guest: there the kernel adds arguments of its own.
+pub fn is_outside() -> bool {
+    std::env::var_os(STAGE).is_none()
+}
+
 /// A failure in words.
 fn told(failure: Failure) -> Ended {
     let failed = |what: &str, cause: &str, hint: &str| Ended {
@@ -72,7 +77,10 @@ fn told(failure: Failure) -> Ended {
         }
         Failure::Died(how) => failed(
             "the kernel or the program in it ended early",
-            how.trim(),
+            how.lines()
+                .find(|line| line.contains(uml::KERNEL_PANIC))
+                .or(how.lines().next())
+                .unwrap_or_default(),
             "where memory is short, free some; if it happens again, report it with the logs that EVENKEEL_LAB_KEEP=1 keeps",
         ),
         Failure::Panicked(message) => failed(
@@ -127,6 +135,7 @@ mod tests {
             Failure::NotBooted("one\ntwo\n\n".to_owned()),
             Failure::TimedOut(Duration::from_secs(9)),
             Failure::Died("killed by SIGKILL\n".to_owned()),
+            Failure::Died("without a verdict\nKernel panic - not syncing\n [<6>] a+0x1/0x2\n".to_owned()),
             Failure::Panicked("index out of bounds".to_owned()),
         ];
         for failure in all {

@@ -29,6 +29,8 @@ pub(crate) const HOST_MODULES: &str = "/usr/lib/uml/modules";
 pub(crate) const ENVIRONMENT_FILE: &str = "environment";
 /// The guest's own word for having run out of time.
 pub(crate) const TIME_IS_UP: &str = "time is up";
+/// How a kernel says that it ends.
+pub(crate) const KERNEL_PANIC: &str = "Kernel panic";
 /// Set to keep the shared directory (logs, artefacts) after the test and print its path.
 const KEEP: &str = "EVENKEEL_LAB_KEEP";
 
@@ -363,6 +365,11 @@ fn relay(heard: &Receiver<Heard>, time_limit: Duration, audience: Audience) -> R
                 told = (in_output && !unfinished.is_empty()).then(|| unfinished.to_owned());
                 in_output = false;
                 deadline = Instant::now() + POWER_OFF_LIMIT;
+            }
+            // What follows is a trace, which is for who looks into it.
+            line if audience == Audience::People && line.contains(KERNEL_PANIC) => {
+                in_output = false;
+                relayed.noise.push(line);
             }
             line if in_output => told = Some(line),
             line => relayed.noise.push(line),

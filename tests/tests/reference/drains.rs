@@ -209,7 +209,8 @@ fn a_host_that_the_plan_drains_keeps_its_connections_and_no_order_brings_it_back
         assert_eq!(weight(dir1, rs1), Some((0, 1)));
         first.wait_progress(PATIENCE);
         eventually(PATIENCE, "status tells who says so", || {
-            let drain = &of_host(&reference.status(dir1), "rs1")["drain"];
+            let status = reference.status(dir1);
+            let drain = &of_host(&status, "rs1")["drain"];
             drain["by_plan"] == true && drain["state"] == "draining" && drain["left"]["active"] == 1
         });
         assert_eq!(reference.status(dir1)["drain_orders"], Value::Array(Vec::new()), "it is no order");

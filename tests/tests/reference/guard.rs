@@ -8,7 +8,7 @@ use lab::{Host, Reference, eventually, guest, mark};
 use nix::sys::stat::{Mode, umask};
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::support::{DIR1, MASTER_DOWN, PATIENCE, SKEW, TOLERANCE, steady_client, watch};
+use crate::support::{DIR1, MASTER_DOWN, PATIENCE, SKEW, TOLERANCE, find_guardian, steady_client, watch};
 
 /// dir1's own address, which its advertisements come from.
 const SOURCE: &str = "192.168.188.108/24";

@@ -13,7 +13,7 @@ use lab::{Daemon, Host, Lab, Reference, eventually, guest, mark};
 use nix::fcntl::OFlag;
 use nix::sys::signal::Signal;
 
-use crate::support::{PATIENCE, TOLERANCE, watch};
+use crate::support::{PATIENCE, TOLERANCE, find_guardian, watch};
 
 /// dir2's skew time with advertisements every 200 ms.
 const SHORT_SKEW: Duration = Duration::from_micros(129_688);
