@@ -82,7 +82,7 @@ impl<'l, 'p> Demo<'l, 'p> {
         promises.step("Compile examples/lvs-dr/cluster.toml and start evenkeeld on all four hosts");
         let reference = Reference::new(lab);
         let begun = mark();
-        let daemons = reference.serving();
+        let daemons = reference.serving_within(PATIENCE);
         let hosts = &reference.hosts;
         let vip = lab.watch_vip(hosts.vip, &[&hosts.dir1, &hosts.dir2], "eth0");
         let client = hosts.client.probe(hosts.vip, 80);

@@ -122,7 +122,8 @@ impl<'l> Promises<'l> {
     /// Something was waited for in vain, or failed.
     pub(crate) fn in_vain(&self, why: &str) -> Ended {
         let (lost, stood) = (self.lost(self.step_begun), self.stood_still(self.step_begun));
-        let why = why.lines().next().unwrap_or_default();
+        // Logs of daemons follow.
+        let why = why.lines().next().unwrap_or_default().trim_end_matches("; its log:");
         // More than nothing, in a step that waits for minutes.
         let explains = lost >= HARDLY && lost * 10 >= self.step_begun.elapsed();
         let (code, hint) = match explains {
@@ -133,12 +134,14 @@ impl<'l> Promises<'l> {
         Ended { code, text }
     }
 
+    /// How long the machine stood still since then: no longer than that is ago, also where it had stood still before.
     fn lost(&self, since: Mark) -> Duration {
-        self.lab.pulse().lost_between(since, mark())
+        self.lab.pulse().lost_between(since, mark()).min(since.elapsed())
     }
 
     fn stood_still(&self, since: Mark) -> String {
-        let (lost, longest) = (self.lost(since), self.lab.pulse().stalled_since(since));
+        let longest = self.lab.pulse().stalled_since(since).min(since.elapsed());
+        let lost = self.lost(since);
         format!(
             "the machine itself stood still for {} of {}, {} at once",
             secs(lost),

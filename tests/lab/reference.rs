@@ -101,11 +101,17 @@ impl<'l> Reference<'l> {
     /// Starts all four daemons and waits until dir1 is Master, dir2 Backup and both real servers serve.
     #[track_caller]
     pub fn serving(&self) -> Daemons {
+        self.serving_within(PATIENCE)
+    }
+
+    /// The same with another time for each of them.
+    #[track_caller]
+    pub fn serving_within(&self, patience: Duration) -> Daemons {
         let daemons = self.start_all();
-        daemons.dir1.wait_log("Entering MASTER STATE", PATIENCE);
-        daemons.dir2.wait_log("Entering BACKUP STATE", PATIENCE);
+        daemons.dir1.wait_log("Entering MASTER STATE", patience);
+        daemons.dir2.wait_log("Entering BACKUP STATE", patience);
         for real_server in [&self.hosts.rs1, &self.hosts.rs2] {
-            eventually(PATIENCE, &format!("{} has the VIP", real_server.name()), || {
+            eventually(patience, &format!("{} has the VIP", real_server.name()), || {
                 real_server.has_address("lo", self.hosts.vip)
             });
         }

@@ -68,11 +68,14 @@ fn told(failure: Failure) -> Ended {
             None => failed("the lab cannot run here", &what, "make that possible and try again"),
         },
         Failure::NotBooted(console) => {
-            let last = console.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
-            failed("the kernel did not boot", &format!("its last words were: {}", last.trim()), busy)
+            let said = console.lines().find(|line| line.contains(uml::KERNEL_PANIC));
+            let last = said.or_else(|| console.lines().rfind(|line| !line.trim().is_empty()));
+            let words =
+                last.map_or("it said nothing".to_owned(), |last| format!("it said `{}`", last.trim()));
+            failed("the kernel did not boot", &format!("{words}; {}", how_busy()), busy)
         }
         Failure::TimedOut(limit) => {
-            let cause = format!("it is given {} s, which is far more than it takes", limit.as_secs());
+            let cause = format!("it was given {} s, far more than it takes; {}", limit.as_secs(), how_busy());
             failed("it did not come to an end", &cause, busy)
         }
         Failure::Died(how) => failed(
@@ -89,6 +92,14 @@ fn told(failure: Failure) -> Ended {
             "report it with the logs that EVENKEEL_LAB_KEEP=1 keeps",
         ),
     }
+}
+
+/// How much is going on here.
+fn how_busy() -> String {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split(' ').next().filter(|load| !load.is_empty()).unwrap_or("unknown");
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    format!("this machine has a load of {load} on {processors} processors")
 }
 
 /// What a panic said.

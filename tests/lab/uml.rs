@@ -45,6 +45,8 @@ const PREREQUISITES: [(&str, &str); 5] = [
 const SKIPPED_BENCHMARKS: &str = "initcall_blacklist=raid6_select_algo,calibrate_xor_blocks";
 /// Beyond the test's own limit: booting, on a machine busy compiling.
 const BOOT_LIMIT: Duration = Duration::from_secs(60);
+/// The same where people wait: whoever is in a hurry has Ctrl-C.
+const PATIENT_BOOT_LIMIT: Duration = Duration::from_secs(300);
 /// How long the guest may take from its verdict to being gone.
 const POWER_OFF_LIMIT: Duration = Duration::from_secs(10);
 /// The guest ends an overlong test itself, this much before the host would.
@@ -339,7 +341,11 @@ struct Relayed {
 fn relay(heard: &Receiver<Heard>, time_limit: Duration, audience: Audience) -> Relayed {
     let mut relayed = Relayed { started: false, timed_out: false, cut: None, noise: Vec::new() };
     let mut in_output = false;
-    let mut deadline = Instant::now() + BOOT_LIMIT;
+    let mut deadline = Instant::now()
+        + match audience {
+            Audience::Test => BOOT_LIMIT,
+            Audience::People => PATIENT_BOOT_LIMIT,
+        };
     loop {
         let line = match heard.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(Heard::Line(line)) => line,
