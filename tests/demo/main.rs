@@ -20,6 +20,8 @@ use promise::Promises;
 const PATIENCE: Duration = Duration::from_secs(120);
 /// For all of it: a minute and a half on a machine that does nothing else.
 const TIME_LIMIT: Duration = Duration::from_secs(900);
+/// Exit code of a command line that is not understood.
+const USAGE: u8 = 2;
 const HELP: &str = "\
 Shows a failover of the reference cluster in a throwaway kernel: takes a minute and a half, changes nothing on this machine.
 
@@ -38,7 +40,7 @@ fn main() -> ExitCode {
         }
         Some(other) => {
             eprintln!("error: there is no argument `{other}`\n  hint: examples/demo --help");
-            ExitCode::from(promise::UNDECIDED)
+            ExitCode::from(USAGE)
         }
     }
 }

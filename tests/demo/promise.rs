@@ -8,7 +8,7 @@ use lab::{Ended, Lab, Mark, mark};
 /// Exit code when a promise was not kept.
 const BROKEN: u8 = 1;
 /// Exit code when a promise could not be judged.
-pub(crate) const UNDECIDED: u8 = 2;
+const UNDECIDED: u8 = 2;
 /// A machine that stood still for less than this in a step changes nothing of what is seen there but times.
 const HARDLY: Duration = Duration::from_millis(400);
 
