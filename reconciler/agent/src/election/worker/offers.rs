@@ -204,6 +204,7 @@ mod tests {
         };
         let asked = |since: u64| Offer {
             routers: BTreeSet::new(),
+            partly: false,
             since: at(since),
             until: at(since + 10),
             asked: BTreeSet::new(),
