@@ -157,10 +157,7 @@ impl Loader {
         match self.read(tree, &path).map_err(|error| unreadable(&error)).and_then(|bytes| whole(bytes, limit))
         {
             Ok(text) => self.add(tree, &path, &text, 0),
-            Err(fault) => self
-                .source
-                .troubles
-                .push(Diagnostic::of_file(fault.code, fault.cause).in_file(name).hint(fault.hint)),
+            Err(fault) => self.source.troubles.push(fault.diagnostic().in_file(name)),
         }
         while !self.full
             && let Some(include) = tree.open.pop_front()
@@ -264,6 +261,11 @@ impl Loader {
     fn trouble(&mut self, mut fault: Fault, place: &Place, shown: &str) {
         if fault.code == &codes::EMPTY {
             fault.hint = "write what belongs there, or remove the file".to_owned();
+        }
+        if fault.at.is_some() {
+            let diagnostic = fault.diagnostic().in_file(shown).also(place.clone(), "included here");
+            self.source.troubles.push(diagnostic);
+            return;
         }
         let message = format!("`{}`: {}", shown.escape_debug(), fault.cause);
         let diagnostic = Diagnostic::new(fault.code, place.clone(), message, "included here");
