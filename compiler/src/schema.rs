@@ -26,6 +26,7 @@ mod explain;
 mod flatten;
 mod inherit;
 mod mend;
+mod words;
 
 pub(crate) use choice::{Choice, choice, order, plain};
 
