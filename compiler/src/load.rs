@@ -9,6 +9,7 @@ use std::io::{self, ErrorKind};
 use crate::codes;
 use crate::diagnostic::{Diagnostic, Place};
 use crate::parse::bounded;
+use crate::parse::extent::excess;
 use crate::source::{Fault, MAX_BYTES, SourceFile, text_of, unusable};
 
 mod pattern;
@@ -275,7 +276,8 @@ impl Loader {
 
 /// What a file includes. Of a file with syntax errors what can be read of it.
 fn includes(text: &str, offset: usize) -> Vec<(String, Place)> {
-    if !text.contains("include") {
+    // What has too much in it is refused when it is parsed.
+    if !text.contains("include") || excess(std::iter::once((text, 0))).is_some() {
         return Vec::new();
     }
     let root = bounded::read(text).root;
