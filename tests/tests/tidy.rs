@@ -153,7 +153,10 @@ fn the_demo_explains_itself() {
     };
     for flag in ["--help", "-h"] {
         let (code, out, _) = run(flag);
-        assert!(code == Some(0) && out.contains("throwaway kernel") && out.contains("Usage: examples/demo"), "{out}");
+        assert!(
+            code == Some(0) && out.contains("throwaway kernel") && out.contains("Usage: examples/demo"),
+            "{out}"
+        );
     }
     assert_eq!(run("nonsense").0, Some(2));
 }
