@@ -26,6 +26,32 @@ pub struct Label {
     pub text: String,
 }
 
+/// A place that is not in the source's text: in a file that is no text or cannot be read, or the beginning of
+/// one that is meant as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outside {
+    /// The file; `None` for the cluster file itself.
+    pub file: Option<String>,
+    /// Where in it.
+    pub at: Spot,
+}
+
+/// A place in a file that is not in the source's text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spot {
+    /// The line, from 1.
+    pub line: usize,
+    /// The character in its line, from 1.
+    pub column: usize,
+    /// The byte, from 0.
+    pub byte: usize,
+}
+
+impl Spot {
+    /// Where every file begins.
+    pub(crate) const BEGINNING: Self = Self { line: 1, column: 1, byte: 0 };
+}
+
 /// One finding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
@@ -33,10 +59,10 @@ pub struct Diagnostic {
     pub code: &'static Code,
     /// The cause, one sentence without a full stop.
     pub message: String,
-    /// Where to look first; `None` when a file as a whole is meant.
+    /// Where to look first; `None` when that is not in the source's text, see `outside`.
     pub primary: Option<Label>,
-    /// The file that is meant as a whole; `None` for the cluster file itself.
-    pub file: Option<String>,
+    /// Where to look when there is no `primary`.
+    pub outside: Outside,
     /// Other places that have part in it.
     pub secondary: Vec<Label>,
     /// Facts that explain the cause.
@@ -64,17 +90,24 @@ impl Diagnostic {
             code,
             message: message.into(),
             primary: None,
-            file: None,
+            outside: Outside { file: None, at: Spot::BEGINNING },
             secondary: Vec::new(),
             notes: Vec::new(),
             hints: Vec::new(),
         }
     }
 
-    /// Names the file that is meant as a whole.
+    /// Names the file that is meant.
     #[must_use]
     pub(crate) fn in_file(mut self, name: impl Into<String>) -> Self {
-        self.file = Some(name.into());
+        self.outside.file = Some(name.into());
+        self
+    }
+
+    /// Says where in the file that is meant.
+    #[must_use]
+    pub(crate) const fn at_spot(mut self, at: Spot) -> Self {
+        self.outside.at = at;
         self
     }
 
@@ -116,7 +149,9 @@ impl Diagnostic {
 
     /// Sort key: the order of the file, then of the codes.
     pub(crate) fn order(&self) -> (usize, &'static str, usize) {
-        let place = self.primary.as_ref().map_or(0..0, |label| label.place.clone());
+        // Of a file that cannot be read it is where that is included.
+        let first = self.primary.as_ref().or(self.secondary.first());
+        let place = first.map_or(0..0, |label| label.place.clone());
         (place.start, self.code.id, place.end)
     }
 }

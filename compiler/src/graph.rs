@@ -3,12 +3,12 @@
 //! Here is what is in the picture; `svg` and `mermaid` draw it. Four columns from left to right: directors,
 //! virtual routers, services, real servers. What looks the same from outside becomes one box, so that forty
 //! hosts are as readable as two: real servers of the same services, and services of the same virtual router and
-//! real servers.
+//! real servers. Around the virtual routers of a sync group is a frame.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_schemas::cluster::{Forwarding, Segment};
-use evenkeel_schemas::scalars::Name;
+use evenkeel_schemas::scalars::{Name, Port};
 
 use crate::resolve::{Balanced, Resolved, Taken};
 
@@ -20,6 +20,9 @@ pub use svg::svg;
 
 /// How many lines a box has at most; the last one then says how many more there are.
 const MAX_LINES: usize = 12;
+/// How many ports and ranges are written out, and how many names on a line between two boxes: both make boxes wide.
+const MAX_PORTS: usize = 6;
+const MAX_DRAINED: usize = 3;
 
 /// A box.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,6 +50,8 @@ pub struct Graph {
     segments: Vec<(Name, String)>,
     directors: Vec<Node>,
     routers: Vec<Node>,
+    /// Sync groups, with the virtual routers in them.
+    groups: Vec<(Name, BTreeSet<usize>)>,
     services: Vec<Node>,
     real_servers: Vec<Node>,
     /// From directors to virtual routers.
@@ -65,9 +70,14 @@ impl Graph {
     #[must_use]
     pub fn of(cluster: &Resolved) -> Self {
         let likeness = |service: &'_ Balanced| -> Sends {
-            let each = service.fronts.iter().flat_map(|front| &front.real_servers);
-            each.map(|server| (server.host.clone(), (server.weight.get(), server.forwarding.to_string())))
-                .collect()
+            let mut sends = Sends::new();
+            for server in service.fronts.iter().flat_map(|front| &front.real_servers) {
+                let usual = || (0, server.forwarding.to_string());
+                let (weight, _) = sends.entry(server.host.clone()).or_insert_with(usual);
+                // With several ports a host gets new connections while any of them does.
+                *weight = server.weight.get().max(*weight);
+            }
+            sends
         };
         let mut alike: BTreeMap<(&Name, Sends), Vec<(&Name, &Balanced)>> = BTreeMap::new();
         for (name, service) in &cluster.services {
@@ -103,6 +113,7 @@ impl Graph {
                 .collect(),
             directors: directors.iter().map(|name| host_node(cluster, name)).collect(),
             routers: cluster.routers.keys().map(|name| router_node(cluster, name)).collect(),
+            groups: groups(cluster),
             services: alike.values().map(|services| service_node(services)).collect(),
             real_servers: teams.iter().map(|(_, hosts)| team_node(cluster, hosts)).collect(),
             holds: Vec::new(),
@@ -138,19 +149,65 @@ impl Graph {
     }
 }
 
-/// How packets are sent to these of a service's real servers: weight, and forwarding where it is not the usual one.
+/// Sync groups with their virtual routers, which are numbered by their names. A virtual router with VIPs of both families is none:
+/// it is one box.
+fn groups(cluster: &Resolved) -> Vec<(Name, BTreeSet<usize>)> {
+    let mut groups: BTreeMap<&Name, BTreeSet<usize>> = BTreeMap::new();
+    for (index, router) in cluster.routers.values().enumerate() {
+        if let Some(group) = &router.group {
+            groups.entry(group).or_default().insert(index);
+        }
+    }
+    let several = groups.into_iter().filter(|(_, members)| members.len() > 1);
+    several.map(|(name, members)| (name.clone(), members)).collect()
+}
+
+/// How packets are sent to these of a service's real servers: weight, who gets no new connections, and forwarding where
+/// it is not the usual one.
 fn sending(servers: &Sends, hosts: &[&Name]) -> String {
-    let of_team = || hosts.iter().filter_map(|host| servers.get(*host));
-    let (least, most) = (of_team().map(|(w, _)| *w).min(), of_team().map(|(w, _)| *w).max());
-    let weight = match (least, most) {
-        (Some(least), Some(most)) if least != most => format!("weights {least}–{most}"),
-        (Some(weight), _) => format!("weight {weight}"),
-        (None, _) => String::new(),
-    };
+    let of_team = || hosts.iter().filter_map(|host| Some((*host, servers.get(*host)?)));
+    let serving = || of_team().map(|(_, (weight, _))| *weight).filter(|weight| *weight > 0);
+    let mut words = Vec::new();
+    match (serving().min(), serving().max()) {
+        (Some(least), Some(most)) if least != most => words.push(format!("weights {least}–{most}")),
+        (Some(weight), _) => words.push(format!("weight {weight}")),
+        (None, _) => {}
+    }
     let usual = Forwarding::Dr.to_string();
     let unusual: BTreeSet<&str> =
-        of_team().map(|(_, forwarding)| forwarding.as_str()).filter(|f| *f != usual).collect();
-    unusual.into_iter().fold(weight, |text, forwarding| format!("{text}, {forwarding}"))
+        of_team().map(|(_, (_, forwarding))| forwarding.as_str()).filter(|f| *f != usual).collect();
+    words.extend(unusual.into_iter().map(str::to_owned));
+    // Last, since it is a list itself.
+    let drained = of_team().filter(|(_, (weight, _))| *weight == 0).map(|(name, _)| name);
+    words.extend(listed(drained, MAX_DRAINED).map(|names| format!("drained: {names}")));
+    words.join(", ")
+}
+
+/// The first of some things, and how many more there are.
+fn listed<T: ToString>(items: impl Iterator<Item = T>, most: usize) -> Option<String> {
+    let mut all: Vec<String> = items.map(|item| item.to_string()).collect();
+    let more = all.len().saturating_sub(most);
+    all.truncate(most);
+    let text = all.join(", ");
+    (!text.is_empty()).then(|| if more == 0 { text } else { format!("{text} and {more} more") })
+}
+
+/// Ports one by one, and those that follow one another as a range. Ascending.
+fn ports(ports: &[Port]) -> String {
+    let mut runs: Vec<(u16, u16)> = Vec::new();
+    for port in ports.iter().map(|port| port.get()) {
+        match runs.last_mut() {
+            Some((_, last)) if last.checked_add(1) == Some(port) => *last = port,
+            Some(_) | None => runs.push((port, port)),
+        }
+    }
+    let run = |(first, last): (u16, u16)| match last - first {
+        0 => first.to_string(),
+        // Two neighbours are no range to a reader.
+        1 => format!("{first}, {last}"),
+        _ => format!("{first}–{last}"),
+    };
+    listed(runs.into_iter().map(run), MAX_PORTS).unwrap_or_default()
 }
 
 fn words<T: ToString>(items: &[T]) -> String {
@@ -197,10 +254,7 @@ fn service_node(services: &[(&Name, &Balanced)]) -> Node {
         let by_address = matches!(service.taken, Taken::Transport { .. });
         let vips = if by_address && vips > 1 { format!(" on {vips} VIPs") } else { String::new() };
         let taken = match &service.taken {
-            Taken::Transport { protocol, ports } => match ports.as_slice() {
-                [first, .., last] => format!("{protocol}/{first}–{last}"),
-                ports => format!("{protocol}/{}", words(ports)),
-            },
+            Taken::Transport { protocol, ports: all } => format!("{protocol}/{}", ports(all)),
             Taken::Mark { mark, family } => format!("mark {mark} {family}"),
         };
         format!("{name} {taken} {}{vips}", service.scheduler.as_str())
@@ -240,4 +294,40 @@ fn shortened(mut lines: Vec<String>) -> Vec<String> {
         lines.push(format!("and {more} more"));
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_are_a_list_where_they_are_a_list() {
+        let text = |all: &[u16]| {
+            ports(&all.iter().map(|port| Port::new(*port).expect("a port")).collect::<Vec<Port>>())
+        };
+        assert_eq!(text(&[80]), "80");
+        assert_eq!(text(&[80, 443]), "80, 443");
+        assert_eq!(text(&[80, 81, 443, 8000, 8001, 8002]), "80, 81, 443, 8000–8002");
+        assert_eq!(text(&[65534, 65535]), "65534, 65535");
+        assert_eq!(text(&[1, 3, 5, 7, 9, 11, 13, 15]), "1, 3, 5, 7, 9, 11 and 2 more");
+    }
+
+    #[test]
+    fn who_is_drained_is_named() {
+        let name = |text: &str| text.parse::<Name>().expect("a name");
+        let sends = |weights: &[(&str, u16, Forwarding)]| -> Sends {
+            weights.iter().map(|(host, weight, how)| (name(host), (*weight, how.to_string()))).collect()
+        };
+        let label = |sends: &Sends| sending(sends, &sends.keys().collect::<Vec<_>>());
+        assert_eq!(label(&sends(&[("a", 3, Forwarding::Dr), ("b", 3, Forwarding::Dr)])), "weight 3");
+        assert_eq!(
+            label(&sends(&[("a", 3, Forwarding::Dr), ("b", 0, Forwarding::Dr), ("c", 1, Forwarding::Dr)])),
+            "weights 1–3, drained: b"
+        );
+        assert_eq!(label(&sends(&[("a", 0, Forwarding::Nat)])), format!("{}, drained: a", Forwarding::Nat));
+        let many: Vec<(String, u16)> = (0..6).map(|at| (format!("h{at}"), 0)).collect();
+        let many: Vec<(&str, u16, Forwarding)> =
+            many.iter().map(|(name, weight)| (name.as_str(), *weight, Forwarding::Dr)).collect();
+        assert_eq!(label(&sends(&many)), "drained: h0, h1, h2 and 3 more");
+    }
 }

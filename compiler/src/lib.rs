@@ -31,7 +31,7 @@ mod suggest;
 mod unknown;
 mod validate;
 
-pub use diagnostic::{Diagnostic, Label, Place, Severity};
+pub use diagnostic::{Diagnostic, Label, Outside, Place, Severity, Spot};
 pub use emit::{HostPlan, emit, secrets_header};
 pub use layout::layout;
 pub use load::{Files, Limits, MAX_DEPTH, MAX_FILES, Start, is_cluster_file, load, load_alone, load_within};
@@ -114,7 +114,7 @@ fn run(source: &SourceFile) -> Found {
         // What else belongs to the cluster is not known, so no rule can judge it.
         return Found::nothing_but(checked.diagnostics, checked.stopped);
     }
-    if let Some(diagnostic) = size::too_many_destinations(&cluster, source.limits) {
+    if let Some(diagnostic) = size::too_many_destinations(&cluster, &document, source.limits) {
         checked.diagnostics.push(diagnostic);
         return Found::nothing_but(checked.diagnostics, checked.stopped);
     }

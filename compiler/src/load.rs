@@ -9,6 +9,7 @@ use std::io::{self, ErrorKind};
 use crate::codes;
 use crate::diagnostic::{Diagnostic, Place};
 use crate::parse::bounded;
+use crate::parse::extent::excess;
 use crate::source::{Fault, MAX_BYTES, SourceFile, text_of, unusable};
 
 mod pattern;
@@ -157,10 +158,7 @@ impl Loader {
         match self.read(tree, &path).map_err(|error| unreadable(&error)).and_then(|bytes| whole(bytes, limit))
         {
             Ok(text) => self.add(tree, &path, &text, 0),
-            Err(fault) => self
-                .source
-                .troubles
-                .push(Diagnostic::of_file(fault.code, fault.cause).in_file(name).hint(fault.hint)),
+            Err(fault) => self.source.troubles.push(fault.diagnostic().in_file(name)),
         }
         while !self.full
             && let Some(include) = tree.open.pop_front()
@@ -265,6 +263,11 @@ impl Loader {
         if fault.code == &codes::EMPTY {
             fault.hint = "write what belongs there, or remove the file".to_owned();
         }
+        if fault.at.is_some() {
+            let diagnostic = fault.diagnostic().in_file(shown).also(place.clone(), "included here");
+            self.source.troubles.push(diagnostic);
+            return;
+        }
         let message = format!("`{}`: {}", shown.escape_debug(), fault.cause);
         let diagnostic = Diagnostic::new(fault.code, place.clone(), message, "included here");
         self.source.troubles.push(diagnostic.hint(fault.hint));
@@ -273,7 +276,8 @@ impl Loader {
 
 /// What a file includes. Of a file with syntax errors what can be read of it.
 fn includes(text: &str, offset: usize) -> Vec<(String, Place)> {
-    if !text.contains("include") {
+    // What has too much in it is refused when it is parsed.
+    if !text.contains("include") || excess(std::iter::once((text, 0))).is_some() {
         return Vec::new();
     }
     let root = bounded::read(text).root;

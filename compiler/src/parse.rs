@@ -13,6 +13,7 @@ use crate::diagnostic::{Diagnostic, MAX_ERRORS, Place};
 use crate::source::SourceFile;
 
 pub(crate) mod bounded;
+pub(crate) mod extent;
 mod merge;
 mod syntax;
 
@@ -129,6 +130,10 @@ pub(crate) struct Parsed<'s> {
 pub(crate) fn parse(source: &SourceFile) -> Result<Parsed<'_>, (Vec<Diagnostic>, bool)> {
     let mut union = merge::Union { text: source.text(), diagnostics: Vec::new() };
     let mut layers: Vec<(usize, DeTable<'_>)> = Vec::new();
+    let texts = source.pieces().iter().map(|piece| (source.text_of(piece), piece.range.start));
+    if let Some(excess) = extent::excess(texts) {
+        return Err((vec![excess], false));
+    }
     for piece in source.pieces() {
         let text = source.text_of(piece);
         if union.diagnostics.len() > MAX_ERRORS {

@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::codes;
 use crate::diagnostic::Severity;
 use crate::schema::{plain, schema};
+use crate::validate::unsupported;
 
 /// One key of the language.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub struct Key {
     pub default: String,
     /// What it is for.
     pub description: String,
+    /// What this version refuses of it; `None` when nothing.
+    pub refused: Option<String>,
 }
 
 /// Every key in the order of the documentation.
@@ -39,7 +42,9 @@ pub fn keys() -> Vec<Key> {
 pub fn markdown() -> String {
     let mut out = String::from(
         "# The cluster file\n\nEvery key of `cluster.toml`, made from its JSON Schema. `<name>` stands for a name of \
-         yours, `[]` for each item of a list. The README explains how they work together.\n",
+         yours, `[]` for each item of a list. The README explains how they work together.\n\nThe language is ahead of the \
+         daemon: keys whose meaning begins in **bold** are checked with all others, and what `evenkeeld` cannot do \
+         yet is an error.\n",
     );
     let mut section = String::new();
     for key in keys() {
@@ -56,7 +61,10 @@ pub fn markdown() -> String {
             key.path,
             cell(&key.takes),
             cell(&key.default),
-            cell(&key.description)
+            cell(&match &key.refused {
+                Some(refused) => format!("**{refused}** {}", key.description),
+                None => key.description.clone(),
+            })
         );
     }
     out
@@ -98,6 +106,9 @@ pub fn man() -> String {
     for key in keys() {
         page.control("TP", []);
         page.text([bold(key.path)]);
+        if let Some(refused) = key.refused {
+            page.text([bold(refused)]);
+        }
         page.text([roman(key.description)]);
         page.control("RS", []);
         let plain = |text: String| text.replace('`', "");
@@ -173,6 +184,7 @@ fn properties(
                 own if own.is_empty() => description(rule),
                 own => own,
             },
+            refused: unsupported::mark(&path),
             path: path.clone(),
         };
         // A tag stands in every branch, with a word of its own in each.
@@ -225,7 +237,10 @@ fn takes(rule: &'static Value) -> String {
     if !words.is_empty() {
         return words.join(", ");
     }
-    match (word("type"), word("format")) {
+    // What may be absent is of its type or nothing.
+    let alternatives = rule.get("type").and_then(Value::as_array).into_iter().flatten();
+    let some = alternatives.filter_map(Value::as_str).find(|kind| *kind != "null");
+    match (some.unwrap_or(word("type")), word("format")) {
         ("string", "ip") => "an address".to_owned(),
         ("string", "cidr") => "a network".to_owned(),
         ("string", "span" | "advert-interval") => "a duration".to_owned(),

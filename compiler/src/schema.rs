@@ -26,6 +26,7 @@ mod explain;
 mod flatten;
 mod inherit;
 mod mend;
+mod words;
 
 pub(crate) use choice::{Choice, choice, order, plain};
 
@@ -95,7 +96,7 @@ enum Wrong {
 
 /// Checks the shape, mends it and reads it.
 pub(crate) fn check(document: &mut Document<'_>, value: Value, odd: &[Odd], limits: Limits) -> Checked {
-    if let Some(diagnostic) = size::too_many_defaults(&value, limits) {
+    if let Some(diagnostic) = size::too_many_defaults(&value, document, limits) {
         return Checked::nothing(vec![diagnostic], false);
     }
     let mut unknowns = Unknowns::default();

@@ -11,22 +11,39 @@ use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::load::Limits;
 use crate::members;
+use crate::parse::{Document, at};
 
-/// Why nothing is made of a cluster, when it would be too much.
-pub(crate) fn too_many_destinations(cluster: &Cluster, limits: Limits) -> Option<Diagnostic> {
-    let count = destinations(cluster);
-    (count > limits.destinations).then(|| {
-        let message = format!(
-            "the plans would have {count} destinations together; at most {} are made",
-            limits.destinations
-        );
-        Diagnostic::of_file(&codes::TOO_MUCH, message)
-            .hint("a firewall mark makes one virtual server of any number of VIPs and ports")
-    })
+/// Why nothing is made of a cluster, when it would be too much. Shows the service that most of it is of.
+pub(crate) fn too_many_destinations(
+    cluster: &Cluster,
+    document: &Document<'_>,
+    limits: Limits,
+) -> Option<Diagnostic> {
+    let each = destinations(cluster);
+    let count = each.iter().map(|(_, count)| *count).fold(0, usize::saturating_add);
+    if count <= limits.destinations {
+        return None;
+    }
+    let message = format!(
+        "the plans would have {count} destinations together; at most {} are made",
+        limits.destinations
+    );
+    // Of equals the first of the file's names.
+    let most = each.into_iter().rev().max_by_key(|(_, count)| *count);
+    let diagnostic = match most {
+        Some((name, of_it)) => Diagnostic::new(
+            &codes::TOO_MUCH,
+            document.key(at!["services", name]),
+            message,
+            format!("{of_it} of them are of `{name}`"),
+        ),
+        None => Diagnostic::of_file(&codes::TOO_MUCH, message),
+    };
+    Some(diagnostic.hint("a firewall mark makes one virtual server of any number of VIPs and ports"))
 }
 
 /// The same of keys that objects take from `[defaults]`.
-pub(crate) fn too_many_defaults(root: &Value, limits: Limits) -> Option<Diagnostic> {
+pub(crate) fn too_many_defaults(root: &Value, document: &Document<'_>, limits: Limits) -> Option<Diagnostic> {
     let defaults = root.get("defaults")?;
     let objects = |section: &str| root.get(section).and_then(Value::as_object);
     let checks = objects("services").into_iter().flat_map(|services| services.values()).map(|service| {
@@ -48,7 +65,7 @@ pub(crate) fn too_many_defaults(root: &Value, limits: Limits) -> Option<Diagnost
             "objects would take {values} values from `[defaults]`; at most {} are taken",
             limits.destinations
         );
-        Diagnostic::of_file(&codes::TOO_MUCH, message)
+        Diagnostic::new(&codes::TOO_MUCH, document.key(at!["defaults"]), message, "taken by every object")
             .hint("put real servers that services share into a pool, not into the defaults")
     })
 }
@@ -61,8 +78,8 @@ fn values(value: &Value) -> usize {
     }
 }
 
-/// Those of all virtual servers in the plans of all directors; with placeholders in it about so many.
-fn destinations(cluster: &Cluster) -> usize {
+/// Those of a service's virtual servers in the plans of all directors; with placeholders in it about so many.
+fn destinations(cluster: &Cluster) -> Vec<(&Name, usize)> {
     let mut labels: BTreeMap<&Name, usize> = BTreeMap::new();
     for label in cluster.hosts.values().flat_map(|host| &host.labels) {
         *labels.entry(label).or_default() += 1;
@@ -96,5 +113,5 @@ fn destinations(cluster: &Cluster) -> usize {
         };
         members.saturating_mul(fronts).saturating_mul(directors.max(1))
     };
-    cluster.services.values().map(of_service).fold(0, usize::saturating_add)
+    cluster.services.iter().map(|(name, service)| (name, of_service(service))).collect()
 }

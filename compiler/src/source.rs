@@ -5,7 +5,7 @@
 //! Nothing here knows TOML; nothing here reads a file: `load` puts the files together.
 
 use crate::codes::{self, Code};
-use crate::diagnostic::{Diagnostic, Place};
+use crate::diagnostic::{Diagnostic, Place, Spot};
 use crate::load::Limits;
 
 /// Most bytes of a cluster, all its files together. One of 100,000 real servers takes about 5 MB.
@@ -125,15 +125,29 @@ pub(crate) struct Fault {
     pub(crate) code: &'static Code,
     pub(crate) cause: String,
     pub(crate) hint: String,
+    /// Where in the file; `None` when it is meant as a whole.
+    pub(crate) at: Option<Spot>,
 }
 
 impl Fault {
     pub(crate) fn new(code: &'static Code, cause: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { code, cause: cause.into(), hint: hint.into() }
+        Self { code, cause: cause.into(), hint: hint.into(), at: None }
     }
 
-    fn diagnostic(self) -> Diagnostic {
-        Diagnostic::of_file(self.code, self.cause).hint(self.hint)
+    /// The same behind the text `before`.
+    fn behind(mut self, before: &str) -> Self {
+        let line = before.rsplit('\n').next().unwrap_or_default();
+        self.at = Some(Spot {
+            line: before.matches('\n').count() + 1,
+            column: line.trim_start_matches('\u{feff}').chars().count() + 1,
+            byte: before.len(),
+        });
+        self
+    }
+
+    pub(crate) fn diagnostic(self) -> Diagnostic {
+        let at = self.at.unwrap_or(Spot::BEGINNING);
+        Diagnostic::of_file(self.code, self.cause).at_spot(at).hint(self.hint)
     }
 }
 
@@ -144,11 +158,10 @@ pub(crate) fn text_of(bytes: Vec<u8>, limit: usize) -> Result<String, Fault> {
     }
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
-        let before = &error.as_bytes()[..valid];
-        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let before = std::str::from_utf8(error.as_bytes().get(..valid).unwrap_or_default());
         let bad = error.as_bytes().get(valid).copied().unwrap_or_default();
-        let cause = format!("line {line} is not UTF-8 text: byte 0x{bad:02x} at offset {valid}");
-        Fault::new(&codes::NOT_UTF8, cause, "save the file as UTF-8")
+        let cause = format!("this is not UTF-8 text: byte 0x{bad:02x} at offset {valid}");
+        Fault::new(&codes::NOT_UTF8, cause, "save the file as UTF-8").behind(before.unwrap_or_default())
     })
 }
 
@@ -158,12 +171,12 @@ pub(crate) fn unusable(text: &str, limit: usize) -> Option<Fault> {
         return Some(too_large(limit));
     }
     if let Some(offset) = text.find('\0') {
-        let line = text[..offset].matches('\n').count() + 1;
-        return Some(Fault::new(
+        let fault = Fault::new(
             &codes::NOT_TEXT,
-            format!("line {line} holds a NUL byte: this is not a text file"),
+            "a NUL byte stands here: this is not a text file",
             "check that this is the cluster file, and that it was copied whole",
-        ));
+        );
+        return Some(fault.behind(text.get(..offset).unwrap_or_default()));
     }
     let nothing = |line: &str| line.trim().is_empty() || line.trim_start().starts_with('#');
     if text.trim_start_matches('\u{feff}').lines().all(nothing) {

@@ -49,7 +49,7 @@ mod services;
 mod trackers;
 mod tunnels;
 mod unicast;
-mod unsupported;
+pub(crate) mod unsupported;
 mod vip_settings;
 mod vips;
 mod virtual_routes;

@@ -333,7 +333,11 @@ fn stages_are_applied_one_at_a_time() {
     place.done(&["plan", "cluster.toml", "--against", "plans", "--save", "change.plan"]);
     let (code, _, err) = place.run(&["apply", "change.plan", "--to", "plans", "--stage", "2"]);
     assert_eq!(code, 1);
-    assert!(err.contains("stage 2 is not the next one"), "{err}");
+    assert!(
+        err.contains("stage 2 of 3 is not due: no stage was taken yet, and stage 1 is due in plans"),
+        "{err}"
+    );
+    assert_eq!(place.plans(), start, "nothing was written");
     for (number, hosts) in [(1, &["rs3"][..]), (2, &["rs3", "dir2"]), (3, &["rs3", "dir2", "dir1"])] {
         let number = number.to_string();
         for _ in 0..2 {
@@ -343,6 +347,13 @@ fn stages_are_applied_one_at_a_time() {
                 now.keys().filter(|name| now.get(*name) != start.get(*name)).collect();
             assert_eq!(changed.len(), hosts.len(), "{changed:?}");
         }
+        let (other, words) = match number.as_str() {
+            "1" => ("3", "stage 3 of 3 is not due: stage 1 was taken last, and stage 2 is due"),
+            "2" => ("1", "stage 1 of 3 is over: stage 2 was taken last, and stage 3 is due"),
+            _ => ("1", "stage 1 is over: all 3 stages were taken"),
+        };
+        let (code, _, err) = place.run(&["apply", "change.plan", "--to", "plans", "--stage", other]);
+        assert!(code == 1 && err.contains(words), "{err}");
     }
     let end = place.plans();
     assert_eq!(place.run(&["apply", "change.plan", "--to", "plans", "--stage", "4"]).0, 1);

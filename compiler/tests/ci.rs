@@ -7,9 +7,30 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// Stands in for `gh` and `curl`: notes its arguments, and the comment.
-const RECORDER: &str =
-    "#!/bin/sh\nprintf '%s\\n' \"$(basename \"$0\") $*\" >> \"$RECORD\"\ncp plan.md \"$RECORD.md\"\n";
+/// Stands in for `gh`: notes its arguments, and the comment.
+const GH: &str = "#!/bin/sh\nprintf '%s\\n' \"gh $*\" >> \"$RECORD\"\ncp plan.md \"$RECORD.md\"\n";
+
+/// Stands in for `curl` and the notes of a merge request: they are in a file, and what is told is noted. The first hundred are
+/// other people's, and one of them is like ours.
+const CURL: &str = r#"#!/bin/bash
+set -eu
+for url; do :; done
+method=$(printf '%s\n' "$@" | grep -x -A1 -e --request | tail -n 1 || true)
+printf 'curl %s %s\n' "${method:-GET}" "$url" >> "$RECORD"
+notes="$RECORD.notes"
+if [ ! -e "$notes" ]; then
+    jq -n '[range(100) | {id: ., author: {id: 1}, body: (if . == 3 then "<!-- evenkeel plan -->\nforged" else "hello" end)}]' > "$notes"
+fi
+case "${method:-GET} $url" in
+"GET "*/user) echo '{"id": 7}' ;;
+"GET "*page=1) jq '.[:100]' "$notes" ;;
+"GET "*page=2) jq '.[100:]' "$notes" ;;
+"POST "*/notes) jq --rawfile body plan.md '. + [{id: length, author: {id: 7}, body: $body}]' "$notes" > "$notes.new" ;;
+"PUT "*/notes/100) jq --rawfile body plan.md '.[100].body = $body' "$notes" > "$notes.new" ;;
+*) echo "curl: nothing answers $method $url" >&2; exit 22 ;;
+esac
+if [ -e "$notes.new" ]; then mv "$notes.new" "$notes"; cp plan.md "$RECORD.md"; echo '{}'; fi
+"#;
 
 struct World {
     root: tempfile::TempDir,
@@ -21,9 +42,9 @@ impl World {
         for directory in ["bin", "author", "origin.git"] {
             fs::create_dir(world.path(directory)).expect("directory");
         }
-        for name in ["gh", "curl"] {
+        for (name, text) in [("gh", GH), ("curl", CURL)] {
             let path = world.path("bin").join(name);
-            fs::write(&path, RECORDER).expect("write");
+            fs::write(&path, text).expect("write");
             fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("mode");
         }
         std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_evenkeel"), world.path("bin/evenkeel")).expect("link");
@@ -182,11 +203,22 @@ fn gitlab_comments_the_plan_and_applies_what_is_merged() {
     let changed = example().replace("scheduler = \"wlc\"", "scheduler = \"rr\"");
     world.commit("change", &changed);
     world.job("plan", "change", &scripts("gitlab-ci.yml", "plan"), &environment);
-    let record = fs::read_to_string(world.path("record")).expect("curl was called");
-    let note = "https://gitlab.example.org/api/v4/projects/ci_project_id/merge_requests/ci_merge_request_iid/notes\n";
-    assert!(record.starts_with("curl --fail") && record.ends_with(note), "{record}");
+    let notes =
+        "https://gitlab.example.org/api/v4/projects/ci_project_id/merge_requests/ci_merge_request_iid/notes";
+    let told = || {
+        let record = fs::read_to_string(world.path("record")).expect("curl was called");
+        record.lines().filter(|line| !line.starts_with("curl GET")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(told(), [format!("curl POST {notes}")]);
     let comment = fs::read_to_string(world.path("record.md")).expect("comment");
     assert!(comment.contains("scheduler: \"wlc\" -> \"rr\"  # cluster.toml:26"), "{comment}");
+    // Another push: the same comment is written anew, and nobody else's.
+    let again = example().replace("scheduler = \"wlc\"", "scheduler = \"sh\"");
+    world.commit("change", &again);
+    world.job("plan-again", "change", &scripts("gitlab-ci.yml", "plan"), &environment);
+    assert_eq!(told(), [format!("curl POST {notes}"), format!("curl PUT {notes}/100")]);
+    let comment = fs::read_to_string(world.path("record.md")).expect("comment");
+    assert!(comment.contains("scheduler: \"wlc\" -> \"sh\""), "{comment}");
 
     world.commit("main", &changed);
     world.job("merge", "main", &scripts("gitlab-ci.yml", "apply"), &environment);
@@ -206,4 +238,46 @@ fn what_cannot_be_applied_stops_the_job() {
     let err = String::from_utf8_lossy(&output.stderr);
     assert!(err.contains("error[EK0102]") && err.contains("is not valid"), "{err}");
     assert!(world.published().is_empty());
+}
+
+/// Mistakes are told where each service shows them, and files that are not laid out are refused.
+#[test]
+fn what_is_wrong_is_told_before_anything_is_planned() {
+    let world = World::new();
+    world.commit("main", &example());
+    let jobs = [("github-actions.yml", "github"), ("gitlab-ci.yml", "gitlab")];
+    for (file, name) in jobs {
+        world.job(name, "main", &scripts(file, "check"), &[]);
+        let sarif = fs::read_to_string(world.path(name).join("work/evenkeel.sarif")).expect("a report");
+        assert!(sarif.contains("\"2.1.0\"") && sarif.contains("EK0406"), "{sarif}");
+    }
+    for (change, layout) in [(("vrid = 51", "vrid = 0"), false), (("vrid = 51", "vrid    =   51"), true)] {
+        let name = if layout { "untidy" } else { "wrong" };
+        world.commit(name, &example().replace(change.0, change.1));
+        for (file, service) in jobs {
+            let directory = format!("{name}-{service}");
+            fs::create_dir(world.path(&directory)).expect("directory");
+            world.sh(&directory, &format!("git clone --quiet --branch {name} ../origin.git work"));
+            let ended = scripts(file, "check")
+                .iter()
+                .map(|script| world.bash(&format!("{directory}/work"), script, &[]))
+                .collect::<Vec<_>>();
+            assert!(ended.iter().any(|output| output.status.code() == Some(1)), "{file}: {ended:?}");
+            let said: String = ended
+                .iter()
+                .map(|output| {
+                    String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned()
+                })
+                .collect();
+            let words = match (layout, service) {
+                (true, _) => "is not in canonical layout",
+                (false, "github") => "::error file=cluster.toml,line=15",
+                (false, _) => "error[EK0105]",
+            };
+            assert!(said.contains(words), "{file}: {said}");
+            let sarif =
+                fs::read_to_string(world.path(&directory).join("work/evenkeel.sarif")).expect("a report");
+            assert_eq!(sarif.contains("EK0105"), !layout, "{sarif}");
+        }
+    }
 }

@@ -136,6 +136,93 @@ fn wrong_usage_is_two_and_help_shows_examples() {
 }
 
 #[test]
+fn a_picture_is_drawn_as_its_name_says() {
+    let place = Place::new(CLUSTER);
+    let graph = |more: &[&str]| {
+        let mut command = evenkeel();
+        run(command.current_dir(place.root.path()).args(["graph", "cluster.toml"]).args(more))
+    };
+    for (name, begins) in
+        [("a.svg", "<svg "), ("a.SVG", "<svg "), ("a.mmd", "flowchart"), ("b.mermaid", "flowchart")]
+    {
+        assert_eq!(graph(&["--out", name]).0, 0, "{name}");
+        let text = fs::read_to_string(place.root.path().join(name)).expect("a picture");
+        assert!(text.starts_with(begins), "{name}: {text}");
+    }
+    assert!(graph(&[]).1.starts_with("flowchart"), "standard output has no name");
+    for (name, words) in
+        [("a.png", "no PNG is drawn"), ("a.dot", ".svg, .mmd"), ("picture", "--format"), (".svg", ".mmd")]
+    {
+        let (code, out, err) = graph(&["--out", name]);
+        assert!(code == 1 && out.is_empty() && err.contains(words), "{name}: {err}");
+        assert!(!place.root.path().join(name).exists(), "{name}");
+    }
+    assert_eq!(graph(&["--out", "picture", "--format", "svg"]).0, 0, "said and not guessed");
+}
+
+/// What may be left out stands in brackets, also where something else is wrong.
+#[test]
+fn usage_lines_are_those_of_the_help() {
+    for (arguments, usage) in [
+        (&["compile", "x", "--check"][..], "evenkeel compile [OPTIONS] --out <DIR> <CLUSTER>"),
+        (&["fmt", "--check"], "evenkeel fmt [OPTIONS] <FILE>..."),
+        (&["plan", "x", "--nope"], "evenkeel plan [OPTIONS] <CLUSTER>"),
+        (&["apply", "x", "--stage", "next"], "evenkeel apply [OPTIONS] --to <DIR> <CLUSTER|FILE>"),
+        (&["graph", "--format", "svg"], "evenkeel graph [OPTIONS] <CLUSTER>"),
+        (&["validate"], "evenkeel validate [OPTIONS] <CLUSTER>"),
+    ] {
+        let (code, _, err) = run(evenkeel().args(arguments));
+        let (_, help, _) = run(evenkeel().args([arguments[0], "--help"]));
+        assert!(code == 2 && err.contains(&format!("Usage: {usage}\n")), "{err}");
+        assert!(help.contains(&format!("Usage: {usage}\n")), "{help}");
+    }
+}
+
+#[test]
+fn schemas_are_listed_and_printed_by_name() {
+    let (code, list, _) = run(evenkeel().arg("schema"));
+    assert_eq!(code, 0);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../schemas/json");
+    assert_eq!(list.lines().count(), names(&folder).len(), "{list}");
+    for line in list.lines() {
+        let (name, about) = line.split_once(' ').expect("a name and what it is");
+        assert!(about.trim().len() > 10, "{line}");
+        let (code, text, _) = run(evenkeel().args(["schema", name]));
+        let committed = fs::read_to_string(folder.join(format!("{name}.schema.json"))).expect("committed");
+        assert!(code == 0 && text == committed, "{name} is not the committed one");
+    }
+    let (code, out, err) = run(evenkeel().args(["schema", "clutser"]));
+    assert_eq!((code, out.as_str()), (2, ""));
+    assert!(err.contains("'cluster'"), "{err}");
+}
+
+/// Every complaint has a place that editors can jump to, also of what cannot be read.
+#[test]
+fn what_cannot_be_read_has_a_place_too() {
+    let place = Place::new(CLUSTER);
+    let path = |name: &str| place.root.path().join(name);
+    fs::write(path("latin.toml"), b"version = 1\nname = \"caf\xe9\"\n").expect("write");
+    fs::write(path("nul.toml"), b"version = 1\n\xc3\xa9 \0\n").expect("write");
+    fs::write(path("empty.toml"), b"").expect("write");
+    fs::write(path("with.toml"), b"version = 1\ninclude = [\"latin.toml\"]\n").expect("write");
+    fs::create_dir(path("folder.toml")).expect("create");
+    for (name, at) in [
+        ("latin.toml", "latin.toml:2:12"),
+        ("nul.toml", "nul.toml:2:3"),
+        ("empty.toml", "empty.toml:1:1"),
+        ("missing.toml", "missing.toml:1:1"),
+        ("folder.toml", "folder.toml:1:1"),
+        ("with.toml", "latin.toml:2:12"),
+    ] {
+        let (code, _, err) = run(evenkeel().arg("validate").arg(path(name)));
+        assert!(code == 1 && err.contains(&format!("--> {}\n", path(at).display())), "{name}: {err}");
+        let (_, out, _) = run(evenkeel().arg("validate").arg(path(name)).args(["--format", "github"]));
+        let (line, column) = at.split_once(':').and_then(|(_, at)| at.split_once(':')).expect("a place");
+        assert!(out.contains(&format!(",line={line},endLine={line},col={column},")), "{name}: {out}");
+    }
+}
+
+#[test]
 fn colour_is_for_terminals_unless_asked_for() {
     let place = Place::new(CLUSTER);
     let validate = |when: &[&str], no_color: bool| {

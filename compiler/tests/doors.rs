@@ -274,6 +274,25 @@ fn what_is_written_takes_the_name_and_follows_nothing() {
     assert_eq!(mode("change.plan"), 0, "what is planned is nobody else's business");
 }
 
+/// Nobody may ever write into it, and what is laid out is written back.
+#[test]
+fn fmt_takes_files_and_no_pipe_or_device() {
+    let place = Place::new();
+    fifo(&place.path("pipe.toml"));
+    for more in [&[][..], &["--check"], &["--diff"]] {
+        for odd in ["pipe.toml", "/dev/zero", "."] {
+            let arguments: Vec<&str> =
+                ["fmt"].iter().chain(more).copied().chain([odd, "cluster.toml"]).collect();
+            let (code, said) = place.run(&arguments);
+            assert!(code == 1 && said.contains(&format!("error: {odd} was left as it is")), "{odd}: {said}");
+        }
+    }
+    assert!(
+        !fs::symlink_metadata(place.path("pipe.toml")).expect("the pipe").is_file(),
+        "it is a pipe still"
+    );
+}
+
 #[test]
 fn a_link_stays_in_the_tree_of_the_cluster_file() {
     let place = Place::new();

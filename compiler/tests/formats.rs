@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use evenkeel::{Compilation, SourceFile, compile, render};
+use evenkeel::{Compilation, SourceFile, Spot, compile, render};
 use evenkeel_schemas::json;
 use evenkeel_schemas::report::{Position, Report};
 use jsonschema::Validator;
@@ -47,11 +47,13 @@ fn json_reports_meet_their_schema_and_know_their_places() {
         assert_eq!(report.diagnostics.len(), compilation.diagnostics.len(), "{name}");
         assert_eq!(report.summary.valid, compilation.cluster.is_some(), "{name}");
         for (finding, diagnostic) in report.diagnostics.iter().zip(&compilation.diagnostics) {
+            let place = &finding.place;
             let Some(label) = &diagnostic.primary else {
-                assert_eq!(finding.place, None, "{name}");
+                let Spot { line, column, byte } = diagnostic.outside.at;
+                assert_eq!(place.start, Position { line, column, byte }, "{name}");
+                assert_eq!((&place.end, &finding.label), (&place.start, &None), "{name}");
                 continue;
             };
-            let place = finding.place.as_ref().expect("a place");
             let piece = source.pieces().iter().find(|piece| piece.name == finding.file).expect("the file");
             let file = &source.text()[piece.range.clone()];
             assert_eq!(file[place.start.byte..place.end.byte], source.text()[label.place.clone()], "{name}");

@@ -18,9 +18,9 @@ fn picture(file: &Path) -> Graph {
     Graph::of(compilation.cluster.as_ref().expect("a valid cluster"))
 }
 
-fn clusters() -> [(&'static str, PathBuf); 2] {
+fn clusters() -> [(&'static str, PathBuf); 3] {
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/lvs-dr/cluster.toml");
-    [("lvs-dr", example), ("forty", folder().join("forty.toml"))]
+    [("lvs-dr", example), ("forty", folder().join("forty.toml")), ("groups", folder().join("groups.toml"))]
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn nothing_overlaps_and_nothing_is_missing() {
         let boxes: Vec<[f64; 4]> = document
             .descendants()
             .filter(|node| node.has_tag_name((page.tag_name().namespace().unwrap_or_default(), "rect")))
-            .filter(|node| node.attribute("class") != Some("background"))
+            .filter(|node| !matches!(node.attribute("class"), Some("background" | "frame")))
             .map(|node| ["x", "y", "width", "height"].map(|key| number(&node, key)))
             .collect();
         assert!(boxes.len() >= 5, "{name}: {boxes:?}");
@@ -65,10 +65,31 @@ fn nothing_overlaps_and_nothing_is_missing() {
                 assert!(apart, "{name}: two boxes overlap");
             }
         }
+        let frames: Vec<[f64; 4]> = document
+            .descendants()
+            .filter(|node| node.attribute("class") == Some("frame"))
+            .map(|node| ["x", "y", "width", "height"].map(|key| number(&node, key)))
+            .collect();
+        for [x, y, width, height] in &frames {
+            assert!(x + width <= number(&page, "width") && y + height <= number(&page, "height"), "{name}");
+            let inside =
+                |[a, b, w, h]: &&[f64; 4]| *a >= *x && *b >= *y && a + w <= x + width && b + h <= y + height;
+            let outside =
+                |[a, b, w, h]: &&[f64; 4]| a + w <= *x || x + width <= *a || b + h <= *y || y + height <= *b;
+            let members = boxes.iter().filter(inside).count();
+            assert!(members > 1 && members + boxes.iter().filter(outside).count() == boxes.len(), "{name}");
+        }
         let source = std::fs::read_to_string(&file).expect("a cluster file");
         let cluster: toml::Table = source.parse().expect("TOML");
-        for section in ["hosts", "services", "virtual_routers"] {
-            for object in cluster[section].as_table().expect("a table").keys() {
+        let groups = cluster.get("sync_groups").and_then(toml::Value::as_table).map_or(0, toml::Table::len);
+        assert_eq!(frames.len(), groups, "{name}: a frame for each sync group");
+        for section in ["hosts", "services", "virtual_routers", "sync_groups"] {
+            for object in cluster
+                .get(section)
+                .and_then(toml::Value::as_table)
+                .into_iter()
+                .flat_map(|table| table.keys())
+            {
                 assert!(text.contains(object.as_str()), "{name}: `{object}` is not in the picture");
             }
         }

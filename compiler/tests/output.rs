@@ -11,7 +11,7 @@ const CLUSTER: &str = include_str!("../../examples/lvs-dr/cluster.toml");
 const KEEPALIVED: &str = "vrrp_instance VI_1 {\n  interface eth0\n  virtual_router_id 51\n  virtual_ipaddress {\n    192.0.2.1\n  }\n}\n";
 
 /// Every command, each way in which it prints something else; file names are those of [`place`].
-const RUNS: [&[&str]; 23] = [
+const RUNS: [&[&str]; 25] = [
     &["--version"],
     &["--help"],
     &["help", "apply"],
@@ -33,6 +33,8 @@ const RUNS: [&[&str]; 23] = [
     &["explain", "EK0305"],
     &["graph", "cluster.toml"],
     &["fmt", "-"],
+    &["schema"],
+    &["schema", "plan"],
     &["completions", "bash"],
     &["man", "man"],
 ];

@@ -37,6 +37,15 @@ fn every_key_says_what_it_takes_and_what_it_is_without() {
     for key in &keys {
         assert!(key.description.len() > 3, "{key:?} has no description");
         assert!(!key.takes.is_empty() && !key.default.is_empty(), "{key:?}");
+        let inside = keys.iter().any(|other| other.path.starts_with(&format!("{}.", key.path)));
+        // Keys of `defaults` are not told again, and those of the kernel's settings are the kernel's.
+        let elsewhere = key.path.starts_with("defaults.") || key.path == "ipvs.sysctls";
+        let names = key.path.ends_with("priorities") || key.path.ends_with("peers");
+        assert!(
+            key.takes != "a table" || inside || elsewhere || names,
+            "{}: what is in the table?",
+            key.path
+        );
         // What an optional key is without is a default, or said in its description.
         let absent = ["Absent:", "unless", "without", "may be left out", "optional", "none"];
         let says = absent.iter().any(|word| key.description.contains(word));
@@ -51,6 +60,42 @@ fn every_key_says_what_it_takes_and_what_it_is_without() {
     ] {
         assert!(paths.contains(&path), "{path} in {paths:?}");
     }
+}
+
+/// What the reference marks is what a cluster that has everything is refused for.
+#[test]
+fn what_this_version_refuses_is_marked() {
+    let case = root().join("compiler/tests/cases/unsupported/expected.txt");
+    let report = std::fs::read_to_string(case).expect("the case");
+    let refused =
+        |path: &str| report.contains(&format!("`{}` would be ignored", path.replace("<name>", "web")));
+    let keys = reference::keys();
+    let mut marked = 0;
+    for key in keys.iter().filter(|key| key.path.starts_with("services.<name>.")) {
+        marked += usize::from(key.refused.is_some());
+        assert!(key.refused.is_some() || !refused(&key.path), "{} is refused and has no mark", key.path);
+        // What is in a table that is refused goes with it, and keys of other types with the type.
+        let inside = key.path.matches('.').count() > 2;
+        assert!(
+            key.refused.is_none() || inside || refused(&key.path),
+            "{} is marked and not refused",
+            key.path
+        );
+    }
+    assert!(marked > 40, "{marked}");
+    let of = |path: &str| keys.iter().find(|key| key.path == path).and_then(|key| key.refused.clone());
+    for taken in ["services.<name>.check.port", "services.<name>.check.address", "services.<name>.scheduler"]
+    {
+        assert_eq!(of(taken), None, "{taken}");
+    }
+    for path in
+        ["services.<name>.check.path", "services.<name>.quorum.weight", "services.<name>.checks[].type"]
+    {
+        assert!(of(path).is_some_and(|text| text.contains("EK0801")), "{path}");
+    }
+    assert!(of("services.<name>.check.type").is_some_and(|text| text.contains("\"tcp\"")));
+    assert!(reference::markdown().contains("| **Not in this version, which refuses it (EK0801).** "));
+    assert!(reference::man().contains("Not in this version"));
 }
 
 #[test]

@@ -81,10 +81,9 @@ pub struct Finding {
     pub message: String,
     /// The file to look at.
     pub file: String,
-    /// Where in the file; absent when the file as a whole is meant.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub place: Option<Place>,
-    /// A few words on what is at that place; absent when there is no place.
+    /// Where in the file; empty, and mostly the beginning, where the file is no text or is meant as a whole.
+    pub place: Place,
+    /// A few words on what is at that place; absent when the place is empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
     /// Other places that have part in it.

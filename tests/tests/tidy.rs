@@ -143,6 +143,24 @@ fn programs_print_in_one_place_each() {
     assert!(faults.is_empty(), "printed past the places for it:\n{}", faults.join("\n"));
 }
 
+/// It would build and boot a kernel for who only asks.
+#[test]
+fn the_demo_explains_itself() {
+    let run = |argument: &str| {
+        let output = Command::new(root().join("examples/demo")).arg(argument).output().expect("run the demo");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    for flag in ["--help", "-h"] {
+        let (code, out, _) = run(flag);
+        assert!(
+            code == Some(0) && out.contains("throwaway kernel") && out.contains("Usage: examples/demo"),
+            "{out}"
+        );
+    }
+    assert_eq!(run("nonsense").0, Some(2));
+}
+
 #[test]
 fn every_crate_takes_the_workspaces_lints() {
     for file in tracked("Cargo.toml") {

@@ -65,6 +65,8 @@ pub(super) struct Named {
     file: String,
     shown: String,
     trust: Trust,
+    /// Whether it may be a pipe or a device.
+    may_stream: bool,
     /// What is in it, when it has been read already: standard input is read once.
     read: Option<Vec<u8>>,
 }
@@ -84,7 +86,14 @@ impl Named {
             Some(parent) if parent != Path::new("") => parent.to_owned(),
             Some(_) | None => PathBuf::from("."),
         };
-        Self { path: path.to_owned(), directory, file, shown, trust, read: None }
+        let may_stream = trust == Trust::Own;
+        Self { path: path.to_owned(), directory, file, shown, trust, may_stream, read: None }
+    }
+
+    /// The same for who writes into the file as well: a pipe has nothing to be written into, and nobody may ever write
+    /// to it.
+    pub(super) fn regular(path: &Path, trust: Trust) -> Self {
+        Self { may_stream: false, ..Self::new(path, trust) }
     }
 
     /// Reads it, at most `limit` bytes; from then on this is what is in it.
@@ -117,7 +126,7 @@ impl Named {
         if self.is_stdin() {
             return disk::read_stdin(limit);
         }
-        if self.trust == Trust::Own && self.is_stream() {
+        if self.may_stream && self.is_stream() {
             return disk::read_argument(&self.path, limit);
         }
         let real = fs::canonicalize(&self.path)?;

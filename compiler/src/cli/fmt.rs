@@ -36,7 +36,7 @@ fn is_stdin(path: &Path) -> bool {
 
 /// Whether the file had another layout; `None` when that cannot be said or changed.
 fn file(arguments: &Fmt, path: &Path, terminal: &Terminal) -> Option<bool> {
-    let named = Named::new(path, Trust::Own);
+    let named = Named::regular(path, Trust::Own);
     let source = load_alone(named.start());
     let text = match layout(&source) {
         Ok(text) => text,

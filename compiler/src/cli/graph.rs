@@ -9,6 +9,13 @@ use super::terminal::Shown;
 use super::{Format, Graph, GraphFormat, Terminal, disk, input};
 
 pub(super) fn run(arguments: &Graph, terminal: &Terminal) -> bool {
+    let format = match arguments.format.map_or_else(|| by_name(arguments.out.as_deref()), Ok) {
+        Ok(format) => format,
+        Err(why) => {
+            terminal.fail(why);
+            return false;
+        }
+    };
     let Some(compilation) = input::load_cluster(&arguments.input, Trust::Own, Format::Human, terminal) else {
         return false;
     };
@@ -16,7 +23,7 @@ pub(super) fn run(arguments: &Graph, terminal: &Terminal) -> bool {
         return false;
     };
     let picture = Picture::of(cluster);
-    let text = match arguments.format.unwrap_or_else(|| by_name(arguments.out.as_deref())) {
+    let text = match format {
         GraphFormat::Svg => svg(&picture),
         GraphFormat::Mermaid => mermaid(&picture),
     };
@@ -36,10 +43,26 @@ pub(super) fn run(arguments: &Graph, terminal: &Terminal) -> bool {
     }
 }
 
-/// What the file's name asks for; Mermaid where it says nothing.
-fn by_name(file: Option<&Path>) -> GraphFormat {
-    match file.and_then(Path::extension).and_then(|extension| extension.to_str()) {
-        Some("svg") => GraphFormat::Svg,
-        _ => GraphFormat::Mermaid,
+/// What the ending of the file's name asks for; Mermaid for standard output.
+///
+/// # Errors
+/// Nothing is drawn so: a sentence for people.
+fn by_name(file: Option<&Path>) -> Result<GraphFormat, String> {
+    let Some(file) = file else { return Ok(GraphFormat::Mermaid) };
+    let ending = file.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase());
+    match ending.as_deref() {
+        Some("svg") => Ok(GraphFormat::Svg),
+        Some("mmd" | "mermaid") => Ok(GraphFormat::Mermaid),
+        // A library that draws text into pixels is sixty crates and the fonts of the machine.
+        Some("png") => Err(format!(
+            "no PNG is drawn: {} can be made of an SVG, as by `evenkeel graph … --format svg | rsvg-convert`",
+            file.shown()
+        )),
+        // What is no file is refused when it is written.
+        None if file.starts_with("/dev") => Ok(GraphFormat::Mermaid),
+        _ => Err(format!(
+            "how to draw {} is not told by its name: use an ending of .svg, .mmd or .mermaid, or give --format",
+            file.shown()
+        )),
     }
 }

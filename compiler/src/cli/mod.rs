@@ -24,6 +24,7 @@ mod input;
 mod lock;
 mod pages;
 mod plan;
+mod schema;
 mod terminal;
 mod validate;
 
@@ -61,6 +62,7 @@ enum Command {
     Explain(Explain),
     Graph(Graph),
     Fmt(Fmt),
+    Schema(Schema),
     Completions(Completions),
     Man(Man),
 }
@@ -254,11 +256,12 @@ struct Explain {
 #[command(after_help = "\
 Examples:
   evenkeel graph cluster.toml                    # Mermaid, for a fenced block in Markdown
-  evenkeel graph cluster.toml --out cluster.svg")]
+  evenkeel graph cluster.toml --out cluster.svg
+  evenkeel graph cluster.toml --format svg | rsvg-convert --zoom 2 > cluster.png")]
 struct Graph {
     #[command(flatten)]
     input: Input,
-    /// How to draw; by the name of the file unless given
+    /// How to draw; by the ending of the file (.svg, .mmd, .mermaid) unless given, and Mermaid to standard output
     #[arg(long, value_enum)]
     format: Option<GraphFormat>,
     /// The file to write; standard output unless given
@@ -285,8 +288,8 @@ Examples:
   evenkeel fmt --check cluster.toml          # in CI
   evenkeel fmt - < cluster.toml")]
 struct Fmt {
-    /// The files; `-` reads standard input and writes standard output
-    #[arg(required = true)]
+    /// The files, each a regular one; `-` reads standard input and writes standard output
+    #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Write nothing, and fail when a file has another layout
     #[arg(long)]
@@ -294,6 +297,20 @@ struct Fmt {
     /// Write nothing, and show what would change; secrets are masked
     #[arg(long)]
     diff: bool,
+}
+
+/// Print the JSON Schema of a document, or list all of them
+///
+/// Editors complete and check cluster files with `cluster`; the others describe what programs read.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  evenkeel schema
+  evenkeel schema cluster > cluster.schema.json    # then, first in cluster.toml: #:schema cluster.schema.json")]
+struct Schema {
+    /// Which one
+    #[arg(value_parser = schema::names())]
+    name: Option<String>,
 }
 
 /// Print a shell's completions of this command
@@ -402,6 +419,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Explain(arguments) => explain::run(arguments, &terminal),
         Command::Graph(arguments) => graph::run(arguments, &terminal),
         Command::Fmt(arguments) => fmt::run(arguments, &terminal),
+        Command::Schema(arguments) => schema::run(arguments, &terminal),
         Command::Completions(arguments) => pages::completions(arguments, &terminal),
         Command::Man(arguments) => pages::man(arguments, &terminal),
     };

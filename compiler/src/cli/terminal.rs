@@ -50,7 +50,8 @@ impl Terminal {
     /// # Errors
     /// There are none to work with: the exit code.
     pub(super) fn arguments<C: Parser>() -> Result<C, ExitCode> {
-        C::try_parse().map_err(|error| {
+        let matches = with_whole_usage(C::command()).try_get_matches();
+        matches.and_then(|matches| C::from_arg_matches(&matches)).map_err(|error| {
             let terminal = Self::new(ColorChoice::Auto);
             let printed = error.print();
             if !error.use_stderr() {
@@ -122,4 +123,18 @@ impl Terminal {
             self.failure.replace(Some(error));
         }
     }
+}
+
+/// The command line with one usage line for each command, whatever is wrong: those that clap makes for an error show the options that
+/// were given as if they were required.
+pub(super) fn with_whole_usage(mut command: clap::Command) -> clap::Command {
+    command.build();
+    let names: Vec<String> = command.get_subcommands().map(|one| one.get_name().to_owned()).collect();
+    for name in names {
+        command = command.mut_subcommand(name, |mut one| {
+            let usage = one.render_usage().to_string();
+            one.override_usage(usage.trim_start_matches("Usage: ").to_owned())
+        });
+    }
+    command
 }

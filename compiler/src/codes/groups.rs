@@ -1,6 +1,10 @@
-//! EK0445 to EK0459: what virtual routers share, and routes and rules of the Master.
+//! EK0444 to EK0459: what virtual routers share, and routes and rules of the Master.
 
 super::codes! {
+    GROUP_OF_ONE = "EK0444" Error "a sync group of one":
+        "A sync group makes virtual routers move together. One alone has nothing to move with, so either \
+         another is missing, or the group is not needed: trackers and hooks can be written in the \
+         virtual router itself. A virtual router with VIPs of both families is a group by itself.";
     GROUP_DIRECTORS = "EK0445" Error "members of a sync group have different directors":
         "All members of a group are Master on the same host. A host that is a director of some only \
          could never hold the group.";

@@ -17,9 +17,16 @@ pub fn mermaid(graph: &Graph) -> String {
     for (title, letter, nodes) in columns {
         // Writing to a String cannot fail, here and below.
         let _ = writeln!(out, "  subgraph {letter}[\"{title}\"]");
-        for (index, node) in nodes.iter().enumerate() {
-            let (open, close) = if letter == 'r' { ("([", "])") } else { ("[", "]") };
-            let _ = writeln!(out, "    {letter}{index}{open}\"{}\"{close}", text(node));
+        let groups = if letter == 'r' { graph.groups.as_slice() } else { &[] };
+        for (number, (name, members)) in groups.iter().enumerate() {
+            let _ = writeln!(out, "    subgraph g{number}[\"sync group {}\"]", escaped(name.as_str()));
+            let inside = nodes.iter().enumerate().filter(|(index, _)| members.contains(index));
+            inside.for_each(|(index, node)| shape(&mut out, letter, index, node, 6));
+            out.push_str("    end\n");
+        }
+        let grouped = |index: usize| groups.iter().any(|(_, members)| members.contains(&index));
+        for (index, node) in nodes.iter().enumerate().filter(|(index, _)| !grouped(*index)) {
+            shape(&mut out, letter, index, node, 4);
         }
         out.push_str("  end\n");
     }
@@ -30,6 +37,11 @@ pub fn mermaid(graph: &Graph) -> String {
         let _ = writeln!(out, "  %% segment {name}: {subnets}");
     }
     out
+}
+
+fn shape(out: &mut String, letter: char, index: usize, node: &Node, indent: usize) {
+    let (open, close) = if letter == 'r' { ("([", "])") } else { ("[", "]") };
+    let _ = writeln!(out, "{:indent$}{letter}{index}{open}\"{}\"{close}", "", text(node));
 }
 
 fn edges(out: &mut String, (from, to): (char, char), edges: &[Edge]) {

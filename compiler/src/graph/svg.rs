@@ -1,9 +1,12 @@
 //! The picture as SVG: four columns, boxes as high as their text, curves between them.
 //!
 //! Own code and not a graph library: the columns are known, so all there is to decide is the order
-//! within them, which follows the boxes to the left.
+//! within them, which follows the boxes to the left. What is in one frame stands together.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
+
+use evenkeel_schemas::scalars::Name;
 
 use super::{Edge, Graph, Node};
 
@@ -18,6 +21,9 @@ const BETWEEN: f64 = 90.0;
 const AROUND: f64 = 70.0;
 /// Width of a character of the 12 px monospaced font.
 const CHARACTER: f64 = 7.3;
+/// Between the frame of a sync group and what is in it, and the room for its words above.
+const FRAME: f64 = 8.0;
+const FRAME_HEAD: f64 = 24.0;
 const TITLES: [&str; 4] = ["Directors", "Virtual routers", "Services", "Real servers"];
 const CLASSES: [&str; 4] = ["director", "router", "service", "real"];
 
@@ -28,7 +34,7 @@ rect{stroke-width:1.2;rx:6}\
 .director{fill:#ddf4ff;stroke:#0969da}.router{fill:#fbefff;stroke:#8250df}\
 .service{fill:#fff8c5;stroke:#9a6700}.real{fill:#dafbe1;stroke:#1a7f37}\
 path{fill:none;stroke:#6e7781;stroke-width:1.3}.backup{stroke-dasharray:5 4}\
-.background{fill:#fff;stroke:none;rx:0}.halo{paint-order:stroke;stroke:#fff;stroke-width:4px}\
+.background{fill:#fff;stroke:none;rx:0}.frame{fill:none;stroke:#8250df;stroke-dasharray:3 3}.halo{paint-order:stroke;stroke:#fff;stroke-width:4px}\
 @media(prefers-color-scheme:dark){text{fill:#e6edf3}.small{fill:#9198a1}.background{fill:#0d1117}\
 .halo{stroke:#0d1117}.director{fill:#0c2d6b}.router{fill:#3c1e70}.service{fill:#4b2900}.real{fill:#04260f}}";
 
@@ -52,7 +58,7 @@ impl Placed<'_> {
 pub fn svg(graph: &Graph) -> String {
     let columns = [&graph.directors, &graph.routers, &graph.services, &graph.real_servers];
     let edges = [&graph.holds, &graph.serves, &graph.sends];
-    let placed = place(columns, edges);
+    let placed = place(columns, edges, &graph.groups);
     let all = || placed.iter().flatten();
     let right = all().map(|node| node.x + node.width).fold(360.0, f64::max) + MARGIN;
     let bottom = all().map(|node| node.y + node.height).fold(HEAD, f64::max) + MARGIN;
@@ -82,6 +88,9 @@ pub fn svg(graph: &Graph) -> String {
         }
         column.iter().for_each(|node| draw_node(&mut out, node, CLASSES[index]));
     }
+    for (name, members) in &graph.groups {
+        draw_frame(&mut out, &group_title(name), members.iter().filter_map(|index| placed[1].get(*index)));
+    }
     for (index, line) in legend.iter().enumerate() {
         let y = bottom + LINE * lines(index) + 4.0;
         let _ = writeln!(out, "<text class=\"small\" x=\"{MARGIN}\" y=\"{y:.1}\">{}</text>", escaped(line));
@@ -101,8 +110,16 @@ fn text_of(node: &Node) -> Vec<String> {
     node.lines.iter().cloned().chain(segment).collect()
 }
 
+fn group_title(name: &Name) -> String {
+    format!("sync group {name}")
+}
+
 /// Places column after column, each ordered by where its boxes are reached from.
-fn place<'g>(columns: [&'g Vec<Node>; 4], edges: [&Vec<Edge>; 3]) -> [Vec<Placed<'g>>; 4] {
+fn place<'g>(
+    columns: [&'g Vec<Node>; 4],
+    edges: [&Vec<Edge>; 3],
+    groups: &[(Name, BTreeSet<usize>)],
+) -> [Vec<Placed<'g>>; 4] {
     let mut x = MARGIN;
     let mut placed: [Vec<Placed<'g>>; 4] = Default::default();
     for (index, column) in columns.into_iter().enumerate() {
@@ -112,13 +129,31 @@ fn place<'g>(columns: [&'g Vec<Node>; 4], edges: [&Vec<Edge>; 3]) -> [Vec<Placed
                 text.iter().map(|line| line.chars().count()).chain([node.title.chars().count()]).max();
             (lines(longest.unwrap_or(0)) * CHARACTER + 2.0 * PADDING, lines(text.len() + 1) * LINE + PADDING)
         };
-        let width = column.iter().map(|node| size(node).0).fold(0.0, f64::max);
-        let mut order: Vec<(f64, usize)> =
-            (0..column.len()).map(|node| (pull(index, node, &placed, edges), node)).collect();
-        order.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        // Frames are around virtual routers.
+        let groups = if index == 1 { groups } else { &[] };
+        let titles = groups.iter().map(|(name, _)| lines(group_title(name).chars().count()) * CHARACTER);
+        let width = column.iter().map(|node| size(node).0).chain(titles).fold(0.0, f64::max);
+        let frame = |node: usize| groups.iter().position(|(_, members)| members.contains(&node));
+        let pulls: Vec<f64> = (0..column.len()).map(|node| pull(index, node, &placed, edges)).collect();
+        // A frame is where its boxes are in the mean.
+        let place_of = |node: usize| match frame(node).map(|frame| &groups[frame].1) {
+            Some(members) => members.iter().map(|member| pulls[*member]).sum::<f64>() / lines(members.len()),
+            None => pulls[node],
+        };
+        let mut order: Vec<(f64, Option<usize>, f64, usize)> =
+            (0..column.len()).map(|node| (place_of(node), frame(node), pulls[node], node)).collect();
+        order.sort_by(|a, b| {
+            a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)).then(a.2.total_cmp(&b.2)).then(a.3.cmp(&b.3))
+        });
         let mut y = HEAD;
+        let mut inside = None;
         let mut nodes: Vec<Option<Placed<'g>>> = column.iter().map(|_| None).collect();
-        for (_, node) in order {
+        for (_, frame, _, node) in order {
+            if frame != inside {
+                y += if inside.is_some() { FRAME } else { 0.0 };
+                y += if frame.is_some() { FRAME_HEAD } else { 0.0 };
+                inside = frame;
+            }
             let height = size(&column[node]).1;
             nodes[node] = Some(Placed { node: &column[node], x, y, width, height });
             y += height + GAP;
@@ -150,6 +185,23 @@ fn centre(placed: &mut [Vec<Placed<'_>>; 4]) {
         let shift = (lowest - bottom(column)) / 2.0;
         column.iter_mut().for_each(|node| node.y += shift);
     }
+}
+
+/// A frame around some boxes that stand together, with its words inside, above them.
+fn draw_frame<'p>(out: &mut String, title: &str, boxes: impl Iterator<Item = &'p Placed<'p>> + Clone) {
+    let top = boxes.clone().map(|placed| placed.y).fold(f64::MAX, f64::min) - FRAME_HEAD;
+    let bottom = boxes.clone().map(|placed| placed.y + placed.height).fold(0.0, f64::max) + FRAME;
+    let Some(first) = boxes.clone().next() else { return };
+    let (x, width) = (first.x - FRAME, first.width + 2.0 * FRAME);
+    let _ = writeln!(
+        out,
+        "<rect class=\"frame\" x=\"{x:.1}\" y=\"{top:.1}\" width=\"{width:.1}\" height=\"{:.1}\"/>\n\
+         <text class=\"small halo\" x=\"{:.1}\" y=\"{:.1}\">{}</text>",
+        bottom - top,
+        first.x,
+        top + LINE,
+        escaped(title)
+    );
 }
 
 fn draw_node(out: &mut String, placed: &Placed<'_>, class: &str) {

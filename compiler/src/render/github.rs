@@ -26,14 +26,12 @@ pub fn github(source: &SourceFile, compilation: &Compilation) -> String {
 
 fn properties(finding: &Finding) -> String {
     let mut all = format!("file={}", property(&finding.file));
-    if let Some(place) = &finding.place {
-        let (start, end) = (&place.start, &place.end);
-        let _ = write!(all, ",line={},endLine={}", start.line, end.line);
-        if start.line == end.line {
-            // Columns of several lines are refused, and an end is the last column there.
-            let last = end.column.saturating_sub(1).max(start.column);
-            let _ = write!(all, ",col={},endColumn={last}", start.column);
-        }
+    let (start, end) = (&finding.place.start, &finding.place.end);
+    let _ = write!(all, ",line={},endLine={}", start.line, end.line);
+    if start.line == end.line {
+        // Columns of several lines are refused, and an end is the last column there.
+        let last = end.column.saturating_sub(1).max(start.column);
+        let _ = write!(all, ",col={},endColumn={last}", start.column);
     }
     let _ = write!(all, ",title={}", property(&format!("{}: {}", finding.code, finding.title)));
     all

@@ -6,7 +6,7 @@ use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet}
 
 use super::escape::plain;
 use super::mask::mask_all;
-use crate::diagnostic::{Diagnostic, Label, Severity};
+use crate::diagnostic::{Diagnostic, Label, Outside, Severity};
 use crate::source::{Lines, SourceFile};
 
 /// Diagnostics drawn in one run; whoever has more mends these first.
@@ -60,8 +60,11 @@ impl Page<'_> {
                 files.fold(group, |group, labels| self.excerpt(group, &labels))
             }
             None => {
-                let file = diagnostic.file.as_deref().unwrap_or(self.source.name());
-                title.element(Origin::path(plain(file)))
+                let Outside { file, at } = &diagnostic.outside;
+                let file = file.as_deref().unwrap_or(self.source.name());
+                let origin = Origin::path(plain(file)).line(at.line).char_column(at.column);
+                let others = diagnostic.secondary.iter().map(|label| (AnnotationKind::Context, label));
+                others.fold(title.element(origin), |group, label| self.excerpt(group, &[label]))
             }
         };
         for note in &diagnostic.notes {

@@ -5,7 +5,7 @@ use evenkeel_schemas::report::{
 };
 
 use crate::Compilation;
-use crate::diagnostic::{self, Diagnostic, Label};
+use crate::diagnostic::{self, Diagnostic, Label, Outside, Spot};
 use crate::source::{Lines, SourceFile};
 
 /// The page of the project that explains all codes.
@@ -57,8 +57,14 @@ fn finding(source: &SourceFile, lines: &Lines<'_>, diagnostic: &Diagnostic) -> F
     let code = diagnostic.code;
     let primary = diagnostic.primary.as_ref().map(|label| related(source, lines, label));
     let (file, place, label) = match primary {
-        Some(Related { file, place, label }) => (file, Some(place), Some(label)),
-        None => (diagnostic.file.as_deref().unwrap_or(source.name()).to_owned(), None, None),
+        Some(Related { file, place, label }) => (file, place, Some(label)),
+        None => {
+            let Outside { file, at } = &diagnostic.outside;
+            let Spot { line, column, byte } = *at;
+            let at = Position { line, column, byte };
+            let file = file.as_deref().unwrap_or(source.name()).to_owned();
+            (file, Place { start: at.clone(), end: at }, None)
+        }
     };
     Finding {
         code: code.id.to_owned(),

@@ -67,7 +67,7 @@ fn result(finding: &Finding, rule: Option<usize>, seen: &mut BTreeMap<String, us
         // Writing to a String cannot fail.
         let _ = write!(text, "\n{line}");
     }
-    let mut location = physical(&finding.file, finding.place.as_ref());
+    let mut location = physical(&finding.file, &finding.place);
     if let Some(label) = &finding.label {
         location["message"] = json!({ "text": label });
     }
@@ -76,7 +76,7 @@ fn result(finding: &Finding, rule: Option<usize>, seen: &mut BTreeMap<String, us
         .iter()
         .enumerate()
         .map(|(id, related)| {
-            let mut location = physical(&related.file, Some(&related.place));
+            let mut location = physical(&related.file, &related.place);
             location["id"] = json!(id);
             location["message"] = json!({ "text": related.label });
             location
@@ -98,19 +98,18 @@ fn result(finding: &Finding, rule: Option<usize>, seen: &mut BTreeMap<String, us
     result
 }
 
-fn physical(file: &str, place: Option<&Place>) -> Value {
-    let mut physical = json!({ "artifactLocation": { "uri": uri(file) } });
-    if let Some(Place { start, end }) = place {
-        physical["region"] = json!({
+fn physical(file: &str, Place { start, end }: &Place) -> Value {
+    json!({ "physicalLocation": {
+        "artifactLocation": { "uri": uri(file) },
+        "region": {
             "startLine": start.line,
             "startColumn": start.column,
             "endLine": end.line,
             "endColumn": end.column,
             "byteOffset": start.byte,
             "byteLength": end.byte.saturating_sub(start.byte),
-        });
-    }
-    json!({ "physicalLocation": physical })
+        },
+    } })
 }
 
 /// The same for the same finding in a later version of the file: lines do not count.

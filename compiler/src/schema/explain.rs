@@ -6,7 +6,7 @@ use evenkeel_schemas::scalars::{AdvertInterval, Cidr, InterfaceName, Ip, Name, S
 use serde_json::Value;
 
 use super::flatten::{Expected, Flat, Verdict, flatten};
-use super::{Finding, Lookup, Wrong};
+use super::{Finding, Lookup, Wrong, words};
 use crate::codes;
 use crate::diagnostic::{Diagnostic, MAX_ERRORS};
 use crate::parse::{Document, Odd, OwnedStep, Step};
@@ -80,6 +80,9 @@ fn explain(lookup: &Lookup<'_, '_>, flat: &Flat, root: &Value) -> Option<Finding
         Verdict::NotAllowed(words) => not_allowed(lookup, &path, value, words),
         Verdict::Range => range(lookup, flat, &path, value),
         Verdict::Malformed => malformed(lookup, flat, &path, value),
+        Verdict::TooFewItems if value.as_array().is_some_and(|items| !items.is_empty()) => {
+            lonely(lookup, flat, &path, value)
+        }
         Verdict::TooFewItems => {
             let name = dotted(&path);
             let message = format!("`{name}` is empty");
@@ -103,6 +106,27 @@ fn explain(lookup: &Lookup<'_, '_>, flat: &Flat, root: &Value) -> Option<Finding
         _ => Wrong::Value,
     };
     Some(Finding { path: broken, wrong, diagnostic })
+}
+
+/// A list that has something, and too little of it.
+fn lonely(lookup: &Lookup<'_, '_>, flat: &Flat, path: &[Step<'_>], value: &Value) -> Diagnostic {
+    let place = lookup.document.value(path);
+    if let [Step::Key("sync_groups"), Step::Key(group), Step::Key("virtual_routers")] = path {
+        let only = value.get(0).and_then(Value::as_str).unwrap_or_default();
+        let message = format!(
+            "sync group `{}` has one member, and a sync group needs two virtual routers",
+            group.escape_debug()
+        );
+        return Diagnostic::new(&codes::GROUP_OF_ONE, place, message, "the only one").hint(format!(
+            "add the virtual router that is to move with `{}`, or remove the group",
+            only.escape_debug()
+        ));
+    }
+    let least = lookup.schema.pointer(&flat.schema).and_then(|schema| schema.get("minItems"));
+    let least = least.and_then(Value::as_u64).unwrap_or(1);
+    let message = format!("`{}` has too few items: at least {least} are needed", dotted(path));
+    Diagnostic::new(&codes::EMPTY_LIST, place, message, "too few")
+        .hint(format!("write it as `{}`", example(key_of(path), path)))
 }
 
 fn unknown_keys(
@@ -142,13 +166,18 @@ fn unknown_keys(
             [] => format!("`{}` is no key of a cluster file", key.escape_debug()),
             owner => format!("`{}` is no key of `{}`", key.escape_debug(), dotted(owner)),
         };
-        let near = lookup.suggester.closest(key, known.iter().copied());
+        let word = words::key(key, owner);
+        let near = match &word {
+            Some(word) => word.near.filter(|near| known.contains(near)),
+            None => lookup.suggester.closest(key, known.iter().copied()),
+        };
         if let Some(near) = near {
             let mut right = flat.path.clone();
             right.push(OwnedStep::Key(near.to_owned()));
             meant.insert(right);
         }
         let hint = match near {
+            _ if let Some(word) = word => word.hint,
             Some(near) => format!("did you mean `{near}`?"),
             None if matches!(key.as_str(), "version" | "name") => {
                 meant.insert(vec![OwnedStep::Key(key.clone())]);
@@ -247,7 +276,8 @@ fn not_allowed(lookup: &Lookup<'_, '_>, path: &[Step<'_>], value: &Value, words:
         [only] => format!("the only value of this version is {only}"),
         many => format!("allowed: {}", many.join(", ")),
     };
-    match lookup.suggester.closest(found, words.iter().map(String::as_str)) {
+    let near = words::value(found, words);
+    match near.or_else(|| lookup.suggester.closest(found, words.iter().map(String::as_str))) {
         Some(near) => diagnostic.note(allowed).hint(format!("did you mean \"{near}\"?")),
         None => diagnostic.hint(allowed),
     }
@@ -360,9 +390,12 @@ pub(super) fn dotted(path: &[Step<'_>]) -> String {
     text
 }
 
-/// Name of the type that a schema pointer leads into: `/$defs/Vrid` -> `Vrid`.
+/// Name of the type that a schema pointer leads to: `/$defs/Vrid` -> `Vrid`; of a key in a type none.
 fn definition(schema: &str) -> &str {
-    schema.strip_prefix("/$defs/").and_then(|rest| rest.split('/').next()).unwrap_or_default()
+    schema
+        .strip_prefix("/$defs/")
+        .filter(|name| !name.contains("/properties/"))
+        .map_or("", |name| name.split('/').next().unwrap_or_default())
 }
 
 /// The last key of a path: of an item its list's.
@@ -385,6 +418,7 @@ fn example(key: &str, path: &[Step<'_>]) -> String {
         "hosts" => {
             "a table `[hosts]` with a line for each machine: `dir1 = { address = \"192.0.2.11\", interface = \"eth0\" }`"
         }
+        "virtual_routers" if path.len() > 1 => "virtual_routers = [\"VI_1\", \"VI_2\"]",
         "virtual_routers" => "a table `[virtual_routers.VI_1]` with `vrid`, `vips` and `directors`",
         "services" => "a table `[services.web]` with `router`, `protocol`, `port` and `real_servers`",
         "policy" => "a table `[policy]`",
@@ -432,7 +466,9 @@ fn table_example(definition: &str, path: &[Step<'_>]) -> String {
             "{ router = \"VI_1\", protocol = \"tcp\", port = 80, real_servers = [{ host = \"rs1\" }] }"
         }
         "Policy" => "{ resync = \"5s\" }",
+        "Track" => "{ tracker = \"uplink\" }",
         _ if key_of(path) == "priorities" => "{ dir1 = 100, dir2 = 90 }",
+        _ if matches!(path.last(), Some(Step::Index(_))) => "{ … }",
         _ => return format!("[{}]", dotted(path)),
     };
     text.to_owned()

@@ -214,7 +214,11 @@ fn sample(rule: &'static Value) -> Value {
         "integer" => rule.get("minimum").cloned().unwrap_or_else(|| json!(0)),
         "boolean" => json!(false),
         "array" => match (rule.get("minItems"), rule.get("items")) {
-            (Some(_), Some(item)) => json!([sample(item)]),
+            (Some(least), Some(item)) => {
+                // The schema's own numbers are small.
+                let least = usize::try_from(least.as_u64().unwrap_or(1)).unwrap_or(1);
+                Value::Array(vec![sample(item); least])
+            }
             (_, _) => json!([]),
         },
         "object" => {
@@ -265,6 +269,7 @@ mod tests {
                     "retry_delay": "1s", "port": 81,
                 },
             } },
+            "sync_groups": { "g": { "virtual_routers": ["r", "t"] } },
             "policy": { "resync": "5s", "exclusive_ipvs": true },
         })
     }

@@ -66,6 +66,11 @@ const KEYS: [Key; 19] = [
     ("file", &[CheckType::File], |check| check.file.is_some()),
 ];
 
+/// Every key that some types of check do not have, and the types that have it.
+pub(super) fn keys_of_types() -> impl Iterator<Item = (&'static str, &'static [CheckType])> {
+    KEYS.iter().map(|(key, types, _)| (*key, *types))
+}
+
 /// The checks of a service, with where each is written.
 pub(super) fn checks(service: &Service) -> impl Iterator<Item = (CheckAt, &Check)> {
     let first = service.check.iter().map(|check| (CheckAt(None), check));

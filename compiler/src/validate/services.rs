@@ -165,9 +165,16 @@ fn vip_ambiguous(cx: &Context<'_>, out: &mut Findings) {
         let known = ["vip", "vips", "firewall_mark"].iter().all(|key| cx.knows(at!["services", name, *key]))
             && cx.knows(at!["virtual_routers", router_name, "vips"]);
         if router.vips.len() > 1 && known {
-            let vip = match cx.vips_of(router_name, router).next() {
-                Some((_, vip)) => format!("vip = \"{vip}\""),
-                None => "vip = …".to_owned(),
+            let mut vips = cx.vips_of(router_name, router).map(|(_, vip)| vip);
+            let hint = match (vips.next(), vips.next()) {
+                (Some(first), Some(second)) => format!(
+                    "add `vip = \"{first}\"`, or another of them, to the service; for several add `vips = \
+                     [\"{first}\", \"{second}\"]`"
+                ),
+                (Some(first), None) => {
+                    format!("add `vip = \"{first}\"`, or `vips = […]` for several, to the service")
+                }
+                (None, _) => "add `vip = …`, or `vips = […]` for several, to the service".to_owned(),
             };
             out.push(
                 Diagnostic::new(
@@ -177,7 +184,7 @@ fn vip_ambiguous(cx: &Context<'_>, out: &mut Findings) {
                     format!("this router has {} VIPs", router.vips.len()),
                 )
                 .also(cx.value(at!["virtual_routers", router_name, "vips"]), "one of these")
-                .hint(format!("add `{vip}`, or another of them, to the service")),
+                .hint(hint),
             );
         }
     }

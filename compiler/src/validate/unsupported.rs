@@ -3,9 +3,9 @@
 //! Refused rather than left out of the plan: nothing that is written is ever ignored. What a later
 //! version learns leaves this list, and nothing else changes.
 
-use evenkeel_schemas::cluster::{CheckType, ServiceHooks};
+use evenkeel_schemas::cluster::{Check, CheckType, Service, ServiceHooks};
 
-use super::checks::checks;
+use super::checks::{checks, keys_of_types};
 use super::{Context, Findings, Rule};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
@@ -37,63 +37,114 @@ fn refuse(cx: &Context<'_>, out: &mut Findings, path: &[Step<'_>], what: &str, i
     );
 }
 
+/// A key that the language has and the daemon of this version has not, in tables of one kind.
+struct Refused<T> {
+    key: &'static str,
+    /// What it would do.
+    what: &'static str,
+    instead: &'static str,
+    /// Whether a table has it.
+    given: fn(&T) -> bool,
+}
+
+const OF_SERVICES: [Refused<Service>; 4] = [
+    Refused {
+        key: "checks",
+        what: "several checks of one service",
+        instead: "write the most telling one as `check`",
+        given: |service| !service.checks.is_empty(),
+    },
+    Refused {
+        key: "quorum",
+        what: "a quorum",
+        instead: "remove `quorum`",
+        given: |service| service.quorum.is_some(),
+    },
+    Refused {
+        key: "sorry_server",
+        what: "a sorry server",
+        instead: "remove `sorry_server`",
+        given: |service| service.sorry_server.is_some(),
+    },
+    Refused {
+        key: "hooks",
+        what: "hooks",
+        instead: "remove `hooks`, and read `evenkeeld status` or the log",
+        given: |service| service.hooks != ServiceHooks::default(),
+    },
+];
+
+const OF_CHECKS: [Refused<Check>; 4] = [
+    Refused {
+        key: "warmup",
+        what: "a random wait before the first check",
+        instead: "remove `warmup`: first checks are spread over the interval",
+        given: |check| check.warmup.is_some(),
+    },
+    Refused {
+        key: "initially_down",
+        what: "counting a new real server as failing",
+        instead: "remove `initially_down`",
+        given: |check| check.initially_down,
+    },
+    Refused {
+        key: "source",
+        what: "checking from an address of choice",
+        instead: "remove `source`",
+        given: |check| check.source.is_some(),
+    },
+    Refused {
+        key: "interface",
+        what: "checking through an interface of choice",
+        instead: "remove `interface`",
+        given: |check| check.interface.is_some(),
+    },
+];
+
+/// The only type of check that is not refused.
+const CHECKED: CheckType = CheckType::Tcp;
+
+/// What the reference says of a key that is refused, wholly or in part; nothing of any other key.
+pub(crate) fn mark(path: &str) -> Option<String> {
+    let code = codes::UNSUPPORTED.id;
+    let whole = || Some(format!("Not in this version, which refuses it ({code})."));
+    let mut steps = path.strip_prefix("services.<name>.")?.split('.');
+    let (of_service, of_check) = (steps.next()?, steps.next());
+    let of_service = of_service.strip_suffix("[]").unwrap_or(of_service);
+    if OF_SERVICES.iter().any(|refused| refused.key == of_service) {
+        return whole();
+    }
+    let key = of_check.filter(|_| of_service == "check")?;
+    if key == "type" {
+        return Some(format!("This version takes \"{}\" and refuses the others ({code}).", CHECKED.as_str()));
+    }
+    let refused = OF_CHECKS.iter().any(|refused| refused.key == key);
+    let of_others = || keys_of_types().any(|(other, types)| other == key && !types.contains(&CHECKED));
+    if refused || of_others() { whole() } else { None }
+}
+
 fn services(cx: &Context<'_>, out: &mut Findings) {
     for (name, service) in &cx.cluster.services {
-        let mut no = |given: bool, key: &str, what: &str, instead: &str| {
-            if given {
-                refuse(cx, out, at!["services", name, key], what, instead);
+        for Refused { key, what, instead, given } in &OF_SERVICES {
+            if given(service) {
+                refuse(cx, out, at!["services", name, *key], what, instead);
             }
-        };
-        no(
-            !service.checks.is_empty(),
-            "checks",
-            "several checks of one service",
-            "write the most telling one as `check`",
-        );
-        no(service.quorum.is_some(), "quorum", "a quorum", "remove `quorum`");
-        no(service.sorry_server.is_some(), "sorry_server", "a sorry server", "remove `sorry_server`");
-        no(
-            service.hooks != ServiceHooks::default(),
-            "hooks",
-            "hooks",
-            "remove `hooks`, and read `evenkeeld status` or the log",
-        );
+        }
     }
 }
 
 fn check_options(cx: &Context<'_>, out: &mut Findings) {
     for (name, service) in &cx.cluster.services {
         for (at, check) in checks(service) {
-            let mut no = |given: bool, key: &str, what: &str, instead: &str| {
-                if given {
+            if check.kind != CHECKED {
+                let what = format!("a check of type {}", check.kind.as_str());
+                refuse(cx, out, &at.path(name, "type"), &what, "use `type = \"tcp\"`");
+            }
+            for Refused { key, what, instead, given } in &OF_CHECKS {
+                if given(check) {
                     refuse(cx, out, &at.path(name, key), what, instead);
                 }
-            };
-            no(
-                check.kind != CheckType::Tcp,
-                "type",
-                &format!("a check of type {}", check.kind.as_str()),
-                "use `type = \"tcp\"`",
-            );
-            no(
-                check.warmup.is_some(),
-                "warmup",
-                "a random wait before the first check",
-                "remove `warmup`: first checks are spread over the interval",
-            );
-            no(
-                check.initially_down,
-                "initially_down",
-                "counting a new real server as failing",
-                "remove `initially_down`",
-            );
-            no(check.source.is_some(), "source", "checking from an address of choice", "remove `source`");
-            no(
-                check.interface.is_some(),
-                "interface",
-                "checking through an interface of choice",
-                "remove `interface`",
-            );
+            }
         }
     }
 }

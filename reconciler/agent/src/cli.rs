@@ -1,6 +1,7 @@
 //! The command line of `evenkeeld`.
 
 mod drain;
+mod pages;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,6 +12,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use drain::{DRAIN_EXAMPLES, Drain, UNDRAIN_EXAMPLES, Undrain};
 use evenkeel_converge::Op;
 use evenkeel_schemas::scalars::Name;
+use pages::{Completions, Man};
 
 use crate::daemon::{self, Options};
 use crate::files::Trust;
@@ -63,7 +65,7 @@ Examples:
   evenkeeld rollback                whichever generation is on probation
   evenkeeld rollback 3f2a90c1d4e5   only this one: its first digits, at least 6
 
-Exit codes: 0 the plan before is in force and in the kernel, 1 it is not (nothing is on probation, or the kernel is not so after 5 s), 2 wrong usage.";
+Exit codes: 0 the plan before is in force and in the kernel, 1 it is not (nothing is on probation, since it was confirmed for one; or the kernel is not so after 5 s), 2 wrong usage.";
 const CLEANUP_EXAMPLES: &str = "\
 Examples:
   evenkeeld cleanup                    after the daemon was stopped
@@ -132,9 +134,16 @@ enum Command {
     Confirm(Generation),
     /// Put the plan before in force again, without waiting for the end of the probation
     ///
-    /// The generation that is rolled back stays refused, over restarts too, until the file has another plan.
+    /// Only while a plan is on probation. After it was confirmed the one before is not kept any more: to go back deliver it
+    /// again. The generation that is rolled back stays refused, over restarts too, until the file has another plan.
     #[command(after_help = ROLLBACK_EXAMPLES)]
     Rollback(Generation),
+    /// Print a shell's completions of this command
+    #[command(after_help = pages::COMPLETIONS_EXAMPLES)]
+    Completions(Completions),
+    /// Write the manual pages: of evenkeeld, of every command of it, and of its helpers
+    #[command(after_help = pages::MAN_EXAMPLES)]
+    Man(Man),
     /// The guardian process; started by the daemon
     #[command(hide = true)]
     Guard(Socket),
@@ -353,6 +362,8 @@ impl Command {
             Self::Undrain(undrain) => undrain.run(),
             Self::Confirm(which) => tell(which, probation::Action::Confirm),
             Self::Rollback(which) => tell(which, probation::Action::Rollback),
+            Self::Completions(which) => which.run(),
+            Self::Man(man) => man.run(),
             // `main` runs it, with a log of its own.
             Self::Guard(_) => Ok(ExitCode::FAILURE),
         }

@@ -19,7 +19,6 @@
 mod process;
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -46,12 +45,11 @@ const PROGRAM: &str = "evenkeeld-guard";
 /// The `evenkeeld-guard` program: the guardian that listens on the socket that is its argument.
 #[must_use]
 pub fn main() -> ExitCode {
-    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
-    let [socket] = arguments.as_slice() else {
-        out::complain(format_args!("usage: {PROGRAM} SOCKET; evenkeeld starts it"));
-        return ExitCode::from(out::USAGE);
-    };
-    run(Path::new(socket))
+    match out::GUARD.arguments().as_deref() {
+        Ok([socket]) => run(Path::new(socket)),
+        Ok(_) => ExitCode::from(out::USAGE),
+        Err(code) => *code,
+    }
 }
 
 pub(crate) use process::run;

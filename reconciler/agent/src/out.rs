@@ -6,6 +6,7 @@
 //!
 //! What daemons have to say is no business of this file: see `logging`.
 
+use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
@@ -15,12 +16,134 @@ use clap::Parser;
 /// Exit code of wrong usage, as clap has it.
 pub(crate) const USAGE: u8 = 2;
 
+/// A program that only `evenkeeld` starts, as people meet it who start it by hand.
+#[derive(Debug)]
+pub(crate) struct Helper {
+    /// What it is called.
+    pub(crate) name: &'static str,
+    /// The arguments that it is started with.
+    arguments: &'static [&'static str],
+    /// What it does.
+    pub(crate) about: &'static str,
+    /// Why nobody starts it by hand, and what to do instead.
+    pub(crate) instead: &'static str,
+}
+
+/// All of them.
+pub(crate) const HELPERS: [&Helper; 3] = [&EXEC, &GUARD, &PLAN];
+
+pub(crate) const EXEC: Helper = Helper {
+    name: "evenkeeld-exec",
+    arguments: &[],
+    about: "Runs one program of a plan for evenkeeld, and ends all that it started",
+    instead: "evenkeeld starts it for each run of a hook, or of a tracker's script, and tells it by a socket on its standard \
+              input what to run. What became of the runs is in `evenkeeld status` and in the log.",
+};
+pub(crate) const GUARD: Helper = Helper {
+    name: "evenkeeld-guard",
+    arguments: &["SOCKET"],
+    about: "Takes the VIPs of a dead evenkeeld away before another director claims them",
+    instead: "evenkeeld starts it, and replaces it when it does not answer. SOCKET is where it listens: the path of the \
+              status socket and `.guard`.",
+};
+pub(crate) const PLAN: Helper = Helper {
+    name: "evenkeeld-plan",
+    arguments: &[],
+    about: "Reads a plan on standard input, and writes what it says, or what is wrong with it",
+    instead: "evenkeeld starts it for plans that are not as the compiler wrote them, and gives it the plan without its first \
+              line. To look at a plan: `evenkeeld diff --plan FILE`.",
+};
+
+impl Helper {
+    /// Its usage line without `Usage:`.
+    pub(crate) fn usage(&self) -> String {
+        std::iter::once(self.name).chain(self.arguments.iter().copied()).collect::<Vec<_>>().join(" ")
+    }
+
+    /// The arguments that it was started with. Help, the version and what is wrong with them is printed here.
+    ///
+    /// # Errors
+    /// There are none to work with: the exit code.
+    pub(crate) fn arguments(&self) -> Result<Vec<OsString>, ExitCode> {
+        let by_hand = self.arguments.is_empty() && io::stdin().is_terminal();
+        self.understood(std::env::args_os().skip(1).collect(), by_hand).map_err(|told| match told {
+            Told::Asked(text) => print(text).map_or_else(
+                |why| {
+                    complain(format_args!("error: {why}"));
+                    ExitCode::FAILURE
+                },
+                |()| ExitCode::SUCCESS,
+            ),
+            Told::Wrong(text) => {
+                complain(text);
+                ExitCode::from(USAGE)
+            }
+        })
+    }
+
+    fn understood(&self, given: Vec<OsString>, by_hand: bool) -> Result<Vec<OsString>, Told> {
+        let Self { name, about, instead, .. } = self;
+        let usage = self.usage();
+        if let [only] = given.as_slice() {
+            if only == "--help" || only == "-h" {
+                let options = "  -h, --help     Print help\n  -V, --version  Print version";
+                let text = format!("{about}\n\nUsage: {usage}\n\nOptions:\n{options}\n\n{instead}\n");
+                return Err(Told::Asked(text));
+            }
+            if only == "--version" || only == "-V" {
+                return Err(Told::Asked(format!("{name} {}\n", env!("CARGO_PKG_VERSION"))));
+            }
+        }
+        let wrong = |what: String| {
+            Err(Told::Wrong(format!(
+                "error: {what}; {name} is started by evenkeeld\n\nUsage: {usage}\n\nFor more information, try '--help'."
+            )))
+        };
+        let is_option = |argument: &&OsString| argument.as_encoded_bytes().starts_with(b"-");
+        let unexpected = given.iter().find(is_option).or_else(|| given.get(self.arguments.len()));
+        if let Some(unexpected) = unexpected {
+            return wrong(format!(
+                "unexpected argument '{}' found",
+                unexpected.display().to_string().escape_debug()
+            ));
+        }
+        match self.arguments.get(given.len()) {
+            Some(missing) => wrong(format!("{missing} is missing")),
+            // It would wait for what nobody types.
+            None if by_hand => wrong("its standard input is a terminal".to_owned()),
+            None => Ok(given),
+        }
+    }
+}
+
+/// What is said instead of working.
+#[derive(Debug, PartialEq, Eq)]
+enum Told {
+    Asked(String),
+    Wrong(String),
+}
+
 /// The arguments of the command line. Help, the version and what is wrong with them is printed here.
 ///
 /// # Errors
 /// There are none to work with: the exit code.
 pub(crate) fn arguments<C: Parser>() -> Result<C, ExitCode> {
-    C::try_parse().map_err(|error| explain(&error))
+    let matches = with_whole_usage(C::command()).try_get_matches();
+    matches.and_then(|matches| C::from_arg_matches(&matches)).map_err(|error| explain(&error))
+}
+
+/// The command line with one usage line for each command, whatever is wrong: those that clap makes for an error show the options that
+/// were given as if they were required.
+pub(crate) fn with_whole_usage(mut command: clap::Command) -> clap::Command {
+    command.build();
+    let names: Vec<String> = command.get_subcommands().map(|one| one.get_name().to_owned()).collect();
+    for name in names {
+        command = command.mut_subcommand(name, |mut one| {
+            let usage = one.render_usage().to_string();
+            one.override_usage(usage.trim_start_matches("Usage: ").to_owned())
+        });
+    }
+    command
 }
 
 /// Prints help, or what is wrong with the command line; the exit code.
@@ -70,4 +193,36 @@ pub(crate) fn complain(text: impl Display) {
 /// Whether results are printed with colour.
 pub(crate) fn with_color() -> bool {
     io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_helper_takes_what_it_is_started_with_and_nothing_else() {
+        let say = |helper: &Helper, given: &[&str]| {
+            helper.understood(given.iter().map(OsString::from).collect(), false)
+        };
+        for helper in HELPERS {
+            for flag in ["--help", "-h"] {
+                let Err(Told::Asked(text)) = say(helper, &[flag]) else { panic!("{flag}") };
+                assert!(text.contains("Usage: ") && text.contains(helper.instead), "{text}");
+            }
+            assert!(matches!(say(helper, &["-V"]), Err(Told::Asked(text)) if text.starts_with(helper.name)));
+            for wrong in [&["--nonsense"][..], &["a", "b"], &["--help", "--version"]] {
+                assert!(matches!(say(helper, wrong), Err(Told::Wrong(_))), "{wrong:?}");
+            }
+        }
+        assert_eq!(say(&PLAN, &[]), Ok(Vec::new()));
+        assert!(
+            matches!(PLAN.understood(Vec::new(), true), Err(Told::Wrong(text)) if text.contains("a terminal"))
+        );
+        assert_eq!(say(&GUARD, &["/run/x"]), Ok(vec![OsString::from("/run/x")]));
+        let Err(Told::Wrong(text)) = say(&GUARD, &[]) else { panic!("a socket is missing") };
+        assert!(
+            text.starts_with("error: SOCKET is missing; ") && text.contains("Usage: evenkeeld-guard SOCKET"),
+            "{text}"
+        );
+    }
 }

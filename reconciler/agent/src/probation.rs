@@ -352,7 +352,15 @@ pub(crate) fn told(request: &Request, record: &Record, in_force: Option<&str>) -
             back.why
         )),
         (None, _, Some(in_force)) => {
-            Err(format!("no plan is on probation; generation {} is in force", short(in_force)))
+            let state = format!("no plan is on probation; generation {} is in force", short(in_force));
+            Err(match request.action {
+                Action::Confirm => state,
+                // The plan before is not kept any more: where it is, is the operator's repository.
+                Action::Rollback => format!(
+                    "{state} and stays: `rollback` ends a probation, and a plan that was confirmed, or needed no \
+                     confirmation, has none. To go back deliver the plan before"
+                ),
+            })
         }
         (None, _, None) => Err("no plan is on probation, and none is in force".to_owned()),
     }

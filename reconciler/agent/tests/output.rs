@@ -25,7 +25,7 @@ enum Needs {
 }
 
 /// Every command. Those that fail say so on standard error only.
-const RUNS: [(&[&str], Needs); 19] = [
+const RUNS: [(&[&str], Needs); 21] = [
     (&["--version"], Needs::Nothing),
     (&["--help"], Needs::Nothing),
     (&["help", "run"], Needs::Nothing),
@@ -45,6 +45,8 @@ const RUNS: [(&[&str], Needs); 19] = [
     (&["confirm"], Needs::Daemon),
     (&["rollback"], Needs::Daemon),
     (&["status", "--socket", "/nowhere"], Needs::Nothing),
+    (&["completions", "fish"], Needs::Nothing),
+    (&["man", "/proc/nowhere"], Needs::Nothing),
 ];
 
 /// Plans; and a daemon with one virtual router, on an interface that does not exist.
@@ -199,7 +201,14 @@ fn commands_end_as_always_without_a_reader_and_fail_without_a_place_to_write() {
     // What has nothing to print here but an error.
     assert_eq!(
         silent,
-        ["run --realtime 100", "status --socket /nowhere", "drain rs1", "confirm", "rollback"]
+        [
+            "run --realtime 100",
+            "status --socket /nowhere",
+            "man /proc/nowhere",
+            "drain rs1",
+            "confirm",
+            "rollback"
+        ]
     );
 }
 
@@ -215,4 +224,136 @@ fn what_is_wrong_with_the_command_line_is_told_or_not_and_is_no_panic() {
     for stderr in [Stdio::piped(), closed(), full()] {
         assert_eq!(guard().stderr(stderr).status().expect("run").code(), Some(2));
     }
+}
+
+/// Usage lines of errors are those of the help: what may be left out stands in brackets.
+#[test]
+fn usage_lines_are_those_of_the_help() {
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+    for (arguments, usage) in [
+        (&["failover", "--force"][..], "evenkeeld failover [OPTIONS] <ROUTER|--all>"),
+        (&["hold", "--all", "x"], "evenkeeld hold [OPTIONS] <ROUTER|--all>"),
+        (&["drain", "--wait"], "evenkeeld drain [OPTIONS] <HOST|ADDRESS>"),
+        (&["undrain"], "evenkeeld undrain [OPTIONS] <HOST|ADDRESS|--all>"),
+        (&["confirm", "a", "b"], "evenkeeld confirm [OPTIONS] [GENERATION]"),
+        (&["run", "x"], "evenkeeld run [OPTIONS]"),
+    ] {
+        let wrong = evenkeeld().args(arguments).output().expect("run");
+        let help = evenkeeld().args([arguments[0], "--help"]).output().expect("run");
+        let line = format!("Usage: {usage}\n");
+        assert_eq!((wrong.status.code(), help.status.code()), (Some(2), Some(0)), "{arguments:?}");
+        let (wrong, help) = (text(wrong.stderr), text(help.stdout));
+        assert!(wrong.contains(&line) && help.contains(&line), "{wrong}\n{help}");
+    }
+}
+
+/// Started by hand they say what they are: none waits, and none takes a flag for the name of a socket.
+#[test]
+fn helpers_explain_themselves() {
+    let directory = tempfile::tempdir().expect("tempdir");
+    for program in [
+        env!("CARGO_BIN_EXE_evenkeeld-plan"),
+        env!("CARGO_BIN_EXE_evenkeeld-exec"),
+        env!("CARGO_BIN_EXE_evenkeeld-guard"),
+    ] {
+        let name = Path::new(program).file_name().expect("a name").to_string_lossy().into_owned();
+        let say = |arguments: &[&str]| {
+            let mut command = Command::new(program);
+            // Somebody keeps its standard input open and writes nothing.
+            let (_held, never) = std::os::unix::net::UnixStream::pair().expect("socket");
+            let never: std::os::fd::OwnedFd = never.into();
+            let child = command.args(arguments).current_dir(directory.path()).stdin(never);
+            let mut child = child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("run");
+            let begun = Instant::now();
+            while child.try_wait().expect("wait").is_none() {
+                if begun.elapsed() > LONG {
+                    child.kill().expect("kill");
+                    panic!("{name} {arguments:?} waits");
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            let Output { status, stdout, stderr } = child.wait_with_output().expect("output");
+            let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+            (status.code(), text(stdout), text(stderr))
+        };
+        for flag in ["--help", "-h"] {
+            let (code, out, err) = say(&[flag]);
+            assert_eq!((code, err.as_str()), (Some(0), ""), "{name}: {out}");
+            assert!(out.contains(&format!("Usage: {name}")) && out.contains("evenkeeld starts it"), "{out}");
+        }
+        for flag in ["--version", "-V"] {
+            let (code, out, _) = say(&[flag]);
+            assert_eq!((code, out), (Some(0), format!("{name} {}\n", env!("CARGO_PKG_VERSION"))));
+        }
+        for wrong in [&["--nonsense"][..], &["non", "sense"]] {
+            let (code, out, err) = say(wrong);
+            assert_eq!((code, out.as_str()), (Some(2), ""), "{err}");
+            assert!(err.starts_with("error: unexpected argument '") && err.contains("Usage: "), "{err}");
+        }
+    }
+    assert_eq!(std::fs::read_dir(directory.path()).expect("directory").count(), 0, "none made a socket");
+}
+
+#[test]
+fn completions_and_manual_pages_are_there() {
+    for (shell, word) in
+        [("bash", "complete -F"), ("zsh", "#compdef evenkeeld"), ("fish", "complete -c evenkeeld")]
+    {
+        let output = evenkeeld().args(["completions", shell]).output().expect("run");
+        let text = String::from_utf8(output.stdout).expect("UTF-8");
+        assert!(output.status.success() && text.contains(word) && text.contains("failover"), "{text}");
+    }
+    let directory = tempfile::tempdir().expect("tempdir");
+    let output = evenkeeld().arg("man").arg(directory.path()).output().expect("run");
+    assert!(output.status.success(), "{output:?}");
+    for page in ["evenkeeld.8", "evenkeeld-status.8", "evenkeeld-exec.8"] {
+        let text = std::fs::read_to_string(directory.path().join("man8").join(page)).expect("a page");
+        assert!(text.contains(".TH "), "{text}");
+    }
+}
+
+/// What is logged is told by a word: nobody knows which end of numbers is the loud one.
+#[test]
+fn a_level_that_is_none_is_refused_with_what_there_is() {
+    for level in ["5", "loud", "info,5", "evenkeel_agent=9"] {
+        let output = evenkeeld().args(["status", "--socket", "/nowhere"]).env("EVENKEEL_LOG", level).output();
+        let Output { status, stderr, .. } = output.expect("run");
+        let told = String::from_utf8_lossy(&stderr);
+        assert_eq!(status.code(), Some(2), "{level}: {told}");
+        assert!(told.contains("off, error, warn (or warning), info, debug, trace"), "{told}");
+    }
+}
+
+/// The unit, and the commands in it that install what it runs, name the same places.
+#[test]
+fn the_unit_runs_what_its_commands_install() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let unit = std::fs::read_to_string(root.join("examples/systemd/evenkeeld.service")).expect("the unit");
+    let line = |begin: &str| {
+        unit.lines().find_map(|line| line.strip_prefix(begin)).unwrap_or_else(|| panic!("{begin}"))
+    };
+    let program = line("ExecStart=").split(' ').next().expect("a program");
+    let install = line("#     cargo install ");
+    let mut words = install.split_whitespace();
+    let prefix = words.find(|word| *word == "--root").and_then(|_| words.next()).expect("where to");
+    assert_eq!(program, format!("{prefix}/bin/evenkeeld"));
+    assert!(install.contains("--path reconciler/agent"), "{install}");
+    // Files that it copies are there, and it says where each goes.
+    for (file, place) in [
+        ("evenkeeld.service", "/etc/systemd/system/"),
+        ("modules-load.conf", "/etc/modules-load.d/evenkeel.conf"),
+    ] {
+        assert!(unit.contains(&format!("#     cp examples/systemd/{file} {place}\n")), "{file}");
+        assert!(root.join("examples/systemd").join(file).is_file(), "{file}");
+    }
+    assert!(unit.contains("#     systemctl enable --now evenkeeld\n"));
+    let help = evenkeeld().args(["run", "--help"]).output().expect("run").stdout;
+    let help = String::from_utf8(help).expect("UTF-8");
+    for (key, path) in [("StateDirectory=", "/var/lib/"), ("RuntimeDirectory=", "/run/")] {
+        assert!(help.contains(&format!("{path}{}", line(key))), "{key}: {help}");
+    }
+    assert!(
+        line("ExecStart=").ends_with(" run --plan /etc/evenkeel")
+            && help.contains("[default: /etc/evenkeel]")
+    );
 }

@@ -57,8 +57,12 @@ pub(super) fn apply(arguments: &Apply, bytes: &[u8], terminal: &Terminal) -> Opt
         Some(number) => way.strangers(&there.fleet, number - 1..=number),
     };
     if !stale.is_empty() {
-        let known = wanted.filter(|_| way.strangers(&there.fleet, 0..=stages).is_empty());
-        return out_of_step(arguments, &opened, &there.fleet, &stale, known, terminal);
+        if let Some(number) = wanted.filter(|_| way.strangers(&there.fleet, 0..=stages).is_empty()) {
+            let (to, why) = (arguments.to.shown(), not_due(number, stages, place));
+            terminal.fail(format_args!("{why} in {to} (`--stage next`). Nothing was written"));
+            return None;
+        }
+        return out_of_step(arguments, &opened, &there.fleet, &stale, terminal);
     }
     let source = SourceFile::new(file.display().to_string(), "");
     guard(&source, arguments, &refusals(&opened.before, &opened.after, opened.max_change), terminal)?;
@@ -187,25 +191,42 @@ impl Way {
     }
 }
 
+/// Why a stage cannot be applied, of those that fit what is there; `taken` is how many stages were taken, if that is clear.
+fn not_due(number: usize, stages: usize, taken: Option<usize>) -> String {
+    match taken {
+        None => format!(
+            "stage {number} of {stages} is not due: hosts have taken different stages, and the first that is not complete is due"
+        ),
+        Some(0) => {
+            format!("stage {number} of {stages} is not due: no stage was taken yet, and stage 1 is due")
+        }
+        Some(taken) if taken >= stages => format!("stage {number} is over: all {stages} stages were taken"),
+        Some(taken) if number <= taken => {
+            format!(
+                "stage {number} of {stages} is over: stage {taken} was taken last, and stage {} is due",
+                taken + 1
+            )
+        }
+        Some(taken) => {
+            format!(
+                "stage {number} of {stages} is not due: stage {taken} was taken last, and stage {} is due",
+                taken + 1
+            )
+        }
+    }
+}
+
 /// Says why a saved plan does not fit what is there.
 fn out_of_step(
     arguments: &Apply,
     opened: &saved::Opened,
     there: &Fleet,
     stale: &[Name],
-    known_stage: Option<usize>,
     terminal: &Terminal,
 ) -> Option<()> {
     let names: Vec<&str> = stale.iter().map(Name::as_str).collect();
     let names = names.join(", ");
     let to = arguments.to.shown();
-    if let Some(number) = known_stage {
-        terminal.fail(format_args!(
-            "stage {number} is not the next one: {names} in {to} took another stage last. `--stage next` applies the \
-             stage that is due; nothing was written"
-        ));
-        return None;
-    }
     let message = format!("{to} is not what this plan was made from: {names} changed since");
     let hint = "plan again; nothing was written";
     refuse(&arguments.input, Diagnostic::of_file(&codes::STALE_PLAN, message).hint(hint), terminal);

@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use super::Refusal;
 use super::understand::{Part, understand};
 use crate::stop_signals::unblocked;
-use crate::{programs, scheduling};
+use crate::{out, programs, scheduling};
 
 const NAME: &str = "evenkeeld-plan";
 /// Longest time for one plan, in which the largest that is allowed is understood many times over.
@@ -158,6 +158,9 @@ impl Read for Patient {
 /// The `evenkeeld-plan` program: reads a text, answers, ends.
 #[must_use]
 pub fn main() -> ExitCode {
+    if let Err(code) = out::PLAN.arguments() {
+        return code;
+    }
     give_up_rights();
     scheduling::give_way();
     let mut bytes = Vec::new();

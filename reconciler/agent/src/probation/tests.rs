@@ -173,10 +173,15 @@ fn who_confirms_and_rolls_back_is_told_why_not() {
         confirm(None, &none),
         Err("no plan is on probation; generation bbbbbbbbbbbb is in force".to_owned())
     );
-    assert!(
-        tell(Action::Rollback, Some("bbbbbb"), &none, Some(NEW)).is_err(),
-        "there is nothing to go back to"
-    );
+    // After it was confirmed nothing is kept to go back to, and the answer says what can be done.
+    for generation in [None, Some("bbbbbb"), Some("cccccc")] {
+        let why = tell(Action::Rollback, generation, &none, Some(NEW)).expect_err("refused");
+        assert!(
+            why.starts_with("no plan is on probation; generation bbbbbbbbbbbb is in force and stays"),
+            "{why}"
+        );
+        assert!(why.ends_with("To go back deliver the plan before"), "{why}");
+    }
     assert_eq!(
         tell(Action::Confirm, Some("bbbbbb"), &rolled_back(), Some(OLD)),
         Err("generation bbbbbbbbbbbb was rolled back at T1: why".to_owned())

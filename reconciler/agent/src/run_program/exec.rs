@@ -80,6 +80,9 @@ pub(super) fn command() -> io::Result<Command> {
 /// The `evenkeeld-exec` program: is told of a program on its standard input, runs it, answers, ends.
 #[must_use]
 pub fn main() -> ExitCode {
+    if let Err(code) = out::EXEC.arguments() {
+        return code;
+    }
     let Ok(daemon) = io::stdin().as_fd().try_clone_to_owned() else { return ExitCode::FAILURE };
     serve(&UnixStream::from(daemon), Stdio::inherit(), Stdio::inherit())
 }
