@@ -48,15 +48,31 @@ pub fn secrets_header(cluster: &Name) -> String {
     format!("# Secrets compiled by evenkeel from cluster `{cluster}`. Do not edit; keep private.")
 }
 
-/// The plans of all hosts, by name.
-#[must_use]
-pub fn emit(cluster: &Resolved) -> Vec<HostPlan> {
-    let tasks = Tasks::new(cluster);
-    let hosts: Vec<(&Name, &Host)> = cluster.hosts.iter().collect();
-    in_parallel(&hosts, |(name, host)| host_plan(cluster, &tasks, name, host))
+/// A host's plan, and the secrets that it names and the cluster file holds.
+pub(crate) struct Made {
+    pub(crate) plan: plan::Plan,
+    pub(crate) secrets: BTreeMap<String, String>,
 }
 
-fn host_plan(cluster: &Resolved, tasks: &Tasks<'_>, name: &Name, host: &Host) -> HostPlan {
+/// The plans of all hosts as they are written, by name.
+#[must_use]
+pub fn emit(cluster: &Resolved) -> Vec<HostPlan> {
+    make(cluster, |Made { plan, secrets }| HostPlan {
+        file_name: plan::file_name(&plan.host),
+        text: write(&plan),
+        secrets: secrets_file(&cluster.name, &secrets),
+        host: plan.host,
+    })
+}
+
+/// Makes something of each host's plan, by name. Of a plan that is only written no more than the text stays.
+pub(crate) fn make<R: Send>(cluster: &Resolved, of: impl Fn(Made) -> R + Sync) -> Vec<R> {
+    let tasks = Tasks::new(cluster);
+    let hosts: Vec<(&Name, &Host)> = cluster.hosts.iter().collect();
+    in_parallel(&hosts, |(name, host)| of(host_plan(cluster, &tasks, name, host)))
+}
+
+fn host_plan(cluster: &Resolved, tasks: &Tasks<'_>, name: &Name, host: &Host) -> Made {
     let routers = tasks.routers(name);
     let own = |(router_name, router): &(&Name, &Router)| {
         let instances = router.instances.iter();
@@ -93,12 +109,7 @@ fn host_plan(cluster: &Resolved, tasks: &Tasks<'_>, name: &Name, host: &Host) ->
         addresses: real_server::addresses(host, duties),
         routes: real_server::routes(duties, cluster.gateways.get(name)),
     };
-    HostPlan {
-        host: name.clone(),
-        file_name: plan::file_name(name),
-        text: write(&plan),
-        secrets: secrets_file(&cluster.name, &secrets(routers)),
-    }
+    Made { plan, secrets: secrets(routers) }
 }
 
 /// The kernel takes all three at once, so where one is written the others are its defaults

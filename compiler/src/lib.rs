@@ -61,7 +61,19 @@ impl Compilation {
 /// Checks a cluster file and resolves it.
 #[must_use]
 pub fn compile(source: &SourceFile) -> Compilation {
-    let Found { cluster, mut diagnostics, stopped } = run(source);
+    compilation(run(source, &mut |_| {}))
+}
+
+/// The same; gives where everything is written, too, as far as it is TOML.
+#[must_use]
+pub fn compile_with_origins(source: &SourceFile) -> (Compilation, Option<change::Origins>) {
+    let mut origins = None;
+    let found = run(source, &mut |document| origins = Some(change::Origins::new(source, document)));
+    (compilation(found), origins)
+}
+
+fn compilation(found: Found) -> Compilation {
+    let Found { cluster, mut diagnostics, stopped } = found;
     diagnostics.sort_by_key(Diagnostic::order);
     let (diagnostics, stopped) = diagnostic::told(diagnostics, stopped);
     let mut compilation = Compilation { cluster: None, diagnostics, stopped };
@@ -85,7 +97,8 @@ impl Found {
     }
 }
 
-fn run(source: &SourceFile) -> Found {
+/// `see` is shown the tree of the files.
+fn run(source: &SourceFile, see: &mut dyn FnMut(&parse::Document<'_>)) -> Found {
     let mut found = source.troubles.clone();
     let incomplete = found.iter().any(|d| d.severity() == Severity::Error);
     if !incomplete && let Some(diagnostic) = source.unusable() {
@@ -105,6 +118,7 @@ fn run(source: &SourceFile) -> Found {
         return Found::nothing_but(found, false);
     }
     let parse::Parsed { mut document, value, odd } = parsed;
+    see(&document);
     let mut checked = schema::check(&mut document, value, &odd, source.limits);
     checked.diagnostics.append(&mut found);
     let Some(cluster) = checked.cluster else {

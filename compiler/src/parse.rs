@@ -263,6 +263,11 @@ impl<'s> Document<'s> {
         Some((entry, value?))
     }
 
+    /// The whole tree as it is written.
+    pub(crate) const fn root(&self) -> &DeTable<'s> {
+        &self.root
+    }
+
     /// From now on finds what is written at `written` at `right`.
     pub(crate) fn rename(&mut self, written: Vec<OwnedStep>, right: Vec<OwnedStep>) {
         self.written.insert(right, written);
@@ -277,24 +282,6 @@ impl<'s> Document<'s> {
     pub(crate) fn value(&self, path: &[Step<'_>]) -> Place {
         let (entry, value) = self.find(path);
         if path.is_empty() || value.is_some() { entry.value } else { entry.key.unwrap_or(entry.value) }
-    }
-
-    /// How many steps of `path` lead to something that is written.
-    pub(crate) fn reach(&self, path: &[Step<'_>]) -> usize {
-        (0..=path.len()).rev().find(|depth| self.find(&path[..*depth]).1.is_some()).unwrap_or_default()
-    }
-
-    /// Which item of the list at `path` is a table that has `text` at `key`.
-    pub(crate) fn item_with(&self, path: &[Step<'_>], key: &str, text: &str) -> Option<usize> {
-        let (_, Some(DeValue::Array(items))) = self.find(path) else {
-            return None;
-        };
-        items.iter().position(|item| match item.get_ref() {
-            DeValue::Table(table) => {
-                table.get(key).and_then(|value| value.get_ref().as_str()).is_some_and(|found| found == text)
-            }
-            _ => false,
-        })
     }
 
     /// The place of the key at `path`; of the value when it is an item of a list.

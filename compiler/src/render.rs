@@ -11,7 +11,7 @@ mod sarif;
 mod summary;
 mod unified;
 
-pub use change::{change, summary as change_summary};
+pub use change::{View, change, objects as change_objects, summary as change_summary};
 pub use escape::plain;
 pub use github::github;
 pub use human::human;

@@ -245,7 +245,7 @@ fn json_is_what_its_schema_says_and_markdown_is_a_comment() {
     assert!(value["stages"].as_array().expect("stages").len() > 2);
     let (_, comment, _) = place.run(&["plan", "cluster.toml", "--format", "markdown"]);
     assert!(comment.starts_with("<!-- evenkeel plan -->\n### Plan: "), "{comment}");
-    assert!(comment.contains("<details><summary>dir1: 1 to add, 1 to change"), "{comment}");
+    assert!(comment.contains("<details><summary>dir1, dir2: 1 to add, 1 to change"), "{comment}");
     for text in [text, comment] {
         assert!(!text.contains("hell>com") && !text.contains("hell.com"), "a secret: {text}");
     }

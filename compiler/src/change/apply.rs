@@ -10,7 +10,18 @@ use evenkeel_schemas::plan::Plan;
 use evenkeel_schemas::scalars::Name;
 use serde_json::{Map, Value};
 
-use super::objects::{self, ARROW, Fields, Key, Objects};
+use super::objects::{self, ARROW, Fields};
+
+/// An object's kind and identity.
+type Key = (String, String);
+
+/// The objects of a plan, each with its fields.
+type Objects = BTreeMap<Key, Fields>;
+
+fn objects(plan: &Plan) -> Objects {
+    let key = |key: objects::Key<'_>| (key.id.kind().to_owned(), key.to_string());
+    objects::of_plan(plan).into_iter().map(|(id, object)| (key(id), object.fields())).collect()
+}
 
 /// The plans that `change` makes of `before`, in their normal form. Secrets are not part of plans.
 ///
@@ -20,7 +31,7 @@ pub fn apply(change: &Change, before: &BTreeMap<Name, Plan>) -> Result<BTreeMap<
     let mut after: BTreeMap<Name, Plan> =
         before.iter().map(|(name, plan)| (name.clone(), normal(plan))).collect();
     for host in &change.hosts {
-        let mut objects = before.get(&host.host).map(objects::of_plan).unwrap_or_default();
+        let mut objects = before.get(&host.host).map(objects).unwrap_or_default();
         for object in host.objects.iter().filter(|object| object.kind != "secret") {
             apply_object(&mut objects, object).map_err(|error| format!("{}: {error}", host.host))?;
         }
@@ -34,7 +45,7 @@ pub fn apply(change: &Change, before: &BTreeMap<Name, Plan>) -> Result<BTreeMap<
 }
 
 fn apply_object(objects: &mut Objects, change: &ObjectChange) -> Result<(), String> {
-    let key = Key::new(&change.kind, change.id.clone());
+    let key = (change.kind.clone(), change.id.clone());
     let what = || format!("{} {}", change.kind, change.id);
     match change.action {
         Action::Remove => {
@@ -45,16 +56,14 @@ fn apply_object(objects: &mut Objects, change: &ObjectChange) -> Result<(), Stri
             if there != (change.action == Action::Change) {
                 return Err(format!("{} is {}there", what(), if there { "" } else { "not " }));
             }
-            let object = objects
-                .entry(key)
-                .or_insert_with(|| objects::Object { name: change.name.clone(), fields: Fields::new() });
+            let object = objects.entry(key).or_default();
             for field in &change.fields {
-                if object.fields.get(&field.field) != field.old.as_ref() {
+                if object.get(&field.field) != field.old.as_ref() {
                     return Err(format!("{}: `{}` is not what it was", what(), field.field));
                 }
                 match &field.new {
-                    Some(value) => _ = object.fields.insert(field.field.clone(), value.clone()),
-                    None => _ = object.fields.remove(&field.field),
+                    Some(value) => _ = object.insert(field.field.clone(), value.clone()),
+                    None => _ = object.remove(&field.field),
                 }
             }
         }
@@ -65,7 +74,7 @@ fn apply_object(objects: &mut Objects, change: &ObjectChange) -> Result<(), Stri
 /// A plan with its objects in one order, whatever order it had.
 #[must_use]
 pub fn normal(plan: &Plan) -> Plan {
-    build(&objects::of_plan(plan)).unwrap_or_else(|_| plan.clone())
+    build(&objects(plan)).unwrap_or_else(|_| plan.clone())
 }
 
 /// An object's identity and its table.
@@ -74,24 +83,25 @@ type Item<'a> = (&'a str, Map<String, Value>);
 fn build(objects: &Objects) -> Result<Plan, String> {
     let mut plan = Map::new();
     let mut lists: BTreeMap<&str, Vec<Item<'_>>> = BTreeMap::new();
-    for (key, object) in objects {
-        let table = unflatten(&object.fields);
-        match key.kind.as_str() {
+    let mut destinations: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
+    for ((kind, id), fields) in objects {
+        let table = unflatten(fields);
+        match kind.as_str() {
             "host" => plan.extend(table),
             "destination" => {
-                let parent = key.id.rsplit_once(ARROW).map(|(parent, _)| parent);
-                let server = lists
-                    .get_mut("virtual_server")
-                    .and_then(|servers| servers.last_mut())
-                    .filter(|(id, _)| Some(*id) == parent)
-                    .ok_or_else(|| format!("destination {} has no virtual server", key.id))?;
-                let list = server.1.entry("destination").or_insert_with(|| Value::Array(Vec::new()));
-                if let Value::Array(list) = list {
-                    list.push(Value::Object(table));
-                }
+                let (parent, _) = id.rsplit_once(ARROW).ok_or_else(|| format!("{id} is no destination"))?;
+                destinations.entry(parent).or_default().push(Value::Object(table));
             }
-            kind => lists.entry(kind).or_default().push((&key.id, table)),
+            kind => lists.entry(kind).or_default().push((id, table)),
         }
+    }
+    for (id, server) in lists.get_mut("virtual_server").into_iter().flatten() {
+        if let Some(list) = destinations.remove(*id) {
+            server.insert("destination".to_owned(), Value::Array(list));
+        }
+    }
+    if let Some(parent) = destinations.keys().next() {
+        return Err(format!("there are destinations of {parent}, which is not there"));
     }
     for (kind, items) in lists {
         let items = items.into_iter().map(|(_, table)| Value::Object(table)).collect();

@@ -1,21 +1,132 @@
-//! The one comparison: host by host, object by object, field by field.
+//! The one comparison: host by host, object by object. Fields are compared when somebody asks for them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
 
-use evenkeel_schemas::change::{Action, FieldChange, HostChange, ObjectChange};
+use evenkeel_schemas::change::{Action, FieldChange};
+use evenkeel_schemas::plan::Plan;
 use evenkeel_schemas::scalars::Name;
 
-use super::objects::{self, Key, Object, Objects};
-use super::origin::Causes;
+use super::implied::is_told;
+use super::objects::{self, Fields, Id, Key, Object, Objects};
 use super::{Fleet, HostState, Inputs};
 
+/// What changes on a host.
+#[derive(Debug)]
+pub(crate) struct HostDelta<'a> {
+    pub(crate) host: &'a Name,
+    /// Whether the host itself comes or goes.
+    pub(crate) action: Action,
+    /// At least one, in the order of their keys.
+    pub(crate) deltas: Vec<Delta<'a>>,
+}
+
+/// What changes of an object.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Delta<'a> {
+    pub(super) key: Key<'a>,
+    pub(super) old: Option<Object<'a>>,
+    pub(super) new: Option<Object<'a>>,
+}
+
+impl<'a> Delta<'a> {
+    pub(crate) const fn action(&self) -> Action {
+        match (self.old, self.new) {
+            (Some(_), Some(_)) => Action::Change,
+            (Some(_), None) => Action::Remove,
+            (None, _) => Action::Add,
+        }
+    }
+
+    pub(crate) const fn kind(&self) -> &'static str {
+        self.key.id.kind()
+    }
+
+    /// Its identity, to be written.
+    pub(crate) fn id(&self) -> impl std::fmt::Display + use<'a> {
+        self.key
+    }
+
+    /// Its name in the cluster file, if it has one that is not its identity; of a destination the host's.
+    pub(crate) fn name(&self) -> Option<&'a str> {
+        self.new.or(self.old).and_then(Object::name)
+    }
+
+    /// Whether it is another text of a secret, which no plan tells.
+    pub(crate) const fn is_changed_secret(&self) -> bool {
+        matches!((self.old, self.new), (Some(Object::Secret), Some(Object::Secret)))
+    }
+
+    /// Whether a host that stays goes into maintenance, or comes back from it.
+    pub(crate) fn maintenance(&self) -> Option<bool> {
+        let (Object::Host(old), Object::Host(new)) = (self.old?, self.new?) else { return None };
+        (old.maintenance != new.maintenance).then_some(new.maintenance)
+    }
+
+    /// Whether a destination that stays drains from now on, or no longer, where nothing else of it changes.
+    pub(crate) fn drain_only(&self) -> Option<bool> {
+        let (Object::Destination(old), Object::Destination(new)) = (self.old?, self.new?) else {
+            return None;
+        };
+        (old.drains() != new.drains() && self.fields().len() == 1).then_some(new.drains())
+    }
+
+    /// Fields that differ: all of them when it comes or goes.
+    pub(crate) fn fields(&self) -> Vec<FieldChange> {
+        let fields = |object: Option<Object<'_>>| object.map(Object::fields).unwrap_or_default();
+        if self.is_changed_secret() {
+            let field = objects::SECRET_FIELD.to_owned();
+            return vec![FieldChange { field, old: None, new: None, origin: None }];
+        }
+        between(fields(self.old), fields(self.new))
+    }
+
+    /// Whether the same happens to the same object: on another host, since here each object is there once. Of
+    /// hosts that come, what tells them apart counts only when it is told in `full`.
+    pub(super) fn is_like(&self, other: &Self, full: bool) -> bool {
+        let same = |a: Option<Object<'_>>, b: Option<Object<'_>>| match (a, b) {
+            (None, None) => true,
+            (Some(a), Some(b)) => a.same(b),
+            (None, Some(_)) | (Some(_), None) => false,
+        };
+        match (self.key.id, other.key.id) {
+            (Id::Host(_), Id::Host(_)) if self.action() != other.action() => false,
+            (Id::Host(_), Id::Host(_)) => match self.action() {
+                Action::Remove => true,
+                // All may get the same policy.
+                Action::Change => self.fields() == other.fields(),
+                Action::Add if full => false,
+                Action::Add => {
+                    let shown = |delta: &Self| {
+                        let mut fields = delta.fields();
+                        fields.retain(|field| !is_told("host", &field.field));
+                        fields
+                    };
+                    shown(self) == shown(other)
+                }
+            },
+            // Of what goes nothing else is told.
+            _ if self.action() == Action::Remove && other.action() == Action::Remove => {
+                self.key == other.key && self.name() == other.name()
+            }
+            _ => self.key == other.key && same(self.old, other.old) && same(self.new, other.new),
+        }
+    }
+
+    /// Sorts what may be [alike](Self::is_like) side by side, and as a host's changes are.
+    pub(super) fn order(&self, other: &Self) -> Ordering {
+        match (self.key.id, other.key.id) {
+            (Id::Host(_), Id::Host(_)) => Ordering::Equal,
+            _ => self.key.cmp(&other.key),
+        }
+    }
+}
+
 /// Hosts that differ.
-pub(super) fn hosts(inputs: &Inputs<'_>) -> Vec<HostChange> {
-    let causes = Causes::new(inputs);
-    names(inputs.before, inputs.after)
-        .into_iter()
-        .filter_map(|name| host(name, inputs.before.get(name), inputs.after.get(name), &causes))
-        .collect()
+pub(super) fn hosts<'a>(inputs: &Inputs<'a>) -> Vec<HostDelta<'a>> {
+    // One after the other: each takes memory for all of its objects, and little time.
+    let names = names(inputs.before, inputs.after).into_iter();
+    names.filter_map(|name| host(name, inputs.before.get(name), inputs.after.get(name))).collect()
 }
 
 /// Hosts before and after together.
@@ -23,14 +134,14 @@ pub(super) fn names<'a>(before: &'a Fleet, after: &'a Fleet) -> BTreeSet<&'a Nam
     before.keys().chain(after.keys()).collect()
 }
 
-fn host(
-    name: &Name,
-    before: Option<&HostState>,
-    after: Option<&HostState>,
-    causes: &Causes<'_>,
-) -> Option<HostChange> {
+/// What changes on a host; none when nothing does.
+pub(super) fn host<'a>(
+    name: &'a Name,
+    before: Option<&'a HostState>,
+    after: Option<&'a HostState>,
+) -> Option<HostDelta<'a>> {
     let action = match (before, after) {
-        (Some(before), Some(after)) if before == after => return None,
+        (Some(before), Some(after)) if before.is_like(after) => return None,
         (Some(_), Some(_)) => Action::Change,
         (None, Some(_)) => Action::Add,
         (Some(_), None) => Action::Remove,
@@ -38,88 +149,67 @@ fn host(
     };
     let old = before.map(objects::of_host).unwrap_or_default();
     let new = after.map(objects::of_host).unwrap_or_default();
-    let mut changes = differences(&old, &new);
-    if let (Some(before), Some(after)) = (before, after) {
-        changes.extend(changed_secrets(before, after));
-    }
-    let objects: Vec<ObjectChange> = changes
-        .into_iter()
-        .map(|(key, mut change)| {
-            let object = if change.action == Action::Remove { old.get(&key) } else { new.get(&key) };
-            if let Some(object) = object {
-                causes.explain(name, object, &mut change);
-            }
-            change
-        })
-        .collect();
-    (!objects.is_empty()).then(|| HostChange { host: name.clone(), action, objects })
-}
-
-/// What differs between two sets of objects.
-pub(super) fn differences(old: &Objects, new: &Objects) -> BTreeMap<Key, ObjectChange> {
-    let keys: BTreeSet<&Key> = old.keys().chain(new.keys()).collect();
-    let change = |key: &Key| {
-        let (before, after) = (old.get(key), new.get(key));
-        let fields = fields(before, after);
-        let action = match (before, after) {
-            (Some(_), Some(_)) => Action::Change,
-            (Some(_), None) => Action::Remove,
-            (None, _) => Action::Add,
-        };
-        if action == Action::Change && fields.is_empty() {
-            return None;
+    let changed_secret = |id: Id<'_>| match (before, after, id) {
+        (Some(before), Some(after), Id::Secret(name)) => {
+            before.secrets.get(name.0) != after.secrets.get(name.0)
         }
-        let change = ObjectChange {
-            kind: key.kind.clone(),
-            id: key.id.clone(),
-            name: after.or(before).and_then(|object| object.name.clone()),
-            action,
-            fields,
-            origin: None,
-        };
-        Some((key.clone(), change))
+        _ => false,
     };
-    keys.into_iter().filter_map(change).collect()
+    let deltas = differences(&old, &new, changed_secret);
+    (!deltas.is_empty()).then_some(HostDelta { host: name, action, deltas })
 }
 
-fn fields(before: Option<&Object>, after: Option<&Object>) -> Vec<FieldChange> {
-    let empty = objects::Fields::new();
-    let old = before.map_or(&empty, |object| &object.fields);
-    let new = after.map_or(&empty, |object| &object.fields);
-    let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
-    let differs = |name: &&String| old.get(*name) != new.get(*name);
-    names
-        .into_iter()
-        .filter(differs)
-        .map(|name| {
-            let secret = |value: Option<&serde_json::Value>| value.filter(|value| !value.is_null()).cloned();
-            FieldChange {
-                field: name.clone(),
-                old: secret(old.get(name)),
-                new: secret(new.get(name)),
-                origin: None,
-            }
-        })
-        .collect()
+/// What differs between two plans.
+pub(super) fn of_plans<'a>(old: Option<&'a Plan>, new: Option<&'a Plan>) -> Vec<Delta<'a>> {
+    let objects = |plan: Option<&'a Plan>| plan.map(objects::of_plan).unwrap_or_default();
+    differences(&objects(old), &objects(new), |_| false)
 }
 
-/// Secrets with another text; neither is told.
-fn changed_secrets(before: &HostState, after: &HostState) -> BTreeMap<Key, ObjectChange> {
-    let changed =
-        after.secrets.iter().filter(|(name, text)| before.secrets.get(*name).is_some_and(|old| old != *text));
-    changed
-        .map(|(name, _)| {
-            let field =
-                FieldChange { field: objects::SECRET_FIELD.to_owned(), old: None, new: None, origin: None };
-            let change = ObjectChange {
-                kind: "secret".to_owned(),
-                id: name.clone(),
-                name: None,
-                action: Action::Change,
-                fields: vec![field],
-                origin: None,
-            };
-            (Key::new("secret", name.clone()), change)
-        })
-        .collect()
+/// What differs between two sets of objects. Secrets have no fields: who knows them says which have changed.
+fn differences<'a>(
+    old: &Objects<'a>,
+    new: &Objects<'a>,
+    changed_secret: impl Fn(Id<'_>) -> bool,
+) -> Vec<Delta<'a>> {
+    let mut deltas = Vec::new();
+    let (mut old, mut new) = (old.iter().peekable(), new.iter().peekable());
+    loop {
+        let order = match (old.peek(), new.peek()) {
+            (None, None) => return deltas,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some((a, _)), Some((b, _))) => a.cmp(b),
+        };
+        let before = if order == Ordering::Greater { None } else { old.next() };
+        let after = if order == Ordering::Less { None } else { new.next() };
+        let Some((key, _)) = after.or(before) else { return deltas };
+        if let (Some((_, before)), Some((_, after))) = (before, after)
+            && before.same(*after)
+            && !changed_secret(key.id)
+        {
+            continue;
+        }
+        let object = |side: Option<&(Key<'a>, Object<'a>)>| side.map(|(_, object)| *object);
+        deltas.push(Delta { key: *key, old: object(before), new: object(after) });
+    }
+}
+
+fn between(mut old: Fields, new: Fields) -> Vec<FieldChange> {
+    let shown = |value: Option<serde_json::Value>| value.filter(|value| !value.is_null());
+    let mut fields: Vec<FieldChange> = Vec::new();
+    for (field, value) in new {
+        let before = old.remove(&field);
+        if before.as_ref() != Some(&value) {
+            fields.push(FieldChange { field, old: shown(before), new: shown(Some(value)), origin: None });
+        }
+    }
+    let gone = old.into_iter();
+    fields.extend(gone.map(|(field, value)| FieldChange {
+        field,
+        old: shown(Some(value)),
+        new: None,
+        origin: None,
+    }));
+    fields.sort_by(|a, b| a.field.cmp(&b.field));
+    fields
 }

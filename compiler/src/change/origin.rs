@@ -3,24 +3,18 @@
 //! Plans are joined to the cluster file by names, not by hooks in `emit`: a new kind of object or a
 //! new field is found by its name, or else points at what it belongs to, and nothing breaks.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
-use evenkeel_schemas::change::{Action, ObjectChange, Origin};
+use evenkeel_schemas::change::{Action, Origin};
 use evenkeel_schemas::plan::{Destination, Forwarding};
-use evenkeel_schemas::scalars::Name;
 
-use super::objects::{self, ARROW, Object};
+use super::compare::Delta;
+use super::objects::{Id, Object, Served};
+use super::places::Origins;
 use super::{Fleet, Inputs};
-use crate::parse::{self, Document, Step};
-use crate::source::{Lines, SourceFile};
-
-/// Where everything in a cluster file is written.
-#[derive(Debug)]
-pub struct Origins<'s> {
-    source: &'s SourceFile,
-    document: Document<'s>,
-    lines: Lines<'s>,
-}
+use crate::parse::Step;
 
 /// A step to something in a cluster file.
 #[derive(Debug, Clone, Copy)]
@@ -30,167 +24,180 @@ enum Hop<'a> {
     Item(&'a str, &'a str),
 }
 
-impl<'s> Origins<'s> {
-    /// Looks into a cluster's files; none when it is not even TOML.
-    #[must_use]
-    pub fn new(source: &'s SourceFile) -> Option<Self> {
-        let parsed = parse::parse(source).ok()?;
-        Some(Self { source, document: parsed.document, lines: Lines::of(source) })
-    }
-
-    /// The line of the deepest thing on the way that is written, if at least `least` hops lead there.
-    fn find(&self, way: &[Hop<'_>], least: usize) -> Option<Origin> {
-        let mut path: Vec<Step<'_>> = Vec::with_capacity(way.len());
-        for hop in way {
-            match *hop {
-                Hop::Key(key) => path.push(Step::Key(key)),
-                Hop::Item(key, text) => match self.document.item_with(&path, key, text) {
-                    Some(index) => path.push(Step::Index(index)),
-                    None => break,
-                },
-            }
+/// The line of the deepest thing on the way that is written, if at least `least` hops lead there.
+fn find(origins: &Origins, way: &[Hop<'_>], least: usize) -> Option<Origin> {
+    let mut path: Vec<Step<'_>> = Vec::with_capacity(way.len());
+    for hop in way {
+        match *hop {
+            Hop::Key(key) => path.push(Step::Key(key)),
+            Hop::Item(key, text) => match origins.item_with(&path, key, text) {
+                Some(index) => path.push(Step::Index(index)),
+                None => break,
+            },
         }
-        let reach = self.document.reach(&path);
-        if reach < least.max(1) {
-            return None;
-        }
-        let place = self.document.key(&path[..reach]);
-        let file = self.source.piece_at(place.start).map_or(self.source.name(), |piece| &piece.name);
-        Some(Origin { file: file.to_owned(), line: self.lines.position(place.start).line as u64 })
     }
+    let (reach, origin) = origins.reach(&path);
+    origin.filter(|_| reach >= least)
 }
 
-/// What real servers hold a VIP for.
-type Servers<'a> = BTreeMap<(String, &'a str), &'a str>;
+/// By VIP and real server, what it holds the VIP for: a service.
+type Servers<'a> = BTreeMap<(IpAddr, &'a str), &'a str>;
+
+/// What plans of one time say of a cluster, looked up by those who need it: most changes need little of it.
+struct Side<'a> {
+    fleet: &'a Fleet,
+    origins: Option<&'a Origins>,
+    services: OnceCell<Servers<'a>>,
+    /// By real server, the first of these services.
+    first_services: OnceCell<BTreeMap<&'a str, &'a str>>,
+    /// By real server, a service that is sent to it by tunnel.
+    tunnels: OnceCell<BTreeMap<&'a str, &'a str>>,
+    /// By identity of a virtual server, its service.
+    names: OnceCell<BTreeMap<Served<'a>, &'a str>>,
+}
+
+impl<'a> Side<'a> {
+    const fn new(fleet: &'a Fleet, origins: Option<&'a Origins>) -> Self {
+        Self {
+            fleet,
+            origins,
+            services: OnceCell::new(),
+            first_services: OnceCell::new(),
+            tunnels: OnceCell::new(),
+            names: OnceCell::new(),
+        }
+    }
+
+    fn services(&self) -> &Servers<'a> {
+        self.services.get_or_init(|| servers(self.fleet))
+    }
+
+    fn first_service(&self, host: &str) -> Option<&'a str> {
+        let first = || {
+            let mut first = BTreeMap::new();
+            for ((_, host), service) in self.services() {
+                first.entry(*host).or_insert(*service);
+            }
+            first
+        };
+        self.first_services.get_or_init(first).get(host).copied()
+    }
+
+    fn tunnel(&self, host: &str) -> Option<&'a str> {
+        self.tunnels.get_or_init(|| tunnels(self.fleet)).get(host).copied()
+    }
+
+    fn name(&self, served: &Served<'a>) -> Option<&'a str> {
+        let names = || {
+            let servers = self.fleet.values().flat_map(|state| &state.plan.virtual_servers);
+            servers.map(|server| (Served::of(server), server.name.as_str())).collect()
+        };
+        self.names.get_or_init(names).get(served).copied()
+    }
+
+    /// The first virtual router of a director.
+    fn router(&self, host: &str) -> Option<&'a str> {
+        Some(self.fleet.get(host)?.plan.routers.first()?.name.as_str())
+    }
+}
 
 /// Lines for the objects of a change.
 pub(super) struct Causes<'a> {
-    old: Option<&'a Origins<'a>>,
-    new: Option<&'a Origins<'a>>,
-    /// By VIP and real server, a service. Before and after.
-    services: [Servers<'a>; 2],
-    /// By real server, a service that is sent to it by tunnel. Before and after.
-    tunnels: [BTreeMap<&'a str, &'a str>; 2],
-    /// By identity of a virtual server, its service. Before and after.
-    names: [BTreeMap<String, &'a str>; 2],
-    /// By director, a virtual router. Before and after.
-    routers: [BTreeMap<&'a str, &'a str>; 2],
+    old: Side<'a>,
+    new: Side<'a>,
 }
 
 impl<'a> Causes<'a> {
-    pub(super) fn new(inputs: &Inputs<'a>) -> Self {
-        let fleets = [inputs.before, inputs.after];
+    pub(super) const fn new(inputs: &Inputs<'a>) -> Self {
         Self {
-            old: inputs.old_origins,
-            new: inputs.new_origins,
-            services: fleets.map(servers),
-            tunnels: fleets.map(tunnels),
-            names: fleets.map(|fleet| {
-                let servers = fleet.values().flat_map(|state| &state.plan.virtual_servers);
-                servers.map(|server| (objects::server_id(server), server.name.as_str())).collect()
-            }),
-            routers: fleets.map(|fleet| {
-                let first = |(host, state): (&'a Name, &'a super::HostState)| {
-                    Some((host.as_str(), state.plan.routers.first()?.name.as_str()))
-                };
-                fleet.iter().filter_map(first).collect()
-            }),
+            old: Side::new(inputs.before, inputs.old_origins),
+            new: Side::new(inputs.after, inputs.new_origins),
         }
     }
 
-    /// Names the lines that an object and its fields come from.
-    pub(super) fn explain(&self, host: &Name, object: &Object, change: &mut ObjectChange) {
-        let goes = change.action == Action::Remove;
-        let (kind, id) = (change.kind.clone(), change.id.clone());
-        let way = self.way(host.as_str(), object, (&kind, &id), usize::from(!goes));
-        if goes {
+    /// The line that an object of a host comes from.
+    pub(super) fn of_object(&self, host: &'a str, delta: &Delta<'a>) -> Option<Origin> {
+        let (old, new) = (self.old.origins, self.new.origins);
+        if delta.action() == Action::Remove {
             // What it was, or else what it is no longer in.
-            let was = self.old.and_then(|old| old.find(&way, 1));
-            change.origin = was.or_else(|| self.new.and_then(|new| new.find(&way, 2)));
-            return;
+            let way = self.way(host, delta, &self.old);
+            let was = old.and_then(|old| find(old, &way, 1));
+            return was.or_else(|| new.and_then(|new| find(new, &way, 2)));
         }
-        let Some(new) = self.new else {
-            return;
-        };
-        change.origin = new.find(&way, 1);
-        if change.action == Action::Change {
-            for field in &mut change.fields {
-                let mut ways = field_ways(host.as_str(), object, &kind, &field.field, &way).into_iter();
-                let origin = ways.find_map(|way| new.find(&way, way.len())).or_else(|| new.find(&way, 1));
-                field.origin = origin.filter(|origin| Some(origin) != change.origin.as_ref());
-            }
-        }
+        find(new?, &self.way(host, delta, &self.new), 1)
     }
 
-    fn way<'b>(
-        &'b self,
-        host: &'b str,
-        object: &'b Object,
-        (kind, id): (&str, &'b str),
-        side: usize,
-    ) -> Vec<Hop<'b>> {
-        let name = object.name.as_deref().unwrap_or_default();
-        match kind {
-            "router" => vec![Hop::Key("virtual_routers"), Hop::Key(name)],
-            "sync_group" => {
-                let explicit = [Hop::Key("sync_groups"), Hop::Key(id)];
+    /// The line that a field of an object that changes comes from, unless it is the object's.
+    pub(super) fn of_field(
+        &self,
+        host: &'a str,
+        delta: &Delta<'a>,
+        field: &str,
+        object: Option<&Origin>,
+    ) -> Option<Origin> {
+        if delta.action() != Action::Change {
+            return None;
+        }
+        let new = self.new.origins?;
+        let way = self.way(host, delta, &self.new);
+        let mut ways = field_ways(host, delta, field, &way).into_iter();
+        let origin = ways.find_map(|way| find(new, &way, way.len())).or_else(|| find(new, &way, 1));
+        origin.filter(|origin| Some(origin) != object)
+    }
+
+    fn way(&self, host: &'a str, delta: &Delta<'a>, side: &Side<'a>) -> Vec<Hop<'a>> {
+        let name = delta.name().unwrap_or_default();
+        let of_host = || vec![Hop::Key("hosts"), Hop::Key(host)];
+        match delta.key.id {
+            Id::Router { .. } => vec![Hop::Key("virtual_routers"), Hop::Key(name)],
+            Id::SyncGroup(id) => {
+                let explicit = [Hop::Key("sync_groups"), Hop::Key(id.0)];
                 // One that is not written is of a virtual router with VIPs of both families.
-                let sides = [self.old, self.new];
-                match sides[side].filter(|origins| origins.find(&explicit, 2).is_none()) {
-                    Some(_) => vec![Hop::Key("virtual_routers"), Hop::Key(id)],
+                match side.origins.filter(|origins| find(origins, &explicit, 2).is_none()) {
+                    Some(_) => vec![Hop::Key("virtual_routers"), Hop::Key(id.0)],
                     None => explicit.to_vec(),
                 }
             }
-            "tracker" => vec![Hop::Key("trackers"), Hop::Key(id)],
-            "secret" => {
-                vec![Hop::Key("virtual_routers"), Hop::Key(id), Hop::Key("auth"), Hop::Key("secret")]
+            Id::Tracker(id) => vec![Hop::Key("trackers"), Hop::Key(id.0)],
+            Id::Secret(id) => {
+                vec![Hop::Key("virtual_routers"), Hop::Key(id.0), Hop::Key("auth"), Hop::Key("secret")]
             }
-            "virtual_server" => vec![Hop::Key("services"), Hop::Key(name)],
-            "destination" => {
-                let server = id.split_once(ARROW).map_or("", |(server, _)| server);
-                self.names[side].get(server).map_or_else(
-                    || vec![Hop::Key("hosts"), Hop::Key(host)],
-                    |service| real_server(service, name),
-                )
+            Id::Served { destination: None, .. } => vec![Hop::Key("services"), Hop::Key(name)],
+            Id::Served { served, destination: Some(_), .. } => {
+                side.name(&served).map_or_else(of_host, |service| real_server(service, name))
             }
-            "route" if object.fields.contains_key("via") => {
+            Id::Route { .. } if is_gateway(delta) => {
                 vec![Hop::Key("hosts"), Hop::Key(host), Hop::Key("gateway")]
             }
-            "tunnel" | "gue" => self.unwrapped(host, side),
-            "address" | "route" => {
-                let vip = id.split(['/', ' ']).next().unwrap_or_default();
-                self.served(vip, host, side)
+            Id::Address { address: vip, .. } | Id::Route { destination: vip, .. } => {
+                let service = side.services().get(&(vip.address(), host));
+                service.map_or_else(of_host, |service| real_server(service, host))
             }
-            "sysctl" if id.contains("/ek-") => self.unwrapped(host, side),
-            "sysctl" => match self.routers[side].get(host) {
-                Some(router) if !id.contains("/arp_") => {
+            Id::Tunnel(_) | Id::Gue { .. } => unwrapped(host, side),
+            Id::Sysctl(key) if key.0.contains("/ek-") => unwrapped(host, side),
+            Id::Sysctl(key) => match side.router(host) {
+                Some(router) if !key.0.contains("/arp_") => {
                     vec![Hop::Key("virtual_routers"), Hop::Key(router), Hop::Key("directors")]
                 }
-                _ => {
-                    let served = self.services[side].iter().find(|((_, server), _)| *server == host);
-                    served.map_or_else(
-                        || vec![Hop::Key("hosts"), Hop::Key(host)],
-                        |(_, service)| real_server(service, host),
-                    )
-                }
+                _ => side.first_service(host).map_or_else(of_host, |service| real_server(service, host)),
             },
-            _ => vec![Hop::Key("hosts"), Hop::Key(host)],
+            Id::Host(_) => of_host(),
         }
     }
+}
 
-    /// The first service that is sent to a host by tunnel.
-    fn unwrapped<'b>(&'b self, host: &'b str, side: usize) -> Vec<Hop<'b>> {
-        match self.tunnels[side].get(host) {
-            Some(service) => real_server(service, host),
-            None => vec![Hop::Key("hosts"), Hop::Key(host)],
-        }
+fn is_gateway(delta: &Delta<'_>) -> bool {
+    match delta.new.or(delta.old) {
+        Some(Object::Route(route)) => route.via.is_some(),
+        _ => false,
     }
+}
 
-    fn served<'b>(&'b self, vip: &str, host: &'b str, side: usize) -> Vec<Hop<'b>> {
-        match self.services[side].get(&(vip.to_owned(), host)) {
-            Some(service) => real_server(service, host),
-            None => vec![Hop::Key("hosts"), Hop::Key(host)],
-        }
+/// The first service that is sent to a host by tunnel.
+fn unwrapped<'a>(host: &'a str, side: &Side<'a>) -> Vec<Hop<'a>> {
+    match side.tunnel(host) {
+        Some(service) => real_server(service, host),
+        None => vec![Hop::Key("hosts"), Hop::Key(host)],
     }
 }
 
@@ -204,7 +211,7 @@ fn servers(fleet: &Fleet) -> Servers<'_> {
         for vip in server.client_addresses() {
             let holds = |destination: &&Destination| destination.forwarding != Forwarding::Nat;
             for destination in server.destinations.iter().filter(holds) {
-                servers.entry((vip.to_string(), destination.host.as_str())).or_insert(server.name.as_str());
+                servers.entry((vip.0, destination.host.as_str())).or_insert(server.name.as_str());
             }
         }
     }
@@ -223,19 +230,13 @@ fn tunnels(fleet: &Fleet) -> BTreeMap<&str, &str> {
 }
 
 /// The ways to a field, the likeliest first: most are called in the cluster file as in the plan.
-fn field_ways<'b>(
-    host: &'b str,
-    object: &'b Object,
-    kind: &str,
-    field: &'b str,
-    way: &[Hop<'b>],
-) -> Vec<Vec<Hop<'b>>> {
+fn field_ways<'b>(host: &'b str, delta: &Delta<'b>, field: &'b str, way: &[Hop<'b>]) -> Vec<Vec<Hop<'b>>> {
     let below = |base: &[Hop<'b>], field: &'b str| {
         base.iter().copied().chain(field.split('.').map(Hop::Key)).collect::<Vec<_>>()
     };
     let of_host = |host: &'b str, key: &'b str| vec![Hop::Key("hosts"), Hop::Key(host), Hop::Key(key)];
     let block = way.get(..2).unwrap_or_default();
-    match (kind, field) {
+    match (delta.kind(), field) {
         ("host", _) if field.starts_with("policy") => vec![below(&[], field)],
         ("host", _) if field.starts_with("connection_sync") => vec![vec![Hop::Key("connection_sync")]],
         ("host", _) if field.starts_with("ipvs_timeouts") => {
@@ -255,8 +256,8 @@ fn field_ways<'b>(
         ("tracker", _) => {
             vec![below(block, field.strip_prefix("watch.").unwrap_or(field)), below(block, "type")]
         }
-        ("destination", "drain") => vec![of_host(object.name.as_deref().unwrap_or_default(), "drain")],
-        ("destination", "address") => vec![of_host(object.name.as_deref().unwrap_or_default(), "address")],
+        ("destination", "drain") => vec![of_host(delta.name().unwrap_or_default(), "drain")],
+        ("destination", "address") => vec![of_host(delta.name().unwrap_or_default(), "address")],
         ("destination", _) if field.starts_with("encapsulation") => {
             vec![below(block, "tunnel"), below(block, "forwarding")]
         }

@@ -8,7 +8,7 @@ use evenkeel_schemas::saved::{FORMAT, Saved, SavedHost, SavedStage, SavedStep};
 use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::seal;
 
-use super::{Fleet, HostState, Inputs, Stage, Step, compare, stages};
+use super::{Comparison, Fleet, HostState, Stage, Step, Take, compare};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 
@@ -47,11 +47,12 @@ pub struct OpenedStage {
 ///
 /// # Errors
 /// When the values have no TOML form, which none of ours lacks.
-pub fn save(inputs: &Inputs<'_>) -> Result<String, String> {
+pub fn save(comparison: &Comparison<'_>) -> Result<String, String> {
+    let inputs = &comparison.inputs;
     let host = |name: &Name| {
         let (before, after) = (inputs.before.get(name), inputs.after.get(name));
-        let text = |state: Option<&HostState>| state.map(|state| state.text.clone());
-        let generation = |state: Option<&HostState>| state.map(|state| state.generation().to_owned());
+        let text = |state: Option<&HostState>| state.map(|state| state.text().into_owned());
+        let generation = |state: Option<&HostState>| state.map(HostState::generation);
         let (base, target) = (generation(before), generation(after));
         SavedHost {
             host: name.clone(),
@@ -64,7 +65,7 @@ pub fn save(inputs: &Inputs<'_>) -> Result<String, String> {
     };
     let step = |(host, step): (&Name, &Step)| SavedStep {
         host: host.clone(),
-        plan: step.state(host, inputs.before, inputs.after).map(|state| state.text),
+        plan: step.state(host, inputs.before, inputs.after).map(|state| state.text().into_owned()),
         secrets: step.secrets.clone(),
     };
     let stage = |stage: &Stage| SavedStage {
@@ -79,7 +80,7 @@ pub fn save(inputs: &Inputs<'_>) -> Result<String, String> {
         against: inputs.against.to_owned(),
         max_change: inputs.max_change,
         hosts: compare::names(inputs.before, inputs.after).into_iter().map(host).collect(),
-        stages: stages(inputs.before, inputs.after).iter().map(stage).collect(),
+        stages: comparison.way().iter().map(stage).collect(),
     };
     let body = toml::to_string(&saved).map_err(|error| error.to_string())?;
     Ok(seal::seal(&format!(
@@ -148,7 +149,7 @@ fn unpack(saved: Saved) -> Result<Opened, String> {
             opened.after.insert(host.host.clone(), read(text)?);
         }
         for (digest, fleet) in [(&host.base, &opened.before), (&host.target, &opened.after)] {
-            if digest.as_deref() != fleet.get(&host.host).map(HostState::generation) {
+            if *digest != fleet.get(&host.host).map(HostState::generation) {
                 return Err(format!("plan of {}: its digest is not the one that was saved", host.host));
             }
         }
@@ -162,8 +163,13 @@ fn unpack(saved: Saved) -> Result<Opened, String> {
             let read = |text: String| HostState::read(text.as_bytes(), None).map(|state| state.plan);
             let plan =
                 step.plan.map(read).transpose().map_err(|error| format!("plan of {}: {error}", step.host))?;
-            let last = plan.as_ref() == opened.after.get(&step.host).map(|state| &state.plan);
-            steps.insert(step.host, Step { plan, secrets: step.secrets, last });
+            let wanted = opened.after.get(&step.host).map(|state| &state.plan);
+            let take = match plan {
+                None => Take::Nothing,
+                Some(plan) if Some(&plan) == wanted => Take::Whole,
+                Some(plan) => Take::Part(Box::new(plan)),
+            };
+            steps.insert(step.host, Step { take, secrets: step.secrets });
         }
         opened.stages.push(OpenedStage { title: stage.title, steps });
     }
@@ -177,6 +183,6 @@ fn version(text: &str) -> Vec<u64> {
 /// Hosts whose plans differ between two fleets, secrets aside.
 #[must_use]
 pub fn differing(a: &Fleet, b: &Fleet) -> BTreeSet<Name> {
-    let text = |fleet: &Fleet, name: &Name| fleet.get(name).map(|state| state.text.clone());
+    let text = |fleet: &Fleet, name: &Name| fleet.get(name).map(|state| state.text().into_owned());
     compare::names(a, b).into_iter().filter(|name| text(a, name) != text(b, name)).cloned().collect()
 }

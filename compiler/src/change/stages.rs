@@ -25,23 +25,25 @@
 //! A director that is, or becomes, a real server of its own VIP has it on `lo` and balances it only while it is
 //! Master: both in one step, and both from prepare to tidy, as long as anyone may send to it.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use evenkeel_schemas::plan::{Plan, Route, Router};
+use evenkeel_schemas::plan::{Plan, Route, Router, VirtualServer};
 use evenkeel_schemas::saved::Era;
 use evenkeel_schemas::scalars::{Cidr, InterfaceName, Name};
 
-use super::{Fleet, HostState, compare};
+use super::{Fleet, HostState, compare, objects};
 
 mod claims;
 mod parts;
 mod real_server;
 mod telling;
 
-pub(super) use claims::{Claim, Side, Wire, family_and_vrid, held, related};
+pub(super) use claims::{Claim, Has, Side, Wire, family_and_vrid, held, related};
 pub(super) use parts::{made_interfaces, of_interface};
 pub(super) use telling::describe;
+pub(crate) use telling::does;
 
 use claims::Moves;
 use parts::{Part, Routers, partly};
@@ -85,34 +87,107 @@ pub struct Stage {
 /// What a host takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    /// The plan; none when it is removed.
-    pub plan: Option<Plan>,
+    /// Its plan.
+    pub take: Take,
     /// The compiled secrets that the plan names, and of which time each is.
     pub secrets: BTreeMap<String, Era>,
-    /// Whether the host has what it shall have after this.
-    pub last: bool,
+}
+
+/// The plan that a host takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Take {
+    /// None: its plan is removed.
+    Nothing,
+    /// The one that is wanted: the host has what it shall have after this.
+    Whole,
+    /// One between the old and the new one.
+    Part(Box<Plan>),
 }
 
 impl Step {
+    /// The plan that the host has after it.
+    #[must_use]
+    pub fn plan<'a>(&'a self, host: &Name, after: &'a Fleet) -> Option<&'a Plan> {
+        match &self.take {
+            Take::Nothing => None,
+            Take::Whole => after.get(host).map(|state| &state.plan),
+            Take::Part(plan) => Some(plan),
+        }
+    }
+
     /// What the host has after it.
     #[must_use]
     pub fn state(&self, host: &Name, before: &Fleet, after: &Fleet) -> Option<HostState> {
-        let plan = self.plan.clone()?;
         let secret = |(name, era): (&String, &Era)| {
             let fleet = if *era == Era::Old { before } else { after };
             Some((name.clone(), fleet.get(host)?.secrets.get(name)?.clone()))
         };
-        let wanted = after.get(host).filter(|state| state.plan == plan);
-        let text = wanted.map_or_else(|| crate::emit::write(&plan), |state| state.text.clone());
-        Some(HostState { secrets: self.secrets.iter().filter_map(secret).collect(), text, plan })
+        let wanted = after.get(host);
+        // In the end as the compiler has it, byte for byte.
+        let whole = match &self.take {
+            Take::Nothing => return None,
+            Take::Whole => wanted?,
+            Take::Part(plan) => match wanted.filter(|state| state.plan == **plan) {
+                Some(wanted) => wanted,
+                None => &HostState::new((**plan).clone(), BTreeMap::new()),
+            },
+        };
+        Some(HostState { secrets: self.secrets.iter().filter_map(secret).collect(), ..whole.clone() })
+    }
+
+    /// What the host has after it, without a copy of its plan.
+    pub(super) fn has<'a>(&'a self, host: &Name, before: &'a Fleet, after: &'a Fleet) -> Option<Has<'a>> {
+        let secret = |(name, era): (&'a String, &Era)| {
+            let fleet = if *era == Era::Old { before } else { after };
+            Some((name.as_str(), fleet.get(host)?.secrets.get(name)?.as_str()))
+        };
+        let plan = self.plan(host, after)?;
+        Some(Has { plan, secrets: self.secrets.iter().filter_map(secret).collect() })
     }
 }
 
 /// Compiled secrets, and of which time each is.
 type Eras = BTreeMap<String, Era>;
 
-/// What a host has after a step.
-type Held = Option<(Plan, Eras)>;
+/// What a host has between the old plan and the new one. Virtual servers are most of a plan and seldom differ from
+/// both, so they are not copied.
+struct Between<'a> {
+    /// Without virtual servers. Its lists are in one order, so that they can be compared.
+    plan: Plan,
+    /// In one order as well.
+    virtual_servers: Vec<Cow<'a, VirtualServer>>,
+    eras: Eras,
+}
+
+impl<'a> Between<'a> {
+    fn new(plan: Plan, virtual_servers: Vec<Cow<'a, VirtualServer>>, eras: Eras) -> Self {
+        let mut between = Self { plan, virtual_servers, eras };
+        arrange(&mut between.plan);
+        between.virtual_servers.sort_by(|a, b| (&a.name, a.front()).cmp(&(&b.name, b.front())));
+        between
+    }
+
+    /// A host that has one plan whole.
+    fn of(plan: &'a Plan, era: Era) -> Self {
+        let servers = plan.virtual_servers.iter().map(Cow::Borrowed).collect();
+        let eras = secret_names(plan).into_iter().map(|name| (name, era)).collect();
+        Self::new(objects::without_servers(plan), servers, eras)
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        let same = |(a, b): (&Cow<'a, VirtualServer>, &Cow<'a, VirtualServer>)| {
+            std::ptr::eq(a.as_ref(), b.as_ref()) || a == b
+        };
+        self.virtual_servers.len() == other.virtual_servers.len()
+            && self.plan == other.plan
+            && self.virtual_servers.iter().zip(&other.virtual_servers).all(same)
+    }
+
+    fn to_plan(&self) -> Plan {
+        let virtual_servers = self.virtual_servers.iter().map(|server| server.as_ref().clone()).collect();
+        Plan { virtual_servers, ..self.plan.clone() }
+    }
+}
 
 /// The stages from `before` to `after`, each with at least one host.
 #[must_use]
@@ -121,16 +196,24 @@ pub fn stages(before: &Fleet, after: &Fleet) -> Vec<Stage> {
     let mut stages: Vec<Stage> =
         PHASES.iter().map(|(_, title, why)| Stage { title, why, steps: BTreeMap::new() }).collect();
     for name in compare::names(before, after) {
-        if before.get(name) == after.get(name) && !moves.concern(name) {
+        let stays = match (before.get(name), after.get(name)) {
+            (Some(before), Some(after)) => before.is_like(after),
+            _ => false,
+        };
+        if stays && !moves.concern(name) {
             continue;
         }
         let host = Host::new(name, before.get(name), after.get(name), &moves);
-        let mut held: Held =
-            before.get(name).map(|state| (arranged(&state.plan), eras(&state.plan, Era::Old)));
+        let turns = host.turns();
+        let wanted = after.get(name).map(|state| Between::of(&state.plan, Era::New));
+        let mut held = before.get(name).map(|state| Between::of(&state.plan, Era::Old));
         for (stage, (phase, _, _)) in stages.iter_mut().zip(PHASES) {
+            if !turns.contains(&phase) {
+                continue;
+            }
             let next = host.at(phase);
             if !host.same(held.as_ref(), next.as_ref()) {
-                stage.steps.insert(name.clone(), host.step(next.as_ref()));
+                stage.steps.insert(name.clone(), host.step(next.as_ref(), wanted.as_ref()));
                 held = next;
             }
         }
@@ -183,6 +266,7 @@ impl<'a> Host<'a> {
             routers.iter().flat_map(|router| held(router).map(move |vip| (vip, router))).collect()
         };
         let (claims_old, claims_new) = (claims(routers(old)), claims(routers(new)));
+        let balanced = if accepts_old.is_empty() { BTreeSet::new() } else { balanced(old) };
         let mut times = BTreeMap::new();
         for vip in claims_old.keys().chain(claims_new.keys()) {
             let moved = moves.moves(*vip);
@@ -205,7 +289,7 @@ impl<'a> Host<'a> {
                 (Some(old), None) => Times { drop: turn(old), gain: turn(old), servers: turn(old) },
                 (None, Some(_)) if accepts_old.contains(vip) && !accepts_new.contains(vip) => {
                     // What it still has from when it was a director goes before the real servers tidy up.
-                    let balanced = balances(old, *vip);
+                    let balanced = balanced.contains(vip);
                     Times { drop: 0, gain: LATE, servers: if balanced { BACKUPS } else { LATE } }
                 }
                 (None, Some(new)) if moves.waits(name, new) => {
@@ -230,8 +314,15 @@ impl<'a> Host<'a> {
         }
     }
 
+    /// The phases in which anything may be another than in the phase before.
+    fn turns(&self) -> BTreeSet<u8> {
+        let times = self.times.values().flat_map(|times| [times.drop, times.gain, times.servers]);
+        let own = [PREPARE, BACKUPS, REJOIN, TIDY, FORGET, self.gateway, self.first, self.last];
+        times.chain(own).collect()
+    }
+
     /// What the host has when `phase` is over.
-    fn at(&self, phase: u8) -> Held {
+    fn at(&self, phase: u8) -> Option<Between<'a>> {
         let header = match (self.old, self.new) {
             (None, None) => return None,
             (Some(_), None) if phase >= FORGET => return None,
@@ -246,10 +337,10 @@ impl<'a> Host<'a> {
         let addresses = self.addresses(phase);
         let tunnels = self.tunnels(phase);
         let virtual_servers = self.virtual_servers(phase, &routers, &addresses);
-        let of_other_family = virtual_servers.iter().any(real_server::is_of_two_families);
+        let of_other_family = virtual_servers.iter().any(|server| real_server::is_of_two_families(server));
+        let header = objects::header(&header.plan);
         let plan = Plan {
             sysctls: self.sysctls(phase, &made, &tunnels),
-            virtual_servers,
             routes: self.routes(phase, &routers, &addresses),
             tunnels,
             gue: self.gue(phase),
@@ -259,11 +350,11 @@ impl<'a> Host<'a> {
             trackers,
             maintenance: self.is_in_maintenance(phase),
             // The kernel refuses both together.
-            connection_sync: header.plan.connection_sync.clone().filter(|_| !of_other_family),
-            ..header.plan.clone()
+            connection_sync: header.connection_sync.clone().filter(|_| !of_other_family),
+            ..header
         };
         let idle = plan.routers.is_empty()
-            && plan.virtual_servers.is_empty()
+            && virtual_servers.is_empty()
             && plan.tunnels.is_empty()
             && plan.gue.is_empty()
             && plan.addresses.is_empty()
@@ -272,7 +363,7 @@ impl<'a> Host<'a> {
         if self.old.is_none() && idle && phase < BACKUPS {
             return None;
         }
-        Some((arranged(&plan), secrets))
+        Some(Between::new(plan, virtual_servers, secrets))
     }
 
     /// Who comes back does so first, and who goes does so last: in between nobody is missing.
@@ -329,37 +420,37 @@ impl<'a> Host<'a> {
         state?.secrets.get(name)
     }
 
-    fn same(&self, a: Option<&(Plan, Eras)>, b: Option<&(Plan, Eras)>) -> bool {
+    fn same(&self, a: Option<&Between<'a>>, b: Option<&Between<'a>>) -> bool {
         match (a, b) {
             (None, None) => true,
-            (Some((plan_a, eras_a)), Some((plan_b, eras_b))) => {
+            (Some(a), Some(b)) => {
                 let texts = |eras: &Eras| {
                     eras.iter().map(|(name, era)| self.secret(name, *era).cloned()).collect::<Vec<_>>()
                 };
-                plan_a == plan_b && eras_a.keys().eq(eras_b.keys()) && texts(eras_a) == texts(eras_b)
+                a.eras.keys().eq(b.eras.keys()) && texts(&a.eras) == texts(&b.eras) && a.is(b)
             }
             (None, Some(_)) | (Some(_), None) => false,
         }
     }
 
-    fn step(&self, next: Option<&(Plan, Eras)>) -> Step {
-        let wanted = self.new.map(|new| (arranged(&new.plan), eras(&new.plan, Era::New)));
-        let last = self.same(next, wanted.as_ref());
-        // In the end as the compiler has it, byte for byte.
-        let plan = if last { Self::plan(self.new).cloned() } else { next.map(|(plan, _)| plan.clone()) };
-        Step { plan, secrets: next.map(|(_, eras)| eras.clone()).unwrap_or_default(), last }
+    fn step(&self, next: Option<&Between<'a>>, wanted: Option<&Between<'a>>) -> Step {
+        let take = match next {
+            None => Take::Nothing,
+            Some(_) if self.same(next, wanted) => Take::Whole,
+            Some(next) => Take::Part(Box::new(next.to_plan())),
+        };
+        Step { take, secrets: next.map(|next| next.eras.clone()).unwrap_or_default() }
     }
 }
 
-/// Whether a host has a virtual server of a VIP.
-fn balances(state: Option<&HostState>, vip: IpAddr) -> bool {
+/// The VIPs that a host has virtual servers of.
+fn balanced(state: Option<&HostState>) -> BTreeSet<IpAddr> {
     let servers = state.into_iter().flat_map(|state| &state.plan.virtual_servers);
-    servers.flat_map(|server| server.client_addresses()).any(|address| address.0 == vip)
+    servers.flat_map(|server| server.client_addresses()).map(|address| address.0).collect()
 }
 
-/// A plan with its lists in one order, so that plans can be compared.
-fn arranged(plan: &Plan) -> Plan {
-    let mut plan = plan.clone();
+/// Puts the lists of a plan without virtual servers in one order, so that plans can be compared.
+fn arrange(plan: &mut Plan) {
     plan.routers.sort_by(|a, b| {
         let key = |router: &Router| {
             (router.name.clone(), router.source.0.is_ipv6(), router.vrid, router.interface.clone())
@@ -368,23 +459,16 @@ fn arranged(plan: &Plan) -> Plan {
     });
     plan.sync_groups.sort_by(|a, b| a.name.cmp(&b.name));
     plan.trackers.sort_by(|a, b| a.name.cmp(&b.name));
-    plan.virtual_servers.sort_by(|a, b| (&a.name, a.front()).cmp(&(&b.name, b.front())));
     plan.tunnels.sort_by(|a, b| a.interface.cmp(&b.interface));
     plan.gue.sort_by_key(|gue| (gue.family, gue.port));
     plan.addresses.sort_by(|a, b| (&a.interface, a.address).cmp(&(&b.interface, b.address)));
     plan.routes.sort_by_key(route_key);
     plan.sysctls.sort_by(|a, b| a.key.cmp(&b.key));
-    plan
 }
 
 /// What the kernel tells routes apart by, and the interface.
 fn route_key(route: &Route) -> (u32, Cidr, u32, InterfaceName) {
     (route.table, route.destination, route.metric, route.interface.clone())
-}
-
-/// The compiled secrets that a plan names, all of one time.
-fn eras(plan: &Plan, era: Era) -> Eras {
-    secret_names(plan).into_iter().map(|name| (name, era)).collect()
 }
 
 /// Names of the compiled secrets of a plan.

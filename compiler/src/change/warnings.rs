@@ -6,15 +6,46 @@ use std::net::IpAddr;
 use evenkeel_schemas::change::{Warning, WarningKind};
 use evenkeel_schemas::cluster::Confirm;
 use evenkeel_schemas::plan::{Destination, VirtualServer};
-use evenkeel_schemas::scalars::{Name, Span};
+use evenkeel_schemas::scalars::{Ip, Name, Port, Span};
 
-use super::objects::server_id;
-use super::stages::{Claim, Side, Stage, held};
+use super::objects::Served;
+use super::stages::{Claim, Has, Side, Stage, held};
 use super::{Fleet, HostState};
 use crate::suggest::list;
 
+/// A warning, and which others say the same of something else.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Warned {
+    pub(crate) warning: Warning,
+    /// Equal in warnings that differ only in what they are about.
+    pub(crate) like: Like,
+}
+
+/// What warnings say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Like {
+    NobodyHolds,
+    NoBackup,
+    NoBackupInMaintenance,
+    StartsAnew,
+    MovesVips,
+    HandsOver,
+    DoesNotPreempt,
+    Rejects,
+    UnicastOrMulticast,
+    ListOfVips,
+    ServiceGoes,
+    LosesDestination,
+    NoDestinationLeft,
+    LeavesSlowly,
+    Quiesces,
+    HostDrains,
+    Probation,
+    HostGoes,
+}
+
 /// All warnings, the worst kinds first, each once.
-pub(super) fn warnings(before: &Fleet, after: &Fleet, stages: &[Stage]) -> Vec<Warning> {
+pub(super) fn warnings(before: &Fleet, after: &Fleet, stages: &[Stage]) -> Vec<Warned> {
     let (old, new) = (Side::new(before), Side::new(after));
     let mut found = BTreeSet::new();
     gaps(before, after, stages, &mut found);
@@ -27,7 +58,7 @@ pub(super) fn warnings(before: &Fleet, after: &Fleet, stages: &[Stage]) -> Vec<W
     for host in before.keys().filter(|host| !after.contains_key(*host)) {
         warn(
             &mut found,
-            WarningKind::HostGoes,
+            Like::HostGoes,
             format!(
                 "{host} leaves the cluster: its daemon keeps the last plan it was given. Stop evenkeeld there and run \
              `evenkeeld cleanup` before its plan is removed",
@@ -38,7 +69,7 @@ pub(super) fn warnings(before: &Fleet, after: &Fleet, stages: &[Stage]) -> Vec<W
 }
 
 /// Who takes the change back unless it is confirmed: a host with a probation in its new plan.
-fn probation(before: &Fleet, after: &Fleet, found: &mut BTreeSet<Warning>) {
+fn probation(before: &Fleet, after: &Fleet, found: &mut BTreeSet<Warned>) {
     let changes = |(host, state): &(&Name, &HostState)| before.get(*host).is_some_and(|old| old != *state);
     let hosts: Vec<&Name> = after.iter().filter(changes).map(|(host, _)| host).collect();
     let probation = after.values().find_map(|state| state.plan.policy.probation.as_ref());
@@ -52,25 +83,41 @@ fn probation(before: &Fleet, after: &Fleet, found: &mut BTreeSet<Warning>) {
     };
     warn(
         found,
-        WarningKind::Probation,
+        Like::Probation,
         format!("each of {names} takes a change of its plan back after {timeout}, unless {unless}"),
     );
 }
 
-fn warn(found: &mut BTreeSet<Warning>, kind: WarningKind, message: String) {
-    found.insert(Warning { kind, message });
+fn warn(found: &mut BTreeSet<Warned>, like: Like, message: String) {
+    let kind = match like {
+        Like::NobodyHolds | Like::NoBackup | Like::NoBackupInMaintenance => WarningKind::Gap,
+        Like::StartsAnew | Like::MovesVips | Like::HandsOver | Like::DoesNotPreempt => WarningKind::Election,
+        Like::Rejects | Like::UnicastOrMulticast | Like::ListOfVips => WarningKind::Mismatch,
+        Like::NoDestinationLeft => WarningKind::NoDestination,
+        Like::ServiceGoes | Like::LosesDestination => WarningKind::Cut,
+        Like::LeavesSlowly | Like::Quiesces | Like::HostDrains => WarningKind::Drain,
+        Like::Probation => WarningKind::Probation,
+        Like::HostGoes => WarningKind::HostGoes,
+    };
+    found.insert(Warned { warning: Warning { kind, message }, like });
 }
 
 /// VIPs that are there before and after and that, after some stage, nobody who should be Master has.
-fn gaps(before: &Fleet, after: &Fleet, stages: &[Stage], found: &mut BTreeSet<Warning>) {
+fn gaps(before: &Fleet, after: &Fleet, stages: &[Stage], found: &mut BTreeSet<Warned>) {
     let (old, new) = (Side::new(before), Side::new(after));
     let stay: Vec<IpAddr> = old.claims.keys().filter(|vip| new.claims.contains_key(*vip)).copied().collect();
-    let mut now = before.clone();
+    let mut now: BTreeMap<&Name, Has<'_>> =
+        before.iter().map(|(host, state)| (host, Has::of(state))).collect();
     let mut gaps: BTreeMap<IpAddr, (usize, usize)> = BTreeMap::new();
     let mut alone: BTreeMap<IpAddr, (usize, usize)> = BTreeMap::new();
     for (number, stage) in (1..).zip(stages) {
-        advance(&mut now, stage, before, after);
-        let side = Side::new(&now);
+        for (host, step) in &stage.steps {
+            match step.has(host, before, after) {
+                Some(has) => _ = now.insert(host, has),
+                None => _ = now.remove(host),
+            }
+        }
+        let side = Side::of(&now);
         for vip in &stay {
             if !is_served(&side, *vip) {
                 gaps.entry(*vip).or_insert((number, number)).1 = number;
@@ -86,7 +133,7 @@ fn gaps(before: &Fleet, after: &Fleet, stages: &[Stage], found: &mut BTreeSet<Wa
     for (vip, (from, to)) in &gaps {
         warn(
             found,
-            WarningKind::Gap,
+            Like::NobodyHolds,
             format!(
                 "{vip} is held by nobody from stage {from} until stage {} is taken: its clients wait. Apply these stages \
              soon after one another",
@@ -103,7 +150,7 @@ fn gaps(before: &Fleet, after: &Fleet, stages: &[Stage], found: &mut BTreeSet<Wa
         let more = if more == 0 { " has".to_owned() } else { format!(" and {more} more have") };
         warn(
             found,
-            WarningKind::Gap,
+            Like::NoBackup,
             format!(
                 "{first}{more} no Backup from stage {from} until stage {} is taken: a failure of its only director \
              in between is an outage",
@@ -127,17 +174,7 @@ fn is_served(side: &Side<'_>, vip: IpAddr) -> bool {
     })
 }
 
-/// A fleet after a stage.
-pub(super) fn advance(now: &mut Fleet, stage: &Stage, before: &Fleet, after: &Fleet) {
-    for (host, step) in &stage.steps {
-        match step.state(host, before, after) {
-            Some(state) => _ = now.insert(host.clone(), state),
-            None => _ = now.remove(host),
-        }
-    }
-}
-
-fn elections(old: &Side<'_>, new: &Side<'_>, found: &mut BTreeSet<Warning>) {
+fn elections(old: &Side<'_>, new: &Side<'_>, found: &mut BTreeSet<Warned>) {
     for ((v6, _), routers) in &old.routers {
         for name in routers.keys() {
             let (Some(was), Some(is)) = (old.preferred(name, *v6), new.preferred(name, *v6)) else {
@@ -147,7 +184,7 @@ fn elections(old: &Side<'_>, new: &Side<'_>, found: &mut BTreeSet<Warning>) {
                 if was.router.source != is.router.source || was.router.interface != is.router.interface {
                     warn(
                         found,
-                        WarningKind::Election,
+                        Like::StartsAnew,
                         format!(
                             "{name} starts anew on its preferred director {}, whose address or interface changes: expect an \
                          election",
@@ -158,25 +195,28 @@ fn elections(old: &Side<'_>, new: &Side<'_>, found: &mut BTreeSet<Warning>) {
                 continue;
             }
             let leaves = is_in_maintenance(new, was.host);
-            let message = if leaves && !is_in_maintenance(new, is.host) {
-                format!(
+            let (like, message) = if leaves && !is_in_maintenance(new, is.host) {
+                let message = format!(
                     "{name}: {} goes into maintenance and hands its VIPs over to {} (priority {}); it stays Master until another \
                      director has taken over. Open connections go on only where the new director knows them",
                     was.host, is.host, is.router.priority
-                )
+                );
+                (Like::HandsOver, message)
             } else if is.router.preempt || leaves || !still_director(new, was.host, name) {
-                format!(
+                let message = format!(
                     "{name}: an election moves its VIPs from {} (priority {}) to {} (priority {}); open connections go \
                      on only where the new director knows them",
                     was.host, was.router.priority, is.host, is.router.priority
-                )
+                );
+                (Like::MovesVips, message)
             } else {
-                format!(
+                let message = format!(
                     "{name} prefers {} instead of {} but does not preempt: {} stays Master until it fails or stops",
                     is.host, was.host, was.host
-                )
+                );
+                (Like::DoesNotPreempt, message)
             };
-            warn(found, WarningKind::Election, message);
+            warn(found, like, message);
         }
     }
 }
@@ -186,7 +226,7 @@ fn is_in_maintenance(side: &Side<'_>, host: &Name) -> bool {
 }
 
 /// Routers that have one director left in service because others have gone into maintenance.
-fn maintenance(before: &Fleet, after: &Fleet, found: &mut BTreeSet<Warning>) {
+fn maintenance(before: &Fleet, after: &Fleet, found: &mut BTreeSet<Warned>) {
     let new = Side::new(after);
     let was_out = |host: &Name| before.get(host).is_none_or(|state| state.plan.maintenance);
     let mut told = BTreeSet::new();
@@ -201,7 +241,7 @@ fn maintenance(before: &Fleet, after: &Fleet, found: &mut BTreeSet<Warning>) {
         let are = if goes.len() > 1 { "are" } else { "is" };
         warn(
             found,
-            WarningKind::Gap,
+            Like::NoBackupInMaintenance,
             format!(
                 "{} has no Backup while {names} {are} in maintenance: a failure of {} is an outage",
                 last.router.name, last.host
@@ -214,7 +254,7 @@ fn still_director(side: &Side<'_>, host: &Name, name: &Name) -> bool {
     side.claims.values().flatten().any(|claim| claim.host == host && claim.router.name == *name)
 }
 
-fn mismatches(old: &Side<'_>, new: &Side<'_>, found: &mut BTreeSet<Warning>) {
+fn mismatches(old: &Side<'_>, new: &Side<'_>, found: &mut BTreeSet<Warned>) {
     for ((v6, vrid), routers) in &old.routers {
         for (name, before) in routers {
             let (Some(was), Some(is)) = (old.preferred(name, *v6), new.preferred(name, *v6)) else {
@@ -224,7 +264,7 @@ fn mismatches(old: &Side<'_>, new: &Side<'_>, found: &mut BTreeSet<Warning>) {
             if !differs.is_empty() {
                 warn(
                     found,
-                    WarningKind::Mismatch,
+                    Like::Rejects,
                     format!(
                         "{name}: directors with the old and the new {} reject each other, and both would be Master. \
                      The stages let the old ones go first; peers that are not of this cluster, such as a keepalived that \
@@ -238,7 +278,7 @@ fn mismatches(old: &Side<'_>, new: &Side<'_>, found: &mut BTreeSet<Warning>) {
             if how(was) != how(is) {
                 warn(
                     found,
-                    WarningKind::Mismatch,
+                    Like::UnicastOrMulticast,
                     format!(
                         "{name}: its advertisements go by {} instead of {}. Directors with evenkeel hear both; other \
                      peers, such as a keepalived, hear one of them only: change such a peer at the same moment",
@@ -253,7 +293,7 @@ fn mismatches(old: &Side<'_>, new: &Side<'_>, found: &mut BTreeSet<Warning>) {
             {
                 warn(
                     found,
-                    WarningKind::Mismatch,
+                    Like::ListOfVips,
                     format!(
                         "{name}: its list of VIPs differs between directors until all have changed. evenkeel accepts \
                      that; keepalived up to 2.3.2 rejects it, and both become Master: change such a peer at the same moment",
@@ -264,70 +304,28 @@ fn mismatches(old: &Side<'_>, new: &Side<'_>, found: &mut BTreeSet<Warning>) {
     }
 }
 
-type Balanced<'a> = BTreeMap<String, &'a VirtualServer>;
+type Balanced<'a> = BTreeMap<Served<'a>, &'a VirtualServer>;
 
 /// Virtual servers of all directors together.
 fn balanced(fleet: &Fleet) -> Balanced<'_> {
     let servers = fleet.values().flat_map(|state: &HostState| &state.plan.virtual_servers);
-    servers.map(|server| (server_id(server), server)).collect()
+    servers.map(|server| (Served::of(server), server)).collect()
 }
 
-fn services(before: &Fleet, after: &Fleet, found: &mut BTreeSet<Warning>) {
+fn services(before: &Fleet, after: &Fleet, found: &mut BTreeSet<Warned>) {
     let (old, new) = (balanced(before), balanced(after));
     for (id, was) in &old {
-        let Some(is) = new.get(id) else {
-            warn(
+        match new.get(id) {
+            Some(is) => destinations(id, was, is, found),
+            None => warn(
                 found,
-                WarningKind::Cut,
+                Like::ServiceGoes,
                 format!(
                     "{} ({id}) goes: its open connections are cut. Give its real servers weight 0 first, and wait until \
-                 they have none",
+                     they have none",
                     was.name,
                 ),
-            );
-            continue;
-        };
-        for destination in &was.destinations {
-            let same =
-                |other: &&Destination| other.address == destination.address && other.port == destination.port;
-            match is.destinations.iter().find(same) {
-                None if is.drain.is_some() => {
-                    let limit = is.drain.map(|drain| drain.to_string()).unwrap_or_default();
-                    warn(
-                        found,
-                        WarningKind::Drain,
-                        format!(
-                            "{} ({id}) drains {} ({}), which leaves: it gets no new connections, open ones may go on for \
-                             {limit}. Keep it running until then",
-                            is.name,
-                            destination.host,
-                            destination.socket(),
-                        ),
-                    );
-                }
-                None if destination.weight.get() > 0 && !destination.drains() => warn(
-                    found,
-                    WarningKind::Cut,
-                    format!(
-                        "{} ({id}) loses {} ({}): its open connections are cut. Give it weight 0 first, and wait until \
-                     it has none",
-                        was.name,
-                        destination.host,
-                        destination.socket(),
-                    ),
-                ),
-                Some(kept) if kept.weight.get() == 0 && destination.weight.get() > 0 => {
-                    warn(
-                        found,
-                        WarningKind::Drain,
-                        format!(
-                            "{} ({id}) drains {}: it gets no new connections, open ones go on",
-                            is.name, destination.host,
-                        ),
-                    );
-                }
-                _ => {}
-            }
+            ),
         }
     }
     for (id, is) in &new {
@@ -336,7 +334,7 @@ fn services(before: &Fleet, after: &Fleet, found: &mut BTreeSet<Warning>) {
         if empty(is) && old.get(id).is_none_or(|was| !empty(was)) {
             warn(
                 found,
-                WarningKind::NoDestination,
+                Like::NoDestinationLeft,
                 format!(
                     "{} ({id}) has no destination left that takes connections: new ones are refused",
                     is.name,
@@ -346,8 +344,53 @@ fn services(before: &Fleet, after: &Fleet, found: &mut BTreeSet<Warning>) {
     }
 }
 
+/// What becomes of the destinations that a virtual server had.
+fn destinations(id: &Served<'_>, was: &VirtualServer, is: &VirtualServer, found: &mut BTreeSet<Warned>) {
+    if was.destinations == is.destinations {
+        return;
+    }
+    let socket = |destination: &Destination| (destination.address, destination.port);
+    let kept: BTreeMap<(Ip, Option<Port>), &Destination> =
+        is.destinations.iter().map(|destination| (socket(destination), destination)).collect();
+    for destination in &was.destinations {
+        match (kept.get(&socket(destination)), is.drain) {
+            (None, Some(limit)) => warn(
+                found,
+                Like::LeavesSlowly,
+                format!(
+                    "{} ({id}) drains {} ({}), which leaves: it gets no new connections, open ones may go on for \
+                     {limit}. Keep it running until then",
+                    is.name,
+                    destination.host,
+                    destination.socket(),
+                ),
+            ),
+            (None, None) if destination.weight.get() > 0 && !destination.drains() => warn(
+                found,
+                Like::LosesDestination,
+                format!(
+                    "{} ({id}) loses {} ({}): its open connections are cut. Give it weight 0 first, and wait until \
+                     it has none",
+                    was.name,
+                    destination.host,
+                    destination.socket(),
+                ),
+            ),
+            (Some(kept), _) if kept.weight.get() == 0 && destination.weight.get() > 0 => warn(
+                found,
+                Like::Quiesces,
+                format!(
+                    "{} ({id}) drains {}: it gets no new connections, open ones go on",
+                    is.name, destination.host,
+                ),
+            ),
+            _ => {}
+        }
+    }
+}
+
 /// Hosts that are drained from now on, each with the services that it leaves.
-fn drains(before: &Fleet, after: &Fleet, found: &mut BTreeSet<Warning>) {
+fn drains(before: &Fleet, after: &Fleet, found: &mut BTreeSet<Warned>) {
     let (old, new) = (balanced(before), balanced(after));
     let mut hosts: BTreeMap<&Name, (BTreeSet<&Name>, Option<Span>)> = BTreeMap::new();
     for (id, is) in &new {
@@ -372,7 +415,7 @@ fn drains(before: &Fleet, after: &Fleet, found: &mut BTreeSet<Warning>) {
         let limit = limit.map_or("until they end".to_owned(), |limit| format!("for at most {limit}"));
         warn(
             found,
-            WarningKind::Drain,
+            Like::HostDrains,
             format!(
                 "{host} is drained in {first}{more}: it gets no new connections, open ones go on {limit}"
             ),

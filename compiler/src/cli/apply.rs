@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use evenkeel::change::{self, Fleet, HostState, Inputs, Override, refusals};
-use evenkeel::{Diagnostic, HostPlan, MAX_BYTES, SourceFile, codes, emit, render};
-use evenkeel_schemas::change::{Change, Refusal};
+use evenkeel::change::{self, Comparison, Fleet, Inputs, refusals};
+use evenkeel::{Diagnostic, HostPlan, MAX_BYTES, SourceFile, codes, render};
 use evenkeel_schemas::scalars::Name;
 
-use super::directory::{self, Found};
+use super::directory::{self, Found, Keep};
 use super::files::{Named, Trust};
+use super::guards::guard;
 use super::lock::{Lock, NoLock};
 use super::terminal::Shown;
 use super::{Apply, StageChoice, Terminal, input};
@@ -44,11 +44,11 @@ fn apply(arguments: &Apply, terminal: &Terminal) -> Option<()> {
     }
     let (source, compilation) = input::load_named(&named, &arguments.overlay, Trust::Own, terminal)?;
     let cluster = compilation.cluster.as_ref()?;
-    let after = change::fleet(&emit(cluster)).map_err(|error| terminal.fail(error)).ok()?;
+    let after = change::compiled(cluster);
     let _lock = lock(arguments, terminal)?;
     let mut found = found(arguments, cluster.name(), terminal)?;
     change::assume_secrets(&mut found.fleet, &after);
-    guard(&source, arguments, &refusals(&found.fleet, &after, cluster.max_change()), terminal)?;
+    guard(&source, &arguments.overrides, &refusals(&found.fleet, &after, cluster.max_change()), terminal)?;
     let stages = change::stages(&found.fleet, &after);
     let target = match arguments.stage {
         Some(StageChoice::Number(_)) => {
@@ -107,7 +107,7 @@ fn lock(arguments: &Apply, terminal: &Terminal) -> Option<Lock> {
 }
 
 fn found(arguments: &Apply, cluster: &Name, terminal: &Terminal) -> Option<Found> {
-    match directory::plans(&arguments.to, cluster, Trust::Own) {
+    match directory::plans(&arguments.to, cluster, Trust::Own, Keep::Texts) {
         Ok(found) => {
             if let Some(host) = found.secrets_unread.first() {
                 terminal.fail(format_args!(
@@ -131,30 +131,6 @@ fn refuse(file: &Path, diagnostic: Diagnostic, terminal: &Terminal) {
     terminal.diagnostics(&SourceFile::new(file.display().to_string(), ""), &[diagnostic]);
 }
 
-/// Stops at the first guard that nobody has overridden; says all of them.
-fn guard(source: &SourceFile, arguments: &Apply, refusals: &[Refusal], terminal: &Terminal) -> Option<()> {
-    let overridden = |guard: &str| arguments.overrides.iter().any(|given| given.to_string() == guard);
-    let mut standing = Vec::new();
-    for refusal in refusals {
-        if overridden(&refusal.guard) {
-            terminal.complain(format_args!("Overridden: {}.", refusal.message));
-        } else if let Some(code) = codes::find(&refusal.code) {
-            let hint = format!("if this is what you mean: --override {}", refusal.guard);
-            standing.push(Diagnostic::of_file(code, refusal.message.clone()).hint(hint));
-        }
-    }
-    let needless = |given: &&Override| !refusals.iter().any(|refusal| refusal.guard == given.to_string());
-    for given in arguments.overrides.iter().filter(needless) {
-        terminal.complain(format_args!("Note: --override {given} was not needed."));
-    }
-    if standing.is_empty() {
-        return Some(());
-    }
-    terminal.diagnostics(source, &standing);
-    terminal.complain("Nothing was written.");
-    None
-}
-
 /// Brings the directory to the target and says what was done in one line.
 fn write(
     arguments: &Apply,
@@ -174,7 +150,7 @@ fn write(
     for path in directory::sweep(&arguments.to) {
         terminal.complain(format_args!("Removed {}, which a run that was killed had left.", path.shown()));
     }
-    let done = difference(cluster, before, &target.fleet).summary;
+    let done = *difference(cluster, before, &target.fleet).summary();
     let to = arguments.to.shown();
     if done.hosts_changed == 0 {
         terminal.say(format_args!("No changes. {to} has {cluster} as wanted."));
@@ -206,8 +182,8 @@ fn write(
 }
 
 /// What lies between two fleets.
-fn difference(cluster: &Name, before: &Fleet, after: &Fleet) -> Change {
-    change::change(&Inputs {
+fn difference<'a>(cluster: &'a Name, before: &'a Fleet, after: &'a Fleet) -> Comparison<'a> {
+    Comparison::new(&Inputs {
         cluster,
         against: "what is there",
         before,
@@ -221,14 +197,16 @@ fn difference(cluster: &Name, before: &Fleet, after: &Fleet) -> Change {
 /// What was found that nobody expected, object by object.
 fn show_difference(cluster: &Name, expected: &Fleet, found: &Fleet, terminal: &Terminal) {
     let public = |fleet: &Fleet| -> Fleet {
-        let plan = |state: &HostState| HostState { secrets: BTreeMap::new(), ..state.clone() };
-        fleet.iter().map(|(host, state)| (host.clone(), plan(state))).collect()
+        fleet.iter().map(|(host, state)| (host.clone(), state.clone().without_secrets())).collect()
     };
-    let mut change = difference(cluster, &public(expected), &public(found));
-    change.stages.clear();
-    change.warnings.clear();
-    let text = render::change(&change, true);
-    let text = text.trim_end_matches('\n');
-    let objects = text.rsplit_once('\n').map_or("", |(objects, _)| objects);
-    terminal.complain(objects.trim_end_matches('\n'));
+    let (expected, found) = (public(expected), public(found));
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = render::change_objects(
+        &difference(cluster, &expected, &found),
+        &render::View::default(),
+        true,
+        &mut text,
+    );
+    terminal.complain(text.trim_end_matches('\n'));
 }

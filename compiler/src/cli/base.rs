@@ -3,10 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
-use evenkeel::change::{self, Fleet};
-use evenkeel::{Diagnostic, Files, SourceFile, Start, codes, compile, emit, load_within, render};
+use evenkeel::change::{self, Fleet, Origins};
+use evenkeel::{Diagnostic, Files, SourceFile, Start, codes, compile_with_origins, load_within, render};
 use evenkeel_schemas::scalars::Name;
 
+use super::directory::Keep;
 use super::files::Trust;
 use super::git::{Folder, Repository};
 use super::{Terminal, directory};
@@ -17,13 +18,15 @@ pub(super) struct Base {
     /// As it was given.
     pub(super) name: String,
     pub(super) fleet: Fleet,
-    /// The cluster file that it was compiled from, when it is a revision.
-    pub(super) source: Option<SourceFile>,
+    /// Lines of the cluster file that it was compiled from, when it is a revision.
+    pub(super) origins: Option<Origins>,
 }
 
 /// What the command line names.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Given<'a> {
+    /// What must be kept of plans in a directory.
+    pub(super) keep: Keep,
     pub(super) cluster_file: &'a Path,
     pub(super) overlays: &'a [PathBuf],
     pub(super) trust: Trust,
@@ -42,9 +45,9 @@ pub(super) fn load(
 ) -> Option<Base> {
     let name = against.unwrap_or(DEFAULT);
     let loaded = match name.split_once(':') {
-        None if name == "none" => Ok(Base { name: name.to_owned(), fleet: Fleet::new(), source: None }),
+        None if name == "none" => Ok(Base { name: name.to_owned(), fleet: Fleet::new(), origins: None }),
         Some(("git", revision)) => from_git(name, revision, files, terminal),
-        _ => from_directory(name, files.trust, cluster, after, terminal),
+        _ => from_directory(name, files, cluster, after, terminal),
     };
     loaded.map_err(|diagnostic| terminal.diagnostics(&SourceFile::new(name, ""), &[*diagnostic])).ok()
 }
@@ -57,7 +60,7 @@ fn broken(message: String, hint: &str) -> Failure {
 
 fn from_directory(
     name: &str,
-    trust: Trust,
+    &Given { trust, keep, .. }: &Given<'_>,
     cluster: &Name,
     after: &Fleet,
     terminal: &Terminal,
@@ -69,7 +72,7 @@ fn from_directory(
             "give a directory of plans, `git:` and a revision, or `none` when nothing is there yet",
         ));
     }
-    let found = directory::plans(directory, cluster, trust).map_err(|failure| {
+    let found = directory::plans(directory, cluster, trust, keep).map_err(|failure| {
         broken(failure.to_string(), "write the plans again with `evenkeel compile`, or give another base")
     })?;
     if found.fleet.is_empty() && !found.others.is_empty() {
@@ -88,13 +91,13 @@ fn from_directory(
         ));
     }
     change::assume_secrets(&mut fleet, after);
-    Ok(Base { name: name.to_owned(), fleet, source: None })
+    Ok(Base { name: name.to_owned(), fleet, origins: None })
 }
 
 fn from_git(
     name: &str,
     revision: &str,
-    &Given { cluster_file, overlays, trust }: &Given<'_>,
+    &Given { cluster_file, overlays, trust, .. }: &Given<'_>,
     terminal: &Terminal,
 ) -> Result<Base, Failure> {
     let (revision, path) = match revision.split_once(':') {
@@ -157,7 +160,7 @@ fn from_git(
         })
         .collect();
     let source = load_within(Start { files: &tree, file, shown: &shown(folder) }, &overlays, trust.limits());
-    let compilation = compile(&source);
+    let (compilation, origins) = compile_with_origins(&source);
     let Some(cluster) = &compilation.cluster else {
         terminal.diagnostics(&source, &compilation.diagnostics);
         return Err(broken(
@@ -165,7 +168,6 @@ fn from_git(
             "compare with a revision that was valid, or with a directory of plans",
         ));
     };
-    let fleet = change::fleet(&emit(cluster))
-        .map_err(|error| broken(error.to_string(), "this is a mistake in evenkeel"))?;
-    Ok(Base { name: name.to_owned(), fleet, source: Some(source) })
+    let fleet = change::compiled(cluster);
+    Ok(Base { name: name.to_owned(), fleet, origins })
 }

@@ -2,16 +2,19 @@
 
 use std::path::Path;
 
-use evenkeel::emit;
+use evenkeel::change;
+use evenkeel::{Resolved, SourceFile, emit};
 
-use super::directory::{self, Changes};
+use super::directory::{self, Changes, Keep};
 use super::files::Trust;
+use super::guards::guard;
 use super::terminal::Shown;
 use super::{Compile, Terminal, input};
 
 pub(super) fn run(arguments: &Compile, terminal: &Terminal) -> bool {
-    let Some(cluster) = input::load_cluster(&arguments.input, Trust::Own, arguments.format, terminal)
-        .and_then(|compilation| compilation.cluster)
+    let loaded = input::load(&arguments.input, Trust::Own, arguments.format, terminal);
+    let Some((source, cluster)) =
+        loaded.and_then(|(source, compilation)| Some((source, compilation.cluster?)))
     else {
         return false;
     };
@@ -31,6 +34,9 @@ pub(super) fn run(arguments: &Compile, terminal: &Terminal) -> bool {
     let changes = work.changes();
     if arguments.check {
         return check(arguments, &changes, plans.len(), cluster.name().as_str(), terminal);
+    }
+    if work.changes_plans() && guard_plans(arguments, &source, &cluster, terminal).is_none() {
+        return false;
     }
     if let Err(error) = directory::carry_out(&arguments.out, &work) {
         terminal.fail(error);
@@ -52,6 +58,27 @@ pub(super) fn run(arguments: &Compile, terminal: &Terminal) -> bool {
         plans.len() - written,
     ));
     true
+}
+
+/// Stops where `apply` would: plans that are there may protect what they have.
+fn guard_plans(
+    arguments: &Compile,
+    source: &SourceFile,
+    cluster: &Resolved,
+    terminal: &Terminal,
+) -> Option<()> {
+    let found = directory::readable_plans(&arguments.out, cluster.name(), Trust::Own, Keep::Plans);
+    let mut found = found.map_err(|error| terminal.fail(error)).ok()?;
+    for (path, error) in &found.damaged {
+        terminal.complain(format_args!(
+            "Note: {} cannot be read, so nothing of it is protected: {error}.",
+            path.shown()
+        ));
+    }
+    let after = change::compiled(cluster);
+    change::assume_secrets(&mut found.fleet, &after);
+    let refusals = change::refusals(&found.fleet, &after, cluster.max_change());
+    guard(source, &arguments.overrides, &refusals, terminal)
 }
 
 fn check(arguments: &Compile, changes: &Changes, plans: usize, cluster: &str, terminal: &Terminal) -> bool {

@@ -72,6 +72,12 @@ impl Kind {
 }
 
 impl Work {
+    /// Whether a plan that is there is replaced or removed: what has only to be added stands in no guard's way.
+    pub(super) fn changes_plans(&self) -> bool {
+        let replaces = |(path, _, kind): &(PathBuf, String, Kind)| *kind == Kind::Plan && path.exists();
+        self.remove.iter().any(|(_, kind)| *kind == Kind::Plan) || self.write.iter().any(replaces)
+    }
+
     pub(super) fn changes(&self) -> Changes {
         let mut changes = Changes::default();
         for (_, _, kind) in &self.write {
@@ -129,6 +135,15 @@ impl Display for Failure {
     }
 }
 
+/// What is kept of plans that are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keep {
+    /// What they say, which is enough to compare.
+    Plans,
+    /// The bytes of their files, too.
+    Texts,
+}
+
 /// The plans of a cluster in a directory.
 #[derive(Debug, Default)]
 pub(super) struct Found {
@@ -137,13 +152,29 @@ pub(super) struct Found {
     pub(super) others: BTreeSet<String>,
     /// Hosts whose secrets this user may not read.
     pub(super) secrets_unread: BTreeSet<Name>,
+    /// Plans that nobody can read, and why; only where that is no failure.
+    pub(super) damaged: Vec<(PathBuf, BadPlan)>,
 }
 
 /// Reads the plans of `cluster`. A directory that does not exist has none.
 ///
 /// What is named like a plan and is no file is nobody's plan. Of a stranger's directory no file of
 /// secrets is opened: they count as secrets that this user may not read.
-pub(super) fn plans(directory: &Path, cluster: &Name, trust: Trust) -> Result<Found, Failure> {
+pub(super) fn plans(directory: &Path, cluster: &Name, trust: Trust, keep: Keep) -> Result<Found, Failure> {
+    let mut found = readable_plans(directory, cluster, trust, keep)?;
+    match found.damaged.pop() {
+        None => Ok(found),
+        Some((path, error)) => Err(Failure::Damaged { path, error }),
+    }
+}
+
+/// The same where what is damaged is about to be written anew.
+pub(super) fn readable_plans(
+    directory: &Path,
+    cluster: &Name,
+    trust: Trust,
+    keep: Keep,
+) -> Result<Found, Failure> {
     let present = present(directory)?;
     let mut found = Found::default();
     for file_name in present.keys().filter(|name| Kind::of(name) == Some(Kind::Plan)) {
@@ -158,7 +189,6 @@ pub(super) fn plans(directory: &Path, cluster: &Name, trust: Trust) -> Result<Fo
             Owner::Nobody => continue,
         }
         let host = file_name.strip_suffix(PLAN_SUFFIX).unwrap_or_default();
-        let damaged = |error| Failure::Damaged { path: path.clone(), error };
         let Ok(host) = host.parse::<Name>() else {
             continue;
         };
@@ -176,8 +206,11 @@ pub(super) fn plans(directory: &Path, cluster: &Name, trust: Trust) -> Result<Fo
             }
             Err(error) => return Err(io_failure("read", &secrets_path)(error)),
         };
-        let state = HostState::read(&bytes, secrets.as_deref()).map_err(damaged)?;
-        found.fleet.insert(host, state);
+        match HostState::read(&bytes, secrets.as_deref()) {
+            Ok(state) if keep == Keep::Texts => _ = found.fleet.insert(host, state),
+            Ok(state) => _ = found.fleet.insert(host, state.without_text()),
+            Err(error) => found.damaged.push((path, error)),
+        }
     }
     Ok(found)
 }

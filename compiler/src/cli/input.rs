@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use evenkeel::{Compilation, SourceFile, Start, compile, load_within, render};
+use evenkeel::change::Origins;
+use evenkeel::{Compilation, SourceFile, Start, compile, compile_with_origins, load_within, render};
 
 use super::files::{Named, Trust};
 use super::{Format, Input, Terminal};
@@ -14,11 +15,22 @@ pub(super) fn load_cluster(
     format: Format,
     terminal: &Terminal,
 ) -> Option<Compilation> {
-    let source = read(&Named::new(&input.cluster, trust), &input.overlay, trust);
-    check(&source, format, terminal)
+    load(input, trust, format, terminal).map(|(_, compilation)| compilation)
 }
 
-/// The same for people; gives what was read, too.
+/// The same; gives what was read, too.
+pub(super) fn load(
+    input: &Input,
+    trust: Trust,
+    format: Format,
+    terminal: &Terminal,
+) -> Option<(SourceFile, Compilation)> {
+    let source = read(&Named::new(&input.cluster, trust), &input.overlay, trust);
+    let compilation = check(&source, format, terminal)?;
+    Some((source, compilation))
+}
+
+/// The same for people.
 pub(super) fn load_source(
     cluster: &Path,
     overlays: &[PathBuf],
@@ -47,7 +59,28 @@ fn read(cluster: &Named, overlays: &[PathBuf], trust: Trust) -> SourceFile {
 }
 
 fn check(source: &SourceFile, format: Format, terminal: &Terminal) -> Option<Compilation> {
-    let compilation = compile(source);
+    tell(source, compile(source), format, terminal)
+}
+
+/// The same for people who compare it; gives the lines of what is in it, too.
+pub(super) fn load_with_origins(
+    cluster: &Path,
+    overlays: &[PathBuf],
+    trust: Trust,
+    terminal: &Terminal,
+) -> Option<(String, Compilation, Option<Origins>)> {
+    let source = read(&Named::new(cluster, trust), overlays, trust);
+    let (compilation, origins) = compile_with_origins(&source);
+    let compilation = tell(&source, compilation, Format::Human, terminal)?;
+    Some((source.name().to_owned(), compilation, origins))
+}
+
+fn tell(
+    source: &SourceFile,
+    compilation: Compilation,
+    format: Format,
+    terminal: &Terminal,
+) -> Option<Compilation> {
     match format {
         Format::Human => terminal.diagnostics(source, &compilation.diagnostics),
         Format::Json => terminal.document(&render::json(source, &compilation)),

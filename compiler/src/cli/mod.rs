@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use evenkeel::change::Override;
-use evenkeel_schemas::scalars::Span;
+use evenkeel_schemas::scalars::{Name, Span};
 
 mod apply;
 mod base;
@@ -19,11 +19,13 @@ mod files;
 mod fmt;
 mod git;
 mod graph;
+mod guards;
 mod import;
 mod input;
 mod lock;
 mod pages;
 mod plan;
+mod progress;
 mod schema;
 mod terminal;
 mod validate;
@@ -102,12 +104,14 @@ struct Validate {
 /// Write every host's plan into a directory, and remove plans of hosts that are gone
 ///
 /// Files are replaced atomically and left untouched when nothing changed. Only plans of this
-/// cluster are ever removed. When the cluster file has an error nothing is written.
+/// cluster are ever removed. When the cluster file has an error, or a guard of the plans that are
+/// there refuses, nothing is written.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   evenkeel compile cluster.toml --out plans
-  evenkeel compile cluster.toml --out plans --check    # in CI: are the committed plans current?")]
+  evenkeel compile cluster.toml --out plans --check    # in CI: are the committed plans current?
+  evenkeel compile cluster.toml --out plans --override prevent_removal=services.web")]
 struct Compile {
     #[command(flatten)]
     input: Input,
@@ -117,6 +121,9 @@ struct Compile {
     /// Write nothing, and fail when the directory is not up to date
     #[arg(long)]
     check: bool,
+    /// Do what a guard refuses: `max_change`, `empty`, `prevent_removal=services.NAME`
+    #[arg(long = "override", value_name = "GUARD", conflicts_with = "check")]
+    overrides: Vec<Override>,
     /// How to report
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
@@ -124,7 +131,8 @@ struct Compile {
 
 /// Show what would change: per host, with reasons, stages and warnings
 ///
-/// Compares the plans of a cluster file with those that are there. Changes nothing.
+/// Compares the plans of a cluster file with those that are there. Changes nothing. What is the same on several
+/// hosts is told once. The formats `json` and `diff`, and what --save writes, always hold everything.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -132,6 +140,8 @@ Examples:
   evenkeel plan cluster.toml --against git:origin/main --format markdown
   evenkeel plan cluster.toml --against git:HEAD:old/place/cluster.toml
   evenkeel plan cluster.toml --against plans --save change.plan
+  evenkeel plan cluster.toml --summary                        # a line a host, or for several
+  evenkeel plan cluster.toml --host dir1 --host dir2 --full   # every field of two hosts
   evenkeel plan --untrusted cluster.toml --against git:origin/main --format markdown
 
 Exit codes: 0 success, 1 error, 2 wrong usage. With --detailed-exitcode 0 no changes, 1 error, 2 changes.")]
@@ -147,6 +157,16 @@ struct Plan {
     /// How to show it
     #[arg(long, value_enum, default_value_t = PlanFormat::Human)]
     format: PlanFormat,
+    /// Say in a few words what happens to each host, instead of object by object
+    #[arg(long, conflicts_with = "full")]
+    summary: bool,
+    /// Leave nothing out: fields with their default values, every host of a list, each of many like warnings
+    #[arg(long)]
+    full: bool,
+    /// Show the objects and steps of this host only; may be given several times. Summary, warnings and the
+    /// exit code stay those of all hosts
+    #[arg(long, value_name = "NAME")]
+    host: Vec<Name>,
     /// Also write it to a file that `evenkeel apply` takes
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,

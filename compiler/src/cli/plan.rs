@@ -1,12 +1,15 @@
 //! `evenkeel plan`: what would change, why, in which stages, and whom it hurts. Writes nothing but
 //! the file that it is told to save.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
-use evenkeel::change::{self, Inputs, Origins, saved};
-use evenkeel::{emit, render};
+use evenkeel::change::{self, Comparison, Fleet, Inputs, saved};
+use evenkeel::render::{self, View};
+use evenkeel_schemas::scalars::Name;
 
 use super::base::Given;
+use super::directory::Keep;
 use super::files::Trust;
 use super::terminal::Shown;
 use super::{Input, Plan, PlanFormat, Terminal, base, disk, input};
@@ -22,38 +25,41 @@ fn plan(arguments: &Plan, terminal: &Terminal) -> Option<ExitCode> {
     let Input { cluster: file, overlay } = &arguments.input;
     let trust = Trust::of(arguments.untrusted);
     trust.watch(terminal);
-    let (source, compilation) = input::load_source(file, overlay, trust, terminal)?;
-    let cluster = compilation.cluster.as_ref()?;
-    let after = change::fleet(&emit(cluster)).map_err(|error| terminal.fail(error)).ok()?;
-    let given = Given { cluster_file: file, overlays: overlay, trust };
-    let base = base::load(arguments.against.as_deref(), &given, cluster.name(), &after, terminal)?;
-    let (old_origins, new_origins) = (base.source.as_ref().and_then(Origins::new), Origins::new(&source));
-    let inputs = Inputs {
-        cluster: cluster.name(),
+    terminal.doing("Reading the cluster file");
+    let (name, compilation, origins) = input::load_with_origins(file, overlay, trust, terminal)?;
+    let resolved = compilation.cluster?;
+    let (cluster, max_change) = (resolved.name().clone(), resolved.max_change());
+    let after = change::compiled(&resolved);
+    drop(resolved);
+    terminal.doing("Reading what it is compared with");
+    // Who sees or saves the files needs their bytes.
+    let bytes = arguments.save.is_some() || matches!(arguments.format, PlanFormat::Diff);
+    let keep = if bytes { Keep::Texts } else { Keep::Plans };
+    let given = Given { cluster_file: file, overlays: overlay, trust, keep };
+    let base = base::load(arguments.against.as_deref(), &given, &cluster, &after, terminal)?;
+    let hosts = chosen(arguments, &base.fleet, &after, terminal)?;
+    terminal.doing("Comparing");
+    let comparison = Comparison::new(&Inputs {
+        cluster: &cluster,
         against: &base.name,
         before: &base.fleet,
         after: &after,
-        old_origins: old_origins.as_ref(),
-        new_origins: new_origins.as_ref(),
-        max_change: cluster.max_change(),
-    };
-    let change = change::change(&inputs);
+        old_origins: base.origins.as_ref(),
+        new_origins: origins.as_ref(),
+        max_change,
+    });
+    terminal.doing("Writing");
+    let view = View { full: arguments.full, summary: arguments.summary, hosts: hosts.as_ref() };
     match arguments.format {
-        PlanFormat::Human => terminal.say(render::change(&change, true).trim_end_matches('\n')),
-        PlanFormat::Diff => {
-            let text = render::unified(&base.fleet, &after);
-            if !text.is_empty() {
-                terminal.say(text.trim_end_matches('\n'));
-            }
-        }
-        PlanFormat::Markdown => terminal.say(render::markdown(&change).trim_end_matches('\n')),
+        PlanFormat::Human => terminal.page(|out, styled| render::change(&comparison, &view, styled, out)),
+        PlanFormat::Diff => terminal.page(|out, _| render::unified(&base.fleet, &after, view.hosts, out)),
+        PlanFormat::Markdown => terminal.say(render::markdown(&comparison, &view).trim_end_matches('\n')),
         PlanFormat::Json => {
-            let text = serde_json::to_string_pretty(&change).map_err(|error| terminal.fail(error)).ok()?;
-            terminal.say(text);
+            terminal.json(&change::Document { comparison: &comparison, hosts: view.hosts });
         }
     }
     if let Some(file) = &arguments.save {
-        let text = saved::save(&inputs).map_err(|error| terminal.fail(error)).ok()?;
+        let text = saved::save(&comparison).map_err(|error| terminal.fail(error)).ok()?;
         if let Err(error) = disk::replace(file, text.as_bytes(), disk::PRIVATE) {
             terminal.fail(format_args!("cannot write {}: {error}", file.shown()));
             return None;
@@ -63,10 +69,33 @@ fn plan(arguments: &Plan, terminal: &Terminal) -> Option<ExitCode> {
         if after.values().any(|state| !state.secrets.is_empty()) {
             terminal.complain(format_args!(
                 "Note: the secrets of {} are not in it; apply it with --secrets-from {0}.",
-                render::plain(source.name())
+                render::plain(&name)
             ));
         }
     }
-    let changes = arguments.detailed_exitcode && !change.hosts.is_empty();
+    let changes = arguments.detailed_exitcode && comparison.summary().hosts_changed > 0;
     Some(if changes { ExitCode::from(CHANGES) } else { ExitCode::SUCCESS })
+}
+
+/// The hosts that are asked for. One that is nowhere is a mistake: to show nothing of it would look as if nothing
+/// changed there.
+#[expect(clippy::option_option, reason = "nothing is wrong, and all hosts are shown")]
+fn chosen(
+    arguments: &Plan,
+    before: &Fleet,
+    after: &Fleet,
+    terminal: &Terminal,
+) -> Option<Option<BTreeSet<Name>>> {
+    if arguments.host.is_empty() {
+        return Some(None);
+    }
+    for host in &arguments.host {
+        if !before.contains_key(host) && !after.contains_key(host) {
+            terminal.fail(format_args!(
+                "there is no host {host}, neither in the cluster file nor in what it is compared with"
+            ));
+            return None;
+        }
+    }
+    Some(Some(arguments.host.iter().cloned().collect()))
 }

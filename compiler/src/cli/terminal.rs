@@ -4,8 +4,8 @@
 //! - output that cannot be written otherwise (a full disk) is an error at the end, when all else is done.
 
 use std::cell::{Cell, RefCell};
-use std::fmt::Display;
-use std::io::{self, ErrorKind, Write};
+use std::fmt::{self, Display};
+use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -14,6 +14,7 @@ use clap::Parser;
 use evenkeel::{Diagnostic, SourceFile, render};
 
 use super::Format;
+use super::progress::Progress;
 
 /// A path as it stands in a sentence: its name may hold a line break, or what a terminal obeys.
 pub(super) trait Shown {
@@ -33,11 +34,69 @@ pub(super) struct Terminal {
     ended: Cell<bool>,
     /// Why, unless its reader has gone.
     failure: RefCell<Option<io::Error>>,
+    progress: RefCell<Option<Progress>>,
+}
+
+/// Standard output, buffered, for what is written bit by bit.
+struct Page<W: Write> {
+    out: BufWriter<W>,
+    failure: Option<io::Error>,
+}
+
+impl<W: Write> fmt::Write for Page<W> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.out.write_all(text.as_bytes()).map_err(|error| {
+            self.failure = Some(error);
+            fmt::Error
+        })
+    }
 }
 
 impl Terminal {
     pub(super) const fn new(color: ColorChoice) -> Self {
-        Self { color, ended: Cell::new(false), failure: RefCell::new(None) }
+        Self { color, ended: Cell::new(false), failure: RefCell::new(None), progress: RefCell::new(None) }
+    }
+
+    /// From now on the command is doing this: people see it when the whole takes long.
+    pub(super) fn doing(&self, what: &'static str) {
+        let mut progress = self.progress.borrow_mut();
+        match &*progress {
+            Some(progress) => progress.now(what),
+            None => *progress = Progress::begin(what),
+        }
+    }
+
+    /// The command has done what it was doing.
+    pub(super) fn done(&self) {
+        self.progress.take();
+    }
+
+    /// A result that is written bit by bit; `write` hears whether it is to have colour. It ends with a newline.
+    pub(super) fn page(&self, write: impl FnOnce(&mut dyn fmt::Write, bool) -> fmt::Result) {
+        self.output(|| {
+            let out = io::stdout();
+            let choice = match self.color {
+                ColorChoice::Auto => AutoStream::choice(&out),
+                given => given,
+            };
+            let mut page = Page { out: BufWriter::new(out.lock()), failure: None };
+            let written = write(&mut page, choice != ColorChoice::Never);
+            match (page.failure.take(), written) {
+                (Some(error), _) => Err(error),
+                (None, Err(fmt::Error)) => Err(io::Error::other("it cannot be put into words")),
+                (None, Ok(())) => page.out.flush(),
+            }
+        });
+    }
+
+    /// A whole document that is written bit by bit, with a newline at its end.
+    pub(super) fn json(&self, document: &impl serde::Serialize) {
+        self.output(|| {
+            let mut out = BufWriter::new(io::stdout().lock());
+            serde_json::to_writer_pretty(&mut out, document)?;
+            out.write_all(b"\n")?;
+            out.flush()
+        });
     }
 
     /// The same for another thread, which only complains.
@@ -81,8 +140,17 @@ impl Terminal {
 
     /// A complaint, with a newline.
     pub(super) fn complain(&self, text: impl Display) {
-        // There is nowhere else to say that it cannot be written.
-        let _ = writeln!(AutoStream::new(io::stderr(), self.color).lock(), "{text}");
+        self.beside(|| {
+            // There is nowhere else to say that it cannot be written.
+            let _ = writeln!(AutoStream::new(io::stderr(), self.color).lock(), "{text}");
+        });
+    }
+
+    fn beside(&self, write: impl FnOnce()) {
+        match &*self.progress.borrow() {
+            Some(progress) => progress.beside(write),
+            None => write(),
+        }
     }
 
     /// A failure that is not about a place in the cluster file.
@@ -93,11 +161,14 @@ impl Terminal {
     /// Diagnostics of a file.
     pub(super) fn diagnostics(&self, source: &SourceFile, diagnostics: &[Diagnostic]) {
         let text = render::human(source, diagnostics, true);
-        let _ = AutoStream::new(io::stderr(), self.color).lock().write_all(text.as_bytes());
+        self.beside(|| {
+            let _ = AutoStream::new(io::stderr(), self.color).lock().write_all(text.as_bytes());
+        });
     }
 
     /// The end of the command: its exit code, unless its output was not written.
     pub(super) fn finish(&self, code: ExitCode) -> ExitCode {
+        self.done();
         self.note(Ok(()));
         match self.failure.take() {
             Some(error) => {
@@ -109,6 +180,10 @@ impl Terminal {
     }
 
     fn output(&self, write: impl FnOnce() -> io::Result<()>) {
+        if io::stdout().is_terminal() {
+            // They would be in each other's way.
+            self.done();
+        }
         if !self.ended.get() {
             self.note(write());
         }

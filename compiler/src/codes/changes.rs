@@ -2,13 +2,14 @@
 
 super::codes! {
     MAX_CHANGE = "EK1001" Error "more changes than the cluster file allows at once":
-        "`policy.max_change` says how many percent of the objects that are there one apply may change or \
-         remove; what is added does not count. It is there for the merge that went wrong and the variable \
-         that was empty. Look at the plan. If it is what you mean, give `--override max_change`.";
+        "`policy.max_change` says how many percent of the objects that are there one `apply` or `compile` may \
+         change or remove; what is added does not count. It is there for the merge that went wrong and the \
+         variable that was empty. Look at the plan. If it is what you mean, give `--override max_change`.";
     PREVENT_REMOVAL = "EK1002" Error "something protected would be removed":
-        "A host, virtual router or service with `prevent_removal = true` is not removed. The protection is \
-         kept in the plans that were applied, so deleting the block does not delete it. To remove it for \
-         good apply `prevent_removal = false` first, or give `--override prevent_removal=` and its name.";
+        "A host, virtual router or service with `prevent_removal = true` is not removed, by `apply` or by \
+         `compile`. The protection is kept in the plans that are there, so deleting the block does not delete \
+         it. To remove it for good apply `prevent_removal = false` first, or give \
+         `--override prevent_removal=` and its name.";
     NOTHING_LEFT = "EK1003" Error "nothing of what was there would be left":
         "Every router, service, destination and address would go, which is what a wrong file or an empty \
          branch looks like. If the cluster really ends, or is replaced whole, give `--override empty`.";

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use evenkeel::change::{self, Fleet, Inputs, Stage, rules};
+use evenkeel::change::{self, Comparison, Fleet, Inputs, Stage, rules};
 use evenkeel::{SourceFile, compile, emit};
 use evenkeel_schemas::change::{Change, StepKind};
 use evenkeel_schemas::plan::Plan;
@@ -18,20 +18,30 @@ use model::BYTES;
 pub(crate) fn fleet(text: &str) -> Fleet {
     let compilation = compile(&SourceFile::new("cluster.toml", text));
     let cluster = compilation.cluster.unwrap_or_else(|| panic!("{text}\n{:#?}", compilation.diagnostics));
+    change::compiled(&cluster)
+}
+
+/// What the compiler writes, read again.
+fn written(text: &str) -> Fleet {
+    let cluster = compile(&SourceFile::new("cluster.toml", text)).cluster.expect("a valid cluster");
     change::fleet(&emit(&cluster)).expect("plans of this compiler")
 }
 
-pub(crate) fn difference(before: &Fleet, after: &Fleet) -> Change {
-    let cluster: Name = "pair".parse().expect("name");
-    change::change(&Inputs {
-        cluster: &cluster,
+pub(crate) fn inputs<'a>(cluster: &'a Name, before: &'a Fleet, after: &'a Fleet) -> Inputs<'a> {
+    Inputs {
+        cluster,
         against: "git:HEAD",
         before,
         after,
         old_origins: None,
         new_origins: None,
         max_change: None,
-    })
+    }
+}
+
+pub(crate) fn difference(before: &Fleet, after: &Fleet) -> Change {
+    let cluster: Name = "pair".parse().expect("name");
+    change::change(&inputs(&cluster, before, after))
 }
 
 /// Hosts that take their plans of a stage: all choices when there are few hosts, else some.
@@ -115,6 +125,25 @@ proptest! {
         prop_assert!(change.hosts.is_empty() && change.stages.is_empty() && change.warnings.is_empty());
         prop_assert!(change.refusals.is_empty());
         prop_assert_eq!(change.summary.hosts, fleet.len() as u64);
+    }
+
+    #[test]
+    fn what_is_compared_is_what_is_written(bytes in prop::array::uniform::<_, BYTES>(any::<u8>())) {
+        let text = model::text(&bytes);
+        let (made, written) = (fleet(&text), written(&text));
+        prop_assert!(made == written, "{}", apart(&made, &written));
+    }
+
+    #[test]
+    fn a_document_written_bit_by_bit_is_the_same((first, second) in pairs()) {
+        let (before, after) = (fleet(&model::text(&first)), fleet(&model::text(&second)));
+        let cluster: Name = "pair".parse().expect("name");
+        let comparison = Comparison::new(&inputs(&cluster, &before, &after));
+        let document = change::Document { comparison: &comparison, hosts: None };
+        prop_assert_eq!(
+            serde_json::to_string_pretty(&document).expect("JSON"),
+            serde_json::to_string_pretty(&comparison.document()).expect("JSON")
+        );
     }
 
     #[test]

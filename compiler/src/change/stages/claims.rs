@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use evenkeel_schemas::plan::{Auth, Router, SecretReference, Strangers};
+use evenkeel_schemas::plan::{Auth, Plan, Router, SecretReference, Strangers};
 use evenkeel_schemas::scalars::{Ip, Name};
 
 use super::super::{Fleet, HostState};
@@ -22,7 +22,11 @@ pub(in super::super) struct Wire {
 
 impl Wire {
     pub(in super::super) fn new(router: &Router, state: &HostState) -> Self {
-        let secret = compiled_secret(router).and_then(|name| state.secrets.get(name)).cloned();
+        Self::with(router, |name| state.secrets.get(name).map(String::as_str))
+    }
+
+    fn with<'s>(router: &Router, secret: impl Fn(&str) -> Option<&'s str>) -> Self {
+        let secret = compiled_secret(router).and_then(secret).map(str::to_owned);
         let auth = router.auth.as_ref().map(|auth| {
             // A compiled secret is named after its router, which may be renamed.
             let how = if secret.is_some() { "compiled".to_owned() } else { format!("{auth:?}") };
@@ -134,6 +138,20 @@ pub(in super::super) fn related(a: &Logical<'_>, b: &Logical<'_>) -> bool {
     a.name == b.name || !a.vips.is_disjoint(&b.vips)
 }
 
+/// What a host has at some time: its plan, and the secrets that were compiled for it.
+#[derive(Debug, Clone)]
+pub(in super::super) struct Has<'a> {
+    pub(in super::super) plan: &'a Plan,
+    pub(in super::super) secrets: BTreeMap<&'a str, &'a str>,
+}
+
+impl<'a> Has<'a> {
+    pub(in super::super) fn of(state: &'a HostState) -> Self {
+        let secrets = state.secrets.iter().map(|(name, text)| (name.as_str(), text.as_str()));
+        Self { plan: &state.plan, secrets: secrets.collect() }
+    }
+}
+
 /// All claims of a fleet.
 #[derive(Debug, Default)]
 pub(in super::super) struct Side<'a> {
@@ -153,13 +171,26 @@ impl<'a> Side<'a> {
     fn with(fleet: &'a Fleet, in_maintenance: impl Fn(&Name, &HostState) -> bool) -> Self {
         let mut side = Self::default();
         for (host, state) in fleet {
-            let in_maintenance = in_maintenance(host, state);
-            for router in &state.plan.routers {
-                let (addresses, wire) = (&state.plan.host_addresses, Wire::new(router, state));
-                side.add(&Claim { host, router, wire, in_maintenance, addresses });
-            }
+            side.add_host(host, &Has::of(state), in_maintenance(host, state));
         }
         side
+    }
+
+    /// Of hosts on the way from one fleet to another.
+    pub(in super::super) fn of(now: &BTreeMap<&'a Name, Has<'a>>) -> Self {
+        let mut side = Self::default();
+        for (host, has) in now {
+            side.add_host(host, has, has.plan.maintenance);
+        }
+        side
+    }
+
+    fn add_host(&mut self, host: &'a Name, has: &Has<'a>, in_maintenance: bool) {
+        for router in &has.plan.routers {
+            let wire = Wire::with(router, |name| has.secrets.get(name).copied());
+            let addresses = &has.plan.host_addresses;
+            self.add(&Claim { host, router, wire, in_maintenance, addresses });
+        }
     }
 
     fn add(&mut self, claim: &Claim<'a>) {

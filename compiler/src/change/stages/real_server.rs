@@ -1,5 +1,6 @@
 //! What a host has as a real server between the old and the new plan, and what it balances meanwhile.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -14,16 +15,26 @@ use super::{BACKUPS, Host, PREPARE, REJOIN, TIDY, route_key};
 
 /// Whether `new` has something of a real server that `old` has not.
 pub(super) fn comes(old: Option<&HostState>, new: Option<&HostState>) -> bool {
-    fn more<T: PartialEq>(old: Option<&HostState>, new: &HostState, list: fn(&Plan) -> &Vec<T>) -> bool {
-        let had = |item: &T| old.is_some_and(|old| list(&old.plan).contains(item));
-        !list(&new.plan).iter().all(had)
+    new.is_some_and(|new| has_more(old.map(|old| &old.plan), &new.plan))
+}
+
+/// Whether `new` has an address, tunnel, port or route that `old` has not, or has otherwise.
+pub(super) fn has_more(old: Option<&Plan>, new: &Plan) -> bool {
+    fn more<T: PartialEq, K: Ord>(old: &[T], new: &[T], key: impl Fn(&T) -> K) -> bool {
+        if old == new {
+            return false;
+        }
+        let had: BTreeMap<K, &T> = old.iter().map(|item| (key(item), item)).collect();
+        !new.iter().all(|item| had.get(&key(item)).is_some_and(|had| *had == item))
     }
-    new.is_some_and(|new| {
-        more(old, new, |plan| &plan.addresses)
-            || more(old, new, |plan| &plan.tunnels)
-            || more(old, new, |plan| &plan.gue)
-            || more(old, new, |plan| &plan.routes)
-    })
+    let Some(old) = old else {
+        let counts = [new.addresses.len(), new.tunnels.len(), new.gue.len(), new.routes.len()];
+        return counts.iter().any(|count| *count > 0);
+    };
+    more(&old.addresses, &new.addresses, |address| (address.interface.clone(), address.address))
+        || more(&old.tunnels, &new.tunnels, |tunnel| tunnel.interface.clone())
+        || more(&old.gue, &new.gue, |gue| (gue.family, gue.port))
+        || more(&old.routes, &new.routes, route_key)
 }
 
 /// Whether packets of one family are wrapped in the other.
@@ -40,7 +51,7 @@ impl<'a> Host<'a> {
         phase: u8,
         routers: &[Router],
         addresses: &[Address],
-    ) -> Vec<VirtualServer> {
+    ) -> Vec<Cow<'a, VirtualServer>> {
         let accepted: BTreeSet<IpAddr> = addresses.iter().map(|address| address.address.address()).collect();
         let old = || Self::plan(self.old).into_iter().flat_map(|plan| &plan.virtual_servers);
         let new = || Self::plan(self.new).into_iter().flat_map(|plan| &plan.virtual_servers);
@@ -61,21 +72,22 @@ impl<'a> Host<'a> {
             phase >= turn.unwrap_or(BACKUPS)
         };
         let chosen = old().filter(|server| !changed(server)).chain(new().filter(|server| changed(server)));
-        let as_it_may_be = |server: &VirtualServer| {
-            let mut server = server.clone();
+        let as_it_may_be = |server: &'a VirtualServer| {
             let on_lo: BTreeSet<IpAddr> =
                 server.client_addresses().map(|vip| vip.0).filter(|vip| accepted.contains(vip)).collect();
-            if !on_lo.is_empty() {
+            let only_as_master_of = if on_lo.is_empty() {
+                None
+            } else {
                 // One by firewall mark may have other VIPs, of which the host still is a director.
                 let all = || server.client_addresses().map(|vip| vip.0).collect();
                 let router = self.router_of(&on_lo, routers).or_else(|| self.router_of(&all(), routers));
-                let router = router.or(server.only_as_master_of);
                 // Of no router it is Master, now or later.
-                server.only_as_master_of = Some(router?);
-            } else {
-                server.only_as_master_of = None;
+                Some(router.or_else(|| server.only_as_master_of.clone())?)
+            };
+            if server.only_as_master_of == only_as_master_of {
+                return Some(Cow::Borrowed(server));
             }
-            Some(server)
+            Some(Cow::Owned(VirtualServer { only_as_master_of, ..server.clone() }))
         };
         chosen.filter_map(as_it_may_be).collect()
     }
@@ -163,7 +175,7 @@ impl<'a> Host<'a> {
 
     /// Objects that both plans have are the new ones from the first phase on; others come in the
     /// first and go in the second.
-    fn present<T: Clone + 'a, K: Ord>(
+    fn present<T: Clone + PartialEq + 'a, K: Ord>(
         &self,
         phase: u8,
         list: impl Fn(&'a Plan) -> &'a Vec<T>,
@@ -174,6 +186,11 @@ impl<'a> Host<'a> {
             let items = Self::plan(state).into_iter().flat_map(&list);
             items.map(|item| (key(item), item.clone())).collect()
         };
+        if let (Some(old), Some(new)) = (Self::plan(self.old), Self::plan(self.new))
+            && list(old) == list(new)
+        {
+            return list(new).clone();
+        }
         let mut present = by_key(self.old);
         let new = by_key(self.new);
         if phase >= go {

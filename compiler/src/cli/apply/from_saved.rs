@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use evenkeel::change::{self, Fleet, refusals, saved};
-use evenkeel::{Diagnostic, SourceFile, codes, emit};
+use evenkeel::{Diagnostic, SourceFile, codes};
 use evenkeel_schemas::saved::Era;
 use evenkeel_schemas::scalars::Name;
 
 use super::super::files::Trust;
+use super::super::guards::guard;
 use super::super::terminal::Shown;
 use super::super::{Apply, StageChoice, Terminal, input};
-use super::{Target, found, guard, lock, refuse, show_difference, take, write};
+use super::{Target, found, lock, refuse, show_difference, take, write};
 
 pub(super) fn apply(arguments: &Apply, bytes: &[u8], terminal: &Terminal) -> Option<()> {
     let file = &arguments.input;
@@ -65,7 +66,12 @@ pub(super) fn apply(arguments: &Apply, bytes: &[u8], terminal: &Terminal) -> Opt
         return out_of_step(arguments, &opened, &there.fleet, &stale, terminal);
     }
     let source = SourceFile::new(file.display().to_string(), "");
-    guard(&source, arguments, &refusals(&opened.before, &opened.after, opened.max_change), terminal)?;
+    guard(
+        &source,
+        &arguments.overrides,
+        &refusals(&opened.before, &opened.after, opened.max_change),
+        terminal,
+    )?;
     let mut fleet = there.fleet.clone();
     let (first, last) = wanted.map_or((1, stages), |number| (number, number));
     for stage in opened.stages.iter().take(last).skip(first - 1) {
@@ -102,7 +108,7 @@ fn take_secrets(
     terminal: &Terminal,
 ) -> Option<()> {
     let cluster = input::load_source(cluster_file, &arguments.overlay, Trust::Own, terminal)?.1.cluster?;
-    let fleet = change::fleet(&emit(&cluster)).map_err(|error| terminal.fail(error)).ok()?;
+    let fleet = change::compiled(&cluster);
     if let Some(host) = saved::differing(&fleet, &opened.after).first() {
         let message = format!(
             "{} has other plans than the saved one, first of them that of {host}; nothing was written",
@@ -124,7 +130,7 @@ struct Way {
 impl Way {
     fn new(opened: &saved::Opened) -> Self {
         let digests = |fleet: &Fleet| -> BTreeMap<Name, String> {
-            fleet.iter().map(|(host, state)| (host.clone(), state.generation().to_owned())).collect()
+            fleet.iter().map(|(host, state)| (host.clone(), state.generation())).collect()
         };
         let mut after_stage = vec![digests(&opened.before)];
         let mut now = opened.before.clone();
@@ -143,7 +149,7 @@ impl Way {
         let hosts: std::collections::BTreeSet<&Name> = hosts.collect();
         let stranger = |host: &&Name| {
             let has = there.get(*host).map(change::HostState::generation);
-            !stages.iter().any(|stage| stage.get(*host).map(String::as_str) == has)
+            !stages.iter().any(|stage| stage.get(*host) == has.as_ref())
         };
         hosts.into_iter().filter(stranger).cloned().collect()
     }

@@ -1,0 +1,153 @@
+//! Where everything in a cluster file is written, small enough to be kept while plans are compared: the tree that the
+//! parser makes takes several times as much, and to parse a file once more takes a third of compiling it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use evenkeel_schemas::change::Origin;
+use toml::de::{DeTable, DeValue};
+
+use crate::parse::{Document, Step};
+use crate::source::{Lines, SourceFile};
+
+/// The lines of a cluster's files.
+#[derive(Debug)]
+pub struct Origins {
+    /// Names of the files.
+    files: Vec<String>,
+    root: Node,
+}
+
+/// A line of a file.
+#[derive(Debug, Clone, Copy)]
+struct Spot {
+    /// Which of the files.
+    file: u32,
+    /// From 1.
+    line: u32,
+}
+
+#[derive(Debug)]
+struct Entry {
+    key: Arc<str>,
+    spot: Spot,
+    node: Node,
+}
+
+#[derive(Debug)]
+enum Node {
+    /// A value in which nobody looks anything up.
+    Value,
+    /// A text, by which items of lists are found.
+    Text(Arc<str>),
+    /// By key.
+    Table(Box<[Entry]>),
+    List(Box<[(Spot, Node)]>),
+}
+
+impl Origins {
+    pub(crate) fn new(source: &SourceFile, document: &Document<'_>) -> Self {
+        let pieces = source.pieces();
+        let names = pieces.iter().map(|piece| piece.name.clone());
+        let files = names.chain([source.name().to_owned()]).collect();
+        let mut maker = Maker { source, lines: Lines::of(source), texts: BTreeSet::new() };
+        Self { files, root: maker.table(document.root()) }
+    }
+
+    /// Follows a path as far as it is written: how many steps, and the line of the last of them.
+    pub(super) fn reach(&self, path: &[Step<'_>]) -> (usize, Option<Origin>) {
+        let (mut node, mut spot) = (&self.root, None);
+        let mut reach = 0;
+        for step in path {
+            let next = match (step, node) {
+                (Step::Key(key), Node::Table(entries)) => {
+                    let place = entries.binary_search_by(|entry| (*entry.key).cmp(key)).ok();
+                    place.map(|place| (entries[place].spot, &entries[place].node))
+                }
+                (Step::Index(index), Node::List(items)) => {
+                    items.get(*index).map(|(spot, node)| (*spot, node))
+                }
+                (Step::Key(_) | Step::Index(_), _) => None,
+            };
+            let Some((at, next)) = next else { break };
+            (spot, node) = (Some(at), next);
+            reach += 1;
+        }
+        (reach, spot.and_then(|spot| self.origin(spot)))
+    }
+
+    /// Which item of the list at `path` is a table that has `text` at `key`.
+    pub(super) fn item_with(&self, path: &[Step<'_>], key: &str, text: &str) -> Option<usize> {
+        let mut node = &self.root;
+        for step in path {
+            let (Step::Key(key), Node::Table(entries)) = (step, node) else { return None };
+            let place = entries.binary_search_by(|entry| (*entry.key).cmp(key)).ok()?;
+            node = &entries[place].node;
+        }
+        let Node::List(items) = node else { return None };
+        items.iter().position(|(_, item)| match item {
+            Node::Table(entries) => entries.iter().any(|entry| {
+                &*entry.key == key && matches!(&entry.node, Node::Text(found) if &**found == text)
+            }),
+            Node::Value | Node::Text(_) | Node::List(_) => false,
+        })
+    }
+
+    fn origin(&self, spot: Spot) -> Option<Origin> {
+        let file = self.files.get(usize::try_from(spot.file).ok()?)?.clone();
+        Some(Origin { file, line: u64::from(spot.line) })
+    }
+}
+
+struct Maker<'s> {
+    source: &'s SourceFile,
+    lines: Lines<'s>,
+    /// Most keys and names are there a thousand times.
+    texts: BTreeSet<Arc<str>>,
+}
+
+impl Maker<'_> {
+    fn table(&mut self, table: &DeTable<'_>) -> Node {
+        let mut entries = Vec::with_capacity(table.len());
+        for (key, value) in table {
+            let spot = self.spot(key.span().start);
+            entries.push(Entry { key: self.text(key.get_ref()), spot, node: self.node(value.get_ref()) });
+        }
+        entries.sort_by(|a, b| a.key.cmp(&b.key));
+        Node::Table(entries.into_boxed_slice())
+    }
+
+    fn node(&mut self, value: &DeValue<'_>) -> Node {
+        match value {
+            DeValue::Table(table) => self.table(table),
+            DeValue::Array(items) => {
+                let mut list = Vec::with_capacity(items.len());
+                for item in items {
+                    list.push((self.spot(item.span().start), self.node(item.get_ref())));
+                }
+                Node::List(list.into_boxed_slice())
+            }
+            DeValue::String(text) => Node::Text(self.text(text)),
+            DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) => {
+                Node::Value
+            }
+        }
+    }
+
+    fn text(&mut self, text: &str) -> Arc<str> {
+        if let Some(known) = self.texts.get(text) {
+            return Arc::clone(known);
+        }
+        let new: Arc<str> = Arc::from(text);
+        self.texts.insert(Arc::clone(&new));
+        new
+    }
+
+    fn spot(&self, at: usize) -> Spot {
+        let pieces = self.source.pieces();
+        // As `SourceFile::piece_at` does. Where there are no pieces, the first name is the file's own.
+        let file = pieces.partition_point(|piece| piece.range.start <= at).saturating_sub(1);
+        let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        Spot { file: number(file), line: number(self.lines.line(at).1) }
+    }
+}
