@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use super::notes::{Finding, Notes};
+use super::foreign;
+use super::notes::{Finding, Notes, Use};
 use super::sequence::{self, Sequence};
 use super::source::{Files, Source, Spot};
 use super::words::without_comment;
@@ -13,6 +14,8 @@ use crate::codes;
 
 /// How deep files include files, and definitions and sequences stand in each other.
 const MAX_DEPTH: usize = 32;
+/// Lines that the files of one director may have: each is in the report. A virtual server has about ten.
+const MAX_INPUT_LINES: usize = 500_000;
 /// Lines that one director's configuration may have when everything in it is expanded.
 const MAX_LINES: usize = 2_000_000;
 /// Bytes of one line when everything in it is expanded.
@@ -61,6 +64,7 @@ pub(super) fn expand(
         open: Vec::new(),
         lines: Vec::new(),
         bytes: 0,
+        input_lines: 0,
         over: false,
     };
     reader.file(path, text);
@@ -88,19 +92,39 @@ struct Reader<'a> {
     open: Vec<String>,
     lines: Vec<Line>,
     bytes: usize,
+    /// Lines of the files that were read.
+    input_lines: usize,
     over: bool,
 }
 
 impl Reader<'_> {
     fn file(&mut self, path: &str, bytes: Vec<u8>) {
         // Comments in old encodings are common; what is not UTF-8 elsewhere shows up as a wrong value.
-        let text = String::from_utf8_lossy(&bytes).trim_start_matches('\u{feff}').to_owned();
+        let mut text = String::from_utf8_lossy(&bytes).trim_start_matches('\u{feff}').to_owned();
         let file = self.sources.len();
+        // What is behind the limit is not read, so it is none of the lines that the report has.
+        let left = MAX_INPUT_LINES.saturating_sub(self.input_lines);
+        if let Some((end, _)) = text.match_indices('\n').nth(left) {
+            text.truncate(end);
+            self.notes.finding(
+                Finding::new(
+                    &codes::IMPORT_EXPANSION,
+                    Spot { file, line: left + 1 },
+                    format!("the configuration has more than {MAX_INPUT_LINES} lines"),
+                    "nothing is read from here on",
+                )
+                .hint("is this the director's configuration?"),
+            );
+        }
+        self.input_lines += text.bytes().filter(|byte| *byte == b'\n').count();
         self.sources.push(Source {
             path: path.to_owned(),
             director: self.whose.director,
             text: text.clone(),
         });
+        if let Some(finding) = foreign::binary(&text, file) {
+            return self.notes.refuse(file, finding);
+        }
         self.open.push(path.to_owned());
         for (index, line) in text.split('\n').enumerate() {
             if self.over {
@@ -125,6 +149,7 @@ impl Reader<'_> {
     fn physical(&mut self, line: &str, spot: Spot) {
         let text = without_comment(line).trim();
         if let Some(mut collecting) = self.collecting.take() {
+            self.notes.used(spot, Use::InDefinition);
             let (body, more) = text.strip_suffix('\\').map_or((text, false), |body| (body.trim(), true));
             if !body.is_empty() {
                 collecting.lines.push(body.to_owned());
@@ -141,7 +166,10 @@ impl Reader<'_> {
             return;
         }
         match included(text) {
-            Some((word, pattern)) => self.include(word, pattern, spot),
+            Some((word, pattern)) => {
+                self.notes.used(spot, Use::Include);
+                self.include(word, pattern, spot);
+            }
             None => self.logical(text.to_owned(), spot, 0),
         }
     }
@@ -215,6 +243,7 @@ impl Reader<'_> {
             if let Some(rest) = line.strip_prefix('@') {
                 let (meets, rest) = condition(rest, self.whose.id);
                 if !meets {
+                    self.notes.used(spot, Use::OtherDirector);
                     self.leave_out(rest, spot);
                     return;
                 }
@@ -222,6 +251,7 @@ impl Reader<'_> {
                 continue;
             }
             if let Some((name, value)) = definition(line) {
+                self.notes.used(spot, Use::Definition);
                 self.define(name, value, spot);
                 return;
             }

@@ -156,6 +156,14 @@ impl Merger<'_> {
     /// Two directors say different things: the first one's was taken.
     fn disagree(&mut self, what: &str, said: &[(String, Spot)]) {
         let values: Vec<&str> = said.iter().map(|(value, _)| value.as_str()).collect();
+        // Secrets are not shown, so two that differ look alike.
+        if let [first, second, ..] = values.as_slice()
+            && first == second
+        {
+            let spots = said.iter().map(|(_, spot)| *spot).filter(|spot| spot.line > 0).collect();
+            let why = "two different passwords; that of the director with the higher priority was taken";
+            return self.notes.say(Fate::Decide, spots, format!("the directors differ in {what}"), why);
+        }
         let taken = values.iter().find(|value| **value != NOTHING).copied().unwrap_or_default();
         let spots = said.iter().map(|(_, spot)| *spot).filter(|spot| spot.line > 0).collect();
         self.notes.say(
@@ -173,7 +181,7 @@ const NOTHING: &str = "nothing";
 /// A value in a report; secrets are not shown.
 fn shown(key: &str, value: Option<&Value>) -> String {
     match value {
-        _ if key == "auth" => "a password".to_owned(),
+        Some(_) if key == "auth" => "a password".to_owned(),
         None => NOTHING.to_owned(),
         Some(Value::String(text)) => text.clone(),
         Some(value) => value.to_string(),

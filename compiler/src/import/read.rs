@@ -8,6 +8,7 @@ use std::ops::RangeInclusive;
 use evenkeel_schemas::scalars::Span;
 use serde_json::Value;
 
+use super::Request;
 use super::keywords::{Block, Row};
 use super::model::{At, Config, Draft, Target};
 use super::notes::{Fate, Finding, Item, Notes, Owner};
@@ -17,6 +18,7 @@ use crate::codes;
 use crate::suggest::Suggester;
 
 mod address;
+mod as_tcp;
 mod check;
 mod command;
 mod global;
@@ -25,13 +27,19 @@ mod service;
 mod tracking;
 
 /// Reads one director's statements.
-pub(super) fn read(director: usize, statements: &[Statement], notes: &mut Notes) -> Config {
+pub(super) fn read(
+    director: usize,
+    request: &Request,
+    statements: &[Statement],
+    notes: &mut Notes,
+) -> Config {
     let mut reader = Reader {
         director,
+        request,
         notes,
         config: Config::default(),
         routers: Draft::default(),
-        script_user: None,
+        script_user: request.script_user.clone(),
         garp_groups: BTreeMap::new(),
         server_groups: BTreeMap::new(),
         suggester: Suggester::new(),
@@ -42,6 +50,7 @@ pub(super) fn read(director: usize, statements: &[Statement], notes: &mut Notes)
 
 struct Reader<'a> {
     director: usize,
+    request: &'a Request,
     notes: &'a mut Notes,
     config: Config,
     /// What `global_defs` says for every instance.
@@ -122,9 +131,6 @@ impl Reader<'_> {
             });
             return None;
         };
-        if row.fate == Fate::Carried && row.ours.is_empty() && row.why.is_empty() {
-            return Some(row);
-        }
         // Below the object: `services.*.check` is `check` of its service.
         let below = block.place.splitn(3, '.').nth(2).map_or_else(String::new, |below| format!("{below}."));
         let ours = (!row.ours.is_empty()).then(|| format!("{below}{}", row.ours));
@@ -144,6 +150,13 @@ impl Reader<'_> {
             why: None,
         };
         self.notes.item(owner, item);
+    }
+
+    /// Notes a line of a block that has values and no keyword.
+    fn value_of(&mut self, line: &Statement, owner: Owner, ours: &str) {
+        let what = shorten(&line.text());
+        let ours = Some(ours.to_owned());
+        self.notes.item(owner, Item { fate: Fate::Carried, spots: vec![line.spot], what, ours, why: None });
     }
 
     fn bad(&mut self, statement: &Statement, message: String, taken: &str) {
@@ -247,12 +260,9 @@ impl Reader<'_> {
     }
 
     fn left_out(&mut self, notes: std::ops::Range<usize>, why: &str) {
-        for (_, item) in self.notes.items.get_mut(notes).into_iter().flatten() {
-            item.ours = None;
-            if item.fate != Fate::NotCarried {
-                item.fate = Fate::NotCarried;
-                item.why = Some(why.to_owned());
-            }
+        let items = self.notes.items.get(notes).into_iter().flatten();
+        for spot in items.flat_map(|(_, item)| item.spots.clone()).collect::<Vec<_>>() {
+            self.notes.dropped(spot, Fate::NotCarried, why);
         }
     }
 
@@ -294,7 +304,7 @@ fn shown(statement: &Statement) -> String {
 }
 
 /// The beginning of a text that may be of any length, on one line.
-fn shorten(text: &str) -> String {
+pub(super) fn shorten(text: &str) -> String {
     const MOST: usize = 80;
     let clean: String = text.chars().map(|char| if char.is_control() { ' ' } else { char }).collect();
     if clean.chars().count() <= MOST {

@@ -7,7 +7,7 @@ use super::words::{Odd, Token, Word, tokens};
 use crate::codes;
 
 /// How deep blocks stand in each other; keepalived's own keywords go four deep.
-const MAX_DEPTH: usize = 16;
+pub(super) const MAX_DEPTH: usize = 16;
 
 /// Keywords that stand at the top of a file and nowhere else: where one of them is inside a block, the brace
 /// before it was forgotten.

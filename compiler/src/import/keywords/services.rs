@@ -30,11 +30,7 @@ pub(in super::super) const VIRTUAL_SERVER: Block = Block {
             "the sorry server is there while the quorum is lost, and otherwise not",
         ),
         carried("quorum hysteresis", "quorum"),
-        changed(
-            "quorum_up quorum_down",
-            "hooks",
-            "the program is told the service and its state after its own arguments",
-        ),
+        carried("quorum_up quorum_down", "hooks"),
         carried("alpha", "check.initially_down"),
         refused("omega", "a stop changes nothing, so there is nothing to tell of"),
         carried("inhibit_on_failure", "on_failure"),
@@ -66,7 +62,7 @@ pub(in super::super) const REAL_SERVER: Block = Block {
         changed(
             "notify_up notify_down",
             "hooks",
-            "one program for the service, told which real server after its own arguments",
+            "one program for the service, run for each of its real servers",
         ),
         carried("alpha", "check.initially_down"),
         carried("retry", "check.retries"),

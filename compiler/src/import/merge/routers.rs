@@ -313,7 +313,7 @@ impl Merger<'_> {
                 }
                 if !used.contains(&name) {
                     let why = "nothing tracks it, so keepalived does not look at it either";
-                    self.notes.say(Fate::NotCarried, vec![tracker.spot], format!("`{name}`"), why);
+                    self.notes.dropped(tracker.spot, Fate::Carried, why);
                     self.merged.names.remove(&Owner::Tracker(director, index));
                     continue;
                 }
@@ -352,7 +352,7 @@ impl Merger<'_> {
                 let Some((first, spot)) = members.first().cloned() else { continue };
                 if first.len() < 2 {
                     let why = "a group of fewer than two routers does nothing; put its hooks into the router";
-                    self.notes.say(Fate::NotCarried, vec![group.spot], format!("the group `{name}`"), why);
+                    self.notes.dropped(group.spot, Fate::NotCarried, why);
                     continue;
                 }
                 self.merged.names.insert(Owner::Group(director, index), name.clone());

@@ -6,10 +6,11 @@ use std::net::IpAddr;
 use serde_json::{Map, Value, json};
 
 use super::super::model::{At, Draft, Real, Service, Target};
-use super::super::notes::{Fate, Owner};
+use super::super::notes::{Fate, Finding, Owner};
 use super::super::source::Spot;
 use super::segments::dashed;
 use super::{Merger, nested};
+use crate::codes;
 
 /// What services are one by: targets and protocol.
 type Key = (Vec<Target>, String);
@@ -37,7 +38,10 @@ impl Merger<'_> {
                     order.push(key);
                     Vec::new()
                 });
-                members.push((director, index));
+                match members.iter().find(|(other, _)| *other == director) {
+                    Some((_, first)) => self.twice(&config.services[*first], service),
+                    None => members.push((director, index)),
+                }
             }
         }
         let vips: usize =
@@ -46,6 +50,19 @@ impl Merger<'_> {
             let members = groups.remove(&key).unwrap_or_default();
             self.service(&key, &members, vips == 1);
         }
+    }
+
+    /// A director has a virtual server twice: the second one is left out.
+    fn twice(&mut self, first: &Service, second: &Service) {
+        let message = "the virtual server is written twice";
+        let finding = Finding::new(&codes::IMPORT_DUPLICATE, second.spot, message, "left out");
+        let finding = finding.also(first.spot, "first here").hint("put its real servers into one block");
+        self.notes.finding(finding);
+        self.notes.dropped(
+            second.spot,
+            Fate::NotCarried,
+            "the virtual server is written twice: the first one was taken",
+        );
     }
 
     fn service(&mut self, (targets, protocol): &Key, members: &[(usize, usize)], short: bool) {
@@ -304,6 +321,12 @@ impl Merger<'_> {
                 format!("the checks of {what} differ"),
                 why,
             );
+            for real in all.iter().flat_map(|service| &service.reals).filter(|real| plain(real) != checks) {
+                for check in &real.checks {
+                    let why = "the checks of the service's first real server were taken, and not these";
+                    self.notes.dropped(check.spot, Fate::NotCarried, why);
+                }
+            }
         }
         let mut checks = checks.into_iter();
         if let Some(check) = checks.next() {

@@ -45,6 +45,7 @@ impl Reader<'_> {
             "virtualhost" => times.virtualhost = self.word(statement).or(times.virtualhost.take()),
             _ => return false,
         }
+        self.not_as_tcp(statement);
         true
     }
 
@@ -56,6 +57,13 @@ impl Reader<'_> {
         above: &Times,
         real: IpAddr,
     ) -> Vec<At<Value>> {
+        // The note of the block itself is the last one.
+        let mark = self.notes.items.len().saturating_sub(1);
+        let checks = self.own_check(block, owner, above, real);
+        self.as_tcp(block, mark, checks)
+    }
+
+    fn own_check(&mut self, block: &Statement, owner: Owner, above: &Times, real: IpAddr) -> Vec<At<Value>> {
         let spot = block.spot;
         let kind = match block.keyword() {
             "TCP_CHECK" => "tcp",

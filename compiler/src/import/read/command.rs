@@ -17,11 +17,16 @@ pub(super) struct Command {
 }
 
 impl Command {
-    pub(super) fn hook(&self) -> Value {
-        match &self.user {
-            Some(user) => json!({ "command": self.words, "user": user }),
-            None => json!({ "command": self.words }),
+    /// The hook of a keyword. Of keepalived's, only `notify` says what happened after the program's own arguments.
+    pub(super) fn hook(&self, keyword: &str) -> Value {
+        let mut hook = json!({ "command": self.words });
+        if let Some(user) = &self.user {
+            hook["user"] = json!(user);
         }
+        if keyword != "notify" {
+            hook["state_arguments"] = json!(false);
+        }
+        hook
     }
 }
 
@@ -65,20 +70,26 @@ impl Reader<'_> {
                 user,
             });
         }
-        let words = split(text);
-        let program = words.first()?;
+        let mut words = split(text);
+        let program = words.first_mut()?;
+        // keepalived looks for it in the PATH of its own environment, which an import does not know.
+        if let Some((_, path)) = self.request.programs.iter().find(|(name, _)| name == program) {
+            program.clone_from(path);
+        }
         if !program.starts_with('/') {
             self.notes.instead(
                 Fate::Decide,
                 format!(
-                    "write the program with its whole path: `{}` is looked for in no PATH",
+                    "keepalived looks for `{0}` in its PATH, and evenkeeld in none: say where it is on the directors with \
+                     `--program {0}=/path/of/it` (`command -v {0}` tells there)",
                     shorten(program)
                 ),
             );
         } else if user.is_none() {
             self.notes.instead(
                 Fate::Decide,
-                "say which `user` runs it: absent it is `evenkeel_script` or `nobody`, and keepalived took `keepalived_script` or root",
+                "say who runs it with `--script-user USER`: keepalived takes `keepalived_script` where that user exists, and root \
+                 otherwise; evenkeeld takes `evenkeel_script` or `nobody`",
             );
         }
         Some(Command { words, user })

@@ -164,6 +164,9 @@ impl Reader<'_> {
                 }
                 "interface" => interfaces.extend(statement.value().map(ToOwned::to_owned)),
                 _ => {
+                    for line in statement.inside() {
+                        self.value_of(line, Owner::Cluster, "virtual_routers.*.garp.interval");
+                    }
                     let words = statement.inside().iter().flat_map(|line| &line.words);
                     interfaces.extend(words.map(|word| word.text.clone()));
                 }

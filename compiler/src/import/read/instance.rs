@@ -223,6 +223,7 @@ impl Reader<'_> {
                 self.notes.finding(finding.at(text));
                 continue;
             };
+            self.value_of(line, Owner::Router(self.director, self.config.instances.len()), "unicast");
             instance.peers.push(At { value, spot: line.spot });
             let options: Vec<&str> = line.values().collect();
             for pair in options.chunks(2) {

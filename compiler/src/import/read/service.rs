@@ -210,7 +210,7 @@ impl Reader<'_> {
             }
             key @ ("quorum_up" | "quorum_down") => {
                 if let Some(command) = self.notified(statement) {
-                    draft.set(&format!("hooks.{key}"), command.hook(), spot);
+                    draft.set(&format!("hooks.{key}"), command.hook(key), spot);
                 }
             }
             "inhibit_on_failure" if self.switch(statement) => draft.set("on_failure", "quiesce", spot),
@@ -340,7 +340,7 @@ impl Reader<'_> {
                     let key =
                         if key == "notify_up" { "hooks.real_server_up" } else { "hooks.real_server_down" };
                     if let Some(command) = self.notified(statement) {
-                        let hook = command.hook();
+                        let hook = command.hook(statement.keyword());
                         match service.draft.get(key) {
                             Some(first) if *first != hook => self.notes.instead(
                                 Fate::Decide,

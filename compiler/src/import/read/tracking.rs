@@ -252,6 +252,7 @@ impl Reader<'_> {
                 "group" => {
                     let lines = std::iter::once(statement).flat_map(|group| group.inside());
                     for line in lines {
+                        self.value_of(line, owner, "virtual_routers");
                         let words = line.words.iter().map(|word| word.text.clone());
                         group.members.extend(words.map(|value| At { value, spot: line.spot }));
                     }
@@ -283,7 +284,7 @@ impl Reader<'_> {
             return;
         }
         if let Some(command) = self.notified(statement) {
-            draft.set(key, command.hook(), statement.spot);
+            draft.set(key, command.hook(statement.keyword()), statement.spot);
         }
     }
 }
