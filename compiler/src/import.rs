@@ -158,7 +158,7 @@ pub fn import(request: &Request, files: &dyn Files) -> Result<Import, String> {
         let main = sources.len();
         let lines = expand::expand(files, &director.path, whose, &mut sources, &mut notes)
             .map_err(|error| format!("{}: {error}", director.path))?;
-        let mut statements = tree::statements(&lines, &mut notes);
+        let mut statements = tree::statements(lines, &mut notes);
         if let Some(finding) =
             sources.get(main).and_then(|source| foreign::main(source, main, &statements, &notes))
         {

@@ -46,4 +46,8 @@ super::codes! {
     IMPORT_NOTHING = "EK1114" Error "there is nothing to import":
         "The file is empty, or it has no `vrrp_instance` and no `virtual_server` for this director: a director that does nothing. \
          With lines such as `@dir1` say by `--id` which of them the director reads.";
+    IMPORT_BLANK = "EK1115" Error "a blank that is none":
+        "Only spaces and tabs separate words in keepalived's configuration. A no-break space or another blank of \
+         Unicode, which comes along when a text is copied from a web page or a word processor, is part of the word \
+         that it stands at: keepalived then does not know the keyword, or the value. The import reads it as keepalived does.";
 }

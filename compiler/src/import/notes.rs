@@ -172,9 +172,23 @@ impl Notes {
         self.dropped.entry(spot).or_insert_with(|| (fate, why.into()));
     }
 
-    /// Says something else of the thing that was noted last.
-    pub(super) fn instead(&mut self, fate: Fate, why: impl Into<String>) {
-        if let Some((_, item)) = self.items.last_mut() {
+    /// Whether no more findings are kept.
+    pub(super) fn is_full(&self) -> bool {
+        self.findings.len() >= MAX_FINDINGS
+    }
+
+    /// A thing that was noted has no effect in keepalived, and none here.
+    pub(super) fn without_effect(&mut self, note: usize, why: impl Into<String>) {
+        if let Some((_, item)) = self.items.get_mut(note) {
+            item.fate = Fate::NotCarried;
+            item.ours = None;
+            item.why = Some(format!("without effect in keepalived, too: {}", why.into()));
+        }
+    }
+
+    /// Says something else of a thing that was noted.
+    pub(super) fn instead_at(&mut self, note: usize, fate: Fate, why: impl Into<String>) {
+        if let Some((_, item)) = self.items.get_mut(note) {
             item.fate = fate;
             item.why = Some(why.into());
             if fate == Fate::NotCarried {

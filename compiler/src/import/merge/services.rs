@@ -6,11 +6,10 @@ use std::net::IpAddr;
 use serde_json::{Map, Value, json};
 
 use super::super::model::{At, Draft, Real, Service, Target};
-use super::super::notes::{Fate, Finding, Owner};
+use super::super::notes::{Fate, Owner};
 use super::super::source::Spot;
 use super::segments::dashed;
 use super::{Merger, nested};
-use crate::codes;
 
 /// What services are one by: targets and protocol.
 type Key = (Vec<Target>, String);
@@ -38,31 +37,14 @@ impl Merger<'_> {
                     order.push(key);
                     Vec::new()
                 });
-                match members.iter().find(|(other, _)| *other == director) {
-                    Some((_, first)) => self.twice(&config.services[*first], service),
-                    None => members.push((director, index)),
-                }
+                members.push((director, index));
             }
         }
-        let vips: usize =
-            self.routers.iter().map(|router| router.vips.iter().collect::<BTreeSet<_>>().len()).sum();
+        let vips: usize = self.routers.iter().map(|router| router.vips.len()).sum();
         for key in order {
             let members = groups.remove(&key).unwrap_or_default();
             self.service(&key, &members, vips == 1);
         }
-    }
-
-    /// A director has a virtual server twice: the second one is left out.
-    fn twice(&mut self, first: &Service, second: &Service) {
-        let message = "the virtual server is written twice";
-        let finding = Finding::new(&codes::IMPORT_DUPLICATE, second.spot, message, "left out");
-        let finding = finding.also(first.spot, "first here").hint("put its real servers into one block");
-        self.notes.finding(finding);
-        self.notes.dropped(
-            second.spot,
-            Fate::NotCarried,
-            "the virtual server is written twice: the first one was taken",
-        );
     }
 
     fn service(&mut self, (targets, protocol): &Key, members: &[(usize, usize)], short: bool) {
@@ -119,12 +101,7 @@ impl Merger<'_> {
             let holder = self.holders.get(&vip).and_then(|at| self.routers.get(*at));
             let link = holder.map(|router| router.link);
             let (router, only_vip) = match holder {
-                Some(router) => {
-                    let mut vips: Vec<IpAddr> = router.vips.clone();
-                    vips.sort_unstable();
-                    vips.dedup();
-                    (router.name.clone(), vips.len() == 1)
-                }
+                Some(router) => (router.name.clone(), router.vips.len() == 1),
                 None => {
                     (self.any_router(service.spot, &format!("the VIP {vip}, which no instance holds")), false)
                 }
@@ -161,7 +138,7 @@ impl Merger<'_> {
         "decide".to_owned()
     }
 
-    fn service_name(&self, part: &Part, protocol: &str, group: Option<&str>, short: bool) -> String {
+    fn service_name(&mut self, part: &Part, protocol: &str, group: Option<&str>, short: bool) -> String {
         let port = part.ports.first().copied().unwrap_or_default();
         let given =
             self.request.services.iter().find(|(_, vip, given)| part.vips.contains(vip) && *given == port);
@@ -222,7 +199,7 @@ impl Merger<'_> {
         let forwarding = draft.get("forwarding").cloned();
         let reals = self.real_servers(what, part, all, forwarding.as_ref());
         out.insert("real_servers".to_owned(), Value::Array(reals));
-        self.checks(what, all, &mut out);
+        self.checks(what, part, all, forwarding.as_ref(), &mut out);
         self.sorry_server(what, part, all, sorry_forwarding, &mut out);
         out.extend(nested(&draft));
         out
@@ -292,12 +269,23 @@ impl Merger<'_> {
     }
 
     /// Checks belong to the service: those of the first real server, which are nearly always those of all.
-    fn checks(&mut self, what: &str, all: &[Service], out: &mut Map<String, Value>) {
+    fn checks(
+        &mut self,
+        what: &str,
+        part: &Part,
+        all: &[Service],
+        forwarding: Option<&Value>,
+        out: &mut Map<String, Value>,
+    ) {
         let plain = |real: &Real| -> Vec<Value> {
-            let own = real.port.map(|port| json!(port));
+            // The port that a check asks when it says none: a mark has none.
+            let nat = real.draft.get("forwarding").or(forwarding) == Some(&json!("nat"));
+            let port = real.port.filter(|port| nat || part.ports.as_slice() == [*port]);
+            let own = port.filter(|_| part.mark.is_none()).map(|port| json!(port));
             let plain = |check: &At<Value>| {
                 let mut check = check.value.clone();
                 if let Value::Object(table) = &mut check
+                    && own.is_some()
                     && table.get("port") == own.as_ref()
                 {
                     table.remove("port");

@@ -28,7 +28,7 @@ impl Reader<'_> {
     /// Says of what checks take from above that a TCP check does not have it.
     pub(super) fn not_as_tcp(&mut self, statement: &Statement) {
         if self.request.checks_as_tcp && matches!(statement.keyword(), "warmup" | "alpha" | "virtualhost") {
-            self.notes.instead(Fate::NotCarried, NOT_YET);
+            self.instead(Fate::NotCarried, NOT_YET);
         }
     }
 
