@@ -8,7 +8,9 @@
 //! and `write`; nothing else knows either language.
 
 mod expand;
+mod foreign;
 pub mod keywords;
+mod lines;
 mod merge;
 mod model;
 mod notes;
@@ -20,17 +22,18 @@ mod tree;
 mod words;
 mod write;
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use evenkeel_schemas::scalars::Cidr;
 
-pub use notes::{Fate, Finding, Item};
-use notes::{Notes, Owner};
+pub use lines::{Line, Ours, Reason, UNSAID, is_significant};
+use notes::Notes;
+pub use notes::{Fate, Finding};
 pub use source::{Files, FilesInMemory, Source, Spot};
 
+use crate::diagnostic::Severity;
 use crate::source::SourceFile;
-use crate::{Compilation, compile};
+use crate::{Compilation, codes, compile};
 
 /// What is to be imported.
 #[derive(Debug, Clone, Default)]
@@ -41,12 +44,20 @@ pub struct Request {
     pub directors: Vec<Director>,
     /// Names of real servers.
     pub real_servers: Vec<(String, IpAddr)>,
+    /// Interfaces of real servers, by their addresses.
+    pub real_interfaces: Vec<(IpAddr, String)>,
     /// Names of services, by VIP and port.
     pub services: Vec<(String, IpAddr, u16)>,
     /// Networks, where the configurations do not say how large they are.
     pub subnets: Vec<Cidr>,
     /// File on the directors that has the VRRP password; without it the password is written down.
     pub secret_file: Option<String>,
+    /// Who runs the scripts of a director whose configuration has no `script_user`; without it that is to be decided.
+    pub script_user: Option<String>,
+    /// Where programs are on the directors, by their names: those that a configuration names without a path.
+    pub programs: Vec<(String, String)>,
+    /// Whether checks that the daemon does not have yet become TCP checks.
+    pub checks_as_tcp: bool,
     /// What the cluster file is called in messages.
     pub output: String,
 }
@@ -71,12 +82,66 @@ pub struct Import {
     pub cluster: SourceFile,
     /// What the compiler says of it.
     pub compilation: Compilation,
-    /// What became of each thing, the most urgent first.
-    pub items: Vec<Item>,
+    /// Every line of the input that has a statement, once, file by file.
+    pub lines: Vec<Line>,
+    /// What no line says: guesses about what no configuration has.
+    pub general: Vec<Reason>,
     /// What is wrong in the input.
     pub findings: Vec<Finding>,
     /// The files that were read.
     pub sources: Vec<Source>,
+    /// Whether any configuration has an instance or a virtual server.
+    empty: bool,
+}
+
+/// How an import ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The result compiles, and what is not the same is listed.
+    Done,
+    /// There is an error in the input, or the result does not compile yet.
+    Errors,
+    /// The result compiles, and somebody must decide something.
+    Decide,
+}
+
+impl Outcome {
+    /// The exit code of `evenkeel import`.
+    #[must_use]
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Errors => 1,
+            // 2 is wrong usage.
+            Self::Decide => 3,
+        }
+    }
+}
+
+impl Import {
+    /// How it ended.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        if self.errors() > 0 || self.empty || self.compilation.cluster.is_none() {
+            Outcome::Errors
+        } else if report::Counts::of(self).decide > 0 {
+            Outcome::Decide
+        } else {
+            Outcome::Done
+        }
+    }
+
+    /// Whether nothing was imported: then there is no cluster file to write.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.empty
+    }
+
+    /// Errors in the input.
+    #[must_use]
+    pub fn errors(&self) -> usize {
+        self.findings.iter().filter(|finding| finding.code.severity == Severity::Error).count()
+    }
 }
 
 /// Imports the directors' configurations.
@@ -87,19 +152,49 @@ pub fn import(request: &Request, files: &dyn Files) -> Result<Import, String> {
     let mut notes = Notes::default();
     let mut sources = Vec::new();
     let mut configs = Vec::new();
+    let mut places = lines::Places::default();
     for (number, director) in request.directors.iter().enumerate() {
         let whose = expand::Whose { director: number, id: &director.id };
+        let main = sources.len();
         let lines = expand::expand(files, &director.path, whose, &mut sources, &mut notes)
             .map_err(|error| format!("{}: {error}", director.path))?;
-        let statements = tree::statements(&lines, &mut notes);
-        configs.push(read::read(number, &statements, &mut notes));
+        let mut statements = tree::statements(lines, &mut notes);
+        if let Some(finding) =
+            sources.get(main).and_then(|source| foreign::main(source, main, &statements, &notes))
+        {
+            if finding.code.id == codes::IMPORT_FOREIGN.id {
+                statements.clear();
+                notes.refuse(main, finding);
+            } else {
+                notes.finding(finding);
+            }
+        }
+        places.add(&statements);
+        configs.push(read::read(number, request, &statements, &mut notes));
     }
+    let has_something = |config: &model::Config| !config.instances.is_empty() || !config.services.is_empty();
+    for (number, config) in configs.iter().enumerate().filter(|(_, config)| !has_something(config)) {
+        if let Some(main) = sources.iter().position(|source| source.director == number) {
+            foreign::nothing(main, number, request, config, &mut notes);
+        }
+    }
+    let empty = !configs.iter().any(has_something);
     let merged = merge::merge(request, &configs, &mut notes);
     let text = write::write(&head(request), &merged.cluster, &merged.comments);
     let cluster = SourceFile::new(&request.output, text);
-    let compilation = compile(&cluster);
-    let items = finish(request, &sources, notes.items, &merged.names);
-    Ok(Import { cluster, compilation, items, findings: notes.findings, sources })
+    let compilation = if empty { nothing_compiled() } else { compile(&cluster) };
+    let names = &merged.names;
+    let input = lines::Input { request, sources: &sources, places: &places, notes: &notes, names };
+    let (lines, mut general) = lines::sort(&input);
+    if empty {
+        // Nothing is to be decided of a cluster that is none.
+        general.clear();
+    }
+    Ok(Import { cluster, compilation, lines, general, findings: notes.findings, sources, empty })
+}
+
+const fn nothing_compiled() -> Compilation {
+    Compilation { cluster: None, diagnostics: Vec::new(), stopped: false }
 }
 
 fn head(request: &Request) -> String {
@@ -107,61 +202,4 @@ fn head(request: &Request) -> String {
         request.directors.iter().map(|director| format!("{} = {}", director.name, director.path)).collect();
     let from = from.join(", ").replace(char::is_control, " ");
     format!("Imported from keepalived by `evenkeel import`: {from}.")
-}
-
-/// Places in the cluster file get their names; things that are said alike become one.
-fn finish(
-    request: &Request,
-    sources: &[Source],
-    items: Vec<(Owner, Item)>,
-    names: &BTreeMap<Owner, String>,
-) -> Vec<Item> {
-    let mut all: Vec<Item> = Vec::new();
-    let mut seen: BTreeMap<(Fate, String, Option<String>, Option<String>), usize> = BTreeMap::new();
-    for (owner, mut item) in items {
-        let section = match owner {
-            Owner::Cluster => "",
-            Owner::Router(..) => "virtual_routers",
-            Owner::Group(..) => "sync_groups",
-            Owner::Tracker(..) => "trackers",
-            Owner::Service(..) => "services",
-        };
-        let name = names.get(&owner);
-        let gone = owner != Owner::Cluster && name.is_none();
-        if gone && item.fate != Fate::NotCarried && item.fate != Fate::Decide {
-            item.fate = Fate::NotCarried;
-            item.why = Some("its block is not carried".to_owned());
-            item.ours = None;
-        }
-        let director =
-            item.spots.first().and_then(|spot| sources.get(spot.file)).map(|source| source.director);
-        item.ours = item.ours.take().map(|key| match (key.as_str(), name) {
-            (key, _) if key.starts_with("hosts.") => {
-                let host = director.map_or("*", |director| request.directors[director].name.as_str());
-                key.replace('*', host)
-            }
-            (key, None) => key.to_owned(),
-            (key, _) if key.contains('*') => key.to_owned(),
-            // A file that only checks read is in the checks.
-            (_, Some(name)) if name.is_empty() => "services.*.check.file".to_owned(),
-            ("", Some(name)) => format!("{section}.{name}"),
-            (key, Some(name)) => format!("{section}.{name}.{key}"),
-        });
-        let key = (item.fate, item.what.clone(), item.ours.clone(), item.why.clone());
-        match seen.get(&key).and_then(|at| all.get_mut(*at)) {
-            Some(same) => {
-                for spot in item.spots {
-                    if !same.spots.contains(&spot) {
-                        same.spots.push(spot);
-                    }
-                }
-            }
-            None => {
-                seen.insert(key, all.len());
-                all.push(item);
-            }
-        }
-    }
-    all.sort_by_key(|item| (item.fate, item.spots.is_empty(), item.spots.first().copied()));
-    all
 }

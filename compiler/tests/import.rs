@@ -9,7 +9,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use evenkeel::import::{Director, Fate, FilesInMemory, Request, import, keywords, report};
+use evenkeel::import::report::{self, Detail};
+use evenkeel::import::{Director, Fate, FilesInMemory, Request, UNSAID, import, keywords};
 use evenkeel::{SourceFile, codes, compile, emit};
 
 fn root() -> PathBuf {
@@ -42,11 +43,13 @@ fn run(case: &Path, more: &[&str]) -> (String, String) {
 
 /// A report without what the compiler says of the result: that has cases of its own, and changes with its rules.
 fn own_words(report: &str) -> String {
-    let (before, _) = report.split_once("The compiler says of the result:").unwrap_or((report, ""));
-    let summary = report.lines().find(|line| line.starts_with("Imported ")).unwrap_or_default();
-    let counts = summary.split_once(';').map_or(summary, |(counts, _)| counts);
-    let before = before.split_once("\nImported ").map_or(before, |(before, _)| before);
-    format!("{}\n\n{counts}\n", before.trim_end())
+    let (own, _) = report.split_once("The compiler says of the result:").unwrap_or((report, ""));
+    // What the compiler says is in the summary, and in the exit code.
+    let (summary, rest) = own.split_once('\n').unwrap_or((own, ""));
+    let counts = summary.split("; the result").next().unwrap_or_default();
+    let rest = rest.split("\nexit code").next().unwrap_or_default().trim_end();
+    let code = report.lines().last().unwrap_or_default();
+    format!("{counts}\n{rest}\n\n{code}\n")
 }
 
 fn compare(file: &Path, actual: &str) -> Option<String> {
@@ -76,6 +79,11 @@ const ELECTION: [&str; 3] = ["virtual_routers", "sync_groups", "trackers"];
 fn what_is_written_is_in_the_language() {
     for case in cases() {
         let text = std::fs::read_to_string(case.join("expected.toml")).expect("expected.toml");
+        if text.is_empty() {
+            let report = std::fs::read_to_string(case.join("report.txt")).expect("report.txt");
+            assert!(report.contains("nothing was imported."), "{}", case.display());
+            continue;
+        }
         let parsed: toml::Table = text.parse().expect("TOML");
         assert!(parsed.contains_key("version"), "{}", case.display());
         let compilation = compile(&SourceFile::new("cluster.toml", text));
@@ -98,9 +106,12 @@ fn what_is_written_is_in_the_language() {
 fn a_director_pair_like_the_example_gives_the_plans_of_the_example() {
     let (text, report) = run(&root().join("lvs-dr"), &[]);
     assert!(
-        report.ends_with(
-            "0 changed in meaning, 0 not carried, 1 to decide; the result compiles.\nexit code 0\n"
-        )
+        report.starts_with("0 behave otherwise, 5 to decide, 60 the same; the result compiles.\n"),
+        "{report}"
+    );
+    assert!(
+        report.ends_with("exit code 3\n"),
+        "the interface of the real servers is a guess, and `nb_get_retry` is no keyword of TCP_CHECK: {report}"
     );
     let compilation = compile(&SourceFile::new("cluster.toml", text));
     let cluster = compilation.cluster.expect("compiles");
@@ -113,21 +124,129 @@ fn a_director_pair_like_the_example_gives_the_plans_of_the_example() {
     }
 }
 
+/// Whether a line of a configuration has a statement: a comment ends it, braces and blanks are none. Written apart from the importer's.
+fn has_statement(line: &str) -> bool {
+    let mut escaped = false;
+    for char in line.chars() {
+        match char {
+            _ if escaped => return true,
+            '\\' => escaped = true,
+            '#' | '!' => return false,
+            _ if !char.is_ascii_whitespace() && !matches!(char, '\u{b}' | '{' | '}') => return true,
+            _ => {}
+        }
+    }
+    escaped
+}
+
+/// Every line of the files of a report that has a statement, as `FILE:LINE`.
+fn lines_of(case: &Path, files: &BTreeSet<String>) -> Vec<String> {
+    let mut out = Vec::new();
+    for file in files {
+        let bytes = std::fs::read(case.join(file)).expect("a file that was read");
+        let text = String::from_utf8_lossy(&bytes);
+        let lines = text.split('\n').enumerate().filter(|(_, line)| has_statement(line));
+        out.extend(lines.map(|(at, _)| format!("{file}:{}", at + 1)));
+    }
+    out.sort();
+    out
+}
+
+/// The lines that are said to be the same, to behave otherwise and so on, with their numbers and what is said of them.
 #[test]
-fn the_json_report_has_all_that_the_human_one_has() {
+fn every_line_with_a_statement_is_in_the_report_once() {
     for case in cases() {
         let (text, _) = run(&case, &["--format", "json"]);
         let report: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-        assert_eq!(report["version"], 1);
-        let cluster = std::fs::read_to_string(case.join("expected.toml")).expect("expected.toml");
-        assert_eq!(report["cluster"], cluster);
-        let human = std::fs::read_to_string(case.join("report.txt")).expect("report.txt");
+        let lines = report["lines"].as_array().expect("lines");
+        let files: BTreeSet<String> =
+            lines.iter().map(|line| line["file"].as_str().expect("file").to_owned()).collect();
+        let mut said: Vec<String> = lines
+            .iter()
+            .map(|line| format!("{}:{}", line["file"].as_str().expect("file"), line["line"]))
+            .collect();
+        said.sort();
+        assert_eq!(said, lines_of(&case, &files), "{}", case.display());
+        // All files of the case but those that are refused, which no line is of.
+        assert!(!files.is_empty() || report["cluster"].is_null(), "{}", case.display());
+        assert!(!text.contains(UNSAID), "{}: {text}", case.display());
+
+        // The long report for people has the same lines, once each.
+        let (_, human) = run(&case, &["--full"]);
+        let (own, _) = human.split_once("The compiler says of the result:").unwrap_or((&human, ""));
+        let places =
+            own.lines().filter_map(|line| line.strip_prefix("  ")).filter(|line| !line.starts_with(' '));
+        let mut listed: Vec<String> = places
+            .filter_map(|line| line.split_once("  ").map(|(place, _)| place))
+            .filter(|place| place.rsplit_once(':').is_some_and(|(file, _)| files.contains(file)))
+            .map(str::to_owned)
+            .collect();
+        listed.sort();
+        assert_eq!(listed, said, "{}: {human}", case.display());
+
+        let count = |fate: &str| {
+            let of = |list: &str| {
+                let list = report[list].as_array().expect("a list");
+                list.iter().filter(|item| item["fate"] == fate).count()
+            };
+            of("lines") + of("general")
+        };
+        for fate in ["changed", "not_carried", "decide", "same"] {
+            assert_eq!(report["counts"][fate], count(fate), "{} {fate}", case.display());
+        }
         let summary = report["summary"].as_str().expect("summary");
-        let (counts, _) = summary.split_once(';').expect("counts; verdict");
-        assert!(human.contains(counts), "{}", case.display());
-        let carried =
-            report["items"].as_array().expect("items").iter().filter(|item| item["fate"] == "carried");
-        assert!(human.contains(&format!("Carried ({})", carried.count())), "{}", case.display());
+        let start = format!("{} behave otherwise", count("changed") + count("not_carried"));
+        let end = format!(", {} to decide, {} the same; ", count("decide"), count("same"));
+        assert!(summary.starts_with(&start) && summary.contains(&end), "{summary}");
+        assert!(human.starts_with(summary), "{human}");
+    }
+}
+
+/// A sum of lines is listed where the short report makes several one: none is there twice, and none is missing.
+#[test]
+fn the_short_report_has_the_places_of_all_lines_once() {
+    for case in cases() {
+        let (text, human) = run(&case, &["--format", "json"]);
+        let report: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let all: BTreeSet<String> = report["lines"]
+            .as_array()
+            .expect("lines")
+            .iter()
+            .map(|line| format!("{}:{}", line["file"].as_str().expect("file"), line["line"]))
+            .collect();
+        drop(human);
+        let (_, human) = run(&case, &[]);
+        let (own, _) = human.split_once("The compiler says of the result:").unwrap_or((&human, ""));
+        let entries =
+            own.lines().filter_map(|line| line.strip_prefix("  ")).filter(|line| !line.starts_with(' '));
+        let mut listed: Vec<String> = Vec::new();
+        let mut hidden = 0;
+        for entry in entries {
+            let Some((places, _)) = entry.split_once("  ") else { continue };
+            let (places, more) = places.split_once(" and ").unwrap_or((places, "0 more"));
+            let mut file = String::new();
+            let mut of_entry = Vec::new();
+            for place in places.split(", ").flat_map(|of_file| of_file.split(',')) {
+                let range = match place.rsplit_once(':') {
+                    Some((name, range)) => {
+                        file = name.to_owned();
+                        range
+                    }
+                    None => place,
+                };
+                let (first, last) = range.split_once('-').unwrap_or((range, range));
+                let (Ok(first), Ok(last)) = (first.parse::<usize>(), last.parse::<usize>()) else { continue };
+                of_entry.extend((first..=last).map(|line| format!("{file}:{line}")));
+            }
+            if of_entry.iter().all(|place| all.contains(place)) && !of_entry.is_empty() {
+                hidden +=
+                    more.split(' ').next().and_then(|more| more.parse::<usize>().ok()).unwrap_or_default();
+                listed.extend(of_entry);
+            }
+        }
+        let once: BTreeSet<&String> = listed.iter().collect();
+        assert_eq!(once.len(), listed.len(), "{}: a line twice in {human}", case.display());
+        assert_eq!(listed.len() + hidden, all.len(), "{}: {human}", case.display());
     }
 }
 
@@ -251,6 +370,69 @@ fn files_are_written_whole_and_foreign_ones_left() {
     );
 }
 
+/// Whatever behaves otherwise is listed, and an option has answered what no configuration says.
+#[test]
+fn an_import_with_all_answers_ends_with_0() {
+    let case = root().join("answers");
+    let (_, report) = run(&case, &[]);
+    assert!(report.contains(" 0 to decide, "), "{report}");
+    assert!(report.ends_with("exit code 0\n"), "{report}");
+    // Each option answers something.
+    let arguments = std::fs::read_to_string(case.join("args.txt")).expect("args.txt");
+    let words: Vec<&str> = arguments.split_whitespace().collect();
+    for at in words.iter().enumerate().filter(|(_, word)| word.starts_with("--")).map(|(at, _)| at) {
+        let length = if words[at] == "--checks-as-tcp" { 1 } else { 2 };
+        let rest: Vec<&str> = words[..at].iter().chain(&words[at + length..]).copied().collect();
+        let output = Command::new(env!("CARGO_BIN_EXE_evenkeel"))
+            .arg("import")
+            .args(&rest)
+            .current_dir(&case)
+            .output()
+            .expect("evenkeel");
+        assert_ne!(output.status.code(), Some(0), "without {}", words[at]);
+    }
+}
+
+/// A pipe waits for whoever writes into it, and a device never ends.
+#[test]
+fn what_is_no_regular_file_is_refused_at_once() {
+    let folder = tempfile::tempdir().expect("folder");
+    let pipe = folder.path().join("keepalived.conf");
+    make_pipe(&pipe);
+    let socket = folder.path().join("socket");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).expect("socket");
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink(&pipe, &link).expect("link");
+    for path in
+        [pipe.as_path(), &socket, &link, Path::new("/dev/zero"), Path::new("/dev/null"), folder.path()]
+    {
+        let argument = format!("dir1={}", path.display());
+        let mut child = Command::new(env!("CARGO_BIN_EXE_evenkeel"))
+            .args(["import", &argument])
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .expect("evenkeel");
+        let begun = std::time::Instant::now();
+        while child.try_wait().expect("a child").is_none() {
+            if begun.elapsed() > std::time::Duration::from_secs(60) {
+                child.kill().expect("killed");
+                panic!("{argument} blocks");
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        let output = child.wait_with_output().expect("output");
+        let error = String::from_utf8(output.stderr).expect("UTF-8");
+        assert_eq!(output.status.code(), Some(1), "{argument}: {error}");
+        assert!(error.contains("it is a device or a pipe") || error.contains("it is a directory"), "{error}");
+        assert!(error.contains(&path.display().to_string()), "{error}");
+    }
+}
+
+fn make_pipe(path: &Path) {
+    let made = Command::new("mkfifo").arg(path).status().expect("mkfifo is in coreutils");
+    assert!(made.success());
+}
+
 #[test]
 fn wrong_options_are_told() {
     let case = root().join("lvs-dr");
@@ -262,13 +444,16 @@ fn wrong_options_are_told() {
         (&["--subnet", "192.0.2.0"], "is not a network in CIDR form"),
         (&["--service", "web=192.0.2.1"], "NAME=VIP:PORT"),
         (&["--real-server", "192.0.2.1"], "write NAME=VALUE"),
+        (&["--real-server", "web/a b=192.0.2.1"], "--real-server: "),
+        (&["--script-user", "a b"], "`a b` can be no user"),
+        (&["--program", "killall=killall"], "`killall` is no absolute path"),
     ] {
         let (_, report) = run(&case, more);
         assert!(report.contains(words) && report.ends_with("exit code 1\n"), "{report}");
     }
     let (_, report) = run(&case, &["--real-server", "web9=192.0.2.9", "--service", "x=192.0.2.9:1"]);
-    assert!(report.contains("--real-server web9=192.0.2.9\n      it fits nothing"), "{report}");
-    assert!(report.contains("--service x=192.0.2.9:1\n      it fits nothing"), "{report}");
+    assert!(report.contains("--real-server web9=192.0.2.9: it fits nothing"), "{report}");
+    assert!(report.contains("--service x=192.0.2.9:1: it fits nothing"), "{report}");
     let (_, report) = run(&case, &["--format", "rtf"]);
     assert!(report.ends_with("exit code 2\n"), "{report}");
 }
@@ -283,8 +468,36 @@ fn quick(text: &str) -> evenkeel::import::Import {
     };
     let request = Request { name: "x".to_owned(), directors: vec![director], ..Request::default() };
     let done = import(&request, &files).expect("readable");
-    assert!(!report::human(&request, &done, false).is_empty());
+    assert!(!report::human(&request, &done, Detail::Short, false).is_empty());
     done
+}
+
+/// One file with `@` lines: each line once, and what is for one director is not said to be for another.
+#[test]
+fn a_file_of_two_directors_has_its_lines_once() {
+    let text = "vrrp_instance VI_1 {\n    interface eth0\n    virtual_router_id 51\n    @high priority 150\n    \
+                @low priority 100\n    @other nopreempt\n    virtual_ipaddress {\n        192.0.2.100/24\n    }\n}\n";
+    let files = FilesInMemory([("/k.conf".to_owned(), text.as_bytes().to_vec())].into());
+    let director = |name: &str| Director {
+        name: name.to_owned(),
+        path: "/k.conf".to_owned(),
+        id: name.to_owned(),
+        ..Director::default()
+    };
+    let request = Request { directors: vec![director("high"), director("low")], ..Request::default() };
+    let done = import(&request, &files).expect("readable");
+    let said: Vec<(usize, usize, Vec<&str>)> = done
+        .lines
+        .iter()
+        .map(|line| {
+            let reasons = line.reasons.iter().filter(|reason| reason.text.contains("another director"));
+            (line.spot.line, line.directors.len(), reasons.map(|reason| reason.text.as_str()).collect())
+        })
+        .collect();
+    let other = "its condition is not met: it is for another director";
+    let expected: Vec<(usize, usize, Vec<&str>)> =
+        (1..=8).map(|line| (line, 2, if line == 6 { vec![other] } else { vec![] })).collect();
+    assert_eq!(said, expected, "{:#?}", done.lines);
 }
 
 #[test]
@@ -301,6 +514,10 @@ fn bombs_are_errors_and_take_no_time() {
         let done = quick(&text);
         assert!(done.findings.iter().any(|finding| finding.code.id.starts_with("EK11")), "{text}");
     }
+    // More lines than a report has: an error, and no more memory than for those.
+    let done = quick(&format!("vrrp_instance V {{\n{}", "$A=1\n".repeat(600_000)));
+    assert!(done.findings.iter().any(|finding| finding.message.contains("more than 500000 lines")));
+    assert_eq!(done.lines.len(), 500_001);
     for text in [
         deep("a {\n"),
         deep("}\n"),

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use evenkeel::import::{Director, FilesInMemory, Import, Request, import, report};
+use evenkeel::import::Spot;
+use evenkeel::import::report::{self, Detail};
+use evenkeel::import::{Director, FilesInMemory, Import, Request, import, is_significant};
 use proptest::prelude::*;
 
 /// Configurations to be broken: those of the cases.
@@ -31,7 +33,9 @@ fn whole(first: &[u8], second: &[u8]) -> Import {
         ..Request::default()
     };
     let done = import(&request, &FilesInMemory(files)).expect("both are there");
-    let _ = report::human(&request, &done, true);
+    let _ = report::human(&request, &done, Detail::Short, true);
+    let _ = report::human(&request, &done, Detail::Full, true);
+    every_line_once(&done);
     let json = report::json(&request, &done, true);
     serde_json::from_str::<serde_json::Value>(&json).expect("JSON");
     done.cluster.text().parse::<toml::Table>().expect("TOML");
@@ -42,6 +46,19 @@ fn whole(first: &[u8], second: &[u8]) -> Import {
         assert!(!ours, "{id} {} in\n{}", diagnostic.message, done.cluster.text());
     }
     done
+}
+
+/// Every line with a statement is in the report once, whatever it is; a file that is refused has none there.
+fn every_line_once(done: &Import) {
+    let said: Vec<_> = done.lines.iter().map(|line| line.spot).collect();
+    let mut expected = Vec::new();
+    for (file, source) in done.sources.iter().enumerate() {
+        let refused =
+            done.findings.iter().any(|finding| finding.spot.file == file && finding.code.id == "EK1113");
+        let lines = source.text.split('\n').enumerate().filter(|(_, line)| !refused && is_significant(line));
+        expected.extend(lines.map(|(line, _)| Spot { file, line: line + 1 }));
+    }
+    assert_eq!(said, expected);
 }
 
 fn boundary(text: &str, at: usize) -> usize {
@@ -113,8 +130,9 @@ proptest! {
 fn a_director_agrees_with_itself() {
     for text in CASES {
         let done = whole(text.as_bytes(), text.as_bytes());
-        let differ = done.items.iter().filter(|item| item.what.contains("differ in")).count();
-        assert_eq!(differ, 0, "{:#?}", done.items);
+        let reasons = done.lines.iter().flat_map(|line| &line.reasons);
+        let differ = reasons.filter(|reason| reason.text.contains("differ in")).count();
+        assert_eq!(differ, 0, "{:#?}", done.lines);
     }
 }
 

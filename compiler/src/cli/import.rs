@@ -3,8 +3,10 @@
 use std::io;
 use std::net::IpAddr;
 use std::path::Path;
+use std::process::ExitCode;
 
-use evenkeel::import::{Director, Files, Request, import, report};
+use evenkeel::import::report::{self, Detail};
+use evenkeel::import::{Director, Files, Outcome, Request, import};
 use evenkeel::render;
 use evenkeel_schemas::scalars::{Cidr, InterfaceName, Name};
 
@@ -17,39 +19,40 @@ const FIRST_WORDS: &str = "# Imported from keepalived by `evenkeel import`";
 /// Largest configuration file.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
 
-pub(super) fn run(arguments: &Import, terminal: &Terminal) -> bool {
-    let request = match request(arguments) {
-        Ok(request) => request,
+pub(super) fn run(arguments: &Import, terminal: &Terminal) -> ExitCode {
+    match carry(arguments, terminal) {
+        Ok(outcome) => ExitCode::from(outcome.exit_code()),
         Err(error) => {
             terminal.fail(render::plain(&error));
-            return false;
+            ExitCode::FAILURE
         }
-    };
-    let done = match import(&request, &Disk { named: &request.directors }) {
-        Ok(done) => done,
-        Err(error) => {
-            terminal.fail(format_args!("cannot read {}", render::plain(&error)));
-            return false;
-        }
-    };
-    if let Some(path) = &arguments.out
-        && let Err(error) = write(path, done.cluster.text())
-    {
-        terminal.fail(error);
-        return false;
     }
+}
+
+/// Imports, writes and reports.
+///
+/// # Errors
+/// An option that is wrong, a main file that cannot be read, a cluster file that cannot be written.
+fn carry(arguments: &Import, terminal: &Terminal) -> Result<Outcome, String> {
+    let request = request(arguments)?;
+    let done = import(&request, &Disk).map_err(|error| format!("cannot read {error}"))?;
+    let out = arguments.out.as_ref().filter(|_| !done.is_empty());
+    if let Some(path) = out {
+        write(path, done.cluster.text())?;
+    }
+    let detail = if arguments.full { Detail::Full } else { Detail::Short };
+    let human = || report::human(&request, &done, detail, true);
     match (arguments.format, &arguments.out) {
         (ReportFormat::Json, out) => terminal.say(report::json(&request, &done, out.is_none())),
-        (ReportFormat::Human, Some(path)) => {
-            terminal.say(report::human(&request, &done, true).trim_end());
-            terminal.say(format_args!("Written: {}", path.shown()));
-        }
-        (ReportFormat::Human, None) => {
-            terminal.complain(report::human(&request, &done, true).trim_end());
-            terminal.document(done.cluster.text());
-        }
+        (ReportFormat::Human, Some(_)) => terminal.say(human().trim_end()),
+        (ReportFormat::Human, None) => terminal.complain(human().trim_end()),
     }
-    done.compilation.cluster.is_some()
+    match (arguments.format, out, &arguments.out) {
+        (ReportFormat::Human, Some(path), _) => terminal.say(format_args!("Written: {}", path.shown())),
+        (ReportFormat::Human, None, None) if !done.is_empty() => terminal.document(done.cluster.text()),
+        _ => {}
+    }
+    Ok(done.outcome())
 }
 
 /// Replaces the file whole. One that was not written by an import is somebody's work and stays.
@@ -74,6 +77,8 @@ fn request(arguments: &Import) -> Result<Request, String> {
     let mut request = Request {
         name: arguments.name.clone(),
         secret_file: arguments.secret_file.clone(),
+        script_user: arguments.script_user.clone(),
+        checks_as_tcp: arguments.checks_as_tcp,
         output: arguments
             .out
             .as_ref()
@@ -98,20 +103,17 @@ fn request(arguments: &Import) -> Result<Request, String> {
     }
     for given in &arguments.address {
         let (name, address) = pair("--address", given)?;
-        let (name, interface) = match name.split_once('/') {
-            Some((name, interface)) => {
-                interface.parse::<InterfaceName>().map_err(|error| format!("--address: {error}"))?;
-                (name, Some(interface.to_owned()))
-            }
-            None => (name, None),
-        };
+        let (name, interface) = interface_of("--address", name)?;
         let address = address_of("--address", address)?;
         director(&mut request, "--address", name)?.addresses.push((interface, address));
     }
     for given in &arguments.real_server {
         let (name, address) = pair("--real-server", given)?;
+        let (name, interface) = interface_of("--real-server", name)?;
         name.parse::<Name>().map_err(|error| format!("--real-server: {error}"))?;
-        request.real_servers.push((name.to_owned(), address_of("--real-server", address)?));
+        let address = address_of("--real-server", address)?;
+        request.real_servers.push((name.to_owned(), address));
+        request.real_interfaces.extend(interface.map(|interface| (address, interface)));
     }
     for given in &arguments.service {
         let (name, at) = pair("--service", given)?;
@@ -121,6 +123,16 @@ fn request(arguments: &Import) -> Result<Request, String> {
         let address = address_of("--service", address.trim_matches(['[', ']']))?;
         let port = port.parse().map_err(|_| format!("--service {given}: `{port}` is no port"))?;
         request.services.push((name.to_owned(), address, port));
+    }
+    if let Some(user) = request.script_user.as_deref().filter(|user| !is_user(user)) {
+        return Err(format!("--script-user: `{user}` can be no user"));
+    }
+    for given in &arguments.program {
+        let (name, path) = pair("--program", given)?;
+        if !path.starts_with('/') {
+            return Err(format!("--program: `{path}` is no absolute path"));
+        }
+        request.programs.push((name.to_owned(), path.to_owned()));
     }
     for given in &arguments.subnet {
         request.subnets.push(given.parse::<Cidr>().map_err(|error| format!("--subnet: {error}"))?);
@@ -132,6 +144,13 @@ fn pair<'a>(option: &str, given: &'a str) -> Result<(&'a str, &'a str), String> 
     given.split_once('=').ok_or_else(|| format!("{option} {given}: write NAME=VALUE"))
 }
 
+/// `NAME` or `NAME/INTERFACE`.
+fn interface_of<'a>(option: &str, name: &'a str) -> Result<(&'a str, Option<String>), String> {
+    let Some((name, interface)) = name.split_once('/') else { return Ok((name, None)) };
+    interface.parse::<InterfaceName>().map_err(|error| format!("{option}: {error}"))?;
+    Ok((name, Some(interface.to_owned())))
+}
+
 fn address_of(option: &str, text: &str) -> Result<IpAddr, String> {
     text.parse().map_err(|_| format!("{option}: `{text}` is no IP address"))
 }
@@ -141,22 +160,17 @@ fn director<'a>(request: &'a mut Request, option: &str, name: &str) -> Result<&'
     found.ok_or_else(|| format!("{option}: `{name}` is none of the directors"))
 }
 
-/// Files of this machine. Those that the command line names may be pipes.
-struct Disk<'a> {
-    named: &'a [Director],
+/// Whether a text can be the name of a user.
+fn is_user(text: &str) -> bool {
+    !text.is_empty() && !text.contains(|char: char| char.is_whitespace() || char.is_control() || char == ':')
 }
 
-impl Disk<'_> {
-    fn bytes(&self, path: &str) -> io::Result<Vec<u8>> {
-        let named = self.named.iter().any(|director| director.path == path);
-        let read = if named { disk::read_argument } else { disk::read };
-        read(Path::new(path), MAX_BYTES + 1)
-    }
-}
+/// Files of this machine: regular ones, since a pipe waits for whoever writes into it and a device never ends.
+struct Disk;
 
-impl Files for Disk<'_> {
+impl Files for Disk {
     fn read(&self, path: &str) -> Result<Vec<u8>, String> {
-        let bytes = self.bytes(path).map_err(|error| match error.kind() {
+        let bytes = disk::read(Path::new(path), MAX_BYTES + 1).map_err(|error| match error.kind() {
             io::ErrorKind::IsADirectory => "it is a directory".to_owned(),
             _ => error.to_string(),
         })?;

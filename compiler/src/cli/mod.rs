@@ -214,18 +214,23 @@ struct Apply {
 /// Make a cluster file of keepalived's configurations, and say what became of each thing in them
 ///
 /// Give the configurations of all directors of a cluster together, each with the director's name.
-/// Nothing is left out in silence: the report says with file and line what was carried, what means
-/// something else now, what was not carried and why, and what somebody must decide. Exit code 0
-/// means that the result compiles; 1 that it does not yet, or that a file cannot be read.
+/// Every line that has a statement is in the report once: what behaves otherwise and why, what somebody must
+/// decide, what is the same. Lines that are alike are one entry; `--full` and `--format json` list each.
 #[derive(Args)]
 #[command(after_help = "\
+Exit codes: 0 the result compiles, and whatever behaves otherwise is listed; 1 an error in the input, nothing to import, or the
+result does not compile yet; 2 wrong usage; 3 the result compiles, and something is to be decided. With 1 and 3 the cluster file
+is written all the same, unless nothing was imported.
+
 Examples:
   evenkeel import dir1=dir1/keepalived.conf dir2=dir2/keepalived.conf --out cluster.toml
   evenkeel import high=keepalived.conf low=keepalived.conf          # one file with @high and @low lines
   evenkeel import dir1=a.conf dir2=b.conf --address dir1=192.0.2.11 --address dir2=192.0.2.12 \\
-      --real-server web1=192.0.2.21 --service web=192.0.2.100:80 --subnet 192.0.2.0/24")]
+      --real-server web1=192.0.2.21 --service web=192.0.2.100:80 --subnet 192.0.2.0/24
+  evenkeel import dir1=a.conf dir2=b.conf --script-user keepalived_script --program killall=/usr/bin/killall
+  evenkeel import dir1=a.conf dir2=b.conf --checks-as-tcp --format json > report.json")]
 struct Import {
-    /// A director's name and its main configuration file
+    /// A director's name and its main configuration file, which is a regular file
     #[arg(required = true, value_name = "NAME=FILE")]
     directors: Vec<String>,
     /// The cluster file to write; without it the file goes to standard output and the report to standard error
@@ -240,8 +245,8 @@ struct Import {
     /// A director's own address, where no `unicast_src_ip` or `mcast_src_ip` says it
     #[arg(long, value_name = "DIRECTOR[/INTERFACE]=ADDRESS")]
     address: Vec<String>,
-    /// Name of a real server
-    #[arg(long, value_name = "NAME=ADDRESS")]
+    /// Name of a real server, and its interface
+    #[arg(long, value_name = "NAME[/INTERFACE]=ADDRESS")]
     real_server: Vec<String>,
     /// Name of a service
     #[arg(long, value_name = "NAME=VIP:PORT")]
@@ -252,9 +257,22 @@ struct Import {
     /// File on the directors that has the VRRP password; without it the password is written down
     #[arg(long, value_name = "PATH")]
     secret_file: Option<String>,
+    /// Who runs scripts and hooks where a configuration has no `script_user`. keepalived takes `keepalived_script` where that
+    /// user exists, and root otherwise
+    #[arg(long, value_name = "USER")]
+    script_user: Option<String>,
+    /// Where a program is on the directors that a configuration names without its path
+    #[arg(long, value_name = "NAME=PATH")]
+    program: Vec<String>,
+    /// Make TCP checks of those that evenkeeld does not have yet; the report names each
+    #[arg(long)]
+    checks_as_tcp: bool,
     /// How to report
     #[arg(long, value_enum, default_value_t = ReportFormat::Human)]
     format: ReportFormat,
+    /// List each line of the input, also where many are alike
+    #[arg(long)]
+    full: bool,
 }
 
 /// Explain a code of a diagnostic, or list all codes
@@ -435,7 +453,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Compile(arguments) => compile::run(arguments, &terminal),
         Command::Plan(arguments) => return terminal.finish(plan::run(arguments, &terminal)),
         Command::Apply(arguments) => apply::run(arguments, &terminal),
-        Command::Import(arguments) => import::run(arguments, &terminal),
+        Command::Import(arguments) => return terminal.finish(import::run(arguments, &terminal)),
         Command::Explain(arguments) => explain::run(arguments, &terminal),
         Command::Graph(arguments) => graph::run(arguments, &terminal),
         Command::Fmt(arguments) => fmt::run(arguments, &terminal),

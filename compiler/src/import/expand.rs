@@ -5,18 +5,24 @@
 
 use std::collections::BTreeMap;
 
-use super::notes::{Finding, Notes};
+use super::foreign;
+use super::notes::{Finding, Notes, Use};
 use super::sequence::{self, Sequence};
 use super::source::{Files, Source, Spot};
-use super::words::without_comment;
+use super::words::{comment_continues, is_blank, trimmed, without_comment};
 use crate::codes;
 
 /// How deep files include files, and definitions and sequences stand in each other.
 const MAX_DEPTH: usize = 32;
+/// Lines that the files of one director may have: each is in the report. A virtual server has about ten.
+const MAX_INPUT_LINES: usize = 500_000;
 /// Lines that one director's configuration may have when everything in it is expanded.
-const MAX_LINES: usize = 2_000_000;
+const MAX_LINES: usize = 1_000_000;
 /// Bytes of one line when everything in it is expanded.
 const MAX_LINE_BYTES: usize = 64 * 1024;
+/// Bytes of one line as keepalived reads it: a longer one is several lines to it, and a parameter that would make one
+/// longer is left as it is.
+const LINE_BYTES: usize = 1023;
 /// Where a director has its configuration. What it includes from there is read from the copy that is imported:
 /// the machine of the import may have a keepalived of its own.
 const HOME: &str = "/etc/keepalived/";
@@ -61,6 +67,7 @@ pub(super) fn expand(
         open: Vec::new(),
         lines: Vec::new(),
         bytes: 0,
+        input_lines: 0,
         over: false,
     };
     reader.file(path, text);
@@ -88,25 +95,45 @@ struct Reader<'a> {
     open: Vec<String>,
     lines: Vec<Line>,
     bytes: usize,
+    /// Lines of the files that were read.
+    input_lines: usize,
     over: bool,
 }
 
 impl Reader<'_> {
     fn file(&mut self, path: &str, bytes: Vec<u8>) {
         // Comments in old encodings are common; what is not UTF-8 elsewhere shows up as a wrong value.
-        let text = String::from_utf8_lossy(&bytes).trim_start_matches('\u{feff}').to_owned();
+        let mut text = String::from_utf8_lossy(&bytes).into_owned();
         let file = self.sources.len();
+        // What is behind the limit is not read, so it is none of the lines that the report has.
+        let left = MAX_INPUT_LINES.saturating_sub(self.input_lines);
+        if let Some((end, _)) = text.match_indices('\n').nth(left) {
+            text.truncate(end);
+            self.notes.finding(
+                Finding::new(
+                    &codes::IMPORT_EXPANSION,
+                    Spot { file, line: left + 1 },
+                    format!("the configuration has more than {MAX_INPUT_LINES} lines"),
+                    "nothing is read from here on",
+                )
+                .hint("is this the director's configuration?"),
+            );
+        }
+        self.input_lines += text.bytes().filter(|byte| *byte == b'\n').count();
         self.sources.push(Source {
             path: path.to_owned(),
             director: self.whose.director,
             text: text.clone(),
         });
+        if let Some(finding) = foreign::binary(&text, file) {
+            return self.notes.refuse(file, finding);
+        }
         self.open.push(path.to_owned());
         for (index, line) in text.split('\n').enumerate() {
             if self.over {
                 break;
             }
-            self.physical(line, Spot { file, line: index + 1 });
+            self.line(line, Spot { file, line: index + 1 });
         }
         if let Some(open) = self.collecting.take() {
             self.notes.finding(
@@ -122,15 +149,45 @@ impl Reader<'_> {
         self.open.pop();
     }
 
+    /// A line of a file, in the pieces that keepalived reads.
+    fn line(&mut self, line: &str, spot: Spot) {
+        if line.len() <= LINE_BYTES {
+            return self.physical(line, spot);
+        }
+        let message = format!("a line of {} bytes", line.len());
+        let label = format!("keepalived reads it as lines of {LINE_BYTES} bytes");
+        let finding = Finding::new(&codes::IMPORT_DEFINITION, spot, message, label);
+        self.notes.finding(finding.hint("make several lines of it"));
+        let mut rest = line;
+        while !rest.is_empty() && !self.over {
+            // A letter is never cut: to keepalived it would be no letter either.
+            let end = rest.floor_char_boundary(LINE_BYTES).max(1);
+            let (piece, after) = rest.split_at(end);
+            self.physical(piece, spot);
+            rest = after;
+        }
+    }
+
     fn physical(&mut self, line: &str, spot: Spot) {
-        let text = without_comment(line).trim();
+        let text = without_comment(line);
+        let text = text.as_ref();
+        if comment_continues(line) && self.collecting.is_none() {
+            let finding = Finding::new(
+                &codes::IMPORT_ESCAPE,
+                spot,
+                "a comment ends with a backslash",
+                "versions up to 2.2.7 put the backslash behind what stands before the comment",
+            );
+            self.notes.finding(finding.at("\\").hint("take the backslash out of the comment"));
+        }
         if let Some(mut collecting) = self.collecting.take() {
-            let (body, more) = text.strip_suffix('\\').map_or((text, false), |body| (body.trim(), true));
+            self.notes.used(spot, Use::InDefinition);
+            let (body, more) = text.strip_suffix('\\').map_or((text, false), |body| (trimmed(body), true));
             if !body.is_empty() {
                 collecting.lines.push(body.to_owned());
             }
             // A comment alone does not end a definition.
-            if more || (text.is_empty() && !line.trim().is_empty()) {
+            if more || (text.is_empty() && !trimmed(line).is_empty()) {
                 self.collecting = Some(collecting);
             } else if let Some(name) = collecting.name {
                 self.definitions.insert(name, collecting.lines);
@@ -141,13 +198,15 @@ impl Reader<'_> {
             return;
         }
         match included(text) {
-            Some((word, pattern)) => self.include(word, pattern, spot),
+            Some((word, pattern)) => {
+                self.notes.used(spot, Use::Include);
+                self.include(word, pattern, spot);
+            }
             None => self.logical(text.to_owned(), spot, 0),
         }
     }
 
     fn include(&mut self, word: &str, pattern: &str, spot: Spot) {
-        let pattern = pattern.trim_matches(['"', '\'']);
         let finding = |message: String, hint: &str| {
             Finding::new(&codes::IMPORT_INCLUDE, spot, message, "included here").at(pattern).hint(hint)
         };
@@ -208,13 +267,14 @@ impl Reader<'_> {
             if self.over || self.too_much(&text, spot, depth) {
                 return;
             }
-            let line = text.trim();
+            let line = trimmed(&text);
             if line.is_empty() {
                 return;
             }
             if let Some(rest) = line.strip_prefix('@') {
                 let (meets, rest) = condition(rest, self.whose.id);
                 if !meets {
+                    self.notes.used(spot, Use::OtherDirector);
                     self.leave_out(rest, spot);
                     return;
                 }
@@ -222,6 +282,7 @@ impl Reader<'_> {
                 continue;
             }
             if let Some((name, value)) = definition(line) {
+                self.notes.used(spot, Use::Definition);
                 self.define(name, value, spot);
                 return;
             }
@@ -272,7 +333,7 @@ impl Reader<'_> {
 
     /// A line whose condition is not met takes the definition that it begins with it.
     fn leave_out(&mut self, rest: &str, spot: Spot) {
-        if definition(rest.trim()).is_some_and(|(_, value)| value.ends_with('\\')) {
+        if definition(trimmed(rest)).is_some_and(|(_, value)| value.ends_with('\\')) {
             self.collecting = Some(Collecting { name: None, lines: Vec::new(), spot });
         }
     }
@@ -280,7 +341,7 @@ impl Reader<'_> {
     fn define(&mut self, name: &str, value: &str, spot: Spot) {
         match value.strip_suffix('\\') {
             Some(first) => {
-                let lines = Some(first.trim().to_owned()).filter(|line| !line.is_empty());
+                let lines = Some(trimmed(first).to_owned()).filter(|line| !line.is_empty());
                 let lines = lines.into_iter().collect();
                 self.collecting = Some(Collecting { name: Some(name.to_owned()), lines, spot });
             }
@@ -316,12 +377,25 @@ impl Reader<'_> {
                     (&after[..end], &after[end..], false)
                 }
             };
-            let whole = braced || rest.is_empty() || rest.starts_with(char::is_whitespace);
+            let whole = braced || rest.is_empty() || rest.starts_with(is_blank);
             if !whole || inside.is_empty() {
                 continue;
             }
             let before = &line[..at];
             match self.value(inside, spot, braced) {
+                Some(lines)
+                    if lines.len() == 1 && before.len() + lines[0].len() + rest.len() > LINE_BYTES =>
+                {
+                    let message =
+                        format!("`${{{inside}}}` would make this line longer than {LINE_BYTES} bytes");
+                    let finding = Finding::new(
+                        &codes::IMPORT_PARAMETER,
+                        spot,
+                        message,
+                        "keepalived leaves it as it is",
+                    );
+                    self.notes.finding(finding.at(inside));
+                }
                 Some(lines) if lines.len() == 1 => {
                     return Substituted::Line(format!("{before}{}{rest}", lines[0]));
                 }
@@ -402,14 +476,14 @@ const fn word_char(char: char) -> bool {
 
 /// The word and the pattern of an include.
 fn included(text: &str) -> Option<(&str, &str)> {
-    let (word, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+    let (word, rest) = text.split_once(is_blank).unwrap_or((text, ""));
     let known = ["include", "includer", "includem", "includew", "includeb", "includea"];
-    known.contains(&word).then(|| (word, rest.trim()))
+    known.contains(&word).then(|| (word, trimmed(rest)))
 }
 
 /// Whether the condition after `@` is met, and what stands after it.
 fn condition<'a>(text: &'a str, id: &str) -> (bool, &'a str) {
-    let (word, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+    let (word, rest) = text.split_once([' ', '\t']).unwrap_or((text, ""));
     match word.strip_prefix('^') {
         Some(word) => (word != id, rest),
         None => (word == id, rest),
@@ -421,7 +495,7 @@ fn definition(line: &str) -> Option<(&str, &str)> {
     let (name, value) = line.strip_prefix('$')?.split_once('=')?;
     let named =
         !name.is_empty() && name.chars().all(word_char) && !name.starts_with(|c: char| c.is_ascii_digit());
-    named.then(|| (name, value.trim()))
+    named.then(|| (name, trimmed(value)))
 }
 
 /// The files that a pattern with `{a,b}` stands for, at most a few hundred.

@@ -7,6 +7,7 @@ use super::notes::Fate;
 
 mod checks;
 mod global;
+mod levels;
 mod services;
 mod vrrp;
 
@@ -49,7 +50,7 @@ impl Block {
 
 /// All blocks, in the order of the document.
 #[must_use]
-pub const fn blocks() -> [&'static Block; 22] {
+pub const fn blocks() -> [&'static Block; 26] {
     [
         &TOP,
         &GLOBAL_DEFS,
@@ -67,17 +68,25 @@ pub const fn blocks() -> [&'static Block; 22] {
         &VIRTUAL_SERVER,
         &REAL_SERVER,
         &CHECK,
+        &CONNECTION,
         &HTTP_GET,
         &URL,
         &MISC_CHECK,
-        &OTHER_CHECKS,
-        &SMTP_HOST,
+        &UDP_CHECK,
+        &DNS_CHECK,
+        &SMTP_CHECK,
+        &FILE_CHECK,
+        &BFD_CHECK,
         &SSL,
     ]
 }
 
-pub(super) use checks::{CHECK, HTTP_GET, MISC_CHECK, OTHER_CHECKS, SMTP_HOST, SSL, URL};
-pub(super) use global::{BFD_INSTANCE, GARP_GROUP, GLOBAL_DEFS, TOP};
+pub(super) use checks::{
+    BFD_CHECK, CHECK, CONNECTION, DNS_CHECK, FILE_CHECK, HTTP_GET, MISC_CHECK, SMTP_CHECK, SMTP_HOST, SSL,
+    UDP_CHECK, URL,
+};
+pub(super) use global::{ADDRESS_LISTS, BFD_INSTANCE, GARP_GROUP, GLOBAL_DEFS, TOP};
+pub(super) use levels::{Level, Shape};
 pub(super) use services::{REAL_SERVER, VIRTUAL_SERVER, VIRTUAL_SERVER_GROUP};
 pub(super) use vrrp::{
     ADDRESS, AUTH_HMAC, AUTHENTICATION, TRACK_FILE, TRACK_PROCESS, VRRP_INSTANCE, VRRP_SCRIPT,

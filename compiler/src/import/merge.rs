@@ -38,6 +38,7 @@ pub(super) fn merge(request: &Request, configs: &[Config], notes: &mut Notes) ->
         reals: BTreeMap::new(),
         holders: BTreeMap::new(),
         segments: segments::Segments::default(),
+        taken: BTreeMap::new(),
     };
     merger.run();
     merger.merged
@@ -56,6 +57,32 @@ struct Merger<'a> {
     /// Which router has a VIP.
     holders: BTreeMap<IpAddr, usize>,
     segments: segments::Segments,
+    /// Names that were given, by section.
+    taken: BTreeMap<&'static str, Names>,
+}
+
+/// Names that were given, and the number that comes next where one is wanted again.
+#[derive(Debug, Default)]
+struct Names(BTreeMap<String, usize>);
+
+impl Names {
+    /// The name, or where it is taken one with a number behind it.
+    fn free(&mut self, name: &str) -> String {
+        if !self.0.contains_key(name) {
+            self.0.insert(name.to_owned(), 2);
+            return name.to_owned();
+        }
+        let short = &name[..name.floor_char_boundary(56)];
+        let mut number = self.0.get(short).or_else(|| self.0.get(name)).copied().unwrap_or(2);
+        let mut free = format!("{short}-{number}");
+        while self.0.contains_key(&free) {
+            number += 1;
+            free = format!("{short}-{number}");
+        }
+        self.0.insert(short.to_owned(), number + 1);
+        self.0.insert(free.clone(), 2);
+        free
+    }
 }
 
 impl Merger<'_> {
@@ -105,15 +132,9 @@ impl Merger<'_> {
     }
 
     /// A name that nothing in the section has yet.
-    fn free(&self, section: &str, name: &str) -> String {
+    fn free(&mut self, section: &'static str, name: &str) -> String {
         let name = super::read::named(name);
-        let taken =
-            |name: &str| self.merged.cluster.get(section).is_some_and(|objects| objects.get(name).is_some());
-        if !taken(&name) {
-            return name;
-        }
-        let short = &name[..name.floor_char_boundary(56)];
-        (2..).map(|number| format!("{short}-{number}")).find(|name| !taken(name)).unwrap_or(name)
+        self.taken.entry(section).or_default().free(&name)
     }
 
     /// One draft of several that should be equal. Where they are not, the first director's value is taken.
@@ -156,6 +177,14 @@ impl Merger<'_> {
     /// Two directors say different things: the first one's was taken.
     fn disagree(&mut self, what: &str, said: &[(String, Spot)]) {
         let values: Vec<&str> = said.iter().map(|(value, _)| value.as_str()).collect();
+        // Secrets are not shown, so two that differ look alike.
+        if let [first, second, ..] = values.as_slice()
+            && first == second
+        {
+            let spots = said.iter().map(|(_, spot)| *spot).filter(|spot| spot.line > 0).collect();
+            let why = "two different passwords; that of the director with the higher priority was taken";
+            return self.notes.say(Fate::Decide, spots, format!("the directors differ in {what}"), why);
+        }
         let taken = values.iter().find(|value| **value != NOTHING).copied().unwrap_or_default();
         let spots = said.iter().map(|(_, spot)| *spot).filter(|spot| spot.line > 0).collect();
         self.notes.say(
@@ -173,7 +202,7 @@ const NOTHING: &str = "nothing";
 /// A value in a report; secrets are not shown.
 fn shown(key: &str, value: Option<&Value>) -> String {
     match value {
-        _ if key == "auth" => "a password".to_owned(),
+        Some(_) if key == "auth" => "a password".to_owned(),
         None => NOTHING.to_owned(),
         Some(Value::String(text)) => text.clone(),
         Some(value) => value.to_string(),

@@ -72,14 +72,14 @@ pub(super) struct Instance {
     pub(super) excluded: Vec<Vip>,
     pub(super) source: Option<At<IpAddr>>,
     pub(super) peers: Vec<At<IpAddr>>,
+    /// Whether its addresses are IPv6 addresses.
+    pub(super) v6: bool,
     pub(super) draft: Draft,
 }
 
 impl Instance {
-    /// Whether its VIPs, or where there are none its source, are IPv6 addresses.
-    pub(super) fn is_v6(&self) -> bool {
-        let vip = self.vips.first().map(|vip| vip.address);
-        vip.or(self.source.as_ref().map(|at| at.value)).is_some_and(|address| address.is_ipv6())
+    pub(super) const fn is_v6(&self) -> bool {
+        self.v6
     }
 }
 
@@ -95,6 +95,7 @@ pub(super) struct Group {
 /// A script, process, file or interface that is tracked.
 #[derive(Debug, Clone)]
 pub(super) struct Tracker {
+    /// Its name, which no tracker of another kind has.
     pub(super) name: String,
     pub(super) spot: Spot,
     pub(super) weight: Option<i64>,

@@ -1,13 +1,13 @@
 //! What there is to say about an import, collected on the way: findings about the input, and what became of
 //! each thing in it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::source::Spot;
 use crate::codes::Code;
 
 /// Most findings that are kept; a file with more is no configuration.
-const MAX_FINDINGS: usize = 10_000;
+pub(super) const MAX_FINDINGS: usize = 10_000;
 
 /// What became of a thing, the most urgent first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,17 +24,30 @@ pub enum Fate {
 
 /// What became of one thing.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Item {
+pub(super) struct Item {
     /// What became of it.
-    pub fate: Fate,
+    pub(super) fate: Fate,
     /// Where it stands; empty for what stands nowhere.
-    pub spots: Vec<Spot>,
+    pub(super) spots: Vec<Spot>,
     /// The thing, in keepalived's words.
-    pub what: String,
+    pub(super) what: String,
     /// Where it went in the cluster file.
-    pub ours: Option<String>,
+    pub(super) ours: Option<String>,
     /// The reason, and what to do instead.
-    pub why: Option<String>,
+    pub(super) why: Option<String>,
+}
+
+/// What a line is that becomes no statement itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Use {
+    /// It begins a definition.
+    Definition,
+    /// It belongs to a definition that began above.
+    InDefinition,
+    /// It names files that are read in its place.
+    Include,
+    /// Its condition is not met by this director.
+    OtherDirector,
 }
 
 /// Something wrong in the input. Reading goes on after it.
@@ -86,6 +99,8 @@ impl Finding {
 /// there is known only when all directors are merged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Owner {
+    /// Nothing: what is said is a sentence of its own.
+    Nobody,
     /// The cluster file itself.
     Cluster,
     /// The numbered instance of a director.
@@ -104,6 +119,12 @@ pub(super) struct Notes {
     /// Each with the owner of its place.
     pub(super) items: Vec<(Owner, Item)>,
     pub(super) findings: Vec<Finding>,
+    /// Files that are no configuration, by number: nothing of them is read.
+    pub(super) refused: BTreeSet<usize>,
+    /// Lines that become no statement.
+    pub(super) uses: BTreeMap<Spot, Use>,
+    /// Blocks, by the line that they begin at, that were read and are not in the cluster file.
+    pub(super) dropped: BTreeMap<Spot, (Fate, String)>,
     said: BTreeSet<(Spot, &'static str, String)>,
 }
 
@@ -130,12 +151,44 @@ impl Notes {
         why: impl Into<String>,
     ) {
         let item = Item { fate, spots, what: what.into(), ours: None, why: Some(why.into()) };
-        self.item(Owner::Cluster, item);
+        self.item(Owner::Nobody, item);
     }
 
-    /// Says something else of the thing that was noted last.
-    pub(super) fn instead(&mut self, fate: Fate, why: impl Into<String>) {
-        if let Some((_, item)) = self.items.last_mut() {
+    /// A file is no configuration: nothing else is said of it.
+    pub(super) fn refuse(&mut self, file: usize, finding: Finding) {
+        self.findings.retain(|finding| finding.spot.file != file);
+        self.refused.insert(file);
+        self.finding(finding);
+    }
+
+    /// What a line is for, when it becomes no statement.
+    pub(super) fn used(&mut self, spot: Spot, what: Use) {
+        self.uses.insert(spot, what);
+    }
+
+    /// The block that begins at a line was read and is not in the cluster file: neither the line nor any line in it is carried,
+    /// and nothing about them is left to decide. [`Fate::Carried`] says that it has no effect in keepalived either.
+    pub(super) fn dropped(&mut self, spot: Spot, fate: Fate, why: impl Into<String>) {
+        self.dropped.entry(spot).or_insert_with(|| (fate, why.into()));
+    }
+
+    /// Whether no more findings are kept.
+    pub(super) fn is_full(&self) -> bool {
+        self.findings.len() >= MAX_FINDINGS
+    }
+
+    /// A thing that was noted has no effect in keepalived, and none here.
+    pub(super) fn without_effect(&mut self, note: usize, why: impl Into<String>) {
+        if let Some((_, item)) = self.items.get_mut(note) {
+            item.fate = Fate::NotCarried;
+            item.ours = None;
+            item.why = Some(format!("without effect in keepalived, too: {}", why.into()));
+        }
+    }
+
+    /// Says something else of a thing that was noted.
+    pub(super) fn instead_at(&mut self, note: usize, fate: Fate, why: impl Into<String>) {
+        if let Some((_, item)) = self.items.get_mut(note) {
             item.fate = fate;
             item.why = Some(why.into());
             if fate == Fate::NotCarried {

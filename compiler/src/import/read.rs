@@ -8,6 +8,7 @@ use std::ops::RangeInclusive;
 use evenkeel_schemas::scalars::Span;
 use serde_json::Value;
 
+use super::Request;
 use super::keywords::{Block, Row};
 use super::model::{At, Config, Draft, Target};
 use super::notes::{Fate, Finding, Item, Notes, Owner};
@@ -17,23 +18,42 @@ use crate::codes;
 use crate::suggest::Suggester;
 
 mod address;
+mod as_tcp;
 mod check;
 mod command;
 mod global;
 mod instance;
+mod real_server;
 mod service;
+mod settle;
 mod tracking;
 
 /// Reads one director's statements.
-pub(super) fn read(director: usize, statements: &[Statement], notes: &mut Notes) -> Config {
+pub(super) fn read(
+    director: usize,
+    request: &Request,
+    statements: &[Statement],
+    notes: &mut Notes,
+) -> Config {
     let mut reader = Reader {
         director,
+        request,
         notes,
+        note: 0,
+        spoken: BTreeMap::new(),
         config: Config::default(),
+        strict: false,
         routers: Draft::default(),
         script_user: None,
         garp_groups: BTreeMap::new(),
         server_groups: BTreeMap::new(),
+        trackers: BTreeMap::new(),
+        instances: BTreeMap::new(),
+        virtual_routers: BTreeMap::new(),
+        targets: BTreeMap::new(),
+        in_group: BTreeMap::new(),
+        group_names: BTreeMap::new(),
+        next_rules: (FIRST_PREFERENCE, FIRST_PREFERENCE),
         suggester: Suggester::new(),
     };
     reader.run(statements);
@@ -42,32 +62,62 @@ pub(super) fn read(director: usize, statements: &[Statement], notes: &mut Notes)
 
 struct Reader<'a> {
     director: usize,
+    request: &'a Request,
     notes: &'a mut Notes,
+    /// Number of the note of the statement that is read.
+    note: usize,
+    /// What was said in the block that is read, and the number of the note of who said it.
+    spoken: BTreeMap<&'static str, usize>,
     config: Config,
+    /// `vrrp_strict`.
+    strict: bool,
     /// What `global_defs` says for every instance.
     routers: Draft,
+    /// User of programs that name none.
     script_user: Option<String>,
     /// Pause between announcements, by interface.
     garp_groups: BTreeMap<String, At<Value>>,
     /// Targets of a group, and which notes are about it until something uses it.
     server_groups: BTreeMap<String, (Vec<Target>, std::ops::Range<usize>)>,
+    /// Numbers of trackers by kind and name.
+    trackers: BTreeMap<(&'static str, String), usize>,
+    /// Numbers of instances by name.
+    instances: BTreeMap<String, usize>,
+    /// Instances that are one virtual router to the network.
+    virtual_routers: BTreeMap<instance::Identity, usize>,
+    /// Virtual servers by what they balance and their protocol.
+    targets: BTreeMap<(Vec<Target>, String), usize>,
+    /// Names of instances that a sync group has, the first such group, and whether it keeps the weights of what its
+    /// members track.
+    in_group: BTreeMap<String, (String, bool)>,
+    /// Names of sync groups, and where the first of each is.
+    group_names: BTreeMap<String, Spot>,
+    /// Preferences of the next rule that says none, of IPv4 and of IPv6.
+    next_rules: (u32, u32),
     suggester: Suggester,
 }
 
+/// keepalived's preference of the first rule that says none.
+const FIRST_PREFERENCE: u32 = 16_384;
+
 impl Reader<'_> {
-    /// What others refer to comes first, wherever it stands.
+    /// keepalived knows a name only after its definition. What it reads before all else, or puts together at the end,
+    /// comes first here: `global_defs`, groups of interfaces and addresses, and which instances are in a group.
     fn run(&mut self, statements: &[Statement]) {
         let known: Vec<&Statement> = statements
             .iter()
             .filter(|statement| self.known(&super::keywords::TOP, statement, Owner::Cluster).is_some())
             .collect();
-        for wanted in [
-            &["global_defs", "SSL", "garp_group", "bfd_instance"][..],
-            &["vrrp_script", "vrrp_track_process", "track_file", "vrrp_track_file", "virtual_server_group"],
-            &["vrrp_instance"],
-            &["vrrp_sync_group", "virtual_server"],
-        ] {
-            for statement in known.iter().filter(|statement| wanted.contains(&statement.keyword())) {
+        let first = ["global_defs", "garp_group", "virtual_server_group", "SSL", "bfd_instance"];
+        for statement in &known {
+            match statement.keyword() {
+                keyword if first.contains(&keyword) => self.top(statement),
+                "vrrp_sync_group" => self.members_of(statement),
+                _ => {}
+            }
+        }
+        for statement in &known {
+            if !first.contains(&statement.keyword()) {
                 self.top(statement);
             }
         }
@@ -78,6 +128,7 @@ impl Reader<'_> {
     }
 
     fn top(&mut self, statement: &Statement) {
+        self.spoken.clear();
         match statement.keyword() {
             "global_defs" => self.global_defs(statement),
             "garp_group" => self.garp_group(statement),
@@ -90,6 +141,11 @@ impl Reader<'_> {
             "virtual_server" => self.virtual_server(statement),
             "SSL" => self.each(&super::keywords::SSL, statement),
             "bfd_instance" => self.each(&super::keywords::BFD_INSTANCE, statement),
+            "static_rules" => {
+                for line in statement.inside() {
+                    self.next_preference(line);
+                }
+            }
             _ => {}
         }
     }
@@ -103,16 +159,26 @@ impl Reader<'_> {
 
     /// Looks a statement up and notes what becomes of it; `None` when the block does not have it.
     fn known(&mut self, block: &'static Block, statement: &Statement, owner: Owner) -> Option<&'static Row> {
+        self.known_in(&[block], block.name, statement, owner)
+    }
+
+    /// The same in a block whose keywords are in several tables.
+    fn known_in(
+        &mut self,
+        blocks: &[&'static Block],
+        name: &str,
+        statement: &Statement,
+        owner: Owner,
+    ) -> Option<&'static Row> {
         let keyword = statement.keyword();
-        if keyword.is_empty() {
-            return None;
-        }
-        let Some(row) = block.find(keyword) else {
-            let near = self.suggester.closest(keyword, block.names());
+        let found = blocks.iter().find_map(|block| Some((*block, block.find(keyword)?)));
+        let Some((block, row)) = found else {
+            let names = blocks.iter().flat_map(|block| block.names());
+            let near = self.suggester.closest(keyword, names);
             let finding = Finding::new(
                 &codes::IMPORT_UNKNOWN,
                 statement.spot,
-                format!("`{}` is no keyword of {}", shorten(keyword), block.name),
+                format!("`{}` is no keyword of {name}", shorten(keyword)),
                 "without effect in keepalived",
             )
             .at(keyword);
@@ -120,18 +186,58 @@ impl Reader<'_> {
                 Some(near) => finding.hint(format!("did you mean `{near}`?")),
                 None => finding,
             });
+            // A file with more than this is no configuration.
+            if self.notes.is_full() {
+                return None;
+            }
+            let item = Item {
+                fate: Fate::NotCarried,
+                spots: vec![statement.spot],
+                what: shown(statement),
+                ours: None,
+                why: Some(format!("it is no keyword of {name}, and keepalived ignores it")),
+            };
+            self.note = self.notes.items.len();
+            self.notes.item(Owner::Cluster, item);
             return None;
         };
-        if row.fate == Fate::Carried && row.ours.is_empty() && row.why.is_empty() {
-            return Some(row);
-        }
         // Below the object: `services.*.check` is `check` of its service.
         let below = block.place.splitn(3, '.').nth(2).map_or_else(String::new, |below| format!("{below}."));
         let ours = (!row.ours.is_empty()).then(|| format!("{below}{}", row.ours));
         let why = (!row.why.is_empty()).then(|| row.why.to_owned());
         let what = shown(statement);
+        self.note = self.notes.items.len();
         self.notes.item(owner, Item { fate: row.fate, spots: vec![statement.spot], what, ours, why });
+        if row.fate == Fate::Carried && row.ours.is_empty() {
+            self.idle(statement);
+        }
         Some(row)
+    }
+
+    /// Looks at the value of a keyword that needs nothing here: keepalived may ignore it.
+    fn idle(&mut self, statement: &Statement) {
+        let value = statement.value();
+        let known = match statement.keyword() {
+            "log_all_failures"
+            | "checker_log_all_failures"
+            | "fast_recovery"
+            | "skip_check_adv_addr"
+            | "vrrp_skip_check_adv_addr" => {
+                self.switch(statement);
+                true
+            }
+            "http_protocol" => matches!(value, Some("1.0" | "1.1" | "1.0C" | "1.0c")),
+            "dynamic_interfaces" => matches!(value, None | Some("allow_if_changes")),
+            "old_unicast_checksum" => matches!(value, None | Some("never")),
+            "router_id" => value.is_some(),
+            "random_seed" => value.is_some_and(|text| text.parse::<u32>().is_ok()),
+            "debug" => value.is_some_and(|text| leading_number(text).0.is_some_and(|level| level <= 4)),
+            _ => true,
+        };
+        if !known {
+            let message = format!("this is no value of `{}`", statement.keyword());
+            self.bad(statement, message, "keepalived ignores the line");
+        }
     }
 
     /// Notes a block that becomes an object of the cluster file.
@@ -143,20 +249,65 @@ impl Reader<'_> {
             ours: Some(String::new()),
             why: None,
         };
+        self.note = self.notes.items.len();
         self.notes.item(owner, item);
     }
 
+    /// What the statement that is read says counts, and what the block said of the same thing before does not.
+    fn says(&mut self, thing: &'static str) {
+        let Some(before) = self.spoken.insert(thing, self.note).filter(|before| *before != self.note) else {
+            return;
+        };
+        let line = self.notes.items.get(self.note).and_then(|(_, item)| item.spots.first().copied());
+        let again = line.map_or_else(String::new, |spot| format!("line {} says it again, and ", spot.line));
+        self.notes.without_effect(before, format!("{again}the last counts"));
+    }
+
+    /// Whether nobody said this in the block before. keepalived keeps the first, and ignores what comes later.
+    fn says_first(&mut self, thing: &'static str, statement: &Statement) -> bool {
+        let Some(before) = self.spoken.get(thing).copied() else {
+            self.spoken.insert(thing, self.note);
+            return true;
+        };
+        let place = self.notes.items.get(before).and_then(|(_, item)| item.spots.first().copied());
+        self.instead(Fate::NotCarried, "keepalived keeps the first and ignores this one");
+        let finding = Finding::new(
+            &codes::IMPORT_DUPLICATE,
+            statement.spot,
+            format!("`{}` is said twice", shorten(statement.keyword())),
+            "ignored: keepalived keeps the first",
+        )
+        .at(statement.keyword());
+        self.notes.finding(match place {
+            Some(place) => finding.also(place, "first here"),
+            None => finding,
+        });
+        false
+    }
+
+    /// Says something else of the statement that is read.
+    fn instead(&mut self, fate: Fate, why: impl Into<String>) {
+        self.notes.instead_at(self.note, fate, why);
+    }
+
+    /// Whether nothing was said yet against the statement that is read.
+    fn is_as_written(&self) -> bool {
+        self.notes.items.get(self.note).is_some_and(|(_, item)| item.fate == Fate::Carried)
+    }
+
+    /// A value that keepalived does not understand, and what it takes.
     fn bad(&mut self, statement: &Statement, message: String, taken: &str) {
         self.bad_word(statement, statement.value(), message, taken);
     }
 
     fn bad_word(&mut self, statement: &Statement, word: Option<&str>, message: String, taken: &str) {
-        if let Some((_, item)) = self.notes.items.last()
+        if let Some((_, item)) = self.notes.items.get(self.note)
             && item.spots.first() == Some(&statement.spot)
             && item.fate != Fate::NotCarried
         {
-            let fate = if taken.ends_with("left out") { Fate::NotCarried } else { Fate::Changed };
-            self.notes.instead(fate, format!("its value cannot be understood: {taken}"));
+            let gone = taken.ends_with("left out") || taken.contains("ignore");
+            let fate = if gone { Fate::NotCarried } else { Fate::Changed };
+            self.instead(fate, format!("{message}: {taken}"));
         }
         let word = word.map(ToOwned::to_owned);
         let mut finding = Finding::new(&codes::IMPORT_VALUE, statement.spot, message, taken.to_owned());
@@ -164,71 +315,160 @@ impl Reader<'_> {
         self.notes.finding(finding);
     }
 
-    /// The first value as a whole number within `range`.
+    /// A line without a value that it needs: keepalived ends at it.
+    fn lacks_value(&mut self, statement: &Statement) {
+        let keyword = shorten(statement.keyword());
+        self.bad_word(
+            statement,
+            None,
+            format!("`{keyword}` needs a value"),
+            "keepalived does not start with such a line; here it is left out",
+        );
+    }
+
+    /// The first value as a whole number within `range`; what else there is, keepalived ignores.
     fn number(&mut self, statement: &Statement, range: RangeInclusive<i64>) -> Option<i64> {
-        self.number_at(statement, 0, range)
+        self.number_or(statement, 0, range, Reading::Exact, "keepalived ignores the line")
     }
 
-    fn number_at(&mut self, statement: &Statement, index: usize, range: RangeInclusive<i64>) -> Option<i64> {
-        let text = statement.values().nth(index);
-        let number = text.and_then(|text| text.parse().ok()).filter(|number| range.contains(number));
-        if number.is_none() {
-            let what = text.map_or_else(|| "nothing".to_owned(), |text| format!("`{}`", shorten(text)));
-            let key = index.checked_sub(1).and_then(|before| statement.values().nth(before));
-            let key = shorten(key.unwrap_or(statement.keyword()));
-            let message =
-                format!("`{key}` is a whole number from {} to {}, not {what}", range.start(), range.end());
-            self.bad_word(statement, text, message, "the default was taken");
-        }
-        number
+    /// The same, with signs after the number.
+    fn loose(&mut self, statement: &Statement, range: RangeInclusive<i64>) -> Option<i64> {
+        self.number_or(statement, 0, range, Reading::Loose, "keepalived ignores the line")
     }
 
-    /// The first value as seconds, in milliseconds; what is shorter than one becomes one.
-    fn millis(&mut self, statement: &Statement) -> Option<u32> {
-        let text = statement.value().unwrap_or_default().to_owned();
-        let Some(micros) = micros(&text) else {
-            let message = format!("`{}` is a time in seconds, not `{}`", statement.keyword(), shorten(&text));
-            self.bad(statement, message, "the default was taken");
+    /// A value as a whole number. `taken`: what keepalived does when it is none.
+    fn number_or(
+        &mut self,
+        statement: &Statement,
+        index: usize,
+        range: RangeInclusive<i64>,
+        reading: Reading,
+        taken: &str,
+    ) -> Option<i64> {
+        let Some(text) = statement.values().nth(index) else {
+            self.lacks_value(statement);
             return None;
         };
+        let (number, whole) = leading_number(text);
+        let key = index.checked_sub(1).and_then(|before| statement.values().nth(before));
+        let key = shorten(key.unwrap_or(statement.keyword()));
+        let message = format!(
+            "`{key}` is a whole number from {} to {}, not `{}`",
+            range.start(),
+            range.end(),
+            shorten(text)
+        );
+        match number.filter(|number| range.contains(number)) {
+            Some(number) if whole => Some(number),
+            Some(number) if reading == Reading::Loose => {
+                self.bad_word(statement, Some(text), message, &format!("keepalived takes {number}"));
+                Some(number)
+            }
+            _ => {
+                self.bad_word(statement, Some(text), message, taken);
+                None
+            }
+        }
+    }
+
+    /// The first value as seconds with at most six decimals, in microseconds.
+    fn micros(&mut self, statement: &Statement, range: RangeInclusive<u64>, taken: &str) -> Option<u64> {
+        let Some(text) = statement.value() else {
+            self.lacks_value(statement);
+            return None;
+        };
+        let text = text.to_owned();
+        let seconds = |micros: u64| {
+            let text = format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000);
+            text.trim_end_matches('0').trim_end_matches('.').to_owned()
+        };
+        let message = format!(
+            "`{}` is a time in seconds from {} to {}, not `{}`",
+            shorten(statement.keyword()),
+            seconds(*range.start()),
+            if *range.end() > u64::MAX / 2 { "any".to_owned() } else { seconds(*range.end()) },
+            shorten(&text)
+        );
+        match decimal(&text) {
+            Decimal::Exact(micros) if range.contains(&micros) => Some(micros),
+            Decimal::Rounded(micros) if range.contains(&micros) => {
+                let taken = format!("keepalived takes {} s", seconds(micros));
+                self.bad(statement, message, &taken);
+                Some(micros)
+            }
+            // keepalived takes the digits for microseconds then, which nobody means.
+            Decimal::Followed(micros) if range.contains(&micros) => {
+                self.bad(statement, message, "the default was taken");
+                let why = format!(
+                    "keepalived takes it for {micros} microseconds: the default was taken, write the time that is meant"
+                );
+                self.instead(Fate::Decide, why);
+                None
+            }
+            _ => {
+                self.bad(statement, message, taken);
+                None
+            }
+        }
+    }
+
+    /// The first value as seconds, in milliseconds, no longer than a day; what is shorter than one becomes one.
+    fn millis(&mut self, statement: &Statement, range: RangeInclusive<u64>, taken: &str) -> Option<u32> {
+        let micros = self.micros(statement, range, taken)?;
+        Some(self.whole_millis(micros))
+    }
+
+    fn whole_millis(&mut self, micros: u64) -> u32 {
         let millis = micros.div_ceil(1000);
         if millis * 1000 != micros {
-            self.notes.instead(Fate::Changed, "times are multiples of 1 ms: rounded up");
+            self.instead(Fate::Changed, "times are multiples of 1 ms: rounded up");
         }
-        let Some(millis) = u32::try_from(millis).ok().filter(|millis| *millis <= Span::MAX_MILLIS) else {
-            self.bad(
-                statement,
-                format!("`{}` is longer than a day", statement.keyword()),
-                "the default was taken",
-            );
-            return None;
-        };
-        Some(millis)
+        match u32::try_from(millis).ok().filter(|millis| *millis <= Span::MAX_MILLIS) {
+            Some(millis) => millis,
+            None => {
+                self.instead(Fate::Changed, "longer than a day, which is the longest time: a day was taken");
+                Span::MAX_MILLIS
+            }
+        }
     }
 
-    /// The first value as a switch; without one it is on.
-    fn switch(&mut self, statement: &Statement) -> bool {
+    /// The first value as whole seconds, in milliseconds, no longer than a day.
+    fn seconds(&mut self, statement: &Statement, range: RangeInclusive<i64>) -> Option<u32> {
+        let seconds = self.loose(statement, range)?;
+        Some(self.whole_millis(u64::try_from(seconds).unwrap_or_default().saturating_mul(1_000_000)))
+    }
+
+    /// The first value as a switch; without one it is on. `None`: keepalived ignores the line.
+    fn switch(&mut self, statement: &Statement) -> Option<bool> {
         match statement.value() {
-            None => true,
-            Some(text) => match text.to_ascii_lowercase().as_str() {
-                "on" | "true" | "yes" => true,
-                "off" | "false" | "no" => false,
-                _ => {
-                    let message = format!("`{}` is on or off", statement.keyword());
-                    self.bad(statement, message, "taken as on");
-                    true
-                }
-            },
+            None | Some("on" | "true" | "yes") => Some(true),
+            Some("off" | "false" | "no") => Some(false),
+            Some(other) => {
+                let message = format!("`{}` is on or off, not `{}`", statement.keyword(), shorten(other));
+                self.bad(statement, message, "keepalived ignores the line");
+                None
+            }
         }
+    }
+
+    /// A keyword that has no value: keepalived takes it for on, whatever stands after it.
+    fn always_on(&mut self, statement: &Statement) -> bool {
+        if let Some("off" | "false" | "no" | "0") = statement.value() {
+            let message = format!("`{}` has no value", statement.keyword());
+            self.bad(statement, message, "keepalived takes it for on");
+        }
+        true
     }
 
     /// The first value as an address.
     fn address(&mut self, statement: &Statement) -> Option<IpAddr> {
-        let text = statement.value().unwrap_or_default();
-        let address = text.parse().ok();
+        let Some(text) = statement.value() else {
+            self.lacks_value(statement);
+            return None;
+        };
+        let address = address::plain(text);
         if address.is_none() {
-            let message = format!("`{}` is no IP address", shorten(text));
-            self.bad(statement, message, "left out");
+            self.bad(statement, format!("`{}` is no IP address", shorten(text)), "keepalived ignores it");
         }
         address
     }
@@ -236,23 +476,54 @@ impl Reader<'_> {
     fn word(&mut self, statement: &Statement) -> Option<String> {
         let word = statement.value().map(ToOwned::to_owned);
         if word.is_none() {
-            self.bad(statement, format!("`{}` needs a value", statement.keyword()), "left out");
+            self.lacks_value(statement);
         }
         word
     }
 
+    /// The name of a block.
+    fn name(&mut self, block: &Statement) -> Option<String> {
+        let name = self.word(block)?;
+        if let Some(second) = block.values().nth(1) {
+            let message = format!("`{}` has one name, not also `{}`", block.keyword(), shorten(second));
+            let finding = Finding::new(
+                &codes::IMPORT_VALUE,
+                block.spot,
+                message,
+                "keepalived skips the whole block".to_owned(),
+            );
+            self.notes.finding(finding.at(second));
+            self.skip(block, "keepalived skips a block with more than one name");
+            return None;
+        }
+        Some(name)
+    }
+
+    /// Notes a block that keepalived skips.
+    fn skip(&mut self, block: &Statement, why: &str) {
+        let mut open = vec![block];
+        while let Some(statement) = open.pop() {
+            let item = Item {
+                fate: Fate::NotCarried,
+                spots: vec![statement.spot],
+                what: shown(statement),
+                ours: None,
+                why: Some(why.to_owned()),
+            };
+            self.notes.item(Owner::Cluster, item);
+            open.extend(statement.inside().iter().rev());
+        }
+    }
+
     /// Leaves a block out: nothing of it was carried after all.
-    fn leave_out(&mut self, from: usize) {
-        self.left_out(from..self.notes.items.len(), "its block was left out");
+    fn leave_out(&mut self, from: usize, why: &str) {
+        self.left_out(from..self.notes.items.len(), why);
     }
 
     fn left_out(&mut self, notes: std::ops::Range<usize>, why: &str) {
-        for (_, item) in self.notes.items.get_mut(notes).into_iter().flatten() {
-            item.ours = None;
-            if item.fate != Fate::NotCarried {
-                item.fate = Fate::NotCarried;
-                item.why = Some(why.to_owned());
-            }
+        let items = self.notes.items.get(notes).into_iter().flatten();
+        for spot in items.flat_map(|(_, item)| item.spots.clone()).collect::<Vec<_>>() {
+            self.notes.dropped(spot, Fate::NotCarried, why);
         }
     }
 
@@ -261,23 +532,81 @@ impl Reader<'_> {
     }
 }
 
+/// How keepalived reads a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    /// Nothing else may stand in the word.
+    Exact,
+    /// What follows the digits is warned of and dropped.
+    Loose,
+}
+
+/// Any time: what keepalived bounds only by its own arithmetic.
+const ANY_TIME: RangeInclusive<u64> = 0..=u64::MAX - 1;
+
+/// The same, but no time at all.
+const SOME_TIME: RangeInclusive<u64> = 1..=u64::MAX - 1;
+
+/// Longest `connect_timeout` of keepalived, in microseconds.
+const CONNECT_TIME: RangeInclusive<u64> = 1..=u32::MAX as u64;
+
 /// A time as the cluster file writes it.
 fn span(millis: u32) -> Value {
     let text = format!("{millis}ms");
     text.parse::<Span>().map_or(Value::String(text), |span| Value::String(span.to_string()))
 }
 
-/// Decimal seconds in microseconds; what is finer is rounded up.
-fn micros(text: &str) -> Option<u64> {
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    if (whole.is_empty() && fraction.is_empty()) || !digits(whole) || !digits(fraction) || whole.len() > 9 {
-        return None;
+/// The number that a word begins with, as C reads it, and whether it is the whole word. No word is 0.
+fn leading_number(text: &str) -> (Option<i64>, bool) {
+    let text = text.trim_start_matches(super::words::is_blank);
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(digits) => (-1, digits),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let end = digits.find(|char: char| !char.is_ascii_digit()).unwrap_or(digits.len());
+    if end == 0 {
+        return (Some(0), text.is_empty());
     }
-    let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
-    let kept: String = fraction.chars().chain(std::iter::repeat('0')).take(6).collect();
-    let finer = fraction.bytes().skip(6).any(|byte| byte != b'0');
-    Some(whole * 1_000_000 + kept.parse::<u64>().ok()? + u64::from(finer))
+    (digits[..end].parse::<i64>().ok().map(|number| sign * number), end == digits.len())
+}
+
+/// A decimal number of seconds, in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Decimal {
+    Exact(u64),
+    /// It has more than six decimals.
+    Rounded(u64),
+    /// Something that is no digit follows; the number before it, which is not scaled.
+    Followed(u64),
+    /// None, or one that is too large.
+    None,
+}
+
+fn decimal(text: &str) -> Decimal {
+    const PLACES: usize = 6;
+    if text.starts_with('-') {
+        return Decimal::None;
+    }
+    let text = text.strip_prefix('+').unwrap_or(text);
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let up = fraction.as_bytes().get(PLACES).is_some_and(|digit| *digit >= b'5');
+    let rounded = fraction.len() > PLACES;
+    let kept: String = fraction.chars().take(PLACES).collect();
+    let digits = format!("{whole}{kept}");
+    let end = digits.find(|char: char| !char.is_ascii_digit()).unwrap_or(digits.len());
+    if end < digits.len() {
+        return digits[..end].parse().map_or(Decimal::None, Decimal::Followed);
+    }
+    let number = match digits.as_str() {
+        "" => Ok(0),
+        digits => digits.parse::<u64>(),
+    };
+    let scale = (kept.len()..PLACES).try_fold(1_u64, |scale, _| scale.checked_mul(10));
+    match number.ok().zip(scale).and_then(|(number, scale)| number.checked_mul(scale)) {
+        Some(number) if rounded => Decimal::Rounded(number + u64::from(up)),
+        Some(number) => Decimal::Exact(number),
+        None => Decimal::None,
+    }
 }
 
 /// Words that must not appear in a report.
@@ -294,7 +623,7 @@ fn shown(statement: &Statement) -> String {
 }
 
 /// The beginning of a text that may be of any length, on one line.
-fn shorten(text: &str) -> String {
+pub(super) fn shorten(text: &str) -> String {
     const MOST: usize = 80;
     let clean: String = text.chars().map(|char| if char.is_control() { ' ' } else { char }).collect();
     if clean.chars().count() <= MOST {
@@ -322,19 +651,36 @@ mod tests {
     #[test]
     fn decimal_seconds_are_microseconds() {
         for (text, value) in [
-            ("1", Some(1_000_000)),
-            ("0.5", Some(500_000)),
-            (".25", Some(250_000)),
-            ("3.", Some(3_000_000)),
-            ("0.0000001", Some(1)),
-            ("", None),
-            (".", None),
-            ("-1", None),
-            ("1s", None),
-            ("1e3", None),
-            ("99999999999", None),
+            ("1", Decimal::Exact(1_000_000)),
+            ("0.5", Decimal::Exact(500_000)),
+            (".25", Decimal::Exact(250_000)),
+            ("3.", Decimal::Exact(3_000_000)),
+            ("", Decimal::Exact(0)),
+            ("0.0000001", Decimal::Rounded(0)),
+            ("0.0000005", Decimal::Rounded(1)),
+            ("-1", Decimal::None),
+            ("1s", Decimal::Followed(1)),
+            ("2.5.5", Decimal::Followed(25)),
+            ("1e3", Decimal::Followed(1)),
+            ("99999999999999999", Decimal::None),
         ] {
-            assert_eq!(micros(text), value, "{text}");
+            assert_eq!(decimal(text), value, "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_read_as_in_c() {
+        for (text, number) in [
+            ("5", (Some(5), true)),
+            (" +5", (Some(5), true)),
+            ("-5", (Some(-5), true)),
+            ("5x", (Some(5), false)),
+            ("", (Some(0), true)),
+            ("x", (Some(0), false)),
+            ("24;", (Some(24), false)),
+            ("99999999999999999999", (None, true)),
+        ] {
+            assert_eq!(leading_number(text), number, "{text}");
         }
     }
 

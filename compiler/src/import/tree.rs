@@ -1,45 +1,39 @@
-//! From lines to statements: words, and the statements in their braces. No keyword has a meaning here.
+//! From lines to statements: words, and the statements in their braces, as keepalived reads them. Which keywords have
+//! a block is `keywords::Level`'s to know; no keyword has another meaning here.
+//!
+//! keepalived knows no braces but those of its keywords: the `{` of an unknown keyword is ignored, so that its `}`
+//! closes the block around it, and a forgotten `}` makes the next block's lines lines of the open one. The tree has
+//! what keepalived has, and a finding says so.
 
 use super::expand::Line;
-use super::notes::{Finding, Notes};
+use super::keywords::{Level, Shape};
+use super::notes::{Fate, Finding, Notes};
 use super::source::Spot;
-use super::words::{Odd, Token, Word, tokens};
+use super::words::{self, Piece, pieces};
 use crate::codes;
 
-/// How deep blocks stand in each other; keepalived's own keywords go four deep.
-const MAX_DEPTH: usize = 16;
-
-/// Keywords that stand at the top of a file and nowhere else: where one of them is inside a block, the brace
-/// before it was forgotten.
-const TOP: [&str; 9] = [
-    "global_defs",
-    "vrrp_instance",
-    "vrrp_sync_group",
-    "vrrp_script",
-    "vrrp_track_process",
-    "virtual_server",
-    "virtual_server_group",
-    "static_ipaddress",
-    "static_routes",
-];
+/// How deep blocks stand in each other at most; keepalived's own keywords go five deep.
+pub(super) const MAX_DEPTH: usize = 8;
 
 /// A keyword, its values, and its block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Statement {
     pub(super) spot: Spot,
-    pub(super) words: Vec<Word>,
+    pub(super) words: Vec<String>,
+    /// The line as it was, when its words do not say it: with quotes or backslashes.
+    raw: Option<Box<str>>,
     pub(super) block: Option<Vec<Statement>>,
 }
 
 impl Statement {
     /// The first word.
     pub(super) fn keyword(&self) -> &str {
-        self.words.first().map_or("", |word| word.text.as_str())
+        self.words.first().map_or("", String::as_str)
     }
 
     /// The words after the first.
     pub(super) fn values(&self) -> impl Iterator<Item = &str> {
-        self.words.iter().skip(1).map(|word| word.text.as_str())
+        self.words.iter().skip(1).map(String::as_str)
     }
 
     /// The first value.
@@ -54,164 +48,182 @@ impl Statement {
 
     /// The words as a line, without the block.
     pub(super) fn text(&self) -> String {
-        let words: Vec<&str> = self.words.iter().map(|word| word.text.as_str()).collect();
-        words.join(" ")
+        self.words.join(" ")
+    }
+
+    /// Its words as a program has them: with the quotes and escapes of a shell. `None` when a quotation mark is left
+    /// open.
+    pub(super) fn arguments(&self) -> Option<Vec<String>> {
+        match &self.raw {
+            Some(raw) => words::arguments(raw),
+            None => Some(self.words.clone()),
+        }
     }
 }
 
 /// The statements of a file.
-pub(super) fn statements(lines: &[Line], notes: &mut Notes) -> Vec<Statement> {
-    let mut builder = Builder { levels: vec![Vec::new()], opened: Vec::new(), notes };
+pub(super) fn statements(lines: Vec<Line>, notes: &mut Notes) -> Vec<Statement> {
+    let mut builder = Builder { top: Vec::new(), open: Vec::new(), notes };
     for line in lines {
-        builder.line(line);
+        builder.line(&line);
     }
-    while let Some(opened) = builder.opened.last().copied() {
-        builder.notes.finding(
-            Finding::new(&codes::IMPORT_BRACE, opened, "a block is never closed", "opened here")
-                .hint("add `}` where it ends"),
-        );
+    while let Some(frame) = builder.open.last() {
+        let finding =
+            Finding::new(&codes::IMPORT_BRACE, frame.opened, "a block is never closed", "opened here")
+                .hint("add `}` where it ends; keepalived reads it up to the end of the file");
+        builder.notes.finding(finding);
         builder.close();
     }
-    builder.levels.pop().unwrap_or_default()
+    builder.top
+}
+
+/// A block that is open.
+struct Frame {
+    level: Level,
+    statements: Vec<Statement>,
+    opened: Spot,
+    /// Whether its `{` is still to come.
+    bare: bool,
 }
 
 struct Builder<'a> {
-    /// Statements of the open blocks, the outermost first.
-    levels: Vec<Vec<Statement>>,
-    /// Where each but the outermost was opened.
-    opened: Vec<Spot>,
+    top: Vec<Statement>,
+    /// Open blocks, the outermost first; as many as the language has levels.
+    open: Vec<Frame>,
     notes: &'a mut Notes,
 }
 
 impl Builder<'_> {
     fn line(&mut self, line: &Line) {
-        let spot = line.spot;
-        let (tokens, odd) = tokens(&line.text);
-        for odd in odd {
-            self.odd(odd, spot);
-        }
-        let mut words = Vec::new();
-        for token in tokens {
-            match token {
-                Token::Word(word) => words.push(word),
-                Token::Open => {
-                    self.statement(&mut words, spot);
-                    self.open(spot);
-                }
-                Token::Close => {
-                    self.statement(&mut words, spot);
-                    if self.opened.is_empty() {
-                        self.notes.finding(
-                            Finding::new(
-                                &codes::IMPORT_BRACE,
-                                spot,
-                                "`}` closes nothing",
-                                "no block is open here",
-                            )
-                            .at("}")
-                            .hint("take it away, or look for a `{` that is missing before it"),
-                        );
-                    } else {
-                        self.close();
-                    }
-                }
+        for piece in pieces(&line.text) {
+            match piece {
+                Piece::Text(text) => self.text(text, line.spot),
+                Piece::Open => self.opening(line.spot),
+                Piece::Close => self.closing(line.spot),
             }
         }
-        self.statement(&mut words, spot);
     }
 
-    fn odd(&mut self, odd: Odd, spot: Spot) {
-        self.notes.finding(match odd {
-            Odd::OpenQuote(quote) => Finding::new(
+    fn level(&self) -> Level {
+        self.open.last().map_or(Level::Top, |frame| frame.level)
+    }
+
+    fn push(&mut self, statement: Statement) {
+        self.open.last_mut().map_or(&mut self.top, |frame| &mut frame.statements).push(statement);
+    }
+
+    /// The keyword whose block is open.
+    fn around(&self) -> String {
+        let level = self.open.len().checked_sub(2).and_then(|at| self.open.get(at));
+        let list = level.map_or(&self.top, |frame| &frame.statements);
+        list.last().map_or_else(String::new, |statement| super::read::shorten(&statement.text()))
+    }
+
+    fn text(&mut self, text: &str, spot: Spot) {
+        self.expect_opening(spot);
+        let (words, unclosed) = words::words(text);
+        if unclosed {
+            let finding = Finding::new(
                 &codes::IMPORT_QUOTE,
                 spot,
-                format!("a quotation mark {quote} is not closed on its line"),
-                "not closed",
-            )
-            .at(quote)
-            .hint("close it; the rest of the line was taken as quoted"),
-            Odd::Escape => Finding::new(
-                &codes::IMPORT_ESCAPE,
-                spot,
-                "a backslash is read differently by versions of keepalived",
-                "has a backslash",
-            )
-            .at("\\")
-            .hint("read as keepalived's manual says, as in a shell; older versions keep the backslash"),
-        });
+                "a quotation mark \" is not closed on its line",
+                "keepalived drops what follows it",
+            );
+            self.notes.finding(finding.at("\"").hint("close it"));
+            let why = "keepalived drops what follows it";
+            self.notes.say(Fate::Changed, vec![spot], "a quotation mark is not closed", why);
+        }
+        for word in &words {
+            if let Some(blank) = words::false_blank(word) {
+                let message = format!(
+                    "U+{:04X} looks like a blank and is none: keepalived takes it as part of a word",
+                    u32::from(blank)
+                );
+                let finding = Finding::new(&codes::IMPORT_BLANK, spot, message, "not a blank");
+                self.notes.finding(finding.at(blank).hint("write a space"));
+            }
+        }
+        let Some(first) = words.first() else { return };
+        let shape = self.level().shape(first);
+        let raw = text.contains(['"', '\'', '\\']).then(|| text.into());
+        let block = matches!(shape, Shape::Block(_)).then(Vec::new);
+        self.push(Statement { spot, words, raw, block });
+        if let Shape::Block(level) = shape {
+            self.open.push(Frame { level, statements: Vec::new(), opened: spot, bare: true });
+        }
     }
 
-    /// Ends the statement whose words were read.
-    fn statement(&mut self, words: &mut Vec<Word>, spot: Spot) {
-        if words.is_empty() {
+    /// What comes where a `{` should have.
+    fn expect_opening(&mut self, spot: Spot) {
+        let Some(frame) = self.open.last_mut() else { return };
+        if !std::mem::take(&mut frame.bare) {
             return;
         }
-        let words = std::mem::take(words);
-        let first = words.first().map_or("", |word| word.text.as_str());
-        if let Some(opened) = self.opened.last().copied()
-            && TOP.contains(&first)
-            && words.len() <= 3
+        let opened = frame.opened;
+        let finding = Finding::new(
+            &codes::IMPORT_BRACE,
+            spot,
+            format!("a `{{` is missing before this line: `{}` is a block", self.around()),
+            "read as a line of the block",
+        );
+        self.notes.finding(finding.also(opened, "the block begins here").hint("add the `{`"));
+    }
+
+    fn opening(&mut self, spot: Spot) {
+        if let Some(frame) = self.open.last_mut()
+            && std::mem::take(&mut frame.bare)
         {
-            self.notes.finding(
-                Finding::new(
-                    &codes::IMPORT_BRACE,
-                    spot,
-                    format!("`{first}` inside another block: a `}}` is missing before it"),
-                    "stands at the top of a file only",
-                )
-                .at(first)
-                .also(opened, "the block that is still open")
-                .hint("close the block before it; it was read as if that had been done"),
+            return;
+        }
+        let level = self.level();
+        let before = self.open.last().map_or(&self.top, |frame| &frame.statements).last();
+        let keyword = before.map(|statement| super::read::shorten(statement.keyword())).unwrap_or_default();
+        let finding = |message: String, label: &str| {
+            Finding::new(&codes::IMPORT_BRACE, spot, message, label.to_owned()).at("{")
+        };
+        let ignored = "keepalived ignores the `{`";
+        let Some(opened) = self.open.last().map(|frame| frame.opened) else {
+            let what = if keyword.is_empty() {
+                "a block belongs to no keyword".to_owned()
+            } else {
+                format!("`{keyword}` has no block: its lines are read as if they stood outside")
+            };
+            return self.notes.finding(finding(what, ignored).hint("take the block out"));
+        };
+        let around = self.around();
+        let finding = if Level::Top.shape(&keyword) != Shape::Unknown
+            && level.shape(&keyword) == Shape::Unknown
+        {
+            let what = format!(
+                "`{keyword}` inside another block: a `}}` is missing before it, and keepalived reads its lines as lines of `{around}`"
             );
-            while !self.opened.is_empty() {
-                self.close();
-            }
-        }
-        if let Some(level) = self.levels.last_mut() {
-            level.push(Statement { spot, words, block: None });
-        }
+            finding(what, ignored).hint("close the block before it")
+        } else {
+            let what = format!(
+                "`{keyword}` has no block in `{around}`: its lines are read as lines of that, and its `}}` ends that"
+            );
+            finding(what, ignored).hint("take the block out; what follows it is lost in keepalived")
+        };
+        self.notes.finding(finding.also(opened, "the block that is open"));
     }
 
-    /// A block belongs to the statement before it, on this line or on one before.
-    fn open(&mut self, spot: Spot) {
-        let level = self.levels.last_mut();
-        let owned = level.is_some_and(|level| {
-            let owner = level.last_mut().filter(|statement| statement.block.is_none());
-            owner.map(|owner| owner.block = Some(Vec::new())).is_some()
-        });
-        if !owned {
-            self.notes.finding(
-                Finding::new(&codes::IMPORT_BRACE, spot, "a block belongs to no keyword", "opened here")
-                    .at("{"),
-            );
-            if let Some(level) = self.levels.last_mut() {
-                level.push(Statement { spot, words: Vec::new(), block: Some(Vec::new()) });
-            }
+    fn closing(&mut self, spot: Spot) {
+        self.expect_opening(spot);
+        if self.open.is_empty() {
+            let finding =
+                Finding::new(&codes::IMPORT_BRACE, spot, "`}` closes nothing", "no block is open here");
+            let hint = "take it away, or look for a `{` that is missing before it";
+            return self.notes.finding(finding.at("}").hint(hint));
         }
-        if self.opened.len() == MAX_DEPTH {
-            self.notes.finding(Finding::new(
-                &codes::IMPORT_BRACE,
-                spot,
-                format!("blocks stand in each other more than {MAX_DEPTH} deep"),
-                "too deep",
-            ));
-        }
-        self.opened.push(spot);
-        self.levels.push(Vec::new());
+        self.close();
     }
 
-    /// Ends the innermost block. What is too deep is let go, so that no tree is deeper than it may be.
+    /// Ends the innermost block.
     fn close(&mut self) {
-        let depth = self.opened.len();
-        if self.opened.pop().is_none() {
-            return;
-        }
-        let inside = self.levels.pop().unwrap_or_default();
-        let owner = self.levels.last_mut().and_then(|level| level.last_mut());
-        if let Some(owner) = owner
-            && depth <= MAX_DEPTH
-        {
-            owner.block = Some(inside);
+        let Some(frame) = self.open.pop() else { return };
+        let list = self.open.last_mut().map_or(&mut self.top, |frame| &mut frame.statements);
+        if let Some(owner) = list.last_mut() {
+            owner.block = Some(frame.statements);
         }
     }
 }

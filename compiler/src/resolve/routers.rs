@@ -381,6 +381,7 @@ fn explicit_hooks(hooks: &cluster::RouterHooks) -> plan::RouterHooks {
             command: hook.command.clone(),
             user: hook.user.clone(),
             timeout: hook.timeout.unwrap_or(HOOK_TIMEOUT),
+            state_arguments: hook.state_arguments,
         })
     };
     let cluster::RouterHooks { master, backup, fault, stop, any } = hooks;

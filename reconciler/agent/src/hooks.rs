@@ -223,13 +223,13 @@ impl Hooks {
 }
 
 async fn run(subject: &Subject, change: &Change, hook: &Hook, trust: Trust) {
-    let arguments = subject.arguments(change);
+    let Hook { command, user, timeout, state_arguments } = hook;
+    let state = if *state_arguments { &subject.arguments(change)[..] } else { &[] };
     let environment = subject.environment(change);
-    let Hook { command, user, timeout } = hook;
     let began = clock::now();
     let limit = timeout.as_duration();
     let user = user.as_deref();
-    let program = Program { command, arguments: &arguments, environment: &environment, user, limit, trust };
+    let program = Program { command, arguments: state, environment: &environment, user, limit, trust };
     let ended = run_program::run(program).await;
     // Its arguments may be nobody's business.
     let program = command.first().map(String::as_str).unwrap_or_default();
@@ -329,6 +329,34 @@ mod tests {
         assert_eq!(
             of("GROUP"),
             [group("BACKUP", "started"), group("MASTER", "timeout"), group("STOP", stop)]
+        );
+    }
+
+    /// keepalived 2.2.7 runs `notify_master "P start 'a b'"` with two arguments, and `notify` with four more.
+    #[tokio::test]
+    async fn a_hook_without_state_arguments_gets_its_own_and_no_more() {
+        let scratch = tempfile::tempdir().expect("tempdir");
+        let log = scratch.path().join("log");
+        let mut plan = plan(&log, "true");
+        let script = format!("{{ printf '%s' $#; printf ' [%s]' \"$@\"; echo; }} >> {}", log.display());
+        let words = ["/bin/sh", "-c", &script, "/bin/sh", "start", "a b", ""];
+        let hooks = &mut plan.routers[0].hooks;
+        for (hook, state_arguments) in [(&mut hooks.master, false), (&mut hooks.any, true)] {
+            let hook = hook.as_mut().expect("the plan has it");
+            hook.command = words.map(str::to_owned).to_vec();
+            hook.state_arguments = state_arguments;
+        }
+        plan.sync_groups.clear();
+        let (mut hooks, mut done) = Hooks::new(Trust::Owned);
+        hooks.configure(&plan);
+        hooks.noticed(&notice(RouterState::Master, "timeout"));
+        while !hooks.running.is_empty() {
+            let free = tokio::time::timeout(Duration::from_secs(30), done.recv()).await.expect("in time");
+            hooks.done(free.expect("a run"));
+        }
+        assert_eq!(
+            lines(&log),
+            ["3 [start] [a b] []", "7 [start] [a b] [] [INSTANCE] [VI_1] [MASTER] [100]"]
         );
     }
 

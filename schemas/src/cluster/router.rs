@@ -281,7 +281,7 @@ pub struct VirtualRule {
 }
 
 /// Programs that are told of changes of a virtual router or sync group. Each is called with the
-/// arguments that are written, then `INSTANCE|GROUP NAME STATE PRIORITY` as keepalived does.
+/// arguments that are written, then `INSTANCE|GROUP NAME STATE PRIORITY` unless `state_arguments = false`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RouterHooks {

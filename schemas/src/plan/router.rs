@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::is_false;
-use crate::cluster::is_default;
 pub use crate::cluster::{Checksum, Strangers, VirtualRule};
+use crate::cluster::{is_default, is_true, yes};
 use crate::scalars::{
     AddressLabel, AdvertInterval, Cidr, InterfaceName, Ip, Name, Priority, RouteTable, Span, TrackWeight,
     Vrid,
@@ -208,7 +208,7 @@ pub struct VirtualRoute {
 }
 
 /// Programs that are told of changes of a virtual router or sync group: with their own arguments, then
-/// `INSTANCE|GROUP NAME STATE PRIORITY`.
+/// `INSTANCE|GROUP NAME STATE PRIORITY` unless `state_arguments` is false.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RouterHooks {
@@ -241,6 +241,9 @@ pub struct Hook {
     pub user: Option<String>,
     /// How long it may run before it is killed.
     pub timeout: Span,
+    /// Whether `INSTANCE|GROUP NAME STATE PRIORITY` follow the arguments of `command`. Absent: true.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub state_arguments: bool,
 }
 
 /// Virtual routers that are Master together or not at all: those that name it as their `sync_group`.

@@ -11,6 +11,16 @@ const STATUS: &str = "`evenkeeld status --json` and its socket say all that they
 const FIFO: &str = "hooks are told of every change, in order and one at a time, so no pipe is needed";
 const STATIC: &str = "addresses and rules that do not move belong to the host's own network configuration";
 
+/// Keywords of the top whose block is a list.
+pub(in super::super) const ADDRESS_LISTS: [&str; 6] = [
+    "static_ipaddress",
+    "static_routes",
+    "static_rules",
+    "virtual_server_group",
+    "linkbeat_interfaces",
+    "interface_up_down_delays",
+];
+
 pub(in super::super) const TOP: Block = Block {
     name: "the top of the file",
     place: "",

@@ -30,11 +30,7 @@ pub(in super::super) const VIRTUAL_SERVER: Block = Block {
             "the sorry server is there while the quorum is lost, and otherwise not",
         ),
         carried("quorum hysteresis", "quorum"),
-        changed(
-            "quorum_up quorum_down",
-            "hooks",
-            "the program is told the service and its state after its own arguments",
-        ),
+        carried("quorum_up quorum_down", "hooks"),
         carried("alpha", "check.initially_down"),
         refused("omega", "a stop changes nothing, so there is nothing to tell of"),
         carried("inhibit_on_failure", "on_failure"),
@@ -49,8 +45,8 @@ pub(in super::super) const VIRTUAL_SERVER: Block = Block {
         ),
         refused("smtp_alert", MAIL),
         refused("snmp_name", "the name of the service is its name in `status`"),
+        carried("weight", "real_servers.weight"),
         carried("real_server", "real_servers"),
-        always("log_all_failures", "`evenkeeld status` shows every check and its last error"),
     ],
 };
 
@@ -59,14 +55,14 @@ pub(in super::super) const REAL_SERVER: Block = Block {
     place: "services.*",
     rows: &[
         carried("weight", "real_servers.weight"),
-        carried("lb_kind lvs_method", "real_servers.forwarding"),
+        carried("lvs_method", "real_servers.forwarding"),
         carried("uthreshold", "real_servers.upper_threshold"),
         carried("lthreshold", "real_servers.lower_threshold"),
         changed("inhibit_on_failure", "on_failure", "it holds for the whole service"),
         changed(
             "notify_up notify_down",
             "hooks",
-            "one program for the service, told which real server after its own arguments",
+            "one program for the service, run for each of its real servers",
         ),
         carried("alpha", "check.initially_down"),
         carried("retry", "check.retries"),
@@ -77,7 +73,6 @@ pub(in super::super) const REAL_SERVER: Block = Block {
         carried("virtualhost", "check.host"),
         refused("smtp_alert", MAIL),
         refused("snmp_name", "the name of the host is its name in `status`"),
-        always("log_all_failures", "`evenkeeld status` shows every check and its last error"),
         carried(
             "TCP_CHECK HTTP_GET SSL_GET MISC_CHECK UDP_CHECK DNS_CHECK SMTP_CHECK PING_CHECK FILE_CHECK",
             PER_CHECK,

@@ -155,7 +155,8 @@ impl Merger<'_> {
             name.push_str("-rs");
         }
         let host = self.hosts.entry(name.clone()).or_default();
-        host.add(INTERFACE, Some(address));
+        let given = self.request.real_interfaces.iter().find(|(given, _)| *given == address);
+        host.add(given.map_or(INTERFACE, |(_, interface)| interface), Some(address));
         self.reals.insert(address, name.clone());
         name
     }
@@ -181,7 +182,9 @@ impl Merger<'_> {
         let mut guessed = false;
         for name in order {
             let Some(host) = self.hosts.get(&name).cloned() else { continue };
-            guessed |= !host.director;
+            let given =
+                |address: &IpAddr| self.request.real_interfaces.iter().any(|(given, _)| given == address);
+            guessed |= !host.director && !host.addresses().all(|address| given(&address));
             let mut out = Map::new();
             let mut interfaces = host.interfaces.iter();
             let Some((interface, addresses)) = interfaces.next() else { continue };
@@ -203,7 +206,9 @@ impl Merger<'_> {
         }
         self.unused_options();
         if guessed {
-            let why = format!("keepalived's configuration does not say it: `{INTERFACE}` was taken");
+            let why = format!(
+                "keepalived's configuration does not say it: `{INTERFACE}` was taken; give it with `--real-server NAME/INTERFACE=ADDRESS`"
+            );
             self.notes.say(Fate::Decide, Vec::new(), "the interface of the real servers", why);
         }
         for director in 0..self.configs.len() {

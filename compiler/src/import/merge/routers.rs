@@ -6,11 +6,11 @@ use std::net::IpAddr;
 
 use serde_json::{Map, Value, json};
 
-use super::super::model::{Draft, Instance, Vip};
+use super::super::model::{Draft, Group, Instance, Tracker, Vip};
 use super::super::notes::{Fate, Owner};
 use super::super::read::named;
 use super::super::source::Spot;
-use super::{Merger, nested};
+use super::{Merger, Names, nested};
 
 /// A virtual router: the instances of it, by director and number.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ pub(super) struct Router {
     pub(super) name: String,
     pub(super) members: Vec<(usize, usize)>,
     /// Its VIPs, advertised or not.
-    pub(super) vips: Vec<IpAddr>,
+    pub(super) vips: BTreeSet<IpAddr>,
     /// Number of its link among the segments.
     pub(super) link: usize,
 }
@@ -34,16 +34,19 @@ impl Merger<'_> {
 
     /// Which instances belong together.
     pub(super) fn group_routers(&mut self) {
+        // Only what has the VRID or a VIP of an instance can be its router.
+        let mut by_vrid: BTreeMap<Option<u8>, Vec<usize>> = BTreeMap::new();
+        let mut by_vip: BTreeMap<IpAddr, BTreeSet<usize>> = BTreeMap::new();
+        let vrid = |instance: &Instance| instance.vrid.as_ref().map(|at| at.value);
         for (director, config) in self.configs.iter().enumerate() {
             for (index, instance) in config.instances.iter().enumerate() {
                 let likeness = |router: &Router| {
                     let first = self.instance(*router.members.first()?);
-                    let taken = router.members.iter().any(|(other, _)| *other == director);
+                    let taken = router.members.last().is_some_and(|(other, _)| *other == director);
                     if taken || first.is_v6() != instance.is_v6() {
                         return None;
                     }
                     let same = |a: bool, points: u32| if a { points } else { 0 };
-                    let vrid = |instance: &Instance| instance.vrid.as_ref().map(|at| at.value);
                     let vip = instance.vips.iter().any(|vip| router.vips.contains(&vip.address));
                     let points = same(vrid(first) == vrid(instance), 4)
                         + same(vip, 3)
@@ -51,16 +54,26 @@ impl Merger<'_> {
                         + same(same_interface(first, instance), 1);
                     (points >= 5).then_some(points)
                 };
-                let best =
-                    self.routers.iter().enumerate().filter_map(|(at, router)| Some((likeness(router)?, at)));
-                let best = best.max_by_key(|(points, at)| (*points, usize::MAX - at)).map(|(_, at)| at);
+                let near = by_vrid.get(&vrid(instance)).into_iter().flatten();
+                let sharing = instance.vips.iter().filter_map(|vip| by_vip.get(&vip.address)).flatten();
+                let candidates: BTreeSet<usize> = near.chain(sharing).copied().collect();
+                let best = candidates
+                    .into_iter()
+                    .filter_map(|at| Some((likeness(self.routers.get(at)?)?, at)))
+                    .max_by_key(|(points, at)| (*points, usize::MAX - at))
+                    .map(|(_, at)| at);
                 let vips = instance.vips.iter().chain(&instance.excluded).map(|vip| vip.address);
-                match best.and_then(|at| self.routers.get_mut(at)) {
+                let at = best.unwrap_or(self.routers.len());
+                for vip in vips.clone() {
+                    by_vip.entry(vip).or_default().insert(at);
+                }
+                match self.routers.get_mut(at) {
                     Some(router) => {
                         router.members.push((director, index));
                         router.vips.extend(vips);
                     }
                     None => {
+                        by_vrid.entry(vrid(instance)).or_default().push(at);
                         let vips = vips.collect();
                         let name = instance.name.clone();
                         self.routers.push(Router { name, members: vec![(director, index)], vips, link: 0 });
@@ -68,17 +81,10 @@ impl Merger<'_> {
                 }
             }
         }
-        let mut names = BTreeSet::new();
+        let mut names = Names::default();
         for (at, router) in self.routers.iter_mut().enumerate().rev() {
             self.holders.extend(router.vips.iter().map(|vip| (*vip, at)));
-            let name = named(&router.name);
-            let mut free = name.clone();
-            let mut number = 1;
-            while !names.insert(free.clone()) {
-                number += 1;
-                free = format!("{}-{number}", &name[..name.len().min(56)]);
-            }
-            router.name = free;
+            router.name = names.free(&named(&router.name));
             for (director, index) in &router.members {
                 self.merged.names.insert(Owner::Router(*director, *index), router.name.clone());
             }
@@ -184,18 +190,18 @@ impl Merger<'_> {
     /// Addresses that the directors list, each once, in the first one's order.
     fn addresses(&mut self, what: &str, lists: &[(Vec<Vip>, Spot)]) -> Vec<IpAddr> {
         let mut all: Vec<IpAddr> = Vec::new();
-        for (list, _) in lists {
-            for vip in list {
-                if !all.contains(&vip.address) {
-                    all.push(vip.address);
-                }
+        let mut seen = BTreeSet::new();
+        let places: Vec<BTreeMap<IpAddr, Spot>> = lists
+            .iter()
+            .map(|(list, _)| list.iter().rev().map(|vip| (vip.address, vip.spot)).collect())
+            .collect();
+        for vip in lists.iter().flat_map(|(list, _)| list) {
+            if seen.insert(vip.address) {
+                all.push(vip.address);
             }
         }
         for address in &all {
-            let has: Vec<Option<Spot>> = lists
-                .iter()
-                .map(|(list, _)| list.iter().find(|vip| vip.address == *address).map(|vip| vip.spot))
-                .collect();
+            let has: Vec<Option<Spot>> = places.iter().map(|places| places.get(address).copied()).collect();
             if has.iter().any(Option::is_none) {
                 let said: Vec<(String, Spot)> = has
                     .iter()
@@ -213,23 +219,21 @@ impl Merger<'_> {
 
     fn vip_settings(&mut self, what: &str, instances: &[Instance]) -> Map<String, Value> {
         let mut out = Map::new();
-        let all = |instance: &Instance| -> Vec<Vip> {
-            instance.vips.iter().chain(&instance.excluded).cloned().collect()
+        let all = |instance: &Instance| -> BTreeMap<IpAddr, Vip> {
+            let vips = instance.vips.iter().chain(&instance.excluded).rev();
+            vips.map(|vip| (vip.address, vip.clone())).collect()
         };
-        let lists: Vec<Vec<Vip>> = instances.iter().map(all).collect();
-        for vip in lists.iter().flatten() {
-            let key = vip.address.to_string();
-            if out.contains_key(&key) {
-                continue;
-            }
+        let lists: Vec<BTreeMap<IpAddr, Vip>> = instances.iter().map(all).collect();
+        let addresses: BTreeSet<IpAddr> = lists.iter().flat_map(|list| list.keys().copied()).collect();
+        for address in addresses {
             let drafts: Vec<(Draft, Spot)> = lists
                 .iter()
-                .filter_map(|list| list.iter().find(|other| other.address == vip.address))
+                .filter_map(|list| list.get(&address))
                 .map(|vip| (settings(vip), vip.spot))
                 .collect();
             let drafts: Vec<(&Draft, Spot)> = drafts.iter().map(|(draft, spot)| (draft, *spot)).collect();
-            let draft = self.in_agreement(&format!("{key} in {what}"), &drafts, &[]);
-            out.insert(key, Value::Object(nested(&draft)));
+            let draft = self.in_agreement(&format!("{address} in {what}"), &drafts, &[]);
+            out.insert(address.to_string(), Value::Object(nested(&draft)));
         }
         out.retain(|_, settings| settings.as_object().is_some_and(|settings| !settings.is_empty()));
         out
@@ -301,6 +305,13 @@ impl Merger<'_> {
             .filter_map(|entry| Some(entry.get("tracker")?.as_str()?.to_owned()))
             .collect();
         let mut names = BTreeSet::new();
+        let by_name: Vec<BTreeMap<String, &Tracker>> = self
+            .configs
+            .iter()
+            .map(|config| {
+                config.trackers.iter().rev().map(|tracker| (named(&tracker.name), tracker)).collect()
+            })
+            .collect();
         for (director, config) in self.configs.iter().enumerate() {
             for (index, tracker) in config.trackers.iter().enumerate() {
                 let name = named(&tracker.name);
@@ -313,17 +324,14 @@ impl Merger<'_> {
                 }
                 if !used.contains(&name) {
                     let why = "nothing tracks it, so keepalived does not look at it either";
-                    self.notes.say(Fate::NotCarried, vec![tracker.spot], format!("`{name}`"), why);
+                    self.notes.dropped(tracker.spot, Fate::Carried, why);
                     self.merged.names.remove(&Owner::Tracker(director, index));
                     continue;
                 }
                 if !names.insert(name.clone()) {
                     continue;
                 }
-                let same = self
-                    .configs
-                    .iter()
-                    .filter_map(|config| config.trackers.iter().find(|other| named(&other.name) == name));
+                let same = by_name.iter().filter_map(|trackers| trackers.get(&name));
                 let drafts: Vec<(&Draft, Spot)> =
                     same.map(|tracker| (&tracker.draft, tracker.spot)).collect();
                 let draft = self.in_agreement(&format!("`{name}`"), &drafts, &[("interval", json!("1s"))]);
@@ -334,25 +342,38 @@ impl Merger<'_> {
 
     pub(super) fn sync_groups(&mut self) {
         let mut names = BTreeSet::new();
+        let by_name: Vec<BTreeMap<String, &Group>> = self
+            .configs
+            .iter()
+            .map(|config| config.groups.iter().rev().map(|group| (named(&group.name), group)).collect())
+            .collect();
+        let instances: Vec<BTreeMap<&str, usize>> = self
+            .configs
+            .iter()
+            .map(|config| {
+                let names = config.instances.iter().enumerate();
+                names.map(|(index, instance)| (instance.name.as_str(), index)).collect()
+            })
+            .collect();
         for (director, config) in self.configs.iter().enumerate() {
             for (index, group) in config.groups.iter().enumerate() {
                 let name = named(&group.name);
-                let same: Vec<_> = self
-                    .configs
+                let same: Vec<(usize, &Group)> = by_name
                     .iter()
                     .enumerate()
-                    .filter_map(|(director, config)| {
-                        Some((director, config.groups.iter().find(|other| named(&other.name) == name)?))
-                    })
+                    .filter_map(|(director, groups)| Some((director, *groups.get(&name)?)))
                     .collect();
                 let members: Vec<(Vec<String>, Spot)> = same
                     .iter()
-                    .map(|(director, group)| (self.members(*director, &group.members), group.spot))
+                    .map(|(director, group)| {
+                        let known = instances.get(*director);
+                        (self.members(*director, &group.members, known), group.spot)
+                    })
                     .collect();
                 let Some((first, spot)) = members.first().cloned() else { continue };
                 if first.len() < 2 {
                     let why = "a group of fewer than two routers does nothing; put its hooks into the router";
-                    self.notes.say(Fate::NotCarried, vec![group.spot], format!("the group `{name}`"), why);
+                    self.notes.dropped(group.spot, Fate::NotCarried, why);
                     continue;
                 }
                 self.merged.names.insert(Owner::Group(director, index), name.clone());
@@ -379,14 +400,19 @@ impl Merger<'_> {
     }
 
     /// The virtual routers that a group's instances became.
-    fn members(&mut self, director: usize, members: &[super::At<String>]) -> Vec<String> {
+    fn members(
+        &mut self,
+        director: usize,
+        members: &[super::At<String>],
+        instances: Option<&BTreeMap<&str, usize>>,
+    ) -> Vec<String> {
         let mut out: Vec<String> = Vec::new();
+        let mut seen = BTreeSet::new();
         for member in members {
-            let index =
-                self.configs[director].instances.iter().position(|instance| instance.name == member.value);
+            let index = instances.and_then(|known| known.get(member.value.as_str())).copied();
             let name = index.and_then(|index| self.merged.names.get(&Owner::Router(director, index)));
             match name {
-                Some(name) if !out.contains(name) => out.push(name.clone()),
+                Some(name) if seen.insert(name.clone()) => out.push(name.clone()),
                 Some(_) => {}
                 None => {
                     let why = "no instance has this name, and keepalived leaves it out";

@@ -40,8 +40,7 @@ impl Merger<'_> {
                 members.push((director, index));
             }
         }
-        let vips: usize =
-            self.routers.iter().map(|router| router.vips.iter().collect::<BTreeSet<_>>().len()).sum();
+        let vips: usize = self.routers.iter().map(|router| router.vips.len()).sum();
         for key in order {
             let members = groups.remove(&key).unwrap_or_default();
             self.service(&key, &members, vips == 1);
@@ -102,12 +101,7 @@ impl Merger<'_> {
             let holder = self.holders.get(&vip).and_then(|at| self.routers.get(*at));
             let link = holder.map(|router| router.link);
             let (router, only_vip) = match holder {
-                Some(router) => {
-                    let mut vips: Vec<IpAddr> = router.vips.clone();
-                    vips.sort_unstable();
-                    vips.dedup();
-                    (router.name.clone(), vips.len() == 1)
-                }
+                Some(router) => (router.name.clone(), router.vips.len() == 1),
                 None => {
                     (self.any_router(service.spot, &format!("the VIP {vip}, which no instance holds")), false)
                 }
@@ -144,7 +138,7 @@ impl Merger<'_> {
         "decide".to_owned()
     }
 
-    fn service_name(&self, part: &Part, protocol: &str, group: Option<&str>, short: bool) -> String {
+    fn service_name(&mut self, part: &Part, protocol: &str, group: Option<&str>, short: bool) -> String {
         let port = part.ports.first().copied().unwrap_or_default();
         let given =
             self.request.services.iter().find(|(_, vip, given)| part.vips.contains(vip) && *given == port);
@@ -205,7 +199,7 @@ impl Merger<'_> {
         let forwarding = draft.get("forwarding").cloned();
         let reals = self.real_servers(what, part, all, forwarding.as_ref());
         out.insert("real_servers".to_owned(), Value::Array(reals));
-        self.checks(what, all, &mut out);
+        self.checks(what, part, all, forwarding.as_ref(), &mut out);
         self.sorry_server(what, part, all, sorry_forwarding, &mut out);
         out.extend(nested(&draft));
         out
@@ -275,12 +269,23 @@ impl Merger<'_> {
     }
 
     /// Checks belong to the service: those of the first real server, which are nearly always those of all.
-    fn checks(&mut self, what: &str, all: &[Service], out: &mut Map<String, Value>) {
+    fn checks(
+        &mut self,
+        what: &str,
+        part: &Part,
+        all: &[Service],
+        forwarding: Option<&Value>,
+        out: &mut Map<String, Value>,
+    ) {
         let plain = |real: &Real| -> Vec<Value> {
-            let own = real.port.map(|port| json!(port));
+            // The port that a check asks when it says none: a mark has none.
+            let nat = real.draft.get("forwarding").or(forwarding) == Some(&json!("nat"));
+            let port = real.port.filter(|port| nat || part.ports.as_slice() == [*port]);
+            let own = port.filter(|_| part.mark.is_none()).map(|port| json!(port));
             let plain = |check: &At<Value>| {
                 let mut check = check.value.clone();
                 if let Value::Object(table) = &mut check
+                    && own.is_some()
                     && table.get("port") == own.as_ref()
                 {
                     table.remove("port");
@@ -304,6 +309,12 @@ impl Merger<'_> {
                 format!("the checks of {what} differ"),
                 why,
             );
+            for real in all.iter().flat_map(|service| &service.reals).filter(|real| plain(real) != checks) {
+                for check in &real.checks {
+                    let why = "the checks of the service's first real server were taken, and not these";
+                    self.notes.dropped(check.spot, Fate::NotCarried, why);
+                }
+            }
         }
         let mut checks = checks.into_iter();
         if let Some(check) = checks.next() {

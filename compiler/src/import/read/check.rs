@@ -4,59 +4,141 @@ use std::net::IpAddr;
 
 use serde_json::{Map, Value, json};
 
-use super::super::keywords::{CHECK, HTTP_GET, MISC_CHECK, OTHER_CHECKS, SMTP_HOST, URL};
+use super::super::keywords::{CHECK, CONNECTION, Level, URL};
 use super::super::model::At;
-use super::super::notes::{Fate, Finding, Owner};
+use super::super::notes::{Fate, Finding, Item, Owner};
+use super::super::source::Spot;
 use super::super::tree::Statement;
-use super::{Reader, shorten, span};
+use super::{CONNECT_TIME, Reader, Reading, SOME_TIME, shorten, span};
 use crate::codes;
 
 /// What checks take from above when they do not say it themselves. Times in milliseconds.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Times {
-    delay_loop: Option<u32>,
+    pub(super) delay_loop: Option<u32>,
     timeout: Option<u32>,
     retry: Option<u32>,
     retry_delay: Option<u32>,
     warmup: Option<u32>,
     alpha: bool,
     virtualhost: Option<String>,
+    /// Numbers of the notes of those who said it, above the checks.
+    pub(super) notes: Vec<usize>,
+}
+
+/// Why a time has no effect.
+pub(super) const NO_CHECK: &str = "there is no check";
+
+/// Where a time stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    VirtualServer,
+    RealServer,
+    Check,
+}
+
+/// What a check is of.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Of {
+    pub(super) address: IpAddr,
+    /// Its port as it is written, which is where keepalived's check goes.
+    pub(super) port: Option<u16>,
+    /// The time between checks that the virtual server says.
+    pub(super) delay_loop: Option<u32>,
 }
 
 /// keepalived's time between checks.
 const DELAY_LOOP: u32 = 60_000;
 
+/// A keyword of HTTP_GET that stands in many configurations in other checks, too.
+const OLD_RETRY: &str = "nb_get_retry";
+
+/// Status codes that keepalived knows.
+const STATUS: std::ops::RangeInclusive<u16> = 100..=599;
+
+/// Parts of a connection, of which a check of mail servers may have several.
+type Connection = Map<String, Value>;
+
 impl Reader<'_> {
     /// Takes a statement that is one of the times; whether it was.
-    pub(super) fn time(&mut self, statement: &Statement, times: &mut Times) -> bool {
+    pub(super) fn time(&mut self, statement: &Statement, times: &mut Times, place: Place) -> bool {
+        let ignored = "keepalived ignores the line";
         match statement.keyword() {
-            "delay_loop" => times.delay_loop = self.some_time(statement).or(times.delay_loop),
-            "connect_timeout" => times.timeout = self.some_time(statement).or(times.timeout),
-            "retry" | "nb_get_retry" => {
-                let number = self.number(statement, 0..=i64::from(u32::MAX));
-                if number.is_some_and(|number| number > 100) {
-                    self.notes.instead(Fate::Changed, "at most 100");
+            "delay_loop" => {
+                if let Some(time) = self.millis(statement, SOME_TIME, ignored) {
+                    self.says("delay_loop");
+                    times.delay_loop = Some(time);
                 }
-                times.retry = number.and_then(|number| u32::try_from(number.min(100)).ok()).or(times.retry);
             }
-            "delay_before_retry" => times.retry_delay = self.millis(statement).or(times.retry_delay),
-            "warmup" => times.warmup = self.millis(statement).or(times.warmup),
-            "alpha" => times.alpha = self.switch(statement),
-            "virtualhost" => times.virtualhost = self.word(statement).or(times.virtualhost.take()),
+            "connect_timeout" => {
+                if let Some(time) = self.millis(statement, CONNECT_TIME, ignored) {
+                    self.says("connect_timeout");
+                    times.timeout = Some(time);
+                }
+            }
+            "retry" | OLD_RETRY => self.retry(statement, times, place),
+            "delay_before_retry" => {
+                if let Some(time) = self.any_time(statement) {
+                    self.says("delay_before_retry");
+                    times.retry_delay = Some(time);
+                }
+            }
+            "warmup" => {
+                if let Some(time) = self.any_time(statement) {
+                    self.says("warmup");
+                    times.warmup = Some(time);
+                }
+            }
+            "alpha" if place == Place::VirtualServer => times.alpha = self.always_on(statement),
+            "alpha" => {
+                if let Some(on) = self.switch(statement) {
+                    self.says("alpha");
+                    times.alpha = on;
+                }
+            }
+            "virtualhost" => {
+                if let Some(host) = self.word(statement) {
+                    self.says("virtualhost");
+                    times.virtualhost = Some(host);
+                }
+            }
             _ => return false,
         }
+        if place != Place::Check {
+            times.notes.push(self.note);
+        }
+        self.not_as_tcp(statement);
         true
     }
 
-    /// A check of a real server: one table of the cluster file, or one for each URL.
-    pub(super) fn check(
-        &mut self,
-        block: &Statement,
-        owner: Owner,
-        above: &Times,
-        real: IpAddr,
-    ) -> Vec<At<Value>> {
+    fn retry(&mut self, statement: &Statement, times: &mut Times, place: Place) {
+        let (range, reading) = match place {
+            Place::Check => (0..=i64::from(u32::MAX), Reading::Loose),
+            Place::VirtualServer | Place::RealServer => (1..=i64::from(u32::MAX), Reading::Exact),
+        };
+        let number = self.number_or(statement, 0, range, reading, "keepalived ignores the line");
+        let Some(number) = number else { return };
+        self.says("retry");
+        if number > 100 {
+            self.instead(Fate::Changed, "at most 100");
+        } else if statement.keyword() == OLD_RETRY && self.is_as_written() {
+            self.instead(Fate::Carried, "keepalived asks for `retry` instead");
+        }
+        times.retry = u32::try_from(number.min(100)).ok();
+    }
+
+    /// A check of a real server: one table of the cluster file, or one for each URL or host.
+    pub(super) fn check(&mut self, block: &Statement, owner: Owner, above: &Times, of: Of) -> Vec<At<Value>> {
+        // The note of the block itself is the last one.
+        let mark = self.notes.items.len().saturating_sub(1);
+        let checks = self.own_check(block, owner, above, of);
+        self.as_tcp(block, mark, checks)
+    }
+
+    fn own_check(&mut self, block: &Statement, owner: Owner, above: &Times, of: Of) -> Vec<At<Value>> {
         let spot = block.spot;
+        let mark = self.notes.items.len();
+        let level = Level::RealServer.below(block.keyword()).unwrap_or(Level::List);
         let kind = match block.keyword() {
             "TCP_CHECK" => "tcp",
             "HTTP_GET" => "http",
@@ -68,41 +150,114 @@ impl Reader<'_> {
             "PING_CHECK" => "ping",
             "FILE_CHECK" => "file",
             _ => {
-                self.each(&OTHER_CHECKS, block);
+                for inside in block.inside() {
+                    self.known_in(level.tables(), block.keyword(), inside, owner);
+                }
                 return Vec::new();
             }
         };
         let mut times = above.clone();
-        // Of what stands above, only these differ by the kind of check.
-        let (retries, delay) = match kind {
-            "script" => (0, 1000),
-            "dns" => (3, above.delay_loop.unwrap_or(DELAY_LOOP)),
-            "http" | "https" => (1, 3000),
-            _ => (1, 1000),
-        };
         let mut check = Map::new();
         check.insert("type".to_owned(), json!(kind));
         let mut urls = Vec::new();
+        let mut hosts: Vec<Connection> = Vec::new();
+        let mut connection = Connection::new();
+        let mut program: Option<(Vec<String>, usize)> = None;
         for statement in block.inside() {
-            let special = match kind {
-                "http" | "https" => &HTTP_GET,
-                "script" => &MISC_CHECK,
-                _ => &OTHER_CHECKS,
-            };
-            let special = special.find(statement.keyword()).map(|_| special);
-            if self.known(special.unwrap_or(&CHECK), statement, owner).is_none()
-                || self.time(statement, &mut times)
+            if statement.keyword() == OLD_RETRY && level.block(OLD_RETRY).is_none() {
+                self.unknown_retry(statement, block.keyword(), owner, &mut times);
+            }
+            if self.known_in(level.tables(), block.keyword(), statement, owner).is_none()
+                || self.time(statement, &mut times, Place::Check)
             {
                 continue;
             }
-            if statement.keyword() == "url" {
-                urls.push(self.url(statement, owner));
-            } else if !self.connection(statement, &mut check, real) {
-                self.special(statement, owner, &mut check, real);
+            match statement.keyword() {
+                "url" => urls.extend(self.url(statement, owner)),
+                "host" => hosts.push(self.host(statement, owner, of)),
+                "misc_path" => {
+                    if let Some(words) = self.program(statement) {
+                        self.says("misc_path");
+                        check.insert("command".to_owned(), json!(words));
+                        program = Some((words, self.note));
+                    }
+                }
+                _ if self.connection(statement, &mut connection, of.address) => {}
+                _ => self.special(statement, &mut check),
             }
         }
+        let lacking = match kind {
+            "script" if program.is_none() => Some("misc_path"),
+            "file" if !check.contains_key("file") => Some("track_file"),
+            "http" | "https" if urls.is_empty() => Some("url"),
+            _ => None,
+        };
+        if let Some(missing) = lacking {
+            self.missing(
+                spot,
+                format!("`{}` has no `{missing}`", block.keyword()),
+                "keepalived ignores the check",
+            );
+            let why = format!("keepalived ignores a check without `{missing}`");
+            self.left_out(mark.saturating_sub(1)..self.notes.items.len(), &why);
+            return Vec::new();
+        }
+        if let Some((words, note)) = program {
+            let user = check.get("user").and_then(Value::as_str).map(ToOwned::to_owned);
+            let user = user.or_else(|| self.default_user());
+            self.settle_program(note, &words, user.as_deref());
+            check.extend(user.map(|user| ("user".to_owned(), json!(user))));
+        }
+        self.times_of(kind, &times, of, &mut check);
+        self.connections(kind, spot, check, connection, hosts, of)
+            .into_iter()
+            .flat_map(|check| {
+                let whole = |url: Map<String, Value>| {
+                    let mut check = check.clone();
+                    check.extend(url);
+                    At { value: Value::Object(check), spot }
+                };
+                let alone = urls.is_empty().then(Map::new);
+                urls.iter().cloned().chain(alone).map(whole).collect::<Vec<_>>()
+            })
+            .collect()
+    }
+
+    /// `nb_get_retry` where keepalived does not know it, which is asked about: nearly everybody means it.
+    fn unknown_retry(&mut self, statement: &Statement, check: &str, owner: Owner, times: &mut Times) {
+        let why = format!(
+            "keepalived does not know it in {check} and ignores it, so that it tries {} more; \
+             the number that is written was taken: remove `retries` if nothing is to change",
+            if check == "MISC_CHECK" { "not once" } else { "once" },
+        );
+        self.note = self.notes.items.len();
+        self.notes.item(
+            owner,
+            Item {
+                fate: Fate::Decide,
+                spots: vec![statement.spot],
+                what: shorten(&statement.text()),
+                ours: Some("check.retries".to_owned()),
+                why: Some(why),
+            },
+        );
+        let number = statement.value().and_then(|text| text.parse::<u32>().ok());
+        times.retry = number.map(|number| number.min(100)).or(times.retry);
+    }
+
+    /// What stands above, and keepalived's defaults, of which some differ by the kind of check.
+    fn times_of(&mut self, kind: &str, times: &Times, of: Of, check: &mut Map<String, Value>) {
         let interval = times.delay_loop.unwrap_or(DELAY_LOOP);
-        let timeout = if kind == "script" { interval } else { times.timeout.unwrap_or(5000) };
+        let (retries, delay) = match kind {
+            "script" => (0, 1000),
+            "dns" => (3, interval),
+            "http" | "https" => (1, 3000),
+            _ => (1, 1000),
+        };
+        let timeout = match kind {
+            "script" => of.delay_loop.unwrap_or(DELAY_LOOP),
+            _ => times.timeout.unwrap_or(5000),
+        };
         for (key, value) in [
             ("interval", span(interval)),
             ("timeout", span(timeout)),
@@ -120,41 +275,65 @@ impl Reader<'_> {
         if let ("http" | "https", Some(host)) = (kind, &times.virtualhost) {
             check.entry("host").or_insert_with(|| json!(host));
         }
-        if let Some(missing) = lacks(kind, &check) {
-            self.missing(spot, format!("`{}` has no `{missing}`", block.keyword()), "left out");
-            return Vec::new();
+    }
+
+    /// The check once for each place that it connects to.
+    fn connections(
+        &mut self,
+        kind: &str,
+        spot: Spot,
+        check: Map<String, Value>,
+        own: Connection,
+        hosts: Vec<Connection>,
+        of: Of,
+    ) -> Vec<Map<String, Value>> {
+        let mut places = if hosts.is_empty() || !own.is_empty() { vec![own] } else { Vec::new() };
+        places.extend(hosts);
+        let connects = !matches!(kind, "script" | "file" | "ping");
+        if connects && of.port.is_none() && places.iter().any(|place| !place.contains_key("port")) {
+            let why = "the real server has no port, so that keepalived's check asks for port 0 and fails; here it asks for \
+                       the port of the service";
+            self.notes.say(Fate::Changed, vec![spot], "a check without a port", why);
         }
-        if urls.is_empty() {
-            return vec![At { value: Value::Object(check), spot }];
-        }
-        let whole = |url: Map<String, Value>| {
+        let whole = |mut place: Connection| {
+            if connects && let Some(port) = of.port {
+                place.entry("port").or_insert_with(|| json!(port));
+            }
             let mut check = check.clone();
-            check.extend(url);
-            At { value: Value::Object(check), spot }
+            check.extend(place);
+            check
         };
-        urls.into_iter().map(whole).collect()
+        places.into_iter().map(whole).collect()
     }
 
     /// Where a check connects to, and from.
-    fn connection(&mut self, statement: &Statement, check: &mut Map<String, Value>, real: IpAddr) -> bool {
+    fn connection(&mut self, statement: &Statement, check: &mut Connection, real: IpAddr) -> bool {
         match statement.keyword() {
             "connect_ip" => {
-                if let Some(address) = self.address(statement).filter(|address| *address != real) {
-                    check.insert("address".to_owned(), json!(address));
+                if let Some(address) = self.address(statement) {
+                    self.says("connect_ip");
+                    if address == real {
+                        check.remove("address");
+                    } else {
+                        check.insert("address".to_owned(), json!(address));
+                    }
                 }
             }
             "connect_port" => {
-                if let Some(port) = self.number(statement, 1..=65_535) {
+                if let Some(port) = self.loose(statement, 1..=65_535) {
+                    self.says("connect_port");
                     check.insert("port".to_owned(), json!(port));
                 }
             }
             "bindto" => {
                 if let Some(address) = self.address(statement) {
+                    self.says("bindto");
                     check.insert("source".to_owned(), json!(address));
                 }
             }
             "bind_if" => {
                 if let Some(interface) = self.word(statement) {
+                    self.says("bind_if");
                     check.insert("interface".to_owned(), json!(interface));
                 }
             }
@@ -163,8 +342,26 @@ impl Reader<'_> {
         true
     }
 
+    /// A host of a check of mail servers.
+    fn host(&mut self, block: &Statement, owner: Owner, of: Of) -> Connection {
+        let outer = std::mem::take(&mut self.spoken);
+        let mut connection = Connection::new();
+        for line in block.inside() {
+            if self.known_in(&[&CHECK, &CONNECTION], "host (in SMTP_CHECK)", line, owner).is_some()
+                && !self.connection(line, &mut connection, of.address)
+            {
+                let why = "the time of a check holds for all its hosts";
+                if line.keyword() != "bind_port" && line.keyword() != "fwmark" {
+                    self.instead(Fate::NotCarried, why);
+                }
+            }
+        }
+        self.spoken = outer;
+        connection
+    }
+
     /// What only one kind of check has.
-    fn special(&mut self, statement: &Statement, owner: Owner, check: &mut Map<String, Value>, real: IpAddr) {
+    fn special(&mut self, statement: &Statement, check: &mut Map<String, Value>) {
         let mut set = |key: &str, value: Option<Value>| {
             if let Some(value) = value {
                 check.insert(key.to_owned(), value);
@@ -172,20 +369,28 @@ impl Reader<'_> {
         };
         match statement.keyword() {
             "sni_name" => set("host", self.word(statement).map(Value::String)),
-            "misc_path" => {
-                if let Some(command) = self.program(statement) {
-                    set("command", Some(json!(command.words)));
-                    set("user", command.user.map(Value::String));
+            "misc_timeout" => match self.seconds(statement, super::instance::MICROS_IN_U32) {
+                Some(0) if !self.is_as_written() => {}
+                Some(0) => self.instead(Fate::Carried, "0 is the default: the time between checks"),
+                Some(time) => {
+                    self.says("misc_timeout");
+                    set("timeout", Some(span(time)));
+                }
+                None => {}
+            },
+            "misc_dynamic" => set("dynamic_weight", Some(json!(true))),
+            "user" => {
+                if let Some(user) = self.user(statement) {
+                    self.says("user");
+                    set("user", Some(Value::String(user)));
                 }
             }
-            "misc_timeout" => set("timeout", self.some_time(statement).map(span)),
-            "misc_dynamic" => set("dynamic_weight", Some(json!(true))),
-            "user" => set("user", self.user(statement).map(Value::String)),
             "payload" => {
                 let hex: String = statement.values().map(pairs).collect();
                 let good =
                     !hex.is_empty() && hex.len() <= 1024 && hex.bytes().all(|byte| byte.is_ascii_hexdigit());
                 if good {
+                    self.says("payload");
                     set("payload", Some(json!(hex)));
                 } else {
                     self.bad(statement, "a payload is 1 to 512 bytes in hexadecimal".to_owned(), "left out");
@@ -193,40 +398,47 @@ impl Reader<'_> {
             }
             "require_reply" => {
                 if statement.value().is_none() {
-                    self.notes.instead(Fate::Carried, "any answer will do, as in keepalived");
+                    self.instead(Fate::Carried, "any answer will do, as in keepalived");
                 }
                 set("require_reply", Some(json!(true)));
             }
             "type" => match statement.value().map(str::to_ascii_uppercase).as_deref() {
                 Some(record @ ("A" | "AAAA" | "CNAME" | "MX" | "NS" | "SOA" | "TXT")) => {
-                    set("record", Some(json!(record)))
+                    self.says("type");
+                    set("record", Some(json!(record)));
                 }
-                _ => self.bad(statement, "there is no such type of record".to_owned(), "SOA is asked for"),
+                None => self.lacks_value(statement),
+                _ => {
+                    let message = "no check asks for such a type of record".to_owned();
+                    self.bad(statement, message, "left out: SOA is asked for");
+                }
             },
-            "name" => set("name", self.word(statement).map(Value::String)),
-            "helo_name" => set("helo", self.word(statement).map(|name| json!(super::named(&name)))),
-            "track_file" => {
-                let name = statement.value().unwrap_or_default();
-                let index = self.config.trackers.iter().position(|tracker| tracker.name == name);
-                let tracker = index.and_then(|index| self.config.trackers.get_mut(index));
-                let path = tracker.and_then(|tracker| {
-                    tracker.checked = true;
-                    tracker.draft.get("path").cloned()
-                });
-                match path {
-                    Some(path) => set("file", Some(path)),
-                    None => {
-                        let message = format!("the file `{}` is defined nowhere", shorten(name));
-                        let finding =
-                            Finding::new(&codes::IMPORT_REFERENCE, statement.spot, message, "left out");
-                        self.notes.finding(finding.at(name));
-                    }
+            "name" => {
+                if let Some(name) = self.word(statement)
+                    && self.says_first("name", statement)
+                {
+                    set("name", Some(Value::String(name)));
                 }
             }
-            "host" => {
-                for line in statement.inside() {
-                    if self.known(&SMTP_HOST, line, owner).is_some() {
-                        self.connection(line, check, real);
+            "helo_name" => {
+                if let Some(name) = self.word(statement) {
+                    self.says("helo_name");
+                    set("helo", Some(json!(super::named(&name))));
+                }
+            }
+            "track_file" => {
+                let Some(name) = self.word(statement) else { return };
+                match self.checked_file(&name) {
+                    Some(path) => {
+                        self.says("track_file");
+                        set("file", Some(path));
+                    }
+                    None => {
+                        let message = format!("the file `{}` is defined nowhere before it", shorten(&name));
+                        let taken = "keepalived ignores the line";
+                        let finding = Finding::new(&codes::IMPORT_REFERENCE, statement.spot, message, taken);
+                        self.notes.finding(finding.at(name));
+                        self.instead(Fate::NotCarried, "it refers to nothing that is defined before it");
                     }
                 }
             }
@@ -234,50 +446,72 @@ impl Reader<'_> {
         }
     }
 
-    fn url(&mut self, block: &Statement, owner: Owner) -> Map<String, Value> {
+    fn url(&mut self, block: &Statement, owner: Owner) -> Option<Map<String, Value>> {
+        let outer = std::mem::take(&mut self.spoken);
+        let mark = self.notes.items.len();
         let mut url = Map::new();
+        let mut codes: Vec<String> = Vec::new();
         for statement in block.inside() {
             if self.known(&URL, statement, owner).is_none() {
                 continue;
             }
-            let (key, value) = match statement.keyword() {
-                "path" => ("path", self.word(statement).map(Value::String)),
-                "virtualhost" => ("host", self.word(statement).map(Value::String)),
-                "regex" => ("body", self.word(statement).map(Value::String)),
-                "status_code" => ("status", self.status(statement)),
+            let (thing, key, value) = match statement.keyword() {
+                "path" => ("path", "path", self.word(statement)),
+                "virtualhost" => ("virtualhost", "host", self.word(statement)),
+                "regex" => ("regex", "body", self.regex(statement)),
+                "status_code" => {
+                    codes.extend(self.status(statement));
+                    continue;
+                }
                 _ => continue,
             };
             if let Some(value) = value {
-                url.insert(key.to_owned(), value);
+                self.says(thing);
+                url.insert(key.to_owned(), Value::String(value));
             }
         }
-        url
-    }
-
-    fn status(&mut self, statement: &Statement) -> Option<Value> {
-        let code = |text: &str| text.parse::<u16>().ok().filter(|code| (100..=999).contains(code));
-        let good = |text: &&str| {
-            let (first, last) = text.split_once('-').unwrap_or((text, text));
-            matches!((code(first), code(last)), (Some(first), Some(last)) if first <= last)
-        };
-        let codes: Vec<&str> = statement.values().filter(good).collect();
-        if codes.is_empty() || codes.len() < statement.values().count() {
-            self.bad(
-                statement,
-                "a status is a number such as 200, or a range such as 200-299".to_owned(),
-                "left out",
-            );
+        if !codes.is_empty() && codes != ["200-299"] {
+            url.insert("status".to_owned(), json!(codes));
         }
-        (!codes.is_empty() && codes != ["200-299"]).then(|| json!(codes))
+        self.spoken = outer;
+        if !url.contains_key("path") {
+            self.missing(block.spot, "a `url` without `path`", "keepalived ignores it");
+            self.leave_out(mark, "keepalived ignores a `url` without `path`");
+            return None;
+        }
+        Some(url)
     }
-}
 
-/// What a check cannot do without.
-fn lacks(kind: &str, check: &Map<String, Value>) -> Option<&'static str> {
-    match kind {
-        "script" if !check.contains_key("command") => Some("misc_path"),
-        "file" if !check.contains_key("file") => Some("track_file"),
-        _ => None,
+    /// A regular expression is one word, with the quotes and escapes of a shell.
+    fn regex(&mut self, statement: &Statement) -> Option<String> {
+        match statement.arguments().as_deref() {
+            Some([_, pattern]) => Some(pattern.clone()),
+            _ => {
+                let message = "a regular expression is one word: quote it".to_owned();
+                self.bad(statement, message, "keepalived ignores the line");
+                None
+            }
+        }
+    }
+
+    /// Status codes, which add up.
+    fn status(&mut self, statement: &Statement) -> Vec<String> {
+        let code = |text: &str| text.parse::<u16>().ok().filter(|code| STATUS.contains(code));
+        let mut codes = Vec::new();
+        for text in statement.values() {
+            let (first, last) = text.split_once('-').unwrap_or((text, text));
+            match (code(first), code(last)) {
+                (Some(first), Some(last)) if first <= last => codes.push(text.to_owned()),
+                _ => {
+                    let message = format!(
+                        "a status is a number from 100 to 599 or a range such as 200-299, not `{}`",
+                        shorten(text)
+                    );
+                    self.bad_word(statement, Some(text), message, "keepalived drops the word");
+                }
+            }
+        }
+        codes
     }
 }
 

@@ -1,14 +1,14 @@
 //! Programs: a script with its arguments and its user.
 
-use evenkeel_schemas::scalars::Span;
 use serde_json::{Value, json};
 
 use super::super::notes::Fate;
 use super::super::tree::Statement;
+use super::super::words;
 use super::{Reader, shorten};
 
-/// Signs that mean something to a shell and nothing without one.
-const SHELL: [char; 9] = ['|', ';', '&', '<', '>', '$', '`', '*', '~'];
+/// Words that mean something to a shell and nothing without one.
+const SHELL: [&str; 12] = ["|", "||", ";", "&", "&&", "<", ">", ">>", "2>", "2>&1", "&>", "*"];
 
 /// A program with its arguments, and the user that it runs as.
 pub(super) struct Command {
@@ -17,129 +17,132 @@ pub(super) struct Command {
 }
 
 impl Command {
-    pub(super) fn hook(&self) -> Value {
-        match &self.user {
-            Some(user) => json!({ "command": self.words, "user": user }),
-            None => json!({ "command": self.words }),
+    /// The hook of a keyword. Of keepalived's, only `notify` says what happened after the program's own arguments.
+    pub(super) fn hook(&self, keyword: &str) -> Value {
+        let mut hook = json!({ "command": self.words });
+        if let Some(user) = &self.user {
+            hook["user"] = json!(user);
         }
+        if keyword != "notify" {
+            hook["state_arguments"] = json!(false);
+        }
+        hook
     }
 }
 
 impl Reader<'_> {
     /// `keyword "program arguments" [user [group]]`.
     pub(super) fn notified(&mut self, statement: &Statement) -> Option<Command> {
-        let text = self.word(statement)?;
-        let user = statement.values().nth(1).map(ToOwned::to_owned);
-        if statement.values().nth(2).is_some() {
-            self.notes.instead(
+        let line = self.line_of_program(statement)?;
+        let words = self.arguments(statement, line.get(1))?;
+        let user = line.get(2).cloned();
+        if line.get(3).is_some() {
+            self.instead(
                 Fate::Changed,
                 "it runs with the groups of its user; the group that is written is not carried",
             );
         }
-        self.command(&text, user)
-    }
-
-    /// `keyword "program arguments"`, or the same without quotes.
-    pub(super) fn program(&mut self, statement: &Statement) -> Option<Command> {
-        self.word(statement)?;
-        let first = statement.words.get(1).is_some_and(|word| word.quoted);
-        if first && statement.words.len() > 2 {
-            // The program alone is quoted: what follows are arguments as they are.
-            let mut command = self.command(statement.value()?, None)?;
-            command.words.extend(statement.values().skip(1).map(ToOwned::to_owned));
-            return Some(command);
-        }
-        let words: Vec<&str> = statement.values().collect();
-        self.command(&words.join(" "), None)
-    }
-
-    fn command(&mut self, text: &str, user: Option<String>) -> Option<Command> {
-        let user = user.or_else(|| self.script_user.clone());
-        if text.contains(SHELL) {
-            self.notes.instead(
-                Fate::Changed,
-                "it has signs of a shell, so it is run by one; programs run without a shell otherwise",
-            );
-            return Some(Command {
-                words: vec!["/bin/sh".to_owned(), "-c".to_owned(), text.to_owned()],
-                user,
-            });
-        }
-        let words = split(text);
-        let program = words.first()?;
-        if !program.starts_with('/') {
-            self.notes.instead(
-                Fate::Decide,
-                format!(
-                    "write the program with its whole path: `{}` is looked for in no PATH",
-                    shorten(program)
-                ),
-            );
-        } else if user.is_none() {
-            self.notes.instead(
-                Fate::Decide,
-                "say which `user` runs it: absent it is `evenkeel_script` or `nobody`, and keepalived took `keepalived_script` or root",
-            );
-        }
+        let user = user.or_else(|| self.default_user());
+        self.settle_program(self.note, &words, user.as_deref());
         Some(Command { words, user })
+    }
+
+    /// `keyword "program arguments"`: keepalived drops what follows the quoted text.
+    pub(super) fn program(&mut self, statement: &Statement) -> Option<Vec<String>> {
+        let line = self.line_of_program(statement)?;
+        let words = self.arguments(statement, line.get(1))?;
+        if line.len() > 2 {
+            let message = format!("`{}` is not quoted as a whole", statement.keyword());
+            let taken = format!(
+                "keepalived drops what follows `{}`, and so does the import",
+                shorten(&words.join(" "))
+            );
+            self.bad_word(statement, line.get(2).map(String::as_str), message, &taken);
+        }
+        Some(words)
+    }
+
+    fn line_of_program(&mut self, statement: &Statement) -> Option<Vec<String>> {
+        let line = statement.arguments();
+        match &line {
+            None => {
+                let message = "its quotation marks cannot be followed".to_owned();
+                self.bad(statement, message, "keepalived ignores the line");
+            }
+            Some(line) if line.len() < 2 => self.lacks_value(statement),
+            Some(_) => {}
+        }
+        line.filter(|line| line.len() > 1)
+    }
+
+    /// The words of a program, which are themselves quoted.
+    fn arguments(&mut self, statement: &Statement, text: Option<&String>) -> Option<Vec<String>> {
+        let words = text.and_then(|text| {
+            // A file that is opened and not run: keepalived leaves that to a shell.
+            if text.trim_start().starts_with('<') {
+                return Some(vec!["/bin/sh".to_owned(), "-c".to_owned(), text.clone()]);
+            }
+            words::arguments(text).filter(|words| !words.is_empty())
+        });
+        // keepalived looks for it in the PATH of its own environment, which an import does not know.
+        let words = words.map(|mut words| {
+            let known = words.first().and_then(|program| {
+                self.request.programs.iter().find(|(name, _)| name == program).map(|(_, path)| path.clone())
+            });
+            if let (Some(program), Some(path)) = (words.first_mut(), known) {
+                *program = path;
+            }
+            words
+        });
+        if words.is_none() {
+            let message = "there is no program in it".to_owned();
+            self.bad(statement, message, "keepalived ignores the line");
+        }
+        words
+    }
+
+    /// The user of programs that name none.
+    pub(super) fn default_user(&self) -> Option<String> {
+        self.script_user.clone().or_else(|| self.request.script_user.clone())
+    }
+
+    /// What there is to say of a program.
+    pub(super) fn settle_program(&mut self, note: usize, words: &[String], user: Option<&str>) {
+        let program = words.first().map_or("", String::as_str);
+        if !program.starts_with('/') {
+            let why = format!(
+                "keepalived looks for `{0}` in its PATH, and evenkeeld in none: say where it is on the directors with \
+                 `--program {0}=/path/of/it` (`command -v {0}` tells there)",
+                shorten(program)
+            );
+            self.notes.instead_at(note, Fate::Decide, why);
+        } else if user.is_none() {
+            self.notes.instead_at(
+                note,
+                Fate::Decide,
+                "say who runs it with `--script-user USER`: keepalived takes `keepalived_script` where that user exists, and root \
+                 otherwise; evenkeeld takes `evenkeel_script` or `nobody`",
+            );
+        } else if let Some(sign) = words.iter().find(|word| SHELL.contains(&word.as_str())) {
+            let why = format!(
+                "keepalived runs it without a shell and gives it `{sign}` as an argument; so does the daemon"
+            );
+            let told = self.notes.items.get(note).is_some_and(|(_, item)| item.fate != Fate::Carried);
+            if !told {
+                self.notes.instead_at(note, Fate::Carried, why);
+            }
+        }
     }
 
     /// Notes a user of a script: `user name [group]`.
     pub(super) fn user(&mut self, statement: &Statement) -> Option<String> {
         let user = self.word(statement)?;
         if statement.values().nth(1).is_some() {
-            self.notes.instead(
+            self.instead(
                 Fate::Changed,
                 "it runs with the groups of its user; the group that is written is not carried",
             );
         }
         Some(user)
-    }
-
-    /// The first value as a time of the cluster file.
-    pub(super) fn span(&mut self, statement: &Statement) -> Option<Value> {
-        self.millis(statement).map(super::span)
-    }
-
-    /// The same for a time that must not be zero.
-    pub(super) fn some_time(&mut self, statement: &Statement) -> Option<u32> {
-        let millis = self.millis(statement)?;
-        if millis == 0 {
-            self.bad(statement, format!("`{}` cannot be 0", statement.keyword()), "the default was taken");
-            return None;
-        }
-        Some(millis.min(Span::MAX_MILLIS))
-    }
-}
-
-/// Words separated by blanks; quotes keep blanks together.
-fn split(text: &str) -> Vec<String> {
-    let mut words: Vec<String> = Vec::new();
-    let mut word: Option<String> = None;
-    let mut quote = None;
-    for char in text.chars() {
-        match quote {
-            Some(open) if open == char => quote = None,
-            Some(_) => word.get_or_insert_default().push(char),
-            None if matches!(char, '\'' | '"') => {
-                quote = Some(char);
-                word.get_or_insert_default();
-            }
-            None if char.is_whitespace() => words.extend(word.take()),
-            None => word.get_or_insert_default().push(char),
-        }
-    }
-    words.extend(word);
-    words
-}
-
-#[cfg(test)]
-mod tests {
-    use super::split;
-
-    #[test]
-    fn quotes_keep_arguments_together() {
-        assert_eq!(split("/a b  'c d' \"e\"f ''"), ["/a", "b", "c d", "ef", ""]);
-        assert!(split("  ").is_empty());
     }
 }

@@ -1,10 +1,16 @@
 //! `global_defs` and `garp_group`: what holds for every instance, and for IPVS.
 
+use std::collections::btree_map::Entry;
+
+use serde_json::Value;
+
 use super::super::keywords::{GARP_GROUP, GLOBAL_DEFS};
 use super::super::model::Draft;
-use super::super::notes::{Fate, Owner};
+use super::super::notes::{Fate, Finding, Owner};
 use super::super::tree::Statement;
-use super::{Reader, span};
+use super::instance::MICROS_IN_U32;
+use super::{Reader, Reading, shorten, span};
+use crate::codes;
 
 impl Reader<'_> {
     pub(super) fn global_defs(&mut self, block: &Statement) {
@@ -18,160 +24,248 @@ impl Reader<'_> {
     fn global(&mut self, statement: &Statement) {
         let spot = statement.spot;
         match statement.keyword() {
-            "vrrp_version" => self.version(statement, None),
-            "vrrp_garp_master_repeat" => self.garp_repeat(statement, None),
-            "vrrp_garp_master_delay" => self.garp_time(statement, None, "garp.delay"),
-            "vrrp_garp_master_refresh" => self.garp_time(statement, None, "garp.refresh"),
-            "vrrp_garp_interval" | "vrrp_gna_interval" => self.garp_time(statement, None, "garp.interval"),
-            "vrrp_min_garp" if self.switch(statement) => {
-                self.routers.set("garp.repeat", 1, spot);
-                self.routers.set("garp.delay", "0s", spot);
+            "vrrp_version" => {
+                if let Some(version) = self.loose(statement, 2..=3) {
+                    self.says("version");
+                    self.routers.set("version", version, spot);
+                }
             }
+            "vrrp_garp_master_repeat" => self.garp_repeat(statement, None),
+            "vrrp_garp_master_delay" => self.garp_seconds(statement, None, "garp.delay", MICROS_IN_U32),
+            "vrrp_garp_master_refresh" => {
+                self.garp_seconds(statement, None, "garp.refresh", 0..=i64::from(u32::MAX));
+            }
+            "vrrp_garp_interval" | "vrrp_gna_interval" => self.garp_pause(statement),
+            "vrrp_min_garp" => self.min_garp(statement),
             "vrrp_startup_delay" => {
-                if let Some(delay) = self.some_time(statement) {
+                let range = 1_000..=u64::from(u32::MAX);
+                if let Some(delay) = self.millis(statement, range, "keepalived ignores the line") {
+                    self.says("startup_delay");
                     self.routers.set("startup_delay", span(delay), spot);
                 }
             }
-            "v3_checksum_as_v2" if self.switch(statement) => {
-                self.routers.set("checksum", "message_only", spot)
+            "v3_checksum_as_v2" => {
+                if let Some(on) = self.switch(statement) {
+                    self.says("checksum");
+                    let kind = if on { "message_only" } else { "pseudo_header" };
+                    self.routers.set("checksum", kind, spot);
+                }
             }
-            "script_user" => self.script_user = self.user(statement),
+            "script_user" => {
+                if let Some(user) = self.user(statement) {
+                    self.says("script_user");
+                    self.script_user = Some(user);
+                }
+            }
             "lvs_flush" => self.config.cluster.set("policy.exclusive_ipvs", true, spot),
             "lvs_timeouts" => self.lvs_timeouts(statement),
             "lvs_sync_daemon" => self.lvs_sync_daemon(statement),
             "vrrp_mcast_group4" if statement.value() == Some("224.0.0.18") => {
-                self.notes.instead(Fate::Carried, "the default")
+                self.instead(Fate::Carried, "the default")
             }
             "vrrp_mcast_group6" if statement.value() == Some("ff02::12") => {
-                self.notes.instead(Fate::Carried, "the default")
+                self.instead(Fate::Carried, "the default")
             }
-            "vrrp_strict" if !self.switch(statement) => self.notes.instead(Fate::Carried, "the default"),
+            "vrrp_strict" => self.strict = self.always_on(statement),
             _ => {}
         }
     }
 
-    /// The version of an instance, or of all when there is none.
-    pub(super) fn version(&mut self, statement: &Statement, draft: Option<&mut Draft>) {
-        if let Some(version) = self.number(statement, 2..=3) {
-            draft.unwrap_or(&mut self.routers).set("version", version, statement.spot);
+    /// `vrrp_min_garp`: one announcement and no second burst, where nothing else was said before.
+    fn min_garp(&mut self, statement: &Statement) {
+        match self.switch(statement) {
+            Some(true) => {}
+            Some(false) => return self.instead(Fate::Carried, "the default"),
+            None => return,
+        }
+        for (key, default, least) in [
+            ("garp.repeat", Value::from(5), Value::from(1)),
+            ("garp.delay", Value::from("5s"), Value::from("0s")),
+        ] {
+            if self.routers.get(key).is_none_or(|value| *value == default) {
+                self.routers.set(key, least, statement.spot);
+            }
         }
     }
 
     pub(super) fn garp_repeat(&mut self, statement: &Statement, draft: Option<&mut Draft>) {
-        let Some(number) = self.number(statement, 0..=i64::from(u16::MAX)) else { return };
-        if !(1..=100).contains(&number) {
-            self.notes.instead(Fate::Changed, "1 to 100 at once; the nearest was taken");
+        let Some(number) = self.loose(statement, 0..=i64::from(u32::MAX)) else { return };
+        self.says("garp.repeat");
+        if number == 0 {
+            self.bad(statement, "at least one announcement is sent".to_owned(), "keepalived takes 1");
+        } else if number > 100 {
+            self.instead(Fate::Changed, "at most 100 at once: 100 was taken");
         }
         draft.unwrap_or(&mut self.routers).set("garp.repeat", number.clamp(1, 100), statement.spot);
     }
 
-    pub(super) fn garp_time(&mut self, statement: &Statement, draft: Option<&mut Draft>, key: &str) {
-        let Some(millis) = self.millis(statement) else { return };
-        // No refresh and no pause are what their absence says; no second burst is a value.
-        if millis > 0 || key == "garp.delay" {
-            draft.unwrap_or(&mut self.routers).set(key, span(millis), statement.spot);
-        }
+    /// Whether nothing asked for connection synchronisation before: keepalived keeps the first.
+    pub(super) fn no_sync_yet(&mut self, statement: &Statement) -> bool {
+        let Some((_, _, place)) = self.config.sync.clone() else { return true };
+        self.instead(Fate::NotCarried, "keepalived keeps the first and ignores this one");
+        let message = "connection synchronisation is asked for twice".to_owned();
+        let finding = Finding::new(&codes::IMPORT_DUPLICATE, statement.spot, message, "ignored");
+        self.notes.finding(finding.at(statement.keyword()).also(place, "first here"));
+        false
     }
 
+    /// `lvs_timeouts [tcp N] [tcpfin N] [udp N]`; 0 leaves the kernel's.
     fn lvs_timeouts(&mut self, statement: &Statement) {
-        let values: Vec<&str> = statement.values().collect();
-        for pair in values.chunks(2) {
-            let key = match pair.first().copied() {
-                Some("tcp") => "ipvs.timeouts.tcp",
-                Some("tcpfin") => "ipvs.timeouts.tcp_fin",
-                Some("udp") => "ipvs.timeouts.udp",
-                _ => "",
-            };
-            let seconds = pair
-                .get(1)
-                .and_then(|text| text.parse::<u32>().ok())
-                .filter(|secs| (1..=86_400).contains(secs));
-            match seconds {
-                Some(seconds) if !key.is_empty() => {
-                    self.config.cluster.set(key, span(seconds * 1000), statement.spot)
+        const LONGEST: i64 = 31 * 86_400;
+        let words: Vec<&str> = statement.values().collect();
+        if words.len() < 2 {
+            let message = "`lvs_timeouts` has pairs: `tcp`, `tcpfin` or `udp`, and seconds".to_owned();
+            return self.bad(statement, message, "keepalived ignores the line");
+        }
+        let mut at = 0;
+        while let Some(word) = words.get(at) {
+            at += 1;
+            let key = match *word {
+                "tcp" => "ipvs.timeouts.tcp",
+                "tcpfin" => "ipvs.timeouts.tcp_fin",
+                "udp" => "ipvs.timeouts.udp",
+                other => {
+                    let message = format!("`{}` is none of `tcp`, `tcpfin` and `udp`", shorten(other));
+                    self.bad_word(statement, Some(other), message, "keepalived drops the word");
+                    continue;
                 }
-                _ => self.bad(
-                    statement,
-                    "`lvs_timeouts` has pairs: `tcp`, `tcpfin` or `udp`, and 1 to 86400 seconds".to_owned(),
-                    "left out",
-                ),
+            };
+            if words.get(at).is_none() {
+                let message = format!("`{word}` lacks its seconds");
+                self.bad_word(statement, Some(word), message, "keepalived drops the word");
+                break;
+            }
+            let seconds =
+                self.number_or(statement, at, 0..=LONGEST, Reading::Exact, "keepalived drops the pair");
+            at += 1;
+            match seconds.and_then(|seconds| u64::try_from(seconds).ok()) {
+                Some(0) => self.config.cluster.0.remove(key).map_or((), |_| ()),
+                Some(seconds) => {
+                    let millis = self.whole_millis(seconds * 1_000_000);
+                    self.config.cluster.set(key, span(millis), statement.spot);
+                }
+                None => {}
             }
         }
     }
 
-    /// `lvs_sync_daemon INTERFACE [[inst] INSTANCE] [id N] [maxlen N] [port N] [ttl N] [group A]`.
+    /// `lvs_sync_daemon INTERFACE [[inst] INSTANCE] [[id] N] [maxlen N] [port N] [ttl N] [group A]`.
     fn lvs_sync_daemon(&mut self, statement: &Statement) {
+        if !self.no_sync_yet(statement) {
+            return;
+        }
+        let Some(interface) = self.word(statement) else { return };
         let mut draft = Draft::default();
-        let mut instance = None;
-        let mut values = statement.values();
-        let Some(interface) = values.next() else {
-            return self.bad(statement, "`lvs_sync_daemon` needs an interface".to_owned(), "left out");
-        };
         draft.set("interface", interface, statement.spot);
-        let mut wrong = false;
-        let mut first = true;
-        while let Some(word) = values.next() {
-            let key = match word {
+        let mut instance = None;
+        let words: Vec<&str> = statement.values().collect();
+        let mut at = 1;
+        while let Some(word) = words.get(at) {
+            let place = at;
+            at += 1;
+            let (key, range) = match *word {
                 "inst" => {
-                    instance = values.next().map(ToOwned::to_owned);
-                    first = false;
+                    instance = instance.or_else(|| words.get(at).map(|name| (*name).to_owned()));
+                    at += 1;
                     continue;
                 }
-                "id" | "port" | "ttl" => word,
-                "maxlen" => "max_length",
-                "group" => "group",
-                _ if first => {
-                    instance = Some(word.to_owned());
-                    first = false;
+                "id" => ("id", 0..=255),
+                "maxlen" => ("max_length", 1..=65_507),
+                "port" => ("port", 1..=65_535),
+                "ttl" => ("ttl", 1..=255),
+                "group" => {
+                    match words.get(at).and_then(|text| super::address::plain(text)) {
+                        Some(group) if group.is_multicast() => {
+                            draft.set("group", group.to_string(), statement.spot);
+                        }
+                        _ => {
+                            let message = "`group` is a multicast address".to_owned();
+                            self.bad_word(statement, words.get(at).copied(), message, "keepalived drops it");
+                        }
+                    }
+                    at += 1;
                     continue;
                 }
-                _ => {
-                    wrong = true;
+                // As versions before 1.2.20 had it.
+                name if place == 1 => {
+                    instance = Some(name.to_owned());
+                    continue;
+                }
+                _ if place == 2 => {
+                    let taken = "keepalived takes the VRID";
+                    if let Some(id) = self.number_or(statement, place, 0..=255, Reading::Exact, taken) {
+                        draft.set("id", id, statement.spot);
+                    }
+                    continue;
+                }
+                other => {
+                    let message = format!("`{}` is no option of `lvs_sync_daemon`", shorten(other));
+                    self.bad_word(statement, Some(other), message, "keepalived drops the word");
                     continue;
                 }
             };
-            first = false;
-            let value = values.next().unwrap_or_default();
-            match (key, value.parse::<u32>()) {
-                ("group", _) => draft.set(key, value, statement.spot),
-                (_, Ok(number)) => draft.set(key, number, statement.spot),
-                (_, Err(_)) => wrong = true,
+            if let Some(number) =
+                self.number_or(statement, at, range, Reading::Exact, "keepalived drops the option")
+            {
+                draft.set(key, number, statement.spot);
             }
-        }
-        if wrong {
-            self.bad(
-                statement,
-                "`lvs_sync_daemon` has an option that is none".to_owned(),
-                "the option was left out",
-            );
+            at += 1;
         }
         self.config.sync = Some((draft, instance, statement.spot));
     }
 
-    /// A pause between announcements, for the interfaces that are listed.
+    /// A pause between announcements, for the interfaces that are listed. The first group of an interface counts.
     pub(super) fn garp_group(&mut self, block: &Statement) {
-        let mut pause = None;
+        let (mut arp, mut neighbour) = (None, None);
         let mut interfaces = Vec::new();
         for statement in block.inside() {
             if self.known(&GARP_GROUP, statement, Owner::Cluster).is_none() {
                 continue;
             }
+            let range = 0..=u64::from(i32::MAX.unsigned_abs());
             match statement.keyword() {
-                "garp_interval" => pause = self.span(statement).or(pause),
-                "gna_interval" => {
-                    let interval = self.span(statement);
-                    pause = pause.or(interval);
+                key @ ("garp_interval" | "gna_interval") => {
+                    let Some(millis) = self.millis(statement, range, "keepalived ignores the line") else {
+                        continue;
+                    };
+                    self.says(if key == "garp_interval" { "garp_interval" } else { "gna_interval" });
+                    *if key == "garp_interval" { &mut arp } else { &mut neighbour } =
+                        Some((millis, self.note));
                 }
-                "interface" => interfaces.extend(statement.value().map(ToOwned::to_owned)),
+                "interface" => interfaces.extend(self.word(statement)),
                 _ => {
-                    let words = statement.inside().iter().flat_map(|line| &line.words);
-                    interfaces.extend(words.map(|word| word.text.clone()));
+                    for line in statement.inside() {
+                        self.line_item(
+                            line,
+                            Owner::Cluster,
+                            "interfaces",
+                            Some("virtual_routers.*.garp.interval"),
+                        );
+                        interfaces.extend(line.words.iter().cloned());
+                    }
                 }
             }
         }
-        if let Some(pause) = pause.filter(|pause| pause.as_str() != Some("0s")) {
-            for interface in interfaces {
-                self.garp_groups.insert(interface, super::At { value: pause.clone(), spot: block.spot });
+        if let (Some((arp, _)), Some((neighbour, note))) = (arp, neighbour)
+            && arp != neighbour
+        {
+            let why = "one pause for both families: that of `garp_interval` was taken";
+            self.notes.instead_at(note, Fate::Changed, why);
+        }
+        let Some((pause, _)) = arp.or(neighbour) else {
+            return self.missing(block.spot, "a `garp_group` without an interval", "keepalived drops it");
+        };
+        for interface in interfaces {
+            match self.garp_groups.entry(interface) {
+                Entry::Occupied(known) => {
+                    let message = format!("`{}` is in a `garp_group` already", shorten(known.key()));
+                    let finding = Finding::new(&codes::IMPORT_DUPLICATE, block.spot, message, "ignored");
+                    self.notes.finding(finding.at(known.key()));
+                }
+                Entry::Vacant(free) if pause > 0 => {
+                    free.insert(super::At { value: span(pause), spot: block.spot });
+                }
+                Entry::Vacant(_) => {}
             }
         }
     }

@@ -1,56 +1,102 @@
-//! `vrrp_instance`: a director's part of a virtual router.
+//! `vrrp_instance`: a director's part of a virtual router, line by line. What its settings make of each other is in
+//! `settle`.
 
 use std::net::IpAddr;
 
 use evenkeel_schemas::scalars::InterfaceName;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::super::keywords::{AUTH_HMAC, AUTHENTICATION, VRRP_INSTANCE};
 use super::super::model::{At, Draft, Instance};
-use super::super::notes::{Fate, Finding, Item, Owner};
+use super::super::notes::{Fate, Finding, Owner};
 use super::super::source::Spot;
 use super::super::tree::Statement;
-use super::{Reader, shorten, span};
+use super::tracking::Tracks;
+use super::{ANY_TIME, Reader, Reading, address, shorten, span};
 use crate::codes;
 
 /// Longest password of VRRP version 2 in bytes.
 const PASSWORD_BYTES: usize = 8;
 
-/// Hop limit of IPv6 unicast as keepalived 2.2.7 sends it, whatever its configuration says.
-const KEEPALIVED_HOP_LIMIT: u8 = 64;
+/// Longest name of an interface in bytes.
+const INTERFACE_BYTES: usize = 15;
 
 /// Most instances of one director. Each is compared with each, so there is an end to them.
 const MAX_INSTANCES: usize = 5000;
 
+/// `advert_int`, in microseconds: what keepalived does not ignore.
+const ADVERTS: std::ops::RangeInclusive<u64> = 10_000..=255_000_000;
+
+/// `preempt_delay`, in microseconds.
+const PREEMPT_DELAY: std::ops::RangeInclusive<u64> = 0..=1_000_000_000;
+
+/// Whole seconds that keepalived counts in microseconds in 32 bits.
+pub(super) const MICROS_IN_U32: std::ops::RangeInclusive<i64> = 0..=4294;
+
+/// What makes an instance a virtual router of its own: VRID, interface, IPv6, unicast.
+pub(super) type Identity = (Option<u8>, Option<String>, bool, bool);
+
 /// What an instance says before its defaults are known.
 #[derive(Default)]
-struct Said {
-    master: Option<Spot>,
-    priority: Option<At<u8>>,
-    interval: Option<At<u32>>,
-    preempt: Option<(bool, Spot)>,
-    /// The password, where its block stands, and the number of its note.
-    auth: Option<(String, Spot, usize)>,
-    unicast: Map<String, Value>,
-    mac: Option<(Map<String, Value>, Spot)>,
+pub(super) struct Said {
+    /// `state`, whether it is MASTER, and the number of its note.
+    pub(super) state: Option<(bool, usize)>,
+    pub(super) priority: Option<At<u8>>,
+    /// In microseconds.
+    pub(super) interval: Option<At<u64>>,
+    /// Whether a Master of lower priority is left alone, and the number of the note that says so.
+    pub(super) nopreempt: Option<(bool, usize)>,
+    pub(super) preempt_delay: Option<(u32, usize)>,
+    pub(super) version: Option<At<u64>>,
+    pub(super) strict: Option<bool>,
+    /// `accept` or `no_accept`.
+    pub(super) accept: Option<(bool, usize)>,
+    /// Whether it is of IPv6: what the first address says.
+    pub(super) family: Option<bool>,
+    pub(super) auth_type: Option<(AuthType, usize)>,
+    pub(super) auth_pass: Option<(String, Spot, usize)>,
+    /// Number of the first note of an `authentication`.
+    pub(super) auth: Option<usize>,
+    pub(super) unicast: Map<String, Value>,
+    /// Whether a keyword of unicast is there, peers or not.
+    pub(super) unicast_said: bool,
+    pub(super) ttl: Option<usize>,
+    /// `use_vmac` and the number of its note.
+    pub(super) mac: Option<(Map<String, Value>, Spot, usize)>,
+    /// Number of the note of `vmac_xmit_base`.
+    pub(super) xmit_base: Option<usize>,
+    pub(super) tracks: Tracks,
+}
+
+/// Kinds of VRRP authentication that keepalived knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AuthType {
+    Password,
+    Header,
+}
+
+impl Said {
+    /// Whether an address is of the instance's family; the first one decides it.
+    pub(super) fn is_of_family(&mut self, address: IpAddr) -> bool {
+        *self.family.get_or_insert(address.is_ipv6()) == address.is_ipv6()
+    }
 }
 
 impl Reader<'_> {
     pub(super) fn instance(&mut self, block: &Statement) {
-        let Some(name) = self.word(block) else { return };
+        let Some(name) = self.name(block) else { return };
         if self.config.instances.len() >= MAX_INSTANCES {
             let message = format!("there are more than {MAX_INSTANCES} instances");
-            return self.notes.finding(Finding::new(
-                &codes::IMPORT_EXPANSION,
-                block.spot,
-                message,
-                "left out",
-            ));
+            let finding = Finding::new(&codes::IMPORT_EXPANSION, block.spot, message, "left out");
+            self.skip(block, "there are too many instances");
+            return self.notes.finding(finding);
         }
-        if let Some(before) = self.config.instances.iter().find(|instance| instance.name == name) {
+        let before = self.instances.get(&name).and_then(|at| self.config.instances.get(*at));
+        if let Some(before) = before.map(|instance| instance.spot) {
             let message = format!("the instance `{}` is defined twice", shorten(&name));
             let finding = Finding::new(&codes::IMPORT_DUPLICATE, block.spot, message, "left out");
-            return self.notes.finding(finding.at(name).also(before.spot, "first here"));
+            self.skip(block, "keepalived keeps the first instance of a name and skips this one");
+            return self.notes.finding(finding.at(name).also(before, "first here"));
         }
         let mut instance = Instance {
             name,
@@ -62,83 +108,123 @@ impl Reader<'_> {
             excluded: Vec::new(),
             source: None,
             peers: Vec::new(),
+            v6: false,
             draft: self.routers.clone(),
         };
         let mark = self.notes.items.len();
-        self.object(block, Owner::Router(self.director, self.config.instances.len()));
+        let owner = Owner::Router(self.director, self.config.instances.len());
+        self.object(block, owner);
         let mut said = Said::default();
-        // The interface first: addresses compare theirs with it.
-        let lines = block.inside();
-        let interface = lines.iter().find(|line| line.keyword() == "interface").and_then(Statement::value);
-        let interface = interface.map(ToOwned::to_owned);
-        for statement in lines {
-            let owner = Owner::Router(self.director, self.config.instances.len());
+        for statement in block.inside() {
             if self.known(&VRRP_INSTANCE, statement, owner).is_some() {
-                self.setting(statement, owner, interface.as_deref(), &mut instance, &mut said);
+                self.setting(statement, owner, &mut instance, &mut said);
                 self.timing(statement, owner, &mut instance, &mut said);
             }
         }
         self.settle(&mut instance, said);
         if instance.vrid.is_none() {
             let message = format!("the instance `{}` has no `virtual_router_id`", shorten(&instance.name));
-            self.leave_out(mark);
-            return self.missing(instance.spot, message, "left out");
+            self.leave_out(mark, "an instance without `virtual_router_id` is left out");
+            return self.missing(
+                instance.spot,
+                message,
+                "keepalived runs no virtual router at all then; this one is left out",
+            );
         }
-        if let Some(before) = self.config.instances.iter().find(|other| same_router(other, &instance)) {
-            let message =
-                format!("`{}` has the VRID and the interface of another instance", shorten(&instance.name));
-            let finding = Finding::new(&codes::IMPORT_DUPLICATE, instance.spot, message, "both are carried");
-            self.notes.finding(finding.also(before.spot, "the other"));
+        let identity: Identity = (
+            instance.vrid.as_ref().map(|at| at.value),
+            instance.interface.as_ref().map(|at| at.value.clone()),
+            instance.v6,
+            !instance.peers.is_empty(),
+        );
+        let index = self.config.instances.len();
+        match self.virtual_routers.get(&identity).and_then(|at| self.config.instances.get(*at)) {
+            Some(before) => {
+                let message = format!(
+                    "`{}` has the VRID and the interface of another instance",
+                    shorten(&instance.name)
+                );
+                let finding = Finding::new(
+                    &codes::IMPORT_DUPLICATE,
+                    instance.spot,
+                    message,
+                    "keepalived runs no virtual router at all then; both are carried",
+                );
+                let before = before.spot;
+                self.notes.finding(finding.also(before, "the other"));
+            }
+            None => {
+                self.virtual_routers.insert(identity, index);
+            }
         }
+        self.instances.insert(instance.name.clone(), index);
         self.config.instances.push(instance);
     }
 
-    fn setting(
-        &mut self,
-        statement: &Statement,
-        owner: Owner,
-        interface: Option<&str>,
-        instance: &mut Instance,
-        said: &mut Said,
-    ) {
+    fn setting(&mut self, statement: &Statement, owner: Owner, instance: &mut Instance, said: &mut Said) {
         let spot = statement.spot;
         let draft = &mut instance.draft;
         match statement.keyword() {
-            "state" => match statement.value() {
-                Some("MASTER") => said.master = Some(spot),
-                Some("BACKUP") => {}
-                _ => self.bad(statement, "`state` is MASTER or BACKUP".to_owned(), "taken as BACKUP"),
-            },
+            "state" => self.state(statement, said),
             "interface" => {
-                let word = self.word(statement);
-                match word.filter(|word| word.parse::<InterfaceName>().is_ok()) {
-                    Some(value) => instance.interface = Some(At { value, spot }),
-                    None => {
-                        self.bad(statement, "this cannot be the name of an interface".to_owned(), "left out")
-                    }
+                let Some(value) = self.word(statement) else { return };
+                if value.len() > INTERFACE_BYTES {
+                    let message = format!("`{}` is too long for the name of an interface", shorten(&value));
+                    self.bad(statement, message, "keepalived ignores the line");
+                } else if value.parse::<InterfaceName>().is_err() {
+                    self.bad(statement, "this cannot be the name of an interface".to_owned(), "left out");
+                } else {
+                    self.says("interface");
+                    instance.interface = Some(At { value, spot });
                 }
             }
             "virtual_router_id" => {
-                let vrid = self.number(statement, 1..=255).and_then(|number| u8::try_from(number).ok());
-                instance.vrid = vrid.map(|value| At { value, spot });
-            }
-            "virtual_ipaddress" => instance.vips.extend(self.vips(statement, owner, "vips", interface)),
-            "virtual_ipaddress_excluded" => {
-                instance.excluded.extend(self.vips(statement, owner, "unadvertised_vips", interface));
-            }
-            "unicast_src_ip" | "mcast_src_ip" => {
-                instance.source = self.address(statement).map(|value| At { value, spot });
-            }
-            "unicast_peer" => self.peers(statement, instance, said),
-            "unicast_ttl" => {
-                if let Some(ttl) = self.number(statement, 1..=255) {
-                    said.unicast.insert("ttl".to_owned(), Value::from(ttl));
+                if let Some(vrid) =
+                    self.number(statement, 1..=255).and_then(|number| u8::try_from(number).ok())
+                {
+                    self.says("virtual_router_id");
+                    instance.vrid = Some(At { value: vrid, spot });
                 }
             }
-            "authentication" => said.auth = self.authentication(statement),
+            "virtual_ipaddress" => self.vips(statement, owner, false, instance, said),
+            "virtual_ipaddress_excluded" => self.vips(statement, owner, true, instance, said),
+            key @ ("unicast_src_ip" | "mcast_src_ip") => {
+                said.unicast_said |= key == "unicast_src_ip";
+                self.source(statement, instance, said);
+            }
+            "unicast_peer" => self.peers(statement, owner, instance, said),
+            "unicast_ttl" => {
+                if let Some(ttl) = self.number(statement, 0..=255) {
+                    self.says("unicast_ttl");
+                    if ttl == 0 {
+                        self.instead(Fate::Changed, "a TTL of 0 goes nowhere: left out, so that it is 255");
+                        said.unicast.remove("ttl");
+                    } else {
+                        said.unicast.insert("ttl".to_owned(), Value::from(ttl));
+                    }
+                    said.ttl = Some(self.note);
+                }
+            }
+            "check_unicast_src" | "unicast_fault_no_peer" | "old_unicast_checksum" => {
+                said.unicast_said = true
+            }
+            "native_ipv6" if said.family == Some(false) => {
+                let message = "the instance has IPv4 addresses".to_owned();
+                self.bad(statement, message, "keepalived ignores the line");
+            }
+            "native_ipv6" => {
+                said.family = Some(true);
+                said.version = Some(At { value: 3, spot });
+            }
+            "mcast_dst_ip" => {
+                if let Some(address) = statement.value().and_then(address::plain) {
+                    said.is_of_family(address);
+                }
+            }
+            "authentication" => self.authentication(statement, owner, said),
             "auth_hmac" => self.each(&AUTH_HMAC, statement),
             "track_interface" | "track_script" | "track_process" | "track_file" => {
-                self.track(statement, owner, draft)
+                self.track(statement, owner, &mut said.tracks)
             }
             "virtual_routes" => {
                 for line in statement.inside() {
@@ -148,9 +234,8 @@ impl Reader<'_> {
                 }
             }
             "virtual_rules" => {
-                // keepalived numbers rules downwards from the kernel's last one.
-                for (line, next) in statement.inside().iter().zip((1..=32_765).rev()) {
-                    if let Some(rule) = self.rule(line, owner, next) {
+                for line in statement.inside() {
+                    if let Some(rule) = self.rule(line, owner) {
                         draft.push("rules", rule, line.spot);
                     }
                 }
@@ -159,28 +244,95 @@ impl Reader<'_> {
             | "notify_deleted" => {
                 self.router_hook(statement, draft);
             }
-            "use_vmac" => {
-                let names = statement.values().filter(|word| !matches!(*word, "name" | "netlink_notify_msg"));
-                let name = names.into_iter().find(|word| word.parse::<InterfaceName>().is_ok());
-                let (mac, _) = said.mac.get_or_insert_with(|| (Map::new(), spot));
-                if let Some(name) = name {
-                    mac.insert("interface".to_owned(), Value::String(name.to_owned()));
-                }
+            "use_vmac" => self.use_vmac(statement, said),
+            "vmac_xmit_base" => said.xmit_base = Some(self.note),
+            "accept" => {
+                self.says("accept");
+                said.accept = Some((true, self.note));
             }
-            "vmac_xmit_base" => {
-                let (mac, _) = said.mac.get_or_insert_with(|| (Map::new(), spot));
-                mac.insert("advertise_from_base".to_owned(), Value::Bool(true));
+            "no_accept" => {
+                self.says("accept");
+                said.accept = Some((false, self.note));
             }
             "lvs_sync_daemon_interface" => {
-                let mut draft = Draft::default();
-                if let Some(interface) = self.word(statement) {
+                if let Some(interface) = self.word(statement)
+                    && self.no_sync_yet(statement)
+                {
+                    let mut draft = Draft::default();
                     draft.set("interface", interface, spot);
                     self.config.sync = Some((draft, Some(instance.name.clone()), spot));
                 }
             }
-            "strict_mode" if !self.switch(statement) => self.notes.instead(Fate::Carried, "the default"),
+            "strict_mode" => {
+                if let Some(strict) = self.switch(statement) {
+                    self.says("strict_mode");
+                    said.strict = Some(strict);
+                    if !strict {
+                        self.instead(Fate::Carried, "the rules of the RFCs are not forced here either");
+                    }
+                }
+            }
             _ => {}
         }
+    }
+
+    fn state(&mut self, statement: &Statement, said: &mut Said) {
+        let Some(word) = self.word(statement) else { return };
+        let master = match word.as_str() {
+            "MASTER" => true,
+            "BACKUP" if said.state.is_some_and(|(master, _)| master) => {
+                let message = "`state` is MASTER already".to_owned();
+                return self.bad(statement, message, "keepalived ignores BACKUP after it");
+            }
+            "BACKUP" => false,
+            _ => {
+                let message = format!("`state` is MASTER or BACKUP, not `{}`", shorten(&word));
+                self.bad(statement, message, "keepalived takes BACKUP");
+                false
+            }
+        };
+        self.says("state");
+        said.state = Some((master, self.note));
+    }
+
+    fn source(&mut self, statement: &Statement, instance: &mut Instance, said: &mut Said) {
+        let Some(address) = self.address(statement) else {
+            instance.source = None;
+            return;
+        };
+        if !said.is_of_family(address) {
+            let message = format!("{address} is not of the family of the instance's addresses");
+            self.bad(statement, message, "keepalived ignores it");
+            instance.source = None;
+            return;
+        }
+        self.says("source");
+        instance.source = Some(At { value: address, spot: statement.spot });
+    }
+
+    fn use_vmac(&mut self, statement: &Statement, said: &mut Said) {
+        let mut name = None;
+        for word in statement.values() {
+            if word.contains(':') {
+                let why =
+                    "the virtual MAC address is that of the RFC; the address that is written is not carried";
+                self.instead(Fate::Changed, why);
+            } else if !matches!(word, "name" | "netlink_notify_msg") && name.is_none() {
+                name = Some(word);
+            }
+        }
+        let (mac, _, note) = said.mac.get_or_insert_with(|| (Map::new(), statement.spot, self.note));
+        *note = self.note;
+        let Some(name) = name else { return };
+        let message = if name.parse::<InterfaceName>().is_err() {
+            "this cannot be the name of an interface"
+        } else if mac.contains_key("interface") {
+            "the virtual MAC address has an interface already"
+        } else {
+            mac.insert("interface".to_owned(), Value::String(name.to_owned()));
+            return;
+        };
+        self.bad_word(statement, Some(name), message.to_owned(), "keepalived drops the name");
     }
 
     /// What has to do with priorities and time.
@@ -189,209 +341,194 @@ impl Reader<'_> {
         let draft = &mut instance.draft;
         match statement.keyword() {
             "priority" => {
-                let priority = self.number(statement, 1..=255).and_then(|number| u8::try_from(number).ok());
-                said.priority = priority.map(|value| At { value, spot });
+                if statement.value().is_none() {
+                    return self.lacks_value(statement);
+                }
+                let number =
+                    self.number_or(statement, 0, 1..=255, Reading::Exact, "keepalived takes priority 100");
+                let priority = number.and_then(|number| u8::try_from(number).ok()).unwrap_or(100);
+                self.says("priority");
+                said.priority = Some(At { value: priority, spot });
             }
             "advert_int" => {
-                said.interval = self.some_time(statement).map(|value| At { value, spot });
-            }
-            "version" => self.version(statement, Some(draft)),
-            "nopreempt" => said.preempt = Some((false, spot)),
-            "preempt" => said.preempt = Some((true, spot)),
-            "preempt_delay" => {
-                if let Some(delay) = self.millis(statement).filter(|delay| *delay > 0) {
-                    draft.set("preempt_delay", span(delay), spot);
+                if let Some(value) = self.micros(statement, ADVERTS, "keepalived ignores the line") {
+                    self.says("advert_int");
+                    said.interval = Some(At { value, spot });
                 }
             }
+            "version" => self.version_of(statement, said),
+            "nopreempt" => {
+                self.says("preempt");
+                said.nopreempt = Some((true, self.note));
+            }
+            "preempt" => {
+                self.says("preempt");
+                said.nopreempt = Some((false, self.note));
+            }
+            "preempt_delay" => {
+                if statement.value().is_none() {
+                    return self.lacks_value(statement);
+                }
+                let delay =
+                    self.millis(statement, PREEMPT_DELAY, "keepalived takes 0 s instead, which is ignored");
+                self.says("preempt_delay");
+                said.preempt_delay = Some((delay.unwrap_or_default(), self.note));
+            }
             "garp_master_repeat" => self.garp_repeat(statement, Some(draft)),
-            "garp_master_delay" => self.garp_time(statement, Some(draft), "garp.delay"),
-            "garp_master_refresh" => self.garp_time(statement, Some(draft), "garp.refresh"),
+            "garp_master_delay" => self.garp_seconds(statement, Some(draft), "garp.delay", MICROS_IN_U32),
+            "garp_master_refresh" => {
+                self.garp_seconds(statement, Some(draft), "garp.refresh", 0..=i64::from(u32::MAX));
+            }
             "v3_checksum_as_v2" => {
-                let kind = if self.switch(statement) { "message_only" } else { "pseudo_header" };
-                draft.set("checksum", kind, spot);
+                let Some(on) = self.switch(statement) else { return };
+                self.says("checksum");
+                draft.set("checksum", if on { "message_only" } else { "pseudo_header" }, spot);
             }
             _ => {}
         }
     }
 
-    fn peers(&mut self, block: &Statement, instance: &mut Instance, said: &mut Said) {
+    fn version_of(&mut self, statement: &Statement, said: &mut Said) {
+        let Some(version) = self.loose(statement, 2..=3).and_then(|number| u64::try_from(number).ok()) else {
+            return;
+        };
+        let before = said.version.as_ref().map(|at| at.value);
+        let conflict =
+            before.is_some_and(|before| before != version) || (version == 2 && said.family == Some(true));
+        if conflict {
+            let message = "the version is said already, or follows from an IPv6 address".to_owned();
+            return self.bad(statement, message, "keepalived ignores the line");
+        }
+        self.says("version");
+        said.version = Some(At { value: version, spot: statement.spot });
+    }
+
+    fn peers(&mut self, block: &Statement, owner: Owner, instance: &mut Instance, said: &mut Said) {
+        said.unicast_said = true;
         for line in block.inside() {
             let text = line.keyword();
-            let Ok(value) = text.parse::<IpAddr>() else {
+            self.line_item(line, owner, block.keyword(), Some("unicast"));
+            let Some(value) = address::plain(text) else {
                 let message = format!("`{}` is no IP address", shorten(text));
-                let finding = Finding::new(&codes::IMPORT_VALUE, line.spot, message, "left out");
-                self.notes.finding(finding.at(text));
+                self.bad_word(line, Some(text), message, "keepalived ignores the peer");
                 continue;
             };
+            if !said.is_of_family(value) {
+                let message = format!("{value} is not of the family of the instance's addresses");
+                self.bad_word(line, Some(text), message, "keepalived ignores the peer");
+                continue;
+            }
             instance.peers.push(At { value, spot: line.spot });
             let options: Vec<&str> = line.values().collect();
-            for pair in options.chunks(2) {
-                let number = pair.get(1).and_then(|text| text.parse::<u8>().ok()).filter(|ttl| *ttl > 0);
-                match (pair.first().copied(), number) {
-                    (Some("min_ttl"), Some(ttl)) => {
-                        let least = said.unicast.get("min_ttl").and_then(Value::as_u64).unwrap_or(255);
-                        said.unicast.insert("min_ttl".to_owned(), Value::from(least.min(u64::from(ttl))));
-                    }
-                    (Some("max_ttl"), _) => {
-                        let why = "only the lowest TTL is checked";
-                        self.notes.say(Fate::NotCarried, vec![line.spot], shorten(&line.text()), why);
-                    }
-                    _ => self.bad(
+            for (index, pair) in options.chunks(2).enumerate() {
+                let known = matches!(pair.first().copied(), Some("min_ttl" | "max_ttl"));
+                if !known || pair.len() < 2 {
+                    let message =
+                        "a peer has the options `min_ttl` and `max_ttl`, each with a number".to_owned();
+                    self.bad_word(
                         line,
-                        "a peer has the options `min_ttl` and `max_ttl`".to_owned(),
-                        "left out",
-                    ),
+                        pair.first().copied(),
+                        message,
+                        "keepalived ignores the rest of the line",
+                    );
+                    self.instead(
+                        Fate::Changed,
+                        "what follows is no option of a peer, and keepalived ignores it",
+                    );
+                    break;
+                }
+                let Some(ttl) =
+                    self.number_or(line, index * 2 + 1, 0..=255, Reading::Exact, "the option is dropped")
+                else {
+                    continue;
+                };
+                if pair.first() == Some(&"max_ttl") {
+                    let why = "only the lowest TTL is checked";
+                    self.instead(Fate::Changed, why);
+                } else if ttl > 0 {
+                    let least = said.unicast.get("min_ttl").and_then(Value::as_i64).unwrap_or(255);
+                    said.unicast.insert("min_ttl".to_owned(), Value::from(least.min(ttl)));
                 }
             }
         }
     }
 
-    /// The password, and where the note of its block is.
-    fn authentication(&mut self, block: &Statement) -> Option<(String, Spot, usize)> {
-        let mark = self.notes.items.len() - 1;
-        let mut kind = None;
-        let mut password = None;
+    /// `authentication`: what it says counts together with other blocks of the kind.
+    fn authentication(&mut self, block: &Statement, owner: Owner, said: &mut Said) {
+        said.auth.get_or_insert(self.note);
         for statement in block.inside() {
-            let owner = Owner::Router(self.director, self.config.instances.len());
             if self.known(&AUTHENTICATION, statement, owner).is_none() {
                 continue;
             }
-            if let Some((_, item)) = self.notes.items.last_mut() {
+            if let Some((_, item)) = self.notes.items.get_mut(self.note) {
                 item.ours = Some("auth".to_owned());
             }
+            let Some(word) = self.word(statement) else { continue };
             match statement.keyword() {
                 "auth_type" => {
-                    kind = statement.value().map(str::to_ascii_uppercase);
-                    match kind.as_deref() {
-                        Some("PASS" | "SIMPLE") => {}
-                        Some("AH") => self.notes.instead(
-                            Fate::NotCarried,
-                            "AH was taken out of VRRP in 2004: use PASS while both daemons run, then no password and version 3",
-                        ),
-                        _ => self.bad(statement, "`auth_type` is PASS or AH".to_owned(), "left out"),
-                    }
-                }
-                _ => match statement.value() {
-                    Some(text) => {
-                        if text.len() > PASSWORD_BYTES {
-                            self.notes.instead(
-                                Fate::Changed,
-                                "cut to its first 8 bytes, which are all that keepalived sends",
-                            );
+                    let kind = match word.as_str() {
+                        "PASS" => AuthType::Password,
+                        "AH" => AuthType::Header,
+                        _ => {
+                            let message = format!("`auth_type` is PASS or AH, not `{}`", shorten(&word));
+                            self.bad(statement, message, "keepalived ignores the line");
+                            continue;
                         }
-                        let cut = text.floor_char_boundary(PASSWORD_BYTES);
-                        password = Some((text[..cut].to_owned(), statement.spot, self.notes.items.len() - 1));
+                    };
+                    self.says("auth_type");
+                    said.auth_type = Some((kind, self.note));
+                }
+                _ => {
+                    self.says("auth_pass");
+                    if word.len() > PASSWORD_BYTES {
+                        let why = "cut to its first 8 bytes, which are all that keepalived sends";
+                        self.instead(Fate::Changed, why);
                     }
-                    None => self.bad(statement, "`auth_pass` needs a value".to_owned(), "left out"),
-                },
-            }
-        }
-        match kind.as_deref() {
-            Some("PASS" | "SIMPLE") if password.is_none() => {
-                self.missing(block.spot, "an authentication without `auth_pass`", "left out");
-                None
-            }
-            Some("PASS" | "SIMPLE") => password,
-            _ => {
-                self.leave_out(mark);
-                None
+                    let cut = word.floor_char_boundary(PASSWORD_BYTES);
+                    if word.len() > PASSWORD_BYTES && cut < PASSWORD_BYTES {
+                        let why = "its eighth byte is within a letter: write a password of ASCII letters on both sides";
+                        self.instead(Fate::Decide, why);
+                    }
+                    said.auth_pass = Some((word[..cut].to_owned(), statement.spot, self.note));
+                }
             }
         }
     }
 
-    /// Defaults, and what keepalived makes of settings that do not go together.
-    fn settle(&mut self, instance: &mut Instance, mut said: Said) {
-        let spot = instance.spot;
-        let mut say = |fate, spots, what: &str, why: &str| self.notes.say(fate, spots, what, why);
-        instance.priority = match (said.priority, said.master) {
-            (Some(priority), _) => priority,
-            (None, Some(spot)) => {
-                say(
-                    Fate::Changed,
-                    vec![spot],
-                    "state MASTER without `priority`",
-                    "keepalived takes priority 255, and so does the import",
-                );
-                At { value: 255, spot }
-            }
-            (None, None) => At { value: 100, spot },
+    /// A time of announcements in whole seconds.
+    pub(super) fn garp_seconds(
+        &mut self,
+        statement: &Statement,
+        draft: Option<&mut Draft>,
+        key: &'static str,
+        range: std::ops::RangeInclusive<i64>,
+    ) {
+        let Some(millis) = self.seconds(statement, range) else { return };
+        self.says(key);
+        self.set_garp(statement.spot, draft, key, millis);
+    }
+
+    /// A pause between announcements.
+    pub(super) fn garp_pause(&mut self, statement: &Statement) {
+        let Some(millis) = self.millis(statement, 1..=u64::from(u32::MAX), "keepalived ignores the line")
+        else {
+            return;
         };
-        let draft = &mut instance.draft;
-        let version = draft.get("version").and_then(Value::as_u64).unwrap_or(2);
-        let v6 = instance.vips.first().is_some_and(|vip| vip.address.is_ipv6());
-        let version = if v6 { 3 } else { version };
-        let place = draft.remove("version").map_or(spot, |at| at.spot);
-        draft.set("version", version, place);
-        let interval = said.interval.unwrap_or(At { value: 1000, spot });
-        let unit = if version == 2 { 1000 } else { 10 };
-        let most = if version == 2 { 40_000 } else { 40_950 };
-        let rounded = ((interval.value + unit / 2) / unit * unit).clamp(unit, most);
-        if rounded != interval.value {
-            let what = format!("advert_int of {} ms", interval.value);
-            let why = format!("version {version} can say {rounded} ms, which was taken");
-            say(Fate::Changed, vec![interval.spot], &what, &why);
-        }
-        draft.set("advert_interval", span(rounded), interval.spot);
-        if let (Some(master), Some(delay)) = (said.master, draft.0.get("preempt_delay").map(|at| at.spot)) {
-            let why = "keepalived ignores the delay then, and so it is not carried";
-            say(Fate::Changed, vec![delay, master], "preempt_delay with state MASTER", why);
-            draft.remove("preempt_delay");
-        }
-        let master = said.master.or((instance.priority.value == 255).then_some(instance.priority.spot));
-        match (said.preempt, master) {
-            (Some((false, spot)), Some(master)) => say(
-                Fate::Changed,
-                vec![spot, master],
-                "nopreempt with state MASTER or priority 255",
-                "keepalived ignores `nopreempt` then, and so it is not carried",
-            ),
-            (Some((false, spot)), None) => draft.set("preempt", false, spot),
-            _ => {}
-        }
-        // Without peers keepalived goes on with multicast.
-        if !instance.peers.is_empty() {
-            if said.unicast.contains_key("ttl") && !said.unicast.contains_key("min_ttl") {
-                // Who sends with a lower TTL means to be received with one.
-                said.unicast.insert("min_ttl".to_owned(), Value::from(1));
-            } else if !said.unicast.contains_key("min_ttl") {
-                let spots = instance.peers.iter().map(|peer| peer.spot).collect();
-                let why = if instance.peers.iter().any(|peer| peer.value.is_ipv6()) {
-                    said.unicast.insert("min_ttl".to_owned(), Value::from(KEEPALIVED_HOP_LIMIT));
-                    "keepalived 2.2.7 sends IPv6 unicast with hop limit 64, so `min_ttl = 64` takes it; remove it when \
-                     no director runs keepalived any more"
-                } else {
-                    "advertisements with a TTL below 255, which came through a router, are rejected unless \
-                     `unicast.min_ttl` allows them; keepalived takes any"
-                };
-                say(Fate::Changed, spots, "unicast_peer without min_ttl", why);
-            }
-            let place = instance.peers.first().map_or(spot, |peer| peer.spot);
-            draft.set("unicast", Value::Object(said.unicast), place);
-        }
-        if let Some((mac, spot)) = said.mac {
-            draft.set("virtual_mac", Value::Object(mac), spot);
-        }
-        let pause = instance.interface.as_ref().and_then(|interface| self.garp_groups.get(&interface.value));
-        if let Some(pause) = pause {
-            draft.set("garp.interval", pause.value.clone(), pause.spot);
-        }
-        if let Some((password, spot, note)) = said.auth {
-            if version == 2 {
-                draft.set("auth", json!({ "type": "pass", "secret": { "literal": password } }), spot);
-            } else if let Some((_, Item { fate, ours, why, .. })) = self.notes.items.get_mut(note) {
-                *fate = Fate::NotCarried;
-                *ours = None;
-                *why = Some("version 3 has no authentication, and keepalived sends none".to_owned());
-            }
+        self.set_garp(statement.spot, None, "garp.interval", millis);
+    }
+
+    fn set_garp(&mut self, spot: Spot, draft: Option<&mut Draft>, key: &'static str, millis: u32) {
+        let draft = draft.unwrap_or(&mut self.routers);
+        // No refresh and no pause are what their absence says; no second burst is a value.
+        if millis > 0 || key == "garp.delay" {
+            draft.set(key, span(millis), spot);
+        } else {
+            draft.remove(key);
         }
     }
-}
 
-/// Whether two instances of one director are the same virtual router to the network.
-fn same_router(a: &Instance, b: &Instance) -> bool {
-    let value = |instance: &Instance| instance.vrid.as_ref().map(|at| at.value);
-    value(a) == value(b)
-        && a.interface.as_ref().map(|at| &at.value) == b.interface.as_ref().map(|at| &at.value)
-        && a.is_v6() == b.is_v6()
-        && a.peers.is_empty() == b.peers.is_empty()
+    /// Any time, in milliseconds.
+    pub(super) fn any_time(&mut self, statement: &Statement) -> Option<u32> {
+        self.millis(statement, ANY_TIME, "keepalived ignores the line")
+    }
 }

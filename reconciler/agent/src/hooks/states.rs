@@ -32,7 +32,7 @@ impl fmt::Display for Subject {
 }
 
 impl Subject {
-    /// What comes after a program's own arguments: as with keepalived.
+    /// What comes after a program's own arguments where its hook has `state_arguments`: as with keepalived's `notify`.
     pub(super) fn arguments(&self, change: &Change) -> [String; 4] {
         let (kind, name) = match self {
             Self::Router(name) => ("INSTANCE", name),
@@ -275,6 +275,7 @@ mod tests {
             command: vec!["/bin/true".to_owned()],
             user: Some("nobody".to_owned()),
             timeout: Span::from_secs(1),
+            state_arguments: true,
         });
         plan.routers.iter_mut().for_each(|router| router.hooks.any.clone_from(&any));
         plan.sync_groups.iter_mut().for_each(|group| group.hooks.any.clone_from(&any));

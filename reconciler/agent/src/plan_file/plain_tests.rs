@@ -127,7 +127,7 @@ vips = ["fe80::9/128", "2001:db8::9/128"]
 
 [[sync_group]]
 name = "g"
-hooks = { any = { command = ["/bin/true", "a"], user = "root", timeout = "5s" } }
+hooks = { any = { command = ["/bin/true", "a"], user = "root", timeout = "5s", state_arguments = false } }
 
 [[tracker]]
 name = "t"
