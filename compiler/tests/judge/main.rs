@@ -1,0 +1,229 @@
+//! The judge: real keepalived reads a configuration, `evenkeel import` reads it too, and their understanding is compared.
+//! keepalived runs with `--config-test` in namespaces of its own (`room`), with a small library that lets it write what it
+//! has understood (`dump.c`); `verdict` has the laws.
+//!
+//! `EVENKEEL_JUDGE_KEEPALIVED=PATH` takes another keepalived than Debian's. `EVENKEEL_JUDGE_DIR=DIRECTORY` with
+//! `a_directory` judges every file of a directory. `EVENKEEL_SEED` repeats generated files.
+//! `EVENKEEL_JUDGE_OUT=FILE` writes all differences to a file.
+#![allow(clippy::disallowed_methods, reason = "runs keepalived and reads what it writes")]
+
+mod corpus;
+mod dump;
+mod dump_services;
+mod facts;
+mod file;
+mod governs;
+mod ours;
+mod ours_cluster;
+mod room;
+mod verdict;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use evenkeel::import::keywords;
+use file::File;
+use room::Room;
+use verdict::Difference;
+
+/// Threads that judge: keepalived waits for nothing, so more than processors would not help.
+const THREADS: usize = 2;
+
+/// Figures of a run.
+#[derive(Debug, Default)]
+struct Tally {
+    files: usize,
+    statements: usize,
+    planned: usize,
+    /// Files that keepalived does not read to the end: of those only its words are judged.
+    refused: usize,
+    /// How long keepalived took, and import with the compiler.
+    hearing: Duration,
+    understanding: Duration,
+    /// Files on which keepalived itself never ends.
+    endless: Vec<String>,
+    differences: Vec<Difference>,
+}
+
+/// Judges files, on all threads.
+fn judge(files: &[File]) -> Tally {
+    let room = Room::open();
+    let next = AtomicUsize::new(0);
+    let tally = Mutex::new(Tally::default());
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    one(&room, file, &tally);
+                }
+            });
+        }
+    });
+    let mut tally = tally.into_inner().expect("no panic");
+    tally.differences.sort();
+    tally
+}
+
+fn one(room: &Room, file: &File, tally: &Mutex<Tally>) {
+    let start = Instant::now();
+    let heard = room.hear(file);
+    let hearing = start.elapsed();
+    let whole = heard.ended && dump::is_whole(&heard.dump);
+    if !whole && !file.parts.is_empty() {
+        for part in &file.parts {
+            one(room, part, tally);
+        }
+        return;
+    }
+    if !heard.ended {
+        tally.lock().expect("no panic").endless.push(file.name.clone());
+        return;
+    }
+    let theirs = whole.then(|| dump::facts(&heard.dump, room));
+    let start = Instant::now();
+    let ours = ours::understand(file);
+    let understanding = start.elapsed();
+    let differences = verdict::judge(file, &heard, theirs.as_ref(), &ours);
+    if let Some(folder) = std::env::var_os("EVENKEEL_JUDGE_KEEP") {
+        let path = std::path::Path::new(&folder).join(file.name.replace(['/', ' '], "_"));
+        let write = |ending: &str, text: &[u8]| {
+            std::fs::write(format!("{}.{ending}", path.display()), text).expect("written");
+        };
+        write("conf", &file.bytes);
+        write("dump", heard.dump.as_bytes());
+        write("words", heard.words.join("\n").as_bytes());
+        write("toml", ours.cluster.as_bytes());
+        let facts = format!("{theirs:#?}\n\n{:#?}\n{:#?}\n{:#?}", ours.facts, ours.left_out, ours.entries);
+        write("facts", facts.as_bytes());
+    }
+    let mut tally = tally.lock().expect("no panic");
+    tally.files += 1;
+    tally.hearing += hearing;
+    tally.understanding += understanding;
+    tally.statements += file.statements();
+    tally.planned += usize::from(ours.planned);
+    tally.refused += usize::from(!whole);
+    tally.differences.extend(differences);
+}
+
+/// Judges files and fails when the two understand any of them differently in a way that `known` does not list, or when what it
+/// lists is no longer so. `UPDATE=1` writes the list anew.
+fn assert_judged(what: &str, files: &[File], known: Option<&str>) {
+    let start = Instant::now();
+    let mut tally = judge(files);
+    let whole = show(what, &tally, start.elapsed().as_secs_f64());
+    if let Some(path) = std::env::var_os("EVENKEEL_JUDGE_OUT") {
+        let keys: BTreeSet<&str> =
+            tally.differences.iter().map(|difference| difference.key.as_str()).collect();
+        let keys: String = keys.iter().map(|key| format!("{key}\n")).collect();
+        std::fs::write(std::path::Path::new(&path).with_extension("keys"), keys).expect("written");
+        std::fs::write(path, &whole).expect("written");
+    }
+    println!("{}", whole.lines().next().unwrap_or_default());
+    let found: BTreeSet<String> = tally.differences.iter().map(|difference| difference.key.clone()).collect();
+    let mut listed = BTreeSet::new();
+    if let Some(known) = known {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/judge").join(known);
+        if std::env::var_os("UPDATE").is_some() {
+            let text: String = found.iter().map(|key| format!("{key}\n")).collect();
+            std::fs::write(&path, text).expect("written");
+        }
+        let text = std::fs::read_to_string(&path).expect("a list");
+        listed.extend(text.lines().map(ToOwned::to_owned));
+    }
+    tally.differences.retain(|difference| !listed.contains(&difference.key));
+    assert!(tally.differences.is_empty(), "{}", show(what, &tally, start.elapsed().as_secs_f64()));
+    let gone: Vec<&String> = listed.difference(&found).collect();
+    assert!(gone.is_empty(), "no longer so, take it from {known:?}: {gone:#?}");
+}
+
+/// Like differences are one, with an example.
+fn show(what: &str, tally: &Tally, seconds: f64) -> String {
+    let mut kinds: BTreeMap<&str, Vec<&Difference>> = BTreeMap::new();
+    for difference in &tally.differences {
+        kinds.entry(&difference.kind).or_default().push(difference);
+    }
+    let mut kinds: Vec<_> = kinds.into_iter().collect();
+    kinds.sort_by_key(|(_, list)| std::cmp::Reverse(list.len()));
+    let mut out = format!("keepalived {:.1?}, import {:.1?}; ", tally.hearing, tally.understanding);
+    out.push_str(&format!(
+        "{what}: {} files (keepalived gives up on {} and never ends on {:?}), {} statements, {} with a plan, {seconds:.1} s: {} differences of {} kinds\n",
+        tally.files,
+        tally.refused,
+        tally.endless,
+        tally.statements,
+        tally.planned,
+        tally.differences.len(),
+        kinds.len()
+    ));
+    for (kind, list) in kinds {
+        out.push_str(&format!("{:5}  {kind}\n", list.len()));
+        for difference in list.iter().take(4) {
+            out.push_str(&format!("         {}:{}  {}\n", difference.file, difference.line, difference.what));
+        }
+    }
+    out
+}
+
+#[test]
+fn every_keyword_is_read_as_keepalived_reads_it() {
+    let mut files = corpus::keywords();
+    if let Ok(only) = std::env::var("EVENKEEL_JUDGE_ONLY") {
+        files.retain(|file| file.name.starts_with(&only));
+    }
+    assert_judged("keywords", &files, Some("known.txt"));
+}
+
+/// How many files are generated.
+const GENERATED: usize = 60;
+
+#[test]
+fn generated_files_are_read_as_keepalived_reads_them() {
+    let given =
+        std::env::var("EVENKEEL_SEED").ok().map(|seed| seed.parse().expect("EVENKEEL_SEED is a number"));
+    // Without a seed the same files each time: the list of known differences holds for them.
+    let (seed, known) = given.map_or((1, Some("known-generated.txt")), |seed| (seed, None));
+    println!("EVENKEEL_SEED={seed}");
+    assert_judged("generated", &corpus::generated(seed, GENERATED), known);
+}
+
+/// No keyword that the importer's table has is left out of the corpus.
+#[test]
+fn every_keyword_of_the_importer_is_on_trial() {
+    let words = corpus::words();
+    let names = keywords::blocks().into_iter().flat_map(|block| block.names());
+    let missing: BTreeSet<&str> = names.filter(|name| !words.contains(*name)).collect();
+    assert!(missing.is_empty(), "add to words.txt: {missing:?}");
+}
+
+/// Every file below the directory `EVENKEEL_JUDGE_DIR`; without it every configuration of the cases of import.
+#[test]
+fn a_directory_of_configurations() {
+    let given = std::env::var_os("EVENKEEL_JUDGE_DIR");
+    let known = given.is_none().then_some("known-cases.txt");
+    let root = given.unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/tests/import").into());
+    let mut paths: Vec<_> = Vec::new();
+    let mut folders = vec![std::path::PathBuf::from(&root)];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("a directory") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() { folders.push(path) } else { paths.push(path) }
+        }
+    }
+    if known.is_some() {
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == "conf"));
+    }
+    paths.sort();
+    let files: Vec<File> = paths
+        .iter()
+        .map(|path| {
+            let text = String::from_utf8_lossy(&std::fs::read(path).expect("readable")).into_owned();
+            let name = path.strip_prefix(&root).unwrap_or(path).display().to_string();
+            File::new(name, "", file::with_programs(&text).into_bytes())
+        })
+        .collect();
+    assert!(!files.is_empty(), "no files");
+    assert_judged("directory", &files, known);
+}
