@@ -153,7 +153,11 @@ impl<'a> World<'a> {
             (name, (members.len() == all, members))
         });
         let knows_labels = unknowns.knows_entries(at!["hosts"])
-            && cluster.hosts.keys().all(|name| unknowns.knows_all(at!["hosts", name, "labels"]));
+            // A host without its address is one that is not written yet, and so may its labels be.
+            && cluster.hosts.keys().all(|name| {
+                let known = |key| unknowns.knows_all(at!["hosts", name, key]);
+                known("labels") && known("address")
+            });
         let members = members.collect();
         let mut world = Self { cluster, document, unknowns, subnets, members, knows_labels, settled: false };
         world.settled = world.is_settled();

@@ -317,7 +317,18 @@ impl<'a> Host<'a> {
     /// The phases in which anything may be another than in the phase before.
     fn turns(&self) -> BTreeSet<u8> {
         let times = self.times.values().flat_map(|times| [times.drop, times.gain, times.servers]);
-        let own = [PREPARE, BACKUPS, REJOIN, TIDY, FORGET, self.gateway, self.first, self.last];
+        let own = [
+            RETURN,
+            PREPARE,
+            BACKUPS,
+            REJOIN,
+            TIDY,
+            MAINTENANCE,
+            FORGET,
+            self.gateway,
+            self.first,
+            self.last,
+        ];
         times.chain(own).collect()
     }
 

@@ -111,8 +111,9 @@ fn explain(lookup: &Lookup<'_, '_>, flat: &Flat, root: &Value) -> Option<Finding
 /// A list that has something, and too little of it.
 fn lonely(lookup: &Lookup<'_, '_>, flat: &Flat, path: &[Step<'_>], value: &Value) -> Diagnostic {
     let place = lookup.document.value(path);
-    if let [Step::Key("sync_groups"), Step::Key(group), Step::Key("virtual_routers")] = path {
-        let only = value.get(0).and_then(Value::as_str).unwrap_or_default();
+    if let [Step::Key("sync_groups"), Step::Key(group), Step::Key("virtual_routers")] = path
+        && let Some(only) = value.get(0).and_then(Value::as_str)
+    {
         let message = format!(
             "sync group `{}` has one member, and a sync group needs two virtual routers",
             group.escape_debug()

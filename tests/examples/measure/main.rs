@@ -33,7 +33,9 @@ fn main() -> ExitCode {
                 sizes.into_iter().filter(|(services, _)| only.is_none_or(|only| only == *services)).collect();
             run_main(Options { memory_megabytes: 3072, ..options }, |lab| converge::measure(lab, &sizes))
         }
-        Some("strangers") => run_main(options, |lab| strangers::measure(lab, number(60))),
+        Some("strangers") => {
+            run_main(options, |lab| strangers::measure(lab, number(60), words.get(2).map(String::as_str)))
+        }
         Some("many-here") => run_here(|lab| many::measure(lab, false)),
         Some(word @ ("fast" | "fast-realtime")) => {
             let quiet = Duration::from_secs(u64::from(number(600)));
@@ -41,7 +43,7 @@ fn main() -> ExitCode {
         }
         _ => {
             eprintln!(
-                "usage: tests/measure gap|converge|many|many-here|fast|fast-realtime|strangers [NUMBER]"
+                "usage: tests/measure gap|converge|many|many-here|fast|fast-realtime|strangers [NUMBER] [KIND]"
             );
             ExitCode::from(2)
         }

@@ -105,7 +105,8 @@ fn settled(pair: &Pair<'_>, vrid: u8) -> bool {
     state(&pair.first) == "master" && state(&pair.second) == "backup"
 }
 
-pub(crate) fn measure(lab: &Lab, seconds: u32) {
+/// Only kinds whose name begins so, if `only` is given.
+pub(crate) fn measure(lab: &Lab, seconds: u32, only: Option<&str>) {
     let pair = Pair::new(lab, Kind::Evenkeeld, vec![lab::Router::new(71, 2)]);
     for (host, last) in [(&pair.first, 1), (&pair.second, 2)] {
         host.add_address("eth0", &format!("2001:db8:1::{last}/64"));
@@ -120,7 +121,11 @@ pub(crate) fn measure(lab: &Lab, seconds: u32) {
     for router in ROUTERS {
         let Attacked { vrid, version, v6, unicast, password } = router;
         let victim = victim(&pair, router);
-        for kind in victim.kinds().into_iter().filter(|kind| router.wants(kind.what)) {
+        let wanted = victim
+            .kinds()
+            .into_iter()
+            .filter(|kind| router.wants(kind.what) && only.is_none_or(|only| kind.what.starts_with(only)));
+        for kind in wanted {
             eventually(PATIENCE, "the first is Master", || settled(&pair, vrid));
             // Its second burst is over, and what was said of the kind before.
             std::thread::sleep(INTERVAL * 7);
