@@ -75,7 +75,8 @@ impl Graph {
                 let usual = || (0, server.forwarding.to_string());
                 let (weight, _) = sends.entry(server.host.clone()).or_insert_with(usual);
                 // With several ports a host gets new connections while any of them does.
-                *weight = server.weight.get().max(*weight);
+                let weight_now = if server.drain { 0 } else { server.weight.get() };
+                *weight = weight_now.max(*weight);
             }
             sends
         };
@@ -231,11 +232,10 @@ fn segments_of(cluster: &Resolved, name: &Name) -> BTreeSet<Name> {
 }
 
 fn host_node(cluster: &Resolved, name: &Name) -> Node {
-    Node {
-        title: name.to_string(),
-        lines: vec![host_line(cluster, name)],
-        segments: segments_of(cluster, name),
-    }
+    let in_maintenance = cluster.hosts.get(name).is_some_and(|host| host.maintenance);
+    let mut lines = vec![host_line(cluster, name)];
+    lines.extend(in_maintenance.then(|| "in maintenance".to_owned()));
+    Node { title: name.to_string(), lines, segments: segments_of(cluster, name) }
 }
 
 fn router_node(cluster: &Resolved, name: &Name) -> Node {
