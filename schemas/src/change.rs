@@ -32,7 +32,7 @@ pub struct Change {
     pub stages: Vec<Stage>,
     /// What whoever applies this should know.
     pub warnings: Vec<Warning>,
-    /// What `evenkeel apply` refuses unless it is overridden by name.
+    /// What `evenkeel apply` and `compile` refuse unless it is overridden by name.
     pub refusals: Vec<Refusal>,
 }
 
@@ -194,7 +194,7 @@ pub enum WarningKind {
     HostGoes,
 }
 
-/// Something that `evenkeel apply` does only when it is told to by name.
+/// Something that `evenkeel apply` and `compile` do only when it is told to by name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Refusal {

@@ -49,7 +49,7 @@ pub struct Plan {
     pub host: Name,
     /// The host's own addresses, which are its administrator's: never touched, never reported as foreign.
     pub host_addresses: Vec<Ip>,
-    /// Whether `evenkeel apply` refuses to remove this host. The host itself does not care.
+    /// Whether `evenkeel apply` and `compile` refuse to remove this host. The host itself does not care.
     #[serde(default, skip_serializing_if = "is_false")]
     pub prevent_removal: bool,
     /// Whether this host takes no part in the elections of its virtual routers. While it is Master it hands over first, and stays

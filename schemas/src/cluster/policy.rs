@@ -22,7 +22,7 @@ pub struct Policy {
     /// What is done about drift. Absent: it is put right.
     #[serde(default, skip_serializing_if = "is_default")]
     pub drift: Drift,
-    /// Largest share of objects that one `apply` may change or remove without being told so. Absent: no limit.
+    /// Largest share of objects that one `apply` or `compile` may change or remove without being told so. Absent: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_change: Option<Percent>,
     /// A change of a host's plan is taken back unless it is confirmed in time. Absent: it stays.

@@ -91,7 +91,7 @@ pub struct Router {
     /// Policy rules that the Master has.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<VirtualRule>,
-    /// Whether `evenkeel apply` refuses to remove this virtual router. The host itself does not care.
+    /// Whether `evenkeel apply` and `compile` refuse to remove this virtual router. The host itself does not care.
     #[serde(default, skip_serializing_if = "is_false")]
     pub prevent_removal: bool,
 }

@@ -56,7 +56,7 @@ pub struct VirtualServer {
     /// How long the connections of a destination that leaves the plan may go on; absent: they end at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain: Option<Span>,
-    /// Whether `evenkeel apply` refuses to remove this virtual server. The host itself does not care.
+    /// Whether `evenkeel apply` and `compile` refuse to remove this virtual server. The host itself does not care.
     #[serde(default, skip_serializing_if = "is_false")]
     pub prevent_removal: bool,
     /// Destinations.
