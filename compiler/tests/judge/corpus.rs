@@ -207,10 +207,8 @@ fn batches(block: &str, trials: Vec<Trial>) -> Vec<Vec<Trial>> {
             trial.block == "file" || trial.text.contains("track_file") || trial.block == "FILE_CHECK"
         };
         let fits = |some: &&mut Vec<Trial>| {
-            !alone(&trial)
-                && !some.iter().any(alone)
-                && some.len() < SLOTS
-                && !(shared(trial.keyword) && some.iter().any(|other| other.keyword == trial.keyword))
+            let taken = shared(trial.keyword) && some.iter().any(|other| other.keyword == trial.keyword);
+            some.len() < SLOTS && !taken && !alone(&trial) && !some.iter().any(alone)
         };
         match out.iter_mut().find(fits) {
             Some(some) => some.push(trial),

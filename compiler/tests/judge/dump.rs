@@ -386,7 +386,7 @@ fn route(item: &str, own: &str) -> String {
             }
             "dev" | "src" | "metric" | "table" => {
                 let key = words[at];
-                if !(key == "table" && value(1) == "254") && !(key == "table" && value(1) == "main") {
+                if key != "table" || !["254", "main"].contains(&value(1).as_str()) {
                     out.insert(key, value(1));
                 }
                 at += 2;

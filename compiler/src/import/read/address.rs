@@ -12,7 +12,8 @@ use super::super::notes::{Fate, Finding, Item, Owner};
 use super::super::source::Spot;
 use super::super::tree::Statement;
 use super::instance::Said;
-use super::{Reader, leading_number, shorten};
+use super::values::leading_number;
+use super::{Reader, shorten};
 use crate::codes;
 
 /// Options of an address that have no value.

@@ -9,7 +9,8 @@ use super::super::model::At;
 use super::super::notes::{Fate, Finding, Item, Owner};
 use super::super::source::Spot;
 use super::super::tree::Statement;
-use super::{CONNECT_TIME, Reader, Reading, SOME_TIME, shorten, span};
+use super::values::{CONNECT_TIME, Reading, SOME_TIME, span};
+use super::{Reader, shorten};
 use crate::codes;
 
 /// What checks take from above when they do not say it themselves. Times in milliseconds.

@@ -9,7 +9,8 @@ use super::super::model::Draft;
 use super::super::notes::{Fate, Finding, Owner};
 use super::super::tree::Statement;
 use super::instance::MICROS_IN_U32;
-use super::{Reader, Reading, shorten, span};
+use super::values::{Reading, span};
+use super::{Reader, shorten};
 use crate::codes;
 
 impl Reader<'_> {

@@ -12,7 +12,8 @@ use super::super::notes::{Fate, Finding, Owner};
 use super::super::source::Spot;
 use super::super::tree::Statement;
 use super::tracking::Tracks;
-use super::{ANY_TIME, Reader, Reading, address, shorten, span};
+use super::values::{ANY_TIME, Reading, span};
+use super::{Reader, address, shorten};
 use crate::codes;
 
 /// Longest password of VRRP version 2 in bytes.

@@ -1,21 +1,20 @@
-//! `virtual_server_group` and `virtual_server`; real servers are in `real_server`.
+//! `virtual_server`. Groups are in `server_group`, real servers in `real_server`, and what becomes of the whole in
+//! `settle_service`.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::Ipv4Addr;
 
 use serde_json::{Map, Value, json};
 
-use super::super::keywords::{VIRTUAL_SERVER, VIRTUAL_SERVER_GROUP};
+use super::super::keywords::VIRTUAL_SERVER;
 use super::super::model::{At, Draft, Service, Target};
 use super::super::notes::{Fate, Finding, Owner};
 use super::super::source::Spot;
 use super::super::tree::Statement;
-use super::address::{self, length, network};
+use super::address::{self, length};
 use super::check::{Place, Times};
-use super::{Reader, Reading, leading_number, shorten};
+use super::values::{Reading, leading_number, span};
+use super::{Reader, shorten};
 use crate::codes;
-
-/// Most addresses that one range of a group stands for.
-const MAX_RANGE: u128 = 1024;
 
 /// keepalived's `persistence_timeout` without a value, in seconds.
 const PERSISTENCE: u64 = 360;
@@ -37,9 +36,9 @@ pub(super) struct Whole {
     /// Whether it balances a group.
     pub(super) group: bool,
     /// Weight of a real server that says none.
-    weight: u64,
-    quorum: At<u64>,
-    hysteresis: At<u64>,
+    pub(super) weight: u64,
+    pub(super) quorum: At<u64>,
+    pub(super) hysteresis: At<u64>,
     /// `inhibit_on_failure`.
     pub(super) inhibit: bool,
     /// `inhibit_on_failure` of real servers, and the numbers of their notes.
@@ -50,50 +49,6 @@ pub(super) struct Whole {
 }
 
 impl Reader<'_> {
-    pub(super) fn server_group(&mut self, block: &Statement) {
-        let Some(name) = self.word(block) else { return };
-        let mark = self.notes.items.len();
-        let mut targets = Vec::new();
-        for line in block.inside() {
-            if line.keyword() == "fwmark" {
-                if self.known(&VIRTUAL_SERVER_GROUP, line, Owner::Cluster).is_some() {
-                    let range = 1..=i64::from(u32::MAX);
-                    let mark = self.loose(line, range).and_then(|mark| u32::try_from(mark).ok());
-                    let family = line.values().nth(1).filter(|family| !matches!(*family, "inet" | "inet6"));
-                    if let Some(family) = family {
-                        let message = format!("`{}` is no family", shorten(family));
-                        self.bad_word(line, Some(family), message, "keepalived ignores the mark");
-                        continue;
-                    }
-                    targets.extend(mark.map(Target::Mark));
-                }
-                continue;
-            }
-            self.line_item(line, Owner::Cluster, block.keyword(), Some("services.*.vips"));
-            let Ok(port) = self.port_of(line, 0, "keepalived ignores the line") else { continue };
-            let addresses = range(line.keyword());
-            if addresses.is_empty() {
-                let message =
-                    format!("`{}` is no address and no range of addresses", shorten(line.keyword()));
-                self.bad_word(line, Some(line.keyword()), message, "left out");
-                continue;
-            }
-            targets.extend(addresses.into_iter().map(|address| Target::Address(address, port)));
-        }
-        targets.sort_unstable();
-        targets.dedup();
-        if targets.is_empty() {
-            self.missing(block.spot, "a `virtual_server_group` without entries", "keepalived drops it");
-        }
-        if self.server_groups.contains_key(&name) {
-            let message = format!("the group `{}` is defined twice", shorten(&name));
-            let finding = Finding::new(&codes::IMPORT_DUPLICATE, block.spot, message, "left out");
-            self.left_out(mark..self.notes.items.len(), "keepalived finds the first group of a name");
-            return self.notes.finding(finding.at(name));
-        }
-        self.server_groups.insert(name, (targets, mark..self.notes.items.len()));
-    }
-
     /// A port among the values; 0 and none are all ports. `taken`: what keepalived does about another number.
     pub(super) fn port_of(&mut self, line: &Statement, index: usize, taken: &str) -> Result<Option<u16>, ()> {
         let Some(text) = line.values().nth(index) else { return Ok(None) };
@@ -383,7 +338,7 @@ impl Reader<'_> {
         let Some(seconds) = seconds else { return };
         self.says("persistence_timeout");
         let millis = self.whole_millis(seconds * 1_000_000);
-        draft.set("persistence.timeout", super::span(millis), statement.spot);
+        draft.set("persistence.timeout", span(millis), statement.spot);
     }
 
     fn granularity(&mut self, statement: &Statement, draft: &mut Draft, whole: &mut Whole) {
@@ -432,7 +387,7 @@ impl Reader<'_> {
         if draft.get("persistence.timeout").is_none() {
             let why = "without `persistence_timeout` keepalived takes 360 s";
             self.instead(Fate::Carried, why);
-            draft.set("persistence.timeout", super::span(360_000), statement.spot);
+            draft.set("persistence.timeout", span(360_000), statement.spot);
         }
     }
 
@@ -537,171 +492,6 @@ impl Reader<'_> {
         }
         Some(Way { method, tunnel })
     }
-
-    /// What keepalived makes of a virtual server as a whole.
-    fn settle_service(&mut self, service: &mut Service, whole: &mut Whole) {
-        let spot = service.spot;
-        let draft = &mut service.draft;
-        if draft.get("scheduler").is_none() {
-            self.notes.say(Fate::Carried, vec![spot], "no `lb_algo`", "keepalived takes wlc");
-            draft.set("scheduler", "wlc", spot);
-        }
-        if draft.get("forwarding").is_none() {
-            self.notes.say(Fate::Carried, vec![spot], "no `lb_kind`", "keepalived takes NAT");
-            draft.set("forwarding", "nat", spot);
-        }
-        let only_marks = service.targets.iter().all(|target| matches!(target, Target::Mark(_)));
-        if !only_marks && draft.get("protocol").is_none() {
-            let why = "keepalived takes UDP, and so does the import: write `tcp` if that is meant";
-            self.notes.say(Fate::Decide, vec![spot], "a virtual server without `protocol`", why);
-            draft.set("protocol", "udp", spot);
-        }
-        if !only_marks
-            && draft.get("protocol") != Some(&json!("udp"))
-            && let Some(at) = draft.remove("one_packet")
-        {
-            let why = "keepalived ignores it without UDP";
-            self.notes.say(Fate::NotCarried, vec![at.spot], "ops", why);
-        }
-        let portless = service.targets.iter().any(|target| matches!(target, Target::Address(_, None)));
-        if portless && draft.get("persistence.timeout").is_none() {
-            let why = "without a port keepalived needs persistence, and takes 360 s";
-            self.notes.say(Fate::Changed, vec![spot], "persistence", why);
-            draft.set("persistence.timeout", super::span(360_000), spot);
-        }
-        for real in &mut service.reals {
-            if real.draft.get("weight").is_none() {
-                real.draft.set("weight", whole.weight, real.spot);
-            }
-        }
-        if service.reals.iter().all(|real| real.checks.is_empty()) {
-            for note in std::mem::take(&mut whole.times.notes) {
-                self.idle_time(note);
-            }
-        }
-        self.settle_thresholds(service);
-        self.settle_quorum(service, whole);
-        self.settle_inhibit(service, whole);
-        self.settle_sorry(service, whole);
-    }
-
-    /// The kernel refuses a real server that stops before it resumes.
-    fn settle_thresholds(&mut self, service: &mut Service) {
-        for real in &mut service.reals {
-            let number = |key: &str| real.draft.get(key).and_then(Value::as_u64);
-            let (Some(upper), Some(lower)) = (number("upper_threshold"), number("lower_threshold")) else {
-                continue;
-            };
-            if lower <= upper {
-                continue;
-            }
-            let why = "the kernel refuses such a real server, so that keepalived has it not at all: it was taken without `lthreshold`";
-            let spot = real.draft.remove("lower_threshold").map_or(real.spot, |at| at.spot);
-            self.notes.say(Fate::Decide, vec![spot], "lthreshold above uthreshold", why);
-        }
-    }
-
-    fn settle_quorum(&mut self, service: &mut Service, whole: &Whole) {
-        let weight = |real: &super::super::model::Real| real.draft.get("weight").and_then(Value::as_u64);
-        let total: u64 = service.reals.iter().filter_map(weight).sum();
-        let (mut quorum, mut hysteresis) = (whole.quorum.value, whole.hysteresis.value);
-        if quorum > total {
-            let what = format!("quorum {quorum}");
-            let why = format!(
-                "the weights of the real servers are {total} together, and keepalived lowers the quorum to that; so does the import"
-            );
-            self.quorum_finding(whole.quorum.spot, "quorum", &why);
-            self.notes.say(Fate::Changed, vec![whole.quorum.spot], what, why);
-            quorum = total.max(1);
-        }
-        if hysteresis >= quorum && hysteresis > 0 {
-            let what = format!("hysteresis {hysteresis}");
-            hysteresis = quorum - 1;
-            let why =
-                format!("it must be below the quorum, and keepalived takes {hysteresis}; so does the import");
-            self.quorum_finding(whole.hysteresis.spot, "hysteresis", &why);
-            self.notes.say(Fate::Changed, vec![whole.hysteresis.spot], what, why);
-        }
-        if quorum != 1 || hysteresis > 0 {
-            service.draft.set("quorum.weight", quorum, whole.quorum.spot);
-        }
-        if hysteresis > 0 {
-            service.draft.set("quorum.hysteresis", hysteresis, whole.hysteresis.spot);
-        }
-    }
-
-    fn quorum_finding(&mut self, spot: Spot, word: &str, why: &str) {
-        let message = format!("`{word}` is too high");
-        let finding = Finding::new(&codes::IMPORT_VALUE, spot, message, "keepalived takes less".to_owned());
-        self.notes.finding(finding.at(word).hint(why));
-    }
-
-    /// One answer to failures for all real servers of a service.
-    fn settle_inhibit(&mut self, service: &mut Service, whole: &Whole) {
-        let effective: Vec<bool> =
-            whole.inhibits.iter().map(|(own, _)| own.unwrap_or(whole.inhibit)).collect();
-        let alike = effective.iter().all(|one| Some(one) == effective.first());
-        for (own, note) in &whole.inhibits {
-            if own.is_some() && alike {
-                self.notes.instead_at(*note, Fate::Carried, "all real servers of the service have it");
-            } else if own.is_some() {
-                let why =
-                    "it holds for the whole service, and its real servers differ: make two services of it";
-                self.notes.instead_at(*note, Fate::Decide, why);
-            }
-        }
-        if effective.iter().any(|inhibit| *inhibit) || (effective.is_empty() && whole.inhibit) {
-            service.draft.set("on_failure", "quiesce", service.spot);
-        }
-    }
-
-    fn settle_sorry(&mut self, service: &mut Service, whole: &Whole) {
-        let Some(sorry) = service.sorry.clone() else { return };
-        let way = service.draft.get("sorry_server.forwarding").or(service.draft.get("forwarding")).cloned();
-        let of_family = whole.family.is_none_or(|v6| v6 == sorry.value.0.is_ipv6());
-        if !of_family && way != Some(json!("tun")) {
-            let why = "it is of the other family, and keepalived ignores it";
-            self.notes.say(Fate::NotCarried, vec![sorry.spot], "sorry_server", why);
-            let message = "the sorry server is of the other family".to_owned();
-            self.notes.finding(Finding::new(
-                &codes::IMPORT_VALUE,
-                sorry.spot,
-                message,
-                "ignored by keepalived".to_owned(),
-            ));
-            service.sorry = None;
-            service.draft.remove("sorry_server.forwarding");
-            return;
-        }
-        if way == service.draft.get("forwarding").cloned() {
-            service.draft.remove("sorry_server.forwarding");
-        }
-        if way != Some(json!("nat"))
-            && !whole.group
-            && let (_, Some(port)) = sorry.value
-            && Some(port) != whole.port
-        {
-            let why = "only masquerade translates ports: keepalived takes the service's own port";
-            self.notes.say(Fate::Changed, vec![sorry.spot], format!("port {port} of the sorry server"), why);
-            if let Some(at) = &mut service.sorry {
-                at.value.1 = None;
-            }
-        }
-    }
-
-    /// A virtual server without a port is every port, which the cluster file says by a firewall mark.
-    pub(super) fn all_ports(&mut self) {
-        for service in &self.config.services {
-            if service.targets.iter().any(|target| matches!(target, Target::Address(_, None))) {
-                self.notes.say(
-                    Fate::Decide,
-                    vec![service.spot],
-                    "a virtual server without port",
-                    "it balances every port: list them in `ports`, or mark the packets and use `firewall_mark`",
-                );
-            }
-        }
-    }
 }
 
 /// A way of forwarding, and its tunnel.
@@ -717,77 +507,6 @@ impl Way {
             draft.remove("tunnel");
         } else {
             draft.set("tunnel", Value::Object(self.tunnel), spot);
-        }
-    }
-}
-
-/// The addresses of `A`, `A-N`, `A-B` and `A/PREFIX`; none when it is neither or too many.
-fn range(text: &str) -> Vec<IpAddr> {
-    let span = |first: u128, last: u128, v6: bool| -> Vec<IpAddr> {
-        if last < first || last - first >= MAX_RANGE {
-            return Vec::new();
-        }
-        let address = |bits: u128| -> Option<IpAddr> {
-            if v6 {
-                Some(Ipv6Addr::from_bits(bits).into())
-            } else {
-                Some(Ipv4Addr::from_bits(u32::try_from(bits).ok()?).into())
-            }
-        };
-        (first..=last).filter_map(address).collect()
-    };
-    let bits = |address: IpAddr| match address {
-        IpAddr::V4(v4) => u128::from(v4.to_bits()),
-        IpAddr::V6(v6) => v6.to_bits(),
-    };
-    if let Some((first, last)) = text.split_once('-') {
-        let Ok(first) = first.parse::<IpAddr>() else { return Vec::new() };
-        let v6 = first.is_ipv6();
-        let last = match last.parse::<IpAddr>() {
-            Ok(last) if last.is_ipv6() == v6 => bits(last),
-            Ok(_) => return Vec::new(),
-            Err(_) if v6 => match u128::from_str_radix(last, 16) {
-                Ok(last) if last <= 0xffff => bits(first) & !0xffff | last,
-                _ => return Vec::new(),
-            },
-            Err(_) => match last.parse::<u8>() {
-                Ok(last) => bits(first) & !0xff | u128::from(last),
-                Err(_) => return Vec::new(),
-            },
-        };
-        return span(bits(first), last, v6);
-    }
-    match network(text) {
-        Some((address, None)) => vec![address],
-        Some((address, Some(prefix))) => {
-            let width = if address.is_ipv4() { 32 } else { 128 };
-            let host = 1_u128.checked_shl(u32::from(width - prefix)).map_or(u128::MAX, |size| size - 1);
-            // keepalived takes only the first address of a network for one.
-            if prefix == 0 || bits(address) & host != 0 {
-                return Vec::new();
-            }
-            span(bits(address), bits(address).saturating_add(host), address.is_ipv6())
-        }
-        None => Vec::new(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::range;
-
-    #[test]
-    fn ranges_of_addresses() {
-        let shown = |text: &str| range(text).iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
-        assert_eq!(shown("10.0.0.1"), "10.0.0.1");
-        assert_eq!(shown("10.0.0.1-3"), "10.0.0.1 10.0.0.2 10.0.0.3");
-        assert_eq!(shown("10.0.0.255-10.0.1.1"), "10.0.0.255 10.0.1.0 10.0.1.1");
-        assert_eq!(shown("10.0.0.8/30"), "10.0.0.8 10.0.0.9 10.0.0.10 10.0.0.11");
-        assert_eq!(shown("fd00::1-2"), "fd00::1 fd00::2");
-        for none in
-            ["", "x", "10.0.0.3-1", "10.0.0.0/8", "::/0", "10.0.0.1-::2", "10.0.0.1-300", "10.0.0.9/30"]
-        {
-            assert_eq!(shown(none), "", "{none}");
         }
     }
 }

@@ -7,7 +7,8 @@ use super::super::model::{At, Instance};
 use super::super::notes::Fate;
 use super::instance::{AuthType, Said};
 use super::tracking::Burden;
-use super::{Reader, shorten, span};
+use super::values::span;
+use super::{Reader, shorten};
 
 /// Hop limit of IPv6 unicast as keepalived 2.2.7 sends it, whatever its configuration says.
 const KEEPALIVED_HOP_LIMIT: u8 = 64;

@@ -10,7 +10,8 @@ use super::super::notes::{Fate, Finding, Owner};
 use super::super::source::Spot;
 use super::super::tree::Statement;
 use super::instance::MICROS_IN_U32;
-use super::{Reader, Reading, leading_number, named, shorten};
+use super::values::{Reading, leading_number, span};
+use super::{Reader, named, shorten};
 use crate::codes;
 
 /// Most things that one director tracks. Names are looked for among all of them, so there is an end to them.
@@ -82,7 +83,7 @@ impl Reader<'_> {
                             self.bad(statement, format!("`{key}` is at least 1 s"), "keepalived takes 1 s");
                             millis = 1000;
                         }
-                        tracker.draft.set(key, super::span(millis), spot);
+                        tracker.draft.set(key, span(millis), spot);
                     }
                 }
                 key @ ("rise" | "fall") => {
