@@ -123,8 +123,10 @@ fn every_source_file_says_what_lives_there_and_is_short() {
 /// Whoever prints past them panics when nobody reads (`| head`), or waits for a log that takes nothing.
 #[test]
 fn programs_print_in_one_place_each() {
-    const PLACES: [&str; 4] = [
+    const PLACES: [&str; 5] = [
         "compiler/src/cli/terminal.rs",
+        // The line of progress, to a terminal only; what cannot be written is left.
+        "compiler/src/cli/progress.rs",
         "reconciler/agent/src/out.rs",
         "reconciler/agent/src/logging.rs",
         // Speaks to the daemon by its standard output.
