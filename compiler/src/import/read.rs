@@ -13,7 +13,6 @@ use super::source::Spot;
 use super::tree::Statement;
 use crate::codes;
 use crate::suggest::Suggester;
-use values::leading_number;
 
 mod address;
 mod as_tcp;
@@ -109,6 +108,11 @@ impl Reader<'_> {
             .iter()
             .filter(|statement| self.known(&super::keywords::TOP, statement, Owner::Cluster).is_some())
             .collect();
+        let mut keys = known.iter().filter(|statement| statement.keyword() == "SSL").map(|block| block.spot);
+        if let (Some(_), Some(last)) = (keys.next(), keys.next_back()) {
+            let why = "keepalived takes the last alone; none is needed here";
+            self.notes.say(Fate::Changed, vec![last], "a further `SSL`", why);
+        }
         let first = ["global_defs", "garp_group", "virtual_server_group", "SSL", "bfd_instance"];
         for statement in &known {
             match statement.keyword() {
@@ -232,7 +236,11 @@ impl Reader<'_> {
             "old_unicast_checksum" => matches!(value, None | Some("never")),
             "router_id" => value.is_some(),
             "random_seed" => value.is_some_and(|text| text.parse::<u32>().is_ok()),
-            "debug" => value.is_some_and(|text| leading_number(text).0.is_some_and(|level| level <= 4)),
+            "debug" => value.is_some_and(|text| text.parse::<u8>().is_ok_and(|level| level <= 4)),
+            "reload_time_file" => statement.values().count() == 1,
+            "include_check" => statement
+                .values()
+                .all(|word| matches!(word, "readable" | "match" | "wildcard_match" | "brace_match")),
             _ => true,
         };
         if !known {

@@ -24,7 +24,9 @@ impl Part {
             let heading = heading.split([':', '(']).next().unwrap_or_default().trim().to_owned();
             self.lists.entry(heading).or_default().push(text.to_owned());
         } else if let Some((key, value)) = text.split_once(" = ") {
-            self.values.insert(key.to_owned(), value.to_owned());
+            // A blank at the end of a value is part of it.
+            let blanks = &line[line.trim_end().len()..];
+            self.values.insert(key.to_owned(), format!("{value}{blanks}"));
         }
         self.lines.push(line.to_owned());
     }
@@ -88,7 +90,10 @@ pub(crate) fn is_whole(text: &str) -> bool {
     let unset = ["= 4294967295", "= 18446744073709550", "VRRP Version = 0", "= 9223372036854775807"];
     // The identity of connection synchronisation is set when a daemon starts it.
     let lines = text.lines().filter(|line| !line.trim_start().starts_with("LVS syncd syncid"));
-    lines.into_iter().all(|line| unset.iter().all(|mark| !line.contains(mark)))
+    // Where it ends early even what is written last is missing.
+    let written =
+        ["VRRP Topology", "Interfaces"].iter().any(|part| text.contains(&format!("------< {part}")));
+    written && lines.into_iter().all(|line| unset.iter().all(|mark| !line.contains(mark)))
 }
 
 /// What was understood.
@@ -252,8 +257,10 @@ fn router(facts: &mut Facts, name: &str, part: &Part, room: &Room) {
             facts.set(&object, property, value);
         }
     };
-    // With a virtual MAC address the interface below is not always said.
-    if !own.contains(',') {
+    // With a virtual MAC address, or an interface of IPVLAN, the interface below is not always said.
+    let above = [format!("Use IPVLAN, i/f {own},"), format!("Use VMAC, i/f {own},")];
+    let is_above = part.lines.iter().any(|line| above.iter().any(|start| line.trim().starts_with(start)));
+    if !own.contains(',') && !is_above {
         facts.set(&object, "interface", own);
     }
     for (property, line) in [

@@ -207,7 +207,12 @@ fn real(facts: &mut Facts, service: &str, part: &Part, room: &Room) -> String {
     let port = rest.split(',').next().unwrap_or_default();
     let object = format!("{service} -> {}", socket(address, port));
     facts.set(&object, "weight", part.get("initial weight").unwrap_or_default());
-    facts.set(&object, "forwarding", forwarding(part.get("forwarding method").unwrap_or_default()));
+    let way = forwarding(part.get("forwarding method").unwrap_or_default());
+    let (way, tunnel) = way.split_once(' ').unwrap_or((&way, ""));
+    facts.set(&object, "forwarding", way);
+    if !tunnel.is_empty() {
+        facts.set(&object, "tunnel", tunnel);
+    }
     if let Some((lower, upper)) = part.get("connection limit range").and_then(|text| text.split_once(" -> "))
     {
         facts.set(&object, "upper_threshold", upper);
@@ -264,7 +269,7 @@ fn check(facts: &mut Facts, object: &str, part: &Part, room: &Room) {
     facts.set(object, "initially_down", if part.get("Alpha") == Some("yes") { "yes" } else { "no" });
     let inner = |name: &str| {
         let found =
-            part.list("Connection").find_map(|line| line.strip_prefix(name)?.trim().strip_prefix("= "));
+            part.list("Connection").find_map(|line| line.strip_prefix(name)?.trim_start().strip_prefix("= "));
         found.map(ToOwned::to_owned)
     };
     if let Some(target) = inner("Dest").filter(|_| !["ping", "script", "file"].contains(&kind)) {

@@ -69,7 +69,7 @@ pub(crate) fn keywords(object: &str, property: &str) -> Vec<&'static str> {
     if object.contains(" -> ") {
         return match property {
             "weight" => vec!["weight"],
-            "forwarding" => vec!["lb_kind", "lvs_method"],
+            "forwarding" | "tunnel" => vec!["lb_kind", "lvs_method"],
             "upper_threshold" => vec!["uthreshold"],
             "lower_threshold" => vec!["lthreshold"],
             "inhibit" => vec!["inhibit_on_failure"],
@@ -123,7 +123,7 @@ pub(crate) fn keywords(object: &str, property: &str) -> Vec<&'static str> {
             "param_match" => vec!["param_match", "process"],
             "terminate_delay" => vec!["delay", "terminate_delay"],
             "fork_delay" => vec!["delay", "fork_delay"],
-            "full_command" => vec!["full_command"],
+            "full_command" => vec!["full_command", "param_match"],
             _ => vec![],
         };
     }
@@ -185,9 +185,9 @@ pub(crate) fn keywords(object: &str, property: &str) -> Vec<&'static str> {
         _ if starts("route ") => vec!["@virtual_routes", "virtual_routes"],
         _ if starts("rule ") => vec!["@virtual_rules", "virtual_rules"],
         _ if starts("track interface") => vec!["@track_interface", "track_interface"],
-        _ if starts("track script") => vec!["@track_script", "track_script"],
-        _ if starts("track file") => vec!["@track_file", "track_file"],
-        _ if starts("track process") => vec!["@track_process", "track_process"],
+        _ if starts("track script") => vec!["@track_script", "track_script", "weight"],
+        _ if starts("track file") => vec!["@track_file", "track_file", "weight"],
+        _ if starts("track process") => vec!["@track_process", "track_process", "weight"],
         _ if starts("track bfd") => vec!["@track_bfd", "track_bfd"],
         _ if starts("hook master") => vec!["notify_master", "script_user"],
         _ if starts("hook backup") => vec!["notify_backup", "script_user"],

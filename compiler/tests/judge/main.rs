@@ -16,6 +16,7 @@ mod governs;
 mod ours;
 mod ours_cluster;
 mod room;
+mod tables;
 mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet};

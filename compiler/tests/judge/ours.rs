@@ -28,6 +28,8 @@ pub(crate) struct Entry {
 pub(crate) struct Ours {
     pub(crate) facts: Facts,
     pub(crate) entries: Vec<Entry>,
+    /// Whether the file is none of keepalived: of such one nothing but that is said.
+    pub(crate) foreign: bool,
     /// Whether a plan came of it, if need be without what does not compile.
     pub(crate) planned: bool,
     /// What had to be left out of the cluster file so that it compiles, with the compiler's words.
@@ -74,6 +76,7 @@ pub(crate) fn understand(file: &File) -> Ours {
     let mut facts = Facts::default();
     from_cluster(&mut facts, &document);
     let entries = entries(&done);
+    let foreign = done.lines.is_empty() && !done.findings.is_empty();
     let (compilation, left_out) = leave_out(&mut document, done.compilation, &done.cluster);
     let plan = compilation
         .cluster
@@ -82,7 +85,7 @@ pub(crate) fn understand(file: &File) -> Ours {
     if let Some(plan) = plan {
         from_plan(&mut facts, &plan.text.parse().expect("TOML"));
     }
-    Ours { facts, entries, planned, left_out, cluster: text }
+    Ours { facts, entries, foreign, planned, left_out, cluster: text }
 }
 
 /// An address for the director on an interface: in the network of a VIP of an instance there.

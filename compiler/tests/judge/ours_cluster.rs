@@ -344,7 +344,17 @@ pub(crate) fn cluster_service(
             let real_port = or(text(real, "port"), &port);
             let name = format!("{object} -> {}", socket(&address, &real_port));
             facts.set(&name, "weight", or(text(real, "weight"), "1"));
-            facts.set(&name, "forwarding", or(text(real, "forwarding"), &method));
+            let way = or(text(real, "forwarding"), &method);
+            if let Some(tunnel) = service.get("tunnel").and_then(Value::as_table).filter(|_| way == "tun") {
+                let mut parts = vec![or(text(tunnel, "type"), "ipip")];
+                parts.extend(text(tunnel, "port").map(|port| format!("port = {port}")));
+                parts.extend(text(tunnel, "checksum").map(|kind| match kind.as_str() {
+                    "full" => "checksum".to_owned(),
+                    other => format!("{other} checksum"),
+                }));
+                facts.set(&name, "tunnel", parts.join(", "));
+            }
+            facts.set(&name, "forwarding", way);
             facts.set(&name, "upper_threshold", or(text(real, "upper_threshold"), "0"));
             facts.set(&name, "lower_threshold", or(text(real, "lower_threshold"), "0"));
             let quiesce = text(service, "on_failure").is_some_and(|action| action == "quiesce");

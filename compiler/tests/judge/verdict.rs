@@ -12,6 +12,7 @@ use super::file::{File, Line};
 use super::governs::keywords;
 use super::ours::{Entry, Ours};
 use super::room::Heard;
+use super::tables::{HOST, SINGLE, YOUNGER, YOUNGER_BLOCK};
 
 /// What was found wrong with one file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,41 +27,22 @@ pub(crate) struct Difference {
     pub(crate) what: String,
 }
 
-/// Keepalived's words that are about the host, its processes or other ways to write the same, and why they are no matter of
-/// the report.
-const HOST: [(&str, &str); 22] = [
-    ("setting default '", "a default, which the second law compares"),
-    ("setting default NAT", "a default, which the second law compares"),
-    ("no protocol set - defaulting to UDP", "a default, which the second law compares"),
-    ("against a vrrp is deprecated", "an old place that means the same"),
-    ("Please use global lvs_sync_daemon", "an old place that means the same"),
-    ("for routes is deprecated. Please use", "an old spelling that means the same"),
-    ("cannot track route", "evenkeel puts routes back and tracks none"),
-    ("without any unicast peers. Defaulting to multicast", "what both do"),
-    ("No VIP specified; at least one is sensible", "advice"),
-    ("SECURITY VIOLATION", "programs of the host and their rights"),
-    ("default user 'keepalived_script'", "a user of the host"),
-    ("is deprecated - please use", "an old spelling that means the same"),
-    ("has been deprecated. Use", "an old spelling that means the same"),
-    ("keyword has been deprecated", "an old spelling that means the same"),
-    ("Opening file '", "the path of the file"),
-    ("Unable to access script", "a program of the host"),
-    ("cannot be accessed", "a program of the host"),
-    ("not found", "a program of the host"),
-    ("is not executable", "a program of the host"),
-    ("Non-existent interface specified in configuration", "said of each before"),
-    ("Cannot open config file", "the path of the file"),
-    ("NOTICE: setting config option max_auto_priority", "advice"),
-];
-
 /// Judges one file.
 pub(crate) fn judge(file: &File, heard: &Heard, theirs: Option<&Facts>, ours: &Ours) -> Vec<Difference> {
     let programs_missing = heard.words.iter().any(|words| {
         words.contains("not found")
             || words.contains("cannot be accessed")
             || words.contains("Unable to access")
+            || words.contains("Failed to set uid/gid for")
     });
-    let court = Court { file, ours, programs_missing, effects: effects(&ours.entries) };
+    let unknown_block = format!("Unknown keyword '{YOUNGER_BLOCK}'");
+    let block_unknown = heard.words.iter().any(|words| words.contains(&unknown_block));
+    if ours.foreign {
+        return Vec::new();
+    }
+    let ports_reset = heard.words.iter().any(|words| words.contains("ports don't match - resetting"));
+    let court =
+        Court { file, ours, programs_missing, ports_reset, block_unknown, effects: effects(&ours.entries) };
     let mut out = Vec::new();
     court.words(heard, &mut out);
     if let Some(theirs) = theirs {
@@ -85,8 +67,12 @@ fn effects(entries: &[Entry]) -> BTreeMap<usize, Vec<&str>> {
 struct Court<'a> {
     file: &'a File,
     ours: &'a Ours,
-    /// Whether keepalived has left out programs that are not on this machine.
+    /// Whether keepalived has left out programs that are not on this machine, or whose users are not.
     programs_missing: bool,
+    /// Whether it has given real servers the port of their virtual server.
+    ports_reset: bool,
+    /// Whether it does not know the younger block.
+    block_unknown: bool,
     effects: BTreeMap<usize, Vec<&'a str>>,
 }
 
@@ -117,7 +103,18 @@ impl Court<'_> {
                 continue;
             }
             let (number, said) = numbered(words);
+            if YOUNGER.iter().any(|keyword| said == format!("Unknown keyword '{keyword}'"))
+                || number.is_some_and(|number| self.is_lost(number))
+            {
+                continue;
+            }
             if let Some(number) = number {
+                // A brace on a line of its own is of the statement before it.
+                let stated = self.file.lines.iter().rev().find(|line| line.number <= number);
+                let number = match stated {
+                    Some(line) if said.starts_with("Unexpected '{'") => line.number,
+                    _ => number,
+                };
                 // What is said at the end of a block is about all of it.
                 let of_block = self
                     .file
@@ -152,6 +149,16 @@ impl Court<'_> {
         }
     }
 
+    /// Whether a line comes after a block that keepalived does not know, within the same object.
+    fn is_lost(&self, number: usize) -> bool {
+        let last = self.file.lines.iter().rev().find(|line| line.number <= number);
+        self.block_unknown && last.is_some_and(|last| self.lost_object(last.object()))
+    }
+
+    fn lost_object(&self, object: &[String]) -> bool {
+        self.file.lines.iter().any(|line| line.keyword() == YOUNGER_BLOCK && line.object() == object)
+    }
+
     /// The lines that words without a number are about: those of the objects that they name, or all.
     fn about(&self, said: &str) -> Vec<&Line> {
         let names: BTreeSet<&str> = said
@@ -179,6 +186,13 @@ impl Court<'_> {
         };
         let objects: BTreeSet<&String> = theirs.0.keys().chain(self.ours.facts.0.keys()).collect();
         for object in objects {
+            let named: Vec<String> = object.split(' ').map(ToOwned::to_owned).collect();
+            if self.block_unknown
+                && named[0] == "router"
+                && self.lost_object(&["vrrp_instance".to_owned(), named[1..].join(" ")])
+            {
+                continue;
+            }
             let watched = ["script ", "process ", "file "].iter().any(|kind| object.starts_with(kind));
             if watched && !tracked(object) {
                 continue;
@@ -192,7 +206,7 @@ impl Court<'_> {
                 }
                 (false, true) if object != "global" => {
                     // 2.2.7 and 2.3 crash while they write files that checks read, too.
-                    if watched || self.parent_differs(theirs, object) {
+                    if watched || self.parent_differs(theirs, object) || self.lacks_program(object) {
                         continue;
                     }
                     self.object_differs(object, "the cluster file has it, keepalived does not", out);
@@ -241,6 +255,10 @@ impl Court<'_> {
             }
             let their = their_values.get(property).map(String::as_str);
             let our = our_values.get(property).map(|value| if value == "(own)" { own } else { value });
+            // Where keepalived says no interface of a router there is none to compare.
+            if our.is_some_and(str::is_empty) && our_values[property] == "(own)" {
+                continue;
+            }
             if their == our
                 || !comparable(theirs, object, property, their, our)
                 || (their.is_none() && self.is_missing(our_values, property))
@@ -256,16 +274,17 @@ impl Court<'_> {
                 continue;
             }
             // Where nobody asks for other bursts evenkeel has one kind of them, as its manual says.
-            let burst = property.starts_with("garp lower") || property == "garp refresh repeat";
-            let asked = self
+            let burst = match property.as_str() {
+                "garp lower priority delay" => Some("garp_lower_prio_delay"),
+                "garp lower priority repeat" => Some("garp_lower_prio_repeat"),
+                "garp refresh repeat" => Some("garp_master_refresh_repeat"),
+                _ => None,
+            };
+            let mut asked = self
                 .lines_of(object)
                 .into_iter()
                 .chain(self.file.lines.iter().filter(|line| line.object()[0] == "global_defs"));
-            if burst
-                && !asked.into_iter().any(|line| {
-                    line.keyword().contains("lower_prio_") || line.keyword().contains("refresh_repeat")
-                })
-            {
+            if burst.is_some_and(|keyword| !asked.any(|line| line.keyword().ends_with(keyword))) {
                 continue;
             }
             if self.named(object, property) {
@@ -277,6 +296,13 @@ impl Court<'_> {
             let what = format!("{object}: {property}: keepalived {}, evenkeel {}", shown(their), shown(our));
             out.push(self.difference(line, format!("{}: {}", alike(object), alike(property)), what));
         }
+    }
+
+    /// Whether keepalived has left out a check because its program or its user is not on this machine.
+    fn lacks_program(&self, check: &str) -> bool {
+        let command = self.ours.facts.get(check, "command").unwrap_or_default();
+        let path = command.trim_start_matches('\'').split('\'').next().unwrap_or_default();
+        !path.is_empty() && (self.programs_missing || !std::path::Path::new(path).exists())
     }
 
     /// Whether keepalived has not got this because a program is not on this machine.
@@ -304,6 +330,11 @@ impl Court<'_> {
     fn governing(&self, object: &str, property: &str) -> Vec<&Line> {
         let words = keywords(object, property);
         let governs = |line: &&Line| {
+            // The weight of what is tracked is that of its own definition.
+            let other = property.starts_with("track ") && line.keyword() == "weight";
+            if other && line.object().get(1).is_none_or(|name| !property.ends_with(&format!(" {name}"))) {
+                return false;
+            }
             words.iter().any(|word| match word.strip_prefix('@') {
                 Some(block) => line.is_in(block),
                 None => line.keyword() == *word,
@@ -380,7 +411,7 @@ impl Court<'_> {
                             && !same_socket(
                                 real,
                                 words.get(1).map_or("", String::as_str),
-                                words.get(2).map_or("", String::as_str),
+                                words.get(2).filter(|_| !self.ports_reset).map_or("", String::as_str),
                             )
                     })
                 });
@@ -461,62 +492,6 @@ const VALUES: [&str; 14] = [
     "virtual_server_group",
 ];
 
-/// Keywords of which one counts in a block.
-const SINGLE: [&str; 52] = [
-    "state",
-    "interface",
-    "virtual_router_id",
-    "priority",
-    "advert_int",
-    "version",
-    "auth_type",
-    "auth_pass",
-    "unicast_src_ip",
-    "mcast_src_ip",
-    "unicast_ttl",
-    "nopreempt",
-    "preempt_delay",
-    "garp_master_delay",
-    "garp_master_repeat",
-    "garp_master_refresh",
-    "use_vmac",
-    "notify_master",
-    "notify_backup",
-    "notify_fault",
-    "notify_stop",
-    "notify",
-    "script",
-    "interval",
-    "timeout",
-    "rise",
-    "fall",
-    "weight",
-    "user",
-    "lb_algo",
-    "lvs_sched",
-    "lb_kind",
-    "lvs_method",
-    "protocol",
-    "delay_loop",
-    "persistence_timeout",
-    "persistence_granularity",
-    "ip_family",
-    "sorry_server",
-    "quorum",
-    "hysteresis",
-    "quorum_up",
-    "quorum_down",
-    "uthreshold",
-    "lthreshold",
-    "connect_timeout",
-    "connect_port",
-    "connect_ip",
-    "misc_path",
-    "misc_timeout",
-    "retry",
-    "delay_before_retry",
-];
-
 /// The number of the line that words are about, and the words.
 fn numbered(words: &str) -> (Option<usize>, &str) {
     let inner = words.strip_prefix('(').and_then(|rest| rest.split_once(") "));
@@ -545,7 +520,7 @@ fn same_socket(target: &str, address: &str, port: &str) -> bool {
         (Ok(a), Ok(b)) => a == b,
         _ => known == address,
     };
-    same && (number == port || port.is_empty() || port.parse::<u16>().is_err() || number == "0")
+    same && (number == port || ["", "0"].contains(&port) || port.parse::<u16>().is_err() || number == "0")
 }
 
 /// Whether a property can be compared at all.
@@ -563,6 +538,8 @@ fn comparable(theirs: &Facts, object: &str, property: &str, their: Option<&str>,
         _ if property.ends_with(" dev") => their.is_some() && our.is_some(),
         // Without a name keepalived shows the host's.
         "helo" => our.is_some(),
+        // The cluster file leaves it out where it is that of the router.
+        "sync interface" => our.is_some(),
         // keepalived's schema fills these; the cluster file leaves them out where they are the usual.
         "interface" => our.is_some() && their.is_some(),
         "host" => true,

@@ -1,10 +1,11 @@
 //! Hosts: directors from the source addresses of their instances, real servers from their addresses.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde_json::{Map, Value, json};
 
+use super::super::model::Vip;
 use super::super::notes::{Fate, Owner};
 use super::super::source::Spot;
 use super::Merger;
@@ -137,6 +138,30 @@ impl Merger<'_> {
                 for address in addresses {
                     self.segments.add(link, *address, None);
                 }
+            }
+        }
+    }
+
+    /// Instances whose VIPs are in a network that is on another interface of the director.
+    pub(super) fn astray(&mut self, addresses: &BTreeSet<(usize, IpAddr)>) {
+        for router in &self.routers {
+            for (director, index) in &router.members {
+                let instance = &self.configs[*director].instances[*index];
+                let link = self.segments.root(router.link);
+                let own = |vip: &&Vip| vip.interface.is_none() && addresses.contains(&(link, vip.address));
+                let vips = instance.vips.iter().chain(&instance.excluded).filter(own);
+                let interface = instance.interface.iter();
+                let spots: Vec<Spot> = vips.map(|vip| vip.spot).collect();
+                if spots.is_empty() {
+                    continue;
+                }
+                let spots = interface.map(|at| at.spot).chain(spots).collect();
+                let why = "a network is on one segment, where a director has one interface: keepalived has the VIPs on the \
+                           interface that is written, the daemon on that of their network; give each interface a network \
+                           of its own with `--subnet NETWORK/PREFIX`";
+                let what =
+                    format!("the interface of `{}`, whose VIPs are in the network of another", instance.name);
+                self.notes.say(Fate::Decide, spots, what, why);
             }
         }
     }

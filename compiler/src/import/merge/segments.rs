@@ -1,6 +1,6 @@
 //! Segments: which addresses are on one Ethernet, and in which networks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use evenkeel_schemas::scalars::Cidr;
@@ -68,8 +68,12 @@ impl Segments {
         }
     }
 
-    /// The section of the cluster file.
-    pub(super) fn finish(&self, given: &[Cidr], notes: &mut Notes) -> Map<String, Value> {
+    /// The section of the cluster file, and of addresses on a link those whose network is on another one.
+    pub(super) fn finish(
+        &self,
+        given: &[Cidr],
+        notes: &mut Notes,
+    ) -> (Map<String, Value>, BTreeSet<(usize, IpAddr)>) {
         let mut nets = Nets::default();
         let root = |link: &Option<usize>| link.map(|link| self.root(link));
         for (link, address, prefix) in &self.addresses {
@@ -94,7 +98,12 @@ impl Segments {
                 "no configuration says how large the network is: give it with `--subnet NETWORK/PREFIX`";
             notes.say(Fate::Decide, Vec::new(), format!("the network {net} is a guess"), why);
         }
-        nets.section()
+        let astray = self.addresses.iter().filter_map(|(link, address, _)| {
+            let link = self.root((*link)?);
+            let owner = nets.owner(*address)?;
+            (owner != link).then_some((link, *address))
+        });
+        (nets.section(), astray.collect())
     }
 }
 
@@ -111,6 +120,12 @@ impl Nets {
             let first = network(address, *prefix)?.address();
             nets.contains_key(&first).then_some((*prefix, first))
         })
+    }
+
+    /// The link of the network that holds an address.
+    fn owner(&self, address: IpAddr) -> Option<usize> {
+        let (prefix, first) = self.holding(address)?;
+        *self.by_prefix.get(&prefix)?.get(&first)?
     }
 
     /// Adds a network, unless one that is there holds it.

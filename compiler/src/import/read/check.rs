@@ -210,6 +210,11 @@ impl Reader<'_> {
             check.extend(user.map(|user| ("user".to_owned(), json!(user))));
         }
         self.times_of(kind, &times, of, &mut check);
+        if !hosts.is_empty() {
+            let why = "keepalived 2.2.7 gives what is in `host` a time of 0, whatever the check says: \
+                       here that of the check holds for its hosts, too";
+            self.notes.say(Fate::Changed, vec![spot], "the time of a check's hosts", why);
+        }
         self.connections(kind, spot, check, connection, hosts, of)
             .into_iter()
             .flat_map(|check| {
@@ -424,7 +429,12 @@ impl Reader<'_> {
             "helo_name" => {
                 if let Some(name) = self.word(statement) {
                     self.says("helo_name");
-                    set("helo", Some(json!(super::named(&name))));
+                    let greeting = super::named(&name);
+                    if greeting != name {
+                        let why = format!("a name has letters, digits and `-._`: `{greeting}` was taken");
+                        self.instead(Fate::Changed, why);
+                    }
+                    set("helo", Some(json!(greeting)));
                 }
             }
             "track_file" => {

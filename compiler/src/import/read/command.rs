@@ -109,6 +109,14 @@ impl Reader<'_> {
     /// What there is to say of a program.
     pub(super) fn settle_program(&mut self, note: usize, words: &[String], user: Option<&str>) {
         let program = words.first().map_or("", String::as_str);
+        if let [shell, dash, text] = words
+            && shell == "/bin/sh"
+            && dash == "-c"
+            && text.trim_start().starts_with('<')
+        {
+            let why = "keepalived opens the file itself; here a shell does";
+            self.notes.instead_at(note, Fate::Changed, why);
+        }
         if !program.starts_with('/') {
             let why = format!(
                 "keepalived looks for `{0}` in its PATH, and evenkeeld in none: say where it is on the directors with \

@@ -262,6 +262,9 @@ impl Reader<'_> {
                     let message = format!("`{}` is in a `garp_group` already", shorten(known.key()));
                     let finding = Finding::new(&codes::IMPORT_DUPLICATE, block.spot, message, "ignored");
                     self.notes.finding(finding.at(known.key()));
+                    let what = format!("`{}` in a second `garp_group`", shorten(known.key()));
+                    let why = "keepalived keeps the first group of an interface and ignores it in this one";
+                    self.notes.say(Fate::NotCarried, vec![block.spot], what, why);
                 }
                 Entry::Vacant(free) if pause > 0 => {
                     free.insert(super::At { value: span(pause), spot: block.spot });

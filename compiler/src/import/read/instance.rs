@@ -313,17 +313,35 @@ impl Reader<'_> {
 
     fn use_vmac(&mut self, statement: &Statement, said: &mut Said) {
         let mut name = None;
+        let mut further = None;
         for word in statement.values() {
             if word.contains(':') {
                 let why =
                     "the virtual MAC address is that of the RFC; the address that is written is not carried";
                 self.instead(Fate::Changed, why);
-            } else if !matches!(word, "name" | "netlink_notify_msg") && name.is_none() {
-                name = Some(word);
+            } else if !matches!(word, "name" | "netlink_notify_msg") {
+                match name {
+                    None => name = Some(word),
+                    Some(_) => further = Some(word),
+                }
             }
         }
+        if further.is_some() {
+            let message = "the virtual MAC address has one interface".to_owned();
+            self.bad_word(statement, further, message, "keepalived drops the further name");
+        }
+        let again = said.mac.as_ref().map(|(mac, _, note)| (mac.contains_key("interface"), *note));
+        match (again, name) {
+            (Some((false, before)), Some(_)) => {
+                self.notes.without_effect(before, "a further `use_vmac` says it again, with a name");
+            }
+            (Some(_), None) => self.notes.without_effect(self.note, "`use_vmac` is said already"),
+            _ => {}
+        }
         let (mac, _, note) = said.mac.get_or_insert_with(|| (Map::new(), statement.spot, self.note));
-        *note = self.note;
+        if again.is_none() || name.is_some() {
+            *note = self.note;
+        }
         let Some(name) = name else { return };
         let message = if name.parse::<InterfaceName>().is_err() {
             "this cannot be the name of an interface"

@@ -36,6 +36,12 @@ impl Reader<'_> {
             let why = "keepalived ignores it without UDP";
             self.notes.say(Fate::NotCarried, vec![at.spot], "ops", why);
         }
+        if draft.get("persistence.timeout").is_none()
+            && let Some(at) = draft.remove("persistence.engine")
+        {
+            let why = "without `persistence_timeout` there is no persistence in keepalived, and the engine has nothing to do";
+            self.notes.say(Fate::NotCarried, vec![at.spot], "persistence_engine", why);
+        }
         let portless = service.targets.iter().any(|target| matches!(target, Target::Address(_, None)));
         if portless && draft.get("persistence.timeout").is_none() {
             let why = "without a port keepalived needs persistence, and takes 360 s";

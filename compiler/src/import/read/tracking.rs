@@ -187,7 +187,9 @@ impl Reader<'_> {
                 }
                 "weight" => {
                     if tracker.weight.is_none_or(|weight| weight == 0) {
-                        if let Some(weight) = self.weight(statement, 0, "keepalived ignores the line") {
+                        if let Some(weight) =
+                            self.weight(statement, 0, Reading::Exact, "keepalived ignores the line")
+                        {
                             self.says("weight");
                             tracker.weight = Some(weight);
                             self.reverse(statement, &mut tracker);
@@ -232,7 +234,8 @@ impl Reader<'_> {
                         let taken = "keepalived takes weight 1";
                         if statement.value().is_some() {
                             self.says("weight");
-                            tracker.weight = self.weight(statement, 0, taken).or(Some(FILE_WEIGHT));
+                            tracker.weight =
+                                self.weight(statement, 0, Reading::Loose, taken).or(Some(FILE_WEIGHT));
                             self.reverse(statement, &mut tracker);
                         } else {
                             self.bad(
@@ -300,8 +303,8 @@ impl Reader<'_> {
     }
 
     /// A weight at the place `index` of the values, from -254 to 254, which keepalived takes for 253.
-    fn weight(&mut self, statement: &Statement, index: usize, taken: &str) -> Option<i64> {
-        let weight = self.number_or(statement, index, -254..=254, Reading::Loose, taken)?;
+    fn weight(&mut self, statement: &Statement, index: usize, reading: Reading, taken: &str) -> Option<i64> {
+        let weight = self.number_or(statement, index, -254..=254, reading, taken)?;
         if weight.abs() == 254 {
             self.instead(Fate::Changed, "a weight is -253 to 253; the nearest was taken");
         }
@@ -335,7 +338,7 @@ impl Reader<'_> {
                 [] => {}
                 ["weight", _, options @ ..] => {
                     let taken = "keepalived takes the weight of its definition";
-                    weight = self.weight(line, 1, taken).or(weight);
+                    weight = self.weight(line, 1, Reading::Loose, taken).or(weight);
                     match options.first().copied() {
                         None => {}
                         Some("reverse") => reverse = true,
