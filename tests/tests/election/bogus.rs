@@ -81,6 +81,8 @@ struct Effect {
     /// How long the guest stood still meanwhile, which is nobody's fault in it.
     stalled: Duration,
     sent: usize,
+    /// Frames of the flood. A guest that has to share its processor sends fewer than it is asked to.
+    frames: usize,
     lines: usize,
 }
 
@@ -106,7 +108,7 @@ fn flood(pair: &Pair<'_>, daemon: &Daemon, adverts: &VrrpCapture, bogus: &Bogus,
         .collect();
     let gap = worst_gap(&master, begun, ended);
     let stalled = pair.plans.lab().pulse().stalled_since(begun);
-    Effect { rate: flood.rate(), gap, stalled, sent: master.len(), lines }
+    Effect { rate: flood.rate(), gap, stalled, sent: master.len(), frames: flood.sent, lines }
 }
 
 fn tell(lab: &Lab, kind: Kind, version: u8, bogus: &Bogus, effect: &Effect) {
@@ -138,8 +140,10 @@ fn a_flood_of_rejected_advertisements_delays_no_advertisement_and_changes_no_sta
                 let before = ours.plans.router(&ours.first, &name);
                 let logged = mark();
                 // A guest that has to share its processor says nothing about the daemon's punctuality: try again.
+                let mut frames = 0;
                 let mut attempts = (0..ATTEMPTS).map(|_| {
                     let effect = flood(&ours, &daemon, &adverts, &bogus, vrid);
+                    frames += effect.frames;
                     tell(lab, Kind::Evenkeeld, version, &bogus, &effect);
                     effect
                 });
@@ -159,7 +163,7 @@ fn a_flood_of_rejected_advertisements_delays_no_advertisement_and_changes_no_sta
                     );
                 } else {
                     let counted = count(&after, bogus.counted) - count(&before, bogus.counted);
-                    assert!(counted > u64::from(RATE), "{}: {counted} counted", bogus.what);
+                    assert!(counted > frames as u64 / 2, "{}: {counted} of {frames} counted", bogus.what);
                 }
                 assert_eq!(after["state"], "master", "{}", bogus.what);
                 let became = |router: &serde_json::Value| router["counters"]["became_master"].clone();
