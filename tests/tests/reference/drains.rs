@@ -5,7 +5,7 @@ use std::time::Duration;
 use lab::{Daemon, Host, Reference, eventually, guest, mark};
 use serde_json::Value;
 
-use crate::support::PATIENCE;
+use crate::support::{PATIENCE, wait_answer};
 
 /// dir1's plan with time for what leaves it.
 fn with_drain(plan: &str, drain: &str) -> String {
@@ -224,6 +224,7 @@ fn a_host_that_the_plan_drains_keeps_its_connections_and_no_order_brings_it_back
         // It outlives a kill, and the check's verdict does not change.
         director.kill9();
         let _director = reference.start(dir1);
+        wait_answer(&reference, dir1);
         eventually(PATIENCE, "it drains on", || {
             of_host(&reference.status(dir1), "rs1")["drain"]["state"] == "draining"
         });

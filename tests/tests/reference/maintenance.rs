@@ -3,7 +3,9 @@
 use lab::{Host, Reference, guest, mark};
 use serde_json::json;
 
-use crate::support::{MASTER_DOWN, NO_ELECTION, PATIENCE, SKEW, TOLERANCE, steady_client, watch};
+use crate::support::{
+    MASTER_DOWN, NO_ELECTION, PATIENCE, SKEW, TOLERANCE, steady_client, wait_answer, watch,
+};
 
 /// The example's cluster file with dir1 in maintenance.
 fn without_dir1() -> String {
@@ -61,6 +63,7 @@ fn the_vip_goes_to_the_other_director_and_comes_back_afterwards() {
         let restarted = mark();
         daemons.dir1.stop(PATIENCE);
         daemons.dir1 = reference.start(dir1);
+        wait_answer(&reference, dir1);
         wait_serving(&reference, dir1, &json!([]));
         std::thread::sleep(MASTER_DOWN);
         assert_eq!(vip.none_since(restarted), std::time::Duration::ZERO);
@@ -101,6 +104,7 @@ fn who_is_alone_serves_on_until_another_director_is_there() {
         // A restart does not make an outage of it.
         daemons.dir1.stop(PATIENCE);
         daemons.dir1 = reference.start(dir1);
+        wait_answer(&reference, dir1);
         vip.wait_holder(dir1, PATIENCE);
         wait_serving(&reference, dir1, &json!(["VI_1"]));
 

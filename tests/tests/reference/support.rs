@@ -82,3 +82,12 @@ pub(crate) fn find_guardian(reference: &Reference<'_>, parent: u32) -> Option<St
     // A thread may end meanwhile, and the list then begins again.
     children.stdout.split_whitespace().next().map(str::to_owned)
 }
+
+/// Waits until a daemon that was just started answers: it has no socket, or a dead one, before.
+#[track_caller]
+pub(crate) fn wait_answer(reference: &Reference<'_>, host: &Host) {
+    let socket = host.scratch().join("evenkeeld.sock").display().to_string();
+    lab::eventually(PATIENCE, &format!("{} answers", host.name()), || {
+        reference.evenkeeld(host, "status", &["--socket", &socket]).status.success()
+    });
+}
