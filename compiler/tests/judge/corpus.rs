@@ -29,7 +29,8 @@ struct Trial {
     beside: bool,
 }
 
-const CHECKS: [&str; 9] = [
+/// Checks of a real server, but for BFD_CHECK, which needs an instance of its own.
+pub(crate) const CHECKS: [&str; 9] = [
     "TCP_CHECK",
     "HTTP_GET",
     "SSL_GET",

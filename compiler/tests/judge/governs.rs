@@ -1,5 +1,7 @@
 //! Which keywords govern which property: the table behind the second law.
 
+use crate::corpus::CHECKS;
+
 /// The keywords that govern a property; `@block` is every line inside such a block.
 pub(crate) fn keywords(object: &str, property: &str) -> Vec<&'static str> {
     let starts = |prefix: &str| property.starts_with(prefix);
@@ -51,18 +53,7 @@ pub(crate) fn keywords(object: &str, property: &str) -> Vec<&'static str> {
             "require_reply" => vec!["require_reply"],
             "payload bytes" => vec!["payload"],
             "helo" => vec!["helo_name"],
-            "type" => vec![
-                "TCP_CHECK",
-                "HTTP_GET",
-                "SSL_GET",
-                "MISC_CHECK",
-                "UDP_CHECK",
-                "DNS_CHECK",
-                "SMTP_CHECK",
-                "PING_CHECK",
-                "FILE_CHECK",
-                "BFD_CHECK",
-            ],
+            "type" => CHECKS.into_iter().chain(["BFD_CHECK"]).collect(),
             _ => vec![],
         };
     }

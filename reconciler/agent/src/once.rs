@@ -106,7 +106,7 @@ pub(crate) fn cleanup(state_dir: &Path, trust: Trust, without_ledger: bool) -> R
         Ok(ledger) => ledger,
         Err(error) if error.kind() == io::ErrorKind::InvalidData && without_ledger => {
             let aside = state.put_ledger_aside().map_err(|why| format!("{error}; {why}"))?;
-            warn!("{error}; kept as {}: {WITHOUT_LEDGER}", aside.display());
+            warn!(kept_as = %aside.display(), "{error}: {WITHOUT_LEDGER}");
             Ledger::default()
         }
         Err(error) if error.kind() == io::ErrorKind::InvalidData => {

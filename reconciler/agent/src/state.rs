@@ -205,7 +205,7 @@ impl StateDir {
                 "something that is not evenkeel's is in the way and cannot be put aside",
             ));
         };
-        warn!("{} was in the way, and is kept as {}", self.path.join(name).display(), aside.display());
+        warn!(kept_as = %aside.display(), "{} was in the way", self.path.join(name).display());
         Ok(())
     }
 
