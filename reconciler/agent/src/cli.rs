@@ -1,6 +1,11 @@
 //! The command line of `evenkeeld`.
 
+mod client;
+mod diff;
 mod drain;
+pub(crate) mod once;
+pub(crate) mod out;
+mod page;
 mod pages;
 
 use std::path::{Path, PathBuf};
@@ -14,13 +19,18 @@ use evenkeel_converge::Op;
 use evenkeel_schemas::scalars::Name;
 use pages::{Completions, Man};
 
+use crate::api::server;
 use crate::daemon::{self, Options};
-use crate::files::Trust;
-use crate::logging::Log;
+use crate::guard;
 use crate::orders::Action;
-use crate::scheduling::Scheduling;
-use crate::stop_signals::StopSignals;
-use crate::{control, descriptors, difference, guard, logging, memory, once, out, probation, report, server};
+use crate::probation;
+use crate::system::descriptors;
+use crate::system::files::Trust;
+use crate::system::logging;
+use crate::system::logging::Log;
+use crate::system::memory;
+use crate::system::scheduling::Scheduling;
+use crate::system::signals::StopSignals;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -420,11 +430,11 @@ fn show_difference(diff: &Diff) -> Result<ExitCode, String> {
     // Who has no daemon has no socket; one that does not answer is no reason to guess.
     let status = if socket.exists() { Some(runtime()?.block_on(server::fetch(socket))?) } else { None };
     let host = host(plan.host.clone())?;
-    let found = difference::difference(&plan.plan, &host, &state.state_dir, status.as_ref(), files.trust())?;
+    let found = diff::difference(&plan.plan, &host, &state.state_dir, status.as_ref(), files.trust())?;
     if diff.json {
         out::print(json(&found)?)?;
     } else {
-        out::print(difference::page(&found, out::with_color()))?;
+        out::print(diff::page(&found, out::with_color()))?;
     }
     let changes = diff.detailed_exitcode && !found.operations.is_empty();
     Ok(if changes { ExitCode::from(2) } else { ExitCode::SUCCESS })
@@ -445,7 +455,7 @@ fn report_done(done: &[Op], title: &str, nothing: &str) -> Result<ExitCode, Stri
 }
 
 fn give(order: Order, action: Action, force: bool) -> Result<ExitCode, String> {
-    let give = control::give(&order.socket.socket, action, order.which.router, force);
+    let give = client::give(&order.socket.socket, action, order.which.router, force);
     let (text, obeyed) = runtime()?.block_on(give)?;
     out::print(text)?;
     Ok(if obeyed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -453,7 +463,7 @@ fn give(order: Order, action: Action, force: bool) -> Result<ExitCode, String> {
 
 fn tell(which: Generation, action: probation::Action) -> Result<ExitCode, String> {
     let request = probation::Request { action, generation: which.generation };
-    let (text, done) = runtime()?.block_on(control::end_probation(&which.socket.socket, &request))?;
+    let (text, done) = runtime()?.block_on(client::end_probation(&which.socket.socket, &request))?;
     out::print(text)?;
     Ok(if done { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -469,7 +479,7 @@ fn show_status(args: &Status) -> Result<ExitCode, String> {
     if args.json {
         out::print(json(&status)?)?;
     } else {
-        out::print(report::page(&status))?;
+        out::print(page::page(&status))?;
     }
     Ok(ExitCode::SUCCESS)
 }

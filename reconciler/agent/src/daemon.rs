@@ -15,6 +15,7 @@ mod desk;
 mod drains;
 mod elections;
 mod facts;
+pub(crate) mod in_the_way;
 mod maintenance;
 mod orders;
 mod plans;
@@ -39,25 +40,27 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
-use crate::claim::{CLAIM, Claim};
-use crate::converger::{Converger, Mailbox, Report};
+use crate::api::server::{Ask, Server};
+use crate::convergence::events;
+use crate::convergence::thread::{Converger, Mailbox, Report};
 use crate::drain_orders::DrainOrders;
 use crate::election::{Command, Election, Notice, RouterSetup};
-use crate::files::Trust;
 use crate::guard::{self, Guardian};
-use crate::hooks::{Done, Hooks};
-use crate::lookout::{Lookout, News};
+use crate::handover;
+use crate::health::lookout::{Lookout, News};
+use crate::health::trackers::{Found, Watching};
 use crate::maintenance::Maintenance;
 use crate::orders::Orders;
-use crate::plan_file::LoadedPlan;
-use crate::scheduling::Scheduling;
-use crate::server::{Ask, Server};
-use crate::source::{self, Loaded};
+use crate::programs::hooks::{Done, Hooks};
+use crate::source::directory::{self, Loaded};
+use crate::source::read::LoadedPlan;
 use crate::state::StateDir;
 use crate::state::disk::{Content, Disk, Wake};
-use crate::stop_signals::StopSignals;
-use crate::trackers::{Found, Watching};
-use crate::{drift, handover, memory};
+use crate::system::claim::{CLAIM, Claim};
+use crate::system::files::Trust;
+use crate::system::memory;
+use crate::system::scheduling::Scheduling;
+use crate::system::signals::StopSignals;
 
 use checks::{Checks, Probed, in_from_now};
 use desk::Desk;
@@ -279,9 +282,10 @@ pub(crate) async fn run(options: Options, stop: StopSignals) -> Result<(), Strin
         means: Means::default(),
     };
     daemon.first_plan(&leases, &ledger);
-    drift::watch(daemon.converger.mailbox().clone(), daemon.election.nudge());
+    events::watch(daemon.converger.mailbox().clone(), daemon.election.nudge());
     let copies = daemon.state.path().to_owned();
-    let plans = source::watch(options.plan, options.host, copies, options.trust, daemon.disk.clone(), looks);
+    let plans =
+        directory::watch(options.plan, options.host, copies, options.trust, daemon.disk.clone(), looks);
     let mut channels = Channels {
         plans,
         reports,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use evenkeel_schemas::status::{DriftOutcome, DriftRecord};
 use evenkeel_schemas::time::MonoTime;
 
-use crate::drifting::Drift;
+use crate::convergence::drift::Drift;
 
 /// Drifts that are remembered.
 const MAX_RECORDS: usize = 64;

@@ -39,10 +39,10 @@ use evenkeel_vrrp::{RouterKey, Stranger, TrackerState};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::drifting::Drift;
+use crate::convergence::drift::Drift;
 use crate::guard::{Guardian, Lease};
-use crate::scheduling::Scheduling;
-use crate::stop_signals::StopSignals;
+use crate::system::scheduling::Scheduling;
+use crate::system::signals::StopSignals;
 pub(crate) use guarding::Lost;
 pub(crate) use setup::RouterSetup;
 use worker::Wakers;

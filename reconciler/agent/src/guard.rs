@@ -35,9 +35,10 @@ use serde::{Deserialize, Serialize};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tracing::debug;
 
-use crate::private_socket::Peer;
-use crate::stop_signals::unblocked;
-use crate::{out, programs};
+use crate::cli::out;
+use crate::system::helpers;
+use crate::system::private_socket::Peer;
+use crate::system::signals::unblocked;
 
 /// Name of the guardian's program, and of its process when there is only `evenkeeld`.
 const PROGRAM: &str = "evenkeeld-guard";
@@ -384,7 +385,7 @@ fn at(path: &Path, error: &io::Error) -> io::Error {
 
 /// A program of its own takes a fifth of the memory that a second `evenkeeld` would, which serves where there is none.
 fn start(socket: &Path) -> io::Result<Child> {
-    let mut command = programs::command(PROGRAM).unwrap_or_else(|error| {
+    let mut command = helpers::command(PROGRAM).unwrap_or_else(|error| {
         debug!("{error}");
         let mut command = Command::new("/proc/self/exe");
         command.arg0(PROGRAM).args(["guard", "--socket"]);

@@ -22,8 +22,8 @@ use evenkeel_converge::{Ledger, ledger};
 use serde::{Deserialize, Serialize};
 use tracing::{error, warn};
 
-use crate::files::{self, FileError, Trust, limit};
 use crate::orders::Orders;
+use crate::system::files::{self, FileError, Trust, limit};
 
 use disk::File;
 pub(crate) use drains::{read_drain_orders, read_drains};

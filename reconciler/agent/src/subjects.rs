@@ -6,7 +6,7 @@ use evenkeel_health::{Board, SpeaksFor};
 use evenkeel_schemas::plan::{Check, Plan};
 use evenkeel_schemas::scalars::Name;
 
-use crate::probe::target;
+use crate::health::probe::target;
 
 /// Checks that are named one by one in a line.
 const MAX_NAMED: usize = 3;

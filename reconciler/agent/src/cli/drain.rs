@@ -11,9 +11,10 @@ use evenkeel_schemas::status::{DrainState, DrainStatus, Status};
 use tokio::time::{Instant, sleep};
 
 use super::{Socket, host_name, runtime};
+use crate::api::server;
+use crate::cli::out;
+use crate::cli::page::counted;
 use crate::drain_orders::{Affected, DrainAction, DrainAnswer, DrainRequest, Whom};
-use crate::report::counted;
-use crate::{out, server};
 
 pub(super) const DRAIN_EXAMPLES: &str = "\
 Examples:

@@ -17,9 +17,10 @@ use tracing::{info, warn};
 
 use super::{Daemon, VERDICT_PAUSE};
 use crate::election::Command;
-use crate::lookout::{Lookout, News};
-use crate::probe::{self, target};
-use crate::{subjects, verdicts};
+use crate::health::lookout::{Lookout, News};
+use crate::health::probe::{self, target};
+use crate::subjects;
+use crate::verdicts;
 
 /// Probes under way at a time.
 const MAX_PROBES: usize = 1024;

@@ -14,8 +14,8 @@ use evenkeel_schemas::time::MonoTime;
 use tracing::{error, info};
 
 use super::{Daemon, drains, orders, probation};
-use crate::report;
-use crate::server::Ask;
+use crate::api::server::Ask;
+use crate::api::status;
 use crate::state::disk::{Content, File, News, Revision, Waiting, WriteError};
 
 /// Requests that wait for the one that is being written: more than the socket has connections.
@@ -155,11 +155,11 @@ impl Daemon {
                 News::Trouble(Waiting { file, since, reason: Some(reason) }) => {
                     error!(
                         "{file} cannot be written since {}, and is tried again: {reason}",
-                        report::wall(since)
+                        status::wall(since)
                     );
                 }
                 News::Trouble(Waiting { file, since, reason: None }) => {
-                    error!("{file} waits for the disk since {}, which does not answer", report::wall(since));
+                    error!("{file} waits for the disk since {}, which does not answer", status::wall(since));
                 }
                 News::Over(file, lasted) => info!("{file} is kept again, after {lasted:.1?}"),
             }

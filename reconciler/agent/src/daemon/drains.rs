@@ -12,12 +12,13 @@ use tracing::{error, info, warn};
 
 use super::Daemon;
 use super::desk::{NotWritten, Then};
-use crate::converger::Report;
+use crate::api::server::OrderError;
+use crate::api::status;
+use crate::api::status::Question;
+use crate::convergence::thread::Report;
 use crate::drain_orders::{DrainAction, DrainAnswer, DrainOrders, DrainRequest};
-use crate::report::Question;
-use crate::server::OrderError;
 use crate::state::disk::Content;
-use crate::{report, verdicts};
+use crate::verdicts;
 
 pub(super) type Reply = oneshot::Sender<Result<DrainAnswer, OrderError>>;
 
@@ -42,7 +43,7 @@ impl Daemon {
         let standing = |server: &VirtualServer, destination: &Destination| {
             verdicts::standing(server, destination, &self.board)
         };
-        let since = report::wall(clock::now());
+        let since = status::wall(clock::now());
         let (orders, answer) = match self.drain_orders.after(&request, plan, &standing, &since) {
             Ok(after) => after,
             Err(refusal) => return drop(reply.send(Err(OrderError::Refused(refusal)))),

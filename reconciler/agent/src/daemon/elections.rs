@@ -12,9 +12,9 @@ use tracing::warn;
 
 use super::facts::log_notice;
 use super::{Daemon, GUARDIAN_PAUSE, LOST_PAUSE, VERDICT_PAUSE};
-use crate::converger::Wanted;
+use crate::convergence::thread::Wanted;
 use crate::election::{Command, ElectionSnapshot, Lost, Notice};
-use crate::trackers::Found;
+use crate::health::trackers::Found;
 
 impl Daemon {
     pub(super) fn noticed(&mut self, notice: Notice) {
@@ -168,7 +168,7 @@ pub(super) fn bound_services(plan: &Plan, router: &Name) -> Vec<ServiceKey> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan_file::plain_tests::ALL;
+    use crate::source::read::plain_tests::ALL;
 
     #[test]
     fn main_is_told_at_once_of_routers_that_ipvs_follows() {

@@ -11,13 +11,13 @@ use evenkeel_schemas::status::{ObjectText, OperationRecord, Rejected, RouterStat
 use evenkeel_schemas::time::MonoTime;
 use tracing::{error, info, warn};
 
-use crate::converger::Report;
+use crate::api::status;
+use crate::convergence::drift::Drift;
+use crate::convergence::thread::Report;
 use crate::drift_history::DriftHistory;
-use crate::drifting::Drift;
 use crate::election::Notice;
 use crate::line_limit::LineLimit;
-use crate::plan_file::LoadedPlan;
-use crate::report;
+use crate::source::read::LoadedPlan;
 
 /// Operations remembered for status.
 const MAX_RECENT: usize = 64;
@@ -99,7 +99,7 @@ impl Facts {
         if self.recent.len() == MAX_RECENT {
             self.recent.pop_front();
         }
-        self.recent.push_back(OperationRecord { at: report::wall(clock::now()), operation });
+        self.recent.push_back(OperationRecord { at: status::wall(clock::now()), operation });
     }
 
     /// Notes what others have changed and what was done to undo it, and logs as much of it as is news.
@@ -109,7 +109,7 @@ impl Facts {
             self.record(operation.clone());
         }
         let now = clock::now();
-        let at = report::wall(now);
+        let at = status::wall(now);
         for drift in drifts {
             if let Some(line) = self.drifts.note(drift, now, &at) {
                 warn!("{line}");

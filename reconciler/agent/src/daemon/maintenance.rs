@@ -14,10 +14,10 @@ use tracing::{info, warn};
 
 use super::Daemon;
 use super::orders::AskedFor;
+use crate::api::status;
 use crate::election::{Question, Unanswered};
 use crate::maintenance::Maintenance;
 use crate::orders;
-use crate::report;
 use crate::state::disk::Content;
 
 /// How long after nobody has answered others are asked again.
@@ -92,7 +92,7 @@ impl Daemon {
         self.keep_maintenance(next);
         self.tell_orders(&self.orders);
         let started = self.facts.started;
-        let reason = orders::unheard(unanswered, clock::now(), started, report::wall);
+        let reason = orders::unheard(unanswered, clock::now(), started, status::wall);
         let names = |unanswered: &[Unanswered]| {
             unanswered.iter().map(|one| one.label.clone()).collect::<Vec<_>>().join(", ")
         };

@@ -12,10 +12,10 @@ use tracing::{error, info, warn};
 
 use super::Daemon;
 use super::desk::{NotWritten, Then};
+use crate::api::server::{Ask, OrderError};
+use crate::api::status;
 use crate::election::{Command, Question, Unanswered};
 use crate::orders::{self, Action, OrderAnswer, OrderRequest, Orders, Refusal};
-use crate::report;
-use crate::server::{Ask, OrderError};
 use crate::state::disk::Content;
 
 pub(super) type Reply = oneshot::Sender<Result<OrderAnswer, OrderError>>;
@@ -47,7 +47,7 @@ impl Daemon {
         match ask {
             Ask::Status(usage, reply) => {
                 let snapshot = self.ask_election().await;
-                let mut status = report::status(self, snapshot);
+                let mut status = status::status(self, snapshot);
                 let question = self.question(usage);
                 if question.is_empty(&status) {
                     return drop(reply.send(status));
@@ -65,7 +65,7 @@ impl Daemon {
 
     pub(super) fn order(&mut self, request: OrderRequest, reply: Reply) {
         let plan = self.facts.plan();
-        let since = report::wall(clock::now());
+        let since = status::wall(clock::now());
         let after = self.orders.after(&request, plan.as_ref().map(|loaded| &loaded.plan), &since);
         let (orders, routers) = match after {
             Ok(after) => after,
@@ -119,7 +119,7 @@ impl Daemon {
         };
         let refusal = match &unanswered {
             Some(unanswered) => {
-                orders::alone(request.action, unanswered, clock::now(), self.facts.started, report::wall)
+                orders::alone(request.action, unanswered, clock::now(), self.facts.started, status::wall)
             }
             None => Some(Refusal::NotNow("the election has ended".to_owned())),
         };

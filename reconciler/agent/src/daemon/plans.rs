@@ -15,19 +15,20 @@ use super::elections::{bound_services, is_followed};
 use super::facts::InForce;
 use super::probation::FIRST_WRITE;
 use super::{Daemon, Options};
-use crate::converger::Wanted;
+use crate::api::status;
+use crate::convergence::thread::Wanted;
 use crate::election::{Command, RouterSetup};
 use crate::guard::Lease;
-use crate::plan_file::{self, LoadedPlan};
-use crate::source::{self, Loaded};
+use crate::handover;
+use crate::source::directory::{self, Loaded};
+use crate::source::read::{self, LoadedPlan};
 use crate::state::disk::{Content, File};
-use crate::times::{self, Times};
+use crate::system::times::{self, Times};
 use crate::verdicts::{self, Memory, Verdicts};
-use crate::{handover, report};
 
 impl Daemon {
     pub(crate) fn file(&self) -> PathBuf {
-        plan_file::plan_path(&self.options.plan, &self.options.host)
+        read::plan_path(&self.options.plan, &self.options.host)
     }
 
     /// The first plan: the file, or else the last good one. Routers that an earlier daemon was Master
@@ -36,9 +37,9 @@ impl Daemon {
         // Tells whether the disk answers, before anything else is asked of it.
         self.disk.keep(Content::Probation(Box::new(self.record().clone())));
         self.disk.wait(File::Probation, FIRST_WRITE);
-        let keep = source::keep_by(&self.disk, self.state.path());
+        let keep = directory::keep_by(&self.disk, self.state.path());
         let Options { host, trust, .. } = &self.options;
-        let read = plan_file::load_aside(&self.file(), host, keep, *trust);
+        let read = read::load_aside(&self.file(), host, keep, *trust);
         let Some((loaded, from_last_good, known)) = self.first_choice(read) else { return };
         let setups = setups(&loaded);
         let goes_on = |setup: &&RouterSetup| leases.iter().any(|l| l.router == setup.key.to_string());
@@ -99,7 +100,7 @@ impl Daemon {
             format!("generation {} stays in force", in_force.loaded.generation.short())
         });
         error!("plan refused: {reason}; {stays}");
-        let at = report::wall(clock::now());
+        let at = status::wall(clock::now());
         self.facts.rejected = Some(Rejected { at, reason: reason.to_owned() });
     }
 
@@ -137,7 +138,7 @@ impl Daemon {
         if let Some(staying) = handover::without_leaving(&self.routers, &next) {
             self.configure(staying);
         }
-        let since = report::wall(clock::now());
+        let since = status::wall(clock::now());
         self.facts.in_force = Some(InForce { loaded, since, from_last_good, converged: false });
         self.pending = Some(next);
         // Of the plan before.

@@ -22,16 +22,16 @@ use tracing::{error, info, warn};
 
 use super::Daemon;
 use super::desk::{NotWritten, Then};
-use crate::files;
+use crate::api::server::OrderError;
+use crate::api::status;
 use crate::orders::Refusal;
-use crate::plan_file::LoadedPlan;
 use crate::probation::{
     self, Answer, Baseline, Moment, Next, Record, Request, RolledBack, Start, Told, Trial, short,
 };
-use crate::report;
-use crate::server::OrderError;
-use crate::source::Loaded;
+use crate::source::directory::Loaded;
+use crate::source::read::LoadedPlan;
 use crate::state::disk::{Content, File};
+use crate::system::files;
 use crate::verdicts::{self, Verdicts};
 
 /// Time between two looks at what a confirmation by checks waits for.
@@ -138,7 +138,7 @@ impl Daemon {
     /// The plan to begin with, whether it is the last good one, and the verdicts until now when the kernel
     /// does not tell them.
     pub(super) fn first_choice(&mut self, read: Loaded) -> Option<(LoadedPlan, bool, Option<Verdicts>)> {
-        let (now, at) = (moment(), report::wall(clock::now()));
+        let (now, at) = (moment(), status::wall(clock::now()));
         let kept = self.state.last_good_generation(&self.options.host);
         let file = read.as_ref().ok();
         let file = file.map(|loaded| (loaded.generation.to_string(), loaded.plan.policy.probation.is_some()));
@@ -193,7 +193,7 @@ impl Daemon {
         info!(
             "generation {} is on probation still, until {}",
             loaded.generation.short(),
-            report::wall(deadline)
+            status::wall(deadline)
         );
         self.write_first(Record { trial: Some(trial), rolled_back: None });
         self.probation.run(None, deadline);
@@ -313,7 +313,7 @@ impl Daemon {
             before.generation.to_string(),
             policy,
             baseline,
-            report::wall(clock::now()),
+            status::wall(clock::now()),
             &moment(),
         );
         let record = Box::new(Record { trial: Some(trial), rolled_back: None });
@@ -364,7 +364,7 @@ impl Daemon {
         }
         let Some(trial) = &record.trial else { return };
         let deadline = trial.deadline(&moment());
-        let (until, back) = (report::wall(deadline), before.generation.short().to_owned());
+        let (until, back) = (status::wall(deadline), before.generation.short().to_owned());
         self.facts.rejected = None;
         self.probation.record = *record;
         self.probation.run(Some(before), deadline);
@@ -444,7 +444,7 @@ impl Daemon {
             return;
         };
         let back =
-            RolledBack { generation: trial.generation, at: report::wall(clock::now()), why: why.to_owned() };
+            RolledBack { generation: trial.generation, at: status::wall(clock::now()), why: why.to_owned() };
         warn!(
             "generation {} is rolled back to {}: {why}",
             short(&back.generation),

@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use super::Daemon;
 #[cfg(doc)]
-use crate::convergence::Pass;
+use crate::convergence::pass::Pass;
 use crate::election::Command;
 use crate::state::disk::File;
 

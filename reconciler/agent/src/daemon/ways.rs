@@ -8,9 +8,9 @@ use evenkeel_schemas::status::ObjectText;
 use tracing::{debug, info, warn};
 
 use super::Daemon;
-use crate::in_the_way;
-use crate::lookout::Lookout;
-use crate::plan_file::LoadedPlan;
+use crate::daemon::in_the_way;
+use crate::health::lookout::Lookout;
+use crate::source::read::LoadedPlan;
 
 impl Daemon {
     /// A plan has come into force: it may have other VIPs.

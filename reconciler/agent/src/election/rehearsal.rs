@@ -59,7 +59,7 @@ fn take_over(like: &RouterSetup) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan_file::plain_tests::ALL;
+    use crate::source::read::plain_tests::ALL;
 
     #[test]
     fn a_take_over_is_gone_through_for_every_kind_of_router() {

@@ -40,7 +40,7 @@ use super::sockets::{Buffer, Got};
 use super::vips::Moving;
 use super::{Command, ElectionSnapshot, Notice, RouterSetup, RouterSnapshot};
 use crate::guard::{Guardian, Lease};
-use crate::scheduling::{Granted, Scheduling};
+use crate::system::scheduling::{Granted, Scheduling};
 use conflicts::Conflicts;
 use offers::Offer;
 use strangers::Telling;

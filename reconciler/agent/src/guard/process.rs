@@ -20,9 +20,9 @@ use nix::sys::signal::{SigSet, Signal};
 use socket2::{Domain, Socket, Type};
 use tracing::{error, info, warn};
 
-use crate::logging::{self, Log};
-use crate::private_socket::{self, Peer};
-use crate::scheduling;
+use crate::system::logging::{self, Log};
+use crate::system::private_socket::{self, Peer};
+use crate::system::scheduling;
 
 use super::{Bound, FromGuardian, Lease, PROTOCOL, ToGuardian, Vips, at, new_buffer, receive, send};
 

@@ -307,8 +307,8 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::files::Trust;
     use crate::orders::Orders;
+    use crate::system::files::Trust;
 
     const SOON: Duration = Duration::from_secs(20);
 

@@ -10,8 +10,8 @@ use tracing::{error, warn};
 
 use super::{StateDir, read_if_there, replace};
 use crate::drain_orders::DrainOrders;
-use crate::files::{self, Trust, limit};
 use crate::maintenance::Maintenance;
+use crate::system::files::{self, Trust, limit};
 
 /// Since when destinations drain. Means nothing after a boot: the IPVS table is then another.
 pub(super) const DRAINS: &str = "drains.json";

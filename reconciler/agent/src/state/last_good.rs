@@ -17,8 +17,8 @@ use evenkeel_vrrp::Secret;
 use tracing::warn;
 
 use super::{StateDir, remove, replace};
-use crate::files::{self, limit};
-use crate::plan_file::{self, Keep, LoadedPlan, Refusal};
+use crate::source::read::{self, Keep, LoadedPlan, Refusal};
+use crate::system::files::{self, limit};
 
 pub(super) const LAST_GOOD: &str = "last-good";
 /// Extension of a plan that is not there as a whole yet.
@@ -88,7 +88,7 @@ impl StateDir {
     /// The generation of the last good plan of `host`, without a look at what it says.
     pub(crate) fn last_good_generation(&self, host: &Name) -> Option<String> {
         let path = self.last_good_dir().join(plan::file_name(host));
-        plan_file::generation_of(&path).map(|generation| generation.to_string())
+        read::generation_of(&path).map(|generation| generation.to_string())
     }
 
     /// The last good plan of `host`, checked as if it came from outside.
@@ -105,7 +105,7 @@ impl StateDir {
     fn read_last_good(&self, path: &Path, host: &Name) -> Result<LoadedPlan, Refusal> {
         let mut older = false;
         // What is in force must outlive its file, into which somebody may write.
-        let loaded = plan_file::load_kept(path, host, Keep::CopyIn(&self.path), self.trust, |generation| {
+        let loaded = read::load_kept(path, host, Keep::CopyIn(&self.path), self.trust, |generation| {
             let file = passwords_file(&self.last_good_dir(), generation.as_str());
             let kept = files::read(&file, limit::PASSWORDS, self.trust).map_err(|error| {
                 older = error.is_absence();
@@ -117,7 +117,7 @@ impl StateDir {
             Ok(kept.into_iter().map(|(router, bytes)| (router, Secret::from_bytes(bytes))).collect())
         });
         // Written by a version that kept the file of secrets instead.
-        if older { plan_file::load(path, host, Keep::CopyIn(&self.path), self.trust) } else { loaded }
+        if older { read::load(path, host, Keep::CopyIn(&self.path), self.trust) } else { loaded }
     }
 
     /// Removes the last good plan.
@@ -145,7 +145,7 @@ pub(in crate::state) mod tests {
     use evenkeel_schemas::seal;
 
     use super::*;
-    use crate::files::Trust;
+    use crate::system::files::Trust;
 
     fn host() -> Name {
         "dir1".parse().expect("name")
@@ -167,7 +167,7 @@ pub(in crate::state) mod tests {
         let (file, password) = (scratch.join("dir1.plan.toml"), scratch.join("password"));
         fs::write(&password, "hell>com\n").expect("write");
         fs::write(&file, sealed(100, &password)).expect("write");
-        plan_file::load(&file, &host(), Keep::Nothing, Trust::Anybody).expect("good")
+        read::load(&file, &host(), Keep::Nothing, Trust::Anybody).expect("good")
     }
 
     #[test]
@@ -178,7 +178,7 @@ pub(in crate::state) mod tests {
         let (file, password) = (scratch.path().join("dir1.plan.toml"), scratch.path().join("password"));
         fs::write(&file, sealed(100, &password)).expect("write");
         fs::write(&password, "hell>com\n").expect("write");
-        let first = plan_file::load(&file, &host(), Keep::Nothing, Trust::Anybody).expect("good");
+        let first = read::load(&file, &host(), Keep::Nothing, Trust::Anybody).expect("good");
         state.save_last_good(&first).expect("save");
 
         // The password changes with the next plan, and the one before still has its own.
@@ -192,7 +192,7 @@ pub(in crate::state) mod tests {
 
         fs::write(&password, "other\n").expect("write");
         fs::write(&file, sealed(90, &password)).expect("write");
-        let second = plan_file::load(&file, &host(), Keep::Nothing, Trust::Anybody).expect("good");
+        let second = read::load(&file, &host(), Keep::Nothing, Trust::Anybody).expect("good");
         state.save_last_good(&second).expect("save");
         assert_eq!(state.last_good(&host()).expect("kept").secrets, second.secrets);
         let directory = state.last_good_dir();

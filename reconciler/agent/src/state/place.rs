@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-use crate::files::{self, FileError, Trust};
+use crate::system::files::{self, FileError, Trust};
 
 const LOCK: &str = "lock";
 /// Locks of all processes (proc_locks(5)).

@@ -10,9 +10,9 @@ use evenkeel_schemas::status::{ProbationStatus, RouterOrder};
 use evenkeel_schemas::time::MonoTime;
 
 use super::{Daemon, LOOK_PAUSE};
+use crate::api::status;
 use crate::election::ElectionSnapshot;
 use crate::probation::{self, Change, RouterNow, View, short};
-use crate::report;
 
 impl Daemon {
     pub(super) async fn look_at_checks(&mut self, now: MonoTime) {
@@ -87,7 +87,7 @@ impl Daemon {
         Some(ProbationStatus {
             before: trial.before.clone(),
             since: trial.since.clone(),
-            deadline: report::wall(self.probation.deadline),
+            deadline: status::wall(self.probation.deadline),
             remaining_ms: u64::try_from(remaining).unwrap_or(u64::MAX),
             confirm: trial.confirm,
             waits_for,

@@ -10,7 +10,7 @@ use evenkeel_vrrp::{FaultCause, Input, RouterKey};
 use super::super::RouterSetup;
 use super::super::vips::{self, Moving, Present, Synced};
 use super::{Notice, Worker};
-use crate::drifting::Drift;
+use crate::convergence::drift::Drift;
 
 impl Worker {
     /// All VIPs of all routers.

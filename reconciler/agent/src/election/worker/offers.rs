@@ -165,7 +165,7 @@ mod tests {
 
     use super::super::super::RouterSetup;
     use super::*;
-    use crate::plan_file::plain_tests::ALL;
+    use crate::source::read::plain_tests::ALL;
 
     /// Who held the router before the question may be dead by now: a Backup has to hear its Master once more.
     #[test]

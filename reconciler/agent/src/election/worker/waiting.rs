@@ -13,7 +13,7 @@ use nix::sys::eventfd::EventFd;
 use super::super::port::Port;
 use super::offers::Offer;
 use super::{Notice, Worker};
-use crate::stop_signals::StopSignals;
+use crate::system::signals::StopSignals;
 
 /// What the thread is woken by, beside packets and the kernel's news.
 pub(in crate::election) struct Wakers {

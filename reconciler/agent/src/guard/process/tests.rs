@@ -286,7 +286,7 @@ fn a_stranger_is_not_heard() {
         socket.connect(&socket2::SockAddr::unix(&path).expect("path")).expect("called");
         socket
     };
-    let stranger = crate::private_socket::tests::as_a_stranger(call);
+    let stranger = crate::system::private_socket::tests::as_a_stranger(call);
     assert!(process.turn(clock::now()));
     assert_eq!(process.daemons.len(), 0);
     let _ours = call();

@@ -11,8 +11,8 @@ use evenkeel_converge::{Drains, Ledger};
 use crate::drain_orders::DrainOrders;
 use crate::maintenance::Maintenance;
 use crate::orders::Orders;
-use crate::plan_file::LoadedPlan;
 use crate::probation::Record;
+use crate::source::read::LoadedPlan;
 use crate::state::StateDir;
 
 /// A file of the state directory.

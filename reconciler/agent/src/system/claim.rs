@@ -147,7 +147,7 @@ fn owner(name: &str) -> io::Result<Owner> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::private_socket::tests::{STRANGER, as_a_stranger};
+    use crate::system::private_socket::tests::{STRANGER, as_a_stranger};
 
     #[tokio::test]
     async fn one_claim_at_a_time_and_it_ends_with_its_owner() {

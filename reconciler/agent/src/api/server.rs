@@ -30,7 +30,8 @@ use tracing::warn;
 
 use crate::drain_orders::{DrainAnswer, DrainRequest};
 use crate::orders::{OrderAnswer, OrderRequest, Refusal};
-use crate::{private_socket, probation};
+use crate::probation;
+use crate::system::private_socket;
 
 use connections::{Connections, Place, Step};
 
@@ -404,7 +405,7 @@ mod tests {
     #[tokio::test]
     async fn orders_of_strangers_are_not_taken() {
         let pair = || std::os::unix::net::UnixStream::pair().expect("a pair");
-        let theirs = crate::private_socket::tests::as_a_stranger(pair);
+        let theirs = crate::system::private_socket::tests::as_a_stranger(pair);
         for (pair, may) in [(pair(), true), (theirs, false)] {
             pair.0.set_nonblocking(true).expect("set");
             assert_eq!(may_order(&UnixStream::from_std(pair.0).expect("taken")), may);

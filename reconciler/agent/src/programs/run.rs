@@ -26,9 +26,9 @@ use tokio::net::UnixStream;
 use tokio::process::Command;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::descriptors;
-use crate::files::Trust;
-use crate::stop_signals::unblocked;
+use crate::system::descriptors;
+use crate::system::files::Trust;
+use crate::system::signals::unblocked;
 
 pub use exec::main;
 use user::Identity;
@@ -304,7 +304,7 @@ mod tests {
     #[tokio::test]
     async fn exit_code_signal_and_output_are_told() {
         // As in the daemon.
-        let _held = crate::stop_signals::StopSignals::hold().expect("held");
+        let _held = crate::system::signals::StopSignals::hold().expect("held");
         let me = me();
         assert!(sh("exit 0", &me, LONG).await.is_success());
         assert_eq!(sh("echo out; exit 3", &me, LONG).await.to_string(), "exit code 3: out");

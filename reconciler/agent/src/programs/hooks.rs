@@ -24,8 +24,8 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
 use crate::election::Notice;
-use crate::files::Trust;
-use crate::run_program::{self, Program};
+use crate::programs::run::{self, Program};
+use crate::system::files::Trust;
 
 use line::{Change, Line};
 use states::States;
@@ -230,7 +230,7 @@ async fn run(subject: &Subject, change: &Change, hook: &Hook, trust: Trust) {
     let limit = timeout.as_duration();
     let user = user.as_deref();
     let program = Program { command, arguments: state, environment: &environment, user, limit, trust };
-    let ended = run_program::run(program).await;
+    let ended = run::run(program).await;
     // Its arguments may be nobody's business.
     let program = command.first().map(String::as_str).unwrap_or_default();
     let took = clock::now().since(began).as_millis();

@@ -162,7 +162,7 @@ mod tests {
     use evenkeel_schemas::seal::seal;
 
     use super::*;
-    use crate::plan_file::plain_tests::{ALL, compiled};
+    use crate::source::read::plain_tests::{ALL, compiled};
 
     /// Gives a few bytes at a time.
     struct Drops<'a>(&'a [u8]);

@@ -26,8 +26,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Refusal;
 use super::understand::{Part, understand};
-use crate::stop_signals::unblocked;
-use crate::{out, programs, scheduling};
+use crate::cli::out;
+use crate::system::helpers;
+use crate::system::scheduling;
+use crate::system::signals::unblocked;
 
 const NAME: &str = "evenkeeld-plan";
 /// Longest time for one plan, in which the largest that is allowed is understood many times over.
@@ -65,7 +67,7 @@ pub(super) fn ask(body: &str) -> Result<Plan, Refusal> {
 }
 
 fn converse(body: &str) -> io::Result<Result<Plan, Refusal>> {
-    let mut command = programs::command(NAME)?;
+    let mut command = helpers::command(NAME)?;
     // Its complaints too: whoever reads the daemon's log may not read at all, and it would wait for him.
     command.env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = unblocked(|| command.spawn())

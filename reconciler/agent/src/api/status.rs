@@ -1,7 +1,6 @@
 //! The status document: facts of the daemon put in the contract's words; `page` shows it to people.
 
-mod live;
-mod page;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,12 +19,11 @@ use evenkeel_vrrp::{Family, Stranger};
 
 use crate::daemon::{Daemon, Facts};
 use crate::election::{ElectionSnapshot, RouterSnapshot};
-use crate::files::Trust;
-use crate::logging;
 use crate::state::disk::Waiting;
+use crate::system::files::Trust;
+use crate::system::logging;
 
-pub(crate) use live::Question;
-pub(crate) use page::{counted, label, page};
+pub(crate) use usage::Question;
 
 /// A point in time as RFC 3339 text, by the wall clock of now.
 pub(crate) fn wall(at: MonoTime) -> String {
@@ -177,7 +175,7 @@ fn drain(draining: Option<&Draining>, seen: bool) -> DrainStatus {
         state,
         since: draining.map(|one| wall(one.since)),
         deadline: draining.and_then(|one| one.deadline).map(wall),
-        left: draining.and_then(|one| one.left).map(live::counts),
+        left: draining.and_then(|one| one.left).map(usage::counts),
         by_plan: false,
     }
 }

@@ -27,7 +27,7 @@ fn small_pipe() -> (PipeReader, PipeWriter) {
 }
 
 /// A pipe that takes nothing more.
-pub(in crate::logging) fn full_pipe() -> (PipeReader, PipeWriter) {
+pub(in crate::system::logging) fn full_pipe() -> (PipeReader, PipeWriter) {
     let (reader, mut writer) = small_pipe();
     writer.write_all(&[b'x'; 4096]).expect("room");
     (reader, writer)

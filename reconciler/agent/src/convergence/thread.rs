@@ -16,10 +16,10 @@ use evenkeel_schemas::status::ConvergenceError;
 use evenkeel_schemas::time::MonoTime;
 use tokio::sync::mpsc;
 
-use crate::convergence::{Convergence, Pass};
-use crate::memory;
+use crate::convergence::pass::{Convergence, Pass};
 use crate::state::StateDir;
 use crate::state::disk::Disk;
+use crate::system::memory;
 
 /// First wait before what failed is tried again; doubles up to [`RETRY_MAX`].
 const RETRY_MIN: Duration = Duration::from_millis(200);

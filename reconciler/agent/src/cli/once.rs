@@ -12,12 +12,12 @@ use evenkeel_schemas::plan::{Destination, VirtualServer};
 use evenkeel_schemas::scalars::Name;
 use tracing::warn;
 
-use crate::claim::{CLAIM, Claim};
-use crate::convergence::{Convergence, apply_in_phases, scope};
-use crate::files::Trust;
-use crate::plan_file::{self, Keep, LoadedPlan};
+use crate::convergence::pass::{Convergence, apply_in_phases, scope};
+use crate::source::read::{self, Keep, LoadedPlan};
 use crate::state::disk::{Disk, Waiting};
 use crate::state::{StateDir, read_ledger};
+use crate::system::claim::{CLAIM, Claim};
+use crate::system::files::Trust;
 
 /// Passes of `converge`: what needs another one after these is an error to show.
 const MAX_PASSES: usize = 3;
@@ -29,8 +29,7 @@ const WITHOUT_LEDGER: &str = "Addresses, routes, rules and interfaces carry even
                               IPVS and settings carry none and stay: `ipvsadm -Ln` and `sysctl -a` show them";
 
 fn load(plan: &Path, host: &Name, trust: Trust) -> Result<LoadedPlan, String> {
-    plan_file::load(&plan_file::plan_path(plan, host), host, Keep::Nothing, trust)
-        .map_err(|why| why.to_string())
+    read::load(&read::plan_path(plan, host), host, Keep::Nothing, trust).map_err(|why| why.to_string())
 }
 
 /// Without a daemon nothing is known to be down. What was told to drain drains.

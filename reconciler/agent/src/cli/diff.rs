@@ -16,13 +16,13 @@ use evenkeel_schemas::plan::{Destination, OnFailure, VirtualServer};
 use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::status::{ConnectionCounts, RouterState, Status, Verdict};
 
-use crate::convergence::scope;
-use crate::draining::connections;
-use crate::files::Trust;
-use crate::in_the_way;
-use crate::plan_file::{self, Keep};
-use crate::report::counted;
+use crate::cli::page::counted;
+use crate::convergence::drains::connections;
+use crate::convergence::pass::scope;
+use crate::daemon::in_the_way;
+use crate::source::read::{self, Keep};
 use crate::state::{or_without, read_drain_orders, read_drains, read_ledger};
+use crate::system::files::Trust;
 
 /// Compares a plan with the live kernel; `daemon` is what the daemon of this host says, if one runs.
 ///
@@ -35,7 +35,7 @@ pub(crate) fn difference(
     daemon: Option<&Status>,
     trust: Trust,
 ) -> Result<HostDiff, String> {
-    let loaded = plan_file::load(&plan_file::plan_path(plan, host), host, Keep::Nothing, trust)
+    let loaded = read::load(&read::plan_path(plan, host), host, Keep::Nothing, trust)
         .map_err(|why| why.to_string())?;
     let orders = or_without(read_drain_orders(state_dir, trust)).map_err(|error| error.to_string())?;
     let drains = or_without(read_drains(state_dir, trust)).map_err(|error| error.to_string())?;

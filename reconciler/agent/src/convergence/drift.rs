@@ -251,7 +251,7 @@ mod tests {
     use evenkeel_schemas::plan;
 
     use super::*;
-    use crate::files::Trust;
+    use crate::system::files::Trust;
 
     const KEY: &str = "net/ipv4/vs/conntrack";
     const OTHER: &str = "net/ipv4/vs/sloppy_tcp";

@@ -8,8 +8,8 @@ use evenkeel_schemas::plan::{Tracker, Watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::Teller;
-use crate::files::{self, Trust};
-use crate::run_program::{self, Program};
+use crate::programs::run::{self, Program};
+use crate::system::files::{self, Trust};
 
 /// Least time from one look to the next.
 const SHORTEST: Duration = Duration::from_millis(10);
@@ -50,7 +50,7 @@ async fn script(watch: &Watch, trust: Trust) -> Finding {
     let limit = timeout.as_duration();
     let user = user.as_deref();
     let program = Program { command, arguments: &[], environment: &[], user, limit, trust };
-    let ended = run_program::run(program).await;
+    let ended = run::run(program).await;
     if ended.is_success() { Finding::success("exit code 0") } else { Finding::failure(ended.to_string()) }
 }
 

@@ -27,7 +27,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
-use crate::files::Trust;
+use crate::system::files::Trust;
 
 /// What a task found.
 #[derive(Debug)]

@@ -28,8 +28,9 @@ use nix::unistd::{Gid, Pid, Uid, getpgid, getpgrp};
 
 use super::user::Identity;
 use super::{END_LIMIT, End, How, LAST_WORDS, MAX_START, Start};
-use crate::out;
-use crate::{files, scheduling};
+use crate::cli::out;
+use crate::system::files;
+use crate::system::scheduling;
 
 pub(super) const NAME: &str = "evenkeeld-exec";
 /// Most processes and threads that the user of a program may have, all programs of that user together, so that ending them stays faster than their
@@ -53,7 +54,7 @@ const STAT_MAX: u64 = 128;
 /// When it is not installed.
 #[cfg(not(test))]
 pub(super) fn command() -> io::Result<Command> {
-    crate::programs::command(NAME)
+    crate::system::helpers::command(NAME)
 }
 
 /// Unit tests have no other program: their own plays its part, with standard output and error in other places, since a test harness writes

@@ -28,9 +28,9 @@ use evenkeel_schemas::seal::{self, Generation, Opening};
 use evenkeel_vrrp::Secret;
 use tracing::debug;
 
-use crate::files::{self, FileError, Opened, Trust, limit};
-use crate::scheduling;
-use crate::times::{self, Times};
+use crate::system::files::{self, FileError, Opened, Trust, limit};
+use crate::system::scheduling;
+use crate::system::times::{self, Times};
 
 pub use helper::main;
 pub(crate) use text::Text;

@@ -8,8 +8,10 @@ use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::status::{RouterOrder, RouterState, RouterStatus, Status};
 use tokio::time::{Instant, sleep};
 
+use super::page;
+use crate::api::server;
 use crate::orders::{Action, OrderRequest};
-use crate::{probation, report, server};
+use crate::probation;
 
 /// How long a router is given to do what it was told.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -100,7 +102,7 @@ fn tell(action: Action, routers: &[Name], status: &Status) -> (String, bool) {
         }
         for router in found {
             let (text, done) = one(action, router);
-            page += &format!("{}: {text}\n", report::label(router, &status.routers));
+            page += &format!("{}: {text}\n", page::label(router, &status.routers));
             all &= done;
         }
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::linkat;
 
-use crate::files::{self, Opened, Trust, limit};
+use crate::system::files::{self, Opened, Trust, limit};
 
 /// The mode of files that hold it.
 const PRIVATE: u32 = 0o600;

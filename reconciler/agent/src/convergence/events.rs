@@ -12,7 +12,7 @@ use rtnetlink::MulticastGroup;
 use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
-use crate::converger::Mailbox;
+use crate::convergence::thread::Mailbox;
 use crate::election::Nudge;
 
 const GROUPS: [MulticastGroup; 7] = [

@@ -1,0 +1,336 @@
+//! Watching the plan: when it may have changed, it is read again. What makes a plan good is
+//! `plan_file`'s.
+//!
+//! Events are hints. Directories are watched, never the file itself, so that a rename over it, a
+//! symlink swapped to another directory and a write in place are all seen; a look at the file's
+//! identity every few seconds is the net below that. Whatever else happens in those directories costs such a look, no reading.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use evenkeel_schemas::plan;
+use evenkeel_schemas::scalars::Name;
+use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout_at};
+use tracing::{debug, warn};
+
+use crate::source::read::{self, Keep, LoadedPlan, Refusal, plan_path};
+use crate::state::disk::{Disk, File};
+use crate::system::files::{self, Trust};
+
+/// How long it must be quiet before a change is looked at.
+const QUIET: Duration = Duration::from_millis(20);
+/// How long a change that never becomes quiet may wait.
+const NOISY_LIMIT: Duration = Duration::from_millis(500);
+/// How often the file's identity is looked at without an event.
+const POLL: Duration = Duration::from_secs(5);
+
+/// Identity of a file's content as far as `stat` tells, and why it is not obeyed if others may write to it or on the way to it.
+type Stamp = (Option<(u64, u64, i64, i64, u64)>, Option<String>);
+
+/// A plan that was read, or why it is refused.
+pub(crate) type Loaded = Result<LoadedPlan, Refusal>;
+
+/// Watches and reads the plan of one host in a task of its own. Each message is the plan as it is now;
+/// the first one comes at once, and each message to `look` asks for one. The text of a large one is copied to a file in `copies`.
+/// Must be called within a tokio runtime.
+pub(crate) fn watch(
+    path: PathBuf,
+    host: Name,
+    copies: PathBuf,
+    trust: Trust,
+    disk: Disk,
+    mut look: mpsc::Receiver<()>,
+) -> mpsc::Receiver<Box<Loaded>> {
+    let (tell, plans) = mpsc::channel(1);
+    let mut source = Source::new(path, host, trust);
+    tokio::spawn(async move {
+        loop {
+            let (file, host, copies) = (source.file(), source.host.clone(), copies.clone());
+            // Large plans take their time to check: not on the thread of the probes.
+            let keep = disk.clone();
+            let load = move || read::load_aside(&file, &host, keep_by(&keep, &copies), trust);
+            let Ok(loaded) = tokio::task::spawn_blocking(load).await else { return };
+            source.secret_files = loaded.as_ref().map(LoadedPlan::secret_files).unwrap_or_default();
+            if tell.send(Box::new(loaded)).await.is_err() {
+                return;
+            }
+            tokio::select! {
+                () = source.changed() => {}
+                Some(()) = look.recv() => {}
+            }
+        }
+    });
+    plans
+}
+
+/// What becomes of the text of a large plan: a copy in the directory `copies`, unless its disk is in trouble.
+pub(crate) fn keep_by<'a>(disk: &Disk, copies: &'a Path) -> Keep<'a> {
+    if disk.in_trouble(File::LastGood) || disk.in_trouble(File::Ledger) {
+        Keep::InMemory
+    } else {
+        Keep::CopyIn(copies)
+    }
+}
+
+struct Source {
+    path: PathBuf,
+    host: Name,
+    trust: Trust,
+    watcher: Option<RecommendedWatcher>,
+    watched: BTreeSet<PathBuf>,
+    events: mpsc::Receiver<()>,
+    /// Which of them are about the plan.
+    ours: Arc<Ours>,
+    /// Files of secrets that the plan names.
+    secret_files: Vec<PathBuf>,
+    stamps: Vec<Stamp>,
+}
+
+/// Tells events of the plan from those of its neighbours.
+#[derive(Default)]
+struct Ours {
+    /// Under which names the plan and its secrets are known.
+    names: Mutex<BTreeSet<OsString>>,
+    /// Whether something happened to one of them.
+    met: AtomicBool,
+}
+
+impl Ours {
+    fn note(&self, event: &notify::Result<notify::Event>) {
+        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        let ours = |path: &PathBuf| path.file_name().is_some_and(|name| names.contains(name));
+        let met = event.as_ref().map_or(true, |event| event.paths.is_empty() || event.paths.iter().any(ours));
+        self.met.fetch_or(met, Ordering::AcqRel);
+    }
+
+    fn know<'a>(&self, paths: impl Iterator<Item = &'a Path>) {
+        let names = paths.filter_map(Path::file_name).map(OsString::from).collect();
+        *self.names.lock().unwrap_or_else(PoisonError::into_inner) = names;
+    }
+}
+
+impl Source {
+    fn new(path: PathBuf, host: Name, trust: Trust) -> Self {
+        let (tell, events) = mpsc::channel(1);
+        let ours = Arc::new(Ours::default());
+        let noted = Arc::clone(&ours);
+        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            // Reading the file makes these: they would trigger the next reading.
+            if !event.as_ref().is_ok_and(|event| matches!(event.kind, EventKind::Access(_))) {
+                noted.note(&event);
+                tell.try_send(()).ok();
+            }
+        });
+        let watcher = watcher
+            .inspect_err(|error| warn!("cannot watch files ({error}): looking every {POLL:?} instead"))
+            .ok();
+        let mut source = Self {
+            path,
+            host,
+            trust,
+            watcher,
+            watched: BTreeSet::new(),
+            events,
+            ours,
+            secret_files: Vec::new(),
+            stamps: Vec::new(),
+        };
+        source.look();
+        source
+    }
+
+    fn file(&self) -> PathBuf {
+        plan_path(&self.path, &self.host)
+    }
+
+    /// Waits until the plan may have changed. Dropping the future loses nothing: what it has taken
+    /// from the watcher is then found by comparing the stamps.
+    async fn changed(&mut self) {
+        loop {
+            tokio::select! {
+                event = self.events.recv(), if self.watcher.is_some() => {
+                    if event.is_none() {
+                        self.watcher = None;
+                        continue;
+                    }
+                    self.settle().await;
+                    // A stamp tells most changes, but not one within the clock's grain.
+                    let met = self.ours.met.swap(false, Ordering::AcqRel);
+                    if self.look() || met {
+                        return;
+                    }
+                }
+                () = sleep(POLL) => {
+                    if self.look() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn settle(&mut self) {
+        let limit = Instant::now() + NOISY_LIMIT;
+        while Instant::now() < limit {
+            if timeout_at(limit.min(Instant::now() + QUIET), self.events.recv()).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Notes the file's identity and watches the directories that it is in by now. Returns whether it is another than before.
+    fn look(&mut self) -> bool {
+        let file = self.file();
+        let secrets = file.with_file_name(plan::secrets_file_name(&self.host));
+        let read: Vec<&Path> =
+            [&file, &secrets].into_iter().chain(&self.secret_files).map(PathBuf::as_path).collect();
+        let stamps = read.iter().map(|path| (stamp(path), files::state_of(path, self.trust))).collect();
+        let changed = std::mem::replace(&mut self.stamps, stamps) != self.stamps;
+        let real: Vec<PathBuf> =
+            read.iter().chain([&self.path.as_path()]).filter_map(|path| path.canonicalize().ok()).collect();
+        self.ours
+            .know(read.into_iter().chain([self.path.as_path()]).chain(real.iter().map(PathBuf::as_path)));
+        let Some(watcher) = &mut self.watcher else { return changed };
+        let wanted = directories(&self.path, &file);
+        for gone in self.watched.difference(&wanted) {
+            watcher.unwatch(gone).ok();
+        }
+        let mut watched = BTreeSet::new();
+        for directory in wanted {
+            // Watching again what is watched renews it: a directory may have been replaced.
+            match watcher.watch(&directory, RecursiveMode::NonRecursive) {
+                Ok(()) => drop(watched.insert(directory)),
+                Err(error) => debug!("cannot watch {}: {error}", directory.display()),
+            }
+        }
+        self.watched = watched;
+        changed
+    }
+}
+
+fn stamp(path: &Path) -> Option<(u64, u64, i64, i64, u64)> {
+    let meta = std::fs::metadata(path).ok()?;
+    Some((meta.dev(), meta.ino(), meta.mtime(), meta.mtime_nsec(), meta.len()))
+}
+
+/// The directories whose entries lead to the plan file: of the path as written, of the file, and of
+/// what both really are.
+fn directories(path: &Path, file: &Path) -> BTreeSet<PathBuf> {
+    let parent = |path: &Path| match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Some(PathBuf::from(".")),
+        Some(parent) => Some(parent.to_owned()),
+        None => None,
+    };
+    let mut found: BTreeSet<PathBuf> = [parent(path), parent(file)].into_iter().flatten().collect();
+    for real in [path.canonicalize(), file.canonicalize()].into_iter().flatten() {
+        found.extend(parent(&real));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    async fn sees(source: &mut Source, what: &str) {
+        tokio::time::timeout(Duration::from_secs(3), source.changed())
+            .await
+            .unwrap_or_else(|_| panic!("{what}"));
+    }
+
+    #[tokio::test]
+    async fn every_way_to_replace_a_plan_is_seen_at_once() {
+        let scratch = tempfile::tempdir().expect("tempdir");
+        let root = scratch.path();
+        for release in ["one", "two"] {
+            fs::create_dir(root.join(release)).expect("mkdir");
+            fs::write(root.join(release).join("dir1.plan.toml"), release).expect("write");
+        }
+        symlink("one", root.join("current")).expect("symlink");
+        let mut source = Source::new(root.join("current"), "dir1".parse().expect("name"), Trust::Owned);
+        assert_eq!(fs::read_to_string(source.file()).expect("read"), "one");
+
+        fs::write(source.file(), "in place").expect("write");
+        sees(&mut source, "write in place").await;
+
+        fs::write(root.join("one/.new"), "renamed").expect("write");
+        fs::rename(root.join("one/.new"), root.join("one/dir1.plan.toml")).expect("rename");
+        sees(&mut source, "rename").await;
+
+        symlink("two", root.join("next")).expect("symlink");
+        fs::rename(root.join("next"), root.join("current")).expect("swap");
+        sees(&mut source, "symlink swap").await;
+        assert_eq!(fs::read_to_string(source.file()).expect("read"), "two");
+
+        fs::write(root.join("two/dir1.plan.toml"), "after the swap").expect("write");
+        sees(&mut source, "write after the swap").await;
+    }
+
+    /// As Kubernetes puts configuration in place.
+    #[tokio::test]
+    async fn a_link_in_the_middle_of_the_way_may_be_swapped() {
+        let scratch = tempfile::tempdir().expect("tempdir");
+        let root = scratch.path();
+        for release in ["one", "two"] {
+            fs::create_dir(root.join(release)).expect("mkdir");
+            fs::write(root.join(release).join("dir1.plan.toml"), release).expect("write");
+        }
+        symlink("one", root.join("..data")).expect("symlink");
+        symlink("..data/dir1.plan.toml", root.join("dir1.plan.toml")).expect("symlink");
+        let mut source = Source::new(root.to_owned(), "dir1".parse().expect("name"), Trust::Owned);
+        assert_eq!(fs::read_to_string(source.file()).expect("read"), "one");
+        symlink("two", root.join("..next")).expect("symlink");
+        fs::rename(root.join("..next"), root.join("..data")).expect("swap");
+        sees(&mut source, "swap").await;
+        assert_eq!(fs::read_to_string(source.file()).expect("read"), "two");
+    }
+
+    /// Directories further up are not watched: what becomes of them is found by looking.
+    #[tokio::test]
+    async fn rights_that_change_anywhere_on_the_way_are_a_reason_to_read_the_plan() {
+        let scratch = tempfile::tempdir().expect("tempdir");
+        let up = scratch.path().join("up");
+        fs::create_dir_all(up.join("plans")).expect("mkdir");
+        let plan = up.join("plans/dir1.plan.toml");
+        fs::write(&plan, "a plan").expect("write");
+        for path in [&up, &up.join("plans"), &plan] {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("chmod");
+        }
+        let mut source = Source::new(up.join("plans"), "dir1".parse().expect("name"), Trust::Owned);
+        for path in [&up, &up.join("plans"), &plan] {
+            for mode in [0o777, 0o755] {
+                fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("chmod");
+                assert!(source.look(), "{} {mode:o}", path.display());
+                assert!(!source.look());
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_happens_to_neighbours_is_no_reason_to_read_the_plan() {
+        let scratch = tempfile::tempdir().expect("tempdir");
+        let root = scratch.path();
+        fs::create_dir(root.join("plans")).expect("mkdir");
+        let plan = root.join("plans/dir1.plan.toml");
+        fs::write(&plan, "a plan").expect("write");
+        let mut source = Source::new(root.join("plans"), "dir1".parse().expect("name"), Trust::Owned);
+        for neighbour in ["log", "plans/dir2.plan.toml"] {
+            fs::write(root.join(neighbour), "something").expect("write");
+            let changed = tokio::time::timeout(QUIET * 10, source.changed()).await;
+            assert!(changed.is_err(), "{neighbour}");
+        }
+        // The same text may have come with the same stamp.
+        fs::write(&plan, "a plan").expect("write");
+        sees(&mut source, "write").await;
+    }
+}
