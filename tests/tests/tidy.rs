@@ -10,22 +10,31 @@ use std::process::Command;
 const MAX_LINES: usize = 600;
 
 /// Which crates of ours a crate may depend on (not counting its tests).
-const ARROWS: [(&str, &[&str]); 7] = [
+const ARROWS: [(&str, &[&str]); 8] = [
     ("evenkeel-schemas", &[]),
     ("evenkeel", &["evenkeel-schemas"]),
     ("evenkeel-vrrp", &["evenkeel-schemas"]),
     ("evenkeel-health", &["evenkeel-schemas"]),
     ("evenkeel-converge", &["evenkeel-schemas"]),
     ("evenkeel-kernel", &["evenkeel-converge", "evenkeel-schemas"]),
+    ("evenkeel-host", &["evenkeel-converge", "evenkeel-health", "evenkeel-schemas", "evenkeel-vrrp"]),
     (
         "evenkeel-agent",
-        &["evenkeel-converge", "evenkeel-health", "evenkeel-kernel", "evenkeel-schemas", "evenkeel-vrrp"],
+        &[
+            "evenkeel-converge",
+            "evenkeel-health",
+            "evenkeel-host",
+            "evenkeel-kernel",
+            "evenkeel-schemas",
+            "evenkeel-vrrp",
+        ],
     ),
 ];
 
 /// What a pure crate must not depend on, at any distance: runtimes, sockets, netlink, file watching.
 const IMPURE: [&str; 7] = ["tokio", "socket2", "nix", "netlink-sys", "rtnetlink", "notify", "mio"];
-const PURE: [&str; 4] = ["evenkeel-schemas", "evenkeel-vrrp", "evenkeel-health", "evenkeel-converge"];
+const PURE: [&str; 5] =
+    ["evenkeel-schemas", "evenkeel-vrrp", "evenkeel-health", "evenkeel-converge", "evenkeel-host"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("workspace").to_owned()

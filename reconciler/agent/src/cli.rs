@@ -22,8 +22,6 @@ use pages::{Completions, Man};
 use crate::api::server;
 use crate::daemon::{self, Options};
 use crate::guard;
-use crate::orders::Action;
-use crate::probation;
 use crate::system::descriptors;
 use crate::system::files::Trust;
 use crate::system::logging;
@@ -31,6 +29,8 @@ use crate::system::logging::Log;
 use crate::system::memory;
 use crate::system::scheduling::Scheduling;
 use crate::system::signals::StopSignals;
+use evenkeel_host::orders::routers::Action;
+use evenkeel_host::probation;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -17,34 +17,30 @@ mod hold;
 mod lateness;
 mod port;
 mod rehearsal;
-mod setup;
 mod sockets;
 mod vips;
 mod worker;
 
+use evenkeel_host::election::{ElectionSnapshot, Notice, Question, Unanswered};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use evenkeel_kernel::{Alarm, Kernel, Monitor};
 use evenkeel_schemas::scalars::Name;
-use evenkeel_schemas::status::{ElectionStatus, RouterCounters, RouterOrder, RouterState};
-use evenkeel_schemas::time::MonoTime;
-use evenkeel_vrrp::{RouterKey, Stranger, TrackerState};
+use evenkeel_schemas::status::RouterOrder;
+use evenkeel_vrrp::{RouterKey, TrackerState};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::convergence::drift::Drift;
 use crate::guard::{Guardian, Lease};
 use crate::system::scheduling::Scheduling;
 use crate::system::signals::StopSignals;
-pub(crate) use guarding::Lost;
-pub(crate) use setup::RouterSetup;
+
+pub(crate) use evenkeel_host::routers::RouterSetup;
 use worker::Wakers;
 
 /// What the loop is told.
@@ -73,117 +69,6 @@ pub(crate) enum Command {
     Snapshot(oneshot::Sender<ElectionSnapshot>),
     /// Remove the VIPs, tell the Backups, end.
     Stop,
-}
-
-/// What the loop has to say.
-#[derive(Debug, Clone)]
-pub(crate) enum Notice {
-    /// A router changed its state; `fault` when something keeps it from taking part.
-    State {
-        /// Its name.
-        router: Name,
-        /// What it is called in the log: of two with one name each says its family.
-        label: String,
-        /// Its sync group.
-        group: Option<Name>,
-        /// Its state now.
-        to: RouterState,
-        /// Whether something keeps it from taking part.
-        fault: bool,
-        /// Its priority now.
-        priority: u8,
-        /// Why.
-        why: String,
-    },
-    /// Something about a router that its operator wants to know.
-    Router { label: String, text: String },
-    /// A router that has become Master announces its VIPs: a line for the log.
-    Announced(String),
-    /// A router leaves a Master of lower priority alone because it is not ready.
-    Waits { router: Name, label: String, text: String },
-    /// Somebody who is none of its directors uses a router's VRID.
-    Stranger { label: String, address: IpAddr, mac: Option<String>, text: String },
-    /// Operations on VIPs that were done because a router changed its state.
-    Done(Vec<String>),
-    /// VIPs, or what goes with them, that others have changed.
-    Drifted {
-        /// Operations that were done to undo it.
-        repairs: Vec<String>,
-        /// What was found, and what was done about it.
-        drifts: Vec<Drift>,
-    },
-    /// Something does not work.
-    Problem(String),
-    /// There is no guardian: a new one is needed. Said every second until there is one.
-    GuardianLost(Lost),
-}
-
-/// State of the election.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct ElectionSnapshot {
-    pub(crate) routers: Vec<RouterSnapshot>,
-    /// Whether a guardian listens.
-    pub(crate) guarded: bool,
-    pub(crate) thread: ElectionStatus,
-}
-
-/// State of one router.
-#[derive(Debug, Clone)]
-pub(crate) struct RouterSnapshot {
-    pub(crate) key: RouterKey,
-    pub(crate) name: Name,
-    pub(crate) version: u8,
-    pub(crate) priority: u8,
-    pub(crate) base_priority: u8,
-    pub(crate) group: Option<Name>,
-    pub(crate) order: Option<RouterOrder>,
-    pub(crate) state: RouterState,
-    /// Whether it leaves a Master of lower priority alone because it is not ready.
-    pub(crate) waits: bool,
-    pub(crate) reason: String,
-    pub(crate) since: Option<MonoTime>,
-    pub(crate) master: Option<String>,
-    pub(crate) other_heard: Option<MonoTime>,
-    pub(crate) vips: Vec<String>,
-    pub(crate) counters: RouterCounters,
-    /// Who uses its VRID beside its directors, and from which hardware address.
-    pub(crate) strangers: Vec<(Stranger, Option<String>)>,
-}
-
-impl RouterSnapshot {
-    /// What it is called where people read it: of two with one name each says its family.
-    pub(crate) fn label(&self, all: &[Self]) -> String {
-        let twin = |other: &Self| other.name == self.name && other.key.family != self.key.family;
-        if all.iter().any(twin) {
-            format!("{} {}", self.name, self.key.family)
-        } else {
-            self.name.to_string()
-        }
-    }
-}
-
-/// Which routers other directors are asked to take over.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Question {
-    /// By name.
-    pub(crate) routers: BTreeSet<Name>,
-    /// Whether those that were taken over stay where they are when others were not. If not, all come back then.
-    pub(crate) partly: bool,
-}
-
-/// A router for which no other director was heard when it was asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Unanswered {
-    /// Its name.
-    pub(crate) router: Name,
-    /// What it is called in the log.
-    pub(crate) label: String,
-    /// Whether this host is its Master.
-    pub(crate) master: bool,
-    /// How long it was listened for.
-    pub(crate) waited: Duration,
-    /// When another Master was heard last, if ever.
-    pub(crate) heard: Option<MonoTime>,
 }
 
 /// A way to tell the loop that routes or rules have changed, some that go with VIPs perhaps: it is not told of them by the kernel, since

@@ -16,16 +16,6 @@ mod source;
 mod state;
 mod system;
 
-mod drain_orders;
-mod drift_history;
-mod handover;
-mod line_limit;
-mod maintenance;
-mod orders;
-mod probation;
-mod subjects;
-mod verdicts;
-
 pub use cli::main;
 pub use guard::main as guardian;
 pub use programs::run::main as run_program;

@@ -22,8 +22,8 @@ use evenkeel_converge::{Ledger, ledger};
 use serde::{Deserialize, Serialize};
 use tracing::{error, warn};
 
-use crate::orders::Orders;
 use crate::system::files::{self, FileError, Trust, limit};
+use evenkeel_host::orders::routers::Orders;
 
 use disk::File;
 pub(crate) use drains::{read_drain_orders, read_drains};

@@ -28,10 +28,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::warn;
 
-use crate::drain_orders::{DrainAnswer, DrainRequest};
-use crate::orders::{OrderAnswer, OrderRequest, Refusal};
-use crate::probation;
 use crate::system::private_socket;
+use evenkeel_host::orders::Refusal;
+use evenkeel_host::orders::drains::{DrainAnswer, DrainRequest};
+use evenkeel_host::orders::routers::{OrderAnswer, OrderRequest};
+use evenkeel_host::probation;
 
 use connections::{Connections, Place, Step};
 
@@ -396,7 +397,7 @@ mod tests {
 
     use super::connections::{FAIR, MAX_CONNECTIONS};
     use super::*;
-    use crate::orders::Action;
+    use evenkeel_host::orders::routers::Action;
 
     fn order_for(router: &str) -> OrderRequest {
         OrderRequest { action: Action::Hold, router: router.parse().ok(), force: false }

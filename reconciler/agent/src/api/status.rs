@@ -18,10 +18,10 @@ use evenkeel_schemas::time::MonoTime;
 use evenkeel_vrrp::{Family, Stranger};
 
 use crate::daemon::{Daemon, Facts};
-use crate::election::{ElectionSnapshot, RouterSnapshot};
 use crate::state::disk::Waiting;
 use crate::system::files::Trust;
 use crate::system::logging;
+use evenkeel_host::election::{ElectionSnapshot, RouterSnapshot};
 
 pub(crate) use usage::Question;
 

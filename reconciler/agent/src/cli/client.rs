@@ -10,8 +10,8 @@ use tokio::time::{Instant, sleep};
 
 use super::page;
 use crate::api::server;
-use crate::orders::{Action, OrderRequest};
-use crate::probation;
+use evenkeel_host::orders::routers::{Action, OrderRequest};
+use evenkeel_host::probation;
 
 /// How long a router is given to do what it was told.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -14,7 +14,7 @@ use super::{Socket, host_name, runtime};
 use crate::api::server;
 use crate::cli::out;
 use crate::cli::page::counted;
-use crate::drain_orders::{Affected, DrainAction, DrainAnswer, DrainRequest, Whom};
+use evenkeel_host::orders::drains::{Affected, DrainAction, DrainAnswer, DrainRequest, Whom};
 
 pub(super) const DRAIN_EXAMPLES: &str = "\
 Examples:

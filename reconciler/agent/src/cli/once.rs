@@ -13,11 +13,12 @@ use evenkeel_schemas::scalars::Name;
 use tracing::warn;
 
 use crate::convergence::pass::{Convergence, apply_in_phases, scope};
-use crate::source::read::{self, Keep, LoadedPlan};
+use crate::source::read::{self, Keep};
 use crate::state::disk::{Disk, Waiting};
 use crate::state::{StateDir, read_ledger};
 use crate::system::claim::{CLAIM, Claim};
 use crate::system::files::Trust;
+use evenkeel_host::loaded::LoadedPlan;
 
 /// Passes of `converge`: what needs another one after these is an error to show.
 const MAX_PASSES: usize = 3;

@@ -1,35 +1,17 @@
 //! Drains in the convergence thread: connections are looked at where a destination may drain, and since when it
 //! does is kept. What becomes of it is `converge::drain`'s.
 
+use evenkeel_host::pass::DrainsFound as Found;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_converge::drain::{Step, Usage, concerned};
-use evenkeel_converge::{Connections, Desired, Draining, Drains, KernelState, ServiceKey};
+use evenkeel_converge::{Connections, Desired, Drains, KernelState, ServiceKey};
 use evenkeel_kernel::{Kernel, KernelError, ServiceUsage, clock};
-use evenkeel_schemas::time::MonoTime;
 use tracing::warn;
 
 use crate::state::StateDir;
 use crate::state::disk::{Content, Disk};
-
-/// What was found of drains.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Found {
-    /// What drains.
-    pub(crate) draining: Vec<Draining>,
-    /// What has drained and goes now.
-    pub(crate) ended: Vec<Draining>,
-    /// When to look again, at the latest.
-    pub(crate) next_look: Option<MonoTime>,
-}
-
-impl Found {
-    /// Whether nothing drains.
-    pub(crate) const fn is_empty(&self) -> bool {
-        self.draining.is_empty() && self.ended.is_empty() && self.next_look.is_none()
-    }
-}
 
 /// Since when destinations drain, in the state directory.
 pub(crate) struct Drainage {

@@ -1,6 +1,7 @@
 //! Drift within passes: told from changes, left where the plan says so, told once, and known again after
 //! a restart.
 
+use evenkeel_host::pass::Drift;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,21 +20,6 @@ const MAX_TOLD: usize = 64;
 /// How long a change waits until it is on the disk as begun. One that is made before, because the disk does not answer, may be taken
 /// for drift by the next daemon.
 const PATIENCE: Duration = Duration::from_millis(200);
-
-/// An object that somebody else has changed, and what was done about it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Drift {
-    /// What sort of object.
-    pub(crate) kind: &'static str,
-    /// Which.
-    pub(crate) object: String,
-    /// What it was.
-    pub(crate) found: String,
-    /// What was done.
-    pub(crate) outcome: DriftOutcome,
-    /// Why it could not be put right.
-    pub(crate) reason: Option<String>,
-}
 
 /// What a pass is going to do.
 #[derive(Debug, Default)]

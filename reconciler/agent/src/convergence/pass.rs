@@ -3,6 +3,7 @@
 //! The one way from the wanted state to the real one, VIPs aside; used by the thread (`converger`) and by
 //! commands that run once (`once`). When to do it is not known here.
 
+use evenkeel_host::pass::Pass;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,14 +17,15 @@ use evenkeel_converge::{
 };
 use evenkeel_kernel::{ApplyError, Class, Kernel, Scope, clock};
 use evenkeel_schemas::status::{ConvergenceError, FailureClass, ObjectText};
-use evenkeel_schemas::time::MonoTime;
 use tracing::debug;
 
-use crate::convergence::drains::{Drainage, Found};
-use crate::convergence::drift::{Drift, Drifting, Remaining, Sorted};
+use crate::convergence::drains::Drainage;
+use crate::convergence::drift::{Drifting, Remaining, Sorted};
 use crate::state::StateDir;
 use crate::state::disk::{Content, Disk, File};
 use crate::system::times::{self, Times};
+use evenkeel_host::pass::DrainsFound as Found;
+use evenkeel_host::pass::Drift;
 
 /// Most failures told of one pass: a missing module can make every operation fail.
 const MAX_ERRORS: usize = 64;
@@ -36,37 +38,6 @@ const TABLE_MAIN: u32 = 254;
 const PATIENCE: Duration = Duration::from_millis(500);
 /// The same for a command that runs once.
 const PATIENCE_ONCE: Duration = Duration::from_secs(30);
-
-/// What a pass did.
-#[derive(Debug, Clone)]
-pub(crate) struct Pass {
-    /// When it ended.
-    pub(crate) ended: MonoTime,
-    /// How long it took.
-    pub(crate) took: Duration,
-    /// What was done to change the kernel.
-    pub(crate) done: Vec<Op>,
-    /// What was done to undo what others did.
-    pub(crate) repairs: Vec<Op>,
-    /// What others have changed and what was done about it, as far as that is news.
-    pub(crate) drifts: Vec<Drift>,
-    /// How many objects, of all kinds, are left as others have made them.
-    pub(crate) reported_drift: u64,
-    /// What could not be done, at most [`MAX_ERRORS`] and a last one that counts the others.
-    pub(crate) errors: Vec<ConvergenceError>,
-    /// What is there beside ours; none when the pass did not look at everything.
-    pub(crate) foreign: Option<Vec<ObjectText>>,
-    /// Whether everything that was looked at is as wanted, but for drift that is only reported.
-    pub(crate) converged: bool,
-    /// Whether it is so but for `lacking`.
-    pub(crate) ready: bool,
-    /// What the kernel has no means for, and what is new while the disk is in trouble.
-    pub(crate) lacking: BTreeSet<ObjectKey>,
-    /// Whether some of that is new while the disk is in trouble.
-    pub(crate) unnamed: bool,
-    /// What drains; none when the pass did not look at IPVS.
-    pub(crate) drains: Option<Found>,
-}
 
 /// The kernel and the ledger.
 pub(crate) struct Convergence {

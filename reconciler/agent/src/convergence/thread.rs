@@ -4,22 +4,24 @@
 //! latest word wins. It waits for nothing but the kernel, and for a bounded time for the disk; the election
 //! never waits for it.
 
+use evenkeel_host::pass::{Report, Wanted};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use evenkeel_converge::{Desired, Kind, Ledger, ObjectKey, Op, ServiceKey};
+use evenkeel_converge::{Kind, Ledger, ObjectKey, Op, ServiceKey};
 use evenkeel_kernel::{Kernel, clock};
 use evenkeel_schemas::cluster::DriftMode;
 use evenkeel_schemas::status::ConvergenceError;
 use evenkeel_schemas::time::MonoTime;
 use tokio::sync::mpsc;
 
-use crate::convergence::pass::{Convergence, Pass};
+use crate::convergence::pass::Convergence;
 use crate::state::StateDir;
 use crate::state::disk::Disk;
 use crate::system::memory;
+use evenkeel_host::pass::Pass;
 
 /// First wait before what failed is tried again; doubles up to [`RETRY_MAX`].
 const RETRY_MIN: Duration = Duration::from_millis(200);
@@ -33,34 +35,6 @@ const SOME: usize = 256;
 const MANY: usize = 1_000;
 /// Longest sleep.
 const FOREVER: Duration = Duration::from_secs(3600);
-
-/// What the kernel should look like and how often to look.
-#[derive(Debug, Clone)]
-pub(crate) struct Wanted {
-    /// Counts up with every change of it; a pass says which it worked on.
-    pub(crate) serial: u64,
-    /// The state.
-    pub(crate) desired: Arc<Desired>,
-    /// Longest time between two full observations.
-    pub(crate) resync: Duration,
-}
-
-/// A pass and where the whole stands after it.
-#[derive(Debug, Clone)]
-pub(crate) struct Report {
-    /// The [`Wanted::serial`] that it worked on.
-    pub(crate) serial: u64,
-    /// The pass.
-    pub(crate) pass: Pass,
-    /// Whether every kind was as wanted when it was last looked at.
-    pub(crate) converged: bool,
-    /// Whether it was so but for what the kernel has no means for: then nothing waits.
-    pub(crate) ready: bool,
-    /// What the kernel has no means for, of all kinds.
-    pub(crate) lacking: BTreeSet<ObjectKey>,
-    /// What could not be done, of all kinds.
-    pub(crate) errors: Vec<ConvergenceError>,
-}
 
 /// The thread's instructions: there is one place, so that whatever comes in faster than passes can
 /// be made takes no more room than the last of it.

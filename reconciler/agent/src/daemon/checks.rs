@@ -18,9 +18,10 @@ use tracing::{info, warn};
 use super::{Daemon, VERDICT_PAUSE};
 use crate::election::Command;
 use crate::health::lookout::{Lookout, News};
-use crate::health::probe::{self, target};
-use crate::subjects;
-use crate::verdicts;
+use crate::health::probe;
+use evenkeel_host::subjects;
+use evenkeel_host::verdicts;
+use evenkeel_host::verdicts::target;
 
 /// Probes under way at a time.
 const MAX_PROBES: usize = 1024;

@@ -15,10 +15,10 @@ use super::desk::{NotWritten, Then};
 use crate::api::server::OrderError;
 use crate::api::status;
 use crate::api::status::Question;
-use crate::convergence::thread::Report;
-use crate::drain_orders::{DrainAction, DrainAnswer, DrainOrders, DrainRequest};
 use crate::state::disk::Content;
-use crate::verdicts;
+use evenkeel_host::orders::drains::{DrainAction, DrainAnswer, DrainOrders, DrainRequest};
+use evenkeel_host::pass::Report;
+use evenkeel_host::verdicts;
 
 pub(super) type Reply = oneshot::Sender<Result<DrainAnswer, OrderError>>;
 

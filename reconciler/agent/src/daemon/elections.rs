@@ -6,15 +6,15 @@ use evenkeel_converge::{Kind, ServiceKey};
 use evenkeel_kernel::clock;
 use evenkeel_schemas::plan::{Plan, SyncMode};
 use evenkeel_schemas::scalars::Name;
-use evenkeel_schemas::status::{RouterOrder, RouterState};
 use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
 use super::facts::log_notice;
 use super::{Daemon, GUARDIAN_PAUSE, LOST_PAUSE, VERDICT_PAUSE};
-use crate::convergence::thread::Wanted;
-use crate::election::{Command, ElectionSnapshot, Lost, Notice};
+use crate::election::Command;
 use crate::health::trackers::Found;
+use evenkeel_host::election::{ElectionSnapshot, Lost, Notice};
+use evenkeel_host::pass::Wanted;
 
 impl Daemon {
     pub(super) fn noticed(&mut self, notice: Notice) {
@@ -76,8 +76,8 @@ impl Daemon {
         // What is in the channel may be newer than the answer.
         let mut newer = BTreeSet::new();
         while let Ok(notice) = notices.try_recv() {
-            if let Notice::State { router, .. } = &notice {
-                newer.insert(router.clone());
+            if let Notice::State(change) = &notice {
+                newer.insert(change.router.clone());
             }
             self.noticed(notice);
         }
@@ -85,17 +85,7 @@ impl Daemon {
             snapshot.routers.iter().map(|router| router.label(&snapshot.routers)).collect();
         let all = snapshot.routers.into_iter().zip(labels);
         for (router, label) in all.filter(|(router, _)| !newer.contains(&router.name)) {
-            self.stands(&Notice::State {
-                // Nothing but an order or the plan keeps a router out in good order.
-                fault: router.state == RouterState::Initialize
-                    && !router.order.is_some_and(RouterOrder::keeps_out),
-                label,
-                router: router.name,
-                group: router.group,
-                to: router.state,
-                priority: router.priority,
-                why: router.reason,
-            });
+            self.stands(&Notice::State(router.change(label)));
         }
     }
 

@@ -12,12 +12,12 @@ use evenkeel_schemas::time::MonoTime;
 use tracing::{error, info, warn};
 
 use crate::api::status;
-use crate::convergence::drift::Drift;
-use crate::convergence::thread::Report;
-use crate::drift_history::DriftHistory;
-use crate::election::Notice;
-use crate::line_limit::LineLimit;
-use crate::source::read::LoadedPlan;
+use evenkeel_host::election::{Notice, StateChange};
+use evenkeel_host::history::DriftHistory;
+use evenkeel_host::line_limit::LineLimit;
+use evenkeel_host::loaded::LoadedPlan;
+use evenkeel_host::pass::Drift;
+use evenkeel_host::pass::Report;
 
 /// Operations remembered for status.
 const MAX_RECENT: usize = 64;
@@ -82,8 +82,10 @@ impl Facts {
     /// Notes a router's state. Returns whether this host became Master of it, or is no longer.
     pub(super) fn note_state(&mut self, notice: &Notice) -> bool {
         match notice {
-            Notice::State { router, to: RouterState::Master, .. } => self.masters.insert(router.clone()),
-            Notice::State { router, .. } => self.masters.remove(router),
+            Notice::State(change) if change.to == RouterState::Master => {
+                self.masters.insert(change.router.clone())
+            }
+            Notice::State(change) => self.masters.remove(&change.router),
             Notice::Router { .. }
             | Notice::Announced(_)
             | Notice::Waits { .. }
@@ -143,8 +145,8 @@ impl Facts {
 /// Logs what the election has to say, and notes it.
 pub(super) fn log_notice(notice: &Notice, facts: &mut Facts) {
     match notice {
-        Notice::State { label, .. } if !facts.logs_state(label) => {}
-        Notice::State { label, to, why, fault, .. } => {
+        Notice::State(change) if !facts.logs_state(&change.label) => {}
+        Notice::State(StateChange { label, to, why, fault, .. }) => {
             info!("({label}) {why}");
             match to {
                 RouterState::Initialize if *fault => warn!("({label}) Entering FAULT STATE"),

@@ -1,5 +1,5 @@
 //! `maintenance = true` in the plan, carried out: which routers this host still serves is kept, other directors are asked to take them over
-//! until one has. What the plan means is decided in [`crate::maintenance`], who is asked and what counts as an answer in the election.
+//! until one has. What the plan means is decided in [`evenkeel_host::maintenance`], who is asked and what counts as an answer in the election.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use tracing::{info, warn};
 use super::Daemon;
 use super::orders::AskedFor;
 use crate::api::status;
-use crate::election::{Question, Unanswered};
-use crate::maintenance::Maintenance;
-use crate::orders;
 use crate::state::disk::Content;
+use evenkeel_host::election::{Question, Unanswered};
+use evenkeel_host::maintenance::Maintenance;
+use evenkeel_host::orders::routers as orders;
 
 /// How long after nobody has answered others are asked again.
 const AGAIN: Duration = Duration::from_secs(10);

@@ -14,9 +14,11 @@ use super::Daemon;
 use super::desk::{NotWritten, Then};
 use crate::api::server::{Ask, OrderError};
 use crate::api::status;
-use crate::election::{Command, Question, Unanswered};
-use crate::orders::{self, Action, OrderAnswer, OrderRequest, Orders, Refusal};
+use crate::election::Command;
 use crate::state::disk::Content;
+use evenkeel_host::election::{Question, Unanswered};
+use evenkeel_host::orders::Refusal;
+use evenkeel_host::orders::routers::{self, Action, OrderAnswer, OrderRequest, Orders};
 
 pub(super) type Reply = oneshot::Sender<Result<OrderAnswer, OrderError>>;
 
@@ -119,7 +121,7 @@ impl Daemon {
         };
         let refusal = match &unanswered {
             Some(unanswered) => {
-                orders::alone(request.action, unanswered, clock::now(), self.facts.started, status::wall)
+                routers::alone(request.action, unanswered, clock::now(), self.facts.started, status::wall)
             }
             None => Some(Refusal::NotNow("the election has ended".to_owned())),
         };

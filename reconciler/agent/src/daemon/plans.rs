@@ -14,17 +14,21 @@ use tracing::{debug, error, info};
 use super::elections::{bound_services, is_followed};
 use super::facts::InForce;
 use super::probation::FIRST_WRITE;
+use super::recall;
 use super::{Daemon, Options};
 use crate::api::status;
-use crate::convergence::thread::Wanted;
-use crate::election::{Command, RouterSetup};
+use crate::election::Command;
 use crate::guard::Lease;
-use crate::handover;
 use crate::source::directory::{self, Loaded};
-use crate::source::read::{self, LoadedPlan};
+use crate::source::read::{self};
 use crate::state::disk::{Content, File};
 use crate::system::times::{self, Times};
-use crate::verdicts::{self, Memory, Verdicts};
+use evenkeel_host::handover;
+use evenkeel_host::loaded::LoadedPlan;
+use evenkeel_host::pass::Wanted;
+use evenkeel_host::recall::Memory;
+use evenkeel_host::routers::RouterSetup;
+use evenkeel_host::verdicts::{self, Verdicts};
 
 impl Daemon {
     pub(crate) fn file(&self) -> PathBuf {
@@ -65,7 +69,7 @@ impl Daemon {
                 verified: verified.as_ref(),
                 plan: &|| self.state.last_good(host).map(|loaded| loaded.plan),
             };
-            verdicts::left_behind(&loaded.plan, &memory)
+            recall::left_behind(&loaded.plan, &memory)
         });
         self.adopt(loaded, from_last_good, &known);
     }

@@ -1,5 +1,5 @@
 //! Plans on probation: begun, confirmed, rolled back. What becomes of which plan is decided in
-//! `crate::probation`; here it is carried out.
+//! `evenkeel_host::probation`; here it is carried out.
 //!
 //! A probation is on the disk before its plan touches anything, a confirmation before it is acknowledged; a
 //! rollback is done first and written then, since the record on the disk leads to it anyway. While
@@ -24,15 +24,15 @@ use super::Daemon;
 use super::desk::{NotWritten, Then};
 use crate::api::server::OrderError;
 use crate::api::status;
-use crate::orders::Refusal;
-use crate::probation::{
-    self, Answer, Baseline, Moment, Next, Record, Request, RolledBack, Start, Told, Trial, short,
-};
 use crate::source::directory::Loaded;
-use crate::source::read::LoadedPlan;
 use crate::state::disk::{Content, File};
 use crate::system::files;
-use crate::verdicts::{self, Verdicts};
+use evenkeel_host::loaded::LoadedPlan;
+use evenkeel_host::orders::Refusal;
+use evenkeel_host::probation::{
+    self, Answer, Baseline, Moment, Next, Record, Request, RolledBack, Start, Told, Trial, short,
+};
+use evenkeel_host::verdicts::{self, Verdicts};
 
 /// Time between two looks at what a confirmation by checks waits for.
 const LOOK_PAUSE: Duration = Duration::from_millis(250);

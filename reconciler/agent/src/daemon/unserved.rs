@@ -7,10 +7,10 @@ use evenkeel_vrrp::{Family, RouterKey};
 use tracing::{info, warn};
 
 use super::Daemon;
-#[cfg(doc)]
-use crate::convergence::pass::Pass;
 use crate::election::Command;
 use crate::state::disk::File;
+#[cfg(doc)]
+use evenkeel_host::pass::Pass;
 
 /// What this host can do, as far as it decides whether something can be made that could not be made before.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use tracing::{debug, info, warn};
 use super::Daemon;
 use crate::daemon::in_the_way;
 use crate::health::lookout::Lookout;
-use crate::source::read::LoadedPlan;
+use evenkeel_host::loaded::LoadedPlan;
 
 impl Daemon {
     /// A plan has come into force: it may have other VIPs.

@@ -2,6 +2,7 @@
 //!
 //! Nothing here waits, except at the end, when nothing else is left to do.
 
+use evenkeel_host::election::Lost;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -28,15 +29,6 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 const RENEWALS: usize = 300;
 /// Most VIPs in one message about VIPs that are to be removed: half of what a message can hold.
 const CHUNK: usize = 300;
-
-/// Why there is no guardian.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Lost {
-    /// It has ended.
-    Gone,
-    /// It did not answer and was ended; whether it is certain that it does nothing more.
-    Hung { harmless: bool },
-}
 
 /// The guardian, if there is one, and what it still has to hear.
 pub(super) struct Guarding {

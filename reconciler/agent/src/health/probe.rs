@@ -1,5 +1,6 @@
 //! One health probe on the network. When and what for is the health crate's.
 
+use evenkeel_host::verdicts::target;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -14,12 +15,6 @@ use tokio::time::timeout;
 pub(crate) async fn run(check: &Check) -> Found {
     let Check::Tcp { timeout, .. } = check;
     tcp(target(check), timeout.as_duration()).await
-}
-
-/// What a check connects to.
-pub(crate) const fn target(check: &Check) -> SocketAddr {
-    let Check::Tcp { address, port, .. } = check;
-    SocketAddr::new(address.0, port.get())
 }
 
 async fn tcp(target: SocketAddr, limit: Duration) -> Found {

@@ -9,9 +9,6 @@
 //! ends. What a state is is decided in
 //! `states`, who runs next in `line`.
 
-mod line;
-mod states;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -23,13 +20,13 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
-use crate::election::Notice;
 use crate::programs::run::{self, Program};
 use crate::system::files::Trust;
+use evenkeel_host::election::Notice;
 
-use line::{Change, Line};
-use states::States;
-pub(crate) use states::Subject;
+use evenkeel_host::hooks::line::{Change, Line};
+use evenkeel_host::hooks::states::States;
+use evenkeel_host::hooks::states::Subject;
 
 /// How long the daemon waits for programs when it stops: less than service managers wait for it.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
@@ -246,6 +243,7 @@ async fn run(subject: &Subject, change: &Change, hook: &Hook, trust: Trust) {
 mod tests {
     use std::path::Path;
 
+    use evenkeel_host::election::StateChange;
     use evenkeel_schemas::status::RouterState;
 
     use super::*;
@@ -280,7 +278,7 @@ mod tests {
 
     fn notice(to: RouterState, why: &str) -> Notice {
         let (router, group) = ("VI_1".parse::<Name>().expect("name"), "G".parse().ok());
-        Notice::State {
+        Notice::State(StateChange {
             label: router.to_string(),
             router,
             group,
@@ -288,7 +286,7 @@ mod tests {
             fault: false,
             priority: 100,
             why: why.to_owned(),
-        }
+        })
     }
 
     fn lines(log: &Path) -> Vec<String> {

@@ -20,9 +20,10 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, warn};
 
-use crate::source::read::{self, Keep, LoadedPlan, Refusal, plan_path};
+use crate::source::read::{self, Keep, plan_path};
 use crate::state::disk::{Disk, File};
 use crate::system::files::{self, Trust};
+use evenkeel_host::loaded::{LoadedPlan, PlanRefusal as Refusal};
 
 /// How long it must be quiet before a change is looked at.
 const QUIET: Duration = Duration::from_millis(20);

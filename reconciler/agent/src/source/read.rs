@@ -4,7 +4,6 @@
 //! wrote it is read by `plain` in one go, a large one through a `window`. Of any other text TOML and JSON Schema are another
 //! process's work: `helper` asks it, `understand` is what it does. Whose files are taken is `files`'s. Nothing here changes anything.
 
-mod contradictions;
 mod helper;
 mod pieces;
 #[cfg(test)]
@@ -13,8 +12,8 @@ mod text;
 mod understand;
 mod window;
 
+use evenkeel_host::loaded::{LoadedPlan, PlanRefusal as Refusal, PlanText};
 use std::collections::BTreeMap;
-use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -48,19 +47,6 @@ const LARGE: u64 = 256 * 1024;
 /// How much of a file is read at a time.
 const PIECE: usize = 64 * 1024;
 
-/// A plan that may be put in force. Its `Debug` shows which, not what: it holds secrets.
-#[derive(Clone)]
-pub(crate) struct LoadedPlan {
-    /// Its identity.
-    pub(crate) generation: Generation,
-    /// What it says.
-    pub(crate) plan: Plan,
-    /// Router passwords by router name.
-    pub(crate) secrets: BTreeMap<Name, Secret>,
-    /// The text it was read from, to keep as the last good plan.
-    pub(crate) text: Text,
-}
-
 /// What becomes of the text of a large plan; a small one stays in memory.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Keep<'a> {
@@ -71,43 +57,6 @@ pub(crate) enum Keep<'a> {
     /// A copy of it, in a file without a name in this directory.
     CopyIn(&'a Path),
 }
-
-impl LoadedPlan {
-    /// The files of secrets that the plan names.
-    pub(crate) fn secret_files(&self) -> Vec<PathBuf> {
-        let secrets = self.plan.routers.iter().filter_map(|router| router.auth.as_ref());
-        secrets
-            .filter_map(|Auth::Pass { secret }| match secret {
-                SecretReference::File(path) => Some(PathBuf::from(path)),
-                SecretReference::Compiled(_) | SecretReference::Credential(_) => None,
-            })
-            .collect()
-    }
-}
-
-impl fmt::Debug for LoadedPlan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "LoadedPlan({})", self.generation.short())
-    }
-}
-
-/// Why a plan is not put in force: a sentence for people.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Refusal(String);
-
-impl Refusal {
-    pub(crate) fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Refusal {}
 
 /// The plan file that `--plan` means: the file itself, or the host's file in a directory.
 pub(crate) fn plan_path(path: &Path, host: &Name) -> PathBuf {
@@ -132,7 +81,7 @@ pub(crate) fn load(path: &Path, host: &Name, keep: Keep<'_>, trust: Trust) -> Re
     times.note("check");
     let took = times::milliseconds(clock::now().since(started));
     debug!("read: {} in {took:.1} ms:{times}", path.display());
-    Ok(LoadedPlan { generation, plan, secrets, text })
+    Ok(LoadedPlan { generation, plan, secrets, text: PlanText::new(text) })
 }
 
 /// [`load`] in a thread that gives way to all others: clients of other programs on this host do not wait for a daemon that starts.
@@ -177,7 +126,7 @@ pub(crate) fn load_kept(
     if let Some(router) = lacking {
         return Err(Refusal::new(format!("the password of router {} was not kept with it", router.name)));
     }
-    Ok(LoadedPlan { generation, plan, secrets, text })
+    Ok(LoadedPlan { generation, plan, secrets, text: PlanText::new(text) })
 }
 
 /// The generation of the plan in a file, without a look at what it says; none when its seal is broken.
@@ -223,7 +172,7 @@ fn read(
     if plan.host != *host {
         return Err(Refusal::new(format!("the plan is for host {}, this host is {host}", plan.host)));
     }
-    if let Some(contradiction) = contradictions::first(&plan) {
+    if let Some(contradiction) = evenkeel_host::contradictions::first(&plan) {
         return Err(Refusal::new(format!("the plan contradicts itself: {contradiction}")));
     }
     Ok((generation, plan, text))
@@ -441,13 +390,13 @@ mod tests {
         let path = scratch.path().join("it");
         std::fs::write(&path, &sealed).expect("write");
         let nothing = loaded(&sealed, secrets, Keep::Nothing).expect("good");
-        assert!(matches!(nothing.text, Text::Gone) && nothing.plan.virtual_servers.len() == 1500);
+        assert!(matches!(Text::of(&nothing), Text::Gone) && nothing.plan.virtual_servers.len() == 1500);
         let copied = loaded(&sealed, secrets, Keep::CopyIn(scratch.path())).expect("good");
-        assert!(matches!(copied.text, Text::File(_)) && copied.text.is_in(&path));
+        assert!(matches!(Text::of(&copied), Text::File(_)) && Text::of(&copied).is_in(&path));
         // Where nothing can be written it stays in memory.
         let none = Keep::CopyIn(Path::new("/nowhere"));
         let whole = loaded(&sealed, secrets, none).expect("good");
-        assert!(matches!(whole.text, Text::Bytes(_)) && whole.text.is_in(&path));
+        assert!(matches!(Text::of(&whole), Text::Bytes(_)) && Text::of(&whole).is_in(&path));
         assert_eq!((&whole.plan, &whole.generation), (&copied.plan, &copied.generation));
         assert_eq!((nothing.plan, nothing.generation), (copied.plan, copied.generation.clone()));
         assert_eq!(generation_of(&path), Some(copied.generation));

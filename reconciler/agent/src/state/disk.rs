@@ -307,8 +307,8 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::orders::Orders;
     use crate::system::files::Trust;
+    use evenkeel_host::orders::routers::Orders;
 
     const SOON: Duration = Duration::from_secs(20);
 

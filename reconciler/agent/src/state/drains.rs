@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use tracing::{error, warn};
 
 use super::{StateDir, read_if_there, replace};
-use crate::drain_orders::DrainOrders;
-use crate::maintenance::Maintenance;
 use crate::system::files::{self, Trust, limit};
+use evenkeel_host::maintenance::Maintenance;
+use evenkeel_host::orders::drains::DrainOrders;
 
 /// Since when destinations drain. Means nothing after a boot: the IPVS table is then another.
 pub(super) const DRAINS: &str = "drains.json";

@@ -17,8 +17,10 @@ use evenkeel_vrrp::Secret;
 use tracing::warn;
 
 use super::{StateDir, remove, replace};
-use crate::source::read::{self, Keep, LoadedPlan, Refusal};
+use crate::source::read::Text;
+use crate::source::read::{self, Keep};
 use crate::system::files::{self, limit};
+use evenkeel_host::loaded::{LoadedPlan, PlanRefusal as Refusal};
 
 pub(super) const LAST_GOOD: &str = "last-good";
 /// Extension of a plan that is not there as a whole yet.
@@ -40,11 +42,12 @@ impl StateDir {
     pub(crate) fn save_last_good(&self, loaded: &LoadedPlan) -> io::Result<()> {
         let directory = self.last_good_dir();
         let [file, passwords] = self.last_good_files(loaded);
+        let text = Text::of(loaded);
         let kept: Passwords =
             loaded.secrets.iter().map(|(router, secret)| (router.clone(), secret.to_bytes())).collect();
         let kept = serde_json::to_vec(&kept)?;
         self.clear_last_good(&[&file, &passwords])?;
-        if loaded.text.is_in(&file)
+        if text.is_in(&file)
             && files::read(&passwords, limit::PASSWORDS, self.trust).is_ok_and(|found| found == kept)
         {
             return Ok(());
@@ -53,7 +56,7 @@ impl StateDir {
         replace(&passwords, &kept)?;
         let next = file.with_extension(NEXT);
         remove(&next)?;
-        loaded.text.put(&next)?;
+        text.put(&next)?;
         fs::rename(&next, &file)?;
         fs::File::open(&directory)?.sync_all()?;
         for entry in fs::read_dir(&directory)? {
@@ -184,7 +187,7 @@ pub(in crate::state) mod tests {
         // The password changes with the next plan, and the one before still has its own.
         fs::write(&password, "other\n").expect("write");
         let kept = state.last_good(&host()).expect("kept");
-        assert!(kept.text.is_in(&file) && first.text.is_in(&file));
+        assert!(Text::of(&kept).is_in(&file) && Text::of(&first).is_in(&file));
         assert_eq!(kept.secrets, first.secrets);
         fs::remove_file(&password).expect("remove");
         assert_eq!(state.last_good(&host()).expect("kept").secrets, first.secrets);

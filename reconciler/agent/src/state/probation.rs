@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use tracing::error;
 
 use super::{StateDir, read_if_there, remove, replace};
-use crate::probation::Record;
 use crate::system::files::limit;
+use evenkeel_host::probation::Record;
 
 pub(super) const PROBATION: &str = "probation.json";
 /// The format of the file.
@@ -75,8 +75,8 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::probation::RolledBack;
     use crate::system::files::Trust;
+    use evenkeel_host::probation::RolledBack;
 
     #[test]
     fn the_record_is_kept_and_a_damaged_one_is_put_aside() {

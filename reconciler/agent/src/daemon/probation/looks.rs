@@ -11,8 +11,8 @@ use evenkeel_schemas::time::MonoTime;
 
 use super::{Daemon, LOOK_PAUSE};
 use crate::api::status;
-use crate::election::ElectionSnapshot;
-use crate::probation::{self, Change, RouterNow, View, short};
+use evenkeel_host::election::ElectionSnapshot;
+use evenkeel_host::probation::{self, Change, RouterNow, View, short};
 
 impl Daemon {
     pub(super) async fn look_at_checks(&mut self, now: MonoTime) {

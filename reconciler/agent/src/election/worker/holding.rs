@@ -9,8 +9,9 @@ use evenkeel_vrrp::{FaultCause, Input, RouterKey};
 
 use super::super::RouterSetup;
 use super::super::vips::{self, Moving, Present, Synced};
-use super::{Notice, Worker};
-use crate::convergence::drift::Drift;
+use super::Worker;
+use evenkeel_host::election::Notice;
+use evenkeel_host::pass::Drift;
 
 impl Worker {
     /// All VIPs of all routers.

@@ -10,7 +10,8 @@ use evenkeel_schemas::scalars::InterfaceName;
 use evenkeel_vrrp::{Family, Received, RouterKey};
 
 use super::super::port::Port;
-use super::{Notice, Worker};
+use super::Worker;
+use evenkeel_host::election::Notice;
 
 impl Worker {
     /// A port for each interface that a router speaks on or has VIPs on, and no others.

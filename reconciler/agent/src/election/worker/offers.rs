@@ -12,8 +12,8 @@ use evenkeel_schemas::time::MonoTime;
 use evenkeel_vrrp::{Input, OFFER_INTERVALS, RouterKey, State, VirtualRouter};
 use tokio::sync::oneshot;
 
-use super::super::{Question, Unanswered};
 use super::Worker;
+use evenkeel_host::election::{Question, Unanswered};
 
 /// Most time for an answer: somebody waits for it. Masters with intervals of over 10 s listen for longer, but a Backup has claimed
 /// after one, so that only those with intervals of over 20 s may be refused for want of patience.

@@ -12,8 +12,9 @@ use evenkeel_vrrp::{
 };
 
 use super::super::vips::Moving;
-use super::{Notice, Worker, announced};
+use super::{Worker, announced};
 use crate::guard::Lease;
+use evenkeel_host::election::{Notice, StateChange};
 
 /// How long before a Backup may claim VIPs must be gone, at most.
 const EARLY: Duration = Duration::from_millis(30);
@@ -173,7 +174,7 @@ impl Worker {
                 let priority = self.election.get(key).map_or(0, |(_, router)| router.config().priority.get());
                 let (router, group) = (setup.name.clone(), setup.group.clone());
                 let (label, why) = (self.label(setup), cause.to_string());
-                self.tell(Notice::State { router, label, group, to: *to, fault, priority, why });
+                self.tell(Notice::State(StateChange { router, label, group, to: *to, fault, priority, why }));
             }
         }
     }

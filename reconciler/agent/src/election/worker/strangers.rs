@@ -12,8 +12,9 @@ use evenkeel_vrrp::{Event, Notice as Said, RouterKey, Stranger, VirtualRouter};
 
 use super::super::sockets::Buffer;
 use super::super::sockets::frames::Mac;
-use super::{Notice, Worker};
-use crate::line_limit::LineLimit;
+use super::Worker;
+use evenkeel_host::election::Notice;
+use evenkeel_host::line_limit::LineLimit;
 
 /// How long it is waited for a frame that shows where a stranger is, before it is told of without. Advertisements come every second.
 const PATIENCE: Duration = Duration::from_millis(1500);

@@ -11,9 +11,10 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::EventFd;
 
 use super::super::port::Port;
+use super::Worker;
 use super::offers::Offer;
-use super::{Notice, Worker};
 use crate::system::signals::StopSignals;
+use evenkeel_host::election::Notice;
 
 /// What the thread is woken by, beside packets and the kernel's news.
 pub(in crate::election) struct Wakers {

@@ -105,7 +105,7 @@ DESTINATIONS
         board.finish(&checks[1], Outcome::Success, later);
         assert_eq!(up(&board, 2), Some(true));
         // Whom this host has not reached for a whole turn of the check (5 s) it does not serve by.
-        let std::net::SocketAddr::V4(target) = crate::health::probe::target(&checks[1]) else {
+        let std::net::SocketAddr::V4(target) = evenkeel_host::verdicts::target(&checks[1]) else {
             panic!("IPv4")
         };
         let lost = [((*target.ip()).into(), Some(Ailment::NoCarrier("eth1".to_owned())))].into();

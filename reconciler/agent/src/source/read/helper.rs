@@ -24,12 +24,12 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
-use super::Refusal;
 use super::understand::{Part, understand};
 use crate::cli::out;
 use crate::system::helpers;
 use crate::system::scheduling;
 use crate::system::signals::unblocked;
+use evenkeel_host::loaded::PlanRefusal as Refusal;
 
 const NAME: &str = "evenkeeld-plan";
 /// Longest time for one plan, in which the largest that is allowed is understood many times over.

@@ -9,8 +9,8 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use serde_json::Value;
 
-use super::Refusal;
 use super::understand::{validator, whole};
+use evenkeel_host::loaded::PlanRefusal as Refusal;
 
 /// What a text means as TOML, to the schema and the types.
 struct Whole(jsonschema::Validator);

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::linkat;
 
+use evenkeel_host::loaded::LoadedPlan;
+
 use crate::system::files::{self, Opened, Trust, limit};
 
 /// The mode of files that hold it.
@@ -29,6 +31,11 @@ pub(crate) enum Text {
 }
 
 impl Text {
+    /// The text of a plan that this program has read.
+    pub(crate) fn of(loaded: &LoadedPlan) -> Self {
+        loaded.text.get().cloned().unwrap_or(Self::Gone)
+    }
+
     /// A file without a name in a directory, for who owns it only.
     ///
     /// # Errors

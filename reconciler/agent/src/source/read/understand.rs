@@ -10,8 +10,8 @@ use evenkeel_schemas::plan::{Plan, VirtualServer};
 use jsonschema::Validator;
 use serde_json::{Value, json};
 
-use super::Refusal;
 use super::pieces::pieces;
+use evenkeel_host::loaded::PlanRefusal as Refusal;
 
 /// Most schema errors told of one plan.
 const MAX_SCHEMA_ERRORS: usize = 5;

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use evenkeel_converge::drift::Record as Verified;
 use evenkeel_converge::{Drains, Ledger};
 
-use crate::drain_orders::DrainOrders;
-use crate::maintenance::Maintenance;
-use crate::orders::Orders;
-use crate::probation::Record;
-use crate::source::read::LoadedPlan;
 use crate::state::StateDir;
+use evenkeel_host::loaded::LoadedPlan;
+use evenkeel_host::maintenance::Maintenance;
+use evenkeel_host::orders::drains::DrainOrders;
+use evenkeel_host::orders::routers::Orders;
+use evenkeel_host::probation::Record;
 
 /// A file of the state directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

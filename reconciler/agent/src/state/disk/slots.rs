@@ -305,7 +305,7 @@ impl Slot {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::orders::Orders;
+    use evenkeel_host::orders::routers::Orders;
 
     const LONG: Duration = Duration::from_secs(2);
 

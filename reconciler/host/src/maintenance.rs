@@ -11,23 +11,18 @@ use evenkeel_schemas::scalars::Name;
 use serde::{Deserialize, Serialize};
 
 use crate::election::Unanswered;
-use crate::orders::unit;
+use crate::orders::routers::unit;
 
 /// The routers of a plan with `maintenance = true` that are not given away yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(crate) struct Maintenance {
+pub struct Maintenance {
     serving: BTreeSet<Name>,
 }
 
 impl Maintenance {
     /// When a plan comes. `takes_part` tells whether the election has a router; `before` is the plan until now.
-    pub(crate) fn at_plan(
-        &self,
-        plan: &Plan,
-        before: Option<&Plan>,
-        takes_part: impl Fn(&Name) -> bool,
-    ) -> Self {
+    pub fn at_plan(&self, plan: &Plan, before: Option<&Plan>, takes_part: impl Fn(&Name) -> bool) -> Self {
         if !plan.maintenance {
             return Self::default();
         }
@@ -38,22 +33,22 @@ impl Maintenance {
     }
 
     /// Whether a router of this plan takes no part.
-    pub(crate) fn keeps_out(&self, plan: &Plan, router: &Name) -> bool {
+    pub fn keeps_out(&self, plan: &Plan, router: &Name) -> bool {
         plan.maintenance && !self.serving.contains(router)
     }
 
     /// Whether a router was serving on when this was kept.
-    pub(crate) fn serves(&self, router: &Name) -> bool {
+    pub fn serves(&self, router: &Name) -> bool {
         self.serving.contains(router)
     }
 
     /// The routers that others are still to take over.
-    pub(crate) const fn serving(&self) -> &BTreeSet<Name> {
+    pub const fn serving(&self) -> &BTreeSet<Name> {
         &self.serving
     }
 
     /// When others were asked to take these routers over, and some were not.
-    pub(crate) fn after(&self, plan: &Plan, asked: &BTreeSet<Name>, unanswered: &[Unanswered]) -> Self {
+    pub fn after(&self, plan: &Plan, asked: &BTreeSet<Name>, unanswered: &[Unanswered]) -> Self {
         let stay: BTreeSet<Name> = unanswered.iter().flat_map(|one| unit(plan, &one.router)).collect();
         let is_left = |name: &&Name| !asked.contains(*name) || stay.contains(*name);
         Self { serving: self.serving.iter().filter(is_left).cloned().collect() }

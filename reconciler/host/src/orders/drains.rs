@@ -17,7 +17,8 @@ use evenkeel_schemas::scalars::{Ip, Name, Span};
 use evenkeel_schemas::status::DrainOrderStatus;
 use serde::{Deserialize, Serialize};
 
-use crate::orders::{Refusal, nearest};
+use crate::orders::Refusal;
+use crate::orders::routers::nearest;
 
 /// Most orders that are kept.
 const MAX_ORDERS: usize = 10_000;
@@ -27,7 +28,7 @@ const MAX_TOLD: usize = 20;
 /// Whose destinations are meant.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(untagged)]
-pub(crate) enum Whom {
+pub enum Whom {
     /// Those with this address.
     Address(Ip),
     /// Those of this host.
@@ -59,7 +60,7 @@ impl fmt::Display for Whom {
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum DrainAction {
+pub enum DrainAction {
     /// Weight 0, and out when the connections have ended.
     Drain,
     /// As the plan says.
@@ -69,53 +70,53 @@ pub(crate) enum DrainAction {
 /// A request: the body of `POST /drains`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct DrainRequest {
+pub struct DrainRequest {
     /// What is to be done.
-    pub(crate) action: DrainAction,
+    pub action: DrainAction,
     /// Whose destinations; absent: all that were told to drain, to undrain only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) whom: Option<Whom>,
+    pub whom: Option<Whom>,
     /// In this virtual server; absent: in all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) service: Option<Name>,
+    pub service: Option<Name>,
     /// How long connections may go on; absent: as long as the plan gives destinations that leave it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) timeout: Option<Span>,
+    pub timeout: Option<Span>,
     /// Even if a virtual server is left with no destination that serves.
     #[serde(default)]
-    pub(crate) force: bool,
+    pub force: bool,
 }
 
 /// What was done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct DrainAnswer {
+pub struct DrainAnswer {
     /// The destinations of the plan in force that it changes.
-    pub(crate) destinations: Vec<Affected>,
+    pub destinations: Vec<Affected>,
     /// How many orders there were and are no longer, to undrain only.
-    pub(crate) released: usize,
+    pub released: usize,
     /// Those that were meant and drain on, because the plan says so, to undrain only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) by_plan: Vec<Affected>,
+    pub by_plan: Vec<Affected>,
 }
 
 /// A destination that is told to drain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Told {
+pub struct Told {
     /// How long its connections may go on; none: until they end.
-    pub(crate) limit: Option<Duration>,
+    pub limit: Option<Duration>,
     /// Whether the plan tells it. An order may as well.
-    pub(crate) by_plan: bool,
+    pub by_plan: bool,
 }
 
 /// A destination.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Affected {
+pub struct Affected {
     /// Name of the virtual server.
-    pub(crate) service: Name,
+    pub service: Name,
     /// Name of the host.
-    pub(crate) host: Name,
+    pub host: Name,
     /// `192.168.188.107:80`.
-    pub(crate) address: String,
+    pub address: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -146,16 +147,16 @@ fn fits(whom: &Whom, service: Option<&Name>, server: &VirtualServer, destination
 /// All orders of a host.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(crate) struct DrainOrders {
+pub struct DrainOrders {
     given: Vec<Given>,
 }
 
 /// A way to ask what becomes of a destination if nobody tells it to drain.
-pub(crate) type StandingOf<'a> = &'a dyn Fn(&VirtualServer, &Destination) -> Standing;
+pub type StandingOf<'a> = &'a dyn Fn(&VirtualServer, &Destination) -> Standing;
 
 impl DrainOrders {
     /// Whether a destination is told to drain, by an order or by the plan.
-    pub(crate) fn told(&self, server: &VirtualServer, destination: &Destination) -> Option<Told> {
+    pub fn told(&self, server: &VirtualServer, destination: &Destination) -> Option<Told> {
         let mut fitting = self.given.iter().filter(|given| given.fits(server, destination)).peekable();
         let by_plan = destination.drains();
         if !by_plan && fitting.peek().is_none() {
@@ -166,7 +167,7 @@ impl DrainOrders {
     }
 
     /// What becomes of a destination, if `standing` would without orders. One that failed is out.
-    pub(crate) fn standing(
+    pub fn standing(
         &self,
         server: &VirtualServer,
         destination: &Destination,
@@ -184,7 +185,7 @@ impl DrainOrders {
     ///
     /// # Errors
     /// When it fits nothing, or a virtual server would be left with no destination that serves.
-    pub(crate) fn after(
+    pub fn after(
         &self,
         request: &DrainRequest,
         plan: Option<&Plan>,
@@ -324,7 +325,7 @@ impl DrainOrders {
     }
 
     /// For status.
-    pub(crate) fn status(&self, plan: Option<&Plan>) -> Vec<DrainOrderStatus> {
+    pub fn status(&self, plan: Option<&Plan>) -> Vec<DrainOrderStatus> {
         let servers = plan.map(|plan| plan.virtual_servers.as_slice()).unwrap_or_default();
         let fits = |given: &Given| {
             servers.iter().any(|server| server.destinations.iter().any(|d| given.fits(server, d)))

@@ -1,93 +1,36 @@
-//! Verdicts by destination: how checks of a plan, destinations and the kernel's memory relate.
+//! What an earlier daemon left behind: the verdicts that its kernel tables tell.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_converge::drift::Record;
-use evenkeel_converge::{DestinationKey, Drains, Kind, Ledger, Service, ServiceKey, Standing, View, desired};
-use evenkeel_health::{Board, Verdict};
-use evenkeel_kernel::{Kernel, Scope};
-use evenkeel_schemas::plan::{Check, Destination, OnFailure, Plan, VirtualServer};
-use tracing::warn;
+use evenkeel_converge::{DestinationKey, Drains, Ledger, Service, ServiceKey, View, desired};
+use evenkeel_health::Verdict;
+use evenkeel_schemas::plan::{Check, OnFailure, Plan, VirtualServer};
 
-use crate::drain_orders::DrainOrders;
-
-/// Verdicts by service and destination.
-pub(crate) type Verdicts = BTreeMap<(ServiceKey, DestinationKey), Verdict>;
-
-/// Every checked destination of a plan.
-pub(crate) fn checks(plan: &Plan) -> impl Iterator<Item = (ServiceKey, DestinationKey, &Check)> {
-    plan.virtual_servers.iter().flat_map(|server| {
-        let service = ServiceKey::of(server);
-        server.destinations.iter().filter_map(move |destination| {
-            Some((service?, DestinationKey::of(destination), destination.check()?))
-        })
-    })
-}
-
-/// The verdicts in force, by destination: a check that changes its options keeps its verdict.
-pub(crate) fn in_force(plan: &Plan, board: &Board) -> Verdicts {
-    checks(plan)
-        .filter_map(|(service, key, check)| board.verdict(check).map(|verdict| ((service, key), verdict)))
-        .collect()
-}
-
-/// What becomes of a destination by its verdict: one without a check always serves.
-pub(crate) fn standing(server: &VirtualServer, destination: &Destination, board: &Board) -> Standing {
-    let verdict = destination.check().and_then(|check| board.verdict(check));
-    match (verdict, server.on_failure) {
-        (None | Some(Verdict::Up), _) => Standing::Serving,
-        (Some(Verdict::Down), OnFailure::Quiesce) => Standing::Quiet,
-        (Some(Verdict::Down), OnFailure::Remove) => Standing::Out,
-    }
-}
-
-/// What each check starts with: down only when every destination that it speaks for was down.
-pub(crate) fn by_check(plan: &Plan, known: &Verdicts) -> BTreeMap<Check, Verdict> {
-    let mut initial = BTreeMap::new();
-    for (service, destination, check) in checks(plan) {
-        let before = known.get(&(service, destination)).copied().unwrap_or(Verdict::Up);
-        let verdict = initial.entry(check.clone()).or_insert(before);
-        if before == Verdict::Up {
-            *verdict = Verdict::Up;
-        }
-    }
-    initial
-}
+use crate::orders::drains::DrainOrders;
+use crate::verdicts::Verdicts;
 
 /// What an earlier daemon left behind beside the kernel.
-pub(crate) struct Memory<'a> {
+pub struct Memory<'a> {
     /// What is ours.
-    pub(crate) ledger: &'a Ledger,
+    pub ledger: &'a Ledger,
     /// What drained.
-    pub(crate) drains: &'a Drains,
+    pub drains: &'a Drains,
     /// What was told to drain.
-    pub(crate) orders: &'a DrainOrders,
+    pub orders: &'a DrainOrders,
     /// What it had verified, when that is known.
-    pub(crate) verified: Option<&'a Record>,
+    pub verified: Option<&'a Record>,
     /// The plan that it obeyed.
-    pub(crate) plan: &'a dyn Fn() -> Option<Plan>,
+    pub plan: &'a dyn Fn() -> Option<Plan>,
 }
 
-/// The verdicts that an earlier daemon left in the kernel.
-pub(crate) fn left_behind(plan: &Plan, memory: &Memory<'_>) -> Verdicts {
-    if memory.ledger.services.is_empty() {
-        return Verdicts::new();
-    }
-    let scope = Scope { kinds: BTreeSet::from([Kind::Ipvs]), ipvs: true, ..Scope::default() };
-    match Kernel::new().and_then(|mut kernel| kernel.observe(&scope)) {
-        Ok(observed) => read(plan, memory, &observed.services),
-        Err(error) => {
-            warn!("cannot read the verdicts of the daemon before from the kernel: {error}");
-            Verdicts::new()
-        }
-    }
-}
-
+/// The verdicts that an earlier daemon left in the kernel, whose virtual services are `services`.
+///
 /// A destination that is missing from a service of ours had failed, and so had one that is at weight 0 where
 /// the plan before had another weight and failed ones are quiesced. What drained follows the other destinations
 /// that its check speaks for. Where `verified` knows a service with all that the plan has in it, what is not as it
 /// should be is somebody else's doing.
-fn read(plan: &Plan, memory: &Memory<'_>, services: &BTreeMap<ServiceKey, Service>) -> Verdicts {
+pub fn left_behind(plan: &Plan, memory: &Memory<'_>, services: &BTreeMap<ServiceKey, Service>) -> Verdicts {
     let mut verdicts = Verdicts::new();
     let calm = memory.verified.map(|record| (record, desired(plan, View::CALM)));
     let all_served =
@@ -194,7 +137,7 @@ mod tests {
             verified: None,
             plan: &|| Some(before.clone()),
         };
-        let verdicts = read(plan, &memory, &BTreeMap::from([(WEB, service)]));
+        let verdicts = left_behind(plan, &memory, &BTreeMap::from([(WEB, service)]));
         assert_eq!(verdicts.len(), usize::from(HOSTS));
         let down = |n: &u8| verdicts[&(WEB, destination(*n))] == Verdict::Down;
         (1..=HOSTS).filter(down).collect()

@@ -6,7 +6,7 @@ use std::time::Duration;
 use evenkeel_schemas::status::{DriftOutcome, DriftRecord};
 use evenkeel_schemas::time::MonoTime;
 
-use crate::convergence::drift::Drift;
+use crate::pass::Drift;
 
 /// Drifts that are remembered.
 const MAX_RECORDS: usize = 64;
@@ -24,7 +24,7 @@ struct Entry {
 
 /// The last drifts.
 #[derive(Default)]
-pub(crate) struct DriftHistory {
+pub struct DriftHistory {
     entries: VecDeque<Entry>,
     burst_ends: MonoTime,
     lines: u32,
@@ -34,7 +34,7 @@ pub(crate) struct DriftHistory {
 impl DriftHistory {
     /// Notes a drift, found at `now`, which is `at` on the clock of people. Returns a line for the log,
     /// unless there were too many.
-    pub(crate) fn note(&mut self, drift: Drift, now: MonoTime, at: &str) -> Option<String> {
+    pub fn note(&mut self, drift: Drift, now: MonoTime, at: &str) -> Option<String> {
         let Drift { kind, object, found, outcome, reason } = drift;
         let same = |entry: &Entry| {
             let record = &entry.record;
@@ -91,13 +91,13 @@ impl DriftHistory {
     }
 
     /// All that are remembered, newest last.
-    pub(crate) fn records(&self) -> Vec<DriftRecord> {
+    pub fn records(&self) -> Vec<DriftRecord> {
         self.entries.iter().map(|entry| entry.record.clone()).collect()
     }
 }
 
 /// A drift in a line: what, what it was, what was done.
-pub(crate) fn text(record: &DriftRecord) -> String {
+pub fn text(record: &DriftRecord) -> String {
     let DriftRecord { kind, object, found, outcome, reason, .. } = record;
     let kind = kind.replace('_', " ");
     let reason = reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();

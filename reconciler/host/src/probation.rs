@@ -22,38 +22,38 @@ use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::time::MonoTime;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use checks::{Change, RouterNow, View, missing, quiet};
+pub use checks::{Change, RouterNow, View, missing, quiet};
 
 /// Least number of digits of a generation that a person must give.
 const MIN_DIGITS: usize = 6;
 
 /// What is kept of probations.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Record {
+pub struct Record {
     /// The one under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) trial: Option<Trial>,
+    pub trial: Option<Trial>,
     /// The generation that was rolled back last, until another plan comes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) rolled_back: Option<RolledBack>,
+    pub rolled_back: Option<RolledBack>,
 }
 
 /// A probation under way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Trial {
+pub struct Trial {
     /// The generation on probation.
-    pub(crate) generation: String,
+    pub generation: String,
     /// The one that it goes back to.
-    pub(crate) before: String,
+    pub before: String,
     /// Who confirms.
-    pub(crate) confirm: Confirm,
+    pub confirm: Confirm,
     /// All of its time, milliseconds.
     timeout_ms: u64,
     /// When it began, RFC 3339.
-    pub(crate) since: String,
+    pub since: String,
     clock: Clock,
     /// How the host stood before.
-    pub(crate) baseline: Baseline,
+    pub baseline: Baseline,
 }
 
 /// A deadline that means something after a reboot, too.
@@ -71,30 +71,30 @@ struct Clock {
 
 /// How the host stood under the plan before.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Baseline {
+pub struct Baseline {
     /// Destinations that had failed.
-    pub(crate) down: BTreeSet<(ServiceKey, DestinationKey)>,
+    pub down: BTreeSet<(ServiceKey, DestinationKey)>,
     /// Virtual routers that took part in the election.
-    pub(crate) routers: BTreeSet<Name>,
+    pub routers: BTreeSet<Name>,
     /// What the kernel had no means for.
     #[serde(default)]
-    pub(crate) lacking: BTreeSet<ObjectKey>,
+    pub lacking: BTreeSet<ObjectKey>,
 }
 
 /// A generation that was rolled back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct RolledBack {
+pub struct RolledBack {
     /// Which.
-    pub(crate) generation: String,
+    pub generation: String,
     /// When, RFC 3339.
-    pub(crate) at: String,
+    pub at: String,
     /// Why, for people.
-    pub(crate) why: String,
+    pub why: String,
 }
 
 impl RolledBack {
     /// Why the plan is refused, for people.
-    pub(crate) fn refusal(&self) -> String {
+    pub fn refusal(&self) -> String {
         let Self { generation, at, why } = self;
         format!(
             "generation {} was rolled back at {at}: {why}; deliver another plan, or the one before and then this one again",
@@ -105,18 +105,18 @@ impl RolledBack {
 
 /// The clocks at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Moment {
+pub struct Moment {
     /// Time since boot.
-    pub(crate) now: MonoTime,
+    pub now: MonoTime,
     /// Identity of the boot; empty when it is not known.
-    pub(crate) boot: String,
+    pub boot: String,
     /// Wall clock, milliseconds since 1970.
-    pub(crate) wall_ms: u64,
+    pub wall_ms: u64,
 }
 
 impl Trial {
     /// A probation that begins now, of `generation` over the confirmed one `before`.
-    pub(crate) fn new(
+    pub fn new(
         generation: String,
         before: String,
         policy: &Policy,
@@ -138,13 +138,13 @@ impl Trial {
     }
 
     /// All of its time.
-    pub(crate) const fn timeout(&self) -> Duration {
+    pub const fn timeout(&self) -> Duration {
         Duration::from_millis(self.timeout_ms)
     }
 
     /// When it ends. After a reboot the wall clock tells how much time has passed, and one that was set
     /// back gives no more than was left.
-    pub(crate) fn deadline(&self, moment: &Moment) -> MonoTime {
+    pub fn deadline(&self, moment: &Moment) -> MonoTime {
         let Clock { boot, at, written_ms, left_ms } = &self.clock;
         let left = Duration::from_millis(*left_ms);
         if !boot.is_empty() && *boot == moment.boot {
@@ -154,7 +154,7 @@ impl Trial {
     }
 
     /// The same after a restart, with the deadline by the clock of this boot.
-    pub(crate) fn resumed(mut self, moment: &Moment) -> Self {
+    pub fn resumed(mut self, moment: &Moment) -> Self {
         let left = moment.now.until(self.deadline(moment));
         if self.clock.boot.is_empty() || self.clock.boot != moment.boot {
             self.clock = Clock::new(left, moment);
@@ -179,13 +179,13 @@ fn millis(duration: Duration) -> u64 {
 }
 
 /// The first digits of a generation, for people.
-pub(crate) fn short(generation: &str) -> &str {
+pub fn short(generation: &str) -> &str {
     generation.get(..12).unwrap_or(generation)
 }
 
 /// Which plan a daemon begins with.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Start {
+pub enum Start {
     /// The file's, confirmed or without need of it.
     File,
     /// The file's, on probation still.
@@ -200,7 +200,7 @@ pub(crate) enum Start {
 
 /// Decides what a daemon begins with. `record` is none when it was damaged, `file` none when it cannot be
 /// used; `last_good` is the generation that was kept.
-pub(crate) fn start(
+pub fn start(
     record: Option<&Record>,
     file: Option<&(String, bool)>,
     last_good: Option<&str>,
@@ -246,7 +246,7 @@ pub(crate) fn start(
 }
 
 /// Why a trial is over when its time is.
-pub(crate) fn late(trial: &Trial) -> String {
+pub fn late(trial: &Trial) -> String {
     let by = match trial.confirm {
         Confirm::Operator => "",
         Confirm::Checks => " by its checks",
@@ -256,7 +256,7 @@ pub(crate) fn late(trial: &Trial) -> String {
 
 /// What becomes of a plan that differs from the one in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Next {
+pub enum Next {
     /// It is refused, and why.
     Refused(String),
     /// It is put in force, and any probation is over.
@@ -267,7 +267,7 @@ pub(crate) enum Next {
 
 /// Decides about a new plan; `confirmed` is the generation that was confirmed last, none when no plan is
 /// in force.
-pub(crate) fn next(record: &Record, generation: &str, plan: &Plan, confirmed: Option<&str>) -> Next {
+pub fn next(record: &Record, generation: &str, plan: &Plan, confirmed: Option<&str>) -> Next {
     match (&record.rolled_back, &plan.policy.probation) {
         (Some(back), _) if back.generation == generation => Next::Refused(back.refusal()),
         (_, Some(policy)) if confirmed.is_some_and(|confirmed| confirmed != generation) => {
@@ -280,7 +280,7 @@ pub(crate) fn next(record: &Record, generation: &str, plan: &Plan, confirmed: Op
 /// What a probation is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Action {
+pub enum Action {
     /// The plan stays.
     Confirm,
     /// Back to the plan before, now.
@@ -290,26 +290,26 @@ pub(crate) enum Action {
 /// The body of `POST /probation`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Request {
+pub struct Request {
     /// What is to be done.
-    pub(crate) action: Action,
+    pub action: Action,
     /// The first digits of the generation that is meant; absent: whichever is on probation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) generation: Option<String>,
+    pub generation: Option<String>,
 }
 
 /// What was done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Answer {
+pub struct Answer {
     /// The generation in force.
-    pub(crate) generation: String,
+    pub generation: String,
     /// Whether there was nothing to do: it was confirmed already.
-    pub(crate) already: bool,
+    pub already: bool,
 }
 
 /// What a request comes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Told {
+pub enum Told {
     /// The plan on probation is confirmed.
     Confirm,
     /// The plan on probation goes.
@@ -322,7 +322,7 @@ pub(crate) enum Told {
 ///
 /// # Errors
 /// Why nothing is done: a sentence for people.
-pub(crate) fn told(request: &Request, record: &Record, in_force: Option<&str>) -> Result<Told, String> {
+pub fn told(request: &Request, record: &Record, in_force: Option<&str>) -> Result<Told, String> {
     if let Some(digits) = &request.generation {
         let hex = digits.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
         if !hex || digits.len() < MIN_DIGITS {

@@ -21,41 +21,41 @@ const MAX_TOLD: usize = 10;
 
 /// A change of the plan.
 #[derive(Clone, Copy)]
-pub(crate) struct Change<'a> {
+pub struct Change<'a> {
     /// The plan before.
-    pub(crate) before: &'a Plan,
+    pub before: &'a Plan,
     /// How the host stood then.
-    pub(crate) baseline: &'a Baseline,
+    pub baseline: &'a Baseline,
     /// The new plan.
-    pub(crate) plan: &'a Plan,
+    pub plan: &'a Plan,
     /// When it was put in force.
-    pub(crate) since: MonoTime,
+    pub since: MonoTime,
 }
 
 /// How a virtual router stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct RouterNow {
-    pub(crate) name: Name,
-    pub(crate) state: RouterState,
+pub struct RouterNow {
+    pub name: Name,
+    pub state: RouterState,
     /// Whether an operator keeps it out.
-    pub(crate) held: bool,
-    pub(crate) reason: String,
+    pub held: bool,
+    pub reason: String,
 }
 
 /// How the host stands now.
 #[derive(Clone, Copy)]
-pub(crate) struct View<'a> {
+pub struct View<'a> {
     /// Whether everything of the new plan is in the kernel and the election has its routers.
-    pub(crate) converged: bool,
+    pub converged: bool,
     /// The routers of the election.
-    pub(crate) routers: &'a [RouterNow],
+    pub routers: &'a [RouterNow],
     /// What is known of a check.
-    pub(crate) report: &'a dyn Fn(&Check) -> Option<Report>,
+    pub report: &'a dyn Fn(&Check) -> Option<Report>,
 }
 
 /// How long everything must have been well: two intervals of the slowest check, but no more than a third
 /// of the time.
-pub(crate) fn quiet(plan: &Plan, timeout: Duration) -> Duration {
+pub fn quiet(plan: &Plan, timeout: Duration) -> Duration {
     let checks = plan.virtual_servers.iter().flat_map(|server| &server.destinations);
     let intervals = checks.filter_map(|destination| destination.check()).map(interval);
     let slowest = intervals.max().unwrap_or_else(|| plan.policy.resync.as_duration());
@@ -68,7 +68,7 @@ const fn interval(check: &Check) -> Duration {
 }
 
 /// What is not as well as before, or not known yet, for people; nothing when all is well.
-pub(crate) fn missing(change: Change<'_>, view: View<'_>) -> Vec<String> {
+pub fn missing(change: Change<'_>, view: View<'_>) -> Vec<String> {
     let kernel = (!view.converged).then(|| "the kernel is not as the plan says yet".to_owned());
     let all = kernel.into_iter().chain(routers(change, view)).chain(destinations(change, view));
     let mut told: Vec<String> = all.chain(services(change, view)).collect();

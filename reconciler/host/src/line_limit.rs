@@ -11,7 +11,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// The lines of one kind.
 #[derive(Debug, Clone)]
-pub(crate) struct LineLimit {
+pub struct LineLimit {
     most: u32,
     since: Option<MonoTime>,
     admitted: u32,
@@ -20,12 +20,12 @@ pub(crate) struct LineLimit {
 
 impl LineLimit {
     /// `most` lines a minute.
-    pub(crate) const fn new(most: u32) -> Self {
+    pub const fn new(most: u32) -> Self {
         Self { most, since: None, admitted: 0, dropped: 0 }
     }
 
     /// Whether there is room for a line; one for which there is none is counted.
-    pub(crate) fn admit(&mut self, now: MonoTime) -> bool {
+    pub fn admit(&mut self, now: MonoTime) -> bool {
         let over = self.since.is_none_or(|since| now.since(since) >= MINUTE);
         // What was left out is told before a new minute begins.
         if over && self.dropped == 0 {
@@ -41,7 +41,7 @@ impl LineLimit {
     }
 
     /// How many lines were left out and in how many seconds, once a minute, if any were.
-    pub(crate) fn dropped(&mut self, now: MonoTime) -> Option<(u64, u64)> {
+    pub fn dropped(&mut self, now: MonoTime) -> Option<(u64, u64)> {
         let seconds = self.since.map_or(0, |since| now.since(since).as_secs());
         if self.dropped == 0 || seconds < MINUTE.as_secs() {
             return None;
@@ -51,7 +51,7 @@ impl LineLimit {
     }
 
     /// Whether nothing is known of the last minute.
-    pub(crate) fn is_idle(&self, now: MonoTime) -> bool {
+    pub fn is_idle(&self, now: MonoTime) -> bool {
         self.dropped == 0 && self.since.is_none_or(|since| now.since(since) >= MINUTE)
     }
 }

@@ -12,7 +12,7 @@ use evenkeel_schemas::scalars::Span;
 const MIN_PROBATION_MILLIS: u32 = 5000;
 
 /// The first contradiction of a plan, in words.
-pub(super) fn first(plan: &Plan) -> Option<String> {
+pub fn first(plan: &Plan) -> Option<String> {
     let mut fronts = BTreeSet::new();
     let mut servers = plan.virtual_servers.iter();
     servers

@@ -15,36 +15,36 @@ use evenkeel_vrrp::{Checksum, Config, Delivery, Directors, RouterKey, Secret, St
 /// A virtual router as the plan has it. What trackers, operators and the interface make of its
 /// configuration is found out while it runs.
 #[derive(Debug, Clone)]
-pub(crate) struct RouterSetup {
-    pub(crate) key: RouterKey,
+pub struct RouterSetup {
+    pub key: RouterKey,
     /// What its lease is called.
-    pub(crate) lease: String,
-    pub(crate) name: Name,
+    pub lease: String,
+    pub name: Name,
     /// Its sync group.
-    pub(crate) group: Option<Name>,
-    pub(crate) config: Config,
+    pub group: Option<Name>,
+    pub config: Config,
     /// The interface that its advertisements leave through.
-    pub(crate) via: InterfaceName,
+    pub via: InterfaceName,
     /// The interface of its virtual MAC address, if it has one.
-    pub(crate) virtual_mac: Option<InterfaceName>,
+    pub virtual_mac: Option<InterfaceName>,
     /// Its addresses while it is Master.
-    pub(crate) vips: Arc<BTreeMap<AddressKey, Address>>,
+    pub vips: Arc<BTreeMap<AddressKey, Address>>,
     /// Addresses of the host itself among its VIPs, which it owns: announced, but never added or removed.
-    pub(crate) owned: BTreeSet<AddressKey>,
+    pub owned: BTreeSet<AddressKey>,
     /// Its routes while it is Master.
-    pub(crate) routes: BTreeMap<RouteKey, Route>,
+    pub routes: BTreeMap<RouteKey, Route>,
     /// Its policy rules while it is Master.
-    pub(crate) rules: BTreeMap<RuleKey, Rule>,
+    pub rules: BTreeMap<RuleKey, Rule>,
     /// What changes its priority or keeps it out.
-    pub(crate) track: Vec<Track>,
+    pub track: Vec<Track>,
     /// How long it stays out after the start.
-    pub(crate) startup_delay: Duration,
+    pub startup_delay: Duration,
     /// Pause between two announcements on one interface.
-    pub(crate) garp_pause: Duration,
+    pub garp_pause: Duration,
     /// Whether something beside its VIPs follows its state: main is told at once.
-    pub(crate) followed: bool,
+    pub followed: bool,
     /// Virtual services that this host has only as its Master.
-    pub(crate) bound: Vec<ServiceKey>,
+    pub bound: Vec<ServiceKey>,
 }
 
 /// Who else may speak; `None`: everybody.
@@ -60,13 +60,13 @@ fn directors(directors: &plan::Directors) -> Option<Directors> {
 
 impl RouterSetup {
     /// Whether more than addresses moves with it.
-    pub(super) fn moves_more(&self) -> bool {
+    pub fn moves_more(&self) -> bool {
         !self.routes.is_empty() || !self.rules.is_empty()
     }
 
     /// From a router of a plan for a host with these addresses of its own; `followed` as the field has it. `None` for a
     /// version that the schema does not let through.
-    pub(crate) fn new(router: &Router, host: &[Ip], auth: Option<Secret>, followed: bool) -> Option<Self> {
+    pub fn new(router: &Router, host: &[Ip], auth: Option<Secret>, followed: bool) -> Option<Self> {
         let time = |span: Option<Span>| span.map_or(Duration::ZERO, Span::as_duration);
         let config = Config {
             version: Version::from_number(router.version)?,
@@ -120,7 +120,7 @@ impl RouterSetup {
 
     /// The VIPs that it may hold as Master: before the start of the election, those of the lease by which it is Master
     /// only (`limit`), since nothing else is known to be served.
-    pub(crate) fn own_vips(
+    pub fn own_vips(
         &self,
         limit: Option<&BTreeSet<AddressKey>>,
     ) -> impl Iterator<Item = (&AddressKey, &Address)> {
@@ -128,7 +128,7 @@ impl RouterSetup {
     }
 
     /// TTL or hop limit of its advertisements.
-    pub(crate) const fn ttl(&self) -> u8 {
+    pub const fn ttl(&self) -> u8 {
         match self.config.delivery {
             Delivery::Multicast => TTL,
             Delivery::Unicast { ttl, .. } => ttl,

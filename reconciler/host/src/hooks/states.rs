@@ -13,11 +13,11 @@ use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::status::RouterState;
 
 use super::line::{Change, HookState};
-use crate::election::Notice;
+use crate::election::{Notice, StateChange};
 
 /// Who is told about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Subject {
+pub enum Subject {
     Router(Name),
     Group(Name),
 }
@@ -33,7 +33,7 @@ impl fmt::Display for Subject {
 
 impl Subject {
     /// What comes after a program's own arguments where its hook has `state_arguments`: as with keepalived's `notify`.
-    pub(super) fn arguments(&self, change: &Change) -> [String; 4] {
+    pub fn arguments(&self, change: &Change) -> [String; 4] {
         let (kind, name) = match self {
             Self::Router(name) => ("INSTANCE", name),
             Self::Group(name) => ("GROUP", name),
@@ -41,7 +41,7 @@ impl Subject {
         [kind.to_owned(), name.to_string(), change.state.to_string(), change.priority.to_string()]
     }
 
-    pub(super) fn environment(&self, change: &Change) -> [(&'static str, String); 5] {
+    pub fn environment(&self, change: &Change) -> [(&'static str, String); 5] {
         let (router, group) = match self {
             Self::Router(name) => (name.to_string(), change.group.as_ref()),
             Self::Group(name) => (String::new(), Some(name)),
@@ -66,7 +66,7 @@ struct Heard {
 
 /// All states of a host.
 #[derive(Debug, Default)]
-pub(crate) struct States {
+pub struct States {
     hooks: BTreeMap<Subject, RouterHooks>,
     /// Of these, who is no longer in the plan.
     leaving: BTreeSet<Subject>,
@@ -77,16 +77,16 @@ pub(crate) struct States {
 }
 
 impl States {
-    pub(super) fn adopting(&mut self, routers: BTreeSet<Name>) {
+    pub fn adopting(&mut self, routers: BTreeSet<Name>) {
         self.adopting = routers;
     }
 
     /// Whether there may be more to tell about it.
-    pub(super) fn knows(&self, subject: &Subject) -> bool {
+    pub fn knows(&self, subject: &Subject) -> bool {
         self.hooks.contains_key(subject)
     }
 
-    pub(super) fn configure(&mut self, plan: &Plan) {
+    pub fn configure(&mut self, plan: &Plan) {
         let mut hooks: BTreeMap<Subject, RouterHooks> = BTreeMap::new();
         self.members.clear();
         for router in &plan.routers {
@@ -109,7 +109,7 @@ impl States {
     }
 
     /// Who left the plan is told, unless the election is still to say that it stopped.
-    pub(super) fn settled(&mut self) -> Vec<(Subject, Change)> {
+    pub fn settled(&mut self) -> Vec<(Subject, Change)> {
         let mut changes = Vec::new();
         for subject in self.leaving.clone() {
             let waits = matches!(&subject, Subject::Router(_))
@@ -138,8 +138,9 @@ impl States {
         }
     }
 
-    pub(super) fn noticed(&mut self, notice: &Notice) -> Vec<(Subject, Change)> {
-        let Notice::State { router, group, to, fault, priority, why, .. } = notice else { return Vec::new() };
+    pub fn noticed(&mut self, notice: &Notice) -> Vec<(Subject, Change)> {
+        let Notice::State(change) = notice else { return Vec::new() };
+        let StateChange { router, group, to, fault, priority, why, .. } = change;
         let subject = Subject::Router(router.clone());
         if !self.hooks.contains_key(&subject) {
             return Vec::new();
@@ -222,7 +223,7 @@ impl States {
     }
 
     /// The daemon stops: everybody who was told something is told that.
-    pub(super) fn stop(&mut self) -> Vec<(Subject, Change)> {
+    pub fn stop(&mut self) -> Vec<(Subject, Change)> {
         let known: Vec<Subject> = self.told.keys().cloned().collect();
         let mut changes = Vec::new();
         for subject in known {
@@ -284,7 +285,7 @@ mod tests {
 
     fn say(states: &mut States, router: &str, to: RouterState, fault: bool) -> Vec<String> {
         let (router, group) = (name(router), Some(name("G")));
-        let notice = Notice::State {
+        let notice = Notice::State(StateChange {
             label: router.to_string(),
             router,
             group,
@@ -292,7 +293,7 @@ mod tests {
             fault,
             priority: 100,
             why: "why".to_owned(),
-        };
+        });
         show(states.noticed(&notice))
     }
 

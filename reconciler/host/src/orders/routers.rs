@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::election::Unanswered;
 use crate::maintenance::Maintenance;
+use crate::orders::Refusal;
 
 /// Most letters between a name that is unknown and one that may be meant.
 const NEAR: usize = 3;
@@ -27,7 +28,7 @@ const MAX_TOLD: usize = 20;
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Action {
+pub enum Action {
     /// Hand over, and become Master only when no other director is.
     Failover,
     /// Take no part.
@@ -39,20 +40,20 @@ pub(crate) enum Action {
 /// A request for an order: the body of `POST /orders`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct OrderRequest {
+pub struct OrderRequest {
     /// What is to be done.
-    pub(crate) action: Action,
+    pub action: Action,
     /// Name of a virtual router or sync group; absent: all of this host's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) router: Option<Name>,
+    pub router: Option<Name>,
     /// Even if no other director answers when it is asked to take over.
     #[serde(default)]
-    pub(crate) force: bool,
+    pub force: bool,
 }
 
 impl OrderRequest {
     /// Whether it may be that nobody serves once it is carried out, which is to be found out before.
-    pub(crate) const fn needs_another(&self) -> bool {
+    pub const fn needs_another(&self) -> bool {
         match self.action {
             Action::Failover | Action::Hold => !self.force,
             Action::Release => false,
@@ -62,23 +63,14 @@ impl OrderRequest {
 
 /// What was done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct OrderAnswer {
+pub struct OrderAnswer {
     /// The routers that obey, by name.
-    pub(crate) routers: Vec<Name>,
-}
-
-/// Why an order was refused: a sentence for people.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    /// There is no such router.
-    Unknown(String),
-    /// Nothing can be told to anybody now.
-    NotNow(String),
+    pub routers: Vec<Name>,
 }
 
 /// Why routers are not taken out: no other director of theirs was heard, within so long or since a time that is told as `wall` has it;
 /// `started` is when this daemon was.
-pub(crate) fn alone(
+pub fn alone(
     action: Action,
     unanswered: &[Unanswered],
     now: MonoTime,
@@ -94,7 +86,7 @@ pub(crate) fn alone(
 }
 
 /// That no other director of these routers was heard, and since when; none when there are none.
-pub(crate) fn unheard(
+pub fn unheard(
     unanswered: &[Unanswered],
     now: MonoTime,
     started: MonoTime,
@@ -129,7 +121,7 @@ struct Given {
 /// All orders of a host, by router.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(crate) struct Orders {
+pub struct Orders {
     given: BTreeMap<Name, Given>,
 }
 
@@ -138,7 +130,7 @@ impl Orders {
     ///
     /// # Errors
     /// When there is no plan, or no such router in it.
-    pub(crate) fn after(
+    pub fn after(
         &self,
         request: &OrderRequest,
         plan: Option<&Plan>,
@@ -217,7 +209,7 @@ impl Orders {
 
     /// What the routers of these plans have to obey. Of two plans that have a router, the last says with
     /// which others it moves, and whether it is in maintenance.
-    pub(crate) fn in_force<'a>(
+    pub fn in_force<'a>(
         &self,
         maintenance: &Maintenance,
         plans: impl IntoIterator<Item = &'a Plan>,
@@ -238,19 +230,19 @@ impl Orders {
     }
 
     /// Whether one of these routers is told to yield.
-    pub(crate) fn any_yields(&self, routers: &BTreeSet<Name>) -> bool {
+    pub fn any_yields(&self, routers: &BTreeSet<Name>) -> bool {
         routers.iter().any(|name| self.given.get(name).is_some_and(|given| given.order == RouterOrder::Yield))
     }
 
     /// Less those of these routers.
-    pub(crate) fn without(&self, routers: &BTreeSet<Name>) -> Self {
+    pub fn without(&self, routers: &BTreeSet<Name>) -> Self {
         let mut without = self.clone();
         without.given.retain(|name, _| !routers.contains(name));
         without
     }
 
     /// For status.
-    pub(crate) fn status(&self, plan: Option<&Plan>) -> Vec<OrderStatus> {
+    pub fn status(&self, plan: Option<&Plan>) -> Vec<OrderStatus> {
         let given = self.given.iter();
         given
             .map(|(router, given)| OrderStatus {
@@ -264,7 +256,7 @@ impl Orders {
 }
 
 /// The name that may be meant by one that is unknown.
-pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let distance = |known: &str| strsim::damerau_levenshtein(&known.to_lowercase(), &name.to_lowercase());
     let near = known.map(|known| (distance(known), known));
     near.filter(|(distance, _)| *distance <= NEAR.min(name.len() / 2)).min().map(|(_, known)| known)
@@ -278,7 +270,7 @@ const fn stricter(a: RouterOrder, b: RouterOrder) -> RouterOrder {
 }
 
 /// The routers that move with the router or sync group of this name.
-pub(crate) fn unit(plan: &Plan, name: &Name) -> BTreeSet<Name> {
+pub fn unit(plan: &Plan, name: &Name) -> BTreeSet<Name> {
     let named = plan.routers.iter().filter(|router| router.name == *name);
     let mut groups: BTreeSet<&Name> = named.clone().filter_map(|router| router.sync_group.as_ref()).collect();
     groups.insert(name);

@@ -1,0 +1,81 @@
+//! A plan as it was read: what it says, its secrets, and the text to keep; or why it is refused.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use evenkeel_schemas::plan::{Auth, Plan, SecretReference};
+use evenkeel_schemas::scalars::Name;
+use evenkeel_schemas::seal::Generation;
+use evenkeel_vrrp::Secret;
+
+/// The text of a plan as whoever read it holds it: in memory, or in a file. Nothing here looks into it; it comes back with the order to
+/// keep the plan.
+#[derive(Clone)]
+pub struct PlanText(Arc<dyn Any + Send + Sync>);
+
+impl PlanText {
+    /// Wraps what the reader holds.
+    #[must_use]
+    pub fn new(text: impl Any + Send + Sync) -> Self {
+        Self(Arc::new(text))
+    }
+
+    /// What the reader put in; none when it was something else.
+    #[must_use]
+    pub fn get<T: Any>(&self) -> Option<&T> {
+        self.0.downcast_ref()
+    }
+}
+
+/// A plan that may be put in force. Its `Debug` shows which, not what: it holds secrets.
+#[derive(Clone)]
+pub struct LoadedPlan {
+    /// Its identity.
+    pub generation: Generation,
+    /// What it says.
+    pub plan: Plan,
+    /// Router passwords by router name.
+    pub secrets: BTreeMap<Name, Secret>,
+    /// The text it was read from, to keep as the last good plan.
+    pub text: PlanText,
+}
+
+impl LoadedPlan {
+    /// The files of secrets that the plan names.
+    pub fn secret_files(&self) -> Vec<PathBuf> {
+        let secrets = self.plan.routers.iter().filter_map(|router| router.auth.as_ref());
+        secrets
+            .filter_map(|Auth::Pass { secret }| match secret {
+                SecretReference::File(path) => Some(PathBuf::from(path)),
+                SecretReference::Compiled(_) | SecretReference::Credential(_) => None,
+            })
+            .collect()
+    }
+}
+
+impl fmt::Debug for LoadedPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LoadedPlan({})", self.generation.short())
+    }
+}
+
+/// Why a plan is not put in force: a sentence for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlanRefusal(String);
+
+impl PlanRefusal {
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+}
+
+impl fmt::Display for PlanRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for PlanRefusal {}
