@@ -96,7 +96,8 @@ pub(crate) struct Election {
     nudged: Arc<AtomicBool>,
     /// Whether a signal has ended it.
     told: Arc<AtomicBool>,
-    thread: JoinHandle<Result<(), String>>,
+    /// None once it was joined.
+    thread: Option<JoinHandle<Result<(), String>>>,
 }
 
 impl Election {
@@ -127,7 +128,7 @@ impl Election {
         let worker = worker::Worker::new(inbox, wakers, notices, kernel, monitor, guardian, leases);
         let thread = std::thread::Builder::new().name("election".to_owned());
         let thread = thread.spawn(move || worker.run(scheduling))?;
-        Ok(Self { commands, wake, nudged, told, thread })
+        Ok(Self { commands, wake, nudged, told, thread: Some(thread) })
     }
 
     /// Sends a command. Its effect comes within the loop's next turn.
@@ -147,13 +148,13 @@ impl Election {
         self.told.load(Ordering::Acquire)
     }
 
-    /// Gives the VIPs away and ends the thread.
+    /// Waits for the end of the thread, which was told to stop.
     ///
     /// # Errors
-    /// What is left behind, and who looks after it.
-    pub(crate) fn stop(self) -> Result<(), String> {
-        self.send(Command::Stop);
-        self.thread.join().unwrap_or_else(|_| {
+    /// What is left behind, and who looks after it: a sentence for people.
+    pub(crate) fn join(&mut self) -> Result<(), String> {
+        let Some(thread) = self.thread.take() else { return Ok(()) };
+        thread.join().unwrap_or_else(|_| {
             Err("the election thread ended with a panic: its VIPs stay until their leases run out".to_owned())
         })
     }

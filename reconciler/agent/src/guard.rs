@@ -16,6 +16,7 @@
 //! the daemon names first. It answers each beat ([`ToGuardian::Beat`]); one that does not is ended and replaced. Here
 //! are the messages and the daemon's end; the process is in `process`.
 
+pub(crate) mod keeper;
 mod process;
 
 use std::collections::BTreeMap;

@@ -4,4 +4,5 @@
 
 pub(crate) mod lookout;
 pub(crate) mod probe;
+pub(crate) mod prober;
 pub(crate) mod trackers;

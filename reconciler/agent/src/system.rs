@@ -8,6 +8,7 @@ pub(crate) mod files;
 pub(crate) mod helpers;
 pub(crate) mod logging;
 pub(crate) mod memory;
+pub(crate) mod moment;
 pub(crate) mod private_socket;
 pub(crate) mod scheduling;
 pub(crate) mod signals;

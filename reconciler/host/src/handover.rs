@@ -12,13 +12,13 @@ use evenkeel_converge::AddressKey;
 use crate::routers::RouterSetup;
 
 /// The VIPs of routers.
-pub fn vips(setups: &[RouterSetup]) -> BTreeSet<AddressKey> {
+pub(crate) fn vips(setups: &[RouterSetup]) -> BTreeSet<AddressKey> {
     setups.iter().flat_map(|setup| setup.vips.keys().cloned()).collect()
 }
 
 /// The first step: the routers as they are, less what the next plan does not have. None when nothing
 /// leaves.
-pub fn without_leaving(current: &[RouterSetup], next: &[RouterSetup]) -> Option<Vec<RouterSetup>> {
+pub(crate) fn without_leaving(current: &[RouterSetup], next: &[RouterSetup]) -> Option<Vec<RouterSetup>> {
     let mut leaves = false;
     let mut staying = Vec::new();
     for setup in current {
@@ -42,7 +42,7 @@ pub fn without_leaving(current: &[RouterSetup], next: &[RouterSetup]) -> Option<
 }
 
 /// Whether the second step brings something that must be served first.
-pub fn comes(current: &[RouterSetup], next: &[RouterSetup]) -> bool {
+pub(crate) fn comes(current: &[RouterSetup], next: &[RouterSetup]) -> bool {
     let have = vips(current);
     next.iter().any(|setup| {
         !current.iter().any(|before| before.key == setup.key)

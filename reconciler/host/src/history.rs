@@ -24,7 +24,7 @@ struct Entry {
 
 /// The last drifts.
 #[derive(Default)]
-pub struct DriftHistory {
+pub(crate) struct DriftHistory {
     entries: VecDeque<Entry>,
     burst_ends: MonoTime,
     lines: u32,
@@ -34,7 +34,7 @@ pub struct DriftHistory {
 impl DriftHistory {
     /// Notes a drift, found at `now`, which is `at` on the clock of people. Returns a line for the log,
     /// unless there were too many.
-    pub fn note(&mut self, drift: Drift, now: MonoTime, at: &str) -> Option<String> {
+    pub(crate) fn note(&mut self, drift: Drift, now: MonoTime, at: &str) -> Option<String> {
         let Drift { kind, object, found, outcome, reason } = drift;
         let same = |entry: &Entry| {
             let record = &entry.record;
@@ -91,7 +91,7 @@ impl DriftHistory {
     }
 
     /// All that are remembered, newest last.
-    pub fn records(&self) -> Vec<DriftRecord> {
+    pub(crate) fn records(&self) -> Vec<DriftRecord> {
         self.entries.iter().map(|entry| entry.record.clone()).collect()
     }
 }

@@ -3,18 +3,32 @@
 //!
 //! No sockets, no files, no clock: the agent carries inputs and outputs.
 
-pub mod contradictions;
+mod contradictions;
+mod facts;
+mod handover;
+mod history;
+mod host;
+mod quorum;
+mod subjects;
+
 pub mod election;
-pub mod handover;
-pub mod history;
+pub mod event;
 pub mod hooks;
+pub mod io;
 pub mod line_limit;
 pub mod loaded;
 pub mod maintenance;
+pub mod moment;
 pub mod orders;
 pub mod pass;
 pub mod probation;
 pub mod recall;
 pub mod routers;
-pub mod subjects;
 pub mod verdicts;
+pub mod ways;
+
+pub use contradictions::first as first_contradiction;
+pub use history::text as drift_text;
+pub use host::{Host, Process, Questions, Start, Why, counts};
+pub use io::{Input, Output};
+pub use moment::Moment;

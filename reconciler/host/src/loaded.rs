@@ -45,6 +45,7 @@ pub struct LoadedPlan {
 
 impl LoadedPlan {
     /// The files of secrets that the plan names.
+    #[must_use]
     pub fn secret_files(&self) -> Vec<PathBuf> {
         let secrets = self.plan.routers.iter().filter_map(|router| router.auth.as_ref());
         secrets
@@ -67,6 +68,7 @@ impl fmt::Debug for LoadedPlan {
 pub struct PlanRefusal(String);
 
 impl PlanRefusal {
+    /// For a reason that people read.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }

@@ -22,6 +22,8 @@ use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::time::MonoTime;
 use serde::{Deserialize, Serialize};
 
+use crate::moment::Moment;
+
 pub use checks::{Change, RouterNow, View, missing, quiet};
 
 /// Least number of digits of a generation that a person must give.
@@ -103,17 +105,6 @@ impl RolledBack {
     }
 }
 
-/// The clocks at one moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Moment {
-    /// Time since boot.
-    pub now: MonoTime,
-    /// Identity of the boot; empty when it is not known.
-    pub boot: String,
-    /// Wall clock, milliseconds since 1970.
-    pub wall_ms: u64,
-}
-
 impl Trial {
     /// A probation that begins now, of `generation` over the confirmed one `before`.
     pub fn new(
@@ -147,7 +138,7 @@ impl Trial {
     pub fn deadline(&self, moment: &Moment) -> MonoTime {
         let Clock { boot, at, written_ms, left_ms } = &self.clock;
         let left = Duration::from_millis(*left_ms);
-        if !boot.is_empty() && *boot == moment.boot {
+        if !boot.is_empty() && **boot == *moment.boot {
             return (*at).min(moment.now + left);
         }
         moment.now + left.saturating_sub(Duration::from_millis(moment.wall_ms.saturating_sub(*written_ms)))
@@ -156,7 +147,7 @@ impl Trial {
     /// The same after a restart, with the deadline by the clock of this boot.
     pub fn resumed(mut self, moment: &Moment) -> Self {
         let left = moment.now.until(self.deadline(moment));
-        if self.clock.boot.is_empty() || self.clock.boot != moment.boot {
+        if self.clock.boot.is_empty() || *self.clock.boot != *moment.boot {
             self.clock = Clock::new(left, moment);
         }
         self
@@ -166,7 +157,7 @@ impl Trial {
 impl Clock {
     fn new(left: Duration, moment: &Moment) -> Self {
         Self {
-            boot: moment.boot.clone(),
+            boot: moment.boot.to_string(),
             at: moment.now + left,
             written_ms: moment.wall_ms,
             left_ms: millis(left),

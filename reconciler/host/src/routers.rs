@@ -16,12 +16,15 @@ use evenkeel_vrrp::{Checksum, Config, Delivery, Directors, RouterKey, Secret, St
 /// configuration is found out while it runs.
 #[derive(Debug, Clone)]
 pub struct RouterSetup {
+    /// Interface, address family and VRID.
     pub key: RouterKey,
     /// What its lease is called.
     pub lease: String,
+    /// Its name in the plan.
     pub name: Name,
     /// Its sync group.
     pub group: Option<Name>,
+    /// What the election runs it with.
     pub config: Config,
     /// The interface that its advertisements leave through.
     pub via: InterfaceName,

@@ -12,7 +12,7 @@ use crate::verdicts::target;
 const MAX_NAMED: usize = 3;
 
 /// Tells the board where in the plan it stands what its checks speak for.
-pub fn mark(plan: &Plan, board: &mut Board) {
+pub(crate) fn mark(plan: &Plan, board: &mut Board) {
     // Virtual servers of one service, and destinations of one host, are not next to each other in every plan: of the
     // last one met is enough for a count that only says "and so many more".
     struct Met<'a> {
@@ -43,7 +43,7 @@ pub fn mark(plan: &Plan, board: &mut Board) {
 }
 
 /// `rs1 (192.168.188.107:80) for web`, `rs1 (192.168.188.107:80) for web and 3 more`; the address where the plan does not say more.
-pub fn of_check(plan: Option<&Plan>, board: &Board, check: &Check) -> String {
+pub(crate) fn of_check(plan: Option<&Plan>, board: &Board, check: &Check) -> String {
     let address = target(check);
     let names = || {
         let what = board.speaks_for(check)?;
@@ -59,7 +59,7 @@ pub fn of_check(plan: Option<&Plan>, board: &Board, check: &Check) -> String {
 }
 
 /// Some checks, by name as long as they are few.
-pub fn of_checks<'a>(
+pub(crate) fn of_checks<'a>(
     plan: Option<&Plan>,
     board: &Board,
     checks: impl ExactSizeIterator<Item = &'a Check>,

@@ -266,7 +266,7 @@ impl<'l> Bench<'l> {
         host.spawn(
             "evenkeeld",
             argv,
-            &[("EVENKEEL_LOG", "info,evenkeel_agent::convergence=debug,evenkeel_agent::plan_file=debug,evenkeel_agent::daemon::plans=debug")],
+            &[("EVENKEEL_LOG", "info,evenkeel_agent::convergence=debug,evenkeel_agent::source=debug,evenkeel_agent::daemon=debug")],
         )
     }
 

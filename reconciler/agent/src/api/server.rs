@@ -29,6 +29,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::warn;
 
 use crate::system::private_socket;
+use evenkeel_host::io::OrderError;
 use evenkeel_host::orders::Refusal;
 use evenkeel_host::orders::drains::{DrainAnswer, DrainRequest};
 use evenkeel_host::orders::routers::{OrderAnswer, OrderRequest};
@@ -67,15 +68,6 @@ pub(crate) enum Ask {
     Drain(DrainRequest, oneshot::Sender<Result<DrainAnswer, OrderError>>),
     /// To confirm a plan or to roll it back. Answered when that is kept for good, or refused.
     Probation(probation::Request, oneshot::Sender<Result<probation::Answer, OrderError>>),
-}
-
-/// Why an order was not taken.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum OrderError {
-    /// It makes no sense.
-    Refused(Refusal),
-    /// It could not be kept, so it is not in force.
-    NotKept(String),
 }
 
 /// A bound socket that is removed from the file system when it is dropped.
@@ -239,9 +231,9 @@ async fn answer(
         (Method::POST, "/orders" | "/drains" | "/probation") => {
             (StatusCode::FORBIDDEN, problem("only root may give orders"))
         }
-        (_, "/status" | "/orders" | "/probation") => (
+        (_, "/status" | "/orders" | "/drains" | "/probation") => (
             StatusCode::METHOD_NOT_ALLOWED,
-            problem("GET /status, POST /orders and POST /probation are served"),
+            problem("GET /status, POST /orders, POST /drains and POST /probation are served"),
         ),
         _ => (StatusCode::NOT_FOUND, problem("no such resource; try GET /status")),
     };

@@ -11,7 +11,7 @@ use evenkeel_schemas::status::{
 
 pub(crate) use ipvs::counted;
 
-use evenkeel_host::history;
+use evenkeel_host::drift_text;
 
 /// The status document as a page for people.
 pub(crate) fn page(status: &Status) -> String {
@@ -268,7 +268,7 @@ fn drift(record: &DriftRecord) -> String {
         0 | 1 => String::new(),
         count => format!(", {count} times since {}", record.first),
     };
-    format!("  drift at {}: {}{times}", record.at, history::text(record))
+    format!("  drift at {}: {}{times}", record.at, drift_text(record))
 }
 
 #[cfg(test)]

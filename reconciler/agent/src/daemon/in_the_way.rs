@@ -8,17 +8,16 @@ use std::fs;
 use std::io::Read;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::Arc;
 
 use evenkeel_converge::{AddressKey, vip_addresses};
+use evenkeel_host::loaded::LoadedPlan;
 use evenkeel_schemas::plan::Plan;
 use evenkeel_schemas::scalars::Ip;
 use evenkeel_schemas::status::ObjectText;
 
-/// Time from one look to the next.
-pub(crate) const EVERY: Duration = Duration::from_secs(10);
-/// How soon after a plan came into force.
-pub(crate) const SOON: Duration = Duration::from_secs(1);
+use crate::health::lookout::Lookout;
+
 /// Most processes that are looked at.
 const MAX_PROCESSES: usize = 100_000;
 /// Most objects that are told, and one that counts the others.
@@ -37,6 +36,19 @@ pub(crate) fn interfaces(plan: &Plan) -> BTreeSet<String> {
     let routers = plan.routers.iter().flat_map(|router| vip_addresses(router).into_keys());
     let own = plan.addresses.iter().map(|address| address.interface.as_str().to_owned());
     routers.map(|key| key.interface).chain(own).collect()
+}
+
+/// Finds out what is in the way of a plan, on a thread that may wait.
+///
+/// # Errors
+/// When the kernel does not say: a sentence for people.
+pub(super) async fn find(loaded: Arc<LoadedPlan>, lookout: &Lookout) -> Result<Vec<ObjectText>, String> {
+    let interfaces = interfaces(&loaded.plan);
+    let addresses =
+        if interfaces.is_empty() { BTreeSet::new() } else { lookout.addresses(interfaces).await? };
+    // Reading /proc may take a while on a host with many processes.
+    let found = tokio::task::spawn_blocking(move || look(&loaded.plan, &addresses)).await;
+    found.map_err(|error| error.to_string())?
 }
 
 /// Looks, with all addresses of this host.

@@ -7,19 +7,38 @@ use evenkeel_host::recall::{self, Memory};
 use evenkeel_host::verdicts::Verdicts;
 use evenkeel_kernel::{Kernel, Scope};
 use evenkeel_schemas::plan::Plan;
+use evenkeel_schemas::scalars::Name;
 use tracing::warn;
 
+use super::persisting::Persisting;
+use evenkeel_host::orders::drains::DrainOrders;
+
 /// The verdicts that an earlier daemon left in the kernel; none when nothing there is ours, or when it cannot be read.
-pub(super) fn left_behind(plan: &Plan, memory: &Memory<'_>) -> Verdicts {
-    if memory.ledger.services.is_empty() {
+pub(super) fn left_behind(
+    plan: &Plan,
+    persisting: &Persisting,
+    orders: &DrainOrders,
+    host: &Name,
+) -> Verdicts {
+    let (state, ledger) = (persisting.state(), persisting.ledger());
+    if ledger.services.is_empty() {
         return Verdicts::new();
     }
     let scope = Scope { kinds: BTreeSet::from([Kind::Ipvs]), ipvs: true, ..Scope::default() };
-    match Kernel::new().and_then(|mut kernel| kernel.observe(&scope)) {
-        Ok(observed) => recall::left_behind(plan, memory, &observed.services),
+    let observed = match Kernel::new().and_then(|mut kernel| kernel.observe(&scope)) {
+        Ok(observed) => observed,
         Err(error) => {
             warn!("cannot read the verdicts of the daemon before from the kernel: {error}");
-            Verdicts::new()
+            return Verdicts::new();
         }
-    }
+    };
+    let verified = state.verified();
+    let memory = Memory {
+        ledger,
+        drains: &state.drains(),
+        orders,
+        verified: verified.as_ref(),
+        plan: &|| state.last_good(host).map(|loaded| loaded.plan),
+    };
+    recall::left_behind(plan, &memory, &observed.services)
 }

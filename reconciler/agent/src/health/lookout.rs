@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use evenkeel_converge::AddressKey;
 use evenkeel_health::way::{Link, Route};
+use evenkeel_host::ways::WayNews;
 use evenkeel_kernel::{Event, Group, Kernel, KernelError, Monitor, Way, clock};
 use evenkeel_schemas::time::MonoTime;
 use nix::errno::Errno;
@@ -41,17 +42,6 @@ const DEAF_RESYNC: Duration = Duration::from_secs(5);
 /// How long a probe waits for a look at its way: less than it may be late itself.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// What was found.
-#[derive(Debug)]
-pub(crate) enum News {
-    /// These are all interfaces.
-    Links(BTreeMap<u32, Link>),
-    /// An interface came, changed or went.
-    Link(u32, Link),
-    /// The routes to some targets.
-    Routes(Vec<(IpAddr, Route)>),
-}
-
 enum Ask {
     Targets(Vec<IpAddr>),
     /// Look at the way to this one now; the answer comes when what was found was told.
@@ -73,7 +63,7 @@ impl Lookout {
     ///
     /// # Errors
     /// When netlink or the thread cannot be had.
-    pub(crate) fn start(news: mpsc::Sender<News>) -> std::io::Result<Self> {
+    pub(crate) fn start(news: mpsc::Sender<WayNews>) -> std::io::Result<Self> {
         let (asks, inbox) = channel();
         let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?);
         let kernel = Kernel::new().map_err(std::io::Error::other)?;
@@ -139,7 +129,7 @@ struct Worker {
     deaf: bool,
     /// Whether it was told that interfaces cannot be read, and they still cannot.
     blind: bool,
-    news: mpsc::Sender<News>,
+    news: mpsc::Sender<WayNews>,
     /// As told.
     links: BTreeMap<u32, Link>,
     /// The targets and their routes as told; none before the first look.
@@ -272,7 +262,7 @@ impl Worker {
         } else {
             self.links.remove(&index);
         }
-        self.tell(News::Link(index, link));
+        self.tell(WayNews::Link(index, link));
     }
 
     /// Looks at all targets, a bite at a time.
@@ -305,7 +295,7 @@ impl Worker {
             found.extend(self.news_of(target, route(way)));
         }
         if !found.is_empty() {
-            self.tell(News::Routes(found));
+            self.tell(WayNews::Routes(found));
         }
         if self.due.is_empty() {
             let now = clock::now();
@@ -318,7 +308,7 @@ impl Worker {
             Ok(links) => {
                 self.blind = false;
                 self.links = links.into_iter().map(|link| (link.index, known(link))).collect();
-                self.tell(News::Links(self.links.clone()));
+                self.tell(WayNews::Links(self.links.clone()));
             }
             Err(error) => {
                 self.resync = clock::now() + DEAF_RESYNC;
@@ -343,7 +333,7 @@ impl Worker {
         }
         let found: Vec<_> = self.news_of(target, route(way)).into_iter().collect();
         if !found.is_empty() {
-            self.tell(News::Routes(found));
+            self.tell(WayNews::Routes(found));
         }
     }
 
@@ -354,7 +344,7 @@ impl Worker {
     }
 
     /// Never waits: what main does not take is told again.
-    fn tell(&mut self, news: News) {
+    fn tell(&mut self, news: WayNews) {
         if self.news.try_send(news).is_err() {
             self.all = true;
         }
@@ -393,7 +383,7 @@ mod tests {
     }
 
     struct Scene {
-        news: mpsc::Receiver<News>,
+        news: mpsc::Receiver<WayNews>,
         ways: Ways,
         target: IpAddr,
     }
@@ -403,9 +393,9 @@ mod tests {
             while let Ok(news) = self.news.try_recv() {
                 let now = clock::now();
                 match news {
-                    News::Links(links) => drop(self.ways.links(links, now)),
-                    News::Link(index, link) => drop(self.ways.link(index, link, now)),
-                    News::Routes(routes) => drop(self.ways.routes(routes, now)),
+                    WayNews::Links(links) => drop(self.ways.links(links, now)),
+                    WayNews::Link(index, link) => drop(self.ways.link(index, link, now)),
+                    WayNews::Routes(routes) => drop(self.ways.routes(routes, now)),
                 }
             }
         }

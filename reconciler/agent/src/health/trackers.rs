@@ -1,31 +1,25 @@
-//! Trackers at work: a task for each thing that is looked at, and all of their states.
+//! Trackers at work: a task for each thing that is looked at.
 //!
 //! ```text
 //!   program, file -- a task each --+
-//!   processes ------ one task -----+-- findings --> states --> election (all of them, at each change)
-//!   interfaces ----- one task -----+                  ^
-//!   services ---------- verdicts of health checks ----+
+//!   processes ------ one task -----+-- findings --> the head of the host
+//!   interfaces ----- one task -----+
 //! ```
 //!
-//! What a look means is the health crate's. Looks of one task never overlap.
+//! What a look means is the health crate's, what follows the head's. Looks of one task never overlap.
 
 mod interfaces;
 mod looks;
 mod processes;
-mod services;
 
 use std::collections::BTreeMap;
 
-use evenkeel_health::{Board, Finding, Trackers};
-use evenkeel_kernel::clock;
-use evenkeel_schemas::plan::{Initially, Plan, Tracker, Watch};
+use evenkeel_health::Finding;
+use evenkeel_host::Input;
+use evenkeel_schemas::plan::{Tracker, Watch};
 use evenkeel_schemas::scalars::Name;
-use evenkeel_schemas::status::TrackerStatus;
-use evenkeel_schemas::time::MonoTime;
-use evenkeel_vrrp::TrackerState;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tracing::{info, warn};
 
 use crate::system::files::Trust;
 
@@ -72,14 +66,9 @@ impl Drop for Task {
     }
 }
 
-/// The trackers of a host. Lives within a tokio runtime.
+/// The tasks of a host's trackers. Lives within a tokio runtime.
 pub(crate) struct Watching {
-    states: Trackers,
     tasks: BTreeMap<Subject, Task>,
-    /// What the trackers of the plan before said last: the election has its routers until it gets
-    /// the new ones.
-    leaving: BTreeMap<Name, TrackerState>,
-    services: Vec<Tracker>,
     next_task: u64,
     /// Whose programs are run.
     trust: Trust,
@@ -87,44 +76,22 @@ pub(crate) struct Watching {
 }
 
 impl Watching {
-    /// No trackers; tasks will tell `found`.
+    /// No trackers; tasks will send what they find to `found`.
     pub(crate) fn new(found: mpsc::Sender<Found>, trust: Trust) -> Self {
-        Self {
-            states: Trackers::new(),
-            tasks: BTreeMap::new(),
-            leaving: BTreeMap::new(),
-            services: Vec::new(),
-            next_task: 0,
-            trust,
-            found,
-        }
+        Self { tasks: BTreeMap::new(), next_task: 0, trust, found }
     }
 
-    /// An earlier daemon was Master until just now: until their first look, trackers count as
-    /// succeeding, whatever else they begin with. A restart is no reason to hand over.
-    pub(crate) fn go_on(&mut self, plan: &Plan) {
-        let mut trackers = plan.trackers.clone();
-        trackers.iter_mut().for_each(|tracker| tracker.initially = Initially::Up);
-        self.states.configure(&trackers);
-    }
-
-    /// Takes the trackers of a new plan. Tasks whose trackers did not change go on.
-    pub(crate) fn configure(&mut self, plan: &Plan) {
-        self.leaving = self.all();
-        self.states.configure(&plan.trackers);
-        self.services.clear();
+    /// These are the trackers now, other than those of services. Tasks whose trackers did not change go on.
+    pub(crate) fn configure(&mut self, trackers: Vec<Tracker>) {
         let mut wanted: BTreeMap<Subject, Vec<Tracker>> = BTreeMap::new();
-        for tracker in &plan.trackers {
+        for tracker in trackers {
             let subject = match &tracker.watch {
                 Watch::Interface { .. } => Subject::Interfaces,
                 Watch::Process { .. } => Subject::Processes,
                 Watch::Script { .. } | Watch::File { .. } => Subject::One(tracker.name.clone()),
-                Watch::Service { .. } => {
-                    self.services.push(tracker.clone());
-                    continue;
-                }
+                Watch::Service { .. } => continue,
             };
-            wanted.entry(subject).or_default().push(tracker.clone());
+            wanted.entry(subject).or_default().push(tracker);
         }
         self.tasks.retain(|subject, task| wanted.get(subject) == Some(&task.trackers));
         let mut new = 0;
@@ -152,66 +119,10 @@ impl Watching {
         self.tasks.insert(subject, Task { id, trackers, handle });
     }
 
-    /// The election has the routers of the plan in force: what left the plan is forgotten.
-    pub(crate) fn settled(&mut self) {
-        self.leaving.clear();
-    }
-
-    /// Takes what a task found; whether what the election sees has changed.
-    pub(crate) fn found(&mut self, Found { task, name, finding }: Found) -> bool {
-        self.tasks.values().any(|running| running.id == task) && self.take(&name, finding, clock::now())
-    }
-
-    /// Whether a service is tracked: verdicts then matter here.
-    pub(crate) fn track_services(&self) -> bool {
-        !self.services.is_empty()
-    }
-
-    /// Looks at the verdicts; whether what the election sees has changed.
-    pub(crate) fn look_at_services(&mut self, plan: &Plan, board: &Board) -> bool {
-        let now = clock::now();
-        let findings: Vec<(Name, Finding)> = self
-            .services
-            .iter()
-            .filter_map(|tracker| Some((tracker.name.clone(), services::look(tracker, plan, board, now)?)))
-            .collect();
-        // No short-circuit: each of them is to be taken.
-        findings.into_iter().fold(false, |changed, (name, finding)| self.take(&name, finding, now) | changed)
-    }
-
-    fn take(&mut self, name: &Name, finding: Finding, now: MonoTime) -> bool {
-        let before = self.states.get(name).map(|state| state.up);
-        let Some(state) = self.states.found(name, finding, now) else { return false };
-        match (before, state.up) {
-            (Some(true), false) => warn!("tracker {name} fails: {}", state.reason),
-            (Some(false), true) => info!("tracker {name} succeeds: {}", state.reason),
-            _ => info!("tracker {name}: {}", state.reason),
-        }
-        true
-    }
-
-    /// What the election has to know: all states by name.
-    pub(crate) fn all(&self) -> BTreeMap<Name, TrackerState> {
-        let mut all = self.leaving.clone();
-        let states = self.states.iter();
-        all.extend(states.map(|(name, _, s)| (name.clone(), TrackerState { up: s.up, value: s.value })));
-        all
-    }
-
-    /// For status.
-    pub(crate) fn status(&self) -> Vec<TrackerStatus> {
-        let now = clock::now();
-        let age = |at: MonoTime| u64::try_from(now.since(at).as_millis()).unwrap_or(u64::MAX);
-        let states = self.states.iter();
-        states
-            .map(|(name, _, state)| TrackerStatus {
-                name: name.clone(),
-                up: state.up,
-                value: state.value,
-                reason: state.reason.clone(),
-                last_look_age_ms: state.looked.map(age),
-            })
-            .collect()
+    /// What a task found, as an input; none of a task that was replaced meanwhile.
+    pub(crate) fn found(&self, Found { task, name, finding }: Found) -> Option<Input> {
+        let runs = self.tasks.values().any(|running| running.id == task);
+        runs.then_some(Input::Tracker(name, finding))
     }
 }
 
@@ -219,18 +130,15 @@ impl Watching {
 mod tests {
     use std::time::Duration;
 
+    use evenkeel_health::Trackers;
+    use evenkeel_kernel::clock;
+    use evenkeel_schemas::plan::Initially;
     use evenkeel_schemas::scalars::{Retries, Span};
 
     use super::*;
 
     fn name(text: &str) -> Name {
         text.parse().expect("name")
-    }
-
-    fn plan(trackers: Vec<Tracker>) -> Plan {
-        let text = "format = 1\ncluster = \"c\"\nhost = \"h\"\nhost_addresses = []\n\
-                    [policy]\nresync = \"5s\"\nexclusive_ipvs = false\n";
-        Plan { trackers, ..toml::from_str(text).expect("plan") }
     }
 
     fn file(path: &str) -> Tracker {
@@ -251,88 +159,82 @@ mod tests {
         Tracker { name: name("script"), initially: Initially::Up, watch }
     }
 
-    /// Takes findings until the tracker is as wanted.
-    async fn until(
-        watching: &mut Watching,
-        found: &mut mpsc::Receiver<Found>,
-        tracker: &str,
-        wanted: TrackerState,
-    ) {
-        let wait = async {
-            while watching.all().get(&name(tracker)) != Some(&wanted) {
-                let found = found.recv().await.expect("tasks run");
-                watching.found(found);
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(30), wait).await.unwrap_or_else(|_| {
-            panic!("{tracker} never became {wanted:?}: {:?}", watching.status());
-        });
+    /// Tasks, and what their findings come to.
+    struct Followed {
+        watching: Watching,
+        found: mpsc::Receiver<Found>,
+        states: Trackers,
     }
 
-    const fn state(up: bool, value: Option<i64>) -> TrackerState {
-        TrackerState { up, value }
+    impl Followed {
+        fn new(trackers: &[Tracker]) -> Self {
+            let (sender, found) = mpsc::channel(16);
+            let mut states = Trackers::new();
+            states.configure(trackers);
+            let mut watching = Watching::new(sender, Trust::Owned);
+            watching.configure(trackers.to_vec());
+            Self { watching, found, states }
+        }
+
+        fn state(&self, tracker: &str) -> Option<(bool, Option<i64>)> {
+            self.states.get(&name(tracker)).map(|state| (state.up, state.value))
+        }
+
+        /// Takes findings until the tracker is as wanted.
+        async fn until(&mut self, tracker: &str, wanted: (bool, Option<i64>)) {
+            let wait = async {
+                while self.state(tracker) != Some(wanted) {
+                    let found = self.found.recv().await.expect("tasks run");
+                    if let Some(Input::Tracker(name, finding)) = self.watching.found(found) {
+                        self.states.found(&name, finding, clock::now());
+                    }
+                }
+            };
+            let in_time = tokio::time::timeout(Duration::from_secs(30), wait).await.is_ok();
+            assert!(in_time, "{tracker} never became {wanted:?}");
+        }
     }
 
     #[tokio::test]
-    async fn files_and_programs_are_followed_and_what_leaves_stays_until_the_election_knows() {
+    async fn files_and_programs_are_followed_and_a_task_that_was_replaced_says_nothing() {
         let scratch = tempfile::tempdir().expect("tempdir");
         let path = scratch.path().join("number");
         let flag = scratch.path().join("flag");
-        let (sender, mut found) = mpsc::channel(16);
-        let mut watching = Watching::new(sender, Trust::Owned);
         let all = [file(&path.to_string_lossy()), script(&format!("[ -e {} ]", flag.display()))];
-        watching.configure(&plan(all.to_vec()));
-        assert_eq!(watching.all().get(&name("file")), Some(&state(true, None)), "as the plan begins");
-        until(&mut watching, &mut found, "file", state(false, None)).await;
-        until(&mut watching, &mut found, "script", state(false, None)).await;
+        let mut followed = Followed::new(&all);
+        assert_eq!(followed.state("file"), Some((true, None)), "as the plan begins");
+        followed.until("file", (false, None)).await;
+        followed.until("script", (false, None)).await;
         std::fs::write(&path, "12\n").expect("write");
         std::fs::write(&flag, "").expect("write");
-        until(&mut watching, &mut found, "file", state(true, Some(12))).await;
-        until(&mut watching, &mut found, "script", state(true, None)).await;
+        followed.until("file", (true, Some(12))).await;
+        followed.until("script", (true, None)).await;
         std::fs::write(&path, "-1\n").expect("write");
-        until(&mut watching, &mut found, "file", state(false, Some(-1))).await;
-        let task = watching.tasks.values().map(|task| task.id).collect::<Vec<_>>();
-        watching.configure(&plan(all.to_vec()));
-        assert_eq!(task, watching.tasks.values().map(|task| task.id).collect::<Vec<_>>(), "nothing new");
-        watching.configure(&plan(Vec::new()));
-        assert_eq!(watching.all().get(&name("file")), Some(&state(false, Some(-1))));
-        watching.settled();
-        assert!(watching.all().is_empty() && watching.status().is_empty() && watching.tasks.is_empty());
-    }
-
-    #[tokio::test]
-    async fn after_a_restart_as_master_nothing_fails_before_it_was_looked_at() {
-        let (sender, _found) = mpsc::channel(16);
-        let down = Tracker { initially: Initially::Down, ..file("/no/such/file") };
-        let plan = plan(vec![down]);
-        let mut watching = Watching::new(sender.clone(), Trust::Owned);
-        watching.configure(&plan);
-        assert_eq!(watching.all().get(&name("file")), Some(&state(false, None)));
-        let mut watching = Watching::new(sender, Trust::Owned);
-        watching.go_on(&plan);
-        watching.configure(&plan);
-        assert_eq!(watching.all().get(&name("file")), Some(&state(true, None)));
+        followed.until("file", (false, Some(-1))).await;
+        let tasks = |watching: &Watching| watching.tasks.values().map(|task| task.id).collect::<Vec<_>>();
+        let before = tasks(&followed.watching);
+        followed.watching.configure(all.to_vec());
+        assert_eq!(before, tasks(&followed.watching), "nothing new");
+        let late = Found { task: before[0], name: name("file"), finding: Finding::success("late") };
+        followed.watching.configure(Vec::new());
+        assert!(followed.watching.found(late).is_none() && followed.watching.tasks.is_empty());
     }
 
     #[tokio::test]
     async fn the_loopback_interface_is_up_and_one_that_is_not_there_is_down() {
-        let (sender, mut found) = mpsc::channel(16);
-        let mut watching = Watching::new(sender, Trust::Owned);
         let one = |tracker: &str, interface: &str, initially| Tracker {
             name: name(tracker),
             initially,
             watch: Watch::Interface { interface: interface.parse().expect("interface") },
         };
         let trackers = vec![one("lo", "lo", Initially::Down), one("none", "no-such-if0", Initially::Up)];
-        watching.configure(&plan(trackers));
-        until(&mut watching, &mut found, "none", state(false, None)).await;
-        until(&mut watching, &mut found, "lo", state(true, None)).await;
+        let mut followed = Followed::new(&trackers);
+        followed.until("none", (false, None)).await;
+        followed.until("lo", (true, None)).await;
     }
 
     #[tokio::test]
     async fn processes_are_counted() {
-        let (sender, mut found) = mpsc::channel(16);
-        let mut watching = Watching::new(sender, Trust::Owned);
         let one = |tracker: &str, process: &str| Tracker {
             name: name(tracker),
             initially: Initially::Up,
@@ -342,15 +244,15 @@ mod tests {
         let program = scratch.path().join("ek-tracked");
         std::fs::copy("/bin/sleep", &program).expect("copy");
         let path = program.to_string_lossy().into_owned();
-        watching.configure(&plan(vec![one("comm", "ek-tracked"), one("path", &path)]));
-        until(&mut watching, &mut found, "comm", state(false, None)).await;
-        until(&mut watching, &mut found, "path", state(false, None)).await;
+        let mut followed = Followed::new(&[one("comm", "ek-tracked"), one("path", &path)]);
+        followed.until("comm", (false, None)).await;
+        followed.until("path", (false, None)).await;
         let mut child = std::process::Command::new(&program).arg("300").spawn().expect("start");
-        until(&mut watching, &mut found, "comm", state(true, None)).await;
-        until(&mut watching, &mut found, "path", state(true, None)).await;
+        followed.until("comm", (true, None)).await;
+        followed.until("path", (true, None)).await;
         // Not reaped: a zombie does not run.
         child.kill().expect("kill");
-        until(&mut watching, &mut found, "comm", state(false, None)).await;
+        followed.until("comm", (false, None)).await;
         child.wait().expect("wait");
     }
 }

@@ -172,7 +172,7 @@ fn read(
     if plan.host != *host {
         return Err(Refusal::new(format!("the plan is for host {}, this host is {host}", plan.host)));
     }
-    if let Some(contradiction) = evenkeel_host::contradictions::first(&plan) {
+    if let Some(contradiction) = evenkeel_host::first_contradiction(&plan) {
         return Err(Refusal::new(format!("the plan contradicts itself: {contradiction}")));
     }
     Ok((generation, plan, text))

@@ -22,7 +22,9 @@ const QUIET: Duration = Duration::from_secs(60);
 /// A state in the words that keepalived's scripts know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HookState {
+    /// It is Master.
     Master,
+    /// It is Backup.
     Backup,
     /// Something keeps it from taking part.
     Fault,
@@ -45,20 +47,24 @@ impl fmt::Display for HookState {
 /// A change and the programs that are told of it, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
+    /// The state now.
     pub state: HookState,
+    /// The priority now; 0 of a group.
     pub priority: u8,
+    /// Why, for people.
     pub reason: String,
     /// Sync group of a router.
     pub group: Option<Name>,
+    /// The programs.
     pub hooks: Vec<Hook>,
 }
 
 /// Changes of one router or group that wait.
 #[derive(Debug, Default)]
-pub struct Line {
+pub(crate) struct Line {
     waiting: VecDeque<Change>,
     /// Changes that were never told.
-    pub dropped: u64,
+    pub(crate) dropped: u64,
     /// Of these, those that the log has.
     logged: u64,
     logged_at: Option<MonoTime>,
@@ -68,7 +74,7 @@ pub struct Line {
 
 impl Line {
     /// Adds a change; the oldest one goes when there are too many.
-    pub fn push(&mut self, change: Change) {
+    pub(crate) fn push(&mut self, change: Change) {
         if self.waiting.len() >= MAX_WAITING {
             self.waiting.pop_front();
             self.dropped += 1;
@@ -77,14 +83,14 @@ impl Line {
     }
 
     /// Until when nothing is told of what waits. Whoever stops does not wait: nobody on the wire can cause that.
-    pub fn pause(&self, now: MonoTime) -> Option<MonoTime> {
+    pub(crate) fn pause(&self, now: MonoTime) -> Option<MonoTime> {
         let until = self.due - PAUSE * (BURST - 1);
         let stops = self.waiting.back().is_none_or(|last| last.state == HookState::Stop);
         (!stops && now < until).then_some(until)
     }
 
     /// The next change; none while it pauses. Before a pause and after it only the last of what waits is of use, and the others are passed over.
-    pub fn take(&mut self, now: MonoTime) -> Option<Change> {
+    pub(crate) fn take(&mut self, now: MonoTime) -> Option<Change> {
         if self.pause(now).is_some() {
             return None;
         }
@@ -100,7 +106,7 @@ impl Line {
     }
 
     /// How many changes were not told since that was said last, once a minute.
-    pub fn unsaid(&mut self, now: MonoTime) -> Option<u64> {
+    pub(crate) fn unsaid(&mut self, now: MonoTime) -> Option<u64> {
         let unsaid = self.dropped - self.logged;
         if unsaid == 0 || self.logged_at.is_some_and(|at| now.since(at) < QUIET) {
             return None;
@@ -110,7 +116,7 @@ impl Line {
     }
 
     /// What is not the end is not worth waiting for any more.
-    pub fn keep_stop(&mut self) {
+    pub(crate) fn keep_stop(&mut self) {
         let before = self.waiting.len();
         self.waiting.retain(|change| change.state == HookState::Stop);
         self.dropped += u64::try_from(before - self.waiting.len()).unwrap_or_default();

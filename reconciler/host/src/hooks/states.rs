@@ -13,12 +13,14 @@ use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::status::RouterState;
 
 use super::line::{Change, HookState};
-use crate::election::{Notice, StateChange};
+use crate::election::StateChange;
 
 /// Who is told about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Subject {
+    /// A virtual router.
     Router(Name),
+    /// A sync group.
     Group(Name),
 }
 
@@ -41,6 +43,7 @@ impl Subject {
         [kind.to_owned(), name.to_string(), change.state.to_string(), change.priority.to_string()]
     }
 
+    /// Environment of its programs.
     pub fn environment(&self, change: &Change) -> [(&'static str, String); 5] {
         let (router, group) = match self {
             Self::Router(name) => (name.to_string(), change.group.as_ref()),
@@ -66,7 +69,7 @@ struct Heard {
 
 /// All states of a host.
 #[derive(Debug, Default)]
-pub struct States {
+pub(crate) struct States {
     hooks: BTreeMap<Subject, RouterHooks>,
     /// Of these, who is no longer in the plan.
     leaving: BTreeSet<Subject>,
@@ -77,16 +80,18 @@ pub struct States {
 }
 
 impl States {
-    pub fn adopting(&mut self, routers: BTreeSet<Name>) {
+    /// These routers were Master when the daemon before ended.
+    pub(crate) fn adopting(&mut self, routers: BTreeSet<Name>) {
         self.adopting = routers;
     }
 
     /// Whether there may be more to tell about it.
-    pub fn knows(&self, subject: &Subject) -> bool {
+    pub(crate) fn knows(&self, subject: &Subject) -> bool {
         self.hooks.contains_key(subject)
     }
 
-    pub fn configure(&mut self, plan: &Plan) {
+    /// Takes the hooks of a new plan.
+    pub(crate) fn configure(&mut self, plan: &Plan) {
         let mut hooks: BTreeMap<Subject, RouterHooks> = BTreeMap::new();
         self.members.clear();
         for router in &plan.routers {
@@ -109,7 +114,7 @@ impl States {
     }
 
     /// Who left the plan is told, unless the election is still to say that it stopped.
-    pub fn settled(&mut self) -> Vec<(Subject, Change)> {
+    pub(crate) fn settled(&mut self) -> Vec<(Subject, Change)> {
         let mut changes = Vec::new();
         for subject in self.leaving.clone() {
             let waits = matches!(&subject, Subject::Router(_))
@@ -138,8 +143,8 @@ impl States {
         }
     }
 
-    pub fn noticed(&mut self, notice: &Notice) -> Vec<(Subject, Change)> {
-        let Notice::State(change) = notice else { return Vec::new() };
+    /// A router may have another state: the changes that follow for it and its group.
+    pub(crate) fn state_changed(&mut self, change: &StateChange) -> Vec<(Subject, Change)> {
         let StateChange { router, group, to, fault, priority, why, .. } = change;
         let subject = Subject::Router(router.clone());
         if !self.hooks.contains_key(&subject) {
@@ -223,7 +228,7 @@ impl States {
     }
 
     /// The daemon stops: everybody who was told something is told that.
-    pub fn stop(&mut self) -> Vec<(Subject, Change)> {
+    pub(crate) fn stop(&mut self) -> Vec<(Subject, Change)> {
         let known: Vec<Subject> = self.told.keys().cloned().collect();
         let mut changes = Vec::new();
         for subject in known {
@@ -285,7 +290,7 @@ mod tests {
 
     fn say(states: &mut States, router: &str, to: RouterState, fault: bool) -> Vec<String> {
         let (router, group) = (name(router), Some(name("G")));
-        let notice = Notice::State(StateChange {
+        let change = StateChange {
             label: router.to_string(),
             router,
             group,
@@ -293,8 +298,8 @@ mod tests {
             fault,
             priority: 100,
             why: "why".to_owned(),
-        });
-        show(states.noticed(&notice))
+        };
+        show(states.state_changed(&change))
     }
 
     fn show(changes: Vec<(Subject, Change)>) -> Vec<String> {

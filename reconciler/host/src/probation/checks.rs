@@ -35,10 +35,13 @@ pub struct Change<'a> {
 /// How a virtual router stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouterNow {
+    /// Its name.
     pub name: Name,
+    /// Its state.
     pub state: RouterState,
     /// Whether an operator keeps it out.
     pub held: bool,
+    /// Why it has this state, for people.
     pub reason: String,
 }
 

@@ -9,7 +9,7 @@ const NEW: &str = "bbbbbbbbbbbbbbbbbbbbbbbb";
 const OTHER: &str = "cccccccccccccccccccccccc";
 
 fn moment(now_ms: u64, boot: &str, wall_ms: u64) -> Moment {
-    Moment { now: MonoTime::from_millis(now_ms), boot: boot.to_owned(), wall_ms }
+    Moment { now: MonoTime::from_millis(now_ms), boot: boot.into(), wall_ms }
 }
 
 fn policy() -> Policy {

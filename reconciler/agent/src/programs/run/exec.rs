@@ -64,7 +64,7 @@ pub(super) fn command() -> io::Result<Command> {
 pub(super) fn command() -> io::Result<Command> {
     let mut command = Command::new("/bin/sh");
     let own = std::env::current_exe()?;
-    let script = "EVENKEEL_PART=1 exec \"$0\" --quiet --test-threads=1 --exact run_program::exec::tests::part \
+    let script = "EVENKEEL_PART=1 exec \"$0\" --quiet --test-threads=1 --exact programs::run::exec::tests::part \
                   3>&1 4>&2 >/dev/null 2>&1";
     command.args(["-c", script]).arg(own);
     // The harness has a thread of its own, which would take the signal away.

@@ -32,7 +32,7 @@ fn panics_where_it_is_told_to() {
 
 fn panicking(stderr: impl Into<Stdio>) -> Option<i32> {
     let mut child = Command::new(std::env::current_exe().expect("the own path"))
-        .args(["--exact", "logging::tests::panics_where_it_is_told_to", "--nocapture"])
+        .args(["--exact", "system::logging::tests::panics_where_it_is_told_to", "--nocapture"])
         .env(PANICS, "1")
         .env_remove("RUST_BACKTRACE")
         .stdout(Stdio::null())

@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use evenkeel_converge::{Connections, ServiceKey, SyncDaemon, SyncRole};
+use evenkeel_converge::{ServiceKey, SyncDaemon, SyncRole};
+use evenkeel_host::Questions;
 use evenkeel_kernel::{Counters, DestinationUsage, Kernel, KernelError, Origins, connection_origins};
 use evenkeel_schemas::status::{
     ConnectionCounts, ConnectionSyncStatus, Status, SyncHalf, TrafficCounters, VirtualServerStatus,
@@ -21,6 +22,12 @@ pub(crate) struct Question {
     pub(crate) usage: bool,
     /// The synchronisation that is wanted, when the plan has any.
     pub(crate) sync: Option<BTreeMap<SyncRole, SyncDaemon>>,
+}
+
+impl From<Questions> for Question {
+    fn from(questions: Questions) -> Self {
+        Self { services: questions.services, usage: false, sync: questions.sync }
+    }
 }
 
 impl Question {
@@ -120,9 +127,4 @@ const fn used(usage: &DestinationUsage) -> ConnectionCounts {
 const fn traffic(counters: Counters) -> TrafficCounters {
     let Counters { connections, packets_in, packets_out, bytes_in, bytes_out } = counters;
     TrafficCounters { connections, packets_in, packets_out, bytes_in, bytes_out }
-}
-
-/// Connections in the contract's words.
-pub(super) const fn counts(left: Connections) -> ConnectionCounts {
-    ConnectionCounts { active: left.active, inactive: left.inactive, persistent: left.persistent }
 }

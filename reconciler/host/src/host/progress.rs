@@ -3,28 +3,30 @@
 use std::time::Duration;
 
 use evenkeel_health::Report;
-use evenkeel_kernel::clock;
 use evenkeel_schemas::cluster::Confirm;
 use evenkeel_schemas::plan::Check;
 use evenkeel_schemas::status::{ProbationStatus, RouterOrder};
-use evenkeel_schemas::time::MonoTime;
 
-use super::{Daemon, LOOK_PAUSE};
-use crate::api::status;
-use evenkeel_host::election::ElectionSnapshot;
-use evenkeel_host::probation::{self, Change, RouterNow, View, short};
+use super::Host;
+use crate::election::ElectionSnapshot;
+use crate::moment::Moment;
+use crate::probation::{self, Change, RouterNow, View, short};
 
-impl Daemon {
-    pub(super) async fn look_at_checks(&mut self, now: MonoTime) {
-        self.probation.look_at = now + LOOK_PAUSE;
-        let snapshot = self.ask_election().await;
-        if !self.missing(&snapshot).is_empty() {
+impl Host {
+    /// The state of the election is known: a plan whose checks are well, and have been for long enough, is confirmed.
+    pub(super) fn progress_known(&mut self, snapshot: &ElectionSnapshot, at: &Moment) {
+        let by_checks =
+            self.probation.record.trial.as_ref().is_some_and(|trial| trial.confirm == Confirm::Checks);
+        if !by_checks || self.is_deciding() || at.now >= self.probation.deadline {
+            return;
+        }
+        if !self.missing(snapshot).is_empty() {
             self.probation.well_since = None;
             return;
         }
-        let since = *self.probation.well_since.get_or_insert(now);
-        if now.since(since) >= self.quiet() {
-            self.confirm("its checks", None);
+        let since = *self.probation.well_since.get_or_insert(at.now);
+        if at.now.since(since) >= self.quiet() {
+            self.confirm("its checks", None, at);
         }
     }
 
@@ -63,15 +65,18 @@ impl Daemon {
         let failed = self.facts.last.as_ref().is_none_or(|last| !last.errors.is_empty());
         // What the kernel had no means for before the change, either, is not the change's fault.
         let as_before = self.lacks_nothing_but(&trial.baseline.lacking);
-        let converged = self.pending.is_none() && (self.has_plan() && !failed || as_before);
-        let report = |check: &Check| -> Option<Report> { self.board.report(check) };
+        let converged = self.elected.pending.is_none() && (self.has_plan() && !failed || as_before);
+        let report = |check: &Check| -> Option<Report> { self.checks.board.report(check) };
         probation::missing(change, View { converged, routers: &routers, report: &report })
     }
 
     /// For status.
-    pub(crate) fn probation_status(&self, snapshot: &ElectionSnapshot) -> Option<ProbationStatus> {
+    pub(super) fn probation_status(
+        &self,
+        snapshot: &ElectionSnapshot,
+        at: &Moment,
+    ) -> Option<ProbationStatus> {
         let trial = self.probation.record.trial.as_ref()?;
-        let now = clock::now();
         let mut waits_for = match trial.confirm {
             Confirm::Operator => {
                 vec![format!("`evenkeeld confirm {}`", short(&trial.generation))]
@@ -79,15 +84,15 @@ impl Daemon {
             Confirm::Checks => self.missing(snapshot),
         };
         if waits_for.is_empty() {
-            let since = self.probation.well_since.map_or(Duration::ZERO, |since| now.since(since));
+            let since = self.probation.well_since.map_or(Duration::ZERO, |since| at.now.since(since));
             let left = self.quiet().saturating_sub(since);
             waits_for.push(format!("all is well, and must stay so for another {:.1} s", left.as_secs_f64()));
         }
-        let remaining = now.until(self.probation.deadline).as_millis();
+        let remaining = at.now.until(self.probation.deadline).as_millis();
         Some(ProbationStatus {
             before: trial.before.clone(),
             since: trial.since.clone(),
-            deadline: status::wall(self.probation.deadline),
+            deadline: at.wall(self.probation.deadline),
             remaining_ms: u64::try_from(remaining).unwrap_or(u64::MAX),
             confirm: trial.confirm,
             waits_for,

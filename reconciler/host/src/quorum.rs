@@ -1,4 +1,4 @@
-//! Services: what the verdicts of health checks say of their quorum.
+//! Tracked services: what the verdicts of health checks say of their quorum.
 
 use evenkeel_health::tracker::{Destinations, service};
 use evenkeel_health::{Board, Finding, Reach, Verdict};
@@ -7,7 +7,7 @@ use evenkeel_schemas::time::MonoTime;
 
 /// Looks at the virtual servers of a tracked service. None while that depends on checks that have not
 /// been made yet.
-pub(super) fn look(tracker: &Tracker, plan: &Plan, board: &Board, now: MonoTime) -> Option<Finding> {
+pub(crate) fn look(tracker: &Tracker, plan: &Plan, board: &Board, now: MonoTime) -> Option<Finding> {
     let Watch::Service { service: name, quorum } = &tracker.watch else { return None };
     let servers = plan.virtual_servers.iter().filter(|server| server.name == *name);
     let servers: Vec<Destinations> = servers.map(|server| stand(server, board, now)).collect();
@@ -105,9 +105,7 @@ DESTINATIONS
         board.finish(&checks[1], Outcome::Success, later);
         assert_eq!(up(&board, 2), Some(true));
         // Whom this host has not reached for a whole turn of the check (5 s) it does not serve by.
-        let std::net::SocketAddr::V4(target) = evenkeel_host::verdicts::target(&checks[1]) else {
-            panic!("IPv4")
-        };
+        let std::net::SocketAddr::V4(target) = crate::verdicts::target(&checks[1]) else { panic!("IPv4") };
         let lost = [((*target.ip()).into(), Some(Ailment::NoCarrier("eth1".to_owned())))].into();
         board.ways_turned(&lost, later);
         let after = |seconds: u64| MonoTime::from_millis(10_000 + seconds * 1000);

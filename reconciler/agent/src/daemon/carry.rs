@@ -1,0 +1,152 @@
+//! Inputs to the head, and its outputs to whoever does them.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use evenkeel_host::io::Means;
+use evenkeel_host::pass::Report;
+use evenkeel_host::{Input, Output, Process};
+use evenkeel_kernel::clock;
+use evenkeel_schemas::status::{StateDirectoryStatus, WaitingFile};
+use tokio::time::sleep;
+use tracing::{debug, warn};
+
+use super::errands::StatusAsked;
+use super::{Daemon, log, recall};
+use crate::api::server::Ask;
+use crate::api::usage::Question;
+use crate::election::Command;
+use crate::state::disk::Waiting;
+use crate::system::files::Trust;
+use crate::system::{logging, memory, moment, times};
+
+/// How long after a plan has converged the memory that was used while adopting it is returned to the system. By then the election has
+/// taken its routers as well.
+const SETTLED: Duration = Duration::from_secs(5);
+
+impl Daemon {
+    /// Gives the head an input and carries out all that follows.
+    pub(super) fn handle(&mut self, input: Input) {
+        let is_plan = matches!(input, Input::Plan(_));
+        let began = clock::now();
+        self.host.handle(input, &moment::now());
+        self.carry_all();
+        if is_plan {
+            debug!("taken in {:.1} ms", times::milliseconds(clock::now().since(began)));
+        }
+    }
+
+    /// Carries out all that the head wants.
+    pub(super) fn carry_all(&mut self) {
+        let mut answers = VecDeque::new();
+        loop {
+            while let Some(output) = self.host.poll_output() {
+                answers.extend(self.carry(output));
+            }
+            let Some(answer) = answers.pop_front() else { return };
+            self.host.handle(answer, &moment::now());
+        }
+    }
+
+    /// Carries one output out. An input that answers it, if that is known at once.
+    fn carry(&mut self, output: Output) -> Option<Input> {
+        match output {
+            Output::Persist(id, content, urgency) => return self.persisting.persist(id, content, urgency),
+            Output::Withdraw(id) => self.persisting.withdraw(id),
+            Output::ReadLastGood { begins: true } => {
+                let kept = self.persisting.state().last_good(&self.options.host);
+                return Some(Input::LastGood(kept.map(std::sync::Arc::new)));
+            }
+            Output::ReadLastGood { begins: false } => {
+                self.errands.read_last_good(self.persisting.state().clone(), self.options.host.clone());
+            }
+            Output::Recall(loaded) => {
+                let orders = self.host.drain_orders();
+                let host = &self.options.host;
+                let known = recall::left_behind(&loaded.plan, &self.persisting, orders, host);
+                return Some(Input::Recalled(known));
+            }
+            Output::Configure(setups) => self.election.send(Command::Configure(setups)),
+            Output::StartElection => self.election.send(Command::Start),
+            Output::Trackers(all) => self.election.send(Command::Trackers(all)),
+            Output::Unserved(routers) => self.election.send(Command::Unserved(routers)),
+            Output::Waiting(routers) => self.election.send(Command::Waiting(routers)),
+            Output::Orders(orders) => self.election.send(Command::Orders(orders)),
+            Output::Offer(question) => self.errands.offer(question, &self.election),
+            Output::AskElection(ask) => self.errands.ask_election(ask, &self.election),
+            Output::Want(wanted, kinds) => self.converger.mailbox().want(wanted, &kinds),
+            Output::WatchWays(targets) => self.prober.watch_ways(targets),
+            Output::Probe(check, began) => self.prober.probe(check, began),
+            Output::WatchTrackers(trackers) => self.trackers.configure(trackers),
+            Output::RunHooks(subject, change) => self.hooks.run(subject, change),
+            Output::LookInTheWay(plan) => self.errands.look_in_the_way(plan, self.prober.lookout()),
+            Output::Reply(id, reply) => self.errands.reply(id, reply),
+            Output::Overloaded(id) => self.errands.overloaded(id),
+            Output::Converged => drop(tokio::spawn(async {
+                sleep(SETTLED).await;
+                tokio::task::spawn_blocking(memory::give_back).await.ok();
+            })),
+            Output::Log(event) => log::write(&event, &self.options),
+        }
+        None
+    }
+
+    /// A pass over the kernel was made.
+    pub(super) fn passed(&mut self, report: Report) {
+        let lacks = self.host.lacks() || !report.lacking.is_empty();
+        let means = if lacks {
+            Means {
+                modules: evenkeel_kernel::loaded_for_ipvs(),
+                without_disk: report.pass.unnamed || self.persisting.names_nothing(),
+            }
+        } else {
+            Means::default()
+        };
+        self.handle(Input::Pass(Box::new(report), means));
+    }
+
+    /// Somebody asks by the socket.
+    pub(super) fn ask(&mut self, ask: Ask) {
+        let (id, request) = match ask {
+            Ask::Status(usage, reply) => return self.errands.ask_status(usage, reply, &self.election),
+            Ask::Order(request, reply) => self.errands.order(request, reply),
+            Ask::Drain(request, reply) => self.errands.drain(request, reply),
+            Ask::Probation(request, reply) => self.errands.probation(request, reply),
+        };
+        self.handle(Input::Request(id, request));
+    }
+
+    /// The election has answered for somebody who asks for the status.
+    pub(super) fn status(&self, asked: StatusAsked) {
+        let StatusAsked { usage, reply, election } = asked;
+        let mut status = self.host.status(election, self.process(), &moment::now());
+        let question = Question { usage, ..Question::from(self.host.questions()) };
+        if question.is_empty(&status) {
+            return drop(reply.send(status));
+        }
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = question.answer(&mut status) {
+                warn!("status is without connections: {error}");
+            }
+            reply.send(status).ok();
+        });
+    }
+
+    fn process(&self) -> Process {
+        let wall = |then| moment::now().wall(then);
+        let waiting = self.persisting.waiting().into_iter().map(|Waiting { file, since, reason }| {
+            WaitingFile { file: file.to_string(), since: wall(since), reason }
+        });
+        Process {
+            version: env!("CARGO_PKG_VERSION"),
+            pid: std::process::id(),
+            plan: self.options.file().display().to_string(),
+            insecure_files: self.options.trust == Trust::Anybody,
+            state_directory: StateDirectoryStatus {
+                path: self.options.state_dir.display().to_string(),
+                waiting: waiting.collect(),
+            },
+            log: logging::status(),
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! Everything that reaches the main loop: one closed list of events out of all channels. The channels stay apart, each with its bound:
+//! a flood of probe results holds up no notice of the election.
+//!
+//! | from | what | bound | when it is full |
+//! |---|---|---|---|
+//! | source | the plan | 1 | the source waits, and reads the newest then |
+//! | election | notices | 1024 | they are counted, and the state is asked for |
+//! | convergence | passes | 1024 | the thread waits |
+//! | probes | results | 1024 | the probe waits |
+//! | lookout | ways | 1024 | the thread waits |
+//! | trackers | findings | 1024 | the task waits |
+//! | hooks | ends | one a router or group | |
+//! | socket | requests | 16 | the connection waits |
+//! | errands | answers | one an errand | |
+//! | guard | a new guardian | 1 | |
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use evenkeel_host::Input;
+use evenkeel_host::election::Notice;
+use evenkeel_host::hooks::states::Subject;
+use evenkeel_host::pass::Report;
+use evenkeel_host::ways::WayNews;
+use evenkeel_kernel::clock;
+use evenkeel_schemas::time::MonoTime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Notify, mpsc};
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
+
+use super::errands::{Errand, StatusAsked};
+use crate::api::server::Ask;
+use crate::guard::Guardian;
+use crate::health::prober::Probed;
+use crate::health::trackers::Found;
+use crate::source::directory::Loaded;
+
+/// Places in the channels from threads and probes.
+const CHANNEL: usize = 1024;
+/// Requests by the socket that wait for the main loop.
+const ASKS: usize = 16;
+/// Time between two looks at what nobody tells of: files that wait for the disk, the guardian's socket.
+const HOUSEKEEPING: Duration = Duration::from_secs(5);
+
+/// What reaches the main loop.
+pub(super) enum Event {
+    /// Something for the head of the host.
+    Input(Input),
+    /// The election has something to say.
+    Notice(Notice),
+    /// A pass over the kernel was made.
+    Pass(Box<Report>),
+    /// A tracker's task has looked.
+    Found(Found),
+    /// Somebody asks by the socket.
+    Ask(Ask),
+    /// The election has answered for somebody who asks for the status.
+    Status(Box<StatusAsked>),
+    /// Something has changed on the disk.
+    Written,
+    /// It is time to look at what nobody tells of.
+    Housekeeping,
+    /// A guardian is to be started.
+    GuardianDue,
+    /// A guardian was started, or could not be.
+    Guardian(io::Result<Guardian>),
+    /// A signal says to stop.
+    Stop,
+    /// The convergence thread has ended.
+    ConvergenceEnded,
+    /// The election thread has ended.
+    ElectionEnded,
+}
+
+/// Signals of the main loop.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    /// # Errors
+    /// When a handler cannot be had: a sentence for people.
+    pub(super) fn new() -> Result<Self, String> {
+        let handler = |kind| signal(kind).map_err(|error| format!("signals: {error}"));
+        Ok(Self {
+            terminate: handler(SignalKind::terminate())?,
+            interrupt: handler(SignalKind::interrupt())?,
+            hangup: handler(SignalKind::hangup())?,
+        })
+    }
+}
+
+/// The other ends of the channels.
+pub(super) struct Senders {
+    pub(super) reports: mpsc::Sender<Report>,
+    pub(super) notices: mpsc::Sender<Notice>,
+    pub(super) probed: mpsc::Sender<Probed>,
+    pub(super) ways: mpsc::Sender<WayNews>,
+    pub(super) found: mpsc::Sender<Found>,
+    pub(super) hooks: mpsc::UnboundedSender<Subject>,
+    pub(super) guardians: mpsc::Sender<io::Result<Guardian>>,
+    pub(super) asks: mpsc::Sender<Ask>,
+    pub(super) errands: mpsc::UnboundedSender<Errand>,
+}
+
+/// The receiving ends.
+pub(super) struct Inbox {
+    signals: Signals,
+    plans: Option<mpsc::Receiver<Box<Loaded>>>,
+    /// Asks the source to read the plan again.
+    look: mpsc::Sender<()>,
+    looks: Option<mpsc::Receiver<()>>,
+    reports: mpsc::Receiver<Report>,
+    notices: mpsc::Receiver<Notice>,
+    probed: mpsc::Receiver<Probed>,
+    ways: mpsc::Receiver<WayNews>,
+    found: mpsc::Receiver<Found>,
+    hooks: mpsc::UnboundedReceiver<Subject>,
+    guardians: mpsc::Receiver<io::Result<Guardian>>,
+    asks: mpsc::Receiver<Ask>,
+    errands: mpsc::UnboundedReceiver<Errand>,
+    written: Arc<Notify>,
+    housekeeping: Interval,
+    /// Events that come before any other.
+    first: VecDeque<Event>,
+}
+
+impl Inbox {
+    /// The channels of a daemon. Must be called within a tokio runtime.
+    pub(super) fn new(signals: Signals) -> (Self, Senders) {
+        let (reports_in, reports) = mpsc::channel(CHANNEL);
+        let (notices_in, notices) = mpsc::channel(CHANNEL);
+        let (probed_in, probed) = mpsc::channel(CHANNEL);
+        let (ways_in, ways) = mpsc::channel(CHANNEL);
+        let (found_in, found) = mpsc::channel(CHANNEL);
+        let (hooks_in, hooks) = mpsc::unbounded_channel();
+        let (guardians_in, guardians) = mpsc::channel(1);
+        let (asks_in, asks) = mpsc::channel(ASKS);
+        let (errands_in, errands) = mpsc::unbounded_channel();
+        let (look, looks) = mpsc::channel(1);
+        let mut housekeeping = interval(HOUSEKEEPING);
+        housekeeping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let inbox = Self {
+            signals,
+            plans: None,
+            look,
+            looks: Some(looks),
+            reports,
+            notices,
+            probed,
+            ways,
+            found,
+            hooks,
+            guardians,
+            asks,
+            errands,
+            written: Arc::default(),
+            housekeeping,
+            first: VecDeque::new(),
+        };
+        let senders = Senders {
+            reports: reports_in,
+            notices: notices_in,
+            probed: probed_in,
+            ways: ways_in,
+            found: found_in,
+            hooks: hooks_in,
+            guardians: guardians_in,
+            asks: asks_in,
+            errands: errands_in,
+        };
+        (inbox, senders)
+    }
+
+    /// To be notified when something has changed on the disk.
+    pub(super) fn written(&self) -> Arc<Notify> {
+        Arc::clone(&self.written)
+    }
+
+    /// Plans come from this source, which reads again whenever its argument receives something.
+    pub(super) fn plans_from(
+        &mut self,
+        source: impl FnOnce(mpsc::Receiver<()>) -> mpsc::Receiver<Box<Loaded>>,
+    ) {
+        if let Some(looks) = self.looks.take() {
+            self.plans = Some(source(looks));
+        }
+    }
+
+    /// The next event. Dropping the future loses nothing.
+    pub(super) async fn next(&mut self, due: Option<MonoTime>, guardian_due: Option<MonoTime>) -> Event {
+        loop {
+            if let Some(event) = self.first.pop_front() {
+                return event;
+            }
+            let event = tokio::select! {
+                Some(loaded) = next_plan(&mut self.plans) => Event::Input(Input::Plan(loaded.map(Arc::new))),
+                _ = self.signals.hangup.recv() => {
+                    self.look.try_send(()).ok();
+                    continue;
+                }
+                // Mostly the election has had them already.
+                _ = self.signals.terminate.recv() => Event::Stop,
+                _ = self.signals.interrupt.recv() => Event::Stop,
+                report = self.reports.recv() =>
+                    report.map_or(Event::ConvergenceEnded, |report| Event::Pass(Box::new(report))),
+                notice = self.notices.recv() => notice.map_or(Event::ElectionEnded, Event::Notice),
+                Some(news) = self.ways.recv() => Event::Input(Input::Way(news)),
+                Some(probed) = self.probed.recv() => {
+                    // What was said of its way before it ended is known when it is judged.
+                    while let Ok(news) = self.ways.try_recv() {
+                        self.first.push_back(Event::Input(Input::Way(news)));
+                    }
+                    let Probed { check, began, found } = probed;
+                    self.first.push_back(Event::Input(Input::Probed { check, began, found }));
+                    continue;
+                }
+                Some(found) = self.found.recv() => Event::Found(found),
+                Some(subject) = self.hooks.recv() => Event::Input(Input::HooksEnded(subject)),
+                Some(ask) = self.asks.recv() => Event::Ask(ask),
+                Some(errand) = self.errands.recv() => {
+                    self.errand_done(errand);
+                    continue;
+                }
+                () = self.written.notified() => Event::Written,
+                _ = self.housekeeping.tick() => Event::Housekeeping,
+                Some(guardian) = self.guardians.recv() => Event::Guardian(guardian),
+                () = until(guardian_due) => Event::GuardianDue,
+                () = until(due) => Event::Input(Input::Time),
+            };
+            return event;
+        }
+    }
+
+    fn errand_done(&mut self, errand: Errand) {
+        let event = match errand {
+            Errand::Election(ask, snapshot) => {
+                // What is in the channel may be newer than the answer.
+                while let Ok(notice) = self.notices.try_recv() {
+                    self.first.push_back(Event::Notice(notice));
+                }
+                Event::Input(Input::Election(ask, snapshot))
+            }
+            Errand::Status(asked) => Event::Status(asked),
+            Errand::Unanswered(unanswered) => Event::Input(Input::Unanswered(unanswered)),
+            Errand::LastGood(kept) => Event::Input(Input::LastGood(kept)),
+            Errand::InTheWay(found) => Event::Input(Input::InTheWay(found)),
+        };
+        self.first.push_back(event);
+    }
+
+    /// Waits for a pass over the state with this serial, or the end of the thread.
+    pub(super) async fn pass_over(&mut self, serial: u64) {
+        while self.reports.recv().await.is_some_and(|report| report.serial < serial) {}
+    }
+
+    /// A notice that the election had left when it ended.
+    pub(super) fn notice_left(&mut self) -> Option<Notice> {
+        while let Some(event) = self.first.pop_front() {
+            if let Event::Notice(notice) = event {
+                return Some(notice);
+            }
+        }
+        self.notices.try_recv().ok()
+    }
+
+    /// Waits until the programs of a change have ended.
+    pub(super) async fn hooks_ended(&mut self) -> Subject {
+        match self.hooks.recv().await {
+            Some(subject) => subject,
+            // The runner holds a sender for as long as anybody waits here.
+            None => std::future::pending().await,
+        }
+    }
+}
+
+async fn next_plan(plans: &mut Option<mpsc::Receiver<Box<Loaded>>>) -> Option<Loaded> {
+    match plans {
+        Some(plans) => plans.recv().await.map(|loaded| *loaded),
+        None => std::future::pending().await,
+    }
+}
+
+async fn until(due: Option<MonoTime>) {
+    match due {
+        Some(due) => sleep(clock::now().until(due)).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,128 @@
+//! What a host remembers beside what its loops answer: the plan in force, what convergence did. Status is made of it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use evenkeel_converge::Draining;
+use evenkeel_schemas::scalars::Name;
+use evenkeel_schemas::status::{ObjectText, OperationRecord, Rejected, RouterState};
+use evenkeel_schemas::time::MonoTime;
+
+use crate::election::StateChange;
+use crate::event::ElectionEvent;
+use crate::history::DriftHistory;
+use crate::line_limit::LineLimit;
+use crate::loaded::LoadedPlan;
+use crate::moment::Moment;
+use crate::pass::{Drift, Report};
+
+/// Operations that are remembered for status.
+const MAX_RECENT: usize = 64;
+/// Changes of one router's state that are logged within a minute.
+const MAX_CHANGES: u32 = 20;
+
+/// What status needs beside the loops' own answers.
+pub(crate) struct Facts {
+    /// When this daemon was started.
+    pub(crate) started: MonoTime,
+    pub(crate) in_force: Option<InForce>,
+    pub(crate) rejected: Option<Rejected>,
+    pub(crate) passes: u64,
+    pub(crate) operations: u64,
+    pub(crate) last: Option<Report>,
+    pub(crate) recent: VecDeque<OperationRecord>,
+    pub(crate) foreign: Vec<ObjectText>,
+    /// What of others is in the way of the plan.
+    pub(crate) in_the_way: Vec<ObjectText>,
+    pub(crate) drifts: DriftHistory,
+    /// The virtual routers that this host is Master of.
+    pub(crate) masters: BTreeSet<Name>,
+    /// Changes of state that were logged, by the router's label.
+    changes: BTreeMap<String, LineLimit>,
+    /// What drains, as it was seen last.
+    pub(crate) draining: Vec<Draining>,
+    /// Serial of the wanted state that this was seen with.
+    pub(crate) drains_seen: u64,
+    /// Serial of the first wanted state with the last order to drain.
+    pub(crate) drains_serial: u64,
+}
+
+/// The plan in force.
+pub(crate) struct InForce {
+    pub(crate) loaded: Arc<LoadedPlan>,
+    /// RFC 3339.
+    pub(crate) since: String,
+    pub(crate) from_last_good: bool,
+    /// Whether everything but the VIPs was once as it says.
+    pub(crate) converged: bool,
+}
+
+impl Facts {
+    pub(crate) fn new(started: MonoTime) -> Self {
+        Self {
+            started,
+            in_force: None,
+            rejected: None,
+            passes: 0,
+            operations: 0,
+            last: None,
+            recent: VecDeque::new(),
+            foreign: Vec::new(),
+            in_the_way: Vec::new(),
+            drifts: DriftHistory::default(),
+            masters: BTreeSet::new(),
+            changes: BTreeMap::new(),
+            draining: Vec::new(),
+            drains_seen: 0,
+            drains_serial: 0,
+        }
+    }
+
+    /// Remembers a router's state. Returns whether this host became Master of it, or is no longer.
+    pub(crate) fn state_changed(&mut self, change: &StateChange) -> bool {
+        match change.to {
+            RouterState::Master => self.masters.insert(change.router.clone()),
+            RouterState::Backup | RouterState::Initialize => self.masters.remove(&change.router),
+        }
+    }
+
+    /// Remembers an operation that was done.
+    pub(crate) fn record(&mut self, operation: String, at: &Moment) {
+        if self.recent.len() == MAX_RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(OperationRecord { at: at.text(), operation });
+    }
+
+    /// Remembers what others have changed and what was done to undo it. Returns the lines for the log, as far as it is news.
+    pub(crate) fn drifted(&mut self, repairs: &[String], drifts: Vec<Drift>, at: &Moment) -> Vec<String> {
+        self.operations += repairs.len() as u64;
+        for operation in repairs.iter().skip(repairs.len().saturating_sub(MAX_RECENT)) {
+            self.record(operation.clone(), at);
+        }
+        let wall = at.text();
+        drifts.into_iter().filter_map(|drift| self.drifts.note(drift, at.now, &wall)).collect()
+    }
+
+    /// Whether a change of this router's state is logged: others can make it change as often as they like.
+    pub(crate) fn logs_state(&mut self, label: &str, now: MonoTime) -> bool {
+        let limit = self.changes.entry(label.to_owned()).or_insert_with(|| LineLimit::new(MAX_CHANGES));
+        limit.admit(now)
+    }
+
+    /// The changes of state that were not logged, once a minute.
+    pub(crate) fn dropped_states(&mut self, now: MonoTime) -> Vec<ElectionEvent> {
+        let mut events = Vec::new();
+        for (label, limit) in &mut self.changes {
+            if let Some((changes, seconds)) = limit.dropped(now) {
+                events.push(ElectionEvent::StatesDropped { label: label.clone(), changes, seconds });
+            }
+        }
+        self.changes.retain(|_, limit| !limit.is_idle(now));
+        events
+    }
+
+    pub(crate) fn plan(&self) -> Option<Arc<LoadedPlan>> {
+        self.in_force.as_ref().map(|in_force| Arc::clone(&in_force.loaded))
+    }
+}

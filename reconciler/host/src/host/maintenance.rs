@@ -1,0 +1,133 @@
+//! `maintenance = true` in the plan, carried out: which routers this host still serves is kept, and other directors are asked to take
+//! them over until one has. What the plan means is decided in [`crate::maintenance`], who is asked and what counts as an answer in the
+//! election.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use evenkeel_schemas::plan::Plan;
+use evenkeel_schemas::scalars::Name;
+use evenkeel_schemas::status::MaintenanceStatus;
+use evenkeel_schemas::time::MonoTime;
+
+use super::orders::AskedFor;
+use super::{Host, of};
+use crate::election::{Question, Unanswered};
+use crate::event::OrderEvent;
+use crate::io::Content;
+use crate::maintenance::Maintenance;
+use crate::moment::Moment;
+use crate::orders::routers::unheard;
+
+/// How long after nobody has answered others are asked again.
+const AGAIN: Duration = Duration::from_secs(10);
+/// How long to wait while others are asked for something else.
+const BUSY: Duration = Duration::from_secs(1);
+
+/// What other directors are asked, and what is still to be done about the maintenance of the plan in force.
+#[derive(Default)]
+pub(super) struct Progress {
+    /// What they are being asked for.
+    asked: Option<AskedFor>,
+    /// When they are asked next; none while they are being asked, and when there is nothing to ask for.
+    due: Option<MonoTime>,
+    /// Why they have not taken over, as it was told last.
+    reason: Option<String>,
+}
+
+impl Progress {
+    /// When others are asked next.
+    pub(super) const fn due(&self) -> Option<MonoTime> {
+        self.due
+    }
+
+    /// Whether other directors are being asked.
+    pub(super) const fn is_asking(&self) -> bool {
+        self.asked.is_some()
+    }
+
+    /// They are asked.
+    pub(super) fn ask(&mut self, asked_for: AskedFor) {
+        self.asked = Some(asked_for);
+    }
+
+    /// They have answered; what they were asked for.
+    pub(super) const fn answered(&mut self) -> Option<AskedFor> {
+        self.asked.take()
+    }
+}
+
+impl Host {
+    /// A plan comes: what of it is kept out at once. Decided before the election gets the orders for it.
+    pub(super) fn maintenance_for(&mut self, plan: &Plan, takes_part: impl Fn(&Name) -> bool) {
+        let before = self.plan();
+        let before = of(before.as_ref());
+        let next = self.maintenance.at_plan(plan, before, takes_part);
+        if plan.maintenance && !before.is_some_and(|before| before.maintenance) {
+            self.log(OrderEvent::MaintenanceBegins);
+        }
+        (self.giving_away.due, self.giving_away.reason) = (None, None);
+        self.keep_maintenance(next);
+    }
+
+    fn keep_maintenance(&mut self, next: Maintenance) {
+        if next != self.maintenance {
+            self.persist_later(Content::Maintenance(next.clone()));
+            self.maintenance = next;
+        }
+    }
+
+    /// The election has the routers of the plan in force, or has begun: others can be asked.
+    pub(super) fn go_into_maintenance(&mut self, at: &Moment) {
+        let waits = self.elected.started && !self.maintenance.serving().is_empty();
+        self.giving_away.due = waits.then_some(at.now);
+    }
+
+    /// Asks others to take over what this host still serves.
+    pub(super) fn ask_for_maintenance(&mut self, at: &Moment) {
+        if self.giving_away.is_asking() {
+            self.giving_away.due = Some(at.now + BUSY);
+            return;
+        }
+        self.giving_away.due = None;
+        let routers = self.maintenance.serving().clone();
+        if !routers.is_empty() {
+            let question = Question { routers: routers.clone(), partly: true };
+            self.put_question(question, AskedFor::Maintenance(routers));
+        }
+    }
+
+    pub(super) fn maintenance_answered(
+        &mut self,
+        asked: &BTreeSet<Name>,
+        unanswered: Option<&[Unanswered]>,
+        at: &Moment,
+    ) {
+        let (Some(loaded), Some(unanswered)) = (self.plan(), unanswered) else { return };
+        let next = self.maintenance.after(&loaded.plan, asked, unanswered);
+        let gone: Vec<Name> = self.maintenance.serving().difference(next.serving()).cloned().collect();
+        if !gone.is_empty() {
+            self.log(OrderEvent::MaintenanceOver { routers: gone });
+        }
+        self.keep_maintenance(next);
+        self.send_orders_in_force();
+        let reason = unheard(unanswered, at.now, self.facts.started, |then| at.wall(then));
+        // Once, not at each try.
+        if let Some(reason) = reason.clone().filter(|_| self.giving_away.reason.is_none()) {
+            let labels = unanswered.iter().map(|one| one.label.clone()).collect();
+            self.log(OrderEvent::MaintenanceWaits { labels, reason, again: AGAIN });
+        }
+        self.giving_away.reason = reason;
+        self.giving_away.due = (!self.maintenance.serving().is_empty()).then(|| at.now + AGAIN);
+    }
+
+    /// For status; none where the plan does not say so.
+    pub(super) fn maintenance_status(&self) -> Option<MaintenanceStatus> {
+        let loaded = self.plan().filter(|loaded| loaded.plan.maintenance)?;
+        let routers = loaded.plan.routers.iter().map(|router| &router.name);
+        let serving: BTreeSet<&Name> =
+            routers.filter(|name| !self.maintenance.keeps_out(&loaded.plan, name)).collect();
+        let reason = self.giving_away.reason.clone().filter(|_| !serving.is_empty());
+        Some(MaintenanceStatus { serving: serving.into_iter().cloned().collect(), reason })
+    }
+}

@@ -1,0 +1,257 @@
+//! The status document: what a host knows, in the contract's words.
+
+use std::collections::BTreeMap;
+
+use evenkeel_converge::{
+    Connections, DestinationKey, Draining, ServiceKey, SyncDaemon, SyncRole, sync_daemons,
+};
+use evenkeel_health::{Board, Outcome, Verdict};
+use evenkeel_schemas::plan::{Destination, VirtualServer};
+use evenkeel_schemas::status::{
+    self, ConnectionCounts, ConvergenceStatus, DestinationStatus, DrainState, DrainStatus, LeavingStatus,
+    LogStatus, PlanStatus, RouterStatus, StateDirectoryStatus, Status, StrangerStatus, Unjudged,
+    VirtualServerStatus,
+};
+use evenkeel_schemas::time::MonoTime;
+use evenkeel_vrrp::{Family, Stranger};
+
+use super::Host;
+use crate::election::{ElectionSnapshot, RouterSnapshot};
+use crate::facts::Facts;
+use crate::moment::Moment;
+
+/// What only the process knows of itself.
+#[derive(Debug, Clone)]
+pub struct Process {
+    /// Version of the daemon.
+    pub version: &'static str,
+    /// Its process number.
+    pub pid: u32,
+    /// Where its plan is read.
+    pub plan: String,
+    /// Whether files are taken whoever may write to them.
+    pub insecure_files: bool,
+    /// Its state directory, and which of its files wait for the disk.
+    pub state_directory: StateDirectoryStatus,
+    /// Its log.
+    pub log: LogStatus,
+}
+
+/// What the kernel is to be asked for, to complete a status document.
+#[derive(Debug, Clone, Default)]
+pub struct Questions {
+    /// The key of each virtual server, in the order of the document.
+    pub services: Vec<Option<ServiceKey>>,
+    /// The synchronisation of connections that is wanted, when the plan has any.
+    pub sync: Option<BTreeMap<SyncRole, SyncDaemon>>,
+}
+
+impl Host {
+    /// The status document. What only the kernel knows is absent ([`Self::questions`]).
+    #[must_use]
+    pub fn status(&self, election: ElectionSnapshot, process: Process, at: &Moment) -> Status {
+        let facts = &self.facts;
+        let view = View { host: self, facts, at };
+        let probation = self.probation_status(&election, at);
+        let plan = facts.in_force.as_ref().map(|in_force| &in_force.loaded.plan);
+        let servers = plan.map(|plan| plan.virtual_servers.as_slice()).unwrap_or_default();
+        Status {
+            version: status::VERSION,
+            daemon: process.version.to_owned(),
+            pid: process.pid,
+            started: at.wall(facts.started),
+            host: Some(self.name.clone()),
+            insecure_files: process.insecure_files,
+            plan: PlanStatus { probation, maintenance: self.maintenance_status(), ..view.plan(process.plan) },
+            routers: election.routers.into_iter().map(|one| view.router(one)).collect(),
+            trackers: self.trackers.status(at),
+            orders: self.orders.status(plan),
+            dropped_hook_changes: self.hooks.dropped(),
+            election: election.thread,
+            virtual_servers: servers.iter().map(|server| view.virtual_server(server)).collect(),
+            drain_orders: self.drain_orders.status(plan),
+            connection_sync: None,
+            convergence: view.convergence(),
+            state_directory: Some(process.state_directory),
+            guarded: election.guarded,
+            log: process.log,
+            foreign: facts.foreign.clone(),
+            in_the_way: facts.in_the_way.clone(),
+        }
+    }
+
+    /// What the kernel is to be asked for, to complete it.
+    #[must_use]
+    pub fn questions(&self) -> Questions {
+        let Some(loaded) = self.plan() else { return Questions::default() };
+        let plan = &loaded.plan;
+        Questions {
+            services: plan.virtual_servers.iter().map(ServiceKey::of).collect(),
+            sync: plan.connection_sync.as_ref().map(|sync| sync_daemons(sync, &self.facts.masters)),
+        }
+    }
+}
+
+/// A host as the document shows it at one moment.
+struct View<'a> {
+    host: &'a Host,
+    facts: &'a Facts,
+    at: &'a Moment,
+}
+
+impl View<'_> {
+    fn plan(&self, path: String) -> PlanStatus {
+        let in_force = self.facts.in_force.as_ref();
+        PlanStatus {
+            path,
+            generation: in_force.map(|in_force| in_force.loaded.generation.to_string()),
+            since: in_force.map(|in_force| in_force.since.clone()),
+            from_last_good: in_force.is_some_and(|in_force| in_force.from_last_good),
+            rejected: self.facts.rejected.clone(),
+            probation: None,
+            maintenance: None,
+        }
+    }
+
+    fn router(&self, snapshot: RouterSnapshot) -> RouterStatus {
+        let wall = |then| self.at.wall(then);
+        let waits_for = snapshot.waits.then(|| match self.host.checks.waits_for(&snapshot.name) {
+            0 => "the checks of its sync group".to_owned(),
+            left => format!("{left} of its checks"),
+        });
+        RouterStatus {
+            waits_for,
+            name: snapshot.name,
+            interface: snapshot.key.interface.to_string(),
+            version: snapshot.version,
+            vrid: snapshot.key.vrid.get(),
+            family: match snapshot.key.family {
+                Family::V4 => 4,
+                Family::V6 => 6,
+            },
+            priority: snapshot.priority,
+            base_priority: snapshot.base_priority,
+            sync_group: snapshot.group,
+            order: snapshot.order,
+            state: snapshot.state,
+            reason: snapshot.reason,
+            since: snapshot.since.map(wall),
+            master: snapshot.master,
+            other_heard: snapshot.other_heard.map(wall),
+            vips: snapshot.vips,
+            counters: snapshot.counters,
+            strangers: snapshot.strangers.into_iter().map(|one| self.stranger(one)).collect(),
+        }
+    }
+
+    fn stranger(&self, (stranger, mac): (Stranger, Option<String>)) -> StrangerStatus {
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        StrangerStatus {
+            address: stranger.address.to_string(),
+            mac,
+            adverts: stranger.adverts,
+            vips: count(stranger.vips),
+            our_vips: count(stranger.ours),
+            counts: stranger.counts,
+            first: self.at.wall(stranger.first),
+            last: self.at.wall(stranger.last),
+        }
+    }
+
+    fn virtual_server(&self, server: &VirtualServer) -> VirtualServerStatus {
+        let facts = self.facts;
+        let key = ServiceKey::of(server);
+        // They are in the order of services.
+        let first = facts.draining.partition_point(|one| Some(one.service) < key);
+        let mut draining: BTreeMap<DestinationKey, &Draining> = facts
+            .draining
+            .iter()
+            .skip(first)
+            .take_while(|one| Some(one.service) == key)
+            .map(|one| (one.destination, one))
+            .collect();
+        let of = |destination: &Destination| {
+            let drain = self.host.drain_orders.told(server, destination).map(|told| {
+                // Until a pass was made with the last order, what does not drain is about to.
+                let seen = facts.drains_seen >= facts.drains_serial && facts.drains_seen > 0;
+                let drain = self.drain(draining.remove(&DestinationKey::of(destination)), seen);
+                DrainStatus { by_plan: told.by_plan, ..drain }
+            });
+            DestinationStatus { drain, ..self.destination(destination, &self.host.checks.board) }
+        };
+        let destinations = server.destinations.iter().map(of).collect();
+        let leaving = draining
+            .into_iter()
+            .map(|(key, one)| LeavingStatus { address: key.to_string(), drain: self.drain(Some(one), true) })
+            .collect();
+        VirtualServerStatus {
+            name: server.name.clone(),
+            service: server.front().map(|front| front.to_string()).unwrap_or_default(),
+            counters: None,
+            destinations,
+            leaving,
+        }
+    }
+
+    fn drain(&self, draining: Option<&Draining>, seen: bool) -> DrainStatus {
+        let state = if draining.is_none() && seen { DrainState::Drained } else { DrainState::Draining };
+        DrainStatus {
+            state,
+            since: draining.map(|one| self.at.wall(one.since)),
+            deadline: draining.and_then(|one| one.deadline).map(|deadline| self.at.wall(deadline)),
+            left: draining.and_then(|one| one.left).map(counts),
+            by_plan: false,
+        }
+    }
+
+    fn destination(&self, destination: &Destination, board: &Board) -> DestinationStatus {
+        let report = destination.check().and_then(|check| board.report(check));
+        let last = report.as_ref().and_then(|report| report.last.as_ref());
+        DestinationStatus {
+            host: destination.host.clone(),
+            address: DestinationKey::of(destination).to_string(),
+            weight: destination.weight.get(),
+            verdict: report.as_ref().map_or(Verdict::Up, |report| report.verdict),
+            checked: destination.check().is_some(),
+            failures: report.as_ref().map_or(0, |report| report.failures),
+            last_result: last.map(|(_, outcome)| match outcome {
+                Outcome::Success => "success".to_owned(),
+                Outcome::Failure(reason) => reason.clone(),
+                Outcome::Inconclusive(ailment) => ailment.to_string(),
+            }),
+            last_check_age_ms: last.map(|(at, _)| self.age_ms(*at)),
+            unjudged: report.as_ref().and_then(|report| report.unjudged.as_ref()).map(|(since, ailment)| {
+                Unjudged { since: self.at.wall(*since), reason: ailment.to_string() }
+            }),
+            connections: None,
+            drain: None,
+        }
+    }
+
+    fn convergence(&self) -> ConvergenceStatus {
+        let facts = self.facts;
+        let last = facts.last.as_ref();
+        ConvergenceStatus {
+            converged: self.host.has_plan(),
+            ready: self.host.is_ready(),
+            passes: facts.passes,
+            operations: facts.operations,
+            last_pass_age_ms: last.map(|report| self.age_ms(report.pass.ended)),
+            last_pass_us: last.map(|report| u64::try_from(report.pass.took.as_micros()).unwrap_or(u64::MAX)),
+            recent_operations: facts.recent.iter().cloned().collect(),
+            errors: last.map(|report| report.errors.clone()).unwrap_or_default(),
+            reported_drift: last.map_or(0, |report| report.pass.reported_drift),
+            drifts: facts.drifts.records(),
+        }
+    }
+
+    fn age_ms(&self, then: MonoTime) -> u64 {
+        u64::try_from(self.at.now.since(then).as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// Connections in the contract's words.
+#[must_use]
+pub const fn counts(left: Connections) -> ConnectionCounts {
+    ConnectionCounts { active: left.active, inactive: left.inactive, persistent: left.persistent }
+}
