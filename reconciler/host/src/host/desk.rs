@@ -69,8 +69,12 @@ impl Host {
         self.next_request(at);
     }
 
-    /// Takes requests until one has to be written.
+    /// Takes requests until one has to be written. A probation whose time has come goes first: on a disk that does not answer each request
+    /// takes its whole time, and there may be many.
     pub(super) fn next_request(&mut self, at: &Moment) {
+        if !self.is_deciding() && self.probation.due().is_some_and(|due| due <= at.now) {
+            self.probation_due(at);
+        }
         while !self.is_deciding() {
             // What a plan on probation goes back to is being read after a restart.
             let loading = self.is_loading_before();

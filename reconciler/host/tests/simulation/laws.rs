@@ -1,0 +1,296 @@
+//! What must hold of a host whatever happens to it.
+//!
+//! 1. *On the disk, then in force, then acknowledged.* What an operator was told is done is on the disk at that moment, and orders that are
+//!    in force are on the disk.
+//! 2. *What is refused never comes into force*: text that is no plan, and a plan that was rolled back, until the file had another.
+//! 3. *A probation is on the disk before its plan is in force*, ends by its deadline, and not before it without a reason.
+//! 4. *Everybody is answered*, once, and in time.
+//! 5. *A drain has one time*, over restarts of the daemon.
+//! 6. *In the end* everything is as the plan, the orders and the verdicts say, and a restart changes nothing (`main.rs`).
+
+use std::collections::BTreeMap;
+
+use evenkeel_converge::{Desired, DestinationKey, KernelState, ServiceKey};
+use evenkeel_host::event::{Event, PlanEvent, ProbationEvent};
+use evenkeel_host::io::{Content, Output, Reply, Request, RequestId};
+use evenkeel_host::orders::drains::DrainAction;
+use evenkeel_host::orders::routers::Action;
+use evenkeel_host::probation;
+use evenkeel_schemas::status::RouterOrder;
+
+use super::disk::Files;
+use super::plans;
+
+/// How long a request may take, milliseconds: the disk's time, that of another request before it, and that of other directors.
+const ANSWER: u64 = 40_000;
+/// How late a probation may end: what is being written has its time first, and a daemon needs time to start.
+const LATE: u64 = 9_000;
+/// How late a drain may end: a pass must be made, and a daemon may be starting.
+const LATE_DRAIN: u64 = 12_000;
+
+/// The probation under way.
+#[derive(Debug)]
+struct Trial {
+    generation: String,
+    began: u64,
+    timeout: u64,
+    /// Whether the host was booted anew or its clock set since: then its wall clock decides.
+    clock_moved: bool,
+}
+
+/// What was seen, to compare with.
+#[derive(Debug, Default)]
+pub(crate) struct Laws {
+    /// Of the daemon that is alive.
+    asked: BTreeMap<RequestId, (Request, u64)>,
+    trial: Option<Trial>,
+    /// Whether an operator has asked for a rollback of it.
+    rollback_asked: bool,
+    /// What was rolled back, until the file had another plan.
+    refused: Option<String>,
+    /// Whether the next plan that comes into force is the one before it.
+    going_back: bool,
+    /// Generation of the plan in force, shortened.
+    pub(crate) in_force: Option<String>,
+    /// When the daemon was last started.
+    started: u64,
+    /// Since when a destination drains by the kernel, and how long it may.
+    drains: BTreeMap<(ServiceKey, DestinationKey), (u64, u64)>,
+    /// When the last probation was to be written: its time runs from then on.
+    trial_asked: u64,
+}
+
+fn short(generation: &str) -> &str {
+    &generation[..12]
+}
+
+fn is_rollback(request: &Request) -> bool {
+    matches!(request, Request::Probation(request) if request.action == probation::Action::Rollback)
+}
+
+impl Laws {
+    /// The file has this plan now, or none.
+    pub(crate) fn delivered(&mut self, generation: Option<String>) {
+        if let (Some(refused), Some(generation)) = (&self.refused, &generation)
+            && short(generation) != refused
+        {
+            self.refused = None;
+        }
+    }
+
+    pub(crate) fn asked(&mut self, id: RequestId, request: &Request, now: u64) {
+        self.rollback_asked |= is_rollback(request);
+        self.asked.insert(id, (request.clone(), now));
+    }
+
+    /// A daemon starts. A rollback that could not be written is not known to it.
+    pub(crate) fn started(&mut self, now: u64, files: &Files) {
+        self.started = now;
+        self.going_back = false;
+        let back = files.record.rolled_back.as_ref();
+        self.refused = back.map(|back| short(&back.generation).to_owned());
+        self.in_force = None;
+    }
+
+    /// The daemon is gone: nobody is answered any more.
+    pub(crate) fn crashed(&mut self) {
+        self.asked.clear();
+    }
+
+    pub(crate) fn rebooted(&mut self) {
+        self.drains_are_lost();
+        self.clock_moved();
+    }
+
+    /// The disk did not take since when what drains.
+    pub(crate) fn drains_are_lost(&mut self) {
+        self.drains.clear();
+    }
+
+    pub(crate) fn clock_moved(&mut self) {
+        if let Some(trial) = &mut self.trial {
+            trial.clock_moved = true;
+        }
+    }
+
+    /// Time has passed.
+    pub(crate) fn time(&mut self, now: u64, alive: bool) {
+        for (id, (request, at)) in &self.asked {
+            assert!(now - at <= ANSWER, "{id:?} was not answered for {} ms: {request:?}", now - at);
+        }
+        if let Some(trial) = &self.trial
+            && alive
+            && !trial.clock_moved
+        {
+            let since = self.started.max(trial.began + trial.timeout);
+            assert!(
+                now <= since + LATE,
+                "{} is on probation still, {} ms after its time",
+                trial.generation,
+                now - (trial.began + trial.timeout)
+            );
+        }
+    }
+
+    /// The head of the host wants something.
+    pub(crate) fn output(&mut self, output: &Output, now: u64, files: &Files) {
+        match output {
+            Output::Log(Event::Plan(PlanEvent::InForce { generation, .. })) => {
+                self.comes_into_force(generation, files);
+            }
+            Output::Persist(_, Content::Trial(..), _) => self.trial_asked = now,
+            Output::Log(Event::Probation(event)) => self.probation(event, now, files),
+            Output::Orders(orders) => {
+                let kept = files.orders.status(None);
+                for (router, order) in orders {
+                    let known = *order == RouterOrder::Maintenance
+                        || kept.iter().any(|kept| kept.router == *router && kept.order == *order);
+                    assert!(
+                        known,
+                        "the order {order:?} for {router} is in force and not on the disk: {kept:?}"
+                    );
+                }
+            }
+            Output::Reply(id, reply) => self.answered(*id, reply, files),
+            Output::Overloaded(id) => drop(self.asked.remove(id)),
+            _ => {}
+        }
+    }
+
+    fn comes_into_force(&mut self, generation: &str, files: &Files) {
+        assert_ne!(self.refused.as_deref(), Some(generation), "a plan that was rolled back is in force");
+        let plan = (0..plans::COUNT).map(plans::plan).find(|plan| plan.generation.short() == generation);
+        let plan = plan.unwrap_or_else(|| panic!("nobody has delivered {generation}"));
+        let kept = files.last_good.as_ref().map(|kept| kept.generation.to_string());
+        let unconfirmed = kept.as_ref().is_some_and(|kept| *kept != plan.generation.to_string());
+        if plan.plan.policy.probation.is_some() && unconfirmed {
+            let trial = files.record.trial.as_ref().map(|trial| trial.generation.clone());
+            assert_eq!(
+                trial,
+                Some(plan.generation.to_string()),
+                "in force before its probation is on the disk"
+            );
+        }
+        // It ends the probation of another one.
+        self.trial.take_if(|trial| trial.generation != generation);
+        if !std::mem::take(&mut self.going_back) {
+            self.refused = None;
+        }
+        self.in_force = Some(generation.to_owned());
+    }
+
+    fn probation(&mut self, event: &ProbationEvent, now: u64, files: &Files) {
+        match event {
+            ProbationEvent::Begins { generation, .. } => {
+                let record = files.record.trial.as_ref().expect("it is on the disk");
+                assert_eq!(short(&record.generation), generation);
+                let timeout = u64::try_from(record.timeout().as_millis()).expect("short");
+                self.trial = Some(Trial {
+                    generation: generation.clone(),
+                    began: self.trial_asked,
+                    timeout,
+                    clock_moved: false,
+                });
+                self.rollback_asked = self.asked.values().any(|(request, _)| is_rollback(request));
+            }
+            ProbationEvent::Confirmed { generation, .. } => {
+                let kept = files.last_good.as_ref().map(|kept| kept.generation.short().to_owned());
+                assert_eq!(kept.as_ref(), Some(generation), "confirmed, and not on the disk");
+                self.trial = None;
+            }
+            ProbationEvent::RolledBack { generation, why, .. } => {
+                if let Some(trial) = self.trial.take_if(|trial| trial.generation == *generation) {
+                    let early = now < trial.began + trial.timeout;
+                    let reason =
+                        self.rollback_asked || trial.clock_moved || why.contains("could not be used");
+                    assert!(!early || reason, "{generation} is rolled back before its time: {why}");
+                }
+                self.refused = Some(generation.clone());
+                self.going_back = true;
+            }
+            ProbationEvent::Over { generation, .. } | ProbationEvent::NothingToGoBackTo { generation } => {
+                self.trial.take_if(|trial| trial.generation == *generation);
+            }
+            ProbationEvent::NothingBefore { generation } => {
+                self.refused.take_if(|refused| refused == generation);
+                self.trial.take_if(|trial| trial.generation == *generation);
+            }
+            ProbationEvent::GoesOn { generation, .. } => {
+                let record = files.record.trial.as_ref().expect("it is on the disk");
+                assert_eq!(short(&record.generation), generation);
+                let timeout = u64::try_from(record.timeout().as_millis()).expect("short");
+                let (generation, began) = (generation.clone(), self.trial_asked);
+                self.trial.get_or_insert(Trial { generation, began, timeout, clock_moved: true });
+            }
+            ProbationEvent::NotConfirmed { .. } => {}
+        }
+    }
+
+    fn answered(&mut self, id: RequestId, reply: &Reply, files: &Files) {
+        let (request, _) =
+            self.asked.remove(&id).unwrap_or_else(|| panic!("{id:?} is answered, and was not asked"));
+        match (request, reply) {
+            (Request::Order(request), Reply::Order(Ok(answer))) => {
+                let kept = files.orders.status(None);
+                for router in &answer.routers {
+                    let order = kept.iter().find(|kept| kept.router == *router).map(|kept| kept.order);
+                    let wanted = match request.action {
+                        Action::Hold => Some(RouterOrder::Hold),
+                        Action::Failover => Some(RouterOrder::Yield),
+                        Action::Release => None,
+                    };
+                    assert_eq!(order, wanted, "acknowledged for {router}, and not on the disk");
+                }
+            }
+            (Request::Drain(request), Reply::Drain(Ok(_))) => {
+                let kept = files.drain_orders.status(None);
+                let whom = request.whom.as_ref().map(ToString::to_string);
+                let there = kept
+                    .iter()
+                    .any(|kept| whom.as_ref().is_some_and(|whom| kept.target.starts_with(whom.as_str())));
+                let wanted = request.action == DrainAction::Drain;
+                assert_eq!(there, wanted, "{request:?} is acknowledged, and not on the disk: {kept:?}");
+            }
+            (Request::Probation(request), Reply::Probation(Ok(answer))) if !answer.already => {
+                let kept = files.last_good.as_ref().map(|kept| kept.generation.to_string());
+                assert_eq!(
+                    kept.as_ref(),
+                    Some(&answer.generation),
+                    "acknowledged {request:?}, and not on the disk"
+                );
+                if request.action == probation::Action::Rollback {
+                    assert!(files.record.rolled_back.is_some(), "rolled back, and not on the disk");
+                }
+            }
+            (_, Reply::Order(_) | Reply::Drain(_) | Reply::Probation(_)) => {}
+        }
+    }
+
+    /// Convergence has put the kernel as it is wanted.
+    pub(crate) fn kernel(&mut self, kernel: &KernelState, desired: &Desired, now: u64) {
+        let mut seen = BTreeMap::new();
+        for (service, rules) in &desired.drains {
+            for (destination, limit) in &rules.told {
+                let there = kernel
+                    .services
+                    .get(service)
+                    .is_some_and(|have| have.destinations.contains_key(destination));
+                let Some(limit) = limit.filter(|_| there) else { continue };
+                let limit = u64::try_from(limit.as_millis()).expect("short");
+                let key = (*service, *destination);
+                // The shortest time that it was ever given since.
+                let (since, limit) = match self.drains.get(&key) {
+                    Some((since, before)) => (*since, limit.max(*before)),
+                    None => (now, limit),
+                };
+                let end = since + limit + LATE_DRAIN;
+                assert!(
+                    now <= end,
+                    "{destination} in {service} drains since {since}, for {limit} ms, at {now}"
+                );
+                seen.insert(key, (since, limit));
+            }
+        }
+        self.drains = seen;
+    }
+}

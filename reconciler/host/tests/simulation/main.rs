@@ -1,0 +1,201 @@
+//! A host in virtual time, under tens of thousands of seeded schedules: plans that come and go, on probation or not; operators; checks that
+//! fail; a disk that is slow, full or silent; crashes at any moment, also between a writing and its answer; reboots and clocks that are
+//! set. The laws are in `laws.rs`; here is what happens, and what must be so in the end.
+//!
+//! A failure names its seed; `cargo test` runs the same seeds every time. `EVENKEEL_SEED=n` runs that one only, `EVENKEEL_SCHEDULES=n` the
+//! first n.
+
+mod disk;
+mod laws;
+mod plans;
+mod rng;
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use evenkeel_converge::{Standing, View, desired};
+use evenkeel_health::Verdict;
+use evenkeel_host::io::Request;
+use evenkeel_host::orders::drains::{DrainAction, DrainRequest, Whom};
+use evenkeel_host::orders::routers::{Action, OrderRequest};
+use evenkeel_host::probation;
+use evenkeel_schemas::plan::{Destination, VirtualServer};
+use evenkeel_schemas::scalars::Span;
+use evenkeel_schemas::status::RouterOrder;
+
+use disk::Mood;
+use world::{File, World};
+
+/// How many schedules a test run has.
+const SCHEDULES: u64 = 50_000;
+/// The last numbers of the real servers' addresses.
+const REAL_SERVERS: [u8; 3] = [11, 12, 13];
+/// How long it is calm in the end, milliseconds: longer than any probation, and than a check takes to speak.
+const CALM: u64 = 60_000;
+
+/// Runs `scenario` once per seed and names the seed that fails.
+#[allow(clippy::disallowed_methods, reason = "how much a test does is not the crate's business")]
+fn for_seeds(count: u64, scenario: fn(u64)) {
+    let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
+    let seeds = match (number("EVENKEEL_SEED"), number("EVENKEEL_SCHEDULES")) {
+        (Some(seed), _) => seed..seed + 1,
+        (None, some) => 0..some.unwrap_or(count),
+    };
+    for seed in seeds {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| scenario(seed))) {
+            eprintln!("the seed of this failure is {seed}");
+            resume_unwind(panic);
+        }
+    }
+}
+
+fn order(world: &mut World) -> Request {
+    let action = world.rng.pick(&[Action::Hold, Action::Failover, Action::Release]);
+    let router = world.rng.pick(&[Some("VI_1"), Some("VI_2"), None]).and_then(|name| name.parse().ok());
+    Request::Order(OrderRequest { action, router, force: world.rng.chance(700) })
+}
+
+fn drain(world: &mut World) -> Request {
+    let action = world.rng.pick(&[DrainAction::Drain, DrainAction::Drain, DrainAction::Undrain]);
+    let last = world.rng.pick(&REAL_SERVERS);
+    let whom = format!("rs{last}").parse::<Whom>().expect("a host");
+    let timeout = world.rng.pick(&[None, Some(3), Some(20)]).map(Span::from_secs);
+    let drains = action == DrainAction::Drain;
+    Request::Drain(DrainRequest {
+        action,
+        whom: Some(whom),
+        service: None,
+        timeout: timeout.filter(|_| drains),
+        force: world.rng.chance(800),
+    })
+}
+
+fn probation_request(world: &mut World) -> Request {
+    let action = world.rng.pick(&[
+        probation::Action::Confirm,
+        probation::Action::Confirm,
+        probation::Action::Rollback,
+    ]);
+    Request::Probation(probation::Request { action, generation: None })
+}
+
+/// Something happens to the host.
+fn act(world: &mut World) {
+    match world.rng.below(100) {
+        0..=24 => {
+            let file =
+                if world.rng.chance(80) { File::Broken } else { File::Plan(world.rng.index(plans::COUNT)) };
+            world.deliver(file);
+        }
+        25..=36 => {
+            let request = order(world);
+            world.ask(request);
+        }
+        37..=48 => {
+            let request = drain(world);
+            world.ask(request);
+        }
+        49..=58 => {
+            let request = probation_request(world);
+            world.ask(request);
+        }
+        59..=66 => world.crash(),
+        67..=68 => world.reboot(),
+        69..=76 => {
+            let mood = world.rng.pick(&[Mood::Well, Mood::Slow, Mood::Refuses, Mood::Hangs]);
+            world.disk_becomes(mood);
+        }
+        77..=84 => {
+            let ip = World::address(world.rng.pick(&REAL_SERVERS));
+            if !world.down.remove(&ip) {
+                world.down.insert(ip);
+            }
+        }
+        85..=91 => world.elect(),
+        92..=94 => world.busy = !world.busy,
+        95..=97 => world.kernel_is_well = !world.kernel_is_well,
+        _ => {
+            let seconds = world.rng.below(7_200) as i64 - 3_600;
+            world.step_clock(seconds);
+            world.laws.clock_moved();
+        }
+    }
+}
+
+fn schedule(seed: u64) {
+    let mut world = World::new(seed, std::env::var_os("EVENKEEL_SEED").is_some());
+    // Most hosts have been running before.
+    world.start();
+    let actions = world.rng.within(6, 30);
+    for _ in 0..actions {
+        let pause = if world.rng.chance(300) { world.rng.below(30) } else { world.rng.below(7_000) };
+        world.run(pause);
+        act(&mut world);
+    }
+    world.disk_becomes(Mood::Well);
+    world.kernel_is_well = true;
+    world.busy = false;
+    world.alone = false;
+    world.run(CALM);
+    assert!(world.is_alive());
+    let before = in_the_end(&world);
+    world.crash();
+    world.run(CALM);
+    assert_eq!(in_the_end(&world), before, "a restart changes nothing");
+}
+
+/// Everything is as the plan, the orders and the verdicts say. What is to survive a restart.
+fn in_the_end(world: &World) -> String {
+    let files = &world.disk.files;
+    let Some(in_force) = &world.laws.in_force else {
+        assert!(files.last_good.is_none() && world.file == File::Broken, "a plan could be in force");
+        return "nothing".to_owned();
+    };
+    assert!(files.record.trial.is_none(), "a probation never ends: {:?}", files.record);
+    let refused = files.record.rolled_back.as_ref().map(|back| back.generation[..12].to_owned());
+    if let File::Plan(n) = world.file {
+        let wanted = plans::plan(n).generation.short().to_owned();
+        assert!(
+            *in_force == wanted || refused == Some(wanted.clone()),
+            "{wanted} is neither in force nor refused"
+        );
+    }
+    let plan = (0..plans::COUNT).map(plans::plan).find(|plan| plan.generation.short() == in_force);
+    let plan = &plan.expect("a plan of ours").plan;
+    // What is wanted of the kernel.
+    let standing = |server: &VirtualServer, destination: &Destination| {
+        let failed = world.down.contains(&destination.address.0);
+        let verdict = if failed { Verdict::Down } else { Verdict::Up };
+        match files.drain_orders.told(server, destination) {
+            _ if verdict == Verdict::Down => Standing::Out,
+            Some(told) => Standing::Draining(told.limit),
+            None => Standing::Serving,
+        }
+    };
+    let masters = world.masters();
+    let expected = desired(plan, View { standing: &standing, masters: &masters });
+    let wanted = &world.wanted.as_ref().expect("something is wanted").desired;
+    assert_eq!(wanted.state.services, expected.state.services);
+    assert_eq!(wanted.drains, expected.drains);
+    assert_eq!(world.kernel().services, expected.state.services, "nothing has connections");
+    // What the election obeys.
+    let routers = plan.routers.iter().map(|router| router.name.clone()).collect();
+    assert_eq!(world.routers(), routers);
+    let orders = files.orders.in_force(&files.maintenance, [plan]);
+    assert_eq!(*world.orders_in_election(), orders);
+    let held: Vec<String> = orders
+        .iter()
+        .filter(|(_, order)| order.keeps_out())
+        .map(|(name, order): (_, &RouterOrder)| format!("{name} {order:?}"))
+        .collect();
+    format!(
+        "{in_force}, last good {:?}, refused {refused:?}, orders {held:?}, drains {:?}",
+        files.last_good.as_ref().map(|kept| kept.generation.short().to_owned()),
+        files.drain_orders
+    )
+}
+
+#[test]
+fn the_laws_hold_whatever_happens() {
+    for_seeds(SCHEDULES, schedule);
+}

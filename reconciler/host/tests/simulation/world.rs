@@ -1,0 +1,623 @@
+//! A host in virtual time: its head, and everything around it that the agent is in production. Nothing here says what is right; that is
+//! in `laws.rs`. All randomness comes from one seed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use evenkeel_converge::{Connections, Drains, KernelState, Ledger, Origin, ServiceKey};
+use evenkeel_health::{Finding, Found};
+use evenkeel_host::election::{ElectionSnapshot, Notice, RouterSnapshot, StateChange, Unanswered};
+use evenkeel_host::io::{ElectionAsk, Means, Request, RequestId};
+use evenkeel_host::loaded::{LoadedPlan, PlanRefusal};
+use evenkeel_host::maintenance::Maintenance;
+use evenkeel_host::pass::{DrainsFound, Pass, Report, Wanted};
+use evenkeel_host::recall::{Memory, left_behind};
+use evenkeel_host::routers::RouterSetup;
+use evenkeel_host::verdicts::target;
+use evenkeel_host::{Host, Input, Moment, Output, Start};
+use evenkeel_schemas::scalars::Name;
+use evenkeel_schemas::status::{RouterCounters, RouterOrder, RouterState};
+use evenkeel_schemas::time::MonoTime;
+
+use super::disk::{Disk, Mood};
+use super::laws::Laws;
+use super::plans;
+use super::rng::Rng;
+
+/// Wall clock when the first boot began, milliseconds since 1970.
+const BASE: u64 = 1_700_000_000_000;
+/// Time between two passes that nothing asks for, milliseconds.
+const RESYNC: u64 = 5_000;
+
+/// What the source has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum File {
+    Plan(usize),
+    /// Text that is no plan.
+    Broken,
+}
+
+/// Something that happens later.
+#[derive(Debug)]
+enum Later {
+    /// Of the daemon that is alive now.
+    Input(Box<Input>),
+    /// The election answers with its state as it is then.
+    Snapshot(ElectionAsk),
+    /// The source reads the file.
+    Read,
+    Pass,
+    Disk,
+    Start,
+}
+
+/// The election as far as the head of a host sees it.
+#[derive(Debug, Default)]
+struct Election {
+    setups: Vec<RouterSetup>,
+    started: bool,
+    orders: BTreeMap<Name, RouterOrder>,
+    states: BTreeMap<Name, RouterState>,
+    /// Leases that an earlier daemon left.
+    leases: BTreeSet<String>,
+    lost: u64,
+}
+
+/// Everything around the head of a host, and it.
+pub(crate) struct World {
+    pub(crate) rng: Rng,
+    /// Since the first boot began, milliseconds.
+    pub(crate) now: u64,
+    booted: u64,
+    boot: u32,
+    wall_ahead: i64,
+    /// Which daemon is alive: what an earlier one was to hear is not heard.
+    life: u32,
+    pub(crate) host: Option<Host>,
+    queue: BTreeMap<(u64, u64), (u32, Later)>,
+    number: u64,
+    pub(crate) disk: Disk,
+    pub(crate) mood: Mood,
+    pub(crate) file: File,
+    election: Election,
+    kernel: KernelState,
+    drains: Drains,
+    pub(crate) wanted: Option<Wanted>,
+    /// Whether passes succeed.
+    pub(crate) kernel_is_well: bool,
+    pub(crate) down: BTreeSet<IpAddr>,
+    pub(crate) busy: bool,
+    /// Whether other directors are sometimes not there to take over.
+    pub(crate) alone: bool,
+    requests: u64,
+    pub(crate) laws: Laws,
+    /// Whether what happens is shown.
+    traced: bool,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, traced: bool) -> Self {
+        let mut rng = Rng::new(seed);
+        let file = File::Plan(rng.index(plans::COUNT));
+        Self {
+            rng,
+            now: 1_000,
+            booted: 0,
+            boot: 1,
+            wall_ahead: 0,
+            life: 0,
+            host: None,
+            queue: BTreeMap::new(),
+            number: 0,
+            disk: Disk::default(),
+            mood: Mood::Well,
+            file,
+            election: Election::default(),
+            kernel: KernelState::default(),
+            drains: Drains::default(),
+            wanted: None,
+            kernel_is_well: true,
+            down: BTreeSet::new(),
+            busy: false,
+            alone: true,
+            requests: 0,
+            laws: Laws::default(),
+            traced,
+        }
+    }
+
+    pub(crate) fn mono(&self) -> MonoTime {
+        MonoTime::from_millis(self.now - self.booted)
+    }
+
+    fn moment(&self) -> Moment {
+        let wall_ms = (BASE + self.now).checked_add_signed(self.wall_ahead).unwrap_or_default();
+        Moment { now: self.mono(), boot: format!("boot-{}", self.boot).into(), wall_ms }
+    }
+
+    fn after(&mut self, milliseconds: u64, later: Later) {
+        self.number += 1;
+        self.queue.insert((self.now + milliseconds, self.number), (self.life, later));
+    }
+
+    fn input_after(&mut self, least: u64, most: u64, input: Input) {
+        let wait = self.rng.within(least, most);
+        self.after(wait, Later::Input(Box::new(input)));
+    }
+
+    /// Lets time pass up to this long, with all that happens in it.
+    pub(crate) fn run(&mut self, milliseconds: u64) {
+        let end = self.now + milliseconds;
+        loop {
+            let due = self.host.as_ref().and_then(|host| host.poll_timeout()).map(|(due, _)| {
+                // A little late, as timers are.
+                self.booted + due.as_nanos().div_ceil(1_000_000)
+            });
+            let queued = self.queue.first_key_value().map(|((at, _), _)| *at);
+            let Some(next) = [due, queued].into_iter().flatten().min().filter(|next| *next <= end) else {
+                self.now = end;
+                return;
+            };
+            self.now = self.now.max(next);
+            if queued == Some(next) {
+                let Some((_, (life, later))) = self.queue.pop_first() else { return };
+                if life == self.life {
+                    self.happens(later);
+                }
+            } else {
+                self.handle(Input::Time);
+            }
+            self.laws.time(self.now, self.host.is_some());
+        }
+    }
+
+    fn happens(&mut self, later: Later) {
+        match later {
+            Later::Input(input) => self.handle(*input),
+            Later::Snapshot(ask) => {
+                let snapshot = self.snapshot();
+                self.handle(Input::Election(ask, Box::new(snapshot)));
+            }
+            Later::Read => {
+                let read = self.read();
+                self.laws.delivered(read.as_ref().ok().map(|loaded| loaded.generation.to_string()));
+                self.handle(Input::Plan(read));
+            }
+            Later::Pass => self.pass(),
+            Later::Disk => self.disk_works(),
+            Later::Start => self.start(),
+        }
+    }
+
+    pub(crate) fn handle(&mut self, input: Input) {
+        let moment = self.moment();
+        let Some(host) = &mut self.host else { return };
+        host.handle(input, &moment);
+        self.carry();
+    }
+
+    fn carry(&mut self) {
+        while let Some(output) = self.host.as_mut().and_then(Host::poll_output) {
+            self.trace(&output);
+            self.laws.output(&output, self.now, &self.disk.files);
+            self.carry_out(output);
+        }
+    }
+
+    /// Shows what happens, of a single seed.
+    fn trace(&self, output: &Output) {
+        match output {
+            Output::Log(_) | Output::Persist(..) | Output::Withdraw(_) | Output::Reply(..) if self.traced => {
+                println!("{:>8} {output:?}", self.now);
+            }
+            _ => {}
+        }
+    }
+
+    /// Shows what is done to the host, of a single seed.
+    pub(crate) fn say(&self, what: impl std::fmt::Debug) {
+        if self.traced {
+            println!("{:>8} ---- {what:?}", self.now);
+        }
+    }
+
+    fn carry_out(&mut self, output: Output) {
+        match output {
+            Output::Persist(id, content, urgency) => {
+                self.disk.persist(id, content, urgency);
+                let wait =
+                    if self.mood == Mood::Slow { self.rng.within(50, 4_000) } else { self.rng.within(1, 40) };
+                self.after(wait, Later::Disk);
+            }
+            Output::Withdraw(id) => self.disk.withdraw(id),
+            Output::ReadLastGood { .. } => {
+                let kept = self.disk.files.last_good.clone();
+                self.input_after(1, 300, Input::LastGood(kept));
+            }
+            Output::Recall(loaded) => {
+                let known = self.recalled(&loaded);
+                self.input_after(1, 100, Input::Recalled(known));
+            }
+            Output::Configure(setups) => self.configure(setups),
+            Output::StartElection => {
+                self.election.started = true;
+                self.settle_election();
+            }
+            Output::Orders(orders) => {
+                let yields = |(name, order): (&Name, &RouterOrder)| {
+                    (*order == RouterOrder::Yield && !self.election.orders.contains_key(name))
+                        .then(|| name.clone())
+                };
+                let yielding: Vec<Name> = orders.iter().filter_map(yields).collect();
+                self.election.orders = orders;
+                for name in yielding {
+                    if self.election.states.get(&name) == Some(&RouterState::Master) {
+                        self.becomes(&name, RouterState::Backup);
+                    }
+                }
+                self.settle_election();
+            }
+            Output::Offer(question) => {
+                let stays = self.alone && self.rng.chance(400);
+                let one = |router: &Name| Unanswered {
+                    router: router.clone(),
+                    label: router.to_string(),
+                    master: true,
+                    waited: Duration::from_secs(3),
+                    heard: None,
+                };
+                let unanswered = if stays { question.routers.iter().map(one).collect() } else { Vec::new() };
+                self.input_after(100, 4_000, Input::Unanswered(Some(unanswered)));
+            }
+            Output::AskElection(ask) => {
+                let wait = self.rng.within(1, 5);
+                self.after(wait, Later::Snapshot(ask));
+            }
+            Output::Want(wanted, _) => {
+                self.wanted = Some(wanted);
+                let wait = self.rng.within(1, 200);
+                self.after(wait, Later::Pass);
+            }
+            Output::Probe(check, began) => {
+                let ip = target(&check).ip();
+                let found = if self.down.contains(&ip) {
+                    Found::Failed("refused".to_owned())
+                } else {
+                    Found::Healthy
+                };
+                self.input_after(1, 900, Input::Probed { check, began, found });
+            }
+            Output::RunHooks(subject, _) => self.input_after(1, 500, Input::HooksEnded(subject)),
+            Output::LookInTheWay(_) => self.input_after(1, 50, Input::InTheWay(Ok(Vec::new()))),
+            Output::WatchTrackers(trackers) => {
+                for tracker in trackers {
+                    self.input_after(1, 50, Input::Tracker(tracker.name, Finding::success("looked")));
+                }
+            }
+            Output::Trackers(_)
+            | Output::Unserved(_)
+            | Output::Waiting(_)
+            | Output::WatchWays(_)
+            | Output::Reply(..)
+            | Output::Overloaded(_)
+            | Output::Converged
+            | Output::Log(_) => {}
+        }
+    }
+
+    fn disk_works(&mut self) {
+        for (id, result) in self.disk.work(self.mood) {
+            self.handle(Input::Persisted(id, result));
+        }
+    }
+
+    /// The disk changes its mood; what waited is tried again.
+    pub(crate) fn disk_becomes(&mut self, mood: Mood) {
+        self.mood = mood;
+        self.say(mood);
+        self.after(5, Later::Disk);
+    }
+
+    fn recalled(&self, loaded: &LoadedPlan) -> evenkeel_host::verdicts::Verdicts {
+        let mut ledger = Ledger::default();
+        ledger.services.extend(self.kernel.services.keys().map(|key| (*key, Origin::Created)));
+        let last_good = &self.disk.files.last_good;
+        let memory = Memory {
+            ledger: &ledger,
+            drains: &self.disk.files.drains,
+            orders: &self.disk.files.drain_orders,
+            verified: None,
+            plan: &|| last_good.as_ref().map(|loaded| loaded.plan.clone()),
+        };
+        left_behind(&loaded.plan, &memory, &self.kernel.services)
+    }
+
+    fn pass(&mut self) {
+        let Some(wanted) = self.wanted.clone() else { return };
+        let now = self.mono();
+        let well = self.kernel_is_well;
+        let mut drains = DrainsFound::default();
+        if well {
+            let busy = Connections { active: u32::from(self.busy), ..Connections::default() };
+            let of = |services: &KernelState| {
+                let one = |(key, service): (&ServiceKey, &evenkeel_converge::Service)| {
+                    (*key, service.destinations.keys().map(|key| (*key, busy)).collect())
+                };
+                services.services.iter().map(one).collect()
+            };
+            let usage = of(&self.kernel);
+            let step = self.drains.step(&wanted.desired, &self.kernel, &usage, now);
+            drains = DrainsFound {
+                draining: step.draining.clone(),
+                ended: step.ended.clone(),
+                next_look: step.next_look,
+            };
+            let services = step.desired.state.services.clone();
+            self.drains = step.drains;
+            if self.mood == Mood::Well || self.mood == Mood::Slow {
+                self.disk.files.drains = self.drains.clone();
+            }
+            self.kernel.services = services;
+            self.laws.kernel(&self.kernel, &wanted.desired, self.now);
+        }
+        let look = drains
+            .next_look
+            .map_or(RESYNC, |at| u64::try_from(now.until(at).as_millis()).unwrap_or(RESYNC).clamp(1, RESYNC));
+        self.after(look, Later::Pass);
+        let pass = Pass {
+            ended: now,
+            took: Duration::from_millis(1),
+            done: Vec::new(),
+            repairs: Vec::new(),
+            drifts: Vec::new(),
+            reported_drift: 0,
+            errors: Vec::new(),
+            foreign: None,
+            converged: well,
+            ready: well,
+            lacking: BTreeSet::new(),
+            unnamed: false,
+            drains: Some(drains),
+        };
+        let report = Report {
+            serial: wanted.serial,
+            pass,
+            converged: well,
+            ready: well,
+            lacking: BTreeSet::new(),
+            errors: Vec::new(),
+        };
+        self.handle(Input::Pass(Box::new(report), Means::default()));
+    }
+
+    // The election.
+
+    fn configure(&mut self, setups: Vec<RouterSetup>) {
+        let names: BTreeSet<Name> = setups.iter().map(|setup| setup.name.clone()).collect();
+        let gone: Vec<Name> =
+            self.election.states.keys().filter(|name| !names.contains(*name)).cloned().collect();
+        for name in gone {
+            self.becomes(&name, RouterState::Initialize);
+            self.election.states.remove(&name);
+        }
+        for setup in &setups {
+            if self.election.states.contains_key(&setup.name) {
+                continue;
+            }
+            let goes_on = self.election.leases.remove(&setup.lease);
+            let state = if goes_on { RouterState::Master } else { RouterState::Initialize };
+            self.election.states.insert(setup.name.clone(), RouterState::Initialize);
+            if goes_on {
+                self.becomes(&setup.name, state);
+            }
+        }
+        self.election.setups = setups;
+        self.settle_election();
+    }
+
+    /// Who is kept out is out, who may take part does.
+    fn settle_election(&mut self) {
+        let names: Vec<Name> = self.election.states.keys().cloned().collect();
+        for name in names {
+            let out = self.election.orders.get(&name).copied().is_some_and(RouterOrder::keeps_out);
+            match (self.election.states[&name], out) {
+                (RouterState::Initialize, false) if self.election.started => {
+                    self.becomes(&name, RouterState::Backup);
+                }
+                (RouterState::Backup | RouterState::Master, true) => {
+                    self.becomes(&name, RouterState::Initialize);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn becomes(&mut self, name: &Name, to: RouterState) {
+        self.election.states.insert(name.clone(), to);
+        if self.rng.chance(20) {
+            self.election.lost += 1;
+            return;
+        }
+        let change = StateChange {
+            router: name.clone(),
+            label: name.to_string(),
+            group: None,
+            to,
+            fault: false,
+            priority: 100,
+            why: "so it is".to_owned(),
+        };
+        // In their order.
+        self.after(1, Later::Input(Box::new(Input::Notice(Notice::State(change)))));
+    }
+
+    /// A router that takes part becomes Master, or loses to another.
+    pub(crate) fn elect(&mut self) {
+        let names: Vec<Name> = self.election.states.keys().cloned().collect();
+        if names.is_empty() {
+            return;
+        }
+        let name = names[self.rng.index(names.len())].clone();
+        match self.election.states[&name] {
+            RouterState::Backup => self.becomes(&name, RouterState::Master),
+            RouterState::Master => self.becomes(&name, RouterState::Backup),
+            RouterState::Initialize => {}
+        }
+    }
+
+    /// The routers that this host is Master of.
+    pub(crate) fn masters(&self) -> BTreeSet<Name> {
+        let states = self.election.states.iter();
+        states.filter(|(_, state)| **state == RouterState::Master).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// What routers obey.
+    pub(crate) const fn orders_in_election(&self) -> &BTreeMap<Name, RouterOrder> {
+        &self.election.orders
+    }
+
+    /// The routers that the election has.
+    pub(crate) fn routers(&self) -> BTreeSet<Name> {
+        self.election.setups.iter().map(|setup| setup.name.clone()).collect()
+    }
+
+    fn snapshot(&self) -> ElectionSnapshot {
+        let one = |setup: &RouterSetup| RouterSnapshot {
+            key: setup.key.clone(),
+            name: setup.name.clone(),
+            version: 3,
+            priority: 100,
+            base_priority: 100,
+            group: None,
+            order: self.election.orders.get(&setup.name).copied(),
+            state: self.election.states[&setup.name],
+            waits: false,
+            reason: "so it is".to_owned(),
+            since: None,
+            master: None,
+            other_heard: None,
+            vips: Vec::new(),
+            counters: RouterCounters::default(),
+            strangers: Vec::new(),
+        };
+        let mut snapshot = ElectionSnapshot {
+            routers: self.election.setups.iter().map(one).collect(),
+            guarded: true,
+            ..ElectionSnapshot::default()
+        };
+        snapshot.thread.lost_notices = self.election.lost;
+        snapshot
+    }
+
+    // What happens to the host.
+
+    fn read(&self) -> Result<Arc<LoadedPlan>, PlanRefusal> {
+        match self.file {
+            File::Plan(n) => Ok(plans::plan(n)),
+            File::Broken => Err(PlanRefusal::new("not a plan")),
+        }
+    }
+
+    /// The file changes, and the source reads it.
+    pub(crate) fn deliver(&mut self, file: File) {
+        self.file = file;
+        self.say(file);
+        let wait = self.rng.within(20, 200);
+        self.after(wait, Later::Read);
+    }
+
+    /// An operator asks for something.
+    pub(crate) fn ask(&mut self, request: Request) {
+        if self.host.is_none() {
+            return;
+        }
+        self.requests += 1;
+        let id = RequestId(self.requests);
+        self.say(&request);
+        self.laws.asked(id, &request, self.now);
+        self.handle(Input::Request(id, request));
+    }
+
+    /// Starts a daemon now.
+    pub(crate) fn start(&mut self) {
+        if self.host.is_some() {
+            return;
+        }
+        self.life += 1;
+        let files = &self.disk.files;
+        self.drains = files.drains.clone();
+        let read = self.read();
+        let start = Start {
+            name: "h".parse().expect("a name"),
+            orders: files.orders.clone(),
+            drain_orders: files.drain_orders.clone(),
+            maintenance: Maintenance::clone(&files.maintenance),
+            record: Some(files.record.clone()),
+            leases: self.election.leases.clone(),
+            plan: read.clone(),
+            last_good: files.last_good.as_ref().map(|loaded| loaded.generation.to_string()),
+        };
+        let moment = self.moment();
+        self.say("start");
+        self.laws.started(self.now, &self.disk.files);
+        self.laws.delivered(read.as_ref().ok().map(|loaded| loaded.generation.to_string()));
+        self.host = Some(Host::new(start, &moment));
+        self.carry();
+        // The source's first word.
+        let wait = self.rng.within(30, 300);
+        self.after(wait, Later::Read);
+    }
+
+    /// The daemon ends without a word, and is started again some time later.
+    pub(crate) fn crash(&mut self) {
+        if self.host.take().is_none() {
+            return;
+        }
+        self.life += 1;
+        let halfway = self.rng.chance(500);
+        self.disk.crash(halfway);
+        if self.drains != self.disk.files.drains {
+            // They could not be written.
+            self.laws.drains_are_lost();
+        }
+        let masters = self.masters();
+        let setups = std::mem::take(&mut self.election).setups;
+        let held = setups.into_iter().filter(|setup| masters.contains(&setup.name));
+        self.election.leases = held.map(|setup| setup.lease).collect();
+        self.wanted = None;
+        self.say("crash");
+        self.laws.crashed();
+        let wait = self.rng.within(50, 3_000);
+        self.after(wait, Later::Start);
+    }
+
+    /// The host boots anew: the kernel knows nothing, and time since boot begins again.
+    pub(crate) fn reboot(&mut self) {
+        self.crash();
+        self.election.leases.clear();
+        self.kernel = KernelState::default();
+        self.boot += 1;
+        self.say("reboot");
+        self.booted = self.now;
+        self.laws.rebooted();
+    }
+
+    /// Somebody sets the wall clock.
+    pub(crate) fn step_clock(&mut self, seconds: i64) {
+        self.wall_ahead += seconds * 1000;
+    }
+
+    pub(crate) fn is_alive(&self) -> bool {
+        self.host.is_some()
+    }
+
+    pub(crate) fn address(last: u8) -> IpAddr {
+        Ipv4Addr::new(192, 0, 2, last).into()
+    }
+
+    pub(crate) const fn kernel(&self) -> &KernelState {
+        &self.kernel
+    }
+}
