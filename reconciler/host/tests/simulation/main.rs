@@ -6,6 +6,7 @@
 //! first n.
 
 mod disk;
+mod election;
 mod laws;
 mod plans;
 mod rng;

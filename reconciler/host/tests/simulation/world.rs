@@ -8,20 +8,20 @@ use std::time::Duration;
 
 use evenkeel_converge::{Connections, Drains, KernelState, Ledger, Origin, ServiceKey};
 use evenkeel_health::{Finding, Found};
-use evenkeel_host::election::{ElectionSnapshot, Notice, RouterSnapshot, StateChange, Unanswered};
+use evenkeel_host::election::Unanswered;
 use evenkeel_host::io::{ElectionAsk, Means, Request, RequestId};
 use evenkeel_host::loaded::{LoadedPlan, PlanRefusal};
 use evenkeel_host::maintenance::Maintenance;
 use evenkeel_host::pass::{DrainsFound, Pass, Report, Wanted};
 use evenkeel_host::recall::{Memory, left_behind};
-use evenkeel_host::routers::RouterSetup;
 use evenkeel_host::verdicts::target;
 use evenkeel_host::{Host, Input, Moment, Output, Start};
 use evenkeel_schemas::scalars::Name;
-use evenkeel_schemas::status::{RouterCounters, RouterOrder, RouterState};
+use evenkeel_schemas::status::{RouterOrder, RouterState};
 use evenkeel_schemas::time::MonoTime;
 
 use super::disk::{Disk, Mood};
+use super::election::Election;
 use super::laws::Laws;
 use super::plans;
 use super::rng::Rng;
@@ -53,18 +53,6 @@ enum Later {
     Start,
 }
 
-/// The election as far as the head of a host sees it.
-#[derive(Debug, Default)]
-struct Election {
-    setups: Vec<RouterSetup>,
-    started: bool,
-    orders: BTreeMap<Name, RouterOrder>,
-    states: BTreeMap<Name, RouterState>,
-    /// Leases that an earlier daemon left.
-    leases: BTreeSet<String>,
-    lost: u64,
-}
-
 /// Everything around the head of a host, and it.
 pub(crate) struct World {
     pub(crate) rng: Rng,
@@ -81,7 +69,7 @@ pub(crate) struct World {
     pub(crate) disk: Disk,
     pub(crate) mood: Mood,
     pub(crate) file: File,
-    election: Election,
+    pub(crate) election: Election,
     kernel: KernelState,
     drains: Drains,
     pub(crate) wanted: Option<Wanted>,
@@ -142,7 +130,7 @@ impl World {
         self.queue.insert((self.now + milliseconds, self.number), (self.life, later));
     }
 
-    fn input_after(&mut self, least: u64, most: u64, input: Input) {
+    pub(crate) fn input_after(&mut self, least: u64, most: u64, input: Input) {
         let wait = self.rng.within(least, most);
         self.after(wait, Later::Input(Box::new(input)));
     }
@@ -390,125 +378,6 @@ impl World {
             errors: Vec::new(),
         };
         self.handle(Input::Pass(Box::new(report), Means::default()));
-    }
-
-    // The election.
-
-    fn configure(&mut self, setups: Vec<RouterSetup>) {
-        let names: BTreeSet<Name> = setups.iter().map(|setup| setup.name.clone()).collect();
-        let gone: Vec<Name> =
-            self.election.states.keys().filter(|name| !names.contains(*name)).cloned().collect();
-        for name in gone {
-            self.becomes(&name, RouterState::Initialize);
-            self.election.states.remove(&name);
-        }
-        for setup in &setups {
-            if self.election.states.contains_key(&setup.name) {
-                continue;
-            }
-            let goes_on = self.election.leases.remove(&setup.lease);
-            let state = if goes_on { RouterState::Master } else { RouterState::Initialize };
-            self.election.states.insert(setup.name.clone(), RouterState::Initialize);
-            if goes_on {
-                self.becomes(&setup.name, state);
-            }
-        }
-        self.election.setups = setups;
-        self.settle_election();
-    }
-
-    /// Who is kept out is out, who may take part does.
-    fn settle_election(&mut self) {
-        let names: Vec<Name> = self.election.states.keys().cloned().collect();
-        for name in names {
-            let out = self.election.orders.get(&name).copied().is_some_and(RouterOrder::keeps_out);
-            match (self.election.states[&name], out) {
-                (RouterState::Initialize, false) if self.election.started => {
-                    self.becomes(&name, RouterState::Backup);
-                }
-                (RouterState::Backup | RouterState::Master, true) => {
-                    self.becomes(&name, RouterState::Initialize);
-                }
-                _ => {}
-            }
-        }
-    }
-
-    fn becomes(&mut self, name: &Name, to: RouterState) {
-        self.election.states.insert(name.clone(), to);
-        if self.rng.chance(20) {
-            self.election.lost += 1;
-            return;
-        }
-        let change = StateChange {
-            router: name.clone(),
-            label: name.to_string(),
-            group: None,
-            to,
-            fault: false,
-            priority: 100,
-            why: "so it is".to_owned(),
-        };
-        // In their order.
-        self.after(1, Later::Input(Box::new(Input::Notice(Notice::State(change)))));
-    }
-
-    /// A router that takes part becomes Master, or loses to another.
-    pub(crate) fn elect(&mut self) {
-        let names: Vec<Name> = self.election.states.keys().cloned().collect();
-        if names.is_empty() {
-            return;
-        }
-        let name = names[self.rng.index(names.len())].clone();
-        match self.election.states[&name] {
-            RouterState::Backup => self.becomes(&name, RouterState::Master),
-            RouterState::Master => self.becomes(&name, RouterState::Backup),
-            RouterState::Initialize => {}
-        }
-    }
-
-    /// The routers that this host is Master of.
-    pub(crate) fn masters(&self) -> BTreeSet<Name> {
-        let states = self.election.states.iter();
-        states.filter(|(_, state)| **state == RouterState::Master).map(|(name, _)| name.clone()).collect()
-    }
-
-    /// What routers obey.
-    pub(crate) const fn orders_in_election(&self) -> &BTreeMap<Name, RouterOrder> {
-        &self.election.orders
-    }
-
-    /// The routers that the election has.
-    pub(crate) fn routers(&self) -> BTreeSet<Name> {
-        self.election.setups.iter().map(|setup| setup.name.clone()).collect()
-    }
-
-    fn snapshot(&self) -> ElectionSnapshot {
-        let one = |setup: &RouterSetup| RouterSnapshot {
-            key: setup.key.clone(),
-            name: setup.name.clone(),
-            version: 3,
-            priority: 100,
-            base_priority: 100,
-            group: None,
-            order: self.election.orders.get(&setup.name).copied(),
-            state: self.election.states[&setup.name],
-            waits: false,
-            reason: "so it is".to_owned(),
-            since: None,
-            master: None,
-            other_heard: None,
-            vips: Vec::new(),
-            counters: RouterCounters::default(),
-            strangers: Vec::new(),
-        };
-        let mut snapshot = ElectionSnapshot {
-            routers: self.election.setups.iter().map(one).collect(),
-            guarded: true,
-            ..ElectionSnapshot::default()
-        };
-        snapshot.thread.lost_notices = self.election.lost;
-        snapshot
     }
 
     // What happens to the host.
