@@ -7,6 +7,7 @@
 //! Pure: no file (a caller lends [`Files`]), no clock, no environment, so equal inputs give equal
 //! bytes. The command that reads and writes files is the binary beside this library.
 
+pub mod arguments;
 mod attach;
 mod canonical;
 pub mod change;

@@ -4,18 +4,17 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use clap::CommandFactory;
-use evenkeel::reference;
+use evenkeel::{arguments, reference};
 
 use super::terminal::Shown;
-use super::{Cli, Completions, Man, Terminal, disk};
+use super::{Completions, Man, Terminal, disk};
 
 /// Most bytes of a manual page; they have some 10 KB.
 const MAX_PAGE: usize = 1024 * 1024;
 
-pub(super) fn completions(arguments: &Completions, terminal: &Terminal) -> bool {
+pub(super) fn completions(wanted: &Completions, terminal: &Terminal) -> bool {
     let mut text = Vec::new();
-    clap_complete::generate(arguments.shell, &mut Cli::command(), "evenkeel", &mut text);
+    clap_complete::generate(wanted.shell, &mut arguments::command(), "evenkeel", &mut text);
     terminal.document(&String::from_utf8_lossy(&text));
     true
 }
@@ -39,7 +38,7 @@ fn write(directory: &Path) -> io::Result<usize> {
     fs::create_dir_all(&files)?;
     // The generator opens files as they come: it gets a place of its own.
     let made = tempfile::tempdir()?;
-    clap_mangen::generate_to(Cli::command(), made.path())?;
+    clap_mangen::generate_to(arguments::command(), made.path())?;
     let mut pages = 1;
     for page in fs::read_dir(made.path())? {
         let page = page?;

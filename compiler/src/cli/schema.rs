@@ -1,14 +1,8 @@
 //! `evenkeel schema`: the JSON Schema of a document, by name, or what there is.
 
-use clap::builder::PossibleValuesParser;
 use evenkeel_schemas::json;
 
 use super::{Schema, Terminal};
-
-/// The names that the command line takes.
-pub(super) fn names() -> PossibleValuesParser {
-    PossibleValuesParser::new(json::ALL.iter().map(|document| document.name))
-}
 
 pub(super) fn run(arguments: &Schema, terminal: &Terminal) -> bool {
     let Some(name) = &arguments.name else {

@@ -302,6 +302,12 @@ struct Status {
     usage: bool,
 }
 
+/// The whole command line, as clap knows it.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// The `evenkeeld` program.
 #[must_use]
 pub fn main() -> ExitCode {

@@ -16,7 +16,7 @@ mod source;
 mod state;
 mod system;
 
-pub use cli::main;
+pub use cli::{command, main};
 pub use guard::main as guardian;
 pub use programs::run::main as run_program;
 pub use source::read::main as read_plan;

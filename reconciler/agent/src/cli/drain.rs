@@ -20,7 +20,7 @@ pub(super) const DRAIN_EXAMPLES: &str = "\
 Examples:
   evenkeeld drain rs1                     rs1 gets no new connections, in no virtual server of this director
   evenkeeld drain rs1 --timeout 10m       and its connections have ten minutes to end
-  evenkeeld drain 192.0.2.7 --service web what has this address, in web only
+  evenkeeld drain 192.0.2.7 --service web  what has this address, in web only
   evenkeeld drain rs1 --wait              come back when rs1 has nothing left to do
   evenkeeld undrain rs1                   afterwards: as the plan says again
 
