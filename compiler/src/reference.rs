@@ -41,8 +41,9 @@ pub fn keys() -> Vec<Key> {
 #[must_use]
 pub fn markdown() -> String {
     let mut out = String::from(
-        "# The cluster file\n\nEvery key of `cluster.toml`, made from its JSON Schema. `<name>` stands for a name of \
-         yours, `[]` for each item of a list. The README explains how they work together.\n\nThe language is ahead of the \
+        "# Every key of the cluster file\n\nEvery key of `cluster.toml`, made from its JSON Schema. `<name>` stands for a name of \
+         yours, `[]` for each item of a list. [The cluster file](language/file.md) and \
+         the pages after it say how they work together.\n\nThe language is ahead of the \
          daemon: keys whose meaning begins in **bold** are checked with all others, and what `evenkeeld` cannot do \
          yet is an error.\n",
     );

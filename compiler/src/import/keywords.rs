@@ -1,5 +1,5 @@
 //! Every keyword of keepalived and what becomes of it: the one table behind the importer, its report and
-//! `docs/keepalived.md`.
+//! `docs/keepalived/keywords.md`.
 //!
 //! Data only. A keyword that stands in several blocks has a row in each.
 
