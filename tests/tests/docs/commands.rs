@@ -12,7 +12,7 @@ use super::book::{BOOK, Library, Line, root};
 use super::shell;
 
 /// Languages of blocks that documents use. `sh` is commands and nothing else; `console` has `$ ` before each and shows what they print.
-const LANGUAGES: [&str; 6] = ["sh", "console", "toml", "text", "rust", "json"];
+const LANGUAGES: [&str; 8] = ["sh", "console", "toml", "text", "rust", "json", "diff", "mermaid"];
 /// Words that begin inline code which is a command.
 const PROGRAMS: [&str; 2] = ["evenkeel", "evenkeeld"];
 /// Scripts whose first argument is one of the words in them.
