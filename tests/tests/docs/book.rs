@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 
 use pulldown_cmark::{BrokenLink, CodeBlockKind, Event, LinkType, Options, Parser, Tag, TagEnd};
 
@@ -62,8 +63,14 @@ pub(crate) struct Library {
 }
 
 impl Library {
-    /// The documents of the work tree: what git knows or would take.
-    pub(crate) fn read() -> Self {
+    /// The documents of the work tree, read once.
+    pub(crate) fn read() -> &'static Self {
+        static LIBRARY: LazyLock<Library> = LazyLock::new(Library::of_the_work_tree);
+        &LIBRARY
+    }
+
+    /// What git knows or would take.
+    fn of_the_work_tree() -> Self {
         let output = Command::new("git")
             .args(["ls-files", "--cached", "--others", "--exclude-standard"])
             .current_dir(root())
@@ -110,10 +117,11 @@ impl Library {
 impl Document {
     pub(crate) fn read(text: &str) -> Self {
         let mut document = Self { text: text.to_owned(), ..Self::default() };
+        let lines = Lines::of(text);
         let mut broken = Vec::new();
         let mut undefined = |link: BrokenLink<'_>| {
             if matches!(link.link_type, LinkType::Reference | LinkType::Collapsed) {
-                broken.push((link.reference.to_string(), line_of(text, link.span.start)));
+                broken.push((link.reference.to_string(), lines.at(link.span.start)));
             }
             None
         };
@@ -122,7 +130,7 @@ impl Document {
         let mut slugs = [Slugs::default(), Slugs::default()];
         let (mut heading, mut block): (Option<String>, Option<Block>) = (None, None);
         for (event, range) in parser.into_offset_iter() {
-            let line = line_of(text, range.start);
+            let line = lines.at(range.start);
             match event {
                 Event::Start(Tag::Heading { level, .. }) => {
                     document.levels.push(level as u8);
@@ -172,8 +180,17 @@ impl Document {
     }
 }
 
-fn line_of(text: &str, at: usize) -> Line {
-    text[..at].matches('\n').count() + 1
+/// Where lines begin: a long document is asked for thousands of them.
+struct Lines(Vec<usize>);
+
+impl Lines {
+    fn of(text: &str) -> Self {
+        Self(text.match_indices('\n').map(|(at, _)| at).collect())
+    }
+
+    fn at(&self, byte: usize) -> Line {
+        self.0.partition_point(|end| *end < byte) + 1
+    }
 }
 
 /// Anchors of one document: of two that are alike the second gets a number.

@@ -22,30 +22,30 @@ fn none(faults: &[String]) {
 
 #[test]
 fn every_page_is_in_the_summary_and_every_entry_is_a_page() {
-    none(&links::summary(&Library::read()));
+    none(&links::summary(Library::read()));
 }
 
 #[test]
 fn links_and_anchors_lead_somewhere() {
-    none(&links::faults(&Library::read()));
+    none(&links::faults(Library::read()));
 }
 
 #[test]
 fn commands_are_known_to_their_programs() {
-    none(&commands::faults(&Library::read()));
+    none(&commands::faults(Library::read()));
 }
 
 #[test]
 fn cluster_files_compile() {
-    none(&clusters::faults(&Library::read()));
+    none(&clusters::faults(Library::read()));
 }
 
 #[test]
 fn paths_and_codes_exist() {
-    none(&names::faults(&Library::read()));
+    none(&names::faults(Library::read()));
 }
 
 #[test]
 fn nothing_is_longer_than_a_page() {
-    none(&sizes::faults(&Library::read()));
+    none(&sizes::faults(Library::read()));
 }
