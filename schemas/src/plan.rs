@@ -10,11 +10,13 @@ use crate::cluster::is_default;
 pub use crate::cluster::{Drift, Probation};
 use crate::scalars::{Cidr, InterfaceName, Ip, Name, Span};
 
+mod check;
 mod router;
 mod tracker;
 mod tunnel;
 mod virtual_server;
 
+pub use check::*;
 pub use router::*;
 pub use tracker::*;
 pub use tunnel::*;

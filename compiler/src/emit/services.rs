@@ -97,14 +97,19 @@ impl Maker<'_> {
 
 fn explicit_check(check: &Check, server: &RealServer, port: Option<Port>) -> Option<plan::Check> {
     match check.kind {
-        CheckType::Tcp => Some(plan::Check::Tcp {
-            address: check.address.unwrap_or(server.address),
-            port: check.port.or(port)?,
-            interval: check.interval,
-            timeout: check.timeout,
-            retries: check.retries,
-            retry_delay: check.retry_delay,
-        }),
+        CheckType::Tcp => {
+            let address = check.address.unwrap_or(server.address);
+            Some(plan::Check {
+                target: plan::Target { address, port: check.port.or(port)? },
+                times: plan::Times {
+                    interval: check.interval,
+                    timeout: check.timeout,
+                    retries: check.retries,
+                    retry_delay: check.retry_delay,
+                },
+                kind: plan::CheckKind::Tcp,
+            })
+        }
         // Refused by a rule (`validate/unsupported.rs`).
         CheckType::Http
         | CheckType::Https

@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use evenkeel_host::{Host, Input, Start};
 use evenkeel_schemas::scalars::Name;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
@@ -33,7 +34,7 @@ use crate::election::{Command, Election};
 use crate::guard::keeper::Keeper;
 use crate::guard::{self, Guardian, Lease};
 use crate::health::lookout::Lookout;
-use crate::health::prober::Prober;
+use crate::health::thread::Health;
 use crate::health::trackers::Watching;
 use crate::programs::hooks::Runner;
 use crate::source::directory;
@@ -50,6 +51,8 @@ use errands::Errands;
 use inbox::{Event, Inbox, Signals};
 use persisting::Persisting;
 
+/// News of ways that wait for the health thread.
+const WAYS: usize = 1024;
 /// How long the last pass may take when the daemon stops.
 const LAST_PASS: Duration = Duration::from_secs(2);
 /// How long the disk may take for what is still to be kept when the daemon stops.
@@ -85,7 +88,7 @@ struct Daemon {
     persisting: Persisting,
     converger: Converger,
     election: Election,
-    prober: Prober,
+    health: Health,
     trackers: Watching,
     hooks: Runner,
     keeper: Keeper,
@@ -127,7 +130,9 @@ pub(crate) async fn run(options: Options, stop: StopSignals) -> Result<(), Strin
         .map_err(|error| format!("convergence: {error}"))?;
     let election = Election::start(guardian, leases.clone(), options.scheduling, stop, senders.notices)
         .map_err(|error| format!("election: {error}"))?;
-    let lookout = Lookout::start(senders.ways).map_err(|error| format!("lookout: {error}"))?;
+    let (ways_in, ways) = mpsc::channel(WAYS);
+    let lookout = Lookout::start(ways_in).map_err(|error| format!("lookout: {error}"))?;
+    let health = Health::start(lookout, ways, senders.checks).map_err(|error| format!("health: {error}"))?;
     info!(host = %options.host, plan = %options.plan.display(), "evenkeeld {} started", env!("CARGO_PKG_VERSION"));
     if options.trust == Trust::Anybody {
         warn!(
@@ -156,7 +161,7 @@ pub(crate) async fn run(options: Options, stop: StopSignals) -> Result<(), Strin
         host,
         converger,
         election,
-        prober: Prober::new(senders.probed, lookout),
+        health,
         trackers: Watching::new(senders.found, options.trust),
         hooks: Runner::new(options.trust, senders.hooks),
         keeper: Keeper::new(guard_socket, state.path().to_owned(), senders.guardians),
@@ -212,6 +217,7 @@ impl Daemon {
                 }
                 Event::Stop => return Ok(()),
                 Event::ConvergenceEnded => return Err("the convergence thread ended".to_owned()),
+                Event::HealthEnded => return Err("the health thread ended".to_owned()),
                 Event::ElectionEnded if self.election.was_told_to_stop() => return Ok(()),
                 Event::ElectionEnded => return Err("the election thread ended".to_owned()),
             }

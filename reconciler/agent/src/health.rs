@@ -1,8 +1,9 @@
-//! What is looked at to judge health: probes of real servers, trackers, and the ways to both.
+//! What is looked at to judge health: `thread` is loop 3 around the crate `health`, `probe` makes one probe, `lookout` watches the ways to
+//! targets, `trackers` what the election depends on besides.
 //!
 //! What a finding means is decided in the crate `health`.
 
 pub(crate) mod lookout;
 pub(crate) mod probe;
-pub(crate) mod prober;
+pub(crate) mod thread;
 pub(crate) mod trackers;

@@ -53,6 +53,22 @@ pub struct OtherRoles {
 }
 
 impl Desired {
+    /// Puts in what is wanted of one virtual server, in place of what was.
+    pub fn put(&mut self, row: Row) {
+        let Row { key, wanted } = row;
+        self.drains.remove(&key);
+        let Some((service, rules)) = wanted else {
+            self.state.services.remove(&key);
+            self.other_roles.services.insert(key);
+            return;
+        };
+        self.other_roles.services.remove(&key);
+        self.state.services.insert(key, service);
+        if let Some(rules) = rules {
+            self.drains.insert(key, rules);
+        }
+    }
+
     /// What is done about drift of a kind; VIPs, which the election holds, are always put back.
     #[must_use]
     pub const fn mode(&self, kind: Kind) -> DriftMode {
@@ -80,18 +96,28 @@ pub enum Standing {
     Out,
 }
 
+/// Where a destination stands in its plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// Number of its virtual server, from 0.
+    pub server: usize,
+    /// Its own number in that, from 0.
+    pub destination: usize,
+}
+
 /// What a host knows beside its plan, and what decides which of the plan is wanted now.
 #[derive(Clone, Copy)]
 pub struct View<'a> {
     /// What becomes of a destination of a virtual server.
-    pub standing: &'a dyn Fn(&VirtualServer, &plan::Destination) -> Standing,
+    pub standing: &'a dyn Fn(Position, &VirtualServer, &plan::Destination) -> Standing,
     /// The virtual routers that this host is Master of.
     pub masters: &'a BTreeSet<Name>,
 }
 
 impl View<'_> {
     /// Nothing is known to fail, and nothing is held.
-    pub const CALM: View<'static> = View { standing: &|_, _| Standing::Serving, masters: &BTreeSet::new() };
+    pub const CALM: View<'static> =
+        View { standing: &|_, _, _| Standing::Serving, masters: &BTreeSet::new() };
 }
 
 /// The wanted state of everything but VIPs.
@@ -151,39 +177,59 @@ pub fn desired(plan: &Plan, view: View<'_>) -> Desired {
     }
     // One for all: each is then copied to where it stays.
     let mut destinations = Vec::new();
-    for server in &plan.virtual_servers {
-        let Some(key) = ServiceKey::of(server) else { continue };
-        if server.only_as_master_of.as_ref().is_some_and(|router| !view.masters.contains(router)) {
-            wanted.other_roles.services.insert(key);
-            continue;
-        }
-        let mut service = properties(server, key.is_v6());
-        let leaving = server.drain.map(Span::as_duration).filter(|drain| !drain.is_zero());
-        let mut rules = DrainRules { leaving, ..DrainRules::default() };
-        destinations.clear();
-        for destination in &server.destinations {
-            let name = DestinationKey::of(destination);
-            let weight = match (view.standing)(server, destination) {
-                Standing::Serving => u32::from(destination.weight.get()),
-                Standing::Quiet => 0,
-                Standing::Draining(limit) => {
-                    rules.told.insert(name, limit);
-                    continue;
-                }
-                Standing::Out => {
-                    rules.failed.insert(name);
-                    continue;
-                }
-            };
-            destinations.push((name, fixed_destination(destination, weight)));
-        }
-        service.destinations = Destinations::from_entries(&mut destinations);
-        wanted.state.services.insert(key, service);
-        if rules.leaving.is_some() || !rules.told.is_empty() {
-            wanted.drains.insert(key, rules);
+    for (index, server) in plan.virtual_servers.iter().enumerate() {
+        if let Some(row) = row(index, server, view, &mut destinations) {
+            wanted.put(row);
         }
     }
     wanted
+}
+
+/// What is wanted of one virtual server of a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// Its service.
+    pub key: ServiceKey,
+    /// The service, and what drains in it if anything may; none while this host has it in another role only.
+    pub wanted: Option<(Service, Option<DrainRules>)>,
+}
+
+/// What is wanted of the `index`-th virtual server of a plan; none of one that has no service. `destinations` is room to work in.
+#[must_use]
+pub fn row(
+    index: usize,
+    server: &VirtualServer,
+    view: View<'_>,
+    destinations: &mut Vec<(DestinationKey, Destination)>,
+) -> Option<Row> {
+    let key = ServiceKey::of(server)?;
+    if server.only_as_master_of.as_ref().is_some_and(|router| !view.masters.contains(router)) {
+        return Some(Row { key, wanted: None });
+    }
+    let mut service = properties(server, key.is_v6());
+    let leaving = server.drain.map(Span::as_duration).filter(|drain| !drain.is_zero());
+    let mut rules = DrainRules { leaving, ..DrainRules::default() };
+    destinations.clear();
+    for (number, destination) in server.destinations.iter().enumerate() {
+        let name = DestinationKey::of(destination);
+        let position = Position { server: index, destination: number };
+        let weight = match (view.standing)(position, server, destination) {
+            Standing::Serving => u32::from(destination.weight.get()),
+            Standing::Quiet => 0,
+            Standing::Draining(limit) => {
+                rules.told.insert(name, limit);
+                continue;
+            }
+            Standing::Out => {
+                rules.failed.insert(name);
+                continue;
+            }
+        };
+        destinations.push((name, fixed_destination(destination, weight)));
+    }
+    service.destinations = Destinations::from_entries(destinations);
+    let rules = (rules.leaving.is_some() || !rules.told.is_empty()).then_some(rules);
+    Some(Row { key, wanted: Some((service, rules)) })
 }
 
 fn fixed_destination(destination: &plan::Destination, weight: u32) -> Destination {

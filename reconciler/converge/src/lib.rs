@@ -27,7 +27,8 @@ mod part;
 pub mod serving;
 
 pub use desired::{
-    Desired, OtherRoles, Standing, View, desired, router_routes, router_rules, sync_daemons, vip_addresses,
+    Desired, OtherRoles, Position, Row, Standing, View, desired, router_routes, router_rules, row,
+    sync_daemons, vip_addresses,
 };
 pub use diff::{Diff, Domain, cleanup, diff, diff_kinds};
 pub use drain::{Connections, DrainRules, Draining, Drains};

@@ -7,8 +7,7 @@ use std::time::Duration;
 use evenkeel_schemas::plan::Check;
 use evenkeel_schemas::time::MonoTime;
 
-use crate::gate;
-use crate::schedule::{Outcome, Schedule, SpeaksFor, Verdict};
+use crate::schedule::{Outcome, Schedule, Verdict};
 use crate::way::{Ailment, Turns};
 
 /// How much time there is between two probes that are made as soon as they can be: they are no flood, and a thousand take a second.
@@ -16,11 +15,15 @@ const PACE: Duration = Duration::from_millis(1);
 /// How long after a way is back the first of its checks begin: a switch learns where this host is first.
 const AFTER_RETURN: Duration = Duration::from_millis(100);
 
+/// Number of a check. Whoever takes plans chooses it; a check that stays keeps its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CheckId(pub u32);
+
 /// A verdict that changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     /// The check.
-    pub check: Check,
+    pub check: CheckId,
     /// Its verdict now.
     pub verdict: Verdict,
     /// Why, for people.
@@ -51,12 +54,12 @@ pub enum Reach {
     CutOff,
 }
 
-/// The checks of a host by what they check.
+/// The checks of a host.
 #[derive(Debug, Clone, Default)]
 pub struct Board {
-    schedules: BTreeMap<Check, Schedule>,
+    schedules: BTreeMap<CheckId, Schedule>,
     /// Every schedule by the time when it has something to do.
-    queue: BTreeSet<(MonoTime, Check)>,
+    queue: BTreeSet<(MonoTime, CheckId)>,
 }
 
 impl Board {
@@ -71,41 +74,36 @@ impl Board {
     /// verdict is right; its regular ones are spread over their interval so that they never come in one burst.
     pub fn configure(
         &mut self,
-        checks: impl IntoIterator<Item = Check>,
-        initial: impl Fn(&Check) -> Verdict,
+        checks: impl IntoIterator<Item = (CheckId, Check)>,
+        initial: impl Fn(CheckId) -> Verdict,
         now: MonoTime,
     ) {
         let mut before = std::mem::take(&mut self.schedules);
-        let mut new = Vec::new();
-        for check in checks {
-            match before.remove(&check) {
-                Some(schedule) => drop(self.schedules.insert(check, schedule)),
-                None if self.schedules.contains_key(&check) => {}
-                None => new.push(check),
+        let mut new = BTreeMap::new();
+        for (id, check) in checks {
+            match before.remove(&id) {
+                Some(schedule) => drop(self.schedules.insert(id, schedule)),
+                None if self.schedules.contains_key(&id) => {}
+                None => drop(new.insert(id, check)),
             }
         }
-        new.sort_unstable();
-        new.dedup();
         let soon = PACE * u32::try_from(new.len()).unwrap_or(u32::MAX);
-        for (n, check) in (0..).zip(new) {
-            let Check::Tcp { interval, .. } = &check;
-            let interval = interval.as_duration();
+        for (n, (id, check)) in (0..).zip(new) {
+            let interval = check.times.interval.as_duration();
             let (first, regular) = (now + spread(n, soon.min(interval)), now + spread(n, interval));
-            let schedule = Schedule::new(&check, initial(&check), first, regular);
-            self.schedules.insert(check, schedule);
+            let ip = check.target.address.0;
+            let schedule = Schedule::new(&check.times, ip, initial(id), first, regular);
+            self.schedules.insert(id, schedule);
         }
-        self.queue = self.schedules.iter().map(|(check, s)| (s.due(), check.clone())).collect();
+        self.queue = self.schedules.iter().map(|(id, schedule)| (schedule.due(), *id)).collect();
     }
 
     /// Ways to targets are lost, or back. Checks of what is lost keep their verdicts; those of what is back run as soon as they can. Returns the
     /// checks that will have to say anew what their verdict is.
-    pub fn ways_turned(&mut self, turns: &Turns, now: MonoTime) -> BTreeSet<Check> {
-        let turned = |check: &Check| {
-            let Check::Tcp { address, .. } = check;
-            turns.get::<IpAddr>(&address.0)
-        };
-        let checks: Vec<(Check, Option<Ailment>)> =
-            self.schedules.keys().filter_map(|check| Some((check.clone(), turned(check)?.clone()))).collect();
+    pub fn ways_turned(&mut self, turns: &Turns, now: MonoTime) -> BTreeSet<CheckId> {
+        let turned = |schedule: &Schedule| turns.get::<IpAddr>(&schedule.target()).cloned();
+        let checks: Vec<(CheckId, Option<Ailment>)> =
+            self.schedules.iter().filter_map(|(id, schedule)| Some((*id, turned(schedule)?))).collect();
         // What is elsewhere may be where it should be by now.
         let runs = |ailment: &Option<Ailment>| matches!(ailment, None | Some(Ailment::Elsewhere(_)));
         let back = checks.iter().filter(|(_, ailment)| runs(ailment)).count();
@@ -113,7 +111,7 @@ impl Board {
         let mut number = 0;
         for (check, ailment) in &checks {
             let Some(schedule) = self.schedules.get_mut(check) else { continue };
-            self.queue.remove(&(schedule.due(), check.clone()));
+            self.queue.remove(&(schedule.due(), *check));
             if let Some(ailment) = ailment {
                 schedule.way_lost(ailment, now);
             }
@@ -121,7 +119,7 @@ impl Board {
                 schedule.way_back(now + AFTER_RETURN + spread(number, soon));
                 number += 1;
             }
-            self.queue.insert((schedule.due(), check.clone()));
+            self.queue.insert((schedule.due(), *check));
         }
         checks.into_iter().map(|(check, _)| check).collect()
     }
@@ -133,7 +131,7 @@ impl Board {
     }
 
     /// The probes to start now, and verdicts that changed because a probe never reported.
-    pub fn start(&mut self, now: MonoTime) -> (Vec<Check>, Vec<Change>) {
+    pub fn start(&mut self, now: MonoTime) -> (Vec<CheckId>, Vec<Change>) {
         let mut probes = Vec::new();
         let mut changes = Vec::new();
         let mut later = Vec::new();
@@ -142,9 +140,9 @@ impl Board {
             let Some(schedule) = self.schedules.get_mut(&check) else { continue };
             let before = schedule.verdict();
             if schedule.start(now) {
-                probes.push(check.clone());
+                probes.push(check);
             }
-            changes.extend(change(&check, before, schedule));
+            changes.extend(change(check, before, schedule));
             later.push((schedule.due(), check));
         }
         self.queue.extend(later);
@@ -152,64 +150,63 @@ impl Board {
     }
 
     /// Takes a probe's outcome. Of a check that is gone it is ignored.
-    pub fn finish(&mut self, check: &Check, outcome: Outcome, now: MonoTime) -> Option<Change> {
-        let schedule = self.schedules.get_mut(check)?;
-        self.queue.remove(&(schedule.due(), check.clone()));
+    pub fn finish(&mut self, id: CheckId, outcome: Outcome, now: MonoTime) -> Option<Change> {
+        let schedule = self.schedules.get_mut(&id)?;
+        self.queue.remove(&(schedule.due(), id));
         let before = schedule.verdict();
         schedule.finish(outcome, now);
-        self.queue.insert((schedule.due(), check.clone()));
-        change(check, before, schedule)
+        self.queue.insert((schedule.due(), id));
+        change(id, before, schedule)
+    }
+
+    /// A check; none when it is not on the board.
+    #[must_use]
+    pub fn get(&self, id: CheckId) -> Option<&Schedule> {
+        self.schedules.get(&id)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: CheckId) -> Option<&mut Schedule> {
+        self.schedules.get_mut(&id)
+    }
+
+    /// The next result of each check is told in any case.
+    pub(crate) fn tell_again(&mut self) {
+        self.schedules.values_mut().for_each(|schedule| schedule.told = None);
+    }
+
+    /// All checks.
+    pub fn iter(&self) -> impl Iterator<Item = (CheckId, &Schedule)> {
+        self.schedules.iter().map(|(id, schedule)| (*id, schedule))
     }
 
     /// The verdict of a check; none when it is not on the board.
     #[must_use]
-    pub fn verdict(&self, check: &Check) -> Option<Verdict> {
-        self.schedules.get(check).map(Schedule::verdict)
+    pub fn verdict(&self, id: CheckId) -> Option<Verdict> {
+        self.get(id).map(Schedule::verdict)
     }
 
     /// Whether probes have said what a check's verdict is ([`Schedule::is_settled`]). Of one that is gone nobody waits to hear.
     #[must_use]
-    pub fn is_settled(&self, check: &Check) -> bool {
-        self.schedules.get(check).is_none_or(Schedule::is_settled)
-    }
-
-    /// A check speaks for this, by the plan in force.
-    pub fn set_speaks_for(&mut self, check: &Check, what: SpeaksFor) {
-        if let Some(schedule) = self.schedules.get_mut(check) {
-            schedule.speaks_for = what;
-        }
-    }
-
-    /// What a check speaks for, as it was last set.
-    #[must_use]
-    pub fn speaks_for(&self, check: &Check) -> Option<SpeaksFor> {
-        self.schedules.get(check).map(|schedule| schedule.speaks_for)
+    pub fn is_settled(&self, id: CheckId) -> bool {
+        self.get(id).is_none_or(Schedule::is_settled)
     }
 
     /// Whether the probe that began then is the one under way. One that was given up is not.
     #[must_use]
-    pub fn is_under_way(&self, check: &Check, began: MonoTime) -> bool {
-        self.schedules.get(check).is_some_and(|schedule| schedule.probing() == Some(began))
+    pub fn is_under_way(&self, id: CheckId, began: MonoTime) -> bool {
+        self.get(id).is_some_and(|schedule| schedule.probing() == Some(began))
     }
 
     /// What is known of a check's target.
     #[must_use]
-    pub fn reach(&self, check: &Check, now: MonoTime) -> Reach {
-        let Some(schedule) = self.schedules.get(check) else { return Reach::Unknown };
-        match schedule.unjudged() {
-            Some((since, ailment)) if ailment.is_of_the_way() => {
-                let long = now.since(*since) >= gate::turn(check);
-                if long { Reach::CutOff } else { Reach::Unknown }
-            }
-            _ if schedule.last().is_none() => Reach::Unknown,
-            _ => Reach::Judged(schedule.verdict()),
-        }
+    pub fn reach(&self, id: CheckId, now: MonoTime) -> Reach {
+        self.get(id).map_or(Reach::Unknown, |schedule| schedule.reach(now))
     }
 
     /// What ailed this host when a target began not to be judged; none when it is judged.
     #[must_use]
-    pub fn silence(&self, check: &Check) -> Option<&Ailment> {
-        self.schedules.get(check)?.silence()
+    pub fn silence(&self, id: CheckId) -> Option<&Ailment> {
+        self.get(id)?.silence()
     }
 
     /// How many targets are not judged since this ailed the host.
@@ -220,13 +217,8 @@ impl Board {
 
     /// A check's state.
     #[must_use]
-    pub fn report(&self, check: &Check) -> Option<Report> {
-        self.schedules.get(check).map(|schedule| Report {
-            verdict: schedule.verdict(),
-            failures: schedule.failures(),
-            last: schedule.last().cloned(),
-            unjudged: schedule.unjudged().cloned(),
-        })
+    pub fn report(&self, id: CheckId) -> Option<Report> {
+        self.get(id).map(Schedule::report)
     }
 
     /// How many checks there are.
@@ -242,10 +234,10 @@ impl Board {
     }
 }
 
-fn change(check: &Check, before: Verdict, schedule: &Schedule) -> Option<Change> {
+fn change(check: CheckId, before: Verdict, schedule: &Schedule) -> Option<Change> {
     let verdict = schedule.verdict();
     (verdict != before).then(|| Change {
-        check: check.clone(),
+        check,
         verdict,
         reason: match schedule.last() {
             Some((_, Outcome::Failure(reason))) => reason.clone(),

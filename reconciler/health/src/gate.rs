@@ -7,26 +7,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use evenkeel_schemas::plan::Check;
 use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::time::MonoTime;
+
+use crate::board::CheckId;
 
 /// A router waits no longer than this, whatever its checks are: the longest time for which a director that is wanted
 /// as Master is kept from it by what nobody may ever answer.
 pub const LONGEST: Duration = Duration::from_secs(30);
 
-/// How long it takes a check at most to say that its target fails, with all its retries.
-#[must_use]
-pub fn turn(check: &Check) -> Duration {
-    let Check::Tcp { timeout, retries, retry_delay, .. } = check;
-    let retries = u32::from(retries.get());
-    timeout.as_duration().saturating_mul(retries + 1) + retry_delay.as_duration().saturating_mul(retries)
-}
-
 #[derive(Debug, Clone)]
 struct Gate {
-    /// Checks that have not spoken.
-    left: BTreeSet<Check>,
+    /// Checks that have not spoken, and how long a turn of each takes at most.
+    left: BTreeMap<CheckId, Duration>,
     /// It opens then in any case; not while the router cannot take part.
     until: Option<MonoTime>,
 }
@@ -34,7 +27,7 @@ struct Gate {
 impl Gate {
     /// When it opens at the latest when it closes now.
     fn end(&self, now: MonoTime) -> MonoTime {
-        let longest = self.left.iter().map(turn).max().unwrap_or_default();
+        let longest = self.left.values().max().copied().unwrap_or_default();
         // With as much again for probes that wait for each other.
         now + (longest + SPREAD).min(LONGEST)
     }
@@ -49,7 +42,7 @@ pub struct Expired {
     /// The router.
     pub router: Name,
     /// The checks that had not spoken.
-    pub left: BTreeSet<Check>,
+    pub left: BTreeSet<CheckId>,
 }
 
 /// The routers that wait, by name.
@@ -65,9 +58,9 @@ impl Gates {
         Self::default()
     }
 
-    /// A router waits for these checks, from now on. Without any it does not wait. `able` is whether it can take part: the
+    /// A router waits for these checks, each with how long its turn takes at most ([`evenkeel_schemas::plan::Times::turn`]), from now on. Without any it does not wait. `able` is whether it can take part: the
     /// time does not begin before.
-    pub fn close(&mut self, router: &Name, left: BTreeSet<Check>, able: bool, now: MonoTime) {
+    pub fn close(&mut self, router: &Name, left: BTreeMap<CheckId, Duration>, able: bool, now: MonoTime) {
         if left.is_empty() {
             self.gates.remove(router);
             return;
@@ -92,20 +85,20 @@ impl Gates {
     }
 
     /// A check has spoken. Whether a router waits no longer because of that.
-    pub fn spoken(&mut self, check: &Check) -> bool {
+    pub fn spoken(&mut self, check: CheckId) -> bool {
         let before = self.gates.len();
         self.gates.retain(|_, gate| {
-            gate.left.remove(check);
+            gate.left.remove(&check);
             !gate.left.is_empty()
         });
         self.gates.len() < before
     }
 
     /// Checks that are not on the board any more have nothing to say. Whether a router waits no longer because of that.
-    pub fn retain(&mut self, is_there: impl Fn(&Check) -> bool) -> bool {
+    pub fn retain(&mut self, is_there: impl Fn(CheckId) -> bool) -> bool {
         let before = self.gates.len();
         self.gates.retain(|_, gate| {
-            gate.left.retain(&is_there);
+            gate.left.retain(|check, _| is_there(*check));
             !gate.left.is_empty()
         });
         self.gates.len() < before
@@ -114,7 +107,7 @@ impl Gates {
     /// Opens the gates whose time is over.
     pub fn expire(&mut self, now: MonoTime) -> Vec<Expired> {
         let over = self.gates.extract_if(.., |_, gate| gate.until.is_some_and(|until| until <= now));
-        over.map(|(router, gate)| Expired { router, left: gate.left }).collect()
+        over.map(|(router, gate)| Expired { router, left: gate.left.into_keys().collect() }).collect()
     }
 
     /// When [`Self::expire`] has something to do.

@@ -12,22 +12,24 @@
 //!        +--------------------------------------+
 //! ```
 //!
-//! One schedule per distinct [`Check`]: a real server that several virtual servers check in the
+//! `checker` is the whole as one machine. One schedule per distinct [`Check`]: a real server that several virtual servers check in the
 //! same way is checked once. A probe that failed while the way to its target was gone on this host says nothing
 //! ([`way`]), and is told of once ([`silence`]). Until checks have spoken their routers do not take over from a
 //! living Master ([`gate`]). No sockets, no clock: the agent runs the probes. What the elections watch
 //! besides is in [`tracker`].
 
 pub mod board;
+pub mod checker;
 pub mod gate;
 pub mod schedule;
 pub mod silence;
 pub mod tracker;
 pub mod way;
 
-pub use board::{Board, Change, Reach, Report};
+pub use board::{Board, Change, CheckId, Reach, Report};
+pub use checker::{CheckNews, CheckState, Checker, Heard, WayNews};
 pub use gate::Gates;
-pub use schedule::{Outcome, Schedule, SpeaksFor, Verdict};
+pub use schedule::{Outcome, Schedule, Verdict};
 pub use silence::Silences;
 pub use tracker::{Finding, Trackers};
 pub use way::{Ailment, Found, Ways};

@@ -1,12 +1,15 @@
 //! One check: its verdict, its failures in a row and the time of its next probe.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
-use evenkeel_schemas::plan::Check;
+use evenkeel_schemas::plan::Times;
 use evenkeel_schemas::time::MonoTime;
 
 pub use evenkeel_schemas::status::Verdict;
 
+use crate::board::{Reach, Report};
+use crate::checker::Told;
 use crate::way::Ailment;
 
 /// What a probe found.
@@ -34,26 +37,16 @@ enum Phase {
     Probing { began: MonoTime, since: MonoTime, regular: Option<MonoTime> },
 }
 
-/// Where in a plan it stands what a check speaks for. Whoever made the board knows what the numbers mean.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct SpeaksFor {
-    /// The first virtual server.
-    pub server: u32,
-    /// Its first destination that is checked so.
-    pub destination: u32,
-    /// How many other services.
-    pub more_services: u32,
-    /// How many other hosts.
-    pub more_hosts: u32,
-}
-
 /// The schedule and verdict of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schedule {
+    target: IpAddr,
     interval: Duration,
     timeout: Duration,
     retries: u32,
     retry_delay: Duration,
+    /// How long a whole turn takes at most.
+    turn: Duration,
     phase: Phase,
     verdict: Verdict,
     failures: u32,
@@ -66,16 +59,18 @@ pub struct Schedule {
     settled: bool,
     /// Whether the probe under way was already given more time because we ourselves were late.
     extended: bool,
-    /// What it speaks for.
-    pub(crate) speaks_for: SpeaksFor,
+    /// What was told of it; none when its next result is to be told in any case.
+    pub(crate) told: Option<Told>,
 }
 
 impl Schedule {
-    /// A check whose first probe starts at `first`, beside regular ones that begin at `regular`.
+    /// A check of this target whose first probe starts at `first`, beside regular ones that begin at `regular`.
     #[must_use]
-    pub fn new(check: &Check, verdict: Verdict, first: MonoTime, regular: MonoTime) -> Self {
-        let Check::Tcp { interval, timeout, retries, retry_delay, .. } = check;
+    pub fn new(times: &Times, target: IpAddr, verdict: Verdict, first: MonoTime, regular: MonoTime) -> Self {
+        let Times { interval, timeout, retries, retry_delay } = times;
         Self {
+            target,
+            turn: times.turn(),
             interval: interval.as_duration(),
             timeout: timeout.as_duration(),
             retries: u32::from(retries.get()),
@@ -88,7 +83,40 @@ impl Schedule {
             silence: None,
             settled: false,
             extended: false,
-            speaks_for: SpeaksFor::default(),
+            told: None,
+        }
+    }
+
+    /// The address that it asks.
+    #[must_use]
+    pub const fn target(&self) -> IpAddr {
+        self.target
+    }
+
+    /// What is known of the target, for whoever asks whether this host can serve by it.
+    #[must_use]
+    pub fn reach(&self, now: MonoTime) -> Reach {
+        match &self.unjudged {
+            Some((since, ailment)) if ailment.is_of_the_way() => {
+                if now.since(*since) >= self.turn {
+                    Reach::CutOff
+                } else {
+                    Reach::Unknown
+                }
+            }
+            _ if self.last.is_none() => Reach::Unknown,
+            _ => Reach::Judged(self.verdict),
+        }
+    }
+
+    /// All of it, for people.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        Report {
+            verdict: self.verdict,
+            failures: self.failures,
+            last: self.last.clone(),
+            unjudged: self.unjudged.clone(),
         }
     }
 

@@ -10,7 +10,7 @@
 //!
 //! Values only: the agent hears of interfaces and asks the kernel for routes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 
@@ -259,6 +259,14 @@ impl Ways {
         let mut named = self.links.values().filter(|link| link.name == interface);
         let first = named.next()?.ailment();
         named.fold(first, |ailment, link| ailment.and_then(|_| link.ailment()))
+    }
+
+    /// The interfaces that something ails, by name.
+    #[must_use]
+    pub fn ailing(&self) -> BTreeSet<String> {
+        let names = self.links.values().filter(|link| link.ailment().is_some()).map(|link| link.name.clone());
+        // One that is gone may be there again under its name.
+        names.filter(|name| self.ailment_of(name).is_some()).collect()
     }
 
     fn look(&mut self, now: MonoTime, which: impl Fn(&Target) -> bool) -> Turns {

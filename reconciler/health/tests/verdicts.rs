@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use evenkeel_health::{Ailment, Board, Outcome, Verdict};
+use evenkeel_health::{Ailment, Board, CheckId, Outcome, Verdict};
 use evenkeel_schemas::plan::Check;
 use evenkeel_schemas::time::MonoTime;
 use proptest::prelude::*;
@@ -14,6 +14,14 @@ fn check(host: u8) -> Check {
         "interval": "5s", "timeout": "10s", "retries": 3, "retry_delay": "3s"
     }))
     .expect("check")
+}
+
+fn id(host: u8) -> CheckId {
+    CheckId(host.into())
+}
+
+fn numbered(host: u8) -> (CheckId, Check) {
+    (id(host), check(host))
 }
 
 fn fail() -> Outcome {
@@ -30,7 +38,7 @@ fn run(board: &mut Board, from: u64, end: u64, answer: impl Fn(u64) -> Outcome) 
         let (probes, given_up) = board.start(now);
         changes.extend(given_up.into_iter().map(|change| (secs, change.verdict)));
         for probe in probes {
-            changes.extend(board.finish(&probe, answer(secs), now).map(|change| (secs, change.verdict)));
+            changes.extend(board.finish(probe, answer(secs), now).map(|change| (secs, change.verdict)));
         }
     }
     changes
@@ -39,7 +47,7 @@ fn run(board: &mut Board, from: u64, end: u64, answer: impl Fn(u64) -> Outcome) 
 #[test]
 fn goes_down_after_its_retries_and_up_at_the_first_success() {
     let mut board = Board::new();
-    board.configure([check(1)], |_| Verdict::Up, MonoTime::ZERO);
+    board.configure([numbered(1)], |_| Verdict::Up, MonoTime::ZERO);
     // Probes at 0, 5; the failing ones at 10, 13, 16, 19; then every 5 s; the first good one at 29.
     let changes =
         run(&mut board, 0, 60, |secs| if (7..28).contains(&secs) { fail() } else { Outcome::Success });
@@ -49,7 +57,7 @@ fn goes_down_after_its_retries_and_up_at_the_first_success() {
 #[test]
 fn a_success_between_failures_starts_the_count_anew() {
     let mut board = Board::new();
-    board.configure([check(1)], |_| Verdict::Up, MonoTime::ZERO);
+    board.configure([numbered(1)], |_| Verdict::Up, MonoTime::ZERO);
     let changes = run(&mut board, 0, 100, |secs| if secs % 4 == 0 { Outcome::Success } else { fail() });
     assert_eq!(changes, []);
 }
@@ -57,55 +65,55 @@ fn a_success_between_failures_starts_the_count_anew() {
 #[test]
 fn a_probe_that_never_reports_counts_as_failed() {
     let mut board = Board::new();
-    board.configure([check(1)], |_| Verdict::Up, MonoTime::ZERO);
+    board.configure([numbered(1)], |_| Verdict::Up, MonoTime::ZERO);
     let mut downs = 0;
     for secs in 0..80 {
         let (_, changes) = board.start(MonoTime::from_millis(secs * 1000));
         downs += changes.iter().filter(|change| change.verdict == Verdict::Down).count();
     }
     assert_eq!(downs, 1);
-    assert_eq!(board.verdict(&check(1)), Some(Verdict::Down));
+    assert_eq!(board.verdict(id(1)), Some(Verdict::Down));
 }
 
 #[test]
 fn a_probe_that_could_not_be_made_says_nothing() {
     let mut board = Board::new();
-    board.configure([check(1)], |_| Verdict::Up, MonoTime::ZERO);
+    board.configure([numbered(1)], |_| Verdict::Up, MonoTime::ZERO);
     let changes = run(&mut board, 0, 300, |_| Outcome::Inconclusive(Ailment::NoDescriptors));
     assert_eq!(changes, []);
-    assert_eq!(board.report(&check(1)).expect("report").failures, 0);
+    assert_eq!(board.report(id(1)).expect("report").failures, 0);
 }
 
 #[test]
 fn results_that_nobody_took_because_we_were_late_are_not_failures() {
     let mut board = Board::new();
-    board.configure([check(1)], |_| Verdict::Up, MonoTime::ZERO);
+    board.configure([numbered(1)], |_| Verdict::Up, MonoTime::ZERO);
     let (probes, _) = board.start(MonoTime::ZERO);
     assert_eq!(probes.len(), 1);
     // A minute passes without a look; the result has been waiting all the time.
     let late = MonoTime::from_millis(60_000);
     assert_eq!(board.start(late), (vec![], vec![]));
-    board.finish(&probes[0], Outcome::Success, late);
-    assert_eq!(board.report(&check(1)).expect("report").failures, 0);
+    board.finish(probes[0], Outcome::Success, late);
+    assert_eq!(board.report(id(1)).expect("report").failures, 0);
 }
 
 #[test]
 fn identical_checks_are_one_and_survive_a_new_plan() {
     let mut board = Board::new();
-    board.configure([check(1), check(1), check(2)], |_| Verdict::Up, MonoTime::ZERO);
+    board.configure([numbered(1), numbered(1), numbered(2)], |_| Verdict::Up, MonoTime::ZERO);
     assert_eq!(board.len(), 2);
     run(&mut board, 0, 60, |_| fail());
-    assert_eq!(board.verdict(&check(1)), Some(Verdict::Down));
-    board.configure([check(1), check(3)], |_| Verdict::Up, MonoTime::from_millis(60_000));
-    assert_eq!(board.verdict(&check(1)), Some(Verdict::Down));
-    assert_eq!(board.verdict(&check(2)), None);
-    assert_eq!(board.verdict(&check(3)), Some(Verdict::Up));
+    assert_eq!(board.verdict(id(1)), Some(Verdict::Down));
+    board.configure([numbered(1), numbered(3)], |_| Verdict::Up, MonoTime::from_millis(60_000));
+    assert_eq!(board.verdict(id(1)), Some(Verdict::Down));
+    assert_eq!(board.verdict(id(2)), None);
+    assert_eq!(board.verdict(id(3)), Some(Verdict::Up));
 }
 
 #[test]
 fn first_probes_come_soon_and_regular_ones_are_spread_over_the_interval() {
     let mut board = Board::new();
-    board.configure((1..=100).map(check), |_| Verdict::Up, MonoTime::ZERO);
+    board.configure((1..=100).map(numbered), |_| Verdict::Up, MonoTime::ZERO);
     let (mut first, mut worst) = (BTreeSet::new(), 0);
     for tenth in 0..150 {
         let now = MonoTime::from_millis(tenth * 100 + 99);
@@ -116,7 +124,7 @@ fn first_probes_come_soon_and_regular_ones_are_spread_over_the_interval() {
             worst = worst.max(probes.len());
         }
         for probe in probes {
-            board.finish(&probe, Outcome::Success, now);
+            board.finish(probe, Outcome::Success, now);
             first.insert(probe);
         }
     }
@@ -129,16 +137,16 @@ proptest! {
     #[test]
     fn verdicts_follow_the_results(steps in prop::collection::vec((0u64..30_000, any::<bool>()), 1..200)) {
         let mut board = Board::new();
-        board.configure([check(1)], |_| Verdict::Up, MonoTime::ZERO);
+        board.configure([numbered(1)], |_| Verdict::Up, MonoTime::ZERO);
         let mut now = MonoTime::ZERO;
         let mut in_a_row = 0;
         for (pause, good) in steps {
             now = now + Duration::from_millis(pause);
             for probe in board.start(now).0 {
-                board.finish(&probe, if good { Outcome::Success } else { fail() }, now);
+                board.finish(probe, if good { Outcome::Success } else { fail() }, now);
                 in_a_row = if good { 0 } else { in_a_row + 1 };
             }
-            let report = board.report(&check(1)).expect("on the board");
+            let report = board.report(id(1)).expect("on the board");
             prop_assert_eq!(report.failures, in_a_row);
             prop_assert!(report.verdict == Verdict::Up || in_a_row > 3);
             let due = board.poll_timeout().expect("never forgotten");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use evenkeel_health::silence::News;
 use evenkeel_health::way::{Link, Route, Turns, judge};
-use evenkeel_health::{Ailment, Board, Found, Gates, Outcome, Reach, Silences, Verdict, Ways, gate};
+use evenkeel_health::{Ailment, Board, CheckId, Found, Gates, Outcome, Reach, Silences, Verdict, Ways};
 use evenkeel_schemas::plan::Check;
 use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::time::MonoTime;
@@ -27,6 +27,14 @@ fn check(last: u8) -> Check {
         "interval": "30s", "timeout": "3s", "retries": 1, "retry_delay": "1s"
     }))
     .expect("check")
+}
+
+fn id(host: u8) -> CheckId {
+    CheckId(host.into())
+}
+
+fn numbered(host: u8) -> (CheckId, Check) {
+    (id(host), check(host))
 }
 
 fn link(name: &str, up: bool, carrier: bool) -> Link {
@@ -147,21 +155,21 @@ fn interfaces_that_are_on_no_way_are_not_remembered() {
 /// A board with these checks, all of which have succeeded once at 0 s.
 fn board(checks: &[u8]) -> Board {
     let mut board = Board::new();
-    board.configure(checks.iter().map(|last| check(*last)), |_| Verdict::Up, at(0));
+    board.configure(checks.iter().map(|last| numbered(*last)), |_| Verdict::Up, at(0));
     answer(&mut board, at(100), |_| Outcome::Success);
     board
 }
 
 /// Starts what is due and answers it at once.
-fn answer(board: &mut Board, now: MonoTime, outcome: impl Fn(&Check) -> Outcome) -> Vec<Check> {
+fn answer(board: &mut Board, now: MonoTime, outcome: impl Fn(CheckId) -> Outcome) -> Vec<CheckId> {
     let (probes, _) = board.start(now);
     for probe in &probes {
-        board.finish(probe, outcome(probe), now);
+        board.finish(*probe, outcome(*probe), now);
     }
     probes
 }
 
-fn refused(_: &Check) -> Outcome {
+fn refused(_: CheckId) -> Outcome {
     Outcome::Failure("refused".to_owned())
 }
 
@@ -171,38 +179,38 @@ fn verdicts_stay_while_the_way_is_lost_and_checks_run_at_once_when_it_is_back() 
     let lost: Turns = [(target(1), Some(no_carrier()))].into();
     // One failure before, and then the cut.
     board.ways_turned(&one(None), at(1000));
-    assert_eq!(answer(&mut board, at(1200), refused), [check(1)]);
-    assert_eq!(board.report(&check(1)).expect("report").failures, 1);
-    assert_eq!(board.ways_turned(&lost, at(1500)), BTreeSet::from([check(1)]));
-    let report = board.report(&check(1)).expect("report");
+    assert_eq!(answer(&mut board, at(1200), refused), [id(1)]);
+    assert_eq!(board.report(id(1)).expect("report").failures, 1);
+    assert_eq!(board.ways_turned(&lost, at(1500)), BTreeSet::from([id(1)]));
+    let report = board.report(id(1)).expect("report");
     assert_eq!((report.failures, report.unjudged), (0, Some((at(1500), no_carrier()))));
-    assert!(!board.is_settled(&check(1)) && board.is_settled(&check(2)));
+    assert!(!board.is_settled(id(1)) && board.is_settled(id(2)));
     // A minute of it.
     for second in 2..62 {
-        answer(&mut board, at(second * 1000), |probe| match *probe == check(1) {
+        answer(&mut board, at(second * 1000), |probe| match probe == id(1) {
             true => Outcome::Inconclusive(no_carrier()),
             false => Outcome::Success,
         });
     }
-    let report = board.report(&check(1)).expect("report");
+    let report = board.report(id(1)).expect("report");
     assert_eq!((report.verdict, report.unjudged), (Verdict::Up, Some((at(1500), no_carrier()))));
-    assert_eq!(board.reach(&check(1), at(62_000)), Reach::CutOff, "another director may reach it");
+    assert_eq!(board.reach(id(1), at(62_000)), Reach::CutOff, "another director may reach it");
     assert_eq!((board.unjudged(&no_carrier()), board.unjudged(&Ailment::NoRoute)), (1, 0));
     // Another thing ails it for a while: status says so, and it is the same silence.
     let down = Ailment::SetDown("eth0".to_owned());
     board.ways_turned(&one(Some(down.clone())), at(61_500));
-    assert_eq!(board.report(&check(1)).expect("report").unjudged, Some((at(1500), down.clone())));
-    assert_eq!((board.silence(&check(1)), board.unjudged(&down)), (Some(&no_carrier()), 0));
+    assert_eq!(board.report(id(1)).expect("report").unjudged, Some((at(1500), down.clone())));
+    assert_eq!((board.silence(id(1)), board.unjudged(&down)), (Some(&no_carrier()), 0));
     // Back: within a fraction of a second, not after the interval.
     board.ways_turned(&one(None), at(62_000));
     assert_eq!(board.poll_timeout(), Some(at(62_100)));
-    assert_eq!(answer(&mut board, at(62_100), refused), [check(1)]);
-    let report = board.report(&check(1)).expect("report");
+    assert_eq!(answer(&mut board, at(62_100), refused), [id(1)]);
+    let report = board.report(id(1)).expect("report");
     assert_eq!((report.verdict, report.failures), (Verdict::Up, 1), "what failed before does not count");
-    assert!(!board.is_settled(&check(1)), "a failure alone says nothing yet");
+    assert!(!board.is_settled(id(1)), "a failure alone says nothing yet");
     answer(&mut board, at(63_100), refused);
-    assert_eq!(board.verdict(&check(1)), Some(Verdict::Down));
-    assert!(board.is_settled(&check(1)));
+    assert_eq!(board.verdict(id(1)), Some(Verdict::Down));
+    assert!(board.is_settled(id(1)));
 }
 
 #[test]
@@ -211,40 +219,39 @@ fn who_was_down_before_stays_down_until_it_answers() {
     for second in [30, 31, 32] {
         answer(&mut board, at(second * 1000 + 100), refused);
     }
-    assert_eq!(board.verdict(&check(1)), Some(Verdict::Down));
+    assert_eq!(board.verdict(id(1)), Some(Verdict::Down));
     board.ways_turned(&one(Some(no_carrier())), at(40_000));
     board.ways_turned(&one(None), at(50_000));
-    assert_eq!(board.verdict(&check(1)), Some(Verdict::Down));
+    assert_eq!(board.verdict(id(1)), Some(Verdict::Down));
     answer(&mut board, at(50_100), refused);
-    assert!(board.is_settled(&check(1)), "it is known to be down: one failure says so");
+    assert!(board.is_settled(id(1)), "it is known to be down: one failure says so");
     board.ways_turned(&one(None), at(51_000));
     answer(&mut board, at(51_100), |_| Outcome::Success);
-    assert_eq!(board.verdict(&check(1)), Some(Verdict::Up));
+    assert_eq!(board.verdict(id(1)), Some(Verdict::Up));
 }
 
 #[test]
 fn a_probe_from_before_the_return_is_given_up() {
     let mut board = board(&[1]);
     let (probes, _) = board.start(at(30_100));
-    assert_eq!(probes, [check(1)]);
-    assert!(board.is_under_way(&check(1), at(30_100)));
+    assert_eq!(probes, [id(1)]);
+    assert!(board.is_under_way(id(1), at(30_100)));
     board.ways_turned(&one(Some(no_carrier())), at(31_000));
-    assert!(board.is_under_way(&check(1), at(30_100)), "it may still succeed");
+    assert!(board.is_under_way(id(1), at(30_100)), "it may still succeed");
     board.ways_turned(&one(None), at(32_000));
-    assert!(!board.is_under_way(&check(1), at(30_100)));
-    assert_eq!(board.start(at(32_100)).0, [check(1)]);
-    assert!(board.is_under_way(&check(1), at(32_100)));
+    assert!(!board.is_under_way(id(1), at(30_100)));
+    assert_eq!(board.start(at(32_100)).0, [id(1)]);
+    assert!(board.is_under_way(id(1), at(32_100)));
 }
 
 #[test]
 fn a_thousand_checks_come_back_within_a_second_and_not_in_one_burst() {
     let mut board = Board::new();
-    let checks: Vec<Check> = (0..1000_u16)
+    let checks: Vec<(CheckId, Check)> = (0..1000_u16)
         .map(|n| {
             let mut check = check(1);
-            let Check::Tcp { port, .. } = &mut check;
-            *port = serde_json::from_value(serde_json::json!(n + 1)).expect("port");
-            check
+            check.target.port = serde_json::from_value(serde_json::json!(n + 1)).expect("port");
+            (CheckId(n.into()), check)
         })
         .collect();
     board.configure(checks, |_| Verdict::Up, at(0));
@@ -263,17 +270,22 @@ fn name(text: &str) -> Name {
     text.parse().expect("name")
 }
 
+/// Checks by number, with how long their turn takes.
+fn left(hosts: &[u8]) -> BTreeMap<CheckId, Duration> {
+    hosts.iter().map(|host| (id(*host), check(*host).times.turn())).collect()
+}
+
 #[test]
 fn a_router_waits_for_each_of_its_checks_and_no_longer_than_their_turn() {
-    assert_eq!(gate::turn(&check(1)), Duration::from_secs(7));
+    assert_eq!(check(1).times.turn(), Duration::from_secs(7));
     let (first, second) = (name("VI_1"), name("VI_2"));
     let mut gates = Gates::new();
-    gates.close(&first, [check(1), check(2)].into(), true, at(0));
-    gates.close(&second, [check(2), check(3)].into(), false, at(0));
+    gates.close(&first, left(&[1, 2]), true, at(0));
+    gates.close(&second, left(&[2, 3]), false, at(0));
     assert_eq!(gates.waiting(), BTreeSet::from([first.clone(), second.clone()]));
     assert_eq!(gates.left(&first), 2);
-    assert!(!gates.spoken(&check(1)));
-    assert!(gates.spoken(&check(2)));
+    assert!(!gates.spoken(id(1)));
+    assert!(gates.spoken(id(2)));
     assert_eq!(gates.waiting(), BTreeSet::from([second.clone()]));
     // Its time begins when it can take part.
     assert_eq!(gates.due(), None);
@@ -282,20 +294,17 @@ fn a_router_waits_for_each_of_its_checks_and_no_longer_than_their_turn() {
     assert_eq!(due, at(69_000), "7 s, and 2 for probes that wait for each other");
     assert_eq!(gates.expire(at(68_999)), []);
     let expired = gates.expire(due);
-    assert_eq!((expired[0].router.clone(), expired[0].left.clone()), (second.clone(), [check(3)].into()));
+    assert_eq!((expired[0].router.clone(), expired[0].left.clone()), (second.clone(), [id(3)].into()));
     assert_eq!(gates.waiting(), BTreeSet::new());
     // No check, no wait; and a plan that takes the check away ends it.
-    gates.close(&first, BTreeSet::new(), true, at(0));
+    gates.close(&first, BTreeMap::new(), true, at(0));
     assert_eq!(gates.due(), None);
-    gates.close(&first, [check(1)].into(), true, at(0));
+    gates.close(&first, left(&[1]), true, at(0));
     assert!(gates.retain(|_| false));
-    gates.close(&first, [check(1)].into(), true, at(0));
+    gates.close(&first, left(&[1]), true, at(0));
     gates.keep(&BTreeSet::from([second]));
     assert_eq!(gates.waiting(), BTreeSet::new());
-    let mut slow = check(1);
-    let Check::Tcp { timeout, .. } = &mut slow;
-    *timeout = "60s".parse().expect("span");
-    gates.close(&first, [slow].into(), true, at(0));
+    gates.close(&first, [(id(1), Duration::from_secs(120))].into(), true, at(0));
     assert_eq!(gates.due(), Some(at(30_000)));
 }
 

@@ -30,7 +30,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_converge::{Kind, ServiceKey};
+use evenkeel_converge::ServiceKey;
 use evenkeel_schemas::plan::Plan;
 use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::time::MonoTime;
@@ -62,13 +62,11 @@ const VERDICT_PAUSE: Duration = Duration::from_millis(20);
 /// Why a host wants to be woken: what is due first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Why {
-    /// A probe is to be made, or one never reported.
-    Probe,
     /// Changed verdicts are passed on.
     Verdicts,
     /// Trackers of services look at the verdicts.
     Services,
-    /// Routers have waited long enough for their checks, or a silence of checks may be over.
+    /// Routers have waited long enough for their checks.
     Checks,
     /// The election is asked whether notices were lost.
     Lost,
@@ -161,8 +159,7 @@ impl Host {
             Input::Election(ask, snapshot) => self.election_answered(ask, *snapshot, at),
             Input::Unanswered(unanswered) => self.others_answered(unanswered, at),
             Input::Pass(report, means) => self.passed(*report, means, at),
-            Input::Way(news) => self.way_news(news, at),
-            Input::Probed { check, began, found } => self.probed(&check, began, found, at),
+            Input::Checks(news) => self.check_news(news, at),
             Input::Tracker(name, finding) => self.tracker_found(&name, finding, at),
             Input::HooksEnded(subject) => self.hooks_ended(&subject, at),
             Input::InTheWay(found) => self.found_in_the_way(found, at),
@@ -183,7 +180,6 @@ impl Host {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(MonoTime, Why)> {
         [
-            (self.checks.probes_due(), Why::Probe),
             (self.wants.verdicts_at, Why::Verdicts),
             (self.wants.services_at, Why::Services),
             (self.checks.due(), Why::Checks),
@@ -202,9 +198,6 @@ impl Host {
     fn time_passes(&mut self, at: &Moment) {
         let now = at.now;
         let is_due = |due: Option<MonoTime>| due.is_some_and(|due| due <= now);
-        if is_due(self.checks.probes_due()) {
-            self.start_probes(at);
-        }
         if is_due(self.checks.due()) {
             self.checks_due(at);
         }
@@ -229,7 +222,7 @@ impl Host {
         }
         // Last: what the others have changed is passed on with it.
         if is_due(self.wants.verdicts_at) {
-            self.want(&[Kind::Ipvs], at);
+            self.adjust();
         }
     }
 

@@ -2,15 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use evenkeel_converge::Kind;
-use evenkeel_health::{Finding, Found};
+use evenkeel_health::{CheckId, CheckNews, Finding, Verdict};
 use evenkeel_schemas::plan::{Check, Tracker};
 use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::status::{ObjectText, RouterOrder};
-use evenkeel_schemas::time::MonoTime;
 use evenkeel_vrrp::{RouterKey, TrackerState};
 
 use crate::election::{ElectionSnapshot, Notice, Question, Unanswered};
@@ -22,11 +20,10 @@ use crate::maintenance::Maintenance;
 use crate::orders::Refusal;
 use crate::orders::drains::{DrainAnswer, DrainOrders, DrainRequest};
 use crate::orders::routers::{OrderAnswer, OrderRequest, Orders};
-use crate::pass::{Report, Wanted};
+use crate::pass::{Adjusted, Report, Wanted};
 use crate::probation::{Answer, Record, Request as ProbationRequest};
 use crate::routers::RouterSetup;
 use crate::verdicts::Verdicts;
-use crate::ways::WayNews;
 
 /// Who asked: chosen by whoever carries requests, unique while the request waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,17 +52,8 @@ pub enum Input {
     Unanswered(Option<Vec<Unanswered>>),
     /// A pass over the kernel was made.
     Pass(Box<Report>, Means),
-    /// News of the ways to targets.
-    Way(WayNews),
-    /// A probe has ended. All news of ways that came before were handled.
-    Probed {
-        /// Its check.
-        check: Check,
-        /// When it was started.
-        began: MonoTime,
-        /// What it found.
-        found: Found,
-    },
+    /// What has changed of checks, in its order.
+    Checks(Vec<CheckNews>),
     /// A tracker's task has looked.
     Tracker(Name, Finding),
     /// The programs of a change have ended: the answer to [`Output::RunHooks`].
@@ -213,10 +201,10 @@ pub enum Output {
     AskElection(ElectionAsk),
     /// This is wanted of the kernel; it differs from what was wanted before in these kinds.
     Want(Wanted, Vec<Kind>),
-    /// The ways to these targets are to be watched: all of them.
-    WatchWays(Vec<IpAddr>),
-    /// A probe is to be made, begun at this time.
-    Probe(Check, MonoTime),
+    /// Of what is wanted of the kernel, this has changed since: some virtual servers.
+    Adjust(Adjusted),
+    /// These are the checks now, each with the verdict that it begins with if it is new. Of each the next result is to be told.
+    Checks(Vec<(CheckId, Check, Verdict)>),
     /// These trackers are to be watched, other than those of services: all of them. What has not changed goes on.
     WatchTrackers(Vec<Tracker>),
     /// Programs are to be run, in their order.

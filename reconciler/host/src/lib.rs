@@ -8,6 +8,7 @@ mod facts;
 mod handover;
 mod history;
 mod host;
+mod numbers;
 mod quorum;
 mod subjects;
 
@@ -25,7 +26,6 @@ pub mod probation;
 pub mod recall;
 pub mod routers;
 pub mod verdicts;
-pub mod ways;
 
 pub use contradictions::first as first_contradiction;
 pub use history::text as drift_text;

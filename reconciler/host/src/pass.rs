@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_converge::{Desired, Draining, ObjectKey, Op};
+use evenkeel_converge::{Desired, Draining, ObjectKey, Op, Row};
 use evenkeel_schemas::status::{ConvergenceError, DriftOutcome, ObjectText};
 use evenkeel_schemas::time::MonoTime;
 
@@ -17,6 +17,15 @@ pub struct Wanted {
     pub desired: Arc<Desired>,
     /// Longest time between two full observations.
     pub resync: Duration,
+}
+
+/// What has changed of a wanted state.
+#[derive(Debug, Clone)]
+pub struct Adjusted {
+    /// Counts on from [`Wanted::serial`].
+    pub serial: u64,
+    /// Virtual servers as they are wanted now.
+    pub rows: Vec<Row>,
 }
 
 /// A pass and where the whole stands after it.

@@ -1,25 +1,29 @@
 //! Tracked services: what the verdicts of health checks say of their quorum.
 
+use evenkeel_converge::Position;
 use evenkeel_health::tracker::{Destinations, service};
-use evenkeel_health::{Board, Finding, Reach, Verdict};
-use evenkeel_schemas::plan::{Plan, Tracker, VirtualServer, Watch};
-use evenkeel_schemas::time::MonoTime;
+use evenkeel_health::{Finding, Reach, Verdict};
+use evenkeel_schemas::plan::{Plan, Tracker, Watch};
 
-/// Looks at the virtual servers of a tracked service. None while that depends on checks that have not
-/// been made yet.
-pub(crate) fn look(tracker: &Tracker, plan: &Plan, board: &Board, now: MonoTime) -> Option<Finding> {
+/// What is known of the target of a destination's check; none of one without a check.
+pub(crate) type ReachOf<'a> = &'a dyn Fn(Position) -> Option<Reach>;
+
+/// Looks at the virtual servers of a tracked service. None while that depends on checks that have not been made yet.
+pub(crate) fn look(tracker: &Tracker, plan: &Plan, reach: ReachOf<'_>) -> Option<Finding> {
     let Watch::Service { service: name, quorum } = &tracker.watch else { return None };
-    let servers = plan.virtual_servers.iter().filter(|server| server.name == *name);
-    let servers: Vec<Destinations> = servers.map(|server| stand(server, board, now)).collect();
+    let servers = plan.virtual_servers.iter().enumerate().filter(|(_, server)| server.name == *name);
+    let servers: Vec<Destinations> = servers.map(|(index, _)| stand(plan, index, reach)).collect();
     service(&servers, *quorum)
 }
 
-fn stand(server: &VirtualServer, board: &Board, now: MonoTime) -> Destinations {
+fn stand(plan: &Plan, server: usize, reach: ReachOf<'_>) -> Destinations {
     let mut stand = Destinations::default();
-    for destination in server.destinations.iter().filter(|destination| destination.weight.get() > 0) {
+    for (number, one) in plan.virtual_servers[server].destinations.iter().enumerate() {
+        if one.weight.get() == 0 {
+            continue;
+        }
         // One without a check is healthy.
-        let reach = destination.check().map_or(Reach::Judged(Verdict::Up), |check| board.reach(check, now));
-        match reach {
+        match reach(Position { server, destination: number }).unwrap_or(Reach::Judged(Verdict::Up)) {
             Reach::Judged(Verdict::Up) => stand.healthy += 1,
             // Another director may reach what this one does not.
             Reach::Judged(Verdict::Down) | Reach::CutOff => stand.failed += 1,
@@ -31,10 +35,6 @@ fn stand(server: &VirtualServer, board: &Board, now: MonoTime) -> Destinations {
 
 #[cfg(test)]
 mod tests {
-    use evenkeel_health::Ailment;
-    use evenkeel_health::Outcome;
-    use evenkeel_schemas::plan::Check;
-
     use super::*;
 
     const PLAN: &str = r#"
@@ -84,32 +84,20 @@ DESTINATIONS
             initially: evenkeel_schemas::plan::Initially::Up,
             watch: Watch::Service { service: "web".parse().expect("name"), quorum },
         };
-        let checks: Vec<Check> = plan
-            .virtual_servers
-            .iter()
-            .flat_map(|s| &s.destinations)
-            .filter_map(|d| d.check().cloned())
-            .collect();
-        let mut board = Board::new();
-        board.configure(checks.clone(), |_| Verdict::Up, MonoTime::ZERO);
-        let at = |board: &Board, quorum, now| look(&tracker(quorum), &plan, board, now).map(|found| found.up);
-        let up = |board: &Board, quorum| at(board, quorum, MonoTime::from_millis(10_000));
-        assert_eq!(up(&board, 1), Some(true), "the one without a check");
-        assert_eq!(up(&board, 2), None, "not checked yet");
-        assert_eq!(up(&board, 4), Some(false), "weight 0 does not count");
-        let later = MonoTime::from_millis(10_000);
-        board.start(later);
-        board.finish(&checks[0], Outcome::Failure("refused".to_owned()), later);
-        assert_eq!(up(&board, 2), None);
-        assert_eq!(up(&board, 3), Some(false));
-        board.finish(&checks[1], Outcome::Success, later);
-        assert_eq!(up(&board, 2), Some(true));
-        // Whom this host has not reached for a whole turn of the check (5 s) it does not serve by.
-        let std::net::SocketAddr::V4(target) = crate::verdicts::target(&checks[1]) else { panic!("IPv4") };
-        let lost = [((*target.ip()).into(), Some(Ailment::NoCarrier("eth1".to_owned())))].into();
-        board.ways_turned(&lost, later);
-        let after = |seconds: u64| MonoTime::from_millis(10_000 + seconds * 1000);
-        assert_eq!((at(&board, 2, after(4)), at(&board, 2, after(5))), (None, Some(false)));
-        assert_eq!(board.verdict(&checks[1]), Some(Verdict::Up), "which is no verdict");
+        let up = |reaches: [Option<Reach>; 4], quorum| {
+            look(&tracker(quorum), &plan, &|at| reaches[at.destination]).map(|found| found.up)
+        };
+        let judged = |verdict| Some(Reach::Judged(verdict));
+        let unknown = Some(Reach::Unknown);
+        let begin = [unknown, None, None, unknown];
+        assert_eq!(up(begin, 1), Some(true), "the one without a check");
+        assert_eq!(up(begin, 2), None, "not checked yet");
+        assert_eq!(up(begin, 4), Some(false), "weight 0 does not count");
+        let failed = [judged(Verdict::Down), None, None, unknown];
+        assert_eq!((up(failed, 2), up(failed, 3)), (None, Some(false)));
+        let mended = [judged(Verdict::Down), None, None, judged(Verdict::Up)];
+        assert_eq!(up(mended, 2), Some(true));
+        // Whom this host has not reached for a whole turn of the check it does not serve by.
+        assert_eq!(up([judged(Verdict::Down), None, None, Some(Reach::CutOff)], 2), Some(false));
     }
 }

@@ -1,83 +1,54 @@
 //! Whom a check speaks for, in the names of the plan: for log lines.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
-use evenkeel_health::{Board, SpeaksFor};
-use evenkeel_schemas::plan::{Check, Plan};
-use evenkeel_schemas::scalars::Name;
+use evenkeel_converge::Position;
+use evenkeel_health::CheckId;
+use evenkeel_schemas::plan::Plan;
 
-use crate::verdicts::target;
+use crate::numbers::Numbers;
 
 /// Checks that are named one by one in a line.
 const MAX_NAMED: usize = 3;
 
-/// Tells the board where in the plan it stands what its checks speak for.
-pub(crate) fn mark(plan: &Plan, board: &mut Board) {
-    // Virtual servers of one service, and destinations of one host, are not next to each other in every plan: of the
-    // last one met is enough for a count that only says "and so many more".
-    struct Met<'a> {
-        what: SpeaksFor,
-        service: &'a Name,
-        host: &'a Name,
-    }
-    let mut met: BTreeMap<&Check, Met<'_>> = BTreeMap::new();
-    for (server, virtual_server) in (0..).zip(&plan.virtual_servers) {
-        for (place, destination) in (0..).zip(&virtual_server.destinations) {
-            let Some(check) = destination.check() else { continue };
-            let (service, host) = (&virtual_server.name, &destination.host);
-            let what = SpeaksFor { server, destination: place, ..SpeaksFor::default() };
-            let one = met.entry(check).or_insert(Met { what, service, host });
-            if one.service != service {
-                one.what.more_services += 1;
-                one.service = service;
-            }
-            if one.host != host {
-                one.what.more_hosts += 1;
-                one.host = host;
-            }
+/// `rs1 (192.168.188.107:80) for web`, `rs1 (192.168.188.107:80) for web and 3 more`; the number where the plan does not have it.
+pub(crate) fn of_check(plan: Option<&Plan>, numbers: &Numbers, id: CheckId) -> String {
+    let users: Vec<Position> = numbers.users(id).collect();
+    let name = || {
+        let plan = plan?;
+        let first = *users.first()?;
+        let server = plan.virtual_servers.get(first.server)?;
+        let destination = server.destinations.get(first.destination)?;
+        let address = destination.check()?.target.socket_address();
+        let (mut services, mut hosts) = (BTreeSet::new(), BTreeSet::new());
+        for at in &users {
+            let server = plan.virtual_servers.get(at.server)?;
+            services.insert(&server.name);
+            hosts.insert(&server.destinations.get(at.destination)?.host);
         }
-    }
-    for (check, Met { what, .. }) in met {
-        board.set_speaks_for(check, what);
-    }
-}
-
-/// `rs1 (192.168.188.107:80) for web`, `rs1 (192.168.188.107:80) for web and 3 more`; the address where the plan does not say more.
-pub(crate) fn of_check(plan: Option<&Plan>, board: &Board, check: &Check) -> String {
-    let address = target(check);
-    let names = || {
-        let what = board.speaks_for(check)?;
-        let server = plan?.virtual_servers.get(usize::try_from(what.server).ok()?)?;
-        let destination = server.destinations.get(usize::try_from(what.destination).ok()?)?;
-        let known = destination.check() == Some(check);
-        known.then(|| {
-            let (hosts, services) = (more(what.more_hosts), more(what.more_services));
-            format!("{}{hosts} ({address}) for {}{services}", destination.host, server.name)
-        })
+        let (hosts, services) = (more(hosts.len() - 1), more(services.len() - 1));
+        Some(format!("{}{hosts} ({address}) for {}{services}", destination.host, server.name))
     };
-    names().unwrap_or_else(|| address.to_string())
+    name().unwrap_or_else(|| format!("check {}", id.0))
 }
 
 /// Some checks, by name as long as they are few.
 pub(crate) fn of_checks<'a>(
     plan: Option<&Plan>,
-    board: &Board,
-    checks: impl ExactSizeIterator<Item = &'a Check>,
+    numbers: &Numbers,
+    checks: impl ExactSizeIterator<Item = &'a CheckId>,
 ) -> String {
     let others = checks.len().saturating_sub(MAX_NAMED);
-    let named: Vec<String> = checks.take(MAX_NAMED).map(|check| of_check(plan, board, check)).collect();
-    format!("{}{}", named.join(", "), more(u32::try_from(others).unwrap_or(u32::MAX)))
+    let named: Vec<String> = checks.take(MAX_NAMED).map(|id| of_check(plan, numbers, *id)).collect();
+    format!("{}{}", named.join(", "), more(others))
 }
 
-fn more(number: u32) -> String {
+fn more(number: usize) -> String {
     if number == 0 { String::new() } else { format!(" and {number} more") }
 }
 
 #[cfg(test)]
 mod tests {
-    use evenkeel_health::Verdict;
-    use evenkeel_schemas::time::MonoTime;
-
     use super::*;
 
     #[test]
@@ -107,25 +78,15 @@ mod tests {
             }
         }
         let plan: Plan = toml::from_str(&text).expect("plan");
-        let checks: Vec<Check> = plan
-            .virtual_servers
-            .iter()
-            .flat_map(|server| &server.destinations)
-            .filter_map(|destination| destination.check().cloned())
-            .collect();
-        let mut board = Board::new();
-        board.configure(checks.clone(), |_| Verdict::Up, MonoTime::ZERO);
-        assert_eq!(of_check(None, &board, &checks[0]), "192.0.2.1:80");
-        mark(&plan, &mut board);
-        let of = |check| of_check(Some(&plan), &board, check);
-        assert_eq!(of(&checks[0]), "rs1 (192.0.2.1:80) for web and 2 more");
-        assert_eq!(of(&checks[1]), "rs2 (192.0.2.2:80) for web");
+        let numbers = Numbers::of(&plan, &Numbers::default(), None);
+        assert_eq!(of_check(None, &numbers, CheckId(0)), "check 0");
+        let of = |id| of_check(Some(&plan), &numbers, CheckId(id));
+        assert_eq!(of(0), "rs1 (192.0.2.1:80) for web and 2 more");
+        assert_eq!(of(1), "rs2 (192.0.2.2:80) for web");
+        assert_eq!(of(2), "check 2");
         assert_eq!(
-            of_checks(Some(&plan), &board, [&checks[1]; 5].into_iter()),
+            of_checks(Some(&plan), &numbers, [&CheckId(1); 5].into_iter()),
             "rs2 (192.0.2.2:80) for web, rs2 (192.0.2.2:80) for web, rs2 (192.0.2.2:80) for web and 2 more"
         );
-        // A plan that the board does not know yet.
-        let other = Plan { virtual_servers: plan.virtual_servers[2..].to_vec(), ..plan.clone() };
-        assert_eq!(of_check(Some(&other), &board, &checks[1]), "192.0.2.2:80");
     }
 }

@@ -3,14 +3,13 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Check;
 use super::{Encapsulation, is_false};
 use crate::cluster::is_default;
 pub use crate::cluster::{
     Family, Forwarding, OnFailure, PersistenceEngine, Protocol, Scheduler, SchedulerFlag, SyncMode,
 };
-use crate::scalars::{
-    ConnectionLimit, FirewallMark, InterfaceName, Ip, Name, Port, Retries, Span, SyncId, Weight,
-};
+use crate::scalars::{ConnectionLimit, FirewallMark, InterfaceName, Ip, Name, Port, Span, SyncId, Weight};
 
 /// An IPVS service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -244,27 +243,6 @@ impl Destination {
             None => self.address.to_string(),
         }
     }
-}
-
-/// A health check with everything filled in.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Check {
-    /// Healthy when a TCP connection opens.
-    Tcp {
-        /// Address to connect to.
-        address: Ip,
-        /// Port to connect to.
-        port: Port,
-        /// Time from the start of one check to the start of the next.
-        interval: Span,
-        /// How long the connection may take to open.
-        timeout: Span,
-        /// How many times a failed check is tried again before the verdict changes.
-        retries: Retries,
-        /// Time from a failed check to its next try.
-        retry_delay: Span,
-    },
 }
 
 /// What takes a packet to a virtual server.

@@ -42,7 +42,7 @@ pub(crate) fn difference(
     let ledger = or_without(read_ledger(state_dir, trust)).map_err(|error| error.to_string())?;
     let masters = daemon.map(masters).unwrap_or_default();
     let down = daemon.map(down).unwrap_or_default();
-    let standing = |server: &VirtualServer, destination: &Destination| {
+    let standing = |_, server: &VirtualServer, destination: &Destination| {
         let address = DestinationKey::of(destination).to_string();
         let failed =
             destination.check().is_some() && down.contains(&(server.name.as_str(), address.as_str()));

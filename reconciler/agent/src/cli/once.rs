@@ -36,7 +36,7 @@ fn load(plan: &Path, host: &Name, trust: Trust) -> Result<LoadedPlan, String> {
 /// Without a daemon nothing is known to be down. What was told to drain drains.
 fn wanted(loaded: &LoadedPlan, state: &StateDir) -> Result<Desired, String> {
     let orders = state.drain_orders_or_put_aside().map_err(|error| error.to_string())?;
-    let standing = |server: &VirtualServer, destination: &Destination| {
+    let standing = |_, server: &VirtualServer, destination: &Destination| {
         orders.standing(server, destination, Standing::Serving)
     };
     Ok(desired(&loaded.plan, View { standing: &standing, ..View::CALM }))

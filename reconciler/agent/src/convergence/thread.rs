@@ -4,13 +4,13 @@
 //! latest word wins. It waits for nothing but the kernel, and for a bounded time for the disk; the election
 //! never waits for it.
 
-use evenkeel_host::pass::{Report, Wanted};
+use evenkeel_host::pass::{Adjusted, Report, Wanted};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use evenkeel_converge::{Kind, Ledger, ObjectKey, Op, ServiceKey};
+use evenkeel_converge::{Kind, Ledger, ObjectKey, Op, Row, ServiceKey};
 use evenkeel_kernel::{Kernel, clock};
 use evenkeel_schemas::cluster::DriftMode;
 use evenkeel_schemas::status::ConvergenceError;
@@ -40,7 +40,11 @@ const FOREVER: Duration = Duration::from_secs(3600);
 /// be made takes no more room than the last of it.
 #[derive(Default)]
 struct Slot {
-    wanted: Option<Arc<Wanted>>,
+    /// A wanted state that the thread has not taken yet.
+    wanted: Option<Wanted>,
+    /// What has changed since of virtual servers, and the serial of the last change.
+    rows: BTreeMap<ServiceKey, Row>,
+    serial: u64,
     dirty: BTreeSet<Kind>,
     stop: bool,
 }
@@ -63,8 +67,20 @@ impl Mailbox {
     /// A new state is wanted, which differs from the one before in these kinds.
     pub(crate) fn want(&self, wanted: Wanted, kinds: &[Kind]) {
         self.tell(|slot| {
-            slot.wanted = Some(Arc::new(wanted));
+            slot.serial = wanted.serial;
+            slot.wanted = Some(wanted);
+            // It has all that came before it.
+            slot.rows.clear();
             slot.dirty.extend(kinds);
+        });
+    }
+
+    /// Of what is wanted, some virtual servers have changed.
+    pub(crate) fn adjust(&self, adjusted: Adjusted) {
+        self.tell(|slot| {
+            slot.serial = adjusted.serial;
+            slot.rows.extend(adjusted.rows.into_iter().map(|row| (row.key, row)));
+            slot.dirty.insert(Kind::Ipvs);
         });
     }
 
@@ -99,7 +115,8 @@ impl Converger {
             reports,
             failed: BTreeMap::new(),
             unseen: Kind::ALL.into(),
-            reached: None,
+            wanted: None,
+            differing: None,
             left: 0,
             resync_at: MonoTime::ZERO,
             drains_at: None,
@@ -139,8 +156,10 @@ struct Worker {
     failed: BTreeMap<Kind, Failed>,
     /// Kinds that were not looked at since the plan last changed.
     unseen: BTreeSet<Kind>,
-    /// The wanted state that IPVS was last found to be in.
-    reached: Option<Arc<Wanted>>,
+    /// What is wanted; none before the first word.
+    wanted: Option<Wanted>,
+    /// The virtual servers by which IPVS may differ from that, when all others were found as wanted; none when any may.
+    differing: Option<BTreeSet<ServiceKey>>,
     /// Objects that were left as others have made them.
     left: u64,
     resync_at: MonoTime,
@@ -152,21 +171,24 @@ struct Worker {
 
 impl Worker {
     fn run(mut self) {
-        while let Some((wanted, kinds)) = self.next() {
-            let services = self.changed_services(&wanted, &kinds);
+        while let Some(kinds) = self.next() {
+            // Taken for the pass: there is one owner of it, so that a change of one virtual server copies no other.
+            let Some(wanted) = self.wanted.take() else { continue };
+            let services = self.services_to_look_at(&wanted, &kinds);
             let pass = self.convergence.pass(&wanted.desired, &kinds, services.as_ref());
             if pass.done.iter().chain(&pass.repairs).map(Op::count).sum::<usize>() > MANY {
                 memory::give_back();
             }
             let report = self.note(&wanted, &kinds, services.is_none(), pass);
+            self.wanted = Some(wanted);
             if self.reports.blocking_send(report).is_err() {
                 return;
             }
         }
     }
 
-    /// Waits until there is something to do; none is the end.
-    fn next(&mut self) -> Option<(Arc<Wanted>, Vec<Kind>)> {
+    /// Waits until there is something to do, over these kinds; none is the end.
+    fn next(&mut self) -> Option<Vec<Kind>> {
         let mailbox = self.mailbox.clone();
         let mut slot = mailbox.lock();
         loop {
@@ -178,46 +200,72 @@ impl Worker {
                 slot.dirty.insert(Kind::Ipvs);
             }
             let due = self.retry.map_or(self.resync_at, |(at, _)| at.min(self.resync_at));
-            let wait = match &slot.wanted {
-                None => FOREVER,
-                Some(wanted) if now >= due => return Some((Arc::clone(wanted), self.all(&mut slot))),
-                Some(wanted) if !slot.dirty.is_empty() && now >= self.quiet_until => {
-                    let wanted = Arc::clone(wanted);
-                    return Some((wanted, std::mem::take(&mut slot.dirty).into_iter().collect()));
-                }
-                Some(_) if slot.dirty.is_empty() => now.until(self.drains_at.map_or(due, |at| at.min(due))),
-                Some(_) => now.until(due.min(self.quiet_until)),
+            let any = self.wanted.is_some() || slot.wanted.is_some();
+            let wait = if !any {
+                FOREVER
+            } else if now >= due {
+                slot.dirty.clear();
+                self.take(&mut slot);
+                return Some(Kind::ALL.to_vec());
+            } else if !slot.dirty.is_empty() && now >= self.quiet_until {
+                self.take(&mut slot);
+                return Some(std::mem::take(&mut slot.dirty).into_iter().collect());
+            } else if slot.dirty.is_empty() {
+                now.until(self.drains_at.map_or(due, |at| at.min(due)))
+            } else {
+                now.until(due.min(self.quiet_until))
             };
             (slot, _) = mailbox.0.1.wait_timeout(slot, wait).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    fn all(&mut self, slot: &mut Slot) -> Vec<Kind> {
-        slot.dirty.clear();
-        Kind::ALL.to_vec()
+    /// Takes what is wanted now, and notes by which virtual servers it differs from what was wanted before.
+    fn take(&mut self, slot: &mut Slot) {
+        if let Some(next) = slot.wanted.take() {
+            self.differing = self.differing_under(&next);
+            self.wanted = Some(next);
+        }
+        let Some(wanted) = &mut self.wanted else { return };
+        wanted.serial = slot.serial;
+        if slot.rows.is_empty() {
+            return;
+        }
+        let rows = std::mem::take(&mut slot.rows);
+        if let Some(differing) = &mut self.differing {
+            differing.extend(rows.keys());
+        }
+        let desired = Arc::make_mut(&mut wanted.desired);
+        rows.into_values().for_each(|row| desired.put(row));
     }
 
-    /// The services that the wanted state changes, when no others need to be looked at: all were as wanted before when they
-    /// were last looked at, and the time to look at all again has not come.
-    fn changed_services(&self, wanted: &Wanted, kinds: &[Kind]) -> Option<BTreeSet<ServiceKey>> {
-        let before = self.reached.as_ref()?;
+    /// The virtual servers by which IPVS may differ from another wanted state.
+    fn differing_under(&self, next: &Wanted) -> Option<BTreeSet<ServiceKey>> {
+        let (before, now) = (&self.wanted.as_ref()?.desired, &next.desired);
+        let mut differing = self.differing.clone()?;
+        let same_rest = before.exclusive_ipvs == now.exclusive_ipvs && before.drift == now.drift;
+        differing.extend(same_rest.then(|| now.changed_services(before, SOME)).flatten()?);
+        Some(differing)
+    }
+
+    /// The services that a pass looks at, when no others need to be: all others were as wanted when they were last looked at, and the time to
+    /// look at all again has not come.
+    fn services_to_look_at(&self, wanted: &Wanted, kinds: &[Kind]) -> Option<BTreeSet<ServiceKey>> {
+        let differing = self.differing.as_ref().filter(|differing| differing.len() <= SOME)?;
         if !kinds.contains(&Kind::Ipvs) || clock::now() >= self.resync_at {
             return None;
         }
-        let (before, now) = (&before.desired, &wanted.desired);
-        let same_rest = before.exclusive_ipvs == now.exclusive_ipvs && before.drift == now.drift;
         // What is left as others made it is counted over all services.
-        let nothing_left = now.mode(Kind::Ipvs) == DriftMode::Repair && self.left == 0;
-        (same_rest && nothing_left).then(|| now.changed_services(before, SOME)).flatten()
+        let nothing_left = wanted.desired.mode(Kind::Ipvs) == DriftMode::Repair && self.left == 0;
+        nothing_left.then(|| differing.clone())
     }
 
     /// `all_services`: whether the pass looked at every IPVS service.
-    fn note(&mut self, wanted: &Arc<Wanted>, kinds: &[Kind], all_services: bool, pass: Pass) -> Report {
+    fn note(&mut self, wanted: &Wanted, kinds: &[Kind], all_services: bool, pass: Pass) -> Report {
         if kinds.contains(&Kind::Ipvs) {
             // What others have changed and what drains stands in no plan: only a look at everything tells it from what was missed.
             let drains = pass.drains.as_ref().is_some_and(|found| !found.is_empty());
             let reached = pass.converged && pass.reported_drift == 0 && !drains;
-            self.reached = reached.then(|| Arc::clone(wanted));
+            self.differing = reached.then(BTreeSet::new);
         }
         self.left = pass.reported_drift;
         for kind in kinds {

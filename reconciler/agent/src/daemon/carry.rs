@@ -75,11 +75,11 @@ impl Daemon {
             Output::Offer(question) => self.errands.offer(question, &self.election),
             Output::AskElection(ask) => self.errands.ask_election(ask, &self.election),
             Output::Want(wanted, kinds) => self.converger.mailbox().want(wanted, &kinds),
-            Output::WatchWays(targets) => self.prober.watch_ways(targets),
-            Output::Probe(check, began) => self.prober.probe(check, began),
+            Output::Adjust(adjusted) => self.converger.mailbox().adjust(adjusted),
+            Output::Checks(checks) => self.health.configure(checks),
             Output::WatchTrackers(trackers) => self.trackers.configure(trackers),
             Output::RunHooks(subject, change) => self.hooks.run(subject, change),
-            Output::LookInTheWay(plan) => self.errands.look_in_the_way(plan, self.prober.lookout()),
+            Output::LookInTheWay(plan) => self.errands.look_in_the_way(plan, self.health.lookout()),
             Output::Reply(id, reply) => self.errands.reply(id, reply),
             Output::Overloaded(id) => self.errands.overloaded(id),
             Output::Converged => drop(tokio::spawn(async {
@@ -108,7 +108,9 @@ impl Daemon {
     /// Somebody asks by the socket.
     pub(super) fn ask(&mut self, ask: Ask) {
         let (id, request) = match ask {
-            Ask::Status(usage, reply) => return self.errands.ask_status(usage, reply, &self.election),
+            Ask::Status(usage, reply) => {
+                return self.errands.ask_status(usage, reply, &self.election, &self.health);
+            }
             Ask::Order(request, reply) => self.errands.order(request, reply),
             Ask::Drain(request, reply) => self.errands.drain(request, reply),
             Ask::Probation(request, reply) => self.errands.probation(request, reply),
@@ -118,8 +120,8 @@ impl Daemon {
 
     /// The election has answered for somebody who asks for the status.
     pub(super) fn status(&self, asked: StatusAsked) {
-        let StatusAsked { usage, reply, election } = asked;
-        let mut status = self.host.status(election, self.process(), &moment::now());
+        let StatusAsked { usage, reply, election, checks } = asked;
+        let mut status = self.host.status(election, &checks, self.process(), &moment::now());
         let question = Question { usage, ..Question::from(self.host.questions()) };
         if question.is_empty(&status) {
             return drop(reply.send(status));

@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::in_the_way;
 use crate::election::{Command, Election};
 use crate::health::lookout::Lookout;
+use crate::health::thread::{Health, Reports};
 use crate::state::StateDir;
 use evenkeel_host::election::Question;
 use evenkeel_schemas::scalars::Name;
@@ -24,7 +25,7 @@ use evenkeel_schemas::scalars::Name;
 pub(super) enum Errand {
     /// The state of the election, for the head.
     Election(ElectionAsk, Box<ElectionSnapshot>),
-    /// The state of the election, for somebody who asks for the status.
+    /// The states of both loops, for somebody who asks for the status.
     Status(Box<StatusAsked>),
     /// Who was not answered by other directors; none when the election has ended.
     Unanswered(Option<Vec<Unanswered>>),
@@ -40,6 +41,7 @@ pub(super) struct StatusAsked {
     pub(super) usage: bool,
     pub(super) reply: oneshot::Sender<Status>,
     pub(super) election: ElectionSnapshot,
+    pub(super) checks: Reports,
 }
 
 enum ReplyTo {
@@ -75,12 +77,18 @@ impl Errands {
         self.run(async move { Errand::Election(ask, Box::new(snapshot.await.unwrap_or_default())) });
     }
 
-    /// Asks the election for its state, for somebody who asks for the status.
-    pub(super) fn ask_status(&self, usage: bool, reply: oneshot::Sender<Status>, election: &Election) {
-        let snapshot = snapshot(election);
+    /// Asks the election and the health thread for their states, for somebody who asks for the status.
+    pub(super) fn ask_status(
+        &self,
+        usage: bool,
+        reply: oneshot::Sender<Status>,
+        election: &Election,
+        health: &Health,
+    ) {
+        let (snapshot, reports) = (snapshot(election), health.reports());
         self.run(async move {
-            let election = snapshot.await.unwrap_or_default();
-            Errand::Status(Box::new(StatusAsked { usage, reply, election }))
+            let (election, checks) = (snapshot.await.unwrap_or_default(), reports.await.unwrap_or_default());
+            Errand::Status(Box::new(StatusAsked { usage, reply, election, checks }))
         });
     }
 

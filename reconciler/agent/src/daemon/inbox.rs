@@ -6,8 +6,7 @@
 //! | source | the plan | 1 | the source waits, and reads the newest then |
 //! | election | notices | 1024 | they are counted, and the state is asked for |
 //! | convergence | passes | 1024 | the thread waits |
-//! | probes | results | 1024 | the probe waits |
-//! | lookout | ways | 1024 | the thread waits |
+//! | health | changes, in batches | 16 | newer ones take the place of older ones |
 //! | trackers | findings | 1024 | the task waits |
 //! | hooks | ends | one a router or group | |
 //! | socket | requests | 16 | the connection waits |
@@ -19,11 +18,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use evenkeel_health::CheckNews;
 use evenkeel_host::Input;
 use evenkeel_host::election::Notice;
 use evenkeel_host::hooks::states::Subject;
 use evenkeel_host::pass::Report;
-use evenkeel_host::ways::WayNews;
 use evenkeel_kernel::clock;
 use evenkeel_schemas::time::MonoTime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -33,12 +32,13 @@ use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 use super::errands::{Errand, StatusAsked};
 use crate::api::server::Ask;
 use crate::guard::Guardian;
-use crate::health::prober::Probed;
 use crate::health::trackers::Found;
 use crate::source::directory::Loaded;
 
-/// Places in the channels from threads and probes.
+/// Places in the channels from threads and tasks.
 const CHANNEL: usize = 1024;
+/// Batches of changed checks that wait for the main loop.
+const BATCHES: usize = 16;
 /// Requests by the socket that wait for the main loop.
 const ASKS: usize = 16;
 /// Time between two looks at what nobody tells of: files that wait for the disk, the guardian's socket.
@@ -68,6 +68,8 @@ pub(super) enum Event {
     Guardian(io::Result<Guardian>),
     /// A signal says to stop.
     Stop,
+    /// The health thread has ended.
+    HealthEnded,
     /// The convergence thread has ended.
     ConvergenceEnded,
     /// The election thread has ended.
@@ -98,8 +100,7 @@ impl Signals {
 pub(super) struct Senders {
     pub(super) reports: mpsc::Sender<Report>,
     pub(super) notices: mpsc::Sender<Notice>,
-    pub(super) probed: mpsc::Sender<Probed>,
-    pub(super) ways: mpsc::Sender<WayNews>,
+    pub(super) checks: mpsc::Sender<Vec<CheckNews>>,
     pub(super) found: mpsc::Sender<Found>,
     pub(super) hooks: mpsc::UnboundedSender<Subject>,
     pub(super) guardians: mpsc::Sender<io::Result<Guardian>>,
@@ -116,8 +117,7 @@ pub(super) struct Inbox {
     looks: Option<mpsc::Receiver<()>>,
     reports: mpsc::Receiver<Report>,
     notices: mpsc::Receiver<Notice>,
-    probed: mpsc::Receiver<Probed>,
-    ways: mpsc::Receiver<WayNews>,
+    checks: mpsc::Receiver<Vec<CheckNews>>,
     found: mpsc::Receiver<Found>,
     hooks: mpsc::UnboundedReceiver<Subject>,
     guardians: mpsc::Receiver<io::Result<Guardian>>,
@@ -134,8 +134,7 @@ impl Inbox {
     pub(super) fn new(signals: Signals) -> (Self, Senders) {
         let (reports_in, reports) = mpsc::channel(CHANNEL);
         let (notices_in, notices) = mpsc::channel(CHANNEL);
-        let (probed_in, probed) = mpsc::channel(CHANNEL);
-        let (ways_in, ways) = mpsc::channel(CHANNEL);
+        let (checks_in, checks) = mpsc::channel(BATCHES);
         let (found_in, found) = mpsc::channel(CHANNEL);
         let (hooks_in, hooks) = mpsc::unbounded_channel();
         let (guardians_in, guardians) = mpsc::channel(1);
@@ -151,8 +150,7 @@ impl Inbox {
             looks: Some(looks),
             reports,
             notices,
-            probed,
-            ways,
+            checks,
             found,
             hooks,
             guardians,
@@ -165,8 +163,7 @@ impl Inbox {
         let senders = Senders {
             reports: reports_in,
             notices: notices_in,
-            probed: probed_in,
-            ways: ways_in,
+            checks: checks_in,
             found: found_in,
             hooks: hooks_in,
             guardians: guardians_in,
@@ -209,16 +206,8 @@ impl Inbox {
                 report = self.reports.recv() =>
                     report.map_or(Event::ConvergenceEnded, |report| Event::Pass(Box::new(report))),
                 notice = self.notices.recv() => notice.map_or(Event::ElectionEnded, Event::Notice),
-                Some(news) = self.ways.recv() => Event::Input(Input::Way(news)),
-                Some(probed) = self.probed.recv() => {
-                    // What was said of its way before it ended is known when it is judged.
-                    while let Ok(news) = self.ways.try_recv() {
-                        self.first.push_back(Event::Input(Input::Way(news)));
-                    }
-                    let Probed { check, began, found } = probed;
-                    self.first.push_back(Event::Input(Input::Probed { check, began, found }));
-                    continue;
-                }
+                news = self.checks.recv() =>
+                    news.map_or(Event::HealthEnded, |news| Event::Input(Input::Checks(news))),
                 Some(found) = self.found.recv() => Event::Found(found),
                 Some(subject) = self.hooks.recv() => Event::Input(Input::HooksEnded(subject)),
                 Some(ask) = self.asks.recv() => Event::Ask(ask),

@@ -16,8 +16,8 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::time::Duration;
 
 use evenkeel_converge::AddressKey;
+use evenkeel_health::WayNews;
 use evenkeel_health::way::{Link, Route};
-use evenkeel_host::ways::WayNews;
 use evenkeel_kernel::{Event, Group, Kernel, KernelError, Monitor, Way, clock};
 use evenkeel_schemas::time::MonoTime;
 use nix::errno::Errno;

@@ -1,20 +1,21 @@
 //! One health probe on the network. When and what for is the health crate's.
 
-use evenkeel_host::verdicts::target;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use evenkeel_health::{Ailment, Found};
-use evenkeel_schemas::plan::Check;
+use evenkeel_schemas::plan::{Check, CheckKind};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// Runs one probe to its end, at most the check's time-out.
 pub(crate) async fn run(check: &Check) -> Found {
-    let Check::Tcp { timeout, .. } = check;
-    tcp(target(check), timeout.as_duration()).await
+    let (target, limit) = (check.target.socket_address(), check.times.timeout.as_duration());
+    match check.kind {
+        CheckKind::Tcp => tcp(target, limit).await,
+    }
 }
 
 async fn tcp(target: SocketAddr, limit: Duration) -> Found {

@@ -1,12 +1,13 @@
-//! Checks at work: probes are started and judged, verdicts passed on; what is known of the ways to targets; and the routers that wait
-//! for their checks before they take over. What all of it means is the health crate's.
+//! What is known of checks, and what follows: destinations serve or do not, and routers wait for their checks before they take over. Probes
+//! and verdicts are the health loop's; what reaches this file are changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::time::Duration;
 
-use evenkeel_health::way::{Turns, judge};
-use evenkeel_health::{Ailment, Board, Change, Found, Gates, Outcome, Silences, Verdict, Ways};
-use evenkeel_schemas::plan::{Check, Plan};
+use evenkeel_converge::{Position, View, row};
+use evenkeel_health::{CheckId, CheckNews, CheckState, Gates, Reach, Verdict};
+use evenkeel_schemas::plan::{Destination, Plan, VirtualServer};
 use evenkeel_schemas::scalars::{Ip, Name};
 use evenkeel_schemas::time::MonoTime;
 
@@ -14,19 +15,21 @@ use super::{Host, VERDICT_PAUSE, of};
 use crate::event::HealthEvent;
 use crate::io::Output;
 use crate::moment::Moment;
-use crate::verdicts::target;
-use crate::ways::WayNews;
+use crate::numbers::Numbers;
+use crate::pass::Adjusted;
 use crate::{subjects, verdicts};
 
-/// The checks of a host, and who waits for them.
+/// The checks of the plan in force, and who waits for them.
 #[derive(Default)]
 pub(super) struct Checks {
-    pub(super) board: Board,
-    ways: Ways,
+    /// Which check each destination has.
+    numbers: Numbers,
+    known: BTreeMap<CheckId, CheckState>,
+    /// The virtual servers with a verdict that convergence has not heard of.
+    turned: BTreeSet<usize>,
+    /// The interfaces that something ails.
+    ailing: BTreeSet<String>,
     gates: Gates,
-    silences: Silences,
-    /// When it is looked whether a silence is over.
-    silences_at: Option<MonoTime>,
     /// The routers that wait, as the election was told.
     waiting: BTreeSet<Name>,
     /// Those of them that were heard to leave another Master alone.
@@ -34,64 +37,168 @@ pub(super) struct Checks {
 }
 
 impl Checks {
-    /// When [`Host::start_probes`] has something to do.
-    pub(super) fn probes_due(&self) -> Option<MonoTime> {
-        self.board.poll_timeout()
-    }
-
     /// When [`Host::checks_due`] has something to do.
     pub(super) fn due(&self) -> Option<MonoTime> {
-        [self.gates.due(), self.silences_at].into_iter().flatten().min()
+        self.gates.due()
     }
 
     /// How many checks a router waits for.
     pub(super) fn waits_for(&self, router: &Name) -> usize {
         self.gates.left(router)
     }
+
+    /// The check of a destination of the plan in force.
+    pub(super) fn id(&self, at: Position) -> Option<CheckId> {
+        self.numbers.id(at)
+    }
+
+    /// What is known of the check of a destination of the plan in force; none of one without a check.
+    pub(super) fn state(&self, at: Position) -> Option<&CheckState> {
+        self.known.get(&self.numbers.id(at)?)
+    }
+
+    /// The verdict of a destination of the plan in force; none of one without a check.
+    pub(super) fn verdict(&self, at: Position) -> Option<Verdict> {
+        self.state(at).map(|state| state.verdict)
+    }
+
+    /// What is known of the target of a destination's check.
+    pub(super) fn reach(&self, at: Position) -> Option<Reach> {
+        self.state(at).map(|state| state.reach)
+    }
+
+    /// The verdicts of the plan in force.
+    pub(super) fn verdicts(&self, plan: &Plan) -> verdicts::Verdicts {
+        verdicts::in_force(plan, &self.numbers, |id| self.known.get(&id).map(|state| state.verdict))
+    }
+
+    /// The verdicts of another plan, as far as it has the checks of the one in force.
+    pub(super) fn verdicts_under(&self, other: &Plan, in_force: Option<&Plan>) -> verdicts::Verdicts {
+        let numbers = Numbers::of(other, &self.numbers, in_force);
+        verdicts::in_force(other, &numbers, |id| self.known.get(&id).map(|state| state.verdict))
+    }
+
+    /// What is wanted is said as a whole, with all verdicts.
+    pub(super) fn turned_are_wanted(&mut self) {
+        self.turned.clear();
+    }
+
+    /// Whether a check has said what its verdict is. Of one that is gone nobody waits to hear.
+    fn is_settled(&self, id: CheckId) -> bool {
+        self.known.get(&id).is_none_or(|state| state.settled)
+    }
 }
 
 impl Host {
-    /// Takes the checks of a plan; `known` are the verdicts until now.
+    /// Takes the checks of a plan that comes; `known` are the verdicts until now.
     pub(super) fn configure_checks(&mut self, plan: &Plan, known: &verdicts::Verdicts, now: MonoTime) {
-        let initial = verdicts::by_check(plan, known);
-        let all: BTreeSet<Check> = verdicts::checks(plan).map(|(_, _, check)| check.clone()).collect();
-        let Checks { board, ways, gates, .. } = &mut self.checks;
-        let new: BTreeSet<Check> =
-            all.iter().filter(|check| board.verdict(check).is_none()).cloned().collect();
-        let targets: BTreeSet<IpAddr> = all.iter().map(|check| target(check).ip()).collect();
-        let initial = |check: &Check| initial.get(check).copied().unwrap_or(Verdict::Up);
-        board.configure(all, initial, now);
-        subjects::mark(plan, board);
-        ways.watch(targets.iter().copied());
-        // A way that is known to be gone is so for a new check as well.
-        let lost: Turns =
-            ways.targets().filter_map(|target| Some((target, Some(ways.ailment(target)?.clone())))).collect();
-        board.ways_turned(&lost, now);
+        let before = self.plan();
+        let numbers = Numbers::of(plan, &self.checks.numbers, of(before.as_ref()));
+        let initial = verdicts::by_check(plan, &numbers, known);
+        let Checks { known: states, gates, .. } = &mut self.checks;
+        let mut states_before = std::mem::take(states);
+        let (mut new, mut checks) = (BTreeSet::new(), Vec::new());
+        for (id, check) in numbers.checks(plan) {
+            let state = states_before.remove(&id).unwrap_or_else(|| {
+                new.insert(id);
+                CheckState::new(initial.get(&id).copied().unwrap_or(Verdict::Up))
+            });
+            checks.push((id, check.clone(), state.verdict));
+            // What was heard under the plan before says nothing about this one.
+            states.insert(id, CheckState { heard: None, reason: None, ..state });
+        }
         gates.keep(&plan.routers.iter().map(|router| router.name.clone()).collect());
-        gates.retain(|check| board.verdict(check).is_some());
-        self.push(Output::WatchWays(targets.into_iter().collect()));
+        gates.retain(|id| states.contains_key(&id));
+        (self.checks.numbers, self.checks.turned) = (numbers, BTreeSet::new());
+        self.push(Output::Checks(checks));
         self.close_gates(plan, &new, now);
     }
 
-    /// Routers whose services have one of these checks wait for all of theirs that have not spoken.
-    fn close_gates(&mut self, plan: &Plan, turned: &BTreeSet<Check>, now: MonoTime) {
-        for (router, checks) in checks_of_routers(plan) {
-            if !checks.iter().any(|check| turned.contains(*check)) {
-                continue;
+    /// What has changed of checks.
+    pub(super) fn check_news(&mut self, news: Vec<CheckNews>, at: &Moment) {
+        for one in news {
+            match one {
+                CheckNews::State(id, state) => self.check_changed(id, state, at),
+                CheckNews::Turned(checks) => {
+                    if let Some(loaded) = self.plan() {
+                        self.close_gates(&loaded.plan, &checks, at.now);
+                    }
+                }
+                CheckNews::Ailing(interfaces) => self.interfaces_ail(interfaces, at),
+                CheckNews::Silent(news, checks) => self.log(HealthEvent::Silence { news, checks }),
+                CheckNews::SilenceOver(news) => self.log(HealthEvent::SilenceOver(news)),
             }
-            let left =
-                checks.into_iter().filter(|check| !self.checks.board.is_settled(check)).cloned().collect();
-            let able = self.is_able(plan, &router);
-            self.checks.gates.close(&router, left, able, now);
+        }
+    }
+
+    fn check_changed(&mut self, id: CheckId, state: CheckState, at: &Moment) {
+        // It may be of the plan before.
+        let Some(known) = self.checks.known.get_mut(&id) else { return };
+        let before = std::mem::replace(known, state.clone());
+        if before.verdict != state.verdict {
+            let plan = self.plan();
+            let whom = subjects::of_check(of(plan.as_ref()), &self.checks.numbers, id);
+            let reason = state.reason.as_deref().unwrap_or_default().to_owned();
+            self.log(match state.verdict {
+                Verdict::Up => HealthEvent::CheckUp { whom },
+                Verdict::Down => HealthEvent::CheckDown { whom, reason },
+            });
+            let servers = self.checks.numbers.users(id).map(|at| at.server);
+            self.checks.turned.extend(servers);
+            self.wants.verdicts_at.get_or_insert(at.now + VERDICT_PAUSE);
+        }
+        self.services_changed(at);
+        if state.settled && self.checks.gates.spoken(id) {
+            self.gates_opened();
+        }
+    }
+
+    /// Says what is wanted of the virtual servers with changed verdicts. Whatever else has changed was said as a whole.
+    pub(super) fn adjust(&mut self) {
+        self.wants.verdicts_at = None;
+        let turned = std::mem::take(&mut self.checks.turned);
+        let Some(loaded) = self.plan().filter(|_| !turned.is_empty()) else { return };
+        let standing = |at: Position, server: &VirtualServer, destination: &Destination| {
+            self.standing(at, server, destination)
+        };
+        let view = View { standing: &standing, masters: &self.facts.masters };
+        let mut room = Vec::new();
+        let servers = &loaded.plan.virtual_servers;
+        let rows = turned.into_iter().filter_map(|index| row(index, servers.get(index)?, view, &mut room));
+        let rows = rows.collect();
+        self.wants.serial += 1;
+        let serial = self.wants.serial;
+        self.push(Output::Adjust(Adjusted { serial, rows }));
+    }
+
+    /// Routers whose services have one of these checks wait for all of theirs that have not spoken.
+    fn close_gates(&mut self, plan: &Plan, turned: &BTreeSet<CheckId>, now: MonoTime) {
+        if !turned.is_empty() {
+            for (router, checks) in checks_of_routers(plan, &self.checks.numbers) {
+                if !checks.keys().any(|id| turned.contains(id)) {
+                    continue;
+                }
+                let left = checks.into_iter().filter(|(id, _)| !self.checks.is_settled(*id)).collect();
+                let able = self.is_able(plan, &router);
+                self.checks.gates.close(&router, left, able, now);
+            }
         }
         self.send_waiting();
     }
 
     /// Whether nothing ails the interfaces of a router: one that is out waits for nothing, and its time does not run.
     fn is_able(&self, plan: &Plan, name: &Name) -> bool {
-        let of_name = plan.routers.iter().filter(|router| router.name == *name);
-        let mut interfaces = of_name.map(|router| router.interface.as_str());
-        interfaces.all(|interface| self.checks.ways.ailment_of(interface).is_none())
+        let mut of_name = plan.routers.iter().filter(|router| router.name == *name);
+        of_name.all(|router| !self.checks.ailing.contains(router.interface.as_str()))
+    }
+
+    fn interfaces_ail(&mut self, interfaces: BTreeSet<String>, at: &Moment) {
+        self.checks.ailing = interfaces;
+        let Some(loaded) = self.plan() else { return };
+        let waiting = self.checks.waiting.iter();
+        let able: BTreeSet<Name> =
+            waiting.filter(|router| self.is_able(&loaded.plan, router)).cloned().collect();
+        self.checks.gates.enable(|router| able.contains(router), at.now);
     }
 
     /// Sends the election who waits, when that changed.
@@ -110,56 +217,6 @@ impl Host {
         }
     }
 
-    pub(super) fn start_probes(&mut self, at: &Moment) {
-        let (probes, changes) = self.checks.board.start(at.now);
-        for check in probes {
-            // Without a way to it a packet would wait for the time-out, and say nothing.
-            match self.checks.ways.obstacle(target(&check).ip()) {
-                Some(ailment) => self.conclude(&check, Outcome::Inconclusive(ailment), at),
-                None => self.push(Output::Probe(check, at.now)),
-            }
-        }
-        self.verdicts_changed(&changes, at);
-    }
-
-    /// A probe has ended.
-    pub(super) fn probed(&mut self, check: &Check, began: MonoTime, found: Found, at: &Moment) {
-        let ip = target(check).ip();
-        // Given up meanwhile: its way is back, and another one follows.
-        if !self.checks.board.is_under_way(check, began) {
-            return;
-        }
-        let outcome = judge(found, self.checks.ways.excuse(ip, began));
-        let answered = outcome == Outcome::Success;
-        self.conclude(check, outcome, at);
-        if answered {
-            let turns = self.checks.ways.answered(ip, at.now);
-            self.ways_turned(&turns, at);
-        }
-    }
-
-    fn conclude(&mut self, check: &Check, outcome: Outcome, at: &Moment) {
-        let ailment = match &outcome {
-            Outcome::Inconclusive(ailment) => Some(ailment.clone()),
-            Outcome::Success | Outcome::Failure(_) => None,
-        };
-        // A first result is news to who waits for it, and so is one that says something again, or no longer.
-        let before = self.checks.board.report(check);
-        let change = self.checks.board.finish(check, outcome, at.now);
-        let unjudged = before.as_ref().is_some_and(|report| report.unjudged.is_some()) || ailment.is_some();
-        if unjudged || before.is_some_and(|report| report.last.is_none()) {
-            self.services_changed(at);
-        }
-        // What ails this host may change while it goes on: it is one silence.
-        if let Some(ailment) = ailment.and_then(|_| self.checks.board.silence(check).cloned()) {
-            self.note_silence(&ailment, 1, at.now);
-        }
-        self.verdicts_changed(change.as_slice(), at);
-        if self.checks.board.is_settled(check) && self.checks.gates.spoken(check) {
-            self.gates_opened();
-        }
-    }
-
     /// Routers may have stopped waiting because their checks have spoken.
     fn gates_opened(&mut self) {
         self.send_waiting();
@@ -170,86 +227,16 @@ impl Host {
         }
     }
 
-    fn verdicts_changed(&mut self, changes: &[Change], at: &Moment) {
-        if changes.is_empty() {
-            return;
-        }
-        let plan = self.plan();
-        for change in changes {
-            let whom = subjects::of_check(of(plan.as_ref()), &self.checks.board, &change.check);
-            self.log(match change.verdict {
-                Verdict::Up => HealthEvent::CheckUp { whom },
-                Verdict::Down => HealthEvent::CheckDown { whom, reason: change.reason.clone() },
-            });
-        }
-        self.wants.verdicts_at.get_or_insert(at.now + VERDICT_PAUSE);
-        self.services_changed(at);
-    }
-
-    /// News of the ways to targets.
-    pub(super) fn way_news(&mut self, news: WayNews, at: &Moment) {
-        let ways = &mut self.checks.ways;
-        let turns = match news {
-            WayNews::Links(links) => ways.links(links, at.now),
-            WayNews::Link(index, link) => ways.link(index, link, at.now),
-            WayNews::Routes(routes) => ways.routes(routes, at.now),
-        };
-        self.ways_turned(&turns, at);
-        if let Some(loaded) = self.plan() {
-            let waiting = self.checks.waiting.iter();
-            let able: BTreeSet<Name> =
-                waiting.filter(|router| self.is_able(&loaded.plan, router)).cloned().collect();
-            self.checks.gates.enable(|router| able.contains(router), at.now);
-        }
-    }
-
-    fn ways_turned(&mut self, turns: &Turns, at: &Moment) {
-        if turns.is_empty() {
-            return;
-        }
-        let checks = self.checks.board.ways_turned(turns, at.now);
-        if checks.is_empty() {
-            return;
-        }
-        let silences: BTreeSet<_> =
-            checks.iter().filter_map(|check| self.checks.board.silence(check)).cloned().collect();
-        for ailment in silences {
-            self.note_silence(&ailment, 0, at.now);
-        }
-        if let Some(loaded) = self.plan() {
-            self.close_gates(&loaded.plan, &checks, at.now);
-        }
-        self.services_changed(at);
-    }
-
-    fn note_silence(&mut self, ailment: &Ailment, probes: u64, now: MonoTime) {
-        if let Some(news) = self.checks.silences.note(ailment, probes, now) {
-            let checks = self.checks.board.unjudged(ailment);
-            self.log(HealthEvent::Silence { news, checks });
-        }
-        let look = self.checks.silences.look_in();
-        self.checks.silences_at = self.checks.silences_at.or_else(|| look.map(|pause| now + pause));
-    }
-
-    /// Silences that are over, and gates whose time is.
+    /// Gates whose time is over.
     pub(super) fn checks_due(&mut self, at: &Moment) {
-        let now = at.now;
-        if self.checks.silences_at.is_some_and(|due| due <= now) {
-            let Checks { board, silences, .. } = &mut self.checks;
-            let over = silences.look(|ailment| board.unjudged(ailment) > 0, now);
-            self.checks.silences_at = self.checks.silences.look_in().map(|pause| now + pause);
-            for news in over {
-                self.log(HealthEvent::SilenceOver(news));
-            }
-        }
-        let expired = self.checks.gates.expire(now);
+        let expired = self.checks.gates.expire(at.now);
         if expired.is_empty() {
             return;
         }
         let plan = self.plan();
         for one in expired {
             if self.checks.held_back.remove(&one.router) {
-                let left = subjects::of_checks(of(plan.as_ref()), &self.checks.board, one.left.iter());
+                let left = subjects::of_checks(of(plan.as_ref()), &self.checks.numbers, one.left.iter());
                 self.log(HealthEvent::ChecksUnheard { router: one.router, left });
             }
         }
@@ -257,21 +244,25 @@ impl Host {
     }
 }
 
-/// The checks of the services of each router: a service is its whose VIP it is at, or whose Master only has it.
-fn checks_of_routers(plan: &Plan) -> BTreeMap<Name, BTreeSet<&Check>> {
+/// The checks of the services of each router, with how long a turn of each takes at most: a service is its whose VIP it is at, or whose
+/// Master only has it.
+fn checks_of_routers(plan: &Plan, numbers: &Numbers) -> BTreeMap<Name, BTreeMap<CheckId, Duration>> {
     let mut by_vip: BTreeMap<IpAddr, BTreeSet<&Name>> = BTreeMap::new();
     for router in &plan.routers {
         for vip in router.vips.iter().chain(&router.unadvertised_vips) {
             by_vip.entry(vip.address()).or_default().insert(&router.name);
         }
     }
-    let mut found: BTreeMap<Name, BTreeSet<&Check>> = BTreeMap::new();
-    for server in &plan.virtual_servers {
+    let mut by_server: Vec<BTreeMap<CheckId, Duration>> = vec![BTreeMap::new(); plan.virtual_servers.len()];
+    for (at, id, check) in numbers.each(plan) {
+        by_server[at.server].insert(id, check.times.turn());
+    }
+    let mut found: BTreeMap<Name, BTreeMap<CheckId, Duration>> = BTreeMap::new();
+    for (server, checks) in plan.virtual_servers.iter().zip(by_server) {
         let by_address = server.client_addresses().filter_map(|Ip(vip)| by_vip.get(&vip)).flatten().copied();
         let routers: BTreeSet<&Name> = by_address.chain(server.only_as_master_of.as_ref()).collect();
         for router in routers {
-            let checks = server.destinations.iter().filter_map(|destination| destination.check());
-            found.entry(router.clone()).or_default().extend(checks);
+            found.entry(router.clone()).or_default().extend(&checks);
         }
     }
     found

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use evenkeel_converge::{Kind, Standing};
+use evenkeel_converge::{Kind, Position, Standing};
 use evenkeel_schemas::plan::{Destination, VirtualServer};
 
 use super::desk::Then;
@@ -25,17 +25,20 @@ pub(super) struct Written {
 
 impl Host {
     /// What becomes of a destination now.
-    pub(super) fn standing(&self, server: &VirtualServer, destination: &Destination) -> Standing {
-        let standing = verdicts::standing(server, destination, &self.checks.board);
+    pub(super) fn standing(
+        &self,
+        at: Position,
+        server: &VirtualServer,
+        destination: &Destination,
+    ) -> Standing {
+        let standing = verdicts::standing(server, self.checks.verdict(at));
         self.drain_orders.standing(server, destination, standing)
     }
 
     pub(super) fn drain(&mut self, id: RequestId, request: DrainRequest, at: &Moment) {
         let loaded = self.plan();
-        let board = &self.checks.board;
-        let standing = |server: &VirtualServer, destination: &Destination| {
-            verdicts::standing(server, destination, board)
-        };
+        let standing =
+            |at: Position, server: &VirtualServer| verdicts::standing(server, self.checks.verdict(at));
         match self.drain_orders.after(&request, of(loaded.as_ref()), &standing, &at.text()) {
             Ok((orders, answer)) => {
                 let content = Content::DrainOrders(orders.clone());

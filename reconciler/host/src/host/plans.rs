@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use evenkeel_converge::{Desired, Kind, ObjectKey, View, desired};
+use evenkeel_converge::{Desired, Kind, ObjectKey, Position, View, desired};
 use evenkeel_schemas::plan::{Destination, Plan, Router, VirtualServer};
 use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::status::Rejected;
@@ -18,7 +18,7 @@ use crate::loaded::{LoadedPlan, PlanRefusal};
 use crate::moment::Moment;
 use crate::pass::Wanted;
 use crate::routers::RouterSetup;
-use crate::verdicts::{self, Verdicts};
+use crate::verdicts::Verdicts;
 
 impl Host {
     /// Takes a plan that was read.
@@ -36,7 +36,7 @@ impl Host {
             self.facts.rejected = None;
             self.forget_rolled_back();
             if !same {
-                let known = verdicts::in_force(&loaded.plan, &self.checks.board);
+                let known = self.checks.verdicts(&loaded.plan);
                 self.adopt(loaded, false, &known, at);
             }
             return;
@@ -121,9 +121,12 @@ impl Host {
     /// Says what is wanted of the kernel now; it may differ from what was wanted before in these kinds.
     pub(super) fn want(&mut self, kinds: &[Kind], _at: &Moment) {
         self.wants.verdicts_at = None;
+        self.checks.turned_are_wanted();
         let Some(loaded) = self.plan() else { return };
         let plan: &Plan = &loaded.plan;
-        let standing = |server: &VirtualServer, destination: &Destination| self.standing(server, destination);
+        let standing = |at: Position, server: &VirtualServer, destination: &Destination| {
+            self.standing(at, server, destination)
+        };
         let mut desired: Desired = desired(plan, View { standing: &standing, masters: &self.facts.masters });
         // What moves with routers of the plan before is the election's until it has the new one.
         let routers = &self.elected.routers;

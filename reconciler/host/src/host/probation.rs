@@ -14,8 +14,8 @@ use evenkeel_schemas::plan::Probation as Policy;
 use evenkeel_schemas::status::RouterState;
 use evenkeel_schemas::time::MonoTime;
 
-use super::Host;
 use super::desk::Then;
+use super::{Host, of};
 use crate::election::ElectionSnapshot;
 use crate::event::ProbationEvent;
 use crate::io::{Content, ElectionAsk, NotWritten, OrderError, Output, Reply, RequestId};
@@ -25,7 +25,7 @@ use crate::orders::Refusal;
 use crate::probation::{
     self, Answer, Baseline, Next, Record, Request, RolledBack, Told, Trial, late, short, told,
 };
-use crate::verdicts::{self, Verdicts};
+use crate::verdicts::Verdicts;
 
 /// Time between two looks at what a confirmation by checks waits for.
 pub(super) const LOOK_PAUSE: Duration = Duration::from_millis(250);
@@ -176,14 +176,14 @@ impl Host {
 
     /// The verdicts under the plan in force.
     fn known(&self) -> Verdicts {
-        self.plan().map(|loaded| verdicts::in_force(&loaded.plan, &self.checks.board)).unwrap_or_default()
+        self.plan().map(|loaded| self.checks.verdicts(&loaded.plan)).unwrap_or_default()
     }
 
     /// The verdicts with which the plan before goes on: what its own checks found since, and else what they had found before. What the
     /// checks of the plan on probation found says nothing about it.
     fn as_before(&self, before: &LoadedPlan, baseline: &Baseline) -> Verdicts {
         let mut known = down(baseline);
-        known.extend(verdicts::in_force(&before.plan, &self.checks.board));
+        known.extend(self.checks.verdicts_under(&before.plan, of(self.plan().as_ref())));
         known
     }
 

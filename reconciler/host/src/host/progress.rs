@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use evenkeel_health::Report;
+use evenkeel_converge::Position;
 use evenkeel_schemas::cluster::Confirm;
-use evenkeel_schemas::plan::Check;
 use evenkeel_schemas::status::{ProbationStatus, RouterOrder};
 
 use super::Host;
@@ -56,18 +55,13 @@ impl Host {
                 reason: router.reason.clone(),
             })
             .collect();
-        let change = Change {
-            before: &before.plan,
-            baseline: &trial.baseline,
-            plan: &in_force.loaded.plan,
-            since: probation.since,
-        };
+        let change = Change { before: &before.plan, baseline: &trial.baseline, plan: &in_force.loaded.plan };
         let failed = self.facts.last.as_ref().is_none_or(|last| !last.errors.is_empty());
         // What the kernel had no means for before the change, either, is not the change's fault.
         let as_before = self.lacks_nothing_but(&trial.baseline.lacking);
         let converged = self.elected.pending.is_none() && (self.has_plan() && !failed || as_before);
-        let report = |check: &Check| -> Option<Report> { self.checks.board.report(check) };
-        probation::missing(change, View { converged, routers: &routers, report: &report })
+        let state = |at: Position| self.checks.state(at);
+        probation::missing(change, View { converged, routers: &routers, state: &state })
     }
 
     /// For status.

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use evenkeel_converge::{
-    Connections, DestinationKey, Draining, ServiceKey, SyncDaemon, SyncRole, sync_daemons,
+    Connections, DestinationKey, Draining, Position, ServiceKey, SyncDaemon, SyncRole, sync_daemons,
 };
-use evenkeel_health::{Board, Outcome, Verdict};
+use evenkeel_health::{CheckId, Outcome, Report, Verdict};
 use evenkeel_schemas::plan::{Destination, VirtualServer};
 use evenkeel_schemas::status::{
     self, ConnectionCounts, ConvergenceStatus, DestinationStatus, DrainState, DrainStatus, LeavingStatus,
@@ -49,9 +49,15 @@ pub struct Questions {
 impl Host {
     /// The status document. What only the kernel knows is absent ([`Self::questions`]).
     #[must_use]
-    pub fn status(&self, election: ElectionSnapshot, process: Process, at: &Moment) -> Status {
+    pub fn status(
+        &self,
+        election: ElectionSnapshot,
+        checks: &BTreeMap<CheckId, Report>,
+        process: Process,
+        at: &Moment,
+    ) -> Status {
         let facts = &self.facts;
-        let view = View { host: self, facts, at };
+        let view = View { host: self, facts, checks, at };
         let probation = self.probation_status(&election, at);
         let plan = facts.in_force.as_ref().map(|in_force| &in_force.loaded.plan);
         let servers = plan.map(|plan| plan.virtual_servers.as_slice()).unwrap_or_default();
@@ -68,7 +74,11 @@ impl Host {
             orders: self.orders.status(plan),
             dropped_hook_changes: self.hooks.dropped(),
             election: election.thread,
-            virtual_servers: servers.iter().map(|server| view.virtual_server(server)).collect(),
+            virtual_servers: servers
+                .iter()
+                .enumerate()
+                .map(|(n, server)| view.virtual_server(n, server))
+                .collect(),
             drain_orders: self.drain_orders.status(plan),
             connection_sync: None,
             convergence: view.convergence(),
@@ -96,6 +106,7 @@ impl Host {
 struct View<'a> {
     host: &'a Host,
     facts: &'a Facts,
+    checks: &'a BTreeMap<CheckId, Report>,
     at: &'a Moment,
 }
 
@@ -158,7 +169,7 @@ impl View<'_> {
         }
     }
 
-    fn virtual_server(&self, server: &VirtualServer) -> VirtualServerStatus {
+    fn virtual_server(&self, index: usize, server: &VirtualServer) -> VirtualServerStatus {
         let facts = self.facts;
         let key = ServiceKey::of(server);
         // They are in the order of services.
@@ -170,16 +181,19 @@ impl View<'_> {
             .take_while(|one| Some(one.service) == key)
             .map(|one| (one.destination, one))
             .collect();
-        let of = |destination: &Destination| {
+        let of = |(number, destination): (usize, &Destination)| {
             let drain = self.host.drain_orders.told(server, destination).map(|told| {
                 // Until a pass was made with the last order, what does not drain is about to.
                 let seen = facts.drains_seen >= facts.drains_serial && facts.drains_seen > 0;
                 let drain = self.drain(draining.remove(&DestinationKey::of(destination)), seen);
                 DrainStatus { by_plan: told.by_plan, ..drain }
             });
-            DestinationStatus { drain, ..self.destination(destination, &self.host.checks.board) }
+            DestinationStatus {
+                drain,
+                ..self.destination(Position { server: index, destination: number }, destination)
+            }
         };
-        let destinations = server.destinations.iter().map(of).collect();
+        let destinations = server.destinations.iter().enumerate().map(of).collect();
         let leaving = draining
             .into_iter()
             .map(|(key, one)| LeavingStatus { address: key.to_string(), drain: self.drain(Some(one), true) })
@@ -204,24 +218,25 @@ impl View<'_> {
         }
     }
 
-    fn destination(&self, destination: &Destination, board: &Board) -> DestinationStatus {
-        let report = destination.check().and_then(|check| board.report(check));
-        let last = report.as_ref().and_then(|report| report.last.as_ref());
+    fn destination(&self, at: Position, destination: &Destination) -> DestinationStatus {
+        let report = self.host.checks.id(at).and_then(|id| self.checks.get(&id));
+        let last = report.and_then(|report| report.last.as_ref());
         DestinationStatus {
             host: destination.host.clone(),
             address: DestinationKey::of(destination).to_string(),
             weight: destination.weight.get(),
-            verdict: report.as_ref().map_or(Verdict::Up, |report| report.verdict),
+            verdict: report.map_or(Verdict::Up, |report| report.verdict),
             checked: destination.check().is_some(),
-            failures: report.as_ref().map_or(0, |report| report.failures),
+            failures: report.map_or(0, |report| report.failures),
             last_result: last.map(|(_, outcome)| match outcome {
                 Outcome::Success => "success".to_owned(),
                 Outcome::Failure(reason) => reason.clone(),
                 Outcome::Inconclusive(ailment) => ailment.to_string(),
             }),
             last_check_age_ms: last.map(|(at, _)| self.age_ms(*at)),
-            unjudged: report.as_ref().and_then(|report| report.unjudged.as_ref()).map(|(since, ailment)| {
-                Unjudged { since: self.at.wall(*since), reason: ailment.to_string() }
+            unjudged: report.and_then(|report| report.unjudged.as_ref()).map(|(since, ailment)| Unjudged {
+                since: self.at.wall(*since),
+                reason: ailment.to_string(),
             }),
             connections: None,
             drain: None,

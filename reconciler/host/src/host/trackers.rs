@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use evenkeel_converge::Position;
 use evenkeel_health::{Finding, Trackers};
 use evenkeel_schemas::plan::{Initially, Plan, Tracker, Watch};
 use evenkeel_schemas::scalars::Name;
@@ -103,12 +104,12 @@ impl Host {
 
     /// Whether what the election sees has changed.
     fn services_looked_at(&mut self, plan: &Plan, at: &Moment) -> bool {
-        let board = &self.checks.board;
+        let reach = |at: Position| self.checks.reach(at);
         let findings: Vec<(Name, Finding)> = self
             .trackers
             .services
             .iter()
-            .filter_map(|tracker| Some((tracker.name.clone(), quorum::look(tracker, plan, board, at.now)?)))
+            .filter_map(|tracker| Some((tracker.name.clone(), quorum::look(tracker, plan, &reach)?)))
             .collect();
         // No short-circuit: each of them is to be taken.
         findings.into_iter().fold(false, |changed, (name, finding)| self.found(&name, finding, at) | changed)

@@ -11,7 +11,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use evenkeel_converge::{DestinationKey, Standing};
+use evenkeel_converge::{DestinationKey, Position, Standing};
 use evenkeel_schemas::plan::{Destination, Plan, VirtualServer};
 use evenkeel_schemas::scalars::{Ip, Name, Span};
 use evenkeel_schemas::status::DrainOrderStatus;
@@ -152,7 +152,7 @@ pub struct DrainOrders {
 }
 
 /// A way to ask what becomes of a destination if nobody tells it to drain.
-pub type StandingOf<'a> = &'a dyn Fn(&VirtualServer, &Destination) -> Standing;
+pub type StandingOf<'a> = &'a dyn Fn(Position, &VirtualServer) -> Standing;
 
 impl DrainOrders {
     /// Whether a destination is told to drain, by an order or by the plan.
@@ -200,13 +200,14 @@ impl DrainOrders {
         let servers = plan.map(|plan| plan.virtual_servers.as_slice()).unwrap_or_default();
         let (mut destinations, mut by_plan) = (Vec::new(), Vec::new());
         let mut left_alone = Vec::new();
-        for server in servers {
+        for (index, server) in servers.iter().enumerate() {
             let serve = |orders: &Self| {
-                let serving = |destination: &&Destination| {
-                    let standing = orders.standing(server, destination, standing(server, destination));
+                let serving = |(number, destination): &(usize, &Destination)| {
+                    let at = Position { server: index, destination: *number };
+                    let standing = orders.standing(server, destination, standing(at, server));
                     standing == Standing::Serving && destination.weight.get() > 0
                 };
-                server.destinations.iter().filter(serving).count()
+                server.destinations.iter().enumerate().filter(serving).count()
             };
             if serve(self) > 0 && serve(&after) == 0 {
                 left_alone.push(server.name.as_str());
@@ -469,10 +470,11 @@ mod tests {
         give(&mut orders, &DrainRequest { force: true, ..drain("rs2", None) });
         // Nothing is made worse.
         give(&mut orders, &drain("rs2", Some("web")));
-        let out = |_: &VirtualServer, destination: &Destination| match destination.host.as_str() {
-            "rs3" => Standing::Out,
-            _ => Standing::Serving,
-        };
+        let out =
+            |at: Position, server: &VirtualServer| match server.destinations[at.destination].host.as_str() {
+                "rs3" => Standing::Out,
+                _ => Standing::Serving,
+            };
         let mut orders = DrainOrders::default();
         give(&mut orders, &drain("rs1", Some("mail")));
         let answer = orders.after(&drain("rs2", Some("mail")), Some(&plan()), &out, "now");
@@ -529,7 +531,7 @@ mod tests {
     #[test]
     fn what_the_plan_drains_no_order_takes_back() {
         let plan = drained();
-        let serving = |_: &VirtualServer, _: &Destination| Standing::Serving;
+        let serving = |_: Position, _: &VirtualServer| Standing::Serving;
         let after = |orders: &DrainOrders, request: &DrainRequest| {
             orders.after(request, Some(&plan), &serving, "now")
         };

@@ -7,12 +7,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use evenkeel_converge::{DestinationKey, ServiceKey};
-use evenkeel_health::{Outcome, Report, Verdict};
+use evenkeel_converge::{DestinationKey, Position, ServiceKey};
+use evenkeel_health::{CheckState, Heard, Verdict};
 use evenkeel_schemas::plan::{Check, Destination, Plan, VirtualServer};
 use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::status::RouterState;
-use evenkeel_schemas::time::MonoTime;
 
 use super::Baseline;
 
@@ -28,8 +27,6 @@ pub struct Change<'a> {
     pub baseline: &'a Baseline,
     /// The new plan.
     pub plan: &'a Plan,
-    /// When it was put in force.
-    pub since: MonoTime,
 }
 
 /// How a virtual router stands.
@@ -52,8 +49,8 @@ pub struct View<'a> {
     pub converged: bool,
     /// The routers of the election.
     pub routers: &'a [RouterNow],
-    /// What is known of a check.
-    pub report: &'a dyn Fn(&Check) -> Option<Report>,
+    /// What is known of a destination's check; none where nothing is.
+    pub state: &'a dyn Fn(Position) -> Option<&'a CheckState>,
 }
 
 /// How long everything must have been well: two intervals of the slowest check, but no more than a third
@@ -66,12 +63,11 @@ pub fn quiet(plan: &Plan, timeout: Duration) -> Duration {
 }
 
 const fn interval(check: &Check) -> Duration {
-    let Check::Tcp { interval, .. } = check;
-    interval.as_duration()
+    check.times.interval.as_duration()
 }
 
 /// What is not as well as before, or not known yet, for people; nothing when all is well.
-pub fn missing(change: Change<'_>, view: View<'_>) -> Vec<String> {
+pub fn missing<'a>(change: Change<'a>, view: View<'a>) -> Vec<String> {
     let kernel = (!view.converged).then(|| "the kernel is not as the plan says yet".to_owned());
     let all = kernel.into_iter().chain(routers(change, view)).chain(destinations(change, view));
     let mut told: Vec<String> = all.chain(services(change, view)).collect();
@@ -104,28 +100,35 @@ enum Health {
     Failed(String),
 }
 
-fn health(destination: &Destination, change: Change<'_>, view: View<'_>) -> Health {
-    let Some(check) = destination.check() else { return Health::Well };
-    let Some(report) = (view.report)(check) else { return Health::Unknown };
-    match (report.verdict, report.last) {
-        (_, Some((at, _))) if at < change.since => Health::Unknown,
-        (Verdict::Up, Some((_, Outcome::Success))) => Health::Well,
-        (_, Some((_, Outcome::Failure(why)))) => Health::Failed(why),
-        (_, None | Some((_, Outcome::Inconclusive(_) | Outcome::Success))) => Health::Unknown,
+fn health(destination: &Destination, at: Position, view: View<'_>) -> Health {
+    if destination.check().is_none() {
+        return Health::Well;
+    }
+    let Some(state) = (view.state)(at) else { return Health::Unknown };
+    match (state.verdict, state.heard) {
+        (Verdict::Up, Some(Heard::Success)) => Health::Well,
+        (_, Some(Heard::Failure)) => Health::Failed(state.reason.as_deref().unwrap_or_default().to_owned()),
+        (_, None | Some(Heard::Nothing | Heard::Success)) => Health::Unknown,
     }
 }
 
+/// The destinations of a virtual server, with where they stand.
+fn numbered(index: usize, server: &VirtualServer) -> impl Iterator<Item = (Position, &Destination)> {
+    let at = move |destination| Position { server: index, destination };
+    server.destinations.iter().enumerate().map(move |(number, one)| (at(number), one))
+}
+
 fn destinations<'a>(change: Change<'a>, view: View<'a>) -> impl Iterator<Item = String> + 'a {
-    let all = change.plan.virtual_servers.iter().flat_map(|server| {
+    let all = change.plan.virtual_servers.iter().enumerate().flat_map(|(index, server)| {
         let service = ServiceKey::of(server);
-        server.destinations.iter().filter_map(move |destination| Some((service?, destination)))
+        numbered(index, server).filter_map(move |(at, destination)| Some((service?, at, destination)))
     });
-    all.filter_map(move |(service, destination)| {
+    all.filter_map(move |(service, at, destination)| {
         let key = DestinationKey::of(destination);
         if change.baseline.down.contains(&(service, key)) {
             return None;
         }
-        match health(destination, change, view) {
+        match health(destination, at, view) {
             Health::Well => None,
             Health::Unknown => Some(format!("{key} ({}) was not checked yet", destination.host)),
             Health::Failed(why) => Some(format!("{key} ({}) fails: {why}", destination.host)),
@@ -134,11 +137,12 @@ fn destinations<'a>(change: Change<'a>, view: View<'a>) -> impl Iterator<Item = 
 }
 
 fn services<'a>(change: Change<'a>, view: View<'a>) -> impl Iterator<Item = String> + 'a {
-    let now: BTreeMap<ServiceKey, &VirtualServer> = change
+    let now: BTreeMap<ServiceKey, (usize, &VirtualServer)> = change
         .plan
         .virtual_servers
         .iter()
-        .filter_map(|server| Some((ServiceKey::of(server)?, server)))
+        .enumerate()
+        .filter_map(|(index, server)| Some((ServiceKey::of(server)?, (index, server))))
         .collect();
     change.before.virtual_servers.iter().filter_map(move |server| {
         let (key, front) = (ServiceKey::of(server)?, server.front()?);
@@ -147,10 +151,11 @@ fn services<'a>(change: Change<'a>, view: View<'a>) -> impl Iterator<Item = Stri
         if !served {
             return None;
         }
-        let Some(server) = now.get(&key) else {
+        let Some((index, server)) = now.get(&key) else {
             return Some(format!("{front} ({}), which was served before, is not in the plan", server.name));
         };
-        let serves = takes_clients(server).any(|one| matches!(health(one, change, view), Health::Well));
+        let serves = numbered(*index, server)
+            .any(|(at, one)| one.weight.get() > 0 && matches!(health(one, at, view), Health::Well));
         (!serves).then(|| format!("{front} ({}) has no healthy destination", server.name))
     })
 }
@@ -165,7 +170,6 @@ mod tests {
 
     const POLICY: &str = "format = 1\ncluster = \"c\"\nhost = \"h\"\nhost_addresses = []\n\
         [policy]\nresync = \"4s\"\nexclusive_ipvs = false\n";
-    const SINCE: MonoTime = MonoTime::from_millis(1000);
 
     fn router() -> String {
         "[[router]]\nname = \"VI_1\"\ninterface = \"eth0\"\nsource = \"192.0.2.1\"\nversion = 3\nvrid = 1\npriority = 100\n\
@@ -198,8 +202,8 @@ mod tests {
         toml::from_str(&(POLICY.to_owned() + &parts.concat())).expect("plan")
     }
 
-    /// Results of checks by the last number of the address: when, and whether it succeeded.
-    type Results = BTreeMap<u8, (u64, Result<(), &'static str>, Verdict)>;
+    /// Results of checks by the last number of the address: whether it succeeded since the change, if anything was heard.
+    type Results = BTreeMap<u8, (Option<Result<(), &'static str>>, Verdict)>;
 
     struct World {
         before: Plan,
@@ -211,7 +215,7 @@ mod tests {
 
     impl World {
         fn new() -> Self {
-            let up = (2000, Ok(()), Verdict::Up);
+            let up = (Some(Ok(())), Verdict::Up);
             Self {
                 before: plan(&[router(), server(80, &[(11, 80, 1, true), (12, 80, 1, true)])]),
                 baseline: Baseline {
@@ -231,19 +235,23 @@ mod tests {
         }
 
         fn missing(&self, plan: &Plan) -> Vec<String> {
-            let report = |check: &Check| {
-                let Check::Tcp { address, .. } = check;
-                let std::net::IpAddr::V4(address) = address.0 else { return None };
-                let (at, result, verdict) = self.results.get(&address.octets()[3])?;
-                let outcome = match result {
-                    Ok(()) => Outcome::Success,
-                    Err(why) => Outcome::Failure((*why).to_owned()),
-                };
-                let last = (*at > 0).then(|| (MonoTime::from_millis(*at), outcome));
-                Some(Report { verdict: *verdict, failures: 0, last, unjudged: None })
-            };
-            let change = Change { before: &self.before, baseline: &self.baseline, plan, since: SINCE };
-            missing(change, View { converged: self.converged, routers: &self.routers, report: &report })
+            let states: BTreeMap<(usize, usize), CheckState> = plan
+                .virtual_servers
+                .iter()
+                .enumerate()
+                .flat_map(|(index, server)| numbered(index, server))
+                .filter_map(|(at, one)| {
+                    let std::net::IpAddr::V4(address) = one.check()?.target.address.0 else { return None };
+                    let (result, verdict) = self.results.get(&address.octets()[3])?;
+                    let mut state = CheckState::new(*verdict);
+                    state.heard = result.map(|result| result.map_or(Heard::Failure, |()| Heard::Success));
+                    state.reason = result.and_then(Result::err).map(Into::into);
+                    Some(((at.server, at.destination), state))
+                })
+                .collect();
+            let state = |at: Position| states.get(&(at.server, at.destination));
+            let change = Change { before: &self.before, baseline: &self.baseline, plan };
+            missing(change, View { converged: self.converged, routers: &self.routers, state: &state })
         }
     }
 
@@ -265,10 +273,9 @@ mod tests {
     fn each_destination_needs_a_success_of_its_own_since_the_change() {
         let mut world = World::new();
         for (result, text) in [
-            ((0, Ok(()), Verdict::Up), "192.0.2.11:80 (rs11) was not checked yet"),
-            ((999, Ok(()), Verdict::Up), "192.0.2.11:80 (rs11) was not checked yet"),
-            ((2000, Err("refused"), Verdict::Up), "192.0.2.11:80 (rs11) fails: refused"),
-            ((2000, Err("refused"), Verdict::Down), "192.0.2.11:80 (rs11) fails: refused"),
+            ((None, Verdict::Up), "192.0.2.11:80 (rs11) was not checked yet"),
+            ((Some(Err("refused")), Verdict::Up), "192.0.2.11:80 (rs11) fails: refused"),
+            ((Some(Err("refused")), Verdict::Down), "192.0.2.11:80 (rs11) fails: refused"),
         ] {
             world.results.insert(11, result);
             assert_eq!(world.missing(&same()), [text], "{result:?}");
@@ -278,7 +285,7 @@ mod tests {
         let failed = DestinationKey::of(&world.before.virtual_servers[0].destinations[0]);
         world.baseline.down.insert((service, failed));
         assert_eq!(world.missing(&same()), Vec::<String>::new());
-        world.results.insert(13, (2000, Err("refused"), Verdict::Up));
+        world.results.insert(13, (Some(Err("refused")), Verdict::Up));
         let more = plan(&[router(), server(80, &[(11, 80, 1, true), (12, 80, 1, true), (13, 80, 1, true)])]);
         assert_eq!(world.missing(&more), ["192.0.2.13:80 (rs13) fails: refused"]);
         let unchecked = plan(&[router(), server(80, &[(14, 80, 1, false)])]);
@@ -295,7 +302,7 @@ mod tests {
         assert_eq!(world.missing(&plan(&[router(), server(80, &[])])), [silent]);
         assert_eq!(world.missing(&plan(&[router(), server(80, &[(11, 80, 0, true)])])), [silent], "weight 0");
         for last in [11, 12] {
-            world.results.insert(last, (2000, Err("refused"), Verdict::Down));
+            world.results.insert(last, (Some(Err("refused")), Verdict::Down));
         }
         let moved = plan(&[router(), server(80, &[(11, 81, 1, true), (12, 81, 1, true)])]);
         assert_eq!(

@@ -14,7 +14,7 @@ mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use evenkeel_converge::{Standing, View, desired};
+use evenkeel_converge::{Position, Standing, View, desired};
 use evenkeel_health::Verdict;
 use evenkeel_host::io::Request;
 use evenkeel_host::orders::drains::{DrainAction, DrainRequest, Whom};
@@ -164,7 +164,7 @@ fn in_the_end(world: &World) -> String {
     let plan = (0..plans::COUNT).map(plans::plan).find(|plan| plan.generation.short() == in_force);
     let plan = &plan.expect("a plan of ours").plan;
     // What is wanted of the kernel.
-    let standing = |server: &VirtualServer, destination: &Destination| {
+    let standing = |_: Position, server: &VirtualServer, destination: &Destination| {
         let failed = world.down.contains(&destination.address.0);
         let verdict = if failed { Verdict::Down } else { Verdict::Up };
         match files.drain_orders.told(server, destination) {

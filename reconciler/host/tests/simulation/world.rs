@@ -7,14 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_converge::{Connections, Drains, KernelState, Ledger, Origin, ServiceKey};
-use evenkeel_health::{Finding, Found};
+use evenkeel_health::{CheckId, Checker, Finding, Found, checker};
 use evenkeel_host::election::Unanswered;
 use evenkeel_host::io::{ElectionAsk, Means, Request, RequestId};
 use evenkeel_host::loaded::{LoadedPlan, PlanRefusal};
 use evenkeel_host::maintenance::Maintenance;
 use evenkeel_host::pass::{DrainsFound, Pass, Report, Wanted};
 use evenkeel_host::recall::{Memory, left_behind};
-use evenkeel_host::verdicts::target;
 use evenkeel_host::{Host, Input, Moment, Output, Start};
 use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::status::{RouterOrder, RouterState};
@@ -48,6 +47,8 @@ enum Later {
     Snapshot(ElectionAsk),
     /// The source reads the file.
     Read,
+    /// A probe has ended.
+    Probed(checker::Input),
     Pass,
     Disk,
     Start,
@@ -70,6 +71,8 @@ pub(crate) struct World {
     pub(crate) mood: Mood,
     pub(crate) file: File,
     pub(crate) election: Election,
+    checker: Checker,
+    targets: BTreeMap<CheckId, IpAddr>,
     kernel: KernelState,
     drains: Drains,
     pub(crate) wanted: Option<Wanted>,
@@ -103,6 +106,8 @@ impl World {
             mood: Mood::Well,
             file,
             election: Election::default(),
+            checker: Checker::new(),
+            targets: BTreeMap::new(),
             kernel: KernelState::default(),
             drains: Drains::default(),
             wanted: None,
@@ -143,8 +148,11 @@ impl World {
                 // A little late, as timers are.
                 self.booted + due.as_nanos().div_ceil(1_000_000)
             });
+            let checks = self.checker.poll_timeout().filter(|_| self.host.is_some());
+            let checks = checks.map(|due| self.booted + due.as_nanos().div_ceil(1_000_000));
             let queued = self.queue.first_key_value().map(|((at, _), _)| *at);
-            let Some(next) = [due, queued].into_iter().flatten().min().filter(|next| *next <= end) else {
+            let Some(next) = [due, checks, queued].into_iter().flatten().min().filter(|next| *next <= end)
+            else {
                 self.now = end;
                 return;
             };
@@ -154,6 +162,8 @@ impl World {
                 if life == self.life {
                     self.happens(later);
                 }
+            } else if checks == Some(next) {
+                self.check(checker::Input::Time);
             } else {
                 self.handle(Input::Time);
             }
@@ -173,6 +183,7 @@ impl World {
                 self.laws.delivered(read.as_ref().ok().map(|loaded| loaded.generation.to_string()));
                 self.handle(Input::Plan(read));
             }
+            Later::Probed(input) => self.check(input),
             Later::Pass => self.pass(),
             Later::Disk => self.disk_works(),
             Later::Start => self.start(),
@@ -268,14 +279,18 @@ impl World {
                 let wait = self.rng.within(1, 200);
                 self.after(wait, Later::Pass);
             }
-            Output::Probe(check, began) => {
-                let ip = target(&check).ip();
-                let found = if self.down.contains(&ip) {
-                    Found::Failed("refused".to_owned())
-                } else {
-                    Found::Healthy
-                };
-                self.input_after(1, 900, Input::Probed { check, began, found });
+            Output::Adjust(adjusted) => {
+                if let Some(wanted) = &mut self.wanted {
+                    let desired = Arc::make_mut(&mut wanted.desired);
+                    adjusted.rows.into_iter().for_each(|row| desired.put(row));
+                    wanted.serial = adjusted.serial;
+                }
+                let wait = self.rng.within(1, 200);
+                self.after(wait, Later::Pass);
+            }
+            Output::Checks(checks) => {
+                self.targets = checks.iter().map(|(id, check, _)| (*id, check.target.address.0)).collect();
+                self.check(checker::Input::Configure(checks));
             }
             Output::RunHooks(subject, _) => self.input_after(1, 500, Input::HooksEnded(subject)),
             Output::LookInTheWay(_) => self.input_after(1, 50, Input::InTheWay(Ok(Vec::new()))),
@@ -287,7 +302,6 @@ impl World {
             Output::Trackers(_)
             | Output::Unserved(_)
             | Output::Waiting(_)
-            | Output::WatchWays(_)
             | Output::Reply(..)
             | Output::Overloaded(_)
             | Output::Converged
@@ -397,6 +411,29 @@ impl World {
         self.after(wait, Later::Read);
     }
 
+    /// The health loop hears of something, and does what follows.
+    fn check(&mut self, input: checker::Input) {
+        let now = self.mono();
+        self.checker.handle(input, now);
+        let mut news = Vec::new();
+        while let Some(output) = self.checker.poll_output() {
+            match output {
+                checker::Output::Probe(id, began) => {
+                    let down = self.targets.get(&id).is_some_and(|ip| self.down.contains(ip));
+                    let found = if down { Found::Failed("refused".to_owned()) } else { Found::Healthy };
+                    let wait = self.rng.within(1, 900);
+                    self.after(wait, Later::Probed(checker::Input::Probed { id, began, found }));
+                }
+                checker::Output::WatchWays(_) => {}
+                checker::Output::News(one) => news.push(one),
+            }
+        }
+        if !news.is_empty() {
+            // In their order.
+            self.input_after(1, 1, Input::Checks(news));
+        }
+    }
+
     /// An operator asks for something.
     pub(crate) fn ask(&mut self, request: Request) {
         if self.host.is_none() {
@@ -456,6 +493,7 @@ impl World {
         let held = setups.into_iter().filter(|setup| masters.contains(&setup.name));
         self.election.leases = held.map(|setup| setup.lease).collect();
         self.wanted = None;
+        self.checker = Checker::new();
         self.say("crash");
         self.laws.crashed();
         let wait = self.rng.within(50, 3_000);

@@ -1,0 +1,281 @@
+//! Loop 3: the health thread around the crate `health`. It owns the checks of the host, makes their probes, and sends on what has changed.
+//!
+//! ```text
+//!   checks of the plan --+               +--> probes, a task each --> results (back to it)
+//!   ways (lookout) ------+--> Checker ---+
+//!                                        +--> news, in batches --> main
+//! ```
+//!
+//! A result that changes nothing goes no further than this thread. Where main is busy, news of one check take the place of each other.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use evenkeel_health::checker::{Input, Output};
+use evenkeel_health::{CheckId, CheckNews, CheckState, Checker, Found, Verdict, WayNews};
+use evenkeel_kernel::clock;
+use evenkeel_schemas::plan::Check;
+use evenkeel_schemas::time::MonoTime;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::sleep;
+
+use super::lookout::Lookout;
+use super::probe;
+
+/// Probes under way at a time.
+const MAX_PROBES: usize = 1024;
+/// Results of probes that wait for the thread.
+const RESULTS: usize = 1024;
+
+/// The reports of all checks, for people.
+pub(crate) type Reports = BTreeMap<CheckId, evenkeel_health::Report>;
+
+enum Command {
+    /// These are the checks now, each with the verdict that a new one begins with.
+    Configure(Vec<(CheckId, Check, Verdict)>),
+    /// Tell the state of everything.
+    Reports(oneshot::Sender<Reports>),
+}
+
+/// A handle to the thread, which ends when it is dropped.
+pub(crate) struct Health {
+    commands: mpsc::UnboundedSender<Command>,
+    lookout: Lookout,
+    _thread: JoinHandle<()>,
+}
+
+impl Health {
+    /// Starts the thread. `ways` are what `lookout` sees; what has changed goes to `news`.
+    ///
+    /// # Errors
+    /// When the thread or its runtime cannot be had.
+    pub(crate) fn start(
+        lookout: Lookout,
+        ways: mpsc::Receiver<WayNews>,
+        news: mpsc::Sender<Vec<CheckNews>>,
+    ) -> std::io::Result<Self> {
+        // As many as main has plans and requests for the status.
+        let (commands, inbox) = mpsc::unbounded_channel();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (ended, results) = mpsc::channel(RESULTS);
+        let worker = Worker {
+            checker: Checker::new(),
+            checks: BTreeMap::new(),
+            lookout: lookout.clone(),
+            places: Arc::new(Semaphore::new(MAX_PROBES)),
+            ended,
+            pending: Pending::default(),
+        };
+        let thread = std::thread::Builder::new().name("health".to_owned());
+        let thread = thread.spawn(move || runtime.block_on(worker.run(inbox, ways, results, news)))?;
+        Ok(Self { commands, lookout, _thread: thread })
+    }
+
+    /// These are the checks now.
+    pub(crate) fn configure(&self, checks: Vec<(CheckId, Check, Verdict)>) {
+        // Fails only when the thread has ended, which its news tell.
+        self.commands.send(Command::Configure(checks)).ok();
+    }
+
+    /// The reports of all checks, once the thread answers; an error when it has ended.
+    pub(crate) fn reports(&self) -> oneshot::Receiver<Reports> {
+        let (asked, reports) = oneshot::channel();
+        self.commands.send(Command::Reports(asked)).ok();
+        reports
+    }
+
+    /// A handle to the thread that watches ways and addresses.
+    pub(crate) fn lookout(&self) -> Lookout {
+        self.lookout.clone()
+    }
+}
+
+/// A probe that has ended.
+struct Probed {
+    id: CheckId,
+    began: MonoTime,
+    found: Found,
+}
+
+struct Worker {
+    checker: Checker,
+    checks: BTreeMap<CheckId, Check>,
+    lookout: Lookout,
+    places: Arc<Semaphore>,
+    ended: mpsc::Sender<Probed>,
+    pending: Pending,
+}
+
+impl Worker {
+    async fn run(
+        mut self,
+        mut commands: mpsc::UnboundedReceiver<Command>,
+        mut ways: mpsc::Receiver<WayNews>,
+        mut results: mpsc::Receiver<Probed>,
+        news: mpsc::Sender<Vec<CheckNews>>,
+    ) {
+        loop {
+            let due = self.checker.poll_timeout();
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(Command::Configure(checks)) => {
+                        self.checks = checks.iter().map(|(id, check, _)| (*id, check.clone())).collect();
+                        self.handle(Input::Configure(checks));
+                    }
+                    Some(Command::Reports(reply)) => drop(reply.send(self.checker.reports())),
+                    None => return,
+                },
+                Some(seen) = ways.recv() => self.handle(Input::Way(seen)),
+                Some(Probed { id, began, found }) = results.recv() => {
+                    // What was seen of its way before it ended is known when it is judged.
+                    while let Ok(seen) = ways.try_recv() {
+                        self.handle(Input::Way(seen));
+                    }
+                    self.handle(Input::Probed { id, began, found });
+                }
+                permit = news.reserve(), if !self.pending.is_empty() => match permit {
+                    Ok(permit) => permit.send(std::mem::take(&mut self.pending).in_order()),
+                    Err(_) => return,
+                },
+                () = until(due) => self.handle(Input::Time),
+            }
+        }
+    }
+
+    fn handle(&mut self, input: Input) {
+        self.checker.handle(input, clock::now());
+        while let Some(output) = self.checker.poll_output() {
+            match output {
+                Output::Probe(id, began) => self.probe(id, began),
+                Output::WatchWays(targets) => self.lookout.watch(targets),
+                Output::News(news) => self.pending.add(news),
+            }
+        }
+    }
+
+    /// Makes a probe, in a task of its own.
+    fn probe(&self, id: CheckId, began: MonoTime) {
+        let Some(check) = self.checks.get(&id).cloned() else { return };
+        let (ended, places, lookout) = (self.ended.clone(), Arc::clone(&self.places), self.lookout.clone());
+        tokio::spawn(async move {
+            let Ok(_place) = places.acquire_owned().await else { return };
+            let found = probe::run(&check).await;
+            // Whose fault it is is judged by what is so now, of which the news may not have come.
+            if let Found::Failed(_) = found {
+                lookout.look(check.target.address.0).await;
+            }
+            ended.send(Probed { id, began, found }).await.ok();
+        });
+    }
+}
+
+/// What main has not heard yet: at most one state a check.
+#[derive(Debug, Default)]
+struct Pending {
+    states: BTreeMap<CheckId, CheckState>,
+    turned: BTreeSet<CheckId>,
+    ailing: Option<BTreeSet<String>>,
+    /// As many as are logged, of which there is a limit a minute.
+    silences: Vec<CheckNews>,
+}
+
+impl Pending {
+    fn is_empty(&self) -> bool {
+        self.states.is_empty() && self.turned.is_empty() && self.ailing.is_none() && self.silences.is_empty()
+    }
+
+    fn add(&mut self, news: CheckNews) {
+        match news {
+            CheckNews::State(id, state) => drop(self.states.insert(id, state)),
+            CheckNews::Turned(checks) => self.turned.extend(checks),
+            CheckNews::Ailing(interfaces) => self.ailing = Some(interfaces),
+            CheckNews::Silent(..) | CheckNews::SilenceOver(_) => self.silences.push(news),
+        }
+    }
+
+    /// Checks that turned come after their states, by which it is seen who has not spoken.
+    fn in_order(self) -> Vec<CheckNews> {
+        let ailing = self.ailing.map(CheckNews::Ailing);
+        let states = self.states.into_iter().map(|(id, state)| CheckNews::State(id, state));
+        let turned = (!self.turned.is_empty()).then_some(CheckNews::Turned(self.turned));
+        ailing.into_iter().chain(states).chain(turned).chain(self.silences).collect()
+    }
+}
+
+async fn until(due: Option<MonoTime>) {
+    match due {
+        Some(due) => sleep(clock::now().until(due)).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::time::Duration;
+
+    use evenkeel_schemas::plan::{CheckKind, Target, Times};
+    use evenkeel_schemas::scalars::{Ip, Port, Retries};
+
+    use super::*;
+
+    #[test]
+    fn of_one_check_the_last_state_is_news_and_turns_come_after_states() {
+        let mut pending = Pending::default();
+        assert!(pending.is_empty());
+        let id = CheckId(1);
+        pending.add(CheckNews::Turned([id].into()));
+        pending.add(CheckNews::State(id, CheckState::new(Verdict::Up)));
+        pending.add(CheckNews::State(id, CheckState::new(Verdict::Down)));
+        assert!(!pending.is_empty());
+        let news = pending.in_order();
+        assert!(
+            matches!(&news[..], [CheckNews::State(_, state), CheckNews::Turned(_)] if state.verdict == Verdict::Down),
+            "{news:?}"
+        );
+    }
+
+    /// A real listener that goes away: one word that it answered, one that it does not, and none in between.
+    #[tokio::test]
+    async fn a_target_is_news_when_it_answers_first_and_when_it_no_longer_does() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("listens");
+        let address = listener.local_addr().expect("an address");
+        let check = Check {
+            target: Target { address: Ip(address.ip()), port: Port::new(address.port()).expect("a port") },
+            times: Times {
+                interval: "100ms".parse().expect("span"),
+                timeout: "1s".parse().expect("span"),
+                retries: Retries::new(0).expect("retries"),
+                retry_delay: "100ms".parse().expect("span"),
+            },
+            kind: CheckKind::Tcp,
+        };
+        let (ways_in, ways) = mpsc::channel(16);
+        let lookout = Lookout::start(ways_in).expect("netlink");
+        let (news_in, mut news) = mpsc::channel(16);
+        let health = Health::start(lookout, ways, news_in).expect("a thread");
+        health.configure(vec![(CheckId(7), check, Verdict::Up)]);
+        let mut next = async || {
+            let next = async {
+                loop {
+                    let news = news.recv().await.expect("the thread runs");
+                    let state = news.into_iter().find_map(|one| match one {
+                        CheckNews::State(id, state) => Some((id, state.verdict)),
+                        _ => None,
+                    });
+                    if let Some(state) = state {
+                        return state;
+                    }
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(30), next).await.expect("in time")
+        };
+        assert_eq!(next().await, (CheckId(7), Verdict::Up));
+        let reports = health.reports().await.expect("answered");
+        assert_eq!(reports[&CheckId(7)].verdict, Verdict::Up);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        drop(listener);
+        assert_eq!(next().await, (CheckId(7), Verdict::Down), "and nothing in between");
+    }
+}

@@ -1,0 +1,299 @@
+//! All checks of a host as one machine: probes to be made, what they found, the ways to their targets.
+//!
+//! ```text
+//!   checks of the plan --+                +--> probes to be made, ways to be watched
+//!   news of ways --------+--> Checker ----+--> states of checks that changed
+//!   results of probes ---+                +--> interfaces that ail, silences
+//! ```
+//!
+//! Whoever asks hears of changes only: while all is as it was, a probe's result goes no further than this.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
+
+use evenkeel_schemas::plan::Check;
+use evenkeel_schemas::time::MonoTime;
+
+use crate::board::{Board, CheckId, Reach, Report};
+use crate::schedule::{Outcome, Schedule, Verdict};
+use crate::silence::{News, Silences};
+use crate::way::{Ailment, Found, Link, Route, Turns, Ways, judge};
+
+/// What was found of the ways to targets.
+#[derive(Debug, Clone)]
+pub enum WayNews {
+    /// These are all interfaces, by index.
+    Links(BTreeMap<u32, Link>),
+    /// An interface came, changed or went.
+    Link(u32, Link),
+    /// The routes to some targets.
+    Routes(Vec<(IpAddr, Route)>),
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum Input {
+    /// Time has passed: whatever is due is done.
+    Time,
+    /// These are the checks now: number, check, and the verdict that a new one begins with. One that stays keeps its verdict and its
+    /// schedule. Of each the next result is told.
+    Configure(Vec<(CheckId, Check, Verdict)>),
+    /// News of ways.
+    Way(WayNews),
+    /// A probe has ended. All news of ways that came before were handled.
+    Probed {
+        /// Its check.
+        id: CheckId,
+        /// When it was started.
+        began: MonoTime,
+        /// What it found.
+        found: Found,
+    },
+}
+
+/// What is to be done, and what is to be told.
+#[derive(Debug)]
+pub enum Output {
+    /// A probe is to be made, begun at this time.
+    Probe(CheckId, MonoTime),
+    /// The ways to these targets are to be watched: all of them.
+    WatchWays(Vec<IpAddr>),
+    /// Something has changed.
+    News(CheckNews),
+}
+
+/// What has changed.
+#[derive(Debug, Clone)]
+pub enum CheckNews {
+    /// A check has another state.
+    State(CheckId, CheckState),
+    /// The ways to the targets of these checks were lost or are back: they have to say anew what their verdicts are.
+    Turned(BTreeSet<CheckId>),
+    /// Something ails these interfaces, and no others.
+    Ailing(BTreeSet<String>),
+    /// Checks begin to say nothing because of this host, so many of them.
+    Silent(News, usize),
+    /// They say something again.
+    SilenceOver(News),
+}
+
+/// What is known of a check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckState {
+    /// Its verdict.
+    pub verdict: Verdict,
+    /// Whether a whole turn has said what the verdict is ([`Schedule::is_settled`]).
+    pub settled: bool,
+    /// What is known of its target.
+    pub reach: Reach,
+    /// What the last probe found since the checks were configured; none before it has ended.
+    pub heard: Option<Heard>,
+    /// Why it failed or said nothing, for people; none when it succeeded.
+    pub reason: Option<Box<str>>,
+}
+
+/// What a probe found, without the reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// The target is healthy.
+    Success,
+    /// It is not.
+    Failure,
+    /// Something ailed this host.
+    Nothing,
+}
+
+/// What was told of a check.
+pub(crate) type Told = (Verdict, bool, Reach, Option<Heard>);
+
+impl CheckState {
+    /// Of a check that begins with this verdict.
+    #[must_use]
+    pub const fn new(verdict: Verdict) -> Self {
+        Self { verdict, settled: false, reach: Reach::Unknown, heard: None, reason: None }
+    }
+}
+
+/// The checks of a host.
+#[derive(Debug, Default)]
+pub struct Checker {
+    board: Board,
+    ways: Ways,
+    silences: Silences,
+    /// When it is looked whether a silence is over.
+    silences_at: Option<MonoTime>,
+    /// The interfaces that ail, as was told last.
+    ailing: BTreeSet<String>,
+    out: VecDeque<Output>,
+}
+
+impl Checker {
+    /// No checks.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes an input. All that follows is to be taken from [`Self::poll_output`] before the next one.
+    pub fn handle(&mut self, input: Input, now: MonoTime) {
+        match input {
+            Input::Time => self.time_passes(now),
+            Input::Configure(checks) => self.configure(checks, now),
+            Input::Way(news) => self.way_news(news, now),
+            Input::Probed { id, began, found } => self.probed(id, began, found, now),
+        }
+    }
+
+    /// The next thing to be done or told; none when all has been taken.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// When [`Input::Time`] has something to do.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<MonoTime> {
+        [self.board.poll_timeout(), self.silences_at].into_iter().flatten().min()
+    }
+
+    /// The state of every check, for people.
+    #[must_use]
+    pub fn reports(&self) -> BTreeMap<CheckId, Report> {
+        self.board.iter().map(|(id, schedule)| (id, schedule.report())).collect()
+    }
+
+    fn configure(&mut self, checks: Vec<(CheckId, Check, Verdict)>, now: MonoTime) {
+        let initial: BTreeMap<CheckId, Verdict> =
+            checks.iter().map(|(id, _, verdict)| (*id, *verdict)).collect();
+        let targets: BTreeSet<IpAddr> = checks.iter().map(|(_, check, _)| check.target.address.0).collect();
+        let of = |id: CheckId| initial.get(&id).copied().unwrap_or(Verdict::Up);
+        self.board.configure(checks.into_iter().map(|(id, check, _)| (id, check)), of, now);
+        self.ways.watch(targets.iter().copied());
+        self.out.push_back(Output::WatchWays(targets.into_iter().collect()));
+        // A way that is known to be gone is so for a new check as well.
+        let lost: Turns = self
+            .ways
+            .targets()
+            .filter_map(|target| Some((target, Some(self.ways.ailment(target)?.clone()))))
+            .collect();
+        for id in self.board.ways_turned(&lost, now) {
+            self.tell(id, now);
+        }
+        self.board.tell_again();
+    }
+
+    fn time_passes(&mut self, now: MonoTime) {
+        if self.board.poll_timeout().is_some_and(|due| due <= now) {
+            self.start_probes(now);
+        }
+        if self.silences_at.is_some_and(|due| due <= now) {
+            let board = &self.board;
+            let over = self.silences.look(|ailment| board.unjudged(ailment) > 0, now);
+            for news in over {
+                self.news(CheckNews::SilenceOver(news));
+            }
+            self.silences_at = self.silences.look_in().map(|pause| now + pause);
+        }
+    }
+
+    fn start_probes(&mut self, now: MonoTime) {
+        let (probes, changes) = self.board.start(now);
+        for change in changes {
+            self.tell(change.check, now);
+        }
+        for id in probes {
+            let Some(target) = self.board.get(id).map(Schedule::target) else { continue };
+            // Without a way to it a packet would wait for the time-out, and say nothing.
+            match self.ways.obstacle(target) {
+                Some(ailment) => self.conclude(id, Outcome::Inconclusive(ailment), now),
+                None => self.out.push_back(Output::Probe(id, now)),
+            }
+        }
+    }
+
+    fn probed(&mut self, id: CheckId, began: MonoTime, found: Found, now: MonoTime) {
+        // Given up meanwhile: its way is back, and another one follows.
+        let Some(schedule) = self.board.get(id).filter(|schedule| schedule.probing() == Some(began)) else {
+            return;
+        };
+        let target = schedule.target();
+        let outcome = judge(found, self.ways.excuse(target, began));
+        let answered = outcome == Outcome::Success;
+        self.conclude(id, outcome, now);
+        if answered {
+            let turns = self.ways.answered(target, now);
+            self.ways_turned(&turns, now);
+        }
+    }
+
+    fn conclude(&mut self, id: CheckId, outcome: Outcome, now: MonoTime) {
+        let ails = matches!(outcome, Outcome::Inconclusive(_));
+        self.board.finish(id, outcome, now);
+        // What ails this host may change while it goes on: it is one silence.
+        if let Some(ailment) = self.board.silence(id).filter(|_| ails).cloned() {
+            self.note_silence(&ailment, 1, now);
+        }
+        self.tell(id, now);
+    }
+
+    /// Tells the state of a check if it is another one than was told.
+    fn tell(&mut self, id: CheckId, now: MonoTime) {
+        let Some(schedule) = self.board.get_mut(id) else { return };
+        let (heard, reason) = match schedule.last() {
+            None => (None, None),
+            Some((_, Outcome::Success)) => (Some(Heard::Success), None),
+            Some((_, Outcome::Failure(reason))) => (Some(Heard::Failure), Some(reason.as_str().into())),
+            Some((_, Outcome::Inconclusive(ailment))) => {
+                (Some(Heard::Nothing), Some(ailment.to_string().into()))
+            }
+        };
+        let (verdict, settled, reach) = (schedule.verdict(), schedule.is_settled(), schedule.reach(now));
+        if schedule.told.replace((verdict, settled, reach, heard)) != Some((verdict, settled, reach, heard)) {
+            self.news(CheckNews::State(id, CheckState { verdict, settled, reach, heard, reason }));
+        }
+    }
+
+    fn way_news(&mut self, news: WayNews, now: MonoTime) {
+        let turns = match news {
+            WayNews::Links(links) => self.ways.links(links, now),
+            WayNews::Link(index, link) => self.ways.link(index, link, now),
+            WayNews::Routes(routes) => self.ways.routes(routes, now),
+        };
+        let ailing = self.ways.ailing();
+        if ailing != self.ailing {
+            self.ailing.clone_from(&ailing);
+            self.news(CheckNews::Ailing(ailing));
+        }
+        self.ways_turned(&turns, now);
+    }
+
+    fn ways_turned(&mut self, turns: &Turns, now: MonoTime) {
+        if turns.is_empty() {
+            return;
+        }
+        let checks = self.board.ways_turned(turns, now);
+        let silences: BTreeSet<Ailment> =
+            checks.iter().filter_map(|id| self.board.silence(*id)).cloned().collect();
+        for ailment in silences {
+            self.note_silence(&ailment, 0, now);
+        }
+        for id in &checks {
+            self.tell(*id, now);
+        }
+        if !checks.is_empty() {
+            self.news(CheckNews::Turned(checks));
+        }
+    }
+
+    fn news(&mut self, news: CheckNews) {
+        self.out.push_back(Output::News(news));
+    }
+
+    fn note_silence(&mut self, ailment: &Ailment, probes: u64, now: MonoTime) {
+        if let Some(news) = self.silences.note(ailment, probes, now) {
+            let checks = self.board.unjudged(ailment);
+            self.news(CheckNews::Silent(news, checks));
+        }
+        let look = self.silences.look_in();
+        self.silences_at = self.silences_at.or_else(|| look.map(|pause| now + pause));
+    }
+}
