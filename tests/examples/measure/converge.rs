@@ -36,13 +36,13 @@ pub(crate) fn measure(lab: &Lab, sizes: &[(u32, u32)]) {
 }
 
 /// A page of the guest that is used for the first time costs its host as well: nobody's figures shall have that in them.
-fn touch_memory() {
+pub(super) fn touch_memory() {
     const BYTES: usize = 2 << 30;
     let pages = vec![1_u8; BYTES];
     assert_eq!(std::hint::black_box(&pages)[BYTES - 1], 1);
 }
 
-struct Bench<'l> {
+pub(super) struct Bench<'l> {
     lab: &'l Lab,
     services: u32,
     destinations: u32,
@@ -65,7 +65,7 @@ fn real_server(number: u32) -> Ipv4Addr {
 }
 
 /// The table; `first_weight` is that of the first service's first destination.
-fn table(services: u32, destinations: u32, first_weight: u32) -> Vec<Service> {
+pub(super) fn table(services: u32, destinations: u32, first_weight: u32) -> Vec<Service> {
     let one = |service: u32| {
         let entry = |number: u32| Entry {
             address: real_server((service * 7 + number) % REAL_SERVERS),
@@ -81,7 +81,7 @@ fn table(services: u32, destinations: u32, first_weight: u32) -> Vec<Service> {
     (0..services).map(one).collect()
 }
 
-fn cluster_file(table: &[Service]) -> String {
+pub(super) fn cluster_file(table: &[Service]) -> String {
     let mut text = String::from(
         "version = 1\nname = \"large\"\n[segments.front]\nsubnets = [\"10.0.0.0/8\"]\n[hosts]\n\
          dir1 = { address = \"10.1.0.1\", interface = \"eth0\" }\ndir2 = { address = \"10.1.0.2\", interface = \"eth0\" }\n",

@@ -7,6 +7,7 @@ mod many;
 mod processes;
 mod raw;
 mod strangers;
+mod verdict;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -33,6 +34,9 @@ fn main() -> ExitCode {
                 sizes.into_iter().filter(|(services, _)| only.is_none_or(|only| only == *services)).collect();
             run_main(Options { memory_megabytes: 3072, ..options }, |lab| converge::measure(lab, &sizes))
         }
+        Some("verdict") => run_main(Options { memory_megabytes: 3072, ..options }, |lab| {
+            verdict::measure(lab, number(10_000));
+        }),
         Some("strangers") => {
             run_main(options, |lab| strangers::measure(lab, number(60), words.get(2).map(String::as_str)))
         }
@@ -43,7 +47,7 @@ fn main() -> ExitCode {
         }
         _ => {
             eprintln!(
-                "usage: tests/measure gap|converge|many|many-here|fast|fast-realtime|strangers [NUMBER] [KIND]"
+                "usage: tests/measure gap|converge|verdict|many|many-here|fast|fast-realtime|strangers [NUMBER] [KIND]"
             );
             ExitCode::from(2)
         }
