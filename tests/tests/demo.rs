@@ -14,6 +14,8 @@ use nix::unistd::Pid;
 const LONG: Duration = Duration::from_secs(180);
 /// For an end in good order.
 const SOON: Duration = Duration::from_secs(20);
+/// From a step's title to the middle of what it does.
+const BEGUN: Duration = Duration::from_millis(100);
 /// How long the machine stands still: longer than anything that the step promises.
 const FROZEN: Duration = Duration::from_secs(3);
 
@@ -109,6 +111,8 @@ fn a_machine_that_stood_still_is_told_with_figures_and_ctrl_c_leaves_nothing_beh
     let mut demo = Demo::start(scratch.path());
     demo.wait("== Stop evenkeeld on dir1");
     let kernel = demo.kernel();
+    // What it has announced has begun by then, and takes six times as long.
+    std::thread::sleep(BEGUN);
     // The kernel alone: it would take a stop of its own processes, which it traces, for something else.
     kill(kernel, Signal::SIGSTOP).expect("the kernel stops");
     std::thread::sleep(FROZEN);
