@@ -4,7 +4,6 @@ mod client;
 mod diff;
 mod drain;
 pub(crate) mod once;
-pub(crate) mod out;
 mod page;
 mod pages;
 
@@ -27,6 +26,7 @@ use crate::system::files::Trust;
 use crate::system::logging;
 use crate::system::logging::Log;
 use crate::system::memory;
+use crate::system::out;
 use crate::system::scheduling::Scheduling;
 use crate::system::signals::StopSignals;
 use evenkeel_host::orders::routers::Action;

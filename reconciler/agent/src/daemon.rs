@@ -37,7 +37,7 @@ use crate::health::lookout::Lookout;
 use crate::health::thread::Health;
 use crate::health::trackers::Watching;
 use crate::programs::hooks::Runner;
-use crate::source::directory;
+use crate::source::directory::{self, Keeping};
 use crate::source::read;
 use crate::state::StateDir;
 use crate::state::disk::{Content, Disk, File, Wake};
@@ -143,7 +143,7 @@ pub(crate) async fn run(options: Options, stop: StopSignals) -> Result<(), Strin
         // Tells whether the disk answers, before anything else is asked of it.
         disk.keep(Content::Probation(Box::new(record.clone().unwrap_or_default())));
         disk.wait(File::Probation, FIRST_WRITE);
-        let keep = directory::keep_by(&disk, state.path());
+        let keep = Keeping::keep(&disk, state.path());
         let plan = read::load_aside(&options.file(), &options.host, keep, options.trust).map(Arc::new);
         let start = Start {
             name: options.host.clone(),

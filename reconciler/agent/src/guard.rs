@@ -36,8 +36,8 @@ use serde::{Deserialize, Serialize};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tracing::debug;
 
-use crate::cli::out;
 use crate::system::helpers;
+use crate::system::out;
 use crate::system::private_socket::Peer;
 use crate::system::signals::unblocked;
 

@@ -27,8 +27,8 @@ use evenkeel_host::orders::routers::Orders;
 
 use disk::File;
 pub(crate) use drains::{read_drain_orders, read_drains};
+pub(crate) use place::Looked;
 use place::Place;
-pub(crate) use place::{Looked, has_ended};
 
 /// How much is written to a file at a time.
 const BUFFER: usize = 32 * 1024;

@@ -9,6 +9,7 @@ pub(crate) mod helpers;
 pub(crate) mod logging;
 pub(crate) mod memory;
 pub(crate) mod moment;
+pub(crate) mod out;
 pub(crate) mod private_socket;
 pub(crate) mod scheduling;
 pub(crate) mod signals;

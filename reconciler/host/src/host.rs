@@ -11,6 +11,7 @@
 //! is an output now and an input later. What must be on the disk before it is in force goes through the desk (`desk`).
 
 mod checks;
+mod decided;
 mod desk;
 mod drains;
 mod elections;

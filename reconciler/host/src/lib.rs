@@ -11,6 +11,7 @@ mod host;
 mod numbers;
 mod quorum;
 mod subjects;
+mod units;
 
 pub mod election;
 pub mod event;

@@ -11,7 +11,7 @@ use evenkeel_schemas::scalars::Name;
 use serde::{Deserialize, Serialize};
 
 use crate::election::Unanswered;
-use crate::orders::routers::unit;
+use crate::units::unit;
 
 /// The routers of a plan with `maintenance = true` that are not given away yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

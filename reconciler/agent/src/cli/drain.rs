@@ -12,8 +12,8 @@ use tokio::time::{Instant, sleep};
 
 use super::{Socket, host_name, runtime};
 use crate::api::server;
-use crate::cli::out;
 use crate::cli::page::counted;
+use crate::system::out;
 use evenkeel_host::orders::drains::{Affected, DrainAction, DrainAnswer, DrainRequest, Whom};
 
 pub(super) const DRAIN_EXAMPLES: &str = "\

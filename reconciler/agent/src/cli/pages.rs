@@ -10,7 +10,7 @@ use clap::{Args, Command, CommandFactory};
 use clap_mangen::Man as Page;
 
 use super::Cli;
-use crate::cli::out::{self, HELPERS, Helper};
+use crate::system::out::{self, HELPERS, Helper};
 
 pub(super) const COMPLETIONS_EXAMPLES: &str = "\
 Examples:

@@ -21,7 +21,6 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, warn};
 
 use crate::source::read::{self, Keep, plan_path};
-use crate::state::disk::{Disk, File};
 use crate::system::files::{self, Trust};
 use evenkeel_host::loaded::{LoadedPlan, PlanRefusal as Refusal};
 
@@ -38,15 +37,22 @@ type Stamp = (Option<(u64, u64, i64, i64, u64)>, Option<String>);
 /// A plan that was read, or why it is refused.
 pub(crate) type Loaded = Result<LoadedPlan, Refusal>;
 
+/// Whoever knows what becomes of the text of a large plan.
+pub(crate) trait Keeping: Clone + Send + 'static {
+    /// What becomes of it, where a copy may be made in the directory `copies`.
+    fn keep<'a>(&self, copies: &'a Path) -> Keep<'a>;
+}
+
 /// Watches and reads the plan of one host in a task of its own. Each message is the plan as it is now;
-/// the first one comes at once, and each message to `look` asks for one. The text of a large one is copied to a file in `copies`.
+/// the first one comes at once, and each message to `look` asks for one. `keep` says what becomes of the text of a large
+/// one, of which a copy may be made in `copies`.
 /// Must be called within a tokio runtime.
 pub(crate) fn watch(
     path: PathBuf,
     host: Name,
     copies: PathBuf,
     trust: Trust,
-    disk: Disk,
+    keep: impl Keeping,
     mut look: mpsc::Receiver<()>,
 ) -> mpsc::Receiver<Box<Loaded>> {
     let (tell, plans) = mpsc::channel(1);
@@ -55,8 +61,8 @@ pub(crate) fn watch(
         loop {
             let (file, host, copies) = (source.file(), source.host.clone(), copies.clone());
             // Large plans take their time to check: not on the thread of the probes.
-            let keep = disk.clone();
-            let load = move || read::load_aside(&file, &host, keep_by(&keep, &copies), trust);
+            let keep = keep.clone();
+            let load = move || read::load_aside(&file, &host, keep.keep(&copies), trust);
             let Ok(loaded) = tokio::task::spawn_blocking(load).await else { return };
             source.secret_files = loaded.as_ref().map(LoadedPlan::secret_files).unwrap_or_default();
             if tell.send(Box::new(loaded)).await.is_err() {
@@ -69,15 +75,6 @@ pub(crate) fn watch(
         }
     });
     plans
-}
-
-/// What becomes of the text of a large plan: a copy in the directory `copies`, unless its disk is in trouble.
-pub(crate) fn keep_by<'a>(disk: &Disk, copies: &'a Path) -> Keep<'a> {
-    if disk.in_trouble(File::LastGood) || disk.in_trouble(File::Ledger) {
-        Keep::InMemory
-    } else {
-        Keep::CopyIn(copies)
-    }
 }
 
 struct Source {

@@ -17,8 +17,10 @@ use evenkeel_vrrp::Secret;
 use tracing::warn;
 
 use super::{StateDir, remove, replace};
+use crate::source::directory::Keeping;
 use crate::source::read::Text;
 use crate::source::read::{self, Keep};
+use crate::state::disk::{Disk, File};
 use crate::system::files::{self, limit};
 use evenkeel_host::loaded::{LoadedPlan, PlanRefusal as Refusal};
 
@@ -29,6 +31,17 @@ const PASSWORDS: &str = ".passwords.json";
 
 /// Passwords by router, as the bytes of the wire.
 type Passwords = BTreeMap<Name, [u8; 8]>;
+
+impl Keeping for Disk {
+    /// A copy in the directory, unless its disk is in trouble.
+    fn keep<'a>(&self, copies: &'a Path) -> Keep<'a> {
+        if self.in_trouble(File::LastGood) || self.in_trouble(File::Ledger) {
+            Keep::InMemory
+        } else {
+            Keep::CopyIn(copies)
+        }
+    }
+}
 
 impl StateDir {
     fn last_good_dir(&self) -> PathBuf {

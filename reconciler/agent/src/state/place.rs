@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
+use crate::system::claim::has_ended;
 use crate::system::files::{self, FileError, Trust};
 
 const LOCK: &str = "lock";
@@ -129,13 +130,6 @@ fn parse_lock(line: &str, inode: u64) -> Option<u32> {
     (kind == "FLOCK" && access == "WRITE" && about).then(|| process.parse().ok())?
 }
 
-/// Whether a process has ended but for a thread that cannot be woken.
-pub(crate) fn has_ended(process: u32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-    // The name is in parentheses and may contain anything.
-    stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,7 +158,6 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::ResourceBusy);
         let inode = fs::metadata(path.join(LOCK)).expect("lock").ino();
         assert_eq!(holder(inode), Some(std::process::id()));
-        assert!(!has_ended(std::process::id()) && has_ended(u32::MAX));
         assert_eq!(parse_lock("1: FLOCK  ADVISORY  READ 708 00:2b:12 0 EOF", 12), None);
         assert_eq!(parse_lock("7: FLOCK  ADVISORY  WRITE 708 00:2b:12 0 EOF", 12), Some(708));
         assert_eq!(parse_lock("7: -> FLOCK  ADVISORY  WRITE 708 00:2b:12 0 EOF", 12), None);

@@ -13,8 +13,6 @@ use std::time::Duration;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, socket, sockopt};
 use tracing::warn;
 
-use crate::state::has_ended;
-
 /// The daemon's name.
 pub(crate) const CLAIM: &str = "evenkeeld";
 /// Names, in the order in which they are tried: a stranger would have to sit on all of them, and is told for each.
@@ -144,9 +142,21 @@ fn owner(name: &str) -> io::Result<Owner> {
     }
 }
 
+/// Whether a process has ended but for a thread that cannot be woken.
+pub(crate) fn has_ended(process: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    // The name is in parentheses and may contain anything.
+    stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_that_is_not_there_has_ended() {
+        assert!(!has_ended(std::process::id()) && has_ended(u32::MAX));
+    }
     use crate::system::private_socket::tests::{STRANGER, as_a_stranger};
 
     #[tokio::test]

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use evenkeel_schemas::time::MonoTime;
 
-use super::{Host, drains, orders, probation};
+use super::Host;
+use super::decided::Then;
 use crate::io::{Content, NotWritten, Output, Request, RequestId, Urgency, WriteId};
 use crate::moment::Moment;
 
@@ -18,20 +19,6 @@ use crate::moment::Moment;
 const MAX_WAITING: usize = 32;
 /// How long the disk may take before a request is answered without it: less than clients wait.
 const ANSWER_LIMIT: Duration = Duration::from_secs(3);
-
-/// What is done once something is on the disk, or cannot be.
-pub(super) enum Then {
-    /// An order for routers comes into force.
-    Order(orders::Written),
-    /// An order to drain comes into force.
-    Drain(drains::Written),
-    /// A plan comes into force on probation.
-    Trial(probation::Begins),
-    /// A plan is confirmed.
-    Confirmed(probation::Confirms),
-    /// A rollback, which is in force already, is acknowledged.
-    RolledBack(RequestId),
-}
 
 /// What is at the desk and what waits for it.
 #[derive(Default)]

@@ -6,22 +6,14 @@ use std::collections::BTreeSet;
 use evenkeel_converge::{Kind, Position, Standing};
 use evenkeel_schemas::plan::{Destination, VirtualServer};
 
-use super::desk::Then;
+use super::decided::{DrainWritten, Then};
 use super::{Host, of};
 use crate::event::OrderEvent;
 use crate::io::{Content, NotWritten, OrderError, Output, Reply, RequestId};
 use crate::moment::Moment;
-use crate::orders::drains::{DrainAnswer, DrainOrders, DrainRequest};
+use crate::orders::drains::{DrainAnswer, DrainRequest};
 use crate::pass::Report;
 use crate::verdicts;
-
-/// An order at the desk.
-pub(super) struct Written {
-    id: RequestId,
-    request: DrainRequest,
-    orders: DrainOrders,
-    answer: DrainAnswer,
-}
 
 impl Host {
     /// What becomes of a destination now.
@@ -42,14 +34,19 @@ impl Host {
         match self.drain_orders.after(&request, of(loaded.as_ref()), &standing, &at.text()) {
             Ok((orders, answer)) => {
                 let content = Content::DrainOrders(orders.clone());
-                self.persist(content, Then::Drain(Written { id, request, orders, answer }), at);
+                self.persist(content, Then::Drain(DrainWritten { id, request, orders, answer }), at);
             }
             Err(refusal) => self.answer_drain(id, Err(OrderError::Refused(refusal))),
         }
     }
 
-    pub(super) fn drain_written(&mut self, written: Written, result: Result<(), NotWritten>, at: &Moment) {
-        let Written { id, request, orders, answer } = written;
+    pub(super) fn drain_written(
+        &mut self,
+        written: DrainWritten,
+        result: Result<(), NotWritten>,
+        at: &Moment,
+    ) {
+        let DrainWritten { id, request, orders, answer } = written;
         if let Err(error) = result {
             self.log(OrderEvent::DrainNotKept { reason: error.to_string() });
             return self.answer_drain(id, Err(OrderError::NotKept(format!("not in force: {error}"))));

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use evenkeel_schemas::plan::Plan;
 use evenkeel_schemas::scalars::Name;
 
-use super::desk::Then;
+use super::decided::{OrderWritten, Then};
 use super::{Host, of};
 use crate::election::{Question, Unanswered};
 use crate::event::OrderEvent;
@@ -23,14 +23,6 @@ pub(super) enum AskedFor {
     Maintenance(BTreeSet<Name>),
 }
 
-/// An order at the desk.
-pub(super) struct Written {
-    id: RequestId,
-    request: OrderRequest,
-    orders: Orders,
-    routers: BTreeSet<Name>,
-}
-
 impl Host {
     pub(super) fn order(&mut self, id: RequestId, request: OrderRequest, at: &Moment) {
         let plan = self.plan();
@@ -43,7 +35,7 @@ impl Host {
             return self.put_question(question, AskedFor::Order(id, request));
         }
         let content = Content::Orders(orders.clone());
-        self.persist(content, Then::Order(Written { id, request, orders, routers }), at);
+        self.persist(content, Then::Order(OrderWritten { id, request, orders, routers }), at);
     }
 
     /// Whether an order has to wait until other directors were asked for another one.
@@ -85,8 +77,13 @@ impl Host {
         }
     }
 
-    pub(super) fn order_written(&mut self, written: Written, result: Result<(), NotWritten>, _at: &Moment) {
-        let Written { id, request, orders, routers } = written;
+    pub(super) fn order_written(
+        &mut self,
+        written: OrderWritten,
+        result: Result<(), NotWritten>,
+        _at: &Moment,
+    ) {
+        let OrderWritten { id, request, orders, routers } = written;
         if let Err(error) = result {
             self.log(OrderEvent::NotKept { reason: error.to_string() });
             return self.answer_order(id, Err(OrderError::NotKept(format!("not in force: {error}"))));

@@ -14,7 +14,7 @@ use evenkeel_schemas::plan::Probation as Policy;
 use evenkeel_schemas::status::RouterState;
 use evenkeel_schemas::time::MonoTime;
 
-use super::desk::Then;
+use super::decided::{Begins, Confirms, Then};
 use super::{Host, of};
 use crate::election::ElectionSnapshot;
 use crate::event::ProbationEvent;
@@ -31,19 +31,6 @@ use crate::verdicts::Verdicts;
 pub(super) const LOOK_PAUSE: Duration = Duration::from_millis(250);
 /// Time until what could not be written is tried again.
 const WRITE_PAUSE: Duration = Duration::from_secs(5);
-
-/// A probation at the desk.
-pub(super) struct Begins {
-    loaded: Arc<LoadedPlan>,
-    before: Arc<LoadedPlan>,
-    record: Box<Record>,
-}
-
-/// A confirmation at the desk.
-pub(super) struct Confirms {
-    by: &'static str,
-    id: Option<RequestId>,
-}
 
 /// A plan that goes on probation once it is known how the host stands.
 struct Comes {

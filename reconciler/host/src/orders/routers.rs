@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::election::Unanswered;
 use crate::maintenance::Maintenance;
 use crate::orders::Refusal;
+use crate::units::unit;
 
 /// Most letters between a name that is unknown and one that may be meant.
 const NEAR: usize = 3;
@@ -267,15 +268,6 @@ const fn stricter(a: RouterOrder, b: RouterOrder) -> RouterOrder {
         (RouterOrder::Yield, RouterOrder::Yield) => RouterOrder::Yield,
         _ => RouterOrder::Hold,
     }
-}
-
-/// The routers that move with the router or sync group of this name.
-pub fn unit(plan: &Plan, name: &Name) -> BTreeSet<Name> {
-    let named = plan.routers.iter().filter(|router| router.name == *name);
-    let mut groups: BTreeSet<&Name> = named.clone().filter_map(|router| router.sync_group.as_ref()).collect();
-    groups.insert(name);
-    let members = plan.routers.iter().filter(|r| r.sync_group.as_ref().is_some_and(|g| groups.contains(g)));
-    named.chain(members).map(|router| router.name.clone()).collect()
 }
 
 #[cfg(test)]

@@ -28,8 +28,8 @@ use nix::unistd::{Gid, Pid, Uid, getpgid, getpgrp};
 
 use super::user::Identity;
 use super::{END_LIMIT, End, How, LAST_WORDS, MAX_START, Start};
-use crate::cli::out;
 use crate::system::files;
+use crate::system::out;
 use crate::system::scheduling;
 
 pub(super) const NAME: &str = "evenkeeld-exec";

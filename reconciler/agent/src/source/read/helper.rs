@@ -25,8 +25,8 @@ use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
 use super::understand::{Part, understand};
-use crate::cli::out;
 use crate::system::helpers;
+use crate::system::out;
 use crate::system::scheduling;
 use crate::system::signals::unblocked;
 use evenkeel_host::loaded::PlanRefusal as Refusal;
