@@ -37,8 +37,7 @@ use crate::health::lookout::Lookout;
 use crate::health::thread::Health;
 use crate::health::trackers::Watching;
 use crate::programs::hooks::Runner;
-use crate::source::directory::{self, Keeping};
-use crate::source::read;
+use crate::source::{Keeping, Source};
 use crate::state::StateDir;
 use crate::state::disk::{Content, Disk, File, Wake};
 use crate::system::claim::{CLAIM, Claim};
@@ -75,9 +74,9 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// The plan file.
-    fn file(&self) -> PathBuf {
-        read::plan_path(&self.plan, &self.host)
+    /// Where the plan comes from.
+    fn source(&self) -> Source {
+        Source::new(&self.plan, &self.host, self.trust)
     }
 }
 
@@ -144,7 +143,7 @@ pub(crate) async fn run(options: Options, stop: StopSignals) -> Result<(), Strin
         disk.keep(Content::Probation(Box::new(record.clone().unwrap_or_default())));
         disk.wait(File::Probation, FIRST_WRITE);
         let keep = Keeping::keep(&disk, state.path());
-        let plan = read::load_aside(&options.file(), &options.host, keep, options.trust).map(Arc::new);
+        let plan = options.source().read(keep).map(Arc::new);
         let start = Start {
             name: options.host.clone(),
             orders,
@@ -171,9 +170,8 @@ pub(crate) async fn run(options: Options, stop: StopSignals) -> Result<(), Strin
     };
     daemon.carry_all();
     events::watch(daemon.converger.mailbox().clone(), daemon.election.nudge());
-    let Options { plan, host, trust, .. } = daemon.options.clone();
-    let copies = daemon.persisting.directory().to_owned();
-    inbox.plans_from(|look| directory::watch(plan, host, copies, trust, disk, look));
+    let (source, copies) = (daemon.options.source(), daemon.persisting.directory().to_owned());
+    inbox.plans_from(|look| source.watch(copies, disk, look));
     let result = tokio::select! {
         result = daemon.serve(&mut inbox) => result,
         () = server.serve(senders.asks) => Ok(()),

@@ -20,7 +20,8 @@ use crate::cli::page::counted;
 use crate::convergence::drains::connections;
 use crate::convergence::pass::scope;
 use crate::daemon::in_the_way;
-use crate::source::read::{self, Keep};
+use crate::source::Source;
+use crate::source::read::Keep;
 use crate::state::{or_without, read_drain_orders, read_drains, read_ledger};
 use crate::system::files::Trust;
 
@@ -35,8 +36,7 @@ pub(crate) fn difference(
     daemon: Option<&Status>,
     trust: Trust,
 ) -> Result<HostDiff, String> {
-    let loaded = read::load(&read::plan_path(plan, host), host, Keep::Nothing, trust)
-        .map_err(|why| why.to_string())?;
+    let loaded = Source::new(plan, host, trust).read(Keep::Nothing).map_err(|why| why.to_string())?;
     let orders = or_without(read_drain_orders(state_dir, trust)).map_err(|error| error.to_string())?;
     let drains = or_without(read_drains(state_dir, trust)).map_err(|error| error.to_string())?;
     let ledger = or_without(read_ledger(state_dir, trust)).map_err(|error| error.to_string())?;

@@ -13,7 +13,8 @@ use evenkeel_schemas::scalars::Name;
 use tracing::warn;
 
 use crate::convergence::pass::{Convergence, apply_in_phases, scope};
-use crate::source::read::{self, Keep};
+use crate::source::Source;
+use crate::source::read::Keep;
 use crate::state::disk::{Disk, Waiting};
 use crate::state::{StateDir, read_ledger};
 use crate::system::claim::{CLAIM, Claim};
@@ -30,7 +31,7 @@ const WITHOUT_LEDGER: &str = "Addresses, routes, rules and interfaces carry even
                               IPVS and settings carry none and stay: `ipvsadm -Ln` and `sysctl -a` show them";
 
 fn load(plan: &Path, host: &Name, trust: Trust) -> Result<LoadedPlan, String> {
-    read::load(&read::plan_path(plan, host), host, Keep::Nothing, trust).map_err(|why| why.to_string())
+    Source::new(plan, host, trust).read(Keep::Nothing).map_err(|why| why.to_string())
 }
 
 /// Without a daemon nothing is known to be down. What was told to drain drains.

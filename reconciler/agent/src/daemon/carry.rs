@@ -142,7 +142,7 @@ impl Daemon {
         Process {
             version: env!("CARGO_PKG_VERSION"),
             pid: std::process::id(),
-            plan: self.options.file().display().to_string(),
+            plan: self.options.source().place(),
             insecure_files: self.options.trust == Trust::Anybody,
             state_directory: StateDirectoryStatus {
                 path: self.options.state_dir.display().to_string(),

@@ -33,7 +33,7 @@ use super::errands::{Errand, StatusAsked};
 use crate::api::server::Ask;
 use crate::guard::Guardian;
 use crate::health::trackers::Found;
-use crate::source::directory::Loaded;
+use crate::source::Loaded;
 
 /// Places in the channels from threads and tasks.
 const CHANNEL: usize = 1024;

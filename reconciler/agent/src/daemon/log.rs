@@ -36,7 +36,7 @@ fn plan(event: &PlanEvent, options: &Options) {
         PlanEvent::InForce { generation, routers, virtual_servers } => {
             info!(generation, routers, virtual_servers, "plan is in force");
         }
-        PlanEvent::NoPlan => warn!("there is no plan to obey yet: waiting for {}", options.file().display()),
+        PlanEvent::NoPlan => warn!("there is no plan to obey yet: waiting for {}", options.source().place()),
         PlanEvent::LastGoodInForce { generation } => {
             warn!("the last good plan, generation {generation}, is put in force");
         }

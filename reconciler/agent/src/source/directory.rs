@@ -1,5 +1,4 @@
-//! Watching the plan: when it may have changed, it is read again. What makes a plan good is
-//! `plan_file`'s.
+//! A plan in a file: it is read, and read again when it may have changed.
 //!
 //! Events are hints. Directories are watched, never the file itself, so that a rename over it, a
 //! symlink swapped to another directory and a write in place are all seen; a look at the file's
@@ -21,8 +20,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, warn};
 
 use crate::source::read::{self, Keep, plan_path};
+use crate::source::{Keeping, Loaded};
 use crate::system::files::{self, Trust};
-use evenkeel_host::loaded::{LoadedPlan, PlanRefusal as Refusal};
+use evenkeel_host::loaded::LoadedPlan;
 
 /// How long it must be quiet before a change is looked at.
 const QUIET: Duration = Duration::from_millis(20);
@@ -34,53 +34,65 @@ const POLL: Duration = Duration::from_secs(5);
 /// Identity of a file's content as far as `stat` tells, and why it is not obeyed if others may write to it or on the way to it.
 type Stamp = (Option<(u64, u64, i64, i64, u64)>, Option<String>);
 
-/// A plan that was read, or why it is refused.
-pub(crate) type Loaded = Result<LoadedPlan, Refusal>;
-
-/// Whoever knows what becomes of the text of a large plan.
-pub(crate) trait Keeping: Clone + Send + 'static {
-    /// What becomes of it, where a copy may be made in the directory `copies`.
-    fn keep<'a>(&self, copies: &'a Path) -> Keep<'a>;
-}
-
-/// Watches and reads the plan of one host in a task of its own. Each message is the plan as it is now;
-/// the first one comes at once, and each message to `look` asks for one. `keep` says what becomes of the text of a large
-/// one, of which a copy may be made in `copies`.
-/// Must be called within a tokio runtime.
-pub(crate) fn watch(
-    path: PathBuf,
-    host: Name,
-    copies: PathBuf,
-    trust: Trust,
-    keep: impl Keeping,
-    mut look: mpsc::Receiver<()>,
-) -> mpsc::Receiver<Box<Loaded>> {
-    let (tell, plans) = mpsc::channel(1);
-    let mut source = Source::new(path, host, trust);
-    tokio::spawn(async move {
-        loop {
-            let (file, host, copies) = (source.file(), source.host.clone(), copies.clone());
-            // Large plans take their time to check: not on the thread of the probes.
-            let keep = keep.clone();
-            let load = move || read::load_aside(&file, &host, keep.keep(&copies), trust);
-            let Ok(loaded) = tokio::task::spawn_blocking(load).await else { return };
-            source.secret_files = loaded.as_ref().map(LoadedPlan::secret_files).unwrap_or_default();
-            if tell.send(Box::new(loaded)).await.is_err() {
-                return;
-            }
-            tokio::select! {
-                () = source.changed() => {}
-                Some(()) = look.recv() => {}
-            }
-        }
-    });
-    plans
-}
-
-struct Source {
+/// A file, or a host's file in a directory.
+#[derive(Debug, Clone)]
+pub(crate) struct Directory {
     path: PathBuf,
     host: Name,
     trust: Trust,
+}
+
+impl Directory {
+    /// `path` is the file itself or the directory.
+    pub(super) const fn new(path: PathBuf, host: Name, trust: Trust) -> Self {
+        Self { path, host, trust }
+    }
+
+    /// The plan file.
+    pub(super) fn file(&self) -> PathBuf {
+        plan_path(&self.path, &self.host)
+    }
+
+    /// Reads it, in a thread that gives way to all others.
+    ///
+    /// # Errors
+    /// A refusal for everything that is wrong with it.
+    pub(super) fn read(&self, keep: Keep<'_>) -> Loaded {
+        read::load_aside(&self.file(), &self.host, keep, self.trust)
+    }
+
+    /// Reads it whenever it may have changed, in a task of its own.
+    pub(super) fn watch(
+        self,
+        copies: PathBuf,
+        keep: impl Keeping,
+        mut look: mpsc::Receiver<()>,
+    ) -> mpsc::Receiver<Box<Loaded>> {
+        let (send, plans) = mpsc::channel(1);
+        let mut watcher = Watched::new(self);
+        tokio::spawn(async move {
+            loop {
+                let (directory, copies, keep) = (watcher.directory.clone(), copies.clone(), keep.clone());
+                // Large plans take their time to check: not on a thread of the runtime.
+                let load = move || directory.read(keep.keep(&copies));
+                let Ok(loaded) = tokio::task::spawn_blocking(load).await else { return };
+                watcher.secret_files = loaded.as_ref().map(LoadedPlan::secret_files).unwrap_or_default();
+                if send.send(Box::new(loaded)).await.is_err() {
+                    return;
+                }
+                tokio::select! {
+                    () = watcher.changed() => {}
+                    Some(()) = look.recv() => {}
+                }
+            }
+        });
+        plans
+    }
+}
+
+/// A plan file that is watched.
+struct Watched {
+    directory: Directory,
     watcher: Option<RecommendedWatcher>,
     watched: BTreeSet<PathBuf>,
     events: mpsc::Receiver<()>,
@@ -114,8 +126,8 @@ impl Ours {
     }
 }
 
-impl Source {
-    fn new(path: PathBuf, host: Name, trust: Trust) -> Self {
+impl Watched {
+    fn new(directory: Directory) -> Self {
         let (tell, events) = mpsc::channel(1);
         let ours = Arc::new(Ours::default());
         let noted = Arc::clone(&ours);
@@ -130,9 +142,7 @@ impl Source {
             .inspect_err(|error| warn!("cannot watch files ({error}): looking every {POLL:?} instead"))
             .ok();
         let mut source = Self {
-            path,
-            host,
-            trust,
+            directory,
             watcher,
             watched: BTreeSet::new(),
             events,
@@ -145,7 +155,7 @@ impl Source {
     }
 
     fn file(&self) -> PathBuf {
-        plan_path(&self.path, &self.host)
+        self.directory.file()
     }
 
     /// Waits until the plan may have changed. Dropping the future loses nothing: what it has taken
@@ -186,17 +196,22 @@ impl Source {
     /// Notes the file's identity and watches the directories that it is in by now. Returns whether it is another than before.
     fn look(&mut self) -> bool {
         let file = self.file();
-        let secrets = file.with_file_name(plan::secrets_file_name(&self.host));
+        let secrets = file.with_file_name(plan::secrets_file_name(&self.directory.host));
         let read: Vec<&Path> =
             [&file, &secrets].into_iter().chain(&self.secret_files).map(PathBuf::as_path).collect();
-        let stamps = read.iter().map(|path| (stamp(path), files::state_of(path, self.trust))).collect();
+        let stamps =
+            read.iter().map(|path| (stamp(path), files::state_of(path, self.directory.trust))).collect();
         let changed = std::mem::replace(&mut self.stamps, stamps) != self.stamps;
-        let real: Vec<PathBuf> =
-            read.iter().chain([&self.path.as_path()]).filter_map(|path| path.canonicalize().ok()).collect();
-        self.ours
-            .know(read.into_iter().chain([self.path.as_path()]).chain(real.iter().map(PathBuf::as_path)));
+        let real: Vec<PathBuf> = read
+            .iter()
+            .chain([&self.directory.path.as_path()])
+            .filter_map(|path| path.canonicalize().ok())
+            .collect();
+        self.ours.know(
+            read.into_iter().chain([self.directory.path.as_path()]).chain(real.iter().map(PathBuf::as_path)),
+        );
         let Some(watcher) = &mut self.watcher else { return changed };
-        let wanted = directories(&self.path, &file);
+        let wanted = directories(&self.directory.path, &file);
         for gone in self.watched.difference(&wanted) {
             watcher.unwatch(gone).ok();
         }
@@ -240,7 +255,11 @@ mod tests {
 
     use super::*;
 
-    async fn sees(source: &mut Source, what: &str) {
+    fn watched(path: PathBuf) -> Watched {
+        Watched::new(Directory::new(path, "dir1".parse().expect("name"), Trust::Owned))
+    }
+
+    async fn sees(source: &mut Watched, what: &str) {
         tokio::time::timeout(Duration::from_secs(3), source.changed())
             .await
             .unwrap_or_else(|_| panic!("{what}"));
@@ -255,7 +274,7 @@ mod tests {
             fs::write(root.join(release).join("dir1.plan.toml"), release).expect("write");
         }
         symlink("one", root.join("current")).expect("symlink");
-        let mut source = Source::new(root.join("current"), "dir1".parse().expect("name"), Trust::Owned);
+        let mut source = watched(root.join("current"));
         assert_eq!(fs::read_to_string(source.file()).expect("read"), "one");
 
         fs::write(source.file(), "in place").expect("write");
@@ -285,7 +304,7 @@ mod tests {
         }
         symlink("one", root.join("..data")).expect("symlink");
         symlink("..data/dir1.plan.toml", root.join("dir1.plan.toml")).expect("symlink");
-        let mut source = Source::new(root.to_owned(), "dir1".parse().expect("name"), Trust::Owned);
+        let mut source = watched(root.to_owned());
         assert_eq!(fs::read_to_string(source.file()).expect("read"), "one");
         symlink("two", root.join("..next")).expect("symlink");
         fs::rename(root.join("..next"), root.join("..data")).expect("swap");
@@ -304,7 +323,7 @@ mod tests {
         for path in [&up, &up.join("plans"), &plan] {
             fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("chmod");
         }
-        let mut source = Source::new(up.join("plans"), "dir1".parse().expect("name"), Trust::Owned);
+        let mut source = watched(up.join("plans"));
         for path in [&up, &up.join("plans"), &plan] {
             for mode in [0o777, 0o755] {
                 fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("chmod");
@@ -321,7 +340,7 @@ mod tests {
         fs::create_dir(root.join("plans")).expect("mkdir");
         let plan = root.join("plans/dir1.plan.toml");
         fs::write(&plan, "a plan").expect("write");
-        let mut source = Source::new(root.join("plans"), "dir1".parse().expect("name"), Trust::Owned);
+        let mut source = watched(root.join("plans"));
         for neighbour in ["log", "plans/dir2.plan.toml"] {
             fs::write(root.join(neighbour), "something").expect("write");
             let changed = tokio::time::timeout(QUIET * 10, source.changed()).await;

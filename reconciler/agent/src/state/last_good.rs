@@ -17,7 +17,7 @@ use evenkeel_vrrp::Secret;
 use tracing::warn;
 
 use super::{StateDir, remove, replace};
-use crate::source::directory::Keeping;
+use crate::source::Keeping;
 use crate::source::read::Text;
 use crate::source::read::{self, Keep};
 use crate::state::disk::{Disk, File};
