@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use evenkeel_schemas::cluster::{Cluster, Host};
 use evenkeel_schemas::scalars::{Cidr, InterfaceName, Ip, Name};
 
-use crate::parse::{Step, at};
+use crate::path::{Step, at};
 use crate::unknown::Unknowns;
 
 /// Address family.

@@ -3,8 +3,6 @@
 //! A code keeps its meaning for ever; a rule that goes leaves a gap. The texts stand in one file
 //! a subject below `codes/`.
 
-use crate::diagnostic::Severity;
-
 mod addresses;
 mod changes;
 mod checks;
@@ -39,6 +37,15 @@ pub use shape::*;
 pub use speakers::*;
 pub use trackers::*;
 
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Nothing is compiled.
+    Error,
+    /// Compiled, but probably not what was meant.
+    Warning,
+}
+
 /// What a rule is called and why it exists.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Code {
@@ -59,7 +66,7 @@ macro_rules! codes {
             #[doc = $title]
             pub const $constant: $crate::codes::Code = $crate::codes::Code {
                 id: $id,
-                severity: $crate::diagnostic::Severity::$severity,
+                severity: $crate::codes::Severity::$severity,
                 title: $title,
                 explanation: $explanation,
             };

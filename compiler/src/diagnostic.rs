@@ -3,19 +3,10 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use crate::codes::Code;
+use crate::codes::{Code, Severity};
 
 /// Bytes of the source's text.
 pub type Place = Range<usize>;
-
-/// How bad it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    /// Nothing is compiled.
-    Error,
-    /// Compiled, but probably not what was meant.
-    Warning,
-}
 
 /// A place with a few words on it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -31,7 +31,7 @@ use notes::Notes;
 pub use notes::{Fate, Finding};
 pub use source::{Files, FilesInMemory, Source, Spot};
 
-use crate::diagnostic::Severity;
+use crate::codes::Severity;
 use crate::source::SourceFile;
 use crate::{Compilation, codes, compile};
 

@@ -4,10 +4,10 @@
 
 use toml_edit::{Array, DocumentMut, InlineTable, Item, RawString, Table, Value};
 
-use crate::codes;
-use crate::diagnostic::{Diagnostic, Severity, told};
+use crate::codes::{self, Severity};
+use crate::diagnostic::{Diagnostic, told};
 use crate::parse;
-use crate::schema::order;
+use crate::schema::{choice, order};
 use crate::source::SourceFile;
 
 mod comments;
@@ -29,7 +29,7 @@ pub fn layout(source: &SourceFile) -> Result<String, Vec<Diagnostic>> {
     if troubles.iter().any(|trouble| trouble.severity() == Severity::Error) {
         return Err(troubles);
     }
-    let before = parse::parse(source).map_err(cut)?;
+    let before = parse::parse(source, choice).map_err(cut)?;
     let text = source.text().trim_start_matches('\u{feff}').replace("\r\n", "\n");
     let head = Head::of(&text);
     let mut document: DocumentMut =
@@ -41,7 +41,7 @@ pub fn layout(source: &SourceFile) -> Result<String, Vec<Diagnostic>> {
     layouter.table(document.as_table_mut());
     let text = head.put_before(&document.to_string());
     let after = SourceFile::new(source.name(), text);
-    match parse::parse(&after) {
+    match parse::parse(&after, choice) {
         Ok(parsed) if parsed.value == before.value && parsed.odd.len() == before.odd.len() => {
             Ok(after.text().to_owned())
         }

@@ -18,10 +18,12 @@ mod expiry;
 pub mod graph;
 pub mod import;
 mod layout;
+mod limits;
 mod load;
 mod members;
 mod parallel;
 mod parse;
+mod path;
 pub mod reference;
 pub mod render;
 mod resolve;
@@ -32,12 +34,14 @@ mod suggest;
 mod unknown;
 mod validate;
 
-pub use diagnostic::{Diagnostic, Label, Outside, Place, Severity, Spot};
+pub use codes::Severity;
+pub use diagnostic::{Diagnostic, Label, Outside, Place, Spot};
 pub use emit::{HostPlan, emit, secrets_header};
 pub use layout::layout;
-pub use load::{Files, Limits, MAX_DEPTH, MAX_FILES, Start, is_cluster_file, load, load_alone, load_within};
+pub use limits::{Limits, MAX_BYTES, MAX_FILES};
+pub use load::{Files, MAX_DEPTH, Start, is_cluster_file, load, load_alone, load_within};
 pub use resolve::Resolved;
-pub use source::{MAX_BYTES, Piece, Position, SourceFile};
+pub use source::{Piece, Position, SourceFile};
 
 /// What became of a cluster file.
 #[derive(Debug)]
@@ -106,7 +110,7 @@ fn run(source: &SourceFile, see: &mut dyn FnMut(&parse::Document<'_>)) -> Found 
         return Found::nothing_but(vec![diagnostic], false);
     }
     // To build the validator takes as long as to read a thousand services.
-    let parsed = parallel::both(|| parse::parse(source), schema::prepare).0;
+    let parsed = parallel::both(|| parse::parse(source, schema::choice), schema::prepare).0;
     let parsed = match parsed {
         Ok(parsed) => parsed,
         Err((diagnostics, stopped)) => {
@@ -125,7 +129,7 @@ fn run(source: &SourceFile, see: &mut dyn FnMut(&parse::Document<'_>)) -> Found 
     let Some(cluster) = checked.cluster else {
         return Found::nothing_but(checked.diagnostics, checked.stopped);
     };
-    if document.is_renamed("include") || !checked.unknowns.knows_all(parse::at!["include"]) {
+    if document.is_renamed("include") || !checked.unknowns.knows_all(path::at!["include"]) {
         // What else belongs to the cluster is not known, so no rule can judge it.
         return Found::nothing_but(checked.diagnostics, checked.stopped);
     }

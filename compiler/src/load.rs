@@ -8,14 +8,13 @@ use std::io::{self, ErrorKind};
 
 use crate::codes;
 use crate::diagnostic::{Diagnostic, Place};
+use crate::limits::Limits;
 use crate::parse::bounded;
 use crate::parse::extent::excess;
-use crate::source::{Fault, MAX_BYTES, SourceFile, text_of, unusable};
+use crate::source::{Fault, SourceFile, text_of, unusable};
 
 mod pattern;
 
-/// Most files of one cluster.
-pub const MAX_FILES: usize = 1000;
 /// How deep files may include files.
 pub const MAX_DEPTH: usize = 16;
 
@@ -52,29 +51,6 @@ pub fn is_cluster_file(path: &str) -> bool {
 const ENDING: &str = ".toml";
 /// How the names of plans and of files of secrets end.
 const OURS: [&str; 2] = [".plan.toml", ".secrets.toml"];
-
-/// What is read at most, and how much may be made of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Bytes of all files together.
-    pub bytes: usize,
-    /// Number of files.
-    pub files: usize,
-    /// Destinations in all plans together.
-    pub destinations: usize,
-    /// Whether whoever wrote the files is a stranger, who must learn nothing from what is shown: no line
-    /// that holds a secret is in an excerpt, masked or not.
-    pub strangers: bool,
-}
-
-impl Limits {
-    /// For files of whoever runs the compiler.
-    pub const OWN: Self =
-        Self { bytes: MAX_BYTES, files: MAX_FILES, destinations: 4_000_000, strangers: false };
-    /// For files of strangers: some 20,000 real servers, compiled in seconds.
-    pub const STRANGERS: Self =
-        Self { bytes: 1024 * 1024, files: 100, destinations: 200_000, strangers: true };
-}
 
 /// A file to begin with.
 #[derive(Clone, Copy)]

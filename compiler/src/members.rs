@@ -9,7 +9,7 @@ use evenkeel_schemas::cluster::{Cluster, Forwarding, Host, RealServer, Service};
 use evenkeel_schemas::scalars::{ConnectionLimit, Ip, Name, Port, Weight};
 
 use crate::attach::Subnets;
-use crate::parse::Step;
+use crate::path::Step;
 
 /// A host in its role as real server of a service.
 #[derive(Debug, Clone, Copy)]

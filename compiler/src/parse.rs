@@ -4,12 +4,12 @@
 
 use std::collections::BTreeMap;
 
-use evenkeel_schemas::scalars::Name;
 use serde_json::{Map, Number, Value};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::diagnostic::{Diagnostic, MAX_ERRORS, Place};
+use crate::path::{OwnedStep, Step};
 use crate::source::SourceFile;
 
 pub(crate) mod bounded;
@@ -17,78 +17,10 @@ pub(crate) mod extent;
 mod merge;
 mod syntax;
 
+pub(crate) use merge::{Choice, ChoiceAt};
+
 /// Deepest nesting that is looked into; the language needs six levels.
 const MAX_DEPTH: usize = 32;
-
-/// One step of a path into the document.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Step<'a> {
-    /// Into a table.
-    Key(&'a str),
-    /// Into a list.
-    Index(usize),
-}
-
-impl<'a> From<&'a str> for Step<'a> {
-    fn from(key: &'a str) -> Self {
-        Self::Key(key)
-    }
-}
-
-impl<'a> From<&'a String> for Step<'a> {
-    fn from(key: &'a String) -> Self {
-        Self::Key(key)
-    }
-}
-
-impl<'a> From<&'a Name> for Step<'a> {
-    fn from(key: &'a Name) -> Self {
-        Self::Key(key.as_str())
-    }
-}
-
-impl<'a> From<&&'a Name> for Step<'a> {
-    fn from(key: &&'a Name) -> Self {
-        Self::from(*key)
-    }
-}
-
-impl From<usize> for Step<'_> {
-    fn from(index: usize) -> Self {
-        Self::Index(index)
-    }
-}
-
-/// A path: `at!["hosts", name, "address"]`.
-macro_rules! at {
-    ($($step:expr),* $(,)?) => { &[$($crate::parse::Step::from($step)),*][..] };
-}
-pub(crate) use at;
-
-/// A path that outlives the document it was found in.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum OwnedStep {
-    Key(String),
-    Index(usize),
-}
-
-impl From<&Step<'_>> for OwnedStep {
-    fn from(step: &Step<'_>) -> Self {
-        match step {
-            Step::Key(key) => Self::Key((*key).to_owned()),
-            Step::Index(index) => Self::Index(*index),
-        }
-    }
-}
-
-impl OwnedStep {
-    pub(crate) fn borrow(&self) -> Step<'_> {
-        match self {
-            Self::Key(key) => Step::Key(key),
-            Self::Index(index) => Step::Index(*index),
-        }
-    }
-}
 
 /// The parsed file with the place of every key and value.
 #[derive(Debug)]
@@ -123,11 +55,11 @@ pub(crate) struct Parsed<'s> {
 }
 
 /// Parses all files and makes one tree of them: each layer of those that belong together, the
-/// layers laid over one another.
+/// layers laid over one another. `choice` answers which tables are a choice among several shapes.
 ///
 /// # Errors
 /// What is wrong, in the order of the text, and whether there is more of it.
-pub(crate) fn parse(source: &SourceFile) -> Result<Parsed<'_>, (Vec<Diagnostic>, bool)> {
+pub(crate) fn parse(source: &SourceFile, choice: ChoiceAt) -> Result<Parsed<'_>, (Vec<Diagnostic>, bool)> {
     let mut union = merge::Union { text: source.text(), diagnostics: Vec::new() };
     let mut layers: Vec<(usize, DeTable<'_>)> = Vec::new();
     let texts = source.pieces().iter().map(|piece| (source.text_of(piece), piece.range.start));
@@ -160,7 +92,7 @@ pub(crate) fn parse(source: &SourceFile) -> Result<Parsed<'_>, (Vec<Diagnostic>,
     }
     let mut layers = layers.into_iter().map(|(_, root)| root);
     let mut root = layers.next().unwrap_or_default();
-    layers.for_each(|layer| merge::lay_over(&mut root, layer));
+    layers.for_each(|layer| merge::lay_over(&mut root, layer, choice));
     let document = Document { root, written: BTreeMap::new() };
     let mut converter = Converter::default();
     let value = converter.table(&document.root);

@@ -7,8 +7,7 @@ use std::fmt::Write;
 use roff::{Roff, bold, italic, roman};
 use serde_json::Value;
 
-use crate::codes;
-use crate::diagnostic::Severity;
+use crate::codes::{self, Severity};
 use crate::schema::{plain, schema};
 use crate::validate::unsupported;
 

@@ -4,19 +4,17 @@
 //! placeholders where the shape is wrong, so that the rules that follow can run on the whole.
 
 use std::collections::BTreeSet;
-use std::sync::LazyLock;
 
 use evenkeel_schemas::cluster::Cluster;
-use evenkeel_schemas::json;
-use jsonschema::{PatternOptions, Validator};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::codes;
-use crate::diagnostic::{Diagnostic, MAX_ERRORS, Severity};
-use crate::load::Limits;
+use crate::codes::{self, Severity};
+use crate::diagnostic::{Diagnostic, MAX_ERRORS};
+use crate::limits::Limits;
 use crate::parallel::both;
-use crate::parse::{Document, Odd, OddKind, OwnedStep, Step};
+use crate::parse::{Document, Odd, OddKind};
+use crate::path::{OwnedStep, Step};
 use crate::size;
 use crate::suggest::Suggester;
 use crate::unknown::Unknowns;
@@ -26,37 +24,15 @@ mod explain;
 mod flatten;
 mod inherit;
 mod mend;
+mod shape;
 mod words;
 
-pub(crate) use choice::{Choice, choice, order, plain};
+pub(crate) use choice::{choice, order, plain};
+pub(crate) use shape::{prepare, schema};
 
 /// How often a mended tree is looked at again: once for each level of misspelled keys and once more
 /// would do.
 const ROUNDS: usize = 8;
-
-struct Shape {
-    schema: Value,
-    validator: Validator,
-}
-
-/// Built from types that are fixed when this is compiled: if it works once it works always.
-static SHAPE: LazyLock<Shape> = LazyLock::new(|| {
-    let schema = json::cluster();
-    let mut options = jsonschema::draft202012::options()
-        .should_validate_formats(true)
-        .offline()
-        .with_pattern_options(PatternOptions::regex());
-    for (name, check) in json::FORMATS {
-        options = options.with_format(name, check);
-    }
-    let validator = options.build(&schema).expect("the cluster's own schema is valid");
-    Shape { schema, validator }
-});
-
-/// Builds the validator, once for all that follow.
-pub(crate) fn prepare() {
-    LazyLock::force(&SHAPE);
-}
 
 /// What [`check`] gives.
 pub(crate) struct Checked {
@@ -105,7 +81,7 @@ pub(crate) fn check(document: &mut Document<'_>, value: Value, odd: &[Odd], limi
     let inherited = inherit::defaults(&mut value, document);
     if odd.is_empty() {
         // Nearly always the shape is right, so it is read while that is found out.
-        let (read, valid) = both(|| Cluster::deserialize(&value), || SHAPE.validator.is_valid(&value));
+        let (read, valid) = both(|| Cluster::deserialize(&value), || shape::is_valid(&value));
         if valid {
             return typed(read, unknowns, diagnostics);
         }
@@ -143,7 +119,7 @@ pub(crate) fn check(document: &mut Document<'_>, value: Value, odd: &[Odd], limi
                 diagnostics.push(finding.diagnostic);
             }
         }
-        if SHAPE.validator.is_valid(&value) {
+        if shape::is_valid(&value) {
             break;
         }
         findings = explain::findings(document, &value, &[], &|_| false);
@@ -243,13 +219,4 @@ impl<'d, 's> Lookup<'d, 's> {
     fn new(document: &'d Document<'s>) -> Self {
         Self { document, schema: schema(), suggester: Suggester::new() }
     }
-}
-
-fn errors(value: &Value) -> jsonschema::ErrorIterator<'_> {
-    SHAPE.validator.iter_errors(value)
-}
-
-/// The schema of the cluster file.
-pub(crate) fn schema() -> &'static Value {
-    &SHAPE.schema
 }

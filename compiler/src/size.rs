@@ -9,9 +9,10 @@ use serde_json::Value;
 
 use crate::codes;
 use crate::diagnostic::Diagnostic;
-use crate::load::Limits;
+use crate::limits::Limits;
 use crate::members;
-use crate::parse::{Document, at};
+use crate::parse::Document;
+use crate::path::at;
 
 /// Why nothing is made of a cluster, when it would be too much. Shows the service that most of it is of.
 pub(crate) fn too_many_destinations(

@@ -6,10 +6,7 @@
 
 use crate::codes::{self, Code};
 use crate::diagnostic::{Diagnostic, Place, Spot};
-use crate::load::Limits;
-
-/// Most bytes of a cluster, all its files together. One of 100,000 real servers takes about 5 MB.
-pub const MAX_BYTES: usize = 16 * 1024 * 1024;
+use crate::limits::{Limits, MAX_BYTES};
 
 /// A cluster file with the files that it includes and those that are laid over it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::parse::{OwnedStep, Step};
+use crate::path::{OwnedStep, Step};
 
 /// The paths of what is unknown. Empty for every file with the right shape.
 #[derive(Debug, Default)]
@@ -83,7 +83,7 @@ impl Unknowns {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parse::at;
+    use crate::path::at;
 
     #[test]
     fn what_is_in_a_placeholder_is_unknown_and_what_it_is_in_is_known() {

@@ -20,7 +20,8 @@ use crate::attach::{self, HostAddress, Subnets, is_link_local};
 use crate::diagnostic::{Diagnostic, Findings, Place};
 use crate::members::{self, Member, Members};
 use crate::parallel::in_parallel;
-use crate::parse::{Document, Step, at};
+use crate::parse::Document;
+use crate::path::{Step, at};
 use crate::suggest::Suggester;
 use crate::unknown::Unknowns;
 

@@ -14,7 +14,7 @@ use super::compare::Delta;
 use super::objects::{Id, Object, Served};
 use super::places::Origins;
 use super::{Fleet, Inputs};
-use crate::parse::Step;
+use crate::path::Step;
 
 /// A step to something in a cluster file.
 #[derive(Debug, Clone, Copy)]

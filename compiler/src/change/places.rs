@@ -7,7 +7,8 @@ use std::sync::Arc;
 use evenkeel_schemas::change::Origin;
 use toml::de::{DeTable, DeValue};
 
-use crate::parse::{Document, Step};
+use crate::parse::Document;
+use crate::path::Step;
 use crate::source::{Lines, SourceFile};
 
 /// The lines of a cluster's files.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use super::foreign;
 use super::notes::{Finding, Notes, Use};
 use super::sequence::{self, Sequence};
-use super::source::{Files, Source, Spot};
+use super::source::{ExpandedLine, Files, Source, Spot};
 use super::words::{comment_continues, is_blank, trimmed, without_comment};
 use crate::codes;
 
@@ -31,13 +31,6 @@ const STEP: usize = 256;
 /// Bytes that are looked at altogether: what bounds time and memory.
 const MAX_BYTES: usize = 512 * 1024 * 1024;
 
-/// A line with nothing left to expand, and without its comment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Line {
-    pub(super) spot: Spot,
-    pub(super) text: String,
-}
-
 /// Whose configuration is read.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Whose<'a> {
@@ -54,7 +47,7 @@ pub(super) fn expand(
     whose: Whose<'_>,
     sources: &mut Vec<Source>,
     notes: &mut Notes,
-) -> Result<Vec<Line>, String> {
+) -> Result<Vec<ExpandedLine>, String> {
     let text = files.read(path)?;
     let mut reader = Reader {
         files,
@@ -93,7 +86,7 @@ struct Reader<'a> {
     home: String,
     /// Paths of the files being read, each included by the one before it.
     open: Vec<String>,
-    lines: Vec<Line>,
+    lines: Vec<ExpandedLine>,
     bytes: usize,
     /// Lines of the files that were read.
     input_lines: usize,
@@ -297,7 +290,7 @@ impl Reader<'_> {
             }
             match self.substitute(line, spot) {
                 Substituted::Nothing => {
-                    self.lines.push(Line { spot, text: line.to_owned() });
+                    self.lines.push(ExpandedLine { spot, text: line.to_owned() });
                     return;
                 }
                 Substituted::Line(line) => text = line,

@@ -126,7 +126,7 @@ impl Places {
             let placed = self.0.entry(statement.spot).or_default();
             let keyword = statement.keyword();
             if placed.keywords.len() < MAX_KEYWORDS && !placed.keywords.iter().any(|known| known == keyword) {
-                placed.keywords.push(super::read::shorten(keyword));
+                placed.keywords.push(super::words::shorten(keyword));
             }
             if placed.parent.is_none() {
                 placed.parent = parent.filter(|parent| *parent != statement.spot);

@@ -11,6 +11,7 @@ use super::model::{At, Config, Draft, Target};
 use super::notes::{Fate, Finding, Item, Notes, Owner};
 use super::source::Spot;
 use super::tree::Statement;
+use super::words::shorten;
 use crate::codes;
 use crate::suggest::Suggester;
 
@@ -20,6 +21,7 @@ mod check;
 mod command;
 mod global;
 mod instance;
+mod ip;
 mod real_server;
 mod server_group;
 mod service;
@@ -397,17 +399,6 @@ fn shown(statement: &Statement) -> String {
         return format!("{} ********", statement.keyword());
     }
     shorten(&statement.text())
-}
-
-/// The beginning of a text that may be of any length, on one line.
-pub(super) fn shorten(text: &str) -> String {
-    const MOST: usize = 80;
-    let clean: String = text.chars().map(|char| if char.is_control() { ' ' } else { char }).collect();
-    if clean.chars().count() <= MOST {
-        return clean;
-    }
-    let short: String = clean.chars().take(MOST - 1).collect();
-    format!("{short}…")
 }
 
 /// A text made into a name: what may not be in one becomes `-`.

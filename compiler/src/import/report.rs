@@ -227,7 +227,7 @@ impl<'a> Texts<'a> {
     /// The text of a line as the report shows it.
     fn of(&self, line: &Line) -> String {
         let whole = self.whole(line);
-        let short = super::read::shorten(whole.trim_end_matches(['{', ' ']));
+        let short = super::words::shorten(whole.trim_end_matches(['{', ' ']));
         render::plain(&short).into_owned()
     }
 

@@ -51,6 +51,13 @@ pub struct Spot {
     pub line: usize,
 }
 
+/// A line with nothing left to expand, and without its comment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ExpandedLine {
+    pub(super) spot: Spot,
+    pub(super) text: String,
+}
+
 /// A file that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {

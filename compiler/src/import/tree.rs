@@ -5,10 +5,9 @@
 //! closes the block around it, and a forgotten `}` makes the next block's lines lines of the open one. The tree has
 //! what keepalived has, and a finding says so.
 
-use super::expand::Line;
 use super::keywords::{Level, Shape};
 use super::notes::{Fate, Finding, Notes};
-use super::source::Spot;
+use super::source::{ExpandedLine, Spot};
 use super::words::{self, Piece, pieces};
 use crate::codes;
 
@@ -62,7 +61,7 @@ impl Statement {
 }
 
 /// The statements of a file.
-pub(super) fn statements(lines: Vec<Line>, notes: &mut Notes) -> Vec<Statement> {
+pub(super) fn statements(lines: Vec<ExpandedLine>, notes: &mut Notes) -> Vec<Statement> {
     let mut builder = Builder { top: Vec::new(), open: Vec::new(), notes };
     for line in lines {
         builder.line(&line);
@@ -94,7 +93,7 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    fn line(&mut self, line: &Line) {
+    fn line(&mut self, line: &ExpandedLine) {
         for piece in pieces(&line.text) {
             match piece {
                 Piece::Text(text) => self.text(text, line.spot),
@@ -116,7 +115,7 @@ impl Builder<'_> {
     fn around(&self) -> String {
         let level = self.open.len().checked_sub(2).and_then(|at| self.open.get(at));
         let list = level.map_or(&self.top, |frame| &frame.statements);
-        list.last().map_or_else(String::new, |statement| super::read::shorten(&statement.text()))
+        list.last().map_or_else(String::new, |statement| super::words::shorten(&statement.text()))
     }
 
     fn text(&mut self, text: &str, spot: Spot) {
@@ -177,7 +176,7 @@ impl Builder<'_> {
         }
         let level = self.level();
         let before = self.open.last().map_or(&self.top, |frame| &frame.statements).last();
-        let keyword = before.map(|statement| super::read::shorten(statement.keyword())).unwrap_or_default();
+        let keyword = before.map(|statement| super::words::shorten(statement.keyword())).unwrap_or_default();
         let finding = |message: String, label: &str| {
             Finding::new(&codes::IMPORT_BRACE, spot, message, label.to_owned()).at("{")
         };

@@ -27,6 +27,17 @@ pub(super) fn trimmed(line: &str) -> &str {
     line.trim_start_matches([' ', '\t']).trim_end_matches([' ', '\t', '\r'])
 }
 
+/// The beginning of a text that may be of any length, on one line.
+pub(super) fn shorten(text: &str) -> String {
+    const MOST: usize = 80;
+    let clean: String = text.chars().map(|char| if char.is_control() { ' ' } else { char }).collect();
+    if clean.chars().count() <= MOST {
+        return clean;
+    }
+    let short: String = clean.chars().take(MOST - 1).collect();
+    format!("{short}…")
+}
+
 /// The first sign of a text that looks like a blank and is none.
 pub(super) fn false_blank(text: &str) -> Option<char> {
     if text.is_ascii() {

@@ -2,8 +2,9 @@
 
 use std::io::ErrorKind;
 
-use super::{ENDING, Files, MAX_FILES, unreadable};
+use super::{ENDING, Files, unreadable};
 use crate::codes;
+use crate::limits::MAX_FILES;
 use crate::source::Fault;
 
 /// Most directories that one pattern may look into.

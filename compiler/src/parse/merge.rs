@@ -1,14 +1,25 @@
 //! Trees of several files -> one tree. Included files are added, overlays are laid over.
 //!
-//! Places stay those of the source's text. The schema is asked only which tables are a choice.
+//! Places stay those of the source's text. Which tables are a choice among several shapes, a caller answers.
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::codes;
 use crate::diagnostic::{Diagnostic, Place};
-use crate::schema::{Choice, choice};
 use crate::suggest::list;
+
+/// How a table says which of its shapes it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Choice {
+    /// By the word at this key.
+    Tag(&'static str),
+    /// By having exactly one of several keys.
+    OneKey,
+}
+
+/// Answers how the table at a path chooses among its shapes, if it does. The schema knows, and a tree knows no schema.
+pub(crate) type ChoiceAt = fn(&[String]) -> Option<Choice>;
 
 /// The key that names further files. Every file may have it.
 const INCLUDE: &str = "include";
@@ -106,19 +117,21 @@ impl<'s> Union<'s> {
 }
 
 /// Lays a tree over another: tables are merged, anything else is replaced.
-pub(super) fn lay_over<'s>(base: &mut DeTable<'s>, mut more: DeTable<'s>) {
+pub(super) fn lay_over<'s>(base: &mut DeTable<'s>, mut more: DeTable<'s>, choice: ChoiceAt) {
     join_includes(base, &mut more);
-    over(base, more, &mut Vec::new());
+    over(base, more, choice, &mut Vec::new());
 }
 
-fn over<'s>(base: &mut DeTable<'s>, more: DeTable<'s>, path: &mut Vec<String>) {
+fn over<'s>(base: &mut DeTable<'s>, more: DeTable<'s>, choice: ChoiceAt, path: &mut Vec<String>) {
     for (key, value) in more {
         let name = key.get_ref().to_string();
         path.push(name.clone());
         let place = value.span();
         let value = match (base.get_mut(name.as_str()).map(Spanned::get_mut), value.into_inner()) {
-            (Some(DeValue::Table(there)), DeValue::Table(table)) if !chooses_anew(there, &table, path) => {
-                over(there, table, path);
+            (Some(DeValue::Table(there)), DeValue::Table(table))
+                if !chooses_anew(there, &table, choice(path)) =>
+            {
+                over(there, table, choice, path);
                 path.pop();
                 continue;
             }
@@ -131,10 +144,10 @@ fn over<'s>(base: &mut DeTable<'s>, more: DeTable<'s>, path: &mut Vec<String>) {
     }
 }
 
-/// Whether the table at `path` chooses one of several shapes, and the overlay another than the
-/// base: then what belongs to the old choice goes.
-fn chooses_anew(base: &DeTable<'_>, more: &DeTable<'_>, path: &[String]) -> bool {
-    match choice(path) {
+/// Whether a table is a choice among several shapes, and the overlay chooses another than the base: then what
+/// belongs to the old choice goes.
+fn chooses_anew(base: &DeTable<'_>, more: &DeTable<'_>, choice: Option<Choice>) -> bool {
+    match choice {
         Some(Choice::Tag(key)) => {
             let word = |table: &DeTable<'_>| {
                 table.get(key).and_then(|value| value.get_ref().as_str().map(str::to_owned))

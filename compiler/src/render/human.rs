@@ -6,7 +6,8 @@ use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet}
 
 use super::escape::plain;
 use super::mask::mask_all;
-use crate::diagnostic::{Diagnostic, Label, Outside, Severity};
+use crate::codes::Severity;
+use crate::diagnostic::{Diagnostic, Label, Outside};
 use crate::source::{Lines, SourceFile};
 
 /// Diagnostics drawn in one run; whoever has more mends these first.

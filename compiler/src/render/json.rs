@@ -5,7 +5,8 @@ use evenkeel_schemas::report::{
 };
 
 use crate::Compilation;
-use crate::diagnostic::{self, Diagnostic, Label, Outside, Spot};
+use crate::codes;
+use crate::diagnostic::{Diagnostic, Label, Outside, Spot};
 use crate::source::{Lines, SourceFile};
 
 /// The page of the project that explains all codes.
@@ -69,8 +70,8 @@ fn finding(source: &SourceFile, lines: &Lines<'_>, diagnostic: &Diagnostic) -> F
     Finding {
         code: code.id.to_owned(),
         severity: match code.severity {
-            diagnostic::Severity::Error => Severity::Error,
-            diagnostic::Severity::Warning => Severity::Warning,
+            codes::Severity::Error => Severity::Error,
+            codes::Severity::Warning => Severity::Warning,
         },
         title: code.title.to_owned(),
         message: diagnostic.message.clone(),

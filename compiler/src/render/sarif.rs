@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::json::report;
+use crate::Compilation;
 use crate::codes::{self, Code};
 use crate::source::SourceFile;
-use crate::{Compilation, diagnostic};
 
 /// A log with one run, and a newline at its end.
 #[must_use]
@@ -45,8 +45,8 @@ pub fn sarif(source: &SourceFile, compilation: &Compilation) -> String {
 
 fn rule(code: &Code) -> Value {
     let level = match code.severity {
-        diagnostic::Severity::Error => "error",
-        diagnostic::Severity::Warning => "warning",
+        codes::Severity::Error => "error",
+        codes::Severity::Warning => "warning",
     };
     json!({
         "id": code.id,

@@ -5,16 +5,8 @@ use serde_json::{Value, json};
 
 use super::flatten::{only_key, tag};
 use super::mend::{member, referred};
-use super::schema;
-
-/// How a table says which of its shapes it has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Choice {
-    /// By the word at this key.
-    Tag(&'static str),
-    /// By having exactly one of several keys.
-    OneKey,
-}
+use super::shape::schema;
+use crate::parse::Choice;
 
 /// How the table at `path` chooses, if it does.
 pub(crate) fn choice(path: &[String]) -> Option<Choice> {

@@ -9,7 +9,8 @@ use super::flatten::{Expected, Flat, Verdict, flatten};
 use super::{Finding, Lookup, Wrong, words};
 use crate::codes;
 use crate::diagnostic::{Diagnostic, MAX_ERRORS};
-use crate::parse::{Document, Odd, OwnedStep, Step};
+use crate::parse::{Document, Odd};
+use crate::path::{OwnedStep, Step};
 use crate::suggest::list;
 
 /// Everything wrong with the shape of `value`; when more than enough of it is told, no more.
@@ -21,7 +22,7 @@ pub(super) fn findings(
 ) -> Vec<Finding> {
     let lookup = Lookup::new(document);
     let mut flats = Vec::new();
-    for error in super::errors(value) {
+    for error in super::shape::errors(value) {
         flatten(&error, lookup.schema, &mut flats);
     }
     let oddities: BTreeSet<&[OwnedStep]> = odd.iter().map(|odd| odd.path.as_slice()).collect();

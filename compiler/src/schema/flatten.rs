@@ -8,7 +8,7 @@ use jsonschema::paths::LocationSegment;
 use jsonschema::{JsonType, ValidationError};
 use serde_json::Value;
 
-use crate::parse::OwnedStep;
+use crate::path::OwnedStep;
 
 /// What is wrong with a value.
 #[derive(Debug, Clone, PartialEq, Eq)]

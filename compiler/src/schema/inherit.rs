@@ -5,7 +5,8 @@
 
 use serde_json::{Map, Value};
 
-use crate::parse::{Document, OwnedStep};
+use crate::parse::Document;
+use crate::path::OwnedStep;
 
 /// Where values came from the defaults.
 #[derive(Debug, Default)]

@@ -6,8 +6,8 @@
 use serde_json::{Map, Value, json};
 
 use super::flatten::{only_key, tag};
-use super::schema;
-use crate::parse::OwnedStep;
+use super::shape::schema;
+use crate::path::OwnedStep;
 use crate::unknown::Unknowns;
 
 /// Stands for every text whose content is not known. A name, too.
@@ -240,7 +240,7 @@ mod tests {
     use evenkeel_schemas::cluster::Cluster;
 
     use super::*;
-    use crate::parse::{Step, at};
+    use crate::path::{Step, at};
 
     fn steps(path: &str) -> Vec<OwnedStep> {
         let step = |text: &str| match text.parse() {
@@ -301,7 +301,8 @@ mod tests {
             let mut value = full();
             let mut unknowns = Unknowns::default();
             mend(&mut value, path, &mut unknowns);
-            let errors: Vec<String> = super::super::errors(&value).map(|error| error.to_string()).collect();
+            let errors: Vec<String> =
+                super::super::shape::errors(&value).map(|error| error.to_string()).collect();
             assert!(errors.is_empty(), "{path:?}: {errors:?}");
             let borrowed: Vec<Step<'_>> = path.iter().map(OwnedStep::borrow).collect();
             assert!(

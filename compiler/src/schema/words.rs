@@ -3,7 +3,7 @@
 //!
 //! Data, and the choice of a row. What becomes of a whole configuration is `import`'s business.
 
-use crate::parse::Step;
+use crate::path::Step;
 
 /// Some words of another tool that are one key here.
 struct Row {
@@ -257,7 +257,7 @@ fn steps(key: &'static str) -> impl Iterator<Item = &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parse::at;
+    use crate::path::at;
     use crate::reference;
 
     #[test]

@@ -10,7 +10,7 @@ use super::quorum::hooks;
 use super::{Context, Findings, Rule};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
-use crate::parse::{Step, at};
+use crate::path::{Step, at};
 
 pub(super) const RULES: &[Rule] =
     &[zero_check_time, not_absolute, check_status, check_body, check_text, retry_at_once];

@@ -9,7 +9,7 @@ use evenkeel_schemas::scalars::Name;
 use super::{Context, Findings, Rule};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
-use crate::parse::{Step, at};
+use crate::path::{Step, at};
 use crate::suggest::list;
 
 pub(super) const RULES: &[Rule] = &[

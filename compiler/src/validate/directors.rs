@@ -9,7 +9,7 @@ use super::{Context, Findings, Rule, Vip};
 use crate::attach::{Family, HostAddress, is_link_local};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
-use crate::parse::at;
+use crate::path::at;
 
 pub(super) const RULES: &[Rule] =
     &[director_elsewhere, director_without_family, owner_priority, v2_over_ipv6, no_link_local_vip];

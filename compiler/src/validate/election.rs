@@ -6,7 +6,7 @@ use evenkeel_schemas::scalars::Span;
 use super::{Context, Findings, Rule};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
-use crate::parse::at;
+use crate::path::at;
 
 pub(super) const RULES: &[Rule] = &[
     delay_without_preemption,

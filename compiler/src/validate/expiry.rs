@@ -7,7 +7,7 @@ use super::{Context, Findings, Rule};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::expiry::{Habits, NODEST, QUIESCENT};
-use crate::parse::at;
+use crate::path::at;
 
 pub(super) const RULES: &[Rule] = &[stay_with_removed, stay_with_quiesced, udp_stays_with_quiesced];
 

@@ -8,7 +8,7 @@ use evenkeel_schemas::scalars::Name;
 use super::{Context, Findings, Rule};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
-use crate::parse::at;
+use crate::path::at;
 
 pub(super) const RULES: &[Rule] = &[same_but_for_case, device_name];
 

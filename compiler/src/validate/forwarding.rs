@@ -11,7 +11,7 @@ use super::{Context, Findings, Rule};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::members::{Member, Path, ports};
-use crate::parse::{Step, at};
+use crate::path::{Step, at};
 use crate::suggest::list;
 
 pub(super) const RULES: &[Rule] = &[

@@ -9,7 +9,7 @@ use evenkeel_schemas::scalars::{InterfaceName, Name, Priority};
 use super::{Context, Findings, Rule, duplicates};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
-use crate::parse::at;
+use crate::path::at;
 use crate::resolve::{families, is_dual, priority, virtual_mac_interface};
 use crate::suggest::list;
 

@@ -6,7 +6,7 @@ use evenkeel_schemas::scalars::Span;
 use super::{Context, Findings, Rule};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
-use crate::parse::{Step, at};
+use crate::path::{Step, at};
 
 pub(super) const RULES: &[Rule] = &[command_path, empty_user, zero_timeout];
 

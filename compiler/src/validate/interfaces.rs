@@ -8,7 +8,7 @@ use evenkeel_schemas::scalars::{Ip, Name};
 use super::{Context, Findings, Rule, duplicates, unusable};
 use crate::codes;
 use crate::diagnostic::{Diagnostic, Place};
-use crate::parse::at;
+use crate::path::at;
 use crate::suggest::list;
 
 pub(super) const RULES: &[Rule] = &[

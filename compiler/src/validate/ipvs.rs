@@ -5,7 +5,7 @@ use evenkeel_schemas::cluster::DriftMode;
 use super::{Context, Findings, Rule};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
-use crate::parse::at;
+use crate::path::at;
 
 pub(super) const RULES: &[Rule] = &[
     resync_too_short,

@@ -9,7 +9,7 @@ use evenkeel_schemas::scalars::{Name, Priority};
 use super::{Context, Findings, Rule};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
-use crate::parse::at;
+use crate::path::at;
 use crate::resolve::priority;
 
 pub(super) const RULES: &[Rule] =

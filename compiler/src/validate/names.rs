@@ -7,7 +7,7 @@ use evenkeel_schemas::scalars::Name;
 use super::{Context, Findings, Rule, duplicates};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
-use crate::parse::at;
+use crate::path::at;
 
 pub(super) const RULES: &[Rule] = &[
     unknown_router,

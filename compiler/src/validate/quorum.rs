@@ -7,7 +7,7 @@ use super::names::unknown_host;
 use super::{Context, Findings, Rule};
 use crate::codes;
 use crate::diagnostic::{Diagnostic, Place};
-use crate::parse::{Step, at};
+use crate::path::{Step, at};
 
 pub(super) const RULES: &[Rule] = &[
     sorry_server_unnamed,

@@ -8,7 +8,7 @@ use evenkeel_schemas::scalars::{InterfaceName, Name};
 use super::{Context, Findings, Rule, duplicates};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
-use crate::parse::{Step, at};
+use crate::path::{Step, at};
 use crate::suggest::list;
 
 pub(super) const RULES: &[Rule] = &[

@@ -9,7 +9,7 @@ use super::{Context, Findings, Rule, duplicates};
 use crate::attach::Family;
 use crate::codes;
 use crate::diagnostic::Diagnostic;
-use crate::parse::at;
+use crate::path::at;
 use crate::resolve::DEFAULT_PRIORITIES;
 use crate::suggest::list;
 

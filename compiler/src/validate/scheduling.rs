@@ -10,7 +10,7 @@ use super::{Context, Findings, Rule, duplicates};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::members::Member;
-use crate::parse::at;
+use crate::path::at;
 
 /// Most hosts that a finding points at.
 const MOST_PLACES: usize = 4;

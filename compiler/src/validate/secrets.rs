@@ -6,7 +6,7 @@ use evenkeel_schemas::scalars::Name;
 use super::{Context, Findings, Rule};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
-use crate::parse::at;
+use crate::path::at;
 
 pub(super) const RULES: &[Rule] = &[auth_needs_v2, bad_password, literal_secret, secret_path];
 

@@ -7,7 +7,7 @@ use evenkeel_schemas::scalars::{Cidr, Name};
 use super::{Context, Findings, Rule};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
-use crate::parse::at;
+use crate::path::at;
 
 pub(super) const RULES: &[Rule] = &[subnets_overlap, host_bits];
 

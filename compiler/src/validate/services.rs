@@ -14,7 +14,7 @@ use crate::attach::is_link_local;
 use crate::codes;
 use crate::diagnostic::{Diagnostic, Place};
 use crate::members::{self, ports};
-use crate::parse::{Step, at};
+use crate::path::{Step, at};
 use crate::suggest::list;
 
 pub(super) const RULES: &[Rule] = &[

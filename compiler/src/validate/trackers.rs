@@ -9,7 +9,7 @@ use super::references::{Tracking, trackings};
 use super::{Context, Findings, Rule};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
-use crate::parse::at;
+use crate::path::at;
 use crate::suggest::list;
 
 pub(super) const RULES: &[Rule] =

@@ -11,7 +11,7 @@ use super::{Context, Findings, Rule};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::members::Member;
-use crate::parse::{Step, at};
+use crate::path::{Step, at};
 
 pub(super) const RULES: &[Rule] = &[tunnel_unused, tunnel_key, two_checksums, other_family_synchronised];
 

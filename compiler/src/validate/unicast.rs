@@ -9,7 +9,7 @@ use super::{Context, Findings, Rule};
 use crate::attach::{Family, is_link_local};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
-use crate::parse::{Step, at};
+use crate::path::{Step, at};
 use crate::resolve::DEFAULT_TTL;
 use crate::suggest::list;
 

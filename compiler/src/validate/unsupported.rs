@@ -9,7 +9,7 @@ use super::checks::{checks, keys_of_types};
 use super::{Context, Findings, Rule};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
-use crate::parse::{OwnedStep, Step, at};
+use crate::path::{OwnedStep, Step, at};
 
 pub(super) const RULES: &[Rule] = &[services, check_options];
 

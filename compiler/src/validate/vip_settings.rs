@@ -9,7 +9,7 @@ use super::{Context, Findings, Rule, duplicates};
 use crate::attach::Family;
 use crate::codes;
 use crate::diagnostic::Diagnostic;
-use crate::parse::{Step, at};
+use crate::path::{Step, at};
 use crate::resolve::{is_dual, virtual_mac_interface};
 use crate::suggest::list;
 

@@ -6,7 +6,7 @@ use super::{Context, Findings, Rule, Vip, duplicates, places, reserved_in, unusa
 use crate::attach::is_link_local;
 use crate::codes;
 use crate::diagnostic::Diagnostic;
-use crate::parse::at;
+use crate::path::at;
 
 pub(super) const RULES: &[Rule] = &[
     duplicate_vip,

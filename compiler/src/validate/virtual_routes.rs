@@ -7,7 +7,7 @@ use super::{Context, Findings, Rule, duplicates};
 use crate::attach::Family;
 use crate::codes;
 use crate::diagnostic::Diagnostic;
-use crate::parse::{Step, at};
+use crate::path::{Step, at};
 
 pub(super) const RULES: &[Rule] = &[
     route_twice,

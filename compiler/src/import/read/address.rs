@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use evenkeel_schemas::scalars::Cidr;
 use serde_json::{Map, Value};
 
 use super::super::keywords::ADDRESS;
@@ -12,6 +11,7 @@ use super::super::notes::{Fate, Finding, Item, Owner};
 use super::super::source::Spot;
 use super::super::tree::Statement;
 use super::instance::Said;
+use super::ip::{exact, network, network_text};
 use super::values::leading_number;
 use super::{Reader, shorten};
 use crate::codes;
@@ -322,72 +322,5 @@ fn number(text: &str) -> Option<u32> {
             Some(digits) => u32::from_str_radix(digits, 16).ok(),
             None => text.parse().ok(),
         },
-    }
-}
-
-/// An address, and nothing else.
-fn exact(text: &str) -> Option<IpAddr> {
-    text.parse().ok()
-}
-
-/// An address; a range or a prefix length after it is dropped, as keepalived does where it wants none.
-pub(super) fn plain(text: &str) -> Option<IpAddr> {
-    exact(text.split_once('-').or_else(|| text.split_once('/')).map_or(text, |(address, _)| address))
-}
-
-/// An address and its prefix length.
-pub(super) fn network(text: &str) -> Option<(IpAddr, Option<u8>)> {
-    match text.split_once('/') {
-        None => Some((text.parse().ok()?, None)),
-        Some((address, prefix)) => {
-            let address = address.parse().ok()?;
-            let prefix = match prefix.parse::<std::net::Ipv4Addr>() {
-                Ok(mask) => length(mask)?,
-                Err(_) => prefix.parse().ok()?,
-            };
-            Cidr::new(address, prefix).ok()?;
-            Some((address, Some(prefix)))
-        }
-    }
-}
-
-/// The prefix length of a netmask.
-pub(super) fn length(mask: std::net::Ipv4Addr) -> Option<u8> {
-    let bits = mask.to_bits();
-    let ones = bits.leading_ones();
-    (bits.checked_shl(ones).unwrap_or(0) == 0).then(|| u8::try_from(ones).ok()).flatten()
-}
-
-/// A network as the cluster file writes it, its host bits gone.
-fn network_text(text: &str) -> String {
-    if text == "default" {
-        return "0.0.0.0/0".to_owned();
-    }
-    let Some((address, prefix)) = network(text) else {
-        return text.to_owned();
-    };
-    let prefix = prefix.unwrap_or(if address.is_ipv4() { 32 } else { 128 });
-    Cidr::new(address, prefix).map_or_else(|_| text.to_owned(), |cidr| format!("{}/{prefix}", cidr.network()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn networks_with_prefix_mask_or_neither() {
-        for (text, prefix) in [
-            ("10.0.0.1", Some(None)),
-            ("10.0.0.1/24", Some(Some(24))),
-            ("10.0.0.1/255.255.0.0", Some(Some(16))),
-            ("10.0.0.1/33", None),
-            ("10.0.0.1/255.0.255.0", None),
-            ("x", None),
-            ("::1/64", Some(Some(64))),
-        ] {
-            assert_eq!(network(text).map(|(_, prefix)| prefix), prefix, "{text}");
-        }
-        assert_eq!(network_text("10.1.2.3/8"), "10.0.0.0/8");
-        assert_eq!(network_text("default"), "0.0.0.0/0");
     }
 }

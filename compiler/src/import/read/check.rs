@@ -375,7 +375,7 @@ impl Reader<'_> {
         };
         match statement.keyword() {
             "sni_name" => set("host", self.word(statement).map(Value::String)),
-            "misc_timeout" => match self.seconds(statement, super::instance::MICROS_IN_U32) {
+            "misc_timeout" => match self.seconds(statement, super::values::MICROS_IN_U32) {
                 Some(0) if !self.is_as_written() => {}
                 Some(0) => self.instead(Fate::Carried, "0 is the default: the time between checks"),
                 Some(time) => {

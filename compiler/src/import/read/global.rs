@@ -8,8 +8,7 @@ use super::super::keywords::{GARP_GROUP, GLOBAL_DEFS};
 use super::super::model::Draft;
 use super::super::notes::{Fate, Finding, Owner};
 use super::super::tree::Statement;
-use super::instance::MICROS_IN_U32;
-use super::values::{Reading, span};
+use super::values::{MICROS_IN_U32, Reading, span};
 use super::{Reader, shorten};
 use crate::codes;
 
@@ -175,7 +174,7 @@ impl Reader<'_> {
                 "port" => ("port", 1..=65_535),
                 "ttl" => ("ttl", 1..=255),
                 "group" => {
-                    match words.get(at).and_then(|text| super::address::plain(text)) {
+                    match words.get(at).and_then(|text| super::ip::plain(text)) {
                         Some(group) if group.is_multicast() => {
                             draft.set("group", group.to_string(), statement.spot);
                         }

@@ -12,8 +12,8 @@ use super::super::notes::{Fate, Finding, Owner};
 use super::super::source::Spot;
 use super::super::tree::Statement;
 use super::tracking::Tracks;
-use super::values::{ANY_TIME, Reading, span};
-use super::{Reader, address, shorten};
+use super::values::{ANY_TIME, MICROS_IN_U32, Reading, span};
+use super::{Reader, ip, shorten};
 use crate::codes;
 
 /// Longest password of VRRP version 2 in bytes.
@@ -30,9 +30,6 @@ const ADVERTS: std::ops::RangeInclusive<u64> = 10_000..=255_000_000;
 
 /// `preempt_delay`, in microseconds.
 const PREEMPT_DELAY: std::ops::RangeInclusive<u64> = 0..=1_000_000_000;
-
-/// Whole seconds that keepalived counts in microseconds in 32 bits.
-pub(super) const MICROS_IN_U32: std::ops::RangeInclusive<i64> = 0..=4294;
 
 /// What makes an instance a virtual router of its own: VRID, interface, IPv6, unicast.
 pub(super) type Identity = (Option<u8>, Option<String>, bool, bool);
@@ -218,7 +215,7 @@ impl Reader<'_> {
                 said.version = Some(At { value: 3, spot });
             }
             "mcast_dst_ip" => {
-                if let Some(address) = statement.value().and_then(address::plain) {
+                if let Some(address) = statement.value().and_then(ip::plain) {
                     said.is_of_family(address);
                 }
             }
@@ -427,7 +424,7 @@ impl Reader<'_> {
         for line in block.inside() {
             let text = line.keyword();
             self.line_item(line, owner, block.keyword(), Some("unicast"));
-            let Some(value) = address::plain(text) else {
+            let Some(value) = ip::plain(text) else {
                 let message = format!("`{}` is no IP address", shorten(text));
                 self.bad_word(line, Some(text), message, "keepalived ignores the peer");
                 continue;

@@ -10,7 +10,7 @@ use super::super::notes::{Fate, Finding, Owner};
 use super::super::tree::Statement;
 use super::check::{NO_CHECK, Of, Place};
 use super::service::Whole;
-use super::{Reader, address, shorten};
+use super::{Reader, ip, shorten};
 use crate::codes;
 
 /// Most real servers of one virtual server. Each is compared with each, so there is an end to them.
@@ -117,7 +117,7 @@ impl Reader<'_> {
             return None;
         };
         let taken = "keepalived skips the real server";
-        let Some(address) = address::plain(text) else {
+        let Some(address) = ip::plain(text) else {
             self.bad(block, format!("`{}` is no IP address", shorten(text)), taken);
             self.skip_inside(block, "its address is none, and keepalived skips the real server");
             return None;

@@ -6,7 +6,7 @@ use super::super::keywords::VIRTUAL_SERVER_GROUP;
 use super::super::model::Target;
 use super::super::notes::{Finding, Owner};
 use super::super::tree::Statement;
-use super::address::network;
+use super::ip::network;
 use super::{Reader, shorten};
 use crate::codes;
 

@@ -10,8 +10,8 @@ use super::super::model::{At, Draft, Service, Target};
 use super::super::notes::{Fate, Finding, Owner};
 use super::super::source::Spot;
 use super::super::tree::Statement;
-use super::address::{self, length};
 use super::check::{Place, Times};
+use super::ip::{self, length};
 use super::values::{Reading, leading_number, span};
 use super::{Reader, shorten};
 use crate::codes;
@@ -187,7 +187,7 @@ impl Reader<'_> {
             },
             [text, ..] => {
                 let taken = "keepalived skips the virtual server";
-                let Some(address) = address::plain(text) else {
+                let Some(address) = ip::plain(text) else {
                     let message = format!("`{}` is no IP address", shorten(text));
                     self.bad(block, message, taken);
                     self.skip(block, "its address is none, and keepalived skips the virtual server");

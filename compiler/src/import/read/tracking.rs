@@ -9,8 +9,7 @@ use super::super::model::{At, Draft, Group, Tracker};
 use super::super::notes::{Fate, Finding, Owner};
 use super::super::source::Spot;
 use super::super::tree::Statement;
-use super::instance::MICROS_IN_U32;
-use super::values::{Reading, leading_number, span};
+use super::values::{MICROS_IN_U32, Reading, leading_number, span};
 use super::{Reader, named, shorten};
 use crate::codes;
 

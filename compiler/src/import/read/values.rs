@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::super::notes::Fate;
 use super::super::tree::Statement;
 use super::super::words;
-use super::{Reader, address, shorten};
+use super::{Reader, ip, shorten};
 
 impl Reader<'_> {
     /// The first value as a whole number within `range`; what else there is, keepalived ignores.
@@ -163,7 +163,7 @@ impl Reader<'_> {
             self.lacks_value(statement);
             return None;
         };
-        let address = address::plain(text);
+        let address = ip::plain(text);
         if address.is_none() {
             self.bad(statement, format!("`{}` is no IP address", shorten(text)), "keepalived ignores it");
         }
@@ -196,6 +196,9 @@ pub(super) const SOME_TIME: RangeInclusive<u64> = 1..=u64::MAX - 1;
 
 /// Longest `connect_timeout` of keepalived, in microseconds.
 pub(super) const CONNECT_TIME: RangeInclusive<u64> = 1..=u32::MAX as u64;
+
+/// Whole seconds that keepalived counts in microseconds in 32 bits.
+pub(super) const MICROS_IN_U32: RangeInclusive<i64> = 0..=4294;
 
 /// A time as the cluster file writes it.
 pub(super) fn span(millis: u32) -> Value {

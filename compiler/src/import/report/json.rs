@@ -8,7 +8,7 @@ use super::super::notes::{Fate, Finding};
 use super::super::source::Spot;
 use super::super::{Import, Request};
 use super::{Counts, Texts, summary};
-use crate::diagnostic::Severity;
+use crate::codes::Severity;
 
 /// Version of the JSON form.
 const JSON_VERSION: u32 = 2;
