@@ -9,7 +9,6 @@ use evenkeel_schemas::plan::{self, Plan, Router, Scope, SyncMode, VipSettings, V
 use evenkeel_schemas::plan::{ConnectionSync, VirtualServer};
 use evenkeel_schemas::scalars::{Cidr, ConnectionLimit, Name, Span};
 
-use crate::drain::DrainRules;
 use crate::model::{
     Address, AddressKey, Destination, DestinationKey, Destinations, Encapsulation, GuePort, KernelState,
     Kind, Link, LinkKind, Mark, Route, RouteKey, Rule, RuleKey, Service, ServiceKey, SyncDaemon, SyncRole,
@@ -40,6 +39,18 @@ pub struct Desired {
     pub drift: Drift,
     /// Objects of the plan that this host has in another role only.
     pub other_roles: OtherRoles,
+}
+
+/// What drains in one virtual server that is wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DrainRules {
+    /// How long the connections of a destination that is not in the plan may go on; none: they end at once.
+    pub leaving: Option<Duration>,
+    /// Destinations of the plan that were told to drain, each with how long its connections may go on; none:
+    /// until they end.
+    pub told: BTreeMap<DestinationKey, Option<Duration>>,
+    /// Destinations of the plan that failed and are out: nothing is gained by keeping their connections.
+    pub failed: BTreeSet<DestinationKey>,
 }
 
 /// Objects that are wanted as soon as this host has another role. The ledger names them beforehand, so that a change of roles

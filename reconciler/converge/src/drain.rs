@@ -12,24 +12,11 @@ use evenkeel_schemas::time::MonoTime;
 use serde::{Deserialize, Serialize};
 
 use crate::desired::Desired;
-use crate::ledger::pairs;
-use crate::model::{DestinationKey, KernelState, ServiceKey};
+use crate::model::{DestinationKey, KernelState, ServiceKey, pairs};
 
 /// How soon after a destination's weight became 0 its connections are looked at: what was scheduled in the
 /// meantime is among them.
 pub const SETTLE: Duration = Duration::from_secs(1);
-
-/// What drains in one virtual server that is wanted.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct DrainRules {
-    /// How long the connections of a destination that is not in the plan may go on; none: they end at once.
-    pub leaving: Option<Duration>,
-    /// Destinations of the plan that were told to drain, each with how long its connections may go on; none:
-    /// until they end.
-    pub told: BTreeMap<DestinationKey, Option<Duration>>,
-    /// Destinations of the plan that failed and are out: nothing is gained by keeping their connections.
-    pub failed: BTreeSet<DestinationKey>,
-}
 
 /// What a destination still has to do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -18,8 +18,8 @@ use evenkeel_schemas::cluster::DriftMode;
 use serde::{Deserialize, Serialize};
 
 use crate::desired::Desired;
-use crate::ledger::{IP_FORWARD, follows_ip_forward, pairs};
-use crate::model::{KernelState, Kind, ServiceKey};
+use crate::ledger::{IP_FORWARD, follows_ip_forward};
+use crate::model::{KernelState, Kind, ServiceKey, pairs};
 use crate::object::ObjectKey;
 use crate::op::Op;
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::desired::Desired;
 use crate::model::{
     AddressKey, GuePort, KernelState, Kind, Link, LinkKind, Route, RouteKey, ServiceKey, SyncRole, Timeouts,
-    Unwrap,
+    Unwrap, pairs,
 };
 
 /// Version of the record's file form.
@@ -271,25 +271,5 @@ fn claim<'a, K: Ord + Clone + 'a, V>(
                 owned.entry(key.clone()).or_insert(origin);
             }
         }
-    }
-}
-
-/// JSON objects have text keys only, so maps with other keys are written as lists of pairs.
-pub(crate) mod pairs {
-    use std::collections::BTreeMap;
-
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    pub(crate) fn serialize<K: Serialize, V: Serialize, S: Serializer>(
-        map: &BTreeMap<K, V>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(map)
-    }
-
-    pub(crate) fn deserialize<'de, K: Deserialize<'de> + Ord, V: Deserialize<'de>, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<BTreeMap<K, V>, D::Error> {
-        Ok(Vec::<(K, V)>::deserialize(deserializer)?.into_iter().collect())
     }
 }

@@ -27,11 +27,11 @@ mod part;
 pub mod serving;
 
 pub use desired::{
-    Desired, OtherRoles, Position, Row, Standing, View, desired, router_routes, router_rules, row,
-    sync_daemons, vip_addresses,
+    Desired, DrainRules, OtherRoles, Position, Row, Standing, View, desired, router_routes, router_rules,
+    row, sync_daemons, vip_addresses,
 };
 pub use diff::{Diff, Domain, cleanup, diff, diff_kinds};
-pub use drain::{Connections, DrainRules, Draining, Drains};
+pub use drain::{Connections, Draining, Drains};
 pub use drift::{Achieved, Cause, Judgement, Ruling};
 pub use lacking::{Bars, Shortfall, shortfall};
 pub use ledger::{Ledger, Origin};

@@ -6,6 +6,7 @@
 mod destinations;
 mod ipvs;
 mod link;
+pub(crate) mod pairs;
 mod route;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,11 +16,10 @@ use evenkeel_schemas::plan::Scope;
 use evenkeel_schemas::scalars::Cidr;
 use serde::{Deserialize, Serialize};
 
-pub use destinations::{Destinations, Entries};
-pub use ipvs::{
-    Destination, DestinationKey, Encapsulation, Forward, GueChecksum, Service, ServiceKey, SyncDaemon,
-    SyncRole, Timeouts,
+pub use destinations::{
+    Destination, DestinationKey, Destinations, Encapsulation, Entries, Forward, GueChecksum,
 };
+pub use ipvs::{Service, ServiceKey, SyncDaemon, SyncRole, Timeouts};
 pub use link::{GuePort, Link, LinkKind, Tunnel, TunnelMode, Unwrap};
 pub use route::{IPV6_METRIC, Mark, Route, RouteKey, Rule, RuleKey, TABLE_MAIN};
 

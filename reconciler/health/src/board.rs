@@ -7,8 +7,9 @@ use std::time::Duration;
 use evenkeel_schemas::plan::Check;
 use evenkeel_schemas::time::MonoTime;
 
+use crate::ailment::Ailment;
 use crate::schedule::{Outcome, Schedule, Verdict};
-use crate::way::{Ailment, Turns};
+use crate::way::Turns;
 
 /// How much time there is between two probes that are made as soon as they can be: they are no flood, and a thousand take a second.
 const PACE: Duration = Duration::from_millis(1);

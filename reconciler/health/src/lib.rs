@@ -18,6 +18,7 @@
 //! living Master ([`gate`]). No sockets, no clock: the agent runs the probes. What the elections watch
 //! besides is in [`tracker`].
 
+pub mod ailment;
 pub mod board;
 pub mod checker;
 pub mod gate;
@@ -26,13 +27,14 @@ pub mod silence;
 pub mod tracker;
 pub mod way;
 
+pub use ailment::Ailment;
 pub use board::{Board, Change, CheckId, Reach, Report};
 pub use checker::{CheckNews, CheckState, Checker, Heard, WayNews};
 pub use gate::Gates;
 pub use schedule::{Outcome, Schedule, Verdict};
 pub use silence::Silences;
 pub use tracker::{Finding, Trackers};
-pub use way::{Ailment, Found, Ways};
+pub use way::{Found, Ways};
 
 #[cfg(doc)]
 use evenkeel_schemas::plan::Check;

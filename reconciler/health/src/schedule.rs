@@ -8,9 +8,9 @@ use evenkeel_schemas::time::MonoTime;
 
 pub use evenkeel_schemas::status::Verdict;
 
+use crate::ailment::Ailment;
 use crate::board::{Reach, Report};
 use crate::checker::Told;
-use crate::way::Ailment;
 
 /// What a probe found.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use evenkeel_schemas::time::MonoTime;
 
-use crate::way::Ailment;
+use crate::ailment::Ailment;
 
 /// Least time between two beginnings of one kind that are told.
 const QUIET: Duration = Duration::from_secs(60);

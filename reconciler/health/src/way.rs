@@ -11,72 +11,12 @@
 //! Values only: the agent hears of interfaces and asks the kernel for routes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::net::IpAddr;
 
 use evenkeel_schemas::time::MonoTime;
 
+use crate::ailment::Ailment;
 use crate::schedule::Outcome;
-
-/// What ails this host: a check that fails of it says nothing about its target.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Ailment {
-    /// The interface on the way does not exist any more.
-    NoInterface(String),
-    /// The interface on the way is set down.
-    SetDown(String),
-    /// The interface on the way has no carrier.
-    NoCarrier(String),
-    /// The interface on the way has a carrier and does not work (RFC 2863: not operational).
-    NotOperational(String),
-    /// No route leads to the target.
-    NoRoute,
-    /// The target was on the link of this interface when it answered last, and is not any more: packets to it
-    /// go another way, from which none has come back yet.
-    Elsewhere(String),
-    /// The kernel has no source address for it.
-    NoSource,
-    /// The kernel does not permit it.
-    NotPermitted,
-    /// There are no file descriptors left.
-    NoDescriptors,
-    /// There is no memory left.
-    NoMemory,
-}
-
-impl Ailment {
-    /// Whether it is the way to the target that is gone: nothing could be served by it either.
-    #[must_use]
-    pub const fn is_of_the_way(&self) -> bool {
-        match self {
-            Self::NoInterface(_)
-            | Self::SetDown(_)
-            | Self::NoCarrier(_)
-            | Self::NotOperational(_)
-            | Self::NoRoute
-            | Self::Elsewhere(_)
-            | Self::NoSource => true,
-            Self::NotPermitted | Self::NoDescriptors | Self::NoMemory => false,
-        }
-    }
-}
-
-impl fmt::Display for Ailment {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoInterface(name) => write!(f, "{name} is gone"),
-            Self::SetDown(name) => write!(f, "{name} is set down"),
-            Self::NoCarrier(name) => write!(f, "{name} has no carrier"),
-            Self::NotOperational(name) => write!(f, "{name} is not operational"),
-            Self::NoRoute => f.write_str("this host has no route to it"),
-            Self::Elsewhere(name) => write!(f, "its network is no longer on {name}"),
-            Self::NoSource => f.write_str("this host has no address to speak to it from"),
-            Self::NotPermitted => f.write_str("this host does not permit it"),
-            Self::NoDescriptors => f.write_str("too many open files on this host"),
-            Self::NoMemory => f.write_str("no memory left on this host"),
-        }
-    }
-}
 
 /// An interface.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -50,6 +50,20 @@ pub(crate) fn message(
     });
 }
 
+/// The attributes nested in the attribute `outer` of a message, if it is there.
+///
+/// # Errors
+/// When the message is not well-formed up to there.
+pub(crate) fn nested(body: &[u8], outer: u16) -> Result<Option<&[u8]>, Malformed> {
+    for attribute in attributes(body.get(HEADER_LEN..).ok_or(Malformed)?) {
+        let attribute = attribute?;
+        if attribute.kind == outer {
+            return Ok(Some(attribute.value));
+        }
+    }
+    Ok(None)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

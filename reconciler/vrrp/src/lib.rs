@@ -25,12 +25,11 @@ mod packet;
 mod rejection;
 mod router;
 mod track;
+mod wire;
 
 pub use engine::{Election, Family, Member, RouterKey};
 pub use ipv4::{Ipv4Parts, SplitError, split_ipv4};
-pub use packet::{
-    Advert, Auth, Checksum, GROUP_V4, GROUP_V6, PROTOCOL, Secret, TTL, Version, WireInterval, decode, encode,
-};
+pub use packet::{Advert, GROUP_V4, GROUP_V6, PROTOCOL, TTL, decode, encode};
 pub use rejection::{RejectKind, Rejection};
 pub use router::{
     AdvertKind, Cause, Config, Counters, Delivery, Directors, Dropped, Event, FaultCause, GroupEvent, Input,
@@ -38,3 +37,4 @@ pub use router::{
     VirtualRouter, Why, master_down_interval, skew_time,
 };
 pub use track::{Effective, Tracked, TrackerState, effective};
+pub use wire::{Auth, Checksum, Secret, Version, WireInterval};

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use crate::packet::WireInterval;
+use crate::wire::WireInterval;
 
 macro_rules! rejections {
     ($($(#[$doc:meta])* $kind:ident = $name:literal,)*) => {

@@ -47,17 +47,19 @@ use std::time::Duration;
 use evenkeel_schemas::scalars::{AdvertInterval, Priority};
 use evenkeel_schemas::time::MonoTime;
 
-pub use config::{Config, Delivery, master_down_interval, skew_time};
+pub use config::{Config, Delivery, Directors, Strangers, master_down_interval, skew_time};
 pub use counters::Counters;
 use damping::Damping;
-pub use group::{GroupEvent, MemberName};
-pub use io::{AdvertKind, Cause, FaultCause, Input, OFFER_INTERVALS, Output, Received, State, Why};
+pub use io::{
+    AdvertKind, Cause, FaultCause, GroupEvent, Input, MemberName, OFFER_INTERVALS, Output, Received, State,
+    Why,
+};
 use notice::Limiter;
 pub use notice::{Dropped, Event, Notice, NoticeKind};
 use phase::{Backup, Master, Phase, Wait};
 use rivals::Rivals;
 use speakers::Speakers;
-pub use speakers::{Directors, Stranger, Strangers};
+pub use speakers::Stranger;
 
 /// A virtual router.
 ///

@@ -3,12 +3,12 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
-use evenkeel_schemas::cluster::{Family, Forwarding, Protocol};
-use evenkeel_schemas::plan::{self, Front, VirtualServer};
+use evenkeel_schemas::cluster::{Family, Protocol};
+use evenkeel_schemas::plan::{Front, VirtualServer};
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::Destinations;
+use super::destinations::{Destinations, write_endpoint};
 
 /// What makes an IPVS service one object (`ip_vs(8)`: address, port and protocol, or a mark).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -111,83 +111,6 @@ impl Service {
     }
 }
 
-/// What makes a destination one object within its service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct DestinationKey {
-    /// Address of the real server.
-    pub address: IpAddr,
-    /// Its port.
-    pub port: u16,
-}
-
-impl DestinationKey {
-    /// The key of a plan's destination.
-    #[must_use]
-    pub const fn of(destination: &plan::Destination) -> Self {
-        let port = match destination.port {
-            Some(port) => port.get(),
-            None => 0,
-        };
-        Self { address: destination.address.0, port }
-    }
-}
-
-/// A destination's properties.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Destination {
-    /// Forwarding method.
-    pub forward: Forward,
-    /// Weight.
-    pub weight: u32,
-    /// Upper connection threshold, 0 for none.
-    pub upper_threshold: u32,
-    /// Lower connection threshold, 0 for none.
-    pub lower_threshold: u32,
-    /// What tunnelled packets are wrapped in; [`Encapsulation::Ipip`] unless `forward` is
-    /// [`Forward::Tunnel`].
-    pub encapsulation: Encapsulation,
-}
-
-impl Destination {
-    /// A destination without thresholds.
-    #[must_use]
-    pub const fn plain(forward: Forward, weight: u32) -> Self {
-        Self { forward, weight, upper_threshold: 0, lower_threshold: 0, encapsulation: Encapsulation::Ipip }
-    }
-}
-
-/// What tunnelled packets are wrapped in (`IP_VS_CONN_F_TUNNEL_TYPE_*`, `linux/ip_vs.h`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Encapsulation {
-    /// An outer IP header, nothing else.
-    #[default]
-    Ipip,
-    /// UDP (Generic UDP Encapsulation).
-    Gue {
-        /// UDP port of the real server.
-        port: u16,
-        /// Checksum of the outer packet.
-        checksum: GueChecksum,
-    },
-    /// GRE (RFC 2784).
-    Gre {
-        /// Whether there is a checksum.
-        checksum: bool,
-    },
-}
-
-/// Checksum of a GUE packet (`IP_VS_TUNNEL_ENCAP_FLAG_*`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum GueChecksum {
-    /// None.
-    #[default]
-    None,
-    /// In the UDP header.
-    Udp,
-    /// Of the inner packet, left to the real server (remote checksum offload).
-    Remote,
-}
-
 /// Time-outs of connections without traffic, seconds (`ipvsadm --set`); all are 1 or more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timeouts {
@@ -242,48 +165,6 @@ impl SyncDaemon {
     }
 }
 
-/// Forwarding method as the kernel knows it (`IP_VS_CONN_F_*`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Forward {
-    /// Masquerading.
-    Masquerade,
-    /// Local node.
-    Local,
-    /// Tunnelling.
-    Tunnel,
-    /// Direct routing.
-    DirectRoute,
-    /// Bypass.
-    Bypass,
-}
-
-impl From<Forwarding> for Forward {
-    fn from(forwarding: Forwarding) -> Self {
-        match forwarding {
-            Forwarding::Dr => Self::DirectRoute,
-            Forwarding::Tun => Self::Tunnel,
-            Forwarding::Nat => Self::Masquerade,
-        }
-    }
-}
-
-impl From<&plan::Encapsulation> for Encapsulation {
-    fn from(encapsulation: &plan::Encapsulation) -> Self {
-        match *encapsulation {
-            plan::Encapsulation::Ipip {} => Self::Ipip,
-            plan::Encapsulation::Gue { port, checksum } => Self::Gue {
-                port: port.get(),
-                checksum: match checksum {
-                    plan::GueChecksum::None => GueChecksum::None,
-                    plan::GueChecksum::Udp => GueChecksum::Udp,
-                    plan::GueChecksum::Remote => GueChecksum::Remote,
-                },
-            },
-            plan::Encapsulation::Gre { checksum } => Self::Gre { checksum },
-        }
-    }
-}
-
 impl fmt::Display for ServiceKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
@@ -297,48 +178,6 @@ impl fmt::Display for ServiceKey {
                 write_endpoint(f, address, port)
             }
             Self::Mark { v6, mark } => write!(f, "fwmark {mark}{}", if v6 { " (IPv6)" } else { "" }),
-        }
-    }
-}
-
-impl fmt::Display for DestinationKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_endpoint(f, self.address, self.port)
-    }
-}
-
-fn write_endpoint(f: &mut fmt::Formatter<'_>, address: IpAddr, port: u16) -> fmt::Result {
-    match address {
-        IpAddr::V4(v4) => write!(f, "{v4}:{port}"),
-        IpAddr::V6(v6) => write!(f, "[{v6}]:{port}"),
-    }
-}
-
-impl fmt::Display for Forward {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Masquerade => "Masq",
-            Self::Local => "Local",
-            Self::Tunnel => "Tunnel",
-            Self::DirectRoute => "Route",
-            Self::Bypass => "Bypass",
-        })
-    }
-}
-
-impl fmt::Display for Encapsulation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ipip => f.write_str("ipip"),
-            Self::Gue { port, checksum } => {
-                let checksum = match checksum {
-                    GueChecksum::None => "",
-                    GueChecksum::Udp => " with checksum",
-                    GueChecksum::Remote => " with remote checksum",
-                };
-                write!(f, "gue port {port}{checksum}")
-            }
-            Self::Gre { checksum } => f.write_str(if *checksum { "gre with checksum" } else { "gre" }),
         }
     }
 }

@@ -8,71 +8,10 @@ use evenkeel_converge::{
     Destination, DestinationKey, Encapsulation, Forward, GueChecksum, Op, Service, ServiceKey,
 };
 
+use super::numbers::{command, dest, svc, top};
 use crate::address::{AF_INET, AF_INET6, family};
-pub(super) use crate::generic::{HEADER_LEN, message};
+use crate::generic::{message, nested};
 use crate::wire::{Attribute, Batch, Malformed, Writer, attributes};
-
-/// `IPVS_CMD_*`.
-pub(super) mod command {
-    pub(super) const NEW_SERVICE: u8 = 1;
-    pub(super) const SET_SERVICE: u8 = 2;
-    pub(super) const DEL_SERVICE: u8 = 3;
-    pub(super) const GET_SERVICE: u8 = 4;
-    pub(super) const NEW_DEST: u8 = 5;
-    pub(super) const SET_DEST: u8 = 6;
-    pub(super) const DEL_DEST: u8 = 7;
-    pub(super) const GET_DEST: u8 = 8;
-    pub(in crate::ipvs) const NEW_DAEMON: u8 = 9;
-    pub(in crate::ipvs) const DEL_DAEMON: u8 = 10;
-    pub(in crate::ipvs) const GET_DAEMON: u8 = 11;
-    pub(in crate::ipvs) const SET_CONFIG: u8 = 12;
-    pub(in crate::ipvs) const GET_CONFIG: u8 = 13;
-}
-
-/// `IPVS_CMD_ATTR_*`.
-mod top {
-    pub(super) const SERVICE: u16 = 1;
-    pub(super) const DEST: u16 = 2;
-}
-
-/// `IPVS_SVC_ATTR_*`.
-mod svc {
-    pub(super) const AF: u16 = 1;
-    pub(super) const PROTOCOL: u16 = 2;
-    pub(super) const ADDR: u16 = 3;
-    pub(super) const PORT: u16 = 4;
-    pub(super) const FWMARK: u16 = 5;
-    pub(super) const SCHED_NAME: u16 = 6;
-    pub(super) const FLAGS: u16 = 7;
-    pub(super) const TIMEOUT: u16 = 8;
-    pub(super) const NETMASK: u16 = 9;
-    pub(super) const PE_NAME: u16 = 11;
-    /// `IP_VS_SVC_F_HASHED`: the kernel's own mark, no property.
-    pub(super) const FLAG_HASHED: u32 = 2;
-}
-
-/// `IPVS_DEST_ATTR_*`.
-mod dest {
-    pub(super) const ADDR: u16 = 1;
-    pub(super) const PORT: u16 = 2;
-    pub(super) const FWD_METHOD: u16 = 3;
-    pub(super) const WEIGHT: u16 = 4;
-    pub(super) const U_THRESH: u16 = 5;
-    pub(super) const L_THRESH: u16 = 6;
-    pub(super) const ADDR_FAMILY: u16 = 11;
-    pub(super) const TUN_TYPE: u16 = 13;
-    pub(super) const TUN_PORT: u16 = 14;
-    pub(super) const TUN_FLAGS: u16 = 15;
-    /// `IP_VS_CONN_F_TUNNEL_TYPE_*`; IPIP is 0.
-    pub(super) const TUNNEL_GUE: u8 = 1;
-    pub(super) const TUNNEL_GRE: u8 = 2;
-    /// `IP_VS_TUNNEL_ENCAP_FLAG_CSUM`.
-    pub(super) const CHECKSUM: u16 = 1;
-    /// `IP_VS_TUNNEL_ENCAP_FLAG_REMCSUM`.
-    pub(super) const REMOTE_CHECKSUM: u16 = 2;
-    /// `IP_VS_CONN_F_FWD_MASK`.
-    pub(super) const FORWARD_MASK: u32 = 7;
-}
 
 /// Asks for all services.
 pub(super) fn get_services(batch: &mut Batch, number: u16) {
@@ -89,11 +28,8 @@ pub(super) fn get_destinations(batch: &mut Batch, number: u16, key: &ServiceKey)
     message(batch, number, command::GET_DEST, libc::NLM_F_DUMP, |w| write_service(w, key, None));
 }
 
-/// Appends an operation's message; `false` when it is not about IPVS.
+/// Appends the message of an operation on a service or destination; `false` when it is about something else.
 pub(super) fn encode(batch: &mut Batch, number: u16, op: &Op) -> bool {
-    if super::global::encode(batch, number, op) {
-        return true;
-    }
     let (command, service, properties, destination) = match op {
         Op::AddService(key, value) => (command::NEW_SERVICE, key, Some(value), None),
         Op::SetService(key, value) => (command::SET_SERVICE, key, Some(value), None),
@@ -233,17 +169,6 @@ const fn encapsulation(forward: Forward, kind: u8, port: u16, flags: u16) -> Enc
         }
         _ => Encapsulation::Ipip,
     }
-}
-
-/// The attributes nested in the one of type `outer`, if it is there.
-pub(super) fn nested(body: &[u8], outer: u16) -> Result<Option<&[u8]>, Malformed> {
-    for attribute in attributes(body.get(HEADER_LEN..).ok_or(Malformed)?) {
-        let attribute = attribute?;
-        if attribute.kind == outer {
-            return Ok(Some(attribute.value));
-        }
-    }
-    Ok(None)
 }
 
 const fn is_v6(family: u16) -> Result<bool, Malformed> {

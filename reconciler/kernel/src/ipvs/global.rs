@@ -5,28 +5,9 @@ use std::net::IpAddr;
 
 use evenkeel_converge::{Op, SyncDaemon, SyncRole, Timeouts};
 
-use super::codec::{HEADER_LEN, command, message, nested};
+use super::numbers::{command, daemon, state, top};
+use crate::generic::{HEADER_LEN, message, nested};
 use crate::wire::{Batch, Malformed, Writer, attributes};
-
-/// `IPVS_CMD_ATTR_*`.
-mod top {
-    pub(super) const DAEMON: u16 = 3;
-    pub(super) const TIMEOUT_TCP: u16 = 4;
-    pub(super) const TIMEOUT_TCP_FIN: u16 = 5;
-    pub(super) const TIMEOUT_UDP: u16 = 6;
-}
-
-/// `IPVS_DAEMON_ATTR_*`.
-mod daemon {
-    pub(super) const STATE: u16 = 1;
-    pub(super) const MCAST_IFN: u16 = 2;
-    pub(super) const SYNC_ID: u16 = 3;
-    pub(super) const SYNC_MAXLEN: u16 = 4;
-    pub(super) const MCAST_GROUP: u16 = 5;
-    pub(super) const MCAST_GROUP6: u16 = 6;
-    pub(super) const MCAST_PORT: u16 = 7;
-    pub(super) const MCAST_TTL: u16 = 8;
-}
 
 /// Asks for the time-outs.
 pub(super) fn get_timeouts(batch: &mut Batch, number: u16) {
@@ -59,7 +40,7 @@ pub(super) fn encode(batch: &mut Batch, number: u16, op: &Op) -> bool {
 
 fn write_daemon(w: &mut Writer<'_>, role: SyncRole, value: Option<&SyncDaemon>) {
     w.nest(top::DAEMON, |w| {
-        w.u32(daemon::STATE, state(role));
+        w.u32(daemon::STATE, state_of(role));
         let Some(value) = value else { return };
         w.text(daemon::MCAST_IFN, &value.interface);
         w.u32(daemon::SYNC_ID, value.id);
@@ -75,11 +56,10 @@ fn write_daemon(w: &mut Writer<'_>, role: SyncRole, value: Option<&SyncDaemon>) 
     });
 }
 
-/// `IP_VS_STATE_*`.
-const fn state(role: SyncRole) -> u32 {
+const fn state_of(role: SyncRole) -> u32 {
     match role {
-        SyncRole::Master => 1,
-        SyncRole::Backup => 2,
+        SyncRole::Master => state::MASTER,
+        SyncRole::Backup => state::BACKUP,
     }
 }
 
@@ -114,7 +94,8 @@ pub(super) fn parse_daemon(_: u16, body: &[u8]) -> Result<Option<(SyncRole, Sync
         match attribute.kind {
             daemon::STATE => {
                 let number = attribute.u32()?;
-                role = [SyncRole::Master, SyncRole::Backup].into_iter().find(|role| state(*role) == number);
+                role =
+                    [SyncRole::Master, SyncRole::Backup].into_iter().find(|role| state_of(*role) == number);
             }
             daemon::MCAST_IFN => attribute.text()?.clone_into(&mut value.interface),
             daemon::SYNC_ID => value.id = attribute.u32()?,

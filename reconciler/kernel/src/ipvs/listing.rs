@@ -12,15 +12,8 @@ use std::os::fd::AsRawFd;
 use evenkeel_converge::{Destination, DestinationKey, Destinations, Encapsulation, Forward, ServiceKey};
 
 use super::codec::forward_of;
+use super::numbers::option;
 use crate::wire::{Malformed, u16_at, u32_at};
-
-/// `IP_VS_SO_GET_INFO`, `IP_VS_SO_GET_SERVICES`, `IP_VS_SO_GET_DESTS`.
-mod option {
-    const BASE: i32 = 64 + 1024 + 64;
-    pub(super) const INFO: i32 = BASE + 1;
-    pub(super) const SERVICES: i32 = BASE + 2;
-    pub(super) const DESTINATIONS: i32 = BASE + 4;
-}
 
 /// `struct ip_vs_getinfo`.
 #[repr(C)]

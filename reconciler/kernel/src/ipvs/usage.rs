@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use evenkeel_converge::{DestinationKey, ServiceKey};
 
-use super::codec::{self, nested};
+use super::codec;
+use super::numbers::{dest, stats, svc, top};
+use crate::generic::nested;
 use crate::wire::{Malformed, attributes};
 
 /// Traffic since the service or destination was made (`IPVS_STATS_ATTR_*`).
@@ -45,20 +47,13 @@ pub struct ServiceUsage {
     pub destinations: BTreeMap<DestinationKey, DestinationUsage>,
 }
 
-/// `IPVS_CMD_ATTR_SERVICE`, `IPVS_SVC_ATTR_STATS64`.
-const SERVICE: (u16, u16) = (1, 12);
-/// `IPVS_CMD_ATTR_DEST`, `IPVS_DEST_ATTR_STATS64`.
-const DESTINATION: (u16, u16) = (2, 12);
-/// `IPVS_DEST_ATTR_ACTIVE_CONNS`, `_INACT_CONNS`, `_PERSIST_CONNS`.
-const CONNECTIONS: [u16; 3] = [7, 8, 9];
-
 /// Reads what a message about a service says of its traffic.
 pub(super) fn parse_service(kind: u16, body: &[u8]) -> Result<Option<(ServiceKey, ServiceUsage)>, Malformed> {
     let Some((key, _)) = codec::parse_service(kind, body)? else { return Ok(None) };
     let mut usage = ServiceUsage::default();
-    for attribute in attributes(nested(body, SERVICE.0)?.ok_or(Malformed)?) {
+    for attribute in attributes(nested(body, top::SERVICE)?.ok_or(Malformed)?) {
         let attribute = attribute?;
-        if attribute.kind == SERVICE.1 {
+        if attribute.kind == svc::STATS64 {
             usage.counters = counters(attribute.value)?;
         }
     }
@@ -72,14 +67,13 @@ pub(super) fn parse_destination(
 ) -> Result<Option<(DestinationKey, DestinationUsage)>, Malformed> {
     let Some((key, _)) = codec::parse_destination(key, body)? else { return Ok(None) };
     let mut usage = DestinationUsage::default();
-    let [active, inactive, persistent] = CONNECTIONS;
-    for attribute in attributes(nested(body, DESTINATION.0)?.ok_or(Malformed)?) {
+    for attribute in attributes(nested(body, top::DEST)?.ok_or(Malformed)?) {
         let attribute = attribute?;
         match attribute.kind {
-            kind if kind == active => usage.active = attribute.u32()?,
-            kind if kind == inactive => usage.inactive = attribute.u32()?,
-            kind if kind == persistent => usage.persistent = attribute.u32()?,
-            kind if kind == DESTINATION.1 => usage.counters = counters(attribute.value)?,
+            dest::ACTIVE_CONNS => usage.active = attribute.u32()?,
+            dest::INACT_CONNS => usage.inactive = attribute.u32()?,
+            dest::PERSIST_CONNS => usage.persistent = attribute.u32()?,
+            dest::STATS64 => usage.counters = counters(attribute.value)?,
             _ => {}
         }
     }
@@ -92,11 +86,11 @@ fn counters(nest: &[u8]) -> Result<Counters, Malformed> {
     for attribute in attributes(nest) {
         let attribute = attribute?;
         match attribute.kind {
-            1 => counters.connections = attribute.u64()?,
-            2 => counters.packets_in = attribute.u64()?,
-            3 => counters.packets_out = attribute.u64()?,
-            4 => counters.bytes_in = attribute.u64()?,
-            5 => counters.bytes_out = attribute.u64()?,
+            stats::CONNS => counters.connections = attribute.u64()?,
+            stats::INPKTS => counters.packets_in = attribute.u64()?,
+            stats::OUTPKTS => counters.packets_out = attribute.u64()?,
+            stats::INBYTES => counters.bytes_in = attribute.u64()?,
+            stats::OUTBYTES => counters.bytes_out = attribute.u64()?,
             _ => {}
         }
     }

@@ -9,8 +9,9 @@ use evenkeel_schemas::scalars::AdvertInterval;
 
 use super::config::Config;
 use super::io::Received;
-use crate::packet::{Advert, Auth, Version, decode};
+use crate::packet::{Advert, decode};
 use crate::rejection::Rejection;
+use crate::wire::{Auth, Version};
 
 /// The advertisement in `received`, when it is whole, from this segment (or near enough, by unicast) and of our
 /// virtual router.

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use evenkeel_schemas::scalars::{AdvertInterval, Priority, Vrid};
 
-use super::speakers::Directors;
-use crate::packet::{Auth, Checksum, GROUP_V4, GROUP_V6, Secret, TTL, Version, WireInterval};
+use crate::packet::{GROUP_V4, GROUP_V6, TTL};
+use crate::wire::{Auth, Checksum, Secret, Version, WireInterval};
 
 /// How many times our interval a Master's may be.
 const LONGER: u16 = 3;
@@ -36,6 +36,28 @@ pub enum Delivery {
         /// group need 255.
         min_ttl: u8,
     },
+}
+
+/// Who else may speak for a virtual router.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Directors {
+    /// Every address that the other directors may speak from.
+    pub addresses: Vec<IpAddr>,
+    /// How many of them speak from a link-local address that only they know. So many are learnt from
+    /// advertisements with a VIP of ours.
+    pub unnamed: usize,
+    /// What counts of all others.
+    pub strangers: Strangers,
+}
+
+/// What counts of the advertisements of a source that is none of our directors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Strangers {
+    /// Those with exactly our VIPs: a director whose address is written wrongly, and two Masters would be worse.
+    #[default]
+    SameVips,
+    /// None.
+    Reject,
 }
 
 /// What a virtual router needs to know. `Debug` does not show the password.

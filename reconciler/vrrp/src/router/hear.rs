@@ -13,8 +13,9 @@ use super::notice::Notice;
 use super::phase::{Phase, Wait};
 use super::speakers::{Speaker, Vips};
 use super::{AdvertKind, Cause, Received, VirtualRouter, master_down_interval, skew_time};
-use crate::packet::{Advert, Version};
+use crate::packet::Advert;
 use crate::rejection::{RejectKind, Rejection};
+use crate::wire::Version;
 
 /// Least time between two immediate advertisements against rivals. Ours: the protocol's smallest
 /// interval, so that a flood of lower adverts, or of priority 0, is not answered packet by packet.

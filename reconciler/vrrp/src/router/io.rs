@@ -5,12 +5,12 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use evenkeel_schemas::scalars::{NAME_MAX, Name};
 use evenkeel_schemas::time::MonoTime;
 
 pub use evenkeel_schemas::status::RouterState as State;
 
 use super::config::Config;
-use super::group::{GroupEvent, MemberName};
 use super::notice::Event;
 
 /// A packet as a socket delivered it. `Debug` does not show the payload, which may hold a password.
@@ -210,6 +210,58 @@ impl fmt::Debug for Output {
     }
 }
 
+/// The name of a virtual router, in place: a [`Cause`] that holds it is copied freely and costs the
+/// election no allocation.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct MemberName {
+    bytes: [u8; NAME_MAX],
+    length: u8,
+}
+
+impl MemberName {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        let bytes = self.bytes.get(..usize::from(self.length)).unwrap_or_default();
+        std::str::from_utf8(bytes).unwrap_or_default()
+    }
+}
+
+impl From<&Name> for MemberName {
+    fn from(name: &Name) -> Self {
+        let mut bytes = [0; NAME_MAX];
+        let mut length = 0;
+        for (to, from) in bytes.iter_mut().zip(name.as_str().bytes()) {
+            *to = from;
+            length += 1;
+        }
+        Self { bytes, length }
+    }
+}
+
+impl fmt::Display for MemberName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for MemberName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+/// What another member of the sync group did to a router.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum GroupEvent {
+    /// Backup: the member was Master and became Backup.
+    Yielded,
+    /// Backup: the group was Master in part for too long, and the member, its leader, hears another Master.
+    Follows,
+    /// Initialize: the member takes no part, or does not yet.
+    Out,
+}
+
 /// Why a router is in its state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
@@ -318,5 +370,20 @@ impl fmt::Display for Why {
             Self::MasterLeft => "skew time after priority 0 is over",
             Self::GroupMixed => "sync group has been Master in part for too long",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_every_length_are_kept() {
+        for length in 1..=NAME_MAX {
+            let text = "n".repeat(length);
+            let name: Name = text.parse().expect("name");
+            assert_eq!(MemberName::from(&name).to_string(), text);
+            assert_eq!(format!("{:?}", MemberName::from(&name)), format!("{text:?}"));
+        }
     }
 }

@@ -8,34 +8,12 @@ use std::time::Duration;
 
 use evenkeel_schemas::time::MonoTime;
 
-use super::config::Config;
+use super::config::{Config, Strangers};
 
 /// Sources that are remembered beside the plan's directors. There is hardly ever one, and addresses can be invented.
 const MOST: usize = 8;
 /// Silence after which a remembered source makes room for another.
 const STALE: Duration = Duration::from_secs(60);
-
-/// Who else may speak for a virtual router.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Directors {
-    /// Every address that the other directors may speak from.
-    pub addresses: Vec<IpAddr>,
-    /// How many of them speak from a link-local address that only they know. So many are learnt from
-    /// advertisements with a VIP of ours.
-    pub unnamed: usize,
-    /// What counts of all others.
-    pub strangers: Strangers,
-}
-
-/// What counts of the advertisements of a source that is none of our directors.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Strangers {
-    /// Those with exactly our VIPs: a director whose address is written wrongly, and two Masters would be worse.
-    #[default]
-    SameVips,
-    /// None.
-    Reject,
-}
 
 /// A source of advertisements with our VRID that is none of our directors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

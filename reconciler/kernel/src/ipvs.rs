@@ -9,6 +9,7 @@ mod codec;
 mod connections;
 mod global;
 mod listing;
+mod numbers;
 mod usage;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -176,7 +177,8 @@ pub(crate) fn apply(socket: &mut Requester, ops: &[Op]) -> Vec<Result<(), ApplyE
         Err(error) => return ops.iter().map(|_| Err(error.clone())).collect(),
     };
     let encode = |batch: &mut Batch, op: &Op| {
-        codec::encode(batch, family, op);
+        // An operation is about one of both; what is about neither adds nothing.
+        let _ = global::encode(batch, family, op) || codec::encode(batch, family, op);
         Ok(())
     };
     carry_out(socket, ops, encode, |_, op, refusal| settle(op, refusal))
