@@ -10,6 +10,7 @@ use std::path::Path;
 
 use evenkeel::{SourceFile, codes, compile, render};
 
+#[path = "support/support.rs"]
 mod support;
 
 use support::{cases, source};

@@ -11,6 +11,7 @@ use evenkeel_schemas::report::{Position, Report};
 use jsonschema::Validator;
 use serde_json::Value;
 
+#[path = "support/support.rs"]
 mod support;
 
 use support::{cases, source};

@@ -9,6 +9,7 @@ use std::path::Path;
 use evenkeel::{SourceFile, compile, emit, layout};
 use proptest::prelude::*;
 
+#[path = "support/support.rs"]
 mod support;
 
 use support::{cases, source};

@@ -6,6 +6,7 @@
 
 use evenkeel::{Diagnostic, SourceFile, compile, emit, render};
 
+#[path = "support/support.rs"]
 mod support;
 
 use support::{cases, source};

@@ -1,6 +1,7 @@
 //! The commands that run once, on a state directory with damaged files: they say the way on, or go on without what they cannot
 //! understand, as a daemon does. In a network namespace of their own, where nothing is evenkeel's.
 
+#[path = "support/support.rs"]
 mod support;
 
 use std::fs;

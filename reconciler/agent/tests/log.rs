@@ -1,6 +1,7 @@
 //! The real daemon with a log that takes nothing: a pipe that nobody reads, a closed one, a full disk, a slow reader. It starts, answers,
 //! takes plans and ends as always. What clients notice of it is in the lab's tests.
 
+#[path = "support/support.rs"]
 mod support;
 
 use std::fs::File;

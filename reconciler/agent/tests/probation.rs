@@ -4,6 +4,7 @@
 
 #[path = "support/in_the_way.rs"]
 mod in_the_way;
+#[path = "support/support.rs"]
 mod support;
 
 use std::path::PathBuf;

@@ -1,5 +1,6 @@
 //! Many routers on one host: dispatch, live configuration, the order of outputs.
 
+#[path = "support/support.rs"]
 mod support;
 
 use evenkeel_schemas::scalars::{InterfaceName, Name};

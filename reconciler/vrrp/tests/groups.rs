@@ -2,6 +2,7 @@
 //!
 //! Router 51 is on eth0, 52 on eth1 and so on; all have priority 100 and wait 3.609 s for a Master.
 
+#[path = "support/support.rs"]
 mod support;
 
 use std::time::Duration;

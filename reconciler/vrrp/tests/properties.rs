@@ -1,6 +1,7 @@
 //! Laws for all inputs: no bytes and no sequence of inputs panics, rejected packets touch nothing,
 //! and the timers stay within the protocol's bounds.
 
+#[path = "support/support.rs"]
 mod support;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

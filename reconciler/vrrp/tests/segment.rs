@@ -2,6 +2,7 @@
 //!
 //! Loss, delay and faults are the simulation's; here every packet arrives at once, unless the segment is cut.
 
+#[path = "support/support.rs"]
 mod support;
 
 use std::collections::VecDeque;

@@ -3,6 +3,7 @@
 //! keepalived's Master can be silenced by one rejected packet a second; these tests are why ours
 //! cannot.
 
+#[path = "support/support.rs"]
 mod support;
 
 use std::time::Duration;

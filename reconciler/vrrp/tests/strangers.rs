@@ -3,6 +3,7 @@
 //!
 //! Which bytes are well-formed is in `vectors`; floods of what is rejected are in `starvation`.
 
+#[path = "support/support.rs"]
 mod support;
 
 use std::net::IpAddr;

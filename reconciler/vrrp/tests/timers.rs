@@ -1,5 +1,6 @@
 //! When things happen: intervals in numbers, lateness, bursts, leases, live changes step by step.
 
+#[path = "support/support.rs"]
 mod support;
 
 use std::time::Duration;

@@ -4,6 +4,7 @@
 //! that differ in another configuration. All rows start at 10 s and take their input at 10.4 s, unless the
 //! class says otherwise. A Backup of priority 100 that was armed at 10 s claims at 13.609375 s.
 
+#[path = "support/support.rs"]
 mod support;
 
 use std::collections::BTreeSet;

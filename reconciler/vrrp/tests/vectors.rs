@@ -2,6 +2,7 @@
 //!
 //! The vectors were captured from keepalived 2.2.7. No transition of the state machine here.
 
+#[path = "support/support.rs"]
 mod support;
 
 use std::net::{IpAddr, Ipv4Addr};
