@@ -1,6 +1,6 @@
 //! Every case damaged in many ways: no panic, no endless report, no words of the libraries.
 //!
-//! The damage follows from a seed, so a failure is the same on every machine. `tests/fuzz` looks
+//! The damage follows from a seed, so a failure is the same on every machine. `tests/fuzz/run` looks
 //! further than this does.
 #![allow(clippy::disallowed_methods, reason = "reads the cases")]
 

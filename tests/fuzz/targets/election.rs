@@ -56,11 +56,11 @@ fn config(tape: &mut Tape<'_>, vrid: u8) -> Config {
         unready: tape.of(&[false, false, true]),
         auth: None,
         source: source.parse().expect("address"),
-        delivery: if tape.next() % 4 == 0 { unicast } else { Delivery::Multicast },
+        delivery: if tape.next().is_multiple_of(4) { unicast } else { Delivery::Multicast },
         vips: vips.iter().map(|vip| vip.parse().expect("address")).collect(),
         garp_repeat: tape.next() % 8,
         garp_delay: tape.of(&[zero, Duration::from_millis(30), Duration::from_secs(5)]),
-        directors: (tape.next() % 2 == 0).then(|| Directors {
+        directors: (tape.next().is_multiple_of(2)).then(|| Directors {
             addresses: vec![peer],
             unnamed: usize::from(tape.next() % 2),
             strangers: tape.of(&[Strangers::SameVips, Strangers::Reject]),

@@ -1,4 +1,5 @@
-//! Any text as a plan in the compiler's layout: what is taken is TOML, follows the schema, and means the same there.
+//! Any text as a plan in the compiler's layout: what is taken is TOML, follows the schema, and means the same
+//! there.
 #![no_main]
 
 use std::sync::LazyLock;
