@@ -1,4 +1,5 @@
-//! Announcements crossing a segment: gratuitous ARP and unsolicited neighbour advertisements, with the time. It judges nothing.
+//! Announcements crossing a segment: gratuitous ARP and unsolicited neighbour advertisements, with the time.
+//! It judges nothing.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -52,7 +53,8 @@ impl Announcements {
         self.journal.since(since).into_iter().filter(|record| record.what.address == address).collect()
     }
 
-    /// Waits for one of that address since the mark, from the interface with that Ethernet address; panics after `timeout`.
+    /// Waits for one of that address since the mark, from the interface with that Ethernet address; panics
+    /// after `timeout`.
     #[track_caller]
     pub fn wait(
         &self,
@@ -69,7 +71,8 @@ impl Announcements {
     }
 }
 
-/// An ARP packet whose sender and target are the same address, or a neighbour advertisement that nobody asked for.
+/// An ARP packet whose sender and target are the same address, or a neighbour advertisement that nobody asked
+/// for.
 fn decode(frame: &[u8]) -> Option<Announcement> {
     let body = frame.get(14..)?;
     if frame.get(12..14)? == [0x08, 0x06] {

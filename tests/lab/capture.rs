@@ -1,4 +1,5 @@
-//! Packet sockets with a filter in the kernel, and the time the kernel saw each packet. What packets mean is decoded elsewhere.
+//! Packet sockets with a filter in the kernel, and the time the kernel saw each packet. What packets mean is
+//! decoded elsewhere.
 
 use std::io::IoSliceMut;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -133,7 +134,8 @@ pub(crate) fn drain(socket: &OwnedFd, mut each: impl FnMut(Packet<'_>)) {
     }
 }
 
-/// The kernel stamps packets with the time of day; the lab's clock is the monotonic one. Nothing steps the guest's clocks.
+/// The kernel stamps packets with the time of day; the lab's clock is the monotonic one. Nothing steps the
+/// guest's clocks.
 fn monotonic(stamp: Option<Duration>) -> Instant {
     let (now, today) = same_moment();
     let age =
@@ -141,8 +143,8 @@ fn monotonic(stamp: Option<Duration>) -> Instant {
     now.checked_sub(age).unwrap_or(now)
 }
 
-/// Both clocks at one moment. Between two readings this thread may lose the processor, and what came meanwhile would be taken for
-/// older than it is.
+/// Both clocks at one moment. Between two readings this thread may lose the processor, and what came
+/// meanwhile would be taken for older than it is.
 fn same_moment() -> (Instant, SystemTime) {
     const CLOSE: Duration = Duration::from_micros(50);
     let mut best = (Duration::MAX, Instant::now(), SystemTime::now());

@@ -1,4 +1,5 @@
-//! Failing with the place of the test's own line. (A panic in a closure given to `unwrap_or_else` names the lab's line instead.)
+//! Failing with the place of the test's own line. (A panic in a closure given to `unwrap_or_else` names the
+//! lab's line instead.)
 
 use std::fmt::Display;
 

@@ -1,5 +1,5 @@
-//! [`Lab`]: what a test is handed. Segments (bridges in the root namespace), hosts on them, a scratch directory, progress lines.
-//! What a host can do is in `net`; recordings have files of their own.
+//! [`Lab`]: what a test is handed. Segments (bridges in the root namespace), hosts on them, a scratch
+//! directory, progress lines. What a host can do is in `net`; recordings have files of their own.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -10,49 +10,22 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::check::Expected;
-use crate::journal::lock;
 use crate::net::{Host, ipv6, parse_cidr};
-use crate::netlink::{Netlink, new_bridge};
-use crate::process::{Output, execute, owned};
+use crate::netlink::Netlink;
+use crate::process::{Output, built_program, execute, owned};
 use crate::pulse::Pulse;
+use crate::shared::Shared;
 use crate::time::{Mark, mark};
 use crate::vrrp::VrrpCapture;
 use crate::watch::VipWatch;
 
 /// The segment of [`Lab::host`].
 pub(crate) const FRONT: &str = "br0";
-/// What a guest that stood still excuses at most, however long the test was: with it a bound is still less than an interval off.
+/// What a guest that stood still excuses at most, however long the test was: with it a bound is still less
+/// than an interval off.
 const MOST_EXCUSED: Duration = Duration::from_millis(400);
 /// Scratch space, in memory.
 const SCRATCH: &str = "/run/lab";
-
-/// What all hosts of a lab share.
-pub(crate) struct Shared {
-    pub(crate) started: Instant,
-    pub(crate) scratch: PathBuf,
-    pub(crate) artefacts: PathBuf,
-    /// A route socket in the root namespace.
-    pub(crate) netlink: Mutex<Netlink>,
-    /// Bridges by name, with their index.
-    segments: Mutex<BTreeMap<String, u32>>,
-    /// How many cables there are: their MAC addresses are numbered.
-    pub(crate) cables: Mutex<u16>,
-}
-
-impl Shared {
-    /// The bridge's index; made when it does not exist.
-    pub(crate) fn segment(&self, name: &str) -> u32 {
-        let mut segments = lock(&self.segments);
-        if let Some(index) = segments.get(name) {
-            return *index;
-        }
-        let mut netlink = lock(&self.netlink);
-        netlink.transact(vec![new_bridge(name)]).or_fail(format_args!("bridge {name}"));
-        let index = netlink.link(name);
-        segments.insert(name.to_owned(), index);
-        index
-    }
-}
 
 /// A lab: an empty network inside a fresh kernel.
 pub struct Lab {
@@ -137,8 +110,9 @@ impl Lab {
         &self.pulse
     }
 
-    /// Asserts that what began at the mark took no longer than `bound`, beside what the guest itself stood still since. The bound
-    /// tells what is right from what is wrong, and is far from both: how fast it is, is for the measurements to say.
+    /// Asserts that what began at the mark took no longer than `bound`, beside what the guest itself stood
+    /// still since. The bound tells what is right from what is wrong, and is far from both: how fast it is,
+    /// is for the measurements to say.
     #[track_caller]
     pub fn assert_within(&self, what: impl Display, took: Duration, bound: Duration, since: Mark) {
         let lost = self.pulse.lost_between(since, mark());
@@ -155,7 +129,8 @@ impl Lab {
         self.shared.scratch.join(relative)
     }
 
-    /// Writes a file in the scratch directory, with the directories above it, whole or not at all; returns its path.
+    /// Writes a file in the scratch directory, with the directories above it, whole or not at all; returns
+    /// its path.
     #[track_caller]
     pub fn write(&self, relative: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> PathBuf {
         write_whole(&self.path(relative), bytes.as_ref())
@@ -167,7 +142,8 @@ impl Lab {
         write_whole(&self.shared.artefacts.join(name), bytes.as_ref())
     }
 
-    /// Runs a program in the root namespace, where the bridges are; its standard output. Panics when it fails.
+    /// Runs a program in the root namespace, where the bridges are; its standard output. Panics when it
+    /// fails.
     #[track_caller]
     pub fn run<A: AsRef<str>>(&self, argv: impl IntoIterator<Item = A>) -> String {
         self.output(argv).expect_success()
@@ -178,6 +154,13 @@ impl Lab {
     pub fn output<A: AsRef<str>>(&self, argv: impl IntoIterator<Item = A>) -> Output {
         let argv = owned(argv);
         execute(&argv).or_fail(format_args!("`{}`", argv.join(" ")))
+    }
+
+    /// The path of a program of this workspace, built beside the running test; panics with the command that
+    /// builds it.
+    #[track_caller]
+    pub fn program(&self, name: &str, package: &str) -> PathBuf {
+        built_program(name, package)
     }
 
     /// Records every VRRP advertisement crossing the front segment from now on.

@@ -1,5 +1,5 @@
-//! A client that asks by datagrams and the servers that answer them: the finest look at an outage, since a question that gets no answer
-//! leaves nothing behind, as a connection does.
+//! A client that asks by datagrams and the servers that answer them: the finest look at an outage, since a
+//! question that gets no answer leaves nothing behind, as a connection does.
 
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
@@ -23,7 +23,8 @@ use crate::time::Mark;
 const SERVER_LOOKS_AFTER: Duration = Duration::from_millis(100);
 /// Longest name of a host.
 const MAX_ANSWER: usize = 64;
-/// An answer within so many questions confirms the neighbour, as a connection would: it is not asked for again while there are some.
+/// An answer within so many questions confirms the neighbour, as a connection would: it is not asked for
+/// again while there are some.
 const CONFIRMS: u32 = 4;
 
 /// A server on a host; see [`Host::answer`]. Dropped, it stops.
@@ -121,7 +122,8 @@ fn ask(
 }
 
 impl Asker {
-    /// Waits until that host answers, from the mark on, and returns when it did first; panics after `timeout`.
+    /// Waits until that host answers, from the mark on, and returns when it did first; panics after
+    /// `timeout`.
     #[track_caller]
     pub fn wait_answer(&self, host: &Host, mark: Mark, timeout: Duration) -> Mark {
         let found = self.answers.wait(Some(mark), timeout, |answer| &*answer.what == host.name());

@@ -1,5 +1,6 @@
-//! VRRP advertisements of a test's own making, right or wrong in any field, and a host that sends them by the thousand.
-//! Encoded here and not by the reconciler, so that both cannot be wrong in the same way. What is seen is decoded in `vrrp`.
+//! VRRP advertisements of a test's own making, right or wrong in any field, and a host that sends them by the
+//! thousand. Encoded here and not by the reconciler, so that both cannot be wrong in the same way. What is
+//! seen is decoded in `vrrp`.
 
 use std::io::IoSlice;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -14,7 +15,8 @@ use crate::net::Host;
 /// RFC 9568 §5.1.1.2.
 pub(crate) const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
 pub(crate) const VRRP: u8 = 112;
-/// Between two batches: a system call costs tens of microseconds in the guest, so packets leave several at a time.
+/// Between two batches: a system call costs tens of microseconds in the guest, so packets leave several at a
+/// time.
 const BATCH_EVERY: Duration = Duration::from_millis(10);
 
 /// An advertisement. [`Forged::default`] is right for VRID 1 of version 3.
@@ -130,7 +132,8 @@ impl Flood {
 }
 
 impl Host {
-    /// Sends that advertisement to the group from `interface`'s address `source`, evenly and so many a second, for that long.
+    /// Sends that advertisement to the group from `interface`'s address `source`, evenly and so many a
+    /// second, for that long.
     #[track_caller]
     pub fn flood(&self, source: Ipv4Addr, forged: &Forged, per_second: u32, duration: Duration) -> Flood {
         let message = forged.message(source);

@@ -1,109 +1,23 @@
-//! Entry points: the same call is the host side (boots a kernel), the guest's first process, and the test itself.
-//! Which of the three it is, the environment tells. Booting is in `uml`, the first process in `init`.
+//! Entry points: the same call is the host side (boots a kernel), the guest's first process, and the test
+//! itself. Which of the three it is, the environment tells. Booting is in `uml`, the first process in `init`.
 
-use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::ThreadId;
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
-
 use crate::cluster::Lab;
 use crate::journal::lock;
-use crate::story::Ended;
+use crate::verdict::{
+    FAILED, Failure, LIMIT, OUTPUT_ENDS, OUTPUT_STARTS, Options, PASSED, SHARE_IN_GUEST, STAGE, leave_verdict,
+};
 use crate::{init, uml};
 
-/// Tells a process inside the guest which part it plays: `init` or `test`.
-pub(crate) const STAGE: &str = "EVENKEEL_LAB";
-/// Host path of the directory shared with the guest.
-pub(crate) const SHARE: &str = "EVENKEEL_LAB_SHARE";
-/// Seconds the guest may run.
-pub(crate) const LIMIT: &str = "EVENKEEL_LAB_LIMIT";
-/// Modules that are not loaded beforehand, between commas.
-pub(crate) const ON_DEMAND: &str = "EVENKEEL_LAB_ON_DEMAND";
-/// What the kernel's modprobe refuses, between commas.
-pub(crate) const REFUSED: &str = "EVENKEEL_LAB_REFUSED";
-/// Where the guest sees the shared directory.
-pub(crate) const SHARE_IN_GUEST: &str = "/run/share";
-/// Console lines between these two are the test's own.
-pub(crate) const OUTPUT_STARTS: &str = "=== lab: output starts ===";
-pub(crate) const OUTPUT_ENDS: &str = "=== lab: output ends ===";
-/// First line of the result file.
-pub(crate) const PASSED: &str = "passed";
-pub(crate) const FAILED: &str = "failed";
-/// The program has told why it ended: exit code, and text for people.
-pub(crate) const TOLD: &str = "told";
-
-/// What a guest is given.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Wall-clock time from the start of the test in the guest after which it has failed.
-    pub time_limit: Duration,
-    /// The guest's memory. Pages are taken from the host only when touched.
-    pub memory_megabytes: u32,
-    /// Whether the kernel has IPv6 (`ipv6.disable=1` if not). Without it, lab hosts have no IPv6 addresses.
-    pub ipv6: bool,
-    /// Modules of the lab that are not loaded beforehand, so that whoever needs one has to ask for it.
-    pub on_demand: &'static [&'static str],
-    /// Names and aliases of modules that the kernel asks for in vain, as it would where they are not installed. One that is a part of
-    /// another one's needs still comes with that.
-    pub refused: &'static [&'static str],
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            time_limit: Duration::from_secs(180),
-            memory_megabytes: 512,
-            ipv6: true,
-            on_demand: &[],
-            refused: &[],
-        }
-    }
-}
-
-/// Why a guest did not pass.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Failure {
-    /// The host lacks programs; the text says how to install them.
-    Missing(String),
-    /// The kernel did not come up as far as the test. The text is its console.
-    NotBooted(String),
-    /// The test panicked; the text is the panic's message and place.
-    Panicked(String),
-    /// The test, or the kernel under it, ended without a verdict: killed, aborted, kernel panic.
-    Died(String),
-    /// The time limit passed.
-    TimedOut(Duration),
-    /// A program for people says itself why it ended.
-    Told(Ended),
-    /// A signal ended a program for people.
-    Interrupted(Signal),
-    /// Nobody reads what a program for people prints.
-    Unread,
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Missing(what) => write!(out, "the lab cannot run here: {what}"),
-            Self::NotBooted(console) => write!(out, "the guest did not boot:\n{console}"),
-            Self::Panicked(message) => write!(out, "failed in the guest: {message}"),
-            Self::Died(how) => write!(out, "the guest died: {how}"),
-            Self::TimedOut(limit) => write!(out, "the guest was not done within {limit:?}"),
-            Self::Told(ended) => out.write_str(&ended.text),
-            Self::Interrupted(signal) => write!(out, "interrupted by {signal}"),
-            Self::Unread => out.write_str("nobody reads the output"),
-        }
-    }
-}
-
-/// Runs `test` inside a fresh guest; the calling test fails if it does. Call it once a test, as the test's whole body: the
-/// guest runs the same `#[test]` from its beginning.
+/// Runs `test` inside a fresh guest; the calling test fails if it does. Call it once a test, as the test's
+/// whole body: the guest runs the same `#[test]` from its beginning.
 #[track_caller]
 pub fn guest(test: impl FnOnce(&Lab)) {
     guest_with(Options::default(), test);
@@ -131,8 +45,8 @@ pub fn attempt<F: FnOnce(&Lab)>(options: Options, test: F) -> Result<(), Failure
     }
 }
 
-/// Runs `program` in a guest from an ordinary `main`, its output going live to the terminal. The guest runs this same executable with
-/// this process's arguments.
+/// Runs `program` in a guest from an ordinary `main`, its output going live to the terminal. The guest runs
+/// this same executable with this process's arguments.
 pub fn run_main<F: FnOnce(&Lab)>(options: Options, program: F) -> ExitCode {
     match std::env::var(STAGE).as_deref() {
         Ok("init") => init::run(),
@@ -150,7 +64,8 @@ pub fn run_main<F: FnOnce(&Lab)>(options: Options, program: F) -> ExitCode {
     }
 }
 
-/// The closure's type is named after the function it stands in, which under libtest is the test's name; the thread's name is not
+/// The closure's type is named after the function it stands in, which under libtest is the test's name; the
+/// thread's name is not
 /// always (`--test-threads=1` uses the main thread).
 fn test_name(type_name: &str) -> String {
     let mut path = type_name;
@@ -161,7 +76,8 @@ fn test_name(type_name: &str) -> String {
     path.split_once("::").expect("a crate and a function").1.to_owned()
 }
 
-/// A second guest in the same test would run the first one's closure: refuse it. (Tests in one process are told apart by thread.)
+/// A second guest in the same test would run the first one's closure: refuse it. (Tests in one process are
+/// told apart by thread.)
 fn once() {
     static BOOTED: Mutex<Vec<ThreadId>> = Mutex::new(Vec::new());
     let name = std::thread::current().name().map(str::to_owned);
@@ -205,7 +121,8 @@ pub(crate) fn time_limit() -> Duration {
     Duration::from_secs(seconds.expect("the time limit is a number"))
 }
 
-/// Ends an overlong test from within, while its logs can still be written out. The host has a later limit of its own.
+/// Ends an overlong test from within, while its logs can still be written out. The host has a later limit of
+/// its own.
 pub(crate) fn start_watchdog(limit: Duration, finished: Arc<AtomicBool>) {
     std::thread::spawn(move || {
         std::thread::sleep(limit);
@@ -224,22 +141,6 @@ fn record_panics(message: Arc<Mutex<String>>) {
         *lock(&message) = info.to_string();
         usual(info);
     }));
-}
-
-/// Writes the verdict for the host, whole or not at all.
-pub(crate) fn leave_verdict(verdict: &str, message: &str) {
-    let file = verdict_file(Path::new(SHARE_IN_GUEST));
-    let draft = file.with_extension("draft");
-    let written =
-        std::fs::write(&draft, format!("{verdict}\n{message}")).and_then(|()| std::fs::rename(&draft, &file));
-    if let Err(error) = written {
-        println!("cannot leave a verdict: {error}");
-    }
-}
-
-/// The verdict's place in a shared directory.
-pub(crate) fn verdict_file(share: &Path) -> PathBuf {
-    share.join("verdict")
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
-//! A lab in the machine's own kernel, as root, for measurements that the guest's clock is too coarse for. The kernel may have no IPVS.
+//! A lab in the machine's own kernel, as root, for measurements that the guest's clock is too coarse for. The
+//! kernel may have no IPVS.
 //!
-//! Everything is inside namespaces of network, mounts and processes that are ours alone: they end with this process, however
-//! it ends, and with them every program, link, mount and address in them. There is nothing to clean up.
+//! Everything is inside namespaces of network, mounts and processes that are ours alone: they end with this
+//! process, however it ends, and with them every program, link, mount and address in them. There is nothing
+//! to clean up.
 
 use std::fs;
 use std::process::{Command, ExitCode};
@@ -9,10 +11,11 @@ use std::process::{Command, ExitCode};
 use nix::mount::{MsFlags, mount};
 
 use crate::cluster::Lab;
-use crate::guest::STAGE;
 use crate::netlink::{Netlink, link_up};
+use crate::verdict::STAGE;
 
-/// Runs `program` in a lab on this machine's own kernel, from an ordinary `main`. Ends the process's children with it.
+/// Runs `program` in a lab on this machine's own kernel, from an ordinary `main`. Ends the process's children
+/// with it.
 pub fn run_here(program: impl FnOnce(&Lab)) -> ExitCode {
     if std::env::var(STAGE).as_deref() == Ok("here") {
         enter(program);
@@ -23,7 +26,8 @@ pub fn run_here(program: impl FnOnce(&Lab)) -> ExitCode {
         return ExitCode::FAILURE;
     }
     let own = std::env::current_exe().expect("the own path");
-    // Whoever dies takes the next one along: us, `unshare`, the namespaces' first process, everything in them.
+    // Whoever dies takes the next one along: us, `unshare`, the namespaces' first process, everything in
+    // them.
     let status = Command::new("setpriv")
         .args(["--pdeathsig", "KILL", "--", "unshare", "--net", "--mount", "--pid", "--fork"])
         .args(["--kill-child=KILL", "--mount-proc", "--"])

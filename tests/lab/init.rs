@@ -1,5 +1,5 @@
-//! The guest's first process: mounts, modules, the loopback link; then starts the test as its child and reaps whatever dies.
-//! It runs no test code, so that a test that crashes cannot take the kernel's verdict with it.
+//! The guest's first process: mounts, modules, the loopback link; then starts the test as its child and reaps
+//! whatever dies. It runs no test code, so that a test that crashes cannot take the kernel's verdict with it.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -15,13 +15,14 @@ use nix::mount::{MsFlags, mount};
 use nix::sys::reboot::{RebootMode, reboot};
 use nix::sys::wait::{WaitStatus, wait};
 
-use crate::guest::{
-    FAILED, LIMIT, ON_DEMAND, REFUSED, SHARE, SHARE_IN_GUEST, STAGE, leave_verdict, verdict_file,
-};
 use crate::netlink::{Netlink, link_up};
 use crate::uml::{ENVIRONMENT_FILE, HOST_MODULES};
+use crate::verdict::{
+    FAILED, LIMIT, ON_DEMAND, REFUSED, SHARE, SHARE_IN_GUEST, STAGE, leave_verdict, verdict_file,
+};
 
-/// The modules every lab uses, loaded at once because one `modprobe` costs as much as ten. The rest load on demand.
+/// The modules every lab uses, loaded at once because one `modprobe` costs as much as ten. The rest load on
+/// demand.
 const MODULES: [&str; 5] = ["veth", "bridge", "ipv6", "ip_vs", "nlmon"];
 /// Wraps the kernel's own requests for modules: they are not where it would look.
 const MODPROBE_WRAPPER: &str = "/run/modprobe";

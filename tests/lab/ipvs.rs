@@ -1,4 +1,5 @@
-//! The IPVS table as a host's `/proc/net/ip_vs` prints it. Reading only: tests change it with `ipvsadm` or not at all.
+//! The IPVS table as a host's `/proc/net/ip_vs` prints it. Reading only: tests change it with `ipvsadm` or
+//! not at all.
 
 use std::net::{IpAddr, SocketAddr};
 

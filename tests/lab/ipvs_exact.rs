@@ -1,5 +1,6 @@
-//! The IPVS table, time-outs and synchronisation daemons as generic netlink tells them: everything that neither
-//! `/proc/net/ip_vs` nor `ipvsadm -Sn` shows (thresholds, flags by number, the family of a destination). Reading only.
+//! The IPVS table, time-outs and synchronisation daemons as generic netlink tells them: everything that
+//! neither `/proc/net/ip_vs` nor `ipvsadm -Sn` shows (thresholds, flags by number, the family of a
+//! destination). Reading only.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -28,8 +29,8 @@ const AF_INET6: u16 = 10;
 type Attributes = BTreeMap<u16, Vec<u8>>;
 
 impl Host {
-    /// The whole of IPVS on this host, a line an object, sorted: services, their destinations, time-outs, synchronisation
-    /// daemons. Only counters and connections are left out. Starts no process.
+    /// The whole of IPVS on this host, a line an object, sorted: services, their destinations, time-outs,
+    /// synchronisation daemons. Only counters and connections are left out. Starts no process.
     #[track_caller]
     pub fn ipvs_exact(&self) -> Vec<String> {
         self.enter(read).or_fail(format_args!("{}: read IPVS", self.name()))

@@ -1,5 +1,5 @@
-//! A growing, time-stamped list that one thread writes while others read it and wait for entries.
-//! Also the background thread that fills one from file descriptors. What the entries mean is the caller's business.
+//! A growing, time-stamped list that one thread writes while others read it and wait for entries. Also the
+//! background thread that fills one from file descriptors. What the entries mean is the caller's business.
 
 use std::io::{PipeWriter, pipe};
 use std::os::fd::{AsFd, OwnedFd};
@@ -77,7 +77,8 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A thread that waits for file descriptors and calls `readable(index)` for each that has something; ends when dropped.
+/// A thread that waits for file descriptors and calls `readable(index)` for each that has something; ends
+/// when dropped.
 pub(crate) struct Listener {
     stop: Option<PipeWriter>,
     thread: Option<JoinHandle<()>>,

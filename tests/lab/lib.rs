@@ -1,4 +1,5 @@
-//! The lab: a throwaway Linux kernel with real IPVS in which an ordinary `#[test]` runs, with hosts as network namespaces.
+//! The lab: a throwaway Linux kernel with real IPVS in which an ordinary `#[test]` runs, with hosts as
+//! network namespaces.
 //!
 //! ```no_run
 //! #[test]
@@ -12,11 +13,12 @@
 //! # fn main() {}
 //! ```
 //!
-//! The kernel is User-Mode Linux: an ordinary process, no root needed, booted in about a second. The host's files are the
-//! guest's root, read-only, so the programs just built run in it as they are. Everything in the guest is gone afterwards.
+//! The kernel is User-Mode Linux: an ordinary process, no root needed, booted in about a second. The host's
+//! files are the guest's root, read-only, so the programs just built run in it as they are. Everything in the
+//! guest is gone afterwards.
 //!
-//! Code here observes with its own eyes: its netlink, VRRP and IPVS decoders share nothing with the reconciler's, so that both
-//! cannot be wrong in the same way. No production crate may depend on this one.
+//! Code here observes with its own eyes: its netlink, VRRP and IPVS decoders share nothing with the
+//! reconciler's, so that both cannot be wrong in the same way. No production crate may depend on this one.
 
 mod announce;
 mod capture;
@@ -41,6 +43,7 @@ mod probe;
 mod process;
 mod pulse;
 mod reference;
+mod shared;
 mod state_disk;
 mod story;
 mod strange;
@@ -48,6 +51,7 @@ mod time;
 #[cfg(target_arch = "x86_64")]
 mod trap;
 mod uml;
+mod verdict;
 mod vrrp;
 mod watch;
 mod web;
@@ -57,7 +61,7 @@ pub use cluster::{Cluster, Lab};
 pub use datagram::{Answerer, Asker};
 pub use figures::Figures;
 pub use forge::{Flood, Forged};
-pub use guest::{Failure, Options, attempt, guest, guest_with, run_main};
+pub use guest::{attempt, guest, guest_with, run_main};
 pub use here::run_here;
 pub use ipvs::{IpvsDestination, IpvsService};
 pub use journal::Record;
@@ -72,11 +76,12 @@ pub use process::{Daemon, Output};
 pub use pulse::Pulse;
 pub use reference::{CLUSTER_FILE, Daemons, Reference};
 pub use state_disk::{StateDisk, Trouble};
-pub use story::{Ended, is_outside, run_story, words};
+pub use story::{is_outside, run_story, words};
 pub use strange::{Kinds, Victim};
 pub use time::{Mark, eventually, mark};
 #[cfg(target_arch = "x86_64")]
 pub use trap::{Operation, Trap};
+pub use verdict::{Ended, Failure, Options};
 pub use vrrp::{Advert, VrrpCapture};
 pub use watch::VipWatch;
 pub use web::WebServer;

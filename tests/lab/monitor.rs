@@ -1,4 +1,5 @@
-//! A host's rtnetlink events, as `ip monitor` would print them, with the time and no process. Requests are in `nlmon`.
+//! A host's rtnetlink events, as `ip monitor` would print them, with the time and no process. Requests are in
+//! `nlmon`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -70,6 +71,13 @@ impl fmt::Display for Event {
 pub struct Monitor {
     journal: Journal<Event>,
     _listener: Listener,
+}
+
+impl Host {
+    /// Records every rtnetlink event on this host from now on.
+    pub fn monitor(&self) -> Monitor {
+        Monitor::start(self)
+    }
 }
 
 impl Monitor {

@@ -1,5 +1,5 @@
-//! A host: network, mount and name space of its own, cables to segments, addresses, sysctls; and cutting it off.
-//! Programs and servers running on hosts are in `process`, `web`, `probe`.
+//! A host: network, mount and name space of its own, cables to segments, addresses, sysctls; and cutting it
+//! off. Programs and servers running on hosts are in `process`, `web`, `probe`.
 
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Display};
@@ -15,14 +15,12 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
 
 use crate::check::Expected;
-use crate::cluster::Shared;
 use crate::ipvs::{IpvsService, parse_proc};
 use crate::journal::lock;
-use crate::monitor::Monitor;
 use crate::netlink::{
     Address, Netlink, RTM_DELADDR, RTM_NEWADDR, change_address, link_up, new_cable, set_link, set_master,
 };
-use crate::nlmon::NetlinkCapture;
+use crate::shared::Shared;
 
 /// A port's name on the bridge is `HOST-INTERFACE`, and the kernel takes 15 characters.
 const PORT_NAME_LENGTH_MAX: usize = 15;
@@ -112,7 +110,8 @@ impl Host {
             cables.to_be_bytes()
         };
         let address = (!address.is_empty()).then(|| parse_cidr(address));
-        // Locally administered; the last four bytes are the IPv4 address, so that a packet dump explains itself.
+        // Locally administered; the last four bytes are the IPv4 address, so that a packet dump explains
+        // itself.
         let tail = match address {
             Some((IpAddr::V4(v4), _)) => v4.octets(),
             _ => [0, 0, number[0], number[1]],
@@ -169,7 +168,8 @@ impl Host {
 
     /// Moves the calling thread, for good, into the host's namespaces.
     fn join(&self) {
-        // Threads share root and working directory until told otherwise, and would leave the others' mounts behind.
+        // Threads share root and working directory until told otherwise, and would leave the others' mounts
+        // behind.
         unshare(CloneFlags::CLONE_FS).expect("unshare the working directory");
         for (namespace, kind) in [
             (&self.inner.mounts, CloneFlags::CLONE_NEWNS),
@@ -198,7 +198,8 @@ impl Host {
             .or_fail(format_args!("{}: set sysctl {name}", self.inner.name));
     }
 
-    /// Reads a file as this host sees it, such as `/proc/thread-self/net/ip_vs_stats` or `/sys/class/net/eth0/carrier`.
+    /// Reads a file as this host sees it, such as `/proc/thread-self/net/ip_vs_stats` or
+    /// `/sys/class/net/eth0/carrier`.
     #[track_caller]
     pub fn read(&self, path: impl AsRef<Path>) -> String {
         let path = path.as_ref();
@@ -271,16 +272,6 @@ impl Host {
         rules
     }
 
-    /// Records every rtnetlink event on this host from now on.
-    pub fn monitor(&self) -> Monitor {
-        Monitor::start(self)
-    }
-
-    /// Records every netlink request made on this host from now on.
-    pub fn netlink_capture(&self) -> NetlinkCapture {
-        NetlinkCapture::start(self)
-    }
-
     /// Pulls every cable: the host sees `NO-CARRIER`.
     pub fn cut(&self) {
         self.change_cables(|cable| vec![set_link(cable.port, false)]);
@@ -329,7 +320,8 @@ impl Host {
     }
 }
 
-/// Gives the calling thread namespaces of its own and returns them. They live as long as these files are open.
+/// Gives the calling thread namespaces of its own and returns them. They live as long as these files are
+/// open.
 fn make_namespaces(name: &str) -> (File, File, File) {
     let own = |kind| File::open(format!("/proc/thread-self/ns/{kind}")).expect("an own namespace");
     let none: Option<&str> = None;

@@ -1,5 +1,6 @@
-//! A small netlink client of the lab's own: builds and reads messages, makes links and addresses, resolves family names.
-//! It shares no code with the reconciler's, so that tests observe independently. Who listens to what is not decided here.
+//! A small netlink client of the lab's own: builds and reads messages, makes links and addresses, resolves
+//! family names. It shares no code with the reconciler's, so that tests observe independently. Who listens to
+//! what is not decided here.
 
 use std::io;
 use std::net::IpAddr;

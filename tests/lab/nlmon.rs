@@ -1,5 +1,5 @@
-//! Every netlink request made on a host, seen from outside through an nlmon device: what a program really asked of the kernel.
-//! Answers and events are not recorded here; for events see `monitor`.
+//! Every netlink request made on a host, seen from outside through an nlmon device: what a program really
+//! asked of the kernel. Answers and events are not recorded here; for events see `monitor`.
 
 use std::time::Duration;
 
@@ -28,6 +28,13 @@ pub struct NetlinkRequest {
 pub struct NetlinkCapture {
     journal: Journal<NetlinkRequest>,
     _listener: Listener,
+}
+
+impl Host {
+    /// Records every netlink request made on this host from now on.
+    pub fn netlink_capture(&self) -> NetlinkCapture {
+        NetlinkCapture::start(self)
+    }
 }
 
 impl NetlinkCapture {
@@ -69,8 +76,8 @@ impl NetlinkCapture {
             .collect()
     }
 
-    /// Waits until all requests made until now are recorded: they are in their order, and the last is our own. What the kernel says of
-    /// its time may be a little off, so it may take more than one.
+    /// Waits until all requests made until now are recorded: they are in their order, and the last is our
+    /// own. What the kernel says of its time may be a little off, so it may take more than one.
     #[track_caller]
     pub fn settle(&self, host: &Host, timeout: Duration) {
         const ONE: Duration = Duration::from_secs(1);

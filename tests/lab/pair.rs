@@ -1,5 +1,6 @@
-//! Two directors of one kind, evenkeeld or keepalived, with virtual routers between them and a client, on a segment of their own:
-//! what one kind does can be measured beside the other in the same kernel. How, is up to the tests.
+//! Two directors of one kind, evenkeeld or keepalived, with virtual routers between them and a client, on a
+//! segment of their own: what one kind does can be measured beside the other in the same kernel. How, is up
+//! to the tests.
 
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr};
@@ -123,8 +124,8 @@ impl<'l> Pair<'l> {
         pair
     }
 
-    /// Replaces the routers, and adds `more` to the cluster file or to `keepalived.conf`. Running daemons of evenkeeld take it at once;
-    /// keepalived wants a SIGHUP.
+    /// Replaces the routers, and adds `more` to the cluster file or to `keepalived.conf`. Running daemons of
+    /// evenkeeld take it at once; keepalived wants a SIGHUP.
     #[track_caller]
     pub fn configure(&mut self, routers: Vec<Router>, more: &str) {
         self.routers = routers;
@@ -239,7 +240,8 @@ impl<'l> Pair<'l> {
             });
             let _ = write!(
                 text,
-                "vrrp_instance {} {{\n  state {state}\n  version {}\n  interface eth0\n  virtual_router_id {}\n  \
+                "vrrp_instance {} {{\n  state {state}\n  version {}\n  interface eth0\n  virtual_router_id \
+                {}\n  \
                  priority {}\n  advert_int {}\n{auth}  virtual_ipaddress {{\n    {}\n  }}\n}}\n",
                 router.name(),
                 router.version,

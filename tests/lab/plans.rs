@@ -1,4 +1,5 @@
-//! Cluster files compiled in the lab as an operator would, and the daemons that obey the plans. What they must do is in the tests.
+//! Cluster files compiled in the lab as an operator would, and the daemons that obey the plans. What they
+//! must do is in the tests.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,5 @@
-//! Clients: one short request after another, to measure outages; and one long download, to see established connections survive.
+//! Clients: one short request after another, to measure outages; and one long download, to see established
+//! connections survive.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -11,14 +12,14 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, poll};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::check::Expected;
 use crate::journal::{Journal, Record, lock};
 use crate::net::{Host, parse_cidr};
 use crate::netlink::ip_of;
-use crate::time::Mark;
+use crate::time::{Mark, poll_timeout};
 use crate::web::stream_byte;
 
 /// A request not connected, or not answered, within this has failed.
@@ -27,9 +28,10 @@ const PROBE_TIMEOUT: Duration = Duration::from_millis(100);
 const PROBE_PAUSE: Duration = Duration::from_millis(3);
 /// From the beginning of a request that hangs to the next, unless said otherwise.
 const PROBE_IMPATIENCE: Duration = Duration::from_millis(10);
-/// Every request has a client port of its own, one after the other. Left to itself the kernel comes round to the same ports
-/// after some 3,000 connections, seconds here; IPVS then finds the old connection's entry (60 s in SYN_RECV, 2 min in
-/// FIN_WAIT) and, when that destination has left since, drops the packet without a word.
+/// Every request has a client port of its own, one after the other. Left to itself the kernel comes round to
+/// the same ports after some 3,000 connections, seconds here; IPVS then finds the old connection's entry (60
+/// s in SYN_RECV, 2 min in FIN_WAIT) and, when that destination has left since, drops the packet without a
+/// word.
 const PROBE_PORTS: std::ops::RangeInclusive<u16> = 1024..=65535;
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: lab\r\n\r\n";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -54,8 +56,9 @@ pub struct Prober {
 }
 
 impl Host {
-    /// Starts probing from this host: `GET /` again and again, each connection limited to 100 ms to open and 100 ms to answer.
-    /// While one hangs others follow every 10 ms, so that the end of an outage is not noticed a time-out late.
+    /// Starts probing from this host: `GET /` again and again, each connection limited to 100 ms to open and
+    /// 100 ms to answer. While one hangs others follow every 10 ms, so that the end of an outage is not
+    /// noticed a time-out late.
     #[track_caller]
     pub fn probe(&self, address: impl Display, port: u16) -> Prober {
         self.probe_every(address, port, PROBE_IMPATIENCE)
@@ -78,7 +81,8 @@ impl Host {
         self.enter(|| ask(target).map_err(|error| error.to_string()))
     }
 
-    /// Whether an ICMP echo to that IPv4 address is answered in time. The first one also resolves the address, hence the time.
+    /// Whether an ICMP echo to that IPv4 address is answered in time. The first one also resolves the
+    /// address, hence the time.
     #[track_caller]
     pub fn ping(&self, address: impl Display, timeout: Duration) -> bool {
         let target = SocketAddr::new(parse_cidr(&address.to_string()).0, 0);
@@ -136,12 +140,6 @@ fn probe(target: SocketAddr, impatience: Duration, journal: &Journal<Sample>, st
             false
         });
     }
-}
-
-/// Until then, rounded up to the whole milliseconds that `poll` takes.
-pub(crate) fn poll_timeout(until: Instant) -> PollTimeout {
-    let left = until.saturating_duration_since(Instant::now()) + Duration::from_micros(999);
-    PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
 }
 
 /// One request of a prober.
@@ -275,7 +273,8 @@ impl Prober {
         self.journal.since(mark)
     }
 
-    /// The longest time from the end of one answered request to the end of the next, or to now, reaching past the mark.
+    /// The longest time from the end of one answered request to the end of the next, or to now, reaching past
+    /// the mark.
     pub fn gap_since(&self, mark: Mark) -> Duration {
         let now = Instant::now();
         self.journal.with(|all| {
@@ -435,7 +434,8 @@ impl Download {
         (progress.body, progress.wrong)
     }
 
-    /// Whether the connection is still open: neither closed nor reset. It may have stalled; see [`Download::stall`].
+    /// Whether the connection is still open: neither closed nor reset. It may have stalled; see
+    /// [`Download::stall`].
     pub fn alive(&self) -> bool {
         lock(&self.progress).ended.is_none()
     }

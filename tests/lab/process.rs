@@ -1,5 +1,5 @@
-//! Programs on hosts: run to the end, or kept running with their output recorded line by line. Also the two daemons tests
-//! are about. What they do to the network is asserted elsewhere.
+//! Programs on hosts: run to the end, or kept running with their output recorded line by line. Also the two
+//! daemons tests are about. What they do to the network is asserted elsewhere.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, PipeReader, Write, pipe};
@@ -14,7 +14,6 @@ use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 
 use crate::check::Expected;
-use crate::cluster::Lab;
 use crate::journal::{Journal, Record, lock};
 use crate::net::Host;
 use crate::time::Mark;
@@ -119,7 +118,8 @@ impl Host {
         self.spawn("evenkeeld", argv, &[])
     }
 
-    /// Starts Debian's keepalived with that configuration, which it finds in [`Host::scratch`]`/keepalived.conf`.
+    /// Starts Debian's keepalived with that configuration, which it finds in
+    /// [`Host::scratch`]`/keepalived.conf`.
     #[track_caller]
     pub fn keepalived(&self, configuration: &str) -> Daemon {
         let file = self.scratch().join("keepalived.conf");
@@ -136,17 +136,9 @@ impl Host {
     }
 }
 
-impl Lab {
-    /// The path of a program of this workspace, built beside the running test; panics with the command that builds it.
-    #[track_caller]
-    pub fn program(&self, name: &str, package: &str) -> PathBuf {
-        built_program(name, package)
-    }
-}
-
 /// Tests lie in `target/PROFILE/deps`, examples in `target/PROFILE/examples`, programs in `target/PROFILE`.
 #[track_caller]
-fn built_program(name: &str, package: &str) -> PathBuf {
+pub(crate) fn built_program(name: &str, package: &str) -> PathBuf {
     let own = std::env::current_exe().expect("the own path");
     match own.ancestors().skip(1).take(2).map(|directory| directory.join(name)).find(|file| file.is_file()) {
         Some(file) => file,
@@ -206,8 +198,8 @@ impl Daemon {
         }
     }
 
-    /// Sends a signal to its whole process group: with keepalived the processes that do the work. evenkeeld's guardian is in a group of
-    /// its own.
+    /// Sends a signal to its whole process group: with keepalived the processes that do the work. evenkeeld's
+    /// guardian is in a group of its own.
     #[track_caller]
     pub fn signal_group(&self, signal: Signal) {
         let ended = lock(&self.ended.0);
@@ -267,7 +259,8 @@ impl Daemon {
         self.log.since(mark)
     }
 
-    /// Waits for a line containing `text`, those already printed included; panics with the log after `timeout`.
+    /// Waits for a line containing `text`, those already printed included; panics with the log after
+    /// `timeout`.
     #[track_caller]
     pub fn wait_log(&self, text: &str, timeout: Duration) -> Record<String> {
         self.await_line(None, text, timeout)

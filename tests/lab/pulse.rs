@@ -1,5 +1,5 @@
-//! How long the guest itself stood still: its one processor is an ordinary process of a machine that may be busy with others. What is
-//! asserted of times in the guest allows for that, and for nothing else.
+//! How long the guest itself stood still: its one processor is an ordinary process of a machine that may be
+//! busy with others. What is asserted of times in the guest allows for that, and for nothing else.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -45,8 +45,8 @@ impl Pulse {
         })
     }
 
-    /// The sum of what it waited between the two, beats that were hardly late left out: for things that take several turns of the
-    /// processor.
+    /// The sum of what it waited between the two, beats that were hardly late left out: for things that take
+    /// several turns of the processor.
     pub fn lost_between(&self, from: Mark, to: Mark) -> Duration {
         self.late.with(|all| {
             let recent = all.iter().rev().take_while(|record| record.at >= from);

@@ -1,5 +1,5 @@
-//! The reference cluster under evenkeel: the example's cluster file, compiled in the guest, and a daemon on each host.
-//! What it must do is in the tests and the demo; here is only how it is set up and asked.
+//! The reference cluster under evenkeel: the example's cluster file, compiled in the guest, and a daemon on
+//! each host. What it must do is in the tests and the demo; here is only how it is set up and asked.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -1,12 +1,13 @@
-//! A disk of its own for a host's state directory, and what can become of it: full, frozen, read-only, removed. What daemons make of it
-//! is in the tests.
+//! A disk of its own for a host's state directory, and what can become of it: full, frozen, read-only,
+//! removed. What daemons make of it is in the tests.
 
 use std::path::PathBuf;
 
 use crate::init::MODULES_ROOT;
 use crate::net::Host;
 
-/// Parameters of the kernel's RAM disks: how many, and their size in KiB, which is room for the state of a few services many times over.
+/// Parameters of the kernel's RAM disks: how many, and their size in KiB, which is room for the state of a
+/// few services many times over.
 const PARAMETERS: [&str; 2] = ["rd_nr=4", "rd_size=4096"];
 /// Major number of RAM disks (admin-guide/devices.txt).
 const MAJOR: &str = "1";
@@ -32,8 +33,8 @@ pub struct StateDisk {
 }
 
 impl Host {
-    /// Puts an ext4 file system, on RAM disk `number` (0 to 3), below `state/` in [`Host::scratch`]. No daemon of this host may run
-    /// yet.
+    /// Puts an ext4 file system, on RAM disk `number` (0 to 3), below `state/` in [`Host::scratch`]. No
+    /// daemon of this host may run yet.
     #[track_caller]
     pub fn state_disk(&self, number: u8) -> StateDisk {
         let (device, directory) = (self.scratch().join("disk"), self.scratch().join("state"));

@@ -1,5 +1,6 @@
-//! Programs for people that run in a guest. What ends one early is told in a few lines with cause and hint, never as a panic's trace; whoever
-//! interrupts one leaves nothing behind. Booting is in `uml`, what a program tells is its own.
+//! Programs for people that run in a guest. What ends one early is told in a few lines with cause and hint,
+//! never as a panic's trace; whoever interrupts one leaves nothing behind. Booting is in `uml`, what a
+//! program tells is its own.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -8,25 +9,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::cluster::Lab;
-use crate::guest::{
-    self, Failure, OUTPUT_ENDS, OUTPUT_STARTS, Options, PASSED, SHARE_IN_GUEST, STAGE, TOLD, leave_verdict,
+use crate::guest;
+use crate::verdict::{
+    Ended, Failure, OUTPUT_ENDS, OUTPUT_STARTS, Options, PASSED, SHARE_IN_GUEST, STAGE, TOLD, leave_verdict,
 };
 use crate::{init, uml};
-
-/// Why a program ended early, for people: what happened, and lines that begin with `cause:` and `hint:`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ended {
-    /// What the program exits with.
-    pub code: u8,
-    /// What is printed behind `error: `.
-    pub text: String,
-}
 
 /// Exit code of what has failed.
 const FAILED: u8 = 1;
 
-/// Runs `program` in a guest from an ordinary `main`, its output going live to the terminal. The guest runs this same executable with
-/// this process's arguments. Ctrl-C ends the guest and removes what it had on this machine.
+/// Runs `program` in a guest from an ordinary `main`, its output going live to the terminal. The guest runs
+/// this same executable with this process's arguments. Ctrl-C ends the guest and removes what it had on this
+/// machine.
 pub fn run_story<F: FnOnce(&Lab) -> Result<(), Ended>>(options: Options, program: F) -> ExitCode {
     match std::env::var(STAGE).as_deref() {
         Ok("init") => init::run(),
@@ -84,7 +78,8 @@ fn told(failure: Failure) -> Ended {
                 .find(|line| line.contains(uml::KERNEL_PANIC))
                 .or(how.lines().next())
                 .unwrap_or_default(),
-            "where memory is short, free some; if it happens again, report it with the logs that EVENKEEL_LAB_KEEP=1 keeps",
+            "where memory is short, free some; if it happens again, report it with the logs that \
+            EVENKEEL_LAB_KEEP=1 keeps",
         ),
         Failure::Panicked(message) => failed(
             "the program in the kernel has failed",

@@ -1,5 +1,6 @@
-//! What a stranger on the segment can send: whole frames with any source, ten kinds and more for one virtual router, by multicast and by
-//! unicast, of both versions and families. What must come of them is up to the tests.
+//! What a stranger on the segment can send: whole frames with any source, ten kinds and more for one virtual
+//! router, by multicast and by unicast, of both versions and families. What must come of them is up to the
+//! tests.
 
 use std::io::IoSlice;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -43,7 +44,8 @@ pub struct Kinds {
     pub what: &'static str,
     /// The frames.
     pub frames: Vec<Vec<u8>>,
-    /// Whether they may decide who is Master: their source is a director's, or counts as one's, and nothing tells them apart from true ones.
+    /// Whether they may decide who is Master: their source is a director's, or counts as one's, and nothing
+    /// tells them apart from true ones.
     pub may_move: bool,
 }
 
@@ -231,8 +233,8 @@ fn link_address(index: u32) -> SockAddr {
         sll_halen: 6,
         sll_addr: [0; 8],
     };
-    // SAFETY: the storage is larger than a sockaddr_ll and aligned for every socket address; the value written is whole, and the
-    // length told is its own.
+    // SAFETY: the storage is larger than a sockaddr_ll and aligned for every socket address; the value
+    // written is whole, and the length told is its own.
     let made = unsafe {
         SockAddr::try_init(|storage, length| {
             storage.cast::<nix::libc::sockaddr_ll>().write(address);

@@ -1,9 +1,10 @@
-//! Kills a running program between two of its operations on the kernel, exactly: one of its threads is traced, and its
-//! requests, writes to settings and renames of files are counted as it makes them. The program itself knows nothing of it.
+//! Kills a running program between two of its operations on the kernel, exactly: one of its threads is
+//! traced, and its requests, writes to settings and renames of files are counted as it makes them. The
+//! program itself knows nothing of it.
 //!
-//! Many requests go to the kernel in one send, which SIGKILL cannot divide: the kernel has handled all of them before it
-//! looks at signals. A send that reaches beyond the last operation to be done is cut short before the kernel sees it, so that
-//! the state after every single operation can be seen as well.
+//! Many requests go to the kernel in one send, which SIGKILL cannot divide: the kernel has handled all of
+//! them before it looks at signals. A send that reaches beyond the last operation to be done is cut short
+//! before the kernel sees it, so that the state after every single operation can be seen as well.
 
 use std::fmt;
 use std::fs::{File, read_dir, read_link, read_to_string};
@@ -46,8 +47,8 @@ pub struct Trap {
 }
 
 impl Daemon {
-    /// From now on counts the operations of the thread of that name, and kills the program when the next one after `limit`
-    /// of them is about to be done. Without a limit it only counts.
+    /// From now on counts the operations of the thread of that name, and kills the program when the next one
+    /// after `limit` of them is about to be done. Without a limit it only counts.
     #[track_caller]
     pub fn trap(&self, thread: &str, limit: Option<usize>) -> Trap {
         let process = Pid::from_raw(self.pid().cast_signed());

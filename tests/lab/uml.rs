@@ -1,5 +1,5 @@
-//! The host side: boots one User-Mode Linux process, relays its console, enforces the limits and leaves nothing behind.
-//! Knows nothing of what runs in the guest but the verdict it leaves.
+//! The host side: boots one User-Mode Linux process, relays its console, enforces the limits and leaves
+//! nothing behind. Knows nothing of what runs in the guest but the verdict it leaves.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -17,11 +17,10 @@ use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use crate::guest::{
-    Failure, LIMIT, ON_DEMAND, OUTPUT_ENDS, OUTPUT_STARTS, Options, PASSED, REFUSED, SHARE, SHARE_IN_GUEST,
-    STAGE, TOLD, verdict_file,
+use crate::verdict::{
+    Ended, Failure, LIMIT, ON_DEMAND, OUTPUT_ENDS, OUTPUT_STARTS, Options, PASSED, REFUSED, SHARE,
+    SHARE_IN_GUEST, STAGE, TOLD, verdict_file,
 };
-use crate::story::Ended;
 
 /// Where Debian's package puts the guest kernel's modules.
 pub(crate) const HOST_MODULES: &str = "/usr/lib/uml/modules";
@@ -71,7 +70,8 @@ pub(crate) fn boot(options: &Options, arguments: &[String]) -> Result<(), Failur
     boot_for(Audience::Test, options, arguments)
 }
 
-/// The same for a program that people watch: a signal that would end this process ends the guest, and all is removed.
+/// The same for a program that people watch: a signal that would end this process ends the guest, and all is
+/// removed.
 pub(crate) fn boot_for_people(options: &Options, arguments: &[String]) -> Result<(), Failure> {
     boot_for(Audience::People, options, arguments)
 }
@@ -190,7 +190,8 @@ fn quoted(word: &str) -> String {
     if word.contains(char::is_whitespace) { format!("\"{word}\"") } else { word.to_owned() }
 }
 
-/// Where the file that is the guest's memory goes: the first place in memory that is big enough and lets code run.
+/// Where the file that is the guest's memory goes: the first place in memory that is big enough and lets code
+/// run.
 fn memory_directory(options: &Options) -> PathBuf {
     let needed = u64::from(options.memory_megabytes) << 20;
     let shared_memory = Path::new("/dev/shm");
@@ -205,7 +206,8 @@ fn memory_directory(options: &Options) -> PathBuf {
     }
 }
 
-/// On CPUs with more registers than User-Mode Linux knows of, builds the little library that makes it run nonetheless.
+/// On CPUs with more registers than User-Mode Linux knows of, builds the little library that makes it run
+/// nonetheless.
 fn wide_register_library(directory: &Path) -> Result<Option<PathBuf>, Failure> {
     let processor = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let flags = processor.lines().find(|line| line.starts_with("flags")).unwrap_or_default();
@@ -261,7 +263,8 @@ impl Machine {
             return;
         }
         self.ended = true;
-        // The leader is not reaped yet, so the group's number is still ours, also when the kernel has ended by itself.
+        // The leader is not reaped yet, so the group's number is still ours, also when the kernel has ended
+        // by itself.
         let _ = killpg(Pid::from_raw(self.kernel.id().cast_signed()), Signal::SIGKILL);
         let _ = self.kernel.wait();
     }
@@ -286,7 +289,8 @@ enum Heard {
     Signal(Signal),
 }
 
-/// From now on the first signal that would end this process is heard instead. Before any other thread is made: all inherit the mask.
+/// From now on the first signal that would end this process is heard instead. Before any other thread is
+/// made: all inherit the mask.
 fn hear_signals(heard: Sender<Heard>) -> nix::Result<()> {
     let ending: SigSet = ENDING.into_iter().collect();
     ending.thread_block()?;
@@ -390,7 +394,8 @@ fn relay(heard: &Receiver<Heard>, time_limit: Duration, audience: Audience) -> R
 /// Prints a line.
 ///
 /// # Errors
-/// When people have closed the pipe. libtest captures what it is told by the macro only, and that does not fail.
+/// When people have closed the pipe. libtest captures what it is told by the macro only, and that does not
+/// fail.
 fn say(audience: Audience, line: &str) -> std::io::Result<()> {
     match audience {
         Audience::Test => println!("{line}"),

@@ -1,4 +1,5 @@
-//! Every VRRP advertisement crossing a segment, decoded by the lab's own few lines. It judges nothing: wrong packets are recorded too.
+//! Every VRRP advertisement crossing a segment, decoded by the lab's own few lines. It judges nothing: wrong
+//! packets are recorded too.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -53,8 +54,8 @@ pub struct VrrpCapture {
 }
 
 impl Host {
-    /// Records every VRRP advertisement that leaves an interface of this host from now on, at the moment that it does: how long the
-    /// segment takes is not in it.
+    /// Records every VRRP advertisement that leaves an interface of this host from now on, at the moment that
+    /// it does: how long the segment takes is not in it.
     #[track_caller]
     pub fn capture_vrrp_sent(&self, interface: &str) -> VrrpCapture {
         VrrpCapture::read(self.enter(|| {
@@ -111,7 +112,8 @@ impl VrrpCapture {
         }
     }
 
-    /// The longest time between two advertisements of one sender, or from its last one to now, since the mark.
+    /// The longest time between two advertisements of one sender, or from its last one to now, since the
+    /// mark.
     pub fn max_interval(&self, source: impl Into<IpAddr>, since: Mark) -> Duration {
         let source = source.into();
         let times: Vec<Instant> = self

@@ -1,4 +1,5 @@
-//! Who holds a VIP, and when: from the address events of every watched host, read by one thread in the order they come.
+//! Who holds a VIP, and when: from the address events of every watched host, read by one thread in the order
+//! they come.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -17,7 +18,8 @@ const GROUPS: u32 = 0x10 | 0x100;
 
 /// A running record; see [`Lab::watch_vip`](crate::Lab::watch_vip).
 ///
-/// Precision is the time the watching thread takes to run after the change: well under a millisecond on an idle guest.
+/// Precision is the time the watching thread takes to run after the change: well under a millisecond on an
+/// idle guest.
 pub struct VipWatch {
     vip: IpAddr,
     /// The holders from that moment on.

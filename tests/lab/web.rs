@@ -1,5 +1,5 @@
-//! A web server in the test's own process, on a host: one thread, no forks, so that it adds no noise to what is measured.
-//! It answers with the host's name, or streams slowly. Clients are in `probe`.
+//! A web server in the test's own process, on a host: one thread, no forks, so that it adds no noise to what
+//! is measured. It answers with the host's name, or streams slowly. Clients are in `probe`.
 
 use std::collections::BTreeMap;
 use std::io::{self, PipeReader, PipeWriter, Read, Write, pipe};
@@ -15,8 +15,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 use crate::check::Expected;
 use crate::journal::lock;
 use crate::net::{Host, ipv6};
-use crate::probe::poll_timeout;
-use crate::time::eventually;
+use crate::time::{eventually, poll_timeout};
 
 /// A request longer than this is refused.
 const REQUEST_LENGTH_MAX: usize = 8 << 10;
@@ -29,8 +28,9 @@ const STREAM_BYTES: usize = 256;
 
 /// A web server; see [`Host::web`]. Dropped, it stops.
 ///
-/// `GET /stream?ms=20&bytes=256` ends with [`WebServer::finish`]; each of its bytes tells its place, see [`stream_byte`]. Any
-/// other path is answered at once with the host's name and closed, unless [`WebServer::answer`] says otherwise.
+/// `GET /stream?ms=20&bytes=256` ends with [`WebServer::finish`]; each of its bytes tells its place, see
+/// [`stream_byte`]. Any other path is answered at once with the host's name and closed, unless
+/// [`WebServer::answer`] says otherwise.
 pub struct WebServer {
     host: Host,
     port: u16,
@@ -286,7 +286,8 @@ impl Connection {
         let (status, body) = lock(answers).get(path).cloned().unwrap_or_else(|| (200, name.to_owned()));
         let length = body.len();
         let text = format!(
-            "HTTP/1.1 {status} Said\r\nX-Host: {name}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+            "HTTP/1.1 {status} Said\r\nX-Host: {name}\r\nContent-Length: {length}\r\nConnection: \
+            close\r\n\r\n{body}"
         );
         let _ = self.stream.write_all(text.as_bytes());
         Fate::Close
