@@ -2,8 +2,8 @@
 //!
 //! Here is what is in the picture; `svg` and `mermaid` draw it. Four columns from left to right: directors,
 //! virtual routers, services, real servers. What looks the same from outside becomes one box, so that forty
-//! hosts are as readable as two: real servers of the same services, and services of the same virtual router and
-//! real servers. Around the virtual routers of a sync group is a frame.
+//! hosts are as readable as two: real servers of the same services, and services of the same virtual router
+//! and real servers. Around the virtual routers of a sync group is a frame.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,6 +12,7 @@ use evenkeel_schemas::scalars::{Name, Port};
 
 use crate::resolve::{Balanced, Resolved, Taken};
 
+mod labels;
 mod mermaid;
 mod svg;
 
@@ -20,7 +21,8 @@ pub use svg::svg;
 
 /// How many lines a box has at most; the last one then says how many more there are.
 const MAX_LINES: usize = 12;
-/// How many ports and ranges are written out, and how many names on a line between two boxes: both make boxes wide.
+/// How many ports and ranges are written out, and how many names on a line between two boxes: both make boxes
+/// wide.
 const MAX_PORTS: usize = 6;
 const MAX_DRAINED: usize = 3;
 
@@ -150,8 +152,8 @@ impl Graph {
     }
 }
 
-/// Sync groups with their virtual routers, which are numbered by their names. A virtual router with VIPs of both families is none:
-/// it is one box.
+/// Sync groups with their virtual routers, which are numbered by their names. A virtual router with VIPs of
+/// both families is none: it is one box.
 fn groups(cluster: &Resolved) -> Vec<(Name, BTreeSet<usize>)> {
     let mut groups: BTreeMap<&Name, BTreeSet<usize>> = BTreeMap::new();
     for (index, router) in cluster.routers.values().enumerate() {
@@ -163,8 +165,8 @@ fn groups(cluster: &Resolved) -> Vec<(Name, BTreeSet<usize>)> {
     several.map(|(name, members)| (name.clone(), members)).collect()
 }
 
-/// How packets are sent to these of a service's real servers: weight, who gets no new connections, and forwarding where
-/// it is not the usual one.
+/// How packets are sent to these of a service's real servers: weight, who gets no new connections, and
+/// forwarding where it is not the usual one.
 fn sending(servers: &Sends, hosts: &[&Name]) -> String {
     let of_team = || hosts.iter().filter_map(|host| Some((*host, servers.get(*host)?)));
     let serving = || of_team().map(|(_, (weight, _))| *weight).filter(|weight| *weight > 0);

@@ -95,3 +95,109 @@ fn nothing_overlaps_and_nothing_is_missing() {
         }
     }
 }
+
+/// A cluster in which `services` services reach `groups` groups of real servers each: no two groups are in
+/// the same services.
+fn crowd(groups: usize, services: usize, long: bool) -> String {
+    let name = |kind: &str, number: usize| {
+        if long {
+            format!("{kind}{number}-with-a-name-as-long-as-names-may-be-in-a-cluster")
+        } else {
+            format!("{kind}{number}")
+        }
+    };
+    let mut text = String::from(
+        "version = 1\nname = \"crowd\"\n[segments.front]\nsubnets = [\"10.0.0.0/16\"]\n\
+         [hosts.dir1]\naddress = \"10.0.0.1\"\ninterface = \"eth0\"\n\
+         [hosts.dir2]\naddress = \"10.0.0.2\"\ninterface = \"eth0\"\n\
+         [virtual_routers.edge]\nvrid = 1\nvips = [\"10.0.0.100\"]\ndirectors = [\"dir1\", \"dir2\"]\n",
+    );
+    for group in 0..groups {
+        let host = name("real", group);
+        text += &format!("[hosts.{host}]\naddress = \"10.0.1.{}\"\ninterface = \"eth0\"\n", group + 1);
+        // A service of its own makes a group of it.
+        text += &format!(
+            "[services.{}]\nrouter = \"edge\"\nprotocol = \"tcp\"\nport = {}\nreal_servers = [{{ host \
+            = \"{host}\" }}]\n",
+            name("only", group),
+            1000 + group
+        );
+    }
+    for service in 0..services {
+        let real: Vec<String> = (0..groups)
+            .map(|group| format!("{{ host = \"{}\", weight = {} }}", name("real", group), 1 + service))
+            .collect();
+        text += &format!(
+            "[services.{}]\nrouter = \"edge\"\nprotocol = \"tcp\"\nport = {}\nreal_servers = [{}]\n",
+            name("all", service),
+            2000 + service,
+            real.join(", ")
+        );
+    }
+    text
+}
+
+/// The room that a text takes: left, top, right, bottom.
+fn room(text: &roxmltree::Node<'_, '_>) -> [f64; 4] {
+    let number = |key: &str| text.attribute(key).and_then(|text| text.parse::<f64>().ok()).expect("a number");
+    #[allow(clippy::cast_precision_loss, reason = "a few characters")]
+    let width = text.text().expect("words").chars().count() as f64 * 7.2;
+    let left =
+        if text.attribute("text-anchor") == Some("middle") { number("x") - width / 2.0 } else { number("x") };
+    [left, number("y") - 10.0, left + width, number("y") + 3.0]
+}
+
+/// Words on lines, and everything else that is written, have room of their own, on the page and beside the
+/// boxes.
+#[test]
+fn words_are_never_written_over_others() {
+    let mut seen = 0;
+    for (groups, services, long) in (1..=8)
+        .flat_map(|groups| (0..=4).map(move |services| (groups, services)))
+        .chain([(30, 12), (1, 40), (40, 1)])
+        .flat_map(|(groups, services)| [(groups, services, false), (groups, services, true)])
+    {
+        let case = format!("{groups} groups, {services} services, long names: {long}");
+        let compilation = compile(&SourceFile::new("cluster.toml", crowd(groups, services, long)));
+        let text = svg(&Graph::of(
+            compilation.cluster.as_ref().unwrap_or_else(|| panic!("{:?}", compilation.diagnostics)),
+        ));
+        let document = roxmltree::Document::parse(&text).expect("well-formed XML");
+        let page = |key: &str| {
+            document.root_element().attribute(key).and_then(|text| text.parse::<f64>().ok()).expect("a size")
+        };
+        let texts: Vec<_> = document.descendants().filter(|node| node.tag_name().name() == "text").collect();
+        let boxes: Vec<[f64; 4]> = document
+            .descendants()
+            .filter(|node| node.tag_name().name() == "rect" && node.attribute("class") != Some("background"))
+            .map(|node| {
+                let [x, y, width, height] = ["x", "y", "width", "height"].map(|key| {
+                    node.attribute(key).and_then(|text| text.parse::<f64>().ok()).expect("a number")
+                });
+                [x, y, x + width, y + height]
+            })
+            .collect();
+        let meet = |one: &[f64; 4], other: &[f64; 4]| {
+            one[0] < other[2] && other[0] < one[2] && one[1] < other[3] && other[1] < one[3]
+        };
+        for (index, text) in texts.iter().enumerate() {
+            let here = room(text);
+            let is_on_page =
+                here[0] >= 0.0 && here[1] >= 0.0 && here[2] <= page("width") && here[3] <= page("height");
+            assert!(is_on_page, "{case}: {:?} is not on the page", text.text());
+            for other in &texts[index + 1..] {
+                assert!(
+                    !meet(&here, &room(other)),
+                    "{case}: {:?} over {:?} at {here:?}",
+                    text.text(),
+                    other.text()
+                );
+            }
+            if text.attribute("text-anchor") == Some("middle") {
+                seen += 1;
+                assert!(!boxes.iter().any(|area| meet(&here, area)), "{case}: {:?} over a box", text.text());
+            }
+        }
+    }
+    assert!(seen > 1000, "only {seen} words on lines");
+}

@@ -8,6 +8,7 @@ use std::fmt::Write;
 
 use evenkeel_schemas::scalars::Name;
 
+use super::labels::{self, Curve};
 use super::{Edge, Graph, Node};
 
 const MARGIN: f64 = 24.0;
@@ -19,9 +20,11 @@ const GAP: f64 = 14.0;
 const BETWEEN: f64 = 90.0;
 /// Room on both sides of the words on a line.
 const AROUND: f64 = 70.0;
+/// Most words beside each other on lines, so that no picture is all lines.
+const MOST_BESIDE: f64 = 4.0;
 /// Width of a character of the 12 px monospaced font.
 const CHARACTER: f64 = 7.3;
-/// Between the frame of a sync group and what is in it, and the room for its words above.
+/// LinesBetween the frame of a sync group and what is in it, and the room for its words above.
 const FRAME: f64 = 8.0;
 const FRAME_HEAD: f64 = 24.0;
 const TITLES: [&str; 4] = ["Directors", "Virtual routers", "Services", "Real servers"];
@@ -34,12 +37,13 @@ rect{stroke-width:1.2;rx:6}\
 .director{fill:#ddf4ff;stroke:#0969da}.router{fill:#fbefff;stroke:#8250df}\
 .service{fill:#fff8c5;stroke:#9a6700}.real{fill:#dafbe1;stroke:#1a7f37}\
 path{fill:none;stroke:#6e7781;stroke-width:1.3}.backup{stroke-dasharray:5 4}\
-.background{fill:#fff;stroke:none;rx:0}.frame{fill:none;stroke:#8250df;stroke-dasharray:3 3}.halo{paint-order:stroke;stroke:#fff;stroke-width:4px}\
+.background{fill:#fff;stroke:none;rx:0}.frame{fill:none;stroke:#8250df;stroke-dasharray:3 3}\
+.halo{paint-order:stroke;stroke:#fff;stroke-width:4px}\
 @media(prefers-color-scheme:dark){text{fill:#e6edf3}.small{fill:#9198a1}.background{fill:#0d1117}\
 .halo{stroke:#0d1117}.director{fill:#0c2d6b}.router{fill:#3c1e70}.service{fill:#4b2900}.real{fill:#04260f}}";
 
 /// A box with its place.
-struct Placed<'g> {
+struct PlacedNode<'g> {
     node: &'g Node,
     x: f64,
     y: f64,
@@ -47,7 +51,7 @@ struct Placed<'g> {
     height: f64,
 }
 
-impl Placed<'_> {
+impl PlacedNode<'_> {
     fn middle(&self) -> f64 {
         self.y + self.height / 2.0
     }
@@ -61,25 +65,26 @@ pub fn svg(graph: &Graph) -> String {
     let placed = place(columns, edges, &graph.groups);
     let all = || placed.iter().flatten();
     let right = all().map(|node| node.x + node.width).fold(360.0, f64::max) + MARGIN;
-    let bottom = all().map(|node| node.y + node.height).fold(HEAD, f64::max) + MARGIN;
+    let lowest_box = all().map(|node| node.y + node.height).fold(HEAD, f64::max);
+    let [directors, routers, services, real_servers] = &placed;
+    let between = [
+        LinesBetween::new(&graph.holds, directors, routers),
+        LinesBetween::new(&graph.serves, routers, services),
+        LinesBetween::new(&graph.sends, services, real_servers),
+    ];
+    let bottom = between.iter().map(LinesBetween::bottom).fold(lowest_box, f64::max) + MARGIN;
     let legend = graph.segments.iter().map(|(name, subnets)| format!("segment {name}: {subnets}"));
     let legend: Vec<String> = legend.collect();
     let height = bottom + LINE * lines(legend.len()) + PADDING;
     let mut out = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {right:.0} {height:.0}\" width=\"{right:.0}\" \
-         height=\"{height:.0}\" role=\"img\" aria-label=\"Cluster {name}\">\n<style>{STYLE}</style>\n\
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {right:.0} {height:.0}\" \
+         width=\"{right:.0}\" height=\"{height:.0}\" role=\"img\" aria-label=\"Cluster {name}\">\n\
+         <style>{STYLE}</style>\n\
          <rect class=\"background\" width=\"100%\" height=\"100%\"/>\n\
          <text class=\"head\" x=\"{MARGIN}\" y=\"30\">{name}</text>\n",
         name = escaped(&graph.name)
     );
-    for (index, edges) in edges.into_iter().enumerate() {
-        let mut written = Vec::new();
-        for edge in edges {
-            if let (Some(from), Some(to)) = (placed[index].get(edge.from), placed[index + 1].get(edge.to)) {
-                draw_edge(&mut out, edge, from, to, &mut written);
-            }
-        }
-    }
+    between.iter().for_each(|between| between.draw(&mut out));
     for (index, column) in placed.iter().enumerate() {
         if let Some(first) = column.first() {
             // Writing to a String cannot fail, here and below.
@@ -119,9 +124,9 @@ fn place<'g>(
     columns: [&'g Vec<Node>; 4],
     edges: [&Vec<Edge>; 3],
     groups: &[(Name, BTreeSet<usize>)],
-) -> [Vec<Placed<'g>>; 4] {
+) -> [Vec<PlacedNode<'g>>; 4] {
     let mut x = MARGIN;
-    let mut placed: [Vec<Placed<'g>>; 4] = Default::default();
+    let mut placed: [Vec<PlacedNode<'g>>; 4] = Default::default();
     for (index, column) in columns.into_iter().enumerate() {
         let size = |node: &Node| {
             let text = text_of(node);
@@ -147,7 +152,7 @@ fn place<'g>(
         });
         let mut y = HEAD;
         let mut inside = None;
-        let mut nodes: Vec<Option<Placed<'g>>> = column.iter().map(|_| None).collect();
+        let mut nodes: Vec<Option<PlacedNode<'g>>> = column.iter().map(|_| None).collect();
         for (_, frame, _, node) in order {
             if frame != inside {
                 y += if inside.is_some() { FRAME } else { 0.0 };
@@ -155,20 +160,24 @@ fn place<'g>(
                 inside = frame;
             }
             let height = size(&column[node]).1;
-            nodes[node] = Some(Placed { node: &column[node], x, y, width, height });
+            nodes[node] = Some(PlacedNode { node: &column[node], x, y, width, height });
             y += height + GAP;
         }
         placed[index] = nodes.into_iter().flatten().collect();
-        let labels = edges.get(index).into_iter().flat_map(|edges| edges.iter());
-        let longest = labels.map(|edge| edge.label.chars().count()).max().unwrap_or(0);
-        x += width + BETWEEN.max(lines(longest) * CHARACTER + AROUND);
+        if let Some(edges) = edges.get(index) {
+            let longest = edges.iter().map(|edge| edge.label.chars().count()).max().unwrap_or(0);
+            let count = edges.iter().filter(|edge| !edge.label.is_empty()).count();
+            // Words may stand beside each other where there are more of them than rows to write them in.
+            let beside = (2.0 * labels::rows(count) / (y - HEAD).max(1.0)).ceil().clamp(1.0, MOST_BESIDE);
+            x += width + BETWEEN.max(lines(longest) * CHARACTER * beside + AROUND);
+        }
     }
     centre(&mut placed);
     placed
 }
 
 /// Mean height of what leads to a box.
-fn pull(column: usize, node: usize, placed: &[Vec<Placed<'_>>; 4], edges: [&Vec<Edge>; 3]) -> f64 {
+fn pull(column: usize, node: usize, placed: &[Vec<PlacedNode<'_>>; 4], edges: [&Vec<Edge>; 3]) -> f64 {
     let Some(before) = column.checked_sub(1) else { return lines(node) };
     let from =
         edges[before].iter().filter(|edge| edge.to == node).filter_map(|edge| placed[before].get(edge.from));
@@ -177,9 +186,9 @@ fn pull(column: usize, node: usize, placed: &[Vec<Placed<'_>>; 4], edges: [&Vec<
 }
 
 /// Moves every column to the middle of the picture.
-fn centre(placed: &mut [Vec<Placed<'_>>; 4]) {
+fn centre(placed: &mut [Vec<PlacedNode<'_>>; 4]) {
     let bottom =
-        |column: &Vec<Placed<'_>>| column.iter().map(|node| node.y + node.height).fold(HEAD, f64::max);
+        |column: &Vec<PlacedNode<'_>>| column.iter().map(|node| node.y + node.height).fold(HEAD, f64::max);
     let lowest = placed.iter().map(bottom).fold(HEAD, f64::max);
     for column in placed {
         let shift = (lowest - bottom(column)) / 2.0;
@@ -188,7 +197,7 @@ fn centre(placed: &mut [Vec<Placed<'_>>; 4]) {
 }
 
 /// A frame around some boxes that stand together, with its words inside, above them.
-fn draw_frame<'p>(out: &mut String, title: &str, boxes: impl Iterator<Item = &'p Placed<'p>> + Clone) {
+fn draw_frame<'p>(out: &mut String, title: &str, boxes: impl Iterator<Item = &'p PlacedNode<'p>> + Clone) {
     let top = boxes.clone().map(|placed| placed.y).fold(f64::MAX, f64::min) - FRAME_HEAD;
     let bottom = boxes.clone().map(|placed| placed.y + placed.height).fold(0.0, f64::max) + FRAME;
     let Some(first) = boxes.clone().next() else { return };
@@ -204,8 +213,8 @@ fn draw_frame<'p>(out: &mut String, title: &str, boxes: impl Iterator<Item = &'p
     );
 }
 
-fn draw_node(out: &mut String, placed: &Placed<'_>, class: &str) {
-    let Placed { node, x, y, width, height } = placed;
+fn draw_node(out: &mut String, placed: &PlacedNode<'_>, class: &str) {
+    let PlacedNode { node, x, y, width, height } = placed;
     let _ = writeln!(
         out,
         "<rect class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\"/>\n\
@@ -225,39 +234,57 @@ fn draw_node(out: &mut String, placed: &Placed<'_>, class: &str) {
     }
 }
 
-/// A curve with its words where it starts, unless words are there already.
-fn draw_edge(
-    out: &mut String,
-    edge: &Edge,
-    from: &Placed<'_>,
-    to: &Placed<'_>,
-    written: &mut Vec<(f64, f64)>,
-) {
-    let (x1, y1, x2, y2) = (from.x + from.width, from.middle(), to.x, to.middle());
-    let bend = (x2 - x1) / 2.0;
-    let class = if edge.preferred { "" } else { " class=\"backup\"" };
-    let _ = writeln!(
-        out,
-        "<path{class} d=\"M{x1:.1},{y1:.1} C{:.1},{y1:.1} {:.1},{y2:.1} {x2:.1},{y2:.1}\"/>",
-        x1 + bend,
-        x2 - bend
-    );
-    if edge.label.is_empty() {
-        return;
+/// The lines between two columns and the words on them, which are drawn last so that no line crosses them.
+struct LinesBetween<'g> {
+    lines: Vec<(&'g Edge, Curve)>,
+    /// Lines with words, and where the words stand.
+    words: Vec<(&'g Edge, (f64, f64))>,
+}
+
+impl<'g> LinesBetween<'g> {
+    fn new(edges: &'g [Edge], from: &[PlacedNode<'_>], to: &[PlacedNode<'_>]) -> Self {
+        let line = |edge: &'g Edge| {
+            let (from, to) = (from.get(edge.from)?, to.get(edge.to)?);
+            Some((edge, Curve { from: (from.x + from.width, from.middle()), to: (to.x, to.middle()) }))
+        };
+        let lines: Vec<(&Edge, Curve)> = edges.iter().filter_map(line).collect();
+        let with_words: Vec<&(&Edge, Curve)> =
+            lines.iter().filter(|(edge, _)| !edge.label.is_empty()).collect();
+        let sizes: Vec<(Curve, f64)> =
+            with_words.iter().map(|(edge, curve)| (*curve, width_of(&edge.label))).collect();
+        let places = labels::place(&sizes, HEAD);
+        let words = with_words.iter().map(|(edge, _)| *edge).zip(places).collect();
+        Self { lines, words }
     }
-    let (x, mut y) = (x1 + (x2 - x1) * 0.5, y1 + (y2 - y1) * 0.5 - 4.0);
-    while written
-        .iter()
-        .any(|(other_x, other_y): &(f64, f64)| (other_x - x).abs() < 60.0 && (other_y - y).abs() < 13.0)
-    {
-        y += 14.0;
+
+    /// Where the lowest words end.
+    fn bottom(&self) -> f64 {
+        self.words.iter().map(|(_, (_, y))| labels::bottom(*y)).fold(HEAD, f64::max)
     }
-    written.push((x, y));
-    let _ = writeln!(
-        out,
-        "<text class=\"small halo\" text-anchor=\"middle\" x=\"{x:.1}\" y=\"{y:.1}\">{}</text>",
-        escaped(&edge.label)
-    );
+
+    fn draw(&self, out: &mut String) {
+        for (edge, curve) in &self.lines {
+            let class = if edge.preferred { "" } else { " class=\"backup\"" };
+            let ((x1, y1), (x2, y2), bend) = (curve.from, curve.to, curve.bend());
+            let _ = writeln!(
+                out,
+                "<path{class} d=\"M{x1:.1},{y1:.1} C{:.1},{y1:.1} {:.1},{y2:.1} {x2:.1},{y2:.1}\"/>",
+                x1 + bend,
+                x2 - bend
+            );
+        }
+        for (edge, (x, y)) in &self.words {
+            let _ = writeln!(
+                out,
+                "<text class=\"small halo\" text-anchor=\"middle\" x=\"{x:.1}\" y=\"{y:.1}\">{}</text>",
+                escaped(&edge.label)
+            );
+        }
+    }
+}
+
+fn width_of(words: &str) -> f64 {
+    lines(words.chars().count()) * CHARACTER
 }
 
 fn escaped(text: &str) -> String {
