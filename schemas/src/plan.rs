@@ -12,6 +12,7 @@ use crate::scalars::{Cidr, InterfaceName, Ip, Name, Span};
 
 mod check;
 mod router;
+pub mod testing;
 mod tracker;
 mod tunnel;
 mod virtual_server;
@@ -54,19 +55,19 @@ pub struct Plan {
     /// Whether `evenkeel apply` and `compile` refuse to remove this host. The host itself does not care.
     #[serde(default, skip_serializing_if = "is_false")]
     pub prevent_removal: bool,
-    /// Whether this host takes no part in the elections of its virtual routers. While it is Master it hands over first, and stays
-    /// Master until another director has taken over.
+    /// Whether this host takes no part in the elections of its virtual routers. While it is Master it hands
+    /// over first, and stays Master until another director has taken over.
     #[serde(default, skip_serializing_if = "is_false")]
     pub maintenance: bool,
-    /// How to converge.
+    /// Policy of convergence.
     pub policy: Policy,
-    /// Virtual routers that this host takes part in.
+    /// Virtual routers of this host.
     #[serde(rename = "router", default)]
     pub routers: Vec<Router>,
     /// Virtual routers that are Master together or not at all.
     #[serde(rename = "sync_group", default, skip_serializing_if = "Vec::is_empty")]
     pub sync_groups: Vec<SyncGroup>,
-    /// What the elections watch besides advertisements.
+    /// Trackers of the elections.
     #[serde(rename = "tracker", default, skip_serializing_if = "Vec::is_empty")]
     pub trackers: Vec<Tracker>,
     /// Virtual servers (IPVS services) of a director.
@@ -95,18 +96,19 @@ pub struct Plan {
     pub sysctls: Vec<Sysctl>,
 }
 
-/// How to converge.
+/// Policy of convergence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Policy {
-    /// Longest time between two looks at kernel state that has no change events (IPVS, sysctls).
+    /// Longest time between two observations of kernel state that has no change events (IPVS, sysctls).
     pub resync: Span,
     /// Whether foreign IPVS services are removed.
     pub exclusive_ipvs: bool,
-    /// What is done about drift, by kind of object.
+    /// Treatment of drift, by kind of object.
     #[serde(default, skip_serializing_if = "is_default")]
     pub drift: Drift,
-    /// A change of the plan is taken back unless it is confirmed in time; absent: it stays.
+    /// Probation of a change of the plan: without a confirmation in time the host rolls back; absent: the
+    /// change stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probation: Option<Probation>,
 }
@@ -173,7 +175,7 @@ pub struct Sysctl {
     pub value: String,
 }
 
-/// What only the compiler looks at is left out of plans that do not use it.
+/// Leaves keys that only the compiler reads out of plans that do not use them.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 pub(crate) const fn is_false(flag: &bool) -> bool {
     !*flag

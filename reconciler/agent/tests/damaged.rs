@@ -8,12 +8,10 @@ use std::fs;
 use std::path::Path;
 use std::process::Output;
 
-use evenkeel_schemas::seal;
+use evenkeel_schemas::plan::testing::PlanText;
 use support::alone;
 
 const DAMAGE: &str = "{\"version\":1,\"addr";
-const PLAN: &str = "format = 1\ncluster = \"c\"\nhost = \"h\"\nhost_addresses = []\n\
-                    [policy]\nresync = \"5s\"\nexclusive_ipvs = false\n";
 
 fn run(directory: &Path, arguments: &[&str]) -> (bool, String) {
     let output: Output = alone(env!("CARGO_BIN_EXE_evenkeeld"))
@@ -33,7 +31,7 @@ fn damaged(names: &[&str]) -> tempfile::TempDir {
     for name in names {
         fs::write(scratch.path().join("state").join(name), DAMAGE).expect("written");
     }
-    fs::write(scratch.path().join("h.plan.toml"), seal::seal(PLAN)).expect("written");
+    fs::write(scratch.path().join("h.plan.toml"), PlanText::of("h").sealed()).expect("written");
     scratch
 }
 

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use evenkeel_schemas::plan::testing::{PlanText, router};
 use evenkeel_schemas::seal;
 use evenkeel_schemas::status::Status;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -39,15 +40,9 @@ impl Host {
 
     /// Puts a plan in place: a virtual router on an interface that does not exist, so that there is something to say.
     fn plan(&self, vrid: u8) {
-        let body = format!(
-            "format = 1\ncluster = \"c\"\nhost = \"h\"\nhost_addresses = []\n\
-             [policy]\nresync = \"5s\"\nexclusive_ipvs = false\n\
-             [[router]]\nname = \"VI_1\"\ninterface = \"no-such-if0\"\nsource = \"192.0.2.1\"\nversion = 3\n\
-             vrid = {vrid}\npriority = 100\nadvert_interval = \"1s\"\npreempt = true\ngarp_repeat = 1\n\
-             garp_delay = \"0s\"\nvips = [\"192.0.2.10/32\"]\n"
-        );
+        let plan = PlanText::of("h").router(&router("VI_1", vrid, &["192.0.2.10/32"]));
         let new = self.path("new");
-        std::fs::write(&new, seal::seal(&body)).expect("write");
+        std::fs::write(&new, plan.sealed()).expect("write");
         std::fs::rename(new, self.path("h.plan.toml")).expect("rename");
     }
 

@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use evenkeel_schemas::plan::Router;
+use evenkeel_schemas::plan::testing::{PlanText, router};
 use evenkeel_schemas::scalars::Name;
-use evenkeel_schemas::seal;
 use evenkeel_schemas::status::{RouterOrder, Status};
 
 use support::alone;
@@ -40,21 +41,14 @@ impl Host {
 
     /// The same with lines about the whole host.
     fn plan_of(&self, head: &str, routers: &[&str], more: &str) {
-        let mut body = format!(
-            "format = 1\ncluster = \"c\"\nhost = \"h\"\nhost_addresses = []\n{head}\
-             [policy]\nresync = \"5s\"\nexclusive_ipvs = false\n"
-        );
-        for (n, name) in routers.iter().enumerate() {
-            body += &format!(
-                "[[router]]\nname = \"{name}\"\ninterface = \"no-such-if0\"\nsource = \"192.0.2.1\"\nversion = 3\n\
-                 vrid = {}\npriority = 100\nadvert_interval = \"1s\"\npreempt = true\ngarp_repeat = 1\n\
-                 garp_delay = \"0s\"\nvips = [\"192.0.2.{}/32\"]\nsync_group = \"front\"\n",
-                n + 1,
-                n + 10
-            );
+        let mut plan = PlanText::of("h").keys(head);
+        for (name, n) in routers.iter().zip(1..) {
+            let vip = format!("192.0.2.{}/32", n + 9);
+            let sync_group = Some("front".parse().expect("a name"));
+            plan = plan.router(&Router { sync_group, ..router(name, n, &[&vip]) });
         }
         let new = self.path("new");
-        std::fs::write(&new, seal::seal(&(body + more))).expect("write");
+        std::fs::write(&new, plan.with(more).sealed()).expect("write");
         std::fs::rename(new, self.path("h.plan.toml")).expect("rename");
     }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use evenkeel_schemas::seal;
+use evenkeel_schemas::plan::testing::{PlanText, router};
 
 /// Longest wait for the daemon to answer.
 const LONG: Duration = Duration::from_secs(60);
@@ -59,13 +59,10 @@ impl Host {
     fn new() -> Self {
         let directory = tempfile::tempdir().expect("tempdir");
         let place = directory.path();
-        let head = "format = 1\ncluster = \"c\"\nhost = \"h\"\nhost_addresses = []\n\
-             [policy]\nresync = \"5s\"\nexclusive_ipvs = false\n";
-        let router = "[[router]]\nname = \"VI_1\"\ninterface = \"no-such-if0\"\nsource = \"192.0.2.1\"\nversion = 3\n\
-             vrid = 51\npriority = 100\nadvert_interval = \"1s\"\npreempt = true\ngarp_repeat = 1\n\
-             garp_delay = \"0s\"\nvips = [\"192.0.2.10/32\"]\n";
-        std::fs::write(place.join("h.plan.toml"), seal::seal(&format!("{head}{router}"))).expect("write");
-        std::fs::write(place.join("empty.plan.toml"), seal::seal(head)).expect("write");
+        let empty = PlanText::of("h");
+        let plan = empty.clone().router(&router("VI_1", 51, &["192.0.2.10/32"]));
+        std::fs::write(place.join("h.plan.toml"), plan.sealed()).expect("write");
+        std::fs::write(place.join("empty.plan.toml"), empty.sealed()).expect("write");
         Self { directory, daemon: None }
     }
 

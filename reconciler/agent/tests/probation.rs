@@ -11,6 +11,9 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use evenkeel_schemas::plan::testing::{PlanText, router};
+use evenkeel_schemas::plan::{Auth, Router, SecretReference};
+use evenkeel_schemas::scalars::Priority;
 use evenkeel_schemas::seal;
 use evenkeel_schemas::status::{ProbationStatus, Status};
 
@@ -40,15 +43,14 @@ impl Host {
     /// Puts a plan in place with one router of this priority, and returns its generation.
     fn plan(&self, priority: u8, policy: &str) -> String {
         let password = self.path("password");
-        let body = format!(
-            "format = 1\ncluster = \"c\"\nhost = \"h\"\nhost_addresses = []\n\
-             [policy]\nresync = \"5s\"\nexclusive_ipvs = false\n{policy}\
-             [[router]]\nname = \"VI_1\"\ninterface = \"no-such-if0\"\nsource = \"192.0.2.1\"\nversion = 2\n\
-             vrid = 1\npriority = {priority}\nadvert_interval = \"1s\"\npreempt = true\ngarp_repeat = 1\n\
-             garp_delay = \"0s\"\nvips = [\"192.0.2.10/32\"]\n\
-             auth = {{ type = \"pass\", secret = {{ file = {password:?} }} }}\n"
-        );
-        let sealed = seal::seal(&body);
+        let password = password.display().to_string();
+        let router = Router {
+            version: 2,
+            priority: Priority::new(priority).expect("a priority"),
+            auth: Some(Auth::Pass { secret: SecretReference::File(password) }),
+            ..router("VI_1", 1, &["192.0.2.10/32"])
+        };
+        let sealed = PlanText::of("h").policy(policy).router(&router).sealed();
         let (new, (generation, _)) = (self.path("new"), seal::open(sealed.as_bytes()).expect("sealed"));
         std::fs::write(&new, &sealed).expect("write");
         std::fs::rename(new, self.path("h.plan.toml")).expect("rename");

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use evenkeel_converge::model::IPV6_METRIC;
 use evenkeel_converge::{LinkKind, View, desired, router_routes, router_rules, vip_addresses};
+use evenkeel_schemas::plan::testing::PlanText;
 use evenkeel_schemas::plan::{Plan, Router};
 use serde_json::{Value, json};
 
@@ -21,14 +22,10 @@ fn router(more: &Value) -> Router {
 }
 
 fn plan(routers: &[Router]) -> Plan {
-    serde_json::from_value(json!({
-        "format": 1, "cluster": "c", "host": "dir1", "host_addresses": [],
-        "policy": { "resync": "30s", "exclusive_ipvs": false },
-        "router": routers,
-        "address": [{ "interface": "lo", "address": "2001:db8::7/128", "scope": "host" }],
-        "route": [{ "destination": "2001:db8::7/128", "interface": "lo", "scope": "link", "table": 254 }],
-    }))
-    .expect("a plan")
+    let address = json!({ "interface": "lo", "address": "2001:db8::7/128", "scope": "host" });
+    let route = json!({ "destination": "2001:db8::7/128", "interface": "lo", "scope": "link", "table": 254 });
+    let plan = routers.iter().fold(PlanText::of("dir1"), PlanText::router);
+    plan.entry("address", &address).entry("route", &route).plan()
 }
 
 #[test]
@@ -84,7 +81,8 @@ fn a_virtual_mac_is_an_interface_that_has_the_vips() {
 fn routes_and_rules_are_as_the_kernel_tells_them() {
     let router = router(&json!({
         "routes": [
-            { "destination": "0.0.0.0/0", "via": "192.0.2.254", "interface": "eth0", "source": "192.0.2.7", "table": 7, "metric": 0 },
+            { "destination": "0.0.0.0/0", "via": "192.0.2.254", "interface": "eth0", "source": "192.0.2.7",
+              "table": 7, "metric": 0 },
             { "destination": "198.51.100.0/24", "interface": "eth0", "table": 254, "metric": 5 },
             { "destination": "::/0", "via": "2001:db8::1", "interface": "eth0", "table": 254, "metric": 0 },
         ],

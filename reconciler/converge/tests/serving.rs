@@ -3,28 +3,23 @@
 use std::collections::BTreeSet;
 
 use evenkeel_converge::{AddressKey, ObjectKey, ServiceKey, missing_services, unnamed, unserved};
-use evenkeel_schemas::plan::Plan;
+use evenkeel_schemas::plan::testing::{PlanText, router};
+use evenkeel_schemas::plan::{Plan, Router};
 use serde_json::{Value, json};
 
-fn plan(servers: &Value) -> Plan {
-    let router = |name: &str, vrid: u8, vips: &[&str], source: &str| {
-        json!({
-            "name": name, "interface": "eth0", "source": source, "version": 3, "vrid": vrid, "priority": 100,
-            "advert_interval": "1s", "preempt": true, "garp_repeat": 5, "garp_delay": "5s", "vips": vips,
-        })
+fn plan(servers: &[Value]) -> Plan {
+    let router = |name: &str, vrid: u8, vips: &[&str]| Router {
+        interface: "eth0".parse().expect("an interface"),
+        ..router(name, vrid, vips)
     };
-    serde_json::from_value(json!({
-        "format": 1, "cluster": "c", "host": "dir1", "host_addresses": [],
-        "policy": { "resync": "30s", "exclusive_ipvs": false },
-        "router": [
-            router("web", 51, &["192.0.2.7/32", "192.0.2.8/32"], "192.0.2.1"),
-            router("mail", 52, &["192.0.2.9/32"], "192.0.2.1"),
-            router("mail", 52, &["2001:db8::9/128"], "::"),
-            router("gateway", 53, &["192.0.2.254/32"], "192.0.2.1"),
-        ],
-        "virtual_server": servers,
-    }))
-    .expect("a plan")
+    let routers = [
+        router("web", 51, &["192.0.2.7/32", "192.0.2.8/32"]),
+        router("mail", 52, &["192.0.2.9/32"]),
+        Router { source: "::".parse().expect("an address"), ..router("mail", 52, &["2001:db8::9/128"]) },
+        router("gateway", 53, &["192.0.2.254/32"]),
+    ];
+    let plan = routers.iter().fold(PlanText::of("dir1"), PlanText::router);
+    servers.iter().fold(plan, |plan, server| plan.entry("virtual_server", server)).plan()
 }
 
 fn server(more: &Value) -> Value {
@@ -52,13 +47,13 @@ fn left(plan: &Plan, missing: &[usize]) -> Vec<String> {
 
 #[test]
 fn a_router_is_left_when_none_of_its_services_is_there() {
-    let all = json!([
+    let all = [
         at("192.0.2.7", 80),
         at("192.0.2.8", 443),
         at("192.0.2.9", 25),
         at("2001:db8::9", 25),
         server(&json!({ "firewall_mark": 1, "family": "ipv4", "vips": ["192.0.2.9"] })),
-    ]);
+    ];
     let plan = plan(&all);
     assert_eq!(left(&plan, &[]), [""; 0]);
     // One of several costs itself, on the same VIP or another one of the router.
@@ -79,7 +74,7 @@ fn a_router_is_left_when_none_of_its_services_is_there() {
 /// A VIP that the disk has not named must not be announced, by whichever router it is; the others go on.
 #[test]
 fn a_router_whose_vip_is_not_named_is_left() {
-    let plan = plan(&json!([]));
+    let plan = plan(&[]);
     let left = |lacking: &[(&str, &str)]| {
         let address = |(interface, vip): &(&str, &str)| {
             let interface = (*interface).to_owned();
@@ -95,8 +90,8 @@ fn a_router_whose_vip_is_not_named_is_left() {
     assert_eq!(left(&[("lo", "192.0.2.7/32"), ("eth0", "192.0.2.7/24"), ("eth0", "192.0.2.1/32")]), [0; 0]);
 }
 
-/// A director that is a real server of its own VIP has the virtual servers as Master only. What could not be made then is not
-/// forgotten when the router is left: it would be claimed again at once.
+/// A director that is a real server of its own VIP has the virtual servers as Master only. What could not be
+/// made then is not forgotten when the router is left: it would be claimed again at once.
 #[test]
 fn what_only_a_master_has_is_remembered_while_it_is_none() {
     let bound = |port| {
@@ -104,7 +99,7 @@ fn what_only_a_master_has_is_remembered_while_it_is_none() {
         server["only_as_master_of"] = json!("web");
         server
     };
-    let plan = plan(&json!([bound(80), bound(81), at("192.0.2.8", 82)]));
+    let plan = plan(&[bound(80), bound(81), at("192.0.2.8", 82)]);
     let key = |at: usize| ServiceKey::of(&plan.virtual_servers[at]).expect("a key");
     let of = |lacking: &[usize], master: bool, before: &[usize]| {
         let masters = master.then(|| "web".parse().expect("a name")).into_iter().collect();

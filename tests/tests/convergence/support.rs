@@ -5,6 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use evenkeel_schemas::plan::testing::PlanText;
 use lab::{Host, Lab};
 
 /// Time for anything that takes no more than a few seconds.
@@ -26,12 +27,8 @@ pub(crate) fn time_limit(normal: Duration, size: usize, normal_size: usize) -> l
 
 /// The head of a plan.
 pub(crate) fn head(host: &Host, resync: &str) -> String {
-    format!(
-        "format = 1\ncluster = \"proof\"\nhost = \"{}\"\nhost_addresses = [\"{}\"]\n\n[policy]\nresync = \"{resync}\"\n\
-         exclusive_ipvs = false\n\n",
-        host.name(),
-        host.ip()
-    )
+    let plan = PlanText::of(host.name()).cluster("proof").host_address(host.ip()).resync(resync);
+    plan.text() + "\n"
 }
 
 /// Seals a plan and puts it where the host's daemon finds it; the file.
