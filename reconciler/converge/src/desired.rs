@@ -15,8 +15,8 @@ use crate::model::{
     Timeouts, Tunnel, Unwrap,
 };
 
-/// What a host should look like. VIPs of routers, and what goes with them, follow the election and are
-/// not in `state`: see [`vip_addresses`], [`router_routes`] and [`router_rules`].
+/// Wanted state of a host. VIPs of routers, and all that moves with them, follow the election and are not in
+/// `state`: see [`vip_addresses`], [`router_routes`] and [`router_rules`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Desired {
     /// Objects that must be there.
@@ -29,32 +29,33 @@ pub struct Desired {
     pub vip_rules: BTreeSet<RuleKey>,
     /// The host's own addresses: never ours, never foreign.
     pub host_addresses: BTreeSet<IpAddr>,
-    /// Interfaces whose addresses and routes are looked at.
+    /// Interfaces whose addresses and routes are observed.
     pub interfaces: BTreeSet<String>,
     /// Whether foreign IPVS services are removed.
     pub exclusive_ipvs: bool,
     /// Virtual servers in which destinations that are not wanted may go on for a while.
     pub drains: BTreeMap<ServiceKey, DrainRules>,
-    /// What is done about drift.
+    /// Treatment of drift, by kind of object.
     pub drift: Drift,
     /// Objects of the plan that this host has in another role only.
     pub other_roles: OtherRoles,
 }
 
-/// What drains in one virtual server that is wanted.
+/// Destinations of one wanted virtual server that may drain.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DrainRules {
-    /// How long the connections of a destination that is not in the plan may go on; none: they end at once.
+    /// Longest time for which the connections of a destination that is no longer in the plan go on; none:
+    /// they end at once.
     pub leaving: Option<Duration>,
-    /// Destinations of the plan that were told to drain, each with how long its connections may go on; none:
-    /// until they end.
+    /// Destinations of the plan that an operator or a change of the plan drains, each with the longest time
+    /// for which its connections go on; none: until they end.
     pub told: BTreeMap<DestinationKey, Option<Duration>>,
     /// Destinations of the plan that failed and are out: nothing is gained by keeping their connections.
     pub failed: BTreeSet<DestinationKey>,
 }
 
-/// Objects that are wanted as soon as this host has another role. The ledger names them beforehand, so that a change of roles
-/// never waits for a disk.
+/// Objects that are wanted as soon as this host has another role. The ledger names them beforehand, so that a
+/// change of roles never waits for a disk.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OtherRoles {
     /// Services that only the Master of some router has.
@@ -93,17 +94,17 @@ impl Desired {
     }
 }
 
-/// What becomes of a destination now.
+/// Standing of a destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// It takes connections as its weight says.
+    /// Serving: it gets connections as its weight says.
     Serving,
-    /// It keeps the connections that it has: its weight is 0.
+    /// Quiet: it keeps the connections that it has, at weight 0.
     Quiet,
-    /// It is told to drain: it keeps the connections that it has for as long as this (none: until they end), and
-    /// is then out of the table.
+    /// Draining: it keeps the connections that it has for this long (none: until they end), and is then out
+    /// of the table.
     Draining(Option<Duration>),
-    /// It is out of the table.
+    /// Out of the table.
     Out,
 }
 
@@ -296,7 +297,7 @@ const FLAG_FALLBACK: u32 = 0x0008;
 /// `IP_VS_SVC_F_SCHED_SH_PORT`, `IP_VS_SVC_F_SCHED_MH_PORT`.
 const FLAG_PORT: u32 = 0x0010;
 
-/// What a virtual server has beside its destinations.
+/// Properties of a virtual server, its destinations left out.
 fn properties(server: &VirtualServer, v6: bool) -> Service {
     let mut service = Service::plain(server.scheduler.as_str(), v6);
     if server.one_packet {

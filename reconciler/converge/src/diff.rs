@@ -21,22 +21,21 @@ use crate::op::Op;
 /// Most foreign objects that are reported; a router with a full routing table is not a status page.
 pub const MAX_FOREIGN: usize = 256;
 
-/// Of so many destinations of new services on they are not operations of their own: a list of a hundred thousand takes longer to make
-/// than the kernel to carry it out.
+/// Number of destinations of new services from which on they are no operations of their own: to make a list
+/// of a hundred thousand takes longer than the kernel needs to carry it out.
 pub const TOGETHER: usize = 1_000;
 
-/// What a comparison found.
+/// Outcome of a comparison.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Diff {
-    /// What to do, in order.
+    /// Operations, in their order.
     pub ops: Vec<Op>,
-    /// What is there, not ours and left alone; sorted, at most [`MAX_FOREIGN`] and a last one that
-    /// tells how many more there are.
+    /// Objects that are there, not ours and left alone; sorted, at most [`MAX_FOREIGN`] and a last one with
+    /// the number of all others.
     pub foreign: Vec<ObjectText>,
 }
 
-/// Which objects a comparison speaks for. Two loops change addresses, routes and rules, never the same
-/// ones.
+/// Objects that a comparison speaks for. Two loops change addresses, routes and rules, never the same ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Domain {
     /// Everything but the plan's VIPs and what goes with them: the convergence loop.
@@ -108,8 +107,8 @@ pub fn diff_kinds(
     out
 }
 
-/// What brings the kernel back to what it was before us: everything that we created goes, VIPs
-/// included, settings are put back, what was adopted stays.
+/// Operations that bring the kernel back to its state before us: everything that we created goes, VIPs
+/// included, settings are put back, adopted objects stay.
 #[must_use]
 pub fn cleanup(observed: &KernelState, ledger: &Ledger) -> Diff {
     let adopted = |origin: Option<&Origin>| origin == Some(&Origin::Adopted);
@@ -199,9 +198,10 @@ pub fn same_address(key: &AddressKey, want: &Address, have: &Address) -> bool {
         }
 }
 
-/// Whether an address that others have made is left as it is although label or scope differ, which no client can tell: nothing is
-/// worth taking away what serves, and nobody would put the administrator's back. One of IPv6 is right only with flags that
-/// traffic feels. One of ours is put right, and so are the election's, which are ours whoever made them.
+/// Whether an address that others have made is left as it is although label or scope differ. No client
+/// notices the difference, so removing what serves is worth nothing, and nobody would put the administrator's
+/// address back. One of IPv6 is right only with flags that traffic feels. Our own addresses are put right,
+/// and so are those of the election, which are ours whoever made them.
 fn serves_as_it_is(key: &AddressKey, have: &Address, ledger: &Ledger) -> bool {
     let ours = have.tagged || ledger.addresses.get(key) == Some(&Origin::Created);
     !ours && key.address.address().is_ipv4()
@@ -298,8 +298,8 @@ fn routes(desired: &Desired, observed: &KernelState, ledger: &Ledger, domain: Do
     }
 }
 
-/// Whether a route that is there is as wanted. IPv6 routes have no scope: the kernel tells one and takes
-/// none.
+/// Whether a route in the kernel is as wanted. IPv6 routes have no scope: the kernel shows one and ignores
+/// ours.
 #[must_use]
 pub fn same_route(key: &RouteKey, want: &Route, have: &Route) -> bool {
     want.has_next_hop_of(have)

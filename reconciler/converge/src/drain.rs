@@ -1,8 +1,9 @@
 //! Drains: destinations that keep the connections they have and get no new ones, until they are gone.
 //!
 //! What drains is found by comparing, as everything is: a destination that is in the kernel and is wanted
-//! there no longer. Only since when it drains is remembered. Its weight is 0 until it has no connections or its
-//! deadline passes, and then it is not wanted any more. Whether to look at connections is decided here, looking is not.
+//! there no longer. Only since when it drains is remembered. Its weight is 0 until it has no connections or
+//! its deadline passes, and then it is not wanted any more. Whether to look at connections is decided here,
+//! looking is not.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,19 +15,19 @@ use serde::{Deserialize, Serialize};
 use crate::desired::Desired;
 use crate::model::{DestinationKey, KernelState, ServiceKey, pairs};
 
-/// How soon after a destination's weight became 0 its connections are looked at: what was scheduled in the
-/// meantime is among them.
+/// Time from a destination's weight 0 to the first count of its connections: connections that were scheduled
+/// in the meantime are then in it.
 pub const SETTLE: Duration = Duration::from_secs(1);
 
-/// What a destination still has to do.
+/// Connections that a destination still has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Connections {
     /// Established connections.
     pub active: u32,
     /// Connections in any other state; UDP has no other.
     pub inactive: u32,
-    /// Clients that persistence binds to it: unless the kernel is told otherwise
-    /// (`net.ipv4.vs.expire_quiescent_template`), their next connection goes to it, even at weight 0.
+    /// Clients that persistence binds to the destination: their next connection goes to it even at weight 0,
+    /// unless `net.ipv4.vs.expire_quiescent_template` is set.
     pub persistent: u32,
 }
 
@@ -41,7 +42,7 @@ impl Connections {
 /// Connections by service and destination.
 pub type Usage = BTreeMap<ServiceKey, BTreeMap<DestinationKey, Connections>>;
 
-/// Since when destinations drain: what is kept over a restart, so that no deadline starts again.
+/// Beginnings of drains, kept over a restart so that no deadline starts again.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Drains {
@@ -52,34 +53,34 @@ pub struct Drains {
 /// A destination that drains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Draining {
-    /// Its service.
+    /// Service of the destination.
     pub service: ServiceKey,
-    /// Which.
+    /// The destination.
     pub destination: DestinationKey,
-    /// Since when.
+    /// Beginning of the drain.
     pub since: MonoTime,
-    /// When it goes even if connections are left; none: not before they have ended.
+    /// Time at which the destination is removed even with connections left; none: not before they have ended.
     pub deadline: Option<MonoTime>,
-    /// What it has left; none when that is not known.
+    /// Connections left; none when unknown.
     pub left: Option<Connections>,
 }
 
-/// What is to be done now.
+/// Step of all drains at one time.
 #[derive(Debug, Clone)]
 pub struct Step<'a> {
-    /// What is wanted, with destinations that drain at weight 0.
+    /// Wanted state, with draining destinations at weight 0.
     pub desired: Cow<'a, Desired>,
     /// To be kept before anything is changed.
     pub drains: Drains,
-    /// What drains, by service and destination.
+    /// Destinations that drain, by service and destination.
     pub draining: Vec<Draining>,
-    /// What drained, is there still, and is not wanted any more.
+    /// Destinations whose drain has ended: they are there still, and no longer wanted.
     pub ended: Vec<Draining>,
-    /// When to look again, at the latest.
+    /// Latest time of the next step; none when nothing drains.
     pub next_look: Option<MonoTime>,
 }
 
-/// The services with a destination that may have to drain: their connections are to be looked at.
+/// Services with a destination that may have to drain: their connections must be counted.
 #[must_use]
 pub fn concerned(desired: &Desired, observed: &KernelState) -> BTreeSet<ServiceKey> {
     let mut concerned = BTreeSet::new();
@@ -129,8 +130,8 @@ impl Drains {
         self.since.insert((service, destination), since);
     }
 
-    /// What becomes of destinations that are there and not wanted. `usage` must have been read after `observed`;
-    /// of a destination that is not in it nothing is known.
+    /// Decides what happens to destinations that are there and not wanted. `usage` must have been read after
+    /// `observed`; of a destination that is not in it nothing is known.
     #[must_use]
     pub fn step<'a>(
         &self,

@@ -28,44 +28,44 @@ use crate::op::Op;
 pub enum Cause {
     /// Something else is wanted than was last verified, or nothing was verified yet.
     Change,
-    /// It was as wanted, and somebody else has changed it.
+    /// Drift: the object was as wanted, and somebody else has changed it.
     Drift,
 }
 
-/// What becomes of an operation.
+/// Treatment of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ruling {
-    /// It is carried out.
+    /// The operation is carried out.
     Do,
-    /// It is left: the plan says that drift is only reported, or it needs something that is left.
+    /// The operation is left: the plan says that drift is only reported, or it needs something that is left.
     Leave,
-    /// It is not carried out, and that is a failure: with settings of ARP left as they are it would not
-    /// be safe.
+    /// The operation is not carried out, and that is a failure: with settings of ARP left as they are it
+    /// would not be safe.
     Bar,
 }
 
-/// What an operation is and what becomes of it.
+/// Cause and treatment of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Judgement {
     /// Why it is needed.
     pub cause: Cause,
-    /// What becomes of it.
+    /// Treatment.
     pub ruling: Ruling,
     /// Whether it only follows from another drift: a destination of a service that is gone.
     pub follows: bool,
 }
 
-/// What was verified in the kernel, object by object.
+/// Objects that were verified in the kernel.
 #[derive(Debug, Clone, Default)]
 pub struct Achieved {
-    /// What was wanted when a kind was last looked at; a kind that never was is missing.
+    /// Wanted state at the last observation of each kind; a kind that was never observed is missing.
     base: BTreeMap<Kind, Arc<Desired>>,
     /// Objects for which that was not verified: a change of ours is under way.
     pending: BTreeSet<ObjectKey>,
     revision: u64,
 }
 
-/// What an object is on or in.
+/// Object that another object is on or in.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Container {
     Link(String),
@@ -136,7 +136,7 @@ impl Achieved {
         self.revision += u64::from(self.pending.len() != before);
     }
 
-    /// All objects of these kinds were looked at and are as `desired` says, except those of `changes`,
+    /// Records an observation of these kinds: all objects are as `desired` says, except those of `changes`,
     /// which are still to be made, and those that have drifted.
     pub fn verified(
         &mut self,
@@ -164,7 +164,7 @@ impl Achieved {
         self.revision
     }
 
-    /// What is to be remembered over a restart.
+    /// Record for the disk, to be read after a restart.
     #[must_use]
     pub fn record(&self) -> Record {
         let mut objects = BTreeMap::new();
@@ -188,7 +188,7 @@ impl Achieved {
         Record { kinds: self.base.keys().copied().collect(), exclusive_ipvs, objects }
     }
 
-    /// What an earlier daemon had verified, as far as that is still wanted; the rest is a change.
+    /// Objects that an earlier daemon had verified, as far as they are still wanted; all others are a change.
     #[must_use]
     pub fn resume(record: &Record, desired: &Arc<Desired>) -> Self {
         let mut achieved = Self::default();
@@ -215,10 +215,10 @@ impl Achieved {
     }
 }
 
-/// What was verified, to be remembered over a restart: digests of the wanted values.
+/// Verified objects, kept over a restart: digests of the wanted values.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// Kinds that were looked at.
+    /// Kinds that were observed.
     kinds: BTreeSet<Kind>,
     /// Whether the table of IPVS was wholly ours.
     exclusive_ipvs: bool,
@@ -272,7 +272,7 @@ fn same_wish(key: &ObjectKey, old: &Desired, new: &Desired) -> bool {
     }
 }
 
-/// What others are on or in, when the operation makes it anew.
+/// Container that an operation makes anew.
 fn makes(op: &Op) -> Option<Container> {
     match op {
         Op::AddLink(name, _) => Some(Container::Link(name.clone())),
@@ -282,7 +282,7 @@ fn makes(op: &Op) -> Option<Container> {
     }
 }
 
-/// What the operation's object is on or in: a route is also on the interface that it is to leave.
+/// Containers of the operation's object: a route is also on the interface that it is to leave.
 fn within(op: &Op, observed: &KernelState) -> [Option<Container>; 2] {
     let one = match op {
         Op::AddAddress { key, .. } => Some(Container::Link(key.interface.clone())),
@@ -306,8 +306,9 @@ pub(crate) fn interface_of(key: &str) -> Option<&str> {
     matches!(parts.next(), Some("conf" | "neigh")).then(|| parts.next()).flatten()
 }
 
-/// Where settings of ARP are left as they are not wanted no address may come, and where an address is
-/// left they may not be put back: this host would answer for an address that is not its alone.
+/// Bars operations that would have this host answer for an address that is not its alone: where settings of
+/// ARP are left as they are not wanted no address may come, and where an address is left they may not be put
+/// back.
 fn bar(ops: &[Op], judgements: &mut [Judgement]) {
     let left = |is: fn(&Op) -> bool, judgements: &[Judgement]| {
         ops.iter().zip(judgements).any(|(op, judgement)| judgement.ruling == Ruling::Leave && is(op))
@@ -331,8 +332,7 @@ pub(crate) fn is_arp(op: &Op, put_back: bool) -> bool {
     *restore == put_back && (key.ends_with("/arp_ignore") || key.ends_with("/arp_announce"))
 }
 
-/// The wanted objects of a kind, with what tells their values apart. A service stands for its
-/// destinations, too.
+/// Wanted objects of a kind, each with a digest of its value. A service stands for its destinations, too.
 fn digests(desired: &Desired, kind: Kind) -> Box<dyn Iterator<Item = (ObjectKey, u64)> + '_> {
     let state = &desired.state;
     match kind {
@@ -360,7 +360,7 @@ fn digests(desired: &Desired, kind: Kind) -> Box<dyn Iterator<Item = (ObjectKey,
     }
 }
 
-/// What of a kind is the election's.
+/// Objects of a kind that the election holds.
 fn moving(desired: &Desired, kind: Kind) -> Box<dyn Iterator<Item = ObjectKey> + '_> {
     match kind {
         Kind::Addresses => Box::new(desired.vips.iter().cloned().map(ObjectKey::Address)),

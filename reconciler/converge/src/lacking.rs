@@ -1,12 +1,15 @@
 //! What a host does without: objects that its kernel cannot have, told from what must be there. Values only.
 //!
-//! The law: **what the kernel has no means for costs itself and what is on it or in it, and nothing else.** A module, an
-//! address family or a setting that this kernel does not know, or a value that it does not take, will not come by waiting,
-//! and the other objects of the plan do not need it. So it is told, with what to load, it is tried again with every look, and neither
-//! the election nor a hand-over waits for it. Two things are not given up so easily:
+//! The law: **what the kernel has no means for costs itself and what is on it or in it, and nothing else.** A
+//! module, an address family or a setting that this kernel does not know, or a value that it does not take,
+//! will not come by waiting, and the other objects of the plan do not need it. So it is told, with what to
+//! load, it is tried again with every look, and neither the election nor a hand-over waits for it. Two things
+//! are not given up so easily:
 //!
-//! - Settings of ARP and forwarding ([`must_be_there`]): an address that comes without them makes this host answer for what is not its alone.
-//! - A virtual router none of whose virtual servers is there is left to other directors: see [`crate::serving`].
+//! - Settings of ARP and forwarding ([`must_be_there`]): an address that comes without them makes this host
+//!   answer for what is not its alone.
+//! - A virtual router none of whose virtual servers is there is left to other directors: see
+//!   [`crate::serving`].
 //!
 //! What fails for another reason (short of memory, something in the way, no right) is waited for as ever.
 
@@ -18,19 +21,20 @@ use crate::naming::barred_by;
 use crate::object::ObjectKey;
 use crate::op::{Op, Phase};
 
-/// What is still to be done after a pass, told apart.
+/// Objects that are not as wanted after a pass, by reason.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Shortfall {
     /// Objects that the kernel has no means for, but for those that follow.
     pub lacking: BTreeSet<ObjectKey>,
-    /// Objects that are on or in one of those: what is told of that one is all there is to tell.
+    /// Objects that are on or in one of those. They are not reported by themselves: the reason is the
+    /// container's.
     pub following: BTreeSet<ObjectKey>,
     /// Whether anything else is still to be done.
     pub waits: bool,
 }
 
-/// Tells what remains apart: `remaining` are the operations that are still needed after a pass, `refused` the objects
-/// for which the kernel said that it has no means.
+/// Tells what remains apart: `remaining` are the operations that are still needed after a pass, `refused` the
+/// objects for which the kernel said that it has no means.
 #[must_use]
 pub fn shortfall<'a>(
     remaining: impl Iterator<Item = &'a Op> + Clone,
@@ -55,8 +59,8 @@ pub fn shortfall<'a>(
     found
 }
 
-/// Whether the others wait while this operation fails, whatever the reason: what must go, what is put back, forwarding, and what keeps
-/// this host from answering ARP for addresses that are not its alone.
+/// Whether the others wait while this operation fails, whatever the reason: what must go, what is put back,
+/// forwarding, and what keeps this host from answering ARP for addresses that are not its alone.
 #[must_use]
 pub fn must_be_there(op: &Op) -> bool {
     match op {
@@ -87,7 +91,7 @@ pub fn must_be_there(op: &Op) -> bool {
     }
 }
 
-/// What an operation's object is on or in.
+/// Container of an operation's object.
 fn holder(op: &Op) -> Option<ObjectKey> {
     match op {
         Op::AddDestination(service, ..) | Op::SetDestination { service, .. } => {
@@ -101,7 +105,8 @@ fn holder(op: &Op) -> Option<ObjectKey> {
     }
 }
 
-/// Which phases of a pass are left out, because an operation has failed whose promise they rely on ([`Phase`]).
+/// Phases of a pass that are left out, because an operation has failed whose promise they rely on
+/// ([`Phase`]).
 #[derive(Debug, Clone, Default)]
 pub struct Bars {
     phases: BTreeSet<Phase>,
@@ -253,9 +258,12 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Whatever is refused: nothing is forgotten, and something is waited for exactly when it is neither lacking nor follows.
+        /// Whatever is refused: nothing is forgotten, and something is waited for exactly when it is neither
+        /// lacking nor follows.
         #[test]
-        fn everything_that_remains_is_one_of_three(picks in proptest::collection::vec((0_u16..4, 0_u8..5, proptest::bool::ANY), 0..20)) {
+        fn everything_that_remains_is_one_of_three(
+            picks in proptest::collection::vec((0_u16..4, 0_u8..5, proptest::bool::ANY), 0..20),
+        ) {
             let mut ops: BTreeMap<ObjectKey, (Op, bool)> = BTreeMap::new();
             for (n, kind, refused) in picks {
                 let op = match kind {

@@ -17,13 +17,13 @@ use crate::model::{
 /// Version of the record's file form.
 pub const VERSION: u32 = 1;
 
-/// How an object came to be ours.
+/// Origin of an object of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
     /// We made it; `cleanup` removes it.
     Created,
-    /// It was there when the plan first named it; `cleanup` leaves it.
+    /// The object was there when the plan first named it; `cleanup` leaves it.
     Adopted,
 }
 
@@ -41,11 +41,11 @@ pub struct SysctlEntry {
 pub struct TimeoutsEntry {
     /// Before our first write.
     pub original: Timeouts,
-    /// What we wrote.
+    /// Values that we wrote.
     pub ours: Timeouts,
 }
 
-/// What this host's daemon owns.
+/// Objects that this host's daemon owns.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Ledger {
@@ -129,8 +129,8 @@ impl Ledger {
         next
     }
 
-    /// Whether a wanted route is, or becomes, ours: one with another next hop that is neither tagged nor known is in the way, and never
-    /// does.
+    /// Whether a wanted route is, or becomes, ours: one with another next hop that is neither tagged nor
+    /// known is in the way, and never does.
     fn may_claim_route(&self, key: &RouteKey, want: &Route, observed: &KernelState) -> bool {
         let named_or_tagged = |have: &Route| have.tagged || want.has_next_hop_of(have);
         self.routes.contains_key(key) || observed.routes.get(key).is_none_or(named_or_tagged)
@@ -183,8 +183,8 @@ impl Ledger {
         }
     }
 
-    /// The record once `observed` is what is left: names of unwanted objects that are gone are dropped.
-    /// `observed` must be a look at everything.
+    /// The ledger after a pass: names of unwanted objects that are gone are dropped. `observed` must be a
+    /// whole observation.
     #[must_use]
     pub fn after(&self, desired: &Desired, observed: &KernelState) -> Self {
         let wanted = &desired.state;
@@ -243,7 +243,7 @@ pub fn follows_ip_forward(key: &str) -> bool {
     }
 }
 
-/// What writing `forwarding` to [`IP_FORWARD`] makes of a setting that follows it.
+/// Value that a setting which follows [`IP_FORWARD`] gets when `forwarding` is written to that.
 #[must_use]
 pub fn implied_by_forwarding<'a>(key: &str, forwarding: &'a str) -> Option<&'a str> {
     let opposite = if forwarding == "0" { "1" } else { "0" };

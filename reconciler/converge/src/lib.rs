@@ -6,11 +6,11 @@
 //! kernel --observe--> KernelState -------+
 //! ```
 //!
-//! What a host should look like ([`desired`]), what differs ([`diff()`]), in which order it is put
-//! right ([`Phase`]), what others have changed ([`drift`]), what may go on for a while ([`drain`]), what this kernel
-//! cannot have ([`lacking`]) and whose clients that costs ([`serving`]), what is ours ([`ledger`]) and a kernel in
-//! memory for tests ([`memory`]).
-//! No I/O, no clock. There is one comparator: verifying is `diff` of the new observation being empty.
+//! What a host should look like ([`desired`]), what differs ([`diff()`]), in which order it is put right
+//! ([`Phase`]), what others have changed ([`drift`]), what may go on for a while ([`drain`]), what this
+//! kernel cannot have ([`lacking`]) and whose clients that costs ([`serving`]), what is ours ([`ledger`]) and
+//! a kernel in memory for tests ([`memory`]). No I/O, no clock. There is one comparator: verifying is `diff`
+//! of the new observation being empty.
 
 pub mod desired;
 pub mod diff;

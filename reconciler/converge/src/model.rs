@@ -52,7 +52,7 @@ impl Kind {
     /// All kinds.
     pub const ALL: [Self; 6] =
         [Self::Links, Self::Addresses, Self::Routes, Self::Rules, Self::Sysctls, Self::Ipvs];
-    /// What follows the election: see [`crate::Domain::Vips`].
+    /// Kinds with objects that follow the election: see [`crate::Domain::Vips`].
     pub const ELECTION: [Self; 3] = [Self::Addresses, Self::Routes, Self::Rules];
 }
 
@@ -67,9 +67,9 @@ pub struct KernelState {
     pub addresses: BTreeMap<AddressKey, Address>,
     /// Routes that a plan can name.
     pub routes: BTreeMap<RouteKey, Route>,
-    /// Routes that it cannot name, as text: told as foreign, never compared.
+    /// Routes that a plan cannot name, as text: reported as foreign, never compared.
     pub other_routes: BTreeSet<String>,
-    /// Routing rules that a plan can name; others are not looked at.
+    /// Routing rules that a plan can name; others are not observed.
     pub rules: BTreeMap<RuleKey, Rule>,
     /// Settings by path below `/proc/sys`; one that does not exist is absent.
     pub sysctls: BTreeMap<String, String>,
@@ -81,7 +81,7 @@ pub struct KernelState {
     pub sync_daemons: BTreeMap<SyncRole, SyncDaemon>,
 }
 
-/// What makes an address one object.
+/// Identity of an address.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct AddressKey {
     /// Interface name.

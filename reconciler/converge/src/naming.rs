@@ -1,8 +1,9 @@
-//! Which operations need a name that is on the disk, and what follows when it cannot be written there. No I/O here.
+//! Which operations need a name that is on the disk, and what follows when it cannot be written there. No I/O
+//! here.
 //!
-//! An object is named in the ledger before it is made or changed, so a crash in between leaves a name without an object, never an
-//! object without a name. A disk that is full or does not answer therefore costs the operations whose object it does not name yet,
-//! and no others.
+//! An object is named in the ledger before it is made or changed, so a crash in between leaves a name without
+//! an object, never an object without a name. A disk that is full or does not answer therefore costs the
+//! operations whose object it does not name yet, and no others.
 
 use std::collections::BTreeSet;
 
@@ -10,8 +11,8 @@ use crate::ledger::Ledger;
 use crate::op::{Op, Phase};
 
 impl Ledger {
-    /// Whether the object that an operation makes or changes is named, or needs no name: what is removed as a whole was named when it was
-    /// made, and rules and routes of the election carry a tag.
+    /// Whether the object that an operation makes or changes is named, or needs no name: what is removed as a
+    /// whole was named when it was made, and rules and routes of the election carry a tag.
     #[must_use]
     pub fn names(&self, op: &Op) -> bool {
         match op {
@@ -43,8 +44,8 @@ impl Ledger {
     }
 }
 
-/// The phases that must not be entered once an operation of this one was not carried out: no VIP on a real server that would answer
-/// ARP for it, no settings put back under an address that is still there.
+/// The phases that must not be entered once an operation of this one was not carried out: no VIP on a real
+/// server that would answer ARP for it, no settings put back under an address that is still there.
 #[must_use]
 pub const fn barred_by(phase: Phase) -> Option<Phase> {
     match phase {
@@ -54,19 +55,20 @@ pub const fn barred_by(phase: Phase) -> Option<Phase> {
     }
 }
 
-/// Whether an operation must wait until `written`, the ledger as it is on the disk, is `next`. What `next` does not name, either, never
-/// becomes ours, so there is nothing to wait for: something of others is in its way, or it is a setting that is not there and has no
-/// value before us. The kernel then says so.
+/// Whether an operation must wait until `written`, the ledger as it is on the disk, is `next`. What `next`
+/// does not name, either, never becomes ours, so there is nothing to wait for: something of others is in its
+/// way, or it is a setting that is not there and has no value before us. The kernel then says so.
 #[must_use]
 pub fn must_wait(op: &Op, written: &Ledger, next: &Ledger) -> bool {
     next.names(op) && !written.names(op)
 }
 
-/// Takes the operations out of `ops` that must wait for the disk ([`must_wait`]). What they bar stays in `ops`: whoever carries them out
-/// knows of it by [`barred_by`].
+/// Takes the operations out of `ops` that must wait for the disk ([`must_wait`]). What they bar stays in
+/// `ops`: whoever carries them out knows of it by [`barred_by`].
 #[must_use]
 pub fn take_unnamed(ops: &mut Vec<Op>, written: &Ledger, next: &Ledger) -> Vec<Op> {
-    // An interface that is made anew must not go before its successor may come, and what is on an interface comes after it.
+    // An interface that is made anew must not go before its successor may come, and what is on an interface
+    // comes after it.
     let blocked: BTreeSet<String> = ops
         .iter()
         .filter_map(|op| match op {
@@ -107,8 +109,8 @@ mod tests {
         desired
     }
 
-    /// The disk is full since the first state was written. Whatever is wanted then, and whatever somebody does to the kernel, is
-    /// done, but for services that are new.
+    /// The disk is full since the first state was written. Whatever is wanted then, and whatever somebody
+    /// does to the kernel, is done, but for services that are new.
     #[test]
     fn without_a_disk_only_what_is_new_waits() {
         let first = wanted(&[(1, &[1, 2]), (2, &[1])]);
@@ -131,15 +133,16 @@ mod tests {
         kernel.services.clear();
         pass(&mut kernel, &second);
         assert_eq!(kernel.services, wanted(&[(1, &[2]), (2, &[1, 3])]).state.services);
-        // Somebody else makes the service that is still to be named: it is not touched, not even its destinations.
+        // Somebody else makes the service that is still to be named: it is not touched, not even its
+        // destinations.
         kernel.services.insert(mark(3), service(&[9]));
         let unnamed = pass(&mut kernel, &second);
         assert_eq!(kernel.services[&mark(3)], service(&[9]));
         assert!(!unnamed.is_empty());
     }
 
-    /// What never becomes ours is tried, and refused by the kernel in its own words, disk or no disk: a setting that it does not know,
-    /// a route and an interface of others in the place of ours.
+    /// Objects that never become ours are tried and refused by the kernel in its own words, with or without a
+    /// disk: a setting that it does not know, a route and an interface of others in the place of ours.
     #[test]
     fn what_never_becomes_ours_waits_for_no_disk() {
         let mut desired = Desired::default();

@@ -31,7 +31,7 @@ pub enum ObjectKey {
     Service(ServiceKey),
     /// A destination of a service.
     Destination(ServiceKey, DestinationKey),
-    /// All destinations of a service: stands for each of them where they are not told apart.
+    /// All destinations of a service, where they are not distinguished.
     Destinations(ServiceKey),
     /// The time-outs of IPVS.
     Timeouts,
@@ -40,7 +40,7 @@ pub enum ObjectKey {
 }
 
 impl ObjectKey {
-    /// What an operation is about.
+    /// Object of an operation.
     #[must_use]
     pub fn of(op: &Op) -> Self {
         match op {
@@ -78,7 +78,7 @@ impl ObjectKey {
         }
     }
 
-    /// What it is, in a word of status documents.
+    /// Kind of the object, as a word of status documents.
     #[must_use]
     pub const fn word(&self) -> &'static str {
         match self {
@@ -95,8 +95,8 @@ impl ObjectKey {
         }
     }
 
-    /// What it is like in `observed` where that is not what is wanted, for people: `missing`, `not in the
-    /// plan`, or its properties.
+    /// Object in `observed` where it is not as wanted, for people: `missing`, `not in the plan`, or its
+    /// properties.
     #[must_use]
     pub fn found(&self, desired: &Desired, observed: &KernelState) -> String {
         let (wanted, found) = (self.words(&desired.state), self.words(observed));
@@ -108,7 +108,7 @@ impl ObjectKey {
         }
     }
 
-    /// Its properties in words; none when it is not there.
+    /// Properties in words; none when the object is not there.
     fn words(&self, state: &KernelState) -> Option<String> {
         match self {
             Self::Link(name) => state.links.get(name).map(link),

@@ -41,7 +41,7 @@ pub enum Op {
     SetLink(String, Link),
     /// `ip link del`, with all that is on it.
     DelLink {
-        /// Which.
+        /// Name of the interface.
         name: String,
         /// Whether another one is made in its place at once.
         replaced: bool,
@@ -54,9 +54,9 @@ pub enum Op {
     DelAddress(AddressKey),
     /// `ip address replace`; `announce` when it is a VIP of a Master.
     AddAddress {
-        /// Which.
+        /// Address.
         key: AddressKey,
-        /// How.
+        /// Properties.
         value: Address,
         /// Whether it is the VIP of a Master: last of all.
         announce: bool,
@@ -65,9 +65,9 @@ pub enum Op {
     DelRoute(RouteKey, Route),
     /// `ip route add`
     AddRoute {
-        /// Which.
+        /// Route.
         key: RouteKey,
-        /// How.
+        /// Properties.
         value: Route,
         /// Whether it goes with a VIP of a Master.
         announce: bool,
@@ -76,7 +76,7 @@ pub enum Op {
     DelRule(RuleKey),
     /// `ip rule add`
     AddRule {
-        /// Which.
+        /// Rule.
         key: RuleKey,
         /// Whether it goes with a VIP of a Master.
         announce: bool,
@@ -92,8 +92,8 @@ pub enum Op {
         /// Whether this puts back the value from before us.
         restore: bool,
     },
-    /// `ipvsadm -A`; destinations follow as operations of their own, or are in it where a change is large: then it is
-    /// `ipvsadm -a` for each of them as well.
+    /// `ipvsadm -A`; destinations follow as operations of their own, or are in it where a change is large:
+    /// then it is `ipvsadm -a` for each of them as well.
     AddService(ServiceKey, Service),
     /// `ipvsadm -E`
     SetService(ServiceKey, Service),
@@ -130,7 +130,8 @@ pub enum Op {
 }
 
 impl Op {
-    /// The operations that it stands for, each on one object: itself, but for a service with its destinations.
+    /// The operations that it stands for, each on one object: itself, but for a service with its
+    /// destinations.
     pub fn singles(&self) -> impl Iterator<Item = Cow<'_, Self>> {
         let (first, rest) = match self {
             Self::AddService(key, service) if !service.destinations.is_empty() => {
@@ -147,7 +148,7 @@ impl Op {
         std::iter::once(first).chain(destinations)
     }
 
-    /// How many operations it stands for.
+    /// Number of operations that it stands for.
     #[must_use]
     pub fn count(&self) -> usize {
         match self {
@@ -156,7 +157,7 @@ impl Op {
         }
     }
 
-    /// When it is its turn.
+    /// Phase of a pass in which it is carried out.
     #[must_use]
     pub const fn phase(&self) -> Phase {
         match self {

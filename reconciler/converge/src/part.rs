@@ -1,4 +1,5 @@
-//! Part of what is wanted: some IPVS services of a hundred thousand destinations, when only those have changed.
+//! Part of what is wanted: some IPVS services of a hundred thousand destinations, when only those have
+//! changed.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +7,7 @@ use crate::desired::{Desired, OtherRoles};
 use crate::model::{KernelState, ServiceKey};
 
 impl Desired {
-    /// The same with these services only, for a look at no others.
+    /// The same with these services only, to compare no others.
     #[must_use]
     pub fn with_services(&self, only: &BTreeSet<ServiceKey>) -> Self {
         let services = &self.state.services;
@@ -63,7 +64,7 @@ impl Desired {
         }
     }
 
-    /// The services that are not the same in `other`; more than `most` are not counted out, and nothing is told.
+    /// Services that are not the same in `other`; none when there are more than `most`.
     #[must_use]
     pub fn changed_services(&self, other: &Self, most: usize) -> Option<BTreeSet<ServiceKey>> {
         let (ours, theirs) = (&self.state.services, &other.state.services);

@@ -1,8 +1,8 @@
 //! Which virtual routers a host must leave to others: never announce what you cannot serve. Values only.
 //!
-//! A virtual router that has virtual servers, none of which is there, would take clients away from a director that
-//! serves them. One that lacks some of several still serves the others, and one without virtual servers (the VIP of a gateway)
-//! serves by its address alone: both may be claimed.
+//! A virtual router that has virtual servers, none of which is there, would take clients away from a director
+//! that serves them. One that lacks some of several still serves the others, and one without virtual servers
+//! (the VIP of a gateway) serves by its address alone: both may be claimed.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -14,7 +14,8 @@ use crate::desired::vip_addresses;
 use crate::model::ServiceKey;
 use crate::object::ObjectKey;
 
-/// The virtual routers of a plan that this host must not be Master of while these virtual servers cannot be made.
+/// The virtual routers of a plan that this host must not be Master of while these virtual servers cannot be
+/// made.
 #[must_use]
 pub fn unserved<'p>(plan: &'p Plan, missing: &BTreeSet<ServiceKey>) -> Vec<&'p Router> {
     if missing.is_empty() {
@@ -32,16 +33,17 @@ pub fn unserved<'p>(plan: &'p Plan, missing: &BTreeSet<ServiceKey>) -> Vec<&'p R
     plan.routers.iter().filter(is_unserved).collect()
 }
 
-/// The virtual routers of a plan that this host must not be Master of since something of `lacking` is a VIP of theirs: the disk cannot name
-/// it yet.
+/// The virtual routers of a plan that this host must not be Master of since something of `lacking` is a VIP
+/// of theirs: the disk cannot name it yet.
 pub fn unnamed<'p>(plan: &'p Plan, lacking: &BTreeSet<ObjectKey>) -> impl Iterator<Item = &'p Router> {
     let is_lacking = |key| lacking.contains(&ObjectKey::Address(key));
     plan.routers.iter().filter(move |router| vip_addresses(router).into_keys().any(is_lacking))
 }
 
-/// The virtual servers of a plan that cannot be made: those of `lacking`, and those that could not be made when they were last
-/// wanted and that are wanted only of a Master, which this host is not (`masters`). `before` are those of the pass before. To forget
-/// these would be to claim the router again, and to lose it again, for ever.
+/// The virtual servers of a plan that cannot be made: those of `lacking`, and those that could not be made
+/// when they were last wanted and that are wanted only of a Master, which this host is not (`masters`).
+/// `before` are those of the pass before. To forget these would be to claim the router again, and to lose it
+/// again, for ever.
 #[must_use]
 pub fn missing_services(
     plan: &Plan,

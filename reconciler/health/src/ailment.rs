@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-/// What ails this host: a check that fails of it says nothing about its target.
+/// Fault of this host. A check that fails because of one says nothing about its target.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Ailment {
     /// The interface on the way does not exist any more.

@@ -11,9 +11,11 @@ use crate::ailment::Ailment;
 use crate::schedule::{Outcome, Schedule, Verdict};
 use crate::way::Turns;
 
-/// How much time there is between two probes that are made as soon as they can be: they are no flood, and a thousand take a second.
+/// Least time between two probes that are made as soon as they can be, 1 ms: a thousand checks take a second
+/// and are no flood.
 const PACE: Duration = Duration::from_millis(1);
-/// How long after a way is back the first of its checks begin: a switch learns where this host is first.
+/// Time from the return of a way to the first of its checks: the switch learns first on which port this host
+/// is.
 const AFTER_RETURN: Duration = Duration::from_millis(100);
 
 /// Number of a check. Whoever takes plans chooses it; a check that stays keeps its own.
@@ -38,20 +40,20 @@ pub struct Report {
     pub verdict: Verdict,
     /// Failed probes in a row.
     pub failures: u32,
-    /// What the last probe found, and when it ended.
+    /// End and outcome of the last probe; none before the first.
     pub last: Option<(MonoTime, Outcome)>,
-    /// Since when the target is not judged, and what ails this host.
+    /// Time since which the target is not judged, and the ailment of this host; none while it is judged.
     pub unjudged: Option<(MonoTime, Ailment)>,
 }
 
-/// What is known of a target, for who asks whether this host can serve by it.
+/// Knowledge of a target, as needed to decide whether this host can serve by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
-    /// Its verdict, which holds.
+    /// The verdict, which holds.
     Judged(Verdict),
     /// Nothing has been heard of it yet, since the daemon started or since its way is back.
     Unknown,
-    /// This host has not been able to reach it for as long as it takes to find that a target fails.
+    /// This host has had no way to the target for as long as a check needs to find that a target fails.
     CutOff,
 }
 
@@ -70,9 +72,10 @@ impl Board {
         Self::default()
     }
 
-    /// Takes a new set of checks. One that stays keeps its verdict and its schedule; a new one
-    /// starts with the verdict that `initial` gives it. Its first probe comes soon, since until then nobody knows whether the
-    /// verdict is right; its regular ones are spread over their interval so that they never come in one burst.
+    /// Takes a new set of checks. One that stays keeps its verdict and its schedule; a new one starts with
+    /// the verdict that `initial` gives it. Its first probe comes soon, since until then nobody knows whether
+    /// the verdict is right; its regular ones are spread over their interval so that they never come in one
+    /// burst.
     pub fn configure(
         &mut self,
         checks: impl IntoIterator<Item = (CheckId, Check)>,
@@ -125,7 +128,7 @@ impl Board {
         checks.into_iter().map(|(check, _)| check).collect()
     }
 
-    /// When [`Self::start`] has something to do.
+    /// Time at which [`Self::start`] has a probe to start; none when there is no check.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<MonoTime> {
         self.queue.first().map(|(due, _)| *due)
@@ -186,7 +189,8 @@ impl Board {
         self.get(id).map(Schedule::verdict)
     }
 
-    /// Whether probes have said what a check's verdict is ([`Schedule::is_settled`]). Of one that is gone nobody waits to hear.
+    /// Whether probes have said what a check's verdict is ([`Schedule::is_settled`]). Of one that is gone
+    /// nobody waits to hear.
     #[must_use]
     pub fn is_settled(&self, id: CheckId) -> bool {
         self.get(id).is_none_or(Schedule::is_settled)
@@ -198,19 +202,19 @@ impl Board {
         self.get(id).is_some_and(|schedule| schedule.probing() == Some(began))
     }
 
-    /// What is known of a check's target.
+    /// Knowledge of a check's target; see [`Reach`].
     #[must_use]
     pub fn reach(&self, id: CheckId, now: MonoTime) -> Reach {
         self.get(id).map_or(Reach::Unknown, |schedule| schedule.reach(now))
     }
 
-    /// What ailed this host when a target began not to be judged; none when it is judged.
+    /// Ailment of this host at the time from which a target is not judged; none while it is judged.
     #[must_use]
     pub fn silence(&self, id: CheckId) -> Option<&Ailment> {
         self.get(id)?.silence()
     }
 
-    /// How many targets are not judged since this ailed the host.
+    /// Number of targets that are not judged because this ailment began.
     #[must_use]
     pub fn unjudged(&self, ailment: &Ailment) -> usize {
         self.schedules.values().filter(|schedule| schedule.silence() == Some(ailment)).count()
@@ -222,7 +226,7 @@ impl Board {
         self.get(id).map(Schedule::report)
     }
 
-    /// How many checks there are.
+    /// Number of checks.
     #[must_use]
     pub fn len(&self) -> usize {
         self.schedules.len()

@@ -1,8 +1,9 @@
 //! Routers that do not take over from a living Master before their services' checks have spoken.
 //!
-//! A director that comes back, starts, or gets new services does not know yet which of its destinations are alive, while
-//! another one serves. It waits for one whole turn of the checks in question, and for no longer than that. Who dies
-//! meanwhile is replaced as ever: how is the election's business, which hears only who waits.
+//! A director that comes back, starts, or gets new services does not know yet which of its destinations are
+//! alive, while another one serves. It waits for one whole turn of the checks in question, and for no longer
+//! than that. Who dies meanwhile is replaced as ever: how is the election's business, which hears only who
+//! waits.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -25,7 +26,7 @@ struct Gate {
 }
 
 impl Gate {
-    /// When it opens at the latest when it closes now.
+    /// Latest time at which a gate opens that closes now.
     fn end(&self, now: MonoTime) -> MonoTime {
         let longest = self.left.values().max().copied().unwrap_or_default();
         // With as much again for probes that wait for each other.
@@ -33,7 +34,7 @@ impl Gate {
     }
 }
 
-/// How long probes that are made as soon as they can be may wait for each other.
+/// Longest time for which probes that are made as soon as they can be wait for each other.
 const SPREAD: Duration = Duration::from_secs(2);
 
 /// Why a gate opened.
@@ -70,7 +71,7 @@ impl Gates {
         self.gates.insert(router.clone(), gate);
     }
 
-    /// Routers that could not take part may be able to again: the time of those begins.
+    /// Begins the time limit of routers that could not take part and now can.
     pub fn enable(&mut self, able: impl Fn(&Name) -> bool, now: MonoTime) {
         for (router, gate) in &mut self.gates {
             if gate.until.is_none() && able(router) {
@@ -79,7 +80,7 @@ impl Gates {
         }
     }
 
-    /// These are the routers now; others wait no longer.
+    /// Forgets the gates of all routers but these.
     pub fn keep(&mut self, routers: &BTreeSet<Name>) {
         self.gates.retain(|router, _| routers.contains(router));
     }
@@ -110,19 +111,19 @@ impl Gates {
         over.map(|(router, gate)| Expired { router, left: gate.left.into_keys().collect() }).collect()
     }
 
-    /// When [`Self::expire`] has something to do.
+    /// Time at which [`Self::expire`] has a gate to open; none when no gate has a time limit.
     #[must_use]
     pub fn due(&self) -> Option<MonoTime> {
         self.gates.values().filter_map(|gate| gate.until).min()
     }
 
-    /// Who waits.
+    /// Routers that wait.
     #[must_use]
     pub fn waiting(&self) -> BTreeSet<Name> {
         self.gates.keys().cloned().collect()
     }
 
-    /// How many checks a router waits for.
+    /// Number of checks that a router still waits for.
     #[must_use]
     pub fn left(&self, router: &Name) -> usize {
         self.gates.get(router).map_or(0, |gate| gate.left.len())

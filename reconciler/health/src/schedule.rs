@@ -12,7 +12,7 @@ use crate::ailment::Ailment;
 use crate::board::{Reach, Report};
 use crate::checker::Told;
 
-/// What a probe found.
+/// Outcome of a probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// Healthy.
@@ -23,11 +23,11 @@ pub enum Outcome {
     Inconclusive(Ailment),
 }
 
-/// How much later than its own time-out a probe may report before it is given up, so that a lost
+/// Time after its own time-out for which a probe may still report. Then it counts as failed, so that a lost
 /// probe cannot freeze a verdict.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// What a schedule is about to do.
+/// Phase of a schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     /// Nothing is under way; the next probe starts at `at`. It may come beside the regular ones, the next of
@@ -51,11 +51,12 @@ pub struct Schedule {
     verdict: Verdict,
     failures: u32,
     last: Option<(MonoTime, Outcome)>,
-    /// Since when the target is not judged, and what ails us now.
+    /// Time since which the target is not judged, and the ailment now; none while it is judged.
     unjudged: Option<(MonoTime, Ailment)>,
-    /// What ailed us when that began.
+    /// Ailment at the beginning of that time.
     silence: Option<Ailment>,
-    /// Whether a whole turn has said what the verdict is since it began, or since its way was lost or came back.
+    /// Whether a whole turn has said what the verdict is since it began, or since its way was lost or came
+    /// back.
     settled: bool,
     /// Whether the probe under way was already given more time because we ourselves were late.
     extended: bool,
@@ -138,32 +139,33 @@ impl Schedule {
         self.last.as_ref()
     }
 
-    /// Since when the target is not judged, and what ails us; none when the last probe said something.
+    /// Time since which the target is not judged, and the ailment now; none when the last probe gave a
+    /// verdict.
     #[must_use]
     pub const fn unjudged(&self) -> Option<&(MonoTime, Ailment)> {
         self.unjudged.as_ref()
     }
 
-    /// What ailed us when the target began not to be judged; none when it is.
+    /// Ailment at the time from which the target is not judged; none while it is judged.
     #[must_use]
     pub const fn silence(&self) -> Option<&Ailment> {
         self.silence.as_ref()
     }
 
-    /// Whether probes have said what the verdict is since the check began, or since its way was lost or came back:
-    /// one that succeeded, or as many failed ones as make a failure.
+    /// Whether probes have said what the verdict is since the check began, or since its way was lost or came
+    /// back: one that succeeded, or as many failed ones as make a failure.
     #[must_use]
     pub const fn is_settled(&self) -> bool {
         self.settled
     }
 
-    /// How long a probe may take.
+    /// Time-out of a probe.
     #[must_use]
     pub const fn timeout(&self) -> Duration {
         self.timeout
     }
 
-    /// When the probe began that is under way.
+    /// Time at which the probe under way began; none when no probe is under way.
     #[must_use]
     pub const fn probing(&self) -> Option<MonoTime> {
         match self.phase {
@@ -172,7 +174,7 @@ impl Schedule {
         }
     }
 
-    /// When something must happen: a probe to start, or one that is under way to be given up.
+    /// Time of the next step: a probe starts, or the one under way is given up.
     #[must_use]
     pub fn due(&self) -> MonoTime {
         match self.phase {
@@ -181,8 +183,8 @@ impl Schedule {
         }
     }
 
-    /// Starts a probe when one is due: true means that the caller must run it and tell
-    /// [`Self::finish`]. A probe that never reported counts as a failure first.
+    /// Starts a probe when one is due. True: the caller must make the probe and hand its outcome to
+    /// [`Self::finish`]. A probe that never reported counts as failed first.
     pub fn start(&mut self, now: MonoTime) -> bool {
         if now < self.due() {
             return false;
@@ -251,15 +253,16 @@ impl Schedule {
         self.silence.get_or_insert_with(|| ailment.clone());
     }
 
-    /// The way to the target is lost. Its verdict stays. What failed before does not count together with what will
-    /// fail after: a verdict needs failures in a row on a way that was whole all the time.
+    /// The way to the target is lost. Its verdict stays. What failed before does not count together with what
+    /// will fail after: a verdict needs failures in a row on a way that was whole all the time.
     pub fn way_lost(&mut self, ailment: &Ailment, now: MonoTime) {
         self.ails(ailment, now);
         self.failures = 0;
         self.settled = false;
     }
 
-    /// The way to the target is back: a probe at `at`, beside the regular ones. One that is under way is given up.
+    /// The way to the target is back: a probe at `at`, beside the regular ones. One that is under way is
+    /// given up.
     pub fn way_back(&mut self, at: MonoTime) {
         let regular = match self.phase {
             Phase::Waiting { at, regular } => regular.unwrap_or(at),

@@ -1,4 +1,5 @@
-//! What is told of probes that say nothing: a line when that begins, one with their number when it is over, none a probe.
+//! What is told of probes that say nothing: a line when that begins, one with their number when it is over,
+//! none a probe.
 //!
 //! An ailment may come and go all the time. Of each kind one beginning a minute is told, with its end; the
 //! others are counted.
@@ -11,46 +12,46 @@ use evenkeel_schemas::time::MonoTime;
 
 use crate::ailment::Ailment;
 
-/// Least time between two beginnings of one kind that are told.
+/// Least time between two reported beginnings of one kind.
 const QUIET: Duration = Duration::from_secs(60);
-/// How long nothing must have been wrong for an end.
+/// Time without any unjudged target after which an episode has ended.
 const CALM: Duration = Duration::from_secs(1);
-/// Kinds that are told apart: interfaces come and go on some hosts. Of more nothing is told.
+/// Most kinds that are kept apart: interfaces come and go on some hosts. Further kinds are not reported.
 const MAX_KINDS: usize = 64;
 
 #[derive(Debug, Clone)]
 struct Silence {
-    /// Since when it goes on; none when it is over.
+    /// Beginning of the episode that goes on; none when there is none.
     since: Option<MonoTime>,
-    /// Since when no target is unjudged because of it.
+    /// Time since which no target is unjudged because of it.
     calm: Option<MonoTime>,
-    /// When a beginning was told last.
+    /// Time of the last reported beginning.
     told: MonoTime,
-    /// Whether the one that goes on was told.
+    /// Whether the beginning of the episode that goes on was reported.
     is_told: bool,
     /// Probes that said nothing.
     probes: u64,
-    /// Beginnings that were not told.
+    /// Number of beginnings that were not reported.
     untold: u64,
 }
 
-/// Something to tell.
+/// Beginning or end of an episode, for the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum News {
     /// Checks begin to say nothing.
     Begins {
         /// Why.
         ailment: Ailment,
-        /// How often that began and was not told.
+        /// Number of earlier beginnings that were not reported.
         untold: u64,
     },
-    /// They say something again.
+    /// The checks give verdicts again.
     Ends {
         /// Why they did not.
         ailment: Ailment,
         /// For how long.
         lasted: Duration,
-        /// How many probes said nothing.
+        /// Number of probes that gave no verdict.
         probes: u64,
     },
 }
@@ -72,7 +73,7 @@ impl fmt::Display for News {
     }
 }
 
-/// What goes on, by kind.
+/// Episodes by kind.
 #[derive(Debug, Clone, Default)]
 pub struct Silences {
     kinds: BTreeMap<Ailment, Silence>,
@@ -85,7 +86,8 @@ impl Silences {
         Self::default()
     }
 
-    /// So many probes said nothing; none for a way that was found to be lost between two of them.
+    /// Counts probes that gave no verdict; 0 for a way that was lost between two probes. Returns the
+    /// beginning of an episode that must be reported.
     pub fn note(&mut self, ailment: &Ailment, probes: u64, now: MonoTime) -> Option<News> {
         if !self.kinds.contains_key(ailment) {
             self.kinds.retain(|_, one| one.since.is_some() || now.since(one.told) < QUIET);
@@ -134,7 +136,7 @@ impl Silences {
         news
     }
 
-    /// How soon to look again; none when nothing goes on.
+    /// Time until the episodes must be examined again; none when there is no episode.
     #[must_use]
     pub fn look_in(&self) -> Option<Duration> {
         self.kinds.values().any(|one| one.since.is_some()).then_some(CALM)

@@ -15,14 +15,14 @@ use evenkeel_schemas::time::MonoTime;
 /// Longest part of a command name that the kernel keeps (`TASK_COMM_LEN` less the terminator, proc(5)).
 pub const COMM_MAX: usize = 15;
 
-/// What one look at a tracker's object found.
+/// Finding of one examination of a tracker's object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     /// Whether it succeeded.
     pub up: bool,
     /// The number in the file; none for other trackers, and when there is none in it.
     pub value: Option<i64>,
-    /// What was found, for people.
+    /// Reason, for people.
     pub reason: String,
 }
 
@@ -40,8 +40,8 @@ impl Finding {
     }
 }
 
-/// What a look at an interface means: `link` is whether it is set up (`IFF_UP`) and has a carrier
-/// (`IFF_LOWER_UP`), none when there is no such interface.
+/// Finding about an interface. `link` is whether it is set up (`IFF_UP`) and has a carrier (`IFF_LOWER_UP`);
+/// none when there is no such interface.
 #[must_use]
 pub fn interface(link: Option<(bool, bool)>) -> Finding {
     match link {
@@ -52,7 +52,7 @@ pub fn interface(link: Option<(bool, bool)>) -> Finding {
     }
 }
 
-/// What so many running processes mean.
+/// Finding about so many running processes.
 #[must_use]
 pub fn processes(running: u32, quorum: u32) -> Finding {
     let text = format!("{running} running, {quorum} needed");
@@ -71,8 +71,8 @@ pub fn is_process(wanted: &str, comm: &[u8], first_argument: &[u8]) -> bool {
     }
 }
 
-/// What a file means: the whole number in its first line. `content` is its beginning, or why there is
-/// none.
+/// Finding about a file: the whole number in its first line. `content` is its beginning, or the reason why it
+/// cannot be read.
 #[must_use]
 pub fn file(content: Result<&[u8], &str>) -> Finding {
     let content = match content {
@@ -90,7 +90,7 @@ pub fn file(content: Result<&[u8], &str>) -> Finding {
     }
 }
 
-/// How the destinations of one virtual server stand, those of weight 0 left out.
+/// Destinations of one virtual server by their state, those of weight 0 left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Destinations {
     /// Known to be healthy, or not checked.
@@ -101,7 +101,7 @@ pub struct Destinations {
     pub failed: u32,
 }
 
-/// What the virtual servers of a service mean: each needs its quorum. None while it depends on checks
+/// Finding about the virtual servers of a service: each needs its quorum. None while it depends on checks
 /// that have not been made yet.
 #[must_use]
 pub fn service(servers: &[Destinations], quorum: u32) -> Option<Finding> {
@@ -119,7 +119,7 @@ pub fn service(servers: &[Destinations], quorum: u32) -> Option<Finding> {
     }
 }
 
-/// How many looks in a row it takes to change a state.
+/// Numbers of equal findings in a row that change a state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Hysteresis {
     rise: u8,
@@ -131,11 +131,11 @@ struct Hysteresis {
 pub struct State {
     /// Whether it counts as succeeding.
     pub up: bool,
-    /// The number in its file at the last look.
+    /// Number in the file at the last examination.
     pub value: Option<i64>,
-    /// What the last look found, for people.
+    /// Reason of the last finding, for people.
     pub reason: String,
-    /// When the last look ended; none before the first.
+    /// End of the last examination; none before the first.
     pub looked: Option<MonoTime>,
     /// Looks in a row that found something else than `up`.
     against: u8,
@@ -199,8 +199,8 @@ impl Trackers {
         }
     }
 
-    /// Takes what a look found. Returns the tracker's state when what an election sees of it changed.
-    /// A name that is not known any more is ignored.
+    /// Records a finding. Returns the tracker's state when the part of it that an election sees has changed.
+    /// An unknown name is ignored.
     pub fn found(&mut self, name: &Name, finding: Finding, now: MonoTime) -> Option<&State> {
         let (tracker, state) = self.trackers.get_mut(name)?;
         let hysteresis = match &tracker.watch {
@@ -350,7 +350,8 @@ mod tests {
     }
 
     proptest! {
-        /// The state is that of the last run of equal looks that was long enough, and only such a run changes it.
+        /// A state is that of the last run of equal findings that was long enough; only such a run changes
+        /// it.
         #[test]
         fn a_state_is_that_of_the_last_run_that_was_long_enough(
             looks in prop::collection::vec(any::<bool>(), 0..60), rise in 1_u8..5, fall in 1_u8..5, up: bool,

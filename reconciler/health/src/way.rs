@@ -34,7 +34,7 @@ pub struct Link {
 }
 
 impl Link {
-    /// What ails it.
+    /// Ailment of the interface; none while it works.
     #[must_use]
     pub fn ailment(&self) -> Option<Ailment> {
         let name = || self.name.clone();
@@ -62,12 +62,13 @@ pub enum Route {
     },
 }
 
-/// What a probe found.
+/// Answer of a probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
     /// The target is healthy.
     Healthy,
-    /// It did not answer as it should, or others said that it cannot be reached; why, for people.
+    /// The target gave no or a wrong answer, or others said that it cannot be reached; the reason, for
+    /// people.
     Failed(String),
     /// The probe could not be made.
     Ails(Ailment),
@@ -89,7 +90,7 @@ pub type Turns = BTreeMap<IpAddr, Option<Ailment>>;
 
 #[derive(Debug, Clone, Default)]
 struct Target {
-    /// None before the first look.
+    /// Route; none before the first look-up.
     route: Option<Route>,
     /// The interface on whose link it was when it answered last.
     home: Option<u32>,
@@ -98,7 +99,7 @@ struct Target {
     was: Option<(Ailment, MonoTime)>,
 }
 
-/// What is known of the ways to all targets. Where nothing is known, nothing ails a way.
+/// Ways to all targets. A way of which nothing is known has no ailment.
 #[derive(Debug, Clone, Default)]
 pub struct Ways {
     links: BTreeMap<u32, Link>,
@@ -112,7 +113,7 @@ impl Ways {
         Self::default()
     }
 
-    /// These are the targets now; what is known of those that stay is kept.
+    /// Sets the targets. Ways of targets that stay are kept.
     pub fn watch(&mut self, targets: impl IntoIterator<Item = IpAddr>) {
         let mut before = std::mem::take(&mut self.targets);
         self.targets =
@@ -125,7 +126,7 @@ impl Ways {
         self.targets.keys().copied()
     }
 
-    /// These are all interfaces there are, by index.
+    /// Sets all interfaces of the host, by index.
     pub fn links(&mut self, all: BTreeMap<u32, Link>, now: MonoTime) -> Turns {
         for (index, link) in &mut self.links {
             link.there &= all.contains_key(index);
@@ -145,7 +146,7 @@ impl Ways {
         self.look(now, |target| target.uses(index))
     }
 
-    /// These are the routes to some targets now.
+    /// Sets the routes to some targets.
     pub fn routes(&mut self, routes: impl IntoIterator<Item = (IpAddr, Route)>, now: MonoTime) -> Turns {
         let mut turns = Turns::new();
         for (address, route) in routes {
@@ -168,13 +169,13 @@ impl Ways {
         turn(target_, &self.links, now).map(|turn| (target, turn)).into_iter().collect()
     }
 
-    /// What ails the way to a target, now.
+    /// Ailment of the way to a target now; none while the way works.
     #[must_use]
     pub fn ailment(&self, target: IpAddr) -> Option<&Ailment> {
         self.targets.get(&target)?.ailment.as_ref()
     }
 
-    /// What keeps a probe from being made at all. A target that is elsewhere may answer.
+    /// Ailment that keeps a probe from being made at all. A target that is elsewhere may answer.
     #[must_use]
     pub fn obstacle(&self, target: IpAddr) -> Option<Ailment> {
         match self.targets.get(&target)?.route? {
@@ -183,8 +184,8 @@ impl Ways {
         }
     }
 
-    /// What ailed the way to a target at some time since a probe began, so that what the probe found is not the
-    /// target's fault.
+    /// Ailment of the way to a target at any time since a probe began: then a failure of the probe is not the
+    /// target's.
     #[must_use]
     pub fn excuse(&self, target: IpAddr, began: MonoTime) -> Option<Ailment> {
         let target = self.targets.get(&target)?;
@@ -192,7 +193,7 @@ impl Ways {
         target.ailment.clone().or_else(|| was.map(|(ailment, _)| ailment.clone()))
     }
 
-    /// What ails an interface, by its name; of one that is not known nothing.
+    /// Ailment of an interface by its name; none for an unknown interface.
     #[must_use]
     pub fn ailment_of(&self, interface: &str) -> Option<Ailment> {
         // One that is gone may be there again under its name.

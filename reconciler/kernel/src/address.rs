@@ -28,7 +28,7 @@ const IFA_PROTO: u16 = 11;
 /// `struct ifa_cacheinfo` of an address that is never a source and never ends: preferred lifetime 0,
 /// valid for ever, two times that the kernel fills in.
 const DEPRECATED_FOR_EVER: [u32; 4] = [0, u32::MAX, 0, 0];
-/// Address families that are looked at.
+/// Address families that are observed.
 pub(crate) const FAMILIES: [u8; 2] = [AF_INET, AF_INET6];
 /// `AF_INET` in a netlink header.
 pub(crate) const AF_INET: u8 = 2;
@@ -39,8 +39,8 @@ pub(crate) const AF_INET6: u8 = 10;
 pub(crate) const NO_FAMILY: &str =
     "the kernel lacks this address family (ipv6.disable=1 on its command line?)";
 
-/// Whether a message is of the family that was asked for. A kernel without a family answers a question about it with what it has of all
-/// the others.
+/// Whether a message is of the family that was asked for. A kernel without a family answers a question about
+/// it with what it has of all the others.
 pub(crate) fn is_of(family: u8, body: &[u8]) -> bool {
     body.first() == Some(&family)
 }
@@ -72,9 +72,9 @@ pub(crate) const fn scope_of(number: u8) -> Scope {
     }
 }
 
-/// An address as the kernel tells it.
+/// An address as in a message of the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Told {
+pub(crate) struct AddressMessage {
     /// Interface.
     pub(crate) index: u32,
     /// Address and prefix length.
@@ -89,7 +89,7 @@ pub(crate) struct Told {
     flags: u32,
 }
 
-impl Told {
+impl AddressMessage {
     /// As a model has it, on an interface of this name.
     fn model(self, interface: &str) -> Address {
         let v6 = self.address.address().is_ipv6();
@@ -137,7 +137,7 @@ pub(crate) fn every(
             Err(refusal) => return Err(refusal.explain("cannot read the addresses")),
         };
         // An interface that came since is seen the next time.
-        let key = |told: Told| {
+        let key = |told: AddressMessage| {
             Some(AddressKey { interface: called.get(&told.index)?.clone(), address: told.address })
         };
         all.extend(told.into_iter().filter_map(key));
@@ -168,7 +168,12 @@ pub(crate) fn rehearse(socket: &mut Requester) {
     std::hint::black_box(socket.transact(&mut batch));
 }
 
-fn dump(socket: &mut Requester, family: u8, name: &str, index: u32) -> Result<Vec<Told>, KernelError> {
+fn dump(
+    socket: &mut Requester,
+    family: u8,
+    name: &str,
+    index: u32,
+) -> Result<Vec<AddressMessage>, KernelError> {
     let mut request = Batch::default();
     request.message(libc::RTM_GETADDR, libc::NLM_F_DUMP, |w| {
         w.raw(&[family, 0, 0, 0]);
@@ -185,7 +190,7 @@ fn dump(socket: &mut Requester, family: u8, name: &str, index: u32) -> Result<Ve
 
 /// Reads an `RTM_NEWADDR` or `RTM_DELADDR` message. Addresses with another address as their peer are
 /// left out: they are no object that a plan can name.
-pub(crate) fn parse(kind: u16, body: &[u8]) -> Result<Option<Told>, Malformed> {
+pub(crate) fn parse(kind: u16, body: &[u8]) -> Result<Option<AddressMessage>, Malformed> {
     if !matches!(kind, libc::RTM_NEWADDR | libc::RTM_DELADDR) || !FAMILIES.contains(&u8_at(body, 0)?) {
         return Ok(None);
     }
@@ -208,7 +213,7 @@ pub(crate) fn parse(kind: u16, body: &[u8]) -> Result<Option<Told>, Malformed> {
     }
     let ip = local.or(peer).ok_or(Malformed)?;
     let address = Cidr::new(ip, prefix).map_err(|_| Malformed)?;
-    Ok(Some(Told { index, address, label, scope: scope_of(scope), tagged, flags }))
+    Ok(Some(AddressMessage { index, address, label, scope: scope_of(scope), tagged, flags }))
 }
 
 /// Carries out address operations, all in one go.
@@ -363,7 +368,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_read_without_panic(mut bytes in prop::collection::vec(any::<u8>(), 1..200), v6: bool) {
+        fn any_bytes_are_read_without_panic(
+            mut bytes in prop::collection::vec(any::<u8>(), 1..200),
+            v6: bool,
+        ) {
             let _ = parse(libc::RTM_NEWADDR, &bytes);
             bytes[0] = if v6 { AF_INET6 } else { AF_INET };
             let _ = parse(libc::RTM_NEWADDR, &bytes);

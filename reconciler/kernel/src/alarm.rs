@@ -1,8 +1,8 @@
 //! Being woken at a moment of [`clock`](crate::clock), to be polled among other descriptors.
 //!
-//! The time-out of `poll(2)` itself will not do: the kernel lets it be late by a thousandth of its length for all but
-//! real-time threads (`select_estimate_accuracy`, `fs/select.c`), 3.6 ms for a Backup that waits for its Master. What becomes of
-//! being woken is the caller's business.
+//! The time-out of `poll(2)` itself will not do: the kernel lets it be late by a thousandth of its length for
+//! all but real-time threads (`select_estimate_accuracy`, `fs/select.c`), 3.6 ms for a Backup that waits for
+//! its Master. What becomes of being woken is the caller's business.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -11,7 +11,8 @@ use evenkeel_schemas::time::MonoTime;
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
-/// A timer (timerfd_create(2)) that is readable from the moment that it is set to until it is set to another one.
+/// A timer (timerfd_create(2)) that is readable from the moment that it is set to until it is set to another
+/// one.
 #[derive(Debug)]
 pub struct Alarm {
     timer: TimerFd,

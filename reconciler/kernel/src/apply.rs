@@ -8,12 +8,13 @@ use crate::error::{ApplyError, Refusal};
 use crate::netlink::{Failure, MAX_WINDOW_MESSAGES, Requester};
 use crate::wire::Batch;
 
-/// Most operations that are messages at the same time: as many as are sent at once. More would only be memory.
+/// Most operations that are messages at the same time: as many as are sent at once. More would only be
+/// memory.
 const CHUNK: usize = MAX_WINDOW_MESSAGES;
 
-/// Sends what `encode` makes of each operation, many in one go, and gives one verdict an operation: of one that stands for many
-/// the first that is not good. `encode` gets single operations only and appends no message when nothing needs to be done.
-/// `settle` decides what a refusal means.
+/// Sends the messages that `encode` makes of operations, many in one go, and returns one outcome an
+/// operation: of one that stands for many the first that is not good. `encode` gets single operations only
+/// and appends no message when nothing needs to be done. `settle` decides what a refusal means.
 pub(crate) fn carry_out(
     socket: &mut Requester,
     ops: &[Op],

@@ -58,9 +58,9 @@ const GRE_CSUM: [u8; 2] = [0x80, 0];
 /// `IFLA_IPTUN_PROTO`.
 const TUNNEL_PROTOCOL: u16 = 9;
 
-/// An interface as the kernel tells it.
+/// An interface as in a message of the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Told {
+struct DeviceMessage {
     index: u32,
     name: String,
     /// The interface below, by index; none in another network namespace.
@@ -90,7 +90,7 @@ pub(crate) fn observe(
     let told =
         socket.dump(&mut request, parse)?.map_err(|refusal| refusal.explain("cannot read the interfaces"))?;
     let mut names: BTreeMap<u32, String> = told.iter().map(|told| (told.index, told.name.clone())).collect();
-    let looked_at = |told: &Told| told.tagged || wanted.contains(&told.name);
+    let looked_at = |told: &DeviceMessage| told.tagged || wanted.contains(&told.name);
     if told.iter().any(|told| looked_at(told) && told.parent.is_some()) {
         names.extend(link::resolve(socket, asked)?.into_iter().map(|(name, link)| (link.index, name)));
     }
@@ -98,7 +98,7 @@ pub(crate) fn observe(
     Ok(seen.map(|told| (told.name.clone(), model(told, &names))).collect())
 }
 
-fn model(told: Told, names: &BTreeMap<u32, String>) -> Link {
+fn model(told: DeviceMessage, names: &BTreeMap<u32, String>) -> Link {
     let kind = match (told.kind.as_str(), told.mode, told.mac, told.tunnel) {
         ("macvlan", Some(MACVLAN_PRIVATE), Some(mac), _) => {
             let parent = told.parent.and_then(|index| names.get(&index)).cloned().unwrap_or_default();
@@ -111,12 +111,12 @@ fn model(told: Told, names: &BTreeMap<u32, String>) -> Link {
 }
 
 /// Reads an `RTM_NEWLINK` message.
-fn parse(kind: u16, body: &[u8]) -> Result<Option<Told>, Malformed> {
+fn parse(kind: u16, body: &[u8]) -> Result<Option<DeviceMessage>, Malformed> {
     if kind != libc::RTM_NEWLINK || u8_at(body, 0)? != 0 {
         return Ok(None);
     }
     let flags = u32_at(body, 8)?.cast_signed();
-    let mut told = Told {
+    let mut told = DeviceMessage {
         index: u32_at(body, 4)?,
         name: String::new(),
         parent: None,
@@ -153,7 +153,7 @@ fn parse(kind: u16, body: &[u8]) -> Result<Option<Told>, Malformed> {
     Ok(Some(told).filter(|told| !told.name.is_empty()))
 }
 
-fn parse_info(info: &[u8], told: &mut Told) -> Result<(), Malformed> {
+fn parse_info(info: &[u8], told: &mut DeviceMessage) -> Result<(), Malformed> {
     let mut data: &[u8] = &[];
     for attribute in attributes(info) {
         let attribute = attribute?;
@@ -381,7 +381,7 @@ mod tests {
     use super::*;
     use crate::wire::messages;
 
-    fn read(name: &str, kind: &LinkKind, parent: Option<u32>) -> Told {
+    fn read(name: &str, kind: &LinkKind, parent: Option<u32>) -> DeviceMessage {
         let mut batch = Batch::default();
         batch.message(libc::RTM_NEWLINK, 0, |w| write_kind(w, name, kind, parent));
         let bytes = batch.numbered(0, 1, 1, false);
@@ -431,7 +431,8 @@ mod tests {
         #[test]
         fn damaged_messages_are_read_without_panic(at in any::<prop::sample::Index>(), byte: u8) {
             let remote = Some([192, 0, 2, 1].into());
-            let kind = LinkKind::Tunnel(Tunnel { mode: TunnelMode::Gre, local: None, remote, checksum: true });
+            let kind =
+                LinkKind::Tunnel(Tunnel { mode: TunnelMode::Gre, local: None, remote, checksum: true });
             let mut batch = Batch::default();
             batch.message(libc::RTM_NEWLINK, 0, |w| write_kind(w, "gre1", &kind, None));
             let mut body = batch.numbered(0, 1, 1, false)[16..].to_vec();

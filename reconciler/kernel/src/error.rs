@@ -14,12 +14,13 @@ use nix::errno::Errno;
 pub enum Class {
     /// The same request may succeed later: back off and try again.
     Transient,
-    /// It will not succeed until someone changes the plan, the kernel or our rights.
+    /// Permanent: the operation fails until someone changes the plan, the kernel or our rights.
     Permanent,
     /// Something that is not ours is in the way.
     Conflict,
-    /// This kernel, as it is, has no means for the object: it lacks a module, an address family or a setting, or does not take the
-    /// value. It will not succeed until someone changes the kernel or the plan, and says nothing about other objects.
+    /// Unsupported: this kernel has no means for the object. It lacks a module, an address family or a
+    /// setting, or does not accept the value. The operation fails until someone changes the kernel or the
+    /// plan; other objects are not affected.
     Unsupported,
 }
 
@@ -34,12 +35,12 @@ impl Class {
     }
 }
 
-/// Why the kernel could not be read or changed. No larger than a pointer: a large change has a verdict for each of a hundred thousand
-/// operations, and most of them are good.
+/// Why the kernel could not be read or changed. No larger than a pointer: a large change has a verdict for
+/// each of a hundred thousand operations, and most of them are good.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KernelError(Box<Reason>);
 
-/// What a [`KernelError`] says.
+/// Parts of a [`KernelError`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reason {
     /// Whether trying again can help.

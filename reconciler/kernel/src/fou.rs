@@ -1,7 +1,7 @@
 //! UDP ports at which packets are unwrapped, over generic netlink (`linux/fou.h`, ip-fou(8)).
 //!
-//! Unlike IPVS, the family does not load its module when it is asked for: where `fou` is not loaded there are no ports, and making
-//! one asks for the module by name and says what is missing.
+//! Unlike IPVS, the family does not load its module when it is asked for: where `fou` is not loaded there are
+//! no ports, and making one asks for the module by name and says what is missing.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use crate::wire::{Batch, Malformed, Writer, attributes};
 
 /// Name of the family and of its module.
 const FAMILY: &str = "fou";
-/// When the module was last asked for.
+/// Time of the last request for the module.
 static ASKED: Pause = Pause::new();
 
 /// `FOU_CMD_*`.

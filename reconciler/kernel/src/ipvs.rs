@@ -1,9 +1,9 @@
 //! IPVS services and destinations, over generic netlink.
 //!
-//! The family has no news and no transactions: it is read by dumps, one for the services and one for
-//! each service's destinations (or by `listing`, which is faster and cannot tell all), and changed object by object. Asking for the family loads `ip_vs`,
-//! so it is asked for only when the caller wants IPVS. A kernel without IPVS has an empty table, and refuses what is to come into it.
-//! Bytes are `codec`'s.
+//! The family has no news and no transactions: it is read by dumps, one for the services and one for each
+//! service's destinations (or by `listing`, which is faster and cannot tell all), and changed object by
+//! object. Asking for the family loads `ip_vs`, so it is asked for only when the caller wants IPVS. A kernel
+//! without IPVS has an empty table, and refuses what is to come into it. Bytes are `codec`'s.
 
 mod codec;
 mod connections;
@@ -34,7 +34,7 @@ pub use usage::{Counters, DestinationUsage, ServiceUsage};
 const FAMILY: &str = "IPVS";
 /// The module that makes it.
 const MODULE: &str = "ip_vs";
-/// When the module was last asked for.
+/// Time of the last request for the module.
 static ASKED: Pause = Pause::new();
 
 /// Whether this network namespace has IPVS already, so that asking for it loads nothing.
@@ -55,11 +55,11 @@ fn refused(refusal: &Refusal) -> KernelError {
     refusal.explain("cannot read the IPVS table")
 }
 
-/// What is there and what is expected there.
+/// Services with their destinations, observed or expected.
 pub(crate) type Services = BTreeMap<ServiceKey, Service>;
 
-/// Services with their destinations, those that are there of `only` or all; time-outs, daemons. Destinations that are the same as
-/// in `like` are shared with it.
+/// Services with their destinations, those that are there of `only` or all; time-outs, daemons. Destinations
+/// that are the same as in `like` are shared with it.
 pub(crate) fn observe(
     socket: &mut Requester,
     only: Option<&BTreeSet<ServiceKey>>,
@@ -230,7 +230,8 @@ fn settle(op: &Op, refusal: &Refusal) -> Result<(), ApplyError> {
         ) => (Class::Transient, "the interface is down, has no address, or the port is taken"),
         (Op::StartSync(..), Errno::EINVAL) => (
             Class::Unsupported,
-            "the group is no multicast address, or a destination is of the other family than its virtual server, \
+            "the group is no multicast address, or a destination is of the other family than its virtual \
+            server, \
              which cannot be synchronised",
         ),
         (Op::SetTimeouts { .. }, Errno::EINVAL) => {
@@ -246,7 +247,8 @@ fn settle(op: &Op, refusal: &Refusal) -> Result<(), ApplyError> {
         }
         (Op::AddDestination(..) | Op::SetDestination { .. }, Errno::EINVAL) => (
             Class::Permanent,
-            "the address is no host's, no interface is up, or it is of the other family without tunnelling or \
+            "the address is no host's, no interface is up, or it is of the other family without tunnelling \
+            or \
              while connections are synchronised",
         ),
         (_, Errno::ERANGE) => {

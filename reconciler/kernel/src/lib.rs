@@ -50,23 +50,23 @@ pub use way::Way;
 
 use netlink::Requester;
 
-/// What to look at. Everything not named is absent from the observation.
+/// Objects to observe. Everything not named is absent from the observation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scope {
     /// Resource kinds.
     pub kinds: BTreeSet<Kind>,
-    /// Names of interfaces to be looked at as objects ([`Kind::Links`]) beside those with our tag.
+    /// Names of interfaces to observe as objects ([`Kind::Links`]) beside those with our tag.
     pub links: BTreeSet<String>,
-    /// Names of the interfaces whose addresses and routes are looked at; one that is missing has none.
+    /// Names of the interfaces whose addresses and routes are observed; one that is missing has none.
     pub interfaces: BTreeSet<String>,
-    /// Routing tables besides `main` (254) where routes of others are looked at; ours are seen in all.
+    /// Routing tables besides `main` (254) in which routes of others are observed; ours are seen in all.
     pub tables: BTreeSet<u32>,
     /// Settings, as paths below `/proc/sys`.
     pub sysctls: BTreeSet<String>,
     /// Whether IPVS is used at all. Asking for it loads `ip_vs`, so a host that needs none says no
     /// and has an empty table; see [`ipvs_loaded`].
     pub ipvs: bool,
-    /// The IPVS services to look at, for who knows that no others matter; absent: all.
+    /// IPVS services to observe when no others matter; none: all.
     pub services: Option<BTreeSet<ServiceKey>>,
     /// Whether ports that unwrap GUE are used at all.
     pub gue: bool,
@@ -81,9 +81,10 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// Opens the route socket, so that a host without netlink is told at start.
+    /// Opens the route socket, so that a host without netlink fails at start.
     ///
     /// # Errors
+    ///
     /// When the kernel gives no netlink socket.
     pub fn new() -> Result<Self, KernelError> {
         let mut route = Requester::route();
@@ -100,7 +101,8 @@ impl Kernel {
         self.observe_like(what, &BTreeMap::new())
     }
 
-    /// [`Self::observe`] by who expects these services: what of them is the same is shared instead of being made anew.
+    /// [`Self::observe`] by who expects these services: what of them is the same is shared instead of being
+    /// made anew.
     ///
     /// # Errors
     /// As [`Self::observe`].
@@ -165,8 +167,8 @@ impl Kernel {
         verdicts
     }
 
-    /// Connections and counters of IPVS, of these services (those that are there) or of all. Empty where IPVS is
-    /// not loaded.
+    /// Connections and counters of IPVS, of these services (those that are there) or of all. Empty where IPVS
+    /// is not loaded.
     ///
     /// # Errors
     /// When they cannot be read.
@@ -185,8 +187,8 @@ impl Kernel {
         if ipvs_loaded() { ipvs::sync_daemons(&mut self.generic) } else { Ok(BTreeMap::new()) }
     }
 
-    /// The addresses of all interfaces. An interface that one of `names` leads to, perhaps an alternative name, is called so; others as the
-    /// kernel calls them.
+    /// The addresses of all interfaces. An interface that one of `names` leads to, perhaps an alternative
+    /// name, is called so; others as the kernel calls them.
     ///
     /// # Errors
     /// When they cannot be read.
@@ -199,8 +201,8 @@ impl Kernel {
         address::every(&mut self.route, &called)
     }
 
-    /// Goes the way of VIPs that come and go, so that nothing of it has to be read from a disk when it matters. Asks the kernel for an
-    /// interface that cannot be, and changes nothing.
+    /// Goes the way of VIPs that come and go, so that nothing of it has to be read from a disk when it
+    /// matters. Asks the kernel for an interface that cannot be, and changes nothing.
     pub fn rehearse(&mut self) {
         address::rehearse(&mut self.route);
     }
@@ -221,10 +223,11 @@ impl Kernel {
         link::find(&mut self.route, index)
     }
 
-    /// The way that a packet of this host to a target takes; none when no route leads to it.
+    /// Route of a packet from this host to a target; none when no route leads to it.
     ///
     /// # Errors
-    /// When it cannot be found out.
+    ///
+    /// When the kernel does not answer the question.
     pub fn way(&mut self, target: IpAddr) -> Result<Option<Way>, KernelError> {
         way::find(&mut self.route, target)
     }

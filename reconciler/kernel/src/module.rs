@@ -1,7 +1,9 @@
-//! Kernel modules: having those loaded that the kernel does not load by itself, and what to tell people when one is missing.
+//! Kernel modules: having those loaded that the kernel does not load by itself, and what to tell people when
+//! one is missing.
 //!
-//! No program is started and no module is read here: the kernel is asked for something that needs the module, and calls its own
-//! modprobe(8), which obeys `/etc/modprobe.d`. A request waits for that, so the election makes none.
+//! No program is started and no module is read here: the kernel is asked for something that needs the module,
+//! and calls its own modprobe(8), which obeys `/etc/modprobe.d`. A request waits for that, so the election
+//! makes none.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,9 +16,11 @@ use crate::clock;
 use crate::netlink::Requester;
 use crate::wire::Batch;
 
-/// Least time between two requests of this process for a module that is missing: each starts modprobe(8) up to three times.
+/// Least time between two requests of this process for a module that is missing: each starts modprobe(8) up
+/// to three times.
 const PAUSE_MILLIS: u64 = 30_000;
-/// `NFNL_SUBSYS_NFT_COMPAT`, with `NFNL_MSG_COMPAT_GET`, 0 (`linux/netfilter/nfnetlink.h`, `nf_tables_compat.h`).
+/// `NFNL_SUBSYS_NFT_COMPAT`, with `NFNL_MSG_COMPAT_GET`, 0 (`linux/netfilter/nfnetlink.h`,
+/// `nf_tables_compat.h`).
 const COMPAT_GET: u16 = 11 << 8;
 /// `NFTA_COMPAT_*` (`linux/netfilter/nf_tables_compat.h`).
 mod compat {
@@ -27,10 +31,10 @@ mod compat {
 
 /// The modules that are loaded (proc_modules(5)).
 const MODULES: &str = "/proc/modules";
-/// What names of modules of IPVS begin with: its own, its schedulers', its persistence engines'.
+/// Beginning of the names of IPVS's modules: its own, its schedulers', its persistence engines'.
 const IPVS: &str = "ip_vs";
 
-/// How often a module may be asked for.
+/// Least time between two requests for a module.
 #[derive(Debug)]
 pub(crate) struct Pause(AtomicU64);
 
@@ -60,8 +64,9 @@ pub(crate) fn load(name: &str) {
     if_nametoindex(name).ok();
 }
 
-/// Asks for `ip_vs` without CAP_SYS_MODULE: the match `ipvs` of packet filters needs it, and the kernel loads that when it is asked
-/// whether there is one. For kernels before 6.1 (5.10 for one), where IPVS does not come when its netlink family is asked for.
+/// Asks for `ip_vs` without CAP_SYS_MODULE: the match `ipvs` of packet filters needs it, and the kernel loads
+/// that when it is asked whether there is one. For kernels before 6.1 (5.10 for one), where IPVS does not
+/// come when its netlink family is asked for.
 pub(crate) fn load_by_match() {
     let mut request = Batch::default();
     request.message(COMPAT_GET, 0, |w| {
@@ -75,7 +80,7 @@ pub(crate) fn load_by_match() {
     Requester::netfilter().get(&mut request, |_, _| Ok(None::<()>)).ok();
 }
 
-/// The modules of IPVS that are loaded now, by name; none on a kernel that does not tell.
+/// Modules of IPVS that are loaded now, by name; none on a kernel that does not list its modules.
 #[must_use]
 pub fn loaded_for_ipvs() -> BTreeSet<String> {
     for_ipvs(&std::fs::read_to_string(MODULES).unwrap_or_default())
@@ -87,7 +92,7 @@ fn for_ipvs(modules: &str) -> BTreeSet<String> {
     names.filter(|name| name.starts_with(IPVS)).map(str::to_owned).collect()
 }
 
-/// What to do about a module that is missing.
+/// Advice about a module that is missing.
 pub(crate) fn advice(name: &str) -> String {
     format!("`modprobe {name}`, and a line `{name}` in /etc/modules-load.d/evenkeel.conf for the next boot")
 }
@@ -98,7 +103,8 @@ mod tests {
 
     #[test]
     fn modules_of_ipvs_are_told_from_others() {
-        let text = "ip_vs_rr 16384 1 - Live 0x0\nip_vs 200704 3 ip_vs_rr, Live 0x0\nxt_ip_vs 1 0 - Live 0x0\n\nnf_conntrack 1 1 ip_vs, Live 0x0\n";
+        let text = "ip_vs_rr 16384 1 - Live 0x0\nip_vs 200704 3 ip_vs_rr, Live 0x0\nxt_ip_vs 1 0 - Live \
+            0x0\n\nnf_conntrack 1 1 ip_vs, Live 0x0\n";
         assert_eq!(for_ipvs(text).into_iter().collect::<Vec<_>>(), ["ip_vs", "ip_vs_rr"]);
         assert!(for_ipvs("").is_empty());
     }

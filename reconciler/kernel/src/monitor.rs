@@ -22,7 +22,7 @@ const MAX_DATAGRAM_BYTES: usize = 64 * 1024;
 /// Receive buffer asked for; granted with CAP_NET_ADMIN.
 const RECEIVE_BUFFER_BYTES: usize = 2 * 1024 * 1024;
 
-/// What to be told about (`RTNLGRP_*`, `linux/rtnetlink.h`).
+/// Kinds of events (`RTNLGRP_*`, `linux/rtnetlink.h`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Group {
     /// Interfaces.
@@ -52,7 +52,7 @@ impl Group {
         Self::Ipv4Rules,
         Self::Ipv6Rules,
     ];
-    /// What an election needs to know.
+    /// Groups that an election needs.
     pub const ELECTION: [Self; 3] = [Self::Links, Self::Ipv4Addresses, Self::Ipv6Addresses];
 
     const fn number(self) -> u32 {
@@ -93,7 +93,7 @@ pub enum Event {
     LinkChanged {
         /// Interface.
         ifindex: u32,
-        /// Its name now.
+        /// Name now.
         name: String,
         /// Whether there is such an interface still.
         there: bool,
@@ -106,7 +106,8 @@ pub enum Event {
     },
     /// A route was added or removed.
     RouteChanged {
-        /// Whether it carries our tag: on a busy router only those are worth a look.
+        /// Whether the route carries our tag: on a busy router only changes of those are worth an
+        /// observation.
         tagged: bool,
         /// Whether it was removed.
         removed: bool,
@@ -117,7 +118,7 @@ pub enum Event {
     Overrun,
 }
 
-/// A socket that is told of changes in the network namespace of the thread that opened it.
+/// A socket that receives changes in the network namespace of the thread that opened it.
 #[derive(Debug)]
 pub struct Monitor {
     socket: Socket,
@@ -125,9 +126,10 @@ pub struct Monitor {
 }
 
 impl Monitor {
-    /// Starts listening. What changed before is not told: look at the kernel after this, not before.
+    /// Begins to listen. Earlier changes are not received: observe the kernel after this, not before.
     ///
     /// # Errors
+    ///
     /// When the kernel gives no such socket.
     pub fn open(groups: &[Group]) -> Result<Self, KernelError> {
         open(groups)
@@ -188,7 +190,7 @@ fn open(groups: &[Group]) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Appends what a datagram tells. What cannot be understood may have been anything.
+/// Appends the events of a datagram. One that cannot be decoded may have been anything.
 fn decode(datagram: &[u8], events: &mut Vec<Event>) {
     for message in messages(datagram) {
         match message.and_then(event) {
@@ -236,7 +238,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_read_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), kind in 16_u16..26) {
+        fn any_bytes_are_read_without_panic(
+            bytes in prop::collection::vec(any::<u8>(), 0..300),
+            kind in 16_u16..26,
+        ) {
             let mut events = Vec::new();
             decode(&bytes, &mut events);
             let _ = event(Message { kind, flags: 0, sequence: 0, body: &bytes });

@@ -24,8 +24,8 @@ use crate::wire::{Batch, HEADER_LEN, Malformed, Message, attributes, messages, u
 pub(crate) const MAX_WINDOW_MESSAGES: usize = 200;
 /// Fewest messages in one send that is as long as it may be.
 const MIN_WINDOW_MESSAGES: usize = 8;
-/// How long the kernel should be busy with one send. Many kernels let nobody else run on that processor meanwhile,
-/// an election neither; so windows are as large as this machine allows.
+/// Longest time for which the kernel should be busy with one send. Many kernels let nobody else run on that
+/// processor meanwhile, an election neither; so windows are as large as this machine allows.
 const MAX_BITE: Duration = Duration::from_millis(1);
 /// Most bytes in one send: below the default send buffer of 212,992 with room for the kernel's
 /// bookkeeping.
@@ -34,12 +34,12 @@ const MAX_WINDOW_BYTES: usize = 128 * 1024;
 const MAX_WINDOW_DATAGRAMS: usize = 2 * MAX_WINDOW_MESSAGES;
 /// Most datagrams read for one dump: at 32 KiB each, 2 GiB.
 const MAX_DUMP_DATAGRAMS: usize = 65_536;
-/// How often an interrupted dump is tried before giving up: someone changes the table all the time.
+/// Attempts at a dump that is interrupted, since somebody changes the table all the time.
 const MAX_DUMP_TRIES: usize = 5;
 /// `NLMSGERR_ATTR_MSG` (`linux/netlink.h`).
 const ERROR_ATTRIBUTE_TEXT: u16 = 1;
 
-/// What became of one request.
+/// Outcome of one request.
 pub(crate) type Verdict = Result<(), Failure>;
 
 /// Why one request did not succeed, as far as it is known.
@@ -51,7 +51,7 @@ pub(crate) enum Failure {
     Unknown(KernelError),
 }
 
-/// What datagrams are sent through: a socket, or the kernel of a test.
+/// Carrier of datagrams: a socket, or the kernel of a test.
 pub(crate) trait Wire: std::fmt::Debug + Send {
     /// Sends a datagram.
     fn send(&mut self, bytes: &[u8]) -> io::Result<()>;
@@ -117,7 +117,7 @@ impl Requester {
         Ok(&mut **self.inbox.insert(inbox))
     }
 
-    /// Sends requests and tells what became of each, in their order.
+    /// Sends requests and returns their outcomes, in their order.
     pub(crate) fn transact(&mut self, batch: &mut Batch) -> Vec<Verdict> {
         let mut verdicts = Vec::with_capacity(batch.len());
         while verdicts.len() < batch.len() {
@@ -192,7 +192,7 @@ impl Requester {
         Err(KernelError::new(Class::Transient, "the kernel's table changes faster than it can be read"))
     }
 
-    /// Reads until the request is done; the flag tells whether the answer is inconsistent.
+    /// Reads until the request is done. The flag: whether the answer is inconsistent.
     fn collect<T>(
         &mut self,
         request: &mut Batch,
@@ -253,7 +253,7 @@ impl Requester {
     }
 }
 
-/// Most messages in the next send after one of `count` that took so long.
+/// Most messages in the next send, after one of `count` that took so long.
 fn next_window(window: usize, count: usize, took: Duration) -> usize {
     if took > MAX_BITE {
         window.min(count / 2).max(MIN_WINDOW_MESSAGES)
@@ -307,7 +307,7 @@ fn lost_answers() -> KernelError {
     KernelError::with_errno(Class::Transient, message, Some(libc::ENOBUFS))
 }
 
-/// What an error, acknowledgement or end-of-dump message says.
+/// Outcome in an error, acknowledgement or end-of-dump message.
 fn outcome(message: Message<'_>) -> Result<Result<(), Refusal>, Malformed> {
     let code = u32_at(message.body, 0)?.cast_signed();
     if code >= 0 {

@@ -28,9 +28,9 @@ const RTPROT_RA: u8 = 9;
 /// `RTA_NH_ID` (`linux/rtnetlink.h`): the route uses a next hop object.
 const RTA_NH_ID: u16 = 30;
 
-/// A route as the kernel tells it.
+/// A route as in a message of the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Told {
+struct RouteMessage {
     key: RouteKey,
     index: u32,
     /// All but the interface's name.
@@ -39,27 +39,27 @@ struct Told {
     plain: bool,
 }
 
-/// What is asked for in a dump.
+/// Routes that a dump asks for.
 #[derive(Debug, Clone, Copy)]
 enum Wanted {
-    /// Those with our tag, whatever the table and the interface.
+    /// Routes with our tag, whatever the table and the interface.
     Ours,
-    /// Those of others in a table, out of an interface.
+    /// Routes of others in a table, out of an interface.
     Others { table: u32, index: u32 },
 }
 
-/// Routes that were looked at.
+/// Observed routes.
 #[derive(Debug, Default)]
 pub(crate) struct Routes {
-    /// Those that a plan can name.
+    /// Routes that a plan can name.
     pub(crate) plain: BTreeMap<RouteKey, Route>,
     /// The others, as ip-route(8) would name them.
     pub(crate) others: BTreeSet<String>,
 }
 
 impl Routes {
-    fn take(&mut self, told: Told, interface: &str) {
-        let Told { key, route, plain, .. } = told;
+    fn take(&mut self, told: RouteMessage, interface: &str) {
+        let RouteMessage { key, route, plain, .. } = told;
         let route = Route { interface: Some(interface.to_owned()), ..route };
         // A second one of the same key was appended behind the first (`ip route append`).
         if plain && !self.plain.contains_key(&key) {
@@ -106,7 +106,7 @@ pub(crate) fn observe(
     Ok(routes)
 }
 
-fn dump(socket: &mut Requester, family: u8, wanted: Wanted) -> Result<Vec<Told>, KernelError> {
+fn dump(socket: &mut Requester, family: u8, wanted: Wanted) -> Result<Vec<RouteMessage>, KernelError> {
     let mut request = Batch::default();
     request.message(libc::RTM_GETROUTE, libc::NLM_F_DUMP, |w| {
         let protocol = match wanted {
@@ -120,7 +120,7 @@ fn dump(socket: &mut Requester, family: u8, wanted: Wanted) -> Result<Vec<Told>,
         }
     });
     // Kernels before 4.20 do not filter.
-    let fits = |told: &Told| match wanted {
+    let fits = |told: &RouteMessage| match wanted {
         Wanted::Ours => told.route.tagged,
         Wanted::Others { table, index } => {
             !told.route.tagged && told.index == index && told.key.table == table
@@ -140,7 +140,7 @@ fn dump(socket: &mut Requester, family: u8, wanted: Wanted) -> Result<Vec<Told>,
 }
 
 /// Reads an `RTM_NEWROUTE` message; `None` for routes that nobody made by hand.
-fn parse(kind: u16, body: &[u8]) -> Result<Option<Told>, Malformed> {
+fn parse(kind: u16, body: &[u8]) -> Result<Option<RouteMessage>, Malformed> {
     let attributes_at = body.get(HEADER_LEN..);
     if kind != libc::RTM_NEWROUTE || !FAMILIES.contains(&u8_at(body, 0)?) {
         return Ok(None);
@@ -174,7 +174,7 @@ fn parse(kind: u16, body: &[u8]) -> Result<Option<Told>, Malformed> {
     let destination = Cidr::new(destination, prefix).map_err(|_| Malformed)?;
     let tagged = protocol == PROTOCOL_TAG;
     let route = Route { interface: None, gateway, source, scope: scope_of(scope), tagged };
-    Ok(Some(Told { key: RouteKey { table, destination, metric }, index, route, plain }))
+    Ok(Some(RouteMessage { key: RouteKey { table, destination, metric }, index, route, plain }))
 }
 
 /// Whether a message is about a route with our tag.
@@ -310,7 +310,7 @@ mod tests {
         RouteKey::new(254, Cidr::host(Ipv4Addr::new(192, 0, 2, 7).into()), 0)
     }
 
-    fn read(write: impl FnOnce(&mut Writer<'_>)) -> Option<Told> {
+    fn read(write: impl FnOnce(&mut Writer<'_>)) -> Option<RouteMessage> {
         let mut batch = Batch::default();
         batch.message(libc::RTM_NEWROUTE, 0, write);
         let bytes = batch.numbered(0, 1, 1, false);
@@ -366,7 +366,7 @@ mod tests {
                 more(w);
             })
         };
-        let plain = |told: Option<Told>| told.map(|told| told.plain);
+        let plain = |told: Option<RouteMessage>| told.map(|told| told.plain);
         assert_eq!(plain(told(3, libc::RTN_UNICAST, |_| {})), Some(true));
         assert_eq!(plain(told(libc::RTPROT_KERNEL, libc::RTN_UNICAST, |_| {})), None);
         assert_eq!(plain(told(RTPROT_RA, libc::RTN_UNICAST, |_| {})), None);
@@ -378,11 +378,14 @@ mod tests {
         #[test]
         fn routes_survive_the_round_trip((key, value) in route()) {
             let told = read(|w| write(w, &key, &value, Some(1), true)).expect("a route");
-            prop_assert_eq!(told, Told { key, index: 1, route: value, plain: true });
+            prop_assert_eq!(told, RouteMessage { key, index: 1, route: value, plain: true });
         }
 
         #[test]
-        fn any_bytes_are_read_without_panic(mut bytes in prop::collection::vec(any::<u8>(), 1..200), v6: bool) {
+        fn any_bytes_are_read_without_panic(
+            mut bytes in prop::collection::vec(any::<u8>(), 1..200),
+            v6: bool,
+        ) {
             let _ = parse(libc::RTM_NEWROUTE, &bytes);
             bytes[0] = if v6 { AF_INET6 } else { AF_INET };
             let _ = parse(libc::RTM_NEWROUTE, &bytes);

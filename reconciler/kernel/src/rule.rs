@@ -244,7 +244,10 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_read_without_panic(mut bytes in prop::collection::vec(any::<u8>(), 1..200), v6: bool) {
+        fn any_bytes_are_read_without_panic(
+            mut bytes in prop::collection::vec(any::<u8>(), 1..200),
+            v6: bool,
+        ) {
             let _ = parse(libc::RTM_NEWRULE, &bytes);
             bytes[0] = if v6 { AF_INET6 } else { AF_INET };
             let _ = parse(libc::RTM_NEWRULE, &bytes);

@@ -14,15 +14,15 @@ use crate::address::NO_FAMILY;
 use crate::error::{ApplyError, Class, KernelError};
 use crate::module;
 
-/// Where settings are.
+/// Folder of the settings.
 const ROOT: &str = "/proc/sys";
 /// Most bytes of a value; the kernel's own limit is a page.
 const MAX_VALUE_BYTES: u64 = 4096;
 /// Most bytes of a key.
 const MAX_KEY_BYTES: usize = 255;
 
-/// Reads settings. One that is not there, or cannot be read (`flush` of routes is for writing only, `stable_secret` is an error until it
-/// is set), is absent.
+/// Reads settings. One that is not there, or cannot be read (`flush` of routes is for writing only,
+/// `stable_secret` is an error until it is set), is absent.
 pub(crate) fn observe(keys: &BTreeSet<String>) -> Result<BTreeMap<String, String>, KernelError> {
     let mut values = BTreeMap::new();
     for key in keys {
@@ -72,7 +72,7 @@ fn explain(op: &Op, key: &str, error: &io::Error) -> ApplyError {
 /// Why a setting is not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Missing {
-    /// Its interface is not there, and may come.
+    /// The setting's interface is not there, and may come.
     Interface,
     /// `ip_vs` is not loaded.
     Ipvs,

@@ -15,7 +15,7 @@ use crate::wire::{Batch, Malformed, attributes, u8_at};
 /// Length of `struct rtmsg`.
 const HEADER_LEN: usize = 12;
 
-/// The route that a packet of this host to a target takes.
+/// Route of a packet from this host to a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Way {
     /// Index of the interface that it leaves by; `lo` for an address of the host itself.
@@ -24,8 +24,8 @@ pub struct Way {
     pub direct: bool,
 }
 
-/// What one message says.
-enum Told {
+/// Content of one message.
+enum WayMessage {
     Way(Way),
     /// A route that leads nowhere: unreachable, prohibited, discarded.
     Nowhere,
@@ -41,8 +41,8 @@ pub(crate) fn find(socket: &mut Requester, target: IpAddr) -> Result<Option<Way>
     });
     match socket.get(&mut batch, parse)? {
         Ok(told) => match told.into_iter().next() {
-            Some(Told::Way(way)) => Ok(Some(way)),
-            Some(Told::Nowhere) => Ok(None),
+            Some(WayMessage::Way(way)) => Ok(Some(way)),
+            Some(WayMessage::Nowhere) => Ok(None),
             None => Err(KernelError::malformed("a route")),
         },
         Err(refusal) if leads_nowhere(refusal.code()) => Ok(None),
@@ -50,7 +50,7 @@ pub(crate) fn find(socket: &mut Requester, target: IpAddr) -> Result<Option<Way>
     }
 }
 
-/// What the kernel says of a target that no route leads to, or one that says so: `EINVAL` is a discarding one.
+/// Whether a refusal means that no route leads to the target, or one that discards (`EINVAL`).
 fn leads_nowhere(code: Errno) -> bool {
     matches!(
         code,
@@ -66,7 +66,7 @@ fn leads_nowhere(code: Errno) -> bool {
     )
 }
 
-fn parse(kind: u16, body: &[u8]) -> Result<Option<Told>, Malformed> {
+fn parse(kind: u16, body: &[u8]) -> Result<Option<WayMessage>, Malformed> {
     if kind != libc::RTM_NEWROUTE {
         return Ok(None);
     }
@@ -83,8 +83,8 @@ fn parse(kind: u16, body: &[u8]) -> Result<Option<Told>, Malformed> {
     let leads =
         [libc::RTN_UNICAST, libc::RTN_LOCAL, libc::RTN_ANYCAST, libc::RTN_BROADCAST, libc::RTN_MULTICAST];
     Ok(Some(match interface.filter(|_| leads.contains(&route_type)) {
-        Some(interface) => Told::Way(Way { interface, direct }),
-        None => Told::Nowhere,
+        Some(interface) => WayMessage::Way(Way { interface, direct }),
+        None => WayMessage::Nowhere,
     }))
 }
 

@@ -57,7 +57,8 @@ impl Batch {
         self.starts.len()
     }
 
-    /// How many messages from `first` on fit one send of at most `max_messages` and `max_bytes`; at least one.
+    /// Number of messages from `first` on that fit one send of at most `max_messages` and `max_bytes`; at
+    /// least one.
     pub(crate) fn window(&self, first: usize, max_messages: usize, max_bytes: usize) -> usize {
         let start = self.start(first);
         let most = max_messages.min(self.len() - first);
@@ -171,7 +172,7 @@ pub(crate) struct Message<'a> {
     pub(crate) flags: u16,
     /// `nlmsg_seq`.
     pub(crate) sequence: u32,
-    /// What follows the header.
+    /// Bytes after the header.
     pub(crate) body: &'a [u8],
 }
 
@@ -346,7 +347,9 @@ mod tests {
         }
 
         #[test]
-        fn attributes_survive_the_round_trip(values in prop::collection::vec((1_u16..100, prop::collection::vec(any::<u8>(), 0..40)), 0..10)) {
+        fn attributes_survive_the_round_trip(
+            values in prop::collection::vec((1_u16..100, prop::collection::vec(any::<u8>(), 0..40)), 0..10),
+        ) {
             let mut batch = Batch::default();
             batch.message(1, 0, |w| values.iter().for_each(|(kind, value)| w.attribute(*kind, value)));
             let bytes = batch.numbered(0, 1, 0, false);

@@ -1,5 +1,5 @@
-//! A kernel without a family answers a dump of it with what it has of all the others (`ipv6.disable=1`): nothing of that may count
-//! for the family that was asked for. Tests only.
+//! A kernel without a family answers a dump of it with what it has of all the others (`ipv6.disable=1`):
+//! nothing of that may count for the family that was asked for. Tests only.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;

@@ -25,13 +25,13 @@ const MAX_UNKNOWN: usize = 256;
 /// A virtual router as the host's plan has it.
 #[derive(Debug, Clone)]
 pub struct Member {
-    /// What makes it unique.
+    /// Unique key of the router.
     pub key: RouterKey,
-    /// Its name.
+    /// Name of the router.
     pub name: Name,
-    /// Its sync group: those of one group are Master together or not at all.
+    /// Sync group of the router: those of one group are Master together or not at all.
     pub group: Option<Name>,
-    /// Its configuration.
+    /// Configuration of the router.
     pub config: Config,
 }
 
@@ -128,11 +128,11 @@ impl Election {
         );
     }
 
-    /// Gives an input to one router. Returns whether there is such a router.
+    /// Hands an input to one router. Returns whether there is such a router.
     ///
-    /// In a sync group [`Input::Startup`] says that this router has no obstacle; it takes part once none
-    /// of the group has. Until then [`VirtualRouter::reason`] names who is waited for, and saying it
-    /// again does no harm.
+    /// In a sync group [`Input::Startup`] says that this router has no obstacle; it takes part once no router
+    /// of the group has one. Until then [`VirtualRouter::reason`] names the member that is waited for.
+    /// Repeating it does no harm.
     pub fn handle(&mut self, key: &RouterKey, input: Input<'_>, now: MonoTime) -> bool {
         self.earliest.set(None);
         let Some(slot) = self.slots.map.get_mut(key) else { return false };
@@ -184,8 +184,8 @@ impl Election {
         }
     }
 
-    /// Routers that became Master together would advertise together for ever, the last of them late each time. Each gets a place in its
-    /// interval, [`BURST`] of them the same one, by advertising early once.
+    /// Routers that became Master together would advertise together for ever, the last of them late each
+    /// time. Each gets a place in its interval, [`BURST`] of them the same one, by advertising early once.
     fn spread(&mut self, now: MonoTime) {
         let places = self.masters().div_ceil(BURST);
         let masters = self.slots.map.values_mut().filter(|slot| slot.is(State::Master));
@@ -261,13 +261,13 @@ impl Election {
         self.slots.map.iter().map(|(key, slot)| (key, &slot.name, &slot.router))
     }
 
-    /// What each router had to tell and left out, once a minute; see [`VirtualRouter::dropped_notices`].
+    /// Notices that each router has left out, once a minute; see [`VirtualRouter::dropped_notices`].
     pub fn dropped_notices(&mut self, now: MonoTime) -> Vec<(RouterKey, Dropped)> {
         let slots = self.slots.map.iter_mut();
         slots.filter_map(|(key, slot)| Some((key.clone(), slot.router.dropped_notices(now)?))).collect()
     }
 
-    /// How many routers are Master.
+    /// Number of routers that are Master.
     #[must_use]
     pub fn masters(&self) -> usize {
         self.slots.map.values().filter(|slot| slot.router.state() == State::Master).count()

@@ -9,7 +9,7 @@ use std::net::Ipv4Addr;
 /// Bytes of a header without options.
 const MIN_HEADER_BYTES: usize = 20;
 
-/// A datagram, taken apart.
+/// Parts of an IPv4 datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ipv4Parts<'a> {
     /// Source address.

@@ -38,7 +38,7 @@ pub const TTL: u8 = 255;
 const TYPE_ADVERTISEMENT: u8 = 1;
 /// Bytes before the addresses, both versions.
 const HEADER_BYTES: usize = 8;
-/// Where the checksum stands.
+/// Offset of the checksum, bytes.
 const CHECKSUM_AT: usize = 6;
 /// The address count is one byte.
 const MAX_ADDRESSES: usize = 255;

@@ -110,7 +110,7 @@ pub enum Rejection {
         /// Authentication type of the packet.
         received: u8,
     },
-    /// RFC 2338 §7.1: the password MUST be ours. Neither is ever told.
+    /// RFC 2338 §7.1: the password MUST be ours. Neither password is ever shown.
     AuthSecret,
     /// No interval: nothing can be derived from it.
     IntervalZero,

@@ -77,8 +77,8 @@ pub struct VirtualRouter {
     limiter: Limiter,
     speakers: Speakers,
     damping: Damping,
-    /// The interval before the one in force, if longer, until a Master is heard with one no longer than ours: a change comes to one director
-    /// after another.
+    /// The interval before the one in force, if longer, until a Master is heard with one no longer than ours:
+    /// a change comes to one director after another.
     earlier_interval: Option<AdvertInterval>,
     last_words: Option<MonoTime>,
     /// See [`Self::other_heard`].
@@ -145,7 +145,7 @@ impl VirtualRouter {
         None
     }
 
-    /// When to call again with [`Input::Timer`], and what for.
+    /// Time and purpose of the next [`Input::Timer`]; none while nothing is due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(MonoTime, Why)> {
         match &self.phase {
@@ -199,7 +199,7 @@ impl VirtualRouter {
         }
     }
 
-    /// Whether a Master with a lower priority is left alone only because we are not ready to take over
+    /// Whether a Master with a lower priority stays Master only because we are not ready to take over
     /// ([`Config::unready`]).
     #[must_use]
     pub const fn waits_for_checks(&self) -> bool {
@@ -215,19 +215,20 @@ impl VirtualRouter {
         self.speakers.strangers()
     }
 
-    /// What it had to tell and left out, once a minute: whoever drives it asks from time to time.
+    /// Summary of notices that were left out, once a minute. The driver asks for it from time to time.
     pub fn dropped_notices(&mut self, now: MonoTime) -> Option<Dropped> {
         self.limiter.dropped(now)
     }
 
-    /// When the state was entered; `None` before the first change.
+    /// Time at which the state was entered; `None` before the first change.
     #[must_use]
     pub const fn since(&self) -> Option<MonoTime> {
         self.since
     }
 
-    /// When another Master of this virtual router was heard last: an advertisement with another priority than 0, and with
-    /// VIPs of ours; `None` when none was since the router was made. Backups are silent, so a Master hears nobody while all is well.
+    /// Time of the last advertisement of another Master of this virtual router: one with a priority other
+    /// than 0 and with VIPs of ours; `None` when there was none since the router was made. Backups are
+    /// silent, so a Master hears nobody while all is well.
     #[must_use]
     pub const fn other_heard(&self) -> Option<MonoTime> {
         self.other_heard
@@ -239,8 +240,8 @@ impl VirtualRouter {
         self.cause
     }
 
-    /// How long this router waits for a Master in force now: from the Master's interval when it is a
-    /// version 3 Backup that has heard one, else from our own.
+    /// Master-down interval in force now: from the Master's interval when this is a version 3 Backup that has
+    /// heard one, else from our own.
     #[must_use]
     pub fn master_down_interval(&self) -> Duration {
         let interval = match &self.phase {
@@ -250,16 +251,15 @@ impl VirtualRouter {
         self.waiting_time(Wait::MasterDown, interval)
     }
 
-    /// Until when no Backup of lower or equal priority can have claimed, provided that our last
-    /// advertisement reached it: from the input that made the last advertisement handed out, three
-    /// intervals and our own skew time. `None` unless Master.
+    /// End of the lease: until then no Backup of lower or equal priority can have claimed, provided that our
+    /// last advertisement reached it. Three intervals and our own skew time from the input that made the last
+    /// advertisement handed out. `None` unless Master.
     ///
-    /// A Backup's timer starts no earlier and its skew time is no shorter. So a guardian process
-    /// that finds the daemon dead retracts the VIPs at this time, before anybody else holds them, and
-    /// a daemon that is back before it may go on as Master ([`Input::Adopt`]). A Backup with a
-    /// *higher* priority may claim up to the difference of the skew times earlier. There is one beside a Master
-    /// if it does not preempt, waits for its preempt delay or its checks, or has handed over; its settings, not ours, say
-    /// so.
+    /// A Backup's timer starts no earlier and its skew time is no shorter. So a guardian process that finds
+    /// the daemon dead retracts the VIPs at this time, before anybody else holds them, and a daemon that is
+    /// back before it may go on as Master ([`Input::Adopt`]). A Backup with a *higher* priority may claim up
+    /// to the difference of the skew times earlier. There is one beside a Master if it does not preempt,
+    /// waits for its preempt delay or its checks, or has handed over; its settings, not ours, say so.
     #[must_use]
     pub const fn lease_until(&self) -> Option<MonoTime> {
         match &self.phase {
@@ -359,7 +359,8 @@ impl VirtualRouter {
         }
     }
 
-    /// Forgets the rivals that are gone. Returns whether there was one: ARP caches may still hold its address.
+    /// Forgets the rivals that are gone. Returns whether there was one: ARP caches may still hold its
+    /// address.
     fn rivals_gone(&mut self, now: MonoTime) -> bool {
         let mut any = false;
         while let Phase::Master(master) = &mut self.phase
@@ -417,8 +418,8 @@ impl VirtualRouter {
         }
     }
 
-    /// A Master's regular bursts after a change: the next is no later than the old or the new time between two has
-    /// it, so that no series of changes puts it off.
+    /// A Master's regular bursts after a change: the next is no later than the old or the new time between
+    /// two has it, so that no series of changes puts it off.
     fn plan_refresh(&mut self, now: MonoTime) {
         let next = self.config.refresh().map(|refresh| now + refresh);
         if let Phase::Master(master) = &mut self.phase {
@@ -450,9 +451,10 @@ impl VirtualRouter {
         self.transmit(AdvertKind::Immediate, now, now);
     }
 
-    /// Brings the next advertisement forward, by less than an interval, to where this one of so many equal parts of the interval
-    /// begins; the parts are counted from the beginning of time, the same for all routers. Those after it follow at the interval as
-    /// ever. No Backup minds an advertisement that comes early.
+    /// Brings the next advertisement forward, by less than an interval, to where this one of so many equal
+    /// parts of the interval begins; the parts are counted from the beginning of time, the same for all
+    /// routers. Those after it follow at the interval as ever. No Backup minds an advertisement that comes
+    /// early.
     pub(crate) fn take_place(&mut self, place: usize, places: usize, now: MonoTime) {
         let interval = self.config.effective_interval().as_duration();
         let Phase::Master(master) = &mut self.phase else { return };

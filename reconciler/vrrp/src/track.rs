@@ -7,7 +7,7 @@ use evenkeel_schemas::scalars::{Priority, TrackWeight};
 /// The highest priority that a router which is not the owner can have (RFC 9568 §5.2.4).
 const HIGHEST: i64 = 254;
 
-/// What a tracker found.
+/// State of a tracker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TrackerState {
     /// Whether it succeeds.
@@ -16,24 +16,24 @@ pub struct TrackerState {
     pub value: Option<i64>,
 }
 
-/// A tracker as one virtual router looks at it.
+/// A tracker as one virtual router uses it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tracked {
-    /// What it found.
+    /// State of the tracker.
     pub state: TrackerState,
-    /// Added to the priority: a negative one while it fails, a positive one while it succeeds. `None`: while
-    /// it fails the router takes no part.
+    /// Weight, added to the priority: a negative one while the tracker fails, a positive one while it
+    /// succeeds. `None`: the router takes no part while the tracker fails.
     pub weight: Option<TrackWeight>,
     /// Take success for failure and failure for success.
     pub reverse: bool,
 }
 
-/// What follows for the router.
+/// Effect of all trackers on a router.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Effective {
-    /// Its priority now.
+    /// Priority now.
     pub priority: Priority,
-    /// Whether it may take part.
+    /// Whether the router may take part.
     pub takes_part: bool,
 }
 

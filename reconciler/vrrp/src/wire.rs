@@ -1,6 +1,7 @@
 //! The fields of an advertisement: version, password, authentication, interval, checksum.
 //!
-//! Values with their units and words. Where they stand in a packet is `packet`'s, why one is discarded `rejection`'s.
+//! Values with their units and words. Where they stand in a packet is `packet`'s, why one is discarded
+//! `rejection`'s.
 
 use std::fmt;
 
@@ -148,7 +149,7 @@ impl fmt::Display for WireInterval {
     }
 }
 
-/// What a version 3 checksum over IPv4 covers. Both are accepted; this says which is sent.
+/// Data that the checksum of a sent version 3 advertisement over IPv4 covers. Received ones may have either.
 /// Version 2 never has a pseudo-header, IPv6 always has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Checksum {

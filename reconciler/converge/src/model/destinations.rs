@@ -1,6 +1,6 @@
-//! A destination of a service, and all its destinations as a table that is shared between those who have the same one: what is
-//! wanted, what is found to be as wanted, and the operation that makes it. A table of a hundred thousand destinations is
-//! then in memory once, and takes one block of it a service.
+//! A destination of a service, and all its destinations as a table that is shared between those who have the
+//! same one: what is wanted, what is found to be as wanted, and the operation that makes it. A table of a
+//! hundred thousand destinations is then in memory once, and takes one block of it a service.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,12 +13,12 @@ use evenkeel_schemas::cluster::Forwarding;
 use evenkeel_schemas::plan;
 use serde::{Deserialize, Serialize};
 
-/// What makes a destination one object within its service.
+/// Identity of a destination within its service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct DestinationKey {
     /// Address of the real server.
     pub address: IpAddr,
-    /// Its port.
+    /// Port of the real server.
     pub port: u16,
 }
 
@@ -45,8 +45,7 @@ pub struct Destination {
     pub upper_threshold: u32,
     /// Lower connection threshold, 0 for none.
     pub lower_threshold: u32,
-    /// What tunnelled packets are wrapped in; [`Encapsulation::Ipip`] unless `forward` is
-    /// [`Forward::Tunnel`].
+    /// Encapsulation of tunnelled packets; [`Encapsulation::Ipip`] unless `forward` is [`Forward::Tunnel`].
     pub encapsulation: Encapsulation,
 }
 
@@ -58,7 +57,7 @@ impl Destination {
     }
 }
 
-/// What tunnelled packets are wrapped in (`IP_VS_CONN_F_TUNNEL_TYPE_*`, `linux/ip_vs.h`).
+/// Encapsulation of tunnelled packets (`IP_VS_CONN_F_TUNNEL_TYPE_*`, `linux/ip_vs.h`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Encapsulation {
     /// An outer IP header, nothing else.
@@ -176,7 +175,8 @@ impl fmt::Display for Encapsulation {
 
 type Entry = (DestinationKey, Destination);
 
-/// Destinations, sorted by key. Who changes them gets a copy of its own, so changing them one by one is for few.
+/// Destinations, sorted by key. Who changes them gets a copy of its own, so changing them one by one is for
+/// few.
 #[derive(Debug, Clone, Default, Eq)]
 pub struct Destinations(Option<Arc<[Entry]>>);
 
@@ -187,7 +187,7 @@ impl Destinations {
         Self(None)
     }
 
-    /// These, in any order; of several with the same key the last.
+    /// A table of these destinations, in any order; of several with the same key the last.
     #[must_use]
     pub fn from_entries(entries: &mut Vec<Entry>) -> Self {
         Self::sharing(entries, None)
@@ -228,7 +228,7 @@ impl Destinations {
         self.entries().binary_search_by_key(key, |(key, _)| *key)
     }
 
-    /// How many.
+    /// Number of destinations.
     #[must_use]
     pub fn len(&self) -> usize {
         self.entries().len()
@@ -280,7 +280,7 @@ impl Destinations {
         Arc::make_mut(self.0.as_mut()?).get_mut(at).map(|(_, value)| value)
     }
 
-    /// Adds one, or gives it other properties; tells those before.
+    /// Adds a destination, or replaces its properties; returns those before.
     pub fn insert(&mut self, key: DestinationKey, value: Destination) -> Option<Destination> {
         match self.place(&key) {
             Ok(_) => self.get_mut(&key).map(|before| std::mem::replace(before, value)),
@@ -293,7 +293,7 @@ impl Destinations {
         }
     }
 
-    /// Takes one away and tells what it was.
+    /// Removes a destination; returns its properties.
     pub fn remove(&mut self, key: &DestinationKey) -> Option<Destination> {
         let at = self.place(key).ok()?;
         let mut entries = self.entries().to_vec();
@@ -406,9 +406,14 @@ mod tests {
                     _ => prop_assert_eq!(ours.insert(key, value), map.insert(key, value)),
                 }
                 all.push((key, value));
-                prop_assert!(ours.iter().eq(&map) && ours.keys().eq(map.keys()) && ours.values().eq(map.values()));
+                prop_assert!(
+                    ours.iter().eq(&map) && ours.keys().eq(map.keys()) && ours.values().eq(map.values())
+                );
                 prop_assert_eq!((ours.len(), ours.is_empty()), (map.len(), map.is_empty()));
-                prop_assert_eq!((ours.get(&key), ours.contains_key(&key)), (map.get(&key), map.contains_key(&key)));
+                prop_assert_eq!(
+                    (ours.get(&key), ours.contains_key(&key)),
+                    (map.get(&key), map.contains_key(&key))
+                );
                 prop_assert_eq!(&ours, &Destinations::from(map.clone()));
             }
             prop_assert_eq!(Destinations::from_entries(&mut all.clone()), BTreeMap::from_iter(all).into());

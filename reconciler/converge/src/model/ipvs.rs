@@ -10,7 +10,7 @@ use smol_str::SmolStr;
 
 use super::destinations::{Destinations, write_endpoint};
 
-/// What makes an IPVS service one object (`ip_vs(8)`: address, port and protocol, or a mark).
+/// Identity of an IPVS service (`ip_vs(8)`: address, port and protocol, or a mark).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum ServiceKey {
     /// By address.
@@ -122,7 +122,7 @@ pub struct Timeouts {
     pub udp: u32,
 }
 
-/// Which half of connection synchronisation a daemon of the kernel is (`IP_VS_STATE_*`).
+/// Half of connection synchronisation that a daemon of the kernel does (`IP_VS_STATE_*`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SyncRole {
@@ -137,7 +137,7 @@ pub enum SyncRole {
 pub struct SyncDaemon {
     /// Interface.
     pub interface: String,
-    /// What is sent with one is taken with the same only; as a Backup, 0 takes all. 0..=255.
+    /// Synchronisation id, 0..=255. A Backup accepts only messages with its own id; with 0 it accepts all.
     pub id: u32,
     /// Most bytes of a datagram; absent when wanted: what the interface's MTU allows.
     pub maxlen: Option<u16>,

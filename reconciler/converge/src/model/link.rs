@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// A network interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
-    /// What it is.
+    /// Kind of the interface.
     pub kind: LinkKind,
     /// Whether it is set up (`IFF_UP`).
     pub up: bool,
@@ -29,14 +29,14 @@ impl Link {
     }
 }
 
-/// What an interface is. Properties that are here cannot be changed in place.
+/// Kind of an interface. Properties that are here cannot be changed in place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LinkKind {
     /// A second MAC address on an interface, `macvlan` in private mode.
     Macvlan {
         /// The interface below; empty when it is in another network namespace.
         parent: String,
-        /// Its MAC address.
+        /// MAC address.
         mac: [u8; 6],
     },
     /// A tunnel's end.
@@ -48,7 +48,7 @@ pub enum LinkKind {
 /// A tunnel's end: packets in packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tunnel {
-    /// What is in what.
+    /// Protocols inside and outside.
     pub mode: TunnelMode,
     /// Outer address of this end; absent for any.
     pub local: Option<IpAddr>,
@@ -67,7 +67,7 @@ pub struct GuePort {
     pub port: u16,
 }
 
-/// How packets at a port are unwrapped.
+/// Unwrapping of packets at a UDP port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unwrap {
     /// Generic UDP Encapsulation.

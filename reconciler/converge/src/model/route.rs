@@ -12,14 +12,14 @@ pub const IPV6_METRIC: u32 = 1024;
 /// `RT_TABLE_MAIN`.
 pub const TABLE_MAIN: u32 = 254;
 
-/// What makes a route one object: the kernel refuses a second one with the same.
+/// Identity of a route: the kernel refuses a second one with the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RouteKey {
     /// Routing table, 254 is `main`.
     pub table: u32,
     /// Destination network.
     pub destination: Cidr,
-    /// Metric, smaller ones win; as the kernel tells it, so never 0 in IPv6.
+    /// Metric, smaller ones win; as the kernel shows it, so never 0 in IPv6.
     #[serde(default)]
     pub metric: u32,
 }
@@ -40,7 +40,7 @@ pub struct Route {
     pub interface: Option<String>,
     /// Next hop.
     pub gateway: Option<IpAddr>,
-    /// Source address of packets from this host that take it.
+    /// Source address of packets from this host that follow the route.
     pub source: Option<IpAddr>,
     /// Scope; IPv6 has none.
     pub scope: Scope,
@@ -56,7 +56,8 @@ impl Route {
         Self { interface, gateway: None, source: None, scope, tagged: true }
     }
 
-    /// Whether this wanted route leads where one that is there does: with another next hop it is another route.
+    /// Whether this wanted route leads where one that is there does: with another next hop it is another
+    /// route.
     #[must_use]
     pub(crate) fn has_next_hop_of(&self, have: &Self) -> bool {
         self.gateway == have.gateway && (self.interface.is_none() || self.interface == have.interface)
@@ -78,7 +79,7 @@ pub struct RuleKey {
     pub iif: Option<String>,
     /// Firewall mark of the packets; absent for all.
     pub mark: Option<Mark>,
-    /// Routing table that is then looked at.
+    /// Routing table that packets are then looked up in.
     pub table: u32,
 }
 
@@ -91,7 +92,7 @@ pub struct Mark {
     pub mask: u32,
 }
 
-/// What a rule has beside its key.
+/// Properties of a rule beside its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rule {
     /// Whether it carries our tag ([`PROTOCOL_TAG`](super::PROTOCOL_TAG)).
@@ -109,7 +110,7 @@ impl fmt::Display for RouteKey {
     }
 }
 
-/// What follows a route's destination.
+/// Words after a route's destination.
 impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut space = "";

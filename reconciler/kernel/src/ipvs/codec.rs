@@ -153,7 +153,7 @@ const fn gue_flags(checksum: GueChecksum) -> u16 {
     }
 }
 
-/// What a destination's tunnel attributes say. A type that is not known counts as a GUE that nobody wants
+/// Encapsulation from a destination's tunnel attributes. An unknown type counts as a GUE that nobody wants
 /// (port 0), so that it differs from whatever is wanted.
 const fn encapsulation(forward: Forward, kind: u8, port: u16, flags: u16) -> Encapsulation {
     match (forward, kind) {
@@ -384,7 +384,10 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_read_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), key in service_key()) {
+        fn any_bytes_are_read_without_panic(
+            bytes in prop::collection::vec(any::<u8>(), 0..300),
+            key in service_key(),
+        ) {
             let _ = (parse_service(0, &bytes), parse_destination(&key, &bytes));
         }
 

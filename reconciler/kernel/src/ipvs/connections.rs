@@ -1,4 +1,5 @@
-//! Where connections come from: a count of `/proc/net/ip_vs_conn_sync`, the only place where the kernel tells.
+//! Where connections come from: a count of `/proc/net/ip_vs_conn_sync`, the only place where the kernel
+//! tells.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -9,9 +10,9 @@ const TABLE: &str = "/proc/thread-self/net/ip_vs_conn_sync";
 /// Connections by where they began.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Origins {
-    /// Those that this host has scheduled.
+    /// Connections that this host has scheduled.
     pub own: u64,
-    /// Those that another director has told of.
+    /// Connections that another director has synchronised to this host.
     pub received: u64,
     /// Whether there are more than were counted.
     pub more: bool,

@@ -1,8 +1,8 @@
-//! Destinations of IPv4 services read by getsockopt(2), the interface that IPVS had before netlink (`IP_VS_SO_GET_*`,
-//! `linux/ip_vs.h`): one system call a service, a third of what a dump takes.
+//! Destinations of IPv4 services read by getsockopt(2), the interface that IPVS had before netlink
+//! (`IP_VS_SO_GET_*`, `linux/ip_vs.h`): one system call a service, a third of what a dump takes.
 //!
-//! It tells less: no IPv6, nothing of how tunnels wrap, no destination of the other family. Whatever it may have left out is
-//! read by netlink: [`Listing::destinations`] then says nothing.
+//! It tells less: no IPv6, nothing of how tunnels wrap, no destination of the other family. Whatever it may
+//! have left out is read by netlink: [`Listing::destinations`] then says nothing.
 
 use std::collections::BTreeMap;
 use std::mem::{offset_of, size_of};
@@ -77,11 +77,12 @@ struct GetDestinations {
     entries: [DestinationEntry; 0],
 }
 
-/// Most destinations of a service that is read so. The kernel lists them all in one call, during which many kernels let nobody else run
-/// on that processor, an election neither; a dump comes in pieces.
+/// Most destinations of a service that is read so. The kernel lists them all in one call, during which many
+/// kernels let nobody else run on that processor, an election neither; a dump comes in pieces.
 const MAX_LISTED: u32 = 256;
 
-/// A look at the table. It knows how many destinations each service has, those that cannot be listed included.
+/// An observation of the table by its older interface. The number of destinations of each service is known,
+/// those that cannot be listed included.
 pub(super) struct Listing {
     socket: UdpSocket,
     counts: BTreeMap<ServiceKey, u32>,
@@ -90,7 +91,7 @@ pub(super) struct Listing {
 }
 
 impl Listing {
-    /// Begins a look at all IPv4 services; none where the kernel does not offer it.
+    /// Begins an observation of all IPv4 services; none where the kernel does not offer it.
     pub(super) fn open() -> Option<Self> {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
         let mut info = [0; size_of::<Info>()];
@@ -107,7 +108,8 @@ impl Listing {
         Some(Self { socket, counts, buffer: Vec::new(), found: Vec::new() })
     }
 
-    /// The destinations of a service, shared with `like` if they are the same; nothing when they are to be read by netlink.
+    /// The destinations of a service, shared with `like` if they are the same; nothing when they are to be
+    /// read by netlink.
     pub(super) fn destinations(
         &mut self,
         key: &ServiceKey,

@@ -1,4 +1,5 @@
-//! The numbers of IPVS (`linux/ip_vs.h`): commands, attributes, flags, options of its older interface. Nothing but numbers.
+//! The numbers of IPVS (`linux/ip_vs.h`): commands, attributes, flags, options of its older interface.
+//! Nothing but numbers.
 
 /// `IPVS_CMD_*`.
 pub(super) mod command {

@@ -25,7 +25,7 @@ pub struct Counters {
     pub bytes_out: u64,
 }
 
-/// What a destination has to do.
+/// Connections and traffic of a destination.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DestinationUsage {
     /// Established connections.
@@ -34,16 +34,16 @@ pub struct DestinationUsage {
     pub inactive: u32,
     /// Clients that persistence binds to it.
     pub persistent: u32,
-    /// Its traffic.
+    /// Traffic.
     pub counters: Counters,
 }
 
-/// What a service has to do.
+/// Traffic and destinations of a service.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ServiceUsage {
-    /// Its traffic, that of destinations that are gone included.
+    /// Traffic, that of destinations that are gone included.
     pub counters: Counters,
-    /// Its destinations.
+    /// Destinations.
     pub destinations: BTreeMap<DestinationKey, DestinationUsage>,
 }
 
@@ -80,7 +80,7 @@ pub(super) fn parse_destination(
     Ok(Some((key, usage)))
 }
 
-/// Kernels before 4.1 tell 32-bit counters only: there all are 0.
+/// Reads 64-bit counters. Kernels before 4.1 have 32-bit counters only: there all are 0.
 fn counters(nest: &[u8]) -> Result<Counters, Malformed> {
     let mut counters = Counters::default();
     for attribute in attributes(nest) {

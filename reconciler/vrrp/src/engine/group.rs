@@ -28,7 +28,7 @@ use crate::router::{Cause, GroupEvent, Input, State, Why};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mixed {
     No,
-    /// It becomes [`Mixed::Lasting`] then.
+    /// The group becomes [`Mixed::Lasting`] at this time.
     Until(MonoTime),
     Lasting,
 }
@@ -39,9 +39,9 @@ pub(super) struct Group {
     /// The leader first.
     members: Vec<RouterKey>,
     mixed: Mixed,
-    /// When it claimed last.
+    /// Time of the last claim.
     claimed: Option<MonoTime>,
-    /// It does not claim earlier.
+    /// Time before which the group does not claim.
     not_before: Option<MonoTime>,
 }
 
@@ -116,7 +116,7 @@ impl Group {
         self.follow_leader(slots, now);
     }
 
-    /// When the group has something to do, and what.
+    /// Time and purpose of the group's next step; none while nothing is due.
     pub(super) fn poll_timeout(&self, slots: &Slots) -> Option<(MonoTime, Why)> {
         let end = match self.mixed {
             Mixed::Until(end) => Some((end, Why::GroupMixed)),
@@ -125,7 +125,8 @@ impl Group {
         [self.claim_at(slots), end].into_iter().flatten().min()
     }
 
-    /// When it claims: when the last of its Backups' timers is over; none while a member takes no part.
+    /// Time of the group's claim: when the last of its Backups' timers is over; none while a member takes no
+    /// part.
     fn claim_at(&self, slots: &Slots) -> Option<(MonoTime, Why)> {
         let mut last = None;
         for member in &self.members {
@@ -170,7 +171,7 @@ impl Group {
         }
     }
 
-    /// Everything that follows from who takes part.
+    /// Brings the members in line with who takes part.
     pub(super) fn settle(&mut self, slots: &mut Slots, now: MonoTime) {
         for member in &self.members {
             if let Some(slot) = slots.map.get_mut(member) {

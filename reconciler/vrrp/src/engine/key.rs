@@ -38,7 +38,7 @@ impl fmt::Display for Family {
     }
 }
 
-/// What makes a virtual router unique on a host (RFC 9568 §5.2.3): its name may change.
+/// Unique key of a virtual router on a host (RFC 9568 §5.2.3); its name may change.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RouterKey {
     /// Interface of its advertisements.

@@ -9,14 +9,14 @@ use evenkeel_schemas::scalars::Name;
 use super::key::RouterKey;
 use crate::router::{FaultCause, Input, Output, State, VirtualRouter};
 
-/// What the driver has said about a router.
+/// Part that a router may play, as the driver has said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
     /// Nothing, or only that it is too early since the daemon started.
     New,
-    /// It may take part.
+    /// The router may take part.
     Ready,
-    /// It may not: a fault, or it was shut down.
+    /// The router may not take part: a fault, or it was shut down.
     Obstructed,
 }
 
@@ -27,7 +27,7 @@ pub(super) struct Slot {
     pub(super) standing: Standing,
     /// The place of its sync group in the election's list.
     pub(super) group: Option<usize>,
-    /// Whether its fault is its group's: it has taken part since it came into the group.
+    /// Whether a fault of the router is one of its group: it has taken part since it came into the group.
     pub(super) counts: bool,
     /// Whether its key is in [`Slots::ready`]; it need not stand there twice.
     queued: bool,
@@ -42,7 +42,7 @@ impl Slot {
         self.router.state() == state
     }
 
-    /// Remembers what an input says about whether the router may take part.
+    /// Records whether an input lets the router take part.
     pub(super) fn note(&mut self, input: &Input<'_>) {
         self.standing = match input {
             Input::Startup | Input::Adopt => Standing::Ready,

@@ -13,8 +13,8 @@ use crate::packet::{Advert, decode};
 use crate::rejection::Rejection;
 use crate::wire::{Auth, Version};
 
-/// The advertisement in `received`, when it is whole, from this segment (or near enough, by unicast) and of our
-/// virtual router.
+/// The advertisement in `received`, when it is whole, from this segment (or near enough, by unicast) and of
+/// our virtual router.
 pub(super) fn read(config: &Config, received: &Received<'_>) -> Result<Advert, Rejection> {
     let Received { payload, src, dst, ttl } = *received;
     let least = config.least_ttl(dst);
@@ -31,10 +31,14 @@ pub(super) fn read(config: &Config, received: &Received<'_>) -> Result<Advert, R
     Ok(advert)
 }
 
-/// The interval of an advertisement from `src` that was [`read`], when it takes part in the election.
+/// Interval of an advertisement from `src` that was [`read`].
 ///
-/// Ours: an owner (priority 255) does not discard everything, so that two owners by mistake end up
-/// with one Master, as they do in keepalived: the one with the higher address.
+/// Ours: an owner (priority 255) does not discard everything, so that two owners by mistake end up with one
+/// Master, as they do in keepalived: the one with the higher address.
+///
+/// # Errors
+///
+/// The reason why the advertisement takes no part in the election.
 pub(super) fn admit(config: &Config, advert: &Advert, src: IpAddr) -> Result<AdvertInterval, Rejection> {
     if advert.version != config.version {
         return Err(Rejection::Version { received: advert.version.number() });

@@ -10,16 +10,17 @@ use evenkeel_schemas::scalars::{AdvertInterval, Priority, Vrid};
 use crate::packet::{GROUP_V4, GROUP_V6, TTL};
 use crate::wire::{Auth, Checksum, Secret, Version, WireInterval};
 
-/// How many times our interval a Master's may be.
+/// Longest interval of a Master, as a multiple of ours.
 const LONGER: u16 = 3;
 
-/// How advertisements travel.
+/// Delivery of advertisements.
 ///
 /// A router of either mode accepts advertisements that came by the other one, if their TTL and source pass.
 /// So directors can go from multicast to unicast, or back, one after another, without an election and without
-/// two Masters: those that have changed and those that have not still hear each other. It takes a driver that
-/// listens to the group and to unicast in both modes, and [`Delivery::Unicast::ttl`] 255 on the way: a router that
-/// still expects multicast accepts nothing less. A lower TTL is a second change, once all have the first.
+/// two Masters: those that have changed and those that have not still hear each other. This needs a driver
+/// that listens to the group and to unicast in both modes, and [`Delivery::Unicast::ttl`] 255 on the way: a
+/// router that still expects multicast accepts nothing less. A lower TTL is a second change, once all have
+/// the first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Delivery {
     /// To the multicast group of the family, with TTL 255. Received ones must have it too, however
@@ -38,62 +39,63 @@ pub enum Delivery {
     },
 }
 
-/// Who else may speak for a virtual router.
+/// Sources that may speak for a virtual router beside this host.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Directors {
     /// Every address that the other directors may speak from.
     pub addresses: Vec<IpAddr>,
-    /// How many of them speak from a link-local address that only they know. So many are learnt from
+    /// Number of directors that speak from a link-local address that only they know. So many are learnt from
     /// advertisements with a VIP of ours.
     pub unnamed: usize,
-    /// What counts of all others.
+    /// Treatment of all other sources.
     pub strangers: Strangers,
 }
 
-/// What counts of the advertisements of a source that is none of our directors.
+/// Advertisements that count of a source that is none of our directors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Strangers {
-    /// Those with exactly our VIPs: a director whose address is written wrongly, and two Masters would be worse.
+    /// Those with exactly our VIPs: a director whose address is written wrongly would else make a second
+    /// Master.
     #[default]
     SameVips,
     /// None.
     Reject,
 }
 
-/// What a virtual router needs to know. `Debug` does not show the password.
+/// Configuration of a virtual router. `Debug` does not show the password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// Protocol version. Changing it takes a new router.
+    /// Protocol version. Another one needs a new router.
     pub version: Version,
-    /// Virtual router identifier. Changing it takes a new router.
+    /// Virtual router identifier. Another one needs a new router.
     pub vrid: Vrid,
     /// Our priority; 255 starts as Master (RFC 9568 §6.4.1).
     pub priority: Priority,
     /// Time between our advertisements. Version 2 uses its whole seconds, at least one.
     pub interval: AdvertInterval,
-    /// Whether to take over from a Master with a lower priority (RFC 9568 §6.1, `Preempt_Mode`).
+    /// Whether to preempt a Master with a lower priority (RFC 9568 §6.1, `Preempt_Mode`).
     pub preempt: bool,
-    /// How long a Master with a lower priority is left alone; zero: not at all. From the first of its
-    /// advertisements that we hear as Backup its advertisements count for so long; then no longer, and we
-    /// claim when the master-down interval since the last that counted is over.
+    /// Time for which a Master with a lower priority is left alone; zero: not at all. It begins with the
+    /// first of its advertisements that we hear as Backup. During it the advertisements count; after it they
+    /// do not, and we claim when the master-down interval since the last that counted is over.
     ///
-    /// The time runs from that first advertisement whatever the Master's address, and through changes of this or
-    /// any other setting: a new delay is measured from the same moment. An advertisement of our priority or more
-    /// ends it: after that, the next lower one begins a new wait. It never makes the VIPs wait for a Master: when
-    /// one leaves with priority 0, or falls silent, we claim as without a delay.
+    /// The time runs from that first advertisement whatever the Master's address, and through changes of this
+    /// or any other setting: a new delay is measured from the same moment. An advertisement of our priority
+    /// or more ends it, and the next lower one begins a new wait. The delay never makes the VIPs wait for a
+    /// Master: when one leaves with priority 0, or falls silent, we claim as without a delay.
     pub preempt_delay: Duration,
-    /// Whether it is too early to take over from a Master that serves, since nobody knows yet whether what we would serve by is
-    /// alive: the advertisements of one with a lower priority count, as without preemption. A live setting, `false` as a
-    /// rule. It never makes the VIPs wait for a Master, and holds back no owner's start.
+    /// Whether it is too early to preempt a Master, because the checks of our real servers have not spoken
+    /// yet: the advertisements of one with a lower priority count, as without preemption. A live setting,
+    /// usually `false`. It never makes the VIPs wait for a Master, and does not delay the start of an owner.
     pub unready: bool,
     /// Version 2 password; `None` is authentication type 0. Version 3 ignores it.
     pub auth: Option<Secret>,
-    /// Source address of our advertisements; peers must list it. Its family is the router's family, and changing
-    /// that takes a new router.
+    /// Source address of our advertisements; unicast peers must list it. The address family is the router's,
+    /// and another one needs a new router.
     pub source: IpAddr,
-    /// How advertisements travel.
+    /// Delivery of advertisements.
     pub delivery: Delivery,
-    /// Who else may speak by multicast; `None`: everybody. By unicast the peers do, and nobody else.
+    /// Sources that may speak by multicast; `None`: everybody. By unicast only the peers may.
     pub directors: Option<Directors>,
     /// Virtual addresses in the order of the advertisement. At least one in version 3: others ignore
     /// an advertisement without (RFC 9568 §5.2.5).
@@ -102,7 +104,8 @@ pub struct Config {
     pub garp_repeat: u8,
     /// Time from one burst to its repetition; zero is no repetition.
     pub garp_delay: Duration,
-    /// Time between bursts while Master, counted from becoming it; `None` and zero: no more than the second one.
+    /// Time between bursts while Master, counted from becoming it; `None` and zero: no more than the second
+    /// one.
     pub garp_refresh: Option<Duration>,
     /// Checksum of sent version 3 IPv4 advertisements; both are accepted.
     pub checksum: Checksum,
@@ -122,10 +125,11 @@ impl Config {
         }
     }
 
-    /// The longest interval that is adopted from a Master (version 3): what a director of ours may send. All have the interval of
-    /// one cluster file, `earlier` was the one before it if its directors may still send that. A peer that is not of that file may
-    /// have a longer one, but not so long that one packet keeps the VIPs from everybody for minutes: with this one we wait for nine of our intervals,
-    /// and at least for three seconds.
+    /// The longest interval that is adopted from a Master (version 3): what a director of ours may send. All
+    /// have the interval of one cluster file, `earlier` was the one before it if its directors may still send
+    /// that. A peer that is not of that file may have a longer one, but not so long that one packet keeps the
+    /// VIPs from everybody for minutes: with this one we wait for nine of our intervals, and at least for
+    /// three seconds.
     pub(crate) fn longest_interval(&self, earlier: Option<AdvertInterval>) -> AdvertInterval {
         let centis =
             self.effective_interval().as_centis().saturating_mul(LONGER).min(AdvertInterval::MAX_CENTIS);
@@ -133,7 +137,7 @@ impl Config {
         ours.max(AdvertInterval::ONE_SECOND).max(earlier.unwrap_or(AdvertInterval::ONE_SECOND))
     }
 
-    /// Where advertisements go: to the multicast group of the family, or to each peer of the family.
+    /// Destinations of advertisements: the multicast group of the family, or each peer of the family.
     pub fn destinations(&self) -> impl Iterator<Item = IpAddr> {
         let group = match self.source {
             IpAddr::V4(_) => IpAddr::V4(GROUP_V4),
@@ -163,7 +167,7 @@ impl Config {
         }
     }
 
-    /// Whether advertisements from `src` are looked at further: in multicast mode everybody's.
+    /// Whether advertisements from `src` are examined further: in multicast mode everybody's.
     pub(crate) fn knows(&self, src: IpAddr) -> bool {
         match &self.delivery {
             Delivery::Multicast => true,

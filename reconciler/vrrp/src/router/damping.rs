@@ -1,14 +1,17 @@
-//! Elections that serve nobody: somebody makes us yield and is then silent, or makes us claim beside a living Master, again and again.
-//! A rival that lasts has served: a director that is restarted by hand a few times is no reason to damp.
+//! Elections that serve nobody: somebody makes us yield and is then silent, or makes us claim beside a living
+//! Master, again and again. A rival that lasts has served: a director that is restarted by hand a few times
+//! is no reason to damp.
 //!
 //! Counting only; what a router does otherwise while they are damped is said where it does it:
 //!
-//! - A Master yields only to a rival that it has heard for so long as [`Damping::proof`] says, each time twice as long. Not
-//!   the other way round, staying Backup for longer: then nobody would serve. While the rival proves itself there are two
-//!   Masters, if it is one: it has shown by then that it does not last.
-//! - A Backup is not made to claim early: a farewell does not shorten its wait, nor does a shorter interval than ours.
+//! - A Master yields only to a rival that it has heard for so long as [`Damping::proof`] says, each time
+//!   twice as long. Not the other way round, staying Backup for longer: then nobody would serve. While the
+//!   rival proves itself there are two Masters, if it is one: it has shown by then that it does not last.
+//! - A Backup is not made to claim early: a farewell does not shorten its wait, nor does a shorter interval
+//!   than ours.
 //!
-//! No RFC has this. Each of these can be caused by one forged packet, or by a director that starts and dies in a loop.
+//! No RFC has this. Each of these can be caused by one forged packet, or by a director that starts and dies
+//! in a loop.
 
 use std::time::Duration;
 
@@ -16,22 +19,23 @@ use evenkeel_schemas::time::MonoTime;
 
 /// Claims within [`WINDOW`] after which the next ones are damped.
 const MOST_CLAIMS: u32 = 5;
-/// What claims are counted in, and how long it must be quiet for all to be forgotten.
+/// Time in which claims are counted, and of quiet after which all are forgotten.
 const WINDOW: Duration = Duration::from_secs(60);
-/// Longest time that a rival must be heard before we yield to it, or a master-down interval where that is longer.
+/// Longest time that a rival must be heard before we yield to it, or a master-down interval where that is
+/// longer.
 const MAX_PROOF: Duration = Duration::from_secs(30);
 
 /// Claims that came after we had yielded.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Damping {
-    /// When we yielded to a rival since the last claim, if we did.
+    /// Time at which we yielded to a rival since the last claim; none if we did not.
     yielded: Option<MonoTime>,
-    /// When we claimed last.
+    /// Time of our last claim.
     claimed: Option<MonoTime>,
-    /// When the first of the claims that count was.
+    /// Time of the first of the claims that count.
     since: MonoTime,
     claims: u32,
-    /// Until when they are damped.
+    /// End of the damping.
     until: Option<MonoTime>,
     proof: Duration,
 }
@@ -42,8 +46,8 @@ impl Damping {
         self.yielded = Some(now);
     }
 
-    /// We claim because no Master is heard; `wait` is the master-down interval. Returns how often that was so within the last minute
-    /// when this makes it too often.
+    /// We claim because no Master is heard; `wait` is the master-down interval. Returns how often that was so
+    /// within the last minute when this makes it too often.
     pub(super) fn claimed(&mut self, wait: Duration, now: MonoTime) -> Option<u32> {
         let before = self.claimed.replace(now);
         let yielded = self.yielded.take()?;
@@ -72,7 +76,7 @@ impl Damping {
         self.until.is_some_and(|until| now < until)
     }
 
-    /// How long a rival must have been heard before we yield to it; `None`: not at all.
+    /// Time for which a rival must have been heard before we yield to it; `None`: we yield at once.
     pub(super) fn proof(&self, now: MonoTime) -> Option<Duration> {
         self.is_on(now).then_some(self.proof)
     }

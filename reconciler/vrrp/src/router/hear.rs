@@ -79,8 +79,9 @@ impl VirtualRouter {
         self.notice(Notice::Rejected(rejection), src, now);
     }
 
-    /// Whether an advertisement is of another virtual router with our VRID: no VIP of it is ours. A list without VIPs tells
-    /// nothing, nor does a packet with our own address, perhaps one from before our VIPs changed.
+    /// Whether an advertisement is of another virtual router with our VRID: none of its VIPs is ours. A list
+    /// without VIPs decides nothing, nor does a packet with our own address, perhaps one from before our VIPs
+    /// changed.
     fn is_foreign(&self, vips: Vips, src: IpAddr) -> bool {
         src != self.config.source && !self.sorted_vips.is_empty() && vips.all > 0 && vips.ours == 0
     }
@@ -190,9 +191,11 @@ impl VirtualRouter {
         }
     }
 
-    /// Whether to yield to a rival of higher rank: always, but where others have made us yield and were then silent too often.
+    /// Whether to yield to a rival of higher rank: always, but where others have made us yield and were then
+    /// silent too often.
     ///
-    /// It is not answered at once as a lower one is: it would answer in turn, and so on as fast as packets travel.
+    /// It is not answered at once as a lower one is: it would answer in turn, and so on as fast as packets
+    /// travel.
     fn has_proved_itself(&mut self, interval: AdvertInterval, src: IpAddr, now: MonoTime) -> bool {
         let Some(proof) = self.damping.proof(now) else { return true };
         let longest = self.config.longest_interval(self.earlier_interval);
@@ -207,7 +210,7 @@ impl VirtualRouter {
         proved
     }
 
-    /// How long a rival must be silent to be gone: as long as a Backup of its would wait.
+    /// Silence after which a rival is gone: as long as one of its Backups would wait.
     fn quiet(&self, interval: AdvertInterval) -> Duration {
         let interval = interval.max(self.config.effective_interval());
         master_down_interval(self.config.version, self.config.priority, interval)
@@ -285,8 +288,8 @@ impl VirtualRouter {
         }
     }
 
-    /// Version 3 uses the Master's interval (RFC 9568 §6.4.2); in version 2 it equals ours. Ours: one that no director of ours
-    /// has is not believed.
+    /// Version 3 uses the Master's interval (RFC 9568 §6.4.2); in version 2 it equals ours. Ours: one that no
+    /// director of ours has is not believed.
     pub(super) fn adopt_interval(
         &mut self,
         theirs: AdvertInterval,

@@ -33,28 +33,29 @@ impl fmt::Debug for Received<'_> {
     }
 }
 
-/// What happens to a virtual router.
+/// Input of a virtual router.
 #[derive(Debug, Clone)]
 pub enum Input<'a> {
-    /// The interface is up and everything but the VIPs has converged: take part (RFC 9568 §6.4.1).
-    /// Nothing happens to a router that already does.
+    /// The interface is up and everything but the VIPs has converged: take part (RFC 9568 §6.4.1). A router
+    /// that already takes part ignores it.
     Startup,
-    /// The lease of our previous process has not run out, so it is still Master and so are we: go
-    /// on at once. Nothing happens to a router that already takes part.
+    /// The lease of our previous process has not run out, so we are still Master: go on at once. A router
+    /// that already takes part ignores it.
     Adopt,
     /// Leave for good, telling the Backups.
     Shutdown,
-    /// Let another router be Master: the Backups are told as by `Shutdown`, and we go on as Backup, with a whole
-    /// master-down interval for one of them to claim. For a Master only. With preemption we would take over
-    /// again after that time, so whoever wants it to last turns it off before. If nobody claims, we do.
+    /// Hand over: priority 0 is sent to the Backups as by `Shutdown`, and we go on as Backup with a whole
+    /// master-down interval for one of them to claim. If nobody claims, we do. For a Master only. With
+    /// preemption we would take over again after that time: whoever wants the handover to last turns it off
+    /// before.
     Handover,
-    /// Find out whether another router would take over, without letting go first: the Backups are told as by `Shutdown`, and
-    /// we go on as Master without a word for [`OFFER_INTERVALS`]. At the first advertisement of another Master we are Backup,
-    /// whatever its priority; if there is none we go on as ever. For a Master only. As with `Handover`, whoever wants it
-    /// to last turns preemption off before.
+    /// Offer: ask whether another router would take over, without letting go first. Priority 0 is sent to the
+    /// Backups as by `Shutdown`, and we go on as a silent Master for [`OFFER_INTERVALS`]. At the first
+    /// advertisement of another Master we are Backup, whatever its priority; without one we go on as before.
+    /// For a Master only. As with `Handover`, preemption is turned off before.
     Offer,
-    /// Leave because we cannot be Master now. The Backups are told when the link still carries it.
-    /// A later `Startup` joins again.
+    /// Leave because of a fault. Priority 0 is sent to the Backups when the link still carries it. A later
+    /// `Startup` joins again.
     Fault(FaultCause),
     /// Time has passed: act on what is due at `now`.
     Timer,
@@ -63,12 +64,13 @@ pub enum Input<'a> {
     /// A live change, without an election. A different version or VRID is a different router: such
     /// a change is ignored here; [`crate::Election`] makes a new router of it.
     Reconfigure(Config),
-    /// Somebody took a VIP away and we have put it back: announce again. For a Master only.
+    /// A VIP that somebody else removed is back: announce again. For a Master only.
     VipsRepaired,
 }
 
-/// How many intervals a Master waits for an answer to [`Input::Offer`]. Each Backup claims after its skew time, which is less than
-/// one; after the last advertisement the lease runs for over two and a half.
+/// Intervals for which a Master waits for an answer to [`Input::Offer`]. Each Backup claims after its skew
+/// time, which is less than one interval; after the last advertisement the lease runs for over two and a
+/// half.
 pub const OFFER_INTERVALS: u32 = 2;
 
 /// Why a router cannot be Master.
@@ -84,13 +86,13 @@ pub enum FaultCause {
     Socket,
     /// The kernel refuses a VIP.
     VipRefused,
-    /// What a Master must serve is not in the kernel.
+    /// Something that a Master must serve is not in the kernel.
     NotConverged,
     /// Something that it tracks fails.
     Tracker,
-    /// An operator told it to take no part.
+    /// An operator holds the router.
     Held,
-    /// Its plan says that the host is in maintenance.
+    /// The plan has the host in maintenance.
     Maintenance,
     /// The time that it stays out after the start is not over.
     StartupDelay,
@@ -145,9 +147,9 @@ pub enum AdvertKind {
     /// Ahead of time: a rival, a Master that leaves, or a change of ours.
     Immediate,
     /// The last of a Master that yields to another, with its own priority. Ours: the other one may never have
-    /// heard us (a partition that heals, and we hear first); now it knows that it must announce the VIPs again, and
-    /// keepalived does so too. Not priority 0: if the other's answer is lost, a Backup that heard a
-    /// farewell would claim. At most one an interval, and it gives no lease.
+    /// heard us (a partition that heals, and we hear first); now it knows that it must announce the VIPs
+    /// again, and keepalived does so too. Not priority 0: if the other's answer is lost, a Backup that heard
+    /// a farewell would claim. At most one an interval, and it gives no lease.
     LastWords,
     /// Priority 0: we leave.
     PriorityZero,
@@ -155,7 +157,7 @@ pub enum AdvertKind {
     Offer,
 }
 
-/// What the driver must do, in the order it comes out. `Debug` does not show the bytes of an
+/// Task for the driver, in the order in which it must be done. `Debug` does not show the bytes of an
 /// advertisement, which may hold the password.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Output {
@@ -171,7 +173,7 @@ pub enum Output {
         ttl: u8,
         /// Why it is sent.
         kind: AdvertKind,
-        /// When it was due; what has passed since is its lateness.
+        /// Time at which the advertisement was due; lateness is measured from it.
         due: MonoTime,
     },
     /// The state changed. VIPs are present exactly in Master.
@@ -189,7 +191,7 @@ pub enum Output {
         /// Packets per VIP.
         repeat: u8,
     },
-    /// Something to tell the operator.
+    /// Event for the log.
     Event(Event),
 }
 
@@ -251,14 +253,14 @@ impl fmt::Debug for MemberName {
     }
 }
 
-/// What another member of the sync group did to a router.
+/// Act of another member of the sync group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum GroupEvent {
     /// Backup: the member was Master and became Backup.
     Yielded,
     /// Backup: the group was Master in part for too long, and the member, its leader, hears another Master.
     Follows,
-    /// Initialize: the member takes no part, or does not yet.
+    /// Initialize: the member takes no part, or not yet.
     Out,
 }
 
@@ -281,7 +283,7 @@ pub enum Cause {
     HigherPriority {
         /// The other Master.
         from: IpAddr,
-        /// Its priority.
+        /// Priority of the other Master.
         priority: u8,
         /// Our priority.
         ours: u8,
@@ -290,12 +292,12 @@ pub enum Cause {
     HigherAddress {
         /// The other Master.
         from: IpAddr,
-        /// Its priority and ours.
+        /// Priority of both.
         priority: u8,
     },
-    /// Backup: told to let another router be Master.
+    /// Backup: ordered to hand over.
     Handover,
-    /// Initialize: told to leave.
+    /// Initialize: ordered to leave.
     Shutdown,
     /// Initialize: cannot be Master.
     Fault(FaultCause),
@@ -303,7 +305,7 @@ pub enum Cause {
     Group {
         /// The other member.
         member: MemberName,
-        /// What it did.
+        /// Act of that member.
         event: GroupEvent,
     },
 }
@@ -322,7 +324,8 @@ impl fmt::Display for Cause {
             }
             Self::HigherAddress { from, priority } => write!(
                 f,
-                "Master received advert from {from} with same priority {priority} but higher IP address than ours"
+                "Master received advert from {from} with same priority {priority} but higher IP address than \
+                ours"
             ),
             Self::Handover => f.write_str("handed over"),
             Self::Shutdown => f.write_str("shut down"),
@@ -340,7 +343,7 @@ impl fmt::Display for Cause {
     }
 }
 
-/// What a deadline is for.
+/// Purpose of a deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Why {
     /// Master: `Adver_Timer`.

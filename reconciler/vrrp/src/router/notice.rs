@@ -1,7 +1,7 @@
 //! What an operator is told about a virtual router, and how often.
 //!
-//! Anybody on the segment can cause these, so their number is bounded: per kind and source one a
-//! minute, and per kind at most [`SOURCES_PER_KIND`] sources a minute. What is left out is counted, and told by one
+//! Anybody on the segment can cause these, so their number is bounded: per kind and source one a minute, and
+//! per kind at most [`SOURCES_PER_KIND`] sources a minute. What is left out is counted, and told by one
 //! [`Dropped`] a minute for all kinds together. Counters stay exact.
 
 use std::fmt;
@@ -18,7 +18,7 @@ const QUIET: Duration = Duration::from_secs(60);
 /// Sources remembered per kind. More than a cluster has directors; beyond it somebody invents them.
 const SOURCES_PER_KIND: usize = 8;
 
-/// What happened.
+/// An occurrence that the log or the status shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Notice {
     /// An advertisement was discarded.
@@ -26,23 +26,24 @@ pub enum Notice {
     /// An advertisement was accepted although its VIPs are not ours (RFC 9568 §7.1 lets us; order
     /// does not matter).
     VipListMismatch {
-        /// How many VIPs we have.
+        /// Number of our VIPs.
         expected: usize,
-        /// How many it has.
+        /// Number of VIPs in the advertisement.
         received: usize,
     },
-    /// An advertisement of our VRID is from none of our directors: somebody else's virtual router, or a director whose address is
-    /// not in the plan. Also told before we take part, and where everybody counts if none of its VIPs is ours.
+    /// An advertisement of our VRID is from none of our directors: somebody else's virtual router, or a
+    /// director whose address is not in the plan. Also reported before we take part, and where everybody
+    /// counts if none of its VIPs is ours.
     VridInUse {
         /// The VRID.
         vrid: u8,
-        /// Who advertises it.
+        /// Source of the advertisement.
         source: IpAddr,
-        /// Its hardware address, which only the driver can find out.
+        /// Hardware address of the source, which only the driver can find out.
         mac: Option<[u8; 6]>,
-        /// How many VIPs it has.
+        /// Number of VIPs in the advertisement.
         vips: usize,
-        /// How many of these are ours.
+        /// Number of those VIPs that are ours.
         ours: usize,
         /// Whether they are exactly ours.
         same: bool,
@@ -52,25 +53,26 @@ pub enum Notice {
     /// We are Master and so is somebody of lower priority, or of ours and with a lower address. Told when it
     /// begins.
     RivalMaster {
-        /// Its address.
+        /// Address of the rival.
         rival: IpAddr,
-        /// Its priority.
+        /// Priority of the rival.
         priority: u8,
         /// Our address.
         address: IpAddr,
         /// Our priority.
         ours: u8,
     },
-    /// Others have made us yield and were then silent too often: from now on we yield only to who has been heard for a while.
+    /// Others have made us yield and were then silent too often: from now on we yield only to who has been
+    /// heard for a while.
     Damped {
         /// Claims after that within a minute.
         claims: u32,
-        /// How long a rival must be heard first.
+        /// Time for which a rival must be heard first.
         proof: Duration,
     },
     /// A rival has been silent for so long that it is no Master any more.
     RivalGone {
-        /// Its address.
+        /// Address of the rival.
         rival: IpAddr,
         /// Our address.
         address: IpAddr,
@@ -82,29 +84,29 @@ pub enum Notice {
     },
     /// The Master's interval is not ours; we use the Master's (RFC 9568 §6.1).
     IntervalAdopted {
-        /// Its interval.
+        /// Interval of the advertisement.
         theirs: AdvertInterval,
         /// Our interval.
         ours: AdvertInterval,
     },
-    /// A Master with a lower priority is left alone until our checks have spoken ([`Config::unready`](super::Config)). Told
-    /// when that begins.
+    /// A Master with a lower priority is left alone until our checks have spoken
+    /// ([`Config::unready`](super::Config)). Told when that begins.
     WaitsForChecks {
-        /// Its address.
+        /// Address of the Master.
         master: IpAddr,
-        /// Its priority.
+        /// Priority of the Master.
         priority: u8,
     },
     /// The Master's interval is longer than any director of ours has; we use the longest that one may have.
     IntervalBounded {
-        /// Its interval.
+        /// Interval of the Master.
         theirs: AdvertInterval,
         /// The one that we use.
         used: AdvertInterval,
     },
     /// As Master we sent nothing for longer than a Backup waits: somebody may have claimed.
     Overslept {
-        /// How late our advertisement was.
+        /// Lateness of our advertisement.
         late: Duration,
     },
 }
@@ -137,7 +139,7 @@ pub enum NoticeKind {
 }
 
 impl NoticeKind {
-    /// What it is called in a summary.
+    /// Name in a summary.
     const fn name(self) -> &'static str {
         match self {
             Self::Rejected(kind) => kind.name(),
@@ -179,9 +181,9 @@ impl Notice {
 /// them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Event {
-    /// What happened.
+    /// The occurrence.
     pub notice: Notice,
-    /// Who caused it; ourselves for [`Notice::Overslept`].
+    /// Source that caused it; ourselves for [`Notice::Overslept`].
     pub source: IpAddr,
 }
 
@@ -238,7 +240,8 @@ impl fmt::Display for Event {
             )?,
             Notice::Damped { claims, proof } => write!(
                 f,
-                "{claims} times within a minute {source} or another Master made us yield and was then silent: \
+                "{claims} times within a minute {source} or another Master made us yield and was then \
+                silent: \
                  from now on we yield to who has been heard for {}.{:03} s",
                 proof.as_secs(),
                 proof.subsec_millis()
@@ -257,11 +260,13 @@ impl fmt::Display for Event {
             }
             Notice::WaitsForChecks { master, priority } => write!(
                 f,
-                "waits for its checks before it takes over from {master}, which has the lower priority {priority}"
+                "waits for its checks before it takes over from {master}, which has the lower priority \
+                {priority}"
             )?,
             Notice::IntervalBounded { theirs, used } => write!(
                 f,
-                "the advertisement interval {theirs} of {source} is longer than our directors have: using {used}"
+                "the advertisement interval {theirs} of {source} is longer than our directors have: using \
+                {used}"
             )?,
             Notice::Overslept { late } => write!(
                 f,
@@ -273,11 +278,11 @@ impl fmt::Display for Event {
     }
 }
 
-/// How many notices were left out, by kind. `Display` is the rest of a line for the log.
+/// Notices that were left out, by kind. `Display` is the rest of a line for the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dropped {
     counts: Vec<(NoticeKind, u64)>,
-    /// Since when.
+    /// Time in which they were left out.
     over: Duration,
 }
 
@@ -316,7 +321,8 @@ pub(super) struct Limiter {
 }
 
 impl Limiter {
-    /// Something begins that others cannot bring about: its first notice is news, whatever was told before.
+    /// Begins a kind anew that others cannot bring about: its first notice is not left out, whatever came
+    /// before.
     pub(super) fn forget(&mut self, kind: NoticeKind) {
         self.told.retain(|told| told.kind != kind);
     }
@@ -344,7 +350,7 @@ impl Limiter {
         }
     }
 
-    /// What was left out, once a minute.
+    /// Summary of notices that were left out, once a minute; none when there were none.
     pub(super) fn dropped(&mut self, now: MonoTime) -> Option<Dropped> {
         let over = now.since(self.dropping);
         if self.dropped.is_empty() || over < QUIET {

@@ -1,7 +1,8 @@
 //! Asking whether another router would take over, without letting go of the VIPs first. Ours: no RFC has it.
 //!
-//! Backups are silent, so a Master cannot know whether there is one. It finds out as it leaves: at priority 0 every Backup claims
-//! after its skew time. But it stays Master until one has, as a Master does that is preempted; where there is none, nobody has noticed.
+//! Backups are silent, so a Master cannot know whether there is one. It finds out as it leaves: at priority 0
+//! every Backup claims after its skew time. But it stays Master until one has, as a Master does that is
+//! preempted; where there is none, nobody has noticed.
 
 use std::net::IpAddr;
 
@@ -29,7 +30,7 @@ impl VirtualRouter {
         }
     }
 
-    /// Whether others were asked to take over and may still answer.
+    /// Whether an offer to the Backups goes on ([`Input::Offer`]).
     #[must_use]
     pub const fn is_offered(&self) -> bool {
         match &self.phase {

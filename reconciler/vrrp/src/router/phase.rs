@@ -18,7 +18,7 @@ pub(super) enum Phase {
 
 #[derive(Debug, Clone)]
 pub(super) struct Backup {
-    /// When the timer was last armed: the base to compute it from again.
+    /// Time at which the timer was last armed: the base to compute it from again.
     pub(super) armed: MonoTime,
     pub(super) wait: Wait,
     /// `Master_Down_Timer`.
@@ -26,14 +26,15 @@ pub(super) struct Backup {
     /// Version 3: the interval of the last Master (`Active_Adver_Interval`), once one was heard.
     pub(super) adopted: Option<AdvertInterval>,
     pub(super) master: Option<IpAddr>,
-    /// When the first advertisement of lower priority was heard, of those after the last one of ours or more:
-    /// from then on the preempt delay runs.
+    /// Time of the first advertisement of lower priority after the last one of ours or more: from then on the
+    /// preempt delay runs.
     pub(super) lower_since: Option<MonoTime>,
-    /// Whether the last advertisement of a Master was of one that we leave alone only because we are not ready.
+    /// Whether the last advertisement of a Master was of one that we leave alone only because we are not
+    /// ready.
     pub(super) waits: bool,
 }
 
-/// How long a Backup waits.
+/// Kind of a Backup's wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wait {
     /// The master-down interval.
@@ -51,14 +52,14 @@ pub(super) struct Master {
     pub(super) refresh_due: Option<MonoTime>,
     /// See [`super::VirtualRouter::lease_until`].
     pub(super) lease: Option<MonoTime>,
-    /// When a rival was last answered.
+    /// Time of the last answer to a rival.
     pub(super) last_assert: Option<MonoTime>,
-    /// When a priority 0 was last answered.
+    /// Time of the last answer to a priority 0.
     pub(super) last_farewell: Option<MonoTime>,
     pub(super) last_rival_burst: Option<MonoTime>,
-    /// Whether another router was asked to take over, and `advert_due` is when we go on without an answer.
+    /// Whether an offer goes on; `advert_due` is then the time at which we go on without an answer.
     pub(super) offered: bool,
-    /// When we took over from another Master, perhaps; `None` when we went on as one.
+    /// Time at which we took over, perhaps from another Master; `None` when we went on as Master.
     pub(super) claimed: Option<MonoTime>,
     pub(super) rivals: Rivals,
 }

@@ -53,7 +53,7 @@ impl Rivals {
         episode.map_or(Duration::ZERO, |episode| now.since(episode.began))
     }
 
-    /// When the next episode ends unless its rival is heard again.
+    /// Time at which the next episode ends unless its rival is heard again.
     pub(super) fn next_end(&self) -> Option<MonoTime> {
         self.episodes.iter().map(Episode::ends).min()
     }

@@ -1,7 +1,7 @@
 //! Who speaks for our VRID: the directors of the plan, those that were learnt, and strangers.
 //!
-//! Memory and the one decision whether a source counts. What follows from an advertisement that counts is the state
-//! machine's; one that does not changes nothing there.
+//! Memory and the one decision whether a source counts. What follows from an advertisement that counts is the
+//! state machine's; one that does not changes nothing there.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -10,7 +10,8 @@ use evenkeel_schemas::time::MonoTime;
 
 use super::config::{Config, Strangers};
 
-/// Sources that are remembered beside the plan's directors. There is hardly ever one, and addresses can be invented.
+/// Sources that are remembered beside the plan's directors. There is hardly ever one, and addresses can be
+/// invented.
 const MOST: usize = 8;
 /// Silence after which a remembered source makes room for another.
 const STALE: Duration = Duration::from_secs(60);
@@ -18,28 +19,28 @@ const STALE: Duration = Duration::from_secs(60);
 /// A source of advertisements with our VRID that is none of our directors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stranger {
-    /// Its address.
+    /// Address of the source.
     pub address: IpAddr,
-    /// Its advertisements.
+    /// Number of its advertisements.
     pub adverts: u64,
     /// The VIPs of the last one.
     pub vips: usize,
-    /// How many of these are ours.
+    /// Number of those VIPs that are ours.
     pub ours: usize,
     /// Whether its advertisements count: it has exactly our VIPs, or everybody's count.
     pub counts: bool,
-    /// When the first was heard.
+    /// Time of its first advertisement.
     pub first: MonoTime,
-    /// When the last was heard.
+    /// Time of its last advertisement.
     pub last: MonoTime,
 }
 
-/// What a source is.
+/// Kind of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Speaker {
     /// A director of ours, or everybody counts.
     Director,
-    /// Unknown, with our VIPs: it counts, and is told of.
+    /// Unknown, with our VIPs: it counts, and is reported.
     Taken,
     /// Nobody of ours: it moves nothing.
     Stranger,
@@ -48,9 +49,9 @@ pub(super) enum Speaker {
 /// The VIPs of an advertisement beside ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Vips {
-    /// How many it has.
+    /// Number of VIPs.
     pub(super) all: usize,
-    /// How many of them we have, too.
+    /// Number of those VIPs that we have, too.
     pub(super) ours: usize,
     /// Whether both have the same, and any.
     pub(super) same: bool,
@@ -75,7 +76,7 @@ struct Learnt {
     unnamed: bool,
 }
 
-/// What is remembered of sources.
+/// Sources that were heard.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Speakers {
     learnt: Vec<Learnt>,
@@ -83,9 +84,10 @@ pub(super) struct Speakers {
 }
 
 impl Speakers {
-    /// What the source of an advertisement is that is right in all else: password, version, interval.
+    /// Kind of the source of an advertisement whose password, version and interval are right.
     ///
-    /// Who was learnt stays it when its VIPs are no longer ours: a plan with other VIPs comes to one director after another.
+    /// A source that was learnt stays so when its VIPs are no longer ours: a plan with other VIPs comes to
+    /// one director after another.
     pub(super) fn speaker(&mut self, config: &Config, src: IpAddr, vips: Vips, now: MonoTime) -> Speaker {
         let Some(directors) = &config.directors else { return Speaker::Director };
         if directors.addresses.contains(&src) {
