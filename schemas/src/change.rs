@@ -22,24 +22,24 @@ pub struct Change {
     pub format: u32,
     /// Name of the cluster.
     pub cluster: Name,
-    /// What was compared with, as it was given: `git:HEAD`, a directory, `none`.
+    /// Base of the comparison, as given: `git:HEAD`, a directory, `none`.
     pub against: String,
-    /// How much changes.
-    pub summary: Summary,
+    /// Numbers of changes.
+    pub summary: ChangeSummary,
     /// Hosts that change, by name.
     pub hosts: Vec<HostChange>,
-    /// In which order hosts should take their plans.
+    /// Order in which hosts should get their plans.
     pub stages: Vec<Stage>,
-    /// What whoever applies this should know.
+    /// Warnings for those who apply the change.
     pub warnings: Vec<Warning>,
-    /// What `evenkeel apply` and `compile` refuse unless it is overridden by name.
+    /// Changes that `evenkeel apply` and `compile` refuse unless they are overridden by name.
     pub refusals: Vec<Refusal>,
 }
 
-/// How much changes, in objects.
+/// Numbers of changes, in objects.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Summary {
+pub struct ChangeSummary {
     /// Objects that come.
     pub add: u64,
     /// Objects that stay and change.
@@ -52,19 +52,19 @@ pub struct Summary {
     pub hosts: u64,
 }
 
-/// What happens to something.
+/// Kind of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
-    /// It comes.
+    /// The object is new.
     Add,
-    /// It stays and is not the same afterwards.
+    /// The object stays with other properties.
     Change,
-    /// It goes.
+    /// The object is removed.
     Remove,
 }
 
-/// What changes on a host.
+/// Changes on a host.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HostChange {
@@ -72,40 +72,41 @@ pub struct HostChange {
     pub host: Name,
     /// Whether the host itself comes or goes.
     pub action: Action,
-    /// Its objects that change.
+    /// Objects that change.
     pub objects: Vec<ObjectChange>,
 }
 
-/// What changes of an object.
+/// Change of an object.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ObjectChange {
-    /// What it is: `host`, `router`, `virtual_server`, `destination`, `address`, `route`, `sysctl`, `secret`.
+    /// Kind of the object: `host`, `router`, `virtual_server`, `destination`, `address`, `route`, `sysctl`,
+    /// `secret`.
     pub kind: String,
-    /// What tells it from others of its kind on the host, as the kernel or the wire does.
+    /// Identity among the objects of its kind on the host, as in the kernel or on the wire.
     pub id: String,
-    /// Its name in the cluster file, if it has one.
+    /// Name in the cluster file, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// What happens to it.
+    /// Kind of the change.
     pub action: Action,
-    /// Its fields: all of them when it comes or goes, else those that differ.
+    /// Fields: all of them of an object that is new or removed, else those that differ.
     pub fields: Vec<FieldChange>,
     /// The line that it comes from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
 }
 
-/// What changes of a field. Secrets have neither value.
+/// Change of a field. Secrets have neither value.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FieldChange {
     /// Name of the field in the plan.
     pub field: String,
-    /// Its value before.
+    /// Value before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub old: Option<Value>,
-    /// Its value after.
+    /// Value after.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub new: Option<Value>,
     /// The line that it comes from, when it is not the object's.
@@ -123,8 +124,8 @@ pub struct Origin {
     pub line: u64,
 }
 
-/// One step of a rollout. All hosts of a stage may take their plans in any order; the next stage
-/// begins when all have.
+/// One step of a rollout. All hosts of a stage may get their plans in any order; the next stage begins when
+/// all have.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Stage {
@@ -134,7 +135,7 @@ pub struct Stage {
     pub title: String,
     /// Why it is a stage of its own.
     pub why: String,
-    /// The hosts that take a plan in it.
+    /// Hosts that get a plan in it.
     pub hosts: Vec<StageHost>,
 }
 
@@ -144,21 +145,21 @@ pub struct Stage {
 pub struct StageHost {
     /// The host.
     pub host: Name,
-    /// What it takes.
+    /// Plan that the host gets.
     pub step: StepKind,
-    /// What that changes on it, in a few words each.
+    /// Effects on the host, in a few words each.
     pub does: Vec<String>,
 }
 
-/// What a host takes in a stage.
+/// Kind of plan that a host gets in a stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StepKind {
-    /// Its new plan.
+    /// The new plan.
     Whole,
     /// A plan between the old and the new one; another stage brings the rest.
     Part,
-    /// Its plan is removed from the directory.
+    /// The plan is removed from the directory.
     Remove,
 }
 
@@ -166,13 +167,13 @@ pub enum StepKind {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Warning {
-    /// What it is about.
+    /// Kind of the warning.
     pub kind: WarningKind,
-    /// What happens, and what to do about it.
+    /// The effect, and the advice.
     pub message: String,
 }
 
-/// What a warning is about.
+/// Kind of a warning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WarningKind {
@@ -186,22 +187,22 @@ pub enum WarningKind {
     NoDestination,
     /// Open connections are cut.
     Cut,
-    /// A real server takes no new connections.
+    /// A real server gets no new connections.
     Drain,
-    /// Hosts take the change back unless it is confirmed.
+    /// Hosts roll the change back unless it is confirmed.
     Probation,
     /// A host is no longer part of the cluster.
     HostGoes,
 }
 
-/// Something that `evenkeel apply` and `compile` do only when it is told to by name.
+/// A change that `evenkeel apply` and `compile` make only when it is overridden by name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Refusal {
-    /// What to give to `--override`: `max_change`, `empty`, `prevent_removal=services.web`.
+    /// Word for `--override`: `max_change`, `empty`, `prevent_removal=services.web`.
     pub guard: String,
     /// Code of the diagnostic.
     pub code: String,
-    /// What the guard has seen.
+    /// Reason of the guard.
     pub message: String,
 }

@@ -96,8 +96,8 @@ pub struct Hook {
     /// How long it may run before it is killed. Absent: 10s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Span>,
-    /// Whether what happened follows the arguments of `command`: `INSTANCE|GROUP NAME STATE PRIORITY`, as with
-    /// keepalived's `notify`. `false`: the program gets the arguments of `command` and no more, as with
+    /// Whether what happened follows the arguments of `command`: `INSTANCE|GROUP NAME STATE PRIORITY`, as
+    /// with keepalived's `notify`. `false`: the program gets the arguments of `command` and no more, as with
     /// keepalived's `notify_master`. Absent: true.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     pub state_arguments: bool,

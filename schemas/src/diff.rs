@@ -9,7 +9,7 @@ use crate::status::{ConnectionCounts, ObjectText};
 /// Version of this document: grows when a field changes its meaning or goes.
 pub const VERSION: u32 = 1;
 
-/// What would change on a host, VIPs aside: they follow the election.
+/// Changes that a host would make now, VIPs left out: they follow the election.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(title = "evenkeel host difference")]
 pub struct HostDiff {
@@ -22,11 +22,11 @@ pub struct HostDiff {
     /// Whether a daemon runs here and was asked for roles and verdicts; without one this host is Master of
     /// nothing and every destination is healthy.
     pub daemon: bool,
-    /// What would be done, in order.
+    /// Operations, in their order.
     pub operations: Vec<DiffOperation>,
-    /// What stands in the kernel beside ours: left alone.
+    /// Foreign objects in the kernel beside ours: left alone.
     pub foreign: Vec<ObjectText>,
-    /// What of others gets in the plan's way, as in the status document: left alone.
+    /// Foreign things in the plan's way, as in the status document: left alone.
     #[serde(default)]
     pub in_the_way: Vec<ObjectText>,
     /// Sums.
@@ -36,17 +36,17 @@ pub struct HostDiff {
 /// An operation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DiffOperation {
-    /// What, as the log will say it.
+    /// Operation, as in the log.
     pub operation: String,
     /// Connections of the destinations that it changes; absent when it changes none that are there.
     pub connections: Option<ConnectionCounts>,
-    /// What becomes of these connections; absent when they go on.
+    /// Effect on these connections; absent when they go on.
     pub effect: Option<ConnectionEffect>,
-    /// How long they may go on at most, milliseconds, when they drain; absent: until they end.
+    /// Longest time for which they go on while they drain, milliseconds; absent: until they end.
     pub drain_ms: Option<u64>,
 }
 
-/// What becomes of connections.
+/// Effect on connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ConnectionEffect {

@@ -17,9 +17,9 @@ use crate::status::Status;
 /// A document that has a schema.
 #[derive(Debug, Clone, Copy)]
 pub struct Document {
-    /// What `evenkeel schema` calls it; its committed copy is `json/<name>.schema.json`.
+    /// Name for `evenkeel schema`; the committed copy is `json/<name>.schema.json`.
     pub name: &'static str,
-    /// What it is, in a few words.
+    /// Subject of the schema, in a few words.
     pub about: &'static str,
     /// Makes the schema.
     pub schema: fn() -> Value,
@@ -44,7 +44,7 @@ pub const ALL: [Document; 6] = [
     Document { name: "diff", about: "what `evenkeeld diff --json` writes", schema: diff },
 ];
 
-/// What a schema is called in `$id`: a name and no address, since nothing is fetched by it.
+/// Beginning of `$id`: a name and no address, since nothing is fetched by it.
 const ID: &str = "urn:evenkeel:schema:";
 
 fn generate<T: JsonSchema>(name: &str) -> Value {
@@ -97,8 +97,8 @@ pub fn diff() -> Value {
 /// A check of a string format.
 pub type FormatCheck = fn(&str) -> bool;
 
-/// String formats that the schemas use beyond the standard ones, each with its check. A validator
-/// that is not told of them would let any text pass.
+/// String formats that the schemas use beyond the standard ones, each with its check. A validator without
+/// them would let any text pass.
 pub const FORMATS: [(&str, FormatCheck); 5] = [
     ("ip", |text| text.parse::<Ip>().is_ok()),
     ("cidr", |text| text.parse::<Cidr>().is_ok()),

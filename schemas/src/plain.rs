@@ -1,12 +1,14 @@
-//! A plan read from a text in the compiler's own layout, straight into its types: what every plan is that nobody has touched.
+//! A plan read from a text in the compiler's own layout, straight into its types: what every plan is that
+//! nobody has touched.
 //!
-//! A text is taken only when it is in that layout and right; of any other one nothing is said here: a TOML library and a schema tell
-//! what is wrong with it. So there are two promises, which tests of the agent and the fuzz target `plan` hold this to: what is taken here is
-//! TOML and follows the schema, and it means the same there. `layout` knows the text; here is what the schema says beyond what the types
-//! check by themselves.
+//! A text is taken only when it is in that layout and right; of any other one nothing is said here: a TOML
+//! library and a schema tell what is wrong with it. So there are two promises, which tests of the agent and
+//! the fuzz target `plan` hold this to: what is taken here is TOML and follows the schema, and it means the
+//! same there. `layout` knows the text; here is what the schema says beyond what the types check by
+//! themselves.
 //!
-//! Why it is: a tree of a large plan takes twenty times its text, and another process with a TOML library and a schema
-//! takes longer to start than the kernel takes to be filled.
+//! Why it is: a tree of a large plan takes twenty times its text, and another process with a TOML library and
+//! a schema takes longer to start than the kernel takes to be filled.
 
 mod layout;
 

@@ -21,34 +21,34 @@ pub struct Report {
     pub compiler: String,
     /// The cluster file.
     pub file: String,
-    /// What came out.
+    /// Numbers of findings, and size of the cluster.
     pub summary: Summary,
-    /// The findings in the order of the files: at most 100 errors, 100 warnings of one code, and 1000 in
-    /// all. The last of those of which there are more has a note that says so.
+    /// The findings in the order of the files: at most 100 errors, 100 warnings of one code, and 1000 in all.
+    /// Where there are more of a kind, the last one of it has a note that says so.
     pub diagnostics: Vec<Finding>,
 }
 
-/// What came out.
+/// Numbers of findings, and size of the cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Summary {
     /// Whether plans can be compiled: there may still be warnings.
     pub valid: bool,
-    /// How many errors are told.
+    /// Number of reported errors.
     pub errors: usize,
-    /// Whether there are more errors than are told; absent when not.
+    /// Whether there are more errors than are reported; absent when not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stopped: bool,
-    /// How many warnings are told.
+    /// Number of reported warnings.
     pub warnings: usize,
-    /// What the cluster has; absent when it is not valid.
+    /// Size of the cluster; absent when it is not valid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<ClusterSize>,
 }
 
-/// What a cluster has.
+/// Size of a cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ClusterSize {
-    /// Its name.
+    /// Name of the cluster.
     pub name: Name,
     /// Number of hosts.
     pub hosts: usize,
@@ -58,7 +58,7 @@ pub struct ClusterSize {
     pub services: usize,
 }
 
-/// How bad a finding is.
+/// Severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
@@ -71,17 +71,17 @@ pub enum Severity {
 /// One finding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Finding {
-    /// Which rule it breaks, such as `EK0305`. A code keeps its meaning for ever.
+    /// Code of the rule, such as `EK0305`. A code keeps its meaning for ever.
     pub code: String,
-    /// How bad it is.
+    /// Severity.
     pub severity: Severity,
-    /// What the rule is called.
+    /// Title of the rule.
     pub title: String,
     /// The cause, one sentence without a full stop.
     pub message: String,
-    /// The file to look at.
+    /// The file.
     pub file: String,
-    /// Where in the file; empty, and mostly the beginning, where the file is no text or is meant as a whole.
+    /// Place in the file; empty, and mostly the beginning, where the file is no text or is meant as a whole.
     pub place: Place,
     /// A few words on what is at that place; absent when the place is empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -90,7 +90,7 @@ pub struct Finding {
     pub related: Vec<Related>,
     /// Facts that explain the cause.
     pub notes: Vec<String>,
-    /// What to do.
+    /// Advice.
     pub hints: Vec<String>,
     /// The command that explains the rule.
     pub explain: String,
@@ -103,9 +103,9 @@ pub struct Finding {
 pub struct Related {
     /// The file.
     pub file: String,
-    /// Where in the file.
+    /// Place in the file.
     pub place: Place,
-    /// What is there.
+    /// Words for the place.
     pub label: String,
 }
 

@@ -22,7 +22,7 @@ pub struct Saved {
     pub tool: String,
     /// Name of the cluster.
     pub cluster: Name,
-    /// What was compared with, as it was given.
+    /// Base of the comparison, as given.
     pub against: String,
     /// The limit that the cluster file sets, in percent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -66,12 +66,12 @@ pub struct SavedStage {
     pub title: String,
     /// Why it is a stage of its own.
     pub why: String,
-    /// The hosts that take a plan in it.
+    /// Hosts that get a plan in it.
     #[serde(rename = "host", default)]
     pub hosts: Vec<SavedStep>,
 }
 
-/// What a host takes in a stage.
+/// Plan that a host gets in a stage.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SavedStep {
@@ -85,7 +85,7 @@ pub struct SavedStep {
     pub secrets: BTreeMap<String, Era>,
 }
 
-/// Which of two values of a secret is meant.
+/// One of the two values of a secret: the one before, or the one after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Era {

@@ -77,7 +77,10 @@ pub use net::{Cidr, Ip};
 
 /// Whole-number scalars with an inclusive range.
 macro_rules! number_scalar {
-    ($(#[$doc:meta])* $type:ident($raw:ty), $name:literal, $min:literal..=$max:literal, $description:literal) => {
+    (
+        $(#[$doc:meta])* $type:ident($raw:ty),
+        $name:literal, $min:literal..=$max:literal, $description:literal
+    ) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
         #[serde(transparent)]
@@ -226,7 +229,8 @@ impl FromStr for Span {
         let (number, unit) = text.split_at(digits);
         let bad = || {
             ScalarError::new(format!(
-                "\"{}\" is not a duration: write a whole number and a unit, such as \"500ms\", \"5s\", \"2m\" or \"1h\"",
+                "\"{}\" is not a duration: write a whole number and a unit, such \
+                as \"500ms\", \"5s\", \"2m\" or \"1h\"",
                 text.escape_debug()
             ))
         };
@@ -370,7 +374,8 @@ impl FromStr for Name {
             Ok(Self(text.into()))
         } else {
             Err(ScalarError::new(format!(
-                "\"{}\" is not a name: 1 to {NAME_MAX} letters, digits, '_', '.' or '-', with a letter or digit at both ends",
+                "\"{}\" is not a name: 1 to {NAME_MAX} letters, digits, '_', '.' or '-', with a letter or \
+                digit at both ends",
                 text.escape_debug()
             )))
         }

@@ -77,11 +77,13 @@ impl fmt::Display for SealError {
         match self {
             Self::Empty => f.write_str("the plan file is empty"),
             Self::Missing => f.write_str(
-                "the plan file does not begin with its digest line: it was not written by `evenkeel compile`, or not wholly",
+                "the plan file does not begin with its digest line: it was not written by `evenkeel \
+                compile`, or not wholly",
             ),
             Self::Broken { sealed, actual } => write!(
                 f,
-                "the plan file is incomplete or was edited: its digest line says {}…, its content is {}…; write it again with `evenkeel compile`",
+                "the plan file is incomplete or was edited: its digest line says {}…, its content is {}…; \
+                write it again with `evenkeel compile`",
                 &sealed[..12],
                 &actual[..12]
             ),
@@ -99,8 +101,8 @@ pub fn seal(body: &str) -> String {
     format!("{PREFIX}{}{SUFFIX}{body}", Generation::of(body))
 }
 
-/// A seal that is checked while the file is read. It says whether the file is whole, not what is wrong with one that is not: that is
-/// [`open`]'s.
+/// A seal that is checked while the file is read. It says whether the file is whole, not what is wrong with
+/// one that is not: that is [`open`]'s.
 #[derive(Debug)]
 pub struct Opening {
     sealed: String,

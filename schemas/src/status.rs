@@ -29,31 +29,32 @@ pub struct Status {
     pub daemon: String,
     /// Process id of the daemon.
     pub pid: u32,
-    /// When the daemon started.
+    /// Start of the daemon.
     pub started: String,
     /// The host, when a plan is in force or `--host` was given.
     pub host: Option<Name>,
-    /// Whether plans, secrets, programs and state are taken whoever may write to them (`--allow-insecure-files`).
+    /// Whether plans, secrets, programs and state are read whoever may write to them
+    /// (`--allow-insecure-files`).
     #[serde(default)]
     pub insecure_files: bool,
     /// The plan.
     pub plan: PlanStatus,
     /// Virtual routers, by name.
     pub routers: Vec<RouterStatus>,
-    /// What the elections watch besides advertisements, by name.
+    /// Trackers of the elections, by name.
     pub trackers: Vec<TrackerStatus>,
-    /// What operators told virtual routers, by name.
+    /// Orders of operators for virtual routers, by name.
     #[serde(default)]
     pub orders: Vec<OrderStatus>,
-    /// Changes that hooks were never told because their programs did not keep up, or because a state changed more often than 20 times a
-    /// minute, since the daemon started. The last change is never among them.
+    /// Changes that never reached a hook since the daemon started, because its program did not keep up or the
+    /// state changed more often than 20 times a minute. The last change is never among them.
     #[serde(default)]
     pub dropped_hook_changes: u64,
     /// The election's thread.
     pub election: ElectionStatus,
     /// Virtual servers and their destinations.
     pub virtual_servers: Vec<VirtualServerStatus>,
-    /// What operators told to drain.
+    /// Orders of operators to drain.
     #[serde(default)]
     pub drain_orders: Vec<DrainOrderStatus>,
     /// Synchronisation of connections; absent when the plan has none.
@@ -64,15 +65,15 @@ pub struct Status {
     /// The state directory; absent in documents of daemons before this field.
     #[serde(default)]
     pub state_directory: Option<StateDirectoryStatus>,
-    /// Whether a guardian is there to take the VIPs away if the daemon dies.
+    /// Whether a guardian removes the VIPs if the daemon dies.
     pub guarded: bool,
     /// The daemon's log.
     #[serde(default)]
     pub log: LogStatus,
-    /// What stands in the kernel beside ours: left alone.
+    /// Foreign objects in the kernel beside ours: left alone.
     pub foreign: Vec<ObjectText>,
-    /// What of others gets in the plan's way, told and left alone: `vip`, a VIP of the plan where the plan does not have it;
-    /// `process`, keepalived in the same network namespace.
+    /// Foreign things in the plan's way, reported and left alone: `vip`, a VIP of the plan where the plan
+    /// does not have it; `process`, keepalived in the same network namespace.
     #[serde(default)]
     pub in_the_way: Vec<ObjectText>,
 }
@@ -80,7 +81,7 @@ pub struct Status {
 /// The directory in which the daemon keeps what must outlive it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StateDirectoryStatus {
-    /// Its path.
+    /// Path of the socket.
     pub path: String,
     /// Files that the disk does not hold as they should be; empty when all is well.
     pub waiting: Vec<WaitingFile>,
@@ -89,22 +90,22 @@ pub struct StateDirectoryStatus {
 /// A file that waits for the disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WaitingFile {
-    /// What it holds, for people.
+    /// Content of the file, for people.
     pub file: String,
-    /// Since when it waits.
+    /// Time since which the file waits to be written.
     pub since: String,
     /// Why the disk refuses it; absent while the disk does not answer.
     pub reason: Option<String>,
 }
 
-/// Which plan is in force.
+/// State of the plan in force.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PlanStatus {
     /// Path that is watched.
     pub path: String,
     /// Generation in force (64 hexadecimal digits); absent while there is none.
     pub generation: Option<String>,
-    /// When it came into force.
+    /// Time at which it came into force.
     pub since: Option<String>,
     /// Whether it was read from the state directory because the watched file is missing or bad.
     pub from_last_good: bool,
@@ -113,7 +114,7 @@ pub struct PlanStatus {
     /// The probation of the plan in force; absent when it is not on probation.
     #[serde(default)]
     pub probation: Option<ProbationStatus>,
-    /// How far the maintenance that the plan in force says has got; absent when it says none.
+    /// Progress of the maintenance that the plan in force orders; absent when it orders none.
     #[serde(default)]
     pub maintenance: Option<MaintenanceStatus>,
 }
@@ -123,22 +124,22 @@ pub struct PlanStatus {
 pub struct ProbationStatus {
     /// Generation that it goes back to (64 hexadecimal digits).
     pub before: String,
-    /// When the probation began.
+    /// Beginning of the probation.
     pub since: String,
-    /// When it ends.
+    /// End of the probation.
     pub deadline: String,
     /// Milliseconds until then.
     pub remaining_ms: u64,
-    /// Who confirms; an operator may in any case.
+    /// Party that confirms; an operator may in any case.
     pub confirm: Confirm,
-    /// What is waited for, for people.
+    /// Conditions that are not met yet, for people.
     pub waits_for: Vec<String>,
 }
 
 /// A plan file that was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Rejected {
-    /// When.
+    /// Time of the event.
     pub at: String,
     /// Why, a sentence for people.
     pub reason: String,
@@ -148,7 +149,7 @@ pub struct Rejected {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RouterState {
-    /// Not taking part.
+    /// Out of the election.
     Initialize,
     /// Listening.
     Backup,
@@ -179,27 +180,27 @@ pub struct RouterStatus {
     pub vrid: u8,
     /// Address family: 4 or 6.
     pub family: u8,
-    /// This host's priority: that of the plan with what trackers add.
+    /// Priority of this host: that of the plan with the weights of trackers.
     pub priority: u8,
     /// Priority in the plan.
     pub base_priority: u8,
     /// Virtual routers of one group are Master together or not at all.
     pub sync_group: Option<Name>,
-    /// What an operator told it, which stays until released, or the plan.
+    /// Order of an operator, which stays until released, or of the plan.
     pub order: Option<RouterOrder>,
     /// State.
     pub state: RouterState,
     /// Why it is in this state, for people.
     pub reason: String,
-    /// What it waits for before it takes over from a Master of lower priority, for people; absent when it does not.
+    /// Condition before it preempts a Master of lower priority, for people; absent when there is none.
     #[serde(default)]
     pub waits_for: Option<String>,
-    /// When it entered the state.
+    /// Time at which it entered the state.
     pub since: Option<String>,
     /// Address of the Master as last heard; this host's own while Master.
     pub master: Option<String>,
-    /// When another Master of this virtual router was last heard; absent when none was since the daemon started. Backups are
-    /// silent: a Master hears nobody while all is well.
+    /// Time of the last advertisement of another Master of this virtual router; absent when there was none
+    /// since the daemon started. Backups are silent: a Master hears nobody while all is well.
     #[serde(default)]
     pub other_heard: Option<String>,
     /// Virtual addresses.
@@ -218,34 +219,35 @@ pub struct StrangerStatus {
     pub address: String,
     /// Hardware address that they come from; absent when that was not seen.
     pub mac: Option<String>,
-    /// How many.
+    /// Number of its advertisements.
     pub adverts: u64,
     /// VIPs of the last one.
     pub vips: u32,
-    /// How many of these are this virtual router's.
+    /// Number of its VIPs that are this virtual router's.
     pub our_vips: u32,
-    /// Whether its advertisements count: it has exactly our VIPs, or the plan lets everybody speak. Else they move nothing.
+    /// Whether its advertisements count: it has exactly our VIPs, or the plan lets everybody speak. Else they
+    /// move nothing.
     pub counts: bool,
-    /// When the first was heard.
+    /// Time of its first advertisement.
     pub first: String,
-    /// When the last was heard.
+    /// Time of its last advertisement.
     pub last: String,
 }
 
-/// What an operator told a virtual router to do (`evenkeeld failover`, `evenkeeld hold`), or the plan.
+/// Order for a virtual router, by an operator (`evenkeeld failover`, `evenkeeld hold`) or by the plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RouterOrder {
     /// It has handed over and becomes Master only when no other director is.
     Yield,
-    /// It takes no part in the election.
+    /// Out of the election.
     Hold,
-    /// It takes no part in the election, since the plan says `maintenance = true`. No operator's order.
+    /// Out of the election, since the plan says `maintenance = true`. No operator's order.
     Maintenance,
 }
 
 impl RouterOrder {
-    /// Whether a router that obeys takes no part in the election.
+    /// Whether a router with this order is out of the election.
     #[must_use]
     pub const fn keeps_out(self) -> bool {
         match self {
@@ -255,12 +257,13 @@ impl RouterOrder {
     }
 }
 
-/// What became of `maintenance = true` in the plan.
+/// Progress of `maintenance = true` in the plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MaintenanceStatus {
-    /// The virtual routers that this host still takes part in, because no other director has taken over. None: it is out of all.
+    /// Virtual routers that this host still serves, because no other director has taken over. None: it is out
+    /// of all elections.
     pub serving: Vec<Name>,
-    /// Why they were not taken over, for people; absent before others were asked.
+    /// Reason why they were not taken over, for people; absent before others were asked.
     pub reason: Option<String>,
 }
 
@@ -269,9 +272,9 @@ pub struct MaintenanceStatus {
 pub struct OrderStatus {
     /// Name of the virtual router that it was given to; all that move with it obey.
     pub router: Name,
-    /// What it was told.
+    /// The order.
     pub order: RouterOrder,
-    /// When.
+    /// Time of the order.
     pub since: String,
     /// Whether the plan in force has this router; if not, the order waits for it.
     pub in_plan: bool,
@@ -286,27 +289,27 @@ pub struct TrackerStatus {
     pub up: bool,
     /// The number in the file that it watches; absent for other trackers.
     pub value: Option<i64>,
-    /// What it found last, for people.
+    /// Reason of the last finding, for people.
     pub reason: String,
-    /// Milliseconds since its last look; absent before the first.
+    /// Milliseconds since the last examination; absent before the first.
     pub last_look_age_ms: Option<u64>,
 }
 
 /// The election's thread.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ElectionStatus {
-    /// Its real-time priority (`SCHED_RR`); absent with ordinary scheduling.
+    /// Real-time priority (`SCHED_RR`); absent with ordinary scheduling.
     pub realtime_priority: Option<u8>,
-    /// Its nice value, -20..=19: -20, ahead of all others of ordinary scheduling, where the host permits it.
+    /// Nice value, -20..=19: -20, ahead of all others of ordinary scheduling, where the host permits it.
     #[serde(default)]
     pub nice: i32,
     /// Whether the daemon's memory is locked.
     pub memory_locked: bool,
-    /// How late its timers were, since the daemon started.
+    /// Lateness of the election's timers since the daemon started.
     pub timer_lateness: Vec<LatenessBucket>,
     /// Largest lateness of a timer, microseconds.
     pub max_timer_lateness_us: u64,
-    /// What it had to say and was lost because the daemon was busy.
+    /// Notices of the election that were lost because the daemon was busy.
     pub lost_notices: u64,
 }
 
@@ -315,7 +318,7 @@ pub struct ElectionStatus {
 pub struct LatenessBucket {
     /// Upper bound, microseconds; absent in the last bucket, which has none.
     pub up_to_us: Option<u64>,
-    /// How many.
+    /// Number of timers.
     pub timers: u64,
 }
 
@@ -344,7 +347,7 @@ pub struct RouterCounters {
     pub late_adverts: u64,
     /// Largest lateness of an advertisement, microseconds.
     pub max_lateness_us: u64,
-    /// Times a VIP that someone took away was put back.
+    /// Times that a removed VIP was put back.
     pub vip_repairs: u64,
 }
 
@@ -355,10 +358,10 @@ pub struct VirtualServerStatus {
     pub name: Name,
     /// `tcp 192.168.188.120:80`.
     pub service: String,
-    /// Its traffic; absent when it was not asked for, or the kernel does not have it.
+    /// Traffic; absent when it was not asked for, or the kernel does not have it.
     #[serde(default)]
     pub counters: Option<TrafficCounters>,
-    /// Its destinations.
+    /// Destinations.
     pub destinations: Vec<DestinationStatus>,
     /// Destinations that have left the plan and drain.
     #[serde(default)]
@@ -390,17 +393,17 @@ pub struct DestinationStatus {
     pub checked: bool,
     /// Failed checks in a row.
     pub failures: u32,
-    /// What the last check found, for people.
+    /// Result of the last check, for people.
     pub last_result: Option<String>,
     /// Milliseconds since the last check ended.
     pub last_check_age_ms: Option<u64>,
     /// Why checks say nothing of it; absent when the last one did. The verdict stays meanwhile.
     #[serde(default)]
     pub unjudged: Option<Unjudged>,
-    /// Its connections; absent when they were not asked for, or it is not in the kernel.
+    /// Connections; absent when they were not asked for, or the destination is not in the kernel.
     #[serde(default)]
     pub connections: Option<ConnectionCounts>,
-    /// Its drain, when it is told to.
+    /// Drain, when one is ordered.
     #[serde(default)]
     pub drain: Option<DrainStatus>,
 }
@@ -408,19 +411,20 @@ pub struct DestinationStatus {
 /// Something ails the host itself, so that a check which fails says nothing of its target.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Unjudged {
-    /// Since when.
+    /// Time since which checks say nothing.
     pub since: String,
-    /// What ails it, for people: `eth0 has no carrier`.
+    /// Ailment of this host, for people: `eth0 has no carrier`.
     pub reason: String,
 }
 
 /// Convergence of the kernel to the plan.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ConvergenceStatus {
-    /// Whether the last pass left the kernel exactly as the plan in force wants it; false until there was a pass over it.
+    /// Whether the last pass left the kernel exactly as the plan in force wants it; false until there was a
+    /// pass over it.
     pub converged: bool,
-    /// Whether nothing is missing but what this kernel has no means for (errors of class `unsupported`): then this host takes part in the
-    /// election.
+    /// Whether nothing is missing but objects that this kernel has no means for (errors of class
+    /// `unsupported`): then this host takes part in the election.
     #[serde(default)]
     pub ready: bool,
     /// Passes since the daemon started.
@@ -429,17 +433,17 @@ pub struct ConvergenceStatus {
     pub operations: u64,
     /// Milliseconds since the last pass ended.
     pub last_pass_age_ms: Option<u64>,
-    /// How long the last pass took, microseconds.
+    /// Duration of the last pass, microseconds.
     pub last_pass_us: Option<u64>,
     /// Operations of the last passes that had any, newest last; at most 64.
     pub recent_operations: Vec<OperationRecord>,
-    /// What could not be done, now.
+    /// Operations that fail now.
     pub errors: Vec<ConvergenceError>,
     /// Objects that somebody else has changed and that are left so, as `policy.drift` says, now. They do not
     /// count against `converged`.
     #[serde(default)]
     pub reported_drift: u64,
-    /// What others have changed and what was done about it, newest last; at most 64. VIPs are among them.
+    /// Drift and its treatment, newest last; at most 64. VIPs are among it.
     #[serde(default)]
     pub drifts: Vec<DriftRecord>,
 }
@@ -447,35 +451,35 @@ pub struct ConvergenceStatus {
 /// An object that was as wanted and that somebody else has changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DriftRecord {
-    /// When it was last found.
+    /// Time at which it was last found.
     pub at: String,
-    /// When it was first found so, with the same outcome.
+    /// Time at which it was first found, with the same outcome.
     pub first: String,
-    /// How often.
+    /// Number of times.
     pub count: u64,
     /// `interface`, `address`, `route`, `rule`, `sysctl`, `virtual_server`, `destination`, `ipvs_timeouts`,
     /// `sync_daemon` or `gue_port`.
     pub kind: String,
     /// The object, as ipvsadm(8) or ip(8) would name it.
     pub object: String,
-    /// What it was: `missing`, `not in the plan`, or its properties.
+    /// State that was found: `missing`, `not in the plan`, or the properties.
     pub found: String,
-    /// What was done.
+    /// Outcome.
     pub outcome: DriftOutcome,
     /// Why it could not be repaired; absent otherwise.
     #[serde(default)]
     pub reason: Option<String>,
 }
 
-/// What was done about an object that somebody else has changed.
+/// Outcome of drift.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DriftOutcome {
-    /// It was put right.
+    /// Repaired: put right.
     Repaired,
-    /// It was left, as the plan says.
+    /// Reported: left, as the plan says.
     Reported,
-    /// It could not be put right.
+    /// Failed: could not be put right.
     Failed,
 }
 
@@ -492,20 +496,20 @@ impl std::fmt::Display for DriftOutcome {
 /// An operation that was done on the kernel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OperationRecord {
-    /// When.
+    /// Time of the operation.
     pub at: String,
-    /// What: `set weight 50 of 192.168.188.107:80 in tcp 192.168.188.120:80`.
+    /// Operation: `set weight 50 of 192.168.188.107:80 in tcp 192.168.188.120:80`.
     pub operation: String,
 }
 
 /// An operation that failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ConvergenceError {
-    /// What was tried.
+    /// Operation.
     pub operation: String,
     /// The kernel's words and the likely cause.
     pub reason: String,
-    /// What kind of failure. It is tried again by itself in any case, with growing pauses.
+    /// Class of the failure. In any class the operation is repeated, with growing pauses.
     pub class: FailureClass,
 }
 
@@ -513,14 +517,14 @@ pub struct ConvergenceError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureClass {
-    /// It may pass.
+    /// Transient: it may pass.
     Transient,
-    /// It stays until someone changes the plan, the kernel or our rights.
+    /// Permanent: it stays until someone changes the plan, the kernel or our rights.
     Permanent,
     /// Something that is not ours is in the way.
     Conflict,
-    /// This kernel has no means for it: a module, an address family or a setting is missing. It costs this object and what is on it or
-    /// in it; nothing else waits for it.
+    /// Unsupported: this kernel has no means for it, since a module, an address family or a setting is
+    /// missing. It costs this object and what is on it or in it; nothing else waits for it.
     Unsupported,
 }
 

@@ -68,7 +68,8 @@ pub struct Check {
     /// `script`: user that it runs as. Absent: `evenkeel_script` if the host has that user, or else `nobody`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-    /// `script`: exit codes from 2 on set the weight to the code less 2 (keepalived: `misc_dynamic`). Absent: no.
+    /// `script`: exit codes from 2 on set the weight to the code less 2 (keepalived: `misc_dynamic`). Absent:
+    /// no.
     #[serde(default, skip_serializing_if = "is_false")]
     pub dynamic_weight: bool,
     /// `udp`: bytes to send, as hexadecimal text. Absent: none.

@@ -30,12 +30,13 @@ pub struct Host {
     /// so it is a VIP that they share. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<Ip>,
-    /// The host gets no new connections as a real server, in whatever services and by whatever address: its weight is 0, and it
-    /// is out of the table when its connections have ended, after the `drain` of the service at the latest. Absent: no.
+    /// The host gets no new connections as a real server, in whatever services and by whatever address: its
+    /// weight is 0, and it is out of the table when its connections have ended, after the `drain` of the
+    /// service at the latest. Absent: no.
     #[serde(default, skip_serializing_if = "is_false")]
     pub drain: bool,
-    /// The host takes no part in the elections of its virtual routers as a director. While it is Master it hands over first, and
-    /// stays Master until another director has taken over. Absent: no.
+    /// The host takes no part in the elections of its virtual routers as a director. While it is Master it
+    /// hands over first, and stays Master until another director has taken over. Absent: no.
     #[serde(default, skip_serializing_if = "is_false")]
     pub maintenance: bool,
     /// Refuse plans in which this host no longer appears. Absent: no.

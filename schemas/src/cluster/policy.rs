@@ -22,7 +22,8 @@ pub struct Policy {
     /// What is done about drift. Absent: it is put right.
     #[serde(default, skip_serializing_if = "is_default")]
     pub drift: Drift,
-    /// Largest share of objects that one `apply` or `compile` may change or remove without being told so. Absent: no limit.
+    /// Largest share of objects that one `apply` or `compile` may change or remove without being told so.
+    /// Absent: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_change: Option<Percent>,
     /// A change of a host's plan is taken back unless it is confirmed in time. Absent: it stays.
@@ -103,9 +104,9 @@ pub struct Ipvs {
     /// How long entries of idle connections stay (`ipvsadm --set`). Absent: as they are.
     #[serde(default, skip_serializing_if = "is_default")]
     pub timeouts: IpvsTimeouts,
-    /// Kernel settings below `net.ipv4.vs`, such as `conn_reuse_mode = 0`. Absent: the kernel's values, and 1 for
-    /// `expire_nodest_conn` where failed real servers of UDP, or of what the firewall marks, are removed and for `expire_quiescent_template` where
-    /// those of persistent services are quiesced.
+    /// Kernel settings below `net.ipv4.vs`, such as `conn_reuse_mode = 0`. Absent: the kernel's values, and 1
+    /// for `expire_nodest_conn` where failed real servers of UDP, or of what the firewall marks, are removed
+    /// and for `expire_quiescent_template` where those of persistent services are quiesced.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sysctls: BTreeMap<String, i64>,
 }
@@ -141,7 +142,8 @@ pub struct ConnectionSync {
     /// Interface on every director. Absent: the one on the router's segment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interface: Option<InterfaceName>,
-    /// Multicast group. Absent: 224.0.0.81, or ff02::81 where a director has no IPv4 address on the interface.
+    /// Multicast group. Absent: 224.0.0.81, or ff02::81 where a director has no IPv4 address on the
+    /// interface.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<Ip>,
     /// UDP port. Absent: 8848.

@@ -49,7 +49,8 @@ pub struct VirtualRouter {
     /// Whether a director with a higher priority takes over from a Master with a lower one. Absent: yes.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     pub preempt: bool,
-    /// How long a director waits before it takes over from a Master with a lower priority. Absent: not at all.
+    /// How long a director waits before it takes over from a Master with a lower priority. Absent: not at
+    /// all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preempt_delay: Option<Span>,
     /// How long a director that starts stays out of the election. Absent: not at all.
@@ -58,7 +59,8 @@ pub struct VirtualRouter {
     /// Advertise to each director by unicast. Absent: multicast (224.0.0.18, ff02::12).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unicast: Option<Unicast>,
-    /// What counts of advertisements by multicast whose source is no address of a director. By unicast none does. Absent: `same_vips`.
+    /// What counts of advertisements by multicast whose source is no address of a director. By unicast none
+    /// does. Absent: `same_vips`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub strangers: Strangers,
     /// Checksum of version 3 advertisements over IPv4. Absent: `pseudo_header`.
@@ -160,8 +162,8 @@ pub struct Unicast {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Strangers {
-    /// Those with exactly the same VIPs: they are taken for a director's whose address is written wrongly, since two Masters would be
-    /// worse, and told of loudly. Others move nothing.
+    /// Those with exactly the same VIPs: they are taken for a director's whose address is written wrongly,
+    /// since two Masters would be worse, and told of loudly. Others move nothing.
     #[default]
     SameVips,
     /// None.

@@ -12,7 +12,8 @@ use crate::scalars::{ConnectionLimit, FirewallMark, Ip, Name, Port, PortRange, S
 pub struct Service {
     /// The virtual router whose VIPs and directors it uses.
     pub router: String,
-    /// Which of the router's VIPs; may be left out when it has one, or when `vips` or `firewall_mark` is there.
+    /// Which of the router's VIPs; may be left out when it has one, or when `vips` or `firewall_mark` is
+    /// there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vip: Option<Ip>,
     /// Several of the router's VIPs, instead of `vip`. Absent: none.
@@ -25,7 +26,8 @@ pub struct Service {
     /// Absent: `ports` or `firewall_mark`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<Port>,
-    /// Several ports or ranges of ports, such as `["80", "443", "8000-8010"]`, instead of `port`. Absent: none.
+    /// Several ports or ranges of ports, such as `["80", "443", "8000-8010"]`, instead of `port`. Absent:
+    /// none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<PortRange>,
     /// Balance the packets that the firewall marks with this number, instead of a VIP, protocol and port.
@@ -219,7 +221,8 @@ pub enum Forwarding {
     /// Tunnel (`ipvsadm -i`): packets are encapsulated to real servers, which hold the VIP and answer
     /// clients themselves.
     Tun,
-    /// Masquerade (`ipvsadm -m`): addresses and ports are translated, and answers come back through the director.
+    /// Masquerade (`ipvsadm -m`): addresses and ports are translated, and answers come back through the
+    /// director.
     Nat,
 }
 

@@ -1,8 +1,9 @@
 //! The compiler's layout of a plan, as serde's data: a strict part of TOML.
 //!
-//! One key a line, `key = value`, one space on each side; tables and lists of tables under headers, each list in one piece; lists of values on
-//! one line or with one value a line; texts in `"` without escapes. No comment but on lines of its own. Whatever else TOML allows
-//! is an error here, which has no words: nobody is told of it.
+//! One key a line, `key = value`, one space on each side; tables and lists of tables under headers, each list
+//! in one piece; lists of values on one line or with one value a line; texts in `"` without escapes. No
+//! comment but on lines of its own. Whatever else TOML allows is an error here, which has no words: nobody is
+//! told of it.
 
 use std::fmt;
 
@@ -185,8 +186,8 @@ impl<'de> Deserializer<'de> for Table<'_, 'de> {
     }
 
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf unit unit_struct newtype_struct seq
-        tuple tuple_struct map struct enum identifier ignored_any
+        bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf unit
+        unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
     }
 }
 
@@ -241,8 +242,8 @@ impl<'de> Deserializer<'de> for Tables<'_, 'de> {
     }
 
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf option unit unit_struct newtype_struct seq
-        tuple tuple_struct map struct enum identifier ignored_any
+        bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf option
+        unit unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
     }
 }
 
@@ -257,8 +258,8 @@ impl<'de> SeqAccess<'de> for Tables<'_, 'de> {
         seed.deserialize(Table::under(self.layout, header)).map(Some)
     }
 
-    /// How many tables a list within a table has, so that it takes no more memory than it needs. A list of the whole text is
-    /// not worth another look at all of it.
+    /// How many tables a list within a table has, so that it takes no more memory than it needs. A list of
+    /// the whole text is not worth another look at all of it.
     fn size_hint(&self) -> Option<usize> {
         if !self.name.contains('.') {
             return None;

@@ -29,22 +29,22 @@ pub struct Router {
     pub version: u8,
     /// Virtual router identifier.
     pub vrid: Vrid,
-    /// This host's priority.
+    /// Priority of this host.
     pub priority: Priority,
     /// Time between advertisements.
     pub advert_interval: AdvertInterval,
-    /// Whether to take over from a Master with a lower priority.
+    /// Whether to preempt a Master with a lower priority.
     pub preempt: bool,
-    /// How long to wait before taking over from a Master with a lower priority; absent: not at all.
+    /// Time before a Master with a lower priority is preempted; absent: at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preempt_delay: Option<Span>,
-    /// How long the daemon stays out of the election after its start; absent: not at all.
+    /// Time for which the daemon stays out of the election after its start; absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub startup_delay: Option<Span>,
     /// Advertise to each of these by unicast; absent: by multicast.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unicast: Option<Unicast>,
-    /// Whose advertisements by multicast count; absent: everybody's.
+    /// Directors whose advertisements by multicast count; absent: everybody's do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directors: Option<Directors>,
     /// Checksum of sent version 3 advertisements over IPv4; absent: with a pseudo-header.
@@ -71,10 +71,10 @@ pub struct Router {
     /// Virtual routers of one name are Master together or not at all; absent: alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sync_group: Option<Name>,
-    /// What changes the priority, or keeps the router out of the election.
+    /// Trackers that change the priority, or keep the router out of the election.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub track: Vec<Track>,
-    /// Programs that are told of changes.
+    /// Programs that run at changes.
     #[serde(default, skip_serializing_if = "is_default")]
     pub hooks: RouterHooks,
     /// Virtual addresses in the order of the advertisement, with the prefix they get on the interface.
@@ -91,7 +91,8 @@ pub struct Router {
     /// Policy rules that the Master has.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<VirtualRule>,
-    /// Whether `evenkeel apply` and `compile` refuse to remove this virtual router. The host itself does not care.
+    /// Whether `evenkeel apply` and `compile` refuse to remove this virtual router. The host itself does not
+    /// care.
     #[serde(default, skip_serializing_if = "is_false")]
     pub prevent_removal: bool,
 }
@@ -102,12 +103,12 @@ pub struct Router {
 pub enum Auth {
     /// Simple text password (RFC 2338 §10.2).
     Pass {
-        /// Where this host finds the password.
+        /// Place of the password on this host.
         secret: SecretReference,
     },
 }
 
-/// Where a host finds a secret. Never the secret itself.
+/// Place of a secret on a host. Never the secret itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum SecretReference {
@@ -139,11 +140,11 @@ pub struct Unicast {
 pub struct Directors {
     /// All addresses of the router's family that they have on the interfaces where they speak.
     pub addresses: Vec<Ip>,
-    /// How many of them speak from a link-local address that only they know: so many are learnt from advertisements with a VIP
-    /// of the router. Absent: none.
+    /// Number of directors that speak from a link-local address that only they know: so many are learnt from
+    /// advertisements with a VIP of the router. Absent: none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub unnamed: u8,
-    /// What counts of others; absent: what has exactly the router's VIPs.
+    /// Treatment of other sources; absent: those with exactly the router's VIPs count.
     #[serde(default, skip_serializing_if = "is_default")]
     pub strangers: Strangers,
 }
@@ -158,28 +159,28 @@ pub struct VirtualMac {
     pub advertise_from_base: bool,
 }
 
-/// How one VIP is put on its interface.
+/// Settings of one VIP on its interface.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VipSettings {
     /// The VIP, advertised or not.
     pub address: Ip,
-    /// Its interface; absent: as the others'.
+    /// Interface of the VIP; absent: as the others'.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interface: Option<InterfaceName>,
-    /// Its label; absent: none.
+    /// Label of the VIP; absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<AddressLabel>,
 }
 
-/// What a tracker does to a virtual router.
+/// Effect of a tracker on a virtual router.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Track {
     /// Name of the tracker.
     pub tracker: Name,
-    /// Added to the priority: a negative one while it fails, a positive one while it succeeds. Absent: while
-    /// it fails the router takes no part in the election.
+    /// Weight, added to the priority: a negative one while the tracker fails, a positive one while it
+    /// succeeds. Absent: while the tracker fails the router takes no part in the election.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<TrackWeight>,
     /// Take success for failure and failure for success.
@@ -207,7 +208,7 @@ pub struct VirtualRoute {
     pub metric: u32,
 }
 
-/// Programs that are told of changes of a virtual router or sync group: with their own arguments, then
+/// Programs that run at changes of a virtual router or sync group: with their own arguments, then
 /// `INSTANCE|GROUP NAME STATE PRIORITY` unless `state_arguments` is false.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -218,7 +219,7 @@ pub struct RouterHooks {
     /// Became Backup.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup: Option<Hook>,
-    /// Cannot take part.
+    /// Program that runs when the router can take no part.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<Hook>,
     /// The daemon stops, or the router left the plan.
@@ -239,7 +240,7 @@ pub struct Hook {
     /// User that it runs as. Absent: `evenkeel_script` if the host has that user, or else `nobody`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-    /// How long it may run before it is killed.
+    /// Longest run, after which the program is killed.
     pub timeout: Span,
     /// Whether `INSTANCE|GROUP NAME STATE PRIORITY` follow the arguments of `command`. Absent: true.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
@@ -252,7 +253,7 @@ pub struct Hook {
 pub struct SyncGroup {
     /// Name in the cluster file; of a virtual router with VIPs of both families, that of the router.
     pub name: Name,
-    /// Programs that are told of changes.
+    /// Programs that run at changes.
     #[serde(default, skip_serializing_if = "is_default")]
     pub hooks: RouterHooks,
 }

@@ -12,19 +12,19 @@ use crate::scalars::{InterfaceName, Name, Retries, Span};
 pub struct Tracker {
     /// Name in the cluster file.
     pub name: Name,
-    /// What it counts as until its first look.
+    /// State before the first examination.
     pub initially: Initially,
-    /// What it watches.
+    /// Object of the tracker.
     pub watch: Watch,
 }
 
-/// What a tracker watches.
+/// Object of a tracker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Watch {
     /// Fails while this interface is missing, down or without carrier.
     Interface {
-        /// Its name.
+        /// Name of the interface.
         interface: InterfaceName,
     },
     /// Succeeds when a program ends with exit code 0.
@@ -37,7 +37,7 @@ pub enum Watch {
         user: Option<String>,
         /// Time from one start to the next.
         interval: Span,
-        /// How long it may run before it is killed, which is a failure.
+        /// Longest run, after which the program is killed and counts as failed.
         timeout: Span,
         /// Successes in a row until it counts as succeeding.
         rise: Retries,
@@ -48,7 +48,7 @@ pub enum Watch {
     Process {
         /// Name of the program: `comm`, or the first argument when it has a slash.
         process: String,
-        /// How many must run.
+        /// Least number of running processes.
         #[schemars(range(min = 1, max = 65535))]
         quorum: u32,
     },
@@ -57,14 +57,14 @@ pub enum Watch {
     File {
         /// Absolute path.
         path: String,
-        /// Time from one look to the next.
+        /// Time from one examination to the next.
         interval: Span,
     },
     /// Fails while fewer destinations of a service than its quorum are healthy.
     Service {
         /// Name of the service: `name` of its virtual servers, each of which must have its quorum.
         service: Name,
-        /// How many destinations must be healthy.
+        /// Least number of healthy destinations.
         #[schemars(range(min = 1, max = 65535))]
         quorum: u32,
     },

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::cluster::{Family, is_default};
 use crate::scalars::{InterfaceName, Ip, Port};
 
-/// What a director wraps packets in (`ipvsadm --tun-type`).
+/// Encapsulation of the packets that a director sends (`ipvsadm --tun-type`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Encapsulation {
@@ -38,22 +38,22 @@ pub enum GueChecksum {
     Remote,
 }
 
-/// The end of a tunnel on a real server: an interface that takes what any director sends.
+/// The end of a tunnel on a real server: an interface that accepts packets of any director.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tunnel {
     /// Name of the interface.
     pub interface: InterfaceName,
-    /// What it carries in what.
+    /// Protocols inside and outside.
     pub mode: TunnelMode,
     /// Outer address of this end: the real server's own.
     pub local: Ip,
-    /// GRE: whether packets have a checksum. The kernel takes only those that do as this says.
+    /// GRE: whether packets have a checksum. The kernel accepts only packets that do as this says.
     #[serde(default, skip_serializing_if = "is_default")]
     pub checksum: bool,
 }
 
-/// What a tunnel carries in what (`IFLA_INFO_KIND`).
+/// Protocols inside and outside of a tunnel (`IFLA_INFO_KIND`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TunnelMode {
@@ -97,8 +97,8 @@ impl TunnelMode {
         matches!(self, Self::Gre | Self::Ip6gre)
     }
 
-    /// The kind of interface out of which what a director has wrapped comes on a real server. What GUE unwraps goes the way of
-    /// what was wrapped in IP alone.
+    /// The kind of interface out of which what a director has wrapped comes on a real server. What GUE
+    /// unwraps goes the way of what was wrapped in IP alone.
     #[must_use]
     pub const fn unwrapping(encapsulation: Encapsulation, outer_v6: bool, inner_v6: bool) -> Self {
         match (encapsulation, outer_v6, inner_v6) {

@@ -1,4 +1,5 @@
-//! Virtual servers of a plan: IPVS services with their destinations and checks, and what IPVS has beside them.
+//! Virtual servers of a plan: IPVS services with their destinations and checks, and what IPVS has beside
+//! them.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -49,13 +50,15 @@ pub struct VirtualServer {
     /// A client stays with its destination; absent when each connection is balanced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub persistence: Option<Persistence>,
-    /// What becomes of a destination whose check fails; absent: it is taken out.
+    /// Treatment of a destination whose check fails; absent: it is removed from the table.
     #[serde(default, skip_serializing_if = "is_default")]
     pub on_failure: OnFailure,
-    /// How long the connections of a destination that leaves the plan may go on; absent: they end at once.
+    /// Longest time for which the connections of a destination that leaves the plan go on; absent: they end
+    /// at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain: Option<Span>,
-    /// Whether `evenkeel apply` and `compile` refuse to remove this virtual server. The host itself does not care.
+    /// Whether `evenkeel apply` and `compile` refuse to remove this virtual server. The host itself does not
+    /// care.
     #[serde(default, skip_serializing_if = "is_false")]
     pub prevent_removal: bool,
     /// Destinations.
@@ -67,7 +70,7 @@ pub struct VirtualServer {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Persistence {
-    /// How long after its last connection; whole seconds.
+    /// Time from a client's last connection; whole seconds.
     pub timeout: Span,
     /// Clients are one when this many bits of their address are equal.
     #[schemars(range(min = 1, max = 128))]
@@ -84,25 +87,27 @@ pub struct Persistence {
 pub struct Destination {
     /// Name of the host in the cluster file.
     pub host: Name,
-    /// Its address.
+    /// Address of the real server.
     pub address: Ip,
-    /// Its port; absent with a firewall mark where connections keep the port that they came to.
+    /// Port of the real server; absent with a firewall mark where connections keep the port that they came
+    /// to.
     pub port: Option<Port>,
-    /// Its weight.
+    /// Weight.
     pub weight: Weight,
     /// Forwarding method.
     pub forwarding: Forwarding,
-    /// What most have not, out of the way: a plan may have a hundred thousand of them.
+    /// Properties that most destinations have not, apart from the others: a plan may have a hundred thousand
+    /// destinations.
     more: Option<Box<More>>,
 }
 
-/// What a destination may have beside.
+/// Rare properties of a destination.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct More {
-    /// Whether it drains: weight 0, and out of the table when its connections have ended, after the `drain` of the virtual server
-    /// at the latest.
+    /// Whether it drains: weight 0, and out of the table when its connections have ended, after the `drain`
+    /// of the virtual server at the latest.
     pub drain: bool,
-    /// What tunnelled packets are wrapped in; absent unless the forwarding method is `tun`.
+    /// Encapsulation of tunnelled packets; absent unless the forwarding method is `tun`.
     pub encapsulation: Option<Encapsulation>,
     /// No new connections from this many on; absent: no limit.
     pub upper_threshold: Option<ConnectionLimit>,
@@ -119,20 +124,21 @@ pub struct More {
 struct Flat {
     /// Name of the host in the cluster file.
     host: Name,
-    /// Its address.
+    /// Address of the real server.
     address: Ip,
-    /// Its port; absent with a firewall mark where connections keep the port that they came to.
+    /// Port of the real server; absent with a firewall mark where connections keep the port that they came
+    /// to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     port: Option<Port>,
-    /// Its weight.
+    /// Weight.
     weight: Weight,
     /// Forwarding method.
     forwarding: Forwarding,
-    /// Whether it drains: weight 0, and out of the table when its connections have ended, after the `drain` of the virtual server
-    /// at the latest.
+    /// Whether it drains: weight 0, and out of the table when its connections have ended, after the `drain`
+    /// of the virtual server at the latest.
     #[serde(default, skip_serializing_if = "is_false")]
     drain: bool,
-    /// What tunnelled packets are wrapped in; absent unless `forwarding` is `tun`.
+    /// Encapsulation of tunnelled packets; absent unless `forwarding` is `tun`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     encapsulation: Option<Encapsulation>,
     /// No new connections from this many on; absent: no limit.
@@ -211,7 +217,7 @@ impl Destination {
         self.more.as_ref().is_some_and(|more| more.drain)
     }
 
-    /// What tunnelled packets are wrapped in: [`More::encapsulation`].
+    /// Encapsulation of tunnelled packets: [`More::encapsulation`].
     #[must_use]
     pub fn encapsulation(&self) -> Option<Encapsulation> {
         self.more.as_ref()?.encapsulation
@@ -229,13 +235,13 @@ impl Destination {
         self.more.as_ref()?.lower_threshold
     }
 
-    /// Its health check: [`More::check`].
+    /// Health check: [`More::check`].
     #[must_use]
     pub fn check(&self) -> Option<&Check> {
         self.more.as_ref()?.check.as_ref()
     }
 
-    /// Where packets go: `192.0.2.1:80`, `[2001:db8::1]:80`, or the address where they keep their port.
+    /// Target of packets: `192.0.2.1:80`, `[2001:db8::1]:80`, or the address where they keep their port.
     #[must_use]
     pub fn socket(&self) -> String {
         match self.port {
@@ -248,7 +254,7 @@ impl Destination {
 /// What takes a packet to a virtual server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Front {
-    /// Where it goes to.
+    /// Destination of the packet.
     Transport {
         /// Transport protocol.
         protocol: Protocol,
@@ -257,7 +263,7 @@ pub enum Front {
         /// Virtual port.
         port: Port,
     },
-    /// What the firewall marked it with.
+    /// Mark of the firewall.
     Mark {
         /// Address family.
         family: Family,
@@ -292,7 +298,8 @@ impl std::fmt::Display for Front {
 }
 
 impl VirtualServer {
-    /// What takes a packet to it; none when the plan says neither or both, for which it is refused.
+    /// Property by which the virtual server is chosen; none when the plan says neither or both, for which it
+    /// is refused.
     #[must_use]
     pub const fn front(&self) -> Option<Front> {
         match (self.protocol, self.address, self.port, self.firewall_mark, self.family) {
@@ -310,7 +317,7 @@ impl VirtualServer {
     }
 }
 
-/// How long entries of idle connections stay (`ipvsadm --set`); whole seconds.
+/// Time-outs of idle connections (`ipvsadm --set`); whole seconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct IpvsTimeouts {
@@ -326,7 +333,7 @@ pub struct IpvsTimeouts {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ConnectionSync {
-    /// When this host sends and when it receives.
+    /// Halves of the synchronisation that run in each state.
     pub mode: SyncMode,
     /// The virtual router whose state `mode` may follow.
     pub router: Name,

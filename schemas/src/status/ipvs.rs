@@ -31,28 +31,30 @@ pub struct TrafficCounters {
     pub bytes_out: u64,
 }
 
-/// How far a drain has got.
+/// Progress of a drain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DrainState {
     /// Weight 0: it keeps the connections that it has.
     Draining,
-    /// It is out of the table.
+    /// Drained: the destination is out of the table.
     Drained,
 }
 
 /// A destination that drains or has drained.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DrainStatus {
-    /// How far it has got.
+    /// Progress.
     pub state: DrainState,
-    /// Since when it drains; absent when it has drained, and until the kernel has its weight.
+    /// Beginning of the drain; absent when it has ended, and until the kernel has the weight 0.
     pub since: Option<String>,
-    /// When it goes even if connections are left; absent: not before they have ended.
+    /// Time at which the destination is removed even with connections left; absent: not before they have
+    /// ended.
     pub deadline: Option<String>,
-    /// What it has left, as it was seen at the last look; absent when that is not known.
+    /// Connections left at the last count; absent when unknown.
     pub left: Option<ConnectionCounts>,
-    /// Whether the plan tells it to drain (`drain = true`); if not, an order does, or it has left the plan.
+    /// Whether the plan orders the drain (`drain = true`); if not, an operator does, or the destination has
+    /// left the plan.
     #[serde(default)]
     pub by_plan: bool,
 }
@@ -62,26 +64,27 @@ pub struct DrainStatus {
 pub struct LeavingStatus {
     /// `192.168.188.107:80`.
     pub address: String,
-    /// Its drain.
+    /// Drain of the destination.
     pub drain: DrainStatus,
 }
 
-/// An order to drain, which stays until it is taken back.
+/// An operator's order to drain, which stays until it is taken back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DrainOrderStatus {
     /// Name of a host or address of a real server.
     pub target: String,
     /// The virtual server that it is for; absent: all.
     pub service: Option<Name>,
-    /// When it was given.
+    /// Time of the order.
     pub since: String,
-    /// How long connections may go on, milliseconds; absent: as the plan says of destinations that leave it.
+    /// Longest time for which connections go on, milliseconds; absent: as the plan says of destinations that
+    /// leave it.
     pub timeout_ms: Option<u32>,
     /// Whether a destination of the plan in force fits it; if not, the order waits for one.
     pub in_plan: bool,
 }
 
-/// Which half of connection synchronisation.
+/// Half of connection synchronisation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SyncHalf {
@@ -103,15 +106,15 @@ impl std::fmt::Display for SyncHalf {
 /// Synchronisation of connections with other directors.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ConnectionSyncStatus {
-    /// What the plan and the election want to run here now.
+    /// Halves that the plan and the election want here now.
     pub wanted: Vec<SyncHalf>,
-    /// What runs in the kernel as it is wanted.
+    /// Halves that run in the kernel as wanted.
     pub running: Vec<SyncHalf>,
     /// Interface.
     pub interface: String,
     /// Identity.
     pub id: u8,
-    /// What is wrong, for people; absent when all runs.
+    /// Reason why not all run, for people; absent when all do.
     pub problem: Option<String>,
     /// Connections of the kernel's table that came from another director.
     pub received_connections: u64,
