@@ -38,7 +38,8 @@ fn cluster(services: usize) -> String {
     for router in 0..routers {
         let _ = writeln!(
             text,
-            "\n[virtual_routers.R{router}]\nvrid = {}\nvips = [\"10.2.0.{}\"]\ndirectors = [\"h{}\", \"h{}\"]",
+            "\n[virtual_routers.R{router}]\nvrid = {}\nvips = [\"10.2.0.{}\"]\n\
+             directors = [\"h{}\", \"h{}\"]",
             router + 1,
             router + 1,
             router % 10,
@@ -56,7 +57,10 @@ fn cluster(services: usize) -> String {
             let host = 20 + (service * 7 + destination) % (HOSTS - 20);
             let _ = write!(text, "{{ host = \"h{host}\", weight = {} }}, ", 1 + destination);
         }
-        text.push_str("]\ncheck = { type = \"tcp\", interval = \"5s\", timeout = \"10s\", retries = 3, retry_delay = \"3s\" }\n");
+        text.push_str(
+            "]\ncheck = { type = \"tcp\", interval = \"5s\", timeout = \"10s\", retries = 3, \
+            retry_delay = \"3s\" }\n",
+        );
     }
     text
 }
@@ -75,7 +79,8 @@ fn keepalived(services: usize) -> String {
             let host = 20 + (service * 7 + destination) % (HOSTS - 20);
             let _ = writeln!(
                 text,
-                "  real_server 10.1.0.{} {} {{\n    weight {}\n    TCP_CHECK {{\n      connect_timeout 10\n      retry 3\n      delay_before_retry 3\n    }}\n  }}",
+                "  real_server 10.1.0.{} {} {{\n    weight {}\n    TCP_CHECK {{\n      connect_timeout \
+                10\n      retry 3\n      delay_before_retry 3\n    }}\n  }}",
                 host + 1,
                 1000 + service % 200,
                 1 + destination

@@ -1,8 +1,8 @@
 //! How much processor time and memory `plan` takes of a large cluster, beside `compile` of the same cluster.
 //!
-//! `cargo bench -p evenkeel --bench plan`. Runs the command itself, as people do, and asks the system what it took. Each figure
-//! is the least of several runs: what disturbs a run only ever makes it dearer. Processor time is compared; the time on the
-//! clock is told beside it, since it depends on what else the machine does.
+//! `cargo bench -p evenkeel --bench plan`. Runs the command itself, as people do, and asks the system what it
+//! took. Each figure is the least of several runs: what disturbs a run only ever makes it dearer. Processor
+//! time is compared; the time on the clock is told beside it, since it depends on what else the machine does.
 #![allow(clippy::disallowed_methods, reason = "a benchmark reads clocks and runs commands")]
 
 use std::fmt::Write;
@@ -15,7 +15,8 @@ const SERVICES: usize = 1_000;
 const REAL_SERVERS: usize = 40;
 const RUNS: usize = 5;
 
-/// What the issue that asked for this had measured, on another machine: nothing changed, every port changed, `compile`.
+/// What the issue that asked for this had measured, on another machine: nothing changed, every port changed,
+/// `compile`.
 const BEFORE: &str =
     "11 s and 360 MB, 32 s and 1.6 GB, where compile took 0.52 s (10,000 services on 100 hosts)";
 
@@ -69,7 +70,8 @@ fn row(what: &str, took: &Took, compile: &Took) {
 fn cluster(first_port: usize, by_label: bool) -> String {
     let mut text = String::from(
         "version = 1\nname = \"large\"\n\n[segments.front]\nsubnets = [\"10.0.0.0/8\"]\n\n[hosts]\n\
-         dir1 = { address = \"10.1.0.1\", interface = \"eth0\" }\ndir2 = { address = \"10.1.0.2\", interface = \"eth0\" }\n",
+         dir1 = { address = \"10.1.0.1\", interface = \"eth0\" }\ndir2 = { address = \"10.1.0.2\", interface \
+         = \"eth0\" }\n",
     );
     for host in 0..REAL_SERVERS {
         let labels = if by_label { ", labels = [\"web\"]" } else { "" };
@@ -95,7 +97,10 @@ fn cluster(first_port: usize, by_label: bool) -> String {
                 let _ = write!(text, "{{ host = \"rs{host}\", weight = {} }}, ", 1 + host % 3);
             }
         }
-        text.push_str("]\ncheck = { type = \"tcp\", interval = \"5s\", timeout = \"10s\", retries = 3, retry_delay = \"3s\" }\n");
+        text.push_str(
+            "]\ncheck = { type = \"tcp\", interval = \"5s\", timeout = \"10s\", retries = 3, \
+            retry_delay = \"3s\" }\n",
+        );
     }
     text
 }
@@ -167,7 +172,8 @@ fn run(root: &Path, arguments: &[&str]) -> Took {
 #[expect(unsafe_code, reason = "the standard library does not tell what a child took")]
 fn wait(child: u32) -> (ExitStatus, libc::rusage) {
     let child = i32::try_from(child).expect("a process");
-    // SAFETY: both are plain numbers, for which zeros are valid, and the system writes what it has the size for.
+    // SAFETY: both are plain numbers, for which zeros are valid, and the system writes what it has the size
+    // for.
     let (mut status, mut usage) = (0, unsafe { std::mem::zeroed::<libc::rusage>() });
     // SAFETY: as above; the child is ours and nobody else waits for it.
     let ended = unsafe { libc::wait4(child, &raw mut status, 0, &raw mut usage) };

@@ -62,12 +62,12 @@ pub(crate) struct HostAddress<'a> {
     pub(crate) host: &'a Name,
     pub(crate) ip: Ip,
     pub(crate) interface: &'a InterfaceName,
-    at: At,
+    at: AddressPlace,
 }
 
 /// Where it is written.
 #[derive(Debug, Clone, Copy)]
-enum At {
+enum AddressPlace {
     Address,
     Addresses(usize),
     Interfaces(usize),
@@ -76,15 +76,15 @@ enum At {
 impl<'a> HostAddress<'a> {
     /// Whether it is `address`, which every host has.
     pub(crate) const fn is_main(&self) -> bool {
-        matches!(self.at, At::Address)
+        matches!(self.at, AddressPlace::Address)
     }
 
     /// Path of the address.
     pub(crate) fn path(&self) -> Vec<Step<'a>> {
         match self.at {
-            At::Address => at!["hosts", self.host, "address"].to_vec(),
-            At::Addresses(index) => at!["hosts", self.host, "addresses", index].to_vec(),
-            At::Interfaces(index) => {
+            AddressPlace::Address => at!["hosts", self.host, "address"].to_vec(),
+            AddressPlace::Addresses(index) => at!["hosts", self.host, "addresses", index].to_vec(),
+            AddressPlace::Interfaces(index) => {
                 at!["hosts", self.host, "interfaces", self.interface.as_str(), "addresses", index].to_vec()
             }
         }
@@ -94,16 +94,17 @@ impl<'a> HostAddress<'a> {
 /// Every address of a host, the main one first.
 pub(crate) fn addresses<'a>(name: &'a Name, host: &'a Host) -> impl Iterator<Item = HostAddress<'a>> {
     let own = move |ip: Ip, at| HostAddress { host: name, ip, interface: &host.interface, at };
-    let further = host.addresses.iter().enumerate().map(move |(index, ip)| own(*ip, At::Addresses(index)));
+    let further =
+        host.addresses.iter().enumerate().map(move |(index, ip)| own(*ip, AddressPlace::Addresses(index)));
     let others = host.interfaces.iter().flat_map(move |(interface, settings)| {
         settings.addresses.iter().enumerate().map(move |(index, ip)| HostAddress {
             host: name,
             ip: *ip,
             interface,
-            at: At::Interfaces(index),
+            at: AddressPlace::Interfaces(index),
         })
     });
-    std::iter::once(own(host.address, At::Address)).chain(further).chain(others)
+    std::iter::once(own(host.address, AddressPlace::Address)).chain(further).chain(others)
 }
 
 /// Which segment an address is on: longest prefix first, so that the answer is the same whatever

@@ -1,14 +1,14 @@
 //! Plans that are there against plans that are wanted: what changes, why, in which stages, and whom
 //! it hurts. One file a question; who shows the answers is `render`, who reads and writes is `cli`.
 //!
-//! A [`Comparison`] refers to the plans. What is said of a single object is made when it is written, one after
-//! the other: a change of a large cluster is many times the size of its plans.
+//! A [`Comparison`] refers to the plans. What is said of a single object is made when it is written, one
+//! after the other: a change of a large cluster is many times the size of its plans.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use evenkeel_schemas::change::{self as document, Action, Change, Refusal, Summary};
+use evenkeel_schemas::change::{self as document, Action, Change, ChangeSummary, Refusal};
 use evenkeel_schemas::plain;
 use evenkeel_schemas::plan::Plan;
 use evenkeel_schemas::scalars::Name;
@@ -33,13 +33,13 @@ mod warnings;
 
 pub use apply::{apply, normal};
 pub(crate) use compare::{Delta, HostDelta};
-pub use document_of::Document;
-pub(crate) use groups::{Block, blocks, names};
+pub use document_of::PlanDocument;
+pub(crate) use groups::{HostBlock, blocks, names};
 pub use guard::{Guards, Override, refusals};
 pub(crate) use implied::is_implied;
 pub use places::Origins;
 pub(crate) use stages::does;
-pub use stages::{Stage, Step, Take, stages};
+pub use stages::{HostStep, Stage, Take, stages};
 pub(crate) use warnings::Warned;
 
 /// All plans of a cluster, by host.
@@ -127,7 +127,8 @@ impl HostState {
         self.secrets == other.secrets && self.plan == other.plan
     }
 
-    /// Forgets the bytes of the file, for who only compares plans: of a large cluster they are most of the memory.
+    /// Forgets the bytes of the file, for who only compares plans: of a large cluster they are most of the
+    /// memory.
     #[must_use]
     pub fn without_text(mut self) -> Self {
         self.text = None;
@@ -241,7 +242,7 @@ pub struct Comparison<'a> {
     pub(crate) inputs: Inputs<'a>,
     /// Hosts that differ, by name.
     pub(crate) hosts: Vec<HostDelta<'a>>,
-    pub(crate) summary: Summary,
+    pub(crate) summary: ChangeSummary,
     /// The way from one to the other.
     way: Vec<Stage>,
     pub(crate) stages: Vec<document::Stage>,
@@ -270,7 +271,7 @@ impl<'a> Comparison<'a> {
 
     /// How much changes.
     #[must_use]
-    pub const fn summary(&self) -> &Summary {
+    pub const fn summary(&self) -> &ChangeSummary {
         &self.summary
     }
 
@@ -303,11 +304,11 @@ pub fn change(inputs: &Inputs<'_>) -> Change {
     Comparison::new(inputs).document()
 }
 
-fn summary(inputs: &Inputs<'_>, hosts: &[HostDelta<'_>]) -> Summary {
-    let mut summary = Summary {
+fn summary(inputs: &Inputs<'_>, hosts: &[HostDelta<'_>]) -> ChangeSummary {
+    let mut summary = ChangeSummary {
         hosts_changed: hosts.len() as u64,
         hosts: compare::names(inputs.before, inputs.after).len() as u64,
-        ..Summary::default()
+        ..ChangeSummary::default()
     };
     for delta in hosts.iter().flat_map(|host| &host.deltas) {
         match delta.action() {

@@ -24,12 +24,12 @@ pub struct Outside {
     /// The file; `None` for the cluster file itself.
     pub file: Option<String>,
     /// Where in it.
-    pub at: Spot,
+    pub at: FileSpot,
 }
 
 /// A place in a file that is not in the source's text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Spot {
+pub struct FileSpot {
     /// The line, from 1.
     pub line: usize,
     /// The character in its line, from 1.
@@ -38,7 +38,7 @@ pub struct Spot {
     pub byte: usize,
 }
 
-impl Spot {
+impl FileSpot {
     /// Where every file begins.
     pub(crate) const BEGINNING: Self = Self { line: 1, column: 1, byte: 0 };
 }
@@ -81,7 +81,7 @@ impl Diagnostic {
             code,
             message: message.into(),
             primary: None,
-            outside: Outside { file: None, at: Spot::BEGINNING },
+            outside: Outside { file: None, at: FileSpot::BEGINNING },
             secondary: Vec::new(),
             notes: Vec::new(),
             hints: Vec::new(),
@@ -97,7 +97,7 @@ impl Diagnostic {
 
     /// Says where in the file that is meant.
     #[must_use]
-    pub(crate) const fn at_spot(mut self, at: Spot) -> Self {
+    pub(crate) const fn at_spot(mut self, at: FileSpot) -> Self {
         self.outside.at = at;
         self
     }

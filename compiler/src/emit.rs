@@ -13,7 +13,7 @@ use evenkeel_schemas::seal;
 use crate::canonical;
 use crate::expiry::Habits;
 use crate::parallel::in_parallel;
-use crate::resolve::{Instance, Resolved, Router};
+use crate::resolve::{Resolved, Router, RouterInstance};
 
 mod real_server;
 mod services;
@@ -144,7 +144,7 @@ pub(crate) fn secrets_file(cluster: &Name, secrets: &BTreeMap<String, String>) -
     Some(text)
 }
 
-fn vrrp(name: &Name, router: &Router, instance: &Instance, host: &Name) -> Option<plan::Router> {
+fn vrrp(name: &Name, router: &Router, instance: &RouterInstance, host: &Name) -> Option<plan::Router> {
     let attached = instance.attached.get(host)?;
     let secret = router.password.as_ref().map(|source| match source {
         SecretSource::Literal(_) => plan::SecretReference::Compiled(name.clone()),

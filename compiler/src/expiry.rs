@@ -1,10 +1,11 @@
 //! When the kernel is to let go of clients whose real server is gone or quiesced: two settings of IPVS
 //! that hold for all services of a director, from what the services say.
 //!
-//! An entry of a UDP client lives as long as the client sends: with a fixed port it stays with a real
-//! server that was removed, and each packet is dropped, unless `expire_nodest_conn` is 1. TCP clients give
-//! up by themselves; with 1 they are reset at the first packet, and a real server that comes back at once
-//! finds none of them. What a firewall marks may be UDP as well as TCP, which only the firewall knows: it counts as UDP.
+//! An entry of a UDP client lives as long as the client sends: with a fixed port it stays with a real server
+//! that was removed, and each packet is dropped, unless `expire_nodest_conn` is 1. TCP clients give up by
+//! themselves; with 1 they are reset at the first packet, and a real server that comes back at once finds
+//! none of them. What a firewall marks may be UDP as well as TCP, which only the firewall knows: it counts as
+//! UDP.
 //!
 //! A template of persistence sends a client to its real server even at weight 0, unless
 //! `expire_quiescent_template` is 1. That is wrong of one that failed and is quiesced, and right of one

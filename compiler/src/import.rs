@@ -4,8 +4,8 @@
 //! files -> expand -> tree -> read -> model, one a director
 //!                                      \-> merge -> write -> cluster.toml -> the compiler
 //! ```
-//! Pure: files come through the trait [`Files`]. keepalived's words stand in `keywords` and `read`, ours in `merge`
-//! and `write`; nothing else knows either language.
+//! Pure: files come through the trait [`ImportFiles`]. keepalived's words stand in `keywords` and `read`,
+//! ours in `merge` and `write`; nothing else knows either language.
 
 mod expand;
 mod foreign;
@@ -29,7 +29,7 @@ use evenkeel_schemas::scalars::Cidr;
 pub use lines::{Line, Ours, Reason, UNSAID, is_significant};
 use notes::Notes;
 pub use notes::{Fate, Finding};
-pub use source::{Files, FilesInMemory, Source, Spot};
+pub use source::{FilesInMemory, ImportFiles, Source, Spot};
 
 use crate::codes::Severity;
 use crate::source::SourceFile;
@@ -52,7 +52,8 @@ pub struct Request {
     pub subnets: Vec<Cidr>,
     /// File on the directors that has the VRRP password; without it the password is written down.
     pub secret_file: Option<String>,
-    /// Who runs the scripts of a director whose configuration has no `script_user`; without it that is to be decided.
+    /// Who runs the scripts of a director whose configuration has no `script_user`; without it that is to be
+    /// decided.
     pub script_user: Option<String>,
     /// Where programs are on the directors, by their names: those that a configuration names without a path.
     pub programs: Vec<(String, String)>,
@@ -148,7 +149,7 @@ impl Import {
 ///
 /// # Errors
 /// Why a director's main file cannot be read, with its path.
-pub fn import(request: &Request, files: &dyn Files) -> Result<Import, String> {
+pub fn import(request: &Request, files: &dyn ImportFiles) -> Result<Import, String> {
     let mut notes = Notes::default();
     let mut sources = Vec::new();
     let mut configs = Vec::new();

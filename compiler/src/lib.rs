@@ -35,7 +35,7 @@ mod unknown;
 mod validate;
 
 pub use codes::Severity;
-pub use diagnostic::{Diagnostic, Label, Outside, Place, Spot};
+pub use diagnostic::{Diagnostic, FileSpot, Label, Outside, Place};
 pub use emit::{HostPlan, emit, secrets_header};
 pub use layout::layout;
 pub use limits::{Limits, MAX_BYTES, MAX_FILES};

@@ -19,7 +19,7 @@ mod routers;
 mod services;
 mod syncs;
 
-pub(crate) use routers::{DEFAULT_TTL, Instance, Router, families, is_dual, virtual_mac_interface};
+pub(crate) use routers::{DEFAULT_TTL, Router, RouterInstance, families, is_dual, virtual_mac_interface};
 pub(crate) use services::{Balanced, Front, RealServer, Taken};
 
 /// Priority of the first director, and the step to the next.

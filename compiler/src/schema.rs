@@ -52,7 +52,7 @@ impl Checked {
 }
 
 /// A finding about the shape, with the path of what is wrong.
-struct Finding {
+struct ShapeFinding {
     path: Vec<OwnedStep>,
     wrong: Wrong,
     diagnostic: Diagnostic,
@@ -86,7 +86,7 @@ pub(crate) fn check(document: &mut Document<'_>, value: Value, odd: &[Odd], limi
             return typed(read, unknowns, diagnostics);
         }
     }
-    let told = |finding: &Finding| !inherited.has(&finding.path);
+    let told = |finding: &ShapeFinding| !inherited.has(&finding.path);
     let mut findings = explain::findings(document, &value, odd, &told);
     findings.extend(odd_values(document, odd, &findings));
     if findings.iter().filter(|finding| told(finding)).count() > MAX_ERRORS {
@@ -97,7 +97,7 @@ pub(crate) fn check(document: &mut Document<'_>, value: Value, odd: &[Odd], limi
     let mut renamed: BTreeSet<Vec<OwnedStep>> = BTreeSet::new();
     for round in 0..ROUNDS {
         // First the keys, so that no placeholder takes the place of a misspelled one.
-        let (keys, values): (Vec<Finding>, Vec<Finding>) =
+        let (keys, values): (Vec<ShapeFinding>, Vec<ShapeFinding>) =
             findings.into_iter().partition(|finding| matches!(finding.wrong, Wrong::Key { .. }));
         for finding in keys.into_iter().chain(values) {
             // What is wrong with a mended tree is wrong with a guess of ours: that is for the next
@@ -138,7 +138,7 @@ fn beginnings(path: &[OwnedStep]) -> impl Iterator<Item = &[OwnedStep]> {
 
 /// Whether `finding` is about a value that is otherwise what the guessed key takes; `depth` is that
 /// of the key.
-fn bears_out(depth: usize, finding: &Finding) -> bool {
+fn bears_out(depth: usize, finding: &ShapeFinding) -> bool {
     match finding.wrong {
         Wrong::Key { .. } | Wrong::Value => true,
         Wrong::Type => finding.path.len() > depth,
@@ -170,7 +170,7 @@ fn has_error(diagnostics: &[Diagnostic]) -> bool {
 }
 
 /// Decimal numbers, dates and numbers beyond 64 bits, which no key takes.
-fn odd_values(document: &Document<'_>, odd: &[Odd], found: &[Finding]) -> Vec<Finding> {
+fn odd_values(document: &Document<'_>, odd: &[Odd], found: &[ShapeFinding]) -> Vec<ShapeFinding> {
     let mut findings = Vec::new();
     let keys = found.iter().filter(|finding| matches!(finding.wrong, Wrong::Key { .. }));
     let unknown: BTreeSet<&[OwnedStep]> = keys.map(|finding| finding.path.as_slice()).collect();
@@ -203,7 +203,7 @@ fn odd_values(document: &Document<'_>, odd: &[Odd], found: &[Finding]) -> Vec<Fi
         };
         let message = format!("`{name}` is {what}, which no key takes");
         let diagnostic = Diagnostic::new(code, document.value(&path), message, what).hint(hint);
-        findings.push(Finding { path: odd.path.clone(), wrong: Wrong::Odd, diagnostic });
+        findings.push(ShapeFinding { path: odd.path.clone(), wrong: Wrong::Odd, diagnostic });
     }
     findings
 }

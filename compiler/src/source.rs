@@ -5,7 +5,7 @@
 //! Nothing here knows TOML; nothing here reads a file: `load` puts the files together.
 
 use crate::codes::{self, Code};
-use crate::diagnostic::{Diagnostic, Place, Spot};
+use crate::diagnostic::{Diagnostic, FileSpot, Place};
 use crate::limits::{Limits, MAX_BYTES};
 
 /// A cluster file with the files that it includes and those that are laid over it.
@@ -123,7 +123,7 @@ pub(crate) struct Fault {
     pub(crate) cause: String,
     pub(crate) hint: String,
     /// Where in the file; `None` when it is meant as a whole.
-    pub(crate) at: Option<Spot>,
+    pub(crate) at: Option<FileSpot>,
 }
 
 impl Fault {
@@ -134,7 +134,7 @@ impl Fault {
     /// The same behind the text `before`.
     fn behind(mut self, before: &str) -> Self {
         let line = before.rsplit('\n').next().unwrap_or_default();
-        self.at = Some(Spot {
+        self.at = Some(FileSpot {
             line: before.matches('\n').count() + 1,
             column: line.trim_start_matches('\u{feff}').chars().count() + 1,
             byte: before.len(),
@@ -143,7 +143,7 @@ impl Fault {
     }
 
     pub(crate) fn diagnostic(self) -> Diagnostic {
-        let at = self.at.unwrap_or(Spot::BEGINNING);
+        let at = self.at.unwrap_or(FileSpot::BEGINNING);
         Diagnostic::of_file(self.code, self.cause).at_spot(at).hint(self.hint)
     }
 }

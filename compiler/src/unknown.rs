@@ -11,21 +11,21 @@ use crate::path::{OwnedStep, Step};
 /// The paths of what is unknown. Empty for every file with the right shape.
 #[derive(Debug, Default)]
 pub(crate) struct Unknowns {
-    root: Node,
+    root: UnknownNode,
 }
 
 /// Exists only on the way to something unknown.
 #[derive(Debug, Default)]
-struct Node {
+struct UnknownNode {
     /// A placeholder, with all that is in it.
     placeholder: bool,
     /// A table that lacks entries the file has, because their names are wrong.
     open: bool,
-    keys: BTreeMap<String, Node>,
-    items: BTreeMap<usize, Node>,
+    keys: BTreeMap<String, UnknownNode>,
+    items: BTreeMap<usize, UnknownNode>,
 }
 
-impl Node {
+impl UnknownNode {
     fn child(&self, step: Step<'_>) -> Option<&Self> {
         match step {
             Step::Key(key) => self.keys.get(key),
@@ -45,7 +45,7 @@ impl Unknowns {
         self.node(path).open = true;
     }
 
-    fn node(&mut self, path: &[OwnedStep]) -> &mut Node {
+    fn node(&mut self, path: &[OwnedStep]) -> &mut UnknownNode {
         path.iter().fold(&mut self.root, |node, step| match step {
             OwnedStep::Key(key) => node.keys.entry(key.clone()).or_default(),
             OwnedStep::Index(index) => node.items.entry(*index).or_default(),
@@ -68,7 +68,7 @@ impl Unknowns {
     }
 
     /// The placeholder that `path` leads into, or else what is unknown below `path`.
-    fn look(&self, path: &[Step<'_>]) -> Option<&Node> {
+    fn look(&self, path: &[Step<'_>]) -> Option<&UnknownNode> {
         let mut node = &self.root;
         for step in path {
             node = node.child(*step)?;

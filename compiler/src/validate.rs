@@ -375,15 +375,15 @@ impl<'a> World<'a> {
     }
 
     /// Every known VIP, those that are not advertised included.
-    fn all_vips(&self) -> impl Iterator<Item = Vip<'a>> {
+    fn all_vips(&self) -> impl Iterator<Item = RouterVip<'a>> {
         self.cluster.virtual_routers.iter().flat_map(|(name, router)| self.all_vips_of(name, router))
     }
 
     /// The known VIPs of a router, those that are not advertised included.
-    fn all_vips_of(&self, name: &'a Name, router: &'a VirtualRouter) -> impl Iterator<Item = Vip<'a>> {
+    fn all_vips_of(&self, name: &'a Name, router: &'a VirtualRouter) -> impl Iterator<Item = RouterVip<'a>> {
         let listed = |key: &'static str, ips: &'a [Ip]| {
             let vips = ips.iter().enumerate();
-            vips.map(move |(index, ip)| Vip { router: name, key, index, ip: *ip })
+            vips.map(move |(index, ip)| RouterVip { router: name, key, index, ip: *ip })
         };
         listed("vips", &router.vips)
             .chain(listed("unadvertised_vips", &router.unadvertised_vips))
@@ -425,7 +425,7 @@ impl<'a> World<'a> {
 
 /// A VIP, advertised or not.
 #[derive(Clone, Copy)]
-struct Vip<'a> {
+struct RouterVip<'a> {
     router: &'a Name,
     /// The list it is in, and its index there.
     key: &'static str,
@@ -433,7 +433,7 @@ struct Vip<'a> {
     ip: Ip,
 }
 
-impl<'a> Vip<'a> {
+impl<'a> RouterVip<'a> {
     fn path(&self) -> [Step<'a>; 4] {
         [
             Step::Key("virtual_routers"),

@@ -10,8 +10,8 @@ use std::process::{Command, Output};
 /// Stands in for `gh`: notes its arguments, and the comment.
 const GH: &str = "#!/bin/sh\nprintf '%s\\n' \"gh $*\" >> \"$RECORD\"\ncp plan.md \"$RECORD.md\"\n";
 
-/// Stands in for `curl` and the notes of a merge request: they are in a file, and what is told is noted. The first hundred are
-/// other people's, and one of them is like ours.
+/// Stands in for `curl` and the notes of a merge request: they are in a file, and what is told is noted. The
+/// first hundred are other people's, and one of them is like ours.
 const CURL: &str = r#"#!/bin/bash
 set -eu
 for url; do :; done
@@ -52,7 +52,8 @@ impl World {
         world.sh(
             "author",
             "git init --quiet --initial-branch=main . && git remote add origin ../origin.git \
-             && git commit --quiet --allow-empty --message 'no plans yet' && git push --quiet origin main:plans \
+             && git commit --quiet --allow-empty --message 'no plans yet' && git push --quiet origin \
+             main:plans \
              && git update-ref -d HEAD",
         );
         world
@@ -94,7 +95,13 @@ impl World {
     /// Commits a cluster file on a branch; gives the hash.
     fn commit(&self, branch: &str, cluster: &str) -> String {
         fs::write(self.path("author/cluster.toml"), cluster).expect("write");
-        self.sh("author", &format!("git checkout --quiet -B {branch}; git add cluster.toml; git commit --quiet --allow-empty -m x; git push --quiet origin {branch}"));
+        self.sh(
+            "author",
+            &format!(
+                "git checkout --quiet -B {branch}; git add cluster.toml; git commit \
+            --quiet --allow-empty -m x; git push --quiet origin {branch}"
+            ),
+        );
         self.sh("author", "git rev-parse HEAD").trim().to_owned()
     }
 

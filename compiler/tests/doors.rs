@@ -444,9 +444,11 @@ fn keys_and_values_end_no_line() {
     let place = Place::new();
     let odd = "\\n::error::forged\\u001b[2J\\u202e";
     let text = format!(
-        "version = 1\n\"x{odd}\" = 1\nname = \"{odd}\"\ninclude = [\"{odd}.toml\"]\n[hosts]\n\"{odd}\" = {{ address = \"{odd}\" }}\n\
+        "version = 1\n\"x{odd}\" = 1\nname = \"{odd}\"\ninclude = [\"{odd}.toml\"]\n[hosts]\n\"{odd}\" = {{ \
+        address = \"{odd}\" }}\n\
          [services.web]\nrouter = \"{odd}\"\nprotocol = \"{odd}\"\nreal_servers = [{{ host = \"{odd}\" }}]\n\
-         [ipvs.sysctls]\n\"{odd}\" = 1\n[virtual_routers.VI_1]\ndirectors = [\"{odd}\"]\npriorities = {{ \"{odd}\" = 3 }}\n# \u{9b}2J\u{202e}\n[x\n"
+         [ipvs.sysctls]\n\"{odd}\" = 1\n[virtual_routers.VI_1]\ndirectors = [\"{odd}\"]\n\
+         priorities = {{ \"{odd}\" = 3 }}\n# \u{9b}2J\u{202e}\n[x\n"
     );
     for text in [text.clone(), text.replace("[x\n", ""), text.replace("[x\n", "").replace("include", "inc")] {
         place.write("odd.toml", &text);

@@ -276,7 +276,9 @@ fn a_router_of_both_families_is_two_instances_of_one_group() {
     assert_eq!(
         instances("a"),
         [
-            "both 192.0.2.1 vm both MessageOnly 100 hooks false rules [9] routes 1 [192.0.2.100/32 198.51.100.100/32]".to_owned(),
+            "both 192.0.2.1 vm both MessageOnly 100 hooks false rules [9] routes 1 [192.0.2.100/32 \
+            198.51.100.100/32]"
+                .to_owned(),
             format!("both fe80::a vm6 both PseudoHeader 100 hooks false rules [8, 9] routes 0 [{v6}]"),
             "owner 192.0.2.1 - - PseudoHeader 255 hooks true rules [] routes 0 [192.0.2.1/32]".to_owned(),
         ]

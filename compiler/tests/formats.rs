@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use evenkeel::{Compilation, SourceFile, Spot, compile, render};
+use evenkeel::{Compilation, FileSpot, SourceFile, compile, render};
 use evenkeel_schemas::json;
 use evenkeel_schemas::report::{Position, Report};
 use jsonschema::Validator;
@@ -50,7 +50,7 @@ fn json_reports_meet_their_schema_and_know_their_places() {
         for (finding, diagnostic) in report.diagnostics.iter().zip(&compilation.diagnostics) {
             let place = &finding.place;
             let Some(label) = &diagnostic.primary else {
-                let Spot { line, column, byte } = diagnostic.outside.at;
+                let FileSpot { line, column, byte } = diagnostic.outside.at;
                 assert_eq!(place.start, Position { line, column, byte }, "{name}");
                 assert_eq!((&place.end, &finding.label), (&place.start, &None), "{name}");
                 continue;

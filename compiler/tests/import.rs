@@ -1,8 +1,9 @@
-//! Every folder of `tests/import/` is a cluster of keepalived's configurations and what `evenkeel import` makes of it:
-//! `args.txt` has the arguments, `expected.toml` the cluster file, `report.txt` the report but for the compiler's part.
+//! Every folder of `tests/import/` is a cluster of keepalived's configurations and what `evenkeel import`
+//! makes of it: `args.txt` has the arguments, `expected.toml` the cluster file, `report.txt` the report but
+//! for the compiler's part.
 //!
-//! `UPDATE=1 cargo test -p evenkeel --test import` writes the expectations anew; read the diff as the operator who
-//! moves a cluster with it.
+//! `UPDATE=1 cargo test -p evenkeel --test import` writes the expectations anew; read the diff as the
+//! operator who moves a cluster with it.
 #![allow(clippy::disallowed_methods, reason = "reads its cases and runs the command")]
 
 use std::collections::BTreeSet;
@@ -41,7 +42,8 @@ fn run(case: &Path, more: &[&str]) -> (String, String) {
     (text(output.stdout), format!("{}exit code {code}\n", text(output.stderr)))
 }
 
-/// A report without what the compiler says of the result: that has cases of its own, and changes with its rules.
+/// A report without what the compiler says of the result: that has cases of its own, and changes with its
+/// rules.
 fn own_words(report: &str) -> String {
     let (own, _) = report.split_once("The compiler says of the result:").unwrap_or((report, ""));
     // What the compiler says is in the summary, and in the exit code.
@@ -74,7 +76,8 @@ fn imports_are_as_expected() {
 /// The sections of a cluster file that are about elections.
 const ELECTION: [&str; 3] = ["virtual_routers", "sync_groups", "trackers"];
 
-/// What the compiler says of a result is about decisions and what the daemon cannot do, never about its shape.
+/// What the compiler says of a result is about decisions and what the daemon cannot do, never about its
+/// shape.
 #[test]
 fn what_is_written_is_in_the_language() {
     for case in cases() {
@@ -90,7 +93,8 @@ fn what_is_written_is_in_the_language() {
         for diagnostic in &compilation.diagnostics {
             let id = diagnostic.code.id;
             let shape = id.starts_with("EK00") || id.starts_with("EK09") || id.starts_with("EK01");
-            // A service whose protocol is to be decided lacks a key on purpose, and so does a router without VIPs.
+            // A service whose protocol is to be decided lacks a key on purpose, and so does a router without
+            // VIPs.
             let meant = diagnostic.message.contains("protocol") || diagnostic.message.contains("vips");
             assert!(!shape || meant, "{}: {id} {}", case.display(), diagnostic.message);
             // All that keepalived's elections have, the daemon has too.
@@ -111,7 +115,8 @@ fn a_director_pair_like_the_example_gives_the_plans_of_the_example() {
     );
     assert!(
         report.ends_with("exit code 3\n"),
-        "the interface of the real servers is a guess, and `nb_get_retry` is no keyword of TCP_CHECK: {report}"
+        "the interface of the real servers is a guess, and `nb_get_retry` is no keyword of TCP_CHECK: \
+        {report}"
     );
     let compilation = compile(&SourceFile::new("cluster.toml", text));
     let cluster = compilation.cluster.expect("compiles");
@@ -124,7 +129,8 @@ fn a_director_pair_like_the_example_gives_the_plans_of_the_example() {
     }
 }
 
-/// Whether a line of a configuration has a statement: a comment ends it, braces and blanks are none. Written apart from the importer's.
+/// Whether a line of a configuration has a statement: a comment ends it, braces and blanks are none. Written
+/// apart from the importer's.
 fn has_statement(line: &str) -> bool {
     let mut escaped = false;
     for char in line.chars() {
@@ -152,7 +158,8 @@ fn lines_of(case: &Path, files: &BTreeSet<String>) -> Vec<String> {
     out
 }
 
-/// The lines that are said to be the same, to behave otherwise and so on, with their numbers and what is said of them.
+/// The lines that are said to be the same, to behave otherwise and so on, with their numbers and what is said
+/// of them.
 #[test]
 fn every_line_with_a_statement_is_in_the_report_once() {
     for case in cases() {
@@ -202,7 +209,8 @@ fn every_line_with_a_statement_is_in_the_report_once() {
     }
 }
 
-/// A sum of lines is listed where the short report makes several one: none is there twice, and none is missing.
+/// A sum of lines is listed where the short report makes several one: none is there twice, and none is
+/// missing.
 #[test]
 fn the_short_report_has_the_places_of_all_lines_once() {
     for case in cases() {
@@ -471,8 +479,10 @@ fn quick(text: &str) -> evenkeel::import::Import {
 /// One file with `@` lines: each line once, and what is for one director is not said to be for another.
 #[test]
 fn a_file_of_two_directors_has_its_lines_once() {
-    let text = "vrrp_instance VI_1 {\n    interface eth0\n    virtual_router_id 51\n    @high priority 150\n    \
-                @low priority 100\n    @other nopreempt\n    virtual_ipaddress {\n        192.0.2.100/24\n    }\n}\n";
+    let text = "vrrp_instance VI_1 {\n    interface eth0\n    virtual_router_id 51\n    @high priority \
+        150\n    \
+                @low priority 100\n    @other nopreempt\n    virtual_ipaddress {\n        \
+                192.0.2.100/24\n    }\n}\n";
     let files = FilesInMemory([("/k.conf".to_owned(), text.as_bytes().to_vec())].into());
     let director = |name: &str| Director {
         name: name.to_owned(),

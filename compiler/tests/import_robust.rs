@@ -75,7 +75,9 @@ proptest! {
 
     #[test]
     fn text_that_looks_like_keepalived(
-        text in "((vrrp_instance|virtual_server|real_server|priority|interface|virtual_ipaddress|~SEQ\\(A,1,3\\)|~LST|\\$A=|\\$\\{A\\}|@x|include|TCP_CHECK|[0-9.:/]{1,9}|[{}\"'\\\\#!]|[a-z]{1,4})[ \n]){0,60}"
+        text in "((vrrp_instance|virtual_server|real_server|priority|interface|virtual_ipaddress\
+            |~SEQ\\(A,1,3\\)|~LST|\\$A=|\\$\\{A\\}|@x|include|TCP_CHECK|[0-9.:/]{1,9}\
+            |[{}\"'\\\\#!]|[a-z]{1,4})[ \n]){0,60}"
     ) {
         whole(text.as_bytes(), b"");
     }
@@ -90,7 +92,11 @@ proptest! {
     }
 
     #[test]
-    fn an_inserted_piece(case in 0..CASES.len(), at in any::<usize>(), piece in "([{}\"'\\\\#!@~$ \n0-9./:-]|-1|99999999999|::1|💥|\u{0}|[a-z]{1,3}){1,4}") {
+    fn an_inserted_piece(
+        case in 0..CASES.len(),
+        at in any::<usize>(),
+        piece in "([{}\"'\\\\#!@~$ \n0-9./:-]|-1|99999999999|::1|💥|\u{0}|[a-z]{1,3}){1,4}",
+    ) {
         let text = CASES[case];
         let at = boundary(text, at);
         let text = format!("{}{piece}{}", &text[..at], &text[at..]);
@@ -98,10 +104,14 @@ proptest! {
     }
 
     #[test]
-    fn a_value_of_another_kind(case in 0..CASES.len(), line in any::<usize>(), value in prop::sample::select(vec![
-        "", "0", "-1", "1.5", "256", "65536", "4294967296", "1e9", "x", "eth0", "10.0.0.1", "10.0.0.1/33", "::1", "\"\"",
-        "\"a b\"", "off", "DR", "UDP", "999999", "0.0000001", "100000",
-    ])) {
+    fn a_value_of_another_kind(
+        case in 0..CASES.len(),
+        line in any::<usize>(),
+        value in prop::sample::select(vec![
+            "", "0", "-1", "1.5", "256", "65536", "4294967296", "1e9", "x", "eth0", "10.0.0.1", "10.0.0.1/33",
+            "::1", "\"\"", "\"a b\"", "off", "DR", "UDP", "999999", "0.0000001", "100000",
+        ]),
+    ) {
         let lines: Vec<&str> = CASES[case].lines().collect();
         let chosen = line % lines.len();
         let change = |(number, content): (usize, &&str)| match content.trim_start().split_once(' ') {

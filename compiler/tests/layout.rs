@@ -108,10 +108,12 @@ proptest! {
     /// Lines of a cluster and of comments in any order; what is TOML by chance is laid out.
     #[test]
     fn any_toml_keeps_its_meaning(lines in prop::collection::vec(prop::sample::select(vec![
-        "", "# a comment", "  # another", "version = 1", "name='demo' # the name", "[hosts]", "  [hosts.a] # one",
-        "address = \"192.0.2.1\"", "interface=\"eth0\"", "b.address = '192.0.2.2'  # behind", "[segments.front]",
-        "subnets = [ \"192.0.2.0/24\",\"198.51.100.0/24\" ]", "[ services . \"web\" ]", "port = 8_0", "#:schema x",
-        "real_servers = [{weight=1,host=\"a\"},", "  { host = \"b\" }, # why", "]", "[[unknown]]", "x = 'a\\b'",
+        "", "# a comment", "  # another", "version = 1", "name='demo' # the name", "[hosts]",
+        "  [hosts.a] # one", "address = \"192.0.2.1\"", "interface=\"eth0\"",
+        "b.address = '192.0.2.2'  # behind", "[segments.front]",
+        "subnets = [ \"192.0.2.0/24\",\"198.51.100.0/24\" ]", "[ services . \"web\" ]", "port = 8_0",
+        "#:schema x", "real_servers = [{weight=1,host=\"a\"},", "  { host = \"b\" }, # why", "]",
+        "[[unknown]]", "x = 'a\\b'",
         "router = \"\"\"", "\"\"\"", "check = { interval = \"5s\", type = \"tcp\" }", "q.\"r s\".t = 1",
     ]), 0..14)) {
         let text = lines.join("\n");

@@ -1,4 +1,5 @@
-//! Every command whose output nobody reads, or which cannot be written: nobody panics, and what was to be done is done.
+//! Every command whose output nobody reads, or which cannot be written: nobody panics, and what was to be
+//! done is done.
 #![allow(clippy::disallowed_methods, reason = "runs the command on files")]
 
 use std::collections::BTreeSet;
@@ -8,7 +9,8 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 const CLUSTER: &str = include_str!("../../examples/lvs-dr/cluster.toml");
-const KEEPALIVED: &str = "vrrp_instance VI_1 {\n  interface eth0\n  virtual_router_id 51\n  virtual_ipaddress {\n    192.0.2.1\n  }\n}\n";
+const KEEPALIVED: &str = "vrrp_instance VI_1 {\n  interface eth0\n  virtual_router_id 51\n  \
+    virtual_ipaddress {\n    192.0.2.1\n  }\n}\n";
 
 /// Every command, each way in which it prints something else; file names are those of [`place`].
 const RUNS: [&[&str]; 25] = [

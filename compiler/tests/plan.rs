@@ -1,5 +1,5 @@
-//! What `plan` shows of a change and what it leaves out, in every format; progress at a terminal; and guards of plans that
-//! are there, which `compile` keeps as `apply` does.
+//! What `plan` shows of a change and what it leaves out, in every format; progress at a terminal; and guards
+//! of plans that are there, which `compile` keeps as `apply` does.
 #![allow(clippy::disallowed_methods, reason = "runs the command on files")]
 
 use std::collections::BTreeMap;
@@ -17,7 +17,8 @@ struct Place {
 /// A cluster with real servers in a row; services of these ports, each with all real servers.
 fn cluster(real_servers: usize, ports: impl IntoIterator<Item = usize>) -> String {
     let mut text = "version = 1\nname = \"row\"\nsegments.front.subnets = [\"192.0.2.0/24\"]\n\n[hosts]\n\
-         dir1 = { address = \"192.0.2.11\", interface = \"eth0\" }\ndir2 = { address = \"192.0.2.12\", interface = \"eth0\" }\n"
+         dir1 = { address = \"192.0.2.11\", interface = \"eth0\" }\ndir2 = { address = \"192.0.2.12\", \
+         interface = \"eth0\" }\n"
         .to_owned();
     for number in 1..=real_servers {
         let _ = writeln!(
@@ -32,7 +33,8 @@ fn cluster(real_servers: usize, ports: impl IntoIterator<Item = usize>) -> Strin
     for port in ports {
         let _ = writeln!(
             text,
-            "\n[services.s{port}]\nrouter = \"VI_1\"\nprotocol = \"tcp\"\nport = {port}\nreal_servers = [{{ label = \"web\" }}]"
+            "\n[services.s{port}]\nrouter = \"VI_1\"\nprotocol = \"tcp\"\nport = {port}\nreal_servers = [{{ \
+            label = \"web\" }}]"
         );
     }
     text
@@ -232,8 +234,8 @@ fn terminal() -> (File, File) {
 /// Time for a line that comes after a second, on a machine that does other things as well.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What stands on a terminal as standard error while the command waits for its cluster: until the text says enough, or for the time
-/// after which a line would have come.
+/// What stands on a terminal as standard error while the command waits for its cluster: until the text says
+/// enough, or for the time after which a line would have come.
 fn watched(place: &Place, terminal_type: &str, enough: Option<fn(&str) -> bool>) -> String {
     let (mut ours, theirs) = terminal();
     let mut command = place.command(&["plan", "-", "--against", "none"]);

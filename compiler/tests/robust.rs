@@ -64,7 +64,9 @@ proptest! {
     }
 
     #[test]
-    fn text_that_looks_like_toml(text in "([a-z\\[\\]{}=\",.#\n 0-9_'\\\\-]|version|hosts|literal|é){0,120}") {
+    fn text_that_looks_like_toml(
+        text in "([a-z\\[\\]{}=\",.#\n 0-9_'\\\\-]|version|hosts|literal|é){0,120}",
+    ) {
         whole(&text);
     }
 
@@ -77,7 +79,8 @@ proptest! {
     }
 
     #[test]
-    fn an_inserted_piece(at in any::<usize>(), piece in "([\\[\\]{}=\",.#\n 0-9'\\\\]|true|1e5|1979-05-27|99999999999999999999|::1|💥|\u{0}|[a-z]{1,3}){1,4}") {
+    fn an_inserted_piece(at in any::<usize>(), piece in "([\\[\\]{}=\",.#\n \
+        0-9'\\\\]|true|1e5|1979-05-27|99999999999999999999|::1|💥|\u{0}|[a-z]{1,3}){1,4}") {
         let at = boundary(CLUSTER, at);
         whole(&format!("{}{piece}{}", &CLUSTER[..at], &CLUSTER[at..]));
     }
@@ -157,7 +160,8 @@ fn many_errors_take_no_more_than_a_moment() {
     for number in 0..3000 {
         let _ = writeln!(
             text,
-            "[services.s{number}]\nrouter = \"nowhere{number}\"\nprotocol = \"tcp\"\nport = 80\nreal_servers = [{{ host = \"rs1\" }}]"
+            "[services.s{number}]\nrouter = \"nowhere{number}\"\nprotocol = \"tcp\"\nport = 80\nreal_servers \
+            = [{{ host = \"rs1\" }}]"
         );
     }
     let compilation = compile(&SourceFile::new("cluster.toml", text));

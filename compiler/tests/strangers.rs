@@ -138,7 +138,8 @@ fn what_takes_much_is_refused_soon() {
     for number in 0..40 {
         let _ = write!(
             ports,
-            "[services.s{number}]\nrouter = \"VI_1\"\nprotocol = \"tcp\"\nports = [\"{}-{}\"]\nreal_servers = [{{ pool = \"p\" }}]\n",
+            "[services.s{number}]\nrouter = \"VI_1\"\nprotocol = \"tcp\"\nports = [\"{}-{}\"]\nreal_servers \
+            = [{{ pool = \"p\" }}]\n",
             1000 + number * 1000,
             1999 + number * 1000
         );

@@ -13,13 +13,13 @@ use serde_json::{Map, Value};
 use super::objects::{self, ARROW, Fields};
 
 /// An object's kind and identity.
-type Key = (String, String);
+type PlainKey = (String, String);
 
 /// The objects of a plan, each with its fields.
-type Objects = BTreeMap<Key, Fields>;
+type Objects = BTreeMap<PlainKey, Fields>;
 
 fn objects(plan: &Plan) -> Objects {
-    let key = |key: objects::Key<'_>| (key.id.kind().to_owned(), key.to_string());
+    let key = |key: objects::ObjectKey<'_>| (key.id.kind().to_owned(), key.to_string());
     objects::of_plan(plan).into_iter().map(|(id, object)| (key(id), object.fields())).collect()
 }
 

@@ -8,7 +8,7 @@ use evenkeel_schemas::plan::Plan;
 use evenkeel_schemas::scalars::Name;
 
 use super::implied::is_told;
-use super::objects::{self, Fields, Id, Key, Object, Objects};
+use super::objects::{self, Fields, Id, Object, ObjectKey, Objects};
 use super::{Fleet, HostState, Inputs};
 
 /// What changes on a host.
@@ -24,7 +24,7 @@ pub(crate) struct HostDelta<'a> {
 /// What changes of an object.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Delta<'a> {
-    pub(super) key: Key<'a>,
+    pub(super) key: ObjectKey<'a>,
     pub(super) old: Option<Object<'a>>,
     pub(super) new: Option<Object<'a>>,
 }
@@ -189,7 +189,7 @@ fn differences<'a>(
         {
             continue;
         }
-        let object = |side: Option<&(Key<'a>, Object<'a>)>| side.map(|(_, object)| *object);
+        let object = |side: Option<&(ObjectKey<'a>, Object<'a>)>| side.map(|(_, object)| *object);
         deltas.push(Delta { key: *key, old: object(before), new: object(after) });
     }
 }

@@ -49,14 +49,14 @@ impl<'a> Comparison<'a> {
 }
 
 /// The document, to be written without being built: its objects are made one by one.
-pub struct Document<'c, 'a> {
+pub struct PlanDocument<'c, 'a> {
     /// What was found.
     pub comparison: &'c Comparison<'a>,
     /// The hosts whose objects are told; none means all. The rest of the document is always of all.
     pub hosts: Option<&'c BTreeSet<Name>>,
 }
 
-impl Serialize for Document<'_, '_> {
+impl Serialize for PlanDocument<'_, '_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let all = self.comparison;
         let warnings: Vec<&document::Warning> = all.warnings.iter().map(|warned| &warned.warning).collect();
@@ -73,26 +73,26 @@ impl Serialize for Document<'_, '_> {
     }
 }
 
-struct Hosts<'d, 'c, 'a>(&'d Document<'c, 'a>);
+struct Hosts<'d, 'c, 'a>(&'d PlanDocument<'c, 'a>);
 
 impl Serialize for Hosts<'_, '_, '_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Document { comparison, hosts } = self.0;
+        let PlanDocument { comparison, hosts } = self.0;
         let told = |host: &&HostDelta<'_>| hosts.is_none_or(|hosts| hosts.contains(host.host));
         let mut list = serializer.serialize_seq(None)?;
         for host in comparison.hosts.iter().filter(told) {
-            list.serialize_element(&Host { comparison, host })?;
+            list.serialize_element(&HostDocument { comparison, host })?;
         }
         list.end()
     }
 }
 
-struct Host<'c, 'a> {
+struct HostDocument<'c, 'a> {
     comparison: &'c Comparison<'a>,
     host: &'c HostDelta<'a>,
 }
 
-impl Serialize for Host<'_, '_> {
+impl Serialize for HostDocument<'_, '_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut table = serializer.serialize_struct("HostChange", 3)?;
         table.serialize_field("host", self.host.host)?;
@@ -102,11 +102,11 @@ impl Serialize for Host<'_, '_> {
     }
 }
 
-struct Objects<'h, 'c, 'a>(&'h Host<'c, 'a>);
+struct Objects<'h, 'c, 'a>(&'h HostDocument<'c, 'a>);
 
 impl Serialize for Objects<'_, '_, '_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Host { comparison, host } = self.0;
+        let HostDocument { comparison, host } = self.0;
         let mut list = serializer.serialize_seq(Some(host.deltas.len()))?;
         for delta in &host.deltas {
             list.serialize_element(&comparison.object(host.host, delta))?;

@@ -20,7 +20,7 @@ const MAX_NAMED: usize = 12;
 const RANGE: usize = 3;
 
 /// What changes on these hosts and on no other one.
-pub(crate) struct Block<'c, 'a> {
+pub(crate) struct HostBlock<'c, 'a> {
     /// All of them stay, come, or go. By name.
     pub(crate) hosts: Vec<&'c HostDelta<'a>>,
     /// In the order of their keys; those of the first host stand for all.
@@ -29,7 +29,7 @@ pub(crate) struct Block<'c, 'a> {
 
 /// The changes of hosts by where they are the same: those of a host, what it has in common with most others
 /// first.
-pub(crate) fn blocks<'c, 'a>(hosts: &[&'c HostDelta<'a>], full: bool) -> Vec<Block<'c, 'a>> {
+pub(crate) fn blocks<'c, 'a>(hosts: &[&'c HostDelta<'a>], full: bool) -> Vec<HostBlock<'c, 'a>> {
     let all =
         hosts.iter().enumerate().flat_map(|(at, host)| host.deltas.iter().map(move |delta| (at, delta)));
     let mut all: Vec<(usize, &'c Delta<'a>)> = all.collect();
@@ -56,14 +56,14 @@ pub(crate) fn blocks<'c, 'a>(hosts: &[&'c HostDelta<'a>], full: bool) -> Vec<Blo
     }
     let mut blocks: Vec<_> = blocks.into_iter().collect();
     blocks.sort_by_key(|(group, _)| (group[0], Reverse(group.len())));
-    let block = |(group, deltas): (Vec<usize>, _)| Block {
+    let block = |(group, deltas): (Vec<usize>, _)| HostBlock {
         hosts: group.into_iter().map(|at| hosts[at]).collect(),
         deltas,
     };
     blocks.into_iter().map(block).collect()
 }
 
-impl Block<'_, '_> {
+impl HostBlock<'_, '_> {
     /// Whether the same object may come from another line on each host.
     pub(crate) fn has_lines_of_its_own(delta: &Delta<'_>) -> bool {
         match delta.key.id {

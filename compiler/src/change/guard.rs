@@ -39,11 +39,14 @@ impl FromStr for Override {
             None if text == "max_change" => Ok(Self::MaxChange),
             None if text == "empty" => Ok(Self::Empty),
             Some(("prevent_removal", path))
-                if ["services.", "virtual_routers.", "hosts."].iter().any(|section| path.starts_with(section)) =>
+                if ["services.", "virtual_routers.", "hosts."]
+                    .iter()
+                    .any(|section| path.starts_with(section)) =>
             {
                 Ok(Self::PreventRemoval(path.to_owned()))
             }
-            _ => Err("there is `max_change`, `empty`, and `prevent_removal=` with the name of what may go, such as \
+            _ => Err("there is `max_change`, `empty`, and `prevent_removal=` with the name of what may go, \
+                such as \
                       `prevent_removal=services.web`"
                 .to_owned()),
         }
@@ -80,7 +83,8 @@ pub(super) fn of_deltas(
 #[derive(Debug, Default)]
 pub struct Guards {
     max_change: Option<u8>,
-    /// What is there and protected by the plans that are in force: deleting the block must not delete its protection.
+    /// What is there and protected by the plans that are in force: deleting the block must not delete its
+    /// protection.
     protected: BTreeSet<String>,
     /// What is there afterwards, protected or not.
     left: BTreeSet<String>,
@@ -137,7 +141,8 @@ impl Guards {
         // Without division: 50 % of 3 objects is one, not two.
         (touched * 100 > limit * there).then(|| {
             let message = format!(
-                "{touched} of {there} objects would be changed or removed, {}%; `policy.max_change` allows {limit}%",
+                "{touched} of {there} objects would be changed or removed, {}%; `policy.max_change` allows \
+                {limit}%",
                 (touched * 100).div_ceil(there)
             );
             refusal(&Override::MaxChange, &codes::MAX_CHANGE, message)
@@ -147,7 +152,8 @@ impl Guards {
     fn nothing_left(&self) -> Option<Refusal> {
         (self.serving > 0 && !self.serves).then(|| {
             let message = format!(
-                "nothing of what is there would be left: none of {} routers, virtual servers, destinations and \
+                "nothing of what is there would be left: none of {} routers, virtual servers, destinations \
+                and \
                  addresses",
                 self.serving
             );

@@ -1,5 +1,5 @@
-//! Which fields of a new object go without saying: those that its identity tells, and those that have the value
-//! which they have when a cluster file says nothing.
+//! Which fields of a new object go without saying: those that its identity tells, and those that have the
+//! value which they have when a cluster file says nothing.
 
 use evenkeel_schemas::change::FieldChange;
 use serde_json::Value;
@@ -19,7 +19,8 @@ const TOLD: [(&str, &[&str]); 11] = [
     ("sysctl", &["key"]),
 ];
 
-/// A value in JSON that a field has when a cluster file says nothing of it. A test compiles such a file and compares.
+/// A value in JSON that a field has when a cluster file says nothing of it. A test compiles such a file and
+/// compares.
 const DEFAULTS: [(&str, &str, &str); 20] = [
     ("host", "policy.resync", "\"5s\""),
     ("host", "policy.exclusive_ipvs", "false"),

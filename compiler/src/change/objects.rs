@@ -1,9 +1,9 @@
 //! A plan as a set of objects: each with a kind, an identity and fields.
 //!
-//! Objects are references into the plan: a plan may have a hundred thousand of them. Their fields are those of
-//! the serialised form, made when somebody asks, so that a field that the plan gains is compared without a line
-//! here. What tells two objects of a kind apart is what the kernel or the wire tells them apart by: only then
-//! does "add" mean that something new is made and "remove" that something goes.
+//! Objects are references into the plan: a plan may have a hundred thousand of them. Their fields are those
+//! of the serialised form, made when somebody asks, so that a field that the plan gains is compared without a
+//! line here. What tells two objects of a kind apart is what the kernel or the wire tells them apart by: only
+//! then does "add" mean that something new is made and "remove" that something goes.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +18,8 @@ use serde_json::Value;
 
 use super::HostState;
 
-/// The kinds of objects, in the order in which they are shown; a destination stands right below its virtual server.
+/// The kinds of objects, in the order in which they are shown; a destination stands right below its virtual
+/// server.
 pub(super) const KINDS: [&str; 12] = [
     "host",
     "router",
@@ -148,7 +149,7 @@ pub(super) enum Id<'a> {
 
 /// An identity, and which of several objects that have it: nothing may hide behind another object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Key<'a> {
+pub(super) struct ObjectKey<'a> {
     pub(super) id: Id<'a>,
     /// From 1.
     nth: u32,
@@ -178,7 +179,7 @@ impl Id<'_> {
     }
 }
 
-impl fmt::Display for Key<'_> {
+impl fmt::Display for ObjectKey<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let v6 = |v6: bool| if v6 { " (IPv6)" } else { "" };
         match &self.id {
@@ -414,13 +415,13 @@ fn alone(server: &VirtualServer) -> VirtualServer {
 }
 
 /// Objects in the order of their keys.
-pub(super) type Objects<'a> = Vec<(Key<'a>, Object<'a>)>;
+pub(super) type Objects<'a> = Vec<(ObjectKey<'a>, Object<'a>)>;
 
 /// All objects of a host, its secrets included.
 pub(super) fn of_host(state: &HostState) -> Objects<'_> {
     let mut objects = of_plan(&state.plan);
     // In order, and the last kind.
-    objects.extend(secrets(state).map(|id| (Key { id, nth: 1 }, Object::Secret)));
+    objects.extend(secrets(state).map(|id| (ObjectKey { id, nth: 1 }, Object::Secret)));
     objects
 }
 
@@ -458,7 +459,7 @@ pub(super) fn count_serving(plan: &Plan) -> usize {
 /// All objects of a plan.
 pub(super) fn of_plan(plan: &Plan) -> Objects<'_> {
     let mut all = Objects::with_capacity(count_of_plan(plan));
-    let mut add = |id, object| all.push((Key { id, nth: 1 }, object));
+    let mut add = |id, object| all.push((ObjectKey { id, nth: 1 }, object));
     add(Id::Host(plan.host.as_str()), Object::Host(plan));
     for router in &plan.routers {
         let (vrid, interface) = (router.vrid.get(), Natural(router.interface.as_str()));
@@ -490,7 +491,7 @@ pub(super) fn of_plan(plan: &Plan) -> Objects<'_> {
         add(Id::Sysctl(Natural(sysctl.key.as_str())), Object::Sysctl(sysctl));
     }
     all.sort_by_key(|(key, _)| *key);
-    let mut last: Option<Key<'_>> = None;
+    let mut last: Option<ObjectKey<'_>> = None;
     for (key, _) in &mut all {
         if let Some(last) = last.filter(|last| last.id == key.id) {
             key.nth = last.nth + 1;
@@ -543,7 +544,7 @@ mod tests {
         };
         let server = |address, destination| {
             let id = Id::Served { served: served(address), nth: 1, destination };
-            Key { id, nth: 1 }
+            ObjectKey { id, nth: 1 }
         };
         let to = Some(("10.0.0.1".parse().expect("address"), Some(Port::new(80).expect("port"))));
         let mut keys = [server("10.0.0.10", None), server("10.0.0.9", to), server("10.0.0.9", None)];

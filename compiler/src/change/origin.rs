@@ -44,7 +44,7 @@ fn find(origins: &Origins, way: &[Hop<'_>], least: usize) -> Option<Origin> {
 type Servers<'a> = BTreeMap<(IpAddr, &'a str), &'a str>;
 
 /// What plans of one time say of a cluster, looked up by those who need it: most changes need little of it.
-struct Side<'a> {
+struct FleetSide<'a> {
     fleet: &'a Fleet,
     origins: Option<&'a Origins>,
     services: OnceCell<Servers<'a>>,
@@ -56,7 +56,7 @@ struct Side<'a> {
     names: OnceCell<BTreeMap<Served<'a>, &'a str>>,
 }
 
-impl<'a> Side<'a> {
+impl<'a> FleetSide<'a> {
     const fn new(fleet: &'a Fleet, origins: Option<&'a Origins>) -> Self {
         Self {
             fleet,
@@ -103,15 +103,15 @@ impl<'a> Side<'a> {
 
 /// Lines for the objects of a change.
 pub(super) struct Causes<'a> {
-    old: Side<'a>,
-    new: Side<'a>,
+    old: FleetSide<'a>,
+    new: FleetSide<'a>,
 }
 
 impl<'a> Causes<'a> {
     pub(super) const fn new(inputs: &Inputs<'a>) -> Self {
         Self {
-            old: Side::new(inputs.before, inputs.old_origins),
-            new: Side::new(inputs.after, inputs.new_origins),
+            old: FleetSide::new(inputs.before, inputs.old_origins),
+            new: FleetSide::new(inputs.after, inputs.new_origins),
         }
     }
 
@@ -145,7 +145,7 @@ impl<'a> Causes<'a> {
         origin.filter(|origin| Some(origin) != object)
     }
 
-    fn way(&self, host: &'a str, delta: &Delta<'a>, side: &Side<'a>) -> Vec<Hop<'a>> {
+    fn way(&self, host: &'a str, delta: &Delta<'a>, side: &FleetSide<'a>) -> Vec<Hop<'a>> {
         let name = delta.name().unwrap_or_default();
         let of_host = || vec![Hop::Key("hosts"), Hop::Key(host)];
         match delta.key.id {
@@ -194,7 +194,7 @@ fn is_gateway(delta: &Delta<'_>) -> bool {
 }
 
 /// The first service that is sent to a host by tunnel.
-fn unwrapped<'a>(host: &'a str, side: &Side<'a>) -> Vec<Hop<'a>> {
+fn unwrapped<'a>(host: &'a str, side: &FleetSide<'a>) -> Vec<Hop<'a>> {
     match side.tunnel(host) {
         Some(service) => real_server(service, host),
         None => vec![Hop::Key("hosts"), Hop::Key(host)],

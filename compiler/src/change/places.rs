@@ -1,5 +1,6 @@
-//! Where everything in a cluster file is written, small enough to be kept while plans are compared: the tree that the
-//! parser makes takes several times as much, and to parse a file once more takes a third of compiling it.
+//! Where everything in a cluster file is written, small enough to be kept while plans are compared: the tree
+//! that the parser makes takes several times as much, and to parse a file once more takes a third of
+//! compiling it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,12 +17,12 @@ use crate::source::{Lines, SourceFile};
 pub struct Origins {
     /// Names of the files.
     files: Vec<String>,
-    root: Node,
+    root: PlaceNode,
 }
 
 /// A line of a file.
 #[derive(Debug, Clone, Copy)]
-struct Spot {
+struct FileLine {
     /// Which of the files.
     file: u32,
     /// From 1.
@@ -29,21 +30,21 @@ struct Spot {
 }
 
 #[derive(Debug)]
-struct Entry {
+struct PlacedKey {
     key: Arc<str>,
-    spot: Spot,
-    node: Node,
+    spot: FileLine,
+    node: PlaceNode,
 }
 
 #[derive(Debug)]
-enum Node {
+enum PlaceNode {
     /// A value in which nobody looks anything up.
     Value,
     /// A text, by which items of lists are found.
     Text(Arc<str>),
     /// By key.
-    Table(Box<[Entry]>),
-    List(Box<[(Spot, Node)]>),
+    Table(Box<[PlacedKey]>),
+    List(Box<[(FileLine, PlaceNode)]>),
 }
 
 impl Origins {
@@ -51,7 +52,7 @@ impl Origins {
         let pieces = source.pieces();
         let names = pieces.iter().map(|piece| piece.name.clone());
         let files = names.chain([source.name().to_owned()]).collect();
-        let mut maker = Maker { source, lines: Lines::of(source), texts: BTreeSet::new() };
+        let mut maker = PlaceMaker { source, lines: Lines::of(source), texts: BTreeSet::new() };
         Self { files, root: maker.table(document.root()) }
     }
 
@@ -61,11 +62,11 @@ impl Origins {
         let mut reach = 0;
         for step in path {
             let next = match (step, node) {
-                (Step::Key(key), Node::Table(entries)) => {
+                (Step::Key(key), PlaceNode::Table(entries)) => {
                     let place = entries.binary_search_by(|entry| (*entry.key).cmp(key)).ok();
                     place.map(|place| (entries[place].spot, &entries[place].node))
                 }
-                (Step::Index(index), Node::List(items)) => {
+                (Step::Index(index), PlaceNode::List(items)) => {
                     items.get(*index).map(|(spot, node)| (*spot, node))
                 }
                 (Step::Key(_) | Step::Index(_), _) => None,
@@ -81,44 +82,44 @@ impl Origins {
     pub(super) fn item_with(&self, path: &[Step<'_>], key: &str, text: &str) -> Option<usize> {
         let mut node = &self.root;
         for step in path {
-            let (Step::Key(key), Node::Table(entries)) = (step, node) else { return None };
+            let (Step::Key(key), PlaceNode::Table(entries)) = (step, node) else { return None };
             let place = entries.binary_search_by(|entry| (*entry.key).cmp(key)).ok()?;
             node = &entries[place].node;
         }
-        let Node::List(items) = node else { return None };
+        let PlaceNode::List(items) = node else { return None };
         items.iter().position(|(_, item)| match item {
-            Node::Table(entries) => entries.iter().any(|entry| {
-                &*entry.key == key && matches!(&entry.node, Node::Text(found) if &**found == text)
+            PlaceNode::Table(entries) => entries.iter().any(|entry| {
+                &*entry.key == key && matches!(&entry.node, PlaceNode::Text(found) if &**found == text)
             }),
-            Node::Value | Node::Text(_) | Node::List(_) => false,
+            PlaceNode::Value | PlaceNode::Text(_) | PlaceNode::List(_) => false,
         })
     }
 
-    fn origin(&self, spot: Spot) -> Option<Origin> {
+    fn origin(&self, spot: FileLine) -> Option<Origin> {
         let file = self.files.get(usize::try_from(spot.file).ok()?)?.clone();
         Some(Origin { file, line: u64::from(spot.line) })
     }
 }
 
-struct Maker<'s> {
+struct PlaceMaker<'s> {
     source: &'s SourceFile,
     lines: Lines<'s>,
     /// Most keys and names are there a thousand times.
     texts: BTreeSet<Arc<str>>,
 }
 
-impl Maker<'_> {
-    fn table(&mut self, table: &DeTable<'_>) -> Node {
+impl PlaceMaker<'_> {
+    fn table(&mut self, table: &DeTable<'_>) -> PlaceNode {
         let mut entries = Vec::with_capacity(table.len());
         for (key, value) in table {
             let spot = self.spot(key.span().start);
-            entries.push(Entry { key: self.text(key.get_ref()), spot, node: self.node(value.get_ref()) });
+            entries.push(PlacedKey { key: self.text(key.get_ref()), spot, node: self.node(value.get_ref()) });
         }
         entries.sort_by(|a, b| a.key.cmp(&b.key));
-        Node::Table(entries.into_boxed_slice())
+        PlaceNode::Table(entries.into_boxed_slice())
     }
 
-    fn node(&mut self, value: &DeValue<'_>) -> Node {
+    fn node(&mut self, value: &DeValue<'_>) -> PlaceNode {
         match value {
             DeValue::Table(table) => self.table(table),
             DeValue::Array(items) => {
@@ -126,11 +127,11 @@ impl Maker<'_> {
                 for item in items {
                     list.push((self.spot(item.span().start), self.node(item.get_ref())));
                 }
-                Node::List(list.into_boxed_slice())
+                PlaceNode::List(list.into_boxed_slice())
             }
-            DeValue::String(text) => Node::Text(self.text(text)),
+            DeValue::String(text) => PlaceNode::Text(self.text(text)),
             DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) => {
-                Node::Value
+                PlaceNode::Value
             }
         }
     }
@@ -144,11 +145,11 @@ impl Maker<'_> {
         new
     }
 
-    fn spot(&self, at: usize) -> Spot {
+    fn spot(&self, at: usize) -> FileLine {
         let pieces = self.source.pieces();
         // As `SourceFile::piece_at` does. Where there are no pieces, the first name is the file's own.
         let file = pieces.partition_point(|piece| piece.range.start <= at).saturating_sub(1);
         let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-        Spot { file: number(file), line: number(self.lines.line(at).1) }
+        FileLine { file: number(file), line: number(self.lines.line(at).1) }
     }
 }

@@ -399,8 +399,8 @@ fn what_is_claimed_is_served(state: &State<'_>, found: &mut Vec<String>) {
     }
 }
 
-/// Who goes into maintenance waits for those that come back: a director that is in service before or after is not in maintenance while
-/// all others of a VIP are.
+/// Who goes into maintenance waits for those that come back: a director that is in service before or after is
+/// not in maintenance while all others of a VIP are.
 fn somebody_is_in_service(state: &State<'_>, found: &mut Vec<String>) {
     let [before, after, now] = [state.before, state.after, state.now].map(Side::new);
     let is_left = |side: &Side<'_>, vip: &IpAddr| {

@@ -8,7 +8,7 @@ use evenkeel_schemas::saved::{FORMAT, Saved, SavedHost, SavedStage, SavedStep};
 use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::seal;
 
-use super::{Comparison, Fleet, HostState, Stage, Step, Take, compare};
+use super::{Comparison, Fleet, HostState, HostStep, Stage, Take, compare};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 
@@ -40,7 +40,7 @@ pub struct OpenedStage {
     /// A few words.
     pub title: String,
     /// What each host takes.
-    pub steps: BTreeMap<Name, Step>,
+    pub steps: BTreeMap<Name, HostStep>,
 }
 
 /// The whole file.
@@ -63,7 +63,7 @@ pub fn save(comparison: &Comparison<'_>) -> Result<String, String> {
             target,
         }
     };
-    let step = |(host, step): (&Name, &Step)| SavedStep {
+    let step = |(host, step): (&Name, &HostStep)| SavedStep {
         host: host.clone(),
         plan: step.state(host, inputs.before, inputs.after).map(|state| state.text().into_owned()),
         secrets: step.secrets.clone(),
@@ -169,7 +169,7 @@ fn unpack(saved: Saved) -> Result<Opened, String> {
                 Some(plan) if Some(&plan) == wanted => Take::Whole,
                 Some(plan) => Take::Part(Box::new(plan)),
             };
-            steps.insert(step.host, Step { take, secrets: step.secrets });
+            steps.insert(step.host, HostStep { take, secrets: step.secrets });
         }
         opened.stages.push(OpenedStage { title: stage.title, steps });
     }

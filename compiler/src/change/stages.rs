@@ -22,8 +22,8 @@
 //! is the director that is Master, if it stays one of its directors: it alone holds the VIP from
 //! release to rejoin, so the VIP is served without redundancy instead of having two owners.
 //!
-//! A director that is, or becomes, a real server of its own VIP has it on `lo` and balances it only while it is
-//! Master: both in one step, and both from prepare to tidy, as long as anyone may send to it.
+//! A director that is, or becomes, a real server of its own VIP has it on `lo` and balances it only while it
+//! is Master: both in one step, and both from prepare to tidy, as long as anyone may send to it.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -81,12 +81,12 @@ pub struct Stage {
     /// Why it is a stage of its own.
     pub why: &'static str,
     /// What each host takes.
-    pub steps: BTreeMap<Name, Step>,
+    pub steps: BTreeMap<Name, HostStep>,
 }
 
 /// What a host takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
+pub struct HostStep {
     /// Its plan.
     pub take: Take,
     /// The compiled secrets that the plan names, and of which time each is.
@@ -104,7 +104,7 @@ pub enum Take {
     Part(Box<Plan>),
 }
 
-impl Step {
+impl HostStep {
     /// The plan that the host has after it.
     #[must_use]
     pub fn plan<'a>(&'a self, host: &Name, after: &'a Fleet) -> Option<&'a Plan> {
@@ -149,8 +149,8 @@ impl Step {
 /// Compiled secrets, and of which time each is.
 type Eras = BTreeMap<String, Era>;
 
-/// What a host has between the old plan and the new one. Virtual servers are most of a plan and seldom differ from
-/// both, so they are not copied.
+/// What a host has between the old plan and the new one. Virtual servers are most of a plan and seldom differ
+/// from both, so they are not copied.
 struct Between<'a> {
     /// Without virtual servers. Its lists are in one order, so that they can be compared.
     plan: Plan,
@@ -203,7 +203,7 @@ pub fn stages(before: &Fleet, after: &Fleet) -> Vec<Stage> {
         if stays && !moves.concern(name) {
             continue;
         }
-        let host = Host::new(name, before.get(name), after.get(name), &moves);
+        let host = StagedHost::new(name, before.get(name), after.get(name), &moves);
         let turns = host.turns();
         let wanted = after.get(name).map(|state| Between::of(&state.plan, Era::New));
         let mut held = before.get(name).map(|state| Between::of(&state.plan, Era::Old));
@@ -224,17 +224,17 @@ pub fn stages(before: &Fleet, after: &Fleet) -> Vec<Stage> {
 
 /// When a host holds a VIP as director: by its old plan before `drop`, by its new one from `gain`.
 #[derive(Debug, Clone, Copy)]
-struct Times {
+struct HoldTimes {
     drop: u8,
     gain: u8,
     /// When its virtual servers change from old to new.
     servers: u8,
 }
 
-struct Host<'a> {
+struct StagedHost<'a> {
     old: Option<&'a HostState>,
     new: Option<&'a HostState>,
-    times: BTreeMap<IpAddr, Times>,
+    times: BTreeMap<IpAddr, HoldTimes>,
     /// Whether it gets VIPs, tunnels or routes as a real server.
     prepares: bool,
     /// Whether it loses some.
@@ -248,7 +248,7 @@ struct Host<'a> {
 
 const NO_PLAN: &[Router] = &[];
 
-impl<'a> Host<'a> {
+impl<'a> StagedHost<'a> {
     fn new(
         name: &'a Name,
         old: Option<&'a HostState>,
@@ -274,29 +274,30 @@ impl<'a> Host<'a> {
                 |router: &Router| if moves.preferred(router) == Some(name) { MASTERS } else { BACKUPS };
             let found = match (claims_old.get(vip), claims_new.get(vip)) {
                 (Some(_), Some(_)) if moved && moves.keeper(*vip) == Some(name) => {
-                    Times { drop: MASTERS, gain: MASTERS, servers: MASTERS }
+                    HoldTimes { drop: MASTERS, gain: MASTERS, servers: MASTERS }
                 }
-                (Some(_), Some(_)) if moved => Times { drop: RELEASE, gain: REJOIN, servers: REJOIN },
-                (Some(old), Some(_)) => Times { drop: turn(old), gain: turn(old), servers: turn(old) },
-                // Who becomes a real server lets go first. One that is both all the time balances only as Master.
+                (Some(_), Some(_)) if moved => HoldTimes { drop: RELEASE, gain: REJOIN, servers: REJOIN },
+                (Some(old), Some(_)) => HoldTimes { drop: turn(old), gain: turn(old), servers: turn(old) },
+                // Who becomes a real server lets go first. One that is both all the time balances only as
+                // Master.
                 (Some(_), None) if accepts_new.contains(vip) && !accepts_old.contains(vip) => {
-                    Times { drop: RELEASE, gain: RELEASE, servers: RELEASE }
+                    HoldTimes { drop: RELEASE, gain: RELEASE, servers: RELEASE }
                 }
                 (Some(old), None) if moves.goes_first(name, old) => {
-                    Times { drop: RELEASE, gain: RELEASE, servers: RELEASE }
+                    HoldTimes { drop: RELEASE, gain: RELEASE, servers: RELEASE }
                 }
-                (Some(_), None) if moved => Times { drop: RELEASE, gain: REJOIN, servers: REJOIN },
-                (Some(old), None) => Times { drop: turn(old), gain: turn(old), servers: turn(old) },
+                (Some(_), None) if moved => HoldTimes { drop: RELEASE, gain: REJOIN, servers: REJOIN },
+                (Some(old), None) => HoldTimes { drop: turn(old), gain: turn(old), servers: turn(old) },
                 (None, Some(_)) if accepts_old.contains(vip) && !accepts_new.contains(vip) => {
                     // What it still has from when it was a director goes before the real servers tidy up.
                     let balanced = balanced.contains(vip);
-                    Times { drop: 0, gain: LATE, servers: if balanced { BACKUPS } else { LATE } }
+                    HoldTimes { drop: 0, gain: LATE, servers: if balanced { BACKUPS } else { LATE } }
                 }
                 (None, Some(new)) if moves.waits(name, new) => {
-                    Times { drop: 0, gain: REJOIN, servers: REJOIN }
+                    HoldTimes { drop: 0, gain: REJOIN, servers: REJOIN }
                 }
-                (None, Some(_)) if moved => Times { drop: 0, gain: REJOIN, servers: REJOIN },
-                (None, Some(new)) => Times { drop: 0, gain: turn(new), servers: turn(new) },
+                (None, Some(_)) if moved => HoldTimes { drop: 0, gain: REJOIN, servers: REJOIN },
+                (None, Some(new)) => HoldTimes { drop: 0, gain: turn(new), servers: turn(new) },
                 (None, None) => continue,
             };
             times.insert(*vip, found);
@@ -401,7 +402,7 @@ impl<'a> Host<'a> {
         }
         let mut parts = Vec::new();
         for (old, new) in all.into_values() {
-            let holds = |router: Option<&Router>, by: fn(&Times, u8) -> bool| {
+            let holds = |router: Option<&Router>, by: fn(&HoldTimes, u8) -> bool| {
                 let holds = |vip: &IpAddr| self.times.get(vip).is_some_and(|times| by(times, phase));
                 router.map(|router| held(router).filter(holds).collect::<BTreeSet<_>>()).unwrap_or_default()
             };
@@ -444,13 +445,13 @@ impl<'a> Host<'a> {
         }
     }
 
-    fn step(&self, next: Option<&Between<'a>>, wanted: Option<&Between<'a>>) -> Step {
+    fn step(&self, next: Option<&Between<'a>>, wanted: Option<&Between<'a>>) -> HostStep {
         let take = match next {
             None => Take::Nothing,
             Some(_) if self.same(next, wanted) => Take::Whole,
             Some(next) => Take::Part(Box::new(next.to_plan())),
         };
-        Step { take, secrets: next.map(|next| next.eras.clone()).unwrap_or_default() }
+        HostStep { take, secrets: next.map(|next| next.eras.clone()).unwrap_or_default() }
     }
 }
 

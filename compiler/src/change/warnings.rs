@@ -60,7 +60,8 @@ pub(super) fn warnings(before: &Fleet, after: &Fleet, stages: &[Stage]) -> Vec<W
             &mut found,
             Like::HostGoes,
             format!(
-                "{host} leaves the cluster: its daemon keeps the last plan it was given. Stop evenkeeld there and run \
+                "{host} leaves the cluster: its daemon keeps the last plan it was given. Stop evenkeeld \
+                there and run \
              `evenkeeld cleanup` before its plan is removed",
             ),
         );
@@ -135,7 +136,8 @@ fn gaps(before: &Fleet, after: &Fleet, stages: &[Stage], found: &mut BTreeSet<Wa
             found,
             Like::NobodyHolds,
             format!(
-                "{vip} is held by nobody from stage {from} until stage {} is taken: its clients wait. Apply these stages \
+                "{vip} is held by nobody from stage {from} until stage {} is taken: its clients wait. Apply \
+                these stages \
              soon after one another",
                 to + 1,
             ),
@@ -152,7 +154,8 @@ fn gaps(before: &Fleet, after: &Fleet, stages: &[Stage], found: &mut BTreeSet<Wa
             found,
             Like::NoBackup,
             format!(
-                "{first}{more} no Backup from stage {from} until stage {} is taken: a failure of its only director \
+                "{first}{more} no Backup from stage {from} until stage {} is taken: a failure of its only \
+                director \
              in between is an outage",
                 to + 1,
             ),
@@ -186,7 +189,8 @@ fn elections(old: &Side<'_>, new: &Side<'_>, found: &mut BTreeSet<Warned>) {
                         found,
                         Like::StartsAnew,
                         format!(
-                            "{name} starts anew on its preferred director {}, whose address or interface changes: expect an \
+                            "{name} starts anew on its preferred director {}, whose address or interface \
+                            changes: expect an \
                          election",
                             is.host,
                         ),
@@ -197,21 +201,24 @@ fn elections(old: &Side<'_>, new: &Side<'_>, found: &mut BTreeSet<Warned>) {
             let leaves = is_in_maintenance(new, was.host);
             let (like, message) = if leaves && !is_in_maintenance(new, is.host) {
                 let message = format!(
-                    "{name}: {} goes into maintenance and hands its VIPs over to {} (priority {}); it stays Master until another \
+                    "{name}: {} goes into maintenance and hands its VIPs over to {} (priority {}); it stays \
+                    Master until another \
                      director has taken over. Open connections go on only where the new director knows them",
                     was.host, is.host, is.router.priority
                 );
                 (Like::HandsOver, message)
             } else if is.router.preempt || leaves || !still_director(new, was.host, name) {
                 let message = format!(
-                    "{name}: an election moves its VIPs from {} (priority {}) to {} (priority {}); open connections go \
+                    "{name}: an election moves its VIPs from {} (priority {}) to {} (priority {}); open \
+                    connections go \
                      on only where the new director knows them",
                     was.host, was.router.priority, is.host, is.router.priority
                 );
                 (Like::MovesVips, message)
             } else {
                 let message = format!(
-                    "{name} prefers {} instead of {} but does not preempt: {} stays Master until it fails or stops",
+                    "{name} prefers {} instead of {} but does not preempt: {} stays Master until it fails or \
+                    stops",
                     is.host, was.host, was.host
                 );
                 (Like::DoesNotPreempt, message)
@@ -266,8 +273,10 @@ fn mismatches(old: &Side<'_>, new: &Side<'_>, found: &mut BTreeSet<Warned>) {
                     found,
                     Like::Rejects,
                     format!(
-                        "{name}: directors with the old and the new {} reject each other, and both would be Master. \
-                     The stages let the old ones go first; peers that are not of this cluster, such as a keepalived that \
+                        "{name}: directors with the old and the new {} reject each other, and both would be \
+                        Master. \
+                     The stages let the old ones go first; peers that are not of this cluster, such as a \
+                     keepalived that \
                      is being replaced, must change at the same moment",
                         differs.join(" and "),
                     ),
@@ -280,8 +289,10 @@ fn mismatches(old: &Side<'_>, new: &Side<'_>, found: &mut BTreeSet<Warned>) {
                     found,
                     Like::UnicastOrMulticast,
                     format!(
-                        "{name}: its advertisements go by {} instead of {}. Directors with evenkeel hear both; other \
-                     peers, such as a keepalived, hear one of them only: change such a peer at the same moment",
+                        "{name}: its advertisements go by {} instead of {}. Directors with evenkeel hear \
+                        both; other \
+                     peers, such as a keepalived, hear one of them only: change such a peer at the same \
+                     moment",
                         how(is),
                         how(was),
                     ),
@@ -295,8 +306,10 @@ fn mismatches(old: &Side<'_>, new: &Side<'_>, found: &mut BTreeSet<Warned>) {
                     found,
                     Like::ListOfVips,
                     format!(
-                        "{name}: its list of VIPs differs between directors until all have changed. evenkeel accepts \
-                     that; keepalived up to 2.3.2 rejects it, and both become Master: change such a peer at the same moment",
+                        "{name}: its list of VIPs differs between directors until all have changed. evenkeel \
+                        accepts \
+                     that; keepalived up to 2.3.2 rejects it, and both become Master: change such a peer at \
+                     the same moment",
                     ),
                 );
             }
@@ -321,7 +334,8 @@ fn services(before: &Fleet, after: &Fleet, found: &mut BTreeSet<Warned>) {
                 found,
                 Like::ServiceGoes,
                 format!(
-                    "{} ({id}) goes: its open connections are cut. Give its real servers weight 0 first, and wait until \
+                    "{} ({id}) goes: its open connections are cut. Give its real servers weight 0 first, and \
+                    wait until \
                      they have none",
                     was.name,
                 ),
@@ -358,7 +372,8 @@ fn destinations(id: &Served<'_>, was: &VirtualServer, is: &VirtualServer, found:
                 found,
                 Like::LeavesSlowly,
                 format!(
-                    "{} ({id}) drains {} ({}), which leaves: it gets no new connections, open ones may go on for \
+                    "{} ({id}) drains {} ({}), which leaves: it gets no new connections, open ones may go on \
+                    for \
                      {limit}. Keep it running until then",
                     is.name,
                     destination.host,
@@ -369,7 +384,8 @@ fn destinations(id: &Served<'_>, was: &VirtualServer, is: &VirtualServer, found:
                 found,
                 Like::LosesDestination,
                 format!(
-                    "{} ({id}) loses {} ({}): its open connections are cut. Give it weight 0 first, and wait until \
+                    "{} ({id}) loses {} ({}): its open connections are cut. Give it weight 0 first, and wait \
+                    until \
                      it has none",
                     was.name,
                     destination.host,

@@ -53,7 +53,8 @@ fn apply(arguments: &Apply, terminal: &Terminal) -> Option<()> {
     let target = match arguments.stage {
         Some(StageChoice::Number(_)) => {
             terminal.fail(
-                "stages have numbers in a saved plan only; with a cluster file use `--stage next`, as often as there \
+                "stages have numbers in a saved plan only; with a cluster file use `--stage next`, as often \
+                as there \
                  are stages",
             );
             return None;
@@ -76,7 +77,7 @@ fn apply(arguments: &Apply, terminal: &Terminal) -> Option<()> {
 }
 
 /// Lets hosts take the plans of a stage.
-fn take(fleet: &mut Fleet, steps: &BTreeMap<Name, change::Step>, before: &Fleet, after: &Fleet) {
+fn take(fleet: &mut Fleet, steps: &BTreeMap<Name, change::HostStep>, before: &Fleet, after: &Fleet) {
     for (host, step) in steps {
         match step.state(host, before, after) {
             Some(state) => _ = fleet.insert(host.clone(), state),
@@ -158,7 +159,8 @@ fn write(
     }
     if target.at_once > 1 && !before.is_empty() {
         terminal.complain(format_args!(
-            "Note: {} stages were put in place at once, so hosts may take them in any order; `--stage next` applies one \
+            "Note: {} stages were put in place at once, so hosts may take them in any order; `--stage next` \
+            applies one \
              at a time.",
             target.at_once
         ));

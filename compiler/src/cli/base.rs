@@ -114,7 +114,8 @@ fn from_git(
     let fail = |error: String| {
         broken(
             format!("revision `{}` cannot be read: {error}", revision.escape_debug()),
-            "give --against a revision that `git log` knows, a directory of plans, or `none` when nothing is there yet",
+            "give --against a revision that `git log` knows, a directory of plans, or `none` when nothing is \
+            there yet",
         )
     };
     let path = match path {
@@ -134,7 +135,8 @@ fn from_git(
         let others = if others.is_empty() { "no other .toml file".to_owned() } else { others.join(", ") };
         return Err(broken(
             format!("there is no {path} in {} (beside it: {others})", commit.short()),
-            "if the file has moved, give its old path, `git:HEAD:old/cluster.toml`; if it is new, give `--against none`",
+            "if the file has moved, give its old path, `git:HEAD:old/cluster.toml`; if it is new, give \
+            `--against none`",
         ));
     }
     let mut laid_over = Vec::with_capacity(overlays.len());

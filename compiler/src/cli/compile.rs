@@ -51,12 +51,16 @@ pub(super) fn run(arguments: &Compile, terminal: &Terminal) -> bool {
         (0, 0) => String::new(),
         (written, removed) => format!(" Secrets: {written} written, {removed} removed."),
     };
-    terminal.say_beside(arguments.format, format_args!(
-        "Compiled {} to {out}: {} plan{plural} ({written} written, {} unchanged, {removed} removed).{secrets}",
-        cluster.name(),
-        plans.len(),
-        plans.len() - written,
-    ));
+    terminal.say_beside(
+        arguments.format,
+        format_args!(
+            "Compiled {} to {out}: {} plan{plural} ({written} written, {} unchanged, {removed} removed).\
+         {secrets}",
+            cluster.name(),
+            plans.len(),
+            plans.len() - written,
+        ),
+    );
     true
 }
 
@@ -97,7 +101,8 @@ fn check(arguments: &Compile, changes: &Changes, plans: usize, cluster: &str, te
         count => format!(", {count} of secrets"),
     };
     terminal.fail(format_args!(
-        "{out} is out of date with {cluster}: {written} to write, {removed} to remove{secrets}; run `evenkeel compile` without --check"
+        "{out} is out of date with {cluster}: {written} to write, {removed} to remove{secrets}; run \
+        `evenkeel compile` without --check"
     ));
     false
 }

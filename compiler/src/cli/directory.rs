@@ -72,7 +72,8 @@ impl Kind {
 }
 
 impl Work {
-    /// Whether a plan that is there is replaced or removed: what has only to be added stands in no guard's way.
+    /// Whether a plan that is there is replaced or removed: what has only to be added stands in no guard's
+    /// way.
     pub(super) fn changes_plans(&self) -> bool {
         let replaces = |(path, _, kind): &(PathBuf, String, Kind)| *kind == Kind::Plan && path.exists();
         self.remove.iter().any(|(_, kind)| *kind == Kind::Plan) || self.write.iter().any(replaces)

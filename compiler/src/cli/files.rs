@@ -90,8 +90,8 @@ impl Named {
         Self { path: path.to_owned(), directory, file, shown, trust, may_stream, read: None }
     }
 
-    /// The same for who writes into the file as well: a pipe has nothing to be written into, and nobody may ever write
-    /// to it.
+    /// The same for who writes into the file as well: a pipe has nothing to be written into, and nobody may
+    /// ever write to it.
     pub(super) fn regular(path: &Path, trust: Trust) -> Self {
         Self { may_stream: false, ..Self::new(path, trust) }
     }
@@ -173,8 +173,8 @@ fn leads_out() -> io::Error {
     )
 }
 
-/// A link must not make a file of another kind readable: one with another ending, a plan or a file of secrets, or one that is hidden
-/// anywhere below `tree`, where the name itself is not.
+/// A link must not make a file of another kind readable: one with another ending, a plan or a file of
+/// secrets, or one that is hidden anywhere below `tree`, where the name itself is not.
 fn same_kind(name: &Path, real: &Path, tree: &Path) -> io::Result<()> {
     let is_cluster_file = |path: &Path| path.to_str().is_some_and(evenkeel::is_cluster_file);
     let hidden = |path: &Path| {

@@ -61,7 +61,8 @@ fn by_name(file: Option<&Path>) -> Result<GraphFormat, String> {
         // What is no file is refused when it is written.
         None if file.starts_with("/dev") => Ok(GraphFormat::Mermaid),
         _ => Err(format!(
-            "how to draw {} is not told by its name: use an ending of .svg, .mmd or .mermaid, or give --format",
+            "how to draw {} is not told by its name: use an ending of .svg, .mmd or .mermaid, or give \
+            --format",
             file.shown()
         )),
     }

@@ -1,4 +1,5 @@
-//! Guards at the command line: what stands against a change is told, and stops it unless it is overridden by name.
+//! Guards at the command line: what stands against a change is told, and stops it unless it is overridden by
+//! name.
 
 use evenkeel::change::Override;
 use evenkeel::{Diagnostic, SourceFile, codes};

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use evenkeel::import::report::{self, Detail};
-use evenkeel::import::{Director, Files, Outcome, Request, import};
+use evenkeel::import::{Director, ImportFiles, Outcome, Request, import};
 use evenkeel::render;
 use evenkeel_schemas::scalars::{Cidr, InterfaceName, Name};
 
@@ -165,10 +165,11 @@ fn is_user(text: &str) -> bool {
     !text.is_empty() && !text.contains(|char: char| char.is_whitespace() || char.is_control() || char == ':')
 }
 
-/// Files of this machine: regular ones, since a pipe waits for whoever writes into it and a device never ends.
+/// Files of this machine: regular ones, since a pipe waits for whoever writes into it and a device never
+/// ends.
 struct Disk;
 
-impl Files for Disk {
+impl ImportFiles for Disk {
     fn read(&self, path: &str) -> Result<Vec<u8>, String> {
         let bytes = disk::read(Path::new(path), MAX_BYTES + 1).map_err(|error| match error.kind() {
             io::ErrorKind::IsADirectory => "it is a directory".to_owned(),

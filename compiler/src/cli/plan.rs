@@ -55,7 +55,7 @@ fn plan(arguments: &Plan, terminal: &Terminal) -> Option<ExitCode> {
         PlanFormat::Diff => terminal.page(|out, _| render::unified(&base.fleet, &after, view.hosts, out)),
         PlanFormat::Markdown => terminal.say(render::markdown(&comparison, &view).trim_end_matches('\n')),
         PlanFormat::Json => {
-            terminal.json(&change::Document { comparison: &comparison, hosts: view.hosts });
+            terminal.json(&change::PlanDocument { comparison: &comparison, hosts: view.hosts });
         }
     }
     if let Some(file) = &arguments.save {
@@ -77,8 +77,8 @@ fn plan(arguments: &Plan, terminal: &Terminal) -> Option<ExitCode> {
     Some(if changes { ExitCode::from(CHANGES) } else { ExitCode::SUCCESS })
 }
 
-/// The hosts that are asked for. One that is nowhere is a mistake: to show nothing of it would look as if nothing
-/// changed there.
+/// The hosts that are asked for. One that is nowhere is a mistake: to show nothing of it would look as if
+/// nothing changed there.
 #[expect(clippy::option_option, reason = "nothing is wrong, and all hosts are shown")]
 fn chosen(
     arguments: &Plan,

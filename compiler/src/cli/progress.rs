@@ -1,5 +1,5 @@
-//! What a command that takes long is doing: a line on standard error that is gone when it is done. Only people at a
-//! terminal see it, and only of what takes over a second.
+//! What a command that takes long is doing: a line on standard error that is gone when it is done. Only
+//! people at a terminal see it, and only of what takes over a second.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

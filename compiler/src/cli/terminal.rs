@@ -1,6 +1,8 @@
-//! Standard output and standard error. Everything that the command prints goes through here, so that it ends as people and scripts expect:
+//! Standard output and standard error. Everything that the command prints goes through here, so that it ends
+//! as people and scripts expect:
 //!
-//! - a reader that has gone (`| head`) is told nothing more, and the command goes on to its own end and exit code;
+//! - a reader that has gone (`| head`) is told nothing more, and the command goes on to its own end and exit
+//!   code;
 //! - output that cannot be written otherwise (a full disk) is an error at the end, when all else is done.
 
 use std::cell::{Cell, RefCell};
@@ -71,7 +73,8 @@ impl Terminal {
         self.progress.take();
     }
 
-    /// A result that is written bit by bit; `write` hears whether it is to have colour. It ends with a newline.
+    /// A result that is written bit by bit; `write` hears whether it is to have colour. It ends with a
+    /// newline.
     pub(super) fn page(&self, write: impl FnOnce(&mut dyn fmt::Write, bool) -> fmt::Result) {
         self.output(|| {
             let out = io::stdout();
@@ -200,8 +203,8 @@ impl Terminal {
     }
 }
 
-/// The command line with one usage line for each command, whatever is wrong: those that clap makes for an error show the options that
-/// were given as if they were required.
+/// The command line with one usage line for each command, whatever is wrong: those that clap makes for an
+/// error show the options that were given as if they were required.
 pub(super) fn with_whole_usage(mut command: clap::Command) -> clap::Command {
     command.build();
     let names: Vec<String> = command.get_subcommands().map(|one| one.get_name().to_owned()).collect();

@@ -2,12 +2,14 @@
 
 super::codes! {
     MAX_CHANGE = "EK1001" Error "more changes than the cluster file allows at once":
-        "`policy.max_change` says how many percent of the objects that are there one `apply` or `compile` may \
+        "`policy.max_change` says how many percent of the objects that are there one `apply` or `compile` \
+        may \
          change or remove; what is added does not count. It is there for the merge that went wrong and the \
          variable that was empty. Look at the plan. If it is what you mean, give `--override max_change`.";
     PREVENT_REMOVAL = "EK1002" Error "something protected would be removed":
         "A host, virtual router or service with `prevent_removal = true` is not removed, by `apply` or by \
-         `compile`. The protection is kept in the plans that are there, so deleting the block does not delete \
+         `compile`. The protection is kept in the plans that are there, so deleting the block does not \
+         delete \
          it. To remove it for good apply `prevent_removal = false` first, or give \
          `--override prevent_removal=` and its name.";
     NOTHING_LEFT = "EK1003" Error "nothing of what was there would be left":
@@ -30,7 +32,8 @@ super::codes! {
          are never in them. Name the cluster file with `--secrets-from`; its plans must be those of the \
          saved plan. Secrets in files on the hosts, or in credentials, need nothing.";
     BROKEN_BASE = "EK1009" Error "what to compare with cannot be used":
-        "`--against` names plans or a revision that cannot be read or is not valid, so that no difference can \
+        "`--against` names plans or a revision that cannot be read or is not valid, so that no difference \
+        can \
          be told. The message says why. Give another base: a directory of plans, `git:` and a revision, or \
          `none` when nothing is there yet.";
     LOCKED = "EK1010" Error "somebody else is applying to this directory":

@@ -35,7 +35,8 @@ super::codes! {
     BAD_INCLUDE = "EK0009" Error "an include that cannot be followed":
         "An include is a path relative to the file that it stands in, with `/` between its parts, and \
          ends in `.toml`. Other files are not read, since lines of what is read may be shown; nor are plans \
-         and files of secrets that `evenkeel` writes. An include may not lead out of the directory of the cluster file: a cluster is one directory, \
+         and files of secrets that `evenkeel` writes. An include may not lead out of the directory of the \
+         cluster file: a cluster is one directory, \
          which can be read at any revision of a repository, and a change to it that somebody \
          proposes cannot make a build server show its own files. A cluster file on standard input \
          is in no directory and includes nothing.";

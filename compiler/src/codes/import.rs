@@ -35,19 +35,26 @@ super::codes! {
         "The script, group, process or file is defined nowhere in the configuration. keepalived leaves the \
          reference out.";
     IMPORT_DUPLICATE = "EK1111" Error "the same thing is configured twice":
-        "Two instances with one VRID on an interface, two real servers with one address, an address twice in a list: \
+        "Two instances with one VRID on an interface, two real servers with one address, an address twice in \
+        a list: \
          keepalived takes one of them and logs the other.";
     IMPORT_INCOMPLETE = "EK1112" Error "something necessary is missing":
         "An instance without VRID or interface, a virtual server without real servers: there is nothing to \
          run, and nothing that could be imported.";
     IMPORT_FOREIGN = "EK1113" Error "this is no configuration of keepalived":
-        "The file holds bytes that no text has, or none of its words is one of keepalived's: it is a program, or the configuration of \
-         something else. Nothing of it was read. Name the director's main file, mostly `/etc/keepalived/keepalived.conf`.";
+        "The file holds bytes that no text has, or none of its words is one of keepalived's: it is a \
+        program, or the configuration of \
+         something else. Nothing of it was read. Name the director's main file, mostly \
+         `/etc/keepalived/keepalived.conf`.";
     IMPORT_NOTHING = "EK1114" Error "there is nothing to import":
-        "The file is empty, or it has no `vrrp_instance` and no `virtual_server` for this director: a director that does nothing. \
+        "The file is empty, or it has no `vrrp_instance` and no `virtual_server` for this director: a \
+        director that does nothing. \
          With lines such as `@dir1` say by `--id` which of them the director reads.";
     IMPORT_BLANK = "EK1115" Error "a blank that is none":
-        "Only spaces and tabs separate words in keepalived's configuration. A no-break space or another blank of \
-         Unicode, which comes along when a text is copied from a web page or a word processor, is part of the word \
-         that it stands at: keepalived then does not know the keyword, or the value. The import reads it as keepalived does.";
+        "Only spaces and tabs separate words in keepalived's configuration. A no-break space or another \
+        blank of \
+         Unicode, which comes along when a text is copied from a web page or a word processor, is part of \
+         the word \
+         that it stands at: keepalived then does not know the keyword, or the value. The import reads it as \
+         keepalived does.";
 }

@@ -94,7 +94,8 @@ super::codes! {
     SAME_BUT_FOR_CASE = "EK0239" Error "two hosts differ in upper and lower case only":
         "A plan is a file called like its host. Where file names do not distinguish case, as on macOS, on \
          Windows and on many shares, `dir1.plan.toml` and `DIR1.plan.toml` are one file: a checkout of the \
-         plans has one of the two, and a host would get the other's. Names of hosts in DNS do not distinguish \
+         plans has one of the two, and a host would get the other's. Names of hosts in DNS do not \
+         distinguish \
          case either.";
     DEVICE_NAME = "EK0240" Warning "a host is called like a device":
         "Windows takes files called `con`, `prn`, `aux`, `nul`, `com1` to `com9` and `lpt1` to `lpt9`, \

@@ -8,7 +8,8 @@ super::codes! {
         "The kernel counts these times in whole seconds, and takes zero as \"leave it as it is\": the \
          setting would be what was there before, and different on every director.";
     UNKNOWN_IPVS_SYSCTL = "EK0603" Error "not a setting of IPVS":
-        "Keys of `ipvs.sysctls` are the names of files in `/proc/sys/net/ipv4/vs` that hold one number, without \
+        "Keys of `ipvs.sysctls` are the names of files in `/proc/sys/net/ipv4/vs` that hold one number, \
+        without \
          anything before them. Others belong to the host's own `sysctl.d`.";
     IPVS_SYSCTL_VALUE = "EK0604" Error "a setting of IPVS cannot have this value":
         "The kernel refuses the value, or takes it for another one; then the daemon would write it again \
@@ -25,7 +26,8 @@ super::codes! {
          must have looked. Less than five seconds would take back every change. The time is in whole \
          seconds.";
     IPVS_SYSCTL_NOT_KNOWN = "EK0608" Warning "a setting of IPVS that this version does not know":
-        "The known settings are those of Linux 5.10 to 7.2 that hold one number. A newer kernel may have more, so \
+        "The known settings are those of Linux 5.10 to 7.2 that hold one number. A newer kernel may have \
+        more, so \
          another name is taken as it is written, and so is its value. A director whose kernel does not have \
          it says so in its status and log, and goes on without: a misspelled name does nothing.";
     UNSUPPORTED = "EK0801" Error "not supported by this version":

@@ -44,7 +44,8 @@ super::codes! {
          for everyone else is 254.";
     TOO_MANY_VIPS = "EK0412" Error "too many VIPs for one advertisement":
         "An advertisement lists every VIP of its virtual router, each family in its own; the count \
-         is one byte and the packet is not fragmented on an MTU of 1500. Split the VIPs over several virtual routers.";
+         is one byte and the packet is not fragmented on an MTU of 1500. Split the VIPs over several virtual \
+         routers.";
     SECRET_PATH = "EK0413" Error "the path of a secret is not absolute":
         "The daemon has no directory of its own that a relative path could start from. The file is \
          read on each director, not where this is compiled.";

@@ -16,7 +16,8 @@ super::codes! {
     REAL_SERVER_ELSEWHERE = "EK0505" Error "a real server is not on the segment of the VIP":
         "Direct routing reaches a real server by its MAC address, so director and real server must \
          be on one Ethernet segment without a router between them.";
-    REAL_SERVER_IS_DIRECTOR = "EK0506" Warning "a masqueraded real server is also a director of the same router":
+    REAL_SERVER_IS_DIRECTOR = "EK0506" Warning "a masqueraded real server is also a director of the same \
+        router":
         "While the host is Master it answers itself. While another director is, its answers would have to \
          go back through that one, but its gateway cannot be a VIP that it may hold itself: clients get \
          answers from an address that they did not ask. With direct routing and tunnels a director may be \
@@ -63,7 +64,8 @@ super::codes! {
          family only what the host's own routing brings there is balanced, and real servers are given no \
          address to accept.";
     LINK_LOCAL_VIP = "EK0519" Error "a service on a link-local VIP":
-        "A link-local address is of an interface: a real server that has it on `lo` does not accept what comes \
+        "A link-local address is of an interface: a real server that has it on `lo` does not accept what \
+        comes \
          in elsewhere, and answers would not leave its segment.";
     REAL_SERVER_FAMILY = "EK0520" Error "a real server is not of the VIP's address family":
         "Direct routing and masquerade keep packets in their family: IPv4 clients need real servers \
@@ -91,7 +93,8 @@ super::codes! {
     TUNNEL_KEY = "EK0526" Error "a tunnel has no such setting":
         "Only `gue` has a UDP port, and only `gue` can leave its checksum to the real server's \
          network card (`remote`). `gre` can have a checksum, `ipip` has none.";
-    OTHER_FAMILY_SYNCHRONISED = "EK0527" Error "a real server of the other family where connections are synchronised":
+    OTHER_FAMILY_SYNCHRONISED = "EK0527" Error "a real server of the other family where connections are \
+        synchronised":
         "What directors tell each other of a connection has room for one address family, so the kernel \
          refuses a real server of the other family while a synchronisation runs on the director.";
     GRE_TWO_CHECKSUMS = "EK0528" Error "GRE with and without a checksum at one address":
@@ -167,6 +170,7 @@ super::codes! {
     UDP_STAYS_WITH_QUIESCED = "EK0552" Warning "UDP clients stay with a quiesced real server":
         "A real server that fails and is quiesced stays in the table with weight 0 and keeps its clients. \
          IPVS forgets a UDP client 300 s after its last packet, so one that always sends from the same port \
-         stays with it for ever, and no setting of the kernel changes that. A TCP client gives up and connects \
+         stays with it for ever, and no setting of the kernel changes that. A TCP client gives up and \
+         connects \
          anew. Removed real servers lose their UDP clients at once.";
 }

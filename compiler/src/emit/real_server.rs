@@ -18,9 +18,9 @@ const MAIN_TABLE: u32 = 254;
 
 /// The VIPs that a real server accepts. Labels are of IPv4.
 ///
-/// The IPv4 ones are on ends of tunnels as well: the kernel's loose check of the way back, which is asked for there (`sysctls`), drops
-/// whatever comes in on an interface without any address (`__fib_validate_source` in its `net/ipv4/fib_frontend.c`). With scope
-/// `host` no packet gets its source from there.
+/// The IPv4 ones are on ends of tunnels as well: the kernel's loose check of the way back, which is asked for
+/// there (`sysctls`), drops whatever comes in on an interface without any address (`__fib_validate_source` in
+/// its `net/ipv4/fib_frontend.c`). With scope `host` no packet gets its source from there.
 pub(super) fn addresses(host: &Host, duties: &Duties) -> Vec<plan::Address> {
     let address = |vip: &Ip| plan::Address {
         interface: InterfaceName::loopback(),

@@ -15,7 +15,7 @@ pub(super) fn virtual_servers(tasks: &Tasks<'_>, director: &Name) -> Vec<plan::V
     let accepted = &tasks.duties(director).accepted;
     let mut all = Vec::new();
     for (name, service) in tasks.services(director) {
-        let maker = Maker { name, service, accepted };
+        let maker = ServerMaker { name, service, accepted };
         for front in &service.fronts {
             match &service.taken {
                 Taken::Transport { ports, .. } => {
@@ -32,14 +32,14 @@ pub(super) fn virtual_servers(tasks: &Tasks<'_>, director: &Name) -> Vec<plan::V
 }
 
 /// What the virtual servers of a service are made from.
-struct Maker<'a> {
+struct ServerMaker<'a> {
     name: &'a Name,
     service: &'a Balanced,
     /// VIPs that the director accepts as a real server.
     accepted: &'a BTreeSet<Ip>,
 }
 
-impl Maker<'_> {
+impl ServerMaker<'_> {
     fn virtual_server(&self, front: &Front, socket: Option<(Ip, Port)>) -> plan::VirtualServer {
         let service = self.service;
         let port = socket.map(|(_, port)| port);

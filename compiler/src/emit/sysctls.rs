@@ -31,10 +31,10 @@ const NO_REDIRECTS: (&str, &str) = ("send_redirects", "0");
 /// The same of IPv6, which cannot be told not to send redirects: the real server does not believe them.
 const BELIEVES_NO_REDIRECTS_V6: (&str, &str) = ("accept_redirects", "0");
 
-/// What comes out of a tunnel is from a client, and the way to clients leads through another interface:
-/// the strict check, 1, would drop it. The kernel takes the larger of `all` and the interface, so 0 would
-/// be overruled by a host's `all` of 1, and 2, the loose check, is not; but it wants an address on the interface (`real_server`). IPv6
-/// has no such check.
+/// What comes out of a tunnel is from a client, and the way to clients leads through another interface: the
+/// strict check, 1, would drop it. The kernel takes the larger of `all` and the interface, so 0 would be
+/// overruled by a host's `all` of 1, and 2, the loose check, is not; but it wants an address on the interface
+/// (`real_server`). IPv6 has no such check.
 const TUNNEL_END: (&str, &str) = ("rp_filter", "2");
 
 /// A real server keeps quiet about the VIPs it holds: it answers ARP only for addresses of the

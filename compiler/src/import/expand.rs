@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use super::foreign;
 use super::notes::{Finding, Notes, Use};
 use super::sequence::{self, Sequence};
-use super::source::{ExpandedLine, Files, Source, Spot};
+use super::source::{ExpandedLine, ImportFiles, Source, Spot};
 use super::words::{comment_continues, is_blank, trimmed, without_comment};
 use crate::codes;
 
@@ -20,11 +20,11 @@ const MAX_INPUT_LINES: usize = 500_000;
 const MAX_LINES: usize = 1_000_000;
 /// Bytes of one line when everything in it is expanded.
 const MAX_LINE_BYTES: usize = 64 * 1024;
-/// Bytes of one line as keepalived reads it: a longer one is several lines to it, and a parameter that would make one
-/// longer is left as it is.
+/// Bytes of one line as keepalived reads it: a longer one is several lines to it, and a parameter that would
+/// make one longer is left as it is.
 const LINE_BYTES: usize = 1023;
-/// Where a director has its configuration. What it includes from there is read from the copy that is imported:
-/// the machine of the import may have a keepalived of its own.
+/// Where a director has its configuration. What it includes from there is read from the copy that is
+/// imported: the machine of the import may have a keepalived of its own.
 const HOME: &str = "/etc/keepalived/";
 /// What a step of expanding counts in bytes, however short the line.
 const STEP: usize = 256;
@@ -42,14 +42,14 @@ pub(super) struct Whose<'a> {
 
 /// Reads the file at `path` and all that it includes. `None` when that file itself cannot be read.
 pub(super) fn expand(
-    files: &dyn Files,
+    files: &dyn ImportFiles,
     path: &str,
     whose: Whose<'_>,
     sources: &mut Vec<Source>,
     notes: &mut Notes,
 ) -> Result<Vec<ExpandedLine>, String> {
     let text = files.read(path)?;
-    let mut reader = Reader {
+    let mut reader = Expander {
         files,
         whose,
         sources,
@@ -75,8 +75,8 @@ struct Collecting {
     spot: Spot,
 }
 
-struct Reader<'a> {
-    files: &'a dyn Files,
+struct Expander<'a> {
+    files: &'a dyn ImportFiles,
     whose: Whose<'a>,
     sources: &'a mut Vec<Source>,
     notes: &'a mut Notes,
@@ -93,7 +93,7 @@ struct Reader<'a> {
     over: bool,
 }
 
-impl Reader<'_> {
+impl Expander<'_> {
     fn file(&mut self, path: &str, bytes: Vec<u8>) {
         // Comments in old encodings are common; what is not UTF-8 elsewhere shows up as a wrong value.
         let mut text = String::from_utf8_lossy(&bytes).into_owned();
@@ -283,8 +283,10 @@ impl Reader<'_> {
                 return match sequence::parse(line) {
                     Ok((sequence, rest)) => self.repeat(&sequence, rest, spot, depth),
                     Err(message) => self.notes.finding(
-                        Finding::new(&codes::IMPORT_DEFINITION, spot, message, "cannot be followed")
-                            .hint("~SEQ(name, first, step, last) or ~LST(name, value, value), then the line to repeat"),
+                        Finding::new(&codes::IMPORT_DEFINITION, spot, message, "cannot be followed").hint(
+                            "~SEQ(name, first, step, last) or ~LST(name, value, value), then the line \
+                                to repeat",
+                        ),
                     ),
                 };
             }

@@ -1,4 +1,5 @@
-//! Files that are no configuration of keepalived: with bytes that no text has, without any of its words, or without anything to import.
+//! Files that are no configuration of keepalived: with bytes that no text has, without any of its words, or
+//! without anything to import.
 
 use super::lines::is_significant;
 use super::notes::{Finding, Notes, Use};

@@ -1,7 +1,9 @@
-//! What became of each line of the input: every line that has a statement is here exactly once, whatever was said of it and however often.
+//! What became of each line of the input: every line that has a statement is here exactly once, whatever was
+//! said of it and however often.
 //!
-//! What reading and merging say of statements and of things that stand at several places is sorted by line here. A line of which nothing
-//! was said takes it from its block; a line of which even that says nothing is to be decided, so that none is lost in silence.
+//! What reading and merging say of statements and of things that stand at several places is sorted by line
+//! here. A line of which nothing was said takes it from its block; a line of which even that says nothing is
+//! to be decided, so that none is lost in silence.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -142,7 +144,7 @@ impl Places {
 
 /// What is known of a line while it is sorted.
 #[derive(Debug, Default)]
-struct Draft {
+struct LineDraft {
     ours: Vec<Ours>,
     reasons: Vec<Reason>,
     fate: Option<Fate>,
@@ -150,7 +152,7 @@ struct Draft {
     said: Vec<String>,
 }
 
-impl Draft {
+impl LineDraft {
     fn add(&mut self, fate: Fate, reason: Option<Reason>, ours: Option<Ours>) {
         self.fate = Some(self.fate.map_or(fate, |before| before.min(fate)));
         if let Some(reason) = reason
@@ -217,7 +219,7 @@ struct Sorter<'a> {
     /// Directors whose configurations were not read to their ends.
     cut: BTreeSet<usize>,
     dropped: BTreeMap<Spot, (Fate, String)>,
-    drafts: BTreeMap<Spot, Draft>,
+    drafts: BTreeMap<Spot, LineDraft>,
     /// Blocks of which nothing is carried or known, with the outermost one that says so.
     blocks: BTreeMap<Spot, (Fate, Spot)>,
     general: Vec<Reason>,
@@ -388,7 +390,7 @@ impl Sorter<'_> {
     }
 
     /// What a line is of which no statement was said. Returns the block whose fate it shares.
-    fn unsaid(&self, spot: Spot, draft: &mut Draft, placed: Option<&Placed>) -> Option<Spot> {
+    fn unsaid(&self, spot: Spot, draft: &mut LineDraft, placed: Option<&Placed>) -> Option<Spot> {
         let told = self.told.get(&spot);
         if let Some(what) = self.input.notes.uses.get(&spot) {
             match (told, what) {
@@ -445,7 +447,8 @@ impl Sorter<'_> {
 /// What is said of a line that a condition leaves out.
 const OTHER_DIRECTOR: &str = "its condition is not met: it is for another director";
 
-/// What is said of a line that nothing else is said of. A test fails on it: it is a mistake of the importer's.
+/// What is said of a line that nothing else is said of. A test fails on it: it is a mistake of the
+/// importer's.
 pub const UNSAID: &str =
     "the import does not say what becomes of this line: compare it with the cluster file";
 

@@ -1,5 +1,5 @@
-//! From the models of all directors to one cluster: what belongs together, what they disagree about, and what no
-//! configuration of keepalived says. The result is the cluster file as a value; `write` makes text of it.
+//! From the models of all directors to one cluster: what belongs together, what they disagree about, and what
+//! no configuration of keepalived says. The result is the cluster file as a value; `write` makes text of it.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -49,7 +49,7 @@ struct Merger<'a> {
     configs: &'a [Config],
     notes: &'a mut Notes,
     merged: Merged,
-    routers: Vec<routers::Router>,
+    routers: Vec<routers::MergedRouter>,
     /// By name.
     hosts: BTreeMap<String, hosts::Host>,
     /// Names of hosts by address.
@@ -58,14 +58,14 @@ struct Merger<'a> {
     holders: BTreeMap<IpAddr, usize>,
     segments: segments::Segments,
     /// Names that were given, by section.
-    taken: BTreeMap<&'static str, Names>,
+    taken: BTreeMap<&'static str, FreeNames>,
 }
 
 /// Names that were given, and the number that comes next where one is wanted again.
 #[derive(Debug, Default)]
-struct Names(BTreeMap<String, usize>);
+struct FreeNames(BTreeMap<String, usize>);
 
-impl Names {
+impl FreeNames {
     /// The name, or where it is taken one with a number behind it.
     fn free(&mut self, name: &str) -> String {
         if !self.0.contains_key(name) {

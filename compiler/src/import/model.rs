@@ -1,5 +1,6 @@
-//! What a director's configuration means: its instances, virtual servers and what they track, with keepalived's
-//! defaults filled in, in the words of the cluster file. One director knows nothing of the others here.
+//! What a director's configuration means: its instances, virtual servers and what they track, with
+//! keepalived's defaults filled in, in the words of the cluster file. One director knows nothing of the
+//! others here.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

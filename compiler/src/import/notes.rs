@@ -166,8 +166,9 @@ impl Notes {
         self.uses.insert(spot, what);
     }
 
-    /// The block that begins at a line was read and is not in the cluster file: neither the line nor any line in it is carried,
-    /// and nothing about them is left to decide. [`Fate::Carried`] says that it has no effect in keepalived either.
+    /// The block that begins at a line was read and is not in the cluster file: neither the line nor any line
+    /// in it is carried, and nothing about them is left to decide. [`Fate::Carried`] says that it has no
+    /// effect in keepalived either.
     pub(super) fn dropped(&mut self, spot: Spot, fate: Fate, why: impl Into<String>) {
         self.dropped.entry(spot).or_insert_with(|| (fate, why.into()));
     }

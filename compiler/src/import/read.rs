@@ -1,5 +1,6 @@
-//! From statements to the model. This file has what all blocks share: the order in which they are read, and noting what
-//! becomes of a keyword. Values are read in `read/values.rs`; the other files below `read/` know one kind of block each.
+//! From statements to the model. This file has what all blocks share: the order in which they are read, and
+//! noting what becomes of a keyword. Values are read in `read/values.rs`; the other files below `read/` know
+//! one kind of block each.
 
 use std::collections::BTreeMap;
 
@@ -89,8 +90,8 @@ struct Reader<'a> {
     virtual_routers: BTreeMap<instance::Identity, usize>,
     /// Virtual servers by what they balance and their protocol.
     targets: BTreeMap<(Vec<Target>, String), usize>,
-    /// Names of instances that a sync group has, the first such group, and whether it keeps the weights of what its
-    /// members track.
+    /// Names of instances that a sync group has, the first such group, and whether it keeps the weights of
+    /// what its members track.
     in_group: BTreeMap<String, (String, bool)>,
     /// Names of sync groups, and where the first of each is.
     group_names: BTreeMap<String, Spot>,
@@ -103,8 +104,9 @@ struct Reader<'a> {
 const FIRST_PREFERENCE: u32 = 16_384;
 
 impl Reader<'_> {
-    /// keepalived knows a name only after its definition. What it reads before all else, or puts together at the end,
-    /// comes first here: `global_defs`, groups of interfaces and addresses, and which instances are in a group.
+    /// keepalived knows a name only after its definition. What it reads before all else, or puts together at
+    /// the end, comes first here: `global_defs`, groups of interfaces and addresses, and which instances are
+    /// in a group.
     fn run(&mut self, statements: &[Statement]) {
         let known: Vec<&Statement> = statements
             .iter()
@@ -264,7 +266,8 @@ impl Reader<'_> {
         self.notes.item(owner, item);
     }
 
-    /// What the statement that is read says counts, and what the block said of the same thing before does not.
+    /// What the statement that is read says counts, and what the block said of the same thing before does
+    /// not.
     fn says(&mut self, thing: &'static str) {
         let Some(before) = self.spoken.insert(thing, self.note).filter(|before| *before != self.note) else {
             return;
@@ -274,7 +277,8 @@ impl Reader<'_> {
         self.notes.without_effect(before, format!("{again}the last counts"));
     }
 
-    /// Whether nobody said this in the block before. keepalived keeps the first, and ignores what comes later.
+    /// Whether nobody said this in the block before. keepalived keeps the first, and ignores what comes
+    /// later.
     fn says_first(&mut self, thing: &'static str, statement: &Statement) -> bool {
         let Some(before) = self.spoken.get(thing).copied() else {
             self.spoken.insert(thing, self.note);

@@ -1,7 +1,8 @@
-//! What an import says: how much behaves otherwise, what became of each line, findings, and whether the result compiles.
+//! What an import says: how much behaves otherwise, what became of each line, findings, and whether the
+//! result compiles.
 //!
-//! Every line of the input that has a statement is in a report once. For people lines that are alike are one entry with their places;
-//! programs get each line.
+//! Every line of the input that has a statement is in a report once. For people lines that are alike are one
+//! entry with their places; programs get each line.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -92,7 +93,8 @@ impl Section {
     }
 }
 
-/// The report for people: the summary, findings in the input, what became of each line, and what the compiler says.
+/// The report for people: the summary, findings in the input, what became of each line, and what the compiler
+/// says.
 #[must_use]
 pub fn human(request: &Request, import: &Import, detail: Detail, styled: bool) -> String {
     let (bold, plain) = if styled { ("\u{1b}[1m", "\u{1b}[0m") } else { ("", "") };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// What the importer needs of the world: files, and files whose names match a pattern.
-pub trait Files {
+pub trait ImportFiles {
     /// The bytes of a file.
     ///
     /// # Errors
@@ -21,7 +21,7 @@ pub trait Files {
 #[derive(Debug, Default, Clone)]
 pub struct FilesInMemory(pub BTreeMap<String, Vec<u8>>);
 
-impl Files for FilesInMemory {
+impl ImportFiles for FilesInMemory {
     fn read(&self, path: &str) -> Result<Vec<u8>, String> {
         self.0.get(path).cloned().ok_or_else(|| "the file does not exist".to_owned())
     }

@@ -1,14 +1,14 @@
-//! From lines to statements: words, and the statements in their braces, as keepalived reads them. Which keywords have
-//! a block is `keywords::Level`'s to know; no keyword has another meaning here.
+//! From lines to statements: words, and the statements in their braces, as keepalived reads them. Which
+//! keywords have a block is `keywords::Level`'s to know; no keyword has another meaning here.
 //!
-//! keepalived knows no braces but those of its keywords: the `{` of an unknown keyword is ignored, so that its `}`
-//! closes the block around it, and a forgotten `}` makes the next block's lines lines of the open one. The tree has
-//! what keepalived has, and a finding says so.
+//! keepalived knows no braces but those of its keywords: the `{` of an unknown keyword is ignored, so that
+//! its `}` closes the block around it, and a forgotten `}` makes the next block's lines lines of the open
+//! one. The tree has what keepalived has, and a finding says so.
 
 use super::keywords::{Level, Shape};
 use super::notes::{Fate, Finding, Notes};
 use super::source::{ExpandedLine, Spot};
-use super::words::{self, Piece, pieces};
+use super::words::{self, LinePiece, pieces};
 use crate::codes;
 
 /// How deep blocks stand in each other at most; keepalived's own keywords go five deep.
@@ -50,8 +50,8 @@ impl Statement {
         self.words.join(" ")
     }
 
-    /// Its words as a program has them: with the quotes and escapes of a shell. `None` when a quotation mark is left
-    /// open.
+    /// Its words as a program has them: with the quotes and escapes of a shell. `None` when a quotation mark
+    /// is left open.
     pub(super) fn arguments(&self) -> Option<Vec<String>> {
         match &self.raw {
             Some(raw) => words::arguments(raw),
@@ -96,9 +96,9 @@ impl Builder<'_> {
     fn line(&mut self, line: &ExpandedLine) {
         for piece in pieces(&line.text) {
             match piece {
-                Piece::Text(text) => self.text(text, line.spot),
-                Piece::Open => self.opening(line.spot),
-                Piece::Close => self.closing(line.spot),
+                LinePiece::Text(text) => self.text(text, line.spot),
+                LinePiece::Open => self.opening(line.spot),
+                LinePiece::Close => self.closing(line.spot),
             }
         }
     }
@@ -194,12 +194,14 @@ impl Builder<'_> {
             && level.shape(&keyword) == Shape::Unknown
         {
             let what = format!(
-                "`{keyword}` inside another block: a `}}` is missing before it, and keepalived reads its lines as lines of `{around}`"
+                "`{keyword}` inside another block: a `}}` is missing before it, and keepalived reads its \
+                lines as lines of `{around}`"
             );
             finding(what, ignored).hint("close the block before it")
         } else {
             let what = format!(
-                "`{keyword}` has no block in `{around}`: its lines are read as lines of that, and its `}}` ends that"
+                "`{keyword}` has no block in `{around}`: its lines are read as lines of that, and its `}}` \
+                ends that"
             );
             finding(what, ignored).hint("take the block out; what follows it is lost in keepalived")
         };

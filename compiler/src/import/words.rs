@@ -1,14 +1,14 @@
 //! One line of keepalived's language: its comment, its words, its quotes, and its braces.
 //!
-//! Blanks are ASCII: any other, such as a no-break space, is part of a word. Only `"` quotes; a backslash is a sign
-//! like any other but before `#` and `!`. Programs are read a second time, with the quotes and escapes of a shell:
-//! [`arguments`]. Nothing here knows a keyword or looks beyond the line.
+//! Blanks are ASCII: any other, such as a no-break space, is part of a word. Only `"` quotes; a backslash is
+//! a sign like any other but before `#` and `!`. Programs are read a second time, with the quotes and escapes
+//! of a shell: [`arguments`]. Nothing here knows a keyword or looks beyond the line.
 
 use std::borrow::Cow;
 
 /// A piece of a line: keepalived reads what stands before, between and after braces as lines of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Piece<'a> {
+pub(super) enum LinePiece<'a> {
     /// Words.
     Text(&'a str),
     /// `{`
@@ -48,8 +48,8 @@ pub(super) fn false_blank(text: &str) -> Option<char> {
     })
 }
 
-/// A line up to its comment, which `#` or `!` begins outside quotes; before them a backslash takes that meaning
-/// away, and goes.
+/// A line up to its comment, which `#` or `!` begins outside quotes; before them a backslash takes that
+/// meaning away, and goes.
 pub(super) fn without_comment(line: &str) -> Cow<'_, str> {
     let bytes = line.as_bytes();
     let mut quoted = false;
@@ -87,20 +87,21 @@ pub(super) fn without_comment(line: &str) -> Cow<'_, str> {
     Cow::Owned(trimmed(&out).to_owned())
 }
 
-/// Whether a line has a comment that ends with a backslash, which 2.2 takes for the end of the line before it.
+/// Whether a line has a comment that ends with a backslash, which 2.2 takes for the end of the line before
+/// it.
 pub(super) fn comment_continues(line: &str) -> bool {
     let kept = without_comment(line);
     line.trim_end().ends_with('\\') && !kept.is_empty() && !kept.ends_with('\\')
 }
 
 /// The pieces of a line without its comment.
-pub(super) fn pieces(line: &str) -> Vec<Piece<'_>> {
+pub(super) fn pieces(line: &str) -> Vec<LinePiece<'_>> {
     let mut out = Vec::new();
     let mut rest = trimmed(line);
     while !rest.is_empty() {
         let piece = match rest.as_bytes().first() {
-            Some(b'{') => Some(Piece::Open),
-            Some(b'}') => Some(Piece::Close),
+            Some(b'{') => Some(LinePiece::Open),
+            Some(b'}') => Some(LinePiece::Close),
             _ => None,
         };
         let length = match piece {
@@ -110,7 +111,7 @@ pub(super) fn pieces(line: &str) -> Vec<Piece<'_>> {
             }
             None => {
                 let length = brace(rest).unwrap_or(rest.len());
-                out.push(Piece::Text(trimmed(&rest[..length])));
+                out.push(LinePiece::Text(trimmed(&rest[..length])));
                 length
             }
         };
@@ -151,8 +152,8 @@ pub(super) fn words(text: &str) -> (Vec<String>, bool) {
     }
 }
 
-/// The words of a text as a shell reads them, with `"`, `'` and escapes but nothing else of a shell. `None` when a
-/// quotation mark is left open or nothing follows a backslash.
+/// The words of a text as a shell reads them, with `"`, `'` and escapes but nothing else of a shell. `None`
+/// when a quotation mark is left open or nothing follows a backslash.
 pub(super) fn arguments(text: &str) -> Option<Vec<String>> {
     let mut out = Vec::new();
     let mut word: Option<String> = None;
@@ -222,13 +223,13 @@ mod tests {
         let mut out: Vec<String> = Vec::new();
         for piece in pieces(&line) {
             match piece {
-                Piece::Text(text) => {
+                LinePiece::Text(text) => {
                     let (words, open) = words(text);
                     out.extend(words.into_iter().map(|word| format!("«{word}»")));
                     out.extend(open.then(|| "open".to_owned()));
                 }
-                Piece::Open => out.push("{".to_owned()),
-                Piece::Close => out.push("}".to_owned()),
+                LinePiece::Open => out.push("{".to_owned()),
+                LinePiece::Close => out.push("}".to_owned()),
             }
         }
         out.join(" ")

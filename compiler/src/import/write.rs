@@ -9,14 +9,15 @@ use serde_json::{Map, Value};
 /// Longest line of a list or table before it is broken.
 const WIDTH: usize = 100;
 
-/// Writes the cluster file. Keys have the order of the language, and defaults that it leaves out are left out.
+/// Writes the cluster file. Keys have the order of the language, and defaults that it leaves out are left
+/// out.
 pub(super) fn write(
     head: &str,
     cluster: &Map<String, Value>,
     comments: &BTreeMap<(String, String), String>,
 ) -> String {
-    // Through the types of the language, so that no key can be misspelt. What they refuse is written as it is:
-    // the compiler then says what is wrong with it, at its place.
+    // Through the types of the language, so that no key can be misspelt. What they refuse is written as it
+    // is: the compiler then says what is wrong with it, at its place.
     let typed = serde_json::from_value::<Cluster>(Value::Object(cluster.clone())).ok();
     let whole = match typed.and_then(|cluster| serde_json::to_value(cluster).ok()) {
         Some(Value::Object(whole)) => whole,

@@ -11,7 +11,7 @@ use crate::source::Fault;
 const MAX_LISTED: usize = 1000;
 
 /// What a pattern leads to.
-pub(super) struct Found {
+pub(super) struct Matched {
     /// In the order of their names.
     pub(super) paths: Vec<String>,
     /// Whether it has wildcards: then what is not there is no mistake.
@@ -19,12 +19,12 @@ pub(super) struct Found {
 }
 
 /// The paths that `pattern` in the file `by` may mean, from the top of the tree.
-pub(super) fn expand(files: &dyn Files, by: &str, pattern: &str) -> Result<Found, Fault> {
+pub(super) fn expand(files: &dyn Files, by: &str, pattern: &str) -> Result<Matched, Fault> {
     let directory = by.rsplit_once('/').map_or("", |(directory, _)| directory);
     let parts = normal(directory, pattern)?;
     let mut walk = Walk { files, listed: 0, paths: Vec::new() };
     walk.down(String::new(), &parts)?;
-    Ok(Found { paths: walk.paths, wild: parts.iter().any(|part| is_wild(part)) })
+    Ok(Matched { paths: walk.paths, wild: parts.iter().any(|part| is_wild(part)) })
 }
 
 /// The parts of a path without `.` and `..`.

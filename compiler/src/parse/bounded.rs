@@ -1,9 +1,9 @@
 //! Reads TOML in which anything may be wrong: no more mistakes are gathered than are told.
 //!
-//! The parser gathers all mistakes or only the first, and each takes some hundred bytes: a file of
-//! 16 MiB can hold millions. So a text with mistakes is read from its beginning, four times as far each time,
-//! until it has shown enough of them: all of that together takes no longer than a third of the last. Where its
-//! syntax has enough mistakes is found out before, without keeping any.
+//! The parser gathers all mistakes or only the first, and each takes some hundred bytes: a file of 16 MiB can
+//! hold millions. So a text with mistakes is read from its beginning, four times as far each time, until it
+//! has shown enough of them: all of that together takes no longer than a third of the last. Where its syntax
+//! has enough mistakes is found out before, without keeping any.
 
 use toml::de::{DeTable, Error};
 use toml_parser::parser::{RecursionGuard, ValidateWhitespace, parse_document};

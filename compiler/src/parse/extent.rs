@@ -1,5 +1,6 @@
-//! How much is in a text, before anything is made of it: the parser takes some hundred bytes for each table, and some dozen for
-//! each word, so a text of 16 MiB can stand for gigabytes. What a cluster may hold is far below.
+//! How much is in a text, before anything is made of it: the parser takes some hundred bytes for each table,
+//! and some dozen for each word, so a text of 16 MiB can stand for gigabytes. What a cluster may hold is far
+//! below.
 
 use toml_parser::Source;
 use toml_parser::lexer::TokenKind;
@@ -7,8 +8,8 @@ use toml_parser::lexer::TokenKind;
 use crate::codes;
 use crate::diagnostic::{Diagnostic, Place};
 
-/// Tables and lists of all files together. 20,000 services with 40 real servers each have fewer, and have used up most of
-/// [`crate::MAX_BYTES`].
+/// Tables and lists of all files together. 20,000 services with 40 real servers each have fewer, and have
+/// used up most of [`crate::MAX_BYTES`].
 const MAX_TABLES: usize = 1_000_000;
 /// Keys, values and punctuation marks of all files together. A table with one key and a comma has six.
 const MAX_TOKENS: usize = 8_000_000;
@@ -17,7 +18,8 @@ const MAX_OPEN: usize = 1000;
 /// Texts up to this are not looked at: they cannot hold so much, and what they nest costs nothing.
 const SMALL: usize = 1024 * 1024;
 
-/// What bytes alone say: at least as much as there is, for what stands in texts and comments is counted as well.
+/// What bytes alone say: at least as much as there is, for what stands in texts and comments is counted as
+/// well.
 #[derive(Debug, Default)]
 struct Guess {
     bytes: usize,

@@ -18,7 +18,8 @@ pub(crate) enum Choice {
     OneKey,
 }
 
-/// Answers how the table at a path chooses among its shapes, if it does. The schema knows, and a tree knows no schema.
+/// Answers how the table at a path chooses among its shapes, if it does. The schema knows, and a tree knows
+/// no schema.
 pub(crate) type ChoiceAt = fn(&[String]) -> Option<Choice>;
 
 /// The key that names further files. Every file may have it.

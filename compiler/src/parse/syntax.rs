@@ -26,7 +26,7 @@ pub(super) fn diagnostics(text: &str, errors: &[Error]) -> (Vec<Diagnostic>, boo
     errors.sort_by_key(|(place, _)| place.start);
     let mut found = Vec::new();
     let mut last_line: Option<usize> = None;
-    let mut lines = Lines { text, offset: 0, line: 0 };
+    let mut lines = LineCounter { text, offset: 0, line: 0 };
     let mut brackets = Brackets { bytes: text.as_bytes(), at: 0, open: Vec::new() };
     let (mut searches, mut searched) = (0, 0);
     let mut again = 0;
@@ -56,13 +56,13 @@ pub(super) fn diagnostics(text: &str, errors: &[Error]) -> (Vec<Diagnostic>, boo
 }
 
 /// Counts lines forward.
-struct Lines<'a> {
+struct LineCounter<'a> {
     text: &'a str,
     offset: usize,
     line: usize,
 }
 
-impl Lines<'_> {
+impl LineCounter<'_> {
     fn at(&mut self, offset: usize) -> usize {
         let between = self.text.as_bytes().get(self.offset..offset).unwrap_or_default();
         self.line += between.iter().filter(|byte| **byte == b'\n').count();

@@ -6,10 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write};
 
-use evenkeel_schemas::change::{Action, FieldChange, Origin, StepKind, Summary, Warning};
+use evenkeel_schemas::change::{Action, ChangeSummary, FieldChange, Origin, StepKind, Warning};
 use evenkeel_schemas::scalars::Name;
 
-use crate::change::{Block, Comparison, Delta, HostDelta, Warned, blocks, does, is_implied, names, word};
+use crate::change::{Comparison, Delta, HostBlock, HostDelta, Warned, blocks, does, is_implied, names, word};
 
 const GREEN: &str = "\u{1b}[32m";
 const YELLOW: &str = "\u{1b}[33m";
@@ -91,7 +91,7 @@ pub fn objects(all: &Comparison<'_>, view: &View<'_>, styled: bool, out: &mut dy
     }
     for block in blocks(&hosts, view.full) {
         writeln!(out, "{}{}{}", paint(BOLD), heading(&block.hosts, view), paint(RESET))?;
-        let mut lines = Lines::new(all, view, &block);
+        let mut lines = HostLines::new(all, view, &block);
         for delta in &block.deltas {
             lines.object(delta, &mut |line| {
                 let color = match line.action {
@@ -115,14 +115,15 @@ pub fn objects(all: &Comparison<'_>, view: &View<'_>, styled: bool, out: &mut dy
 
 /// `Plan: 3 to add, 1 to change, 0 to remove on 2 of 4 hosts.` These words do not change.
 #[must_use]
-pub fn summary(summary: &Summary) -> String {
-    let Summary { add, change, remove, hosts_changed, hosts } = summary;
+pub fn summary(summary: &ChangeSummary) -> String {
+    let ChangeSummary { add, change, remove, hosts_changed, hosts } = summary;
     let plural = if *hosts == 1 { "" } else { "s" };
     if add + change + remove == 0 {
         return format!("No changes. {hosts} host{plural} as wanted.");
     }
     format!(
-        "Plan: {add} to add, {change} to change, {remove} to remove on {hosts_changed} of {hosts} host{plural}."
+        "Plan: {add} to add, {change} to change, {remove} to remove on {hosts_changed} of {hosts} \
+        host{plural}."
     )
 }
 
@@ -182,7 +183,7 @@ pub(super) fn heading(hosts: &[&HostDelta<'_>], view: &View<'_>) -> String {
 }
 
 /// One line about hosts.
-pub(super) struct Line<'l> {
+pub(super) struct HostLine<'l> {
     /// Set when it is the first line of an object.
     pub(super) action: Option<Action>,
     pub(super) text: &'l str,
@@ -190,7 +191,7 @@ pub(super) struct Line<'l> {
 }
 
 /// What changes on the hosts of a block, line by line.
-pub(super) struct Lines<'c, 'a> {
+pub(super) struct HostLines<'c, 'a> {
     all: &'c Comparison<'a>,
     full: bool,
     hosts: &'c [&'c HostDelta<'a>],
@@ -198,10 +199,10 @@ pub(super) struct Lines<'c, 'a> {
     origin: String,
 }
 
-type Each<'e> = &'e mut dyn FnMut(Line<'_>) -> fmt::Result;
+type Each<'e> = &'e mut dyn FnMut(HostLine<'_>) -> fmt::Result;
 
-impl<'c, 'a> Lines<'c, 'a> {
-    pub(super) fn new(all: &'c Comparison<'a>, view: &View<'_>, block: &'c Block<'c, 'a>) -> Self {
+impl<'c, 'a> HostLines<'c, 'a> {
+    pub(super) fn new(all: &'c Comparison<'a>, view: &View<'_>, block: &'c HostBlock<'c, 'a>) -> Self {
         Self { all, full: view.full, hosts: &block.hosts, text: String::new(), origin: String::new() }
     }
 
@@ -233,7 +234,7 @@ impl<'c, 'a> Lines<'c, 'a> {
 
     fn tell(&self, action: Option<Action>, each: Each<'_>) -> fmt::Result {
         let origin = (!self.origin.is_empty()).then_some(self.origin.as_str());
-        each(Line { action, text: &self.text, origin })
+        each(HostLine { action, text: &self.text, origin })
     }
 
     fn heading(&mut self, delta: &Delta<'_>) -> fmt::Result {
@@ -259,7 +260,7 @@ impl<'c, 'a> Lines<'c, 'a> {
         self.origin.clear();
         let Some(first) = first else { return Ok(()) };
         place(first, &mut self.origin)?;
-        if self.hosts.len() < 2 || !Block::has_lines_of_its_own(delta) {
+        if self.hosts.len() < 2 || !HostBlock::has_lines_of_its_own(delta) {
             return Ok(());
         }
         let mut told = vec![first.clone()];

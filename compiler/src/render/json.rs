@@ -6,7 +6,7 @@ use evenkeel_schemas::report::{
 
 use crate::Compilation;
 use crate::codes;
-use crate::diagnostic::{Diagnostic, Label, Outside, Spot};
+use crate::diagnostic::{Diagnostic, FileSpot, Label, Outside};
 use crate::source::{Lines, SourceFile};
 
 /// The page of the project that explains all codes.
@@ -61,7 +61,7 @@ fn finding(source: &SourceFile, lines: &Lines<'_>, diagnostic: &Diagnostic) -> F
         Some(Related { file, place, label }) => (file, place, Some(label)),
         None => {
             let Outside { file, at } = &diagnostic.outside;
-            let Spot { line, column, byte } = *at;
+            let FileSpot { line, column, byte } = *at;
             let at = Position { line, column, byte };
             let file = file.as_deref().unwrap_or(source.name()).to_owned();
             (file, Place { start: at.clone(), end: at }, None)

@@ -7,8 +7,8 @@ use std::fmt::Write;
 
 use evenkeel_schemas::change::Action;
 
-use super::change::{Lines, View, heading, objects, stages, summary, warnings, write_more};
-use crate::change::{Block, Comparison, HostDelta, blocks};
+use super::change::{HostLines, View, heading, objects, stages, summary, warnings, write_more};
+use crate::change::{Comparison, HostBlock, HostDelta, blocks};
 
 /// What GitHub takes in a comment, in characters. GitLab takes more.
 const LIMIT: usize = 65_536;
@@ -122,7 +122,7 @@ fn fits(out: &str, block: &str, share: usize) -> bool {
     out.chars().count() + block.chars().count() <= LIMIT / share - RESERVE / share
 }
 
-fn title(block: &Block<'_, '_>, view: &View<'_>) -> String {
+fn title(block: &HostBlock<'_, '_>, view: &View<'_>) -> String {
     let count = |action| block.deltas.iter().filter(|delta| delta.action() == action).count();
     format!(
         "{}: {} to add, {} to change, {} to remove",
@@ -134,8 +134,13 @@ fn title(block: &Block<'_, '_>, view: &View<'_>) -> String {
 }
 
 /// In the colours of a diff: a change is drawn with `!`. As many objects as fit, and how many these are.
-fn body<'a>(all: &Comparison<'a>, view: &View<'_>, block: &Block<'_, 'a>, room: usize) -> (String, usize) {
-    let mut lines = Lines::new(all, view, block);
+fn body<'a>(
+    all: &Comparison<'a>,
+    view: &View<'_>,
+    block: &HostBlock<'_, 'a>,
+    room: usize,
+) -> (String, usize) {
+    let mut lines = HostLines::new(all, view, block);
     let (mut out, mut taken) = (String::new(), 0);
     for (shown, delta) in block.deltas.iter().enumerate() {
         let before = out.len();
@@ -212,7 +217,8 @@ mod tests {
             let servers: Vec<String> = (0..hosts).map(|host| format!("{{ host = \"rs{host}\" }}")).collect();
             let _ = writeln!(
                 text,
-                "services.s{service} = {{ router = \"VI_1\", protocol = \"tcp\", port = {}, real_servers = [{}] }}",
+                "services.s{service} = {{ router = \"VI_1\", protocol = \"tcp\", port = {}, real_servers = \
+                [{}] }}",
                 service + 1,
                 servers.join(", ")
             );

@@ -11,7 +11,8 @@ use super::escape::excerpt;
 use crate::source::SourceFile;
 
 const KEYS: [&str; 4] = ["literal", "secret", "password", "pass"];
-/// The keys of a table that stands for a secret. In one with any other key that may be the secret, under a name with a mistake.
+/// The keys of a table that stands for a secret. In one with any other key that may be the secret, under a
+/// name with a mistake.
 const KNOWN: [&str; 3] = ["literal", "file", "credential"];
 
 /// The text of a source with the same number of bytes and lines, without secrets and without what acts on

@@ -49,7 +49,7 @@ pub(crate) struct Router {
     pub(crate) track: Vec<plan::Track>,
     pub(crate) prevent_removal: bool,
     /// One for each family of its VIPs, IPv4 first.
-    pub(crate) instances: Vec<Instance>,
+    pub(crate) instances: Vec<RouterInstance>,
 }
 
 impl Router {
@@ -61,7 +61,7 @@ impl Router {
 
 /// A VRRP instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Instance {
+pub(crate) struct RouterInstance {
     pub(crate) checksum: Checksum,
     /// Ascending by address, after those that are link-local.
     pub(crate) vips: Vec<Cidr>,
@@ -176,7 +176,7 @@ impl<'a> Resolver<'a> {
             let (weight, reverse) = (each.weight, each.reverse);
             track.entry(name).or_insert_with(|| plan::Track { tracker: name.clone(), weight, reverse });
         }
-        let instances: Option<Vec<Instance>> =
+        let instances: Option<Vec<RouterInstance>> =
             families(router).map(|family| self.instance(family, dual)).collect();
         Some(Router {
             vrid: router.vrid,
@@ -199,7 +199,7 @@ impl<'a> Resolver<'a> {
         self.cluster.hosts.get_key_value(director)
     }
 
-    fn instance(&self, family: Family, dual: bool) -> Option<Instance> {
+    fn instance(&self, family: Family, dual: bool) -> Option<RouterInstance> {
         let router = self.router;
         let ours = |of: Option<Family>| !dual || of.is_none_or(|of| of == family);
         let listed = |vips: &[Ip]| -> Option<Vec<Cidr>> {
@@ -243,7 +243,7 @@ impl<'a> Resolver<'a> {
             attached.insert(name.clone(), on);
         }
         let choice = router.version == 3 && family == Family::V4;
-        Some(Instance {
+        Some(RouterInstance {
             checksum: if choice { router.checksum } else { Checksum::default() },
             vips,
             unadvertised_vips,
@@ -309,8 +309,8 @@ impl<'a> Resolver<'a> {
 
     /// Whose advertisements a director counts by multicast. None for what cannot be resolved.
     ///
-    /// All addresses that another one has where it speaks, not only the source of its advertisements: it may be about to change its source, or to
-    /// go from multicast to unicast.
+    /// All addresses that another one has where it speaks, not only the source of its advertisements: it may
+    /// be about to change its source, or to go from multicast to unicast.
     #[expect(clippy::option_option, reason = "whether it could be resolved, and whether there is any")]
     fn directors(&self, name: &Name, family: Family) -> Option<Option<plan::Directors>> {
         let strangers = self.router.strangers;

@@ -6,7 +6,7 @@ use evenkeel_schemas::scalars::{AdvertInterval, Cidr, InterfaceName, Ip, Name, S
 use serde_json::Value;
 
 use super::flatten::{Expected, Flat, Verdict, flatten};
-use super::{Finding, Lookup, Wrong, words};
+use super::{Lookup, ShapeFinding, Wrong, words};
 use crate::codes;
 use crate::diagnostic::{Diagnostic, MAX_ERRORS};
 use crate::parse::{Document, Odd};
@@ -18,8 +18,8 @@ pub(super) fn findings(
     document: &Document<'_>,
     value: &Value,
     odd: &[Odd],
-    told: &dyn Fn(&Finding) -> bool,
-) -> Vec<Finding> {
+    told: &dyn Fn(&ShapeFinding) -> bool,
+) -> Vec<ShapeFinding> {
     let lookup = Lookup::new(document);
     let mut flats = Vec::new();
     for error in super::shape::errors(value) {
@@ -28,7 +28,7 @@ pub(super) fn findings(
     let oddities: BTreeSet<&[OwnedStep]> = odd.iter().map(|odd| odd.path.as_slice()).collect();
     flats.retain(|flat| !oddities.contains(flat.path.as_slice()));
     let mut meant = BTreeSet::new();
-    let mut findings: Vec<Finding> = Vec::new();
+    let mut findings: Vec<ShapeFinding> = Vec::new();
     let mut enough = Enough { told, count: 0 };
     for flat in flats.iter().filter(|flat| matches!(flat.verdict, Verdict::UnknownKeys(_))) {
         unknown_keys(&lookup, flat, &mut findings, &mut meant, &mut enough);
@@ -53,12 +53,12 @@ pub(super) fn findings(
 
 /// When to stop: what is found beyond it is not told.
 struct Enough<'a> {
-    told: &'a dyn Fn(&Finding) -> bool,
+    told: &'a dyn Fn(&ShapeFinding) -> bool,
     count: usize,
 }
 
 impl Enough<'_> {
-    fn count(&mut self, finding: &Finding) {
+    fn count(&mut self, finding: &ShapeFinding) {
         self.count += usize::from((self.told)(finding));
     }
 
@@ -67,7 +67,7 @@ impl Enough<'_> {
     }
 }
 
-fn explain(lookup: &Lookup<'_, '_>, flat: &Flat, root: &Value) -> Option<Finding> {
+fn explain(lookup: &Lookup<'_, '_>, flat: &Flat, root: &Value) -> Option<ShapeFinding> {
     let path: Vec<Step<'_>> = flat.path.iter().map(OwnedStep::borrow).collect();
     let value = at(root, &path)?;
     let mut broken = flat.path.clone();
@@ -106,7 +106,7 @@ fn explain(lookup: &Lookup<'_, '_>, flat: &Flat, root: &Value) -> Option<Finding
         Verdict::WrongType(_) => Wrong::Type,
         _ => Wrong::Value,
     };
-    Some(Finding { path: broken, wrong, diagnostic })
+    Some(ShapeFinding { path: broken, wrong, diagnostic })
 }
 
 /// A list that has something, and too little of it.
@@ -134,7 +134,7 @@ fn lonely(lookup: &Lookup<'_, '_>, flat: &Flat, path: &[Step<'_>], value: &Value
 fn unknown_keys(
     lookup: &Lookup<'_, '_>,
     flat: &Flat,
-    findings: &mut Vec<Finding>,
+    findings: &mut Vec<ShapeFinding>,
     meant: &mut BTreeSet<Vec<OwnedStep>>,
     enough: &mut Enough<'_>,
 ) {
@@ -159,7 +159,7 @@ fn unknown_keys(
             let message = format!("`{}` cannot be a name", key.escape_debug());
             let diagnostic = Diagnostic::new(&codes::BAD_NAME, place, message, "not a name")
                 .hint("use 1 to 63 letters, digits, `_`, `.` or `-`, with a letter or digit at both ends");
-            findings.push(Finding { path, wrong: Wrong::Key { near: None }, diagnostic });
+            findings.push(ShapeFinding { path, wrong: Wrong::Key { near: None }, diagnostic });
             findings.last().into_iter().for_each(|finding| enough.count(finding));
             continue;
         }
@@ -191,7 +191,7 @@ fn unknown_keys(
         };
         let diagnostic = Diagnostic::new(&codes::UNKNOWN_KEY, place, message, "unknown key").hint(hint);
         let near = near.map(str::to_owned);
-        findings.push(Finding { path, wrong: Wrong::Key { near }, diagnostic });
+        findings.push(ShapeFinding { path, wrong: Wrong::Key { near }, diagnostic });
         findings.last().into_iter().for_each(|finding| enough.count(finding));
     }
 }
@@ -418,7 +418,8 @@ fn example(key: &str, path: &[Step<'_>]) -> String {
         "include" => "include = [\"services/*.toml\"]",
         "segments" => "a table `[segments.front]` with `subnets = [\"192.0.2.0/24\"]`",
         "hosts" => {
-            "a table `[hosts]` with a line for each machine: `dir1 = { address = \"192.0.2.11\", interface = \"eth0\" }`"
+            "a table `[hosts]` with a line for each machine: `dir1 = { address = \"192.0.2.11\", interface \
+            = \"eth0\" }`"
         }
         "virtual_routers" if path.len() > 1 => "virtual_routers = [\"VI_1\", \"VI_2\"]",
         "virtual_routers" => "a table `[virtual_routers.VI_1]` with `vrid`, `vips` and `directors`",

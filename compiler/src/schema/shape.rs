@@ -8,13 +8,13 @@ use evenkeel_schemas::json;
 use jsonschema::{PatternOptions, Validator};
 use serde_json::Value;
 
-struct Shape {
+struct ClusterSchema {
     schema: Value,
     validator: Validator,
 }
 
 /// Built from types that are fixed when this is compiled: if it works once it works always.
-static SHAPE: LazyLock<Shape> = LazyLock::new(|| {
+static SHAPE: LazyLock<ClusterSchema> = LazyLock::new(|| {
     let schema = json::cluster();
     let mut options = jsonschema::draft202012::options()
         .should_validate_formats(true)
@@ -24,7 +24,7 @@ static SHAPE: LazyLock<Shape> = LazyLock::new(|| {
         options = options.with_format(name, check);
     }
     let validator = options.build(&schema).expect("the cluster's own schema is valid");
-    Shape { schema, validator }
+    ClusterSchema { schema, validator }
 });
 
 /// Builds the validator, once for all that follow.

@@ -6,7 +6,7 @@
 use crate::path::Step;
 
 /// Some words of another tool that are one key here.
-struct Row {
+struct WordRow {
     tool: Tool,
     /// Separated by spaces.
     words: &'static str,
@@ -31,24 +31,24 @@ impl Tool {
     }
 }
 
-const fn is(words: &'static str, key: &'static str) -> Row {
-    Row { tool: Tool::Keepalived, words, key: Some(key), note: "" }
+const fn is(words: &'static str, key: &'static str) -> WordRow {
+    WordRow { tool: Tool::Keepalived, words, key: Some(key), note: "" }
 }
 
-const fn with_note(words: &'static str, key: &'static str, note: &'static str) -> Row {
-    Row { tool: Tool::Keepalived, words, key: Some(key), note }
+const fn with_note(words: &'static str, key: &'static str, note: &'static str) -> WordRow {
+    WordRow { tool: Tool::Keepalived, words, key: Some(key), note }
 }
 
-const fn needless(words: &'static str, note: &'static str) -> Row {
-    Row { tool: Tool::Keepalived, words, key: None, note }
+const fn needless(words: &'static str, note: &'static str) -> WordRow {
+    WordRow { tool: Tool::Keepalived, words, key: None, note }
 }
 
-const fn ipvsadm(words: &'static str, key: &'static str) -> Row {
-    Row { tool: Tool::Ipvsadm, words, key: Some(key), note: "" }
+const fn ipvsadm(words: &'static str, key: &'static str) -> WordRow {
+    WordRow { tool: Tool::Ipvsadm, words, key: Some(key), note: "" }
 }
 
 /// Of a word with several keys the one that is nearest to where the word stands.
-const ROWS: &[Row] = &[
+const ROWS: &[WordRow] = &[
     is("vrrp_instance", "virtual_routers"),
     is("vrrp_sync_group", "sync_groups"),
     is("vrrp_script vrrp_track_process track_file vrrp_track_file", "trackers"),
@@ -177,7 +177,7 @@ pub(super) struct Word {
 
 /// What the unknown key `word` of the table at `owner` is.
 pub(super) fn key(word: &str, owner: &[Step<'_>]) -> Option<Word> {
-    let spelled = |row: &&Row| row.words.split(' ').any(|own| own.eq_ignore_ascii_case(word));
+    let spelled = |row: &&WordRow| row.words.split(' ').any(|own| own.eq_ignore_ascii_case(word));
     let rows = ROWS.iter().filter(spelled).map(|row| (distance(row, owner), row));
     let (distance, row) = rows.min_by_key(|(distance, _)| *distance)?;
     let word = format!("{}'s `{}`", row.tool.name(), word.escape_debug());
@@ -211,7 +211,7 @@ enum Distance {
     Elsewhere,
 }
 
-fn distance(row: &Row, owner: &[Step<'_>]) -> Distance {
+fn distance(row: &WordRow, owner: &[Step<'_>]) -> Distance {
     let Some(key) = row.key else { return Distance::Below };
     let mut key = steps(key);
     // What is written in `defaults` stands for all objects of its kind.

@@ -66,7 +66,10 @@ fn host_outside(cx: &Context<'_>, out: &mut Findings) {
                 format!("address {ip} of host `{host}` is on no segment"),
                 format!("no subnet holds {ip}"),
             )
-            .hint("correct the address, or add its subnet to a segment; leave it if the cluster does not use it")
+            .hint(
+                "correct the address, or add its subnet to a segment; leave it if the cluster does not use \
+                it",
+            )
         });
     }
 }

@@ -101,14 +101,14 @@ impl CheckAt {
 }
 
 /// A check of a service.
-pub(super) struct At<'a> {
+pub(super) struct ServiceCheck<'a> {
     pub(super) name: &'a Name,
     service: &'a Service,
     pub(super) check: &'a Check,
     at: CheckAt,
 }
 
-impl At<'_> {
+impl ServiceCheck<'_> {
     pub(super) fn path<'p>(&'p self, key: &'p str) -> Vec<Step<'p>> {
         self.at.path(self.name, key)
     }
@@ -125,10 +125,11 @@ impl At<'_> {
 }
 
 /// Every check of every service.
-pub(super) fn all<'a>(cx: &Context<'a>) -> impl Iterator<Item = At<'a>> {
+pub(super) fn all<'a>(cx: &Context<'a>) -> impl Iterator<Item = ServiceCheck<'a>> {
     let services = cx.cluster.services.iter();
-    services
-        .flat_map(|(name, service)| checks(service).map(move |(at, check)| At { name, service, check, at }))
+    services.flat_map(|(name, service)| {
+        checks(service).map(move |(at, check)| ServiceCheck { name, service, check, at })
+    })
 }
 
 fn tcp_check_on_udp(cx: &Context<'_>, out: &mut Findings) {

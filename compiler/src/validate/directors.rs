@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use evenkeel_schemas::cluster::VirtualRouter;
 use evenkeel_schemas::scalars::{Name, Priority};
 
-use super::{Context, Findings, Rule, Vip};
+use super::{Context, Findings, RouterVip, Rule};
 use crate::attach::{Family, HostAddress, is_link_local};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
@@ -29,7 +29,11 @@ fn attached<'a>(cx: &Context<'a>, director: &str) -> Option<Vec<(HostAddress<'a>
 }
 
 /// The first VIP of a router on each segment it needs.
-fn needed<'a>(cx: &Context<'a>, name: &'a Name, router: &'a VirtualRouter) -> BTreeMap<&'a Name, Vip<'a>> {
+fn needed<'a>(
+    cx: &Context<'a>,
+    name: &'a Name,
+    router: &'a VirtualRouter,
+) -> BTreeMap<&'a Name, RouterVip<'a>> {
     let home = cx.home(name, router).map(|(_, segment)| segment);
     let mut needed = BTreeMap::new();
     for vip in cx.all_vips_of(name, router) {
@@ -186,7 +190,8 @@ fn v2_over_ipv6(cx: &Context<'_>, out: &mut Findings) {
                 )
                 .also(cx.value(at!["virtual_routers", name, "version"]), "version 2")
                 .hint(
-                    "write `version = 3`, or give the IPv6 addresses a virtual router of their own with version 3",
+                    "write `version = 3`, or give the IPv6 addresses a virtual router of their own with \
+                    version 3",
                 ),
             );
         }

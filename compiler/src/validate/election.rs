@@ -100,7 +100,10 @@ fn garp_refresh(cx: &Context<'_>, out: &mut Findings) {
                 ),
                 "shorter than `delay`",
             )
-            .hint("write a `refresh` of a minute or more, or remove it: two bursts are enough for most switches"),
+            .hint(
+                "write a `refresh` of a minute or more, or remove it: two bursts are enough for most \
+                switches",
+            ),
         );
     }
 }
@@ -127,7 +130,8 @@ fn garp_burst(cx: &Context<'_>, out: &mut Findings) {
                 &codes::GARP_BURST,
                 cx.value(at!["virtual_routers", name, "garp", "interval"]),
                 format!(
-                    "{packets} packets of gratuitous ARP for `{name}` take longer than `garp.{key}`, which is {span}"
+                    "{packets} packets of gratuitous ARP for `{name}` take longer than `garp.{key}`, which \
+                    is {span}"
                 ),
                 format!("{interval} between two packets"),
             )

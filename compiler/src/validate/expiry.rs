@@ -75,9 +75,16 @@ fn stay_with_quiesced(cx: &Context<'_>, out: &mut Findings) {
             // Who writes 0 beside a drain has chosen.
             (Some(_), Some(_)) => continue,
             (None, Some((drains, ..))) => diagnostic
-                .also(cx.key(at!["services", *drains, "drain"]), format!("clients of `{drains}` stay for a drain"))
+                .also(
+                    cx.key(at!["services", *drains, "drain"]),
+                    format!(
+                        "clients of `{drains}` stay for a \
+                    drain"
+                    ),
+                )
                 .hint(format!(
-                    "choose with `ipvs.sysctls`: `{QUIESCENT} = 1` lets them go in both cases, 0 keeps them in both; or \
+                    "choose with `ipvs.sysctls`: `{QUIESCENT} = 1` lets them go in both cases, 0 keeps them \
+                    in both; or \
                      write `on_failure = \"remove\"`"
                 )),
             (None, None) => continue,

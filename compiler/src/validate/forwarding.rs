@@ -24,7 +24,7 @@ pub(super) const RULES: &[Rule] = &[
 ];
 
 /// Where a service sends packets: a real server, or the sorry server.
-pub(super) struct Target<'a> {
+pub(super) struct ForwardTarget<'a> {
     pub(super) service_name: &'a Name,
     pub(super) service: &'a Service,
     /// The known VIPs of the service; for one by firewall mark an address of its family.
@@ -40,7 +40,7 @@ enum From<'a> {
     SorryServer(Option<Ip>),
 }
 
-impl<'a> Target<'a> {
+impl<'a> ForwardTarget<'a> {
     /// Its role and name.
     pub(super) fn words(&self) -> String {
         match (self.host, &self.from) {
@@ -103,14 +103,14 @@ fn sorry_server<'a>(
     name: &'a Name,
     service: &'a Service,
     fronts: &Rc<[Ip]>,
-) -> Option<Target<'a>> {
+) -> Option<ForwardTarget<'a>> {
     let sorry = service.sorry_server.as_ref()?;
     let host = match (&sorry.host, sorry.address) {
         (Some(host), None) => Some(cx.cluster.hosts.get_key_value(host.as_str())?),
         (None, Some(_)) => None,
         (Some(_), Some(_)) | (None, None) => return None,
     };
-    cx.knows_all(at!["services", name, "sorry_server"]).then(|| Target {
+    cx.knows_all(at!["services", name, "sorry_server"]).then(|| ForwardTarget {
         service_name: name,
         service,
         fronts: Rc::clone(fronts),
@@ -126,12 +126,12 @@ fn targets<'c>(
     cx: &'c Context<'_>,
     name: &'c Name,
     service: &'c Service,
-) -> impl Iterator<Item = Target<'c>> {
+) -> impl Iterator<Item = ForwardTarget<'c>> {
     let known = cx.knows(at!["services", name, "forwarding"]);
     let members = cx.members(name).iter().filter(move |member| cx.knows_member(name, member, "forwarding"));
     let fronts: Rc<[Ip]> = fronts(cx, name, service).into();
     let sorry = sorry_server(cx, name, service, &fronts);
-    let members = members.map(move |member| Target {
+    let members = members.map(move |member| ForwardTarget {
         service_name: name,
         service,
         fronts: Rc::clone(&fronts),
@@ -147,7 +147,7 @@ fn targets<'c>(
 pub(super) fn reached_by<'c>(
     cx: &'c Context<'_>,
     forwarding: &'c [Forwarding],
-) -> impl Iterator<Item = Target<'c>> {
+) -> impl Iterator<Item = ForwardTarget<'c>> {
     let services = cx.cluster.services.iter();
     services
         .flat_map(move |(name, service)| targets(cx, name, service))
@@ -256,7 +256,7 @@ fn real_server_is_director(cx: &Context<'_>, out: &mut Findings) {
     }
 }
 
-/// Where clients come in, see [`Target`].
+/// Where clients come in, see [`ForwardTarget`].
 fn fronts(cx: &Context<'_>, name: &Name, service: &Service) -> Vec<Ip> {
     if service.firewall_mark.is_none() {
         return cx.vips_of_service(name, service);
@@ -411,13 +411,15 @@ fn nat_gateway(cx: &Context<'_>, out: &mut Findings) {
                         &codes::NAT_GATEWAY_APART,
                         place,
                         format!(
-                            "service `{name}` is on `{router_name}`, but the way back from `{host_name}` is on `{owner}`"
+                            "service `{name}` is on `{router_name}`, but the way back from `{host_name}` is \
+                            on `{owner}`"
                         ),
                         format!("a VIP of `{owner}`"),
                     )
                     .also(cx.value(at!["services", name, "router"]), "may have another Master")
                     .hint(format!(
-                        "keep them together: `sync_groups.nat.virtual_routers = [\"{router_name}\", \"{owner}\"]`"
+                        "keep them together: `sync_groups.nat.virtual_routers = \
+                        [\"{router_name}\", \"{owner}\"]`"
                     )),
                 );
             }
@@ -436,7 +438,8 @@ fn nat_gateway(cx: &Context<'_>, out: &mut Findings) {
                         &codes::NAT_GATEWAY,
                         place,
                         format!(
-                            "answers of host `{host_name}` go to {gateway}, not to the directors of service `{name}`"
+                            "answers of host `{host_name}` go to {gateway}, not to the directors of service \
+                            `{name}`"
                         ),
                         label,
                     )

@@ -296,7 +296,10 @@ fn sync_id_taken(cx: &Context<'_>, out: &mut Findings) {
                 Diagnostic::new(
                     &codes::SYNC_ID_TAKEN,
                     again,
-                    format!("connection synchronisations `{other}` and `{name}` have the same id {id} on segment `{home}`"),
+                    format!(
+                        "connection synchronisations `{other}` and `{name}` have the same id {id} on \
+                        segment `{home}`"
+                    ),
                     format!("`{name}`"),
                 )
                 .also(first, format!("`{other}`"))
@@ -349,7 +352,11 @@ fn virtual_mac_too_long(cx: &Context<'_>, out: &mut Findings) {
             Diagnostic::new(
                 &codes::MACVLAN_TOO_LONG,
                 cx.value(at!["virtual_routers", name, "virtual_mac", "interface"]),
-                format!("the interface `{long}` for the virtual MAC of the IPv6 VIPs of `{name}` has {} characters", long.len()),
+                format!(
+                    "the interface `{long}` for the virtual MAC of the IPv6 VIPs of `{name}` has {} \
+                    characters",
+                    long.len()
+                ),
                 format!("at most {} characters, as a 6 is added for IPv6", LONGEST_NAME - 1),
             )
             .hint(format!("shorten it, or remove it to get `vrrp.{0}` and `vrrp6.{0}`", router.vrid)),
@@ -391,15 +398,21 @@ fn virtual_mac_taken<'a>(
         let own = is(&host.interface) && cx.knows(at!["hosts", host_name, "interface"]);
         if own || host.interfaces.keys().any(is) {
             out.push(
-                    Diagnostic::new(
-                        &codes::MACVLAN_NAME,
-                        place.clone(),
-                        format!("the interface `{interface}` for the virtual MAC of `{name}` is one that director `{host_name}` has"),
-                        format!("makes `{interface}`"),
-                    )
-                    .also(cx.key(at!["hosts", host_name]), "this host has it")
-                    .hint("name another with `virtual_mac = { interface = … }`: it is made and removed by the daemon"),
-                );
+                Diagnostic::new(
+                    &codes::MACVLAN_NAME,
+                    place.clone(),
+                    format!(
+                        "the interface `{interface}` for the virtual MAC of `{name}` is one that \
+                            director `{host_name}` has"
+                    ),
+                    format!("makes `{interface}`"),
+                )
+                .also(cx.key(at!["hosts", host_name]), "this host has it")
+                .hint(
+                    "name another with `virtual_mac = { interface = … }`: it is made and removed by \
+                        the daemon",
+                ),
+            );
             break;
         }
     }

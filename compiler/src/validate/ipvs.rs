@@ -39,9 +39,10 @@ const COUNT: Values = Values::Range(0, i32::MAX as i64);
 /// How much larger than needed hash tables are, as a power of two.
 const LOAD_FACTOR: Values = Values::Range(-8, 8);
 
-/// The files of `/proc/sys/net/ipv4/vs` of Linux 5.10 to 7.2 that hold one number (the kernel's `ipvs-sysctl`), ascending.
-/// No kernel has all: `run_estimation` came with 6.1, `est_nice` with 6.2, `conn_lfactor`, `conn_max` and `svc_lfactor` with
-/// 7.x. A host whose kernel lacks one says so and goes on without.
+/// The files of `/proc/sys/net/ipv4/vs` of Linux 5.10 to 7.2 that hold one number (the kernel's
+/// `ipvs-sysctl`), ascending. No kernel has all: `run_estimation` came with 6.1, `est_nice` with 6.2,
+/// `conn_lfactor`, `conn_max` and `svc_lfactor` with 7.x. A host whose kernel lacks one says so and goes on
+/// without.
 const SYSCTLS: [(&str, Values); 30] = [
     ("am_droprate", COUNT),
     ("amemthresh", COUNT),
@@ -198,7 +199,8 @@ fn unknown<'c>(cx: &'c Context<'_>, newer: bool) -> impl Iterator<Item = &'c Str
     keys.filter(move |key| cx.knows(at!["ipvs", "sysctls", key.as_str()]) && may_be_newer(cx, key) == newer)
 }
 
-/// The kernel may be newer than this compiler, so what it does not know is no error; a wrong name costs itself on each host.
+/// The kernel may be newer than this compiler, so what it does not know is no error; a wrong name costs
+/// itself on each host.
 fn unknown_ipvs_sysctl(cx: &Context<'_>, out: &mut Findings) {
     for key in unknown(cx, true) {
         let path = at!["ipvs", "sysctls", key.as_str()];

@@ -1,5 +1,5 @@
-//! EK047x: hosts that are taken out of service, as directors and as real servers. That a service is left with no real server
-//! that takes connections is told in `scheduling`.
+//! EK047x: hosts that are taken out of service, as directors and as real servers. That a service is left with
+//! no real server that takes connections is told in `scheduling`.
 
 use std::cell::LazyCell;
 use std::collections::BTreeSet;

@@ -95,18 +95,19 @@ fn quorum_too_high(cx: &Context<'_>, out: &mut Findings) {
                     &codes::QUORUM_TOO_HIGH,
                     cx.value(at!["services", name, "quorum", "weight"]),
                     format!(
-                        "service `{name}` needs a weight of {}, but all its real servers together have {total}",
+                        "service `{name}` needs a weight of {}, but all its real servers together have \
+                        {total}",
                         quorum.weight
                     ),
                     "cannot be reached",
                 )
-                .also(
-                    cx.key(at!["services", name, "real_servers"]),
-                    format!("{total} together"),
-                )
+                .also(cx.key(at!["services", name, "real_servers"]), format!("{total} together"))
                 .hint(match total {
                     0 => "raise the weights of the real servers".to_owned(),
-                    _ => format!("lower the quorum to {total} or less, or raise the weights of the real servers"),
+                    _ => format!(
+                        "lower the quorum to {total} or less, or raise the weights of the real \
+                        servers"
+                    ),
                 }),
             );
         }
@@ -141,7 +142,8 @@ fn quorum_hysteresis(cx: &Context<'_>, out: &mut Findings) {
             }
             (
                 format!(
-                    "service `{name}` would never come up again: that takes a weight of {}, and there is {total}",
+                    "service `{name}` would never come up again: that takes a weight of {}, and there is \
+                    {total}",
                     weight + hysteresis
                 ),
                 format!("{weight} + {hysteresis} is more than {total}"),

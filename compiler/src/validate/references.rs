@@ -273,7 +273,10 @@ fn unknown_interface(cx: &Context<'_>, out: &mut Findings) {
                 format!("{what} `{interface}`, which this file does not give to {hosts}"),
                 "no such interface there",
             )
-            .hint(format!("correct the name, or list `{interface}` in `interfaces` of the host; leave it if it has no address")),
+            .hint(format!(
+                "correct the name, or list `{interface}` in `interfaces` of the host; leave it if \
+                it has no address"
+            )),
         );
     };
     let mut seen = BTreeSet::new();

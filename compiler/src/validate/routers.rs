@@ -74,7 +74,8 @@ fn duplicate_vrid(cx: &Context<'_>, out: &mut Findings) {
                     &codes::DUPLICATE_VRID,
                     again,
                     format!(
-                        "virtual routers `{other}` and `{name}` have the same VRID {vrid} on segment `{segment}`"
+                        "virtual routers `{other}` and `{name}` have the same VRID {vrid} on segment \
+                        `{segment}`"
                     ),
                     format!("`{name}`"),
                 )
@@ -115,7 +116,8 @@ fn vrid_on_interface(cx: &Context<'_>, out: &mut Findings) {
                         &codes::VRID_ON_INTERFACE,
                         place(name),
                         format!(
-                            "`{other}` and `{name}` have the same VRID {vrid} on interface `{interface}` of director `{host_name}`"
+                            "`{other}` and `{name}` have the same VRID {vrid} on interface `{interface}` of \
+                            director `{host_name}`"
                         ),
                         format!("on segment `{segment}`"),
                     )

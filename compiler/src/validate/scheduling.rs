@@ -363,7 +363,8 @@ fn thresholds(cx: &Context<'_>, out: &mut Findings) {
                     &codes::THRESHOLDS,
                     place,
                     format!(
-                        "real server `{}` of service `{name}` stops at {upper} connections and resumes below {lower}",
+                        "real server `{}` of service `{name}` stops at {upper} connections and resumes below \
+                        {lower}",
                         member.name
                     ),
                     "above the upper threshold",

@@ -38,7 +38,7 @@ const MAX_FRONTS: usize = 4096;
 
 /// One range of ports of one VIP of a service.
 #[derive(Clone, Copy)]
-struct Front<'a> {
+struct PortRange<'a> {
     service: &'a Name,
     /// Index in `ports`; `port` when there is none.
     index: Option<usize>,
@@ -46,7 +46,7 @@ struct Front<'a> {
     last: Port,
 }
 
-impl Front<'_> {
+impl PortRange<'_> {
     fn place(&self, cx: &Context<'_>) -> Place {
         match self.index {
             Some(index) => cx.value(at!["services", self.service, "ports", index]),
@@ -56,7 +56,7 @@ impl Front<'_> {
 }
 
 fn duplicate_service(cx: &Context<'_>, out: &mut Findings) {
-    let mut fronts: BTreeMap<(Ip, Protocol), Vec<Front<'_>>> = BTreeMap::new();
+    let mut fronts: BTreeMap<(Ip, Protocol), Vec<PortRange<'_>>> = BTreeMap::new();
     for (name, service) in &cx.cluster.services {
         let Some(protocol) = service.protocol.filter(|_| cx.knows(at!["services", name, "protocol"])) else {
             continue;
@@ -70,14 +70,14 @@ fn duplicate_service(cx: &Context<'_>, out: &mut Findings) {
                 Some(index) => cx.knows(at!["services", name, "ports", *index]),
                 None => cx.knows(at!["services", name, "port"]),
             });
-            let known = known.map(|(index, first, last)| Front { service: name, index, first, last });
+            let known = known.map(|(index, first, last)| PortRange { service: name, index, first, last });
             fronts.entry((vip, protocol)).or_default().extend(known);
         }
     }
     for ((vip, protocol), mut fronts) in fronts {
         fronts.sort_by_key(|front| (front.first, front.last));
         // Of all that begin before it the one that ends last.
-        let mut widest: Option<Front<'_>> = None;
+        let mut widest: Option<PortRange<'_>> = None;
         for front in fronts {
             if let Some(other) = widest.filter(|other| other.last >= front.first) {
                 let (a, b) = ((other, other.place(cx)), (front, front.place(cx)));
@@ -431,7 +431,10 @@ fn mark_without_vip(cx: &Context<'_>, out: &mut Findings) {
             Diagnostic::new(
                 &codes::MARK_WITHOUT_VIP,
                 cx.value(at!["services", name, "firewall_mark"]),
-                format!("service `{name}` takes {family} packets with mark {mark}, and `{router_name}` has no {family} VIP"),
+                format!(
+                    "service `{name}` takes {family} packets with mark {mark}, and `{router_name}` has \
+                    no {family} VIP"
+                ),
                 "for no VIP",
             )
             .also(cx.value(at!["virtual_routers", router_name, "vips"]), "the VIPs")

@@ -180,7 +180,8 @@ fn timeout_too_long(cx: &Context<'_>, out: &mut Findings) {
             &codes::TRACKER_TIMEOUT,
             cx.value(at!["trackers", name, "timeout"]),
             format!(
-                "the program of tracker `{name}` may run for {timeout}, longer than its interval of {interval}"
+                "the program of tracker `{name}` may run for {timeout}, longer than its interval of \
+                {interval}"
             ),
             "the next look waits for it",
         );
@@ -275,7 +276,10 @@ fn all_at_once(cx: &Context<'_>, out: &mut Findings) {
                     "without a weight a failure takes the director out",
                 )
                 .note("directors of one service check the same real servers, so they lose it together")
-                .hint("leave it if then nobody is to hold the VIPs; otherwise remove it, and give the service a sorry server"),
+                .hint(
+                    "leave it if then nobody is to hold the VIPs; otherwise remove it, and give the \
+                    service a sorry server",
+                ),
             );
         }
     }

@@ -99,7 +99,8 @@ fn two_checksums(cx: &Context<'_>, out: &mut Findings) {
                     &codes::GRE_TWO_CHECKSUMS,
                     cx.value(&target.named_at()),
                     format!(
-                        "{} of service `{name}` gets GRE with {} at {address}, and with {} from service `{service}`",
+                        "{} of service `{name}` gets GRE with {} at {address}, and with {} from service \
+                        `{service}`",
                         target.words(),
                         words(checksum),
                         words(other)

@@ -77,13 +77,15 @@ fn one_way(cx: &Context<'_>, out: &mut Findings) {
                         &codes::ONE_WAY,
                         cx.value(&peer(name, from, index)),
                         format!(
-                            "`{from}` advertises `{name}` to `{to}`, but `{to}` does not advertise to `{from}`"
+                            "`{from}` advertises `{name}` to `{to}`, but `{to}` does not advertise to \
+                            `{from}`"
                         ),
                         "one way only",
                     )
                     .also(answer, format!("`{from}` is not among the peers of `{to}`"))
                     .hint(format!(
-                        "add \"{from}\" to the peers of `{to}`, or remove `peers`: then each advertises to all others"
+                        "add \"{from}\" to the peers of `{to}`, or remove `peers`: then each advertises to \
+                        all others"
                     )),
                 );
             }
@@ -194,12 +196,16 @@ fn unknown_director(cx: &Context<'_>, out: &mut Findings) {
                 Diagnostic::new(
                     &codes::LINK_LOCAL_UNKNOWN,
                     cx.value(at!["virtual_routers", name, "directors", index]),
-                    format!("`{name}` rejects strangers, and the link-local address of director `{director}` is not written"),
+                    format!(
+                        "`{name}` rejects strangers, and the link-local address of director `{director}` \
+                        is not written"
+                    ),
                     "advertises IPv6 from an address that the others do not know",
                 )
                 .also(cx.value(path), "rejects whom it does not know")
                 .hint(format!(
-                    "add the address that `ip -6 address show dev {interface} scope link` shows to `addresses` of host `{director}`"
+                    "add the address that `ip -6 address show dev {interface} scope link` shows to \
+                    `addresses` of host `{director}`"
                 )),
             );
         }

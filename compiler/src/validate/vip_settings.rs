@@ -197,7 +197,8 @@ fn label_of_other_interface(cx: &Context<'_>, out: &mut Findings) {
                 &codes::LABEL_OF_OTHER_INTERFACE,
                 cx.value(&each.path("label")),
                 format!(
-                    "label `{label}` of VIP {vip} does not begin with `{interface}`, its interface on `{director}`"
+                    "label `{label}` of VIP {vip} does not begin with `{interface}`, its interface on \
+                    `{director}`"
                 ),
                 "looks like another interface",
             )

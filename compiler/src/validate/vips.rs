@@ -2,7 +2,7 @@
 
 use evenkeel_schemas::scalars::{Name, Priority};
 
-use super::{Context, Findings, Rule, Vip, duplicates, places, reserved_in, unusable};
+use super::{Context, Findings, RouterVip, Rule, duplicates, places, reserved_in, unusable};
 use crate::attach::is_link_local;
 use crate::codes;
 use crate::diagnostic::Diagnostic;
@@ -45,7 +45,7 @@ fn duplicate_vip(cx: &Context<'_>, out: &mut Findings) {
 }
 
 /// Whether `host` may be meant to be the owner of the VIPs of its router: it has priority 255.
-fn may_be_owner(cx: &Context<'_>, vip: &Vip<'_>, host: &Name) -> bool {
+fn may_be_owner(cx: &Context<'_>, vip: &RouterVip<'_>, host: &Name) -> bool {
     let path = at!["virtual_routers", vip.router, "priorities"];
     let entry = at!["virtual_routers", vip.router, "priorities", host];
     let priorities = cx.cluster.virtual_routers.get(vip.router).map(|router| &router.priorities);

@@ -168,7 +168,10 @@ fn rule_for_everything(cx: &Context<'_>, out: &mut Findings) {
                     format!("rule {} of `{name}` matches every packet of the director", rule.preference),
                     format!("everything goes by table {}", rule.table),
                 )
-                .hint("say which packets are meant with `from`, `to`, `input_interface` or `firewall_mark`; if all of a family are meant, write its whole network as `from`"),
+                .hint(
+                    "say which packets are meant with `from`, `to`, `input_interface` or `firewall_mark`; \
+                    if all of a family are meant, write its whole network as `from`",
+                ),
             );
         }
     }

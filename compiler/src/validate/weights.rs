@@ -36,7 +36,10 @@ fn zero_weight(cx: &Context<'_>, out: &mut Findings) {
                         ),
                         "has no effect",
                     )
-                    .hint("remove `weight`, and a failure takes the director out of the election; keepalived's `weight 0` means that"),
+                    .hint(
+                        "remove `weight`, and a failure takes the director out of the election; \
+                        keepalived's `weight 0` means that",
+                    ),
                 );
             }
         }

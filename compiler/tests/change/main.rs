@@ -116,7 +116,7 @@ fn pairs() -> impl Strategy<Value = ([u8; BYTES], [u8; BYTES])> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 4, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 4))]
 
     #[test]
     fn equal_clusters_have_no_difference(bytes in prop::array::uniform::<_, BYTES>(any::<u8>())) {
@@ -139,7 +139,7 @@ proptest! {
         let (before, after) = (fleet(&model::text(&first)), fleet(&model::text(&second)));
         let cluster: Name = "pair".parse().expect("name");
         let comparison = Comparison::new(&inputs(&cluster, &before, &after));
-        let document = change::Document { comparison: &comparison, hosts: None };
+        let document = change::PlanDocument { comparison: &comparison, hosts: None };
         prop_assert_eq!(
             serde_json::to_string_pretty(&document).expect("JSON"),
             serde_json::to_string_pretty(&comparison.document()).expect("JSON")
@@ -165,12 +165,21 @@ proptest! {
         let (before, after) = (fleet(&model::text(&first)), fleet(&model::text(&second)));
         let stages = change::stages(&before, &after);
         match walk(&before, &after, &stages) {
-            Ok(last) => prop_assert!(last == after, "not there after the last stage: {}", apart(&last, &after)),
-            Err(error) => prop_assert!(false, "{}\n--- from\n{}\n--- to\n{}", error, model::text(&first), model::text(&second)),
+            Ok(last) => {
+                prop_assert!(last == after, "not there after the last stage: {}", apart(&last, &after))
+            }
+            Err(error) => prop_assert!(
+                false,
+                "{}\n--- from\n{}\n--- to\n{}",
+                error,
+                model::text(&first),
+                model::text(&second)
+            ),
         }
         let described = difference(&before, &after).stages;
         for (host, state) in &after {
-            let last = described.iter().rev().find_map(|stage| stage.hosts.iter().find(|step| step.host == *host));
+            let last =
+                described.iter().rev().find_map(|stage| stage.hosts.iter().find(|step| step.host == *host));
             prop_assert!(last.is_none_or(|step| step.step == StepKind::Whole), "{} {:?}", host, state.plan);
         }
     }
@@ -186,7 +195,11 @@ proptest! {
                 break;
             };
             now = walk(&now, &after, std::slice::from_ref(next)).map_err(|error| {
-                TestCaseError::fail(format!("{error}\n--- from\n{}\n--- to\n{}", model::text(&first), model::text(&second)))
+                TestCaseError::fail(format!(
+                    "{error}\n--- from\n{}\n--- to\n{}",
+                    model::text(&first),
+                    model::text(&second)
+                ))
             })?;
         }
         prop_assert!(now == after, "{}", apart(&now, &after));

@@ -80,7 +80,8 @@ pub(crate) fn text(bytes: &[u8; BYTES]) -> String {
         let out = out(bytes, host, &routers, &services);
         let _ = writeln!(
             text,
-            "h{host} = {{ address = \"{}{}\", addresses = [\"{}\"], interface = \"eth{}\"{protected}{out}{} }}",
+            "h{host} = {{ address = \"{}{}\", addresses = [\"{}\"], interface = \"eth{}\"{protected}{out}{} \
+            }}",
             net(host >= FRONT),
             10 + host + moved,
             address6(bytes, host),
@@ -143,7 +144,8 @@ fn address6(bytes: &[u8; BYTES], host: usize) -> String {
     format!("{}{}", net6(host >= FRONT), 10 + host + moved)
 }
 
-/// Whether a real server is drained, and whether a director is in maintenance where every router has another one.
+/// Whether a real server is drained, and whether a director is in maintenance where every router has another
+/// one.
 fn out(bytes: &[u8; BYTES], host: usize, routers: &[Router], services: &[Service<'_>]) -> &'static str {
     let byte = |host: usize| usize::from(bytes[OUT + host]);
     let serves = services.iter().any(|service| service.hosts.contains(&host));

@@ -1,5 +1,6 @@
-//! The files of the judge, made of the table of keywords in `words.txt`: each keyword right, in wrong case, twice, with bad
-//! values, in a wrong block, with odd blanks, in comments and conditions, and quoted; and combinations by a seed.
+//! The files of the judge, made of the table of keywords in `words.txt`: each keyword right, in wrong case,
+//! twice, with bad values, in a wrong block, with odd blanks, in comments and conditions, and quoted; and
+//! combinations by a seed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -365,7 +366,8 @@ impl Random {
     }
 }
 
-/// Files whose objects have several statements each, right ones more often than wrong ones, in an order by chance.
+/// Files whose objects have several statements each, right ones more often than wrong ones, in an order by
+/// chance.
 pub(crate) fn generated(seed: u64, count: usize) -> Vec<File> {
     let table = table();
     let mut random = Random(seed);

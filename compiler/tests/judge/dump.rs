@@ -44,8 +44,8 @@ impl Part {
     }
 }
 
-/// What keepalived has that evenkeel has no word for: the line of its dump, its value when nobody asked for it, and the keywords
-/// that ask for it. A `*` is any value.
+/// What keepalived has that evenkeel has no word for: the line of its dump, its value when nobody asked for
+/// it, and the keywords that ask for it. A `*` is any value.
 pub(crate) const ROUTER_DEFAULTS: [(&str, &str); 12] = [
     ("Gratuitous ARP for each secondary VMAC", ""),
     ("Down timer adverts", "3"),
@@ -85,7 +85,8 @@ pub(crate) const GLOBAL_DEFAULTS: [(&str, &str); 13] = [
     ("VRRP strict mode", "false"),
 ];
 
-/// Whether keepalived has read its configuration to the end: values that it sets last are numbers of its own until then.
+/// Whether keepalived has read its configuration to the end: values that it sets last are numbers of its own
+/// until then.
 pub(crate) fn is_whole(text: &str) -> bool {
     let unset = ["= 4294967295", "= 18446744073709550", "VRRP Version = 0", "= 9223372036854775807"];
     // The identity of connection synchronisation is set when a daemon starts it.
@@ -374,7 +375,8 @@ fn vip(facts: &mut Facts, object: &str, property: &str, item: &str, virtual_mac:
     }
 }
 
-/// `prepend 198.51.100.0/24 src 192.0.2.100 via inet 192.0.2.1 dev eth0 proto 18 metric 10`, in words that both sides use.
+/// `prepend 198.51.100.0/24 src 192.0.2.100 via inet 192.0.2.1 dev eth0 proto 18 metric 10`, in words that
+/// both sides use.
 fn route(item: &str, own: &str) -> String {
     let mut words: Vec<&str> = item.split_whitespace().skip(1).collect();
     let mut out = BTreeMap::new();

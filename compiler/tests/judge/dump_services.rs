@@ -360,7 +360,8 @@ pub(crate) fn numbers(text: &str) -> String {
     out.iter().map(|(first, last)| format!("{first}-{last}")).collect::<Vec<_>>().join(" ")
 }
 
-/// What each URL of a checker asks for: evenkeel has a check for each. One without properties where there are no URLs.
+/// What each URL of a checker asks for: evenkeel has a check for each. One without properties where there are
+/// no URLs.
 fn urls(part: &Part, inherited: Option<&str>) -> Vec<BTreeMap<String, String>> {
     let host = part.get("Virtualhost").or(inherited);
     let mut out: Vec<BTreeMap<String, String>> = Vec::new();

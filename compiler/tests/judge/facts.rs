@@ -1,4 +1,5 @@
-//! What one side has understood: values by object and property. Both sides speak the same names, so that they can be compared.
+//! What one side has understood: values by object and property. Both sides speak the same names, so that they
+//! can be compared.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! A configuration as the judge looks at it: which words stand on which line in which block. It knows no keyword's meaning
-//! and shares nothing with the importer.
+//! A configuration as the judge looks at it: which words stand on which line in which block. It knows no
+//! keyword's meaning and shares nothing with the importer.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -196,8 +196,8 @@ fn split(line: &str) -> Vec<String> {
     out
 }
 
-/// `text` with a program of this machine in place of those that are not on it: keepalived leaves out what it cannot run, and
-/// that would hide everything else.
+/// `text` with a program of this machine in place of those that are not on it: keepalived leaves out what it
+/// cannot run, and that would hide everything else.
 pub(crate) fn with_programs(text: &str) -> String {
     let runs = |line: &str| {
         let first = line.split_whitespace().next().unwrap_or_default();

@@ -1,9 +1,9 @@
-//! The judge: real keepalived reads a configuration, `evenkeel import` reads it too, and their understanding is compared.
-//! keepalived runs with `--config-test` in namespaces of its own (`room`), with a small library that lets it write what it
-//! has understood (`dump.c`); `verdict` has the laws.
+//! The judge: real keepalived reads a configuration, `evenkeel import` reads it too, and their understanding
+//! is compared. keepalived runs with `--config-test` in namespaces of its own (`room`), with a small library
+//! that lets it write what it has understood (`dump.c`); `verdict` has the laws.
 //!
-//! `EVENKEEL_JUDGE_KEEPALIVED=PATH` takes another keepalived than Debian's. `EVENKEEL_JUDGE_DIR=DIRECTORY` with
-//! `a_directory` judges every file of a directory. `EVENKEEL_SEED` repeats generated files.
+//! `EVENKEEL_JUDGE_KEEPALIVED=PATH` takes another keepalived than Debian's. `EVENKEEL_JUDGE_DIR=DIRECTORY`
+//! with `a_directory` judges every file of a directory. `EVENKEEL_SEED` repeats generated files.
 //! `EVENKEEL_JUDGE_OUT=FILE` writes all differences to a file.
 #![allow(clippy::disallowed_methods, reason = "runs keepalived and reads what it writes")]
 
@@ -109,8 +109,8 @@ fn one(room: &Room, file: &File, tally: &Mutex<Tally>) {
     tally.differences.extend(differences);
 }
 
-/// Judges files and fails when the two understand any of them differently in a way that `known` does not list, or when what it
-/// lists is no longer so. `UPDATE=1` writes the list anew.
+/// Judges files and fails when the two understand any of them differently in a way that `known` does not
+/// list, or when what it lists is no longer so. `UPDATE=1` writes the list anew.
 fn assert_judged(what: &str, files: &[File], known: Option<&str>) {
     let start = Instant::now();
     let mut tally = judge(files);
@@ -150,7 +150,8 @@ fn show(what: &str, tally: &Tally, seconds: f64) -> String {
     kinds.sort_by_key(|(_, list)| std::cmp::Reverse(list.len()));
     let mut out = format!("keepalived {:.1?}, import {:.1?}; ", tally.hearing, tally.understanding);
     out.push_str(&format!(
-        "{what}: {} files (keepalived gives up on {} and never ends on {:?}), {} statements, {} with a plan, {seconds:.1} s: {} differences of {} kinds\n",
+        "{what}: {} files (keepalived gives up on {} and never ends on {:?}), {} statements, {} with a plan, \
+        {seconds:.1} s: {} differences of {} kinds\n",
         tally.files,
         tally.refused,
         tally.endless,
@@ -199,7 +200,8 @@ fn every_keyword_of_the_importer_is_on_trial() {
     assert!(missing.is_empty(), "add to words.txt: {missing:?}");
 }
 
-/// Every file below the directory `EVENKEEL_JUDGE_DIR`; without it every configuration of the cases of import.
+/// Every file below the directory `EVENKEEL_JUDGE_DIR`; without it every configuration of the cases of
+/// import.
 #[test]
 fn a_directory_of_configurations() {
     let given = std::env::var_os("EVENKEEL_JUDGE_DIR");

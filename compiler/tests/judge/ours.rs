@@ -1,5 +1,5 @@
-//! What `evenkeel import` has understood, as facts: from the plan of the director where the cluster file compiles, and from the
-//! cluster file itself, which also has what no plan can hold yet.
+//! What `evenkeel import` has understood, as facts: from the plan of the director where the cluster file
+//! compiles, and from the cluster file itself, which also has what no plan can hold yet.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -130,8 +130,8 @@ fn entries(done: &Import) -> Vec<Entry> {
     entries
 }
 
-/// Takes out of the cluster file what does not compile, until the rest does: what this version's daemon cannot do yet alone,
-/// anything else with its whole object.
+/// Takes out of the cluster file what does not compile, until the rest does: what this version's daemon
+/// cannot do yet alone, anything else with its whole object.
 fn leave_out(document: &mut Table, first: Compilation, cluster: &SourceFile) -> (Compilation, Vec<String>) {
     let mut out = Vec::new();
     let mut text = cluster.text().to_owned();

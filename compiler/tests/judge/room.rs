@@ -1,5 +1,6 @@
-//! The room in which keepalived is heard: namespaces of its own for network and mounts, the interfaces and users that a
-//! file names, and the library that lets it write what it has understood. Nothing in it outlives the test.
+//! The room in which keepalived is heard: namespaces of its own for network and mounts, the interfaces and
+//! users that a file names, and the library that lets it write what it has understood. Nothing in it outlives
+//! the test.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};

@@ -1,7 +1,7 @@
 //! Tables of the laws: what keepalived says that is no matter of the report, and keywords that count once.
 
-/// Keepalived's words that are about the host, its processes or other ways to write the same, and why they are no matter of
-/// the report.
+/// Keepalived's words that are about the host, its processes or other ways to write the same, and why they
+/// are no matter of the report.
 pub(crate) const HOST: [(&str, &str); 31] = [
     ("setting default '", "a default, which the second law compares"),
     ("setting default NAT", "a default, which the second law compares"),
@@ -36,7 +36,8 @@ pub(crate) const HOST: [(&str, &str); 31] = [
     ("Unknown include_check type 'match'", "a word of its manual that 2.2.7 rejects"),
 ];
 
-/// Keywords that are younger than keepalived 2.2.7, which knows none of them: import reads for the keepalived that has them.
+/// Keywords that are younger than keepalived 2.2.7, which knows none of them: import reads for the keepalived
+/// that has them.
 pub(crate) const YOUNGER: [&str; 6] = [
     "tls_compliant",
     "use_symlink_paths",
@@ -46,7 +47,8 @@ pub(crate) const YOUNGER: [&str; 6] = [
     "unicast_fault_no_peer",
 ];
 
-/// A block that is younger, too: its end is that of the block around it to who does not know it, and the rest of that is lost.
+/// A block that is younger, too: its end is that of the block around it to who does not know it, and the rest
+/// of that is lost.
 pub(crate) const YOUNGER_BLOCK: &str = "auth_hmac";
 
 /// Keywords of which one counts in a block.

@@ -1,7 +1,8 @@
 //! The laws: what keepalived says of a file and how it understands it, against what import says and writes.
 //!
 //! 1. What keepalived warns of has an effect in the report: it is not called the same.
-//! 2. What keepalived understands is what import has written, but where the report gives a governing line an effect.
+//! 2. What keepalived understands is what import has written, but where the report gives a governing line an
+//!    effect.
 //! 3. Of a keyword that stands twice in a block, one line has an effect.
 //! 4. Every line is in the report.
 

@@ -88,8 +88,9 @@ pub(in super::super) struct Claim<'a> {
 }
 
 impl Claim<'_> {
-    /// Whether advertisements of `speaker` count, to a director by multicast. One that nobody has named is known by any VIP that
-    /// both have. That exactly the same VIPs count, too, is for faults and not relied on: on the way to new plans they differ.
+    /// Whether advertisements of `speaker` count, to a director by multicast. One that nobody has named is
+    /// known by any VIP that both have. That exactly the same VIPs count, too, is for faults and not relied
+    /// on: on the way to new plans they differ.
     fn counts(&self, speaker: &Self) -> bool {
         let Some(directors) = &self.router.directors else { return true };
         let source = speaker.router.source;

@@ -11,7 +11,7 @@ use evenkeel_schemas::scalars::{InterfaceName, Name};
 use super::super::HostState;
 use super::claims::held;
 use super::parts::{made_interfaces, of_interface};
-use super::{BACKUPS, Host, PREPARE, REJOIN, TIDY, route_key};
+use super::{BACKUPS, PREPARE, REJOIN, StagedHost, TIDY, route_key};
 
 /// Whether `new` has something of a real server that `old` has not.
 pub(super) fn comes(old: Option<&HostState>, new: Option<&HostState>) -> bool {
@@ -43,7 +43,7 @@ pub(super) fn is_of_two_families(server: &VirtualServer) -> bool {
     server.destinations.iter().any(|destination| destination.address.0.is_ipv6() != v6)
 }
 
-impl<'a> Host<'a> {
+impl<'a> StagedHost<'a> {
     /// A virtual server of a VIP that the host has on `lo` is there only while it is Master: what another
     /// Master sends to it, it would send on.
     pub(super) fn virtual_servers(
@@ -55,8 +55,8 @@ impl<'a> Host<'a> {
         let accepted: BTreeSet<IpAddr> = addresses.iter().map(|address| address.address.address()).collect();
         let old = || Self::plan(self.old).into_iter().flat_map(|plan| &plan.virtual_servers);
         let new = || Self::plan(self.new).into_iter().flat_map(|plan| &plan.virtual_servers);
-        // One by firewall mark has several VIPs, which may change at different times. It comes with the first,
-        // and changes or goes with the last, but before real servers tidy up.
+        // One by firewall mark has several VIPs, which may change at different times. It comes with the
+        // first, and changes or goes with the last, but before real servers tidy up.
         let mut turns: BTreeMap<Option<Front>, (bool, BTreeSet<u8>)> = BTreeMap::new();
         for (server, is_old) in old().map(|server| (server, true)).chain(new().map(|server| (server, false)))
         {

@@ -197,11 +197,13 @@ impl Way {
     }
 }
 
-/// Why a stage cannot be applied, of those that fit what is there; `taken` is how many stages were taken, if that is clear.
+/// Why a stage cannot be applied, of those that fit what is there; `taken` is how many stages were taken, if
+/// that is clear.
 fn not_due(number: usize, stages: usize, taken: Option<usize>) -> String {
     match taken {
         None => format!(
-            "stage {number} of {stages} is not due: hosts have taken different stages, and the first that is not complete is due"
+            "stage {number} of {stages} is not due: hosts have taken different stages, and the first that is \
+            not complete is due"
         ),
         Some(0) => {
             format!("stage {number} of {stages} is not due: no stage was taken yet, and stage 1 is due")

@@ -3,7 +3,8 @@
 use super::{Block, MAIL, always, carried, changed, refused};
 
 const SERVICE_MANAGER: &str = "a setting of the service manager: put it into the unit of evenkeeld";
-const OWN_THREAD: &str = "the election has a thread of its own, which waits for no file, script or kernel change; \
+const OWN_THREAD: &str = "the election has a thread of its own, which waits for no file, script or kernel \
+    change; \
                           priorities are set in the unit of evenkeeld";
 const FIREWALL: &str =
     "no firewall rules are written: `no_accept` and the filters of virtual MAC addresses are not carried";
@@ -55,7 +56,8 @@ pub(in super::super) const GLOBAL_DEFS: Block = Block {
     rows: &[
         always("router_id", "a host's name in the cluster file is its name in logs and status"),
         refused(
-            "notification_email notification_email_from smtp_server smtp_helo_name smtp_connect_timeout smtp_alert smtp_alert_vrrp smtp_alert_checker no_email_faults no_checker_emails",
+            "notification_email notification_email_from smtp_server smtp_helo_name smtp_connect_timeout \
+            smtp_alert smtp_alert_vrrp smtp_alert_checker no_email_faults no_checker_emails",
             MAIL,
         ),
         carried("vrrp_version", "virtual_routers.*.version"),
@@ -105,7 +107,8 @@ pub(in super::super) const GLOBAL_DEFS: Block = Block {
         always("vrrp_skip_check_adv_addr", "other VIP lists are counted and never rejected"),
         refused(
             "vrrp_strict",
-            "the rules of the RFCs hold except where keepalived's users need otherwise; a VIP always accepts packets",
+            "the rules of the RFCs hold except where keepalived's users need otherwise; a VIP always accepts \
+            packets",
         ),
         refused("vrrp_down_timer_adverts", "always 3 intervals and the skew time, as the RFCs say"),
         refused(
@@ -117,25 +120,38 @@ pub(in super::super) const GLOBAL_DEFS: Block = Block {
             "advertisements of virtual routers that are not in the plan are not logged",
         ),
         refused(
-            "max_auto_priority min_auto_priority_delay vrrp_priority checker_priority bfd_priority vrrp_no_swap checker_no_swap bfd_no_swap vrrp_rt_priority checker_rt_priority bfd_rt_priority vrrp_rlimit_rttime vrrp_rlimit_rtime checker_rlimit_rttime checker_rlimit_rtime bfd_rlimit_rttime bfd_rlimit_rtime vrrp_cpu_affinity checker_cpu_affinity bfd_cpu_affinity thread_timer_expired",
+            "max_auto_priority min_auto_priority_delay vrrp_priority checker_priority bfd_priority \
+            vrrp_no_swap checker_no_swap bfd_no_swap vrrp_rt_priority checker_rt_priority bfd_rt_priority \
+            vrrp_rlimit_rttime vrrp_rlimit_rtime checker_rlimit_rttime checker_rlimit_rtime \
+            bfd_rlimit_rttime bfd_rlimit_rtime vrrp_cpu_affinity checker_cpu_affinity bfd_cpu_affinity \
+            thread_timer_expired",
             OWN_THREAD,
         ),
         refused(
-            "process_names process_name vrrp_process_name checker_process_name lvs_process_name bfd_process_name umask use_pid_dir child_wait_time tmp_config_directory startup_script startup_script_timeout shutdown_script shutdown_script_timeout",
+            "process_names process_name vrrp_process_name checker_process_name lvs_process_name \
+            bfd_process_name umask use_pid_dir child_wait_time tmp_config_directory startup_script \
+            startup_script_timeout shutdown_script shutdown_script_timeout",
             SERVICE_MANAGER,
         ),
         refused("net_namespace net_namespace_ipvs", "set `NetworkNamespacePath=` in the unit of evenkeeld"),
         refused("instance", "one evenkeeld runs in a network namespace, with a state directory of its own"),
         refused(
-            "namespace_with_ipsets nftables nftables_priority nftables_counters nftables_ifindex nftables_ipvs nftables_ipvs_priority nftables_ipvs_start_fwmark vrrp_iptables vrrp_ipsets disable_local_igmp",
+            "namespace_with_ipsets nftables nftables_priority nftables_counters nftables_ifindex \
+            nftables_ipvs nftables_ipvs_priority nftables_ipvs_start_fwmark vrrp_iptables vrrp_ipsets \
+            disable_local_igmp",
             FIREWALL,
         ),
         refused(
-            "snmp_socket enable_snmp_keepalived enable_snmp_vrrp enable_snmp_checker enable_snmp_rfc enable_snmp_rfcv2 enable_snmp_rfcv3 enable_traps snmp_vs_stats_update_interval snmp_rs_stats_update_interval enable_dbus dbus_service_name dbus_no_interface_name json_version json_file_location json_dump_file state_file_location state_dump_file stats_file_location stats_dump_file data_use_instance",
+            "snmp_socket enable_snmp_keepalived enable_snmp_vrrp enable_snmp_checker enable_snmp_rfc \
+            enable_snmp_rfcv2 enable_snmp_rfcv3 enable_traps snmp_vs_stats_update_interval \
+            snmp_rs_stats_update_interval enable_dbus dbus_service_name dbus_no_interface_name json_version \
+            json_file_location json_dump_file state_file_location state_dump_file stats_file_location \
+            stats_dump_file data_use_instance",
             STATUS,
         ),
         refused(
-            "notify_fifo notify_fifo_script vrrp_notify_fifo vrrp_notify_fifo_script lvs_notify_fifo lvs_notify_fifo_script fifo_write_vrrp_states_on_reload vrrp_notify_priority_changes",
+            "notify_fifo notify_fifo_script vrrp_notify_fifo vrrp_notify_fifo_script lvs_notify_fifo \
+            lvs_notify_fifo_script fifo_write_vrrp_states_on_reload vrrp_notify_priority_changes",
             FIFO,
         ),
         always("checker_log_all_failures", "`evenkeeld status` shows every check and its last error"),
@@ -147,11 +163,15 @@ pub(in super::super) const GLOBAL_DEFS: Block = Block {
         ),
         always("use_symlink_paths", "paths are used as they are written"),
         always(
-            "reload_check_config reload_file reload_time_file reload_repeat config_save_dir include_check random_seed iproute_usr_dir iproute_etc_dir",
+            "reload_check_config reload_file reload_time_file reload_repeat config_save_dir include_check \
+            random_seed iproute_usr_dir iproute_etc_dir",
             "a plan is checked before it is delivered and taken whole or not at all",
         ),
         refused(
-            "vrrp_netlink_cmd_rcv_bufs vrrp_netlink_cmd_rcv_bufs_force vrrp_netlink_monitor_rcv_bufs vrrp_netlink_monitor_rcv_bufs_force lvs_netlink_cmd_rcv_bufs lvs_netlink_cmd_rcv_bufs_force lvs_netlink_monitor_rcv_bufs lvs_netlink_monitor_rcv_bufs_force process_monitor_rcv_bufs process_monitor_rcv_bufs_force vrrp_rx_bufs_policy vrrp_rx_bufs_multiplier",
+            "vrrp_netlink_cmd_rcv_bufs vrrp_netlink_cmd_rcv_bufs_force vrrp_netlink_monitor_rcv_bufs \
+            vrrp_netlink_monitor_rcv_bufs_force lvs_netlink_cmd_rcv_bufs lvs_netlink_cmd_rcv_bufs_force \
+            lvs_netlink_monitor_rcv_bufs lvs_netlink_monitor_rcv_bufs_force process_monitor_rcv_bufs \
+            process_monitor_rcv_bufs_force vrrp_rx_bufs_policy vrrp_rx_bufs_multiplier",
             "news of the kernel that were lost are made up for by looking again",
         ),
         refused("vmac_prefix vmac_addr_prefix", "`virtual_mac.interface` names the interface"),
@@ -171,7 +191,8 @@ pub(in super::super) const BFD_INSTANCE: Block = Block {
     name: "bfd_instance",
     place: "",
     rows: &[refused(
-        "neighbor_ip neighbour_ip source_ip min_rx min_tx idle_tx multiplier passive ttl hoplimit max_hops multihop weight vrrp checker",
+        "neighbor_ip neighbour_ip source_ip min_rx min_tx idle_tx multiplier passive ttl hoplimit max_hops \
+        multihop weight vrrp checker",
         "no BFD: a tracker of type `script` can ask the daemon that speaks it",
     )],
 };

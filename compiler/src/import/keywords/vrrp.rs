@@ -73,7 +73,8 @@ pub(in super::super) const VRRP_INSTANCE: Block = Block {
         carried("virtual_rules", "rules"),
         refused(
             "promote_secondaries",
-            "VIPs are single addresses, of which none takes others away; set the sysctl where VIPs have a prefix length",
+            "VIPs are single addresses, of which none takes others away; set the sysctl where VIPs have a \
+            prefix length",
         ),
         carried("notify_master notify_backup notify_fault notify_stop", "hooks"),
         carried("notify", "hooks.any"),
@@ -168,7 +169,8 @@ pub(in super::super) const TRACK_PROCESS: Block = Block {
         carried("weight", "virtual_routers.*.track"),
         refused(
             "quorum_max param_match full_command",
-            "processes are counted by their name, and at least so many must run: a tracker of type `script` can ask more",
+            "processes are counted by their name, and at least so many must run: a tracker of type `script` \
+            can ask more",
         ),
         refused("delay fork_delay terminate_delay", "a process counts from when it is seen until it is not"),
     ],

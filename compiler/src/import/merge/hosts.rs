@@ -78,7 +78,8 @@ impl Merger<'_> {
                 let which = if main { name.clone() } else { format!("{name}/{interface}") };
                 let family = if v6 { "IPv6" } else { "IPv4" };
                 let why = format!(
-                    "no configuration says it: give it with `--address {which}=ADDRESS`; `{placeholder}` stands there, which does not compile"
+                    "no configuration says it: give it with `--address {which}=ADDRESS`; `{placeholder}` \
+                    stands there, which does not compile"
                 );
                 let spots = if spot.line > 0 { vec![spot] } else { Vec::new() };
                 self.notes.say(
@@ -156,8 +157,10 @@ impl Merger<'_> {
                     continue;
                 }
                 let spots = interface.map(|at| at.spot).chain(spots).collect();
-                let why = "a network is on one segment, where a director has one interface: keepalived has the VIPs on the \
-                           interface that is written, the daemon on that of their network; give each interface a network \
+                let why = "a network is on one segment, where a director has one interface: keepalived has \
+                    the VIPs on the \
+                           interface that is written, the daemon on that of their network; give each \
+                           interface a network \
                            of its own with `--subnet NETWORK/PREFIX`";
                 let what =
                     format!("the interface of `{}`, whose VIPs are in the network of another", instance.name);
@@ -232,7 +235,8 @@ impl Merger<'_> {
         self.unused_options();
         if guessed {
             let why = format!(
-                "keepalived's configuration does not say it: `{INTERFACE}` was taken; give it with `--real-server NAME/INTERFACE=ADDRESS`"
+                "keepalived's configuration does not say it: `{INTERFACE}` was taken; give it with \
+                `--real-server NAME/INTERFACE=ADDRESS`"
             );
             self.notes.say(Fate::Decide, Vec::new(), "the interface of the real servers", why);
         }

@@ -10,11 +10,11 @@ use super::super::model::{Draft, Group, Instance, Tracker, Vip};
 use super::super::notes::{Fate, Owner};
 use super::super::read::named;
 use super::super::source::Spot;
-use super::{Merger, Names, nested};
+use super::{FreeNames, Merger, nested};
 
 /// A virtual router: the instances of it, by director and number.
 #[derive(Debug)]
-pub(super) struct Router {
+pub(super) struct MergedRouter {
     pub(super) name: String,
     pub(super) members: Vec<(usize, usize)>,
     /// Its VIPs, advertised or not.
@@ -40,7 +40,7 @@ impl Merger<'_> {
         let vrid = |instance: &Instance| instance.vrid.as_ref().map(|at| at.value);
         for (director, config) in self.configs.iter().enumerate() {
             for (index, instance) in config.instances.iter().enumerate() {
-                let likeness = |router: &Router| {
+                let likeness = |router: &MergedRouter| {
                     let first = self.instance(*router.members.first()?);
                     let taken = router.members.last().is_some_and(|(other, _)| *other == director);
                     if taken || first.is_v6() != instance.is_v6() {
@@ -76,12 +76,17 @@ impl Merger<'_> {
                         by_vrid.entry(vrid(instance)).or_default().push(at);
                         let vips = vips.collect();
                         let name = instance.name.clone();
-                        self.routers.push(Router { name, members: vec![(director, index)], vips, link: 0 });
+                        self.routers.push(MergedRouter {
+                            name,
+                            members: vec![(director, index)],
+                            vips,
+                            link: 0,
+                        });
                     }
                 }
             }
         }
-        let mut names = Names::default();
+        let mut names = FreeNames::default();
         for (at, router) in self.routers.iter_mut().enumerate().rev() {
             self.holders.extend(router.vips.iter().map(|vip| (*vip, at)));
             router.name = names.free(&named(&router.name));
@@ -99,7 +104,7 @@ impl Merger<'_> {
         self.routers = routers;
     }
 
-    fn virtual_router(&mut self, router: &Router) {
+    fn virtual_router(&mut self, router: &MergedRouter) {
         let mut members = router.members.clone();
         members.sort_by_key(|member| std::cmp::Reverse(self.instance(*member).priority.value));
         let instances: Vec<Instance> = members.iter().map(|member| self.instance(*member).clone()).collect();
@@ -448,7 +453,8 @@ impl Merger<'_> {
             None => {
                 let Some(first) = self.routers.first().map(|router| router.name.clone()) else { return };
                 let why = format!(
-                    "it follows a virtual router here, and never runs in both roles at once: `{first}` was taken"
+                    "it follows a virtual router here, and never runs in both roles at once: `{first}` was \
+                    taken"
                 );
                 self.notes.say(Fate::Decide, vec![spot], "lvs_sync_daemon without an instance", why);
                 first

@@ -15,7 +15,7 @@ use super::{Merger, nested};
 type Key = (Vec<Target>, String);
 
 /// A service of the cluster file: some of the targets of a virtual server.
-struct Part {
+struct ServicePart {
     router: String,
     only_vip: bool,
     vips: Vec<IpAddr>,
@@ -76,16 +76,17 @@ impl Merger<'_> {
         }
     }
 
-    /// The services that a virtual server becomes: one for each mark, and one for each router and set of ports.
-    fn parts(&mut self, targets: &[Target], service: &Service) -> Vec<Part> {
-        let mut parts: Vec<Part> = Vec::new();
+    /// The services that a virtual server becomes: one for each mark, and one for each router and set of
+    /// ports.
+    fn parts(&mut self, targets: &[Target], service: &Service) -> Vec<ServicePart> {
+        let mut parts: Vec<ServicePart> = Vec::new();
         let mut by_vip: BTreeMap<IpAddr, Vec<u16>> = BTreeMap::new();
         for target in targets {
             match target {
                 Target::Mark(mark) => {
                     let router = self.any_router(service.spot, &format!("firewall mark {mark}"));
                     let link = self.routers.iter().find(|other| other.name == router).map(|other| other.link);
-                    parts.push(Part {
+                    parts.push(ServicePart {
                         router,
                         only_vip: true,
                         vips: Vec::new(),
@@ -111,7 +112,9 @@ impl Merger<'_> {
                 .find(|part| part.mark.is_none() && part.router == router && part.ports == ports)
             {
                 Some(part) => part.vips.push(vip),
-                None => parts.push(Part { router, only_vip, vips: vec![vip], ports, mark: None, link }),
+                None => {
+                    parts.push(ServicePart { router, only_vip, vips: vec![vip], ports, mark: None, link })
+                }
             }
         }
         parts
@@ -133,12 +136,19 @@ impl Merger<'_> {
             }
             [] => {}
         }
-        let why = "no instance is there whose directors could have it: import them together, or write `virtual_routers`";
+        let why = "no instance is there whose directors could have it: import them together, or write \
+            `virtual_routers`";
         self.notes.say(Fate::Decide, vec![spot], format!("the virtual router of {what}"), why);
         "decide".to_owned()
     }
 
-    fn service_name(&mut self, part: &Part, protocol: &str, group: Option<&str>, short: bool) -> String {
+    fn service_name(
+        &mut self,
+        part: &ServicePart,
+        protocol: &str,
+        group: Option<&str>,
+        short: bool,
+    ) -> String {
         let port = part.ports.first().copied().unwrap_or_default();
         let given =
             self.request.services.iter().find(|(_, vip, given)| part.vips.contains(vip) && *given == port);
@@ -159,7 +169,7 @@ impl Merger<'_> {
         self.free("services", &name)
     }
 
-    fn service_table(&mut self, what: &str, part: &Part, all: &[Service]) -> Map<String, Value> {
+    fn service_table(&mut self, what: &str, part: &ServicePart, all: &[Service]) -> Map<String, Value> {
         let drafts: Vec<(&Draft, Spot)> = all.iter().map(|service| (&service.draft, service.spot)).collect();
         let mut draft = self.in_agreement(what, &drafts, &[("on_failure", json!("remove"))]);
         let spot = all.first().map_or(Spot { file: 0, line: 0 }, |service| service.spot);
@@ -208,7 +218,7 @@ impl Merger<'_> {
     fn real_servers(
         &mut self,
         what: &str,
-        part: &Part,
+        part: &ServicePart,
         all: &[Service],
         forwarding: Option<&Value>,
     ) -> Vec<Value> {
@@ -272,7 +282,7 @@ impl Merger<'_> {
     fn checks(
         &mut self,
         what: &str,
-        part: &Part,
+        part: &ServicePart,
         all: &[Service],
         forwarding: Option<&Value>,
         out: &mut Map<String, Value>,
@@ -329,7 +339,7 @@ impl Merger<'_> {
     fn sorry_server(
         &mut self,
         what: &str,
-        part: &Part,
+        part: &ServicePart,
         all: &[Service],
         forwarding: Option<At<Value>>,
         out: &mut Map<String, Value>,

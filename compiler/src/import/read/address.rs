@@ -48,7 +48,8 @@ impl Reader<'_> {
                 let why = if excluded {
                     "it is listed twice: once is enough"
                 } else {
-                    "it is listed twice, and keepalived advertises it twice: up to 2.3.2 it rejects advertisements \
+                    "it is listed twice, and keepalived advertises it twice: up to 2.3.2 it rejects \
+                    advertisements \
                      with another number of VIPs, so take it out on all directors first"
                 };
                 self.instead(if excluded { Fate::Carried } else { Fate::Decide }, why);
@@ -158,7 +159,8 @@ impl Reader<'_> {
         if length == Some(0) {
             self.instead(
                 Fate::Decide,
-                "with /0 keepalived makes the interface the way to every address, which is hardly meant: left out",
+                "with /0 keepalived makes the interface the way to every address, which is hardly meant: \
+                left out",
             );
         }
         length.filter(|length| *length != whole && *length > 0)
@@ -281,8 +283,8 @@ impl Reader<'_> {
         whole.then_some(Value::Object(rule))
     }
 
-    /// The preference of a rule that says none: keepalived counts them downwards, for each family through the whole
-    /// file.
+    /// The preference of a rule that says none: keepalived counts them downwards, for each family through the
+    /// whole file.
     pub(super) fn next_preference(&mut self, line: &Statement) -> Option<u32> {
         if line.words.iter().any(|word| matches!(word.as_str(), "preference" | "priority" | "order")) {
             return None;

@@ -1,4 +1,5 @@
-//! `--checks-as-tcp`: checks that the daemon does not have yet become TCP checks, and each line of them says so.
+//! `--checks-as-tcp`: checks that the daemon does not have yet become TCP checks, and each line of them says
+//! so.
 
 use serde_json::{Value, json};
 
@@ -32,7 +33,8 @@ impl Reader<'_> {
         }
     }
 
-    /// The checks of a block as TCP checks, where that is asked for. What was said of the block begins at the note `mark`.
+    /// The checks of a block as TCP checks, where that is asked for. What was said of the block begins at the
+    /// note `mark`.
     pub(super) fn as_tcp(
         &mut self,
         block: &Statement,
@@ -72,7 +74,8 @@ impl Reader<'_> {
         let why = match kind {
             "TCP_CHECK" => NOT_YET.to_owned(),
             kind => format!(
-                "the {kind} is a TCP check with --checks-as-tcp, which says no more than that the port accepts connections"
+                "the {kind} is a TCP check with --checks-as-tcp, which says no more than that the port \
+                accepts connections"
             ),
         };
         let opened = block.spot;

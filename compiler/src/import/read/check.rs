@@ -297,7 +297,8 @@ impl Reader<'_> {
         places.extend(hosts);
         let connects = !matches!(kind, "script" | "file" | "ping");
         if connects && of.port.is_none() && places.iter().any(|place| !place.contains_key("port")) {
-            let why = "the real server has no port, so that keepalived's check asks for port 0 and fails; here it asks for \
+            let why = "the real server has no port, so that keepalived's check asks for port 0 and fails; \
+                here it asks for \
                        the port of the service";
             self.notes.say(Fate::Changed, vec![spot], "a check without a port", why);
         }

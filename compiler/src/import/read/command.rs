@@ -17,7 +17,8 @@ pub(super) struct Command {
 }
 
 impl Command {
-    /// The hook of a keyword. Of keepalived's, only `notify` says what happened after the program's own arguments.
+    /// The hook of a keyword. Of keepalived's, only `notify` says what happened after the program's own
+    /// arguments.
     pub(super) fn hook(&self, keyword: &str) -> Value {
         let mut hook = json!({ "command": self.words });
         if let Some(user) = &self.user {
@@ -119,7 +120,8 @@ impl Reader<'_> {
         }
         if !program.starts_with('/') {
             let why = format!(
-                "keepalived looks for `{0}` in its PATH, and evenkeeld in none: say where it is on the directors with \
+                "keepalived looks for `{0}` in its PATH, and evenkeeld in none: say where it is on the \
+                directors with \
                  `--program {0}=/path/of/it` (`command -v {0}` tells there)",
                 shorten(program)
             );
@@ -128,7 +130,8 @@ impl Reader<'_> {
             self.notes.instead_at(
                 note,
                 Fate::Decide,
-                "say who runs it with `--script-user USER`: keepalived takes `keepalived_script` where that user exists, and root \
+                "say who runs it with `--script-user USER`: keepalived takes `keepalived_script` where that \
+                user exists, and root \
                  otherwise; evenkeeld takes `evenkeel_script` or `nobody`",
             );
         } else if let Some(sign) = words.iter().find(|word| SHELL.contains(&word.as_str())) {

@@ -214,7 +214,8 @@ impl Reader<'_> {
         self.config.sync = Some((draft, instance, statement.spot));
     }
 
-    /// A pause between announcements, for the interfaces that are listed. The first group of an interface counts.
+    /// A pause between announcements, for the interfaces that are listed. The first group of an interface
+    /// counts.
     pub(super) fn garp_group(&mut self, block: &Statement) {
         let (mut arp, mut neighbour) = (None, None);
         let mut interfaces = Vec::new();

@@ -1,5 +1,5 @@
-//! `vrrp_instance`: a director's part of a virtual router, line by line. What its settings make of each other is in
-//! `settle`.
+//! `vrrp_instance`: a director's part of a virtual router, line by line. What its settings make of each other
+//! is in `settle`.
 
 use std::net::IpAddr;
 
@@ -502,7 +502,8 @@ impl Reader<'_> {
                     }
                     let cut = word.floor_char_boundary(PASSWORD_BYTES);
                     if word.len() > PASSWORD_BYTES && cut < PASSWORD_BYTES {
-                        let why = "its eighth byte is within a letter: write a password of ASCII letters on both sides";
+                        let why = "its eighth byte is within a letter: write a password of ASCII letters on \
+                            both sides";
                         self.instead(Fate::Decide, why);
                     }
                     said.auth_pass = Some((word[..cut].to_owned(), statement.spot, self.note));

@@ -1,5 +1,5 @@
-//! `virtual_server`. Groups are in `server_group`, real servers in `real_server`, and what becomes of the whole in
-//! `settle_service`.
+//! `virtual_server`. Groups are in `server_group`, real servers in `real_server`, and what becomes of the
+//! whole in `settle_service`.
 
 use std::net::Ipv4Addr;
 
@@ -145,8 +145,10 @@ impl Reader<'_> {
                 known.reals.push(real);
             }
         }
-        let why = "the kernel has one of the kind: keepalived adds the real servers of the second to the first and \
-                   keeps the first one's scheduler and persistence, and so does the import; put both into one block";
+        let why = "the kernel has one of the kind: keepalived adds the real servers of the second to the \
+            first and \
+                   keeps the first one's scheduler and persistence, and so does the import; put both into \
+                   one block";
         self.notes.say(Fate::Decide, vec![service.spot, place], "the virtual server is written twice", why);
         let message = "the virtual server is written twice".to_owned();
         let finding = Finding::new(&codes::IMPORT_DUPLICATE, service.spot, message, "added to the first");
@@ -366,7 +368,8 @@ impl Reader<'_> {
                     self.bad(statement, message, "left out: keepalived takes the number for an address");
                     return self.instead(
                         Fate::Decide,
-                        "keepalived takes the number for an address, which is hardly meant; write `persistence.prefix`",
+                        "keepalived takes the number for an address, which is hardly meant; write \
+                        `persistence.prefix`",
                     );
                 }
                 None => {
@@ -426,8 +429,8 @@ impl Reader<'_> {
         }
     }
 
-    /// `NAT`, `DR`, or `TUN [type ipip|gue|gre] [port N] [nocsum|csum|remcsum]`. Wrong options of a tunnel leave it
-    /// the default one.
+    /// `NAT`, `DR`, or `TUN [type ipip|gue|gre] [port N] [nocsum|csum|remcsum]`. Wrong options of a tunnel
+    /// leave it the default one.
     pub(super) fn forwarding(&mut self, statement: &Statement) -> Option<Way> {
         let method = match statement.value() {
             None => {

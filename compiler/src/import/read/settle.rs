@@ -1,4 +1,5 @@
-//! What keepalived makes of an instance's settings when all are read: defaults, and what does not go together.
+//! What keepalived makes of an instance's settings when all are read: defaults, and what does not go
+//! together.
 
 use evenkeel_schemas::scalars::AdvertInterval;
 use serde_json::{Value, json};
@@ -37,7 +38,8 @@ impl Reader<'_> {
             self.settle_strict(instance, &said, owner, version);
         }
         if instance.vips.iter().any(|vip| vip.interface.is_some()) {
-            let why = "the VIPs that a virtual router advertises are on one segment, where it has its director: make a \
+            let why = "the VIPs that a virtual router advertises are on one segment, where it has its \
+                director: make a \
                        virtual router of its own for those of each, or list them in `unadvertised_vips`, \
                        which keepalived up to 2.3.2 takes for another list and rejects";
             let vips = instance.vips.iter().filter(|vip| vip.interface.is_some());
@@ -75,7 +77,8 @@ impl Reader<'_> {
                 let why = if strict {
                     "keepalived takes version 3, as IPv6 needs"
                 } else {
-                    "keepalived sends version 2 with IPv6 addresses, which no RFC has: version 3 was taken, which it does not understand"
+                    "keepalived sends version 2 with IPv6 addresses, which no RFC has: version 3 was taken, \
+                    which it does not understand"
                 };
                 let fate = if strict { Fate::Changed } else { Fate::Decide };
                 self.notes.say(fate, vec![spot], "version 2 with IPv6 addresses", why);
@@ -113,7 +116,8 @@ impl Reader<'_> {
         match said.state {
             None => owner,
             Some((master, note)) if strict && master != owner => {
-                let why = "in strict mode keepalived takes the state from the priority: Master with 255, Backup below";
+                let why = "in strict mode keepalived takes the state from the priority: Master with 255, \
+                    Backup below";
                 self.notes.instead_at(note, Fate::Changed, why);
                 owner
             }
@@ -133,7 +137,8 @@ impl Reader<'_> {
         let longest = u64::from(AdvertInterval::MAX_CENTIS) * 10_000 / unit * unit;
         if rounded > longest {
             let why = format!(
-                "the longest interval is {} s, which was taken: keepalived rejects advertisements of another interval, \
+                "the longest interval is {} s, which was taken: keepalived rejects advertisements of another \
+                interval, \
                  so change it on all directors first",
                 longest / 1_000_000
             );
@@ -157,7 +162,8 @@ impl Reader<'_> {
         let mut nopreempt = false;
         if let Some((true, note)) = said.nopreempt {
             if owner || master {
-                let why = "keepalived ignores `nopreempt` with state MASTER or priority 255, so that the instance preempts, here too";
+                let why = "keepalived ignores `nopreempt` with state MASTER or priority 255, so that the \
+                    instance preempts, here too";
                 self.notes.instead_at(note, Fate::NotCarried, why);
             } else {
                 nopreempt = true;
@@ -196,7 +202,8 @@ impl Reader<'_> {
                 return;
             }
             (Some((AuthType::Header, _)), Some((password, ..))) if !password.is_empty() => {
-                "AH was taken out of VRRP in 2004: use PASS while both daemons run, then no password and version 3"
+                "AH was taken out of VRRP in 2004: use PASS while both daemons run, then no password and \
+                version 3"
             }
             _ => {
                 let spot = self.notes.items.get(block).and_then(|(_, item)| item.spots.first().copied());
@@ -223,7 +230,8 @@ impl Reader<'_> {
         };
         let mut base = said.xmit_base.is_some();
         if said.unicast_said && !base {
-            let why = "with unicast keepalived advertises from the interface itself, as with `vmac_xmit_base`; here too";
+            let why = "with unicast keepalived advertises from the interface itself, as with \
+                `vmac_xmit_base`; here too";
             self.notes.instead_at(note, Fate::Changed, why);
             base = true;
         }
@@ -260,7 +268,8 @@ impl Reader<'_> {
             let spots = instance.peers.iter().map(|peer| peer.spot).collect();
             let why = if instance.peers.iter().any(|peer| peer.value.is_ipv6()) {
                 unicast.insert("min_ttl".to_owned(), Value::from(KEEPALIVED_HOP_LIMIT));
-                "keepalived 2.2.7 sends IPv6 unicast with hop limit 64, so `min_ttl = 64` takes it; remove it when \
+                "keepalived 2.2.7 sends IPv6 unicast with hop limit 64, so `min_ttl = 64` takes it; remove \
+                it when \
                  no director runs keepalived any more"
             } else {
                 "advertisements with a TTL below 255, which came through a router, are rejected unless \
@@ -278,11 +287,13 @@ impl Reader<'_> {
         if !owner {
             let accepts = said.accept.is_some_and(|(accept, _)| accept);
             if accepts && version == 2 {
-                let why = "in strict mode with version 2 keepalived drops packets to the VIPs all the same; here a VIP always accepts them";
+                let why = "in strict mode with version 2 keepalived drops packets to the VIPs all the same; \
+                    here a VIP always accepts them";
                 let note = said.accept.map_or(self.note, |(_, note)| note);
                 self.notes.instead_at(note, Fate::Changed, why);
             } else if said.accept.is_none() {
-                let why = "keepalived drops packets to its VIPs; here a VIP always accepts them, and a firewall rule can drop them";
+                let why = "keepalived drops packets to its VIPs; here a VIP always accepts them, and a \
+                    firewall rule can drop them";
                 self.notes.say(Fate::Changed, vec![instance.spot], &what, why);
             }
         }

@@ -39,7 +39,8 @@ impl Reader<'_> {
         if draft.get("persistence.timeout").is_none()
             && let Some(at) = draft.remove("persistence.engine")
         {
-            let why = "without `persistence_timeout` there is no persistence in keepalived, and the engine has nothing to do";
+            let why = "without `persistence_timeout` there is no persistence in keepalived, and the engine \
+                has nothing to do";
             self.notes.say(Fate::NotCarried, vec![at.spot], "persistence_engine", why);
         }
         let portless = service.targets.iter().any(|target| matches!(target, Target::Address(_, None)));
@@ -74,7 +75,8 @@ impl Reader<'_> {
             if lower <= upper {
                 continue;
             }
-            let why = "the kernel refuses such a real server, so that keepalived has it not at all: it was taken without `lthreshold`";
+            let why = "the kernel refuses such a real server, so that keepalived has it not at all: it was \
+                taken without `lthreshold`";
             let spot = real.draft.remove("lower_threshold").map_or(real.spot, |at| at.spot);
             self.notes.say(Fate::Decide, vec![spot], "lthreshold above uthreshold", why);
         }
@@ -87,7 +89,8 @@ impl Reader<'_> {
         if quorum > total {
             let what = format!("quorum {quorum}");
             let why = format!(
-                "the weights of the real servers are {total} together, and keepalived lowers the quorum to that; so does the import"
+                "the weights of the real servers are {total} together, and keepalived lowers the quorum to \
+                that; so does the import"
             );
             self.quorum_finding(whole.quorum.spot, "quorum", &why);
             self.notes.say(Fate::Changed, vec![whole.quorum.spot], what, why);
@@ -176,7 +179,8 @@ impl Reader<'_> {
                     Fate::Decide,
                     vec![service.spot],
                     "a virtual server without port",
-                    "it balances every port: list them in `ports`, or mark the packets and use `firewall_mark`",
+                    "it balances every port: list them in `ports`, or mark the packets and use \
+                    `firewall_mark`",
                 );
             }
         }

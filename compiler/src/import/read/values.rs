@@ -1,5 +1,5 @@
-//! Values of statements: numbers, times, switches, addresses and words, each as keepalived reads it. What becomes of
-//! the keyword that has the value is told by `read`.
+//! Values of statements: numbers, times, switches, addresses and words, each as keepalived reads it. What
+//! becomes of the keyword that has the value is told by `read`.
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -92,7 +92,8 @@ impl Reader<'_> {
             Decimal::Followed(micros) if range.contains(&micros) => {
                 self.bad(statement, message, "the default was taken");
                 let why = format!(
-                    "keepalived takes it for {micros} microseconds: the default was taken, write the time that is meant"
+                    "keepalived takes it for {micros} microseconds: the default was taken, write the time \
+                    that is meant"
                 );
                 self.instead(Fate::Decide, why);
                 None
@@ -104,7 +105,8 @@ impl Reader<'_> {
         }
     }
 
-    /// The first value as seconds, in milliseconds, no longer than a day; what is shorter than one becomes one.
+    /// The first value as seconds, in milliseconds, no longer than a day; what is shorter than one becomes
+    /// one.
     pub(super) fn millis(
         &mut self,
         statement: &Statement,

@@ -23,7 +23,7 @@ const MAX_ENTRIES: usize = 400;
 
 /// What lines must have in common to be one entry.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Key<'a> {
+struct GroupKey<'a> {
     fate: Fate,
     ours: Vec<String>,
     /// Lines of which nothing else is said have their keywords in common.
@@ -32,14 +32,14 @@ struct Key<'a> {
 }
 
 /// Lines of one text.
-struct Row {
+struct TextRow {
     text: String,
     spots: Vec<Spot>,
     ours: Vec<Ours>,
 }
 
-struct Group<'a> {
-    rows: Vec<Row>,
+struct LineGroup<'a> {
+    rows: Vec<TextRow>,
     /// Lines whose text is not written out.
     more: Vec<Spot>,
     /// Different first keywords, at most [`MAX_KEYWORDS`].
@@ -50,8 +50,8 @@ struct Group<'a> {
 
 /// The lines of a section, those that are alike together.
 pub(super) fn short(out: &mut String, import: &Import, texts: &Texts<'_>, section: Section, lines: &[&Line]) {
-    let mut groups: Vec<Group<'_>> = Vec::new();
-    let mut known: BTreeMap<Key<'_>, usize> = BTreeMap::new();
+    let mut groups: Vec<LineGroup<'_>> = Vec::new();
+    let mut known: BTreeMap<GroupKey<'_>, usize> = BTreeMap::new();
     // Which row of which group has the first line of a block whose other lines share its fate.
     let mut blocks: BTreeMap<Spot, (usize, Option<usize>)> = BTreeMap::new();
     for line in lines {
@@ -67,11 +67,11 @@ pub(super) fn short(out: &mut String, import: &Import, texts: &Texts<'_>, sectio
         ours.dedup();
         let alone = ours.is_empty() && line.reasons.is_empty();
         let keywords = if alone { line.keywords() } else { &[] };
-        let key = Key { fate: line.fate, ours, keywords, reasons: &line.reasons };
+        let key = GroupKey { fate: line.fate, ours, keywords, reasons: &line.reasons };
         let at = match known.get(&key) {
             Some(at) => *at,
             None => {
-                groups.push(Group {
+                groups.push(LineGroup {
                     rows: Vec::new(),
                     more: Vec::new(),
                     keywords: Vec::new(),
@@ -96,7 +96,7 @@ pub(super) fn short(out: &mut String, import: &Import, texts: &Texts<'_>, sectio
     }
 }
 
-impl<'a> Group<'a> {
+impl<'a> LineGroup<'a> {
     /// The row that the line came to, unless its text is not written out.
     fn add(&mut self, texts: &Texts<'_>, line: &'a Line) -> Option<usize> {
         if let Some(keyword) = line.keywords().first()
@@ -118,7 +118,7 @@ impl<'a> Group<'a> {
             self.more.push(line.spot);
             return None;
         }
-        self.rows.push(Row { text, spots: vec![line.spot], ours: line.ours.clone() });
+        self.rows.push(TextRow { text, spots: vec![line.spot], ours: line.ours.clone() });
         Some(self.rows.len() - 1)
     }
 
@@ -144,7 +144,7 @@ impl<'a> Group<'a> {
         }
     }
 
-    fn arrow(&self, out: &mut String, row: Option<&Row>) {
+    fn arrow(&self, out: &mut String, row: Option<&TextRow>) {
         let own: Vec<String> = row.into_iter().flat_map(|row| &row.ours).map(Ours::path).collect();
         let ours = if own.is_empty() { &self.ours } else { &own };
         if !ours.is_empty() {

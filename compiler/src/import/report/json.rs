@@ -122,7 +122,8 @@ impl<'a> Names<'a> {
     }
 }
 
-/// The report for programs. With `with_text` it holds the text of the cluster file, for when that is written nowhere else.
+/// The report for programs. With `with_text` it holds the text of the cluster file, for when that is written
+/// nowhere else.
 #[must_use]
 pub fn json(request: &Request, import: &Import, with_text: bool) -> String {
     let names = Names { request, import, texts: Texts::new(&import.sources) };

@@ -8,8 +8,8 @@ pub(super) fn masked(source: &Source) -> String {
     source.text.split('\n').map(mask).collect::<Vec<_>>().join("\n")
 }
 
-/// A line with the same bytes, without its passwords. What a definition stands for may be one, and so may the values of a sequence
-/// that is repeated on such a line.
+/// A line with the same bytes, without its passwords. What a definition stands for may be one, and so may the
+/// values of a sequence that is repeated on such a line.
 pub(super) fn mask(line: &str) -> String {
     let defined = line.find('$').and_then(|at| {
         let name = line[at + 1..].find(|char: char| !char.is_ascii_alphanumeric() && char != '_')?;
@@ -32,7 +32,8 @@ pub(super) fn mask(line: &str) -> String {
     kept.chars().chain(stars).collect()
 }
 
-/// Where the secret of a line begins: after the first word that is such a keyword, or like one that is misspelt.
+/// Where the secret of a line begins: after the first word that is such a keyword, or like one that is
+/// misspelt.
 fn secret(line: &str) -> Option<usize> {
     let ends = |char: char| char.is_whitespace() || matches!(char, '{' | '}' | '"' | '\'');
     let mut from = 0;
