@@ -1,7 +1,8 @@
 //! The demo behind `examples/demo`: the reference cluster in a throwaway kernel, told in plain words.
 //!
-//! Every number printed is measured by a client that fetches from the VIP all the time. What is promised is judged in `promise`: a
-//! machine that stood still itself keeps a promise from being judged, and that is said with the figures.
+//! Every number printed is measured by a client that fetches from the VIP all the time. What is promised is
+//! judged in `promise`: a machine that stood still itself keeps a promise from being judged, and that is said
+//! with the figures.
 
 mod promise;
 
@@ -23,11 +24,13 @@ const TIME_LIMIT: Duration = Duration::from_secs(900);
 /// Exit code of a command line that is not understood.
 const USAGE: u8 = 2;
 const HELP: &str = "\
-Shows a failover of the reference cluster in a throwaway kernel: takes a minute and a half, changes nothing on this machine.
+Shows a failover of the reference cluster in a throwaway kernel: takes a minute and a half, changes nothing \
+on this machine.
 
 Usage: examples/demo [--help]
 
-Exit codes: 0 every promise was kept; 1 one was not, or the demo cannot run here; 2 the machine stood still itself for
+Exit codes: 0 every promise was kept; 1 one was not, or the demo cannot run here; 2 the machine stood still \
+itself for
 so long that a promise cannot be judged; 130 interrupted by Ctrl-C, after which nothing is left either.
 ";
 
@@ -57,7 +60,8 @@ fn demo(lab: &Lab) -> Result<(), Ended> {
 fn show<'l>(lab: &'l Lab, promises: &mut Promises<'l>) -> Result<(), Ended> {
     println!("A kernel of its own has booted: {}", lab.run(["uname", "-sr"]).trim_end());
     println!(
-        "Five hosts in it: client .111, directors dir1 .108 and dir2 .109, real servers rs1 .107 and rs2 .110."
+        "Five hosts in it: client .111, directors dir1 .108 and dir2 .109, real servers rs1 .107 and rs2 \
+        .110."
     );
     let mut demo = Demo::start(lab, promises);
     demo.show()?;

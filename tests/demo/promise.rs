@@ -1,5 +1,5 @@
-//! What the demo promises, and whether it can be judged: on a machine that stands still itself every time is too long, and a director that
-//! is not let run for seconds is rightly taken for dead.
+//! What the demo promises, and whether it can be judged: on a machine that stands still itself every time is
+//! too long, and a director that is not let run for seconds is rightly taken for dead.
 
 use std::time::Duration;
 
@@ -91,7 +91,8 @@ impl<'l> Promises<'l> {
             Verdict::Broken => {
                 let stood = self.stood_still(self.step_begun);
                 let text = format!(
-                    "a promise is not kept in the step `{}`: {what}\n  cause: {found}; {stood}, which does not explain it\n  \
+                    "a promise is not kept in the step `{}`: {what}\n  cause: {found}; {stood}, which does \
+                    not explain it\n  \
                      hint: this is a fault of evenkeel: report it with what was printed above",
                     self.step
                 );
@@ -134,7 +135,8 @@ impl<'l> Promises<'l> {
         Ended { code, text }
     }
 
-    /// How long the machine stood still since then: no longer than that is ago, also where it had stood still before.
+    /// How long the machine stood still since then: no longer than that is ago, also where it had stood still
+    /// before.
     fn lost(&self, since: Mark) -> Duration {
         self.lab.pulse().lost_between(since, mark()).min(since.elapsed())
     }

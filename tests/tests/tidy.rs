@@ -1,10 +1,23 @@
-//! The floor plan as a test: which crate may know which, and how a file begins.
+//! The floor plan as a test: which crate may know which, which module may know which, what types are called,
+//! how a file begins and how wide it is.
 //!
-//! ARCHITECTURE.md explains; this compares. A new arrow is made there first.
+//! ARCHITECTURE.md explains; this compares. A new arrow is made there first. How circles, names and widths
+//! are found stands in `tidy/`, a file each; what is not tidy yet in `tidy/allowed.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+#[path = "tidy/allowed.rs"]
+mod allowed;
+#[path = "tidy/circles.rs"]
+mod circles;
+#[path = "tidy/names.rs"]
+mod names;
+#[path = "tidy/source.rs"]
+mod source;
+#[path = "tidy/width.rs"]
+mod width;
 
 /// Longest source file, in lines.
 const MAX_LINES: usize = 600;
@@ -129,6 +142,92 @@ fn every_source_file_says_what_lives_there_and_is_short() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
+#[test]
+fn modules_form_no_circles() {
+    let (mut faults, mut found) = (Vec::new(), BTreeSet::new());
+    for of in source::crates(&root()) {
+        for circle in circles::circles(&of) {
+            let members: Vec<&str> = circle.members.iter().map(String::as_str).collect();
+            match allowed::CIRCLES.iter().find(|(name, known)| *name == of.name && *known == members) {
+                Some(known) => _ = found.insert(known),
+                None => faults.push(format!("{}: {}\n    in it: {members:?}", of.name, circle.path)),
+            }
+        }
+    }
+    let gone = allowed::CIRCLES.iter().filter(|known| !found.contains(known));
+    faults.extend(gone.map(|known| format!("tidy/allowed.rs: this circle is gone, take it out: {known:?}")));
+    assert!(faults.is_empty(), "circles of modules:\n{}", faults.join("\n"));
+}
+
+#[test]
+fn a_circle_is_found_whatever_way_it_takes() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tidy/samples");
+    for (sample, wanted) in [
+        ("siblings", Some("a → b → a")),
+        ("inline_path", Some("a → b → a")),
+        ("in_a_macro", Some("a → b → a")),
+        ("over_three", Some("a → b → c → a")),
+        ("through_a_re_export", Some("a → b → a")),
+        ("through_a_glob", Some("a → b → a")),
+        ("below", Some("top::a → top::b → top::a")),
+        ("of_folders", Some("a → b → a")),
+        ("parent_and_child", None),
+        ("in_tests_and_docs", None),
+    ] {
+        let of = source::read(&root, sample, &root.join(sample).join("lib.rs"));
+        let found = circles::circles(&of);
+        let ways: Vec<&str> = found.iter().filter_map(|circle| circle.path.lines().next()).collect();
+        assert_eq!(ways, wanted.into_iter().collect::<Vec<_>>(), "{sample}: {found:?}");
+    }
+}
+
+#[test]
+fn a_name_stands_for_one_type_in_a_crate() {
+    let (mut faults, mut found) = (Vec::new(), BTreeSet::new());
+    for of in source::crates(&root()) {
+        for (name, places) in names::doubled(&of) {
+            match allowed::DOUBLED.iter().find(|known| **known == (of.name.as_str(), name.as_str())) {
+                Some(known) => _ = found.insert(known),
+                None => faults.push(format!("{}: {name} at {}", of.name, places.join(", "))),
+            }
+        }
+    }
+    let gone = allowed::DOUBLED.iter().filter(|known| !found.contains(known));
+    faults
+        .extend(gone.map(|known| format!("tidy/allowed.rs: this name has one type, take it out: {known:?}")));
+    assert!(faults.is_empty(), "names of several types:\n{}", faults.join("\n"));
+}
+
+#[test]
+fn no_file_is_called_mod_rs_and_no_line_is_too_wide() {
+    let limit = width::limit(&root());
+    let mut faults = Vec::new();
+    let mut counts: BTreeMap<&str, usize> = allowed::WIDE.iter().map(|(folder, _)| (*folder, 0)).collect();
+    for file in tracked(".rs") {
+        if Path::new(&file).file_name().is_some_and(|name| name == "mod.rs") {
+            faults.push(format!("{file}: call it after its module, beside its folder"));
+        }
+        let text = std::fs::read_to_string(root().join(&file)).expect("read source");
+        let wide = width::wide(&text, limit);
+        match counts.iter_mut().find(|(folder, _)| file.starts_with(**folder)) {
+            Some((_, count)) => *count += wide.len(),
+            None => faults.extend(
+                wide.iter()
+                    .map(|(line, width)| format!("{file}:{line}: {width} characters, more than {limit}")),
+            ),
+        }
+    }
+    for (folder, known) in allowed::WIDE {
+        let now = counts[folder];
+        if now != *known {
+            let what = if now > *known { "more than" } else { "no longer" };
+            faults
+                .push(format!("tidy/allowed.rs: {folder} has {now} lines that are too wide, {what} {known}"));
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
 /// Whoever prints past them panics when nobody reads (`| head`), or waits for a log that takes nothing.
 #[test]
 fn programs_print_in_one_place_each() {
@@ -172,13 +271,31 @@ fn the_demo_explains_itself() {
     assert_eq!(run("nonsense").0, Some(2));
 }
 
+/// Whoever opens the repository sees what it is for.
+#[test]
+fn the_top_level_has_what_users_look_for_and_nothing_else() {
+    let folders = ["compiler", "reconciler", "schemas", "examples", "tests", "docs"];
+    let mut faults = BTreeSet::new();
+    for file in tracked("") {
+        if let Some((folder, _)) = file.split_once('/')
+            && !folders.contains(&folder)
+            && !folder.starts_with('.')
+        {
+            faults.insert(folder.to_owned());
+        }
+    }
+    assert!(faults.is_empty(), "at the top level: {faults:?}");
+}
+
 #[test]
 fn every_crate_takes_the_workspaces_lints() {
     for file in tracked("Cargo.toml") {
         let text = std::fs::read_to_string(root().join(&file)).expect("read manifest");
         // The fuzz targets are no part of the workspace: they are built with flags of their own.
         assert!(
-            file == "Cargo.toml" || file == "fuzz/Cargo.toml" || text.contains("[lints]\nworkspace = true"),
+            file == "Cargo.toml"
+                || file == "tests/fuzz/Cargo.toml"
+                || text.contains("[lints]\nworkspace = true"),
             "{file}: no [lints] workspace"
         );
     }

@@ -11,15 +11,13 @@
 //! What is in the way and of others (an interface of the name, a route with another next hop) is told by
 //! an operation that fails, and stays.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
 
-use evenkeel_converge::diff::{TOGETHER, same_address, same_route};
+use evenkeel_converge::diff::{same_address, same_route};
 use evenkeel_converge::memory;
 use evenkeel_converge::{
-    Address, AddressKey, Desired, Destination, DestinationKey, Domain, Forward, KernelState, Kind, Ledger,
-    LinkKind, Op, Origin, Phase, Route, Service, ServiceKey, Unwrap, cleanup, diff,
+    Address, AddressKey, Desired, Domain, KernelState, Kind, Ledger, LinkKind, Op, Origin, Phase, Route,
+    ServiceKey, Unwrap, cleanup, diff,
 };
 use evenkeel_schemas::plan::Scope;
 use proptest::prelude::*;
@@ -28,6 +26,8 @@ use proptest::prelude::*;
 mod drift;
 #[path = "laws/lacking.rs"]
 mod lacking;
+#[path = "laws/large.rs"]
+mod large;
 #[path = "laws/worlds.rs"]
 mod worlds;
 
@@ -151,7 +151,8 @@ proptest! {
             prop_assert!(!have.tentative);
         }
         for (key, value) in &wanted.state.routes {
-            let fails = failing.iter().any(|op| matches!(op, Op::AddRoute { key: other, .. } if other == key));
+            let fails =
+                failing.iter().any(|op| matches!(op, Op::AddRoute { key: other, .. } if other == key));
             let Some(have) = reached.routes.get(key) else {
                 prop_assert!(fails, "{}", key);
                 continue;
@@ -180,13 +181,22 @@ proptest! {
         prop_assert!(in_force(&wanted.state, &reached));
     }
 
-    /// An administrator's address or route that is what the plan wants but for label and scope is never taken away: not when the
-    /// plan comes, not later, not by a clean-up.
+    /// An administrator's address or route that is what the plan wants but for label and scope is never taken
+    /// away: not when the plan comes, not later, not by a clean-up.
     #[test]
-    fn what_others_have_made_and_serves_is_never_taken_away(wanted in desired(), start in kernel(), scopes in any::<[u8; 2]>()) {
+    fn what_others_have_made_and_serves_is_never_taken_away(
+        wanted in desired(),
+        start in kernel(),
+        scopes in any::<[u8; 2]>(),
+    ) {
         let scope = |n: u8| [Scope::Global, Scope::Link, Scope::Host][usize::from(n % 3)];
         let mut start = start;
-        for (key, value) in wanted.state.addresses.iter().filter(|(key, _)| key.address.address().is_ipv4() && !wanted.vips.contains(key)) {
+        for (key, value) in wanted
+            .state
+            .addresses
+            .iter()
+            .filter(|(key, _)| key.address.address().is_ipv4() && !wanted.vips.contains(key))
+        {
             let label = value.label.is_none().then(|| "lo:adm".to_owned());
             let theirs = Address { label, tagged: false, scope: scope(scopes[0]), ..value.clone() };
             start.addresses.insert(key.clone(), theirs);
@@ -201,7 +211,12 @@ proptest! {
         let (second, record) = converge(&wanted, &first, &record)?;
         let cleaned = apply(&second, &cleanup(&second, &record).ops)?;
         for state in [&first, &second, &cleaned] {
-            for key in wanted.state.addresses.keys().filter(|key| key.address.address().is_ipv4() && !wanted.vips.contains(*key)) {
+            for key in wanted
+                .state
+                .addresses
+                .keys()
+                .filter(|key| key.address.address().is_ipv4() && !wanted.vips.contains(*key))
+            {
                 prop_assert_eq!(state.addresses.get(key), start.addresses.get(key), "{}", key);
             }
             for key in wanted.state.routes.keys().filter(|key| !wanted.vip_routes.contains(*key)) {
@@ -231,7 +246,9 @@ proptest! {
             start.routes.retain(|_, route| route.interface.as_deref() != Some(worlds::OWN));
         }
         for (key, value) in &start.addresses {
-            let ours = wanted.state.addresses.contains_key(key) || value.tagged || record.addresses.contains_key(key);
+            let ours = wanted.state.addresses.contains_key(key)
+                || value.tagged
+                || record.addresses.contains_key(key);
             if wanted.vips.contains(key) || !ours {
                 prop_assert_eq!(reached.addresses.get(key), Some(value), "{}", key);
             } else if !wanted.state.addresses.contains_key(key) {
@@ -241,7 +258,8 @@ proptest! {
         for (key, value) in &start.routes {
             // One with another next hop is another route.
             let named = wanted.state.routes.get(key).is_some_and(|want| {
-                want.gateway == value.gateway && (want.interface.is_none() || want.interface == value.interface)
+                want.gateway == value.gateway
+                    && (want.interface.is_none() || want.interface == value.interface)
             });
             let ours = named || value.tagged || record.routes.contains_key(key);
             if !ours || wanted.vip_routes.contains(key) {
@@ -279,11 +297,13 @@ proptest! {
                 prop_assert_eq!(reached.sync_daemons.get(role), Some(daemon), "{}", role);
             }
         }
-        let named: BTreeSet<&AddressKey> = wanted.state.addresses.keys().chain(start.addresses.keys()).collect();
+        let named: BTreeSet<&AddressKey> =
+            wanted.state.addresses.keys().chain(start.addresses.keys()).collect();
         prop_assert!(reached.addresses.keys().all(|key| named.contains(key)), "an address out of nowhere");
     }
 
-    /// What is in the way in the first pass is in the way in the next ones, and when the plan does not name it any more.
+    /// What is in the way in the first pass is in the way in the next ones, and when the plan does not name
+    /// it any more.
     #[test]
     fn what_is_in_the_way_never_becomes_ours(wanted in desired(), mut start in kernel()) {
         // What is on an interface of ours goes with it.
@@ -294,8 +314,12 @@ proptest! {
             (state, record) = converge(plan, &state, &record)?;
             for op in &failing {
                 match op {
-                    Op::AddRoute { key, .. } => prop_assert_eq!(state.routes.get(key), start.routes.get(key), "{}", key),
-                    Op::AddLink(name, _) => prop_assert_eq!(state.links.get(name), start.links.get(name), "{}", name),
+                    Op::AddRoute { key, .. } => {
+                        prop_assert_eq!(state.routes.get(key), start.routes.get(key), "{}", key)
+                    }
+                    Op::AddLink(name, _) => {
+                        prop_assert_eq!(state.links.get(name), start.links.get(name), "{}", name)
+                    }
                     Op::AddGue(key) => prop_assert_eq!(state.gue.get(key), start.gue.get(key), "{}", key),
                     _ => prop_assert!(false, "{} cannot be in the way", op),
                 }
@@ -336,7 +360,11 @@ proptest! {
     }
 
     #[test]
-    fn a_claim_is_made_in_order_and_given_up_in_reverse(wanted in desired(), start in kernel(), some: prop::sample::Index) {
+    fn a_claim_is_made_in_order_and_given_up_in_reverse(
+        wanted in desired(),
+        start in kernel(),
+        some: prop::sample::Index,
+    ) {
         let place = |op: &Op| match op {
             Op::DelRule(_) => Some(0),
             Op::DelRoute(..) => Some(1),
@@ -353,7 +381,12 @@ proptest! {
     }
 
     #[test]
-    fn operations_are_in_phase_order(wanted in desired(), start in kernel(), record in ledger(), some: prop::sample::Index) {
+    fn operations_are_in_phase_order(
+        wanted in desired(),
+        start in kernel(),
+        record in ledger(),
+        some: prop::sample::Index,
+    ) {
         for domain in [Domain::Host, Domain::Vips] {
             let wanted = match domain {
                 Domain::Host => wanted.clone(),
@@ -381,7 +414,8 @@ proptest! {
         let ops = diff(&new, &start, &record, Domain::Host).ops;
         for state in prefixes(&start, &ops)? {
             for key in state.addresses.keys() {
-                let (stays, comes) = (old.state.addresses.contains_key(key), new.state.addresses.contains_key(key));
+                let (stays, comes) =
+                    (old.state.addresses.contains_key(key), new.state.addresses.contains_key(key));
                 if comes && !start.addresses.contains_key(key) {
                     prop_assert!(arp_in_force(&new.state, &state), "{} came before its settings", key);
                 }
@@ -419,7 +453,11 @@ proptest! {
     }
 
     #[test]
-    fn a_service_never_runs_out_of_destinations_on_the_way(wanted in desired(), start in kernel(), record in ledger()) {
+    fn a_service_never_runs_out_of_destinations_on_the_way(
+        wanted in desired(),
+        start in kernel(),
+        record in ledger(),
+    ) {
         let ops = diff(&wanted, &start, &record, Domain::Host).ops;
         let serving = |key: &ServiceKey, state: &KernelState| {
             state.services.get(key).is_some_and(|service| !service.destinations.is_empty())
@@ -434,7 +472,11 @@ proptest! {
     }
 
     #[test]
-    fn a_stop_anywhere_is_recovered_from(wanted in desired(), start in kernel(), at in any::<prop::sample::Index>()) {
+    fn a_stop_anywhere_is_recovered_from(
+        wanted in desired(),
+        start in kernel(),
+        at in any::<prop::sample::Index>(),
+    ) {
         let record = Ledger::default().before(&wanted, &start, &Kind::ALL);
         let ops = diff(&wanted, &start, &Ledger::default(), Domain::Host).ops;
         let failing = in_the_way(&start, &ops);
@@ -474,8 +516,10 @@ proptest! {
     ) {
         // Plans name objects with the same properties as the host had them, if it had them: what was
         // edited in place cannot be put back. Foreign services removed by `exclusive` neither.
-        let plans: Vec<Desired> =
-            plans.into_iter().map(|plan| Desired { exclusive_ipvs: false, ..worlds::agreeing(plan) }).collect();
+        let plans: Vec<Desired> = plans
+            .into_iter()
+            .map(|plan| Desired { exclusive_ipvs: false, ..worlds::agreeing(plan) })
+            .collect();
         let start = worlds::agreeing_state(start);
         let (mut state, mut record, mut expected) = (start.clone(), Ledger::default(), start);
         let mut last = BTreeSet::new();
@@ -494,11 +538,13 @@ proptest! {
             let ports = &plan.state.gue;
             expected.gue.retain(|key, _| ports.contains_key(key) || !record.gue.contains_key(key));
             let daemons = &plan.state.sync_daemons;
-            expected.sync_daemons.retain(|role, _| {
-                daemons.contains_key(role) || !record.sync_daemons.contains_key(role)
-            });
+            expected
+                .sync_daemons
+                .retain(|role, _| daemons.contains_key(role) || !record.sync_daemons.contains_key(role));
             let services = &plan.state.services;
-            expected.services.retain(|key, _| services.contains_key(key) || !record.services.contains_key(key));
+            expected
+                .services
+                .retain(|key, _| services.contains_key(key) || !record.services.contains_key(key));
             (state, record) = converge(plan, &state, &record)?;
             let masters = plan_for(plan, some);
             state = elect(plan, &masters, &state)?;
@@ -516,42 +562,6 @@ proptest! {
     fn the_record_survives_being_written_and_read(record in ledger()) {
         let text = serde_json::to_string(&record).expect("a record is JSON");
         prop_assert_eq!(serde_json::from_str::<Ledger>(&text).expect("JSON is a record"), record);
-    }
-}
-
-/// A service with so many destinations that a change that makes it is large.
-fn large() -> (ServiceKey, Service) {
-    let one = |n: u32| {
-        let key = DestinationKey { address: Ipv4Addr::from_bits(0x0A00_0000 + n).into(), port: 80 };
-        (key, Destination::plain(Forward::DirectRoute, n))
-    };
-    let destinations = (0..=TOGETHER as u32).map(one).collect();
-    let key = ServiceKey::Mark { v6: false, mark: 7 };
-    (key, Service { destinations, ..Service::plain("wlc", false) })
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
-
-    /// Destinations of new services are in the operation that makes the service, which stands for the same operations.
-    #[test]
-    fn a_large_change_is_the_same_in_fewer_operations(mut wanted in desired(), start in kernel(), record in ledger()) {
-        let small = diff(&wanted, &start, &record, Domain::Host).ops;
-        let (key, service) = large();
-        wanted.state.services.insert(key, service.clone());
-        let ops = diff(&wanted, &start, &record, Domain::Host).ops;
-        let of_it = |op: &Op| matches!(op, Op::AddService(of, _) | Op::AddDestination(of, ..) if *of == key);
-        prop_assert_eq!(ops.iter().filter(|op| of_it(op)).count(), 1);
-        let alone: Vec<Op> = ops.iter().flat_map(Op::singles).map(Cow::into_owned).collect();
-        prop_assert_eq!(alone.len(), ops.iter().map(Op::count).sum::<usize>());
-        prop_assert_eq!(alone.len(), small.len() + 1 + service.destinations.len());
-        let sorted = |ops: &mut dyn Iterator<Item = &Op>| {
-            let mut texts: Vec<String> = ops.map(|op| format!("{op:?}")).collect();
-            texts.sort();
-            texts
-        };
-        prop_assert_eq!(sorted(&mut alone.iter().filter(|op| !of_it(op))), sorted(&mut small.iter()));
-        prop_assert_eq!(apply(&start, &alone)?.services, apply(&start, &ops)?.services);
     }
 }
 

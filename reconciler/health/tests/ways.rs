@@ -324,7 +324,8 @@ fn a_silence_is_told_when_it_begins_and_when_it_ends_and_no_more_than_once_a_min
         lines,
         [
             "checks say nothing of their targets, whose verdicts stay: too many open files on this host",
-            "checks tell of their targets again: 30 probes said nothing in 30.0 s (too many open files on this host)"
+            "checks tell of their targets again: 30 probes said nothing in 30.0 s (too many open files on \
+            this host)"
         ]
     );
     assert_eq!(silences.look_in(), None);
@@ -346,11 +347,13 @@ fn a_silence_is_told_when_it_begins_and_when_it_ends_and_no_more_than_once_a_min
 }
 
 proptest! {
-    /// Whatever comes and goes: a probe that was under way at any moment at which the way was gone is not the target's
-    /// fault, and one that was not is.
+    /// Whatever comes and goes: a probe that was under way at any moment at which the way was gone is not the
+    /// target's fault, and one that was not is.
     #[test]
     fn a_failure_counts_exactly_when_the_way_was_whole_all_the_time(
-        steps in prop::collection::vec((1_u64..500, 0_u8..4), 1..60), began in 0_u64..5000, lasted in 0_u64..3000,
+        steps in prop::collection::vec((1_u64..500, 0_u8..4), 1..60),
+        began in 0_u64..5000,
+        lasted in 0_u64..3000,
     ) {
         let mut ways = ways();
         let ended = began + lasted;

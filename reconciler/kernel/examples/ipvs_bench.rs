@@ -3,9 +3,9 @@
 //! ```text
 //! cargo run --release -p evenkeel-kernel --example ipvs_bench [SERVICES:DESTINATIONS …]
 //! ```
-//! Boots the lab's kernel and needs no root. The raw side writes prepared bytes, 200 messages a send, and reads
-//! without understanding; it knows nothing of ownership, order or what went wrong. Ours looks, compares, writes
-//! and verifies by looking and comparing again. Sizes by default: 1000:10 and 10000:10.
+//! Boots the lab's kernel and needs no root. The raw side writes prepared bytes, 200 messages a send, and
+//! reads without understanding; it knows nothing of ownership, order or what went wrong. Ours looks,
+//! compares, writes and verifies by looking and comparing again. Sizes by default: 1000:10 and 10000:10.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
@@ -19,7 +19,8 @@ use evenkeel_converge::{
 use evenkeel_kernel::{Kernel, Scope, clock};
 use nix::sched::{CloneFlags, unshare};
 
-/// How often each part is measured; its best time counts, on both sides, so that a busy machine disturbs less.
+/// How often each part is measured; its best time counts, on both sides, so that a busy machine disturbs
+/// less.
 const ROUNDS: usize = 7;
 
 fn main() -> ExitCode {
@@ -48,8 +49,8 @@ fn time<T>(work: impl FnOnce() -> T) -> (Duration, T) {
     (clock::now().since(start), result)
 }
 
-/// Runs `work` in an empty network namespace: what was removed from an IPVS table slows its next filling for two
-/// minutes, since the kernel looks for each new destination among those.
+/// Runs `work` in an empty network namespace: what was removed from an IPVS table slows its next filling for
+/// two minutes, since the kernel looks for each new destination among those.
 fn afresh<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {
         let inside = scope.spawn(|| {

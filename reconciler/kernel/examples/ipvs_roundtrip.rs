@@ -1,4 +1,5 @@
-//! Makes an IPVS table of N services with M destinations each, compares, changes one, removes all; with times.
+//! Makes an IPVS table of N services with M destinations each, compares, changes one, removes all; with
+//! times.
 //!
 //! ```text
 //! ipvs_roundtrip [SERVICES [DESTINATIONS [KEEP]]]

@@ -464,7 +464,10 @@ fn links_are_told_and_their_changes_too() {
         ip("link set v1 up");
         let mut pending = Vec::new();
         // The kernel notices the carrier by itself, up to a second later.
-        let up = |event: &Event| matches!(event, Event::LinkChanged { name, up: true, running: true, .. } if name == "v0");
+        let up = |event: &Event| match event {
+            Event::LinkChanged { name, up, running, .. } => name == "v0" && *up && *running,
+            _ => false,
+        };
         told(&mut monitor, &mut pending, up);
         let links = kernel.links().expect("links");
         let link = links.iter().find(|link| link.name == "v0").expect("v0");

@@ -41,7 +41,8 @@ fn converge(kernel: &mut Kernel, desired: &Desired, ledger: &Ledger) -> Vec<Stri
     }
     let reached = kernel.observe(&scope()).expect("observed");
     assert_eq!(diff(desired, &reached, ledger, Domain::Host).ops, [], "not as wanted after it was done");
-    // A look at some is by netlink only, one at all by the older interface where that tells all: they see the same.
+    // A look at some is by netlink only, one at all by the older interface where that tells all: they see the
+    // same.
     let absent = ServiceKey::Transport { protocol: 6, address: ip("192.0.2.254"), port: 9 };
     let named = reached.services.keys().copied().chain([absent]).collect();
     let some = kernel.observe(&Scope { services: Some(named), ..scope() }).expect("observed");
@@ -249,25 +250,30 @@ fn refusals_say_why(kernel: &mut Kernel) {
     let wanted = [
         refused(
             Class::Unsupported,
-            "add virtual server fwmark 1 none-such: No such file or directory: the kernel has no such scheduler: \
-             `modprobe ip_vs_none-such`, and a line `ip_vs_none-such` in /etc/modules-load.d/evenkeel.conf for the \
+            "add virtual server fwmark 1 none-such: No such file or directory: the kernel has no such \
+            scheduler: \
+             `modprobe ip_vs_none-such`, and a line `ip_vs_none-such` in /etc/modules-load.d/evenkeel.conf \
+             for the \
              next boot; or choose another one in the plan",
         ),
         None,
         None,
         refused(
             Class::Conflict,
-            "add destination 10.0.0.1:80 Route weight 1 to fwmark 1: File exists: it is there already: something \
+            "add destination 10.0.0.1:80 Route weight 1 to fwmark 1: File exists: it is there already: \
+            something \
              else writes to the IPVS table as well",
         ),
         refused(
             Class::Transient,
-            "add destination 10.0.0.1:80 Route weight 1 to fwmark 2: No such process: its virtual server is not \
+            "add destination 10.0.0.1:80 Route weight 1 to fwmark 2: No such process: its virtual server is \
+            not \
              there",
         ),
         refused(
             Class::Transient,
-            "start connection synchronisation as master on nowhere with id 1: No such device: there is no interface \
+            "start connection synchronisation as master on nowhere with id 1: No such device: there is no \
+            interface \
              nowhere, or it has no address of the group's family",
         ),
         None,

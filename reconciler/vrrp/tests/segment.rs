@@ -522,7 +522,8 @@ fn two_owners_end_with_one_master() {
     }
 }
 
-/// A cluster that was given a VRID which another one has: told before the first claim, and again by its Masters.
+/// A cluster that was given a VRID which another one has: told before the first claim, and again by its
+/// Masters.
 #[test]
 fn a_vrid_in_use_is_told_before_the_first_claim() {
     let theirs = Config { vips: ips(&["10.9.0.200", "10.9.0.201"]), ..director(9) };
@@ -543,8 +544,8 @@ fn a_vrid_in_use_is_told_before_the_first_claim() {
     assert_eq!((counters.vrid_in_use, counters.adverts_received, counters.rejected_total()), (3, 0, 0));
 }
 
-/// Two that were both Master come together, with every relation of priorities and addresses, either speaking first:
-/// one exchange, one loser, and then silence but for the winner's adverts.
+/// Two that were both Master come together, with every relation of priorities and addresses, either speaking
+/// first: one exchange, one loser, and then silence but for the winner's adverts.
 #[test]
 fn no_two_masters_talk_for_long() {
     for (ranks, preempt, delay) in [[99, 100], [100, 100], [100, 99], [255, 255], [255, 100]]

@@ -1,5 +1,5 @@
-//! Who may speak for a VRID: an advertisement from nobody of ours moves nothing, whatever is in it; one of ours moves no more than a
-//! director of the plan may.
+//! Who may speak for a VRID: an advertisement from nobody of ours moves nothing, whatever is in it; one of
+//! ours moves no more than a director of the plan may.
 //!
 //! Which bytes are well-formed is in `vectors`; floods of what is rejected are in `starvation`.
 
@@ -41,7 +41,8 @@ fn settled(config: Config, state: State) -> VirtualRouter {
     router
 }
 
-/// What must be the same before and after a stranger: state, timer, what is adopted, who is taken for the Master.
+/// What must be the same before and after a stranger: state, timer, what is adopted, who is taken for the
+/// Master.
 fn stand(
     router: &VirtualRouter,
 ) -> (State, Option<(evenkeel_schemas::time::MonoTime, Why)>, Duration, Option<IpAddr>) {
@@ -72,7 +73,10 @@ proptest! {
     #[test]
     fn a_stranger_moves_nothing(
         (v3, unicast, as_master) in any::<(bool, bool, bool)>(),
-        frames in prop::collection::vec((any_of_a_stranger(config()), any_of_a_stranger(config_v3()), 5..40_u8), 1..40),
+        frames in prop::collection::vec(
+            (any_of_a_stranger(config()), any_of_a_stranger(config_v3()), 5..40_u8),
+            1..40,
+        ),
     ) {
         let base = known(if v3 { config_v3() } else { config() });
         let peers = ips(&[DIRECTOR, "10.9.0.3"]);
@@ -116,7 +120,8 @@ fn five_frames_of_a_stranger_leave_the_master_where_it_is() {
         *mac = Some([2, 0, 0, 0, 0, 9]);
         assert_eq!(
             event.to_string(),
-            "VRID 51 in use by 10.9.0.9 (02:00:00:00:00:09) for a VIP that is not ours: it is nobody of ours and \
+            "VRID 51 in use by 10.9.0.9 (02:00:00:00:00:09) for a VIP that is not ours: it is nobody of ours \
+            and \
              moves nothing; one of us needs another VRID"
         );
         assert_eq!(router.counters().rejected(RejectKind::Stranger), 5);
@@ -252,7 +257,8 @@ fn invented_strangers_take_bounded_memory() {
     assert!(format!("{router:?}").len() < 16_384);
 }
 
-/// The longest wait after one advertisement of a director, forged or not: the VIPs are with nobody for so long at most.
+/// The longest wait after one advertisement of a director, forged or not: the VIPs are with nobody for so
+/// long at most.
 #[test]
 fn an_interval_that_no_director_has_is_not_adopted() {
     let waits = |ours: u16, theirs: u16| {

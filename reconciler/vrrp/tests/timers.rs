@@ -397,7 +397,10 @@ fn rival_gone(mut router: VirtualRouter, theirs: &Config, sleep_at: Option<u64>)
         let asleep = sleep_at.is_some_and(|sleep| (sleep..sleep + 8000).contains(&millis(due)));
         let now = if asleep { at(sleep_at.unwrap_or(0) + 8000) } else { due };
         router.handle(Input::Timer, now);
-        let gone = |output: &Output| matches!(output, Output::Event(event) if matches!(event.notice, Notice::RivalGone { .. }));
+        let gone = |output: &Output| match output {
+            Output::Event(event) => matches!(event.notice, Notice::RivalGone { .. }),
+            _ => false,
+        };
         if drain(&mut router).iter().any(gone) {
             return millis(now);
         }

@@ -72,8 +72,8 @@ classes! {
     MulticastFromStranger,
     ReconfigureSame, ReconfigurePriorityUp, ReconfigurePriorityDown, ReconfigureIntervalUp,
     ReconfigureIntervalDown, ReconfigureMoreVips, ReconfigureFewerVips, ReconfigureGarp,
-    ReconfigureGarpRefresh, ReconfigurePreempt, ReconfigurePreemptDelay, ReconfigureUnready, ReconfigureDelivery,
-    ReconfigureLeastTtl, ReconfigureSource, ReconfigureFamily, ReconfigureVrid,
+    ReconfigureGarpRefresh, ReconfigurePreempt, ReconfigurePreemptDelay, ReconfigureUnready,
+    ReconfigureDelivery, ReconfigureLeastTtl, ReconfigureSource, ReconfigureFamily, ReconfigureVrid,
     VipsRepaired,
 }
 
@@ -530,7 +530,8 @@ fn check(config: Config, (before, class, after, outputs, deadline, says): Row) -
         return Ok(());
     }
     Err(format!(
-        "{before} × {class:?} ({says})\n  wants {after}: {outputs}; {deadline}\n  got   {}: {got_outputs}; {got_deadline}",
+        "{before} × {class:?} ({says})\n  wants {after}: {outputs}; {deadline}\n  got   {}: {got_outputs}; \
+         {got_deadline}",
         router.state()
     ))
 }

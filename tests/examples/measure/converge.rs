@@ -1,5 +1,5 @@
-//! Large IPVS tables, in one guest and one run: from a plan file to a verified kernel, what keeping it so takes, and one change in it.
-//! Beside what the kernel itself takes (`raw`), `ipvsadm` and keepalived.
+//! Large IPVS tables, in one guest and one run: from a plan file to a verified kernel, what keeping it so
+//! takes, and one change in it. Beside what the kernel itself takes (`raw`), `ipvsadm` and keepalived.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -84,7 +84,8 @@ pub(super) fn table(services: u32, destinations: u32, first_weight: u32) -> Vec<
 pub(super) fn cluster_file(table: &[Service]) -> String {
     let mut text = String::from(
         "version = 1\nname = \"large\"\n[segments.front]\nsubnets = [\"10.0.0.0/8\"]\n[hosts]\n\
-         dir1 = { address = \"10.1.0.1\", interface = \"eth0\" }\ndir2 = { address = \"10.1.0.2\", interface = \"eth0\" }\n",
+         dir1 = { address = \"10.1.0.1\", interface = \"eth0\" }\ndir2 = { address = \"10.1.0.2\", interface \
+         = \"eth0\" }\n",
     );
     for number in 0..REAL_SERVERS {
         let _ =
@@ -105,7 +106,8 @@ pub(super) fn cluster_file(table: &[Service]) -> String {
             .collect();
         let _ = writeln!(
             text,
-            "[services.s{number}]\nrouter = \"R\"\nvip = \"{}\"\nprotocol = \"tcp\"\nport = {}\nscheduler = \"wlc\"\n\
+            "[services.s{number}]\nrouter = \"R\"\nvip = \"{}\"\nprotocol = \"tcp\"\nport = {}\nscheduler \
+            = \"wlc\"\n\
              forwarding = \"dr\"\nreal_servers = [{}]",
             service.address,
             service.port,
@@ -131,7 +133,8 @@ fn keepalived_file(table: &[Service]) -> String {
     let vips: BTreeSet<Ipv4Addr> = table.iter().map(|service| service.address).collect();
     let vips: Vec<String> = vips.iter().map(Ipv4Addr::to_string).collect();
     let mut text = format!(
-        "global_defs {{\n  router_id LAB\n}}\nvrrp_instance R {{\n  state MASTER\n  interface eth0\n  virtual_router_id 1\n  \
+        "global_defs {{\n  router_id LAB\n}}\nvrrp_instance R {{\n  state MASTER\n  interface eth0\n  \
+        virtual_router_id 1\n  \
          priority 100\n  advert_int 1\n  virtual_ipaddress {{\n    {}\n  }}\n}}\n",
         vips.join("\n    ")
     );
@@ -237,7 +240,8 @@ impl<'l> Bench<'l> {
             self.clear(&host);
         }
         self.tell(format!(
-            "raw: prepared bytes written in {:.3} s, read back in {:.3} s, {:.3} s together (the best of {ROUNDS})",
+            "raw: prepared bytes written in {:.3} s, read back in {:.3} s, {:.3} s together (the best of \
+            {ROUNDS})",
             seconds(write),
             seconds(read),
             seconds(write + read)
@@ -266,7 +270,11 @@ impl<'l> Bench<'l> {
         host.spawn(
             "evenkeeld",
             argv,
-            &[("EVENKEEL_LOG", "info,evenkeel_agent::convergence=debug,evenkeel_agent::source=debug,evenkeel_agent::daemon=debug")],
+            &[(
+                "EVENKEEL_LOG",
+                "info,evenkeel_agent::convergence=debug,evenkeel_agent::source=debug,\
+                 evenkeel_agent::daemon=debug",
+            )],
         )
     }
 
@@ -309,7 +317,8 @@ impl<'l> Bench<'l> {
         let share = cpu / WATCHED.as_secs_f64() * 100.0;
         let resync: Figures = passes(&daemon, from).into_iter().collect();
         self.tell(format!(
-            "evenkeeld resync, nothing to do: {resync}, median {:.2} of raw read; {cpu:.2} s of processor time a minute ({share:.1}%)",
+            "evenkeeld resync, nothing to do: {resync}, median {:.2} of raw read; {cpu:.2} s of processor \
+            time a minute ({share:.1}%)",
             seconds(resync.median()) / seconds(read)
         ));
         self.tell(format!("evenkeeld memory after a minute: {}", memory(&host, &daemon)));

@@ -1,5 +1,6 @@
-//! Version 3 at 10 ms adverts on this machine's own kernel: gaps of failovers and false elections, both kinds of director at the same
-//! time, so that both meet the same machine; once with idle processors and once with busy ones. VIPs only: no IPVS is needed.
+//! Version 3 at 10 ms adverts on this machine's own kernel: gaps of failovers and false elections, both kinds
+//! of director at the same time, so that both meet the same machine; once with idle processors and once with
+//! busy ones. VIPs only: no IPVS is needed.
 
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
@@ -118,7 +119,8 @@ impl Side<'_, '_> {
         (stops.into_iter().collect(), cuts.into_iter().collect())
     }
 
-    /// Waits until a client reaches that director and it alone has the VIP. Under load it may take more than one election.
+    /// Waits until a client reaches that director and it alone has the VIP. Under load it may take more than
+    /// one election.
     fn settle(&self, host: &Host) {
         self.vip.wait_holder(host, PATIENCE);
         self.client.wait_responder(host, PATIENCE);

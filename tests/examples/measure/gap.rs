@@ -1,8 +1,9 @@
-//! How long a client waits when the Master stops and when its link is cut: 1 s adverts, both kinds of director in one guest, by turns.
+//! How long a client waits when the Master stops and when its link is cut: 1 s adverts, both kinds of
+//! director in one guest, by turns.
 //!
-//! How long a cut lasts depends on when it comes between two advertisements, by up to an interval. So every cut comes half an interval
-//! after an advertisement that was seen on the wire: each is the median case, and their median that of twenty like ones, not of the one
-//! or two that happened to be cut in the middle.
+//! How long a cut lasts depends on when it comes between two advertisements, by up to an interval. So every
+//! cut comes half an interval after an advertisement that was seen on the wire: each is the median case, and
+//! their median that of twenty like ones, not of the one or two that happened to be cut in the middle.
 
 use std::time::{Duration, Instant};
 
@@ -18,13 +19,13 @@ const SKEW: Duration = Duration::from_micros(648_437);
 const MASTER_DOWN: Duration = Duration::from_micros(3_648_437);
 /// When a link is cut, from an advertisement on.
 const PHASE: Duration = Duration::from_millis(500);
-/// What outages are measured to. The questions are datagrams: connections that hang would keep the guest's one processor busy, and
-/// that would then be what is measured.
+/// What outages are measured to. The questions are datagrams: connections that hang would keep the guest's
+/// one processor busy, and that would then be what is measured.
 const RESOLUTION: Duration = Duration::from_millis(1);
 const VRID: u8 = 51;
 const PORT: u16 = 7;
-/// What a director keeps of datagrams for a VIP that has left it, bytes: a few. All of an outage's, sent on at its end at once, would
-/// be what is measured.
+/// What a director keeps of datagrams for a VIP that has left it, bytes: a few. All of an outage's, sent on
+/// at its end at once, would be what is measured.
 const KEPT: u32 = 4096;
 /// How long a change keeps the guest's one processor busy, and more.
 const SETTLES: Duration = Duration::from_millis(500);
@@ -76,7 +77,8 @@ pub(crate) fn measure(lab: &Lab, times: u32) {
         }
     }
     println!(
-        "\nClient gap, {times} times each, 1 s adverts, version 2, measured to {} ms; cut {} ms after an advertisement:",
+        "\nClient gap, {times} times each, 1 s adverts, version 2, measured to {} ms; cut {} ms after an \
+        advertisement:",
         RESOLUTION.as_millis(),
         PHASE.as_millis(),
     );
@@ -102,7 +104,8 @@ impl<'p, 'l> Side<'p, 'l> {
         let vip = pair.vip(VRID);
         let directors = [&pair.first, &pair.second];
         for host in directors {
-            // As on all directors, so that those of keepalived too send on what comes for a VIP that has just left.
+            // As on all directors, so that those of keepalived too send on what comes for a VIP that has just
+            // left.
             host.set_sysctl("net.ipv4.ip_forward", 1);
             host.set_sysctl("net.ipv4.neigh.eth0.unres_qlen_bytes", KEPT);
         }
@@ -163,8 +166,8 @@ impl<'p, 'l> Side<'p, 'l> {
         first.reconnect();
     }
 
-    /// A client that the preferred director answers. There is one only while something is measured, of one kind: they take
-    /// processor time.
+    /// A client that the preferred director answers. There is one only while something is measured, of one
+    /// kind: they take processor time.
     fn client(&self) -> Asker {
         self.steady(&self.pair.first);
         let begun = mark();
@@ -183,7 +186,8 @@ impl<'p, 'l> Side<'p, 'l> {
         }
     }
 
-    /// Notes how long after the moment at which the protocol makes the other director the Master it did what a Master does.
+    /// Notes how long after the moment at which the protocol makes the other director the Master it did what
+    /// a Master does.
     fn taken_over(&mut self, steps: [&'static str; 4], client: &Asker, since: Instant, due: Instant) {
         let second = &self.pair.second;
         let holders = self.vip.changes_since(since);

@@ -1,4 +1,5 @@
-//! Measurements of the election and of convergence beside keepalived; run by `tests/measure`, which says how. Each is a file.
+//! Measurements of the election and of convergence beside keepalived; run by `tests/measure`, which says how.
+//! Each is a file.
 
 mod converge;
 mod fast;

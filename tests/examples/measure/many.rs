@@ -1,5 +1,6 @@
-//! 255 routers on one interface at 1 Hz, one VIP each: CPU, memory, and the worst time between two advertisements of any router while one VIP
-//! is added and while 100,000 IPVS destinations are programmed. One director of each kind, one after the other.
+//! 255 routers on one interface at 1 Hz, one VIP each: CPU, memory, and the worst time between two
+//! advertisements of any router while one VIP is added and while 100,000 IPVS destinations are programmed.
+//! One director of each kind, one after the other.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -40,7 +41,8 @@ fn routers() -> Vec<Router> {
 
 fn measure_kind(lab: &Lab, kind: Kind, ipvs: bool) -> Vec<String> {
     let mut pair = Pair::new(lab, kind, routers());
-    // Bridge and client share the host's only processor, and are nothing that a director could be on time for.
+    // Bridge and client share the host's only processor, and are nothing that a director could be on time
+    // for.
     let adverts = pair.first.capture_vrrp_sent("eth0");
     let daemon = pair.start(&pair.first);
     eventually(PATIENCE, "all routers are Master", || {
@@ -111,8 +113,8 @@ fn rarely(patience: Duration, every: Duration, what: &str, mut condition: impl F
     })
 }
 
-/// Gives the daemon other routers, and services. Compiling is another program's work, on the only processor of the guest: the
-/// plan is compiled elsewhere and moved into place, from when on things are measured.
+/// Gives the daemon other routers, and services. Compiling is another program's work, on the only processor
+/// of the guest: the plan is compiled elsewhere and moved into place, from when on things are measured.
 fn change(pair: &mut Pair<'_>, daemon: &Daemon, routers: Vec<Router>, more: &str) -> Mark {
     let running = pair.plans.clone();
     pair.plans = running.lab().plans("prepared");
@@ -148,7 +150,8 @@ fn services(pair: &Pair<'_>) -> String {
     for service in 0..SERVICES {
         let _ = write!(
             text,
-            "[services.s{service}]\nrouter = \"r1\"\nvip = \"{}\"\nprotocol = \"tcp\"\nport = {}\nscheduler = \"wlc\"\n\
+            "[services.s{service}]\nrouter = \"r1\"\nvip = \"{}\"\nprotocol = \"tcp\"\nport = {}\nscheduler \
+            = \"wlc\"\n\
              forwarding = \"dr\"\nreal_servers = [{{ label = \"many\" }}]\n",
             pair.vip(1),
             FIRST_PORT + service,
@@ -191,7 +194,8 @@ fn worst(adverts: &VrrpCapture, pair: &Pair<'_>, since: Mark) -> String {
     }
     let (gap, vrid, at) = worst;
     format!(
-        "worst time between two adverts {:.1} ms (VRID {vrid}, {:.1} s on), {late} of {all} over {} ms, {strange} of priority 0; \
+        "worst time between two adverts {:.1} ms (VRID {vrid}, {:.1} s on), {late} of {all} over {} ms, \
+        {strange} of priority 0; \
          {}",
         gap.as_secs_f64() * 1e3,
         at.as_secs_f64(),
@@ -200,8 +204,8 @@ fn worst(adverts: &VrrpCapture, pair: &Pair<'_>, since: Mark) -> String {
     )
 }
 
-/// All routers became Master at about the same time, so their adverts leave in a burst a second: how long it takes, and from
-/// the beginning of one to that of the next.
+/// All routers became Master at about the same time, so their adverts leave in a burst a second: how long it
+/// takes, and from the beginning of one to that of the next.
 fn bursts(adverts: &VrrpCapture, since: Mark) -> String {
     const PAUSE: Duration = Duration::from_millis(100);
     let mut bursts: Vec<(Instant, Instant)> = Vec::new();

@@ -3,8 +3,8 @@
 use lab::{Daemon, Host};
 use nix::unistd::{SysconfVar, sysconf};
 
-/// The processes of a daemon: itself, and on its host all of its programs, whose names begin with its own (the guardian,
-/// `evenkeeld-guard`, is a child that left its session).
+/// The processes of a daemon: itself, and on its host all of its programs, whose names begin with its own
+/// (the guardian, `evenkeeld-guard`, is a child that left its session).
 fn processes(host: &Host, daemon: &Daemon) -> Vec<(u32, String)> {
     let own = std::fs::read_link(format!("/proc/{}/exe", daemon.pid())).expect("the daemon runs");
     let entries = host.enter(|| {
@@ -27,7 +27,8 @@ pub(crate) fn cpu_seconds(host: &Host, daemon: &Daemon) -> f64 {
     processes(host, daemon).iter().map(|(pid, stat)| exact(*pid).unwrap_or_else(|| sampled(stat))).sum()
 }
 
-/// As the scheduler counts it. The other count goes by who runs when the clock ticks, which says little about who runs for moments.
+/// As the scheduler counts it. The other count goes by who runs when the clock ticks, which says little about
+/// who runs for moments.
 fn exact(pid: u32) -> Option<f64> {
     let threads = std::fs::read_dir(format!("/proc/{pid}/task")).ok()?;
     let files: Vec<_> = threads.filter_map(|thread| Some(thread.ok()?.path().join("schedstat"))).collect();
@@ -40,14 +41,16 @@ fn exact(pid: u32) -> Option<f64> {
 
 fn sampled(stat: &str) -> f64 {
     let ticks = sysconf(SysconfVar::CLK_TCK).ok().flatten().unwrap_or(100) as f64;
-    // After the name, which is in parentheses and may hold blanks: state is field 3, utime and stime are 14 and 15.
+    // After the name, which is in parentheses and may hold blanks: state is field 3, utime and stime are 14
+    // and 15.
     let rest = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
     let fields = rest.split(' ').skip(11).take(2);
     fields.filter_map(|field| field.parse::<f64>().ok()).sum::<f64>() / ticks
 }
 
-/// What each process has for itself (private, clean and dirty), and together what is theirs when shared pages are divided among those who
-/// share them. What is resident says little: it counts whatever of a file happens to be mapped, as often as it is.
+/// What each process has for itself (private, clean and dirty), and together what is theirs when shared pages
+/// are divided among those who share them. What is resident says little: it counts whatever of a file happens
+/// to be mapped, as often as it is.
 pub(crate) fn memory(host: &Host, daemon: &Daemon) -> String {
     let pids: Vec<u32> = processes(host, daemon).into_iter().map(|(pid, _)| pid).collect();
     let rollup = |pid: &u32| std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();

@@ -1,5 +1,6 @@
-//! An IPVS table written and read back with as little as can be: prepared bytes out, bytes in, nothing understood. What a verified change
-//! of that size costs the kernel itself, beside which everything else is measured.
+//! An IPVS table written and read back with as little as can be: prepared bytes out, bytes in, nothing
+//! understood. What a verified change of that size costs the kernel itself, beside which everything else is
+//! measured.
 
 use std::io::IoSlice;
 use std::net::Ipv4Addr;
@@ -162,7 +163,8 @@ impl Raw {
         }
     }
 
-    /// Reads the table as dumps do, one for the services and one for each service's destinations, and counts the objects.
+    /// Reads the table as dumps do, one for the services and one for each service's destinations, and counts
+    /// the objects.
     pub(crate) fn read(&mut self, table: &[Service]) -> usize {
         let all = self.message(GET_SERVICE, REQUEST | DUMP, &[]);
         let mut count = self.dump(&all, |_| {});

@@ -1,5 +1,6 @@
-//! What a stranger on the segment does to virtual routers of both versions and families, by multicast and by unicast, with each kind of frame
-//! at 1,000 a second: who is Master, how late advertisements are, what is logged, how often hooks run.
+//! What a stranger on the segment does to virtual routers of both versions and families, by multicast and by
+//! unicast, with each kind of frame at 1,000 a second: who is Master, how late advertisements are, what is
+//! logged, how often hooks run.
 
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -34,7 +35,8 @@ const ROUTERS: [Attacked; 8] = [
 ];
 
 impl Attacked {
-    /// Without a password version 2 differs in what somebody with a director's address or VIPs can do; the other kinds stop before it.
+    /// Without a password version 2 differs in what somebody with a director's address or VIPs can do; the
+    /// other kinds stop before it.
     fn wants(&self, kind: &str) -> bool {
         self.version == 3
             || self.password
@@ -50,7 +52,9 @@ fn link_local(host: &Host) -> IpAddr {
 }
 
 fn cluster(pair: &Pair<'_>) -> String {
-    let mut text = "version = 1\nname = \"pair\"\n[segments.front]\nsubnets = [\"10.1.0.0/16\", \"2001:db8:1::/64\"]\n[hosts]\n".to_owned();
+    let mut text = "version = 1\nname = \"pair\"\n[segments.front]\n\
+        subnets = [\"10.1.0.0/16\", \"2001:db8:1::/64\"]\n[hosts]\n"
+        .to_owned();
     for (host, last) in [(&pair.first, 1), (&pair.second, 2)] {
         let _ = writeln!(
             text,
@@ -64,7 +68,8 @@ fn cluster(pair: &Pair<'_>) -> String {
         let vip = if v6 { format!("2001:db8:1::{vrid}") } else { pair.vip(vrid).to_string() };
         let _ = write!(
             text,
-            "[virtual_routers.r{vrid}]\nvrid = {vrid}\nversion = {version}\nvips = [\"{vip}\"]\ndirectors = [\"dir1\", \"dir2\"]\n\
+            "[virtual_routers.r{vrid}]\nvrid = {vrid}\nversion = {version}\nvips = [\"{vip}\"]\n\
+            directors = [\"dir1\", \"dir2\"]\n\
              hooks.any = {{ command = [\"/bin/true\"], user = \"root\" }}\n"
         );
         if unicast {

@@ -1,5 +1,6 @@
-//! Established connections: one long download through each forwarding method, while everything about their services changes
-//! but the destination they are on. None breaks, and every byte arrives once and in its place.
+//! Established connections: one long download through each forwarding method, while everything about their
+//! services changes but the destination they are on. None breaks, and every byte arrives once and in its
+//! place.
 
 use std::cell::Cell;
 use std::net::IpAddr;
@@ -37,7 +38,8 @@ fn holder(lab: &Lab, name: &str, last: u8, port: u16, tunnel: Option<&str>) -> (
     let host = lab.host(name, &format!("{address}/24"));
     let mut plan = head(&host, "60s")
         + &format!(
-            "[[address]]\ninterface = \"lo\"\naddress = \"{VIP}/32\"\nlabel = \"lo:0\"\nscope = \"global\"\n\n\
+            "[[address]]\ninterface = \"lo\"\naddress = \"{VIP}/32\"\nlabel = \"lo:0\"\nscope \
+            = \"global\"\n\n\
              [[route]]\ndestination = \"{VIP}/32\"\ninterface = \"lo\"\nscope = \"link\"\ntable = 254\n\n"
         );
     let mut settings = vec![
@@ -75,11 +77,13 @@ fn ways(lab: &Lab, director: &Host) -> Vec<Way> {
     lab.run(["/run/modprobe", "fou"]);
     gue.0.run(["ip", "fou", "add", "port", &GUE_PORT.to_string(), "gue"]);
 
-    // What is masqueraded comes back through the director, which is the only way out of the segment behind it.
+    // What is masqueraded comes back through the director, which is the only way out of the segment behind
+    // it.
     director.attach("eth1", "back", "10.30.0.1/24");
     let masked = lab.bare_host("masq");
     masked.attach("eth0", "back", "10.30.0.2/24");
-    let route = "[[route]]\ndestination = \"0.0.0.0/0\"\ninterface = \"eth0\"\nscope = \"global\"\ntable = 254\nvia = \"10.30.0.1\"\n";
+    let route = "[[route]]\ndestination = \"0.0.0.0/0\"\ninterface = \"eth0\"\nscope = \"global\"\n\
+        table = 254\nvia = \"10.30.0.1\"\n";
     converge(lab, &masked, &(head(&masked, "60s") + route));
 
     vec![
@@ -151,8 +155,10 @@ impl World<'_> {
         let servers: Vec<VirtualServer> = self.ways.iter().map(server).chain(more).collect();
         head(&self.director, "1s")
             + &format!(
-                "[[router]]\nname = \"VI_1\"\ninterface = \"eth0\"\nsource = \"192.168.188.108\"\nversion = 3\nvrid = 51\n\
-                 priority = 100\nadvert_interval = \"300ms\"\npreempt = true\ngarp_repeat = 2\ngarp_delay = \"1s\"\n\
+                "[[router]]\nname = \"VI_1\"\ninterface = \"eth0\"\nsource = \"192.168.188.108\"\n\
+                version = 3\nvrid = 51\n\
+                 priority = 100\nadvert_interval = \"300ms\"\npreempt = true\ngarp_repeat = 2\ngarp_delay \
+                 = \"1s\"\n\
                  vips = [\"{VIP}/32\"]\n\n[[sysctl]]\nkey = \"net/ipv4/ip_forward\"\nvalue = \"1\"\n\n"
             )
             + &toml(&servers)

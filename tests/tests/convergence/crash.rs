@@ -1,5 +1,5 @@
-//! A daemon killed after each operation of a large change, and started again: nothing that must hold at every moment is broken,
-//! the next one converges, and connections of services that the change does not touch live.
+//! A daemon killed after each operation of a large change, and started again: nothing that must hold at every
+//! moment is broken, the next one converges, and connections of services that the change does not touch live.
 
 use std::time::{Duration, Instant};
 
@@ -12,8 +12,8 @@ use crate::support::{PATIENCE, deliver, status, wait_converged};
 mod director;
 mod real_server;
 
-/// Kills of each test in the normal run; `EVENKEEL_CRASHES` sets another number, and as many as there are operations is
-/// enough for all.
+/// Kills of each test in the normal run; `EVENKEEL_CRASHES` sets another number, and as many as there are
+/// operations is enough for all.
 const NORMAL: usize = 6;
 /// The daemon's thread that changes everything but VIPs.
 const THREAD: &str = "converge";

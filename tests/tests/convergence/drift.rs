@@ -1,5 +1,5 @@
-//! Random drift: a running daemon, and mutations of every kind by `ipvsadm`, `ip` and writes to settings, one after another.
-//! Each is repaired, or reported as the plan's mode says; what is not ours is never touched.
+//! Random drift: a running daemon, and mutations of every kind by `ipvsadm`, `ip` and writes to settings, one
+//! after another. Each is repaired, or reported as the plan's mode says; what is not ours is never touched.
 
 use std::time::{Duration, Instant};
 

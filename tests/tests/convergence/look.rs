@@ -1,5 +1,6 @@
-//! What a host looks like to `ipvsadm` and `ip`, and to the lab's own eyes where these leave something out: a line an object,
-//! sorted, so that two looks can be compared. One process of `ip` and one of `ipvsadm` a look, since each costs 50 ms.
+//! What a host looks like to `ipvsadm` and `ip`, and to the lab's own eyes where these leave something out: a
+//! line an object, sorted, so that two looks can be compared. One process of `ip` and one of `ipvsadm` a
+//! look, since each costs 50 ms.
 
 use std::fs::write;
 
@@ -91,7 +92,8 @@ fn addresses(object: &Value) -> Vec<String> {
         .map(|address| {
             let flag = |key: &str| address[key] == true;
             format!(
-                "address {}/{} on {interface} label {} scope {} protocol {} deprecated {} nodad {} tentative {}",
+                "address {}/{} on {interface} label {} scope {} protocol {} deprecated {} nodad {} tentative \
+                {}",
                 text(address, "local"),
                 address["prefixlen"],
                 text(address, "label"),

@@ -1,5 +1,6 @@
-//! The live oracle: for generated plans, our kernel and one that `ipvsadm` was fed with the same rules by hand-written text
-//! are equal, as `ipvsadm -Sn` says and as the kernel itself does; and a second pass sends no change.
+//! The live oracle: for generated plans, our kernel and one that `ipvsadm` was fed with the same rules by
+//! hand-written text are equal, as `ipvsadm -Sn` says and as the kernel itself does; and a second pass sends
+//! no change.
 
 use std::time::Duration;
 
@@ -85,15 +86,19 @@ fn changes_since(requests: &NetlinkCapture, host: &Host, since: Mark) -> Vec<Str
     requests.changes_since(since)
 }
 
-/// What a host has beside IPVS: some of each, so that a pass that has nothing to do is seen to leave these alone as well.
+/// What a host has beside IPVS: some of each, so that a pass that has nothing to do is seen to leave these
+/// alone as well.
 fn host_objects(random: &mut Random) -> String {
     let objects = [
-        "[[address]]\ninterface = \"lo\"\naddress = \"10.50.1.250/32\"\nlabel = \"lo:7\"\nscope = \"global\"\n",
+        "[[address]]\ninterface = \"lo\"\naddress = \"10.50.1.250/32\"\nlabel = \"lo:7\"\nscope \
+        = \"global\"\n",
         "[[address]]\ninterface = \"lo\"\naddress = \"10.50.1.251/32\"\nscope = \"host\"\n",
         "[[address]]\ninterface = \"lo\"\naddress = \"2001:db8:1::250/128\"\nscope = \"global\"\n",
         "[[route]]\ndestination = \"10.60.0.0/16\"\ninterface = \"eth0\"\nscope = \"link\"\ntable = 254\n",
-        "[[route]]\ndestination = \"10.61.0.0/16\"\ninterface = \"eth0\"\nscope = \"global\"\ntable = 77\nvia = \"10.50.0.9\"\nmetric = 5\n",
-        "[[route]]\ndestination = \"2001:db8:61::/64\"\ninterface = \"lo\"\nscope = \"global\"\ntable = 254\n",
+        "[[route]]\ndestination = \"10.61.0.0/16\"\ninterface = \"eth0\"\nscope = \"global\"\n\
+        table = 77\nvia = \"10.50.0.9\"\nmetric = 5\n",
+        "[[route]]\ndestination = \"2001:db8:61::/64\"\ninterface = \"lo\"\nscope = \"global\"\n\
+         table = 254\n",
         "[[tunnel]]\ninterface = \"tun-a\"\nmode = \"ipip\"\nlocal = \"10.50.0.1\"\n",
         "[[tunnel]]\ninterface = \"tun-b\"\nmode = \"gre\"\nlocal = \"10.50.0.1\"\n",
         "[[sysctl]]\nkey = \"net/ipv4/conf/lo/arp_ignore\"\nvalue = \"1\"\n",

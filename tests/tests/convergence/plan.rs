@@ -1,5 +1,5 @@
-//! Virtual servers as values that are written twice: as a plan, and as `ipvsadm` commands. The two writings know nothing of
-//! each other. Also generates them: everything that IPVS takes.
+//! Virtual servers as values that are written twice: as a plan, and as `ipvsadm` commands. The two writings
+//! know nothing of each other. Also generates them: everything that IPVS takes.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -130,7 +130,8 @@ impl Destination {
     fn toml(&self, number: usize) -> String {
         let Self { address, port, weight, .. } = self;
         let mut text = format!(
-            "[[virtual_server.destination]]\nhost = \"real{number}\"\naddress = \"{address}\"\nport = {port}\nweight = {weight}\n"
+            "[[virtual_server.destination]]\nhost = \"real{number}\"\naddress = \"{address}\"\n\
+            port = {port}\nweight = {weight}\n"
         );
         text += match self.method {
             Method::Direct => "forwarding = \"dr\"\n",

@@ -1,4 +1,5 @@
-//! Random numbers of a test: one seed, settable, told when the test fails. No distribution here is anything but uniform.
+//! Random numbers of a test: one seed, settable, told when the test fails. No distribution here is anything
+//! but uniform.
 
 use std::ops::Range;
 
@@ -9,7 +10,8 @@ pub(crate) struct Random {
 }
 
 impl Random {
-    /// From `EVENKEEL_SEED`; without it the same in every run, so that what fails was made to fail by a change.
+    /// From `EVENKEEL_SEED`; without it the same in every run, so that what fails was made to fail by a
+    /// change.
     pub(crate) fn from_environment() -> Self {
         let seed = match std::env::var("EVENKEEL_SEED") {
             Ok(text) => text.parse().unwrap_or_else(|_| panic!("EVENKEEL_SEED={text} is not a number")),

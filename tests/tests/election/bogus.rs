@@ -1,5 +1,5 @@
-//! A host on the segment sends 1,000 advertisements a second of each kind that must be rejected: the Master stays Master and its
-//! own advertisements stay on time. The same against keepalived 2.2.7, to see.
+//! A host on the segment sends 1,000 advertisements a second of each kind that must be rejected: the Master
+//! stays Master and its own advertisements stay on time. The same against keepalived 2.2.7, to see.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -113,7 +113,8 @@ fn flood(pair: &Pair<'_>, daemon: &Daemon, adverts: &VrrpCapture, bogus: &Bogus,
 
 fn tell(lab: &Lab, kind: Kind, version: u8, bogus: &Bogus, effect: &Effect) {
     lab.log(format!(
-        "{:<10} v{version} {:<26} {:5.0}/s: worst gap {:4} ms (guest stalled {} ms), {:2} adverts sent, {:4} lines logged",
+        "{:<10} v{version} {:<26} {:5.0}/s: worst gap {:4} ms (guest stalled {} ms), {:2} adverts sent, {:4} \
+        lines logged",
         kind.name(),
         bogus.what,
         effect.rate,
@@ -139,7 +140,8 @@ fn a_flood_of_rejected_advertisements_delays_no_advertisement_and_changes_no_sta
                 let name = format!("r{vrid}");
                 let before = ours.plans.router(&ours.first, &name);
                 let logged = mark();
-                // A guest that has to share its processor says nothing about the daemon's punctuality: try again.
+                // A guest that has to share its processor says nothing about the daemon's punctuality: try
+                // again.
                 let mut frames = 0;
                 let mut attempts = (0..ATTEMPTS).map(|_| {
                     let effect = flood(&ours, &daemon, &adverts, &bogus, vrid);

@@ -1,5 +1,5 @@
-//! Things that a director loses while it is Master: the interface of its VIPs, the address it speaks from, the way to one of its peers.
-//! And what it keeps open while it loses nothing.
+//! Things that a director loses while it is Master: the interface of its VIPs, the address it speaks from,
+//! the way to one of its peers. And what it keeps open while it loses nothing.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -147,7 +147,8 @@ impl<'l> Scene<'l> {
         assert_eq!(self.claims_of_the_second(), claims);
     }
 
-    /// How often the second director became Master of `peers`: when it starts first, once before the first director is there.
+    /// How often the second director became Master of `peers`: when it starts first, once before the first
+    /// director is there.
     fn claims_of_the_second(&self) -> Value {
         self.pair.plans.router(&self.pair.second, "peers")["counters"]["became_master"].clone()
     }

@@ -1,5 +1,5 @@
-//! Files that others may write to, files that are none, programs that leave something behind, clients that dawdle: what the
-//! daemon is asked to obey stays what root gave it, and nothing of it holds the daemon up.
+//! Files that others may write to, files that are none, programs that leave something behind, clients that
+//! dawdle: what the daemon is asked to obey stays what root gave it, and nothing of it holds the daemon up.
 
 use std::fs;
 use std::io::Write;
@@ -45,7 +45,8 @@ fn what_others_may_write_or_is_no_file_is_not_obeyed_and_holds_nothing_up() {
         mode(&program, 0o755);
         let more = format!(
             "track = [{{ tracker = \"local\", weight = 5 }}]\n\
-             [trackers.local]\ntype = \"script\"\ncommand = [\"{}\"]\ninterval = \"1s\"\ntimeout = \"900ms\"\nfall = 3\n",
+             [trackers.local]\ntype = \"script\"\ncommand = [\"{}\"]\ninterval = \"1s\"\ntimeout \
+             = \"900ms\"\nfall = 3\n",
             program.display()
         );
         pair.configure(vec![Router::new(VRID, 3)], &more);
@@ -57,7 +58,8 @@ fn what_others_may_write_or_is_no_file_is_not_obeyed_and_holds_nothing_up() {
         let tracker = || pair.plans.status(&host)["trackers"][0].clone();
         eventually(PATIENCE, "the program was run", || tracker()["reason"] == "exit code 0");
 
-        // Whatever is done to the plan's file or its directory, the one in force stays, and status tells why and what to do.
+        // Whatever is done to the plan's file or its directory, the one in force stays, and status tells why
+        // and what to do.
         let wait_refused_by_any = |what: &str, words: &[&str]| {
             let why = || refused(&pair, &host).unwrap_or_default();
             eventually(PATIENCE, what, || words.iter().any(|words| why().contains(words)));

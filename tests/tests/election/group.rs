@@ -1,5 +1,5 @@
-//! A sync group over two segments: what befalls one router moves all of them, and a router that joins moves none.
-//! keepalived 2.2.7 does the same beside it; its figures are only told.
+//! A sync group over two segments: what befalls one router moves all of them, and a router that joins moves
+//! none. keepalived 2.2.7 does the same beside it; its figures are only told.
 
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -172,7 +172,8 @@ impl<'l> Group<'l> {
             names.push(format!("    r{}\n", router.0));
             let _ = write!(
                 text,
-                "vrrp_instance r{} {{\n  state {}\n  version 3\n  interface eth{}\n  virtual_router_id {}\n  priority {}\n  \
+                "vrrp_instance r{} {{\n  state {}\n  version 3\n  interface eth{}\n  virtual_router_id {}\n  \
+                priority {}\n  \
                  advert_int 1\n  virtual_ipaddress {{\n    {}\n  }}\n}}\n",
                 router.0,
                 ["MASTER", "BACKUP"][index],

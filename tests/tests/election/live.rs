@@ -1,5 +1,5 @@
-//! Changes without an election: VIPs, priority, interval, delivery, VRIDs that swap, a VIP that changes its router. The Master stays
-//! Master, and no VIP is lost or doubled meanwhile.
+//! Changes without an election: VIPs, priority, interval, delivery, VRIDs that swap, a VIP that changes its
+//! router. The Master stays Master, and no VIP is lost or doubled meanwhile.
 
 use std::time::Duration;
 

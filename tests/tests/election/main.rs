@@ -1,5 +1,5 @@
-//! The election under attack, under faults and beside keepalived 2.2.7, which runs in the same guest. Figures are printed for both;
-//! asserted is what evenkeeld must keep. Longer measurements are in `examples/measure`.
+//! The election under attack, under faults and beside keepalived 2.2.7, which runs in the same guest. Figures
+//! are printed for both; asserted is what evenkeeld must keep. Longer measurements are in `examples/measure`.
 
 mod bogus;
 mod faults;

@@ -1,5 +1,5 @@
-//! evenkeeld and keepalived 2.2.7 share every kind of router between them, all at once: after each event every router has the right
-//! Master, one only while the link is up, and neither side has rejected anything.
+//! evenkeeld and keepalived 2.2.7 share every kind of router between them, all at once: after each event
+//! every router has the right Master, one only while the link is up, and neither side has rejected anything.
 
 mod cases;
 

@@ -1,5 +1,5 @@
-//! What moves with a router besides its VIPs, and who is told: virtual MAC address, routes, rules, addresses that are not
-//! advertised, hooks. And what keeps a router out: trackers, delays.
+//! What moves with a router besides its VIPs, and who is told: virtual MAC address, routes, rules, addresses
+//! that are not advertised, hooks. And what keeps a router out: trackers, delays.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -130,7 +130,8 @@ fn a_tracker_that_fails_moves_the_vip_and_delays_hold_a_director_back() {
         let healthy = lab.write("healthy", "");
         let more = format!(
             "track = [{{ tracker = \"local\" }}]\npreempt_delay = \"3s\"\nstartup_delay = \"3s\"\n\
-             [trackers.local]\ntype = \"script\"\ncommand = [\"/usr/bin/test\", \"-e\", \"{}\"]\nuser = \"root\"\n\
+             [trackers.local]\ntype = \"script\"\ncommand = [\"/usr/bin/test\", \"-e\", \"{}\"]\nuser \
+             = \"root\"\n\
              interval = \"500ms\"\n",
             healthy.display()
         );

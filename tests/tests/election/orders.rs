@@ -1,5 +1,5 @@
-//! What operators tell routers: to hand over, to stay out, to go on as before. It lasts over restarts of the daemon, and does not leave a
-//! segment without a Master by accident.
+//! What operators tell routers: to hand over, to stay out, to go on as before. It lasts over restarts of the
+//! daemon, and does not leave a segment without a Master by accident.
 
 use std::time::Duration;
 

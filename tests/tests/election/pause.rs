@@ -1,5 +1,5 @@
-//! Directors stopped with SIGSTOP for five seconds and continued, one at a time and both together: then one Master, announced, and its
-//! VIP on one host only.
+//! Directors stopped with SIGSTOP for five seconds and continued, one at a time and both together: then one
+//! Master, announced, and its VIP on one host only.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -71,8 +71,10 @@ impl Scene<'_, '_> {
         let strangers = heard.iter().filter(|advert| advert.what.source != first).count();
         let announced = self.announced(continued);
         self.lab.log(format!(
-            "{}: {what} stopped for {PAUSE:?}: VIP on both for {:?} until the bound and {:?} after it, on none for {:?}; \
-             adverts after the bound: {} of the first, {strangers} of the second; first announcement of the winner {:?} \
+            "{}: {what} stopped for {PAUSE:?}: VIP on both for {:?} until the bound and {:?} after it, on \
+            none for {:?}; \
+             adverts after the bound: {} of the first, {strangers} of the second; first announcement of the \
+             winner {:?} \
              after the pause",
             self.pair.kind.name(),
             self.vip.both_since(stopped).saturating_sub(self.vip.both_since(settled)),
@@ -109,7 +111,8 @@ impl Scene<'_, '_> {
         }
     }
 
-    /// When, after the mark, the first director announced the VIP after the last word of the second one about it.
+    /// When, after the mark, the first director announced the VIP after the last word of the second one about
+    /// it.
     fn announced(&self, since: Mark) -> Option<Duration> {
         let own = self.pair.first.mac("eth0");
         let seen = self.announcements.of(self.pair.first_vip(), since);

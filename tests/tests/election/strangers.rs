@@ -1,4 +1,5 @@
-//! Others on the segment who have what is ours: a VIP, or the VRID. They are found and told of, and move nothing.
+//! Others on the segment who have what is ours: a VIP, or the VRID. They are found and told of, and move
+//! nothing.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -53,8 +54,8 @@ fn a_stranger_with_our_vip_or_our_vrid_is_told_of() {
     });
 }
 
-/// Everything that a stranger can send, by turns, at 1,000 a second: of version 2 with a password and of IPv6, both by multicast. All kinds at
-/// full length, and unicast, are in `tests/measure strangers`.
+/// Everything that a stranger can send, by turns, at 1,000 a second: of version 2 with a password and of
+/// IPv6, both by multicast. All kinds at full length, and unicast, are in `tests/measure strangers`.
 #[test]
 fn nothing_that_a_stranger_sends_moves_a_vip() {
     guest(|lab| {
@@ -66,7 +67,8 @@ fn nothing_that_a_stranger_sends_moves_a_vip() {
                 .find(|ip| matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local()))
                 .expect("link-local")
         };
-        let v6 = "[virtual_routers.r65]\nvrid = 65\nvips = [\"2001:db8:1::65\"]\ndirectors = [\"dir1\", \"dir2\"]\n";
+        let v6 = "[virtual_routers.r65]\nvrid = 65\nvips = [\"2001:db8:1::65\"]\n\
+            directors = [\"dir1\", \"dir2\"]\n";
         let mut file =
             pair.cluster_text().replace("\"10.1.0.0/16\"", "\"10.1.0.0/16\", \"2001:db8:1::/64\"") + v6;
         for host in [&pair.first, &pair.second] {

@@ -1,4 +1,5 @@
-//! Somebody deletes the VIP every second, as network managers do: it is put back at once, and nobody else notices.
+//! Somebody deletes the VIP every second, as network managers do: it is put back at once, and nobody else
+//! notices.
 
 use std::time::Duration;
 
@@ -9,7 +10,8 @@ use crate::support::{INTERVAL, TOLERANCE, worst_gap};
 /// How often, and how often it is shown what keepalived does.
 const TIMES: u32 = 20;
 const TIMES_THERE: u32 = 5;
-/// From the deletion to the VIP being there again; every time on an idle machine, and half of the time on any.
+/// From the deletion to the VIP being there again; every time on an idle machine, and half of the time on
+/// any.
 const BOUND: Duration = Duration::from_millis(50);
 
 #[test]

@@ -1,5 +1,6 @@
-//! A state directory whose disk is full, frozen, read-only, or that somebody removes: it costs what is new, and nothing else. Each trouble
-//! is met in every situation: steady, a dead server, a flush, a failover either way, a restart, a new plan.
+//! A state directory whose disk is full, frozen, read-only, or that somebody removes: it costs what is new,
+//! and nothing else. Each trouble is met in every situation: steady, a dead server, a flush, a failover
+//! either way, a restart, a new plan.
 
 use std::time::Duration;
 
@@ -7,8 +8,8 @@ use lab::{Daemon, Host, Lab, Reference, StateDisk, Trouble, eventually, guest, m
 
 use crate::support::{PATIENCE, steady_client};
 
-/// The example's hosts; the directors are real servers of a service themselves, so that all services follow the Master, and share
-/// connections.
+/// The example's hosts; the directors are real servers of a service themselves, so that all services follow
+/// the Master, and share connections.
 fn cluster(more: &str) -> String {
     format!(
         r#"version = 1
@@ -79,7 +80,8 @@ fn waits(reference: &Reference<'_>, host: &Host) -> bool {
     waiting.iter().all(|file| file["since"].is_string()) && !waiting.is_empty()
 }
 
-/// Stops a Master, after which the other director serves everything; then starts it again, after which it does.
+/// Stops a Master, after which the other director serves everything; then starts it again, after which it
+/// does.
 fn failover_and_back(reference: &Reference<'_>, master: Daemon, names: &[&str]) -> Daemon {
     let (dir1, dir2) = (&reference.hosts.dir1, &reference.hosts.dir2);
     let stopped = mark();

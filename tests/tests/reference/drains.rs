@@ -1,4 +1,5 @@
-//! Destinations that drain: because they leave the plan, by the plan and by order, over restarts, with clients that go on.
+//! Destinations that drain: because they leave the plan, by the plan and by order, over restarts, with
+//! clients that go on.
 
 use std::time::Duration;
 
@@ -246,8 +247,8 @@ fn a_host_that_the_plan_drains_keeps_its_connections_and_no_order_brings_it_back
     });
 }
 
-/// A destination that leaves the plan is a change, and one that somebody changes is drift: only the latter is left, as long as the
-/// destination is there.
+/// A destination that leaves the plan is a change, and one that somebody changes is drift: only the latter is
+/// left, as long as the destination is there.
 #[test]
 fn draining_goes_on_where_drift_is_only_reported() {
     guest(|lab| {

@@ -1,5 +1,5 @@
-//! Every way to forward, from a cluster file to a client's answer: masquerade and each tunnel, both directors, and nothing left
-//! of a tunnel that no service needs any more.
+//! Every way to forward, from a cluster file to a client's answer: masquerade and each tunnel, both
+//! directors, and nothing left of a tunnel that no service needs any more.
 
 use lab::{Daemon, Host, Lab, Plans, WebServer, eventually, guest};
 
@@ -140,7 +140,8 @@ fn masquerade_and_every_tunnel_serve_from_either_director_and_leave_nothing_behi
         eventually(PATIENCE, "dir2 has given the VIP away", || !dir2.has_address("eth0", VIP));
         ways.all_answer(&ANSWERS, "through dir1 again");
 
-        // GRE and GUE leave the plan: their ends go, the tunnel that is still used stays, and so does its service.
+        // GRE and GUE leave the plan: their ends go, the tunnel that is still used stays, and so does its
+        // service.
         ways.plans.compile_text(HEAD);
         eventually(PATIENCE, "tun2 is no real server any more", || {
             links(tun2, "ek-gre").is_empty() && settings(tun2) == before[2] && !tun2.has_address("lo", VIP)

@@ -1,5 +1,5 @@
-//! A VIP is where a director can speak for it: Masters that cannot send, guardians that hang, and what a daemon that
-//! comes back takes over.
+//! A VIP is where a director can speak for it: Masters that cannot send, guardians that hang, and what a
+//! daemon that comes back takes over.
 
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
@@ -88,7 +88,8 @@ fn a_master_that_is_not_let_send_gives_up_before_its_lease_ends_and_waits_before
         let said = daemons.dir1.log_since(blocked);
         let complaints = said.iter().filter(|line| line.what.contains("cannot send")).count();
         assert_eq!(complaints, 1, "{said:#?}");
-        // The guardian comes 30 ms after the daemon. Where the guest stood still, both were late, and either may be first.
+        // The guardian comes 30 ms after the daemon. Where the guest stood still, both were late, and either
+        // may be first.
         if let Some(line) = said.iter().find(|line| line.what.contains("ran out")) {
             let lost = lab.pulse().lost_between(line.at - Duration::from_millis(500), line.at);
             assert!(lost > Duration::from_millis(5), "the guest lost {lost:?}: {said:#?}");
@@ -131,7 +132,8 @@ fn a_guardian_that_hangs_is_told_and_replaced_and_strangers_are_not_heard() {
             assert_eq!(mode & 0o777, 0o600, "{}", socket.display());
         }
 
-        // Who names no plan names no VIP, root or not: not even the VIP goes, and what the host itself has does not at all.
+        // Who names no plan names no VIP, root or not: not even the VIP goes, and what the host itself has
+        // does not at all.
         for address in [SOURCE, "192.168.188.120/32"] {
             let stranger = Socket::new(Domain::UNIX, Type::SEQPACKET, None).expect("a socket");
             stranger.connect(&SockAddr::unix(&socket).expect("a path")).expect("connected");
@@ -208,8 +210,8 @@ fn a_guardian_that_hung_and_was_replaced_leaves_the_vip_alone() {
     });
 }
 
-/// Two routers, and a plan that has changed meanwhile: what was served goes on untouched, what is new waits until it
-/// can be served.
+/// Two routers, and a plan that has changed meanwhile: what was served goes on untouched, what is new waits
+/// until it can be served.
 #[test]
 fn a_killed_master_of_two_routers_goes_on_with_both_and_adds_what_is_new_once_it_is_served() {
     guest(|lab| {

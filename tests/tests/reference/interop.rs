@@ -16,16 +16,19 @@ const REJECTIONS: [&str; 6] = ["invalid", "mismatch", "expected", "rejected", "b
 fn keepalived_conf(state: &str, priority: u8) -> String {
     let real_server = |address: &str| {
         format!(
-            "  real_server {address} 80 {{\n    weight 100\n    TCP_CHECK {{\n      connect_timeout 10\n      \
+            "  real_server {address} 80 {{\n    weight 100\n    TCP_CHECK {{\n      connect_timeout \
+            10\n      \
              retry 3\n      delay_before_retry 3\n    }}\n  }}\n"
         )
     };
     format!(
         "global_defs {{\n  router_id LVS\n}}\n\
-         vrrp_instance VI_1 {{\n  state {state}\n  interface eth0\n  virtual_router_id 51\n  priority {priority}\n  \
+         vrrp_instance VI_1 {{\n  state {state}\n  interface eth0\n  virtual_router_id 51\n  priority \
+         {priority}\n  \
          advert_int 1\n  authentication {{\n    auth_type PASS\n    auth_pass hell>com\n  }}\n  \
          virtual_ipaddress {{\n    192.168.188.120\n  }}\n}}\n\
-         virtual_server 192.168.188.120 80 {{\n  delay_loop 5\n  lb_algo wlc\n  lb_kind DR\n  protocol TCP\n{}{}}}\n",
+         virtual_server 192.168.188.120 80 {{\n  delay_loop 5\n  lb_algo wlc\n  lb_kind DR\n  protocol \
+         TCP\n{}{}}}\n",
         real_server("192.168.188.107"),
         real_server("192.168.188.110"),
     )

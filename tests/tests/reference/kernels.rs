@@ -100,7 +100,8 @@ fn told(errors: &[String], words: &[&str]) {
     );
 }
 
-/// What 5.10 does not load by itself, in a kernel without IPv6: once by who may load no modules, once by who may.
+/// What 5.10 does not load by itself, in a kernel without IPv6: once by who may load no modules, once by who
+/// may.
 #[test]
 fn one_missing_thing_costs_what_needs_it() {
     let options = Options { ipv6: false, on_demand: &["ip_vs"], refused: &[FAMILY], ..Options::default() };
@@ -154,7 +155,8 @@ fn one_missing_thing_costs_what_needs_it() {
         );
         assert_eq!(plans.router(&dir1, "six")["state"], "initialize");
 
-        // On the real server the addresses of the family that is there are there, its own route is its own and once.
+        // On the real server the addresses of the family that is there are there, its own route is its own
+        // and once.
         told(&lacks(&plans, &rs1), &["2001:db8::120", "address family"]);
         for host in [&dir1, &rs1] {
             assert_eq!(plans.status(host)["foreign"], serde_json::json!([]), "{}", host.name());
@@ -194,7 +196,8 @@ fn without_ipvs_a_director_is_master_of_what_needs_none() {
              rs1 = { address = \"192.168.188.107\", interface = \"eth0\" }\n\
              [virtual_routers.web]\nvrid = 51\nvips = [\"192.168.188.120\"]\ndirectors = [\"dir1\"]\n\
              [virtual_routers.gateway]\nvrid = 52\nvips = [\"192.168.188.1\"]\ndirectors = [\"dir1\"]\n\
-             [services.web]\nrouter = \"web\"\nprotocol = \"tcp\"\nports = [\"80-89\"]\nreal_servers = [{ host = \"rs1\" }]\n",
+             [services.web]\nrouter = \"web\"\nprotocol = \"tcp\"\nports = [\"80-89\"]\nreal_servers = [{ \
+             host = \"rs1\" }]\n",
         );
         let director = plans.start(&dir1);
         director.wait_log("(gateway) Entering MASTER STATE", PATIENCE);

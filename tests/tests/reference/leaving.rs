@@ -24,8 +24,8 @@ real_servers = [{ host = "rs1" }, { host = "rs2" }]
 check = { type = "tcp", interval = "1s", timeout = "1s", retries = 0 }
 "#;
 
-/// Until a check has failed, with all that a busy guest adds: far less than the 300 s for which the kernel remembers a
-/// client.
+/// Until a check has failed, with all that a busy guest adds: far less than the 300 s for which the kernel
+/// remembers a client.
 const SOON: Duration = Duration::from_secs(8);
 
 #[test]

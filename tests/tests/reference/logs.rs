@@ -1,5 +1,5 @@
-//! A log that takes nothing: a pipe that nobody reads, a closed one, a full disk, a slow reader. Whatever becomes of the log, a director
-//! does all of its work in time, and so does its guardian.
+//! A log that takes nothing: a pipe that nobody reads, a closed one, a full disk, a slow reader. Whatever
+//! becomes of the log, a director does all of its work in time, and so does its guardian.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -204,7 +204,8 @@ fn start(
     (daemon, reader)
 }
 
-/// No thread of the guardian may do more than change addresses (CAP_NET_ADMIN, bit 12), or is ended by SIGTERM.
+/// No thread of the guardian may do more than change addresses (CAP_NET_ADMIN, bit 12), or is ended by
+/// SIGTERM.
 #[track_caller]
 fn assert_harmless(guardian: &str) {
     let tasks: Vec<PathBuf> = std::fs::read_dir(format!("/proc/{guardian}/task"))

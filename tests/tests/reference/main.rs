@@ -1,7 +1,7 @@
 //! The reference cluster on a real kernel: what it must do, a test a promise.
 //!
-//! Each test is a guest of its own. How the cluster is set up is in the lab's `Reference`; limits on time are the
-//! protocol's bounds plus what the issue allows.
+//! Each test is a guest of its own. How the cluster is set up is in the lab's `Reference`; limits on time are
+//! the protocol's bounds plus what the issue allows.
 
 mod changes;
 mod cleanup;

@@ -1,4 +1,5 @@
-//! `maintenance = true` of a director in the cluster file: it gives its virtual routers away, to whom is there to take them.
+//! `maintenance = true` of a director in the cluster file: it gives its virtual routers away, to whom is
+//! there to take them.
 
 use lab::{Host, Reference, guest, mark};
 use serde_json::json;

@@ -1,5 +1,5 @@
-//! What is ours and what is not, where it is least certain: after the ledger was lost, on an address that several services
-//! share, and where something of the administrator's is in the way.
+//! What is ours and what is not, where it is least certain: after the ledger was lost, on an address that
+//! several services share, and where something of the administrator's is in the way.
 
 use std::path::PathBuf;
 
@@ -36,7 +36,8 @@ fn a_daemon_that_lost_its_ledger_adopts_what_its_plan_names_and_nothing_else() {
     guest(|lab| {
         let reference = Reference::new(lab);
         let dir1 = &reference.hosts.dir1;
-        let second = "[services.second]\nrouter = \"VI_1\"\nprotocol = \"tcp\"\nport = 81\nforwarding = \"dr\"\n\
+        let second = "[services.second]\nrouter = \"VI_1\"\nprotocol = \"tcp\"\nport = 81\nforwarding \
+            = \"dr\"\n\
                       real_servers = [{ host = \"rs2\" }]\n";
         let two = format!("{}\n{second}", Reference::cluster_file());
         reference.compile_text(&two);
@@ -80,7 +81,8 @@ fn a_daemon_that_lost_its_ledger_adopts_what_its_plan_names_and_nothing_else() {
         eventually(PATIENCE, "the second service is gone", || own(dir1) == TABLE);
         assert_eq!(foreign(dir1), theirs);
 
-        // What left the plan while the ledger was lost cannot be told from what others made: it stays, and is listed.
+        // What left the plan while the ledger was lost cannot be told from what others made: it stays, and is
+        // listed.
         daemon.stop(PATIENCE);
         std::fs::remove_file(ledger(dir1)).expect("removed");
         dir1.run(["ipvsadm", "-A", "-t", "192.168.188.120:81", "-s", "wlc"]);
@@ -106,7 +108,8 @@ fn a_vip_on_lo_stays_until_the_last_service_that_needs_it_is_gone() {
         let (rs1, rs2) = (&reference.hosts.rs1, &reference.hosts.rs2);
         let service = |name: &str, port: u16, host: &str| {
             format!(
-                "[services.{name}]\nrouter = \"VI_1\"\nprotocol = \"tcp\"\nport = {port}\nforwarding = \"dr\"\n\
+                "[services.{name}]\nrouter = \"VI_1\"\nprotocol = \"tcp\"\nport = {port}\nforwarding \
+                = \"dr\"\n\
                  real_servers = [{{ host = \"{host}\" }}]\n"
             )
         };
@@ -140,10 +143,14 @@ fn an_administrators_default_route_is_told_to_be_in_the_way_and_left_alone() {
     guest(|lab| {
         let text = "version = 1\nname = \"nat\"\n[segments.front]\nsubnets = [\"192.168.188.0/24\"]\n\
                     [segments.back]\nsubnets = [\"10.30.0.0/24\"]\n[hosts]\n\
-                    masq = { address = \"10.30.0.21\", interface = \"eth0\", gateway = \"10.30.0.1\" }\n[hosts.dir1]\n\
-                    address = \"192.168.188.108\"\ninterface = \"eth0\"\ninterfaces.eth1.addresses = [\"10.30.0.11\"]\n\
-                    [virtual_routers.edge]\nvrid = 51\nvips = [\"192.168.188.120\"]\nunadvertised_vips = [\"10.30.0.1\"]\n\
-                    directors = [\"dir1\"]\n[services.masq]\nrouter = \"edge\"\nprotocol = \"tcp\"\nport = 80\nforwarding = \"nat\"\n\
+                    masq = { address = \"10.30.0.21\", interface = \"eth0\", gateway = \"10.30.0.1\" \
+                    }\n[hosts.dir1]\n\
+                    address = \"192.168.188.108\"\ninterface = \"eth0\"\n\
+                    interfaces.eth1.addresses = [\"10.30.0.11\"]\n\
+                    [virtual_routers.edge]\nvrid = 51\nvips = [\"192.168.188.120\"]\n\
+                    unadvertised_vips = [\"10.30.0.1\"]\n\
+                    directors = [\"dir1\"]\n[services.masq]\nrouter = \"edge\"\nprotocol = \"tcp\"\n\
+                    port = 80\nforwarding = \"nat\"\n\
                     real_servers = [{ host = \"masq\" }]\n";
         let masq = lab.host("masq", "10.30.0.21/24");
         masq.run(["ip", "route", "add", "default", "via", "10.30.0.254"]);
@@ -168,7 +175,8 @@ fn an_administrators_default_route_is_told_to_be_in_the_way_and_left_alone() {
     });
 }
 
-/// A VIP where the plan does not have it, and keepalived on the same host: neither is ours, and both are told.
+/// A VIP where the plan does not have it, and keepalived on the same host: neither is ours, and both are
+/// told.
 #[test]
 fn a_backup_tells_what_is_in_its_way() {
     guest(|lab| {
@@ -196,7 +204,8 @@ fn a_backup_tells_what_is_in_its_way() {
         dir2.run(["ip", "link", "add", "dummy7", "type", "dummy"]);
         dir2.add_address("dummy7", "192.168.188.120/32");
         dir2.add_address("lo", "192.168.188.120/32");
-        let other = "vrrp_instance OTHER {\n  state BACKUP\n  interface eth0\n  virtual_router_id 99\n  priority 10\n  \
+        let other = "vrrp_instance OTHER {\n  state BACKUP\n  interface eth0\n  virtual_router_id 99\n  \
+            priority 10\n  \
                      virtual_ipaddress {\n    192.168.188.99\n  }\n}\n";
         let keepalived = dir2.keepalived(other);
         let wanted = [

@@ -1,4 +1,5 @@
-//! Plans on probation: what cuts a client off is taken back in time, also when the daemon was killed meanwhile.
+//! Plans on probation: what cuts a client off is taken back in time, also when the daemon was killed
+//! meanwhile.
 
 use std::time::Duration;
 
@@ -133,7 +134,8 @@ fn it_is_taken_back_in_time_by_a_daemon_that_was_killed_meanwhile() {
         let (took, after) =
             (served.saturating_duration_since(started), served.saturating_duration_since(second));
         lab.log(format!(
-            "killed until after the deadline: served again {took:?} after the daemon, {after:?} after the plan"
+            "killed until after the deadline: served again {took:?} after the daemon, {after:?} after the \
+            plan"
         ));
         lab.assert_within("served again after the daemon came", took, MARGIN, started);
         lab::eventually(PATIENCE, "dir1 has its VIP and no other", || {

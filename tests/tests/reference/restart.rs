@@ -24,7 +24,8 @@ fn a_killed_master_that_is_back_within_two_seconds_goes_on_without_an_election()
 
         let killed = mark();
         daemons.dir1.kill9();
-        // What a service manager would wait before it starts the daemon again, and a busy machine needs a while for that.
+        // What a service manager would wait before it starts the daemon again, and a busy machine needs a
+        // while for that.
         std::thread::sleep(Duration::from_millis(800));
         let again = reference.start(dir1);
         again.wait_log("Entering MASTER STATE", PATIENCE);

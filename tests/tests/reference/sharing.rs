@@ -66,7 +66,8 @@ fn director_that_serves(plan: &str) -> String {
     let (head, rest) = plan.split_once("[[virtual_server]]").expect("a virtual server");
     let (_, tail) = rest.split_once("[[sysctl]]").expect("a setting");
     let mut text = format!(
-        "{head}[[virtual_server]]\nname = \"web\"\naddress = \"192.168.188.120\"\nport = 80\nprotocol = \"tcp\"\n\
+        "{head}[[virtual_server]]\nname = \"web\"\naddress = \"192.168.188.120\"\nport = 80\nprotocol \
+        = \"tcp\"\n\
          only_as_master_of = \"VI_1\"\nscheduler = \"rr\"\none_packet = false\n"
     );
     for (host, last) in [("dir1", 108), ("dir2", 109)] {

@@ -11,10 +11,12 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) const SKEW: Duration = Duration::from_micros(648_437);
 /// How often a short gap is measured.
 pub(crate) const ROUNDS: usize = 3;
-/// What a client feels when there is no election, which takes the skew time at least (0.648 s): no more than that the
-/// guest's one processor has other things to do for a while. With all that the lab may excuse it is still less.
+/// What a client feels when there is no election, which takes the skew time at least (0.648 s): no more than
+/// that the guest's one processor has other things to do for a while. With all that the lab may excuse it is
+/// still less.
 pub(crate) const NO_ELECTION: Duration = Duration::from_millis(240);
-/// What a gap may differ from the protocol's bound: less than any mistake of the protocol makes, which is a whole interval (1 s).
+/// What a gap may differ from the protocol's bound: less than any mistake of the protocol makes, which is a
+/// whole interval (1 s).
 pub(crate) const TOLERANCE: Duration = Duration::from_millis(500);
 /// What the clock of a captured packet may differ from ours.
 const CLOCKS: Duration = Duration::from_millis(50);
@@ -60,22 +62,23 @@ fn lab_watch(reference: &Reference<'_>, hosts: &[&Host]) -> VipWatch {
     reference.lab().watch_vip(reference.hosts.vip, hosts, "eth0")
 }
 
-/// Waits for the farewell of a director that is told to stop at `stopped`. The time of a captured packet is the kernel's
-/// and may differ from ours by a little, so it may seem to come before the order.
+/// Waits for the farewell of a director that is told to stop at `stopped`. The time of a captured packet is
+/// the kernel's and may differ from ours by a little, so it may seem to come before the order.
 pub(crate) fn wait_priority_zero(adverts: &VrrpCapture, source: IpAddr, stopped: Mark) {
     adverts.wait(PATIENCE, |advert| {
         advert.at + CLOCKS > stopped && advert.what.source == source && advert.what.priority == 0
     });
 }
 
-/// The middle one. A gap is measured several times: one of them may have met the machine busy with something else.
+/// The middle one. A gap is measured several times: one of them may have met the machine busy with something
+/// else.
 pub(crate) fn median(mut values: Vec<Duration>) -> Duration {
     values.sort();
     values[values.len() / 2]
 }
 
-/// The process of the daemon's guardian: its only child in these tests. The kernel lists a child under the thread that started it,
-/// which for a second guardian is not the first thread.
+/// The process of the daemon's guardian: its only child in these tests. The kernel lists a child under the
+/// thread that started it, which for a second guardian is not the first thread.
 pub(crate) fn find_guardian(reference: &Reference<'_>, parent: u32) -> Option<String> {
     let command = format!("cat /proc/{parent}/task/*/children");
     let children = reference.lab().output(["sh", "-c", &command]);

@@ -76,8 +76,8 @@ fn meddled(state: &KernelState, other: &KernelState, all: bool) -> KernelState {
     worlds::on_what_is_there(next)
 }
 
-/// The states before each operation. A route or an interface of others that is in the way is not replaced: what is
-/// refused for it changes nothing, and the others are done.
+/// The states before each operation. A route or an interface of others that is in the way is not replaced:
+/// what is refused for it changes nothing, and the others are done.
 fn as_far_as_possible(state: &KernelState, ops: &[Op]) -> Vec<KernelState> {
     let mut now = state.clone();
     let mut states = Vec::with_capacity(ops.len());
@@ -113,7 +113,12 @@ proptest! {
         let achieved = if restart { restarted(&achieved, &new) } else { achieved };
         for (op, judgement) in judged(&achieved, &new, &start, &record) {
             // Nobody but us has touched this kernel.
-            prop_assert_eq!(judgement, Judgement { cause: Cause::Change, ruling: Ruling::Do, follows: false }, "{}", op);
+            prop_assert_eq!(
+                judgement,
+                Judgement { cause: Cause::Change, ruling: Ruling::Do, follows: false },
+                "{}",
+                op
+            );
         }
     }
 
@@ -180,14 +185,19 @@ proptest! {
         };
         let (ops, judgements): (Vec<Op>, Vec<Judgement>) = judged.iter().cloned().unzip();
         achieved.begin(&ops, &judgements);
-        let todo: Vec<Op> =
-            judged.iter().filter(|(_, judgement)| judgement.ruling == Ruling::Do).map(|(op, _)| op.clone()).collect();
+        let todo: Vec<Op> = judged
+            .iter()
+            .filter(|(_, judgement)| judgement.ruling == Ruling::Do)
+            .map(|(op, _)| op.clone())
+            .collect();
         // What is carried out can be: nothing of it needs what is left.
         let reached = apply(&state, &todo)?;
         let left = super::drift::judged(&achieved, &new, &reached, &record);
         let mut failing = in_the_way(&state, &todo);
         // What was barred may be free once an interface has taken what was on it with it: the next pass.
-        failing.extend(judged.into_iter().filter(|(_, judgement)| judgement.ruling == Ruling::Bar).map(|(op, _)| op));
+        failing.extend(
+            judged.into_iter().filter(|(_, judgement)| judgement.ruling == Ruling::Bar).map(|(op, _)| op),
+        );
         for (op, judgement) in &left {
             let as_before = failing.contains(op) || judgement.ruling != Ruling::Do;
             prop_assert!(as_before, "{} is still to be done", op);
@@ -196,7 +206,11 @@ proptest! {
         achieved.verified(&new, &Kind::ALL, changes(&left).into_iter());
         for (key, want) in &new.state.services {
             if old.state.services.get(key).is_none_or(|was| !was.same_service(want)) {
-                prop_assert!(reached.services.get(key).is_some_and(|have| want.same_service(have)), "{}", key);
+                prop_assert!(
+                    reached.services.get(key).is_some_and(|have| want.same_service(have)),
+                    "{}",
+                    key
+                );
             }
         }
     }
@@ -213,8 +227,11 @@ proptest! {
         let new = with(&new, policy);
         let state = meddled(&start, &other, true);
         let judged = judged(&achieved, &new, &state, &record);
-        let todo: Vec<Op> =
-            judged.into_iter().filter(|(_, judgement)| judgement.ruling == Ruling::Do).map(|(op, _)| op).collect();
+        let todo: Vec<Op> = judged
+            .into_iter()
+            .filter(|(_, judgement)| judgement.ruling == Ruling::Do)
+            .map(|(op, _)| op)
+            .collect();
         for (reached, op) in as_far_as_possible(&state, &todo).iter().zip(&todo) {
             if let Op::AddAddress { key, .. } = op {
                 prop_assert!(arp_in_force(&new.state, reached), "{} comes before its settings", key);

@@ -61,8 +61,10 @@ proptest! {
     #[test]
     fn what_the_kernel_lacks_costs_nothing_else(wanted in desired(), picks in any::<u64>()) {
         let all = diff(&wanted, &KernelState::default(), &Ledger::default(), Domain::Host).ops;
-        let singles: Vec<Op> = all.iter().flat_map(|op| op.singles().map(std::borrow::Cow::into_owned)).collect();
-        let picked = singles.iter().enumerate().filter(|(n, op)| picks >> (n % 64) & 1 == 1 && !must_be_there(op));
+        let singles: Vec<Op> =
+            all.iter().flat_map(|op| op.singles().map(std::borrow::Cow::into_owned)).collect();
+        let picked =
+            singles.iter().enumerate().filter(|(n, op)| picks >> (n % 64) & 1 == 1 && !must_be_there(op));
         let lacks: BTreeSet<ObjectKey> = picked.map(|(_, op)| ObjectKey::of(op)).collect();
         let mut kernel = Lacking { state: KernelState::default(), lacks, refused: BTreeSet::new() };
         let remaining = kernel.pass(&wanted);
@@ -79,7 +81,8 @@ proptest! {
     #[test]
     fn settings_of_arp_are_never_done_without(wanted in desired()) {
         let all = diff(&wanted, &KernelState::default(), &Ledger::default(), Domain::Host).ops;
-        let arp = all.iter().find(|op| matches!(op, Op::SetSysctl { key, .. } if key.ends_with("/arp_ignore")));
+        let arp =
+            all.iter().find(|op| matches!(op, Op::SetSysctl { key, .. } if key.ends_with("/arp_ignore")));
         let Some(arp) = arp else { return Ok(()) };
         let lacks = BTreeSet::from([ObjectKey::of(arp)]);
         let mut kernel = Lacking { state: KernelState::default(), lacks, refused: BTreeSet::new() };

@@ -249,8 +249,8 @@ fn two_directors_with_a_group_of_two() {
     assert!(explore(group("group, no preemption", [[100, 100], [200, 200]], false, 2)) > 1000);
 }
 
-/// Who waits for its checks leaves a living Master alone for as long as it waits, replaces a dead one, and never takes
-/// over in part.
+/// Who waits for its checks leaves a living Master alone for as long as it waits, replaces a dead one, and
+/// never takes over in part.
 #[test]
 fn directors_that_wait_for_their_checks() {
     let waits = |name, priorities: Vec<Vec<u8>>, budget| {

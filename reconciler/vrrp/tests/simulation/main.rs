@@ -161,9 +161,8 @@ fn calm_fault(world: &mut World) -> (Fault, usize) {
     }
 }
 
-/// Every part of nodes that hear each other has exactly one Master: with preemption the highest of those that do not
-/// wait for their checks, or one that is above it. No sync
-/// group is Master in part.
+/// Every part of nodes that hear each other has exactly one Master: with preemption the highest of those that
+/// do not wait for their checks, or one that is above it. No sync group is Master in part.
 fn check_one_master_per_part(world: &World) {
     let mixed = world.nodes.iter().position(world::Node::is_mixed);
     assert_eq!(mixed, None, "a group is Master in part at {}: {}", world.now, world.history());
@@ -377,8 +376,9 @@ fn one_master_remains_after_any_storm() {
     for_seeds(STORM_SCHEDULES, storm);
 }
 
-/// The same schedule of faults with a stranger on the segment and without: every director does the same at the same time. The stranger says
-/// whatever one packet can that is not of our directors, or is with their address and wrong in something.
+/// The same schedule of faults with a stranger on the segment and without: every director does the same at
+/// the same time. The stranger says whatever one packet can that is not of our directors, or is with their
+/// address and wrong in something.
 fn stranger(seed: u64) {
     let history = |stranger: bool| {
         let mut rng = Rng::new(seed);

@@ -436,7 +436,8 @@ impl World {
         let address = |last: u64| IpAddr::from([10, 9, segment as u8, last as u8]);
         let stranger = address(200 + rng.below(50));
         let director = self.nodes[rng.index(self.nodes.len())].configs[segment].source;
-        // No VIP that `Fault::Revip` may give a director: it would be taken for one with its address written wrongly.
+        // No VIP that `Fault::Revip` may give a director: it would be taken for one with its address written
+        // wrongly.
         let (ours, other) = (config.vips.clone(), IpAddr::from([10, 8, segment as u8, 77]));
         let more = [ours.clone(), vec![other]].concat();
         let priority = [0, 1, 100, 254, 255][rng.index(5)];

@@ -1,5 +1,5 @@
-//! A director: services, destinations, time-outs, synchronisation, routes, rules, tunnels. It must never announce a VIP that it
-//! cannot serve, nor leave a service without a destination, nor touch one that stays.
+//! A director: services, destinations, time-outs, synchronisation, routes, rules, tunnels. It must never
+//! announce a VIP that it cannot serve, nor leave a service without a destination, nor touch one that stays.
 
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -28,17 +28,21 @@ fn real(last: u8, port: u16, weight: u32) -> Destination {
     Destination::direct(ip(&format!("192.168.188.{last}")), port, weight)
 }
 
-/// The interval decides for how long the VIP stays while the daemon is dead, and how long a new one waits to take it.
+/// The interval decides for how long the VIP stays while the daemon is dead, and how long a new one waits to
+/// take it.
 fn router(name: &str, vrid: u8, vip: &str, interval: &str) -> String {
     format!(
-        "[[router]]\nname = \"{name}\"\ninterface = \"eth0\"\nsource = \"192.168.188.108\"\nversion = 3\nvrid = {vrid}\n\
-         priority = 100\nadvert_interval = \"{interval}\"\npreempt = true\ngarp_repeat = 2\ngarp_delay = \"1s\"\nvips = [\"{vip}/32\"]\n\n"
+        "[[router]]\nname = \"{name}\"\ninterface = \"eth0\"\nsource = \"192.168.188.108\"\n\
+        version = 3\nvrid = {vrid}\n\
+         priority = 100\nadvert_interval = \"{interval}\"\npreempt = true\ngarp_repeat = 2\ngarp_delay \
+         = \"1s\"\nvips = [\"{vip}/32\"]\n\n"
     )
 }
 
 fn sync(id: u8) -> String {
     format!(
-        "[connection_sync]\nmode = \"both\"\nrouter = \"VI_1\"\ninterface = \"eth0\"\nid = {id}\ngroup = \"224.0.0.81\"\n\
+        "[connection_sync]\nmode = \"both\"\nrouter = \"VI_1\"\ninterface = \"eth0\"\nid = {id}\ngroup \
+        = \"224.0.0.81\"\n\
          port = 8848\nttl = 1\n\n"
     )
 }
@@ -100,7 +104,8 @@ fn a_director_killed_at_any_operation_announces_nothing_it_cannot_serve_and_come
         _ = write!(
             plan,
             "[ipvs_timeouts]\ntcp = \"600s\"\ntcp_fin = \"60s\"\nudp = \"100s\"\n\n\
-             [[route]]\ndestination = \"10.80.0.0/16\"\ninterface = \"eth0\"\nscope = \"global\"\ntable = 254\nvia = \"192.168.188.1\"\n\n\
+             [[route]]\ndestination = \"10.80.0.0/16\"\ninterface = \"eth0\"\nscope = \"global\"\n\
+             table = 254\nvia = \"192.168.188.1\"\n\n\
              [[sysctl]]\nkey = \"net/ipv4/ip_forward\"\nvalue = \"1\"\n\n\
              [[sysctl]]\nkey = \"net/ipv4/vs/expire_nodest_conn\"\nvalue = \"1\"\n"
         );
@@ -112,8 +117,10 @@ fn a_director_killed_at_any_operation_announces_nothing_it_cannot_serve_and_come
         _ = write!(
             large,
             "[ipvs_timeouts]\ntcp = \"700s\"\ntcp_fin = \"70s\"\nudp = \"200s\"\n\n\
-             [[route]]\ndestination = \"10.80.0.0/16\"\ninterface = \"eth0\"\nscope = \"global\"\ntable = 254\nvia = \"192.168.188.2\"\n\n\
-             [[route]]\ndestination = \"10.81.0.0/16\"\ninterface = \"eth0\"\nscope = \"link\"\ntable = 81\n\n\
+             [[route]]\ndestination = \"10.80.0.0/16\"\ninterface = \"eth0\"\nscope = \"global\"\n\
+             table = 254\nvia = \"192.168.188.2\"\n\n\
+             [[route]]\ndestination = \"10.81.0.0/16\"\ninterface = \"eth0\"\nscope = \"link\"\n\
+             table = 81\n\n\
              [[address]]\ninterface = \"lo\"\naddress = \"10.82.0.1/32\"\nscope = \"host\"\n\n\
              [[tunnel]]\ninterface = \"tun-d\"\nmode = \"ipip\"\nlocal = \"192.168.188.108\"\n\n\
              [[sysctl]]\nkey = \"net/ipv4/ip_forward\"\nvalue = \"1\"\n\n\

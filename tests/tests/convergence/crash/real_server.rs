@@ -1,4 +1,5 @@
-//! A real server: VIPs on `lo`, their routes, ARP settings, tunnels' ends. It must never answer ARP for a VIP.
+//! A real server: VIPs on `lo`, their routes, ARP settings, tunnels' ends. It must never answer ARP for a
+//! VIP.
 
 use std::time::Duration;
 
@@ -19,7 +20,8 @@ const VIPS: [&str; 4] = ["192.168.188.120", "192.168.188.121", "192.168.188.122"
 
 fn vip(address: &str, label: usize) -> String {
     format!(
-        "[[address]]\ninterface = \"lo\"\naddress = \"{address}/32\"\nlabel = \"lo:{label}\"\nscope = \"global\"\n\n\
+        "[[address]]\ninterface = \"lo\"\naddress = \"{address}/32\"\nlabel = \"lo:{label}\"\nscope \
+        = \"global\"\n\n\
          [[route]]\ndestination = \"{address}/32\"\ninterface = \"lo\"\nscope = \"link\"\ntable = 254\n\n"
     )
 }
@@ -42,8 +44,10 @@ fn a_real_server_killed_at_any_operation_never_answers_arp_for_a_vip_and_comes_b
             + "[[address]]\ninterface = \"lo\"\naddress = \"2001:db8::120/128\"\nscope = \"global\"\n\n"
             + "[[tunnel]]\ninterface = \"tun-a\"\nmode = \"ipip\"\nlocal = \"192.168.188.107\"\n\n"
             + "[[tunnel]]\ninterface = \"tun-b\"\nmode = \"gre\"\nlocal = \"192.168.188.107\"\n\n"
-            + "[[route]]\ndestination = \"10.70.0.0/16\"\ninterface = \"eth0\"\nscope = \"global\"\ntable = 254\nvia = \"192.168.188.1\"\n\n"
-            + "[[route]]\ndestination = \"10.71.0.0/16\"\ninterface = \"tun-a\"\nscope = \"link\"\ntable = 70\n\n"
+            + "[[route]]\ndestination = \"10.70.0.0/16\"\ninterface = \"eth0\"\nscope = \"global\"\n\
+                table = 254\nvia = \"192.168.188.1\"\n\n"
+            + "[[route]]\ndestination = \"10.71.0.0/16\"\ninterface = \"tun-a\"\nscope = \"link\"\n\
+                table = 70\n\n"
             + &settings(&ARP)
             + &settings(&[
                 ("net/ipv4/conf/all/rp_filter", "0"),

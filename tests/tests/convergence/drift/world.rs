@@ -1,5 +1,5 @@
-//! The host that is meddled with: a director with two virtual routers and services of many sorts that is a real server as
-//! well. Its plan, and what of it a mutation needs to know.
+//! The host that is meddled with: a director with two virtual routers and services of many sorts that is a
+//! real server as well. Its plan, and what of it a mutation needs to know.
 
 use lab::Host;
 
@@ -105,20 +105,24 @@ impl World {
                 "VI_1",
                 51,
                 VIPS[0],
-                "[[router.routes]]\ndestination = \"10.90.0.0/16\"\nvia = \"192.168.188.9\"\ninterface = \"eth0\"\ntable = 90\nmetric = 7\n\n\
+                "[[router.routes]]\ndestination = \"10.90.0.0/16\"\nvia = \"192.168.188.9\"\ninterface \
+                = \"eth0\"\ntable = 90\nmetric = 7\n\n\
                  [[router.rules]]\npreference = 900\nfrom = \"10.90.0.0/16\"\ntable = 90\n",
             ),
             ("VI_2", 52, VIPS[1], "virtual_mac = { interface = \"vrrp52\", advertise_from_base = true }\n"),
         ] {
             text += &format!(
-                "[[router]]\nname = \"{name}\"\ninterface = \"eth0\"\nsource = \"192.168.188.108\"\nversion = 3\nvrid = {vrid}\n\
-                 priority = 100\nadvert_interval = \"1s\"\npreempt = true\ngarp_repeat = 2\ngarp_delay = \"1s\"\n\
+                "[[router]]\nname = \"{name}\"\ninterface = \"eth0\"\nsource = \"192.168.188.108\"\nversion \
+                = 3\nvrid = {vrid}\n\
+                 priority = 100\nadvert_interval = \"1s\"\npreempt = true\ngarp_repeat = 2\ngarp_delay \
+                 = \"1s\"\n\
                  vips = [\"{vip}/32\"]\n{more}\n"
             );
         }
         text += &toml(&self.servers);
         text += "[ipvs_timeouts]\ntcp = \"600s\"\ntcp_fin = \"60s\"\nudp = \"100s\"\n\n\
-                 [connection_sync]\nmode = \"both\"\nrouter = \"VI_1\"\ninterface = \"eth0\"\nid = 5\ngroup = \"224.0.0.81\"\nport = 8848\nttl = 1\n\n";
+                 [connection_sync]\nmode = \"both\"\nrouter = \"VI_1\"\ninterface = \"eth0\"\nid = 5\ngroup \
+                 = \"224.0.0.81\"\nport = 8848\nttl = 1\n\n";
         for (address, label, scope) in ADDRESSES {
             text +=
                 &format!("[[address]]\ninterface = \"lo\"\naddress = \"{address}\"\nscope = \"{scope}\"\n");
@@ -130,7 +134,8 @@ impl World {
             let destination = route.split(' ').next().unwrap_or_default();
             let [via, metric] = ["via", "metric"].map(|word| after(route, word));
             text += &format!(
-                "[[route]]\ndestination = \"{destination}\"\ninterface = \"{}\"\nscope = \"{}\"\ntable = {}\n",
+                "[[route]]\ndestination = \"{destination}\"\ninterface = \"{}\"\nscope = \"{}\"\n\
+                 table = {}\n",
                 after(route, "dev").unwrap_or_default(),
                 after(route, "scope").unwrap_or("global"),
                 after(route, "table").unwrap_or("254"),

@@ -1,4 +1,5 @@
-//! The routers of the interoperation matrix, and both directors' configurations of them. What happens to them is in `matrix`.
+//! The routers of the interoperation matrix, and both directors' configurations of them. What happens to them
+//! is in `matrix`.
 
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -138,7 +139,8 @@ pub(super) fn all() -> Vec<Case> {
 
 /// The cluster file of both directors; `track` is the file that ours watches.
 pub(super) fn cluster_file(cases: &[Case], track: &Path) -> String {
-    let mut text = "version = 1\nname = \"matrix\"\n[segments.front]\nsubnets = [\"10.3.0.0/16\", \"2001:db8:3::/64\"]\n[hosts]\n"
+    let mut text = "version = 1\nname = \"matrix\"\n[segments.front]\n\
+        subnets = [\"10.3.0.0/16\", \"2001:db8:3::/64\"]\n[hosts]\n"
         .to_owned();
     for director in [Director::Ours, Director::Theirs] {
         let (name, v4, v6) = (director.name(), director.v4(), director.v6());
@@ -169,7 +171,8 @@ pub(super) fn cluster_file(cases: &[Case], track: &Path) -> String {
         };
         add(case.password, "auth = { type = \"pass\", secret = { literal = \"hell>com\" } }");
         add(case.unicast && !case.v6, "unicast = {}");
-        // keepalived 2.2.7 leaves the hop limit of IPv6 unicast at the kernel's 64, which we take for routed unless told otherwise.
+        // keepalived 2.2.7 leaves the hop limit of IPv6 unicast at the kernel's 64, which we take for routed
+        // unless told otherwise.
         add(case.unicast && case.v6, "unicast = { min_ttl = 64 }");
         add(!case.preempt, "preempt = false");
         add(case.virtual_mac, "virtual_mac = {}");

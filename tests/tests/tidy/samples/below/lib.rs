@@ -1,0 +1,3 @@
+//! A sample for `tidy`.
+
+mod top;

@@ -1,0 +1,5 @@
+//! A sample for `tidy`.
+
+use super::b::B;
+
+pub struct A(B);

@@ -1,0 +1,5 @@
+//! A sample for `tidy`.
+
+pub fn one() {
+    println!("{}", [crate::b::two()].len());
+}

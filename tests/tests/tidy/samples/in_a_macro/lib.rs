@@ -1,0 +1,4 @@
+//! A sample for `tidy`.
+
+mod a;
+mod b;

@@ -1,0 +1,5 @@
+//! A sample for `tidy`.
+
+pub fn one() {
+    crate::b::two()
+}

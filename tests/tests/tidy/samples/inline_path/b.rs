@@ -1,0 +1,5 @@
+//! A sample for `tidy`.
+
+pub fn two() {
+    super::a::one()
+}

@@ -1,0 +1,4 @@
+//! A sample for `tidy`.
+
+pub mod one;
+pub mod two;

@@ -1,0 +1,5 @@
+//! A sample for `tidy`.
+
+use crate::c::C;
+
+pub struct B(C);

@@ -1,0 +1,5 @@
+//! A sample for `tidy`.
+
+pub fn c(_: &crate::a::A) {}
+
+pub struct C;

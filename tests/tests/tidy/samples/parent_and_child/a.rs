@@ -1,0 +1,5 @@
+//! A sample for `tidy`.
+
+mod inner;
+
+pub struct A(inner::Inner, crate::Root);

@@ -1,0 +1,5 @@
+//! A sample for `tidy`.
+
+mod a;
+
+pub struct Root;

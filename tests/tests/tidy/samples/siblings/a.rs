@@ -1,0 +1,5 @@
+//! A sample for `tidy`.
+
+use crate::b::Inner;
+
+pub struct Outer(Inner);

@@ -1,0 +1,5 @@
+//! A sample for `tidy`.
+
+use super::*;
+
+pub struct A(B);

@@ -1,0 +1,7 @@
+//! A sample for `tidy`.
+
+mod a;
+mod b;
+
+use a::A;
+use b::B;

@@ -1,0 +1,5 @@
+//! A sample for `tidy`.
+
+use crate::renamed::B;
+
+pub struct A(B);

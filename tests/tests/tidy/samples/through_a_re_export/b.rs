@@ -1,0 +1,5 @@
+//! A sample for `tidy`.
+
+pub fn b(_: &crate::A) {}
+
+pub struct B;
