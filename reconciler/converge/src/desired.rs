@@ -187,7 +187,7 @@ pub fn desired(plan: &Plan, view: View<'_>) -> Desired {
     for sysctl in &plan.sysctls {
         wanted.state.sysctls.insert(sysctl.key.clone(), sysctl.value.clone());
     }
-    // One for all: each is then copied to where it stays.
+    // One buffer for all servers: each table is copied out of it in its final size.
     let mut destinations = Vec::new();
     for (index, server) in plan.virtual_servers.iter().enumerate() {
         if let Some(row) = row(index, server, view, &mut destinations) {
@@ -343,7 +343,7 @@ pub fn vip_addresses(router: &Router) -> BTreeMap<AddressKey, Address> {
         let interface = settings.and_then(|settings| settings.interface.as_ref()).unwrap_or(own);
         let label = settings.and_then(|settings| settings.label.as_ref());
         let key = AddressKey { interface: interface.as_str().to_owned(), address: *vip };
-        // The name of the interface is what an address without a label has.
+        // The kernel shows the name of the interface where an address has no label.
         let label = label.map(|label| label.as_str().to_owned()).filter(|label| *label != key.interface);
         (key, Address::ours(*vip, Scope::Global, label.filter(|_| vip.address().is_ipv4())))
     };
@@ -358,7 +358,7 @@ pub fn router_routes(router: &Router) -> BTreeMap<RouteKey, Route> {
 
 fn virtual_route(route: &VirtualRoute) -> (RouteKey, Route) {
     let gateway = route.via.map(|via| via.0);
-    // As ip-route(8) chooses: what has no gateway is on the link.
+    // As ip-route(8) chooses: a route without a gateway has scope link.
     let scope =
         if gateway.is_none() && route.destination.address().is_ipv4() { Scope::Link } else { Scope::Global };
     let source = route.source.map(|source| source.0);

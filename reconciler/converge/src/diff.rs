@@ -71,7 +71,7 @@ pub fn diff_kinds(
     let mut observed = Cow::Borrowed(observed);
     if wants(Kind::Links) {
         for name in links(desired, &observed, ledger, &mut out.ops) {
-            // What is on it goes with it and is to be made again.
+            // Objects on the interface go with it and must be made again.
             remove_interface(observed.to_mut(), &name);
         }
     }
@@ -328,7 +328,8 @@ fn sysctls(desired: &Desired, observed: &KernelState, ledger: &Ledger, ops: &mut
     let mut have = observed.sysctls.clone();
     let forwarding = wanted.get(IP_FORWARD).filter(|want| have.get(IP_FORWARD) != Some(*want));
     if let Some(forwarding) = forwarding {
-        // It is written first and changes others: those are compared with what becomes of them.
+        // Forwarding is written first and changes other settings: those are compared with their values
+        // afterwards.
         for (key, value) in &mut have {
             if let Some(implied) = implied_by_forwarding(key, forwarding) {
                 implied.clone_into(value);
@@ -457,7 +458,7 @@ fn sync_daemons(desired: &Desired, observed: &KernelState, ledger: &Ledger, out:
     for (role, have) in &observed.sync_daemons {
         match wanted.get(role) {
             Some(want) if want.is_met_by(have) => {}
-            // There can be one only: what the plan names takes its place.
+            // A port has one use: that of the plan replaces it.
             Some(_) => out.ops.push(Op::StopSync(*role)),
             None if ledger.sync_daemons.contains_key(role) => out.ops.push(Op::StopSync(*role)),
             None => {

@@ -152,10 +152,11 @@ impl Drains {
             let deadline = limit.map(|limit| since + limit);
             let left = usage.get(&service).and_then(|usage| usage.get(&destination)).copied();
             let entry = Draining { service, destination, since, deadline, left };
-            // Kept until it is gone: one that cannot be removed does not start again.
+            // The beginning is kept until the destination is gone: a drain whose destination cannot be
+            // removed does not start again.
             step.drains.insert(service, destination, since);
             let over = deadline.is_some_and(|deadline| now >= deadline);
-            // At another weight it may have got a connection just now.
+            // At a weight above 0 the destination may have got a connection just now.
             if over || (weight == 0 && left.is_some_and(|left| left.is_none())) {
                 step.ended.push(entry);
                 return;

@@ -119,7 +119,7 @@ impl Achieved {
         let before = self.pending.len();
         let mut made = BTreeSet::new();
         for (op, judgement) in ops.iter().zip(judgements) {
-            // Of a kind that was never looked at all is a change anyway.
+            // A kind that was never observed has no drift: every difference is a change.
             if judgement.cause != Cause::Change || !self.base.contains_key(&op.kind()) {
                 continue;
             }
@@ -172,7 +172,7 @@ impl Achieved {
             for (key, digest) in digests(base, *kind) {
                 objects.insert(key, Some(digest));
             }
-            // What the election had is nobody's that was verified here.
+            // Objects of the election were not verified here.
             objects.extend(moving(base, *kind).map(|key| (key, None)));
         }
         for key in &self.pending {
@@ -261,7 +261,7 @@ fn same_wish(key: &ObjectKey, old: &Desired, new: &Desired) -> bool {
             (None, None) => old.exclusive_ipvs == new.exclusive_ipvs,
             (Some(_), None) | (None, Some(_)) => false,
         },
-        // In a service that the plan did not name nobody looked at destinations.
+        // Destinations of a service that the plan did not name were never observed.
         ObjectKey::Destination(service, key) => match (was.services.get(service), is.services.get(service)) {
             (Some(was), Some(is)) => was.destinations.get(key) == is.destinations.get(key),
             _ => false,
@@ -382,7 +382,7 @@ fn digest(value: &dyn std::fmt::Debug) -> u64 {
         }
     }
     let mut fnv = Fnv(0xcbf2_9ce4_8422_2325);
-    // Writing to it never fails.
+    // Writing to a hasher never fails.
     write!(fnv, "{value:?}").ok();
     fnv.0
 }

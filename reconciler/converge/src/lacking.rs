@@ -75,7 +75,7 @@ pub fn must_be_there(op: &Op) -> bool {
         | Op::StopSync(_)
         | Op::SetSysctl { restore: true, .. }
         | Op::SetTimeouts { restore: true, .. } => true,
-        // Forwarding is what a director is, and changes other settings along with it.
+        // Without forwarding a host is no director, and writing it changes other settings.
         Op::SetSysctl { key, .. } => key == IP_FORWARD || is_arp(op, false),
         Op::AddLink(..)
         | Op::AddGue(_)
@@ -186,7 +186,7 @@ mod tests {
         assert!(!found.waits);
         // Without IPVS both are refused.
         assert_eq!(shortfall(ops.iter(), &keys(&[&ops[0], &ops[1]])), found);
-        // A destination of another service is waited for.
+        // A destination that waits for another service lacks nothing itself.
         let ops = [add(80), destination(80), destination(81)];
         assert!(shortfall(ops.iter(), &keys(&[&ops[0]])).waits);
         // And so is a service that was refused for another reason.

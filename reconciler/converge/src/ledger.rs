@@ -94,7 +94,7 @@ impl Ledger {
             for (name, want) in &wanted.links {
                 next.claim_link(name, want, observed.links.get(name));
             }
-            // One that unwraps something else is in the way, and never becomes ours.
+            // A port that unwraps something else is in the way, and never becomes ours.
             let in_the_way = |key: &&GuePort| matches!(observed.gue.get(key), Some(Unwrap::Other { .. }));
             next.gue.retain(|key, _| !in_the_way(&key));
             let keys = wanted.gue.keys().filter(|key| !in_the_way(key));
@@ -111,7 +111,7 @@ impl Ledger {
         if kinds.contains(&Kind::Ipvs) {
             claim(&mut next.services, wanted.services.keys(), &observed.services, |_| false);
             claim(&mut next.sync_daemons, wanted.sync_daemons.keys(), &observed.sync_daemons, |_| false);
-            // What is there although it is not wanted now is somebody else's, or named already.
+            // An unwanted object that is there is somebody else's, or named already.
             let absent =
                 desired.other_roles.services.iter().filter(|key| !observed.services.contains_key(key));
             claim(&mut next.services, absent, &observed.services, |_| false);
@@ -168,7 +168,7 @@ impl Ledger {
     fn claim_sysctls(&mut self, wanted: &KernelState, observed: &KernelState) {
         if wanted.sysctls.contains_key(IP_FORWARD) && !self.sysctls.contains_key(IP_FORWARD) {
             let followers = observed.sysctls.iter().filter(|(key, _)| follows_ip_forward(key));
-            // One that we have set already was something else before.
+            // The original of a setting that we have set already is in the ledger.
             let original = |key, now| self.sysctls.get(key).map_or(now, |entry| &entry.original);
             self.beside_forwarding =
                 followers.map(|(key, now)| (key.clone(), original(key, now).clone())).collect();
@@ -264,7 +264,7 @@ fn claim<'a, K: Ord + Clone + 'a, V>(
 ) {
     for key in wanted {
         match observed.get(key) {
-            // Not there: whoever made it before, the next one is of our making.
+            // The object is not there: whoever made it before, we make the next one.
             None => drop(owned.insert(key.clone(), Origin::Created)),
             Some(value) => {
                 let origin = if tagged(value) { Origin::Created } else { Origin::Adopted };

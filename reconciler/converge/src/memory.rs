@@ -110,7 +110,7 @@ pub fn apply(state: &mut KernelState, op: &Op) -> Result<(), String> {
         }
         Op::StopSync(role) => state.sync_daemons.remove(role).map(drop).ok_or_else(|| missing(role)),
         Op::StartSync(role, daemon) => {
-            // The kernel takes what the MTU of an Ethernet allows.
+            // The kernel chooses the length that the MTU of an Ethernet allows.
             let daemon = SyncDaemon { maxlen: daemon.maxlen.or(Some(1_472)), ..daemon.clone() };
             if state.sync_daemons.insert(*role, daemon).is_some() { Err(exists(role)) } else { Ok(()) }
         }

@@ -20,7 +20,7 @@ impl Ledger {
             Op::AddGue(key) => self.gue.contains_key(key),
             Op::AddAddress { key, .. } => self.addresses.contains_key(key),
             Op::AddRoute { key, announce: false, .. } => self.routes.contains_key(key),
-            // One that puts back the value from before us ends the need for a name.
+            // An operation that restores the value from before us ends the need for a name.
             Op::SetSysctl { key, restore: false, .. } => self.sysctls.contains_key(key),
             Op::AddService(service, _)
             | Op::SetService(service, _)

@@ -199,7 +199,7 @@ impl Op {
             Self::DelLink { replaced: true, .. } => 0,
             Self::AddLink(..) => 1,
             Self::SetLink(..) => 2,
-            // What is unwrapped goes to an interface.
+            // Unwrapped packets go to an interface, which must be there first.
             Self::AddGue(_) => 3,
             Self::AddAddress { .. } => 0,
             Self::AddRoute { .. } => 1,

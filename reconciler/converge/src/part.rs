@@ -59,7 +59,7 @@ impl Desired {
             exclusive_ipvs: *exclusive_ipvs,
             drift: drift.clone(),
             drains: drains.clone(),
-            // Of services that are not looked at nothing can be said.
+            // Services that are not observed are not compared.
             other_roles: OtherRoles { services: BTreeSet::new(), ..other_roles.clone() },
         }
     }

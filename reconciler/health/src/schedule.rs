@@ -191,7 +191,7 @@ impl Schedule {
         }
         if let Phase::Probing { began, regular, .. } = self.phase {
             if !self.extended && now >= self.due() + GRACE {
-                // Nobody looked here in time, so nobody took the result either.
+                // The daemon itself was late, so the outcome may only wait to be handed in.
                 self.extended = true;
                 self.phase = Phase::Probing { began, since: now - self.timeout, regular };
                 return false;
@@ -226,7 +226,8 @@ impl Schedule {
             }
             Outcome::Inconclusive(ailment) => {
                 self.ails(ailment, now);
-                // Nothing tells when an address becomes usable: one of IPv6 is tested for a second first.
+                // No event says when an address becomes usable: one of IPv6 is tested for duplicates for a
+                // second first.
                 if *ailment == Ailment::NoSource {
                     at = next.min(now + self.retry_delay);
                 }

@@ -133,7 +133,7 @@ impl Ways {
         }
         self.links.extend(all);
         self.forget_unused();
-        self.look(now, |_| true)
+        self.examine(now, |_| true)
     }
 
     /// An interface came, changed or went.
@@ -143,7 +143,7 @@ impl Ways {
             return Turns::new();
         }
         self.links.insert(index, link);
-        self.look(now, |target| target.uses(index))
+        self.examine(now, |target| target.uses(index))
     }
 
     /// Sets the routes to some targets.
@@ -196,7 +196,7 @@ impl Ways {
     /// Ailment of an interface by its name; none for an unknown interface.
     #[must_use]
     pub fn ailment_of(&self, interface: &str) -> Option<Ailment> {
-        // One that is gone may be there again under its name.
+        // An interface that is gone may come back under its name.
         let mut named = self.links.values().filter(|link| link.name == interface);
         let first = named.next()?.ailment();
         named.fold(first, |ailment, link| ailment.and_then(|_| link.ailment()))
@@ -212,8 +212,8 @@ impl Ways {
 
     fn look(&mut self, now: MonoTime, which: impl Fn(&Target) -> bool) -> Turns {
         let (links, targets) = (&self.links, &mut self.targets);
-        let looked = targets.iter_mut().filter(|(_, target)| which(target));
-        looked.filter_map(|(address, target)| Some((*address, turn(target, links, now)?))).collect()
+        let examined = targets.iter_mut().filter(|(_, target)| which(target));
+        examined.filter_map(|(address, target)| Some((*address, turn(target, links, now)?))).collect()
     }
 
     fn is_used(&self, index: u32) -> bool {
@@ -246,7 +246,7 @@ impl Target {
             Some(of(home).unwrap_or_else(|| Ailment::Elsewhere(name())))
         };
         match self.route? {
-            // What became of its interface tells more.
+            // The fault of the interface explains more than the missing route.
             Route::None => Some(match from_home() {
                 None | Some(Ailment::Elsewhere(_)) => Ailment::NoRoute,
                 Some(ailment) => ailment,
@@ -262,7 +262,7 @@ fn turn(target: &mut Target, links: &BTreeMap<u32, Link>, now: MonoTime) -> Opti
     let found = target.find_ailment(links);
     let before = std::mem::replace(&mut target.ailment, found.clone());
     let changed = before != found;
-    // As long as something ails it, it did until now.
+    // An ailment that goes on lasted until now.
     if let Some(ailment) = before {
         target.was = Some((ailment, now));
     }

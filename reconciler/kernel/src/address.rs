@@ -113,9 +113,9 @@ pub(crate) fn observe(
     let mut addresses = BTreeMap::new();
     for (name, link) in links {
         for family in FAMILIES {
-            for told in dump(socket, family, name, link.index)? {
-                let key = AddressKey { interface: name.clone(), address: told.address };
-                addresses.insert(key, told.model(&link.kernel_name));
+            for entry in dump(socket, family, name, link.index)? {
+                let key = AddressKey { interface: name.clone(), address: entry.address };
+                addresses.insert(key, entry.model(&link.kernel_name));
             }
         }
     }
@@ -131,16 +131,16 @@ pub(crate) fn every(
     for family in FAMILIES {
         let mut request = Batch::default();
         request.message(libc::RTM_GETADDR, libc::NLM_F_DUMP, |w| w.raw(&[family, 0, 0, 0, 0, 0, 0, 0]));
-        let told = match socket.dump(&mut request, parse)? {
-            Ok(told) => told,
+        let entry = match socket.dump(&mut request, parse)? {
+            Ok(entry) => entry,
             Err(refusal) if refusal.code() == Errno::EAFNOSUPPORT => continue,
             Err(refusal) => return Err(refusal.explain("cannot read the addresses")),
         };
         // An interface that came since is seen the next time.
-        let key = |told: AddressMessage| {
-            Some(AddressKey { interface: called.get(&told.index)?.clone(), address: told.address })
+        let key = |entry: AddressMessage| {
+            Some(AddressKey { interface: called.get(&entry.index)?.clone(), address: entry.address })
         };
-        all.extend(told.into_iter().filter_map(key));
+        all.extend(entry.into_iter().filter_map(key));
     }
     Ok(all)
 }
@@ -158,7 +158,7 @@ pub(crate) fn rehearse(socket: &mut Requester) {
             std::hint::black_box(encode(&mut batch, &op, &links)).ok();
         }
     }
-    // They stay here: what is sent, and answered, is a question for the same interface.
+    // The numbers stay here, so that requests and refusals are about the same interface.
     batch.clear();
     batch.message(libc::RTM_GETLINK, 0, |w| {
         w.raw(&[0; 4]);
@@ -182,7 +182,7 @@ fn dump(
     let parse = |kind, body: &[u8]| if is_of(family, body) { parse(kind, body) } else { Ok(None) };
     match socket.dump(&mut request, parse)? {
         // Kernels before 4.20 do not filter.
-        Ok(told) => Ok(told.into_iter().filter(|told| told.index == index).collect()),
+        Ok(entry) => Ok(entry.into_iter().filter(|entry| entry.index == index).collect()),
         Err(refusal) if matches!(refusal.code(), Errno::ENODEV | Errno::EAFNOSUPPORT) => Ok(Vec::new()),
         Err(refusal) => Err(refusal.explain(&format!("cannot read the addresses of {name}"))),
     }
@@ -224,8 +224,9 @@ pub(crate) fn apply(socket: &mut Requester, ops: &[Op]) -> Vec<Result<(), ApplyE
         Err(error) => return ops.iter().map(|_| Err(error.clone())).collect(),
     };
     let encode = |batch: &mut Batch, op: &Op| encode(batch, op, &links);
-    let settle = |socket: &mut Requester, op: &Op, refusal: &Refusal| settle(socket, op, refusal, &links);
-    carry_out(socket, ops, encode, settle)
+    let meaning =
+        |socket: &mut Requester, op: &Op, refusal: &Refusal| meaning_of(socket, op, refusal, &links);
+    carry_out(socket, ops, encode, meaning)
 }
 
 const fn key(op: &Op) -> Option<&AddressKey> {
@@ -240,7 +241,7 @@ fn encode(batch: &mut Batch, op: &Op, links: &BTreeMap<String, Resolved>) -> Res
     let Some(key) = key(op) else { return Ok(()) };
     let link = links.get(&key.interface);
     let Op::AddAddress { value, .. } = op else {
-        // What is on an interface that is gone is gone.
+        // Addresses go with their interface.
         let Some(link) = link else { return Ok(()) };
         batch.message(libc::RTM_DELADDR, 0, |w| write(w, key, link.index, None));
         return Ok(());
@@ -280,7 +281,7 @@ fn write(w: &mut Writer<'_>, key: &AddressKey, index: u32, value: Option<&Addres
 }
 
 /// Decides what a refusal means: what is already as it should be is a success.
-fn settle(
+fn meaning_of(
     socket: &mut Requester,
     op: &Op,
     refusal: &Refusal,
@@ -342,9 +343,9 @@ mod tests {
             assert_eq!(bytes[16..], wanted);
         }
         let message = messages(&bytes).next().expect("one").expect("well-formed");
-        let told = parse(message.kind, message.body).expect("well-formed").expect("an address");
-        assert_eq!(told.address, key("192.0.2.7", 32).address);
-        assert_eq!((told.label.as_deref(), told.scope, told.tagged), (Some("lo:0"), Scope::Host, true));
+        let entry = parse(message.kind, message.body).expect("well-formed").expect("an address");
+        assert_eq!(entry.address, key("192.0.2.7", 32).address);
+        assert_eq!((entry.label.as_deref(), entry.scope, entry.tagged), (Some("lo:0"), Scope::Host, true));
     }
 
     #[test]

@@ -14,12 +14,12 @@ const CHUNK: usize = MAX_WINDOW_MESSAGES;
 
 /// Sends the messages that `encode` makes of operations, many in one go, and returns one outcome an
 /// operation: of one that stands for many the first that is not good. `encode` gets single operations only
-/// and appends no message when nothing needs to be done. `settle` decides what a refusal means.
+/// and appends no message when nothing needs to be done. `meaning` decides what a refusal means.
 pub(crate) fn carry_out(
     socket: &mut Requester,
     ops: &[Op],
     mut encode: impl FnMut(&mut Batch, &Op) -> Result<(), ApplyError>,
-    mut settle: impl FnMut(&mut Requester, &Op, &Refusal) -> Result<(), ApplyError>,
+    mut meaning: impl FnMut(&mut Requester, &Op, &Refusal) -> Result<(), ApplyError>,
 ) -> Vec<Result<(), ApplyError>> {
     let mut results = Vec::new();
     results.resize_with(ops.len(), || Ok(()));
@@ -34,14 +34,14 @@ pub(crate) fn carry_out(
         if chunk.is_empty() {
             return results;
         }
-        let mut note = |at: usize, verdict: Result<(), ApplyError>| {
+        let mut record = |at: usize, verdict: Result<(), ApplyError>| {
             if let Some(result) = results.get_mut(at).filter(|result| result.is_ok()) {
                 *result = verdict;
             }
         };
         if let Some(error) = &lost {
-            // The rest is not tried: each window would wait as long again.
-            chunk.iter().for_each(|(at, _)| note(*at, Err(error.clone())));
+            // The other requests are not sent: each window would wait as long again.
+            chunk.iter().for_each(|(at, _)| record(*at, Err(error.clone())));
             continue;
         }
         batch.clear();
@@ -63,8 +63,8 @@ pub(crate) fn carry_out(
             };
             match sent {
                 Ok(()) => {}
-                Err(Failure::Refused(refusal)) => note(*at, settle(socket, op, &refusal)),
-                Err(Failure::Unknown(error)) => note(*at, Err(error)),
+                Err(Failure::Refused(refusal)) => record(*at, meaning(socket, op, &refusal)),
+                Err(Failure::Unknown(error)) => record(*at, Err(error)),
             }
         }
     }

@@ -87,27 +87,28 @@ pub(crate) fn observe(
         w.raw(&[0; HEADER_LEN]);
         w.u32(libc::IFLA_EXT_MASK, u32::try_from(libc::RTEXT_FILTER_SKIP_STATS).unwrap_or_default());
     });
-    let told =
+    let entry =
         socket.dump(&mut request, parse)?.map_err(|refusal| refusal.explain("cannot read the interfaces"))?;
-    let mut names: BTreeMap<u32, String> = told.iter().map(|told| (told.index, told.name.clone())).collect();
-    let looked_at = |told: &DeviceMessage| told.tagged || wanted.contains(&told.name);
-    if told.iter().any(|told| looked_at(told) && told.parent.is_some()) {
+    let mut names: BTreeMap<u32, String> =
+        entry.iter().map(|entry| (entry.index, entry.name.clone())).collect();
+    let is_wanted = |entry: &DeviceMessage| entry.tagged || wanted.contains(&entry.name);
+    if entry.iter().any(|entry| is_wanted(entry) && entry.parent.is_some()) {
         names.extend(link::resolve(socket, asked)?.into_iter().map(|(name, link)| (link.index, name)));
     }
-    let seen = told.into_iter().filter(looked_at);
-    Ok(seen.map(|told| (told.name.clone(), model(told, &names))).collect())
+    let seen = entry.into_iter().filter(is_wanted);
+    Ok(seen.map(|entry| (entry.name.clone(), model(entry, &names))).collect())
 }
 
-fn model(told: DeviceMessage, names: &BTreeMap<u32, String>) -> Link {
-    let kind = match (told.kind.as_str(), told.mode, told.mac, told.tunnel) {
+fn model(entry: DeviceMessage, names: &BTreeMap<u32, String>) -> Link {
+    let kind = match (entry.kind.as_str(), entry.mode, entry.mac, entry.tunnel) {
         ("macvlan", Some(MACVLAN_PRIVATE), Some(mac), _) => {
-            let parent = told.parent.and_then(|index| names.get(&index)).cloned().unwrap_or_default();
+            let parent = entry.parent.and_then(|index| names.get(&index)).cloned().unwrap_or_default();
             LinkKind::Macvlan { parent, mac }
         }
         (_, _, _, Some(tunnel)) => LinkKind::Tunnel(tunnel),
-        _ => LinkKind::Other(told.kind),
+        _ => LinkKind::Other(entry.kind),
     };
-    Link { kind, up: told.up, no_own_address: told.no_own_address, tagged: told.tagged }
+    Link { kind, up: entry.up, no_own_address: entry.no_own_address, tagged: entry.tagged }
 }
 
 /// Reads an `RTM_NEWLINK` message.
@@ -116,7 +117,7 @@ fn parse(kind: u16, body: &[u8]) -> Result<Option<DeviceMessage>, Malformed> {
         return Ok(None);
     }
     let flags = u32_at(body, 8)?.cast_signed();
-    let mut told = DeviceMessage {
+    let mut entry = DeviceMessage {
         index: u32_at(body, 4)?,
         name: String::new(),
         parent: None,
@@ -133,49 +134,49 @@ fn parse(kind: u16, body: &[u8]) -> Result<Option<DeviceMessage>, Malformed> {
     for attribute in attributes(body.get(HEADER_LEN..).ok_or(Malformed)?) {
         let attribute = attribute?;
         match attribute.kind {
-            ifla::IFNAME => attribute.text()?.clone_into(&mut told.name),
-            ifla::ADDRESS => told.mac = attribute.value.try_into().ok(),
-            ifla::LINK => told.parent = Some(attribute.u32()?),
+            ifla::IFNAME => attribute.text()?.clone_into(&mut entry.name),
+            ifla::ADDRESS => entry.mac = attribute.value.try_into().ok(),
+            ifla::LINK => entry.parent = Some(attribute.u32()?),
             ifla::LINK_NETNSID => elsewhere = true,
-            ifla::IFALIAS => told.tagged = attribute.text() == Ok(ALIAS_TAG),
-            ifla::LINKINFO => parse_info(attribute.value, &mut told)?,
+            ifla::IFALIAS => entry.tagged = attribute.text() == Ok(ALIAS_TAG),
+            ifla::LINKINFO => parse_info(attribute.value, &mut entry)?,
             ifla::AF_SPEC => {
                 if let Some(inet6) = find(attribute.value, INET6)?
                     && let Some(mode) = find(inet6, ifla::INET6_ADDR_GEN_MODE)?
                 {
-                    told.no_own_address = mode.first() == Some(&ADDRESS_NONE);
+                    entry.no_own_address = mode.first() == Some(&ADDRESS_NONE);
                 }
             }
             _ => {}
         }
     }
-    told.parent = told.parent.filter(|_| !elsewhere);
-    Ok(Some(told).filter(|told| !told.name.is_empty()))
+    entry.parent = entry.parent.filter(|_| !elsewhere);
+    Ok(Some(entry).filter(|entry| !entry.name.is_empty()))
 }
 
-fn parse_info(info: &[u8], told: &mut DeviceMessage) -> Result<(), Malformed> {
+fn parse_info(info: &[u8], entry: &mut DeviceMessage) -> Result<(), Malformed> {
     let mut data: &[u8] = &[];
     for attribute in attributes(info) {
         let attribute = attribute?;
         match attribute.kind {
-            ifla::INFO_KIND => attribute.text()?.clone_into(&mut told.kind),
+            ifla::INFO_KIND => attribute.text()?.clone_into(&mut entry.kind),
             ifla::INFO_DATA => data = attribute.value,
             _ => {}
         }
     }
-    if told.kind == "macvlan" {
+    if entry.kind == "macvlan" {
         let mode = find(data, ifla::MACVLAN_MODE)?;
-        told.mode = mode.map(|bytes| u32_at(bytes, 0)).transpose()?;
-    } else if let Some(mode) = TunnelMode::ALL.into_iter().find(|mode| mode.name() == told.kind) {
+        entry.mode = mode.map(|bytes| u32_at(bytes, 0)).transpose()?;
+    } else if let Some(mode) = TunnelMode::ALL.into_iter().find(|mode| mode.name() == entry.kind) {
         let end = |kind| -> Result<Option<IpAddr>, Malformed> {
             let address = find(data, kind)?.map(address).transpose()?;
             Ok(address.filter(|address| !address.is_unspecified()))
         };
         let (local, remote) = tunnel_ends(mode);
-        // What it takes counts: what it sends goes nowhere.
+        // Only received packets count: nothing is sent through the end of a tunnel.
         let flags = if mode.is_gre() { find(data, GRE_FLAGS[0])? } else { None };
         let checksum = flags.and_then(<[u8]>::first).is_some_and(|flags| flags & GRE_CSUM[0] != 0);
-        told.tunnel = Some(Tunnel { mode, local: end(local)?, remote: end(remote)?, checksum });
+        entry.tunnel = Some(Tunnel { mode, local: end(local)?, remote: end(remote)?, checksum });
     }
     Ok(())
 }
@@ -416,8 +417,8 @@ mod tests {
         });
         let bytes = batch.numbered(0, 1, 1, false);
         let message = messages(bytes).next().expect("one").expect("well-formed");
-        let told = parse(message.kind, message.body).expect("well-formed").expect("an interface");
-        assert_eq!(model(told, &BTreeMap::from([(7, "eth0".to_owned())])).kind, kind);
+        let entry = parse(message.kind, message.body).expect("well-formed").expect("an interface");
+        assert_eq!(model(entry, &BTreeMap::from([(7, "eth0".to_owned())])).kind, kind);
     }
 
     proptest! {

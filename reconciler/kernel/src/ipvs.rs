@@ -67,7 +67,7 @@ pub(crate) fn observe(
 ) -> Result<Table, KernelError> {
     let family = match resolve_family(socket) {
         Ok(family) => family,
-        // Told by the operations that need it; what needs none goes on.
+        // Operations that need IPVS report its absence; a plan without IPVS goes on.
         Err(error) if error.class == Class::Unsupported => return Ok(Table::default()),
         Err(error) => return Err(error),
     };
@@ -181,7 +181,7 @@ pub(crate) fn apply(socket: &mut Requester, ops: &[Op]) -> Vec<Result<(), ApplyE
         let _ = global::encode(batch, family, op) || codec::encode(batch, family, op);
         Ok(())
     };
-    carry_out(socket, ops, encode, |_, op, refusal| settle(op, refusal))
+    carry_out(socket, ops, encode, |_, op, refusal| meaning_of(op, refusal))
 }
 
 /// The number of the IPVS family, loading `ip_vs` when need be.
@@ -209,7 +209,7 @@ fn resolve_family(socket: &mut Requester) -> Result<u16, KernelError> {
 }
 
 /// Decides what a refusal means (`net/netfilter/ipvs/ip_vs_ctl.c`): the kernel gives numbers only.
-fn settle(op: &Op, refusal: &Refusal) -> Result<(), ApplyError> {
+fn meaning_of(op: &Op, refusal: &Refusal) -> Result<(), ApplyError> {
     let (class, cause) = match (op, refusal.code()) {
         (Op::DelService(_), Errno::ESRCH) => return Ok(()),
         (Op::DelDestination(..), Errno::ESRCH | Errno::ENOENT) => return Ok(()),

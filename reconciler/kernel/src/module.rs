@@ -60,7 +60,7 @@ impl Pause {
 /// Asks the kernel to load a module by its name, as it does for an interface of that name that is not there
 /// (netdevice(7)). It does so for who has CAP_SYS_MODULE, which the unit file does not give.
 pub(crate) fn load(name: &str) {
-    // There is none, and there is nothing to do about a kernel that loads no modules.
+    // There is no such interface, and a kernel that loads no modules cannot be helped from here.
     if_nametoindex(name).ok();
 }
 
@@ -76,7 +76,7 @@ pub(crate) fn load_by_match() {
         w.attribute(compat::REVISION, &0_u32.to_be_bytes());
         w.attribute(compat::TYPE, &0_u32.to_be_bytes());
     });
-    // What it answers does not matter: whether there is IPVS then, IPVS tells.
+    // The answer does not matter: whether the module is there now, the next question to IPVS shows.
     Requester::netfilter().get(&mut request, |_, _| Ok(None::<()>)).ok();
 }
 

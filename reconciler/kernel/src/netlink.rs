@@ -129,8 +129,8 @@ impl Requester {
             self.window = next_window(self.window, count, clock::now().since(begun));
             verdicts.extend(window.verdicts);
             if let Err(error) = result {
-                // What is still under way would be taken for the answer to a later request. The rest
-                // is not tried: each window would wait as long again.
+                // Answers still under way would be mistaken for those to a later request. The other requests
+                // are not sent: each window would wait as long again.
                 self.inbox = None;
                 give_up(verdicts.get_mut(first..).unwrap_or_default(), &error);
                 verdicts.resize(batch.len(), Err(Failure::Unknown(error)));

@@ -87,7 +87,7 @@ pub(crate) fn observe(
             }
         }
         for told in told {
-            // Without a name: gone meanwhile.
+            // An interface without a name is gone meanwhile.
             if let Some(name) = names.get(&told.index) {
                 routes.take(told, name);
             }
@@ -190,8 +190,9 @@ pub(crate) fn apply(socket: &mut Requester, ops: &[Op]) -> Vec<Result<(), ApplyE
         Err(error) => return ops.iter().map(|_| Err(error.clone())).collect(),
     };
     let encode = |batch: &mut Batch, op: &Op| encode(batch, op, &links);
-    let settle = |socket: &mut Requester, op: &Op, refusal: &Refusal| settle(socket, op, refusal, &links);
-    carry_out(socket, ops, encode, settle)
+    let meaning =
+        |socket: &mut Requester, op: &Op, refusal: &Refusal| meaning_of(socket, op, refusal, &links);
+    carry_out(socket, ops, encode, meaning)
 }
 
 const fn object(op: &Op) -> Option<(&RouteKey, &Route)> {
@@ -262,7 +263,7 @@ fn write(w: &mut Writer<'_>, key: &RouteKey, value: &Route, index: Option<u32>, 
 }
 
 /// Decides what a refusal means: what is already as it should be is a success.
-fn settle(
+fn meaning_of(
     socket: &mut Requester,
     op: &Op,
     refusal: &Refusal,

@@ -93,12 +93,12 @@ fn parse(kind: u16, body: &[u8]) -> Result<Option<(RuleKey, Rule)>, Malformed> {
             fra::FWMASK => mask = attribute.u32()?,
             fra::TABLE => key.table = attribute.u32()?,
             fra::PROTOCOL => protocol = attribute.u8()?,
-            // Told of every rule: all bits set is "nothing is suppressed".
+            // Every rule has this attribute: all bits set is "nothing is suppressed".
             fra::SUPPRESS_PREFIXLEN | fra::SUPPRESS_IFGROUP => {
                 plain &= attribute.u32()? == u32::MAX;
             }
             fra::PAD => {}
-            // Anything else is a condition, or something to do, that a plan cannot name.
+            // Any other attribute is a condition or an action that a plan cannot name.
             _ => plain = false,
         }
     }
@@ -129,7 +129,7 @@ pub(crate) fn apply(socket: &mut Requester, ops: &[Op]) -> Vec<Result<(), ApplyE
         }
         Ok(())
     };
-    carry_out(socket, ops, encode, settle)
+    carry_out(socket, ops, encode, meaning_of)
 }
 
 fn write(w: &mut Writer<'_>, key: &RuleKey) {
@@ -156,7 +156,7 @@ fn write(w: &mut Writer<'_>, key: &RuleKey) {
 }
 
 /// Decides what a refusal means: what is already as it should be is a success.
-fn settle(socket: &mut Requester, op: &Op, refusal: &Refusal) -> Result<(), ApplyError> {
+fn meaning_of(socket: &mut Requester, op: &Op, refusal: &Refusal) -> Result<(), ApplyError> {
     let doing = op.to_string();
     match (op, refusal.code()) {
         (Op::DelRule(_), Errno::ENOENT) => Ok(()),

@@ -119,9 +119,9 @@ impl Election {
             slot.group = name.and_then(|name| self.groups.iter().position(|group| group.name == *name));
         }
         for group in &mut self.groups {
-            group.settle(&mut self.slots, now);
+            group.align(&mut self.slots, now);
         }
-        // Those that waited for a group that they are no longer in.
+        // Routers that waited for a group that they have left start by themselves.
         self.slots.act_where(
             |slot| slot.group.is_none() && slot.standing == Standing::Ready && slot.is(State::Initialize),
             |_, slot| slot.router.handle(Input::Startup, now),
@@ -139,7 +139,7 @@ impl Election {
         match slot.group.and_then(|index| self.groups.get_mut(index)) {
             Some(group) => group.handle(&mut self.slots, key, input, now),
             None => {
-                slot.note(&input);
+                slot.observe(&input);
                 self.slots.act(key, |router| router.handle(input, now));
             }
         }
@@ -213,12 +213,12 @@ impl Election {
         self.slots.act_where(
             |_| true,
             |_, slot| {
-                slot.note(&Input::Shutdown);
+                slot.observe(&Input::Shutdown);
                 slot.router.handle(Input::Shutdown, now);
             },
         );
         for group in &mut self.groups {
-            group.settle(&mut self.slots, now);
+            group.align(&mut self.slots, now);
         }
     }
 

@@ -445,7 +445,7 @@ impl VirtualRouter {
         let next = now + self.config.effective_interval().as_duration();
         if let Phase::Master(master) = &mut self.phase {
             master.advert_due = master.advert_due.min(next);
-            // Whoever hears it waits for the master-down interval again.
+            // Backups that hear it begin their master-down interval again.
             master.offered = false;
         }
         self.transmit(AdvertKind::Immediate, now, now);

@@ -91,7 +91,7 @@ fn write_destination(w: &mut Writer<'_>, key: &DestinationKey, value: Option<&De
         w.u32(dest::U_THRESH, value.upper_threshold);
         w.u32(dest::L_THRESH, value.lower_threshold);
         let (kind, port, flags) = match value.encapsulation {
-            // What the kernel takes by itself: kernels before 5.2 know nothing else.
+            // IPIP is the default: kernels before 5.2 know no attribute for it.
             Encapsulation::Ipip => return,
             Encapsulation::Gue { port, checksum } => (dest::TUNNEL_GUE, port, gue_flags(checksum)),
             Encapsulation::Gre { checksum } => {
@@ -227,7 +227,7 @@ pub(super) fn parse_destination(
 ) -> Result<Option<(DestinationKey, Destination)>, Malformed> {
     let Some(inner) = nested(body, top::DEST)? else { return Ok(None) };
     let (mut address, mut port, mut forward, mut weight) = (None, None, None, None);
-    // Kernels before 3.18 do not tell: there it is the service's.
+    // Kernels before 3.18 send no family: there it is the service's.
     let (mut upper, mut lower, mut v6) = (None, None, key.is_v6());
     let (mut tunnel, mut tunnel_port, mut tunnel_flags) = (0, 0, 0);
     for attribute in attributes(inner) {

@@ -116,7 +116,7 @@ impl Listing {
         like: Option<&Destinations>,
     ) -> Option<Destinations> {
         let count = *self.counts.get(key).filter(|count| **count <= MAX_LISTED)?;
-        // Room for one more: were there more by now, it would not be empty.
+        // Room for one more entry: it stays empty unless there are more destinations by now.
         let room = count.checked_add(1)?;
         let start = offset_of!(GetDestinations, entries);
         let length =

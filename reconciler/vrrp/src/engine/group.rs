@@ -63,14 +63,14 @@ impl Group {
     /// An input for one member, and what follows from it for the others.
     pub(super) fn handle(&mut self, slots: &mut Slots, key: &RouterKey, input: Input<'_>, now: MonoTime) {
         let Some(slot) = slots.map.get_mut(key) else { return };
-        slot.note(&input);
+        slot.observe(&input);
         let before = slot.router.state();
-        let settles = match input {
+        let aligns = match input {
             Input::Timer => return self.timers(slots, now),
-            // Whether it starts now depends on the others.
+            // The start depends on the other members.
             Input::Startup => true,
             Input::Adopt => {
-                // They were Master together before the restart.
+                // All members were Master together before the restart.
                 for member in &self.members {
                     if let Some(slot) = slots.map.get_mut(member) {
                         slot.counts = true;
@@ -89,8 +89,8 @@ impl Group {
         if before == State::Master && after == Some(State::Backup) {
             self.yielded(slots, key, now);
         }
-        if settles || after != Some(before) {
-            self.settle(slots, now);
+        if aligns || after != Some(before) {
+            self.align(slots, now);
         }
         self.follow_leader(slots, now);
     }
@@ -106,7 +106,7 @@ impl Group {
             }
             self.claimed = Some(now);
             self.not_before = None;
-            self.settle(slots, now);
+            self.align(slots, now);
         }
         if let Mixed::Until(end) = self.mixed
             && end <= now
@@ -172,7 +172,7 @@ impl Group {
     }
 
     /// Brings the members in line with who takes part.
-    pub(super) fn settle(&mut self, slots: &mut Slots, now: MonoTime) {
+    pub(super) fn align(&mut self, slots: &mut Slots, now: MonoTime) {
         for member in &self.members {
             if let Some(slot) = slots.map.get_mut(member) {
                 slot.counts |= !slot.is(State::Initialize);
@@ -240,7 +240,7 @@ impl Group {
         }
         if let Some(cause) = cause(slots, leader, GroupEvent::Follows) {
             self.yield_all(slots, cause, now);
-            self.settle(slots, now);
+            self.align(slots, now);
         }
     }
 }

@@ -43,7 +43,7 @@ impl Slot {
     }
 
     /// Records whether an input lets the router take part.
-    pub(super) fn note(&mut self, input: &Input<'_>) {
+    pub(super) fn observe(&mut self, input: &Input<'_>) {
         self.standing = match input {
             Input::Startup | Input::Adopt => Standing::Ready,
             Input::Fault(FaultCause::NotConverged | FaultCause::StartupDelay)

@@ -39,7 +39,7 @@ impl VirtualRouter {
         let admitted = admit(&self.config, &advert, src);
         let speaker = match &admitted {
             Ok(_) => self.speakers.speaker(&self.config, src, vips, now),
-            // Whatever else is wrong with it.
+            // Rejected for another reason: its source is not judged.
             Err(_) => Speaker::Director,
         };
         let known =
@@ -50,7 +50,7 @@ impl VirtualRouter {
         };
         if in_use {
             let counts = admitted.is_ok() && speaker != Speaker::Stranger;
-            self.note_stranger(src, vips, counts, now);
+            self.record_stranger(src, vips, counts, now);
         }
         if !takes_part {
             return;
@@ -62,7 +62,7 @@ impl VirtualRouter {
             }
             Ok(interval) => {
                 if !foreign {
-                    self.note_other(&advert, now);
+                    self.observe_other(&advert, now);
                 }
                 if !in_use || !foreign {
                     self.compare_vips(&advert, vips, src, now);
@@ -86,8 +86,8 @@ impl VirtualRouter {
         src != self.config.source && !self.sorted_vips.is_empty() && vips.all > 0 && vips.ours == 0
     }
 
-    fn note_stranger(&mut self, src: IpAddr, vips: Vips, counts: bool, now: MonoTime) {
-        self.speakers.note(src, vips, counts, now);
+    fn record_stranger(&mut self, src: IpAddr, vips: Vips, counts: bool, now: MonoTime) {
+        self.speakers.record(src, vips, counts, now);
         let Vips { all, ours, same } = vips;
         let vrid = self.config.vrid.get();
         let notice = Notice::VridInUse { vrid, source: src, mac: None, vips: all, ours, same, counts };
@@ -144,7 +144,7 @@ impl VirtualRouter {
                 if !self.config.unready {
                     return;
                 }
-                // Ours: whoever serves does so by destinations that it knows to be alive.
+                // Ours: the Master serves by destinations that it knows to be alive; we do not know ours yet.
                 waits = true;
             }
         } else {
@@ -172,7 +172,7 @@ impl VirtualRouter {
         if self.is_answer(now) {
             self.accept_answer(interval, src, now);
         } else if priority == 0 && self.is_offered() {
-            // Whoever leaves does not take over, and an answer would put off those who do.
+            // A Master that leaves does not claim, and an answer would delay the Backups that do.
             self.notice(Notice::PriorityZero { as_master: true }, src, now);
         } else if priority == 0 {
             self.answer_farewell(src, now);

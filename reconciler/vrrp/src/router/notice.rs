@@ -314,7 +314,7 @@ struct Told {
 /// Decides which notices become events.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Limiter {
-    told: Vec<Told>,
+    noticed: Vec<Told>,
     /// Notices that were left out since [`Self::dropping`], by kind.
     dropped: Vec<(NoticeKind, u64)>,
     dropping: MonoTime,
@@ -324,19 +324,19 @@ impl Limiter {
     /// Begins a kind anew that others cannot bring about: its first notice is not left out, whatever came
     /// before.
     pub(super) fn forget(&mut self, kind: NoticeKind) {
-        self.told.retain(|told| told.kind != kind);
+        self.noticed.retain(|told| told.kind != kind);
     }
 
     /// The event to emit, unless one of its kind and source was emitted in the last minute.
     pub(super) fn admit(&mut self, notice: Notice, source: IpAddr, now: MonoTime) -> Option<Event> {
         let kind = notice.kind();
-        self.told.retain(|told| told.kind != kind || now.since(told.at) < QUIET);
-        let known = self.told.iter().any(|told| told.kind == kind && told.source == source);
-        if known || self.told.iter().filter(|told| told.kind == kind).count() >= SOURCES_PER_KIND {
+        self.noticed.retain(|told| told.kind != kind || now.since(told.at) < QUIET);
+        let known = self.noticed.iter().any(|told| told.kind == kind && told.source == source);
+        if known || self.noticed.iter().filter(|told| told.kind == kind).count() >= SOURCES_PER_KIND {
             self.drop_one(kind, now);
             return None;
         }
-        self.told.push(Told { kind, source, at: now });
+        self.noticed.push(Told { kind, source, at: now });
         Some(Event { notice, source })
     }
 

@@ -20,7 +20,7 @@ impl VirtualRouter {
         if !matches!(self.phase, Phase::Master(_)) || self.is_offered() {
             return;
         }
-        // Its lease lasts until there is an answer or the next advertisement.
+        // The lease lasts until an answer comes or the next advertisement leaves.
         self.transmit(AdvertKind::Immediate, now, now);
         self.transmit(AdvertKind::Offer, now, now);
         let end = now + self.config.effective_interval().as_duration() * OFFER_INTERVALS;
@@ -40,7 +40,7 @@ impl VirtualRouter {
     }
 
     /// Another Master of our VIPs was heard, perhaps.
-    pub(super) fn note_other(&mut self, advert: &Advert, now: MonoTime) {
+    pub(super) fn observe_other(&mut self, advert: &Advert, now: MonoTime) {
         if advert.priority > 0 {
             self.other_heard = Some(now);
         }

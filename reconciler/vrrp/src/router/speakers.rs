@@ -139,7 +139,7 @@ impl Speakers {
     }
 
     /// Keeps account of a stranger.
-    pub(super) fn note(&mut self, address: IpAddr, vips: Vips, counts: bool, now: MonoTime) {
+    pub(super) fn record(&mut self, address: IpAddr, vips: Vips, counts: bool, now: MonoTime) {
         let (all, ours) = (vips.all, vips.ours);
         if let Some(known) = self.strangers.iter_mut().find(|known| known.address == address) {
             known.adverts += 1;
