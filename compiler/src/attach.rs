@@ -65,7 +65,7 @@ pub(crate) struct HostAddress<'a> {
     at: AddressPlace,
 }
 
-/// Where it is written.
+/// Key at which the address is written.
 #[derive(Debug, Clone, Copy)]
 enum AddressPlace {
     Address,
@@ -107,8 +107,8 @@ pub(crate) fn addresses<'a>(name: &'a Name, host: &'a Host) -> impl Iterator<Ite
     std::iter::once(own(host.address, AddressPlace::Address)).chain(further).chain(others)
 }
 
-/// Which segment an address is on: longest prefix first, so that the answer is the same whatever
-/// else is wrong with the subnets.
+/// Subnets of all segments, longest prefix first, so that the segment of an address is the same whatever else
+/// is wrong with the subnets.
 pub(crate) struct Subnets<'a> {
     by_prefix: BTreeMap<u8, BTreeMap<IpAddr, (&'a Name, Cidr)>>,
 }

@@ -85,7 +85,7 @@ impl ser::Error for Unsupported {
     }
 }
 
-/// Where a value goes.
+/// Place for a value.
 enum Slot<'a> {
     /// The document itself.
     Document,
@@ -97,7 +97,7 @@ enum Slot<'a> {
     Inline,
 }
 
-/// What has been written of a list.
+/// State of a list that is being written.
 struct ListState {
     len: usize,
     seen: Seen,
@@ -119,7 +119,7 @@ impl ListState {
         self.seen = Seen::Values;
     }
 
-    /// What stands behind an item.
+    /// Sign behind an item.
     const fn end(&self) -> &'static str {
         if self.len > 1 && !self.inline { ",\n" } else { "" }
     }
@@ -415,7 +415,7 @@ impl ser::SerializeSeq for ListWriter<'_> {
     }
 }
 
-/// How a table is written.
+/// Form of a table.
 enum Form {
     /// Below a header, a field a line.
     Block { path: String },

@@ -45,7 +45,7 @@ pub(crate) use warnings::Warned;
 /// All plans of a cluster, by host.
 pub type Fleet = BTreeMap<Name, HostState>;
 
-/// What a host is told to do, and the secrets that were compiled for it.
+/// Plan of a host, and the secrets that were compiled for it.
 #[derive(Clone)]
 pub struct HostState {
     /// The plan.
@@ -160,7 +160,7 @@ fn digest(text: &str) -> &str {
     text.split('"').nth(1).and_then(|digest| digest.strip_prefix("sha256:")).unwrap_or_default()
 }
 
-/// What the compiler makes of a cluster, as something to compare.
+/// Plans and secrets of a cluster, to be compared.
 #[must_use]
 pub fn compiled(cluster: &Resolved) -> Fleet {
     let state = |made: crate::emit::Made| (made.plan.host.clone(), HostState::new(made.plan, made.secrets));
@@ -209,7 +209,7 @@ pub fn host_plan(host: &Name, state: &HostState) -> HostPlan {
     }
 }
 
-/// What a kind of object is called.
+/// Name of a kind of object for people.
 pub(crate) fn word(kind: &str) -> String {
     match kind {
         "router" => "virtual router".to_owned(),
@@ -218,12 +218,12 @@ pub(crate) fn word(kind: &str) -> String {
     }
 }
 
-/// What is compared, and where it was written.
+/// Fleets that are compared, and the places of their objects.
 #[derive(Debug, Clone, Copy)]
 pub struct Inputs<'a> {
     /// Name of the cluster.
     pub cluster: &'a Name,
-    /// What `before` is, as it was given.
+    /// Name of `before`, as given.
     pub against: &'a str,
     /// The plans that are there.
     pub before: &'a Fleet,
@@ -269,7 +269,7 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    /// How much changes.
+    /// Numbers of changes.
     #[must_use]
     pub const fn summary(&self) -> &ChangeSummary {
         &self.summary

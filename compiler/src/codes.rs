@@ -37,7 +37,7 @@ pub use shape::*;
 pub use speakers::*;
 pub use trackers::*;
 
-/// How bad it is.
+/// Severity of a diagnostic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
     /// Nothing is compiled.
@@ -46,7 +46,7 @@ pub enum Severity {
     Warning,
 }
 
-/// What a rule is called and why it exists.
+/// Name of a rule, and the reason for it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Code {
     /// `EK` and four digits; the first two are the subject.

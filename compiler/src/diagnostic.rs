@@ -11,9 +11,9 @@ pub type Place = Range<usize>;
 /// A place with a few words on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Label {
-    /// Where.
+    /// The place.
     pub place: Place,
-    /// What is there.
+    /// Words for the place.
     pub text: String,
 }
 
@@ -23,7 +23,7 @@ pub struct Label {
 pub struct Outside {
     /// The file; `None` for the cluster file itself.
     pub file: Option<String>,
-    /// Where in it.
+    /// Place in the file.
     pub at: FileSpot,
 }
 
@@ -39,26 +39,26 @@ pub struct FileSpot {
 }
 
 impl FileSpot {
-    /// Where every file begins.
+    /// Beginning of every file.
     pub(crate) const BEGINNING: Self = Self { line: 1, column: 1, byte: 0 };
 }
 
 /// One finding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// Which rule it breaks.
+    /// Code of the rule that is broken.
     pub code: &'static Code,
     /// The cause, one sentence without a full stop.
     pub message: String,
-    /// Where to look first; `None` when that is not in the source's text, see `outside`.
+    /// First place to look at; `None` when that is not in the source's text, see `outside`.
     pub primary: Option<Label>,
-    /// Where to look when there is no `primary`.
+    /// Place to look at when there is no `primary`.
     pub outside: Outside,
     /// Other places that have part in it.
     pub secondary: Vec<Label>,
     /// Facts that explain the cause.
     pub notes: Vec<String>,
-    /// What to do.
+    /// Advice.
     pub hints: Vec<String>,
 }
 
@@ -132,7 +132,7 @@ impl Diagnostic {
         self
     }
 
-    /// How bad it is: every code has one severity.
+    /// Severity: every code has one.
     #[must_use]
     pub const fn severity(&self) -> Severity {
         self.code.severity
@@ -147,11 +147,11 @@ impl Diagnostic {
     }
 }
 
-/// Errors that are told in one run, and warnings of one code: whoever has more mends these first.
+/// Most errors that are reported in one run, and warnings of one code: whoever has more mends these first.
 pub(crate) const MAX_ERRORS: usize = 100;
 
-/// What a rule finds: no more than is told, however much there is. Of findings of one code at one place,
-/// such as a default that is wrong for every service, the first is kept and the others are counted.
+/// Findings of a rule: no more than are reported. Of findings of one code at one place, such as a default
+/// that is wrong for every service, the first is kept and the others are counted.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     kept: Vec<(Diagnostic, usize)>,
@@ -160,8 +160,8 @@ pub(crate) struct Findings {
 }
 
 impl Findings {
-    /// So many are gathered before those that are not told are left out: one more than is told shows that
-    /// there are more.
+    /// Number of gathered findings at which those that are not reported are left out: one more than is
+    /// reported shows that there are more.
     const KEPT: usize = 2 * MAX_ERRORS;
 
     pub(crate) fn push(&mut self, diagnostic: Diagnostic) {
@@ -198,8 +198,8 @@ impl Findings {
     }
 }
 
-/// Of diagnostics in the order of the file those that are told, and whether errors were left out. The
-/// last of those of which there are more says so.
+/// The diagnostics that are reported, in the order of the file, and whether errors were left out. Where there
+/// are more of a kind, the last one of it says so.
 pub(crate) fn told(diagnostics: Vec<Diagnostic>, stopped: bool) -> (Vec<Diagnostic>, bool) {
     let mut counts: BTreeMap<Option<&str>, usize> = BTreeMap::new();
     let mut told: Vec<Diagnostic> = Vec::with_capacity(diagnostics.len().min(MAX_ERRORS));

@@ -19,15 +19,15 @@ use crate::resolve::{Balanced, Taken};
 pub(crate) const NODEST: &str = "expire_nodest_conn";
 pub(crate) const QUIESCENT: &str = "expire_quiescent_template";
 
-/// What of a service the two settings follow.
+/// Properties of a service that the two settings follow.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Habits {
     /// UDP whose entries bind clients.
     udp: bool,
-    /// What the firewall marks: perhaps such UDP.
+    /// Whether the firewall marks its packets, which may be such UDP.
     marked: bool,
     persistent: bool,
-    /// What becomes of a real server that fails; `None` when none ever does.
+    /// Treatment of a real server that fails; `None` when none ever does.
     fails: Option<OnFailure>,
     drains: bool,
 }
@@ -61,7 +61,7 @@ impl Habits {
         self.udp && self.fails == Some(OnFailure::Remove)
     }
 
-    /// The same of clients that the file does not tell from others.
+    /// Whether that may happen to clients that the file does not distinguish.
     fn may_bind_to_removed(self) -> bool {
         Self { udp: self.udp || self.marked, ..self }.binds_to_removed()
     }

@@ -19,9 +19,9 @@ mod svg;
 pub use mermaid::mermaid;
 pub use svg::svg;
 
-/// How many lines a box has at most; the last one then says how many more there are.
+/// Most lines of a box; the last one then says how many more there are.
 const MAX_LINES: usize = 12;
-/// How many ports and ranges are written out, and how many names on a line between two boxes: both make boxes
+/// Most ports and ranges that are written out, and most names on a line between two boxes: both make boxes
 /// wide.
 const MAX_PORTS: usize = 6;
 const MAX_DRAINED: usize = 3;
@@ -45,7 +45,7 @@ struct Edge {
     preferred: bool,
 }
 
-/// What is drawn.
+/// Boxes and lines of a picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Graph {
     name: String,
@@ -165,8 +165,8 @@ fn groups(cluster: &Resolved) -> Vec<(Name, BTreeSet<usize>)> {
     several.map(|(name, members)| (name.clone(), members)).collect()
 }
 
-/// How packets are sent to these of a service's real servers: weight, who gets no new connections, and
-/// forwarding where it is not the usual one.
+/// Words on a line from a service to these of its real servers: weight, forwarding where it is not the usual
+/// one, and the hosts that get no new connections.
 fn sending(servers: &Sends, hosts: &[&Name]) -> String {
     let of_team = || hosts.iter().filter_map(|host| Some((*host, servers.get(*host)?)));
     let serving = || of_team().map(|(_, (weight, _))| *weight).filter(|weight| *weight > 0);

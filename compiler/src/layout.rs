@@ -49,7 +49,7 @@ pub fn layout(source: &SourceFile) -> Result<String, Vec<Diagnostic>> {
     }
 }
 
-/// No more mistakes than are told.
+/// The mistakes that are reported.
 fn cut((mut found, stopped): (Vec<Diagnostic>, bool)) -> Vec<Diagnostic> {
     found.sort_by_key(Diagnostic::order);
     told(found, stopped).0

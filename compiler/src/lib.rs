@@ -43,19 +43,19 @@ pub use load::{Files, MAX_DEPTH, Start, is_cluster_file, load, load_alone, load_
 pub use resolve::Resolved;
 pub use source::{Piece, Position, SourceFile};
 
-/// What became of a cluster file.
+/// Outcome of the compilation of a cluster file.
 #[derive(Debug)]
 pub struct Compilation {
     /// The cluster with every name and default resolved; `None` when anything is an error.
     pub cluster: Option<Resolved>,
-    /// What there is to say, in the order of the file: at most 100 errors, and 100 warnings of a code.
+    /// Diagnostics in the order of the file: at most 100 errors, and 100 warnings of a code.
     pub diagnostics: Vec<Diagnostic>,
     /// Whether there are more errors.
     pub stopped: bool,
 }
 
 impl Compilation {
-    /// How many errors and how many warnings are told.
+    /// Numbers of reported errors and warnings.
     #[must_use]
     pub fn counts(&self) -> (usize, usize) {
         let errors = self.diagnostics.iter().filter(|d| d.severity() == Severity::Error).count();
@@ -88,7 +88,7 @@ fn compilation(found: Found) -> Compilation {
     compilation
 }
 
-/// What was found before it is cut to what is told.
+/// Outcome before diagnostics are cut to those that are reported.
 struct Found {
     cluster: Option<Resolved>,
     diagnostics: Vec<Diagnostic>,

@@ -5,7 +5,7 @@ pub const MAX_BYTES: usize = 16 * 1024 * 1024;
 /// Most files of one cluster.
 pub const MAX_FILES: usize = 1000;
 
-/// What is read at most, and how much may be made of it.
+/// Limits of what is read, and of what is made of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of all files together.

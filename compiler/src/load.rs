@@ -15,15 +15,16 @@ use crate::source::{Fault, SourceFile, text_of, unusable};
 
 mod pattern;
 
-/// How deep files may include files.
+/// Deepest inclusion of files in files.
 pub const MAX_DEPTH: usize = 16;
 
 /// A tree of files. Paths are relative to the directory of the cluster file, with `/` between
 /// their parts, and never lead out of it; the directory itself is the empty path.
 pub trait Files {
-    /// What is in a file, but no more than the first `limit` bytes.
+    /// The first `limit` bytes of a file, or all if it has fewer.
     ///
     /// # Errors
+    ///
     /// When it cannot be read.
     fn read(&self, path: &str, limit: usize) -> io::Result<Vec<u8>>;
 
@@ -47,9 +48,9 @@ pub fn is_cluster_file(path: &str) -> bool {
     name.len() > ENDING.len() && name.ends_with(ENDING) && !OURS.iter().any(|ours| name.ends_with(ours))
 }
 
-/// How the names of cluster files end.
+/// Ending of the names of cluster files.
 const ENDING: &str = ".toml";
-/// How the names of plans and of files of secrets end.
+/// Endings of the names of plans and of files of secrets.
 const OURS: [&str; 2] = [".plan.toml", ".secrets.toml"];
 
 /// A file to begin with.
@@ -57,9 +58,9 @@ const OURS: [&str; 2] = [".plan.toml", ".secrets.toml"];
 pub struct Start<'a> {
     /// The tree that it is in.
     pub files: &'a dyn Files,
-    /// Its name in its directory, which is the top of the tree.
+    /// Name in its directory, which is the top of the tree.
     pub file: &'a str,
-    /// What comes before a path in messages: its directory with a slash, or nothing.
+    /// Prefix of paths in messages: the directory with a slash, or nothing.
     pub shown: &'a str,
 }
 
@@ -97,17 +98,17 @@ pub fn load_alone(file: Start<'_>) -> SourceFile {
 
 struct Loader {
     source: SourceFile,
-    /// No more is read: a limit was reached, which is told once, or no more is wanted.
+    /// Whether reading has ended: a limit was reached, which is reported once, or no more is wanted.
     full: bool,
 }
 
-/// What one start leads to.
+/// Files of one start.
 struct Tree<'a> {
     start: &'a Start<'a>,
     layer: usize,
     seen: BTreeSet<String>,
-    /// What is to be followed: first what the first file includes, so that no file is deeper than
-    /// it must be.
+    /// Files to be followed: first those that the first file includes, so that no file is deeper than it must
+    /// be.
     open: VecDeque<Include>,
 }
 
@@ -250,7 +251,7 @@ impl Loader {
     }
 }
 
-/// What a file includes. Of a file with syntax errors what can be read of it.
+/// Inclusions of a file. Of a file with syntax errors those that can be read.
 fn includes(text: &str, offset: usize) -> Vec<(String, Place)> {
     // What has too much in it is refused when it is parsed.
     if !text.contains("include") || excess(std::iter::once((text, 0))).is_some() {

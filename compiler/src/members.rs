@@ -19,37 +19,37 @@ pub(crate) struct Member<'a> {
     pub(crate) host: &'a Host,
     /// The entry of the service.
     pub(crate) entry: &'a RealServer,
-    /// Its index.
+    /// Index of the entry.
     pub(crate) index: usize,
     /// The pool that the entry names, and the pool's entry.
     pub(crate) pool: Option<(&'a Name, usize, &'a RealServer)>,
 }
 
-/// Where a value of a member is written.
+/// Path of a member's value.
 pub(crate) type Path<'p> = Vec<Step<'p>>;
 
 impl<'a> Member<'a> {
-    /// What the service's entry says, or else the pool's.
+    /// Setting of the service's entry, or else of the pool.
     fn setting<T>(&self, of: impl Fn(&RealServer) -> Option<T>) -> Option<T> {
         of(self.entry).or_else(|| of(self.pool?.2))
     }
 
-    /// Which entry of which list it comes from: equal for the hosts of one label.
+    /// Entry and list that it comes from: equal for the hosts of one label.
     pub(crate) fn source(&self) -> (usize, Option<usize>) {
         (self.index, self.pool.map(|(_, index, _)| index))
     }
 
-    /// Its weight; 1 where nobody says.
+    /// Weight; 1 where none is written.
     pub(crate) fn weight(&self) -> Weight {
         self.setting(|entry| entry.weight).unwrap_or(Weight::ONE)
     }
 
-    /// Its port, where one is given.
+    /// Port, where one is written.
     pub(crate) fn port(&self) -> Option<Port> {
         self.setting(|entry| entry.port)
     }
 
-    /// How packets reach it.
+    /// Forwarding method.
     pub(crate) fn forwarding(&self, service: &Service) -> Forwarding {
         self.setting(|entry| entry.forwarding).unwrap_or(service.forwarding)
     }
@@ -64,7 +64,7 @@ impl<'a> Member<'a> {
         self.setting(|entry| entry.address)
     }
 
-    /// Its address, for a VIP: what is given, else the host's on the VIP's segment, else its first of
+    /// Address for a VIP: the one that is written, else the host's on the VIP's segment, else its first of
     /// the VIP's family.
     pub(crate) fn address(&self, subnets: &Subnets<'_>, vip: Ip) -> Ip {
         if let Some(address) = self.given_address() {

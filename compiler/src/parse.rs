@@ -26,7 +26,7 @@ const MAX_DEPTH: usize = 32;
 #[derive(Debug)]
 pub(crate) struct Document<'s> {
     root: DeTable<'s>,
-    /// Where what is read at a path is written, when its key is misspelled.
+    /// Paths under which values with a misspelled key are written, by the path at which they are read.
     written: BTreeMap<Vec<OwnedStep>, Vec<OwnedStep>>,
 }
 
@@ -45,7 +45,7 @@ pub(crate) enum OddKind {
     TooDeep,
 }
 
-/// What [`parse`] gives.
+/// Outcome of [`parse`].
 #[derive(Debug)]
 pub(crate) struct Parsed<'s> {
     pub(crate) document: Document<'s>,

@@ -25,7 +25,7 @@ pub(crate) use services::{Balanced, Front, RealServer, Taken};
 /// Priority of the first director, and the step to the next.
 const FIRST_PRIORITY: u8 = 100;
 const PRIORITY_STEP: u8 = 10;
-/// How many directors the default priorities reach for: 100, 90, … 10.
+/// Number of directors for which there are default priorities: 100, 90, … 10.
 pub(crate) const DEFAULT_PRIORITIES: usize = (FIRST_PRIORITY / PRIORITY_STEP) as usize;
 
 /// A cluster without open questions.
@@ -54,7 +54,7 @@ pub(crate) struct Gateway {
     pub(crate) interface: InterfaceName,
 }
 
-/// What could not be resolved.
+/// Name of something that could not be resolved.
 #[derive(Debug)]
 pub(crate) struct Unresolved(String);
 
@@ -74,25 +74,25 @@ impl Resolved {
         &self.name
     }
 
-    /// How much of what is there one apply may change or remove, in percent.
+    /// Largest part of the objects that one apply may change or remove, in percent.
     #[must_use]
     pub fn max_change(&self) -> Option<u8> {
         self.policy.max_change.map(Percent::get)
     }
 
-    /// How many hosts it has.
+    /// Number of hosts.
     #[must_use]
     pub fn host_count(&self) -> usize {
         self.hosts.len()
     }
 
-    /// How many virtual routers it has.
+    /// Number of virtual routers.
     #[must_use]
     pub fn router_count(&self) -> usize {
         self.routers.len()
     }
 
-    /// How many services it has.
+    /// Number of services.
     #[must_use]
     pub fn service_count(&self) -> usize {
         self.services.len()

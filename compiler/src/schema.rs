@@ -30,15 +30,15 @@ mod words;
 pub(crate) use choice::{choice, order, plain};
 pub(crate) use shape::{prepare, schema};
 
-/// How often a mended tree is looked at again: once for each level of misspelled keys and once more
+/// Most times that a mended tree is examined again: once for each level of misspelled keys and once more
 /// would do.
 const ROUNDS: usize = 8;
 
-/// What [`check`] gives.
+/// Outcome of [`check`].
 pub(crate) struct Checked {
     /// The cluster; `None` when nothing can be made of it.
     pub(crate) cluster: Option<Cluster>,
-    /// Which of its values are placeholders.
+    /// Values of the cluster that are placeholders.
     pub(crate) unknowns: Unknowns,
     pub(crate) diagnostics: Vec<Diagnostic>,
     /// Whether there is more than `diagnostics` say.
@@ -58,7 +58,7 @@ struct ShapeFinding {
     diagnostic: Diagnostic,
 }
 
-/// What must be mended.
+/// Part of the tree that must be mended.
 enum Wrong {
     /// The key; `near` is the key it was probably meant to be.
     Key { near: Option<String> },
@@ -66,7 +66,7 @@ enum Wrong {
     Value,
     /// The value, because it has another type.
     Type,
-    /// The value, which no key takes. That is told by its first finding.
+    /// The value, which no key accepts. Its first finding reports it.
     Odd,
 }
 
@@ -208,7 +208,7 @@ fn odd_values(document: &Document<'_>, odd: &[Odd], found: &[ShapeFinding]) -> V
     findings
 }
 
-/// What the explanations need to look things up.
+/// Document, schema and names for the explanations.
 struct Lookup<'d, 's> {
     document: &'d Document<'s>,
     schema: &'static Value,

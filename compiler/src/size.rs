@@ -79,7 +79,8 @@ fn values(value: &Value) -> usize {
     }
 }
 
-/// Those of a service's virtual servers in the plans of all directors; with placeholders in it about so many.
+/// Destinations of a service's virtual servers in the plans of all directors; with placeholders about so
+/// many.
 fn destinations(cluster: &Cluster) -> Vec<(&Name, usize)> {
     let mut labels: BTreeMap<&Name, usize> = BTreeMap::new();
     for label in cluster.hosts.values().flat_map(|host| &host.labels) {

@@ -14,18 +14,18 @@ pub struct SourceFile {
     name: String,
     text: String,
     pieces: Vec<Piece>,
-    /// What was read at most, and how much may be made of it.
+    /// Limits of what was read, and of what is made of it.
     pub(crate) limits: Limits,
-    /// What was found while the files were put together.
+    /// Findings from when the files were put together.
     pub(crate) troubles: Vec<Diagnostic>,
 }
 
 /// One of the files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Piece {
-    /// Its name in messages.
+    /// Name in messages.
     pub name: String,
-    /// Where its text stands in that of the source.
+    /// Place of its text in that of the source.
     pub range: Place,
     /// 0 for the cluster file and what it includes, 1 for the first overlay, and so on.
     pub layer: usize,
@@ -122,7 +122,7 @@ pub(crate) struct Fault {
     pub(crate) code: &'static Code,
     pub(crate) cause: String,
     pub(crate) hint: String,
-    /// Where in the file; `None` when it is meant as a whole.
+    /// Place in the file; `None` when it is meant as a whole.
     pub(crate) at: Option<FileSpot>,
 }
 
@@ -194,7 +194,7 @@ fn too_large(limit: usize) -> Fault {
     )
 }
 
-/// Where the lines of a source begin, for many look-ups.
+/// Beginnings of the lines of a source, for many look-ups.
 #[derive(Debug)]
 pub(crate) struct Lines<'a> {
     source: &'a SourceFile,

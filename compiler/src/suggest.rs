@@ -7,7 +7,7 @@ use std::fmt::Display;
 /// whoever has so many gets suggestions for the first.
 const BUDGET: usize = 50_000;
 
-/// How many names a list shows.
+/// Most names that a list shows.
 const LISTED: usize = 8;
 
 /// Finds near names within a budget.

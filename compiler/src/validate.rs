@@ -104,7 +104,7 @@ pub(crate) fn run(world: &World<'_>) -> (Vec<Diagnostic>, bool) {
     (findings.into_iter().flat_map(|(found, _)| found).collect(), stopped)
 }
 
-/// What rules look at: the cluster as it is written, and as it is looked up. The same for all rules.
+/// The cluster as written, and indices of it. The same for all rules.
 pub(crate) struct World<'a> {
     cluster: &'a Cluster,
     document: &'a Document<'a>,
@@ -117,8 +117,8 @@ pub(crate) struct World<'a> {
     settled: bool,
 }
 
-/// What one rule looks at. It has its own budget of suggestions, so that what a rule says never depends
-/// on which other rules have run.
+/// Input of one rule. Each has its own budget of suggestions, so that its findings never depend on which
+/// other rules have run.
 pub(crate) struct Context<'a> {
     world: &'a World<'a>,
     suggester: Suggester,
@@ -480,7 +480,7 @@ fn reserved_in(subnet: Cidr, address: Ip) -> Option<&'static str> {
     }
 }
 
-/// What kind of address no interface can have, if `address` is of one.
+/// Kind of `address`, if it is one that no interface can have.
 fn unusable(address: Ip) -> Option<&'static str> {
     match address.0 {
         IpAddr::V4(v4) if v4.is_loopback() => Some("a loopback address"),

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 
 #[path = "tidy/allowed.rs"]
 mod allowed;
@@ -48,6 +49,9 @@ const ARROWS: [(&str, &[&str]); 8] = [
 const IMPURE: [&str; 7] = ["tokio", "socket2", "nix", "netlink-sys", "rtnetlink", "notify", "mio"];
 const PURE: [&str; 5] =
     ["evenkeel-schemas", "evenkeel-vrrp", "evenkeel-health", "evenkeel-converge", "evenkeel-host"];
+
+/// All libraries and programs, read once for all tests.
+static CRATES: LazyLock<Vec<source::Crate>> = LazyLock::new(|| source::crates(&root()));
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("workspace").to_owned()
@@ -145,8 +149,8 @@ fn every_source_file_says_what_lives_there_and_is_short() {
 #[test]
 fn modules_form_no_circles() {
     let (mut faults, mut found) = (Vec::new(), BTreeSet::new());
-    for of in source::crates(&root()) {
-        for circle in circles::circles(&of) {
+    for of in CRATES.iter() {
+        for circle in circles::circles(of) {
             let members: Vec<&str> = circle.members.iter().map(String::as_str).collect();
             match allowed::CIRCLES.iter().find(|(name, known)| *name == of.name && *known == members) {
                 Some(known) => _ = found.insert(known),
@@ -184,8 +188,8 @@ fn a_circle_is_found_whatever_way_it_takes() {
 #[test]
 fn a_name_stands_for_one_type_in_a_crate() {
     let (mut faults, mut found) = (Vec::new(), BTreeSet::new());
-    for of in source::crates(&root()) {
-        for (name, places) in names::doubled(&of) {
+    for of in CRATES.iter() {
+        for (name, places) in names::doubled(of) {
             match allowed::DOUBLED.iter().find(|known| **known == (of.name.as_str(), name.as_str())) {
                 Some(known) => _ = found.insert(known),
                 None => faults.push(format!("{}: {name} at {}", of.name, places.join(", "))),

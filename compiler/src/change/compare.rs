@@ -11,7 +11,7 @@ use super::implied::is_told;
 use super::objects::{self, Fields, Id, Object, ObjectKey, Objects};
 use super::{Fleet, HostState, Inputs};
 
-/// What changes on a host.
+/// Changes on a host.
 #[derive(Debug)]
 pub(crate) struct HostDelta<'a> {
     pub(crate) host: &'a Name,
@@ -21,7 +21,7 @@ pub(crate) struct HostDelta<'a> {
     pub(crate) deltas: Vec<Delta<'a>>,
 }
 
-/// What changes of an object.
+/// Change of an object.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Delta<'a> {
     pub(super) key: ObjectKey<'a>,
@@ -42,17 +42,17 @@ impl<'a> Delta<'a> {
         self.key.id.kind()
     }
 
-    /// Its identity, to be written.
+    /// Identity, as text.
     pub(crate) fn id(&self) -> impl std::fmt::Display + use<'a> {
         self.key
     }
 
-    /// Its name in the cluster file, if it has one that is not its identity; of a destination the host's.
+    /// Name in the cluster file, if it has one that is not its identity; of a destination the host's.
     pub(crate) fn name(&self) -> Option<&'a str> {
         self.new.or(self.old).and_then(Object::name)
     }
 
-    /// Whether it is another text of a secret, which no plan tells.
+    /// Whether it is another text of a secret, which no plan shows.
     pub(crate) const fn is_changed_secret(&self) -> bool {
         matches!((self.old, self.new), (Some(Object::Secret), Some(Object::Secret)))
     }
@@ -81,8 +81,8 @@ impl<'a> Delta<'a> {
         between(fields(self.old), fields(self.new))
     }
 
-    /// Whether the same happens to the same object: on another host, since here each object is there once. Of
-    /// hosts that come, what tells them apart counts only when it is told in `full`.
+    /// Whether the same happens to the same object of another host: within a host each object is there once.
+    /// Of new hosts, identities count only when shown in `full`.
     pub(super) fn is_like(&self, other: &Self, full: bool) -> bool {
         let same = |a: Option<Object<'_>>, b: Option<Object<'_>>| match (a, b) {
             (None, None) => true,
@@ -134,7 +134,7 @@ pub(super) fn names<'a>(before: &'a Fleet, after: &'a Fleet) -> BTreeSet<&'a Nam
     before.keys().chain(after.keys()).collect()
 }
 
-/// What changes on a host; none when nothing does.
+/// Changes on a host; none when it stays the same.
 pub(super) fn host<'a>(
     name: &'a Name,
     before: Option<&'a HostState>,
@@ -159,13 +159,14 @@ pub(super) fn host<'a>(
     (!deltas.is_empty()).then_some(HostDelta { host: name, action, deltas })
 }
 
-/// What differs between two plans.
+/// Differences between two plans.
 pub(super) fn of_plans<'a>(old: Option<&'a Plan>, new: Option<&'a Plan>) -> Vec<Delta<'a>> {
     let objects = |plan: Option<&'a Plan>| plan.map(objects::of_plan).unwrap_or_default();
     differences(&objects(old), &objects(new), |_| false)
 }
 
-/// What differs between two sets of objects. Secrets have no fields: who knows them says which have changed.
+/// Differences between two sets of objects. Secrets have no fields: the caller, who knows them, says which
+/// have changed.
 fn differences<'a>(
     old: &Objects<'a>,
     new: &Objects<'a>,

@@ -50,9 +50,9 @@ impl<'a> Comparison<'a> {
 
 /// The document, to be written without being built: its objects are made one by one.
 pub struct PlanDocument<'c, 'a> {
-    /// What was found.
+    /// The comparison.
     pub comparison: &'c Comparison<'a>,
-    /// The hosts whose objects are told; none means all. The rest of the document is always of all.
+    /// Hosts whose objects are shown; none means all. The rest of the document is always of all.
     pub hosts: Option<&'c BTreeSet<Name>>,
 }
 

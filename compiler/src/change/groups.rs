@@ -9,7 +9,7 @@ use evenkeel_schemas::scalars::Name;
 use super::compare::{Delta, HostDelta};
 use super::objects::{Id, Natural};
 
-/// Most different changes of one object that a further one is compared with. Beyond them equal ones are told
+/// Most different changes of one object that a further one is compared with. Beyond them equal ones are shown
 /// twice: a thousand routes that all differ would otherwise be compared a million times.
 const MAX_DIFFERENT: usize = 16;
 
@@ -19,7 +19,7 @@ const MAX_NAMED: usize = 12;
 /// From so many hosts on that are numbered one after the other, the first and the last are named.
 const RANGE: usize = 3;
 
-/// What changes on these hosts and on no other one.
+/// Changes on these hosts and on no other one.
 pub(crate) struct HostBlock<'c, 'a> {
     /// All of them stay, come, or go. By name.
     pub(crate) hosts: Vec<&'c HostDelta<'a>>,

@@ -83,10 +83,10 @@ pub(super) fn of_deltas(
 #[derive(Debug, Default)]
 pub struct Guards {
     max_change: Option<u8>,
-    /// What is there and protected by the plans that are in force: deleting the block must not delete its
+    /// Objects that exist and are protected by the plans in force: deleting the block must not delete its
     /// protection.
     protected: BTreeSet<String>,
-    /// What is there afterwards, protected or not.
+    /// Objects that exist afterwards, protected or not.
     left: BTreeSet<String>,
     /// Objects that are there, and how many of them change or go.
     there: u64,
@@ -103,7 +103,7 @@ impl Guards {
         Self { max_change, ..Self::default() }
     }
 
-    /// Looks at a host. Each host is looked at once.
+    /// Examines a host, once for each host.
     pub fn look(&mut self, before: Option<&HostState>, after: Option<&HostState>) {
         let host = before.and_then(|old| compare::host(&old.plan.host, before, after));
         self.count(before, after, host.as_ref().map_or(&[], |host| &host.deltas));
@@ -126,7 +126,7 @@ impl Guards {
         self.serves |= after.is_some() && serving > removed;
     }
 
-    /// Everything that stands against what was looked at.
+    /// All refusals about the examined hosts.
     #[must_use]
     pub fn refusals(&self) -> Vec<Refusal> {
         let mut refusals: Vec<Refusal> = self.protected.difference(&self.left).map(removed).collect();

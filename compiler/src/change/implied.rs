@@ -4,7 +4,7 @@
 use evenkeel_schemas::change::FieldChange;
 use serde_json::Value;
 
-/// Fields of a kind of object that the line with its name and identity tells.
+/// Fields that the line with an object's name and identity shows, by kind of object.
 const TOLD: [(&str, &[&str]); 11] = [
     ("host", &["format", "cluster", "host", "host_addresses"]),
     ("router", &["name", "interface", "vrid"]),
@@ -44,7 +44,7 @@ const DEFAULTS: [(&str, &str, &str); 20] = [
     ("route", "table", "254"),
 ];
 
-/// Whether the line with an object's name and identity tells this field.
+/// Whether the line with an object's name and identity shows this field.
 pub(super) fn is_told(kind: &str, field: &str) -> bool {
     TOLD.iter().any(|(of, told)| *of == kind && told.contains(&field))
 }

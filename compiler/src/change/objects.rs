@@ -88,7 +88,7 @@ fn part<'a>(rest: &mut &'a str) -> Option<&'a str> {
     Some(part)
 }
 
-/// What tells a virtual server from others.
+/// Identity of a virtual server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Served<'a> {
     Front(Front),
@@ -111,7 +111,7 @@ impl fmt::Display for Served<'_> {
     }
 }
 
-/// What tells an object from all others of its host. Sorts by kind, then as people count.
+/// Identity of an object on its host. Sorts by kind, then as people count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Id<'a> {
     Host(&'a str),
@@ -247,7 +247,7 @@ pub(super) enum Object<'a> {
 }
 
 impl<'a> Object<'a> {
-    /// Its name in the cluster file, if it has one that is not its identity; of a destination the host's.
+    /// Name in the cluster file, if it has one that is not its identity; of a destination the host's.
     pub(super) fn name(self) -> Option<&'a str> {
         match self {
             Self::Router(router) => Some(router.name.as_str()),
@@ -287,7 +287,7 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// Its fields.
+    /// Fields of the object.
     pub(super) fn fields(self) -> Fields {
         let value = match self {
             Self::Host(plan) => serde_json::to_value(header(plan)),
@@ -431,7 +431,7 @@ pub(super) fn secrets(state: &HostState) -> impl Iterator<Item = Id<'_>> {
     names.into_iter().map(Id::Secret)
 }
 
-/// How many objects a host has, its secrets included.
+/// Number of objects of a host, its secrets included.
 pub(super) fn count(state: &HostState) -> usize {
     count_of_plan(&state.plan) + state.secrets.len()
 }
@@ -450,7 +450,7 @@ fn count_of_plan(plan: &Plan) -> usize {
         + plan.sysctls.len()
 }
 
-/// How many of them clients are served with: [`Id::serves`].
+/// Number of objects that clients are served with: [`Id::serves`].
 pub(super) fn count_serving(plan: &Plan) -> usize {
     let destinations: usize = plan.virtual_servers.iter().map(|server| server.destinations.len()).sum();
     plan.routers.len() + plan.virtual_servers.len() + destinations + plan.addresses.len()

@@ -43,7 +43,7 @@ fn find(origins: &Origins, way: &[Hop<'_>], least: usize) -> Option<Origin> {
 /// By VIP and real server, what it holds the VIP for: a service.
 type Servers<'a> = BTreeMap<(IpAddr, &'a str), &'a str>;
 
-/// What plans of one time say of a cluster, looked up by those who need it: most changes need little of it.
+/// Cluster as the plans of one time have it, looked up on demand: most changes need little of it.
 struct FleetSide<'a> {
     fleet: &'a Fleet,
     origins: Option<&'a Origins>,

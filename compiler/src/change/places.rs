@@ -23,7 +23,7 @@ pub struct Origins {
 /// A line of a file.
 #[derive(Debug, Clone, Copy)]
 struct FileLine {
-    /// Which of the files.
+    /// Number of the file.
     file: u32,
     /// From 1.
     line: u32,
@@ -78,7 +78,7 @@ impl Origins {
         (reach, spot.and_then(|spot| self.origin(spot)))
     }
 
-    /// Which item of the list at `path` is a table that has `text` at `key`.
+    /// Index of the item of the list at `path` that is a table with `text` at `key`.
     pub(super) fn item_with(&self, path: &[Step<'_>], key: &str, text: &str) -> Option<usize> {
         let mut node = &self.root;
         for step in path {

@@ -19,11 +19,11 @@ use crate::attach::is_link_local;
 /// A state between two fleets.
 #[derive(Debug, Clone, Copy)]
 pub struct State<'a> {
-    /// What was there.
+    /// Fleet before.
     pub before: &'a Fleet,
-    /// What is wanted.
+    /// Wanted fleet.
     pub after: &'a Fleet,
-    /// What is there now.
+    /// Fleet now.
     pub now: &'a Fleet,
 }
 
@@ -199,7 +199,7 @@ fn real_servers_can_unwrap(state: &State<'_>, found: &mut Vec<String>) {
     }
 }
 
-/// A director masquerades only to hosts whose answers come back, if they did when it was told so.
+/// A director masquerades only to hosts whose answers come back, if they did when it began to.
 fn real_servers_find_back(state: &State<'_>, found: &mut Vec<String>) {
     let gateway = |fleet: &Fleet, host: &Name, v6: bool| {
         let routes = fleet.get(host).into_iter().flat_map(|state| &state.plan.routes);
@@ -399,8 +399,8 @@ fn what_is_claimed_is_served(state: &State<'_>, found: &mut Vec<String>) {
     }
 }
 
-/// Who goes into maintenance waits for those that come back: a director that is in service before or after is
-/// not in maintenance while all others of a VIP are.
+/// A host that enters maintenance waits for those that leave it: a director that is in service before or
+/// after is not in maintenance while all others of a VIP are.
 fn somebody_is_in_service(state: &State<'_>, found: &mut Vec<String>) {
     let [before, after, now] = [state.before, state.after, state.now].map(Side::new);
     let is_left = |side: &Side<'_>, vip: &IpAddr| {

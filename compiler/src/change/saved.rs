@@ -20,13 +20,13 @@ const TOOL: &str = env!("CARGO_PKG_VERSION");
 pub struct Opened {
     /// Name of the cluster.
     pub cluster: Name,
-    /// What it was compared with, as it was given.
+    /// Base of the comparison, as given.
     pub against: String,
     /// `policy.max_change` of the cluster file.
     pub max_change: Option<u8>,
-    /// What was there. Without secrets.
+    /// Fleet before, without secrets.
     pub before: Fleet,
-    /// What is wanted. Without secrets.
+    /// Wanted fleet, without secrets.
     pub after: Fleet,
     /// The stages in their order.
     pub stages: Vec<OpenedStage>,
@@ -39,7 +39,7 @@ pub struct Opened {
 pub struct OpenedStage {
     /// A few words.
     pub title: String,
-    /// What each host takes.
+    /// Plan that each host gets.
     pub steps: BTreeMap<Name, HostStep>,
 }
 

@@ -80,14 +80,14 @@ pub struct Stage {
     pub title: &'static str,
     /// Why it is a stage of its own.
     pub why: &'static str,
-    /// What each host takes.
+    /// Plan that each host gets.
     pub steps: BTreeMap<Name, HostStep>,
 }
 
-/// What a host takes.
+/// Plan that a host gets in a stage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostStep {
-    /// Its plan.
+    /// The plan.
     pub take: Take,
     /// The compiled secrets that the plan names, and of which time each is.
     pub secrets: BTreeMap<String, Era>,
@@ -115,7 +115,7 @@ impl HostStep {
         }
     }
 
-    /// What the host has after it.
+    /// Plan and secrets of the host after the stage.
     #[must_use]
     pub fn state(&self, host: &Name, before: &Fleet, after: &Fleet) -> Option<HostState> {
         let secret = |(name, era): (&String, &Era)| {
@@ -135,7 +135,7 @@ impl HostStep {
         Some(HostState { secrets: self.secrets.iter().filter_map(secret).collect(), ..whole.clone() })
     }
 
-    /// What the host has after it, without a copy of its plan.
+    /// The same without a copy of the plan.
     pub(super) fn has<'a>(&'a self, host: &Name, before: &'a Fleet, after: &'a Fleet) -> Option<Has<'a>> {
         let secret = |(name, era): (&'a String, &Era)| {
             let fleet = if *era == Era::Old { before } else { after };
@@ -149,7 +149,7 @@ impl HostStep {
 /// Compiled secrets, and of which time each is.
 type Eras = BTreeMap<String, Era>;
 
-/// What a host has between the old plan and the new one. Virtual servers are most of a plan and seldom differ
+/// State of a host between the old plan and the new one. Virtual servers are most of a plan and seldom differ
 /// from both, so they are not copied.
 struct Between<'a> {
     /// Without virtual servers. Its lists are in one order, so that they can be compared.
@@ -222,12 +222,12 @@ pub fn stages(before: &Fleet, after: &Fleet) -> Vec<Stage> {
     stages
 }
 
-/// When a host holds a VIP as director: by its old plan before `drop`, by its new one from `gain`.
+/// Phases in which a host holds a VIP as director: by its old plan before `drop`, by its new one from `gain`.
 #[derive(Debug, Clone, Copy)]
 struct HoldTimes {
     drop: u8,
     gain: u8,
-    /// When its virtual servers change from old to new.
+    /// Phase in which its virtual servers change from old to new.
     servers: u8,
 }
 
@@ -239,9 +239,9 @@ struct StagedHost<'a> {
     prepares: bool,
     /// Whether it loses some.
     tidies: bool,
-    /// When it gets another gateway.
+    /// Phase in which it gets another gateway.
     gateway: u8,
-    /// When the first and the last of its director's duties change.
+    /// Phases in which the first and the last of its director's duties change.
     first: u8,
     last: u8,
 }
@@ -333,7 +333,7 @@ impl<'a> StagedHost<'a> {
         times.chain(own).collect()
     }
 
-    /// What the host has when `phase` is over.
+    /// State of the host at the end of `phase`.
     fn at(&self, phase: u8) -> Option<Between<'a>> {
         let header = match (self.old, self.new) {
             (None, None) => return None,
@@ -378,7 +378,8 @@ impl<'a> StagedHost<'a> {
         Some(Between::new(plan, virtual_servers, secrets))
     }
 
-    /// Who comes back does so first, and who goes does so last: in between nobody is missing.
+    /// A host that leaves maintenance does so first, and one that enters it last: in between nobody is
+    /// missing.
     fn is_in_maintenance(&self, phase: u8) -> bool {
         let [old, new] = [self.old, self.new].map(|state| Self::plan(state).map(|plan| plan.maintenance));
         match (old, new) {
@@ -478,7 +479,7 @@ fn arrange(plan: &mut Plan) {
     plan.sysctls.sort_by(|a, b| a.key.cmp(&b.key));
 }
 
-/// What the kernel tells routes apart by, and the interface.
+/// Identity of a route in the kernel, and its interface.
 fn route_key(route: &Route) -> (u32, Cidr, u32, InterfaceName) {
     (route.table, route.destination, route.metric, route.interface.clone())
 }

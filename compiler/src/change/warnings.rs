@@ -21,7 +21,7 @@ pub(crate) struct Warned {
     pub(crate) like: Like,
 }
 
-/// What warnings say.
+/// Warnings of one kind are one when these are equal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Like {
     NobodyHolds,
@@ -69,7 +69,7 @@ pub(super) fn warnings(before: &Fleet, after: &Fleet, stages: &[Stage]) -> Vec<W
     found.into_iter().collect()
 }
 
-/// Who takes the change back unless it is confirmed: a host with a probation in its new plan.
+/// Hosts that roll the change back unless it is confirmed: those with a probation in their new plan.
 fn probation(before: &Fleet, after: &Fleet, found: &mut BTreeSet<Warned>) {
     let changes = |(host, state): &(&Name, &HostState)| before.get(*host).is_some_and(|old| old != *state);
     let hosts: Vec<&Name> = after.iter().filter(changes).map(|(host, _)| host).collect();
@@ -358,7 +358,7 @@ fn services(before: &Fleet, after: &Fleet, found: &mut BTreeSet<Warned>) {
     }
 }
 
-/// What becomes of the destinations that a virtual server had.
+/// Warnings about the destinations that a virtual server had.
 fn destinations(id: &Served<'_>, was: &VirtualServer, is: &VirtualServer, found: &mut BTreeSet<Warned>) {
     if was.destinations == is.destinations {
         return;

@@ -18,7 +18,7 @@ use super::{Apply, StageChoice, Terminal, input};
 
 mod from_saved;
 
-/// What is to be written, and what to call it.
+/// Plans to write, and their name for people.
 struct Target {
     fleet: Fleet,
     /// ` stage 2 of 3 (backup directors) of`, or nothing.
@@ -183,7 +183,7 @@ fn write(
     Some(())
 }
 
-/// What lies between two fleets.
+/// Comparison of two fleets.
 fn difference<'a>(cluster: &'a Name, before: &'a Fleet, after: &'a Fleet) -> Comparison<'a> {
     Comparison::new(&Inputs {
         cluster,
@@ -196,7 +196,7 @@ fn difference<'a>(cluster: &'a Name, before: &'a Fleet, after: &'a Fleet) -> Com
     })
 }
 
-/// What was found that nobody expected, object by object.
+/// Shows the unexpected differences, object by object.
 fn show_difference(cluster: &Name, expected: &Fleet, found: &Fleet, terminal: &Terminal) {
     let public = |fleet: &Fleet| -> Fleet {
         fleet.iter().map(|(host, state)| (host.clone(), state.clone().without_secrets())).collect()

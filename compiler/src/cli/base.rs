@@ -12,7 +12,7 @@ use super::files::Trust;
 use super::git::{Folder, Repository};
 use super::{Terminal, directory};
 
-/// What is there.
+/// Base of a comparison.
 #[derive(Debug)]
 pub(super) struct Base {
     /// As it was given.
@@ -22,17 +22,17 @@ pub(super) struct Base {
     pub(super) origins: Option<Origins>,
 }
 
-/// What the command line names.
+/// Base as the command line names it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Given<'a> {
-    /// What must be kept of plans in a directory.
+    /// Parts of plans in a directory that are kept.
     pub(super) keep: Keep,
     pub(super) cluster_file: &'a Path,
     pub(super) overlays: &'a [PathBuf],
     pub(super) trust: Trust,
 }
 
-/// What is compared with when nothing is said.
+/// Base when the command line names none.
 const DEFAULT: &str = "git:HEAD";
 
 /// Reads the base. `after` is what it is compared with, and stands in for secrets that cannot be read.

@@ -33,7 +33,7 @@ const MAX_SECRETS: usize = 1024 * 1024;
 /// A file is written in far less, so that whoever began an older one is gone.
 const UNFINISHED_AGE: Duration = Duration::from_secs(600);
 
-/// What must be done to a directory.
+/// Work that a directory needs.
 #[derive(Debug, Default)]
 pub(super) struct Work {
     write: Vec<(PathBuf, String, Kind)>,
@@ -42,7 +42,7 @@ pub(super) struct Work {
     pub(super) left_alone: Vec<PathBuf>,
 }
 
-/// How much that is.
+/// Numbers of changes.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     pub(super) written: usize,
@@ -106,7 +106,7 @@ pub(super) enum Failure {
     OtherCluster { path: PathBuf, cluster: String },
     /// The file was not written by evenkeel.
     Foreign(PathBuf),
-    /// What has the name of a plan is a directory, a pipe or a device.
+    /// A directory, pipe or device has the name of a plan.
     NoFile(PathBuf),
     /// The plan cannot be read as one.
     Damaged { path: PathBuf, error: BadPlan },
@@ -136,10 +136,10 @@ impl Display for Failure {
     }
 }
 
-/// What is kept of plans that are read.
+/// Parts of plans that are kept while they are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Keep {
-    /// What they say, which is enough to compare.
+    /// Their content, which is enough to compare.
     Plans,
     /// The bytes of their files, too.
     Texts,
@@ -259,7 +259,7 @@ pub(super) fn compare(directory: &Path, cluster: &Name, plans: &[HostPlan]) -> R
     Ok(work)
 }
 
-/// What in `directory` is called like plans or secrets.
+/// Entries of `directory` that are called like plans or secrets.
 fn present(directory: &Path) -> Result<BTreeMap<String, Entry>, Failure> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
@@ -298,7 +298,7 @@ fn differs(path: &Path, text: &str, kind: Kind, cluster: &Name) -> Result<bool, 
     }
 }
 
-/// What is in a plan or a file of secrets; `None` when it is no file.
+/// Bytes of a plan or a file of secrets; `None` when it is no file.
 fn read(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
     let is_file = fs::metadata(path).map(|metadata| metadata.is_file());
     match is_file {
@@ -319,7 +319,7 @@ fn secrets(path: &Path) -> io::Result<String> {
     String::from_utf8(bytes).map_err(|_| io::Error::other("the file is not UTF-8 text"))
 }
 
-/// Who wrote a file.
+/// Writer of a file.
 #[derive(Debug, PartialEq, Eq)]
 enum Owner {
     Us,

@@ -15,7 +15,7 @@ pub(super) const PUBLIC: u32 = 0o644;
 /// Mode of a file that may hold a secret.
 pub(super) const PRIVATE: u32 = 0o600;
 
-/// What is told of a file that cannot be read to its end.
+/// Complaint about a file that cannot be read to its end.
 const NO_FILE: &str = "it is a device or a pipe";
 
 /// The first `limit` bytes of a regular file. Links are followed.
@@ -166,7 +166,7 @@ fn replaceable(path: &Path, parent: &Path) -> io::Result<()> {
     }
 }
 
-/// What has a name in a directory.
+/// Entry of a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Entry {
     File,

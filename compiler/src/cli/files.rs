@@ -13,18 +13,19 @@ use evenkeel::{Files, Limits, Start};
 
 use super::{Terminal, disk};
 
-/// How long a stranger's files may keep the command busy; what is within the other limits takes a tenth.
+/// Longest time for which a stranger's files may keep the command busy; files within the other limits need a
+/// tenth.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Most names that are read of a directory; beyond them a pattern is no use.
 const MAX_ENTRIES: usize = 100_000;
 
-/// Whose files they are.
+/// Owner of the files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Trust {
-    /// Those of whoever runs the command.
+    /// The user who runs the command.
     Own,
-    /// Those of somebody who must learn nothing of this machine (`--untrusted`).
+    /// Somebody who must learn nothing of this machine (`--untrusted`).
     Strangers,
 }
 
@@ -67,7 +68,7 @@ pub(super) struct Named {
     trust: Trust,
     /// Whether it may be a pipe or a device.
     may_stream: bool,
-    /// What is in it, when it has been read already: standard input is read once.
+    /// Content, when it has been read already: standard input is read once.
     read: Option<Vec<u8>>,
 }
 
@@ -134,8 +135,8 @@ impl Named {
         disk::read(&real, limit)
     }
 
-    /// Where the file really is must be in its tree, and be called like what names it: else a link
-    /// could be made to show any other file of the machine.
+    /// The real file must be in its tree, and be called like its name: else a link could be made to show any
+    /// other file of the machine.
     fn stays_in_tree(&self, real: &Path) -> io::Result<()> {
         let repository = repository(&self.path);
         let tree = fs::canonicalize(repository.as_deref().unwrap_or(&self.directory))?;

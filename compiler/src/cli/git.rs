@@ -17,12 +17,12 @@ use super::files::Trust;
 /// Most bytes of an answer that is no file: names, hashes, complaints.
 const MAX_ANSWER: usize = 8 * 1024 * 1024;
 
-/// What no repository may have git run, whatever its configuration says.
+/// Settings that keep any repository from having git run programs, whatever its configuration says.
 const SETTINGS: [&str; 6] =
     ["-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "core.pager=cat"];
 
-/// Nothing is brought from elsewhere: git before 2.44 does not know the first, and is told by the
-/// second that there is no way to bring it.
+/// Settings that keep git from fetching anything: git before 2.44 does not know the first, and the second
+/// says that there is no remote.
 const NO_FETCH: [(&str, &str); 3] =
     [("GIT_NO_LAZY_FETCH", "1"), ("GIT_ALLOW_PROTOCOL", "none"), ("GIT_TERMINAL_PROMPT", "0")];
 
@@ -66,7 +66,11 @@ impl Repository {
         Ok(Commit { repository: self, hash })
     }
 
-    /// What git says, without the newline; else its complaint.
+    /// Output of git, without the newline.
+    ///
+    /// # Errors
+    ///
+    /// The complaint of git.
     fn text(&self, arguments: &[&str]) -> Result<String, String> {
         let output = self.run(arguments, MAX_ANSWER)?;
         let text = String::from_utf8(output).map_err(|_| "git's answer is not UTF-8".to_owned())?;

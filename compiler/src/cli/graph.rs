@@ -43,10 +43,11 @@ pub(super) fn run(arguments: &Graph, terminal: &Terminal) -> bool {
     }
 }
 
-/// What the ending of the file's name asks for; Mermaid for standard output.
+/// Format by the ending of the file's name; Mermaid for standard output.
 ///
 /// # Errors
-/// Nothing is drawn so: a sentence for people.
+///
+/// The ending stands for no format: a sentence for people.
 fn by_name(file: Option<&Path>) -> Result<GraphFormat, String> {
     let Some(file) = file else { return Ok(GraphFormat::Mermaid) };
     let ending = file.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase());

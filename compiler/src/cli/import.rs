@@ -13,7 +13,7 @@ use evenkeel_schemas::scalars::{Cidr, InterfaceName, Name};
 use super::terminal::Shown;
 use super::{Import, ReportFormat, Terminal, disk};
 
-/// How every imported cluster file begins.
+/// First words of every imported cluster file.
 const FIRST_WORDS: &str = "# Imported from keepalived by `evenkeel import`";
 
 /// Largest configuration file.

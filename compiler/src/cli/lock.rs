@@ -16,7 +16,7 @@ use super::disk;
 /// Hidden, so that nobody takes it for a plan.
 const NAME: &str = ".evenkeel.lock";
 
-/// What its holder writes begins with.
+/// First words of the lock's file, before the holder's process id.
 const WORDS: &str = "evenkeel apply, process ";
 
 /// Most bytes that are read of it.

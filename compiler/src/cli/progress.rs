@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// What takes less is not worth a line.
+/// Time before a line of progress is shown.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Often enough for seconds that are counted.

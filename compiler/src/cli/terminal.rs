@@ -29,7 +29,7 @@ impl Shown for Path {
     }
 }
 
-/// Where the command speaks.
+/// Standard output and standard error of the command.
 pub(super) struct Terminal {
     color: ColorChoice,
     /// Whether standard output takes nothing any more.
@@ -192,7 +192,7 @@ impl Terminal {
         }
     }
 
-    /// What became of a write. What of it still waits is written as well.
+    /// Records the outcome of a write. Whatever of it still waits is written as well.
     fn note(&self, written: io::Result<()>) {
         if let Err(error) = written.and_then(|()| io::stdout().flush())
             && !self.ended.replace(true)

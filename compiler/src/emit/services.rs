@@ -31,7 +31,7 @@ pub(super) fn virtual_servers(tasks: &Tasks<'_>, director: &Name) -> Vec<plan::V
     all
 }
 
-/// What the virtual servers of a service are made from.
+/// Material for the virtual servers of a service.
 struct ServerMaker<'a> {
     name: &'a Name,
     service: &'a Balanced,

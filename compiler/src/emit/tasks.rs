@@ -19,16 +19,16 @@ pub(super) struct Tasks<'a> {
     duties: BTreeMap<&'a Name, Duties>,
 }
 
-/// What a host needs besides virtual routers and virtual servers.
+/// Duties of a host besides virtual routers and virtual servers.
 #[derive(Default)]
 pub(super) struct Duties {
     /// VIPs that it accepts as its own, as a real server by direct routing or tunnel.
     pub(super) accepted: BTreeSet<Ip>,
-    /// Its ends of tunnels.
+    /// Ends of its tunnels.
     pub(super) tunnels: BTreeSet<TunnelEnd>,
     /// Ports at which it unwraps.
     pub(super) gue: BTreeSet<(cluster::Family, u16)>,
-    /// Its own addresses to which packets for a VIP of the same segment are masqueraded.
+    /// Addresses of the host to which packets for a VIP of the same segment are masqueraded.
     pub(super) masqueraded_beside_vip: BTreeSet<Ip>,
     /// As a director: whether it masquerades IPv6.
     pub(super) masquerades_v6: bool,
@@ -93,7 +93,7 @@ impl<'a> Tasks<'a> {
         services.flatten().copied()
     }
 
-    /// What a host needs besides.
+    /// Duties of a host besides virtual routers and virtual servers.
     pub(super) fn duties(&self, host: &Name) -> &Duties {
         self.duties.get(host).unwrap_or(const { &Duties::NONE })
     }
@@ -109,7 +109,7 @@ impl Duties {
         masquerades_beside_vip: false,
     };
 
-    /// It is a real server of these VIPs.
+    /// Adds the duties of a real server of these VIPs.
     fn add(&mut self, server: &RealServer, vips: &[Ip]) {
         if server.forwarding == Forwarding::Nat {
             self.masqueraded_beside_vip.insert(server.address);

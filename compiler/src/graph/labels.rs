@@ -12,11 +12,11 @@ const ASCENT: f64 = 12.0;
 const DESCENT: f64 = 4.0;
 /// Height of words, and so of a row.
 const ROW: f64 = ASCENT + DESCENT;
-/// How far words stand above the line that they are on.
+/// Distance of words above the line that they are on.
 const ABOVE: f64 = 4.0;
 /// Least distance of words from the boxes on both sides, which may have a frame around them.
 const ASIDE: f64 = 12.0;
-/// How far from the middle of a line words may stand, as a part of its length.
+/// Largest distance of words from the middle of a line, as a part of its length.
 const REACH: f64 = 0.36;
 /// Least and most places on each side of the middle that are tried: steep lines have more of them.
 const LEAST_PLACES: f64 = 6.0;
@@ -30,12 +30,12 @@ pub(super) struct Curve {
 }
 
 impl Curve {
-    /// How far the line goes straight on before it bends.
+    /// Length of the line before it bends.
     pub(super) fn bend(&self) -> f64 {
         (self.to.0 - self.from.0) / 2.0
     }
 
-    /// How far down or up it leads.
+    /// Height from its beginning to its end.
     fn height(&self) -> f64 {
         (self.to.1 - self.from.1).abs()
     }
@@ -77,7 +77,7 @@ impl Area {
     }
 }
 
-/// What is written between two columns.
+/// Words between two columns.
 #[derive(Debug, Default)]
 struct Written {
     /// By the row that its top is in.
@@ -88,7 +88,7 @@ struct Written {
 }
 
 impl Written {
-    /// What may meet something in a row: what begins in it or in one beside it.
+    /// Words that may meet others in a row: those that begin in it or in one beside it.
     fn near(&self, row: i64) -> impl Iterator<Item = &Area> {
         self.rows.range(row - 1..=row + 1).flat_map(|(_, areas)| areas)
     }
@@ -101,8 +101,8 @@ impl Written {
         self.rows.entry(row_of(area.top)).or_default().push(area);
     }
 
-    /// The first row from `row` on, downwards or upwards, in which nothing is written. A row that is found
-    /// taken stays so, and is not looked at again: what is passed over is remembered.
+    /// The first free row from `row` on, downwards or upwards. A row that is found taken stays so and is not
+    /// examined again: the rows that were passed over are remembered.
     fn free(&mut self, row: i64, down: bool) -> i64 {
         let (mut at, mut passed) = (row, Vec::new());
         loop {
@@ -166,7 +166,7 @@ pub(super) fn place(lines: &[(Curve, f64)], top: f64) -> Vec<(f64, f64)> {
     places
 }
 
-/// Where words whose line of writing is at `y` end.
+/// Bottom of words whose line of writing is at `y`.
 pub(super) const fn bottom(y: f64) -> f64 {
     y + DESCENT
 }

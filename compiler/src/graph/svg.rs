@@ -257,7 +257,7 @@ impl<'g> LinesBetween<'g> {
         Self { lines, words }
     }
 
-    /// Where the lowest words end.
+    /// Bottom of the lowest words.
     fn bottom(&self) -> f64 {
         self.words.iter().map(|(_, (_, y))| labels::bottom(*y)).fold(HEAD, f64::max)
     }

@@ -10,7 +10,7 @@ use crate::source::Fault;
 /// Most directories that one pattern may look into.
 const MAX_LISTED: usize = 1000;
 
-/// What a pattern leads to.
+/// Files that a pattern matches.
 pub(super) struct Matched {
     /// In the order of their names.
     pub(super) paths: Vec<String>,

@@ -9,16 +9,16 @@ use toml::de::{DeTable, Error};
 use toml_parser::parser::{RecursionGuard, ValidateWhitespace, parse_document};
 use toml_parser::{ParseError, Source};
 
-/// Mistakes after which no more is read. Of neighbours only the first is told.
+/// Number of mistakes after which reading stops. Of neighbours only the first is reported.
 const ENOUGH: usize = crate::diagnostic::MAX_ERRORS;
-/// What a cut makes look wrong that is not.
+/// Most mistakes that a cut may add to a text.
 const BY_THE_CUT: usize = 16;
 
 /// Bytes that are read first. A text with many mistakes mostly has them from the beginning.
 const FIRST: usize = 64 * 1024;
-/// How many times as far it is read each time.
+/// Factor by which the next piece is longer.
 const FURTHER: usize = 4;
-/// How deep the parser looks into brackets, as the one that builds tables does.
+/// Deepest nesting of brackets for the parser, as for the one that builds tables.
 const MAX_DEPTH: u32 = 80;
 
 /// A text that was read.
@@ -58,7 +58,7 @@ pub(crate) fn read(text: &str) -> Read<'_> {
     Read { root: root.into_inner(), errors: if stopped { first(errors) } else { errors }, stopped }
 }
 
-/// Up to where a text has more mistakes of syntax than are told, if it has.
+/// Length of the beginning that has more mistakes of syntax than are reported; none when the text has fewer.
 fn enough_syntax(text: &str) -> Option<usize> {
     let source = Source::new(text);
     let tokens = source.lex().into_vec();
@@ -78,7 +78,7 @@ fn enough_syntax(text: &str) -> Option<usize> {
     (count > ENOUGH + BY_THE_CUT).then_some(line)
 }
 
-/// What there is up to `end`, when that is enough.
+/// Mistakes up to `end`, when they are enough.
 fn stop_at(text: &str, end: usize) -> Option<Read<'_>> {
     let (root, errors) = DeTable::parse_recoverable(&text[..end]);
     // What was cut through looks wrong, too: that is at the end.
@@ -97,7 +97,7 @@ fn first(mut errors: Vec<Error>) -> Vec<Error> {
     errors
 }
 
-/// Where a piece of about `length` bytes from the beginning ends: after a line, if there is any.
+/// End of a piece of about `length` bytes from the beginning: after a line, if there is any.
 fn beginning(text: &str, length: usize) -> usize {
     if length >= text.len() {
         return text.len();

@@ -15,10 +15,10 @@ const MAX_TABLES: usize = 1_000_000;
 const MAX_TOKENS: usize = 8_000_000;
 /// Brackets that are open at once. The language needs six, the parser looks no deeper than 80.
 const MAX_OPEN: usize = 1000;
-/// Texts up to this are not looked at: they cannot hold so much, and what they nest costs nothing.
+/// Length up to which texts are not counted: they cannot hold too much, and their nesting costs nothing.
 const SMALL: usize = 1024 * 1024;
 
-/// What bytes alone say: at least as much as there is, for what stands in texts and comments is counted as
+/// Estimate from bytes alone: at least as much as there is, since bytes in texts and comments are counted as
 /// well.
 #[derive(Debug, Default)]
 struct Guess {
@@ -28,14 +28,14 @@ struct Guess {
     open: usize,
 }
 
-/// What there is.
+/// Size of what the parser would build.
 #[derive(Debug, Default)]
 struct Extent {
     tables: usize,
     tokens: usize,
 }
 
-/// Where some texts have too much in them, if they have. Each comes with where it stands in the text of all.
+/// The diagnostic where texts hold too much. Each text comes with its offset in the text of all.
 pub(crate) fn excess<'t>(texts: impl Iterator<Item = (&'t str, usize)> + Clone) -> Option<Diagnostic> {
     let mut guess = Guess::default();
     texts.clone().for_each(|(text, _)| guess.add(text));
@@ -49,7 +49,7 @@ pub(crate) fn excess<'t>(texts: impl Iterator<Item = (&'t str, usize)> + Clone) 
 }
 
 impl Extent {
-    /// Adds a text; what is told is where there is too much.
+    /// Adds a text; returns the diagnostic where there is too much.
     fn add(&mut self, text: &str) -> Option<Diagnostic> {
         let mut open: Vec<usize> = Vec::new();
         // Whether nothing has stood on the line yet but brackets.

@@ -9,7 +9,7 @@ use crate::codes;
 use crate::diagnostic::{Diagnostic, Place};
 use crate::suggest::list;
 
-/// How a table says which of its shapes it has.
+/// Way in which a table says which of its shapes it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Choice {
     /// By the word at this key.

@@ -18,7 +18,7 @@ const MAX_SEARCHED_BYTES: usize = 4 * 1024 * 1024;
 
 const DUPLICATE: &str = "duplicate key";
 
-/// What to report of `errors`, and whether there is more.
+/// Diagnostics of `errors`, and whether there are more.
 pub(super) fn diagnostics(text: &str, errors: &[Error]) -> (Vec<Diagnostic>, bool) {
     let end_of_text = text.trim_end().len();
     let mut errors: Vec<(Place, &str)> =
@@ -79,7 +79,7 @@ fn in_text(text: &str, end_of_text: usize, span: Option<Place>) -> Place {
     start..end
 }
 
-/// How the parser's words begin, and ours: cause, label, hint.
+/// Beginnings of the parser's messages, and our words: cause, label, hint.
 const WORDS: &[(&str, &str, &str, &str)] = &[
     (
         "invalid basic string",
@@ -225,10 +225,10 @@ fn not_closed(text: &str, place: Place, open: usize) -> Diagnostic {
         .hint(hint)
 }
 
-/// Which brackets are open, from the beginning of a text on. Brackets in texts and comments do not count.
+/// Open brackets from the beginning of a text on. Brackets in texts and comments do not count.
 struct Brackets<'a> {
     bytes: &'a [u8],
-    /// How far it was looked.
+    /// Offset up to which the text was read.
     at: usize,
     open: Vec<usize>,
 }
@@ -268,7 +268,7 @@ fn end_of_text(bytes: &[u8], at: usize) -> usize {
     end
 }
 
-/// Where the table ends whose header `place` is in; where `place` ends when it is in none.
+/// End of the table whose header `place` is in; end of `place` when it is in none.
 fn end_of_table(text: &str, place: &Place) -> usize {
     if header(text, place).is_none() {
         return place.end;
@@ -300,7 +300,7 @@ fn duplicate(text: &str, place: Place, search: bool) -> Diagnostic {
     }
 }
 
-/// Where the key that is defined again at `place` was defined first. The parser does not say, and
+/// Place of the first definition of the key that is defined again at `place`. The parser does not say, and
 /// drops one of the two. With the second key replaced by a word of its own, both are neighbours.
 fn first_definition(text: &str, place: &Place) -> Option<Place> {
     const STAND_IN: &str = "evenkeel-looks-for-the-first";

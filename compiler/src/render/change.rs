@@ -23,15 +23,15 @@ const RESET: &str = "\u{1b}[0m";
 /// Most warnings that say the same of something else before one of them stands for all.
 const MAX_ALIKE: usize = 3;
 
-/// Most lines of the cluster file that are told for one object of several hosts.
+/// Most lines of the cluster file that are shown for one object of several hosts.
 const MAX_LINES: usize = 3;
 
-/// How much of a change is shown. What sums it up is always of all hosts.
+/// Part of a change that is shown. Sums are always of all hosts.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct View<'v> {
     /// Fields with their default values, every host of a list and every warning, too.
     pub full: bool,
-    /// What happens to each host in a few words instead of object by object.
+    /// Whether each host is shown in a few words instead of object by object.
     pub summary: bool,
     /// The hosts whose objects and steps are shown; none means all.
     pub hosts: Option<&'v BTreeSet<Name>>,
@@ -76,10 +76,11 @@ pub fn change(all: &Comparison<'_>, view: &View<'_>, styled: bool, out: &mut dyn
     writeln!(out, "{}", summary(&all.summary))
 }
 
-/// What changes, host by host, and nothing else.
+/// Changes, host by host, and nothing else.
 ///
 /// # Errors
-/// When `out` takes no more.
+///
+/// When `out` accepts no more.
 pub fn objects(all: &Comparison<'_>, view: &View<'_>, styled: bool, out: &mut dyn Write) -> fmt::Result {
     let paint = |color: &'static str| if styled { color } else { "" };
     let hosts: Vec<&HostDelta<'_>> = all.hosts.iter().filter(|host| view.shows(host.host)).collect();
@@ -144,7 +145,7 @@ fn in_short<'c, 'a>(hosts: &[&'c HostDelta<'a>]) -> Vec<(Vec<&'c HostDelta<'a>>,
     groups
 }
 
-/// The warnings that are told, and for how many more of its kind each stands.
+/// Warnings that are shown, each with the number of those of its kind that it stands for.
 pub(super) fn warnings<'w>(warnings: &'w [Warned], view: &View<'_>) -> Vec<(&'w Warning, usize)> {
     let mut told = Vec::new();
     let mut alike: BTreeMap<_, Vec<&Warned>> = BTreeMap::new();
@@ -190,7 +191,7 @@ pub(super) struct HostLine<'l> {
     pub(super) origin: Option<&'l str>,
 }
 
-/// What changes on the hosts of a block, line by line.
+/// Changes on the hosts of a block, line by line.
 pub(super) struct HostLines<'c, 'a> {
     all: &'c Comparison<'a>,
     full: bool,
@@ -255,7 +256,7 @@ impl<'c, 'a> HostLines<'c, 'a> {
         }
     }
 
-    /// Where it comes from; of several hosts it may be several lines.
+    /// Origin in the cluster file; of several hosts it may be several lines.
     fn origins(&mut self, delta: &Delta<'a>, first: Option<&Origin>) -> fmt::Result {
         self.origin.clear();
         let Some(first) = first else { return Ok(()) };

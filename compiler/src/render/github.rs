@@ -52,8 +52,8 @@ fn data(text: &str) -> String {
     text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 
-/// The escapes of a command's properties. A name with a line break is told as it is, what else acts on a
-/// terminal is not.
+/// Escapes of a command's properties. A name with a line break is written as it is; other characters that act
+/// on a terminal are not.
 fn property(text: &str) -> String {
     let lines: Vec<_> = text
         .split_inclusive(['\r', '\n'])

@@ -13,8 +13,8 @@ use crate::source::{Lines, SourceFile};
 /// Diagnostics drawn in one run; whoever has more mends these first.
 const MAX_SHOWN: usize = 100;
 
-/// Longest excerpt in bytes. Places further apart get one each, and of a longer line only the place
-/// is told: drawing reads all of an excerpt.
+/// Longest excerpt in bytes. Places further apart get one each, and of a longer line only the place is shown:
+/// drawing reads all of an excerpt.
 const MAX_EXCERPT: usize = 16 * 1024;
 
 /// All of `diagnostics`, with escape sequences for colour when `styled`.
@@ -38,7 +38,7 @@ pub fn human(source: &SourceFile, diagnostics: &[Diagnostic], styled: bool) -> S
     out
 }
 
-/// What is drawn from.
+/// Sources of a drawing.
 struct Page<'a> {
     source: &'a SourceFile,
     /// Without secrets.

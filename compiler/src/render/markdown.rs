@@ -10,7 +10,7 @@ use evenkeel_schemas::change::Action;
 use super::change::{HostLines, View, heading, objects, stages, summary, warnings, write_more};
 use crate::change::{Comparison, HostBlock, HostDelta, blocks};
 
-/// What GitHub takes in a comment, in characters. GitLab takes more.
+/// Longest comment that GitHub accepts, in characters. GitLab accepts more.
 const LIMIT: usize = 65_536;
 
 /// Kept free for the line that says what is left out.

@@ -18,11 +18,11 @@ use evenkeel_schemas::scalars::{
 use super::priority;
 use crate::attach::{self, Family, Subnets, advertised_order, is_link_local};
 
-/// How long a hook may run.
+/// Longest run of a hook.
 const HOOK_TIMEOUT: Span = Span::from_secs(10);
 /// Time from one look of a tracker to the next.
 const TRACKER_INTERVAL: Span = Span::from_secs(1);
-/// How many processes must run, or destinations be healthy. Quorums of services are refused as yet
+/// Least number of running processes, or of healthy destinations. Quorums of services are refused as yet
 /// (`validate/unsupported.rs`).
 const DEFAULT_QUORUM: u32 = 1;
 /// TTL of advertisements, sent and received (RFC 9568 §5.1.1.3).
@@ -45,7 +45,7 @@ pub(crate) struct Router {
     pub(crate) directors: BTreeMap<Name, Priority>,
     /// The sync group: that of the file, or for VIPs of both families one of the router's own name.
     pub(crate) group: Option<Name>,
-    /// Its own and those of its sync group, by tracker.
+    /// Trackers of its own and of its sync group.
     pub(crate) track: Vec<plan::Track>,
     pub(crate) prevent_removal: bool,
     /// One for each family of its VIPs, IPv4 first.
@@ -74,15 +74,15 @@ pub(crate) struct RouterInstance {
     pub(crate) attached: BTreeMap<Name, Attached>,
 }
 
-/// What an instance has on a director.
+/// Settings of an instance on a director.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Attached {
-    /// Where it speaks.
+    /// Interface for advertisements.
     pub(crate) interface: InterfaceName,
     /// The source of its advertisements; `::` is the link-local address, which only the host knows.
     pub(crate) source: Ip,
     pub(crate) unicast: Option<plan::Unicast>,
-    /// Who else speaks, by multicast; none where everybody may.
+    /// Other directors that speak by multicast; none where everybody may.
     pub(crate) directors: Option<plan::Directors>,
     /// By address.
     pub(crate) vip_settings: Vec<plan::VipSettings>,
@@ -148,13 +148,13 @@ pub(crate) fn virtual_mac_interface(mac: &VirtualMac, vrid: Vrid, family: Family
     }
 }
 
-/// What one virtual router is resolved from.
+/// Material that one virtual router is resolved from.
 struct Resolver<'a> {
     cluster: &'a Cluster,
     subnets: &'a Subnets<'a>,
     name: &'a Name,
     router: &'a VirtualRouter,
-    /// Its sync group of the file.
+    /// Sync group of the file.
     group: Option<(&'a Name, &'a cluster::SyncGroup)>,
     /// By VIP.
     settings: BTreeMap<Ip, &'a VipSettings>,

@@ -21,7 +21,7 @@ const GUE_PORT: u16 = 6080;
 pub(crate) struct Balanced {
     pub(crate) router: Name,
     pub(crate) taken: Taken,
-    /// Where its packets come to, and go from there.
+    /// Addresses that its packets come to, and go from there.
     pub(crate) fronts: Vec<Front>,
     pub(crate) scheduler: Scheduler,
     pub(crate) scheduler_flags: Vec<SchedulerFlag>,
@@ -33,16 +33,16 @@ pub(crate) struct Balanced {
     pub(crate) prevent_removal: bool,
 }
 
-/// What takes packets to a service.
+/// Property of packets by which a service is chosen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Taken {
-    /// Where they go to.
+    /// Destination of the packets.
     Transport {
         protocol: Protocol,
         /// Ascending.
         ports: Vec<Port>,
     },
-    /// What the firewall marked them with.
+    /// Mark of the firewall.
     Mark { mark: FirewallMark, family: cluster::Family },
 }
 
@@ -60,7 +60,7 @@ pub(crate) struct Front {
 pub(crate) struct RealServer {
     pub(crate) host: Name,
     pub(crate) address: Ip,
-    /// Where it is not that of the virtual server.
+    /// Port, where it is not that of the virtual server.
     pub(crate) port: Option<Port>,
     pub(crate) weight: Weight,
     /// Whether its host is drained.
@@ -74,7 +74,7 @@ pub(crate) struct RealServer {
     pub(crate) beside_vip: bool,
 }
 
-/// What a service's tunnels are made of.
+/// Encapsulation of a service's tunnels.
 fn encapsulation(tunnel: &cluster::Tunnel) -> Option<Encapsulation> {
     Some(match tunnel.kind {
         TunnelType::Ipip => Encapsulation::Ipip {},

@@ -8,7 +8,7 @@ use super::mend::{member, referred};
 use super::shape::schema;
 use crate::parse::Choice;
 
-/// How the table at `path` chooses, if it does.
+/// Choice of the table at `path` among several shapes; none when it has one shape.
 pub(crate) fn choice(path: &[String]) -> Option<Choice> {
     let rule = rule_of(path)?;
     let branches = branches(rule);

@@ -13,7 +13,7 @@ use crate::parse::{Document, Odd};
 use crate::path::{OwnedStep, Step};
 use crate::suggest::list;
 
-/// Everything wrong with the shape of `value`; when more than enough of it is told, no more.
+/// Findings about the shape of `value`, at most a few more than are reported.
 pub(super) fn findings(
     document: &Document<'_>,
     value: &Value,
@@ -51,7 +51,7 @@ pub(super) fn findings(
     findings
 }
 
-/// When to stop: what is found beyond it is not told.
+/// Counter that stops the search when there are more findings than are reported.
 struct Enough<'a> {
     told: &'a dyn Fn(&ShapeFinding) -> bool,
     count: usize,
@@ -409,7 +409,7 @@ fn key_of<'a>(path: &[Step<'a>]) -> &'a str {
     path.iter().rev().find_map(key).unwrap_or_default()
 }
 
-/// What a key looks like when it is right.
+/// Example of a key with a right value.
 fn example(key: &str, path: &[Step<'_>]) -> String {
     let parent = path.len().checked_sub(2).and_then(|index| path.get(index));
     let text = match key {
@@ -455,7 +455,7 @@ fn example(key: &str, path: &[Step<'_>]) -> String {
     text.to_owned()
 }
 
-/// What a table looks like when it is right.
+/// Example of a table with right keys.
 fn table_example(definition: &str, path: &[Step<'_>]) -> String {
     let text = match definition {
         "RealServer" => "{ host = \"rs1\" }",

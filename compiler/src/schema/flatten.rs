@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::path::OwnedStep;
 
-/// What is wrong with a value.
+/// Fault of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Verdict {
     UnknownKeys(Vec<String>),

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::parse::Document;
 use crate::path::OwnedStep;
 
-/// Where values came from the defaults.
+/// Paths of values that came from the defaults.
 #[derive(Debug, Default)]
 pub(super) struct Inherited {
     /// Paths of the objects' keys, ascending.

@@ -155,7 +155,7 @@ pub(super) fn member(rule: &'static Value, key: &str) -> Option<(&'static Value,
     Some((any?, true))
 }
 
-/// What a reference leads to; anything else is itself.
+/// Target of a reference; anything else is itself.
 pub(super) fn referred(rule: &'static Value) -> &'static Value {
     let pointer = rule.get("$ref").and_then(Value::as_str).and_then(|reference| reference.strip_prefix('#'));
     pointer.and_then(|pointer| schema().pointer(pointer)).unwrap_or(rule)

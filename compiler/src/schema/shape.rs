@@ -37,7 +37,7 @@ pub(super) fn is_valid(value: &Value) -> bool {
     SHAPE.validator.is_valid(value)
 }
 
-/// What the schema finds wrong with a value.
+/// Errors of the schema's validator about a value.
 pub(super) fn errors(value: &Value) -> jsonschema::ErrorIterator<'_> {
     SHAPE.validator.iter_errors(value)
 }

@@ -12,7 +12,7 @@ struct WordRow {
     words: &'static str,
     /// The key, as the reference writes it; none where nothing needs to be written.
     key: Option<&'static str>,
-    /// What is to be known besides.
+    /// Further advice.
     note: &'static str,
 }
 
@@ -167,7 +167,7 @@ const VALUES: &[(&str, &str)] = &[
     ("FILE_CHECK", "file"),
 ];
 
-/// What another tool's word is here.
+/// Meaning of another tool's word here.
 pub(super) struct Word {
     /// For people.
     pub(super) hint: String,
@@ -175,7 +175,7 @@ pub(super) struct Word {
     pub(super) near: Option<&'static str>,
 }
 
-/// What the unknown key `word` of the table at `owner` is.
+/// Meaning of the unknown key `word` of the table at `owner`.
 pub(super) fn key(word: &str, owner: &[Step<'_>]) -> Option<Word> {
     let spelled = |row: &&WordRow| row.words.split(' ').any(|own| own.eq_ignore_ascii_case(word));
     let rows = ROWS.iter().filter(spelled).map(|row| (distance(row, owner), row));
@@ -194,19 +194,19 @@ pub(super) fn key(word: &str, owner: &[Step<'_>]) -> Option<Word> {
     Some(Word { hint: format!("{word} is {place}{note}"), near })
 }
 
-/// Which of `allowed` another tool's value is.
+/// The word of `allowed` that another tool's value means.
 pub(super) fn value<'a>(word: &str, allowed: &'a [String]) -> Option<&'a str> {
     let spelled = |words: &str| words.split(' ').any(|own| own.eq_ignore_ascii_case(word));
     let (_, ours) = VALUES.iter().find(|(words, _)| spelled(words))?;
     allowed.iter().map(String::as_str).find(|allowed| allowed == ours)
 }
 
-/// How far a key is from the table in which a word stands.
+/// Distance of a key from the table in which a word stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Distance {
-    /// It is of the same table.
+    /// A key of the same table.
     Here,
-    /// It is in a table of that table.
+    /// A key of a table in that table.
     Below,
     Elsewhere,
 }

@@ -77,7 +77,7 @@ pub(super) fn checks(service: &Service) -> impl Iterator<Item = (CheckAt, &Check
     first.chain(service.checks.iter().enumerate().map(|(index, check)| (CheckAt(Some(index)), check)))
 }
 
-/// Where a check is written: `check`, or an item of `checks`.
+/// Place of a check: `check`, or an item of `checks`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct CheckAt(Option<usize>);
 

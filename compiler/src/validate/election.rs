@@ -108,7 +108,7 @@ fn garp_refresh(cx: &Context<'_>, out: &mut Findings) {
     }
 }
 
-/// How long a burst takes: packets apart by `interval`.
+/// Length of a burst: packets apart by `interval`.
 fn garp_burst(cx: &Context<'_>, out: &mut Findings) {
     for (name, router) in &cx.cluster.virtual_routers {
         let known = |key| cx.knows_all(at!["virtual_routers", name, "garp", key]);

@@ -11,7 +11,7 @@ use crate::path::at;
 
 pub(super) const RULES: &[Rule] = &[stay_with_removed, stay_with_quiesced, udp_stays_with_quiesced];
 
-/// What [`Habits`] look at.
+/// Keys that [`Habits`] compares.
 const KEYS: [&str; 7] = ["protocol", "one_packet", "persistence", "check", "checks", "on_failure", "drain"];
 
 /// The services whose habits are known.

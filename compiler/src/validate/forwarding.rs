@@ -23,7 +23,7 @@ pub(super) const RULES: &[Rule] = &[
     nat_same_segment,
 ];
 
-/// Where a service sends packets: a real server, or the sorry server.
+/// Target of a service's packets: a real server, or the sorry server.
 pub(super) struct ForwardTarget<'a> {
     pub(super) service_name: &'a Name,
     pub(super) service: &'a Service,
@@ -41,7 +41,7 @@ enum From<'a> {
 }
 
 impl<'a> ForwardTarget<'a> {
-    /// Its role and name.
+    /// Role and name.
     pub(super) fn words(&self) -> String {
         match (self.host, &self.from) {
             (Some((host, _)), From::RealServer(_)) => format!("real server `{host}`"),
@@ -82,7 +82,7 @@ impl<'a> ForwardTarget<'a> {
         }
     }
 
-    /// Its address for a VIP, when that is known.
+    /// Address for a VIP, when that is known.
     pub(super) fn address(&self, cx: &Context<'_>, vip: Ip) -> Option<Ip> {
         if !self.knows(cx, "address") || !self.host.is_none_or(|(name, _)| cx.knows_all(at!["hosts", name])) {
             return None;
@@ -256,7 +256,7 @@ fn real_server_is_director(cx: &Context<'_>, out: &mut Findings) {
     }
 }
 
-/// Where clients come in, see [`ForwardTarget`].
+/// Addresses that clients use, see [`ForwardTarget`].
 fn fronts(cx: &Context<'_>, name: &Name, service: &Service) -> Vec<Ip> {
     if service.firewall_mark.is_none() {
         return cx.vips_of_service(name, service);

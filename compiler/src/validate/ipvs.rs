@@ -21,10 +21,10 @@ pub(super) const RULES: &[Rule] = &[
 /// Shortest time between two resyncs.
 const MIN_RESYNC_MILLIS: u32 = 1000;
 
-/// Shortest probation: a host must converge, be looked at and be told.
+/// Shortest probation: a host must converge, be examined and be confirmed.
 const MIN_PROBATION_MILLIS: u32 = 5000;
 
-/// What the kernel takes for a setting.
+/// Values that the kernel accepts for a setting.
 #[derive(Clone, Copy)]
 enum Values {
     Range(i64, i64),
@@ -36,7 +36,7 @@ enum Values {
 const FLAG: Values = Values::Range(0, 1);
 const COUNT: Values = Values::Range(0, i32::MAX as i64);
 
-/// How much larger than needed hash tables are, as a power of two.
+/// Size of hash tables beyond the need, as a power of two.
 const LOAD_FACTOR: Values = Values::Range(-8, 8);
 
 /// The files of `/proc/sys/net/ipv4/vs` of Linux 5.10 to 7.2 that hold one number (the kernel's
@@ -79,10 +79,10 @@ const SYSCTLS: [(&str, Values); 30] = [
 /// Longest name that is taken for one.
 const MAX_NAME_BYTES: usize = 64;
 
-/// Those whose range depends on memory or time only.
+/// Settings whose range depends on memory or time only.
 const UNBOUNDED: [&str; 3] = ["sync_qlen_max", "sync_refresh_period", "sync_sock_size"];
 
-/// Those that hold something else than one number, and what.
+/// Settings that hold something else than one number, and its name.
 const OTHER: [(&str, &str); 2] = [("est_cpulist", "a list of processors"), ("sync_threshold", "two numbers")];
 
 fn values(key: &str) -> Option<Values> {

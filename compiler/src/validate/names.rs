@@ -42,7 +42,7 @@ fn unknown_router(cx: &Context<'_>, out: &mut Findings) {
     }
 }
 
-/// What to do about a name that is no host's.
+/// Advice about a name that is no host's.
 pub(super) fn unknown_host(cx: &Context<'_>, host: &str) -> Option<String> {
     if cx.cluster.hosts.contains_key(host) || !cx.knows_entries("hosts") {
         return None;

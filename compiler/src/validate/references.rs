@@ -54,7 +54,7 @@ fn unknown_member_router(cx: &Context<'_>, out: &mut Findings) {
     }
 }
 
-/// What tracks: a virtual router or a sync group.
+/// A virtual router or sync group that tracks.
 #[derive(Clone, Copy)]
 pub(super) struct Tracking<'a> {
     pub(super) section: &'static str,
@@ -149,7 +149,7 @@ fn tracked_twice(cx: &Context<'_>, out: &mut Findings) {
     }
 }
 
-/// What a group tracks all its members track; the weight of only one of the two could count.
+/// Trackers of a group are those of all its members; the weight of only one of the two could count.
 fn tracked_by_group_too(cx: &Context<'_>, out: &mut Findings) {
     for (group_name, group) in &cx.cluster.sync_groups {
         let of_group = Tracking { section: "sync_groups", name: group_name, track: &group.track };

@@ -254,7 +254,7 @@ fn too_many_directors(cx: &Context<'_>, out: &mut Findings) {
     }
 }
 
-/// How many VIPs of a family an advertisement of `version` can carry.
+/// Most VIPs of a family that an advertisement of `version` can carry.
 fn max_vips(version: u8, family: Family) -> usize {
     let tail = if version == 2 { V2_AUTH_DATA } else { 0 };
     let header = match family {

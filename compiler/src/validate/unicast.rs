@@ -48,7 +48,7 @@ fn own_peer(cx: &Context<'_>, out: &mut Findings) {
     }
 }
 
-/// Who lists whom.
+/// Pairs of directors of which one lists the other.
 fn pairs(unicast: &Unicast) -> BTreeSet<(&str, &str)> {
     let peers = unicast.peers.iter();
     peers.flat_map(|(from, peers)| peers.iter().map(move |to| (from.as_str(), to.as_str()))).collect()

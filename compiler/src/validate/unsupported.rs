@@ -40,7 +40,7 @@ fn refuse(cx: &Context<'_>, out: &mut Findings, path: &[Step<'_>], what: &str, i
 /// A key that the language has and the daemon of this version has not, in tables of one kind.
 struct Refused<T> {
     key: &'static str,
-    /// What it would do.
+    /// Ability that is missing.
     what: &'static str,
     instead: &'static str,
     /// Whether a table has it.
@@ -104,7 +104,7 @@ const OF_CHECKS: [Refused<Check>; 4] = [
 /// The only type of check that is not refused.
 const CHECKED: CheckType = CheckType::Tcp;
 
-/// What the reference says of a key that is refused, wholly or in part; nothing of any other key.
+/// Words of the reference for a key that is refused, wholly or in part; none for any other key.
 pub(crate) fn mark(path: &str) -> Option<String> {
     let code = codes::UNSUPPORTED.id;
     let whole = || Some(format!("Not in this version, which refuses it ({code})."));

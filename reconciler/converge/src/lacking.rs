@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_on_an_interface_that_cannot_be_made_follows_it() {
+    fn objects_on_an_interface_that_cannot_be_made_follow_it() {
         let ops = [tunnel("ek-ipip"), address("ek-ipip"), set("net/ipv4/conf/ek-ipip/arp_ignore")];
         let found = shortfall(ops.iter(), &keys(&[&ops[0]]));
         assert_eq!((found.lacking.len(), found.following.len(), found.waits), (1, 2, false));
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn what_must_go_is_waited_for() {
+    fn removals_are_waited_for() {
         let op = Op::DelAddress(AddressKey {
             interface: "lo".to_owned(),
             address: "192.0.2.9/32".parse().expect("an address"),

@@ -144,7 +144,7 @@ mod tests {
     /// Objects that never become ours are tried and refused by the kernel in its own words, with or without a
     /// disk: a setting that it does not know, a route and an interface of others in the place of ours.
     #[test]
-    fn what_never_becomes_ours_waits_for_no_disk() {
+    fn objects_that_never_become_ours_wait_for_no_disk() {
         let mut desired = Desired::default();
         let mut kernel = KernelState::default();
         let key = RouteKey::new(254, "0.0.0.0/0".parse().expect("a network"), 0);
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_role_has_is_named_before_the_role_changes() {
+    fn objects_of_another_role_are_named_before_the_role_changes() {
         let mut backup = wanted(&[(1, &[1])]);
         backup.other_roles = OtherRoles { services: [mark(2), mark(3)].into(), ..OtherRoles::default() };
         let mut kernel = KernelState::default();

@@ -78,7 +78,7 @@ fn a_virtual_mac_is_an_interface_that_has_the_vips() {
 }
 
 #[test]
-fn routes_and_rules_are_as_the_kernel_tells_them() {
+fn routes_and_rules_are_as_the_kernel_shows_them() {
     let router = router(&json!({
         "routes": [
             { "destination": "0.0.0.0/0", "via": "192.0.2.254", "interface": "eth0", "source": "192.0.2.7",

@@ -309,7 +309,7 @@ fn a_destination_that_leaves_goes_with_its_last_connection() {
 }
 
 #[test]
-fn one_without_connections_is_looked_at_once_more_before_it_goes() {
+fn a_destination_without_connections_is_counted_once_more_before_it_goes() {
     let mut world = serving();
     world.clients.clear();
     world.desired = desired(&one(Says::Drain(None), Some(30)));
@@ -352,7 +352,7 @@ fn one_that_fails_while_it_drains_is_out_and_without_a_rule_it_goes_at_once() {
 }
 
 #[test]
-fn what_is_not_known_is_waited_for() {
+fn unknown_connections_are_waited_for() {
     let world = serving();
     let desired = desired(&one(Says::Nothing, Some(30)));
     let mut observed = world.kernel.clone();

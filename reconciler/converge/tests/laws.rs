@@ -121,7 +121,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn what_is_as_wanted_needs_nothing(wanted in desired(), record in ledger()) {
+    fn a_kernel_as_wanted_needs_no_operation(wanted in desired(), record in ledger()) {
         // What the record would still put back is not as wanted.
         let record = Ledger { sysctls: BTreeMap::new(), timeouts: None, ..record };
         let found = diff(&wanted, &wanted.state, &record, Domain::Host);
@@ -184,7 +184,7 @@ proptest! {
     /// An administrator's address or route that is what the plan wants but for label and scope is never taken
     /// away: not when the plan comes, not later, not by a clean-up.
     #[test]
-    fn what_others_have_made_and_serves_is_never_taken_away(
+    fn foreign_objects_that_serve_are_never_removed(
         wanted in desired(),
         start in kernel(),
         scopes in any::<[u8; 2]>(),
@@ -226,7 +226,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_of_others_is_not_touched(wanted in desired(), start in kernel(), record in ledger()) {
+    fn foreign_objects_are_not_touched(wanted in desired(), start in kernel(), record in ledger()) {
         let found = diff(&wanted, &start, &record, Domain::Host);
         let reached = apply(&start, &found.ops)?;
         for (name, value) in &start.links {
@@ -305,7 +305,7 @@ proptest! {
     /// What is in the way in the first pass is in the way in the next ones, and when the plan does not name
     /// it any more.
     #[test]
-    fn what_is_in_the_way_never_becomes_ours(wanted in desired(), mut start in kernel()) {
+    fn objects_in_the_way_never_become_ours(wanted in desired(), mut start in kernel()) {
         // What is on an interface of ours goes with it.
         start.routes.retain(|_, route| route.interface.as_deref() != Some(worlds::OWN));
         let failing = in_the_way(&start, &diff(&wanted, &start, &Ledger::default(), Domain::Host).ops);

@@ -93,7 +93,7 @@ fn a_router_whose_vip_is_not_named_is_left() {
 /// A director that is a real server of its own VIP has the virtual servers as Master only. What could not be
 /// made then is not forgotten when the router is left: it would be claimed again at once.
 #[test]
-fn what_only_a_master_has_is_remembered_while_it_is_none() {
+fn services_of_a_master_stay_in_the_ledger_while_it_is_backup() {
     let bound = |port| {
         let mut server = at("192.0.2.7", port);
         server["only_as_master_of"] = json!("web");

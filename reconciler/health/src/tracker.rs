@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn processes_are_told_by_command_name_or_first_argument() {
+    fn processes_are_found_by_command_name_or_first_argument() {
         assert!(is_process("nginx", b"nginx", b"nginx: master process"));
         assert!(!is_process("nginx", b"nginx2", b"nginx"));
         assert!(is_process("a-very-long-program-name", b"a-very-long-pro", b"/x"), "comm is cut");
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn scripts_rise_and_fall_after_looks_in_a_row() {
+    fn scripts_rise_and_fall_after_equal_findings_in_a_row() {
         let mut all = Trackers::new();
         all.configure(&[script("s", 2, 3, Initially::Down)]);
         let mut look = |up: bool| {

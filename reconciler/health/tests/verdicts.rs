@@ -85,7 +85,7 @@ fn a_probe_that_could_not_be_made_says_nothing() {
 }
 
 #[test]
-fn results_that_nobody_took_because_we_were_late_are_not_failures() {
+fn results_that_were_handed_in_late_by_us_are_no_failures() {
     let mut board = Board::new();
     board.configure([numbered(1)], |_| Verdict::Up, MonoTime::ZERO);
     let (probes, _) = board.start(MonoTime::ZERO);

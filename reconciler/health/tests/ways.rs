@@ -72,7 +72,7 @@ fn failed() -> Found {
 }
 
 #[test]
-fn what_ails_the_interface_or_the_route_excuses_a_failure() {
+fn an_ailment_of_the_interface_or_the_route_excuses_a_failure() {
     let gone = Link { there: false, ..link("eth0", false, false) };
     let dormant = Link { running: false, ..fine("eth0") };
     for (link, ailment, text) in [
@@ -214,7 +214,7 @@ fn verdicts_stay_while_the_way_is_lost_and_checks_run_at_once_when_it_is_back() 
 }
 
 #[test]
-fn who_was_down_before_stays_down_until_it_answers() {
+fn a_target_that_was_down_before_stays_down_until_it_answers() {
     let mut board = board(&[1]);
     for second in [30, 31, 32] {
         answer(&mut board, at(second * 1000 + 100), refused);
@@ -309,7 +309,7 @@ fn a_router_waits_for_each_of_its_checks_and_no_longer_than_their_turn() {
 }
 
 #[test]
-fn a_silence_is_told_when_it_begins_and_when_it_ends_and_no_more_than_once_a_minute() {
+fn a_silence_is_reported_at_its_beginning_and_its_end_and_no_more_than_once_a_minute() {
     let mut silences = Silences::new();
     let full = Ailment::NoDescriptors;
     let mut lines = Vec::new();

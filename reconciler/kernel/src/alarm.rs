@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn it_rings_from_its_moment_on_until_it_is_set_anew() {
+    fn an_alarm_rings_from_its_time_on_until_it_is_set_anew() {
         let mut alarm = Alarm::new().expect("a timer");
         assert!(!rings(&alarm, 0), "not set");
         for over in [MonoTime::ZERO, clock::now()] {

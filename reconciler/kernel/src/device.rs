@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_what_is_read() {
+    fn values_are_read_as_written() {
         let macvlan = LinkKind::Macvlan { parent: "eth0".to_owned(), mac: [0, 0, 0x5e, 0, 1, 51] };
         let names = BTreeMap::from([(7, "eth0".to_owned())]);
         assert_eq!(model(read("vrrp.51", &macvlan, Some(7)), &names).kind, macvlan);

@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn modules_of_ipvs_are_told_from_others() {
+    fn modules_of_ipvs_are_distinguished_from_others() {
         let text = "ip_vs_rr 16384 1 - Live 0x0\nip_vs 200704 3 ip_vs_rr, Live 0x0\nxt_ip_vs 1 0 - Live \
             0x0\n\nnf_conntrack 1 1 ip_vs, Live 0x0\n";
         assert_eq!(for_ipvs(text).into_iter().collect::<Vec<_>>(), ["ip_vs", "ip_vs_rr"]);

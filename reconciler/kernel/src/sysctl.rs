@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_told_by_what_is_there() {
+    fn the_cause_of_a_missing_setting_is_found() {
         let all =
             ["net/ipv4/vs", "net/ipv6", "net/ipv4/conf/eth0", "net/ipv6/conf/eth0", "net/ipv4/neigh/eth0"];
         let why = |key: &str, there: &[&str]| whats_missing(key, |path| there.contains(&path));
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_absent_and_what_is_outside_is_an_error() {
+    fn a_missing_setting_is_absent_and_one_outside_is_an_error() {
         let keys = |key: &str| BTreeSet::from([key.to_owned()]);
         assert_eq!(observe(&keys("net/ipv4/conf/nowhere/arp_ignore")), Ok(BTreeMap::new()));
         assert_eq!(observe(&keys("net/ipv4/ip_forward")).expect("readable").len(), 1);

@@ -69,7 +69,7 @@ impl Wire for WithoutIpv6 {
 }
 
 #[test]
-fn what_is_of_another_family_counts_once() {
+fn messages_of_another_family_count_once() {
     let links = BTreeMap::from([("eth0".to_owned(), Resolved { index: 1, kernel_name: "eth0".to_owned() })]);
     let mut socket = Requester::speaking(Box::new(WithoutIpv6::default()));
     let routes = route::observe(&mut socket, &links, &BTreeSet::new()).expect("observed");

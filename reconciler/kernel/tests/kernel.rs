@@ -454,7 +454,7 @@ fn told(monitor: &mut Monitor, pending: &mut Vec<Event>, wanted: impl Fn(&Event)
 }
 
 #[test]
-fn links_are_told_and_their_changes_too() {
+fn links_and_their_changes_are_received() {
     in_namespace(|| {
         let mut kernel = Kernel::new().expect("a kernel");
         ip("link add v0 address 02:00:00:00:00:01 mtu 1400 type veth peer name v1");
@@ -510,7 +510,7 @@ fn links_are_told_and_their_changes_too() {
 }
 
 #[test]
-fn thousands_of_operations_have_a_verdict_each_and_lost_news_are_told() {
+fn thousands_of_operations_have_an_outcome_each_and_lost_events_are_reported() {
     const COUNT: u32 = 6_000;
     in_namespace(|| {
         ip("link set lo up");

@@ -231,7 +231,7 @@ fn when_one_hands_over_all_do() {
 }
 
 #[test]
-fn when_one_has_been_taken_over_on_offer_all_are_given() {
+fn when_one_member_is_taken_over_on_offer_all_are_handed_over() {
     let mut host = Host::masters(&[51, 52]);
     for number in [51, 52] {
         host.give(number, Input::Offer);
@@ -357,7 +357,7 @@ fn nobody_changes_state_for_a_member_that_leaves_or_a_group_that_ends() {
 }
 
 #[test]
-fn who_waited_for_a_member_that_leaves_starts() {
+fn a_member_that_waited_for_one_that_leaves_starts() {
     let group = Some("g");
     let mut host = Host::masters(&[51, 52, 53]);
     host.give(53, Input::Fault(FaultCause::InterfaceDown));

@@ -281,7 +281,7 @@ fn a_handover_lasts_while_preemption_is_off() {
 }
 
 #[test]
-fn an_offer_is_taken_by_whoever_lives_and_the_vips_are_held_until_then() {
+fn an_offer_is_accepted_by_any_live_backup_and_the_vips_are_held_until_then() {
     for (version_3, offers) in [(false, 1_usize), (true, 1), (true, 0)] {
         let node = |number: u8| {
             if version_3 {
@@ -316,7 +316,7 @@ fn an_offer_is_taken_by_whoever_lives_and_the_vips_are_held_until_then() {
 }
 
 #[test]
-fn an_offer_that_nobody_takes_changes_nothing() {
+fn an_offer_that_nobody_accepts_changes_nothing() {
     let mut segment = Segment::settled([director(2)]);
     let begun = segment.now;
     segment.give(0, Input::Offer);
@@ -436,7 +436,7 @@ fn healed(first: usize) -> Segment {
 
 /// The loser hears the winner first, yields, and the winner would never have known of it.
 #[test]
-fn last_words_tell_the_winner_of_a_partition_to_announce() {
+fn last_words_have_the_winner_of_a_partition_announce() {
     let mut segment = healed(1);
     assert_eq!(segment.states(), [State::Backup, State::Master]);
     assert_eq!(segment.said(0), "event VipListMismatch, advert LastWords, Backup");
@@ -461,7 +461,7 @@ fn a_winner_that_hears_the_loser_first_answers_and_announces() {
 }
 
 #[test]
-fn a_rival_is_told_when_it_comes_and_when_it_is_gone() {
+fn a_rival_is_reported_when_it_appears_and_when_it_is_gone() {
     let mut segment = healed(0);
     let healed_at = segment.now;
     segment.run(60_000);
@@ -525,7 +525,7 @@ fn two_owners_end_with_one_master() {
 /// A cluster that was given a VRID which another one has: told before the first claim, and again by its
 /// Masters.
 #[test]
-fn a_vrid_in_use_is_told_before_the_first_claim() {
+fn a_vrid_in_use_is_reported_before_the_first_claim() {
     let theirs = Config { vips: ips(&["10.9.0.200", "10.9.0.201"]), ..director(9) };
     let mut segment = Segment::settled([Config { auth: None, ..theirs }]);
     segment.routers.push(VirtualRouter::new(director(1)));

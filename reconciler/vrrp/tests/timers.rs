@@ -187,7 +187,7 @@ fn a_shorter_interval_waits_for_the_master_to_have_it_too() {
 }
 
 #[test]
-fn a_master_tells_a_change_and_keeps_the_nearer_deadline() {
+fn a_master_advertises_a_change_and_keeps_the_nearer_deadline() {
     let mut router = master_with(config_v3());
     router.handle(Input::Reconfigure(Config { interval: centis(20), ..config_v3() }), at(10_300));
     assert_eq!(line(&drain(&mut router)), "advert Immediate");

@@ -200,7 +200,8 @@ mod tests {
         assert_eq!(plan.policy.resync.to_string(), "30s");
         assert!(plan.policy.probation.is_some());
         assert_eq!(plan.routers, [web]);
-        let (_, body) = seal::open(text.sealed().as_bytes()).expect("sealed");
+        let sealed = text.sealed();
+        let (_, body) = seal::open(sealed.as_bytes()).expect("sealed");
         assert_eq!(body, text.text());
     }
 

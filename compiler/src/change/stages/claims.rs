@@ -9,14 +9,15 @@ use evenkeel_schemas::scalars::{Ip, Name};
 use super::super::{Fleet, HostState};
 use crate::attach::is_link_local;
 
-/// What directors of a VIP must agree on, or else they reject each other and both become Master.
+/// Settings on which the directors of a VIP must agree, or else they reject each other and both become
+/// Master.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(in super::super) struct Wire {
     pub(in super::super) vrid: u8,
     pub(in super::super) version: u8,
     /// In version 2 only; with version 3 Backups follow the Master.
     pub(in super::super) interval: Option<String>,
-    /// How it authenticates, and the secret if it is known.
+    /// Authentication, and the secret if it is known.
     auth: Option<(String, Option<String>)>,
 }
 
@@ -40,7 +41,7 @@ impl Wire {
         }
     }
 
-    /// What differs, in words.
+    /// Differences, in words.
     pub(in super::super) fn difference(&self, other: &Self) -> Vec<&'static str> {
         [
             ("VRID", self.vrid != other.vrid),
@@ -70,7 +71,7 @@ pub(super) fn compiled_secret(router: &Router) -> Option<&str> {
     }
 }
 
-/// What advertisements tell virtual routers of a segment apart by.
+/// Identity of a virtual router in advertisements of a segment.
 pub(in super::super) fn family_and_vrid(router: &Router) -> (bool, u8) {
     (router.source.0.is_ipv6(), router.vrid.get())
 }
@@ -139,7 +140,7 @@ pub(in super::super) fn related(a: &Logical<'_>, b: &Logical<'_>) -> bool {
     a.name == b.name || !a.vips.is_disjoint(&b.vips)
 }
 
-/// What a host has at some time: its plan, and the secrets that were compiled for it.
+/// Plan and compiled secrets of a host at some time.
 #[derive(Debug, Clone)]
 pub(in super::super) struct Has<'a> {
     pub(in super::super) plan: &'a Plan,
@@ -216,12 +217,12 @@ impl<'a> Side<'a> {
         }
     }
 
-    /// Who should be Master of a VIP.
+    /// Director that should be Master of a VIP.
     pub(in super::super) fn master(&self, vip: IpAddr) -> Option<&Claim<'a>> {
         self.claims.get(&vip)?.iter().max_by_key(|claim| strength(claim))
     }
 
-    /// Who should be Master of the virtual router called so.
+    /// Director that should be Master of the virtual router of this name.
     pub(in super::super) fn preferred(&self, name: &Name, v6: bool) -> Option<&Claim<'a>> {
         self.preferred[usize::from(v6)].get(name.as_str())
     }
@@ -232,7 +233,7 @@ fn strength(claim: &Claim<'_>) -> (bool, u8, IpAddr) {
     (!claim.in_maintenance, claim.router.priority.get(), claim.router.source.0)
 }
 
-/// What moves between two fleets.
+/// VIPs that move between two fleets.
 pub(super) struct Moves<'a> {
     old: Side<'a>,
     new: Side<'a>,
@@ -333,7 +334,7 @@ impl<'a> Moves<'a> {
         alone(host, router, &self.old, &self.new)
     }
 
-    /// Who alone holds a VIP while it moves.
+    /// Director that alone holds a VIP while it moves.
     pub(super) fn keeper(&self, vip: IpAddr) -> Option<&'a Name> {
         if self.no_keeper.contains(&vip) {
             return None;
@@ -349,7 +350,7 @@ impl<'a> Moves<'a> {
         stays.then_some(master)
     }
 
-    /// Who is Master of a virtual router before the change; of a new one, after it.
+    /// Master of a virtual router before the change; of a new one, after it.
     pub(super) fn preferred(&self, router: &Router) -> Option<&'a Name> {
         let v6 = router.source.0.is_ipv6();
         if let Some(claim) = self.old.preferred(&router.name, v6) {

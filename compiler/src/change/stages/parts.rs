@@ -15,9 +15,9 @@ use crate::attach::advertised_order;
 /// A router of such a plan.
 pub(super) struct Part<'a> {
     pub(super) router: Router,
-    /// Which plan it comes from.
+    /// Plan that it comes from.
     pub(super) era: Era,
-    /// What was there before.
+    /// Router before.
     pub(super) old: Option<&'a Router>,
 }
 

@@ -67,7 +67,7 @@ fn same(a: Option<&Plan>, b: Option<&Plan>) -> bool {
     }
 }
 
-/// What changes of one kind.
+/// Changes of one kind.
 struct Counted<'d, 'a> {
     first: &'d Delta<'a>,
     count: usize,
@@ -108,7 +108,7 @@ pub(crate) fn does<'d, 'a: 'd>(deltas: impl Iterator<Item = &'d Delta<'a>>) -> V
     sentences
 }
 
-/// What is done to an object.
+/// Verb for the change of an object.
 fn verb(delta: &Delta<'_>) -> &'static str {
     match (delta.action(), delta.drain_only()) {
         (Action::Add, _) => "adds",
@@ -119,7 +119,8 @@ fn verb(delta: &Delta<'_>) -> &'static str {
     }
 }
 
-/// How long directors go on sending to these hosts what their connections need, when they leave services.
+/// Longest time for which directors keep sending to these hosts what their connections need, when they leave
+/// services.
 fn waits(before: &Fleet, after: &Fleet, hosts: &BTreeSet<&Name>) -> Option<Span> {
     if hosts.is_empty() {
         return None;

@@ -154,8 +154,8 @@ impl Way {
         hosts.into_iter().filter(stranger).cloned().collect()
     }
 
-    /// How many stages have been taken: the first after which every host is where it should be, or
-    /// on its way from there to the next.
+    /// Number of stages that are done: the first after which every host is where it should be, or on its way
+    /// from there to the next.
     fn place(&self, opened: &saved::Opened, there: &Fleet) -> Option<usize> {
         let stages = self.after_stage.len() - 1;
         // After a change of nothing but passwords the plans are those of the beginning.

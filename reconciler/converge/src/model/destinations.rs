@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_the_same_is_there_once_and_a_change_makes_a_copy() {
+    fn equal_tables_are_in_memory_once_and_a_change_makes_a_copy() {
         let wanted = some(3);
         let mut found: Vec<_> = some(3).iter().map(|(key, value)| (*key, *value)).collect();
         let mut same = Destinations::sharing(&mut found, Some(&wanted));
@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn none_are_none_however_they_became_so() {
+    fn empty_tables_are_equal_however_they_became_empty() {
         let mut emptied = some(1);
         let key = *emptied.keys().next().expect("one");
         assert!(emptied.remove(&key).is_some() && emptied.remove(&key).is_none());
@@ -390,7 +390,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_a_map(steps in prop::collection::vec((0..8_u8, 0..3_u32, 0..3_u8), 0..40)) {
+        fn a_table_is_a_map(steps in prop::collection::vec((0..8_u8, 0..3_u32, 0..3_u8), 0..40)) {
             let (mut map, mut ours) = (BTreeMap::new(), Destinations::new());
             let mut all = Vec::new();
             for (n, weight, what) in steps {

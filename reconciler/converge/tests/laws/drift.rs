@@ -101,7 +101,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn a_change_is_never_taken_for_drift(
+    fn a_change_is_never_mistaken_for_drift(
         old in desired(),
         new in desired(),
         world in fresh_world(),
@@ -123,7 +123,7 @@ proptest! {
     }
 
     #[test]
-    fn what_nobody_has_verified_is_a_change(wanted in desired(), start in kernel(), record in ledger()) {
+    fn an_unverified_object_is_a_change(wanted in desired(), start in kernel(), record in ledger()) {
         let wanted = with(&wanted, REPORT);
         for (op, judgement) in judged(&Achieved::default(), &wanted, &start, &record) {
             prop_assert_eq!(judgement.cause, Cause::Change, "{}", op);
@@ -131,7 +131,7 @@ proptest! {
     }
 
     #[test]
-    fn what_others_do_is_drift(
+    fn changes_of_others_are_drift(
         wanted in desired(),
         world in fresh_world(),
         other in kernel(),

@@ -59,7 +59,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn what_the_kernel_lacks_costs_nothing_else(wanted in desired(), picks in any::<u64>()) {
+    fn a_lack_of_the_kernel_costs_nothing_else(wanted in desired(), picks in any::<u64>()) {
         let all = diff(&wanted, &KernelState::default(), &Ledger::default(), Domain::Host).ops;
         let singles: Vec<Op> =
             all.iter().flat_map(|op| op.singles().map(std::borrow::Cow::into_owned)).collect();
