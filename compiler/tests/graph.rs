@@ -144,7 +144,7 @@ fn room(text: &roxmltree::Node<'_, '_>) -> [f64; 4] {
     let width = text.text().expect("words").chars().count() as f64 * 7.2;
     let left =
         if text.attribute("text-anchor") == Some("middle") { number("x") - width / 2.0 } else { number("x") };
-    [left, number("y") - 10.0, left + width, number("y") + 3.0]
+    [left, number("y") - 11.0, left + width, number("y") + 4.0]
 }
 
 /// Words on lines, and everything else that is written, have room of their own, on the page and beside the

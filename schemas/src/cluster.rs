@@ -40,7 +40,7 @@ pub struct Cluster {
     /// Their tables are added to those here; the same key in two files is an error. None unless given.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub include: Vec<String>,
-    /// What virtual routers, services and checks have that do not say it themselves. Absent: none.
+    /// Settings of virtual routers, services and checks that do not have them themselves. Absent: none.
     #[serde(default, skip_serializing_if = "is_default")]
     pub defaults: Defaults,
     /// Ethernet broadcast domains: where a VRID must be unique and where ARP matters.
@@ -53,7 +53,7 @@ pub struct Cluster {
     /// Virtual routers that are Master together or not at all. Absent: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sync_groups: BTreeMap<Name, SyncGroup>,
-    /// What elections watch besides advertisements. Absent: none.
+    /// Trackers of the elections. Absent: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub trackers: BTreeMap<Name, Tracker>,
     /// Real servers that several services share. Absent: none.
@@ -68,7 +68,7 @@ pub struct Cluster {
     /// Settings of IPVS on every director. Absent: the kernel's own.
     #[serde(default, skip_serializing_if = "is_default")]
     pub ipvs: Ipvs,
-    /// How the daemons converge their host. Absent: the defaults of its keys.
+    /// Policy of convergence. Absent: the defaults of its keys.
     #[serde(default, skip_serializing_if = "is_default")]
     pub policy: Policy,
 }
@@ -93,7 +93,7 @@ pub struct Hook {
     /// User that it runs as. Absent: `evenkeel_script` if the host has that user, or else `nobody`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-    /// How long it may run before it is killed. Absent: 10s.
+    /// Longest run, after which the program is killed. Absent: 10s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Span>,
     /// Whether what happened follows the arguments of `command`: `INSTANCE|GROUP NAME STATE PRIORITY`, as

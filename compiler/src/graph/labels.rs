@@ -12,6 +12,8 @@ const ASCENT: f64 = 12.0;
 const DESCENT: f64 = 4.0;
 /// Height of words, and so of a row.
 const ROW: f64 = ASCENT + DESCENT;
+/// Least distance of words that stand beside each other: fonts differ in width.
+const BESIDE: f64 = 10.0;
 /// Distance of words above the line that they are on.
 const ABOVE: f64 = 4.0;
 /// Least distance of words from the boxes on both sides, which may have a frame around them.
@@ -69,7 +71,8 @@ struct Area {
 
 impl Area {
     fn new(x: f64, y: f64, width: f64) -> Self {
-        Self { left: x - width / 2.0, right: x + width / 2.0, top: y - ASCENT }
+        let half = (width + BESIDE) / 2.0;
+        Self { left: x - half, right: x + half, top: y - ASCENT }
     }
 
     fn meets(&self, other: &Self) -> bool {

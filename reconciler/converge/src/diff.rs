@@ -67,6 +67,7 @@ pub fn diff_kinds(
 ) -> Diff {
     let mut out = Diff::default();
     let host = domain == Domain::Host;
+    // The election compares only kinds whose objects it shares with convergence.
     let wants = |kind| kinds.contains(&kind) && (host || Kind::ELECTION.contains(&kind));
     let mut observed = Cow::Borrowed(observed);
     if wants(Kind::Links) {
@@ -119,6 +120,7 @@ pub fn cleanup(observed: &KernelState, ledger: &Ledger) -> Diff {
             ops.push(Op::DelLink { name: name.clone(), replaced: false });
         }
     }
+    // A port carries no tag: only the ledger knows that it is ours. So it is with services and daemons.
     for key in observed.gue.keys() {
         if ledger.gue.get(key) == Some(&Origin::Created) && observed.gue.get(key) == Some(&Unwrap::Gue) {
             ops.push(Op::DelGue(*key));
@@ -167,6 +169,7 @@ fn addresses(desired: &Desired, observed: &KernelState, ledger: &Ledger, domain:
             // Label and scope of an address cannot be changed in place.
             Some(want) if !right(key, want, have) => out.ops.push(Op::DelAddress(key.clone())),
             Some(_) => {}
+            // The election owns its VIPs, whoever made them.
             None if have.tagged || ledger.addresses.contains_key(key) || domain == Domain::Vips => {
                 out.ops.push(Op::DelAddress(key.clone()));
             }

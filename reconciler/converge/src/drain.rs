@@ -162,6 +162,7 @@ impl Drains {
                 return;
             }
             step.draining.push(entry);
+            // The weight becomes 0 now; connections are counted when no more can come.
             let soon = if weight == 0 { None } else { Some(now + SETTLE) };
             step.next_look = [step.next_look, deadline, soon].into_iter().flatten().min();
         });

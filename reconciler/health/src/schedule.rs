@@ -237,6 +237,7 @@ impl Schedule {
                 if self.failures > self.retries {
                     self.verdict = Verdict::Down;
                 }
+                // A failure before the last retry decides nothing yet.
                 self.settled |= self.verdict == Verdict::Down;
                 (self.unjudged, self.silence) = (None, None);
                 if self.verdict == Verdict::Up {

@@ -27,6 +27,7 @@ pub(crate) fn carry_out(
     let mut batch = Batch::default();
     let mut singles =
         ops.iter().enumerate().flat_map(|(at, op)| op.singles().map(move |single| (at, single)));
+    // In chunks: the messages of a hundred thousand destinations are never in memory all at once.
     let mut chunk: Vec<(usize, Cow<'_, Op>)> = Vec::with_capacity(CHUNK);
     loop {
         chunk.clear();
@@ -35,6 +36,7 @@ pub(crate) fn carry_out(
             return results;
         }
         let mut record = |at: usize, verdict: Result<(), ApplyError>| {
+            // Of an operation that stands for many the first failure counts.
             if let Some(result) = results.get_mut(at).filter(|result| result.is_ok()) {
                 *result = verdict;
             }

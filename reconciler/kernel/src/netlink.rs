@@ -126,6 +126,7 @@ impl Requester {
             let mut window = Window::new(self.next_sequence(count), count);
             let begun = clock::now();
             let result = self.run_window(batch, first, &mut window);
+            // The kernel works off a whole send before anything else runs on that processor.
             self.window = next_window(self.window, count, clock::now().since(begun));
             verdicts.extend(window.verdicts);
             if let Err(error) = result {
@@ -207,6 +208,7 @@ impl Requester {
             for message in messages(self.receive()?) {
                 let message = message.map_err(malformed)?;
                 if message.sequence != sequence {
+                    // An answer to an earlier request that was given up.
                     continue;
                 }
                 interrupted |= i32::from(message.flags) & libc::NLM_F_DUMP_INTR != 0;

@@ -10,16 +10,16 @@ use crate::scalars::{InterfaceName, Ip, Name, Port, PortRange, Retries, Span};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Check {
-    /// What is tried.
+    /// Kind of the check.
     #[serde(rename = "type")]
     pub kind: CheckType,
     /// Time from the start of one check to the start of the next.
     #[serde(default = "default_interval")]
     pub interval: Span,
-    /// How long it may take.
+    /// Longest time of one check.
     #[serde(default = "default_timeout")]
     pub timeout: Span,
-    /// How many times a failed check is tried again before the real server is taken out.
+    /// Repetitions of a failed check before the real server is removed.
     #[serde(default = "default_retries")]
     pub retries: Retries,
     /// Time from a failed check to its next try.
@@ -93,7 +93,7 @@ pub struct Check {
     pub file: Option<String>,
 }
 
-/// What is tried.
+/// Kind of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckType {

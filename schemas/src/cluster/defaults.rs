@@ -12,8 +12,8 @@ use serde_json::{Map, Value};
 
 use super::{Check, Service, VirtualRouter, is_default};
 
-/// What virtual routers, services and checks have that do not say it themselves. A key that an
-/// object has replaces the default as a whole.
+/// Settings of virtual routers, services and checks that do not have them themselves. A key that an object
+/// has replaces the default as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Defaults {

@@ -48,7 +48,7 @@ pub struct Host {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Interface {
-    /// Its addresses.
+    /// Addresses of the interface.
     #[schemars(length(min = 1))]
     pub addresses: Vec<Ip>,
 }

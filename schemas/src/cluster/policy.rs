@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::is_default;
 use crate::scalars::{InterfaceName, Ip, Percent, Port, Span, SyncId};
 
-/// How the daemons converge their host.
+/// Policy of convergence for all hosts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Policy {
@@ -19,10 +19,10 @@ pub struct Policy {
     /// (`ipvsadm -C` of the scripts this replaces) instead of only reported.
     #[serde(default)]
     pub exclusive_ipvs: bool,
-    /// What is done about drift. Absent: it is put right.
+    /// Treatment of drift. Absent: it is put right.
     #[serde(default, skip_serializing_if = "is_default")]
     pub drift: Drift,
-    /// Largest share of objects that one `apply` or `compile` may change or remove without being told so.
+    /// Largest share of objects that one `apply` or `compile` may change or remove without an override.
     /// Absent: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_change: Option<Percent>,
@@ -47,14 +47,14 @@ impl Default for Policy {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Probation {
-    /// How long the host waits for the confirmation; whole seconds, at least 5s.
+    /// Time for which the host waits for the confirmation; whole seconds, at least 5s.
     pub timeout: Span,
-    /// Who confirms. Absent: `operator`.
+    /// Party that confirms. Absent: `operator`.
     #[serde(default)]
     pub confirm: Confirm,
 }
 
-/// Who confirms a change of a host's plan.
+/// Party that confirms a change of a host's plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Confirm {
@@ -65,7 +65,7 @@ pub enum Confirm {
     Checks,
 }
 
-/// What is done about drift, by kind of object.
+/// Treatment of drift, by kind of object.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Drift {
@@ -86,14 +86,14 @@ pub struct Drift {
     pub ipvs: DriftMode,
 }
 
-/// What is done about drift.
+/// Treatment of drift.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DriftMode {
-    /// It is put right.
+    /// Drift is put right.
     #[default]
     Repair,
-    /// It is reported and left.
+    /// Drift is reported and left.
     Report,
 }
 
@@ -101,7 +101,7 @@ pub enum DriftMode {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Ipvs {
-    /// How long entries of idle connections stay (`ipvsadm --set`). Absent: as they are.
+    /// Time-outs of idle connections (`ipvsadm --set`). Absent: as they are.
     #[serde(default, skip_serializing_if = "is_default")]
     pub timeouts: IpvsTimeouts,
     /// Kernel settings below `net.ipv4.vs`, such as `conn_reuse_mode = 0`. Absent: the kernel's values, and 1
@@ -111,8 +111,8 @@ pub struct Ipvs {
     pub sysctls: BTreeMap<String, i64>,
 }
 
-/// How long entries of idle connections stay; whole seconds. The kernel sets all three at once: where one
-/// is written, those that are not are set to the kernel's default.
+/// Time-outs of idle connections; whole seconds. The kernel sets all three at once: where one is written,
+/// those that are not are set to the kernel's default.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct IpvsTimeouts {
@@ -133,7 +133,7 @@ pub struct IpvsTimeouts {
 pub struct ConnectionSync {
     /// The virtual router whose Master sends and whose Backups receive.
     pub router: String,
-    /// When a director sends and when it receives. Absent: `follow`.
+    /// States in which a director sends and receives. Absent: `follow`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub mode: SyncMode,
     /// Identity of the group of directors. Absent: the VRID of the router.
@@ -159,7 +159,7 @@ pub struct ConnectionSync {
     pub max_length: Option<u32>,
 }
 
-/// When a director sends connections and when it receives them.
+/// States in which a director sends connections and receives them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SyncMode {

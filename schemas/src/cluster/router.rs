@@ -25,8 +25,8 @@ pub struct VirtualRouter {
     /// Absent: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unadvertised_vips: Vec<Ip>,
-    /// How VIPs are put on the interface, by VIP; those not named here get /32 or /128 on the
-    /// director's interface of the segment. Absent: none.
+    /// Settings of VIPs on the interface, by VIP; those not named here get /32 or /128 on the director's
+    /// interface of the segment. Absent: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub vip_settings: BTreeMap<String, VipSettings>,
     /// Directors in order of preference: priorities 100, 90, 80, … unless `priorities` says otherwise.
@@ -49,18 +49,17 @@ pub struct VirtualRouter {
     /// Whether a director with a higher priority takes over from a Master with a lower one. Absent: yes.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     pub preempt: bool,
-    /// How long a director waits before it takes over from a Master with a lower priority. Absent: not at
-    /// all.
+    /// Time before a director preempts a Master with a lower priority. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preempt_delay: Option<Span>,
-    /// How long a director that starts stays out of the election. Absent: not at all.
+    /// Time for which a director that starts stays out of the election. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub startup_delay: Option<Span>,
     /// Advertise to each director by unicast. Absent: multicast (224.0.0.18, ff02::12).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unicast: Option<Unicast>,
-    /// What counts of advertisements by multicast whose source is no address of a director. By unicast none
-    /// does. Absent: `same_vips`.
+    /// Treatment of advertisements by multicast whose source is no address of a director. By unicast none
+    /// counts. Absent: `same_vips`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub strangers: Strangers,
     /// Checksum of version 3 advertisements over IPv4. Absent: `pseudo_header`.
@@ -73,7 +72,7 @@ pub struct VirtualRouter {
     /// Gratuitous ARP and unsolicited neighbour advertisements. Absent: 5 at once, and 5 more after 5s.
     #[serde(default, skip_serializing_if = "is_default")]
     pub garp: Garp,
-    /// What lowers or raises the priority, or takes a director out of the election. Absent: none.
+    /// Trackers that lower or raise the priority, or take a director out of the election. Absent: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub track: Vec<Track>,
     /// Routes that the Master has. Absent: none.
@@ -83,8 +82,8 @@ pub struct VirtualRouter {
     /// Absent: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<VirtualRule>,
-    /// Programs that are told of changes; with VIPs of both families as of a sync group of the router's
-    /// name, or in a sync group of the file as of the IPv4 instance. Absent: none.
+    /// Programs that run at changes; with VIPs of both families as of a sync group of the router's name, or
+    /// in a sync group of the file as of the IPv4 instance. Absent: none.
     #[serde(default, skip_serializing_if = "is_default")]
     pub hooks: RouterHooks,
     /// Refuse plans in which this virtual router no longer appears. Absent: no.
@@ -92,7 +91,7 @@ pub struct VirtualRouter {
     pub prevent_removal: bool,
 }
 
-/// How a VIP is put on its interface.
+/// Settings of a VIP on its interface.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VipSettings {
@@ -114,12 +113,12 @@ pub struct VipSettings {
 pub enum Auth {
     /// A password of up to 8 bytes, readable by everyone on the segment (RFC 2338 §10.2).
     Pass {
-        /// Where the password comes from.
+        /// Source of the password.
         secret: SecretSource,
     },
 }
 
-/// Where a secret comes from.
+/// Source of a secret.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum SecretSource {
@@ -145,7 +144,7 @@ impl std::fmt::Debug for SecretSource {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Unicast {
-    /// Who advertises to whom, by director. Absent: each to all others, which is nearly always right.
+    /// Peers of each director, by director. Absent: all others, which is nearly always right.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub peers: BTreeMap<String, Vec<String>>,
     /// TTL or hop limit of sent advertisements. Absent: 255.
@@ -158,12 +157,12 @@ pub struct Unicast {
     pub min_ttl: Option<u8>,
 }
 
-/// What counts of advertisements from a source that is no address of a director.
+/// Treatment of advertisements from a source that is no address of a director.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Strangers {
-    /// Those with exactly the same VIPs: they are taken for a director's whose address is written wrongly,
-    /// since two Masters would be worse, and told of loudly. Others move nothing.
+    /// Those with exactly the same VIPs count, with a warning: the address of a director is probably written
+    /// wrongly, and two Masters would be worse. Others change nothing.
     #[default]
     SameVips,
     /// None.
@@ -200,7 +199,7 @@ pub struct VirtualMac {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Garp {
-    /// How many, each time: the first at once, the others 20 ms later.
+    /// Number of packets each time: the first at once, the others 20 ms later.
     #[serde(default = "default_garp_repeat")]
     #[schemars(range(min = 1, max = 100))]
     pub repeat: u8,
@@ -221,7 +220,7 @@ impl Default for Garp {
     }
 }
 
-/// What a tracker does to a virtual router.
+/// Effect of a tracker on a virtual router.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Track {
@@ -263,7 +262,7 @@ pub struct VirtualRoute {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VirtualRule {
-    /// Number of the rule: the lowest is looked at first.
+    /// Number of the rule: the lowest comes first.
     #[schemars(range(min = 1, max = 32765))]
     pub preference: u32,
     /// Routing table that it leads to.
@@ -282,8 +281,8 @@ pub struct VirtualRule {
     pub firewall_mark: Option<FirewallMark>,
 }
 
-/// Programs that are told of changes of a virtual router or sync group. Each is called with the
-/// arguments that are written, then `INSTANCE|GROUP NAME STATE PRIORITY` unless `state_arguments = false`.
+/// Programs that run at changes of a virtual router or sync group. Each is called with the arguments that are
+/// written, then `INSTANCE|GROUP NAME STATE PRIORITY` unless `state_arguments = false`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RouterHooks {
@@ -311,10 +310,10 @@ pub struct SyncGroup {
     /// The virtual routers, all with the same directors.
     #[schemars(length(min = 2))]
     pub virtual_routers: Vec<String>,
-    /// What all of them track, beside what each tracks itself. Absent: none.
+    /// Trackers of all members, beside their own. Absent: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub track: Vec<Track>,
-    /// Programs that are told of changes. Absent: none.
+    /// Programs that run at changes. Absent: none.
     #[serde(default, skip_serializing_if = "is_default")]
     pub hooks: RouterHooks,
 }

@@ -12,8 +12,7 @@ use crate::scalars::{ConnectionLimit, FirewallMark, Ip, Name, Port, PortRange, S
 pub struct Service {
     /// The virtual router whose VIPs and directors it uses.
     pub router: String,
-    /// Which of the router's VIPs; may be left out when it has one, or when `vips` or `firewall_mark` is
-    /// there.
+    /// One of the router's VIPs; may be left out when it has one, or when `vips` or `firewall_mark` is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vip: Option<Ip>,
     /// Several of the router's VIPs, instead of `vip`. Absent: none.
@@ -43,7 +42,7 @@ pub struct Service {
     /// Flags of the scheduler (`ipvsadm -b`): `fallback` and `port` of sh and mh. Absent: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scheduler_flags: Vec<SchedulerFlag>,
-    /// How packets reach the real servers.
+    /// Forwarding method.
     #[serde(default)]
     pub forwarding: Forwarding,
     /// Encapsulation of forwarding method `tun`. Absent: `ipip`.
@@ -64,19 +63,19 @@ pub struct Service {
     /// Further health checks: a real server is healthy when all of them succeed. Absent: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<Check>,
-    /// What becomes of a real server whose check fails. Absent: `remove`.
+    /// Treatment of a real server whose check fails. Absent: `remove`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub on_failure: OnFailure,
-    /// How much weight must be healthy for the service to count as up. Absent: one real server.
+    /// Least healthy weight with which the service counts as up. Absent: one real server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quorum: Option<Quorum>,
-    /// Where clients go while the quorum is lost. Absent: to what is left.
+    /// Target of clients while the quorum is lost. Absent: the real servers that are left.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sorry_server: Option<SorryServer>,
-    /// What becomes of the connections of a real server that leaves. Absent: they end at once.
+    /// Treatment of the connections of a real server that leaves. Absent: they end at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain: Option<Drain>,
-    /// Programs that are told of changes. Absent: none.
+    /// Programs that run at changes. Absent: none.
     #[serde(default, skip_serializing_if = "is_default")]
     pub hooks: ServiceHooks,
     /// Refuse plans in which this service no longer appears. Absent: no.
@@ -285,7 +284,7 @@ pub enum TunnelChecksum {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Persistence {
-    /// How long after its last connection; whole seconds.
+    /// Time from a client's last connection; whole seconds.
     #[serde(default = "default_persistence")]
     pub timeout: Span,
     /// Clients are one when this many bits of their address are equal. Absent: 32, or 128.
@@ -318,16 +317,17 @@ pub struct RealServer {
     /// Every real server of this pool. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool: Option<String>,
-    /// Which of the host's addresses. Absent: one of the VIP's segment, or the host's first of the family.
+    /// One of the host's addresses. Absent: one of the VIP's segment, or the host's first of the family.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<Ip>,
-    /// Its weight; 0 takes no new connections. Absent: that of the pool, or 1.
+    /// Weight; with 0 it gets no new connections. Absent: that of the pool, or 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<Weight>,
-    /// Its port. Absent: that of the pool, or the service's own. Only masquerade translates ports.
+    /// Port of the real server. Absent: that of the pool, or the service's own. Only masquerade translates
+    /// ports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<Port>,
-    /// How packets reach it. Absent: as the service says.
+    /// Forwarding method. Absent: as the service says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forwarding: Option<Forwarding>,
     /// No new connections from this many on (`ipvsadm -x`). Absent: no limit.
@@ -347,20 +347,20 @@ pub struct Pool {
     pub real_servers: Vec<RealServer>,
 }
 
-/// What becomes of a real server whose check fails.
+/// Treatment of a real server whose check fails.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum OnFailure {
-    /// It is taken out, its connections end.
+    /// It is removed, its connections end.
     #[default]
     Remove,
     /// Its weight becomes 0, its connections stay (keepalived: `inhibit_on_failure`).
     Quiesce,
 }
 
-/// How much weight must be healthy.
+/// Least healthy weight.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Quorum {
@@ -372,7 +372,7 @@ pub struct Quorum {
     pub hysteresis: u32,
 }
 
-/// Where clients go while the quorum is lost: one of `host` and `address`.
+/// Target of clients while the quorum is lost: one of `host` and `address`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SorryServer {
@@ -382,23 +382,23 @@ pub struct SorryServer {
     /// An address outside the cluster. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<Ip>,
-    /// Its port. Absent: the service's own.
+    /// Port of the sorry server. Absent: the service's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<Port>,
-    /// How packets reach it. Absent: as the service says.
+    /// Forwarding method. Absent: as the service says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forwarding: Option<Forwarding>,
 }
 
-/// What becomes of the connections of a real server that leaves.
+/// Treatment of the connections of a real server that leaves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Drain {
-    /// How long its connections may go on.
+    /// Longest time for which its connections go on.
     pub timeout: Span,
 }
 
-/// Programs that are told of changes of a service.
+/// Programs that run at changes of a service.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ServiceHooks {

@@ -10,7 +10,7 @@ use crate::scalars::{InterfaceName, Retries, Span};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tracker {
-    /// What it watches.
+    /// Object of the tracker.
     #[serde(rename = "type")]
     pub kind: TrackerType,
     /// `interface`: fails while this interface is down or has no carrier. Absent: none.
@@ -53,7 +53,7 @@ pub struct Tracker {
     pub initially: Initially,
 }
 
-/// What a tracker watches.
+/// Object of a tracker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TrackerType {
@@ -69,7 +69,7 @@ pub enum TrackerType {
     Service,
 }
 
-/// What a tracker counts as until its first look.
+/// State of a tracker before its first examination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Initially {

@@ -175,12 +175,15 @@ impl Group {
     pub(super) fn align(&mut self, slots: &mut Slots, now: MonoTime) {
         for member in &self.members {
             if let Some(slot) = slots.map.get_mut(member) {
+                // A member that has taken part in the group takes it out with it from now on.
                 slot.counts |= !slot.is(State::Initialize);
             }
         }
         self.leave_with_the_obstructed(slots, now);
         self.start_together(slots, now);
         let is = |state| self.members.iter().any(|member| has(slots, member, |slot| slot.is(state)));
+        // Claims of members follow one another, so Master in part is normal for as long as the longest of them
+        // waits.
         self.mixed = match self.mixed {
             _ if !is(State::Master) || !is(State::Backup) => Mixed::No,
             Mixed::No => Mixed::Until(now + self.longest_wait(slots)),
@@ -190,6 +193,7 @@ impl Group {
 
     fn leave_with_the_obstructed(&self, slots: &mut Slots, now: MonoTime) {
         let master = self.members.iter().any(|member| has(slots, member, |slot| slot.is(State::Master)));
+        // A router that comes into the group and is not ready yet does not take VIPs from clients.
         let obstructed = self.members.iter().find(|member| {
             has(slots, member, |slot| {
                 slot.is(State::Initialize)
@@ -234,6 +238,7 @@ impl Group {
         if self.mixed != Mixed::Lasting {
             return;
         }
+        // The leader is the same on all hosts, so that all of them decide alike.
         let Some(leader) = self.members.first() else { return };
         if !has(slots, leader, |slot| slot.router.obeys_master(now)) {
             return;

@@ -394,7 +394,7 @@ mod tests {
         let emitted =
             (0..10_000).filter(|n| limiter.admit(NOTICE, source(*n), MonoTime::ZERO).is_some()).count();
         assert_eq!(emitted, SOURCES_PER_KIND);
-        assert_eq!(limiter.told.len(), SOURCES_PER_KIND);
+        assert_eq!(limiter.noticed.len(), SOURCES_PER_KIND);
         // Other kinds are still told.
         let rival = Notice::RivalMaster { rival: source(1), priority: 1, address: source(2), ours: 2 };
         assert!(limiter.admit(rival, source(99_999), MonoTime::ZERO).is_some());
