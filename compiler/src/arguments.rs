@@ -1,5 +1,6 @@
-//! What the command line of `evenkeel` takes, as data: every command, its arguments and its help. What commands do lives in the program
-//! (`cli`); here nothing is read or written, so that tests and documents can ask what there is.
+//! What the command line of `evenkeel` takes, as data: every command, its arguments and its help. What
+//! commands do lives in the program (`cli`); here nothing is read or written, so that tests and documents can
+//! ask what there is.
 #![allow(missing_docs, reason = "a command is described where its arguments are, and the rest by its help")]
 
 use std::path::PathBuf;
@@ -121,8 +122,8 @@ pub struct Compile {
 
 /// Show what would change: per host, with reasons, stages and warnings
 ///
-/// Compares the plans of a cluster file with those that are there. Changes nothing. What is the same on several
-/// hosts is told once. The formats `json` and `diff`, and what --save writes, always hold everything.
+/// Compares the plans of a cluster file with those that are there. Changes nothing. What is the same on
+/// several hosts is told once. The formats `json` and `diff`, and what --save writes, always hold everything.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -208,8 +209,10 @@ pub struct Apply {
 /// decide, what is the same. Lines that are alike are one entry; `--full` and `--format json` list each.
 #[derive(Args)]
 #[command(after_help = "\
-Exit codes: 0 the result compiles, and whatever behaves otherwise is listed; 1 an error in the input, nothing to import, or the
-result does not compile yet; 2 wrong usage; 3 the result compiles, and something is to be decided. With 1 and 3 the cluster file
+Exit codes: 0 the result compiles, and whatever behaves otherwise is listed; 1 an error in the input, \
+nothing to import, or the
+result does not compile yet; 2 wrong usage; 3 the result compiles, and something is to be decided. With 1 \
+and 3 the cluster file
 is written all the same, unless nothing was imported.
 
 Examples:
@@ -223,7 +226,8 @@ pub struct Import {
     /// A director's name and its main configuration file, which is a regular file
     #[arg(required = true, value_name = "NAME=FILE")]
     pub directors: Vec<String>,
-    /// The cluster file to write; without it the file goes to standard output and the report to standard error
+    /// The cluster file to write; without it the file goes to standard output and the report to standard
+    /// error
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
     /// Name of the cluster
@@ -247,8 +251,8 @@ pub struct Import {
     /// File on the directors that has the VRRP password; without it the password is written down
     #[arg(long, value_name = "PATH")]
     pub secret_file: Option<String>,
-    /// Who runs scripts and hooks where a configuration has no `script_user`. keepalived takes `keepalived_script` where that
-    /// user exists, and root otherwise
+    /// Who runs scripts and hooks where a configuration has no `script_user`. keepalived takes
+    /// `keepalived_script` where that user exists, and root otherwise
     #[arg(long, value_name = "USER")]
     pub script_user: Option<String>,
     /// Where a program is on the directors that a configuration names without its path
@@ -289,7 +293,8 @@ Examples:
 pub struct Graph {
     #[command(flatten)]
     pub input: Input,
-    /// How to draw; by the ending of the file (.svg, .mmd, .mermaid) unless given, and Mermaid to standard output
+    /// How to draw; by the ending of the file (.svg, .mmd, .mermaid) unless given, and Mermaid to standard
+    /// output
     #[arg(long, value_enum)]
     pub format: Option<GraphFormat>,
     /// The file to write; standard output unless given
@@ -334,7 +339,8 @@ pub struct Fmt {
 #[command(after_help = "\
 Examples:
   evenkeel schema
-  evenkeel schema cluster > cluster.schema.json    # then, first in cluster.toml: #:schema cluster.schema.json")]
+  evenkeel schema cluster > cluster.schema.json    # then, first in cluster.toml: #:schema \
+  cluster.schema.json")]
 pub struct Schema {
     /// Which one
     #[arg(value_parser = schemas())]

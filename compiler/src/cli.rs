@@ -1,5 +1,5 @@
-//! The command line: files, terminals, exit codes. What it takes is `evenkeel::arguments`, and what things mean is the library's
-//! business; only here is anything read or written.
+//! The command line: files, terminals, exit codes. What it takes is `evenkeel::arguments`, and what things
+//! mean is the library's business; only here is anything read or written.
 #![allow(clippy::disallowed_methods, reason = "the library is pure because all I/O is here")]
 
 use std::process::ExitCode;

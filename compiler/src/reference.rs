@@ -40,10 +40,12 @@ pub fn keys() -> Vec<Key> {
 #[must_use]
 pub fn markdown() -> String {
     let mut out = String::from(
-        "# Every key of the cluster file\n\nEvery key of `cluster.toml`, made from its JSON Schema. `<name>` stands for a name of \
+        "# Every key of the cluster file\n\nEvery key of `cluster.toml`, made from its JSON Schema. `<name>` \
+        stands for a name of \
          yours, `[]` for each item of a list. [The cluster file](language/file.md) and \
          the pages after it say how they work together.\n\nThe language is ahead of the \
-         daemon: keys whose meaning begins in **bold** are checked with all others, and what `evenkeeld` cannot do \
+         daemon: keys whose meaning begins in **bold** are checked with all others, and what `evenkeeld` \
+         cannot do \
          yet is an error.\n",
     );
     let mut section = String::new();
@@ -74,7 +76,8 @@ pub fn markdown() -> String {
 #[must_use]
 pub fn diagnostics() -> String {
     let mut out = String::from(
-        "# Diagnostics\n\nEverything `evenkeel` has to say about a cluster file, as `evenkeel explain` says it. A code keeps \
+        "# Diagnostics\n\nEverything `evenkeel` has to say about a cluster file, as `evenkeel explain` says \
+        it. A code keeps \
          its meaning for ever.\n",
     );
     for code in codes::all() {
@@ -100,7 +103,8 @@ pub fn man() -> String {
     page.text([roman("evenkeel.toml - the cluster file of evenkeel(1)")]);
     page.control("SH", ["DESCRIPTION"]);
     page.text([roman(
-        "One TOML file describes a whole cluster. <name> stands for a name of yours, [] for each item of a list.",
+        "One TOML file describes a whole cluster. <name> stands for a name of yours, [] for each item of a \
+        list.",
     )]);
     page.control("SH", ["KEYS"]);
     for key in keys() {

@@ -314,8 +314,10 @@ fn the_table_knows_every_keyword_of_keepalived() {
 #[test]
 fn the_book_has_the_table_of_keywords() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/keepalived/keywords.md");
-    let page = "# Every keyword\n\nWhere a keyword of keepalived goes, or why it is refused and what to do instead. The importer's own table, written by \
-                a test.\n\nAn EK0801 of the compiler says what of the language this version of the daemon cannot do yet.\n";
+    let page = "# Every keyword\n\nWhere a keyword of keepalived goes, or why it is refused and what to do \
+        instead. The importer's own table, written by \
+                a test.\n\nAn EK0801 of the compiler says what of the language this version of the daemon \
+                cannot do yet.\n";
     assert_eq!(compare(&file, &format!("{page}{}", table())), None);
 }
 

@@ -1,4 +1,5 @@
-//! The documents taken apart: headings and their anchors, links, blocks of code, inline code. Nothing is judged here.
+//! The documents taken apart: headings and their anchors, links, blocks of code, inline code. Nothing is
+//! judged here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -208,7 +209,8 @@ impl Slugs {
     }
 }
 
-/// As GitHub and GitLab make them: in small letters, blanks are hyphens, and nothing else is left but letters, digits, `-` and `_`.
+/// As GitHub and GitLab make them: in small letters, blanks are hyphens, and nothing else is left but
+/// letters, digits, `-` and `_`.
 fn of_a_forge(heading: &str) -> String {
     let kept = heading.trim().to_lowercase();
     let kept = kept.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
@@ -227,7 +229,9 @@ fn of_mdbook(heading: &str) -> String {
 
 #[test]
 fn a_document_is_taken_apart() {
-    let text = "# One `two`: three\n\n[a](b.md#c) and `evenkeel plan`\n\n## Same\n\n## Same\n\n```toml,excerpt=nat\nversion = 1\n```\n\n    indented\n\n<a id=\"ek0001\"></a>\n\n[x][nowhere] [shortcut]\n";
+    let text = "# One `two`: three\n\n[a](b.md#c) and `evenkeel plan`\n\n## Same\n\n## Same\n\n\
+        ```toml,excerpt=nat\nversion = 1\n```\n\n    indented\n\n<a id=\"ek0001\"></a>\n\n[x][nowhere] \
+        [shortcut]\n";
     let document = Document::read(text);
     let anchors: Vec<&str> = document.anchors.iter().map(String::as_str).collect();
     assert_eq!(anchors, ["ek0001", "one-two-three", "same", "same-1"]);

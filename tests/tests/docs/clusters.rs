@@ -122,7 +122,8 @@ fn without_error(found: &[Diagnostic]) -> Result<(), String> {
 
 #[test]
 fn blocks_that_are_not_what_they_say_are_found() {
-    let whole = "version = 1\nname = \"x\"\n[segments.a]\nsubnets = [\"192.0.2.0/24\"]\n[hosts]\nd = { address = \"192.0.2.1\", interface = \"eth0\" }\n";
+    let whole = "version = 1\nname = \"x\"\n[segments.a]\nsubnets = [\"192.0.2.0/24\"]\n[hosts]\nd = { \
+        address = \"192.0.2.1\", interface = \"eth0\" }\n";
     let page = |blocks: &str| format!("# A\n\n{blocks}");
     let check = |blocks: &str| faults(&Library::of(&[("docs/a.md", &page(blocks))]));
     let rest = "[hosts]\nd = { address = \"192.0.2.1\", interface = \"eth0\" }\n";
@@ -132,7 +133,8 @@ fn blocks_that_are_not_what_they_say_are_found() {
         "```toml,excerpt=nat\n[services.app]\nport = 81\n```\n".to_owned(),
         "```toml,excerpt,mistake=EK0101\n[services.web]\nportt = 81\n```\n".to_owned(),
         format!(
-            "```toml,file=cluster.toml\ninclude = [\"h/*.toml\"]\n{}```\n```toml,file=h/a.toml\n{rest}```\n```toml,overlay=o.toml\nname = \"y\"\n```\n",
+            "```toml,file=cluster.toml\ninclude = [\"h/*.toml\"]\n{}```\n```toml,file=h/a.toml\n{rest}```\n\
+            ```toml,overlay=o.toml\nname = \"y\"\n```\n",
             whole.split("[hosts]").next().expect("first")
         ),
     ] {

@@ -1,8 +1,8 @@
-//! Commands that the documents show are known to the programs that they name: `evenkeel` and `evenkeeld` by their own definition of the
-//! command line, scripts and cargo by what there is.
+//! Commands that the documents show are known to the programs that they name: `evenkeel` and `evenkeeld` by
+//! their own definition of the command line, scripts and cargo by what there is.
 //!
-//! In a block each command must be complete. Inline code may leave out arguments that are required, and may have a word in capitals for a
-//! value.
+//! In a block each command must be complete. Inline code may leave out arguments that are required, and may
+//! have a word in capitals for a value.
 
 use std::process::Command;
 
@@ -11,12 +11,13 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use super::book::{BOOK, Library, Line, root};
 use super::shell;
 
-/// Languages of blocks that documents use. `sh` is commands and nothing else; `console` has `$ ` before each and shows what they print.
+/// Languages of blocks that documents use. `sh` is commands and nothing else; `console` has `$ ` before each
+/// and shows what they print.
 const LANGUAGES: [&str; 8] = ["sh", "console", "toml", "text", "rust", "json", "diff", "mermaid"];
 /// Words that begin inline code which is a command.
 const PROGRAMS: [&str; 2] = ["evenkeel", "evenkeeld"];
 /// Scripts whose first argument is one of the words in them.
-const SCRIPTS: [&str; 5] = ["examples/demo", "tests/run", "tests/measure", "tests/soak", "tests/fuzz"];
+const SCRIPTS: [&str; 5] = ["examples/demo", "tests/run", "tests/measure", "tests/soak", "tests/fuzz/run"];
 
 /// Commands that are none.
 pub(crate) fn faults(library: &Library) -> Vec<String> {
@@ -130,7 +131,8 @@ impl Known {
     }
 }
 
-/// Whether help was asked for, or, where a command need not be whole, whether only something is missing or has a word in capitals for it.
+/// Whether help was asked for, or, where a command need not be whole, whether only something is missing or
+/// has a word in capitals for it.
 fn is_fine(error: &clap::Error, whole: bool) -> bool {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => true,
@@ -152,9 +154,8 @@ fn is_placeholder(value: &str) -> bool {
 fn script(name: &str, arguments: &[String]) -> Result<(), String> {
     let text = std::fs::read_to_string(root().join(name)).map_err(|_| format!("there is no {name}"))?;
     let Some(first) = arguments.first() else { return Ok(()) };
-    let targets = ["tests/fuzz/targets", "fuzz/targets"];
-    let is_target = name == "tests/fuzz"
-        && targets.iter().any(|folder| root().join(folder).join(format!("{first}.rs")).exists());
+    let target = root().join("tests/fuzz/targets").join(format!("{first}.rs"));
+    let is_target = name == "tests/fuzz/run" && target.exists();
     let mut words = text.split(|c: char| !c.is_alphanumeric() && c != '-');
     if is_target || words.any(|word| word == first) {
         Ok(())
@@ -165,8 +166,10 @@ fn script(name: &str, arguments: &[String]) -> Result<(), String> {
 
 #[test]
 fn what_no_program_knows_is_found() {
-    let good = "# A\n\n`evenkeel compile` `evenkeeld failover ROUTER` `evenkeel apply FILE --stage STAGE` `evenkeel plan --save` `evenkeel`\n\n```sh\nevenkeel compile c.toml --out p # x\ncargo \
-                test -p evenkeel --test judge -- --ignored\ntests/measure gap 20\n```\n\n```console\n$ evenkeeld status\nevenkeeld what is printed\n```\n";
+    let good = "# A\n\n`evenkeel compile` `evenkeeld failover ROUTER` `evenkeel apply FILE --stage STAGE` \
+        `evenkeel plan --save` `evenkeel`\n\n```sh\nevenkeel compile c.toml --out p # x\ncargo \
+                test -p evenkeel --test judge -- --ignored\ntests/measure gap 20\n```\n\n```console\n$ \
+                evenkeeld status\nevenkeeld what is printed\n```\n";
     assert_eq!(faults(&Library::of(&[("docs/a.md", good)])), Vec::<String>::new());
     for (bad, word) in [
         ("`evenkeel compiel c.toml`", "unrecognized subcommand"),
@@ -177,7 +180,7 @@ fn what_no_program_knows_is_found() {
         ("```sh\nA=b evenkeel validate c.toml | evenkeeld stattus\n```", "stattus"),
         ("```console\n$ evenkeeld drain\n```", "required arguments"),
         ("```sh\ntests/measure gapp 20\n```", "knows no gapp"),
-        ("```sh\ntests/fuzz txt 20\n```", "knows no txt"),
+        ("```sh\ntests/fuzz/run txt 20\n```", "knows no txt"),
         ("```sh\ncargo test -p evenkeel --test juge\n```", "no test juge"),
         ("```sh\ncargo test -p evenkel\n```", "no package evenkel"),
         ("```sh\ncargo install --path compiller\n```", "no package at"),

@@ -1,4 +1,5 @@
-//! Pages that are made of something else. Those of the command lines are made here: `UPDATE=1` with this test writes them anew.
+//! Pages that are made of something else. Those of the command lines are made here: `UPDATE=1` with this test
+//! writes them anew.
 
 use std::fmt::Write;
 

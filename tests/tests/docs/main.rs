@@ -1,8 +1,10 @@
-//! The documents as tests: the book in `docs/`, and what stands beside it at the top of the repository and with the examples.
+//! The documents as tests: the book in `docs/`, and what stands beside it at the top of the repository and
+//! with the examples.
 //!
-//! Every page is in SUMMARY, links and anchors lead somewhere, commands are known to the programs that they name, cluster files compile, and
-//! nothing is longer than a page. `book` reads the documents; each check has a file of its own and gives a list of faults. What a check
-//! does not find is found by the tests at its end: each is shown something wrong.
+//! Every page is in SUMMARY, links and anchors lead somewhere, commands are known to the programs that they
+//! name, cluster files compile, and nothing is longer than a page. `book` reads the documents; each check has
+//! a file of its own and gives a list of faults. What a check does not find is found by the tests at its end:
+//! each is shown something wrong.
 
 mod book;
 mod clusters;

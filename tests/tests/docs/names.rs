@@ -1,5 +1,5 @@
-//! What is named in inline code exists: files of the repository by their path from its top, modules in what developers read (`validate/checks`,
-//! `converge::diff`), and codes of diagnostics.
+//! What is named in inline code exists: files of the repository by their path from its top, modules in what
+//! developers read (`validate/checks`, `converge::diff`), and codes of diagnostics.
 
 use std::collections::BTreeSet;
 

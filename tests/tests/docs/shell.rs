@@ -1,7 +1,7 @@
 //! Command lines as a shell would take them apart, as far as the documents use one. Nothing is run.
 
-/// The commands of a text: of `a | b > c` they are `a` and `b`. Continued lines are one line, comments are nothing, and so is what an
-/// output is led to.
+/// The commands of a text: of `a | b > c` they are `a` and `b`. Continued lines are one line, comments are
+/// nothing, and so is what an output is led to.
 pub(crate) fn commands(text: &str) -> Vec<Vec<String>> {
     let mut commands: Vec<Vec<String>> = vec![Vec::new()];
     let mut word: Option<String> = None;
@@ -60,7 +60,8 @@ fn is_setting(word: &str) -> bool {
 
 #[test]
 fn lines_are_taken_apart_as_by_a_shell() {
-    let text = "A_B=1 evenkeel plan 'a b' \\\n  --host x  # why\ngit show x:y | evenkeel validate - 2> log > out.txt && sudo evenkeeld status; evenkeel fmt - < in\n";
+    let text = "A_B=1 evenkeel plan 'a b' \\\n  --host x  # why\ngit show x:y | evenkeel validate - 2> log > \
+        out.txt && sudo evenkeeld status; evenkeel fmt - < in\n";
     let found = commands(text);
     let found: Vec<String> = found.iter().map(|words| words.join("·")).collect();
     assert_eq!(

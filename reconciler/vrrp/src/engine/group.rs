@@ -182,8 +182,8 @@ impl Group {
         self.leave_with_the_obstructed(slots, now);
         self.start_together(slots, now);
         let is = |state| self.members.iter().any(|member| has(slots, member, |slot| slot.is(state)));
-        // Claims of members follow one another, so Master in part is normal for as long as the longest of them
-        // waits.
+        // Claims of members follow one another, so Master in part is normal for as long as the longest of
+        // them waits.
         self.mixed = match self.mixed {
             _ if !is(State::Master) || !is(State::Backup) => Mixed::No,
             Mixed::No => Mixed::Until(now + self.longest_wait(slots)),
