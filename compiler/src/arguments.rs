@@ -51,9 +51,9 @@ pub enum Command {
     Compile(Compile),
     Plan(Plan),
     Apply(Apply),
-    Import(Import),
+    Import(ImportArguments),
     Explain(Explain),
-    Graph(Graph),
+    Graph(GraphArguments),
     Fmt(Fmt),
     Schema(Schema),
     Completions(Completions),
@@ -222,7 +222,7 @@ Examples:
       --real-server web1=192.0.2.21 --service web=192.0.2.100:80 --subnet 192.0.2.0/24
   evenkeel import dir1=a.conf dir2=b.conf --script-user keepalived_script --program killall=/usr/bin/killall
   evenkeel import dir1=a.conf dir2=b.conf --checks-as-tcp --format json > report.json")]
-pub struct Import {
+pub struct ImportArguments {
     /// A director's name and its main configuration file, which is a regular file
     #[arg(required = true, value_name = "NAME=FILE")]
     pub directors: Vec<String>,
@@ -290,7 +290,7 @@ Examples:
   evenkeel graph cluster.toml                    # Mermaid, for a fenced block in Markdown
   evenkeel graph cluster.toml --out cluster.svg
   evenkeel graph cluster.toml --format svg | rsvg-convert --zoom 2 > cluster.png")]
-pub struct Graph {
+pub struct GraphArguments {
     #[command(flatten)]
     pub input: Input,
     /// How to draw; by the ending of the file (.svg, .mmd, .mermaid) unless given, and Mermaid to standard

@@ -5,8 +5,8 @@
 use std::process::ExitCode;
 
 use evenkeel::arguments::{
-    Apply, Cli, Color, Command, Compile, Completions, Explain, Fmt, Format, Graph, GraphFormat, Import,
-    Input, Man, Plan, PlanFormat, ReportFormat, Schema, StageChoice, Validate,
+    Apply, Cli, Color, Command, Compile, Completions, Explain, Fmt, Format, GraphArguments, GraphFormat,
+    ImportArguments, Input, Man, Plan, PlanFormat, ReportFormat, Schema, StageChoice, Validate,
 };
 
 mod apply;

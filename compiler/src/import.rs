@@ -185,7 +185,7 @@ pub fn import(request: &Request, files: &dyn ImportFiles) -> Result<Import, Stri
     let cluster = SourceFile::new(&request.output, text);
     let compilation = if empty { nothing_compiled() } else { compile(&cluster) };
     let names = &merged.names;
-    let input = lines::Input { request, sources: &sources, places: &places, notes: &notes, names };
+    let input = lines::SortInput { request, sources: &sources, places: &places, notes: &notes, names };
     let (lines, mut general) = lines::sort(&input);
     if empty {
         // Nothing is to be decided of a cluster that is none.

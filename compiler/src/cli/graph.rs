@@ -6,9 +6,9 @@ use evenkeel::graph::{Graph as Picture, mermaid, svg};
 
 use super::files::Trust;
 use super::terminal::Shown;
-use super::{Format, Graph, GraphFormat, Terminal, disk, input};
+use super::{Format, GraphArguments, GraphFormat, Terminal, disk, input};
 
-pub(super) fn run(arguments: &Graph, terminal: &Terminal) -> bool {
+pub(super) fn run(arguments: &GraphArguments, terminal: &Terminal) -> bool {
     let format = match arguments.format.map_or_else(|| by_name(arguments.out.as_deref()), Ok) {
         Ok(format) => format,
         Err(why) => {

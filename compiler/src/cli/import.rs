@@ -11,7 +11,7 @@ use evenkeel::render;
 use evenkeel_schemas::scalars::{Cidr, InterfaceName, Name};
 
 use super::terminal::Shown;
-use super::{Import, ReportFormat, Terminal, disk};
+use super::{ImportArguments, ReportFormat, Terminal, disk};
 
 /// First words of every imported cluster file.
 const FIRST_WORDS: &str = "# Imported from keepalived by `evenkeel import`";
@@ -19,7 +19,7 @@ const FIRST_WORDS: &str = "# Imported from keepalived by `evenkeel import`";
 /// Largest configuration file.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
 
-pub(super) fn run(arguments: &Import, terminal: &Terminal) -> ExitCode {
+pub(super) fn run(arguments: &ImportArguments, terminal: &Terminal) -> ExitCode {
     match carry(arguments, terminal) {
         Ok(outcome) => ExitCode::from(outcome.exit_code()),
         Err(error) => {
@@ -33,7 +33,7 @@ pub(super) fn run(arguments: &Import, terminal: &Terminal) -> ExitCode {
 ///
 /// # Errors
 /// An option that is wrong, a main file that cannot be read, a cluster file that cannot be written.
-fn carry(arguments: &Import, terminal: &Terminal) -> Result<Outcome, String> {
+fn carry(arguments: &ImportArguments, terminal: &Terminal) -> Result<Outcome, String> {
     let request = request(arguments)?;
     let done = import(&request, &Disk).map_err(|error| format!("cannot read {error}"))?;
     let out = arguments.out.as_ref().filter(|_| !done.is_empty());
@@ -73,7 +73,7 @@ fn write(path: &Path, text: &str) -> Result<(), String> {
     disk::replace(path, text.as_bytes(), disk::PRIVATE).map_err(told)
 }
 
-fn request(arguments: &Import) -> Result<Request, String> {
+fn request(arguments: &ImportArguments) -> Result<Request, String> {
     let mut request = Request {
         name: arguments.name.clone(),
         secret_file: arguments.secret_file.clone(),

@@ -175,7 +175,7 @@ impl LineDraft {
 }
 
 /// What the lines are made of.
-pub(super) struct Input<'a> {
+pub(super) struct SortInput<'a> {
     pub(super) request: &'a Request,
     pub(super) sources: &'a [Source],
     pub(super) places: &'a Places,
@@ -185,7 +185,7 @@ pub(super) struct Input<'a> {
 }
 
 /// The lines of all files, file by file, and what no line says.
-pub(super) fn sort(input: &Input<'_>) -> (Vec<Line>, Vec<Reason>) {
+pub(super) fn sort(input: &SortInput<'_>) -> (Vec<Line>, Vec<Reason>) {
     let mut told: BTreeMap<Spot, &Finding> = BTreeMap::new();
     let mut cut = BTreeSet::new();
     for finding in &input.notes.findings {
@@ -213,7 +213,7 @@ pub(super) fn sort(input: &Input<'_>) -> (Vec<Line>, Vec<Reason>) {
 }
 
 struct Sorter<'a> {
-    input: &'a Input<'a>,
+    input: &'a SortInput<'a>,
     /// The first finding of a line.
     told: BTreeMap<Spot, &'a Finding>,
     /// Directors whose configurations were not read to their ends.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use evenkeel_schemas::scalars::{AdvertInterval, Cidr, InterfaceName, Ip, Name, Span};
 use serde_json::Value;
 
-use super::flatten::{Expected, Flat, Verdict, flatten};
+use super::flatten::{Expected, Flat, ShapeFault, flatten};
 use super::{Lookup, ShapeFinding, Wrong, words};
 use crate::codes;
 use crate::diagnostic::{Diagnostic, MAX_ERRORS};
@@ -30,7 +30,7 @@ pub(super) fn findings(
     let mut meant = BTreeSet::new();
     let mut findings: Vec<ShapeFinding> = Vec::new();
     let mut enough = Enough { told, count: 0 };
-    for flat in flats.iter().filter(|flat| matches!(flat.verdict, Verdict::UnknownKeys(_))) {
+    for flat in flats.iter().filter(|flat| matches!(flat.fault, ShapeFault::UnknownKeys(_))) {
         unknown_keys(&lookup, flat, &mut findings, &mut meant, &mut enough);
     }
     let mut seen = BTreeSet::new();
@@ -42,7 +42,7 @@ pub(super) fn findings(
             continue;
         };
         let key = (finding.path.clone(), finding.diagnostic.code.id);
-        let covered = matches!(flat.verdict, Verdict::Missing(_)) && meant.contains(&finding.path);
+        let covered = matches!(flat.fault, ShapeFault::Missing(_)) && meant.contains(&finding.path);
         if !covered && seen.insert(key) {
             enough.count(&finding);
             findings.push(finding);
@@ -71,20 +71,20 @@ fn explain(lookup: &Lookup<'_, '_>, flat: &Flat, root: &Value) -> Option<ShapeFi
     let path: Vec<Step<'_>> = flat.path.iter().map(OwnedStep::borrow).collect();
     let value = at(root, &path)?;
     let mut broken = flat.path.clone();
-    let diagnostic = match &flat.verdict {
-        Verdict::UnknownKeys(_) => return None,
-        Verdict::Missing(key) => {
+    let diagnostic = match &flat.fault {
+        ShapeFault::UnknownKeys(_) => return None,
+        ShapeFault::Missing(key) => {
             broken.push(OwnedStep::Key(key.clone()));
             missing(lookup, &path, key)
         }
-        Verdict::WrongType(expected) => wrong_type(lookup, flat, &path, value, *expected),
-        Verdict::NotAllowed(words) => not_allowed(lookup, &path, value, words),
-        Verdict::Range => range(lookup, flat, &path, value),
-        Verdict::Malformed => malformed(lookup, flat, &path, value),
-        Verdict::TooFewItems if value.as_array().is_some_and(|items| !items.is_empty()) => {
+        ShapeFault::WrongType(expected) => wrong_type(lookup, flat, &path, value, *expected),
+        ShapeFault::NotAllowed(words) => not_allowed(lookup, &path, value, words),
+        ShapeFault::Range => range(lookup, flat, &path, value),
+        ShapeFault::Malformed => malformed(lookup, flat, &path, value),
+        ShapeFault::TooFewItems if value.as_array().is_some_and(|items| !items.is_empty()) => {
             lonely(lookup, flat, &path, value)
         }
-        Verdict::TooFewItems => {
+        ShapeFault::TooFewItems => {
             let name = dotted(&path);
             let message = format!("`{name}` is empty");
             Diagnostic::new(
@@ -95,15 +95,15 @@ fn explain(lookup: &Lookup<'_, '_>, flat: &Flat, root: &Value) -> Option<ShapeFi
             )
             .hint(format!("write it as `{}`", example(key_of(&path), &path)))
         }
-        Verdict::ExactlyOne(keys) => exactly_one(lookup, &path, value, keys),
-        Verdict::Other => {
+        ShapeFault::ExactlyOne(keys) => exactly_one(lookup, &path, value, keys),
+        ShapeFault::Other => {
             let message = format!("`{}` is not valid", dotted(&path));
             Diagnostic::new(&codes::MALFORMED, lookup.document.value(&path), message, "not valid")
         }
     };
-    let wrong = match flat.verdict {
-        Verdict::WrongType(_) if value.is_null() => Wrong::Odd,
-        Verdict::WrongType(_) => Wrong::Type,
+    let wrong = match flat.fault {
+        ShapeFault::WrongType(_) if value.is_null() => Wrong::Odd,
+        ShapeFault::WrongType(_) => Wrong::Type,
         _ => Wrong::Value,
     };
     Some(ShapeFinding { path: broken, wrong, diagnostic })
@@ -138,7 +138,7 @@ fn unknown_keys(
     meant: &mut BTreeSet<Vec<OwnedStep>>,
     enough: &mut Enough<'_>,
 ) {
-    let Verdict::UnknownKeys(unexpected) = &flat.verdict else {
+    let ShapeFault::UnknownKeys(unexpected) = &flat.fault else {
         return;
     };
     let schema = lookup.schema.pointer(&flat.schema);

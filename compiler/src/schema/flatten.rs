@@ -1,4 +1,4 @@
-//! Errors of the JSON Schema validator -> a flat list of plain verdicts with paths.
+//! Errors of the JSON Schema validator -> a flat list of plain faults with paths.
 //!
 //! Alternatives (`oneOf`, `anyOf`) are resolved here: of a tagged table only the errors of the
 //! alternative that its tag names are kept. No words for people are made here.
@@ -12,7 +12,7 @@ use crate::path::OwnedStep;
 
 /// Fault of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum ShapeFault {
     UnknownKeys(Vec<String>),
     Missing(String),
     WrongType(Expected),
@@ -34,19 +34,19 @@ pub(super) enum Expected {
     Table,
 }
 
-/// A verdict and where it applies.
+/// A fault and where it applies.
 #[derive(Debug, Clone)]
 pub(super) struct Flat {
     pub(super) path: Vec<OwnedStep>,
     /// JSON pointer of the schema that was not met.
     pub(super) schema: String,
-    pub(super) verdict: Verdict,
+    pub(super) fault: ShapeFault,
 }
 
-/// All verdicts of one error.
+/// All faults of one error.
 pub(super) fn flatten(error: &ValidationError<'_>, root: &Value, out: &mut Vec<Flat>) {
-    let flat = |verdict| Flat { path: path(error), schema: schema_of(error), verdict };
-    let verdict = match error.kind() {
+    let flat = |fault| Flat { path: path(error), schema: schema_of(error), fault };
+    let fault = match error.kind() {
         ValidationErrorKind::OneOfNotValid { context }
         | ValidationErrorKind::OneOfMultipleValid { context } => {
             one_of(error, context, root, out);
@@ -60,21 +60,25 @@ pub(super) fn flatten(error: &ValidationError<'_>, root: &Value, out: &mut Vec<F
             }
             return;
         }
-        ValidationErrorKind::AdditionalProperties { unexpected } => Verdict::UnknownKeys(unexpected.clone()),
+        ValidationErrorKind::AdditionalProperties { unexpected } => {
+            ShapeFault::UnknownKeys(unexpected.clone())
+        }
         ValidationErrorKind::Required { property } => {
-            Verdict::Missing(property.as_str().unwrap_or_default().to_owned())
+            ShapeFault::Missing(property.as_str().unwrap_or_default().to_owned())
         }
-        ValidationErrorKind::Type { kind } => Verdict::WrongType(expected(kind)),
-        ValidationErrorKind::Constant { expected_value } => Verdict::NotAllowed(vec![word(expected_value)]),
+        ValidationErrorKind::Type { kind } => ShapeFault::WrongType(expected(kind)),
+        ValidationErrorKind::Constant { expected_value } => {
+            ShapeFault::NotAllowed(vec![word(expected_value)])
+        }
         ValidationErrorKind::Enum { options } => {
-            Verdict::NotAllowed(options.as_array().into_iter().flatten().map(word).collect())
+            ShapeFault::NotAllowed(options.as_array().into_iter().flatten().map(word).collect())
         }
-        ValidationErrorKind::Minimum { .. } | ValidationErrorKind::Maximum { .. } => Verdict::Range,
-        ValidationErrorKind::Format { .. } | ValidationErrorKind::Pattern { .. } => Verdict::Malformed,
-        ValidationErrorKind::MinItems { .. } => Verdict::TooFewItems,
-        _ => Verdict::Other,
+        ValidationErrorKind::Minimum { .. } | ValidationErrorKind::Maximum { .. } => ShapeFault::Range,
+        ValidationErrorKind::Format { .. } | ValidationErrorKind::Pattern { .. } => ShapeFault::Malformed,
+        ValidationErrorKind::MinItems { .. } => ShapeFault::TooFewItems,
+        _ => ShapeFault::Other,
     };
-    out.push(flat(verdict));
+    out.push(flat(fault));
 }
 
 /// The errors of the alternative that was meant, or that none was.
@@ -85,17 +89,20 @@ fn one_of(
     out: &mut Vec<Flat>,
 ) {
     let branches = branches(error, "oneOf", root);
-    let here = |verdict| Flat { path: path(error), schema: schema_of(error), verdict };
+    let here = |fault| Flat { path: path(error), schema: schema_of(error), fault };
     let value: &Value = error.instance();
     let words: Vec<String> = branches.iter().filter_map(|branch| branch.get("const")).map(word).collect();
     if !words.is_empty() && words.len() == branches.len() {
-        let verdict =
-            if value.is_string() { Verdict::NotAllowed(words) } else { Verdict::WrongType(Expected::Text) };
-        out.push(here(verdict));
+        let fault = if value.is_string() {
+            ShapeFault::NotAllowed(words)
+        } else {
+            ShapeFault::WrongType(Expected::Text)
+        };
+        out.push(here(fault));
         return;
     }
     let Some(table) = value.as_object() else {
-        out.push(here(Verdict::WrongType(Expected::Table)));
+        out.push(here(ShapeFault::WrongType(Expected::Table)));
         return;
     };
     let tags: Vec<(&str, String)> = branches.iter().filter_map(tag).collect();
@@ -104,7 +111,7 @@ fn one_of(
     {
         match table.get(*key) {
             None if branches.len() > 1 => {
-                out.push(here(Verdict::Missing((*key).to_owned())));
+                out.push(here(ShapeFault::Missing((*key).to_owned())));
                 return;
             }
             None => Some(0),
@@ -113,10 +120,10 @@ fn one_of(
                 if index.is_none() {
                     let mut path = path(error);
                     path.push(OwnedStep::Key((*key).to_owned()));
-                    let verdict = if found.is_string() {
-                        Verdict::NotAllowed(tags.iter().map(|(_, word)| word.clone()).collect())
+                    let fault = if found.is_string() {
+                        ShapeFault::NotAllowed(tags.iter().map(|(_, word)| word.clone()).collect())
                     } else {
-                        Verdict::WrongType(Expected::Text)
+                        ShapeFault::WrongType(Expected::Text)
                     };
                     // Of several nobody knows which was meant; the only one it will have to be.
                     if let [only] = context {
@@ -124,7 +131,7 @@ fn one_of(
                         only.iter().for_each(|error| flatten(error, root, &mut inner));
                         out.extend(inner.into_iter().filter(|flat| flat.path != path));
                     }
-                    out.push(Flat { path, schema: schema_of(error), verdict });
+                    out.push(Flat { path, schema: schema_of(error), fault });
                     return;
                 }
                 index
@@ -136,7 +143,7 @@ fn one_of(
         match (present.next(), present.next()) {
             (Some((index, _)), None) => Some(index),
             _ => {
-                out.push(here(Verdict::ExactlyOne(keys)));
+                out.push(here(ShapeFault::ExactlyOne(keys)));
                 return;
             }
         }

@@ -1,4 +1,4 @@
-//! A synchronous netlink socket for requests: many in one system call, a verdict for each.
+//! A synchronous netlink socket for requests: many in one system call, an outcome for each.
 //!
 //! Knows sequence numbers, acknowledgements, dumps and time-outs; not what messages mean.
 //!
@@ -40,7 +40,7 @@ const MAX_DUMP_TRIES: usize = 5;
 const ERROR_ATTRIBUTE_TEXT: u16 = 1;
 
 /// Outcome of one request.
-pub(crate) type Verdict = Result<(), Failure>;
+pub(crate) type RequestOutcome = Result<(), Failure>;
 
 /// Why one request did not succeed, as far as it is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,26 +118,26 @@ impl Requester {
     }
 
     /// Sends requests and returns their outcomes, in their order.
-    pub(crate) fn transact(&mut self, batch: &mut Batch) -> Vec<Verdict> {
-        let mut verdicts = Vec::with_capacity(batch.len());
-        while verdicts.len() < batch.len() {
-            let first = verdicts.len();
+    pub(crate) fn transact(&mut self, batch: &mut Batch) -> Vec<RequestOutcome> {
+        let mut outcomes = Vec::with_capacity(batch.len());
+        while outcomes.len() < batch.len() {
+            let first = outcomes.len();
             let count = batch.window(first, self.window, MAX_WINDOW_BYTES);
             let mut window = Window::new(self.next_sequence(count), count);
             let begun = clock::now();
             let result = self.run_window(batch, first, &mut window);
             // The kernel works off a whole send before anything else runs on that processor.
             self.window = next_window(self.window, count, clock::now().since(begun));
-            verdicts.extend(window.verdicts);
+            outcomes.extend(window.outcomes);
             if let Err(error) = result {
                 // Answers still under way would be mistaken for those to a later request. The other requests
                 // are not sent: each window would wait as long again.
                 self.inbox = None;
-                give_up(verdicts.get_mut(first..).unwrap_or_default(), &error);
-                verdicts.resize(batch.len(), Err(Failure::Unknown(error)));
+                give_up(outcomes.get_mut(first..).unwrap_or_default(), &error);
+                outcomes.resize(batch.len(), Err(Failure::Unknown(error)));
             }
         }
-        verdicts
+        outcomes
     }
 
     fn run_window(
@@ -146,7 +146,7 @@ impl Requester {
         first: usize,
         window: &mut Window,
     ) -> Result<(), KernelError> {
-        self.send(batch.numbered(first, window.verdicts.len(), window.sequence, true))?;
+        self.send(batch.numbered(first, window.outcomes.len(), window.sequence, true))?;
         for _ in 0..MAX_WINDOW_DATAGRAMS {
             for message in messages(self.receive()?) {
                 window.take(message.map_err(|Malformed| KernelError::malformed("a request"))?)?;
@@ -270,13 +270,13 @@ fn next_window(window: usize, count: usize, took: Duration) -> usize {
 #[derive(Debug)]
 struct Window {
     sequence: u32,
-    verdicts: Vec<Verdict>,
+    outcomes: Vec<RequestOutcome>,
     complete: bool,
 }
 
 impl Window {
     fn new(sequence: u32, count: usize) -> Self {
-        Self { sequence, verdicts: vec![Ok(()); count], complete: false }
+        Self { sequence, outcomes: vec![Ok(()); count], complete: false }
     }
 
     fn take(&mut self, message: Message<'_>) -> Result<(), KernelError> {
@@ -284,13 +284,13 @@ impl Window {
             return Err(lost_answers());
         }
         let index = usize::try_from(message.sequence.wrapping_sub(self.sequence)).unwrap_or(usize::MAX);
-        let last = self.verdicts.len() - 1;
+        let last = self.outcomes.len() - 1;
         if i32::from(message.kind) != libc::NLMSG_ERROR {
             return Ok(());
         }
         let outcome = outcome(message).map_err(|Malformed| KernelError::malformed("a request"))?;
-        if let Some(verdict) = self.verdicts.get_mut(index) {
-            *verdict = outcome.map_err(Failure::Refused);
+        if let Some(slot) = self.outcomes.get_mut(index) {
+            *slot = outcome.map_err(Failure::Refused);
             self.complete |= index == last;
         }
         Ok(())
@@ -298,9 +298,9 @@ impl Window {
 }
 
 /// Replies are missing: what has not been refused for certain is not known to have succeeded.
-fn give_up(verdicts: &mut [Verdict], error: &KernelError) {
-    for verdict in verdicts.iter_mut().filter(|verdict| verdict.is_ok()) {
-        *verdict = Err(Failure::Unknown(error.clone()));
+fn give_up(outcomes: &mut [RequestOutcome], error: &KernelError) {
+    for outcome in outcomes.iter_mut().filter(|outcome| outcome.is_ok()) {
+        *outcome = Err(Failure::Unknown(error.clone()));
     }
 }
 

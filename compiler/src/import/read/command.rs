@@ -11,12 +11,12 @@ use super::{Reader, shorten};
 const SHELL: [&str; 12] = ["|", "||", ";", "&", "&&", "<", ">", ">>", "2>", "2>&1", "&>", "*"];
 
 /// A program with its arguments, and the user that it runs as.
-pub(super) struct Command {
+pub(super) struct HookCommand {
     pub(super) words: Vec<String>,
     pub(super) user: Option<String>,
 }
 
-impl Command {
+impl HookCommand {
     /// The hook of a keyword. Of keepalived's, only `notify` says what happened after the program's own
     /// arguments.
     pub(super) fn hook(&self, keyword: &str) -> Value {
@@ -33,7 +33,7 @@ impl Command {
 
 impl Reader<'_> {
     /// `keyword "program arguments" [user [group]]`.
-    pub(super) fn notified(&mut self, statement: &Statement) -> Option<Command> {
+    pub(super) fn notified(&mut self, statement: &Statement) -> Option<HookCommand> {
         let line = self.line_of_program(statement)?;
         let words = self.arguments(statement, line.get(1))?;
         let user = line.get(2).cloned();
@@ -45,7 +45,7 @@ impl Reader<'_> {
         }
         let user = user.or_else(|| self.default_user());
         self.settle_program(self.note, &words, user.as_deref());
-        Some(Command { words, user })
+        Some(HookCommand { words, user })
     }
 
     /// `keyword "program arguments"`: keepalived drops what follows the quoted text.

@@ -28,7 +28,7 @@ fn error(sequence: u32, body: &[u8], flags: i32) -> Message<'_> {
 }
 
 #[test]
-fn a_window_ends_with_the_verdict_on_its_last_request() {
+fn a_window_ends_with_the_outcome_of_its_last_request() {
     let mut window = Window::new(10, 3);
     let refusal = error_body(-libc::ESRCH, None);
     window.take(error(11, &refusal, 0)).expect("understood");
@@ -37,16 +37,16 @@ fn a_window_ends_with_the_verdict_on_its_last_request() {
     window.take(error(12, &error_body(0, None), 0)).expect("understood");
     assert!(window.complete);
     let refused = Err(Failure::Refused(Refusal { errno: libc::ESRCH, text: None }));
-    assert_eq!(window.verdicts, [Ok(()), refused, Ok(())]);
+    assert_eq!(window.outcomes, [Ok(()), refused, Ok(())]);
 }
 
 #[test]
 fn lost_answers_leave_only_certain_refusals() {
     let mut window = Window::new(1, 2);
     window.take(error(1, &error_body(-libc::EPERM, None), 0)).expect("understood");
-    give_up(&mut window.verdicts, &lost_answers());
-    assert!(matches!(window.verdicts[0], Err(Failure::Refused(_))));
-    assert!(matches!(&window.verdicts[1], Err(Failure::Unknown(e)) if e.class == Class::Transient));
+    give_up(&mut window.outcomes, &lost_answers());
+    assert!(matches!(window.outcomes[0], Err(Failure::Refused(_))));
+    assert!(matches!(&window.outcomes[1], Err(Failure::Unknown(e)) if e.class == Class::Transient));
 }
 
 #[test]
@@ -228,19 +228,19 @@ fn after_lost_answers_the_rest_is_not_sent_and_nobody_claims_to_know() {
     let whole = vec![Answer::Messages(vec![refused.clone(), (ERROR, 0, error_body(0, None), last)])];
     let lost = vec![Answer::Messages(vec![refused]), Answer::Fails(libc::ENOBUFS)];
     let (mut socket, sent) = scripted(vec![whole, lost]);
-    let verdicts = socket.transact(&mut batch);
+    let outcomes = socket.transact(&mut batch);
     assert_eq!(*sent.lock().expect("one thread"), 2, "each further window would wait as long again");
-    assert_eq!(verdicts.len(), 3 * MAX_WINDOW_MESSAGES);
-    let count = |range: std::ops::Range<usize>, what: fn(&Verdict) -> bool| {
-        verdicts[range].iter().filter(|verdict| what(verdict)).count()
+    assert_eq!(outcomes.len(), 3 * MAX_WINDOW_MESSAGES);
+    let count = |range: std::ops::Range<usize>, what: fn(&RequestOutcome) -> bool| {
+        outcomes[range].iter().filter(|outcome| what(outcome)).count()
     };
-    let refused: fn(&Verdict) -> bool = |verdict| matches!(verdict, Err(Failure::Refused(_)));
-    let unknown: fn(&Verdict) -> bool = |verdict| matches!(verdict, Err(Failure::Unknown(_)));
+    let refused: fn(&RequestOutcome) -> bool = |outcome| matches!(outcome, Err(Failure::Refused(_)));
+    let unknown: fn(&RequestOutcome) -> bool = |outcome| matches!(outcome, Err(Failure::Unknown(_)));
     let one = MAX_WINDOW_MESSAGES;
     assert_eq!((count(0..one, refused), count(0..one, unknown)), (1, 0));
     assert_eq!((count(one..2 * one, refused), count(one..2 * one, unknown)), (1, one - 1));
     assert_eq!(count(2 * one..3 * one, unknown), one);
-    assert!(matches!(&verdicts[5], Err(Failure::Refused(refusal)) if refusal.errno == libc::EEXIST));
+    assert!(matches!(&outcomes[5], Err(Failure::Refused(refusal)) if refusal.errno == libc::EEXIST));
 }
 
 #[test]
