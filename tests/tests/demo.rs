@@ -69,7 +69,8 @@ impl Demo {
         let ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
         let is_its = |id: &i32| {
             let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
-            // Behind the name: state, parent, group. Others of its processes may have lower numbers once these begin again.
+            // Behind the name: state, parent, group. Others of its processes may have lower numbers once
+            // these begin again.
             let rest = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
             let fields: Vec<&str> = rest.split(' ').take(3).collect();
             fields.get(1) == Some(&demo.as_str()) && fields.get(2) == Some(&id.to_string().as_str())

@@ -206,7 +206,8 @@ pub struct Row {
     pub wanted: Option<(Service, Option<DrainRules>)>,
 }
 
-/// What is wanted of the `index`-th virtual server of a plan; none of one that has no service. `destinations` is room to work in.
+/// What is wanted of the `index`-th virtual server of a plan; none of one that has no service. `destinations`
+/// is room to work in.
 #[must_use]
 pub fn row(
     index: usize,

@@ -102,8 +102,8 @@ impl Board {
         self.queue = self.schedules.iter().map(|(id, schedule)| (schedule.due(), *id)).collect();
     }
 
-    /// Ways to targets are lost, or back. Checks of what is lost keep their verdicts; those of what is back run as soon as they can. Returns the
-    /// checks that will have to say anew what their verdict is.
+    /// Ways to targets are lost, or back. Checks of what is lost keep their verdicts; those of what is back
+    /// run as soon as they can. Returns the checks that will have to say anew what their verdict is.
     pub fn ways_turned(&mut self, turns: &Turns, now: MonoTime) -> BTreeSet<CheckId> {
         let turned = |schedule: &Schedule| turns.get::<IpAddr>(&schedule.target()).cloned();
         let checks: Vec<(CheckId, Option<Ailment>)> =

@@ -14,10 +14,11 @@ use std::net::IpAddr;
 use evenkeel_schemas::plan::Check;
 use evenkeel_schemas::time::MonoTime;
 
+use crate::ailment::Ailment;
 use crate::board::{Board, CheckId, Reach, Report};
 use crate::schedule::{Outcome, Schedule, Verdict};
 use crate::silence::{News, Silences};
-use crate::way::{Ailment, Found, Link, Route, Turns, Ways, judge};
+use crate::way::{Found, Link, Route, Turns, Ways, judge};
 
 /// What was found of the ways to targets.
 #[derive(Debug, Clone)]
@@ -35,8 +36,8 @@ pub enum WayNews {
 pub enum Input {
     /// Time has passed: whatever is due is done.
     Time,
-    /// These are the checks now: number, check, and the verdict that a new one begins with. One that stays keeps its verdict and its
-    /// schedule. Of each the next result is told.
+    /// These are the checks now: number, check, and the verdict that a new one begins with. One that stays
+    /// keeps its verdict and its schedule. Of each the next result is told.
     Configure(Vec<(CheckId, Check, Verdict)>),
     /// News of ways.
     Way(WayNews),
@@ -67,7 +68,8 @@ pub enum Output {
 pub enum CheckNews {
     /// A check has another state.
     State(CheckId, CheckState),
-    /// The ways to the targets of these checks were lost or are back: they have to say anew what their verdicts are.
+    /// The ways to the targets of these checks were lost or are back: they have to say anew what their
+    /// verdicts are.
     Turned(BTreeSet<CheckId>),
     /// Something ails these interfaces, and no others.
     Ailing(BTreeSet<String>),

@@ -13,8 +13,8 @@ use evenkeel_schemas::time::MonoTime;
 
 use crate::board::CheckId;
 
-/// A router waits no longer than this, whatever its checks are: the longest time for which a director that is wanted
-/// as Master is kept from it by what nobody may ever answer.
+/// A router waits no longer than this, whatever its checks are: the longest time for which a director that is
+/// wanted as Master is kept from it by what nobody may ever answer.
 pub const LONGEST: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Clone)]
@@ -59,8 +59,9 @@ impl Gates {
         Self::default()
     }
 
-    /// A router waits for these checks, each with how long its turn takes at most ([`evenkeel_schemas::plan::Times::turn`]), from now on. Without any it does not wait. `able` is whether it can take part: the
-    /// time does not begin before.
+    /// A router waits for these checks, each with how long its turn takes at most
+    /// ([`evenkeel_schemas::plan::Times::turn`]), from now on. Without any it does not wait. `able` is
+    /// whether it can take part: the time does not begin before.
     pub fn close(&mut self, router: &Name, left: BTreeMap<CheckId, Duration>, able: bool, now: MonoTime) {
         if left.is_empty() {
             self.gates.remove(router);
@@ -95,7 +96,8 @@ impl Gates {
         self.gates.len() < before
     }
 
-    /// Checks that are not on the board any more have nothing to say. Whether a router waits no longer because of that.
+    /// Checks that are not on the board any more have nothing to say. Whether a router waits no longer
+    /// because of that.
     pub fn retain(&mut self, is_there: impl Fn(CheckId) -> bool) -> bool {
         let before = self.gates.len();
         self.gates.retain(|_, gate| {

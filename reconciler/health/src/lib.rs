@@ -12,11 +12,11 @@
 //!        +--------------------------------------+
 //! ```
 //!
-//! `checker` is the whole as one machine. One schedule per distinct [`Check`]: a real server that several virtual servers check in the
-//! same way is checked once. A probe that failed while the way to its target was gone on this host says nothing
-//! ([`way`]), and is told of once ([`silence`]). Until checks have spoken their routers do not take over from a
-//! living Master ([`gate`]). No sockets, no clock: the agent runs the probes. What the elections watch
-//! besides is in [`tracker`].
+//! `checker` is the whole as one machine. One schedule per distinct [`Check`]: a real server that several
+//! virtual servers check in the same way is checked once. A probe that failed while the way to its target was
+//! gone on this host says nothing ([`way`]), and is told of once ([`silence`]). Until checks have spoken
+//! their routers do not take over from a living Master ([`gate`]). No sockets, no clock: the agent runs the
+//! probes. What the elections watch besides is in [`tracker`].
 
 pub mod ailment;
 pub mod board;

@@ -65,7 +65,8 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// A check of this target whose first probe starts at `first`, beside regular ones that begin at `regular`.
+    /// A check of this target whose first probe starts at `first`, beside regular ones that begin at
+    /// `regular`.
     #[must_use]
     pub fn new(times: &Times, target: IpAddr, verdict: Verdict, first: MonoTime, regular: MonoTime) -> Self {
         let Times { interval, timeout, retries, retry_delay } = times;

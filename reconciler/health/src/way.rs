@@ -133,7 +133,7 @@ impl Ways {
         }
         self.links.extend(all);
         self.forget_unused();
-        self.examine(now, |_| true)
+        self.look(now, |_| true)
     }
 
     /// An interface came, changed or went.
@@ -143,7 +143,7 @@ impl Ways {
             return Turns::new();
         }
         self.links.insert(index, link);
-        self.examine(now, |target| target.uses(index))
+        self.look(now, |target| target.uses(index))
     }
 
     /// Sets the routes to some targets.

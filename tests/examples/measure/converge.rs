@@ -35,7 +35,8 @@ pub(crate) fn measure(lab: &Lab, sizes: &[(u32, u32)]) {
     println!("\n{}", tables.join("\n\n"));
 }
 
-/// A page of the guest that is used for the first time costs its host as well: nobody's figures shall have that in them.
+/// A page of the guest that is used for the first time costs its host as well: nobody's figures shall have
+/// that in them.
 pub(super) fn touch_memory() {
     const BYTES: usize = 2 << 30;
     let pages = vec![1_u8; BYTES];

@@ -48,7 +48,8 @@ fn main() -> ExitCode {
         }
         _ => {
             eprintln!(
-                "usage: tests/measure gap|converge|verdict|many|many-here|fast|fast-realtime|strangers [NUMBER] [KIND]"
+                "usage: tests/measure gap|converge|verdict|many|many-here|fast|fast-realtime|strangers \
+                [NUMBER] [KIND]"
             );
             ExitCode::from(2)
         }

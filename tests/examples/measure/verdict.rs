@@ -1,6 +1,8 @@
-//! One verdict that changes in a large IPVS table: how long until the kernel has it, and what of the processor that takes.
+//! One verdict that changes in a large IPVS table: how long until the kernel has it, and what of the
+//! processor that takes.
 //!
-//! One virtual server of many is checked, ten times a second, at a port of the director itself. Its listener goes and comes back.
+//! One virtual server of many is checked, ten times a second, at a port of the director itself. Its listener
+//! goes and comes back.
 
 use std::fs;
 use std::net::TcpListener;
@@ -21,7 +23,8 @@ const FLIPS: usize = 40;
 /// Time between two of them.
 const BETWEEN: Duration = Duration::from_millis(700);
 const PATIENCE: Duration = Duration::from_secs(300);
-const CHECK: &str = "on_failure = \"quiesce\"\ncheck = { type = \"tcp\", address = \"10.1.0.1\", port = 7, interval = \"100ms\", \
+const CHECK: &str = "on_failure = \"quiesce\"\ncheck = { type = \"tcp\", address = \"10.1.0.1\", port = 7, \
+    interval = \"100ms\", \
                      timeout = \"1s\", retries = 0, retry_delay = \"100ms\" }\n";
 
 /// Measures it in a table of so many virtual servers.
@@ -71,8 +74,10 @@ pub(crate) fn measure(lab: &Lab, services: u32) {
     let figures: Figures = times.into_iter().collect();
     daemon.stop(PATIENCE);
     println!(
-        "{services} virtual servers of {DESTINATIONS}, one verdict changes: {figures} until the kernel has it (of which up to 100 ms until \
-         the next probe, and 20 ms while verdicts are collected); {:.1} ms of processor time each, beside {:.1} % of a processor without",
+        "{services} virtual servers of {DESTINATIONS}, one verdict changes: {figures} until the kernel has \
+        it (of which up to 100 ms until \
+         the next probe, and 20 ms while verdicts are collected); {:.1} ms of processor time each, beside \
+         {:.1} % of a processor without",
         more / FLIPS as f64 * 1e3,
         idle * 100.0
     );
