@@ -57,9 +57,9 @@ macro_rules! text_scalar {
 }
 
 /// Parses a text where it stands.
-struct Text<T>(PhantomData<T>);
+struct TextVisitor<T>(PhantomData<T>);
 
-impl<T: FromStr<Err = ScalarError>> de::Visitor<'_> for Text<T> {
+impl<T: FromStr<Err = ScalarError>> de::Visitor<'_> for TextVisitor<T> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -239,7 +239,7 @@ fn programs_print_in_one_place_each() {
         "compiler/src/cli/terminal.rs",
         // The line of progress, to a terminal only; what cannot be written is left.
         "compiler/src/cli/progress.rs",
-        "reconciler/agent/src/cli/out.rs",
+        "reconciler/agent/src/system/out.rs",
         "reconciler/agent/src/system/logging.rs",
         // Speaks to the daemon by its standard output.
         "reconciler/agent/src/source/read/helper.rs",

@@ -1,5 +1,5 @@
-//! What is not tidy yet: the one list of exceptions. It only ever shrinks: an entry that is no longer needed fails
-//! the test.
+//! What is not tidy yet: the one list of exceptions. It only ever shrinks: an entry that is no longer
+//! needed fails the test.
 
 /// The daemon and its head, which are being rebuilt.
 const AGENT: &str = "evenkeel-agent (lib evenkeel_agent)";
