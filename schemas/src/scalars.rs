@@ -40,7 +40,7 @@ macro_rules! text_scalar {
 
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                deserializer.deserialize_str(crate::scalars::Text(std::marker::PhantomData))
+                deserializer.deserialize_str(crate::scalars::TextVisitor(std::marker::PhantomData))
             }
         }
 
