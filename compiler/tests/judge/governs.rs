@@ -114,7 +114,7 @@ pub(crate) fn keywords(object: &str, property: &str) -> Vec<&'static str> {
             "param_match" => vec!["param_match", "process"],
             "terminate_delay" => vec!["delay", "terminate_delay"],
             "fork_delay" => vec!["delay", "fork_delay"],
-            "full_command" => vec!["full_command", "param_match"],
+            "full_command" => vec!["full_command", "param_match", "process"],
             _ => vec![],
         };
     }
