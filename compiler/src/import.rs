@@ -157,7 +157,7 @@ pub fn import(request: &Request, files: &dyn Files) -> Result<Import, String> {
     let mut configs = Vec::new();
     let mut places = lines::Places::default();
     for (number, director) in request.directors.iter().enumerate() {
-        let whose = expand::Whose { director: number, id: &director.id };
+        let whose = expand::Whose { director: number, id: &director.id, version: request.keepalived };
         let main = sources.len();
         let lines = expand::expand(files, &director.path, whose, &mut sources, &mut notes)
             .map_err(|error| format!("{}: {error}", director.path))?;

@@ -6,9 +6,10 @@
 use std::collections::BTreeMap;
 
 use super::foreign;
-use super::notes::{Finding, Notes, Use};
+use super::notes::{Fate, Finding, Notes, Use};
 use super::sequence::{self, Sequence};
 use super::source::{Files, Source, Spot};
+use super::versions::{self, Version};
 use super::words::{comment_continues, is_blank, trimmed, without_comment};
 use crate::codes;
 
@@ -45,6 +46,8 @@ pub(super) struct Whose<'a> {
     pub(super) director: usize,
     /// What its conditional lines are compared with.
     pub(super) id: &'a str,
+    /// The keepalived that it runs.
+    pub(super) version: Version,
 }
 
 /// Reads the file at `path` and all that it includes. `None` when that file itself cannot be read.
@@ -171,7 +174,16 @@ impl Reader<'_> {
     fn physical(&mut self, line: &str, spot: Spot) {
         let text = without_comment(line);
         let text = text.as_ref();
-        if comment_continues(line) && self.collecting.is_none() {
+        if comment_continues(line)
+            && self.collecting.is_none()
+            && self.whose.version < versions::COMMENT_END.since
+        {
+            if !text.is_empty() {
+                self.notes.in_version(spot, versions::COMMENT_END.since, versions::COMMENT_END.text);
+                let why =
+                    "keepalived puts it behind what stands before the comment, and here it does not count";
+                self.notes.say(Fate::Changed, vec![spot], "the backslash at the end of a comment", why);
+            }
             let finding = Finding::new(
                 &codes::IMPORT_ESCAPE,
                 spot,

@@ -350,6 +350,10 @@ impl Sorter<'_> {
                 shares = Some(root);
             }
             draft.fate = Some(draft.fate.map_or(fate, |before| before.min(fate)));
+            // keepalived complains of it, whether it looks at its block or not.
+            if let Some(finding) = self.told.get(&spot).filter(|_| draft.fate == Some(Fate::Carried)) {
+                draft.say(Fate::NotCarried, finding.message.clone());
+            }
         } else {
             let unsaid = |keyword: &&String| !keyword.is_empty() && !draft.said.contains(*keyword);
             let silent = placed.is_some_and(|placed| placed.keywords.iter().any(|word| unsaid(&word)));

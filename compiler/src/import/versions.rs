@@ -148,7 +148,7 @@ pub const GLOBAL_SWITCH: Fact = Fact {
 
 /// `connect_ip` with something that is no address.
 pub const CONNECT_NOWHERE: Fact = Fact {
-    since: Version(2, 2, 8),
+    since: Version(2, 3, 4),
     line: "every check that connects: `connect_ip` with what is no address",
     text: "the check has no address to connect to; before, it goes to the real server",
     read: false,
@@ -163,11 +163,19 @@ pub const SMTP_HOST: Fact = Fact {
     read: false,
 };
 
-/// `require_reply` with bytes.
-pub const REPLY_BYTES: Fact = Fact {
+/// `payload` and `require_reply` whose last byte is `ff`.
+pub const HEX_END: Fact = Fact {
     since: Version(2, 3, 3),
-    line: "UDP_CHECK: `require_reply` with bytes",
-    text: "the bytes are compared with the answer; before, they are not understood, and any answer will do",
+    line: "UDP_CHECK: `payload` and `require_reply` that end with the byte `ff`",
+    text: "the bytes count; before, they are not understood, so that none is sent and any answer will do",
+    read: true,
+};
+
+/// A comment that ends with a backslash.
+pub const COMMENT_END: Fact = Fact {
+    since: Version(2, 2, 8),
+    line: "anywhere: a comment behind a statement that ends with a backslash",
+    text: "the backslash is a part of the comment; before, it is put behind the statement",
     read: true,
 };
 
@@ -188,8 +196,16 @@ pub const DOUBLE_PEER: Fact = Fact {
 };
 
 /// All facts, for the document.
-pub const FACTS: [Fact; 7] =
-    [SCRIPT_FRACTION, GLOBAL_SWITCH, CONNECT_NOWHERE, SMTP_HOST, REPLY_BYTES, DOUBLE_VIP, DOUBLE_PEER];
+pub const FACTS: [Fact; 8] = [
+    COMMENT_END,
+    SMTP_HOST,
+    GLOBAL_SWITCH,
+    SCRIPT_FRACTION,
+    DOUBLE_VIP,
+    DOUBLE_PEER,
+    HEX_END,
+    CONNECT_NOWHERE,
+];
 
 #[cfg(test)]
 mod tests {

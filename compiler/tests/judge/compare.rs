@@ -41,8 +41,8 @@ fn one(file: &File, older: &Room, newer: &Room, tally: &Mutex<Tally>) {
     }
     let mut out = Vec::new();
     let mut say = |line: usize, kind: String, what: String| {
-        let key = format!("{kind} @ {}", keyword_of(file, line));
-        out.push(Difference { file: file.name.clone(), line, key: key.clone(), kind: key, what });
+        let kind = format!("{kind} @ {}", keyword_of(file, line));
+        out.push(Difference { file: file.name.clone(), line, kind, what });
     };
     let ended = heard.each_ref().map(|heard| heard.ended);
     if ended[0] != ended[1] {

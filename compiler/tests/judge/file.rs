@@ -13,7 +13,7 @@ pub(crate) struct File {
     pub(crate) lines: Vec<Line>,
     /// The lines that close a block, and the first line of the statement that it belongs to.
     pub(crate) closed: BTreeMap<usize, usize>,
-    /// The files that it includes, in the order of reading; one that is included twice is here twice.
+    /// The files that it includes, each once, in the order of reading.
     pub(crate) included: Vec<PathBuf>,
     /// Which director it is of.
     pub(crate) director: &'static str,
@@ -192,9 +192,9 @@ impl Parser {
             }
             self.flush(&mut words, number);
             let last = self.out.last().filter(|line| line.number == number && line.keyword() == "include");
-            if let (Some(pattern), Some(folder)) =
-                (last.and_then(|line| line.words.get(1).cloned()), path.parent())
-            {
+            // keepalived takes quotation marks for a part of the path.
+            let pattern = last.filter(|_| !text.contains('"')).and_then(|line| line.words.get(1).cloned());
+            if let (Some(pattern), Some(folder)) = (pattern, path.parent()) {
                 self.include(&folder.join(pattern));
             }
         }
@@ -203,8 +203,11 @@ impl Parser {
     fn include(&mut self, pattern: &Path) {
         for path in glob::glob(pattern.to_str().expect("UTF-8")).expect("a pattern") {
             let path = path.expect("readable");
-            self.included.push(path.clone());
-            let base = self.included.len() * INCLUDED;
+            let at = self.included.iter().position(|known| *known == path).unwrap_or_else(|| {
+                self.included.push(path.clone());
+                self.included.len() - 1
+            });
+            let base = (at + 1) * INCLUDED;
             let text = std::fs::read_to_string(&path).expect("readable");
             self.file(&text, base, &path);
         }

@@ -109,36 +109,17 @@ fn one(room: &Room, file: &File, tally: &Mutex<Tally>) {
     tally.differences.extend(differences);
 }
 
-/// Judges files and fails when the two understand any of them differently in a way that `known` does not list, or when what it
-/// lists is no longer so. `UPDATE=1` writes the list anew.
-fn assert_judged(what: &str, files: &[File], known: Option<&str>) {
+/// Judges files and fails when the two understand any of them differently.
+fn assert_judged(what: &str, files: &[File]) {
     let start = Instant::now();
     let room = Room::open();
-    let mut tally = judge(&room, files);
+    let tally = judge(&room, files);
     let whole = show(what, &tally, start.elapsed().as_secs_f64());
     if let Some(path) = std::env::var_os("EVENKEEL_JUDGE_OUT") {
-        let keys: BTreeSet<&str> =
-            tally.differences.iter().map(|difference| difference.key.as_str()).collect();
-        let keys: String = keys.iter().map(|key| format!("{key}\n")).collect();
-        std::fs::write(std::path::Path::new(&path).with_extension("keys"), keys).expect("written");
         std::fs::write(path, &whole).expect("written");
     }
     println!("{}", whole.lines().next().unwrap_or_default());
-    let found: BTreeSet<String> = tally.differences.iter().map(|difference| difference.key.clone()).collect();
-    let mut listed = BTreeSet::new();
-    if let Some(known) = known {
-        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/judge").join(known);
-        if std::env::var_os("UPDATE").is_some() {
-            let text: String = found.iter().map(|key| format!("{key}\n")).collect();
-            std::fs::write(&path, text).expect("written");
-        }
-        let text = std::fs::read_to_string(&path).expect("a list");
-        listed.extend(text.lines().map(ToOwned::to_owned));
-    }
-    tally.differences.retain(|difference| !listed.contains(&difference.key));
-    assert!(tally.differences.is_empty(), "{}", show(what, &tally, start.elapsed().as_secs_f64()));
-    let gone: Vec<&String> = listed.difference(&found).collect();
-    assert!(gone.is_empty(), "no longer so, take it from {known:?}: {gone:#?}");
+    assert!(tally.differences.is_empty(), "{whole}");
 }
 
 /// Like differences are one, with an example.
@@ -175,7 +156,7 @@ fn every_keyword_is_read_as_keepalived_reads_it() {
     if let Ok(only) = std::env::var("EVENKEEL_JUDGE_ONLY") {
         files.retain(|file| file.name.starts_with(&only));
     }
-    assert_judged("keywords", &files, Some("known.txt"));
+    assert_judged("keywords", &files);
 }
 
 /// How many files are generated.
@@ -185,10 +166,10 @@ const GENERATED: usize = 60;
 fn generated_files_are_read_as_keepalived_reads_them() {
     let given =
         std::env::var("EVENKEEL_SEED").ok().map(|seed| seed.parse().expect("EVENKEEL_SEED is a number"));
-    // Without a seed the same files each time: the list of known differences holds for them.
-    let (seed, known) = given.map_or((1, Some("known-generated.txt")), |seed| (seed, None));
+    // Without a seed the same files each time.
+    let seed = given.unwrap_or(1);
     println!("EVENKEEL_SEED={seed}");
-    assert_judged("generated", &corpus::generated(seed, GENERATED), known);
+    assert_judged("generated", &corpus::generated(seed, GENERATED));
 }
 
 /// Pairs of directors, included files, sequences and definitions: what no table of keywords has.
@@ -203,7 +184,7 @@ fn clusters_are_read_as_keepalived_reads_them() {
     };
     let files: Vec<File> = folders.iter().flat_map(of).flatten().collect();
     assert!(files.len() > 10, "the clusters have gone");
-    assert_judged("clusters", &files, None);
+    assert_judged("clusters", &files);
 }
 
 /// No keyword that the importer's table has is left out of the corpus.
@@ -219,14 +200,14 @@ fn every_keyword_of_the_importer_is_on_trial() {
 #[test]
 fn a_directory_of_configurations() {
     let given = std::env::var_os("EVENKEEL_JUDGE_DIR");
-    let known = given.is_none().then_some("known-cases.txt");
+    let own = given.is_none();
     let root = given.unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/tests/import").into());
     let mut files = directory(std::path::Path::new(&root));
-    if known.is_some() {
+    if own {
         files.retain(|file| file.name.ends_with(".conf"));
     }
     assert!(!files.is_empty(), "no files");
-    assert_judged("directory", &files, known);
+    assert_judged("directory", &files);
 }
 
 /// Every file below a directory.

@@ -20,10 +20,8 @@ pub(crate) struct Difference {
     pub(crate) file: String,
     /// 0 where no line is to blame.
     pub(crate) line: usize,
-    /// Without names and numbers of the file, so that like ones can be counted.
+    /// With the keyword, and without names and numbers of the file, so that like ones can be counted.
     pub(crate) kind: String,
-    /// The kind and the keyword: what a list of known differences has.
-    pub(crate) key: String,
     pub(crate) what: String,
 }
 
@@ -92,8 +90,8 @@ struct Court<'a> {
 impl Court<'_> {
     fn difference(&self, line: usize, kind: impl Into<String>, what: impl Into<String>) -> Difference {
         let kind = kind.into();
-        let key = format!("{kind} @ {}", keyword_of(self.file, line).replace('\u{a0}', "~"));
-        Difference { file: self.file.name.clone(), line, kind, key, what: what.into() }
+        let kind = format!("{kind} @ {}", keyword_of(self.file, line).replace('\u{a0}', "~"));
+        Difference { file: self.file.name.clone(), line, kind, what: what.into() }
     }
 
     fn has_effect(&self, line: &Line) -> bool {

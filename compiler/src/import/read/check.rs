@@ -426,7 +426,10 @@ impl Reader<'_> {
                 let hex: String = statement.values().map(pairs).collect();
                 let good =
                     !hex.is_empty() && hex.len() <= 1024 && hex.bytes().all(|byte| byte.is_ascii_hexdigit());
-                if good {
+                if good && self.ends_with_ff(&hex, statement) {
+                    let taken = "keepalived does not understand it and sends nothing; left out";
+                    self.bad(statement, "a payload whose last byte is ff".to_owned(), taken);
+                } else if good {
                     self.says("payload");
                     set("payload", Some(json!(hex)));
                 } else {
@@ -434,8 +437,10 @@ impl Reader<'_> {
                 }
             }
             "require_reply" => {
-                if statement.value().is_some() {
-                    self.newer(&versions::REPLY_BYTES, statement.spot);
+                let hex: String = statement.values().map(pairs).collect();
+                if !hex.is_empty() && self.ends_with_ff(&hex, statement) {
+                    let taken = "keepalived does not understand it, and any answer will do";
+                    self.bad(statement, "an answer whose last byte is ff".to_owned(), taken);
                 }
                 if statement.value().is_none() {
                     self.instead(Fate::Carried, "any answer will do, as in keepalived");
@@ -489,6 +494,12 @@ impl Reader<'_> {
             }
             _ => {}
         }
+    }
+
+    /// Whether keepalived takes the end of bytes for a mistake.
+    fn ends_with_ff(&mut self, hex: &str, statement: &Statement) -> bool {
+        let ends = hex.len() >= 2 && hex.ends_with(['f', 'F']) && hex[..hex.len() - 1].ends_with(['f', 'F']);
+        ends && !self.newer(&versions::HEX_END, statement.spot)
     }
 
     fn url(&mut self, block: &Statement, owner: Owner) -> Option<Map<String, Value>> {
