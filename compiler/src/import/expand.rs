@@ -188,7 +188,7 @@ impl Reader<'_> {
                 &codes::IMPORT_ESCAPE,
                 spot,
                 "a comment ends with a backslash",
-                "versions up to 2.2.7 put the backslash behind what stands before the comment",
+                "versions before 2.4.0 put the backslash behind what stands before the comment",
             );
             self.notes.finding(finding.at("\\").hint("take the backslash out of the comment"));
         }

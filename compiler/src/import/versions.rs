@@ -173,7 +173,7 @@ pub const HEX_END: Fact = Fact {
 
 /// A comment that ends with a backslash.
 pub const COMMENT_END: Fact = Fact {
-    since: Version(2, 2, 8),
+    since: Version(2, 4, 0),
     line: "anywhere: a comment behind a statement that ends with a backslash",
     text: "the backslash is a part of the comment; before, it is put behind the statement",
     read: true,
@@ -197,13 +197,13 @@ pub const DOUBLE_PEER: Fact = Fact {
 
 /// All facts, for the document.
 pub const FACTS: [Fact; 8] = [
-    COMMENT_END,
     SMTP_HOST,
     GLOBAL_SWITCH,
     SCRIPT_FRACTION,
     DOUBLE_VIP,
     DOUBLE_PEER,
     HEX_END,
+    COMMENT_END,
     CONNECT_NOWHERE,
 ];
 
