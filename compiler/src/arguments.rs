@@ -11,6 +11,7 @@ use evenkeel_schemas::json;
 use evenkeel_schemas::scalars::{Name, Span};
 
 use crate::change::Override;
+use crate::import::versions::Version;
 
 /// The whole command line, as clap knows it.
 #[must_use]
@@ -221,6 +222,7 @@ Examples:
   evenkeel import dir1=a.conf dir2=b.conf --address dir1=192.0.2.11 --address dir2=192.0.2.12 \\
       --real-server web1=192.0.2.21 --service web=192.0.2.100:80 --subnet 192.0.2.0/24
   evenkeel import dir1=a.conf dir2=b.conf --script-user keepalived_script --program killall=/usr/bin/killall
+  evenkeel import dir1=a.conf dir2=b.conf --keepalived-version 2.3.4   # without it, as Debian 12's 2.2.7 reads them
   evenkeel import dir1=a.conf dir2=b.conf --checks-as-tcp --format json > report.json")]
 pub struct ImportArguments {
     /// A director's name and its main configuration file, which is a regular file
@@ -261,6 +263,9 @@ pub struct ImportArguments {
     /// Make TCP checks of those that evenkeeld does not have yet; the report names each
     #[arg(long)]
     pub checks_as_tcp: bool,
+    /// Version of keepalived that the directors run, as `keepalived --version` says it
+    #[arg(long, value_name = "VERSION", default_value_t)]
+    pub keepalived_version: Version,
     /// How to report
     #[arg(long, value_enum, default_value_t = ReportFormat::Human)]
     pub format: ReportFormat,

@@ -19,6 +19,7 @@ pub mod report;
 mod sequence;
 mod source;
 mod tree;
+pub mod versions;
 mod words;
 mod write;
 
@@ -59,6 +60,8 @@ pub struct Request {
     pub programs: Vec<(String, String)>,
     /// Whether checks that the daemon does not have yet become TCP checks.
     pub checks_as_tcp: bool,
+    /// The version of keepalived that the directors run.
+    pub keepalived: versions::Version,
     /// What the cluster file is called in messages.
     pub output: String,
 }
@@ -155,11 +158,11 @@ pub fn import(request: &Request, files: &dyn ImportFiles) -> Result<Import, Stri
     let mut configs = Vec::new();
     let mut places = lines::Places::default();
     for (number, director) in request.directors.iter().enumerate() {
-        let whose = expand::Whose { director: number, id: &director.id };
+        let whose = expand::Whose { director: number, id: &director.id, version: request.keepalived };
         let main = sources.len();
         let lines = expand::expand(files, &director.path, whose, &mut sources, &mut notes)
             .map_err(|error| format!("{}: {error}", director.path))?;
-        let mut statements = tree::statements(lines, &mut notes);
+        let mut statements = tree::statements(lines, request.keepalived, &mut notes);
         if let Some(finding) =
             sources.get(main).and_then(|source| foreign::main(source, main, &statements, &notes))
         {

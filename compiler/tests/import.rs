@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use evenkeel::import::report::{self, Detail};
-use evenkeel::import::{Director, Fate, FilesInMemory, Request, UNSAID, import, keywords};
+use evenkeel::import::{Director, Fate, FilesInMemory, Request, UNSAID, import, keywords, versions};
 use evenkeel::{SourceFile, codes, compile, emit};
 
 fn root() -> PathBuf {
@@ -347,7 +347,36 @@ fn table() -> String {
             out.push_str(&format!("| {} | {place} | {} |\n", names.join(", "), row.why));
         }
     }
+    out.push_str("\n## Versions of keepalived\n\n");
+    out.push_str(&format!("What is younger than {}:\n\n", versions::Version::OLDEST));
+    out.push_str("| since | block | keywords |\n|---|---|---|\n");
+    for row in versions::KEYWORDS {
+        let names: Vec<String> = row.names.split(' ').map(|name| format!("`{name}`")).collect();
+        out.push_str(&format!("| {} | {} | {} |\n", row.since, row.block, names.join(", ")));
+    }
+    out.push_str("\nWhat a later version reads otherwise:\n\n");
+    out.push_str("| since | line | |\n|---|---|---|\n");
+    for fact in versions::FACTS {
+        let end = if fact.read { "" } else { "; with such a version to be decided" };
+        out.push_str(&format!("| {} | {} | {}{end} |\n", fact.since, fact.line, fact.text));
+    }
     out
+}
+
+/// Every fact of the table is told of a line of some case, for the version before it and for one that has it.
+#[test]
+fn every_fact_about_versions_has_a_case() {
+    let told =
+        |case: &str| std::fs::read_to_string(root().join(case).join("report.txt")).expect("report.txt");
+    let (before, after) = (told("versions"), told("versions-2.3.4"));
+    for fact in versions::FACTS {
+        let line = format!("keepalived {} and later: {}", fact.since, fact.text);
+        assert!(before.contains(&line), "{line}");
+        let later = fact.since > "2.3.4".parse().expect("a version");
+        assert_eq!(after.contains(&line), later, "{line}");
+        let decide = after.contains(&format!("with keepalived 2.3.4: {}", fact.text));
+        assert_eq!(decide, !fact.read && !later, "{line}");
+    }
 }
 
 #[test]

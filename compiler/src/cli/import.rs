@@ -79,6 +79,7 @@ fn request(arguments: &ImportArguments) -> Result<Request, String> {
         secret_file: arguments.secret_file.clone(),
         script_user: arguments.script_user.clone(),
         checks_as_tcp: arguments.checks_as_tcp,
+        keepalived: arguments.keepalived_version,
         output: arguments
             .out
             .as_ref()

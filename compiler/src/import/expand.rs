@@ -6,9 +6,10 @@
 use std::collections::BTreeMap;
 
 use super::foreign;
-use super::notes::{Finding, Notes, Use};
+use super::notes::{Fate, Finding, Notes, Use};
 use super::sequence::{self, Sequence};
 use super::source::{ExpandedLine, ImportFiles, Source, Spot};
+use super::versions::{self, Version};
 use super::words::{comment_continues, is_blank, trimmed, without_comment};
 use crate::codes;
 
@@ -38,6 +39,8 @@ pub(super) struct Whose<'a> {
     pub(super) director: usize,
     /// What its conditional lines are compared with.
     pub(super) id: &'a str,
+    /// The keepalived that it runs.
+    pub(super) version: Version,
 }
 
 /// Reads the file at `path` and all that it includes. `None` when that file itself cannot be read.
@@ -164,12 +167,21 @@ impl Expander<'_> {
     fn physical(&mut self, line: &str, spot: Spot) {
         let text = without_comment(line);
         let text = text.as_ref();
-        if comment_continues(line) && self.collecting.is_none() {
+        if comment_continues(line)
+            && self.collecting.is_none()
+            && self.whose.version < versions::COMMENT_END.since
+        {
+            if !text.is_empty() {
+                self.notes.in_version(spot, versions::COMMENT_END.since, versions::COMMENT_END.text);
+                let why =
+                    "keepalived puts it behind what stands before the comment, and here it does not count";
+                self.notes.say(Fate::Changed, vec![spot], "the backslash at the end of a comment", why);
+            }
             let finding = Finding::new(
                 &codes::IMPORT_ESCAPE,
                 spot,
                 "a comment ends with a backslash",
-                "versions up to 2.2.7 put the backslash behind what stands before the comment",
+                "versions before 2.4.0 put the backslash behind what stands before the comment",
             );
             self.notes.finding(finding.at("\\").hint("take the backslash out of the comment"));
         }

@@ -41,6 +41,8 @@ pub struct Line {
     pub reasons: Vec<Reason>,
     /// First line of the block whose fate it shares, and nothing else is to be said of it.
     pub shares: Option<Spot>,
+    /// What later versions of keepalived make of it.
+    pub versions: Vec<String>,
     /// Keywords on it.
     keywords: Vec<String>,
     in_definition: bool,
@@ -350,6 +352,10 @@ impl Sorter<'_> {
                 shares = Some(root);
             }
             draft.fate = Some(draft.fate.map_or(fate, |before| before.min(fate)));
+            // keepalived complains of it, whether it looks at its block or not.
+            if let Some(finding) = self.told.get(&spot).filter(|_| draft.fate == Some(Fate::Carried)) {
+                draft.say(Fate::NotCarried, finding.message.clone());
+            }
         } else {
             let unsaid = |keyword: &&String| !keyword.is_empty() && !draft.said.contains(*keyword);
             let silent = placed.is_some_and(|placed| placed.keywords.iter().any(|word| unsaid(&word)));
@@ -369,6 +375,7 @@ impl Sorter<'_> {
             ours: draft.ours,
             reasons: draft.reasons,
             shares,
+            versions: input.notes.versions.get(&spot).into_iter().flatten().cloned().collect(),
             keywords: placed.map(|placed| placed.keywords.clone()).unwrap_or_default(),
             in_definition: input.notes.uses.get(&spot) == Some(&Use::InDefinition),
         }
@@ -481,6 +488,11 @@ fn join(same: &mut Line, other: Line) {
         same.reasons.retain(|reason| reason.text != OTHER_DIRECTOR);
     }
     same.reasons.sort_by_key(|reason| reason.fate);
+    for version in other.versions {
+        if !same.versions.contains(&version) {
+            same.versions.push(version);
+        }
+    }
     for keyword in other.keywords {
         if same.keywords.len() < MAX_KEYWORDS && !same.keywords.contains(&keyword) {
             same.keywords.push(keyword);

@@ -125,6 +125,8 @@ pub(super) struct Service {
     pub(super) draft: Draft,
     pub(super) reals: Vec<Real>,
     pub(super) sorry: Option<At<(IpAddr, Option<u16>)>>,
+    /// Lines above the real servers that say how they are checked.
+    pub(super) times: Vec<Spot>,
 }
 
 /// A `real_server`.
@@ -133,7 +135,11 @@ pub(super) struct Real {
     pub(super) spot: Spot,
     pub(super) address: IpAddr,
     pub(super) port: Option<u16>,
+    /// The port as it is written, which only masquerade keeps.
+    pub(super) written: Option<u16>,
     pub(super) draft: Draft,
+    /// Lines of its own, above its checks, that say how it is checked.
+    pub(super) times: Vec<Spot>,
     /// Its checks, as tables of the cluster file.
     pub(super) checks: Vec<At<Value>>,
 }

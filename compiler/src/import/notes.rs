@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::source::Spot;
+use super::versions::Version;
 use crate::codes::Code;
 
 /// Most findings that are kept; a file with more is no configuration.
@@ -125,6 +126,8 @@ pub(super) struct Notes {
     pub(super) uses: BTreeMap<Spot, Use>,
     /// Blocks, by the line that they begin at, that were read and are not in the cluster file.
     pub(super) dropped: BTreeMap<Spot, (Fate, String)>,
+    /// What later versions of keepalived make of lines, by line.
+    pub(super) versions: BTreeMap<Spot, BTreeSet<String>>,
     said: BTreeSet<(Spot, &'static str, String)>,
 }
 
@@ -171,6 +174,11 @@ impl Notes {
     /// effect in keepalived either.
     pub(super) fn dropped(&mut self, spot: Spot, fate: Fate, why: impl Into<String>) {
         self.dropped.entry(spot).or_insert_with(|| (fate, why.into()));
+    }
+
+    /// What a later version of keepalived makes of a line.
+    pub(super) fn in_version(&mut self, spot: Spot, since: Version, text: &str) {
+        self.versions.entry(spot).or_default().insert(format!("keepalived {since} and later: {text}"));
     }
 
     /// Whether no more findings are kept.

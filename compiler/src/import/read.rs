@@ -12,6 +12,7 @@ use super::model::{At, Config, Draft, Target};
 use super::notes::{Fate, Finding, Item, Notes, Owner};
 use super::source::Spot;
 use super::tree::Statement;
+use super::versions::{self, Fact, Version};
 use super::words::shorten;
 use crate::codes;
 use crate::suggest::Suggester;
@@ -20,6 +21,7 @@ mod address;
 mod as_tcp;
 mod check;
 mod command;
+mod expression;
 mod global;
 mod instance;
 mod ip;
@@ -210,6 +212,12 @@ impl Reader<'_> {
             self.notes.item(Owner::Cluster, item);
             return None;
         };
+        if let Some(since) =
+            versions::since(block.name, keyword).filter(|since| *since > self.request.keepalived)
+        {
+            self.too_young(statement, since);
+            return None;
+        }
         // Below the object: `services.*.check` is `check` of its service.
         let below = block.place.splitn(3, '.').nth(2).map_or_else(String::new, |below| format!("{below}."));
         let ours = (!row.ours.is_empty()).then(|| format!("{below}{}", row.ours));
@@ -220,7 +228,49 @@ impl Reader<'_> {
         if row.fate == Fate::Carried && row.ours.is_empty() {
             self.idle(statement);
         }
+        if statement.value().is_none() && needs_value(keyword) {
+            self.lacks_value(statement);
+        }
         Some(row)
+    }
+
+    /// A keyword that is younger than the directors' keepalived, which ignores the line.
+    fn too_young(&mut self, statement: &Statement, since: Version) {
+        let (keyword, version) = (statement.keyword(), self.request.keepalived);
+        let message = format!("`{keyword}` is no keyword of keepalived {version}: {since} and later have it");
+        let hint = format!("if the directors run a later version, say which: --keepalived-version {since}");
+        let finding =
+            Finding::new(&codes::IMPORT_UNKNOWN, statement.spot, message, "without effect in keepalived");
+        self.notes.finding(finding.at(keyword).hint(hint));
+        let item = Item {
+            fate: Fate::NotCarried,
+            spots: vec![statement.spot],
+            what: shown(statement),
+            ours: None,
+            why: Some(format!("keepalived {version} does not know it and ignores it")),
+        };
+        self.note = self.notes.items.len();
+        self.notes.item(Owner::Cluster, item);
+        self.notes.in_version(statement.spot, since, &format!("`{keyword}` is a keyword"));
+    }
+
+    /// Whether the directors' keepalived reads a line in the newer of two ways. Of what the import does not read so, somebody must
+    /// decide; of what only later versions do, the report tells.
+    fn newer(&mut self, fact: &Fact, spot: Spot) -> bool {
+        if self.request.keepalived < fact.since {
+            self.notes.in_version(spot, fact.since, fact.text);
+            return false;
+        }
+        if !fact.read {
+            let what = format!("with keepalived {}", self.request.keepalived);
+            self.notes.say(
+                Fate::Decide,
+                vec![spot],
+                what,
+                format!("{}; that is not in the cluster file", fact.text),
+            );
+        }
+        true
     }
 
     /// Looks at the value of a keyword that needs nothing here: keepalived may ignore it.
@@ -341,9 +391,18 @@ impl Reader<'_> {
         );
     }
 
+    /// The name of a block, whatever stands behind it.
+    fn first_name(&mut self, block: &Statement) -> Option<String> {
+        let name = self.word(block);
+        if name.is_none() {
+            self.skip(block, "keepalived does not start where a block has no name");
+        }
+        name
+    }
+
     /// The name of a block.
     fn name(&mut self, block: &Statement) -> Option<String> {
-        let name = self.word(block)?;
+        let name = self.first_name(block)?;
         if let Some(second) = block.values().nth(1) {
             let message = format!("`{}` has one name, not also `{}`", block.keyword(), shorten(second));
             let finding = Finding::new(
@@ -390,6 +449,11 @@ impl Reader<'_> {
     fn missing(&mut self, spot: Spot, message: impl Into<String>, taken: &str) {
         self.notes.finding(Finding::new(&codes::IMPORT_INCOMPLETE, spot, message, taken.to_owned()));
     }
+}
+
+/// Whether keepalived ends at a line of this keyword without a value, of those that nothing here takes the value of.
+fn needs_value(keyword: &str) -> bool {
+    super::keywords::NEED_A_VALUE.split(' ').any(|name| name == keyword)
 }
 
 /// Words that must not appear in a report.

@@ -121,6 +121,7 @@ pub fn human(request: &Request, import: &Import, detail: Detail, styled: bool) -
         }
         out.push('\n');
     }
+    versions(&mut out, request, import, styled);
     let compilation = &import.compilation;
     if !compilation.diagnostics.is_empty() {
         out.push_str("The compiler says of the result:\n\n");
@@ -133,6 +134,32 @@ pub fn human(request: &Request, import: &Import, detail: Detail, styled: bool) -
         push(&mut out, format_args!("{summary}\n"));
     }
     out
+}
+
+/// Lines that a later version of keepalived reads otherwise; of a version that was named only what is later still.
+fn versions(out: &mut String, request: &Request, import: &Import, styled: bool) {
+    let mut notes: BTreeMap<&str, Vec<Spot>> = BTreeMap::new();
+    for line in &import.lines {
+        for note in &line.versions {
+            notes.entry(note).or_default().push(line.spot);
+        }
+    }
+    if notes.is_empty() {
+        return;
+    }
+    let (bold, plain) = if styled { ("\u{1b}[1m", "\u{1b}[0m") } else { ("", "") };
+    push(
+        out,
+        format_args!(
+            "{bold}Versions of keepalived ({}){plain}: all above is for {}; --keepalived-version names another\n",
+            notes.len(),
+            request.keepalived
+        ),
+    );
+    for (note, spots) in notes {
+        push(out, format_args!("  {} ({})\n", render::plain(note), groups::places(import, &spots)));
+    }
+    out.push('\n');
 }
 
 /// Each line of a section by itself.

@@ -8,6 +8,7 @@
 use super::keywords::{Level, Shape};
 use super::notes::{Fate, Finding, Notes};
 use super::source::{ExpandedLine, Spot};
+use super::versions::{self, Version};
 use super::words::{self, LinePiece, pieces};
 use crate::codes;
 
@@ -60,9 +61,9 @@ impl Statement {
     }
 }
 
-/// The statements of a file.
-pub(super) fn statements(lines: Vec<ExpandedLine>, notes: &mut Notes) -> Vec<Statement> {
-    let mut builder = Builder { top: Vec::new(), open: Vec::new(), notes };
+/// The statements of a file, as a version of keepalived reads it.
+pub(super) fn statements(lines: Vec<ExpandedLine>, version: Version, notes: &mut Notes) -> Vec<Statement> {
+    let mut builder = Builder { top: Vec::new(), open: Vec::new(), version, notes };
     for line in lines {
         builder.line(&line);
     }
@@ -89,6 +90,7 @@ struct Builder<'a> {
     top: Vec<Statement>,
     /// Open blocks, the outermost first; as many as the language has levels.
     open: Vec<Frame>,
+    version: Version,
     notes: &'a mut Notes,
 }
 
@@ -105,6 +107,12 @@ impl Builder<'_> {
 
     fn level(&self) -> Level {
         self.open.last().map_or(Level::Top, |frame| frame.level)
+    }
+
+    /// What a word is to the version at a level.
+    fn shape(&self, level: Level, word: &str) -> Shape {
+        let since = level.block(word).and_then(|block| versions::since(block.name, word));
+        if since.is_some_and(|since| since > self.version) { Shape::Unknown } else { level.shape(word) }
     }
 
     fn push(&mut self, statement: Statement) {
@@ -143,7 +151,7 @@ impl Builder<'_> {
             }
         }
         let Some(first) = words.first() else { return };
-        let shape = self.level().shape(first);
+        let shape = self.shape(self.level(), first);
         let raw = text.contains(['"', '\'', '\\']).then(|| text.into());
         let block = matches!(shape, Shape::Block(_)).then(Vec::new);
         self.push(Statement { spot, words, raw, block });
@@ -191,7 +199,7 @@ impl Builder<'_> {
         };
         let around = self.around();
         let finding = if Level::Top.shape(&keyword) != Shape::Unknown
-            && level.shape(&keyword) == Shape::Unknown
+            && self.shape(level, &keyword) == Shape::Unknown
         {
             let what = format!(
                 "`{keyword}` inside another block: a `}}` is missing before it, and keepalived reads its \

@@ -22,6 +22,8 @@ impl Part {
             let heading = self.lines.iter().rev().find(|line| !line.starts_with("     "));
             let heading = heading.map_or("", |line| line.trim());
             let heading = heading.split([':', '(']).next().unwrap_or_default().trim().to_owned();
+            // A blank at the end is part of the name of an interface.
+            let text = if text.starts_with("Bind i/f") { line.trim_start() } else { text };
             self.lists.entry(heading).or_default().push(text.to_owned());
         } else if let Some((key, value)) = text.split_once(" = ") {
             // A blank at the end of a value is part of it.

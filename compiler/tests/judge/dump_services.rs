@@ -206,6 +206,10 @@ fn real(facts: &mut Facts, service: &str, part: &Part, room: &Room) -> String {
     let (address, rest) = text.split_once(", RPORT = ").unwrap_or((text, "0"));
     let port = rest.split(',').next().unwrap_or_default();
     let object = format!("{service} -> {}", socket(address, port));
+    if facts.has(&object) {
+        // Two that have the port of the virtual server are one to the kernel, which keeps what came first.
+        return object;
+    }
     facts.set(&object, "weight", part.get("initial weight").unwrap_or_default());
     let way = forwarding(part.get("forwarding method").unwrap_or_default());
     let (way, tunnel) = way.split_once(' ').unwrap_or((&way, ""));

@@ -2,7 +2,7 @@
 //! keyword's meaning and shares nothing with the importer.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A configuration file of keepalived.
 pub(crate) struct File {
@@ -13,6 +13,12 @@ pub(crate) struct File {
     pub(crate) lines: Vec<Line>,
     /// The lines that close a block, and the first line of the statement that it belongs to.
     pub(crate) closed: BTreeMap<usize, usize>,
+    /// The files that it includes, each once, in the order of reading.
+    pub(crate) included: Vec<PathBuf>,
+    /// Which director it is of.
+    pub(crate) director: &'static str,
+    /// The configuration of the cluster's other director.
+    pub(crate) other: Option<PathBuf>,
     /// The file in smaller ones, for when keepalived does not read it to its end.
     pub(crate) parts: Vec<File>,
 }
@@ -47,8 +53,44 @@ impl Line {
 
 impl File {
     pub(crate) fn new(name: impl Into<String>, path: impl Into<PathBuf>, bytes: Vec<u8>) -> Self {
-        let (lines, closed) = lines(&String::from_utf8_lossy(&bytes));
-        Self { name: name.into(), path: path.into(), bytes, lines, closed, parts: Vec::new() }
+        let path: PathBuf = path.into();
+        let mut parser = Parser::default();
+        parser.file(&String::from_utf8_lossy(&bytes), 0, &path);
+        let Parser { out: lines, closed, included, .. } = parser;
+        let director = super::ours::DIRECTOR;
+        Self {
+            name: name.into(),
+            path,
+            bytes,
+            lines,
+            closed,
+            included,
+            director,
+            other: None,
+            parts: Vec::new(),
+        }
+    }
+
+    /// What is added to the numbers of the lines of a file: of the file itself nothing. `None`: no such file is included.
+    /// keepalived and the importer say a file's path in ways of their own.
+    pub(crate) fn base(&self, path: &str) -> Option<usize> {
+        let at = self.included.iter().position(|known| !path.is_empty() && known.ends_with(path));
+        match at {
+            Some(at) => Some((at + 1) * INCLUDED),
+            None => self.other.as_ref().is_none_or(|other| Path::new(path) != other).then_some(0),
+        }
+    }
+
+    /// The director's configuration in a folder of a cluster, `dir1.conf` or `dir2.conf`, and the other one beside it.
+    pub(crate) fn of_cluster(folder: &Path, director: &'static str) -> Option<Self> {
+        let path = folder.join(director).with_extension("conf");
+        let bytes = std::fs::read(&path).ok()?;
+        let cluster = folder.file_name()?.to_str()?;
+        let mut file = Self::new(format!("{cluster}/{director}"), path, bytes);
+        let other = folder.join(if director == "dir1" { "dir2.conf" } else { "dir1.conf" });
+        file.director = director;
+        file.other = other.exists().then_some(other);
+        Some(file)
     }
 
     /// The words of a line.
@@ -114,50 +156,76 @@ impl File {
     }
 }
 
-fn lines(text: &str) -> (Vec<Line>, BTreeMap<usize, usize>) {
-    let mut closed = BTreeMap::new();
-    let mut out: Vec<Line> = Vec::new();
-    let mut blocks: Vec<(Vec<String>, usize)> = Vec::new();
-    let mut last: (Vec<String>, usize) = (Vec::new(), 0);
-    for (index, text) in text.lines().enumerate() {
-        let number = index + 1;
-        let mut words: Vec<String> = Vec::new();
-        let mut flush = |words: &mut Vec<String>, blocks: &[(Vec<String>, usize)]| {
-            if words.is_empty() {
-                return None;
-            }
-            let words = std::mem::take(words);
-            let line = Line {
-                number,
-                words: words.clone(),
-                blocks: blocks.iter().map(|(words, _)| words.clone()).collect(),
-                within: blocks.last().map_or(0, |(_, number)| *number),
-            };
-            out.push(line);
-            Some((words, number))
-        };
-        for word in split(text) {
-            match word.as_str() {
-                "{" => {
-                    if let Some(opened) = flush(&mut words, &blocks) {
-                        last = opened;
+/// Number of the first line of the file that is included `n`th, less one: no file of the judge has more lines.
+const INCLUDED: usize = 100_000;
+
+/// Reads a file, and what it includes in its place.
+#[derive(Default)]
+struct Parser {
+    out: Vec<Line>,
+    closed: BTreeMap<usize, usize>,
+    blocks: Vec<(Vec<String>, usize)>,
+    /// The statement before.
+    last: (Vec<String>, usize),
+    included: Vec<PathBuf>,
+}
+
+impl Parser {
+    fn file(&mut self, text: &str, base: usize, path: &Path) {
+        for (index, text) in text.lines().enumerate() {
+            let number = base + index + 1;
+            let mut words: Vec<String> = Vec::new();
+            for word in split(text) {
+                match word.as_str() {
+                    "{" => {
+                        self.flush(&mut words, number);
+                        self.blocks.push(std::mem::take(&mut self.last));
                     }
-                    blocks.push(std::mem::take(&mut last));
-                }
-                "}" => {
-                    flush(&mut words, &blocks);
-                    if let Some((_, opened)) = blocks.pop() {
-                        closed.insert(number, opened);
+                    "}" => {
+                        self.flush(&mut words, number);
+                        if let Some((_, opened)) = self.blocks.pop() {
+                            self.closed.insert(number, opened);
+                        }
                     }
+                    _ => words.push(word),
                 }
-                _ => words.push(word),
             }
-        }
-        if let Some(done) = flush(&mut words, &blocks) {
-            last = done;
+            self.flush(&mut words, number);
+            let last = self.out.last().filter(|line| line.number == number && line.keyword() == "include");
+            // keepalived takes quotation marks for a part of the path.
+            let pattern = last.filter(|_| !text.contains('"')).and_then(|line| line.words.get(1).cloned());
+            if let (Some(pattern), Some(folder)) = (pattern, path.parent()) {
+                self.include(&folder.join(pattern));
+            }
         }
     }
-    (out, closed)
+
+    fn include(&mut self, pattern: &Path) {
+        for path in glob::glob(pattern.to_str().expect("UTF-8")).expect("a pattern") {
+            let path = path.expect("readable");
+            let at = self.included.iter().position(|known| *known == path).unwrap_or_else(|| {
+                self.included.push(path.clone());
+                self.included.len() - 1
+            });
+            let base = (at + 1) * INCLUDED;
+            let text = std::fs::read_to_string(&path).expect("readable");
+            self.file(&text, base, &path);
+        }
+    }
+
+    fn flush(&mut self, words: &mut Vec<String>, number: usize) {
+        if words.is_empty() {
+            return;
+        }
+        let words = std::mem::take(words);
+        self.out.push(Line {
+            number,
+            words: words.clone(),
+            blocks: self.blocks.iter().map(|(words, _)| words.clone()).collect(),
+            within: self.blocks.last().map_or(0, |(_, number)| *number),
+        });
+        self.last = (words, number);
+    }
 }
 
 /// Words, braces and quoted texts of a line, up to a comment; a condition before them is left out.

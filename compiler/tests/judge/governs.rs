@@ -1,4 +1,5 @@
-//! Which keywords govern which property: the table behind the second law.
+//! Which keywords govern which property: the table behind the second law. `differ in …` are words of the report about an object that
+//! has no line of the kind itself.
 
 use crate::corpus::CHECKS;
 
@@ -114,7 +115,7 @@ pub(crate) fn keywords(object: &str, property: &str) -> Vec<&'static str> {
             "param_match" => vec!["param_match", "process"],
             "terminate_delay" => vec!["delay", "terminate_delay"],
             "fork_delay" => vec!["delay", "fork_delay"],
-            "full_command" => vec!["full_command", "param_match"],
+            "full_command" => vec!["full_command", "param_match", "process"],
             _ => vec![],
         };
     }
@@ -134,9 +135,9 @@ pub(crate) fn keywords(object: &str, property: &str) -> Vec<&'static str> {
         "advert_interval" => vec!["advert_int"],
         "preempt" => vec!["preempt", "nopreempt", "strict_mode", "vrrp_strict"],
         "preempt_delay" => vec!["preempt_delay", "nopreempt"],
-        "password" => vec!["authentication", "auth_type", "auth_pass"],
+        "password" => vec!["authentication", "auth_type", "auth_pass", "differ in auth of"],
         "source" => vec!["unicast_src_ip", "mcast_src_ip"],
-        "unicast ttl" => vec!["unicast_ttl", "unicast_peer"],
+        "unicast ttl" => vec!["unicast_ttl", "unicast_peer", "@unicast_peer"],
         "virtual_mac" => vec!["use_vmac", "vmac_xmit_base"],
         "sync group" => vec!["group", "@group", "vrrp_sync_group"],
         "members" => vec!["group", "@group", "vrrp_sync_group"],
@@ -180,11 +181,13 @@ pub(crate) fn keywords(object: &str, property: &str) -> Vec<&'static str> {
         _ if starts("track file") => vec!["@track_file", "track_file", "weight"],
         _ if starts("track process") => vec!["@track_process", "track_process", "weight"],
         _ if starts("track bfd") => vec!["@track_bfd", "track_bfd"],
-        _ if starts("hook master") => vec!["notify_master", "script_user"],
-        _ if starts("hook backup") => vec!["notify_backup", "script_user"],
-        _ if starts("hook fault") => vec!["notify_fault", "script_user"],
-        _ if starts("hook stop") => vec!["notify_stop", "notify_deleted", "script_user"],
-        _ if starts("hook any") => vec!["notify", "script_user"],
+        _ if starts("hook master") => vec!["notify_master", "script_user", "differ in hooks master of"],
+        _ if starts("hook backup") => vec!["notify_backup", "script_user", "differ in hooks backup of"],
+        _ if starts("hook fault") => vec!["notify_fault", "script_user", "differ in hooks fault of"],
+        _ if starts("hook stop") => {
+            vec!["notify_stop", "notify_deleted", "script_user", "differ in hooks stop of"]
+        }
+        _ if starts("hook any") => vec!["notify", "script_user", "differ in hooks any of"],
         _ => vec![],
     }
 }

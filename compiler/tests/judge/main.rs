@@ -7,6 +7,7 @@
 //! `EVENKEEL_JUDGE_OUT=FILE` writes all differences to a file.
 #![allow(clippy::disallowed_methods, reason = "runs keepalived and reads what it writes")]
 
+mod compare;
 mod corpus;
 mod dump;
 mod dump_services;
@@ -49,15 +50,14 @@ struct Tally {
 }
 
 /// Judges files, on all threads.
-fn judge(files: &[File]) -> Tally {
-    let room = Room::open();
+fn judge(room: &Room, files: &[File]) -> Tally {
     let next = AtomicUsize::new(0);
     let tally = Mutex::new(Tally::default());
     std::thread::scope(|scope| {
         for _ in 0..THREADS {
             scope.spawn(|| {
                 while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    one(&room, file, &tally);
+                    one(room, file, &tally);
                 }
             });
         }
@@ -84,7 +84,7 @@ fn one(room: &Room, file: &File, tally: &Mutex<Tally>) {
     }
     let theirs = whole.then(|| dump::facts(&heard.dump, room));
     let start = Instant::now();
-    let ours = ours::understand(file);
+    let ours = ours::understand(file, room.version);
     let understanding = start.elapsed();
     let differences = verdict::judge(file, &heard, theirs.as_ref(), &ours);
     if let Some(folder) = std::env::var_os("EVENKEEL_JUDGE_KEEP") {
@@ -109,35 +109,17 @@ fn one(room: &Room, file: &File, tally: &Mutex<Tally>) {
     tally.differences.extend(differences);
 }
 
-/// Judges files and fails when the two understand any of them differently in a way that `known` does not
-/// list, or when what it lists is no longer so. `UPDATE=1` writes the list anew.
-fn assert_judged(what: &str, files: &[File], known: Option<&str>) {
+/// Judges files and fails when the two understand any of them differently.
+fn assert_judged(what: &str, files: &[File]) {
     let start = Instant::now();
-    let mut tally = judge(files);
+    let room = Room::open();
+    let tally = judge(&room, files);
     let whole = show(what, &tally, start.elapsed().as_secs_f64());
     if let Some(path) = std::env::var_os("EVENKEEL_JUDGE_OUT") {
-        let keys: BTreeSet<&str> =
-            tally.differences.iter().map(|difference| difference.key.as_str()).collect();
-        let keys: String = keys.iter().map(|key| format!("{key}\n")).collect();
-        std::fs::write(std::path::Path::new(&path).with_extension("keys"), keys).expect("written");
         std::fs::write(path, &whole).expect("written");
     }
     println!("{}", whole.lines().next().unwrap_or_default());
-    let found: BTreeSet<String> = tally.differences.iter().map(|difference| difference.key.clone()).collect();
-    let mut listed = BTreeSet::new();
-    if let Some(known) = known {
-        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/judge").join(known);
-        if std::env::var_os("UPDATE").is_some() {
-            let text: String = found.iter().map(|key| format!("{key}\n")).collect();
-            std::fs::write(&path, text).expect("written");
-        }
-        let text = std::fs::read_to_string(&path).expect("a list");
-        listed.extend(text.lines().map(ToOwned::to_owned));
-    }
-    tally.differences.retain(|difference| !listed.contains(&difference.key));
-    assert!(tally.differences.is_empty(), "{}", show(what, &tally, start.elapsed().as_secs_f64()));
-    let gone: Vec<&String> = listed.difference(&found).collect();
-    assert!(gone.is_empty(), "no longer so, take it from {known:?}: {gone:#?}");
+    assert!(tally.differences.is_empty(), "{whole}");
 }
 
 /// Like differences are one, with an example.
@@ -175,7 +157,7 @@ fn every_keyword_is_read_as_keepalived_reads_it() {
     if let Ok(only) = std::env::var("EVENKEEL_JUDGE_ONLY") {
         files.retain(|file| file.name.starts_with(&only));
     }
-    assert_judged("keywords", &files, Some("known.txt"));
+    assert_judged("keywords", &files);
 }
 
 /// How many files are generated.
@@ -185,10 +167,25 @@ const GENERATED: usize = 60;
 fn generated_files_are_read_as_keepalived_reads_them() {
     let given =
         std::env::var("EVENKEEL_SEED").ok().map(|seed| seed.parse().expect("EVENKEEL_SEED is a number"));
-    // Without a seed the same files each time: the list of known differences holds for them.
-    let (seed, known) = given.map_or((1, Some("known-generated.txt")), |seed| (seed, None));
+    // Without a seed the same files each time.
+    let seed = given.unwrap_or(1);
     println!("EVENKEEL_SEED={seed}");
-    assert_judged("generated", &corpus::generated(seed, GENERATED), known);
+    assert_judged("generated", &corpus::generated(seed, GENERATED));
+}
+
+/// Pairs of directors, included files, sequences and definitions: what no table of keywords has.
+#[test]
+fn clusters_are_read_as_keepalived_reads_them() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/judge/clusters");
+    let mut folders: Vec<_> =
+        std::fs::read_dir(root).expect("clusters").map(|entry| entry.expect("an entry").path()).collect();
+    folders.sort();
+    let of = |folder: &std::path::PathBuf| {
+        [ours::DIRECTOR, ours::SECOND].map(|director| File::of_cluster(folder, director))
+    };
+    let files: Vec<File> = folders.iter().flat_map(of).flatten().collect();
+    assert!(files.len() > 10, "the clusters have gone");
+    assert_judged("clusters", &files);
 }
 
 /// No keyword that the importer's table has is left out of the corpus.
@@ -205,28 +202,65 @@ fn every_keyword_of_the_importer_is_on_trial() {
 #[test]
 fn a_directory_of_configurations() {
     let given = std::env::var_os("EVENKEEL_JUDGE_DIR");
-    let known = given.is_none().then_some("known-cases.txt");
+    let own = given.is_none();
     let root = given.unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/tests/import").into());
+    let mut files = directory(std::path::Path::new(&root));
+    if own {
+        files.retain(|file| file.name.ends_with(".conf"));
+    }
+    assert!(!files.is_empty(), "no files");
+    assert_judged("directory", &files);
+}
+
+/// Every file below a directory.
+fn directory(root: &std::path::Path) -> Vec<File> {
     let mut paths: Vec<_> = Vec::new();
-    let mut folders = vec![std::path::PathBuf::from(&root)];
+    let mut folders = vec![root.to_path_buf()];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder).expect("a directory") {
             let path = entry.expect("an entry").path();
             if path.is_dir() { folders.push(path) } else { paths.push(path) }
         }
     }
-    if known.is_some() {
-        paths.retain(|path| path.extension().is_some_and(|extension| extension == "conf"));
-    }
     paths.sort();
-    let files: Vec<File> = paths
+    paths
         .iter()
         .map(|path| {
             let text = String::from_utf8_lossy(&std::fs::read(path).expect("readable")).into_owned();
-            let name = path.strip_prefix(&root).unwrap_or(path).display().to_string();
+            let name = path.strip_prefix(root).unwrap_or(path).display().to_string();
             File::new(name, "", file::with_programs(&text).into_bytes())
         })
-        .collect();
-    assert!(!files.is_empty(), "no files");
-    assert_judged("directory", &files, known);
+        .collect()
+}
+
+/// Files by which keepalived is compared with itself.
+const SAME_FILES: usize = 24;
+
+/// What two versions of keepalived understand differently: `EVENKEEL_JUDGE_OTHER=PATH` (built with `LDFLAGS=-rdynamic`) is compared with
+/// Debian's, on the whole corpus, or on `EVENKEEL_JUDGE_DIR`. The importer's table of versions is made of what it prints. Without one
+/// Debian's is compared with itself, which differs in nothing.
+#[test]
+fn two_versions_of_keepalived() {
+    let other = std::env::var_os("EVENKEEL_JUDGE_OTHER");
+    let start = Instant::now();
+    let older = Room::open();
+    let Some(other) = other else {
+        let files = corpus::generated(1, SAME_FILES);
+        let tally = compare::compare(&files, &older, &Room::open());
+        let shown = show("keepalived against itself", &tally, start.elapsed().as_secs_f64());
+        assert!(tally.differences.is_empty() && tally.files > 0, "{shown}");
+        return;
+    };
+    let newer = Room::of(other.into());
+    let files = match std::env::var_os("EVENKEEL_JUDGE_DIR") {
+        Some(root) => directory(std::path::Path::new(&root)),
+        None => corpus::keywords(),
+    };
+    let tally = compare::compare(&files, &older, &newer);
+    let what = format!("{} against {}", older.version, newer.version);
+    let shown = show(&what, &tally, start.elapsed().as_secs_f64());
+    match std::env::var_os("EVENKEEL_JUDGE_OUT") {
+        Some(path) => std::fs::write(path, shown).expect("written"),
+        None => println!("{shown}"),
+    }
 }

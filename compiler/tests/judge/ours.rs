@@ -1,10 +1,12 @@
 //! What `evenkeel import` has understood, as facts: from the plan of the director where the cluster file
 //! compiles, and from the cluster file itself, which also has what no plan can hold yet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
 
-use evenkeel::import::{Director, Fate, FilesInMemory, Import, Request, import};
+use evenkeel::import::versions::Version;
+use evenkeel::import::{Director, Fate, FilesInMemory, Import, Request, Spot, import};
 use evenkeel::{Compilation, Severity, SourceFile, compile, emit};
 use toml::{Table, Value};
 
@@ -12,8 +14,11 @@ use super::facts::Facts;
 use super::file::{File, Line};
 use super::ours_cluster::{from_cluster, list, or, socket, span, text, tracks, watched, word};
 
-/// The only director.
+/// The director, where there is one alone.
 pub(crate) const DIRECTOR: &str = "dir1";
+
+/// The second of a pair.
+pub(crate) const SECOND: &str = "dir2";
 
 /// What the report says of one line.
 #[derive(Debug, Clone)]
@@ -25,6 +30,7 @@ pub(crate) struct Entry {
     pub(crate) text: String,
 }
 
+#[derive(Default)]
 pub(crate) struct Ours {
     pub(crate) facts: Facts,
     pub(crate) entries: Vec<Entry>,
@@ -49,8 +55,8 @@ const ADDRESSES: [(&str, &str); 6] = [
 const SUBNETS: [&str; 6] =
     ["192.0.2.0/24", "2001:db8::/64", "198.51.100.0/24", "2001:db8:1::/64", "203.0.113.0/24", "10.0.0.0/24"];
 
-/// Imports a file.
-pub(crate) fn understand(file: &File) -> Ours {
+/// Imports a file for a version of keepalived.
+pub(crate) fn understand(file: &File, keepalived: Version) -> Ours {
     let path =
         if file.path.as_os_str().is_empty() { "/k.conf".to_owned() } else { file.path.display().to_string() };
     let known = file.interfaces();
@@ -61,26 +67,47 @@ pub(crate) fn understand(file: &File) -> Ours {
         .collect();
     let strange = known.iter().filter(|name| ADDRESSES.iter().all(|(interface, _)| interface != name));
     addresses.extend(strange.filter_map(|name| Some((Some(name.clone()), beside(file, name)?))));
-    let director =
-        Director { name: DIRECTOR.to_owned(), path: path.clone(), id: DIRECTOR.to_owned(), addresses };
+    let mut files = BTreeMap::from([(path.clone(), file.bytes.clone())]);
+    for included in file.included.iter().chain(&file.other) {
+        files.insert(included.display().to_string(), std::fs::read(included).expect("readable"));
+    }
+    let director = |name: &str, path: String, addresses: Vec<(Option<String>, IpAddr)>| Director {
+        name: name.to_owned(),
+        path,
+        id: name.to_owned(),
+        addresses,
+    };
+    let mut directors = vec![director(DIRECTOR, path.clone(), addresses.clone())];
+    if file.other.is_some() || file.director != DIRECTOR {
+        let paths = [Some(&file.path), file.other.as_ref()].into_iter().flatten();
+        let both = [DIRECTOR, SECOND]
+            .into_iter()
+            .zip([addresses.clone(), addresses.into_iter().map(next).collect()]);
+        let of = |name: &str| {
+            paths.clone().find(|path| path.file_stem().is_some_and(|stem| stem == name)).expect("a file each")
+        };
+        directors =
+            both.map(|(name, addresses)| director(name, of(name).display().to_string(), addresses)).collect();
+    }
     let request = Request {
         name: "judged".to_owned(),
-        directors: vec![director],
+        directors,
         subnets: SUBNETS.iter().map(|subnet| subnet.parse().expect("a network")).collect(),
         output: "cluster.toml".to_owned(),
+        keepalived,
         ..Request::default()
     };
-    let done = import(&request, &FilesInMemory([(path, file.bytes.clone())].into())).expect("readable");
+    let done = import(&request, &FilesInMemory(files)).expect("readable");
     let text = done.cluster.text().to_owned();
     let mut document: Table = text.parse().expect("TOML");
     let mut facts = Facts::default();
-    from_cluster(&mut facts, &document);
-    let entries = entries(&done);
+    from_cluster(&mut facts, &document, file.director);
+    let entries = entries(file, &done);
     let foreign = done.lines.is_empty() && !done.findings.is_empty();
     let (compilation, left_out) = leave_out(&mut document, done.compilation, &done.cluster);
     let plan = compilation
         .cluster
-        .and_then(|cluster| emit(&cluster).into_iter().find(|plan| plan.host.to_string() == DIRECTOR));
+        .and_then(|cluster| emit(&cluster).into_iter().find(|plan| plan.host.to_string() == file.director));
     let planned = plan.is_some();
     if let Some(plan) = plan {
         from_plan(&mut facts, &plan.text.parse().expect("TOML"));
@@ -111,21 +138,39 @@ fn beside(file: &File, interface: &str) -> Option<IpAddr> {
     })
 }
 
-fn entries(done: &Import) -> Vec<Entry> {
+/// The address of the second director where that of the first is this.
+fn next((interface, address): (Option<String>, IpAddr)) -> (Option<String>, IpAddr) {
+    let address = match address {
+        IpAddr::V4(address) => Ipv4Addr::from_bits(address.to_bits() + 1).into(),
+        IpAddr::V6(address) => std::net::Ipv6Addr::from_bits(address.to_bits() + 1).into(),
+    };
+    (interface, address)
+}
+
+fn entries(file: &File, done: &Import) -> Vec<Entry> {
     let mut entries = Vec::new();
+    // Lines of the other director are no matter of this one.
+    let number = |spot: Spot| {
+        let source = done.sources.get(spot.file)?;
+        let main = Path::new(&source.path) == file.path || file.path.as_os_str().is_empty();
+        let base = if main { 0 } else { file.base(&source.path).filter(|base| *base > 0)? };
+        Some(base + spot.line)
+    };
     for line in &done.lines {
+        let Some(number) = number(line.spot) else { continue };
         let texts: Vec<&str> = line.reasons.iter().map(|reason| reason.text.as_str()).collect();
-        entries.push(Entry {
-            line: line.spot.line,
-            same: line.fate == Fate::Carried,
-            text: texts.join("; "),
-        });
+        entries.push(Entry { line: number, same: line.fate == Fate::Carried, text: texts.join("; ") });
     }
     for reason in &done.general {
         entries.push(Entry { line: 0, same: reason.fate == Fate::Carried, text: reason.text.clone() });
     }
+    // What is found wrong with a line that is called the same excuses nothing.
+    let same: BTreeSet<Spot> =
+        done.lines.iter().filter(|line| line.fate == Fate::Carried).map(|line| line.spot).collect();
     for finding in &done.findings {
-        entries.push(Entry { line: finding.spot.line, same: false, text: finding.message.clone() });
+        let Some(number) = number(finding.spot) else { continue };
+        let same = same.contains(&finding.spot);
+        entries.push(Entry { line: number, same, text: finding.message.clone() });
     }
     entries
 }
@@ -244,6 +289,13 @@ fn from_plan(facts: &mut Facts, plan: &Table) {
         facts.set(&object, "garp repeat", or(text(router, "garp_repeat"), ""));
         facts.set(&object, "garp delay", or(span(router, "garp_delay"), ""));
         let own = or(text(router, "interface"), "");
+        if let Some(unicast) = router.get("unicast").and_then(Value::as_table) {
+            let least = text(unicast, "min_ttl").filter(|least| least != "0");
+            let shown = least.map(|least| format!("min_ttl {least} max_ttl 255")).unwrap_or_default();
+            for peer in list(unicast, "peers").map(word) {
+                facts.set(&object, format!("peer {peer}"), &*shown);
+            }
+        }
         for (key, property) in [("vips", "vip"), ("unadvertised_vips", "excluded")] {
             for cidr in list(router, key).map(word) {
                 let (address, prefix) = cidr.split_once('/').unwrap_or((&cidr, ""));

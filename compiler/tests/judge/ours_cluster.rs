@@ -7,7 +7,6 @@ use toml::{Table, Value};
 use super::dump::whole_network;
 use super::dump_services::numbers;
 use super::facts::{Facts, program, seconds};
-use super::ours::DIRECTOR;
 
 pub(crate) fn table<'a>(of: &'a Table, key: &str) -> impl Iterator<Item = (&'a String, &'a Table)> {
     of.get(key)
@@ -80,13 +79,17 @@ pub(crate) fn tracks(facts: &mut Facts, object: &str, of: &Table, kinds: &BTreeM
     }
 }
 
-pub(crate) fn from_cluster(facts: &mut Facts, document: &Table) {
+pub(crate) fn from_cluster(facts: &mut Facts, document: &Table, director: &str) {
     let mut kinds = BTreeMap::new();
     for (name, tracker) in table(document, "trackers") {
         kinds.insert(name.clone(), watched(facts, name, tracker, text(tracker, "initially")));
     }
-    for (name, router) in table(document, "virtual_routers") {
-        cluster_router(facts, name, router, &kinds);
+    let of_others = |router: &Table| {
+        let mut directors = list(router, "directors").map(word).peekable();
+        directors.peek().is_some() && !directors.any(|name| name == director)
+    };
+    for (name, router) in table(document, "virtual_routers").filter(|(_, router)| !of_others(router)) {
+        cluster_router(facts, name, router, &kinds, director);
     }
     for (name, group) in table(document, "sync_groups") {
         let mut members: Vec<String> = list(group, "virtual_routers").map(word).collect();
@@ -165,9 +168,10 @@ pub(crate) fn cluster_router(
     name: &str,
     router: &Table,
     kinds: &BTreeMap<String, String>,
+    director: &str,
 ) {
     let object = format!("router {name}");
-    let priority = router.get("priorities").and_then(|table| table.get(DIRECTOR)).map(word);
+    let priority = router.get("priorities").and_then(|table| table.get(director)).map(word);
     facts.set(&object, "version", or(text(router, "version"), "3"));
     facts.set(&object, "vrid", or(text(router, "vrid"), ""));
     facts.set(&object, "priority", or(priority, "100"));

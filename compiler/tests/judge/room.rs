@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 
+use evenkeel::import::versions::Version;
+
 use super::file::File;
 
 /// What is missing when the room cannot be made.
@@ -31,6 +33,8 @@ pub(crate) struct Room {
     holder: Child,
     folder: tempfile::TempDir,
     keepalived: PathBuf,
+    /// What keepalived it is.
+    pub(crate) version: Version,
     /// Interfaces that are there.
     interfaces: Mutex<BTreeSet<String>>,
     /// Users that are there.
@@ -40,8 +44,12 @@ pub(crate) struct Room {
 impl Room {
     /// Opens a room for the keepalived that `EVENKEEL_JUDGE_KEEPALIVED` names, Debian's without it.
     pub(crate) fn open() -> Self {
-        let keepalived = std::env::var_os("EVENKEEL_JUDGE_KEEPALIVED")
-            .map_or_else(|| PathBuf::from("/usr/sbin/keepalived"), PathBuf::from);
+        let given = std::env::var_os("EVENKEEL_JUDGE_KEEPALIVED");
+        Self::of(given.map_or_else(|| PathBuf::from("/usr/sbin/keepalived"), PathBuf::from))
+    }
+
+    /// Opens a room for a keepalived.
+    pub(crate) fn of(keepalived: PathBuf) -> Self {
         assert!(keepalived.exists(), "no {}: {NEEDS}", keepalived.display());
         let folder = tempfile::tempdir().expect("a folder");
         build(folder.path());
@@ -59,6 +67,7 @@ impl Room {
         let room = Self {
             holder,
             folder,
+            version: version_of(&keepalived),
             keepalived,
             interfaces: Mutex::new(BTreeSet::from(["lo".to_owned()])),
             users: Mutex::new(BTreeSet::new()),
@@ -140,7 +149,7 @@ impl Room {
             .inside("prlimit")
             .arg(format!("--cpu={PROCESSOR_SECONDS}"))
             .arg(&self.keepalived)
-            .args(["--config-test", "--dont-fork", "--log-console", "--config-id", super::ours::DIRECTOR])
+            .args(["--config-test", "--dont-fork", "--log-console", "--config-id", file.director])
             .arg("--use-file")
             .arg(&path)
             .env("LD_PRELOAD", self.folder.path().join("dump.so"))
@@ -169,6 +178,14 @@ impl Drop for Room {
         drop(self.holder.stdin.take());
         let _ = self.holder.wait();
     }
+}
+
+/// The version of a keepalived.
+fn version_of(keepalived: &Path) -> Version {
+    let output = Command::new(keepalived).arg("--version").output().expect("keepalived runs");
+    let text = String::from_utf8_lossy(&output.stderr);
+    let version = text.split_whitespace().find_map(|word| word.strip_prefix('v')?.parse().ok());
+    version.unwrap_or_else(|| panic!("{} says no version: {text}", keepalived.display()))
 }
 
 /// Builds the library from `dump.c`.

@@ -36,21 +36,6 @@ pub(crate) const HOST: [(&str, &str); 31] = [
     ("Unknown include_check type 'match'", "a word of its manual that 2.2.7 rejects"),
 ];
 
-/// Keywords that are younger than keepalived 2.2.7, which knows none of them: import reads for the keepalived
-/// that has them.
-pub(crate) const YOUNGER: [&str; 6] = [
-    "tls_compliant",
-    "use_symlink_paths",
-    "v3_checksum_as_v2",
-    "iproute_usr_dir",
-    "iproute_etc_dir",
-    "unicast_fault_no_peer",
-];
-
-/// A block that is younger, too: its end is that of the block around it to who does not know it, and the rest
-/// of that is lost.
-pub(crate) const YOUNGER_BLOCK: &str = "auth_hmac";
-
 /// Keywords of which one counts in a block.
 pub(crate) const SINGLE: [&str; 52] = [
     "state",

@@ -13,7 +13,7 @@ use super::file::{File, Line};
 use super::governs::keywords;
 use super::ours::{Entry, Ours};
 use super::room::Heard;
-use super::tables::{HOST, SINGLE, YOUNGER, YOUNGER_BLOCK};
+use super::tables::{HOST, SINGLE};
 
 /// What was found wrong with one file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,10 +21,8 @@ pub(crate) struct Difference {
     pub(crate) file: String,
     /// 0 where no line is to blame.
     pub(crate) line: usize,
-    /// Without names and numbers of the file, so that like ones can be counted.
+    /// With the keyword, and without names and numbers of the file, so that like ones can be counted.
     pub(crate) kind: String,
-    /// The kind and the keyword: what a list of known differences has.
-    pub(crate) key: String,
     pub(crate) what: String,
 }
 
@@ -36,14 +34,11 @@ pub(crate) fn judge(file: &File, heard: &Heard, theirs: Option<&Facts>, ours: &O
             || words.contains("Unable to access")
             || words.contains("Failed to set uid/gid for")
     });
-    let unknown_block = format!("Unknown keyword '{YOUNGER_BLOCK}'");
-    let block_unknown = heard.words.iter().any(|words| words.contains(&unknown_block));
     if ours.foreign {
         return Vec::new();
     }
     let ports_reset = heard.words.iter().any(|words| words.contains("ports don't match - resetting"));
-    let court =
-        Court { file, ours, programs_missing, ports_reset, block_unknown, effects: effects(&ours.entries) };
+    let court = Court { file, ours, programs_missing, ports_reset, effects: effects(&ours.entries) };
     let mut out = Vec::new();
     court.words(heard, &mut out);
     if let Some(theirs) = theirs {
@@ -54,6 +49,24 @@ pub(crate) fn judge(file: &File, heard: &Heard, theirs: Option<&Facts>, ours: &O
     out.sort();
     out.dedup();
     out
+}
+
+/// The number of the first line that governs a property, 0 where none does.
+pub(crate) fn governing(file: &File, object: &str, property: &str) -> usize {
+    let ours = Ours::default();
+    let court =
+        Court { file, ours: &ours, programs_missing: false, ports_reset: false, effects: BTreeMap::new() };
+    court.governing(object, property).first().map_or(0, |line| line.number)
+}
+
+/// The keyword of a line; the keyword of the block around it, where its own words are values.
+pub(crate) fn keyword_of(file: &File, number: usize) -> &str {
+    let at = file.lines.iter().find(|line| line.number == number);
+    at.map_or("", |line| {
+        let values =
+            line.blocks.iter().rev().find(|block| VALUES.contains(&block.first().map_or("", String::as_str)));
+        values.and_then(|block| block.first()).map_or(line.keyword(), String::as_str)
+    })
 }
 
 /// What the report says has an effect, by line.
@@ -72,26 +85,14 @@ struct Court<'a> {
     programs_missing: bool,
     /// Whether it has given real servers the port of their virtual server.
     ports_reset: bool,
-    /// Whether it does not know the younger block.
-    block_unknown: bool,
     effects: BTreeMap<usize, Vec<&'a str>>,
 }
 
 impl Court<'_> {
     fn difference(&self, line: usize, kind: impl Into<String>, what: impl Into<String>) -> Difference {
         let kind = kind.into();
-        let at = self.file.lines.iter().find(|known| known.number == line);
-        let keyword = at.map_or("", |line| {
-            // The words of such a block's lines are values.
-            let values = line
-                .blocks
-                .iter()
-                .rev()
-                .find(|block| VALUES.contains(&block.first().map_or("", String::as_str)));
-            values.and_then(|block| block.first()).map_or(line.keyword(), String::as_str)
-        });
-        let key = format!("{kind} @ {}", keyword.replace('\u{a0}', "~"));
-        Difference { file: self.file.name.clone(), line, kind, key, what: what.into() }
+        let kind = format!("{kind} @ {}", keyword_of(self.file, line).replace('\u{a0}', "~"));
+        Difference { file: self.file.name.clone(), line, kind, what: what.into() }
     }
 
     fn has_effect(&self, line: &Line) -> bool {
@@ -103,12 +104,7 @@ impl Court<'_> {
             if HOST.iter().any(|(part, _)| words.contains(part)) {
                 continue;
             }
-            let (number, said) = numbered(words);
-            if YOUNGER.iter().any(|keyword| said == format!("Unknown keyword '{keyword}'"))
-                || number.is_some_and(|number| self.is_lost(number))
-            {
-                continue;
-            }
+            let (number, said) = numbered(self.file, words);
             if let Some(number) = number {
                 // A brace on a line of its own is of the statement before it.
                 let stated = self.file.lines.iter().rev().find(|line| line.number <= number);
@@ -150,16 +146,6 @@ impl Court<'_> {
         }
     }
 
-    /// Whether a line comes after a block that keepalived does not know, within the same object.
-    fn is_lost(&self, number: usize) -> bool {
-        let last = self.file.lines.iter().rev().find(|line| line.number <= number);
-        self.block_unknown && last.is_some_and(|last| self.lost_object(last.object()))
-    }
-
-    fn lost_object(&self, object: &[String]) -> bool {
-        self.file.lines.iter().any(|line| line.keyword() == YOUNGER_BLOCK && line.object() == object)
-    }
-
     /// The lines that words without a number are about: those of the objects that they name, or all.
     fn about(&self, said: &str) -> Vec<&Line> {
         let names: BTreeSet<&str> = said
@@ -187,13 +173,6 @@ impl Court<'_> {
         };
         let objects: BTreeSet<&String> = theirs.0.keys().chain(self.ours.facts.0.keys()).collect();
         for object in objects {
-            let named: Vec<String> = object.split(' ').map(ToOwned::to_owned).collect();
-            if self.block_unknown
-                && named[0] == "router"
-                && self.lost_object(&["vrrp_instance".to_owned(), named[1..].join(" ")])
-            {
-                continue;
-            }
             let watched = ["script ", "process ", "file "].iter().any(|kind| object.starts_with(kind));
             if watched && !tracked(object) {
                 continue;
@@ -494,15 +473,18 @@ const VALUES: [&str; 14] = [
 ];
 
 /// The number of the line that words are about, and the words.
-fn numbered(words: &str) -> (Option<usize>, &str) {
+pub(crate) fn numbered<'a>(file: &File, words: &'a str) -> (Option<usize>, &'a str) {
     let inner = words.strip_prefix('(').and_then(|rest| rest.split_once(") "));
     let Some((place, said)) = inner else { return (None, words) };
-    let number = place.rsplit_once("Line ").and_then(|(_, number)| number.trim().parse().ok());
+    let number = place.rsplit_once("Line ").and_then(|(path, number)| {
+        let number: usize = number.trim().parse().ok()?;
+        Some(file.base(path.trim_end_matches(": "))? + number)
+    });
     if number.is_some() { (number, said) } else { (None, words) }
 }
 
 /// Words without the names and numbers in them.
-fn alike(text: &str) -> String {
+pub(crate) fn alike(text: &str) -> String {
     let mut out = String::new();
     for word in text.split(' ') {
         let named = word.chars().any(|char| char.is_ascii_digit())

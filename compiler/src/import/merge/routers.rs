@@ -328,8 +328,11 @@ impl Merger<'_> {
                     continue;
                 }
                 if !used.contains(&name) {
-                    let why = "nothing tracks it, so keepalived does not look at it either";
-                    self.notes.dropped(tracker.spot, Fate::Carried, why);
+                    // An interface has no block of its own: the line that names it says what becomes of it.
+                    if tracker.draft.get("type") != Some(&json!("interface")) {
+                        let why = "nothing tracks it, so keepalived does not look at it either";
+                        self.notes.dropped(tracker.spot, Fate::Carried, why);
+                    }
                     self.merged.names.remove(&Owner::Tracker(director, index));
                     continue;
                 }

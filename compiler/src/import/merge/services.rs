@@ -25,6 +25,9 @@ struct ServicePart {
     link: Option<usize>,
 }
 
+/// Of checks that differ from the first.
+const NOT_THESE: &str = "the checks of the service's first real server were taken, and not these";
+
 impl Merger<'_> {
     pub(super) fn services(&mut self) {
         let mut order: Vec<Key> = Vec::new();
@@ -321,8 +324,16 @@ impl Merger<'_> {
             );
             for real in all.iter().flat_map(|service| &service.reals).filter(|real| plain(real) != checks) {
                 for check in &real.checks {
-                    let why = "the checks of the service's first real server were taken, and not these";
-                    self.notes.dropped(check.spot, Fate::NotCarried, why);
+                    self.notes.dropped(check.spot, Fate::NotCarried, NOT_THESE);
+                }
+                for time in &real.times {
+                    self.notes.dropped(*time, Fate::NotCarried, NOT_THESE);
+                }
+            }
+            for service in all.iter().filter(|service| service.reals.iter().all(|real| plain(real) != checks))
+            {
+                for time in &service.times {
+                    self.notes.dropped(*time, Fate::NotCarried, NOT_THESE);
                 }
             }
         }

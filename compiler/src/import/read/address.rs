@@ -10,6 +10,7 @@ use super::super::model::{Instance, Vip};
 use super::super::notes::{Fate, Finding, Item, Owner};
 use super::super::source::Spot;
 use super::super::tree::Statement;
+use super::super::versions;
 use super::instance::Said;
 use super::ip::{exact, network, network_text};
 use super::values::leading_number;
@@ -34,8 +35,12 @@ impl Reader<'_> {
         said: &mut Said,
     ) {
         let own = instance.interface.as_ref().map(|at| at.value.clone());
-        let mut before: BTreeMap<IpAddr, Spot> =
-            instance.vips.iter().chain(&instance.excluded).map(|vip| (vip.address, vip.spot)).collect();
+        let mut before: BTreeMap<IpAddr, (Option<u8>, Spot)> = instance
+            .vips
+            .iter()
+            .chain(&instance.excluded)
+            .map(|vip| (vip.address, (vip.prefix, vip.spot)))
+            .collect();
         for line in block.inside() {
             let key = if excluded { "unadvertised_vips" } else { "vips" };
             let Some(mut vip) = self.vip(line, owner, key) else { continue };
@@ -44,21 +49,32 @@ impl Reader<'_> {
                 self.bad_word(line, Some(line.keyword()), message, "keepalived ignores it");
                 continue;
             }
-            if let Some(first) = before.get(&vip.address).copied() {
-                let why = if excluded {
+            if let Some((prefix, first)) = before.get(&vip.address).copied() {
+                let once = self.newer(&versions::DOUBLE_VIP, line.spot);
+                let why = if once {
+                    "it is listed twice, and keepalived ignores the second"
+                } else if excluded && prefix == vip.prefix {
                     "it is listed twice: once is enough"
+                } else if excluded {
+                    "it is listed twice, with two prefix lengths: keepalived adds both, here the first counts"
                 } else {
                     "it is listed twice, and keepalived advertises it twice: up to 2.3.2 it rejects \
                     advertisements \
                      with another number of VIPs, so take it out on all directors first"
                 };
-                self.instead(if excluded { Fate::Carried } else { Fate::Decide }, why);
+                let fate = match once {
+                    true => Fate::NotCarried,
+                    false if excluded && prefix == vip.prefix && self.is_as_written() => Fate::Carried,
+                    false if excluded => Fate::NotCarried,
+                    false => Fate::Decide,
+                };
+                self.instead(fate, why);
                 let message = format!("{} is listed twice", vip.address);
                 let finding = Finding::new(&codes::IMPORT_DUPLICATE, line.spot, message, "left out");
                 self.notes.finding(finding.at(vip.address.to_string()).also(first, "first here"));
                 continue;
             }
-            before.insert(vip.address, line.spot);
+            before.insert(vip.address, (vip.prefix, line.spot));
             if vip.interface.is_some() && vip.interface == own {
                 vip.interface = None;
             }
@@ -104,6 +120,13 @@ impl Reader<'_> {
                 let finding =
                     Finding::new(&codes::IMPORT_UNKNOWN, line.spot, message, "keepalived ignores the word");
                 self.notes.finding(finding.at(option));
+                if self.is_as_written() {
+                    let why = format!(
+                        "`{}` is no option of an address: keepalived ignores the word",
+                        shorten(option)
+                    );
+                    self.instead(Fate::Changed, why);
+                }
                 continue;
             };
             let value = if ALONE.contains(&option) { None } else { rest.next() };

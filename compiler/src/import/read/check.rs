@@ -9,7 +9,8 @@ use super::super::model::At;
 use super::super::notes::{Fate, Finding, Item, Owner};
 use super::super::source::Spot;
 use super::super::tree::Statement;
-use super::values::{CONNECT_TIME, Reading, SOME_TIME, span};
+use super::super::versions;
+use super::values::{CONNECT_TIME, Reading, SOME_TIME, leading_number, span};
 use super::{Reader, shorten};
 use crate::codes;
 
@@ -61,6 +62,12 @@ const STATUS: std::ops::RangeInclusive<u16> = 100..=599;
 type Connection = Map<String, Value>;
 
 impl Reader<'_> {
+    /// The lines of notes.
+    pub(super) fn spots(&self, notes: &[usize]) -> Vec<Spot> {
+        let items = notes.iter().filter_map(|note| self.notes.items.get(*note));
+        items.filter_map(|(_, item)| item.spots.first().copied()).collect()
+    }
+
     /// Takes a statement that is one of the times; whether it was.
     pub(super) fn time(&mut self, statement: &Statement, times: &mut Times, place: Place) -> bool {
         let ignored = "keepalived ignores the line";
@@ -163,14 +170,19 @@ impl Reader<'_> {
         let mut urls = Vec::new();
         let mut hosts: Vec<Connection> = Vec::new();
         let mut connection = Connection::new();
+        // Whether the check says anything of its own connection: then it is one beside those of its hosts.
+        let mut own_connection = false;
         let mut program: Option<(Vec<String>, usize)> = None;
         for statement in block.inside() {
             if statement.keyword() == OLD_RETRY && level.block(OLD_RETRY).is_none() {
                 self.unknown_retry(statement, block.keyword(), owner, &mut times);
             }
-            if self.known_in(level.tables(), block.keyword(), statement, owner).is_none()
-                || self.time(statement, &mut times, Place::Check)
-            {
+            if self.known_in(level.tables(), block.keyword(), statement, owner).is_none() {
+                continue;
+            }
+            let timed = self.time(statement, &mut times, Place::Check);
+            own_connection |= self.connects(statement);
+            if timed {
                 continue;
             }
             match statement.keyword() {
@@ -210,12 +222,16 @@ impl Reader<'_> {
             check.extend(user.map(|user| ("user".to_owned(), json!(user))));
         }
         self.times_of(kind, &times, of, &mut check);
-        if !hosts.is_empty() {
-            let why = "keepalived 2.2.7 gives what is in `host` a time of 0, whatever the check says: \
+        if !hosts.is_empty() && !self.newer(&versions::SMTP_HOST, spot) {
+            let why = "keepalived gives what is in `host` a time of 0, whatever the check says: \
                        here that of the check holds for its hosts, too";
             self.notes.say(Fate::Changed, vec![spot], "the time of a check's hosts", why);
         }
-        self.connections(kind, spot, check, connection, hosts, of)
+        let mut places = hosts;
+        if places.is_empty() || own_connection {
+            places.insert(0, connection);
+        }
+        self.connections(kind, spot, check, places, of)
             .into_iter()
             .flat_map(|check| {
                 let whole = |url: Map<String, Value>| {
@@ -289,12 +305,9 @@ impl Reader<'_> {
         kind: &str,
         spot: Spot,
         check: Map<String, Value>,
-        own: Connection,
-        hosts: Vec<Connection>,
+        places: Vec<Connection>,
         of: Of,
     ) -> Vec<Map<String, Value>> {
-        let mut places = if hosts.is_empty() || !own.is_empty() { vec![own] } else { Vec::new() };
-        places.extend(hosts);
         let connects = !matches!(kind, "script" | "file" | "ping");
         if connects && of.port.is_none() && places.iter().any(|place| !place.contains_key("port")) {
             let why = "the real server has no port, so that keepalived's check asks for port 0 and fails; \
@@ -313,11 +326,29 @@ impl Reader<'_> {
         places.into_iter().map(whole).collect()
     }
 
+    /// Whether the statement that was read gives a check a connection of its own: one whose value keepalived ignores does not.
+    fn connects(&self, statement: &Statement) -> bool {
+        let number = || statement.value().and_then(|text| leading_number(text).0);
+        match statement.keyword() {
+            "bind_port" => number().is_some_and(|port| (1..=65_535).contains(&port)),
+            "fwmark" => number().is_some_and(|mark| mark > 0 && u32::try_from(mark).is_ok()),
+            keyword => {
+                let told = self.notes.items.get(self.note);
+                CONNECTION.find(keyword).is_some()
+                    && told.is_some_and(|(_, item)| item.fate != Fate::NotCarried)
+            }
+        }
+    }
+
     /// Where a check connects to, and from.
     fn connection(&mut self, statement: &Statement, check: &mut Connection, real: IpAddr) -> bool {
         match statement.keyword() {
             "connect_ip" => {
-                if let Some(address) = self.address(statement) {
+                let address = self.address(statement);
+                if address.is_none() && statement.value().is_some() {
+                    self.newer(&versions::CONNECT_NOWHERE, statement.spot);
+                }
+                if let Some(address) = address {
                     self.says("connect_ip");
                     if address == real {
                         check.remove("address");
@@ -396,7 +427,10 @@ impl Reader<'_> {
                 let hex: String = statement.values().map(pairs).collect();
                 let good =
                     !hex.is_empty() && hex.len() <= 1024 && hex.bytes().all(|byte| byte.is_ascii_hexdigit());
-                if good {
+                if good && self.ends_with_ff(&hex, statement) {
+                    let taken = "keepalived does not understand it and sends nothing; left out";
+                    self.bad(statement, "a payload whose last byte is ff".to_owned(), taken);
+                } else if good {
                     self.says("payload");
                     set("payload", Some(json!(hex)));
                 } else {
@@ -404,6 +438,11 @@ impl Reader<'_> {
                 }
             }
             "require_reply" => {
+                let hex: String = statement.values().map(pairs).collect();
+                if !hex.is_empty() && self.ends_with_ff(&hex, statement) {
+                    let taken = "keepalived does not understand it, and any answer will do";
+                    self.bad(statement, "an answer whose last byte is ff".to_owned(), taken);
+                }
                 if statement.value().is_none() {
                     self.instead(Fate::Carried, "any answer will do, as in keepalived");
                 }
@@ -458,6 +497,12 @@ impl Reader<'_> {
         }
     }
 
+    /// Whether keepalived takes the end of bytes for a mistake.
+    fn ends_with_ff(&mut self, hex: &str, statement: &Statement) -> bool {
+        let ends = hex.len() >= 2 && hex.ends_with(['f', 'F']) && hex[..hex.len() - 1].ends_with(['f', 'F']);
+        ends && !self.newer(&versions::HEX_END, statement.spot)
+    }
+
     fn url(&mut self, block: &Statement, owner: Owner) -> Option<Map<String, Value>> {
         let outer = std::mem::take(&mut self.spoken);
         let mark = self.notes.items.len();
@@ -470,7 +515,7 @@ impl Reader<'_> {
             let (thing, key, value) = match statement.keyword() {
                 "path" => ("path", "path", self.word(statement)),
                 "virtualhost" => ("virtualhost", "host", self.word(statement)),
-                "regex" => ("regex", "body", self.regex(statement)),
+                "regex" => ("regex", "body", self.expression(statement)),
                 "status_code" => {
                     codes.extend(self.status(statement));
                     continue;
@@ -488,22 +533,10 @@ impl Reader<'_> {
         self.spoken = outer;
         if !url.contains_key("path") {
             self.missing(block.spot, "a `url` without `path`", "keepalived ignores it");
-            self.leave_out(mark, "keepalived ignores a `url` without `path`");
+            self.leave_out(mark.saturating_sub(1), "keepalived ignores a `url` without `path`");
             return None;
         }
         Some(url)
-    }
-
-    /// A regular expression is one word, with the quotes and escapes of a shell.
-    fn regex(&mut self, statement: &Statement) -> Option<String> {
-        match statement.arguments().as_deref() {
-            Some([_, pattern]) => Some(pattern.clone()),
-            _ => {
-                let message = "a regular expression is one word: quote it".to_owned();
-                self.bad(statement, message, "keepalived ignores the line");
-                None
-            }
-        }
     }
 
     /// Status codes, which add up.

@@ -8,6 +8,7 @@ use super::super::keywords::{GARP_GROUP, GLOBAL_DEFS};
 use super::super::model::Draft;
 use super::super::notes::{Fate, Finding, Owner};
 use super::super::tree::Statement;
+use super::super::versions;
 use super::values::{MICROS_IN_U32, Reading, span};
 use super::{Reader, shorten};
 use crate::codes;
@@ -66,7 +67,21 @@ impl Reader<'_> {
             "vrrp_mcast_group6" if statement.value() == Some("ff02::12") => {
                 self.instead(Fate::Carried, "the default")
             }
-            "vrrp_strict" => self.strict = self.always_on(statement),
+            "vrrp_strict" => {
+                let switched = statement.value().is_some() && self.newer(&versions::GLOBAL_SWITCH, spot);
+                self.strict = if switched {
+                    let on = self.switch(statement);
+                    if on == Some(false) {
+                        self.instead(Fate::Carried, "the default");
+                    }
+                    on.unwrap_or(self.strict)
+                } else {
+                    self.always_on(statement)
+                };
+            }
+            "vrrp_skip_check_adv_addr" if statement.value().is_some() => {
+                self.newer(&versions::GLOBAL_SWITCH, spot);
+            }
             _ => {}
         }
     }
@@ -217,6 +232,7 @@ impl Reader<'_> {
     /// A pause between announcements, for the interfaces that are listed. The first group of an interface
     /// counts.
     pub(super) fn garp_group(&mut self, block: &Statement) {
+        let mark = self.notes.items.len();
         let (mut arp, mut neighbour) = (None, None);
         let mut interfaces = Vec::new();
         for statement in block.inside() {
@@ -226,14 +242,19 @@ impl Reader<'_> {
             let range = 0..=u64::from(i32::MAX.unsigned_abs());
             match statement.keyword() {
                 key @ ("garp_interval" | "gna_interval") => {
-                    let Some(millis) = self.millis(statement, range, "keepalived ignores the line") else {
+                    let pause = self.millis(statement, range, "keepalived takes 0: no pause");
+                    if statement.value().is_none() {
                         continue;
-                    };
+                    }
+                    // A wrong one makes a group, too, whose pause is none.
+                    let millis = pause.unwrap_or(0);
                     self.says(if key == "garp_interval" { "garp_interval" } else { "gna_interval" });
                     *if key == "garp_interval" { &mut arp } else { &mut neighbour } =
                         Some((millis, self.note));
                 }
-                "interface" => interfaces.extend(self.word(statement)),
+                "interface" => {
+                    interfaces.extend(self.word(statement).map(|interface| (interface, statement.spot)));
+                }
                 _ => {
                     for line in statement.inside() {
                         self.line_item(
@@ -242,7 +263,7 @@ impl Reader<'_> {
                             "interfaces",
                             Some("virtual_routers.*.garp.interval"),
                         );
-                        interfaces.extend(line.words.iter().cloned());
+                        interfaces.extend(line.words.iter().map(|interface| (interface.clone(), line.spot)));
                     }
                 }
             }
@@ -254,22 +275,22 @@ impl Reader<'_> {
             self.notes.instead_at(note, Fate::Changed, why);
         }
         let Some((pause, _)) = arp.or(neighbour) else {
+            self.leave_out(mark, "keepalived drops a `garp_group` without an interval");
             return self.missing(block.spot, "a `garp_group` without an interval", "keepalived drops it");
         };
-        for interface in interfaces {
+        for (interface, spot) in interfaces {
             match self.garp_groups.entry(interface) {
                 Entry::Occupied(known) => {
                     let message = format!("`{}` is in a `garp_group` already", shorten(known.key()));
-                    let finding = Finding::new(&codes::IMPORT_DUPLICATE, block.spot, message, "ignored");
-                    self.notes.finding(finding.at(known.key()));
+                    let finding = Finding::new(&codes::IMPORT_DUPLICATE, spot, message, "ignored");
+                    self.notes.finding(finding.at(known.key()).also(known.get().spot, "first here"));
                     let what = format!("`{}` in a second `garp_group`", shorten(known.key()));
                     let why = "keepalived keeps the first group of an interface and ignores it in this one";
-                    self.notes.say(Fate::NotCarried, vec![block.spot], what, why);
+                    self.notes.say(Fate::NotCarried, vec![spot], what, why);
                 }
-                Entry::Vacant(free) if pause > 0 => {
-                    free.insert(super::At { value: span(pause), spot: block.spot });
+                Entry::Vacant(free) => {
+                    free.insert(super::At { value: span(pause), spot });
                 }
-                Entry::Vacant(_) => {}
             }
         }
     }

@@ -11,6 +11,7 @@ use super::super::model::{At, Draft, Instance};
 use super::super::notes::{Fate, Finding, Owner};
 use super::super::source::Spot;
 use super::super::tree::Statement;
+use super::super::versions;
 use super::tracking::Tracks;
 use super::values::{ANY_TIME, MICROS_IN_U32, Reading, span};
 use super::{Reader, ip, shorten};
@@ -432,6 +433,24 @@ impl Reader<'_> {
             if !said.is_of_family(value) {
                 let message = format!("{value} is not of the family of the instance's addresses");
                 self.bad_word(line, Some(text), message, "keepalived ignores the peer");
+                continue;
+            }
+            if let Some(first) = instance.peers.iter().find(|peer| peer.value == value).map(|peer| peer.spot)
+            {
+                let once = self.newer(&versions::DOUBLE_PEER, line.spot);
+                let why = if once {
+                    "it is listed twice, and keepalived ignores the second"
+                } else {
+                    "it is listed twice, and keepalived sends it each advertisement twice: once is enough"
+                };
+                self.instead(Fate::NotCarried, why);
+                let finding = Finding::new(
+                    &codes::IMPORT_DUPLICATE,
+                    line.spot,
+                    format!("{value} is listed twice"),
+                    "left out",
+                );
+                self.notes.finding(finding.at(text).also(first, "first here"));
                 continue;
             }
             instance.peers.push(At { value, spot: line.spot });

@@ -16,6 +16,14 @@ use crate::codes;
 /// Most real servers of one virtual server. Each is compared with each, so there is an end to them.
 const MAX_REALS: usize = 5000;
 
+/// Of two blocks with one address and port.
+const KEPT_FIRST: &str = "keepalived keeps the first";
+
+/// Of two blocks whose ports do not count. Seen with keepalived 2.2.7 and the kernel's IPVS.
+const ONE_DESTINATION: &str = "the kernel has one destination for both, as ports do not count here: keepalived begins with the \
+                               weight of the first, a failed check of either takes it away, and the one that recovers puts it \
+                               back with its own weight; here the first counts alone";
+
 impl Reader<'_> {
     /// A real server; `way`: how its virtual server forwarded when it began.
     pub(super) fn real_server(
@@ -38,8 +46,15 @@ impl Reader<'_> {
             ));
         }
         let mark = self.notes.items.len();
-        let mut real =
-            Real { spot: block.spot, address, port: written, draft: Draft::default(), checks: Vec::new() };
+        let mut real = Real {
+            spot: block.spot,
+            address,
+            port: written,
+            written,
+            draft: Draft::default(),
+            times: Vec::new(),
+            checks: Vec::new(),
+        };
         let mut times = whole.times.clone();
         let mut inhibit = (None, 0);
         let is_check =
@@ -66,20 +81,20 @@ impl Reader<'_> {
         }
         self.settle_port(&mut real, method == json!("nat"), whole);
         let double = |other: &&Real| (other.address, other.port) == (real.address, real.port);
-        if let Some(before) = service.reals.iter().find(double).map(|real| real.spot) {
+        if let Some((before, port)) = service.reals.iter().find(double).map(|real| (real.spot, real.written))
+        {
             let message = format!("the real server {address} is listed twice");
             let finding = Finding::new(&codes::IMPORT_DUPLICATE, block.spot, message, "left out");
+            let why = if port == written { KEPT_FIRST } else { ONE_DESTINATION };
             self.notes.instead_at(
                 mark.saturating_sub(1),
                 Fate::NotCarried,
-                "it is listed twice, and keepalived keeps the first",
+                format!("it is listed twice, and {why}"),
             );
-            self.left_out(
-                mark..self.notes.items.len(),
-                "its real server is listed twice, and keepalived keeps the first",
-            );
+            let why = format!("its real server is listed twice, and {why}");
+            self.left_out(mark..self.notes.items.len(), &why);
             for statement in block.inside().iter().filter(is_check) {
-                self.skip(statement, "its real server is listed twice, and keepalived keeps the first");
+                self.skip(statement, &why);
             }
             return self.notes.finding(finding.at(address.to_string()).also(before, "first here"));
         }
@@ -98,6 +113,7 @@ impl Reader<'_> {
                 self.idle_time(*note);
             }
         }
+        real.times = self.spots(times.notes.get(whole.times.notes.len()..).unwrap_or_default());
         whole.inhibits.push(inhibit);
         service.reals.push(real);
     }
@@ -114,6 +130,7 @@ impl Reader<'_> {
     fn place(&mut self, block: &Statement) -> Option<(IpAddr, Option<u16>)> {
         let Some(text) = block.value() else {
             self.lacks_value(block);
+            self.skip(block, "keepalived does not start where a real server has no address");
             return None;
         };
         let taken = "keepalived skips the real server";

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::super::keywords::VIRTUAL_SERVER_GROUP;
 use super::super::model::Target;
-use super::super::notes::{Finding, Owner};
+use super::super::notes::{Fate, Finding, Owner};
 use super::super::tree::Statement;
 use super::ip::network;
 use super::{Reader, shorten};
@@ -48,6 +48,8 @@ impl Reader<'_> {
         targets.dedup();
         if targets.is_empty() {
             self.missing(block.spot, "a `virtual_server_group` without entries", "keepalived drops it");
+            let why = "it has no entries, and keepalived drops it";
+            self.notes.say(Fate::NotCarried, vec![block.spot], shorten(&block.text()), why);
         }
         if self.server_groups.contains_key(&name) {
             let message = format!("the group `{}` is defined twice", shorten(&name));

@@ -70,8 +70,15 @@ impl Reader<'_> {
         let spot = block.spot;
         let mark = self.notes.items.len();
         let Some((targets, group)) = self.targets(block) else { return };
-        let mut service =
-            Service { spot, group, targets, draft: Draft::default(), reals: Vec::new(), sorry: None };
+        let mut service = Service {
+            spot,
+            group,
+            targets,
+            draft: Draft::default(),
+            reals: Vec::new(),
+            sorry: None,
+            times: Vec::new(),
+        };
         let owner = Owner::Service(self.director, self.config.services.len());
         self.object(block, owner);
         let mut whole = Whole {
@@ -120,6 +127,7 @@ impl Reader<'_> {
             self.leave_out(mark, "keepalived ignores a virtual server without real servers");
             return self.missing(spot, "a virtual server without real servers", "keepalived ignores it");
         }
+        service.times = self.spots(&whole.times.notes);
         self.settle_service(&mut service, &mut whole);
         self.add_service(mark, service);
     }
@@ -205,6 +213,7 @@ impl Reader<'_> {
             }
             [] => {
                 self.lacks_value(block);
+                self.skip(block, "keepalived does not start where a virtual server has no address");
                 None
             }
         }

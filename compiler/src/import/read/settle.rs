@@ -55,7 +55,7 @@ impl Reader<'_> {
             );
         }
         let pause = instance.interface.as_ref().and_then(|interface| self.garp_groups.get(&interface.value));
-        if let Some(pause) = pause {
+        if let Some(pause) = pause.filter(|pause| pause.value != super::values::span(0)) {
             instance.draft.set("garp.interval", pause.value.clone(), pause.spot);
         }
         let burden = match self.in_group.get(&instance.name) {

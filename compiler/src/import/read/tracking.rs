@@ -9,6 +9,7 @@ use super::super::model::{At, Draft, Group, Tracker};
 use super::super::notes::{Fate, Finding, Owner};
 use super::super::source::Spot;
 use super::super::tree::Statement;
+use super::super::versions;
 use super::values::{MICROS_IN_U32, Reading, leading_number, span};
 use super::{Reader, named, shorten};
 use crate::codes;
@@ -76,7 +77,7 @@ impl Reader<'_> {
                 }
                 key @ ("interval" | "timeout") => {
                     let thing = if key == "interval" { "interval" } else { "timeout" };
-                    if let Some(mut millis) = self.seconds(statement, MICROS_IN_U32) {
+                    if let Some(mut millis) = self.script_time(statement) {
                         self.says(thing);
                         if millis == 0 {
                             self.bad(statement, format!("`{key}` is at least 1 s"), "keepalived takes 1 s");
@@ -128,6 +129,16 @@ impl Reader<'_> {
             tracker.draft.set("user", user, spot);
         }
         self.add_tracker("script", block, tracker);
+    }
+
+    /// A time of a script: whole seconds, and fractions where keepalived knows them.
+    fn script_time(&mut self, statement: &Statement) -> Option<u32> {
+        let fraction = statement.value().is_some_and(|text| text.contains('.'));
+        if fraction && self.newer(&versions::SCRIPT_FRACTION, statement.spot) {
+            let longest = u64::try_from(*MICROS_IN_U32.end()).unwrap_or_default() * 1_000_000;
+            return self.millis(statement, 0..=longest, "keepalived takes 1 s");
+        }
+        self.seconds(statement, MICROS_IN_U32)
     }
 
     /// A weight of a script: beyond the scale keepalived complains and takes it all the same.
@@ -262,7 +273,7 @@ impl Reader<'_> {
     }
 
     fn tracker(&mut self, block: &Statement, kind: &'static str) -> Option<Tracker> {
-        let name = self.word(block)?;
+        let name = self.first_name(block)?;
         if self.config.trackers.len() >= MAX_TRACKERS {
             let message = format!("there are more than {MAX_TRACKERS} scripts, processes and files");
             self.skip(block, "there are too many trackers");

@@ -21,6 +21,8 @@ const MAX_TEXT_BYTES: usize = 1024;
 struct Report<'a> {
     version: u32,
     summary: String,
+    /// The version of keepalived that the input is read for.
+    keepalived: String,
     exit_code: u8,
     compiles: bool,
     counts: Value,
@@ -44,6 +46,8 @@ struct LineOf<'a> {
     reasons: Vec<ReasonOf<'a>>,
     /// First line of the block that it shares its fate with.
     block: Option<usize>,
+    /// What later versions of keepalived make of it.
+    versions: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -108,6 +112,7 @@ impl<'a> Names<'a> {
             ours: line.ours.iter().map(Ours::path).collect(),
             reasons: line.reasons.iter().map(|reason| self.reason(reason)).collect(),
             block: line.shares.map(|block| block.line),
+            versions: &line.versions,
         }
     }
 
@@ -131,6 +136,7 @@ pub fn json(request: &Request, import: &Import, with_text: bool) -> String {
     let report = Report {
         version: JSON_VERSION,
         summary: summary(import),
+        keepalived: request.keepalived.to_string(),
         exit_code: import.outcome().exit_code(),
         compiles: import.compilation.cluster.is_some(),
         counts: json!({
