@@ -222,7 +222,7 @@ Examples:
   evenkeel import dir1=a.conf dir2=b.conf --address dir1=192.0.2.11 --address dir2=192.0.2.12 \\
       --real-server web1=192.0.2.21 --service web=192.0.2.100:80 --subnet 192.0.2.0/24
   evenkeel import dir1=a.conf dir2=b.conf --script-user keepalived_script --program killall=/usr/bin/killall
-  evenkeel import dir1=a.conf dir2=b.conf --keepalived-version 2.3.4   # without it, as Debian 12's 2.2.7 reads them
+  evenkeel import dir1=a.conf dir2=b.conf --keepalived-version 2.3.4   # without it: 2.2.7
   evenkeel import dir1=a.conf dir2=b.conf --checks-as-tcp --format json > report.json")]
 pub struct ImportArguments {
     /// A director's name and its main configuration file, which is a regular file

@@ -111,13 +111,15 @@ const fn refused(names: &'static str, why: &'static str) -> Row {
 }
 
 /// Keywords that need a value, of those that nothing reads the value of.
-pub(super) const NEED_A_VALUE: &str = "smtp_server smtp_connect_timeout vrrp_garp_master_refresh_repeat \
-    vrrp_garp_lower_prio_repeat vrrp_garp_lower_prio_delay vrrp_mcast_group4 vrrp_mcast_group6 vrrp_down_timer_adverts \
-    vrrp_rlimit_rttime vrrp_rlimit_rtime checker_rlimit_rttime checker_rlimit_rtime bfd_rlimit_rttime bfd_rlimit_rtime \
-    process_name vrrp_process_name checker_process_name lvs_process_name bfd_process_name umask nftables_priority \
-    nftables_ipvs_priority nftables_ipvs_start_fwmark config_save_dir vmac_prefix vmac_addr_prefix \
-    garp_master_refresh_repeat garp_lower_prio_repeat garp_lower_prio_delay down_timer_adverts mcast_dst_ip vrf \
-    notify_master_rx_lower_pri quorum_max delay fork_delay terminate_delay bind_port fwmark min_reply_length \
-    max_reply_length digest child_wait_time source_ip min_rx min_tx idle_tx multiplier ttl hoplimit max_hops";
+pub(super) const NEED_A_VALUE: &str = "\
+    smtp_server smtp_connect_timeout vrrp_garp_master_refresh_repeat vrrp_garp_lower_prio_repeat \
+    vrrp_garp_lower_prio_delay vrrp_mcast_group4 vrrp_mcast_group6 vrrp_down_timer_adverts \
+    vrrp_rlimit_rttime vrrp_rlimit_rtime checker_rlimit_rttime checker_rlimit_rtime bfd_rlimit_rttime \
+    bfd_rlimit_rtime process_name vrrp_process_name checker_process_name lvs_process_name \
+    bfd_process_name umask nftables_priority nftables_ipvs_priority nftables_ipvs_start_fwmark \
+    config_save_dir vmac_prefix vmac_addr_prefix garp_master_refresh_repeat garp_lower_prio_repeat \
+    garp_lower_prio_delay down_timer_adverts mcast_dst_ip vrf notify_master_rx_lower_pri quorum_max \
+    delay fork_delay terminate_delay bind_port fwmark min_reply_length max_reply_length digest \
+    child_wait_time source_ip min_rx min_tx idle_tx multiplier ttl hoplimit max_hops";
 
 const MAIL: &str = "no mail is sent: hooks tell a program, and `status` tells your monitoring";

@@ -254,7 +254,8 @@ impl Reader<'_> {
         self.notes.in_version(statement.spot, since, &format!("`{keyword}` is a keyword"));
     }
 
-    /// Whether the directors' keepalived reads a line in the newer of two ways. Of what the import does not read so, somebody must
+    /// Whether the directors' keepalived reads a line in the newer of two ways. Of what the import does not
+    /// read so, somebody must
     /// decide; of what only later versions do, the report tells.
     fn newer(&mut self, fact: &Fact, spot: Spot) -> bool {
         if self.request.keepalived < fact.since {
@@ -451,7 +452,8 @@ impl Reader<'_> {
     }
 }
 
-/// Whether keepalived ends at a line of this keyword without a value, of those that nothing here takes the value of.
+/// Whether keepalived ends at a line of this keyword without a value, of those that nothing here takes the
+/// value of.
 fn needs_value(keyword: &str) -> bool {
     super::keywords::NEED_A_VALUE.split(' ').any(|name| name == keyword)
 }

@@ -136,7 +136,8 @@ pub fn human(request: &Request, import: &Import, detail: Detail, styled: bool) -
     out
 }
 
-/// Lines that a later version of keepalived reads otherwise; of a version that was named only what is later still.
+/// Lines that a later version of keepalived reads otherwise; of a version that was named only what is later
+/// still.
 fn versions(out: &mut String, request: &Request, import: &Import, styled: bool) {
     let mut notes: BTreeMap<&str, Vec<Spot>> = BTreeMap::new();
     for line in &import.lines {
@@ -151,7 +152,8 @@ fn versions(out: &mut String, request: &Request, import: &Import, styled: bool) 
     push(
         out,
         format_args!(
-            "{bold}Versions of keepalived ({}){plain}: all above is for {}; --keepalived-version names another\n",
+            "{bold}Versions of keepalived ({}){plain}: all above is for {}; --keepalived-version names \
+                another\n",
             notes.len(),
             request.keepalived
         ),

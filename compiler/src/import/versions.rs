@@ -1,4 +1,5 @@
-//! Where versions of keepalived differ: keywords that came later, and lines that a later version reads otherwise. Found by
+//! Where versions of keepalived differ: keywords that came later, and lines that a later version reads
+//! otherwise. Found by
 //! `tests/judge/compare.rs`, which lets two versions read the same files, and dated by keepalived's tags.
 //!
 //! Data, and how a version is written. What is read for which version is `read`'s to know.
@@ -95,7 +96,8 @@ pub const KEYWORDS: [Younger; 12] = [
     younger(
         Version(2, 3, 0),
         "global_defs",
-        "use_symlink_paths dbus_no_interface_name snmp_vs_stats_update_interval snmp_rs_stats_update_interval",
+        "use_symlink_paths dbus_no_interface_name snmp_vs_stats_update_interval \
+            snmp_rs_stats_update_interval",
     ),
     younger(Version(2, 3, 2), "global_defs", "iproute_usr_dir iproute_etc_dir thread_timer_expired"),
     younger(
@@ -141,7 +143,8 @@ pub const SCRIPT_FRACTION: Fact = Fact {
 pub const GLOBAL_SWITCH: Fact = Fact {
     since: Version(2, 3, 0),
     line: "global_defs: `vrrp_strict` and `vrrp_skip_check_adv_addr` with a value",
-    text: "the value counts: `off` is off, and with any other than on and off the line is ignored; before, the line \
+    text: "the value counts: `off` is off, and with any other than on and off the line is ignored; before, \
+        the line \
            is on whatever stands there",
     read: true,
 };
@@ -158,7 +161,8 @@ pub const CONNECT_NOWHERE: Fact = Fact {
 pub const SMTP_HOST: Fact = Fact {
     since: Version(2, 2, 8),
     line: "SMTP_CHECK: `host`",
-    text: "what stands in `host` counts for the check itself, and each `host` is a further check of the real server's own \
+    text: "what stands in `host` counts for the check itself, and each `host` is a further check of the real \
+        server's own \
            port with a time of 0; before, each `host` is a check of its own",
     read: false,
 };

@@ -71,7 +71,8 @@ impl File {
         }
     }
 
-    /// What is added to the numbers of the lines of a file: of the file itself nothing. `None`: no such file is included.
+    /// What is added to the numbers of the lines of a file: of the file itself nothing. `None`: no such file
+    /// is included.
     /// keepalived and the importer say a file's path in ways of their own.
     pub(crate) fn base(&self, path: &str) -> Option<usize> {
         let at = self.included.iter().position(|known| !path.is_empty() && known.ends_with(path));
@@ -81,7 +82,8 @@ impl File {
         }
     }
 
-    /// The director's configuration in a folder of a cluster, `dir1.conf` or `dir2.conf`, and the other one beside it.
+    /// The director's configuration in a folder of a cluster, `dir1.conf` or `dir2.conf`, and the other one
+    /// beside it.
     pub(crate) fn of_cluster(folder: &Path, director: &'static str) -> Option<Self> {
         let path = folder.join(director).with_extension("conf");
         let bytes = std::fs::read(&path).ok()?;
@@ -156,7 +158,8 @@ impl File {
     }
 }
 
-/// Number of the first line of the file that is included `n`th, less one: no file of the judge has more lines.
+/// Number of the first line of the file that is included `n`th, less one: no file of the judge has more
+/// lines.
 const INCLUDED: usize = 100_000;
 
 /// Reads a file, and what it includes in its place.

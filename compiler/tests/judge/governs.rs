@@ -1,4 +1,5 @@
-//! Which keywords govern which property: the table behind the second law. `differ in …` are words of the report about an object that
+//! Which keywords govern which property: the table behind the second law. `differ in …` are words of the
+//! report about an object that
 //! has no line of the kind itself.
 
 use crate::corpus::CHECKS;

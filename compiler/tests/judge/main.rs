@@ -236,8 +236,10 @@ fn directory(root: &std::path::Path) -> Vec<File> {
 /// Files by which keepalived is compared with itself.
 const SAME_FILES: usize = 24;
 
-/// What two versions of keepalived understand differently: `EVENKEEL_JUDGE_OTHER=PATH` (built with `LDFLAGS=-rdynamic`) is compared with
-/// Debian's, on the whole corpus, or on `EVENKEEL_JUDGE_DIR`. The importer's table of versions is made of what it prints. Without one
+/// What two versions of keepalived understand differently: `EVENKEEL_JUDGE_OTHER=PATH` (built with
+/// `LDFLAGS=-rdynamic`) is compared with
+/// Debian's, on the whole corpus, or on `EVENKEEL_JUDGE_DIR`. The importer's table of versions is made of
+/// what it prints. Without one
 /// Debian's is compared with itself, which differs in nothing.
 #[test]
 fn two_versions_of_keepalived() {

@@ -326,7 +326,8 @@ impl Reader<'_> {
         places.into_iter().map(whole).collect()
     }
 
-    /// Whether the statement that was read gives a check a connection of its own: one whose value keepalived ignores does not.
+    /// Whether the statement that was read gives a check a connection of its own: one whose value keepalived
+    /// ignores does not.
     fn connects(&self, statement: &Statement) -> bool {
         let number = || statement.value().and_then(|text| leading_number(text).0);
         match statement.keyword() {

@@ -1,4 +1,5 @@
-//! `regex`: keepalived's expressions are PCRE2's, the daemon's are those of the crate `regex`. What both read alike is carried;
+//! `regex`: keepalived's expressions are PCRE2's, the daemon's are those of the crate `regex`. What both read
+//! alike is carried;
 //! of the rest the report says which of the two does not take it. No expression is run here.
 
 use regex::Regex;
@@ -10,7 +11,7 @@ use crate::codes;
 
 /// What an expression is to PCRE2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reading {
+enum ExpressionReading {
     /// It means the same in both libraries, where both take it.
     Common,
     /// It ends too early, or something is repeated that cannot be: PCRE2 does not take it.
@@ -29,35 +30,37 @@ impl Reader<'_> {
             return None;
         };
         match reading(pattern) {
-            Reading::Broken => {
+            ExpressionReading::Broken => {
                 let message = format!("`{}` is no regular expression", shorten(pattern));
                 let taken =
                     "keepalived says so and goes on with memory that it has freed; here it is left out";
                 self.bad(statement, message, taken);
                 return None;
             }
-            Reading::Own(what) => {
+            ExpressionReading::Own(what) => {
                 let why = format!(
-                    "it has {what}, which keepalived's library and the daemon's do not read alike: write it in another way"
+                    "it has {what}, which keepalived's library and the daemon's do not read alike: write it \
+                        in another way"
                 );
                 self.instead(Fate::Decide, why);
             }
-            Reading::Common if Regex::new(pattern).is_err() => {
-                let why = "the daemon's library does not take the expression, and keepalived's may: write it in another way";
+            ExpressionReading::Common if Regex::new(pattern).is_err() => {
+                let why = "the daemon's library does not take the expression, and keepalived's may: write it \
+                    in another way";
                 self.instead(Fate::Decide, why);
                 let message = format!("`{}` is no regular expression for the daemon", shorten(pattern));
                 let finding =
                     Finding::new(&codes::IMPORT_VALUE, statement.spot, message, "to decide".to_owned());
                 self.notes.finding(finding.at(pattern));
             }
-            Reading::Common => {}
+            ExpressionReading::Common => {}
         }
         Some(pattern.clone())
     }
 }
 
 /// Reads an expression once from its beginning to its end.
-fn reading(pattern: &str) -> Reading {
+fn reading(pattern: &str) -> ExpressionReading {
     let bytes = pattern.as_bytes();
     let mut own = None;
     let mut groups = 0_usize;
@@ -68,21 +71,21 @@ fn reading(pattern: &str) -> Reading {
         at += 1;
         match byte {
             b'\\' => {
-                let Some(escaped) = bytes.get(at) else { return Reading::Broken };
+                let Some(escaped) = bytes.get(at) else { return ExpressionReading::Broken };
                 at += 1;
                 // The daemon's library reads these letters as PCRE2 does.
                 if escaped.is_ascii_alphanumeric() && !b"dDsSwWbBnrtfxAz".contains(escaped) {
                     own = own.or(Some("an escape such as `\\h` or `\\1`"));
                     if *escaped == b'Q' {
                         // What follows is text up to `\E`.
-                        return Reading::Own("a quotation with `\\Q`");
+                        return ExpressionReading::Own("a quotation with `\\Q`");
                     }
                 }
                 repeatable = !b"bBAz".contains(escaped);
             }
             b'[' => {
                 let (end, strange) = class(bytes, at);
-                let Some(end) = end else { return Reading::Broken };
+                let Some(end) = end else { return ExpressionReading::Broken };
                 if strange {
                     own = own.or(Some("a class of signs with `[`, `&&`, `--` or `~~` in it"));
                 }
@@ -112,17 +115,17 @@ fn reading(pattern: &str) -> Reading {
                         at += rest.iter().take_while(|byte| b"P<=!>:#|".contains(byte)).count();
                     }
                 } else if bytes.get(at) == Some(&b'*') {
-                    return Reading::Own("a group that begins with `(*`");
+                    return ExpressionReading::Own("a group that begins with `(*`");
                 }
             }
             b')' => {
-                let Some(left) = groups.checked_sub(1) else { return Reading::Broken };
+                let Some(left) = groups.checked_sub(1) else { return ExpressionReading::Broken };
                 groups = left;
                 repeatable = true;
             }
             b'*' | b'+' | b'?' => {
                 if !repeatable {
-                    return Reading::Broken;
+                    return ExpressionReading::Broken;
                 }
                 match bytes.get(at) {
                     Some(b'?') => at += 1,
@@ -147,7 +150,7 @@ fn reading(pattern: &str) -> Reading {
                     }
                     repeatable = false;
                 }
-                Some(_) => return Reading::Broken,
+                Some(_) => return ExpressionReading::Broken,
                 // PCRE2 takes it for a sign.
                 None => {
                     own = own.or(Some("a `{` that counts nothing"));
@@ -159,13 +162,14 @@ fn reading(pattern: &str) -> Reading {
         }
     }
     match (groups, own) {
-        (0, None) => Reading::Common,
-        (0, Some(what)) => Reading::Own(what),
-        _ => Reading::Broken,
+        (0, None) => ExpressionReading::Common,
+        (0, Some(what)) => ExpressionReading::Own(what),
+        _ => ExpressionReading::Broken,
     }
 }
 
-/// Where a class of signs ends, that begins at `at` behind its `[`, and whether the libraries read it differently.
+/// Where a class of signs ends, that begins at `at` behind its `[`, and whether the libraries read it
+/// differently.
 fn class(bytes: &[u8], at: usize) -> (Option<usize>, bool) {
     let mut strange = false;
     let mut here = at;
@@ -197,13 +201,13 @@ fn class(bytes: &[u8], at: usize) -> (Option<usize>, bool) {
 }
 
 /// `2}`, `2,}` or `2,3}`.
-struct Counted {
+struct ExpressionCounts {
     length: usize,
     /// Whether the first number is not above the second.
     ordered: bool,
 }
 
-fn counted(rest: &[u8]) -> Option<Counted> {
+fn counted(rest: &[u8]) -> Option<ExpressionCounts> {
     let end = rest.iter().position(|byte| *byte == b'}')?;
     let mut parts = rest[..end].splitn(2, |byte| *byte == b',');
     let number = |part: &[u8]| !part.is_empty() && part.iter().all(u8::is_ascii_digit);
@@ -214,12 +218,12 @@ fn counted(rest: &[u8]) -> Option<Counted> {
     }
     let value = |part: &[u8]| std::str::from_utf8(part).ok()?.parse::<u32>().ok();
     let ordered = second.is_none_or(|last| last.is_empty() || value(first) <= value(last));
-    Some(Counted { length: end + 1, ordered })
+    Some(ExpressionCounts { length: end + 1, ordered })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Reading, reading};
+    use super::{ExpressionReading, reading};
 
     #[test]
     fn what_both_libraries_read_alike_is_common() {
@@ -239,7 +243,7 @@ mod tests {
             "x{2}",
             "",
         ] {
-            assert_eq!(reading(pattern), Reading::Common, "{pattern}");
+            assert_eq!(reading(pattern), ExpressionReading::Common, "{pattern}");
             assert!(regex::Regex::new(pattern).is_ok(), "{pattern}");
         }
     }
@@ -250,7 +254,7 @@ mod tests {
             "[", "[a", "[]", "(", "(a", ")", "a)", "*", "a**", "+a", "a\\", "(?:", "^*", "$*", r"\b+", "{2}",
             "a{3,2}",
         ] {
-            assert_eq!(reading(pattern), Reading::Broken, "{pattern}");
+            assert_eq!(reading(pattern), ExpressionReading::Broken, "{pattern}");
         }
     }
 
@@ -260,7 +264,7 @@ mod tests {
             "a(?=b)", "(?<!a)b", r"(a)\1", "a++", "[a[b]", "[a&&b]", "a{", r"\Q[\E", r"\h", "(?>a)",
             "(?|a|b)", "(*UTF)a",
         ] {
-            assert!(matches!(reading(pattern), Reading::Own(_)), "{pattern}");
+            assert!(matches!(reading(pattern), ExpressionReading::Own(_)), "{pattern}");
         }
     }
 }
