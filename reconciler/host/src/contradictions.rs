@@ -1,7 +1,7 @@
-//! What a plan's schema cannot say: values that exclude or need each other.
+//! Contradictions of a plan that its schema cannot express: values that exclude or need each other.
 //!
-//! The compiler never writes such a plan. One that somebody else has made and sealed would be put in force
-//! in part, in silence, or fail in the kernel with words that help nobody.
+//! The compiler never writes such a plan. A plan that somebody else made and sealed would be put in force in
+//! part, without a word, or fail in the kernel with an error that helps nobody.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use evenkeel_schemas::scalars::Span;
 /// Shortest probation, milliseconds.
 const MIN_PROBATION_MILLIS: u32 = 5000;
 
-/// The first contradiction of a plan, in words.
+/// The first contradiction of a plan, as a sentence for people; none when the plan is consistent.
 pub fn first(plan: &Plan) -> Option<String> {
     let mut fronts = BTreeSet::new();
     let mut servers = plan.virtual_servers.iter();
@@ -32,6 +32,8 @@ fn virtual_server(server: &VirtualServer, fronts: &mut BTreeSet<Front>) -> Optio
         return Some(format!("two virtual servers are {front}"));
     }
     let by_mark = matches!(front, Front::Mark { .. });
+    // A service by firewall mark may name the VIPs that its marks stand for; a service by address has its VIP
+    // already.
     if !by_mark && !server.vips.is_empty() {
         return Some(format!("virtual server {name} has both address and vips"));
     }
@@ -79,6 +81,8 @@ fn tunnels(plan: &Plan) -> Option<String> {
     let two_families = |server: &VirtualServer| {
         let v6 = server.front().is_some_and(|front| front.is_v6());
         server.destinations.iter().any(|destination| destination.address.0.is_ipv6() != v6)
+        // The synchronisation protocol of IPVS cannot carry connections whose destination is of the other family:
+        // the kernel refuses such a destination.
     };
     let mixed = plan.virtual_servers.iter().find(|server| two_families(server));
     mixed.filter(|_| plan.connection_sync.is_some()).map(|server| {
@@ -90,6 +94,7 @@ fn tunnels(plan: &Plan) -> Option<String> {
 }
 
 fn times(plan: &Plan) -> Option<String> {
+    // IPVS takes its time-outs in whole seconds.
     let in_seconds = |what: &str, span: Span, least: u32| {
         let millis = span.as_millis();
         let right = millis.is_multiple_of(1000) && millis >= least;
@@ -165,7 +170,7 @@ forwarding = "dr"
     }
 
     #[test]
-    fn a_plan_of_sense_has_none() {
+    fn a_consistent_plan_has_no_contradiction() {
         assert_eq!(first(&plan(PLAN)), None);
     }
 

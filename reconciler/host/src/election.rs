@@ -1,4 +1,4 @@
-//! The words between a host and its election: what the election has to say, and its state.
+//! The types between a host and its election: notices, changes of state, snapshots.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -11,14 +11,14 @@ use evenkeel_vrrp::{RouterKey, Stranger};
 
 use crate::pass::Drift;
 
-/// What the election has to say.
+/// One thing that the election reports to the host.
 #[derive(Debug, Clone)]
 pub enum Notice {
     /// A router changed its state.
     State(StateChange),
-    /// Something about a router that its operator wants to know.
+    /// A warning about a router, for its operator.
     Router {
-        /// What the router is called in the log.
+        /// Name of the router in the log.
         label: String,
         /// A sentence.
         text: String,
@@ -27,66 +27,66 @@ pub enum Notice {
     Announced(String),
     /// A router leaves a Master of lower priority alone because it is not ready.
     Waits {
-        /// Its name.
+        /// Name of the router.
         router: Name,
-        /// What it is called in the log.
+        /// Name of the router in the log.
         label: String,
         /// A sentence.
         text: String,
     },
-    /// Somebody who is none of its directors uses a router's VRID.
+    /// An address that is none of the router's directors uses its VRID.
     Stranger {
-        /// What the router is called in the log.
+        /// Name of the router in the log.
         label: String,
         /// Source of the advertisements.
         address: IpAddr,
-        /// Hardware address that they came from, when it is known.
+        /// Hardware address of the sender, when it is known.
         mac: Option<String>,
         /// A sentence.
         text: String,
     },
     /// Operations on VIPs that were done because a router changed its state.
     Done(Vec<String>),
-    /// VIPs, or what goes with them, that others have changed.
+    /// Others have changed VIPs, or routes and rules that move with them.
     Drifted {
-        /// Operations that were done to undo it.
+        /// Operations that undid the changes.
         repairs: Vec<String>,
-        /// What was found, and what was done about it.
+        /// Each change that was found, with its outcome.
         drifts: Vec<Drift>,
     },
     /// Something does not work.
     Problem(String),
-    /// There is no guardian: a new one is needed. Said every second until there is one.
+    /// There is no guardian: a new one is needed. Repeated every second until there is one.
     GuardianLost(Lost),
 }
 
 /// A change of a router's state.
 #[derive(Debug, Clone)]
 pub struct StateChange {
-    /// Its name.
+    /// Name of the router.
     pub router: Name,
-    /// What it is called in the log: of two with one name each says its family.
+    /// Name of the router in the log. Where two routers have one name, the label adds the address family.
     pub label: String,
-    /// Its sync group.
+    /// Sync group of the router.
     pub group: Option<Name>,
-    /// Its state now.
+    /// State of the router now.
     pub to: RouterState,
     /// Whether something keeps it from taking part.
     pub fault: bool,
-    /// Its priority now.
+    /// Priority of the router now.
     pub priority: u8,
-    /// Why.
+    /// Reason, a sentence for people.
     pub why: String,
 }
 
 /// Why there is no guardian.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lost {
-    /// It has ended.
+    /// The guardian has ended.
     Gone,
-    /// It did not answer and was ended.
+    /// The guardian did not answer and was ended.
     Hung {
-        /// Whether it is certain that it does nothing more.
+        /// Whether it is certain that the old guardian does nothing more.
         harmless: bool,
     },
 }
@@ -94,11 +94,11 @@ pub enum Lost {
 /// State of the election.
 #[derive(Debug, Clone, Default)]
 pub struct ElectionSnapshot {
-    /// Every router that it has.
+    /// The routers of the election.
     pub routers: Vec<RouterSnapshot>,
     /// Whether a guardian listens.
     pub guarded: bool,
-    /// Its thread.
+    /// State of the election's thread.
     pub thread: ElectionStatus,
 }
 
@@ -107,40 +107,40 @@ pub struct ElectionSnapshot {
 pub struct RouterSnapshot {
     /// Interface, address family and VRID.
     pub key: RouterKey,
-    /// Its name in the plan.
+    /// Name of the router in the plan.
     pub name: Name,
     /// VRRP version, 2 or 3.
     pub version: u8,
-    /// Its priority now, after trackers.
+    /// Priority now, after trackers.
     pub priority: u8,
-    /// Its priority by the plan.
+    /// Priority by the plan.
     pub base_priority: u8,
-    /// Its sync group.
+    /// Sync group of the router.
     pub group: Option<Name>,
-    /// What it was ordered.
+    /// Order in force for the router.
     pub order: Option<RouterOrder>,
-    /// Its state.
+    /// State of the router.
     pub state: RouterState,
     /// Whether it leaves a Master of lower priority alone because it is not ready.
     pub waits: bool,
     /// Why it has this state, for people.
     pub reason: String,
-    /// Since when it has this state; none before the first one.
+    /// Start of this state; none before the first one.
     pub since: Option<MonoTime>,
-    /// Who is Master, as far as it knows.
+    /// The Master, as far as the router knows.
     pub master: Option<String>,
-    /// When another director was heard last.
+    /// Time when another director was heard last.
     pub other_heard: Option<MonoTime>,
-    /// Its VIPs.
+    /// VIPs of the router.
     pub vips: Vec<String>,
     /// Counts of packets and changes.
     pub counters: RouterCounters,
-    /// Who uses its VRID beside its directors, and from which hardware address.
+    /// Strangers on its VRID, each with its hardware address when that is known.
     pub strangers: Vec<(Stranger, Option<String>)>,
 }
 
 impl RouterSnapshot {
-    /// What it is called where people read it: of two with one name each says its family.
+    /// Name of the router for people. Where two routers have one name, the label adds the address family.
     #[must_use]
     pub fn label(&self, all: &[Self]) -> String {
         let twin = |other: &Self| other.name == self.name && other.key.family != self.key.family;
@@ -151,7 +151,7 @@ impl RouterSnapshot {
         }
     }
 
-    /// Its state as a notice would say it.
+    /// The state as a [`Notice::State`] would report it.
     #[must_use]
     pub fn change(&self, label: String) -> StateChange {
         StateChange {
@@ -167,26 +167,27 @@ impl RouterSnapshot {
     }
 }
 
-/// Which routers other directors are asked to take over.
+/// Routers that other directors are asked to take over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
-    /// By name.
+    /// Names of the routers.
     pub routers: BTreeSet<Name>,
-    /// Whether those that were taken over stay where they are when others were not. If not, all come back then.
+    /// Whether routers that were taken over stay with the other director when some were not. If false, all
+    /// return to this host.
     pub partly: bool,
 }
 
 /// A router for which no other director was heard when it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unanswered {
-    /// Its name.
+    /// Name of the router.
     pub router: Name,
-    /// What it is called in the log.
+    /// Name of the router in the log.
     pub label: String,
-    /// Whether this host is its Master.
+    /// Whether this host is Master of the router.
     pub master: bool,
-    /// How long it was listened for.
+    /// Time that was spent listening for another director.
     pub waited: Duration,
-    /// When another Master was heard last, if ever.
+    /// Time when another Master was heard last; none if never.
     pub heard: Option<MonoTime>,
 }

@@ -1,4 +1,4 @@
-//! Everything that a host has to tell the log: facts, not sentences. The sentences are the agent's.
+//! Facts that a host reports to the log. The sentences are written by the agent.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -14,7 +14,7 @@ use crate::hooks::states::Subject;
 use crate::orders::drains::DrainRequest;
 use crate::orders::routers::Action;
 
-/// What happened, for the log. Generations are shortened for people, times are RFC 3339.
+/// An event for the log. Generations are shortened for people, times are RFC 3339.
 #[derive(Debug, Clone)]
 #[allow(missing_docs, reason = "each variant is its type")]
 pub enum Event {
@@ -26,11 +26,11 @@ pub enum Event {
     Health(HealthEvent),
 }
 
-/// What became of plans.
+/// Events of plans.
 #[derive(Debug, Clone)]
 #[allow(missing_docs, reason = "each variant says what happened, each field is named as the log names it")]
 pub enum PlanEvent {
-    /// A plan is refused; the generation that stays in force, if any is.
+    /// A plan is refused; `stays` is the generation that stays in force, if there is one.
     Refused {
         reason: String,
         stays: Option<String>,
@@ -45,7 +45,7 @@ pub enum PlanEvent {
     LastGoodInForce {
         generation: String,
     },
-    /// Everything of the plan in force is in the kernel but for so many objects that cannot be made here.
+    /// Everything of the plan in force is in the kernel, except `lacking` objects that cannot be made here.
     Converged {
         generation: String,
         lacking: usize,
@@ -62,11 +62,11 @@ impl From<PlanEvent> for Event {
     }
 }
 
-/// What became of plans on probation.
+/// Events of plans on probation.
 #[derive(Debug, Clone)]
 #[allow(missing_docs, reason = "each variant says what happened, each field is named as the log names it")]
 pub enum ProbationEvent {
-    /// After a restart a plan is on probation still.
+    /// After a restart a plan is still on probation.
     GoesOn {
         generation: String,
         until: String,
@@ -81,11 +81,11 @@ pub enum ProbationEvent {
         generation: String,
         next: String,
     },
-    /// The plan that a probation goes back to cannot be read after a restart.
+    /// The plan to go back to cannot be read after a restart.
     NothingToGoBackTo {
         generation: String,
     },
-    /// The plan of the file was not confirmed, but there is no other.
+    /// The plan of the file was not confirmed, but there is no other plan.
     NothingBefore {
         generation: String,
     },
@@ -96,7 +96,7 @@ pub enum ProbationEvent {
     NotConfirmed {
         reason: String,
     },
-    /// A plan is rolled back, to this one if it is there.
+    /// A plan is rolled back; `to` is the generation in its place, if that is known.
     RolledBack {
         generation: String,
         to: Option<String>,
@@ -161,12 +161,12 @@ impl From<OrderEvent> for Event {
     }
 }
 
-/// What the election says, and who is told of it.
+/// Events of the election and of the hooks that follow it.
 #[derive(Debug, Clone)]
 #[allow(missing_docs, reason = "each variant says what happened, each field is named as the log names it")]
 pub enum ElectionEvent {
     State(StateChange),
-    /// Changes of a router's state that were not logged.
+    /// Changes of a router's state that were left out of the log.
     StatesDropped {
         label: String,
         changes: u64,
@@ -191,7 +191,7 @@ pub enum ElectionEvent {
     NoticesLost(u64),
     LeftToOthers(RouterKey),
     NotLeftToOthers(RouterKey),
-    /// Changes that hooks were not told, and all so far.
+    /// Changes that were not passed to hooks: `changes` since the last such event, `dropped` since the start.
     HooksDropped {
         subject: Subject,
         changes: u64,
@@ -205,7 +205,7 @@ impl From<ElectionEvent> for Event {
     }
 }
 
-/// What was done to the kernel, and what is in the way there.
+/// Operations on the kernel, drift, and objects in the way of the plan.
 #[derive(Debug, Clone)]
 #[allow(missing_docs, reason = "each variant says what happened, each field is named as the log names it")]
 pub enum KernelEvent {
@@ -233,7 +233,7 @@ impl From<KernelEvent> for Event {
     }
 }
 
-/// Checks and trackers.
+/// Events of checks and trackers.
 #[derive(Debug, Clone)]
 #[allow(missing_docs, reason = "each variant says what happened, each field is named as the log names it")]
 pub enum HealthEvent {
@@ -244,22 +244,22 @@ pub enum HealthEvent {
         whom: String,
         reason: String,
     },
-    /// Checks say nothing because of this host, so many of them.
+    /// `checks` checks give no verdict because something on this host does not work.
     Silence {
         news: News,
         checks: usize,
     },
     SilenceOver(News),
-    /// The checks of a router that was held back have spoken.
+    /// The checks of a router that was held back have given their verdicts.
     ChecksSpoke {
         router: Name,
     },
-    /// A router takes over although these checks have not spoken.
+    /// A router takes over although the checks in `left` have given no verdict.
     ChecksUnheard {
         router: Name,
         left: String,
     },
-    /// What a tracker found; whether that changed from or to success.
+    /// Finding of a tracker; `turned` is whether it changed to or from success.
     Tracker {
         name: Name,
         up: bool,

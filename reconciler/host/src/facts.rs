@@ -1,4 +1,5 @@
-//! What a host remembers beside what its loops answer: the plan in force, what convergence did. Status is made of it.
+//! Facts that a host remembers beside the state of its loops: the plan in force, passes, drift. Status is
+//! made from them.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -21,9 +22,9 @@ const MAX_RECENT: usize = 64;
 /// Changes of one router's state that are logged within a minute.
 const MAX_CHANGES: u32 = 20;
 
-/// What status needs beside the loops' own answers.
+/// Facts of a host for status.
 pub(crate) struct Facts {
-    /// When this daemon was started.
+    /// Start of this daemon.
     pub(crate) started: MonoTime,
     pub(crate) in_force: Option<InForce>,
     pub(crate) rejected: Option<Rejected>,
@@ -32,28 +33,28 @@ pub(crate) struct Facts {
     pub(crate) last: Option<Report>,
     pub(crate) recent: VecDeque<OperationRecord>,
     pub(crate) foreign: Vec<ObjectText>,
-    /// What of others is in the way of the plan.
+    /// Objects of others that are in the way of the plan.
     pub(crate) in_the_way: Vec<ObjectText>,
     pub(crate) drifts: DriftHistory,
-    /// The virtual routers that this host is Master of.
+    /// Virtual routers of which this host is Master.
     pub(crate) masters: BTreeSet<Name>,
-    /// Changes of state that were logged, by the router's label.
+    /// Limit of logged changes of state, by the router's label.
     changes: BTreeMap<String, LineLimit>,
-    /// What drains, as it was seen last.
+    /// Destinations that drain, as of the last pass that read them.
     pub(crate) draining: Vec<Draining>,
-    /// Serial of the wanted state that this was seen with.
+    /// Serial of the wanted state of that pass.
     pub(crate) drains_seen: u64,
-    /// Serial of the first wanted state with the last order to drain.
+    /// Serial of the first wanted state that has the last order to drain.
     pub(crate) drains_serial: u64,
 }
 
 /// The plan in force.
 pub(crate) struct InForce {
     pub(crate) loaded: Arc<LoadedPlan>,
-    /// RFC 3339.
+    /// Time when the plan came into force, RFC 3339.
     pub(crate) since: String,
     pub(crate) from_last_good: bool,
-    /// Whether everything but the VIPs was once as it says.
+    /// Whether the kernel has been as the plan says at least once, VIPs aside.
     pub(crate) converged: bool,
 }
 
@@ -78,7 +79,7 @@ impl Facts {
         }
     }
 
-    /// Remembers a router's state. Returns whether this host became Master of it, or is no longer.
+    /// Remembers a router's state. Returns whether this host became Master of the router or ceased to be.
     pub(crate) fn state_changed(&mut self, change: &StateChange) -> bool {
         match change.to {
             RouterState::Master => self.masters.insert(change.router.clone()),
@@ -94,14 +95,16 @@ impl Facts {
         self.recent.push_back(OperationRecord { at: at.text(), operation });
     }
 
-    /// Remembers what others have changed and what was done to undo it. Returns the lines for the log, as far as it is news.
+    /// Remembers changes that others have made and the operations that undid them. Returns the lines for the
+    /// log, except those that [`DriftHistory`] suppresses.
     pub(crate) fn drifted(&mut self, repairs: &[String], drifts: Vec<Drift>, at: &Moment) -> Vec<String> {
         self.operations += repairs.len() as u64;
+        // More than status shows would only push one another out.
         for operation in repairs.iter().skip(repairs.len().saturating_sub(MAX_RECENT)) {
             self.record(operation.clone(), at);
         }
         let wall = at.text();
-        drifts.into_iter().filter_map(|drift| self.drifts.note(drift, at.now, &wall)).collect()
+        drifts.into_iter().filter_map(|drift| self.drifts.record(drift, at.now, &wall)).collect()
     }
 
     /// Whether a change of this router's state is logged: others can make it change as often as they like.

@@ -1,7 +1,7 @@
-//! From the routers that the election has to those of a new plan, in two steps when VIPs leave.
+//! The handover from the election's routers to those of a new plan, in two steps when VIPs leave.
 //!
-//! What leaves goes before its services do, what comes is announced after they are there. Values
-//! only; main sends them.
+//! A VIP that leaves is removed before its virtual servers are, and a VIP that comes is announced after its
+//! virtual servers are there. Values only; the host sends them to the election.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -11,12 +11,12 @@ use evenkeel_converge::AddressKey;
 
 use crate::routers::RouterSetup;
 
-/// The VIPs of routers.
+/// The VIPs of all these routers.
 pub(crate) fn vips(setups: &[RouterSetup]) -> BTreeSet<AddressKey> {
     setups.iter().flat_map(|setup| setup.vips.keys().cloned()).collect()
 }
 
-/// The first step: the routers as they are, less what the next plan does not have. None when nothing
+/// The first step: the current routers without the VIPs that the next plan does not have. None when no VIP
 /// leaves.
 pub(crate) fn without_leaving(current: &[RouterSetup], next: &[RouterSetup]) -> Option<Vec<RouterSetup>> {
     let mut leaves = false;
@@ -41,7 +41,7 @@ pub(crate) fn without_leaving(current: &[RouterSetup], next: &[RouterSetup]) -> 
     leaves.then_some(staying)
 }
 
-/// Whether the second step brings something that must be served first.
+/// Whether the second step brings a router or VIP whose virtual servers must be there first.
 pub(crate) fn comes(current: &[RouterSetup], next: &[RouterSetup]) -> bool {
     let have = vips(current);
     next.iter().any(|setup| {

@@ -1,4 +1,5 @@
-//! The last drifts, for status and log: bounded, and the same one is counted, not listed again.
+//! The last drifts, for status and log. Their number is bounded, and a drift that is found again is counted
+//! instead of listed again.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -8,13 +9,13 @@ use evenkeel_schemas::time::MonoTime;
 
 use crate::pass::Drift;
 
-/// Drifts that are remembered.
+/// Most drifts that are remembered.
 const MAX_RECORDS: usize = 64;
-/// Least time between two log lines about the same drift.
+/// Least time between two log lines about one drift.
 const SAME: Duration = Duration::from_secs(60);
-/// Log lines about different drifts in [`BURST`].
+/// Most log lines about different drifts in one [`BURST`].
 const MAX_LINES: u32 = 20;
-/// How long [`MAX_LINES`] last.
+/// Length of the interval in which [`MAX_LINES`] are counted.
 const BURST: Duration = Duration::from_secs(10);
 
 struct Entry {
@@ -28,13 +29,13 @@ pub(crate) struct DriftHistory {
     entries: VecDeque<Entry>,
     burst_ends: MonoTime,
     lines: u32,
-    untold: u64,
+    suppressed: u64,
 }
 
 impl DriftHistory {
-    /// Notes a drift, found at `now`, which is `at` on the clock of people. Returns a line for the log,
-    /// unless there were too many.
-    pub(crate) fn note(&mut self, drift: Drift, now: MonoTime, at: &str) -> Option<String> {
+    /// Records a drift found at `now`; `at` is the same time for people, RFC 3339. Returns a line for the
+    /// log, or none when the drift was logged within [`SAME`] or the burst is used up.
+    pub(crate) fn record(&mut self, drift: Drift, now: MonoTime, at: &str) -> Option<String> {
         let Drift { kind, object, found, outcome, reason } = drift;
         let same = |entry: &Entry| {
             let record = &entry.record;
@@ -59,10 +60,12 @@ impl DriftHistory {
         entry.record.count += 1;
         at.clone_into(&mut entry.record.at);
         let line = if again { None } else { self.line(&entry.record, now) };
+        // A line that was suppressed is not the last one logged: the next one may come at once when the burst
+        // ends.
         if line.is_some() {
             entry.logged = now;
         } else {
-            self.untold += 1;
+            self.suppressed += 1;
         }
         if self.entries.len() == MAX_RECORDS {
             self.entries.pop_front();
@@ -83,20 +86,20 @@ impl DriftHistory {
         if record.count > 1 {
             line.push_str(&format!(", {} times since {}", record.count, record.first));
         }
-        match std::mem::take(&mut self.untold) {
+        match std::mem::take(&mut self.suppressed) {
             0 => {}
-            untold => line.push_str(&format!(" (since the last such line, {untold} more drifts)")),
+            suppressed => line.push_str(&format!(" (since the last such line, {suppressed} more drifts)")),
         }
         Some(line)
     }
 
-    /// All that are remembered, newest last.
+    /// All drifts that are remembered, newest last.
     pub(crate) fn records(&self) -> Vec<DriftRecord> {
         self.entries.iter().map(|entry| entry.record.clone()).collect()
     }
 }
 
-/// A drift in a line: what, what it was, what was done.
+/// A drift as one line: object, what was found, outcome.
 pub fn text(record: &DriftRecord) -> String {
     let DriftRecord { kind, object, found, outcome, reason, .. } = record;
     let kind = kind.replace('_', " ");
@@ -125,30 +128,31 @@ mod tests {
     #[test]
     fn the_same_drift_is_counted_and_rarely_logged() {
         let mut history = DriftHistory::default();
-        let line = history.note(drift("tcp 192.0.2.1:80"), seconds(100), "T0");
+        let line = history.record(drift("tcp 192.0.2.1:80"), seconds(100), "T0");
         assert_eq!(line.as_deref(), Some("drift: virtual server tcp 192.0.2.1:80 was missing: repaired"));
         for second in 101..160 {
-            assert_eq!(history.note(drift("tcp 192.0.2.1:80"), seconds(second), "T1"), None);
+            assert_eq!(history.record(drift("tcp 192.0.2.1:80"), seconds(second), "T1"), None);
         }
-        let line = history.note(drift("tcp 192.0.2.1:80"), seconds(160), "T2").expect("a minute is over");
+        let line = history.record(drift("tcp 192.0.2.1:80"), seconds(160), "T2").expect("a minute is over");
         assert!(line.ends_with("61 times since T0 (since the last such line, 59 more drifts)"), "{line}");
         let records = history.records();
         assert_eq!(records.len(), 1);
         assert_eq!((records[0].count, records[0].at.as_str(), records[0].first.as_str()), (61, "T2", "T0"));
         let failed = Drift { outcome: DriftOutcome::Failed, reason: Some("EPERM".to_owned()), ..drift("x") };
-        let line = history.note(failed, seconds(161), "T3").expect("another one");
+        let line = history.record(failed, seconds(161), "T3").expect("another one");
         assert_eq!(line, "drift: virtual server x is missing: not repaired: EPERM");
     }
 
     #[test]
     fn many_different_drifts_are_bounded() {
         let mut history = DriftHistory::default();
-        let lines = (0..1000).filter_map(|n| history.note(drift(&n.to_string()), seconds(100), "T")).count();
+        let lines =
+            (0..1000).filter_map(|n| history.record(drift(&n.to_string()), seconds(100), "T")).count();
         assert_eq!(lines, 20);
         let records = history.records();
         assert_eq!(records.len(), MAX_RECORDS);
         assert_eq!(records.last().map(|record| record.object.as_str()), Some("999"));
-        let line = history.note(drift("later"), seconds(110), "T").expect("a new burst");
+        let line = history.record(drift("later"), seconds(110), "T").expect("a new burst");
         assert!(line.contains("980 more drifts"), "{line}");
     }
 }

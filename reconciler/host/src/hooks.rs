@@ -4,8 +4,9 @@
 //!   notices of the election --> states --changes--> a line each router and group --> one program at a time
 //! ```
 //!
-//! `states` says which change is one, `line` what waits and how fast it goes. Nobody waits for a program: what comes faster than it runs
-//! waits in its line, which is short; when the line is full the oldest change goes, so the last one always comes.
+//! `states` decides which change of state is one for hooks, `line` which changes wait and how fast they go.
+//! Nothing waits for a program: a change that comes while one runs waits in the short line of its router or
+//! group. When a line is full its oldest change is dropped, so the last one always arrives.
 
 pub mod line;
 pub mod states;
@@ -20,7 +21,7 @@ use crate::election::StateChange;
 use line::{Change, Line};
 use states::{States, Subject};
 
-/// Programs to be run for a router or group.
+/// A change for whose programs it is time, with its router or group.
 pub(crate) type Run = (Subject, Change);
 
 /// The hooks of a host.
@@ -28,43 +29,49 @@ pub(crate) type Run = (Subject, Change);
 pub(crate) struct Hooks {
     states: States,
     lines: BTreeMap<Subject, Line>,
-    /// Whose programs run.
+    /// Routers and groups of which programs run.
     running: BTreeSet<Subject>,
-    /// Whose next change waits, and until when: a state that flaps is not told each time.
+    /// Routers and groups whose next change waits for a pause to end, with that end: a state that flaps is
+    /// not notified each time.
     pausing: BTreeMap<Subject, MonoTime>,
-    /// Changes that never reached programs of subjects that are gone.
+    /// Changes that never reached programs, of routers and groups that have been forgotten.
     dropped: u64,
 }
 
 impl Hooks {
-    /// These routers were Master when the daemon before ended, and go on: their programs know.
+    /// Routers that an earlier daemon was Master of and that continue so: their programs have been notified
+    /// already.
     pub(crate) fn adopting(&mut self, routers: BTreeSet<Name>) {
         self.states.adopting(routers);
     }
 
-    /// Changes that never reached programs because these did not keep up, or because there were too many.
+    /// Number of changes that never reached programs because too many came.
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped + self.lines.values().map(|line| line.dropped).sum::<u64>()
     }
 
-    /// How many changes did not reach programs, at most once a minute for each router and group, and all of these so far.
-    pub(crate) fn unsaid(&mut self, now: MonoTime) -> Vec<(Subject, u64, u64)> {
+    /// Changes that did not reach programs, for the log: the router or group, their number since the last
+    /// call that returned it, and their number since the start. At most once a minute for each router and
+    /// group.
+    pub(crate) fn unlogged(&mut self, now: MonoTime) -> Vec<(Subject, u64, u64)> {
         let lines = self.lines.iter_mut();
-        lines.filter_map(|(subject, line)| Some((subject.clone(), line.unsaid(now)?, line.dropped))).collect()
+        lines
+            .filter_map(|(subject, line)| Some((subject.clone(), line.unlogged(now)?, line.dropped)))
+            .collect()
     }
 
-    /// Takes a new plan. What leaves it is told when it has stopped.
+    /// Applies a new plan. Routers and groups that leave it are notified once they have stopped.
     pub(crate) fn configure(&mut self, plan: &Plan) {
         self.states.configure(plan);
     }
 
-    /// The election was given the routers of the plan in force.
-    pub(crate) fn settled(&mut self, now: MonoTime) -> Vec<Run> {
-        let changes = self.states.settled();
+    /// The election has the routers of the plan in force. Returns the programs to run.
+    pub(crate) fn routers_given(&mut self, now: MonoTime) -> Vec<Run> {
+        let changes = self.states.routers_given();
         self.queue(changes, now)
     }
 
-    /// A router may have another state.
+    /// Handles a router's state, which may be the same as before. Returns the programs to run.
     pub(crate) fn state_changed(&mut self, change: &StateChange, now: MonoTime) -> Vec<Run> {
         let changes = self.states.state_changed(change);
         self.queue(changes, now)
@@ -76,7 +83,7 @@ impl Hooks {
             let line = self.lines.entry(subject.clone()).or_default();
             line.push(change);
             if line.pause(now).is_none() {
-                // It stops: that does not wait for a pause to end.
+                // A stop ends the pause: it is notified at once.
                 self.pausing.remove(&subject);
             }
             runs.extend(self.next(&subject, now));
@@ -84,7 +91,7 @@ impl Hooks {
         runs
     }
 
-    /// What waits in a line, if nothing of it runs.
+    /// The next change of a line, unless its programs run or it pauses.
     fn next(&mut self, subject: &Subject, now: MonoTime) -> Option<Run> {
         if self.running.contains(subject) || self.pausing.contains_key(subject) {
             return None;
@@ -93,8 +100,8 @@ impl Hooks {
             self.pausing.insert(subject.clone(), until);
             return None;
         }
-        let Some(change) = self.lines.get_mut(subject).and_then(|line| line.take(now)) else {
-            // Who left the plan and has been told is forgotten.
+        let Some(change) = self.lines.get_mut(subject).and_then(|line| line.next_change(now)) else {
+            // A router or group that left the plan and has been notified is forgotten.
             if !self.states.knows(subject) {
                 self.dropped += self.lines.remove(subject).map_or(0, |line| line.dropped);
             }
@@ -104,25 +111,26 @@ impl Hooks {
         Some((subject.clone(), change))
     }
 
-    /// The programs of a change have ended.
+    /// The programs of a change have ended. Returns the next change of that router or group.
     pub(crate) fn ended(&mut self, subject: &Subject, now: MonoTime) -> Option<Run> {
         self.running.remove(subject);
         self.next(subject, now)
     }
 
-    /// When the next pause ends.
+    /// End of the earliest pause.
     pub(crate) fn due(&self) -> Option<MonoTime> {
         self.pausing.values().min().copied()
     }
 
-    /// Pauses that have ended.
+    /// Ends the pauses that are over. Returns the programs to run.
     pub(crate) fn pauses_end(&mut self, now: MonoTime) -> Vec<Run> {
         let over: Vec<Subject> =
             self.pausing.extract_if(.., |_, until| *until <= now).map(|(subject, _)| subject).collect();
         over.iter().filter_map(|subject| self.next(subject, now)).collect()
     }
 
-    /// The daemon stops: everything is told that it has stopped, in place of what still waits.
+    /// The daemon stops. Every router and group is notified that it has stopped, in place of changes that
+    /// still wait.
     pub(crate) fn stop(&mut self, now: MonoTime) -> Vec<Run> {
         for line in self.lines.values_mut() {
             line.keep_stop();
@@ -139,7 +147,7 @@ impl Hooks {
         self.running.is_empty() && self.pausing.is_empty()
     }
 
-    /// Whose programs run.
+    /// Routers and groups of which programs run.
     pub(crate) fn running(&self) -> impl Iterator<Item = &Subject> {
         self.running.iter()
     }

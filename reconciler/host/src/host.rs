@@ -1,4 +1,5 @@
-//! The machine: every input of a host goes through [`Host::handle`], everything that follows comes out of [`Host::poll_output`].
+//! The machine: every input of a host goes through [`Host::handle`], every consequence comes out of
+//! [`Host::poll_output`].
 //!
 //! ```text
 //!   plan ------> plans, probation ---+--> desired -------> convergence
@@ -7,8 +8,9 @@
 //!   notices ---> roles --------------+     routers that may be served --> election
 //! ```
 //!
-//! One mutation at a time: an input is handled, all outputs are taken, then the next input comes. Nothing here waits; whatever takes time
-//! is an output now and an input later. What must be on the disk before it is in force goes through the desk (`desk`).
+//! One mutation at a time: an input is handled, all outputs are taken, then the next input comes. Nothing
+//! here waits. Whatever takes time is an output now and an input later. Content that must be on disk before
+//! it is in force goes through the desk (`desk`).
 
 mod checks;
 mod decided;
@@ -57,73 +59,73 @@ use trackers::Tracking;
 pub use start::Start;
 pub use status::{Process, Questions, counts};
 
-/// How long verdicts are collected before they are passed on together.
+/// Time during which verdicts are collected, to be passed on together.
 const VERDICT_PAUSE: Duration = Duration::from_millis(20);
 
-/// Why a host wants to be woken: what is due first.
+/// Reason why a host wants to be woken: the subject that is due first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Why {
     /// Changed verdicts are passed on.
     Verdicts,
-    /// Trackers of services look at the verdicts.
+    /// Trackers of services evaluate the verdicts.
     Services,
-    /// Routers have waited long enough for their checks.
+    /// A router has waited its longest time for its checks.
     Checks,
     /// The election is asked whether notices were lost.
     Lost,
-    /// The disk has had its time for what the desk waits for.
+    /// The disk has used up its time for the content at the desk.
     Desk,
-    /// A probation ends, is looked at, or a plan is tried again.
+    /// A probation ends or is observed, or a plan is tried again.
     Probation,
     /// Other directors are asked to take over.
     Maintenance,
-    /// What is in the way of the plan is looked for.
+    /// Objects in the way of the plan are looked for.
     InTheWay,
-    /// A state that flaps is told.
+    /// The pause of a flapping state ends: its hooks are notified.
     Hooks,
 }
 
-/// What the election was told, and what it is still to be told.
+/// State that the election has been sent, and state that it has yet to get.
 #[derive(Debug, Default)]
 struct Elected {
-    /// The routers that it has.
+    /// The routers that the election has.
     routers: Vec<RouterSetup>,
-    /// Routers that it gets once they can be served.
+    /// Routers that the election gets once they can be served.
     pending: Option<Vec<RouterSetup>>,
     /// Whether routers may take part.
     started: bool,
-    /// The plan before, until it has the routers of the one in force.
+    /// The plan before, until the election has the routers of the plan in force.
     leaving: Option<Arc<LoadedPlan>>,
-    /// Routers that it was told to leave to others.
+    /// Routers that the election leaves to others.
     unserved: BTreeSet<RouterKey>,
     /// Virtual servers that the kernel has no means for.
     lacking: BTreeSet<ServiceKey>,
-    /// What this host could do when `lacking` was found.
+    /// Means of this host at the time when `lacking` was found.
     means: Means,
-    /// When it is asked whether notices were lost.
+    /// Time of the next question to the election whether notices were lost.
     lost_at: MonoTime,
-    /// Notices that were lost when it was last asked.
+    /// Number of lost notices at the last answer.
     lost: u64,
-    /// Whether that question is open, and the routers that said something since it was put.
+    /// Routers with notices since that question was put; none while no question is open.
     newer: Option<BTreeSet<Name>>,
 }
 
-/// What convergence was told.
+/// State that convergence has been sent.
 #[derive(Debug, Default)]
 struct Wants {
     /// Serial of the last wanted state.
     serial: u64,
     /// Serial of the first wanted state of the plan in force.
     plan_serial: u64,
-    /// When changed verdicts are passed on.
+    /// Time when changed verdicts are passed on.
     verdicts_at: Option<MonoTime>,
-    /// When trackers of services look at the verdicts.
+    /// Time when trackers of services evaluate the verdicts.
     services_at: Option<MonoTime>,
 }
 
-/// Everything that is decided on a host.
+/// Every decision of a host.
 pub struct Host {
-    /// This host's name in the plan.
+    /// Name of this host in the plan.
     name: Name,
     facts: Facts,
     checks: Checks,
@@ -137,47 +139,48 @@ pub struct Host {
     probation: Probation,
     elected: Elected,
     wants: Wants,
-    /// The start, while something of it is being read.
+    /// The start, while it waits for something to be read.
     starting: Option<Starting>,
-    /// A plan that came while something was being decided about another one.
+    /// A plan that came while another one was being decided about.
     next_plan: Option<Result<Arc<LoadedPlan>, PlanRefusal>>,
-    /// When what is in the way is looked for; none while somebody looks, and without a plan.
+    /// Time of the next look for objects in the way; none while one is under way, and without a plan.
     way_at: Option<MonoTime>,
-    /// The number of the last writing.
+    /// Number of the last [`Output::Persist`].
     writes: u64,
     out: VecDeque<Output>,
 }
 
 impl Host {
-    /// Takes an input. All that follows is to be taken from [`Self::poll_output`] before the next one.
+    /// Handles an input. All consequences are to be taken from [`Self::poll_output`] before the next input.
     pub fn handle(&mut self, input: Input, at: &Moment) {
         match input {
             Input::Time => self.time_passes(at),
             Input::Plan(read) => self.next_plan = Some(read),
             Input::LastGood(kept) => self.last_good_read(kept, at),
             Input::Recalled(known) => self.recalled(&known, at),
-            Input::Notice(notice) => self.notice(&notice, at),
+            Input::Notice(notice) => self.handle_notice(&notice, at),
             Input::Election(ask, snapshot) => self.election_answered(ask, *snapshot, at),
             Input::Unanswered(unanswered) => self.others_answered(unanswered, at),
-            Input::Pass(report, means) => self.passed(*report, means, at),
-            Input::Checks(news) => self.check_news(news, at),
+            Input::Pass(report, means) => self.handle_pass(*report, means, at),
+            Input::Checks(news) => self.handle_check_news(news, at),
             Input::Tracker(name, finding) => self.tracker_found(&name, finding, at),
             Input::HooksEnded(subject) => self.hooks_ended(&subject, at),
             Input::InTheWay(found) => self.found_in_the_way(found, at),
             Input::Persisted(id, result) => self.persisted(id, result, at),
-            Input::Request(id, request) => self.request(id, request, at),
+            Input::Request(id, request) => self.handle_request(id, request, at),
             Input::Leaving => self.leave_the_election(at),
             Input::Stop => self.stop_hooks(at),
         }
         self.take_next_plan(at);
     }
 
-    /// The next thing to be done, in order; none when all has been taken.
+    /// The next output, in order; none when all have been taken.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.out.pop_front()
     }
 
-    /// When [`Input::Time`] has something to do, and what for; none when nothing is due ever.
+    /// Time at which [`Input::Time`] has something to do, and the subject; none when nothing will ever be
+    /// due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(MonoTime, Why)> {
         [
@@ -203,7 +206,7 @@ impl Host {
             self.checks_due(at);
         }
         if is_due(self.wants.services_at) {
-            self.look_at_services(at);
+            self.services_due(at);
         }
         if is_due(self.desk.due()) {
             self.desk_due(at);
@@ -219,15 +222,15 @@ impl Host {
         }
         self.hooks_due(at);
         if self.elected.newer.is_none() && self.elected.lost_at <= now {
-            self.look_for_lost_notices(at);
+            self.ask_for_lost_notices(at);
         }
-        // Last: what the others have changed is passed on with it.
+        // Last: verdicts that the steps above changed are passed on with the others.
         if is_due(self.wants.verdicts_at) {
             self.adjust();
         }
     }
 
-    /// Whether something about a plan is being decided: the start, or what the desk waits for. Plans and what is due of a probation
+    /// Whether a decision about a plan is open: the start, or content at the desk. Plans and due probations
     /// wait for it.
     fn is_deciding(&self) -> bool {
         self.starting.is_some() || self.desk.is_busy() || self.probation.is_asking()
@@ -237,7 +240,7 @@ impl Host {
         if !self.is_deciding()
             && let Some(read) = self.next_plan.take()
         {
-            self.read(read, at);
+            self.handle_plan(read, at);
         }
     }
 
@@ -270,7 +273,7 @@ impl Host {
         self.hooks.running().map(ToString::to_string)
     }
 
-    /// What operators told to drain.
+    /// Orders to drain that operators gave.
     #[must_use]
     pub const fn drain_orders(&self) -> &DrainOrders {
         &self.drain_orders
@@ -282,14 +285,15 @@ impl Host {
         self.wants.serial
     }
 
-    /// Whether something could not be made here when that was last looked at: then the next pass says what this host can do by now.
+    /// Whether something could not be made here at the last look. If so, the next pass reports what this host
+    /// has the means for by now.
     #[must_use]
     pub fn lacks(&self) -> bool {
         !self.elected.lacking.is_empty()
     }
 }
 
-/// The plan that a loaded one says.
+/// The plan inside a loaded one.
 fn of(loaded: Option<&Arc<LoadedPlan>>) -> Option<&Plan> {
     loaded.map(|loaded| &loaded.plan)
 }

@@ -1,4 +1,4 @@
-//! What a host is told and what it wants done: the closed lists of its inputs and outputs.
+//! The closed lists of a host's inputs and outputs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -25,52 +25,55 @@ use crate::probation::{Answer, Record, Request as ProbationRequest};
 use crate::routers::RouterSetup;
 use crate::verdicts::Verdicts;
 
-/// Who asked: chosen by whoever carries requests, unique while the request waits.
+/// Identity of a request: chosen by the carrier, unique while the request waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RequestId(pub u64);
 
-/// Which writing is meant by [`Output::Persist`] and [`Input::Persisted`].
+/// Identity of a writing in [`Output::Persist`] and [`Input::Persisted`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct WriteId(pub u64);
 
-/// What happened.
+/// Something that happened.
 #[derive(Debug)]
 pub enum Input {
-    /// Time has passed: whatever is due is done.
+    /// Time has passed: everything that is due is done.
     Time,
-    /// The plan as it was read now, or why it is refused.
+    /// The plan as it was read now, or its refusal.
     Plan(Result<Arc<LoadedPlan>, PlanRefusal>),
     /// The last good plan, if there is one: the answer to [`Output::ReadLastGood`].
     LastGood(Option<Arc<LoadedPlan>>),
-    /// The verdicts that an earlier daemon left behind: the answer to [`Output::Recall`].
+    /// Verdicts that an earlier daemon left in the kernel: the answer to [`Output::Recall`].
     Recalled(Verdicts),
-    /// The election has something to say.
+    /// A notice of the election.
     Notice(Notice),
     /// The state of the election: the answer to [`Output::AskElection`]. All notices that came before it were handled.
     Election(ElectionAsk, Box<ElectionSnapshot>),
-    /// The routers that no other director was heard for: the answer to [`Output::Offer`]. None when the election has ended.
+    /// Routers for which no other director was heard: the answer to [`Output::Offer`]. None when the election
+    /// has ended.
     Unanswered(Option<Vec<Unanswered>>),
     /// A pass over the kernel was made.
     Pass(Box<Report>, Means),
-    /// What has changed of checks, in its order.
+    /// Changes of checks, in their order.
     Checks(Vec<CheckNews>),
-    /// A tracker's task has looked.
+    /// Finding of a tracker's task.
     Tracker(Name, Finding),
     /// The programs of a change have ended: the answer to [`Output::RunHooks`].
     HooksEnded(Subject),
-    /// What is in the way of the plan: the answer to [`Output::LookInTheWay`]. An error is a sentence for people.
+    /// Objects in the way of the plan: the answer to [`Output::LookInTheWay`]. An error is a sentence for
+    /// people.
     InTheWay(Result<Vec<ObjectText>, String>),
-    /// What became of a writing that [`Output::Persist`] asked for.
+    /// Result of a writing that [`Output::Persist`] asked for.
     Persisted(WriteId, Result<(), NotWritten>),
-    /// An operator asks for something. It is answered by [`Output::Reply`] or [`Output::Overloaded`], once.
+    /// A request of an operator. Answered by [`Output::Reply`] or [`Output::Overloaded`], once.
     Request(RequestId, Request),
-    /// The daemon stops, and the election has been told to: what follows from being Master of nothing is wanted.
+    /// The daemon stops, and the election has been told so: all that follows from being Master of nothing is
+    /// wanted.
     Leaving,
-    /// The daemon stops, and the election has ended: hooks are told.
+    /// The daemon stops, and the election has ended: hooks are notified.
     Stop,
 }
 
-/// What an operator asks for.
+/// A request of an operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
     /// An order for virtual routers.
@@ -86,27 +89,27 @@ pub enum Request {
 pub enum Reply {
     /// The routers that obey.
     Order(Result<OrderAnswer, OrderError>),
-    /// The destinations that are concerned.
+    /// Destinations that the order concerns.
     Drain(Result<DrainAnswer, OrderError>),
     /// The generation in force.
     Probation(Result<Answer, OrderError>),
 }
 
-/// Why an order was not taken.
+/// Reason why an order was not accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OrderError {
-    /// It makes no sense.
+    /// The order makes no sense here.
     Refused(Refusal),
-    /// It could not be kept, so it is not in force: a sentence for people.
+    /// The order could not be kept, so it is not in force: a sentence for people.
     NotKept(String),
 }
 
-/// Why something is not on the disk.
+/// Reason why content is not on the disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NotWritten {
-    /// The disk refuses it: a sentence for people.
+    /// The disk refuses the content: a sentence for people.
     Refused(String),
-    /// The disk says nothing in time.
+    /// The disk has not answered in time.
     NoAnswer,
 }
 
@@ -119,104 +122,108 @@ impl fmt::Display for NotWritten {
     }
 }
 
-/// What this host can do, as far as it decides whether something can be made that could not be made before.
+/// Means of this host, as far as they decide whether something can be made that could not be made before.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Means {
-    /// Modules of IPVS that are loaded. Looked at when a pass lacks something, or the one before did ([`crate::Host::lacks`]).
+    /// Modules of IPVS that are loaded. Read when a pass lacks something, or the pass before did
+    /// ([`crate::Host::lacks`]).
     pub modules: BTreeSet<String>,
-    /// Whether the disk names nothing new.
+    /// Whether the disk fails, so that drains cannot be remembered and no new ones begin.
     pub without_disk: bool,
 }
 
-/// Why the election is asked for its state.
+/// Reason why the election is asked for its state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ElectionAsk {
     /// Whether notices were lost.
     Lost,
-    /// How the host stands before a plan comes on probation.
+    /// The state of the host before a plan comes on probation.
     Baseline,
     /// Whether a plan on probation is as well as the one before.
     Progress,
 }
 
-/// A file of the state directory as it is to be.
+/// Wanted content of one file of the state directory.
 #[derive(Debug, Clone)]
 pub enum Content {
-    /// What operators told virtual routers.
+    /// Orders for virtual routers.
     Orders(Orders),
-    /// What operators told to drain.
+    /// Orders to drain.
     DrainOrders(DrainOrders),
-    /// What serves on although the plan says maintenance.
+    /// Routers that serve on although the plan says maintenance.
     Maintenance(Maintenance),
-    /// The plan on probation, and what was rolled back.
+    /// The plan on probation, and the plan that was rolled back.
     Probation(Box<Record>),
-    /// The same as a probation begins: the plan that it goes back to is kept as the last good one first.
+    /// The same as a probation begins: the plan to go back to is kept as the last good one first.
     Trial(Arc<LoadedPlan>, Box<Record>),
     /// The last good plan with its passwords.
     LastGood(Arc<LoadedPlan>),
 }
 
-/// How much a writing matters, and to whom.
+/// Importance of a writing, and who waits for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Urgency {
-    /// Nobody waits: it is written until it is there.
+    /// Nobody waits. The content is written until it is there.
     Later,
-    /// The next outputs wait for it, for a bounded time: it is written until it is there.
+    /// The next outputs wait for it, for a bounded time. The content is written until it is there.
     First,
-    /// Its answer is waited for, and it is written until it is there.
+    /// An answer is waited for. The content is written until it is there.
     Answered,
-    /// Its answer is waited for. It is tried once; what was there before stays when that fails or when it is withdrawn.
+    /// An answer is waited for. The content is tried once; the old content stays when that fails or when it
+    /// is withdrawn.
     Attempt,
 }
 
-/// What is to be done. Outputs are carried out in their order.
+/// Something to be done. Outputs are carried out in their order.
 #[derive(Debug)]
 pub enum Output {
-    /// This is to be on the disk.
+    /// Persists content.
     Persist(WriteId, Content, Urgency),
-    /// An attempt is taken back: what was there before stays.
+    /// Withdraws an attempt: the old content stays.
     Withdraw(WriteId),
-    /// The last good plan is to be read.
+    /// Reads the last good plan; the answer is [`Input::LastGood`].
     ReadLastGood {
         /// Whether the start waits for it.
         begins: bool,
     },
-    /// The verdicts that an earlier daemon left behind for this plan are to be found out.
+    /// Finds the verdicts that an earlier daemon left in the kernel for this plan; the answer is
+    /// [`Input::Recalled`].
     Recall(Arc<LoadedPlan>),
-    /// These are the election's routers now.
+    /// Gives the election these routers, and no others.
     Configure(Vec<RouterSetup>),
-    /// Everything but the VIPs has converged: routers may take part.
+    /// Starts the election: everything but the VIPs has converged, so routers may take part.
     StartElection,
-    /// What trackers found, all of them.
+    /// Sends the election the states of all trackers.
     Trackers(BTreeMap<Name, TrackerState>),
-    /// Routers that are left to other directors: all of them.
+    /// Sends the election all routers that are left to other directors.
     Unserved(BTreeSet<RouterKey>),
-    /// Routers that are not ready to take over from a living Master: all of them.
+    /// Sends the election all routers that are not ready to take over from a living Master.
     Waiting(BTreeSet<Name>),
-    /// What routers are ordered: all that is in force.
+    /// Sends the election all orders in force.
     Orders(BTreeMap<Name, RouterOrder>),
-    /// Other directors are to be asked to take over. One question at a time.
+    /// Asks other directors to take over, one question at a time; the answer is [`Input::Unanswered`].
     Offer(Question),
-    /// The election is to be asked for its state.
+    /// Asks the election for its state; the answer is [`Input::Election`].
     AskElection(ElectionAsk),
-    /// This is wanted of the kernel; it differs from what was wanted before in these kinds.
+    /// Sends convergence the wanted state of the kernel; it differs from the one before in these kinds.
     Want(Wanted, Vec<Kind>),
-    /// Of what is wanted of the kernel, this has changed since: some virtual servers.
+    /// Sends convergence the virtual servers that have changed since the last wanted state.
     Adjust(Adjusted),
-    /// These are the checks now, each with the verdict that it begins with if it is new. Of each the next result is to be told.
+    /// Sends the health loop all checks, each with the verdict that it begins with if it is new. The next
+    /// result of each is reported.
     Checks(Vec<(CheckId, Check, Verdict)>),
-    /// These trackers are to be watched, other than those of services: all of them. What has not changed goes on.
+    /// Watches these trackers, and no others but those of services. A tracker that has not changed continues.
     WatchTrackers(Vec<Tracker>),
-    /// Programs are to be run, in their order.
+    /// Runs programs, in their order; the answer is [`Input::HooksEnded`].
     RunHooks(Subject, Change),
-    /// It is to be found out what is in the way of this plan.
+    /// Looks for objects in the way of this plan; the answer is [`Input::InTheWay`].
     LookInTheWay(Option<Arc<LoadedPlan>>),
-    /// A request is answered.
+    /// Answers a request.
     Reply(RequestId, Reply),
-    /// A request is not taken because too many wait.
+    /// Answers a request that too many others wait already.
     Overloaded(RequestId),
-    /// The plan in force has converged: memory that was used while adopting it may be returned.
+    /// The plan in force has converged: memory used while adopting it may be returned to the system.
     Converged,
-    /// Something happened that the log tells.
+    /// Logs an event.
     Log(Event),
 }

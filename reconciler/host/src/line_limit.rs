@@ -1,12 +1,12 @@
-//! How many lines of a kind are logged: so many a minute, and one for those that were left out.
+//! A limit of log lines of one kind: so many a minute, and one line for those that were left out.
 //!
-//! Counting only. It is for whatever others can cause, who may be a stranger on the segment.
+//! Counting only. For lines that others can cause, who may be strangers on the segment.
 
 use std::time::Duration;
 
 use evenkeel_schemas::time::MonoTime;
 
-/// What lines are counted in.
+/// Interval in which lines are counted.
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// The lines of one kind.
@@ -19,15 +19,15 @@ pub struct LineLimit {
 }
 
 impl LineLimit {
-    /// `most` lines a minute.
+    /// A limit of `most` lines a minute.
     pub const fn new(most: u32) -> Self {
         Self { most, since: None, admitted: 0, dropped: 0 }
     }
 
-    /// Whether there is room for a line; one for which there is none is counted.
+    /// Whether there is room for a line. A line for which there is none is counted.
     pub fn admit(&mut self, now: MonoTime) -> bool {
         let over = self.since.is_none_or(|since| now.since(since) >= MINUTE);
-        // What was left out is told before a new minute begins.
+        // Dropped lines are reported before a new minute begins.
         if over && self.dropped == 0 {
             (self.since, self.admitted) = (Some(now), 0);
         }
@@ -40,7 +40,8 @@ impl LineLimit {
         room
     }
 
-    /// How many lines were left out and in how many seconds, once a minute, if any were.
+    /// Number of dropped lines and the seconds in which they were dropped, once a minute; none when no line
+    /// was dropped.
     pub fn dropped(&mut self, now: MonoTime) -> Option<(u64, u64)> {
         let seconds = self.since.map_or(0, |since| now.since(since).as_secs());
         if self.dropped == 0 || seconds < MINUTE.as_secs() {
@@ -50,7 +51,7 @@ impl LineLimit {
         Some((std::mem::take(&mut self.dropped), seconds))
     }
 
-    /// Whether nothing is known of the last minute.
+    /// Whether the last minute has neither admitted nor dropped lines.
     pub fn is_idle(&self, now: MonoTime) -> bool {
         self.dropped == 0 && self.since.is_none_or(|since| now.since(since) >= MINUTE)
     }

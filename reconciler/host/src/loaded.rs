@@ -1,4 +1,4 @@
-//! A plan as it was read: what it says, its secrets, and the text to keep; or why it is refused.
+//! A plan as it was read: its content, secrets and text; or its refusal.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -11,40 +11,40 @@ use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::seal::Generation;
 use evenkeel_vrrp::Secret;
 
-/// The text of a plan as whoever read it holds it: in memory, or in a file. Nothing here looks into it; it comes back with the order to
-/// keep the plan.
+/// The text of a plan as its reader holds it: in memory, or in a file. Nothing here looks into it; it comes
+/// back with the order to keep the plan.
 #[derive(Clone)]
 pub struct PlanText(Arc<dyn Any + Send + Sync>);
 
 impl PlanText {
-    /// Wraps what the reader holds.
+    /// Wraps the reader's text.
     #[must_use]
     pub fn new(text: impl Any + Send + Sync) -> Self {
         Self(Arc::new(text))
     }
 
-    /// What the reader put in; none when it was something else.
+    /// The text that the reader put in; none when it was of another type.
     #[must_use]
     pub fn get<T: Any>(&self) -> Option<&T> {
         self.0.downcast_ref()
     }
 }
 
-/// A plan that may be put in force. Its `Debug` shows which, not what: it holds secrets.
+/// A plan that may be put in force. Its `Debug` shows the generation only, because a plan holds secrets.
 #[derive(Clone)]
 pub struct LoadedPlan {
-    /// Its identity.
+    /// Identity of the plan.
     pub generation: Generation,
-    /// What it says.
+    /// Content of the plan.
     pub plan: Plan,
-    /// Router passwords by router name.
+    /// Passwords by router name.
     pub secrets: BTreeMap<Name, Secret>,
-    /// The text it was read from, to keep as the last good plan.
+    /// Text that the plan was read from, to keep as the last good plan.
     pub text: PlanText,
 }
 
 impl LoadedPlan {
-    /// The files of secrets that the plan names.
+    /// Files of secrets that the plan names.
     #[must_use]
     pub fn secret_files(&self) -> Vec<PathBuf> {
         let secrets = self.plan.routers.iter().filter_map(|router| router.auth.as_ref());
@@ -63,12 +63,12 @@ impl fmt::Debug for LoadedPlan {
     }
 }
 
-/// Why a plan is not put in force: a sentence for people.
+/// Reason why a plan is not put in force: a sentence for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlanRefusal(String);
 
 impl PlanRefusal {
-    /// For a reason that people read.
+    /// A refusal with a reason that people read.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }

@@ -1,8 +1,9 @@
-//! What a plan with `maintenance = true` means for each router: all are kept out of the election, but for those that serve on because
-//! no other director has taken over yet. Values only: kept in the state directory by `state`, obeyed by the election.
+//! The meaning of `maintenance = true` for each router: all are kept out of the election, except those that
+//! serve on because no other director has taken over yet. Values only: kept in the state directory by
+//! `state`, obeyed by the election.
 //!
-//! A router that does not serve when such a plan comes is kept out at once, one that does when others were asked and one has claimed.
-//! Routers that move together are given away together.
+//! A router that does not serve when such a plan comes is kept out at once. One that serves is kept out when
+//! others were asked and one has claimed it. Routers that move together are given away together.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::election::Unanswered;
 use crate::units::unit;
 
-/// The routers of a plan with `maintenance = true` that are not given away yet.
+/// Routers of a plan with `maintenance = true` that are not given away yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Maintenance {
@@ -21,7 +22,8 @@ pub struct Maintenance {
 }
 
 impl Maintenance {
-    /// When a plan comes. `takes_part` tells whether the election has a router; `before` is the plan until now.
+    /// The maintenance when a plan comes. `takes_part` says whether the election has a router; `before` is
+    /// the plan in force until now.
     pub fn at_plan(&self, plan: &Plan, before: Option<&Plan>, takes_part: impl Fn(&Name) -> bool) -> Self {
         if !plan.maintenance {
             return Self::default();
@@ -42,12 +44,13 @@ impl Maintenance {
         self.serving.contains(router)
     }
 
-    /// The routers that others are still to take over.
+    /// Routers that others have yet to take over.
     pub const fn serving(&self) -> &BTreeSet<Name> {
         &self.serving
     }
 
-    /// When others were asked to take these routers over, and some were not.
+    /// The maintenance after others were asked to take over `asked`; `unanswered` are the routers that nobody
+    /// took.
     pub fn after(&self, plan: &Plan, asked: &BTreeSet<Name>, unanswered: &[Unanswered]) -> Self {
         let stay: BTreeSet<Name> = unanswered.iter().flat_map(|one| unit(plan, &one.router)).collect();
         let is_left = |name: &&Name| !asked.contains(*name) || stay.contains(*name);
@@ -105,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn what_serves_is_given_away_when_another_has_it_and_not_before() {
+    fn a_router_that_serves_is_kept_until_another_director_has_it() {
         let calm = plan(false, &[("VI_1", None), ("VI_2", None)]);
         let plan = plan(true, &[("VI_1", None), ("VI_2", None), ("new", None)]);
         let there = |router: &Name| *router != name("new");

@@ -1,4 +1,4 @@
-//! The clocks at one moment, as an argument of everything that decides.
+//! The clocks at one moment, an argument of everything that decides.
 
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_point_in_time_is_told_by_the_wall_clock_of_now() {
+    fn a_point_in_time_is_converted_by_the_wall_clock_of_now() {
         let moment =
             Moment { now: MonoTime::from_millis(10_000), boot: "b".into(), wall_ms: 1_700_000_000_000 };
         assert_eq!(moment.text(), "2023-11-14T22:13:20.000Z");

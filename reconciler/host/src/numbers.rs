@@ -1,4 +1,4 @@
-//! The checks of a plan by number: which check each destination has, and for which destinations a check speaks.
+//! The checks of a plan by number: the check of each destination, and the destinations of each check.
 
 use std::collections::BTreeMap;
 
@@ -6,24 +6,25 @@ use evenkeel_converge::Position;
 use evenkeel_health::CheckId;
 use evenkeel_schemas::plan::{Check, Destination, Plan};
 
-/// Of a destination without a check.
+/// Number of a destination without a check.
 const NONE: u32 = u32::MAX;
 
-/// The numbers of a plan's checks. Both lists are small beside the plan: there may be a hundred thousand destinations.
+/// Numbers of a plan's checks. Both lists are small beside the plan, which may have a hundred thousand
+/// destinations.
 #[derive(Debug, Default)]
 pub(crate) struct Numbers {
-    /// Where each virtual server begins in `ids`.
+    /// Index in `ids` of each virtual server's first destination.
     first: Vec<u32>,
-    /// The check of each destination, in the order of the plan.
+    /// Check of each destination, in the order of the plan.
     ids: Vec<u32>,
     /// Check, virtual server and destination, sorted.
     users: Vec<(u32, u32, u32)>,
-    /// The number of the next new check.
+    /// Number of the next new check.
     next: u32,
 }
 
 impl Numbers {
-    /// Numbers for a plan; a check that `before` had in `plan_before` keeps its own.
+    /// Numbers for a plan. A check that `before` had in `plan_before` keeps its number.
     pub(crate) fn of(plan: &Plan, before: &Self, plan_before: Option<&Plan>) -> Self {
         let mut known: BTreeMap<&Check, u32> = BTreeMap::new();
         if let Some(plan_before) = plan_before {
@@ -35,7 +36,7 @@ impl Numbers {
             for (place, destination) in (0..).zip(&virtual_server.destinations) {
                 let id = destination.check().map(|check| {
                     *known.entry(check).or_insert_with(|| {
-                        // After four billion checks numbers begin again; those of long ago are gone.
+                        // After four billion checks the numbers begin again; checks of that age are gone.
                         let id = numbers.next;
                         numbers.next = if id + 1 == NONE { 0 } else { id + 1 };
                         id
@@ -49,14 +50,14 @@ impl Numbers {
         numbers
     }
 
-    /// The check of a destination.
+    /// Check of a destination; none without one.
     pub(crate) fn id(&self, at: Position) -> Option<CheckId> {
         let first = usize::try_from(*self.first.get(at.server)?).ok()?;
         let id = *self.ids.get(first + at.destination)?;
         (id != NONE).then_some(CheckId(id))
     }
 
-    /// The destinations that a check speaks for.
+    /// Destinations that a check judges.
     pub(crate) fn users(&self, id: CheckId) -> impl ExactSizeIterator<Item = Position> + '_ {
         let from = self.users.partition_point(|(user, ..)| *user < id.0);
         let to = self.users.partition_point(|(user, ..)| *user <= id.0);
@@ -67,7 +68,7 @@ impl Numbers {
         self.users[from..to].iter().map(position)
     }
 
-    /// Every checked destination of the plan that these are of, in its order.
+    /// Every checked destination of the plan of these numbers, in its order.
     pub(crate) fn each<'a>(
         &'a self,
         plan: &'a Plan,
@@ -81,7 +82,7 @@ impl Numbers {
         })
     }
 
-    /// Each check once, with one of the destinations that it speaks for.
+    /// Each check once.
     pub(crate) fn checks<'a>(&'a self, plan: &'a Plan) -> BTreeMap<CheckId, &'a Check> {
         self.each(plan).map(|(_, id, check)| (id, check)).collect()
     }

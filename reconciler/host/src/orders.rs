@@ -1,15 +1,15 @@
-//! What operators order, until they say otherwise: `routers` to hand over or stay out, `drains` of destinations.
+//! Standing orders of operators: `routers` hand over or stay out, `drains` of destinations.
 //!
-//! Values only. The state directory keeps them; `desk` says when an order is in force.
+//! Values only. The state directory keeps them; `desk` decides when an order is in force.
 
 pub mod drains;
 pub mod routers;
 
-/// Why an order was refused: a sentence for people.
+/// Reason why an order was refused: a sentence for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
-    /// There is no such router.
+    /// The plan has no such router, virtual server or destination.
     Unknown(String),
-    /// Nothing can be told to anybody now.
+    /// The order cannot be carried out now.
     NotNow(String),
 }

@@ -1,4 +1,4 @@
-//! The words between a host and its convergence: what is wanted, and what a pass over the kernel did.
+//! The types between a host and its convergence: the wanted state, and the report of a pass over the kernel.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,102 +8,102 @@ use evenkeel_converge::{Desired, Draining, ObjectKey, Op, Row};
 use evenkeel_schemas::status::{ConvergenceError, DriftOutcome, ObjectText};
 use evenkeel_schemas::time::MonoTime;
 
-/// What the kernel should look like and how often to look.
+/// Wanted state of the kernel, and how often to observe it.
 #[derive(Debug, Clone)]
 pub struct Wanted {
-    /// Counts up with every change of it; a pass says which it worked on.
+    /// Number of the wanted state, counted up with every change. A pass reports the one that it worked on.
     pub serial: u64,
-    /// The state.
+    /// The wanted state.
     pub desired: Arc<Desired>,
     /// Longest time between two full observations.
     pub resync: Duration,
 }
 
-/// What has changed of a wanted state.
+/// Changes of a wanted state.
 #[derive(Debug, Clone)]
 pub struct Adjusted {
-    /// Counts on from [`Wanted::serial`].
+    /// Number that continues [`Wanted::serial`].
     pub serial: u64,
     /// Virtual servers as they are wanted now.
     pub rows: Vec<Row>,
 }
 
-/// A pass and where the whole stands after it.
+/// A pass, and the state of the whole after it.
 #[derive(Debug, Clone)]
 pub struct Report {
-    /// The [`Wanted::serial`] that it worked on.
+    /// [`Wanted::serial`] that the pass worked on.
     pub serial: u64,
-    /// The pass.
+    /// The pass itself.
     pub pass: Pass,
-    /// Whether every kind was as wanted when it was last looked at.
+    /// Whether every kind was as wanted when it was last observed.
     pub converged: bool,
-    /// Whether it was so but for what the kernel has no means for: then nothing waits.
+    /// Whether every kind was so, except for objects that the kernel has no means for: then nothing waits.
     pub ready: bool,
-    /// What the kernel has no means for, of all kinds.
+    /// Objects of all kinds that the kernel has no means for.
     pub lacking: BTreeSet<ObjectKey>,
-    /// What could not be done, of all kinds.
+    /// Failed operations of all kinds.
     pub errors: Vec<ConvergenceError>,
 }
 
-/// What a pass did.
+/// Effect of one pass.
 #[derive(Debug, Clone)]
 pub struct Pass {
-    /// When it ended.
+    /// End of the pass.
     pub ended: MonoTime,
-    /// How long it took.
+    /// Duration of the pass.
     pub took: Duration,
-    /// What was done to change the kernel.
+    /// Operations that changed the kernel to what is wanted.
     pub done: Vec<Op>,
-    /// What was done to undo what others did.
+    /// Operations that undid changes of others.
     pub repairs: Vec<Op>,
-    /// What others have changed and what was done about it, as far as that is news.
+    /// Changes of others with their outcome, as far as they were not reported by the pass before.
     pub drifts: Vec<Drift>,
-    /// How many objects, of all kinds, are left as others have made them.
+    /// Number of objects, of all kinds, that are left as others have changed them.
     pub reported_drift: u64,
-    /// What could not be done, a bounded number and a last one that counts the others.
+    /// Failed operations: a bounded number, and a last one that counts the rest.
     pub errors: Vec<ConvergenceError>,
-    /// What is there beside ours; none when the pass did not look at everything.
+    /// Objects of others; none when the pass did not observe every kind.
     pub foreign: Option<Vec<ObjectText>>,
-    /// Whether everything that was looked at is as wanted, but for drift that is only reported.
+    /// Whether everything that was observed is as wanted, except for drift that is only reported.
     pub converged: bool,
-    /// Whether it is so but for `lacking`.
+    /// Whether everything that was observed is as wanted, except for `lacking`.
     pub ready: bool,
-    /// What the kernel has no means for, and what is new while the disk is in trouble.
+    /// Objects that the kernel has no means for, and new objects while the disk fails.
     pub lacking: BTreeSet<ObjectKey>,
-    /// Whether some of that is new while the disk is in trouble.
+    /// Whether `lacking` has new objects because the disk fails.
     pub unnamed: bool,
-    /// What drains; none when the pass did not look at IPVS.
+    /// Destinations that drain; none when the pass did not observe IPVS.
     pub drains: Option<DrainsFound>,
 }
 
-/// An object that somebody else has changed, and what was done about it.
+/// An object that somebody else has changed, and the outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Drift {
-    /// What sort of object.
+    /// Kind of the object.
     pub kind: &'static str,
-    /// Which.
+    /// Name of the object.
     pub object: String,
-    /// What it was.
+    /// State that it was found in.
     pub found: String,
-    /// What was done.
+    /// Outcome: repaired, reported or failed.
     pub outcome: DriftOutcome,
-    /// Why it could not be put right.
+    /// Reason why it could not be put right.
     pub reason: Option<String>,
 }
 
-/// What was found of drains.
+/// Drains that a pass found.
 #[derive(Debug, Clone, Default)]
 pub struct DrainsFound {
-    /// What drains.
+    /// Destinations that drain.
     pub draining: Vec<Draining>,
-    /// What has drained and goes now.
+    /// Destinations that have drained and are removed now.
     pub ended: Vec<Draining>,
-    /// When to look again, at the latest.
+    /// Latest time of the next observation.
     pub next_look: Option<MonoTime>,
 }
 
 impl DrainsFound {
-    /// Whether nothing drains.
+    /// Whether no destination drains.
     pub const fn is_empty(&self) -> bool {
         self.draining.is_empty() && self.ended.is_empty() && self.next_look.is_none()
     }

@@ -1,5 +1,5 @@
-//! A plan on probation: it goes back to the one before unless it is confirmed in time. Values only: kept
-//! in the state directory by `state`, carried out by the daemon.
+//! A plan on probation: the host goes back to the plan before unless it is confirmed in time. Values only:
+//! kept in the state directory by `state`, carried out by [`crate::Host`].
 //!
 //! ```text
 //!   new plan --on disk first--> in force, on probation --confirmed--> last good plan
@@ -7,7 +7,7 @@
 //!                                        +--deadline, `rollback`--> the last good plan again, this one refused
 //! ```
 //!
-//! What it goes back to is the last good plan, the last one that was confirmed or needed no confirmation. A
+//! The plan to go back to is the last good one: the last that was confirmed or needed no confirmation. A
 //! further plan during a probation does not change that, and has its own time. Time is an argument.
 
 mod checks;
@@ -29,10 +29,10 @@ pub use checks::{Change, RouterNow, View, missing, quiet};
 /// Least number of digits of a generation that a person must give.
 const MIN_DIGITS: usize = 6;
 
-/// What is kept of probations.
+/// Record of probations on the disk.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// The one under way.
+    /// The probation under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trial: Option<Trial>,
     /// The generation that was rolled back last, until another plan comes.
@@ -45,40 +45,40 @@ pub struct Record {
 pub struct Trial {
     /// The generation on probation.
     pub generation: String,
-    /// The one that it goes back to.
+    /// The generation to go back to.
     pub before: String,
-    /// Who confirms.
+    /// Way of confirmation: an operator or the checks.
     pub confirm: Confirm,
-    /// All of its time, milliseconds.
+    /// Length of the probation, milliseconds.
     timeout_ms: u64,
-    /// When it began, RFC 3339.
+    /// Start of the probation, RFC 3339.
     pub since: String,
     clock: Clock,
-    /// How the host stood before.
+    /// State of the host before.
     pub baseline: Baseline,
 }
 
-/// A deadline that means something after a reboot, too.
+/// A deadline that stays meaningful after a reboot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Clock {
-    /// The boot that `at` belongs to.
+    /// Identity of the boot that `at` belongs to.
     boot: String,
-    /// The deadline.
+    /// The deadline, by the clock of that boot.
     at: MonoTime,
-    /// Wall clock when this was written, milliseconds since 1970.
+    /// Wall clock at the time of writing, milliseconds since 1970.
     written_ms: u64,
-    /// Time that was left then, milliseconds.
+    /// Time that was left at the time of writing, milliseconds.
     left_ms: u64,
 }
 
-/// How the host stood under the plan before.
+/// State of the host under the plan before.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Baseline {
     /// Destinations that had failed.
     pub down: BTreeSet<(ServiceKey, DestinationKey)>,
     /// Virtual routers that took part in the election.
     pub routers: BTreeSet<Name>,
-    /// What the kernel had no means for.
+    /// Objects that the kernel had no means for.
     #[serde(default)]
     pub lacking: BTreeSet<ObjectKey>,
 }
@@ -86,16 +86,16 @@ pub struct Baseline {
 /// A generation that was rolled back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RolledBack {
-    /// Which.
+    /// The generation.
     pub generation: String,
-    /// When, RFC 3339.
+    /// Time of the rollback, RFC 3339.
     pub at: String,
-    /// Why, for people.
+    /// Reason, a sentence for people.
     pub why: String,
 }
 
 impl RolledBack {
-    /// Why the plan is refused, for people.
+    /// Reason why the plan is refused, a sentence for people.
     pub fn refusal(&self) -> String {
         let Self { generation, at, why } = self;
         format!(
@@ -106,7 +106,7 @@ impl RolledBack {
 }
 
 impl Trial {
-    /// A probation that begins now, of `generation` over the confirmed one `before`.
+    /// A probation that begins now, of `generation` over the confirmed generation `before`.
     pub fn new(
         generation: String,
         before: String,
@@ -128,23 +128,25 @@ impl Trial {
         }
     }
 
-    /// All of its time.
+    /// Length of the probation.
     pub const fn timeout(&self) -> Duration {
         Duration::from_millis(self.timeout_ms)
     }
 
-    /// When it ends. After a reboot the wall clock tells how much time has passed, and one that was set
-    /// back gives no more than was left.
+    /// End of the probation. After a reboot the wall clock says how much time has passed; a clock that was
+    /// set back gives no more than was left.
     pub fn deadline(&self, moment: &Moment) -> MonoTime {
         let Clock { boot, at, written_ms, left_ms } = &self.clock;
         let left = Duration::from_millis(*left_ms);
+        // On the boot that wrote it the deadline itself counts. `left` bounds it, should the record have been
+        // damaged.
         if !boot.is_empty() && **boot == *moment.boot {
             return (*at).min(moment.now + left);
         }
         moment.now + left.saturating_sub(Duration::from_millis(moment.wall_ms.saturating_sub(*written_ms)))
     }
 
-    /// The same after a restart, with the deadline by the clock of this boot.
+    /// The probation after a restart, with its deadline by the clock of this boot.
     pub fn resumed(mut self, moment: &Moment) -> Self {
         let left = moment.now.until(self.deadline(moment));
         if self.clock.boot.is_empty() || *self.clock.boot != *moment.boot {
@@ -169,28 +171,30 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The first digits of a generation, for people.
+/// The first digits of a generation, for people; all of a shorter one.
 pub fn short(generation: &str) -> &str {
     generation.get(..12).unwrap_or(generation)
 }
 
-/// Which plan a daemon begins with.
+/// Plan that a daemon begins with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Start {
-    /// The file's, confirmed or without need of it.
+    /// The file's plan: confirmed, or without need of it.
     File,
-    /// The file's, on probation still.
+    /// The file's plan, still on probation.
     OnProbation(Trial),
-    /// The last good one. If the file has another it is looked at when it is read again, with this one in force.
+    /// The last good plan. If the file has another one, it is decided about once it is read again with the
+    /// last good one in force.
     LastGood,
-    /// The last good one, because the file's (or what it was) was not confirmed.
+    /// The last good plan, because the file's plan (now or before) was not confirmed.
     Back(RolledBack),
-    /// The file's, although it was not confirmed: there is nothing to go back to.
+    /// The file's plan, although it was not confirmed: there is nothing to go back to.
     NothingBefore,
 }
 
-/// Decides what a daemon begins with. `record` is none when it was damaged, `file` none when it cannot be
-/// used; `last_good` is the generation that was kept.
+/// Decides which plan a daemon begins with. `record` is none when it was damaged. `file` has the generation
+/// of the file's plan and whether it asks for probation; none when the file cannot be used. `last_good` is
+/// the generation that was kept.
 pub fn start(
     record: Option<&Record>,
     file: Option<&(String, bool)>,
@@ -203,6 +207,8 @@ pub fn start(
     };
     let Some((generation, wants_probation)) = file else {
         let trial = record.and_then(|record| record.trial.as_ref());
+        // With the last good plan equal to the one on trial, it was confirmed: the daemon ended before it
+        // cleared the record.
         return match trial.filter(|trial| last_good.is_some_and(|kept| *kept != trial.generation)) {
             Some(trial) => back(
                 &trial.generation,
@@ -214,6 +220,8 @@ pub fn start(
     if last_good == Some(generation.as_str()) {
         return Start::File;
     }
+    // A damaged record may hide a rollback: a plan that asks for probation is held back where there is
+    // another one.
     let Some(record) = record else {
         return match (wants_probation, last_good) {
             (true, Some(_)) => {
@@ -236,7 +244,7 @@ pub fn start(
     }
 }
 
-/// Why a trial is over when its time is.
+/// Reason of a rollback at the deadline, for people.
 pub fn late(trial: &Trial) -> String {
     let by = match trial.confirm {
         Confirm::Operator => "",
@@ -245,19 +253,19 @@ pub fn late(trial: &Trial) -> String {
     format!("not confirmed{by} within {}", humantime::format_duration(trial.timeout()))
 }
 
-/// What becomes of a plan that differs from the one in force.
+/// Decision about a plan that differs from the plan in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
-    /// It is refused, and why.
+    /// The plan is refused, with the reason.
     Refused(String),
-    /// It is put in force, and any probation is over.
+    /// The plan is put in force, and any probation is over.
     Take,
-    /// It is put on probation over the last confirmed one.
+    /// The plan is put on probation over the last confirmed one.
     Probation(Policy),
 }
 
-/// Decides about a new plan; `confirmed` is the generation that was confirmed last, none when no plan is
-/// in force.
+/// Decides about a new plan; `confirmed` is the generation that was confirmed last, none when no plan is in
+/// force.
 pub fn next(record: &Record, generation: &str, plan: &Plan, confirmed: Option<&str>) -> Next {
     match (&record.rolled_back, &plan.policy.probation) {
         (Some(back), _) if back.generation == generation => Next::Refused(back.refusal()),
@@ -268,13 +276,13 @@ pub fn next(record: &Record, generation: &str, plan: &Plan, confirmed: Option<&s
     }
 }
 
-/// What a probation is told.
+/// Action of a request about a probation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
     /// The plan stays.
     Confirm,
-    /// Back to the plan before, now.
+    /// The plan before comes back, now.
     Rollback,
 }
 
@@ -282,38 +290,37 @@ pub enum Action {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
-    /// What is to be done.
+    /// Action of the request.
     pub action: Action,
-    /// The first digits of the generation that is meant; absent: whichever is on probation.
+    /// First digits of the generation; absent: whichever is on probation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<String>,
 }
 
-/// What was done.
+/// Effect of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
     /// The generation in force.
     pub generation: String,
-    /// Whether there was nothing to do: it was confirmed already.
+    /// Whether there was nothing to do because the generation was confirmed already.
     pub already: bool,
 }
 
-/// What a request comes to.
+/// Decision about a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Told {
-    /// The plan on probation is confirmed.
+pub enum Decision {
+    /// The plan on probation is to be confirmed.
     Confirm,
-    /// The plan on probation goes.
+    /// The plan on probation is to be rolled back.
     Rollback,
-    /// It was confirmed already.
+    /// This generation was confirmed already.
     Already(String),
 }
 
 /// Decides about a request; `in_force` is the generation in force.
 ///
-/// # Errors
-/// Why nothing is done: a sentence for people.
-pub fn told(request: &Request, record: &Record, in_force: Option<&str>) -> Result<Told, String> {
+/// When nothing is to be done: the reason, a sentence for people.
+pub fn decide(request: &Request, record: &Record, in_force: Option<&str>) -> Result<Decision, String> {
     if let Some(digits) = &request.generation {
         let hex = digits.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
         if !hex || digits.len() < MIN_DIGITS {
@@ -327,14 +334,14 @@ pub fn told(request: &Request, record: &Record, in_force: Option<&str>) -> Resul
     let named = |generation: &str| request.generation.is_some() && meant(generation);
     match (&record.trial, &record.rolled_back, in_force) {
         (Some(trial), _, _) if meant(&trial.generation) => Ok(match request.action {
-            Action::Confirm => Told::Confirm,
-            Action::Rollback => Told::Rollback,
+            Action::Confirm => Decision::Confirm,
+            Action::Rollback => Decision::Rollback,
         }),
         (Some(trial), _, _) => {
             Err(format!("it is generation {} that is on probation", short(&trial.generation)))
         }
         (None, _, Some(in_force)) if request.action == Action::Confirm && named(in_force) => {
-            Ok(Told::Already(in_force.to_owned()))
+            Ok(Decision::Already(in_force.to_owned()))
         }
         (None, Some(back), _) if meant(&back.generation) => Err(format!(
             "generation {} was rolled back at {}: {}",
@@ -346,7 +353,7 @@ pub fn told(request: &Request, record: &Record, in_force: Option<&str>) -> Resul
             let state = format!("no plan is on probation; generation {} is in force", short(in_force));
             Err(match request.action {
                 Action::Confirm => state,
-                // The plan before is not kept any more: where it is, is the operator's repository.
+                // The plan before is not kept any more; the operator's repository has it.
                 Action::Rollback => format!(
                     "{state} and stays: `rollback` ends a probation, and a plan that was confirmed, or needed no \
                      confirmation, has none. To go back deliver the plan before"

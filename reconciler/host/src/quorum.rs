@@ -1,36 +1,37 @@
-//! Tracked services: what the verdicts of health checks say of their quorum.
+//! Tracked services: the quorum of a service by the verdicts of its checks.
 
 use evenkeel_converge::Position;
 use evenkeel_health::tracker::{Destinations, service};
 use evenkeel_health::{Finding, Reach, Verdict};
 use evenkeel_schemas::plan::{Plan, Tracker, Watch};
 
-/// What is known of the target of a destination's check; none of one without a check.
+/// Reachability of the target of a destination's check; none without a check.
 pub(crate) type ReachOf<'a> = &'a dyn Fn(Position) -> Option<Reach>;
 
-/// Looks at the virtual servers of a tracked service. None while that depends on checks that have not been made yet.
-pub(crate) fn look(tracker: &Tracker, plan: &Plan, reach: ReachOf<'_>) -> Option<Finding> {
+/// Evaluates the virtual servers of a tracked service. None while the result depends on checks without a
+/// result.
+pub(crate) fn evaluate(tracker: &Tracker, plan: &Plan, reach: ReachOf<'_>) -> Option<Finding> {
     let Watch::Service { service: name, quorum } = &tracker.watch else { return None };
     let servers = plan.virtual_servers.iter().enumerate().filter(|(_, server)| server.name == *name);
-    let servers: Vec<Destinations> = servers.map(|(index, _)| stand(plan, index, reach)).collect();
+    let servers: Vec<Destinations> = servers.map(|(index, _)| count(plan, index, reach)).collect();
     service(&servers, *quorum)
 }
 
-fn stand(plan: &Plan, server: usize, reach: ReachOf<'_>) -> Destinations {
-    let mut stand = Destinations::default();
+fn count(plan: &Plan, server: usize, reach: ReachOf<'_>) -> Destinations {
+    let mut counts = Destinations::default();
     for (number, one) in plan.virtual_servers[server].destinations.iter().enumerate() {
         if one.weight.get() == 0 {
             continue;
         }
-        // One without a check is healthy.
+        // A destination without a check is healthy.
         match reach(Position { server, destination: number }).unwrap_or(Reach::Judged(Verdict::Up)) {
-            Reach::Judged(Verdict::Up) => stand.healthy += 1,
-            // Another director may reach what this one does not.
-            Reach::Judged(Verdict::Down) | Reach::CutOff => stand.failed += 1,
-            Reach::Unknown => stand.unknown += 1,
+            Reach::Judged(Verdict::Up) => counts.healthy += 1,
+            // Cut off counts as failed: another director may reach it.
+            Reach::Judged(Verdict::Down) | Reach::CutOff => counts.failed += 1,
+            Reach::Unknown => counts.unknown += 1,
         }
     }
-    stand
+    counts
 }
 
 #[cfg(test)]
@@ -85,7 +86,7 @@ DESTINATIONS
             watch: Watch::Service { service: "web".parse().expect("name"), quorum },
         };
         let up = |reaches: [Option<Reach>; 4], quorum| {
-            look(&tracker(quorum), &plan, &|at| reaches[at.destination]).map(|found| found.up)
+            evaluate(&tracker(quorum), &plan, &|at| reaches[at.destination]).map(|found| found.up)
         };
         let judged = |verdict| Some(Reach::Judged(verdict));
         let unknown = Some(Reach::Unknown);
@@ -97,7 +98,7 @@ DESTINATIONS
         assert_eq!((up(failed, 2), up(failed, 3)), (None, Some(false)));
         let mended = [judged(Verdict::Down), None, None, judged(Verdict::Up)];
         assert_eq!(up(mended, 2), Some(true));
-        // Whom this host has not reached for a whole turn of the check it does not serve by.
+        // A destination that this host has not reached for a whole round of its check does not count for it.
         assert_eq!(up([judged(Verdict::Down), None, None, Some(Reach::CutOff)], 2), Some(false));
     }
 }

@@ -1,4 +1,4 @@
-//! What an earlier daemon left behind: the verdicts that its kernel tables tell.
+//! State that an earlier daemon left behind: the verdicts that the kernel's tables show.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,26 +10,26 @@ use evenkeel_schemas::plan::{Check, OnFailure, Plan, VirtualServer};
 use crate::orders::drains::DrainOrders;
 use crate::verdicts::Verdicts;
 
-/// What an earlier daemon left behind beside the kernel.
+/// State that an earlier daemon left behind beside the kernel.
 pub struct Memory<'a> {
-    /// What is ours.
+    /// Objects of ours.
     pub ledger: &'a Ledger,
-    /// What drained.
+    /// Destinations that drained.
     pub drains: &'a Drains,
-    /// What was told to drain.
+    /// Orders to drain.
     pub orders: &'a DrainOrders,
-    /// What it had verified, when that is known.
+    /// State that it had verified in the kernel, when that is known.
     pub verified: Option<&'a Record>,
     /// The plan that it obeyed.
     pub plan: &'a dyn Fn() -> Option<Plan>,
 }
 
-/// The verdicts that an earlier daemon left in the kernel, whose virtual services are `services`.
+/// Verdicts that an earlier daemon left in the kernel, whose virtual services are `services`.
 ///
-/// A destination that is missing from a service of ours had failed, and so had one that is at weight 0 where
-/// the plan before had another weight and failed ones are quiesced. What drained follows the other destinations
-/// that its check speaks for. Where `verified` knows a service with all that the plan has in it, what is not as it
-/// should be is somebody else's doing.
+/// A destination that is missing from a service of ours had failed. So had a destination at weight 0 where the
+/// plan before had another weight and quiesces failed ones. A destination that drained gets the verdict of the
+/// other destinations of its check. In a service that `verified` has with all destinations of the plan, none had
+/// failed: any difference is somebody else's doing.
 pub fn left_behind(plan: &Plan, memory: &Memory<'_>, services: &BTreeMap<ServiceKey, Service>) -> Verdicts {
     let mut verdicts = Verdicts::new();
     let calm = memory.verified.map(|record| (record, desired(plan, View::CALM)));
@@ -57,7 +57,8 @@ pub fn left_behind(plan: &Plan, memory: &Memory<'_>, services: &BTreeMap<Service
         for destination in &server.destinations {
             let Some(check) = destination.check() else { continue };
             let key = (service, DestinationKey::of(destination));
-            if memory.drains.contains(key.0, key.1) || memory.orders.told(server, destination).is_some() {
+            if memory.drains.contains(key.0, key.1) || memory.orders.order_for(server, destination).is_some()
+            {
                 drained.push((key, check));
                 continue;
             }
@@ -66,6 +67,7 @@ pub fn left_behind(plan: &Plan, memory: &Memory<'_>, services: &BTreeMap<Service
             verdicts.insert(key, if down { Verdict::Down } else { Verdict::Up });
         }
     }
+    // A drain looks like a failure in the kernel. With no other destination to go by it counts as up.
     for (key, check) in drained {
         let down = all_down.get(check).copied().unwrap_or(false);
         verdicts.insert(key, if down { Verdict::Down } else { Verdict::Up });
@@ -73,7 +75,7 @@ pub fn left_behind(plan: &Plan, memory: &Memory<'_>, services: &BTreeMap<Service
     verdicts
 }
 
-/// The destinations that have weight 0 by a plan.
+/// Destinations that have weight 0 by the plan.
 fn without_weight(plan: Option<&Plan>) -> BTreeSet<(ServiceKey, DestinationKey)> {
     let mut found = BTreeSet::new();
     for server in plan.map(|plan| plan.virtual_servers.as_slice()).unwrap_or_default() {
@@ -144,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn who_was_missing_or_quiesced_had_failed_and_who_drained_had_not() {
+    fn a_missing_or_quiesced_destination_had_failed_and_a_drained_one_had_not() {
         let quiesce = plan("quiesce", [9; 5]);
         let remove = plan("remove", [9; 5]);
         let table = [(1, 0), (2, 9), (4, 0)];

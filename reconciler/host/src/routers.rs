@@ -1,4 +1,4 @@
-//! A virtual router of a plan with all that the election needs to know of it.
+//! A virtual router of a plan with everything that the election needs to know of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,45 +12,46 @@ use evenkeel_schemas::plan::{self, Router, Track};
 use evenkeel_schemas::scalars::{InterfaceName, Ip, Name, Span};
 use evenkeel_vrrp::{Checksum, Config, Delivery, Directors, RouterKey, Secret, Strangers, TTL, Version};
 
-/// A virtual router as the plan has it. What trackers, operators and the interface make of its
-/// configuration is found out while it runs.
+/// A virtual router as the plan has it. The election adds the effects of trackers, orders and the interface
+/// while it runs.
 #[derive(Debug, Clone)]
 pub struct RouterSetup {
     /// Interface, address family and VRID.
     pub key: RouterKey,
-    /// What its lease is called.
+    /// Name of its lease.
     pub lease: String,
-    /// Its name in the plan.
+    /// Name of the router in the plan.
     pub name: Name,
-    /// Its sync group.
+    /// Sync group of the router.
     pub group: Option<Name>,
-    /// What the election runs it with.
+    /// Configuration for the election.
     pub config: Config,
-    /// The interface that its advertisements leave through.
+    /// Interface that its advertisements leave through.
     pub via: InterfaceName,
-    /// The interface of its virtual MAC address, if it has one.
+    /// Interface of its virtual MAC address, if it has one.
     pub virtual_mac: Option<InterfaceName>,
-    /// Its addresses while it is Master.
+    /// VIPs of the router, which it has while it is Master.
     pub vips: Arc<BTreeMap<AddressKey, Address>>,
-    /// Addresses of the host itself among its VIPs, which it owns: announced, but never added or removed.
+    /// VIPs that are addresses of the host itself, which the router owns: announced, but never added or
+    /// removed.
     pub owned: BTreeSet<AddressKey>,
-    /// Its routes while it is Master.
+    /// Routes of the router, which it has while it is Master.
     pub routes: BTreeMap<RouteKey, Route>,
-    /// Its policy rules while it is Master.
+    /// Policy rules of the router, which it has while it is Master.
     pub rules: BTreeMap<RuleKey, Rule>,
-    /// What changes its priority or keeps it out.
+    /// Trackers that change its priority or keep it out.
     pub track: Vec<Track>,
-    /// How long it stays out after the start.
+    /// Time after the start during which it stays out.
     pub startup_delay: Duration,
     /// Pause between two announcements on one interface.
     pub garp_pause: Duration,
-    /// Whether something beside its VIPs follows its state: main is told at once.
+    /// Whether something beside its VIPs follows its state, so that the host is notified at once.
     pub followed: bool,
-    /// Virtual services that this host has only as its Master.
+    /// Virtual services that this host has only as Master of the router.
     pub bound: Vec<ServiceKey>,
 }
 
-/// Who else may speak; `None`: everybody.
+/// Directors that may speak on the VRID; none: everybody.
 fn directors(directors: &plan::Directors) -> Option<Directors> {
     let strangers = match directors.strangers {
         plan::Strangers::SameVips => Strangers::SameVips,
@@ -62,13 +63,13 @@ fn directors(directors: &plan::Directors) -> Option<Directors> {
 }
 
 impl RouterSetup {
-    /// Whether more than addresses moves with it.
+    /// Whether routes or rules move with the VIPs.
     pub fn moves_more(&self) -> bool {
         !self.routes.is_empty() || !self.rules.is_empty()
     }
 
-    /// From a router of a plan for a host with these addresses of its own; `followed` as the field has it. `None` for a
-    /// version that the schema does not let through.
+    /// The setup of a router of a plan, for a host with these addresses of its own; `followed` as the field
+    /// of that name. None for a version that the schema does not let through.
     pub fn new(router: &Router, host: &[Ip], auth: Option<Secret>, followed: bool) -> Option<Self> {
         let time = |span: Option<Span>| span.map_or(Duration::ZERO, Span::as_duration);
         let config = Config {
@@ -121,8 +122,8 @@ impl RouterSetup {
         })
     }
 
-    /// The VIPs that it may hold as Master: before the start of the election, those of the lease by which it is Master
-    /// only (`limit`), since nothing else is known to be served.
+    /// VIPs that the router may hold as Master. Before the election has started these are only the VIPs of
+    /// the lease by which it is Master (`limit`), since nothing else is known to be served.
     pub fn own_vips(
         &self,
         limit: Option<&BTreeSet<AddressKey>>,

@@ -1,4 +1,4 @@
-//! Whom a check speaks for, in the names of the plan: for log lines.
+//! Names for checks in log lines, in the words of the plan.
 
 use std::collections::BTreeSet;
 
@@ -8,10 +8,11 @@ use evenkeel_schemas::plan::Plan;
 
 use crate::numbers::Numbers;
 
-/// Checks that are named one by one in a line.
+/// Most checks that a line names one by one.
 const MAX_NAMED: usize = 3;
 
-/// `rs1 (192.168.188.107:80) for web`, `rs1 (192.168.188.107:80) for web and 3 more`; the number where the plan does not have it.
+/// Name of a check by its destinations: `rs1 (192.168.188.107:80) for web`, `rs1 (192.168.188.107:80) for web
+/// and 3 more`. `check 7`, the number, where the plan does not have it.
 pub(crate) fn of_check(plan: Option<&Plan>, numbers: &Numbers, id: CheckId) -> String {
     let users: Vec<Position> = numbers.users(id).collect();
     let name = || {
@@ -32,7 +33,7 @@ pub(crate) fn of_check(plan: Option<&Plan>, numbers: &Numbers, id: CheckId) -> S
     name().unwrap_or_else(|| format!("check {}", id.0))
 }
 
-/// Some checks, by name as long as they are few.
+/// Names of several checks, and the number of those beyond [`MAX_NAMED`].
 pub(crate) fn of_checks<'a>(
     plan: Option<&Plan>,
     numbers: &Numbers,

@@ -1,4 +1,4 @@
-//! Which virtual routers of a plan move together: those of a sync group, and both families of one name.
+//! Units of virtual routers that move together: those of a sync group, and both families of one name.
 
 use std::collections::BTreeSet;
 

@@ -8,16 +8,16 @@ use evenkeel_schemas::plan::{OnFailure, Plan, VirtualServer};
 
 use crate::numbers::Numbers;
 
-/// Verdicts by service and destination: they outlive a plan and its numbers.
+/// Verdicts by service and destination. They outlive a plan and its numbers.
 pub type Verdicts = BTreeMap<(ServiceKey, DestinationKey), Verdict>;
 
-/// How a destination is called beyond its plan.
+/// Key of a destination that outlives its plan.
 fn key(plan: &Plan, at: Position) -> Option<(ServiceKey, DestinationKey)> {
     let server = plan.virtual_servers.get(at.server)?;
     Some((ServiceKey::of(server)?, DestinationKey::of(server.destinations.get(at.destination)?)))
 }
 
-/// The verdicts in force, by destination: a check that changes its options keeps its verdict.
+/// Verdicts in force, by destination: a check with changed options keeps its verdict.
 pub(crate) fn in_force(
     plan: &Plan,
     numbers: &Numbers,
@@ -27,7 +27,7 @@ pub(crate) fn in_force(
     each.filter_map(|(at, id, _)| Some((key(plan, at)?, verdict(id)?))).collect()
 }
 
-/// What becomes of a destination by its verdict: one without a check always serves.
+/// Standing of a destination by its verdict. A destination without a check always serves.
 pub(crate) const fn standing(server: &VirtualServer, verdict: Option<Verdict>) -> Standing {
     match (verdict, server.on_failure) {
         (None | Some(Verdict::Up), _) => Standing::Serving,
@@ -36,7 +36,7 @@ pub(crate) const fn standing(server: &VirtualServer, verdict: Option<Verdict>) -
     }
 }
 
-/// What each check starts with: down only when every destination that it speaks for was down.
+/// Initial verdict of each check: down only when every destination that it judges was down.
 pub(crate) fn by_check(plan: &Plan, numbers: &Numbers, known: &Verdicts) -> BTreeMap<CheckId, Verdict> {
     let mut initial = BTreeMap::new();
     for (at, id, _) in numbers.each(plan) {

@@ -1,6 +1,7 @@
-//! What one router or group still has to be told, and how fast. Values only.
+//! Changes of one router or group that its programs have yet to be notified of, and their pace. Values only.
 //!
-//! A state that flaps is not told each time: after some changes in a row one in [`PAUSE`], and then the last one.
+//! A state that flaps is not notified each time: after [`BURST`] changes in a row one change each [`PAUSE`],
+//! and that is the last one then.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -10,26 +11,26 @@ use evenkeel_schemas::plan::Hook;
 use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::time::MonoTime;
 
-/// Changes that wait.
+/// Most changes that wait.
 const MAX_WAITING: usize = 16;
-/// Changes in a row that are told without a pause: a start, an election and a way back, twice.
+/// Changes in a row that go without a pause: a start, an election and the way back, twice.
 const BURST: u32 = 10;
-/// After those, time from one to the next: 20 a minute.
+/// After a burst, time from one change to the next: 20 a minute.
 const PAUSE: Duration = Duration::from_secs(3);
-/// Least time between two words about changes that were not told.
+/// Least time between two log lines about dropped changes.
 const QUIET: Duration = Duration::from_secs(60);
 
-/// A state in the words that keepalived's scripts know.
+/// A state as keepalived's scripts name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HookState {
-    /// It is Master.
+    /// The router is Master.
     Master,
-    /// It is Backup.
+    /// The router is Backup.
     Backup,
-    /// Something keeps it from taking part.
+    /// Something keeps the router from taking part.
     Fault,
-    /// It does not take part, and nothing is wrong: the daemon stops, the router left the plan, an
-    /// operator said so.
+    /// The router takes no part and nothing is wrong: the daemon stops, the router left the plan, or an
+    /// operator ordered it.
     Stop,
 }
 
@@ -44,18 +45,18 @@ impl fmt::Display for HookState {
     }
 }
 
-/// A change and the programs that are told of it, in order.
+/// A change of state and the programs to notify of it, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// The state now.
+    /// State after the change.
     pub state: HookState,
-    /// The priority now; 0 of a group.
+    /// Priority after the change; 0 for a group.
     pub priority: u8,
-    /// Why, for people.
+    /// Reason, a sentence for people.
     pub reason: String,
-    /// Sync group of a router.
+    /// Sync group of the router; none for a group.
     pub group: Option<Name>,
-    /// The programs.
+    /// Programs to run, in order.
     pub hooks: Vec<Hook>,
 }
 
@@ -63,9 +64,9 @@ pub struct Change {
 #[derive(Debug, Default)]
 pub(crate) struct Line {
     waiting: VecDeque<Change>,
-    /// Changes that were never told.
+    /// Changes that were dropped.
     pub(crate) dropped: u64,
-    /// Of these, those that the log has.
+    /// Of the dropped changes, those that the log knows of.
     logged: u64,
     logged_at: Option<MonoTime>,
     /// When the next change would come due if they came a [`PAUSE`] apart; [`BURST`] may be ahead of that.
@@ -73,7 +74,7 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// Adds a change; the oldest one goes when there are too many.
+    /// Adds a change. The oldest one is dropped when [`MAX_WAITING`] wait already.
     pub(crate) fn push(&mut self, change: Change) {
         if self.waiting.len() >= MAX_WAITING {
             self.waiting.pop_front();
@@ -82,19 +83,22 @@ impl Line {
         self.waiting.push_back(change);
     }
 
-    /// Until when nothing is told of what waits. Whoever stops does not wait: nobody on the wire can cause that.
+    /// End of the pause for the changes that wait; none when the next may go now. A stop never waits: no
+    /// sender on the wire can cause one.
     pub(crate) fn pause(&self, now: MonoTime) -> Option<MonoTime> {
         let until = self.due - PAUSE * (BURST - 1);
         let stops = self.waiting.back().is_none_or(|last| last.state == HookState::Stop);
         (!stops && now < until).then_some(until)
     }
 
-    /// The next change; none while it pauses. Before a pause and after it only the last of what waits is of use, and the others are passed over.
-    pub(crate) fn take(&mut self, now: MonoTime) -> Option<Change> {
+    /// Removes and returns the next change; none during a pause. Where a pause comes before or after it, only
+    /// the last change is of use, and the others are dropped.
+    pub(crate) fn next_change(&mut self, now: MonoTime) -> Option<Change> {
         if self.pause(now).is_some() {
             return None;
         }
         let due = self.due.max(now) + PAUSE;
+        // The burst is used up, so the next change has to wait: what is sent now must be the newest.
         if due - PAUSE * (BURST - 1) > now {
             let passed = self.waiting.len().saturating_sub(1);
             self.waiting.drain(..passed);
@@ -105,17 +109,17 @@ impl Line {
         Some(change)
     }
 
-    /// How many changes were not told since that was said last, once a minute.
-    pub(crate) fn unsaid(&mut self, now: MonoTime) -> Option<u64> {
-        let unsaid = self.dropped - self.logged;
-        if unsaid == 0 || self.logged_at.is_some_and(|at| now.since(at) < QUIET) {
+    /// Number of dropped changes that the log does not know of yet; none within [`QUIET`] of the last answer.
+    pub(crate) fn unlogged(&mut self, now: MonoTime) -> Option<u64> {
+        let unlogged = self.dropped - self.logged;
+        if unlogged == 0 || self.logged_at.is_some_and(|at| now.since(at) < QUIET) {
             return None;
         }
         (self.logged, self.logged_at) = (self.dropped, Some(now));
-        Some(unsaid)
+        Some(unlogged)
     }
 
-    /// What is not the end is not worth waiting for any more.
+    /// Drops every change but a stop: the daemon ends, so they are not worth waiting for.
     pub(crate) fn keep_stop(&mut self) {
         let before = self.waiting.len();
         self.waiting.retain(|change| change.state == HookState::Stop);
@@ -128,15 +132,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_oldest_goes_and_stop_stays() {
+    fn a_full_line_drops_its_oldest_change_and_keeps_a_stop() {
         let mut line = Line::default();
         for n in 0..20 {
             line.push(change(n, HookState::Master));
         }
-        assert_eq!((line.dropped, line.take(AT).map(|change| change.priority)), (4, Some(4)));
+        assert_eq!((line.dropped, line.next_change(AT).map(|change| change.priority)), (4, Some(4)));
         line.push(change(99, HookState::Stop));
         line.keep_stop();
-        assert_eq!((line.take(AT).map(|change| change.priority), line.take(AT)), (Some(99), None));
+        assert_eq!(
+            (line.next_change(AT).map(|change| change.priority), line.next_change(AT)),
+            (Some(99), None)
+        );
         assert_eq!(line.dropped, 4 + 15);
     }
 
@@ -144,36 +151,36 @@ mod tests {
 
     /// A state that changes ten times a second for ten minutes.
     #[test]
-    fn a_state_that_flaps_is_told_twenty_times_a_minute_and_the_last_one_always() {
+    fn a_flapping_state_is_notified_twenty_times_a_minute_and_its_last_change_always() {
         let mut line = Line::default();
-        let (mut told, mut last, mut lines) = (0_u32, 0, 0);
+        let (mut sent, mut last, mut lines) = (0_u32, 0, 0);
         for tick in 0..6000_u64 {
             let now = AT + Duration::from_millis(tick * 100);
             let (number, state) =
                 ((tick % 256) as u8, [HookState::Master, HookState::Backup][tick as usize % 2]);
             line.push(change(number, state));
-            while let Some(change) = line.take(now) {
-                (told, last) = (told + 1, change.priority);
+            while let Some(change) = line.next_change(now) {
+                (sent, last) = (sent + 1, change.priority);
             }
-            lines += u64::from(line.unsaid(now).is_some());
+            lines += u64::from(line.unlogged(now).is_some());
         }
-        assert!((200..=215).contains(&told), "{told}");
+        assert!((200..=215).contains(&sent), "{sent}");
         assert!((9..=11).contains(&lines), "{lines}");
-        // Then it is quiet: what is told in the end is what was last.
+        // Then it is quiet: what is sent in the end is what was last.
         let now = AT + Duration::from_millis(5999 * 100);
         if let Some(until) = line.pause(now) {
             assert!(until <= now + PAUSE);
-            last = line.take(until).expect("the last").priority;
+            last = line.next_change(until).expect("the last").priority;
         }
         assert_eq!(last, (5999 % 256) as u8);
-        assert_eq!(line.take(now + PAUSE * 2), None);
+        assert_eq!(line.next_change(now + PAUSE * 2), None);
         assert!(line.dropped > 5700, "{}", line.dropped);
-        // Who stops is told at once.
+        // Who stops is sent at once.
         let mut line = Line { due: AT + PAUSE * 20, ..Line::default() };
         line.push(change(1, HookState::Master));
         assert!(line.pause(AT).is_some());
         line.push(change(2, HookState::Stop));
-        assert_eq!(line.take(AT).map(|change| change.priority), Some(2));
+        assert_eq!(line.next_change(AT).map(|change| change.priority), Some(2));
     }
 
     fn change(priority: u8, state: HookState) -> Change {

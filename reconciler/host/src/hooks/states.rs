@@ -1,8 +1,8 @@
-//! States of routers and groups as hooks see them, and who is told of which change. Values only.
+//! States of routers and groups as hooks see them, and which programs are notified of a change. Values only.
 //!
-//! A change is told when a state differs from the one told before. A group is Master when all of its
-//! routers are, at fault when one of them is, Backup when none is Master and one takes part, stopped
-//! when all are; in between it stays what it was.
+//! A change is notified when a state differs from the last one notified. A group is Master when all of its
+//! routers are, at fault when one of them is, Backup when none is Master and one takes part, stopped when all
+//! are. In any other case it keeps its state.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +15,7 @@ use evenkeel_schemas::status::RouterState;
 use super::line::{Change, HookState};
 use crate::election::StateChange;
 
-/// Who is told about.
+/// A router or group that hooks are notified about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Subject {
     /// A virtual router.
@@ -34,7 +34,8 @@ impl fmt::Display for Subject {
 }
 
 impl Subject {
-    /// What comes after a program's own arguments where its hook has `state_arguments`: as with keepalived's `notify`.
+    /// Arguments that follow a program's own where its hook has `state_arguments`, as with keepalived's
+    /// `notify`.
     pub fn arguments(&self, change: &Change) -> [String; 4] {
         let (kind, name) = match self {
             Self::Router(name) => ("INSTANCE", name),
@@ -43,7 +44,7 @@ impl Subject {
         [kind.to_owned(), name.to_string(), change.state.to_string(), change.priority.to_string()]
     }
 
-    /// Environment of its programs.
+    /// Environment variables of its programs.
     pub fn environment(&self, change: &Change) -> [(&'static str, String); 5] {
         let (router, group) = match self {
             Self::Router(name) => (name.to_string(), change.group.as_ref()),
@@ -59,7 +60,7 @@ impl Subject {
     }
 }
 
-/// A router as last heard of.
+/// The last known state of a router.
 #[derive(Debug, Clone)]
 struct Heard {
     state: HookState,
@@ -71,26 +72,26 @@ struct Heard {
 #[derive(Debug, Default)]
 pub(crate) struct States {
     hooks: BTreeMap<Subject, RouterHooks>,
-    /// Of these, who is no longer in the plan.
+    /// Of these, routers and groups that are no longer in the plan.
     leaving: BTreeSet<Subject>,
     members: BTreeMap<Name, BTreeSet<Name>>,
     heard: BTreeMap<Name, Heard>,
-    told: BTreeMap<Subject, HookState>,
+    notified: BTreeMap<Subject, HookState>,
     adopting: BTreeSet<Name>,
 }
 
 impl States {
-    /// These routers were Master when the daemon before ended.
+    /// Routers that were Master when an earlier daemon ended.
     pub(crate) fn adopting(&mut self, routers: BTreeSet<Name>) {
         self.adopting = routers;
     }
 
-    /// Whether there may be more to tell about it.
+    /// Whether this router or group may have further changes.
     pub(crate) fn knows(&self, subject: &Subject) -> bool {
         self.hooks.contains_key(subject)
     }
 
-    /// Takes the hooks of a new plan.
+    /// Applies the hooks of a new plan.
     pub(crate) fn configure(&mut self, plan: &Plan) {
         let mut hooks: BTreeMap<Subject, RouterHooks> = BTreeMap::new();
         self.members.clear();
@@ -113,12 +114,13 @@ impl States {
         self.hooks = hooks;
     }
 
-    /// Who left the plan is told, unless the election is still to say that it stopped.
-    pub(crate) fn settled(&mut self) -> Vec<(Subject, Change)> {
+    /// Changes for routers and groups that left the plan. A router that takes part still is left out: the
+    /// election will report that it stopped.
+    pub(crate) fn routers_given(&mut self) -> Vec<(Subject, Change)> {
         let mut changes = Vec::new();
         for subject in self.leaving.clone() {
             let waits = matches!(&subject, Subject::Router(_))
-                && matches!(self.told.get(&subject), Some(HookState::Master | HookState::Backup));
+                && matches!(self.notified.get(&subject), Some(HookState::Master | HookState::Backup));
             if !waits {
                 changes.extend(self.leave(&subject, "it left the plan"));
             }
@@ -126,9 +128,9 @@ impl States {
         changes
     }
 
-    /// The last that is told about who left the plan.
+    /// The last change for a router or group that left the plan.
     fn leave(&mut self, subject: &Subject, reason: &str) -> Option<(Subject, Change)> {
-        let known = self.told.contains_key(subject);
+        let known = self.notified.contains_key(subject);
         let change = if known { self.change(subject, HookState::Stop, 0, reason, None) } else { None };
         self.forget(subject);
         change
@@ -137,13 +139,14 @@ impl States {
     fn forget(&mut self, subject: &Subject) {
         self.leaving.remove(subject);
         self.hooks.remove(subject);
-        self.told.remove(subject);
+        self.notified.remove(subject);
         if let Subject::Router(name) = subject {
             self.heard.remove(name);
         }
     }
 
-    /// A router may have another state: the changes that follow for it and its group.
+    /// Handles a router's state, which may be the same as before. Returns the changes for the router and its
+    /// group.
     pub(crate) fn state_changed(&mut self, change: &StateChange) -> Vec<(Subject, Change)> {
         let StateChange { router, group, to, fault, priority, why, .. } = change;
         let subject = Subject::Router(router.clone());
@@ -157,11 +160,11 @@ impl States {
             RouterState::Initialize => HookState::Stop,
         };
         self.heard.insert(router.clone(), Heard { state, priority: *priority, group: group.clone() });
-        // Only the first word on it can be that it goes on.
+        // Only the first report about a router can be that it continues as Master.
         let adopted = self.adopting.remove(router) && state == HookState::Master;
         let mut changes = Vec::new();
         if adopted {
-            self.told.insert(subject.clone(), state);
+            self.notified.insert(subject.clone(), state);
         } else {
             changes.extend(self.change(&subject, state, *priority, why, group.as_ref()));
         }
@@ -173,7 +176,7 @@ impl States {
         {
             let subject = Subject::Group(group.clone());
             if adopted {
-                self.told.insert(subject, state);
+                self.notified.insert(subject, state);
             } else {
                 changes.extend(self.change(&subject, state, 0, why, None));
             }
@@ -200,7 +203,7 @@ impl States {
         }
     }
 
-    /// The change to tell, if it is one and somebody wants to know.
+    /// The change to notify; none when the state was notified before or no program is set for it.
     fn change(
         &mut self,
         subject: &Subject,
@@ -210,7 +213,7 @@ impl States {
         group: Option<&Name>,
     ) -> Option<(Subject, Change)> {
         let hooks = self.hooks.get(subject)?;
-        if self.told.insert(subject.clone(), state) == Some(state) {
+        if self.notified.insert(subject.clone(), state) == Some(state) {
             return None;
         }
         let own = match state {
@@ -227,9 +230,9 @@ impl States {
         Some((subject.clone(), Change { state, priority, reason, group, hooks }))
     }
 
-    /// The daemon stops: everybody who was told something is told that.
+    /// The daemon stops: a stop for every router and group that was notified before.
     pub(crate) fn stop(&mut self) -> Vec<(Subject, Change)> {
-        let known: Vec<Subject> = self.told.keys().cloned().collect();
+        let known: Vec<Subject> = self.notified.keys().cloned().collect();
         let mut changes = Vec::new();
         for subject in known {
             let heard = match &subject {
@@ -307,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_is_what_its_routers_are_together() {
+    fn the_state_of_a_group_follows_its_routers() {
         let mut states = States::default();
         states.configure(&plan(&[("a", "G"), ("b", "G")]));
         use RouterState::{Backup, Initialize, Master};
@@ -325,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn who_goes_on_after_a_restart_is_told_nothing() {
+    fn hooks_of_a_router_that_continues_as_master_are_not_notified() {
         let mut states = States::default();
         states.adopting([name("a"), name("b")].into());
         states.configure(&plan(&[("a", "G"), ("b", "G"), ("c", "H")]));
@@ -335,22 +338,26 @@ mod tests {
         assert_eq!(
             say(&mut states, "a", RouterState::Backup, false),
             ["router a BACKUP"],
-            "later changes are told"
+            "later changes are notified"
         );
         assert_eq!(say(&mut states, "a", RouterState::Master, false), ["router a MASTER"]);
     }
 
     #[test]
-    fn who_leaves_the_plan_is_told_to_stop_once() {
+    fn a_router_that_leaves_the_plan_is_stopped_once() {
         let mut states = States::default();
         states.configure(&plan(&[("a", "G"), ("b", "G"), ("c", "G")]));
         say(&mut states, "a", RouterState::Master, false);
         say(&mut states, "b", RouterState::Initialize, true);
         states.configure(&plan(&[]));
-        let told = show(states.settled());
-        assert_eq!(told, ["router b STOP", "sync group G STOP"], "a is still Master, c was never heard of");
+        let notified = show(states.routers_given());
+        assert_eq!(
+            notified,
+            ["router b STOP", "sync group G STOP"],
+            "a is still Master, c was never heard of"
+        );
         assert_eq!(say(&mut states, "a", RouterState::Initialize, false), ["router a STOP"]);
         assert_eq!(say(&mut states, "a", RouterState::Backup, false), [""; 0], "nobody we know");
-        assert!(states.hooks.is_empty() && states.told.is_empty() && states.heard.is_empty());
+        assert!(states.hooks.is_empty() && states.notified.is_empty() && states.heard.is_empty());
     }
 }

@@ -1,5 +1,5 @@
-//! What is known of checks, and what follows: destinations serve or do not, and routers wait for their checks before they take over. Probes
-//! and verdicts are the health loop's; what reaches this file are changes.
+//! Checks as the head knows them, and the consequences: destinations serve or do not, and routers wait for
+//! their checks before they take over. Probes and verdicts belong to the health loop; this file gets changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -19,30 +19,30 @@ use crate::numbers::Numbers;
 use crate::pass::Adjusted;
 use crate::{subjects, verdicts};
 
-/// The checks of the plan in force, and who waits for them.
+/// The checks of the plan in force, and the routers that wait for them.
 #[derive(Default)]
 pub(super) struct Checks {
-    /// Which check each destination has.
+    /// Check of each destination.
     numbers: Numbers,
     known: BTreeMap<CheckId, CheckState>,
-    /// The virtual servers with a verdict that convergence has not heard of.
+    /// Virtual servers with a changed verdict that convergence does not have yet.
     turned: BTreeSet<usize>,
-    /// The interfaces that something ails.
+    /// Interfaces with an ailment.
     ailing: BTreeSet<String>,
     gates: Gates,
-    /// The routers that wait, as the election was told.
+    /// Routers that wait, as the election was last sent them.
     waiting: BTreeSet<Name>,
-    /// Those of them that were heard to leave another Master alone.
+    /// Those of them that were reported to leave another Master alone.
     held_back: BTreeSet<Name>,
 }
 
 impl Checks {
-    /// When [`Host::checks_due`] has something to do.
+    /// Time when [`Host::checks_due`] has something to do.
     pub(super) fn due(&self) -> Option<MonoTime> {
         self.gates.due()
     }
 
-    /// How many checks a router waits for.
+    /// Number of checks that a router waits for.
     pub(super) fn waits_for(&self, router: &Name) -> usize {
         self.gates.left(router)
     }
@@ -52,45 +52,46 @@ impl Checks {
         self.numbers.id(at)
     }
 
-    /// What is known of the check of a destination of the plan in force; none of one without a check.
+    /// State of a destination's check in the plan in force; none without a check.
     pub(super) fn state(&self, at: Position) -> Option<&CheckState> {
         self.known.get(&self.numbers.id(at)?)
     }
 
-    /// The verdict of a destination of the plan in force; none of one without a check.
+    /// Verdict of a destination of the plan in force; none without a check.
     pub(super) fn verdict(&self, at: Position) -> Option<Verdict> {
         self.state(at).map(|state| state.verdict)
     }
 
-    /// What is known of the target of a destination's check.
+    /// Reachability of the target of a destination's check.
     pub(super) fn reach(&self, at: Position) -> Option<Reach> {
         self.state(at).map(|state| state.reach)
     }
 
-    /// The verdicts of the plan in force.
+    /// Verdicts of the plan in force.
     pub(super) fn verdicts(&self, plan: &Plan) -> verdicts::Verdicts {
         verdicts::in_force(plan, &self.numbers, |id| self.known.get(&id).map(|state| state.verdict))
     }
 
-    /// The verdicts of another plan, as far as it has the checks of the one in force.
+    /// Verdicts of another plan, for the checks that it has in common with the plan in force.
     pub(super) fn verdicts_under(&self, other: &Plan, in_force: Option<&Plan>) -> verdicts::Verdicts {
         let numbers = Numbers::of(other, &self.numbers, in_force);
         verdicts::in_force(other, &numbers, |id| self.known.get(&id).map(|state| state.verdict))
     }
 
-    /// What is wanted is said as a whole, with all verdicts.
+    /// The whole wanted state is sent with all verdicts: no changed verdict is left to pass on.
     pub(super) fn turned_are_wanted(&mut self) {
         self.turned.clear();
     }
 
-    /// Whether a check has said what its verdict is. Of one that is gone nobody waits to hear.
+    /// Whether a check has a verdict of its own. True for a check that is gone, so that no router waits for
+    /// it.
     fn is_settled(&self, id: CheckId) -> bool {
         self.known.get(&id).is_none_or(|state| state.settled)
     }
 }
 
 impl Host {
-    /// Takes the checks of a plan that comes; `known` are the verdicts until now.
+    /// Applies the checks of a plan that comes; `known` has the verdicts so far.
     pub(super) fn configure_checks(&mut self, plan: &Plan, known: &verdicts::Verdicts, now: MonoTime) {
         let before = self.plan();
         let numbers = Numbers::of(plan, &self.checks.numbers, of(before.as_ref()));
@@ -104,7 +105,7 @@ impl Host {
                 CheckState::new(initial.get(&id).copied().unwrap_or(Verdict::Up))
             });
             checks.push((id, check.clone(), state.verdict));
-            // What was heard under the plan before says nothing about this one.
+            // A result under the plan before says nothing about this plan.
             states.insert(id, CheckState { heard: None, reason: None, ..state });
         }
         gates.keep(&plan.routers.iter().map(|router| router.name.clone()).collect());
@@ -114,8 +115,8 @@ impl Host {
         self.close_gates(plan, &new, now);
     }
 
-    /// What has changed of checks.
-    pub(super) fn check_news(&mut self, news: Vec<CheckNews>, at: &Moment) {
+    /// Handles changes of checks.
+    pub(super) fn handle_check_news(&mut self, news: Vec<CheckNews>, at: &Moment) {
         for one in news {
             match one {
                 CheckNews::State(id, state) => self.check_changed(id, state, at),
@@ -132,7 +133,7 @@ impl Host {
     }
 
     fn check_changed(&mut self, id: CheckId, state: CheckState, at: &Moment) {
-        // It may be of the plan before.
+        // The check may be one of the plan before.
         let Some(known) = self.checks.known.get_mut(&id) else { return };
         let before = std::mem::replace(known, state.clone());
         if before.verdict != state.verdict {
@@ -153,7 +154,8 @@ impl Host {
         }
     }
 
-    /// Says what is wanted of the virtual servers with changed verdicts. Whatever else has changed was said as a whole.
+    /// Sends convergence the virtual servers with changed verdicts. Every other change was sent with the
+    /// whole wanted state.
     pub(super) fn adjust(&mut self) {
         self.wants.verdicts_at = None;
         let turned = std::mem::take(&mut self.checks.turned);
@@ -171,7 +173,8 @@ impl Host {
         self.push(Output::Adjust(Adjusted { serial, rows }));
     }
 
-    /// Routers whose services have one of these checks wait for all of theirs that have not spoken.
+    /// Makes the routers whose services have one of these checks wait for all of their checks without a
+    /// verdict.
     fn close_gates(&mut self, plan: &Plan, turned: &BTreeSet<CheckId>, now: MonoTime) {
         if !turned.is_empty() {
             for (router, checks) in checks_of_routers(plan, &self.checks.numbers) {
@@ -186,7 +189,8 @@ impl Host {
         self.send_waiting();
     }
 
-    /// Whether nothing ails the interfaces of a router: one that is out waits for nothing, and its time does not run.
+    /// Whether the interfaces of a router have no ailment. A router that is out anyway waits for nothing, and
+    /// its time does not run.
     fn is_able(&self, plan: &Plan, name: &Name) -> bool {
         let mut of_name = plan.routers.iter().filter(|router| router.name == *name);
         of_name.all(|router| !self.checks.ailing.contains(router.interface.as_str()))
@@ -201,7 +205,7 @@ impl Host {
         self.checks.gates.enable(|router| able.contains(router), at.now);
     }
 
-    /// Sends the election who waits, when that changed.
+    /// Sends the election the routers that wait, when these have changed.
     fn send_waiting(&mut self) {
         let waiting = self.checks.gates.waiting();
         if waiting != self.checks.waiting {
@@ -217,7 +221,7 @@ impl Host {
         }
     }
 
-    /// Routers may have stopped waiting because their checks have spoken.
+    /// Releases routers whose checks have all given a verdict.
     fn gates_opened(&mut self) {
         self.send_waiting();
         let Checks { waiting, held_back, .. } = &mut self.checks;
@@ -227,7 +231,7 @@ impl Host {
         }
     }
 
-    /// Gates whose time is over.
+    /// Opens the gates of routers that have waited their longest time.
     pub(super) fn checks_due(&mut self, at: &Moment) {
         let expired = self.checks.gates.expire(at.now);
         if expired.is_empty() {
@@ -244,8 +248,8 @@ impl Host {
     }
 }
 
-/// The checks of the services of each router, with how long a turn of each takes at most: a service is its whose VIP it is at, or whose
-/// Master only has it.
+/// The checks of each router's services, each with the longest time that one round of it takes. A service is
+/// a router's when it is at one of its VIPs, or is served only as its Master.
 fn checks_of_routers(plan: &Plan, numbers: &Numbers) -> BTreeMap<Name, BTreeMap<CheckId, Duration>> {
     let mut by_vip: BTreeMap<IpAddr, BTreeSet<&Name>> = BTreeMap::new();
     for router in &plan.routers {

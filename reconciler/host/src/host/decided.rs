@@ -1,4 +1,4 @@
-//! What was decided and is at the desk: it comes into force when it is on the disk.
+//! Decisions at the desk: each comes into force once it is on the disk.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::orders::drains::{DrainAnswer, DrainOrders, DrainRequest};
 use crate::orders::routers::{OrderRequest, Orders};
 use crate::probation::Record;
 
-/// What is done once something is on the disk, or cannot be.
+/// The consequence of content being on the disk, or of failing to get there.
 pub(super) enum Then {
     /// An order for routers comes into force.
     Order(OrderWritten),

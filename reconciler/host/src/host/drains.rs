@@ -1,5 +1,5 @@
-//! Drains as operators see them: orders to drain, and what the log says. An order is on the disk before it is in force and before it is
-//! acknowledged (`desk`).
+//! Drains as operators see them: orders to drain, and lines of the log. An order is on the disk before it is
+//! in force and before it is acknowledged (`desk`).
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ use crate::pass::Report;
 use crate::verdicts;
 
 impl Host {
-    /// What becomes of a destination now.
+    /// The standing of a destination now, by its verdict and the orders to drain.
     pub(super) fn standing(
         &self,
         at: Position,
@@ -62,7 +62,7 @@ impl Host {
         self.push(Output::Reply(id, Reply::Drain(answer)));
     }
 
-    /// Remembers what drains, and logs what began and ended.
+    /// Remembers the destinations that drain, and logs each that began and ended.
     pub(super) fn drains_seen(&mut self, report: &Report) {
         let Some(found) = &report.pass.drains else { return };
         let before: BTreeSet<_> =
@@ -77,7 +77,7 @@ impl Host {
         self.facts.drains_seen = report.serial;
     }
 
-    /// Logs the orders that fit nothing in a new plan.
+    /// Logs orders to drain that fit nothing in a new plan.
     pub(super) fn check_drain_orders(&mut self) {
         let loaded = self.plan();
         let all = self.drain_orders.status(of(loaded.as_ref()));

@@ -1,4 +1,4 @@
-//! What the election says, and what follows from it.
+//! Notices of the election and their consequences.
 
 use std::collections::BTreeSet;
 
@@ -14,11 +14,11 @@ use crate::event::{ElectionEvent, KernelEvent};
 use crate::io::{ElectionAsk, Output};
 use crate::moment::Moment;
 
-/// Time between two questions to the election whether something it had to say was lost.
+/// Time between two questions to the election whether notices were lost.
 pub(super) const LOST_PAUSE: Duration = Duration::from_secs(5);
 
 impl Host {
-    pub(super) fn notice(&mut self, notice: &Notice, at: &Moment) {
+    pub(super) fn handle_notice(&mut self, notice: &Notice, at: &Moment) {
         match notice {
             Notice::State(change) => {
                 if self.facts.logs_state(&change.label, at.now) {
@@ -55,13 +55,13 @@ impl Host {
                 lines.into_iter().for_each(|line| self.log(KernelEvent::Drift(line)));
             }
             Notice::Problem(text) => self.log(ElectionEvent::Problem(text.clone())),
-            // The guardian's keeper hears it as well, and acts.
+            // The guardian's keeper gets it as well, and acts.
             Notice::GuardianLost(_) => {}
         }
     }
 
-    /// What is wanted once this host is no longer Master of anything, if that may take something away. The election may have said
-    /// already that it is not: then it was wanted, but nobody has waited for it.
+    /// Wants everything that follows from being Master of nothing, if that takes something away. The election
+    /// may have reported that already: then it was wanted, but nothing waited for it to be done.
     pub(super) fn leave_the_election(&mut self, at: &Moment) {
         let bound =
             |plan: &Plan| plan.virtual_servers.iter().any(|server| server.only_as_master_of.is_some());
@@ -71,7 +71,7 @@ impl Host {
         }
     }
 
-    /// A router may have another state.
+    /// Handles a router's state, which may be the same as before.
     fn state_changed(&mut self, change: &StateChange, at: &Moment) {
         let runs = self.hooks.state_changed(change, at.now);
         self.run_hooks(runs);
@@ -81,8 +81,8 @@ impl Host {
         }
     }
 
-    /// Finds out whether notices were lost.
-    pub(super) fn look_for_lost_notices(&mut self, at: &Moment) {
+    /// Asks the election whether notices were lost.
+    pub(super) fn ask_for_lost_notices(&mut self, at: &Moment) {
         self.elected.lost_at = at.now + LOST_PAUSE;
         self.facts.dropped_states(at.now).into_iter().for_each(|event| self.log(event));
         self.log_dropped_hooks(at);
@@ -98,7 +98,8 @@ impl Host {
         }
     }
 
-    /// Where notices were lost, the state of each router is taken as it is now: its last state reaches hooks in any case.
+    /// Handles the answer. Where notices were lost, each router's state is handled as it is now, so that its
+    /// last state reaches hooks in any case. A router with a newer notice is left alone.
     fn lost_notices(&mut self, snapshot: &ElectionSnapshot, at: &Moment) {
         let newer = self.elected.newer.take().unwrap_or_default();
         if snapshot.thread.lost_notices == self.elected.lost {
@@ -113,21 +114,21 @@ impl Host {
     }
 
     /// The election has the routers of the plan in force.
-    pub(super) fn election_settled(&mut self, at: &Moment) {
-        let runs = self.hooks.settled(at.now);
+    pub(super) fn routers_given(&mut self, at: &Moment) {
+        let runs = self.hooks.routers_given(at.now);
         self.run_hooks(runs);
-        self.trackers_settled();
-        self.orders_settled();
+        self.release_left_trackers();
+        self.release_left_orders();
         self.go_into_maintenance(at);
     }
 }
 
-/// Whether what is wanted of IPVS depends on who is Master.
+/// Whether the wanted IPVS state depends on who is Master.
 fn follows_the_election(plan: &Plan) -> bool {
     plan.routers.iter().any(|router| is_followed(plan, &router.name))
 }
 
-/// Whether what is wanted of IPVS depends on the state of a router.
+/// Whether the wanted IPVS state depends on the state of this router.
 pub(super) fn is_followed(plan: &Plan, router: &Name) -> bool {
     let synchronised = plan
         .connection_sync
@@ -137,7 +138,7 @@ pub(super) fn is_followed(plan: &Plan, router: &Name) -> bool {
         || plan.virtual_servers.iter().any(|server| server.only_as_master_of.as_ref() == Some(router))
 }
 
-/// The virtual services that this host has only as Master of a router.
+/// Virtual services that this host has only as Master of a router.
 pub(super) fn bound_services(plan: &Plan, router: &Name) -> Vec<ServiceKey> {
     let bound =
         plan.virtual_servers.iter().filter(|server| server.only_as_master_of.as_ref() == Some(router));

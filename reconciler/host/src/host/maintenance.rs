@@ -1,6 +1,6 @@
-//! `maintenance = true` in the plan, carried out: which routers this host still serves is kept, and other directors are asked to take
-//! them over until one has. What the plan means is decided in [`crate::maintenance`], who is asked and what counts as an answer in the
-//! election.
+//! `maintenance = true` in the plan, carried out: the routers that this host still serves are kept, and other
+//! directors are asked to take them over until one has. What the plan means is decided in
+//! [`crate::maintenance`]; who is asked and what counts as an answer, in the election.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -19,24 +19,24 @@ use crate::maintenance::Maintenance;
 use crate::moment::Moment;
 use crate::orders::routers::unheard;
 
-/// How long after nobody has answered others are asked again.
+/// Time from a question that nobody answered to the next.
 const AGAIN: Duration = Duration::from_secs(10);
-/// How long to wait while others are asked for something else.
+/// Time to wait while another question is open.
 const BUSY: Duration = Duration::from_secs(1);
 
-/// What other directors are asked, and what is still to be done about the maintenance of the plan in force.
+/// The open question to other directors, and the rest of the maintenance of the plan in force.
 #[derive(Default)]
 pub(super) struct Progress {
-    /// What they are being asked for.
+    /// The open question.
     asked: Option<AskedFor>,
-    /// When they are asked next; none while they are being asked, and when there is nothing to ask for.
+    /// Time of the next question; none while one is open, and when there is nothing to ask for.
     due: Option<MonoTime>,
-    /// Why they have not taken over, as it was told last.
+    /// Reason why other directors have not taken over, as it was last logged.
     reason: Option<String>,
 }
 
 impl Progress {
-    /// When others are asked next.
+    /// Time of the next question.
     pub(super) const fn due(&self) -> Option<MonoTime> {
         self.due
     }
@@ -46,19 +46,20 @@ impl Progress {
         self.asked.is_some()
     }
 
-    /// They are asked.
+    /// A question has been put.
     pub(super) fn ask(&mut self, asked_for: AskedFor) {
         self.asked = Some(asked_for);
     }
 
-    /// They have answered; what they were asked for.
+    /// The question has been answered. Returns it.
     pub(super) const fn answered(&mut self) -> Option<AskedFor> {
         self.asked.take()
     }
 }
 
 impl Host {
-    /// A plan comes: what of it is kept out at once. Decided before the election gets the orders for it.
+    /// Applies the maintenance of a plan that comes: routers that do not serve are kept out at once. Must
+    /// come before the election gets the orders for the plan.
     pub(super) fn maintenance_for(&mut self, plan: &Plan, takes_part: impl Fn(&Name) -> bool) {
         let before = self.plan();
         let before = of(before.as_ref());
@@ -77,13 +78,13 @@ impl Host {
         }
     }
 
-    /// The election has the routers of the plan in force, or has begun: others can be asked.
+    /// Other directors can be asked: the election has the routers of the plan in force, or has begun.
     pub(super) fn go_into_maintenance(&mut self, at: &Moment) {
         let waits = self.elected.started && !self.maintenance.serving().is_empty();
         self.giving_away.due = waits.then_some(at.now);
     }
 
-    /// Asks others to take over what this host still serves.
+    /// Asks other directors to take over the routers that this host still serves.
     pub(super) fn ask_for_maintenance(&mut self, at: &Moment) {
         if self.giving_away.is_asking() {
             self.giving_away.due = Some(at.now + BUSY);
@@ -112,7 +113,7 @@ impl Host {
         self.keep_maintenance(next);
         self.send_orders_in_force();
         let reason = unheard(unanswered, at.now, self.facts.started, |then| at.wall(then));
-        // Once, not at each try.
+        // Logged once, not at each try.
         if let Some(reason) = reason.clone().filter(|_| self.giving_away.reason.is_none()) {
             let labels = unanswered.iter().map(|one| one.label.clone()).collect();
             self.log(OrderEvent::MaintenanceWaits { labels, reason, again: AGAIN });
@@ -121,7 +122,7 @@ impl Host {
         self.giving_away.due = (!self.maintenance.serving().is_empty()).then(|| at.now + AGAIN);
     }
 
-    /// For status; none where the plan does not say so.
+    /// Status of the maintenance; none where the plan does not ask for it.
     pub(super) fn maintenance_status(&self) -> Option<MaintenanceStatus> {
         let loaded = self.plan().filter(|loaded| loaded.plan.maintenance)?;
         let routers = loaded.plan.routers.iter().map(|router| &router.name);

@@ -1,5 +1,6 @@
-//! Orders for virtual routers. One is on the disk before the election hears of it and before it is acknowledged (`desk`). One that may
-//! leave nobody serving comes to the desk when another director has been heard, or is told to come anyway.
+//! Orders for virtual routers. An order is on the disk before the election gets it and before it is
+//! acknowledged (`desk`). An order that may leave nobody serving comes to the desk once another director has
+//! been heard, or when it is forced.
 
 use std::collections::BTreeSet;
 
@@ -15,11 +16,11 @@ use crate::moment::Moment;
 use crate::orders::Refusal;
 use crate::orders::routers::{Action, OrderAnswer, OrderRequest, Orders, alone};
 
-/// Why other directors were asked to take over.
+/// Reason why other directors are asked to take over.
 pub(super) enum AskedFor {
     /// An order.
     Order(RequestId, OrderRequest),
-    /// The plan says that this host is in maintenance, and these routers still serve.
+    /// The plan has this host in maintenance, and these routers still serve.
     Maintenance(BTreeSet<Name>),
 }
 
@@ -38,18 +39,19 @@ impl Host {
         self.persist(content, Then::Order(OrderWritten { id, request, orders, routers }), at);
     }
 
-    /// Whether an order has to wait until other directors were asked for another one.
+    /// Whether an order has to wait because other directors are being asked another question.
     pub(super) const fn must_wait(&self, request: &OrderRequest) -> bool {
         self.giving_away.is_asking() && request.needs_another()
     }
 
-    /// Asks other directors, one question at a time; the desk goes on meanwhile.
+    /// Asks other directors one question; the desk goes on meanwhile.
     pub(super) fn put_question(&mut self, question: Question, asked_for: AskedFor) {
         self.giving_away.ask(asked_for);
         self.push(Output::Offer(question));
     }
 
-    /// Other directors have been asked: an order is carried out, or refused because nobody would serve.
+    /// Handles the answer of other directors: an order is carried out, or refused because nobody would serve.
+    /// None when the election has ended.
     pub(super) fn others_answered(&mut self, unanswered: Option<Vec<Unanswered>>, at: &Moment) {
         let Some(asked_for) = self.giving_away.answered() else { return };
         let (id, request) = match asked_for {
@@ -72,8 +74,8 @@ impl Host {
                 self.answer_order(id, Err(OrderError::Refused(refusal)));
                 self.next_request(at);
             }
-            // Asked again it would find none any more: this host does not serve now.
-            None => self.request(id, Request::Order(OrderRequest { force: true, ..request }), at),
+            // Forced, because a second question would find nobody: this host does not serve any more.
+            None => self.handle_request(id, Request::Order(OrderRequest { force: true, ..request }), at),
         }
     }
 
@@ -90,8 +92,8 @@ impl Host {
         }
         self.log(OrderEvent::Ordered { action: request.action, routers: routers.clone() });
         if request.action == Action::Failover && self.orders.any_yields(&routers) {
-            // Who yielded already and is Master again shall hand over again: to the election an order is
-            // only new when it was not there.
+            // A router that yielded before and is Master again has to yield again. To the election an order
+            // is new only when it was not there, so it is taken away first.
             let without = self.orders.without(&routers);
             self.send_orders(&without);
         }
@@ -112,13 +114,14 @@ impl Host {
         self.push(Output::Orders(in_force));
     }
 
-    /// Sends the orders in force to the election.
+    /// Sends the election the orders in force.
     pub(super) fn send_orders_in_force(&mut self) {
         let orders = self.orders.clone();
         self.send_orders(&orders);
     }
 
-    /// Sends the election the orders for a new plan, before it gets its routers: those for routers that leave hold until they are gone.
+    /// Sends the election the orders for a new plan, before it gets the plan's routers. Orders for routers
+    /// that leave hold until these are gone.
     pub(super) fn orders_for(&mut self, plan: &Plan) {
         if self.elected.leaving.is_none() {
             self.elected.leaving = self.plan();
@@ -133,8 +136,9 @@ impl Host {
         }
     }
 
-    /// The election has the routers of the plan in force, and no others.
-    pub(super) fn orders_settled(&mut self) {
+    /// The election has the routers of the plan in force, and no others: orders for routers that left are
+    /// dropped.
+    pub(super) fn release_left_orders(&mut self) {
         self.elected.leaving = None;
         self.send_orders_in_force();
     }

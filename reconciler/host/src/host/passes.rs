@@ -1,4 +1,4 @@
-//! What a pass over the kernel did, and what follows from it: the election gets its routers once they can be served.
+//! Passes over the kernel and their consequences: the election gets its routers once they can be served.
 
 use evenkeel_converge::Op;
 
@@ -10,11 +10,11 @@ use crate::moment::Moment;
 use crate::pass::Report;
 use crate::routers::RouterSetup;
 
-/// Operations of one pass that are logged one by one.
+/// Most operations of one pass that are logged one by one.
 const MAX_LOGGED: usize = 100;
 
 impl Host {
-    pub(super) fn passed(&mut self, report: Report, means: Means, at: &Moment) {
+    pub(super) fn handle_pass(&mut self, report: Report, means: Means, at: &Moment) {
         self.facts.passes += 1;
         self.drains_seen(&report);
         self.log_operations(&report, at);
@@ -28,7 +28,7 @@ impl Host {
         if let Some(foreign) = &report.pass.foreign {
             self.facts.foreign.clone_from(foreign);
         }
-        // One of a plan before says nothing about the one in force.
+        // A pass of an earlier plan says nothing about the plan in force.
         if report.serial >= self.wants.plan_serial {
             self.find_unserved(&report.lacking, means);
             self.plan_converged(&report);
@@ -51,8 +51,8 @@ impl Host {
         }
     }
 
-    /// The election gets the routers of the plan in force. Before the start it gets them at once: a router announces nothing then, and
-    /// status shows why.
+    /// Gives the election the routers of the plan in force. Before its start it gets them at once: a router
+    /// announces nothing then, and status shows why.
     fn give_routers(&mut self, report: &Report, at: &Moment) {
         let early = report.ready || !self.elected.started;
         let current = &self.elected.routers;
@@ -61,7 +61,7 @@ impl Host {
             self.log(PlanEvent::RoutersGiven);
             let left = handover::vips(&self.elected.routers) != handover::vips(&next);
             self.configure_election(next);
-            self.election_settled(at);
+            self.routers_given(at);
             if left {
                 self.want(&[evenkeel_converge::Kind::Addresses], at);
             }

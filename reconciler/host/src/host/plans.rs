@@ -1,4 +1,4 @@
-//! Plans: refused or put in force, and carried to the checks and to both loops.
+//! Plans: refused or put in force, and sent to the checks and to both loops.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,13 +21,13 @@ use crate::routers::RouterSetup;
 use crate::verdicts::Verdicts;
 
 impl Host {
-    /// Takes a plan that was read.
-    pub(super) fn read(&mut self, read: Result<Arc<LoadedPlan>, PlanRefusal>, at: &Moment) {
+    /// Handles a plan that was read, or its refusal.
+    pub(super) fn handle_plan(&mut self, read: Result<Arc<LoadedPlan>, PlanRefusal>, at: &Moment) {
         let loaded = match read {
             Ok(loaded) => loaded,
             Err(why) => return self.reject(&why.to_string(), at),
         };
-        self.probation.comes();
+        self.probation.plan_comes();
         if let Some(in_force) = &mut self.facts.in_force
             && in_force.loaded.generation == loaded.generation
         {
@@ -41,10 +41,11 @@ impl Host {
             }
             return;
         }
-        self.changed_plan(loaded, at);
+        self.handle_changed_plan(loaded, at);
     }
 
-    /// Refuses a plan, for a reason that people read. What is in force stays.
+    /// Refuses a plan for a reason that people read. The plan in force stays. A reason that was logged last
+    /// is not logged again.
     pub(super) fn reject(&mut self, reason: &str, at: &Moment) {
         if self.facts.rejected.as_ref().is_some_and(|before| before.reason == reason) {
             return;
@@ -54,7 +55,7 @@ impl Host {
         self.facts.rejected = Some(Rejected { at: at.text(), reason: reason.to_owned() });
     }
 
-    /// Puts a plan in force; `known` are the verdicts until now.
+    /// Puts a plan in force; `known` has the verdicts so far.
     pub(super) fn adopt(
         &mut self,
         loaded: Arc<LoadedPlan>,
@@ -81,33 +82,33 @@ impl Host {
         let generation = loaded.generation.short().to_owned();
         self.log(PlanEvent::InForce { generation, routers, virtual_servers });
         let next = setups(&loaded);
-        // What leaves goes before its services do.
+        // A VIP that leaves goes before its virtual servers do.
         if let Some(staying) = handover::without_leaving(&self.elected.routers, &next) {
             self.configure_election(staying);
         }
         self.facts.in_force = Some(InForce { loaded, since: at.text(), from_last_good, converged: false });
         self.elected.pending = Some(next);
-        // Of the plan before.
+        // Objects that the plan before lacked say nothing about this plan.
         self.elected.lacking.clear();
         self.want(&Kind::ALL, at);
         self.wants.plan_serial = self.wants.serial;
-        // The plan may tell to drain.
+        // The plan itself may order drains.
         self.facts.drains_serial = self.wants.serial;
         self.check_drain_orders();
         self.look_in_the_way_soon(at);
     }
 
-    /// Whether the kernel was as the plan in force says when it was last looked at, VIPs aside.
+    /// Whether the kernel was as the plan in force says at the last pass, VIPs aside.
     pub(super) fn has_plan(&self) -> bool {
         self.facts.last.as_ref().is_some_and(|last| last.serial >= self.wants.plan_serial && last.converged)
     }
 
-    /// Whether it was so but for what the kernel has no means for.
+    /// Whether the last pass found everything but what the kernel has no means for.
     pub(super) fn is_ready(&self) -> bool {
         self.facts.last.as_ref().is_some_and(|last| last.serial >= self.wants.plan_serial && last.ready)
     }
 
-    /// Whether it was so but for some of these objects, which the kernel has no means for.
+    /// Whether the last pass lacked some of these objects at most, which the kernel has no means for.
     pub(super) fn lacks_nothing_but(&self, known: &BTreeSet<ObjectKey>) -> bool {
         self.is_ready() && self.facts.last.as_ref().is_some_and(|last| last.lacking.is_subset(known))
     }
@@ -118,7 +119,7 @@ impl Host {
         self.push(Output::Configure(setups));
     }
 
-    /// Says what is wanted of the kernel now; it may differ from what was wanted before in these kinds.
+    /// Sends convergence the whole wanted state; it may differ from the one before in these kinds.
     pub(super) fn want(&mut self, kinds: &[Kind], _at: &Moment) {
         self.wants.verdicts_at = None;
         self.checks.turned_are_wanted();
@@ -128,7 +129,8 @@ impl Host {
             self.standing(at, server, destination)
         };
         let mut desired: Desired = desired(plan, View { standing: &standing, masters: &self.facts.masters });
-        // What moves with routers of the plan before is the election's until it has the new one.
+        // VIPs, routes and rules of the routers of the plan before belong to the election until it has the
+        // new routers.
         let routers = &self.elected.routers;
         desired.vips.extend(handover::vips(routers));
         desired.vip_routes.extend(routers.iter().flat_map(|setup| setup.routes.keys().copied()));

@@ -1,9 +1,9 @@
-//! Plans on probation: begun, confirmed, rolled back. What becomes of which plan is decided in [`crate::probation`]; here it is carried
-//! out.
+//! Plans on probation: begun, confirmed, rolled back. What becomes of a plan is decided in
+//! [`crate::probation`]; here it is carried out.
 //!
-//! A probation is on the disk before its plan touches anything, a confirmation before it is acknowledged; a rollback is done first and
-//! written then, since the record on the disk leads to it anyway. While something is written that decides (`desk`), plans and requests
-//! wait.
+//! A probation is on the disk before its plan touches anything, a confirmation before it is acknowledged. A
+//! rollback is in force first and written then, since the record on the disk leads to it anyway. While
+//! content is at the desk (`desk`), plans and requests wait.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,42 +23,42 @@ use crate::loaded::LoadedPlan;
 use crate::moment::Moment;
 use crate::orders::Refusal;
 use crate::probation::{
-    self, Answer, Baseline, Next, Record, Request, RolledBack, Told, Trial, late, short, told,
+    self, Answer, Baseline, Decision, Next, Record, Request, RolledBack, Trial, decide, late, short,
 };
 use crate::verdicts::Verdicts;
 
-/// Time between two looks at what a confirmation by checks waits for.
-pub(super) const LOOK_PAUSE: Duration = Duration::from_millis(250);
-/// Time until what could not be written is tried again.
+/// Time between two observations of the conditions for a confirmation by checks.
+pub(super) const OBSERVE_PAUSE: Duration = Duration::from_millis(250);
+/// Time until content that could not be written is tried again.
 const WRITE_PAUSE: Duration = Duration::from_secs(5);
 
-/// A plan that goes on probation once it is known how the host stands.
+/// A plan that goes on probation once the state of the host before it is known.
 struct Comes {
     loaded: Arc<LoadedPlan>,
     policy: Policy,
     before: Arc<LoadedPlan>,
 }
 
-/// What is known of probations.
+/// State of probations.
 pub(super) struct Probation {
     pub(super) record: Record,
     /// Whether the record was damaged when the daemon started.
     damaged: bool,
-    /// The plan that the one on probation goes back to, once it is there.
+    /// The plan to go back to, once it has been read.
     pub(super) before: Option<Arc<LoadedPlan>>,
     pub(super) deadline: MonoTime,
     /// When the plan on probation was put in force by this daemon.
     pub(super) since: MonoTime,
-    /// Since when all is as well as before, for a confirmation by checks.
+    /// Time since when all is as well as before, for a confirmation by checks.
     pub(super) well_since: Option<MonoTime>,
-    pub(super) look_at: MonoTime,
-    /// A plan that could not be put on probation yet, and when it is tried again.
+    pub(super) observe_at: MonoTime,
+    /// A plan that could not be put on probation yet, and the time when it is tried again.
     again: Option<(MonoTime, Arc<LoadedPlan>)>,
     comes: Option<Comes>,
 }
 
 impl Probation {
-    /// `record` as it was found, none when it was damaged.
+    /// `record` as it was found at the start; none when it was damaged.
     pub(super) fn new(record: Option<Record>) -> Self {
         Self {
             damaged: record.is_none(),
@@ -67,7 +67,7 @@ impl Probation {
             deadline: MonoTime::ZERO,
             since: MonoTime::ZERO,
             well_since: None,
-            look_at: MonoTime::ZERO,
+            observe_at: MonoTime::ZERO,
             again: None,
             comes: None,
         }
@@ -78,24 +78,24 @@ impl Probation {
         (!self.damaged).then_some(&self.record)
     }
 
-    /// When [`Host::probation_due`] has something to do.
+    /// Time when [`Host::probation_due`] has something to do.
     pub(super) fn due(&self) -> Option<MonoTime> {
-        // Without the plan before there is nothing to go back to yet.
+        // As long as the plan before has not been read there is nothing to go back to.
         let trial = self.record.trial.as_ref().filter(|_| self.before.is_some());
         let trial = trial.map(|trial| match trial.confirm {
             Confirm::Operator => self.deadline,
-            Confirm::Checks => self.deadline.min(self.look_at),
+            Confirm::Checks => self.deadline.min(self.observe_at),
         });
         let again = self.again.as_ref().map(|(at, _)| *at);
         [trial, again].into_iter().flatten().min()
     }
 
-    /// Another plan comes: one that waits to be tried again is forgotten.
-    pub(super) fn comes(&mut self) {
+    /// Another plan comes: a plan that waits to be tried again is forgotten.
+    pub(super) fn plan_comes(&mut self) {
         self.again = None;
     }
 
-    /// Whether it is being found out how the host stands before a plan goes on probation.
+    /// Whether the election is being asked for the state of the host before a plan goes on probation.
     pub(super) const fn is_asking(&self) -> bool {
         self.comes.is_some()
     }
@@ -106,11 +106,11 @@ impl Probation {
         self.deadline = deadline;
         self.since = now;
         self.well_since = None;
-        self.look_at = now;
+        self.observe_at = now;
     }
 }
 
-/// The destinations that had failed, as verdicts.
+/// The destinations of a baseline that had failed, as verdicts.
 pub(super) fn down(baseline: &Baseline) -> Verdicts {
     baseline.down.iter().map(|key| (*key, Verdict::Down)).collect()
 }
@@ -121,18 +121,18 @@ impl Host {
         self.probation.record.trial.is_some()
     }
 
-    /// Keeps a plan as the last good one.
+    /// Has a plan kept as the last good one.
     pub(super) fn keep_last_good(&mut self, loaded: Arc<LoadedPlan>) {
         self.persist_later(Content::LastGood(loaded));
     }
 
-    fn write(&mut self, record: Record) {
+    fn persist_record(&mut self, record: Record) {
         self.probation.record = record;
         self.persist_later(Content::Probation(Box::new(self.probation.record.clone())));
     }
 
-    /// Takes a plan that differs from the one in force.
-    pub(super) fn changed_plan(&mut self, loaded: Arc<LoadedPlan>, at: &Moment) {
+    /// Handles a plan that differs from the plan in force.
+    pub(super) fn handle_changed_plan(&mut self, loaded: Arc<LoadedPlan>, at: &Moment) {
         let generation = loaded.generation.to_string();
         let confirmed = match (&self.probation.record.trial, &self.facts.in_force) {
             (Some(trial), _) => Some(trial.before.clone()),
@@ -161,20 +161,20 @@ impl Host {
         }
     }
 
-    /// The verdicts under the plan in force.
+    /// Verdicts of the plan in force.
     fn known(&self) -> Verdicts {
         self.plan().map(|loaded| self.checks.verdicts(&loaded.plan)).unwrap_or_default()
     }
 
-    /// The verdicts with which the plan before goes on: what its own checks found since, and else what they had found before. What the
-    /// checks of the plan on probation found says nothing about it.
+    /// Verdicts with which the plan before continues: those that its own checks have found since, otherwise
+    /// those of the baseline. Results of checks that only the plan on probation has say nothing about it.
     fn as_before(&self, before: &LoadedPlan, baseline: &Baseline) -> Verdicts {
         let mut known = down(baseline);
         known.extend(self.checks.verdicts_under(&before.plan, of(self.plan().as_ref())));
         known
     }
 
-    /// The file has the plan in force: what was rolled back before may come again.
+    /// The file has the plan in force: a plan that was rolled back may come again.
     pub(super) fn forget_rolled_back(&mut self) {
         if !self.on_trial() && self.probation.record != Record::default() {
             self.forget_probation();
@@ -183,7 +183,7 @@ impl Host {
 
     fn forget_probation(&mut self) {
         self.probation.before = None;
-        self.write(Record::default());
+        self.persist_record(Record::default());
     }
 
     fn begin_probation(&mut self, loaded: Arc<LoadedPlan>, policy: Policy, at: &Moment) {
@@ -193,14 +193,14 @@ impl Host {
                 let baseline = trial.baseline.clone();
                 self.put_on_probation(Comes { loaded, policy, before }, baseline, at);
             }
-            // It is being read: after a restart.
-            (Some(_), None, _) => self.probation.again = Some((at.now + LOOK_PAUSE, loaded)),
+            // The plan before is being read after a restart.
+            (Some(_), None, _) => self.probation.again = Some((at.now + OBSERVE_PAUSE, loaded)),
             (None, _, Some(before)) if self.elected.started => {
                 self.probation.comes = Some(Comes { loaded, policy, before });
                 self.push(Output::AskElection(ElectionAsk::Baseline));
             }
             (None, _, Some(before)) => {
-                // Nobody has started yet: all of them are meant to.
+                // The election has not started: all routers of the plan are meant to take part.
                 let routers = before.plan.routers.iter().map(|router| router.name.clone()).collect();
                 let baseline = self.baseline(routers);
                 self.put_on_probation(Comes { loaded, policy, before }, baseline, at);
@@ -209,7 +209,7 @@ impl Host {
         }
     }
 
-    /// It is known how the host stands before a plan goes on probation.
+    /// The state of the host before a plan goes on probation is known.
     pub(super) fn baseline_known(&mut self, snapshot: &ElectionSnapshot, at: &Moment) {
         let Some(comes) = self.probation.comes.take() else { return };
         let takes_part = snapshot.routers.iter().filter(|router| router.state != RouterState::Initialize);
@@ -253,7 +253,7 @@ impl Host {
     }
 
     /// A probation is on the disk, or could not be written.
-    pub(super) fn began(&mut self, begins: Begins, result: Result<(), NotWritten>, at: &Moment) {
+    pub(super) fn trial_written(&mut self, begins: Begins, result: Result<(), NotWritten>, at: &Moment) {
         let Begins { loaded, before, record } = begins;
         if let Err(error) = result {
             let reason =
@@ -276,12 +276,12 @@ impl Host {
         self.adopt(loaded, false, &known, at);
     }
 
-    /// Whether the plan that the one on probation goes back to is being read, after a restart.
+    /// Whether the plan to go back to is being read, after a restart.
     pub(super) const fn is_loading_before(&self) -> bool {
         self.on_trial() && self.probation.before.is_none()
     }
 
-    /// The plan that the one on probation goes back to was read after a restart.
+    /// The plan to go back to was read after a restart; none when it cannot be read.
     pub(super) fn before_read(&mut self, before: Option<Arc<LoadedPlan>>) {
         let Some(trial) = &self.probation.record.trial else { return };
         if before.is_some() {
@@ -299,10 +299,10 @@ impl Host {
     /// Carries a request out, or refuses it.
     pub(super) fn probation_request(&mut self, id: RequestId, request: &Request, at: &Moment) {
         let in_force = self.plan().map(|loaded| loaded.generation.to_string());
-        match told(request, &self.probation.record, in_force.as_deref()) {
-            Ok(Told::Confirm) => self.confirm("an operator", Some(id), at),
-            Ok(Told::Rollback) => self.roll_back("an operator said so", Some(id), at),
-            Ok(Told::Already(generation)) => {
+        match decide(request, &self.probation.record, in_force.as_deref()) {
+            Ok(Decision::Confirm) => self.confirm("an operator", Some(id), at),
+            Ok(Decision::Rollback) => self.roll_back("an operator said so", Some(id), at),
+            Ok(Decision::Already(generation)) => {
                 self.answer_probation(id, Ok(Answer { generation, already: true }));
             }
             Err(why) => self.answer_probation(id, Err(OrderError::Refused(Refusal::NotNow(why)))),
@@ -311,16 +311,22 @@ impl Host {
 
     pub(super) fn confirm(&mut self, by: &'static str, id: Option<RequestId>, at: &Moment) {
         let Some(loaded) = self.plan() else { return };
-        // That the last good plan is the one on probation says that it was confirmed.
+        // The plan on probation becomes the last good one: that is how a later start sees that it was
+        // confirmed.
         self.persist(Content::LastGood(loaded), Then::Confirmed(Confirms { by, id }), at);
     }
 
     /// The plan on probation is the last good one now, or could not be written.
-    pub(super) fn confirmed(&mut self, confirms: Confirms, result: Result<(), NotWritten>, at: &Moment) {
+    pub(super) fn confirmation_written(
+        &mut self,
+        confirms: Confirms,
+        result: Result<(), NotWritten>,
+        at: &Moment,
+    ) {
         let Confirms { by, id } = confirms;
         if let Err(error) = result {
             self.log(ProbationEvent::NotConfirmed { reason: error.to_string() });
-            self.probation.look_at = at.now + WRITE_PAUSE;
+            self.probation.observe_at = at.now + WRITE_PAUSE;
             if let Some(id) = id {
                 self.answer_probation(id, Err(OrderError::NotKept(format!("not confirmed: {error}"))));
             }
@@ -351,7 +357,7 @@ impl Host {
         self.reject(&refusal, at);
         let record = Record { trial: None, rolled_back: Some(back) };
         match id {
-            None => self.write(record),
+            None => self.persist_record(record),
             Some(id) => {
                 self.probation.record = record.clone();
                 self.persist(Content::Probation(Box::new(record)), Then::RolledBack(id), at);
@@ -359,10 +365,10 @@ impl Host {
         }
     }
 
-    /// Something is due: the deadline, a look at what is waited for, a plan that is tried again.
+    /// Something is due: the deadline, an observation, or a plan that is tried again.
     pub(super) fn probation_due(&mut self, at: &Moment) {
         if let Some((_, loaded)) = self.probation.again.take_if(|(again, _)| *again <= at.now) {
-            self.read(Ok(loaded), at);
+            self.handle_plan(Ok(loaded), at);
         }
         let Some(trial) = &self.probation.record.trial else { return };
         if self.is_deciding() || self.probation.before.is_none() {
@@ -371,8 +377,8 @@ impl Host {
         if at.now >= self.probation.deadline {
             let why = late(trial);
             self.roll_back(&why, None, at);
-        } else if trial.confirm == Confirm::Checks && at.now >= self.probation.look_at {
-            self.probation.look_at = at.now + LOOK_PAUSE;
+        } else if trial.confirm == Confirm::Checks && at.now >= self.probation.observe_at {
+            self.probation.observe_at = at.now + OBSERVE_PAUSE;
             self.push(Output::AskElection(ElectionAsk::Progress));
         }
     }

@@ -1,4 +1,4 @@
-//! What a plan on probation waits for: looked at, and shown.
+//! Conditions that a plan on probation waits for: observed, and shown.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::moment::Moment;
 use crate::probation::{self, Change, RouterNow, View, short};
 
 impl Host {
-    /// The state of the election is known: a plan whose checks are well, and have been for long enough, is confirmed.
+    /// The state of the election is known: confirms a plan whose checks have been well for long enough.
     pub(super) fn progress_known(&mut self, snapshot: &ElectionSnapshot, at: &Moment) {
         let by_checks =
             self.probation.record.trial.as_ref().is_some_and(|trial| trial.confirm == Confirm::Checks);
@@ -29,7 +29,7 @@ impl Host {
         }
     }
 
-    /// How long all must have been well.
+    /// Time during which all must have been well.
     fn quiet(&self) -> Duration {
         match (&self.facts.in_force, &self.probation.record.trial) {
             (Some(in_force), Some(trial)) => probation::quiet(&in_force.loaded.plan, trial.timeout()),
@@ -37,7 +37,7 @@ impl Host {
         }
     }
 
-    /// What a confirmation by checks waits for.
+    /// Conditions that a confirmation by checks still waits for, as sentences for people.
     fn missing(&self, snapshot: &ElectionSnapshot) -> Vec<String> {
         let probation = &self.probation;
         let (Some(in_force), Some(before), Some(trial)) =
@@ -57,14 +57,14 @@ impl Host {
             .collect();
         let change = Change { before: &before.plan, baseline: &trial.baseline, plan: &in_force.loaded.plan };
         let failed = self.facts.last.as_ref().is_none_or(|last| !last.errors.is_empty());
-        // What the kernel had no means for before the change, either, is not the change's fault.
+        // Objects that the kernel had no means for before the change are not the change's fault.
         let as_before = self.lacks_nothing_but(&trial.baseline.lacking);
         let converged = self.elected.pending.is_none() && (self.has_plan() && !failed || as_before);
         let state = |at: Position| self.checks.state(at);
         probation::missing(change, View { converged, routers: &routers, state: &state })
     }
 
-    /// For status.
+    /// Status of the probation; none without one.
     pub(super) fn probation_status(
         &self,
         snapshot: &ElectionSnapshot,

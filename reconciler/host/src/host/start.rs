@@ -1,7 +1,7 @@
-//! The start: which plan a daemon begins with, and what it takes over from an earlier one.
+//! The start: the plan that a daemon begins with, and the state that it takes over from an earlier daemon.
 //!
-//! Routers that an earlier daemon was Master of until just now cannot wait: all that they serve is in the kernel still, so the election
-//! gets them before anything else is read.
+//! Routers that an earlier daemon was Master of until just now cannot wait: the kernel still has all that
+//! they serve, so the election gets them before anything else is read.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -24,43 +24,43 @@ use crate::probation::{self, Record, Trial, short};
 use crate::routers::RouterSetup;
 use crate::verdicts::Verdicts;
 
-/// What a daemon finds when it starts.
+/// State that a daemon finds when it starts.
 #[derive(Debug)]
 pub struct Start {
-    /// This host's name in the plan.
+    /// Name of this host in the plan.
     pub name: Name,
-    /// What operators told virtual routers.
+    /// Orders for virtual routers that operators gave.
     pub orders: Orders,
-    /// What operators told to drain.
+    /// Orders to drain that operators gave.
     pub drain_orders: DrainOrders,
-    /// What serves on although the plan says maintenance.
+    /// Routers that serve on although the plan says maintenance.
     pub maintenance: Maintenance,
     /// The record of probations; none when it was damaged.
     pub record: Option<Record>,
-    /// The leases that an earlier daemon left, by [`RouterSetup::lease`]: their routers are Master still.
+    /// Leases that an earlier daemon left, by [`RouterSetup::lease`]: their routers are still Master.
     pub leases: BTreeSet<String>,
     /// The plan of the file.
     pub plan: Result<Arc<LoadedPlan>, PlanRefusal>,
-    /// The generation of the last good plan, if there is one.
+    /// Generation of the last good plan, if there is one.
     pub last_good: Option<String>,
 }
 
-/// What the start waits for.
+/// The answer that the start waits for.
 pub(super) enum Starting {
-    /// The last good plan, which is wanted in place of the file's.
+    /// The last good plan, in place of the file's plan.
     LastGood {
-        /// The file's plan, if it can be used where there is no last good one.
+        /// The file's plan, if it can be used where there is no last good plan.
         file: Option<Arc<LoadedPlan>>,
-        /// The verdicts until now, where the kernel does not tell them.
+        /// Verdicts so far, where they are known from the record of a probation instead of from the kernel.
         known: Option<Verdicts>,
         leases: BTreeSet<String>,
     },
-    /// The verdicts that an earlier daemon left behind.
+    /// Verdicts that an earlier daemon left in the kernel.
     Verdicts { plan: Arc<LoadedPlan>, from_last_good: bool },
 }
 
 impl Host {
-    /// The head of a host that starts. What is to be done first is to be taken from [`Self::poll_output`].
+    /// The head of a host that starts. Its first outputs are to be taken from [`Self::poll_output`].
     #[must_use]
     pub fn new(start: Start, at: &Moment) -> Self {
         let Start { name, orders, drain_orders, maintenance, record, leases, plan, last_good } = start;
@@ -102,6 +102,8 @@ impl Host {
         let trial = self.probation.record.trial.take();
         let known = trial.as_ref().map(|trial| down(&trial.baseline));
         let file = match (start, read) {
+            // Whatever the record says is settled by the file's plan: the record is emptied before the plan
+            // touches anything, so that a crash cannot bring it back.
             (probation::Start::File, Ok(plan)) => {
                 self.write_first(Record::default());
                 return self.begin(plan, false, None, &leases, at);
@@ -140,7 +142,7 @@ impl Host {
         self.log(ProbationEvent::GoesOn { generation, until: at.wall(deadline) });
         self.write_first(Record { trial: Some(trial), rolled_back: None });
         self.probation.run(None, deadline, at.now);
-        // What it goes back to.
+        // The plan to go back to is read meanwhile: the start does not wait for it.
         self.push(Output::ReadLastGood { begins: false });
     }
 
@@ -151,7 +153,7 @@ impl Host {
         self.begin(plan, false, None, leases, at);
     }
 
-    /// Has the record written before anything is made of a plan, if the disk answers.
+    /// Has the record written before a plan touches anything, if the disk answers in time.
     fn write_first(&mut self, record: Record) {
         self.probation.record = record;
         let content = Content::Probation(Box::new(self.probation.record.clone()));
@@ -159,7 +161,8 @@ impl Host {
         self.push(Output::Persist(id, content, Urgency::First));
     }
 
-    /// The last good plan was read: to begin with, or as what a probation goes back to.
+    /// The last good plan was read: to begin with, or as the plan that a probation goes back to. None when
+    /// there is none or it cannot be read.
     pub(super) fn last_good_read(&mut self, kept: Option<Arc<LoadedPlan>>, at: &Moment) {
         let waits = |starting: &mut Starting| matches!(starting, Starting::LastGood { .. });
         if let Some(Starting::LastGood { file, known, leases }) = self.starting.take_if(waits) {
@@ -177,7 +180,7 @@ impl Host {
         self.next_request(at);
     }
 
-    /// The first plan is known; whatever cannot wait until it is in force is done now.
+    /// The first plan is known: does what cannot wait until the plan is in force.
     fn begin(
         &mut self,
         plan: Arc<LoadedPlan>,
@@ -194,7 +197,8 @@ impl Host {
         if !leases.is_empty() {
             self.trackers_go_on(&plan.plan);
             self.orders_for(&plan.plan);
-            // What only a Master has is not taken away before the election says whether this host still is.
+            // Virtual servers that only a Master has are not taken away before the election reports whether
+            // this host still is.
             self.facts.masters.extend(adopted.iter().cloned());
             self.hooks.adopting(adopted);
             self.configure_election(setups);
@@ -208,7 +212,7 @@ impl Host {
         }
     }
 
-    /// The verdicts that an earlier daemon left behind are known.
+    /// The verdicts that an earlier daemon left in the kernel are known.
     pub(super) fn recalled(&mut self, known: &Verdicts, at: &Moment) {
         let waits = |starting: &mut Starting| matches!(starting, Starting::Verdicts { .. });
         if let Some(Starting::Verdicts { plan, from_last_good }) = self.starting.take_if(waits) {

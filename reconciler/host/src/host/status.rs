@@ -1,4 +1,4 @@
-//! The status document: what a host knows, in the contract's words.
+//! The status document: the state of a host in the contract's words.
 
 use std::collections::BTreeMap;
 
@@ -20,34 +20,34 @@ use crate::election::{ElectionSnapshot, RouterSnapshot};
 use crate::facts::Facts;
 use crate::moment::Moment;
 
-/// What only the process knows of itself.
+/// Facts that only the process knows of itself.
 #[derive(Debug, Clone)]
 pub struct Process {
     /// Version of the daemon.
     pub version: &'static str,
-    /// Its process number.
+    /// Process number.
     pub pid: u32,
-    /// Where its plan is read.
+    /// Place that its plan is read from.
     pub plan: String,
-    /// Whether files are taken whoever may write to them.
+    /// Whether files are read whoever may write to them.
     pub insecure_files: bool,
-    /// Its state directory, and which of its files wait for the disk.
+    /// State directory, and which of its files wait for the disk.
     pub state_directory: StateDirectoryStatus,
-    /// Its log.
+    /// Counters of the log.
     pub log: LogStatus,
 }
 
-/// What the kernel is to be asked for, to complete a status document.
+/// Questions to the kernel that complete a status document.
 #[derive(Debug, Clone, Default)]
 pub struct Questions {
-    /// The key of each virtual server, in the order of the document.
+    /// Key of each virtual server, in the order of the document.
     pub services: Vec<Option<ServiceKey>>,
-    /// The synchronisation of connections that is wanted, when the plan has any.
+    /// Wanted synchronisation of connections, when the plan has any.
     pub sync: Option<BTreeMap<SyncRole, SyncDaemon>>,
 }
 
 impl Host {
-    /// The status document. What only the kernel knows is absent ([`Self::questions`]).
+    /// The status document. Facts that only the kernel knows are absent ([`Self::questions`]).
     #[must_use]
     pub fn status(
         &self,
@@ -90,7 +90,7 @@ impl Host {
         }
     }
 
-    /// What the kernel is to be asked for, to complete it.
+    /// Questions to the kernel that complete [`Self::status`].
     #[must_use]
     pub fn questions(&self) -> Questions {
         let Some(loaded) = self.plan() else { return Questions::default() };
@@ -172,7 +172,7 @@ impl View<'_> {
     fn virtual_server(&self, index: usize, server: &VirtualServer) -> VirtualServerStatus {
         let facts = self.facts;
         let key = ServiceKey::of(server);
-        // They are in the order of services.
+        // Drains are in the order of services, so those of one service are found without reading all.
         let first = facts.draining.partition_point(|one| Some(one.service) < key);
         let mut draining: BTreeMap<DestinationKey, &Draining> = facts
             .draining
@@ -182,11 +182,11 @@ impl View<'_> {
             .map(|one| (one.destination, one))
             .collect();
         let of = |(number, destination): (usize, &Destination)| {
-            let drain = self.host.drain_orders.told(server, destination).map(|told| {
-                // Until a pass was made with the last order, what does not drain is about to.
+            let drain = self.host.drain_orders.order_for(server, destination).map(|order| {
+                // Until a pass was made with the last order, a destination that does not drain is about to.
                 let seen = facts.drains_seen >= facts.drains_serial && facts.drains_seen > 0;
                 let drain = self.drain(draining.remove(&DestinationKey::of(destination)), seen);
-                DrainStatus { by_plan: told.by_plan, ..drain }
+                DrainStatus { by_plan: order.by_plan, ..drain }
             });
             DestinationStatus {
                 drain,

@@ -1,5 +1,5 @@
-//! Trackers: what each of them found, and what the election is told of it. Who looks is the agent's, what a look means the health
-//! crate's; services are looked at here, by the verdicts of their checks.
+//! Trackers: the finding of each, and the states that the election gets. The agent observes, the health crate
+//! says what an observation means; services are evaluated here, by the verdicts of their checks.
 
 use std::collections::BTreeMap;
 
@@ -20,13 +20,14 @@ use crate::quorum;
 #[derive(Default)]
 pub(super) struct Tracking {
     states: Trackers,
-    /// What the trackers of the plan before said last: the election has its routers until it gets the new ones.
+    /// Last states of the trackers of the plan before: the election has its routers until it gets the new
+    /// ones.
     leaving: BTreeMap<Name, TrackerState>,
     services: Vec<Tracker>,
 }
 
 impl Tracking {
-    /// What the election has to know: all states by name.
+    /// All states by name, as the election gets them.
     fn all(&self) -> BTreeMap<Name, TrackerState> {
         let mut all = self.leaving.clone();
         let states = self.states.iter();
@@ -34,7 +35,7 @@ impl Tracking {
         all
     }
 
-    /// For status.
+    /// Status of all trackers.
     pub(super) fn status(&self, at: &Moment) -> Vec<TrackerStatus> {
         let states = self.states.iter();
         states
@@ -52,8 +53,8 @@ impl Tracking {
 }
 
 impl Host {
-    /// An earlier daemon was Master until just now: until their first look, trackers count as succeeding, whatever else they begin with.
-    /// A restart is no reason to hand over.
+    /// An earlier daemon was Master until just now: until their first observation trackers count as
+    /// succeeding, whatever the plan says they begin with. A restart is no reason to hand over.
     pub(super) fn trackers_go_on(&mut self, plan: &Plan) {
         let mut trackers = plan.trackers.clone();
         trackers.iter_mut().for_each(|tracker| tracker.initially = Initially::Up);
@@ -61,7 +62,7 @@ impl Host {
         self.send_trackers();
     }
 
-    /// Takes the trackers of a new plan.
+    /// Applies the trackers of a new plan.
     pub(super) fn configure_trackers(&mut self, plan: &Plan, at: &Moment) {
         self.trackers.leaving = self.trackers.all();
         self.trackers.states.configure(&plan.trackers);
@@ -69,53 +70,55 @@ impl Host {
         let (services, others) = plan.trackers.iter().cloned().partition(is_service);
         self.trackers.services = services;
         self.push(Output::WatchTrackers(others));
-        self.services_looked_at(plan, at);
+        self.evaluate_services(plan, at);
         self.send_trackers();
     }
 
-    /// The election has the routers of the plan in force: what left the plan is forgotten.
-    pub(super) fn trackers_settled(&mut self) {
+    /// The election has the routers of the plan in force: trackers that left the plan are forgotten.
+    pub(super) fn release_left_trackers(&mut self) {
         self.trackers.leaving.clear();
         self.send_trackers();
     }
 
     pub(super) fn tracker_found(&mut self, name: &Name, finding: Finding, at: &Moment) {
-        if self.found(name, finding, at) {
+        if self.apply_finding(name, finding, at) {
             self.send_trackers();
         }
     }
 
-    /// Something happened to verdicts that trackers of services may depend on.
+    /// Verdicts have changed that trackers of services may depend on.
     pub(super) fn services_changed(&mut self, at: &Moment) {
         if !self.trackers.services.is_empty() {
             self.wants.services_at.get_or_insert(at.now + VERDICT_PAUSE);
         }
     }
 
-    /// Trackers of services look at the verdicts.
-    pub(super) fn look_at_services(&mut self, at: &Moment) {
+    /// Evaluates the trackers of services by the verdicts.
+    pub(super) fn services_due(&mut self, at: &Moment) {
         self.wants.services_at = None;
         if let Some(loaded) = self.plan()
-            && self.services_looked_at(&loaded.plan, at)
+            && self.evaluate_services(&loaded.plan, at)
         {
             self.send_trackers();
         }
     }
 
-    /// Whether what the election sees has changed.
-    fn services_looked_at(&mut self, plan: &Plan, at: &Moment) -> bool {
+    /// Evaluates the trackers of services. Returns whether a state that the election sees has changed.
+    fn evaluate_services(&mut self, plan: &Plan, at: &Moment) -> bool {
         let reach = |at: Position| self.checks.reach(at);
         let findings: Vec<(Name, Finding)> = self
             .trackers
             .services
             .iter()
-            .filter_map(|tracker| Some((tracker.name.clone(), quorum::look(tracker, plan, &reach)?)))
+            .filter_map(|tracker| Some((tracker.name.clone(), quorum::evaluate(tracker, plan, &reach)?)))
             .collect();
-        // No short-circuit: each of them is to be taken.
-        findings.into_iter().fold(false, |changed, (name, finding)| self.found(&name, finding, at) | changed)
+        // No short-circuit: every finding has to be handled.
+        findings
+            .into_iter()
+            .fold(false, |changed, (name, finding)| self.apply_finding(&name, finding, at) | changed)
     }
 
-    fn found(&mut self, name: &Name, finding: Finding, at: &Moment) -> bool {
+    fn apply_finding(&mut self, name: &Name, finding: Finding, at: &Moment) -> bool {
         let before = self.trackers.states.get(name).map(|state| state.up);
         let Some(state) = self.trackers.states.found(name, finding, at.now) else { return false };
         let turned = before.is_some_and(|before| before != state.up);

@@ -1,4 +1,4 @@
-//! Virtual routers that this host leaves to others, because none of their virtual servers can be made here.
+//! Virtual routers that this host leaves to others because none of their virtual servers can be made here.
 
 use std::collections::BTreeSet;
 
@@ -10,16 +10,17 @@ use crate::event::ElectionEvent;
 use crate::io::{Means, Output};
 
 impl Means {
-    /// Whether there is something now that was not there before.
+    /// Whether there are means now that were not there before.
     fn is_more_than(&self, before: &Self) -> bool {
         !self.modules.is_subset(&before.modules) || (before.without_disk && !self.without_disk)
     }
 }
 
 impl Host {
-    /// Finds out which routers are left to others, and sends the election these when they are others than before: before it gets
-    /// routers, or starts. `lacking` is what this host does without. What only a Master has is not looked at while this host is none: it
-    /// is tried again once there is a reason to.
+    /// Finds the routers that are left to others, and sends them to the election when they have changed. Must
+    /// come before the election gets its routers, or starts. `lacking` has the objects that the last pass
+    /// could not make. Virtual servers that only a Master has are not judged while this host is not Master:
+    /// they are tried again once there is a reason to.
     pub(super) fn find_unserved(&mut self, lacking: &BTreeSet<ObjectKey>, means: Means) {
         let Some(loaded) = self.plan() else { return };
         let plan = &loaded.plan;
@@ -61,7 +62,7 @@ mod tests {
             (means(&["ip_vs"], false), means(&["ip_vs"], false), false),
             (means(&["ip_vs"], false), means(&["ip_vs", "ip_vs_twos"], false), true),
             (means(&[], false), means(&["ip_vs"], false), true),
-            // Another one went meanwhile.
+            // Another module went meanwhile.
             (means(&["ip_vs", "ip_vs_rr"], false), means(&["ip_vs", "ip_vs_twos"], false), true),
             (means(&["ip_vs", "ip_vs_rr"], false), means(&["ip_vs"], false), false),
             (means(&["ip_vs"], true), means(&["ip_vs"], true), false),

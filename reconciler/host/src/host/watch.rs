@@ -1,4 +1,5 @@
-//! Hooks whose turn comes, and what is in the way of the plan: looked for from time to time, and told when it comes and goes.
+//! Hooks whose turn comes, and objects in the way of the plan: looked for from time to time, logged when they
+//! come and go.
 
 use std::time::Duration;
 
@@ -11,13 +12,13 @@ use crate::hooks::states::Subject;
 use crate::io::Output;
 use crate::moment::Moment;
 
-/// Time from one look to the next.
+/// Time from one look for objects in the way to the next.
 const EVERY: Duration = Duration::from_secs(10);
-/// How soon after a plan came into force.
+/// Time from a plan coming into force to the next look.
 const SOON: Duration = Duration::from_secs(1);
 
 impl Host {
-    /// A plan has come into force: it may have other VIPs.
+    /// A plan has come into force: it may have other VIPs, so the next look comes soon.
     pub(super) fn look_in_the_way_soon(&mut self, at: &Moment) {
         self.way_at = Some(at.now + SOON);
     }
@@ -29,7 +30,7 @@ impl Host {
     }
 
     pub(super) fn found_in_the_way(&mut self, found: Result<Vec<ObjectText>, String>, at: &Moment) {
-        // A plan that came meanwhile has its own time.
+        // A plan that came meanwhile has set its own time.
         self.way_at.get_or_insert(at.now + EVERY);
         let found = match found {
             Ok(found) => found,
@@ -61,7 +62,7 @@ impl Host {
     }
 
     pub(super) fn log_dropped_hooks(&mut self, at: &Moment) {
-        for (subject, changes, dropped) in self.hooks.unsaid(at.now) {
+        for (subject, changes, dropped) in self.hooks.unlogged(at.now) {
             self.log(ElectionEvent::HooksDropped { subject, changes, dropped });
         }
     }

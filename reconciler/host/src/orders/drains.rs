@@ -1,10 +1,10 @@
-//! What operators told to drain until told otherwise. Values only: kept in the state directory by `state`,
-//! carried out by the convergence thread.
+//! Standing orders to drain. Values only: kept in the state directory by `state`, carried out by the
+//! convergence thread.
 //!
 //! An order names a host or an address, and one virtual server or all. It holds for every destination that it
-//! fits, whatever plans come; of two that fit the shorter time counts. Orders that fit nothing are kept: the host may
-//! come back. A plan tells destinations to drain as well, with `drain = true`: they do as by an order without a time, which no order
-//! takes back.
+//! fits, whatever plans come; of two orders that fit, the shorter time counts. Orders that fit nothing are
+//! kept: the host may come back. A plan drains destinations as well, with `drain = true`: these drain as by
+//! an order without a time, and no order takes that back.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -23,15 +23,15 @@ use crate::orders::routers::nearest;
 /// Most orders that are kept.
 const MAX_ORDERS: usize = 10_000;
 /// Most names in a sentence.
-const MAX_TOLD: usize = 20;
+const MAX_NAMED: usize = 20;
 
-/// Whose destinations are meant.
+/// A set of destinations, by host or address.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Whom {
-    /// Those with this address.
+    /// All destinations with this address.
     Address(Ip),
-    /// Those of this host.
+    /// All destinations of this host.
     Host(Name),
 }
 
@@ -57,13 +57,13 @@ impl fmt::Display for Whom {
     }
 }
 
-/// What is to be done.
+/// Action of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DrainAction {
-    /// Weight 0, and out when the connections have ended.
+    /// Weight 0, and removal when the connections have ended.
     Drain,
-    /// As the plan says.
+    /// Weight as the plan says.
     Undrain,
 }
 
@@ -71,51 +71,51 @@ pub enum DrainAction {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DrainRequest {
-    /// What is to be done.
+    /// Action of the request.
     pub action: DrainAction,
-    /// Whose destinations; absent: all that were told to drain, to undrain only.
+    /// Destinations by host or address; absent: all with an order to drain, to undrain only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub whom: Option<Whom>,
-    /// In this virtual server; absent: in all.
+    /// Virtual server of the destinations; absent: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<Name>,
-    /// How long connections may go on; absent: as long as the plan gives destinations that leave it.
+    /// Time that connections may go on; absent: the plan's time for destinations that leave it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Span>,
-    /// Even if a virtual server is left with no destination that serves.
+    /// Whether a virtual server may be left with no destination that serves.
     #[serde(default)]
     pub force: bool,
 }
 
-/// What was done.
+/// Effect of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DrainAnswer {
-    /// The destinations of the plan in force that it changes.
+    /// Destinations of the plan in force that the request changes.
     pub destinations: Vec<Affected>,
-    /// How many orders there were and are no longer, to undrain only.
+    /// Number of orders that were taken back, to undrain only.
     pub released: usize,
-    /// Those that were meant and drain on, because the plan says so, to undrain only.
+    /// Destinations of the request that still drain because the plan says so, to undrain only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub by_plan: Vec<Affected>,
 }
 
-/// A destination that is told to drain.
+/// A destination's order to drain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Told {
-    /// How long its connections may go on; none: until they end.
+pub struct DrainOrder {
+    /// Time that its connections may go on; none: until they end.
     pub limit: Option<Duration>,
-    /// Whether the plan tells it. An order may as well.
+    /// Whether the plan orders it. An operator may have as well.
     pub by_plan: bool,
 }
 
-/// A destination.
+/// A destination that a request concerns.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Affected {
     /// Name of the virtual server.
     pub service: Name,
     /// Name of the host.
     pub host: Name,
-    /// `192.168.188.107:80`.
+    /// Address and port, as in `192.168.188.107:80`.
     pub address: String,
 }
 
@@ -126,7 +126,7 @@ struct Given {
     service: Option<Name>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     timeout: Option<Span>,
-    /// RFC 3339.
+    /// Time when the order was given, RFC 3339.
     since: String,
 }
 
@@ -144,29 +144,30 @@ fn fits(whom: &Whom, service: Option<&Name>, server: &VirtualServer, destination
     this && service.is_none_or(|service| *service == server.name)
 }
 
-/// All orders of a host.
+/// All orders to drain of a host.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct DrainOrders {
     given: Vec<Given>,
 }
 
-/// A way to ask what becomes of a destination if nobody tells it to drain.
+/// Standing of a destination without orders to drain.
 pub type StandingOf<'a> = &'a dyn Fn(Position, &VirtualServer) -> Standing;
 
 impl DrainOrders {
-    /// Whether a destination is told to drain, by an order or by the plan.
-    pub fn told(&self, server: &VirtualServer, destination: &Destination) -> Option<Told> {
+    /// The order in force for a destination, of an operator or of the plan; none when it need not drain.
+    pub fn order_for(&self, server: &VirtualServer, destination: &Destination) -> Option<DrainOrder> {
         let mut fitting = self.given.iter().filter(|given| given.fits(server, destination)).peekable();
         let by_plan = destination.drains();
         if !by_plan && fitting.peek().is_none() {
             return None;
         }
         let shortest = fitting.filter_map(|given| given.timeout).min();
-        Some(Told { limit: shortest.or(server.drain).map(Span::as_duration), by_plan })
+        Some(DrainOrder { limit: shortest.or(server.drain).map(Span::as_duration), by_plan })
     }
 
-    /// What becomes of a destination, if `standing` would without orders. One that failed is out.
+    /// Standing of a destination, given its `standing` without orders. A destination that failed is out in
+    /// any case.
     pub fn standing(
         &self,
         server: &VirtualServer,
@@ -176,15 +177,14 @@ impl DrainOrders {
         match standing {
             Standing::Out => Standing::Out,
             Standing::Serving | Standing::Quiet | Standing::Draining(_) => {
-                self.told(server, destination).map_or(standing, |told| Standing::Draining(told.limit))
+                self.order_for(server, destination).map_or(standing, |order| Standing::Draining(order.limit))
             }
         }
     }
 
-    /// The orders after a request, and what it changes.
+    /// The orders after a request, and the destinations that it changes.
     ///
-    /// # Errors
-    /// When it fits nothing, or a virtual server would be left with no destination that serves.
+    /// When the request fits nothing, or a virtual server would be left with no destination that serves.
     pub fn after(
         &self,
         request: &DrainRequest,
@@ -201,6 +201,8 @@ impl DrainOrders {
         let (mut destinations, mut by_plan) = (Vec::new(), Vec::new());
         let mut left_alone = Vec::new();
         for (index, server) in servers.iter().enumerate() {
+            // The last destination that takes clients is what an operator must not drain by mistake: compared
+            // before and after.
             let serve = |orders: &Self| {
                 let serving = |(number, destination): &(usize, &Destination)| {
                     let at = Position { server: index, destination: *number };
@@ -220,8 +222,9 @@ impl DrainOrders {
                     host: destination.host.clone(),
                     address: DestinationKey::of(destination).to_string(),
                 };
-                let (drain, before) = (request.action == DrainAction::Drain, self.told(server, destination));
-                let changes = before != after.told(server, destination);
+                let (drain, before) =
+                    (request.action == DrainAction::Drain, self.order_for(server, destination));
+                let changes = before != after.order_for(server, destination);
                 if !drain && destination.drains() && (changes || meant == Some(true)) {
                     by_plan.push(this());
                 } else if changes || (drain && meant == Some(true)) {
@@ -229,6 +232,7 @@ impl DrainOrders {
                 }
             }
         }
+        // A name that several virtual servers share is listed once.
         left_alone.dedup();
         if !left_alone.is_empty() && request.action == DrainAction::Drain && !request.force {
             return Err(Refusal::NotNow(format!(
@@ -265,6 +269,7 @@ impl DrainOrders {
                 }
             }));
         }
+        // Given again, an order keeps its place and gets the new time.
         let same = |given: &&mut Given| given.whom == *whom && given.service.as_ref() == service;
         if let Some(given) = self.given.iter_mut().find(same) {
             given.timeout = request.timeout;
@@ -292,6 +297,8 @@ impl DrainOrders {
             });
             return Ok(());
         };
+        // One order for all virtual servers cannot be split: it would have to become one for each of the
+        // others, and those that later plans add.
         let of_all = self.given.iter().any(|given| given.whom == *whom && given.service.is_none());
         if let (Some(service), true) = (&request.service, of_all) {
             let text = format!(
@@ -304,7 +311,7 @@ impl DrainOrders {
         });
         if self.given.len() == before {
             let known: BTreeSet<String> = self.given.iter().map(|given| given.whom.to_string()).collect();
-            let told = known.iter().map(String::as_str).collect();
+            let ordered = known.iter().map(String::as_str).collect();
             let mut servers = plan.into_iter().flat_map(|plan| &plan.virtual_servers);
             let drains = |server: &VirtualServer| {
                 let fits = |one: &&Destination| fits(whom, request.service.as_ref(), server, one);
@@ -319,13 +326,13 @@ impl DrainOrders {
             return Err(Refusal::Unknown(match &request.service {
                 Some(service) => format!("{whom} is not told to drain in {service}"),
                 None if known.is_empty() => format!("{whom} is not told to drain: nothing is"),
-                None => format!("{whom} is not told to drain; told are {}", list(told)),
+                None => format!("{whom} is not told to drain; told are {}", list(ordered)),
             }));
         }
         Ok(())
     }
 
-    /// For status.
+    /// Status of all orders; `plan` says whether each fits anything.
     pub fn status(&self, plan: Option<&Plan>) -> Vec<DrainOrderStatus> {
         let servers = plan.map(|plan| plan.virtual_servers.as_slice()).unwrap_or_default();
         let fits = |given: &Given| {
@@ -343,8 +350,8 @@ impl DrainOrders {
 }
 
 fn list(names: Vec<&str>) -> String {
-    let more = names.len().saturating_sub(MAX_TOLD);
-    let mut text = names.into_iter().take(MAX_TOLD).collect::<Vec<_>>().join(", ");
+    let more = names.len().saturating_sub(MAX_NAMED);
+    let mut text = names.into_iter().take(MAX_NAMED).collect::<Vec<_>>().join(", ");
     if more > 0 {
         text += &format!(" and {more} more");
     }
@@ -426,14 +433,14 @@ mod tests {
         }
     }
 
-    /// How many seconds each destination has, by service and host; -1 for ever.
-    fn told(orders: &DrainOrders) -> Vec<(String, i64)> {
+    /// Time of each destination that drains, seconds, by service and host; -1 for no limit.
+    fn limits(orders: &DrainOrders) -> Vec<(String, i64)> {
         let plan = plan();
         let mut all = Vec::new();
         for server in &plan.virtual_servers {
             for destination in &server.destinations {
-                if let Some(told) = orders.told(server, destination) {
-                    let secs = told.limit.map_or(-1, |limit| i64::try_from(limit.as_secs()).expect("secs"));
+                if let Some(order) = orders.order_for(server, destination) {
+                    let secs = order.limit.map_or(-1, |limit| i64::try_from(limit.as_secs()).expect("secs"));
                     all.push((format!("{} {}", server.name, destination.host), secs));
                 }
             }
@@ -445,17 +452,17 @@ mod tests {
     fn a_host_drains_everywhere_or_in_one_service_until_it_is_undrained() {
         let mut orders = DrainOrders::default();
         assert_eq!(give(&mut orders, &drain("rs1", None)), ["web 192.0.2.1:80", "mail 192.0.2.1:25"]);
-        assert_eq!(told(&orders), [("web rs1".to_owned(), 300), ("mail rs1".to_owned(), -1)]);
+        assert_eq!(limits(&orders), [("web rs1".to_owned(), 300), ("mail rs1".to_owned(), -1)]);
         let timed =
             DrainRequest { timeout: Some("10m".parse().expect("span")), ..drain("192.0.2.1", Some("mail")) };
         assert_eq!(give(&mut orders, &timed), ["mail 192.0.2.1:25"]);
-        assert_eq!(told(&orders)[1].1, 600, "by its address");
+        assert_eq!(limits(&orders)[1].1, 600, "by its address");
         // Given again it has the new time, and not two.
         let sooner = DrainRequest { timeout: Some("1m".parse().expect("span")), ..timed };
         give(&mut orders, &sooner);
-        assert_eq!((told(&orders)[1].1, orders.given.len()), (60, 2));
+        assert_eq!((limits(&orders)[1].1, orders.given.len()), (60, 2));
         assert_eq!(give(&mut orders, &undrain("rs1", None)), ["web 192.0.2.1:80"]);
-        assert_eq!(told(&orders), [("mail rs1".to_owned(), 60)]);
+        assert_eq!(limits(&orders), [("mail rs1".to_owned(), 60)]);
         assert_eq!(give(&mut orders, &undrain("192.0.2.1", Some("mail"))), ["mail 192.0.2.1:25"]);
         assert_eq!(orders, DrainOrders::default());
     }
@@ -482,7 +489,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_refused_with_what_may_be_meant() {
+    fn an_unknown_destination_is_refused_with_the_nearest_name() {
         let orders = DrainOrders::default();
         assert_eq!(refused(&orders, &drain("rs11", None)), "there is no destination rs11; did you mean rs1?");
         assert_eq!(
@@ -529,7 +536,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_plan_drains_no_order_takes_back() {
+    fn no_order_undrains_a_destination_that_the_plan_drains() {
         let plan = drained();
         let serving = |_: Position, _: &VirtualServer| Standing::Serving;
         let after = |orders: &DrainOrders, request: &DrainRequest| {
@@ -537,10 +544,10 @@ mod tests {
         };
         let none = DrainOrders::default();
         let [web, mail] = &plan.virtual_servers[..] else { panic!("two") };
-        let by_plan = |limit| Some(Told { limit, by_plan: true });
-        assert_eq!(none.told(web, &web.destinations[0]), by_plan(Some(Duration::from_secs(300))));
-        assert_eq!(none.told(mail, &mail.destinations[0]), by_plan(None));
-        assert_eq!(none.told(web, &web.destinations[1]), None);
+        let by_plan = |limit| Some(DrainOrder { limit, by_plan: true });
+        assert_eq!(none.order_for(web, &web.destinations[0]), by_plan(Some(Duration::from_secs(300))));
+        assert_eq!(none.order_for(mail, &mail.destinations[0]), by_plan(None));
+        assert_eq!(none.order_for(web, &web.destinations[1]), None);
         assert_eq!(none.standing(web, &web.destinations[0], Standing::Out), Standing::Out, "it failed");
         match after(&none, &undrain("rs1", None)) {
             Err(Refusal::NotNow(why)) => assert!(why.contains("by the plan, not by an order"), "{why}"),
@@ -551,7 +558,7 @@ mod tests {
         let hurried = DrainRequest { timeout: Some("1m".parse().expect("span")), ..drain("rs1", None) };
         let (orders, answer) = after(&none, &hurried).expect("taken");
         assert_eq!((answer.destinations.len(), answer.by_plan.len()), (2, 0));
-        assert_eq!(orders.told(mail, &mail.destinations[0]), by_plan(Some(Duration::from_secs(60))));
+        assert_eq!(orders.order_for(mail, &mail.destinations[0]), by_plan(Some(Duration::from_secs(60))));
         for request in [undrain("rs1", None), DrainRequest { whom: None, ..undrain("rs1", None) }] {
             let (then, answer) = after(&orders, &request).expect("taken");
             assert_eq!((answer.destinations.len(), answer.by_plan.len(), answer.released), (0, 2, 1));
@@ -560,7 +567,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_failed_is_out_whatever_it_is_told() {
+    fn a_failed_destination_is_out_whatever_the_orders() {
         let plan = plan();
         let mut orders = DrainOrders::default();
         give(&mut orders, &drain("rs1", None));

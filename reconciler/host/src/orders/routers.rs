@@ -1,9 +1,9 @@
-//! What operators tell virtual routers to do until told otherwise. Values only: kept in the state
-//! directory by `state`, obeyed by the election.
+//! Standing orders for virtual routers. Values only: kept in the state directory by `state`, obeyed by the
+//! election.
 //!
-//! An order is kept under the names of the routers that it was given to, and holds for all that move
-//! with them: the routers of a sync group, and both families of one name. Of two orders in a group the
-//! stricter holds. Orders of routers that are not in the plan are kept: they may come back.
+//! An order is kept under the names of the routers that it was given to, and holds for all that move with
+//! them: the routers of a sync group, and both families of one name. Of two orders in a group the stricter
+//! holds. Orders for routers that are not in the plan are kept: the routers may come back.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,15 +18,15 @@ use crate::maintenance::Maintenance;
 use crate::orders::Refusal;
 use crate::units::unit;
 
-/// Most letters between a name that is unknown and one that may be meant.
+/// Most letters that an unknown name may differ in from the one suggested.
 const NEAR: usize = 3;
 /// Most orders that are kept: more than a host can have routers.
 const MAX_ORDERS: usize = 10_000;
 
-/// Most routers in a sentence.
-const MAX_TOLD: usize = 20;
+/// Most routers named in a sentence.
+const MAX_NAMED: usize = 20;
 
-/// What is to be done.
+/// Action of an order for virtual routers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
@@ -34,7 +34,7 @@ pub enum Action {
     Failover,
     /// Take no part.
     Hold,
-    /// As the plan says.
+    /// Back to what the plan says.
     Release,
 }
 
@@ -42,18 +42,18 @@ pub enum Action {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OrderRequest {
-    /// What is to be done.
+    /// Action of the order.
     pub action: Action,
     /// Name of a virtual router or sync group; absent: all of this host's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub router: Option<Name>,
-    /// Even if no other director answers when it is asked to take over.
+    /// Whether the order is carried out even if no other director answers when it is asked to take over.
     #[serde(default)]
     pub force: bool,
 }
 
 impl OrderRequest {
-    /// Whether it may be that nobody serves once it is carried out, which is to be found out before.
+    /// Whether the order may leave nobody serving, so that other directors have to be asked first.
     pub const fn needs_another(&self) -> bool {
         match self.action {
             Action::Failover | Action::Hold => !self.force,
@@ -62,15 +62,15 @@ impl OrderRequest {
     }
 }
 
-/// What was done.
+/// Effect of an order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderAnswer {
-    /// The routers that obey, by name.
+    /// Routers that obey, by name.
     pub routers: Vec<Name>,
 }
 
-/// Why routers are not taken out: no other director of theirs was heard, within so long or since a time that is told as `wall` has it;
-/// `started` is when this daemon was.
+/// Refusal to take routers out: no other director of theirs was heard. `wall` turns a time into text for
+/// people; `started` is the start of this daemon. None when every router was answered for.
 pub fn alone(
     action: Action,
     unanswered: &[Unanswered],
@@ -86,7 +86,7 @@ pub fn alone(
     Some(Refusal::NotNow(format!("{heard}; nothing was changed; {anyway}")))
 }
 
-/// That no other director of these routers was heard, and since when; none when there are none.
+/// Sentence that no other director of these routers was heard, and since when; none when the list is empty.
 pub fn unheard(
     unanswered: &[Unanswered],
     now: MonoTime,
@@ -94,8 +94,8 @@ pub fn unheard(
     wall: impl Fn(MonoTime) -> String,
 ) -> Option<String> {
     let first = unanswered.first()?;
-    let names: Vec<&str> = unanswered.iter().take(MAX_TOLD).map(|one| one.label.as_str()).collect();
-    let more = unanswered.len().saturating_sub(MAX_TOLD);
+    let names: Vec<&str> = unanswered.iter().take(MAX_NAMED).map(|one| one.label.as_str()).collect();
+    let more = unanswered.len().saturating_sub(MAX_NAMED);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     let asked =
         if first.master { "when it was asked to take over" } else { "when this host, a Backup, listened" };
@@ -115,7 +115,7 @@ pub fn unheard(
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Given {
     order: RouterOrder,
-    /// RFC 3339.
+    /// Time when the order was given, RFC 3339.
     since: String,
 }
 
@@ -127,7 +127,7 @@ pub struct Orders {
 }
 
 impl Orders {
-    /// The orders after a request, and the routers that it is for.
+    /// The orders after a request, and the routers that it concerns.
     ///
     /// # Errors
     /// When there is no plan, or no such router in it.
@@ -139,6 +139,8 @@ impl Orders {
     ) -> Result<(Self, BTreeSet<Name>), Refusal> {
         let release = request.action == Action::Release;
         let routers = match (&request.router, plan) {
+            // Orders for routers that have left the plan are released with the others: nothing else would
+            // remove them.
             (None, _) if release => {
                 let named = plan.into_iter().flat_map(|plan| &plan.routers).map(|router| router.name.clone());
                 named.chain(self.given.keys().cloned()).collect()
@@ -161,6 +163,7 @@ impl Orders {
         if routers.is_empty() && !release {
             return Err(Refusal::Unknown("this host has no virtual routers".to_owned()));
         }
+        // The owner of an address has priority 255 and answers for it whatever the election says.
         let owned = plan
             .into_iter()
             .flat_map(|plan| &plan.routers)
@@ -208,8 +211,8 @@ impl Orders {
         }
     }
 
-    /// What the routers of these plans have to obey. Of two plans that have a router, the last says with
-    /// which others it moves, and whether it is in maintenance.
+    /// Orders that the routers of these plans obey. Where two plans have a router, the last one decides which
+    /// others it moves with, and whether it is in maintenance.
     pub fn in_force<'a>(
         &self,
         maintenance: &Maintenance,
@@ -230,19 +233,19 @@ impl Orders {
         in_force
     }
 
-    /// Whether one of these routers is told to yield.
+    /// Whether one of these routers has an order to yield.
     pub fn any_yields(&self, routers: &BTreeSet<Name>) -> bool {
         routers.iter().any(|name| self.given.get(name).is_some_and(|given| given.order == RouterOrder::Yield))
     }
 
-    /// Less those of these routers.
+    /// The orders without those for these routers.
     pub fn without(&self, routers: &BTreeSet<Name>) -> Self {
         let mut without = self.clone();
         without.given.retain(|name, _| !routers.contains(name));
         without
     }
 
-    /// For status.
+    /// Status of all orders; `plan` says whether each router is in it.
     pub fn status(&self, plan: Option<&Plan>) -> Vec<OrderStatus> {
         let given = self.given.iter();
         given
@@ -256,7 +259,7 @@ impl Orders {
     }
 }
 
-/// The name that may be meant by one that is unknown.
+/// The known name that an unknown one may stand for; none when all are too far.
 pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let distance = |known: &str| strsim::damerau_levenshtein(&known.to_lowercase(), &name.to_lowercase());
     let near = known.map(|known| (distance(known), known));
@@ -345,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn a_router_that_is_not_there_is_refused_with_one_that_may_be_meant() {
+    fn an_unknown_router_is_refused_with_the_nearest_name() {
         let plan = plan(&[("VI_1", Some("front")), ("VI_web", None)]);
         let refuse = |router: &str| {
             let request = OrderRequest { action: Action::Hold, router: Some(name(router)), force: false };
@@ -362,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_alone_is_told_how_long_nobody_was_heard() {
+    fn a_refusal_says_for_how_long_no_other_director_was_heard() {
         let at = |seconds: u64| MonoTime::from_millis(seconds * 1000);
         let one = |label: &str, heard| Unanswered {
             router: name("VI_1"),

@@ -1,8 +1,8 @@
-//! Whether a host is as well under a new plan as it was under the one before: what `confirm = "checks"`
-//! waits for.
+//! Comparison of a host under a new plan with the same host under the plan before: the conditions of `confirm
+//! = "checks"`.
 //!
-//! What was served before must be served now, by the same address and port: a plan that takes something
-//! away is never confirmed here, since a mistake looks the same. Values only.
+//! A service that was served before must be served now, by the same address and port. A plan that takes a
+//! service away is never confirmed here, since a mistake looks the same. Values only.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,46 +15,46 @@ use evenkeel_schemas::status::RouterState;
 
 use super::Baseline;
 
-/// Most things that are told.
-const MAX_TOLD: usize = 10;
+/// Most conditions that are listed.
+const MAX_LISTED: usize = 10;
 
-/// A change of the plan.
+/// A change from one plan to another.
 #[derive(Clone, Copy)]
 pub struct Change<'a> {
     /// The plan before.
     pub before: &'a Plan,
-    /// How the host stood then.
+    /// State of the host under the plan before.
     pub baseline: &'a Baseline,
     /// The new plan.
     pub plan: &'a Plan,
 }
 
-/// How a virtual router stands.
+/// State of a virtual router, as a confirmation looks at it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouterNow {
-    /// Its name.
+    /// Name of the router.
     pub name: Name,
-    /// Its state.
+    /// State of the router.
     pub state: RouterState,
-    /// Whether an operator keeps it out.
+    /// Whether an order keeps it out.
     pub held: bool,
-    /// Why it has this state, for people.
+    /// Reason of the state, a sentence for people.
     pub reason: String,
 }
 
-/// How the host stands now.
+/// State of the host now.
 #[derive(Clone, Copy)]
 pub struct View<'a> {
     /// Whether everything of the new plan is in the kernel and the election has its routers.
     pub converged: bool,
     /// The routers of the election.
     pub routers: &'a [RouterNow],
-    /// What is known of a destination's check; none where nothing is.
+    /// State of a destination's check; none where nothing is known.
     pub state: &'a dyn Fn(Position) -> Option<&'a CheckState>,
 }
 
-/// How long everything must have been well: two intervals of the slowest check, but no more than a third
-/// of the time.
+/// Time during which everything must have been well: two intervals of the slowest check, at most a third of
+/// `timeout`.
 pub fn quiet(plan: &Plan, timeout: Duration) -> Duration {
     let checks = plan.virtual_servers.iter().flat_map(|server| &server.destinations);
     let intervals = checks.filter_map(|destination| destination.check()).map(interval);
@@ -66,17 +66,18 @@ const fn interval(check: &Check) -> Duration {
     check.times.interval.as_duration()
 }
 
-/// What is not as well as before, or not known yet, for people; nothing when all is well.
+/// Conditions that are not as well as before, or not known yet, as sentences for people; empty when all is
+/// well.
 pub fn missing<'a>(change: Change<'a>, view: View<'a>) -> Vec<String> {
     let kernel = (!view.converged).then(|| "the kernel is not as the plan says yet".to_owned());
     let all = kernel.into_iter().chain(routers(change, view)).chain(destinations(change, view));
-    let mut told: Vec<String> = all.chain(services(change, view)).collect();
-    if told.len() > MAX_TOLD {
-        let more = told.len() - MAX_TOLD;
-        told.truncate(MAX_TOLD);
-        told.push(format!("and {more} more"));
+    let mut listed: Vec<String> = all.chain(services(change, view)).collect();
+    if listed.len() > MAX_LISTED {
+        let more = listed.len() - MAX_LISTED;
+        listed.truncate(MAX_LISTED);
+        listed.push(format!("and {more} more"));
     }
-    told
+    listed
 }
 
 fn routers<'a>(change: Change<'a>, view: View<'a>) -> impl Iterator<Item = String> + 'a {
@@ -93,7 +94,7 @@ fn routers<'a>(change: Change<'a>, view: View<'a>) -> impl Iterator<Item = Strin
     })
 }
 
-/// What is known of a destination since the change.
+/// Health of a destination since the change.
 enum Health {
     Well,
     Unknown,
@@ -105,6 +106,7 @@ fn health(destination: &Destination, at: Position, view: View<'_>) -> Health {
         return Health::Well;
     }
     let Some(state) = (view.state)(at) else { return Health::Unknown };
+    // Up alone is not enough: a check that begins under this plan counts as up before its first result.
     match (state.verdict, state.heard) {
         (Verdict::Up, Some(Heard::Success)) => Health::Well,
         (_, Some(Heard::Failure)) => Health::Failed(state.reason.as_deref().unwrap_or_default().to_owned()),
@@ -112,7 +114,7 @@ fn health(destination: &Destination, at: Position, view: View<'_>) -> Health {
     }
 }
 
-/// The destinations of a virtual server, with where they stand.
+/// Destinations of a virtual server with their positions.
 fn numbered(index: usize, server: &VirtualServer) -> impl Iterator<Item = (Position, &Destination)> {
     let at = move |destination| Position { server: index, destination };
     server.destinations.iter().enumerate().map(move |(number, one)| (at(number), one))
@@ -146,6 +148,7 @@ fn services<'a>(change: Change<'a>, view: View<'a>) -> impl Iterator<Item = Stri
         .collect();
     change.before.virtual_servers.iter().filter_map(move |server| {
         let (key, front) = (ServiceKey::of(server)?, server.front()?);
+        // A service whose destinations had all failed before the change is not the change's fault.
         let served = takes_clients(server)
             .any(|destination| !change.baseline.down.contains(&(key, DestinationKey::of(destination))));
         if !served {
@@ -202,7 +205,8 @@ mod tests {
         toml::from_str(&(POLICY.to_owned() + &parts.concat())).expect("plan")
     }
 
-    /// Results of checks by the last number of the address: whether it succeeded since the change, if anything was heard.
+    /// Results of checks by the last number of the address: success or failure since the change, if there was
+    /// a result.
     type Results = BTreeMap<u8, (Option<Result<(), &'static str>>, Verdict)>;
 
     struct World {
@@ -280,7 +284,7 @@ mod tests {
             world.results.insert(11, result);
             assert_eq!(world.missing(&same()), [text], "{result:?}");
         }
-        // What had failed before may go on failing, what is new may not.
+        // A destination that had failed before may go on failing; a new one may not.
         let service = ServiceKey::of(&world.before.virtual_servers[0]).expect("service");
         let failed = DestinationKey::of(&world.before.virtual_servers[0].destinations[0]);
         world.baseline.down.insert((service, failed));
@@ -293,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_served_must_be_served_by_the_same_address_and_port() {
+    fn a_served_service_must_stay_served_at_its_address_and_port() {
         let mut world = World::new();
         let gone = "tcp 192.0.2.9:80 (web), which was served before, is not in the plan";
         assert_eq!(world.missing(&plan(&[router()])), [gone]);
@@ -309,7 +313,7 @@ mod tests {
             world.missing(&moved),
             ["192.0.2.11:81 (rs11) fails: refused", "192.0.2.12:81 (rs12) fails: refused", silent]
         );
-        // What was not served before is not missed.
+        // A service that was not served before is not missed.
         let server_ = &world.before.virtual_servers[0];
         let key = ServiceKey::of(server_).expect("service");
         world.baseline.down = server_.destinations.iter().map(|one| (key, DestinationKey::of(one))).collect();
@@ -317,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn who_took_part_before_takes_part_unless_it_is_held() {
+    fn a_router_that_took_part_takes_part_unless_it_is_held() {
         let mut world = World::new();
         assert_eq!(
             world.missing(&plan(&[server(80, &[(11, 80, 1, true)])])),
@@ -334,12 +338,12 @@ mod tests {
     }
 
     #[test]
-    fn ten_things_are_told_and_the_others_are_counted() {
+    fn ten_conditions_are_listed_and_the_others_are_counted() {
         let mut world = World::new();
         world.results.clear();
         let many: Vec<(u8, u16, u16, bool)> = (11..40).map(|last| (last, 80, 1, true)).collect();
-        let told = world.missing(&plan(&[router(), server(80, &many)]));
-        assert_eq!((told.len(), told[10].as_str()), (11, "and 20 more"));
+        let listed = world.missing(&plan(&[router(), server(80, &many)]));
+        assert_eq!((listed.len(), listed[10].as_str()), (11, "and 20 more"));
     }
 
     #[test]

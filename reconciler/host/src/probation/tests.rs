@@ -1,4 +1,4 @@
-//! What becomes of plans, at the start and later, and the deadline over restarts and reboots.
+//! Decisions about plans, at the start and later, and the deadline over restarts and reboots.
 
 use std::time::Duration;
 
@@ -48,7 +48,7 @@ fn the_deadline_stays_over_restarts_and_is_never_longer_after_a_reboot() {
     {
         assert_eq!(left(&trial, &moment(50, "other", wall)), expected, "wall clock {wall}");
     }
-    // What was left at the first reboot is all that the second has.
+    // Time left at the first reboot is all that the second has.
     let resumed = trial.resumed(&moment(50, "other", 1_002_000));
     assert_eq!(left(&resumed, &moment(1050, "other", 0)), 2000);
     assert_eq!(left(&resumed, &moment(0, "third", 3)), 3000);
@@ -66,7 +66,7 @@ fn a_record_survives_being_written() {
 }
 
 #[test]
-fn what_a_daemon_begins_with() {
+fn the_plan_that_a_daemon_begins_with() {
     let later = moment(12_000, "boot", 1_002_000);
     let over = moment(15_000, "boot", 1_005_000);
     let file = |generation: &str, probation: bool| Some((generation.to_owned(), probation));
@@ -131,7 +131,7 @@ fn what_a_daemon_begins_with() {
 }
 
 #[test]
-fn what_becomes_of_a_new_plan() {
+fn decisions_about_a_new_plan() {
     let body = "format = 1\ncluster = \"c\"\nhost = \"h\"\nhost_addresses = []\n\
                 [policy]\nresync = \"5s\"\nexclusive_ipvs = false\n";
     let plain: Plan = toml::from_str(body).expect("plan");
@@ -151,15 +151,15 @@ fn what_becomes_of_a_new_plan() {
 }
 
 #[test]
-fn who_confirms_and_rolls_back_is_told_why_not() {
-    let tell = |action, generation: Option<&str>, record: &Record, in_force| {
-        told(&Request { action, generation: generation.map(str::to_owned) }, record, in_force)
+fn a_request_that_cannot_be_carried_out_is_refused_with_its_reason() {
+    let decided = |action, generation: Option<&str>, record: &Record, in_force| {
+        decide(&Request { action, generation: generation.map(str::to_owned) }, record, in_force)
     };
-    let confirm = |generation, record: &Record| tell(Action::Confirm, generation, record, Some(NEW));
-    assert_eq!(confirm(None, &on_trial()), Ok(Told::Confirm));
-    assert_eq!(confirm(Some("bbbbbb"), &on_trial()), Ok(Told::Confirm));
-    assert_eq!(confirm(Some(NEW), &on_trial()), Ok(Told::Confirm));
-    assert_eq!(tell(Action::Rollback, None, &on_trial(), Some(NEW)), Ok(Told::Rollback));
+    let confirm = |generation, record: &Record| decided(Action::Confirm, generation, record, Some(NEW));
+    assert_eq!(confirm(None, &on_trial()), Ok(Decision::Confirm));
+    assert_eq!(confirm(Some("bbbbbb"), &on_trial()), Ok(Decision::Confirm));
+    assert_eq!(confirm(Some(NEW), &on_trial()), Ok(Decision::Confirm));
+    assert_eq!(decided(Action::Rollback, None, &on_trial(), Some(NEW)), Ok(Decision::Rollback));
     assert_eq!(
         confirm(Some("aaaaaa"), &on_trial()),
         Err("it is generation bbbbbbbbbbbb that is on probation".to_owned())
@@ -168,14 +168,14 @@ fn who_confirms_and_rolls_back_is_told_why_not() {
         assert!(confirm(Some(bad), &on_trial()).expect_err("refused").contains("at least 6"), "{bad}");
     }
     let none = Record::default();
-    assert_eq!(confirm(Some("bbbbbb"), &none), Ok(Told::Already(NEW.to_owned())));
+    assert_eq!(confirm(Some("bbbbbb"), &none), Ok(Decision::Already(NEW.to_owned())));
     assert_eq!(
         confirm(None, &none),
         Err("no plan is on probation; generation bbbbbbbbbbbb is in force".to_owned())
     );
     // After it was confirmed nothing is kept to go back to, and the answer says what can be done.
     for generation in [None, Some("bbbbbb"), Some("cccccc")] {
-        let why = tell(Action::Rollback, generation, &none, Some(NEW)).expect_err("refused");
+        let why = decided(Action::Rollback, generation, &none, Some(NEW)).expect_err("refused");
         assert!(
             why.starts_with("no plan is on probation; generation bbbbbbbbbbbb is in force and stays"),
             "{why}"
@@ -183,18 +183,18 @@ fn who_confirms_and_rolls_back_is_told_why_not() {
         assert!(why.ends_with("To go back deliver the plan before"), "{why}");
     }
     assert_eq!(
-        tell(Action::Confirm, Some("bbbbbb"), &rolled_back(), Some(OLD)),
+        decided(Action::Confirm, Some("bbbbbb"), &rolled_back(), Some(OLD)),
         Err("generation bbbbbbbbbbbb was rolled back at T1: why".to_owned())
     );
     assert_eq!(
-        tell(Action::Confirm, Some("aaaaaa"), &rolled_back(), Some(OLD)),
-        Ok(Told::Already(OLD.to_owned()))
+        decided(Action::Confirm, Some("aaaaaa"), &rolled_back(), Some(OLD)),
+        Ok(Decision::Already(OLD.to_owned()))
     );
-    assert!(tell(Action::Confirm, None, &none, None).expect_err("refused").contains("none is in force"));
+    assert!(decided(Action::Confirm, None, &none, None).expect_err("refused").contains("none is in force"));
 }
 
 #[test]
-fn why_it_is_over() {
+fn the_reason_of_a_rollback_at_the_deadline() {
     assert_eq!(late(&trial()), "not confirmed within 5s");
     let by_checks = Trial { confirm: Confirm::Checks, ..trial() };
     assert_eq!(late(&by_checks), "not confirmed by its checks within 5s");

@@ -167,7 +167,7 @@ fn in_the_end(world: &World) -> String {
     let standing = |_: Position, server: &VirtualServer, destination: &Destination| {
         let failed = world.down.contains(&destination.address.0);
         let verdict = if failed { Verdict::Down } else { Verdict::Up };
-        match files.drain_orders.told(server, destination) {
+        match files.drain_orders.order_for(server, destination) {
             _ if verdict == Verdict::Down => Standing::Out,
             Some(told) => Standing::Draining(told.limit),
             None => Standing::Serving,
