@@ -81,8 +81,8 @@ Examples:
   evenkeeld cleanup                    after the daemon was stopped
   evenkeeld cleanup --without-ledger   when what it has written down is damaged";
 
-/// How long the end of the daemon waits for what its runtime's threads still do for it: the understanding of a plan, a user
-/// database on a network. What they would find nobody asks any more.
+/// Time that the end of the daemon waits for the last jobs of its runtime's threads: parsing a plan, a user
+/// database on a network. Nobody needs their results any more.
 const LAST_JOBS: Duration = Duration::from_millis(500);
 
 /// Keeps this host's VIPs, IPVS table, addresses, routes and settings as its plan says.
@@ -302,7 +302,7 @@ struct Status {
     usage: bool,
 }
 
-/// The whole command line, as clap knows it.
+/// The whole command line, as clap has it.
 #[must_use]
 pub fn command() -> clap::Command {
     Cli::command()
@@ -331,7 +331,7 @@ impl Command {
                 if !is_daemon {
                     return out::explain(&error);
                 }
-                // A service manager waits for its end, whoever reads its log.
+                // A service manager waits for the end, whoever reads the log.
                 let mut log = Log::begin(logging::usual());
                 log.ends_in_time();
                 log.say(error.render());
@@ -380,7 +380,7 @@ impl Command {
             Self::Rollback(which) => tell(which, probation::Action::Rollback),
             Self::Completions(which) => which.run(),
             Self::Man(man) => man.run(),
-            // `main` runs it, with a log of its own.
+            // `main` runs it with a log of its own.
             Self::Guard(_) => Ok(ExitCode::FAILURE),
         }
     }
@@ -411,7 +411,8 @@ fn run_daemon(run: Run) -> Result<ExitCode, String> {
         scheduling: Scheduling { realtime: run.realtime, lock_memory: run.lock_memory },
         trust: run.files.trust(),
     };
-    // Before there is any other thread that they could reach; the log's blocks them all.
+    // Signals are held before there is any other thread that could get them; the log's thread blocks them
+    // all.
     let stop = StopSignals::hold().map_err(|error| format!("signals: {error}"))?;
     let runtime = runtime()?;
     let ended = runtime.block_on(daemon::run(options, stop));
@@ -433,7 +434,8 @@ fn runtime() -> Result<tokio::runtime::Runtime, String> {
 fn show_difference(diff: &Diff) -> Result<ExitCode, String> {
     let Once { plan, state, files } = &diff.once;
     let socket = &diff.socket.socket;
-    // Who has no daemon has no socket; one that does not answer is no reason to guess.
+    // Without a daemon there is no socket. A daemon that does not answer is an error: its roles cannot be
+    // guessed.
     let status = if socket.exists() { Some(runtime()?.block_on(server::fetch(socket))?) } else { None };
     let host = host(plan.host.clone())?;
     let found = diff::difference(&plan.plan, &host, &state.state_dir, status.as_ref(), files.trust())?;
@@ -490,7 +492,7 @@ fn show_status(args: &Status) -> Result<ExitCode, String> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A document for programs, with a newline.
+/// A document for programs, as JSON with a newline.
 fn json(document: &impl serde::Serialize) -> Result<String, String> {
     serde_json::to_string_pretty(document).map(|text| text + "\n").map_err(|error| error.to_string())
 }

@@ -1,12 +1,12 @@
-//! The daemon's main loop: it carries what happens to the head of the host, and what the head wants to whoever does it. Nothing is
-//! decided here.
+//! The daemon's main loop: it carries events to the head of the host, and the head's outputs to those that
+//! carry them out. Nothing is decided here.
 //!
 //! ```text
 //!   inbox (every channel) --inputs--> evenkeel_host::Host --outputs--> carry --> election, convergence, probes, disk, ...
 //! ```
 //!
-//! One task owns the head; threads and probes speak to it through bounded channels (`inbox`). Nothing here waits for a disk or for long:
-//! what may take time runs on the runtime's blocking threads.
+//! One task owns the head; threads and probes speak to it through bounded channels (`inbox`). Nothing here
+//! waits for a disk or for long: work that may take time runs on the runtime's blocking threads.
 
 mod carry;
 mod errands;
@@ -50,18 +50,18 @@ use errands::Errands;
 use inbox::{Event, Inbox, Signals};
 use persisting::Persisting;
 
-/// News of ways that wait for the health thread.
+/// Most changes of ways that wait for the health thread.
 const WAYS: usize = 1024;
-/// How long the last pass may take when the daemon stops.
+/// Time for the last pass when the daemon stops.
 const LAST_PASS: Duration = Duration::from_secs(2);
-/// How long the disk may take for what is still to be kept when the daemon stops.
+/// Time for the disk to keep the rest when the daemon stops.
 const LAST_WRITES: Duration = Duration::from_secs(1);
-/// How long the daemon waits for programs of hooks when it stops: less than service managers wait for it.
+/// Time for programs of hooks when the daemon stops: less than service managers wait.
 const LAST_HOOKS: Duration = Duration::from_secs(10);
-/// How long a start waits for the disk: a lease that an earlier daemon left goes on meanwhile.
+/// Time that a start waits for the disk: a lease that an earlier daemon left continues meanwhile.
 const FIRST_WRITE: Duration = Duration::from_millis(500);
 
-/// What the command line says.
+/// Options of the command line.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
     pub(crate) plan: PathBuf,
@@ -69,18 +69,18 @@ pub(crate) struct Options {
     pub(crate) state_dir: PathBuf,
     pub(crate) socket: PathBuf,
     pub(crate) scheduling: Scheduling,
-    /// From whom plans, secrets, programs and what is in the state directory are taken.
+    /// Owners whose plans, secrets, programs and state are read.
     pub(crate) trust: Trust,
 }
 
 impl Options {
-    /// Where the plan comes from.
+    /// The source of the plan.
     fn source(&self) -> Source {
         Source::new(&self.plan, &self.host, self.trust)
     }
 }
 
-/// The head of the host, and everybody who carries out what it wants.
+/// The head of the host, and everything that carries out its outputs.
 struct Daemon {
     options: Options,
     host: Host,
@@ -96,8 +96,7 @@ struct Daemon {
 
 /// Runs until a signal says to stop.
 ///
-/// # Errors
-/// What keeps the daemon from running at all: a sentence for people.
+/// When something keeps the daemon from running at all: a sentence for people.
 pub(crate) async fn run(options: Options, stop: StopSignals) -> Result<(), String> {
     let signals = Signals::new()?;
     let claim = Claim::take(CLAIM).map_err(|error| error.to_string())?;
@@ -139,7 +138,7 @@ pub(crate) async fn run(options: Options, stop: StopSignals) -> Result<(), Strin
         );
     }
     let host = {
-        // Tells whether the disk answers, before anything else is asked of it.
+        // A first write shows whether the disk answers, before the start depends on it.
         disk.keep(Content::Probation(Box::new(record.clone().unwrap_or_default())));
         disk.wait(File::Probation, FIRST_WRITE);
         let keep = Keeping::keep(&disk, state.path());
@@ -223,13 +222,14 @@ impl Daemon {
     }
 
     async fn stop(mut self, mut inbox: Inbox, result: Result<(), String>) -> Result<(), String> {
-        // VIPs first, if no signal was the reason; what stays in the kernel serves until the next start or `evenkeeld cleanup`.
+        // VIPs first, if no signal was the reason. Everything else stays in the kernel and serves until the
+        // next start or `evenkeeld cleanup`.
         self.election.send(Command::Stop);
         let left = self.election.join();
         let serial = self.host.serial();
         self.handle(Input::Leaving);
         if self.host.serial() > serial {
-            // Whoever is Master now sends to this host, which must not send on.
+            // The new Master's traffic may reach this host as a destination: it must not forward it again.
             tokio::time::timeout(LAST_PASS, inbox.pass_over(self.host.serial())).await.ok();
         }
         while let Some(notice) = inbox.notice_left() {

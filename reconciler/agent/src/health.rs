@@ -1,7 +1,7 @@
-//! What is looked at to judge health: `thread` is loop 3 around the crate `health`, `probe` makes one probe, `lookout` watches the ways to
-//! targets, `trackers` what the election depends on besides.
+//! Everything that is observed to judge health: `thread` is loop 3 around the crate `health`, `probe` makes
+//! one probe, `lookout` watches the ways to targets, `trackers` watches the election's other conditions.
 //!
-//! What a finding means is decided in the crate `health`.
+//! The meaning of a finding is decided in the crate `health`.
 
 pub(crate) mod lookout;
 pub(crate) mod probe;

@@ -1,8 +1,8 @@
 //! `evenkeeld`, the daemon on each director and real server.
 //!
-//! The only crate of the reconciler with a runtime, threads, sockets and files (the kernel crate aside). Decisions are made in the pure
-//! crates; here inputs are carried to them and outputs from them. Each module below is a wing with one subject; its own comment says
-//! what lives there.
+//! The only crate of the reconciler with a runtime, threads, sockets and files (the kernel crate aside).
+//! Decisions are made in the pure crates; this crate carries inputs to them and outputs from them. Each
+//! module below is a wing with one subject; its own comment says what lives there.
 
 mod api;
 mod cli;

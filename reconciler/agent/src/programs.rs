@@ -1,4 +1,4 @@
-//! Programs that a plan lets run: hooks of state changes, and the way any program is run.
+//! Programs that a plan has run: hooks of state changes, and the way in which any program is run.
 
 pub(crate) mod hooks;
 pub(crate) mod run;

@@ -1,9 +1,9 @@
-//! The state directory: ledger, orders, drains, last good plan, what was verified and probation. The only files the
-//! daemon writes. How each is read and written is here; when it is written is `disk`'s.
+//! The state directory: ledger, orders, drains, last good plan, verified state and probation. The only files
+//! that the daemon writes. This module reads and writes each of them; `disk` decides when.
 //!
-//! Every file is replaced whole: written beside, synced, renamed. A file that cannot be understood
-//! is reported and treated as absent, and so is one that is no regular file, is too large, or that others could have written; of plans
-//! on probation see `probation`.
+//! Every file is replaced whole: written beside, synced, renamed. A file that cannot be parsed is reported
+//! and treated as absent. So is a file that is not regular, is too large, or could have been written by
+//! others. For plans on probation see `probation`.
 
 pub(crate) mod disk;
 mod drains;
@@ -30,25 +30,25 @@ pub(crate) use drains::{read_drain_orders, read_drains};
 pub(crate) use place::Looked;
 use place::Place;
 
-/// How much is written to a file at a time.
+/// Most that is written to a file at a time, bytes.
 const BUFFER: usize = 32 * 1024;
 const LEDGER: &str = "ledger.json";
-/// What was verified, while drift of some kind is only reported.
+/// State that was verified, while drift of some kind is only reported.
 const VERIFIED: &str = "verified.json";
-/// The format of that file.
+/// Format of that file.
 const VERIFIED_VERSION: u32 = 1;
-/// What operators told routers. Outlives `cleanup`: it is not ours to forget.
+/// Orders for routers. Outlives `cleanup`: an order is not ours to forget.
 const ORDERS: &str = "orders.json";
-/// The format of the orders file.
+/// Format of the orders file.
 const ORDERS_VERSION: u32 = 1;
 
 /// The state directory, locked against a second daemon while this value lives.
 #[derive(Debug)]
 pub(crate) struct StateDir {
     path: PathBuf,
-    /// The directory and its lock as they were found or made last.
+    /// The directory and its lock as they were last found or made.
     place: Mutex<Place>,
-    /// Files that could not be understood and not be put aside: that is done before they are replaced.
+    /// Files that could neither be parsed nor put aside: they are put aside before they are replaced.
     damaged: Mutex<BTreeSet<&'static str>>,
     trust: Trust,
 }
@@ -73,9 +73,10 @@ struct OrdersFile {
 }
 
 impl StateDir {
-    /// Makes the directory if need be (mode 0700) and locks it. On a disk that takes nothing, one that is there is opened without a
-    /// write; one that cannot be made or locked is tried again by [`StateDir::look`]. What is in it decides what is done as root, so it has
-    /// to be the daemon's or root's alone.
+    /// Makes the directory if need be (mode 0700) and locks it. On a disk that takes nothing, a directory
+    /// that is there is opened without a write; one that cannot be made or locked is tried again by
+    /// [`StateDir::look`]. Its content decides what is done as root, so it has to belong to the daemon or
+    /// root alone.
     ///
     /// # Errors
     /// When another process holds the lock, or others may write to the directory.
@@ -97,8 +98,8 @@ impl StateDir {
         Ok(state)
     }
 
-    /// # Errors
-    /// When others may write to the directory. One that is not there, or does not answer, has nothing to obey.
+    /// When others may write to the directory. A directory that is not there, or does not answer, has nothing
+    /// to obey.
     fn check(&self) -> io::Result<()> {
         match files::check_directory(&self.path, self.trust) {
             Err(error @ FileError::Insecure(_)) => {
@@ -108,10 +109,9 @@ impl StateDir {
         }
     }
 
-    /// Looks whether the directory and its lock are still there under their names, and makes them again.
+    /// Checks that the directory and its lock are still there under their names, and makes them again.
     ///
-    /// # Errors
-    /// When they cannot be made, or what is there now others may write to.
+    /// When they cannot be made, or others may write to the directory that is there now.
     pub(crate) fn look(&self) -> io::Result<Looked> {
         let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
         if place.is_at(&self.path) {
@@ -123,7 +123,7 @@ impl StateDir {
         Ok(if same { Looked::Same } else { Looked::MadeAgain })
     }
 
-    /// Where a file is, or the directory of the last good plan.
+    /// Path of a file, or the directory of the last good plan.
     pub(crate) fn place_of(&self, file: File) -> PathBuf {
         self.path.join(match file {
             File::Ledger => LEDGER,
@@ -141,11 +141,10 @@ impl StateDir {
         &self.path
     }
 
-    /// The ledger; empty when there is none. One that cannot be understood is put aside, and what the
-    /// plan names is adopted.
+    /// The ledger; empty when there is none. A ledger that cannot be parsed is put aside, and objects that
+    /// the plan names are adopted.
     ///
-    /// # Errors
-    /// When there is one and it cannot be read.
+    /// When it exists and cannot be read.
     pub(crate) fn ledger_or_put_aside(&self) -> io::Result<Ledger> {
         match read_ledger(&self.path, self.trust) {
             Ok(ledger) => Ok(ledger),
@@ -158,10 +157,9 @@ impl StateDir {
         }
     }
 
-    /// Renames a ledger that cannot be understood, for who goes on without it. Returns its name now.
+    /// Renames a ledger that cannot be parsed, for a command that goes on without it. Returns its new name.
     ///
-    /// # Errors
-    /// When that cannot be done.
+    /// When it cannot be renamed.
     pub(crate) fn put_ledger_aside(&self) -> io::Result<PathBuf> {
         self.put_aside(LEDGER).ok_or_else(|| {
             let path = self.place_of(File::Ledger);
@@ -169,7 +167,8 @@ impl StateDir {
         })
     }
 
-    /// Renames a file that cannot be understood. Where that fails it is done before the file is replaced: it is never lost.
+    /// Renames a file that cannot be parsed. Where that fails it is done before the file is replaced, so that
+    /// the file is never lost.
     fn put_aside(&self, name: &'static str) -> Option<PathBuf> {
         let mut free = (1..1000).map(|n| self.path.join(format!("{name}.unreadable-{n}")));
         let aside = free.find(|path| !path.exists());
@@ -180,11 +179,10 @@ impl StateDir {
         put
     }
 
-    /// The path of a file that is about to be replaced or removed; one that could not be understood is put aside first, and so is a
-    /// directory of that name, which no file replaces.
+    /// Path of a file that is about to be replaced or removed. A file that could not be parsed is put aside
+    /// first, and so is a directory of that name, which no file replaces.
     ///
-    /// # Errors
-    /// When that cannot be done.
+    /// When it cannot be put aside.
     fn to_replace(&self, name: &'static str) -> io::Result<PathBuf> {
         let damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
         let path = self.path.join(name);
@@ -195,10 +193,9 @@ impl StateDir {
         Ok(path)
     }
 
-    /// Puts aside what is in the way of something of ours, and tells.
+    /// Puts aside an object that is in the way of a file of ours, and logs it.
     ///
-    /// # Errors
-    /// When that cannot be done.
+    /// When it cannot be put aside.
     fn clear_the_way(&self, name: &'static str) -> io::Result<()> {
         let Some(aside) = self.put_aside(name) else {
             return Err(io::Error::other(
@@ -209,10 +206,9 @@ impl StateDir {
         Ok(())
     }
 
-    /// The orders; none when there is no file. One that cannot be understood is put aside.
+    /// The orders; empty when there is no file. A file that cannot be parsed is put aside.
     ///
-    /// # Errors
-    /// When there is one and it cannot be read.
+    /// When the file exists and cannot be read.
     pub(crate) fn orders_or_put_aside(&self) -> io::Result<Orders> {
         match read_orders(&self.path.join(ORDERS), self.trust) {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
@@ -229,8 +225,7 @@ impl StateDir {
 
     /// Replaces the orders, durably.
     ///
-    /// # Errors
-    /// When they cannot be written; the old ones are then still there.
+    /// When they cannot be written; the old ones then stay.
     pub(crate) fn save_orders(&self, orders: &Orders) -> io::Result<()> {
         let file = OrdersFile { version: ORDERS_VERSION, orders: orders.clone() };
         replace(&self.to_replace(ORDERS)?, &serde_json::to_vec(&file)?)
@@ -238,15 +233,14 @@ impl StateDir {
 
     /// Replaces the ledger, durably.
     ///
-    /// # Errors
-    /// When it cannot be written; the old one is then still there.
+    /// When it cannot be written; the old one then stays.
     pub(crate) fn save_ledger(&self, ledger: &Ledger) -> io::Result<()> {
         let file = LedgerFile { version: ledger::VERSION, ledger };
-        // Not as one text first: that of a large one takes more memory than the ledger.
+        // Written piece by piece: the text of a large ledger takes more memory than the ledger.
         replace_with(&self.to_replace(LEDGER)?, |to| Ok(serde_json::to_writer(to, &file)?))
     }
 
-    /// What an earlier daemon had verified; none when it is not known.
+    /// State that an earlier daemon had verified; none when it is not known.
     pub(crate) fn verified(&self) -> Option<Record> {
         let path = self.path.join(VERIFIED);
         let bytes = match files::read(&path, limit::LEDGER, self.trust) {
@@ -266,16 +260,15 @@ impl StateDir {
         }
     }
 
-    /// Replaces what was verified, durably.
+    /// Replaces the verified state, durably.
     ///
-    /// # Errors
-    /// When it cannot be written; the old one is then still there.
+    /// When it cannot be written; the old one then stays.
     fn save_verified(&self, record: &Record) -> io::Result<()> {
         let file = VerifiedFile { version: VERIFIED_VERSION, verified: record.clone() };
         replace(&self.to_replace(VERIFIED)?, &serde_json::to_vec(&file)?)
     }
 
-    /// Forgets what was verified.
+    /// Removes the verified state.
     ///
     /// # Errors
     /// When the file cannot be removed.
@@ -286,7 +279,8 @@ impl StateDir {
         }
     }
 
-    /// Removes the ledger, the records of drains and of maintenance, the last good plan and what is known of probations: nothing is ours any more.
+    /// Removes the ledger, the records of drains and of maintenance, the last good plan and the record of
+    /// probations: nothing is ours any more.
     ///
     /// # Errors
     /// When they cannot be removed.
@@ -300,10 +294,10 @@ impl StateDir {
     }
 }
 
-/// What a daemon makes of a file that cannot be understood, for commands that only look: it goes on without it, and that is told.
+/// Replaces a file that cannot be parsed by its default, with a warning: as a daemon would start, for
+/// commands that only look.
 ///
-/// # Errors
-/// When it cannot be read.
+/// When the file cannot be read.
 pub(crate) fn or_without<T: Default>(read: io::Result<T>) -> io::Result<T> {
     read.or_else(|error| match error.kind() {
         io::ErrorKind::InvalidData => {
@@ -314,11 +308,9 @@ pub(crate) fn or_without<T: Default>(read: io::Result<T>) -> io::Result<T> {
     })
 }
 
-/// The ledger below a state directory, empty when there is none. Takes no lock: for commands that only
-/// look.
+/// The ledger of a state directory, empty when there is none. Takes no lock: for commands that only look.
 ///
-/// # Errors
-/// When there is one and it cannot be read; `InvalidData` when it cannot be understood.
+/// When it exists and cannot be read; `InvalidData` when it cannot be parsed.
 pub(crate) fn read_ledger(directory: &Path, trust: Trust) -> io::Result<Ledger> {
     let path = directory.join(LEDGER);
     let explain = |kind, text: String| io::Error::new(kind, format!("ledger {}: {text}", path.display()));
@@ -356,8 +348,7 @@ fn read_orders(path: &Path, trust: Trust) -> io::Result<Orders> {
 
 /// Reads a file of the state directory that may not be there.
 ///
-/// # Errors
-/// `InvalidData` when there is something that is not read for what it is: no regular file, too large, or others could have written it.
+/// `InvalidData` when the file is not accepted: not regular, too large, or others could have written it.
 fn read_if_there(path: &Path, limit: u64, trust: Trust) -> io::Result<Option<Vec<u8>>> {
     match files::read(path, limit, trust) {
         Ok(bytes) => Ok(Some(bytes)),
@@ -374,12 +365,12 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Replaces a file whole (mode 0600): readers and crashes see the old bytes or the new.
+/// Replaces a file whole (mode 0600): readers and crashes see the old bytes or the new ones.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     replace_with(path, |to| to.write_all(bytes))
 }
 
-/// [`replace`] by what `write` writes, piece by piece.
+/// [`replace`] with the bytes that `write` writes, piece by piece.
 fn replace_with(
     path: &Path,
     write: impl FnOnce(&mut BufWriter<&fs::File>) -> io::Result<()>,
@@ -442,7 +433,7 @@ mod tests {
             assert!(error.contains(&format!("`chmod go-w {}`", path.display())), "{error}");
             StateDir::open(&path, Trust::Anybody).expect("asked for");
         }
-        // Nor when it becomes so while the daemon runs, and is made anew.
+        // The same holds when it becomes so while the daemon runs, and is made anew.
         mode(&path, 0o700);
         let state = StateDir::open(&path, Trust::Owned).expect("ours");
         fs::rename(&path, scratch.path().join("away"))

@@ -1,4 +1,5 @@
-//! This process and its host: files and whom they are taken from, sockets for root only, scheduling, signals, memory, logging.
+//! This process and its host: files and their trusted owners, sockets for root only, scheduling, signals,
+//! memory, logging.
 //!
 //! Nothing here knows of plans, routers or services.
 

@@ -1,9 +1,9 @@
 //! The daemon's socket: HTTP/1.1 on a Unix socket, and the client for it.
 //!
 //! `GET /status` answers the status document (`/status?usage` with connections and traffic), `POST /orders`
-//! takes an order for virtual routers, `POST /drains` one for destinations, `POST /probation` confirms or rolls
-//! back a plan. The socket is for root: mode 0600 from its first moment, and
-//! orders are taken only from root and from the daemon's own user.
+//! takes an order for virtual routers, `POST /drains` one for destinations, `POST /probation` confirms or
+//! rolls back a plan. The socket is for root: mode 0600 from its first moment, and orders are accepted only
+//! from root and from the daemon's own user.
 
 mod connections;
 
@@ -37,36 +37,37 @@ use evenkeel_host::probation;
 
 use connections::{Connections, Place, Step};
 
-/// Calls that wait to be taken.
+/// Most calls that wait to be accepted.
 const MAX_CALLS: i32 = 128;
 /// Largest head of a request, bytes: the least that the library allows.
 const MAX_HEAD: usize = 8192;
-/// Time between two looks whether the socket is still there.
+/// Time between two checks whether the socket is still in its place.
 const LOOK: Duration = Duration::from_secs(5);
-/// Time to the next attempt when no connection could be accepted.
+/// Time until the next attempt when no connection could be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How long a client may take to send the head of its request, and how long to send the rest.
+/// Time for a client to send the head of its request, and the same for the rest.
 const READ_LIMIT: Duration = Duration::from_secs(5);
-/// How long a connection may live.
+/// Longest life of a connection.
 const CONNECTION_LIMIT: Duration = Duration::from_secs(30);
-/// How long the client waits for an answer.
+/// Time that the client waits for an answer.
 const CLIENT_LIMIT: Duration = Duration::from_secs(5);
-/// How long for that to an order for routers: other directors may be asked first, for 20 s at most.
+/// Time that the client waits for the answer to an order for routers: other directors may be asked first, for
+/// 20 s at most.
 const ORDER_LIMIT: Duration = Duration::from_secs(28);
-/// Largest answer that the client takes.
+/// Largest answer that the client accepts, bytes.
 const MAX_ANSWER: usize = 256 * 1024 * 1024;
-/// Largest body of a request.
+/// Largest body of a request, bytes.
 const MAX_REQUEST: usize = 4096;
 
-/// What the daemon is asked.
+/// A request to the daemon, with the place for its answer.
 pub(crate) enum Ask {
-    /// For the status document; with connections and traffic if so.
+    /// The status document; with connections and traffic if true.
     Status(bool, oneshot::Sender<Status>),
-    /// To carry out an order. Answered when it is kept for good, or refused.
+    /// An order for routers. Answered when it is on the disk, or refused.
     Order(OrderRequest, oneshot::Sender<Result<OrderAnswer, OrderError>>),
-    /// To carry out an order to drain. Answered likewise.
+    /// An order to drain. Answered when it is on the disk, or refused.
     Drain(DrainRequest, oneshot::Sender<Result<DrainAnswer, OrderError>>),
-    /// To confirm a plan or to roll it back. Answered when that is kept for good, or refused.
+    /// To confirm a plan or to roll it back. Answered when that is on the disk, or refused.
     Probation(probation::Request, oneshot::Sender<Result<probation::Answer, OrderError>>),
 }
 
@@ -74,16 +75,16 @@ pub(crate) enum Ask {
 pub(crate) struct Server {
     listener: UnixListener,
     path: PathBuf,
-    /// The file of our own socket.
+    /// Identity of our own socket's file.
     file: Identity,
 }
 
-/// Device and inode.
+/// Device and inode of a file.
 type Identity = (u64, u64);
 
 impl Server {
-    /// Binds the socket, replacing a left-over one. The claim on the network namespace tells that no other
-    /// daemon is using it.
+    /// Binds the socket, replacing a left-over one. The claim on the network namespace says that no other
+    /// daemon uses it.
     ///
     /// # Errors
     /// When the socket cannot be bound, or another daemon answers on it.
@@ -95,7 +96,7 @@ impl Server {
         if std::os::unix::net::UnixStream::connect(path).is_ok() {
             return Err(explain(io::Error::new(io::ErrorKind::AddrInUse, "another evenkeeld answers on it")));
         }
-        // Made beside its place, so that it takes it whole.
+        // Made beside its place and then moved, so that nobody can connect to a socket without its mode.
         let private = tempfile::Builder::new().prefix(".ek").tempdir_in(parent).map_err(explain)?;
         let bound = private.path().join("s");
         let listener = listen(&bound).map_err(explain)?;
@@ -104,7 +105,8 @@ impl Server {
         Ok(Self { listener, path: path.to_owned(), file })
     }
 
-    /// Serves until the task is dropped; each request is passed to `asks`. A socket that somebody removes is made again.
+    /// Serves until the task is dropped; each request goes to `asks`. A socket that somebody removes is made
+    /// again.
     pub(crate) async fn serve(&mut self, asks: mpsc::Sender<Ask>) {
         let connections = Connections::default();
         let mut told = false;
@@ -144,7 +146,7 @@ impl Server {
             let stream = match self.listener.accept().await {
                 Ok((stream, _)) => stream,
                 Err(error) => {
-                    // Once: it may be so for long, as when there is no descriptor left.
+                    // Logged once: it may last, as when there is no descriptor left.
                     if !std::mem::replace(&mut failing, true) {
                         warn!("socket: {error}");
                     }
@@ -190,7 +192,7 @@ async fn serve_one(stream: UnixStream, place: Arc<Place>, asks: mpsc::Sender<Ask
         .max_buf_size(MAX_HEAD)
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);
-    // Who does not read the answer loses it.
+    // A client that does not read its answer loses it.
     timeout(CONNECTION_LIMIT, connection).await.ok();
 }
 
@@ -200,7 +202,7 @@ fn identity(path: &Path) -> io::Result<Identity> {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // What is there may be a successor's.
+        // A successor may have put its own socket there.
         if identity(&self.path).is_ok_and(|file| file == self.file) {
             std::fs::remove_file(&self.path).ok();
         }
@@ -290,7 +292,7 @@ async fn order<T: DeserializeOwned, A: Serialize>(
     }
 }
 
-/// Asks the daemon behind `socket` for its status.
+/// Fetches the status of the daemon behind `socket`.
 ///
 /// # Errors
 /// When nothing answers there in time, or not with a status document: a sentence for people.
@@ -298,7 +300,7 @@ pub(crate) async fn fetch(socket: &Path) -> Result<Status, String> {
     ask(socket, Method::GET, "/status", String::new(), CLIENT_LIMIT).await
 }
 
-/// Asks the daemon behind `socket` for its status with connections and traffic.
+/// Fetches the status of the daemon behind `socket` with connections and traffic.
 ///
 /// # Errors
 /// When nothing answers there in time, or not with a status document: a sentence for people.
@@ -306,7 +308,7 @@ pub(crate) async fn fetch_usage(socket: &Path) -> Result<Status, String> {
     ask(socket, Method::GET, "/status?usage", String::new(), CLIENT_LIMIT).await
 }
 
-/// Tells the daemon behind `socket` what to drain.
+/// Sends an order to drain to the daemon behind `socket`.
 ///
 /// # Errors
 /// When nothing answers there in time, or the order is refused: a sentence for people.
@@ -315,7 +317,7 @@ pub(crate) async fn send_drain(socket: &Path, request: &DrainRequest) -> Result<
     ask(socket, Method::POST, "/drains", body, CLIENT_LIMIT).await
 }
 
-/// Gives the daemon behind `socket` an order.
+/// Sends an order for routers to the daemon behind `socket`.
 ///
 /// # Errors
 /// When nothing answers there in time, or the order is refused: a sentence for people.
@@ -324,10 +326,9 @@ pub(crate) async fn send_order(socket: &Path, request: &OrderRequest) -> Result<
     ask(socket, Method::POST, "/orders", body, ORDER_LIMIT).await
 }
 
-/// Tells the daemon behind `socket` to confirm the plan on probation, or to roll it back.
+/// Sends a request to confirm the plan on probation, or to roll it back, to the daemon behind `socket`.
 ///
-/// # Errors
-/// When nothing answers there in time, or it is refused: a sentence for people.
+/// When nothing answers there in time, or the request is refused: a sentence for people.
 pub(crate) async fn send_probation(
     socket: &Path,
     request: &probation::Request,
@@ -457,7 +458,7 @@ mod tests {
         }
     }
 
-    /// All kinds of clients that take a place and let it be.
+    /// A client that takes a place and then does not go on; one of five kinds.
     async fn dawdler(path: &Path, kind: usize) -> UnixStream {
         let mut stream = UnixStream::connect(path).await.expect("connect");
         let words: &[u8] = match kind % 5 {
@@ -494,10 +495,10 @@ mod tests {
                 let began = Instant::now();
                 let error = send_order(&path, &order_for("VI_1")).await.expect_err("not kept");
                 assert_eq!(error.len(), long.len(), "{}", error.get(..100).unwrap_or(&error));
-                // As many as are there at a time go with each turn.
+                // Each wait makes room for as many connections as there are at a time.
                 assert!(began.elapsed() < FAIR * 20, "round {round}: {:?}", began.elapsed());
             }
-            // Those that were let go see it, and those that were not are within their time still.
+            // Connections that were closed see it; the others are still within their time.
             let ended = count_ended(&mut kept).await;
             assert!(ended >= kept.len() - MAX_CONNECTIONS, "{ended}");
         };
@@ -508,7 +509,7 @@ mod tests {
         }
     }
 
-    /// How many of these connections were answered or closed.
+    /// Number of connections that were answered or closed.
     async fn count_ended(connections: &mut [UnixStream]) -> usize {
         let mut ended = 0;
         for connection in connections {
@@ -533,7 +534,7 @@ mod tests {
         };
         let clients = async {
             let one = |path: PathBuf| async move { send_order(&path, &order_for("VI_1")).await };
-            // More than have a place, and no more than may wait.
+            // More than have a place, but no more than may wait.
             let all: Vec<_> = (0..MAX_CONNECTIONS + 32).map(|_| tokio::spawn(one(path.clone()))).collect();
             for one in all {
                 assert_eq!(one.await.expect("ends").expect_err("not kept"), "disk full");

@@ -1,5 +1,5 @@
-//! What only the kernel can say for the status document: connections, traffic, synchronisation. Read when it is
-//! asked for, on a thread that may wait.
+//! Facts for the status document that only the kernel knows: connections, traffic, synchronisation. Read on
+//! request, on a thread that may wait.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,17 +10,17 @@ use evenkeel_schemas::status::{
     ConnectionCounts, ConnectionSyncStatus, Status, SyncHalf, TrafficCounters, VirtualServerStatus,
 };
 
-/// Most connections that are looked at to tell where they come from.
+/// Most connections that are counted by where they come from.
 const MOST_CONNECTIONS: usize = 100_000;
 
-/// What to ask the kernel for.
+/// Facts to read from the kernel.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Question {
-    /// The key of each virtual server, in the order of the document.
+    /// Key of each virtual server, in the order of the document.
     pub(crate) services: Vec<Option<ServiceKey>>,
     /// Whether all connections and all traffic are wanted.
     pub(crate) usage: bool,
-    /// The synchronisation that is wanted, when the plan has any.
+    /// Wanted synchronisation of connections, when the plan has any.
     pub(crate) sync: Option<BTreeMap<SyncRole, SyncDaemon>>,
 }
 
@@ -36,7 +36,7 @@ impl Question {
         !self.usage && self.sync.is_none() && !status.virtual_servers.iter().any(drains)
     }
 
-    /// Puts the answers into the document. What cannot be read stays absent.
+    /// Puts the answers into the document. Facts that cannot be read stay absent.
     pub(crate) fn answer(&self, status: &mut Status) -> Result<(), KernelError> {
         let mut kernel = Kernel::new()?;
         if let Some(wanted) = &self.sync {

@@ -1,4 +1,4 @@
-//! The `evenkeeld-plan` program: understands a plan for `evenkeeld`. Everything is in the library.
+//! The `evenkeeld-plan` program: parses a plan for `evenkeeld`. Everything is in the library.
 
 use std::process::ExitCode;
 

@@ -1,5 +1,5 @@
-//! The commands that give orders to a running daemon: `failover`, `hold`, `release`, `confirm`,
-//! `rollback`. They say what became of it.
+//! Commands that give orders to a running daemon: `failover`, `hold`, `release`, `confirm`, `rollback`. Each
+//! prints the effect.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,12 +13,12 @@ use crate::api::server;
 use evenkeel_host::orders::routers::{Action, OrderRequest};
 use evenkeel_host::probation;
 
-/// How long a router is given to do what it was told.
+/// Time for a router to obey.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Time between two looks at it.
+/// Time between two requests for its state.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Gives an order and waits for its effect. Returns what to tell, and whether all is as it was told.
+/// Gives an order and waits for its effect. Returns the text to print, and whether the order was obeyed.
 ///
 /// # Errors
 /// When no daemon answers or the order is refused: a sentence for people.
@@ -48,10 +48,9 @@ pub(crate) async fn give(
 }
 
 /// Confirms the plan on probation, or rolls it back and waits until the kernel is as the plan before says.
-/// Returns what to tell, and whether all is as it was told.
+/// Returns the text to print, and whether the request was carried out.
 ///
-/// # Errors
-/// When no daemon answers or it is refused: a sentence for people.
+/// When no daemon answers or the request is refused: a sentence for people.
 pub(crate) async fn end_probation(
     socket: &Path,
     request: &probation::Request,
@@ -84,7 +83,7 @@ pub(crate) async fn end_probation(
     }
 }
 
-/// Whether there is nothing more to wait for: one that takes no part hears nobody.
+/// Whether there is nothing more to wait for: a router that takes no part hears nobody.
 fn heard(router: &RouterStatus) -> bool {
     router.state == RouterState::Initialize || router.master.is_some()
 }

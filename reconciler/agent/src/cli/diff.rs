@@ -1,7 +1,7 @@
-//! `evenkeeld diff`: what would change on this host now, and which connections feel it.
+//! `evenkeeld diff`: the changes that would be made on this host now, and the connections that they concern.
 //!
-//! The daemon is asked for what only it knows, roles and verdicts; drains are in the state directory. The comparison
-//! is the convergence loop's own.
+//! The daemon is asked for roles and verdicts, which only it knows; drains are in the state directory. The
+//! comparison is the convergence loop's own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -25,7 +25,7 @@ use crate::source::read::Keep;
 use crate::state::{or_without, read_drain_orders, read_drains, read_ledger};
 use crate::system::files::Trust;
 
-/// Compares a plan with the live kernel; `daemon` is what the daemon of this host says, if one runs.
+/// Compares a plan with the live kernel; `daemon` is the status of this host's daemon, if one runs.
 ///
 /// # Errors
 /// When the plan is refused, or the kernel or the state directory cannot be read: a sentence for people.
@@ -58,7 +58,7 @@ pub(crate) fn difference(
     let scope = scope(&wanted, &ledger, &Kind::ALL);
     let observed = kernel.observe(&scope).map_err(|error| error.to_string())?;
     let first = diff(&wanted, &observed, &ledger, Domain::Host);
-    // Connections are read where something may become of them.
+    // Connections are read only for services that drain or change: the table may be large.
     let mut asked = concerned(&wanted, &observed);
     asked.extend(first.ops.iter().filter_map(|op| touched(op).map(|(service, _)| service)));
     let usage = if asked.is_empty() {
@@ -97,7 +97,7 @@ fn down(status: &Status) -> BTreeSet<(&str, &str)> {
     all.collect()
 }
 
-/// The service that an operation changes, and the destination if it is about one.
+/// The service that an operation changes, and the destination if it changes one.
 const fn touched(op: &Op) -> Option<(ServiceKey, Option<DestinationKey>)> {
     match op {
         Op::SetDestination { service, key, .. } | Op::DelDestination(service, key) => {

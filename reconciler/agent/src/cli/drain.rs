@@ -1,4 +1,4 @@
-//! `drain` and `undrain`: orders for destinations, given to the running daemon, and what became of them.
+//! `drain` and `undrain`: orders for destinations, given to the running daemon, and their effect.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -31,11 +31,11 @@ Examples:
   evenkeeld undrain rs1 --service web     what was told for web only
   evenkeeld undrain --all                 all, what is told of hosts that left the plan included";
 
-/// How long a daemon is given to carry out what it was told.
+/// Time for a daemon to carry out an order.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Time between two looks.
+/// Time between two requests for its state.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Time between two looks while connections end by themselves.
+/// The same while connections end by themselves.
 const LONG_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
@@ -96,7 +96,7 @@ fn span(text: &str) -> Result<Span, String> {
 }
 
 impl Drain {
-    /// Gives the order and tells what became of it.
+    /// Gives the order and prints its effect.
     ///
     /// # Errors
     /// When no daemon answers or the order is refused: a sentence for people.
@@ -113,7 +113,7 @@ impl Drain {
 }
 
 impl Undrain {
-    /// Takes orders back and tells what became of it.
+    /// Takes orders back and prints the effect.
     ///
     /// # Errors
     /// When no daemon answers or there is no such order: a sentence for people.

@@ -21,12 +21,12 @@ use crate::system::claim::{CLAIM, Claim};
 use crate::system::files::Trust;
 use evenkeel_host::loaded::LoadedPlan;
 
-/// Passes of `converge`: what needs another one after these is an error to show.
+/// Most passes of `converge`: an operation that needs another one is an error to show.
 const MAX_PASSES: usize = 3;
-/// How long the state directory may take to keep what was done.
+/// Time for the state directory to keep what was done.
 const LAST_WRITES: Duration = Duration::from_secs(10);
 
-/// What a cleanup without the ledger leaves.
+/// Hint for a cleanup without the ledger.
 const WITHOUT_LEDGER: &str = "Addresses, routes, rules and interfaces carry evenkeel's mark and go; virtual servers, the time-outs of \
                               IPVS and settings carry none and stay: `ipvsadm -Ln` and `sysctl -a` show them";
 
@@ -34,7 +34,7 @@ fn load(plan: &Path, host: &Name, trust: Trust) -> Result<LoadedPlan, String> {
     Source::new(plan, host, trust).read(Keep::Nothing).map_err(|why| why.to_string())
 }
 
-/// Without a daemon nothing is known to be down. What was told to drain drains.
+/// The wanted state without a daemon: every destination counts as up, orders to drain hold.
 fn wanted(loaded: &LoadedPlan, state: &StateDir) -> Result<Desired, String> {
     let orders = state.drain_orders_or_put_aside().map_err(|error| error.to_string())?;
     let standing = |_, server: &VirtualServer, destination: &Destination| {
@@ -43,10 +43,9 @@ fn wanted(loaded: &LoadedPlan, state: &StateDir) -> Result<Desired, String> {
     Ok(desired(&loaded.plan, View { standing: &standing, ..View::CALM }))
 }
 
-/// Converges this host once, VIPs aside. Returns what was done; an operation may stand for many.
+/// Converges this host once, VIPs aside. Returns the operations that were done; one may stand for many.
 ///
-/// # Errors
-/// When the plan is refused, a daemon is running, or something cannot be done.
+/// When the plan is refused, a daemon is running, or an operation fails.
 pub(crate) fn converge(plan: &Path, host: &Name, state_dir: &Path, trust: Trust) -> Result<Vec<Op>, String> {
     let loaded = load(plan, host, trust)?;
     if loaded.plan.policy.probation.is_some() {
@@ -79,7 +78,7 @@ pub(crate) fn converge(plan: &Path, host: &Name, state_dir: &Path, trust: Trust)
     Err(errors.join("\n"))
 }
 
-/// Waits until the state directory says what was done.
+/// Waits until the state directory has everything that was done.
 fn kept(disk: &Disk) -> Result<(), String> {
     let waiting = disk.stop(LAST_WRITES);
     let why =
@@ -95,11 +94,10 @@ fn kept(disk: &Disk) -> Result<(), String> {
     }
 }
 
-/// Removes everything of ours from this host and puts its settings back. Returns what was done. `without_ledger`: also when the
-/// ledger cannot be understood, which is then put aside; what carries no tag of ours stays.
+/// Removes everything of ours from this host and puts its settings back. Returns the operations that were
+/// done. `without_ledger` puts aside a ledger that cannot be parsed; objects without our tag then stay.
 ///
-/// # Errors
-/// When a daemon is running, or something cannot be removed; the ledger then stays.
+/// When a daemon is running, or an object cannot be removed; the ledger then stays.
 pub(crate) fn cleanup(state_dir: &Path, trust: Trust, without_ledger: bool) -> Result<Vec<Op>, String> {
     let _claim = Claim::take(CLAIM).map_err(|error| error.to_string())?;
     let state = StateDir::open(state_dir, trust).map_err(|error| error.to_string())?;
@@ -121,7 +119,7 @@ pub(crate) fn cleanup(state_dir: &Path, trust: Trust, without_ledger: bool) -> R
     };
     let mut kernel = Kernel::new().map_err(|error| error.to_string())?;
     let mut scope = scope(&Desired::default(), &ledger, &Kind::ALL);
-    // What carries our tag is ours even if the ledger was lost.
+    // Objects with our tag are ours even if the ledger was lost.
     let links = kernel.links().map_err(|error| error.to_string())?;
     scope.interfaces.extend(links.into_iter().map(|link| link.name).collect::<BTreeSet<String>>());
     let observed = kernel.observe(&scope).map_err(|error| error.to_string())?;

@@ -100,7 +100,7 @@ fn on_probation(probation: &ProbationStatus, generation: &str) -> Vec<String> {
     lines
 }
 
-/// What a router is called: of two with one name each says its family.
+/// Name of a router for people. Where two routers have one name, the label adds the address family.
 pub(crate) fn label(router: &RouterStatus, all: &[RouterStatus]) -> String {
     if all.iter().any(|other| other.name == router.name && other.family != router.family) {
         format!("{} IPv{}", router.name, router.family)
@@ -208,7 +208,7 @@ fn election(election: &ElectionStatus) -> Vec<String> {
     lines
 }
 
-/// Nothing as long as all of it gets out.
+/// The line about the log; none as long as all lines get out.
 fn log(log: &LogStatus) -> Option<String> {
     let LogStatus { dropped, problem } = log;
     let told = match problem {
@@ -251,7 +251,7 @@ fn kernel(status: &Status) -> Vec<String> {
     lines
 }
 
-/// Drifts on a page; the document has all that are remembered.
+/// Most drifts on a page; the document has all that are remembered.
 const MAX_DRIFTS: usize = 10;
 
 fn drifts(drifts: &[DriftRecord]) -> Vec<String> {

@@ -1,4 +1,4 @@
-//! `completions` and `man`: what belongs to an installation, made from the command line's own definition.
+//! `completions` and `man`: files of an installation, made from the command line's own definition.
 
 use std::fs::{self, Permissions};
 use std::io::{self, Write};
@@ -40,10 +40,9 @@ pub(super) struct Man {
 }
 
 impl Completions {
-    /// Prints them.
+    /// Prints the completions.
     ///
-    /// # Errors
-    /// When they cannot be written: a sentence for people.
+    /// When the text cannot be written: a sentence for people.
     pub(super) fn run(&self) -> Result<ExitCode, String> {
         let mut text = Vec::new();
         clap_complete::generate(self.shell, &mut Cli::command(), "evenkeeld", &mut text);
@@ -91,13 +90,14 @@ fn pages() -> io::Result<Vec<(String, Vec<u8>)>> {
     commands.into_iter().chain(helpers).map(page).collect()
 }
 
-/// The command line of a helper, as far as a page shows it.
+/// The command line of a helper, as its page shows it.
 fn helper(helper: &Helper) -> Command {
     let command = Command::new(helper.name).version(env!("CARGO_PKG_VERSION")).about(helper.about);
     command.override_usage(helper.usage()).after_help(helper.instead)
 }
 
-/// Puts a page in the place of the one before: readers see a whole one. A link there is replaced, not followed.
+/// Replaces a page whole, so that a reader never sees a part of it. A link in its place is replaced, not
+/// followed.
 fn replace(directory: &Path, name: &str, text: &[u8]) -> io::Result<()> {
     let mut file =
         tempfile::Builder::new().permissions(Permissions::from_mode(PUBLIC)).tempfile_in(directory)?;

@@ -1,5 +1,5 @@
-//! Drains in the convergence thread: connections are looked at where a destination may drain, and since when it
-//! does is kept. What becomes of it is `converge::drain`'s.
+//! Drains in the convergence thread: connections are read where a destination may drain, and the start of
+//! each drain is kept. What becomes of a drain is decided in `converge::drain`.
 
 use evenkeel_host::pass::DrainsFound as Found;
 use std::borrow::Cow;
@@ -13,7 +13,7 @@ use tracing::warn;
 use crate::state::StateDir;
 use crate::state::disk::{Content, Disk};
 
-/// Since when destinations drain, in the state directory.
+/// Start of every drain, in the state directory.
 pub(crate) struct Drainage {
     disk: Disk,
     drains: Drains,
@@ -26,7 +26,8 @@ impl Drainage {
         Self { disk, drains }
     }
 
-    /// What is wanted, with what drains in it. Since when it drains is kept meanwhile: were it lost, its time would begin again.
+    /// The wanted state with its drains, and the drains that were found. The start of each is kept meanwhile:
+    /// if it were lost, the drain's time would begin again.
     pub(crate) fn step<'a>(
         &mut self,
         kernel: &mut Kernel,
@@ -51,9 +52,8 @@ impl Drainage {
     }
 }
 
-/// The connections of some services.
+/// Connections of some services.
 ///
-/// # Errors
 /// When they cannot be read.
 pub(crate) fn usage(kernel: &mut Kernel, services: &BTreeSet<ServiceKey>) -> Result<Usage, KernelError> {
     if services.is_empty() {
@@ -62,7 +62,7 @@ pub(crate) fn usage(kernel: &mut Kernel, services: &BTreeSet<ServiceKey>) -> Res
     Ok(connections(&kernel.ipvs_usage(Some(services))?))
 }
 
-/// The connections of what the kernel tells.
+/// Connections out of the kernel's answer.
 pub(crate) fn connections(usage: &BTreeMap<ServiceKey, ServiceUsage>) -> Usage {
     let of = |service: &ServiceUsage| {
         let all = service.destinations.iter();

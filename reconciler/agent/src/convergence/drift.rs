@@ -1,5 +1,5 @@
-//! Drift within passes: told from changes, left where the plan says so, told once, and known again after
-//! a restart.
+//! Drift within passes: distinguished from changes of the plan, left where the plan says so, reported once,
+//! and recognised after a restart.
 
 use evenkeel_host::pass::Drift;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,33 +15,34 @@ use evenkeel_schemas::status::DriftOutcome;
 use crate::state::StateDir;
 use crate::state::disk::{Content, Disk, File};
 
-/// Most drifts told of one pass: somebody may have emptied a whole table.
+/// Most drifts that one pass reports: somebody may have emptied a whole table.
 const MAX_TOLD: usize = 64;
-/// How long a change waits until it is on the disk as begun. One that is made before, because the disk does not answer, may be taken
-/// for drift by the next daemon.
+/// Time that a change waits to be on the disk as begun. The next daemon may take a change for drift that was
+/// made earlier because the disk does not answer.
 const PATIENCE: Duration = Duration::from_millis(200);
 
-/// What a pass is going to do.
+/// Operations that a pass is going to do, sorted.
 #[derive(Debug, Default)]
 pub(crate) struct Sorted {
     /// Operations to be carried out.
     pub(crate) todo: Vec<Op>,
-    /// Those of `todo` that undo what others did.
+    /// Objects of operations in `todo` that undo changes of others.
     repairs: BTreeSet<ObjectKey>,
-    /// What has drifted and how it was found, and whether it is left; at most [`MAX_TOLD`].
+    /// Objects that have drifted, the state that they were found in, and whether they are left; at most
+    /// [`MAX_REPORTED`].
     drifted: Vec<(ObjectKey, String, bool)>,
 }
 
-/// What is still not as wanted after a pass.
+/// Differences that remain after a pass.
 #[derive(Debug, Default)]
 pub(crate) struct Remaining {
     /// Operations that should have been carried out and are still needed.
     pub(crate) failed: Vec<Op>,
-    /// Those that are not safe beside drift that is left.
+    /// Operations that are not safe beside drift that is left.
     pub(crate) barred: Vec<Op>,
-    /// Objects of changes that are still to be made.
+    /// Objects of changes of the plan that are still to be made.
     changes: Vec<ObjectKey>,
-    /// How many objects are left, by kind.
+    /// Objects that are left, by kind.
     left: BTreeMap<Kind, BTreeSet<ObjectKey>>,
 }
 
@@ -52,30 +53,30 @@ impl Remaining {
     }
 }
 
-/// What was verified, and what was told of drift.
+/// State that was verified, and drift that was reported.
 pub(crate) struct Drifting {
     disk: Disk,
     achieved: Achieved,
-    /// What an earlier daemon had verified; none once a plan is known.
+    /// State that an earlier daemon had verified; none once a plan is known.
     earlier: Option<Record>,
-    /// What of `achieved` is on the disk; none when there is no file.
+    /// Revision of `achieved` that is on the disk; none when there is no file.
     saved: Option<u64>,
-    /// What was told and has not changed since, so that it is not told again.
+    /// Drift that was reported and has not changed since, so that it is not reported again.
     standing: BTreeMap<ObjectKey, Drift>,
-    /// How many objects are left, by kind.
+    /// Number of objects that are left, by kind.
     left: BTreeMap<Kind, u64>,
 }
 
 impl Drifting {
-    /// Goes on where an earlier daemon was.
+    /// Continues where an earlier daemon ended.
     pub(crate) fn resume(state: &StateDir, disk: Disk) -> Self {
         let earlier = state.verified();
         Self { earlier, ..Self::new(disk) }
     }
 
-    /// Knows nothing: what is not as wanted is put right.
+    /// Begins without any knowledge: every difference is put right.
     pub(crate) fn new(disk: Disk) -> Self {
-        // A file of whatever age must not be taken for what comes.
+        // A file of whatever age must not count as the state that follows.
         let saved = Some(u64::MAX);
         Self {
             disk,
@@ -87,7 +88,8 @@ impl Drifting {
         }
     }
 
-    /// Sorts out what a first look at the kernel asks for. What is then to be done is on the disk as begun, if the disk answers.
+    /// Sorts the operations that the first observation asks for. Those to be done are on the disk as begun,
+    /// if the disk answers in time.
     pub(crate) fn sort(
         &mut self,
         desired: &Arc<Desired>,
@@ -102,12 +104,12 @@ impl Drifting {
         let mut sorted = Sorted::default();
         let mut known = BTreeSet::new();
         let mut judgements = judgements.into_iter();
-        // In place: a second copy of a large change is more than the rest of this.
+        // In place: a copy of a large change costs more memory than everything else here.
         ops.retain(|op| {
             let Some(judgement) = judgements.next() else { return false };
             if judgement.cause == Cause::Drift {
                 let key = ObjectKey::of(op);
-                // One that is removed and added is one drift.
+                // An object that is removed and added again is one drift.
                 if !judgement.follows && sorted.drifted.len() < MAX_TOLD && known.insert(key.clone()) {
                     let found = key.found(desired, observed);
                     sorted.drifted.push((key.clone(), found, judgement.ruling == Ruling::Leave));
@@ -128,14 +130,14 @@ impl Drifting {
         sorted
     }
 
-    /// Sorts out what is found after what was to be done is done.
+    /// Sorts the differences that the second observation finds.
     pub(crate) fn remaining(&self, desired: &Desired, observed: &KernelState, ops: Vec<Op>) -> Remaining {
         let judgements = self.achieved.judge(desired, observed, &ops);
         let mut remaining = Remaining::default();
         for (op, judgement) in ops.into_iter().zip(judgements) {
             let key = ObjectKey::of(&op);
             if judgement.cause == Cause::Change {
-                // It may have some of its destinations by then.
+                // The service may have some of its destinations by then.
                 if let Op::AddService(service, _) = op {
                     remaining.changes.push(ObjectKey::Destinations(service));
                 }
@@ -153,7 +155,7 @@ impl Drifting {
         remaining
     }
 
-    /// Notes what a pass has verified. Returns the drifts that are to be told.
+    /// Records the state that a pass has verified. Returns the drifts to report.
     pub(crate) fn conclude(
         &mut self,
         desired: &Arc<Desired>,
@@ -193,13 +195,13 @@ impl Drifting {
         told
     }
 
-    /// How many objects are left as others have made them, of all kinds.
+    /// Number of objects that are left as others have made them, of all kinds.
     pub(crate) fn left(&self) -> u64 {
         self.left.values().sum()
     }
 
-    /// Keeps what was verified while drift of some kind is only reported: then the next daemon must know
-    /// it from a change.
+    /// Keeps the verified state while drift of some kind is only reported: the next daemon needs it to tell
+    /// drift from a change of the plan.
     fn save(&mut self, desired: &Desired) {
         let revision = Some(self.achieved.revision());
         if !Kind::ALL.iter().any(|kind| desired.mode(*kind) == DriftMode::Report) {
@@ -256,7 +258,7 @@ mod tests {
         (state, disk)
     }
 
-    /// A pass on the kernel in memory. Returns what was told, and whether all is well.
+    /// A pass over the kernel in memory. Returns the reported drifts, and whether nothing remains.
     fn pass(
         drifting: &mut Drifting,
         desired: &Arc<Desired>,
@@ -305,7 +307,7 @@ mod tests {
         assert_eq!(pass(&mut drifting, &changed, &mut kernel), (vec![], true));
         assert_eq!((kernel.sysctls[KEY].as_str(), kernel.sysctls[OTHER].as_str()), ("2", "8"));
 
-        // To repair is to put right what was left, and nothing is to be known later.
+        // Repair puts right what was left, and nothing needs to be kept for later.
         let repair = wanted("2", DriftMode::Repair);
         assert_eq!(pass(&mut drifting, &repair, &mut kernel), told(DriftOutcome::Repaired, "8"));
         assert_eq!(kernel.sysctls, repair.state.sysctls);
@@ -323,7 +325,7 @@ mod tests {
         let new = wanted("2", DriftMode::Report);
         let ops = diff(&new, &kernel, &Ledger::default(), Domain::Host).ops;
         let sorted = drifting.sort(&new, &kernel, ops);
-        // The daemon dies after the change, before it has looked; its plan is taken back.
+        // The daemon dies after the change, before its second observation; its plan is then taken back.
         memory::apply(&mut kernel, &sorted.todo[0]).expect("applied");
         let mut drifting = Drifting::resume(&state, disk);
         assert_eq!(pass(&mut drifting, &old, &mut kernel), (vec![], true));

@@ -1,4 +1,4 @@
-//! Kernel events as hints that something may have drifted. What drifted is found by comparing.
+//! Kernel events, as hints that something may have drifted. A comparison finds out what.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -25,13 +25,15 @@ const GROUPS: [MulticastGroup; 7] = [
     MulticastGroup::Ipv6Rule,
 ];
 
-/// How long events are collected: what comes first is mostly a VIP of the election's, and clients wait for what comes next.
+/// Time during which events are collected. The first one is mostly a VIP of the election's, and clients wait
+/// for those that follow.
 const SETTLE: Duration = Duration::from_millis(20);
-/// Time before a subscription that died is renewed.
+/// Time until a subscription that ended is renewed.
 const RENEW: Duration = Duration::from_secs(1);
 
-/// Subscribes to address, route and link events in a task of its own, which tells the convergence
-/// thread what to look at, and the election that what goes with VIPs may have changed. Must be called within a tokio runtime.
+/// Subscribes to address, route, rule and link events in a task of its own. The task marks kinds as dirty for
+/// the convergence thread, and asks the election to look at routes and rules that move with VIPs. Must be
+/// called within a tokio runtime.
 pub(crate) fn watch(mailbox: Mailbox, election: Nudge) {
     tokio::spawn(async move {
         loop {
@@ -69,7 +71,7 @@ fn kinds(message: &NetlinkMessage<RouteNetlinkMessage>) -> BTreeSet<Kind> {
         NetlinkPayload::InnerMessage(
             RouteNetlinkMessage::NewAddress(_) | RouteNetlinkMessage::DelAddress(_),
         ) => BTreeSet::from([Kind::Addresses]),
-        // A busy router changes routes all day: only the loss of ours is worth a look.
+        // A busy router changes routes all day: only the loss of one of ours matters.
         NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelRoute(route))
             if route.header.protocol == RouteProtocol::from(PROTOCOL_TAG) =>
         {

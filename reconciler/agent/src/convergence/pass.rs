@@ -1,7 +1,7 @@
 //! One pass: observe, compare, have the ledger written, apply, observe again.
 //!
-//! The one way from the wanted state to the real one, VIPs aside; used by the thread (`converger`) and by
-//! commands that run once (`once`). When to do it is not known here.
+//! The one way from the wanted state to the real one, VIPs aside; used by `thread` and by commands that run
+//! once (`cli::once`). When a pass is made is decided elsewhere.
 
 use evenkeel_host::pass::Pass;
 use std::borrow::Cow;
@@ -27,14 +27,15 @@ use crate::system::times::{self, Times};
 use evenkeel_host::pass::DrainsFound as Found;
 use evenkeel_host::pass::Drift;
 
-/// Most failures told of one pass: a missing module can make every operation fail.
+/// Most failures that one pass reports: a missing module can make every operation fail.
 const MAX_ERRORS: usize = 64;
 /// Most operations that are named in one failure that many have in common.
 const MAX_NAMED: usize = 3;
 /// Main routing table.
 const TABLE_MAIN: u32 = 254;
-/// How long a pass of the daemon waits for the ledger to be on the disk: much longer than a disk takes that is well. What could not be
-/// named by then is left out, and the next pass comes when it is.
+/// Time that a pass of the daemon waits for the ledger to be on the disk: much longer than a healthy disk
+/// takes. Operations on objects without a name in it are left out, and the next pass comes when the disk is
+/// ready.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// The same for a command that runs once.
 const PATIENCE_ONCE: Duration = Duration::from_secs(30);
@@ -43,9 +44,9 @@ const PATIENCE_ONCE: Duration = Duration::from_secs(30);
 pub(crate) struct Convergence {
     kernel: Kernel,
     disk: Disk,
-    /// How long an operation waits until the name of its object is on the disk.
+    /// Time that an operation waits until the name of its object is on the disk.
     patience: Duration,
-    /// What is ours, as it is to be on the disk.
+    /// The objects that are ours, as the disk is to have them.
     ledger: Arc<Ledger>,
     drainage: Drainage,
     drifting: Drifting,
@@ -66,13 +67,14 @@ struct Outcome {
 }
 
 impl Convergence {
-    /// Goes on where an earlier daemon was: what has changed since it last looked has drifted.
+    /// Continues where an earlier daemon ended: differences since its last observation are drift.
     pub(crate) fn resume(kernel: Kernel, state: &StateDir, disk: &Disk, ledger: Ledger) -> Self {
         let drifting = Drifting::resume(state, disk.clone());
         Self { drifting, patience: PATIENCE, ..Self::new(kernel, state, disk, ledger) }
     }
 
-    /// Knows of nothing before: all that is not as wanted is put right. For commands that run once: they have time for a slow disk.
+    /// Begins without knowledge of an earlier daemon: every difference is put right. For commands that run
+    /// once, which have time for a slow disk.
     pub(crate) fn new(kernel: Kernel, state: &StateDir, disk: &Disk, ledger: Ledger) -> Self {
         let ledger = Arc::new(ledger);
         disk.found(Content::Ledger(Arc::clone(&ledger)));
@@ -86,7 +88,7 @@ impl Convergence {
         }
     }
 
-    /// One pass over resources of some kinds; of IPVS services only over those given, if any are.
+    /// One pass over objects of some kinds; of IPVS services only over those given, if any are.
     pub(crate) fn pass(
         &mut self,
         desired: &Arc<Desired>,
@@ -137,7 +139,7 @@ impl Convergence {
         let desired = &desired;
         times.note("drains");
         let part = services.map(|only| desired.with_services(only));
-        // What is compared with what was looked at; nothing has changed in the rest.
+        // The wanted state restricted to what was observed; nothing has changed in the rest.
         let compared = part.as_ref().unwrap_or(desired);
         let Diff { ops, foreign } = diff_kinds(compared, &found, &self.ledger, Domain::Host, kinds);
         let foreign = everything.then_some(foreign);
@@ -170,7 +172,7 @@ impl Convergence {
         let drifts = self.drifting.conclude(desired, kinds, &sorted, &results, &remaining);
         times.note("conclude");
         let converged = remaining.is_nothing() && unnamed.vips.is_empty();
-        // A disk that merely takes its time is waited for; one in trouble costs what is new.
+        // A slow disk is waited for. A disk that fails costs the new objects.
         let given_up: BTreeSet<ObjectKey> =
             if self.disk.in_trouble(File::Ledger) { unnamed.objects().collect() } else { BTreeSet::new() };
         let Settled { done, repairs, mut errors, mut shortfall } =
@@ -220,7 +222,7 @@ impl Convergence {
         found.map_err(|error| failure("read the kernel's state", &error))
     }
 
-    /// Has the ledger kept. It names an object before it exists, VIPs of the election included.
+    /// Has the ledger kept. It must name an object before that exists, VIPs of the election included.
     fn keep(&mut self, next: Ledger) {
         if next != *self.ledger {
             self.ledger = Arc::new(next);
@@ -228,7 +230,8 @@ impl Convergence {
         }
     }
 
-    /// Takes out what must not be done yet, since the disk does not name its object; that is waited for only where something needs it.
+    /// Removes operations from `todo` whose object the disk does not name yet. The disk is waited for only if
+    /// one needs it.
     fn take_unnamed(&self, desired: &Desired, todo: &mut Vec<Op>) -> Unnamed {
         let vips = |written: &Ledger| -> BTreeSet<AddressKey> {
             desired.vips.iter().filter(|key| !written.addresses.contains_key(key)).cloned().collect()
@@ -272,7 +275,7 @@ impl Convergence {
     }
 }
 
-/// What must wait until the disk names it.
+/// Operations and VIPs that wait until the disk names them.
 #[derive(Debug, Default)]
 struct Unnamed {
     ops: Vec<Op>,
@@ -290,7 +293,8 @@ fn is_all(kinds: &[Kind]) -> bool {
     Kind::ALL.iter().all(|kind| kinds.contains(kind))
 }
 
-/// Applies operations in order, and leaves out phases whose promise an earlier failure breaks; `bars` has those from before.
+/// Applies operations in order, and skips phases whose promise an earlier failure breaks; `bars` has the
+/// failures from before.
 pub(crate) fn apply_in_phases(
     kernel: &mut Kernel,
     ops: &[Op],
@@ -326,8 +330,8 @@ struct Settled {
     shortfall: Shortfall,
 }
 
-/// Splits operations into what was done and what is still to be done; the kernel's verdict counts
-/// only as the explanation of what the second observation shows. `given_up` are objects that nobody waits for.
+/// Splits operations into those done and those still to be done. The second observation decides; the kernel's
+/// answer only explains it. `given_up` are objects that nothing waits for.
 fn settle(
     mut sorted: Sorted,
     results: Vec<Result<(), ApplyError>>,
@@ -335,7 +339,7 @@ fn settle(
     given_up: &BTreeSet<ObjectKey>,
 ) -> Settled {
     let failed: BTreeSet<String> = remaining.failed.iter().map(ToString::to_string).collect();
-    // Where a service was made with its destinations what it lacks stands alone.
+    // Where a service was made with its destinations, each one that it lacks is an operation of its own.
     let lacking: BTreeSet<ServiceKey> = remaining.failed.iter().filter_map(fills).collect();
     let mut todo = std::mem::take(&mut sorted.todo);
     let unsupported = |result: &Result<(), ApplyError>| {
@@ -350,14 +354,14 @@ fn settle(
     let mut settled = Settled::default();
     let mut errors = Errors::default();
     let mut results = results.into_iter();
-    // In place: a second copy of a large change takes longer than the rest of this.
+    // In place: a copy of a large change takes longer than everything else here.
     todo.retain(|op| {
         let Some(result) = results.next() else { return false };
         let lacks = || op.count() > 1 && fills(op).is_some_and(|service| lacking.contains(&service));
         let still = !failed.is_empty() && (failed.contains(&op.to_string()) || lacks());
         match (&result, still) {
             (Ok(()), true) => errors.note(undone(op)),
-            // What it is on or in is told, with what to do about it.
+            // The object that it depends on is reported, with the remedy.
             (Err(_), true) if follows(op) => {}
             (Err(error), true) => errors.note(failure(&op.to_string(), error)),
             (Ok(()) | Err(_), false) => {}
@@ -375,11 +379,12 @@ fn settle(
     settled
 }
 
-/// Failures of one pass as they are told: a bounded number, and one where many lack the same.
+/// Failures of one pass as they are reported: a bounded number, and one entry where many lack the same.
 #[derive(Default)]
 struct Errors {
     told: Vec<ConvergenceError>,
-    /// What else has the reason of the one of this index: the first operations by name, and how many there are.
+    /// Further failures with the reason of the entry at this index: the first operations by name, and their
+    /// number.
     alike: BTreeMap<usize, (Vec<String>, usize)>,
     more: usize,
 }
@@ -452,7 +457,7 @@ fn undone(op: &Op) -> ConvergenceError {
 
 fn failure(operation: &str, error: &ApplyError) -> ConvergenceError {
     let reason = error.to_string();
-    // The kernel crate's sentences begin with what was tried.
+    // The kernel crate's sentences begin with the operation that was tried.
     let reason = reason.strip_prefix(&format!("{operation}: ")).map(str::to_owned).unwrap_or(reason);
     let class = match error.class {
         Class::Transient => FailureClass::Transient,
@@ -463,7 +468,7 @@ fn failure(operation: &str, error: &ApplyError) -> ConvergenceError {
     ConvergenceError { operation: operation.to_owned(), reason, class }
 }
 
-/// What must be observed to compare with `desired`: its objects and what the ledger says is ours.
+/// The part of the kernel to observe for a comparison with `desired`: its objects and those of the ledger.
 pub(crate) fn scope(desired: &Desired, ledger: &Ledger, kinds: &[Kind]) -> Scope {
     let state = &desired.state;
     let mut interfaces = desired.interfaces.clone();
@@ -473,7 +478,7 @@ pub(crate) fn scope(desired: &Desired, ledger: &Ledger, kinds: &[Kind]) -> Scope
     let sysctls = state.sysctls.keys().chain(ledger.sysctls.keys()).chain(ledger.beside_forwarding.keys());
     let sysctls = sysctls.cloned().collect();
     let links = state.links.keys().chain(ledger.links.keys()).cloned().collect();
-    // A real server has no business with IPVS, and asking would load the module.
+    // A real server has no use for IPVS, and asking would load the module.
     let wanted = !state.services.is_empty() || state.timeouts.is_some() || !state.sync_daemons.is_empty();
     let ours = !ledger.services.is_empty() || ledger.timeouts.is_some() || !ledger.sync_daemons.is_empty();
     let ipvs = desired.exclusive_ipvs || wanted || ours;
@@ -488,7 +493,7 @@ mod tests {
 
     use super::*;
 
-    /// What the kernel has no means for is told once with what to do, and nothing else is said to fail.
+    /// A missing kernel module is reported once with the remedy, and its consequences are not.
     #[test]
     fn what_the_kernel_lacks_is_told_once_and_waited_for_by_nobody() {
         let key = |mark| ServiceKey::Mark { v6: false, mark };
@@ -513,15 +518,16 @@ mod tests {
             settled.errors[0].reason,
             "no twos: `modprobe ip_vs_twos`; nor can it add virtual server fwmark 2 twos"
         );
-        // One that fails for another reason is told beside it, and waited for.
+        // A failure for another reason is reported beside it, and waited for.
         let settled = told(ops(), vec![lacks(), gone(), gone(), gone()], Vec::new());
         assert!(settled.shortfall.waits);
         assert_eq!(settled.errors.len(), 3, "{:?}", settled.errors);
-        // And so is what is not safe beside drift that is left.
+        // So is an operation that is not safe beside drift that is left.
         assert!(told(vec![add(1)], vec![lacks()], vec![fill(3)]).shortfall.waits);
     }
 
-    /// A service that was made with its destinations and lacks one is told, with the kernel's words if it has said any.
+    /// A service that was made with its destinations and lacks one is an error, with the kernel's words if
+    /// there are any.
     #[test]
     fn what_a_large_change_lacks_is_an_error() {
         let one = |n: u8| {

@@ -1,8 +1,8 @@
-//! The convergence thread: when to make a pass, and over what.
+//! The convergence thread: the times of passes, and what each of them covers.
 //!
-//! Level, not edge: it is told what is wanted and what to look at again, never what to do, and the
-//! latest word wins. It waits for nothing but the kernel, and for a bounded time for the disk; the election
-//! never waits for it.
+//! Level, not edge: the thread gets the wanted state and the kinds to observe again, never an operation, and
+//! the latest state wins. It waits for nothing but the kernel, and for a bounded time for the disk; the
+//! election never waits for it.
 
 use evenkeel_host::pass::{Adjusted, Report, Wanted};
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,33 +23,33 @@ use crate::state::disk::Disk;
 use crate::system::memory;
 use evenkeel_host::pass::Pass;
 
-/// First wait before what failed is tried again; doubles up to [`RETRY_MAX`].
+/// First wait before a failed pass is tried again; doubles up to [`RETRY_MAX`].
 const RETRY_MIN: Duration = Duration::from_millis(200);
-/// Longest wait before what failed is tried again.
+/// Longest wait before a failed pass is tried again.
 const RETRY_MAX: Duration = Duration::from_secs(5);
 /// Least time between two passes that events ask for.
 const PAUSE: Duration = Duration::from_millis(50);
-/// Most changed services that are looked at alone; of more, looking at all costs less.
+/// Most changed services that are observed alone; for more of them, observing all costs less.
 const SOME: usize = 256;
-/// A pass with more operations than this has taken memory worth giving back.
+/// A pass with more operations than this has used memory that is worth returning to the system.
 const MANY: usize = 1_000;
 /// Longest sleep.
 const FOREVER: Duration = Duration::from_secs(3600);
 
-/// The thread's instructions: there is one place, so that whatever comes in faster than passes can
-/// be made takes no more room than the last of it.
+/// The thread's instructions. There is one place for them, so that instructions which come faster than passes
+/// need no more room than the last one.
 #[derive(Default)]
 struct Slot {
-    /// A wanted state that the thread has not taken yet.
+    /// A wanted state that the thread has not got yet.
     wanted: Option<Wanted>,
-    /// What has changed since of virtual servers, and the serial of the last change.
+    /// Virtual servers that have changed since, and the serial of the last change.
     rows: BTreeMap<ServiceKey, Row>,
     serial: u64,
     dirty: BTreeSet<Kind>,
     stop: bool,
 }
 
-/// A way to tell the thread something. Shared by main and the watcher of kernel events.
+/// Instructions to the thread. Shared by the daemon and the watcher of kernel events.
 #[derive(Clone, Default)]
 pub(crate) struct Mailbox(Arc<(Mutex<Slot>, Condvar)>);
 
@@ -64,18 +64,18 @@ impl Mailbox {
         self.0.1.notify_one();
     }
 
-    /// A new state is wanted, which differs from the one before in these kinds.
+    /// Sets a new wanted state, which differs from the one before in these kinds.
     pub(crate) fn want(&self, wanted: Wanted, kinds: &[Kind]) {
         self.tell(|slot| {
             slot.serial = wanted.serial;
             slot.wanted = Some(wanted);
-            // It has all that came before it.
+            // The new state has every change that came before it.
             slot.rows.clear();
             slot.dirty.extend(kinds);
         });
     }
 
-    /// Of what is wanted, some virtual servers have changed.
+    /// Changes some virtual servers of the wanted state.
     pub(crate) fn adjust(&self, adjusted: Adjusted) {
         self.tell(|slot| {
             slot.serial = adjusted.serial;
@@ -84,7 +84,7 @@ impl Mailbox {
         });
     }
 
-    /// Something of these kinds may have changed.
+    /// Objects of these kinds may have changed.
     pub(crate) fn dirty(&self, kinds: &BTreeSet<Kind>) {
         self.tell(|slot| slot.dirty.extend(kinds));
     }
@@ -97,7 +97,7 @@ pub(crate) struct Converger {
 }
 
 impl Converger {
-    /// Starts the thread, which alone says what the ledger is to be.
+    /// Starts the thread, the only one that changes the ledger.
     ///
     /// # Errors
     /// When no thread can be made or netlink is not available.
@@ -131,20 +131,20 @@ impl Converger {
         &self.mailbox
     }
 
-    /// Ends the thread after the pass under way, leaving everything as it is. Returns whether it
-    /// ended in good order.
+    /// Ends the thread after the pass under way, leaving the kernel as it is. Returns whether it ended
+    /// without a panic.
     pub(crate) fn stop(self) -> bool {
         self.mailbox.tell(|slot| slot.stop = true);
         self.thread.join().is_ok()
     }
 }
 
-/// Why a kind is not as wanted.
+/// Reason why a kind is not as wanted.
 struct Failed {
     reasons: Vec<ConvergenceError>,
-    /// Whether nothing but what the kernel has no means for is missing.
+    /// Whether only objects are missing that the kernel has no means for.
     ready: bool,
-    /// What the kernel has no means for.
+    /// Objects that the kernel has no means for.
     lacking: BTreeSet<ObjectKey>,
 }
 
@@ -152,18 +152,19 @@ struct Worker {
     convergence: Convergence,
     mailbox: Mailbox,
     reports: mpsc::Sender<Report>,
-    /// Kinds that were not as wanted when they were last looked at.
+    /// Kinds that were not as wanted when they were last observed.
     failed: BTreeMap<Kind, Failed>,
-    /// Kinds that were not looked at since the plan last changed.
+    /// Kinds that were not observed since the plan last changed.
     unseen: BTreeSet<Kind>,
-    /// What is wanted; none before the first word.
+    /// The wanted state; none before the first one came.
     wanted: Option<Wanted>,
-    /// The virtual servers by which IPVS may differ from that, when all others were found as wanted; none when any may.
+    /// Virtual servers by which IPVS may differ from that, when all others were found as wanted; none when
+    /// any may differ.
     differing: Option<BTreeSet<ServiceKey>>,
-    /// Objects that were left as others have made them.
+    /// Number of objects that were left as others have made them.
     left: u64,
     resync_at: MonoTime,
-    /// When what drains is looked at.
+    /// Time of the next observation of drains.
     drains_at: Option<MonoTime>,
     retry: Option<(MonoTime, Duration)>,
     quiet_until: MonoTime,
@@ -172,7 +173,7 @@ struct Worker {
 impl Worker {
     fn run(mut self) {
         while let Some(kinds) = self.next() {
-            // Taken for the pass: there is one owner of it, so that a change of one virtual server copies no other.
+            // Moved out for the pass: with one owner, a change of one virtual server copies no other.
             let Some(wanted) = self.wanted.take() else { continue };
             let services = self.services_to_look_at(&wanted, &kinds);
             let pass = self.convergence.pass(&wanted.desired, &kinds, services.as_ref());
@@ -187,7 +188,7 @@ impl Worker {
         }
     }
 
-    /// Waits until there is something to do, over these kinds; none is the end.
+    /// Waits until a pass is due and returns its kinds; none when the thread is to end.
     fn next(&mut self) -> Option<Vec<Kind>> {
         let mailbox = self.mailbox.clone();
         let mut slot = mailbox.lock();
@@ -219,7 +220,8 @@ impl Worker {
         }
     }
 
-    /// Takes what is wanted now, and notes by which virtual servers it differs from what was wanted before.
+    /// Moves the new wanted state out of the slot, and remembers the virtual servers by which it differs from
+    /// the one before.
     fn take(&mut self, slot: &mut Slot) {
         if let Some(next) = slot.wanted.take() {
             self.differing = self.differing_under(&next);
@@ -238,7 +240,7 @@ impl Worker {
         rows.into_values().for_each(|row| desired.put(row));
     }
 
-    /// The virtual servers by which IPVS may differ from another wanted state.
+    /// Virtual servers by which IPVS may differ from another wanted state.
     fn differing_under(&self, next: &Wanted) -> Option<BTreeSet<ServiceKey>> {
         let (before, now) = (&self.wanted.as_ref()?.desired, &next.desired);
         let mut differing = self.differing.clone()?;
@@ -247,22 +249,24 @@ impl Worker {
         Some(differing)
     }
 
-    /// The services that a pass looks at, when no others need to be: all others were as wanted when they were last looked at, and the time to
-    /// look at all again has not come.
+    /// Services that a pass has to observe. None for all: some others were not as wanted at their last
+    /// observation, or the full observation is due.
     fn services_to_look_at(&self, wanted: &Wanted, kinds: &[Kind]) -> Option<BTreeSet<ServiceKey>> {
         let differing = self.differing.as_ref().filter(|differing| differing.len() <= SOME)?;
         if !kinds.contains(&Kind::Ipvs) || clock::now() >= self.resync_at {
             return None;
         }
-        // What is left as others made it is counted over all services.
+        // Objects that are left as others made them are counted over all services.
         let nothing_left = wanted.desired.mode(Kind::Ipvs) == DriftMode::Repair && self.left == 0;
         nothing_left.then(|| differing.clone())
     }
 
-    /// `all_services`: whether the pass looked at every IPVS service.
+    /// Updates what is known by the result of a pass, and reports it. `all_services`: whether the pass
+    /// observed every IPVS service.
     fn note(&mut self, wanted: &Wanted, kinds: &[Kind], all_services: bool, pass: Pass) -> Report {
         if kinds.contains(&Kind::Ipvs) {
-            // What others have changed and what drains stands in no plan: only a look at everything tells it from what was missed.
+            // Drift and drains are in no plan: only an observation of every service tells them from a change
+            // that was missed.
             let drains = pass.drains.as_ref().is_some_and(|found| !found.is_empty());
             let reached = pass.converged && pass.reported_drift == 0 && !drains;
             self.differing = reached.then(BTreeSet::new);

@@ -1,4 +1,4 @@
-//! Inputs to the head, and its outputs to whoever does them.
+//! Inputs to the head, and its outputs to those that carry them out.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -20,12 +20,12 @@ use crate::state::disk::Waiting;
 use crate::system::files::Trust;
 use crate::system::{logging, memory, moment, times};
 
-/// How long after a plan has converged the memory that was used while adopting it is returned to the system. By then the election has
-/// taken its routers as well.
+/// Time from a plan's convergence until memory used while adopting it is returned to the system. By then the
+/// election has its routers as well.
 const SETTLED: Duration = Duration::from_secs(5);
 
 impl Daemon {
-    /// Gives the head an input and carries out all that follows.
+    /// Hands the head an input and carries out all outputs.
     pub(super) fn handle(&mut self, input: Input) {
         let is_plan = matches!(input, Input::Plan(_));
         let began = clock::now();
@@ -36,7 +36,7 @@ impl Daemon {
         }
     }
 
-    /// Carries out all that the head wants.
+    /// Carries out all outputs of the head.
     pub(super) fn carry_all(&mut self) {
         let mut answers = VecDeque::new();
         loop {
@@ -48,7 +48,7 @@ impl Daemon {
         }
     }
 
-    /// Carries one output out. An input that answers it, if that is known at once.
+    /// Carries out one output. Returns the input that answers it, if the answer is known at once.
     fn carry(&mut self, output: Output) -> Option<Input> {
         match output {
             Output::Persist(id, content, urgency) => return self.persisting.persist(id, content, urgency),
@@ -91,7 +91,7 @@ impl Daemon {
         None
     }
 
-    /// A pass over the kernel was made.
+    /// Handles a pass over the kernel.
     pub(super) fn passed(&mut self, report: Report) {
         let lacks = self.host.lacks() || !report.lacking.is_empty();
         let means = if lacks {
@@ -105,7 +105,7 @@ impl Daemon {
         self.handle(Input::Pass(Box::new(report), means));
     }
 
-    /// Somebody asks by the socket.
+    /// Handles a request from the socket.
     pub(super) fn ask(&mut self, ask: Ask) {
         let (id, request) = match ask {
             Ask::Status(usage, reply) => {
@@ -118,7 +118,7 @@ impl Daemon {
         self.handle(Input::Request(id, request));
     }
 
-    /// The election has answered for somebody who asks for the status.
+    /// Completes the status document with the answer of the election, and sends it.
     pub(super) fn status(&self, asked: StatusAsked) {
         let StatusAsked { usage, reply, election, checks } = asked;
         let mut status = self.host.status(election, &checks, self.process(), &moment::now());

@@ -1,5 +1,5 @@
-//! Errands: what the head wants to know, asked of somebody who takes time, and answered by a channel. And the requests that wait for
-//! the head's answer.
+//! Errands: questions of the head to a part that takes time, answered by a channel; and the requests that
+//! wait for the head's answer.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,17 +25,17 @@ use evenkeel_schemas::scalars::Name;
 pub(super) enum Errand {
     /// The state of the election, for the head.
     Election(ElectionAsk, Box<ElectionSnapshot>),
-    /// The states of both loops, for somebody who asks for the status.
+    /// The states of both loops, for a request for the status.
     Status(Box<StatusAsked>),
-    /// Who was not answered by other directors; none when the election has ended.
+    /// Routers for which no other director answered; none when the election has ended.
     Unanswered(Option<Vec<Unanswered>>),
     /// The last good plan.
     LastGood(Option<Arc<LoadedPlan>>),
-    /// What is in the way of the plan.
+    /// Objects in the way of the plan.
     InTheWay(Result<Vec<ObjectText>, String>),
 }
 
-/// Somebody who asks for the status.
+/// A request for the status, with the answers of both loops.
 pub(super) struct StatusAsked {
     /// Whether connections and traffic are wanted.
     pub(super) usage: bool,
@@ -54,12 +54,12 @@ enum ReplyTo {
 pub(super) struct Errands {
     done: mpsc::UnboundedSender<Errand>,
     requests: BTreeMap<RequestId, ReplyTo>,
-    /// The number of the last request.
+    /// Number of the last request.
     last: u64,
 }
 
 impl Errands {
-    /// `done` receives each errand that is done: there are no more of them than the head has asked for.
+    /// `done` receives each errand that is done. There are no more of them than the head has asked for.
     pub(super) const fn new(done: mpsc::UnboundedSender<Errand>) -> Self {
         Self { done, requests: BTreeMap::new(), last: 0 }
     }
@@ -77,7 +77,7 @@ impl Errands {
         self.run(async move { Errand::Election(ask, Box::new(snapshot.await.unwrap_or_default())) });
     }
 
-    /// Asks the election and the health thread for their states, for somebody who asks for the status.
+    /// Asks the election and the health thread for their states, for a request for the status.
     pub(super) fn ask_status(
         &self,
         usage: bool,
@@ -106,7 +106,7 @@ impl Errands {
         self.run(async move { Errand::LastGood(read.await.ok().flatten()) });
     }
 
-    /// Finds out what is in the way of a plan.
+    /// Looks for objects in the way of a plan.
     pub(super) fn look_in_the_way(&self, plan: Option<Arc<LoadedPlan>>, lookout: Lookout) {
         self.run(async move {
             Errand::InTheWay(match plan {
@@ -116,7 +116,7 @@ impl Errands {
         });
     }
 
-    /// A request comes; it is answered by [`Self::reply`].
+    /// Registers an order for routers; [`Self::reply`] answers it.
     pub(super) fn order(
         &mut self,
         request: evenkeel_host::orders::routers::OrderRequest,
@@ -125,7 +125,7 @@ impl Errands {
         (self.waits(ReplyTo::Order(reply)), Request::Order(request))
     }
 
-    /// A request comes; it is answered by [`Self::reply`].
+    /// Registers an order to drain; [`Self::reply`] answers it.
     pub(super) fn drain(
         &mut self,
         request: evenkeel_host::orders::drains::DrainRequest,
@@ -134,7 +134,7 @@ impl Errands {
         (self.waits(ReplyTo::Drain(reply)), Request::Drain(request))
     }
 
-    /// A request comes; it is answered by [`Self::reply`].
+    /// Registers a request about a probation; [`Self::reply`] answers it.
     pub(super) fn probation(
         &mut self,
         request: evenkeel_host::probation::Request,
@@ -151,7 +151,7 @@ impl Errands {
 
     /// Answers a request.
     pub(super) fn reply(&mut self, id: RequestId, reply: Reply) {
-        // Whoever has gone meanwhile is not told.
+        // A client that has gone meanwhile gets no answer.
         match (self.requests.remove(&id), reply) {
             (Some(ReplyTo::Order(to)), Reply::Order(answer)) => drop(to.send(answer)),
             (Some(ReplyTo::Drain(to)), Reply::Drain(answer)) => drop(to.send(answer)),
@@ -160,7 +160,7 @@ impl Errands {
         }
     }
 
-    /// A request is not taken: whoever waits for it sees the channel end.
+    /// Drops a request: its client sees the channel end.
     pub(super) fn overloaded(&mut self, id: RequestId) {
         self.requests.remove(&id);
     }

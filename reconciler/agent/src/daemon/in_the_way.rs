@@ -1,7 +1,8 @@
-//! What stands or runs on this host and gets in the way of its plan, although nothing of it is ours to change: a VIP where the plan
-//! does not have it, which makes a Backup answer for it, and keepalived, which moves the same VIPs.
+//! Objects and processes of this host that get in the way of its plan, although they are not ours to change:
+//! a VIP where the plan does not have it, for which a Backup answers then, and keepalived, which moves the
+//! same VIPs.
 //!
-//! Looked at from time to time; nothing is done about it but to tell.
+//! Looked for from time to time, and only reported.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,17 +19,17 @@ use evenkeel_schemas::status::ObjectText;
 
 use crate::health::lookout::Lookout;
 
-/// Most processes that are looked at.
+/// Most processes that are examined.
 const MAX_PROCESSES: usize = 100_000;
-/// Most objects that are told, and one that counts the others.
+/// Most objects that are reported; one more counts the others.
 const MAX_TOLD: usize = 64;
-/// Longest name of a process (`TASK_COMM_LEN`), and its line break.
+/// Longest name of a process (`TASK_COMM_LEN`), and its line break, bytes.
 const COMM_LENGTH: u64 = 16;
-/// What keepalived's processes are called; they may be told to say what each does (`process_names`).
+/// Name of keepalived's processes, which may be followed by what each does (`process_names`).
 const KEEPALIVED: &str = "keepalived";
 
-/// The interfaces that a plan has VIPs on, by its names: the addresses that [`look`] is given call them so. None for a plan without
-/// routers: nothing can be in its way.
+/// Interfaces on which a plan has VIPs, by the plan's names: [`look`] needs addresses under these names.
+/// Empty for a plan without routers: nothing can be in its way.
 pub(crate) fn interfaces(plan: &Plan) -> BTreeSet<String> {
     if plan.routers.is_empty() {
         return BTreeSet::new();
@@ -38,10 +39,9 @@ pub(crate) fn interfaces(plan: &Plan) -> BTreeSet<String> {
     routers.map(|key| key.interface).chain(own).collect()
 }
 
-/// Finds out what is in the way of a plan, on a thread that may wait.
+/// Finds the objects in the way of a plan, on a thread that may wait.
 ///
-/// # Errors
-/// When the kernel does not say: a sentence for people.
+/// When the kernel does not answer: a sentence for people.
 pub(super) async fn find(loaded: Arc<LoadedPlan>, lookout: &Lookout) -> Result<Vec<ObjectText>, String> {
     let interfaces = interfaces(&loaded.plan);
     let addresses =
@@ -51,7 +51,7 @@ pub(super) async fn find(loaded: Arc<LoadedPlan>, lookout: &Lookout) -> Result<V
     found.map_err(|error| error.to_string())?
 }
 
-/// Looks, with all addresses of this host.
+/// Finds the objects in the way of a plan, among all addresses of this host.
 ///
 /// # Errors
 /// When there is no `/proc`: a sentence for people.
@@ -69,7 +69,8 @@ pub(crate) fn look(plan: &Plan, addresses: &BTreeSet<AddressKey>) -> Result<Vec<
     Ok(found)
 }
 
-/// Where a plan has its VIPs, sorted by VIP: on the interfaces of routers, and on others all the time where the host is a real server.
+/// Places of a plan's VIPs, sorted by VIP: on the interfaces of routers, and elsewhere for good where the
+/// host is a real server.
 struct Places(Vec<(IpAddr, AddressKey)>);
 
 impl Places {
@@ -77,7 +78,7 @@ impl Places {
         let own = |ip: IpAddr| plan.host_addresses.contains(&Ip(ip));
         let of_routers = plan.routers.iter().flat_map(|router| vip_addresses(router).into_keys());
         let placed = |key: AddressKey| (key.address.address(), key);
-        // One that the host owns is its administrator's business.
+        // A VIP that the host owns is its administrator's business.
         let mut places: Vec<(IpAddr, AddressKey)> =
             of_routers.map(placed).filter(|(vip, _)| !own(*vip)).collect();
         places.sort_unstable();
@@ -93,13 +94,13 @@ impl Places {
         Self(places)
     }
 
-    /// Where this VIP belongs; nowhere when it is none.
+    /// Places of this VIP; none when the address is no VIP.
     fn of_vip(&self, vip: IpAddr) -> impl Iterator<Item = &AddressKey> + Clone {
         let from = self.0.partition_point(|(ip, _)| *ip < vip);
         self.0.iter().skip(from).take_while(move |(ip, _)| *ip == vip).map(|(_, key)| key)
     }
 
-    /// VIPs that are where the plan does not have them.
+    /// VIPs in places where the plan does not have them.
     fn elsewhere(&self, addresses: &BTreeSet<AddressKey>) -> Vec<ObjectText> {
         let tell = |key: &AddressKey| {
             let planned = self.of_vip(key.address.address());
@@ -128,14 +129,14 @@ fn running(pids: &[u32]) -> Option<ObjectText> {
     Some(ObjectText { kind: "process".to_owned(), object })
 }
 
-/// The processes of keepalived in a network namespace, which is told by the link of its file. Whose cannot be told are left out: this
-/// process may look into those of its own user at least.
+/// Processes of keepalived in a network namespace, which the link of its file identifies. Processes that may
+/// not be examined are left out: this process may examine those of its own user at least.
 fn keepaliveds(proc: &Path, namespace: &PathBuf) -> std::io::Result<Vec<u32>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(proc)?.take(MAX_PROCESSES) {
         let entry = entry?;
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        // What has ended meanwhile has no file.
+        // A process that has ended meanwhile has no file.
         let mut name = String::new();
         let read = fs::File::open(entry.path().join("comm"))
             .and_then(|file| file.take(COMM_LENGTH).read_to_string(&mut name));

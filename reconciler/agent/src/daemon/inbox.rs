@@ -1,5 +1,5 @@
-//! Everything that reaches the main loop: one closed list of events out of all channels. The channels stay apart, each with its bound:
-//! a flood of probe results holds up no notice of the election.
+//! Everything that reaches the main loop: one closed list of events out of all channels. The channels stay
+//! apart, each with its bound: a flood of probe results holds up no notice of the election.
 //!
 //! | from | what | bound | when it is full |
 //! |---|---|---|---|
@@ -35,34 +35,35 @@ use crate::guard::Guardian;
 use crate::health::trackers::Found;
 use crate::source::Loaded;
 
-/// Places in the channels from threads and tasks.
+/// Bound of channels from threads and tasks.
 const CHANNEL: usize = 1024;
-/// Batches of changed checks that wait for the main loop.
+/// Bound of batches of changed checks.
 const BATCHES: usize = 16;
-/// Requests by the socket that wait for the main loop.
+/// Bound of requests from the socket.
 const ASKS: usize = 16;
-/// Time between two looks at what nobody tells of: files that wait for the disk, the guardian's socket.
+/// Time between two housekeepings: files that wait for the disk and the guardian's socket, of which no event
+/// comes.
 const HOUSEKEEPING: Duration = Duration::from_secs(5);
 
-/// What reaches the main loop.
+/// An event for the main loop.
 pub(super) enum Event {
-    /// Something for the head of the host.
+    /// An input for the head of the host.
     Input(Input),
-    /// The election has something to say.
+    /// A notice of the election.
     Notice(Notice),
-    /// A pass over the kernel was made.
+    /// A pass over the kernel.
     Pass(Box<Report>),
-    /// A tracker's task has looked.
+    /// A finding of a tracker's task.
     Found(Found),
-    /// Somebody asks by the socket.
+    /// A request from the socket.
     Ask(Ask),
-    /// The election has answered for somebody who asks for the status.
+    /// The answers of both loops for a request for the status.
     Status(Box<StatusAsked>),
-    /// Something has changed on the disk.
+    /// Content has reached the disk, or failed to.
     Written,
-    /// It is time to look at what nobody tells of.
+    /// Time for [`HOUSEKEEPING`].
     Housekeeping,
-    /// A guardian is to be started.
+    /// Time to start a guardian.
     GuardianDue,
     /// A guardian was started, or could not be.
     Guardian(io::Result<Guardian>),
@@ -96,7 +97,7 @@ impl Signals {
     }
 }
 
-/// The other ends of the channels.
+/// The sending ends of the channels.
 pub(super) struct Senders {
     pub(super) reports: mpsc::Sender<Report>,
     pub(super) notices: mpsc::Sender<Notice>,
@@ -108,7 +109,7 @@ pub(super) struct Senders {
     pub(super) errands: mpsc::UnboundedSender<Errand>,
 }
 
-/// The receiving ends.
+/// The receiving ends of the channels.
 pub(super) struct Inbox {
     signals: Signals,
     plans: Option<mpsc::Receiver<Box<Loaded>>>,
@@ -173,12 +174,12 @@ impl Inbox {
         (inbox, senders)
     }
 
-    /// To be notified when something has changed on the disk.
+    /// Notified when content has reached the disk, or failed to.
     pub(super) fn written(&self) -> Arc<Notify> {
         Arc::clone(&self.written)
     }
 
-    /// Plans come from this source, which reads again whenever its argument receives something.
+    /// Sets the source of plans, which reads again whenever its argument receives a message.
     pub(super) fn plans_from(
         &mut self,
         source: impl FnOnce(mpsc::Receiver<()>) -> mpsc::Receiver<Box<Loaded>>,
@@ -200,7 +201,7 @@ impl Inbox {
                     self.look.try_send(()).ok();
                     continue;
                 }
-                // Mostly the election has had them already.
+                // Mostly the election has acted on them already.
                 _ = self.signals.terminate.recv() => Event::Stop,
                 _ = self.signals.interrupt.recv() => Event::Stop,
                 report = self.reports.recv() =>
@@ -228,7 +229,7 @@ impl Inbox {
     fn errand_done(&mut self, errand: Errand) {
         let event = match errand {
             Errand::Election(ask, snapshot) => {
-                // What is in the channel may be newer than the answer.
+                // Notices in the channel may be newer than the answer: they go first.
                 while let Ok(notice) = self.notices.try_recv() {
                     self.first.push_back(Event::Notice(notice));
                 }
@@ -247,7 +248,7 @@ impl Inbox {
         while self.reports.recv().await.is_some_and(|report| report.serial < serial) {}
     }
 
-    /// A notice that the election had left when it ended.
+    /// The next notice that the election had sent before it ended.
     pub(super) fn notice_left(&mut self) -> Option<Notice> {
         while let Some(event) = self.first.pop_front() {
             if let Event::Notice(notice) = event {
@@ -261,7 +262,7 @@ impl Inbox {
     pub(super) async fn hooks_ended(&mut self) -> Subject {
         match self.hooks.recv().await {
             Some(subject) => subject,
-            // The runner holds a sender for as long as anybody waits here.
+            // The runner holds a sender for as long as anything waits here.
             None => std::future::pending().await,
         }
     }

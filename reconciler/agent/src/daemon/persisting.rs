@@ -1,4 +1,4 @@
-//! What the head wants on the disk, carried to `state::disk`, and what became of it.
+//! Content that the head wants on the disk, carried to `state::disk`, and the result.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,9 +18,9 @@ use crate::system::moment;
 pub(super) struct Persisting {
     disk: Disk,
     state: Arc<StateDir>,
-    /// What was ours when the daemon started.
+    /// Objects that were ours when the daemon started.
     ledger: Ledger,
-    /// There is one at a time: the head has one desk.
+    /// One writing at a time: the head has one desk.
     awaited: Option<(WriteId, File, Revision)>,
 }
 
@@ -51,22 +51,22 @@ impl Persisting {
         &self.state
     }
 
-    /// What was ours when the daemon started.
+    /// Objects that were ours when the daemon started.
     pub(super) const fn ledger(&self) -> &Ledger {
         &self.ledger
     }
 
-    /// Whether the disk does not take the ledger, so that nothing new can be named.
+    /// Whether the disk does not take the ledger, so that no new object can be named.
     pub(super) fn names_nothing(&self) -> bool {
         self.disk.in_trouble(File::Ledger)
     }
 
-    /// The files that are not as they should be.
+    /// Files whose content is not on the disk.
     pub(super) fn waiting(&self) -> Vec<Waiting> {
         self.disk.waiting()
     }
 
-    /// Has something written. What became of it, if that is waited for and known already.
+    /// Has content written. Returns the result, if it is waited for and known already.
     pub(super) fn persist(&mut self, id: WriteId, content: io::Content, urgency: Urgency) -> Option<Input> {
         let content = Content::from(content);
         let file = content.file();
@@ -90,7 +90,7 @@ impl Persisting {
         }
     }
 
-    /// What became of what the head waits for, once it is known.
+    /// Result of the writing that the head waits for, once it is known.
     pub(super) fn outcome(&mut self) -> Option<Input> {
         let (id, file, revision) = self.awaited?;
         let outcome = self.disk.outcome(file, revision)?;
@@ -99,7 +99,7 @@ impl Persisting {
         Some(Input::Persisted(id, result))
     }
 
-    /// The head does not wait any longer: what was there before stays.
+    /// Withdraws a writing that the head does not wait for any longer: the old content stays.
     pub(super) fn withdraw(&mut self, id: WriteId) {
         if let Some((_, file, revision)) = self.awaited.take_if(|(awaited, ..)| *awaited == id) {
             self.disk.withdraw(file, revision);
@@ -122,7 +122,8 @@ impl Persisting {
         }
     }
 
-    /// Waits until all is written that can be, for `patience` at most. Returns the files that are not as they should be.
+    /// Waits until everything is written that can be, for `patience` at most. Returns the files whose content
+    /// is not on the disk.
     pub(super) fn stop(&self, patience: Duration) -> Vec<Waiting> {
         self.disk.stop(patience)
     }

@@ -13,7 +13,8 @@ use tracing::warn;
 use super::persisting::Persisting;
 use evenkeel_host::orders::drains::DrainOrders;
 
-/// The verdicts that an earlier daemon left in the kernel; none when nothing there is ours, or when it cannot be read.
+/// Verdicts that an earlier daemon left in the kernel; empty when nothing there is ours, or when it cannot be
+/// read.
 pub(super) fn left_behind(
     plan: &Plan,
     persisting: &Persisting,

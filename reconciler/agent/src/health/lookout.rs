@@ -1,12 +1,13 @@
-//! A thread that looks at the ways from this host to what it checks: it listens for interfaces, addresses and
-//! routes, and asks the kernel which way a packet would take. What its findings mean is the health crate's.
+//! A thread that watches the ways from this host to the targets of checks: it listens for interfaces,
+//! addresses and routes, and asks the kernel which way a packet would take. The meaning of its findings is
+//! decided in the health crate.
 //!
 //! ```text
 //!   kernel --interfaces, "something changed"--> thread --news (bounded)--> main
 //!   kernel <--------- "which way?" ------------ thread <-- targets, looks -- main, probes
 //! ```
 //!
-//! Only what differs from what was told before is told. When news did not fit, all of them are told again.
+//! Only changes are reported. When news did not fit, all of them are reported again.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
@@ -26,34 +27,34 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
-/// Targets that are looked at before what has come in meanwhile has its turn.
+/// Targets that are looked up before messages that have come meanwhile get their turn.
 const BITE: usize = 128;
-/// Least time between two looks at all targets.
+/// Least time between two look-ups of all targets.
 const PAUSE: Duration = Duration::from_millis(50);
-/// How many times as long as a look at all targets took the pause after it is: on a router whose routes change all the
-/// time two per cent of a processor are spent.
+/// Factor from the time that a look-up of all targets took to the pause after it: on a router whose routes
+/// change all the time it costs two per cent of a processor.
 const REST: u32 = 50;
-/// The longest such pause.
+/// Longest such pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// How often everything is looked at without any news.
+/// Time between two full look-ups without any event.
 const RESYNC: Duration = Duration::from_secs(30);
-/// The same while the kernel gives no news.
+/// The same while the kernel sends no events.
 const DEAF_RESYNC: Duration = Duration::from_secs(5);
-/// How long a probe waits for a look at its way: less than it may be late itself.
+/// Time that a probe waits for the look-up of its way: less than the probe itself may be late.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 enum Ask {
     Targets(Vec<IpAddr>),
-    /// Look at the way to this one now; the answer comes when what was found was told.
+    /// Look up the way to this target now; the answer comes after the news of it.
     Look(IpAddr, oneshot::Sender<()>),
-    /// All addresses of this host. Interfaces that one of these names leads to are called so.
+    /// All addresses of this host. An interface that one of these names leads to is reported under that name.
     Addresses(BTreeSet<String>, oneshot::Sender<Result<BTreeSet<AddressKey>, KernelError>>),
 }
 
 /// A handle to the thread.
 #[derive(Clone)]
 pub(crate) struct Lookout {
-    /// Bounded by its users: a probe that is under way asks once.
+    /// Bounded by its users: a probe under way asks once.
     asks: Sender<Ask>,
     wake: Arc<EventFd>,
 }
@@ -61,7 +62,6 @@ pub(crate) struct Lookout {
 impl Lookout {
     /// Starts the thread. It ends when the last handle is gone.
     ///
-    /// # Errors
     /// When netlink or the thread cannot be had.
     pub(crate) fn start(news: mpsc::Sender<WayNews>) -> std::io::Result<Self> {
         let (asks, inbox) = channel();
@@ -88,23 +88,22 @@ impl Lookout {
         Ok(Self { asks, wake })
     }
 
-    /// These are the targets now.
+    /// Sets the targets.
     pub(crate) fn watch(&self, targets: Vec<IpAddr>) {
         self.ask(Ask::Targets(targets));
     }
 
-    /// Looks at the way to a target. What is found, and all that had changed before, is among the news when this returns,
-    /// unless it takes too long.
+    /// Looks up the way to a target. When this returns, the finding and all changes before it are among the
+    /// news, unless it took longer than [`PATIENCE`].
     pub(crate) async fn look(&self, target: IpAddr) {
         let (reply, looked) = oneshot::channel();
         self.ask(Ask::Look(target, reply));
         tokio::time::timeout(PATIENCE, looked).await.ok();
     }
 
-    /// All addresses of this host; interfaces that one of `names` leads to are called so.
+    /// All addresses of this host; an interface that one of `names` leads to is reported under that name.
     ///
-    /// # Errors
-    /// When the kernel does not tell them: a sentence for people.
+    /// When the kernel does not answer: a sentence for people.
     pub(crate) async fn addresses(&self, names: BTreeSet<String>) -> Result<BTreeSet<AddressKey>, String> {
         let (reply, told) = oneshot::channel();
         self.ask(Ask::Addresses(names, reply));
@@ -123,27 +122,27 @@ struct Worker {
     inbox: Receiver<Ask>,
     wake: Arc<EventFd>,
     kernel: Kernel,
-    /// None while the kernel gives no news.
+    /// None while the kernel sends no events.
     monitor: Option<Monitor>,
-    /// Whether that was told.
+    /// Whether that was logged.
     deaf: bool,
-    /// Whether it was told that interfaces cannot be read, and they still cannot.
+    /// Whether it was logged that interfaces cannot be read, and they still cannot.
     blind: bool,
     news: mpsc::Sender<WayNews>,
-    /// As told.
+    /// Interfaces, as last reported.
     links: BTreeMap<u32, Link>,
-    /// The targets and their routes as told; none before the first look.
+    /// Targets and their routes, as last reported; none before the first look-up.
     routes: BTreeMap<IpAddr, Option<Route>>,
-    /// Targets to be looked at.
+    /// Targets to be looked up.
     due: VecDeque<IpAddr>,
-    /// When the look at all of them began.
+    /// Start of the look-up of all of them.
     begun: MonoTime,
-    /// When the next one may begin.
+    /// Earliest start of the next one.
     not_before: MonoTime,
     resync: MonoTime,
-    /// Whether all targets are to be looked at.
+    /// Whether all targets are to be looked up.
     dirty: bool,
-    /// Whether everything is to be looked at, and told even if it is as before.
+    /// Whether everything is to be looked up, and reported even if it has not changed.
     all: bool,
 }
 
@@ -152,7 +151,7 @@ impl Worker {
         loop {
             self.wait();
             self.listen();
-            // News first: who asks for a look finds what had changed before it told already.
+            // Events first: a probe that asks for a look-up finds earlier changes reported already.
             self.read_events();
             if !self.read_asks() {
                 return;
@@ -161,7 +160,7 @@ impl Worker {
         }
     }
 
-    /// Makes sure that the kernel tells of changes; what was missed is looked at.
+    /// Makes sure that the kernel sends events. Changes that were missed are found by a full look-up.
     fn listen(&mut self) {
         if self.monitor.is_some() || clock::now() < self.resync && self.deaf {
             return;
@@ -187,7 +186,7 @@ impl Worker {
         } else {
             now
         };
-        // A millisecond more: poll(2) cuts the time to whole ones.
+        // One millisecond more: poll(2) cuts the time to whole ones.
         let wait = if until > now { now.until(until) + Duration::from_millis(1) } else { Duration::ZERO };
         let limit = PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX);
         let wake = PollFd::new(self.wake.as_fd(), PollFlags::POLLIN);
@@ -195,14 +194,14 @@ impl Worker {
         let mut fds: Vec<PollFd<'_>> = [Some(wake), monitor].into_iter().flatten().collect();
         match poll(&mut fds, limit) {
             Ok(_) | Err(Errno::EINTR) => {}
-            // Whatever it is, not again at once.
+            // Whatever the error, not again at once.
             Err(_) => std::thread::sleep(PAUSE),
         }
     }
 
-    /// Returns whether anybody asks still.
+    /// Handles all requests. Returns false when no handle is left.
     fn read_asks(&mut self) -> bool {
-        // Emptied before the channel is read: what comes in between wakes the next turn.
+        // Emptied before the channel is read: a request that comes in between wakes the next turn.
         self.wake.read().ok();
         loop {
             match self.inbox.try_recv() {
@@ -210,13 +209,14 @@ impl Worker {
                     let mut before = std::mem::take(&mut self.routes);
                     let kept = |target: IpAddr| (target, before.remove(&target).flatten());
                     self.routes = targets.into_iter().map(kept).collect();
-                    // Main has forgotten what left, and may have asked for what comes back.
+                    // The health thread has forgotten targets that left, and may have asked for some that
+                    // return.
                     self.all = true;
                     self.not_before = MonoTime::ZERO;
                 }
                 Ok(Ask::Look(target, reply)) => {
                     self.look_at(target);
-                    // Whoever asked may have given up.
+                    // The probe may have given up.
                     reply.send(()).ok();
                 }
                 Ok(Ask::Addresses(names, reply)) => {
@@ -265,7 +265,7 @@ impl Worker {
         self.tell(WayNews::Link(index, link));
     }
 
-    /// Looks at all targets, a bite at a time.
+    /// Looks up all targets, a bite at a time.
     fn look(&mut self) {
         let now = clock::now();
         if now >= self.resync {
@@ -319,7 +319,7 @@ impl Worker {
         }
     }
 
-    /// The way to one target, fresh from the kernel: the news of a carrier may be a second late.
+    /// Looks up the way to one target, fresh from the kernel: the event of a carrier may be a second late.
     fn look_at(&mut self, target: IpAddr) {
         let Ok(way) = self.kernel.way(target) else { return };
         if let Some(way) = way
@@ -337,13 +337,13 @@ impl Worker {
         }
     }
 
-    /// A target's route, when it is not the one that was told.
+    /// A target's route, when it differs from the one last reported.
     fn news_of(&mut self, target: IpAddr, route: Route) -> Option<(IpAddr, Route)> {
         let told = self.routes.get_mut(&target)?;
         (told.replace(route) != Some(route)).then_some((target, route))
     }
 
-    /// Never waits: what main does not take is told again.
+    /// Never waits: news that do not fit are reported again by a full look-up.
     fn tell(&mut self, news: WayNews) {
         if self.news.try_send(news).is_err() {
             self.all = true;
@@ -446,7 +446,7 @@ mod tests {
                 ip("link set v0 up");
                 scene.wait(None);
             }
-            // Asked for, it is known when the answer comes.
+            // An answer to a look-up comes after its news.
             ip("link set v1 down");
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_time().build().expect("runtime");

@@ -1,4 +1,4 @@
-//! One health probe on the network. When and what for is the health crate's.
+//! One health probe on the network. The health crate decides when it is made and what it means.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// Runs one probe to its end, at most the check's time-out.
+/// Makes one probe, within the check's time-out.
 pub(crate) async fn run(check: &Check) -> Found {
     let (target, limit) = (check.target.socket_address(), check.times.timeout.as_duration());
     match check.kind {
@@ -35,7 +35,7 @@ async fn tcp(target: SocketAddr, limit: Duration) -> Found {
     }
 }
 
-/// Begins a connection. An error is this host's: nobody else was asked yet.
+/// Begins a connection. An error is this host's: no packet has left it yet.
 fn begin(target: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(target), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
@@ -47,23 +47,23 @@ fn begin(target: SocketAddr) -> io::Result<Socket> {
     }
 }
 
-/// What it means that the kernel did not even begin.
+/// Meaning of an error before the kernel sent anything.
 fn refused_here(target: SocketAddr, error: &io::Error) -> Found {
     match error.raw_os_error() {
-        // A route that says so by itself or discards, or none at all.
+        // An unreachable or blackhole route, or none at all.
         Some(libc::ENETUNREACH | libc::EHOSTUNREACH | libc::EINVAL | libc::ENETDOWN | libc::ENODEV) => {
             Found::Ails(Ailment::NoRoute)
         }
-        // No address to speak from, or no port.
+        // No source address, or no port.
         Some(libc::EADDRNOTAVAIL) => Found::Ails(Ailment::NoSource),
-        // A packet filter, or a route that prohibits.
+        // A packet filter, or a prohibit route.
         Some(libc::EPERM | libc::EACCES) => Found::Ails(Ailment::NotPermitted),
         _ => failed(target, error),
     }
 }
 
-/// What an error of a connection says. Others may say that they cannot reach the target, or must not: then it cannot be reached
-/// from here, whatever the reason.
+/// Meaning of an error of a connection. A router on the way may answer that it cannot or must not reach the
+/// target: then the target cannot be reached from here, whatever the reason.
 fn failed(target: SocketAddr, error: &io::Error) -> Found {
     match error.raw_os_error() {
         Some(libc::EMFILE | libc::ENFILE) => Found::Ails(Ailment::NoDescriptors),

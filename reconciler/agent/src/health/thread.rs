@@ -1,4 +1,5 @@
-//! Loop 3: the health thread around the crate `health`. It owns the checks of the host, makes their probes, and sends on what has changed.
+//! Loop 3: the health thread around the crate `health`. It owns the checks of the host, makes their probes,
+//! and sends changes to the daemon.
 //!
 //! ```text
 //!   checks of the plan --+               +--> probes, a task each --> results (back to it)
@@ -6,7 +7,8 @@
 //!                                        +--> news, in batches --> main
 //! ```
 //!
-//! A result that changes nothing goes no further than this thread. Where main is busy, news of one check take the place of each other.
+//! A result that changes nothing goes no further than this thread. While the daemon is busy, a newer state of
+//! a check replaces an older one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,22 +25,22 @@ use tokio::time::sleep;
 use super::lookout::Lookout;
 use super::probe;
 
-/// Probes under way at a time.
+/// Most probes under way at a time.
 const MAX_PROBES: usize = 1024;
-/// Results of probes that wait for the thread.
+/// Bound of results of probes.
 const RESULTS: usize = 1024;
 
-/// The reports of all checks, for people.
+/// Reports of all checks, for people.
 pub(crate) type Reports = BTreeMap<CheckId, evenkeel_health::Report>;
 
 enum Command {
-    /// These are the checks now, each with the verdict that a new one begins with.
+    /// Sets the checks, each with the verdict that a new one begins with.
     Configure(Vec<(CheckId, Check, Verdict)>),
-    /// Tell the state of everything.
+    /// Asks for the reports of all checks.
     Reports(oneshot::Sender<Reports>),
 }
 
-/// A handle to the thread, which ends when it is dropped.
+/// A handle to the thread, which ends when the handle is dropped.
 pub(crate) struct Health {
     commands: mpsc::UnboundedSender<Command>,
     lookout: Lookout,
@@ -46,16 +48,15 @@ pub(crate) struct Health {
 }
 
 impl Health {
-    /// Starts the thread. `ways` are what `lookout` sees; what has changed goes to `news`.
+    /// Starts the thread. `ways` has the news of `lookout`; changes of checks go to `news`.
     ///
-    /// # Errors
     /// When the thread or its runtime cannot be had.
     pub(crate) fn start(
         lookout: Lookout,
         ways: mpsc::Receiver<WayNews>,
         news: mpsc::Sender<Vec<CheckNews>>,
     ) -> std::io::Result<Self> {
-        // As many as main has plans and requests for the status.
+        // Not bounded: one message a plan and a request for the status.
         let (commands, inbox) = mpsc::unbounded_channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (ended, results) = mpsc::channel(RESULTS);
@@ -72,9 +73,9 @@ impl Health {
         Ok(Self { commands, lookout, _thread: thread })
     }
 
-    /// These are the checks now.
+    /// Sets the checks.
     pub(crate) fn configure(&self, checks: Vec<(CheckId, Check, Verdict)>) {
-        // Fails only when the thread has ended, which its news tell.
+        // Fails only when the thread has ended, which the end of its news reports.
         self.commands.send(Command::Configure(checks)).ok();
     }
 
@@ -128,7 +129,7 @@ impl Worker {
                 },
                 Some(seen) = ways.recv() => self.handle(Input::Way(seen)),
                 Some(Probed { id, began, found }) = results.recv() => {
-                    // What was seen of its way before it ended is known when it is judged.
+                    // Events about the way before the probe ended must be known when it is judged.
                     while let Ok(seen) = ways.try_recv() {
                         self.handle(Input::Way(seen));
                     }
@@ -161,7 +162,8 @@ impl Worker {
         tokio::spawn(async move {
             let Ok(_place) = places.acquire_owned().await else { return };
             let found = probe::run(&check).await;
-            // Whose fault it is is judged by what is so now, of which the news may not have come.
+            // Whether this host is at fault is judged by the present state of the way, of which the event may
+            // not have come yet.
             if let Found::Failed(_) = found {
                 lookout.look(check.target.address.0).await;
             }
@@ -170,13 +172,13 @@ impl Worker {
     }
 }
 
-/// What main has not heard yet: at most one state a check.
+/// Changes that the daemon has not got yet: at most one state a check.
 #[derive(Debug, Default)]
 struct Pending {
     states: BTreeMap<CheckId, CheckState>,
     turned: BTreeSet<CheckId>,
     ailing: Option<BTreeSet<String>>,
-    /// As many as are logged, of which there is a limit a minute.
+    /// Bounded by the limit of such lines a minute.
     silences: Vec<CheckNews>,
 }
 
@@ -194,7 +196,7 @@ impl Pending {
         }
     }
 
-    /// Checks that turned come after their states, by which it is seen who has not spoken.
+    /// Changes in an order in which turned checks come after their states, which say who has no verdict.
     fn in_order(self) -> Vec<CheckNews> {
         let ailing = self.ailing.map(CheckNews::Ailing);
         let states = self.states.into_iter().map(|(id, state)| CheckNews::State(id, state));
@@ -236,7 +238,8 @@ mod tests {
         );
     }
 
-    /// A real listener that goes away: one word that it answered, one that it does not, and none in between.
+    /// A real listener that goes away: one change when it first answers, one when it no longer does, none in
+    /// between.
     #[tokio::test]
     async fn a_target_is_news_when_it_answers_first_and_when_it_no_longer_does() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("listens");

@@ -1,4 +1,4 @@
-//! Trackers at work: a task for each thing that is looked at.
+//! Tasks that observe what trackers watch.
 //!
 //! ```text
 //!   program, file -- a task each --+
@@ -6,7 +6,8 @@
 //!   interfaces ----- one task -----+
 //! ```
 //!
-//! What a look means is the health crate's, what follows the head's. Looks of one task never overlap.
+//! The meaning of an observation is decided in the health crate, its consequences by the head. Observations
+//! of one task never overlap.
 
 mod interfaces;
 mod looks;
@@ -23,16 +24,16 @@ use tokio::task::JoinHandle;
 
 use crate::system::files::Trust;
 
-/// What a task found.
+/// Finding of a task.
 #[derive(Debug)]
 pub(crate) struct Found {
-    /// Which task; one that was replaced says nothing any more.
+    /// The task; a task that was replaced reports nothing any more.
     task: u64,
     name: Name,
     finding: Finding,
 }
 
-/// A task's way to tell what it found.
+/// A task's way to report findings.
 #[derive(Clone)]
 struct Teller {
     task: u64,
@@ -40,13 +41,13 @@ struct Teller {
 }
 
 impl Teller {
-    /// Tells it. Fails when nobody listens any more.
+    /// Reports a finding. Fails when nobody listens any more.
     async fn tell(&self, name: &Name, finding: Finding) -> Result<(), mpsc::error::SendError<Found>> {
         self.found.send(Found { task: self.task, name: name.clone(), finding }).await
     }
 }
 
-/// What a task looks at.
+/// Subject of a task.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Subject {
     Interfaces,
@@ -70,18 +71,18 @@ impl Drop for Task {
 pub(crate) struct Watching {
     tasks: BTreeMap<Subject, Task>,
     next_task: u64,
-    /// Whose programs are run.
+    /// Owners whose programs are run.
     trust: Trust,
     found: mpsc::Sender<Found>,
 }
 
 impl Watching {
-    /// No trackers; tasks will send what they find to `found`.
+    /// No trackers; tasks will send their findings to `found`.
     pub(crate) fn new(found: mpsc::Sender<Found>, trust: Trust) -> Self {
         Self { tasks: BTreeMap::new(), next_task: 0, trust, found }
     }
 
-    /// These are the trackers now, other than those of services. Tasks whose trackers did not change go on.
+    /// Sets the trackers, other than those of services. A task whose trackers have not changed continues.
     pub(crate) fn configure(&mut self, trackers: Vec<Tracker>) {
         let mut wanted: BTreeMap<Subject, Vec<Tracker>> = BTreeMap::new();
         for tracker in trackers {
@@ -119,7 +120,7 @@ impl Watching {
         self.tasks.insert(subject, Task { id, trackers, handle });
     }
 
-    /// What a task found, as an input; none of a task that was replaced meanwhile.
+    /// A finding as an input; none when its task was replaced meanwhile.
     pub(crate) fn found(&self, Found { task, name, finding }: Found) -> Option<Input> {
         let runs = self.tasks.values().any(|running| running.id == task);
         runs.then_some(Input::Tracker(name, finding))
@@ -159,7 +160,7 @@ mod tests {
         Tracker { name: name("script"), initially: Initially::Up, watch }
     }
 
-    /// Tasks, and what their findings come to.
+    /// Tasks, and the states that follow from their findings.
     struct Followed {
         watching: Watching,
         found: mpsc::Receiver<Found>,
@@ -180,7 +181,7 @@ mod tests {
             self.states.get(&name(tracker)).map(|state| (state.up, state.value))
         }
 
-        /// Takes findings until the tracker is as wanted.
+        /// Handles findings until the tracker has the wanted state.
         async fn until(&mut self, tracker: &str, wanted: (bool, Option<i64>)) {
             let wait = async {
                 while self.state(tracker) != Some(wanted) {

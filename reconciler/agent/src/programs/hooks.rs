@@ -1,5 +1,5 @@
-//! Programs of hooks: those of one change run one after the other, those of different routers and groups beside each other. Which run
-//! when is the head's decision.
+//! Programs of hooks: those of one change run one after the other, those of different routers and groups
+//! beside each other. The head decides when a change is run.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use tracing::{info, warn};
 use crate::programs::run::{self, Program};
 use crate::system::files::Trust;
 
-/// Says that a run is over, however it ended.
+/// Reports the end of a run, however it ends.
 struct Finish {
     subject: Option<Subject>,
     ended: mpsc::UnboundedSender<Subject>,
@@ -30,15 +30,15 @@ impl Drop for Finish {
 
 /// Runs programs of hooks. Lives within a tokio runtime.
 pub(crate) struct Runner {
-    /// By router or group: the head lets one change of each run at a time.
+    /// Tasks by router or group: the head has one change of each run at a time.
     running: BTreeMap<Subject, JoinHandle<()>>,
-    /// Whose programs are run.
+    /// Owners whose programs are run.
     trust: Trust,
     ended: mpsc::UnboundedSender<Subject>,
 }
 
 impl Runner {
-    /// Each change whose programs have ended is said to `ended`.
+    /// `ended` gets the router or group of each change whose programs have ended.
     pub(crate) const fn new(trust: Trust, ended: mpsc::UnboundedSender<Subject>) -> Self {
         Self { running: BTreeMap::new(), trust, ended }
     }
@@ -56,11 +56,11 @@ impl Runner {
         self.running.insert(subject, tokio::spawn(programs));
     }
 
-    /// Ends what still runs.
+    /// Ends the programs that still run.
     pub(crate) async fn stop(self) {
         for run in self.running.into_values() {
             run.abort();
-            // Its program ends with it, and all that the program started.
+            // Its program ends with it, and everything that the program started.
             run.await.ok();
         }
     }
@@ -75,7 +75,7 @@ async fn program(subject: &Subject, change: &Change, hook: &Hook, trust: Trust) 
     let user = user.as_deref();
     let ended =
         run::run(Program { command, arguments: state, environment: &environment, user, limit, trust }).await;
-    // Its arguments may be nobody's business.
+    // Arguments are not logged: they may hold secrets.
     let program = command.first().map(String::as_str).unwrap_or_default();
     let took = clock::now().since(began).as_millis();
     let state = change.state;

@@ -1,5 +1,6 @@
-//! Runs a program of the plan: a tracker's script, a hook. No shell, a clean environment, its own
-//! user, its own process group, a time limit, nothing of it left when it has ended, and no more of its output than its end.
+//! Running a program of the plan: a tracker's script, a hook. No shell, a clean environment, its own user,
+//! its own process group, a time limit. Nothing of it is left when it has ended, and only the end of its
+//! output is kept.
 //!
 //! ```text
 //!   daemon --Start--> evenkeeld-exec --fork, exec--> program --> what it starts, wherever that goes
@@ -7,7 +8,8 @@
 //!   when the daemon's end of the socket closes, evenkeeld-exec ends the program, and itself
 //! ```
 //!
-//! `exec` is the process in between, `user` finds whose rights a program gets. What the end of a program means is decided by those who ask.
+//! `exec` is the process in between, `user` finds the user that a program runs as. The meaning of a program's
+//! end is decided by its callers.
 
 mod exec;
 mod user;
@@ -33,53 +35,57 @@ use crate::system::signals::unblocked;
 pub use exec::main;
 use user::Identity;
 
-/// How much of a program's output is kept: its end, bytes.
+/// Length of a program's output that is kept, from its end, bytes.
 const TAIL: usize = 512;
-/// How long output is waited for after the program ended, and how long what it left behind may take to end by itself.
+/// Time to wait for output after the program ended, and for processes that it left behind to end by
+/// themselves.
 const LAST_WORDS: Duration = Duration::from_millis(100);
-/// How long ending all that a program started may take. What is stuck in the kernel dies when it comes out of it.
+/// Time limit for ending everything that a program started. A process stuck in the kernel dies when it comes
+/// out of it.
 const END_LIMIT: Duration = Duration::from_secs(2);
-/// How long after a program's limit `evenkeeld-exec` is waited for: it has more to do only when that hangs in the kernel.
+/// Time after a program's limit until `evenkeeld-exec` is given up: it takes so long only when it hangs in
+/// the kernel.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// Longest message to `evenkeeld-exec`: the kernel itself takes no more of arguments and environment by far (execve(2)).
+/// Longest message to `evenkeeld-exec`, bytes: the kernel accepts far less of arguments and environment
+/// (execve(2)).
 const MAX_START: u64 = 8 * 1024 * 1024;
-/// Longest answer.
+/// Longest answer, bytes.
 const MAX_END: u64 = 64 * 1024;
-/// Where programs find other programs.
+/// Search path of programs.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A program to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Program<'a> {
-    /// Its absolute path and its arguments.
+    /// Absolute path and arguments.
     pub(crate) command: &'a [String],
-    /// More arguments.
+    /// Further arguments.
     pub(crate) arguments: &'a [String],
-    /// Its environment beside `PATH`.
+    /// Environment beside `PATH`.
     pub(crate) environment: &'a [(&'a str, String)],
-    /// User that it runs as; the default one when absent.
+    /// User that it runs as; the default user when absent.
     pub(crate) user: Option<&'a str>,
-    /// How long it may run, the look at the user database included.
+    /// Time limit, including the look-up of the user.
     pub(crate) limit: Duration,
-    /// Whose programs are run.
+    /// Owners whose programs are run.
     pub(crate) trust: Trust,
 }
 
-/// What `evenkeeld-exec` is told.
+/// Message to `evenkeeld-exec`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Start {
     command: Vec<String>,
     environment: Vec<(String, String)>,
-    /// Who it becomes; absent: who it is.
+    /// Identity to take; absent: keep its own.
     identity: Option<Identity>,
     limit_ms: u64,
     trust: Trust,
-    /// Soft and hard limit of file descriptors; absent: its own.
+    /// Soft and hard limit of file descriptors; absent: keep its own.
     descriptors: Option<(u64, u64)>,
 }
 
-/// What `evenkeeld-exec` answers.
+/// Answer of `evenkeeld-exec`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct End {
@@ -87,18 +93,18 @@ struct End {
     left_behind: bool,
 }
 
-/// How a program ended.
+/// End of a program, with its output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Ended {
-    /// How.
+    /// Way in which it ended.
     pub(crate) how: How,
-    /// Whether processes that it started were still there when it had ended, and were killed.
+    /// Whether processes that it had started were still there at its end, and were killed.
     pub(crate) left_behind: bool,
-    /// The end of what it wrote to standard output and standard error, one line.
+    /// The end of its standard output and standard error, one line.
     pub(crate) output: String,
 }
 
-/// How a program ended.
+/// Way in which a program ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum How {
@@ -106,9 +112,9 @@ pub(crate) enum How {
     Exit(i32),
     /// By this signal.
     Signal(i32),
-    /// It ran for too long and was killed with all that it started.
+    /// Killed after this time, with everything that it had started.
     Killed(Duration),
-    /// It could not be started.
+    /// Not started, with the reason for people.
     NotStarted(String),
 }
 
@@ -137,7 +143,8 @@ impl fmt::Display for Ended {
     }
 }
 
-/// Runs a program to its end. When this future is dropped, the program is killed with all that it started.
+/// Runs a program to its end. When this future is dropped, the program is killed with everything that it
+/// started.
 pub(crate) async fn run(program: Program<'_>) -> Ended {
     let deadline = Instant::now() + program.limit;
     let not_started =
@@ -153,7 +160,7 @@ pub(crate) async fn run(program: Program<'_>) -> Ended {
     let start = Start {
         command: program.command.iter().chain(program.arguments).cloned().collect(),
         environment: std::iter::once(("PATH".to_owned(), PATH.to_owned())).chain(environment).collect(),
-        // Who it already is needs no right to become it.
+        // A process that has the identity already needs no right to take it.
         identity: (!found.identity.is_ours()).then_some(found.identity),
         limit_ms: u64::try_from((deadline - Instant::now()).as_millis()).unwrap_or(u64::MAX),
         trust: program.trust,
@@ -172,7 +179,7 @@ pub(crate) async fn run(program: Program<'_>) -> Ended {
     Ended { how, left_behind, output }
 }
 
-/// Has a program run by `evenkeeld-exec`; how it ended and its last words.
+/// Has a program run by `evenkeeld-exec`. Returns its end and its last line of output.
 async fn converse(start: &Start, until: Instant) -> io::Result<(End, String)> {
     let mut message = serde_json::to_vec(start)?;
     message.push(b'\n');
@@ -186,7 +193,8 @@ async fn converse(start: &Start, until: Instant) -> io::Result<(End, String)> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let mut child = unblocked(|| command.spawn())?;
-    // It has their end still, and would never see that it is the only one.
+    // It still holds their end of the socket: `evenkeeld-exec` would never see that the daemon's end has
+    // closed.
     drop(command);
     let mut socket = UnixStream::from_std(ours)?;
     let (mut out, mut err) = (Tail::default(), Tail::default());
@@ -219,7 +227,7 @@ async fn converse(start: &Start, until: Instant) -> io::Result<(End, String)> {
     let end = match end {
         Ok(end) => end,
         Err(_) => {
-            // What it started has it as its parent, and dies with it at least.
+            // Everything that it started has it as its parent, and dies with it at least.
             child.start_kill().ok();
             Ok(End { how: How::Killed(Duration::ZERO), left_behind: false })
         }
@@ -246,7 +254,7 @@ impl Tail {
         }
     }
 
-    /// The last line that has something in it, fit for a log.
+    /// The last line that is not blank, without control characters.
     fn line(&self) -> String {
         let text = String::from_utf8_lossy(&self.bytes);
         let line = text.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
@@ -336,7 +344,8 @@ mod tests {
         is_gone(&pid).await;
     }
 
-    /// In a session of its own, deaf to SIGTERM, with closed output, its parents gone: as daemons are.
+    /// A process as daemons are: in a session of its own, deaf to SIGTERM, with closed output, its parents
+    /// gone.
     fn daemon(pid: &Path) -> String {
         format!(
             "setsid sh -c 'trap \"\" TERM HUP; (sh -c \"echo \\$\\$ > {0}.new; mv {0}.new {0}; exec sleep 300\" &) ; exit 0' \
@@ -355,7 +364,7 @@ mod tests {
         let ended = sh(&format!("{}; sleep 300", daemon(&pid("late"))), &me(), Duration::from_secs(4)).await;
         assert_eq!(ended.how, How::Killed(Duration::from_secs(4)));
         is_gone(&pid("late")).await;
-        // Its plan is replaced, or the daemon stops, while it runs.
+        // The plan is replaced, or the daemon stops, while the program runs.
         let script = format!("{}; sleep 300", daemon(&pid("dropped")));
         let (user, file) = (me(), pid("dropped"));
         let task = tokio::spawn(async move { sh(&script, &user, LONG).await });
@@ -371,7 +380,7 @@ mod tests {
         let began = Instant::now();
         assert!(sh("sleep 20 & exit 0", &me(), LONG).await.is_success());
         assert!(began.elapsed() < Duration::from_secs(15), "it waited for the output of what it left behind");
-        // What is about to end may say its last words.
+        // A process that is about to end may still write its last line.
         let ended = sh("(sleep 0.02; echo late >&2) & exit 1", &me(), LONG).await;
         assert!(
             ["exit code 1: late", "exit code 1, and what"]
@@ -396,7 +405,7 @@ mod tests {
         }
     }
 
-    /// Its user may have so many processes and no more, and all of them are found.
+    /// The user may have only so many processes, and all of them are found.
     #[tokio::test]
     async fn a_program_that_multiplies_is_ended() {
         /// Nobody's, so that no other program shares its limit.
@@ -423,7 +432,7 @@ mod tests {
         };
         let answer = converse(&start, Instant::now() + LONG).await;
         let left = theirs();
-        // A test that fails must not leave it to the host.
+        // A test that fails must not leave them on the host.
         if left > 0 {
             end(USER);
         }

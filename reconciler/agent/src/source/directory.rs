@@ -1,8 +1,8 @@
-//! A plan in a file: it is read, and read again when it may have changed.
+//! A plan in a file, read again when it may have changed.
 //!
-//! Events are hints. Directories are watched, never the file itself, so that a rename over it, a
-//! symlink swapped to another directory and a write in place are all seen; a look at the file's
-//! identity every few seconds is the net below that. Whatever else happens in those directories costs such a look, no reading.
+//! Events are hints. Directories are watched, never the file itself, so that a rename over it, a symlink
+//! swapped to another directory and a write in place are all seen. A comparison of the file's identity every
+//! few seconds is the net below that. Other events in those directories cost such a comparison, no reading.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -24,14 +24,15 @@ use crate::source::{Keeping, Loaded};
 use crate::system::files::{self, Trust};
 use evenkeel_host::loaded::LoadedPlan;
 
-/// How long it must be quiet before a change is looked at.
+/// Quiet time after the last event before the file is compared.
 const QUIET: Duration = Duration::from_millis(20);
-/// How long a change that never becomes quiet may wait.
+/// Longest time that a change waits for quiet.
 const NOISY_LIMIT: Duration = Duration::from_millis(500);
-/// How often the file's identity is looked at without an event.
+/// Time between two comparisons of the file's identity without an event.
 const POLL: Duration = Duration::from_secs(5);
 
-/// Identity of a file's content as far as `stat` tells, and why it is not obeyed if others may write to it or on the way to it.
+/// Identity of a file's content as far as `stat` shows it, and the reason why the file is refused if others
+/// may write to it or on the way to it.
 type Stamp = (Option<(u64, u64, i64, i64, u64)>, Option<String>);
 
 /// A file, or a host's file in a directory.
@@ -53,15 +54,14 @@ impl Directory {
         plan_path(&self.path, &self.host)
     }
 
-    /// Reads it, in a thread that gives way to all others.
+    /// Reads the file, in a thread that gives way to all others.
     ///
-    /// # Errors
-    /// A refusal for everything that is wrong with it.
+    /// A refusal, whatever is wrong with the plan.
     pub(super) fn read(&self, keep: Keep<'_>) -> Loaded {
         read::load_aside(&self.file(), &self.host, keep, self.trust)
     }
 
-    /// Reads it whenever it may have changed, in a task of its own.
+    /// Reads the file whenever it may have changed, in a task of its own.
     pub(super) fn watch(
         self,
         copies: PathBuf,
@@ -73,7 +73,7 @@ impl Directory {
         tokio::spawn(async move {
             loop {
                 let (directory, copies, keep) = (watcher.directory.clone(), copies.clone(), keep.clone());
-                // Large plans take their time to check: not on a thread of the runtime.
+                // Checking a large plan takes time: not on a thread of the runtime.
                 let load = move || directory.read(keep.keep(&copies));
                 let Ok(loaded) = tokio::task::spawn_blocking(load).await else { return };
                 watcher.secret_files = loaded.as_ref().map(LoadedPlan::secret_files).unwrap_or_default();
@@ -96,19 +96,19 @@ struct Watched {
     watcher: Option<RecommendedWatcher>,
     watched: BTreeSet<PathBuf>,
     events: mpsc::Receiver<()>,
-    /// Which of them are about the plan.
+    /// Filter of events about the plan.
     ours: Arc<Ours>,
     /// Files of secrets that the plan names.
     secret_files: Vec<PathBuf>,
     stamps: Vec<Stamp>,
 }
 
-/// Tells events of the plan from those of its neighbours.
+/// Filter that tells events of the plan from those of its neighbours.
 #[derive(Default)]
 struct Ours {
-    /// Under which names the plan and its secrets are known.
+    /// Names of the plan and its secrets.
     names: Mutex<BTreeSet<OsString>>,
-    /// Whether something happened to one of them.
+    /// Whether an event concerned one of them.
     met: AtomicBool,
 }
 
@@ -132,7 +132,7 @@ impl Watched {
         let ours = Arc::new(Ours::default());
         let noted = Arc::clone(&ours);
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            // Reading the file makes these: they would trigger the next reading.
+            // Reading the file causes these: they would trigger the next reading.
             if !event.as_ref().is_ok_and(|event| matches!(event.kind, EventKind::Access(_))) {
                 noted.note(&event);
                 tell.try_send(()).ok();
@@ -158,8 +158,8 @@ impl Watched {
         self.directory.file()
     }
 
-    /// Waits until the plan may have changed. Dropping the future loses nothing: what it has taken
-    /// from the watcher is then found by comparing the stamps.
+    /// Waits until the plan may have changed. Dropping the future loses nothing: a change whose event was
+    /// taken from the watcher is then found by comparing the stamps.
     async fn changed(&mut self) {
         loop {
             tokio::select! {
@@ -169,7 +169,7 @@ impl Watched {
                         continue;
                     }
                     self.settle().await;
-                    // A stamp tells most changes, but not one within the clock's grain.
+                    // A stamp shows most changes, but not one within the clock's grain.
                     let met = self.ours.met.swap(false, Ordering::AcqRel);
                     if self.look() || met {
                         return;
@@ -193,7 +193,8 @@ impl Watched {
         }
     }
 
-    /// Notes the file's identity and watches the directories that it is in by now. Returns whether it is another than before.
+    /// Updates the file's identity and watches the directories that it is in by now. Returns whether the
+    /// identity has changed.
     fn look(&mut self) -> bool {
         let file = self.file();
         let secrets = file.with_file_name(plan::secrets_file_name(&self.directory.host));
@@ -217,7 +218,7 @@ impl Watched {
         }
         let mut watched = BTreeSet::new();
         for directory in wanted {
-            // Watching again what is watched renews it: a directory may have been replaced.
+            // Watching a directory again renews the watch: the directory may have been replaced.
             match watcher.watch(&directory, RecursiveMode::NonRecursive) {
                 Ok(()) => drop(watched.insert(directory)),
                 Err(error) => debug!("cannot watch {}: {error}", directory.display()),
@@ -233,8 +234,8 @@ fn stamp(path: &Path) -> Option<(u64, u64, i64, i64, u64)> {
     Some((meta.dev(), meta.ino(), meta.mtime(), meta.mtime_nsec(), meta.len()))
 }
 
-/// The directories whose entries lead to the plan file: of the path as written, of the file, and of
-/// what both really are.
+/// Directories whose entries lead to the plan file: of the path as written, of the file, and of the real
+/// paths of both.
 fn directories(path: &Path, file: &Path) -> BTreeSet<PathBuf> {
     let parent = |path: &Path| match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => Some(PathBuf::from(".")),
@@ -293,7 +294,7 @@ mod tests {
         sees(&mut source, "write after the swap").await;
     }
 
-    /// As Kubernetes puts configuration in place.
+    /// A plan as Kubernetes puts configuration in place.
     #[tokio::test]
     async fn a_link_in_the_middle_of_the_way_may_be_swapped() {
         let scratch = tempfile::tempdir().expect("tempdir");
@@ -312,7 +313,7 @@ mod tests {
         assert_eq!(fs::read_to_string(source.file()).expect("read"), "two");
     }
 
-    /// Directories further up are not watched: what becomes of them is found by looking.
+    /// Directories further up are not watched: changes of them are found by the regular comparison.
     #[tokio::test]
     async fn rights_that_change_anywhere_on_the_way_are_a_reason_to_read_the_plan() {
         let scratch = tempfile::tempdir().expect("tempdir");

@@ -1,8 +1,9 @@
-//! Reading a plan: bytes to a plan that may be put in force, or the reason why not.
+//! Reading a plan: from bytes to a plan that may be put in force, or to the reason why not.
 //!
-//! Order of the checks: size, seal, TOML, JSON Schema, types, whose plan it is, contradictions, its secrets. A plan as the compiler
-//! wrote it is read by `plain` in one go, a large one through a `window`. Of any other text TOML and JSON Schema are another
-//! process's work: `helper` asks it, `understand` is what it does. Whose files are taken is `files`'s. Nothing here changes anything.
+//! Order of the checks: size, seal, TOML, JSON Schema, types, host, contradictions, secrets. A plan as the
+//! compiler wrote it is read by `plain` in one go, a large one through a `window`. TOML and JSON Schema of
+//! any other text are another process's work: `helper` asks it, `understand` is what it does. `files` decides
+//! whose files are read. Nothing here changes anything.
 
 mod helper;
 mod pieces;
@@ -42,19 +43,19 @@ use understand::here as ask;
 
 /// Longest password of VRRP version 2, bytes (RFC 2338 §5.3.10).
 const PASS_MAX: usize = 8;
-/// A plan over this is read through a window, bytes.
+/// Size from which a plan is read through a window, bytes.
 const LARGE: u64 = 256 * 1024;
-/// How much of a file is read at a time.
+/// Most of a file that is read at a time, bytes.
 const PIECE: usize = 64 * 1024;
 
-/// What becomes of the text of a large plan; a small one stays in memory.
+/// Decision about the text of a large plan; the text of a small one stays in memory.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Keep<'a> {
-    /// Nobody wants it.
+    /// The text is dropped.
     Nothing,
-    /// It stays in memory, since the disk is in trouble.
+    /// The text stays in memory, since the disk fails.
     InMemory,
-    /// A copy of it, in a file without a name in this directory.
+    /// The text is copied to a file without a name in this directory.
     CopyIn(&'a Path),
 }
 
@@ -63,7 +64,8 @@ pub(crate) fn plan_path(path: &Path, host: &Name) -> PathBuf {
     if path.is_dir() { path.join(plan::file_name(host)) } else { path.to_owned() }
 }
 
-/// Reads the plan at `path` (a file) for `host`, with its secrets. All of these files are taken from whom `trust` says.
+/// Reads the plan at `path` (a file) for `host`, with its secrets. Files are read only from owners that
+/// `trust` allows.
 ///
 /// # Errors
 /// A [`Refusal`] for everything that is wrong with it; never a panic.
@@ -84,7 +86,8 @@ pub(crate) fn load(path: &Path, host: &Name, keep: Keep<'_>, trust: Trust) -> Re
     Ok(LoadedPlan { generation, plan, secrets, text: PlanText::new(text) })
 }
 
-/// [`load`] in a thread that gives way to all others: clients of other programs on this host do not wait for a daemon that starts.
+/// [`load`] in a thread that gives way to all others: other programs on this host do not wait for a daemon
+/// that starts.
 ///
 /// # Errors
 /// As [`load`].
@@ -108,11 +111,10 @@ pub(crate) fn load_aside(
     })
 }
 
-/// Reads a plan at `path` that only we write, whose secrets were kept with it: `secrets` finds them by its generation, or knows
-/// another way to read it.
+/// Reads a plan at `path` that only this daemon writes, whose secrets were kept with it: `secrets` finds them
+/// by the plan's generation, or in another way.
 ///
-/// # Errors
-/// As [`load`], and what `secrets` says.
+/// As [`load`], and the errors of `secrets`.
 pub(crate) fn load_kept(
     path: &Path,
     host: &Name,
@@ -129,7 +131,7 @@ pub(crate) fn load_kept(
     Ok(LoadedPlan { generation, plan, secrets, text: PlanText::new(text) })
 }
 
-/// The generation of the plan in a file, without a look at what it says; none when its seal is broken.
+/// Generation of the plan in a file, by its seal alone; none when the seal is broken.
 pub(crate) fn generation_of(path: &Path) -> Option<Generation> {
     let Opened { file, .. } = files::open(path, limit::PLAN, Trust::Anybody).ok()?;
     let mut file = BufReader::with_capacity(PIECE, file.take(limit::PLAN));
@@ -147,7 +149,7 @@ pub(crate) fn generation_of(path: &Path) -> Option<Generation> {
     }
 }
 
-/// Reads a plan and checks all but its secrets.
+/// Reads a plan and checks everything but its secrets.
 fn read(
     path: &Path,
     host: &Name,
@@ -159,7 +161,7 @@ fn read(
     let Opened { file, length } = files::open(path, limit::PLAN, trust).map_err(refused)?;
     let through_window = (length > LARGE).then(|| windowed(&file, length, keep));
     let (generation, plan, text) = match through_window {
-        // Something is in the way, as a full disk: as a whole it can be read nevertheless.
+        // The copy failed, as on a full disk: the plan can still be read as a whole.
         Some(Ok(Some(read))) => read,
         Some(Ok(None) | Err(_)) | None => {
             let bytes = files::read(path, limit::PLAN, trust).map_err(refused)?;
@@ -178,7 +180,7 @@ fn read(
     Ok((generation, plan, text))
 }
 
-/// A large plan as the compiler wrote it; none of any other.
+/// Reads a large plan as the compiler wrote it; none for any other text.
 fn windowed(file: &File, length: u64, keep: Keep<'_>) -> io::Result<Option<(Generation, Plan, Text)>> {
     let length = usize::try_from(length).unwrap_or(usize::MAX);
     let with = |text: Text| move |(generation, plan)| (generation, plan, text);
@@ -192,7 +194,7 @@ fn windowed(file: &File, length: u64, keep: Keep<'_>) -> io::Result<Option<(Gene
     })
 }
 
-/// What a whole text says.
+/// Parses a whole text.
 fn understood(bytes: &[u8], times: &mut Times) -> Result<(Generation, Plan), Refusal> {
     let (generation, body) = seal::open(bytes).map_err(|error| Refusal::new(error.to_string()))?;
     times.note("seal");
@@ -239,7 +241,7 @@ fn compiled_secret(compiled: Option<&[u8]>, key: &Name, host: &Name) -> Result<S
     let bytes = compiled.ok_or_else(|| {
         Refusal::new(format!("the plan needs {file} beside it, which `evenkeel compile` wrote with it"))
     })?;
-    // The error of the TOML parser would quote the text: not shown.
+    // The parser's error is not shown: it would quote the text.
     let table: BTreeMap<Name, String> = std::str::from_utf8(bytes)
         .ok()
         .and_then(|text| toml::from_str(text).ok())
@@ -282,7 +284,7 @@ mod tests {
         if let Some(secrets) = secrets {
             std::fs::write(path.with_file_name(plan::secrets_file_name(&host())), secrets).expect("write");
         }
-        // What is written with any umask is as good here.
+        // A file written with any umask is as good here.
         load(&path, &host(), keep, Trust::Anybody)
     }
 
@@ -297,7 +299,7 @@ mod tests {
         assert!(!format!("{loaded:?} {:?}", loaded.secrets).contains("hell"));
     }
 
-    /// Each file that a plan is made of, each by itself, and the directory of each.
+    /// Each file that a plan is made of, by itself, and the directory of each.
     #[test]
     fn what_others_may_write_to_is_no_plan_and_no_secret() {
         use std::os::unix::fs::PermissionsExt;
@@ -393,14 +395,14 @@ mod tests {
         assert!(matches!(Text::of(&nothing), Text::Gone) && nothing.plan.virtual_servers.len() == 1500);
         let copied = loaded(&sealed, secrets, Keep::CopyIn(scratch.path())).expect("good");
         assert!(matches!(Text::of(&copied), Text::File(_)) && Text::of(&copied).is_in(&path));
-        // Where nothing can be written it stays in memory.
+        // Where nothing can be written the text stays in memory.
         let none = Keep::CopyIn(Path::new("/nowhere"));
         let whole = loaded(&sealed, secrets, none).expect("good");
         assert!(matches!(Text::of(&whole), Text::Bytes(_)) && Text::of(&whole).is_in(&path));
         assert_eq!((&whole.plan, &whole.generation), (&copied.plan, &copied.generation));
         assert_eq!((nothing.plan, nothing.generation), (copied.plan, copied.generation.clone()));
         assert_eq!(generation_of(&path), Some(copied.generation));
-        // What is wrong with a large one is told as with a small one.
+        // Mistakes in a large plan are reported as those in a small one.
         assert!(refusal(&sealed.replacen("port = 1500", "port = 1", 1), secrets).contains("incomplete"));
         let high = seal::seal(&large().replacen("port = 1500", "port = 70000", 1));
         assert!(refusal(&high, secrets).contains("/virtual_server/1499/port"), "{}", refusal(&high, secrets));

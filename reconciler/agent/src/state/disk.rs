@@ -1,8 +1,10 @@
-//! The one desk for what must be on the disk: every write of the state directory, by a thread of its own.
+//! The one desk for content that must be on the disk: every write of the state directory, by a thread of its
+//! own.
 //!
-//! Whoever wants something kept puts it into the file's place (`slots`) and goes on, waits for a bounded time, or is woken. A disk that
-//! is full, read-only or does not answer delays nobody: what cannot be written is tried again until it is there, or was an attempt and
-//! is answered. The thread also looks whether the directory and its files are still there, and makes them again.
+//! A caller puts content into the file's slot (`slots`) and goes on, waits for a bounded time, or is woken. A
+//! disk that is full, read-only or does not answer delays nobody: content that cannot be written is tried
+//! again until it is there, or was an attempt and is answered. The thread also checks whether the directory
+//! and its files are still there, and makes them again.
 
 mod content;
 mod slots;
@@ -23,17 +25,17 @@ use slots::Slots;
 pub(crate) use content::{Content, File};
 pub(crate) use slots::{News, Revision, Waiting, WriteError};
 
-/// How long a disk may take before that is told and nobody waits for it any more.
+/// Time that a disk may take before it is reported and nobody waits for it any more.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Time between two looks whether the directory and its files are still there.
+/// Time between two checks whether the directory and its files are still there.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// Something that others may be waiting for.
+/// An event that others may wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wake {
-    /// An attempt has come to an end, or a file is kept that had not been.
+    /// An attempt has ended, or a file is kept that was not.
     Changed,
-    /// What the ledger is to say is there, after somebody had given up waiting for it.
+    /// The wanted ledger is on the disk, after a caller had given up waiting for it.
     Named,
 }
 
@@ -46,12 +48,12 @@ struct Shared {
 #[derive(Default)]
 struct State {
     slots: Slots,
-    /// Whether somebody gave up waiting for the ledger.
+    /// Whether a caller gave up waiting for the ledger.
     given_up: bool,
     stop: bool,
 }
 
-/// A way to have something kept.
+/// A handle to the disk thread.
 #[derive(Clone)]
 pub(crate) struct Disk(Arc<Shared>);
 
@@ -67,7 +69,7 @@ impl Disk {
         let shared = Shared { slots: Mutex::default(), changed: Condvar::new(), wake: Box::new(wake) };
         let shared = Arc::new(shared);
         let writer = Arc::clone(&shared);
-        // Never joined: it may be waiting for a disk that does not answer.
+        // Never joined: it may wait for a disk that does not answer.
         std::thread::Builder::new().name("disk".to_owned()).spawn(move || writer.run(&state))?;
         Ok(Self(shared))
     }
@@ -76,17 +78,18 @@ impl Disk {
         self.0.lock()
     }
 
-    /// What was found on the disk at the start.
+    /// Sets the content that was found on the disk at the start.
     pub(crate) fn found(&self, content: Content) {
         self.lock().slots.found(content);
     }
 
-    /// Has something kept: it is written until it is there. Takes the place of what was to be written before.
+    /// Has content kept: it is written until it is there. Replaces content of the same file that was not
+    /// written yet.
     pub(crate) fn keep(&self, content: Content) -> Revision {
         self.put(content, false)
     }
 
-    /// Tries once to have something kept; what was there before stays when that fails.
+    /// Has content attempted: it is written once, and the old content stays when that fails.
     pub(crate) fn attempt(&self, content: Content) -> Revision {
         self.put(content, true)
     }
@@ -97,19 +100,19 @@ impl Disk {
         revision
     }
 
-    /// Takes an attempt back.
+    /// Withdraws an attempt.
     pub(crate) fn withdraw(&self, file: File, revision: Revision) {
         self.lock().slots.withdraw(file, revision);
         self.0.changed.notify_all();
     }
 
-    /// What became of a content; none while nothing is known.
+    /// Result of writing a content; none while it is not known.
     pub(crate) fn outcome(&self, file: File, revision: Revision) -> Option<Result<(), WriteError>> {
         self.lock().slots.outcome(file, revision)
     }
 
-    /// Waits until what is wanted of a file is there, for `patience` at most, and not at all where the disk has
-    /// refused it or not answered for as long. Returns whether it is there.
+    /// Waits until the wanted content of a file is on the disk, for `patience` at most, and not at all where
+    /// the disk has refused it or not answered for as long. Returns whether it is there.
     pub(crate) fn wait(&self, file: File, patience: Duration) -> bool {
         let deadline = clock::now() + patience;
         let mut state = self.lock();
@@ -127,7 +130,7 @@ impl Disk {
         }
     }
 
-    /// What is known to be on the disk.
+    /// Content that is known to be on the disk.
     pub(crate) fn held(&self, file: File) -> Option<Content> {
         self.lock().slots.held(file).cloned()
     }
@@ -142,18 +145,18 @@ impl Disk {
         self.lock().slots.hangs(PATIENCE, clock::now())
     }
 
-    /// The files that are not as they should be.
+    /// Files whose wanted content is not on the disk.
     pub(crate) fn waiting(&self) -> Vec<Waiting> {
         self.lock().slots.waiting(PATIENCE, clock::now()).collect()
     }
 
-    /// What is to be told of files, once.
+    /// Changes of trouble with files, each reported once.
     pub(crate) fn news(&self) -> Vec<News> {
         self.lock().slots.news(PATIENCE, clock::now())
     }
 
-    /// Waits until all is written that can be, for `patience` at most; nothing is written after that. Returns the files that are
-    /// not as they should be.
+    /// Waits until everything is written that can be, for `patience` at most; nothing is written after that.
+    /// Returns the files whose wanted content is not on the disk.
     pub(crate) fn stop(&self, patience: Duration) -> Vec<Waiting> {
         let deadline = clock::now() + patience;
         let mut state = self.lock();
@@ -169,7 +172,7 @@ impl Disk {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic elsewhere leaves the places whole: none of their changes calls anything that panics.
+        // A panic elsewhere leaves the slots whole: none of their changes calls anything that panics.
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -226,7 +229,7 @@ impl Shared {
         }
     }
 
-    /// Makes what has gone again.
+    /// Makes the directory and files again that are gone or changed.
     fn look(&self, directory: &StateDir, seen: &mut Seen) {
         match directory.look() {
             Ok(Looked::Same) => {
@@ -255,7 +258,7 @@ impl Shared {
                 if !std::mem::replace(&mut seen.complained, true) {
                     error!("{error}");
                 }
-                // Nothing of it is kept now, and status says so.
+                // None of it is kept now, and status says so.
                 let mut state = self.lock();
                 let kept: Vec<File> = state.slots.kept().map(Content::file).collect();
                 state.slots.lost(&kept, clock::now());
@@ -263,21 +266,21 @@ impl Shared {
         }
     }
 
-    /// Files that are not there any more as they were written.
+    /// Files that are not on the disk any more as they were written.
     fn other(&self, directory: &StateDir, seen: &mut Seen) -> Vec<File> {
-        // Names only: nobody waits for this lock while the disk is asked.
+        // Paths only: the lock is not held while the disk is asked.
         let kept: Vec<(File, Vec<PathBuf>)> =
             self.lock().slots.kept().map(|content| (content.file(), content.files(directory))).collect();
         kept.into_iter().filter(|(file, paths)| !seen.is_same(*file, paths)).map(|(file, _)| file).collect()
     }
 }
 
-/// What the disk thread remembers of the directory.
+/// Memory of the disk thread about the directory.
 #[derive(Debug, Default)]
 struct Seen {
-    /// Whether it was told that the directory cannot be made.
+    /// Whether it was logged that the directory cannot be made.
     complained: bool,
-    /// The files as they were written, or found first.
+    /// Stamps of the files as they were written, or first found.
     stamps: BTreeMap<File, Vec<Stamp>>,
 }
 
@@ -290,7 +293,8 @@ impl Seen {
         }
     }
 
-    /// Whether these are the files that were written. Of those that were found at the start the first look is remembered.
+    /// Whether these are the files that were written. For files found at the start, the first check sets the
+    /// stamps.
     fn is_same(&mut self, file: File, paths: &[PathBuf]) -> bool {
         let now: Option<Vec<Stamp>> = paths.iter().map(|path| stamp(path)).collect();
         now.is_some_and(|now| *self.stamps.entry(file).or_insert_with(|| now.clone()) == now)
@@ -317,7 +321,7 @@ mod tests {
         Content::Orders(orders.expect("orders"))
     }
 
-    /// The directory goes away under a running daemon, then one of its files: both are there again.
+    /// The directory is removed under a running daemon, then one of its files: both are made again.
     #[test]
     fn what_is_removed_is_made_again() {
         let scratch = tempfile::tempdir().expect("tempdir");
@@ -343,8 +347,8 @@ mod tests {
         assert_eq!(disk.stop(SOON), []);
     }
 
-    /// Whatever others make of a file of ours, the next look finds it: removed, emptied, cut off, another one under its name, a
-    /// directory, a link to nothing, other text of the same length.
+    /// Whatever others do to a file of ours, the next check finds it: removed, emptied, cut off, another one
+    /// under its name, a directory, a link to nothing, other text of the same length.
     #[test]
     fn what_is_changed_is_written_again() {
         type Change = fn(&std::path::Path, &[u8]);
@@ -407,7 +411,7 @@ mod tests {
                 assert!(shared.lock().slots.at_rest(), "{}: {what}, and nothing since", path.display());
             }
         }
-        // What was found at the start is known from the first look on.
+        // Files found at the start are known from the first check on.
         let (file, path) = &files[0];
         let mut seen = Seen::default();
         assert!(seen.is_same(*file, std::slice::from_ref(path)));
@@ -415,7 +419,8 @@ mod tests {
         assert!(!seen.is_same(*file, std::slice::from_ref(path)));
     }
 
-    /// What is in the way of a file is put aside, whatever it is, and what cannot be written is told with its path.
+    /// An object in the way of a file is put aside, whatever it is, and content that cannot be written is
+    /// reported with its path.
     #[test]
     fn what_is_in_the_way_is_put_aside() {
         let scratch = tempfile::tempdir().expect("tempdir");
@@ -426,7 +431,7 @@ mod tests {
         fs::write(path.join("last-good"), "what is this").expect("written");
         last_good.write(&state).expect("written");
         assert_eq!(fs::read(path.join("last-good.unreadable-1")).expect("kept"), b"what is this");
-        // Directories where its files belong, and one that is in nobody's way.
+        // Directories where its files belong, and one that is in no file's way.
         let [plan, passwords] = [0, 1].map(|n| last_good.files(&state)[n].clone());
         for (n, file) in [(2, &plan), (3, &passwords)] {
             fs::remove_file(file).and_then(|()| fs::create_dir(file)).expect("made");
@@ -459,14 +464,14 @@ mod tests {
         }
     }
 
-    /// A file that cannot be understood and cannot be put aside either is not lost when its place is needed.
+    /// A file that can neither be parsed nor put aside is not lost when its place is needed.
     #[test]
     fn a_damaged_file_is_put_aside_before_it_is_replaced() {
         let scratch = tempfile::tempdir().expect("tempdir");
         let path = scratch.path().join("state");
         let state = Arc::new(StateDir::open(&path, Trust::Owned).expect("open"));
         fs::write(path.join("orders.json"), "{").expect("damage");
-        // A name that is taken cannot be renamed to: all are.
+        // No free name is left to rename it to.
         let names: Vec<_> = (1..1000).map(|n| path.join(format!("orders.json.unreadable-{n}"))).collect();
         names.iter().for_each(|name| fs::write(name, "older").expect("write"));
         assert_eq!(state.orders_or_put_aside().expect("none"), Orders::default());

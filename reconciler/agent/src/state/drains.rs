@@ -1,4 +1,5 @@
-//! What is kept of drains and of maintenance: since when destinations drain, what operators told to drain, and which routers serve on.
+//! Records of drains and of maintenance: the start of each drain, the orders to drain, and the routers that
+//! serve on.
 
 use std::io;
 use std::path::Path;
@@ -13,15 +14,15 @@ use crate::system::files::{self, Trust, limit};
 use evenkeel_host::maintenance::Maintenance;
 use evenkeel_host::orders::drains::DrainOrders;
 
-/// Since when destinations drain. Means nothing after a boot: the IPVS table is then another.
+/// Start of each drain. Void after a boot: the IPVS table is then another one.
 pub(super) const DRAINS: &str = "drains.json";
-/// What operators told to drain. Outlives `cleanup`, as all orders do.
+/// Orders to drain. Outlives `cleanup`, as all orders do.
 pub(super) const DRAIN_ORDERS: &str = "drain-orders.json";
-/// What serves on although the plan says maintenance. Means nothing after `cleanup`: then nothing serves.
+/// Routers that serve on although the plan says maintenance. Void after `cleanup`: then none serves.
 pub(super) const MAINTENANCE: &str = "maintenance.json";
-/// The format of these files.
+/// Format of these files.
 const VERSION: u32 = 1;
-/// Tells one boot from another.
+/// File that identifies the boot.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 #[derive(Serialize, Deserialize)]
@@ -43,15 +44,15 @@ struct MaintenanceFile {
     serving: Maintenance,
 }
 
-/// Reads nothing of a file but its version, so that one of another version is told from a damaged one.
+/// Reads only the version of a file, so that a file of another version is distinguished from a damaged one.
 #[derive(Deserialize)]
 struct AnyVersion {
     version: u32,
 }
 
 impl StateDir {
-    /// Since when destinations drain; nothing when there is no file, or one of another boot. One that
-    /// cannot be understood is put aside: its deadlines start again.
+    /// The start of each drain; empty when there is no file, or one of another boot. A file that cannot be
+    /// parsed is put aside: deadlines start again.
     pub(crate) fn drains(&self) -> Drains {
         match read_drains(self.path(), self.trust) {
             Ok(drains) => drains,
@@ -65,18 +66,15 @@ impl StateDir {
 
     /// Replaces the record of drains, durably.
     ///
-    /// # Errors
-    /// When it cannot be written; the old one is then still there.
+    /// When it cannot be written; the old one then stays.
     pub(crate) fn save_drains(&self, drains: &Drains) -> io::Result<()> {
         let file = DrainsFile { version: VERSION, boot: boot(), drains: drains.clone() };
         save(&self.to_replace(DRAINS)?, &file)
     }
 
-    /// What operators told to drain; nothing when there is no file. One that cannot be understood is put
-    /// aside.
+    /// The orders to drain; empty when there is no file. A file that cannot be parsed is put aside.
     ///
-    /// # Errors
-    /// When there is one and it cannot be read.
+    /// When the file exists and cannot be read.
     pub(crate) fn drain_orders_or_put_aside(&self) -> io::Result<DrainOrders> {
         match read_drain_orders(self.path(), self.trust) {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
@@ -88,17 +86,16 @@ impl StateDir {
         }
     }
 
-    /// Replaces what operators told to drain, durably.
+    /// Replaces the orders to drain, durably.
     ///
-    /// # Errors
-    /// When it cannot be written; the old is then still there.
+    /// When they cannot be written; the old ones then stay.
     pub(crate) fn save_drain_orders(&self, orders: &DrainOrders) -> io::Result<()> {
         let file = OrdersFile { version: VERSION, orders: orders.clone() };
         save(&self.to_replace(DRAIN_ORDERS)?, &file)
     }
 
-    /// What served on although the plan said maintenance; nothing when there is no file. One that cannot be read or understood is put
-    /// aside: then this host is out of all its elections.
+    /// Routers that served on although the plan said maintenance; empty when there is no file. A file that
+    /// cannot be read or parsed is put aside: then this host is out of all its elections.
     pub(crate) fn maintenance(&self) -> Maintenance {
         match read::<MaintenanceFile>(&self.path().join(MAINTENANCE), limit::ORDERS, self.trust) {
             Ok(file) => file.map(|file| file.serving).unwrap_or_default(),
@@ -110,21 +107,19 @@ impl StateDir {
         }
     }
 
-    /// Replaces what serves on in maintenance, durably.
+    /// Replaces the routers that serve on in maintenance, durably.
     ///
-    /// # Errors
-    /// When it cannot be written; the old is then still there.
+    /// When they cannot be written; the old ones then stay.
     pub(crate) fn save_maintenance(&self, serving: &Maintenance) -> io::Result<()> {
         let file = MaintenanceFile { version: VERSION, serving: serving.clone() };
         save(&self.to_replace(MAINTENANCE)?, &file)
     }
 }
 
-/// Since when destinations drain, by the record below a state directory; nothing when it is of another boot.
-/// Takes no lock.
+/// The start of each drain, from the record of a state directory; empty when it is of another boot. Takes no
+/// lock.
 ///
-/// # Errors
-/// When there is one and it cannot be read; `InvalidData` when it cannot be understood.
+/// When the file exists and cannot be read; `InvalidData` when it cannot be parsed.
 pub(crate) fn read_drains(directory: &Path, trust: Trust) -> io::Result<Drains> {
     let file = read::<DrainsFile>(&directory.join(DRAINS), limit::DRAINS, trust)?;
     let Some(file) = file else { return Ok(Drains::default()) };
@@ -132,10 +127,9 @@ pub(crate) fn read_drains(directory: &Path, trust: Trust) -> io::Result<Drains> 
     Ok(if boot.is_empty() || file.boot != boot { Drains::default() } else { file.drains })
 }
 
-/// What operators told to drain, by the record below a state directory. Takes no lock.
+/// The orders to drain, from the record of a state directory. Takes no lock.
 ///
-/// # Errors
-/// When there is one and it cannot be read; `InvalidData` when it cannot be understood.
+/// When the file exists and cannot be read; `InvalidData` when it cannot be parsed.
 pub(crate) fn read_drain_orders(directory: &Path, trust: Trust) -> io::Result<DrainOrders> {
     let file = read::<OrdersFile>(&directory.join(DRAIN_ORDERS), limit::ORDERS, trust)?;
     Ok(file.map(|file| file.orders).unwrap_or_default())

@@ -1,9 +1,9 @@
-//! The last good plan in the state directory, with the passwords that it ran with: what is put in force
-//! when the file is bad, and what a plan on probation is rolled back to.
+//! The last good plan in the state directory, with the passwords that it ran with. It is put in force when
+//! the plan's file cannot be used, and is the plan that a probation goes back to.
 //!
-//! The plan is one file, its passwords another that is named by the plan's generation and written first,
-//! so that a crash never leaves a plan with another one's passwords. Where the passwords came from does
-//! not matter any more: a file that was changed together with the plan does not spoil the one before.
+//! The plan is one file, its passwords another that is named by the plan's generation and written first, so
+//! that a crash never leaves a plan with another one's passwords. The source of the passwords does not matter
+//! any more: a file that was changed together with the plan does not spoil the plan before.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -25,7 +25,7 @@ use crate::system::files::{self, limit};
 use evenkeel_host::loaded::{LoadedPlan, PlanRefusal as Refusal};
 
 pub(super) const LAST_GOOD: &str = "last-good";
-/// Extension of a plan that is not there as a whole yet.
+/// Extension of a plan that is not complete yet.
 const NEXT: &str = "next";
 const PASSWORDS: &str = ".passwords.json";
 
@@ -33,7 +33,7 @@ const PASSWORDS: &str = ".passwords.json";
 type Passwords = BTreeMap<Name, [u8; 8]>;
 
 impl Keeping for Disk {
-    /// A copy in the directory, unless its disk is in trouble.
+    /// A copy in the directory, unless its disk fails.
     fn keep<'a>(&self, copies: &'a Path) -> Keep<'a> {
         if self.in_trouble(File::LastGood) || self.in_trouble(File::Ledger) {
             Keep::InMemory
@@ -48,9 +48,8 @@ impl StateDir {
         self.path.join(LAST_GOOD)
     }
 
-    /// Keeps a plan as the last good one. It is there as a whole, or the one before is.
+    /// Saves a plan as the last good one. The whole new plan is there afterwards, or the one before.
     ///
-    /// # Errors
     /// When it cannot be written.
     pub(crate) fn save_last_good(&self, loaded: &LoadedPlan) -> io::Result<()> {
         let directory = self.last_good_dir();
@@ -75,7 +74,7 @@ impl StateDir {
         for entry in fs::read_dir(&directory)? {
             let entry = entry?;
             let path = entry.path();
-            // A directory is none of ours, and in nobody's way.
+            // A directory is not ours, and in no file's way.
             if path != file && path != passwords && !entry.file_type()?.is_dir() {
                 remove(&path)?;
             }
@@ -83,10 +82,10 @@ impl StateDir {
         Ok(())
     }
 
-    /// Puts the directory aside where something else has its name, or a directory the name of a file in it.
+    /// Puts the directory aside where another object has its name, or a directory has the name of a file in
+    /// it.
     ///
-    /// # Errors
-    /// When that cannot be done.
+    /// When it cannot be put aside.
     fn clear_last_good(&self, files: &[&PathBuf]) -> io::Result<()> {
         let is_directory = |path: &Path| fs::metadata(path).map(|found| found.is_dir());
         let in_the_way = is_directory(&self.last_good_dir()).is_ok_and(|it_is| !it_is)
@@ -94,20 +93,21 @@ impl StateDir {
         if in_the_way { self.clear_the_way(LAST_GOOD) } else { Ok(()) }
     }
 
-    /// The files of a last good plan: all of them are there, or it is not kept.
+    /// The files of a last good plan: it is kept when all of them are there.
     pub(super) fn last_good_files(&self, loaded: &LoadedPlan) -> [PathBuf; 2] {
         let directory = self.last_good_dir();
         let passwords = passwords_file(&directory, loaded.generation.as_str());
         [directory.join(plan::file_name(&loaded.plan.host)), passwords]
     }
 
-    /// The generation of the last good plan of `host`, without a look at what it says.
+    /// Generation of the last good plan of `host`, by its seal alone.
     pub(crate) fn last_good_generation(&self, host: &Name) -> Option<String> {
         let path = self.last_good_dir().join(plan::file_name(host));
         read::generation_of(&path).map(|generation| generation.to_string())
     }
 
-    /// The last good plan of `host`, checked as if it came from outside.
+    /// The last good plan of `host`, checked as if it came from outside. None when there is none or it cannot
+    /// be used, which is logged.
     pub(crate) fn last_good(&self, host: &Name) -> Option<LoadedPlan> {
         let path = self.last_good_dir().join(plan::file_name(host));
         if !path.exists() {
@@ -120,14 +120,14 @@ impl StateDir {
 
     fn read_last_good(&self, path: &Path, host: &Name) -> Result<LoadedPlan, Refusal> {
         let mut older = false;
-        // What is in force must outlive its file, into which somebody may write.
+        // The plan in force must outlive its file, into which somebody may write.
         let loaded = read::load_kept(path, host, Keep::CopyIn(&self.path), self.trust, |generation| {
             let file = passwords_file(&self.last_good_dir(), generation.as_str());
             let kept = files::read(&file, limit::PASSWORDS, self.trust).map_err(|error| {
                 older = error.is_absence();
                 Refusal::new(format!("{}: {error}", file.display()))
             })?;
-            // The error of the parser could quote what it read.
+            // The parser's error is not shown: it could quote a password.
             let kept: Passwords = serde_json::from_slice(&kept)
                 .map_err(|_| Refusal::new(format!("{} is damaged", file.display())))?;
             Ok(kept.into_iter().map(|(router, bytes)| (router, Secret::from_bytes(bytes))).collect())
@@ -138,7 +138,6 @@ impl StateDir {
 
     /// Removes the last good plan.
     ///
-    /// # Errors
     /// When it cannot be removed.
     pub(super) fn forget_last_good(&self) -> io::Result<()> {
         let path = self.last_good_dir();
@@ -197,7 +196,7 @@ pub(in crate::state) mod tests {
         let first = read::load(&file, &host(), Keep::Nothing, Trust::Anybody).expect("good");
         state.save_last_good(&first).expect("save");
 
-        // The password changes with the next plan, and the one before still has its own.
+        // The password changes with the next plan, and the plan before keeps its own.
         fs::write(&password, "other\n").expect("write");
         let kept = state.last_good(&host()).expect("kept");
         assert!(Text::of(&kept).is_in(&file) && Text::of(&first).is_in(&file));

@@ -1,5 +1,5 @@
-//! The state directory as a place: its identity and its lock. Names can be removed under a running daemon, so what is behind them is
-//! compared with what was opened.
+//! The state directory as a place: its identity and its lock. Names can be removed under a running daemon, so
+//! the objects under the names are compared with those that were opened.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -13,16 +13,16 @@ const LOCK: &str = "lock";
 /// Locks of all processes (proc_locks(5)).
 const LOCKS: &str = "/proc/locks";
 
-/// What a look at the directory has found.
+/// Result of checking the directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Looked {
-    /// It is the one that was opened.
+    /// The directory is the one that was opened.
     Same,
-    /// It, or its lock, had gone and was made again.
+    /// The directory, or its lock, was gone and has been made again.
     MadeAgain,
 }
 
-/// Device and inode.
+/// Device and inode of a file.
 type Identity = (u64, u64);
 
 /// The directory and its lock.
@@ -30,7 +30,8 @@ type Identity = (u64, u64);
 pub(super) struct Place {
     directory: Option<Identity>,
     lock: Option<(Identity, File)>,
-    /// Why there is no lock. The directory is this daemon's alone all the same, by the claim on the network namespace (`claim`).
+    /// Reason why there is no lock. The directory still belongs to this daemon alone, by the claim on the
+    /// network namespace (`claim`).
     pub(super) unlocked: Option<String>,
 }
 
@@ -38,12 +39,12 @@ fn identity(path: &Path) -> Option<Identity> {
     fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
 }
 
-/// What tells a file from another one, and from itself when others have written to it: identity, length in bytes, time of the last
-/// change.
+/// Properties that tell a file from another one, and from itself after others have written to it: identity,
+/// length in bytes, time of the last change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Stamp(Identity, u64, (i64, i64));
 
-/// The stamp of a regular file. None when there is none: one that somebody has emptied is as good as gone.
+/// The stamp of a regular file. None when there is none: a file that was emptied is as good as gone.
 pub(super) fn stamp(path: &Path) -> Option<Stamp> {
     let found = fs::metadata(path).ok().filter(|found| found.is_file() && found.len() > 0)?;
     Some(Stamp((found.dev(), found.ino()), found.len(), (found.mtime(), found.mtime_nsec())))
@@ -52,13 +53,13 @@ pub(super) fn stamp(path: &Path) -> Option<Stamp> {
 impl Place {
     /// Makes the directory if need be and locks it.
     ///
-    /// # Errors
-    /// `ResourceBusy` when another process holds the lock; whatever keeps it from being made or opened.
+    /// `ResourceBusy` when another process holds the lock; any error that keeps the directory from being made
+    /// or opened.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let explain = |error: io::Error| {
             io::Error::new(error.kind(), format!("state directory {}: {error}", path.display()))
         };
-        // A file system that is frozen would hang already at a call that could write.
+        // Checked first: on a frozen file system a call that could write would hang.
         if !path.is_dir() {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(explain)?;
         }
@@ -74,7 +75,8 @@ impl Place {
                     .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
                     .open(&name)
                     .map_err(FileError::Io);
-                // Open for reading only while it is held: whoever makes the file system read-only must not be refused for it.
+                // Held open for reading only: a descriptor for writing would keep the file system from being
+                // made read-only.
                 match new.and_then(|_| open()) {
                     Ok(lock) => lock,
                     Err(error) => return Ok(Self::without_lock(path, &error.to_string())),
@@ -109,7 +111,7 @@ impl Place {
         self.directory.is_some() && identity(path) == self.directory
     }
 
-    /// Whether the directory and the lock that are found under their names are those that were opened.
+    /// Whether the directory and the lock under their names are those that were opened.
     pub(super) fn is_at(&self, path: &Path) -> bool {
         self.is_same_directory(path)
             && self.lock.as_ref().is_some_and(|(own, _)| identity(&path.join(LOCK)) == Some(*own))

@@ -10,7 +10,7 @@ use crate::system::files::limit;
 use evenkeel_host::probation::Record;
 
 pub(super) const PROBATION: &str = "probation.json";
-/// The format of the file.
+/// Format of the file.
 const VERSION: u32 = 1;
 
 #[derive(Serialize, Deserialize)]
@@ -21,11 +21,10 @@ struct File {
 }
 
 impl StateDir {
-    /// The record; an empty one when there is no file, none when it cannot be understood. Then it is put
-    /// aside.
+    /// The record; an empty one when there is no file, none when it cannot be parsed. The file is put aside
+    /// then.
     ///
-    /// # Errors
-    /// When there is one and it cannot be read.
+    /// When the file exists and cannot be read.
     pub(crate) fn probation_or_put_aside(&self) -> io::Result<Option<Record>> {
         let path = self.path.join(PROBATION);
         let explain =
@@ -51,8 +50,7 @@ impl StateDir {
 
     /// Replaces the record, durably.
     ///
-    /// # Errors
-    /// When it cannot be written; the old one is then still there.
+    /// When it cannot be written; the old one then stays.
     pub(crate) fn save_probation(&self, record: &Record) -> io::Result<()> {
         if *record == Record::default() {
             return self.forget_probation();
@@ -63,7 +61,6 @@ impl StateDir {
 
     /// Removes the record.
     ///
-    /// # Errors
     /// When it cannot be removed.
     pub(super) fn forget_probation(&self) -> io::Result<()> {
         remove(&self.to_replace(PROBATION)?)

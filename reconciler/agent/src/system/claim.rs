@@ -1,8 +1,9 @@
-//! One daemon a network namespace, whatever becomes of files: the claim is a socket without a name in any file system
-//! (`unix(7)`, abstract), which `rm` does not undo and which ends with its process. It carries nothing.
+//! One daemon a network namespace, whatever happens to files: the claim is a socket without a name in any
+//! file system (`unix(7)`, abstract), which `rm` does not remove and which ends with its process. It carries
+//! no data.
 //!
-//! Anybody on the host may bind such a name, so a claim counts only when its owner is root or this daemon's user; a name that a
-//! stranger sits on is told, and the next one is taken.
+//! Any user of the host may bind such a name, so a claim counts only when its owner is root or this daemon's
+//! user. A name that a stranger holds is logged, and the next one is tried.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -13,41 +14,40 @@ use std::time::Duration;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, socket, sockopt};
 use tracing::warn;
 
-/// The daemon's name.
+/// Name of the daemon's claim.
 pub(crate) const CLAIM: &str = "evenkeeld";
-/// Names, in the order in which they are tried: a stranger would have to sit on all of them, and is told for each.
+/// Number of names that are tried in order: a stranger would have to hold all of them, and each is logged.
 const NAMES: usize = 8;
-/// How long a name whose owner takes no connections is asked for.
+/// Time during which a name is asked for whose owner accepts no connections.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Time between two questions, and least time between two answers.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// A claim, until it is dropped.
+/// A claim, which ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Claim {
     listener: Option<UnixListener>,
 }
 
-/// Who has a name.
+/// Owner of a name.
 #[derive(Debug, PartialEq, Eq)]
 enum Owner {
     Nobody,
-    /// A process that may: root's or this user's.
+    /// A process of root or of this user.
     Daemon(u32),
-    /// Another user's.
+    /// A process of another user.
     Stranger {
         user: u32,
         process: u32,
     },
-    /// It takes no connections, so it cannot be asked.
+    /// A process that accepts no connections, so that its user is not known.
     Silent,
 }
 
 impl Claim {
     /// Claims this network namespace.
     ///
-    /// # Errors
-    /// `ResourceBusy` when another daemon has it; whatever keeps sockets from being made.
+    /// `ResourceBusy` when another daemon has it; any error that keeps sockets from being made.
     pub(crate) fn take(what: &str) -> io::Result<Self> {
         let names: Vec<String> = (0..NAMES).map(|n| name(what, n)).collect();
         for name in &names {
@@ -75,7 +75,7 @@ impl Claim {
                     listener.set_nonblocking(true)?;
                     return Ok(Self { listener: Some(listener) });
                 }
-                // Taken since it was looked at, or by a stranger.
+                // Bound since the owner was looked up, or by a stranger.
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
                     if let Owner::Daemon(process) = owner(name)? {
                         return Err(io::Error::new(
@@ -91,14 +91,15 @@ impl Claim {
         Ok(Self { listener: None })
     }
 
-    /// Answers who asks, so that it can be told from a stranger's. Must be called within a tokio runtime.
+    /// Accepts connections, so that the claim can be told from a stranger's. Must be called within a tokio
+    /// runtime.
     pub(crate) fn answer(&self) {
         let Some(Ok(listener)) = self.listener.as_ref().map(UnixListener::try_clone) else { return };
         tokio::spawn(async move {
             let Ok(listener) = tokio::net::UnixListener::from_std(listener) else { return };
             loop {
                 drop(listener.accept().await);
-                // Whoever asks without end costs no more than this.
+                // A caller without end costs no more than this.
                 tokio::time::sleep(PAUSE).await;
             }
         });
@@ -124,14 +125,15 @@ fn owner(name: &str) -> io::Result<Owner> {
                 return Ok(if user != 0 && user != ours {
                     Owner::Stranger { user, process }
                 } else if process != 0 && has_ended(process) {
-                    // One that was killed while it waits for a disk has its sockets still, and does nothing any more.
+                    // A daemon that was killed while it waits for a disk still has its sockets, and does
+                    // nothing any more.
                     Owner::Silent
                 } else {
                     Owner::Daemon(process)
                 });
             }
             Err(nix::errno::Errno::ECONNREFUSED) => return Ok(Owner::Nobody),
-            // Its queue is full: a daemon empties its own.
+            // The queue of connections is full: a living daemon empties its own.
             Err(nix::errno::Errno::EAGAIN) if waited >= PATIENCE => return Ok(Owner::Silent),
             Err(nix::errno::Errno::EAGAIN) => {
                 std::thread::sleep(PAUSE);
@@ -142,7 +144,7 @@ fn owner(name: &str) -> io::Result<Owner> {
     }
 }
 
-/// Whether a process has ended but for a thread that cannot be woken.
+/// Whether a process has ended, except for a thread that cannot be woken.
 pub(crate) fn has_ended(process: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     // The name is in parentheses and may contain anything.
@@ -169,7 +171,7 @@ mod tests {
         let error = refused.expect_err("taken");
         assert_eq!(error.kind(), io::ErrorKind::ResourceBusy);
         assert!(error.to_string().contains(&format!("process {}", std::process::id())), "{error}");
-        // Whoever fills its queue does not take its place.
+        // Filling its queue does not take its place.
         let first = name(&what, 0);
         let address = SocketAddr::from_abstract_name(&first).expect("name");
         let flood: Vec<_> = (0..50).map(|_| UnixStream::connect_addr(&address)).collect();
@@ -200,7 +202,7 @@ mod tests {
         let what = format!("evenkeel-silent-{}", std::process::id());
         let address = SocketAddr::from_abstract_name(name(&what, 0)).expect("name");
         let silent = UnixListener::bind_addr(&address).expect("bound");
-        // Nobody takes its connections: its queue is full before long.
+        // No process accepts the connections: the queue is full before long.
         let flood: Vec<_> =
             (0..).map(|_| owner_of_queue(&name(&what, 0))).take_while(Option::is_some).take(10_000).collect();
         assert_eq!(owner(&name(&what, 0)).expect("asked"), Owner::Silent);

@@ -1,18 +1,20 @@
-//! How many file descriptors the daemon may have: more than it was started with, where that is allowed. Programs of the plan get what the daemon
-//! was started with.
+//! Limit of the daemon's file descriptors: more than it was started with, where that is allowed. Programs of
+//! the plan get the limit that the daemon was started with.
 
 use std::sync::OnceLock;
 
 use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 
-/// As many as the daemon has use for: a probe under way takes one, and so does a connection to the socket. The usual soft limit of 1024 is for
-/// programs that use select(2). More would let a fault eat the host's.
+/// Most descriptors that the daemon has use for: a probe under way takes one, and so does a connection to the
+/// socket. The usual soft limit of 1024 is for programs that use select(2). With more, a fault could use up
+/// the host's descriptors.
 const USEFUL: rlim_t = 65_536;
 
 /// The limits, soft and hard, that this process was started with.
 static BEFORE: OnceLock<(rlim_t, rlim_t)> = OnceLock::new();
 
-/// Raises the soft limit towards the hard one. Nothing is lost where that fails: with fewer descriptors fewer probes run at a time.
+/// Raises the soft limit towards the hard one. A failure costs little: with fewer descriptors fewer probes
+/// run at a time.
 pub(crate) fn raise_limit() {
     if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
         BEFORE.set((soft, hard)).ok();
@@ -23,12 +25,12 @@ pub(crate) fn raise_limit() {
     }
 }
 
-/// The limits that programs get, soft and hard; none when this process has its own still.
+/// The limits that programs get, soft and hard; none when this process still has its own.
 pub(crate) fn of_programs() -> Option<(rlim_t, rlim_t)> {
     BEFORE.get().copied()
 }
 
-/// Never less than it was.
+/// The raised soft limit, never lower than it was.
 fn raised(soft: rlim_t, hard: rlim_t) -> rlim_t {
     soft.max(hard.min(USEFUL))
 }

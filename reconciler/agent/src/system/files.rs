@@ -1,7 +1,8 @@
-//! Files that others put there: opened only when they are regular files, read only up to a limit, and taken only from those whom
-//! a daemon with root's rights may obey. Whose those are is decided in `trust`, how a path is followed is in `way`.
+//! Files that others put there: opened only when they are regular, read only up to a limit, and only from
+//! owners that a daemon with root's rights may obey. `trust` decides about owners, `way` follows paths.
 //!
-//! Every file that the agent reads goes through here, but for what the kernel says of processes and locks in `/proc`.
+//! Every file that the agent reads goes through here, except the kernel's files of processes and locks in
+//! `/proc`.
 
 mod trust;
 mod way;
@@ -17,35 +18,35 @@ pub(crate) use trust::{Insecure, Trust};
 pub(crate) mod limit {
     use evenkeel_schemas::seal;
 
-    /// A plan: what the seal allows.
+    /// A plan: the limit of the seal.
     pub(crate) const PLAN: u64 = seal::MAX_BYTES as u64;
     /// Compiled secrets, a file with one secret, a systemd credential.
     pub(crate) const SECRETS: u64 = 1024 * 1024;
-    /// The passwords of the last good plan: eight numbers a router, of which a host has thousands at most.
+    /// Passwords of the last good plan: eight numbers a router, of which a host has thousands at most.
     pub(crate) const PASSWORDS: u64 = 4 * 1024 * 1024;
-    /// What operators told routers and destinations: one short record for each of them.
+    /// Orders for routers and destinations: one short record each.
     pub(crate) const ORDERS: u64 = 64 * 1024 * 1024;
     /// Drains under way: one short record a destination.
     pub(crate) const DRAINS: u64 = 64 * 1024 * 1024;
-    /// The record of probations: what was down, and why a plan was rolled back.
+    /// The record of probations: failed destinations, and the reason of a rollback.
     pub(crate) const PROBATION: u64 = 64 * 1024 * 1024;
-    /// The ledger, and digests of what was verified: as JSON an object takes about as much as in a plan, and a host may still have what
-    /// several plans left.
+    /// The ledger, and digests of verified state: as JSON an object takes about as much as in a plan, and a
+    /// host may still have objects of several plans.
     pub(crate) const LEDGER: u64 = 4 * PLAN;
-    /// A file of the kernel's that says one thing, as the boot's identity.
+    /// A file of the kernel with one line, such as the boot's identity.
     pub(super) const KERNEL: u64 = 4096;
 }
 
-/// Why a file is not read.
+/// Reason why a file is not read.
 #[derive(Debug)]
 pub(crate) enum FileError {
     /// The system's reason.
     Io(io::Error),
     /// A FIFO, a device, a socket or a directory.
     NotRegular,
-    /// It has more bytes than this.
+    /// The file has more bytes than this limit.
     TooLarge(u64),
-    /// Somebody else could have written it.
+    /// Another user could have written it.
     Insecure(Insecure),
 }
 
@@ -83,7 +84,8 @@ impl From<nix::Error> for FileError {
     }
 }
 
-/// `InvalidData` for all that is no fault of the system: such a file of the state directory is put aside, as a damaged one is.
+/// `InvalidData` for every reason that is no error of the system: such a file of the state directory is put
+/// aside, as a damaged one is.
 impl From<FileError> for io::Error {
     fn from(error: FileError) -> Self {
         match error {
@@ -93,14 +95,14 @@ impl From<FileError> for io::Error {
     }
 }
 
-/// A regular file that was opened, and how long it was then, bytes.
+/// A regular file that was opened, and its length at that time, bytes.
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) file: File,
     pub(crate) length: u64,
 }
 
-/// Opens a regular file of at most `limit` bytes. Never waits for somebody who writes to a FIFO.
+/// Opens a regular file of at most `limit` bytes. Never waits for a writer of a FIFO.
 ///
 /// # Errors
 /// [`FileError`].
@@ -109,8 +111,8 @@ pub(crate) fn open(path: &Path, limit: u64, trust: Trust) -> Result<Opened, File
     if opened.length > limit { Err(FileError::TooLarge(limit)) } else { Ok(opened) }
 }
 
-/// Reads a regular file of at most `limit` bytes. Of one that says that it is empty nothing is read: files of the kernel do so, and
-/// some of those never end.
+/// Reads a regular file of at most `limit` bytes. A file with length 0 is not read: files of the kernel have
+/// that length, and some of those never end.
 ///
 /// # Errors
 /// [`FileError`].
@@ -119,24 +121,24 @@ pub(crate) fn read(path: &Path, limit: u64, trust: Trust) -> Result<Vec<u8>, Fil
     if length == 0 {
         return Ok(Vec::new());
     }
-    // One more, to find that there is no more.
+    // One more byte, to find that there is no more.
     let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default() + 1);
-    // It may grow while it is read.
+    // The file may grow while it is read.
     file.take(limit + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit { Err(FileError::TooLarge(limit)) } else { Ok(bytes) }
 }
 
-/// The first `limit` bytes of a regular file that anybody may write and that may be the kernel's, as what a tracker watches.
+/// The first `limit` bytes of a regular file that anybody may write and that may be the kernel's, such as a
+/// file that a tracker watches.
 ///
-/// # Errors
-/// [`FileError`], but never that it is too large or insecure.
+/// [`FileError`], but never `TooLarge` or `Insecure`.
 pub(crate) fn read_beginning(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
     let mut bytes = Vec::new();
     way::open(path, Trust::Anybody)?.file.take(limit).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// The one line that a file of the kernel's has; empty when there is none.
+/// The one line of a file of the kernel; empty when there is none.
 pub(crate) fn kernel_line(path: &Path) -> String {
     let bytes = read_beginning(path, limit::KERNEL).unwrap_or_default();
     String::from_utf8_lossy(&bytes).trim().to_owned()
@@ -144,17 +146,15 @@ pub(crate) fn kernel_line(path: &Path) -> String {
 
 /// Checks a directory whose content decides what this process does.
 ///
-/// # Errors
-/// [`FileError::Insecure`], or that it cannot be looked at.
+/// [`FileError::Insecure`], or an error of the system.
 pub(crate) fn check_directory(path: &Path, trust: Trust) -> Result<(), FileError> {
     way::directory(path, trust)
 }
 
-/// Checks a program that is about to be run, and what it is run by if it is a script: the program of its first line, or the script that
-/// an interpreter is given.
+/// Checks a program that is about to be run, and the program or script that goes with it: the interpreter of
+/// its first line, or the script that an interpreter is given.
 ///
-/// # Errors
-/// Which of them, and [`FileError`].
+/// The path of the file that is refused, and [`FileError`].
 pub(crate) fn check_program(command: &[String], trust: Trust) -> Result<(), (String, FileError)> {
     let Some((program, arguments)) = command.split_first() else { return Ok(()) };
     let check = |path: &str| way::open_path(Path::new(path), trust).map_err(|error| (path.to_owned(), error));
@@ -162,12 +162,12 @@ pub(crate) fn check_program(command: &[String], trust: Trust) -> Result<(), (Str
     if trust == Trust::Anybody {
         return Ok(());
     }
-    // A program that may be run and not read is none of a script's kind.
+    // A program that may be run but not read cannot be a script.
     let first = read_beginning(Path::new(program), trust::FIRST_LINE).unwrap_or_default();
     if let Some(interpreter) = trust::interpreter(&first) {
         check(interpreter)?;
     }
-    // Relative ones are looked for where programs run.
+    // A relative path is looked up in `/`, where programs run.
     let scripts = trust::scripts(program, arguments).into_iter().map(|script| Path::new("/").join(script));
     match scripts.map(|script| script.display().to_string()).find(|script| Path::new(script).exists()) {
         Some(script) => check(&script),
@@ -175,7 +175,8 @@ pub(crate) fn check_program(command: &[String], trust: Trust) -> Result<(), (Str
     }
 }
 
-/// Whether the way to a file is secure now, as text that changes when it changes; for those who wait for that.
+/// Reason why the way to a file is insecure now, as text that changes when the reason does; none when it is
+/// secure.
 pub(crate) fn state_of(path: &Path, trust: Trust) -> Option<String> {
     match way::open_path(path, trust) {
         Err(FileError::Insecure(why)) => Some(why.to_string()),
@@ -199,7 +200,7 @@ mod tests {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("chmod");
     }
 
-    /// A directory of ours with a file in it, both as they should be.
+    /// A directory of ours with a file in it, both with right modes.
     fn scratch() -> (tempfile::TempDir, PathBuf) {
         let scratch = tempfile::tempdir().expect("tempdir");
         let directory = scratch.path().join("plans");
@@ -251,7 +252,7 @@ mod tests {
         fs::create_dir(&open).expect("mkdir");
         fs::copy(&file, open.join("plan")).expect("copy");
         mode(&open, 0o777);
-        // As Kubernetes lays files out, and one that leads out by `..` and by an absolute path.
+        // Files laid out as by Kubernetes, and a link that leads out by `..` and by an absolute path.
         let plans = file.parent().expect("a directory");
         fs::create_dir(plans.join("..2026")).expect("mkdir");
         mode(&plans.join("..2026"), 0o755);
@@ -293,10 +294,10 @@ mod tests {
         assert!(matches!(read(&file, 100, Trust::Owned), Err(FileError::TooLarge(100))));
         assert_eq!(read_beginning(&file, 100).expect("its beginning").len(), 100);
         assert_eq!(read(&file, 101, Trust::Owned).expect("all").len(), 101);
-        // A sparse one is as long as it says, and is not read to find out.
+        // A sparse file is as long as its length says, and is not read to find out.
         File::options().write(true).open(&file).and_then(|file| file.set_len(1 << 40)).expect("grow");
         assert!(matches!(read(&file, limit::PLAN, Trust::Owned), Err(FileError::TooLarge(_))));
-        // Files of the kernel's say that they are empty, and some never end.
+        // Files of the kernel have length 0, and some never end.
         assert_eq!(read(Path::new("/proc/self/maps"), 100, Trust::Anybody).expect("empty"), b"");
         if Path::new("/proc/kcore").exists() && nix::unistd::geteuid().is_root() {
             assert!(read(Path::new("/proc/kcore"), limit::PLAN, Trust::Owned).is_err());

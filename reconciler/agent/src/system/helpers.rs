@@ -1,15 +1,14 @@
-//! The daemon's own small programs beside it: where they are.
+//! The daemon's own small programs beside it, and their places.
 
 use std::io;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// Where they may be, seen from the directory of `evenkeeld`.
+/// Directories in which they may be, relative to that of `evenkeeld`.
 const PLACES: [&str; 3] = ["", "../lib/evenkeel", "../libexec/evenkeel"];
 
 /// A command that runs one of them.
 ///
-/// # Errors
 /// When it is not installed.
 pub(crate) fn command(name: &str) -> io::Result<Command> {
     let own = std::env::current_exe()?;

@@ -1,5 +1,6 @@
-//! The log: to standard error, as much of it as `EVENKEEL_LOG` says. No line of it delays any work: `queue` has the lines that were not
-//! written yet, and the thread that waits for whoever reads them. `filter` knows what is logged at all.
+//! The log: to standard error, as much of it as `EVENKEEL_LOG` asks for. No line delays any work: `queue` has
+//! the lines that were not written yet, and the thread that waits for their reader. `filter` decides which
+//! lines are logged.
 
 mod filter;
 mod queue;
@@ -19,42 +20,42 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use queue::Queue;
 
-/// The variable that says how much is logged.
+/// Environment variable that sets how much is logged.
 const VARIABLE: &str = "EVENKEEL_LOG";
-/// How long the end of a daemon waits for its last lines to be taken. Service managers wait longer, and its VIPs are gone by then.
+/// Time that the end of a daemon waits for its last lines to be read. Service managers wait longer, and its
+/// VIPs are gone by then.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// The queue of this process: log lines and panics come from everywhere.
+/// The queue of this process: log lines and panics come from every thread.
 static QUEUE: OnceLock<Arc<Queue>> = OnceLock::new();
 
-/// What `EVENKEEL_LOG` says.
+/// The filter of `EVENKEEL_LOG`.
 ///
-/// # Errors
-/// It is no filter: a sentence for people.
+/// When it is no filter: a sentence for people.
 pub(crate) fn wanted() -> Result<Targets, String> {
     let text = match std::env::var(VARIABLE) {
         Ok(text) => text,
         Err(VarError::NotPresent) => String::new(),
-        // Its words are not levels, whatever they are.
+        // Bytes that are not UTF-8 are no level, whatever they are.
         Err(VarError::NotUnicode(text)) => text.to_string_lossy().into_owned(),
     };
     filter::parse(&text).map_err(|error| format!("{VARIABLE}: {error}"))
 }
 
-/// What is logged unless something else is said.
+/// The filter when none is set.
 pub(crate) fn usual() -> Targets {
     Targets::new().with_default(filter::USUAL)
 }
 
-/// The log of this process. Dropped, it waits for its last lines to be written.
+/// The log of this process. When dropped, it waits for its last lines to be written.
 #[derive(Debug)]
 pub(crate) struct Log {
-    /// How long; for ever when absent.
+    /// Time to wait; no limit when absent.
     patience: Option<Duration>,
 }
 
 impl Log {
-    /// Begins to take lines. They are written once [`Self::write`] was called.
+    /// Begins to accept lines. They are written once [`Self::write`] was called.
     pub(crate) fn begin(wanted: Targets) -> Self {
         let queue = QUEUE.get_or_init(|| Arc::new(Queue::new()));
         let color = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
@@ -62,27 +63,28 @@ impl Log {
             .with_writer(Lines(queue))
             .with_ansi(color)
             .with_target(false)
-            // They would go to standard error at once, whoever reads it.
+            // They would go to standard error at once, and could wait for its reader.
             .log_internal_errors(false);
         tracing_subscriber::registry().with(lines).with(wanted).init();
         std::panic::set_hook(Box::new(|panic| queue.push(last_words(panic).as_bytes())));
         Self { patience: None }
     }
 
-    /// Writes the lines from now on, on a thread that has the rights of the calling one and handles no signal.
+    /// Writes the lines from now on, on a thread that has the rights of the calling one and handles no
+    /// signal.
     ///
-    /// # Errors
     /// When no thread can be made.
     pub(crate) fn write(&self) -> io::Result<()> {
         QUEUE.get().map_or(Ok(()), |queue| queue.write_to(io::stderr()))
     }
 
-    /// The process must end in time, whoever reads its log. (A command waits for its reader as for that of its output.)
+    /// Bounds the wait at the end, whoever reads the log. (A command waits for the reader of its log as for
+    /// that of its output.)
     pub(crate) fn ends_in_time(&mut self) {
         self.patience = Some(LAST_WORDS);
     }
 
-    /// A line for people, whatever is logged otherwise.
+    /// Logs a line for people, whatever the filter.
     pub(crate) fn say(&self, text: impl fmt::Display) {
         if let Some(queue) = QUEUE.get() {
             queue.push(text.to_string().as_bytes());
@@ -98,12 +100,12 @@ impl Drop for Log {
     }
 }
 
-/// What of the log did not get out.
+/// Lines of the log that were lost, and why lines do not get out now.
 pub(crate) fn status() -> LogStatus {
     QUEUE.get().map(|queue| queue.status()).unwrap_or_default()
 }
 
-/// The standard library's own words on a panic would be written where they come up.
+/// A panic as a line of the log. The standard library would write its own text to standard error at once.
 fn last_words(panic: &PanicHookInfo<'_>) -> String {
     let now = humantime::format_rfc3339_micros(SystemTime::now());
     let thread = std::thread::current();
@@ -121,7 +123,7 @@ fn last_words(panic: &PanicHookInfo<'_>) -> String {
     text
 }
 
-/// Puts each line of the log into the queue.
+/// Writer that puts each line of the log into the queue.
 #[derive(Clone, Copy)]
 struct Lines(&'static Arc<Queue>);
 

@@ -1,7 +1,7 @@
-//! What start-up and a large plan took of memory is given back.
+//! Memory used during start-up and while adopting a large plan is returned to the system.
 
-/// Freed blocks from this size on go back to the system at once, bytes. What is smaller is used again: every look at a large table
-/// would otherwise begin with memory that has to be had anew, page by page.
+/// Size from which freed blocks are returned to the system at once, bytes. Smaller ones are used again:
+/// otherwise every observation of a large table would begin with memory to be had anew, page by page.
 #[cfg(target_env = "gnu")]
 const LARGE: i32 = 4 * 1024 * 1024;
 
@@ -16,7 +16,7 @@ pub(crate) fn settle() {
     }
 }
 
-/// Gives freed memory back to the system, whatever lies above it. Takes milliseconds when there was much.
+/// Returns freed memory to the system, whatever lies above it. Takes milliseconds when there was much.
 pub(crate) fn give_back() {
     #[cfg(target_env = "gnu")]
     #[allow(unsafe_code, reason = "the C library's allocator has no other way")]

@@ -1,10 +1,10 @@
-//! Standard output and standard error of commands. Everything that a command prints goes through here, so that it ends as people and
-//! scripts expect:
+//! Standard output and standard error of commands. Everything that a command prints goes through here, so
+//! that it ends as people and scripts expect:
 //!
 //! - a reader that has gone (`evenkeeld status | head -1`) is told nothing more, and the command goes on to its own end and exit code;
 //! - output that cannot be written otherwise (a full disk) is an error.
 //!
-//! What daemons have to say is no business of this file: see `logging`.
+//! The daemon's log is not this file's: see `logging`.
 
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -16,20 +16,20 @@ use clap::Parser;
 /// Exit code of wrong usage, as clap has it.
 pub(crate) const USAGE: u8 = 2;
 
-/// A program that only `evenkeeld` starts, as people meet it who start it by hand.
+/// A program that only `evenkeeld` starts, and its help for people who start it by hand.
 #[derive(Debug)]
 pub(crate) struct Helper {
-    /// What it is called.
+    /// Name of the program.
     pub(crate) name: &'static str,
-    /// The arguments that it is started with.
+    /// Names of the arguments that it is started with.
     arguments: &'static [&'static str],
-    /// What it does.
+    /// Purpose of the program, a sentence.
     pub(crate) about: &'static str,
-    /// Why nobody starts it by hand, and what to do instead.
+    /// Reason why nobody starts it by hand, and what to do instead.
     pub(crate) instead: &'static str,
 }
 
-/// All of them.
+/// All helpers.
 pub(crate) const HELPERS: [&Helper; 3] = [&EXEC, &GUARD, &PLAN];
 
 pub(crate) const EXEC: Helper = Helper {
@@ -60,10 +60,9 @@ impl Helper {
         std::iter::once(self.name).chain(self.arguments.iter().copied()).collect::<Vec<_>>().join(" ")
     }
 
-    /// The arguments that it was started with. Help, the version and what is wrong with them is printed here.
+    /// The arguments that it was started with. Help, the version and usage errors are printed here.
     ///
-    /// # Errors
-    /// There are none to work with: the exit code.
+    /// When there are none to work with: the exit code.
     pub(crate) fn arguments(&self) -> Result<Vec<OsString>, ExitCode> {
         let by_hand = self.arguments.is_empty() && io::stdin().is_terminal();
         self.understood(std::env::args_os().skip(1).collect(), by_hand).map_err(|told| match told {
@@ -109,31 +108,30 @@ impl Helper {
         }
         match self.arguments.get(given.len()) {
             Some(missing) => wrong(format!("{missing} is missing")),
-            // It would wait for what nobody types.
+            // It would wait for input that nobody types.
             None if by_hand => wrong("its standard input is a terminal".to_owned()),
             None => Ok(given),
         }
     }
 }
 
-/// What is said instead of working.
+/// Text to print instead of working.
 #[derive(Debug, PartialEq, Eq)]
 enum Told {
     Asked(String),
     Wrong(String),
 }
 
-/// The arguments of the command line. Help, the version and what is wrong with them is printed here.
+/// The parsed command line. Help, the version and usage errors are printed here.
 ///
-/// # Errors
-/// There are none to work with: the exit code.
+/// When there is none to work with: the exit code.
 pub(crate) fn arguments<C: Parser>() -> Result<C, ExitCode> {
     let matches = with_whole_usage(C::command()).try_get_matches();
     matches.and_then(|matches| C::from_arg_matches(&matches)).map_err(|error| explain(&error))
 }
 
-/// The command line with one usage line for each command, whatever is wrong: those that clap makes for an error show the options that
-/// were given as if they were required.
+/// The command line with one usage line for each command, whatever the error: the usage lines that clap makes
+/// for an error show the options that were given as if they were required.
 pub(crate) fn with_whole_usage(mut command: clap::Command) -> clap::Command {
     command.build();
     let names: Vec<String> = command.get_subcommands().map(|one| one.get_name().to_owned()).collect();
@@ -146,11 +144,11 @@ pub(crate) fn with_whole_usage(mut command: clap::Command) -> clap::Command {
     command
 }
 
-/// Prints help, or what is wrong with the command line; the exit code.
+/// Prints help, or a usage error. Returns the exit code.
 pub(crate) fn explain(error: &clap::Error) -> ExitCode {
     let printed = error.print().and_then(|()| io::stdout().flush());
     match checked(printed) {
-        // What is wrong goes to standard error, and there is nowhere else to say that this cannot be written.
+        // A usage error goes to standard error, and a failure to write it can be reported nowhere.
         Err(why) if !error.use_stderr() => {
             complain(format_args!("error: {why}"));
             ExitCode::FAILURE
@@ -161,8 +159,7 @@ pub(crate) fn explain(error: &clap::Error) -> ExitCode {
 
 /// Prints a result.
 ///
-/// # Errors
-/// It cannot be written, for another reason than that nobody reads it: a sentence for people.
+/// When it cannot be written, for another reason than that nobody reads it: a sentence for people.
 pub(crate) fn print(text: impl Display) -> Result<(), String> {
     print_with(|output| write!(output, "{text}"))
 }
@@ -185,7 +182,7 @@ fn checked(written: io::Result<()>) -> Result<(), String> {
     }
 }
 
-/// Says what went wrong, if anybody listens.
+/// Prints an error to standard error, if anybody reads it.
 pub(crate) fn complain(text: impl Display) {
     writeln!(io::stderr(), "{text}").ok();
 }

@@ -1,6 +1,6 @@
-//! Unix sockets that nobody but their owner can call, and who is at the other end.
+//! Unix sockets that only their owner can call, and the identity of the other end.
 //!
-//! Only who it is; what is said over them is their owners' business.
+//! Only the identity; the messages are the business of the sockets' owners.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -13,16 +13,17 @@ use nix::unistd::geteuid;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use socket2::{SockAddr, Socket};
 
-/// The mode of a socket's file: its owner may call.
+/// Mode of a socket's file: only its owner may call.
 const OWNER_ONLY: u32 = 0o600;
 
-/// Binds a socket to a path where nothing is yet. The file has mode 0600 from its first moment, whatever the umask.
+/// Binds a socket to a path where nothing is yet. The file has mode 0600 from its first moment, whatever the
+/// umask.
 ///
 /// # Errors
 /// The kernel's.
 pub(crate) fn bind(socket: &Socket, path: &Path) -> io::Result<()> {
     bind_closed(socket, path)?;
-    // A strict umask may have taken the owner's rights too.
+    // A strict umask may have removed the owner's rights too.
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(OWNER_ONLY))
 }
 
@@ -39,7 +40,8 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// Who is at the other end: of a call that was taken the caller, of a call that we made who listens.
+    /// The process at the other end: the caller of an accepted connection, or the listener of one that we
+    /// made.
     ///
     /// # Errors
     /// `PermissionDenied` when it is neither root nor our own user.
@@ -52,7 +54,8 @@ impl Peer {
         if caller.pid() == std::process::id().cast_signed() {
             return Ok(Self { process: None });
         }
-        // Kernels before 6.5 do not tell: then by its number, which is its own as long as it has not hung up.
+        // Kernels before 6.5 do not give it. Then it is found by its number, which is valid as long as it has
+        // not hung up.
         let process = getsockopt(socket, sockopt::PeerPidfd).ok();
         let by_number = || {
             let process = pidfd_open(Pid::from_raw(caller.pid())?, PidfdFlags::empty()).ok()?;
@@ -61,7 +64,8 @@ impl Peer {
         Ok(Self { process: process.or_else(by_number) })
     }
 
-    /// Ends it for good: it does nothing more, even if it cannot end yet. Does not block. Returns whether that was allowed.
+    /// Kills the process: it does nothing more, even if it cannot end yet. Does not block. Returns whether
+    /// that was allowed.
     pub(crate) fn kill(&self) -> bool {
         self.process.as_ref().is_some_and(|process| pidfd_send_signal(process, Signal::KILL).is_ok())
     }
@@ -80,10 +84,10 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// The user whom a stranger is.
+    /// User of strangers.
     pub(crate) const STRANGER: u32 = 65_534;
 
-    /// Does something as another user than the tests': the kernel knows users by thread.
+    /// Runs a closure as another user than the tests': the kernel knows users by thread.
     #[allow(unsafe_code, reason = "the library's call is for all threads of the process")]
     pub(crate) fn as_a_stranger<T: Send>(what: impl FnOnce() -> T + Send) -> T {
         assert!(geteuid().is_root(), "this test needs root, to be somebody else");

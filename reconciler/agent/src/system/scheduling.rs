@@ -1,21 +1,21 @@
-//! When the election gets the processor: ahead of everything else of ordinary scheduling, or in real time where that is
-//! asked for. And locked memory.
+//! The election's place on the processor: ahead of everything else of ordinary scheduling, or in real time
+//! where that is asked for. And locked memory.
 //!
-//! Programs of trackers and hooks inherit none of it: they are started by other threads, and the kernel gives none of it
-//! to what the election's thread starts (`SCHED_RESET_ON_FORK`).
+//! Programs of trackers and hooks inherit none of it: they are started by other threads, and processes that
+//! the election's thread starts do not inherit it (`SCHED_RESET_ON_FORK`).
 
 use std::io;
 use std::time::Duration;
 
-/// The nice value that comes first.
+/// The first nice value.
 const FIRST: i32 = -20;
-/// The nice value of what can wait; it still gets a third of a processor that somebody else keeps busy.
+/// Nice value of work that can wait; it still gets a third of a processor that another thread keeps busy.
 const LAST: i32 = 5;
-/// The shortest slice that the kernel takes (sched(7), from Linux 6.12 on): who asks for a shorter one than the thread that
-/// runs takes its place at once when it wakes up.
+/// The shortest slice that the kernel accepts (sched(7), from Linux 6.12 on): a thread that asks for a
+/// shorter slice than the running one takes its place at once when it wakes up.
 const SLICE: Duration = Duration::from_micros(100);
 
-/// What the command line asks for.
+/// Options of the command line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Scheduling {
     /// Priority with `SCHED_RR` (sched(7)), 1..=99; ordinary scheduling when absent.
@@ -24,7 +24,7 @@ pub(crate) struct Scheduling {
     pub(crate) lock_memory: bool,
 }
 
-/// What was granted, and a sentence for each thing that was asked for and was not.
+/// Scheduling that was granted, and a sentence for each option that was refused.
 #[derive(Debug, Default)]
 pub(crate) struct Granted {
     pub(crate) realtime: Option<u8>,
@@ -35,10 +35,10 @@ pub(crate) struct Granted {
 }
 
 impl Scheduling {
-    /// Applies it: the scheduling to the calling thread only, the lock to the whole process.
+    /// Applies the options: scheduling to the calling thread only, the lock to the whole process.
     pub(crate) fn apply(self) -> Granted {
         let mut granted = Granted::default();
-        // Timers of ordinary threads may be late by 50 us, so that they can be served together.
+        // Timers of ordinary threads may be late by 50 us, so that the kernel can serve them together.
         nix::sys::prctl::set_timerslack(1).ok();
         if let Some(priority) = self.realtime {
             match realtime(priority) {
@@ -66,20 +66,20 @@ impl Scheduling {
     }
 }
 
-/// Puts the calling thread ahead of all others of ordinary scheduling; where that is not permitted it at least
-/// asks for a short slice, which everybody may.
+/// Puts the calling thread ahead of all others of ordinary scheduling. Where that is not permitted it at
+/// least asks for a short slice, which every thread may.
 pub(crate) fn go_ahead() {
     if ordinary(FIRST, SLICE).is_err() {
         ordinary(nice(), SLICE).ok();
     }
 }
 
-/// Has the calling thread take what others leave: its work can wait, and theirs is for clients.
+/// Puts the calling thread behind all others: its work can wait, and theirs is for clients.
 pub(crate) fn give_way() {
     ordinary(LAST, Duration::ZERO).ok();
 }
 
-/// Ordinary scheduling for the calling thread. Older kernels ignore the slice.
+/// Sets ordinary scheduling for the calling thread. Older kernels ignore the slice.
 #[allow(unsafe_code, reason = "no wrapper of sched_setattr exists")]
 fn ordinary(nice: i32, slice: Duration) -> io::Result<()> {
     let attributes = libc::sched_attr {
@@ -100,14 +100,14 @@ fn ordinary(nice: i32, slice: Duration) -> io::Result<()> {
     }
 }
 
-/// The calling thread's nice value.
+/// Nice value of the calling thread.
 #[allow(unsafe_code, reason = "no safe wrapper of getpriority exists")]
 fn nice() -> i32 {
     // SAFETY: the call takes numbers only. Linux has it by thread, and 0 is the calling one.
     unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) }
 }
 
-/// `SCHED_RR` for the calling thread. Programs that it starts do not inherit it.
+/// Sets `SCHED_RR` for the calling thread. Programs that it starts do not inherit it.
 #[allow(unsafe_code, reason = "no safe wrapper of sched_setscheduler exists")]
 fn realtime(priority: u8) -> io::Result<()> {
     let parameters = libc::sched_param { sched_priority: i32::from(priority) };
@@ -119,7 +119,7 @@ fn realtime(priority: u8) -> io::Result<()> {
     }
 }
 
-/// What the process uses now and later stays in memory once it is used.
+/// Locks memory of the process, now and later, once it is used.
 #[allow(
     unsafe_code,
     reason = "the safe wrapper lacks MCL_ONFAULT, without which all that is reserved is paged in"
@@ -158,7 +158,7 @@ mod tests {
         });
         // The 19th field; the second one, the command, has no blank here.
         let inherited: Option<i32> = told.1.split(' ').nth(18).and_then(|nice| nice.parse().ok());
-        // The kernel puts back what is ahead of nice 0.
+        // The kernel resets a nice value below 0.
         assert_eq!(inherited, Some(told.0.max(0)), "{}", told.1);
     }
 }

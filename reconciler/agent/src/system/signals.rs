@@ -1,8 +1,9 @@
-//! The signals that end the daemon, SIGTERM and SIGINT. They are blocked and read from a descriptor (signalfd(2)) by the
-//! election's own thread: a host that is told to stop gives its VIPs away before any other thread of it has its turn.
+//! The signals that end the daemon, SIGTERM and SIGINT. They are blocked and read from a descriptor
+//! (signalfd(2)) by the election's own thread: a host that is told to stop gives its VIPs away before any
+//! other thread has its turn.
 //!
-//! Programs inherit what is blocked, so they are started with [`unblocked`]. A signal that comes just then is for the handlers that main
-//! has as well.
+//! Programs inherit blocked signals, so they are started with [`unblocked`]. A signal that comes just then
+//! reaches the handlers that the main loop has as well.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -16,7 +17,7 @@ fn signals() -> SigSet {
     signals
 }
 
-/// Starts a program that has them as programs have.
+/// Starts a program with the signals unblocked.
 pub(crate) fn unblocked<T>(start: impl FnOnce() -> T) -> T {
     let before = SigSet::thread_get_mask();
     signals().thread_unblock().ok();
@@ -25,22 +26,21 @@ pub(crate) fn unblocked<T>(start: impl FnOnce() -> T) -> T {
     started
 }
 
-/// Where they arrive.
+/// Descriptor on which the signals arrive.
 #[derive(Debug)]
 pub(crate) struct StopSignals(SignalFd);
 
 impl StopSignals {
-    /// Blocks them in the calling thread and in those that it starts from now on.
+    /// Blocks the signals in the calling thread and in those that it starts from now on.
     ///
-    /// # Errors
-    /// The kernel's: mostly that the process has no descriptor left.
+    /// Errors of the kernel, mostly that the process has no descriptor left.
     pub(crate) fn hold() -> nix::Result<Self> {
         let signals = signals();
         signals.thread_block()?;
         Ok(Self(SignalFd::with_flags(&signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?))
     }
 
-    /// Whether one has arrived since the last look.
+    /// Whether a signal has arrived since the last call.
     pub(crate) fn arrived(&mut self) -> bool {
         matches!(self.0.read_signal(), Ok(Some(_)))
     }

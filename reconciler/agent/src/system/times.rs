@@ -1,4 +1,4 @@
-//! Where the time of a piece of work goes, for the log.
+//! Durations of the parts of a piece of work, for the log.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use evenkeel_kernel::clock;
 use evenkeel_schemas::time::MonoTime;
 
-/// The parts of a piece of work, as they end. Shown as ` name 1.2 name 3.4`, in milliseconds.
+/// Durations of parts, in order. Shown as ` name 1.2 name 3.4`, in milliseconds.
 pub(crate) struct Times {
     last: MonoTime,
     parts: Vec<(&'static str, Duration)>,
@@ -17,7 +17,7 @@ impl Times {
         Self { last: started, parts: Vec::new() }
     }
 
-    /// What was just done is called so.
+    /// Ends a part, which began when the one before ended, and names it.
     pub(crate) fn note(&mut self, name: &'static str) {
         let now = clock::now();
         self.parts.push((name, now.since(self.last)));

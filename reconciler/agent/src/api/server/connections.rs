@@ -1,8 +1,9 @@
-//! Connections to the socket: how many there are, how far each has come, and which one goes when another one wants its place.
+//! Connections to the socket: their number, the step of each, and the choice of the one that is closed when
+//! another one needs a place.
 //!
-//! Who sends its request slowly, or does not read its answer, takes nobody's place for long: each step has a deadline, and when all places
-//! are taken the connection goes that has been in its step for longest, the one that still sends first. One that the daemon works for is left
-//! alone until its deadline.
+//! A client that sends its request slowly, or does not read its answer, keeps nobody out for long: each step
+//! has a deadline. When all places are taken, the connection that has been in its step for longest is closed,
+//! one that still sends first. A connection that the daemon works for is left alone until its deadline.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,19 +12,19 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-/// Connections at a time.
+/// Most connections at a time.
 pub(super) const MAX_CONNECTIONS: usize = 64;
-/// How long a step may take when another connection wants the place: much longer than one takes that does not dawdle.
+/// Time for a step when another connection needs the place: much longer than a healthy client takes.
 pub(super) const FAIR: Duration = Duration::from_millis(200);
 
-/// How far a connection has come.
+/// Step of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Step {
-    /// It sends its request.
+    /// The client sends its request.
     Request,
-    /// It takes its answer.
+    /// The client reads its answer.
     Answer,
-    /// The daemon works for it.
+    /// The daemon works for the connection.
     Work,
 }
 
@@ -44,31 +45,31 @@ struct Table {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Connections(Arc<Mutex<Table>>);
 
-/// A connection's place: free again when this is dropped.
+/// A connection's place, which is free again when this is dropped.
 #[derive(Debug)]
 pub(super) struct Place {
     number: u64,
     connections: Connections,
 }
 
-/// What is to be done for one more connection.
+/// Decision about one more connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Room {
-    /// There is a place.
+    /// A place is free.
     Free,
-    /// This one has had its time.
+    /// This connection has used up its time.
     Close(u64),
-    /// Nobody has had its time before then.
+    /// No connection uses up its time before this.
     Wait(Instant),
 }
 
 impl Connections {
     fn table(&self) -> MutexGuard<'_, Table> {
-        // A panic in between leaves a whole table.
+        // A panic elsewhere cannot leave the table half changed.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes room for one more connection. Returns when to ask again if there is none yet.
+    /// Makes room for one more connection. Returns the time to ask again when there is none yet.
     pub(super) fn make_room(&self, now: Instant) -> Option<Instant> {
         let mut table = self.table();
         match room(&table, now) {
@@ -92,7 +93,7 @@ impl Connections {
         Place { number, connections: self.clone() }
     }
 
-    /// Notes which task serves a connection; one that has ended already has no place any more.
+    /// Sets the task that serves a connection; a connection that has ended has no place any more.
     pub(super) fn serves(&self, number: u64, task: AbortHandle) {
         if let Some(connection) = self.table().open.get_mut(&number) {
             connection.task = Some(task);
@@ -105,7 +106,7 @@ impl Place {
         self.number
     }
 
-    /// Notes that the connection has come to a step.
+    /// Sets the step of the connection, which begins now.
     pub(super) fn comes_to(&self, step: Step) {
         if let Some(connection) = self.connections.table().open.get_mut(&self.number) {
             connection.step = step;
@@ -131,7 +132,7 @@ fn room(table: &Table, now: Instant) -> Room {
     match (first, waiting.map(|(_, connection)| since(connection)).min()) {
         (Some((number, _)), _) => Room::Close(*number),
         (None, Some(next)) => Room::Wait(next),
-        // All are worked for.
+        // The daemon works for all of them.
         (None, None) => Room::Wait(now + FAIR),
     }
 }
@@ -149,7 +150,7 @@ mod tests {
 
     #[test]
     fn who_dawdles_goes_first_and_who_is_worked_for_stays() {
-        // Long since the machine's start, so that everything below lies after it.
+        // A time far from the machine's start, so that subtractions below stay after it.
         let now = Instant::now() + Duration::from_secs(3600);
         let with = |more: &[(Step, u64)], step: Step, age: u64| {
             let rest = std::iter::repeat_n((step, age), MAX_CONNECTIONS - more.len());

@@ -1,11 +1,11 @@
-//! The page's lines of virtual servers: verdicts, connections, drains, synchronisation.
+//! Lines of the page about virtual servers: verdicts, connections, drains, synchronisation.
 
 use evenkeel_schemas::status::{
     ConnectionCounts, ConnectionSyncStatus, DestinationStatus, DrainOrderStatus, DrainState, DrainStatus,
     Status, SyncHalf, Verdict, VirtualServerStatus,
 };
 
-/// All that the page says of IPVS.
+/// All lines about IPVS.
 pub(super) fn lines(status: &Status) -> Vec<String> {
     let mut lines: Vec<String> = status.virtual_servers.iter().flat_map(virtual_server).collect();
     lines.extend(status.drain_orders.iter().map(order));
@@ -13,7 +13,7 @@ pub(super) fn lines(status: &Status) -> Vec<String> {
     lines
 }
 
-/// `3 active and 1 inactive connections`.
+/// Counts as text: `3 active and 1 inactive connections`.
 pub(crate) fn counted(counts: &ConnectionCounts) -> String {
     let ConnectionCounts { active, inactive, persistent } = counts;
     let bound = if *persistent > 0 { format!(", {persistent} persistent clients") } else { String::new() };

@@ -1,4 +1,4 @@
-//! Interfaces: looked at when the kernel says that one changed, and from time to time.
+//! Interfaces, observed when the kernel sends an event of one, and from time to time.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use tracing::warn;
 
 use super::Teller;
 
-/// Longest time between two looks.
+/// Longest time between two observations.
 const RESYNC: Duration = Duration::from_secs(5);
-/// Least time between two looks.
+/// Least time between two observations.
 const PAUSE: Duration = Duration::from_millis(20);
-/// Time before a socket that died is replaced.
+/// Time until a socket that ended is replaced.
 const RENEW: Duration = Duration::from_secs(1);
 
-/// Watches interfaces until nobody listens. What cannot be found out changes nothing.
+/// Watches interfaces until nobody listens. An observation that fails changes nothing.
 pub(super) async fn watch(trackers: Vec<Tracker>, teller: Teller) {
     loop {
         match listen(&trackers, &teller).await {
@@ -42,7 +42,7 @@ async fn listen(trackers: &[Tracker], teller: &Teller) -> Result<(), String> {
                 return Ok(());
             }
             sleep(PAUSE).await;
-            // Events are only a reason to look.
+            // Events are only a reason to observe.
             if timeout(RESYNC, events.recv()).await.is_ok_and(|event| event.is_err()) {
                 return Err("the kernel's events ended".to_owned());
             }
@@ -59,7 +59,7 @@ fn words(error: KernelError) -> String {
     error.to_string()
 }
 
-/// Whether anybody listens still.
+/// Reports the findings of all trackers. Returns false when nobody listens any more.
 async fn tell(trackers: &[Tracker], links: &[Link], teller: &Teller) -> bool {
     for tracker in trackers {
         let Watch::Interface { interface: name } = &tracker.watch else { continue };

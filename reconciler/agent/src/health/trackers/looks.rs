@@ -1,4 +1,4 @@
-//! Programs and files, looked at again and again.
+//! Programs and files, observed again and again.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,18 +11,18 @@ use super::Teller;
 use crate::programs::run::{self, Program};
 use crate::system::files::{self, Trust};
 
-/// Least time from one look to the next.
+/// Least time from one observation to the next.
 const SHORTEST: Duration = Duration::from_millis(10);
-/// Time between the first looks of trackers that are new at once.
+/// Time between the first observations of trackers that are new at once.
 const SPREAD: Duration = Duration::from_millis(10);
-/// Longest time to a first look.
+/// Longest time until a first observation.
 const LONGEST_SPREAD: Duration = Duration::from_secs(1);
-/// How much of a file is read, bytes.
+/// Most of a file that is read, bytes.
 const FILE_MAX: u64 = 4096;
-/// How long a look at a file may take at least: a network file system may hang.
+/// Least time limit for reading a file: a network file system may hang.
 const FILE_LIMIT: Duration = Duration::from_secs(1);
 
-/// Watches one tracker, the `n`-th of those that are new, until nobody listens. A look that takes
+/// Watches one tracker, the `n`-th of those that are new, until nobody listens. An observation that takes
 /// longer than the interval is followed by the next at once.
 pub(super) async fn watch(tracker: Tracker, n: u32, trust: Trust, teller: Teller) {
     let interval = match &tracker.watch {
@@ -54,10 +54,10 @@ async fn script(watch: &Watch, trust: Trust) -> Finding {
     if ended.is_success() { Finding::success("exit code 0") } else { Finding::failure(ended.to_string()) }
 }
 
-/// Whether anybody listens still.
+/// Reads the file and reports the finding. Returns false when nobody listens any more.
 async fn look_at_file(tracker: &Tracker, path: &str, interval: Duration, teller: &Teller) -> bool {
     let file = path.to_owned();
-    // What it says only counts for a priority, so anybody may write it.
+    // The file only changes a priority, so anybody may write it.
     let mut look = tokio::task::spawn_blocking(move || files::read_beginning(Path::new(&file), FILE_MAX));
     let limit = interval.max(FILE_LIMIT);
     let content = match timeout(limit, &mut look).await {
@@ -67,7 +67,7 @@ async fn look_at_file(tracker: &Tracker, path: &str, interval: Duration, teller:
             if teller.tell(&tracker.name, late).await.is_err() {
                 return false;
             }
-            // One look at a time: a file system that hangs does not take all threads.
+            // One observation at a time: a file system that hangs does not take all threads.
             look.await
         }
     };

@@ -14,12 +14,12 @@ use super::Teller;
 
 /// Time from one count to the next.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// How much is read of `stat`: the process id, the command name and the state are at its beginning.
+/// Most of `stat` that is read, bytes: process id, command name and state are at its beginning.
 const STAT_MAX: u64 = 128;
-/// How much is read of a command line: the longest path and its end.
+/// Most of a command line that is read, bytes: the longest path and its end.
 const CMDLINE_MAX: u64 = 4097;
 
-/// Watches processes until nobody listens. What cannot be found out changes nothing.
+/// Watches processes until nobody listens. A count that fails changes nothing.
 pub(super) async fn watch(trackers: Vec<Tracker>, teller: Teller) {
     let wanted: Vec<String> = trackers
         .iter()
@@ -53,7 +53,7 @@ pub(super) async fn watch(trackers: Vec<Tracker>, teller: Teller) {
     }
 }
 
-/// How many processes of each name run.
+/// Number of running processes of each name.
 fn count(proc: &Path, wanted: &[String]) -> io::Result<Vec<u32>> {
     let mut counts = vec![0; wanted.len()];
     let by_argument = wanted.iter().any(|name| name.contains('/'));
@@ -80,7 +80,7 @@ fn count(proc: &Path, wanted: &[String]) -> io::Result<Vec<u32>> {
     Ok(counts)
 }
 
-/// Reads the beginning of a file of a process; false when the process is gone.
+/// Reads the beginning of a file of a process. Returns false when the process is gone.
 fn read(path: &Path, limit: u64, bytes: &mut Vec<u8>) -> io::Result<bool> {
     bytes.clear();
     match std::fs::File::open(path).and_then(|file| file.take(limit).read_to_end(bytes)) {
@@ -91,8 +91,8 @@ fn read(path: &Path, limit: u64, bytes: &mut Vec<u8>) -> io::Result<bool> {
     }
 }
 
-/// The command name, and whether the process runs: neither a zombie nor dead. A command name may have
-/// blanks and parentheses in it.
+/// The command name, and whether the process runs: neither a zombie nor dead. A command name may have blanks
+/// and parentheses in it.
 fn parse_stat(stat: &[u8]) -> Option<(&[u8], bool)> {
     let open = stat.iter().position(|byte| *byte == b'(')?;
     let close = stat.iter().rposition(|byte| *byte == b')')?;

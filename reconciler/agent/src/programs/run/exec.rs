@@ -1,9 +1,10 @@
 //! `evenkeeld-exec`: a process that runs one program and ends when nothing of it is left.
 //!
-//! It is the subreaper (PR_SET_CHILD_SUBREAPER, prctl(2)) of the program: whatever the program starts, in sessions of its own too, becomes this
-//! process's child when its parents end. So there is one list of all that a program left, and only processes are signalled that
-//! nobody else can have waited for: their numbers are theirs. The daemon could not be that itself: it could not tell
-//! whose child came to it, of programs that run side by side.
+//! It is the subreaper (PR_SET_CHILD_SUBREAPER, prctl(2)) of the program: every process that the program
+//! starts, in sessions of its own too, becomes this process's child when its parents end. So there is one
+//! list of everything that a program left, and only processes are signalled that nobody else can have waited
+//! for, so that no process number has been given away. The daemon itself could not be the subreaper: of
+//! programs that run side by side it could not say whose child came to it.
 
 use std::collections::BTreeSet;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -33,32 +34,31 @@ use crate::system::out;
 use crate::system::scheduling;
 
 pub(super) const NAME: &str = "evenkeeld-exec";
-/// Most processes and threads that the user of a program may have, all programs of that user together, so that ending them stays faster than their
-/// multiplying. Root is bound by none.
+/// Most processes and threads that the user of a program may have, all programs of that user together: ending
+/// them stays faster than their multiplying. Root is not bound by it.
 const MAX_PROCESSES: u64 = 512;
-/// Most children that are taken note of at a time: there is always one more of a program that multiplies.
+/// Most children that are reaped at a time: of a program that multiplies there is always one more.
 const MAX_REAPED: usize = 4096;
-/// Time between two looks at what is left while it is being ended, milliseconds.
+/// Time between two looks for processes that are left while these are being ended, milliseconds.
 const LOOK_PAUSE_MS: u16 = 5;
-/// How long what could not be ended in time is tried again, when nobody waits any more: a program that multiplies in ever new sessions takes a
-/// while on a host that it keeps busy.
+/// Time during which processes that could not be ended in time are tried again, when nobody waits any more: a
+/// program that multiplies in ever new sessions takes a while on a host that it keeps busy.
 const STRAGGLER_LIMIT: Duration = Duration::from_secs(60);
-/// How much is read of a list of children at a time, bytes.
+/// Most of a list of children that is read at a time, bytes.
 const CHILDREN_MAX: u64 = 64 * 1024;
-/// How much is read of `stat` of a process: its parent comes after a name of 15 bytes.
+/// Most of a process's `stat` that is read, bytes: the parent comes after a name of 15 bytes.
 const STAT_MAX: u64 = 128;
 
-/// A command that runs it.
+/// A command that starts `evenkeeld-exec`.
 ///
-/// # Errors
 /// When it is not installed.
 #[cfg(not(test))]
 pub(super) fn command() -> io::Result<Command> {
     crate::system::helpers::command(NAME)
 }
 
-/// Unit tests have no other program: their own plays its part, with standard output and error in other places, since a test harness writes
-/// to those.
+/// The same in unit tests, which have no other program: their own plays its part, with standard output and
+/// error in other places, since a test harness writes to those.
 #[cfg(test)]
 #[allow(unsafe_code, reason = "the way between fork and exec")]
 pub(super) fn command() -> io::Result<Command> {
@@ -78,7 +78,8 @@ pub(super) fn command() -> io::Result<Command> {
     Ok(command)
 }
 
-/// The `evenkeeld-exec` program: is told of a program on its standard input, runs it, answers, ends.
+/// The `evenkeeld-exec` program: reads a [`Start`] from standard input, runs the program, answers with an
+/// [`End`], ends.
 #[must_use]
 pub fn main() -> ExitCode {
     if let Err(code) = out::EXEC.arguments() {
@@ -100,18 +101,18 @@ fn serve(mut daemon: &UnixStream, out: Stdio, err: Stdio) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    // A session of its own: no process of another one gets into a group of the program's.
+    // A session of its own: no process of another session can join a group of the program's.
     nix::unistd::setsid().ok();
     let (end, left) = match Keeper::run(&start, daemon, out, err) {
         Ok((end, left)) => (end, left),
         Err(why) => (Some(End { how: How::NotStarted(why), left_behind: false }), None),
     };
-    // Absent: nobody listens any more.
+    // Absent when nobody listens any more.
     let answered = end.map_or(Ok(()), |end| {
         let answer = serde_json::to_vec(&end).map_err(io::Error::from);
         answer.and_then(|answer| daemon.write_all(&answer))
     });
-    // Nobody has to wait for this.
+    // The daemon need not wait for the rest.
     daemon.shutdown(Shutdown::Both).ok();
     if let Some(mut keeper) = left {
         keeper.end_all(STRAGGLER_LIMIT);
@@ -119,32 +120,31 @@ fn serve(mut daemon: &UnixStream, out: Stdio, err: Stdio) -> ExitCode {
     if answered.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Keeps a program and all that it started.
+/// A program and everything that it started.
 struct Keeper<'d> {
     daemon: &'d UnixStream,
     signals: SignalFd,
     program: Pid,
-    /// How the program ended.
+    /// End of the program, once it has ended.
     how: Option<How>,
 }
 
-/// What came first.
+/// Reason why a wait ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Came {
     /// A child may have ended.
     Child,
     /// The time is over.
     Time,
-    /// Nobody waits for the program any more.
+    /// The daemon does not wait for the program any more.
     Nobody,
 }
 
 impl<'d> Keeper<'d> {
-    /// Runs a program to its end or its limit, and ends what is left. The answer is absent when nobody waits for it; the keeper is there when
-    /// something could not be ended yet.
+    /// Runs a program to its end or its limit, and ends the processes that are left. The answer is absent
+    /// when nobody waits for it; the keeper is there when a process could not be ended yet.
     ///
-    /// # Errors
-    /// Why it cannot be started.
+    /// When the program cannot be started: the reason, for people.
     fn run(
         start: &Start,
         daemon: &'d UnixStream,
@@ -181,7 +181,7 @@ impl<'d> Keeper<'d> {
             came = keeper.wait(deadline);
             any = keeper.reap();
         }
-        // The program has ended by itself: what is nearly done is not cut off.
+        // The program has ended by itself: processes that are nearly done are not cut off.
         let last_words = deadline.min(clock::now() + LAST_WORDS);
         while any && came == Came::Child {
             came = keeper.wait(last_words);
@@ -206,7 +206,7 @@ impl<'d> Keeper<'d> {
             PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.daemon.as_fd(), PollFlags::POLLIN),
         ];
-        // Rounded up, so that it is not looked at again and again in the last millisecond.
+        // Rounded up, so that the last millisecond is not polled again and again.
         let most = PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
         poll(&mut fds, most).ok();
         let came =
@@ -216,14 +216,15 @@ impl<'d> Keeper<'d> {
         if nobody { Came::Nobody } else { Came::Child }
     }
 
-    /// Takes note of children that have ended; whether others are there.
+    /// Reaps children that have ended. Returns whether others are left.
     fn reap(&mut self) -> bool {
         for _ in 0..MAX_REAPED {
             let how = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
                 Ok(WaitStatus::Exited(pid, code)) if pid == self.program => How::Exit(code),
                 Ok(WaitStatus::Signaled(pid, signal, _)) if pid == self.program => How::Signal(signal as i32),
                 Ok(WaitStatus::StillAlive) => return true,
-                // Ended by a real-time signal, of which the library has no words: whose it was shows when nobody is left.
+                // Ended by a real-time signal, for which the library has no value: whose end it was shows
+                // when no child is left.
                 Ok(_) | Err(Errno::EINTR | Errno::EINVAL) => continue,
                 Err(_) => {
                     self.how.get_or_insert(How::Signal(libc::SIGRTMIN()));
@@ -235,10 +236,12 @@ impl<'d> Keeper<'d> {
         true
     }
 
-    /// Kills all that is left, and what that leaves, until nothing is or the limit is over. Returns whether there was something.
+    /// Kills every process that is left, and those that come from them, until none is or the limit is over.
+    /// Returns whether there was one.
     ///
-    /// A group is killed in one call, which no fork escapes. None has processes of somebody else's: its number is not given away while a child of ours
-    /// is in it, and it lies in a session that this process or a descendant began.
+    /// A group is killed in one call, which no fork escapes. No group has processes of somebody else: its
+    /// number is not given away while a child of ours is in it, and it lies in a session that this process or
+    /// a descendant began.
     fn end_all(&mut self, limit: Duration) -> bool {
         let until = clock::now() + limit;
         let ours = getpgrp();
@@ -247,7 +250,7 @@ impl<'d> Keeper<'d> {
             killpg(self.program, Signal::SIGKILL).ok();
         }
         if self.reap() {
-            // What multiplies must not get ahead of it.
+            // A program that multiplies must not get ahead of this process.
             scheduling::go_ahead();
         }
         while self.reap() && clock::now() < until {
@@ -269,7 +272,7 @@ impl<'d> Keeper<'d> {
     }
 }
 
-/// Starts the program; its number.
+/// Starts the program. Returns its process number.
 #[allow(unsafe_code, reason = "the way between fork and exec")]
 fn spawn(start: &Start, out: Stdio, err: Stdio) -> io::Result<u32> {
     let Some((program, arguments)) = start.command.split_first() else {
@@ -304,7 +307,7 @@ fn spawn(start: &Start, out: Stdio, err: Stdio) -> io::Result<u32> {
             nix::unistd::setresgid(gid, gid, gid)?;
             nix::unistd::setresuid(uid, uid, uid)?;
         }
-        // After the change of rights, which forgets it: whatever kills this process, the program goes too.
+        // After the change of identity, which clears it: whatever kills this process also ends the program.
         prctl::set_pdeathsig(Signal::SIGKILL)?;
         Ok(())
     };
@@ -331,7 +334,7 @@ fn children() -> Vec<Pid> {
     }
 }
 
-/// The numbers of a list in which each one is followed by a blank: what was cut off is none.
+/// Numbers of a list in which each is followed by a blank. A number that was cut off is left out.
 fn numbers(list: &[u8]) -> Vec<i32> {
     let whole =
         list.iter().rposition(|byte| *byte == b' ').and_then(|end| list.get(..end)).unwrap_or_default();
@@ -350,7 +353,7 @@ fn children_among_all(proc: &Path, parent: u32) -> Vec<Pid> {
     numbers.filter(ours).map(Pid::from_raw).collect()
 }
 
-/// The parent's number in `stat` (proc(5)): after the name, which may have anything in it, and the state.
+/// Number of the parent in `stat` (proc(5)): after the name, which may have anything in it, and the state.
 fn parent_in(stat: &[u8]) -> Option<u32> {
     let close = stat.iter().rposition(|byte| *byte == b')')?;
     let rest = std::str::from_utf8(stat.get(close + 1..)?).ok()?;

@@ -1,4 +1,4 @@
-//! Whose rights a program gets: looked up in the host's user database, with a limit, since that may hang.
+//! The user that a program runs as, from the host's user database, with a limit, since that may hang.
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -8,14 +8,14 @@ use nix::unistd::{User, getgrouplist};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
-/// Who runs programs for which the plan names nobody, on hosts that have this user.
+/// User of programs for which the plan names none, on hosts that have it.
 pub(super) const OWN: &str = "evenkeel_script";
-/// Who runs them elsewhere.
+/// The same on other hosts.
 const ELSEWHERE: &str = "nobody";
-/// Questions to the user database at a time: it may be on a network, and hang.
+/// Most look-ups in the user database at a time: it may be on a network, and hang.
 static LOOKUPS: Semaphore = Semaphore::const_new(8);
-/// Users that were found once, by what was asked for. A directory server that is out of reach later must not make every
-/// tracker fail on every host.
+/// Users that were found once, by the name asked for. A directory server that is out of reach later must not
+/// make every tracker fail on every host.
 static FOUND: Mutex<BTreeMap<Option<String>, Found>> = Mutex::new(BTreeMap::new());
 
 /// A user.
@@ -25,7 +25,7 @@ pub(super) struct Found {
     pub(super) identity: Identity,
 }
 
-/// Who a program runs as.
+/// Identity that a program runs with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Identity {
@@ -35,21 +35,20 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    /// Whether this process runs as it.
+    /// Whether this process has the identity.
     pub(super) fn is_ours(&self) -> bool {
         (self.uid, self.gid) == (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw())
     }
 }
 
 fn found() -> MutexGuard<'static, BTreeMap<Option<String>, Found>> {
-    // A panic in between leaves a whole map.
+    // A panic elsewhere leaves the map whole.
     FOUND.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Looks a user up, once as long as the daemon runs; the default one when none is given.
+/// Looks a user up, once as long as the daemon runs; the default user when none is given.
 ///
-/// # Errors
-/// Why there is none: a sentence for people.
+/// When there is no such user, or the database does not answer: a sentence for people.
 pub(super) async fn find(user: Option<&str>) -> Result<Found, String> {
     let asked = user.map(ToOwned::to_owned);
     if let Some(known) = found().get(&asked) {
@@ -57,7 +56,7 @@ pub(super) async fn find(user: Option<&str>) -> Result<Found, String> {
     }
     let Ok(place) = LOOKUPS.acquire().await else { return Err("the daemon is stopping".to_owned()) };
     let look = move || {
-        // Kept until the answer is there, also when nobody waits for it any more.
+        // Held until the answer is there, also when nobody waits for it any more.
         let _place = place;
         let user = choose(asked.as_deref(), look_up)?;
         found().insert(asked, user.clone());
@@ -69,7 +68,7 @@ pub(super) async fn find(user: Option<&str>) -> Result<Found, String> {
         .unwrap_or_else(|_| Err(format!("user {name}: the look-up failed")))
 }
 
-/// The user that is asked for, or else the first of the usual ones that there is.
+/// The user that is asked for, or the first of the default users that exists.
 fn choose(
     asked: Option<&str>,
     look_up: impl Fn(&str) -> Result<Option<Found>, String>,
@@ -112,7 +111,7 @@ mod tests {
         assert_eq!(name(choose(None, known(&["nobody"]))), Ok("nobody".to_owned()));
         assert_eq!(name(choose(Some("nobody"), known(&["nobody", OWN]))), Ok("nobody".to_owned()));
         assert!(choose(None, known(&[])).is_err() && choose(Some("www"), known(&["nobody"])).is_err());
-        // Whoever cannot be looked up is not replaced by somebody else.
+        // A user that cannot be looked up is not replaced by another.
         assert!(
             choose(None, |name| if name == OWN { Err("no answer".to_owned()) } else { Ok(None) }).is_err()
         );

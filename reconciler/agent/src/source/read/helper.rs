@@ -1,11 +1,8 @@
-//! `evenkeeld-plan`: a process that understands one plan and ends. Both of its ends are here.
+//! `evenkeeld-plan`: a process that parses one plan and ends. Both of its ends are here.
 //!
-//! ```text
-//!   daemon --the plan's text-----------> standard input,  evenkeeld-plan
-//!          <--[`Answer`]s, JSON, a line each-- standard output,
-//! ```
-//! So the daemon holds neither the code nor the memory of a TOML parser and a schema validator, and a text that outwits them
-//! finds a process without rights. The daemon takes the answer as strictly as if it came from outside.
+//! So the daemon has neither the code nor the memory of a TOML parser and a schema validator, and a text that
+//! exploits them finds a process without rights. The daemon parses the answer as strictly as if it came from
+//! outside.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::AsFd;
@@ -32,32 +29,32 @@ use crate::system::signals::unblocked;
 use evenkeel_host::loaded::PlanRefusal as Refusal;
 
 const NAME: &str = "evenkeeld-plan";
-/// Longest time for one plan, in which the largest that is allowed is understood many times over.
+/// Longest time for one plan: the largest that is allowed takes a small part of it.
 const TIME_LIMIT: Duration = Duration::from_secs(120);
-/// Most memory that it may take: a value of TOML takes about 20 times its text.
+/// Most memory that it may use, bytes: a value of TOML takes about 20 times its text.
 const MEMORY_LIMIT: u64 = 4 << 30;
-/// Longest answer: JSON is somewhat longer than TOML.
+/// Longest answer, bytes: JSON is somewhat longer than TOML.
 const MAX_ANSWER: u64 = 4 * seal::MAX_BYTES as u64;
-/// Most of its complaints that is told, bytes.
+/// Most of its standard error that is reported, bytes.
 const MAX_COMPLAINT: usize = 512;
-/// What is read or written at once: as much as a pipe holds.
+/// Most that is read or written at once, bytes: as much as a pipe holds.
 const PIECE: usize = 64 * 1024;
 
-/// What it says of a text. The last one is a plan or a refusal.
+/// Answer about a text. The last one is a plan or a refusal.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Answer {
     /// The next virtual server.
     Server(Box<VirtualServer>),
-    /// Those until now are void.
+    /// All virtual servers so far are void.
     Anew,
-    /// It is this plan, without its virtual servers.
+    /// The text is this plan, without its virtual servers.
     Plan(Box<Plan>),
-    /// It is none.
+    /// The text is no plan, with the reason.
     Refused(String),
 }
 
-/// Has a plan's text, without its seal, understood by another process.
+/// Has a plan's text, without its seal, parsed by another process.
 ///
 /// # Errors
 /// As [`understand`], or when the process does not do its work.
@@ -68,7 +65,8 @@ pub(super) fn ask(body: &str) -> Result<Plan, Refusal> {
 
 fn converse(body: &str) -> io::Result<Result<Plan, Refusal>> {
     let mut command = helpers::command(NAME)?;
-    // Its complaints too: whoever reads the daemon's log may not read at all, and it would wait for him.
+    // Its standard error too is read here: the reader of the daemon's log may not read at all, and the
+    // process would wait for it.
     command.env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = unblocked(|| command.spawn())
         .map_err(|error| io::Error::new(error.kind(), format!("cannot be started: {error}")))?;
@@ -78,16 +76,16 @@ fn converse(body: &str) -> io::Result<Result<Plan, Refusal>> {
     };
     child.kill().ok();
     let status = child.wait()?;
-    // How it ended says why it did not answer.
+    // The exit status says why there was no answer.
     answer.map_err(|error| {
         let complaint = child.stderr.take().map(complaint).unwrap_or_default();
         io::Error::new(error.kind(), format!("{error} ({status}){complaint}"))
     })
 }
 
-/// What a process that has ended said of it: of a panic, or of memory that it was not given. The beginning is what matters.
+/// The beginning of a process's standard error after its end: a panic, or memory that it was refused.
 fn complaint(mut stderr: ChildStderr) -> String {
-    // Nobody else should have the other end; if somebody has, it is not waited for.
+    // No other process should have the other end; if one has, it is not waited for.
     let flags = OFlag::O_NONBLOCK;
     let mut some = [0; MAX_COMPLAINT];
     let read = fcntl(&stderr, FcntlArg::F_SETFL(flags)).map_err(io::Error::from);
@@ -104,11 +102,11 @@ fn exchange(
     child: &mut Child,
 ) -> io::Result<Result<Plan, Refusal>> {
     std::thread::scope(|scope| {
-        // One that ends without reading all of it says why in its answer.
+        // A process that ends without reading everything says why in its answer.
         let writer = std::thread::Builder::new().name("plan".to_owned());
         writer.spawn_scoped(scope, move || input.write_all(body.as_bytes()).ok())?;
         let answer = listen(Patient { output, until: clock::now() + TIME_LIMIT });
-        // Whoever still writes to it would wait for ever.
+        // A writer still blocked on its input would wait for ever.
         child.kill().ok();
         answer
     })
@@ -140,7 +138,7 @@ fn listen(output: Patient) -> io::Result<Result<Plan, Refusal>> {
     }
 }
 
-/// What is waited for until some time only.
+/// Output that is read until a deadline only.
 struct Patient {
     output: ChildStdout,
     until: MonoTime,
@@ -157,7 +155,7 @@ impl Read for Patient {
     }
 }
 
-/// The `evenkeeld-plan` program: reads a text, answers, ends.
+/// The `evenkeeld-plan` program: reads a text from standard input, answers, ends.
 #[must_use]
 pub fn main() -> ExitCode {
     if let Err(code) = out::PLAN.arguments() {
@@ -171,7 +169,7 @@ pub fn main() -> ExitCode {
     let mut say = |answer: &Answer| {
         let line = serde_json::to_writer(&mut output, answer).map_err(io::Error::from);
         if line.and_then(|()| output.write_all(b"\n")).is_err() {
-            // Nobody listens.
+            // The daemon does not read any more.
             std::process::exit(1);
         }
     };
@@ -195,8 +193,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// No capability, no file beyond those that are open, no end later than the daemon's. What of this the host does not allow is
-/// done without.
+/// Gives up every capability, every file beyond those that are open, and a life longer than the daemon's.
+/// Where the host does not allow a part of this, that part is left out.
 fn give_up_rights() {
     prctl::set_pdeathsig(Signal::SIGKILL).ok();
     prctl::set_no_new_privs().ok();

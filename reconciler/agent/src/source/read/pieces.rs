@@ -1,7 +1,8 @@
 //! A plan's text taken apart: each virtual server, and the rest. Virtual servers make a large plan large.
 //!
-//! Lines are looked at, nothing is understood: what begins with `[` begins a table. That is so unless a string or an array
-//! spans lines. A text with strings that do is not taken apart; an array that is cut is no TOML, on either side of the cut.
+//! Only line beginnings are examined: a line that begins with `[` begins a table. That is so unless a string
+//! or an array spans lines. A text with such strings is not taken apart; an array that is cut is no TOML, on
+//! either side of the cut.
 
 const SERVER: &str = "[[virtual_server]]";
 const PARTS_OF_SERVER: [&str; 2] = ["[virtual_server.", "[[virtual_server."];
@@ -11,11 +12,11 @@ const PARTS_OF_SERVER: [&str; 2] = ["[virtual_server.", "[[virtual_server."];
 pub(super) struct Pieces<'a> {
     /// Everything but virtual servers, in order.
     pub(super) rest: String,
-    /// Each virtual server with all that belongs to it.
+    /// Each virtual server with its sub-tables.
     pub(super) servers: Vec<&'a str>,
 }
 
-/// Takes a text apart, if it can be.
+/// Takes a text apart; none when that is not possible.
 pub(super) fn pieces(body: &str) -> Option<Pieces<'_>> {
     if body.contains("\"\"\"") || body.contains("'''") {
         return None;
@@ -36,11 +37,12 @@ pub(super) fn pieces(body: &str) -> Option<Pieces<'_>> {
         (from, is_server) = (at, begins);
     }
     take(from, body.len(), is_server);
-    // One that is written in another way is left where it is, and then they have no order.
+    // A virtual server written in another way stays in the rest, and its order among the others would be
+    // lost.
     (!pieces.rest.contains("virtual_server")).then_some(pieces)
 }
 
-/// Where lines begin with `[`.
+/// Positions of lines that begin with `[`.
 fn starts_of_tables(body: &str) -> impl Iterator<Item = usize> {
     let first = body.starts_with('[').then_some(0);
     first.into_iter().chain(body.match_indices("\n[").map(|(at, _)| at + 1))

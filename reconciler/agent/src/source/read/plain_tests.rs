@@ -1,4 +1,5 @@
-//! What `evenkeel_schemas::plain` takes is what TOML and the schema say of it. Here, since both are.
+//! Agreement of `evenkeel_schemas::plain` with TOML and the schema: a plan that it accepts means the same
+//! there. The test is here because both readers are.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use serde_json::Value;
 use super::understand::{validator, whole};
 use evenkeel_host::loaded::PlanRefusal as Refusal;
 
-/// What a text means as TOML, to the schema and the types.
+/// The reading of a text as TOML, by the schema and the types.
 struct Whole(jsonschema::Validator);
 
 impl Whole {
@@ -50,7 +51,7 @@ pub(super) fn compiled() -> Vec<(PathBuf, String)> {
     found.into_iter().map(body).collect()
 }
 
-/// Has something of everything that a plan may say.
+/// A plan with every key that plans have.
 pub(crate) const ALL: &str = r#"# A comment.
 format = 1
 cluster = "c"
@@ -273,7 +274,7 @@ fn what_is_unlike_the_layout_is_not_taken() {
     assert!(plan("").is_none());
 }
 
-/// What the schema says of a place beyond its type, but for the scalars, which say the same themselves.
+/// Limits of the schema beyond its types. Scalars are left out: their types have the same limits.
 fn said_by_the_schema() -> BTreeSet<String> {
     const LIMITS: [&str; 9] = [
         "minimum",
@@ -328,7 +329,7 @@ fn said_by_the_schema() -> BTreeSet<String> {
 
 #[test]
 fn what_the_schema_says_beyond_the_types_is_known_here() {
-    // Their own types refuse what these refuse: `scalars` of the schemas, and the mutations below.
+    // Types of their own refuse the same: `scalars` of the schemas, and the mutations below.
     const SCALARS: [&str; 17] = [
         "AddressLabel",
         "AdvertInterval",
@@ -516,7 +517,8 @@ fn changed(body: &str, kind: u8, at: Index, pick: Index) -> String {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 20_000, ..ProptestConfig::default() })]
 
-    /// However a plan is changed: what is still taken is TOML, follows the schema, and means the same.
+    /// However a plan is changed: a text that is still accepted is TOML, follows the schema, and means the
+    /// same.
     #[test]
     fn what_is_taken_follows_the_schema(
         changes in proptest::collection::vec((0_u8..6, any::<Index>(), any::<Index>()), 1..3),

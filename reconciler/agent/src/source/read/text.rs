@@ -1,4 +1,4 @@
-//! The text that a plan was read from, for whoever keeps the plan.
+//! The text that a plan was read from, for keeping the plan.
 
 use std::fs::{File, Permissions};
 use std::io::{self, Read, Write};
@@ -14,9 +14,9 @@ use evenkeel_host::loaded::LoadedPlan;
 
 use crate::system::files::{self, Opened, Trust, limit};
 
-/// The mode of files that hold it.
+/// Mode of files that hold a plan's text.
 const PRIVATE: u32 = 0o600;
-/// How much of a file is in memory at a time.
+/// Most of a file that is in memory at a time, bytes.
 const PIECE: usize = 64 * 1024;
 
 /// A plan's text with its seal.
@@ -36,7 +36,7 @@ impl Text {
         loaded.text.get().cloned().unwrap_or(Self::Gone)
     }
 
-    /// A file without a name in a directory, for who owns it only.
+    /// A file without a name in a directory, for its owner only.
     ///
     /// # Errors
     /// When it cannot be made.
@@ -46,10 +46,9 @@ impl Text {
         Ok(file)
     }
 
-    /// Its length, bytes.
+    /// Length of the text, bytes.
     ///
-    /// # Errors
-    /// When it is in a file that cannot be asked.
+    /// When the file that has it cannot be examined, or the text was not kept.
     pub(crate) fn length(&self) -> io::Result<u64> {
         match self {
             Self::Bytes(bytes) => Ok(bytes.len() as u64),
@@ -58,10 +57,9 @@ impl Text {
         }
     }
 
-    /// Writes all of it.
+    /// Writes the whole text.
     ///
-    /// # Errors
-    /// When it cannot be read or written.
+    /// When the text cannot be read or written.
     pub(crate) fn copy_to(&self, to: &mut impl Write) -> io::Result<()> {
         match self {
             Self::Bytes(bytes) => to.write_all(bytes),
@@ -70,11 +68,11 @@ impl Text {
         }
     }
 
-    /// Makes it a file at `path`, where nothing is. It is on the disk then, and for its owner only. A copy, so that who writes into that
-    /// file does not spoil this text; where there is no room for one, another name of the file that it is in.
+    /// Puts the text into a new file at `path`, on the disk and for its owner only. It is a copy, so that
+    /// writing into that file does not spoil this text. Where there is no room for a copy, it is another name
+    /// of the file that has the text.
     ///
-    /// # Errors
-    /// When it cannot be written.
+    /// When the file exists, or cannot be written.
     pub(crate) fn put(&self, path: &Path) -> io::Result<()> {
         self.copy_as(path).or_else(|error| match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
@@ -91,7 +89,7 @@ impl Text {
         copy.sync_all()
     }
 
-    /// Returns whether it can be linked.
+    /// Gives the file of the text another name. Returns whether that was possible.
     fn link_as(&self, path: &Path) -> io::Result<bool> {
         let Self::File(file) = self else { return Ok(false) };
         if file.metadata()?.permissions().mode() & 0o777 != PRIVATE {
@@ -127,7 +125,7 @@ fn gone() -> io::Error {
     io::Error::other("the plan's text was not kept")
 }
 
-/// Reads a file from its beginning, whoever else reads it.
+/// Reads a file from its beginning, at a position of its own.
 struct Positioned<'f> {
     file: &'f File,
     at: u64,
@@ -142,7 +140,7 @@ impl Read for Positioned<'_> {
     }
 }
 
-/// Compares what is written to it.
+/// Compares a file with the bytes that are written.
 struct Same<'f> {
     theirs: &'f mut File,
     so_far: bool,
@@ -180,7 +178,7 @@ mod tests {
         let file = Text::File(Arc::new(File::open(&path).expect("open")));
         for text in [file, Text::Bytes(bytes.clone().into())] {
             let mut copy = Vec::new();
-            // Twice: nobody's position is moved.
+            // Twice: no file position is moved.
             for _ in 0..2 {
                 copy.clear();
                 text.copy_to(&mut copy).expect("copied");
@@ -213,7 +211,7 @@ mod tests {
             let mode = std::fs::metadata(&made).expect("metadata").permissions().mode() & 0o777;
             assert_eq!((mode, text.is_in(&made)), (PRIVATE, true), "{number}");
             assert!(text.put(&made).is_err(), "nothing is overwritten");
-            // Who writes into it does not spoil the text.
+            // Writing into the file does not spoil the text.
             std::fs::write(&made, "").expect("emptied");
             assert!(!text.is_in(&made), "{number}");
             std::fs::remove_file(&made).expect("removed");

@@ -1,10 +1,10 @@
-//! A plan's text understood: TOML, JSON Schema, types. Nothing else of the daemon looks at TOML or at a schema.
+//! Parsing of a plan's text: TOML, JSON Schema, types. No other part of the daemon reads TOML or a schema.
 //!
-//! For texts that `plain` does not take: what is wrong with them is told here.
+//! For texts that `plain` does not accept: mistakes in them are reported here.
 //!
-//! Runs in the process `evenkeeld-plan` (see `helper`), since what it takes, in code and memory, is several times what the
-//! daemon takes, and since the text comes from outside. Virtual servers are understood one by one: a tree of a large plan as a whole
-//! takes twenty times its text.
+//! Runs in the process `evenkeeld-plan` (see `helper`), since it needs several times the daemon's code and
+//! memory, and since the text comes from outside. Virtual servers are parsed one by one: the tree of a whole
+//! large plan takes twenty times its text.
 
 use evenkeel_schemas::plan::{Plan, VirtualServer};
 use jsonschema::Validator;
@@ -13,34 +13,36 @@ use serde_json::{Value, json};
 use super::pieces::pieces;
 use evenkeel_host::loaded::PlanRefusal as Refusal;
 
-/// Most schema errors told of one plan.
+/// Most schema errors that are reported for one plan.
 const MAX_SCHEMA_ERRORS: usize = 5;
-/// Longest schema error told.
+/// Longest schema error that is reported, characters.
 const MAX_ERROR_CHARS: usize = 300;
-/// From so many virtual servers on they are understood one by one. For fewer a second validator costs more than it saves.
+/// Number of virtual servers from which on they are parsed one by one. For fewer a second validator costs
+/// more than it saves.
 const MANY: usize = 64;
-/// The key of virtual servers.
+/// Key of virtual servers.
 const SERVERS: &str = "virtual_server";
 
-/// What was understood so far.
+/// A part of a plan that was parsed.
 #[derive(Debug)]
 pub(super) enum Part {
     /// The next virtual server.
     Server(Box<VirtualServer>),
-    /// All virtual servers until now are void: they come again.
+    /// All virtual servers so far are void: they come again.
     Anew,
 }
 
-/// Understands a text without its seal: hands over each virtual server and returns the plan without them.
+/// Parses a text without its seal: hands over each virtual server and returns the plan without them.
 ///
-/// # Errors
-/// When it is not TOML, does not follow the schema, or has a value that its type does not have. What was handed over is then void.
+/// When the text is not TOML, does not follow the schema, or has a value that its type does not have. Virtual
+/// servers that were handed over are then void.
 pub(super) fn understand(body: &str, mut take: impl FnMut(Part)) -> Result<Plan, Refusal> {
     let schema = evenkeel_schemas::json::plan();
     if let Some(plan) = one_by_one(body, &schema, &mut take)? {
         return Ok(plan);
     }
-    // It is small, or something is wrong, or written unlike any plan of ours: seen as a whole, what is wrong has its place.
+    // The text is small, or has a mistake, or is written unlike any plan of ours: parsed as a whole, a
+    // mistake has its place in the file.
     let mut plan = whole(body, &validator(&schema)?)?;
     take(Part::Anew);
     let servers = std::mem::take(&mut plan.virtual_servers);
@@ -75,8 +77,8 @@ pub(super) fn here(body: &str) -> Result<Plan, Refusal> {
     Ok(Plan { virtual_servers: servers, ..plan })
 }
 
-/// The plan without its virtual servers, when all of it is right and can be taken apart. The schema says of a virtual server the same
-/// wherever it stands, which a test holds it to.
+/// The plan without its virtual servers, when all of it is valid and can be taken apart. The schema of a
+/// virtual server is the same in the whole and alone, which a test checks.
 fn one_by_one(body: &str, schema: &Value, take: &mut impl FnMut(Part)) -> Result<Option<Plan>, Refusal> {
     let Some(pieces) = pieces(body).filter(|pieces| pieces.servers.len() >= MANY) else { return Ok(None) };
     let Ok(rest) = toml::from_str::<Value>(&pieces.rest) else { return Ok(None) };
@@ -94,7 +96,7 @@ fn one_by_one(body: &str, schema: &Value, take: &mut impl FnMut(Part)) -> Result
     Ok(Some(plan))
 }
 
-/// The virtual server of a text that is nothing else.
+/// The virtual server of a text that has nothing else.
 fn server(piece: &str, validator: &Validator) -> Option<VirtualServer> {
     let mut table: serde_json::Map<String, Value> = toml::from_str(piece).ok()?;
     let Some(Value::Array(mut servers)) = table.remove(SERVERS) else { return None };
@@ -104,12 +106,12 @@ fn server(piece: &str, validator: &Validator) -> Option<VirtualServer> {
         .flatten()
 }
 
-/// What the schema says of one virtual server.
+/// Schema of one virtual server.
 fn server_schema(plan: &Value) -> Value {
     json!({ "$schema": plan["$schema"], "$defs": plan["$defs"], "$ref": "#/$defs/VirtualServer" })
 }
 
-/// At most [`MAX_ERROR_CHARS`] characters.
+/// The first [`MAX_ERROR_CHARS`] characters of a text.
 fn shortened(text: &str) -> String {
     match text.char_indices().nth(MAX_ERROR_CHARS) {
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -139,7 +141,7 @@ mod tests {
         let servers = schema["properties"][SERVERS].as_object().expect("an object");
         assert_eq!(servers["items"], json!({ "$ref": "#/$defs/VirtualServer" }));
         assert_eq!(servers["type"], "array");
-        // Nothing is said of them together.
+        // No rule concerns several of them.
         let known = ["description", "type", "items", "default"];
         assert_eq!(servers.keys().find(|key| !known.contains(&key.as_str())), None);
         assert!(schema["required"].as_array().expect("a list").iter().all(|key| key != SERVERS));

@@ -1,7 +1,8 @@
 //! A large plan read through a window: its text is never in memory as a whole.
 //!
-//! One virtual server after another is taken as soon as its text is there (`plain`), and the seal is checked along the way. What cannot be
-//! read so is no failure: whoever asked reads the whole, and learns what is wrong with it, if anything is.
+//! Each virtual server is parsed as soon as its text is there (`plain`), and the seal is checked along the
+//! way. A text that cannot be read so is no failure: the caller reads it as a whole, and learns there what is
+//! wrong with it, if anything is.
 
 use std::io::{self, Read, Write};
 
@@ -9,21 +10,23 @@ use evenkeel_schemas::plain;
 use evenkeel_schemas::plan::Plan;
 use evenkeel_schemas::seal::{self, Generation, Opening};
 
-/// How much is read at a time.
+/// Most that is read at a time, bytes.
 const WINDOW: usize = 64 * 1024;
-/// A seal is shorter than this.
+/// Bound of a seal's length, bytes.
 const LONGEST_LINE: usize = 256;
-/// Bytes of text that a virtual server takes at least, to make room for them all at once. Room that is not used costs nothing.
+/// Least text of a virtual server, bytes, to make room for all of them at once. Room that is not used costs
+/// nothing.
 const LEAST: usize = 192;
 
 const KEY: &str = "virtual_server";
 const SERVER: &str = "[[virtual_server]]\n";
-/// How lines begin that begin a table within a virtual server.
+/// Beginnings of lines that begin a table within a virtual server.
 const PARTS_OF_SERVER: [&[u8]; 2] = [b"[[virtual_server.", b"[virtual_server."];
-/// As many bytes tell what a line begins.
+/// Number of bytes that show what a line begins.
 const TELLING: usize = PARTS_OF_SERVER[0].len();
 
-/// Reads a sealed plan of about `length` bytes and copies what it reads to `copy`; none when it must be read as a whole.
+/// Reads a sealed plan of about `length` bytes, and copies its text to `copy`; none when it must be read as a
+/// whole.
 ///
 /// # Errors
 /// When reading or writing fails.
@@ -58,7 +61,7 @@ fn read_by(
         }
     }
     servers.shrink_to_fit();
-    // One that is written in another way has its place among the others, or may not stand beside them.
+    // A virtual server written in another way has its place among the others, or may not stand beside them.
     if rest.contains(KEY) {
         return Ok(None);
     }
@@ -69,12 +72,12 @@ fn read_by(
 struct Window<R, W> {
     input: R,
     copy: W,
-    /// How much is read at a time.
+    /// Most that is read at a time, bytes.
     size: usize,
     buffer: Vec<u8>,
-    /// Where in the buffer begins what was not handed out.
+    /// Index in the buffer of the last piece.
     start: usize,
-    /// Where begins what was not handed out before.
+    /// Index in the buffer of the next piece.
     next: usize,
     /// Bytes read so far.
     read: usize,
@@ -93,7 +96,7 @@ impl<R: Read, W: Write> Window<R, W> {
         Ok(end.and_then(|end| self.buffer.get(..end)))
     }
 
-    /// What comes next, up to the next table that is not of the same virtual server.
+    /// The next piece, up to the next table that is not of the same virtual server; none at the end.
     fn piece(&mut self) -> io::Result<Option<&[u8]>> {
         self.start = self.next;
         let mut looked_at = 0;
@@ -111,7 +114,7 @@ impl<R: Read, W: Write> Window<R, W> {
         Ok((!piece.is_empty()).then_some(piece))
     }
 
-    /// Where the piece ends, or up to where it is known that it does not.
+    /// End of the piece; or, as an error, the index up to which it is known not to end.
     fn end_of_piece(&self, mut from: usize) -> Result<usize, usize> {
         loop {
             let unseen = self.buffer.get(from..).unwrap_or_default();
@@ -130,7 +133,7 @@ impl<R: Read, W: Write> Window<R, W> {
         }
     }
 
-    /// Reads on. What was handed out makes room.
+    /// Reads more of the input. Pieces that were handed out make room.
     fn fill(&mut self) -> io::Result<()> {
         self.buffer.drain(..self.start);
         self.next -= self.start;
@@ -164,7 +167,7 @@ mod tests {
     use super::*;
     use crate::source::read::plain_tests::{ALL, compiled};
 
-    /// Gives a few bytes at a time.
+    /// A reader that gives a few bytes at a time.
     struct Drops<'a>(&'a [u8]);
 
     impl Read for Drops<'_> {

@@ -1,4 +1,4 @@
-//! What is kept in the state directory, by file.
+//! Content of the state directory, by file.
 
 use std::fmt;
 use std::io;
@@ -18,19 +18,19 @@ use evenkeel_host::probation::Record;
 /// A file of the state directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum File {
-    /// What is ours.
+    /// Objects that are ours.
     Ledger,
-    /// What was verified, while drift of some kind is only reported.
+    /// Verified state, while drift of some kind is only reported.
     Verified,
-    /// Since when destinations drain.
+    /// Start of each drain.
     Drains,
-    /// What operators told virtual routers.
+    /// Orders for virtual routers.
     Orders,
-    /// What operators told to drain.
+    /// Orders to drain.
     DrainOrders,
-    /// What serves on although the plan says maintenance.
+    /// Routers that serve on although the plan says maintenance.
     Maintenance,
-    /// The plan on probation, and what was rolled back.
+    /// The plan on probation, and the plan that was rolled back.
     Probation,
     /// The last good plan with its passwords.
     LastGood,
@@ -51,7 +51,7 @@ impl fmt::Display for File {
     }
 }
 
-/// What a file is to say.
+/// Wanted content of a file.
 #[derive(Clone)]
 pub(crate) enum Content {
     /// [`File::Ledger`].
@@ -68,14 +68,14 @@ pub(crate) enum Content {
     Maintenance(Arc<Maintenance>),
     /// [`File::Probation`].
     Probation(Box<Record>),
-    /// [`File::Probation`] as a probation begins: the plan that it goes back to is the last good one first.
+    /// [`File::Probation`] as a probation begins: the plan to go back to is saved as the last good one first.
     Trial(Arc<LoadedPlan>, Box<Record>),
     /// [`File::LastGood`].
     LastGood(Arc<LoadedPlan>),
 }
 
 impl Content {
-    /// The file that it belongs in.
+    /// File of the content.
     pub(crate) const fn file(&self) -> File {
         match self {
             Self::Ledger(_) => File::Ledger,
@@ -89,9 +89,8 @@ impl Content {
         }
     }
 
-    /// Writes it, durably. The file is as it was before when that fails.
+    /// Writes the content, durably. The file stays as it was when that fails.
     ///
-    /// # Errors
     /// When it cannot be written, with its path.
     pub(super) fn write(&self, state: &StateDir) -> io::Result<()> {
         let path = state.place_of(self.file());
@@ -119,7 +118,7 @@ impl Content {
         }
     }
 
-    /// The files that say it, if any do.
+    /// Paths that have the content, if any do.
     pub(super) fn files(&self, state: &StateDir) -> Vec<PathBuf> {
         match self {
             Self::LastGood(loaded) => state.last_good_files(loaded).into(),
@@ -128,7 +127,7 @@ impl Content {
         }
     }
 
-    /// Whether it has a file: nothing to say is said by the absence of one.
+    /// Whether the content has a file: the default content is the absence of one.
     pub(super) fn has_file(&self) -> bool {
         match self {
             Self::Ledger(ledger) => !ledger.is_empty(),

@@ -1,9 +1,9 @@
-//! What is to be on the disk, file by file: the latest word, what is there, since when they differ, and what is written next. No
-//! I/O and no clock: `disk` writes.
+//! Wanted content of the disk, file by file: the newest content, the content that is there, the time since
+//! when they differ, and the next write. No I/O and no clock: `disk` writes.
 //!
-//! Level, not edge: a file has one place, so whatever comes in faster than a disk writes takes no more room than the last of it. A
-//! content that is *kept* is written again until it is there; one that is *attempted* has one try, and what was there before is
-//! wanted again when that fails or is withdrawn.
+//! Level, not edge: a file has one slot, so content that comes faster than a disk writes takes no more room
+//! than the newest one. A content that is *kept* is written again until it is there. A content that is
+//! *attempted* has one try, and the old content is wanted again when that fails or is withdrawn.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,14 +16,15 @@ use super::content::{Content, File};
 
 /// First wait before a file that could not be written is tried again; doubles up to [`RETRY_MAX`].
 const RETRY_MIN: Duration = Duration::from_millis(200);
-/// Longest wait before a file that could not be written is tried again: how long after there is space again everything is kept.
+/// Longest wait before a file that could not be written is tried again: the time until everything is kept
+/// after there is space again.
 const RETRY_MAX: Duration = Duration::from_secs(2);
 
-/// Counts what is put into places: a later one has a higher number.
+/// Number of a content in its slot: a later content has a higher one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct Revision(u64);
 
-/// Why a content is not on the disk.
+/// Reason why a content is not on the disk.
 #[derive(Debug, Clone)]
 pub(crate) struct WriteError(Arc<io::Error>);
 
@@ -39,23 +40,23 @@ impl std::fmt::Display for WriteError {
     }
 }
 
-/// A file that is not as it should be.
+/// A file whose wanted content is not on the disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Waiting {
-    /// Which.
+    /// The file.
     pub(crate) file: File,
-    /// Since when.
+    /// Start of this state.
     pub(crate) since: MonoTime,
-    /// Why, when the disk has said so; none while it says nothing.
+    /// Reason of the disk; none while the disk does not answer.
     pub(crate) reason: Option<String>,
 }
 
-/// Something to be told of a file.
+/// A change to report of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum News {
-    /// It is not kept, and why.
+    /// The file is not kept, with the reason.
     Trouble(Waiting),
-    /// It is kept again, and for how long it was not.
+    /// The file is kept again, with the time during which it was not.
     Over(File, Duration),
 }
 
@@ -63,30 +64,30 @@ pub(crate) enum News {
 struct Slot {
     revision: Revision,
     wanted: Content,
-    /// What is on the disk; none when that is not known.
+    /// Content on the disk; none when it is not known.
     held: Option<Content>,
     held_revision: Revision,
     /// Whether `wanted` has one try only.
     attempt: bool,
-    /// Since when it is not on the disk; none when it is.
+    /// Time since when `wanted` is not on the disk; none when it is.
     since: Option<MonoTime>,
     failed: Option<(Revision, WriteError)>,
     retry: Option<(MonoTime, Duration)>,
-    /// Since when it was told to be in trouble, until that is told to be over.
+    /// Start of the trouble that was reported, until its end is reported.
     told: Option<MonoTime>,
 }
 
-/// All places.
+/// All slots, by file.
 #[derive(Debug, Default)]
 pub(super) struct Slots {
     slots: BTreeMap<File, Slot>,
     last: Revision,
-    /// What is being written, and since when.
+    /// The write under way, with its start.
     writing: Option<(File, Revision, MonoTime)>,
 }
 
 impl Slots {
-    /// A content that was found on the disk, before anything was put into its place.
+    /// Sets a content that was found on the disk, before anything was put into its slot.
     pub(super) fn found(&mut self, content: Content) {
         let file = content.file();
         self.slots.entry(file).or_insert_with(|| Slot {
@@ -102,7 +103,7 @@ impl Slots {
         });
     }
 
-    /// Puts a content into its place.
+    /// Puts a content into its slot.
     pub(super) fn put(&mut self, content: Content, attempt: bool, now: MonoTime) -> Revision {
         self.last.0 += 1;
         let (file, revision) = (content.file(), self.last);
@@ -112,7 +113,7 @@ impl Slots {
                 slot.wanted = content;
                 slot.attempt = attempt;
                 slot.since.get_or_insert(now);
-                // An attempt is answered: it does not wait for the next try of another.
+                // An attempt is answered: it does not wait for the next try of another content.
                 slot.retry = slot.retry.filter(|_| !attempt);
             }
             None => {
@@ -133,7 +134,7 @@ impl Slots {
         revision
     }
 
-    /// Takes an attempt back. One that is being written meanwhile is followed by what was there before.
+    /// Withdraws an attempt. If it is being written, the old content is written after it.
     pub(super) fn withdraw(&mut self, file: File, revision: Revision) {
         if let Some(slot) = self.slots.get_mut(&file).filter(|slot| slot.revision == revision) {
             let written_now = self.writing.is_some_and(|(writing, of, _)| writing == file && of == revision);
@@ -141,7 +142,7 @@ impl Slots {
         }
     }
 
-    /// What is to be written now: of those whose time has come the one that waits longest.
+    /// The next write: among the files whose time has come, the one that waits longest.
     pub(super) fn next(&mut self, now: MonoTime) -> Option<(Revision, Content)> {
         let due = |slot: &&Slot| slot.since.is_some() && slot.retry.is_none_or(|(at, _)| at <= now);
         let (_, slot) = self.slots.iter().filter(|(_, slot)| due(slot)).min_by_key(|(_, slot)| slot.since)?;
@@ -149,13 +150,13 @@ impl Slots {
         Some((slot.revision, slot.wanted.clone()))
     }
 
-    /// When [`Slots::next`] has something, if nothing else happens.
+    /// Time when [`Slots::next`] has a write, if nothing else happens.
     pub(super) fn due(&self) -> Option<MonoTime> {
         let waiting = self.slots.values().filter(|slot| slot.since.is_some());
         waiting.map(|slot| slot.retry.map_or(MonoTime::ZERO, |(at, _)| at)).min()
     }
 
-    /// A content was written, or could not be.
+    /// Sets the result of a write.
     pub(super) fn written(
         &mut self,
         revision: Revision,
@@ -187,7 +188,7 @@ impl Slots {
         }
     }
 
-    /// Files that are not on the disk any more: what is known of them is written again.
+    /// Files are not on the disk any more: the content known of them is written again.
     pub(super) fn lost(&mut self, files: &[File], now: MonoTime) {
         for file in files {
             if let Some(slot) = self.slots.get_mut(file) {
@@ -197,22 +198,22 @@ impl Slots {
         }
     }
 
-    /// All files that are known.
+    /// All files with a slot.
     pub(super) fn files(&self) -> Vec<File> {
         self.slots.keys().copied().collect()
     }
 
-    /// The contents that are on the disk as far as is known, and are not to be replaced.
+    /// Contents that are on the disk as far as is known, and are not to be replaced.
     pub(super) fn kept(&self) -> impl Iterator<Item = &Content> {
         let settled = self.slots.values().filter(|slot| slot.since.is_none());
         settled.filter_map(|slot| slot.held.as_ref().filter(|content| content.has_file()))
     }
 
-    /// What became of a content: none while nothing is known.
+    /// Result of writing a content; none while it is not known.
     pub(super) fn outcome(&self, file: File, revision: Revision) -> Option<Result<(), WriteError>> {
         let slot = self.slots.get(&file)?;
         match &slot.failed {
-            // An attempt that failed has a successor on the disk: what was there before.
+            // After an attempt that failed, the disk has a later revision: the old content.
             Some((of, error)) if *of == revision => Some(Err(error.clone())),
             _ if slot.held_revision >= revision => Some(Ok(())),
             Some((of, error)) if *of > revision => Some(Err(error.clone())),
@@ -220,17 +221,17 @@ impl Slots {
         }
     }
 
-    /// What is known to be on the disk.
+    /// Content that is known to be on the disk.
     pub(super) fn held(&self, file: File) -> Option<&Content> {
         self.slots.get(&file)?.held.as_ref()
     }
 
-    /// Whether what is wanted of a file is on the disk.
+    /// Whether the wanted content of a file is on the disk.
     pub(super) fn is_held(&self, file: File) -> bool {
         self.slots.get(&file).is_none_or(|slot| slot.since.is_none())
     }
 
-    /// Whether the disk has failed to take a file, or takes its time with anything: longer than `patience`.
+    /// Whether the disk has refused a file, or takes longer than `patience` for any write.
     pub(super) fn in_trouble(&self, file: File, patience: Duration, now: MonoTime) -> bool {
         self.hangs(patience, now) || self.waiting(patience, now).any(|waiting| waiting.file == file)
     }
@@ -240,13 +241,14 @@ impl Slots {
         self.writing.is_some_and(|(_, _, since)| now.since(since) >= patience)
     }
 
-    /// Whether nothing is left that could be written, but for what has failed.
+    /// Whether no write is left but those that have failed.
     pub(super) fn at_rest(&self) -> bool {
         self.writing.is_none()
             && self.slots.values().all(|slot| slot.since.is_none() || slot.failed.is_some())
     }
 
-    /// The files that are not as they should be: the disk refuses, or has not answered for `patience`.
+    /// Files whose wanted content is not on the disk: the disk refuses it, or has not answered for
+    /// `patience`.
     pub(super) fn waiting(&self, patience: Duration, now: MonoTime) -> impl Iterator<Item = Waiting> {
         self.slots.iter().filter_map(move |(file, slot)| {
             let since = slot.since?;
@@ -259,7 +261,7 @@ impl Slots {
         })
     }
 
-    /// What is to be told, once.
+    /// Changes of trouble, each reported once.
     pub(super) fn news(&mut self, patience: Duration, now: MonoTime) -> Vec<News> {
         let troubled: Vec<Waiting> = self.waiting(patience, now).collect();
         let mut news = Vec::new();
@@ -279,10 +281,10 @@ impl Slots {
 }
 
 impl Slot {
-    /// What was there before is wanted again.
+    /// Wants the old content again.
     fn give_up(&mut self, last: &mut Revision, being_written: bool) {
         let Some(held) = self.held.clone() else {
-            // Nothing of ours was there: there is nothing to go back to, and nothing is to be kept.
+            // There was no content of ours to go back to, so nothing is kept.
             self.since = None;
             self.attempt = false;
             return;
@@ -293,10 +295,10 @@ impl Slot {
         self.attempt = false;
         self.retry = None;
         if being_written {
-            // It may be written after all, and is then to be written over.
+            // The attempt may be written after all, and has to be written over then.
             return;
         }
-        // A refused replacement leaves the file as it was.
+        // A replacement that was refused leaves the file as it was.
         self.held_revision = self.revision;
         self.since = None;
     }
@@ -330,7 +332,7 @@ mod tests {
         io::Error::from(io::ErrorKind::StorageFull)
     }
 
-    /// Writes what is due with that result; what it was.
+    /// Makes the next write with that result. Returns its content.
     fn write(slots: &mut Slots, result: io::Result<()>, now: MonoTime) -> Option<String> {
         let (revision, content) = slots.next(now)?;
         let what = text(&content);
@@ -377,8 +379,8 @@ mod tests {
         assert_eq!(slots.held(File::Orders).map(text), Some(text(&orders(&["b"]))));
     }
 
-    /// The disk hangs in the middle of an attempt, which is taken back: whether it is written in the end or not, the file says what
-    /// it said before.
+    /// The disk hangs in the middle of an attempt, which is withdrawn: whether it is written in the end or
+    /// not, the file has the old content again.
     #[test]
     fn an_attempt_that_was_taken_back_is_written_over() {
         for (result, again) in [(Ok(()), true), (Err(full()), true)] {
@@ -394,7 +396,7 @@ mod tests {
             assert_eq!(write(&mut slots, Ok(()), at(70_000)), Some(text(&orders(&["before"]))));
             assert!(slots.is_held(File::Orders));
         }
-        // One that nobody has begun to write is simply forgotten.
+        // An attempt whose write has not begun is dropped.
         let mut slots = Slots::default();
         slots.found(orders(&["before"]));
         let revision = slots.put(orders(&["a"]), true, at(0));

@@ -1,26 +1,29 @@
-//! Whose files are obeyed, decided on what the kernel says of each part of a path. Nothing here looks at a file.
+//! Owners whose files are obeyed, decided by the kernel's properties of each part of a path. Nothing here
+//! reads a file.
 //!
-//! The rule is sshd's (`StrictModes`): root or the daemon's user owns the file, every directory on the way to it and every symbolic link
-//! that leads there, and nobody else may write to any of them. One thing is different: a directory may lie in one that all may write to and
-//! that has the sticky bit, as `/tmp`. There nobody can rename or remove what is another's, and a directory has no second
-//! name, so one of ours in it was made by us. Files and links in such a place are refused: somebody else may have given an old file of ours
-//! that name (link(2)).
+//! The rule is sshd's (`StrictModes`): root or the daemon's user owns the file, every directory on the way to
+//! it and every symbolic link that leads there, and no other user may write to any of them. One thing
+//! differs: a directory may lie in one that all may write to and that has the sticky bit, such as `/tmp`.
+//! There nobody can rename or remove another user's files, and a directory has no second name, so a directory
+//! of ours in it was made by us. Files and links in such a place are refused: another user may have given an
+//! old file of ours that name (link(2)).
 //!
-//! A read-only mount is no excuse: what is read-only for a unit with `ProtectSystem=strict` others may write to.
+//! A read-only mount changes nothing: what is read-only for a unit with `ProtectSystem=strict`, others may
+//! write to.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-/// How much of a program is read to find what it is run by: as much as the kernel looks at.
+/// Most of a program that is read to find its interpreter, bytes: as much as the kernel reads.
 pub(super) const FIRST_LINE: u64 = 256;
 /// The group's and everybody's right to write.
 const OTHERS_WRITE: u32 = 0o022;
 /// The sticky bit.
 const STICKY: u32 = 0o1000;
-/// Programs that run the first file that they are given, and the letters of options that give the program itself instead: its text, or a
-/// module's name.
+/// Programs that run the first file among their arguments, and the letters of options that give the program
+/// itself instead: its text, or a module's name.
 const INTERPRETERS: [(&str, &[char]); 9] = [
     ("sh", &['c']),
     ("bash", &['c']),
@@ -33,40 +36,40 @@ const INTERPRETERS: [(&str, &[char]); 9] = [
     ("ruby", &['e']),
 ];
 
-/// From whom files are taken.
+/// Owners whose files are read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Trust {
-    /// From root and the daemon's own user.
+    /// Root and the daemon's own user.
     #[default]
     Owned,
-    /// From anybody: `--allow-insecure-files`.
+    /// Anybody: `--allow-insecure-files`.
     Anybody,
 }
 
-/// What a part of a path is.
+/// Kind of a part of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// A directory on the way.
     Directory,
-    /// The directory that is meant.
+    /// The directory at the end of the path.
     Last,
     /// A symbolic link on the way.
     Link,
-    /// The file that is meant.
+    /// The file at the end of the path.
     File,
 }
 
-/// What the kernel says of a part of a path.
+/// Properties of a part of a path, from the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Part {
     pub(super) path: PathBuf,
     pub(super) kind: Kind,
     pub(super) owner: u32,
-    /// The bits of chmod(1). Rights given by access control lists show in the group's.
+    /// The bits of chmod(1). Rights by access control lists show in the group's.
     pub(super) mode: u32,
 }
 
-/// Why somebody else could have written a file.
+/// Reason why another user could have written a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Insecure {
     path: PathBuf,
@@ -112,7 +115,7 @@ pub(super) struct Judge {
     trust: Trust,
     /// The daemon's user.
     ours: u32,
-    /// Whether the last directory is one in which all may make files.
+    /// Whether all users may make files in the last directory.
     among_others: bool,
 }
 
@@ -121,8 +124,7 @@ impl Judge {
         Self { trust, ours, among_others: false }
     }
 
-    /// # Errors
-    /// Why it is refused.
+    /// When the part is refused, with the reason.
     pub(super) fn next(&mut self, part: &Part) -> Result<(), Insecure> {
         if self.trust == Trust::Anybody {
             return Ok(());
@@ -131,7 +133,7 @@ impl Judge {
         if part.owner != 0 && part.owner != self.ours {
             return refused(Fault::Owner { owner: part.owner, ours: self.ours });
         }
-        // A link has no mode: who may write to its directory may replace it.
+        // A link has no mode: a user who may write to its directory can replace it.
         let writable = part.mode & OTHERS_WRITE != 0 && part.kind != Kind::Link;
         let sticky = part.mode & STICKY != 0 && part.kind == Kind::Directory;
         if writable && !sticky {
@@ -154,15 +156,16 @@ pub(super) fn interpreter(beginning: &[u8]) -> Option<&str> {
     line.split_ascii_whitespace().next().filter(|path| path.starts_with('/'))
 }
 
-/// The words among an interpreter's arguments of which one may be its script: the first that is a file is. (Another one is what an option
-/// takes, as in `bash -o errexit /opt/a`.) A relative one is below `/`, where programs run.
+/// Words among an interpreter's arguments of which one may be its script: the first that is a file. (Another
+/// one may be the value of an option, as in `bash -o errexit /opt/a`.) A relative one is below `/`, where
+/// programs run.
 pub(super) fn scripts<'a>(program: &str, arguments: &'a [String]) -> Vec<&'a str> {
     let name = Path::new(program).file_name().and_then(|name| name.to_str()).unwrap_or_default();
     // `python3.11`
     let name = if name.starts_with("python") { "python" } else { name };
     let Some((_, text)) = INTERPRETERS.iter().find(|(known, _)| *known == name) else { return Vec::new() };
     let is_option = |word: &&String| word.starts_with(['-', '+']);
-    // After an option with the program itself nothing is a script.
+    // After an option with the program itself no word is a script.
     let is_text = |word: &&String| is_option(word) && !word.starts_with("--") && word.contains(*text);
     let words = arguments.iter().take_while(|word| !is_text(word));
     words.filter(|word| !is_option(word) && !word.is_empty()).map(String::as_str).collect()
@@ -201,16 +204,16 @@ mod tests {
             (0, vec![root, etc, ("/etc/p", File, 0, 0o602)], "mode 0602"),
             (0, vec![root, ("/etc", Directory, 0, 0o775), plan], "`chmod go-w /etc`"),
             (0, vec![("/", Directory, 0, 0o777), etc, plan], "`chmod go-w /`"),
-            // Links have all bits and no meaning of them; their owner counts.
+            // Links have all mode bits, without a meaning; their owner counts.
             (0, vec![root, etc, ("/etc/l", Link, 0, 0o777), plan], ""),
             (0, vec![root, etc, ("/etc/l", Link, 7, 0o777), plan], "uid 7"),
-            // A directory in a sticky one, but nothing else.
+            // A directory in a sticky directory, but nothing else.
             (0, vec![root, tmp, ("/tmp/d", Directory, 0, 0o700), ("/tmp/d/p", File, 0, 0o600)], ""),
             (0, vec![root, tmp, ("/tmp/d", Directory, 9, 0o700)], "uid 9"),
             (0, vec![root, tmp, ("/tmp/p", File, 0, 0o600)], "that all may write to"),
             (0, vec![root, tmp, ("/tmp/l", Link, 0, 0o777)], "that all may write to"),
             (0, vec![root, ("/tmp", Directory, 9, 0o1777)], "uid 9"),
-            // The bit means nothing for a file, nor for a directory in which everything counts.
+            // The sticky bit means nothing for a file, nor for a directory in which everything counts.
             (0, vec![root, etc, ("/etc/p", File, 0, 0o1666)], "`chmod go-w /etc/p`"),
             (0, vec![root, ("/tmp", Last, 0, 0o1777)], "`chmod go-w /tmp`"),
             (0, vec![root, tmp, ("/tmp/d", Last, 0, 0o755)], ""),

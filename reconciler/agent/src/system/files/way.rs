@@ -1,5 +1,5 @@
-//! Follows a path from the root, part by part, each opened in the directory before (openat(2)), so that what was judged is what is opened. What
-//! is allowed on the way is `trust`'s.
+//! Follows a path from the root, part by part, each opened in the directory before (openat(2)), so that the
+//! object that was judged is the one that is opened. `trust` decides what is allowed on the way.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -19,7 +19,8 @@ const MAX_LINKS: usize = 40;
 /// Most parts of one way, those of links included: a path may have 4096 bytes, hence 2048 parts.
 const MAX_PARTS: usize = 4096;
 
-/// Opens the regular file that a path leads to, for reading. Neither waits nor changes anything, whatever it is.
+/// Opens the regular file that a path leads to, for reading. Neither waits for nor changes an object of
+/// another kind.
 pub(super) fn open(path: &Path, trust: Trust) -> Result<Opened, FileError> {
     let mut walk = Walk::begin(path, trust)?;
     while let Some(found) = walk.next()? {
@@ -36,7 +37,7 @@ pub(super) fn open(path: &Path, trust: Trust) -> Result<Opened, FileError> {
                     | OFlag::O_NOCTTY
                     | OFlag::O_CLOEXEC;
                 let descriptor = openat(&walk.directory, found.name.as_os_str(), flags, Mode::empty())?;
-                // Something else may have taken its place: what counts is what is open.
+                // Another object may have taken its place: the open one counts.
                 let stat = fstat(&descriptor)?;
                 if file_type(&stat) != SFlag::S_IFREG {
                     return Err(FileError::NotRegular);
@@ -50,7 +51,7 @@ pub(super) fn open(path: &Path, trust: Trust) -> Result<Opened, FileError> {
     Err(FileError::NotRegular)
 }
 
-/// Follows a path to a regular file without opening that.
+/// Follows a path to a regular file without opening the file.
 pub(super) fn open_path(path: &Path, trust: Trust) -> Result<(), FileError> {
     let mut walk = Walk::begin(path, trust)?;
     while let Some(found) = walk.next()? {
@@ -77,7 +78,7 @@ pub(super) fn directory(path: &Path, trust: Trust) -> Result<(), FileError> {
     Ok(())
 }
 
-/// Part of a way that was found in the directory before, and not entered yet.
+/// A part of the path that was found in the directory before, and not entered yet.
 struct Found {
     path: PathBuf,
     name: OsString,
@@ -89,9 +90,9 @@ struct Found {
 struct Walk {
     judge: Judge,
     directory: OwnedFd,
-    /// Where it is, without links.
+    /// Path of that directory, without links.
     at: PathBuf,
-    /// Parts to go.
+    /// Parts that are left.
     rest: VecDeque<OsString>,
     links: usize,
     parts: usize,
@@ -148,7 +149,7 @@ impl Walk {
         Ok(Some(Found { path, name, kind, stat, descriptor }))
     }
 
-    /// Goes into a directory, or to where a link leads.
+    /// Enters a directory, or the target of a link.
     fn enter(&mut self, Found { path, kind, stat, descriptor, .. }: Found) -> Result<(), FileError> {
         self.judge(&path, kind, &stat)?;
         if kind != Kind::Link {
@@ -177,7 +178,7 @@ fn root() -> Result<OwnedFd, FileError> {
     Ok(open_at_root("/", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?)
 }
 
-/// What is not there in the path itself.
+/// Parts of a path, without the root and `.`.
 fn parts(path: &Path) -> impl Iterator<Item = OsString> + '_ {
     path.components().filter_map(|part| match part {
         Component::Normal(name) => Some(name.to_owned()),

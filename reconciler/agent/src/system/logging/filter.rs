@@ -1,25 +1,26 @@
-//! How much is logged: what `EVENKEEL_LOG` means. Text in, a filter or a sentence for people out; the environment is read elsewhere.
+//! The meaning of `EVENKEEL_LOG`. Text in, a filter or a sentence for people out; the environment is read
+//! elsewhere.
 
 use std::fmt;
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 
-/// What is logged unless something else is said.
+/// Level when none is set.
 pub(super) const USUAL: LevelFilter = LevelFilter::INFO;
 
-/// The parts that log, as the names of their modules begin: a filter for any other would have no effect.
+/// Beginning of the module names that log: a filter for any other would have no effect.
 const PARTS: &str = env!("CARGO_CRATE_NAME");
 
-/// The levels, as they are told to people.
+/// The levels, for people.
 const LEVELS: &str = "off, error, warn (or warning), info, debug, trace";
 
-/// Why a text is no filter.
+/// Reason why a text is no filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum FilterError {
     /// This word is no level.
     Level(String),
-    /// Nothing that logs has this name.
+    /// No module that logs has this name.
     Part(String),
 }
 
@@ -36,11 +37,10 @@ impl fmt::Display for FilterError {
     }
 }
 
-/// Reads a level, or levels by part. What has no level of its own has the one that stands alone, or `info`. Capital letters, blanks
-/// and empty words do not matter.
+/// Parses a level, or levels by module. A module without a level of its own has the level that stands alone,
+/// or `info`. Capital letters, blanks and empty words do not matter.
 ///
-/// # Errors
-/// The first word that is none.
+/// The first word that is no level or module.
 pub(super) fn parse(text: &str) -> Result<Targets, FilterError> {
     let mut filter = Targets::new().with_default(USUAL);
     for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
@@ -56,8 +56,8 @@ fn level(word: &str) -> Result<LevelFilter, FilterError> {
     if word.eq_ignore_ascii_case("warning") {
         return Ok(LevelFilter::WARN);
     }
-    // The library takes numbers as well, of which nobody knows which end is the loud one, and nothing at all
-    // for `error`.
+    // The library accepts numbers as well, of which people do not know which end is the loud one, and an
+    // empty word for `error`.
     let named = !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphabetic());
     let level = if named { word.parse().ok() } else { None };
     level.ok_or_else(|| FilterError::Level(word.to_owned()))
@@ -76,7 +76,7 @@ mod tests {
 
     use super::*;
 
-    /// The level of one part, and of all others.
+    /// Level of one module, and of all others.
     fn levels(text: &str) -> Option<(LevelFilter, LevelFilter)> {
         let filter = parse(text).ok()?;
         let of = |part: &str| {

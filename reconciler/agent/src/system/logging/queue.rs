@@ -1,12 +1,13 @@
-//! The lines of the log on their way out: a bounded queue, and the thread that writes what is in it.
+//! Lines of the log on their way out: a bounded queue, and the thread that writes its content.
 //!
 //! ```text
 //!   any thread --push, never waits--> queue --writer thread, the only one that waits--> standard error
 //! ```
 //!
-//! Whoever reads the log may stop: a journal on a dead disk, a container's log driver. Then the queue fills up, and further lines are
-//! dropped and counted. Once half of it has gone out, one line says how many are missing, at the place where they would be.
-//! The writer allocates nothing: an allocator's arena of its own would take more memory than the queue in ordinary times.
+//! The reader of the log may stop: a journal on a dead disk, a container's log driver. Then the queue fills
+//! up, and further lines are dropped and counted. Once half of it has gone out, one line gives the number of
+//! missing lines, in their place. The writer allocates nothing: an allocator's arena of its own would take
+//! more memory than the queue in ordinary times.
 
 use std::collections::VecDeque;
 use std::io::{self, Write as _};
@@ -21,54 +22,54 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::SigSet;
 
-/// Most that waits, bytes: some 2,500 lines, as many as a director says that takes over a thousand virtual routers. It holds as much
-/// only while lines come faster than they go out.
+/// Most that waits, bytes: some 2,500 lines, as many as a director logs that takes over a thousand virtual
+/// routers. The queue grows to that only while lines come faster than they go out.
 const CAPACITY: usize = 256 * 1024;
-/// After a gap lines are taken again once no more than this waits, bytes. So there is one word about a gap for every half of a queue,
-/// not for every line that a slow reader takes.
+/// After a gap lines are accepted again once no more than this waits, bytes. So there is one line about a gap
+/// for every half of a queue, not for every line that a slow reader takes.
 const RESUME: usize = CAPACITY / 2;
-/// Most that is written at once, bytes: what a pipe takes whole or not at all (`PIPE_BUF`), so that lines of the daemon and of its guardian,
-/// which share one, are not mixed.
+/// Most that is written at once, bytes: what a pipe takes whole or not at all (`PIPE_BUF`), so that lines of
+/// the daemon and of its guardian, which share one, are not mixed.
 const PIECE: usize = 4096;
-/// An empty queue that holds more memory than this gives it back, bytes.
+/// An empty queue with more memory than this releases it, bytes.
 const KEEP: usize = 16 * 1024;
-/// How long one write may take before status says that nobody reads.
+/// Time that one write may take before status reports that nobody reads.
 const SLOW: Duration = Duration::from_secs(1);
-/// The writer's stack, bytes: its buffer and a few calls.
+/// Stack of the writer, bytes: its buffer and a few calls.
 const STACK: usize = 128 * 1024;
 
 /// The queue. Lines are whole in it: each ends with a newline.
 pub(super) struct Queue {
     state: Mutex<State>,
-    /// Something waits.
+    /// Notified when something waits.
     filled: Condvar,
-    /// Nothing waits and nothing is being written.
+    /// Notified when nothing waits and nothing is being written.
     idle: Condvar,
 }
 
 #[derive(Default)]
 struct State {
     waiting: VecDeque<u8>,
-    /// Lines dropped since the queue was full, which nothing in it says yet.
+    /// Lines dropped since the queue was full, of which no line in it reports yet.
     gap: u64,
-    /// Lines that could not be written, which nothing that was written says yet.
+    /// Lines that could not be written, of which no written line reports yet.
     failed: u64,
     /// All lines that were dropped.
     dropped: u64,
-    /// Since when a piece is being written.
+    /// Start of the write under way.
     writing: Option<MonoTime>,
-    /// Why the last write failed.
+    /// Reason of the last write's failure.
     error: Option<Errno>,
     /// Whether there is a thread that writes.
     has_writer: bool,
 }
 
-/// What the writer has in its piece.
+/// Content of the writer's buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Piece {
-    /// The next so many bytes of the queue.
+    /// The next bytes of the queue, so many.
     Lines(usize),
-    /// A sentence of so many bytes about lines that could not be written.
+    /// A line about lines that could not be written, of so many bytes.
     Failure(usize),
 }
 
@@ -82,7 +83,7 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a text of one or more lines, or drops it. Waits for nothing but the copying of a piece.
+    /// Adds a text of one or more lines, or drops it. Waits for nothing but the copying of a piece.
     pub(super) fn push(&self, text: &[u8]) {
         let newline: &[u8] = if text.ends_with(b"\n") { b"" } else { b"\n" };
         let mut state = self.lock();
@@ -98,10 +99,9 @@ impl Queue {
         self.filled.notify_one();
     }
 
-    /// Starts the thread that writes to `output`; until then lines wait. It handles no signal, and has the rights that the
-    /// calling thread has now.
+    /// Starts the thread that writes to `output`; until then lines wait. It handles no signal, and has the
+    /// rights that the calling thread has now.
     ///
-    /// # Errors
     /// When no thread can be made: lines then wait for ever, and are dropped in the end.
     pub(super) fn write_to(self: &Arc<Self>, output: impl AsFd + Send + 'static) -> io::Result<()> {
         let before = SigSet::thread_get_mask();
@@ -114,7 +114,7 @@ impl Queue {
         started
     }
 
-    /// Waits until everything is written, for at most so long.
+    /// Waits until everything is written, at most for `limit`.
     pub(super) fn flush(&self, limit: Option<Duration>) {
         let until = limit.map(|limit| clock::now() + limit);
         let mut state = self.lock();
@@ -127,7 +127,7 @@ impl Queue {
         }
     }
 
-    /// What status says of it.
+    /// Status of the log.
     pub(super) fn status(&self) -> LogStatus {
         let state = self.lock();
         let stuck = state.writing.map(|since| clock::now().since(since)).filter(|taken| *taken >= SLOW);
@@ -138,7 +138,7 @@ impl Queue {
         LogStatus { dropped: state.dropped, problem }
     }
 
-    /// The writer's work, without end.
+    /// The writer's loop, without end.
     fn write(&self, output: &impl AsFd) {
         let mut buffer = [0; PIECE];
         // Whether the output ends within a line.
@@ -189,7 +189,7 @@ impl Queue {
         }
     }
 
-    /// Notes what became of a piece, of which so much could not be written.
+    /// Records the result of writing a piece, of which `left` could not be written.
     fn written(&self, piece: Piece, left: &[u8], written: Result<(), Errno>) {
         let mut state = self.lock();
         state.writing = None;
@@ -200,9 +200,9 @@ impl Queue {
                 state.failed = 0;
                 0
             }
-            // The end of a line that was begun is a line that is not there.
+            // A line that was begun and not finished counts as lost.
             (Piece::Lines(_), Err(_)) => lines(left).max(1),
-            // One attempt for all that waits.
+            // One attempt for everything that waits.
             (Piece::Failure(_), Err(_)) => {
                 let (front, back) = state.waiting.as_slices();
                 let lost = lines(front) + lines(back);
@@ -219,7 +219,7 @@ fn lines(text: &[u8]) -> u64 {
     text.iter().filter(|byte| **byte == b'\n').count() as u64
 }
 
-/// Moves as many whole lines as fit, or as much of a long one.
+/// Moves as many whole lines as fit, or as much of a long one. Returns the number of bytes.
 fn take_lines(waiting: &mut VecDeque<u8>, buffer: &mut [u8]) -> usize {
     let fits = waiting.len().min(buffer.len());
     let end = waiting.range(..fits).rposition(|byte| *byte == b'\n');
@@ -230,7 +230,7 @@ fn take_lines(waiting: &mut VecDeque<u8>, buffer: &mut [u8]) -> usize {
     length
 }
 
-/// Writes a line about dropped lines, as others of the log look; its length.
+/// Writes a line about dropped lines, in the form of the log's lines. Returns its length, bytes.
 fn sentence(buffer: &mut [u8], lines: u64, why: &str) -> usize {
     let now = humantime::format_rfc3339_micros(SystemTime::now());
     let what = if lines == 1 { "line of the log was" } else { "lines of the log were" };
@@ -240,14 +240,14 @@ fn sentence(buffer: &mut [u8], lines: u64, why: &str) -> usize {
     room - left.len()
 }
 
-/// Writes all of it, waiting for as long as it takes; what could not be written is left.
+/// Writes everything, waiting for as long as it takes; `left` is the rest that could not be written.
 fn write_all(output: &impl AsFd, left: &mut &[u8]) -> Result<(), Errno> {
     while !left.is_empty() {
         match nix::unistd::write(output, left) {
             Ok(0) => return Err(Errno::EIO),
             Ok(length) => *left = left.get(length..).unwrap_or_default(),
             Err(Errno::EINTR) => {}
-            // Somebody who shares it has made it so.
+            // A process that shares the output has made it non-blocking.
             Err(Errno::EAGAIN) => {
                 poll(&mut [PollFd::new(output.as_fd(), PollFlags::POLLOUT)], PollTimeout::NONE).ok();
             }

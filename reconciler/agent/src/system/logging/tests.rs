@@ -1,4 +1,4 @@
-//! A process of its own, whose thread panics: what is told of it, and to whom.
+//! A process of its own, whose thread panics: the line about it, and its reader.
 
 use std::io::{Read, pipe};
 use std::process::{Command, Stdio};
@@ -10,12 +10,12 @@ use super::*;
 
 /// Set for the process that panics.
 const PANICS: &str = "EVENKEEL_TEST_PANICS";
-/// What it ends with.
+/// Exit code of that process.
 const ENDED: i32 = 7;
 /// Longest wait for its end.
 const LONG: Duration = Duration::from_secs(30);
 
-/// Does nothing but where it is started by [`a_panic_is_a_line_and_waits_for_nobody`].
+/// Does nothing except where it is started by [`a_panic_is_a_line_and_waits_for_nobody`].
 #[test]
 fn panics_where_it_is_told_to() {
     if std::env::var_os(PANICS).is_none() {

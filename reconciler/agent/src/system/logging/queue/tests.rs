@@ -12,7 +12,7 @@ use super::*;
 
 /// Longest wait for anything that must happen.
 const LONG: Duration = Duration::from_secs(30);
-/// What a wait that must end without its event takes.
+/// Length of a wait that must end without its event.
 const SHORT: Duration = Duration::from_millis(100);
 
 fn queue() -> Arc<Queue> {
@@ -33,7 +33,7 @@ pub(in crate::system::logging) fn full_pipe() -> (PipeReader, PipeWriter) {
     (reader, writer)
 }
 
-/// What comes out of a pipe, until a line has this in it.
+/// Reads from a pipe until a line has this text.
 fn read_until(reader: &mut PipeReader, what: &str) -> String {
     let mut text = Vec::new();
     let mut some = [0; 4096];
@@ -45,7 +45,7 @@ fn read_until(reader: &mut PipeReader, what: &str) -> String {
     String::from_utf8(text).expect("UTF-8")
 }
 
-/// Waits until what status says is so.
+/// Waits until the status is as asked for.
 fn wait(queue: &Queue, is_so: impl Fn(&LogStatus) -> bool) -> LogStatus {
     let until = clock::now() + LONG;
     loop {
@@ -58,7 +58,7 @@ fn wait(queue: &Queue, is_so: impl Fn(&LogStatus) -> bool) -> LogStatus {
     }
 }
 
-/// Lines without the time of those about dropped ones.
+/// Lines without the time of those about dropped lines.
 fn without_times(text: &str) -> Vec<&str> {
     text.lines().map(|line| line.find("WARN").map_or(line, |at| &line[at..])).collect()
 }
@@ -99,7 +99,7 @@ fn nobody_waits_for_a_reader_that_does_not_read_and_what_is_missing_is_told_wher
     assert!(status.problem.as_deref().is_some_and(|why| why.starts_with("it has taken no line for")));
     assert!(status.dropped > 0 && status.dropped < count as u64, "{status:?}");
 
-    // It reads again: all that waited comes, then how many are missing, then what is new.
+    // The reader reads again: all lines that waited come, then the number of missing ones, then the new one.
     let reading = std::thread::spawn(move || read_until(&mut reader, "new\n"));
     wait(&queue, |status| status.problem.is_none());
     queue.flush(Some(LONG));
@@ -120,7 +120,7 @@ fn a_slow_reader_has_one_word_about_each_gap_and_not_one_for_every_line() {
     let queue = queue();
     queue.write_to(writer).expect("a thread");
     let line = [b'x'; 99];
-    // Ten lines for each that it reads.
+    // Ten lines for each that is read.
     let mut read = String::new();
     let mut buffer = [0; 100];
     for _ in 0..2 * CAPACITY / 100 {
@@ -162,7 +162,7 @@ fn a_line_that_is_longer_than_the_queue_costs_itself_and_no_other() {
     assert_eq!(without_times(&text), ["WARN 1 line of the log was dropped: their reader did not keep up"]);
     queue.push(b"after it");
     assert_eq!(read_until(&mut reader, "\n"), "after it\n");
-    // One that is longer than what is written at once comes whole.
+    // A line that is longer than what is written at once comes whole.
     let long = format!("{}\n", "y".repeat(3 * PIECE));
     queue.push(long.as_bytes());
     assert_eq!(read_until(&mut reader, "\n"), long);
@@ -183,7 +183,7 @@ fn a_closed_pipe_costs_lines_and_nothing_else() {
     assert_eq!(status.problem.as_deref(), Some("Broken pipe"));
 }
 
-/// What takes nothing until it is told to.
+/// Output that takes nothing until it is mended.
 struct Mended {
     broken: File,
     whole: PipeWriter,
@@ -244,7 +244,7 @@ fn after_half_a_line_the_next_one_begins_on_a_line_of_its_own() {
     assert_eq!(without_times(&text).get(2), Some(&"whole"));
 }
 
-/// Somebody who shares the terminal or the pipe may have set it so.
+/// A process that shares the terminal or the pipe may have set it so.
 #[test]
 fn output_that_must_not_be_waited_for_is_waited_for() {
     let (mut reader, writer) = small_pipe();
