@@ -1,5 +1,6 @@
-//! The commands that run once, on a state directory with damaged files: they say the way on, or go on without what they cannot
-//! understand, as a daemon does. In a network namespace of their own, where nothing is evenkeel's.
+//! Commands that run once, on a state directory with damaged files: they name the way on, or go on without
+//! files that they cannot parse, as a daemon does. In a network namespace of their own, where nothing is
+//! evenkeel's.
 
 #[path = "support/support.rs"]
 mod support;
@@ -52,7 +53,7 @@ fn cleanup_says_the_way_on_from_a_damaged_ledger() {
 }
 
 #[test]
-fn diff_and_converge_go_on_without_what_they_cannot_understand() {
+fn diff_and_converge_go_on_without_damaged_files() {
     let names = ["ledger.json", "drain-orders.json", "drains.json"];
     let scratch = damaged(&names);
     let plan = scratch.path().join("h.plan.toml").display().to_string();

@@ -1,5 +1,5 @@
-//! The real daemon with a log that takes nothing: a pipe that nobody reads, a closed one, a full disk, a slow reader. It starts, answers,
-//! takes plans and ends as always. What clients notice of it is in the lab's tests.
+//! The real daemon with a log that takes nothing: a pipe that nobody reads, a closed one, a full disk, a slow
+//! reader. It starts, answers, reads plans and ends as always. What clients notice is in the lab's tests.
 
 #[path = "support/support.rs"]
 mod support;
@@ -21,7 +21,7 @@ use support::alone;
 
 /// Longest wait for anything but the end.
 const LONG: Duration = Duration::from_secs(60);
-/// How long a daemon that is told to stop may take.
+/// Time for a daemon that was told to stop.
 const END: Duration = Duration::from_secs(5);
 
 struct Host {
@@ -38,7 +38,8 @@ impl Host {
         self.directory.path().join(name)
     }
 
-    /// Puts a plan in place: a virtual router on an interface that does not exist, so that there is something to say.
+    /// Puts a plan in place: a virtual router on an interface that does not exist, so that there are lines to
+    /// log.
     fn plan(&self, vrid: u8) {
         let plan = PlanText::of("h").router(&router("VI_1", vrid, &["192.0.2.10/32"]));
         let new = self.path("new");
@@ -58,7 +59,7 @@ impl Host {
         command
     }
 
-    /// A command to the daemon.
+    /// A command that asks the daemon.
     fn command_of(&self, name: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_evenkeeld"));
         command.args([name, "--socket"]).arg(self.path("sock"));
@@ -94,7 +95,7 @@ impl Host {
         self.wait("plan in force", |status| status.routers.iter().any(|router| router.vrid == vrid))
     }
 
-    /// Tells the daemon to stop, and waits for its end.
+    /// Sends the daemon a signal to stop, and waits for its end.
     fn stop(&mut self) {
         let mut daemon = self.daemon.take().expect("a daemon");
         let told = Instant::now();
@@ -122,7 +123,7 @@ impl Drop for Host {
     }
 }
 
-/// A pipe that has room for nothing more.
+/// A pipe that takes nothing more.
 fn full_pipe() -> (PipeReader, PipeWriter) {
     let (reader, mut writer) = pipe().expect("pipe");
     let flags = OFlag::from_bits_retain(fcntl(&writer, FcntlArg::F_GETFL).expect("flags"));
@@ -134,7 +135,7 @@ fn full_pipe() -> (PipeReader, PipeWriter) {
     (reader, writer)
 }
 
-/// Starts, takes two plans, and ends, all in time.
+/// Starts, reads two plans, and ends, all in time.
 fn works(log: impl Into<Stdio>) -> Status {
     let mut host = Host::new();
     host.plan(51);
@@ -147,13 +148,13 @@ fn works(log: impl Into<Stdio>) -> Status {
 }
 
 #[test]
-fn a_log_that_nobody_reads_holds_nothing_up() {
+fn a_log_that_nobody_reads_delays_nothing() {
     let (_reader, writer) = full_pipe();
     works(writer);
 }
 
 #[test]
-fn a_log_whose_reader_has_gone_holds_nothing_up() {
+fn a_log_whose_reader_has_gone_delays_nothing() {
     let (reader, writer) = pipe().expect("pipe");
     drop(reader);
     works(writer);
@@ -165,7 +166,7 @@ fn a_log_on_a_full_disk_holds_nothing_up() {
 }
 
 #[test]
-fn a_log_whose_reader_is_slow_holds_nothing_up() {
+fn a_log_whose_reader_is_slow_delays_nothing() {
     let (mut reader, writer) = full_pipe();
     let slow = std::thread::spawn(move || {
         let mut some = [0; 100];
@@ -178,7 +179,7 @@ fn a_log_whose_reader_is_slow_holds_nothing_up() {
 }
 
 #[test]
-fn what_does_not_get_out_is_told_by_status() {
+fn lost_log_lines_are_shown_by_status() {
     let (_reader, writer) = full_pipe();
     let mut host = Host::new();
     host.plan(51);
@@ -192,7 +193,7 @@ fn what_does_not_get_out_is_told_by_status() {
 }
 
 #[test]
-fn a_reader_that_comes_back_has_what_waited_and_the_last_words_are_not_lost() {
+fn a_reader_that_comes_back_gets_the_waiting_and_the_last_lines() {
     let (mut reader, writer) = full_pipe();
     let mut host = Host::new();
     host.plan(51);
@@ -288,9 +289,9 @@ fn a_warning_is_a_warning_in_any_case() {
     }
 }
 
-/// It does not write to the daemon's log, which may take nothing.
+/// The helper does not write to the daemon's log, which may take nothing.
 #[test]
-fn what_the_process_that_reads_plans_complains_of_is_the_reason_of_the_refusal() {
+fn the_standard_error_of_the_plan_reader_is_the_reason_of_the_refusal() {
     let (_reader, writer) = full_pipe();
     let mut host = Host::new();
     let programs = host.path("programs");

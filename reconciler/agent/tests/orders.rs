@@ -1,5 +1,5 @@
 //! The real daemon and the real commands, without any network: orders that are kept, trackers that are
-//! looked at. The only virtual router is on an interface that does not exist.
+//! observed. The only virtual router is on an interface that does not exist.
 
 #[path = "support/in_the_way.rs"]
 mod in_the_way;
@@ -34,12 +34,12 @@ impl Host {
         self.directory.path().join(name)
     }
 
-    /// Puts a plan in place, with these routers and all else that is given.
+    /// Puts a plan in place, with these routers and these other tables.
     fn plan(&self, routers: &[&str], more: &str) {
         self.plan_of("", routers, more);
     }
 
-    /// The same with lines about the whole host.
+    /// The same with further keys of the host.
     fn plan_of(&self, head: &str, routers: &[&str], more: &str) {
         let mut plan = PlanText::of("h").keys(head);
         for (name, n) in routers.iter().zip(1..) {
@@ -185,7 +185,7 @@ fn orders_outlive_restarts_kills_and_plans() {
 }
 
 #[test]
-fn maintenance_comes_and_goes_with_the_plan_and_is_told_from_orders() {
+fn maintenance_follows_the_plan_and_is_distinguished_from_orders() {
     let mut host = Host::new();
     let maintenance = |host: &Host, is: bool| {
         host.plan_of(if is { "maintenance = true\n" } else { "" }, &["VI_1", "VI_2"], "");

@@ -1,5 +1,5 @@
-//! Every command of `evenkeeld` whose output nobody reads, or which cannot be written: nobody panics, and the exit code is that of the
-//! command, or 1 where its output is lost.
+//! Every command of `evenkeeld` with output that nobody reads, or that cannot be written: no command panics,
+//! and the exit code is the command's own, or 1 where its output is lost.
 
 use std::fs::File;
 use std::io::pipe;
@@ -12,7 +12,7 @@ use evenkeel_schemas::plan::testing::{PlanText, router};
 /// Longest wait for the daemon to answer.
 const LONG: Duration = Duration::from_secs(60);
 
-/// What a run needs beside its words.
+/// Preparation that a command needs beside its arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Needs {
     Nothing,
@@ -24,7 +24,7 @@ enum Needs {
     State,
 }
 
-/// Every command. Those that fail say so on standard error only.
+/// Every command. A command that fails says so on standard error only.
 const RUNS: [(&[&str], Needs); 21] = [
     (&["--version"], Needs::Nothing),
     (&["--help"], Needs::Nothing),
@@ -49,7 +49,7 @@ const RUNS: [(&[&str], Needs); 21] = [
     (&["man", "/proc/nowhere"], Needs::Nothing),
 ];
 
-/// Plans; and a daemon with one virtual router, on an interface that does not exist.
+/// Directories with plans; and a daemon with one virtual router, on an interface that does not exist.
 struct Host {
     directory: tempfile::TempDir,
     daemon: Option<Child>,
@@ -210,7 +210,7 @@ fn commands_end_as_always_without_a_reader_and_fail_without_a_place_to_write() {
 }
 
 #[test]
-fn what_is_wrong_with_the_command_line_is_told_or_not_and_is_no_panic() {
+fn a_usage_error_is_no_panic_even_if_nobody_reads_it() {
     for arguments in [&["bogus"][..], &["hold"], &[]] {
         for stderr in [Stdio::piped(), closed(), full()] {
             let status = evenkeeld().args(arguments).stderr(stderr).status().expect("run");
@@ -223,7 +223,7 @@ fn what_is_wrong_with_the_command_line_is_told_or_not_and_is_no_panic() {
     }
 }
 
-/// Usage lines of errors are those of the help: what may be left out stands in brackets.
+/// Usage lines of errors are those of the help: optional arguments stand in brackets.
 #[test]
 fn usage_lines_are_those_of_the_help() {
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
@@ -244,7 +244,7 @@ fn usage_lines_are_those_of_the_help() {
     }
 }
 
-/// Started by hand they say what they are: none waits, and none takes a flag for the name of a socket.
+/// Helpers started by hand say what they are: none waits, and none takes a flag for the name of a socket.
 #[test]
 fn helpers_explain_themselves() {
     let directory = tempfile::tempdir().expect("tempdir");
@@ -309,9 +309,9 @@ fn completions_and_manual_pages_are_there() {
     }
 }
 
-/// What is logged is told by a word: nobody knows which end of numbers is the loud one.
+/// Levels are words: with numbers nobody knows which end is the loud one.
 #[test]
-fn a_level_that_is_none_is_refused_with_what_there_is() {
+fn an_unknown_level_is_refused_with_the_levels_there_are() {
     for level in ["5", "loud", "info,5", "evenkeel_agent=9"] {
         let output = evenkeeld().args(["status", "--socket", "/nowhere"]).env("EVENKEEL_LOG", level).output();
         let Output { status, stderr, .. } = output.expect("run");
@@ -321,7 +321,7 @@ fn a_level_that_is_none_is_refused_with_what_there_is() {
     }
 }
 
-/// The unit, and the commands in it that install what it runs, name the same places.
+/// The unit and the commands in it that install its programs name the same places.
 #[test]
 fn the_unit_runs_what_its_commands_install() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");

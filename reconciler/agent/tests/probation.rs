@@ -1,6 +1,5 @@
 //! The real daemon and the real commands, without any network: plans that are put on probation, confirmed,
-//! rolled back, and what is left of that after a kill. The only virtual routers are on an interface that
-//! does not exist.
+//! rolled back, and the state after a kill. The only virtual routers are on an interface that does not exist.
 
 #[path = "support/in_the_way.rs"]
 mod in_the_way;
@@ -21,9 +20,9 @@ use support::alone;
 
 /// Longest wait for anything.
 const LONG: Duration = Duration::from_secs(60);
-/// A probation that no test waits for.
+/// A probation whose end no test waits for.
 const LONG_PROBATION: &str = "probation = { timeout = \"600s\", confirm = \"operator\" }\n";
-/// The shortest.
+/// The shortest probation.
 const SHORT_PROBATION: &str = "probation = { timeout = \"5s\", confirm = \"operator\" }\n";
 
 struct Host {
@@ -97,7 +96,7 @@ impl Host {
         Command::new(program).args(arguments).arg("--socket").arg(self.path("sock")).output().expect("run")
     }
 
-    /// What a command said; it must end with this code.
+    /// Output of a command, which must end with this code.
     #[track_caller]
     fn says(&self, arguments: &[&str], code: i32) -> String {
         let output = self.run(arguments);
@@ -155,7 +154,7 @@ impl Drop for Host {
     }
 }
 
-/// A host whose plan of priority 100 has been in force; its generation.
+/// A host whose plan of priority 100 has been in force, and the plan's generation.
 fn running() -> (Host, String) {
     let mut host = Host::new();
     host.password("hell>com\n");
@@ -166,7 +165,7 @@ fn running() -> (Host, String) {
 }
 
 #[test]
-fn a_confirmed_plan_stays_and_one_that_is_not_goes_back() {
+fn a_confirmed_plan_stays_and_an_unconfirmed_one_is_rolled_back() {
     let (mut host, old) = running();
     host.says(&["confirm"], 1);
     let new = host.plan(90, LONG_PROBATION);
@@ -217,7 +216,7 @@ fn a_confirmed_plan_stays_and_one_that_is_not_goes_back() {
 }
 
 #[test]
-fn a_killed_daemon_goes_on_with_the_same_deadline_and_rolls_back_what_is_over() {
+fn a_killed_daemon_keeps_the_deadline_and_rolls_back_an_expired_plan() {
     let (mut host, old) = running();
     let new = host.plan(90, "probation = { timeout = \"8s\", confirm = \"operator\" }\n");
     let before = host.wait_for(&new, true).expect("probation");
@@ -252,7 +251,7 @@ fn a_killed_daemon_goes_on_with_the_same_deadline_and_rolls_back_what_is_over() 
 }
 
 #[test]
-fn a_further_plan_goes_back_to_the_one_that_was_confirmed() {
+fn a_further_plan_is_rolled_back_to_the_confirmed_one() {
     let (mut host, old) = running();
     let second = host.plan(90, LONG_PROBATION);
     let first_deadline = host.wait_for(&second, true).expect("probation").deadline;
@@ -299,7 +298,7 @@ fn sealed_file(host: &Host, priority: u8, policy: &str) -> Vec<u8> {
 }
 
 #[test]
-fn a_damaged_record_is_no_confirmation_and_one_that_cannot_be_written_is_no_probation() {
+fn a_damaged_record_confirms_nothing_and_an_unwritable_one_begins_no_probation() {
     let (mut host, old) = running();
     let new = host.plan(90, LONG_PROBATION);
     host.wait_for(&new, true);

@@ -474,7 +474,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_dawdles_takes_nobodys_place() {
+    async fn slow_connections_keep_nobody_out() {
         let scratch = tempfile::tempdir().expect("tempdir");
         let path = scratch.path().join("s.sock");
         let mut server = Server::bind(&path).expect("bind");

@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_became_of_an_order_is_told() {
+    fn the_effect_of_an_order_is_printed() {
         let say = |action, state, master| one(action, &router(state, master));
         assert_eq!(
             say(Action::Failover, RouterState::Backup, Some("192.0.2.2")),

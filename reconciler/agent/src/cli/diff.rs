@@ -209,7 +209,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_page_tells_whom_it_hurts() {
+    fn the_page_shows_the_connections_that_a_change_concerns() {
         let counts = |active| Some(ConnectionCounts { active, inactive: 30, persistent: 0 });
         let one = |text: &str, connections, effect, drain_ms| DiffOperation {
             operation: text.to_owned(),

@@ -225,7 +225,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_became_of_an_order_is_told() {
+    fn the_effect_of_an_order_is_printed() {
         let affected = |address: &str| Affected {
             service: "web".parse().expect("name"),
             host: "rs1".parse().expect("name"),

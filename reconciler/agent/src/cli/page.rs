@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn maintenance_by_the_plan_is_told_from_orders() {
+    fn maintenance_by_the_plan_is_distinguished_from_orders() {
         let told = |serving: &[&str], reason: Option<&str>| {
             maintenance(&MaintenanceStatus {
                 serving: serving.iter().map(|name| name.parse().expect("a name")).collect(),
@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_routers_with_one_name_each_says_its_family() {
+    fn labels_of_two_routers_with_one_name_add_the_family() {
         let router = |name: &str, family: u8| -> RouterStatus {
             serde_json::from_value(serde_json::json!({
                 "name": name, "interface": "eth0", "version": 3, "vrid": 51, "family": family, "priority": 100,

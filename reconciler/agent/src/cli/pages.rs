@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_command_and_helper_has_a_page_and_what_is_hidden_has_none() {
+    fn every_command_and_helper_has_a_page_except_hidden_ones() {
         let pages = pages().expect("pages");
         let text = |name: &str| {
             let page = pages.iter().find(|(file, _)| file == name);

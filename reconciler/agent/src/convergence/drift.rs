@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn reported_drift_is_left_and_told_once_also_by_the_next_daemon() {
+    fn drift_is_left_and_reported_once_also_by_the_next_daemon() {
         let scratch = tempfile::tempdir().expect("tempdir");
         let (state, disk) = opened(scratch.path());
         let sysctls = [KEY, OTHER].map(|key| (key.to_owned(), "0".to_owned())).into();

@@ -495,7 +495,7 @@ mod tests {
 
     /// A missing kernel module is reported once with the remedy, and its consequences are not.
     #[test]
-    fn what_the_kernel_lacks_is_told_once_and_waited_for_by_nobody() {
+    fn a_missing_kernel_module_is_reported_once_and_not_waited_for() {
         let key = |mark| ServiceKey::Mark { v6: false, mark };
         let add = |mark| Op::AddService(key(mark), Service::plain("twos", false));
         let place = DestinationKey { address: [192, 0, 2, 1].into(), port: 80 };
@@ -529,7 +529,7 @@ mod tests {
     /// A service that was made with its destinations and lacks one is an error, with the kernel's words if
     /// there are any.
     #[test]
-    fn what_a_large_change_lacks_is_an_error() {
+    fn a_destination_missing_after_a_large_change_is_an_error() {
         let one = |n: u8| {
             let key = DestinationKey { address: [192, 0, 2, n].into(), port: 80 };
             (key, Destination::plain(Forward::DirectRoute, 1))

@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_vip_anywhere_but_where_the_plan_has_it_is_told() {
+    fn a_vip_in_another_place_than_the_plans_is_reported() {
         let places = Places::of(&plan(""));
         let there = |addresses: &[&str]| {
             let addresses: BTreeSet<AddressKey> = addresses.iter().map(|text| key(text)).collect();
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_real_server_s_vip_on_lo_is_in_nobody_s_way() {
+    fn a_real_servers_vip_on_lo_is_not_in_the_way() {
         let address = "[[address]]\ninterface = \"lo\"\naddress = \"192.0.2.9/32\"\nscope = \"host\"\n";
         let places = Places::of(&plan(address));
         let on = |text: &str| places.elsewhere(&BTreeSet::from([key(text)])).len();

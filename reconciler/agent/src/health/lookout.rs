@@ -411,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn what_becomes_of_a_way_is_told_at_once_and_a_look_is_ahead_of_the_news() {
+    fn a_change_of_a_way_is_reported_at_once_and_a_look_up_does_not_wait_for_its_event() {
         let thread = std::thread::spawn(|| {
             unshare(CloneFlags::CLONE_NEWNET)
                 .expect("this test needs a network namespace: run it as root (CAP_SYS_ADMIN)");

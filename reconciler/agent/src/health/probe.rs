@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ails_this_host_is_told_from_what_others_say() {
+    fn an_ailment_of_this_host_is_distinguished_from_a_failure_of_the_target() {
         let target: SocketAddr = "192.0.2.1:80".parse().expect("address");
         let error = |errno| io::Error::from_raw_os_error(errno);
         for (errno, ailment) in [

@@ -223,7 +223,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_one_check_the_last_state_is_news_and_turns_come_after_states() {
+    fn only_the_last_state_of_a_check_is_sent_and_turns_come_after_states() {
         let mut pending = Pending::default();
         assert!(pending.is_empty());
         let id = CheckId(1);
@@ -241,7 +241,7 @@ mod tests {
     /// A real listener that goes away: one change when it first answers, one when it no longer does, none in
     /// between.
     #[tokio::test]
-    async fn a_target_is_news_when_it_answers_first_and_when_it_no_longer_does() {
+    async fn a_change_is_sent_when_a_target_first_answers_and_when_it_no_longer_does() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("listens");
         let address = listener.local_addr().expect("an address");
         let check = Check {

@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_loopback_interface_is_up_and_one_that_is_not_there_is_down() {
+    async fn the_loopback_interface_is_up_and_a_missing_one_is_down() {
         let one = |tracker: &str, interface: &str, initially| Tracker {
             name: name(tracker),
             initially,

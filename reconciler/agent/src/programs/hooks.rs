@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_still_runs_is_ended_when_the_daemon_stops() {
+    async fn programs_of_hooks_are_ended_when_the_daemon_stops() {
         let scratch = tempfile::tempdir().expect("tempdir");
         let log = scratch.path().join("log");
         let script = format!("echo began >> {0}; sleep 60; echo ended >> {0}", log.display());

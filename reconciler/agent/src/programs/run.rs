@@ -310,7 +310,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(60);
 
     #[tokio::test]
-    async fn exit_code_signal_and_output_are_told() {
+    async fn exit_code_signal_and_output_are_reported() {
         // As in the daemon.
         let _held = crate::system::signals::StopSignals::hold().expect("held");
         let me = me();
@@ -327,14 +327,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn environment_and_arguments_are_what_was_given_and_no_more() {
+    async fn a_program_gets_only_the_given_environment_and_arguments() {
         let script = "echo $0 $(pwd) $(env | grep -v -e ^PWD= -e ^SHLVL= -e ^_= | sort)";
         let ended = sh(script, &me(), LONG).await;
         assert_eq!(ended.output, format!("more / EVENKEEL_STATE=MASTER PATH={PATH}"));
     }
 
     #[tokio::test]
-    async fn who_runs_too_long_is_killed_with_its_children() {
+    async fn a_program_over_its_limit_is_killed_with_its_children() {
         let scratch = tempfile::tempdir().expect("tempdir");
         let pid = scratch.path().join("pid");
         // The grandchild holds the output open and is in the group.
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_outlives_a_program_whatever_session_it_went_to() {
+    async fn no_process_outlives_its_program_whatever_its_session() {
         let scratch = tempfile::tempdir().expect("tempdir");
         let pid = |name: &str| scratch.path().join(name);
         let ended = sh(&format!("{}; exit 3", daemon(&pid("ended"))), &me(), LONG).await;
@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_left_behind_holds_nothing_up() {
+    async fn a_process_left_behind_delays_nothing() {
         let began = Instant::now();
         assert!(sh("sleep 20 & exit 0", &me(), LONG).await.is_success());
         assert!(began.elapsed() < Duration::from_secs(15), "it waited for the output of what it left behind");
@@ -467,7 +467,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_user_or_program_that_is_not_there_is_told() {
+    async fn a_missing_user_or_program_is_reported() {
         let ended = sh("exit 0", "no-such-user-here", LONG).await;
         assert_eq!(ended.to_string(), "there is no user no-such-user-here on this host");
         let (command, user) = (["/no/such/program".to_owned()], me());

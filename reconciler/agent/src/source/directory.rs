@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_happens_to_neighbours_is_no_reason_to_read_the_plan() {
+    async fn a_change_of_neighbouring_files_does_not_read_the_plan() {
         let scratch = tempfile::tempdir().expect("tempdir");
         let root = scratch.path();
         fs::create_dir(root.join("plans")).expect("mkdir");

@@ -301,7 +301,7 @@ mod tests {
 
     /// Each file that a plan is made of, by itself, and the directory of each.
     #[test]
-    fn what_others_may_write_to_is_no_plan_and_no_secret() {
+    fn a_plan_or_secret_that_others_may_write_to_is_refused() {
         use std::os::unix::fs::PermissionsExt;
 
         let scratch = tempfile::tempdir().expect("tempdir");

@@ -323,7 +323,7 @@ mod tests {
 
     /// The directory is removed under a running daemon, then one of its files: both are made again.
     #[test]
-    fn what_is_removed_is_made_again() {
+    fn a_removed_directory_or_file_is_made_again() {
         let scratch = tempfile::tempdir().expect("tempdir");
         let path = scratch.path().join("state");
         let state = Arc::new(StateDir::open(&path, Trust::Owned).expect("open"));
@@ -350,7 +350,7 @@ mod tests {
     /// Whatever others do to a file of ours, the next check finds it: removed, emptied, cut off, another one
     /// under its name, a directory, a link to nothing, other text of the same length.
     #[test]
-    fn what_is_changed_is_written_again() {
+    fn a_changed_file_is_written_again() {
         type Change = fn(&std::path::Path, &[u8]);
         const CHANGES: [(&str, Change); 8] = [
             ("removed", |path, _| fs::remove_file(path).expect("removed")),
@@ -422,7 +422,7 @@ mod tests {
     /// An object in the way of a file is put aside, whatever it is, and content that cannot be written is
     /// reported with its path.
     #[test]
-    fn what_is_in_the_way_is_put_aside() {
+    fn an_object_in_the_way_of_a_file_is_put_aside() {
         let scratch = tempfile::tempdir().expect("tempdir");
         let path = scratch.path().join("state");
         let state = StateDir::open(&path, Trust::Owned).expect("open");

@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn what_serves_on_is_kept() {
+    fn routers_that_serve_on_are_kept() {
         let scratch = tempfile::tempdir().expect("tempdir");
         let state = StateDir::open(&scratch.path().join("state"), Trust::Owned).expect("open");
         assert_eq!(state.maintenance(), Maintenance::default());

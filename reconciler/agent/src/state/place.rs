@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_behind_a_name_is_looked_at() {
+    fn a_replaced_directory_or_lock_is_noticed() {
         let scratch = tempfile::tempdir().expect("tempdir");
         let path = scratch.path().join("state");
         let place = Place::open(&path).expect("open");

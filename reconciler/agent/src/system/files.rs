@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_may_write_is_refused_with_the_way_out() {
+    fn a_file_that_others_may_write_to_is_refused_with_the_remedy() {
         let (_scratch, file) = scratch();
         let directory = file.parent().expect("a directory");
         assert_eq!(taken(&file).expect("ours"), b"text");
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn programs_are_checked_with_what_runs_them() {
+    fn programs_are_checked_with_their_interpreters_and_scripts() {
         let (scratch, file) = scratch();
         let argv = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
         let check = |words: &[&str]| check_program(&argv(words), Trust::Owned).map_err(|(path, _)| path);
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn the_directory_of_state_is_nobody_elses() {
+    fn a_state_directory_that_others_may_write_to_is_refused() {
         let (_scratch, file) = scratch();
         let directory = file.parent().expect("a directory");
         assert!(check_directory(directory, Trust::Owned).is_ok());

@@ -197,7 +197,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_helper_takes_what_it_is_started_with_and_nothing_else() {
+    fn a_helper_accepts_only_the_arguments_that_it_is_started_with() {
         let say = |helper: &Helper, given: &[&str]| {
             helper.understood(given.iter().map(OsString::from).collect(), false)
         };

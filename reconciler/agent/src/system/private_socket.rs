@@ -103,7 +103,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn who_is_neither_root_nor_ours_is_refused_on_both_ends() {
+    fn a_peer_of_another_user_is_refused_on_both_ends() {
         let pair = || Socket::pair(Domain::UNIX, Type::SEQPACKET, None).expect("a pair");
         let (ours, theirs) = pair();
         assert!(Peer::of(&ours).is_ok() && Peer::of(&theirs).is_ok());
@@ -139,7 +139,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn who_hangs_is_ended_and_we_ourselves_are_not() {
+    fn a_hanging_peer_is_killed_and_this_process_is_not() {
         let scratch = tempfile::tempdir().expect("tempdir");
         let path = scratch.path().join("s");
         let listener = Socket::new(Domain::UNIX, Type::SEQPACKET, None).expect("socket");

@@ -1,19 +1,20 @@
-//! A file that cannot be replaced, not even by root: something is in its way, and all names for putting that aside are taken.
+//! A file that cannot be replaced, not even by root: an object is in its way, and all names for putting that
+//! aside are taken.
 
 use std::fs;
 use std::path::Path;
 
-/// As many as there are names.
+/// Number of these names.
 const NAMES: usize = 999;
 
-/// Takes the names for what is put aside from the place of a file.
+/// Takes the names under which a file would be put aside.
 pub(crate) fn keep(path: &Path) {
     for n in 1..=NAMES {
         fs::write(format!("{}.unreadable-{n}", path.display()), "older").expect("written");
     }
 }
 
-/// Puts a directory where a file is to be.
+/// Puts a directory in the place of a file.
 pub(crate) fn block(path: &Path) {
     keep(path);
     fs::create_dir(path).expect("made");

@@ -1,4 +1,4 @@
-//! The disk of the simulated host: what is on it, what is to be written, and whether it takes anything now.
+//! The disk of the simulated host: its content, the writings that wait, and whether it takes any now.
 
 use std::sync::Arc;
 
@@ -10,20 +10,20 @@ use evenkeel_host::orders::drains::DrainOrders;
 use evenkeel_host::orders::routers::Orders;
 use evenkeel_host::probation::Record;
 
-/// What the disk does with a writing.
+/// Behaviour of the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mood {
-    /// It takes it within milliseconds.
+    /// Takes a writing within milliseconds.
     Well,
-    /// It takes it within seconds.
+    /// Takes a writing within seconds.
     Slow,
-    /// It refuses it.
+    /// Refuses a writing.
     Refuses,
-    /// It says nothing.
+    /// Does not answer.
     Hangs,
 }
 
-/// What is on it: it outlives the daemon and the boot.
+/// Content of the disk: it outlives the daemon and the boot.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Files {
     pub(crate) orders: Orders,
@@ -51,7 +51,7 @@ impl Files {
     }
 }
 
-/// What is to be written, in order.
+/// Writings that wait, in order.
 #[derive(Debug, Default)]
 pub(crate) struct Disk {
     pub(crate) files: Files,
@@ -59,7 +59,7 @@ pub(crate) struct Disk {
 }
 
 impl Disk {
-    /// Takes a writing.
+    /// Queues a writing.
     pub(crate) fn persist(&mut self, id: WriteId, content: Content, urgency: Urgency) {
         // One of the same file that nobody waits for need not be written any more.
         let same = std::mem::discriminant(&content);
@@ -69,12 +69,12 @@ impl Disk {
         self.waiting.push((id, content, urgency));
     }
 
-    /// An attempt is taken back.
+    /// Withdraws an attempt.
     pub(crate) fn withdraw(&mut self, id: WriteId) {
         self.waiting.retain(|(other, _, _)| *other != id);
     }
 
-    /// Does what it does with all that waits. Returns what is answered.
+    /// Handles all writings that wait, by the disk's behaviour. Returns the answers.
     pub(crate) fn work(&mut self, mood: Mood) -> Vec<(WriteId, Result<(), NotWritten>)> {
         let mut answers = Vec::new();
         let mut left = Vec::new();
@@ -96,7 +96,8 @@ impl Disk {
         answers
     }
 
-    /// The daemon ends: what was not written is lost. Of a probation that begins the plan before may have come to be there alone.
+    /// The daemon ends: writings that wait are lost. Of a probation that begins, the plan before alone may
+    /// have been written.
     pub(crate) fn crash(&mut self, halfway: bool) {
         for (_, content, _) in std::mem::take(&mut self.waiting) {
             if let (Content::Trial(before, _), true) = (content, halfway) {

@@ -1,4 +1,5 @@
-//! The election of the simulated host, as far as its head sees it: routers take part, become Master, obey orders, and say so.
+//! The election of the simulated host, as far as its head sees it: routers take part, become Master, obey
+//! orders, and report.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +11,7 @@ use evenkeel_schemas::status::{RouterCounters, RouterOrder, RouterState};
 
 use super::world::World;
 
-/// The election as far as the head of a host sees it.
+/// The election as the head of a host sees it.
 #[derive(Debug, Default)]
 pub(crate) struct Election {
     pub(crate) setups: Vec<RouterSetup>,
@@ -46,7 +47,7 @@ impl World {
         self.settle_election();
     }
 
-    /// Who is kept out is out, who may take part does.
+    /// Stops routers that are kept out, and lets the others take part.
     pub(crate) fn settle_election(&mut self) {
         let names: Vec<Name> = self.election.states.keys().cloned().collect();
         for name in names {
@@ -96,18 +97,18 @@ impl World {
         }
     }
 
-    /// The routers that this host is Master of.
+    /// Routers of which this host is Master.
     pub(crate) fn masters(&self) -> BTreeSet<Name> {
         let states = self.election.states.iter();
         states.filter(|(_, state)| **state == RouterState::Master).map(|(name, _)| name.clone()).collect()
     }
 
-    /// What routers obey.
+    /// Orders that routers obey.
     pub(crate) const fn orders_in_election(&self) -> &BTreeMap<Name, RouterOrder> {
         &self.election.orders
     }
 
-    /// The routers that the election has.
+    /// Routers of the election.
     pub(crate) fn routers(&self) -> BTreeSet<Name> {
         self.election.setups.iter().map(|setup| setup.name.clone()).collect()
     }

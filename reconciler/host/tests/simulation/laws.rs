@@ -1,12 +1,15 @@
-//! What must hold of a host whatever happens to it.
+//! Laws that hold for a host whatever happens to it.
 //!
-//! 1. *On the disk, then in force, then acknowledged.* What an operator was told is done is on the disk at that moment, and orders that are
-//!    in force are on the disk.
-//! 2. *What is refused never comes into force*: text that is no plan, and a plan that was rolled back, until the file had another.
-//! 3. *A probation is on the disk before its plan is in force*, ends by its deadline, and not before it without a reason.
-//! 4. *Everybody is answered*, once, and in time.
+//! 1. *On the disk, then in force, then acknowledged.* A request that was acknowledged is on the disk at that
+//!    moment, and orders in force are on the disk.
+//! 2. *A refused plan never comes into force*: neither text that is no plan, nor a plan that was rolled back, until
+//!    the file had another.
+//! 3. *A probation is on the disk before its plan is in force*, ends by its deadline, and not before it
+//!    without a reason.
+//! 4. *Every request is answered*, once, and in time.
 //! 5. *A drain has one time*, over restarts of the daemon.
-//! 6. *In the end* everything is as the plan, the orders and the verdicts say, and a restart changes nothing (`main.rs`).
+//! 6. *In the end* everything is as the plan, the orders and the verdicts say, and a restart changes
+//!    nothing (`main.rs`).
 
 use std::collections::BTreeMap;
 
@@ -21,11 +24,13 @@ use evenkeel_schemas::status::RouterOrder;
 use super::disk::Files;
 use super::plans;
 
-/// How long a request may take, milliseconds: the disk's time, that of another request before it, and that of other directors.
+/// Longest time for a request, milliseconds: the disk's time, that of another request before it, and that of
+/// other directors.
 const ANSWER: u64 = 40_000;
-/// How late a probation may end: what is being written has its time first, and a daemon needs time to start.
+/// Longest delay of a probation's end, milliseconds: content that is being written has its time first, and a
+/// daemon needs time to start.
 const LATE: u64 = 9_000;
-/// How late a drain may end: a pass must be made, and a daemon may be starting.
+/// Longest delay of a drain's end, milliseconds: a pass must be made, and a daemon may be starting.
 const LATE_DRAIN: u64 = 12_000;
 
 /// The probation under way.
@@ -34,29 +39,29 @@ struct Trial {
     generation: String,
     began: u64,
     timeout: u64,
-    /// Whether the host was booted anew or its clock set since: then its wall clock decides.
+    /// Whether the host was booted or its clock set since the start: then its wall clock decides.
     clock_moved: bool,
 }
 
-/// What was seen, to compare with.
+/// Observations, for comparison.
 #[derive(Debug, Default)]
 pub(crate) struct Laws {
-    /// Of the daemon that is alive.
+    /// Observations of the daemon that is alive.
     asked: BTreeMap<RequestId, (Request, u64)>,
     trial: Option<Trial>,
-    /// Whether an operator has asked for a rollback of it.
+    /// Whether an operator has asked for a rollback of the probation.
     rollback_asked: bool,
-    /// What was rolled back, until the file had another plan.
+    /// The generation that was rolled back, until the file had another plan.
     refused: Option<String>,
-    /// Whether the next plan that comes into force is the one before it.
+    /// Whether the next plan in force is the one before the probation.
     going_back: bool,
     /// Generation of the plan in force, shortened.
     pub(crate) in_force: Option<String>,
-    /// When the daemon was last started.
+    /// Start of the last daemon.
     started: u64,
-    /// Since when a destination drains by the kernel, and how long it may.
+    /// Start of each destination's drain in the kernel, and its time.
     drains: BTreeMap<(ServiceKey, DestinationKey), (u64, u64)>,
-    /// When the last probation was to be written: its time runs from then on.
+    /// Time when the last probation was handed to the disk: its time runs from then on.
     trial_asked: u64,
 }
 
@@ -83,7 +88,7 @@ impl Laws {
         self.asked.insert(id, (request.clone(), now));
     }
 
-    /// A daemon starts. A rollback that could not be written is not known to it.
+    /// A daemon starts. It does not know of a rollback that could not be written.
     pub(crate) fn started(&mut self, now: u64, files: &Files) {
         self.started = now;
         self.going_back = false;
@@ -92,7 +97,7 @@ impl Laws {
         self.in_force = None;
     }
 
-    /// The daemon is gone: nobody is answered any more.
+    /// The daemon is gone: no request is answered any more.
     pub(crate) fn crashed(&mut self) {
         self.asked.clear();
     }
@@ -102,7 +107,7 @@ impl Laws {
         self.clock_moved();
     }
 
-    /// The disk did not take since when what drains.
+    /// The disk did not take the start of drains.
     pub(crate) fn drains_are_lost(&mut self) {
         self.drains.clear();
     }
@@ -132,7 +137,7 @@ impl Laws {
         }
     }
 
-    /// The head of the host wants something.
+    /// The head of the host has an output.
     pub(crate) fn output(&mut self, output: &Output, now: u64, files: &Files) {
         match output {
             Output::Log(Event::Plan(PlanEvent::InForce { generation, .. })) => {
@@ -266,7 +271,7 @@ impl Laws {
         }
     }
 
-    /// Convergence has put the kernel as it is wanted.
+    /// Convergence has put the kernel into the wanted state.
     pub(crate) fn kernel(&mut self, kernel: &KernelState, desired: &Desired, now: u64) {
         let mut seen = BTreeMap::new();
         for (service, rules) in &desired.drains {

@@ -1,6 +1,7 @@
-//! A host in virtual time, under tens of thousands of seeded schedules: plans that come and go, on probation or not; operators; checks that
-//! fail; a disk that is slow, full or silent; crashes at any moment, also between a writing and its answer; reboots and clocks that are
-//! set. The laws are in `laws.rs`; here is what happens, and what must be so in the end.
+//! A host in virtual time, under tens of thousands of seeded schedules: plans that come and go, on probation
+//! or not; operators; checks that fail; a disk that is slow, full or silent; crashes at any moment, also
+//! between a writing and its answer; reboots and clocks that are set. The laws are in `laws.rs`; here are the
+//! events, and the state that must be reached in the end.
 //!
 //! A failure names its seed; `cargo test` runs the same seeds every time. `EVENKEEL_SEED=n` runs that one only, `EVENKEEL_SCHEDULES=n` the
 //! first n.
@@ -27,11 +28,11 @@ use evenkeel_schemas::status::RouterOrder;
 use disk::Mood;
 use world::{File, World};
 
-/// How many schedules a test run has.
+/// Number of schedules of a test run.
 const SCHEDULES: u64 = 50_000;
-/// The last numbers of the real servers' addresses.
+/// Last numbers of the real servers' addresses.
 const REAL_SERVERS: [u8; 3] = [11, 12, 13];
-/// How long it is calm in the end, milliseconds: longer than any probation, and than a check takes to speak.
+/// Calm time at the end, milliseconds: longer than any probation, and than a check takes for its verdict.
 const CALM: u64 = 60_000;
 
 /// Runs `scenario` once per seed and names the seed that fails.
@@ -80,7 +81,7 @@ fn probation_request(world: &mut World) -> Request {
     Request::Probation(probation::Request { action, generation: None })
 }
 
-/// Something happens to the host.
+/// Makes one thing happen to the host.
 fn act(world: &mut World) {
     match world.rng.below(100) {
         0..=24 => {
@@ -145,7 +146,8 @@ fn schedule(seed: u64) {
     assert_eq!(in_the_end(&world), before, "a restart changes nothing");
 }
 
-/// Everything is as the plan, the orders and the verdicts say. What is to survive a restart.
+/// Checks that everything is as the plan, the orders and the verdicts say. Returns the state that has to
+/// survive a restart.
 fn in_the_end(world: &World) -> String {
     let files = &world.disk.files;
     let Some(in_force) = &world.laws.in_force else {

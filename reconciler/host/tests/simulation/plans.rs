@@ -1,4 +1,5 @@
-//! The plans of the simulated host: a handful of variants that differ in whatever the head of a host decides by.
+//! Plans of the simulated host: a handful of variants that differ in everything by which the head of a host
+//! decides.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -6,19 +7,19 @@ use std::sync::{Arc, OnceLock};
 use evenkeel_host::loaded::{LoadedPlan, PlanText};
 use evenkeel_schemas::seal;
 
-/// What a variant has.
+/// Content of a variant.
 #[derive(Debug, Clone, Copy)]
 struct Variant {
     /// Virtual routers, 0 to 2.
     routers: u8,
     /// Last numbers of the destinations' addresses.
     destinations: &'static [u8],
-    /// Of them, those that the plan drains.
+    /// Those of them that the plan drains.
     drained: &'static [u8],
-    /// Seconds and who confirms.
+    /// Length of the probation in seconds, and way of confirmation.
     probation: Option<(u8, &'static str)>,
     maintenance: bool,
-    /// Makes plans of the same content differ.
+    /// Number that makes plans of the same content differ.
     weight: u8,
 }
 
@@ -46,7 +47,7 @@ const VARIANTS: [Variant; 12] = [
     Variant { probation: Some((10, "operator")), destinations: &[13], ..PLAIN },
 ];
 
-/// How many plans there are.
+/// Number of plans.
 pub(crate) const COUNT: usize = VARIANTS.len();
 
 fn body(variant: &Variant) -> String {

@@ -24,7 +24,7 @@ impl Rng {
         self.next() % bound.max(1)
     }
 
-    /// From the least to the most, both included.
+    /// A number from the least to the most, both included.
     pub(crate) fn within(&mut self, least: u64, most: u64) -> u64 {
         least + self.below(most - least + 1)
     }

@@ -1,5 +1,5 @@
-//! A host in virtual time: its head, and everything around it that the agent is in production. Nothing here says what is right; that is
-//! in `laws.rs`. All randomness comes from one seed.
+//! A host in virtual time: its head, and everything around it that is the agent in production. Nothing here
+//! says what is right; `laws.rs` does. All randomness comes from one seed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -25,12 +25,12 @@ use super::laws::Laws;
 use super::plans;
 use super::rng::Rng;
 
-/// Wall clock when the first boot began, milliseconds since 1970.
+/// Wall clock at the first boot, milliseconds since 1970.
 const BASE: u64 = 1_700_000_000_000;
-/// Time between two passes that nothing asks for, milliseconds.
+/// Time between two passes without a reason, milliseconds.
 const RESYNC: u64 = 5_000;
 
-/// What the source has.
+/// Content of the plan's source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum File {
     Plan(usize),
@@ -38,7 +38,7 @@ pub(crate) enum File {
     Broken,
 }
 
-/// Something that happens later.
+/// An event of the future.
 #[derive(Debug)]
 enum Later {
     /// Of the daemon that is alive now.

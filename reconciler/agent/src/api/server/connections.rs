@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn who_dawdles_goes_first_and_who_is_worked_for_stays() {
+    fn a_slow_connection_is_closed_first_and_one_being_served_stays() {
         // A time far from the machine's start, so that subtractions below stay after it.
         let now = Instant::now() + Duration::from_secs(3600);
         let with = |more: &[(Step, u64)], step: Step, age: u64| {

@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn virtual_servers_are_found_with_what_belongs_to_them() {
+    fn virtual_servers_are_found_with_their_sub_tables() {
         let head = "format = 1\n[policy]\na = 1\n";
         let one = "[[virtual_server]]\nname = \"a\"\n\n[[virtual_server.destination]]\nport = 1\n\n";
         let two = "[[virtual_server]]\nname = \"b\"\n[virtual_server.persistence]\nprefix = 1\n";

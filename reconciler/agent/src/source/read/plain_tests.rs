@@ -224,7 +224,7 @@ value = "1 2"
 "#;
 
 #[test]
-fn every_compiled_plan_is_taken_and_means_what_it_means_as_toml() {
+fn every_compiled_plan_is_accepted_and_means_the_same_as_toml() {
     let schema = Whole::new();
     let compiled = compiled();
     assert!(compiled.len() > 10, "{} plans", compiled.len());
@@ -237,7 +237,7 @@ fn every_compiled_plan_is_taken_and_means_what_it_means_as_toml() {
 }
 
 #[test]
-fn what_is_unlike_the_layout_is_not_taken() {
+fn a_text_unlike_the_layout_is_not_accepted() {
     assert!(plan(ALL).is_some());
     let changes = [
         ("format = 1\n", "format = 1 # one\n"),
@@ -328,7 +328,7 @@ fn said_by_the_schema() -> BTreeSet<String> {
 }
 
 #[test]
-fn what_the_schema_says_beyond_the_types_is_known_here() {
+fn limits_of_the_schema_beyond_the_types_are_known() {
     // Types of their own refuse the same: `scalars` of the schemas, and the mutations below.
     const SCALARS: [&str; 17] = [
         "AddressLabel",
@@ -520,7 +520,7 @@ proptest! {
     /// However a plan is changed: a text that is still accepted is TOML, follows the schema, and means the
     /// same.
     #[test]
-    fn what_is_taken_follows_the_schema(
+    fn every_accepted_text_follows_the_schema(
         changes in proptest::collection::vec((0_u8..6, any::<Index>(), any::<Index>()), 1..3),
         which in select(bodies()),
     ) {

@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_it_is_a_copy_or_a_name_where_there_is_no_room() {
+    fn a_text_is_put_as_a_copy_or_as_a_link_on_a_full_disk() {
         let scratch = tempfile::tempdir().expect("tempdir");
         let path = |name: &str| scratch.path().join(name);
         let mut nameless = Text::nameless(scratch.path()).expect("a file");

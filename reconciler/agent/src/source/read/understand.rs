@@ -147,7 +147,7 @@ mod tests {
         assert!(schema["required"].as_array().expect("a list").iter().all(|key| key != SERVERS));
     }
     #[test]
-    fn many_are_understood_one_by_one_as_all_together() {
+    fn many_virtual_servers_parse_the_same_one_by_one_and_together() {
         let head = "format = 1\ncluster = \"c\"\nhost = \"h\"\nhost_addresses = []\n[policy]\nresync = \"5s\"\nexclusive_ipvs = false\n";
         let server = |n: usize| {
             format!(

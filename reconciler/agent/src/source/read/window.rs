@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_in_pieces_is_what_is_read_as_a_whole() {
+    fn a_plan_read_in_pieces_equals_the_plan_read_as_a_whole() {
         let mut count = 0;
         for body in compiled().into_iter().map(|(_, body)| body).chain([ALL.to_owned()]) {
             let whole = plain::plan(&body).expect("the compiler's layout");
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_not_as_the_compiler_writes_it_is_not_read() {
+    fn a_text_unlike_the_compilers_layout_is_not_read() {
         let sealed = seal(ALL);
         assert!(in_pieces(&sealed, 50).is_some());
         let newline = sealed.find('\n').expect("a line");

@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_written_until_it_is_there_and_only_the_latest_word() {
+    fn kept_content_is_written_until_it_is_there_and_only_the_latest() {
         let mut slots = Slots::default();
         let first = slots.put(orders(&["a"]), false, at(0));
         assert!(slots.outcome(File::Orders, first).is_none());
@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn an_attempt_has_one_try_and_what_was_there_stays() {
+    fn an_attempt_has_one_try_and_the_old_content_stays() {
         let mut slots = Slots::default();
         slots.found(Content::Orders(Orders::default()));
         let refused = slots.put(orders(&["a"]), true, at(0));
@@ -405,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn trouble_is_told_once_and_so_is_its_end() {
+    fn trouble_is_reported_once_and_so_is_its_end() {
         let mut slots = Slots::default();
         slots.put(orders(&["a"]), false, at(0));
         assert!(slots.news(LONG, at(1_000)).is_empty(), "a disk may take its time");
@@ -419,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_removed_is_written_again() {
+    fn a_lost_file_is_written_again() {
         let mut slots = Slots::default();
         slots.found(Content::Orders(Orders::default()));
         let kept = |slots: &Slots| slots.kept().map(Content::file).collect::<Vec<_>>();

@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn root_and_the_daemon_s_user_are_obeyed_and_nobody_else() {
+    fn only_root_and_the_daemons_user_are_obeyed() {
         use Kind::{Directory, File, Last, Link};
         let root = ("/", Directory, 0, 0o755);
         let etc = ("/etc", Directory, 0, 0o755);

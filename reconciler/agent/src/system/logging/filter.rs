@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_refused_with_what_there_is() {
+    fn any_other_text_is_refused_with_the_levels_there_are() {
         for (text, word) in [
             ("bogus", "bogus"),
             ("informational", "informational"),

@@ -83,7 +83,7 @@ fn lines_come_out_in_their_order_and_whole() {
 }
 
 #[test]
-fn nobody_waits_for_a_reader_that_does_not_read_and_what_is_missing_is_told_where_it_is_missing() {
+fn a_stopped_reader_delays_nobody_and_a_gap_is_reported_in_its_place() {
     let (mut reader, writer) = small_pipe();
     let queue = queue();
     queue.write_to(writer).expect("a thread");
@@ -115,7 +115,7 @@ fn nobody_waits_for_a_reader_that_does_not_read_and_what_is_missing_is_told_wher
 }
 
 #[test]
-fn a_slow_reader_has_one_word_about_each_gap_and_not_one_for_every_line() {
+fn a_slow_reader_gets_one_line_for_each_gap() {
     let (mut reader, writer) = small_pipe();
     let queue = queue();
     queue.write_to(writer).expect("a thread");
@@ -205,7 +205,7 @@ fn mended(broken: File) -> (Arc<Queue>, PipeReader, Arc<AtomicBool>) {
 }
 
 #[test]
-fn a_full_disk_costs_lines_and_how_many_is_told_when_there_is_room() {
+fn a_full_disk_costs_lines_and_their_number_is_logged_when_there_is_room() {
     let full = File::options().write(true).open("/dev/full").expect("/dev/full");
     let (queue, mut reader, is_whole) = mended(full);
     for _ in 0..5 {
@@ -261,7 +261,7 @@ fn output_that_must_not_be_waited_for_is_waited_for() {
 }
 
 #[test]
-fn the_end_waits_no_longer_than_it_may_and_not_at_all_without_a_writer() {
+fn the_end_waits_within_its_limit_and_not_at_all_without_a_writer() {
     let queue = queue();
     queue.push(b"a line");
     queue.flush(None);
