@@ -322,7 +322,7 @@ impl Command {
     fn run(self) -> ExitCode {
         let is_daemon = matches!(self, Self::Run(_));
         if is_daemon {
-            memory::settle();
+            memory::fix_limits();
         }
         let wanted = match logging::wanted() {
             Ok(wanted) => wanted,
@@ -376,8 +376,8 @@ impl Command {
             Self::Release(order) => give(order, Action::Release, false),
             Self::Drain(drain) => drain.run(),
             Self::Undrain(undrain) => undrain.run(),
-            Self::Confirm(which) => tell(which, probation::Action::Confirm),
-            Self::Rollback(which) => tell(which, probation::Action::Rollback),
+            Self::Confirm(which) => end_probation(which, probation::Action::Confirm),
+            Self::Rollback(which) => end_probation(which, probation::Action::Rollback),
             Self::Completions(which) => which.run(),
             Self::Man(man) => man.run(),
             // `main` runs it with a log of its own.
@@ -469,7 +469,7 @@ fn give(order: Order, action: Action, force: bool) -> Result<ExitCode, String> {
     Ok(if obeyed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn tell(which: Generation, action: probation::Action) -> Result<ExitCode, String> {
+fn end_probation(which: Generation, action: probation::Action) -> Result<ExitCode, String> {
     let request = probation::Request { action, generation: which.generation };
     let (text, done) = runtime()?.block_on(client::end_probation(&which.socket.socket, &request))?;
     out::print(text)?;

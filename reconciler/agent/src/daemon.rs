@@ -188,14 +188,14 @@ impl Daemon {
                     self.keeper.notice(&notice);
                     self.handle(Input::Notice(notice));
                 }
-                Event::Pass(report) => self.passed(*report),
+                Event::Pass(report) => self.handle_pass(*report),
                 Event::Found(found) => {
                     if let Some(input) = self.trackers.found(found) {
                         self.handle(input);
                     }
                 }
-                Event::Ask(ask) => self.ask(ask),
-                Event::Status(asked) => self.status(*asked),
+                Event::Ask(ask) => self.handle_ask(ask),
+                Event::Status(asked) => self.answer_status(*asked),
                 Event::Written => {
                     self.persisting.log_news();
                     if let Some(input) = self.persisting.outcome() {

@@ -109,10 +109,10 @@ impl Server {
     /// again.
     pub(crate) async fn serve(&mut self, asks: mpsc::Sender<Ask>) {
         let connections = Connections::default();
-        let mut told = false;
+        let mut warned = false;
         loop {
             tokio::select! {
-                () = self.take_calls(&connections, &asks) => return,
+                () = self.accept_calls(&connections, &asks) => return,
                 () = self.gone() => {}
             }
             let path = self.path.clone();
@@ -120,9 +120,9 @@ impl Server {
                 Ok(Ok(again)) => {
                     warn!("somebody removed the socket {}: it is made again", self.path.display());
                     *self = again;
-                    told = false;
+                    warned = false;
                 }
-                Ok(Err(error)) if !std::mem::replace(&mut told, true) => warn!("{error}"),
+                Ok(Err(error)) if !std::mem::replace(&mut warned, true) => warn!("{error}"),
                 Ok(Err(_)) | Err(_) => {}
             }
         }
@@ -140,7 +140,7 @@ impl Server {
         }
     }
 
-    async fn take_calls(&self, connections: &Connections, asks: &mpsc::Sender<Ask>) {
+    async fn accept_calls(&self, connections: &Connections, asks: &mpsc::Sender<Ask>) {
         let mut failing = false;
         loop {
             let stream = match self.listener.accept().await {
@@ -158,10 +158,10 @@ impl Server {
             while let Some(until) = connections.make_room(Instant::now()) {
                 sleep_until(until).await;
             }
-            let place = Arc::new(connections.take());
+            let place = Arc::new(connections.open());
             let number = place.number();
             let task = tokio::spawn(serve_one(stream, place, asks.clone()));
-            connections.serves(number, task.abort_handle());
+            connections.set_task(number, task.abort_handle());
         }
     }
 }
@@ -182,7 +182,7 @@ async fn serve_one(stream: UnixStream, place: Arc<Place>, asks: mpsc::Sender<Ask
         let (asks, place) = (asks.clone(), Arc::clone(&asked));
         async move {
             let answer = answer(request, asks, may_order, &place).await;
-            place.comes_to(Step::Answer);
+            place.enter(Step::Answer);
             answer
         }
     });
@@ -224,7 +224,7 @@ async fn answer(
     let usage = request.uri().query() == Some("usage");
     let (code, body) = match (method, path.as_str()) {
         (Method::GET, "/status") => {
-            place.comes_to(Step::Work);
+            place.enter(Step::Work);
             status(usage, &asks).await
         }
         (Method::POST, "/orders") if may_order => order(request, &asks, place, Ask::Order).await,
@@ -274,7 +274,7 @@ async fn order<T: DeserializeOwned, A: Serialize>(
     let Ok(Ok(body)) = body else {
         return (StatusCode::BAD_REQUEST, problem("the request did not come in time, or is too long"));
     };
-    place.comes_to(Step::Work);
+    place.enter(Step::Work);
     let request: T = match serde_json::from_slice(&body.to_bytes()) {
         Ok(request) => request,
         Err(error) => return (StatusCode::BAD_REQUEST, problem(&format!("not an order: {error}"))),

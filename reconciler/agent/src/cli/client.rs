@@ -41,7 +41,7 @@ pub(crate) async fn give(
         let meant = |router: &&RouterStatus| answer.routers.contains(&router.name);
         let over = Instant::now() >= deadline;
         if over || status.routers.iter().filter(meant).all(obeyed) {
-            return Ok(tell(action, &answer.routers, &status));
+            return Ok(report(action, &answer.routers, &status));
         }
         sleep(PAUSE).await;
     }
@@ -88,7 +88,7 @@ fn heard(router: &RouterStatus) -> bool {
     router.state == RouterState::Initialize || router.master.is_some()
 }
 
-fn tell(action: Action, routers: &[Name], status: &Status) -> (String, bool) {
+fn report(action: Action, routers: &[Name], status: &Status) -> (String, bool) {
     if routers.is_empty() {
         return ("There were no orders.\n".to_owned(), true);
     }

@@ -80,7 +80,7 @@ pub(crate) fn difference(
         summary: sums(&operations),
         operations,
         foreign,
-        in_the_way: in_the_way::look(&loaded.plan, &addresses)?,
+        in_the_way: in_the_way::search(&loaded.plan, &addresses)?,
     })
 }
 
@@ -182,12 +182,12 @@ pub(crate) fn page(diff: &HostDiff, colour: bool) -> String {
         count => format!("{count} operations to do"),
     };
     if sums.operations > 0 {
-        let told = |active: u64, inactive: u64, what: &str| {
+        let total = |active: u64, inactive: u64, what: &str| {
             let some = active > 0 || inactive > 0;
             some.then(|| format!("; {active} active and {inactive} inactive connections {what}"))
         };
-        page += &told(sums.active_ended, sums.inactive_ended, "end").unwrap_or_default();
-        page += &told(sums.active_draining, sums.inactive_draining, "drain").unwrap_or_default();
+        page += &total(sums.active_ended, sums.inactive_ended, "end").unwrap_or_default();
+        page += &total(sums.active_draining, sums.inactive_draining, "drain").unwrap_or_default();
         page += ".";
     }
     page + "\n"

@@ -151,7 +151,7 @@ async fn carry_out(request: &DrainRequest, socket: &Socket, wait: bool) -> Resul
             || drains.iter().all(|(_, drain)| drain.is_none_or(|drain| drain.state == DrainState::Drained));
         let late = Instant::now() >= deadline;
         if (carried_out && over) || (late && !carried_out) {
-            return Ok((tell(request, &answer, &drains), carried_out));
+            return Ok((report(request, &answer, &drains), carried_out));
         }
         sleep(if carried_out { LONG_PAUSE } else { PAUSE }).await;
     }
@@ -174,13 +174,13 @@ fn drains<'a>(status: &'a Status, affected: &BTreeSet<(&str, &str)>) -> Drains<'
     all.filter(|(name, _)| affected.contains(name)).collect()
 }
 
-fn tell(request: &DrainRequest, answer: &DrainAnswer, drains: &Drains<'_>) -> String {
+fn report(request: &DrainRequest, answer: &DrainAnswer, drains: &Drains<'_>) -> String {
     let mut page = String::new();
     for Affected { service, host, address } in &answer.destinations {
         let name = (service.as_str(), address.as_str());
         let drain = drains.iter().find(|(found, _)| *found == name).and_then(|(_, drain)| *drain);
         let what = match (request.action, drain) {
-            (_, Some(drain)) => told(drain),
+            (_, Some(drain)) => describe(drain),
             (DrainAction::Drain, None) => "is not told to drain any more".to_owned(),
             (DrainAction::Undrain, None) => "as the plan says again".to_owned(),
         };
@@ -207,7 +207,7 @@ fn tell(request: &DrainRequest, answer: &DrainAnswer, drains: &Drains<'_>) -> St
     page
 }
 
-fn told(drain: &DrainStatus) -> String {
+fn describe(drain: &DrainStatus) -> String {
     match (drain.state, &drain.left, &drain.deadline) {
         (DrainState::Drained, _, _) => "drained, out of the table".to_owned(),
         (DrainState::Draining, left, deadline) => {
@@ -264,7 +264,7 @@ mod tests {
             (("web", "192.0.2.1:8080"), Some(&gone)),
         ];
         assert_eq!(
-            tell(&request, &answer, &drains),
+            report(&request, &answer, &drains),
             "rs1 192.0.2.1:80 in web: drains, 412 active and 30 inactive connections, until T2\n\
              rs1 192.0.2.1:443 in web: drains, its connections are not known, until they end\n\
              rs1 192.0.2.1:8080 in web: drained, out of the table\n\
@@ -273,13 +273,13 @@ mod tests {
         let undrain = DrainRequest { action: DrainAction::Undrain, ..request };
         let taken = DrainAnswer { released: 1, ..answer };
         assert!(
-            tell(&undrain, &taken, &Vec::new())
+            report(&undrain, &taken, &Vec::new())
                 .ends_with("rs1 192.0.2.1:8080 in web: as the plan says again\n")
         );
         let none = DrainAnswer { destinations: Vec::new(), released: 0, by_plan: Vec::new() };
-        assert_eq!(tell(&undrain, &none, &Vec::new()), "Nothing was told to drain.\n");
+        assert_eq!(report(&undrain, &none, &Vec::new()), "Nothing was told to drain.\n");
         let by_plan = DrainAnswer { by_plan: vec![affected("192.0.2.1:80")], ..none };
-        let text = tell(&undrain, &by_plan, &Vec::new());
+        let text = report(&undrain, &by_plan, &Vec::new());
         assert!(
             text.starts_with("rs1 192.0.2.1:80 in web: drains on, as the plan says\nWhat the plan drains"),
             "{text}"

@@ -211,12 +211,12 @@ fn election(election: &ElectionStatus) -> Vec<String> {
 /// The line about the log; none as long as all lines get out.
 fn log(log: &LogStatus) -> Option<String> {
     let LogStatus { dropped, problem } = log;
-    let told = match problem {
+    let prefix = match problem {
         None if *dropped == 0 => return None,
         None => "log: ".to_owned(),
         Some(why) => format!("log DOES NOT GET OUT: {why}; "),
     };
-    Some(format!("{told}{dropped} LINES WERE DROPPED"))
+    Some(format!("{prefix}{dropped} LINES WERE DROPPED"))
 }
 
 fn millis(us: u64) -> String {

@@ -16,7 +16,7 @@ use crate::state::StateDir;
 use crate::state::disk::{Content, Disk, File};
 
 /// Most drifts that one pass reports: somebody may have emptied a whole table.
-const MAX_TOLD: usize = 64;
+const MAX_REPORTED: usize = 64;
 /// Time that a change waits to be on the disk as begun. The next daemon may take a change for drift that was
 /// made earlier because the disk does not answer.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -110,7 +110,7 @@ impl Drifting {
             if judgement.cause == Cause::Drift {
                 let key = ObjectKey::of(op);
                 // An object that is removed and added again is one drift.
-                if !judgement.follows && sorted.drifted.len() < MAX_TOLD && known.insert(key.clone()) {
+                if !judgement.follows && sorted.drifted.len() < MAX_REPORTED && known.insert(key.clone()) {
                     let found = key.found(desired, observed);
                     sorted.drifted.push((key.clone(), found, judgement.ruling == Ruling::Leave));
                 }
@@ -173,7 +173,7 @@ impl Drifting {
         let failed: BTreeSet<ObjectKey> =
             remaining.failed.iter().chain(&remaining.barred).map(ObjectKey::of).collect();
         let mut standing = BTreeMap::new();
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         for (key, found, left) in &sorted.drifted {
             let (outcome, reason) = match (left, failed.contains(key)) {
                 (true, _) => (DriftOutcome::Reported, None),
@@ -183,7 +183,7 @@ impl Drifting {
             let (object, found) = (key.to_string(), found.clone());
             let drift = Drift { kind: key.word(), object, found, outcome, reason };
             if self.standing.get(key) != Some(&drift) {
-                told.push(drift.clone());
+                reported.push(drift.clone());
             }
             if outcome != DriftOutcome::Repaired {
                 standing.insert(key.clone(), drift);
@@ -192,7 +192,7 @@ impl Drifting {
         self.standing.retain(|key, _| !kinds.contains(&key.kind()));
         self.standing.extend(standing);
         self.save(desired);
-        told
+        reported
     }
 
     /// Number of objects that are left as others have made them, of all kinds.

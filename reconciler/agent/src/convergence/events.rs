@@ -27,7 +27,7 @@ const GROUPS: [MulticastGroup; 7] = [
 
 /// Time during which events are collected. The first one is mostly a VIP of the election's, and clients wait
 /// for those that follow.
-const SETTLE: Duration = Duration::from_millis(20);
+const COLLECT: Duration = Duration::from_millis(20);
 /// Time until a subscription that ended is renewed.
 const RENEW: Duration = Duration::from_secs(1);
 
@@ -47,7 +47,7 @@ pub(crate) fn watch(mailbox: Mailbox, election: Nudge) {
                         if found.is_empty() {
                             continue;
                         }
-                        let end = Instant::now() + SETTLE;
+                        let end = Instant::now() + COLLECT;
                         while Instant::now() < end
                             && let Ok(Ok((message, _))) = timeout_at(end, messages.recv()).await
                         {

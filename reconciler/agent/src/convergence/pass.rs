@@ -134,30 +134,30 @@ impl Convergence {
         let everything = is_all(kinds) && services.is_none();
         let scope = Scope { services: services.cloned(), ..self.scope(desired, kinds)? };
         let mut found = self.observe(&scope, desired)?;
-        times.note("observe");
+        times.lap("observe");
         let (desired, drains) = self.with_drains(desired, &found, kinds);
         let desired = &desired;
-        times.note("drains");
+        times.lap("drains");
         let part = services.map(|only| desired.with_services(only));
         // The wanted state restricted to what was observed; nothing has changed in the rest.
         let compared = part.as_ref().unwrap_or(desired);
         let Diff { ops, foreign } = diff_kinds(compared, &found, &self.ledger, Domain::Host, kinds);
         let foreign = everything.then_some(foreign);
-        times.note("compare");
+        times.lap("compare");
         self.keep(self.ledger.before(compared, &found, kinds));
         let nothing = ops.is_empty();
         let mut sorted = self.drifting.sort(desired, &found, ops);
-        times.note("sort");
+        times.lap("sort");
         let unnamed = self.take_unnamed(desired, &mut sorted.todo);
-        times.note("ledger");
+        times.lap("ledger");
         let mut results = Vec::new();
         if !sorted.todo.is_empty() {
             let mut bars = Bars::default();
             unnamed.ops.iter().for_each(|op| bars.failed(op, false));
             results = apply_in_phases(&mut self.kernel, &sorted.todo, bars);
-            times.note("apply");
+            times.lap("apply");
             found = self.observe(&scope, desired)?;
-            times.note("observe");
+            times.lap("observe");
         }
         let ops = if nothing {
             Vec::new()
@@ -165,18 +165,18 @@ impl Convergence {
             diff_kinds(compared, &found, &self.ledger, Domain::Host, kinds).ops
         };
         let remaining = self.drifting.remaining(desired, &found, ops);
-        times.note("compare");
+        times.lap("compare");
         if everything {
             self.keep(self.ledger.after(desired, &found));
         }
         let drifts = self.drifting.conclude(desired, kinds, &sorted, &results, &remaining);
-        times.note("conclude");
+        times.lap("conclude");
         let converged = remaining.is_nothing() && unnamed.vips.is_empty();
         // A slow disk is waited for. A disk that fails costs the new objects.
         let given_up: BTreeSet<ObjectKey> =
             if self.disk.in_trouble(File::Ledger) { unnamed.objects().collect() } else { BTreeSet::new() };
-        let Settled { done, repairs, mut errors, mut shortfall } =
-            settle(sorted, results, &remaining, &given_up);
+        let Applied { done, repairs, mut errors, mut shortfall } =
+            sort_results(sorted, results, &remaining, &given_up);
         errors.extend(self.waits_for_disk(&unnamed));
         let vips = unnamed.vips.into_iter().map(ObjectKey::Address);
         if given_up.is_empty() {
@@ -323,7 +323,7 @@ fn not_tried() -> ApplyError {
 }
 
 #[derive(Default)]
-struct Settled {
+struct Applied {
     done: Vec<Op>,
     repairs: Vec<Op>,
     errors: Vec<ConvergenceError>,
@@ -332,12 +332,12 @@ struct Settled {
 
 /// Splits operations into those done and those still to be done. The second observation decides; the kernel's
 /// answer only explains it. `given_up` are objects that nothing waits for.
-fn settle(
+fn sort_results(
     mut sorted: Sorted,
     results: Vec<Result<(), ApplyError>>,
     remaining: &Remaining,
     given_up: &BTreeSet<ObjectKey>,
-) -> Settled {
+) -> Applied {
     let failed: BTreeSet<String> = remaining.failed.iter().map(ToString::to_string).collect();
     // Where a service was made with its destinations, each one that it lacks is an operation of its own.
     let lacking: BTreeSet<ServiceKey> = remaining.failed.iter().filter_map(fills).collect();
@@ -351,7 +351,7 @@ fn settle(
     shortfall.waits |= !remaining.barred.is_empty();
     let follows =
         |op: &Op| !shortfall.following.is_empty() && shortfall.following.contains(&ObjectKey::of(op));
-    let mut settled = Settled::default();
+    let mut applied = Applied::default();
     let mut errors = Errors::default();
     let mut results = results.into_iter();
     // In place: a copy of a large change takes longer than everything else here.
@@ -360,29 +360,29 @@ fn settle(
         let lacks = || op.count() > 1 && fills(op).is_some_and(|service| lacking.contains(&service));
         let still = !failed.is_empty() && (failed.contains(&op.to_string()) || lacks());
         match (&result, still) {
-            (Ok(()), true) => errors.note(undone(op)),
+            (Ok(()), true) => errors.add(undone(op)),
             // The object that it depends on is reported, with the remedy.
             (Err(_), true) if follows(op) => {}
-            (Err(error), true) => errors.note(failure(&op.to_string(), error)),
+            (Err(error), true) => errors.add(failure(&op.to_string(), error)),
             (Ok(()) | Err(_), false) => {}
         }
         if result.is_ok() && sorted.repairs(op) {
-            settled.repairs.push(op.clone());
+            applied.repairs.push(op.clone());
             return false;
         }
         result.is_ok()
     });
-    settled.done = todo;
-    remaining.barred.iter().for_each(|op| errors.note(barred(op)));
-    settled.errors = errors.told();
-    settled.shortfall = shortfall;
-    settled
+    applied.done = todo;
+    remaining.barred.iter().for_each(|op| errors.add(barred(op)));
+    applied.errors = errors.into_list();
+    applied.shortfall = shortfall;
+    applied
 }
 
 /// Failures of one pass as they are reported: a bounded number, and one entry where many lack the same.
 #[derive(Default)]
 struct Errors {
-    told: Vec<ConvergenceError>,
+    listed: Vec<ConvergenceError>,
     /// Further failures with the reason of the entry at this index: the first operations by name, and their
     /// number.
     alike: BTreeMap<usize, (Vec<String>, usize)>,
@@ -390,28 +390,28 @@ struct Errors {
 }
 
 impl Errors {
-    fn note(&mut self, error: ConvergenceError) {
-        let same = |told: &ConvergenceError| {
-            told.class == FailureClass::Unsupported
-                && told.class == error.class
-                && told.reason == error.reason
+    fn add(&mut self, error: ConvergenceError) {
+        let same = |listed: &ConvergenceError| {
+            listed.class == FailureClass::Unsupported
+                && listed.class == error.class
+                && listed.reason == error.reason
         };
-        if let Some(at) = self.told.iter().position(same) {
+        if let Some(at) = self.listed.iter().position(same) {
             let (named, count) = self.alike.entry(at).or_default();
             *count += 1;
             if named.len() < MAX_NAMED {
                 named.push(error.operation);
             }
-        } else if self.told.len() < MAX_ERRORS {
-            self.told.push(error);
+        } else if self.listed.len() < MAX_ERRORS {
+            self.listed.push(error);
         } else {
             self.more += 1;
         }
     }
 
-    fn told(mut self) -> Vec<ConvergenceError> {
+    fn into_list(mut self) -> Vec<ConvergenceError> {
         for (at, (named, count)) in self.alike {
-            let Some(error) = self.told.get_mut(at) else { continue };
+            let Some(error) = self.listed.get_mut(at) else { continue };
             let more = match count - named.len() {
                 0 => String::new(),
                 more => format!(", and {more} more"),
@@ -419,13 +419,13 @@ impl Errors {
             error.reason.push_str(&format!("; nor can it {}{more}", named.join(", ")));
         }
         if self.more > 0 {
-            self.told.push(ConvergenceError {
+            self.listed.push(ConvergenceError {
                 operation: "do everything".to_owned(),
                 reason: format!("{} more operations failed", self.more),
                 class: FailureClass::Transient,
             });
         }
-        self.told
+        self.listed
     }
 }
 
@@ -500,30 +500,30 @@ mod tests {
         let add = |mark| Op::AddService(key(mark), Service::plain("twos", false));
         let place = DestinationKey { address: [192, 0, 2, 1].into(), port: 80 };
         let fill = |mark| Op::AddDestination(key(mark), place, Destination::plain(Forward::DirectRoute, 1));
-        let told = |ops: Vec<Op>, results: Vec<Result<(), ApplyError>>, barred: Vec<Op>| {
+        let sorted_results = |ops: Vec<Op>, results: Vec<Result<(), ApplyError>>, barred: Vec<Op>| {
             let mut sorted = Sorted::default();
             let mut remaining = Remaining::default();
             (remaining.failed, remaining.barred) = (ops.clone(), barred);
             sorted.todo = ops;
-            settle(sorted, results, &remaining, &BTreeSet::new())
+            sort_results(sorted, results, &remaining, &BTreeSet::new())
         };
         let lacks = || Err(ApplyError::new(Class::Unsupported, "no twos: `modprobe ip_vs_twos`"));
         let gone = || Err(ApplyError::new(Class::Transient, "its virtual server is not there"));
         let ops = || vec![add(1), add(2), fill(1), fill(2)];
-        let settled = told(ops(), vec![lacks(), lacks(), gone(), gone()], Vec::new());
-        assert!(!settled.shortfall.waits, "{:?}", settled.shortfall);
-        assert_eq!(settled.errors.len(), 1, "{:?}", settled.errors);
-        assert_eq!(settled.errors[0].class, FailureClass::Unsupported);
+        let applied = sorted_results(ops(), vec![lacks(), lacks(), gone(), gone()], Vec::new());
+        assert!(!applied.shortfall.waits, "{:?}", applied.shortfall);
+        assert_eq!(applied.errors.len(), 1, "{:?}", applied.errors);
+        assert_eq!(applied.errors[0].class, FailureClass::Unsupported);
         assert_eq!(
-            settled.errors[0].reason,
+            applied.errors[0].reason,
             "no twos: `modprobe ip_vs_twos`; nor can it add virtual server fwmark 2 twos"
         );
         // A failure for another reason is reported beside it, and waited for.
-        let settled = told(ops(), vec![lacks(), gone(), gone(), gone()], Vec::new());
-        assert!(settled.shortfall.waits);
-        assert_eq!(settled.errors.len(), 3, "{:?}", settled.errors);
+        let applied = sorted_results(ops(), vec![lacks(), gone(), gone(), gone()], Vec::new());
+        assert!(applied.shortfall.waits);
+        assert_eq!(applied.errors.len(), 3, "{:?}", applied.errors);
         // So is an operation that is not safe beside drift that is left.
-        assert!(told(vec![add(1)], vec![lacks()], vec![fill(3)]).shortfall.waits);
+        assert!(sorted_results(vec![add(1)], vec![lacks()], vec![fill(3)]).shortfall.waits);
     }
 
     /// A service that was made with its destinations and lacks one is an error, with the kernel's words if
@@ -551,14 +551,14 @@ mod tests {
         let results = vec![Ok(()), Err(refused), Ok(())];
         let mut remaining = Remaining::default();
         remaining.failed = vec![lacks(2), lacks(3)];
-        let settled = settle(sorted, results, &remaining, &BTreeSet::new());
-        assert_eq!(settled.done, [made(1), made(3)]);
-        let reasons: Vec<&str> = settled.errors.iter().map(|error| error.reason.as_str()).collect();
+        let applied = sort_results(sorted, results, &remaining, &BTreeSet::new());
+        assert_eq!(applied.done, [made(1), made(3)]);
+        let reasons: Vec<&str> = applied.errors.iter().map(|error| error.reason.as_str()).collect();
         assert_eq!(reasons.len(), 2, "{reasons:?}");
         assert!(
             reasons[0].contains("192.0.2.2:80: no") && reasons[1].contains("does not show it"),
             "{reasons:?}"
         );
-        assert!(settled.errors.iter().all(|error| error.operation.ends_with("with 2 destinations")));
+        assert!(applied.errors.iter().all(|error| error.operation.ends_with("with 2 destinations")));
     }
 }

@@ -59,14 +59,14 @@ impl Mailbox {
         self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell(&self, change: impl FnOnce(&mut Slot)) {
+    fn change(&self, change: impl FnOnce(&mut Slot)) {
         change(&mut self.lock());
         self.0.1.notify_one();
     }
 
     /// Sets a new wanted state, which differs from the one before in these kinds.
     pub(crate) fn want(&self, wanted: Wanted, kinds: &[Kind]) {
-        self.tell(|slot| {
+        self.change(|slot| {
             slot.serial = wanted.serial;
             slot.wanted = Some(wanted);
             // The new state has every change that came before it.
@@ -77,7 +77,7 @@ impl Mailbox {
 
     /// Changes some virtual servers of the wanted state.
     pub(crate) fn adjust(&self, adjusted: Adjusted) {
-        self.tell(|slot| {
+        self.change(|slot| {
             slot.serial = adjusted.serial;
             slot.rows.extend(adjusted.rows.into_iter().map(|row| (row.key, row)));
             slot.dirty.insert(Kind::Ipvs);
@@ -86,7 +86,7 @@ impl Mailbox {
 
     /// Objects of these kinds may have changed.
     pub(crate) fn dirty(&self, kinds: &BTreeSet<Kind>) {
-        self.tell(|slot| slot.dirty.extend(kinds));
+        self.change(|slot| slot.dirty.extend(kinds));
     }
 }
 
@@ -134,7 +134,7 @@ impl Converger {
     /// Ends the thread after the pass under way, leaving the kernel as it is. Returns whether it ended
     /// without a panic.
     pub(crate) fn stop(self) -> bool {
-        self.mailbox.tell(|slot| slot.stop = true);
+        self.mailbox.change(|slot| slot.stop = true);
         self.thread.join().is_ok()
     }
 }
@@ -175,12 +175,12 @@ impl Worker {
         while let Some(kinds) = self.next() {
             // Moved out for the pass: with one owner, a change of one virtual server copies no other.
             let Some(wanted) = self.wanted.take() else { continue };
-            let services = self.services_to_look_at(&wanted, &kinds);
+            let services = self.services_to_observe(&wanted, &kinds);
             let pass = self.convergence.pass(&wanted.desired, &kinds, services.as_ref());
             if pass.done.iter().chain(&pass.repairs).map(Op::count).sum::<usize>() > MANY {
-                memory::give_back();
+                memory::release();
             }
-            let report = self.note(&wanted, &kinds, services.is_none(), pass);
+            let report = self.conclude(&wanted, &kinds, services.is_none(), pass);
             self.wanted = Some(wanted);
             if self.reports.blocking_send(report).is_err() {
                 return;
@@ -206,10 +206,10 @@ impl Worker {
                 FOREVER
             } else if now >= due {
                 slot.dirty.clear();
-                self.take(&mut slot);
+                self.receive(&mut slot);
                 return Some(Kind::ALL.to_vec());
             } else if !slot.dirty.is_empty() && now >= self.quiet_until {
-                self.take(&mut slot);
+                self.receive(&mut slot);
                 return Some(std::mem::take(&mut slot.dirty).into_iter().collect());
             } else if slot.dirty.is_empty() {
                 now.until(self.drains_at.map_or(due, |at| at.min(due)))
@@ -222,7 +222,7 @@ impl Worker {
 
     /// Moves the new wanted state out of the slot, and remembers the virtual servers by which it differs from
     /// the one before.
-    fn take(&mut self, slot: &mut Slot) {
+    fn receive(&mut self, slot: &mut Slot) {
         if let Some(next) = slot.wanted.take() {
             self.differing = self.differing_under(&next);
             self.wanted = Some(next);
@@ -251,7 +251,7 @@ impl Worker {
 
     /// Services that a pass has to observe. None for all: some others were not as wanted at their last
     /// observation, or the full observation is due.
-    fn services_to_look_at(&self, wanted: &Wanted, kinds: &[Kind]) -> Option<BTreeSet<ServiceKey>> {
+    fn services_to_observe(&self, wanted: &Wanted, kinds: &[Kind]) -> Option<BTreeSet<ServiceKey>> {
         let differing = self.differing.as_ref().filter(|differing| differing.len() <= SOME)?;
         if !kinds.contains(&Kind::Ipvs) || clock::now() >= self.resync_at {
             return None;
@@ -263,7 +263,7 @@ impl Worker {
 
     /// Updates what is known by the result of a pass, and reports it. `all_services`: whether the pass
     /// observed every IPVS service.
-    fn note(&mut self, wanted: &Wanted, kinds: &[Kind], all_services: bool, pass: Pass) -> Report {
+    fn conclude(&mut self, wanted: &Wanted, kinds: &[Kind], all_services: bool, pass: Pass) -> Report {
         if kinds.contains(&Kind::Ipvs) {
             // Drift and drains are in no plan: only an observation of every service tells them from a change
             // that was missed.

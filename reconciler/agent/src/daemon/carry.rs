@@ -22,7 +22,7 @@ use crate::system::{logging, memory, moment, times};
 
 /// Time from a plan's convergence until memory used while adopting it is returned to the system. By then the
 /// election has its routers as well.
-const SETTLED: Duration = Duration::from_secs(5);
+const MEMORY_PAUSE: Duration = Duration::from_secs(5);
 
 impl Daemon {
     /// Hands the head an input and carries out all outputs.
@@ -83,8 +83,8 @@ impl Daemon {
             Output::Reply(id, reply) => self.errands.reply(id, reply),
             Output::Overloaded(id) => self.errands.overloaded(id),
             Output::Converged => drop(tokio::spawn(async {
-                sleep(SETTLED).await;
-                tokio::task::spawn_blocking(memory::give_back).await.ok();
+                sleep(MEMORY_PAUSE).await;
+                tokio::task::spawn_blocking(memory::release).await.ok();
             })),
             Output::Log(event) => log::write(&event, &self.options),
         }
@@ -92,7 +92,7 @@ impl Daemon {
     }
 
     /// Handles a pass over the kernel.
-    pub(super) fn passed(&mut self, report: Report) {
+    pub(super) fn handle_pass(&mut self, report: Report) {
         let lacks = self.host.lacks() || !report.lacking.is_empty();
         let means = if lacks {
             Means {
@@ -106,7 +106,7 @@ impl Daemon {
     }
 
     /// Handles a request from the socket.
-    pub(super) fn ask(&mut self, ask: Ask) {
+    pub(super) fn handle_ask(&mut self, ask: Ask) {
         let (id, request) = match ask {
             Ask::Status(usage, reply) => {
                 return self.errands.ask_status(usage, reply, &self.election, &self.health);
@@ -119,7 +119,7 @@ impl Daemon {
     }
 
     /// Completes the status document with the answer of the election, and sends it.
-    pub(super) fn status(&self, asked: StatusAsked) {
+    pub(super) fn answer_status(&self, asked: StatusAsked) {
         let StatusAsked { usage, reply, election, checks } = asked;
         let mut status = self.host.status(election, &checks, self.process(), &moment::now());
         let question = Question { usage, ..Question::from(self.host.questions()) };

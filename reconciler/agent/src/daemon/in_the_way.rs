@@ -22,13 +22,13 @@ use crate::health::lookout::Lookout;
 /// Most processes that are examined.
 const MAX_PROCESSES: usize = 100_000;
 /// Most objects that are reported; one more counts the others.
-const MAX_TOLD: usize = 64;
+const MAX_REPORTED: usize = 64;
 /// Longest name of a process (`TASK_COMM_LEN`), and its line break, bytes.
 const COMM_LENGTH: u64 = 16;
 /// Name of keepalived's processes, which may be followed by what each does (`process_names`).
 const KEEPALIVED: &str = "keepalived";
 
-/// Interfaces on which a plan has VIPs, by the plan's names: [`look`] needs addresses under these names.
+/// Interfaces on which a plan has VIPs, by the plan's names: [`search`] needs addresses under these names.
 /// Empty for a plan without routers: nothing can be in its way.
 pub(crate) fn interfaces(plan: &Plan) -> BTreeSet<String> {
     if plan.routers.is_empty() {
@@ -47,7 +47,7 @@ pub(super) async fn find(loaded: Arc<LoadedPlan>, lookout: &Lookout) -> Result<V
     let addresses =
         if interfaces.is_empty() { BTreeSet::new() } else { lookout.addresses(interfaces).await? };
     // Reading /proc may take a while on a host with many processes.
-    let found = tokio::task::spawn_blocking(move || look(&loaded.plan, &addresses)).await;
+    let found = tokio::task::spawn_blocking(move || search(&loaded.plan, &addresses)).await;
     found.map_err(|error| error.to_string())?
 }
 
@@ -55,14 +55,14 @@ pub(super) async fn find(loaded: Arc<LoadedPlan>, lookout: &Lookout) -> Result<V
 ///
 /// # Errors
 /// When there is no `/proc`: a sentence for people.
-pub(crate) fn look(plan: &Plan, addresses: &BTreeSet<AddressKey>) -> Result<Vec<ObjectText>, String> {
+pub(crate) fn search(plan: &Plan, addresses: &BTreeSet<AddressKey>) -> Result<Vec<ObjectText>, String> {
     let mut found = Places::of(plan).elsewhere(addresses);
     let namespace =
         fs::read_link("/proc/self/ns/net").map_err(|error| format!("/proc/self/ns/net: {error}"))?;
     let pids = keepaliveds(Path::new("/proc"), &namespace).map_err(|error| format!("/proc: {error}"))?;
     found.extend(running(&pids));
-    let more = found.len().saturating_sub(MAX_TOLD);
-    found.truncate(MAX_TOLD);
+    let more = found.len().saturating_sub(MAX_REPORTED);
+    found.truncate(MAX_REPORTED);
     if more > 0 {
         found.push(ObjectText { kind: "more".to_owned(), object: format!("{more} objects not listed") });
     }
@@ -102,7 +102,7 @@ impl Places {
 
     /// VIPs in places where the plan does not have them.
     fn elsewhere(&self, addresses: &BTreeSet<AddressKey>) -> Vec<ObjectText> {
-        let tell = |key: &AddressKey| {
+        let report = |key: &AddressKey| {
             let planned = self.of_vip(key.address.address());
             if planned.clone().any(|place| place == key) {
                 return None;
@@ -116,7 +116,7 @@ impl Places {
                 ),
             })
         };
-        addresses.iter().filter_map(tell).collect()
+        addresses.iter().filter_map(report).collect()
     }
 }
 

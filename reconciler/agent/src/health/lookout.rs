@@ -105,10 +105,10 @@ impl Lookout {
     ///
     /// When the kernel does not answer: a sentence for people.
     pub(crate) async fn addresses(&self, names: BTreeSet<String>) -> Result<BTreeSet<AddressKey>, String> {
-        let (reply, told) = oneshot::channel();
+        let (reply, answer) = oneshot::channel();
         self.ask(Ask::Addresses(names, reply));
-        let told = told.await.map_err(|_| "the thread that looks at addresses has ended".to_owned())?;
-        told.map_err(|error| error.to_string())
+        let answer = answer.await.map_err(|_| "the thread that looks at addresses has ended".to_owned())?;
+        answer.map_err(|error| error.to_string())
     }
 
     fn ask(&self, ask: Ask) {
@@ -156,7 +156,7 @@ impl Worker {
             if !self.read_asks() {
                 return;
             }
-            self.look();
+            self.look_up_all();
         }
     }
 
@@ -215,7 +215,7 @@ impl Worker {
                     self.not_before = MonoTime::ZERO;
                 }
                 Ok(Ask::Look(target, reply)) => {
-                    self.look_at(target);
+                    self.look_up(target);
                     // The probe may have given up.
                     reply.send(()).ok();
                 }
@@ -262,11 +262,11 @@ impl Worker {
         } else {
             self.links.remove(&index);
         }
-        self.tell(WayNews::Link(index, link));
+        self.send_news(WayNews::Link(index, link));
     }
 
     /// Looks up all targets, a bite at a time.
-    fn look(&mut self) {
+    fn look_up_all(&mut self) {
         let now = clock::now();
         if now >= self.resync {
             self.all = true;
@@ -275,7 +275,7 @@ impl Worker {
             if std::mem::take(&mut self.all) {
                 let pause = if self.monitor.is_some() { RESYNC } else { DEAF_RESYNC };
                 self.resync = now + pause;
-                self.look_at_links();
+                self.read_links();
                 self.routes.values_mut().for_each(|route| *route = None);
             }
             self.dirty = false;
@@ -295,7 +295,7 @@ impl Worker {
             found.extend(self.news_of(target, route(way)));
         }
         if !found.is_empty() {
-            self.tell(WayNews::Routes(found));
+            self.send_news(WayNews::Routes(found));
         }
         if self.due.is_empty() {
             let now = clock::now();
@@ -303,12 +303,12 @@ impl Worker {
         }
     }
 
-    fn look_at_links(&mut self) {
+    fn read_links(&mut self) {
         match self.kernel.links() {
             Ok(links) => {
                 self.blind = false;
                 self.links = links.into_iter().map(|link| (link.index, known(link))).collect();
-                self.tell(WayNews::Links(self.links.clone()));
+                self.send_news(WayNews::Links(self.links.clone()));
             }
             Err(error) => {
                 self.resync = clock::now() + DEAF_RESYNC;
@@ -320,31 +320,31 @@ impl Worker {
     }
 
     /// Looks up the way to one target, fresh from the kernel: the event of a carrier may be a second late.
-    fn look_at(&mut self, target: IpAddr) {
+    fn look_up(&mut self, target: IpAddr) {
         let Ok(way) = self.kernel.way(target) else { return };
         if let Some(way) = way
             && let Ok(link) = self.kernel.link(way.interface)
         {
             match (link, self.links.get(&way.interface)) {
                 (Some(link), _) => self.linked(way.interface, known(link)),
-                (None, Some(told)) => self.linked(way.interface, Link { there: false, ..told.clone() }),
+                (None, Some(known)) => self.linked(way.interface, Link { there: false, ..known.clone() }),
                 (None, None) => {}
             }
         }
         let found: Vec<_> = self.news_of(target, route(way)).into_iter().collect();
         if !found.is_empty() {
-            self.tell(WayNews::Routes(found));
+            self.send_news(WayNews::Routes(found));
         }
     }
 
     /// A target's route, when it differs from the one last reported.
     fn news_of(&mut self, target: IpAddr, route: Route) -> Option<(IpAddr, Route)> {
-        let told = self.routes.get_mut(&target)?;
-        (told.replace(route) != Some(route)).then_some((target, route))
+        let reported = self.routes.get_mut(&target)?;
+        (reported.replace(route) != Some(route)).then_some((target, route))
     }
 
     /// Never waits: news that do not fit are reported again by a full look-up.
-    fn tell(&mut self, news: WayNews) {
+    fn send_news(&mut self, news: WayNews) {
         if self.news.try_send(news).is_err() {
             self.all = true;
         }

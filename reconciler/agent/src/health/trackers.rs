@@ -35,14 +35,14 @@ pub(crate) struct Found {
 
 /// A task's way to report findings.
 #[derive(Clone)]
-struct Teller {
+struct Reporter {
     task: u64,
     found: mpsc::Sender<Found>,
 }
 
-impl Teller {
+impl Reporter {
     /// Reports a finding. Fails when nobody listens any more.
-    async fn tell(&self, name: &Name, finding: Finding) -> Result<(), mpsc::error::SendError<Found>> {
+    async fn report(&self, name: &Name, finding: Finding) -> Result<(), mpsc::error::SendError<Found>> {
         self.found.send(Found { task: self.task, name: name.clone(), finding }).await
     }
 }
@@ -108,12 +108,12 @@ impl Watching {
     fn start(&mut self, subject: Subject, trackers: Vec<Tracker>, n: u32) {
         let id = self.next_task;
         self.next_task += 1;
-        let teller = Teller { task: id, found: self.found.clone() };
+        let reporter = Reporter { task: id, found: self.found.clone() };
         let handle = match (&subject, trackers.first()) {
-            (Subject::Interfaces, _) => tokio::spawn(interfaces::watch(trackers.clone(), teller)),
-            (Subject::Processes, _) => tokio::spawn(processes::watch(trackers.clone(), teller)),
+            (Subject::Interfaces, _) => tokio::spawn(interfaces::watch(trackers.clone(), reporter)),
+            (Subject::Processes, _) => tokio::spawn(processes::watch(trackers.clone(), reporter)),
             (Subject::One(_), Some(tracker)) => {
-                tokio::spawn(looks::watch(tracker.clone(), n, self.trust, teller))
+                tokio::spawn(looks::watch(tracker.clone(), n, self.trust, reporter))
             }
             (Subject::One(_), None) => return,
         };

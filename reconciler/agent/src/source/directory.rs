@@ -113,7 +113,7 @@ struct Ours {
 }
 
 impl Ours {
-    fn note(&self, event: &notify::Result<notify::Event>) {
+    fn observe(&self, event: &notify::Result<notify::Event>) {
         let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
         let ours = |path: &PathBuf| path.file_name().is_some_and(|name| names.contains(name));
         let met = event.as_ref().map_or(true, |event| event.paths.is_empty() || event.paths.iter().any(ours));
@@ -130,11 +130,11 @@ impl Watched {
     fn new(directory: Directory) -> Self {
         let (tell, events) = mpsc::channel(1);
         let ours = Arc::new(Ours::default());
-        let noted = Arc::clone(&ours);
+        let observed = Arc::clone(&ours);
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             // Reading the file causes these: they would trigger the next reading.
             if !event.as_ref().is_ok_and(|event| matches!(event.kind, EventKind::Access(_))) {
-                noted.note(&event);
+                observed.observe(&event);
                 tell.try_send(()).ok();
             }
         });
@@ -150,7 +150,7 @@ impl Watched {
             secret_files: Vec::new(),
             stamps: Vec::new(),
         };
-        source.look();
+        source.compare();
         source
     }
 
@@ -168,15 +168,15 @@ impl Watched {
                         self.watcher = None;
                         continue;
                     }
-                    self.settle().await;
+                    self.wait_for_quiet().await;
                     // A stamp shows most changes, but not one within the clock's grain.
                     let met = self.ours.met.swap(false, Ordering::AcqRel);
-                    if self.look() || met {
+                    if self.compare() || met {
                         return;
                     }
                 }
                 () = sleep(POLL) => {
-                    if self.look() {
+                    if self.compare() {
                         return;
                     }
                 }
@@ -184,7 +184,7 @@ impl Watched {
         }
     }
 
-    async fn settle(&mut self) {
+    async fn wait_for_quiet(&mut self) {
         let limit = Instant::now() + NOISY_LIMIT;
         while Instant::now() < limit {
             if timeout_at(limit.min(Instant::now() + QUIET), self.events.recv()).await.is_err() {
@@ -195,7 +195,7 @@ impl Watched {
 
     /// Updates the file's identity and watches the directories that it is in by now. Returns whether the
     /// identity has changed.
-    fn look(&mut self) -> bool {
+    fn compare(&mut self) -> bool {
         let file = self.file();
         let secrets = file.with_file_name(plan::secrets_file_name(&self.directory.host));
         let read: Vec<&Path> =
@@ -328,8 +328,8 @@ mod tests {
         for path in [&up, &up.join("plans"), &plan] {
             for mode in [0o777, 0o755] {
                 fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("chmod");
-                assert!(source.look(), "{} {mode:o}", path.display());
-                assert!(!source.look());
+                assert!(source.compare(), "{} {mode:o}", path.display());
+                assert!(!source.compare());
             }
         }
     }

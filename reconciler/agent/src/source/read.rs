@@ -80,7 +80,7 @@ pub(crate) fn load(path: &Path, host: &Name, keep: Keep<'_>, trust: Trust) -> Re
         Err(error) => return Err(unreadable(&secrets_path, &error)),
     };
     let secrets = secrets(&plan, secrets_bytes.as_deref(), trust)?;
-    times.note("check");
+    times.lap("check");
     let took = times::milliseconds(clock::now().since(started));
     debug!("read: {} in {took:.1} ms:{times}", path.display());
     Ok(LoadedPlan { generation, plan, secrets, text: PlanText::new(text) })
@@ -165,12 +165,12 @@ fn read(
         Some(Ok(Some(read))) => read,
         Some(Ok(None) | Err(_)) | None => {
             let bytes = files::read(path, limit::PLAN, trust).map_err(refused)?;
-            times.note("file");
+            times.lap("file");
             let (generation, plan) = understood(&bytes, times)?;
             (generation, plan, Text::Bytes(bytes.into()))
         }
     };
-    times.note("text");
+    times.lap("text");
     if plan.host != *host {
         return Err(Refusal::new(format!("the plan is for host {}, this host is {host}", plan.host)));
     }
@@ -197,7 +197,7 @@ fn windowed(file: &File, length: u64, keep: Keep<'_>) -> io::Result<Option<(Gene
 /// Parses a whole text.
 fn understood(bytes: &[u8], times: &mut Times) -> Result<(Generation, Plan), Refusal> {
     let (generation, body) = seal::open(bytes).map_err(|error| Refusal::new(error.to_string()))?;
-    times.note("seal");
+    times.lap("seal");
     match plain::plan(body) {
         Some(plan) => Ok((generation, plan)),
         None => Ok((generation, ask(body)?)),

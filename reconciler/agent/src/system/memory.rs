@@ -6,7 +6,7 @@
 const LARGE: i32 = 4 * 1024 * 1024;
 
 /// Holds the allocator to fixed limits: its own grow with the largest block that it has ever freed.
-pub(crate) fn settle() {
+pub(crate) fn fix_limits() {
     #[cfg(target_env = "gnu")]
     #[allow(unsafe_code, reason = "sets two numbers of the C library's allocator, before any thread is made")]
     // SAFETY: mallopt(3) takes any numbers and refuses those that make no sense.
@@ -17,7 +17,7 @@ pub(crate) fn settle() {
 }
 
 /// Returns freed memory to the system, whatever lies above it. Takes milliseconds when there was much.
-pub(crate) fn give_back() {
+pub(crate) fn release() {
     #[cfg(target_env = "gnu")]
     #[allow(unsafe_code, reason = "the C library's allocator has no other way")]
     // SAFETY: malloc_trim(3) may be called at any time from any thread; it takes the allocator's own locks.

@@ -65,36 +65,36 @@ impl Helper {
     /// When there are none to work with: the exit code.
     pub(crate) fn arguments(&self) -> Result<Vec<OsString>, ExitCode> {
         let by_hand = self.arguments.is_empty() && io::stdin().is_terminal();
-        self.understood(std::env::args_os().skip(1).collect(), by_hand).map_err(|told| match told {
-            Told::Asked(text) => print(text).map_or_else(
+        self.parse(std::env::args_os().skip(1).collect(), by_hand).map_err(|instead| match instead {
+            Instead::Help(text) => print(text).map_or_else(
                 |why| {
                     complain(format_args!("error: {why}"));
                     ExitCode::FAILURE
                 },
                 |()| ExitCode::SUCCESS,
             ),
-            Told::Wrong(text) => {
+            Instead::Usage(text) => {
                 complain(text);
                 ExitCode::from(USAGE)
             }
         })
     }
 
-    fn understood(&self, given: Vec<OsString>, by_hand: bool) -> Result<Vec<OsString>, Told> {
+    fn parse(&self, given: Vec<OsString>, by_hand: bool) -> Result<Vec<OsString>, Instead> {
         let Self { name, about, instead, .. } = self;
         let usage = self.usage();
         if let [only] = given.as_slice() {
             if only == "--help" || only == "-h" {
                 let options = "  -h, --help     Print help\n  -V, --version  Print version";
                 let text = format!("{about}\n\nUsage: {usage}\n\nOptions:\n{options}\n\n{instead}\n");
-                return Err(Told::Asked(text));
+                return Err(Instead::Help(text));
             }
             if only == "--version" || only == "-V" {
-                return Err(Told::Asked(format!("{name} {}\n", env!("CARGO_PKG_VERSION"))));
+                return Err(Instead::Help(format!("{name} {}\n", env!("CARGO_PKG_VERSION"))));
             }
         }
         let wrong = |what: String| {
-            Err(Told::Wrong(format!(
+            Err(Instead::Usage(format!(
                 "error: {what}; {name} is started by evenkeeld\n\nUsage: {usage}\n\nFor more information, try '--help'."
             )))
         };
@@ -117,9 +117,9 @@ impl Helper {
 
 /// Text to print instead of working.
 #[derive(Debug, PartialEq, Eq)]
-enum Told {
-    Asked(String),
-    Wrong(String),
+enum Instead {
+    Help(String),
+    Usage(String),
 }
 
 /// The parsed command line. Help, the version and usage errors are printed here.
@@ -198,25 +198,26 @@ mod tests {
 
     #[test]
     fn a_helper_accepts_only_the_arguments_that_it_is_started_with() {
-        let say = |helper: &Helper, given: &[&str]| {
-            helper.understood(given.iter().map(OsString::from).collect(), false)
-        };
+        let say =
+            |helper: &Helper, given: &[&str]| helper.parse(given.iter().map(OsString::from).collect(), false);
         for helper in HELPERS {
             for flag in ["--help", "-h"] {
-                let Err(Told::Asked(text)) = say(helper, &[flag]) else { panic!("{flag}") };
+                let Err(Instead::Help(text)) = say(helper, &[flag]) else { panic!("{flag}") };
                 assert!(text.contains("Usage: ") && text.contains(helper.instead), "{text}");
             }
-            assert!(matches!(say(helper, &["-V"]), Err(Told::Asked(text)) if text.starts_with(helper.name)));
+            assert!(
+                matches!(say(helper, &["-V"]), Err(Instead::Help(text)) if text.starts_with(helper.name))
+            );
             for wrong in [&["--nonsense"][..], &["a", "b"], &["--help", "--version"]] {
-                assert!(matches!(say(helper, wrong), Err(Told::Wrong(_))), "{wrong:?}");
+                assert!(matches!(say(helper, wrong), Err(Instead::Usage(_))), "{wrong:?}");
             }
         }
         assert_eq!(say(&PLAN, &[]), Ok(Vec::new()));
         assert!(
-            matches!(PLAN.understood(Vec::new(), true), Err(Told::Wrong(text)) if text.contains("a terminal"))
+            matches!(PLAN.parse(Vec::new(), true), Err(Instead::Usage(text)) if text.contains("a terminal"))
         );
         assert_eq!(say(&GUARD, &["/run/x"]), Ok(vec![OsString::from("/run/x")]));
-        let Err(Told::Wrong(text)) = say(&GUARD, &[]) else { panic!("a socket is missing") };
+        let Err(Instead::Usage(text)) = say(&GUARD, &[]) else { panic!("a socket is missing") };
         assert!(
             text.starts_with("error: SOCKET is missing; ") && text.contains("Usage: evenkeeld-guard SOCKET"),
             "{text}"

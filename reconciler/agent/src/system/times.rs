@@ -18,7 +18,7 @@ impl Times {
     }
 
     /// Ends a part, which began when the one before ended, and names it.
-    pub(crate) fn note(&mut self, name: &'static str) {
+    pub(crate) fn lap(&mut self, name: &'static str) {
         let now = clock::now();
         self.parts.push((name, now.since(self.last)));
         self.last = now;

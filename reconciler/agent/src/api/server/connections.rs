@@ -85,7 +85,7 @@ impl Connections {
     }
 
     /// Takes a place for a connection that was just accepted.
-    pub(super) fn take(&self) -> Place {
+    pub(super) fn open(&self) -> Place {
         let mut table = self.table();
         let number = table.next;
         table.next += 1;
@@ -94,7 +94,7 @@ impl Connections {
     }
 
     /// Sets the task that serves a connection; a connection that has ended has no place any more.
-    pub(super) fn serves(&self, number: u64, task: AbortHandle) {
+    pub(super) fn set_task(&self, number: u64, task: AbortHandle) {
         if let Some(connection) = self.table().open.get_mut(&number) {
             connection.task = Some(task);
         }
@@ -107,7 +107,7 @@ impl Place {
     }
 
     /// Sets the step of the connection, which begins now.
-    pub(super) fn comes_to(&self, step: Step) {
+    pub(super) fn enter(&self, step: Step) {
         if let Some(connection) = self.connections.table().open.get_mut(&self.number) {
             connection.step = step;
             connection.since = Instant::now();

@@ -57,8 +57,8 @@ fn destination(destination: &DestinationStatus) -> String {
         "  {} {} weight {}: {verdict} ({why}){unjudged}",
         destination.host, destination.address, destination.weight
     );
-    if let Some(told) = &destination.drain {
-        line += &format!("; {}", drain(told));
+    if let Some(state) = &destination.drain {
+        line += &format!("; {}", drain(state));
     } else if let Some(counts) = &destination.connections {
         line += &format!("; {}", counted(counts));
     }

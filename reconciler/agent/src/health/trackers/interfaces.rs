@@ -9,7 +9,7 @@ use rtnetlink::{MulticastGroup, new_multicast_connection};
 use tokio::time::{sleep, timeout};
 use tracing::warn;
 
-use super::Teller;
+use super::Reporter;
 
 /// Longest time between two observations.
 const RESYNC: Duration = Duration::from_secs(5);
@@ -19,9 +19,9 @@ const PAUSE: Duration = Duration::from_millis(20);
 const RENEW: Duration = Duration::from_secs(1);
 
 /// Watches interfaces until nobody listens. An observation that fails changes nothing.
-pub(super) async fn watch(trackers: Vec<Tracker>, teller: Teller) {
+pub(super) async fn watch(trackers: Vec<Tracker>, reporter: Reporter) {
     loop {
-        match listen(&trackers, &teller).await {
+        match listen(&trackers, &reporter).await {
             Ok(()) => return,
             Err(error) => warn!("cannot look at interfaces ({error}): trackers stay as they are"),
         }
@@ -29,7 +29,7 @@ pub(super) async fn watch(trackers: Vec<Tracker>, teller: Teller) {
     }
 }
 
-async fn listen(trackers: &[Tracker], teller: &Teller) -> Result<(), String> {
+async fn listen(trackers: &[Tracker], reporter: &Reporter) -> Result<(), String> {
     let (connection, _, mut events) =
         new_multicast_connection(&[MulticastGroup::Link]).map_err(|error| error.to_string())?;
     let follow = async {
@@ -38,7 +38,7 @@ async fn listen(trackers: &[Tracker], teller: &Teller) -> Result<(), String> {
             let looked = tokio::task::spawn_blocking(move || (kernel.links(), kernel)).await;
             let links;
             (links, kernel) = looked.map_err(|error| error.to_string())?;
-            if !tell(trackers, &links.map_err(words)?, teller).await {
+            if !report_all(trackers, &links.map_err(words)?, reporter).await {
                 return Ok(());
             }
             sleep(PAUSE).await;
@@ -60,12 +60,12 @@ fn words(error: KernelError) -> String {
 }
 
 /// Reports the findings of all trackers. Returns false when nobody listens any more.
-async fn tell(trackers: &[Tracker], links: &[Link], teller: &Teller) -> bool {
+async fn report_all(trackers: &[Tracker], links: &[Link], reporter: &Reporter) -> bool {
     for tracker in trackers {
         let Watch::Interface { interface: name } = &tracker.watch else { continue };
         let link = links.iter().find(|link| link.name == name.as_str());
         let finding = interface(link.map(|Link { up, carrier, .. }| (*up, *carrier)));
-        if teller.tell(&tracker.name, finding).await.is_err() {
+        if reporter.report(&tracker.name, finding).await.is_err() {
             return false;
         }
     }

@@ -7,7 +7,7 @@ use evenkeel_health::{Finding, tracker};
 use evenkeel_schemas::plan::{Tracker, Watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::Teller;
+use super::Reporter;
 use crate::programs::run::{self, Program};
 use crate::system::files::{self, Trust};
 
@@ -24,7 +24,7 @@ const FILE_LIMIT: Duration = Duration::from_secs(1);
 
 /// Watches one tracker, the `n`-th of those that are new, until nobody listens. An observation that takes
 /// longer than the interval is followed by the next at once.
-pub(super) async fn watch(tracker: Tracker, n: u32, trust: Trust, teller: Teller) {
+pub(super) async fn watch(tracker: Tracker, n: u32, trust: Trust, reporter: Reporter) {
     let interval = match &tracker.watch {
         Watch::Script { interval, .. } | Watch::File { interval, .. } => interval.as_duration(),
         Watch::Interface { .. } | Watch::Process { .. } | Watch::Service { .. } => return,
@@ -32,11 +32,11 @@ pub(super) async fn watch(tracker: Tracker, n: u32, trust: Trust, teller: Teller
     sleep((SPREAD * n).min(interval).min(LONGEST_SPREAD)).await;
     loop {
         let next = Instant::now() + interval.max(SHORTEST);
-        let told = match &tracker.watch {
-            Watch::File { path, .. } => look_at_file(&tracker, path, interval, &teller).await,
-            watch => teller.tell(&tracker.name, script(watch, trust).await).await.is_ok(),
+        let listens = match &tracker.watch {
+            Watch::File { path, .. } => observe_file(&tracker, path, interval, &reporter).await,
+            watch => reporter.report(&tracker.name, script(watch, trust).await).await.is_ok(),
         };
-        if !told {
+        if !listens {
             return;
         }
         sleep_until(next).await;
@@ -55,7 +55,7 @@ async fn script(watch: &Watch, trust: Trust) -> Finding {
 }
 
 /// Reads the file and reports the finding. Returns false when nobody listens any more.
-async fn look_at_file(tracker: &Tracker, path: &str, interval: Duration, teller: &Teller) -> bool {
+async fn observe_file(tracker: &Tracker, path: &str, interval: Duration, reporter: &Reporter) -> bool {
     let file = path.to_owned();
     // The file only changes a priority, so anybody may write it.
     let mut look = tokio::task::spawn_blocking(move || files::read_beginning(Path::new(&file), FILE_MAX));
@@ -64,7 +64,7 @@ async fn look_at_file(tracker: &Tracker, path: &str, interval: Duration, teller:
         Ok(content) => content,
         Err(_) => {
             let late = tracker::file(Err(&format!("{path}: not read within {limit:?}")));
-            if teller.tell(&tracker.name, late).await.is_err() {
+            if reporter.report(&tracker.name, late).await.is_err() {
                 return false;
             }
             // One observation at a time: a file system that hangs does not take all threads.
@@ -76,5 +76,5 @@ async fn look_at_file(tracker: &Tracker, path: &str, interval: Duration, teller:
         Err(error) => Err(format!("{path}: {error}")),
     };
     let finding = tracker::file(content.as_deref().map_err(String::as_str));
-    teller.tell(&tracker.name, finding).await.is_ok()
+    reporter.report(&tracker.name, finding).await.is_ok()
 }

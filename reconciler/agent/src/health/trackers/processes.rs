@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
-use super::Teller;
+use super::Reporter;
 
 /// Time from one count to the next.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -20,7 +20,7 @@ const STAT_MAX: u64 = 128;
 const CMDLINE_MAX: u64 = 4097;
 
 /// Watches processes until nobody listens. A count that fails changes nothing.
-pub(super) async fn watch(trackers: Vec<Tracker>, teller: Teller) {
+pub(super) async fn watch(trackers: Vec<Tracker>, reporter: Reporter) {
     let wanted: Vec<String> = trackers
         .iter()
         .filter_map(|tracker| match &tracker.watch {
@@ -38,7 +38,7 @@ pub(super) async fn watch(trackers: Vec<Tracker>, teller: Teller) {
                 failed = false;
                 for (tracker, running) in trackers.iter().zip(counts) {
                     let Watch::Process { quorum, .. } = &tracker.watch else { continue };
-                    if teller.tell(&tracker.name, processes(running, *quorum)).await.is_err() {
+                    if reporter.report(&tracker.name, processes(running, *quorum)).await.is_err() {
                         return;
                     }
                 }

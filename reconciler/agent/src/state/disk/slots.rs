@@ -74,7 +74,7 @@ struct Slot {
     failed: Option<(Revision, WriteError)>,
     retry: Option<(MonoTime, Duration)>,
     /// Start of the trouble that was reported, until its end is reported.
-    told: Option<MonoTime>,
+    reported: Option<MonoTime>,
 }
 
 /// All slots, by file.
@@ -99,7 +99,7 @@ impl Slots {
             since: None,
             failed: None,
             retry: None,
-            told: None,
+            reported: None,
         });
     }
 
@@ -126,7 +126,7 @@ impl Slots {
                     since: Some(now),
                     failed: None,
                     retry: None,
-                    told: None,
+                    reported: None,
                 };
                 self.slots.insert(file, slot);
             }
@@ -266,13 +266,13 @@ impl Slots {
         let troubled: Vec<Waiting> = self.waiting(patience, now).collect();
         let mut news = Vec::new();
         for waiting in troubled {
-            if let Some(slot) = self.slots.get_mut(&waiting.file).filter(|slot| slot.told.is_none()) {
-                slot.told = Some(waiting.since);
+            if let Some(slot) = self.slots.get_mut(&waiting.file).filter(|slot| slot.reported.is_none()) {
+                slot.reported = Some(waiting.since);
                 news.push(News::Trouble(waiting));
             }
         }
         for (file, slot) in &mut self.slots {
-            if let Some(since) = slot.told.take_if(|_| slot.since.is_none()) {
+            if let Some(since) = slot.reported.take_if(|_| slot.since.is_none()) {
                 news.push(News::Over(*file, now.since(since)));
             }
         }
@@ -409,8 +409,8 @@ mod tests {
         let mut slots = Slots::default();
         slots.put(orders(&["a"]), false, at(0));
         assert!(slots.news(LONG, at(1_000)).is_empty(), "a disk may take its time");
-        let told = slots.news(LONG, at(2_000));
-        assert!(matches!(told.as_slice(), [News::Trouble(Waiting { reason: None, .. })]), "{told:?}");
+        let reported = slots.news(LONG, at(2_000));
+        assert!(matches!(reported.as_slice(), [News::Trouble(Waiting { reason: None, .. })]), "{reported:?}");
         write(&mut slots, Err(full()), at(3_000));
         assert!(slots.news(LONG, at(3_000)).is_empty(), "it is still the same trouble");
         write(&mut slots, Ok(()), at(9_000));
