@@ -242,7 +242,8 @@ impl Daemon {
                 Ok(subject) => self.handle(Input::HooksEnded(subject)),
                 Err(_) => {
                     let late: Vec<String> = self.host.running_hooks().collect();
-                    warn!("hooks of {} are still running and are killed", late.join(", "));
+                    let subjects = late.join(", ");
+                    warn!(%subjects, "hooks of {subjects} are still running and are killed");
                     break;
                 }
             }
@@ -250,7 +251,7 @@ impl Daemon {
         self.hooks.stop().await;
         let in_order = self.converger.stop();
         for waiting in self.persisting.stop(LAST_WRITES) {
-            error!("{} is not kept: the disk refuses or does not answer", waiting.file);
+            error!(file = %waiting.file, "{} is not kept: the disk refuses or does not answer", waiting.file);
         }
         result?;
         left?;

@@ -150,7 +150,11 @@ impl StateDir {
             Ok(ledger) => Ok(ledger),
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 let kept = self.put_aside(LEDGER).map(|aside| format!("; kept as {}", aside.display()));
-                warn!("{error}{}, and what the plan names is adopted", kept.unwrap_or_default());
+                warn!(
+                    file = LEDGER,
+                    "{error}{}, and what the plan names is adopted",
+                    kept.unwrap_or_default()
+                );
                 Ok(Ledger::default())
             }
             Err(error) => Err(error),
@@ -214,6 +218,7 @@ impl StateDir {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 let aside = self.put_aside(ORDERS).unwrap_or_else(|| self.path.join(ORDERS));
                 error!(
+                    kept_as = %aside.display(),
                     "{error}; kept as {}: what operators told virtual routers (`failover`, `hold`) is forgotten",
                     aside.display()
                 );
@@ -246,7 +251,7 @@ impl StateDir {
         let bytes = match files::read(&path, limit::LEDGER, self.trust) {
             Err(error) if error.is_absence() => return None,
             Err(error) => {
-                warn!("{}: {error}: drift until now is put right", path.display());
+                warn!(file = %path.display(), "{}: {error}: drift until now is put right", path.display());
                 return None;
             }
             Ok(bytes) => bytes,
@@ -254,7 +259,7 @@ impl StateDir {
         match serde_json::from_slice::<VerifiedFile>(&bytes) {
             Ok(file) if file.version == VERIFIED_VERSION => Some(file.verified),
             Ok(_) | Err(_) => {
-                warn!("{} cannot be understood: drift until now is put right", path.display());
+                warn!(file = %path.display(), "{} cannot be understood: drift until now is put right", path.display());
                 None
             }
         }

@@ -118,7 +118,8 @@ impl Server {
             let path = self.path.clone();
             match tokio::task::spawn_blocking(move || Self::bind(&path)).await {
                 Ok(Ok(again)) => {
-                    warn!("somebody removed the socket {}: it is made again", self.path.display());
+                    let socket = self.path.display();
+                    warn!(%socket, "somebody removed the socket {socket}: it is made again");
                     *self = again;
                     warned = false;
                 }

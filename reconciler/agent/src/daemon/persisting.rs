@@ -112,12 +112,12 @@ impl Persisting {
         for news in self.disk.news() {
             match news {
                 News::Trouble(Waiting { file, since, reason: Some(reason) }) => {
-                    error!("{file} cannot be written since {}, and is tried again: {reason}", wall(since));
+                    error!(%file, "{file} cannot be written since {}, and is tried again: {reason}", wall(since));
                 }
                 News::Trouble(Waiting { file, since, reason: None }) => {
-                    error!("{file} waits for the disk since {}, which does not answer", wall(since));
+                    error!(%file, "{file} waits for the disk since {}, which does not answer", wall(since));
                 }
-                News::Over(file, lasted) => info!("{file} is kept again, after {lasted:.1?}"),
+                News::Over(file, lasted) => info!(%file, "{file} is kept again, after {lasted:.1?}"),
             }
         }
     }

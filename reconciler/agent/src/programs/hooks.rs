@@ -78,11 +78,12 @@ async fn program(subject: &Subject, change: &Change, hook: &Hook, trust: Trust) 
     // Arguments are not logged: they may hold secrets.
     let program = command.first().map(String::as_str).unwrap_or_default();
     let took = clock::now().since(began).as_millis();
+    let took = u64::try_from(took).unwrap_or(u64::MAX);
     let state = change.state;
     if ended.is_success() {
-        info!("hook of {subject} for {state}: {program}: {ended} after {took} ms");
+        info!(%subject, %state, program, took_ms = took, "hook of {subject} for {state}: {program}: {ended} after {took} ms");
     } else {
-        warn!("hook of {subject} for {state}: {program}: {ended} after {took} ms");
+        warn!(%subject, %state, program, took_ms = took, "hook of {subject} for {state}: {program}: {ended} after {took} ms");
     }
 }
 

@@ -221,7 +221,9 @@ impl Watched {
             // Watching a directory again renews the watch: the directory may have been replaced.
             match watcher.watch(&directory, RecursiveMode::NonRecursive) {
                 Ok(()) => drop(watched.insert(directory)),
-                Err(error) => debug!("cannot watch {}: {error}", directory.display()),
+                Err(error) => {
+                    debug!(directory = %directory.display(), "cannot watch {}: {error}", directory.display())
+                }
             }
         }
         self.watched = watched;

@@ -82,7 +82,7 @@ pub(crate) fn load(path: &Path, host: &Name, keep: Keep<'_>, trust: Trust) -> Re
     let secrets = secrets(&plan, secrets_bytes.as_deref(), trust)?;
     times.lap("check");
     let took = times::milliseconds(clock::now().since(started));
-    debug!("read: {} in {took:.1} ms:{times}", path.display());
+    debug!(plan = %path.display(), "read: {} in {took:.1} ms:{times}", path.display());
     Ok(LoadedPlan { generation, plan, secrets, text: PlanText::new(text) })
 }
 

@@ -236,10 +236,11 @@ impl Shared {
                 seen.complained = false;
                 let other = self.other(directory, seen);
                 if !other.is_empty() {
-                    let names: Vec<String> = other.iter().map(ToString::to_string).collect();
+                    let files: Vec<String> = other.iter().map(ToString::to_string).collect();
+                    let files = files.join(", ");
                     warn!(
-                        "somebody removed or changed in the state directory, and it is written again: {}",
-                        names.join(", ")
+                        %files,
+                        "somebody removed or changed in the state directory, and it is written again: {files}"
                     );
                     self.lock().slots.lost(&other, clock::now());
                 }
@@ -247,6 +248,7 @@ impl Shared {
             Ok(Looked::MadeAgain) => {
                 seen.complained = false;
                 warn!(
+                    directory = %directory.path().display(),
                     "somebody removed the state directory {}: it is made again",
                     directory.path().display()
                 );

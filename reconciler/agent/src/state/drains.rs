@@ -57,7 +57,7 @@ impl StateDir {
         match read_drains(self.path(), self.trust) {
             Ok(drains) => drains,
             Err(error) => {
-                warn!("{error}: the deadlines of destinations that drain start again");
+                warn!(file = DRAINS, "{error}: the deadlines of destinations that drain start again");
                 self.put_aside(DRAINS);
                 Drains::default()
             }
@@ -79,7 +79,7 @@ impl StateDir {
         match read_drain_orders(self.path(), self.trust) {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 let aside = self.put_aside(DRAIN_ORDERS).unwrap_or_else(|| self.path().join(DRAIN_ORDERS));
-                error!("{error}; kept as {}: what was told to drain serves again", aside.display());
+                error!(kept_as = %aside.display(), "{error}; kept as {}: what was told to drain serves again", aside.display());
                 Ok(DrainOrders::default())
             }
             result => result,
@@ -100,7 +100,7 @@ impl StateDir {
         match read::<MaintenanceFile>(&self.path().join(MAINTENANCE), limit::ORDERS, self.trust) {
             Ok(file) => file.map(|file| file.serving).unwrap_or_default(),
             Err(error) => {
-                warn!("{error}: in maintenance this host takes no part in any election");
+                warn!(file = MAINTENANCE, "{error}: in maintenance this host takes no part in any election");
                 self.put_aside(MAINTENANCE);
                 Maintenance::default()
             }

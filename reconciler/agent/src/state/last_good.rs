@@ -114,7 +114,7 @@ impl StateDir {
             return None;
         }
         self.read_last_good(&path, host)
-            .inspect_err(|why| warn!("the last good plan cannot be used: {why}"))
+            .inspect_err(|why| warn!(plan = %path.display(), "the last good plan cannot be used: {why}"))
             .ok()
     }
 

@@ -41,6 +41,7 @@ impl StateDir {
         };
         let aside = self.put_aside(PROBATION).unwrap_or_else(|| path.clone());
         error!(
+            kept_as = %aside.display(),
             "probation {}: {why}; kept as {}: a plan that may not have been confirmed is not put in force",
             path.display(),
             aside.display()

@@ -60,11 +60,17 @@ impl Claim {
                 }
                 Owner::Stranger { user, process } => {
                     warn!(
+                        user,
+                        process,
+                        socket = name,
                         "user {user} (process {process}) sits on the socket @{name}: another name is taken"
                     );
                 }
                 Owner::Silent => {
-                    warn!("somebody sits on the socket @{name} and does not answer: another name is taken")
+                    warn!(
+                        socket = name,
+                        "somebody sits on the socket @{name} and does not answer: another name is taken"
+                    )
                 }
                 Owner::Nobody => {}
             }
