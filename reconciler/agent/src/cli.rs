@@ -15,7 +15,7 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use drain::{DRAIN_EXAMPLES, Drain, UNDRAIN_EXAMPLES, Undrain};
 use evenkeel_converge::Op;
-use evenkeel_schemas::scalars::Name;
+use evenkeel_schemas::scalars::{Name, ScalarError};
 use pages::{Completions, Man};
 
 use crate::api::server;
@@ -386,8 +386,8 @@ impl Command {
     }
 }
 
-fn host_name(text: &str) -> Result<Name, String> {
-    text.parse().map_err(|error: evenkeel_schemas::scalars::ScalarError| error.to_string())
+fn host_name(text: &str) -> Result<Name, ScalarError> {
+    text.parse()
 }
 
 /// The host's name: as given, or the machine's up to the first dot.

@@ -99,6 +99,7 @@ struct Daemon {
 /// When something keeps the daemon from running at all: a sentence for people.
 pub(crate) async fn run(options: Options, stop: StopSignals) -> Result<(), String> {
     let signals = Signals::new()?;
+    // Claimed before any file is opened: a second daemon must not touch the first one's.
     let claim = Claim::take(CLAIM).map_err(|error| error.to_string())?;
     claim.answer();
     let state =

@@ -156,6 +156,7 @@ impl Server {
                 }
             };
             failing = false;
+            // It waits here for a place, and further clients in the socket's queue.
             while let Some(until) = connections.make_room(Instant::now()) {
                 sleep_until(until).await;
             }
@@ -191,6 +192,7 @@ async fn serve_one(stream: UnixStream, place: Arc<Place>, asks: mpsc::Sender<Ask
         .timer(TokioTimer::new())
         .header_read_timeout(READ_LIMIT)
         .max_buf_size(MAX_HEAD)
+        // One request a connection: a client that keeps it open would keep its place.
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);
     // A client that does not read its answer loses it.

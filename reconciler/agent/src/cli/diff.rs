@@ -66,6 +66,8 @@ pub(crate) fn difference(
     } else {
         connections(&kernel.ipvs_usage(Some(&asked)).map_err(|error| error.to_string())?)
     };
+    // Compared again with drains: a destination that is to leave gets weight 0 first while it has
+    // connections.
     let Step { desired: wanted, draining, .. } = drains.step(&wanted, &observed, &usage, clock::now());
     let Diff { ops, foreign } = diff(&wanted, &observed, &ledger, Domain::Host);
     let addresses =

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use evenkeel_schemas::scalars::{Name, Span};
+use evenkeel_schemas::scalars::{Name, ScalarError, Span};
 use evenkeel_schemas::status::{DrainState, DrainStatus, Status};
 use tokio::time::{Instant, sleep};
 
@@ -91,8 +91,8 @@ struct Which {
     all: bool,
 }
 
-fn span(text: &str) -> Result<Span, String> {
-    text.parse().map_err(|error: evenkeel_schemas::scalars::ScalarError| error.to_string())
+fn span(text: &str) -> Result<Span, ScalarError> {
+    text.parse()
 }
 
 impl Drain {

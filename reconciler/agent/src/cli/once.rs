@@ -101,6 +101,7 @@ fn kept(disk: &Disk) -> Result<(), String> {
 pub(crate) fn cleanup(state_dir: &Path, trust: Trust, without_ledger: bool) -> Result<Vec<Op>, String> {
     let _claim = Claim::take(CLAIM).map_err(|error| error.to_string())?;
     let state = StateDir::open(state_dir, trust).map_err(|error| error.to_string())?;
+    // Read before the kernel is touched: it alone says which settings are ours and what they were.
     let ledger = match read_ledger(state.path(), trust) {
         Ok(ledger) => ledger,
         Err(error) if error.kind() == io::ErrorKind::InvalidData && without_ledger => {

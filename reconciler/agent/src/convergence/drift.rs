@@ -121,6 +121,8 @@ impl Drifting {
             judgement.ruling == Ruling::Do
         });
         sorted.todo = ops;
+        // On the disk as begun: if the daemon dies before the second observation, the next one takes the
+        // change for its own and not for drift.
         if !sorted.todo.is_empty() {
             self.save(desired);
             if self.saved.is_some() {
@@ -182,6 +184,7 @@ impl Drifting {
             };
             let (object, found) = (key.to_string(), found.clone());
             let drift = Drift { kind: key.word(), object, found, outcome, reason };
+            // Drift that stands was reported before.
             if self.standing.get(key) != Some(&drift) {
                 reported.push(drift.clone());
             }

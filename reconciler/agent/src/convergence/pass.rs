@@ -144,6 +144,7 @@ impl Convergence {
         let Diff { ops, foreign } = diff_kinds(compared, &found, &self.ledger, Domain::Host, kinds);
         let foreign = everything.then_some(foreign);
         times.lap("compare");
+        // Named before it is made: after a crash the next daemon knows it as ours.
         self.keep(self.ledger.before(compared, &found, kinds));
         let nothing = ops.is_empty();
         let mut sorted = self.drifting.sort(desired, &found, ops);
@@ -152,6 +153,7 @@ impl Convergence {
         times.lap("ledger");
         let mut results = Vec::new();
         if !sorted.todo.is_empty() {
+            // An operation that waits for the disk bars later phases like a failed one: they may rely on it.
             let mut bars = Bars::default();
             unnamed.ops.iter().for_each(|op| bars.failed(op, false));
             results = apply_in_phases(&mut self.kernel, &sorted.todo, bars);
@@ -166,6 +168,7 @@ impl Convergence {
         };
         let remaining = self.drifting.remaining(desired, &found, ops);
         times.lap("compare");
+        // Entries are dropped only after an observation of everything: a part says nothing about the rest.
         if everything {
             self.keep(self.ledger.after(desired, &found));
         }

@@ -205,6 +205,7 @@ impl Worker {
             let wait = if !any {
                 FOREVER
             } else if now >= due {
+                // A pass over all kinds covers those that are dirty.
                 slot.dirty.clear();
                 self.receive(&mut slot);
                 return Some(Kind::ALL.to_vec());
@@ -287,6 +288,7 @@ impl Worker {
         if let Some(drains) = &pass.drains {
             self.drains_at = drains.next_look;
         }
+        // Events of the pass's own changes come now. Without a pause they would ask for the next pass.
         self.quiet_until = pass.ended + PAUSE;
         self.retry = if self.failed.is_empty() {
             None

@@ -43,6 +43,8 @@ impl Daemon {
             while let Some(output) = self.host.poll_output() {
                 answers.extend(self.carry(output));
             }
+            // An answer that is known at once is an input like any other: handled after all outputs of the
+            // one before.
             let Some(answer) = answers.pop_front() else { return };
             self.host.handle(answer, &moment::now());
         }
@@ -93,6 +95,8 @@ impl Daemon {
 
     /// Handles a pass over the kernel.
     pub(super) fn handle_pass(&mut self, report: Report) {
+        // Reading the means costs a look at every module, so it is done only when an object is lacking, or
+        // was.
         let lacks = self.host.lacks() || !report.lacking.is_empty();
         let means = if lacks {
             Means {

@@ -86,6 +86,8 @@ impl Places {
         let more = plan.addresses.iter().map(|address| {
             placed(AddressKey { interface: address.interface.as_str().to_owned(), address: address.address })
         });
+        // Addresses of the plan count only where they are VIPs of its routers too: as on `lo` of a real
+        // server.
         let more: Vec<_> = more.filter(|(ip, _)| vips.of_vip(*ip).next().is_some()).collect();
         let mut places = vips.0;
         places.extend(more);

@@ -141,6 +141,7 @@ impl Inbox {
         let (guardians_in, guardians) = mpsc::channel(1);
         let (asks_in, asks) = mpsc::channel(ASKS);
         let (errands_in, errands) = mpsc::unbounded_channel();
+        // One place: several hang-ups ask for one reading.
         let (look, looks) = mpsc::channel(1);
         let mut housekeeping = interval(HOUSEKEEPING);
         housekeeping.set_missed_tick_behavior(MissedTickBehavior::Delay);

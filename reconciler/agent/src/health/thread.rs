@@ -135,6 +135,7 @@ impl Worker {
                     }
                     self.handle(Input::Probed { id, began, found });
                 }
+                // While the daemon has no room, newer states replace older ones in `pending`.
                 permit = news.reserve(), if !self.pending.is_empty() => match permit {
                     Ok(permit) => permit.send(std::mem::take(&mut self.pending).in_order()),
                     Err(_) => return,

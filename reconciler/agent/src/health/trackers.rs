@@ -94,6 +94,7 @@ impl Watching {
             };
             wanted.entry(subject).or_default().push(tracker);
         }
+        // A task that is dropped is aborted.
         self.tasks.retain(|subject, task| wanted.get(subject) == Some(&task.trackers));
         let mut new = 0;
         for (subject, trackers) in wanted {

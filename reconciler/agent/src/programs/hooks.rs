@@ -48,6 +48,8 @@ impl Runner {
         let finish = Finish { subject: Some(subject.clone()), ended: self.ended.clone() };
         let (trust, of) = (self.trust, subject.clone());
         let programs = async move {
+            // Dropped at the end, also when the task is aborted or panics: the head would wait for it for
+            // ever.
             let _finish = finish;
             for hook in &change.hooks {
                 program(&of, &change, hook, trust).await;

@@ -184,6 +184,7 @@ impl Shared {
                 Work::Look => self.look(directory, &mut seen),
                 Work::Write(revision, content) => {
                     let mut result = content.write(directory);
+                    // The directory has gone since the last check: made again now, not at the next check.
                     if result.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
                         self.look(directory, &mut seen);
                         result = content.write(directory);

@@ -65,6 +65,8 @@ impl StateDir {
             return Ok(());
         }
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
+        // Passwords first: a plan without them could not be used, and passwords without a plan are removed
+        // below.
         replace(&passwords, &kept)?;
         let next = file.with_extension(NEXT);
         remove(&next)?;

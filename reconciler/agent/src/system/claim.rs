@@ -50,6 +50,7 @@ impl Claim {
     /// `ResourceBusy` when another daemon has it; any error that keeps sockets from being made.
     pub(crate) fn take(what: &str) -> io::Result<Self> {
         let names: Vec<String> = (0..NAMES).map(|n| name(what, n)).collect();
+        // All names first: a daemon may hold a later one because a stranger held the first.
         for name in &names {
             match owner(name)? {
                 Owner::Daemon(process) => {

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use evenkeel_converge::{DestinationKey, Position, Standing};
 use evenkeel_schemas::plan::{Destination, Plan, VirtualServer};
-use evenkeel_schemas::scalars::{Ip, Name, Span};
+use evenkeel_schemas::scalars::{Ip, Name, ScalarError, Span};
 use evenkeel_schemas::status::DrainOrderStatus;
 use serde::{Deserialize, Serialize};
 
@@ -36,15 +36,13 @@ pub enum Whom {
 }
 
 impl FromStr for Whom {
-    type Err = String;
+    type Err = ScalarError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, ScalarError> {
         if let Ok(address) = text.parse() {
             return Ok(Self::Address(address));
         }
-        text.parse()
-            .map(Self::Host)
-            .map_err(|error: evenkeel_schemas::scalars::ScalarError| error.to_string())
+        text.parse().map(Self::Host)
     }
 }
 

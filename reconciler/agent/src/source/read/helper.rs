@@ -124,6 +124,7 @@ fn listen(output: Patient) -> io::Result<Result<Plan, Refusal>> {
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("its answer: {error}")))?;
         match answer {
             Answer::Server(mut server) => {
+                // Parsing leaves spare room, which the plan would hold for as long as it is in force.
                 server.destinations.shrink_to_fit();
                 servers.push(*server);
             }
