@@ -246,7 +246,7 @@ fn a_killed_daemon_keeps_the_deadline_and_rolls_back_an_expired_plan() {
     host.wait_refused(&third);
     let log = host.log();
     let (_, since) = log.rsplit_once("evenkeeld 0.1.0 started").expect("started");
-    assert!(!since.contains(&format!("generation=\"{}\"", &third[..12])), "{since}");
+    assert!(!since.contains(&format!("plan is in force generation=\"{}\"", &third[..12])), "{since}");
     assert!(!log.contains("hell") && !log.contains("xyzzy"), "{log}");
 }
 
