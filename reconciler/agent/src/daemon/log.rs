@@ -1,11 +1,11 @@
 //! Every log line of the head of the host: a sentence for people, and the facts of it as fields for programs.
 //!
-//! Operators and scripts search for the sentences, so they stay as they are. Lines of the election keep keepalived's
-//! words where an operator would look for them (`(VI_1) Entering MASTER STATE`).
+//! Operators and scripts search for the sentences, so they stay as they are. Lines of the election keep
+//! keepalived's words where an operator would look for them (`(VI_1) Entering MASTER STATE`).
 //!
 //! Fields: `generation` and `plan` for plans, `router`, `group` and `state` for the election, `service` and
-//! `destination` for drains, `check` and `tracker` for health, `operation` for the kernel. A name is the plan's,
-//! times are RFC 3339. A reason is in the sentence only.
+//! `destination` for drains, `check` and `tracker` for health, `operation` for the kernel. A name is the
+//! plan's, times are RFC 3339. A reason is in the sentence only.
 
 use evenkeel_converge::{Connections, Draining};
 use evenkeel_host::election::StateChange;

@@ -373,7 +373,7 @@ mod tests {
 
     use super::*;
 
-    /// How long news may take on a busy machine: far less than any resync.
+    /// Longest time for an event on a busy machine: far less than any resync.
     const SOON: Duration = Duration::from_secs(3);
 
     fn ip(arguments: &str) {

@@ -55,7 +55,7 @@ pub(crate) const PLAN: Helper = Helper {
 };
 
 impl Helper {
-    /// Its usage line without `Usage:`.
+    /// Usage line of the program, without `Usage:`.
     pub(crate) fn usage(&self) -> String {
         std::iter::once(self.name).chain(self.arguments.iter().copied()).collect::<Vec<_>>().join(" ")
     }

@@ -69,7 +69,7 @@ pub(crate) struct Line {
     /// Of the dropped changes, those that the log knows of.
     logged: u64,
     logged_at: Option<MonoTime>,
-    /// When the next change would come due if they came a [`PAUSE`] apart; [`BURST`] may be ahead of that.
+    /// Time when the next change would be due if changes came a [`PAUSE`] apart; a [`BURST`] may run ahead of it.
     due: MonoTime,
 }
 

@@ -32,7 +32,7 @@ pub(super) struct Checks {
     gates: Gates,
     /// Routers that wait, as the election was last sent them.
     waiting: BTreeSet<Name>,
-    /// Those of them that were reported to leave another Master alone.
+    /// Waiting routers that were reported to leave another Master alone.
     held_back: BTreeSet<Name>,
 }
 

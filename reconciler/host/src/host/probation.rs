@@ -47,7 +47,7 @@ pub(super) struct Probation {
     /// The plan to go back to, once it has been read.
     pub(super) before: Option<Arc<LoadedPlan>>,
     pub(super) deadline: MonoTime,
-    /// When the plan on probation was put in force by this daemon.
+    /// Time when this daemon put the plan on probation in force.
     pub(super) since: MonoTime,
     /// Time since when all is as well as before, for a confirmation by checks.
     pub(super) well_since: Option<MonoTime>,
