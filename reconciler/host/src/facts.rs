@@ -15,7 +15,7 @@ use crate::history::DriftHistory;
 use crate::line_limit::LineLimit;
 use crate::loaded::LoadedPlan;
 use crate::moment::Moment;
-use crate::pass::{Drift, Report};
+use crate::pass::{Drift, PassReport};
 
 /// Operations that are remembered for status.
 const MAX_RECENT: usize = 64;
@@ -30,7 +30,7 @@ pub(crate) struct Facts {
     pub(crate) rejected: Option<Rejected>,
     pub(crate) passes: u64,
     pub(crate) operations: u64,
-    pub(crate) last: Option<Report>,
+    pub(crate) last: Option<PassReport>,
     pub(crate) recent: VecDeque<OperationRecord>,
     pub(crate) foreign: Vec<ObjectText>,
     /// Objects of others that are in the way of the plan.

@@ -18,11 +18,11 @@ use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::time::MonoTime;
 
 use crate::election::StateChange;
-use line::{Change, Line};
+use line::{HookChange, Line};
 use states::{States, Subject};
 
 /// A change for whose programs it is time, with its router or group.
-pub(crate) type Run = (Subject, Change);
+pub(crate) type Run = (Subject, HookChange);
 
 /// The hooks of a host.
 #[derive(Debug, Default)]

@@ -13,14 +13,14 @@ use evenkeel_vrrp::{RouterKey, TrackerState};
 
 use crate::election::{ElectionSnapshot, Notice, Question, Unanswered};
 use crate::event::Event;
-use crate::hooks::line::Change;
+use crate::hooks::line::HookChange;
 use crate::hooks::states::Subject;
 use crate::loaded::{LoadedPlan, PlanRefusal};
 use crate::maintenance::Maintenance;
 use crate::orders::Refusal;
 use crate::orders::drains::{DrainAnswer, DrainOrders, DrainRequest};
 use crate::orders::routers::{OrderAnswer, OrderRequest, Orders};
-use crate::pass::{Adjusted, Report, Wanted};
+use crate::pass::{Adjusted, PassReport, Wanted};
 use crate::probation::{Answer, Record, Request as ProbationRequest};
 use crate::routers::RouterSetup;
 use crate::verdicts::Verdicts;
@@ -52,7 +52,7 @@ pub enum Input {
     /// has ended.
     Unanswered(Option<Vec<Unanswered>>),
     /// A pass over the kernel was made.
-    Pass(Box<Report>, Means),
+    Pass(Box<PassReport>, Means),
     /// Changes of checks, in their order.
     Checks(Vec<CheckNews>),
     /// Finding of a tracker's task.
@@ -215,7 +215,7 @@ pub enum Output {
     /// Watches these trackers, and no others but those of services. A tracker that has not changed continues.
     WatchTrackers(Vec<Tracker>),
     /// Runs programs, in their order; the answer is [`Input::HooksEnded`].
-    RunHooks(Subject, Change),
+    RunHooks(Subject, HookChange),
     /// Looks for objects in the way of this plan; the answer is [`Input::InTheWay`].
     LookInTheWay(Option<Arc<LoadedPlan>>),
     /// Answers a request.

@@ -30,7 +30,7 @@ pub struct Adjusted {
 
 /// A pass, and the state of the whole after it.
 #[derive(Debug, Clone)]
-pub struct Report {
+pub struct PassReport {
     /// [`Wanted::serial`] that the pass worked on.
     pub serial: u64,
     /// The pass itself.

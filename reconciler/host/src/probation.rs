@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::moment::Moment;
 
-pub use checks::{Change, RouterNow, View, missing, quiet};
+pub use checks::{PlanChange, RouterNow, View, missing, quiet};
 
 /// Least number of digits of a generation that a person must give.
 const MIN_DIGITS: usize = 6;

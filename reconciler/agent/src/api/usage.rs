@@ -15,7 +15,7 @@ const MOST_CONNECTIONS: usize = 100_000;
 
 /// Facts to read from the kernel.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Question {
+pub(crate) struct UsageQuestion {
     /// Key of each virtual server, in the order of the document.
     pub(crate) services: Vec<Option<ServiceKey>>,
     /// Whether all connections and all traffic are wanted.
@@ -24,13 +24,13 @@ pub(crate) struct Question {
     pub(crate) sync: Option<BTreeMap<SyncRole, SyncDaemon>>,
 }
 
-impl From<Questions> for Question {
+impl From<Questions> for UsageQuestion {
     fn from(questions: Questions) -> Self {
         Self { services: questions.services, usage: false, sync: questions.sync }
     }
 }
 
-impl Question {
+impl UsageQuestion {
     /// Whether the kernel has to be asked at all.
     pub(crate) fn is_empty(&self, status: &Status) -> bool {
         !self.usage && self.sync.is_none() && !status.virtual_servers.iter().any(drains)

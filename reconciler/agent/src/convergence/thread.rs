@@ -4,7 +4,7 @@
 //! the latest state wins. It waits for nothing but the kernel, and for a bounded time for the disk; the
 //! election never waits for it.
 
-use evenkeel_host::pass::{Adjusted, Report, Wanted};
+use evenkeel_host::pass::{Adjusted, PassReport, Wanted};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -106,7 +106,7 @@ impl Converger {
         state: &StateDir,
         disk: &Disk,
         ledger: Ledger,
-        reports: mpsc::Sender<Report>,
+        reports: mpsc::Sender<PassReport>,
     ) -> std::io::Result<Self> {
         let kernel = Kernel::new().map_err(std::io::Error::other)?;
         let worker = Worker {
@@ -151,7 +151,7 @@ struct Failed {
 struct Worker {
     convergence: Convergence,
     mailbox: Mailbox,
-    reports: mpsc::Sender<Report>,
+    reports: mpsc::Sender<PassReport>,
     /// Kinds that were not as wanted when they were last observed.
     failed: BTreeMap<Kind, Failed>,
     /// Kinds that were not observed since the plan last changed.
@@ -264,7 +264,7 @@ impl Worker {
 
     /// Updates what is known by the result of a pass, and reports it. `all_services`: whether the pass
     /// observed every IPVS service.
-    fn conclude(&mut self, wanted: &Wanted, kinds: &[Kind], all_services: bool, pass: Pass) -> Report {
+    fn conclude(&mut self, wanted: &Wanted, kinds: &[Kind], all_services: bool, pass: Pass) -> PassReport {
         if kinds.contains(&Kind::Ipvs) {
             // Drift and drains are in no plan: only an observation of every service tells them from a change
             // that was missed.
@@ -305,6 +305,6 @@ impl Worker {
         let converged = self.failed.is_empty() && self.unseen.is_empty();
         let ready = self.failed.values().all(|failed| failed.ready) && self.unseen.is_empty();
         let lacking = self.failed.values().flat_map(|failed| failed.lacking.iter().cloned()).collect();
-        Report { serial: wanted.serial, pass, converged, ready, lacking, errors }
+        PassReport { serial: wanted.serial, pass, converged, ready, lacking, errors }
     }
 }

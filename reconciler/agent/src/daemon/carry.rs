@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use evenkeel_host::io::Means;
-use evenkeel_host::pass::Report;
+use evenkeel_host::pass::PassReport;
 use evenkeel_host::{Input, Output, Process};
 use evenkeel_kernel::clock;
 use evenkeel_schemas::status::{StateDirectoryStatus, WaitingFile};
@@ -14,7 +14,7 @@ use tracing::{debug, warn};
 use super::errands::StatusAsked;
 use super::{Daemon, log, recall};
 use crate::api::server::Ask;
-use crate::api::usage::Question;
+use crate::api::usage::UsageQuestion;
 use crate::election::Command;
 use crate::state::disk::Waiting;
 use crate::system::files::Trust;
@@ -94,7 +94,7 @@ impl Daemon {
     }
 
     /// Handles a pass over the kernel.
-    pub(super) fn handle_pass(&mut self, report: Report) {
+    pub(super) fn handle_pass(&mut self, report: PassReport) {
         // Reading the means costs a look at every module, so it is done only when an object is lacking, or
         // was.
         let lacks = self.host.lacks() || !report.lacking.is_empty();
@@ -126,7 +126,7 @@ impl Daemon {
     pub(super) fn answer_status(&self, asked: StatusAsked) {
         let StatusAsked { usage, reply, election, checks } = asked;
         let mut status = self.host.status(election, &checks, self.process(), &moment::now());
-        let question = Question { usage, ..Question::from(self.host.questions()) };
+        let question = UsageQuestion { usage, ..UsageQuestion::from(self.host.questions()) };
         if question.is_empty(&status) {
             return drop(reply.send(status));
         }

@@ -22,7 +22,7 @@ use evenkeel_health::CheckNews;
 use evenkeel_host::Input;
 use evenkeel_host::election::Notice;
 use evenkeel_host::hooks::states::Subject;
-use evenkeel_host::pass::Report;
+use evenkeel_host::pass::PassReport;
 use evenkeel_kernel::clock;
 use evenkeel_schemas::time::MonoTime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -32,7 +32,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 use super::errands::{Errand, StatusAsked};
 use crate::api::server::Ask;
 use crate::guard::Guardian;
-use crate::health::trackers::Found;
+use crate::health::trackers::TrackerFinding;
 use crate::source::Loaded;
 
 /// Bound of channels from threads and tasks.
@@ -52,9 +52,9 @@ pub(super) enum Event {
     /// A notice of the election.
     Notice(Notice),
     /// A pass over the kernel.
-    Pass(Box<Report>),
+    Pass(Box<PassReport>),
     /// A finding of a tracker's task.
-    Found(Found),
+    Found(TrackerFinding),
     /// A request from the socket.
     Ask(Ask),
     /// The answers of both loops for a request for the status.
@@ -99,10 +99,10 @@ impl Signals {
 
 /// The sending ends of the channels.
 pub(super) struct Senders {
-    pub(super) reports: mpsc::Sender<Report>,
+    pub(super) reports: mpsc::Sender<PassReport>,
     pub(super) notices: mpsc::Sender<Notice>,
     pub(super) checks: mpsc::Sender<Vec<CheckNews>>,
-    pub(super) found: mpsc::Sender<Found>,
+    pub(super) found: mpsc::Sender<TrackerFinding>,
     pub(super) hooks: mpsc::UnboundedSender<Subject>,
     pub(super) guardians: mpsc::Sender<io::Result<Guardian>>,
     pub(super) asks: mpsc::Sender<Ask>,
@@ -116,10 +116,10 @@ pub(super) struct Inbox {
     /// Asks the source to read the plan again.
     look: mpsc::Sender<()>,
     looks: Option<mpsc::Receiver<()>>,
-    reports: mpsc::Receiver<Report>,
+    reports: mpsc::Receiver<PassReport>,
     notices: mpsc::Receiver<Notice>,
     checks: mpsc::Receiver<Vec<CheckNews>>,
-    found: mpsc::Receiver<Found>,
+    found: mpsc::Receiver<TrackerFinding>,
     hooks: mpsc::UnboundedReceiver<Subject>,
     guardians: mpsc::Receiver<io::Result<Guardian>>,
     asks: mpsc::Receiver<Ask>,

@@ -26,7 +26,7 @@ use crate::system::files::Trust;
 
 /// Finding of a task.
 #[derive(Debug)]
-pub(crate) struct Found {
+pub(crate) struct TrackerFinding {
     /// The task; a task that was replaced reports nothing any more.
     task: u64,
     name: Name,
@@ -37,13 +37,17 @@ pub(crate) struct Found {
 #[derive(Clone)]
 struct Reporter {
     task: u64,
-    found: mpsc::Sender<Found>,
+    found: mpsc::Sender<TrackerFinding>,
 }
 
 impl Reporter {
     /// Reports a finding. Fails when nobody listens any more.
-    async fn report(&self, name: &Name, finding: Finding) -> Result<(), mpsc::error::SendError<Found>> {
-        self.found.send(Found { task: self.task, name: name.clone(), finding }).await
+    async fn report(
+        &self,
+        name: &Name,
+        finding: Finding,
+    ) -> Result<(), mpsc::error::SendError<TrackerFinding>> {
+        self.found.send(TrackerFinding { task: self.task, name: name.clone(), finding }).await
     }
 }
 
@@ -73,12 +77,12 @@ pub(crate) struct Watching {
     next_task: u64,
     /// Owners whose programs are run.
     trust: Trust,
-    found: mpsc::Sender<Found>,
+    found: mpsc::Sender<TrackerFinding>,
 }
 
 impl Watching {
     /// No trackers; tasks will send their findings to `found`.
-    pub(crate) fn new(found: mpsc::Sender<Found>, trust: Trust) -> Self {
+    pub(crate) fn new(found: mpsc::Sender<TrackerFinding>, trust: Trust) -> Self {
         Self { tasks: BTreeMap::new(), next_task: 0, trust, found }
     }
 
@@ -122,7 +126,7 @@ impl Watching {
     }
 
     /// A finding as an input; none when its task was replaced meanwhile.
-    pub(crate) fn found(&self, Found { task, name, finding }: Found) -> Option<Input> {
+    pub(crate) fn found(&self, TrackerFinding { task, name, finding }: TrackerFinding) -> Option<Input> {
         let runs = self.tasks.values().any(|running| running.id == task);
         runs.then_some(Input::Tracker(name, finding))
     }
@@ -164,7 +168,7 @@ mod tests {
     /// Tasks, and the states that follow from their findings.
     struct Followed {
         watching: Watching,
-        found: mpsc::Receiver<Found>,
+        found: mpsc::Receiver<TrackerFinding>,
         states: Trackers,
     }
 
@@ -217,7 +221,7 @@ mod tests {
         let before = tasks(&followed.watching);
         followed.watching.configure(all.to_vec());
         assert_eq!(before, tasks(&followed.watching), "nothing new");
-        let late = Found { task: before[0], name: name("file"), finding: Finding::success("late") };
+        let late = TrackerFinding { task: before[0], name: name("file"), finding: Finding::success("late") };
         followed.watching.configure(Vec::new());
         assert!(followed.watching.found(late).is_none() && followed.watching.tasks.is_empty());
     }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use evenkeel_host::hooks::line::Change;
+use evenkeel_host::hooks::line::HookChange;
 use evenkeel_host::hooks::states::Subject;
 use evenkeel_kernel::clock;
 use evenkeel_schemas::plan::Hook;
@@ -44,7 +44,7 @@ impl Runner {
     }
 
     /// Runs the programs of a change, in their order.
-    pub(crate) fn run(&mut self, subject: Subject, change: Change) {
+    pub(crate) fn run(&mut self, subject: Subject, change: HookChange) {
         let finish = Finish { subject: Some(subject.clone()), ended: self.ended.clone() };
         let (trust, of) = (self.trust, subject.clone());
         let programs = async move {
@@ -68,7 +68,7 @@ impl Runner {
     }
 }
 
-async fn program(subject: &Subject, change: &Change, hook: &Hook, trust: Trust) {
+async fn program(subject: &Subject, change: &HookChange, hook: &Hook, trust: Trust) {
     let Hook { command, user, timeout, state_arguments } = hook;
     let state = if *state_arguments { &subject.arguments(change)[..] } else { &[] };
     let environment = subject.environment(change);
@@ -113,11 +113,11 @@ mod tests {
         }
     }
 
-    fn change(state: HookState, priority: u8, group: Option<Name>, hooks: Vec<Hook>) -> Change {
-        Change { state, priority, reason: "because".to_owned(), group, hooks }
+    fn change(state: HookState, priority: u8, group: Option<Name>, hooks: Vec<Hook>) -> HookChange {
+        HookChange { state, priority, reason: "because".to_owned(), group, hooks }
     }
 
-    async fn runs(changes: Vec<(Subject, Change)>) {
+    async fn runs(changes: Vec<(Subject, HookChange)>) {
         let (ended, mut ends) = mpsc::unbounded_channel();
         let mut runner = Runner::new(Trust::Owned, ended);
         for (subject, change) in changes {

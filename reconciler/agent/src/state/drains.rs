@@ -33,7 +33,7 @@ struct DrainsFile {
 }
 
 #[derive(Serialize, Deserialize)]
-struct OrdersFile {
+struct DrainOrdersFile {
     version: u32,
     orders: DrainOrders,
 }
@@ -90,7 +90,7 @@ impl StateDir {
     ///
     /// When they cannot be written; the old ones then stay.
     pub(crate) fn save_drain_orders(&self, orders: &DrainOrders) -> io::Result<()> {
-        let file = OrdersFile { version: VERSION, orders: orders.clone() };
+        let file = DrainOrdersFile { version: VERSION, orders: orders.clone() };
         save(&self.to_replace(DRAIN_ORDERS)?, &file)
     }
 
@@ -131,7 +131,7 @@ pub(crate) fn read_drains(directory: &Path, trust: Trust) -> io::Result<Drains> 
 ///
 /// When the file exists and cannot be read; `InvalidData` when it cannot be parsed.
 pub(crate) fn read_drain_orders(directory: &Path, trust: Trust) -> io::Result<DrainOrders> {
-    let file = read::<OrdersFile>(&directory.join(DRAIN_ORDERS), limit::ORDERS, trust)?;
+    let file = read::<DrainOrdersFile>(&directory.join(DRAIN_ORDERS), limit::ORDERS, trust)?;
     Ok(file.map(|file| file.orders).unwrap_or_default())
 }
 

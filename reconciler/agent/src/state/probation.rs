@@ -14,7 +14,7 @@ pub(super) const PROBATION: &str = "probation.json";
 const VERSION: u32 = 1;
 
 #[derive(Serialize, Deserialize)]
-struct File {
+struct ProbationFile {
     version: u32,
     #[serde(flatten)]
     record: Record,
@@ -31,7 +31,7 @@ impl StateDir {
             |error: io::Error| io::Error::new(error.kind(), format!("probation {}: {error}", path.display()));
         let why = match read_if_there(&path, limit::PROBATION, self.trust) {
             Ok(None) => return Ok(Some(Record::default())),
-            Ok(Some(bytes)) => match serde_json::from_slice::<File>(&bytes) {
+            Ok(Some(bytes)) => match serde_json::from_slice::<ProbationFile>(&bytes) {
                 Ok(file) if file.version == VERSION => return Ok(Some(file.record)),
                 Ok(file) => format!("written in format {} by another version of evenkeeld", file.version),
                 Err(error) => format!("damaged ({error})"),
@@ -56,7 +56,7 @@ impl StateDir {
         if *record == Record::default() {
             return self.forget_probation();
         }
-        let file = File { version: VERSION, record: record.clone() };
+        let file = ProbationFile { version: VERSION, record: record.clone() };
         replace(&self.to_replace(PROBATION)?, &serde_json::to_vec(&file)?)
     }
 

@@ -47,7 +47,7 @@ impl fmt::Display for HookState {
 
 /// A change of state and the programs to notify of it, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
+pub struct HookChange {
     /// State after the change.
     pub state: HookState,
     /// Priority after the change; 0 for a group.
@@ -63,7 +63,7 @@ pub struct Change {
 /// Changes of one router or group that wait.
 #[derive(Debug, Default)]
 pub(crate) struct Line {
-    waiting: VecDeque<Change>,
+    waiting: VecDeque<HookChange>,
     /// Changes that were dropped.
     pub(crate) dropped: u64,
     /// Of the dropped changes, those that the log knows of.
@@ -75,7 +75,7 @@ pub(crate) struct Line {
 
 impl Line {
     /// Adds a change. The oldest one is dropped when [`MAX_WAITING`] wait already.
-    pub(crate) fn push(&mut self, change: Change) {
+    pub(crate) fn push(&mut self, change: HookChange) {
         if self.waiting.len() >= MAX_WAITING {
             self.waiting.pop_front();
             self.dropped += 1;
@@ -93,7 +93,7 @@ impl Line {
 
     /// Removes and returns the next change; none during a pause. Where a pause comes before or after it, only
     /// the last change is of use, and the others are dropped.
-    pub(crate) fn next_change(&mut self, now: MonoTime) -> Option<Change> {
+    pub(crate) fn next_change(&mut self, now: MonoTime) -> Option<HookChange> {
         if self.pause(now).is_some() {
             return None;
         }
@@ -183,7 +183,7 @@ mod tests {
         assert_eq!(line.next_change(AT).map(|change| change.priority), Some(2));
     }
 
-    fn change(priority: u8, state: HookState) -> Change {
-        Change { state, priority, reason: String::new(), group: None, hooks: Vec::new() }
+    fn change(priority: u8, state: HookState) -> HookChange {
+        HookChange { state, priority, reason: String::new(), group: None, hooks: Vec::new() }
     }
 }

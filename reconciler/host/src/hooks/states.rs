@@ -12,7 +12,7 @@ use evenkeel_schemas::plan::{Plan, RouterHooks};
 use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::status::RouterState;
 
-use super::line::{Change, HookState};
+use super::line::{HookChange, HookState};
 use crate::election::StateChange;
 
 /// A router or group that hooks are notified about.
@@ -36,7 +36,7 @@ impl fmt::Display for Subject {
 impl Subject {
     /// Arguments that follow a program's own where its hook has `state_arguments`, as with keepalived's
     /// `notify`.
-    pub fn arguments(&self, change: &Change) -> [String; 4] {
+    pub fn arguments(&self, change: &HookChange) -> [String; 4] {
         let (kind, name) = match self {
             Self::Router(name) => ("INSTANCE", name),
             Self::Group(name) => ("GROUP", name),
@@ -45,7 +45,7 @@ impl Subject {
     }
 
     /// Environment variables of its programs.
-    pub fn environment(&self, change: &Change) -> [(&'static str, String); 5] {
+    pub fn environment(&self, change: &HookChange) -> [(&'static str, String); 5] {
         let (router, group) = match self {
             Self::Router(name) => (name.to_string(), change.group.as_ref()),
             Self::Group(name) => (String::new(), Some(name)),
@@ -116,7 +116,7 @@ impl States {
 
     /// Changes for routers and groups that left the plan. A router that takes part still is left out: the
     /// election will report that it stopped.
-    pub(crate) fn routers_given(&mut self) -> Vec<(Subject, Change)> {
+    pub(crate) fn routers_given(&mut self) -> Vec<(Subject, HookChange)> {
         let mut changes = Vec::new();
         for subject in self.leaving.clone() {
             let waits = matches!(&subject, Subject::Router(_))
@@ -129,7 +129,7 @@ impl States {
     }
 
     /// The last change for a router or group that left the plan.
-    fn leave(&mut self, subject: &Subject, reason: &str) -> Option<(Subject, Change)> {
+    fn leave(&mut self, subject: &Subject, reason: &str) -> Option<(Subject, HookChange)> {
         let known = self.notified.contains_key(subject);
         let change = if known { self.change(subject, HookState::Stop, 0, reason, None) } else { None };
         self.forget(subject);
@@ -147,7 +147,7 @@ impl States {
 
     /// Handles a router's state, which may be the same as before. Returns the changes for the router and its
     /// group.
-    pub(crate) fn state_changed(&mut self, change: &StateChange) -> Vec<(Subject, Change)> {
+    pub(crate) fn state_changed(&mut self, change: &StateChange) -> Vec<(Subject, HookChange)> {
         let StateChange { router, group, to, fault, priority, why, .. } = change;
         let subject = Subject::Router(router.clone());
         if !self.hooks.contains_key(&subject) {
@@ -211,7 +211,7 @@ impl States {
         priority: u8,
         reason: &str,
         group: Option<&Name>,
-    ) -> Option<(Subject, Change)> {
+    ) -> Option<(Subject, HookChange)> {
         let hooks = self.hooks.get(subject)?;
         if self.notified.insert(subject.clone(), state) == Some(state) {
             return None;
@@ -227,11 +227,11 @@ impl States {
             return None;
         }
         let (reason, group) = (reason.to_owned(), group.cloned());
-        Some((subject.clone(), Change { state, priority, reason, group, hooks }))
+        Some((subject.clone(), HookChange { state, priority, reason, group, hooks }))
     }
 
     /// The daemon stops: a stop for every router and group that was notified before.
-    pub(crate) fn stop(&mut self) -> Vec<(Subject, Change)> {
+    pub(crate) fn stop(&mut self) -> Vec<(Subject, HookChange)> {
         let known: Vec<Subject> = self.notified.keys().cloned().collect();
         let mut changes = Vec::new();
         for subject in known {
@@ -305,7 +305,7 @@ mod tests {
         show(states.state_changed(&change))
     }
 
-    fn show(changes: Vec<(Subject, Change)>) -> Vec<String> {
+    fn show(changes: Vec<(Subject, HookChange)>) -> Vec<String> {
         changes.into_iter().map(|(subject, change)| format!("{subject} {}", change.state)).collect()
     }
 

@@ -12,7 +12,7 @@ use crate::event::OrderEvent;
 use crate::io::{Content, NotWritten, OrderError, Output, Reply, RequestId};
 use crate::moment::Moment;
 use crate::orders::drains::{DrainAnswer, DrainRequest};
-use crate::pass::Report;
+use crate::pass::PassReport;
 use crate::verdicts;
 
 impl Host {
@@ -63,7 +63,7 @@ impl Host {
     }
 
     /// Remembers the destinations that drain, and logs each that began and ended.
-    pub(super) fn drains_seen(&mut self, report: &Report) {
+    pub(super) fn drains_seen(&mut self, report: &PassReport) {
         let Some(found) = &report.pass.drains else { return };
         let before: BTreeSet<_> =
             self.facts.draining.iter().map(|one| (one.service, one.destination)).collect();

@@ -7,14 +7,14 @@ use crate::event::{KernelEvent, PlanEvent};
 use crate::handover;
 use crate::io::{Means, Output};
 use crate::moment::Moment;
-use crate::pass::Report;
+use crate::pass::PassReport;
 use crate::routers::RouterSetup;
 
 /// Most operations of one pass that are logged one by one.
 const MAX_LOGGED: usize = 100;
 
 impl Host {
-    pub(super) fn handle_pass(&mut self, report: Report, means: Means, at: &Moment) {
+    pub(super) fn handle_pass(&mut self, report: PassReport, means: Means, at: &Moment) {
         self.facts.passes += 1;
         self.drains_seen(&report);
         self.log_operations(&report, at);
@@ -38,7 +38,7 @@ impl Host {
         self.facts.last = Some(report);
     }
 
-    fn plan_converged(&mut self, report: &Report) {
+    fn plan_converged(&mut self, report: &PassReport) {
         let Some(in_force) = self.facts.in_force.as_mut().filter(|in_force| !in_force.converged) else {
             return;
         };
@@ -53,7 +53,7 @@ impl Host {
 
     /// Gives the election the routers of the plan in force. Before its start it gets them at once: a router
     /// announces nothing then, and status shows why.
-    fn give_routers(&mut self, report: &Report, at: &Moment) {
+    fn give_routers(&mut self, report: &PassReport, at: &Moment) {
         let early = report.ready || !self.elected.started;
         let current = &self.elected.routers;
         let may = |next: &mut Vec<RouterSetup>| early || !handover::comes(current, next);
@@ -68,7 +68,7 @@ impl Host {
         }
     }
 
-    fn start_election(&mut self, report: &Report, first_failure: bool, at: &Moment) {
+    fn start_election(&mut self, report: &PassReport, first_failure: bool, at: &Moment) {
         if self.elected.started {
             return;
         }
@@ -81,7 +81,7 @@ impl Host {
         }
     }
 
-    fn log_operations(&mut self, report: &Report, at: &Moment) {
+    fn log_operations(&mut self, report: &PassReport, at: &Moment) {
         let done = &report.pass.done;
         let operations: usize = done.iter().map(Op::count).sum();
         self.facts.operations += operations as u64;

@@ -9,7 +9,7 @@ use evenkeel_schemas::status::{ProbationStatus, RouterOrder};
 use super::Host;
 use crate::election::ElectionSnapshot;
 use crate::moment::Moment;
-use crate::probation::{self, Change, RouterNow, View, short};
+use crate::probation::{self, PlanChange, RouterNow, View, short};
 
 impl Host {
     /// The state of the election is known: confirms a plan whose checks have been well for long enough.
@@ -55,7 +55,8 @@ impl Host {
                 reason: router.reason.clone(),
             })
             .collect();
-        let change = Change { before: &before.plan, baseline: &trial.baseline, plan: &in_force.loaded.plan };
+        let change =
+            PlanChange { before: &before.plan, baseline: &trial.baseline, plan: &in_force.loaded.plan };
         let failed = self.facts.last.as_ref().is_none_or(|last| !last.errors.is_empty());
         // Objects that the kernel had no means for before the change are not the change's fault.
         let as_before = self.lacks_nothing_but(&trial.baseline.lacking);

@@ -20,7 +20,7 @@ const MAX_LISTED: usize = 10;
 
 /// A change from one plan to another.
 #[derive(Clone, Copy)]
-pub struct Change<'a> {
+pub struct PlanChange<'a> {
     /// The plan before.
     pub before: &'a Plan,
     /// State of the host under the plan before.
@@ -68,7 +68,7 @@ const fn interval(check: &Check) -> Duration {
 
 /// Conditions that are not as well as before, or not known yet, as sentences for people; empty when all is
 /// well.
-pub fn missing<'a>(change: Change<'a>, view: View<'a>) -> Vec<String> {
+pub fn missing<'a>(change: PlanChange<'a>, view: View<'a>) -> Vec<String> {
     let kernel = (!view.converged).then(|| "the kernel is not as the plan says yet".to_owned());
     let all = kernel.into_iter().chain(routers(change, view)).chain(destinations(change, view));
     let mut listed: Vec<String> = all.chain(services(change, view)).collect();
@@ -80,7 +80,7 @@ pub fn missing<'a>(change: Change<'a>, view: View<'a>) -> Vec<String> {
     listed
 }
 
-fn routers<'a>(change: Change<'a>, view: View<'a>) -> impl Iterator<Item = String> + 'a {
+fn routers<'a>(change: PlanChange<'a>, view: View<'a>) -> impl Iterator<Item = String> + 'a {
     change.baseline.routers.iter().filter_map(move |name| {
         if !change.plan.routers.iter().any(|router| router.name == *name) {
             return Some(format!("virtual router {name}, which took part before, is not in the plan"));
@@ -120,7 +120,7 @@ fn numbered(index: usize, server: &VirtualServer) -> impl Iterator<Item = (Posit
     server.destinations.iter().enumerate().map(move |(number, one)| (at(number), one))
 }
 
-fn destinations<'a>(change: Change<'a>, view: View<'a>) -> impl Iterator<Item = String> + 'a {
+fn destinations<'a>(change: PlanChange<'a>, view: View<'a>) -> impl Iterator<Item = String> + 'a {
     let all = change.plan.virtual_servers.iter().enumerate().flat_map(|(index, server)| {
         let service = ServiceKey::of(server);
         numbered(index, server).filter_map(move |(at, destination)| Some((service?, at, destination)))
@@ -138,7 +138,7 @@ fn destinations<'a>(change: Change<'a>, view: View<'a>) -> impl Iterator<Item = 
     })
 }
 
-fn services<'a>(change: Change<'a>, view: View<'a>) -> impl Iterator<Item = String> + 'a {
+fn services<'a>(change: PlanChange<'a>, view: View<'a>) -> impl Iterator<Item = String> + 'a {
     let now: BTreeMap<ServiceKey, (usize, &VirtualServer)> = change
         .plan
         .virtual_servers
@@ -254,7 +254,7 @@ mod tests {
                 })
                 .collect();
             let state = |at: Position| states.get(&(at.server, at.destination));
-            let change = Change { before: &self.before, baseline: &self.baseline, plan };
+            let change = PlanChange { before: &self.before, baseline: &self.baseline, plan };
             missing(change, View { converged: self.converged, routers: &self.routers, state: &state })
         }
     }

@@ -12,7 +12,7 @@ use evenkeel_host::election::Unanswered;
 use evenkeel_host::io::{ElectionAsk, Means, Request, RequestId};
 use evenkeel_host::loaded::{LoadedPlan, PlanRefusal};
 use evenkeel_host::maintenance::Maintenance;
-use evenkeel_host::pass::{DrainsFound, Pass, Report, Wanted};
+use evenkeel_host::pass::{DrainsFound, Pass, PassReport, Wanted};
 use evenkeel_host::recall::{Memory, left_behind};
 use evenkeel_host::{Host, Input, Moment, Output, Start};
 use evenkeel_schemas::scalars::Name;
@@ -383,7 +383,7 @@ impl World {
             unnamed: false,
             drains: Some(drains),
         };
-        let report = Report {
+        let report = PassReport {
             serial: wanted.serial,
             pass,
             converged: well,

@@ -16,11 +16,11 @@ const ELSEWHERE: &str = "nobody";
 static LOOKUPS: Semaphore = Semaphore::const_new(8);
 /// Users that were found once, by the name asked for. A directory server that is out of reach later must not
 /// make every tracker fail on every host.
-static FOUND: Mutex<BTreeMap<Option<String>, Found>> = Mutex::new(BTreeMap::new());
+static FOUND: Mutex<BTreeMap<Option<String>, FoundUser>> = Mutex::new(BTreeMap::new());
 
 /// A user.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Found {
+pub(super) struct FoundUser {
     pub(super) name: String,
     pub(super) identity: Identity,
 }
@@ -41,7 +41,7 @@ impl Identity {
     }
 }
 
-fn found() -> MutexGuard<'static, BTreeMap<Option<String>, Found>> {
+fn found() -> MutexGuard<'static, BTreeMap<Option<String>, FoundUser>> {
     // A panic elsewhere leaves the map whole.
     FOUND.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -49,7 +49,7 @@ fn found() -> MutexGuard<'static, BTreeMap<Option<String>, Found>> {
 /// Looks a user up, once as long as the daemon runs; the default user when none is given.
 ///
 /// When there is no such user, or the database does not answer: a sentence for people.
-pub(super) async fn find(user: Option<&str>) -> Result<Found, String> {
+pub(super) async fn find(user: Option<&str>) -> Result<FoundUser, String> {
     let asked = user.map(ToOwned::to_owned);
     if let Some(known) = found().get(&asked) {
         return Ok(known.clone());
@@ -71,8 +71,8 @@ pub(super) async fn find(user: Option<&str>) -> Result<Found, String> {
 /// The user that is asked for, or the first of the default users that exists.
 fn choose(
     asked: Option<&str>,
-    look_up: impl Fn(&str) -> Result<Option<Found>, String>,
-) -> Result<Found, String> {
+    look_up: impl Fn(&str) -> Result<Option<FoundUser>, String>,
+) -> Result<FoundUser, String> {
     let user = match asked {
         Some(name) => look_up(name)?,
         None => match look_up(OWN)? {
@@ -83,7 +83,7 @@ fn choose(
     user.ok_or_else(|| format!("there is no user {} on this host", asked.unwrap_or(ELSEWHERE)))
 }
 
-fn look_up(name: &str) -> Result<Option<Found>, String> {
+fn look_up(name: &str) -> Result<Option<FoundUser>, String> {
     let entry = User::from_name(name).map_err(|error| format!("user {name}: {error}"))?;
     let Some(entry) = entry else { return Ok(None) };
     let c_name = CString::new(name).map_err(|_| format!("{name:?} is no user name"))?;
@@ -91,7 +91,7 @@ fn look_up(name: &str) -> Result<Option<Found>, String> {
         getgrouplist(&c_name, entry.gid).map_err(|error| format!("groups of user {name}: {error}"))?;
     let groups = groups.into_iter().map(nix::unistd::Gid::as_raw).collect();
     let identity = Identity { uid: entry.uid.as_raw(), gid: entry.gid.as_raw(), groups };
-    Ok(Some(Found { name: name.to_owned(), identity }))
+    Ok(Some(FoundUser { name: name.to_owned(), identity }))
 }
 
 #[cfg(test)]
@@ -103,10 +103,10 @@ mod tests {
         let known = |names: &'static [&'static str]| {
             move |name: &str| {
                 let identity = Identity { uid: 1, gid: 1, groups: Vec::new() };
-                Ok(names.contains(&name).then(|| Found { name: name.to_owned(), identity }))
+                Ok(names.contains(&name).then(|| FoundUser { name: name.to_owned(), identity }))
             }
         };
-        let name = |found: Result<Found, String>| found.map(|found| found.name);
+        let name = |found: Result<FoundUser, String>| found.map(|found| found.name);
         assert_eq!(name(choose(None, known(&["nobody", OWN]))), Ok(OWN.to_owned()));
         assert_eq!(name(choose(None, known(&["nobody"]))), Ok("nobody".to_owned()));
         assert_eq!(name(choose(Some("nobody"), known(&["nobody", OWN]))), Ok("nobody".to_owned()));

@@ -79,7 +79,7 @@ pub(super) fn directory(path: &Path, trust: Trust) -> Result<(), FileError> {
 }
 
 /// A part of the path that was found in the directory before, and not entered yet.
-struct Found {
+struct FoundPart {
     path: PathBuf,
     name: OsString,
     kind: Kind,
@@ -125,7 +125,7 @@ impl Walk {
     }
 
     /// The next part; none at the end.
-    fn next(&mut self) -> Result<Option<Found>, FileError> {
+    fn next(&mut self) -> Result<Option<FoundPart>, FileError> {
         let Some(name) = self.rest.pop_front() else { return Ok(None) };
         self.parts += 1;
         if self.parts > MAX_PARTS {
@@ -146,11 +146,11 @@ impl Walk {
             _ if self.rest.is_empty() => Kind::File,
             _ => return Err(Errno::ENOTDIR.into()),
         };
-        Ok(Some(Found { path, name, kind, stat, descriptor }))
+        Ok(Some(FoundPart { path, name, kind, stat, descriptor }))
     }
 
     /// Enters a directory, or the target of a link.
-    fn enter(&mut self, Found { path, kind, stat, descriptor, .. }: Found) -> Result<(), FileError> {
+    fn enter(&mut self, FoundPart { path, kind, stat, descriptor, .. }: FoundPart) -> Result<(), FileError> {
         self.judge(&path, kind, &stat)?;
         if kind != Kind::Link {
             self.directory = descriptor;
