@@ -57,7 +57,7 @@ impl Host {
         at: &Moment,
     ) -> Status {
         let facts = &self.facts;
-        let view = View { host: self, facts, checks, at };
+        let view = StatusView { host: self, facts, checks, at };
         let probation = self.probation_status(&election, at);
         let plan = facts.in_force.as_ref().map(|in_force| &in_force.loaded.plan);
         let servers = plan.map(|plan| plan.virtual_servers.as_slice()).unwrap_or_default();
@@ -103,14 +103,14 @@ impl Host {
 }
 
 /// A host as the document shows it at one moment.
-struct View<'a> {
+struct StatusView<'a> {
     host: &'a Host,
     facts: &'a Facts,
     checks: &'a BTreeMap<CheckId, Report>,
     at: &'a Moment,
 }
 
-impl View<'_> {
+impl StatusView<'_> {
     fn plan(&self, path: String) -> PlanStatus {
         let in_force = self.facts.in_force.as_ref();
         PlanStatus {

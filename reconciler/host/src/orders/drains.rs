@@ -118,7 +118,7 @@ pub struct Affected {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Given {
+struct GivenDrain {
     whom: Whom,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     service: Option<Name>,
@@ -128,7 +128,7 @@ struct Given {
     since: String,
 }
 
-impl Given {
+impl GivenDrain {
     fn fits(&self, server: &VirtualServer, destination: &Destination) -> bool {
         fits(&self.whom, self.service.as_ref(), server, destination)
     }
@@ -146,7 +146,7 @@ fn fits(whom: &Whom, service: Option<&Name>, server: &VirtualServer, destination
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct DrainOrders {
-    given: Vec<Given>,
+    given: Vec<GivenDrain>,
 }
 
 /// Standing of a destination without orders to drain.
@@ -267,8 +267,8 @@ impl DrainOrders {
                 }
             }));
         }
-        // Given again, an order keeps its place and gets the new time.
-        let same = |given: &&mut Given| given.whom == *whom && given.service.as_ref() == service;
+        // GivenDrain again, an order keeps its place and gets the new time.
+        let same = |given: &&mut GivenDrain| given.whom == *whom && given.service.as_ref() == service;
         if let Some(given) = self.given.iter_mut().find(same) {
             given.timeout = request.timeout;
             return Ok(());
@@ -278,7 +278,7 @@ impl DrainOrders {
                 "over {MAX_ORDERS} orders: undrain what is gone with --all"
             )));
         }
-        self.given.push(Given {
+        self.given.push(GivenDrain {
             whom: whom.clone(),
             service: request.service.clone(),
             timeout: request.timeout,
@@ -333,10 +333,10 @@ impl DrainOrders {
     /// Status of all orders; `plan` says whether each fits anything.
     pub fn status(&self, plan: Option<&Plan>) -> Vec<DrainOrderStatus> {
         let servers = plan.map(|plan| plan.virtual_servers.as_slice()).unwrap_or_default();
-        let fits = |given: &Given| {
+        let fits = |given: &GivenDrain| {
             servers.iter().any(|server| server.destinations.iter().any(|d| given.fits(server, d)))
         };
-        let one = |given: &Given| DrainOrderStatus {
+        let one = |given: &GivenDrain| DrainOrderStatus {
             target: given.whom.to_string(),
             service: given.service.clone(),
             since: given.since.clone(),
@@ -455,7 +455,7 @@ mod tests {
             DrainRequest { timeout: Some("10m".parse().expect("span")), ..drain("192.0.2.1", Some("mail")) };
         assert_eq!(give(&mut orders, &timed), ["mail 192.0.2.1:25"]);
         assert_eq!(limits(&orders)[1].1, 600, "by its address");
-        // Given again it has the new time, and not two.
+        // GivenDrain again it has the new time, and not two.
         let sooner = DrainRequest { timeout: Some("1m".parse().expect("span")), ..timed };
         give(&mut orders, &sooner);
         assert_eq!((limits(&orders)[1].1, orders.given.len()), (60, 2));
