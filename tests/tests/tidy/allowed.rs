@@ -4,10 +4,9 @@
 /// The daemon and its head, which are being rebuilt.
 const AGENT: &str = "evenkeel-agent (lib evenkeel_agent)";
 const HOST: &str = "evenkeel-host (lib evenkeel_host)";
-const HEALTH: &str = "evenkeel-health (lib evenkeel_health)";
 
 /// Circles: name of the crate, and all modules that are in it.
-pub(crate) const CIRCLES: &[(&str, &[&str])] = &[(HEALTH, &["board", "checker", "schedule", "way"])];
+pub(crate) const CIRCLES: &[(&str, &[&str])] = &[];
 
 /// Names of several types: name of the crate, and the name.
 pub(crate) const DOUBLED: &[(&str, &str)] = &[
