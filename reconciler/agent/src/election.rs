@@ -12,13 +12,12 @@
 //! goes into a bounded channel, and what does not fit is counted. Here is its interface; the loop is
 //! in `worker`.
 
-mod guarding;
-mod hold;
+mod backoff;
+mod guardian;
 mod lateness;
 mod port;
 mod rehearsal;
 mod sockets;
-mod vips;
 mod worker;
 
 use evenkeel_host::election::{ElectionSnapshot, Notice, Question, Unanswered};

@@ -2,8 +2,8 @@
 //!
 //! Virtual routers speak on it, VIPs are on it, or both. What is said is decided elsewhere.
 
-mod announcing;
-mod finding;
+mod announcements;
+mod origins;
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,8 +18,8 @@ use evenkeel_vrrp::{Family, FaultCause};
 
 use super::sockets::frames::Mac;
 use super::sockets::{Announcer, Buffer, Claim, Duplicates, Receiver, Sender, source_works};
-use announcing::Announcing;
-use finding::Finding;
+use announcements::AnnouncementQueue;
+use origins::OriginCache;
 
 /// An interface and its sockets. Sockets exist exactly while the link does; they are made anew when
 /// the interface comes back as another one.
@@ -39,9 +39,9 @@ pub(super) struct Port {
     missing: BTreeSet<IpAddr>,
     announcer: Option<Announcer>,
     /// Announcements on their way.
-    pub(super) announcing: Announcing,
+    pub(super) announcements: AnnouncementQueue,
     /// Where others advertise from.
-    pub(super) finding: Finding,
+    pub(super) origins: OriginCache,
     /// VIPs that others must not claim, and what listens for those who do.
     watched: BTreeSet<IpAddr>,
     duplicates: Option<Duplicates>,
@@ -72,8 +72,8 @@ impl Port {
             senders: BTreeMap::new(),
             missing: BTreeSet::new(),
             announcer: None,
-            announcing: Announcing::default(),
-            finding: Finding::default(),
+            announcements: AnnouncementQueue::default(),
+            origins: OriginCache::default(),
             watched: BTreeSet::new(),
             duplicates: None,
             listening: true,
@@ -112,8 +112,8 @@ impl Port {
             self.senders.clear();
             self.announcer = None;
             (self.duplicates, self.listening) = (None, false);
-            self.announcing.clear();
-            self.finding.clear();
+            self.announcements.clear();
+            self.origins.clear();
         }
         self.link = link.cloned();
         let Some(link) = link else { return Followed::default() };
@@ -279,7 +279,7 @@ impl Port {
     /// The hardware address that `address` advertises from here, if it was seen since that is looked for.
     pub(super) fn find(&mut self, address: IpAddr, buffer: &mut Buffer, now: MonoTime) -> Option<Mac> {
         let index = self.link.as_ref()?.index;
-        self.finding.find(index, address, buffer, now)
+        self.origins.find(index, address, buffer, now)
     }
 
     /// Asks the segment who else has these VIPs.

@@ -4,18 +4,18 @@
 //! bounded number; then the other timers, so that no Backup claims although its Master was heard in
 //! time; then commands, kernel events and VIPs. Here is the turn; what the
 //! routers say is carried out in `output`, who they are and whether they may take part is in
-//! `routers`, and their VIPs are in `holding`.
+//! `configure`, and their VIPs are in `vips`.
 
-mod announced;
+mod claim_lines;
+mod configure;
 mod conflicts;
 mod effective;
-mod holding;
-mod links;
+mod interfaces;
 mod offers;
 mod output;
-mod routers;
+mod poll;
 mod strangers;
-mod waiting;
+mod vips;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,20 +32,20 @@ use evenkeel_schemas::time::MonoTime;
 use evenkeel_vrrp::{Election, Family, FaultCause, RouterKey, TrackerState};
 use tokio::sync::mpsc;
 
-use super::guarding::Guarding;
-use super::hold::Holds;
+use super::backoff::Backoff;
+use super::guardian::GuardianSession;
 use super::lateness::Lateness;
 use super::port::Port;
 use super::sockets::{Buffer, Got};
-use super::vips::Moving;
 use super::{Command, RouterSetup};
 use crate::guard::{Guardian, Lease};
 use crate::system::scheduling::{Granted, Scheduling};
 use conflicts::Conflicts;
 use evenkeel_host::election::{ElectionSnapshot, Notice, RouterSnapshot};
 use offers::Offer;
+pub(super) use poll::Wakers;
 use strangers::Telling;
-pub(super) use waiting::Wakers;
+use vips::Moving;
 
 /// Packets taken from one interface in one turn.
 const MAX_PACKETS: usize = 64;
@@ -76,7 +76,7 @@ pub(super) struct Worker {
     urgent: bool,
     kernel: Kernel,
     monitor: Monitor,
-    guarding: Guarding,
+    guardian: GuardianSession,
     /// Leases of an earlier daemon that no router has taken over yet.
     leases: Vec<Lease>,
     election: Election,
@@ -86,7 +86,7 @@ pub(super) struct Worker {
     /// The source of IPv6 routers by interface: its link-local address.
     link_local: BTreeMap<String, IpAddr>,
     /// Routers that must wait before they take part again.
-    holds: Holds,
+    backoff: Backoff,
     /// Until when a Master may hold its VIPs: no Backup can claim them earlier. From the last
     /// advertisement that was really sent.
     granted: BTreeMap<RouterKey, MonoTime>,
@@ -177,13 +177,13 @@ impl Worker {
             urgent: false,
             kernel,
             monitor,
-            guarding: Guarding::new(guardian),
+            guardian: GuardianSession::new(guardian),
             leases,
             election: Election::new(),
             routers: BTreeMap::new(),
             ports: BTreeMap::new(),
             link_local: BTreeMap::new(),
-            holds: Holds::default(),
+            backoff: Backoff::default(),
             granted: BTreeMap::new(),
             unsent: BTreeMap::new(),
             adopted: BTreeMap::new(),
@@ -359,7 +359,7 @@ impl Worker {
                 Ok(Command::Orders(orders)) => self.ordered(orders),
                 Ok(Command::Offer(question, reply)) => self.offer(question, reply),
                 Ok(Command::Guardian(guardian)) => {
-                    self.guarding.replace(guardian);
+                    self.guardian.replace(guardian);
                     self.renew_all();
                     // It is told of VIPs that cannot be removed, too.
                     self.vips_dirty = true;
@@ -376,7 +376,7 @@ impl Worker {
         self.election.shutdown(clock::now());
         self.drain();
         self.sync_vips(&Moving::default(), false);
-        let guarded = self.guarding.finish(&self.stuck, clock::now());
+        let guarded = self.guardian.finish(&self.stuck, clock::now());
         self.send_notices();
         if self.stuck.is_empty() {
             return Ok(());
@@ -475,14 +475,14 @@ impl Worker {
         }
         self.probes(now);
         self.look_at_offer(now);
-        self.guarding.beats(now);
-        self.guarding.flush(now);
-        if let Some(lost) = self.guarding.asks(now) {
+        self.guardian.beats(now);
+        self.guardian.flush(now);
+        if let Some(lost) = self.guardian.asks(now) {
             self.tell(Notice::GuardianLost(lost));
         }
         let again = if self.vips_dirty || self.links_dirty { now + RETRY } else { now + RESYNC };
         let again = if links_later { now } else { again };
-        let next = [self.holds.next_end(now), self.next_startup(now)];
+        let next = [self.backoff.next_end(now), self.next_startup(now)];
         let next = next.into_iter().flatten().fold(again, MonoTime::min);
         if now >= self.check_at || next < self.check_at {
             self.check_at = next;
@@ -519,7 +519,7 @@ impl Worker {
             max_timer_lateness_us: self.lateness.max_us(),
             lost_notices: self.lost_notices.get(),
         };
-        ElectionSnapshot { routers: routers.collect(), guarded: self.guarding.guarded(), thread }
+        ElectionSnapshot { routers: routers.collect(), guarded: self.guardian.guarded(), thread }
     }
 
     fn tell_router(&self, key: &RouterKey, text: String) {
@@ -551,7 +551,7 @@ impl Worker {
     /// Never waits: when main does not keep up, the news is lost, the state is not.
     fn send_notices(&mut self) {
         self.urgent = false;
-        let untold = std::mem::take(&mut self.announced).saturating_sub(announced::MAX_LINES);
+        let untold = std::mem::take(&mut self.announced).saturating_sub(claim_lines::MAX_LINES);
         if untold > 0 {
             self.tell(Notice::Announced(format!(
                 "Sending announcements as well for {untold} more routers and interfaces"

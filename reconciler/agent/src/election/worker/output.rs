@@ -11,8 +11,8 @@ use evenkeel_vrrp::{
     AdvertKind, Cause, FaultCause, Input, NoticeKind, Output, RouterKey, State, VirtualRouter, skew_time,
 };
 
-use super::super::vips::Moving;
-use super::{Worker, announced};
+use super::vips::Moving;
+use super::{Worker, claim_lines};
 use crate::guard::Lease;
 use evenkeel_host::election::{Notice, StateChange};
 
@@ -83,7 +83,7 @@ impl Worker {
                 if !self.failing_sends.is_empty() && self.failing_sends.remove(&(key.clone(), destination)) {
                     self.tell_router(key, format!("can send advertisements{to} again"));
                 }
-                self.holds.forgive(key, FaultCause::Socket);
+                self.backoff.forgive(key, FaultCause::Socket);
                 self.grant(key, kind);
             }
             Err(error) => {
@@ -128,10 +128,10 @@ impl Worker {
         let (Some(setup), Some(until)) = (self.routers.get(key), self.granted.get(key)) else { return };
         let limit = self.adopted.get(key);
         let vips = || setup.own_vips(limit).map(|(vip, _)| vip);
-        if !self.guarding.renew_known(&setup.lease, vips(), *until) {
+        if !self.guardian.renew_known(&setup.lease, vips(), *until) {
             let lease =
                 Lease { router: setup.lease.clone(), addresses: vips().cloned().collect(), until: *until };
-            self.guarding.lease(lease);
+            self.guardian.lease(lease);
         }
     }
 
@@ -163,7 +163,7 @@ impl Worker {
         }
         for (key, (to, cause)) in changed {
             if *to != State::Master {
-                self.guarding.over(key.to_string());
+                self.guardian.over(key.to_string());
             }
             match cause {
                 Cause::Fault(fault) => drop(self.faults.insert(key.clone(), *fault)),
@@ -201,7 +201,7 @@ impl Worker {
         if self.claims.contains(key) {
             let sent = vips.iter().map(|vip| (vip.interface.as_str(), vip.address.address()));
             let sent = sent.filter(|(interface, _)| !failed.contains_key(interface));
-            told = announced::lines(&self.label(setup), sent);
+            told = claim_lines::lines(&self.label(setup), sent);
         }
         let mut news = Vec::new();
         for name in vips.iter().map(|vip| vip.interface.as_str()).collect::<BTreeSet<&str>>() {
@@ -221,7 +221,7 @@ impl Worker {
     /// One line, or one more that is only counted.
     fn tell_announced(&mut self, line: String) {
         self.announced += 1;
-        if self.announced <= announced::MAX_LINES {
+        if self.announced <= claim_lines::MAX_LINES {
             self.tell(Notice::Announced(line));
         }
     }
@@ -255,7 +255,7 @@ impl Worker {
             }
             let cause = self.obstacle(&key).unwrap_or(FaultCause::Socket);
             if cause == FaultCause::Socket {
-                self.holds.hold(&key, cause, now);
+                self.backoff.hold(&key, cause, now);
             }
             self.election.handle(&key, Input::Fault(cause), now);
             self.drain();

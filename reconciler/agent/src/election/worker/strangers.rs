@@ -117,7 +117,7 @@ impl Worker {
         let now = clock::now();
         let heard = router.strangers().iter().filter(|stranger| now.since(stranger.last) < SHOWN);
         let place = |address: IpAddr| {
-            self.heard_on(key).find_map(|name| self.ports.get(&name)?.finding.known(address)).map(text)
+            self.heard_on(key).find_map(|name| self.ports.get(&name)?.origins.known(address)).map(text)
         };
         heard.map(|stranger| (*stranger, place(stranger.address))).collect()
     }
@@ -141,7 +141,7 @@ impl Worker {
             );
         }
         for port in self.ports.values_mut() {
-            port.finding.rest(now);
+            port.origins.rest(now);
         }
     }
 }

@@ -48,9 +48,9 @@ impl Worker {
     fn due(&mut self, now: MonoTime) -> MonoTime {
         self.next_timer = self.election.poll_timeout().map(|(at, _)| at);
         let others =
-            [self.next_timer, self.next_lapse(), Some(self.guarding.due()), self.conflicts.next_probe()];
+            [self.next_timer, self.next_lapse(), Some(self.guardian.due()), self.conflicts.next_probe()];
         let told = self.telling.due();
-        let announcements = self.ports.values().filter_map(|port| port.announcing.due());
+        let announcements = self.ports.values().filter_map(|port| port.announcements.due());
         // What waits for a pause to end is never late because of this turn.
         let announcements = announcements.map(|due| due.max(now));
         others
@@ -79,7 +79,7 @@ impl Worker {
             (self.monitor.as_fd(), news),
             (wakers.alarm.as_fd(), PollFlags::POLLIN),
         ];
-        let guardian = self.guarding.fd();
+        let guardian = self.guardian.fd();
         let guarded = guardian.is_some();
         let others = self.ports.values().flat_map(Port::fds).chain(guardian);
         let all = own.into_iter().chain(others.map(|fd| (fd, PollFlags::POLLIN)));
@@ -100,7 +100,7 @@ impl Worker {
             }
         }
         if guardian {
-            self.guarding.hear();
+            self.guardian.hear();
         }
         if ready.stop && self.wakers.stop.arrived() {
             self.wakers.told.store(true, Ordering::Release);

@@ -20,25 +20,25 @@ fn heard(mut socket: &Socket) -> Vec<String> {
 }
 
 /// Fills the connection and returns when it was full.
-fn fill(guarding: &mut Guarding, now: MonoTime) {
-    while guarding.guarded() {
-        guarding.lease(lease(now + BEAT * 99));
-        guarding.flush(now);
+fn fill(session: &mut GuardianSession, now: MonoTime) {
+    while session.guarded() {
+        session.lease(lease(now + BEAT * 99));
+        session.flush(now);
     }
 }
 
 #[test]
 fn a_slow_guardian_is_kept_and_hears_of_releases_later() {
     let (guardian, theirs) = Guardian::pair().expect("pair");
-    let (mut guarding, now) = (Guarding::new(guardian), MonoTime::ZERO);
-    fill(&mut guarding, now);
-    guarding.release("eth0 IPv4 VRID 51".to_owned(), now);
-    assert_eq!(guarding.asks(now), None, "it is not lost");
+    let (mut session, now) = (GuardianSession::new(guardian), MonoTime::ZERO);
+    fill(&mut session, now);
+    session.release("eth0 IPv4 VRID 51".to_owned(), now);
+    assert_eq!(session.asks(now), None, "it is not lost");
     heard(&theirs);
-    guarding.flush(now);
-    assert!(guarding.guarded());
+    session.flush(now);
+    assert!(session.guarded());
     assert_eq!(heard(&theirs), [r#"{"release":"eth0 IPv4 VRID 51"}"#]);
-    guarding.flush(now);
+    session.flush(now);
     assert_eq!(heard(&theirs), Vec::<String>::new());
 }
 
@@ -54,49 +54,49 @@ fn answer(theirs: &Socket) {
 #[test]
 fn a_guardian_that_answers_no_more_is_not_one_and_asked_for_until_there_is_another() {
     let (guardian, theirs) = Guardian::pair().expect("pair");
-    let (mut guarding, mut now) = (Guarding::new(guardian), MonoTime::from_millis(1000));
+    let (mut session, mut now) = (GuardianSession::new(guardian), MonoTime::from_millis(1000));
     for _ in 0..20 {
-        guarding.beats(now);
-        assert!(guarding.guarded() && guarding.asks(now).is_none());
+        session.beats(now);
+        assert!(session.guarded() && session.asks(now).is_none());
         answer(&theirs);
-        guarding.hear();
-        assert_eq!(guarding.due(), now + BEAT);
-        now = guarding.due();
+        session.hear();
+        assert_eq!(session.due(), now + BEAT);
+        now = session.due();
     }
     // It hangs from here on.
     let hung = now;
-    guarding.beats(now);
+    session.beats(now);
     now = now + BEAT;
-    guarding.beats(now);
-    assert!(!guarding.guarded() && guarding.asks(now).is_none(), "not guarded, but not given up");
+    session.beats(now);
+    assert!(!session.guarded() && session.asks(now).is_none(), "not guarded, but not given up");
     answer(&theirs);
-    guarding.beats(now);
-    guarding.hear();
-    assert!(guarding.guarded(), "it was only slow");
-    while guarding.asks(now).is_none() {
+    session.beats(now);
+    session.hear();
+    assert!(session.guarded(), "it was only slow");
+    while session.asks(now).is_none() {
         now = now + BEAT;
-        guarding.beats(now);
+        session.beats(now);
     }
     assert!(hung.until(now) <= Duration::from_millis(1300), "{:?}", hung.until(now));
     assert!(heard(&theirs).contains(&r#""leave""#.to_owned()), "in case that it wakes up");
-    assert_eq!(guarding.asks(now), None);
-    assert_eq!(guarding.asks(now + ASK_GAP), Some(Lost::Hung { harmless: true }));
+    assert_eq!(session.asks(now), None);
+    assert_eq!(session.asks(now + ASK_GAP), Some(Lost::Hung { harmless: true }));
     let (guardian, theirs) = Guardian::pair().expect("pair");
-    guarding.replace(guardian);
-    guarding.beats(now);
-    assert!(guarding.guarded() && guarding.asks(now + ASK_GAP * 2).is_none());
+    session.replace(guardian);
+    session.beats(now);
+    assert!(session.guarded() && session.asks(now + ASK_GAP * 2).is_none());
     drop(theirs);
-    guarding.hear();
-    assert_eq!((guarding.guarded(), guarding.asks(now + ASK_GAP * 2)), (false, Some(Lost::Gone)));
+    session.hear();
+    assert_eq!((session.guarded(), session.asks(now + ASK_GAP * 2)), (false, Some(Lost::Gone)));
 }
 
 #[test]
 fn a_thread_that_was_held_up_blames_nobody_at_once() {
     let (guardian, _theirs) = Guardian::pair().expect("pair");
-    let (mut guarding, mut now) = (Guarding::new(guardian), MonoTime::from_millis(1000));
+    let (mut session, mut now) = (GuardianSession::new(guardian), MonoTime::from_millis(1000));
     let mut late = 0;
-    while guarding.asks(now).is_none() {
-        guarding.beats(now);
+    while session.asks(now).is_none() {
+        session.beats(now);
         now = now + BEAT + LATE;
         late += 1;
     }
@@ -109,32 +109,32 @@ fn a_thread_that_was_held_up_blames_nobody_at_once() {
 #[test]
 fn no_lease_is_told_before_the_vips_of_the_plan_are() {
     let (guardian, theirs) = Guardian::pair().expect("pair");
-    let (mut guarding, now) = (Guarding::new(guardian), MonoTime::ZERO);
+    let (mut session, now) = (GuardianSession::new(guardian), MonoTime::ZERO);
     let vip = |number: usize| AddressKey {
         interface: "eth0".to_owned(),
         address: format!("10.9.{}.{}/32", number / 256, number % 256).parse().expect("address"),
     };
     let names = |count: usize| -> BTreeSet<AddressKey> { (0..count).map(vip).collect() };
-    guarding.name_vips(names(CHUNK + 1));
-    assert!(guarding.lease(lease(now + BEAT)));
+    session.name_vips(names(CHUNK + 1));
+    assert!(session.lease(lease(now + BEAT)));
     let words = heard(&theirs);
     assert_eq!(words.len(), 3, "{words:?}");
     assert!(words[0].starts_with(r#"{"vips":"#) && words[0].ends_with(r#""more":false}}"#), "{words:?}");
     assert!(words[1].ends_with(r#""more":true}}"#) && words[2].starts_with(r#"{"lease":"#), "{words:?}");
-    guarding.name_vips(names(CHUNK + 1));
-    guarding.flush(now);
+    session.name_vips(names(CHUNK + 1));
+    session.flush(now);
     assert_eq!(heard(&theirs), Vec::<String>::new(), "it knows");
     // Each guardian is told, and none a lease while there is no room for them.
     let (guardian, theirs) = Guardian::pair().expect("pair");
-    guarding.replace(guardian);
-    while guarding.guarded() {
-        guarding.beat_at = None;
-        guarding.beats(now);
-        guarding.answered = guarding.beat;
+    session.replace(guardian);
+    while session.guarded() {
+        session.beat_at = None;
+        session.beats(now);
+        session.answered = session.beat;
     }
-    assert!(!guarding.lease(lease(now + BEAT)));
+    assert!(!session.lease(lease(now + BEAT)));
     heard(&theirs);
-    assert!(guarding.lease(lease(now + BEAT)));
+    assert!(session.lease(lease(now + BEAT)));
     let words = heard(&theirs);
     assert!(words.len() == 3 && words[0].starts_with(r#"{"vips":"#), "{words:?}");
 }
@@ -142,19 +142,19 @@ fn no_lease_is_told_before_the_vips_of_the_plan_are() {
 #[test]
 fn a_removal_is_told_once_and_ended() {
     let (guardian, theirs) = Guardian::pair().expect("pair");
-    let (mut guarding, now) = (Guarding::new(guardian), MonoTime::ZERO);
+    let (mut session, now) = (GuardianSession::new(guardian), MonoTime::ZERO);
     let vip = |last: u8| AddressKey {
         interface: "eth0".to_owned(),
         address: format!("192.0.2.{last}/32").parse().expect("address"),
     };
-    guarding.remove(&BTreeSet::new(), now);
+    session.remove(&BTreeSet::new(), now);
     assert_eq!(heard(&theirs), Vec::<String>::new());
-    guarding.remove(&BTreeSet::from([vip(1), vip(2)]), now);
-    guarding.remove(&BTreeSet::from([vip(1), vip(2)]), now);
+    session.remove(&BTreeSet::from([vip(1), vip(2)]), now);
+    session.remove(&BTreeSet::from([vip(1), vip(2)]), now);
     let told = heard(&theirs);
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(told[0].contains("removal 0") && told[0].contains("192.0.2.2/32"), "{told:?}");
-    guarding.remove(&BTreeSet::new(), now);
+    session.remove(&BTreeSet::new(), now);
     let told = heard(&theirs);
     assert!(told.len() == 1 && told[0].starts_with(r#"{"release":"removal 0 of"#), "{told:?}");
 }
@@ -162,30 +162,30 @@ fn a_removal_is_told_once_and_ended() {
 #[test]
 fn renewals_are_told_together_and_what_ran_out_is_told_in_full() {
     let (guardian, theirs) = Guardian::pair().expect("pair");
-    let (mut guarding, now) = (Guarding::new(guardian), MonoTime::from_millis(1000));
+    let (mut session, now) = (GuardianSession::new(guardian), MonoTime::from_millis(1000));
     let lease = |vrid: u8, until: u64| Lease {
         router: format!("VRID {vrid}"),
         addresses: Vec::new(),
         until: MonoTime::from_millis(until),
     };
     for vrid in [51, 52] {
-        assert!(guarding.lease(lease(vrid, 4000)));
+        assert!(session.lease(lease(vrid, 4000)));
     }
     assert_eq!(heard(&theirs).len(), 2);
     for vrid in [51, 52] {
-        guarding.lease(lease(vrid, 5000));
-        assert!(guarding.renew_known(&lease(vrid, 0).router, [].iter(), MonoTime::from_millis(6000)));
+        session.lease(lease(vrid, 5000));
+        assert!(session.renew_known(&lease(vrid, 0).router, [].iter(), MonoTime::from_millis(6000)));
     }
     let other = AddressKey { interface: "eth0".to_owned(), address: "192.0.2.1/32".parse().expect("VIP") };
-    assert!(!guarding.renew_known("VRID 51", [&other].into_iter(), MonoTime::from_millis(7000)));
-    assert!(!guarding.renew_known("VRID 53", [].iter(), MonoTime::from_millis(7000)));
-    guarding.flush(now);
+    assert!(!session.renew_known("VRID 51", [&other].into_iter(), MonoTime::from_millis(7000)));
+    assert!(!session.renew_known("VRID 53", [].iter(), MonoTime::from_millis(7000)));
+    session.flush(now);
     assert_eq!(heard(&theirs), [r#"{"renew":{"VRID 51":6000000000,"VRID 52":6000000000}}"#]);
-    guarding.flush(now);
+    session.flush(now);
     assert_eq!(heard(&theirs), Vec::<String>::new());
     let late = MonoTime::from_millis(6000);
-    guarding.lease(lease(51, 9000));
-    guarding.flush(late);
+    session.lease(lease(51, 9000));
+    session.flush(late);
     let words = heard(&theirs);
     assert!(words.len() == 1 && words[0].starts_with(r#"{"lease":{"router":"VRID 51""#), "{words:?}");
 }
@@ -193,34 +193,34 @@ fn renewals_are_told_together_and_what_ran_out_is_told_in_full() {
 #[test]
 fn what_goes_with_the_vips_is_told_when_it_changes_and_to_each_guardian() {
     let (guardian, theirs) = Guardian::pair().expect("pair");
-    let (mut guarding, now) = (Guarding::new(guardian), MonoTime::ZERO);
+    let (mut session, now) = (GuardianSession::new(guardian), MonoTime::ZERO);
     let services = |count: u32| -> Vec<ServiceKey> {
         (1..=count).map(|mark| ServiceKey::Mark { v6: false, mark }).collect()
     };
-    let told = |guarding: &mut Guarding, count: u32, theirs: &Socket| {
-        guarding.bind("VRID 51", &services(count));
-        guarding.bind("VRID 52", &[]);
-        guarding.flush(now);
+    let told = |session: &mut GuardianSession, count: u32, theirs: &Socket| {
+        session.bind("VRID 51", &services(count));
+        session.bind("VRID 52", &[]);
+        session.flush(now);
         heard(theirs)
     };
-    assert_eq!(told(&mut guarding, 0, &theirs), Vec::<String>::new());
-    let words = told(&mut guarding, 2, &theirs);
+    assert_eq!(told(&mut session, 0, &theirs), Vec::<String>::new());
+    let words = told(&mut session, 2, &theirs);
     assert!(words.len() == 1 && words[0].starts_with(r#"{"bound":{"router":"VRID 51""#), "{words:?}");
-    assert_eq!(told(&mut guarding, 2, &theirs), Vec::<String>::new());
+    assert_eq!(told(&mut session, 2, &theirs), Vec::<String>::new());
     let (guardian, theirs) = Guardian::pair().expect("pair");
-    guarding.replace(guardian);
-    assert_eq!(told(&mut guarding, 2, &theirs), words);
+    session.replace(guardian);
+    assert_eq!(told(&mut session, 2, &theirs), words);
     let many = u32::try_from(CHUNK).expect("small") + 1;
-    let words = told(&mut guarding, many, &theirs);
+    let words = told(&mut session, many, &theirs);
     assert!(words.len() == 2 && words[1].ends_with(r#""more":true}}"#), "{words:?}");
-    let words = told(&mut guarding, 0, &theirs);
+    let words = told(&mut session, 0, &theirs);
     assert!(words.len() == 1 && words[0].contains(r#""services":[]"#), "{words:?}");
 }
 
 #[test]
 fn a_lease_of_many_vips_is_told_in_parts_and_joined_again() {
     let (guardian, theirs) = Guardian::pair().expect("pair");
-    let (mut guarding, now) = (Guarding::new(guardian), MonoTime::from_millis(1000));
+    let (mut session, now) = (GuardianSession::new(guardian), MonoTime::from_millis(1000));
     let vip = |number: usize| AddressKey {
         interface: "eth0".to_owned(),
         address: format!("10.9.{}.{}/32", number / 256, number % 256).parse().expect("address"),
@@ -230,16 +230,16 @@ fn a_lease_of_many_vips_is_told_in_parts_and_joined_again() {
         addresses: (0..count).map(vip).collect(),
         until: MonoTime::from_millis(4000),
     };
-    assert!(guarding.lease(lease(1000)));
+    assert!(session.lease(lease(1000)));
     assert_eq!(heard(&theirs).len(), 4);
     let first = lease(CHUNK);
-    assert!(!guarding.renew_known(&first.router, first.addresses.iter(), now), "there are more");
+    assert!(!session.renew_known(&first.router, first.addresses.iter(), now), "there are more");
     assert_eq!(joined(parts(lease(1000))), [lease(1000)]);
     assert_eq!(joined(parts(lease(3))), [lease(3)]);
-    guarding.lease(lease(400));
-    guarding.flush(now);
+    session.lease(lease(400));
+    session.flush(now);
     let words = heard(&theirs);
     assert!(words.iter().any(|word| word == r#"{"release":"VRID 51, part 3"}"#), "{words:?}");
-    guarding.release("VRID 51".to_owned(), now);
+    session.release("VRID 51".to_owned(), now);
     assert_eq!(heard(&theirs).len(), 2);
 }

@@ -24,11 +24,11 @@ struct Hold {
 
 /// Who waits for how long. A wait that is over is remembered, so that the next one is longer.
 #[derive(Debug, Default)]
-pub(super) struct Holds {
+pub(super) struct Backoff {
     holds: BTreeMap<RouterKey, Hold>,
 }
 
-impl Holds {
+impl Backoff {
     /// Lets a router wait: twice as long as the last time.
     pub(super) fn hold(&mut self, key: &RouterKey, cause: FaultCause, now: MonoTime) {
         let longest = if cause == FaultCause::Socket { LONGEST_SOCKET } else { LONGEST };
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn waits_double_up_to_a_limit_and_end() {
-        let (key, mut holds, mut now) = (key(), Holds::default(), MonoTime::from_millis(1));
+        let (key, mut holds, mut now) = (key(), Backoff::default(), MonoTime::from_millis(1));
         let mut lengths = Vec::new();
         for _ in 0..6 {
             holds.hold(&key, FaultCause::Socket, now);
@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_success_and_another_cause_make_the_next_wait_short() {
-        let (key, mut holds, now) = (key(), Holds::default(), MonoTime::ZERO);
+        let (key, mut holds, now) = (key(), Backoff::default(), MonoTime::ZERO);
         holds.hold(&key, FaultCause::VipRefused, now);
         holds.hold(&key, FaultCause::VipRefused, now);
         holds.forgive(&key, FaultCause::Socket);

@@ -37,7 +37,7 @@ impl Worker {
             let Ok(interface) = name.parse::<InterfaceName>() else { continue };
             let port = self.ports.entry(name).or_insert_with(|| Port::new(interface));
             port.listen(families, virtual_macs.contains(port.name()));
-            port.announcing.pause(pause);
+            port.announcements.pause(pause);
         }
     }
 
@@ -144,7 +144,7 @@ impl Worker {
         let mut found = BTreeMap::new();
         for name in &interfaces {
             let Some(port) = self.ports.get_mut(name) else { continue };
-            port.announcing
+            port.announcements
                 .forwards(observed.sysctls.get(&forwarding(name)).is_some_and(|value| value == "1"));
             let mut usable = observed
                 .addresses

@@ -21,13 +21,13 @@ const MEMORY: Duration = Duration::from_secs(10 * 60);
 
 /// What is known, and what listens for more.
 #[derive(Debug, Default)]
-pub(crate) struct Finding {
+pub(crate) struct OriginCache {
     listening: BTreeMap<Family, Origins>,
     known: BTreeMap<IpAddr, (Mac, MonoTime)>,
     asked: MonoTime,
 }
 
-impl Finding {
+impl OriginCache {
     /// Where `address` advertises from, if that is known. Listens from now on.
     pub(crate) fn find(
         &mut self,

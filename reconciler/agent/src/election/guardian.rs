@@ -31,7 +31,7 @@ const RENEWALS: usize = 300;
 const CHUNK: usize = 300;
 
 /// The guardian, if there is one, and what it still has to hear.
-pub(super) struct Guarding {
+pub(super) struct GuardianSession {
     guardian: Option<Guardian>,
     /// The leases that it knows.
     known: BTreeMap<String, Lease>,
@@ -65,7 +65,7 @@ pub(super) struct Guarding {
     ask_at: MonoTime,
 }
 
-impl Guarding {
+impl GuardianSession {
     pub(super) const fn new(guardian: Guardian) -> Self {
         Self {
             guardian: Some(guardian),

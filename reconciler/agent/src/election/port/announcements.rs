@@ -24,7 +24,7 @@ const ROOM_GAP: Duration = Duration::from_millis(5);
 
 /// What waits to be announced.
 #[derive(Debug, Default)]
-pub(in crate::election) struct Announcing {
+pub(in crate::election) struct AnnouncementQueue {
     /// Pause between two packets; zero is none.
     pause: Duration,
     /// Whether this host forwards IPv6 on the interface.
@@ -36,7 +36,7 @@ pub(in crate::election) struct Announcing {
     until: MonoTime,
 }
 
-impl Announcing {
+impl AnnouncementQueue {
     /// How long to wait between two packets.
     pub(in crate::election) const fn pause(&mut self, pause: Duration) {
         self.pause = pause;
@@ -99,15 +99,15 @@ impl Port {
         let Some(announcer) = &self.announcer else {
             return Err(io::ErrorKind::NotConnected.into());
         };
-        if !self.announcing.pause.is_zero() {
-            self.announcing.put(vip, now, now);
-            self.announcing.send(announcer, now);
+        if !self.announcements.pause.is_zero() {
+            self.announcements.put(vip, now, now);
+            self.announcements.send(announcer, now);
             return Ok(());
         }
-        match announcer.announce(vip, self.announcing.forwards) {
+        match announcer.announce(vip, self.announcements.forwards) {
             Err(error) if is_full(&error) => {
-                self.announcing.put(vip, now, now);
-                self.announcing.next = now + ROOM_GAP;
+                self.announcements.put(vip, now, now);
+                self.announcements.next = now + ROOM_GAP;
                 Ok(())
             }
             result => result,
@@ -117,14 +117,14 @@ impl Port {
     /// Sends one more announcement for `vip` a little later: whoever missed the first one would miss another one beside it, and
     /// whoever got it waits until all of them have been taken in.
     pub(in crate::election) fn announce_again(&mut self, vip: IpAddr, now: MonoTime) {
-        let at = if self.announcing.pause.is_zero() { now + AGAIN } else { now };
-        self.announcing.put(vip, now, at);
+        let at = if self.announcements.pause.is_zero() { now + AGAIN } else { now };
+        self.announcements.put(vip, now, at);
     }
 
     /// Sends what waits, as far as it is its time.
     pub(in crate::election) fn send_pending(&mut self, now: MonoTime) {
         if let Some(announcer) = &self.announcer {
-            self.announcing.send(announcer, now);
+            self.announcements.send(announcer, now);
         }
     }
 }

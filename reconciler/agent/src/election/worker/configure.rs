@@ -6,10 +6,10 @@ use evenkeel_kernel::clock;
 use evenkeel_vrrp::{Delivery, FaultCause, Input, RouterKey, State};
 
 use super::super::RouterSetup;
-use super::super::guarding::joined;
+use super::super::guardian::joined;
 use super::super::rehearsal;
-use super::super::vips::Moving;
 use super::Worker;
+use super::vips::Moving;
 use crate::guard::Lease;
 
 impl Worker {
@@ -25,7 +25,7 @@ impl Worker {
         let mut leased = self.vip_keys();
         leased.extend(self.stuck.iter().cloned());
         leased.extend(self.leases.iter().flat_map(|lease| lease.addresses.iter().cloned()));
-        self.guarding.name_vips(leased);
+        self.guardian.name_vips(leased);
         let alone = |setup: &&RouterSetup| matches!(&setup.config.delivery, Delivery::Unicast { peers, .. } if peers.is_empty());
         self.unheard = self.routers.values().filter(alone).map(|setup| setup.key.clone()).collect();
         let delay = self.routers.values().map(|setup| setup.startup_delay).max().unwrap_or_default();
@@ -37,14 +37,14 @@ impl Worker {
         self.drain();
         self.routers.retain(|key, _| keys.contains(key));
         for setup in self.routers.values() {
-            self.guarding.bind(&setup.lease, &setup.bound);
+            self.guardian.bind(&setup.lease, &setup.bound);
         }
         self.granted.retain(|key, _| keys.contains(key));
         self.unsent.retain(|key, _| keys.contains(key));
         self.failing_sends.retain(|(key, _)| keys.contains(key));
         self.adopted.retain(|key, _| keys.contains(key));
         self.faults.retain(|key, _| keys.contains(key));
-        self.holds.clear();
+        self.backoff.clear();
         self.conflicts.keep(&keys);
         self.telling.keep(&keys);
         self.open_ports();
@@ -96,9 +96,9 @@ impl Worker {
         for mut lease in over {
             lease.addresses.retain(|vip| !ours.contains(vip));
             if lease.addresses.is_empty() {
-                self.guarding.release(lease.router, now);
+                self.guardian.release(lease.router, now);
             } else {
-                self.guarding.lease(lease);
+                self.guardian.lease(lease);
             }
         }
     }
@@ -148,7 +148,7 @@ impl Worker {
         let unready = (!self.started).then_some(FaultCause::NotConverged);
         let now = clock::now();
         let early = self.startup_end(key).is_some_and(|end| now < end).then_some(FaultCause::StartupDelay);
-        here.or_else(|| self.holds.cause(key, now)).or(unready).or(early)
+        here.or_else(|| self.backoff.cause(key, now)).or(unready).or(early)
     }
 
     /// Starts the routers that may take part and stops those that cannot. Those that do not take part

@@ -10,19 +10,19 @@ use evenkeel_converge::{
 };
 use evenkeel_kernel::{ApplyError, Kernel, KernelError, Scope};
 
-use super::RouterSetup;
+use crate::election::RouterSetup;
 
 /// All that comes and goes with the routers, whoever is Master.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Moving {
-    pub(super) vips: BTreeSet<AddressKey>,
-    pub(super) routes: BTreeSet<RouteKey>,
-    pub(super) rules: BTreeSet<RuleKey>,
+pub(in crate::election::worker) struct Moving {
+    pub(in crate::election::worker) vips: BTreeSet<AddressKey>,
+    pub(in crate::election::worker) routes: BTreeSet<RouteKey>,
+    pub(in crate::election::worker) rules: BTreeSet<RuleKey>,
 }
 
 impl Moving {
     /// What moves with these routers.
-    pub(super) fn of<'a>(setups: impl Iterator<Item = &'a RouterSetup>) -> Self {
+    pub(in crate::election::worker) fn of<'a>(setups: impl Iterator<Item = &'a RouterSetup>) -> Self {
         let mut moving = Self::default();
         for setup in setups {
             moving.vips.extend(setup.vips.keys().cloned());
@@ -32,45 +32,45 @@ impl Moving {
         moving
     }
 
-    pub(super) fn extend(&mut self, other: &Self) {
+    pub(in crate::election::worker) fn extend(&mut self, other: &Self) {
         self.vips.extend(other.vips.iter().cloned());
         self.routes.extend(other.routes.iter().copied());
         self.rules.extend(other.rules.iter().cloned());
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::election::worker) fn is_empty(&self) -> bool {
         self.vips.is_empty() && self.routes.is_empty() && self.rules.is_empty()
     }
 }
 
 /// What of it must be there now.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Present {
-    pub(super) vips: BTreeMap<AddressKey, Address>,
-    pub(super) routes: BTreeMap<RouteKey, Route>,
-    pub(super) rules: BTreeMap<RuleKey, Rule>,
+pub(in crate::election::worker) struct Present {
+    pub(in crate::election::worker) vips: BTreeMap<AddressKey, Address>,
+    pub(in crate::election::worker) routes: BTreeMap<RouteKey, Route>,
+    pub(in crate::election::worker) rules: BTreeMap<RuleKey, Rule>,
 }
 
 /// What a synchronisation did and found.
 #[derive(Debug, Default)]
-pub(super) struct Synced {
+pub(in crate::election::worker) struct Synced {
     /// VIPs that are there now, as wanted.
-    pub(super) present: BTreeSet<AddressKey>,
+    pub(in crate::election::worker) present: BTreeSet<AddressKey>,
     /// VIPs that are there still, although they should not be.
-    pub(super) stuck: BTreeSet<AddressKey>,
+    pub(in crate::election::worker) stuck: BTreeSet<AddressKey>,
     /// Operations that were done.
-    pub(super) done: Vec<Op>,
+    pub(in crate::election::worker) done: Vec<Op>,
     /// Operations that failed.
-    pub(super) failed: Vec<(Op, ApplyError)>,
+    pub(in crate::election::worker) failed: Vec<(Op, ApplyError)>,
     /// What others have changed since it was last as wanted, and how it was found.
-    pub(super) drifted: BTreeMap<ObjectKey, String>,
+    pub(in crate::election::worker) drifted: BTreeMap<ObjectKey, String>,
 }
 
 /// Makes the kernel have exactly `present` of `all`. `achieved` is what was so before.
 ///
 /// # Errors
 /// When the kernel's state cannot be read.
-pub(super) fn sync(
+pub(in crate::election::worker) fn sync(
     kernel: &mut Kernel,
     all: &Moving,
     present: Present,

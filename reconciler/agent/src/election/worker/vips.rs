@@ -1,5 +1,7 @@
 //! Who holds which VIPs, and that the kernel agrees.
 
+mod sync;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_converge::{AddressKey, ObjectKey, Op};
@@ -8,10 +10,12 @@ use evenkeel_schemas::status::DriftOutcome;
 use evenkeel_vrrp::{FaultCause, Input, RouterKey};
 
 use super::super::RouterSetup;
-use super::super::vips::{self, Moving, Present, Synced};
+
 use super::Worker;
 use evenkeel_host::election::Notice;
 use evenkeel_host::pass::Drift;
+pub(super) use sync::Moving;
+use sync::{Present, Synced};
 
 impl Worker {
     /// All VIPs of all routers.
@@ -84,7 +88,7 @@ impl Worker {
     /// What waits to be announced of a VIP that is gone is not announced any more.
     fn withdraw(&mut self, gone: &AddressKey) {
         if let Some(port) = self.ports.get_mut(&gone.interface) {
-            port.announcing.withdraw(gone.address.address());
+            port.announcements.withdraw(gone.address.address());
         }
     }
 
@@ -99,7 +103,7 @@ impl Worker {
         all.vips.extend(self.stuck.iter().cloned());
         let wanted = self.wanted();
         self.vips_dirty = false;
-        match vips::sync(&mut self.kernel, &all, wanted.clone(), &mut self.achieved) {
+        match sync::sync(&mut self.kernel, &all, wanted.clone(), &mut self.achieved) {
             Ok(synced) => self.synced(synced, repair),
             Err(error) => {
                 self.vips_dirty = true;
@@ -109,7 +113,7 @@ impl Worker {
             }
         }
         let now = clock::now();
-        self.guarding.remove(&self.stuck, now);
+        self.guardian.remove(&self.stuck, now);
     }
 
     fn synced(&mut self, synced: Synced, repair: bool) {
@@ -128,7 +132,7 @@ impl Worker {
                 && let Some(router) = self.owner(key)
                 && self.is_master(&router)
             {
-                self.holds.hold(&router, FaultCause::VipRefused, now);
+                self.backoff.hold(&router, FaultCause::VipRefused, now);
                 self.election.handle(&router, Input::Fault(FaultCause::VipRefused), now);
             }
         }
@@ -178,12 +182,12 @@ impl Worker {
 
     /// A router that has all its VIPs has not been refused one for long.
     fn forgive_refusals(&mut self) {
-        if self.holds.is_empty() {
+        if self.backoff.is_empty() {
             return;
         }
         for (key, setup) in &self.routers {
             if setup.vips.keys().all(|vip| self.present.contains(vip)) {
-                self.holds.forgive(key, FaultCause::VipRefused);
+                self.backoff.forgive(key, FaultCause::VipRefused);
             }
         }
     }
