@@ -253,7 +253,7 @@ impl Daemon {
             error!("{} is not kept: the disk refuses or does not answer", waiting.file);
         }
         result?;
-        left?;
+        left.map_err(|left| left.to_string())?;
         if in_order {
             info!("stopped; VIPs are released, addresses, routes, settings and IPVS stay as they are");
             Ok(())

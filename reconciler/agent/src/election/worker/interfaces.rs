@@ -1,23 +1,123 @@
-//! The interfaces of the election: their links, the sources of advertisements, whom to listen for.
+//! The interfaces of the election: their links, the sources of advertisements, which router hears what.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use evenkeel_converge::Kind;
+use evenkeel_converge::{AddressKey, KernelState, Kind};
 use evenkeel_kernel::{KernelError, Scope, clock};
 use evenkeel_schemas::scalars::InterfaceName;
 use evenkeel_vrrp::{Family, Received, RouterKey};
 
 use super::super::port::Port;
 use super::Worker;
-use evenkeel_host::election::Notice;
+use super::routers::Routers;
+
+/// The interfaces that routers speak on or have VIPs on.
+#[derive(Default)]
+pub(super) struct Ports {
+    /// By name.
+    pub(super) open: BTreeMap<String, Port>,
+    /// The link-local address of each interface on which IPv6 routers speak, by the interface's name.
+    link_local: BTreeMap<String, IpAddr>,
+    /// Interfaces that were replaced, or got another hardware address: their VIPs must be announced again.
+    replaced: BTreeSet<String>,
+    /// Why the interfaces cannot be read, as reported last.
+    unreadable: Option<String>,
+    /// Routers and destinations whose last advertisement could not be sent: each failure is reported once.
+    failing_sends: BTreeSet<(RouterKey, IpAddr)>,
+}
+
+impl Ports {
+    /// The address that IPv6 routers of an interface speak from.
+    pub(super) fn link_local(&self, interface: &InterfaceName) -> Option<IpAddr> {
+        self.link_local.get(interface.as_str()).copied()
+    }
+
+    /// Whether an event of the kernel, about the interface with this index or name, is about one of these.
+    pub(super) fn concern(&self, index: u32, name: Option<&str>) -> bool {
+        self.open.values().any(|port| port.concerns(index, name))
+    }
+
+    /// An advertisement could not be sent. Returns whether that is new.
+    pub(super) fn send_fails(&mut self, key: &RouterKey, destination: IpAddr) -> bool {
+        self.failing_sends.insert((key.clone(), destination))
+    }
+
+    /// An advertisement was sent. Returns whether the one before could not be.
+    pub(super) fn sends_again(&mut self, key: &RouterKey, destination: IpAddr) -> bool {
+        !self.failing_sends.is_empty() && self.failing_sends.remove(&(key.clone(), destination))
+    }
+
+    /// Forgets the failed sends of all but these routers.
+    pub(super) fn retain_sends(&mut self, keys: &BTreeSet<RouterKey>) {
+        self.failing_sends.retain(|(key, _)| keys.contains(key));
+    }
+
+    /// A VIP was removed: what waits to be announced of it is not announced any more.
+    pub(super) fn withdraw(&mut self, gone: &AddressKey) {
+        if let Some(port) = self.open.get_mut(&gone.interface) {
+            port.announcements.withdraw(gone.address.address());
+        }
+    }
+
+    /// Replaces the reason for which interfaces cannot be read. Returns it when it is a new one.
+    fn replace_unreadable(&mut self, problem: Option<String>) -> Option<String> {
+        let new = problem.clone().filter(|_| problem != self.unreadable);
+        self.unreadable = problem;
+        new
+    }
+
+    /// Finds out whether the host still has the sources of its routers.
+    fn check_sources(&mut self, routers: &Routers) {
+        let mut sources: BTreeMap<&str, BTreeSet<IpAddr>> = BTreeMap::new();
+        let mut senders: BTreeMap<&str, BTreeSet<IpAddr>> = BTreeMap::new();
+        for (key, setup) in &routers.setups {
+            let Some((_, router)) = routers.election.get(key) else { continue };
+            let source = router.config().source;
+            sources.entry(key.interface.as_str()).or_default().insert(source);
+            senders.entry(setup.via.as_str()).or_default().insert(source);
+        }
+        let none = BTreeSet::new();
+        for (name, port) in &mut self.open {
+            port.find_missing(sources.get(name.as_str()).unwrap_or(&none));
+            port.keep_senders(senders.get(name.as_str()).unwrap_or(&none));
+        }
+    }
+
+    /// The link-local address of each of these interfaces, as far as there is a usable one. An address in use stays as long as it can.
+    fn usable_link_local(
+        &self,
+        interfaces: &BTreeSet<String>,
+        observed: &KernelState,
+        routers: &Routers,
+    ) -> BTreeMap<String, IpAddr> {
+        let vips = routers.setups.values().flat_map(|setup| setup.vips.keys());
+        let vips: BTreeSet<IpAddr> = vips.map(|vip| vip.address.address()).collect();
+        let mut found = BTreeMap::new();
+        for name in interfaces {
+            let Some(port) = self.open.get(name) else { continue };
+            let here = observed.addresses.keys().filter(|key| key.interface == *name);
+            let here = here.map(|key| key.address.address());
+            let usable: Vec<IpAddr> = here
+                .filter(|ip| is_link_local(*ip) && !vips.contains(ip) && port.source_works(*ip))
+                .collect();
+            let before = self.link_local.get(name).copied();
+            let stays = before.filter(|before| usable.contains(before));
+            // Without any the router is reported to miss the one before, and priority 0 leaves from it.
+            let source = stays.or_else(|| usable.first().copied()).or(before);
+            found.extend(source.map(|ip| (name.clone(), ip)));
+        }
+        found
+    }
+}
 
 impl Worker {
-    /// A port for each interface that a router speaks on or has VIPs on, and no others.
+    /// Makes a port for each interface that a router speaks on or has VIPs on, and drops all others.
     pub(super) fn open_ports(&mut self) {
         let mut listening: BTreeMap<String, BTreeSet<Family>> = BTreeMap::new();
-        for setup in self.routers.values() {
+        let setups = &self.routers.setups;
+        for setup in setups.values() {
             let on = |name: &str| name.to_owned();
             listening.entry(on(setup.key.interface.as_str())).or_default().insert(setup.key.family);
             if let Some(interface) = &setup.virtual_mac {
@@ -27,21 +127,20 @@ impl Worker {
                 listening.entry(on(&vip.interface)).or_default();
             }
         }
-        self.ports.retain(|name, _| listening.contains_key(name));
+        self.ports.open.retain(|name, _| listening.contains_key(name));
         let virtual_macs: BTreeSet<InterfaceName> =
-            self.routers.values().filter_map(|setup| setup.virtual_mac.clone()).collect();
+            setups.values().filter_map(|setup| setup.virtual_mac.clone()).collect();
         for (name, families) in listening {
-            let pause =
-                self.routers.values().filter(|setup| setup.vips.keys().any(|vip| vip.interface == name));
+            let pause = setups.values().filter(|setup| setup.vips.keys().any(|vip| vip.interface == name));
             let pause = pause.map(|setup| setup.garp_pause).max().unwrap_or(Duration::ZERO);
             let Ok(interface) = name.parse::<InterfaceName>() else { continue };
-            let port = self.ports.entry(name).or_insert_with(|| Port::new(interface));
+            let port = self.ports.open.entry(name).or_insert_with(|| Port::new(interface));
             port.listen(families, virtual_macs.contains(port.name()));
-            port.announcements.pause(pause);
+            port.announcements.set_pause(pause);
         }
     }
 
-    /// The interface of the router that a packet on port `name` is for; none when it is nobody's here.
+    /// The interface of the router that a packet on port `name` is for; `None` when no router here is to hear it.
     ///
     /// A router with a virtual MAC address hears the group on the interface of that address, and unicast where it
     /// speaks. Both interfaces may get the same packet.
@@ -51,6 +150,7 @@ impl Worker {
         let is_it = |key: &RouterKey| key.family == family && key.vrid.get() == vrid;
         let mut apart = self
             .routers
+            .setups
             .values()
             .filter(|setup| is_it(&setup.key))
             .filter_map(|setup| Some((setup, setup.virtual_mac.as_ref()?)));
@@ -59,70 +159,60 @@ impl Worker {
             Some((setup, interface)) => {
                 (multicast == (interface == name)).then(|| setup.key.interface.clone())
             }
-            // Others' packets are copied to the interfaces of virtual MAC addresses, too.
-            None => self.routers.keys().any(|key| key.interface == *name).then(|| name.clone()),
+            // The kernel copies packets of other routers to the interfaces of virtual MAC addresses, too.
+            None => {
+                let speaks_here = self.routers.setups.keys().any(|key| key.interface == *name);
+                speaks_here.then(|| name.clone())
+            }
         }
     }
 
-    /// Makes ports follow their interfaces.
+    /// Makes ports follow their links, and routers the addresses that they speak from.
     pub(super) fn follow_links(&mut self) {
-        if self.ports.is_empty() {
+        if self.ports.open.is_empty() {
             return;
         }
         let links = match self.kernel.links() {
             Ok(links) => links,
             Err(error) => {
-                self.links_dirty = true;
-                self.unreadable(Some(format!("cannot read the interfaces: {error}")));
+                self.resync.links = true;
+                self.report_unreadable(Some(format!("cannot read the interfaces: {error}")));
                 return;
             }
         };
-        let mut news = Vec::new();
-        let mut replaced: BTreeSet<String> = BTreeSet::new();
-        for (name, port) in &mut self.ports {
+        for (name, port) in &mut self.ports.open {
             let followed = port.follow(links.iter().find(|link| link.name == *name));
             if followed.replaced {
-                replaced.insert(name.clone());
+                self.ports.replaced.insert(name.clone());
+                // A new interface has none of the old one's addresses.
+                self.resync.vips = true;
             }
             let problem = followed.problem.map(|error| format!("cannot open sockets on {name}: {error}"));
-            news.extend(port.news(problem));
+            if let Some(news) = port.new_link_problem(problem) {
+                self.outbox.problem(news);
+            }
         }
-        for text in news {
-            self.tell(Notice::Problem(text));
-        }
-        self.links_dirty = false;
+        self.resync.links_were_read();
         let found = self.find_link_local();
-        self.links_dirty |= found.is_err();
-        self.unreadable(found.err().map(|error| error.to_string()));
-        self.look_at_sources();
-        self.links_read = true;
-        // A new interface has none of the old one's addresses.
-        self.vips_dirty |= !replaced.is_empty();
-        self.replaced.extend(replaced);
+        self.resync.links |= found.is_err();
+        self.report_unreadable(found.err().map(|error| error.to_string()));
+        self.ports.check_sources(&self.routers);
     }
 
-    /// Tells once that the kernel cannot be read, until it can be again.
-    fn unreadable(&mut self, problem: Option<String>) {
-        if problem != self.unreadable {
-            self.unreadable.clone_from(&problem);
-            problem.into_iter().for_each(|text| self.tell(Notice::Problem(text)));
+    fn report_unreadable(&mut self, problem: Option<String>) {
+        if let Some(news) = self.ports.replace_unreadable(problem) {
+            self.outbox.problem(news);
         }
     }
 
-    /// The link-local addresses that IPv6 routers speak from (RFC 9568 §5.1.2.1), and whether the host
-    /// forwards IPv6. An address in use stays as long as it can.
+    /// Finds the link-local addresses that IPv6 routers speak from (RFC 9568 §5.1.2.1), and whether the host forwards IPv6.
     fn find_link_local(&mut self) -> Result<(), KernelError> {
-        let interfaces: BTreeSet<String> = self
-            .routers
-            .values()
-            .filter(|setup| setup.key.family == Family::V6)
-            .flat_map(|setup| setup.vips.keys().map(|vip| vip.interface.clone()))
-            .chain(
-                self.routers
-                    .keys()
-                    .filter(|key| key.family == Family::V6)
-                    .map(|key| key.interface.to_string()),
-            )
+        let v6 = self.routers.setups.values().filter(|setup| setup.key.family == Family::V6);
+        let interfaces: BTreeSet<String> = v6
+            .flat_map(|setup| {
+                let vips = setup.vips.keys().map(|vip| vip.interface.clone());
+                vips.chain([setup.key.interface.to_string()])
+            })
             .collect();
         if interfaces.is_empty() {
             return Ok(());
@@ -135,86 +225,48 @@ impl Worker {
             ..Scope::default()
         };
         let observed = self.kernel.observe(&scope)?;
-        let vips: BTreeSet<IpAddr> = self
-            .routers
-            .values()
-            .flat_map(|setup| setup.vips.keys())
-            .map(|vip| vip.address.address())
-            .collect();
-        let mut found = BTreeMap::new();
         for name in &interfaces {
-            let Some(port) = self.ports.get_mut(name) else { continue };
-            port.announcements
-                .forwards(observed.sysctls.get(&forwarding(name)).is_some_and(|value| value == "1"));
-            let mut usable = observed
-                .addresses
-                .keys()
-                .filter(|key| key.interface == *name)
-                .map(|key| key.address.address())
-                .filter(|ip| is_link_local(*ip) && !vips.contains(ip) && port.source_works(*ip))
-                .collect::<Vec<_>>()
-                .into_iter();
-            let before = self.link_local.get(name);
-            let stays = before.filter(|before| usable.clone().any(|ip| ip == **before)).copied();
-            // Without any, the one before is told to be missing, and priority 0 leaves from it.
-            let source = stays.or_else(|| usable.next()).or(before.copied());
-            found.extend(source.map(|ip| (name.clone(), ip)));
+            if let Some(port) = self.ports.open.get_mut(name) {
+                let forwards = observed.sysctls.get(&forwarding(name)).is_some_and(|value| value == "1");
+                port.announcements.set_forwards(forwards);
+            }
         }
-        if found != self.link_local {
-            self.link_local = found;
+        let found = self.ports.usable_link_local(&interfaces, &observed, &self.routers);
+        if found != self.ports.link_local {
+            self.ports.link_local = found;
             self.reconfigure();
         }
         Ok(())
     }
 
-    /// Whether the host still has the sources of its routers.
-    fn look_at_sources(&mut self) {
-        let mut sources: BTreeMap<&str, BTreeSet<IpAddr>> = BTreeMap::new();
-        let mut senders: BTreeMap<&str, BTreeSet<IpAddr>> = BTreeMap::new();
-        for (key, setup) in &self.routers {
-            let Some((_, router)) = self.election.get(key) else { continue };
-            let source = router.config().source;
-            sources.entry(key.interface.as_str()).or_default().insert(source);
-            senders.entry(setup.via.as_str()).or_default().insert(source);
-        }
-        let none = BTreeSet::new();
-        for (name, port) in &mut self.ports {
-            port.look_at_sources(sources.get(name.as_str()).unwrap_or(&none));
-            port.keep_senders(senders.get(name.as_str()).unwrap_or(&none));
-        }
-    }
-
-    /// Announces VIPs where the neighbours know a hardware address that is no longer ours.
+    /// Announces VIPs on replaced interfaces: the neighbours know a hardware address that is no longer ours.
     pub(super) fn announce_replaced(&mut self) {
-        if self.replaced.is_empty() {
+        if self.ports.replaced.is_empty() {
             return;
         }
-        let replaced = std::mem::take(&mut self.replaced);
-        let on_it = |key: &&RouterKey| {
-            let setup = self.routers.get(*key);
-            setup.is_some_and(|setup| setup.vips.keys().any(|vip| replaced.contains(&vip.interface)))
-        };
-        for key in self.routers.keys().filter(on_it).cloned().collect::<Vec<_>>() {
-            let repeat = self.routers.get(&key).map_or(0, |setup| setup.config.garp_repeat);
-            self.announce(&key, repeat);
+        let replaced = std::mem::take(&mut self.ports.replaced);
+        let setups = self.routers.setups.values();
+        let on_it = setups.filter(|setup| setup.vips.keys().any(|vip| replaced.contains(&vip.interface)));
+        for key in on_it.map(|setup| setup.key.clone()).collect::<Vec<_>>() {
+            self.announce(&key, self.routers.garp_repeat(&key));
         }
     }
 
-    /// Listens for others who claim the VIPs of our routers, whoever is Master: to listen for more takes the kernel
-    /// milliseconds, which a Master has not when its clients wait.
-    pub(super) fn watch_claims(&mut self) {
+    /// Listens for others who claim VIPs of our routers, whoever is Master: to listen for more addresses takes the kernel milliseconds, which a
+    /// new Master has not when its clients wait.
+    pub(super) fn watch_vips(&mut self) {
         let mut vips: BTreeMap<&str, BTreeSet<IpAddr>> = BTreeMap::new();
-        for vip in self.routers.values().flat_map(|setup| setup.vips.keys()) {
+        for vip in self.routers.setups.values().flat_map(|setup| setup.vips.keys()) {
             vips.entry(vip.interface.as_str()).or_default().insert(vip.address.address());
         }
         let mut failed = None;
-        for (name, port) in &mut self.ports {
+        for (name, port) in &mut self.ports.open {
             if let Err(error) = port.watch(vips.remove(name.as_str()).unwrap_or_default()) {
                 failed = Some(format!("cannot listen for others with our VIPs on {name}: {error}"));
             }
         }
         if let Some(failed) = failed {
-            self.tell(Notice::Problem(failed));
+            self.outbox.problem(failed);
         }
         self.conflicts.forget(clock::now());
     }

@@ -1,5 +1,5 @@
-//! VIP addresses, and the routes and rules that go with them, follow the states of their routers, by the one
-//! comparator.
+//! VIPs, and the routes and rules that go with them, by the one comparator: against the kernel as observed, or
+//! against what is remembered of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use evenkeel_kernel::{ApplyError, Kernel, KernelError, Scope};
 
 use crate::election::RouterSetup;
 
-/// All that comes and goes with the routers, whoever is Master.
+/// VIPs, routes and rules of routers, whoever is Master.
 #[derive(Debug, Clone, Default)]
 pub(in crate::election::worker) struct Moving {
     pub(in crate::election::worker) vips: BTreeSet<AddressKey>,
@@ -21,7 +21,7 @@ pub(in crate::election::worker) struct Moving {
 }
 
 impl Moving {
-    /// What moves with these routers.
+    /// Those of these routers.
     pub(in crate::election::worker) fn of<'a>(setups: impl Iterator<Item = &'a RouterSetup>) -> Self {
         let mut moving = Self::default();
         for setup in setups {
@@ -43,7 +43,7 @@ impl Moving {
     }
 }
 
-/// What of it must be there now.
+/// Those of them that must be in the kernel now.
 #[derive(Debug, Clone, Default)]
 pub(in crate::election::worker) struct Present {
     pub(in crate::election::worker) vips: BTreeMap<AddressKey, Address>,
@@ -51,19 +51,57 @@ pub(in crate::election::worker) struct Present {
     pub(in crate::election::worker) rules: BTreeMap<RuleKey, Rule>,
 }
 
-/// What a synchronisation did and found.
+/// What a synchronisation found and did.
 #[derive(Debug, Default)]
 pub(in crate::election::worker) struct Synced {
-    /// VIPs that are there now, as wanted.
-    pub(in crate::election::worker) present: BTreeSet<AddressKey>,
-    /// VIPs that are there still, although they should not be.
+    /// VIPs that are in the kernel now, as wanted.
+    pub(in crate::election::worker) present: BTreeMap<AddressKey, Address>,
+    /// VIPs that are still in the kernel although they should not be.
     pub(in crate::election::worker) stuck: BTreeSet<AddressKey>,
-    /// Operations that were done.
+    /// Operations that succeeded.
     pub(in crate::election::worker) done: Vec<Op>,
     /// Operations that failed.
     pub(in crate::election::worker) failed: Vec<(Op, ApplyError)>,
-    /// What others have changed since it was last as wanted, and how it was found.
+    /// Objects that others have changed since they were last as wanted, and how each was found.
     pub(in crate::election::worker) drifted: BTreeMap<ObjectKey, String>,
+}
+
+/// The comparator's input: `present` of `all`.
+fn desired(all: Moving, present: Present) -> Desired {
+    Desired {
+        state: KernelState {
+            addresses: present.vips,
+            routes: present.routes,
+            rules: present.rules,
+            ..KernelState::default()
+        },
+        vips: all.vips,
+        vip_routes: all.routes,
+        vip_rules: all.rules,
+        ..Desired::default()
+    }
+}
+
+/// The operations that make `observed` be as desired, in order.
+fn compare(desired: &Desired, observed: &KernelState, kinds: &[Kind]) -> Vec<Op> {
+    // All that the plan names is ours, whoever made it: no ledger is needed to know.
+    let Diff { ops, .. } = diff_kinds(desired, observed, &Ledger::default(), Domain::Vips, kinds);
+    ops
+}
+
+/// The operations that make exactly `wanted` of the VIPs `all` be there, given that of these exactly those among
+/// `remembered` are: as by the last observation and the operations since.
+pub(in crate::election::worker) fn compare_remembered(
+    all: BTreeSet<AddressKey>,
+    wanted: BTreeMap<AddressKey, Address>,
+    remembered: &BTreeMap<AddressKey, Address>,
+) -> Vec<Op> {
+    let found = all.iter().filter_map(|vip| remembered.get_key_value(vip));
+    let addresses = found.map(|(vip, how)| (vip.clone(), how.clone())).collect();
+    let observed = KernelState { addresses, ..KernelState::default() };
+    let (all, wanted) =
+        (Moving { vips: all, ..Moving::default() }, Present { vips: wanted, ..Present::default() });
+    compare(&desired(all, wanted), &observed, &[Kind::Addresses])
 }
 
 /// Makes the kernel have exactly `present` of `all`. `achieved` is what was so before.
@@ -94,25 +132,12 @@ pub(in crate::election::worker) fn sync(
         ..Scope::default()
     };
     let observed = kernel.observe(&scope)?;
-    let wanted: BTreeSet<AddressKey> = present.vips.keys().cloned().collect();
-    let desired = Arc::new(Desired {
-        state: KernelState {
-            addresses: present.vips,
-            routes: present.routes,
-            rules: present.rules,
-            ..KernelState::default()
-        },
-        vips: all.vips.clone(),
-        vip_routes: all.routes.clone(),
-        vip_rules: all.rules.clone(),
-        ..Desired::default()
-    });
-    // All that the plan names is ours, whoever made it: no ledger is needed to know.
-    let Diff { ops, .. } = diff_kinds(&desired, &observed, &Ledger::default(), Domain::Vips, &kinds);
+    let desired = Arc::new(desired(all.clone(), present));
+    let ops = compare(&desired, &observed, &kinds);
     let judgements = achieved.judge(&desired, &observed, &ops);
     achieved.begin(&ops, &judgements);
     let results = if ops.is_empty() { Vec::new() } else { kernel.apply(&ops) };
-    let mut synced = Synced { present: wanted, ..Synced::default() };
+    let mut synced = Synced { present: desired.state.addresses.clone(), ..Synced::default() };
     let mut unfinished = Vec::new();
     for ((op, judgement), result) in ops.into_iter().zip(judgements).zip(results) {
         let key = ObjectKey::of(&op);
@@ -127,11 +152,51 @@ pub(in crate::election::worker) fn sync(
         };
         match &op {
             Op::AddAddress { key, .. } => drop(synced.present.remove(key)),
-            Op::DelAddress(key) if !synced.present.contains(key) => drop(synced.stuck.insert(key.clone())),
+            Op::DelAddress(key) if !synced.present.contains_key(key) => {
+                synced.stuck.insert(key.clone());
+            }
             _ => {}
         }
         synced.failed.push((op, error));
     }
     achieved.verified(&desired, &kinds, unfinished.into_iter());
     Ok(synced)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::super::RouterSetup;
+    use super::*;
+    use crate::source::read::plain_tests::ALL;
+
+    fn vips() -> BTreeMap<AddressKey, Address> {
+        let plan = evenkeel_schemas::plain::plan(ALL).expect("a plan");
+        let setups = plan.routers.iter().map(|router| RouterSetup::new(router, &[], None, false));
+        setups.flat_map(|setup| setup.expect("a router").vips.as_ref().clone()).collect()
+    }
+
+    /// What a comparison with the kernel would say where it is as remembered.
+    #[test]
+    fn remembered_vips_are_compared_as_observed_ones_are() {
+        let all = vips();
+        let keys: BTreeSet<AddressKey> = all.keys().cloned().collect();
+        assert!(keys.len() > 2, "{keys:?}");
+        let none = BTreeMap::new();
+        let ops = compare_remembered(keys.clone(), all.clone(), &none);
+        assert_eq!(ops.len(), all.len());
+        assert!(ops.iter().all(|op| matches!(op, Op::AddAddress { announce: true, .. })), "{ops:?}");
+        assert_eq!(compare_remembered(keys.clone(), all.clone(), &all), []);
+        let ops = compare_remembered(keys.clone(), none.clone(), &all);
+        assert_eq!(ops, keys.iter().cloned().map(Op::DelAddress).collect::<Vec<_>>());
+        // VIPs of other routers are left alone, and what goes goes first.
+        let (one, other) = (keys.first().expect("one").clone(), keys.last().expect("another").clone());
+        let remembered = BTreeMap::from([(other.clone(), all[&other].clone())]);
+        let wanted = BTreeMap::from([(one.clone(), all[&one].clone())]);
+        let ops = compare_remembered(BTreeSet::from([one.clone(), other.clone()]), wanted, &remembered);
+        assert!(
+            matches!(ops.as_slice(), [Op::DelAddress(gone), Op::AddAddress { key, .. }] if *gone == other && *key == one),
+            "{ops:?}"
+        );
+        assert_eq!(compare_remembered(BTreeSet::from([one]), none, &remembered), []);
+    }
 }
