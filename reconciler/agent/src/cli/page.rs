@@ -13,6 +13,9 @@ pub(crate) use ipvs::counted;
 
 use evenkeel_host::drift_text;
 
+/// Most VRIDs of others that the page names.
+const MAX_UNKNOWN_VRIDS: usize = 4;
+
 /// The status document as a page for people.
 pub(crate) fn page(status: &Status) -> String {
     let mut lines = head(status);
@@ -205,7 +208,28 @@ fn election(election: &ElectionStatus) -> Vec<String> {
             election.lost_notices
         ));
     }
+    lines.extend(unknown_vrids(election));
     lines
+}
+
+/// VRIDs of others, which are no trouble by themselves: a director whose VRID was mistyped is among them.
+fn unknown_vrids(election: &ElectionStatus) -> Option<String> {
+    let vrids = &election.unknown_vrids;
+    if vrids.is_empty() {
+        return None;
+    }
+    let named = vrids.iter().take(MAX_UNKNOWN_VRIDS);
+    let named = named.map(|one| format!("VRID {} on {} ({})", one.vrid, one.interface, one.adverts));
+    let named: Vec<String> = named.collect();
+    let more = match vrids.len().saturating_sub(MAX_UNKNOWN_VRIDS) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    Some(format!(
+        "election: {} advertisements for VRIDs that are not in the plan: {}{more}",
+        election.unknown_adverts,
+        named.join(", ")
+    ))
 }
 
 /// Nothing as long as all of it gets out.
@@ -273,7 +297,28 @@ fn drift(record: &DriftRecord) -> String {
 
 #[cfg(test)]
 mod tests {
+    use evenkeel_schemas::status::UnknownVrid;
+
     use super::*;
+
+    #[test]
+    fn vrids_of_others_are_named_up_to_four() {
+        let status = |vrids: std::ops::Range<u8>| ElectionStatus {
+            unknown_adverts: 99,
+            unknown_vrids: vrids
+                .map(|vrid| UnknownVrid { interface: "eth0".to_owned(), vrid, adverts: 7 })
+                .collect(),
+            ..ElectionStatus::default()
+        };
+        assert_eq!(election(&status(0..0)), Vec::<String>::new());
+        let lines = election(&status(61..62));
+        assert_eq!(
+            lines,
+            ["election: 99 advertisements for VRIDs that are not in the plan: VRID 61 on eth0 (7)"]
+        );
+        let lines = election(&status(61..67));
+        assert!(lines[0].ends_with("VRID 64 on eth0 (7) and 2 more"), "{lines:?}");
+    }
 
     #[test]
     fn trackers_orders_groups_and_lateness_are_shown() {

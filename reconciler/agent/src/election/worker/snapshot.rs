@@ -1,7 +1,7 @@
 //! The state of the election as the status shows it.
 
 use evenkeel_host::election::{ElectionSnapshot, RouterSnapshot};
-use evenkeel_schemas::status::{ElectionStatus, RouterCounters};
+use evenkeel_schemas::status::{ElectionStatus, RouterCounters, UnknownVrid};
 
 use super::Worker;
 
@@ -31,6 +31,12 @@ impl Worker {
                 },
             }
         });
+        let unknown = self.routers.election.unknown_vrids();
+        let unknown = unknown.map(|(interface, vrid, adverts)| UnknownVrid {
+            interface: interface.to_string(),
+            vrid,
+            adverts,
+        });
         let thread = ElectionStatus {
             realtime_priority: self.scheduling.realtime,
             nice: self.scheduling.nice,
@@ -38,6 +44,8 @@ impl Worker {
             timer_lateness: self.lateness.buckets(),
             max_timer_lateness_us: self.lateness.max_us(),
             lost_notices: self.outbox.lost(),
+            unknown_adverts: self.routers.election.unknown_total(),
+            unknown_vrids: unknown.collect(),
         };
         ElectionSnapshot { routers: routers.collect(), guarded: self.leases.guardian.guarded(), thread }
     }
