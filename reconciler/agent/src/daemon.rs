@@ -205,7 +205,7 @@ impl Daemon {
                 }
                 Event::Housekeeping => {
                     self.persisting.log_news();
-                    self.keeper.look();
+                    self.keeper.check_socket();
                 }
                 Event::GuardianDue => self.keeper.start(),
                 Event::Guardian(started) => {

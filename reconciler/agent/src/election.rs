@@ -8,8 +8,8 @@
 //!                 VIPs over its own netlink +-- address and link events
 //! ```
 //!
-//! It does no disk or log I/O, shares no lock and waits for no other loop. Its notices go into a bounded channel; those
-//! that find no room are counted. Here is its interface; the loop is in `worker`.
+//! It does no disk or log I/O, shares no lock and waits for no other loop. Its notices go into a bounded
+//! channel; those that find no room are counted. Here is its interface; the loop is in `worker`.
 
 mod backoff;
 mod guardian;
@@ -50,15 +50,16 @@ pub(crate) enum Command {
     Start,
     /// The states of all trackers. One that is not among them counts as up.
     Trackers(BTreeMap<Name, TrackerState>),
-    /// All routers none of whose virtual servers can be made here. They are left to other directors. Sent before [`Self::Configure`] and
-    /// [`Self::Start`] let one take part.
+    /// All routers none of whose virtual servers can be made here. They are left to other directors. Sent
+    /// before [`Self::Configure`] and [`Self::Start`] let one take part.
     Unserved(BTreeSet<RouterKey>),
-    /// All routers whose checks have no verdict yet, by name. They and their sync groups do not preempt a living Master.
+    /// All routers whose checks have no verdict yet, by name. They and their sync groups do not preempt a
+    /// living Master.
     Waiting(BTreeSet<Name>),
     /// All orders in force, by router. A router whose order to yield is new hands over.
     Orders(BTreeMap<Name, RouterOrder>),
-    /// Find out whether other directors would take over these routers, before an order takes them out here. The answer names the routers
-    /// for which none was heard. There is one question at a time.
+    /// Find out whether other directors would take over these routers, before an order takes them out here.
+    /// The answer names the routers for which none was heard. There is one question at a time.
     Offer(Question, oneshot::Sender<Vec<Unanswered>>),
     /// Use this guardian in place of the one that was lost.
     Guardian(Guardian),
@@ -68,8 +69,9 @@ pub(crate) enum Command {
     Stop,
 }
 
-/// Wakes the loop because routes or rules have changed, perhaps some that go with VIPs. It gets no such events from the kernel itself, since
-/// on a busy router there are some all day. Any number of nudges lead to one observation.
+/// Wakes the loop because routes or rules have changed, perhaps some that go with VIPs. It gets no such
+/// events from the kernel itself, since on a busy router there are some all day. Any number of nudges lead to
+/// one observation.
 #[derive(Clone)]
 pub(crate) struct Nudge {
     wake: Arc<EventFd>,
@@ -78,7 +80,7 @@ pub(crate) struct Nudge {
 
 impl Nudge {
     /// Makes the loop observe routes and rules soon.
-    pub(crate) fn look(&self) {
+    pub(crate) fn send(&self) {
         if !self.nudged.swap(true, Ordering::AcqRel) {
             // Fails only when the thread has ended.
             self.wake.write(1).ok();
@@ -98,8 +100,8 @@ pub(crate) struct Election {
 }
 
 impl Election {
-    /// Starts the thread, which ends by itself when a signal of `stop` arrives. `leases` are those that an earlier daemon left running: their
-    /// routers go on as Master.
+    /// Starts the thread, which ends by itself when a signal of `stop` arrives. `leases` are those that an
+    /// earlier daemon left running: their routers go on as Master.
     ///
     /// # Errors
     /// When a netlink socket, an eventfd, a timer or the thread cannot be had.

@@ -25,7 +25,8 @@ use origins::OriginCache;
 pub(super) struct Port {
     name: InterfaceName,
     link: Option<Link>,
-    /// Whether it became another interface, or got another hardware address, and [`Followed`] has not said so yet.
+    /// Whether it became another interface, or got another hardware address, and [`Followed`] has not said so
+    /// yet.
     replaced: bool,
     /// Families of the routers that listen here.
     families: BTreeSet<Family>,
@@ -103,8 +104,8 @@ impl Port {
 
     /// Follows the link as the kernel has it now; `None` when there is none of this name.
     ///
-    /// Where a socket cannot be opened, routers that need it cannot use the link, and the next call tries again. On a kernel without
-    /// IPv6 the sockets of IPv4 are opened all the same.
+    /// Where a socket cannot be opened, routers that need it cannot use the link, and the next call tries
+    /// again. On a kernel without IPv6 the sockets of IPv4 are opened all the same.
     pub(super) fn follow(&mut self, link: Option<&Link>) -> Followed {
         let identity = |link: &Link| (link.index, link.mac);
         let changed = self.link.as_ref().map(identity) != link.map(identity);
@@ -146,8 +147,8 @@ impl Port {
         self.link.as_ref().is_some_and(|link| link.index == index) || name == Some(self.name.as_str())
     }
 
-    /// Replaces the problem of following the link, `None` for none, and returns it when it is to be reported: when it is another than
-    /// the last one.
+    /// Replaces the problem of following the link, `None` for none, and returns it when it is to be reported:
+    /// when it is another than the last one.
     pub(super) fn new_link_problem(&mut self, problem: Option<String>) -> Option<String> {
         replace(&mut self.link_problem, problem)
     }
@@ -157,8 +158,8 @@ impl Port {
         replace(&mut self.announcement_problem, problem)
     }
 
-    /// Finds out which sources of the routers that listen here the host does not have. The routers that send through this port may be
-    /// others: see [`Self::keep_senders`].
+    /// Finds out which sources of the routers that listen here the host does not have. The routers that send
+    /// through this port may be others: see [`Self::keep_senders`].
     pub(super) fn find_missing(&mut self, sources: &BTreeSet<IpAddr>) {
         let is_missing = |source: &IpAddr| !self.source_works(*source);
         self.missing = sources.iter().copied().filter(is_missing).collect();
@@ -238,7 +239,8 @@ impl Port {
         }
     }
 
-    /// Sends an advertisement. A sender that fails is closed, so that the next use shows whether a new one works.
+    /// Sends an advertisement. A sender that fails is closed, so that the next use shows whether a new one
+    /// works.
     ///
     /// # Errors
     /// The kernel's.
@@ -273,7 +275,8 @@ impl Port {
         Ok(())
     }
 
-    /// The next frame that claims an address; in it the claim, if it is somebody else's to a watched VIP. `None` when none is waiting.
+    /// The next frame that claims an address; in it the claim, if it is somebody else's to a watched VIP.
+    /// `None` when none is waiting.
     pub(super) fn next_claim(&self, buffer: &mut Buffer) -> Option<Option<(Mac, IpAddr)>> {
         let ours = self.link.as_ref()?.mac?;
         let duplicates = self.duplicates.as_ref()?;
@@ -284,7 +287,8 @@ impl Port {
         }
     }
 
-    /// The hardware address from which `address` advertises here, if a frame has shown it. Listens for such frames from now on.
+    /// The hardware address from which `address` advertises here, if a frame has shown it. Listens for such
+    /// frames from now on.
     pub(super) fn find_origin(&mut self, address: IpAddr, buffer: &mut Buffer, now: MonoTime) -> Option<Mac> {
         let index = self.link.as_ref()?.index;
         self.origins.find(index, address, buffer, now)

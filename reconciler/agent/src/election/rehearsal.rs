@@ -1,5 +1,5 @@
-//! A take-over without effect, run once after the start: no page of the real one has to be read from a disk, or mapped, at
-//! the moment that matters.
+//! A take-over without effect, run once after the start: no page of the real one has to be read from a disk,
+//! or mapped, at the moment that matters.
 //!
 //! No packet is sent, and the kernel is asked to change nothing.
 
@@ -21,8 +21,8 @@ pub(super) fn run(like: &RouterSetup, kernel: &mut Kernel) {
     kernel.rehearse();
 }
 
-/// Lets a router go from Backup to Master and back, with another one that hears it as Backup. Returns how many packets would
-/// have been sent.
+/// Lets a router go from Backup to Master and back, with another one that hears it as Backup. Returns how
+/// many packets would have been sent.
 fn take_over(like: &RouterSetup) -> usize {
     let member =
         Member { key: like.key.clone(), name: like.name.clone(), group: None, config: like.config.clone() };

@@ -1,5 +1,5 @@
-//! The election's sockets: advertisements in and out, announcements of VIPs out, claims of others in. Bytes only,
-//! no protocol.
+//! The election's sockets: advertisements in and out, announcements of VIPs out, claims of others in. Bytes
+//! only, no protocol.
 
 mod announcer;
 mod duplicates;

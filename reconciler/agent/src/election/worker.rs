@@ -8,12 +8,12 @@
 //!   resync      when VIPs and links are observed again    events, nudges, a deadline
 //!   interfaces  the ports that routers speak on           links, sources, sockets
 //! ```
-//! Each is a type that knows nothing of the others; [`Worker`] owns them and the routers, and its methods, a file a
-//! subject, carry from one to the other.
+//! Each is a type that knows nothing of the others; [`Worker`] owns them and the routers, and its methods, a
+//! file a subject, carry from one to the other.
 //!
-//! Order of a turn: advertisements first, so that no flood of packets delays them; then a bounded number of packets; then
-//! the other timers, so that no Backup claims although its Master was heard in time; then commands, kernel events and
-//! VIPs; at the end what main is to hear.
+//! Order of a turn: advertisements first, so that no flood of packets delays them; then a bounded number of
+//! packets; then the other timers, so that no Backup claims although its Master was heard in time; then
+//! commands, kernel events and VIPs; at the end what main is to hear.
 
 mod admission;
 mod claim_lines;
@@ -318,16 +318,16 @@ impl Worker {
         }
         self.send_probes(now);
         self.advance_offer(now);
-        self.leases.guardian.beats(now);
+        self.leases.guardian.beat_if_due(now);
         self.leases.guardian.flush(now);
-        if let Some(lost) = self.leases.guardian.asks(now) {
+        if let Some(lost) = self.leases.guardian.request(now) {
             self.outbox.push(Notice::GuardianLost(lost));
         }
         let startup = self.admission.next_startup(&self.routers, now);
         self.resync.end(now, [self.admission.backoff.next_end(now), startup]);
     }
 
-    /// The end: VIPs go, Backups are told, and what could not be removed is left to the guardian.
+    /// The end: VIPs are removed, priority 0 is sent, and the guardian gets what could not be removed.
     fn finish(mut self) -> Result<(), LeftBehind> {
         let now = clock::now();
         self.routers.election.shutdown(now);

@@ -28,12 +28,12 @@ fn fill(session: &mut GuardianSession, now: MonoTime) {
 }
 
 #[test]
-fn a_slow_guardian_is_kept_and_hears_of_releases_later() {
+fn a_slow_guardian_is_kept_and_hears_releases_later() {
     let (guardian, theirs) = Guardian::pair().expect("pair");
     let (mut session, now) = (GuardianSession::new(guardian), MonoTime::ZERO);
     fill(&mut session, now);
     session.release("eth0 IPv4 VRID 51".to_owned(), now);
-    assert_eq!(session.asks(now), None, "it is not lost");
+    assert_eq!(session.request(now), None, "it is not lost");
     heard(&theirs);
     session.flush(now);
     assert!(session.guarded());
@@ -44,70 +44,70 @@ fn a_slow_guardian_is_kept_and_hears_of_releases_later() {
 
 /// Answers all beats that have come.
 fn answer(theirs: &Socket) {
-    for word in heard(theirs) {
-        if let Some(number) = word.strip_prefix(r#"{"beat":"#) {
+    for message in heard(theirs) {
+        if let Some(number) = message.strip_prefix(r#"{"beat":"#) {
             theirs.send(format!(r#"{{"alive":{number}"#).as_bytes()).expect("room");
         }
     }
 }
 
 #[test]
-fn a_guardian_that_answers_no_more_is_not_one_and_asked_for_until_there_is_another() {
+fn a_guardian_that_stops_answering_is_replaced() {
     let (guardian, theirs) = Guardian::pair().expect("pair");
     let (mut session, mut now) = (GuardianSession::new(guardian), MonoTime::from_millis(1000));
     for _ in 0..20 {
-        session.beats(now);
-        assert!(session.guarded() && session.asks(now).is_none());
+        session.beat_if_due(now);
+        assert!(session.guarded() && session.request(now).is_none());
         answer(&theirs);
-        session.hear();
+        session.read_answers();
         assert_eq!(session.due(), now + BEAT);
         now = session.due();
     }
     // It hangs from here on.
     let hung = now;
-    session.beats(now);
+    session.beat_if_due(now);
     now = now + BEAT;
-    session.beats(now);
-    assert!(!session.guarded() && session.asks(now).is_none(), "not guarded, but not given up");
+    session.beat_if_due(now);
+    assert!(!session.guarded() && session.request(now).is_none(), "not guarded, but not given up");
     answer(&theirs);
-    session.beats(now);
-    session.hear();
+    session.beat_if_due(now);
+    session.read_answers();
     assert!(session.guarded(), "it was only slow");
-    while session.asks(now).is_none() {
+    while session.request(now).is_none() {
         now = now + BEAT;
-        session.beats(now);
+        session.beat_if_due(now);
     }
     assert!(hung.until(now) <= Duration::from_millis(1300), "{:?}", hung.until(now));
     assert!(heard(&theirs).contains(&r#""leave""#.to_owned()), "in case that it wakes up");
-    assert_eq!(session.asks(now), None);
-    assert_eq!(session.asks(now + ASK_GAP), Some(Lost::Hung { harmless: true }));
+    assert_eq!(session.request(now), None);
+    assert_eq!(session.request(now + ASK_GAP), Some(Lost::Hung { harmless: true }));
     let (guardian, theirs) = Guardian::pair().expect("pair");
     session.replace(guardian);
-    session.beats(now);
-    assert!(session.guarded() && session.asks(now + ASK_GAP * 2).is_none());
+    session.beat_if_due(now);
+    assert!(session.guarded() && session.request(now + ASK_GAP * 2).is_none());
     drop(theirs);
-    session.hear();
-    assert_eq!((session.guarded(), session.asks(now + ASK_GAP * 2)), (false, Some(Lost::Gone)));
+    session.read_answers();
+    assert_eq!((session.guarded(), session.request(now + ASK_GAP * 2)), (false, Some(Lost::Gone)));
 }
 
 #[test]
-fn a_thread_that_was_held_up_blames_nobody_at_once() {
+fn beats_that_are_sent_late_are_counted_only_after_many_of_them() {
     let (guardian, _theirs) = Guardian::pair().expect("pair");
     let (mut session, mut now) = (GuardianSession::new(guardian), MonoTime::from_millis(1000));
     let mut late = 0;
-    while session.asks(now).is_none() {
-        session.beats(now);
+    while session.request(now).is_none() {
+        session.beat_if_due(now);
         now = now + BEAT + LATE;
         late += 1;
     }
     assert_eq!(late, MISSED_LATE + 1);
-    // One that answers no more is told within a second, and within five when this thread is late itself.
+    // A hanging guardian is found within a second, and within five when this thread is late itself.
     assert!(BEAT * (MISSED + 1) < Duration::from_secs(1));
     assert!((BEAT + LATE) * late < Duration::from_secs(5));
 }
 
 #[test]
-fn no_lease_is_told_before_the_vips_of_the_plan_are() {
+fn the_vips_of_the_plan_are_sent_before_any_lease() {
     let (guardian, theirs) = Guardian::pair().expect("pair");
     let (mut session, now) = (GuardianSession::new(guardian), MonoTime::ZERO);
     let vip = |number: usize| AddressKey {
@@ -117,30 +117,36 @@ fn no_lease_is_told_before_the_vips_of_the_plan_are() {
     let names = |count: usize| -> BTreeSet<AddressKey> { (0..count).map(vip).collect() };
     session.name_vips(names(CHUNK + 1));
     assert!(session.lease(lease(now + BEAT)));
-    let words = heard(&theirs);
-    assert_eq!(words.len(), 3, "{words:?}");
-    assert!(words[0].starts_with(r#"{"vips":"#) && words[0].ends_with(r#""more":false}}"#), "{words:?}");
-    assert!(words[1].ends_with(r#""more":true}}"#) && words[2].starts_with(r#"{"lease":"#), "{words:?}");
+    let messages = heard(&theirs);
+    assert_eq!(messages.len(), 3, "{messages:?}");
+    assert!(
+        messages[0].starts_with(r#"{"vips":"#) && messages[0].ends_with(r#""more":false}}"#),
+        "{messages:?}"
+    );
+    assert!(
+        messages[1].ends_with(r#""more":true}}"#) && messages[2].starts_with(r#"{"lease":"#),
+        "{messages:?}"
+    );
     session.name_vips(names(CHUNK + 1));
     session.flush(now);
     assert_eq!(heard(&theirs), Vec::<String>::new(), "it knows");
-    // Each guardian is told, and none a lease while there is no room for them.
+    // Each guardian hears the VIPs, and none a lease while there was no room for them.
     let (guardian, theirs) = Guardian::pair().expect("pair");
     session.replace(guardian);
     while session.guarded() {
         session.beat_at = None;
-        session.beats(now);
+        session.beat_if_due(now);
         session.answered = session.beat;
     }
     assert!(!session.lease(lease(now + BEAT)));
     heard(&theirs);
     assert!(session.lease(lease(now + BEAT)));
-    let words = heard(&theirs);
-    assert!(words.len() == 3 && words[0].starts_with(r#"{"vips":"#), "{words:?}");
+    let messages = heard(&theirs);
+    assert!(messages.len() == 3 && messages[0].starts_with(r#"{"vips":"#), "{messages:?}");
 }
 
 #[test]
-fn a_removal_is_told_once_and_ended() {
+fn a_removal_is_sent_once_and_ended() {
     let (guardian, theirs) = Guardian::pair().expect("pair");
     let (mut session, now) = (GuardianSession::new(guardian), MonoTime::ZERO);
     let vip = |last: u8| AddressKey {
@@ -151,16 +157,16 @@ fn a_removal_is_told_once_and_ended() {
     assert_eq!(heard(&theirs), Vec::<String>::new());
     session.remove(&BTreeSet::from([vip(1), vip(2)]), now);
     session.remove(&BTreeSet::from([vip(1), vip(2)]), now);
-    let told = heard(&theirs);
-    assert_eq!(told.len(), 1, "{told:?}");
-    assert!(told[0].contains("removal 0") && told[0].contains("192.0.2.2/32"), "{told:?}");
+    let messages = heard(&theirs);
+    assert_eq!(messages.len(), 1, "{messages:?}");
+    assert!(messages[0].contains("removal 0") && messages[0].contains("192.0.2.2/32"), "{messages:?}");
     session.remove(&BTreeSet::new(), now);
-    let told = heard(&theirs);
-    assert!(told.len() == 1 && told[0].starts_with(r#"{"release":"removal 0 of"#), "{told:?}");
+    let messages = heard(&theirs);
+    assert!(messages.len() == 1 && messages[0].starts_with(r#"{"release":"removal 0 of"#), "{messages:?}");
 }
 
 #[test]
-fn renewals_are_told_together_and_what_ran_out_is_told_in_full() {
+fn renewals_are_sent_together_and_an_ended_lease_in_full() {
     let (guardian, theirs) = Guardian::pair().expect("pair");
     let (mut session, now) = (GuardianSession::new(guardian), MonoTime::from_millis(1000));
     let lease = |vrid: u8, until: u64| Lease {
@@ -186,39 +192,45 @@ fn renewals_are_told_together_and_what_ran_out_is_told_in_full() {
     let late = MonoTime::from_millis(6000);
     session.lease(lease(51, 9000));
     session.flush(late);
-    let words = heard(&theirs);
-    assert!(words.len() == 1 && words[0].starts_with(r#"{"lease":{"router":"VRID 51""#), "{words:?}");
+    let messages = heard(&theirs);
+    assert!(
+        messages.len() == 1 && messages[0].starts_with(r#"{"lease":{"router":"VRID 51""#),
+        "{messages:?}"
+    );
 }
 
 #[test]
-fn what_goes_with_the_vips_is_told_when_it_changes_and_to_each_guardian() {
+fn bound_services_are_sent_when_they_change_and_to_each_guardian() {
     let (guardian, theirs) = Guardian::pair().expect("pair");
     let (mut session, now) = (GuardianSession::new(guardian), MonoTime::ZERO);
     let services = |count: u32| -> Vec<ServiceKey> {
         (1..=count).map(|mark| ServiceKey::Mark { v6: false, mark }).collect()
     };
-    let told = |session: &mut GuardianSession, count: u32, theirs: &Socket| {
+    let bind = |session: &mut GuardianSession, count: u32, theirs: &Socket| {
         session.bind("VRID 51", &services(count));
         session.bind("VRID 52", &[]);
         session.flush(now);
         heard(theirs)
     };
-    assert_eq!(told(&mut session, 0, &theirs), Vec::<String>::new());
-    let words = told(&mut session, 2, &theirs);
-    assert!(words.len() == 1 && words[0].starts_with(r#"{"bound":{"router":"VRID 51""#), "{words:?}");
-    assert_eq!(told(&mut session, 2, &theirs), Vec::<String>::new());
+    assert_eq!(bind(&mut session, 0, &theirs), Vec::<String>::new());
+    let messages = bind(&mut session, 2, &theirs);
+    assert!(
+        messages.len() == 1 && messages[0].starts_with(r#"{"bound":{"router":"VRID 51""#),
+        "{messages:?}"
+    );
+    assert_eq!(bind(&mut session, 2, &theirs), Vec::<String>::new());
     let (guardian, theirs) = Guardian::pair().expect("pair");
     session.replace(guardian);
-    assert_eq!(told(&mut session, 2, &theirs), words);
+    assert_eq!(bind(&mut session, 2, &theirs), messages);
     let many = u32::try_from(CHUNK).expect("small") + 1;
-    let words = told(&mut session, many, &theirs);
-    assert!(words.len() == 2 && words[1].ends_with(r#""more":true}}"#), "{words:?}");
-    let words = told(&mut session, 0, &theirs);
-    assert!(words.len() == 1 && words[0].contains(r#""services":[]"#), "{words:?}");
+    let messages = bind(&mut session, many, &theirs);
+    assert!(messages.len() == 2 && messages[1].ends_with(r#""more":true}}"#), "{messages:?}");
+    let messages = bind(&mut session, 0, &theirs);
+    assert!(messages.len() == 1 && messages[0].contains(r#""services":[]"#), "{messages:?}");
 }
 
 #[test]
-fn a_lease_of_many_vips_is_told_in_parts_and_joined_again() {
+fn a_lease_of_many_vips_is_sent_in_parts_and_joined_again() {
     let (guardian, theirs) = Guardian::pair().expect("pair");
     let (mut session, now) = (GuardianSession::new(guardian), MonoTime::from_millis(1000));
     let vip = |number: usize| AddressKey {
@@ -238,8 +250,8 @@ fn a_lease_of_many_vips_is_told_in_parts_and_joined_again() {
     assert_eq!(joined(parts(lease(3))), [lease(3)]);
     session.lease(lease(400));
     session.flush(now);
-    let words = heard(&theirs);
-    assert!(words.iter().any(|word| word == r#"{"release":"VRID 51, part 3"}"#), "{words:?}");
+    let messages = heard(&theirs);
+    assert!(messages.iter().any(|message| message == r#"{"release":"VRID 51, part 3"}"#), "{messages:?}");
     session.release("VRID 51".to_owned(), now);
     assert_eq!(heard(&theirs).len(), 2);
 }

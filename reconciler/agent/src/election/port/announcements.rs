@@ -1,5 +1,5 @@
-//! Announcements of VIPs on one interface: at once, or one after another with a pause for switches that drop bursts.
-//! An announcement that finds the kernel's buffers full is sent a little later.
+//! Announcements of VIPs on one interface: at once, or one after another with a pause for switches that drop
+//! bursts. An announcement that finds the kernel's buffers full is sent a little later.
 
 use std::collections::VecDeque;
 use std::io;
@@ -42,7 +42,8 @@ impl AnnouncementQueue {
         self.pause = pause;
     }
 
-    /// Sets whether this host forwards IPv6 on the interface: neighbours must hear of it with each announcement.
+    /// Sets whether this host forwards IPv6 on the interface: neighbours must hear of it with each
+    /// announcement.
     pub(in crate::election) const fn set_forwards(&mut self, forwards: bool) {
         self.forwards = forwards;
     }
@@ -114,8 +115,8 @@ impl Port {
         }
     }
 
-    /// Sends one more announcement for `vip` a little later: whoever missed the first one would miss another one beside it, and
-    /// whoever got it waits until all of them have been taken in.
+    /// Sends one more announcement for `vip`, 20 ms later or after the pause. A neighbour that missed the first one
+    /// would miss a second one right behind it, and one that got it would only be kept busy.
     pub(in crate::election) fn announce_again(&mut self, vip: IpAddr, now: MonoTime) {
         let at = if self.announcements.pause.is_zero() { now + AGAIN } else { now };
         self.announcements.put(vip, now, at);

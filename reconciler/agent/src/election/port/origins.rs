@@ -1,4 +1,4 @@
-//! Hardware addresses from which others advertise on one interface: looked for only while somebody asks.
+//! Hardware addresses from which others advertise on one interface: found only while somebody asks.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -29,7 +29,8 @@ pub(crate) struct OriginCache {
 }
 
 impl OriginCache {
-    /// The hardware address from which `address` advertises, if a frame has shown it. Listens for such frames from now on.
+    /// The hardware address from which `address` advertises, if a frame has shown it. Listens for such frames
+    /// from now on.
     pub(crate) fn find(
         &mut self,
         index: u32,

@@ -9,8 +9,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::frames::{Mac, announcement, probe};
 use super::link_address_to_send;
 
-/// Send buffer, bytes: a burst for 255 VIPs, five packets each, at the kernel's cost of such a packet, which is
-/// under 1 KB.
+/// Send buffer, bytes: a burst for 255 VIPs, five packets each, at the kernel's cost of such a packet, which
+/// is under 1 KB.
 const BUFFER: usize = 2 * 1024 * 1024;
 
 /// Sends gratuitous ARP and unsolicited neighbour advertisements on one interface.

@@ -1,5 +1,5 @@
-//! Listens on one interface for others who claim our VIPs, by ARP or neighbour advertisements. It needs no VRRP: a host
-//! on which somebody has configured a VIP by hand is found as well.
+//! Listens on one interface for others who claim our VIPs, by ARP or neighbour advertisements. It needs no
+//! VRRP: a host on which somebody has configured a VIP by hand is found as well.
 
 use std::io;
 use std::net::IpAddr;
@@ -11,8 +11,9 @@ use super::frames::{self, Mac};
 use super::{Buffer, filter, link_address_to_bind, read};
 
 /// Two packet sockets: ARP, and IPv6 for neighbour advertisements. Each exists from the first address of its
-/// family on. When the addresses change the socket gets another filter. It is not closed: that waits until no processor
-/// of the host uses it any more (`synchronize_net`), for 10 ms and more, in which the election would stand still.
+/// family on. When the addresses change the socket gets another filter. It is not closed: that waits until no
+/// processor of the host uses it any more (`synchronize_net`), for 10 ms and more, in which the election
+/// would stand still.
 #[derive(Debug)]
 pub(crate) struct Duplicates {
     index: u32,
@@ -52,7 +53,8 @@ impl Duplicates {
         [&self.arp, &self.neighbours].into_iter().flatten().map(AsFd::as_fd)
     }
 
-    /// Reads the next frame. Whoever reads in a loop limits the number: anybody can send any number of frames.
+    /// Reads the next frame. Whoever reads in a loop limits the number: anybody can send any number of
+    /// frames.
     pub(crate) fn next(&self, ours: Mac, buffer: &mut Buffer) -> AddressClaim {
         for socket in [&self.arp, &self.neighbours].into_iter().flatten() {
             if let Ok(Some(frame)) = read(socket, buffer) {

@@ -1,6 +1,7 @@
 //! Shows from which hardware address somebody advertises, which IP sockets do not.
 //!
-//! Open only while there is somebody to find: each frame of IP that the interface gets goes through its filter, and a director gets many.
+//! Open only while there is somebody to find: each frame of IP that the interface gets goes through its
+//! filter, and a director gets many.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -41,13 +42,14 @@ impl Origins {
         Ok(Self { socket })
     }
 
-    /// Reads the next frame: its source and hardware source, if it has both. `None` when none is waiting. Whoever reads in a loop limits the
-    /// number.
+    /// Reads the next frame: its source and hardware source, if it has both. `None` when none is waiting.
+    /// Whoever reads in a loop limits the number.
     pub(crate) fn next(&self, buffer: &mut Buffer) -> Option<Option<(IpAddr, Mac)>> {
         read(&self.socket, buffer).ok().flatten().map(origin)
     }
 
-    /// Closes it on another thread: closing a packet socket waits until no processor of the host uses it any more.
+    /// Closes it on another thread: closing a packet socket waits until no processor of the host uses it any
+    /// more.
     pub(crate) fn close(self) {
         // Where no thread can be started it is closed here, which is late but right.
         std::thread::Builder::new().name("close".to_owned()).spawn(move || drop(self)).ok();

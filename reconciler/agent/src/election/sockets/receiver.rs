@@ -1,4 +1,5 @@
-//! Receives the advertisements of one interface and family, by multicast and unicast, with the time that each has waited.
+//! Receives the advertisements of one interface and family, by multicast and unicast, with the time that each
+//! has waited.
 
 use std::io;
 use std::net::IpAddr;
@@ -15,7 +16,8 @@ use super::{Buffer, filter, link_address_to_bind};
 
 /// Receive buffer, bytes: a few thousand advertisements while the thread is held up.
 const RECEIVE_BUFFER: usize = 1024 * 1024;
-/// Greatest age of a packet that is believed. An ordinary thread waits about as long for its turn on a busy processor.
+/// Greatest age of a packet that is believed. An ordinary thread waits about as long for its turn on a busy
+/// processor.
 const MAX_AGE: Duration = Duration::from_millis(10);
 /// Most packets that are discarded from a new socket.
 const MAX_STRAY: usize = 65_536;
@@ -73,8 +75,8 @@ impl Receiver {
         Ok(receiver)
     }
 
-    /// [`Self::open`] on the interface of a virtual MAC address, for the group only. Linux gives a packet from the
-    /// Master's virtual MAC address to the interface that has the same one, and to nobody else
+    /// [`Self::open`] on the interface of a virtual MAC address, for the group only. Linux gives a packet
+    /// from the Master's virtual MAC address to the interface that has the same one, and to nobody else
     /// (`macvlan_handle_frame`). While that interface has no address, the filter of reverse paths drops all
     /// that IPv4 gets there, so it is listened to below IP.
     ///
@@ -122,7 +124,8 @@ impl Receiver {
         Ok(Arrival::Packet(Received { payload: parts.payload, src, dst, ttl: parts.ttl }, age))
     }
 
-    /// The kernel keeps the IPv6 header to itself and gives what matters of it as ancillary data (RFC 3542 §6).
+    /// The kernel keeps the IPv6 header to itself and gives what matters of it as ancillary data (RFC 3542
+    /// §6).
     fn receive_v6<'a>(&self, buffer: &'a mut Buffer) -> io::Result<Arrival<'a>> {
         let mut control = nix::cmsg_space!(libc::in6_pktinfo, libc::c_int, libc::timespec);
         let mut parts = [io::IoSliceMut::new(&mut buffer.0)];
@@ -151,20 +154,22 @@ impl Receiver {
     }
 }
 
-/// How long ago the kernel got a packet, by the time of day with which it was stamped; `None` without a stamp.
+/// How long ago the kernel got a packet, by the time of day with which it was stamped; `None` without a
+/// stamp.
 fn age(data: &ControlMessageOwned) -> Option<Duration> {
     let ControlMessageOwned::ScmTimestampns(stamp) = data else { return None };
     let now = clock_gettime(ClockId::CLOCK_REALTIME).ok()?;
     Some(believed(Duration::from(*stamp), Duration::from(now)))
 }
 
-/// The age of a packet that was stamped at `stamp`. A clock that was set meanwhile makes it wrong: one of over [`MAX_AGE`], or a negative
-/// one, counts as none.
+/// The age of a packet that was stamped at `stamp`. A clock that was set meanwhile makes it wrong: one of
+/// over [`MAX_AGE`], or a negative one, counts as none.
 fn believed(stamp: Duration, now: Duration) -> Duration {
     now.checked_sub(stamp).filter(|age| *age <= MAX_AGE).unwrap_or_default()
 }
 
-/// Asks for a large buffer, beyond what the host allows everybody (`net.core.rmem_max`) where permitted, and for stamps on packets.
+/// Asks for a large buffer, beyond what the host allows everybody (`net.core.rmem_max`) where permitted, and
+/// for stamps on packets.
 fn prepare(socket: &Socket) {
     // Without stamps packets count from when they are read.
     setsockopt(socket, sockopt::ReceiveTimestampns, &true).ok();

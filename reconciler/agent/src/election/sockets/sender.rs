@@ -77,8 +77,8 @@ impl Sender {
 /// Finds out whether packets can leave the interface from this source. Sends nothing.
 ///
 /// # Errors
-/// `EADDRNOTAVAIL` when the host does not have the address, when it has not yet made sure that nobody else has it
-/// (IPv6), and when the interface is down; else the kernel's.
+/// `EADDRNOTAVAIL` when the host does not have the address, when it has not yet made sure that nobody else
+/// has it (IPv6), and when the interface is down; else the kernel's.
 pub(crate) fn source_works(interface: &str, index: u32, source: IpAddr) -> io::Result<()> {
     match source {
         IpAddr::V4(source) => v4_works(interface, source),

@@ -77,7 +77,8 @@ impl Admission {
         self.startups_end = self.began + setups.map(|setup| setup.startup_delay).max().unwrap_or_default();
     }
 
-    /// A new plan with these routers: all others are forgotten, and nobody waits because of a failure under the plan before.
+    /// A new plan with these routers: all others are forgotten, and nobody waits because of a failure under
+    /// the plan before.
     pub(super) fn retain(&mut self, keys: &BTreeSet<RouterKey>) {
         self.faults.retain(|key, _| keys.contains(key));
         self.backoff.clear();
@@ -144,8 +145,8 @@ impl Admission {
         ends.filter(|end| *end > now).min()
     }
 
-    /// Remembers why a router does not take part, and returns whether that is to be reported: when it is another cause than the last one. That
-    /// a daemon which was just started has not converged is no news.
+    /// Remembers why a router does not take part, and returns whether that is to be reported: when it is
+    /// another cause than the last one. That a daemon which was just started has not converged is no news.
     fn is_news(&mut self, key: &RouterKey, cause: FaultCause) -> bool {
         self.faults.insert(key.clone(), cause) != Some(cause) && cause != FaultCause::NotConverged
     }
@@ -232,7 +233,8 @@ impl Worker {
         obstacle.or_else(|| self.admission.waits_for(setup, clock::now()))
     }
 
-    /// Starts the routers that may take part and stops those that may not. Each of these hears why: that is its reason in the status.
+    /// Starts the routers that may take part and stops those that may not. Each of these hears why: that is
+    /// its reason in the status.
     pub(super) fn start_routers(&mut self) {
         let now = clock::now();
         let states = self.routers.election.iter().map(|(key, _, router)| (key.clone(), router.state()));

@@ -1,4 +1,5 @@
-//! The log lines for the announcement of a claim: keepalived's words, which operators look for, one line an interface and family.
+//! The log lines for the announcement of a claim: keepalived's words, which operators look for, one line an
+//! interface and family.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -41,8 +42,8 @@ mod tests {
             lines,
             [
                 "(VI_1 IPv6) Sending Unsolicited Neighbour Adverts on eth0 for fd00::1, fd00::2",
-                "(VI_1 IPv6) Sending gratuitous ARPs on eth1 for 10.9.0.1, 10.9.0.2, 10.9.0.3, 10.9.0.4, 10.9.0.5, \
-                 10.9.0.6, 10.9.0.7, 10.9.0.8 and 12 more",
+                "(VI_1 IPv6) Sending gratuitous ARPs on eth1 for 10.9.0.1, 10.9.0.2, 10.9.0.3, \
+                 10.9.0.4, 10.9.0.5, 10.9.0.6, 10.9.0.7, 10.9.0.8 and 12 more",
             ]
         );
         assert_eq!(super::lines("VI_1", std::iter::empty()), Vec::<String>::new());

@@ -1,5 +1,5 @@
-//! A new plan: which routers there are, which of them go on by an earlier daemon's leases, and the start after the
-//! first convergence.
+//! A new plan: which routers there are, which of them go on by an earlier daemon's leases, and the start
+//! after the first convergence.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,7 @@ impl Worker {
         let before = self.routers.moving();
         self.vips.distrust();
         let keys: BTreeSet<RouterKey> = setups.iter().map(|setup| setup.key.clone()).collect();
-        // Routers that leave stay known until their VIPs are removed and their Backups have been told.
+        // Routers that leave stay known until their VIPs are removed and priority 0 was sent.
         self.routers.setups.extend(setups.into_iter().map(|setup| (setup.key.clone(), setup)));
         // VIPs of the plan before may still have to be removed.
         let mut leased = self.routers.vip_keys();
@@ -56,7 +56,8 @@ impl Worker {
         }
     }
 
-    /// Routers whose inherited lease still runs go on as Master. Returns leases that no router is in charge of.
+    /// Routers whose inherited lease still runs go on as Master. Returns leases that no router is in charge
+    /// of.
     fn adopt(&mut self) -> Vec<Lease> {
         let mut over = Vec::new();
         for lease in self.leases.take_inherited() {
@@ -69,7 +70,8 @@ impl Worker {
             };
             self.leases.adopt(&key, &lease, !self.admission.has_converged());
             self.routers.election.handle(&key, Input::Adopt, now);
-            // The router's own lease will be without the VIPs that the plan no longer has: those are in this one.
+            // The router's own lease will be without the VIPs that the plan no longer has: those are in this
+            // one.
             over.push(Lease { router: format!("{key}, before process {}", std::process::id()), ..lease });
         }
         // Once all of them are Master: the first output makes the kernel drop the VIPs of all others.
@@ -77,8 +79,8 @@ impl Worker {
         over
     }
 
-    /// Everything but the VIPs has converged: routers may take part, and adopted ones get the VIPs that their leases did
-    /// not have.
+    /// Everything but the VIPs has converged: routers may take part, and adopted ones get the VIPs that their
+    /// leases did not have.
     pub(super) fn start(&mut self) {
         self.admission.set_converged();
         let grown = self.leases.lift_limits();

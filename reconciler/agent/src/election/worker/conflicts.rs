@@ -1,4 +1,5 @@
-//! Others who have our VIPs: found by listening and by probes after a claim of ours, answered by announcing the VIP again.
+//! Others who have our VIPs: found by listening and by probes after a claim of ours, answered by announcing
+//! the VIP again.
 //!
 //! Anybody on the segment can cause these: what is reported, remembered and answered is bounded.
 

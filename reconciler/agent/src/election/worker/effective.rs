@@ -1,5 +1,5 @@
-//! The configuration that a router runs with: the plan's, with what trackers, orders, checks and the interface make
-//! of it. It is computed whole at each change and given to the router live.
+//! The configuration that a router runs with: the plan's, with what trackers, orders, checks and the
+//! interface make of it. It is computed whole at each change and given to the router live.
 
 use evenkeel_kernel::clock;
 use evenkeel_schemas::status::RouterOrder;

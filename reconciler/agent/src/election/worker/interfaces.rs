@@ -85,7 +85,8 @@ impl Ports {
         }
     }
 
-    /// The link-local address of each of these interfaces, as far as there is a usable one. An address in use stays as long as it can.
+    /// The link-local address of each of these interfaces, as far as there is a usable one. An address in use
+    /// stays as long as it can.
     fn usable_link_local(
         &self,
         interfaces: &BTreeSet<String>,
@@ -140,10 +141,11 @@ impl Worker {
         }
     }
 
-    /// The interface of the router that a packet on port `name` is for; `None` when no router here is to hear it.
+    /// The interface of the router that a packet on port `name` is for; `None` when no router here is to hear
+    /// it.
     ///
-    /// A router with a virtual MAC address hears the group on the interface of that address, and unicast where it
-    /// speaks. Both interfaces may get the same packet.
+    /// A router with a virtual MAC address hears the group on the interface of that address, and unicast
+    /// where it speaks. Both interfaces may get the same packet.
     pub(super) fn listener(&self, name: &InterfaceName, received: &Received<'_>) -> Option<InterfaceName> {
         let family = Family::of(received.src);
         let vrid = received.payload.get(1).copied().unwrap_or(0);
@@ -205,7 +207,8 @@ impl Worker {
         }
     }
 
-    /// Finds the link-local addresses that IPv6 routers speak from (RFC 9568 §5.1.2.1), and whether the host forwards IPv6.
+    /// Finds the link-local addresses that IPv6 routers speak from (RFC 9568 §5.1.2.1), and whether the host
+    /// forwards IPv6.
     fn find_link_local(&mut self) -> Result<(), KernelError> {
         let v6 = self.routers.setups.values().filter(|setup| setup.key.family == Family::V6);
         let interfaces: BTreeSet<String> = v6
@@ -252,8 +255,8 @@ impl Worker {
         }
     }
 
-    /// Listens for others who claim VIPs of our routers, whoever is Master: to listen for more addresses takes the kernel milliseconds, which a
-    /// new Master has not when its clients wait.
+    /// Listens for others who claim VIPs of our routers, whoever is Master: to listen for more addresses
+    /// takes the kernel milliseconds, which a new Master has not when its clients wait.
     pub(super) fn watch_vips(&mut self) {
         let mut vips: BTreeMap<&str, BTreeSet<IpAddr>> = BTreeMap::new();
         for vip in self.routers.setups.values().flat_map(|setup| setup.vips.keys()) {

@@ -28,12 +28,13 @@ pub(super) struct Leases {
     pub(super) guardian: GuardianSession,
     /// Leases that an earlier daemon left running, until the first plan.
     inherited: Vec<Lease>,
-    /// The end of each Master's lease, counted from the last advertisement that was really sent. No Backup can claim earlier.
+    /// The end of each Master's lease, counted from the last advertisement that was really sent. No Backup
+    /// can claim earlier.
     ends: BTreeMap<RouterKey, MonoTime>,
     /// Since when a Master cannot send.
     unsent: BTreeMap<RouterKey, MonoTime>,
-    /// Routers that went on as Master by an inherited lease, with the VIPs of that lease. Until the first convergence no others are known
-    /// to be served.
+    /// Routers that went on as Master by an inherited lease, with the VIPs of that lease. Until the first
+    /// convergence no others are known to be served.
     adopted: BTreeMap<RouterKey, BTreeSet<AddressKey>>,
     /// Routers without a peer to advertise to: their leases are extended without advertisements.
     peerless: Vec<RouterKey>,
@@ -56,7 +57,8 @@ impl Leases {
         self.ends.get(key).is_some_and(|end| *end > now)
     }
 
-    /// The only VIPs that an adopted router may hold before the first convergence; `None` when it may hold all of its VIPs.
+    /// The only VIPs that an adopted router may hold before the first convergence; `None` when it may hold
+    /// all of its VIPs.
     pub(super) fn limit(&self, key: &RouterKey) -> Option<&BTreeSet<AddressKey>> {
         self.adopted.get(key)
     }
@@ -71,8 +73,8 @@ impl Leases {
         self.unsent.entry(key.clone()).or_insert(now);
     }
 
-    /// Extends the lease of a Master that has just advertised, or has nobody to advertise to. Returns whether the lease had ended or is new:
-    /// its VIPs may be missing.
+    /// Extends the lease of a Master that has just advertised, or has nobody to advertise to. Returns whether
+    /// the lease had ended or is new: its VIPs may be missing.
     pub(super) fn extend(&mut self, routers: &Routers, key: &RouterKey, now: MonoTime) -> bool {
         let Some((_, router)) = routers.election.get(key) else { return false };
         let Some(end) = lease_end(router) else { return false };
@@ -128,7 +130,10 @@ impl Leases {
 
     /// Learns which routers have no peer.
     pub(super) fn find_peerless<'a>(&mut self, setups: impl Iterator<Item = &'a RouterSetup>) {
-        let alone = |setup: &&RouterSetup| matches!(&setup.config.delivery, Delivery::Unicast { peers, .. } if peers.is_empty());
+        let alone = |setup: &&RouterSetup| match &setup.config.delivery {
+            Delivery::Unicast { peers, .. } => peers.is_empty(),
+            Delivery::Multicast => false,
+        };
         self.peerless = setups.filter(alone).map(|setup| setup.key.clone()).collect();
     }
 
@@ -149,7 +154,8 @@ impl Leases {
         joined(std::mem::take(&mut self.inherited))
     }
 
-    /// A router goes on as Master by an inherited lease. `limited`: until [`Self::lift_limits`] to the VIPs of the lease.
+    /// A router goes on as Master by an inherited lease. `limited`: until [`Self::lift_limits`] to the VIPs
+    /// of the lease.
     pub(super) fn adopt(&mut self, key: &RouterKey, lease: &Lease, limited: bool) {
         if limited {
             self.adopted.insert(key.clone(), lease.addresses.iter().cloned().collect());
@@ -162,7 +168,8 @@ impl Leases {
         std::mem::take(&mut self.adopted).into_keys().collect()
     }
 
-    /// Ends inherited leases. VIPs that are `ours` to look after are no longer the guardian's; all others it shall remove.
+    /// Ends inherited leases. VIPs that are `ours` to look after are no longer the guardian's; all others it
+    /// shall remove.
     pub(super) fn end_inherited(&mut self, over: Vec<Lease>, ours: &BTreeSet<AddressKey>, now: MonoTime) {
         for mut lease in over {
             lease.addresses.retain(|vip| !ours.contains(vip));
@@ -179,8 +186,8 @@ impl Leases {
         self.unsent.keys().filter_map(|key| self.lapse_of(routers, key)).min()
     }
 
-    /// When a router that cannot send has to give up: before its lease ends. If it has none, since its first advertisement failed: after two
-    /// intervals.
+    /// When a router that cannot send has to give up: before its lease ends. If it has none, since its first
+    /// advertisement failed: after two intervals.
     fn lapse_of(&self, routers: &Routers, key: &RouterKey) -> Option<MonoTime> {
         let (_, router) = routers.election.get(key)?;
         let interval = router.config().effective_interval().as_duration();
@@ -199,18 +206,20 @@ impl Leases {
     }
 }
 
-/// Whether an advertisement extends no lease: with it the router gives its VIPs away or asks who would take them.
+/// Whether an advertisement extends no lease: with it the router gives its VIPs away or asks who would take
+/// them.
 pub(super) const fn is_farewell(kind: AdvertKind) -> bool {
     matches!(kind, AdvertKind::PriorityZero | AdvertKind::Offer)
 }
 
-/// The end of a Master's lease; `None` for a router that has none. A little earlier than the protocol has it: removing VIPs takes a moment,
-/// and clocks differ.
+/// The end of a Master's lease; `None` for a router that has none. A little earlier than the protocol has it:
+/// removing VIPs takes a moment, and clocks differ.
 fn lease_end(router: &VirtualRouter) -> Option<MonoTime> {
     let (config, until) = (router.config(), router.lease_until()?);
     let interval = config.effective_interval();
     let end = until - early(interval.as_duration());
-    // Without preemption, or with a delay before it, a Backup may have a higher priority and so a shorter skew time.
+    // Without preemption, or with a delay before it, a Backup may have a higher priority and so a shorter
+    // skew time.
     let alone = config.preempt && config.preempt_delay.is_zero();
     Some(if alone { end } else { end - skew_time(config.version, config.priority, interval) })
 }

@@ -1,7 +1,8 @@
 //! Whether other directors would take routers over: found out before an order takes the routers out here.
 //!
-//! A Master offers its VIPs (`Input::Offer`) and stays Master until another director has claimed them; a Backup listens for its Master. What was
-//! heard before the question counts for nothing: its sender may be dead now. There is one question at a time, and each ends.
+//! A Master offers its VIPs (`Input::Offer`) and stays Master until another director has claimed them; a
+//! Backup listens for its Master. What was heard before the question counts for nothing: its sender may be
+//! dead now. There is one question at a time, and each ends.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,10 +16,12 @@ use tokio::sync::oneshot;
 use super::Worker;
 use evenkeel_host::election::{Question, Unanswered};
 
-/// Longest time for an answer, since a person waits for it. Masters with intervals of over 10 s would listen for longer. A Backup claims after
-/// one interval, so only routers with intervals of over 20 s may be refused although a Backup lives.
+/// Longest time for an answer, since a person waits for it. Masters with intervals of over 10 s would listen
+/// for longer. A Backup claims after one interval, so only routers with intervals of over 20 s may be refused
+/// although a Backup lives.
 const LONGEST: Duration = Duration::from_secs(20);
-/// How long after the answer a router does not take back what another director has claimed: the order is on its way to the disk.
+/// How long after the answer a router does not take back what another director has claimed: the order is on
+/// its way to the disk.
 const LINGER: Duration = Duration::from_secs(5);
 
 /// A question to other directors, and after its answer what is left of it.
@@ -83,7 +86,8 @@ impl Worker {
         self.offer.as_ref().is_some_and(|offer| offer.routers.contains(router))
     }
 
-    /// Makes routers that have become Master offer their VIPs, and answers when all are answered or the time is over.
+    /// Makes routers that have become Master offer their VIPs, and answers when all are answered or the time
+    /// is over.
     pub(super) fn advance_offer(&mut self, now: MonoTime) {
         let Some(offer) = &mut self.offer else { return };
         let meant = self.routers.election.iter().filter(|(_, name, _)| offer.routers.contains(*name));

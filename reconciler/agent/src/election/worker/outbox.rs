@@ -1,7 +1,7 @@
 //! What the election has to say to main: collected in a turn, sent at its end, never waited for.
 //!
-//! Bounded twice, by the notices of one turn and by the channel. A notice that finds no room is counted; the state that it was about is
-//! asked for by whoever sees the count.
+//! Bounded twice, by the notices of one turn and by the channel. A notice that finds no room is counted; the
+//! state that it was about is asked for by whoever sees the count.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -102,7 +102,8 @@ impl Outbox {
         }
     }
 
-    /// VIPs have moved: nothing is sent for [`HUSH`], unless it is urgent, which is when main makes something follow these routers.
+    /// VIPs have moved: nothing is sent for [`HUSH`], unless it is urgent, which is when main makes something
+    /// follow these routers.
     pub(super) fn hush(&mut self, now: MonoTime, urgent: bool) {
         self.urgent |= urgent;
         // Counted from the first of several moves: its notice must not wait until all have moved.

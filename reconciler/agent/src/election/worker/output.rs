@@ -12,8 +12,8 @@ use super::vips::Moving;
 use super::{Worker, claim_lines};
 
 impl Worker {
-    /// Carries out the outputs of all routers, in their order. Changes of state that come together are carried out together: a host may
-    /// take over hundreds of routers at once.
+    /// Carries out the outputs of all routers, in their order. Changes of state that come together are
+    /// carried out together: a host may take over hundreds of routers at once.
     pub(super) fn drain(&mut self) {
         let mut next = self.routers.election.poll_output();
         while next.is_some() {
@@ -131,7 +131,7 @@ impl Worker {
         }
         for (key, (to, cause)) in changed {
             if *to != State::Master {
-                self.leases.guardian.over(key.to_string());
+                self.leases.guardian.release_later(key.to_string());
             }
             self.admission.state_changed(key, *cause);
             self.report_state(key, *to, *cause);

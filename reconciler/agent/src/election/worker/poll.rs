@@ -106,7 +106,7 @@ impl Worker {
             }
         }
         if guardian {
-            self.leases.guardian.hear();
+            self.leases.guardian.read_answers();
         }
         if ready.stop && self.wakers.stop.arrived() {
             self.wakers.stopped.store(true, Ordering::Release);

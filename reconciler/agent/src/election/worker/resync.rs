@@ -12,7 +12,8 @@ const INTERVAL: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_millis(250);
 /// Time until an observation after something that was most likely our own doing.
 const SOON: Duration = super::outbox::HUSH;
-/// Shortest time between two observations because of routes and rules: for each the kernel goes through whole tables.
+/// Shortest time between two observations because of routes and rules: for each the kernel goes through whole
+/// tables.
 const NUDGE_GAP: Duration = Duration::from_millis(250);
 
 /// The next observation of VIPs and links.
@@ -42,7 +43,8 @@ impl Resync {
         self.due = self.due.min(now + SOON);
     }
 
-    /// Routes or rules have changed: VIPs and links are observed within [`SOON`], but no more often than every [`NUDGE_GAP`].
+    /// Routes or rules have changed: VIPs and links are observed within [`SOON`], but no more often than
+    /// every [`NUDGE_GAP`].
     pub(super) fn nudge(&mut self, now: MonoTime) {
         let at = self.nudges_from.max(now + SOON);
         // An observation that comes earlier finds what this one would.

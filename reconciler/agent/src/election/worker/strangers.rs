@@ -1,7 +1,8 @@
-//! Strangers on the segment, who use our VRIDs: reported with their hardware address as soon as it is known, and how
-//! many reports were left out.
+//! Strangers on the segment, who use our VRIDs: reported with their hardware address as soon as it is known,
+//! and how many reports were left out.
 //!
-//! Anybody on the segment can cause these lines: all are bounded. Who is a stranger is decided by the routers.
+//! Anybody on the segment can cause these lines: all are bounded. Who is a stranger is decided by the
+//! routers.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -17,7 +18,8 @@ use super::super::sockets::Buffer;
 use super::super::sockets::frames::{Mac, mac_text};
 use super::Worker;
 
-/// How long a report waits for a frame that shows a stranger's hardware address. Advertisements come every second.
+/// How long a report waits for a frame that shows a stranger's hardware address. Advertisements come every
+/// second.
 const PATIENCE: Duration = Duration::from_millis(1500);
 /// Most reports that wait. More are made without a hardware address.
 const MAX_WAITING: usize = 16;
@@ -112,7 +114,8 @@ impl Worker {
         found
     }
 
-    /// The strangers of a router that were heard within the last hour, with their hardware addresses as far as known.
+    /// The strangers of a router that were heard within the last hour, with their hardware addresses as far
+    /// as known.
     pub(super) fn strangers_of(
         &self,
         key: &RouterKey,
@@ -127,7 +130,8 @@ impl Worker {
         heard.map(|stranger| (*stranger, origin(stranger.address))).collect()
     }
 
-    /// Reports how many lines were left out, and ends the search for hardware addresses that nobody asks for any more.
+    /// Reports how many lines were left out, and ends the search for hardware addresses that nobody asks for
+    /// any more.
     pub(super) fn report_dropped(&mut self, now: MonoTime) {
         for (key, dropped) in self.routers.election.dropped_notices(now) {
             if self.strangers.lines.admit(now) {

@@ -1,7 +1,7 @@
 //! The VIPs that this host holds: which they should be, which are in the kernel, and the changes in between.
 //!
-//! What must change is always the comparator's word (`sync`). After a change of state it compares with what is remembered, since clients
-//! wait; the kernel is observed a moment later.
+//! What must change, the comparator decides (`sync`). After a change of state it compares with what
+//! is remembered, since clients wait; the kernel is observed a moment later.
 
 mod sync;
 
@@ -26,7 +26,8 @@ pub(super) struct HeldVips {
     present: BTreeMap<AddressKey, Address>,
     /// Whether the kernel was observed since the routers were configured: a VIP may be there from before.
     observed: bool,
-    /// What of the VIPs, their routes and their rules was as wanted when last observed: tells drift from changes of ours.
+    /// What of the VIPs, their routes and their rules was as wanted when last observed: tells drift from
+    /// changes of ours.
     achieved: Achieved,
     /// VIPs that are in the kernel although they should not be.
     stuck: BTreeSet<AddressKey>,
@@ -67,7 +68,8 @@ impl HeldVips {
         new
     }
 
-    /// What others have changed and what was done about it, without what cannot be repaired and was reported before.
+    /// What others have changed and what was done about it, without what cannot be repaired and was reported
+    /// before.
     fn drifts(&self, failed: &[(Op, ApplyError)], drifted: &BTreeMap<ObjectKey, String>) -> Vec<Drift> {
         let drift = |(key, found): (&ObjectKey, &String)| {
             let failure = failed.iter().find(|(op, _)| ObjectKey::of(op) == *key);
@@ -116,8 +118,9 @@ impl Worker {
         wanted
     }
 
-    /// Adds and removes the VIPs of routers whose states have changed, by comparison with what is remembered of the kernel: observing it would
-    /// take longer than the changes, and clients wait. Returns whether that was all. If not, the kernel must be observed at once.
+    /// Adds and removes the VIPs of routers whose states have changed, by comparison with what is remembered
+    /// of the kernel: observing it would take longer than the changes, and clients wait. Returns whether that
+    /// was all. If not, the kernel must be observed at once.
     pub(super) fn move_vips<'a>(&mut self, changed: impl Iterator<Item = &'a RouterKey>) -> bool {
         let setups: Vec<&RouterSetup> = changed.filter_map(|key| self.routers.setup(key)).collect();
         if !self.vips.observed || setups.iter().any(|setup| setup.moves_more()) {
@@ -155,8 +158,9 @@ impl Worker {
 
     /// Makes the kernel's VIPs follow the states of the routers: observes, compares, applies.
     ///
-    /// `also` is what moved with the routers of the plan before. `repair` says that no state changed, so whatever is missing was
-    /// taken away by others. A VIP that cannot be removed is left to the guardian until it is gone.
+    /// `also` is what moved with the routers of the plan before. `repair` says that no state changed, so
+    /// whatever is missing was taken away by others. A VIP that cannot be removed is left to the guardian
+    /// until it is gone.
     pub(super) fn sync_vips(&mut self, also: &Moving, repair: bool) {
         let mut all = self.routers.moving();
         all.extend(also);
@@ -208,7 +212,8 @@ impl Worker {
         }
     }
 
-    /// A Master whose VIP the kernel refuses for good gives up and waits; one that has all its VIPs has not been refused any for long.
+    /// A Master whose VIP the kernel refuses for good gives up and waits; one that has all its VIPs has not
+    /// been refused any for long.
     fn fault_refused(&mut self, failed: &[(Op, ApplyError)]) {
         let now = clock::now();
         for (op, error) in failed {

@@ -1,5 +1,5 @@
-//! VIPs, and the routes and rules that go with them, by the one comparator: against the kernel as observed, or
-//! against what is remembered of it.
+//! VIPs, and the routes and rules that go with them, by the one comparator: against the kernel as observed,
+//! or against what is remembered of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -89,8 +89,8 @@ fn compare(desired: &Desired, observed: &KernelState, kinds: &[Kind]) -> Vec<Op>
     ops
 }
 
-/// The operations that make exactly `wanted` of the VIPs `all` be there, given that of these exactly those among
-/// `remembered` are: as by the last observation and the operations since.
+/// The operations that make exactly `wanted` of the VIPs `all` be there, given that of these exactly those
+/// among `remembered` are: as by the last observation and the operations since.
 pub(in crate::election::worker) fn compare_remembered(
     all: BTreeSet<AddressKey>,
     wanted: BTreeMap<AddressKey, Address>,
@@ -193,10 +193,8 @@ mod tests {
         let remembered = BTreeMap::from([(other.clone(), all[&other].clone())]);
         let wanted = BTreeMap::from([(one.clone(), all[&one].clone())]);
         let ops = compare_remembered(BTreeSet::from([one.clone(), other.clone()]), wanted, &remembered);
-        assert!(
-            matches!(ops.as_slice(), [Op::DelAddress(gone), Op::AddAddress { key, .. }] if *gone == other && *key == one),
-            "{ops:?}"
-        );
+        let [Op::DelAddress(gone), Op::AddAddress { key, .. }] = ops.as_slice() else { panic!("{ops:?}") };
+        assert_eq!((gone, key), (&other, &one));
         assert_eq!(compare_remembered(BTreeSet::from([one]), none, &remembered), []);
     }
 }
