@@ -408,10 +408,15 @@ impl<A: Addresses> Process<A> {
         for (router, (_, services)) in self.going.extract_if(.., |_, (at, _)| *at <= now) {
             match self.kernel.remove_services(&services) {
                 Ok(()) => {
-                    warn!("guardian: removed the virtual services that only the Master of {router} has")
+                    warn!(
+                        lease = router,
+                        services = services.len(),
+                        "guardian: removed the virtual services that only the Master of {router} has"
+                    );
                 }
                 Err(why) => {
                     error!(
+                        lease = router,
                         "guardian: the virtual services that only the Master of {router} has cannot be \
                          removed: {why}"
                     );
@@ -434,7 +439,11 @@ impl<A: Addresses> Process<A> {
                 Ok(count) => {
                     self.stuck.remove(&router);
                     if count > 0 {
-                        warn!("guardian: lease of {router} ran out: removed {count} VIPs");
+                        warn!(
+                            lease = router,
+                            vips = count,
+                            "guardian: lease of {router} ran out: removed {count} VIPs"
+                        );
                     }
                     if let Some(services) = self.bound.get(&router) {
                         self.going.insert(router.clone(), (now + SERVICES_LATER, services.clone()));
@@ -446,7 +455,10 @@ impl<A: Addresses> Process<A> {
                 Err(error) => {
                     let why = error.to_string();
                     if self.stuck.get(&router) != Some(&why) {
-                        error!("guardian: lease of {router} ran out, but its VIPs cannot be removed: {why}");
+                        error!(
+                            lease = router,
+                            "guardian: lease of {router} ran out, but its VIPs cannot be removed: {why}"
+                        );
                         self.stuck.insert(router.clone(), why);
                     }
                     self.leases.insert(router, Lease { until: now + RETRY, ..lease });
