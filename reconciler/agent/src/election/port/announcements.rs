@@ -115,8 +115,8 @@ impl Port {
         }
     }
 
-    /// Sends one more announcement for `vip`, 20 ms later or after the pause. A neighbour that missed the first one
-    /// would miss a second one right behind it, and one that got it would only be kept busy.
+    /// Sends one more announcement for `vip`, 20 ms later or after the pause. A neighbour that missed the
+    /// first one would miss a second one right behind it, and one that got it would only be kept busy.
     pub(in crate::election) fn announce_again(&mut self, vip: IpAddr, now: MonoTime) {
         let at = if self.announcements.pause.is_zero() { now + AGAIN } else { now };
         self.announcements.put(vip, now, at);
