@@ -311,6 +311,24 @@ pub struct ElectionStatus {
     pub max_timer_lateness_us: u64,
     /// Notices of the election that were lost because the daemon was busy.
     pub lost_notices: u64,
+    /// Advertisements for VRIDs that no router of this host has, since the daemon started.
+    #[serde(default)]
+    pub unknown_adverts: u64,
+    /// The same by interface and VRID; at most 256 of them, those that came first.
+    #[serde(default)]
+    pub unknown_vrids: Vec<UnknownVrid>,
+}
+
+/// Advertisements on an interface for a VRID that no router of this host has there. Others on the
+/// segment send them, or a director whose plan says otherwise.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct UnknownVrid {
+    /// The interface.
+    pub interface: String,
+    /// The VRID; 0 for a packet that is too short to have one.
+    pub vrid: u8,
+    /// How many.
+    pub adverts: u64,
 }
 
 /// Timers that were late by no more than so much, and by more than the bucket before.

@@ -99,7 +99,8 @@ enum Command {
     Run(Run),
     /// Show what would change on this host and whose connections feel it, VIPs aside; changes nothing
     ///
-    /// The running daemon is asked for roles and verdicts. Without one this host counts as Master of nothing, and
+    /// The running daemon is asked for roles and verdicts. Without one this host counts as Master of nothing,
+    /// and
     /// every destination as healthy.
     Diff(Diff),
     /// Converge this host once, VIPs aside, without election and checks
@@ -112,15 +113,18 @@ enum Command {
     /// Hand a virtual router over to another director, and stay back until released
     ///
     /// It becomes Backup, and Master again only while no other director is. The order outlives restarts
-    /// and new plans. The routers of a sync group move together. Another director is asked first, and this one serves until it has
+    /// and new plans. The routers of a sync group move together. Another director is asked first, and this
+    /// one serves until it has
     /// taken over; if none answers the order is refused.
     #[command(after_help = FAILOVER_EXAMPLES)]
     Failover(Leave),
     /// Keep a virtual router out of the election until released
     ///
     /// It hands over if it is Master, and then takes no part, even if no other director is Master. The
-    /// order outlives restarts and new plans. The routers of a sync group are held together. It is refused where no other
-    /// director is heard: a Master asks for one that takes over and serves until it has, a Backup listens for its Master.
+    /// order outlives restarts and new plans. The routers of a sync group are held together. It is refused
+    /// where no other
+    /// director is heard: a Master asks for one that takes over and serves until it has, a Backup listens for
+    /// its Master.
     #[command(after_help = HOLD_EXAMPLES)]
     Hold(Leave),
     /// Take back `failover` and `hold`
@@ -144,8 +148,10 @@ enum Command {
     Confirm(Generation),
     /// Put the plan before in force again, without waiting for the end of the probation
     ///
-    /// Only while a plan is on probation. After it was confirmed the one before is not kept any more: to go back deliver it
-    /// again. The generation that is rolled back stays refused, over restarts too, until the file has another plan.
+    /// Only while a plan is on probation. After it was confirmed the one before is not kept any more: to go
+    /// back deliver it
+    /// again. The generation that is rolled back stays refused, over restarts too, until the file has another
+    /// plan.
     #[command(after_help = ROLLBACK_EXAMPLES)]
     Rollback(Generation),
     /// Print a shell's completions of this command
@@ -180,7 +186,8 @@ struct State {
 struct Files {
     /// Take plans, secrets, programs and state from whoever may write to them
     ///
-    /// Without it each file, all directories on the way to it and all symbolic links must belong to root or to the user that this runs as,
+    /// Without it each file, all directories on the way to it and all symbolic links must belong to root or
+    /// to the user that this runs as,
     /// and nobody else may write to them.
     #[arg(long)]
     allow_insecure_files: bool,
@@ -198,7 +205,8 @@ struct Cleanup {
     state: State,
     /// Also when the ledger cannot be understood: put it aside, and remove what carries evenkeel's mark
     ///
-    /// Addresses, routes, rules and interfaces do (addresses from Linux 5.18 on). Virtual servers and settings do not, and stay as they are.
+    /// Addresses, routes, rules and interfaces do (addresses from Linux 5.18 on). Virtual servers and
+    /// settings do not, and stay as they are.
     #[arg(long)]
     without_ledger: bool,
     #[command(flatten)]

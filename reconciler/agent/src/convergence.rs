@@ -1,4 +1,5 @@
-//! Loop 2: the convergence thread around the crate `converge`. It alone changes IPVS, addresses, routes and settings, VIPs aside.
+//! Loop 2: the convergence thread around the crate `converge`. It alone changes IPVS, addresses, routes and
+//! settings, VIPs aside.
 //!
 //! `thread` decides when a pass is made, `pass` makes one, `drift` and `drains` are parts of a pass, `events`
 //! forwards the kernel's events to the thread. The wanted state comes from the daemon; nothing here knows its

@@ -2,7 +2,8 @@
 //! carry them out. Nothing is decided here.
 //!
 //! ```text
-//!   inbox (every channel) --inputs--> evenkeel_host::Host --outputs--> carry --> election, convergence, probes, disk, ...
+//! inbox (every channel) --inputs--> evenkeel_host::Host --outputs--> carry --> election, convergence,
+//! probes, disk, ...
 //! ```
 //!
 //! One task owns the head; threads and probes speak to it through bounded channels (`inbox`). Nothing here
@@ -132,7 +133,8 @@ pub(crate) async fn run(options: Options, stop: StopSignals) -> Result<(), Strin
     let (ways_in, ways) = mpsc::channel(WAYS);
     let lookout = Lookout::start(ways_in).map_err(|error| format!("lookout: {error}"))?;
     let health = Health::start(lookout, ways, senders.checks).map_err(|error| format!("health: {error}"))?;
-    info!(host = %options.host, plan = %options.plan.display(), "evenkeeld {} started", env!("CARGO_PKG_VERSION"));
+    info!(host = %options.host, plan = %options.plan.display(), "evenkeeld {} \
+        started", env!("CARGO_PKG_VERSION"));
     if options.trust == Trust::Anybody {
         warn!(
             "--allow-insecure-files: plans, secrets, programs and state are taken whoever may write to them"
@@ -205,7 +207,7 @@ impl Daemon {
                 }
                 Event::Housekeeping => {
                     self.persisting.log_news();
-                    self.keeper.look();
+                    self.keeper.check_socket();
                 }
                 Event::GuardianDue => self.keeper.start(),
                 Event::Guardian(started) => {
@@ -255,7 +257,7 @@ impl Daemon {
             error!(file = %waiting.file, "{} is not kept: the disk refuses or does not answer", waiting.file);
         }
         result?;
-        left?;
+        left.map_err(|left| left.to_string())?;
         if in_order {
             info!("stopped; VIPs are released, addresses, routes, settings and IPVS stay as they are");
             Ok(())

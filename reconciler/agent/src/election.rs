@@ -8,27 +8,26 @@
 //!                 VIPs over its own netlink +-- address and link events
 //! ```
 //!
-//! It does no disk or log I/O, shares no lock and waits for no other loop: everything it has to say
-//! goes into a bounded channel, and what does not fit is counted. Here is its interface; the loop is
-//! in `worker`.
+//! It does no disk or log I/O, shares no lock and waits for no other loop. Its notices go into a bounded
+//! channel; those that find no room are counted. Here is its interface; the loop is in `worker`.
 
-mod guarding;
-mod hold;
+mod backoff;
+mod guardian;
 mod lateness;
 mod port;
 mod rehearsal;
 mod sockets;
-mod vips;
 mod worker;
 
 use evenkeel_host::election::{ElectionSnapshot, Notice, Question, Unanswered};
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
+use std::{fmt, io};
 
+use evenkeel_converge::AddressKey;
 use evenkeel_kernel::{Alarm, Kernel, Monitor};
 use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::status::RouterOrder;
@@ -43,36 +42,36 @@ use crate::system::signals::StopSignals;
 pub(crate) use evenkeel_host::routers::RouterSetup;
 use worker::Wakers;
 
-/// What the loop is told.
+/// What main orders the loop to do.
 pub(crate) enum Command {
-    /// These are the routers now. Routers that stay keep their state.
+    /// Replace the routers. Those that stay keep their state.
     Configure(Vec<RouterSetup>),
     /// Everything but the VIPs has converged: routers may take part.
     Start,
-    /// What trackers found, all of them. One that is not among them counts as succeeding.
+    /// The states of all trackers. One that is not among them counts as up.
     Trackers(BTreeMap<Name, TrackerState>),
-    /// Routers none of whose virtual servers can be made here: all of them. They are left to other directors. Said before
-    /// [`Self::Configure`] and [`Self::Start`] let one take part.
+    /// All routers none of whose virtual servers can be made here. They are left to other directors. Sent
+    /// before [`Self::Configure`] and [`Self::Start`] let one take part.
     Unserved(BTreeSet<RouterKey>),
-    /// The routers that are not ready to take over from a living Master, since their checks have not spoken: all of them, by
-    /// name. Those of their groups are no more ready.
+    /// All routers whose checks have no verdict yet, by name. They and their sync groups do not preempt a
+    /// living Master.
     Waiting(BTreeSet<Name>),
-    /// What operators told routers, by name: all that is in force. A router that is told to yield hands
-    /// over when that is new to it.
+    /// All orders in force, by router. A router whose order to yield is new hands over.
     Orders(BTreeMap<Name, RouterOrder>),
-    /// Find out whether other directors would take over these routers, before an order takes them out: the answer is who was not
-    /// answered. One question at a time.
+    /// Find out whether other directors would take over these routers, before an order takes them out here.
+    /// The answer names the routers for which none was heard. There is one question at a time.
     Offer(Question, oneshot::Sender<Vec<Unanswered>>),
-    /// A new guardian, in place of one that went.
+    /// Use this guardian in place of the one that was lost.
     Guardian(Guardian),
-    /// Tell the state of everything.
+    /// Answer with the state of the election.
     Snapshot(oneshot::Sender<ElectionSnapshot>),
-    /// Remove the VIPs, tell the Backups, end.
+    /// Remove the VIPs, send priority 0, end.
     Stop,
 }
 
-/// A way to tell the loop that routes or rules have changed, some that go with VIPs perhaps: it is not told of them by the kernel, since
-/// on a busy router they change all day. However often it is told, it looks once.
+/// Wakes the loop because routes or rules have changed, perhaps some that go with VIPs. It gets no such
+/// events from the kernel itself, since on a busy router there are some all day. Any number of nudges lead to
+/// one observation.
 #[derive(Clone)]
 pub(crate) struct Nudge {
     wake: Arc<EventFd>,
@@ -80,8 +79,8 @@ pub(crate) struct Nudge {
 }
 
 impl Nudge {
-    /// The loop looks at them within its next turns.
-    pub(crate) fn look(&self) {
+    /// Makes the loop observe routes and rules soon.
+    pub(crate) fn send(&self) {
         if !self.nudged.swap(true, Ordering::AcqRel) {
             // Fails only when the thread has ended.
             self.wake.write(1).ok();
@@ -95,17 +94,17 @@ pub(crate) struct Election {
     wake: Arc<EventFd>,
     nudged: Arc<AtomicBool>,
     /// Whether a signal has ended it.
-    told: Arc<AtomicBool>,
-    /// None once it was joined.
-    thread: Option<JoinHandle<Result<(), String>>>,
+    stopped: Arc<AtomicBool>,
+    /// `None` once it was joined.
+    thread: Option<JoinHandle<Result<(), LeftBehind>>>,
 }
 
 impl Election {
-    /// Starts the thread, which ends by itself when a signal of `stop` arrives. `leases` are what an earlier daemon was Master of until just now: their
-    /// routers go on as Master.
+    /// Starts the thread, which ends by itself when a signal of `stop` arrives. `leases` are those that an
+    /// earlier daemon left running: their routers go on as Master.
     ///
     /// # Errors
-    /// When netlink or the thread cannot be had.
+    /// When a netlink socket, an eventfd, a timer or the thread cannot be had.
     pub(crate) fn start(
         guardian: Guardian,
         leases: Vec<Lease>,
@@ -117,45 +116,78 @@ impl Election {
         let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?);
         let kernel = Kernel::new().map_err(io::Error::other)?;
         let monitor = Monitor::open_for_election().map_err(io::Error::other)?;
-        let (told, nudged) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let (stopped, nudged) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let wakers = Wakers {
             wake: Arc::clone(&wake),
             nudged: Arc::clone(&nudged),
             alarm: Alarm::new()?,
             stop,
-            told: Arc::clone(&told),
+            stopped: Arc::clone(&stopped),
         };
         let worker = worker::Worker::new(inbox, wakers, notices, kernel, monitor, guardian, leases);
         let thread = std::thread::Builder::new().name("election".to_owned());
         let thread = thread.spawn(move || worker.run(scheduling))?;
-        Ok(Self { commands, wake, nudged, told, thread: Some(thread) })
+        Ok(Self { commands, wake, nudged, stopped, thread: Some(thread) })
     }
 
     /// Sends a command. Its effect comes within the loop's next turn.
     pub(crate) fn send(&self, command: Command) {
-        // Both fail only when the thread has ended, which `stop` and the closed notices tell.
+        // Both fail only when the thread has ended, which main learns from the closed channel of notices.
         self.commands.send(command).ok();
         self.wake.write(1).ok();
     }
 
-    /// For whoever hears of routes and rules.
+    /// For whoever gets events of routes and rules.
     pub(crate) fn nudge(&self) -> Nudge {
         Nudge { wake: Arc::clone(&self.wake), nudged: Arc::clone(&self.nudged) }
     }
 
-    /// Whether a signal has made it give the VIPs away and end. The channel of its notices is then closed.
+    /// Whether a signal has ended it: its VIPs are given away, and the channel of its notices is closed.
     pub(crate) fn was_told_to_stop(&self) -> bool {
-        self.told.load(Ordering::Acquire)
+        self.stopped.load(Ordering::Acquire)
     }
 
-    /// Waits for the end of the thread, which was told to stop.
+    /// Waits for the end of the thread, after [`Command::Stop`] or a signal.
     ///
     /// # Errors
-    /// What is left behind, and who looks after it: a sentence for people.
-    pub(crate) fn join(&mut self) -> Result<(), String> {
+    /// What the thread leaves behind.
+    pub(crate) fn join(&mut self) -> Result<(), LeftBehind> {
         let Some(thread) = self.thread.take() else { return Ok(()) };
-        thread.join().unwrap_or_else(|_| {
-            Err("the election thread ended with a panic: its VIPs stay until their leases run out".to_owned())
-        })
+        thread.join().unwrap_or(Err(LeftBehind::Panicked))
+    }
+}
+
+/// What the election leaves behind when it ends, and who looks after it.
+#[derive(Debug)]
+pub(crate) enum LeftBehind {
+    /// VIPs that could not be removed.
+    Vips {
+        /// The VIPs, in order.
+        vips: Vec<AddressKey>,
+        /// The kernel's reasons, for people.
+        why: String,
+        /// Whether there is a guardian, which goes on trying.
+        guarded: bool,
+    },
+    /// The thread panicked with its VIPs in place.
+    Panicked,
+}
+
+impl fmt::Display for LeftBehind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Vips { vips, why, guarded } => {
+                let vips: Vec<String> = vips.iter().map(ToString::to_string).collect();
+                let after = if *guarded {
+                    "the guardian goes on trying"
+                } else {
+                    "there is no guardian: remove them by hand"
+                };
+                write!(f, "VIPs that could not be removed: {} ({why}); {after}", vips.join(", "))
+            }
+            Self::Panicked => f.write_str(
+                "the election thread ended with a panic: its VIPs stay until their leases run out",
+            ),
+        }
     }
 }

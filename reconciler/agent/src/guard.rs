@@ -5,16 +5,16 @@
 //!                   <-leases at connection--
 //! ```
 //!
-//! A VIP is a lease. With each advertisement that the election sends it tells the guardian until
-//! when no backup can have claimed the VIPs. A daemon that was killed, or that hangs, stops renewing;
-//! the guardian removes the VIPs just before the first backup may claim them. A daemon that comes
-//! back earlier is told of the leases that still run, and goes on as Master without an election.
-//! Virtual services that only a Master may have go a little later: see [`Bound`].
+//! A VIP is a lease. With each advertisement the election renews it until the time before which no Backup can
+//! claim the VIPs. A daemon that was killed, or that hangs, stops renewing; the guardian removes the VIPs
+//! just before the first Backup may claim them. A daemon that comes back earlier gets the leases that still
+//! run, and goes on as Master without an election. Virtual services that only a Master may have go a little
+//! later: see [`Bound`].
 //!
-//! Protocol: JSON, one message a packet, on a `SOCK_SEQPACKET` socket beside the status socket, whose file only its owner may
-//! use; each side looks whether the other one is root's or of its own user. A guardian acts on VIPs of the plan only, which
-//! the daemon names first. It answers each beat ([`ToGuardian::Beat`]); one that does not is ended and replaced. Here
-//! are the messages and the daemon's end; the process is in `process`.
+//! Protocol: JSON, one message a packet, on a `SOCK_SEQPACKET` socket beside the status socket, whose file
+//! only its owner may use; each side accepts only a peer of root or of its own user. A guardian acts on VIPs
+//! of the plan only, which the daemon names first. It answers each beat ([`ToGuardian::Beat`]); one that does
+//! not is ended and replaced. Here are the messages and the daemon's end; the process is in `process`.
 
 pub(crate) mod keeper;
 mod process;
@@ -56,24 +56,24 @@ pub fn main() -> ExitCode {
 
 pub(crate) use process::run;
 
-/// What the guardian's socket is called beside the daemon's: the same and this. That directory is in memory, so no disk that is in
-/// trouble keeps a daemon from its guardian.
+/// Suffix of the guardian's socket: it has the name of the daemon's socket and this. Their directory is in
+/// memory, so no disk in trouble keeps a daemon from its guardian.
 const SUFFIX: &str = ".guard";
 /// The guardian's socket in the state directory, where versions before this one had it.
 const FORMER: &str = "guard.sock";
-/// Longest path of a Unix socket: `sun_path` (unix(7)) less the terminator.
+/// Longest path of a Unix socket, bytes: `sun_path` (unix(7)) less the terminator.
 const MAX_PATH: usize = 107;
-/// Largest message: a router of 255 IPv6 VIPs needs about 20 KB.
+/// Largest message, bytes: a router of 255 IPv6 VIPs needs about 20 KB.
 const MAX_MESSAGE: usize = 64 * 1024;
-/// How long a daemon waits for its guardian to start.
+/// Longest time that a daemon waits for its guardian to start.
 const START_LIMIT: Duration = Duration::from_secs(5);
-/// How long a daemon waits for a running guardian to answer. One that does not is replaced.
+/// Longest time that a daemon waits for a running guardian to answer. One that does not is replaced.
 const ANSWER_LIMIT: Duration = Duration::from_secs(1);
 /// Most leases that a daemon takes over: a host has 255 routers a segment and family.
 const MAX_LEASES: usize = 10_000;
-/// Which messages a guardian knows. Grows when one comes or changes; one that knows others is replaced.
+/// Version of the messages. It grows when one is added or changes; a guardian of another version is replaced.
 const PROTOCOL: u32 = 2;
-/// Room for an answer to a beat.
+/// Room for an answer to a beat, bytes.
 const ANSWER_LENGTH: usize = 64;
 /// Most answers read at once; there are a few a second.
 const MAX_ANSWERS: usize = 16;
@@ -83,36 +83,37 @@ const MAX_ANSWERS: usize = 16;
 pub(crate) struct Lease {
     /// Identifies the router on this host: interface, family and VRID.
     pub(crate) router: String,
-    /// Its VIPs.
+    /// The VIPs.
     pub(crate) addresses: Vec<AddressKey>,
     /// When they must be gone.
     pub(crate) until: MonoTime,
 }
 
-/// Virtual services that this host may have only as Master of a router, since it is a real server of theirs: as Backup it would send on
-/// what the Master sends to it. When the VIPs of the router have been taken away for a while, these go too.
+/// Virtual services that this host may have only as Master of a router, since it is a real server of theirs:
+/// as Backup it would forward what the Master sends to it. They are removed a second after the guardian has
+/// removed the VIPs of the router.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Bound {
-    /// The router, as its lease has it.
+    /// The name of the router's lease.
     pub(crate) router: String,
     /// Some of the services.
     pub(crate) services: Vec<ServiceKey>,
-    /// Whether they are in addition to those told before.
+    /// Whether they are in addition to those of the messages before.
     pub(crate) more: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum ToGuardian {
-    /// VIPs of the plan: a lease may name no others.
+    /// The VIPs of the plan: a lease may name no others.
     Vips(Vips),
     /// Take or renew a lease.
     Lease(Lease),
-    /// Leases of routers that it knows, with the same VIPs, run until then.
+    /// New ends of leases that the guardian knows, by name.
     Renew(BTreeMap<String, MonoTime>),
     /// The VIPs of this router were removed by the daemon.
     Release(String),
-    /// What goes with the VIPs of a router.
+    /// Virtual services that go with the VIPs of a router.
     Bound(Bound),
     /// To be answered at once, with the same number.
     Beat(u64),
@@ -124,7 +125,7 @@ enum ToGuardian {
 #[derive(Debug, Serialize, Deserialize)]
 struct Vips {
     addresses: Vec<AddressKey>,
-    /// Whether they are in addition to those told before.
+    /// Whether they are in addition to those of the messages before.
     more: bool,
 }
 
@@ -133,11 +134,11 @@ struct Vips {
 enum FromGuardian {
     /// A lease that still runs.
     Lease(Lease),
-    /// That was all of them, says a guardian of an earlier version.
+    /// The end of the leases, from a guardian of protocol 1.
     End,
-    /// That was all of them; the protocol that it speaks.
+    /// The end of the leases, and the protocol that the guardian speaks.
     Ready { protocol: u32 },
-    /// To a beat, its number.
+    /// The answer to a beat: its number.
     Alive(u64),
 }
 
@@ -151,7 +152,7 @@ pub(crate) struct Guardian {
 /// Why there is no connection.
 struct Failure {
     error: io::Error,
-    /// Who was called, if it did not answer.
+    /// The process that accepted the connection and did not answer.
     mute: Option<Peer>,
 }
 
@@ -162,23 +163,23 @@ impl From<io::Error> for Failure {
 }
 
 impl Guardian {
-    /// Connects to the guardian at `path`, starting one if there is none that answers, and
-    /// returns the leases that an earlier daemon left running; one of an earlier version has its guardian in `state_dir`. Blocks for
-    /// at most a few seconds.
+    /// Connects to the guardian at `path`, starting one if there is none that answers, and returns the leases
+    /// that an earlier daemon left running. The guardian of an earlier version is looked for in `state_dir`.
+    /// Blocks for a few seconds at most.
     ///
     /// # Errors
-    /// When no guardian can be started or spoken to.
+    /// When no guardian can be started or connected to.
     pub(crate) fn connect(path: &Path, state_dir: &Path) -> io::Result<(Self, Vec<Lease>)> {
         check_length(path)?;
         let mut inherited = Vec::new();
         match Self::try_connect(path) {
             Ok((guardian, leases, PROTOCOL)) => return Ok((guardian, leases)),
-            // Of another version: its leases go to the next one.
+            // A guardian of another version: its leases go to the next one.
             Ok((guardian, leases, _)) => {
                 inherited = leases;
                 guardian.end();
             }
-            // What it knows is old by the time that it wakes up.
+            // It hangs, and will act on old leases when it wakes up.
             Err(Failure { mute: Some(process), .. }) => drop(process.kill()),
             Err(Failure { .. }) => {}
         }
@@ -186,7 +187,7 @@ impl Guardian {
             inherited.extend(leases);
             guardian.end();
         }
-        // One that hangs still listens here: it must not take the calls for its successor.
+        // A guardian that hangs still listens here: it must not take the connections of its successor.
         match std::fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(path, &error)),
             Ok(()) | Err(_) => {}
@@ -226,7 +227,7 @@ impl Guardian {
     fn try_connect(path: &Path) -> Result<(Self, Vec<Lease>, u32), Failure> {
         let socket = Socket::new(Domain::UNIX, Type::SEQPACKET, None)?;
         socket.set_read_timeout(Some(ANSWER_LIMIT))?;
-        // Also how long to wait for a place in its queue of calls.
+        // Also the longest wait for a place in its queue of connections.
         socket.set_write_timeout(Some(ANSWER_LIMIT))?;
         socket.connect(&SockAddr::unix(path)?)?;
         let process = Peer::of(&socket)?;
@@ -243,15 +244,15 @@ impl Guardian {
         }
     }
 
-    /// Ends it for good, without a word to the host: whatever it knows is looked after otherwise. Does not block. Returns whether
-    /// it is certain that it does nothing more.
+    /// Ends the guardian, which removes no VIPs: its leases are looked after otherwise. Does not block.
+    /// Returns whether it is certain that it does nothing more.
     pub(crate) fn end(&self) -> bool {
-        // Should it wake up, this is what it reads before it looks at its leases.
-        let told = send(&self.socket, &ToGuardian::Leave).is_ok();
-        self.process.kill() || told
+        // Should it wake up, it reads this before it acts on its leases.
+        let sent = send(&self.socket, &ToGuardian::Leave).is_ok();
+        self.process.kill() || sent
     }
 
-    /// Names VIPs of the plan; `more` is in addition to those named before. Does not block.
+    /// Names VIPs of the plan; with `more` in addition to those named before. Does not block.
     ///
     /// # Errors
     /// As [`Self::take`].
@@ -259,7 +260,7 @@ impl Guardian {
         send(&self.socket, &ToGuardian::Vips(Vips { addresses, more }))
     }
 
-    /// Asks for an answer with this number. Does not block.
+    /// Sends a beat, which the guardian answers with its number. Does not block.
     ///
     /// # Errors
     /// As [`Self::take`].
@@ -267,10 +268,11 @@ impl Guardian {
         send(&self.socket, &ToGuardian::Beat(number))
     }
 
-    /// The number of the last beat that it has answered since it was asked last; none when it has answered none. Does not block.
+    /// The number of the last beat that was answered since the last call; `None` when none was. Does not
+    /// block.
     ///
     /// # Errors
-    /// When it is gone.
+    /// When the guardian is gone.
     pub(crate) fn answered(&self) -> io::Result<Option<u64>> {
         let (mut last, mut buffer) = (None, [0; ANSWER_LENGTH]);
         for _ in 0..MAX_ANSWERS {
@@ -294,7 +296,7 @@ impl Guardian {
         send(&self.socket, &ToGuardian::Lease(lease))
     }
 
-    /// Renews leases that it knows. Does not block.
+    /// Renews leases that the guardian knows. Does not block.
     ///
     /// # Errors
     /// As [`Self::take`].
@@ -310,7 +312,7 @@ impl Guardian {
         send(&self.socket, &ToGuardian::Release(router.to_owned()))
     }
 
-    /// Says what goes with the VIPs of a router. Does not block.
+    /// Binds virtual services to the VIPs of a router. Does not block.
     ///
     /// # Errors
     /// As [`Self::take`].
@@ -318,7 +320,7 @@ impl Guardian {
         send(&self.socket, &ToGuardian::Bound(bound))
     }
 
-    /// Waits until the guardian has room for a message again.
+    /// Waits until the guardian has room for a message again, for `limit` at most.
     pub(crate) fn wait_for_room(&self, limit: Duration) {
         let mut fds = [PollFd::new(self.socket.as_fd(), PollFlags::POLLOUT)];
         poll(&mut fds, PollTimeout::try_from(limit).unwrap_or(PollTimeout::ZERO)).ok();
@@ -340,7 +342,7 @@ impl AsFd for Guardian {
     }
 }
 
-/// What a guardian says first: the leases that run, and the protocol that it speaks.
+/// Reads a guardian's greeting: the leases that run, and the protocol that it speaks.
 fn greeting(socket: &Socket) -> io::Result<(Vec<Lease>, u32)> {
     let (mut leases, mut buffer) = (Vec::new(), new_buffer());
     let deadline = clock::now() + START_LIMIT;
@@ -358,7 +360,7 @@ fn greeting(socket: &Socket) -> io::Result<(Vec<Lease>, u32)> {
     Err(io::Error::new(io::ErrorKind::InvalidData, format!("over {MAX_LEASES} leases")))
 }
 
-/// The guardian's socket of a daemon with this status socket.
+/// The path of the guardian's socket for a daemon with this status socket.
 pub(crate) fn socket_beside(status: &Path) -> PathBuf {
     let mut path = status.as_os_str().to_owned();
     path.push(SUFFIX);
@@ -384,7 +386,8 @@ fn at(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
-/// A program of its own takes a fifth of the memory that a second `evenkeeld` would, which serves where there is none.
+/// Starts a guardian. Its own program takes a fifth of the memory of a second `evenkeeld`, which is started
+/// where that program is missing.
 fn start(socket: &Path) -> io::Result<Child> {
     let mut command = helpers::command(PROGRAM).unwrap_or_else(|error| {
         debug!("{error}");

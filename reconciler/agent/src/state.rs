@@ -219,7 +219,8 @@ impl StateDir {
                 let aside = self.put_aside(ORDERS).unwrap_or_else(|| self.path.join(ORDERS));
                 error!(
                     kept_as = %aside.display(),
-                    "{error}; kept as {}: what operators told virtual routers (`failover`, `hold`) is forgotten",
+                    "{error}; kept as {}: what operators told virtual routers (`failover`, `hold`) is \
+                        forgotten",
                     aside.display()
                 );
                 Ok(Orders::default())
@@ -259,7 +260,8 @@ impl StateDir {
         match serde_json::from_slice::<VerifiedFile>(&bytes) {
             Ok(file) if file.version == VERIFIED_VERSION => Some(file.verified),
             Ok(_) | Err(_) => {
-                warn!(file = %path.display(), "{} cannot be understood: drift until now is put right", path.display());
+                warn!(file = %path.display(), "{} cannot be understood: drift until now is put \
+                    right", path.display());
                 None
             }
         }

@@ -238,7 +238,8 @@ fn tracker(name: &str, watch: &str) -> String {
 
 fn script(path: &Path) -> String {
     format!(
-        "type = \"script\"\ncommand = [\"/bin/cat\", {path:?}]\nuser = \"no-such-user\"\ninterval = \"100ms\"\n\
+        "type = \"script\"\ncommand = [\"/bin/cat\", {path:?}]\nuser = \"no-such-user\"\ninterval = \
+            \"100ms\"\n\
          timeout = \"5s\"\nrise = 1\nfall = 1"
     )
 }

@@ -8,7 +8,8 @@ use evenkeel_schemas::plan::Check;
 use evenkeel_schemas::time::MonoTime;
 
 use crate::ailment::Ailment;
-use crate::schedule::{Outcome, Schedule, Verdict};
+use crate::schedule::Schedule;
+use crate::state::{CheckId, Outcome, Reach, Report, Verdict};
 use crate::way::Turns;
 
 /// Least time between two probes that are made as soon as they can be, 1 ms: a thousand checks take a second
@@ -17,10 +18,6 @@ const PACE: Duration = Duration::from_millis(1);
 /// Time from the return of a way to the first of its checks: the switch learns first on which port this host
 /// is.
 const AFTER_RETURN: Duration = Duration::from_millis(100);
-
-/// Number of a check. Whoever takes plans chooses it; a check that stays keeps its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct CheckId(pub u32);
 
 /// A verdict that changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,30 +28,6 @@ pub struct Change {
     pub verdict: Verdict,
     /// Why, for people.
     pub reason: String,
-}
-
-/// A check's state, for status.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Report {
-    /// Verdict.
-    pub verdict: Verdict,
-    /// Failed probes in a row.
-    pub failures: u32,
-    /// End and outcome of the last probe; none before the first.
-    pub last: Option<(MonoTime, Outcome)>,
-    /// Time since which the target is not judged, and the ailment of this host; none while it is judged.
-    pub unjudged: Option<(MonoTime, Ailment)>,
-}
-
-/// Knowledge of a target, as needed to decide whether this host can serve by it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reach {
-    /// The verdict, which holds.
-    Judged(Verdict),
-    /// Nothing has been heard of it yet, since the daemon started or since its way is back.
-    Unknown,
-    /// This host has had no way to the target for as long as a check needs to find that a target fails.
-    CutOff,
 }
 
 /// The checks of a host.

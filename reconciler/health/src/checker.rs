@@ -15,9 +15,10 @@ use evenkeel_schemas::plan::Check;
 use evenkeel_schemas::time::MonoTime;
 
 use crate::ailment::Ailment;
-use crate::board::{Board, CheckId, Reach, Report};
-use crate::schedule::{Outcome, Schedule, Verdict};
+use crate::board::Board;
+use crate::schedule::Schedule;
 use crate::silence::{News, Silences};
+use crate::state::{CheckId, Heard, Outcome, Reach, Report, Verdict};
 use crate::way::{Found, Link, Route, Turns, Ways, judge};
 
 /// What was found of the ways to targets.
@@ -93,20 +94,6 @@ pub struct CheckState {
     /// Why it failed or said nothing, for people; none when it succeeded.
     pub reason: Option<Box<str>>,
 }
-
-/// What a probe found, without the reason.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Heard {
-    /// The target is healthy.
-    Success,
-    /// It is not.
-    Failure,
-    /// Something ailed this host.
-    Nothing,
-}
-
-/// What was told of a check.
-pub(crate) type Told = (Verdict, bool, Reach, Option<Heard>);
 
 impl CheckState {
     /// Of a check that begins with this verdict.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::time::MonoTime;
 
-use crate::board::CheckId;
+use crate::state::CheckId;
 
 /// A router waits no longer than this, whatever its checks are: the longest time for which a director that is
 /// wanted as Master is kept from it by what nobody may ever answer.

@@ -24,15 +24,17 @@ pub mod checker;
 pub mod gate;
 pub mod schedule;
 pub mod silence;
+pub mod state;
 pub mod tracker;
 pub mod way;
 
 pub use ailment::Ailment;
-pub use board::{Board, Change, CheckId, Reach, Report};
-pub use checker::{CheckNews, CheckState, Checker, Heard, WayNews};
+pub use board::{Board, Change};
+pub use checker::{CheckNews, CheckState, Checker, WayNews};
 pub use gate::Gates;
-pub use schedule::{Outcome, Schedule, Verdict};
+pub use schedule::Schedule;
 pub use silence::Silences;
+pub use state::{CheckId, Heard, Outcome, Reach, Report, Verdict};
 pub use tracker::{Finding, Trackers};
 pub use way::{Found, Ways};
 

@@ -6,22 +6,8 @@ use std::time::Duration;
 use evenkeel_schemas::plan::Times;
 use evenkeel_schemas::time::MonoTime;
 
-pub use evenkeel_schemas::status::Verdict;
-
 use crate::ailment::Ailment;
-use crate::board::{Reach, Report};
-use crate::checker::Told;
-
-/// Outcome of a probe.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// Healthy.
-    Success,
-    /// Not healthy, and why, for people.
-    Failure(String),
-    /// Something ailed this host: says nothing about the target.
-    Inconclusive(Ailment),
-}
+use crate::state::{Outcome, Reach, Report, Told, Verdict};
 
 /// Time after its own time-out for which a probe may still report. Then it counts as failed, so that a lost
 /// probe cannot freeze a verdict.

@@ -16,7 +16,7 @@ use std::net::IpAddr;
 use evenkeel_schemas::time::MonoTime;
 
 use crate::ailment::Ailment;
-use crate::schedule::Outcome;
+use crate::state::Outcome;
 
 /// An interface.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -81,13 +81,15 @@ fn tunnels(plan: &Plan) -> Option<String> {
     let two_families = |server: &VirtualServer| {
         let v6 = server.front().is_some_and(|front| front.is_v6());
         server.destinations.iter().any(|destination| destination.address.0.is_ipv6() != v6)
-        // The synchronisation protocol of IPVS cannot carry connections whose destination is of the other family:
+        // The synchronisation protocol of IPVS cannot carry connections whose destination is of the other
+        // family:
         // the kernel refuses such a destination.
     };
     let mixed = plan.virtual_servers.iter().find(|server| two_families(server));
     mixed.filter(|_| plan.connection_sync.is_some()).map(|server| {
         format!(
-            "virtual server {} has a destination of the other address family, and connections are synchronised",
+            "virtual server {} has a destination of the other address family, and connections are \
+                synchronised",
             server.name
         )
     })

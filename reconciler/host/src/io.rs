@@ -46,7 +46,8 @@ pub enum Input {
     Recalled(Verdicts),
     /// A notice of the election.
     Notice(Notice),
-    /// The state of the election: the answer to [`Output::AskElection`]. All notices that came before it were handled.
+    /// The state of the election: the answer to [`Output::AskElection`]. All notices that came before it were
+    /// handled.
     Election(ElectionAsk, Box<ElectionSnapshot>),
     /// Routers for which no other director was heard: the answer to [`Output::Offer`]. None when the election
     /// has ended.

@@ -1,4 +1,5 @@
-//! The head of a host, pure: which plan is in force, on probation or refused; what operators ordered; who is Master; what each verdict
+//! The head of a host, pure: which plan is in force, on probation or refused; what operators ordered; who is
+//! Master; what each verdict
 //! means; and what follows from all that.
 //!
 //! No sockets, no files, no clock: the agent carries inputs and outputs.

@@ -98,12 +98,14 @@ mod tests {
             .to_owned();
         for (port, destinations) in (80..).zip(destinations) {
             text += &format!(
-                "[[virtual_server]]\nname = \"web\"\naddress = \"192.0.2.9\"\nport = {port}\nprotocol = \"tcp\"\n\
+                "[[virtual_server]]\nname = \"web\"\naddress = \"192.0.2.9\"\nport = {port}\nprotocol = \
+                    \"tcp\"\n\
                  scheduler = \"wlc\"\none_packet = false\n"
             );
             for (n, checked) in *destinations {
                 text += &format!(
-                    "[[virtual_server.destination]]\nhost = \"rs{n}\"\naddress = \"192.0.2.{n}\"\nport = {port}\n\
+                    "[[virtual_server.destination]]\nhost = \"rs{n}\"\naddress = \"192.0.2.{n}\"\nport = \
+                        {port}\n\
                      weight = 1\nforwarding = \"dr\"\n"
                 );
                 if *checked {

@@ -4,7 +4,7 @@
 //! ```text
 //!   new plan --on disk first--> in force, on probation --confirmed--> last good plan
 //!                                        |
-//!                                        +--deadline, `rollback`--> the last good plan again, this one refused
+//! +--deadline, `rollback`--> the last good plan again, this one refused
 //! ```
 //!
 //! The plan to go back to is the last good one: the last that was confirmed or needed no confirmation. A
@@ -99,7 +99,8 @@ impl RolledBack {
     pub fn refusal(&self) -> String {
         let Self { generation, at, why } = self;
         format!(
-            "generation {} was rolled back at {at}: {why}; deliver another plan, or the one before and then this one again",
+            "generation {} was rolled back at {at}: {why}; deliver another plan, or the one before and then \
+                this one again",
             short(generation)
         )
     }
@@ -355,7 +356,8 @@ pub fn decide(request: &Request, record: &Record, in_force: Option<&str>) -> Res
                 Action::Confirm => state,
                 // The plan before is not kept any more; the operator's repository has it.
                 Action::Rollback => format!(
-                    "{state} and stays: `rollback` ends a probation, and a plan that was confirmed, or needed no \
+                    "{state} and stays: `rollback` ends a probation, and a plan that was confirmed, or \
+                        needed no \
                      confirmation, has none. To go back deliver the plan before"
                 ),
             })

@@ -20,7 +20,8 @@ const MAX_REALS: usize = 5000;
 const KEPT_FIRST: &str = "keepalived keeps the first";
 
 /// Of two blocks whose ports do not count. Seen with keepalived 2.2.7 and the kernel's IPVS.
-const ONE_DESTINATION: &str = "the kernel has one destination for both, as ports do not count here: keepalived begins with the \
+const ONE_DESTINATION: &str = "\
+    the kernel has one destination for both, as ports do not count here: keepalived begins with the \
     weight of the first, a failed check of either takes it away, and the one that recovers puts it back \
     with its own weight; here the first counts alone";
 

@@ -1,4 +1,5 @@
-//! The `evenkeeld-exec` program: runs one program of the plan for `evenkeeld`, and ends all that it started. Everything is in the library.
+//! The `evenkeeld-exec` program: runs one program of the plan for `evenkeeld`, and ends all that it started.
+//! Everything is in the library.
 
 use std::process::ExitCode;
 

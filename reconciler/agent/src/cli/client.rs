@@ -125,7 +125,8 @@ fn one(action: Action, router: &RouterStatus) -> (String, bool) {
     let by_plan = router.order == Some(RouterOrder::Maintenance);
     match (action, state) {
         (Action::Release, RouterState::Initialize) if by_plan => (
-            "takes no part, since this host's plan says `maintenance = true`: no order ends that. Remove it from the cluster file and \
+            "takes no part, since this host's plan says `maintenance = true`: no order ends that. Remove it \
+                from the cluster file and \
              apply that"
                 .to_owned(),
             true,

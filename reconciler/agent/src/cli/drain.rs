@@ -191,7 +191,8 @@ fn report(request: &DrainRequest, answer: &DrainAnswer, drains: &Drains<'_>) -> 
     }
     match request.action {
         DrainAction::Undrain if !answer.by_plan.is_empty() => {
-            page += "What the plan drains serves again when `drain = true` of the host leaves the cluster file and that is applied.\n";
+            page += "What the plan drains serves again when `drain = true` of the host leaves the cluster \
+                file and that is applied.\n";
         }
         DrainAction::Undrain if answer.released == 0 => page += "Nothing was told to drain.\n",
         DrainAction::Undrain if answer.destinations.is_empty() => {

@@ -27,7 +27,8 @@ const MAX_PASSES: usize = 3;
 const LAST_WRITES: Duration = Duration::from_secs(10);
 
 /// Hint for a cleanup without the ledger.
-const WITHOUT_LEDGER: &str = "Addresses, routes, rules and interfaces carry evenkeel's mark and go; virtual servers, the time-outs of \
+const WITHOUT_LEDGER: &str = "Addresses, routes, rules and interfaces carry evenkeel's mark and go; virtual \
+    servers, the time-outs of \
                               IPVS and settings carry none and stay: `ipvsadm -Ln` and `sysctl -a` show them";
 
 fn load(plan: &Path, host: &Name, trust: Trust) -> Result<LoadedPlan, String> {
@@ -111,7 +112,8 @@ pub(crate) fn cleanup(state_dir: &Path, trust: Trust, without_ledger: bool) -> R
         }
         Err(error) if error.kind() == io::ErrorKind::InvalidData => {
             return Err(format!(
-                "{error}\nIt says which virtual servers and settings are evenkeel's, so nothing was removed. Put a copy of it in its \
+                "{error}\nIt says which virtual servers and settings are evenkeel's, so nothing was removed. \
+                    Put a copy of it in its \
                  place if there is one. Or run `evenkeeld cleanup --without-ledger`: it puts the file aside and removes what \
                  can be told without it. {WITHOUT_LEDGER}"
             ));

@@ -13,6 +13,9 @@ pub(crate) use ipvs::counted;
 
 use evenkeel_host::drift_text;
 
+/// Most VRIDs of others that the page names.
+const MAX_UNKNOWN_VRIDS: usize = 4;
+
 /// The status document as a page for people.
 pub(crate) fn page(status: &Status) -> String {
     let mut lines = head(status);
@@ -91,7 +94,8 @@ fn on_probation(probation: &ProbationStatus, generation: &str) -> Vec<String> {
         Confirm::Checks => " by its checks or",
     };
     let mut lines = vec![format!(
-        "  ON PROBATION until {} ({}.{} s left): then back to {before}, unless it is confirmed{who} by `evenkeeld confirm {generation}`",
+        "  ON PROBATION until {} ({}.{} s left): then back to {before}, unless it is confirmed{who} by \
+            `evenkeeld confirm {generation}`",
         probation.deadline,
         probation.remaining_ms / 1000,
         probation.remaining_ms % 1000 / 100
@@ -149,7 +153,8 @@ fn in_use(vrid: u8, stranger: &StrangerStatus) -> String {
     let mac = mac.as_deref().map(|mac| format!(" ({mac})")).unwrap_or_default();
     let what = if *counts { "COUNTS ALTHOUGH IT IS NONE OF ITS DIRECTORS" } else { "moves nothing" };
     format!(
-        "  VRID {vrid} IN USE BY {address}{mac}: {adverts} adverts, {our_vips} of its {vips} VIPs are ours, last at {last}; it {what}"
+        "  VRID {vrid} IN USE BY {address}{mac}: {adverts} adverts, {our_vips} of its {vips} VIPs are ours, \
+            last at {last}; it {what}"
     )
 }
 
@@ -205,7 +210,28 @@ fn election(election: &ElectionStatus) -> Vec<String> {
             election.lost_notices
         ));
     }
+    lines.extend(unknown_vrids(election));
     lines
+}
+
+/// VRIDs of others, which are no trouble by themselves: a director whose VRID was mistyped is among them.
+fn unknown_vrids(election: &ElectionStatus) -> Option<String> {
+    let vrids = &election.unknown_vrids;
+    if vrids.is_empty() {
+        return None;
+    }
+    let named = vrids.iter().take(MAX_UNKNOWN_VRIDS);
+    let named = named.map(|one| format!("VRID {} on {} ({})", one.vrid, one.interface, one.adverts));
+    let named: Vec<String> = named.collect();
+    let more = match vrids.len().saturating_sub(MAX_UNKNOWN_VRIDS) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    Some(format!(
+        "election: {} advertisements for VRIDs that are not in the plan: {}{more}",
+        election.unknown_adverts,
+        named.join(", ")
+    ))
 }
 
 /// The line about the log; none as long as all lines get out.
@@ -273,7 +299,28 @@ fn drift(record: &DriftRecord) -> String {
 
 #[cfg(test)]
 mod tests {
+    use evenkeel_schemas::status::UnknownVrid;
+
     use super::*;
+
+    #[test]
+    fn vrids_of_others_are_named_up_to_four() {
+        let status = |vrids: std::ops::Range<u8>| ElectionStatus {
+            unknown_adverts: 99,
+            unknown_vrids: vrids
+                .map(|vrid| UnknownVrid { interface: "eth0".to_owned(), vrid, adverts: 7 })
+                .collect(),
+            ..ElectionStatus::default()
+        };
+        assert_eq!(election(&status(0..0)), Vec::<String>::new());
+        let lines = election(&status(61..62));
+        assert_eq!(
+            lines,
+            ["election: 99 advertisements for VRIDs that are not in the plan: VRID 61 on eth0 (7)"]
+        );
+        let lines = election(&status(61..67));
+        assert!(lines[0].ends_with("VRID 64 on eth0 (7) and 2 more"), "{lines:?}");
+    }
 
     #[test]
     fn trackers_orders_groups_and_lateness_are_shown() {
@@ -297,7 +344,8 @@ mod tests {
             }],
             "trackers": [
                 { "name": "uplink", "up": false, "value": null, "reason": "no carrier", "last_look_age_ms": 1234 },
-                { "name": "new", "up": true, "value": null, "reason": "not looked at yet", "last_look_age_ms": null },
+                { "name": "new", "up": true, "value": null, "reason": "not looked at \
+                    yet", "last_look_age_ms": null },
             ],
             "orders": [
                 { "router": "VI_1", "order": "yield", "since": "T2", "in_plan": true },
@@ -310,7 +358,8 @@ mod tests {
             },
             "virtual_servers": [],
             "convergence": serde_json::to_value(evenkeel_schemas::status::ConvergenceStatus::default()).expect("JSON"),
-            "guarded": true, "foreign": [], "in_the_way": [{ "kind": "vip", "object": "192.0.2.9/32 on lo: why" }],
+            "guarded": true, "foreign": [], "in_the_way": [{ "kind": "vip", "object": "192.0.2.9/32 on lo: \
+                why" }],
         }))
         .expect("status");
         assert_eq!(
@@ -349,7 +398,8 @@ mod tests {
         assert!(told(&[], None).starts_with("  IN MAINTENANCE: takes no part in any election"));
         assert_eq!(
             told(&["VI_1", "VI_2"], Some("no other director was heard")),
-            "  GOES INTO MAINTENANCE, as the plan says, and still serves VI_1, VI_2: no other director was heard"
+            "  GOES INTO MAINTENANCE, as the plan says, and still serves VI_1, VI_2: no other director was \
+                heard"
         );
         let router: RouterStatus = serde_json::from_value(serde_json::json!({
             "name": "VI_1", "interface": "eth0", "version": 3, "vrid": 51, "family": 4, "priority": 100,

@@ -54,7 +54,7 @@ pub(crate) fn watch(mailbox: Mailbox, election: Nudge) {
                             found.extend(kinds(&message));
                         }
                         if found.contains(&Kind::Routes) || found.contains(&Kind::Rules) {
-                            election.look();
+                            election.send();
                         }
                         mailbox.dirty(&found);
                     }

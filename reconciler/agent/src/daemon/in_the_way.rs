@@ -126,7 +126,8 @@ fn running(pids: &[u32]) -> Option<ObjectText> {
     let (first, more) = (pids.first()?, pids.len() - 1);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     let object = format!(
-        "keepalived runs in this network namespace (process {first}{more}): two programs change the same VIPs and virtual servers"
+        "keepalived runs in this network namespace (process {first}{more}): two programs change the same \
+            VIPs and virtual servers"
     );
     Some(ObjectText { kind: "process".to_owned(), object })
 }

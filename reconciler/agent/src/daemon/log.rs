@@ -75,15 +75,18 @@ fn probation(event: &ProbationEvent) {
             );
         }
         ProbationEvent::Over { generation, next } => {
-            info!(generation, %next, "the probation of generation {generation} is over: generation {next} comes");
+            info!(generation, %next, "the probation of generation {generation} is over: generation {next} \
+                comes");
         }
         ProbationEvent::NothingToGoBackTo { generation } => error!(
             generation,
-            "the probation of generation {generation} is over: the plan before cannot be read, so there is nothing to go back to"
+            "the probation of generation {generation} is over: the plan before cannot be read, so there is \
+                nothing to go back to"
         ),
         ProbationEvent::NothingBefore { generation } => error!(
             generation,
-            "generation {generation} was not confirmed, but there is no last good plan to go back to: it is put in force"
+            "generation {generation} was not confirmed, but there is no last good plan to go back to: it is \
+                put in force"
         ),
         ProbationEvent::Confirmed { generation, by } => {
             info!(generation, %by, "generation {generation} is confirmed by {by}");
@@ -171,7 +174,8 @@ fn order(event: &OrderEvent) {
             let (routers, seconds) = (labels.join(", "), again.as_secs());
             warn!(
                 %routers,
-                "maintenance waits, {routers} is served here still: {reason}; others are asked again every {seconds} s"
+                "maintenance waits, {routers} is served here still: {reason}; others are asked again every \
+                    {seconds} s"
             );
         }
     }
@@ -197,7 +201,8 @@ fn election(event: &ElectionEvent) {
         ElectionEvent::NoticesLost(lost) => warn!(lost, "{lost} notices of the election were lost"),
         ElectionEvent::LeftToOthers(router) => warn!(
             %router,
-            "no part in the election, left to other directors: its VIP or its virtual servers cannot be made here"
+            "no part in the election, left to other directors: its VIP or its virtual servers cannot be made \
+                here"
         ),
         ElectionEvent::NotLeftToOthers(router) => {
             info!(%router, "no longer left to other directors: its virtual servers can be made");
@@ -206,7 +211,8 @@ fn election(event: &ElectionEvent) {
             %subject,
             changes,
             dropped,
-            "hooks of {subject} were not told {changes} changes, which came too fast ({dropped} so far): the last state is always \
+            "hooks of {subject} were not told {changes} changes, which came too fast ({dropped} so far): the \
+                last state is always \
              told"
         ),
     }

@@ -112,7 +112,8 @@ impl Persisting {
         for news in self.disk.news() {
             match news {
                 News::Trouble(Waiting { file, since, reason: Some(reason) }) => {
-                    error!(%file, "{file} cannot be written since {}, and is tried again: {reason}", wall(since));
+                    error!(%file, "{file} cannot be written since {}, and is tried again: \
+                        {reason}", wall(since));
                 }
                 News::Trouble(Waiting { file, since, reason: None }) => {
                     error!(%file, "{file} waits for the disk since {}, which does not answer", wall(since));

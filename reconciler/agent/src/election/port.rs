@@ -1,9 +1,9 @@
-//! An interface that the election uses: its link, and the sockets that follow the link.
+//! An interface that the election uses: its link, and the sockets that exist while the link does.
 //!
-//! Virtual routers speak on it, VIPs are on it, or both. What is said is decided elsewhere.
+//! Virtual routers speak on it, VIPs are on it, or both. What is sent is decided elsewhere.
 
-mod announcing;
-mod finding;
+mod announcements;
+mod origins;
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,41 +17,44 @@ use evenkeel_schemas::time::MonoTime;
 use evenkeel_vrrp::{Family, FaultCause};
 
 use super::sockets::frames::Mac;
-use super::sockets::{Announcer, Buffer, Claim, Duplicates, Receiver, Sender, source_works};
-use announcing::Announcing;
-use finding::Finding;
+use super::sockets::{AddressClaim, Announcer, Buffer, Duplicates, Receiver, Sender, source_works};
+use announcements::AnnouncementQueue;
+use origins::OriginCache;
 
-/// An interface and its sockets. Sockets exist exactly while the link does; they are made anew when
-/// the interface comes back as another one.
+/// An interface and its sockets. They are opened anew when the interface comes back as another one.
 pub(super) struct Port {
     name: InterfaceName,
     link: Option<Link>,
-    /// Whether it became another interface, or got another hardware address, and nobody was told yet.
+    /// Whether it became another interface, or got another hardware address, and [`Followed`] has not said so
+    /// yet.
     replaced: bool,
     /// Families of the routers that listen here.
     families: BTreeSet<Family>,
     /// Whether it is the interface of a virtual MAC address.
     virtual_mac: bool,
     receivers: BTreeMap<Family, Receiver>,
-    /// By source and TTL.
+    /// Senders by source and TTL.
     senders: BTreeMap<(IpAddr, u8), Sender>,
     /// Sources of its routers that the host does not have.
     missing: BTreeSet<IpAddr>,
     announcer: Option<Announcer>,
-    /// Announcements on their way.
-    pub(super) announcing: Announcing,
-    /// Where others advertise from.
-    pub(super) finding: Finding,
-    /// VIPs that others must not claim, and what listens for those who do.
+    /// Announcements of VIPs that wait to be sent.
+    pub(super) announcements: AnnouncementQueue,
+    /// Hardware addresses from which others advertise.
+    pub(super) origins: OriginCache,
+    /// VIPs that others must not claim.
     watched: BTreeSet<IpAddr>,
+    /// Listens for those who do.
     duplicates: Option<Duplicates>,
-    /// Whether it listens for exactly those.
+    /// Whether it listens for exactly the watched VIPs.
     listening: bool,
-    /// The problems of following and announcing that were told last, so that each is told once.
-    told: [Option<String>; 2],
+    /// The problem of following the link as reported last: each is reported once.
+    link_problem: Option<String>,
+    /// The same of announcing.
+    announcement_problem: Option<String>,
 }
 
-/// What became of a look at the link.
+/// What following the link has led to.
 #[derive(Debug, Default)]
 pub(super) struct Followed {
     /// Whether it is another interface, or has another hardware address, than before.
@@ -72,12 +75,13 @@ impl Port {
             senders: BTreeMap::new(),
             missing: BTreeSet::new(),
             announcer: None,
-            announcing: Announcing::default(),
-            finding: Finding::default(),
+            announcements: AnnouncementQueue::default(),
+            origins: OriginCache::default(),
             watched: BTreeSet::new(),
             duplicates: None,
             listening: true,
-            told: [None, None],
+            link_problem: None,
+            announcement_problem: None,
         }
     }
 
@@ -100,8 +104,8 @@ impl Port {
 
     /// Follows the link as the kernel has it now; `None` when there is none of this name.
     ///
-    /// Where a socket cannot be opened the link is not usable for the routers that need it, and the next call tries again. A kernel
-    /// without IPv6 has sockets of the other family.
+    /// Where a socket cannot be opened, routers that need it cannot use the link, and the next call tries
+    /// again. On a kernel without IPv6 the sockets of IPv4 are opened all the same.
     pub(super) fn follow(&mut self, link: Option<&Link>) -> Followed {
         let identity = |link: &Link| (link.index, link.mac);
         let changed = self.link.as_ref().map(identity) != link.map(identity);
@@ -112,8 +116,8 @@ impl Port {
             self.senders.clear();
             self.announcer = None;
             (self.duplicates, self.listening) = (None, false);
-            self.announcing.clear();
-            self.finding.clear();
+            self.announcements.clear();
+            self.origins.clear();
         }
         self.link = link.cloned();
         let Some(link) = link else { return Followed::default() };
@@ -138,24 +142,25 @@ impl Port {
         Followed { replaced, problem }
     }
 
-    /// Whether news of this interface, by index or name, are news of this port.
+    /// Whether an event about the interface with this index or name is about this port.
     pub(super) fn concerns(&self, index: u32, name: Option<&str>) -> bool {
         self.link.as_ref().is_some_and(|link| link.index == index) || name == Some(self.name.as_str())
     }
 
-    /// The problem of following to tell: the one given, unless it was told last. `None` ends it.
-    pub(super) fn news(&mut self, problem: Option<String>) -> Option<String> {
-        told_once(&mut self.told[0], problem)
+    /// Replaces the problem of following the link, `None` for none, and returns it when it is to be reported:
+    /// when it is another than the last one.
+    pub(super) fn new_link_problem(&mut self, problem: Option<String>) -> Option<String> {
+        replace(&mut self.link_problem, problem)
     }
 
-    /// The same for announcements.
-    pub(super) fn announce_news(&mut self, problem: Option<String>) -> Option<String> {
-        told_once(&mut self.told[1], problem)
+    /// The same for the problem of announcing.
+    pub(super) fn new_announcement_problem(&mut self, problem: Option<String>) -> Option<String> {
+        replace(&mut self.announcement_problem, problem)
     }
 
-    /// Looks whether the host still has the sources of the routers that listen here. Those that send through
-    /// this port may be others: see [`Self::keep_senders`].
-    pub(super) fn look_at_sources(&mut self, sources: &BTreeSet<IpAddr>) {
+    /// Finds out which sources of the routers that listen here the host does not have. The routers that send
+    /// through this port may be others: see [`Self::keep_senders`].
+    pub(super) fn find_missing(&mut self, sources: &BTreeSet<IpAddr>) {
         let is_missing = |source: &IpAddr| !self.source_works(*source);
         self.missing = sources.iter().copied().filter(is_missing).collect();
     }
@@ -167,12 +172,13 @@ impl Port {
         })
     }
 
-    /// Forgets senders of all but these addresses.
+    /// Closes the senders of all but these addresses.
     pub(super) fn keep_senders(&mut self, sources: &BTreeSet<IpAddr>) {
         self.senders.retain(|(source, _), _| sources.contains(source));
     }
 
-    /// What stands in the way of a router that listens here with this source.
+    /// # Errors
+    /// What keeps a router with this source from listening here.
     pub(super) fn check_source(&self, source: IpAddr) -> Result<(), FaultCause> {
         self.check_open(Family::of(source))?;
         if source.is_unspecified() || self.missing.contains(&source) {
@@ -181,14 +187,18 @@ impl Port {
         Ok(())
     }
 
-    /// What stands in the way of hearing anything of a family here.
+    /// # Errors
+    /// What keeps routers of a family from hearing anything here.
     pub(super) fn check_open(&self, family: Family) -> Result<(), FaultCause> {
         self.check_link()?;
         let deaf = self.families.contains(&family) && !self.receivers.contains_key(&family);
         if deaf { Err(FaultCause::Socket) } else { Ok(()) }
     }
 
-    /// What stands in the way of sending and announcing here: makes sure of a sender.
+    /// Opens a sender from `source` if there is none.
+    ///
+    /// # Errors
+    /// What keeps a router from sending and announcing here.
     pub(super) fn check_sender(&mut self, source: IpAddr, ttl: u8) -> Result<(), FaultCause> {
         self.check_link()?;
         if self.announcer.is_none() {
@@ -214,7 +224,7 @@ impl Port {
         self.receivers.get(&family)
     }
 
-    /// What to wait for.
+    /// The sockets to poll for packets and claims.
     pub(super) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let receivers = self.receivers.values().map(AsFd::as_fd);
         receivers.chain(self.duplicates.iter().flat_map(Duplicates::fds))
@@ -229,8 +239,8 @@ impl Port {
         }
     }
 
-    /// Sends an advertisement. A sender that fails is forgotten, so that the next use shows whether
-    /// a new one works.
+    /// Sends an advertisement. A sender that fails is closed, so that the next use shows whether a new one
+    /// works.
     ///
     /// # Errors
     /// The kernel's.
@@ -242,10 +252,10 @@ impl Port {
         sent
     }
 
-    /// VIPs that may be held here: whoever else claims them is told by [`Self::next_claim`].
+    /// Listens for others who claim these VIPs, see [`Self::next_claim`], and for no other claims.
     ///
     /// # Errors
-    /// When nothing can listen for it.
+    /// The kernel's.
     pub(super) fn watch(&mut self, vips: BTreeSet<IpAddr>) -> io::Result<()> {
         if vips == self.watched {
             return Ok(());
@@ -265,36 +275,38 @@ impl Port {
         Ok(())
     }
 
-    /// The next frame that claims something, and the claim if it is somebody else's to a VIP that may be held here.
+    /// The next frame that claims an address; in it the claim, if it is somebody else's to a watched VIP.
+    /// `None` when none is waiting.
     pub(super) fn next_claim(&self, buffer: &mut Buffer) -> Option<Option<(Mac, IpAddr)>> {
         let ours = self.link.as_ref()?.mac?;
         let duplicates = self.duplicates.as_ref()?;
         match duplicates.next(ours, buffer) {
-            Claim::Of(mac, vip) if self.watched.contains(&vip) => Some(Some((mac, vip))),
-            Claim::Of(..) | Claim::Ours => Some(None),
-            Claim::Nothing => None,
+            AddressClaim::Of(mac, vip) if self.watched.contains(&vip) => Some(Some((mac, vip))),
+            AddressClaim::Of(..) | AddressClaim::Ours => Some(None),
+            AddressClaim::Nothing => None,
         }
     }
 
-    /// The hardware address that `address` advertises from here, if it was seen since that is looked for.
-    pub(super) fn find(&mut self, address: IpAddr, buffer: &mut Buffer, now: MonoTime) -> Option<Mac> {
+    /// The hardware address from which `address` advertises here, if a frame has shown it. Listens for such
+    /// frames from now on.
+    pub(super) fn find_origin(&mut self, address: IpAddr, buffer: &mut Buffer, now: MonoTime) -> Option<Mac> {
         let index = self.link.as_ref()?.index;
-        self.finding.find(index, address, buffer, now)
+        self.origins.find(index, address, buffer, now)
     }
 
-    /// Asks the segment who else has these VIPs.
+    /// Probes the segment for others with these VIPs.
     pub(super) fn probe(&self, vips: impl Iterator<Item = IpAddr>) {
         if let Some(announcer) = &self.announcer {
-            // Only a question: the next look is soon enough.
+            // A probe that is lost costs nothing but the answer: who claims the VIP is heard anyway.
             vips.for_each(|vip| drop(announcer.probe(vip)));
         }
     }
 }
 
-fn told_once(last: &mut Option<String>, problem: Option<String>) -> Option<String> {
-    let news = problem.clone().filter(|_| problem != *last);
+fn replace(last: &mut Option<String>, problem: Option<String>) -> Option<String> {
+    let new = problem.clone().filter(|_| problem != *last);
     *last = problem;
-    news
+    new
 }
 
 /// Whether the kernel says that the host does not have a source address.

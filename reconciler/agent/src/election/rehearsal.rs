@@ -1,5 +1,5 @@
-//! A take-over that nobody notices: run once after the start, so that nothing of the real one has to be read from a disk, or mapped,
-//! at the moment that matters.
+//! A take-over without effect, run once after the start: no page of the real one has to be read from a disk,
+//! or mapped, at the moment that matters.
 //!
 //! No packet is sent, and the kernel is asked to change nothing.
 
@@ -12,16 +12,17 @@ use evenkeel_vrrp::{Election, Input, Member, Output, Received};
 use super::RouterSetup;
 use super::sockets::frames;
 
-/// Longer than any Backup waits.
+/// Longer than the master-down interval of any Backup.
 const LONG: Duration = Duration::from_secs(200);
 
-/// Rehearses for routers like this one. Takes a fraction of a millisecond.
+/// Rehearses the take-over of a router like this one. Takes a fraction of a millisecond.
 pub(super) fn run(like: &RouterSetup, kernel: &mut Kernel) {
     take_over(like);
     kernel.rehearse();
 }
 
-/// From Backup to Master, as heard by a Backup, and back. Returns how many packets would have left.
+/// Lets a router go from Backup to Master and back, with another one that hears it as Backup. Returns how
+/// many packets would have been sent.
 fn take_over(like: &RouterSetup) -> usize {
     let member =
         Member { key: like.key.clone(), name: like.name.clone(), group: None, config: like.config.clone() };
@@ -62,7 +63,7 @@ mod tests {
     use crate::source::read::plain_tests::ALL;
 
     #[test]
-    fn a_take_over_is_gone_through_for_every_kind_of_router() {
+    fn every_kind_of_router_can_be_rehearsed() {
         let plan = evenkeel_schemas::plain::plan(ALL).expect("a plan");
         assert!(!plan.routers.is_empty());
         for router in &plan.routers {

@@ -1,5 +1,5 @@
-//! The election's sockets: VRRP in and out, announcements of VIPs out, claims of others in. Bytes only,
-//! no protocol.
+//! The election's sockets: advertisements in and out, announcements of VIPs out, claims of others in. Bytes
+//! only, no protocol.
 
 mod announcer;
 mod duplicates;
@@ -14,12 +14,12 @@ use std::io::{self, Read};
 use socket2::{SockAddr, Socket};
 
 pub(crate) use announcer::Announcer;
-pub(crate) use duplicates::{Claim, Duplicates};
+pub(crate) use duplicates::{AddressClaim, Duplicates};
 pub(crate) use origins::Origins;
-pub(crate) use receiver::{Got, Receiver};
+pub(crate) use receiver::{Arrival, Receiver};
 pub(crate) use sender::{Sender, source_works};
 
-/// Largest datagram that is looked at: 255 IPv6 addresses need 4.1 KB.
+/// Largest datagram that is read whole, bytes: 255 IPv6 addresses need 4.1 KB.
 const MAX_DATAGRAM: usize = 8 * 1024;
 
 /// Room for one datagram.
@@ -30,13 +30,16 @@ impl Buffer {
         Self(vec![0; MAX_DATAGRAM].into_boxed_slice())
     }
 
-    /// No room: stands in while the real one is lent out.
+    /// No room: stands in while the real buffer is lent out.
     pub(crate) fn empty() -> Self {
         Self(Box::default())
     }
 }
 
-/// The next datagram, if one is waiting. One that is too long is cut.
+/// The next datagram; `None` when none is waiting. One that is longer than the buffer is cut.
+///
+/// # Errors
+/// The kernel's.
 fn read<'a>(mut socket: &Socket, buffer: &'a mut Buffer) -> io::Result<Option<&'a [u8]>> {
     match socket.read(&mut buffer.0) {
         Ok(length) => Ok(buffer.0.get(..length)),
@@ -68,7 +71,7 @@ fn link_address(index: u32, protocol: i32) -> io::Result<SockAddr> {
         sll_addr: [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0],
     };
     // SAFETY: the storage is larger than a sockaddr_ll and aligned for every socket address; the
-    // value written is whole, and the length told is its own.
+    // value written is whole, and the length given is its own.
     let ((), result) = unsafe {
         SockAddr::try_init(|storage, length| {
             storage.cast::<libc::sockaddr_ll>().write(address);

@@ -1,4 +1,4 @@
-//! Who sees to it that there is a guardian: one that is gone, hangs or cannot be found any more is replaced.
+//! Keeps a guardian running: one that is gone, hangs, or whose socket was removed is replaced.
 
 use std::io;
 use std::path::PathBuf;
@@ -12,24 +12,25 @@ use tracing::{error, info, warn};
 
 use super::Guardian;
 
-/// Least time between two starts of a guardian.
+/// Shortest time between two starts of a guardian.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Longest time that a start takes until its answer comes.
+/// Longest time that a start takes.
 const LONGEST_START: Duration = Duration::from_secs(60);
 
-/// Keeps a guardian. Lives within a tokio runtime.
+/// Keeps a guardian running. Lives within a tokio runtime.
 pub(crate) struct Keeper {
     socket: PathBuf,
     state_dir: PathBuf,
-    /// When one is to be started; none while there is one.
+    /// When a guardian is to be started; `None` while there is one.
     due: Option<MonoTime>,
-    /// When the last one was started, or was found running.
+    /// When the last one was started or found running.
     begun: MonoTime,
+    /// Takes the outcome of each start.
     started: mpsc::Sender<io::Result<Guardian>>,
 }
 
 impl Keeper {
-    /// There is one behind `socket`. Others that are started come by `started`.
+    /// Keeps the guardian that listens on `socket`. Those that are started later come through `started`.
     pub(crate) fn new(
         socket: PathBuf,
         state_dir: PathBuf,
@@ -43,7 +44,7 @@ impl Keeper {
         self.due
     }
 
-    /// The election may say that it has lost its guardian.
+    /// Schedules a start when a notice says that the election has lost its guardian.
     pub(crate) fn notice(&mut self, notice: &Notice) {
         let Notice::GuardianLost(lost) = notice else { return };
         if self.due.is_some() {
@@ -55,24 +56,25 @@ impl Keeper {
                 warn!("the guardian did not answer for most of a second and was ended: starting another");
             }
             Lost::Hung { harmless: false } => warn!(
-                "the guardian did not answer for most of a second and cannot be ended: starting another, to which it gives way"
+                "the guardian did not answer for most of a second and cannot be ended: starting another, \
+                 to which it gives way"
             ),
         }
-        // At once, but not again and again.
+        // At once, unless the last start was a moment ago.
         self.due = Some(clock::now().max(self.begun + PAUSE));
     }
 
-    /// A guardian whose socket somebody removed guards, but no later daemon would find it: another one takes its place.
-    pub(crate) fn look(&mut self) {
+    /// Replaces a guardian whose socket was removed: it still guards, but no later daemon would find it.
+    pub(crate) fn check_socket(&mut self) {
         if self.due.is_none() && !self.socket.exists() {
             warn!("somebody removed the guardian's socket {}: it is made again", self.socket.display());
             self.start();
         }
     }
 
-    /// Starts one, on a thread that may wait.
+    /// Starts a guardian, on a thread that may wait.
     pub(crate) fn start(&mut self) {
-        // Until the answer comes: a start takes a few seconds at most.
+        // Until the outcome comes, within a few seconds.
         self.due = Some(clock::now() + LONGEST_START);
         let (socket, state_dir, started) =
             (self.socket.clone(), self.state_dir.clone(), self.started.clone());
@@ -82,7 +84,7 @@ impl Keeper {
         });
     }
 
-    /// One was started, or could not be. It is the election's now.
+    /// The outcome of a start. Returns the guardian for the election.
     pub(crate) fn started(&mut self, guardian: io::Result<Guardian>) -> Option<Guardian> {
         match guardian {
             Ok(guardian) => {

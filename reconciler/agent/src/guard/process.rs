@@ -1,7 +1,7 @@
 //! The guardian process: `evenkeeld-guard`.
 //!
-//! It is its own session, holds nothing but a socket and the right to remove addresses and virtual services, and ends by
-//! itself once there is neither a daemon nor a lease.
+//! It has a session of its own, a socket, the right to remove addresses and virtual services, and nothing
+//! else. It ends by itself once there is neither a daemon nor a lease.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -30,30 +30,31 @@ use super::{Bound, FromGuardian, Lease, PROTOCOL, ToGuardian, Vips, at, new_buff
 const IDLE_LIMIT: Duration = Duration::from_secs(10);
 /// Time between two attempts to remove a VIP that could not be removed.
 const RETRY: Duration = Duration::from_millis(100);
-/// How long after its VIPs the services of a router go: a daemon that was late and is Master still has said so by then.
+/// Time between the removal of a router's VIPs and that of its services: a daemon that was only late has
+/// renewed its lease by then.
 const SERVICES_LATER: Duration = Duration::from_secs(1);
-/// How long a daemon that connects may take to listen; everything else waits meanwhile.
+/// Longest time that a daemon may take to read the greeting: everything else waits meanwhile.
 const GREETING_LIMIT: Duration = Duration::from_millis(500);
-/// Most connections; there is one daemon, which may connect anew before it leaves the old connection.
+/// Most connections: there is one daemon, which may connect anew before it closes the old connection.
 const MAX_DAEMONS: usize = 4;
-/// Most VIPs of a plan that are known: 255 routers of 255 VIPs, and as many again for what a plan before had.
+/// Most VIPs of a plan: 255 routers of 255 VIPs, and as many again for the plan before.
 const MAX_VIPS: usize = 2 * 255 * 255;
-/// Least time between two words about calls and leases that are refused.
+/// Shortest time between two log lines about refused connections, messages and leases.
 const QUIET: Duration = Duration::from_secs(60);
-/// The least likely to be killed when memory is short (proc(5)), short of never.
+/// Makes the guardian the last process but the unkillable to be killed when memory is short (proc(5)).
 const OOM_SCORE: &str = "-999";
 
 /// Runs the guardian that listens on `socket` until it has nothing left to guard.
 pub(crate) fn run(socket: &Path) -> ExitCode {
-    // Nobody would guard instead: an environment that the daemon has refused is no reason to do as it does.
+    // A refused environment ends a daemon. It does not end a guardian, in whose place nobody would guard.
     let (wanted, refused) = match logging::wanted() {
         Ok(wanted) => (wanted, None),
         Err(why) => (logging::usual(), Some(why)),
     };
     let mut log = Log::begin(wanted);
     log.ends_in_time();
-    settle_down();
-    // With no more rights than the guardian has itself. Without a log it guards as well.
+    isolate();
+    // After the rights were dropped, so that the log's thread has no more. Without a log it guards as well.
     log.write().ok();
     if let Some(why) = refused {
         warn!("guardian: {why}");
@@ -68,16 +69,16 @@ pub(crate) fn run(socket: &Path) -> ExitCode {
     }
 }
 
-/// Of its own session, deaf to what stops the daemon, hard to kill, and with no more rights than its
-/// work takes. What of this the host does not allow is done without.
-fn settle_down() {
+/// Gives the process a session of its own, blocks the signals that stop a daemon, makes it hard to kill, and
+/// drops all rights but one. Whatever the host does not allow is done without.
+fn isolate() {
     scheduling::go_ahead();
     nix::unistd::setsid().ok();
-    let mut deaf = SigSet::empty();
+    let mut blocked = SigSet::empty();
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
-        deaf.add(signal);
+        blocked.add(signal);
     }
-    deaf.thread_block().ok();
+    blocked.thread_block().ok();
     std::fs::write("/proc/self/oom_score_adj", OOM_SCORE).ok();
     if let Err(error) = drop_rights() {
         warn!("guardian: keeps more rights than it needs: {error}");
@@ -94,52 +95,52 @@ fn drop_rights() -> Result<(), caps::errors::CapsError> {
     }
     caps::clear(None, CapSet::Ambient)?;
     caps::clear(None, CapSet::Inheritable)?;
-    // Without the right there is nothing to keep: removing will say so.
+    // Where the right is missing there is nothing to keep: the removals will fail, and say so.
     let kept = caps::read(None, CapSet::Permitted)?.into_iter().filter(|held| *held == keep).collect();
     caps::set(None, CapSet::Effective, &kept)?;
     caps::set(None, CapSet::Permitted, &kept)
 }
 
-/// The host's addresses and virtual services, as far as the guardian is concerned.
+/// What the guardian does with the kernel.
 trait Addresses {
-    /// Those of the addresses that are there.
-    fn present(&mut self, addresses: &[AddressKey]) -> Result<Vec<AddressKey>, String>;
+    /// Those of the addresses that are in the kernel.
+    fn present(&mut self, addresses: &[AddressKey]) -> io::Result<Vec<AddressKey>>;
 
-    /// Removes those that are there, and tells how many.
-    fn remove(&mut self, addresses: &[AddressKey]) -> Result<usize, String>;
+    /// Removes those of the addresses that are in the kernel, and returns how many were.
+    fn remove(&mut self, addresses: &[AddressKey]) -> io::Result<usize>;
 
-    /// Removes those of the services that are there.
-    fn remove_services(&mut self, services: &[ServiceKey]) -> Result<(), String>;
+    /// Removes those of the services that are in the kernel.
+    fn remove_services(&mut self, services: &[ServiceKey]) -> io::Result<()>;
 }
 
 impl Addresses for Kernel {
-    fn present(&mut self, addresses: &[AddressKey]) -> Result<Vec<AddressKey>, String> {
+    fn present(&mut self, addresses: &[AddressKey]) -> io::Result<Vec<AddressKey>> {
         let interfaces: BTreeSet<String> = addresses.iter().map(|key| key.interface.clone()).collect();
         let scope = Scope { kinds: BTreeSet::from([Kind::Addresses]), interfaces, ..Scope::default() };
-        let observed = self.observe(&scope).map_err(|error| error.to_string())?;
+        let observed = self.observe(&scope).map_err(io::Error::other)?;
         Ok(addresses.iter().filter(|key| observed.addresses.contains_key(key)).cloned().collect())
     }
 
-    fn remove(&mut self, addresses: &[AddressKey]) -> Result<usize, String> {
+    fn remove(&mut self, addresses: &[AddressKey]) -> io::Result<usize> {
         let ops: Vec<Op> = self.present(addresses)?.into_iter().map(Op::DelAddress).collect();
         let refused: Vec<String> =
             self.apply(&ops).into_iter().filter_map(Result::err).map(|error| error.to_string()).collect();
-        if refused.is_empty() { Ok(ops.len()) } else { Err(refused.join("; ")) }
+        if refused.is_empty() { Ok(ops.len()) } else { Err(io::Error::other(refused.join("; "))) }
     }
 
-    fn remove_services(&mut self, services: &[ServiceKey]) -> Result<(), String> {
+    fn remove_services(&mut self, services: &[ServiceKey]) -> io::Result<()> {
         let ops: Vec<Op> = services.iter().copied().map(Op::DelService).collect();
         let refused = self.apply(&ops).into_iter().find_map(Result::err);
-        refused.map_or(Ok(()), |error| Err(error.to_string()))
+        refused.map_or(Ok(()), |error| Err(io::Error::other(error)))
     }
 }
 
-/// Which file a path leads to.
+/// Device and inode of the file at a path.
 fn identity(path: &Path) -> io::Result<(u64, u64)> {
     std::fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()))
 }
 
-/// A connection.
+/// A connection to a daemon.
 struct Daemon {
     socket: Socket,
     /// The VIPs of its plan: it may lease no others.
@@ -151,28 +152,29 @@ struct Process<A> {
     /// The file of our own socket: another one at `path` is a successor's.
     file: (u64, u64),
     listener: Socket,
-    /// Connections, the newest last.
+    /// The connections, the newest last.
     daemons: Vec<Daemon>,
+    /// The leases that run, by name.
     leases: BTreeMap<String, Lease>,
-    /// Leases that ran out while their daemon is still connected: it may have renewed one that it
-    /// thought running, and does not say the VIPs again.
+    /// Leases that ran out while their daemon is still connected: it may renew one that it takes for running,
+    /// without naming the VIPs again.
     lapsed: BTreeMap<String, Lease>,
-    /// What goes with the VIPs of a router, by the name of its lease, as the newest daemon has it.
+    /// Virtual services that go with the VIPs of a router, by the name of its lease, as of the newest daemon.
     bound: BTreeMap<String, Vec<ServiceKey>>,
-    /// What goes of them, and when.
+    /// Services that are to be removed, and when.
     going: BTreeMap<String, (MonoTime, Vec<ServiceKey>)>,
     buffer: Box<[u8]>,
     kernel: A,
-    /// Whether the addresses have been looked at.
+    /// Whether the addresses were read once.
     rehearsed: bool,
     alarm: Alarm,
     /// When to end if there is neither a daemon nor a lease.
     idle_until: MonoTime,
-    /// Why the VIPs of these routers could not be removed, so that it is told once.
+    /// Why VIPs could not be removed, by lease, as logged last: each reason is logged once.
     stuck: BTreeMap<String, String>,
-    /// Until when nothing is told of what was refused.
+    /// Until when refusals are not logged.
     quiet_until: MonoTime,
-    /// Whether the daemon has another guardian.
+    /// Whether the daemon has told this guardian to leave.
     dismissed: bool,
 }
 
@@ -211,14 +213,14 @@ impl<A: Addresses> Process<A> {
         while self.turn(clock::now()) {
             self.wait()?;
         }
-        // What is there after that may be a successor's already.
+        // Another file at the path is a successor's socket.
         if !self.dismissed && identity(&self.path).is_ok_and(|file| file == self.file) {
             std::fs::remove_file(&self.path).ok();
         }
         Ok(())
     }
 
-    /// Takes in what came and acts on what is due at `now`. Returns whether to go on.
+    /// Reads what has come and acts on what is due at `now`. Returns whether to go on.
     ///
     /// `now` is from before the reading: a lease that had run out by then was not renewed in time.
     /// Were it from after, a guardian that was stopped in between would take every lease for run out.
@@ -230,7 +232,7 @@ impl<A: Addresses> Process<A> {
         }
         if (self.daemons.is_empty() || self.is_due(now)) && self.replaced() {
             if !self.leases.is_empty() {
-                warn!("guardian: another one has taken over: what is left to guard is its business");
+                warn!("guardian: another one has taken over, with all leases that are left");
             }
             return false;
         }
@@ -240,15 +242,15 @@ impl<A: Addresses> Process<A> {
         !(idle && now >= self.idle_until)
     }
 
-    /// Whether there is something to take away.
+    /// Whether a lease or a service is to be removed now.
     fn is_due(&self, now: MonoTime) -> bool {
         let leases = self.leases.values().map(|lease| lease.until);
         leases.chain(self.going.values().map(|(at, _)| *at)).any(|at| at <= now)
     }
 
-    /// Whether another guardian listens in our place. The leases that we know are then old ones: a
-    /// daemon found us hanging, and has looked after the VIPs since. (A path that is gone proves
-    /// nothing: whoever removed it may have killed the daemon too.)
+    /// Whether another guardian listens at our path. Our leases are then old: a daemon found this process
+    /// hanging, and has looked after the VIPs since. (A path that is gone proves nothing: whoever removed it
+    /// may have killed the daemon too.)
     fn replaced(&self) -> bool {
         identity(&self.path).is_ok_and(|file| file != self.file)
     }
@@ -271,33 +273,33 @@ impl<A: Addresses> Process<A> {
         }
     }
 
-    /// A daemon connects: it hears of the leases. One that connects anew leaves its old connection
-    /// by itself.
+    /// Accepts a daemon and sends it the leases. A daemon that connects anew closes its old connection
+    /// itself.
     fn accept(&mut self) {
         let Ok((socket, _)) = self.listener.accept() else { return };
         if let Err(error) = Peer::of(&socket) {
-            return self.refuse(&format!("a call: {error}"));
+            return self.refuse(&format!("a connection: {error}"));
         }
-        let told = socket.set_write_timeout(Some(GREETING_LIMIT)).and_then(|()| {
+        let greeted = socket.set_write_timeout(Some(GREETING_LIMIT)).and_then(|()| {
             for lease in self.leases.values() {
                 send(&socket, &FromGuardian::Lease(lease.clone()))?;
             }
             send(&socket, &FromGuardian::Ready { protocol: PROTOCOL })
         });
-        match told.and_then(|()| socket.set_nonblocking(true)) {
+        match greeted.and_then(|()| socket.set_nonblocking(true)) {
             Ok(()) => {
-                // It will say what goes with VIPs, and nothing where nothing does.
+                // It sends what goes with VIPs, and nothing where nothing does.
                 self.bound.clear();
                 if self.daemons.len() == MAX_DAEMONS {
                     self.daemons.remove(0);
                 }
                 self.daemons.push(Daemon { socket, vips: BTreeSet::new() });
             }
-            Err(error) => self.refuse(&format!("a daemon that called and went: {error}")),
+            Err(error) => self.refuse(&format!("a daemon that connected and went: {error}")),
         }
     }
 
-    /// Tells what was refused, once in a while.
+    /// Logs what was refused, once in [`QUIET`].
     fn refuse(&mut self, what: &str) {
         let now = clock::now();
         if now >= self.quiet_until {
@@ -359,7 +361,7 @@ impl<A: Addresses> Process<A> {
                         }
                     }
                 }
-                // One that does not listen hears of the next.
+                // A daemon that has no room for the answer gets the next one.
                 Ok(ToGuardian::Beat(number)) => drop(send(&daemon.socket, &FromGuardian::Alive(number))),
                 Ok(ToGuardian::Leave) => {
                     self.leases.clear();
@@ -384,8 +386,8 @@ impl<A: Addresses> Process<A> {
 
     fn lease(&mut self, lease: Lease) {
         if !std::mem::replace(&mut self.rehearsed, true) {
-            // Everything that the removal will need has then been used once: no page of it has to
-            // be read from a disk at the moment that matters.
+            // Everything that a removal needs is used once: no page of it has to be read from a disk when it
+            // matters.
             self.kernel.present(&lease.addresses).ok();
         }
         self.lapsed.remove(&lease.router);
@@ -401,23 +403,29 @@ impl<A: Addresses> Process<A> {
         }
     }
 
-    /// Removes what goes with VIPs that have been gone for a while.
+    /// Removes services whose VIPs were removed [`SERVICES_LATER`] ago.
     fn unbind(&mut self, now: MonoTime) {
         for (router, (_, services)) in self.going.extract_if(.., |_, (at, _)| *at <= now) {
             match self.kernel.remove_services(&services) {
                 Ok(()) => {
-                    warn!("guardian: removed the virtual services that only the Master of {router} has")
+                    warn!(
+                        lease = router,
+                        services = services.len(),
+                        "guardian: removed the virtual services that only the Master of {router} has"
+                    );
                 }
                 Err(why) => {
                     error!(
-                        "guardian: the virtual services that only the Master of {router} has cannot be removed: {why}"
+                        lease = router,
+                        "guardian: the virtual services that only the Master of {router} has cannot be \
+                         removed: {why}"
                     );
                 }
             }
         }
     }
 
-    /// Removes the VIPs whose lease has run out.
+    /// Removes the VIPs whose leases have run out.
     fn retract(&mut self, now: MonoTime) {
         let expired: Vec<String> = self
             .leases
@@ -431,7 +439,11 @@ impl<A: Addresses> Process<A> {
                 Ok(count) => {
                     self.stuck.remove(&router);
                     if count > 0 {
-                        warn!("guardian: lease of {router} ran out: removed {count} VIPs");
+                        warn!(
+                            lease = router,
+                            vips = count,
+                            "guardian: lease of {router} ran out: removed {count} VIPs"
+                        );
                     }
                     if let Some(services) = self.bound.get(&router) {
                         self.going.insert(router.clone(), (now + SERVICES_LATER, services.clone()));
@@ -440,9 +452,13 @@ impl<A: Addresses> Process<A> {
                         self.lapsed.insert(router, lease);
                     }
                 }
-                Err(why) => {
+                Err(error) => {
+                    let why = error.to_string();
                     if self.stuck.get(&router) != Some(&why) {
-                        error!("guardian: lease of {router} ran out, but its VIPs cannot be removed: {why}");
+                        error!(
+                            lease = router,
+                            "guardian: lease of {router} ran out, but its VIPs cannot be removed: {why}"
+                        );
                         self.stuck.insert(router.clone(), why);
                     }
                     self.leases.insert(router, Lease { until: now + RETRY, ..lease });
@@ -453,7 +469,7 @@ impl<A: Addresses> Process<A> {
 }
 
 impl Daemon {
-    /// These are VIPs of the plan.
+    /// Learns VIPs of the plan; with `more` in addition to those known.
     fn name(&mut self, addresses: Vec<AddressKey>, more: bool) {
         if !more {
             self.vips.clear();
@@ -462,12 +478,12 @@ impl Daemon {
         self.vips.extend(addresses.into_iter().take(room));
     }
 
-    /// What of a lease is no VIP of the plan.
+    /// The first address of a lease that is no VIP of the plan.
     fn foreign<'l>(&self, lease: &'l Lease) -> Option<&'l AddressKey> {
         lease.addresses.iter().find(|key| !self.vips.contains(key))
     }
 
-    /// Whether a service may be one of the plan: at a VIP of it, or by a mark.
+    /// Whether a service may be of the plan: at a VIP of it, or by a firewall mark.
     fn has(&self, service: &ServiceKey) -> bool {
         match service {
             ServiceKey::Transport { address, .. } => {

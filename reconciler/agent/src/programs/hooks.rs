@@ -83,9 +83,11 @@ async fn program(subject: &Subject, change: &HookChange, hook: &Hook, trust: Tru
     let took = u64::try_from(took).unwrap_or(u64::MAX);
     let state = change.state;
     if ended.is_success() {
-        info!(%subject, %state, program, took_ms = took, "hook of {subject} for {state}: {program}: {ended} after {took} ms");
+        info!(%subject, %state, program, took_ms = took, "hook of {subject} for {state}: {program}: {ended} \
+            after {took} ms");
     } else {
-        warn!(%subject, %state, program, took_ms = took, "hook of {subject} for {state}: {program}: {ended} after {took} ms");
+        warn!(%subject, %state, program, took_ms = took, "hook of {subject} for {state}: {program}: {ended} \
+            after {took} ms");
     }
 }
 

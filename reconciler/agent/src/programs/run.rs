@@ -348,7 +348,8 @@ mod tests {
     /// gone.
     fn daemon(pid: &Path) -> String {
         format!(
-            "setsid sh -c 'trap \"\" TERM HUP; (sh -c \"echo \\$\\$ > {0}.new; mv {0}.new {0}; exec sleep 300\" &) ; exit 0' \
+            "setsid sh -c 'trap \"\" TERM HUP; (sh -c \"echo \\$\\$ > {0}.new; mv {0}.new {0}; exec sleep \
+                300\" &) ; exit 0' \
              >/dev/null 2>&1 </dev/null; while ! [ -e {0} ]; do sleep 0.01; done",
             pid.display()
         )

@@ -214,7 +214,8 @@ fn secrets(plan: &Plan, compiled: Option<&[u8]>, trust: Trust) -> Result<BTreeMa
             SecretReference::Credential(name) => {
                 let directory = std::env::var_os("CREDENTIALS_DIRECTORY").ok_or_else(|| {
                     Refusal::new(format!(
-                        "router {} wants systemd credential {name}, but the daemon was given none (LoadCredential= in its unit)",
+                        "router {} wants systemd credential {name}, but the daemon was given none \
+                            (LoadCredential= in its unit)",
                         router.name
                     ))
                 })?;
@@ -374,7 +375,8 @@ mod tests {
     fn large() -> String {
         let server = |n: u32| {
             format!(
-                "\n[[virtual_server]]\nname = \"s{n}\"\naddress = \"192.0.2.9\"\nport = {}\nprotocol = \"tcp\"\nscheduler = \"wlc\"\n\
+                "\n[[virtual_server]]\nname = \"s{n}\"\naddress = \"192.0.2.9\"\nport = {}\nprotocol = \
+                    \"tcp\"\nscheduler = \"wlc\"\n\
                  one_packet = false\n\n[[virtual_server.destination]]\nhost = \"rs\"\naddress = \"192.0.2.7\"\nport = 1\nweight = 1\n\
                  forwarding = \"dr\"\n",
                 n + 1

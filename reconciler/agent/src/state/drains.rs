@@ -79,7 +79,8 @@ impl StateDir {
         match read_drain_orders(self.path(), self.trust) {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 let aside = self.put_aside(DRAIN_ORDERS).unwrap_or_else(|| self.path().join(DRAIN_ORDERS));
-                error!(kept_as = %aside.display(), "{error}; kept as {}: what was told to drain serves again", aside.display());
+                error!(kept_as = %aside.display(), "{error}; kept as {}: what was told to drain serves \
+                    again", aside.display());
                 Ok(DrainOrders::default())
             }
             result => result,

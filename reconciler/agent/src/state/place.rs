@@ -124,7 +124,8 @@ fn holder(inode: u64) -> Option<u32> {
     locks.lines().find_map(|line| parse_lock(line, inode))
 }
 
-/// The process in a line such as `1: FLOCK  ADVISORY  WRITE 708 00:2b:1234 0 EOF`, when it is about this inode.
+/// The process in a line such as `1: FLOCK  ADVISORY  WRITE 708 00:2b:1234 0 EOF`, when it is about this
+/// inode.
 fn parse_lock(line: &str, inode: u64) -> Option<u32> {
     let mut words = line.split_whitespace();
     let (kind, access, process, file) = (words.nth(1)?, words.nth(1)?, words.next()?, words.next()?);

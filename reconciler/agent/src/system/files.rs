@@ -62,7 +62,8 @@ impl fmt::Display for FileError {
         match self {
             Self::Io(error) if error.kind() == io::ErrorKind::NotFound => f.write_str("no such file"),
             Self::Io(error) if error.kind() == io::ErrorKind::PermissionDenied => f.write_str(
-                "permission denied (under systemd the daemon has no CAP_DAC_OVERRIDE: root must be allowed to read it)",
+                "permission denied (under systemd the daemon has no CAP_DAC_OVERRIDE: root must be allowed \
+                    to read it)",
             ),
             Self::Io(error) => error.fmt(f),
             Self::NotRegular => f.write_str("not a regular file"),

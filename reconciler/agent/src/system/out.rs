@@ -1,7 +1,8 @@
 //! Standard output and standard error of commands. Everything that a command prints goes through here, so
 //! that it ends as people and scripts expect:
 //!
-//! - a reader that has gone (`evenkeeld status | head -1`) is told nothing more, and the command goes on to its own end and exit code;
+//! - a reader that has gone (`evenkeeld status | head -1`) is told nothing more, and the command goes on to
+//!   its own end and exit code;
 //! - output that cannot be written otherwise (a full disk) is an error.
 //!
 //! The daemon's log is not this file's: see `logging`.
@@ -36,21 +37,24 @@ pub(crate) const EXEC: Helper = Helper {
     name: "evenkeeld-exec",
     arguments: &[],
     about: "Runs one program of a plan for evenkeeld, and ends all that it started",
-    instead: "evenkeeld starts it for each run of a hook, or of a tracker's script, and tells it by a socket on its standard \
+    instead: "evenkeeld starts it for each run of a hook, or of a tracker's script, and tells it by a socket \
+        on its standard \
               input what to run. What became of the runs is in `evenkeeld status` and in the log.",
 };
 pub(crate) const GUARD: Helper = Helper {
     name: "evenkeeld-guard",
     arguments: &["SOCKET"],
     about: "Takes the VIPs of a dead evenkeeld away before another director claims them",
-    instead: "evenkeeld starts it, and replaces it when it does not answer. SOCKET is where it listens: the path of the \
+    instead: "evenkeeld starts it, and replaces it when it does not answer. SOCKET is where it listens: the \
+        path of the \
               status socket and `.guard`.",
 };
 pub(crate) const PLAN: Helper = Helper {
     name: "evenkeeld-plan",
     arguments: &[],
     about: "Reads a plan on standard input, and writes what it says, or what is wrong with it",
-    instead: "evenkeeld starts it for plans that are not as the compiler wrote them, and gives it the plan without its first \
+    instead: "evenkeeld starts it for plans that are not as the compiler wrote them, and gives it the plan \
+        without its first \
               line. To look at a plan: `evenkeeld diff --plan FILE`.",
 };
 
@@ -95,7 +99,8 @@ impl Helper {
         }
         let wrong = |what: String| {
             Err(Instead::Usage(format!(
-                "error: {what}; {name} is started by evenkeeld\n\nUsage: {usage}\n\nFor more information, try '--help'."
+                "error: {what}; {name} is started by evenkeeld\n\nUsage: {usage}\n\nFor more information, \
+                    try '--help'."
             )))
         };
         let is_option = |argument: &&OsString| argument.as_encoded_bytes().starts_with(b"-");

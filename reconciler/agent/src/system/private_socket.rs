@@ -27,7 +27,8 @@ pub(crate) fn bind(socket: &Socket, path: &Path) -> io::Result<()> {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(OWNER_ONLY))
 }
 
-/// The kernel gives the file the mode of the socket itself, less the umask (`unix_bind`, `net/unix/af_unix.c`).
+/// The kernel gives the file the mode of the socket itself, less the umask (`unix_bind`,
+/// `net/unix/af_unix.c`).
 fn bind_closed(socket: &Socket, path: &Path) -> io::Result<()> {
     fchmod(socket, Mode::from_bits_truncate(OWNER_ONLY))?;
     socket.bind(&SockAddr::unix(path)?)

@@ -44,7 +44,8 @@ impl Scheduling {
             match realtime(priority) {
                 Ok(()) => granted.realtime = Some(priority),
                 Err(error) => granted.refused.push(format!(
-                    "real-time scheduling is not permitted ({error}): the election runs with ordinary scheduling; \
+                    "real-time scheduling is not permitted ({error}): the election runs with ordinary \
+                        scheduling; \
                      it takes CAP_SYS_NICE, or LimitRTPRIO= in the unit"
                 )),
             }
@@ -92,7 +93,8 @@ fn ordinary(nice: i32, slice: Duration) -> io::Result<()> {
         sched_deadline: 0,
         sched_period: 0,
     };
-    // SAFETY: the pointer is to a live value of the size that it names, which the call only reads; the first 0 is the
+    // SAFETY: the pointer is to a live value of the size that it names, which the call only reads; the first
+    // 0 is the
     // calling thread, the last says that there are no flags.
     match unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) } {
         0 => Ok(()),

@@ -69,7 +69,8 @@ pub(crate) struct Line {
     /// Of the dropped changes, those that the log knows of.
     logged: u64,
     logged_at: Option<MonoTime>,
-    /// Time when the next change would be due if changes came a [`PAUSE`] apart; a [`BURST`] may run ahead of it.
+    /// Time when the next change would be due if changes came a [`PAUSE`] apart; a [`BURST`] may run ahead of
+    /// it.
     due: MonoTime,
 }
 

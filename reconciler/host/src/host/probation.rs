@@ -236,7 +236,8 @@ impl Host {
     pub(super) fn rolled_back_written(&mut self, id: RequestId, result: Result<(), NotWritten>) {
         let answer = result.map(|()| self.done()).map_err(|error| {
             OrderError::NotKept(format!(
-                "the plan before is in force, but that cannot be written, and a restart now could bring the other one back: \
+                "the plan before is in force, but that cannot be written, and a restart now could bring the \
+                    other one back: \
                  {error}"
             ))
         });

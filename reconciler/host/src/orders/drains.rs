@@ -234,7 +234,8 @@ impl DrainOrders {
         left_alone.dedup();
         if !left_alone.is_empty() && request.action == DrainAction::Drain && !request.force {
             return Err(Refusal::NotNow(format!(
-                "no destination would serve any more in {}: undrain or mend another one first, or give --force",
+                "no destination would serve any more in {}: undrain or mend another one first, or give \
+                    --force",
                 list(left_alone)
             )));
         }
@@ -300,7 +301,8 @@ impl DrainOrders {
         let of_all = self.given.iter().any(|given| given.whom == *whom && given.service.is_none());
         if let (Some(service), true) = (&request.service, of_all) {
             let text = format!(
-                "{whom} is told to drain in all virtual servers, not in {service} alone: undrain it without --service"
+                "{whom} is told to drain in all virtual servers, not in {service} alone: undrain it without \
+                    --service"
             );
             return Err(Refusal::NotNow(text));
         }
@@ -317,7 +319,8 @@ impl DrainOrders {
             };
             if servers.any(drains) {
                 return Err(Refusal::NotNow(format!(
-                    "{whom} is told to drain by the plan, not by an order: remove `drain = true` of the host from the cluster file and \
+                    "{whom} is told to drain by the plan, not by an order: remove `drain = true` of the host \
+                        from the cluster file and \
                      apply that"
                 )));
             }
@@ -372,12 +375,14 @@ mod tests {
         let server = |name: &str, port: u16, drain: Option<&str>, hosts: &[(&str, u8)]| {
             let drain = drain.map(|drain| format!("drain = \"{drain}\"\n")).unwrap_or_default();
             let mut text = format!(
-                "[[virtual_server]]\nname = \"{name}\"\naddress = \"192.0.2.9\"\nport = {port}\nprotocol = \"tcp\"\n\
+                "[[virtual_server]]\nname = \"{name}\"\naddress = \"192.0.2.9\"\nport = {port}\nprotocol = \
+                    \"tcp\"\n\
                  scheduler = \"wlc\"\none_packet = false\n{drain}"
             );
             for (host, last) in hosts {
                 text += &format!(
-                    "[[virtual_server.destination]]\nhost = \"{host}\"\naddress = \"192.0.2.{last}\"\nport = {port}\n\
+                    "[[virtual_server.destination]]\nhost = \"{host}\"\naddress = \"192.0.2.{last}\"\nport = \
+                        {port}\n\
                      weight = 1\nforwarding = \"dr\"\n"
                 );
             }

@@ -170,7 +170,8 @@ impl Orders {
             .find(|router| !release && router.priority == Priority::OWNER && routers.contains(&router.name));
         if let Some(router) = owned {
             return Err(Refusal::NotNow(format!(
-                "this host owns the VIPs of {}: they are its own addresses, and would be on two hosts; lower its priority \
+                "this host owns the VIPs of {}: they are its own addresses, and would be on two hosts; lower \
+                    its priority \
                  below 255 or take it off the segment",
                 router.name
             )));
@@ -387,7 +388,8 @@ mod tests {
         assert_eq!(
             say(Action::Hold, &[one("VI_1", None)]).as_deref(),
             Some(
-                "no other director of VI_1 was heard within 2.0 s when it was asked to take over, and never while this daemon runs, \
+                "no other director of VI_1 was heard within 2.0 s when it was asked to take over, and never \
+                    while this daemon runs, \
                  for 400 s, since T100; nothing was changed; --force holds it all the same, and nobody serves then"
             )
         );

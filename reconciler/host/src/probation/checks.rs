@@ -175,7 +175,8 @@ mod tests {
         [policy]\nresync = \"4s\"\nexclusive_ipvs = false\n";
 
     fn router() -> String {
-        "[[router]]\nname = \"VI_1\"\ninterface = \"eth0\"\nsource = \"192.0.2.1\"\nversion = 3\nvrid = 1\npriority = 100\n\
+        "[[router]]\nname = \"VI_1\"\ninterface = \"eth0\"\nsource = \"192.0.2.1\"\nversion = 3\nvrid = \
+            1\npriority = 100\n\
          advert_interval = \"1s\"\npreempt = true\ngarp_repeat = 1\ngarp_delay = \"0s\"\nvips = [\"192.0.2.9/32\"]\n"
             .to_owned()
     }
@@ -188,12 +189,14 @@ mod tests {
         );
         for (last, port, weight, checked) in destinations {
             text += &format!(
-                "[[virtual_server.destination]]\nhost = \"rs{last}\"\naddress = \"192.0.2.{last}\"\nport = {port}\n\
+                "[[virtual_server.destination]]\nhost = \"rs{last}\"\naddress = \"192.0.2.{last}\"\nport = \
+                    {port}\n\
                  weight = {weight}\nforwarding = \"dr\"\n"
             );
             if *checked {
                 text += &format!(
-                    "check = {{ type = \"tcp\", address = \"192.0.2.{last}\", port = {port}, interval = \"2s\", \
+                    "check = {{ type = \"tcp\", address = \"192.0.2.{last}\", port = {port}, interval = \
+                        \"2s\", \
                      timeout = \"1s\", retries = 1, retry_delay = \"1s\" }}\n"
                 );
             }

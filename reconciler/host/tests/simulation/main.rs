@@ -3,7 +3,8 @@
 //! between a writing and its answer; reboots and clocks that are set. The laws are in `laws.rs`; here are the
 //! events, and the state that must be reached in the end.
 //!
-//! A failure names its seed; `cargo test` runs the same seeds every time. `EVENKEEL_SEED=n` runs that one only, `EVENKEEL_SCHEDULES=n` the
+//! A failure names its seed; `cargo test` runs the same seeds every time. `EVENKEEL_SEED=n` runs that one
+//! only, `EVENKEEL_SCHEDULES=n` the
 //! first n.
 
 mod disk;

@@ -62,7 +62,8 @@ fn body(variant: &Variant) -> String {
     }
     for n in 1..=*routers {
         text += &format!(
-            "[[router]]\nname = \"VI_{n}\"\ninterface = \"eth0\"\nsource = \"192.0.2.1\"\nversion = 3\nvrid = {n}\n\
+            "[[router]]\nname = \"VI_{n}\"\ninterface = \"eth0\"\nsource = \"192.0.2.1\"\nversion = 3\nvrid \
+                = {n}\n\
              priority = 100\nadvert_interval = \"1s\"\npreempt = true\ngarp_repeat = 1\ngarp_delay = \"0s\"\n\
              vips = [\"192.0.2.{}/32\"]\n",
             90 + n
@@ -72,14 +73,16 @@ fn body(variant: &Variant) -> String {
              scheduler = \"wlc\"\none_packet = false\non_failure = \"remove\"\n";
     for last in *destinations {
         text += &format!(
-            "[[virtual_server.destination]]\nhost = \"rs{last}\"\naddress = \"192.0.2.{last}\"\nport = 80\nweight = {weight}\n\
+            "[[virtual_server.destination]]\nhost = \"rs{last}\"\naddress = \"192.0.2.{last}\"\nport = \
+                80\nweight = {weight}\n\
              forwarding = \"dr\"\n"
         );
         if drained.contains(last) {
             text += "drain = true\n";
         }
         text += &format!(
-            "check = {{ type = \"tcp\", address = \"192.0.2.{last}\", port = 80, interval = \"5s\", timeout = \"1s\", \
+            "check = {{ type = \"tcp\", address = \"192.0.2.{last}\", port = 80, interval = \"5s\", timeout \
+                = \"1s\", \
              retries = 0, retry_delay = \"1s\" }}\n"
         );
     }

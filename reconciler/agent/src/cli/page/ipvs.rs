@@ -90,7 +90,8 @@ fn order(order: &DrainOrderStatus) -> String {
     let time = timeout_ms.map(|ms| format!(", for at most {} s", f64::from(ms) / 1000.0)).unwrap_or_default();
     let waits = if *in_plan { "" } else { ", which is not in the plan" };
     format!(
-        "ORDER since {since}: {target}{waits} drains in {place}{time}; `evenkeeld undrain {target}{option}` ends it"
+        "ORDER since {since}: {target}{waits} drains in {place}{time}; `evenkeeld undrain {target}{option}` \
+            ends it"
     )
 }
 
@@ -103,7 +104,8 @@ fn sync(sync: &ConnectionSyncStatus) -> String {
     };
     let most = if sync.more { "more than " } else { "" };
     format!(
-        "connection synchronisation on {} with id {}, {state}; {most}{} connections from other directors, {} own",
+        "connection synchronisation on {} with id {}, {state}; {most}{} connections from other directors, {} \
+            own",
         sync.interface, sync.id, sync.received_connections, sync.own_connections
     )
 }
@@ -141,11 +143,13 @@ mod tests {
             virtual_server(&server),
             [
                 "virtual server web tcp 192.0.2.9:80: 7 connections, 8 packets and 9 bytes in, 0 and 0 out",
-                "  rs1 192.0.2.1:80 weight 5: up (success); DRAINS since T1 until T2, 1 active and 2 inactive \
+                "  rs1 192.0.2.1:80 weight 5: up (success); DRAINS since T1 until T2, 1 active and 2 \
+                    inactive \
                  connections, 3 persistent clients",
                 "  rs2 192.0.2.2:80 weight 5: DOWN (refused); DRAINED, out of the table, as the plan says",
                 "  rs4 192.0.2.5:80 weight 5: up (success), not judged since T0: eth0 has no carrier",
-                "  rs3 192.0.2.3:80 weight 5: not checked (not checked yet); 4 active and 0 inactive connections",
+                "  rs3 192.0.2.3:80 weight 5: not checked (not checked yet); 4 active and 0 inactive \
+                    connections",
                 "  192.0.2.4:80 has left the plan: DRAINS since T3, its connections are not known",
             ]
         );
@@ -158,7 +162,8 @@ mod tests {
         };
         assert_eq!(
             order(&told),
-            "ORDER since T4: rs9, which is not in the plan drains in web, for at most 1.5 s; `evenkeeld undrain rs9 \
+            "ORDER since T4: rs9, which is not in the plan drains in web, for at most 1.5 s; `evenkeeld \
+                undrain rs9 \
              --service web` ends it"
         );
         let runs = ConnectionSyncStatus {
@@ -173,7 +178,8 @@ mod tests {
         };
         assert_eq!(
             sync(&runs),
-            "connection synchronisation on eth0 with id 51, as master; more than 2 connections from other directors, 3 own"
+            "connection synchronisation on eth0 with id 51, as master; more than 2 connections from other \
+                directors, 3 own"
         );
         let fails = ConnectionSyncStatus { problem: Some("does not run as master".to_owned()), ..runs };
         assert!(

@@ -1,4 +1,4 @@
-//! Tells the segment of one interface where VIPs are, and asks it who else has them.
+//! Announces VIPs on the segment of one interface, and probes it for others who have them.
 
 use std::io;
 use std::net::IpAddr;
@@ -9,8 +9,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::frames::{Mac, announcement, probe};
 use super::link_address_to_send;
 
-/// Send buffer: a burst for 255 VIPs, five packets each, at the kernel's cost of such a packet, which is
-/// under 1 KB.
+/// Send buffer, bytes: a burst for 255 VIPs, five packets each, at the kernel's cost of such a packet, which
+/// is under 1 KB.
 const BUFFER: usize = 2 * 1024 * 1024;
 
 /// Sends gratuitous ARP and unsolicited neighbour advertisements on one interface.
@@ -22,6 +22,8 @@ pub(crate) struct Announcer {
 }
 
 impl Announcer {
+    /// Opens a socket on the interface with this index, whose hardware address is `mac`.
+    ///
     /// # Errors
     /// `EPERM` without `CAP_NET_RAW`.
     pub(crate) fn open(index: u32, mac: Mac) -> io::Result<Self> {
@@ -34,18 +36,18 @@ impl Announcer {
         Ok(Self { socket, index, mac })
     }
 
-    /// Tells the segment that `vip` is here. `forwards` is whether this host forwards IPv6.
+    /// Announces that `vip` is here. `forwards` is whether this host forwards IPv6. Never blocks.
     ///
     /// # Errors
-    /// The kernel's. It never blocks.
+    /// The kernel's.
     pub(crate) fn announce(&self, vip: IpAddr, forwards: bool) -> io::Result<()> {
         self.send(&announcement(self.mac, vip, forwards))
     }
 
-    /// Asks the segment whether somebody else has `vip`.
+    /// Probes the segment for others with `vip`. Never blocks.
     ///
     /// # Errors
-    /// The kernel's. It never blocks.
+    /// The kernel's.
     pub(crate) fn probe(&self, vip: IpAddr) -> io::Result<()> {
         self.send(&probe(self.mac, vip))
     }

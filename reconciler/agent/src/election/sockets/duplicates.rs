@@ -1,5 +1,5 @@
-//! Listens on one interface for others who claim addresses that we hold. No protocol of VRRP: whoever
-//! answers ARP for a VIP is found, configured by hand or not.
+//! Listens on one interface for others who claim our VIPs, by ARP or neighbour advertisements. It needs no
+//! VRRP: a host on which somebody has configured a VIP by hand is found as well.
 
 use std::io;
 use std::net::IpAddr;
@@ -11,8 +11,9 @@ use super::frames::{self, Mac};
 use super::{Buffer, filter, link_address_to_bind, read};
 
 /// Two packet sockets: ARP, and IPv6 for neighbour advertisements. Each exists from the first address of its
-/// family on: what they let through changes by another filter, since closing a packet socket waits until no
-/// processor of the host uses it any more (`synchronize_net`), 10 ms and more, in which an election stands still.
+/// family on. When the addresses change the socket gets another filter. It is not closed: that waits until no
+/// processor of the host uses it any more (`synchronize_net`), for 10 ms and more, in which the election
+/// would stand still.
 #[derive(Debug)]
 pub(crate) struct Duplicates {
     index: u32,
@@ -47,22 +48,23 @@ impl Duplicates {
         follow(&mut self.neighbours, libc::ETH_P_IPV6, !v6.is_empty(), &program)
     }
 
-    /// What to wait for.
+    /// The sockets to poll.
     pub(crate) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         [&self.arp, &self.neighbours].into_iter().flatten().map(AsFd::as_fd)
     }
 
-    /// The next frame. Whoever reads in a loop counts them: anybody can send any number.
-    pub(crate) fn next(&self, ours: Mac, buffer: &mut Buffer) -> Claim {
+    /// Reads the next frame. Whoever reads in a loop limits the number: anybody can send any number of
+    /// frames.
+    pub(crate) fn next(&self, ours: Mac, buffer: &mut Buffer) -> AddressClaim {
         for socket in [&self.arp, &self.neighbours].into_iter().flatten() {
             if let Ok(Some(frame)) = read(socket, buffer) {
                 return match frames::claim(frame) {
-                    Some((mac, address)) if mac != ours => Claim::Of(mac, address),
-                    Some(_) | None => Claim::Ours,
+                    Some((mac, address)) if mac != ours => AddressClaim::Of(mac, address),
+                    Some(_) | None => AddressClaim::Ours,
                 };
             }
         }
-        Claim::Nothing
+        AddressClaim::Nothing
     }
 }
 
@@ -75,13 +77,13 @@ fn open(index: u32, protocol: i32, program: &[SockFilter]) -> io::Result<Socket>
     Ok(socket)
 }
 
-/// A frame that was waiting.
+/// What the sockets had to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Claim {
-    /// Somebody with another hardware address claims this.
+pub(crate) enum AddressClaim {
+    /// A claim of this address by somebody with another hardware address than ours.
     Of(Mac, IpAddr),
-    /// One of ours that came back, or something else.
+    /// A frame of ours that came back, or one that claims nothing.
     Ours,
-    /// None was.
+    /// No frame.
     Nothing,
 }

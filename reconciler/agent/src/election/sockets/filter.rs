@@ -1,7 +1,6 @@
-//! Filters in the kernel (classic BPF, packet(7)): only frames that claim an address of ours wake the
-//! election thread.
+//! Filters in the kernel (classic BPF, packet(7)): only frames that matter wake the election thread.
 //!
-//! Programs only; who gets one is in `duplicates`.
+//! Programs only; which socket gets one is decided where the socket is opened.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -9,7 +8,7 @@ use evenkeel_vrrp::{GROUP_V4, PROTOCOL};
 use socket2::SockFilter;
 
 /// Most addresses of a family that a filter names: it then has at most 2,300 of the 4,096 instructions
-/// that the kernel takes. With more of them every claim is looked at.
+/// that the kernel takes. With more addresses every claim passes.
 const MAX_NAMED: usize = 255;
 
 /// `BPF_LD | BPF_W | BPF_ABS`, `BPF_LD | BPF_H | BPF_ABS`, `BPF_LD | BPF_B | BPF_ABS`,
@@ -19,16 +18,16 @@ const LOAD_HALF: u16 = 0x28;
 const LOAD_BYTE: u16 = 0x30;
 const JUMP_IF_EQUAL: u16 = 0x15;
 const RETURN: u16 = 0x06;
-/// Bytes of a frame that are delivered: all, since a checksum covers all.
+/// Bytes of a frame that pass: all, since a checksum covers all.
 const WHOLE: u32 = u32::MAX;
-/// The same where only headers are looked at: Ethernet and IPv6.
+/// Bytes that pass where only headers are read: Ethernet and IPv6.
 const HEADERS: u32 = 54;
 
 fn load(size: u16, at: u32) -> SockFilter {
     SockFilter::new(size, 0, 0, at)
 }
 
-/// Goes on when equal, skips `otherwise` instructions when not.
+/// Goes on when the loaded value equals `value`, skips `otherwise` instructions when not.
 fn equal(value: u32, otherwise: u8) -> SockFilter {
     SockFilter::new(JUMP_IF_EQUAL, 0, otherwise, value)
 }
@@ -37,7 +36,7 @@ fn give(bytes: u32) -> SockFilter {
     SockFilter::new(RETURN, 0, 0, bytes)
 }
 
-/// Lets through ARP of senders with one of these addresses.
+/// Passes ARP of senders with one of these addresses.
 pub(super) fn arp(addresses: &[Ipv4Addr]) -> Vec<SockFilter> {
     let mut program = Vec::new();
     if addresses.len() > MAX_NAMED {
@@ -53,7 +52,7 @@ pub(super) fn arp(addresses: &[Ipv4Addr]) -> Vec<SockFilter> {
     program
 }
 
-/// Lets through neighbour advertisements for one of these addresses.
+/// Passes neighbour advertisements for one of these addresses.
 pub(super) fn neighbour_advertisements(addresses: &[Ipv6Addr]) -> Vec<SockFilter> {
     // IPv6, next header ICMPv6 (58), type 136 (RFC 4861 §4.4). What fails a test goes to the `give(0)`
     // below; what passes the last one skips it.
@@ -77,12 +76,12 @@ pub(super) fn neighbour_advertisements(addresses: &[Ipv6Addr]) -> Vec<SockFilter
     program
 }
 
-/// Lets through packets of a protocol, which stands at this byte.
+/// Passes packets of a protocol, whose number stands at byte `at`.
 pub(super) fn protocol(at: u32, number: u8) -> Vec<SockFilter> {
     vec![load(LOAD_BYTE, at), equal(u32::from(number), 1), give(HEADERS), give(0)]
 }
 
-/// Lets through VRRP (protocol 112) to its IPv4 group; packets begin with their IP header.
+/// Passes VRRP (protocol 112) to its IPv4 group; packets begin with their IP header.
 pub(super) fn multicast_advertisements() -> Vec<SockFilter> {
     vec![
         load(LOAD_BYTE, 9),

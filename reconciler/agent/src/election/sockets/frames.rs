@@ -1,10 +1,16 @@
-//! Frames that tell the segment, or ask it, who has an address: ARP (RFC 826, RFC 5227) and neighbour
-//! discovery (RFC 4861), with their Ethernet headers. Bytes only, no socket.
+//! Frames that announce an address, or probe for it: ARP (RFC 826, RFC 5227) and neighbour discovery (RFC
+//! 4861), with their Ethernet headers. Bytes only, no socket.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A hardware address.
 pub(crate) type Mac = [u8; 6];
+
+/// A hardware address as people write it: `02:00:00:00:00:01`.
+pub(crate) fn mac_text(mac: Mac) -> String {
+    let [a, b, c, d, e, f] = mac;
+    format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
+}
 
 /// Bytes of an ARP packet for IPv4 over Ethernet, with its Ethernet header.
 const ARP_FRAME: usize = 42;
@@ -27,8 +33,8 @@ const TARGET_LINK_LAYER: u8 = 2;
 const BROADCAST: Mac = [0xff; 6];
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
-/// Tells the segment that `vip` is at `mac`. `forwards` is whether the host forwards IPv6: its neighbours
-/// take an advertisement without the router flag for the end of a router (RFC 4861 §7.2.5).
+/// A frame by which the segment learns that `vip` is at `mac`. `forwards` is whether the host forwards IPv6:
+/// its neighbours take an advertisement without the router flag for the end of a router (RFC 4861 §7.2.5).
 pub(crate) fn announcement(mac: Mac, vip: IpAddr, forwards: bool) -> Vec<u8> {
     match vip {
         // A request of the address for itself (RFC 5227 §3).
@@ -44,7 +50,7 @@ pub(crate) fn announcement(mac: Mac, vip: IpAddr, forwards: bool) -> Vec<u8> {
     }
 }
 
-/// Asks the segment whether somebody else has `vip`: a probe without a sender's address (RFC 5227 §2.1.1,
+/// A probe for others with `vip`, without a sender's address (RFC 5227 §2.1.1,
 /// RFC 4862 §5.4.2).
 pub(crate) fn probe(mac: Mac, vip: IpAddr) -> Vec<u8> {
     match vip {
@@ -59,7 +65,8 @@ pub(crate) fn probe(mac: Mac, vip: IpAddr) -> Vec<u8> {
     }
 }
 
-/// Who claims which address with this frame, if it is ARP or a neighbour advertisement.
+/// The hardware address and the IP address that a frame claims; `None` when it is neither ARP nor a neighbour
+/// advertisement that hosts take.
 pub(crate) fn claim(frame: &[u8]) -> Option<(Mac, IpAddr)> {
     let mac = |at: usize| frame.get(at..at + 6)?.try_into().ok();
     match *frame.get(12..ETHERNET)? {
@@ -77,9 +84,10 @@ pub(crate) fn claim(frame: &[u8]) -> Option<(Mac, IpAddr)> {
     }
 }
 
-/// The address that an IPv6 packet advertises, if it is a neighbour advertisement that a host must take (RFC 4861 §7.1.2): hop limit 255, so
-/// that it was not routed; checksum; code 0; 24 bytes or more; options that are not empty; a target that is no group; to a
-/// group it is not solicited. Anything else is nobody's claim.
+/// The address that an IPv6 packet advertises, if it is a neighbour advertisement that a host must take (RFC
+/// 4861 §7.1.2): hop limit 255, so that it was not routed; a right checksum; code 0; 24 bytes or more; no
+/// option of length 0; a target that is no group; not solicited if it is sent to a group. Anything else
+/// claims nothing.
 fn advertised(packet: &[u8]) -> Option<Ipv6Addr> {
     let (header, rest) = packet.split_first_chunk::<IPV6>()?;
     let [version, _, _, _, high, low, next, hops, addresses @ ..] = header;
@@ -200,7 +208,8 @@ mod tests {
         assert_eq!(checksum(source, ALL_NODES, &frame[54..]), 0);
     }
 
-    /// RFC 4861 §7.1.2, each rule by itself. Whoever changes a field of the message makes its checksum right again.
+    /// RFC 4861 §7.1.2, each rule by itself. A changed field of the message gets a right checksum, unless the
+    /// checksum is what is wrong.
     #[test]
     fn an_advertisement_that_no_host_may_take_claims_nothing() {
         let vip: Ipv6Addr = "2001:db8::56".parse().expect("address");

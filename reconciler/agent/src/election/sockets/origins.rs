@@ -1,6 +1,7 @@
-//! Finds out from which hardware address somebody advertises: what IP sockets do not tell.
+//! Shows from which hardware address somebody advertises, which IP sockets do not.
 //!
-//! Open only while there is somebody to find: each frame of IP that the interface gets goes through its filter, and a director gets many.
+//! Open only while there is somebody to find: each frame of IP that the interface gets goes through its
+//! filter, and a director gets many.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -11,7 +12,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::frames::Mac;
 use super::{Buffer, filter, link_address_to_bind, read};
 
-/// Receive buffer: a few hundred frames. When it is full others are lost, which does no harm.
+/// Receive buffer, bytes: a few hundred frames. Frames that find it full are lost, which does no harm.
 const RECEIVE_BUFFER: usize = 64 * 1024;
 /// Bytes of an Ethernet header.
 const ETHERNET: usize = 14;
@@ -23,6 +24,8 @@ pub(crate) struct Origins {
 }
 
 impl Origins {
+    /// Opens a socket on the interface with this index.
+    ///
     /// # Errors
     /// The kernel's: `EPERM` without `CAP_NET_RAW`.
     pub(crate) fn open(index: u32, family: Family) -> io::Result<Self> {
@@ -39,14 +42,16 @@ impl Origins {
         Ok(Self { socket })
     }
 
-    /// Who sent the next frame from where; `None` when none is waiting. Whoever reads in a loop counts them.
+    /// Reads the next frame: its source and hardware source, if it has both. `None` when none is waiting.
+    /// Whoever reads in a loop limits the number.
     pub(crate) fn next(&self, buffer: &mut Buffer) -> Option<Option<(IpAddr, Mac)>> {
         read(&self.socket, buffer).ok().flatten().map(origin)
     }
 
-    /// Closes it without waiting: closing a packet socket waits until no processor of the host uses it any more.
+    /// Closes it on another thread: closing a packet socket waits until no processor of the host uses it any
+    /// more.
     pub(crate) fn close(self) {
-        // Where there is no thread to be had it is closed here.
+        // Where no thread can be started it is closed here, which is late but right.
         std::thread::Builder::new().name("close".to_owned()).spawn(move || drop(self)).ok();
     }
 }
@@ -67,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_sender_of_a_frame_is_told() {
+    fn a_frame_shows_source_and_hardware_source() {
         let mut frame = [0; 60];
         frame[6..12].copy_from_slice(&[2, 0, 0, 0, 0, 9]);
         frame[12..14].copy_from_slice(&[8, 0]);

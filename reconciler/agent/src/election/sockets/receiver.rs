@@ -1,4 +1,5 @@
-//! Receives the advertisements of one interface and family, however they were sent, and tells how long they have waited.
+//! Receives the advertisements of one interface and family, by multicast and unicast, with the time that each
+//! has waited.
 
 use std::io;
 use std::net::IpAddr;
@@ -13,14 +14,15 @@ use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 
 use super::{Buffer, filter, link_address_to_bind};
 
-/// Receive buffer: a few thousand advertisements while the thread is held up.
+/// Receive buffer, bytes: a few thousand advertisements while the thread is held up.
 const RECEIVE_BUFFER: usize = 1024 * 1024;
-/// Oldest packet whose age is believed. An ordinary thread waits about as long for its turn on a busy processor.
+/// Greatest age of a packet that is believed. An ordinary thread waits about as long for its turn on a busy
+/// processor.
 const MAX_AGE: Duration = Duration::from_millis(10);
-/// Most packets that are thrown away from a new socket.
+/// Most packets that are discarded from a new socket.
 const MAX_STRAY: usize = 65_536;
 
-/// A socket that gets VRRP's packets.
+/// A socket that gets the packets of VRRP.
 #[derive(Debug)]
 pub(crate) struct Receiver {
     socket: Socket,
@@ -29,14 +31,14 @@ pub(crate) struct Receiver {
     _member: Option<Socket>,
 }
 
-/// What a look at the socket brought.
+/// What the socket had to read.
 #[derive(Debug)]
-pub(crate) enum Got<'a> {
+pub(crate) enum Arrival<'a> {
     /// A packet, and how long ago the kernel got it.
     Packet(Received<'a>, Duration),
-    /// Something that is no whole packet: not to be told from noise.
-    Noise,
-    /// Nothing is waiting.
+    /// Something that is no whole packet.
+    Malformed,
+    /// No packet.
     Nothing,
 }
 
@@ -65,17 +67,18 @@ impl Receiver {
             }
         }
         let receiver = Self { socket, family, _member: None };
-        // Until it was bound it took the packets of every interface: those are not for this one.
+        // Until it was bound it got the packets of every interface: those are discarded.
         let mut buffer = Buffer::new();
-        let stray = |_: &usize| matches!(receiver.receive(&mut buffer), Ok(Got::Packet(..) | Got::Noise));
+        let stray =
+            |_: &usize| matches!(receiver.receive(&mut buffer), Ok(Arrival::Packet(..) | Arrival::Malformed));
         (0..MAX_STRAY).take_while(stray).for_each(drop);
         Ok(receiver)
     }
 
-    /// The same on the interface of a virtual MAC address, for the group only. Linux gives a packet from the
-    /// Master's virtual MAC address to the interface that has the same one, and to nobody else
+    /// [`Self::open`] on the interface of a virtual MAC address, for the group only. Linux gives a packet
+    /// from the Master's virtual MAC address to the interface that has the same one, and to nobody else
     /// (`macvlan_handle_frame`). While that interface has no address, the filter of reverse paths drops all
-    /// that IPv4 brings there, so it is listened to below IP.
+    /// that IPv4 gets there, so it is listened to below IP.
     ///
     /// # Errors
     /// As [`Self::open`].
@@ -94,32 +97,36 @@ impl Receiver {
         Ok(Self { socket, family, _member: Some(member) })
     }
 
-    /// The next packet, if one is waiting. One that is too long is cut.
-    pub(crate) fn receive<'a>(&self, buffer: &'a mut Buffer) -> io::Result<Got<'a>> {
+    /// Reads the next packet. One that is longer than the buffer is cut.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(crate) fn receive<'a>(&self, buffer: &'a mut Buffer) -> io::Result<Arrival<'a>> {
         match self.family {
             Family::V4 => self.receive_v4(buffer),
             Family::V6 => self.receive_v6(buffer),
         }
     }
 
-    fn receive_v4<'a>(&self, buffer: &'a mut Buffer) -> io::Result<Got<'a>> {
+    fn receive_v4<'a>(&self, buffer: &'a mut Buffer) -> io::Result<Arrival<'a>> {
         let mut control = nix::cmsg_space!(libc::timespec);
         let mut room = [io::IoSliceMut::new(&mut buffer.0)];
         let received =
             recvmsg::<()>(self.socket.as_raw_fd(), &mut room, Some(&mut control), MsgFlags::MSG_DONTWAIT);
         let (length, age) = match received {
-            Ok(message) => (message.bytes, message.cmsgs()?.find_map(|told| age(&told)).unwrap_or_default()),
-            Err(Errno::EAGAIN) => return Ok(Got::Nothing),
+            Ok(message) => (message.bytes, message.cmsgs()?.find_map(|data| age(&data)).unwrap_or_default()),
+            Err(Errno::EAGAIN) => return Ok(Arrival::Nothing),
             Err(error) => return Err(error.into()),
         };
         let datagram = buffer.0.get(..length).unwrap_or_default();
-        let Ok(parts) = split_ipv4(datagram) else { return Ok(Got::Noise) };
+        let Ok(parts) = split_ipv4(datagram) else { return Ok(Arrival::Malformed) };
         let (src, dst) = (parts.src.into(), parts.dst.into());
-        Ok(Got::Packet(Received { payload: parts.payload, src, dst, ttl: parts.ttl }, age))
+        Ok(Arrival::Packet(Received { payload: parts.payload, src, dst, ttl: parts.ttl }, age))
     }
 
-    /// The kernel keeps the IPv6 header to itself and tells what matters of it (RFC 3542 §6).
-    fn receive_v6<'a>(&self, buffer: &'a mut Buffer) -> io::Result<Got<'a>> {
+    /// The kernel keeps the IPv6 header to itself and gives what matters of it as ancillary data (RFC 3542
+    /// §6).
+    fn receive_v6<'a>(&self, buffer: &'a mut Buffer) -> io::Result<Arrival<'a>> {
         let mut control = nix::cmsg_space!(libc::in6_pktinfo, libc::c_int, libc::timespec);
         let mut parts = [io::IoSliceMut::new(&mut buffer.0)];
         let fd = self.socket.as_raw_fd();
@@ -128,8 +135,8 @@ impl Receiver {
             match recvmsg::<SockaddrIn6>(fd, &mut parts, Some(&mut control), flags) {
                 Ok(message) => {
                     let (mut dst, mut ttl, mut waited) = (None, None, Duration::ZERO);
-                    for told in message.cmsgs()? {
-                        match told {
+                    for data in message.cmsgs()? {
+                        match data {
                             ControlMessageOwned::Ipv6PacketInfo(info) => dst = Some(info.ipi6_addr.s6_addr),
                             ControlMessageOwned::Ipv6HopLimit(hops) => ttl = u8::try_from(hops).ok(),
                             other => waited = age(&other).unwrap_or(waited),
@@ -137,32 +144,34 @@ impl Receiver {
                     }
                     (message.bytes, message.address, dst, ttl, waited)
                 }
-                Err(Errno::EAGAIN) => return Ok(Got::Nothing),
+                Err(Errno::EAGAIN) => return Ok(Arrival::Nothing),
                 Err(error) => return Err(error.into()),
             };
-        let (Some(source), Some(dst), Some(ttl)) = (source, dst, ttl) else { return Ok(Got::Noise) };
+        let (Some(source), Some(dst), Some(ttl)) = (source, dst, ttl) else { return Ok(Arrival::Malformed) };
         let payload = buffer.0.get(..length).unwrap_or_default();
         let (src, dst) = (IpAddr::V6(source.ip()), IpAddr::V6(dst.into()));
-        Ok(Got::Packet(Received { payload, src, dst, ttl }, waited))
+        Ok(Arrival::Packet(Received { payload, src, dst, ttl }, waited))
     }
 }
 
-/// How long ago the kernel got a packet, by the time of day that it was stamped with.
-fn age(told: &ControlMessageOwned) -> Option<Duration> {
-    let ControlMessageOwned::ScmTimestampns(stamp) = told else { return None };
+/// How long ago the kernel got a packet, by the time of day with which it was stamped; `None` without a
+/// stamp.
+fn age(data: &ControlMessageOwned) -> Option<Duration> {
+    let ControlMessageOwned::ScmTimestampns(stamp) = data else { return None };
     let now = clock_gettime(ClockId::CLOCK_REALTIME).ok()?;
     Some(believed(Duration::from(*stamp), Duration::from(now)))
 }
 
-/// The age of what was stamped then. A clock that was set meanwhile makes that wrong, so one of over [`MAX_AGE`] or
-/// under nothing is not believed.
+/// The age of a packet that was stamped at `stamp`. A clock that was set meanwhile makes it wrong: one of
+/// over [`MAX_AGE`], or a negative one, counts as none.
 fn believed(stamp: Duration, now: Duration) -> Duration {
     now.checked_sub(stamp).filter(|age| *age <= MAX_AGE).unwrap_or_default()
 }
 
-/// A large buffer, beyond what the host allows everybody (`net.core.rmem_max`) where permitted; and the time of packets.
+/// Asks for a large buffer, beyond what the host allows everybody (`net.core.rmem_max`) where permitted, and
+/// for stamps on packets.
 fn prepare(socket: &Socket) {
-    // Without it packets count from when they are read.
+    // Without stamps packets count from when they are read.
     setsockopt(socket, sockopt::ReceiveTimestampns, &true).ok();
     setsockopt(socket, sockopt::RcvBufForce, &RECEIVE_BUFFER)
         .or_else(|_| setsockopt(socket, sockopt::RcvBuf, &RECEIVE_BUFFER))

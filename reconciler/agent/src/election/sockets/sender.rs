@@ -1,4 +1,4 @@
-//! Sends advertisements, and finds out whether they can be sent.
+//! Sends advertisements, and finds out whether the host can send from an address.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
@@ -8,9 +8,9 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 /// Type of service of advertisements: Internetwork control (RFC 791), as keepalived's.
 const INTERNETWORK_CONTROL: u32 = 0xc0;
-/// Receive buffer of a socket that only sends.
+/// Receive buffer of a socket that only sends, bytes.
 const NO_BUFFER: usize = 1;
-/// Where a probe of a source address would send to, if it sent anything (RFC 863, discard).
+/// Port that a test of a source address connects to without sending anything (RFC 863, discard).
 const PROBE_PORT: u16 = 9;
 
 /// Sends advertisements from one address through one interface.
@@ -21,6 +21,8 @@ pub(crate) struct Sender {
 }
 
 impl Sender {
+    /// Opens a socket that sends from `source` with this TTL or hop limit.
+    ///
     /// # Errors
     /// `EADDRNOTAVAIL` when the host does not have the address; `EPERM` without `CAP_NET_RAW`, `ENODEV`
     /// when the interface is gone.
@@ -43,7 +45,7 @@ impl Sender {
                 socket.set_multicast_ttl_v4(ttl)?;
                 socket.set_ttl_v4(ttl)?;
                 socket.set_tos_v4(INTERNETWORK_CONTROL)?;
-                // It can then still say that we leave (priority 0) when the source was taken away.
+                // When the source was taken away, priority 0 can still leave from it.
                 socket.set_ip_transparent_v4(true).ok();
             }
             IpAddr::V6(_) => {
@@ -59,8 +61,10 @@ impl Sender {
         Ok(Self { socket, index })
     }
 
+    /// Sends a packet without blocking.
+    ///
     /// # Errors
-    /// The kernel's. It never blocks.
+    /// The kernel's.
     pub(crate) fn send(&self, bytes: &[u8], destination: IpAddr) -> io::Result<()> {
         let address: SockAddr = match destination {
             IpAddr::V4(destination) => SocketAddrV4::new(destination, 0).into(),
@@ -70,11 +74,11 @@ impl Sender {
     }
 }
 
-/// Whether packets can leave the interface from this source. Sends nothing.
+/// Finds out whether packets can leave the interface from this source. Sends nothing.
 ///
 /// # Errors
-/// `EADDRNOTAVAIL` when the host does not have the address, or has not yet made sure that nobody else does
-/// (IPv6), or the interface is down; else what stands in the way.
+/// `EADDRNOTAVAIL` when the host does not have the address, when it has not yet made sure that nobody else
+/// has it (IPv6), and when the interface is down; else the kernel's.
 pub(crate) fn source_works(interface: &str, index: u32, source: IpAddr) -> io::Result<()> {
     match source {
         IpAddr::V4(source) => v4_works(interface, source),

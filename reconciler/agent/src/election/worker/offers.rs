@@ -1,7 +1,8 @@
-//! Whether other directors would take routers over: asked for before an operator's order takes them out.
+//! Whether other directors would take routers over: found out before an order takes the routers out here.
 //!
-//! A Master asks for it (`Input::Offer`) and stays Master until somebody has claimed; a Backup listens for its Master. What was
-//! heard before the question counts for nothing: who spoke then may be dead now. One question at a time, and each ends.
+//! A Master offers its VIPs (`Input::Offer`) and stays Master until another director has claimed them; a
+//! Backup listens for its Master. What was heard before the question counts for nothing: its sender may be
+//! dead now. There is one question at a time, and each ends.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,33 +16,37 @@ use tokio::sync::oneshot;
 use super::Worker;
 use evenkeel_host::election::{Question, Unanswered};
 
-/// Most time for an answer: somebody waits for it. Masters with intervals of over 10 s listen for longer, but a Backup has claimed
-/// after one, so that only those with intervals of over 20 s may be refused for want of patience.
+/// Longest time for an answer, since a person waits for it. Masters with intervals of over 10 s would listen
+/// for longer. A Backup claims after one interval, so only routers with intervals of over 20 s may be refused
+/// although a Backup lives.
 const LONGEST: Duration = Duration::from_secs(20);
-/// How long what was answered keeps a router from taking back what it has handed over: until the order is on the disk.
+/// How long after the answer a router does not take back what another director has claimed: the order is on
+/// its way to the disk.
 const LINGER: Duration = Duration::from_secs(5);
 
-/// Routers that others are asked to take over.
+/// A question to other directors, and after its answer what is left of it.
 pub(super) struct Offer {
+    /// The routers in question, by name. After the answer: those that stay away.
     routers: BTreeSet<Name>,
     /// See [`Question::partly`].
     partly: bool,
+    /// When the question was asked.
     since: MonoTime,
-    /// When it ends: first the question, then what is left of it.
+    /// The end of the question, then of what is left of it.
     until: MonoTime,
-    /// Those that were asked for as Master.
+    /// Routers that have offered their VIPs as Master.
     asked: BTreeSet<RouterKey>,
-    /// None when it was answered.
+    /// Takes the answer; `None` once it was given.
     reply: Option<oneshot::Sender<Vec<Unanswered>>>,
 }
 
 impl Offer {
-    /// When to look at it.
+    /// When to call [`Worker::advance_offer`].
     pub(super) const fn due(&self) -> MonoTime {
         self.until
     }
 
-    /// Whether another director was heard that serves, or this host does not.
+    /// Whether a serving director was heard since the question, or the router takes no part here anyway.
     fn is_answered(&self, router: &VirtualRouter) -> bool {
         match router.state() {
             State::Initialize => true,
@@ -51,40 +56,41 @@ impl Offer {
     }
 }
 
-/// How long an answer takes at most. A Backup whose Master is dead claims first, and then asks as Master.
+/// Longest time that an answer takes. A Backup whose Master is dead claims first and then asks as Master.
 fn patience(router: &VirtualRouter) -> Duration {
-    let asking = router.config().effective_interval().as_duration() * OFFER_INTERVALS;
-    let waiting = match router.state() {
+    let offering = router.config().effective_interval().as_duration() * OFFER_INTERVALS;
+    let claiming = match router.state() {
         State::Backup => router.master_down_interval(),
         State::Initialize | State::Master => Duration::ZERO,
     };
-    waiting + asking
+    claiming + offering
 }
 
 impl Worker {
-    /// Asks for all routers of these names. A question that is not answered yet is dropped.
+    /// Asks other directors about routers. A question that is not answered yet is dropped.
     pub(super) fn offer(&mut self, question: Question, reply: oneshot::Sender<Vec<Unanswered>>) {
         let Question { routers, partly } = question;
         let now = clock::now();
-        let meant = self.election.iter().filter(|(_, name, _)| routers.contains(*name));
+        let meant = self.routers.election.iter().filter(|(_, name, _)| routers.contains(*name));
         let longest = meant.map(|(.., router)| patience(router)).max().unwrap_or_default();
         let until = now + longest.min(LONGEST);
         let asked = BTreeSet::new();
         self.offer = Some(Offer { routers, partly, since: now, until, asked, reply: Some(reply) });
-        // None of them takes back what another has claimed.
+        // From now on none of them takes back what another director claims.
         self.reconfigure();
-        self.look_at_offer(now);
+        self.advance_offer(now);
     }
 
-    /// Whether a router is asked for.
-    pub(super) fn offers(&self, router: &Name) -> bool {
+    /// Whether a router is in question.
+    pub(super) fn is_offered(&self, router: &Name) -> bool {
         self.offer.as_ref().is_some_and(|offer| offer.routers.contains(router))
     }
 
-    /// Asks for those that have become Master, and answers when there is an answer for all or the time is over.
-    pub(super) fn look_at_offer(&mut self, now: MonoTime) {
+    /// Makes routers that have become Master offer their VIPs, and answers when all are answered or the time
+    /// is over.
+    pub(super) fn advance_offer(&mut self, now: MonoTime) {
         let Some(offer) = &mut self.offer else { return };
-        let meant = self.election.iter().filter(|(_, name, _)| offer.routers.contains(*name));
+        let meant = self.routers.election.iter().filter(|(_, name, _)| offer.routers.contains(*name));
         let open: Vec<(RouterKey, State)> = meant
             .filter(|(.., router)| !offer.is_answered(router))
             .map(|(key, _, router)| (key.clone(), router.state()))
@@ -100,7 +106,7 @@ impl Worker {
                 self.reconfigure();
             } else if offer.reply.is_some() {
                 for key in masters {
-                    self.election.handle(&key, Input::Offer, now);
+                    self.routers.election.handle(&key, Input::Offer, now);
                 }
                 self.drain();
             }
@@ -114,8 +120,9 @@ impl Worker {
             open.iter().filter_map(|(key, state)| self.unanswered(key, *state, since, now)).collect();
         if !unanswered.is_empty() {
             let left: BTreeSet<&Name> = unanswered.iter().map(|one| &one.router).collect();
-            // Those that were taken over do not take it back, until what was asked for is ordered.
-            let stays_away = |name: &Name| partly && !left.iter().any(|left| self.moves_with(name, left));
+            // Routers that were taken over stay away until the order comes that was asked for.
+            let stays_away =
+                |name: &Name| partly && !left.iter().any(|left| self.routers.move_together(name, left));
             let away: BTreeSet<Name> = routers.into_iter().filter(stays_away).collect();
             if let Some(offer) = &mut self.offer {
                 offer.routers = away;
@@ -123,7 +130,7 @@ impl Worker {
             self.offer.take_if(|offer| offer.routers.is_empty());
             self.reconfigure();
         }
-        // Fails when nobody waits for it any more.
+        // Fails when nobody waits for the answer any more.
         reply.send(unanswered).ok();
     }
 
@@ -134,26 +141,17 @@ impl Worker {
         since: MonoTime,
         now: MonoTime,
     ) -> Option<Unanswered> {
-        let (setup, (_, router)) = (self.routers.get(key)?, self.election.get(key)?);
+        let (setup, (_, router)) = (self.routers.setup(key)?, self.routers.election.get(key)?);
         Some(Unanswered {
             router: setup.name.clone(),
-            label: self.label(setup),
+            label: self.routers.label(setup),
             master: state == State::Master,
             waited: now.since(since),
             heard: router.other_heard(),
         })
     }
 
-    /// Whether two routers are one, or of one group.
-    fn moves_with(&self, one: &Name, other: &Name) -> bool {
-        let group = |name: &Name| {
-            let mut setups = self.routers.values().filter(|setup| setup.name == *name);
-            setups.find_map(|setup| setup.group.as_ref())
-        };
-        one == other || group(one).is_some_and(|shared| group(other) == Some(shared))
-    }
-
-    /// The order that was asked for has come, or another one.
+    /// Orders have come: an answered question has had its effect.
     pub(super) fn end_answered_offer(&mut self) {
         self.offer.take_if(|offer| offer.reply.is_none());
     }
@@ -167,9 +165,9 @@ mod tests {
     use super::*;
     use crate::source::read::plain_tests::ALL;
 
-    /// Who held the router before the question may be dead by now: a Backup has to hear its Master once more.
+    /// The Master that was heard before the question may be dead: a Backup has to hear it once more.
     #[test]
-    fn only_who_is_heard_after_the_question_answers_a_backup() {
+    fn a_backup_is_answered_by_a_master_that_it_hears_after_the_question() {
         let at = |seconds: u64| MonoTime::from_millis(seconds * 1000);
         let plan = evenkeel_schemas::plain::plan(ALL).expect("a plan");
         let setup = RouterSetup::new(&plan.routers[0], &[], None, false).expect("a router");

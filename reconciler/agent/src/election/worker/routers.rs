@@ -1,183 +1,79 @@
-//! Which routers there are, and which of them may take part.
+//! The virtual routers of the plan with their state machines, and what every part of the worker asks them.
+//!
+//! Questions only: who configures a router, starts it or carries out its outputs is elsewhere.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use evenkeel_kernel::clock;
-use evenkeel_vrrp::{Delivery, FaultCause, Input, RouterKey, State};
+use evenkeel_converge::AddressKey;
+use evenkeel_schemas::scalars::Name;
+use evenkeel_vrrp::{Election, RouterKey, State};
 
 use super::super::RouterSetup;
-use super::super::guarding::joined;
-use super::super::rehearsal;
-use super::super::vips::Moving;
-use super::Worker;
-use crate::guard::Lease;
+use super::vips::Moving;
 
-impl Worker {
-    /// These are the routers now.
-    pub(super) fn configure(&mut self, setups: Vec<RouterSetup>) {
-        let before = self.moving();
-        self.looked = false;
-        let keys: BTreeSet<RouterKey> = setups.iter().map(|setup| setup.key.clone()).collect();
-        // New VIPs of a Master come before it announces them; routers that go stay known until their
-        // VIPs are removed and their Backups told.
-        self.routers.extend(setups.into_iter().map(|setup| (setup.key.clone(), setup)));
-        // Those of the plan before may still have to be removed.
-        let mut leased = self.vip_keys();
-        leased.extend(self.stuck.iter().cloned());
-        leased.extend(self.leases.iter().flat_map(|lease| lease.addresses.iter().cloned()));
-        self.guarding.name_vips(leased);
-        let alone = |setup: &&RouterSetup| matches!(&setup.config.delivery, Delivery::Unicast { peers, .. } if peers.is_empty());
-        self.unheard = self.routers.values().filter(alone).map(|setup| setup.key.clone()).collect();
-        let delay = self.routers.values().map(|setup| setup.startup_delay).max().unwrap_or_default();
-        self.startups_end = self.began + delay;
-        if !before.is_empty() {
-            self.sync_vips(&before, false);
-        }
-        self.election.configure(self.members(|key| keys.contains(key)), clock::now());
-        self.drain();
-        self.routers.retain(|key, _| keys.contains(key));
-        for setup in self.routers.values() {
-            self.guarding.bind(&setup.lease, &setup.bound);
-        }
-        self.granted.retain(|key, _| keys.contains(key));
-        self.unsent.retain(|key, _| keys.contains(key));
-        self.failing_sends.retain(|(key, _)| keys.contains(key));
-        self.adopted.retain(|key, _| keys.contains(key));
-        self.faults.retain(|key, _| keys.contains(key));
-        self.holds.clear();
-        self.conflicts.keep(&keys);
-        self.telling.keep(&keys);
-        self.open_ports();
-        self.follow_links();
-        let over = self.adopt();
-        // What an earlier daemon left behind and no lease covers goes.
-        self.sync_vips(&before, false);
-        self.drain();
-        self.settle(over);
-        self.start_routers();
-        self.watch_claims();
-        // Last: who goes on as Master does not wait for it.
-        if !self.rehearsed
-            && let Some(setup) = self.routers.values().next()
-        {
-            self.rehearsed = true;
-            rehearsal::run(setup, &mut self.kernel);
+/// The virtual routers of this host.
+pub(super) struct Routers {
+    /// Their state machines.
+    pub(super) election: Election,
+    /// What the plan says of each. While a plan is replaced, the routers that leave are still here.
+    pub(super) setups: BTreeMap<RouterKey, RouterSetup>,
+}
+
+impl Routers {
+    pub(super) fn new() -> Self {
+        Self { election: Election::new(), setups: BTreeMap::new() }
+    }
+
+    /// What the plan says of a router.
+    pub(super) fn setup(&self, key: &RouterKey) -> Option<&RouterSetup> {
+        self.setups.get(key)
+    }
+
+    /// The state of a router; `None` when the election has no such router.
+    pub(super) fn state(&self, key: &RouterKey) -> Option<State> {
+        self.election.get(key).map(|(_, router)| router.state())
+    }
+
+    pub(super) fn is_master(&self, key: &RouterKey) -> bool {
+        self.state(key) == Some(State::Master)
+    }
+
+    /// What log and status call a router: its name, with its family where two routers share the name.
+    pub(super) fn label(&self, setup: &RouterSetup) -> String {
+        let twin = |other: &RouterSetup| other.name == setup.name && other.key.family != setup.key.family;
+        if self.setups.values().any(twin) {
+            format!("{} {}", setup.name, setup.key.family)
+        } else {
+            setup.name.to_string()
         }
     }
 
-    /// Routers whose lease still runs go on as Master. Returns leases of which nobody is in charge.
-    fn adopt(&mut self) -> Vec<Lease> {
-        let mut over = Vec::new();
-        for lease in joined(std::mem::take(&mut self.leases)) {
-            let now = clock::now();
-            let setup = self.routers.values().find(|setup| setup.key.to_string() == lease.router);
-            let key = setup.filter(|_| lease.until > now).map(|setup| setup.key.clone());
-            let Some(key) = key.filter(|key| self.link_obstacle(key).is_none()) else {
-                over.push(lease);
-                continue;
-            };
-            if !self.started {
-                self.adopted.insert(key.clone(), lease.addresses.iter().cloned().collect());
-            }
-            self.granted.insert(key.clone(), lease.until);
-            self.election.handle(&key, Input::Adopt, now);
-            // The router's own lease will be without what it no longer has.
-            over.push(Lease { router: format!("{key}, before process {}", std::process::id()), ..lease });
-        }
-        // Only now, when all of them are Master: what is done first removes the VIPs of all others.
-        self.drain();
-        over
+    /// The VIPs of all routers.
+    pub(super) fn vip_keys(&self) -> BTreeSet<AddressKey> {
+        self.setups.values().flat_map(|setup| setup.vips.keys().cloned()).collect()
     }
 
-    /// Leases of an earlier daemon that nobody took over: VIPs that are ours to look after are no
-    /// longer the guardian's; others it shall remove.
-    fn settle(&mut self, over: Vec<Lease>) {
-        let (now, ours) = (clock::now(), self.vip_keys());
-        for mut lease in over {
-            lease.addresses.retain(|vip| !ours.contains(vip));
-            if lease.addresses.is_empty() {
-                self.guarding.release(lease.router, now);
-            } else {
-                self.guarding.lease(lease);
-            }
-        }
+    /// VIPs, routes and rules of all routers.
+    pub(super) fn moving(&self) -> Moving {
+        Moving::of(self.setups.values())
     }
 
-    /// Everything but the VIPs is in place: routers may take part, and those that went on as Master
-    /// get the VIPs that are new.
-    pub(super) fn start(&mut self) {
-        self.started = true;
-        let grown: Vec<RouterKey> = std::mem::take(&mut self.adopted).into_keys().collect();
-        if !grown.is_empty() {
-            let before = self.present.len();
-            self.sync_vips(&Moving::default(), false);
-            self.renew_all();
-            let more = self.present.len() > before;
-            for key in grown.into_iter().filter(|_| more) {
-                let repeat = self.routers.get(&key).map_or(0, |setup| setup.config.garp_repeat);
-                self.announce(&key, repeat);
-            }
-        }
-        self.start_routers();
+    /// The router that has this VIP.
+    pub(super) fn owner(&self, vip: &AddressKey) -> Option<RouterKey> {
+        self.setups.values().find(|setup| setup.vips.contains_key(vip)).map(|setup| setup.key.clone())
     }
 
-    /// What stands in a router's way on its interfaces.
-    fn link_obstacle(&mut self, key: &RouterKey) -> Option<FaultCause> {
-        let setup = self.routers.get(key)?;
-        let source = self.election.get(key).map_or(setup.config.source, |(_, router)| router.config().source);
-        let ttl = setup.ttl();
-        let here = self.ports.get(key.interface.as_str()).map(|port| port.check_source(source));
-        let via = self.ports.get_mut(setup.via.as_str()).map(|port| port.check_sender(source, ttl));
-        // Where its VIPs are, and where it hears the group.
-        let others = setup.vips.keys().map(|vip| vip.interface.as_str());
-        let others = others.chain(setup.virtual_mac.as_ref().map(|interface| interface.as_str()));
-        let others: BTreeSet<&str> = others.collect();
-        let others =
-            others.into_iter().map(|name| self.ports.get(name).map(|port| port.check_open(key.family)));
-        let all = [here, via].into_iter().chain(others);
-        all.map(|port| port.unwrap_or(Err(FaultCause::InterfaceMissing))).find_map(Result::err)
+    /// How many announcements of each VIP the plan asks for; 0 for a router that is not in it.
+    pub(super) fn garp_repeat(&self, key: &RouterKey) -> u8 {
+        self.setup(key).map_or(0, |setup| setup.config.garp_repeat)
     }
 
-    /// What keeps a router from taking part. One that does is not held to having converged.
-    pub(super) fn obstacle(&mut self, key: &RouterKey) -> Option<FaultCause> {
-        let waits = self.election.get(key).is_some_and(|(_, router)| router.state() == State::Initialize);
-        let here = self.link_obstacle(key).or_else(|| self.kept_out(key));
-        if !waits {
-            return here;
-        }
-        let unready = (!self.started).then_some(FaultCause::NotConverged);
-        let now = clock::now();
-        let early = self.startup_end(key).is_some_and(|end| now < end).then_some(FaultCause::StartupDelay);
-        here.or_else(|| self.holds.cause(key, now)).or(unready).or(early)
-    }
-
-    /// Starts the routers that may take part and stops those that cannot. Those that do not take part
-    /// are told why, which is then their reason in the status.
-    pub(super) fn start_routers(&mut self) {
-        let now = clock::now();
-        let keys: Vec<(RouterKey, State)> =
-            self.election.iter().map(|(key, _, router)| (key.clone(), router.state())).collect();
-        for (key, state) in keys {
-            match (self.obstacle(&key), state) {
-                (Some(cause), State::Initialize) => {
-                    self.election.handle(&key, Input::Fault(cause), now);
-                    self.tell_fault(&key, cause);
-                }
-                (Some(cause), State::Backup | State::Master) => {
-                    self.election.handle(&key, Input::Fault(cause), now);
-                }
-                (None, State::Initialize) => drop(self.election.handle(&key, Input::Startup, now)),
-                (None, State::Backup | State::Master) => {}
-            }
-        }
-        self.drain();
-    }
-
-    /// Tells why a router does not take part, when that is news. That a daemon which has just been
-    /// started has not converged is none.
-    fn tell_fault(&mut self, key: &RouterKey, cause: FaultCause) {
-        if self.faults.insert(key.clone(), cause) != Some(cause) && cause != FaultCause::NotConverged {
-            self.tell_router(key, format!("does not take part: {cause}"));
-        }
+    /// Whether two names are one router, or routers of one sync group.
+    pub(super) fn move_together(&self, one: &Name, other: &Name) -> bool {
+        let group = |name: &Name| {
+            let mut setups = self.setups.values().filter(|setup| setup.name == *name);
+            setups.find_map(|setup| setup.group.as_ref())
+        };
+        one == other || group(one).is_some_and(|shared| group(other) == Some(shared))
     }
 }

@@ -19,23 +19,23 @@ struct Inner {
 }
 
 impl Addresses for Host {
-    fn present(&mut self, addresses: &[AddressKey]) -> Result<Vec<AddressKey>, String> {
+    fn present(&mut self, addresses: &[AddressKey]) -> io::Result<Vec<AddressKey>> {
         let inner = self.0.borrow();
         Ok(addresses.iter().filter(|key| inner.addresses.contains(key)).cloned().collect())
     }
 
-    fn remove(&mut self, addresses: &[AddressKey]) -> Result<usize, String> {
+    fn remove(&mut self, addresses: &[AddressKey]) -> io::Result<usize> {
         let present = self.present(addresses)?;
         let mut inner = self.0.borrow_mut();
         inner.attempts += 1;
         if inner.refuses {
-            return Err("Operation not permitted".to_owned());
+            return Err(io::Error::other("Operation not permitted"));
         }
         inner.addresses.retain(|key| !present.contains(key));
         Ok(present.len())
     }
 
-    fn remove_services(&mut self, services: &[ServiceKey]) -> Result<(), String> {
+    fn remove_services(&mut self, services: &[ServiceKey]) -> io::Result<()> {
         self.0.borrow_mut().services.retain(|key| !services.contains(key));
         Ok(())
     }
@@ -80,7 +80,7 @@ fn connect(process: &mut Process<Host>, now: MonoTime) -> (Guardian, Vec<Lease>)
 }
 
 #[test]
-fn a_lease_that_is_renewed_holds_and_one_that_is_not_ends() {
+fn a_renewed_lease_holds_and_another_one_ends() {
     let scratch = tempfile::tempdir().expect("tempdir");
     let (vip, now) = (vip(1), clock::now());
     let host = Host::with(std::slice::from_ref(&vip));
@@ -93,7 +93,7 @@ fn a_lease_that_is_renewed_holds_and_one_that_is_not_ends() {
     daemon.take(lease(std::slice::from_ref(&vip), seconds(6))).expect("renewal");
     assert!(process.turn(seconds(4)));
     assert!(host.has(&vip));
-    // Killed: who comes back in time is told.
+    // Killed: a daemon that comes back in time gets the lease.
     drop(daemon);
     let (daemon, leases) = connect(&mut process, seconds(4));
     assert_eq!(leases.len(), 1);
@@ -118,7 +118,7 @@ fn a_released_lease_is_not_acted_on() {
 }
 
 #[test]
-fn what_cannot_be_removed_is_tried_again_until_it_can_without_a_daemon() {
+fn a_vip_that_cannot_be_removed_is_retried_without_a_daemon() {
     let scratch = tempfile::tempdir().expect("tempdir");
     let (vip, mut now) = (vip(1), clock::now());
     let host = Host::with(std::slice::from_ref(&vip));
@@ -191,7 +191,7 @@ fn a_daemon_may_connect_anew_before_it_leaves_its_old_connection() {
 }
 
 #[test]
-fn what_only_a_master_has_goes_a_second_after_its_vips_unless_the_daemon_speaks_up() {
+fn services_of_a_master_go_a_second_after_its_vips_unless_the_lease_is_renewed() {
     let scratch = tempfile::tempdir().expect("tempdir");
     let (vip, service) = (vip(1), |mark| ServiceKey::Mark { v6: false, mark });
     let host = Host::with(std::slice::from_ref(&vip));
@@ -200,9 +200,9 @@ fn what_only_a_master_has_goes_a_second_after_its_vips_unless_the_daemon_speaks_
     let (daemon, _) = connect(&mut process, clock::now());
     let router = "eth0 IPv4 VRID 51".to_owned();
     let bound = |mark, more| Bound { router: router.clone(), services: vec![service(mark)], more };
-    daemon.bind(bound(3, false)).expect("told");
-    daemon.bind(bound(1, false)).expect("told");
-    daemon.bind(bound(2, true)).expect("told");
+    daemon.bind(bound(3, false)).expect("room");
+    daemon.bind(bound(1, false)).expect("room");
+    daemon.bind(bound(2, true)).expect("room");
     let left = || host.0.borrow().services.len();
 
     // Late, and Master all the same.
@@ -222,7 +222,7 @@ fn what_only_a_master_has_goes_a_second_after_its_vips_unless_the_daemon_speaks_
 }
 
 #[test]
-fn what_is_no_vip_of_the_plan_is_never_removed() {
+fn an_address_that_is_no_vip_of_the_plan_is_never_removed() {
     let scratch = tempfile::tempdir().expect("tempdir");
     let (ours, hosts) = (vip(1), vip(108));
     let host = Host::with(&[ours.clone(), hosts.clone()]);
@@ -240,16 +240,16 @@ fn what_is_no_vip_of_the_plan_is_never_removed() {
         services: vec![service(last)],
         more: false,
     };
-    daemon.bind(bound("VRID 51", 108)).expect("told");
-    daemon.bind(bound("VRID 52", 1)).expect("told");
+    daemon.bind(bound("VRID 51", 108)).expect("room");
+    daemon.bind(bound("VRID 52", 1)).expect("room");
     // Alone, or among others.
-    daemon.take(named("VRID 51", std::slice::from_ref(&hosts))).expect("told");
-    daemon.take(named("VRID 53", &[ours.clone(), hosts.clone()])).expect("told");
+    daemon.take(named("VRID 51", std::slice::from_ref(&hosts))).expect("room");
+    daemon.take(named("VRID 53", &[ours.clone(), hosts.clone()])).expect("room");
     let elsewhere = AddressKey { interface: "lo".to_owned(), ..ours.clone() };
-    daemon.take(named("VRID 54", std::slice::from_ref(&elsewhere))).expect("told");
+    daemon.take(named("VRID 54", std::slice::from_ref(&elsewhere))).expect("room");
     assert!(process.turn(seconds(1)) && process.turn(seconds(9)));
     assert_eq!(host.0.borrow().attempts, 0);
-    daemon.take(named("VRID 52", std::slice::from_ref(&ours))).expect("told");
+    daemon.take(named("VRID 52", std::slice::from_ref(&ours))).expect("room");
     assert!(process.turn(seconds(10)) && process.turn(seconds(19)));
     assert!(!host.has(&ours) && host.has(&hosts));
     assert_eq!(host.0.borrow().services, BTreeSet::from([service(108)]));
@@ -257,22 +257,22 @@ fn what_is_no_vip_of_the_plan_is_never_removed() {
     // Services of others do not go with a VIP of ours either, alone or among others.
     host.0.borrow_mut().addresses.insert(ours.clone());
     let both = Bound { services: vec![service(1), service(108)], ..bound("VRID 55", 1) };
-    daemon.bind(both).expect("told");
-    daemon.take(named("VRID 55", std::slice::from_ref(&ours))).expect("told");
+    daemon.bind(both).expect("room");
+    daemon.take(named("VRID 55", std::slice::from_ref(&ours))).expect("room");
     assert!(process.turn(seconds(20)) && process.turn(seconds(29)));
     assert!(!host.has(&ours));
     assert_eq!(host.0.borrow().services, BTreeSet::from([service(108)]));
 
     // The last word counts.
     daemon.name_vips(vec![vip(2)], false).expect("named");
-    daemon.take(named("VRID 52", std::slice::from_ref(&ours))).expect("told");
+    daemon.take(named("VRID 52", std::slice::from_ref(&ours))).expect("room");
     assert!(process.turn(seconds(20)));
     assert_eq!((host.0.borrow().attempts, process.leases.len()), (2, 0));
 }
 
 /// A socket that everybody may call, as it was with a loose umask.
 #[test]
-fn a_stranger_is_not_heard() {
+fn a_peer_of_another_user_is_refused() {
     use std::os::unix::fs::PermissionsExt;
 
     let scratch = tempfile::tempdir().expect("tempdir");
@@ -296,7 +296,7 @@ fn a_stranger_is_not_heard() {
 }
 
 #[test]
-fn each_beat_is_answered_and_who_is_told_to_leave_does_nothing_more() {
+fn each_beat_is_answered_and_a_guardian_that_is_to_leave_does_nothing_more() {
     let scratch = tempfile::tempdir().expect("tempdir");
     let vip = vip(1);
     let host = Host::with(std::slice::from_ref(&vip));
@@ -304,7 +304,7 @@ fn each_beat_is_answered_and_who_is_told_to_leave_does_nothing_more() {
     let (daemon, _) = connect(&mut process, clock::now());
     assert_eq!(daemon.answered().expect("there"), None);
     for number in [1, 2] {
-        daemon.beat(number).expect("told");
+        daemon.beat(number).expect("room");
     }
     assert!(process.turn(clock::now()));
     assert_eq!(daemon.answered().expect("there"), Some(2));
@@ -319,7 +319,8 @@ fn each_beat_is_answered_and_who_is_told_to_leave_does_nothing_more() {
     assert!(scratch.path().join("guard.sock").exists(), "what is there may be its successor's");
 }
 
-/// Whoever else was found to be the guardian since: also while the daemon that took the leases is still connected.
+/// Whoever else was found to be the guardian since: also while the daemon that took the leases is still
+/// connected.
 #[test]
 fn a_lease_that_runs_out_is_left_to_a_successor() {
     let scratch = tempfile::tempdir().expect("tempdir");

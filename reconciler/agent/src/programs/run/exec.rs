@@ -64,7 +64,8 @@ pub(super) fn command() -> io::Result<Command> {
 pub(super) fn command() -> io::Result<Command> {
     let mut command = Command::new("/bin/sh");
     let own = std::env::current_exe()?;
-    let script = "EVENKEEL_PART=1 exec \"$0\" --quiet --test-threads=1 --exact programs::run::exec::tests::part \
+    let script = "EVENKEEL_PART=1 exec \"$0\" --quiet --test-threads=1 --exact \
+        programs::run::exec::tests::part \
                   3>&1 4>&2 >/dev/null 2>&1";
     command.args(["-c", script]).arg(own);
     // The harness has a thread of its own, which would take the signal away.
@@ -312,7 +313,8 @@ fn spawn(start: &Start, out: Stdio, err: Stdio) -> io::Result<u32> {
         Ok(())
     };
     // SAFETY: the closure runs in the child between fork and exec, where only async-signal-safe calls
-    // are allowed: it makes system calls with values prepared before, and allocates nothing. The standard library's own way would leave
+    // are allowed: it makes system calls with values prepared before, and allocates nothing. The standard
+    // library's own way would leave
     // the user without supplementary groups.
     unsafe { command.pre_exec(prepare) };
     Ok(command.spawn()?.id())

@@ -148,10 +148,12 @@ mod tests {
     }
     #[test]
     fn many_virtual_servers_parse_the_same_one_by_one_and_together() {
-        let head = "format = 1\ncluster = \"c\"\nhost = \"h\"\nhost_addresses = []\n[policy]\nresync = \"5s\"\nexclusive_ipvs = false\n";
+        let head = "format = 1\ncluster = \"c\"\nhost = \"h\"\nhost_addresses = []\n[policy]\nresync = \
+            \"5s\"\nexclusive_ipvs = false\n";
         let server = |n: usize| {
             format!(
-                "[[virtual_server]]\nname = \"s{n}\"\naddress = \"192.0.2.9\"\nport = {}\nprotocol = \"tcp\"\nscheduler = \"wlc\"\n\
+                "[[virtual_server]]\nname = \"s{n}\"\naddress = \"192.0.2.9\"\nport = {}\nprotocol = \
+                    \"tcp\"\nscheduler = \"wlc\"\n\
                  one_packet = false\n[[virtual_server.destination]]\nhost = \"rs\"\naddress = \"192.0.2.7\"\nport = 1\nweight = 1\n\
                  forwarding = \"dr\"\n",
                 n + 1

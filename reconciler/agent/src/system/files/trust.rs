@@ -95,7 +95,8 @@ impl fmt::Display for Insecure {
             }
             Fault::Owner { owner, ours } => write!(
                 f,
-                "{path} belongs to uid {owner}, and only files of root and of uid {ours} are obeyed: `chown {ours} {path}`"
+                "{path} belongs to uid {owner}, and only files of root and of uid {ours} are obeyed: `chown \
+                    {ours} {path}`"
             ),
             Fault::Writable { mode } => {
                 write!(f, "others may write to {path} (mode {mode:04o}): `chmod go-w {path}`")

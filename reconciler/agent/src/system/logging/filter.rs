@@ -32,7 +32,8 @@ impl fmt::Display for FilterError {
         }
         write!(
             f,
-            "; levels are {LEVELS}; a part gets its own behind a comma, as in `info,{PARTS}::convergence=debug`"
+            "; levels are {LEVELS}; a part gets its own behind a comma, as in \
+                `info,{PARTS}::convergence=debug`"
         )
     }
 }
@@ -159,7 +160,8 @@ mod tests {
         let told = parse("bogus").expect_err("no level").to_string();
         assert_eq!(
             told,
-            "\"bogus\" is no level; levels are off, error, warn (or warning), info, debug, trace; a part gets its own \
+            "\"bogus\" is no level; levels are off, error, warn (or warning), info, debug, trace; a part \
+                gets its own \
              behind a comma, as in `info,evenkeel_agent::convergence=debug`"
         );
     }

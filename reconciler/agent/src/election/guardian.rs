@@ -1,4 +1,5 @@
-//! The election's side of its guardian: what is to be said to one that may be slow, gone or new.
+//! The election's session with its guardian: what the guardian knows, and what it still has to hear. It may
+//! be slow, gone or new.
 //!
 //! Nothing here waits, except at the end, when nothing else is left to do.
 
@@ -13,59 +14,64 @@ use evenkeel_schemas::time::MonoTime;
 
 use crate::guard::{Bound, Guardian, Lease};
 
-/// Time between two beats that the guardian is to answer.
+/// Time between two beats, which the guardian answers.
 const BEAT: Duration = Duration::from_millis(300);
-/// Beats in a row without an answer after which it hangs: it is then ended and replaced, less than a second after its last answer.
+/// Beats in a row without an answer after which the guardian counts as hanging: it is then ended and
+/// replaced, less than a second after its last answer.
 const MISSED: u32 = 2;
-/// A beat that comes later than this does not count: whatever held this thread up held up the guardian as well...
+/// A beat that is sent later than this does not count: whatever held this thread up held up the guardian as
+/// well...
 const LATE: Duration = Duration::from_millis(100);
-/// ...but so many in a row do.
+/// ...but so many in a row do, late or not.
 const MISSED_LATE: u32 = 10;
-/// How often main is asked for a guardian while there is none.
+/// Time between two requests to main for a guardian while there is none.
 const ASK_GAP: Duration = Duration::from_secs(1);
-/// How long the last words may wait for a slow guardian.
+/// Longest wait for room with a slow guardian when the election ends.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 /// Most leases renewed in one message: under half of what a message can hold.
 const RENEWALS: usize = 300;
 /// Most VIPs in one message about VIPs that are to be removed: half of what a message can hold.
 const CHUNK: usize = 300;
 
-/// The guardian, if there is one, and what it still has to hear.
-pub(super) struct Guarding {
+/// The session with a guardian, or the wait for one.
+pub(super) struct GuardianSession {
+    /// `None` while there is none.
     guardian: Option<Guardian>,
-    /// The leases that it knows.
+    /// The leases that the guardian knows, by name.
     known: BTreeMap<String, Lease>,
-    /// What they are to be renewed to: told together at the end of a turn.
+    /// New ends of known leases, by name: sent together at the end of a turn.
     renewals: BTreeMap<String, MonoTime>,
-    /// Leases that are over, but it had no room for the message.
+    /// Names of leases that are over, which the guardian has not heard.
     releases: BTreeSet<String>,
-    /// VIPs that it was told to remove, by the name of the lease.
+    /// VIPs that were left to the guardian to remove, by the name of their lease.
     removals: BTreeMap<String, Vec<AddressKey>>,
-    /// What goes with the VIPs of routers, by the names of their leases.
+    /// Virtual services that go with the VIPs of a router, by the name of its lease.
     bound: BTreeMap<String, Vec<ServiceKey>>,
-    /// Those that it has not been told.
+    /// Names of leases whose services the guardian has not heard.
     unbound: BTreeSet<String>,
-    /// The VIPs of the plan, and what else may be leased.
+    /// The VIPs of the plan, and others that may be leased.
     vips: BTreeSet<AddressKey>,
-    /// How many of them it was told; none when it was told all.
+    /// How many of these VIPs the guardian has heard; `None` when it has heard all.
     named: Option<usize>,
     /// Whether the last message found no room.
     full: bool,
     /// The number of the last beat.
     beat: u64,
-    /// When the next one is due; none before the first.
+    /// When the next beat is due; `None` before the first.
     beat_at: Option<MonoTime>,
     /// The number of the last beat that was answered.
     answered: u64,
-    /// How many beats in a row have gone without an answer, not counting late ones.
+    /// Beats in a row without an answer, not counting late ones.
     missed: u32,
-    /// The same, all counted.
+    /// Beats in a row without an answer.
     unanswered: u32,
+    /// What became of the last guardian.
     lost: Lost,
+    /// When to ask main for a guardian next.
     ask_at: MonoTime,
 }
 
-impl Guarding {
+impl GuardianSession {
     pub(super) const fn new(guardian: Guardian) -> Self {
         Self {
             guardian: Some(guardian),
@@ -88,17 +94,18 @@ impl Guarding {
         }
     }
 
-    /// Whether there is a guardian that listens.
+    /// Whether there is a guardian that answers and has room for messages.
     pub(super) const fn guarded(&self) -> bool {
         self.guardian.is_some() && !self.full && self.missed == 0
     }
 
-    /// Its connection: ready to be read when it has answered or is gone ([`Self::hear`]).
+    /// The guardian's connection. It can be read when the guardian has answered or is gone
+    /// ([`Self::read_answers`]).
     pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.guardian.as_ref().map(AsFd::as_fd)
     }
 
-    /// A new guardian, which knows nothing.
+    /// Begins a session with another guardian, which knows nothing.
     pub(super) fn replace(&mut self, guardian: Guardian) {
         let bound = std::mem::take(&mut self.bound);
         let unbound = bound.iter().filter(|(_, services)| !services.is_empty());
@@ -117,9 +124,9 @@ impl Guarding {
         self.lost = why;
     }
 
-    /// Whether to ask for another guardian now, and what became of the last one: again and again while there is none, as
-    /// the words may get lost.
-    pub(super) fn asks(&mut self, now: MonoTime) -> Option<Lost> {
+    /// Whether to ask main for a guardian now, and what became of the last one. Once a second while there is
+    /// none, since a notice may get lost.
+    pub(super) fn request(&mut self, now: MonoTime) -> Option<Lost> {
         if self.guardian.is_some() || now < self.ask_at {
             return None;
         }
@@ -127,13 +134,13 @@ impl Guarding {
         Some(self.lost)
     }
 
-    /// When to call [`Self::asks`] and [`Self::beats`] again.
+    /// When to call [`Self::request`] and [`Self::beat_if_due`] again.
     pub(super) fn due(&self) -> MonoTime {
         if self.guardian.is_some() { self.beat_at.unwrap_or(MonoTime::ZERO) } else { self.ask_at }
     }
 
-    /// Asks the guardian for a sign of life, when it is time. One that has given none for too long is ended.
-    pub(super) fn beats(&mut self, now: MonoTime) {
+    /// Sends a beat when it is time. A guardian that has left too many unanswered is ended.
+    pub(super) fn beat_if_due(&mut self, now: MonoTime) {
         let Some(guardian) = self.guardian.as_ref().filter(|_| self.beat_at.is_none_or(|at| now >= at))
         else {
             return;
@@ -152,11 +159,11 @@ impl Guarding {
         self.beat += 1;
         self.beat_at = Some(now + BEAT);
         let number = self.beat;
-        self.say(|guardian| guardian.beat(number));
+        self.send(|guardian| guardian.beat(number));
     }
 
-    /// Takes in what the guardian has said.
-    pub(super) fn hear(&mut self) {
+    /// Reads the guardian's answers.
+    pub(super) fn read_answers(&mut self) {
         if let Some(answered) = self.guardian.as_ref().map(Guardian::answered) {
             self.answered(answered);
         }
@@ -173,8 +180,8 @@ impl Guarding {
         }
     }
 
-    /// Its VIPs are these from now on, those of plans before that may still be leased included: the guardian refuses
-    /// leases with any others.
+    /// Names all VIPs that may be leased from now on, also those of earlier plans that may still be: the
+    /// guardian refuses leases of any others.
     pub(super) fn name_vips(&mut self, vips: BTreeSet<AddressKey>) {
         if vips != self.vips {
             self.vips = vips;
@@ -182,12 +189,12 @@ impl Guarding {
         }
     }
 
-    /// Returns whether all of it was heard.
-    fn tell_names(&mut self) -> bool {
-        while let Some(told) = self.named {
-            let some: Vec<AddressKey> = self.vips.iter().skip(told).take(CHUNK).cloned().collect();
-            let next = told + some.len();
-            if !self.say(|guardian| guardian.name_vips(some, told > 0)) {
+    /// Sends the names of VIPs that the guardian has not heard. Returns whether it had room for all.
+    fn send_names(&mut self) -> bool {
+        while let Some(sent) = self.named {
+            let some: Vec<AddressKey> = self.vips.iter().skip(sent).take(CHUNK).cloned().collect();
+            let next = sent + some.len();
+            if !self.send(|guardian| guardian.name_vips(some, sent > 0)) {
                 return false;
             }
             self.named = (next < self.vips.len()).then_some(next);
@@ -195,7 +202,8 @@ impl Guarding {
         true
     }
 
-    /// What goes with the VIPs of a router: the guardian hears of it at the end of the turn ([`Self::flush`]).
+    /// Binds virtual services to the VIPs of a router: they go with them. The guardian hears of it at the end
+    /// of the turn ([`Self::flush`]).
     pub(super) fn bind(&mut self, router: &str, services: &[ServiceKey]) {
         let bound = self.bound.get(router).map(Vec::as_slice).unwrap_or_default();
         if bound != services {
@@ -204,15 +212,15 @@ impl Guarding {
         }
     }
 
-    /// Returns whether all of it was heard.
-    fn tell_bound(&mut self) -> bool {
+    /// Sends the services that the guardian has not heard. Returns whether it had room for all.
+    fn send_bound(&mut self) -> bool {
         while let Some(router) = self.unbound.first().cloned() {
             let services = self.bound.get(&router).cloned().unwrap_or_default();
             let count = services.len().div_ceil(CHUNK).max(1);
             for number in 0..count {
                 let some = services.iter().skip(number * CHUNK).take(CHUNK).copied().collect();
                 let bound = Bound { router: router.clone(), services: some, more: number > 0 };
-                if !self.say(|guardian| guardian.bind(bound)) {
+                if !self.send(|guardian| guardian.bind(bound)) {
                     return false;
                 }
             }
@@ -221,8 +229,8 @@ impl Guarding {
         true
     }
 
-    /// Takes or renews a lease and returns whether it was heard: a slow guardian hears of it with the
-    /// next renewal. What it knows already, but for the time, it hears at the end of the turn ([`Self::flush`]).
+    /// Takes or renews a lease and returns whether the guardian has heard: a slow one hears with the next
+    /// renewal. Where only the end is new it hears at the end of the turn ([`Self::flush`]).
     pub(super) fn lease(&mut self, lease: Lease) -> bool {
         let parts = parts(lease);
         let names: BTreeSet<String> = parts.iter().map(|part| part.router.clone()).collect();
@@ -237,15 +245,15 @@ impl Guarding {
         heard
     }
 
-    /// Renews the lease of a router whose VIPs the guardian knows to be these, and returns whether it does. It hears of it
-    /// at the end of the turn.
+    /// Renews a router's lease if the guardian knows it with exactly these VIPs, and returns whether it does.
+    /// It hears at the end of the turn.
     pub(super) fn renew_known<'a>(
         &mut self,
         router: &str,
         vips: impl Iterator<Item = &'a AddressKey>,
         until: MonoTime,
     ) -> bool {
-        // A longer one may be in parts.
+        // A longer lease may be in parts.
         let same = |known: &Lease| known.addresses.len() < CHUNK && known.addresses.iter().eq(vips);
         let known = self.known.get(router).is_some_and(same);
         if known {
@@ -257,7 +265,7 @@ impl Guarding {
         known
     }
 
-    /// The names that a router's lease goes by with this guardian.
+    /// The names under which the guardian knows a router's lease: one, or one a part.
     fn parts_of(&self, router: &str) -> Vec<String> {
         let part = format!("{router}{PART}");
         let is_one = |name: &&String| **name == router || name.starts_with(&part);
@@ -276,7 +284,7 @@ impl Guarding {
     fn take(&mut self, lease: Lease) -> bool {
         self.renewals.remove(&lease.router);
         self.known.remove(&lease.router);
-        let heard = self.tell_names() && self.say(|guardian| guardian.take(lease.clone()));
+        let heard = self.send_names() && self.send(|guardian| guardian.take(lease.clone()));
         if heard && self.guardian.is_some() {
             self.known.insert(lease.router.clone(), lease);
         }
@@ -285,12 +293,12 @@ impl Guarding {
 
     /// Ends a lease: its VIPs are gone.
     pub(super) fn release(&mut self, router: String, now: MonoTime) {
-        self.over(router);
+        self.release_later(router);
         self.flush(now);
     }
 
-    /// [`Self::release`] that the guardian hears of at the end of the turn ([`Self::flush`]).
-    pub(super) fn over(&mut self, router: String) {
+    /// [`Self::release`], of which the guardian hears at the end of the turn ([`Self::flush`]).
+    pub(super) fn release_later(&mut self, router: String) {
         for part in self.parts_of(&router) {
             self.release_part(part);
         }
@@ -303,21 +311,21 @@ impl Guarding {
         self.releases.insert(part);
     }
 
-    /// Says what is to be renewed, and again what found no room.
+    /// Sends the renewals of this turn, and whatever found no room before.
     pub(super) fn flush(&mut self, now: MonoTime) {
         while let Some(router) = self.releases.first().cloned() {
-            if !self.say(|guardian| guardian.release(&router)) {
+            if !self.send(|guardian| guardian.release(&router)) {
                 return;
             }
             self.releases.remove(&router);
         }
-        if self.tell_names() && self.tell_bound() {
+        if self.send_names() && self.send_bound() {
             self.renew(now);
         }
     }
 
     fn renew(&mut self, now: MonoTime) {
-        // One that has run out it has forgotten.
+        // The guardian has forgotten leases that have run out: they are sent in full.
         let over = |router: &String| self.known.get(router).is_none_or(|known| known.until <= now);
         for router in self.renewals.keys().filter(|router| over(router)).cloned().collect::<Vec<_>>() {
             let until = self.renewals.remove(&router);
@@ -329,7 +337,7 @@ impl Guarding {
         while !self.renewals.is_empty() {
             let some: BTreeMap<String, MonoTime> =
                 self.renewals.iter().take(RENEWALS).map(|(router, until)| (router.clone(), *until)).collect();
-            if !self.say(|guardian| guardian.renew(some.clone())) {
+            if !self.send(|guardian| guardian.renew(some.clone())) {
                 return;
             }
             for (router, until) in some {
@@ -341,14 +349,14 @@ impl Guarding {
         }
     }
 
-    /// Leaves it to the guardian to remove these VIPs, again and again, whatever becomes of us. What
-    /// it was told before and is not among them is done.
+    /// Leaves it to the guardian to remove these VIPs, again and again, whatever becomes of this process.
+    /// VIPs that were left to it before and are not among these are removed.
     pub(super) fn remove(&mut self, vips: &BTreeSet<AddressKey>, now: MonoTime) {
         if vips.is_empty() && self.removals.is_empty() {
             return;
         }
         let all: Vec<AddressKey> = vips.iter().cloned().collect();
-        // Not to be taken for a removal that a daemon before us asked for.
+        // Not the name of a removal that an earlier daemon asked for.
         let name = |number: usize| format!("removal {number} of process {}", std::process::id());
         let chunks = all.chunks(CHUNK).enumerate();
         let wanted: BTreeMap<String, Vec<AddressKey>> =
@@ -366,8 +374,8 @@ impl Guarding {
         }
     }
 
-    /// The last words: what is left to remove, and which leases are over. Waits for a short while for
-    /// a slow guardian. Returns whether there is one to do what is left.
+    /// The end of the election: the guardian hears which VIPs are left to remove and which leases are over.
+    /// Waits for up to [`LAST_WORDS`] if it is slow. Returns whether there is a guardian that does the rest.
     pub(super) fn finish(&mut self, left: &BTreeSet<AddressKey>, now: MonoTime) -> bool {
         self.remove(left, now);
         self.flush(now);
@@ -379,23 +387,23 @@ impl Guarding {
         self.guarded()
     }
 
-    /// Says something and returns whether it was heard; by nobody counts, since a new guardian knows
-    /// of nothing.
-    fn say(&mut self, what: impl FnOnce(&Guardian) -> io::Result<()>) -> bool {
+    /// Sends something and returns whether there was room. Without a guardian there is: the next one hears
+    /// everything anew.
+    fn send(&mut self, what: impl FnOnce(&Guardian) -> io::Result<()>) -> bool {
         let Some(guardian) = &self.guardian else { return true };
-        let said = what(guardian);
-        self.full = said.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
-        if said.is_err() && !self.full {
+        let sent = what(guardian);
+        self.full = sent.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+        if sent.is_err() && !self.full {
             self.lost(Lost::Gone);
         }
         !self.full
     }
 }
 
-/// What comes between a router and the number of a part of its lease.
+/// Stands between the name of a router and the number of a part of its lease.
 const PART: &str = ", part ";
 
-/// A lease in parts that fit into a message each; the first has the router's own name.
+/// Divides a lease into parts that fit into a message each. The first has the router's own name.
 fn parts(lease: Lease) -> Vec<Lease> {
     let Lease { router, addresses, until } = lease;
     if addresses.len() <= CHUNK {
@@ -410,7 +418,7 @@ fn parts(lease: Lease) -> Vec<Lease> {
     addresses.chunks(CHUNK).enumerate().map(part).collect()
 }
 
-/// Leases as they were before they were taken apart.
+/// Joins the parts of leases.
 pub(super) fn joined(leases: Vec<Lease>) -> Vec<Lease> {
     let mut whole: BTreeMap<String, Lease> = BTreeMap::new();
     for mut lease in leases {

@@ -1,14 +1,15 @@
-//! What a claim's announcement is called in the log: keepalived's words, which operators look for, one line an interface.
+//! The log lines for the announcement of a claim: keepalived's words, which operators look for, one line an
+//! interface and family.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-/// Most VIPs named in a line.
+/// Most VIPs that a line names.
 const MAX_NAMED: usize = 8;
-/// Most lines of one turn: a host may take over hundreds of routers at once.
+/// Most lines of one turn; more are counted in one. A host may take over hundreds of routers at once.
 pub(super) const MAX_LINES: usize = 64;
 
-/// The lines for a router's VIPs, each with its interface.
+/// The lines for the VIPs of the router `label`, given with their interfaces.
 pub(super) fn lines<'a>(label: &str, vips: impl Iterator<Item = (&'a str, IpAddr)>) -> Vec<String> {
     let mut by_interface: BTreeMap<(&str, bool), Vec<IpAddr>> = BTreeMap::new();
     for (interface, vip) in vips {
@@ -33,18 +34,18 @@ mod tests {
     #[test]
     fn one_line_an_interface_and_family_names_a_few() {
         let ip = |text: &str| text.parse::<IpAddr>().expect("address");
-        let said = lines("VI_1", [("eth0", ip("192.168.188.120"))].into_iter());
-        assert_eq!(said, ["(VI_1) Sending gratuitous ARPs on eth0 for 192.168.188.120"]);
+        let lines = super::lines("VI_1", [("eth0", ip("192.168.188.120"))].into_iter());
+        assert_eq!(lines, ["(VI_1) Sending gratuitous ARPs on eth0 for 192.168.188.120"]);
         let many = (1..=20).map(|last| ("eth1", IpAddr::from([10, 9, 0, last])));
-        let said = lines("VI_1 IPv6", many.chain([("eth0", ip("fd00::1")), ("eth0", ip("fd00::2"))]));
+        let lines = super::lines("VI_1 IPv6", many.chain([("eth0", ip("fd00::1")), ("eth0", ip("fd00::2"))]));
         assert_eq!(
-            said,
+            lines,
             [
                 "(VI_1 IPv6) Sending Unsolicited Neighbour Adverts on eth0 for fd00::1, fd00::2",
-                "(VI_1 IPv6) Sending gratuitous ARPs on eth1 for 10.9.0.1, 10.9.0.2, 10.9.0.3, 10.9.0.4, 10.9.0.5, \
-                 10.9.0.6, 10.9.0.7, 10.9.0.8 and 12 more",
+                "(VI_1 IPv6) Sending gratuitous ARPs on eth1 for 10.9.0.1, 10.9.0.2, 10.9.0.3, \
+                 10.9.0.4, 10.9.0.5, 10.9.0.6, 10.9.0.7, 10.9.0.8 and 12 more",
             ]
         );
-        assert_eq!(lines("VI_1", std::iter::empty()), Vec::<String>::new());
+        assert_eq!(super::lines("VI_1", std::iter::empty()), Vec::<String>::new());
     }
 }

@@ -1,4 +1,4 @@
-//! From which hardware addresses others advertise on one interface, as far as somebody asks.
+//! Hardware addresses from which others advertise on one interface: found only while somebody asks.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -12,23 +12,25 @@ use super::super::sockets::Buffer;
 use super::super::sockets::Origins;
 use super::super::sockets::frames::Mac;
 
-/// Frames looked at for one question.
+/// Most frames read for one question.
 const MAX_FRAMES: usize = 256;
-/// Addresses remembered.
+/// Most addresses remembered.
 const MAX_KNOWN: usize = 32;
-/// How long it listens on, and remembers an address, after the last question.
+/// How long after the last question it listens on and remembers addresses.
 const MEMORY: Duration = Duration::from_secs(10 * 60);
 
-/// What is known, and what listens for more.
+/// The hardware addresses known so far, and the sockets that show more of them.
 #[derive(Debug, Default)]
-pub(crate) struct Finding {
+pub(crate) struct OriginCache {
     listening: BTreeMap<Family, Origins>,
     known: BTreeMap<IpAddr, (Mac, MonoTime)>,
+    /// When somebody asked last.
     asked: MonoTime,
 }
 
-impl Finding {
-    /// Where `address` advertises from, if that is known. Listens from now on.
+impl OriginCache {
+    /// The hardware address from which `address` advertises, if a frame has shown it. Listens for such frames
+    /// from now on.
     pub(crate) fn find(
         &mut self,
         index: u32,
@@ -40,7 +42,7 @@ impl Finding {
         let family = Family::of(address);
         let origins = match self.listening.entry(family) {
             Entry::Occupied(found) => found.into_mut(),
-            // Without it the address is told without where it is.
+            // Without a socket a stranger is reported without its hardware address.
             Entry::Vacant(free) => free.insert(Origins::open(index, family).ok()?),
         };
         for _ in 0..MAX_FRAMES {
@@ -62,12 +64,12 @@ impl Finding {
         self.known(address)
     }
 
-    /// Where `address` advertised from when that was last looked for.
+    /// The hardware address from which `address` advertised, as found by the last [`Self::find`].
     pub(crate) fn known(&self, address: IpAddr) -> Option<Mac> {
         self.known.get(&address).map(|(mac, _)| *mac)
     }
 
-    /// Stops listening when nobody has asked for long.
+    /// Stops listening when nobody has asked for [`MEMORY`].
     pub(crate) fn rest(&mut self, now: MonoTime) {
         if now.since(self.asked) >= MEMORY {
             std::mem::take(&mut self.listening).into_values().for_each(Origins::close);
@@ -75,7 +77,7 @@ impl Finding {
         }
     }
 
-    /// The interface is another one.
+    /// The interface is another one: nothing known holds for it.
     pub(crate) fn clear(&mut self) {
         std::mem::take(&mut self.listening).into_values().for_each(Origins::close);
         self.known.clear();

@@ -1,5 +1,5 @@
-//! Announcements of VIPs on one interface: at once, or one after another with a pause, as switches that drop
-//! bursts need it; what finds the kernel's buffers full comes a little later.
+//! Announcements of VIPs on one interface: at once, or one after another with a pause for switches that drop
+//! bursts. An announcement that finds the kernel's buffers full is sent a little later.
 
 use std::collections::VecDeque;
 use std::io;
@@ -13,19 +13,19 @@ use crate::election::sockets::Announcer;
 
 /// Most announcements that wait: bursts of three routers with 255 VIPs, five packets each. More are lost.
 const MAX_PENDING: usize = 4096;
-/// How long they wait for room: what comes later is of no use to anybody.
+/// Longest wait for room: later nobody has use for them.
 const PENDING_LIMIT: Duration = Duration::from_secs(2);
-/// Most announcements made up for in one turn.
+/// Most waiting announcements sent in one turn.
 const PENDING_TURN: usize = 256;
 /// How long after the first announcement of a VIP its repetitions come.
 const AGAIN: Duration = Duration::from_millis(20);
-/// How soon announcements that found no room are tried again.
+/// Time until announcements that found no room are tried again.
 const ROOM_GAP: Duration = Duration::from_millis(5);
 
-/// What waits to be announced.
+/// Announcements that wait to be sent.
 #[derive(Debug, Default)]
-pub(in crate::election) struct Announcing {
-    /// Pause between two packets; zero is none.
+pub(in crate::election) struct AnnouncementQueue {
+    /// Pause between two packets; zero for none.
     pause: Duration,
     /// Whether this host forwards IPv6 on the interface.
     forwards: bool,
@@ -36,14 +36,15 @@ pub(in crate::election) struct Announcing {
     until: MonoTime,
 }
 
-impl Announcing {
-    /// How long to wait between two packets.
-    pub(in crate::election) const fn pause(&mut self, pause: Duration) {
+impl AnnouncementQueue {
+    /// Sets the pause between two packets; zero for none.
+    pub(in crate::election) const fn set_pause(&mut self, pause: Duration) {
         self.pause = pause;
     }
 
-    /// Whether this host forwards IPv6 on the interface.
-    pub(in crate::election) const fn forwards(&mut self, forwards: bool) {
+    /// Sets whether this host forwards IPv6 on the interface: neighbours must hear of it with each
+    /// announcement.
+    pub(in crate::election) const fn set_forwards(&mut self, forwards: bool) {
         self.forwards = forwards;
     }
 
@@ -51,17 +52,17 @@ impl Announcing {
         self.pending.clear();
     }
 
-    /// When there is something to send.
+    /// When the next announcement is to be sent; `None` when none waits.
     pub(in crate::election) fn due(&self) -> Option<MonoTime> {
         (!self.pending.is_empty()).then_some(self.next)
     }
 
-    /// Forgets what waits for a VIP that is no longer here.
+    /// Drops the waiting announcements of a VIP that is no longer here.
     pub(in crate::election) fn withdraw(&mut self, vip: IpAddr) {
         self.pending.retain(|waiting| *waiting != vip);
     }
 
-    /// `at` counts for what comes first only: all that waits goes then.
+    /// Lets an announcement wait. The first one to wait sets the time: all that wait are sent at `at`.
     fn put(&mut self, vip: IpAddr, now: MonoTime, at: MonoTime) {
         if self.pending.is_empty() {
             self.next = self.next.max(at);
@@ -99,32 +100,32 @@ impl Port {
         let Some(announcer) = &self.announcer else {
             return Err(io::ErrorKind::NotConnected.into());
         };
-        if !self.announcing.pause.is_zero() {
-            self.announcing.put(vip, now, now);
-            self.announcing.send(announcer, now);
+        if !self.announcements.pause.is_zero() {
+            self.announcements.put(vip, now, now);
+            self.announcements.send(announcer, now);
             return Ok(());
         }
-        match announcer.announce(vip, self.announcing.forwards) {
+        match announcer.announce(vip, self.announcements.forwards) {
             Err(error) if is_full(&error) => {
-                self.announcing.put(vip, now, now);
-                self.announcing.next = now + ROOM_GAP;
+                self.announcements.put(vip, now, now);
+                self.announcements.next = now + ROOM_GAP;
                 Ok(())
             }
             result => result,
         }
     }
 
-    /// Sends one more announcement for `vip` a little later: whoever missed the first one would miss another one beside it, and
-    /// whoever got it waits until all of them have been taken in.
+    /// Sends one more announcement for `vip`, 20 ms later or after the pause. A neighbour that missed the
+    /// first one would miss a second one right behind it, and one that got it would only be kept busy.
     pub(in crate::election) fn announce_again(&mut self, vip: IpAddr, now: MonoTime) {
-        let at = if self.announcing.pause.is_zero() { now + AGAIN } else { now };
-        self.announcing.put(vip, now, at);
+        let at = if self.announcements.pause.is_zero() { now + AGAIN } else { now };
+        self.announcements.put(vip, now, at);
     }
 
     /// Sends what waits, as far as it is its time.
     pub(in crate::election) fn send_pending(&mut self, now: MonoTime) {
         if let Some(announcer) = &self.announcer {
-            self.announcing.send(announcer, now);
+            self.announcements.send(announcer, now);
         }
     }
 }
