@@ -1,6 +1,6 @@
 //! Where versions of keepalived differ: keywords that came later, and lines that a later version reads
-//! otherwise. Found by
-//! `tests/judge/compare.rs`, which lets two versions read the same files, and dated by keepalived's tags.
+//! otherwise. Found by `tests/judge/compare.rs`, which lets two versions read the same files, and dated by
+//! keepalived's tags.
 //!
 //! Data, and how a version is written. What is read for which version is `read`'s to know.
 

@@ -1,6 +1,5 @@
 //! Two versions of keepalived on the same files: what each says and understands that the other does not. Of
-//! that the importer's
-//! table of versions is made; no law is judged here.
+//! that the importer's table of versions is made; no law is judged here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;

@@ -100,8 +100,7 @@ enum Command {
     /// Show what would change on this host and whose connections feel it, VIPs aside; changes nothing
     ///
     /// The running daemon is asked for roles and verdicts. Without one this host counts as Master of nothing,
-    /// and
-    /// every destination as healthy.
+    /// and every destination as healthy.
     Diff(Diff),
     /// Converge this host once, VIPs aside, without election and checks
     Converge(Once),
@@ -122,9 +121,8 @@ enum Command {
     ///
     /// It hands over if it is Master, and then takes no part, even if no other director is Master. The
     /// order outlives restarts and new plans. The routers of a sync group are held together. It is refused
-    /// where no other
-    /// director is heard: a Master asks for one that takes over and serves until it has, a Backup listens for
-    /// its Master.
+    /// where no other director is heard: a Master asks for one that takes over and serves until it has, a
+    /// Backup listens for its Master.
     #[command(after_help = HOLD_EXAMPLES)]
     Hold(Leave),
     /// Take back `failover` and `hold`
@@ -149,9 +147,8 @@ enum Command {
     /// Put the plan before in force again, without waiting for the end of the probation
     ///
     /// Only while a plan is on probation. After it was confirmed the one before is not kept any more: to go
-    /// back deliver it
-    /// again. The generation that is rolled back stays refused, over restarts too, until the file has another
-    /// plan.
+    /// back deliver it again. The generation that is rolled back stays refused, over restarts too, until the
+    /// file has another plan.
     #[command(after_help = ROLLBACK_EXAMPLES)]
     Rollback(Generation),
     /// Print a shell's completions of this command

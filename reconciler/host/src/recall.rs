@@ -27,12 +27,10 @@ pub struct Memory<'a> {
 /// Verdicts that an earlier daemon left in the kernel, whose virtual services are `services`.
 ///
 /// A destination that is missing from a service of ours had failed. So had a destination at weight 0 where
-/// the
-/// plan before had another weight and quiesces failed ones. A destination that drained gets the verdict of
-/// the
+/// the plan before had another weight and quiesces failed ones. A destination that drained gets the verdict
+/// of the
 /// other destinations of its check. In a service that `verified` has with all destinations of the plan, none
-/// had
-/// failed: any difference is somebody else's doing.
+/// had failed: any difference is somebody else's doing.
 pub fn left_behind(plan: &Plan, memory: &Memory<'_>, services: &BTreeMap<ServiceKey, Service>) -> Verdicts {
     let mut verdicts = Verdicts::new();
     let calm = memory.verified.map(|record| (record, desired(plan, View::CALM)));

@@ -1,6 +1,6 @@
 //! `regex`: keepalived's expressions are PCRE2's, the daemon's are those of the crate `regex`. What both read
-//! alike is carried;
-//! of the rest the report says which of the two does not take it. No expression is run here.
+//! alike is carried; of the rest the report says which of the two does not take it. No expression is run
+//! here.
 
 use regex::Regex;
 

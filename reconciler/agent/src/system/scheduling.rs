@@ -94,8 +94,7 @@ fn ordinary(nice: i32, slice: Duration) -> io::Result<()> {
         sched_period: 0,
     };
     // SAFETY: the pointer is to a live value of the size that it names, which the call only reads; the first
-    // 0 is the
-    // calling thread, the last says that there are no flags.
+    // 0 is the calling thread, the last says that there are no flags.
     match unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),

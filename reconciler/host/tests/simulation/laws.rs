@@ -3,8 +3,7 @@
 //! 1. *On the disk, then in force, then acknowledged.* A request that was acknowledged is on the disk at that
 //!    moment, and orders in force are on the disk.
 //! 2. *A refused plan never comes into force*: neither text that is no plan, nor a plan that was rolled back,
-//! until
-//!    the file had another.
+//!    until the file had another.
 //! 3. *A probation is on the disk before its plan is in force*, ends by its deadline, and not before it
 //!    without a reason.
 //! 4. *Every request is answered*, once, and in time.
