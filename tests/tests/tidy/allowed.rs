@@ -26,4 +26,4 @@ pub(crate) const DOUBLED: &[(&str, &str)] = &[
 ];
 
 /// Lines that are too wide: a folder, and how many are below it.
-pub(crate) const WIDE: &[(&str, usize)] = &[("reconciler/agent/", 34), ("reconciler/host/", 2)];
+pub(crate) const WIDE: &[(&str, usize)] = &[("reconciler/agent/", 34), ("reconciler/host/", 4)];
