@@ -223,6 +223,9 @@ mod tests {
 
     use super::*;
 
+    /// Probes that find a target as it was.
+    const PROBES: usize = 4;
+
     #[test]
     fn only_the_last_state_of_a_check_is_sent_and_turns_come_after_states() {
         let mut pending = Pending::default();
@@ -278,8 +281,14 @@ mod tests {
         assert_eq!(next().await, (CheckId(7), Verdict::Up));
         let reports = health.reports().await.expect("answered");
         assert_eq!(reports[&CheckId(7)].verdict, Verdict::Up);
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        drop(listener);
+        // Further probes that find the same are no change.
+        let probed = move || {
+            for _ in 0..PROBES {
+                listener.accept().expect("a probe");
+            }
+        };
+        let probed = tokio::time::timeout(Duration::from_secs(30), tokio::task::spawn_blocking(probed));
+        probed.await.expect("in time").expect("no panic");
         assert_eq!(next().await, (CheckId(7), Verdict::Down), "and nothing in between");
     }
 }

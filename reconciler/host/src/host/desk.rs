@@ -16,7 +16,8 @@ use super::decided::Then;
 use crate::io::{Content, NotWritten, Output, Request, RequestId, Urgency, WriteId};
 use crate::moment::Moment;
 
-/// Most requests that wait for the one being written: more than the socket has connections.
+/// Most requests that wait for the one being written. The socket has twice as many connections; the requests
+/// of those beyond are refused.
 const MAX_WAITING: usize = 32;
 /// Time that the disk may take before a request is answered without it: less than clients wait.
 const ANSWER_LIMIT: Duration = Duration::from_secs(3);
