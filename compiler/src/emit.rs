@@ -15,6 +15,7 @@ use crate::expiry::Habits;
 use crate::parallel::in_parallel;
 use crate::resolve::{Resolved, Router, RouterInstance};
 
+mod checks;
 mod real_server;
 mod services;
 mod sysctls;

@@ -40,7 +40,7 @@ impl Habits {
             udp: udp && !service.one_packet,
             marked: marked && !service.one_packet,
             persistent: service.persistence.is_some(),
-            fails: service.check.is_some().then_some(service.on_failure),
+            fails: (!service.checks.is_empty()).then_some(service.on_failure),
             drains: service.drain.is_some(),
         }
     }

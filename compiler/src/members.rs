@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use evenkeel_schemas::cluster::{Cluster, Forwarding, Host, RealServer, Service};
+use evenkeel_schemas::cluster::{Check, Cluster, Forwarding, Host, RealServer, Service};
 use evenkeel_schemas::scalars::{ConnectionLimit, Ip, Name, Port, Weight};
 
 use crate::attach::Subnets;
@@ -57,6 +57,14 @@ impl<'a> Member<'a> {
     /// The connection counts at which it stops and resumes taking new ones.
     pub(crate) fn thresholds(&self) -> (Option<ConnectionLimit>, Option<ConnectionLimit>) {
         (self.setting(|entry| entry.upper_threshold), self.setting(|entry| entry.lower_threshold))
+    }
+
+    /// The checks that are written for it, in the service's entry, or else in the pool's; none where it has
+    /// those of the service.
+    pub(crate) fn own_checks(&self) -> impl Iterator<Item = &'a Check> + use<'a> {
+        let has = |entry: &&'a RealServer| entry.check.is_some() || !entry.checks.is_empty();
+        let entry = Some(self.entry).filter(has).or_else(|| self.pool.map(|(.., entry)| entry));
+        entry.into_iter().flat_map(|entry| entry.check.as_deref().into_iter().chain(&entry.checks))
     }
 
     /// The address that is written for it.

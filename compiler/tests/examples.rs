@@ -156,7 +156,7 @@ fn every_part_of_a_plan_survives_being_written_and_read() {
     assert_eq!(c.routers.len(), 1, "a director of `two.x`");
     assert_eq!(c.virtual_servers[0].destinations.len(), 2);
     assert_eq!(c.virtual_servers[0].destinations[0].weight.get(), 3, "by address");
-    assert!(c.virtual_servers[0].destinations.iter().all(|destination| destination.check().is_some()));
+    assert!(c.virtual_servers[0].destinations.iter().all(|destination| !destination.checks().is_empty()));
     assert_eq!(c.addresses.len(), 1, "one VIP, though two services share it");
     assert_eq!(c.routes.len(), 1);
     assert_eq!(c.sysctls.len(), 7, "director and real server at once");

@@ -162,6 +162,14 @@ number_scalar!(
     /// How many times a failed check is tried again before its verdict changes.
     Retries(u8), "Retries", 0..=100, "a number of retries"
 );
+number_scalar!(
+    /// How many successes in a row make a failed target healthy again.
+    Rise(u8), "Rise", 1..=100, "a number of successes"
+);
+number_scalar!(
+    /// Days before a certificate expires.
+    Days(u16), "Days", 1..=365, "a number of days"
+);
 
 mod limits;
 
@@ -179,6 +187,17 @@ impl Weight {
     pub const ONE: Self = Self(1);
 }
 
+impl Rise {
+    /// The first success counts.
+    pub const ONE: Self = Self(1);
+}
+
+impl Default for Rise {
+    fn default() -> Self {
+        Self::ONE
+    }
+}
+
 impl Retries {
     /// keepalived's default.
     pub const ONE: Self = Self(1);
@@ -192,6 +211,8 @@ pub struct Span(u32);
 impl Span {
     /// Longest span, 24 h in milliseconds.
     pub const MAX_MILLIS: u32 = 24 * 3600 * 1000;
+    /// No time.
+    pub const ZERO: Self = Self(0);
 
     /// A span of whole seconds.
     ///

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use evenkeel_schemas::cluster::{Check, CheckType, Family};
+use evenkeel_schemas::cluster::Family;
 use evenkeel_schemas::plan;
 use evenkeel_schemas::scalars::{Ip, Name, Port};
 
+use super::checks;
 use super::tasks::Tasks;
 use crate::attach;
 use crate::resolve::{Balanced, Front, RealServer, Taken};
@@ -82,42 +83,15 @@ impl ServerMaker<'_> {
 
     fn destination(&self, server: &RealServer, port: Option<Port>) -> plan::Destination {
         let port = server.port.or(port);
-        let check = self.service.check.as_ref();
+        let checks = if server.checks.is_empty() { &self.service.checks } else { &server.checks };
         let more = plan::More {
             drain: server.drain,
             encapsulation: server.encapsulation,
             upper_threshold: server.upper_threshold,
             lower_threshold: server.lower_threshold,
-            check: check.and_then(|check| explicit_check(check, server, port)),
+            checks: checks.iter().filter_map(|check| checks::explicit(check, server, port)).collect(),
         };
         let (host, weight) = (server.host.clone(), server.weight);
         plan::Destination::new(host, server.address, port, weight, server.forwarding).with(more)
-    }
-}
-
-fn explicit_check(check: &Check, server: &RealServer, port: Option<Port>) -> Option<plan::Check> {
-    match check.kind {
-        CheckType::Tcp => {
-            let address = check.address.unwrap_or(server.address);
-            Some(plan::Check {
-                target: plan::Target { address, port: check.port.or(port)? },
-                times: plan::Times {
-                    interval: check.interval,
-                    timeout: check.timeout,
-                    retries: check.retries,
-                    retry_delay: check.retry_delay,
-                },
-                kind: plan::CheckKind::Tcp,
-            })
-        }
-        // Refused by a rule (`validate/unsupported.rs`).
-        CheckType::Http
-        | CheckType::Https
-        | CheckType::Script
-        | CheckType::Udp
-        | CheckType::Dns
-        | CheckType::Ping
-        | CheckType::Smtp
-        | CheckType::File => None,
     }
 }

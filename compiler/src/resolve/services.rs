@@ -27,7 +27,8 @@ pub(crate) struct Balanced {
     pub(crate) scheduler_flags: Vec<SchedulerFlag>,
     pub(crate) one_packet: bool,
     pub(crate) persistence: Option<Persistence>,
-    pub(crate) check: Option<Check>,
+    /// Health checks of its real servers, but those that have their own.
+    pub(crate) checks: Vec<Check>,
     pub(crate) on_failure: OnFailure,
     pub(crate) drain: Option<Span>,
     pub(crate) prevent_removal: bool,
@@ -70,6 +71,8 @@ pub(crate) struct RealServer {
     pub(crate) encapsulation: Option<Encapsulation>,
     pub(crate) upper_threshold: Option<ConnectionLimit>,
     pub(crate) lower_threshold: Option<ConnectionLimit>,
+    /// Health checks of its own; empty: those of the service.
+    pub(crate) checks: Vec<Check>,
     /// Whether it is on the segment of the VIP.
     pub(crate) beside_vip: bool,
 }
@@ -153,7 +156,7 @@ pub(super) fn resolve(
         scheduler_flags,
         one_packet: service.one_packet,
         persistence: service.persistence.clone(),
-        check: service.check.clone(),
+        checks: service.check.as_deref().into_iter().chain(&service.checks).cloned().collect(),
         on_failure: service.on_failure,
         drain: service.drain.as_ref().map(|drain| drain.timeout),
         prevent_removal: service.prevent_removal,
@@ -181,6 +184,7 @@ fn real_server(
         encapsulation: (forwarding == Forwarding::Tun).then_some(tunnel),
         upper_threshold,
         lower_threshold,
+        checks: member.own_checks().cloned().collect(),
         beside_vip: segment(vip).is_some_and(|home| segment(address) == Some(home)),
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use evenkeel_schemas::cluster::{Check, CheckType, Protocol, Service};
+use evenkeel_schemas::cluster::{Check, CheckType, HttpVersion, Protocol, Service};
 use evenkeel_schemas::scalars::Name;
 
 use super::{Context, Findings, Rule};
@@ -34,35 +34,65 @@ const NETWORK: &[CheckType] = &[
     CheckType::Dns,
     CheckType::Ping,
     CheckType::Smtp,
+    CheckType::Grpc,
+    CheckType::Agent,
 ];
-const WITH_PORT: &[CheckType] =
-    &[CheckType::Tcp, CheckType::Http, CheckType::Https, CheckType::Udp, CheckType::Dns, CheckType::Smtp];
+const WITH_PORT: &[CheckType] = &[
+    CheckType::Tcp,
+    CheckType::Http,
+    CheckType::Https,
+    CheckType::Udp,
+    CheckType::Dns,
+    CheckType::Smtp,
+    CheckType::Grpc,
+    CheckType::Agent,
+];
 const WEB: &[CheckType] = &[CheckType::Http, CheckType::Https];
-const BY_TCP: &[CheckType] = &[CheckType::Tcp, CheckType::Http, CheckType::Https, CheckType::Smtp];
+const BY_TCP: &[CheckType] =
+    &[CheckType::Tcp, CheckType::Http, CheckType::Https, CheckType::Smtp, CheckType::Grpc, CheckType::Agent];
+const BY_TLS: &[CheckType] = &[CheckType::Https, CheckType::Tcp, CheckType::Smtp, CheckType::Grpc];
+const SENDERS: &[CheckType] = &[CheckType::Tcp, CheckType::Udp, CheckType::Agent];
 
 /// A key of checks, the types that have it, and whether a check has it.
 type Key = (&'static str, &'static [CheckType], fn(&Check) -> bool);
 
 /// Every key that some types of check do not have.
-const KEYS: [Key; 19] = [
+const KEYS: [Key; 36] = [
     ("port", WITH_PORT, |check| check.port.is_some()),
     ("address", NETWORK, |check| check.address.is_some()),
     ("source", NETWORK, |check| check.source.is_some()),
     ("interface", NETWORK, |check| check.interface.is_some()),
     ("path", WEB, |check| check.path.is_some()),
     ("method", WEB, |check| check.method.is_some()),
-    ("host", WEB, |check| check.host.is_some()),
+    ("host", &[CheckType::Http, CheckType::Https, CheckType::Grpc], |check| check.host.is_some()),
+    ("headers", WEB, |check| !check.headers.is_empty()),
+    ("requests", WEB, |check| !check.requests.is_empty()),
+    ("http_version", WEB, |check| check.http_version != HttpVersion::default()),
     ("status", WEB, |check| !check.status.is_empty()),
     ("body", &[CheckType::Http, CheckType::Https, CheckType::File], |check| check.body.is_some()),
-    ("verify_certificate", &[CheckType::Https, CheckType::Smtp], |check| check.verify_certificate),
+    ("body_not", WEB, |check| check.body_not.is_some()),
+    ("digest", WEB, |check| check.digest.is_some()),
+    ("tls", &[CheckType::Tcp, CheckType::Smtp, CheckType::Grpc], |check| check.tls),
+    ("server_name", BY_TLS, |check| check.server_name.is_some()),
+    ("verify_certificate", BY_TLS, |check| check.verify_certificate),
+    ("ca", BY_TLS, |check| check.ca.is_some()),
+    ("certificate", BY_TLS, |check| check.certificate.is_some()),
+    ("certificate_key", BY_TLS, |check| check.certificate_key.is_some()),
+    ("expiry_days", BY_TLS, |check| check.expiry_days.is_some()),
+    ("send", SENDERS, |check| check.send.is_some()),
+    ("payload", SENDERS, |check| check.payload.is_some()),
+    ("expect", &[CheckType::Tcp, CheckType::Udp], |check| check.expect.is_some()),
+    ("hold", &[CheckType::Tcp], |check| check.hold),
+    ("require_reply", &[CheckType::Udp], |check| check.require_reply),
+    ("min_reply_length", &[CheckType::Udp], |check| check.min_reply_length.is_some()),
+    ("max_reply_length", &[CheckType::Udp], |check| check.max_reply_length.is_some()),
     ("command", &[CheckType::Script], |check| !check.command.is_empty()),
     ("user", &[CheckType::Script], |check| check.user.is_some()),
     ("dynamic_weight", &[CheckType::Script], |check| check.dynamic_weight),
-    ("payload", &[CheckType::Udp], |check| check.payload.is_some()),
-    ("require_reply", &[CheckType::Udp], |check| check.require_reply),
     ("name", &[CheckType::Dns], |check| check.name.is_some()),
     ("record", &[CheckType::Dns], |check| check.record.is_some()),
     ("helo", &[CheckType::Smtp], |check| check.helo.is_some()),
+    ("grpc_service", &[CheckType::Grpc], |check| check.grpc_service.is_some()),
     ("file", &[CheckType::File], |check| check.file.is_some()),
 ];
 
@@ -73,7 +103,7 @@ pub(super) fn keys_of_types() -> impl Iterator<Item = (&'static str, &'static [C
 
 /// The checks of a service, with where each is written.
 pub(super) fn checks(service: &Service) -> impl Iterator<Item = (CheckAt, &Check)> {
-    let first = service.check.iter().map(|check| (CheckAt(None), check));
+    let first = service.check.as_deref().into_iter().map(|check| (CheckAt(None), check));
     first.chain(service.checks.iter().enumerate().map(|(index, check)| (CheckAt(Some(index)), check)))
 }
 

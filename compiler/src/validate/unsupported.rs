@@ -10,6 +10,7 @@ use super::{Context, Findings, Rule};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::path::{OwnedStep, Step, at};
+use crate::suggest::list;
 
 pub(super) const RULES: &[Rule] = &[services, check_options];
 
@@ -101,8 +102,8 @@ const OF_CHECKS: [Refused<Check>; 4] = [
     },
 ];
 
-/// The only type of check that is not refused.
-const CHECKED: CheckType = CheckType::Tcp;
+/// The types of check that are not refused.
+const CHECKED: &[CheckType] = &[CheckType::Tcp];
 
 /// Words of the reference for a key that is refused, wholly or in part; none for any other key.
 pub(crate) fn mark(path: &str) -> Option<String> {
@@ -116,10 +117,13 @@ pub(crate) fn mark(path: &str) -> Option<String> {
     }
     let key = of_check.filter(|_| of_service == "check")?;
     if key == "type" {
-        return Some(format!("This version takes \"{}\" and refuses the others ({code}).", CHECKED.as_str()));
+        let taken = list(CHECKED.iter().map(|kind| kind.as_str())).unwrap_or_default();
+        return Some(format!("This version takes {taken} and refuses the others ({code})."));
     }
     let refused = OF_CHECKS.iter().any(|refused| refused.key == key);
-    let of_others = || keys_of_types().any(|(other, types)| other == key && !types.contains(&CHECKED));
+    let of_others = || {
+        keys_of_types().any(|(other, types)| other == key && types.iter().all(|one| !CHECKED.contains(one)))
+    };
     if refused || of_others() { whole() } else { None }
 }
 
@@ -136,7 +140,7 @@ fn services(cx: &Context<'_>, out: &mut Findings) {
 fn check_options(cx: &Context<'_>, out: &mut Findings) {
     for (name, service) in &cx.cluster.services {
         for (at, check) in checks(service) {
-            if check.kind != CHECKED {
+            if !CHECKED.contains(&check.kind) {
                 let what = format!("a check of type {}", check.kind.as_str());
                 refuse(cx, out, &at.path(name, "type"), &what, "use `type = \"tcp\"`");
             }

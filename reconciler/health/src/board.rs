@@ -67,9 +67,10 @@ impl Board {
         let soon = PACE * u32::try_from(new.len()).unwrap_or(u32::MAX);
         for (n, (id, check)) in (0..).zip(new) {
             let interval = check.times.interval.as_duration();
-            let (first, regular) = (now + spread(n, soon.min(interval)), now + spread(n, interval));
-            let ip = check.target.address.0;
-            let schedule = Schedule::new(&check.times, ip, initial(id), first, regular);
+            let soon = check.times.warmup.map_or_else(|| soon.min(interval), |warmup| warmup.as_duration());
+            let (first, regular) = (now + spread(n, soon), now + spread(n, interval));
+            let ip = check.address().map(|ip| ip.0);
+            let schedule = Schedule::new(&check.times, ip, initial(id), first, regular, id.0);
             self.schedules.insert(id, schedule);
         }
         self.queue = self.schedules.iter().map(|(id, schedule)| (schedule.due(), *id)).collect();
@@ -78,7 +79,7 @@ impl Board {
     /// Ways to targets are lost, or back. Checks of what is lost keep their verdicts; those of what is back
     /// run as soon as they can. Returns the checks that will have to say anew what their verdict is.
     pub fn ways_turned(&mut self, turns: &Turns, now: MonoTime) -> BTreeSet<CheckId> {
-        let turned = |schedule: &Schedule| turns.get::<IpAddr>(&schedule.target()).cloned();
+        let turned = |schedule: &Schedule| turns.get::<IpAddr>(&schedule.target()?).cloned();
         let checks: Vec<(CheckId, Option<Ailment>)> =
             self.schedules.iter().filter_map(|(id, schedule)| Some((*id, turned(schedule)?))).collect();
         // What is elsewhere may be where it should be by now.

@@ -153,7 +153,8 @@ impl Checker {
     fn configure(&mut self, checks: Vec<(CheckId, Check, Verdict)>, now: MonoTime) {
         let initial: BTreeMap<CheckId, Verdict> =
             checks.iter().map(|(id, _, verdict)| (*id, *verdict)).collect();
-        let targets: BTreeSet<IpAddr> = checks.iter().map(|(_, check, _)| check.target.address.0).collect();
+        let targets: BTreeSet<IpAddr> =
+            checks.iter().filter_map(|(_, check, _)| Some(check.address()?.0)).collect();
         let of = |id: CheckId| initial.get(&id).copied().unwrap_or(Verdict::Up);
         self.board.configure(checks.into_iter().map(|(id, check, _)| (id, check)), of, now);
         self.ways.watch(targets.iter().copied());
@@ -192,7 +193,7 @@ impl Checker {
         for id in probes {
             let Some(target) = self.board.get(id).map(Schedule::target) else { continue };
             // Without a way to it a packet would wait for the time-out, and say nothing.
-            match self.ways.obstacle(target) {
+            match target.and_then(|target| self.ways.obstacle(target)) {
                 Some(ailment) => self.conclude(id, Outcome::Inconclusive(ailment), now),
                 None => self.out.push_back(Output::Probe(id, now)),
             }
@@ -205,10 +206,11 @@ impl Checker {
             return;
         };
         let target = schedule.target();
-        let outcome = judge(found, self.ways.excuse(target, began));
+        let excuse = target.and_then(|target| self.ways.excuse(target, began));
+        let outcome = judge(found, excuse);
         let answered = outcome == Outcome::Success;
         self.conclude(id, outcome, now);
-        if answered {
+        if let Some(target) = target.filter(|_| answered) {
             let turns = self.ways.answered(target, now);
             self.ways_turned(&turns, now);
         }

@@ -26,7 +26,7 @@ enum Phase {
 /// The schedule and verdict of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schedule {
-    target: IpAddr,
+    target: Option<IpAddr>,
     interval: Duration,
     timeout: Duration,
     retries: u32,
@@ -36,6 +36,11 @@ pub struct Schedule {
     phase: Phase,
     verdict: Verdict,
     failures: u32,
+    /// Successes in a row that make a failed target healthy again.
+    rise: u32,
+    /// Successes in a row since the last failure, while the target counts as failing.
+    successes: u32,
+    jitter: Jitter,
     last: Option<(MonoTime, Outcome)>,
     /// Time since which the target is not judged, and the ailment now; none while it is judged.
     unjudged: Option<(MonoTime, Ailment)>,
@@ -51,11 +56,18 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// A check of this target whose first probe starts at `first`, beside regular ones that begin at
-    /// `regular`.
+    /// A check of this target, if it has an address, whose first probe starts at `first`, beside regular ones
+    /// that begin at `regular`. `seed` makes the jitter of one check another than that of others.
     #[must_use]
-    pub fn new(times: &Times, target: IpAddr, verdict: Verdict, first: MonoTime, regular: MonoTime) -> Self {
-        let Times { interval, timeout, retries, retry_delay } = times;
+    pub fn new(
+        times: &Times,
+        target: Option<IpAddr>,
+        verdict: Verdict,
+        first: MonoTime,
+        regular: MonoTime,
+        seed: u32,
+    ) -> Self {
+        let Times { interval, timeout, retries, retry_delay, rise, jitter, .. } = times;
         Self {
             target,
             turn: times.turn(),
@@ -66,6 +78,9 @@ impl Schedule {
             phase: Phase::Waiting { at: first, regular: Some(regular) },
             verdict,
             failures: 0,
+            rise: u32::from(rise.get()),
+            successes: 0,
+            jitter: Jitter { most: jitter.as_duration(), state: seed },
             last: None,
             unjudged: None,
             silence: None,
@@ -75,9 +90,9 @@ impl Schedule {
         }
     }
 
-    /// The address that it asks.
+    /// The address that it asks; none for what is on this host.
     #[must_use]
-    pub const fn target(&self) -> IpAddr {
+    pub const fn target(&self) -> Option<IpAddr> {
         self.target
     }
 
@@ -203,12 +218,15 @@ impl Schedule {
         let Phase::Probing { since, regular, .. } = self.phase else { return };
         let next =
             regular.filter(|regular| *regular > now).unwrap_or_else(|| (since + self.interval).max(now));
-        let mut at = next;
+        let mut at = next + self.jitter.next();
         match &outcome {
             Outcome::Success => {
                 self.failures = 0;
-                self.verdict = Verdict::Up;
-                self.settled = true;
+                self.successes = self.successes.saturating_add(1);
+                if self.successes >= self.rise {
+                    self.verdict = Verdict::Up;
+                }
+                self.settled |= self.verdict == Verdict::Up;
                 (self.unjudged, self.silence) = (None, None);
             }
             Outcome::Inconclusive(ailment) => {
@@ -221,6 +239,7 @@ impl Schedule {
             }
             Outcome::Failure(_) => {
                 self.failures = self.failures.saturating_add(1);
+                self.successes = 0;
                 if self.failures > self.retries {
                     self.verdict = Verdict::Down;
                 }
@@ -260,5 +279,27 @@ impl Schedule {
         self.failures = 0;
         self.settled = false;
         self.phase = Phase::Waiting { at, regular: Some(regular) };
+    }
+}
+
+/// Chance by which regular probes are later than their time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Jitter {
+    /// Most that a probe is later.
+    most: Duration,
+    state: u32,
+}
+
+impl Jitter {
+    /// How much later the next probe is made.
+    fn next(&mut self) -> Duration {
+        if self.most.is_zero() {
+            return Duration::ZERO;
+        }
+        // A linear congruential generator: checks only have to differ from one another.
+        self.state = self.state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let fraction = u64::from(self.state >> 8);
+        let nanos = u64::try_from(self.most.as_nanos()).unwrap_or(u64::MAX);
+        Duration::from_nanos((nanos >> 24).saturating_mul(fraction))
     }
 }

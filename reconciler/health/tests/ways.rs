@@ -7,7 +7,7 @@ use std::time::Duration;
 use evenkeel_health::silence::News;
 use evenkeel_health::way::{Link, Route, Turns, judge};
 use evenkeel_health::{Ailment, Board, CheckId, Found, Gates, Outcome, Reach, Silences, Verdict, Ways};
-use evenkeel_schemas::plan::Check;
+use evenkeel_schemas::plan::{self, Check};
 use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::time::MonoTime;
 use proptest::prelude::*;
@@ -250,7 +250,8 @@ fn a_thousand_checks_come_back_within_a_second_and_not_in_one_burst() {
     let checks: Vec<(CheckId, Check)> = (0..1000_u16)
         .map(|n| {
             let mut check = check(1);
-            check.target.port = serde_json::from_value(serde_json::json!(n + 1)).expect("port");
+            let port = serde_json::from_value(serde_json::json!(n + 1)).expect("port");
+            check.target = check.target.map(|target| plan::Target { port: Some(port), ..target });
             (CheckId(n.into()), check)
         })
         .collect();

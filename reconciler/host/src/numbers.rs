@@ -1,4 +1,4 @@
-//! The checks of a plan by number: the check of each destination, and the destinations of each check.
+//! The checks of a plan by number: the checks of each destination, and the destinations of each check.
 
 use std::collections::BTreeMap;
 
@@ -6,16 +6,15 @@ use evenkeel_converge::Position;
 use evenkeel_health::CheckId;
 use evenkeel_schemas::plan::{Check, Destination, Plan};
 
-/// Number of a destination without a check.
-const NONE: u32 = u32::MAX;
-
 /// Numbers of a plan's checks. Both lists are small beside the plan, which may have a hundred thousand
 /// destinations.
 #[derive(Debug, Default)]
 pub(crate) struct Numbers {
-    /// Index in `ids` of each virtual server's first destination.
+    /// Index in `starts` of each virtual server's first destination.
     first: Vec<u32>,
-    /// Check of each destination, in the order of the plan.
+    /// Index in `ids` of each destination's first check, in the order of the plan, and the end of `ids`.
+    starts: Vec<u32>,
+    /// Checks of each destination, in the order of the plan.
     ids: Vec<u32>,
     /// Check, virtual server and destination, sorted.
     users: Vec<(u32, u32, u32)>,
@@ -32,29 +31,37 @@ impl Numbers {
         }
         let mut numbers = Self { next: before.next, ..Self::default() };
         for (server, virtual_server) in (0..).zip(&plan.virtual_servers) {
-            numbers.first.push(u32::try_from(numbers.ids.len()).unwrap_or(NONE));
+            numbers.first.push(length(&numbers.starts));
             for (place, destination) in (0..).zip(&virtual_server.destinations) {
-                let id = destination.check().map(|check| {
-                    *known.entry(check).or_insert_with(|| {
+                numbers.starts.push(length(&numbers.ids));
+                for check in destination.checks() {
+                    let id = *known.entry(check).or_insert_with(|| {
                         // After four billion checks the numbers begin again; checks of that age are gone.
                         let id = numbers.next;
-                        numbers.next = if id + 1 == NONE { 0 } else { id + 1 };
+                        numbers.next = id.wrapping_add(1);
                         id
-                    })
-                });
-                numbers.ids.push(id.unwrap_or(NONE));
-                numbers.users.extend(id.map(|id| (id, server, place)));
+                    });
+                    numbers.ids.push(id);
+                    numbers.users.push((id, server, place));
+                }
             }
         }
+        numbers.starts.push(length(&numbers.ids));
         numbers.users.sort_unstable();
+        // A destination that has a check twice is one user of it.
+        numbers.users.dedup();
         numbers
     }
 
-    /// Check of a destination; none without one.
-    pub(crate) fn id(&self, at: Position) -> Option<CheckId> {
-        let first = usize::try_from(*self.first.get(at.server)?).ok()?;
-        let id = *self.ids.get(first + at.destination)?;
-        (id != NONE).then_some(CheckId(id))
+    /// Checks of a destination, in the order of the plan.
+    pub(crate) fn ids(&self, at: Position) -> impl ExactSizeIterator<Item = CheckId> + '_ {
+        let range = || {
+            let first = usize::try_from(*self.first.get(at.server)?).ok()? + at.destination;
+            let from = usize::try_from(*self.starts.get(first)?).ok()?;
+            let to = usize::try_from(*self.starts.get(first + 1)?).ok()?;
+            self.ids.get(from..to)
+        };
+        range().unwrap_or_default().iter().map(|id| CheckId(*id))
     }
 
     /// Destinations that a check judges.
@@ -68,16 +75,16 @@ impl Numbers {
         self.users[from..to].iter().map(position)
     }
 
-    /// Every checked destination of the plan of these numbers, in its order.
+    /// Every check of every destination of the plan of these numbers, in its order.
     pub(crate) fn each<'a>(
         &'a self,
         plan: &'a Plan,
     ) -> impl Iterator<Item = (Position, CheckId, &'a Check)> + 'a {
         plan.virtual_servers.iter().enumerate().flat_map(move |(server, virtual_server)| {
             let destinations = virtual_server.destinations.iter().enumerate();
-            destinations.filter_map(move |(destination, one): (usize, &Destination)| {
+            destinations.flat_map(move |(destination, one): (usize, &Destination)| {
                 let at = Position { server, destination };
-                Some((at, self.id(at)?, one.check()?))
+                self.ids(at).zip(one.checks()).map(move |(id, check)| (at, id, check))
             })
         })
     }
@@ -86,6 +93,10 @@ impl Numbers {
     pub(crate) fn checks<'a>(&'a self, plan: &'a Plan) -> BTreeMap<CheckId, &'a Check> {
         self.each(plan).map(|(_, id, check)| (id, check)).collect()
     }
+}
+
+fn length<T>(list: &[T]) -> u32 {
+    u32::try_from(list.len()).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -124,7 +135,9 @@ mod tests {
         let at = |server, destination| Position { server, destination };
         let first = plan(&[&[(1, true), (2, false)], &[(1, true), (3, true)]]);
         let before = Numbers::of(&first, &Numbers::default(), None);
-        let id = |numbers: &Numbers, server, destination| numbers.id(at(server, destination)).map(|id| id.0);
+        let id = |numbers: &Numbers, server, destination| {
+            numbers.ids(at(server, destination)).next().map(|id| id.0)
+        };
         assert_eq!([id(&before, 0, 0), id(&before, 0, 1), id(&before, 1, 0)], [Some(0), None, Some(0)]);
         assert_eq!([id(&before, 1, 1), id(&before, 1, 2), id(&before, 2, 0)], [Some(1), None, None]);
         assert_eq!(before.users(CheckId(0)).collect::<Vec<_>>(), [at(0, 0), at(1, 0)]);

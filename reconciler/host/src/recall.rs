@@ -56,7 +56,8 @@ pub fn left_behind(plan: &Plan, memory: &Memory<'_>, services: &BTreeMap<Service
             continue;
         }
         for destination in &server.destinations {
-            let Some(check) = destination.check() else { continue };
+            // A destination that failed says nothing of which of several checks did.
+            let [check, others @ ..] = destination.checks() else { continue };
             let key = (service, DestinationKey::of(destination));
             if memory.drains.contains(key.0, key.1) || memory.orders.order_for(server, destination).is_some()
             {
@@ -64,7 +65,9 @@ pub fn left_behind(plan: &Plan, memory: &Memory<'_>, services: &BTreeMap<Service
                 continue;
             }
             let down = is_down(server, key, have);
-            *all_down.entry(check).or_insert(true) &= down;
+            for check in others.iter().chain([check]) {
+                *all_down.entry(check).or_insert(true) &= down;
+            }
             verdicts.insert(key, if down { Verdict::Down } else { Verdict::Up });
         }
     }

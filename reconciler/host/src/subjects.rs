@@ -20,7 +20,8 @@ pub(crate) fn of_check(plan: Option<&Plan>, numbers: &Numbers, id: CheckId) -> S
         let first = *users.first()?;
         let server = plan.virtual_servers.get(first.server)?;
         let destination = server.destinations.get(first.destination)?;
-        let address = destination.check()?.target.socket_address();
+        let place = numbers.ids(first).position(|one| one == id)?;
+        let address = destination.checks().get(place)?.subject();
         let (mut services, mut hosts) = (BTreeSet::new(), BTreeSet::new());
         for at in &users {
             let server = plan.virtual_servers.get(at.server)?;

@@ -23,8 +23,15 @@ pub(crate) fn in_force(
     numbers: &Numbers,
     verdict: impl Fn(CheckId) -> Option<Verdict>,
 ) -> Verdicts {
-    let each = numbers.each(plan);
-    each.filter_map(|(at, id, _)| Some((key(plan, at)?, verdict(id)?))).collect()
+    let mut all = Verdicts::new();
+    for (at, id, _) in numbers.each(plan) {
+        let (Some(key), Some(verdict)) = (key(plan, at), verdict(id)) else { continue };
+        // One failed check is enough.
+        if verdict == Verdict::Down || !all.contains_key(&key) {
+            all.insert(key, verdict);
+        }
+    }
+    all
 }
 
 /// Standing of a destination by its verdict. A destination without a check always serves.
@@ -39,8 +46,9 @@ pub(crate) const fn standing(server: &VirtualServer, verdict: Option<Verdict>) -
 /// Initial verdict of each check: down only when every destination that it judges was down.
 pub(crate) fn by_check(plan: &Plan, numbers: &Numbers, known: &Verdicts) -> BTreeMap<CheckId, Verdict> {
     let mut initial = BTreeMap::new();
-    for (at, id, _) in numbers.each(plan) {
-        let before = key(plan, at).and_then(|key| known.get(&key).copied()).unwrap_or(Verdict::Up);
+    for (at, id, check) in numbers.each(plan) {
+        let start = if check.times.initially_down { Verdict::Down } else { Verdict::Up };
+        let before = key(plan, at).and_then(|key| known.get(&key).copied()).unwrap_or(start);
         let verdict = initial.entry(id).or_insert(before);
         if before == Verdict::Up {
             *verdict = Verdict::Up;

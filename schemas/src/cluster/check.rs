@@ -1,10 +1,12 @@
 //! Health checks.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::is_false;
-use crate::scalars::{InterfaceName, Ip, Name, Port, PortRange, Retries, Span};
+use super::{is_default, is_false};
+use crate::scalars::{Days, InterfaceName, Ip, Name, Port, PortRange, Retries, Rise, Span};
 
 /// Health check of a real server. Which keys it takes beyond the times depends on its type.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -25,7 +27,13 @@ pub struct Check {
     /// Time from a failed check to its next try.
     #[serde(default = "default_retry_delay")]
     pub retry_delay: Span,
-    /// Longest random wait before the first check. Absent: the interval.
+    /// Successes in a row before a failed real server counts as healthy again. Absent: 1.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub rise: Rise,
+    /// Each check is made up to this much later than its time, by chance. Absent: on time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jitter: Option<Span>,
+    /// Longest random wait before the first check. Absent: it is made as soon as can be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warmup: Option<Span>,
     /// Count the real server as failing until the first check succeeds (keepalived: `alpha`). Absent: no.
@@ -49,8 +57,8 @@ pub struct Check {
     /// `http`, `https`: method. Absent: GET.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<HttpMethod>,
-    /// `http`, `https`: the `Host` header, and with `https` the server name that is asked for (SNI).
-    /// Absent: the address.
+    /// `http`, `https`, `grpc`: the `Host` header (`:authority`), and by TLS the server name that is asked
+    /// for unless `server_name` is there. Absent: the address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
     /// `http`, `https`: answers that count as success, such as `["200-299", "301"]`. Absent: 200-299.
@@ -59,9 +67,56 @@ pub struct Check {
     /// `http`, `https`, `file`: regular expression that the body or file must match. Absent: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
-    /// `https`, `smtp`: verify the server's certificate. Absent: no.
+    /// `http`, `https`: regular expression that the body must not match. Absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body_not: Option<String>,
+    /// `http`, `https`: MD5 of the body, as 32 hexadecimal digits (keepalived: `digest`). Absent: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = "^[0-9A-Fa-f]{32}$"))]
+    pub digest: Option<String>,
+    /// `http`, `https`: further headers of the request. They stand in the plan as they are: no place for
+    /// secrets. Absent: none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+    /// `http`, `https`: several requests in turn, all of which must succeed, instead of `path`, `method`,
+    /// `host`, `headers`, `status`, `body`, `body_not` and `digest`. Absent: one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requests: Vec<CheckRequest>,
+    /// `http`, `https`: version of HTTP. Absent: 1.1.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub http_version: HttpVersion,
+    /// `tcp`, `smtp`, `grpc`: speak by TLS from the beginning. Absent: no; `https` always does.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub tls: bool,
+    /// By TLS: server name that is asked for (SNI) and verified. Absent: `host`, or else none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<String>,
+    /// By TLS: verify the server's certificate. Absent: no.
     #[serde(default, skip_serializing_if = "is_false")]
     pub verify_certificate: bool,
+    /// By TLS: PEM file, on the director, of the authorities that may have signed the server's certificate.
+    /// Absent: the host's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<String>,
+    /// By TLS: PEM file, on the director, of the certificate that it shows. Absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
+    /// By TLS: PEM file, on the director, of the key of `certificate`. Absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_key: Option<String>,
+    /// By TLS: say so when the server's certificate expires within so many days. Absent: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expiry_days: Option<Days>,
+    /// `tcp`, `udp`, `agent`: text to send. Absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub send: Option<String>,
+    /// `tcp`, `udp`: regular expression that the answer must match; `(?-u)\xff` stands for a byte. Absent:
+    /// any answer, or none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expect: Option<String>,
+    /// `tcp`: hold one idle connection; one that breaks is a failure at once. Absent: no.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub hold: bool,
     /// `script`: program and arguments, run without a shell. Exit code 0 is success.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
@@ -72,13 +127,22 @@ pub struct Check {
     /// no.
     #[serde(default, skip_serializing_if = "is_false")]
     pub dynamic_weight: bool,
-    /// `udp`: bytes to send, as hexadecimal text. Absent: none.
+    /// `tcp`, `udp`, `agent`: bytes to send, as hexadecimal text, instead of `send`. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = "^([0-9A-Fa-f]{2}){1,512}$"))]
     pub payload: Option<String>,
     /// `udp`: a datagram must come back. Otherwise only an ICMP error is a failure. Absent: no.
     #[serde(default, skip_serializing_if = "is_false")]
     pub require_reply: bool,
+    /// `udp`: least bytes of the answer. Absent: 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_reply_length: Option<u16>,
+    /// `udp`: most bytes of the answer. Absent: any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_reply_length: Option<u16>,
+    /// `grpc`: name of the service that is asked for. Absent: the whole server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grpc_service: Option<String>,
     /// `dns`: name that is asked for. Absent: `.`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
@@ -91,6 +155,37 @@ pub struct Check {
     /// `file`: absolute path of a file on the director: `0`, or no such file, is success. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
+}
+
+/// A request of a check by HTTP, and what its answer must be.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CheckRequest {
+    /// What is asked for. Absent: `/`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Method. Absent: GET.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<HttpMethod>,
+    /// The `Host` header. Absent: that of the check, or else the address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// Further headers. Absent: those of the check.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+    /// Answers that count as success, such as `["200-299", "301"]`. Absent: those of the check, or 200-299.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub status: Vec<PortRange>,
+    /// Regular expression that the body must match. Absent: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+    /// Regular expression that the body must not match. Absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body_not: Option<String>,
+    /// MD5 of the body, as 32 hexadecimal digits. Absent: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = "^[0-9A-Fa-f]{32}$"))]
+    pub digest: Option<String>,
 }
 
 /// Kind of a check.
@@ -113,8 +208,12 @@ pub enum CheckType {
     Ping,
     /// A mail server greets.
     Smtp,
+    /// A gRPC server says that it serves.
+    Grpc,
     /// A file on the director says so.
     File,
+    /// An agent on the real server says so.
+    Agent,
 }
 
 impl CheckType {
@@ -130,23 +229,55 @@ impl CheckType {
             Self::Dns => "dns",
             Self::Ping => "ping",
             Self::Smtp => "smtp",
+            Self::Grpc => "grpc",
             Self::File => "file",
+            Self::Agent => "agent",
         }
     }
 }
 
+/// Version of HTTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize, JsonSchema)]
+pub enum HttpVersion {
+    /// HTTP/1.0 (RFC 1945).
+    #[serde(rename = "1.0")]
+    V1_0,
+    /// HTTP/1.1 (RFC 9112).
+    #[default]
+    #[serde(rename = "1.1")]
+    V1_1,
+    /// HTTP/2 (RFC 9113), without TLS by prior knowledge.
+    #[serde(rename = "2")]
+    V2,
+}
+
 /// Method of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum HttpMethod {
     /// With a body in the answer.
+    #[default]
     Get,
     /// Without.
     Head,
+    /// What the server can do.
+    Options,
+}
+
+impl HttpMethod {
+    /// As it is sent.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Head => "HEAD",
+            Self::Options => "OPTIONS",
+        }
+    }
 }
 
 /// Type of a DNS record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum DnsRecord {
     /// IPv4 address.
@@ -160,6 +291,7 @@ pub enum DnsRecord {
     /// Name server.
     Ns,
     /// Start of authority.
+    #[default]
     Soa,
     /// Text.
     Txt,

@@ -59,7 +59,7 @@ pub struct Service {
     pub real_servers: Vec<RealServer>,
     /// Health check of each real server; without one a real server always counts as healthy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub check: Option<Check>,
+    pub check: Option<Box<Check>>,
     /// Further health checks: a real server is healthy when all of them succeed. Absent: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<Check>,
@@ -336,6 +336,13 @@ pub struct RealServer {
     /// New connections again below this many (`ipvsadm -y`). Absent: three quarters of the upper one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lower_threshold: Option<ConnectionLimit>,
+    /// Health check of this real server, instead of those of the service. Absent: those of the pool, or of
+    /// the service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<Box<Check>>,
+    /// Further health checks of this real server, instead of those of the service. Absent: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<Check>,
 }
 
 /// Real servers that several services share.

@@ -1,46 +1,92 @@
-//! Health checks: what is asked of a target, and when.
+//! Health checks: whom they ask, what, and when. How a plan spells them is in `text`.
 //!
-//! A check of another kind is a variant of [`CheckKind`] and one of `Text`, which is how a plan spells it.
+//! A check of another kind is a variant of [`CheckKind`], and the keys that it has in `text`.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::scalars::{Ip, Port, Retries, Span};
+pub use crate::cluster::{CheckType, DnsRecord, HttpMethod, HttpVersion};
+use crate::scalars::{Days, InterfaceName, Ip, Name, Port, PortRange, Retries, Rise, Span};
 
-/// A health check with everything filled in.
+mod text;
+
+use text::Text;
+pub use text::unhex;
+
+/// A health check with everything filled in. Two that are equal are one check.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(from = "Text", into = "Text")]
+#[serde(try_from = "Text", into = "Text")]
 #[schemars(with = "Text", rename = "Check")]
 pub struct Check {
-    /// Whom it asks.
-    pub target: Target,
+    /// Whom it asks; absent for what is on this host: a program or a file.
+    pub target: Option<Target>,
+    /// How its packets leave this host.
+    pub origin: Origin,
     /// When it asks, and how often before its verdict changes.
     pub times: Times,
     /// What it asks.
     pub kind: CheckKind,
 }
 
-/// Whom a check asks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Target {
-    /// Address to connect to.
-    pub address: Ip,
-    /// Port to connect to.
-    pub port: Port,
-}
-
-impl Target {
-    /// Both together.
+impl Check {
+    /// The address that it asks; none for what is on this host.
     #[must_use]
-    pub const fn socket_address(self) -> SocketAddr {
-        SocketAddr::new(self.address.0, self.port.get())
+    pub fn address(&self) -> Option<Ip> {
+        self.target.map(|target| target.address)
+    }
+
+    /// Whom it asks, for people: `192.0.2.1:80`, `192.0.2.1`, a program, a file.
+    #[must_use]
+    pub fn subject(&self) -> String {
+        match (&self.kind, self.target) {
+            (CheckKind::Script(script), _) => script.command.first().cloned().unwrap_or_default(),
+            (CheckKind::File(file), _) => file.file.clone(),
+            (_, Some(target)) => target.to_string(),
+            (_, None) => String::new(),
+        }
     }
 }
 
-/// When a check asks.
+/// Whom a check asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Target {
+    /// Address that is asked.
+    pub address: Ip,
+    /// Port that is asked; absent for an echo request, which has none.
+    pub port: Option<Port>,
+}
+
+impl Target {
+    /// Both together; port 0 where there is none.
+    #[must_use]
+    pub fn socket_address(self) -> SocketAddr {
+        SocketAddr::new(self.address.0, self.port.map_or(0, Port::get))
+    }
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.port {
+            Some(_) => self.socket_address().fmt(f),
+            None => self.address.fmt(f),
+        }
+    }
+}
+
+/// How the packets of a check leave this host; absent: as the kernel chooses.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Origin {
+    /// Own address that they come from.
+    pub source: Option<Ip>,
+    /// Interface that they go through (`SO_BINDTODEVICE`, socket(7)).
+    pub interface: Option<InterfaceName>,
+}
+
+/// When a check asks, and how its verdict changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Times {
     /// Time from the start of one probe to the start of the next.
@@ -51,6 +97,14 @@ pub struct Times {
     pub retries: Retries,
     /// Time from a failed probe to its next try.
     pub retry_delay: Span,
+    /// Successes in a row before a failed target counts as healthy again.
+    pub rise: Rise,
+    /// Each regular probe is made up to this much later than its time, by chance.
+    pub jitter: Span,
+    /// The first probe is made within this time; absent: as soon as can be, a thousand a second.
+    pub warmup: Option<Span>,
+    /// Whether the target counts as failing until its first probe succeeds.
+    pub initially_down: bool,
 }
 
 impl Times {
@@ -66,46 +120,156 @@ impl Times {
 /// What a check asks.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CheckKind {
-    /// Healthy when a TCP connection opens.
-    Tcp,
+    /// Healthy when a TCP connection opens, and what is said over it is right.
+    Tcp(Box<TcpCheck>),
+    /// Healthy when a web server answers every request as it should.
+    Http(Box<HttpCheck>),
+    /// Healthy when a datagram is not refused, or answered as it should be.
+    Udp(Box<UdpCheck>),
+    /// Healthy when a name server answers.
+    Dns(Box<DnsCheck>),
+    /// Healthy when an echo request is answered (ICMP, RFC 792; ICMPv6, RFC 4443).
+    Ping,
+    /// Healthy when a mail server greets and takes a greeting.
+    Smtp(Box<SmtpCheck>),
+    /// Healthy when the server says that it serves (gRPC Health Checking Protocol).
+    Grpc(Box<GrpcCheck>),
+    /// Healthy when a program succeeds.
+    Script(Box<ScriptCheck>),
+    /// Healthy as a file on this host says.
+    File(Box<FileCheck>),
+    /// What an agent on the real server says (HAProxy's `agent-check`). One that cannot be reached says
+    /// nothing.
+    Agent(Box<AgentCheck>),
 }
 
-/// A check as a plan spells it.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-enum Text {
-    /// Healthy when a TCP connection opens.
-    Tcp {
-        /// Address to connect to.
-        address: Ip,
-        /// Port to connect to.
-        port: Port,
-        /// Time from the start of one check to the start of the next.
-        interval: Span,
-        /// How long the connection may take to open.
-        timeout: Span,
-        /// How many times a failed check is tried again before the verdict changes.
-        retries: Retries,
-        /// Time from a failed check to its next try.
-        retry_delay: Span,
-    },
+/// A TCP check.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TcpCheck {
+    /// Bytes that are sent once the connection is open; empty: none.
+    pub send: Vec<u8>,
+    /// Regular expression that what is received must match; absent: nothing is waited for.
+    pub expect: Option<String>,
+    /// Speaks by TLS; absent: plainly.
+    pub tls: Option<CheckTls>,
+    /// Whether the connection is held, idle: one that breaks is a failure at once.
+    pub hold: bool,
 }
 
-impl From<Text> for Check {
-    fn from(text: Text) -> Self {
-        let Text::Tcp { address, port, interval, timeout, retries, retry_delay } = text;
-        Self {
-            target: Target { address, port },
-            times: Times { interval, timeout, retries, retry_delay },
-            kind: CheckKind::Tcp,
-        }
-    }
+/// TLS of a check.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CheckTls {
+    /// Server name that is asked for (SNI, RFC 6066) and verified; absent: the address, without SNI.
+    pub server_name: Option<String>,
+    /// Whether the server's certificate is verified.
+    pub verify: bool,
+    /// PEM file of the authorities that may have signed it; absent: the host's.
+    pub ca: Option<String>,
+    /// PEM file of this host's certificate; absent: none.
+    pub certificate: Option<String>,
+    /// PEM file of the key of `certificate`.
+    pub certificate_key: Option<String>,
+    /// A certificate that expires within so many days is told of; absent: never.
+    pub expiry_days: Option<Days>,
 }
 
-impl From<Check> for Text {
-    fn from(check: Check) -> Self {
-        let Check { target, times, kind: CheckKind::Tcp } = check;
-        let (Target { address, port }, Times { interval, timeout, retries, retry_delay }) = (target, times);
-        Self::Tcp { address, port, interval, timeout, retries, retry_delay }
-    }
+/// A check of a web server.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HttpCheck {
+    /// Requests that are made one after the other. At least one.
+    pub requests: Vec<HttpRequest>,
+    /// Version of HTTP.
+    pub version: HttpVersion,
+    /// By TLS; absent: plainly.
+    pub tls: Option<CheckTls>,
+}
+
+/// A request of a check, and what its answer must be.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HttpRequest {
+    /// Method.
+    pub method: HttpMethod,
+    /// Path and query.
+    pub path: String,
+    /// The `Host` header; absent: the target's address.
+    pub host: Option<String>,
+    /// Further headers.
+    pub headers: BTreeMap<String, String>,
+    /// Status codes that count as success.
+    pub status: Vec<PortRange>,
+    /// Regular expression that the body must match; absent: any.
+    pub body: Option<String>,
+    /// Regular expression that the body must not match; absent: none.
+    pub body_not: Option<String>,
+    /// MD5 of the body, as 32 hexadecimal digits (keepalived's `digest`); absent: any.
+    pub digest: Option<String>,
+}
+
+/// A check by datagrams.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UdpCheck {
+    /// Bytes that are sent; empty: an empty datagram.
+    pub send: Vec<u8>,
+    /// Whether a datagram must come back. Otherwise only an ICMP error is a failure.
+    pub require_reply: bool,
+    /// Regular expression that the answer must match; absent: any.
+    pub expect: Option<String>,
+    /// Least and most bytes of the answer.
+    pub reply_length: (u16, u16),
+}
+
+/// A check of a name server.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DnsCheck {
+    /// Name that is asked for.
+    pub name: String,
+    /// Type of record that is asked for.
+    pub record: DnsRecord,
+}
+
+/// A check of a mail server.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SmtpCheck {
+    /// Name to greet with; absent: the host's own.
+    pub helo: Option<Name>,
+    /// By TLS from the beginning; absent: plainly.
+    pub tls: Option<CheckTls>,
+}
+
+/// A check of gRPC's health service.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct GrpcCheck {
+    /// Name of the service that is asked for; empty: the whole server.
+    pub service: String,
+    /// The `:authority`; absent: the target's address.
+    pub host: Option<String>,
+    /// By TLS; absent: plainly.
+    pub tls: Option<CheckTls>,
+}
+
+/// A check by a program.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ScriptCheck {
+    /// Absolute path of the program, and its arguments.
+    pub command: Vec<String>,
+    /// User that it runs as; absent: `evenkeel_script` if the host has that user, or else `nobody`.
+    pub user: Option<String>,
+    /// Whether exit codes from 2 on set the weight to the code less 2.
+    pub dynamic_weight: bool,
+}
+
+/// A check by a file.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FileCheck {
+    /// Absolute path: `0`, or no such file, is success.
+    pub file: String,
+    /// Regular expression that the file must match instead; absent: none.
+    pub body: Option<String>,
+}
+
+/// A check by an agent of the real server.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AgentCheck {
+    /// Bytes that are sent once the connection is open; empty: none.
+    pub send: Vec<u8>,
 }

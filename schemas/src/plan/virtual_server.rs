@@ -113,8 +113,8 @@ pub struct More {
     pub upper_threshold: Option<ConnectionLimit>,
     /// New connections again below this many; absent: three quarters of the upper one.
     pub lower_threshold: Option<ConnectionLimit>,
-    /// Health check; without one it always counts as healthy.
-    pub check: Option<Check>,
+    /// Health checks, all of which must succeed; without one it always counts as healthy.
+    pub checks: Vec<Check>,
 }
 
 /// A real server as IPVS sees it.
@@ -147,9 +147,12 @@ struct Flat {
     /// New connections again below this many; absent: three quarters of the upper one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     lower_threshold: Option<ConnectionLimit>,
-    /// Health check; without one it always counts as healthy.
+    /// Health check; without one, and without `checks`, it always counts as healthy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     check: Option<Check>,
+    /// Several health checks, all of which must succeed; absent: `check`, or none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    checks: Vec<Check>,
 }
 
 impl From<Flat> for Destination {
@@ -165,8 +168,10 @@ impl From<Flat> for Destination {
             upper_threshold,
             lower_threshold,
             check,
+            checks,
         } = flat;
-        let more = More { drain, encapsulation, upper_threshold, lower_threshold, check };
+        let checks = check.into_iter().chain(checks).collect();
+        let more = More { drain, encapsulation, upper_threshold, lower_threshold, checks };
         Self { host, address, port, weight, forwarding, more: None }.with(more)
     }
 }
@@ -174,8 +179,9 @@ impl From<Flat> for Destination {
 impl From<Destination> for Flat {
     fn from(destination: Destination) -> Self {
         let Destination { host, address, port, weight, forwarding, more } = destination;
-        let More { drain, encapsulation, upper_threshold, lower_threshold, check } =
+        let More { drain, encapsulation, upper_threshold, lower_threshold, mut checks } =
             more.map(|more| *more).unwrap_or_default();
+        let check = if checks.len() == 1 { checks.pop() } else { None };
         Self {
             host,
             address,
@@ -187,6 +193,7 @@ impl From<Destination> for Flat {
             upper_threshold,
             lower_threshold,
             check,
+            checks,
         }
     }
 }
@@ -235,10 +242,10 @@ impl Destination {
         self.more.as_ref()?.lower_threshold
     }
 
-    /// Health check: [`More::check`].
+    /// Health checks: [`More::checks`].
     #[must_use]
-    pub fn check(&self) -> Option<&Check> {
-        self.more.as_ref()?.check.as_ref()
+    pub fn checks(&self) -> &[Check] {
+        self.more.as_ref().map_or(&[], |more| &more.checks)
     }
 
     /// Target of packets: `192.0.2.1:80`, `[2001:db8::1]:80`, or the address where they keep their port.

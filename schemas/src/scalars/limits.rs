@@ -44,6 +44,13 @@ impl PortRange {
     /// Most ports that one range may have: each becomes a virtual server of its own.
     pub const MAX_PORTS: u16 = 1024;
 
+    /// From the first to the last; none when it ends before it begins, or has more than [`Self::MAX_PORTS`].
+    #[must_use]
+    pub const fn new(first: Port, last: Port) -> Option<Self> {
+        let whole = first.get() <= last.get() && last.get() - first.get() < Self::MAX_PORTS;
+        if whole { Some(Self { first, last }) } else { None }
+    }
+
     /// The lowest port.
     #[must_use]
     pub const fn first(self) -> Port {

@@ -45,7 +45,7 @@ pub(crate) fn difference(
     let standing = |_, server: &VirtualServer, destination: &Destination| {
         let address = DestinationKey::of(destination).to_string();
         let failed =
-            destination.check().is_some() && down.contains(&(server.name.as_str(), address.as_str()));
+            !destination.checks().is_empty() && down.contains(&(server.name.as_str(), address.as_str()));
         let standing = match (failed, server.on_failure) {
             (false, _) => Standing::Serving,
             (true, OnFailure::Quiesce) => Standing::Quiet,

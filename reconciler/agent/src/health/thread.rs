@@ -166,7 +166,9 @@ impl Worker {
             // Whether this host is at fault is judged by the present state of the way, of which the event may
             // not have come yet.
             if let Found::Failed(_) = found {
-                lookout.look(check.target.address.0).await;
+                if let Some(address) = check.address() {
+                    lookout.look(address.0).await;
+                }
             }
             ended.send(Probed { id, began, found }).await.ok();
         });
@@ -218,9 +220,6 @@ mod tests {
     use std::net::TcpListener;
     use std::time::Duration;
 
-    use evenkeel_schemas::plan::{CheckKind, Target, Times};
-    use evenkeel_schemas::scalars::{Ip, Port, Retries};
-
     use super::*;
 
     /// Probes that find a target as it was.
@@ -248,16 +247,13 @@ mod tests {
     async fn a_change_is_sent_when_a_target_first_answers_and_when_it_no_longer_does() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("listens");
         let address = listener.local_addr().expect("an address");
-        let check = Check {
-            target: Target { address: Ip(address.ip()), port: Port::new(address.port()).expect("a port") },
-            times: Times {
-                interval: "100ms".parse().expect("span"),
-                timeout: "1s".parse().expect("span"),
-                retries: Retries::new(0).expect("retries"),
-                retry_delay: "100ms".parse().expect("span"),
-            },
-            kind: CheckKind::Tcp,
-        };
+        let check = format!(
+            "type = \"tcp\"\naddress = \"{}\"\nport = {}\n\
+             interval = \"100ms\"\ntimeout = \"1s\"\nretries = 0\nretry_delay = \"100ms\"\n",
+            address.ip(),
+            address.port()
+        );
+        let check: Check = toml::from_str(&check).expect("a check");
         let (ways_in, ways) = mpsc::channel(16);
         let lookout = Lookout::start(ways_in).expect("netlink");
         let (news_in, mut news) = mpsc::channel(16);

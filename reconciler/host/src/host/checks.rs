@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use evenkeel_converge::{Position, View, row};
-use evenkeel_health::{CheckId, CheckNews, CheckState, Gates, Reach, Verdict};
+use evenkeel_health::{CheckId, CheckNews, CheckState, Gates, Heard, Reach, Verdict};
 use evenkeel_schemas::plan::{Destination, Plan, VirtualServer};
 use evenkeel_schemas::scalars::{Ip, Name};
 use evenkeel_schemas::time::MonoTime;
@@ -47,17 +47,18 @@ impl Checks {
         self.gates.left(router)
     }
 
-    /// The check of a destination of the plan in force.
+    /// The check of a destination of the plan in force that tells most: one that fails, or else one that has
+    /// not spoken, or else the first. None without a check.
     pub(super) fn id(&self, at: Position) -> Option<CheckId> {
-        self.numbers.id(at)
+        self.numbers.ids(at).min_by_key(|id| self.known.get(id).map(rank))
     }
 
-    /// State of a destination's check in the plan in force; none without a check.
+    /// State of the check of a destination that [`Self::id`] is; none without a check.
     pub(super) fn state(&self, at: Position) -> Option<&CheckState> {
-        self.known.get(&self.numbers.id(at)?)
+        self.known.get(&self.id(at)?)
     }
 
-    /// Verdict of a destination of the plan in force; none without a check.
+    /// Verdict of a destination of the plan in force: down when one of its checks fails; none without a check.
     pub(super) fn verdict(&self, at: Position) -> Option<Verdict> {
         self.state(at).map(|state| state.verdict)
     }
@@ -245,6 +246,17 @@ impl Host {
             }
         }
         self.send_waiting();
+    }
+}
+
+/// Which of the checks of a destination tells most of it: the least.
+const fn rank(state: &CheckState) -> u8 {
+    match (state.verdict, state.heard, state.reach) {
+        (Verdict::Down, ..) => 0,
+        (Verdict::Up, Some(Heard::Failure), _) => 1,
+        (Verdict::Up, _, Reach::CutOff) => 2,
+        (Verdict::Up, None | Some(Heard::Nothing), _) | (Verdict::Up, _, Reach::Unknown) => 3,
+        (Verdict::Up, Some(Heard::Success), Reach::Judged(_)) => 4,
     }
 }
 

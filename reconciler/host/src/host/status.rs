@@ -226,7 +226,7 @@ impl StatusView<'_> {
             address: DestinationKey::of(destination).to_string(),
             weight: destination.weight.get(),
             verdict: report.map_or(Verdict::Up, |report| report.verdict),
-            checked: destination.check().is_some(),
+            checked: !destination.checks().is_empty(),
             failures: report.map_or(0, |report| report.failures),
             last_result: last.map(|(_, outcome)| match outcome {
                 Outcome::Success => "success".to_owned(),

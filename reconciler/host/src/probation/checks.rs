@@ -57,7 +57,7 @@ pub struct View<'a> {
 /// `timeout`.
 pub fn quiet(plan: &Plan, timeout: Duration) -> Duration {
     let checks = plan.virtual_servers.iter().flat_map(|server| &server.destinations);
-    let intervals = checks.filter_map(|destination| destination.check()).map(interval);
+    let intervals = checks.flat_map(|destination| destination.checks()).map(interval);
     let slowest = intervals.max().unwrap_or_else(|| plan.policy.resync.as_duration());
     (slowest * 2).min(timeout / 3)
 }
@@ -102,7 +102,7 @@ enum Health {
 }
 
 fn health(destination: &Destination, at: Position, view: View<'_>) -> Health {
-    if destination.check().is_none() {
+    if destination.checks().is_empty() {
         return Health::Well;
     }
     let Some(state) = (view.state)(at) else { return Health::Unknown };
@@ -248,7 +248,9 @@ mod tests {
                 .enumerate()
                 .flat_map(|(index, server)| numbered(index, server))
                 .filter_map(|(at, one)| {
-                    let std::net::IpAddr::V4(address) = one.check()?.target.address.0 else { return None };
+                    let std::net::IpAddr::V4(address) = one.checks().first()?.address()?.0 else {
+                        return None;
+                    };
                     let (result, verdict) = self.results.get(&address.octets()[3])?;
                     let mut state = CheckState::new(*verdict);
                     state.heard = result.map(|result| result.map_or(Heard::Failure, |()| Heard::Success));

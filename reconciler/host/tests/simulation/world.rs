@@ -289,7 +289,8 @@ impl World {
                 self.after(wait, Later::Pass);
             }
             Output::Checks(checks) => {
-                self.targets = checks.iter().map(|(id, check, _)| (*id, check.target.address.0)).collect();
+                self.targets =
+                    checks.iter().filter_map(|(id, check, _)| Some((*id, check.address()?.0))).collect();
                 self.check(checker::Input::Configure(checks));
             }
             Output::RunHooks(subject, _) => self.input_after(1, 500, Input::HooksEnded(subject)),

@@ -1,0 +1,522 @@
+//! A check as a plan spells it: one flat table. Which keys go with which type is decided here, so that a plan
+//! with a key that means nothing is refused.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    AgentCheck, Check, CheckKind, CheckTls, CheckType, DnsCheck, DnsRecord, FileCheck, GrpcCheck, HttpCheck,
+    HttpMethod, HttpRequest, HttpVersion, Origin, ScriptCheck, SmtpCheck, Target, TcpCheck, Times, UdpCheck,
+};
+use crate::cluster::{is_default, is_false};
+use crate::scalars::{Days, InterfaceName, Ip, Name, Port, PortRange, Retries, Rise, Span};
+
+/// A health check with everything filled in.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Text {
+    /// Kind of the check. It decides which of the other keys there are.
+    #[serde(rename = "type")]
+    kind: Option<CheckType>,
+    /// Address that is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    address: Option<Ip>,
+    /// Port that is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    port: Option<Port>,
+    /// Own address that packets come from; absent: the kernel's choice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    source: Option<Ip>,
+    /// Interface that packets go through; absent: the kernel's choice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    interface: Option<InterfaceName>,
+    /// Time from the start of one check to the start of the next.
+    interval: Option<Span>,
+    /// Longest time of one check.
+    timeout: Option<Span>,
+    /// How many times a failed check is tried again before the verdict changes.
+    retries: Option<Retries>,
+    /// Time from a failed check to its next try.
+    retry_delay: Option<Span>,
+    /// Successes in a row before a failed target counts as healthy again; absent: 1.
+    #[serde(default, skip_serializing_if = "is_default")]
+    rise: Rise,
+    /// Each check is made up to this much later than its time, by chance; absent: on time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    jitter: Option<Span>,
+    /// The first check is made within this time; absent: as soon as can be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    warmup: Option<Span>,
+    /// Whether the target counts as failing until its first check succeeds.
+    #[serde(default, skip_serializing_if = "is_false")]
+    initially_down: bool,
+    /// `tcp`, `udp`, `agent`: text that is sent; absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    send: Option<String>,
+    /// `tcp`, `udp`, `agent`: bytes that are sent, where they are no text, as hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = "^([0-9A-Fa-f]{2})+$"))]
+    payload: Option<String>,
+    /// `tcp`, `udp`: regular expression that the answer must match; absent: any answer, or none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expect: Option<String>,
+    /// `tcp`: whether one idle connection is held.
+    #[serde(default, skip_serializing_if = "is_false")]
+    hold: bool,
+    /// `udp`: whether a datagram must come back.
+    #[serde(default, skip_serializing_if = "is_false")]
+    require_reply: bool,
+    /// `udp`: least bytes of the answer; absent: 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    min_reply_length: Option<u16>,
+    /// `udp`: most bytes of the answer; absent: any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    max_reply_length: Option<u16>,
+    /// `tcp`, `smtp`, `grpc`: whether it speaks by TLS; `https` always does.
+    #[serde(default, skip_serializing_if = "is_false")]
+    tls: bool,
+    /// By TLS: server name that is asked for (SNI) and verified; absent: the address, without SNI.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    server_name: Option<String>,
+    /// By TLS: whether the server's certificate is verified.
+    #[serde(default, skip_serializing_if = "is_false")]
+    verify_certificate: bool,
+    /// By TLS: PEM file of the authorities that may have signed it; absent: the host's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ca: Option<String>,
+    /// By TLS: PEM file of the certificate that is shown; absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    certificate: Option<String>,
+    /// By TLS: PEM file of the key of `certificate`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    certificate_key: Option<String>,
+    /// By TLS: a certificate that expires within so many days is told of; absent: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expiry_days: Option<Days>,
+    /// `http`, `https`: version of HTTP; absent: 1.1.
+    #[serde(default, skip_serializing_if = "is_default")]
+    http_version: HttpVersion,
+    /// `http`, `https`: method; absent: GET.
+    #[serde(default, skip_serializing_if = "is_default")]
+    method: HttpMethod,
+    /// `http`, `https`: path and query; absent where there are `requests`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    path: Option<String>,
+    /// `http`, `https`, `grpc`: the `Host` header (`:authority`); absent: the address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    host: Option<String>,
+    /// `http`, `https`: further headers.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    headers: BTreeMap<String, String>,
+    /// `http`, `https`: status codes that count as success.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    status: Vec<PortRange>,
+    /// `http`, `https`, `file`: regular expression that the body or file must match; absent: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    body: Option<String>,
+    /// `http`, `https`: regular expression that the body must not match; absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    body_not: Option<String>,
+    /// `http`, `https`: MD5 of the body; absent: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    digest: Option<String>,
+    /// `http`, `https`: several requests in turn; absent: one, of the keys above.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    requests: Vec<RequestText>,
+    /// `dns`: name that is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    /// `dns`: type of record that is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    record: Option<DnsRecord>,
+    /// `smtp`: name to greet with; absent: the host's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    helo: Option<Name>,
+    /// `grpc`: name of the service that is asked for; absent: the whole server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    grpc_service: Option<String>,
+    /// `script`: absolute path of the program, and its arguments.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    command: Vec<String>,
+    /// `script`: user that it runs as; absent: `evenkeel_script` if the host has that user, or else `nobody`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    user: Option<String>,
+    /// `script`: whether exit codes from 2 on set the weight to the code less 2.
+    #[serde(default, skip_serializing_if = "is_false")]
+    dynamic_weight: bool,
+    /// `file`: absolute path of the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    file: Option<String>,
+}
+
+/// A request of a check by HTTP.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct RequestText {
+    /// Method; absent: GET.
+    #[serde(default, skip_serializing_if = "is_default")]
+    method: HttpMethod,
+    /// Path and query.
+    path: String,
+    /// The `Host` header; absent: the address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    host: Option<String>,
+    /// Further headers.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    headers: BTreeMap<String, String>,
+    /// Status codes that count as success.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    status: Vec<PortRange>,
+    /// Regular expression that the body must match; absent: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    body: Option<String>,
+    /// Regular expression that the body must not match; absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    body_not: Option<String>,
+    /// MD5 of the body; absent: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    digest: Option<String>,
+}
+
+/// Why a table is no check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum NoCheck {
+    /// The type needs this key.
+    Missing(&'static str),
+    /// The type does not have one of the keys that are there.
+    Surplus(CheckType),
+    /// `payload` is not hexadecimal, or there is `send`, too.
+    Payload,
+}
+
+impl std::fmt::Display for NoCheck {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Missing(key) => write!(f, "the check has no `{key}`"),
+            Self::Surplus(kind) => {
+                write!(f, "the check of type {} has a key that is of another type", kind.as_str())
+            }
+            Self::Payload => f.write_str("`payload` must be hexadecimal digits, and without `send`"),
+        }
+    }
+}
+
+impl TryFrom<Text> for Check {
+    type Error = NoCheck;
+
+    fn try_from(text: Text) -> Result<Self, NoCheck> {
+        let check = text.clone().check()?;
+        // What is written from it again has the keys of its type only.
+        let again = Text::from(check.clone());
+        let same = |text: Text| Text { payload: None, send: None, ..text };
+        if same(again) == same(text) { Ok(check) } else { Err(NoCheck::Surplus(check.kind.kind())) }
+    }
+}
+
+impl CheckKind {
+    /// The word of a kind. By TLS, a web server's is another one.
+    fn kind(&self) -> CheckType {
+        match self {
+            Self::Tcp(_) => CheckType::Tcp,
+            Self::Http(http) if http.tls.is_some() => CheckType::Https,
+            Self::Http(_) => CheckType::Http,
+            Self::Udp(_) => CheckType::Udp,
+            Self::Dns(_) => CheckType::Dns,
+            Self::Ping => CheckType::Ping,
+            Self::Smtp(_) => CheckType::Smtp,
+            Self::Grpc(_) => CheckType::Grpc,
+            Self::Script(_) => CheckType::Script,
+            Self::File(_) => CheckType::File,
+            Self::Agent(_) => CheckType::Agent,
+        }
+    }
+}
+
+fn needed<T>(key: &'static str, value: Option<T>) -> Result<T, NoCheck> {
+    value.ok_or(NoCheck::Missing(key))
+}
+
+impl Text {
+    fn check(self) -> Result<Check, NoCheck> {
+        let kind = needed("type", self.kind)?;
+        let times = Times {
+            interval: needed("interval", self.interval)?,
+            timeout: needed("timeout", self.timeout)?,
+            retries: needed("retries", self.retries)?,
+            retry_delay: needed("retry_delay", self.retry_delay)?,
+            rise: self.rise,
+            jitter: self.jitter.unwrap_or(Span::ZERO),
+            warmup: self.warmup,
+            initially_down: self.initially_down,
+        };
+        let target = match kind {
+            CheckType::Script | CheckType::File => None,
+            CheckType::Ping => Some(Target { address: needed("address", self.address)?, port: None }),
+            _ => {
+                let port = Some(needed("port", self.port)?);
+                Some(Target { address: needed("address", self.address)?, port })
+            }
+        };
+        let origin = Origin { source: self.source, interface: self.interface.clone() };
+        Ok(Check { target, origin, times, kind: self.kind_of(kind)? })
+    }
+
+    fn kind_of(self, kind: CheckType) -> Result<CheckKind, NoCheck> {
+        let tls = (self.tls || kind == CheckType::Https).then(|| CheckTls {
+            server_name: self.server_name.clone(),
+            verify: self.verify_certificate,
+            ca: self.ca.clone(),
+            certificate: self.certificate.clone(),
+            certificate_key: self.certificate_key.clone(),
+            expiry_days: self.expiry_days,
+        });
+        let send = match (self.send, self.payload.as_deref().map(unhex)) {
+            (send, None) => send.unwrap_or_default().into_bytes(),
+            (None, Some(Some(bytes))) => bytes,
+            (_, Some(_)) => return Err(NoCheck::Payload),
+        };
+        Ok(match kind {
+            CheckType::Tcp => {
+                CheckKind::Tcp(Box::new(TcpCheck { send, expect: self.expect, tls, hold: self.hold }))
+            }
+            CheckType::Http | CheckType::Https => {
+                let requests = if self.requests.is_empty() {
+                    vec![RequestText {
+                        method: self.method,
+                        path: needed("path", self.path)?,
+                        host: self.host,
+                        headers: self.headers,
+                        status: self.status,
+                        body: self.body,
+                        body_not: self.body_not,
+                        digest: self.digest,
+                    }]
+                } else {
+                    self.requests
+                };
+                let requests = requests.into_iter().map(HttpRequest::from).collect();
+                CheckKind::Http(Box::new(HttpCheck { requests, version: self.http_version, tls }))
+            }
+            CheckType::Udp => {
+                let length = (self.min_reply_length.unwrap_or(0), self.max_reply_length.unwrap_or(u16::MAX));
+                let (require_reply, expect) = (self.require_reply, self.expect);
+                CheckKind::Udp(Box::new(UdpCheck { send, require_reply, expect, reply_length: length }))
+            }
+            CheckType::Dns => CheckKind::Dns(Box::new(DnsCheck {
+                name: needed("name", self.name)?,
+                record: needed("record", self.record)?,
+            })),
+            CheckType::Ping => CheckKind::Ping,
+            CheckType::Smtp => CheckKind::Smtp(Box::new(SmtpCheck { helo: self.helo, tls })),
+            CheckType::Grpc => CheckKind::Grpc(Box::new(GrpcCheck {
+                service: self.grpc_service.unwrap_or_default(),
+                host: self.host,
+                tls,
+            })),
+            CheckType::Script if self.command.is_empty() => return Err(NoCheck::Missing("command")),
+            CheckType::Script => CheckKind::Script(Box::new(ScriptCheck {
+                command: self.command,
+                user: self.user,
+                dynamic_weight: self.dynamic_weight,
+            })),
+            CheckType::File => {
+                CheckKind::File(Box::new(FileCheck { file: needed("file", self.file)?, body: self.body }))
+            }
+            CheckType::Agent => CheckKind::Agent(Box::new(AgentCheck { send })),
+        })
+    }
+
+    /// Puts in what is sent: as text where it is text.
+    fn with_send(mut self, send: Vec<u8>) -> Self {
+        match String::from_utf8(send) {
+            Ok(text) => self.send = (!text.is_empty()).then_some(text),
+            Err(bytes) => self.payload = Some(hex(bytes.as_bytes())),
+        }
+        self
+    }
+
+    fn with_tls(self, tls: Option<CheckTls>) -> Self {
+        let Some(CheckTls { server_name, verify, ca, certificate, certificate_key, expiry_days }) = tls
+        else {
+            return self;
+        };
+        let tls = self.kind != Some(CheckType::Https);
+        let verify_certificate = verify;
+        Self { tls, server_name, verify_certificate, ca, certificate, certificate_key, expiry_days, ..self }
+    }
+}
+
+impl From<Check> for Text {
+    fn from(check: Check) -> Self {
+        let Check { target, origin: Origin { source, interface }, times, kind } = check;
+        let Times { interval, timeout, retries, retry_delay, rise, jitter, warmup, initially_down } = times;
+        let text = Self {
+            kind: Some(kind.kind()),
+            address: target.map(|target| target.address),
+            port: target.and_then(|target| target.port),
+            source,
+            interface,
+            interval: Some(interval),
+            timeout: Some(timeout),
+            retries: Some(retries),
+            retry_delay: Some(retry_delay),
+            rise,
+            jitter: Some(jitter).filter(|jitter| jitter.as_millis() > 0),
+            warmup,
+            initially_down,
+            ..Self::default()
+        };
+        match kind {
+            CheckKind::Tcp(tcp) => {
+                let TcpCheck { send, expect, tls, hold } = *tcp;
+                Self { expect, hold, ..text }.with_send(send).with_tls(tls)
+            }
+            CheckKind::Http(http) => {
+                let HttpCheck { requests, version, tls } = *http;
+                let mut requests: Vec<RequestText> = requests.into_iter().map(RequestText::from).collect();
+                let mut text = Self { http_version: version, ..text }.with_tls(tls);
+                if requests.len() == 1 {
+                    if let Some(one) = requests.pop() {
+                        let RequestText { method, path, host, headers, status, body, body_not, digest } = one;
+                        let path = Some(path);
+                        text = Self { method, path, host, headers, status, body, body_not, digest, ..text };
+                    }
+                }
+                Self { requests, ..text }
+            }
+            CheckKind::Udp(udp) => {
+                let UdpCheck { send, require_reply, expect, reply_length: (least, most) } = *udp;
+                let min_reply_length = Some(least).filter(|least| *least > 0);
+                let max_reply_length = Some(most).filter(|most| *most < u16::MAX);
+                Self { require_reply, expect, min_reply_length, max_reply_length, ..text }.with_send(send)
+            }
+            CheckKind::Dns(dns) => {
+                let DnsCheck { name, record } = *dns;
+                Self { name: Some(name), record: Some(record), ..text }
+            }
+            CheckKind::Ping => text,
+            CheckKind::Smtp(smtp) => {
+                let SmtpCheck { helo, tls } = *smtp;
+                Self { helo, ..text }.with_tls(tls)
+            }
+            CheckKind::Grpc(grpc) => {
+                let GrpcCheck { service, host, tls } = *grpc;
+                let grpc_service = Some(service).filter(|service| !service.is_empty());
+                Self { grpc_service, host, ..text }.with_tls(tls)
+            }
+            CheckKind::Script(script) => {
+                let ScriptCheck { command, user, dynamic_weight } = *script;
+                Self { command, user, dynamic_weight, ..text }
+            }
+            CheckKind::File(file) => {
+                let FileCheck { file, body } = *file;
+                Self { file: Some(file), body, ..text }
+            }
+            CheckKind::Agent(agent) => text.with_send(agent.send),
+        }
+    }
+}
+
+impl From<RequestText> for HttpRequest {
+    fn from(text: RequestText) -> Self {
+        let RequestText { method, path, host, headers, status, body, body_not, digest } = text;
+        Self { method, path, host, headers, status, body, body_not, digest }
+    }
+}
+
+impl From<HttpRequest> for RequestText {
+    fn from(request: HttpRequest) -> Self {
+        let HttpRequest { method, path, host, headers, status, body, body_not, digest } = request;
+        Self { method, path, host, headers, status, body, body_not, digest }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        // Writing to a String cannot fail.
+        write!(text, "{byte:02x}").ok();
+    }
+    text
+}
+
+/// The bytes of hexadecimal digits; none where they are none.
+#[must_use]
+pub fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digits = text.as_bytes();
+    if digits.is_empty() || !digits.len().is_multiple_of(2) {
+        return None;
+    }
+    let value = |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
+    digits.chunks(2).map(|pair| Some(value(pair[0])? << 4 | value(pair[1])?)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMES: &str = "interval = \"5s\"\ntimeout = \"2s\"\nretries = 1\nretry_delay = \"1s\"\n";
+
+    fn read(keys: &str) -> Result<Check, String> {
+        toml::from_str(&format!("{TIMES}{keys}")).map_err(|error| error.message().to_owned())
+    }
+
+    /// A check of each type, with all that it has.
+    const EACH: [&str; 13] = [
+        "type = \"tcp\"\naddress = \"192.0.2.1\"\nport = 80\n",
+        "type = \"tcp\"\naddress = \"192.0.2.1\"\nport = 80\nsource = \"192.0.2.9\"\ninterface = \"eth0\"\n\
+         rise = 3\njitter = \"1s\"\nwarmup = \"3s\"\ninitially_down = true\nsend = \"PING\\r\\n\"\n\
+         expect = \"^.PONG\"\nhold = true\ntls = true\nserver_name = \"a.example\"\n\
+         verify_certificate = true\nca = \"/ca\"\ncertificate = \"/c\"\ncertificate_key = \"/k\"\n\
+         expiry_days = 14\n",
+        "type = \"http\"\naddress = \"192.0.2.1\"\nport = 80\npath = \"/\"\nmethod = \"HEAD\"\n\
+         host = \"a\"\nstatus = [\"200\"]\nbody = \"x\"\nbody_not = \"y\"\n\
+         digest = \"00000000000000000000000000000000\"\nhttp_version = \"1.0\"\nheaders = { a = \"b\" }\n",
+        "type = \"https\"\naddress = \"192.0.2.1\"\nport = 443\npath = \"/\"\nserver_name = \"b\"\n\
+         http_version = \"2\"\n",
+        "type = \"http\"\naddress = \"192.0.2.1\"\nport = 80\n\
+         requests = [{ path = \"/a\" }, { path = \"/b\", method = \"OPTIONS\", status = [\"204\"] }]\n",
+        "type = \"udp\"\naddress = \"192.0.2.1\"\nport = 53\npayload = \"00ff\"\nrequire_reply = true\n\
+         min_reply_length = 1\nmax_reply_length = 9\nexpect = \"x\"\n",
+        "type = \"dns\"\naddress = \"2001:db8::1\"\nport = 53\nname = \".\"\nrecord = \"SOA\"\n",
+        "type = \"ping\"\naddress = \"192.0.2.1\"\n",
+        "type = \"smtp\"\naddress = \"192.0.2.1\"\nport = 25\nhelo = \"lb\"\n",
+        "type = \"grpc\"\naddress = \"192.0.2.1\"\nport = 9\ngrpc_service = \"x.Y\"\nhost = \"h\"\n",
+        "type = \"script\"\ncommand = [\"/bin/true\", \"-x\"]\nuser = \"nobody\"\ndynamic_weight = true\n",
+        "type = \"file\"\nfile = \"/run/x\"\nbody = \"ok\"\n",
+        "type = \"agent\"\naddress = \"192.0.2.1\"\nport = 9\nsend = \"hello\\n\"\n",
+    ];
+
+    #[test]
+    fn each_type_is_read_as_it_is_written() {
+        for keys in EACH {
+            let check = read(keys).unwrap_or_else(|error| panic!("{keys}: {error}"));
+            let text = toml::to_string(&check).expect("TOML");
+            assert_eq!(toml::from_str::<Check>(&text).expect("a check"), check, "{text}");
+            let table = |text: &str| text.parse::<toml::Table>().expect("TOML");
+            assert_eq!(table(&text), table(&format!("{TIMES}{keys}")));
+        }
+    }
+
+    #[test]
+    fn a_key_of_another_type_and_a_missing_one_are_refused() {
+        let head = "address = \"192.0.2.1\"\nport = 80\n";
+        for (keys, said) in [
+            (format!("{head}type = \"tcp\"\npath = \"/\""), "a key that is of another type"),
+            (format!("{head}type = \"ping\""), "a key that is of another type"),
+            (format!("{head}type = \"http\""), "the check has no `path`"),
+            (format!("{head}type = \"udp\"\npayload = \"0\""), "hexadecimal digits"),
+            (format!("{head}type = \"udp\"\npayload = \"00\"\nsend = \"x\""), "hexadecimal digits"),
+            ("type = \"script\"".to_owned(), "the check has no `command`"),
+            ("type = \"tcp\"".to_owned(), "the check has no `port`"),
+            (head.to_owned(), "the check has no `type`"),
+            (format!("{head}type = \"tcp\"\nserver_name = \"x\""), "a key that is of another type"),
+        ] {
+            let error = read(&keys).expect_err(&keys);
+            assert!(error.contains(said), "{keys}: {error}");
+        }
+    }
+}
