@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_schemas::plan::Check;
@@ -69,8 +70,7 @@ impl Board {
             let interval = check.times.interval.as_duration();
             let soon = check.times.warmup.map_or_else(|| soon.min(interval), |warmup| warmup.as_duration());
             let (first, regular) = (now + spread(n, soon), now + spread(n, interval));
-            let ip = check.address().map(|ip| ip.0);
-            let schedule = Schedule::new(&check.times, ip, initial(id), first, regular, id.0);
+            let schedule = Schedule::new(Arc::new(check), initial(id), first, regular, id.0);
             self.schedules.insert(id, schedule);
         }
         self.queue = self.schedules.iter().map(|(id, schedule)| (schedule.due(), *id)).collect();

@@ -10,6 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use evenkeel_schemas::plan::Check;
 use evenkeel_schemas::time::MonoTime;
@@ -56,8 +57,15 @@ pub enum Input {
 /// What is to be done, and what is to be told.
 #[derive(Debug)]
 pub enum Output {
-    /// A probe is to be made, begun at this time.
-    Probe(CheckId, MonoTime),
+    /// A probe is to be made.
+    Probe {
+        /// Number of its check.
+        id: CheckId,
+        /// Its check.
+        check: Arc<Check>,
+        /// Time at which the probe begins.
+        began: MonoTime,
+    },
     /// The ways to these targets are to be watched: all of them.
     WatchWays(Vec<IpAddr>),
     /// Something has changed.
@@ -191,11 +199,14 @@ impl Checker {
             self.tell(change.check, now);
         }
         for id in probes {
-            let Some(target) = self.board.get(id).map(Schedule::target) else { continue };
+            let Some(schedule) = self.board.get(id) else { continue };
             // Without a way to it a packet would wait for the time-out, and say nothing.
-            match target.and_then(|target| self.ways.obstacle(target)) {
+            match schedule.target().and_then(|target| self.ways.obstacle(target)) {
                 Some(ailment) => self.conclude(id, Outcome::Inconclusive(ailment), now),
-                None => self.out.push_back(Output::Probe(id, now)),
+                None => {
+                    let check = Arc::clone(schedule.check());
+                    self.out.push_back(Output::Probe { id, check, began: now });
+                }
             }
         }
     }

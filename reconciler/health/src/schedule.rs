@@ -1,9 +1,10 @@
 //! One check: its verdict, its failures in a row and the time of its next probe.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_schemas::plan::Times;
+use evenkeel_schemas::plan::{Check, Times};
 use evenkeel_schemas::time::MonoTime;
 
 use crate::ailment::Ailment;
@@ -26,18 +27,11 @@ enum Phase {
 /// The schedule and verdict of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schedule {
-    target: Option<IpAddr>,
-    interval: Duration,
-    timeout: Duration,
-    retries: u32,
-    retry_delay: Duration,
-    /// How long a whole turn takes at most.
-    turn: Duration,
+    /// The check, shared with its probe under way: no other copy is kept beside the plan's.
+    check: Arc<Check>,
     phase: Phase,
     verdict: Verdict,
     failures: u32,
-    /// Successes in a row that make a failed target healthy again.
-    rise: u32,
     /// Successes in a row since the last failure, while the target counts as failing.
     successes: u32,
     jitter: Jitter,
@@ -56,31 +50,18 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// A check of this target, if it has an address, whose first probe starts at `first`, beside regular ones
-    /// that begin at `regular`. `seed` makes the jitter of one check another than that of others.
+    /// A check whose first probe starts at `first`, beside regular ones that begin at `regular`. `seed` makes
+    /// the jitter of one check another than that of others.
     #[must_use]
-    pub fn new(
-        times: &Times,
-        target: Option<IpAddr>,
-        verdict: Verdict,
-        first: MonoTime,
-        regular: MonoTime,
-        seed: u32,
-    ) -> Self {
-        let Times { interval, timeout, retries, retry_delay, rise, jitter, .. } = times;
+    pub fn new(check: Arc<Check>, verdict: Verdict, first: MonoTime, regular: MonoTime, seed: u32) -> Self {
+        let jitter = Jitter { most: check.times.jitter.as_duration(), state: seed };
         Self {
-            target,
-            turn: times.turn(),
-            interval: interval.as_duration(),
-            timeout: timeout.as_duration(),
-            retries: u32::from(retries.get()),
-            retry_delay: retry_delay.as_duration(),
+            check,
             phase: Phase::Waiting { at: first, regular: Some(regular) },
             verdict,
             failures: 0,
-            rise: u32::from(rise.get()),
             successes: 0,
-            jitter: Jitter { most: jitter.as_duration(), state: seed },
+            jitter,
             last: None,
             unjudged: None,
             silence: None,
@@ -90,10 +71,20 @@ impl Schedule {
         }
     }
 
-    /// The address that it asks; none for what is on this host.
+    /// The check itself.
     #[must_use]
-    pub const fn target(&self) -> Option<IpAddr> {
-        self.target
+    pub const fn check(&self) -> &Arc<Check> {
+        &self.check
+    }
+
+    /// The address that the check asks; none for what is on this host.
+    #[must_use]
+    pub fn target(&self) -> Option<IpAddr> {
+        self.check.address().map(|ip| ip.0)
+    }
+
+    fn times(&self) -> &Times {
+        &self.check.times
     }
 
     /// What is known of the target, for whoever asks whether this host can serve by it.
@@ -101,7 +92,7 @@ impl Schedule {
     pub fn reach(&self, now: MonoTime) -> Reach {
         match &self.unjudged {
             Some((since, ailment)) if ailment.is_of_the_way() => {
-                if now.since(*since) >= self.turn {
+                if now.since(*since) >= self.times().turn() {
                     Reach::CutOff
                 } else {
                     Reach::Unknown
@@ -163,8 +154,8 @@ impl Schedule {
 
     /// Time-out of a probe.
     #[must_use]
-    pub const fn timeout(&self) -> Duration {
-        self.timeout
+    pub fn timeout(&self) -> Duration {
+        self.times().timeout.as_duration()
     }
 
     /// Time at which the probe under way began; none when no probe is under way.
@@ -181,7 +172,7 @@ impl Schedule {
     pub fn due(&self) -> MonoTime {
         match self.phase {
             Phase::Waiting { at, .. } => at,
-            Phase::Probing { since, .. } => since + self.timeout + GRACE,
+            Phase::Probing { since, .. } => since + self.timeout() + GRACE,
         }
     }
 
@@ -195,7 +186,7 @@ impl Schedule {
             if !self.extended && now >= self.due() + GRACE {
                 // The daemon itself was late, so the outcome may only wait to be handed in.
                 self.extended = true;
-                self.phase = Phase::Probing { began, since: now - self.timeout, regular };
+                self.phase = Phase::Probing { began, since: now - self.timeout(), regular };
                 return false;
             }
             let outcome = match &self.unjudged {
@@ -216,14 +207,16 @@ impl Schedule {
     /// Takes the outcome of the probe under way; one that was given up is ignored.
     pub fn finish(&mut self, outcome: Outcome, now: MonoTime) {
         let Phase::Probing { since, regular, .. } = self.phase else { return };
-        let next =
-            regular.filter(|regular| *regular > now).unwrap_or_else(|| (since + self.interval).max(now));
+        let Times { interval, retries, retry_delay, rise, .. } = *self.times();
+        let next = regular
+            .filter(|regular| *regular > now)
+            .unwrap_or_else(|| (since + interval.as_duration()).max(now));
         let mut at = next + self.jitter.next();
         match &outcome {
             Outcome::Success => {
                 self.failures = 0;
                 self.successes = self.successes.saturating_add(1);
-                if self.successes >= self.rise {
+                if self.successes >= u32::from(rise.get()) {
                     self.verdict = Verdict::Up;
                 }
                 self.settled |= self.verdict == Verdict::Up;
@@ -234,20 +227,20 @@ impl Schedule {
                 // No event says when an address becomes usable: one of IPv6 is tested for duplicates for a
                 // second first.
                 if *ailment == Ailment::NoSource {
-                    at = next.min(now + self.retry_delay);
+                    at = next.min(now + retry_delay.as_duration());
                 }
             }
             Outcome::Failure(_) => {
                 self.failures = self.failures.saturating_add(1);
                 self.successes = 0;
-                if self.failures > self.retries {
+                if self.failures > u32::from(retries.get()) {
                     self.verdict = Verdict::Down;
                 }
                 // A failure before the last retry decides nothing yet.
                 self.settled |= self.verdict == Verdict::Down;
                 (self.unjudged, self.silence) = (None, None);
                 if self.verdict == Verdict::Up {
-                    at = now + self.retry_delay;
+                    at = now + retry_delay.as_duration();
                 }
             }
         }
@@ -274,7 +267,9 @@ impl Schedule {
     pub fn way_back(&mut self, at: MonoTime) {
         let regular = match self.phase {
             Phase::Waiting { at, regular } => regular.unwrap_or(at),
-            Phase::Probing { since, regular, .. } => regular.unwrap_or(since + self.interval),
+            Phase::Probing { since, regular, .. } => {
+                regular.unwrap_or(since + self.times().interval.as_duration())
+            }
         };
         self.failures = 0;
         self.settled = false;

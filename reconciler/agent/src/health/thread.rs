@@ -62,7 +62,6 @@ impl Health {
         let (ended, results) = mpsc::channel(RESULTS);
         let worker = Worker {
             checker: Checker::new(),
-            checks: BTreeMap::new(),
             lookout: lookout.clone(),
             places: Arc::new(Semaphore::new(MAX_PROBES)),
             ended,
@@ -101,7 +100,6 @@ struct Probed {
 
 struct Worker {
     checker: Checker,
-    checks: BTreeMap<CheckId, Check>,
     lookout: Lookout,
     places: Arc<Semaphore>,
     ended: mpsc::Sender<Probed>,
@@ -120,10 +118,7 @@ impl Worker {
             let due = self.checker.poll_timeout();
             tokio::select! {
                 command = commands.recv() => match command {
-                    Some(Command::Configure(checks)) => {
-                        self.checks = checks.iter().map(|(id, check, _)| (*id, check.clone())).collect();
-                        self.handle(Input::Configure(checks));
-                    }
+                    Some(Command::Configure(checks)) => self.handle(Input::Configure(checks)),
                     Some(Command::Reports(reply)) => drop(reply.send(self.checker.reports())),
                     None => return,
                 },
@@ -149,7 +144,7 @@ impl Worker {
         self.checker.handle(input, clock::now());
         while let Some(output) = self.checker.poll_output() {
             match output {
-                Output::Probe(id, began) => self.probe(id, began),
+                Output::Probe { id, check, began } => self.probe(id, check, began),
                 Output::WatchWays(targets) => self.lookout.watch(targets),
                 Output::News(news) => self.pending.add(news),
             }
@@ -157,18 +152,15 @@ impl Worker {
     }
 
     /// Makes a probe, in a task of its own.
-    fn probe(&self, id: CheckId, began: MonoTime) {
-        let Some(check) = self.checks.get(&id).cloned() else { return };
+    fn probe(&self, id: CheckId, check: Arc<Check>, began: MonoTime) {
         let (ended, places, lookout) = (self.ended.clone(), Arc::clone(&self.places), self.lookout.clone());
         tokio::spawn(async move {
             let Ok(_place) = places.acquire_owned().await else { return };
             let found = probe::run(&check).await;
             // Whether this host is at fault is judged by the present state of the way, of which the event may
             // not have come yet.
-            if let Found::Failed(_) = found {
-                if let Some(address) = check.address() {
-                    lookout.look(address.0).await;
-                }
+            if let (Found::Failed(_), Some(address)) = (&found, check.address()) {
+                lookout.look(address.0).await;
             }
             ended.send(Probed { id, began, found }).await.ok();
         });

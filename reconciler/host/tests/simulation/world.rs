@@ -419,7 +419,7 @@ impl World {
         let mut news = Vec::new();
         while let Some(output) = self.checker.poll_output() {
             match output {
-                checker::Output::Probe(id, began) => {
+                checker::Output::Probe { id, began, .. } => {
                     let down = self.targets.get(&id).is_some_and(|ip| self.down.contains(ip));
                     let found = if down { Found::Failed("refused".to_owned()) } else { Found::Healthy };
                     let wait = self.rng.within(1, 900);
