@@ -25,3 +25,4 @@ mod services;
 mod serving;
 mod sharing;
 mod support;
+mod verdicts;

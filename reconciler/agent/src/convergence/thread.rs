@@ -4,24 +4,23 @@
 //! the latest state wins. It waits for nothing but the kernel, and for a bounded time for the disk; the
 //! election never waits for it.
 
-use evenkeel_host::pass::{Adjusted, PassReport, Wanted};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use evenkeel_converge::{Kind, Ledger, ObjectKey, Op, Row, ServiceKey};
+use evenkeel_host::pass::{Adjusted, Pass, PassReport, Wanted};
 use evenkeel_kernel::{Kernel, clock};
-use evenkeel_schemas::cluster::DriftMode;
 use evenkeel_schemas::status::ConvergenceError;
 use evenkeel_schemas::time::MonoTime;
 use tokio::sync::mpsc;
 
+use crate::convergence::goal::Goal;
 use crate::convergence::pass::Convergence;
 use crate::state::StateDir;
 use crate::state::disk::Disk;
 use crate::system::memory;
-use evenkeel_host::pass::Pass;
 
 /// First wait before a failed pass is tried again; doubles up to [`RETRY_MAX`].
 const RETRY_MIN: Duration = Duration::from_millis(200);
@@ -29,8 +28,6 @@ const RETRY_MIN: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(5);
 /// Least time between two passes that events ask for.
 const PAUSE: Duration = Duration::from_millis(50);
-/// Most changed services that are observed alone; for more of them, observing all costs less.
-const SOME: usize = 256;
 /// A pass with more operations than this has used memory that is worth returning to the system.
 const MANY: usize = 1_000;
 /// Longest sleep.
@@ -39,7 +36,7 @@ const FOREVER: Duration = Duration::from_secs(3600);
 /// The thread's instructions. There is one place for them, so that instructions which come faster than passes
 /// need no more room than the last one.
 #[derive(Default)]
-struct Slot {
+struct Instructions {
     /// A wanted state that the thread has not got yet.
     wanted: Option<Wanted>,
     /// Virtual servers that have changed since, and the serial of the last change.
@@ -51,15 +48,15 @@ struct Slot {
 
 /// Instructions to the thread. Shared by the daemon and the watcher of kernel events.
 #[derive(Clone, Default)]
-pub(crate) struct Mailbox(Arc<(Mutex<Slot>, Condvar)>);
+pub(crate) struct Mailbox(Arc<(Mutex<Instructions>, Condvar)>);
 
 impl Mailbox {
-    fn lock(&self) -> MutexGuard<'_, Slot> {
+    fn lock(&self) -> MutexGuard<'_, Instructions> {
         // A panic elsewhere leaves the slot whole: every change of it is one assignment.
         self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn change(&self, change: impl FnOnce(&mut Slot)) {
+    fn change(&self, change: impl FnOnce(&mut Instructions)) {
         change(&mut self.lock());
         self.0.1.notify_one();
     }
@@ -109,15 +106,13 @@ impl Converger {
         reports: mpsc::Sender<PassReport>,
     ) -> std::io::Result<Self> {
         let kernel = Kernel::new().map_err(std::io::Error::other)?;
-        let worker = Worker {
+        let worker = ConvergenceWorker {
             convergence: Convergence::resume(kernel, state, disk, ledger),
             mailbox: mailbox.clone(),
             reports,
             failed: BTreeMap::new(),
             unseen: Kind::ALL.into(),
-            wanted: None,
-            differing: None,
-            left: 0,
+            goal: Goal::default(),
             resync_at: MonoTime::ZERO,
             drains_at: None,
             retry: None,
@@ -148,7 +143,7 @@ struct Failed {
     lacking: BTreeSet<ObjectKey>,
 }
 
-struct Worker {
+struct ConvergenceWorker {
     convergence: Convergence,
     mailbox: Mailbox,
     reports: mpsc::Sender<PassReport>,
@@ -156,13 +151,7 @@ struct Worker {
     failed: BTreeMap<Kind, Failed>,
     /// Kinds that were not observed since the plan last changed.
     unseen: BTreeSet<Kind>,
-    /// The wanted state; none before the first one came.
-    wanted: Option<Wanted>,
-    /// Virtual servers by which IPVS may differ from that, when all others were found as wanted; none when
-    /// any may differ.
-    differing: Option<BTreeSet<ServiceKey>>,
-    /// Number of objects that were left as others have made them.
-    left: u64,
+    goal: Goal,
     resync_at: MonoTime,
     /// Time of the next observation of drains.
     drains_at: Option<MonoTime>,
@@ -170,18 +159,21 @@ struct Worker {
     quiet_until: MonoTime,
 }
 
-impl Worker {
+impl ConvergenceWorker {
     fn run(mut self) {
         while let Some(kinds) = self.next() {
-            // Moved out for the pass: with one owner, a change of one virtual server copies no other.
-            let Some(wanted) = self.wanted.take() else { continue };
-            let services = self.services_to_observe(&wanted, &kinds);
-            let pass = self.convergence.pass(&wanted.desired, &kinds, services.as_ref());
+            let Some(Wanted { serial, desired, resync }) = self.goal.wanted() else { continue };
+            let (serial, resync) = (*serial, *resync);
+            let full_is_due = clock::now() >= self.resync_at;
+            let services = if full_is_due { None } else { self.goal.services_to_observe(&kinds) };
+            let pass = self.convergence.pass(desired, &kinds, services.as_ref());
             if pass.done.iter().chain(&pass.repairs).map(Op::count).sum::<usize>() > MANY {
                 memory::release();
             }
-            let report = self.conclude(&wanted, &kinds, services.is_none(), pass);
-            self.wanted = Some(wanted);
+            if services.is_none() && kinds.len() == Kind::ALL.len() {
+                self.resync_at = pass.ended + resync;
+            }
+            let report = self.conclude(serial, &kinds, pass);
             if self.reports.blocking_send(report).is_err() {
                 return;
             }
@@ -201,7 +193,7 @@ impl Worker {
                 slot.dirty.insert(Kind::Ipvs);
             }
             let due = self.retry.map_or(self.resync_at, |(at, _)| at.min(self.resync_at));
-            let any = self.wanted.is_some() || slot.wanted.is_some();
+            let any = self.goal.wanted().is_some() || slot.wanted.is_some();
             let wait = if !any {
                 FOREVER
             } else if now >= due {
@@ -221,58 +213,17 @@ impl Worker {
         }
     }
 
-    /// Moves the new wanted state out of the slot, and remembers the virtual servers by which it differs from
-    /// the one before.
-    fn receive(&mut self, slot: &mut Slot) {
+    /// Moves what is wanted now out of the slot.
+    fn receive(&mut self, slot: &mut Instructions) {
         if let Some(next) = slot.wanted.take() {
-            self.differing = self.differing_under(&next);
-            self.wanted = Some(next);
+            self.goal.replace(next);
         }
-        let Some(wanted) = &mut self.wanted else { return };
-        wanted.serial = slot.serial;
-        if slot.rows.is_empty() {
-            return;
-        }
-        let rows = std::mem::take(&mut slot.rows);
-        if let Some(differing) = &mut self.differing {
-            differing.extend(rows.keys());
-        }
-        let desired = Arc::make_mut(&mut wanted.desired);
-        rows.into_values().for_each(|row| desired.put(row));
+        self.goal.adjust(std::mem::take(&mut slot.rows), slot.serial);
     }
 
-    /// Virtual servers by which IPVS may differ from another wanted state.
-    fn differing_under(&self, next: &Wanted) -> Option<BTreeSet<ServiceKey>> {
-        let (before, now) = (&self.wanted.as_ref()?.desired, &next.desired);
-        let mut differing = self.differing.clone()?;
-        let same_rest = before.exclusive_ipvs == now.exclusive_ipvs && before.drift == now.drift;
-        differing.extend(same_rest.then(|| now.changed_services(before, SOME)).flatten()?);
-        Some(differing)
-    }
-
-    /// Services that a pass has to observe. None for all: some others were not as wanted at their last
-    /// observation, or the full observation is due.
-    fn services_to_observe(&self, wanted: &Wanted, kinds: &[Kind]) -> Option<BTreeSet<ServiceKey>> {
-        let differing = self.differing.as_ref().filter(|differing| differing.len() <= SOME)?;
-        if !kinds.contains(&Kind::Ipvs) || clock::now() >= self.resync_at {
-            return None;
-        }
-        // Objects that are left as others made them are counted over all services.
-        let nothing_left = wanted.desired.mode(Kind::Ipvs) == DriftMode::Repair && self.left == 0;
-        nothing_left.then(|| differing.clone())
-    }
-
-    /// Updates what is known by the result of a pass, and reports it. `all_services`: whether the pass
-    /// observed every IPVS service.
-    fn conclude(&mut self, wanted: &Wanted, kinds: &[Kind], all_services: bool, pass: Pass) -> PassReport {
-        if kinds.contains(&Kind::Ipvs) {
-            // Drift and drains are in no plan: only an observation of every service tells them from a change
-            // that was missed.
-            let drains = pass.drains.as_ref().is_some_and(|found| !found.is_empty());
-            let reached = pass.converged && pass.reported_drift == 0 && !drains;
-            self.differing = reached.then(BTreeSet::new);
-        }
-        self.left = pass.reported_drift;
+    /// Updates what is known by the result of a pass over these kinds, and reports it.
+    fn conclude(&mut self, serial: u64, kinds: &[Kind], pass: Pass) -> PassReport {
+        self.goal.observed(kinds, &pass);
         for kind in kinds {
             self.unseen.remove(kind);
             self.failed.remove(kind);
@@ -281,9 +232,6 @@ impl Worker {
                 let failed = Failed { reasons: pass.errors.clone(), ready: pass.ready, lacking };
                 self.failed.insert(*kind, failed);
             }
-        }
-        if all_services && kinds.len() == Kind::ALL.len() {
-            self.resync_at = pass.ended + wanted.resync;
         }
         if let Some(drains) = &pass.drains {
             self.drains_at = drains.next_look;
@@ -305,6 +253,6 @@ impl Worker {
         let converged = self.failed.is_empty() && self.unseen.is_empty();
         let ready = self.failed.values().all(|failed| failed.ready) && self.unseen.is_empty();
         let lacking = self.failed.values().flat_map(|failed| failed.lacking.iter().cloned()).collect();
-        PassReport { serial: wanted.serial, pass, converged, ready, lacking, errors }
+        PassReport { serial, pass, converged, ready, lacking, errors }
     }
 }
