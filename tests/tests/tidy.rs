@@ -2,15 +2,13 @@
 //! how a file begins and how wide it is.
 //!
 //! ARCHITECTURE.md explains; this compares. A new arrow is made there first. How circles, names and widths
-//! are found stands in `tidy/`, a file each; what is not tidy yet in `tidy/allowed.rs`.
+//! are found stands in `tidy/`, a file each. There are no exceptions.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
-#[path = "tidy/allowed.rs"]
-mod allowed;
 #[path = "tidy/circles.rs"]
 mod circles;
 #[path = "tidy/names.rs"]
@@ -148,18 +146,12 @@ fn every_source_file_says_what_lives_there_and_is_short() {
 
 #[test]
 fn modules_form_no_circles() {
-    let (mut faults, mut found) = (Vec::new(), BTreeSet::new());
+    let mut faults = Vec::new();
     for of in CRATES.iter() {
         for circle in circles::circles(of) {
-            let members: Vec<&str> = circle.members.iter().map(String::as_str).collect();
-            match allowed::CIRCLES.iter().find(|(name, known)| *name == of.name && *known == members) {
-                Some(known) => _ = found.insert(known),
-                None => faults.push(format!("{}: {}\n    in it: {members:?}", of.name, circle.path)),
-            }
+            faults.push(format!("{}: {}\n    in it: {:?}", of.name, circle.path, circle.members));
         }
     }
-    let gone = allowed::CIRCLES.iter().filter(|known| !found.contains(known));
-    faults.extend(gone.map(|known| format!("tidy/allowed.rs: this circle is gone, take it out: {known:?}")));
     assert!(faults.is_empty(), "circles of modules:\n{}", faults.join("\n"));
 }
 
@@ -187,18 +179,11 @@ fn a_circle_is_found_whatever_way_it_takes() {
 
 #[test]
 fn a_name_stands_for_one_type_in_a_crate() {
-    let (mut faults, mut found) = (Vec::new(), BTreeSet::new());
+    let mut faults = Vec::new();
     for of in CRATES.iter() {
-        for (name, places) in names::doubled(of) {
-            match allowed::DOUBLED.iter().find(|known| **known == (of.name.as_str(), name.as_str())) {
-                Some(known) => _ = found.insert(known),
-                None => faults.push(format!("{}: {name} at {}", of.name, places.join(", "))),
-            }
-        }
+        let doubled = names::doubled(of).into_iter();
+        faults.extend(doubled.map(|(name, places)| format!("{}: {name} at {}", of.name, places.join(", "))));
     }
-    let gone = allowed::DOUBLED.iter().filter(|known| !found.contains(known));
-    faults
-        .extend(gone.map(|known| format!("tidy/allowed.rs: this name has one type, take it out: {known:?}")));
     assert!(faults.is_empty(), "names of several types:\n{}", faults.join("\n"));
 }
 
@@ -206,28 +191,15 @@ fn a_name_stands_for_one_type_in_a_crate() {
 fn no_file_is_called_mod_rs_and_no_line_is_too_wide() {
     let limit = width::limit(&root());
     let mut faults = Vec::new();
-    let mut counts: BTreeMap<&str, usize> = allowed::WIDE.iter().map(|(folder, _)| (*folder, 0)).collect();
     for file in tracked(".rs") {
         if Path::new(&file).file_name().is_some_and(|name| name == "mod.rs") {
             faults.push(format!("{file}: call it after its module, beside its folder"));
         }
         let text = std::fs::read_to_string(root().join(&file)).expect("read source");
-        let wide = width::wide(&text, limit);
-        match counts.iter_mut().find(|(folder, _)| file.starts_with(**folder)) {
-            Some((_, count)) => *count += wide.len(),
-            None => faults.extend(
-                wide.iter()
-                    .map(|(line, width)| format!("{file}:{line}: {width} characters, more than {limit}")),
-            ),
-        }
-    }
-    for (folder, known) in allowed::WIDE {
-        let now = counts[folder];
-        if now != *known {
-            let what = if now > *known { "more than" } else { "no longer" };
-            faults
-                .push(format!("tidy/allowed.rs: {folder} has {now} lines that are too wide, {what} {known}"));
-        }
+        let wide = width::wide(&text, limit).into_iter();
+        faults.extend(
+            wide.map(|(line, width)| format!("{file}:{line}: {width} characters, more than {limit}")),
+        );
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }

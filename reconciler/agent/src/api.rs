@@ -1,8 +1,9 @@
 //! The daemon's socket: the status document and the requests of operators.
 //!
-//! `server` speaks HTTP over the socket, `usage` completes the document with facts that only the kernel
-//! knows. The head of the host makes the document itself. Nothing is decided here: requests are carried to
-//! the daemon.
+//! `server` speaks HTTP over the socket, `requests` is its client in our own commands, `usage` completes the
+//! document with facts that only the kernel knows. The head of the host makes the document itself. Nothing is
+//! decided here: requests are carried to the daemon.
 
+pub(crate) mod requests;
 pub(crate) mod server;
 pub(crate) mod usage;

@@ -3,6 +3,7 @@
 mod client;
 mod diff;
 mod drain;
+mod error;
 pub(crate) mod once;
 mod page;
 mod pages;
@@ -14,11 +15,12 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use drain::{DRAIN_EXAMPLES, Drain, UNDRAIN_EXAMPLES, Undrain};
+use error::CommandError;
 use evenkeel_converge::Op;
 use evenkeel_schemas::scalars::{Name, ScalarError};
 use pages::{Completions, Man};
 
-use crate::api::server;
+use crate::api::requests;
 use crate::daemon::{self, Options};
 use crate::guard;
 use crate::system::descriptors;
@@ -46,7 +48,8 @@ Examples:
   evenkeeld rollback                                  back to the plan before, now
   evenkeeld cleanup                                   put this host back as it was
 
-Exit codes: 0 success, 1 error (also: a router did not do what it was told within 5 s), 2 wrong usage; `diff --detailed-exitcode`: 2 when something would change.
+Exit codes: 0 success, 1 error (also: a router did not do what it was told within 5 s), 2 wrong usage; \
+`diff --detailed-exitcode`: 2 when something would change.
 Logs go to standard error; EVENKEEL_LOG sets their level (off, error, warn, info, debug, trace).";
 
 const FAILOVER_EXAMPLES: &str = "\
@@ -67,15 +70,18 @@ Examples:
 const CONFIRM_EXAMPLES: &str = "\
 Examples:
   evenkeeld confirm                 whichever generation is on probation
-  evenkeeld confirm 3f2a90c1d4e5    only this one: its first digits, at least 6; success too if it was confirmed before
+  evenkeeld confirm 3f2a90c1d4e5    only this one: its first digits, at least 6; \
+success too if it was confirmed before
 
-Exit codes: 0 it is confirmed, 1 it is not (nothing is on probation, it was rolled back, it is another generation), 2 wrong usage.";
+Exit codes: 0 it is confirmed, 1 it is not (nothing is on probation, it was rolled back, \
+it is another generation), 2 wrong usage.";
 const ROLLBACK_EXAMPLES: &str = "\
 Examples:
   evenkeeld rollback                whichever generation is on probation
   evenkeeld rollback 3f2a90c1d4e5   only this one: its first digits, at least 6
 
-Exit codes: 0 the plan before is in force and in the kernel, 1 it is not (nothing is on probation, since it was confirmed for one; or the kernel is not so after 5 s), 2 wrong usage.";
+Exit codes: 0 the plan before is in force and in the kernel, 1 it is not (nothing is on probation, \
+since it was confirmed for one; or the kernel is not so after 5 s), 2 wrong usage.";
 const CLEANUP_EXAMPLES: &str = "\
 Examples:
   evenkeeld cleanup                    after the daemon was stopped
@@ -173,7 +179,7 @@ struct Plan {
 }
 
 #[derive(Debug, Args)]
-struct State {
+struct StateDirectory {
     /// Directory for the ledger, the last good plan, probation and the lock
     #[arg(long, value_name = "DIR", default_value = "/var/lib/evenkeel")]
     state_dir: PathBuf,
@@ -199,7 +205,7 @@ impl Files {
 #[derive(Debug, Args)]
 struct Cleanup {
     #[command(flatten)]
-    state: State,
+    state: StateDirectory,
     /// Also when the ledger cannot be understood: put it aside, and remove what carries evenkeel's mark
     ///
     /// Addresses, routes, rules and interfaces do (addresses from Linux 5.18 on). Virtual servers and
@@ -222,7 +228,7 @@ struct Run {
     #[command(flatten)]
     plan: Plan,
     #[command(flatten)]
-    state: State,
+    state: StateDirectory,
     #[command(flatten)]
     socket: Socket,
     /// Run the election with real-time scheduling (SCHED_RR) of this priority
@@ -238,7 +244,7 @@ struct Run {
 #[derive(Debug, Args)]
 struct Order {
     #[command(flatten)]
-    which: Which,
+    which: RouterChoice,
     #[command(flatten)]
     socket: Socket,
 }
@@ -262,7 +268,7 @@ struct Generation {
 
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
-struct Which {
+struct RouterChoice {
     /// A virtual router or sync group
     #[arg(value_parser = host_name)]
     router: Option<Name>,
@@ -276,7 +282,7 @@ struct Once {
     #[command(flatten)]
     plan: Plan,
     #[command(flatten)]
-    state: State,
+    state: StateDirectory,
     #[command(flatten)]
     files: Files,
 }
@@ -348,7 +354,7 @@ impl Command {
         if is_daemon {
             log.ends_in_time();
         }
-        let result = log.write().map_err(|error| format!("log: {error}")).and_then(|()| self.carry_out());
+        let result = log.write().map_err(CommandError::Log).and_then(|()| self.carry_out());
         result.unwrap_or_else(|error| {
             if is_daemon {
                 log.say(format_args!("error: {error}"));
@@ -360,9 +366,7 @@ impl Command {
         })
     }
 
-    /// # Errors
-    /// A sentence for people.
-    fn carry_out(self) -> Result<ExitCode, String> {
+    fn carry_out(self) -> Result<ExitCode, CommandError> {
         match self {
             Self::Run(run) => run_daemon(run),
             Self::Diff(diff) => show_difference(&diff),
@@ -381,8 +385,8 @@ impl Command {
             Self::Release(order) => give(order, Action::Release, false),
             Self::Drain(drain) => drain.run(),
             Self::Undrain(undrain) => undrain.run(),
-            Self::Confirm(which) => end_probation(which, probation::Action::Confirm),
-            Self::Rollback(which) => end_probation(which, probation::Action::Rollback),
+            Self::Confirm(which) => end_probation(which, probation::ProbationAction::Confirm),
+            Self::Rollback(which) => end_probation(which, probation::ProbationAction::Rollback),
             Self::Completions(which) => which.run(),
             Self::Man(man) => man.run(),
             // `main` runs it with a log of its own.
@@ -396,17 +400,17 @@ fn host_name(text: &str) -> Result<Name, ScalarError> {
 }
 
 /// The host's name: as given, or the machine's up to the first dot.
-fn host(given: Option<Name>) -> Result<Name, String> {
+fn host(given: Option<Name>) -> Result<Name, CommandError> {
     if let Some(name) = given {
         return Ok(name);
     }
-    let machine = nix::unistd::gethostname().map_err(|error| format!("host name: {error}"))?;
+    let machine = nix::unistd::gethostname().map_err(CommandError::HostName)?;
     let machine = machine.to_string_lossy();
     let short = machine.split('.').next().unwrap_or_default();
-    host_name(short).map_err(|error| format!("the machine's host name cannot be used ({error}): give --host"))
+    host_name(short).map_err(CommandError::WrongHostName)
 }
 
-fn run_daemon(run: Run) -> Result<ExitCode, String> {
+fn run_daemon(run: Run) -> Result<ExitCode, CommandError> {
     descriptors::raise_limit();
     let options = Options {
         host: host(run.plan.host)?,
@@ -418,30 +422,27 @@ fn run_daemon(run: Run) -> Result<ExitCode, String> {
     };
     // Signals are held before there is any other thread that could get them; the log's thread blocks them
     // all.
-    let stop = StopSignals::hold().map_err(|error| format!("signals: {error}"))?;
+    let stop = StopSignals::hold().map_err(CommandError::Signals)?;
     let runtime = runtime()?;
     let ended = runtime.block_on(daemon::run(options, stop));
     runtime.shutdown_timeout(LAST_JOBS);
-    ended.map(|()| ExitCode::SUCCESS)
+    ended.map(|()| ExitCode::SUCCESS).map_err(CommandError::Daemon)
 }
 
-fn absolute(path: &Path) -> Result<PathBuf, String> {
-    std::path::absolute(path).map_err(|error| format!("{}: {error}", path.display()))
+fn absolute(path: &Path) -> Result<PathBuf, CommandError> {
+    std::path::absolute(path).map_err(|error| CommandError::Path(path.to_owned(), error))
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, String> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| format!("cannot start: {error}"))
+fn runtime() -> Result<tokio::runtime::Runtime, CommandError> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CommandError::Runtime)
 }
 
-fn show_difference(diff: &Diff) -> Result<ExitCode, String> {
+fn show_difference(diff: &Diff) -> Result<ExitCode, CommandError> {
     let Once { plan, state, files } = &diff.once;
     let socket = &diff.socket.socket;
     // Without a daemon there is no socket. A daemon that does not answer is an error: its roles cannot be
     // guessed.
-    let status = if socket.exists() { Some(runtime()?.block_on(server::fetch(socket))?) } else { None };
+    let status = if socket.exists() { Some(runtime()?.block_on(requests::fetch(socket))?) } else { None };
     let host = host(plan.host.clone())?;
     let found = diff::difference(&plan.plan, &host, &state.state_dir, status.as_ref(), files.trust())?;
     if diff.json {
@@ -453,7 +454,7 @@ fn show_difference(diff: &Diff) -> Result<ExitCode, String> {
     Ok(if changes { ExitCode::from(2) } else { ExitCode::SUCCESS })
 }
 
-fn report_done(done: &[Op], title: &str, nothing: &str) -> Result<ExitCode, String> {
+fn report_done(done: &[Op], title: &str, nothing: &str) -> Result<ExitCode, CommandError> {
     out::print_with(|output| {
         for operation in done.iter().flat_map(Op::singles) {
             writeln!(output, "{operation}")?;
@@ -467,27 +468,27 @@ fn report_done(done: &[Op], title: &str, nothing: &str) -> Result<ExitCode, Stri
     Ok(ExitCode::SUCCESS)
 }
 
-fn give(order: Order, action: Action, force: bool) -> Result<ExitCode, String> {
+fn give(order: Order, action: Action, force: bool) -> Result<ExitCode, CommandError> {
     let give = client::give(&order.socket.socket, action, order.which.router, force);
     let (text, obeyed) = runtime()?.block_on(give)?;
     out::print(text)?;
     Ok(if obeyed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn end_probation(which: Generation, action: probation::Action) -> Result<ExitCode, String> {
-    let request = probation::Request { action, generation: which.generation };
+fn end_probation(which: Generation, action: probation::ProbationAction) -> Result<ExitCode, CommandError> {
+    let request = probation::ProbationRequest { action, generation: which.generation };
     let (text, done) = runtime()?.block_on(client::end_probation(&which.socket.socket, &request))?;
     out::print(text)?;
     Ok(if done { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn show_status(args: &Status) -> Result<ExitCode, String> {
+fn show_status(args: &Status) -> Result<ExitCode, CommandError> {
     let socket = &args.socket.socket;
     let runtime = runtime()?;
     let status = if args.usage {
-        runtime.block_on(server::fetch_usage(socket))
+        runtime.block_on(requests::fetch_usage(socket))
     } else {
-        runtime.block_on(server::fetch(socket))
+        runtime.block_on(requests::fetch(socket))
     }?;
     if args.json {
         out::print(json(&status)?)?;
@@ -498,6 +499,6 @@ fn show_status(args: &Status) -> Result<ExitCode, String> {
 }
 
 /// A document for programs, as JSON with a newline.
-fn json(document: &impl serde::Serialize) -> Result<String, String> {
-    serde_json::to_string_pretty(document).map(|text| text + "\n").map_err(|error| error.to_string())
+fn json(document: &impl serde::Serialize) -> Result<String, CommandError> {
+    serde_json::to_string_pretty(document).map(|text| text + "\n").map_err(CommandError::Document)
 }

@@ -2,8 +2,8 @@
 //! settings, VIPs aside.
 //!
 //! `thread` decides when a pass is made, `goal` what it has to observe, `pass` makes one, `drift` and
-//! `drains` are parts of a pass, `events` forwards the kernel's events to the thread. The wanted state comes from the
-//! daemon; nothing here knows its reasons.
+//! `drains` are parts of a pass, `events` forwards the kernel's events to the thread. The wanted state comes
+//! from the daemon; nothing here knows its reasons.
 
 pub(crate) mod drains;
 pub(crate) mod drift;

@@ -11,12 +11,15 @@
 
 mod carry;
 mod errands;
+mod error;
 mod inbox;
 mod log;
 mod persisting;
 mod recall;
 
 pub(crate) mod in_the_way;
+
+pub(crate) use error::DaemonError;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -31,7 +34,7 @@ use tracing::{error, info, warn};
 use crate::api::server::Server;
 use crate::convergence::events;
 use crate::convergence::thread::{Converger, Mailbox};
-use crate::election::{Command, Election};
+use crate::election::{Election, ElectionCommand};
 use crate::guard::keeper::Keeper;
 use crate::guard::{self, Guardian, Lease};
 use crate::health::lookout::Lookout;
@@ -97,23 +100,23 @@ struct Daemon {
 
 /// Runs until a signal says to stop.
 ///
-/// When something keeps the daemon from running at all: a sentence for people.
-pub(crate) async fn run(options: Options, stop: StopSignals) -> Result<(), String> {
+/// # Errors
+/// When something keeps the daemon from running at all.
+pub(crate) async fn run(options: Options, stop: StopSignals) -> Result<(), DaemonError> {
     let signals = Signals::new()?;
     // Claimed before any file is opened: a second daemon must not touch the first one's.
-    let claim = Claim::take(CLAIM).map_err(|error| error.to_string())?;
+    let claim = Claim::take(CLAIM)?;
     claim.answer();
-    let state =
-        Arc::new(StateDir::open(&options.state_dir, options.trust).map_err(|error| error.to_string())?);
-    let ledger = state.ledger_or_put_aside().map_err(|error| error.to_string())?;
-    let orders = state.orders_or_put_aside().map_err(|error| error.to_string())?;
-    let drain_orders = state.drain_orders_or_put_aside().map_err(|error| error.to_string())?;
+    let state = Arc::new(StateDir::open(&options.state_dir, options.trust)?);
+    let ledger = state.ledger_or_put_aside()?;
+    let orders = state.orders_or_put_aside()?;
+    let drain_orders = state.drain_orders_or_put_aside()?;
     let maintenance = state.maintenance();
-    let record = state.probation_or_put_aside().map_err(|error| error.to_string())?;
-    let mut server = Server::bind(&options.socket).map_err(|error| error.to_string())?;
+    let record = state.probation_or_put_aside()?;
+    let mut server = Server::bind(&options.socket)?;
     let guard_socket = guard::socket_beside(&options.socket);
     let (guardian, leases) =
-        Guardian::connect(&guard_socket, state.path()).map_err(|error| format!("guardian: {error}"))?;
+        Guardian::connect(&guard_socket, state.path()).map_err(DaemonError::of("guardian"))?;
     let (mut inbox, senders) = Inbox::new(signals);
     let mailbox = Mailbox::default();
     let (named, written) = (mailbox.clone(), inbox.written());
@@ -121,18 +124,18 @@ pub(crate) async fn run(options: Options, stop: StopSignals) -> Result<(), Strin
         Wake::Changed => written.notify_one(),
         Wake::Named => named.dirty(&evenkeel_converge::Kind::ALL.into()),
     };
-    let disk = Disk::start(Arc::clone(&state), wake).map_err(|error| format!("disk: {error}"))?;
+    let disk = Disk::start(Arc::clone(&state), wake).map_err(DaemonError::of("disk"))?;
     disk.found(Content::Orders(orders.clone()));
     disk.found(Content::DrainOrders(drain_orders.clone()));
     disk.found(Content::Maintenance(Arc::new(maintenance.clone())));
     disk.found(Content::Probation(Box::new(record.clone().unwrap_or_default())));
     let converger = Converger::start(mailbox, &state, &disk, ledger.clone(), senders.reports)
-        .map_err(|error| format!("convergence: {error}"))?;
+        .map_err(DaemonError::of("convergence"))?;
     let election = Election::start(guardian, leases.clone(), options.scheduling, stop, senders.notices)
-        .map_err(|error| format!("election: {error}"))?;
+        .map_err(DaemonError::of("election"))?;
     let (ways_in, ways) = mpsc::channel(WAYS);
-    let lookout = Lookout::start(ways_in).map_err(|error| format!("lookout: {error}"))?;
-    let health = Health::start(lookout, ways, senders.checks).map_err(|error| format!("health: {error}"))?;
+    let lookout = Lookout::start(ways_in).map_err(DaemonError::of("lookout"))?;
+    let health = Health::start(lookout, ways, senders.checks).map_err(DaemonError::of("health"))?;
     info!(host = %options.host, plan = %options.plan.display(), "evenkeeld {} \
         started", env!("CARGO_PKG_VERSION"));
     if options.trust == Trust::Anybody {
@@ -182,7 +185,7 @@ pub(crate) async fn run(options: Options, stop: StopSignals) -> Result<(), Strin
 }
 
 impl Daemon {
-    async fn serve(&mut self, inbox: &mut Inbox) -> Result<(), String> {
+    async fn serve(&mut self, inbox: &mut Inbox) -> Result<(), DaemonError> {
         loop {
             let due = self.host.poll_timeout().map(|(due, _)| due);
             match inbox.next(due, self.keeper.due()).await {
@@ -212,22 +215,22 @@ impl Daemon {
                 Event::GuardianDue => self.keeper.start(),
                 Event::Guardian(started) => {
                     if let Some(guardian) = self.keeper.started(started) {
-                        self.election.send(Command::Guardian(guardian));
+                        self.election.send(ElectionCommand::Guardian(guardian));
                     }
                 }
                 Event::Stop => return Ok(()),
-                Event::ConvergenceEnded => return Err("the convergence thread ended".to_owned()),
-                Event::HealthEnded => return Err("the health thread ended".to_owned()),
+                Event::ConvergenceEnded => return Err(DaemonError::Ended("convergence")),
+                Event::HealthEnded => return Err(DaemonError::Ended("health")),
                 Event::ElectionEnded if self.election.was_told_to_stop() => return Ok(()),
-                Event::ElectionEnded => return Err("the election thread ended".to_owned()),
+                Event::ElectionEnded => return Err(DaemonError::Ended("election")),
             }
         }
     }
 
-    async fn stop(mut self, mut inbox: Inbox, result: Result<(), String>) -> Result<(), String> {
+    async fn stop(mut self, mut inbox: Inbox, result: Result<(), DaemonError>) -> Result<(), DaemonError> {
         // VIPs first, if no signal was the reason. Everything else stays in the kernel and serves until the
         // next start or `evenkeeld cleanup`.
-        self.election.send(Command::Stop);
+        self.election.send(ElectionCommand::Stop);
         let left = self.election.join();
         let serial = self.host.serial();
         self.handle(Input::Leaving);
@@ -257,12 +260,12 @@ impl Daemon {
             error!(file = %waiting.file, "{} is not kept: the disk refuses or does not answer", waiting.file);
         }
         result?;
-        left.map_err(|left| left.to_string())?;
+        left.map_err(DaemonError::Left)?;
         if in_order {
             info!("stopped; VIPs are released, addresses, routes, settings and IPVS stay as they are");
             Ok(())
         } else {
-            Err("the convergence thread ended with a panic".to_owned())
+            Err(DaemonError::ConvergencePanicked)
         }
     }
 }

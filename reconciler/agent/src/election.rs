@@ -43,7 +43,7 @@ pub(crate) use evenkeel_host::routers::RouterSetup;
 use worker::Wakers;
 
 /// What main orders the loop to do.
-pub(crate) enum Command {
+pub(crate) enum ElectionCommand {
     /// Replace the routers. Those that stay keep their state.
     Configure(Vec<RouterSetup>),
     /// Everything but the VIPs has converged: routers may take part.
@@ -90,7 +90,7 @@ impl Nudge {
 
 /// A handle to the running loop.
 pub(crate) struct Election {
-    commands: Sender<Command>,
+    commands: Sender<ElectionCommand>,
     wake: Arc<EventFd>,
     nudged: Arc<AtomicBool>,
     /// Whether a signal has ended it.
@@ -131,7 +131,7 @@ impl Election {
     }
 
     /// Sends a command. Its effect comes within the loop's next turn.
-    pub(crate) fn send(&self, command: Command) {
+    pub(crate) fn send(&self, command: ElectionCommand) {
         // Both fail only when the thread has ended, which main learns from the closed channel of notices.
         self.commands.send(command).ok();
         self.wake.write(1).ok();
@@ -147,7 +147,7 @@ impl Election {
         self.stopped.load(Ordering::Acquire)
     }
 
-    /// Waits for the end of the thread, after [`Command::Stop`] or a signal.
+    /// Waits for the end of the thread, after [`ElectionCommand::Stop`] or a signal.
     ///
     /// # Errors
     /// What the thread leaves behind.

@@ -27,8 +27,8 @@ use evenkeel_host::orders::routers::Orders;
 
 use disk::File;
 pub(crate) use drains::{read_drain_orders, read_drains};
+use place::DirectoryPlace;
 pub(crate) use place::Looked;
-use place::Place;
 
 /// Most that is written to a file at a time, bytes.
 const BUFFER: usize = 32 * 1024;
@@ -47,7 +47,7 @@ const ORDERS_VERSION: u32 = 1;
 pub(crate) struct StateDir {
     path: PathBuf,
     /// The directory and its lock as they were last found or made.
-    place: Mutex<Place>,
+    place: Mutex<DirectoryPlace>,
     /// Files that could neither be parsed nor put aside: they are put aside before they are replaced.
     damaged: Mutex<BTreeSet<&'static str>>,
     trust: Trust,
@@ -81,7 +81,7 @@ impl StateDir {
     /// # Errors
     /// When another process holds the lock, or others may write to the directory.
     pub(crate) fn open(path: &Path, trust: Trust) -> io::Result<Self> {
-        let place = match Place::open(path) {
+        let place = match DirectoryPlace::open(path) {
             Ok(place) => {
                 place.unlocked.iter().for_each(|why| warn!("{why}"));
                 place
@@ -89,7 +89,7 @@ impl StateDir {
             Err(error) if error.kind() == io::ErrorKind::ResourceBusy => return Err(error),
             Err(error) => {
                 error!("{error}: what this host has to remember is kept as soon as that is possible");
-                Place::default()
+                DirectoryPlace::default()
             }
         };
         let state =
@@ -118,7 +118,7 @@ impl StateDir {
             return Ok(Looked::Same);
         }
         let same = place.is_same_directory(&self.path);
-        *place = Place::open(&self.path)?;
+        *place = DirectoryPlace::open(&self.path)?;
         self.check()?;
         Ok(if same { Looked::Same } else { Looked::MadeAgain })
     }

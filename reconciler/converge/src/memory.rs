@@ -2,18 +2,38 @@
 //!
 //! For tests of pure code. It is strict: an operation on an object that is not there is an error.
 
+use std::fmt;
+
 use crate::drift::interface_of;
 use crate::ledger::{IP_FORWARD, implied_by_forwarding};
 use crate::model::{KernelState, Link, Rule, Service, SyncDaemon, Unwrap};
 use crate::op::Op;
 
+/// Answer of this kernel to an operation that it refuses; each names the object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refused {
+    /// The object to change is missing.
+    Missing(String),
+    /// The object to add is already there.
+    Exists(String),
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing(object) => write!(f, "{object}: no such object"),
+            Self::Exists(object) => write!(f, "{object}: exists"),
+        }
+    }
+}
+
 /// Applies one operation.
 ///
 /// # Errors
-/// What the kernel would answer, in words, when the object to change is missing or already there.
-pub fn apply(state: &mut KernelState, op: &Op) -> Result<(), String> {
-    let missing = |what: &dyn std::fmt::Display| format!("{what}: no such object");
-    let exists = |what: &dyn std::fmt::Display| format!("{what}: exists");
+/// When the object to change is missing, or the one to add is already there.
+pub fn apply(state: &mut KernelState, op: &Op) -> Result<(), Refused> {
+    let missing = |what: &dyn fmt::Display| Refused::Missing(what.to_string());
+    let exists = |what: &dyn fmt::Display| Refused::Exists(what.to_string());
     match op {
         Op::DelAddress(key) => state.addresses.remove(key).map(drop).ok_or_else(|| missing(key)),
         Op::AddAddress { key, value, .. } => {

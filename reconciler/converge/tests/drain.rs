@@ -174,7 +174,8 @@ impl World {
             if let Op::DelDestination(service, destination) = op {
                 self.may_go(&(*service, *destination), &step.drains)?;
             }
-            memory::apply(&mut self.kernel, op).map_err(TestCaseError::fail)?;
+            memory::apply(&mut self.kernel, op)
+                .map_err(|refused| TestCaseError::fail(refused.to_string()))?;
         }
         let left = diff_kinds(&step.desired, &self.kernel, &self.ledger, Domain::Host, &kinds).ops;
         prop_assert!(left.is_empty(), "{left:?}");

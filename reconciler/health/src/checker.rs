@@ -17,7 +17,6 @@ use evenkeel_schemas::time::MonoTime;
 
 use crate::ailment::Ailment;
 use crate::board::Board;
-use crate::schedule::Schedule;
 use crate::silence::{News, Silences};
 use crate::state::{CheckId, Heard, Outcome, Reach, Report, Verdict};
 use crate::way::{Found, Link, Route, Turns, Ways, judge};
@@ -93,7 +92,8 @@ pub enum CheckNews {
 pub struct CheckState {
     /// Its verdict.
     pub verdict: Verdict,
-    /// Whether a whole turn has said what the verdict is ([`Schedule::is_settled`]).
+    /// Whether a whole turn has said what the verdict is
+    /// ([`is_settled`](crate::schedule::Schedule::is_settled)).
     pub settled: bool,
     /// What is known of its target.
     pub reach: Reach,

@@ -21,7 +21,7 @@ use crate::orders::Refusal;
 use crate::orders::drains::{DrainAnswer, DrainOrders, DrainRequest};
 use crate::orders::routers::{OrderAnswer, OrderRequest, Orders};
 use crate::pass::{Adjusted, PassReport, Wanted};
-use crate::probation::{Answer, Record, Request as ProbationRequest};
+use crate::probation::{Answer, ProbationRequest, Record};
 use crate::routers::RouterSetup;
 use crate::verdicts::Verdicts;
 
@@ -60,9 +60,8 @@ pub enum Input {
     Tracker(Name, Finding),
     /// The programs of a change have ended: the answer to [`Output::RunHooks`].
     HooksEnded(Subject),
-    /// Objects in the way of the plan: the answer to [`Output::LookInTheWay`]. An error is a sentence for
-    /// people.
-    InTheWay(Result<Vec<ObjectText>, String>),
+    /// Objects in the way of the plan: the answer to [`Output::LookInTheWay`].
+    InTheWay(Result<Vec<ObjectText>, SearchFailed>),
     /// Result of a writing that [`Output::Persist`] asked for.
     Persisted(WriteId, Result<(), NotWritten>),
     /// A request of an operator. Answered by [`Output::Reply`] or [`Output::Overloaded`], once.
@@ -104,6 +103,10 @@ pub enum OrderError {
     /// The order could not be kept, so it is not in force: a sentence for people.
     NotKept(String),
 }
+
+/// Nobody could look for objects in the way of the plan; the reason is for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SearchFailed(pub String);
 
 /// Reason why content is not on the disk.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,6 +13,7 @@
 mod checks;
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::time::Duration;
 
 use evenkeel_converge::{DestinationKey, ObjectKey, ServiceKey};
@@ -179,7 +180,7 @@ pub fn short(generation: &str) -> &str {
 
 /// Plan that a daemon begins with.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Start {
+pub enum FirstPlan {
     /// The file's plan: confirmed, or without need of it.
     File,
     /// The file's plan, still on probation.
@@ -202,9 +203,13 @@ pub fn start(
     last_good: Option<&str>,
     moment: &Moment,
     at: &str,
-) -> Start {
+) -> FirstPlan {
     let back = |generation: &str, why: &str| {
-        Start::Back(RolledBack { generation: generation.to_owned(), at: at.to_owned(), why: why.to_owned() })
+        FirstPlan::Back(RolledBack {
+            generation: generation.to_owned(),
+            at: at.to_owned(),
+            why: why.to_owned(),
+        })
     };
     let Some((generation, wants_probation)) = file else {
         let trial = record.and_then(|record| record.trial.as_ref());
@@ -215,11 +220,11 @@ pub fn start(
                 &trial.generation,
                 "not confirmed, and its file could not be used when the daemon started",
             ),
-            None => Start::LastGood,
+            None => FirstPlan::LastGood,
         };
     };
     if last_good == Some(generation.as_str()) {
-        return Start::File;
+        return FirstPlan::File;
     }
     // A damaged record may hide a rollback: a plan that asks for probation is held back where there is
     // another one.
@@ -228,20 +233,20 @@ pub fn start(
             (true, Some(_)) => {
                 back(generation, "whether it was confirmed is not known: the record was damaged")
             }
-            (true, None) | (false, _) => Start::File,
+            (true, None) | (false, _) => FirstPlan::File,
         };
     };
     let unconfirmed = record.rolled_back.as_ref().filter(|back| back.generation == *generation);
     let trial = record.trial.as_ref().filter(|trial| trial.generation == *generation);
     match (unconfirmed, trial, last_good) {
-        (Some(_), _, None) | (_, Some(_), None) => Start::NothingBefore,
-        (Some(rolled_back), _, Some(_)) => Start::Back(rolled_back.clone()),
+        (Some(_), _, None) | (_, Some(_), None) => FirstPlan::NothingBefore,
+        (Some(rolled_back), _, Some(_)) => FirstPlan::Back(rolled_back.clone()),
         (None, Some(trial), Some(_)) if trial.deadline(moment) <= moment.now => {
             back(generation, &late(trial))
         }
-        (None, Some(trial), Some(_)) => Start::OnProbation(trial.clone().resumed(moment)),
-        (None, None, Some(_)) if *wants_probation => Start::LastGood,
-        (None, None, _) => Start::File,
+        (None, Some(trial), Some(_)) => FirstPlan::OnProbation(trial.clone().resumed(moment)),
+        (None, None, Some(_)) if *wants_probation => FirstPlan::LastGood,
+        (None, None, _) => FirstPlan::File,
     }
 }
 
@@ -280,7 +285,7 @@ pub fn next(record: &Record, generation: &str, plan: &Plan, confirmed: Option<&s
 /// Action of a request about a probation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Action {
+pub enum ProbationAction {
     /// The plan stays.
     Confirm,
     /// The plan before comes back, now.
@@ -290,9 +295,9 @@ pub enum Action {
 /// The body of `POST /probation`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Request {
+pub struct ProbationRequest {
     /// Action of the request.
-    pub action: Action,
+    pub action: ProbationAction,
     /// First digits of the generation; absent: whichever is on probation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<String>,
@@ -318,16 +323,62 @@ pub enum Decision {
     Already(String),
 }
 
+/// Reason why a request about a probation changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProbationRefusal {
+    /// The request names its generation by too few digits, or by other characters.
+    NotDigits,
+    /// Another generation is on probation: this one.
+    Other(String),
+    /// The generation was rolled back before.
+    RolledBack(RolledBack),
+    /// No plan is on probation, and this generation is in force.
+    NotOnProbation(ProbationAction, String),
+    /// No plan is on probation, and none is in force.
+    NoPlan,
+}
+
+impl fmt::Display for ProbationRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotDigits => {
+                write!(f, "a generation is told by at least {MIN_DIGITS} of its first digits (0-9, a-f)")
+            }
+            Self::Other(generation) => {
+                write!(f, "it is generation {} that is on probation", short(generation))
+            }
+            Self::RolledBack(RolledBack { generation, at, why }) => {
+                write!(f, "generation {} was rolled back at {at}: {why}", short(generation))
+            }
+            Self::NotOnProbation(action, in_force) => {
+                write!(f, "no plan is on probation; generation {} is in force", short(in_force))?;
+                match action {
+                    ProbationAction::Confirm => Ok(()),
+                    // The plan before is not kept any more; the operator's repository has it.
+                    ProbationAction::Rollback => f.write_str(
+                        " and stays: `rollback` ends a probation, and a plan that was confirmed, or needed \
+                         no confirmation, has none. To go back deliver the plan before",
+                    ),
+                }
+            }
+            Self::NoPlan => f.write_str("no plan is on probation, and none is in force"),
+        }
+    }
+}
+
 /// Decides about a request; `in_force` is the generation in force.
 ///
-/// When nothing is to be done: the reason, a sentence for people.
-pub fn decide(request: &Request, record: &Record, in_force: Option<&str>) -> Result<Decision, String> {
+/// # Errors
+/// When nothing is to be done.
+pub fn decide(
+    request: &ProbationRequest,
+    record: &Record,
+    in_force: Option<&str>,
+) -> Result<Decision, ProbationRefusal> {
     if let Some(digits) = &request.generation {
         let hex = digits.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
         if !hex || digits.len() < MIN_DIGITS {
-            return Err(format!(
-                "a generation is told by at least {MIN_DIGITS} of its first digits (0-9, a-f)"
-            ));
+            return Err(ProbationRefusal::NotDigits);
         }
     }
     let meant =
@@ -335,34 +386,18 @@ pub fn decide(request: &Request, record: &Record, in_force: Option<&str>) -> Res
     let named = |generation: &str| request.generation.is_some() && meant(generation);
     match (&record.trial, &record.rolled_back, in_force) {
         (Some(trial), _, _) if meant(&trial.generation) => Ok(match request.action {
-            Action::Confirm => Decision::Confirm,
-            Action::Rollback => Decision::Rollback,
+            ProbationAction::Confirm => Decision::Confirm,
+            ProbationAction::Rollback => Decision::Rollback,
         }),
-        (Some(trial), _, _) => {
-            Err(format!("it is generation {} that is on probation", short(&trial.generation)))
-        }
-        (None, _, Some(in_force)) if request.action == Action::Confirm && named(in_force) => {
+        (Some(trial), _, _) => Err(ProbationRefusal::Other(trial.generation.clone())),
+        (None, _, Some(in_force)) if request.action == ProbationAction::Confirm && named(in_force) => {
             Ok(Decision::Already(in_force.to_owned()))
         }
-        (None, Some(back), _) if meant(&back.generation) => Err(format!(
-            "generation {} was rolled back at {}: {}",
-            short(&back.generation),
-            back.at,
-            back.why
-        )),
+        (None, Some(back), _) if meant(&back.generation) => Err(ProbationRefusal::RolledBack(back.clone())),
         (None, _, Some(in_force)) => {
-            let state = format!("no plan is on probation; generation {} is in force", short(in_force));
-            Err(match request.action {
-                Action::Confirm => state,
-                // The plan before is not kept any more; the operator's repository has it.
-                Action::Rollback => format!(
-                    "{state} and stays: `rollback` ends a probation, and a plan that was confirmed, or \
-                        needed no \
-                     confirmation, has none. To go back deliver the plan before"
-                ),
-            })
+            Err(ProbationRefusal::NotOnProbation(request.action, in_force.to_owned()))
         }
-        (None, _, None) => Err("no plan is on probation, and none is in force".to_owned()),
+        (None, _, None) => Err(ProbationRefusal::NoPlan),
     }
 }
 

@@ -109,7 +109,8 @@ mod tests {
         for (n, weight) in (1..).zip(weights) {
             text += &format!(
                 "[[virtual_server.destination]]\nhost = \"rs{n}\"\naddress = \"192.0.2.{n}\"\nport = 80\n\
-                 weight = {weight}\nforwarding = \"dr\"\ncheck = {{ type = \"tcp\", address = \"192.0.2.{n}\", port = 80, \
+                 weight = {weight}\nforwarding = \"dr\"\n\
+                 check = {{ type = \"tcp\", address = \"192.0.2.{n}\", port = 80, \
                  interval = \"5s\", timeout = \"5s\", retries = 1, retry_delay = \"1s\" }}\n"
             );
         }

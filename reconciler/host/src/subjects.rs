@@ -68,15 +68,14 @@ mod tests {
         ];
         for (service, port, destinations) in servers {
             text += &format!(
-                "[[virtual_server]]\nname = \"{service}\"\naddress = \"192.0.2.9\"\nport = {port}\nprotocol \
-                    = \"tcp\"\n\
-                 scheduler = \"wlc\"\none_packet = false\n"
+                "[[virtual_server]]\nname = \"{service}\"\naddress = \"192.0.2.9\"\nport = {port}\n\
+                 protocol = \"tcp\"\nscheduler = \"wlc\"\none_packet = false\n"
             );
             for n in destinations {
                 text += &format!(
-                    "[[virtual_server.destination]]\nhost = \"rs{n}\"\naddress = \"192.0.2.{n}\"\nport = \
-                        {port}\n\
-                     weight = 1\nforwarding = \"dr\"\ncheck = {{ type = \"tcp\", address = \"192.0.2.{n}\", port = 80, \
+                    "[[virtual_server.destination]]\nhost = \"rs{n}\"\naddress = \"192.0.2.{n}\"\n\
+                     port = {port}\nweight = 1\nforwarding = \"dr\"\n\
+                     check = {{ type = \"tcp\", address = \"192.0.2.{n}\", port = 80, \
                      interval = \"5s\", timeout = \"5s\", retries = 1, retry_delay = \"1s\" }}\n"
                 );
             }

@@ -1,4 +1,4 @@
-//! The daemon's socket: HTTP/1.1 on a Unix socket, and the client for it.
+//! The daemon's socket: HTTP/1.1 on a Unix socket. Clients of ours are in `requests`.
 //!
 //! `GET /status` answers the status document (`/status?usage` with connections and traffic), `POST /orders`
 //! takes an order for virtual routers, `POST /drains` one for destinations, `POST /probation` confirms or
@@ -20,8 +20,8 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use socket2::{Domain, Socket, Type};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
@@ -35,7 +35,7 @@ use evenkeel_host::orders::drains::{DrainAnswer, DrainRequest};
 use evenkeel_host::orders::routers::{OrderAnswer, OrderRequest};
 use evenkeel_host::probation;
 
-use connections::{Connections, Place, Step};
+use connections::{ConnectionPlace, Connections, Step};
 
 /// Most calls that wait to be accepted.
 const MAX_CALLS: i32 = 128;
@@ -49,13 +49,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const READ_LIMIT: Duration = Duration::from_secs(5);
 /// Longest life of a connection.
 const CONNECTION_LIMIT: Duration = Duration::from_secs(30);
-/// Time that the client waits for an answer.
-const CLIENT_LIMIT: Duration = Duration::from_secs(5);
-/// Time that the client waits for the answer to an order for routers: other directors may be asked first, for
-/// 20 s at most.
-const ORDER_LIMIT: Duration = Duration::from_secs(28);
-/// Largest answer that the client accepts, bytes.
-const MAX_ANSWER: usize = 256 * 1024 * 1024;
 /// Largest body of a request, bytes.
 const MAX_REQUEST: usize = 4096;
 
@@ -68,7 +61,7 @@ pub(crate) enum Ask {
     /// An order to drain. Answered when it is on the disk, or refused.
     Drain(DrainRequest, oneshot::Sender<Result<DrainAnswer, OrderError>>),
     /// To confirm a plan or to roll it back. Answered when that is on the disk, or refused.
-    Probation(probation::Request, oneshot::Sender<Result<probation::Answer, OrderError>>),
+    Probation(probation::ProbationRequest, oneshot::Sender<Result<probation::Answer, OrderError>>),
 }
 
 /// A bound socket that is removed from the file system when it is dropped.
@@ -177,7 +170,7 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
 }
 
 /// Serves one connection: one request, within the time that it has.
-async fn serve_one(stream: UnixStream, place: Arc<Place>, asks: mpsc::Sender<Ask>) {
+async fn serve_one(stream: UnixStream, place: Arc<ConnectionPlace>, asks: mpsc::Sender<Ask>) {
     let may_order = may_order(&stream);
     let asked = Arc::clone(&place);
     let service = service_fn(move |request| {
@@ -221,7 +214,7 @@ async fn answer(
     request: Request<Incoming>,
     asks: mpsc::Sender<Ask>,
     may_order: bool,
-    place: &Place,
+    place: &ConnectionPlace,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let usage = request.uri().query() == Some("usage");
@@ -270,7 +263,7 @@ async fn status(usage: bool, asks: &mpsc::Sender<Ask>) -> (StatusCode, String) {
 async fn order<T: DeserializeOwned, A: Serialize>(
     request: Request<Incoming>,
     asks: &mpsc::Sender<Ask>,
-    place: &Place,
+    place: &ConnectionPlace,
     ask: impl FnOnce(T, oneshot::Sender<Result<A, OrderError>>) -> Ask,
 ) -> (StatusCode, String) {
     let body = timeout(READ_LIMIT, Limited::new(request.into_body(), MAX_REQUEST).collect()).await;
@@ -295,96 +288,6 @@ async fn order<T: DeserializeOwned, A: Serialize>(
     }
 }
 
-/// Fetches the status of the daemon behind `socket`.
-///
-/// # Errors
-/// When nothing answers there in time, or not with a status document: a sentence for people.
-pub(crate) async fn fetch(socket: &Path) -> Result<Status, String> {
-    ask(socket, Method::GET, "/status", String::new(), CLIENT_LIMIT).await
-}
-
-/// Fetches the status of the daemon behind `socket` with connections and traffic.
-///
-/// # Errors
-/// When nothing answers there in time, or not with a status document: a sentence for people.
-pub(crate) async fn fetch_usage(socket: &Path) -> Result<Status, String> {
-    ask(socket, Method::GET, "/status?usage", String::new(), CLIENT_LIMIT).await
-}
-
-/// Sends an order to drain to the daemon behind `socket`.
-///
-/// # Errors
-/// When nothing answers there in time, or the order is refused: a sentence for people.
-pub(crate) async fn send_drain(socket: &Path, request: &DrainRequest) -> Result<DrainAnswer, String> {
-    let body = serde_json::to_string(request).map_err(|error| error.to_string())?;
-    ask(socket, Method::POST, "/drains", body, CLIENT_LIMIT).await
-}
-
-/// Sends an order for routers to the daemon behind `socket`.
-///
-/// # Errors
-/// When nothing answers there in time, or the order is refused: a sentence for people.
-pub(crate) async fn send_order(socket: &Path, request: &OrderRequest) -> Result<OrderAnswer, String> {
-    let body = serde_json::to_string(request).map_err(|error| error.to_string())?;
-    ask(socket, Method::POST, "/orders", body, ORDER_LIMIT).await
-}
-
-/// Sends a request to confirm the plan on probation, or to roll it back, to the daemon behind `socket`.
-///
-/// When nothing answers there in time, or the request is refused: a sentence for people.
-pub(crate) async fn send_probation(
-    socket: &Path,
-    request: &probation::Request,
-) -> Result<probation::Answer, String> {
-    let body = serde_json::to_string(request).map_err(|error| error.to_string())?;
-    ask(socket, Method::POST, "/probation", body, CLIENT_LIMIT).await
-}
-
-async fn ask<T: DeserializeOwned>(
-    socket: &Path,
-    method: Method,
-    path: &str,
-    body: String,
-    limit: Duration,
-) -> Result<T, String> {
-    #[derive(Deserialize)]
-    struct Problem {
-        error: String,
-    }
-    let ask = async {
-        let stream = UnixStream::connect(socket).await?;
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
-        tokio::spawn(connection);
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(header::HOST, "evenkeeld")
-            .body(Full::new(Bytes::from(body)))
-            .map_err(io::Error::other)?;
-        let response = sender.send_request(request).await.map_err(io::Error::other)?;
-        let code = response.status();
-        let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
-        Ok((code, body.map_err(io::Error::other)?.to_bytes()))
-    };
-    let answer = timeout(limit, ask).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut));
-    let (code, bytes) = answer.flatten().map_err(|error| no_answer(socket, &error))?;
-    if code != StatusCode::OK {
-        let problem = serde_json::from_slice(&bytes).map(|Problem { error }| error);
-        return Err(problem.unwrap_or_else(|_| format!("evenkeeld answered {code}")));
-    }
-    serde_json::from_slice(&bytes).map_err(|error| no_answer(socket, &io::Error::other(error)))
-}
-
-fn no_answer(socket: &Path, error: &io::Error) -> String {
-    let hint = match error.kind() {
-        io::ErrorKind::PermissionDenied => "run as root",
-        io::ErrorKind::TimedOut => "it is busy or hangs",
-        _ => "is it running? (`evenkeeld run`)",
-    };
-    format!("no answer from evenkeeld at {}: {error}; {hint}", socket.display())
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
@@ -393,10 +296,19 @@ mod tests {
 
     use super::connections::{FAIR, MAX_CONNECTIONS};
     use super::*;
+    use crate::api::requests::{CLIENT_LIMIT, RequestError, ask, fetch, send_order};
     use evenkeel_host::orders::routers::Action;
 
     fn order_for(router: &str) -> OrderRequest {
         OrderRequest { action: Action::Hold, router: router.parse().ok(), force: false }
+    }
+
+    /// The daemon's reason for a refusal.
+    fn reason(error: &RequestError) -> &str {
+        match error {
+            RequestError::Refused(reason) => reason,
+            other => panic!("{other}"),
+        }
     }
 
     #[tokio::test]
@@ -414,7 +326,7 @@ mod tests {
         let scratch = tempfile::tempdir().expect("tempdir");
         let path = scratch.path().join("run").join("s.sock");
         let error = fetch(&path).await.expect_err("nobody there");
-        assert!(error.contains("is it running?"), "{error}");
+        assert!(error.to_string().contains("is it running?"), "{error}");
         let mut server = Server::bind(&path).expect("bind");
         let mode = std::fs::metadata(&path).expect("socket").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
@@ -439,20 +351,18 @@ mod tests {
         let client = async {
             let taken = send_order(&path, &order_for("VI_1")).await.expect("taken");
             assert_eq!(taken.routers, ["VI_1".parse().expect("name")]);
-            assert_eq!(
-                send_order(&path, &order_for("VI_2")).await.expect_err("unknown"),
-                "did you mean VI_1?"
-            );
-            assert_eq!(send_order(&path, &order_for("")).await.expect_err("not kept"), "disk full");
-            let none: Result<OrderAnswer, String> =
-                ask(&path, Method::POST, "/orders", "{\"action\":\"dance\"}".to_owned(), CLIENT_LIMIT).await;
-            assert!(none.expect_err("refused").starts_with("not an order: "));
-            let long: Result<OrderAnswer, String> =
-                ask(&path, Method::POST, "/orders", " ".repeat(5000), CLIENT_LIMIT).await;
-            assert!(long.expect_err("refused").contains("too long"));
-            let get: Result<OrderAnswer, String> =
-                ask(&path, Method::GET, "/orders", String::new(), CLIENT_LIMIT).await;
-            assert!(get.is_err());
+            let unknown = send_order(&path, &order_for("VI_2")).await.expect_err("unknown");
+            assert_eq!(reason(&unknown), "did you mean VI_1?");
+            let not_kept = send_order(&path, &order_for("")).await.expect_err("not kept");
+            assert_eq!(reason(&not_kept), "disk full");
+            let raw = async |method, body: &str| {
+                let answer =
+                    ask::<OrderAnswer>(&path, method, "/orders", body.to_owned(), CLIENT_LIMIT).await;
+                answer.expect_err("refused")
+            };
+            assert!(reason(&raw(Method::POST, "{\"action\":\"dance\"}").await).starts_with("not an order: "));
+            assert!(reason(&raw(Method::POST, &" ".repeat(5000)).await).contains("too long"));
+            raw(Method::GET, "").await;
         };
         tokio::select! {
             () = server.serve(sender) => panic!("ended"),
@@ -497,7 +407,7 @@ mod tests {
                 }
                 let began = Instant::now();
                 let error = send_order(&path, &order_for("VI_1")).await.expect_err("not kept");
-                assert_eq!(error.len(), long.len(), "{}", error.get(..100).unwrap_or(&error));
+                assert_eq!(reason(&error).len(), long.len());
                 // Each wait makes room for as many connections as there are at a time.
                 assert!(began.elapsed() < FAIR * 20, "round {round}: {:?}", began.elapsed());
             }
@@ -540,7 +450,8 @@ mod tests {
             // More than have a place, but no more than may wait.
             let all: Vec<_> = (0..MAX_CONNECTIONS + 32).map(|_| tokio::spawn(one(path.clone()))).collect();
             for one in all {
-                assert_eq!(one.await.expect("ends").expect_err("not kept"), "disk full");
+                let error = one.await.expect("ends").expect_err("not kept");
+                assert_eq!(reason(&error), "disk full");
             }
         };
         tokio::select! {

@@ -9,7 +9,7 @@ use evenkeel_schemas::status::{RouterOrder, RouterState, RouterStatus, Status};
 use tokio::time::{Instant, sleep};
 
 use super::page;
-use crate::api::server;
+use crate::api::requests::{self, RequestError};
 use evenkeel_host::orders::routers::{Action, OrderRequest};
 use evenkeel_host::probation;
 
@@ -21,15 +21,15 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Gives an order and waits for its effect. Returns the text to print, and whether the order was obeyed.
 ///
 /// # Errors
-/// When no daemon answers or the order is refused: a sentence for people.
+/// When no daemon answers or the order is refused.
 pub(crate) async fn give(
     socket: &Path,
     action: Action,
     router: Option<Name>,
     force: bool,
-) -> Result<(String, bool), String> {
+) -> Result<(String, bool), RequestError> {
     let request = OrderRequest { action, router, force };
-    let answer = server::send_order(socket, &request).await?;
+    let answer = requests::send_order(socket, &request).await?;
     let deadline = Instant::now() + PATIENCE;
     let obeyed = |router: &RouterStatus| match action {
         Action::Failover => router.state != RouterState::Master && heard(router),
@@ -37,7 +37,7 @@ pub(crate) async fn give(
         Action::Release => true,
     };
     loop {
-        let status = server::fetch(socket).await?;
+        let status = requests::fetch(socket).await?;
         let meant = |router: &&RouterStatus| answer.routers.contains(&router.name);
         let over = Instant::now() >= deadline;
         if over || status.routers.iter().filter(meant).all(obeyed) {
@@ -50,20 +50,21 @@ pub(crate) async fn give(
 /// Confirms the plan on probation, or rolls it back and waits until the kernel is as the plan before says.
 /// Returns the text to print, and whether the request was carried out.
 ///
-/// When no daemon answers or the request is refused: a sentence for people.
+/// # Errors
+/// When no daemon answers or the request is refused.
 pub(crate) async fn end_probation(
     socket: &Path,
-    request: &probation::Request,
-) -> Result<(String, bool), String> {
-    let answer = server::send_probation(socket, request).await?;
+    request: &probation::ProbationRequest,
+) -> Result<(String, bool), RequestError> {
+    let answer = requests::send_probation(socket, request).await?;
     let short = probation::short(&answer.generation);
-    if request.action == probation::Action::Confirm {
+    if request.action == probation::ProbationAction::Confirm {
         let text = if answer.already { "was confirmed already" } else { "is confirmed and stays" };
         return Ok((format!("Generation {short} {text}.\n"), true));
     }
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let status = server::fetch(socket).await?;
+        let status = requests::fetch(socket).await?;
         let in_force = status.plan.generation.as_ref() == Some(&answer.generation);
         let there = status.convergence.converged || status.convergence.ready;
         if in_force && there {

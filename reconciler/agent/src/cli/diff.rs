@@ -16,6 +16,7 @@ use evenkeel_schemas::plan::{Destination, OnFailure, VirtualServer};
 use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::status::{ConnectionCounts, RouterState, Status, Verdict};
 
+use crate::cli::error::CommandError;
 use crate::cli::page::counted;
 use crate::convergence::drains::connections;
 use crate::convergence::pass::scope;
@@ -28,18 +29,18 @@ use crate::system::files::Trust;
 /// Compares a plan with the live kernel; `daemon` is the status of this host's daemon, if one runs.
 ///
 /// # Errors
-/// When the plan is refused, or the kernel or the state directory cannot be read: a sentence for people.
+/// When the plan is refused, or the kernel or the state directory cannot be read.
 pub(crate) fn difference(
     plan: &Path,
     host: &Name,
     state_dir: &Path,
     daemon: Option<&Status>,
     trust: Trust,
-) -> Result<HostDiff, String> {
-    let loaded = Source::new(plan, host, trust).read(Keep::Nothing).map_err(|why| why.to_string())?;
-    let orders = or_without(read_drain_orders(state_dir, trust)).map_err(|error| error.to_string())?;
-    let drains = or_without(read_drains(state_dir, trust)).map_err(|error| error.to_string())?;
-    let ledger = or_without(read_ledger(state_dir, trust)).map_err(|error| error.to_string())?;
+) -> Result<HostDiff, CommandError> {
+    let loaded = Source::new(plan, host, trust).read(Keep::Nothing)?;
+    let orders = or_without(read_drain_orders(state_dir, trust)).map_err(CommandError::File)?;
+    let drains = or_without(read_drains(state_dir, trust)).map_err(CommandError::File)?;
+    let ledger = or_without(read_ledger(state_dir, trust)).map_err(CommandError::File)?;
     let masters = daemon.map(masters).unwrap_or_default();
     let down = daemon.map(down).unwrap_or_default();
     let standing = |_, server: &VirtualServer, destination: &Destination| {
@@ -54,24 +55,19 @@ pub(crate) fn difference(
         orders.standing(server, destination, standing)
     };
     let wanted = desired(&loaded.plan, View { standing: &standing, masters: &masters });
-    let mut kernel = Kernel::new().map_err(|error| error.to_string())?;
+    let mut kernel = Kernel::new()?;
     let scope = scope(&wanted, &ledger, &Kind::ALL);
-    let observed = kernel.observe(&scope).map_err(|error| error.to_string())?;
+    let observed = kernel.observe(&scope)?;
     let first = diff(&wanted, &observed, &ledger, Domain::Host);
     // Connections are read only for services that drain or change: the table may be large.
     let mut asked = concerned(&wanted, &observed);
     asked.extend(first.ops.iter().filter_map(|op| touched(op).map(|(service, _)| service)));
-    let usage = if asked.is_empty() {
-        Usage::new()
-    } else {
-        connections(&kernel.ipvs_usage(Some(&asked)).map_err(|error| error.to_string())?)
-    };
+    let usage = if asked.is_empty() { Usage::new() } else { connections(&kernel.ipvs_usage(Some(&asked))?) };
     // Compared again with drains: a destination that is to leave gets weight 0 first while it has
     // connections.
     let Step { desired: wanted, draining, .. } = drains.step(&wanted, &observed, &usage, clock::now());
     let Diff { ops, foreign } = diff(&wanted, &observed, &ledger, Domain::Host);
-    let addresses =
-        kernel.every_address(&in_the_way::interfaces(&loaded.plan)).map_err(|error| error.to_string())?;
+    let addresses = kernel.every_address(&in_the_way::interfaces(&loaded.plan))?;
     let singles = ops.iter().flat_map(Op::singles);
     let operations: Vec<DiffOperation> = singles.map(|op| operation(&op, &usage, &draining)).collect();
     Ok(HostDiff {
@@ -82,7 +78,7 @@ pub(crate) fn difference(
         summary: sums(&operations),
         operations,
         foreign,
-        in_the_way: in_the_way::search(&loaded.plan, &addresses)?,
+        in_the_way: in_the_way::search(&loaded.plan, &addresses).map_err(CommandError::Search)?,
     })
 }
 
@@ -243,7 +239,8 @@ mod tests {
              set weight 0 (was 4) of C: 2 active and 30 inactive connections; drains up to 300 s\n\
              set weight 0 (was 4) of D: 3 active and 30 inactive connections; drains until they end\n\
              remove destination E: 412 active and 30 inactive connections end\n\
-             5 operations to do; 412 active and 30 inactive connections end; 5 active and 60 inactive connections drain.\n"
+             5 operations to do; 412 active and 30 inactive connections end; \
+             5 active and 60 inactive connections drain.\n"
         );
         assert!(page(&diff, true).contains("\u{1b}[31mremove destination E\u{1b}[0m: 412"));
         diff.operations.clear();

@@ -10,8 +10,9 @@ use evenkeel_schemas::scalars::{Name, ScalarError, Span};
 use evenkeel_schemas::status::{DrainState, DrainStatus, Status};
 use tokio::time::{Instant, sleep};
 
+use super::error::CommandError;
 use super::{Socket, host_name, runtime};
-use crate::api::server;
+use crate::api::requests::{self, RequestError};
 use crate::cli::page::counted;
 use crate::system::out;
 use evenkeel_host::orders::drains::{Affected, DrainAction, DrainAnswer, DrainRequest, Whom};
@@ -72,7 +73,7 @@ struct Services {
 #[derive(Debug, Args)]
 pub(super) struct Undrain {
     #[command(flatten)]
-    which: Which,
+    which: DrainChoice,
     /// What was told for this virtual server only
     #[arg(long, value_name = "NAME", value_parser = host_name)]
     service: Option<Name>,
@@ -82,7 +83,7 @@ pub(super) struct Undrain {
 
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
-struct Which {
+struct DrainChoice {
     /// What was told to drain: name of a host, or address
     #[arg(value_name = "HOST|ADDRESS")]
     whom: Option<Whom>,
@@ -99,8 +100,8 @@ impl Drain {
     /// Gives the order and prints its effect.
     ///
     /// # Errors
-    /// When no daemon answers or the order is refused: a sentence for people.
-    pub(super) fn run(self) -> Result<ExitCode, String> {
+    /// When no daemon answers or the order is refused.
+    pub(super) fn run(self) -> Result<ExitCode, CommandError> {
         let request = DrainRequest {
             action: DrainAction::Drain,
             whom: Some(self.whom),
@@ -116,8 +117,8 @@ impl Undrain {
     /// Takes orders back and prints the effect.
     ///
     /// # Errors
-    /// When no daemon answers or there is no such order: a sentence for people.
-    pub(super) fn run(self) -> Result<ExitCode, String> {
+    /// When no daemon answers or there is no such order.
+    pub(super) fn run(self) -> Result<ExitCode, CommandError> {
         let request = DrainRequest {
             action: DrainAction::Undrain,
             whom: self.which.whom,
@@ -129,19 +130,23 @@ impl Undrain {
     }
 }
 
-fn give(request: &DrainRequest, socket: &Socket, wait: bool) -> Result<ExitCode, String> {
+fn give(request: &DrainRequest, socket: &Socket, wait: bool) -> Result<ExitCode, CommandError> {
     let (text, done) = runtime()?.block_on(carry_out(request, socket, wait))?;
     out::print(text)?;
     Ok(if done { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn carry_out(request: &DrainRequest, socket: &Socket, wait: bool) -> Result<(String, bool), String> {
-    let answer = server::send_drain(&socket.socket, request).await?;
+async fn carry_out(
+    request: &DrainRequest,
+    socket: &Socket,
+    wait: bool,
+) -> Result<(String, bool), RequestError> {
+    let answer = requests::send_drain(&socket.socket, request).await?;
     let affected: BTreeSet<(&str, &str)> =
         answer.destinations.iter().map(|one| (one.service.as_str(), one.address.as_str())).collect();
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let status = server::fetch(&socket.socket).await?;
+        let status = requests::fetch(&socket.socket).await?;
         let drains = drains(&status, &affected);
         let carried_out = drains.iter().all(|(_, drain)| match request.action {
             DrainAction::Drain => drain.is_none_or(|drain| !is_coming(drain)),

@@ -299,9 +299,13 @@ fn drift(record: &DriftRecord) -> String {
 
 #[cfg(test)]
 mod tests {
-    use evenkeel_schemas::status::UnknownVrid;
+    use evenkeel_schemas::status::{ConvergenceStatus, RouterCounters, UnknownVrid};
 
     use super::*;
+
+    fn default<T: Default + serde::Serialize>() -> serde_json::Value {
+        serde_json::to_value(T::default()).expect("JSON")
+    }
 
     #[test]
     fn vrids_of_others_are_named_up_to_four() {
@@ -326,26 +330,27 @@ mod tests {
     fn trackers_orders_groups_and_lateness_are_shown() {
         let status: Status = serde_json::from_value(serde_json::json!({
             "version": 1, "daemon": "0.1.0", "pid": 7, "started": "T0", "host": "dir1",
-            "plan": { "path": "/etc/p", "generation": "abcdefabcdefabcdef", "since": "T1", "from_last_good": false,
-                      "rejected": null, "probation": {
+            "plan": { "path": "/etc/p", "generation": "abcdefabcdefabcdef", "since": "T1",
+                      "from_last_good": false, "rejected": null, "probation": {
                           "before": "0123456789abcdef", "since": "T1", "deadline": "T9", "remaining_ms": 4250,
                           "confirm": "checks", "waits_for": ["192.0.2.7:80 (rs1) was not checked yet"] } },
             "routers": [{
                 "name": "VI_1", "interface": "eth0", "version": 3, "vrid": 51, "family": 4, "priority": 80,
                 "base_priority": 100, "sync_group": "front", "order": "yield", "state": "backup",
                 "reason": "told to yield", "since": null, "master": "192.0.2.2", "vips": ["192.0.2.9"],
-                "counters": serde_json::to_value(evenkeel_schemas::status::RouterCounters::default()).expect("JSON"),
+                "counters": default::<RouterCounters>(),
                 "strangers": [
-                    { "address": "192.0.2.7", "mac": "02:00:00:00:00:07", "adverts": 12, "vips": 2, "our_vips": 0,
-                      "counts": false, "first": "T4", "last": "T5" },
-                    { "address": "192.0.2.8", "mac": null, "adverts": 1, "vips": 1, "our_vips": 1, "counts": true,
-                      "first": "T4", "last": "T6" },
+                    { "address": "192.0.2.7", "mac": "02:00:00:00:00:07", "adverts": 12, "vips": 2,
+                      "our_vips": 0, "counts": false, "first": "T4", "last": "T5" },
+                    { "address": "192.0.2.8", "mac": null, "adverts": 1, "vips": 1, "our_vips": 1,
+                      "counts": true, "first": "T4", "last": "T6" },
                 ],
             }],
             "trackers": [
-                { "name": "uplink", "up": false, "value": null, "reason": "no carrier", "last_look_age_ms": 1234 },
-                { "name": "new", "up": true, "value": null, "reason": "not looked at \
-                    yet", "last_look_age_ms": null },
+                { "name": "uplink", "up": false, "value": null, "reason": "no carrier",
+                  "last_look_age_ms": 1234 },
+                { "name": "new", "up": true, "value": null, "reason": "not looked at yet",
+                  "last_look_age_ms": null },
             ],
             "orders": [
                 { "router": "VI_1", "order": "yield", "since": "T2", "in_plan": true },
@@ -353,32 +358,36 @@ mod tests {
             ],
             "dropped_hook_changes": 3, "log": { "dropped": 4, "problem": "No space left on device" },
             "election": {
-                "realtime_priority": 50, "memory_locked": true, "max_timer_lateness_us": 2500, "lost_notices": 1,
+                "realtime_priority": 50, "memory_locked": true, "max_timer_lateness_us": 2500,
+                "lost_notices": 1,
                 "timer_lateness": [{ "up_to_us": 1000, "timers": 99 }, { "up_to_us": null, "timers": 1 }],
             },
             "virtual_servers": [],
-            "convergence": serde_json::to_value(evenkeel_schemas::status::ConvergenceStatus::default()).expect("JSON"),
-            "guarded": true, "foreign": [], "in_the_way": [{ "kind": "vip", "object": "192.0.2.9/32 on lo: \
-                why" }],
+            "convergence": default::<ConvergenceStatus>(),
+            "guarded": true, "foreign": [],
+            "in_the_way": [{ "kind": "vip", "object": "192.0.2.9/32 on lo: why" }],
         }))
         .expect("status");
         assert_eq!(
             page(&status),
             "dir1: evenkeeld 0.1.0 (pid 7) since T0\n\
              plan abcdefabcdef from /etc/p\n  \
-             ON PROBATION until T9 (4.2 s left): then back to 0123456789ab, unless it is confirmed by its checks or by \
-             `evenkeeld confirm abcdefabcdef`\n    \
+             ON PROBATION until T9 (4.2 s left): then back to 0123456789ab, unless it is confirmed by its \
+             checks or by `evenkeeld confirm abcdefabcdef`\n    \
              waits for: 192.0.2.7:80 (rs1) was not checked yet\n\
-             router VI_1 eth0 VRID 51 priority 80 (100 in the plan) in sync group front: Backup (told to yield)\n  \
+             router VI_1 eth0 VRID 51 priority 80 (100 in the plan) in sync group front: Backup \
+             (told to yield)\n  \
              VIPs 192.0.2.9; Master 192.0.2.2; adverts 0 sent, 0 received, 0 rejected\n  \
-             VRID 51 IN USE BY 192.0.2.7 (02:00:00:00:00:07): 12 adverts, 0 of its 2 VIPs are ours, last at T5; it moves nothing\n  \
-             VRID 51 IN USE BY 192.0.2.8: 1 adverts, 1 of its 1 VIPs are ours, last at T6; it COUNTS ALTHOUGH IT IS NONE OF \
-             ITS DIRECTORS\n  \
+             VRID 51 IN USE BY 192.0.2.7 (02:00:00:00:00:07): 12 adverts, 0 of its 2 VIPs are ours, \
+             last at T5; it moves nothing\n  \
+             VRID 51 IN USE BY 192.0.2.8: 1 adverts, 1 of its 1 VIPs are ours, last at T6; it COUNTS \
+             ALTHOUGH IT IS NONE OF ITS DIRECTORS\n  \
              ORDER since T2: Master only while no other director is; `evenkeeld release VI_1` ends it\n\
              order for gone, which is not in the plan, since T3: takes no part\n\
              tracker uplink: DOWN (no carrier), looked at 1.2 s ago\n\
              tracker new: up (not looked at yet), until its first look\n\
-             election: 100 timers, late: 99 % by at most 1.000 ms, worst 2.500 ms, real-time priority 50, memory locked\n\
+             election: 100 timers, late: 99 % by at most 1.000 ms, worst 2.500 ms, \
+             real-time priority 50, memory locked\n\
              election: 1 NOTICES WERE LOST because the daemon was busy\n\
              hooks: 3 CHANGES CAME TOO FAST and were never told, the last ones excepted\n\
              log DOES NOT GET OUT: No space left on device; 4 LINES WERE DROPPED\n\
@@ -403,9 +412,9 @@ mod tests {
         );
         let router: RouterStatus = serde_json::from_value(serde_json::json!({
             "name": "VI_1", "interface": "eth0", "version": 3, "vrid": 51, "family": 4, "priority": 100,
-            "base_priority": 100, "sync_group": null, "order": "maintenance", "state": "initialize", "reason": "why",
-            "since": null, "master": null, "vips": [],
-            "counters": serde_json::to_value(evenkeel_schemas::status::RouterCounters::default()).expect("JSON"),
+            "base_priority": 100, "sync_group": null, "order": "maintenance", "state": "initialize",
+            "reason": "why", "since": null, "master": null, "vips": [],
+            "counters": default::<RouterCounters>(),
         }))
         .expect("router");
         let given = OrderStatus {
@@ -425,10 +434,10 @@ mod tests {
     fn labels_of_two_routers_with_one_name_add_the_family() {
         let router = |name: &str, family: u8| -> RouterStatus {
             serde_json::from_value(serde_json::json!({
-                "name": name, "interface": "eth0", "version": 3, "vrid": 51, "family": family, "priority": 100,
-                "base_priority": 100, "sync_group": null, "order": null, "state": "backup", "reason": "started",
-                "since": null, "master": null, "vips": [],
-                "counters": serde_json::to_value(evenkeel_schemas::status::RouterCounters::default()).expect("JSON"),
+                "name": name, "interface": "eth0", "version": 3, "vrid": 51, "family": family,
+                "priority": 100, "base_priority": 100, "sync_group": null, "order": null, "state": "backup",
+                "reason": "started", "since": null, "master": null, "vips": [],
+                "counters": default::<RouterCounters>(),
             }))
             .expect("router")
         };

@@ -10,6 +10,7 @@ use clap::{Args, Command, CommandFactory};
 use clap_mangen::Man as Page;
 
 use super::Cli;
+use super::error::CommandError;
 use crate::system::out::{self, HELPERS, Helper};
 
 pub(super) const COMPLETIONS_EXAMPLES: &str = "\
@@ -42,8 +43,9 @@ pub(super) struct Man {
 impl Completions {
     /// Prints the completions.
     ///
-    /// When the text cannot be written: a sentence for people.
-    pub(super) fn run(&self) -> Result<ExitCode, String> {
+    /// # Errors
+    /// When the text cannot be written.
+    pub(super) fn run(&self) -> Result<ExitCode, CommandError> {
         let mut text = Vec::new();
         clap_complete::generate(self.shell, &mut Cli::command(), "evenkeeld", &mut text);
         out::print(String::from_utf8_lossy(&text))?;
@@ -55,10 +57,11 @@ impl Man {
     /// Writes the pages.
     ///
     /// # Errors
-    /// When a page cannot be written: a sentence for people.
-    pub(super) fn run(&self) -> Result<ExitCode, String> {
+    /// When a page cannot be written.
+    pub(super) fn run(&self) -> Result<ExitCode, CommandError> {
         let shown = self.directory.display();
-        let count = write(&self.directory).map_err(|error| format!("cannot write {shown}: {error}"))?;
+        let count =
+            write(&self.directory).map_err(|error| CommandError::Pages(self.directory.clone(), error))?;
         out::print(format_args!("Wrote {count} pages to {shown}.\n"))?;
         Ok(ExitCode::SUCCESS)
     }

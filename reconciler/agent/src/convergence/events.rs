@@ -59,7 +59,7 @@ pub(crate) fn watch(mailbox: Mailbox, election: Nudge) {
                         mailbox.dirty(&found);
                     }
                 }
-                Err(error) => warn!("no kernel events ({error}): drift is found at the next resync"),
+                Err(error) => warn!(%error, "no kernel events: drift is found at the next resync"),
             }
             tokio::time::sleep(RENEW).await;
         }

@@ -15,7 +15,7 @@ use super::errands::StatusAsked;
 use super::{Daemon, log, recall};
 use crate::api::server::Ask;
 use crate::api::usage::UsageQuestion;
-use crate::election::Command;
+use crate::election::ElectionCommand;
 use crate::state::disk::Waiting;
 use crate::system::files::Trust;
 use crate::system::{logging, memory, moment, times};
@@ -68,12 +68,12 @@ impl Daemon {
                 let known = recall::left_behind(&loaded.plan, &self.persisting, orders, host);
                 return Some(Input::Recalled(known));
             }
-            Output::Configure(setups) => self.election.send(Command::Configure(setups)),
-            Output::StartElection => self.election.send(Command::Start),
-            Output::Trackers(all) => self.election.send(Command::Trackers(all)),
-            Output::Unserved(routers) => self.election.send(Command::Unserved(routers)),
-            Output::Waiting(routers) => self.election.send(Command::Waiting(routers)),
-            Output::Orders(orders) => self.election.send(Command::Orders(orders)),
+            Output::Configure(setups) => self.election.send(ElectionCommand::Configure(setups)),
+            Output::StartElection => self.election.send(ElectionCommand::Start),
+            Output::Trackers(all) => self.election.send(ElectionCommand::Trackers(all)),
+            Output::Unserved(routers) => self.election.send(ElectionCommand::Unserved(routers)),
+            Output::Waiting(routers) => self.election.send(ElectionCommand::Waiting(routers)),
+            Output::Orders(orders) => self.election.send(ElectionCommand::Orders(orders)),
             Output::Offer(question) => self.errands.offer(question, &self.election),
             Output::AskElection(ask) => self.errands.ask_election(ask, &self.election),
             Output::Want(wanted, kinds) => self.converger.mailbox().want(wanted, &kinds),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use evenkeel_host::election::{ElectionSnapshot, Unanswered};
-use evenkeel_host::io::{ElectionAsk, OrderError, Reply, Request, RequestId};
+use evenkeel_host::io::{ElectionAsk, OrderError, Reply, Request, RequestId, SearchFailed};
 use evenkeel_host::loaded::LoadedPlan;
 use evenkeel_host::orders::drains::DrainAnswer;
 use evenkeel_host::orders::routers::OrderAnswer;
@@ -14,7 +14,7 @@ use evenkeel_schemas::status::{ObjectText, Status};
 use tokio::sync::{mpsc, oneshot};
 
 use super::in_the_way;
-use crate::election::{Command, Election};
+use crate::election::{Election, ElectionCommand};
 use crate::health::lookout::Lookout;
 use crate::health::thread::{Health, Reports};
 use crate::state::StateDir;
@@ -32,7 +32,7 @@ pub(super) enum Errand {
     /// The last good plan.
     LastGood(Option<Arc<LoadedPlan>>),
     /// Objects in the way of the plan.
-    InTheWay(Result<Vec<ObjectText>, String>),
+    InTheWay(Result<Vec<ObjectText>, SearchFailed>),
 }
 
 /// A request for the status, with the answers of both loops.
@@ -95,7 +95,7 @@ impl Errands {
     /// Asks other directors to take over.
     pub(super) fn offer(&self, question: Question, election: &Election) {
         let (answer, unanswered) = oneshot::channel();
-        election.send(Command::Offer(question, answer));
+        election.send(ElectionCommand::Offer(question, answer));
         // The election answers within a limit of its own, unless it has ended.
         self.run(async move { Errand::Unanswered(unanswered.await.ok()) });
     }
@@ -110,7 +110,9 @@ impl Errands {
     pub(super) fn look_in_the_way(&self, plan: Option<Arc<LoadedPlan>>, lookout: Lookout) {
         self.run(async move {
             Errand::InTheWay(match plan {
-                Some(loaded) => in_the_way::find(loaded, &lookout).await,
+                Some(loaded) => {
+                    in_the_way::find(loaded, &lookout).await.map_err(|error| SearchFailed(error.to_string()))
+                }
                 None => Ok(Vec::new()),
             })
         });
@@ -137,7 +139,7 @@ impl Errands {
     /// Registers a request about a probation; [`Self::reply`] answers it.
     pub(super) fn probation(
         &mut self,
-        request: evenkeel_host::probation::Request,
+        request: evenkeel_host::probation::ProbationRequest,
         reply: oneshot::Sender<Result<Answer, OrderError>>,
     ) -> (RequestId, Request) {
         (self.waits(ReplyTo::Probation(reply)), Request::Probation(request))
@@ -169,6 +171,6 @@ impl Errands {
 /// The state of the election, once it answers; an error when it has ended.
 fn snapshot(election: &Election) -> oneshot::Receiver<ElectionSnapshot> {
     let (asked, snapshot) = oneshot::channel();
-    election.send(Command::Snapshot(asked));
+    election.send(ElectionCommand::Snapshot(asked));
     snapshot
 }

@@ -5,8 +5,9 @@
 //! Looked for from time to time, and only reported.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::fs;
-use std::io::Read;
+use std::io::{self, Read};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,9 +17,14 @@ use evenkeel_host::loaded::LoadedPlan;
 use evenkeel_schemas::plan::Plan;
 use evenkeel_schemas::scalars::Ip;
 use evenkeel_schemas::status::ObjectText;
+use tokio::task::JoinError;
 
-use crate::health::lookout::Lookout;
+use crate::health::lookout::{AddressesError, Lookout};
 
+/// Where the kernel shows processes.
+const PROC: &str = "/proc";
+/// The network namespace of this process.
+const NAMESPACE: &str = "/proc/self/ns/net";
 /// Most processes that are examined.
 const MAX_PROCESSES: usize = 100_000;
 /// Most objects that are reported; one more counts the others.
@@ -39,27 +45,51 @@ pub(crate) fn interfaces(plan: &Plan) -> BTreeSet<String> {
     routers.map(|key| key.interface).chain(own).collect()
 }
 
+/// Reason why objects in the way of a plan cannot be looked for.
+#[derive(Debug)]
+pub(crate) enum SearchError {
+    /// The addresses of this host are not known.
+    Addresses(AddressesError),
+    /// A file of `/proc` cannot be read.
+    Proc(&'static str, io::Error),
+    /// The search has panicked.
+    Panicked(JoinError),
+}
+
+impl fmt::Display for SearchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Addresses(error) => error.fmt(f),
+            Self::Proc(path, error) => write!(f, "{path}: {error}"),
+            Self::Panicked(error) => error.fmt(f),
+        }
+    }
+}
+
 /// Finds the objects in the way of a plan, on a thread that may wait.
 ///
-/// When the kernel does not answer: a sentence for people.
-pub(super) async fn find(loaded: Arc<LoadedPlan>, lookout: &Lookout) -> Result<Vec<ObjectText>, String> {
+/// # Errors
+/// When the kernel does not answer.
+pub(super) async fn find(loaded: Arc<LoadedPlan>, lookout: &Lookout) -> Result<Vec<ObjectText>, SearchError> {
     let interfaces = interfaces(&loaded.plan);
-    let addresses =
-        if interfaces.is_empty() { BTreeSet::new() } else { lookout.addresses(interfaces).await? };
+    let addresses = if interfaces.is_empty() {
+        BTreeSet::new()
+    } else {
+        lookout.addresses(interfaces).await.map_err(SearchError::Addresses)?
+    };
     // Reading /proc may take a while on a host with many processes.
     let found = tokio::task::spawn_blocking(move || search(&loaded.plan, &addresses)).await;
-    found.map_err(|error| error.to_string())?
+    found.map_err(SearchError::Panicked)?
 }
 
 /// Finds the objects in the way of a plan, among all addresses of this host.
 ///
 /// # Errors
-/// When there is no `/proc`: a sentence for people.
-pub(crate) fn search(plan: &Plan, addresses: &BTreeSet<AddressKey>) -> Result<Vec<ObjectText>, String> {
+/// When there is no `/proc`.
+pub(crate) fn search(plan: &Plan, addresses: &BTreeSet<AddressKey>) -> Result<Vec<ObjectText>, SearchError> {
     let mut found = Places::of(plan).elsewhere(addresses);
-    let namespace =
-        fs::read_link("/proc/self/ns/net").map_err(|error| format!("/proc/self/ns/net: {error}"))?;
-    let pids = keepaliveds(Path::new("/proc"), &namespace).map_err(|error| format!("/proc: {error}"))?;
+    let namespace = fs::read_link(NAMESPACE).map_err(|error| SearchError::Proc(NAMESPACE, error))?;
+    let pids = keepaliveds(Path::new(PROC), &namespace).map_err(|error| SearchError::Proc(PROC, error))?;
     found.extend(running(&pids));
     let more = found.len().saturating_sub(MAX_REPORTED);
     found.truncate(MAX_REPORTED);

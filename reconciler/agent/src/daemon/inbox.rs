@@ -30,6 +30,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 
 use super::errands::{Errand, StatusAsked};
+use super::error::DaemonError;
 use crate::api::server::Ask;
 use crate::guard::Guardian;
 use crate::health::trackers::TrackerFinding;
@@ -86,9 +87,9 @@ pub(super) struct Signals {
 
 impl Signals {
     /// # Errors
-    /// When a handler cannot be had: a sentence for people.
-    pub(super) fn new() -> Result<Self, String> {
-        let handler = |kind| signal(kind).map_err(|error| format!("signals: {error}"));
+    /// When a handler cannot be had.
+    pub(super) fn new() -> Result<Self, DaemonError> {
+        let handler = |kind| signal(kind).map_err(DaemonError::of("signals"));
         Ok(Self {
             terminate: handler(SignalKind::terminate())?,
             interrupt: handler(SignalKind::interrupt())?,

@@ -43,7 +43,7 @@ use tokio::sync::mpsc;
 
 use super::lateness::Lateness;
 use super::sockets::{Arrival, Buffer};
-use super::{Command, LeftBehind, RouterSetup};
+use super::{ElectionCommand, LeftBehind, RouterSetup};
 use crate::guard::{Guardian, Lease};
 use crate::system::scheduling::{Granted, Scheduling};
 use admission::Admission;
@@ -64,7 +64,7 @@ const MAX_PACKETS: usize = 64;
 const MAX_ROUNDS: usize = 8;
 
 pub(super) struct Worker {
-    inbox: Inbox<Command>,
+    inbox: Inbox<ElectionCommand>,
     wakers: Wakers,
     kernel: Kernel,
     monitor: Monitor,
@@ -95,7 +95,7 @@ pub(super) struct Worker {
 impl Worker {
     #[allow(clippy::too_many_arguments, reason = "called once, with everything the thread owns")]
     pub(super) fn new(
-        inbox: Inbox<Command>,
+        inbox: Inbox<ElectionCommand>,
         wakers: Wakers,
         notices: mpsc::Sender<Notice>,
         kernel: Kernel,
@@ -243,21 +243,21 @@ impl Worker {
         }
         loop {
             match self.inbox.try_recv() {
-                Ok(Command::Configure(routers)) => self.configure(routers),
-                Ok(Command::Start) => self.start(),
-                Ok(Command::Trackers(trackers)) => self.set_trackers(trackers),
-                Ok(Command::Unserved(routers)) => self.set_unserved(routers),
-                Ok(Command::Waiting(routers)) => self.set_unready(routers),
-                Ok(Command::Orders(orders)) => self.set_orders(orders),
-                Ok(Command::Offer(question, reply)) => self.offer(question, reply),
-                Ok(Command::Guardian(guardian)) => {
+                Ok(ElectionCommand::Configure(routers)) => self.configure(routers),
+                Ok(ElectionCommand::Start) => self.start(),
+                Ok(ElectionCommand::Trackers(trackers)) => self.set_trackers(trackers),
+                Ok(ElectionCommand::Unserved(routers)) => self.set_unserved(routers),
+                Ok(ElectionCommand::Waiting(routers)) => self.set_unready(routers),
+                Ok(ElectionCommand::Orders(orders)) => self.set_orders(orders),
+                Ok(ElectionCommand::Offer(question, reply)) => self.offer(question, reply),
+                Ok(ElectionCommand::Guardian(guardian)) => {
                     self.leases.replace_guardian(guardian, &self.routers);
                     // It must hear of VIPs that cannot be removed, too.
                     self.resync.vips = true;
                 }
                 // Fails when nobody waits for it any more.
-                Ok(Command::Snapshot(reply)) => drop(reply.send(self.snapshot())),
-                Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return false,
+                Ok(ElectionCommand::Snapshot(reply)) => drop(reply.send(self.snapshot())),
+                Ok(ElectionCommand::Stop) | Err(TryRecvError::Disconnected) => return false,
                 Err(TryRecvError::Empty) => return true,
             }
         }

@@ -141,7 +141,7 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
 }
 
 /// A connection to a daemon.
-struct Daemon {
+struct Connected {
     socket: Socket,
     /// The VIPs of its plan: it may lease no others.
     vips: BTreeSet<AddressKey>,
@@ -153,7 +153,7 @@ struct Process<A> {
     file: (u64, u64),
     listener: Socket,
     /// The connections, the newest last.
-    daemons: Vec<Daemon>,
+    daemons: Vec<Connected>,
     /// The leases that run, by name.
     leases: BTreeMap<String, Lease>,
     /// Leases that ran out while their daemon is still connected: it may renew one that it takes for running,
@@ -293,7 +293,7 @@ impl<A: Addresses> Process<A> {
                 if self.daemons.len() == MAX_DAEMONS {
                     self.daemons.remove(0);
                 }
-                self.daemons.push(Daemon { socket, vips: BTreeSet::new() });
+                self.daemons.push(Connected { socket, vips: BTreeSet::new() });
             }
             Err(error) => self.refuse(&format!("a daemon that connected and went: {error}")),
         }
@@ -326,7 +326,7 @@ impl<A: Addresses> Process<A> {
     }
 
     /// Reads one connection and returns whether it is still there.
-    fn read_one(&mut self, daemon: &mut Daemon) -> bool {
+    fn read_one(&mut self, daemon: &mut Connected) -> bool {
         loop {
             match receive(&daemon.socket, &mut self.buffer) {
                 Ok(ToGuardian::Vips(Vips { addresses, more })) => daemon.name(addresses, more),
@@ -468,7 +468,7 @@ impl<A: Addresses> Process<A> {
     }
 }
 
-impl Daemon {
+impl Connected {
     /// Learns VIPs of the plan; with `more` in addition to those known.
     fn name(&mut self, addresses: Vec<AddressKey>, more: bool) {
         if !more {

@@ -10,6 +10,7 @@
 //! Only changes are reported. When news did not fit, all of them are reported again.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -43,7 +44,7 @@ const DEAF_RESYNC: Duration = Duration::from_secs(5);
 /// Time that a probe waits for the look-up of its way: less than the probe itself may be late.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-enum Ask {
+enum LookoutRequest {
     Targets(Vec<IpAddr>),
     /// Look up the way to this target now; the answer comes after the news of it.
     Look(IpAddr, oneshot::Sender<()>),
@@ -51,11 +52,29 @@ enum Ask {
     Addresses(BTreeSet<String>, oneshot::Sender<Result<BTreeSet<AddressKey>, KernelError>>),
 }
 
+/// Reason why there are no addresses of this host.
+#[derive(Debug)]
+pub(crate) enum AddressesError {
+    /// The kernel does not answer.
+    Kernel(KernelError),
+    /// The thread has ended.
+    Ended,
+}
+
+impl fmt::Display for AddressesError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kernel(error) => error.fmt(f),
+            Self::Ended => f.write_str("the thread that looks at addresses has ended"),
+        }
+    }
+}
+
 /// A handle to the thread.
 #[derive(Clone)]
 pub(crate) struct Lookout {
     /// Bounded by its users: a probe under way asks once.
-    asks: Sender<Ask>,
+    asks: Sender<LookoutRequest>,
     wake: Arc<EventFd>,
 }
 
@@ -67,7 +86,7 @@ impl Lookout {
         let (asks, inbox) = channel();
         let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?);
         let kernel = Kernel::new().map_err(std::io::Error::other)?;
-        let worker = Worker {
+        let worker = LookoutWorker {
             inbox,
             wake: Arc::clone(&wake),
             kernel,
@@ -90,36 +109,39 @@ impl Lookout {
 
     /// Sets the targets.
     pub(crate) fn watch(&self, targets: Vec<IpAddr>) {
-        self.ask(Ask::Targets(targets));
+        self.ask(LookoutRequest::Targets(targets));
     }
 
     /// Looks up the way to a target. When this returns, the finding and all changes before it are among the
     /// news, unless it took longer than [`PATIENCE`].
     pub(crate) async fn look(&self, target: IpAddr) {
         let (reply, looked) = oneshot::channel();
-        self.ask(Ask::Look(target, reply));
+        self.ask(LookoutRequest::Look(target, reply));
         tokio::time::timeout(PATIENCE, looked).await.ok();
     }
 
     /// All addresses of this host; an interface that one of `names` leads to is reported under that name.
     ///
-    /// When the kernel does not answer: a sentence for people.
-    pub(crate) async fn addresses(&self, names: BTreeSet<String>) -> Result<BTreeSet<AddressKey>, String> {
+    /// # Errors
+    /// When the kernel does not answer, or the thread has ended.
+    pub(crate) async fn addresses(
+        &self,
+        names: BTreeSet<String>,
+    ) -> Result<BTreeSet<AddressKey>, AddressesError> {
         let (reply, answer) = oneshot::channel();
-        self.ask(Ask::Addresses(names, reply));
-        let answer = answer.await.map_err(|_| "the thread that looks at addresses has ended".to_owned())?;
-        answer.map_err(|error| error.to_string())
+        self.ask(LookoutRequest::Addresses(names, reply));
+        answer.await.map_err(|_| AddressesError::Ended)?.map_err(AddressesError::Kernel)
     }
 
-    fn ask(&self, ask: Ask) {
+    fn ask(&self, ask: LookoutRequest) {
         // Both fail only when the thread has ended: then nothing is found.
         self.asks.send(ask).ok();
         self.wake.write(1).ok();
     }
 }
 
-struct Worker {
-    inbox: Receiver<Ask>,
+struct LookoutWorker {
+    inbox: Receiver<LookoutRequest>,
     wake: Arc<EventFd>,
     kernel: Kernel,
     /// None while the kernel sends no events.
@@ -146,7 +168,7 @@ struct Worker {
     all: bool,
 }
 
-impl Worker {
+impl LookoutWorker {
     fn run(mut self) {
         loop {
             self.wait();
@@ -173,7 +195,7 @@ impl Worker {
             }
             Err(error) => {
                 if !std::mem::replace(&mut self.deaf, true) {
-                    warn!("no kernel events ({error}): that a way to a destination is gone is found later");
+                    warn!(%error, "no kernel events: that a way to a destination is gone is found later");
                 }
             }
         }
@@ -205,7 +227,7 @@ impl Worker {
         self.wake.read().ok();
         loop {
             match self.inbox.try_recv() {
-                Ok(Ask::Targets(targets)) => {
+                Ok(LookoutRequest::Targets(targets)) => {
                     let mut before = std::mem::take(&mut self.routes);
                     let kept = |target: IpAddr| (target, before.remove(&target).flatten());
                     self.routes = targets.into_iter().map(kept).collect();
@@ -214,12 +236,12 @@ impl Worker {
                     self.all = true;
                     self.not_before = MonoTime::ZERO;
                 }
-                Ok(Ask::Look(target, reply)) => {
+                Ok(LookoutRequest::Look(target, reply)) => {
                     self.look_up(target);
                     // The probe may have given up.
                     reply.send(()).ok();
                 }
-                Ok(Ask::Addresses(names, reply)) => {
+                Ok(LookoutRequest::Addresses(names, reply)) => {
                     reply.send(self.kernel.every_address(&names)).ok();
                 }
                 Err(TryRecvError::Empty) => return true,

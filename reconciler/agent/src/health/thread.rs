@@ -33,7 +33,7 @@ const RESULTS: usize = 1024;
 /// Reports of all checks, for people.
 pub(crate) type Reports = BTreeMap<CheckId, evenkeel_health::Report>;
 
-enum Command {
+enum HealthCommand {
     /// Sets the checks, each with the verdict that a new one begins with.
     Configure(Vec<(CheckId, Check, Verdict)>),
     /// Asks for the reports of all checks.
@@ -42,7 +42,7 @@ enum Command {
 
 /// A handle to the thread, which ends when the handle is dropped.
 pub(crate) struct Health {
-    commands: mpsc::UnboundedSender<Command>,
+    commands: mpsc::UnboundedSender<HealthCommand>,
     lookout: Lookout,
     _thread: JoinHandle<()>,
 }
@@ -60,7 +60,7 @@ impl Health {
         let (commands, inbox) = mpsc::unbounded_channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (ended, results) = mpsc::channel(RESULTS);
-        let worker = Worker {
+        let worker = HealthWorker {
             checker: Checker::new(),
             lookout: lookout.clone(),
             places: Arc::new(Semaphore::new(MAX_PROBES)),
@@ -75,13 +75,13 @@ impl Health {
     /// Sets the checks.
     pub(crate) fn configure(&self, checks: Vec<(CheckId, Check, Verdict)>) {
         // Fails only when the thread has ended, which the end of its news reports.
-        self.commands.send(Command::Configure(checks)).ok();
+        self.commands.send(HealthCommand::Configure(checks)).ok();
     }
 
     /// The reports of all checks, once the thread answers; an error when it has ended.
     pub(crate) fn reports(&self) -> oneshot::Receiver<Reports> {
         let (asked, reports) = oneshot::channel();
-        self.commands.send(Command::Reports(asked)).ok();
+        self.commands.send(HealthCommand::Reports(asked)).ok();
         reports
     }
 
@@ -98,7 +98,7 @@ struct Probed {
     found: Found,
 }
 
-struct Worker {
+struct HealthWorker {
     checker: Checker,
     lookout: Lookout,
     places: Arc<Semaphore>,
@@ -106,10 +106,10 @@ struct Worker {
     pending: Pending,
 }
 
-impl Worker {
+impl HealthWorker {
     async fn run(
         mut self,
-        mut commands: mpsc::UnboundedReceiver<Command>,
+        mut commands: mpsc::UnboundedReceiver<HealthCommand>,
         mut ways: mpsc::Receiver<WayNews>,
         mut results: mpsc::Receiver<Probed>,
         news: mpsc::Sender<Vec<CheckNews>>,
@@ -118,8 +118,8 @@ impl Worker {
             let due = self.checker.poll_timeout();
             tokio::select! {
                 command = commands.recv() => match command {
-                    Some(Command::Configure(checks)) => self.handle(Input::Configure(checks)),
-                    Some(Command::Reports(reply)) => drop(reply.send(self.checker.reports())),
+                    Some(HealthCommand::Configure(checks)) => self.handle(Input::Configure(checks)),
+                    Some(HealthCommand::Reports(reply)) => drop(reply.send(self.checker.reports())),
                     None => return,
                 },
                 Some(seen) = ways.recv() => self.handle(Input::Way(seen)),
@@ -227,10 +227,8 @@ mod tests {
         pending.add(CheckNews::State(id, CheckState::new(Verdict::Down)));
         assert!(!pending.is_empty());
         let news = pending.in_order();
-        assert!(
-            matches!(&news[..], [CheckNews::State(_, state), CheckNews::Turned(_)] if state.verdict == Verdict::Down),
-            "{news:?}"
-        );
+        let [CheckNews::State(_, state), CheckNews::Turned(_)] = &news[..] else { panic!("{news:?}") };
+        assert_eq!(state.verdict, Verdict::Down);
     }
 
     /// A real listener that goes away: one change when it first answers, one when it no longer does, none in

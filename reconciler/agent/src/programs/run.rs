@@ -152,7 +152,7 @@ pub(crate) async fn run(program: Program<'_>) -> Ended {
     let asked = program.user.unwrap_or(user::OWN);
     let found = match timeout_at(deadline, user::find(program.user)).await {
         Ok(Ok(found)) => found,
-        Ok(Err(why)) => return not_started(why),
+        Ok(Err(error)) => return not_started(error.to_string()),
         Err(_) => return not_started(format!("user {asked} was not found in time")),
     };
     let Some(path) = program.command.first() else { return not_started("there is no command".to_owned()) };

@@ -139,7 +139,7 @@ impl Watched {
             }
         });
         let watcher = watcher
-            .inspect_err(|error| warn!("cannot watch files ({error}): looking every {POLL:?} instead"))
+            .inspect_err(|error| warn!(%error, "cannot watch files: looking every {POLL:?} instead"))
             .ok();
         let mut source = Self {
             directory,

@@ -375,10 +375,10 @@ mod tests {
     fn large() -> String {
         let server = |n: u32| {
             format!(
-                "\n[[virtual_server]]\nname = \"s{n}\"\naddress = \"192.0.2.9\"\nport = {}\nprotocol = \
-                    \"tcp\"\nscheduler = \"wlc\"\n\
-                 one_packet = false\n\n[[virtual_server.destination]]\nhost = \"rs\"\naddress = \"192.0.2.7\"\nport = 1\nweight = 1\n\
-                 forwarding = \"dr\"\n",
+                "\n[[virtual_server]]\nname = \"s{n}\"\naddress = \"192.0.2.9\"\nport = {}\n\
+                 protocol = \"tcp\"\nscheduler = \"wlc\"\none_packet = false\n\n\
+                 [[virtual_server.destination]]\nhost = \"rs\"\naddress = \"192.0.2.7\"\nport = 1\n\
+                 weight = 1\nforwarding = \"dr\"\n",
                 n + 1
             )
         };

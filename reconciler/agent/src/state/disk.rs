@@ -40,13 +40,13 @@ pub(crate) enum Wake {
 }
 
 struct Shared {
-    slots: Mutex<State>,
+    slots: Mutex<DiskState>,
     changed: Condvar,
     wake: Box<dyn Fn(Wake) + Send + Sync>,
 }
 
 #[derive(Default)]
-struct State {
+struct DiskState {
     slots: Slots,
     /// Whether a caller gave up waiting for the ledger.
     given_up: bool,
@@ -74,7 +74,7 @@ impl Disk {
         Ok(Self(shared))
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, DiskState> {
         self.0.lock()
     }
 
@@ -171,7 +171,7 @@ impl Disk {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, DiskState> {
         // A panic elsewhere leaves the slots whole: none of their changes calls anything that panics.
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }

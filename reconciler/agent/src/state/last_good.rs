@@ -172,8 +172,9 @@ pub(in crate::state) mod tests {
         let body = format!(
             "format = 1\ncluster = \"c\"\nhost = \"dir1\"\nhost_addresses = []\n\
              [policy]\nresync = \"5s\"\nexclusive_ipvs = false\n\
-             [[router]]\nname = \"VI_1\"\ninterface = \"eth0\"\nsource = \"192.0.2.1\"\nversion = 2\nvrid = 51\n\
-             priority = {priority}\nadvert_interval = \"1s\"\npreempt = true\ngarp_repeat = 5\ngarp_delay = \"5s\"\n\
+             [[router]]\nname = \"VI_1\"\ninterface = \"eth0\"\nsource = \"192.0.2.1\"\n\
+             version = 2\nvrid = 51\npriority = {priority}\nadvert_interval = \"1s\"\npreempt = true\n\
+             garp_repeat = 5\ngarp_delay = \"5s\"\n\
              vips = [\"192.0.2.9/32\"]\nauth = {{ type = \"pass\", secret = {{ file = {password:?} }} }}\n"
         );
         seal::seal(&body).into_bytes()

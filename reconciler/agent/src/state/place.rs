@@ -27,7 +27,7 @@ type Identity = (u64, u64);
 
 /// The directory and its lock.
 #[derive(Debug, Default)]
-pub(super) struct Place {
+pub(super) struct DirectoryPlace {
     directory: Option<Identity>,
     lock: Option<(Identity, File)>,
     /// Reason why there is no lock. The directory still belongs to this daemon alone, by the claim on the
@@ -50,7 +50,7 @@ pub(super) fn stamp(path: &Path) -> Option<Stamp> {
     Some(Stamp((found.dev(), found.ino()), found.len(), (found.mtime(), found.mtime_nsec())))
 }
 
-impl Place {
+impl DirectoryPlace {
     /// Makes the directory if need be and locks it.
     ///
     /// `ResourceBusy` when another process holds the lock; any error that keeps the directory from being made
@@ -141,14 +141,14 @@ mod tests {
     fn a_replaced_directory_or_lock_is_noticed() {
         let scratch = tempfile::tempdir().expect("tempdir");
         let path = scratch.path().join("state");
-        let place = Place::open(&path).expect("open");
+        let place = DirectoryPlace::open(&path).expect("open");
         assert!(place.is_at(&path));
         fs::remove_file(path.join(LOCK)).expect("remove");
         assert!(!place.is_at(&path), "the lock");
-        let place = Place::open(&path).expect("open");
+        let place = DirectoryPlace::open(&path).expect("open");
         fs::rename(&path, scratch.path().join("away")).expect("rename");
         assert!(!place.is_at(&path), "the directory");
-        let again = Place::open(&path).expect("open");
+        let again = DirectoryPlace::open(&path).expect("open");
         assert!(again.is_at(&path) && !place.is_at(&path));
     }
 
@@ -156,8 +156,8 @@ mod tests {
     fn the_holder_of_a_lock_is_known() {
         let scratch = tempfile::tempdir().expect("tempdir");
         let path = scratch.path().join("state");
-        let _place = Place::open(&path).expect("open");
-        let error = Place::open(&path).expect_err("second");
+        let _place = DirectoryPlace::open(&path).expect("open");
+        let error = DirectoryPlace::open(&path).expect_err("second");
         assert_eq!(error.kind(), io::ErrorKind::ResourceBusy);
         let inode = fs::metadata(path.join(LOCK)).expect("lock").ino();
         assert_eq!(holder(inode), Some(std::process::id()));

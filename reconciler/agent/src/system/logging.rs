@@ -29,17 +29,28 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// The queue of this process: log lines and panics come from every thread.
 static QUEUE: OnceLock<Arc<Queue>> = OnceLock::new();
 
+/// `EVENKEEL_LOG` is set to a text that is no filter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct WrongFilter(filter::FilterError);
+
+impl fmt::Display for WrongFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{VARIABLE}: {}", self.0)
+    }
+}
+
 /// The filter of `EVENKEEL_LOG`.
 ///
-/// When it is no filter: a sentence for people.
-pub(crate) fn wanted() -> Result<Targets, String> {
+/// # Errors
+/// When it is no filter.
+pub(crate) fn wanted() -> Result<Targets, WrongFilter> {
     let text = match std::env::var(VARIABLE) {
         Ok(text) => text,
         Err(VarError::NotPresent) => String::new(),
         // Bytes that are not UTF-8 are no level, whatever they are.
         Err(VarError::NotUnicode(text)) => text.to_string_lossy().into_owned(),
     };
-    filter::parse(&text).map_err(|error| format!("{VARIABLE}: {error}"))
+    filter::parse(&text).map_err(WrongFilter)
 }
 
 /// The filter when none is set.

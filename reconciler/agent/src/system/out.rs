@@ -8,7 +8,7 @@
 //! The daemon's log is not this file's: see `logging`.
 
 use std::ffi::OsString;
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 
@@ -162,10 +162,21 @@ pub(crate) fn explain(error: &clap::Error) -> ExitCode {
     }
 }
 
+/// A result cannot be written.
+#[derive(Debug)]
+pub(crate) struct OutputError(io::Error);
+
+impl Display for OutputError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot write to standard output: {}", self.0)
+    }
+}
+
 /// Prints a result.
 ///
-/// When it cannot be written, for another reason than that nobody reads it: a sentence for people.
-pub(crate) fn print(text: impl Display) -> Result<(), String> {
+/// # Errors
+/// When it cannot be written, for another reason than that nobody reads it.
+pub(crate) fn print(text: impl Display) -> Result<(), OutputError> {
     print_with(|output| write!(output, "{text}"))
 }
 
@@ -173,16 +184,14 @@ pub(crate) fn print(text: impl Display) -> Result<(), String> {
 ///
 /// # Errors
 /// As [`print`].
-pub(crate) fn print_with(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), String> {
+pub(crate) fn print_with(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), OutputError> {
     let mut output = io::BufWriter::new(io::stdout().lock());
     checked(write(&mut output).and_then(|()| output.flush()))
 }
 
-fn checked(written: io::Result<()>) -> Result<(), String> {
+fn checked(written: io::Result<()>) -> Result<(), OutputError> {
     match written {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(format!("cannot write to standard output: {error}"))
-        }
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(OutputError(error)),
         Ok(()) | Err(_) => Ok(()),
     }
 }

@@ -23,7 +23,7 @@ use crate::loaded::LoadedPlan;
 use crate::moment::Moment;
 use crate::orders::Refusal;
 use crate::probation::{
-    self, Answer, Baseline, Decision, Next, Record, Request, RolledBack, Trial, decide, late, short,
+    self, Answer, Baseline, Decision, Next, ProbationRequest, Record, RolledBack, Trial, decide, late, short,
 };
 use crate::verdicts::Verdicts;
 
@@ -298,7 +298,7 @@ impl Host {
     }
 
     /// Carries a request out, or refuses it.
-    pub(super) fn probation_request(&mut self, id: RequestId, request: &Request, at: &Moment) {
+    pub(super) fn probation_request(&mut self, id: RequestId, request: &ProbationRequest, at: &Moment) {
         let in_force = self.plan().map(|loaded| loaded.generation.to_string());
         match decide(request, &self.probation.record, in_force.as_deref()) {
             Ok(Decision::Confirm) => self.confirm("an operator", Some(id), at),
@@ -306,7 +306,10 @@ impl Host {
             Ok(Decision::Already(generation)) => {
                 self.answer_probation(id, Ok(Answer { generation, already: true }));
             }
-            Err(why) => self.answer_probation(id, Err(OrderError::Refused(Refusal::NotNow(why)))),
+            Err(refusal) => {
+                let refusal = Refusal::NotNow(refusal.to_string());
+                self.answer_probation(id, Err(OrderError::Refused(refusal)));
+            }
         }
     }
 

@@ -104,16 +104,16 @@ impl Host {
         let file = match (start, read) {
             // Whatever the record says is settled by the file's plan: the record is emptied before the plan
             // touches anything, so that a crash cannot bring it back.
-            (probation::Start::File, Ok(plan)) => {
+            (probation::FirstPlan::File, Ok(plan)) => {
                 self.write_first(Record::default());
                 return self.begin(plan, false, None, &leases, at);
             }
-            (probation::Start::OnProbation(trial), Ok(plan)) => {
+            (probation::FirstPlan::OnProbation(trial), Ok(plan)) => {
                 self.probation_goes_on(trial, &plan, at);
                 return self.begin(plan, false, None, &leases, at);
             }
-            (probation::Start::NothingBefore, Ok(plan)) => return self.nothing_before(plan, &leases, at),
-            (probation::Start::Back(back), read) => {
+            (probation::FirstPlan::NothingBefore, Ok(plan)) => return self.nothing_before(plan, &leases, at),
+            (probation::FirstPlan::Back(back), read) => {
                 let generation = short(&back.generation).to_owned();
                 self.log(ProbationEvent::RolledBack { generation, to: None, why: back.why.clone() });
                 let refusal = back.refusal();
@@ -121,7 +121,7 @@ impl Host {
                 self.reject(&refusal, at);
                 read.ok()
             }
-            (probation::Start::LastGood, Ok(plan)) => {
+            (probation::FirstPlan::LastGood, Ok(plan)) => {
                 self.write_first(Record::default());
                 Some(plan)
             }

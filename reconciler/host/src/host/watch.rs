@@ -9,7 +9,7 @@ use super::Host;
 use crate::event::{ElectionEvent, KernelEvent};
 use crate::hooks::Run;
 use crate::hooks::states::Subject;
-use crate::io::Output;
+use crate::io::{Output, SearchFailed};
 use crate::moment::Moment;
 
 /// Time from one look for objects in the way to the next.
@@ -29,12 +29,12 @@ impl Host {
         self.push(Output::LookInTheWay(plan));
     }
 
-    pub(super) fn found_in_the_way(&mut self, found: Result<Vec<ObjectText>, String>, at: &Moment) {
+    pub(super) fn found_in_the_way(&mut self, found: Result<Vec<ObjectText>, SearchFailed>, at: &Moment) {
         // A plan that came meanwhile has set its own time.
         self.way_at.get_or_insert(at.now + EVERY);
         let found = match found {
             Ok(found) => found,
-            Err(why) => return self.log(KernelEvent::WayUnknown(why)),
+            Err(SearchFailed(why)) => return self.log(KernelEvent::WayUnknown(why)),
         };
         let before = std::mem::replace(&mut self.facts.in_the_way, found.clone());
         for new in found.iter().filter(|object| !before.contains(object)) {

@@ -389,8 +389,8 @@ mod tests {
             say(Action::Hold, &[one("VI_1", None)]).as_deref(),
             Some(
                 "no other director of VI_1 was heard within 2.0 s when it was asked to take over, and never \
-                    while this daemon runs, \
-                 for 400 s, since T100; nothing was changed; --force holds it all the same, and nobody serves then"
+                 while this daemon runs, for 400 s, since T100; nothing was changed; --force holds it all \
+                 the same, and nobody serves then"
             )
         );
         let text = say(Action::Failover, &[one("VI_1 IPv4", None), one("VI_1 IPv6", Some(at(440)))])

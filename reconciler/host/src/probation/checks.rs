@@ -175,9 +175,9 @@ mod tests {
         [policy]\nresync = \"4s\"\nexclusive_ipvs = false\n";
 
     fn router() -> String {
-        "[[router]]\nname = \"VI_1\"\ninterface = \"eth0\"\nsource = \"192.0.2.1\"\nversion = 3\nvrid = \
-            1\npriority = 100\n\
-         advert_interval = \"1s\"\npreempt = true\ngarp_repeat = 1\ngarp_delay = \"0s\"\nvips = [\"192.0.2.9/32\"]\n"
+        "[[router]]\nname = \"VI_1\"\ninterface = \"eth0\"\nsource = \"192.0.2.1\"\nversion = 3\n\
+         vrid = 1\npriority = 100\nadvert_interval = \"1s\"\npreempt = true\ngarp_repeat = 1\n\
+         garp_delay = \"0s\"\nvips = [\"192.0.2.9/32\"]\n"
             .to_owned()
     }
 

@@ -75,19 +75,22 @@ fn the_plan_that_a_daemon_begins_with() {
         start(record, file.as_ref(), last_good, moment, "now")
     };
     // No probation, or none that is remembered.
-    assert_eq!(started(Some(&none), file(NEW, true), None, &later), Start::File, "the first plan ever");
-    assert_eq!(started(Some(&none), file(OLD, true), Some(OLD), &later), Start::File);
-    assert_eq!(started(Some(&none), file(NEW, false), Some(OLD), &later), Start::File);
-    assert_eq!(started(Some(&none), None, Some(OLD), &later), Start::LastGood);
+    assert_eq!(started(Some(&none), file(NEW, true), None, &later), FirstPlan::File, "the first plan ever");
+    assert_eq!(started(Some(&none), file(OLD, true), Some(OLD), &later), FirstPlan::File);
+    assert_eq!(started(Some(&none), file(NEW, false), Some(OLD), &later), FirstPlan::File);
+    assert_eq!(started(Some(&none), None, Some(OLD), &later), FirstPlan::LastGood);
     assert_eq!(
         started(Some(&none), file(NEW, true), Some(OLD), &later),
-        Start::LastGood,
+        FirstPlan::LastGood,
         "it came meanwhile"
     );
     // One is under way.
-    assert_eq!(started(Some(&on_trial()), file(NEW, true), Some(OLD), &later), Start::OnProbation(trial()));
+    assert_eq!(
+        started(Some(&on_trial()), file(NEW, true), Some(OLD), &later),
+        FirstPlan::OnProbation(trial())
+    );
     let back = |why: &str| {
-        Start::Back(RolledBack { generation: NEW.to_owned(), at: "now".to_owned(), why: why.to_owned() })
+        FirstPlan::Back(RolledBack { generation: NEW.to_owned(), at: "now".to_owned(), why: why.to_owned() })
     };
     assert_eq!(
         started(Some(&on_trial()), file(NEW, true), Some(OLD), &over),
@@ -96,38 +99,38 @@ fn the_plan_that_a_daemon_begins_with() {
     );
     assert_eq!(
         started(Some(&on_trial()), file(NEW, true), Some(NEW), &over),
-        Start::File,
+        FirstPlan::File,
         "confirmed: the daemon ended between the two writes"
     );
     assert_eq!(
         started(Some(&on_trial()), file(OLD, true), Some(OLD), &later),
-        Start::File,
+        FirstPlan::File,
         "taken back by hand"
     );
-    assert_eq!(started(Some(&on_trial()), file(OTHER, false), Some(OLD), &later), Start::File);
-    assert_eq!(started(Some(&on_trial()), file(OTHER, true), Some(OLD), &later), Start::LastGood);
-    assert_eq!(started(Some(&on_trial()), file(NEW, true), None, &over), Start::NothingBefore);
+    assert_eq!(started(Some(&on_trial()), file(OTHER, false), Some(OLD), &later), FirstPlan::File);
+    assert_eq!(started(Some(&on_trial()), file(OTHER, true), Some(OLD), &later), FirstPlan::LastGood);
+    assert_eq!(started(Some(&on_trial()), file(NEW, true), None, &over), FirstPlan::NothingBefore);
     assert_eq!(
         started(Some(&on_trial()), None, Some(OLD), &later),
         back("not confirmed, and its file could not be used when the daemon started")
     );
-    assert_eq!(started(Some(&on_trial()), None, Some(NEW), &later), Start::LastGood);
+    assert_eq!(started(Some(&on_trial()), None, Some(NEW), &later), FirstPlan::LastGood);
     // One was rolled back.
     let Some(remembered) = rolled_back().rolled_back else { unreachable!() };
     assert_eq!(
         started(Some(&rolled_back()), file(NEW, true), Some(OLD), &later),
-        Start::Back(remembered),
+        FirstPlan::Back(remembered),
         "with its time and reason"
     );
-    assert_eq!(started(Some(&rolled_back()), file(OTHER, false), Some(OLD), &later), Start::File);
-    assert_eq!(started(Some(&rolled_back()), None, Some(OLD), &later), Start::LastGood);
+    assert_eq!(started(Some(&rolled_back()), file(OTHER, false), Some(OLD), &later), FirstPlan::File);
+    assert_eq!(started(Some(&rolled_back()), None, Some(OLD), &later), FirstPlan::LastGood);
     // The record was damaged: only what may be unconfirmed is held back.
     let damaged = "whether it was confirmed is not known: the record was damaged";
     assert_eq!(started(None, file(NEW, true), Some(OLD), &later), back(damaged));
-    assert_eq!(started(None, file(NEW, false), Some(OLD), &later), Start::File);
-    assert_eq!(started(None, file(OLD, true), Some(OLD), &later), Start::File);
-    assert_eq!(started(None, file(NEW, true), None, &later), Start::File);
-    assert_eq!(started(None, None, Some(OLD), &later), Start::LastGood);
+    assert_eq!(started(None, file(NEW, false), Some(OLD), &later), FirstPlan::File);
+    assert_eq!(started(None, file(OLD, true), Some(OLD), &later), FirstPlan::File);
+    assert_eq!(started(None, file(NEW, true), None, &later), FirstPlan::File);
+    assert_eq!(started(None, None, Some(OLD), &later), FirstPlan::LastGood);
 }
 
 #[test]
@@ -153,13 +156,16 @@ fn decisions_about_a_new_plan() {
 #[test]
 fn a_request_that_cannot_be_carried_out_is_refused_with_its_reason() {
     let decided = |action, generation: Option<&str>, record: &Record, in_force| {
-        decide(&Request { action, generation: generation.map(str::to_owned) }, record, in_force)
+        let request = ProbationRequest { action, generation: generation.map(str::to_owned) };
+        // Refusals as operators get them.
+        decide(&request, record, in_force).map_err(|refusal| refusal.to_string())
     };
-    let confirm = |generation, record: &Record| decided(Action::Confirm, generation, record, Some(NEW));
+    let confirm =
+        |generation, record: &Record| decided(ProbationAction::Confirm, generation, record, Some(NEW));
     assert_eq!(confirm(None, &on_trial()), Ok(Decision::Confirm));
     assert_eq!(confirm(Some("bbbbbb"), &on_trial()), Ok(Decision::Confirm));
     assert_eq!(confirm(Some(NEW), &on_trial()), Ok(Decision::Confirm));
-    assert_eq!(decided(Action::Rollback, None, &on_trial(), Some(NEW)), Ok(Decision::Rollback));
+    assert_eq!(decided(ProbationAction::Rollback, None, &on_trial(), Some(NEW)), Ok(Decision::Rollback));
     assert_eq!(
         confirm(Some("aaaaaa"), &on_trial()),
         Err("it is generation bbbbbbbbbbbb that is on probation".to_owned())
@@ -175,7 +181,7 @@ fn a_request_that_cannot_be_carried_out_is_refused_with_its_reason() {
     );
     // After it was confirmed nothing is kept to go back to, and the answer says what can be done.
     for generation in [None, Some("bbbbbb"), Some("cccccc")] {
-        let why = decided(Action::Rollback, generation, &none, Some(NEW)).expect_err("refused");
+        let why = decided(ProbationAction::Rollback, generation, &none, Some(NEW)).expect_err("refused");
         assert!(
             why.starts_with("no plan is on probation; generation bbbbbbbbbbbb is in force and stays"),
             "{why}"
@@ -183,14 +189,18 @@ fn a_request_that_cannot_be_carried_out_is_refused_with_its_reason() {
         assert!(why.ends_with("To go back deliver the plan before"), "{why}");
     }
     assert_eq!(
-        decided(Action::Confirm, Some("bbbbbb"), &rolled_back(), Some(OLD)),
+        decided(ProbationAction::Confirm, Some("bbbbbb"), &rolled_back(), Some(OLD)),
         Err("generation bbbbbbbbbbbb was rolled back at T1: why".to_owned())
     );
     assert_eq!(
-        decided(Action::Confirm, Some("aaaaaa"), &rolled_back(), Some(OLD)),
+        decided(ProbationAction::Confirm, Some("aaaaaa"), &rolled_back(), Some(OLD)),
         Ok(Decision::Already(OLD.to_owned()))
     );
-    assert!(decided(Action::Confirm, None, &none, None).expect_err("refused").contains("none is in force"));
+    assert!(
+        decided(ProbationAction::Confirm, None, &none, None)
+            .expect_err("refused")
+            .contains("none is in force")
+    );
 }
 
 #[test]

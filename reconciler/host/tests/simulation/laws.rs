@@ -70,7 +70,7 @@ fn short(generation: &str) -> &str {
 }
 
 fn is_rollback(request: &Request) -> bool {
-    matches!(request, Request::Probation(request) if request.action == probation::Action::Rollback)
+    matches!(request, Request::Probation(request) if request.action == probation::ProbationAction::Rollback)
 }
 
 impl Laws {
@@ -263,7 +263,7 @@ impl Laws {
                     Some(&answer.generation),
                     "acknowledged {request:?}, and not on the disk"
                 );
-                if request.action == probation::Action::Rollback {
+                if request.action == probation::ProbationAction::Rollback {
                     assert!(files.record.rolled_back.is_some(), "rolled back, and not on the disk");
                 }
             }

@@ -75,11 +75,11 @@ fn drain(world: &mut World) -> Request {
 
 fn probation_request(world: &mut World) -> Request {
     let action = world.rng.pick(&[
-        probation::Action::Confirm,
-        probation::Action::Confirm,
-        probation::Action::Rollback,
+        probation::ProbationAction::Confirm,
+        probation::ProbationAction::Confirm,
+        probation::ProbationAction::Rollback,
     ]);
-    Request::Probation(probation::Request { action, generation: None })
+    Request::Probation(probation::ProbationRequest { action, generation: None })
 }
 
 /// Makes one thing happen to the host.

@@ -47,7 +47,7 @@ pub(super) struct Connections(Arc<Mutex<Table>>);
 
 /// A connection's place, which is free again when this is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct ConnectionPlace {
     number: u64,
     connections: Connections,
 }
@@ -85,12 +85,12 @@ impl Connections {
     }
 
     /// Takes a place for a connection that was just accepted.
-    pub(super) fn open(&self) -> Place {
+    pub(super) fn open(&self) -> ConnectionPlace {
         let mut table = self.table();
         let number = table.next;
         table.next += 1;
         table.open.insert(number, Connection { step: Step::Request, since: Instant::now(), task: None });
-        Place { number, connections: self.clone() }
+        ConnectionPlace { number, connections: self.clone() }
     }
 
     /// Sets the task that serves a connection; a connection that has ended has no place any more.
@@ -101,7 +101,7 @@ impl Connections {
     }
 }
 
-impl Place {
+impl ConnectionPlace {
     pub(super) const fn number(&self) -> u64 {
         self.number
     }
@@ -115,7 +115,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPlace {
     fn drop(&mut self) {
         self.connections.table().open.remove(&self.number);
     }

@@ -1,11 +1,14 @@
 //! Interfaces, observed when the kernel sends an event of one, and from time to time.
 
+use std::fmt;
+use std::io;
 use std::time::Duration;
 
 use evenkeel_health::tracker::interface;
 use evenkeel_kernel::{Kernel, KernelError, Link};
 use evenkeel_schemas::plan::{Tracker, Watch};
 use rtnetlink::{MulticastGroup, new_multicast_connection};
+use tokio::task::JoinError;
 use tokio::time::{sleep, timeout};
 use tracing::warn;
 
@@ -23,40 +26,60 @@ pub(super) async fn watch(trackers: Vec<Tracker>, reporter: Reporter) {
     loop {
         match listen(&trackers, &reporter).await {
             Ok(()) => return,
-            Err(error) => warn!("cannot look at interfaces ({error}): trackers stay as they are"),
+            Err(error) => warn!(%error, "cannot look at interfaces: trackers stay as they are"),
         }
         sleep(RENEW).await;
     }
 }
 
-async fn listen(trackers: &[Tracker], reporter: &Reporter) -> Result<(), String> {
+/// Reason why interfaces are not watched.
+#[derive(Debug)]
+enum ListenError {
+    /// There is no socket for the kernel's events.
+    Socket(io::Error),
+    /// The kernel does not tell its interfaces.
+    Kernel(KernelError),
+    /// The thread that asked the kernel has panicked.
+    Panicked(JoinError),
+    /// The kernel's events ended.
+    Ended,
+}
+
+impl fmt::Display for ListenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket(error) => error.fmt(f),
+            Self::Kernel(error) => error.fmt(f),
+            Self::Panicked(error) => error.fmt(f),
+            Self::Ended => f.write_str("the kernel's events ended"),
+        }
+    }
+}
+
+async fn listen(trackers: &[Tracker], reporter: &Reporter) -> Result<(), ListenError> {
     let (connection, _, mut events) =
-        new_multicast_connection(&[MulticastGroup::Link]).map_err(|error| error.to_string())?;
+        new_multicast_connection(&[MulticastGroup::Link]).map_err(ListenError::Socket)?;
     let follow = async {
-        let mut kernel = Kernel::new().map_err(words)?;
+        let mut kernel = Kernel::new().map_err(ListenError::Kernel)?;
         loop {
             let looked = tokio::task::spawn_blocking(move || (kernel.links(), kernel)).await;
             let links;
-            (links, kernel) = looked.map_err(|error| error.to_string())?;
-            if !report_all(trackers, &links.map_err(words)?, reporter).await {
+            (links, kernel) = looked.map_err(ListenError::Panicked)?;
+            if !report_all(trackers, &links.map_err(ListenError::Kernel)?, reporter).await {
                 return Ok(());
             }
             sleep(PAUSE).await;
             // Events are only a reason to observe.
             if timeout(RESYNC, events.recv()).await.is_ok_and(|event| event.is_err()) {
-                return Err("the kernel's events ended".to_owned());
+                return Err(ListenError::Ended);
             }
             while events.try_recv().is_ok() {}
         }
     };
     tokio::select! {
         result = follow => result,
-        () = connection => Err("the kernel's events ended".to_owned()),
+        () = connection => Err(ListenError::Ended),
     }
-}
-
-fn words(error: KernelError) -> String {
-    error.to_string()
 }
 
 /// Reports the findings of all trackers. Returns false when nobody listens any more.

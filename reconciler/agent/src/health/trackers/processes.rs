@@ -45,7 +45,7 @@ pub(super) async fn watch(trackers: Vec<Tracker>, reporter: Reporter) {
             }
             Err(error) => {
                 if !std::mem::replace(&mut failed, true) {
-                    warn!("cannot count processes ({error}): trackers stay as they are");
+                    warn!(%error, "cannot count processes: trackers stay as they are");
                 }
             }
         }

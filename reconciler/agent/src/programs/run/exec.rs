@@ -7,6 +7,7 @@
 //! programs that run side by side it could not say whose child came to it.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::AsFd;
@@ -104,9 +105,9 @@ fn serve(mut daemon: &UnixStream, out: Stdio, err: Stdio) -> ExitCode {
     };
     // A session of its own: no process of another session can join a group of the program's.
     nix::unistd::setsid().ok();
-    let (end, left) = match Keeper::run(&start, daemon, out, err) {
+    let (end, left) = match Supervisor::run(&start, daemon, out, err) {
         Ok((end, left)) => (end, left),
-        Err(why) => (Some(End { how: How::NotStarted(why), left_behind: false }), None),
+        Err(error) => (Some(End { how: How::NotStarted(error.to_string()), left_behind: false }), None),
     };
     // Absent when nobody listens any more.
     let answered = end.map_or(Ok(()), |end| {
@@ -122,7 +123,7 @@ fn serve(mut daemon: &UnixStream, out: Stdio, err: Stdio) -> ExitCode {
 }
 
 /// A program and everything that it started.
-struct Keeper<'d> {
+struct Supervisor<'d> {
     daemon: &'d UnixStream,
     signals: SignalFd,
     program: Pid,
@@ -141,40 +142,68 @@ enum Came {
     Nobody,
 }
 
-impl<'d> Keeper<'d> {
+/// Reason why a program cannot be started.
+#[derive(Debug)]
+enum StartError {
+    /// A file of the command is refused. `path` names it where it is not the program itself.
+    File { path: Option<String>, error: files::FileError },
+    /// This process cannot become the parent of all that the program starts.
+    Adopting(Errno),
+    /// Signals cannot be held.
+    Signals(Errno),
+    /// The kernel starts no process.
+    Spawn(io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { error: files::FileError::Insecure(why), .. } => why.fmt(f),
+            Self::File { path: Some(path), error } => write!(f, "{path}: {error}"),
+            Self::File { path: None, error } => error.fmt(f),
+            Self::Adopting(error) => write!(f, "cannot adopt what it starts: {error}"),
+            Self::Signals(error) => write!(f, "signals: {error}"),
+            Self::Spawn(error) => {
+                let hint = match error.raw_os_error() {
+                    Some(libc::EPERM) => "; to run as somebody else takes CAP_SETUID and CAP_SETGID",
+                    Some(libc::EAGAIN) => "; its user has as many processes as it may have",
+                    _ => "",
+                };
+                write!(f, "{error}{hint}")
+            }
+        }
+    }
+}
+
+impl<'d> Supervisor<'d> {
     /// Runs a program to its end or its limit, and ends the processes that are left. The answer is absent
     /// when nobody waits for it; the keeper is there when a process could not be ended yet.
     ///
-    /// When the program cannot be started: the reason, for people.
+    /// # Errors
+    /// When the program cannot be started.
     fn run(
         start: &Start,
         daemon: &'d UnixStream,
         out: Stdio,
         err: Stdio,
-    ) -> Result<(Option<End>, Option<Self>), String> {
+    ) -> Result<(Option<End>, Option<Self>), StartError> {
         let limit = Duration::from_millis(start.limit_ms);
         let deadline = clock::now() + limit;
-        files::check_program(&start.command, start.trust).map_err(|(path, error)| match error {
-            files::FileError::Insecure(why) => why.to_string(),
-            other if start.command.first() == Some(&path) => other.to_string(),
-            other => format!("{path}: {other}"),
+        files::check_program(&start.command, start.trust).map_err(|(path, error)| StartError::File {
+            path: (start.command.first() != Some(&path)).then_some(path),
+            error,
         })?;
-        prctl::set_child_subreaper(true).map_err(|error| format!("cannot adopt what it starts: {error}"))?;
+        prctl::set_child_subreaper(true).map_err(StartError::Adopting)?;
         let mut signals = SigSet::empty();
         signals.add(Signal::SIGCHLD);
         let held = signals
             .thread_block()
             .and_then(|()| SignalFd::with_flags(&signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC));
-        let signals = held.map_err(|error| format!("signals: {error}"))?;
-        let child = spawn(start, out, err).map_err(|error| {
-            let hint = match error.raw_os_error() {
-                Some(libc::EPERM) => "; to run as somebody else takes CAP_SETUID and CAP_SETGID",
-                Some(libc::EAGAIN) => "; its user has as many processes as it may have",
-                _ => "",
-            };
-            format!("{error}{hint}")
-        })?;
-        let program = Pid::from_raw(i32::try_from(child).map_err(|error| error.to_string())?);
+        let signals = held.map_err(StartError::Signals)?;
+        let child = spawn(start, out, err).map_err(StartError::Spawn)?;
+        // The kernel numbers processes with 22 bits.
+        let program =
+            Pid::from_raw(i32::try_from(child).map_err(|error| StartError::Spawn(io::Error::other(error)))?);
         let mut keeper = Self { daemon, signals, program, how: None };
         let mut any = keeper.reap();
         let mut came = Came::Child;

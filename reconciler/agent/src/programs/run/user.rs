@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
+use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use nix::errno::Errno;
 use nix::unistd::{User, getgrouplist};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
@@ -41,6 +43,36 @@ impl Identity {
     }
 }
 
+/// Reason why no user was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum UserError {
+    /// This host has no user of this name.
+    Unknown(String),
+    /// The text is no user name.
+    NoName(String),
+    /// The user database does not answer for this name.
+    Database(String, Errno),
+    /// The groups of this user are not known.
+    Groups(String, Errno),
+    /// The look-up of this name ended without an answer.
+    Ended(String),
+    /// The daemon is stopping.
+    Stopping,
+}
+
+impl fmt::Display for UserError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown(name) => write!(f, "there is no user {name} on this host"),
+            Self::NoName(name) => write!(f, "{name:?} is no user name"),
+            Self::Database(name, error) => write!(f, "user {name}: {error}"),
+            Self::Groups(name, error) => write!(f, "groups of user {name}: {error}"),
+            Self::Ended(name) => write!(f, "user {name}: the look-up failed"),
+            Self::Stopping => f.write_str("the daemon is stopping"),
+        }
+    }
+}
+
 fn found() -> MutexGuard<'static, BTreeMap<Option<String>, FoundUser>> {
     // A panic elsewhere leaves the map whole.
     FOUND.lock().unwrap_or_else(PoisonError::into_inner)
@@ -48,13 +80,14 @@ fn found() -> MutexGuard<'static, BTreeMap<Option<String>, FoundUser>> {
 
 /// Looks a user up, once as long as the daemon runs; the default user when none is given.
 ///
-/// When there is no such user, or the database does not answer: a sentence for people.
-pub(super) async fn find(user: Option<&str>) -> Result<FoundUser, String> {
+/// # Errors
+/// When there is no such user, or the database does not answer.
+pub(super) async fn find(user: Option<&str>) -> Result<FoundUser, UserError> {
     let asked = user.map(ToOwned::to_owned);
     if let Some(known) = found().get(&asked) {
         return Ok(known.clone());
     }
-    let Ok(place) = LOOKUPS.acquire().await else { return Err("the daemon is stopping".to_owned()) };
+    let Ok(place) = LOOKUPS.acquire().await else { return Err(UserError::Stopping) };
     let look = move || {
         // Held until the answer is there, also when nobody waits for it any more.
         let _place = place;
@@ -63,16 +96,14 @@ pub(super) async fn find(user: Option<&str>) -> Result<FoundUser, String> {
         Ok(user)
     };
     let name = user.unwrap_or(OWN);
-    tokio::task::spawn_blocking(look)
-        .await
-        .unwrap_or_else(|_| Err(format!("user {name}: the look-up failed")))
+    tokio::task::spawn_blocking(look).await.unwrap_or_else(|_| Err(UserError::Ended(name.to_owned())))
 }
 
 /// The user that is asked for, or the first of the default users that exists.
 fn choose(
     asked: Option<&str>,
-    look_up: impl Fn(&str) -> Result<Option<FoundUser>, String>,
-) -> Result<FoundUser, String> {
+    look_up: impl Fn(&str) -> Result<Option<FoundUser>, UserError>,
+) -> Result<FoundUser, UserError> {
     let user = match asked {
         Some(name) => look_up(name)?,
         None => match look_up(OWN)? {
@@ -80,15 +111,15 @@ fn choose(
             None => look_up(ELSEWHERE)?,
         },
     };
-    user.ok_or_else(|| format!("there is no user {} on this host", asked.unwrap_or(ELSEWHERE)))
+    user.ok_or_else(|| UserError::Unknown(asked.unwrap_or(ELSEWHERE).to_owned()))
 }
 
-fn look_up(name: &str) -> Result<Option<FoundUser>, String> {
-    let entry = User::from_name(name).map_err(|error| format!("user {name}: {error}"))?;
+fn look_up(name: &str) -> Result<Option<FoundUser>, UserError> {
+    let entry = User::from_name(name).map_err(|error| UserError::Database(name.to_owned(), error))?;
     let Some(entry) = entry else { return Ok(None) };
-    let c_name = CString::new(name).map_err(|_| format!("{name:?} is no user name"))?;
+    let c_name = CString::new(name).map_err(|_| UserError::NoName(name.to_owned()))?;
     let groups =
-        getgrouplist(&c_name, entry.gid).map_err(|error| format!("groups of user {name}: {error}"))?;
+        getgrouplist(&c_name, entry.gid).map_err(|error| UserError::Groups(name.to_owned(), error))?;
     let groups = groups.into_iter().map(nix::unistd::Gid::as_raw).collect();
     let identity = Identity { uid: entry.uid.as_raw(), gid: entry.gid.as_raw(), groups };
     Ok(Some(FoundUser { name: name.to_owned(), identity }))
@@ -106,15 +137,15 @@ mod tests {
                 Ok(names.contains(&name).then(|| FoundUser { name: name.to_owned(), identity }))
             }
         };
-        let name = |found: Result<FoundUser, String>| found.map(|found| found.name);
+        let name = |found: Result<FoundUser, UserError>| found.map(|found| found.name);
         assert_eq!(name(choose(None, known(&["nobody", OWN]))), Ok(OWN.to_owned()));
         assert_eq!(name(choose(None, known(&["nobody"]))), Ok("nobody".to_owned()));
         assert_eq!(name(choose(Some("nobody"), known(&["nobody", OWN]))), Ok("nobody".to_owned()));
         assert!(choose(None, known(&[])).is_err() && choose(Some("www"), known(&["nobody"])).is_err());
         // A user that cannot be looked up is not replaced by another.
-        assert!(
-            choose(None, |name| if name == OWN { Err("no answer".to_owned()) } else { Ok(None) }).is_err()
-        );
+        let silent = UserError::Database(OWN.to_owned(), Errno::EIO);
+        let look_up = |name: &str| if name == OWN { Err(silent.clone()) } else { known(&["nobody"])(name) };
+        assert_eq!(choose(None, look_up), Err(silent.clone()));
     }
 
     #[tokio::test]

@@ -152,10 +152,10 @@ mod tests {
             \"5s\"\nexclusive_ipvs = false\n";
         let server = |n: usize| {
             format!(
-                "[[virtual_server]]\nname = \"s{n}\"\naddress = \"192.0.2.9\"\nport = {}\nprotocol = \
-                    \"tcp\"\nscheduler = \"wlc\"\n\
-                 one_packet = false\n[[virtual_server.destination]]\nhost = \"rs\"\naddress = \"192.0.2.7\"\nport = 1\nweight = 1\n\
-                 forwarding = \"dr\"\n",
+                "[[virtual_server]]\nname = \"s{n}\"\naddress = \"192.0.2.9\"\nport = {}\n\
+                 protocol = \"tcp\"\nscheduler = \"wlc\"\none_packet = false\n\
+                 [[virtual_server.destination]]\nhost = \"rs\"\naddress = \"192.0.2.7\"\nport = 1\n\
+                 weight = 1\nforwarding = \"dr\"\n",
                 n + 1
             )
         };

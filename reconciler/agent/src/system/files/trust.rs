@@ -61,7 +61,7 @@ pub(super) enum Kind {
 
 /// Properties of a part of a path, from the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Part {
+pub(super) struct PathPart {
     pub(super) path: PathBuf,
     pub(super) kind: Kind,
     pub(super) owner: u32,
@@ -126,7 +126,7 @@ impl Judge {
     }
 
     /// When the part is refused, with the reason.
-    pub(super) fn next(&mut self, part: &Part) -> Result<(), Insecure> {
+    pub(super) fn next(&mut self, part: &PathPart) -> Result<(), Insecure> {
         if self.trust == Trust::Anybody {
             return Ok(());
         }
@@ -179,7 +179,7 @@ mod tests {
     fn judged(ours: u32, parts: &[(&str, Kind, u32, u32)]) -> Result<(), String> {
         let mut judge = Judge::new(Trust::Owned, ours);
         for (path, kind, owner, mode) in parts {
-            let part = Part { path: PathBuf::from(path), kind: *kind, owner: *owner, mode: *mode };
+            let part = PathPart { path: PathBuf::from(path), kind: *kind, owner: *owner, mode: *mode };
             judge.next(&part).map_err(|why| why.to_string())?;
         }
         Ok(())
@@ -228,7 +228,7 @@ mod tests {
             }
         }
         let mut anybody = Judge::new(Trust::Anybody, 0);
-        let part = Part { path: PathBuf::from("/"), kind: File, owner: 9, mode: 0o666 };
+        let part = PathPart { path: PathBuf::from("/"), kind: File, owner: 9, mode: 0o666 };
         assert_eq!(anybody.next(&part), Ok(()));
     }
 

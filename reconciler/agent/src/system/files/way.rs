@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open as open_at_root, openat, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 
-use super::trust::{Judge, Kind, Part, Trust};
+use super::trust::{Judge, Kind, PathPart, Trust};
 use super::{FileError, Opened};
 
 /// Most symbolic links on one way: the kernel's own limit (path_resolution(7)).
@@ -120,7 +120,7 @@ impl Walk {
     }
 
     fn judge(&mut self, path: &Path, kind: Kind, stat: &FileStat) -> Result<(), FileError> {
-        let part = Part { path: path.to_owned(), kind, owner: stat.st_uid, mode: stat.st_mode };
+        let part = PathPart { path: path.to_owned(), kind, owner: stat.st_uid, mode: stat.st_mode };
         self.judge.next(&part).map_err(FileError::Insecure)
     }
 

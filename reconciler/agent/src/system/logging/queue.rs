@@ -40,7 +40,7 @@ const STACK: usize = 128 * 1024;
 
 /// The queue. Lines are whole in it: each ends with a newline.
 pub(super) struct Queue {
-    state: Mutex<State>,
+    state: Mutex<QueueState>,
     /// Notified when something waits.
     filled: Condvar,
     /// Notified when nothing waits and nothing is being written.
@@ -48,7 +48,7 @@ pub(super) struct Queue {
 }
 
 #[derive(Default)]
-struct State {
+struct QueueState {
     waiting: VecDeque<u8>,
     /// Lines dropped since the queue was full, of which no line in it reports yet.
     gap: u64,
@@ -78,7 +78,7 @@ impl Queue {
         Self { state: Mutex::default(), filled: Condvar::new(), idle: Condvar::new() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
         // Nothing that panics is done under the lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
