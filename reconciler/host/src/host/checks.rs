@@ -58,7 +58,8 @@ impl Checks {
         self.known.get(&self.id(at)?)
     }
 
-    /// Verdict of a destination of the plan in force: down when one of its checks fails; none without a check.
+    /// Verdict of a destination of the plan in force: down when one of its checks fails; none without a
+    /// check.
     pub(super) fn verdict(&self, at: Position) -> Option<Verdict> {
         self.state(at).map(|state| state.verdict)
     }
