@@ -3,6 +3,7 @@
 //! Values and their words. Whether something ails it is `way`'s to find.
 
 use std::fmt;
+use std::net::IpAddr;
 
 /// Fault of this host. A check that fails because of one says nothing about its target.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,6 +25,12 @@ pub enum Ailment {
     NoSource,
     /// The kernel does not permit it.
     NotPermitted,
+    /// The check is to come from this address, which this host has not.
+    NotOurs(IpAddr),
+    /// The check is to go through this interface, which it cannot be bound to: why, for people.
+    NotBound(String, String),
+    /// The program of the check cannot be run: why, for people.
+    NoProgram(String),
     /// There are no file descriptors left.
     NoDescriptors,
     /// There is no memory left.
@@ -42,7 +49,12 @@ impl Ailment {
             | Self::NoRoute
             | Self::Elsewhere(_)
             | Self::NoSource => true,
-            Self::NotPermitted | Self::NoDescriptors | Self::NoMemory => false,
+            Self::NotPermitted
+            | Self::NotOurs(_)
+            | Self::NotBound(..)
+            | Self::NoProgram(_)
+            | Self::NoDescriptors
+            | Self::NoMemory => false,
         }
     }
 }
@@ -58,6 +70,9 @@ impl fmt::Display for Ailment {
             Self::Elsewhere(name) => write!(f, "its network is no longer on {name}"),
             Self::NoSource => f.write_str("this host has no address to speak to it from"),
             Self::NotPermitted => f.write_str("this host does not permit it"),
+            Self::NotOurs(address) => write!(f, "this host has no address {address} to check from"),
+            Self::NotBound(name, why) => write!(f, "checks cannot be bound to {name}: {why}"),
+            Self::NoProgram(why) => f.write_str(why),
             Self::NoDescriptors => f.write_str("too many open files on this host"),
             Self::NoMemory => f.write_str("no memory left on this host"),
         }

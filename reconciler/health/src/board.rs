@@ -9,7 +9,7 @@ use evenkeel_schemas::plan::Check;
 use evenkeel_schemas::time::MonoTime;
 
 use crate::ailment::Ailment;
-use crate::schedule::Schedule;
+use crate::schedule::{Begin, Schedule};
 use crate::state::{CheckId, Outcome, Reach, Report, Verdict};
 use crate::way::Turns;
 
@@ -27,8 +27,6 @@ pub struct Change {
     pub check: CheckId,
     /// Its verdict now.
     pub verdict: Verdict,
-    /// Why, for people.
-    pub reason: String,
 }
 
 /// The checks of a host.
@@ -70,7 +68,7 @@ impl Board {
             let interval = check.times.interval.as_duration();
             let soon = check.times.warmup.map_or_else(|| soon.min(interval), |warmup| warmup.as_duration());
             let (first, regular) = (now + spread(n, soon), now + spread(n, interval));
-            let schedule = Schedule::new(Arc::new(check), initial(id), first, regular, id.0);
+            let schedule = Schedule::new(Arc::new(check), initial(id), Begin { now, first, regular }, id.0);
             self.schedules.insert(id, schedule);
         }
         self.queue = self.schedules.iter().map(|(id, schedule)| (schedule.due(), *id)).collect();
@@ -129,10 +127,21 @@ impl Board {
 
     /// Takes a probe's outcome. Of a check that is gone it is ignored.
     pub fn finish(&mut self, id: CheckId, outcome: Outcome, now: MonoTime) -> Option<Change> {
+        self.finished(id, outcome, None, now)
+    }
+
+    /// The same, of a probe that took so long.
+    pub fn finished(
+        &mut self,
+        id: CheckId,
+        outcome: Outcome,
+        took: Option<Duration>,
+        now: MonoTime,
+    ) -> Option<Change> {
         let schedule = self.schedules.get_mut(&id)?;
         self.queue.remove(&(schedule.due(), id));
         let before = schedule.verdict();
-        schedule.finish(outcome, now);
+        schedule.finish(outcome, took, now);
         self.queue.insert((schedule.due(), id));
         change(id, before, schedule)
     }
@@ -215,16 +224,7 @@ impl Board {
 
 fn change(check: CheckId, before: Verdict, schedule: &Schedule) -> Option<Change> {
     let verdict = schedule.verdict();
-    (verdict != before).then(|| Change {
-        check,
-        verdict,
-        reason: match schedule.last() {
-            Some((_, Outcome::Failure(reason))) => reason.clone(),
-            Some((_, Outcome::Inconclusive(ailment))) => ailment.to_string(),
-            Some((_, Outcome::Success)) => "the check succeeded".to_owned(),
-            None => String::new(),
-        },
-    })
+    (verdict != before).then_some(Change { check, verdict })
 }
 
 /// The `n`-th point of a sequence that fills the interval evenly for every length (golden ratio).

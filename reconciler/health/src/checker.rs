@@ -11,12 +11,14 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use evenkeel_schemas::plan::Check;
 use evenkeel_schemas::time::MonoTime;
 
 use crate::ailment::Ailment;
 use crate::board::Board;
+use crate::fault::{Fault, Says};
 use crate::silence::{News, Silences};
 use crate::state::{CheckId, Heard, Outcome, Reach, Report, Verdict};
 use crate::way::{Found, Link, Route, Turns, Ways, judge};
@@ -48,6 +50,8 @@ pub enum Input {
         id: CheckId,
         /// When it was started.
         began: MonoTime,
+        /// How long it took, from its first packet or its start.
+        took: Duration,
         /// What it found.
         found: Found,
     },
@@ -99,15 +103,18 @@ pub struct CheckState {
     pub reach: Reach,
     /// What the last probe found since the checks were configured; none before it has ended.
     pub heard: Option<Heard>,
-    /// Why it failed or said nothing, for people; none when it succeeded.
-    pub reason: Option<Box<str>>,
+    /// Why the last probe that failed did; none when none has failed since the check came.
+    pub fault: Option<Fault>,
+    /// What the target said beside when it succeeded last.
+    pub says: Says,
 }
 
 impl CheckState {
     /// Of a check that begins with this verdict.
     #[must_use]
-    pub const fn new(verdict: Verdict) -> Self {
-        Self { verdict, settled: false, reach: Reach::Unknown, heard: None, reason: None }
+    pub fn new(verdict: Verdict) -> Self {
+        let says = Says::default();
+        Self { verdict, settled: false, reach: Reach::Unknown, heard: None, fault: None, says }
     }
 }
 
@@ -137,7 +144,7 @@ impl Checker {
             Input::Time => self.time_passes(now),
             Input::Configure(checks) => self.configure(checks, now),
             Input::Way(news) => self.way_news(news, now),
-            Input::Probed { id, began, found } => self.probed(id, began, found, now),
+            Input::Probed { id, began, took, found } => self.probed(id, began, took, found, now),
         }
     }
 
@@ -202,7 +209,7 @@ impl Checker {
             let Some(schedule) = self.board.get(id) else { continue };
             // Without a way to it a packet would wait for the time-out, and say nothing.
             match schedule.target().and_then(|target| self.ways.obstacle(target)) {
-                Some(ailment) => self.conclude(id, Outcome::Inconclusive(ailment), now),
+                Some(ailment) => self.conclude(id, Outcome::Inconclusive(ailment), None, now),
                 None => {
                     let check = Arc::clone(schedule.check());
                     self.out.push_back(Output::Probe { id, check, began: now });
@@ -211,7 +218,7 @@ impl Checker {
         }
     }
 
-    fn probed(&mut self, id: CheckId, began: MonoTime, found: Found, now: MonoTime) {
+    fn probed(&mut self, id: CheckId, began: MonoTime, took: Duration, found: Found, now: MonoTime) {
         // Given up meanwhile: its way is back, and another one follows.
         let Some(schedule) = self.board.get(id).filter(|schedule| schedule.probing() == Some(began)) else {
             return;
@@ -219,17 +226,21 @@ impl Checker {
         let target = schedule.target();
         let excuse = target.and_then(|target| self.ways.excuse(target, began));
         let outcome = judge(found, excuse);
-        let answered = outcome == Outcome::Success;
-        self.conclude(id, outcome, now);
+        let answered = match &outcome {
+            Outcome::Success(_) => true,
+            Outcome::Failure(fault) => fault.label.is_an_answer(),
+            Outcome::Silent(_) | Outcome::Inconclusive(_) => false,
+        };
+        self.conclude(id, outcome, Some(took), now);
         if let Some(target) = target.filter(|_| answered) {
             let turns = self.ways.answered(target, now);
             self.ways_turned(&turns, now);
         }
     }
 
-    fn conclude(&mut self, id: CheckId, outcome: Outcome, now: MonoTime) {
+    fn conclude(&mut self, id: CheckId, outcome: Outcome, took: Option<Duration>, now: MonoTime) {
         let ails = matches!(outcome, Outcome::Inconclusive(_));
-        self.board.finish(id, outcome, now);
+        self.board.finished(id, outcome, took, now);
         // What ails this host may change while it goes on: it is one silence.
         if let Some(ailment) = self.board.silence(id).filter(|_| ails).cloned() {
             self.note_silence(&ailment, 1, now);
@@ -240,17 +251,13 @@ impl Checker {
     /// Tells the state of a check if it is another one than was told.
     fn tell(&mut self, id: CheckId, now: MonoTime) {
         let Some(schedule) = self.board.get_mut(id) else { return };
-        let (heard, reason) = match schedule.last() {
-            None => (None, None),
-            Some((_, Outcome::Success)) => (Some(Heard::Success), None),
-            Some((_, Outcome::Failure(reason))) => (Some(Heard::Failure), Some(reason.as_str().into())),
-            Some((_, Outcome::Inconclusive(ailment))) => {
-                (Some(Heard::Nothing), Some(ailment.to_string().into()))
-            }
-        };
+        let heard = schedule.last().map(|(_, outcome)| outcome.heard());
         let (verdict, settled, reach) = (schedule.verdict(), schedule.is_settled(), schedule.reach(now));
-        if schedule.told.replace((verdict, settled, reach, heard)) != Some((verdict, settled, reach, heard)) {
-            self.news(CheckNews::State(id, CheckState { verdict, settled, reach, heard, reason }));
+        let told = (verdict, settled, reach, heard, schedule.says().clone());
+        if schedule.told.as_ref() != Some(&told) {
+            let (fault, says) = (schedule.fault().cloned(), told.4.clone());
+            schedule.told = Some(told);
+            self.news(CheckNews::State(id, CheckState { verdict, settled, reach, heard, fault, says }));
         }
     }
 

@@ -21,6 +21,7 @@
 pub mod ailment;
 pub mod board;
 pub mod checker;
+pub mod fault;
 pub mod gate;
 pub mod schedule;
 pub mod silence;
@@ -31,12 +32,15 @@ pub mod way;
 pub use ailment::Ailment;
 pub use board::{Board, Change};
 pub use checker::{CheckNews, CheckState, Checker, WayNews};
+pub use fault::{Fault, Says, Share};
 pub use gate::Gates;
 pub use schedule::Schedule;
 pub use silence::Silences;
 pub use state::{CheckId, Heard, Outcome, Reach, Report, Verdict};
 pub use tracker::{Finding, Trackers};
 pub use way::{Found, Ways};
+
+pub use evenkeel_schemas::status::FaultLabel;
 
 #[cfg(doc)]
 use evenkeel_schemas::plan::Check;

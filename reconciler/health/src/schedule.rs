@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_schemas::plan::{Check, Times};
+use evenkeel_schemas::status::FaultLabel;
 use evenkeel_schemas::time::MonoTime;
 
 use crate::ailment::Ailment;
+use crate::fault::{Fault, Says};
 use crate::state::{Outcome, Reach, Report, Told, Verdict};
 
 /// Time after its own time-out for which a probe may still report. Then it counts as failed, so that a lost
@@ -17,11 +19,22 @@ const GRACE: Duration = Duration::from_secs(1);
 /// Phase of a schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// Nothing is under way; the next probe starts at `at`. It may come beside the regular ones, the next of
-    /// which is then at `regular`.
-    Waiting { at: MonoTime, regular: Option<MonoTime> },
-    /// A probe began then and is under way; `since` is later where it was given more time.
-    Probing { began: MonoTime, since: MonoTime, regular: Option<MonoTime> },
+    /// Nothing is under way; the next probe starts at `at`, which is later than its `time` by chance. It may
+    /// come beside the regular ones, the next of which is then at `regular`.
+    Waiting { at: MonoTime, time: MonoTime, regular: Option<MonoTime> },
+    /// The probe of `time` began then and is under way; `since` is later where it was given more time.
+    Probing { began: MonoTime, since: MonoTime, time: MonoTime, regular: Option<MonoTime> },
+}
+
+/// When a check begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Begin {
+    /// The time at which it came.
+    pub now: MonoTime,
+    /// Its first probe.
+    pub first: MonoTime,
+    /// The first of its regular probes.
+    pub regular: MonoTime,
 }
 
 /// The schedule and verdict of one check.
@@ -31,11 +44,21 @@ pub struct Schedule {
     check: Arc<Check>,
     phase: Phase,
     verdict: Verdict,
+    /// Time since which it is the verdict.
+    since: MonoTime,
+    /// Changes of the verdict.
+    transitions: u64,
     failures: u32,
     /// Successes in a row since the last failure, while the target counts as failing.
     successes: u32,
     jitter: Jitter,
     last: Option<(MonoTime, Outcome)>,
+    /// The last failure.
+    fault: Option<(MonoTime, Fault)>,
+    /// What the target said beside when it succeeded last.
+    says: Says,
+    /// How long the last probe took that was heard of.
+    latency: Option<Duration>,
     /// Time since which the target is not judged, and the ailment now; none while it is judged.
     unjudged: Option<(MonoTime, Ailment)>,
     /// Ailment at the beginning of that time.
@@ -50,19 +73,24 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// A check whose first probe starts at `first`, beside regular ones that begin at `regular`. `seed` makes
-    /// the jitter of one check another than that of others.
+    /// A check that comes. `seed` makes the jitter of one check another than that of others.
     #[must_use]
-    pub fn new(check: Arc<Check>, verdict: Verdict, first: MonoTime, regular: MonoTime, seed: u32) -> Self {
-        let jitter = Jitter { most: check.times.jitter.as_duration(), state: seed };
+    pub fn new(check: Arc<Check>, verdict: Verdict, begin: Begin, seed: u32) -> Self {
+        let Begin { now, first, regular } = begin;
+        let jitter = check.times.jitter.as_duration();
         Self {
             check,
-            phase: Phase::Waiting { at: first, regular: Some(regular) },
+            phase: Phase::Waiting { at: first, time: first, regular: Some(regular) },
             verdict,
+            since: now,
+            transitions: 0,
             failures: 0,
             successes: 0,
-            jitter,
+            jitter: Jitter { most: jitter, state: seed },
             last: None,
+            fault: None,
+            says: Says::default(),
+            latency: None,
             unjudged: None,
             silence: None,
             settled: false,
@@ -77,7 +105,7 @@ impl Schedule {
         &self.check
     }
 
-    /// The address that the check asks; none for what is on this host.
+    /// The address that it asks; none for what is on this host.
     #[must_use]
     pub fn target(&self) -> Option<IpAddr> {
         self.check.address().map(|ip| ip.0)
@@ -108,8 +136,17 @@ impl Schedule {
     pub fn report(&self) -> Report {
         Report {
             verdict: self.verdict,
+            since: self.since,
+            transitions: self.transitions,
             failures: self.failures,
             last: self.last.clone(),
+            latency: self.latency,
+            fault: self.fault.clone(),
+            says: self.says.clone(),
+            next: match self.phase {
+                Phase::Waiting { at, .. } => Some(at),
+                Phase::Probing { .. } => None,
+            },
             unjudged: self.unjudged.clone(),
         }
     }
@@ -130,6 +167,18 @@ impl Schedule {
     #[must_use]
     pub const fn last(&self) -> Option<&(MonoTime, Outcome)> {
         self.last.as_ref()
+    }
+
+    /// Why the last probe that failed did; none when none has.
+    #[must_use]
+    pub fn fault(&self) -> Option<&Fault> {
+        self.fault.as_ref().map(|(_, fault)| fault)
+    }
+
+    /// What the target said beside when it succeeded last.
+    #[must_use]
+    pub const fn says(&self) -> &Says {
+        &self.says
     }
 
     /// Time since which the target is not judged, and the ailment now; none when the last probe gave a
@@ -182,70 +231,90 @@ impl Schedule {
         if now < self.due() {
             return false;
         }
-        if let Phase::Probing { began, regular, .. } = self.phase {
+        if let Phase::Probing { began, time, regular, .. } = self.phase {
             if !self.extended && now >= self.due() + GRACE {
                 // The daemon itself was late, so the outcome may only wait to be handed in.
                 self.extended = true;
-                self.phase = Phase::Probing { began, since: now - self.timeout(), regular };
+                self.phase = Phase::Probing { began, since: now - self.timeout(), time, regular };
                 return false;
             }
             let outcome = match &self.unjudged {
                 Some((_, ailment)) => Outcome::Inconclusive(ailment.clone()),
-                None => Outcome::Failure("the check did not end in time".to_owned()),
+                None => Outcome::Failure(Fault::new(FaultLabel::Lost, "the check did not end in time")),
             };
-            self.finish(outcome, now);
+            self.finish(outcome, None, now);
             if now < self.due() {
                 return false;
             }
         }
-        let Phase::Waiting { regular, .. } = self.phase else { return false };
-        self.phase = Phase::Probing { began: now, since: now, regular };
+        let Phase::Waiting { time, regular, .. } = self.phase else { return false };
+        self.phase = Phase::Probing { began: now, since: now, time, regular };
         self.extended = false;
         true
     }
 
-    /// Takes the outcome of the probe under way; one that was given up is ignored.
-    pub fn finish(&mut self, outcome: Outcome, now: MonoTime) {
-        let Phase::Probing { since, regular, .. } = self.phase else { return };
+    /// Takes the outcome of the probe under way, and how long that took; one that was given up is ignored.
+    pub fn finish(&mut self, outcome: Outcome, took: Option<Duration>, now: MonoTime) {
+        let Phase::Probing { time, regular, .. } = self.phase else { return };
         let Times { interval, retries, retry_delay, rise, .. } = *self.times();
+        // Counted from the time of the probe and not from when it was made: a probe that is late delays none.
         let next = regular
             .filter(|regular| *regular > now)
-            .unwrap_or_else(|| (since + interval.as_duration()).max(now));
-        let mut at = next + self.jitter.next();
+            .unwrap_or_else(|| (time + interval.as_duration()).max(now));
+        let (mut time, mut at) = (next, next + self.jitter.next());
         match &outcome {
-            Outcome::Success => {
+            Outcome::Success(says) => {
+                if self.says != *says {
+                    self.says.clone_from(says);
+                }
                 self.failures = 0;
                 self.successes = self.successes.saturating_add(1);
                 if self.successes >= u32::from(rise.get()) {
-                    self.verdict = Verdict::Up;
+                    self.give(Verdict::Up, now);
                 }
                 self.settled |= self.verdict == Verdict::Up;
+                (self.unjudged, self.silence) = (None, None);
+            }
+            // Whoever waits for it would wait for ever: there may be no agent at all.
+            Outcome::Silent(_) => {
+                self.settled = true;
                 (self.unjudged, self.silence) = (None, None);
             }
             Outcome::Inconclusive(ailment) => {
                 self.ails(ailment, now);
                 // No event says when an address becomes usable: one of IPv6 is tested for duplicates for a
                 // second first.
-                if *ailment == Ailment::NoSource {
+                if matches!(ailment, Ailment::NoSource | Ailment::NotOurs(_)) {
                     at = next.min(now + retry_delay.as_duration());
+                    time = at;
                 }
             }
-            Outcome::Failure(_) => {
+            Outcome::Failure(fault) => {
+                self.fault = Some((now, fault.clone()));
                 self.failures = self.failures.saturating_add(1);
                 self.successes = 0;
                 if self.failures > u32::from(retries.get()) {
-                    self.verdict = Verdict::Down;
+                    self.give(Verdict::Down, now);
                 }
                 // A failure before the last retry decides nothing yet.
                 self.settled |= self.verdict == Verdict::Down;
                 (self.unjudged, self.silence) = (None, None);
                 if self.verdict == Verdict::Up {
                     at = now + retry_delay.as_duration();
+                    time = at;
                 }
             }
         }
-        self.phase = Phase::Waiting { at, regular: None };
+        self.phase = Phase::Waiting { at, time, regular: None };
+        self.latency = took.or(self.latency);
         self.last = Some((now, outcome));
+    }
+
+    fn give(&mut self, verdict: Verdict, now: MonoTime) {
+        if self.verdict != verdict {
+            (self.verdict, self.since) = (verdict, now);
+            self.transitions += 1;
+        }
     }
 
     fn ails(&mut self, ailment: &Ailment, now: MonoTime) {
@@ -266,14 +335,14 @@ impl Schedule {
     /// given up.
     pub fn way_back(&mut self, at: MonoTime) {
         let regular = match self.phase {
-            Phase::Waiting { at, regular } => regular.unwrap_or(at),
-            Phase::Probing { since, regular, .. } => {
-                regular.unwrap_or(since + self.times().interval.as_duration())
+            Phase::Waiting { time, regular, .. } => regular.unwrap_or(time),
+            Phase::Probing { time, regular, .. } => {
+                regular.unwrap_or_else(|| time + self.times().interval.as_duration())
             }
         };
         self.failures = 0;
         self.settled = false;
-        self.phase = Phase::Waiting { at, regular: Some(regular) };
+        self.phase = Phase::Waiting { at, time: at, regular: Some(regular) };
     }
 }
 

@@ -16,6 +16,7 @@ use std::net::IpAddr;
 use evenkeel_schemas::time::MonoTime;
 
 use crate::ailment::Ailment;
+use crate::fault::{Fault, Says};
 use crate::state::Outcome;
 
 /// An interface.
@@ -65,23 +66,43 @@ pub enum Route {
 /// Answer of a probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
-    /// The target is healthy.
-    Healthy,
-    /// The target gave no or a wrong answer, or others said that it cannot be reached; the reason, for
-    /// people.
-    Failed(String),
+    /// The target is healthy, and what it says beside.
+    Healthy(Says),
+    /// The target gave no or a wrong answer, or others said that it cannot be reached.
+    Failed(Fault),
+    /// Whoever is asked about the target is not there (an agent that cannot be reached), and why, for people:
+    /// nothing changes.
+    Silent(Box<str>),
     /// The probe could not be made.
     Ails(Ailment),
 }
 
+impl Found {
+    /// A healthy target that says nothing beside.
+    #[must_use]
+    pub fn healthy() -> Self {
+        Self::Healthy(Says::default())
+    }
+}
+
+impl From<Fault> for Found {
+    fn from(fault: Fault) -> Self {
+        Self::Failed(fault)
+    }
+}
+
 /// Whether what a probe found is the target's fault; `excuse` is what ailed this host at some time while the
-/// probe was under way ([`Ways::excuse`]). A success is one whatever ailed us.
+/// probe was under way ([`Ways::excuse`]). An answer is one whatever ailed us.
 #[must_use]
 pub fn judge(found: Found, excuse: Option<Ailment>) -> Outcome {
     match (found, excuse) {
-        (Found::Healthy, _) => Outcome::Success,
-        (Found::Ails(ailment), _) | (Found::Failed(_), Some(ailment)) => Outcome::Inconclusive(ailment),
-        (Found::Failed(reason), None) => Outcome::Failure(reason),
+        (Found::Healthy(says), _) => Outcome::Success(says),
+        (Found::Failed(fault), _) if fault.label.is_an_answer() => Outcome::Failure(fault),
+        (Found::Ails(ailment), _) | (Found::Failed(_) | Found::Silent(_), Some(ailment)) => {
+            Outcome::Inconclusive(ailment)
+        }
+        (Found::Failed(fault), None) => Outcome::Failure(fault),
+        (Found::Silent(why), None) => Outcome::Silent(why),
     }
 }
 

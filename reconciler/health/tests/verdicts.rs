@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use evenkeel_health::{Ailment, Board, CheckId, Outcome, Verdict};
+use evenkeel_health::{Ailment, Board, CheckId, Fault, FaultLabel, Outcome, Says, Share, Verdict};
 use evenkeel_schemas::plan::Check;
 use evenkeel_schemas::time::MonoTime;
 use proptest::prelude::*;
@@ -25,7 +25,7 @@ fn numbered(host: u8) -> (CheckId, Check) {
 }
 
 fn fail() -> Outcome {
-    Outcome::Failure("connection refused".to_owned())
+    Outcome::Failure(Fault::new(FaultLabel::Refused, "connection refused"))
 }
 
 /// Runs the board until `end`, answering each probe at once; returns (seconds, verdict) changes.
@@ -49,8 +49,9 @@ fn goes_down_after_its_retries_and_up_at_the_first_success() {
     let mut board = Board::new();
     board.configure([numbered(1)], |_| Verdict::Up, MonoTime::ZERO);
     // Probes at 0, 5; the failing ones at 10, 13, 16, 19; then every 5 s; the first good one at 29.
-    let changes =
-        run(&mut board, 0, 60, |secs| if (7..28).contains(&secs) { fail() } else { Outcome::Success });
+    let changes = run(&mut board, 0, 60, |secs| {
+        if (7..28).contains(&secs) { fail() } else { Outcome::Success(Says::default()) }
+    });
     assert_eq!(changes, [(19, Verdict::Down), (29, Verdict::Up)]);
 }
 
@@ -58,7 +59,13 @@ fn goes_down_after_its_retries_and_up_at_the_first_success() {
 fn a_success_between_failures_starts_the_count_anew() {
     let mut board = Board::new();
     board.configure([numbered(1)], |_| Verdict::Up, MonoTime::ZERO);
-    let changes = run(&mut board, 0, 100, |secs| if secs % 4 == 0 { Outcome::Success } else { fail() });
+    let changes =
+        run(
+            &mut board,
+            0,
+            100,
+            |secs| if secs % 4 == 0 { Outcome::Success(Says::default()) } else { fail() },
+        );
     assert_eq!(changes, []);
 }
 
@@ -93,7 +100,7 @@ fn results_that_were_handed_in_late_by_us_are_no_failures() {
     // A minute passes without a look; the result has been waiting all the time.
     let late = MonoTime::from_millis(60_000);
     assert_eq!(board.start(late), (vec![], vec![]));
-    board.finish(probes[0], Outcome::Success, late);
+    board.finish(probes[0], Outcome::Success(Says::default()), late);
     assert_eq!(board.report(id(1)).expect("report").failures, 0);
 }
 
@@ -124,11 +131,65 @@ fn first_probes_come_soon_and_regular_ones_are_spread_over_the_interval() {
             worst = worst.max(probes.len());
         }
         for probe in probes {
-            board.finish(probe, Outcome::Success, now);
+            board.finish(probe, Outcome::Success(Says::default()), now);
             first.insert(probe);
         }
     }
     assert!(worst <= 4, "{worst} probes in one tenth of a second");
+}
+
+#[test]
+fn an_agent_that_is_not_there_changes_nothing() {
+    let mut board = Board::new();
+    board.configure([numbered(1)], |_| Verdict::Up, MonoTime::ZERO);
+    let silent = |_| Outcome::Silent("connection refused".into());
+    run(&mut board, 0, 6, |_| fail());
+    let before = board.report(id(1)).expect("report");
+    assert!(before.failures > 0 && !board.is_settled(id(1)));
+    assert_eq!(run(&mut board, 6, 300, silent), []);
+    let report = board.report(id(1)).expect("report");
+    assert_eq!((report.verdict, report.failures), (Verdict::Up, before.failures));
+    assert!(board.is_settled(id(1)), "nobody waits for it");
+    // One that is down stays so.
+    run(&mut board, 300, 400, |_| fail());
+    assert_eq!(run(&mut board, 400, 500, silent), []);
+    assert_eq!(board.verdict(id(1)), Some(Verdict::Down));
+}
+
+#[test]
+fn a_report_says_since_when_why_how_often_and_what_the_target_says_beside() {
+    let mut board = Board::new();
+    board.configure([numbered(1)], |_| Verdict::Up, MonoTime::ZERO);
+    let at = |secs: u64| MonoTime::from_millis(secs * 1000);
+    run(
+        &mut board,
+        0,
+        60,
+        |secs| if (7..28).contains(&secs) { fail() } else { Outcome::Success(Says::default()) },
+    );
+    let report = board.report(id(1)).expect("report");
+    assert_eq!((report.since, report.transitions, report.failures), (at(29), 2, 0));
+    let (when, fault) = report.fault.expect("it has failed");
+    assert_eq!((when, fault.label, &*fault.reason), (at(24), FaultLabel::Refused, "connection refused"));
+    assert_eq!(report.next, Some(at(64)));
+    let says = Says { share: Some(Share::Percent(50)), drain: true, remark: Some("half".into()) };
+    let (probes, _) = board.start(at(64));
+    board.finished(probes[0], Outcome::Success(says.clone()), Some(Duration::from_millis(7)), at(65));
+    let report = board.report(id(1)).expect("report");
+    assert_eq!((report.says, report.latency), (says, Some(Duration::from_millis(7))));
+}
+
+#[test]
+fn probes_that_are_late_do_not_shift_those_that_follow() {
+    let mut board = Board::new();
+    board.configure([numbered(1)], |_| Verdict::Up, MonoTime::ZERO);
+    for round in 0..1000_u64 {
+        let due = board.poll_timeout().expect("a time");
+        assert_eq!(due, MonoTime::from_millis(round * 5000), "in its turn");
+        let late = due + Duration::from_millis(7);
+        let (probes, _) = board.start(late);
+        board.finish(probes[0], Outcome::Success(Says::default()), late + Duration::from_millis(3));
+    }
 }
 
 proptest! {
@@ -143,7 +204,7 @@ proptest! {
         for (pause, good) in steps {
             now = now + Duration::from_millis(pause);
             for probe in board.start(now).0 {
-                board.finish(probe, if good { Outcome::Success } else { fail() }, now);
+                board.finish(probe, if good { Outcome::Success(Says::default()) } else { fail() }, now);
                 in_a_row = if good { 0 } else { in_a_row + 1 };
             }
             let report = board.report(id(1)).expect("on the board");

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use evenkeel_health::silence::News;
 use evenkeel_health::way::{Link, Route, Turns, judge};
-use evenkeel_health::{Ailment, Board, CheckId, Found, Gates, Outcome, Reach, Silences, Verdict, Ways};
+use evenkeel_health::{
+    Ailment, Board, CheckId, Fault, FaultLabel, Found, Gates, Outcome, Reach, Says, Silences, Verdict, Ways,
+};
 use evenkeel_schemas::plan::{self, Check};
 use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::time::MonoTime;
@@ -68,7 +70,7 @@ fn one(ailment: Option<Ailment>) -> Turns {
 }
 
 fn failed() -> Found {
-    Found::Failed("refused".to_owned())
+    Fault::new(FaultLabel::Refused, "refused").into()
 }
 
 #[test]
@@ -94,7 +96,10 @@ fn an_ailment_of_the_interface_or_the_route_excuses_a_failure() {
         assert_eq!(ways.link(ETH0, fine("eth0"), at(2000)), one(None));
         // What began before it was back is excused still, what begins after is not.
         assert_eq!(ways.excuse(target(1), at(1999)), Some(ailment));
-        assert_eq!(judge(failed(), ways.excuse(target(1), at(2001))), Outcome::Failure("refused".to_owned()));
+        assert_eq!(
+            judge(failed(), ways.excuse(target(1), at(2001))),
+            Outcome::Failure(Fault::new(FaultLabel::Refused, "refused"))
+        );
     }
     let mut ways = ways();
     assert_eq!(ways.routes([(target(1), Route::None)], at(1)), one(Some(Ailment::NoRoute)));
@@ -104,11 +109,26 @@ fn an_ailment_of_the_interface_or_the_route_excuses_a_failure() {
 
 #[test]
 fn a_success_is_one_and_what_lacks_on_this_host_is_nobodys_fault() {
-    assert_eq!(judge(Found::Healthy, Some(no_carrier())), Outcome::Success);
+    assert_eq!(judge(Found::healthy(), Some(no_carrier())), Outcome::Success(Says::default()));
     for ailment in [Ailment::NoDescriptors, Ailment::NoSource, Ailment::NotPermitted] {
         assert_eq!(judge(Found::Ails(ailment.clone()), None), Outcome::Inconclusive(ailment));
     }
     assert_eq!(Ways::new().excuse(target(1), at(0)), None, "nothing is known of it: nothing excuses");
+}
+
+#[test]
+fn an_answer_is_the_targets_own_whatever_ailed_this_host() {
+    for label in FaultLabel::ALL {
+        let fault = Fault::new(label, "x");
+        let outcome = judge(fault.clone().into(), Some(no_carrier()));
+        match label.is_an_answer() {
+            true => assert_eq!(outcome, Outcome::Failure(fault)),
+            false => assert_eq!(outcome, Outcome::Inconclusive(no_carrier())),
+        }
+    }
+    let silent = || Found::Silent("refused".into());
+    assert_eq!(judge(silent(), Some(no_carrier())), Outcome::Inconclusive(no_carrier()));
+    assert_eq!(judge(silent(), None), Outcome::Silent("refused".into()));
 }
 
 #[test]
@@ -156,7 +176,7 @@ fn interfaces_that_are_on_no_way_are_not_remembered() {
 fn board(checks: &[u8]) -> Board {
     let mut board = Board::new();
     board.configure(checks.iter().map(|last| numbered(*last)), |_| Verdict::Up, at(0));
-    answer(&mut board, at(100), |_| Outcome::Success);
+    answer(&mut board, at(100), |_| Outcome::Success(Says::default()));
     board
 }
 
@@ -170,7 +190,7 @@ fn answer(board: &mut Board, now: MonoTime, outcome: impl Fn(CheckId) -> Outcome
 }
 
 fn refused(_: CheckId) -> Outcome {
-    Outcome::Failure("refused".to_owned())
+    Outcome::Failure(Fault::new(FaultLabel::Refused, "refused"))
 }
 
 #[test]
@@ -189,7 +209,7 @@ fn verdicts_stay_while_the_way_is_lost_and_checks_run_at_once_when_it_is_back() 
     for second in 2..62 {
         answer(&mut board, at(second * 1000), |probe| match probe == id(1) {
             true => Outcome::Inconclusive(no_carrier()),
-            false => Outcome::Success,
+            false => Outcome::Success(Says::default()),
         });
     }
     let report = board.report(id(1)).expect("report");
@@ -226,7 +246,7 @@ fn a_target_that_was_down_before_stays_down_until_it_answers() {
     answer(&mut board, at(50_100), refused);
     assert!(board.is_settled(id(1)), "it is known to be down: one failure says so");
     board.ways_turned(&one(None), at(51_000));
-    answer(&mut board, at(51_100), |_| Outcome::Success);
+    answer(&mut board, at(51_100), |_| Outcome::Success(Says::default()));
     assert_eq!(board.verdict(id(1)), Some(Verdict::Up));
 }
 
@@ -260,7 +280,8 @@ fn a_thousand_checks_come_back_within_a_second_and_not_in_one_burst() {
     board.ways_turned(&one(None), at(60_000));
     let mut begun = 0;
     for tenth in 1..=12 {
-        let probes = answer(&mut board, at(60_000 + tenth * 100), |_| Outcome::Success).len();
+        let probes =
+            answer(&mut board, at(60_000 + tenth * 100), |_| Outcome::Success(Says::default())).len();
         assert!(probes <= 150, "{probes} in a tenth of a second");
         begun += probes;
     }

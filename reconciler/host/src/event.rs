@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use evenkeel_converge::Draining;
+use evenkeel_health::Fault;
 use evenkeel_health::silence::News;
 use evenkeel_schemas::scalars::Name;
 use evenkeel_vrrp::RouterKey;
@@ -242,7 +243,7 @@ pub enum HealthEvent {
     },
     CheckDown {
         whom: String,
-        reason: String,
+        fault: Fault,
     },
     /// `checks` checks give no verdict because something on this host does not work.
     Silence {

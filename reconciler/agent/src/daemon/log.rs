@@ -258,8 +258,9 @@ fn health(event: &HealthEvent) {
         HealthEvent::CheckUp { whom } => {
             info!(check = %whom, "check of {whom} succeeded: destination returns")
         }
-        HealthEvent::CheckDown { whom, reason } => {
-            warn!(check = %whom, "check of {whom} failed: {reason}; destination is taken out");
+        HealthEvent::CheckDown { whom, fault } => {
+            let label = fault.label;
+            warn!(check = %whom, fault = %label, "check of {whom} failed: {fault}; destination is taken out");
         }
         HealthEvent::Silence { news, checks } => warn!(checks, "{news}"),
         HealthEvent::SilenceOver(news) => info!("{news}"),

@@ -13,6 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use evenkeel_health::checker::{Input, Output};
 use evenkeel_health::{CheckId, CheckNews, CheckState, Checker, Found, Verdict, WayNews};
@@ -95,6 +96,7 @@ impl Health {
 struct Probed {
     id: CheckId,
     began: MonoTime,
+    took: Duration,
     found: Found,
 }
 
@@ -123,12 +125,12 @@ impl HealthWorker {
                     None => return,
                 },
                 Some(seen) = ways.recv() => self.handle(Input::Way(seen)),
-                Some(Probed { id, began, found }) = results.recv() => {
+                Some(Probed { id, began, took, found }) = results.recv() => {
                     // Events about the way before the probe ended must be known when it is judged.
                     while let Ok(seen) = ways.try_recv() {
                         self.handle(Input::Way(seen));
                     }
-                    self.handle(Input::Probed { id, began, found });
+                    self.handle(Input::Probed { id, began, took, found });
                 }
                 // While the daemon has no room, newer states replace older ones in `pending`.
                 permit = news.reserve(), if !self.pending.is_empty() => match permit {
@@ -156,13 +158,18 @@ impl HealthWorker {
         let (ended, places, lookout) = (self.ended.clone(), Arc::clone(&self.places), self.lookout.clone());
         tokio::spawn(async move {
             let Ok(_place) = places.acquire_owned().await else { return };
+            let starts = clock::now();
             let found = probe::run(&check).await;
+            let took = clock::now().since(starts);
             // Whether this host is at fault is judged by the present state of the way, of which the event may
-            // not have come yet.
-            if let (Found::Failed(_), Some(address)) = (&found, check.address()) {
+            // not have come yet. An answer needs no excuse.
+            if let Found::Failed(fault) = &found
+                && !fault.label.is_an_answer()
+                && let Some(address) = check.address()
+            {
                 lookout.look(address.0).await;
             }
-            ended.send(Probed { id, began, found }).await.ok();
+            ended.send(Probed { id, began, took, found }).await.ok();
         });
     }
 }
@@ -210,7 +217,6 @@ async fn until(due: Option<MonoTime>) {
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
-    use std::time::Duration;
 
     use super::*;
 

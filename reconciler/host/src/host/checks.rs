@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use evenkeel_converge::{Position, View, row};
-use evenkeel_health::{CheckId, CheckNews, CheckState, Gates, Heard, Reach, Verdict};
+use evenkeel_health::{CheckId, CheckNews, CheckState, Fault, FaultLabel, Gates, Heard, Reach, Verdict};
 use evenkeel_schemas::plan::{Destination, Plan, VirtualServer};
 use evenkeel_schemas::scalars::{Ip, Name};
 use evenkeel_schemas::time::MonoTime;
@@ -108,7 +108,7 @@ impl Host {
             });
             checks.push((id, check.clone(), state.verdict));
             // A result under the plan before says nothing about this plan.
-            states.insert(id, CheckState { heard: None, reason: None, ..state });
+            states.insert(id, CheckState { heard: None, ..state });
         }
         gates.keep(&plan.routers.iter().map(|router| router.name.clone()).collect());
         gates.retain(|id| states.contains_key(&id));
@@ -141,10 +141,10 @@ impl Host {
         if before.verdict != state.verdict {
             let plan = self.plan();
             let whom = subjects::of_check(of(plan.as_ref()), &self.checks.numbers, id);
-            let reason = state.reason.as_deref().unwrap_or_default().to_owned();
+            let fault = state.fault.clone().unwrap_or_else(|| Fault::new(FaultLabel::Lost, ""));
             self.log(match state.verdict {
                 Verdict::Up => HealthEvent::CheckUp { whom },
-                Verdict::Down => HealthEvent::CheckDown { whom, reason },
+                Verdict::Down => HealthEvent::CheckDown { whom, fault },
             });
             let servers = self.checks.numbers.users(id).map(|at| at.server);
             self.checks.turned.extend(servers);
@@ -257,7 +257,7 @@ const fn rank(state: &CheckState) -> u8 {
         (Verdict::Up, Some(Heard::Failure), _) => 1,
         (Verdict::Up, _, Reach::CutOff) => 2,
         (Verdict::Up, None | Some(Heard::Nothing), _) | (Verdict::Up, _, Reach::Unknown) => 3,
-        (Verdict::Up, Some(Heard::Success), Reach::Judged(_)) => 4,
+        (Verdict::Up, Some(Heard::Success | Heard::Silence), Reach::Judged(_)) => 4,
     }
 }
 

@@ -229,8 +229,9 @@ impl StatusView<'_> {
             checked: !destination.checks().is_empty(),
             failures: report.map_or(0, |report| report.failures),
             last_result: last.map(|(_, outcome)| match outcome {
-                Outcome::Success => "success".to_owned(),
-                Outcome::Failure(reason) => reason.clone(),
+                Outcome::Success(_) => "success".to_owned(),
+                Outcome::Failure(fault) => fault.to_string(),
+                Outcome::Silent(why) => why.to_string(),
                 Outcome::Inconclusive(ailment) => ailment.to_string(),
             }),
             last_check_age_ms: last.map(|(at, _)| self.age_ms(*at)),

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use evenkeel_converge::{DestinationKey, Position, ServiceKey};
-use evenkeel_health::{CheckState, Heard, Verdict};
+use evenkeel_health::{CheckState, Fault, Heard, Verdict};
 use evenkeel_schemas::plan::{Check, Destination, Plan, VirtualServer};
 use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::status::RouterState;
@@ -108,9 +108,12 @@ fn health(destination: &Destination, at: Position, view: View<'_>) -> Health {
     let Some(state) = (view.state)(at) else { return Health::Unknown };
     // Up alone is not enough: a check that begins under this plan counts as up before its first result.
     match (state.verdict, state.heard) {
-        (Verdict::Up, Some(Heard::Success)) => Health::Well,
-        (_, Some(Heard::Failure)) => Health::Failed(state.reason.as_deref().unwrap_or_default().to_owned()),
-        (_, None | Some(Heard::Nothing | Heard::Success)) => Health::Unknown,
+        // Where there is no agent nothing more will be heard.
+        (Verdict::Up, Some(Heard::Success | Heard::Silence)) => Health::Well,
+        (_, Some(Heard::Failure)) => {
+            Health::Failed(state.fault.as_ref().map(Fault::to_string).unwrap_or_default())
+        }
+        (_, None | Some(Heard::Nothing | Heard::Silence | Heard::Success)) => Health::Unknown,
     }
 }
 
@@ -170,6 +173,7 @@ fn takes_clients(server: &VirtualServer) -> impl Iterator<Item = &Destination> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use evenkeel_health::FaultLabel;
 
     const POLICY: &str = "format = 1\ncluster = \"c\"\nhost = \"h\"\nhost_addresses = []\n\
         [policy]\nresync = \"4s\"\nexclusive_ipvs = false\n";
@@ -254,7 +258,8 @@ mod tests {
                     let (result, verdict) = self.results.get(&address.octets()[3])?;
                     let mut state = CheckState::new(*verdict);
                     state.heard = result.map(|result| result.map_or(Heard::Failure, |()| Heard::Success));
-                    state.reason = result.and_then(Result::err).map(Into::into);
+                    state.fault =
+                        result.and_then(Result::err).map(|why| Fault::new(FaultLabel::Refused, why));
                     Some(((at.server, at.destination), state))
                 })
                 .collect();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_converge::{Connections, Drains, KernelState, Ledger, Origin, ServiceKey};
-use evenkeel_health::{CheckId, Checker, Finding, Found, checker};
+use evenkeel_health::{CheckId, Checker, Fault, FaultLabel, Finding, Found, checker};
 use evenkeel_host::election::Unanswered;
 use evenkeel_host::io::{ElectionAsk, Means, Request, RequestId};
 use evenkeel_host::loaded::{LoadedPlan, PlanRefusal};
@@ -421,9 +421,11 @@ impl World {
             match output {
                 checker::Output::Probe { id, began, .. } => {
                     let down = self.targets.get(&id).is_some_and(|ip| self.down.contains(ip));
-                    let found = if down { Found::Failed("refused".to_owned()) } else { Found::Healthy };
+                    let refused = || Fault::new(FaultLabel::Refused, "connection refused").into();
+                    let found = if down { refused() } else { Found::healthy() };
                     let wait = self.rng.within(1, 900);
-                    self.after(wait, Later::Probed(checker::Input::Probed { id, began, found }));
+                    let took = Duration::from_millis(wait);
+                    self.after(wait, Later::Probed(checker::Input::Probed { id, began, took, found }));
                 }
                 checker::Output::WatchWays(_) => {}
                 checker::Output::News(one) => news.push(one),

@@ -378,12 +378,12 @@ impl From<Check> for Text {
                 let HttpCheck { requests, version, tls } = *http;
                 let mut requests: Vec<RequestText> = requests.into_iter().map(RequestText::from).collect();
                 let mut text = Self { http_version: version, ..text }.with_tls(tls);
-                if requests.len() == 1 {
-                    if let Some(one) = requests.pop() {
-                        let RequestText { method, path, host, headers, status, body, body_not, digest } = one;
-                        let path = Some(path);
-                        text = Self { method, path, host, headers, status, body, body_not, digest, ..text };
-                    }
+                if requests.len() == 1
+                    && let Some(one) = requests.pop()
+                {
+                    let RequestText { method, path, host, headers, status, body, body_not, digest } = one;
+                    let path = Some(path);
+                    text = Self { method, path, host, headers, status, body, body_not, digest, ..text };
                 }
                 Self { requests, ..text }
             }

@@ -1,0 +1,35 @@
+//! A TCP check: a connection that opens is success.
+
+use evenkeel_health::Found;
+
+use super::{Ask, socket};
+
+/// Makes one probe.
+pub(super) async fn run(ask: Ask<'_>) -> Found {
+    match socket::within(ask.limit, socket::connect(ask)).await {
+        Ok(Ok(_)) => Found::healthy(),
+        Ok(Err(found)) | Err(found) => found,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use evenkeel_health::{Fault, FaultLabel};
+    use evenkeel_schemas::plan::Origin;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_listener_is_healthy_and_a_closed_port_says_refused() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+        let target = listener.local_addr().expect("address");
+        let origin = Origin::default();
+        let ask = Ask { target, origin: &origin, limit: Duration::from_secs(5) };
+        assert_eq!(run(ask).await, Found::healthy());
+        drop(listener);
+        assert_eq!(run(ask).await, Fault::new(FaultLabel::Refused, "connection refused").into());
+    }
+}
