@@ -65,7 +65,7 @@ pub(super) fn explicit(check: &Check, server: &RealServer, port: Option<Port>) -
     let source = check.source.filter(|source| source.0.is_ipv4() == address.0.is_ipv4());
     Some(plan::Check {
         target,
-        origin: plan::Origin { source, interface: check.interface.clone() },
+        origin: plan::CheckOrigin { source, interface: check.interface.clone() },
         times: plan::Times {
             interval: check.interval,
             timeout: check.timeout,

@@ -25,7 +25,7 @@ pub struct Check {
     /// Whom it asks; absent for what is on this host: a program or a file.
     pub target: Option<Target>,
     /// How its packets leave this host.
-    pub origin: Origin,
+    pub origin: CheckOrigin,
     /// When it asks, and how often before its verdict changes.
     pub times: Times,
     /// What it asks.
@@ -79,7 +79,7 @@ impl std::fmt::Display for Target {
 
 /// How the packets of a check leave this host; absent: as the kernel chooses.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Origin {
+pub struct CheckOrigin {
     /// Own address that they come from.
     pub source: Option<Ip>,
     /// Interface that they go through (`SO_BINDTODEVICE`, socket(7)).

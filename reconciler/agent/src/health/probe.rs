@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use evenkeel_health::{Ailment, Found};
-use evenkeel_schemas::plan::{Check, CheckKind, Origin};
+use evenkeel_schemas::plan::{Check, CheckKind, CheckOrigin};
 
 /// Whom a probe asks.
 #[derive(Debug, Clone, Copy)]
@@ -17,7 +17,7 @@ struct Ask<'a> {
     /// Address and port; port 0 where the kind has none.
     target: SocketAddr,
     /// How packets leave this host.
-    origin: &'a Origin,
+    origin: &'a CheckOrigin,
     /// Time for the whole probe.
     limit: Duration,
 }

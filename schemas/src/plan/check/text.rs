@@ -8,8 +8,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AgentCheck, Check, CheckKind, CheckTls, CheckType, DnsCheck, DnsRecord, FileCheck, GrpcCheck, HttpCheck,
-    HttpMethod, HttpRequest, HttpVersion, Origin, ScriptCheck, SmtpCheck, Target, TcpCheck, Times, UdpCheck,
+    AgentCheck, Check, CheckKind, CheckOrigin, CheckTls, CheckType, DnsCheck, DnsRecord, FileCheck,
+    GrpcCheck, HttpCheck, HttpMethod, HttpRequest, HttpVersion, ScriptCheck, SmtpCheck, Target, TcpCheck,
+    Times, UdpCheck,
 };
 use crate::cluster::{is_default, is_false};
 use crate::scalars::{Days, InterfaceName, Ip, Name, Port, PortRange, Retries, Rise, Span};
@@ -260,7 +261,7 @@ impl Text {
                 Some(Target { address: needed("address", self.address)?, port })
             }
         };
-        let origin = Origin { source: self.source, interface: self.interface.clone() };
+        let origin = CheckOrigin { source: self.source, interface: self.interface.clone() };
         Ok(Check { target, origin, times, kind: self.kind_of(kind)? })
     }
 
@@ -351,7 +352,7 @@ impl Text {
 
 impl From<Check> for Text {
     fn from(check: Check) -> Self {
-        let Check { target, origin: Origin { source, interface }, times, kind } = check;
+        let Check { target, origin: CheckOrigin { source, interface }, times, kind } = check;
         let Times { interval, timeout, retries, retry_delay, rise, jitter, warmup, initially_down } = times;
         let text = Self {
             kind: Some(kind.kind()),

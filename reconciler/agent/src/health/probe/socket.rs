@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use evenkeel_health::{Ailment, Fault, FaultLabel, Found};
-use evenkeel_schemas::plan::Origin;
+use evenkeel_schemas::plan::CheckOrigin;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::IpBindAddressNoPort;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -45,7 +45,7 @@ fn begin(ask: Ask<'_>) -> Result<Socket, Found> {
 
 /// A socket that does not block, with the origin of the check.
 pub(super) fn open(ask: Ask<'_>, kind: Type, protocol: Protocol) -> Result<Socket, Found> {
-    let Ask { target, origin: Origin { source, interface }, .. } = ask;
+    let Ask { target, origin: CheckOrigin { source, interface }, .. } = ask;
     let kind = kind.nonblocking().cloexec();
     let socket =
         Socket::new_raw(Domain::for_address(target), kind, Some(protocol)).map_err(|error| failed(&error))?;
@@ -168,7 +168,7 @@ mod tests {
     async fn a_probe_comes_from_the_address_and_through_the_interface_of_its_check() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bind");
         let target = listener.local_addr().expect("address");
-        let from = |source: &str| Origin {
+        let from = |source: &str| CheckOrigin {
             source: (!source.is_empty()).then(|| source.parse().expect("an address")),
             interface: None,
         };
@@ -183,7 +183,8 @@ mod tests {
         let found = connect(Ask { target, origin: &origin, limit }).await.expect_err("not ours");
         assert_eq!(found, Found::Ails(Ailment::NotOurs("192.0.2.77".parse().expect("an address"))));
 
-        let through = |name: &str| Origin { source: None, interface: Some(name.parse().expect("a name")) };
+        let through =
+            |name: &str| CheckOrigin { source: None, interface: Some(name.parse().expect("a name")) };
         let origin = through("lo");
         assert!(connect(Ask { target, origin: &origin, limit }).await.is_ok());
         let origin = through("no-such");

@@ -17,7 +17,7 @@ mod tests {
     use std::time::Duration;
 
     use evenkeel_health::{Fault, FaultLabel};
-    use evenkeel_schemas::plan::Origin;
+    use evenkeel_schemas::plan::CheckOrigin;
     use tokio::net::TcpListener;
 
     use super::*;
@@ -26,7 +26,7 @@ mod tests {
     async fn a_listener_is_healthy_and_a_closed_port_says_refused() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
         let target = listener.local_addr().expect("address");
-        let origin = Origin::default();
+        let origin = CheckOrigin::default();
         let ask = Ask { target, origin: &origin, limit: Duration::from_secs(5) };
         assert_eq!(run(ask).await, Found::healthy());
         drop(listener);
