@@ -13,7 +13,7 @@ use evenkeel_schemas::plan::{Check, CheckKind, CheckOrigin};
 
 /// Whom a probe asks.
 #[derive(Debug, Clone, Copy)]
-struct Ask<'a> {
+struct Whom<'a> {
     /// Address and port; port 0 where the kind has none.
     target: SocketAddr,
     /// How packets leave this host.
@@ -25,10 +25,10 @@ struct Ask<'a> {
 /// Makes one probe, within the check's time-out.
 pub(crate) async fn run(check: &Check) -> Found {
     let limit = check.times.timeout.as_duration();
-    let ask =
-        check.target.map(|target| Ask { target: target.socket_address(), origin: &check.origin, limit });
-    match (&check.kind, ask) {
-        (CheckKind::Tcp(_), Some(ask)) => tcp::run(ask).await,
+    let whom =
+        check.target.map(|target| Whom { target: target.socket_address(), origin: &check.origin, limit });
+    match (&check.kind, whom) {
+        (CheckKind::Tcp(_), Some(whom)) => tcp::run(whom).await,
         (CheckKind::Http(_), Some(_)) => unknown(),
         (CheckKind::Udp(_), Some(_)) => unknown(),
         (CheckKind::Dns(_), Some(_)) => unknown(),

@@ -13,7 +13,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::Ask;
+use super::Whom;
 
 /// The outcome of a future, or the fault that there was no answer within the limit.
 pub(super) async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Result<T, Found> {
@@ -22,8 +22,8 @@ pub(super) async fn within<T>(limit: Duration, future: impl Future<Output = T>) 
 
 /// A TCP connection to the target that is open. It takes as long as it takes: the caller has the limit
 /// ([`within`]). Closing it resets it.
-pub(super) async fn connect(ask: Ask<'_>) -> Result<TcpStream, Found> {
-    let socket = begin(ask)?;
+pub(super) async fn connect(whom: Whom<'_>) -> Result<TcpStream, Found> {
+    let socket = begin(whom)?;
     let open = async {
         let stream = TcpStream::from_std(socket.into())?;
         stream.writable().await?;
@@ -33,19 +33,19 @@ pub(super) async fn connect(ask: Ask<'_>) -> Result<TcpStream, Found> {
 }
 
 /// A connection that is under way.
-fn begin(ask: Ask<'_>) -> Result<Socket, Found> {
-    let socket = open(ask, Type::STREAM, Protocol::TCP)?;
+fn begin(whom: Whom<'_>) -> Result<Socket, Found> {
+    let socket = open(whom, Type::STREAM, Protocol::TCP)?;
     // A probe leaves no connection behind in TIME_WAIT: closing resets it.
     socket.set_linger(Some(Duration::ZERO)).map_err(|error| failed(&error))?;
-    match socket.connect(&ask.target.into()) {
+    match socket.connect(&whom.target.into()) {
         Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(refused_here(&error)),
         Ok(()) | Err(_) => Ok(socket),
     }
 }
 
 /// A socket that does not block, with the origin of the check.
-pub(super) fn open(ask: Ask<'_>, kind: Type, protocol: Protocol) -> Result<Socket, Found> {
-    let Ask { target, origin: CheckOrigin { source, interface }, .. } = ask;
+pub(super) fn open(whom: Whom<'_>, kind: Type, protocol: Protocol) -> Result<Socket, Found> {
+    let Whom { target, origin: CheckOrigin { source, interface }, .. } = whom;
     let kind = kind.nonblocking().cloexec();
     let socket =
         Socket::new_raw(Domain::for_address(target), kind, Some(protocol)).map_err(|error| failed(&error))?;
@@ -174,21 +174,21 @@ mod tests {
         };
         let limit = Duration::from_secs(5);
         let origin = from("127.0.0.9");
-        let stream = connect(Ask { target, origin: &origin, limit }).await.expect("open");
+        let stream = connect(Whom { target, origin: &origin, limit }).await.expect("open");
         assert_eq!(stream.local_addr().expect("address").ip().to_string(), "127.0.0.9");
         let (_, peer) = listener.accept().await.expect("a connection");
         assert_eq!(peer, stream.local_addr().expect("address"));
 
         let origin = from("192.0.2.77");
-        let found = connect(Ask { target, origin: &origin, limit }).await.expect_err("not ours");
+        let found = connect(Whom { target, origin: &origin, limit }).await.expect_err("not ours");
         assert_eq!(found, Found::Ails(Ailment::NotOurs("192.0.2.77".parse().expect("an address"))));
 
         let through =
             |name: &str| CheckOrigin { source: None, interface: Some(name.parse().expect("a name")) };
         let origin = through("lo");
-        assert!(connect(Ask { target, origin: &origin, limit }).await.is_ok());
+        assert!(connect(Whom { target, origin: &origin, limit }).await.is_ok());
         let origin = through("no-such");
-        let found = connect(Ask { target, origin: &origin, limit }).await.expect_err("no interface");
+        let found = connect(Whom { target, origin: &origin, limit }).await.expect_err("no interface");
         assert_eq!(found, Found::Ails(Ailment::NoInterface("no-such".to_owned())));
     }
 }

@@ -2,11 +2,11 @@
 
 use evenkeel_health::Found;
 
-use super::{Ask, socket};
+use super::{Whom, socket};
 
 /// Makes one probe.
-pub(super) async fn run(ask: Ask<'_>) -> Found {
-    match socket::within(ask.limit, socket::connect(ask)).await {
+pub(super) async fn run(whom: Whom<'_>) -> Found {
+    match socket::within(whom.limit, socket::connect(whom)).await {
         Ok(Ok(_)) => Found::healthy(),
         Ok(Err(found)) | Err(found) => found,
     }
@@ -27,9 +27,9 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
         let target = listener.local_addr().expect("address");
         let origin = CheckOrigin::default();
-        let ask = Ask { target, origin: &origin, limit: Duration::from_secs(5) };
-        assert_eq!(run(ask).await, Found::healthy());
+        let whom = Whom { target, origin: &origin, limit: Duration::from_secs(5) };
+        assert_eq!(run(whom).await, Found::healthy());
         drop(listener);
-        assert_eq!(run(ask).await, Fault::new(FaultLabel::Refused, "connection refused").into());
+        assert_eq!(run(whom).await, Fault::new(FaultLabel::Refused, "connection refused").into());
     }
 }
