@@ -11,8 +11,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use lab::{
-    Daemons, Ended, Lab, Mark, Options, Prober, Reference, VipWatch, eventually, is_outside, mark, run_story,
-    words,
+    Daemons, Ended, Lab, LogEvent, Mark, Options, Prober, Reference, VipWatch, eventually, is_outside, mark,
+    run_story, words,
 };
 
 use promise::Promises;
@@ -180,7 +180,7 @@ impl<'l, 'p> Demo<'l, 'p> {
         self.daemons.dir1.kill9();
         std::thread::sleep(Duration::from_secs(1));
         self.daemons.dir1 = self.reference.start(&self.reference.hosts.dir1);
-        self.daemons.dir1.wait_log("Entering MASTER STATE", PATIENCE);
+        self.daemons.dir1.wait_told(LogEvent::Master, PATIENCE);
         let gap = self.gap(begun);
         println!("   it went on as Master from where it was; the client's longest wait was {}", ms(gap));
         self.promises.within("less than 100 ms", gap, Duration::from_millis(100))?;

@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use crate::cluster::Lab;
+use crate::event::LogEvent;
 use crate::net::Host;
 use crate::plans::Plans;
 use crate::process::Daemon;
@@ -179,7 +180,7 @@ impl<'l> Pair<'l> {
         let watch = self.watch();
         let first = self.start(&self.first);
         let second = self.start(&self.second);
-        second.wait_log("Entering BACKUP STATE", PATIENCE);
+        second.wait_told(LogEvent::Backup, PATIENCE);
         watch.wait_holder(&self.first, PATIENCE);
         [first, second]
     }

@@ -15,6 +15,7 @@ use nix::unistd::Pid;
 
 use crate::check::Expected;
 use crate::journal::{Journal, Record, lock};
+use crate::line::{Line, Wanted};
 use crate::net::Host;
 use crate::time::Mark;
 
@@ -254,31 +255,53 @@ impl Daemon {
         self.log.with(|lines| lines.iter().flat_map(|line| [line.what.as_str(), "\n"]).collect())
     }
 
-    /// The lines it printed since the mark, with the time each came.
-    pub fn log_since(&self, mark: Mark) -> Vec<Record<String>> {
-        self.log.since(mark)
+    /// The lines it printed, each with its event and the time it came.
+    pub fn lines(&self) -> Vec<Line> {
+        self.log.with(|lines| lines.iter().map(read).collect())
     }
 
-    /// Waits for a line containing `text`, those already printed included; panics with the log after
-    /// `timeout`.
-    #[track_caller]
-    pub fn wait_log(&self, text: &str, timeout: Duration) -> Record<String> {
-        self.await_line(None, text, timeout)
+    /// The lines it printed since the mark.
+    pub fn lines_since(&self, mark: Mark) -> Vec<Line> {
+        self.log.since(mark).iter().map(read).collect()
     }
 
-    /// Waits for a line containing `text` printed since the mark.
+    /// How often it has told of that.
+    pub fn count(&self, wanted: impl Into<Wanted>) -> usize {
+        let wanted = wanted.into();
+        self.lines().iter().filter(|line| line.tells(&wanted)).count()
+    }
+
+    /// How often it has told of that since the mark.
+    pub fn count_since(&self, mark: Mark, wanted: impl Into<Wanted>) -> usize {
+        let wanted = wanted.into();
+        self.lines_since(mark).iter().filter(|line| line.tells(&wanted)).count()
+    }
+
+    /// Waits until it tells of that, or has done so already; panics with the log after `timeout`.
     #[track_caller]
-    pub fn wait_log_since(&self, mark: Mark, text: &str, timeout: Duration) -> Record<String> {
-        self.await_line(Some(mark), text, timeout)
+    pub fn wait_told(&self, wanted: impl Into<Wanted>, timeout: Duration) -> Line {
+        self.await_line(None, &wanted.into(), timeout)
+    }
+
+    /// Waits until it tells of that, or has done so since the mark.
+    #[track_caller]
+    pub fn wait_told_since(&self, mark: Mark, wanted: impl Into<Wanted>, timeout: Duration) -> Line {
+        self.await_line(Some(mark), &wanted.into(), timeout)
     }
 
     #[track_caller]
-    fn await_line(&self, mark: Option<Mark>, text: &str, timeout: Duration) -> Record<String> {
-        match self.log.wait(mark, timeout, |line| line.what.contains(text)) {
-            Some(line) => line,
-            None => panic!("{} did not say `{text}` within {timeout:?}; its log:\n{}", self.name, self.log()),
+    fn await_line(&self, mark: Option<Mark>, wanted: &Wanted, timeout: Duration) -> Line {
+        match self.log.wait(mark, timeout, |line| read(line).tells(wanted)) {
+            Some(line) => read(&line),
+            None => {
+                panic!("{} did not tell of {wanted} within {timeout:?}; its log:\n{}", self.name, self.log())
+            }
         }
     }
+}
+
+fn read(line: &Record<String>) -> Line {
+    Line::read(line.at, &line.what)
 }
 
 impl Drop for Daemon {

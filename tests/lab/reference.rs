@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::cluster::{Cluster, Lab};
+use crate::event::LogEvent;
 use crate::init::reachable;
 use crate::net::Host;
 use crate::plans::{Plans, rejected};
@@ -108,8 +109,8 @@ impl<'l> Reference<'l> {
     #[track_caller]
     pub fn serving_within(&self, patience: Duration) -> Daemons {
         let daemons = self.start_all();
-        daemons.dir1.wait_log("Entering MASTER STATE", patience);
-        daemons.dir2.wait_log("Entering BACKUP STATE", patience);
+        daemons.dir1.wait_told(LogEvent::Master, patience);
+        daemons.dir2.wait_told(LogEvent::Backup, patience);
         for real_server in [&self.hosts.rs1, &self.hosts.rs2] {
             eventually(patience, &format!("{} has the VIP", real_server.name()), || {
                 real_server.has_address("lo", self.hosts.vip)

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use lab::{Action, Cluster, Failure, Host, Lab, Options, Subject, attempt, eventually, mark};
+use lab::{Action, Cluster, Failure, Host, Lab, LogEvent, Options, Subject, attempt, eventually, mark};
 
 const VIP: &str = "192.168.188.120";
 const SECOND: Duration = Duration::from_secs(1);
@@ -168,10 +168,10 @@ fn lab_daemons_are_watched_and_killed() {
         let host = lab.host("one", "10.0.0.1/24");
         let script = "trap 'echo bye; exit 3' TERM; echo $GREETING; while :; do sleep 0.05; done";
         let daemon = host.spawn("shell", ["sh", "-c", script], &[("GREETING", "hello")]);
-        daemon.wait_log("hello", SOON);
+        eventually(SOON, "hello", || daemon.log() == "hello\n");
         assert!(daemon.is_running());
         assert_eq!(daemon.stop(SOON).code(), Some(3));
-        daemon.wait_log("bye", SOON);
+        eventually(SOON, "bye", || daemon.log() == "hello\nbye\n");
         assert!(!daemon.is_running());
 
         let daemon = host.spawn("sleep", ["sleep", "1000"], &[]);
@@ -399,8 +399,8 @@ fn lab_measures_a_keepalived_failover() {
         let watch = lab.watch_vip(VIP, &[dir1, dir2], "eth0");
         let master = dir1.keepalived(&keepalived_conf("MASTER", 100));
         let backup = dir2.keepalived(&keepalived_conf("BACKUP", 90));
-        master.wait_log("(VI_1) Entering MASTER STATE", SOON);
-        backup.wait_log("(VI_1) Entering BACKUP STATE", SOON);
+        master.wait_told(LogEvent::Master.of("VI_1"), SOON);
+        backup.wait_told(LogEvent::Backup.of("VI_1"), SOON);
         watch.wait_holder(dir1, SOON);
         let prober = client.probe(VIP, 80);
         prober.wait_responder(rs1, SOON);

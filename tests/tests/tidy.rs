@@ -13,6 +13,8 @@ use std::sync::LazyLock;
 mod circles;
 #[path = "tidy/names.rs"]
 mod names;
+#[path = "tidy/sentences.rs"]
+mod sentences;
 #[path = "tidy/source.rs"]
 mod source;
 #[path = "tidy/width.rs"]
@@ -308,4 +310,11 @@ fn tracked(ending: &str) -> Vec<String> {
         .collect();
     assert!(!files.is_empty(), "no {ending} file found");
     files
+}
+
+#[test]
+fn every_sentence_that_the_lab_waits_for_is_one_that_a_daemon_can_say() {
+    let all = lab::SENTENCES.iter().flat_map(|row| row.before.iter().chain([&row.words]).copied());
+    let unsaid = sentences::unsaid(&root(), &CRATES, all.chain(["(nobody) says this"]));
+    assert_eq!(unsaid, ["(nobody) says this"], "tests/lab/event.rs and the daemon differ");
 }

@@ -8,7 +8,7 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use lab::{Daemon, Figures, Host, Lab, Mark, Plans, mark};
+use lab::{Daemon, Figures, Host, Lab, LogEvent, Mark, Plans, mark};
 use nix::sys::signal::Signal;
 
 use super::processes::{cpu_seconds, memory};
@@ -290,10 +290,10 @@ impl<'l> Bench<'l> {
         let directory = host.scratch().join("plans");
         fs::create_dir_all(&directory).expect("a directory");
         let daemon = self.start(&host, &directory);
-        daemon.wait_log("no plan to obey yet", PATIENCE);
+        daemon.wait_told(LogEvent::NoPlan, PATIENCE);
         let begun = mark();
         self.put(0, &directory);
-        let done = daemon.wait_log_since(begun, "converged: generation", PATIENCE);
+        let done = daemon.wait_told_since(begun, LogEvent::Converged, PATIENCE);
         let took = done.at.saturating_duration_since(begun);
         self.all_there(&host);
         self.tell(format!(
@@ -331,11 +331,9 @@ impl<'l> Bench<'l> {
 
     /// Where the time of a change went, by the daemon's own account.
     fn breakdown(&mut self, daemon: &Daemon, since: Mark) {
-        for line in daemon.log_since(since) {
-            for word in ["read: ", "taken in ", "pass: "] {
-                if let Some((_, rest)) = line.what.split_once(word) {
-                    self.tell(format!("  {word}{rest}"));
-                }
+        for line in daemon.lines_since(since) {
+            if let Some(LogEvent::PlanRead | LogEvent::PlanTaken | LogEvent::Pass) = line.event() {
+                self.tell(format!("  {}", line.sentence()));
             }
         }
     }
@@ -352,7 +350,7 @@ impl<'l> Bench<'l> {
             self.put(which, directory);
             self.wait_weight(host, 10 + u32::try_from(which).expect("small"), Duration::from_millis(1));
             times.push(begun.elapsed());
-            daemon.wait_log_since(begun, "converged: generation", PATIENCE);
+            daemon.wait_told_since(begun, LogEvent::Converged, PATIENCE);
         }
         let done = operations(self.status(host)) - before;
         let figures: Figures = times.into_iter().collect();
@@ -447,11 +445,9 @@ impl<'l> Bench<'l> {
 
 /// How long passes over everything took that began since the mark, by the daemon's own account.
 fn passes(daemon: &Daemon, since: Mark) -> Vec<Duration> {
-    let milliseconds = |line: &str| -> Option<f64> {
-        let (_, rest) = line.split_once("pass: everything in ")?;
-        rest.split_once(" ms")?.0.parse().ok()
-    };
-    let lines = daemon.log_since(since);
-    let times = lines.iter().filter_map(|line| milliseconds(&line.what));
-    times.map(|ms| Duration::from_secs_f64(ms / 1e3)).collect()
+    let passes = daemon.lines_since(since).into_iter().filter(|line| line.is(LogEvent::Pass));
+    let everything = passes.filter(|line| line.field("what") == "everything");
+    everything
+        .filter_map(|line| Some(Duration::from_secs_f64(line.field("ms").parse::<f64>().ok()? / 1e3)))
+        .collect()
 }

@@ -5,7 +5,9 @@
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use lab::{Daemon, Figures, Host, Kind, Lab, Mark, Pair, Prober, Router, VipWatch, VrrpCapture, mark};
+use lab::{
+    Daemon, Figures, Host, Kind, Lab, LogEvent, Mark, Pair, Prober, Router, VipWatch, VrrpCapture, mark,
+};
 
 const INTERVAL: Duration = Duration::from_millis(10);
 /// Three intervals and the skew time of priority 90.
@@ -79,14 +81,8 @@ pub(crate) fn measure(lab: &Lab, quiet: Duration, realtime: bool) {
 impl Side<'_, '_> {
     /// What happened although nothing should have.
     fn told_since(&self, begun: Mark) -> String {
-        let elections: usize = self
-            .daemons
-            .iter()
-            .map(|daemon| {
-                let lines = daemon.log_since(begun);
-                lines.iter().filter(|line| line.what.contains("Entering MASTER STATE")).count()
-            })
-            .sum();
+        let elections: usize =
+            self.daemons.iter().map(|daemon| daemon.count_since(begun, LogEvent::Master)).sum();
         let sent: Vec<Instant> = self.adverts.since(begun).iter().map(|advert| advert.at).collect();
         let gaps: Figures = sent.windows(2).map(|pair| pair[1].saturating_duration_since(pair[0])).collect();
         format!(

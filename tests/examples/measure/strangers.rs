@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use lab::{Daemon, Host, Kind, Lab, Pair, Victim, eventually, mark};
+use lab::{Host, Kind, Lab, Line, LogEvent, Pair, Victim, eventually, mark};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -139,13 +139,10 @@ pub(crate) fn measure(lab: &Lab, seconds: u32, only: Option<&str>) {
             let flood =
                 pair.client.flood_frames("eth0", &kind.frames, RATE, Duration::from_secs(seconds.into()));
             let ended = mark();
-            let count = |text: &str| {
-                let of = |daemon: &Daemon| {
-                    daemon.log_since(begun).iter().filter(|line| line.what.contains(text)).count()
-                };
-                daemons.iter().map(of).sum::<usize>()
-            };
-            let (changes, lines, hooks) = (count("Entering"), count(""), count("hook of router"));
+            let said: Vec<Line> = daemons.iter().flat_map(|daemon| daemon.lines_since(begun)).collect();
+            let count = |wanted: &dyn Fn(&Line) -> bool| said.iter().filter(|line| wanted(line)).count();
+            let (changes, lines) = (count(&Line::enters_a_state), said.len());
+            let hooks = count(&|line| line.is(LogEvent::HookRan.with("subject", "router")));
             let mut times = vec![begun];
             let sent = adverts.since(begun).into_iter().filter(|advert| advert.what.vrid == vrid);
             times.extend(sent.map(|advert| advert.at).filter(|at| *at <= ended));

@@ -8,7 +8,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use lab::{Figures, Lab, mark};
+use lab::{Figures, Lab, LogEvent, mark};
 
 use super::converge::{cluster_file, table, touch_memory};
 use super::processes::cpu_seconds;
@@ -50,7 +50,7 @@ pub(crate) fn measure(lab: &Lab, services: u32) {
         [&program, "run", "--plan", &plan, "--host", "dir1", "--state-dir", &state, "--socket", &socket];
     let begun = mark();
     let daemon = host.spawn("evenkeeld", argv, &[]);
-    daemon.wait_log_since(begun, "converged: generation", PATIENCE);
+    daemon.wait_told_since(begun, LogEvent::Converged, PATIENCE);
     std::thread::sleep(Duration::from_secs(10));
     let (idle, began) = (cpu_seconds(&host, &daemon), Instant::now());
     std::thread::sleep(Duration::from_secs(30));

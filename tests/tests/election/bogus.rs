@@ -4,7 +4,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use lab::{Daemon, Forged, Kind, Lab, Mark, Pair, Router, VrrpCapture, guest_with, mark};
+use lab::{Daemon, Forged, Kind, Lab, LogEvent, Mark, Pair, Router, VrrpCapture, guest_with, mark};
 
 use crate::support::{INTERVAL, PATIENCE, TOLERANCE, worst_gap};
 
@@ -97,7 +97,7 @@ fn flood(pair: &Pair<'_>, daemon: &Daemon, adverts: &VrrpCapture, bogus: &Bogus,
     let begun: Mark = mark();
     let flood = pair.client.flood(pair.address(0, 9), &bogus.forged, RATE, FLOOD);
     let ended = mark();
-    let lines = daemon.log_since(begun).len();
+    let lines = daemon.lines_since(begun).len();
     // The capture has a backlog where the guest lacks processor time; what it stamps is right all the same.
     adverts.wait(PATIENCE, |advert| advert.at > ended && advert.what.source == pair.address(0, 1));
     let master: Vec<_> = adverts
@@ -131,7 +131,7 @@ fn a_flood_of_rejected_advertisements_delays_no_advertisement_and_changes_no_sta
         let ours = Pair::new(lab, Kind::Evenkeeld, routers());
         let [daemon, _other] = ours.serving();
         let adverts = lab.capture_vrrp_on(ours.segment);
-        daemon.wait_log("Entering MASTER STATE", PATIENCE);
+        daemon.wait_told(LogEvent::Master, PATIENCE);
         std::thread::sleep(7 * INTERVAL);
         let events = ours.first.monitor();
         let begun = mark();
@@ -170,7 +170,7 @@ fn a_flood_of_rejected_advertisements_delays_no_advertisement_and_changes_no_sta
                 assert_eq!(after["state"], "master", "{}", bogus.what);
                 let became = |router: &serde_json::Value| router["counters"]["became_master"].clone();
                 assert_eq!(became(&before), became(&after), "{}: state changed", bogus.what);
-                let lines = daemon.log_since(logged).len();
+                let lines = daemon.lines_since(logged).len();
                 assert!(lines <= LINES, "{}: {lines} lines logged", bogus.what);
                 match fair {
                     Some(effect) => {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use lab::{Daemon, Host, Kind, Lab, Pair, Router, VrrpCapture, eventually, guest, mark};
+use lab::{Daemon, Host, Kind, Lab, LogEvent, Pair, Router, VrrpCapture, Wanted, eventually, guest, mark};
 use serde_json::Value;
 
 use crate::support::{PATIENCE, TOLERANCE};
@@ -88,7 +88,7 @@ impl<'l> Scene<'l> {
         let first = pair.start(&pair.first);
         let second = pair.start(&pair.second);
         for daemon in [&first, &second] {
-            daemon.wait_log("(mac) Entering BACKUP STATE", PATIENCE);
+            daemon.wait_told(LogEvent::Backup.of("mac"), PATIENCE);
         }
         let scene = Self { pair, first, _second: second, adverts };
         for router in ["apart", "six", "peers", "mac"] {
@@ -126,15 +126,16 @@ impl<'l> Scene<'l> {
         let claims = self.claims_of_the_second();
         let begun = mark();
         forbid_third(dir1, "add");
-        let cannot = "cannot send an advertisement to 10.1.0.3";
-        self.first.wait_log_since(begun, cannot, PATIENCE);
+        let cannot = LogEvent::CannotSend.with("to", "10.1.0.3");
+        self.first.wait_told_since(begun, cannot.clone(), PATIENCE);
         std::thread::sleep(UNREACHABLE);
         forbid_third(dir1, "delete");
-        let again = "can send advertisements to 10.1.0.3 again";
-        self.first.wait_log_since(begun, again, PATIENCE);
-        let lines = self.first.log_since(begun);
-        let of = |text: &str| lines.iter().filter(|line| line.what.contains(text)).count();
-        assert_eq!((of(cannot), of(again), of("10.1.0.2")), (1, 1, 0), "{}", self.first.log());
+        let again = LogEvent::SendsAgain.with("to", "10.1.0.3");
+        self.first.wait_told_since(begun, again.clone(), PATIENCE);
+        let lines = self.first.lines_since(begun);
+        let of = |event: &Wanted| lines.iter().filter(|line| line.is(event.clone())).count();
+        let of_second = lines.iter().filter(|line| line.text.contains("10.1.0.2")).count();
+        assert_eq!((of(&cannot), of(&again), of_second), (1, 1, 0), "{}", self.first.log());
         // The other peer heard all of it.
         let heard = self.adverts.since(begun);
         let to_second: Vec<_> = heard

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use lab::{Host, Kind, Pair, Router, eventually, guest, mark};
+use lab::{Host, Kind, LogEvent, Pair, Router, eventually, guest, mark};
 
 use crate::support::PATIENCE;
 
@@ -144,7 +144,7 @@ fn what_others_may_write_or_is_no_file_is_not_obeyed_and_holds_nothing_up() {
         let orders = state.join("orders.json");
         lab.run(["mkfifo", &orders.display().to_string()]);
         let daemon = pair.start(&host);
-        daemon.wait_log("not a regular file; kept as", PATIENCE);
+        daemon.wait_told(LogEvent::OrdersPutAside.with("error", "not a regular file"), PATIENCE);
         eventually(PATIENCE, "it is Master", || host.has_address("eth0", vip));
         daemon.stop(PATIENCE);
         mode(&state, 0o777);
@@ -156,7 +156,7 @@ fn what_others_may_write_or_is_no_file_is_not_obeyed_and_holds_nothing_up() {
             daemon.log()
         );
         let daemon = host.evenkeeld(&directory, ["--allow-insecure-files"]);
-        daemon.wait_log("--allow-insecure-files: ", PATIENCE);
+        daemon.wait_told(LogEvent::InsecureFiles, PATIENCE);
         eventually(PATIENCE, "status tells", || pair.plans.status(&host)["insecure_files"] == true);
         daemon.stop(PATIENCE);
     });

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use lab::{Host, Kind, Lab, Pair, Router, eventually, guest, mark};
+use lab::{Host, Kind, Lab, LogEvent, Pair, Router, eventually, guest, mark};
 use serde_json::Value;
 
 use crate::support::{INTERVAL, MASTER_DOWN, PATIENCE, TOLERANCE};
@@ -103,9 +103,8 @@ fn all_that_belongs_to_a_master_moves_with_it() {
         moved(&pair.second, &pair.first);
         lab.assert_within("client gap", client.gap_since(stopped), INTERVAL + TOLERANCE, stopped);
         second.stop(PATIENCE);
-        let told = first.log() + &second.log();
-        for (log, lines) in [(first.log(), 3), (second.log(), 3)] {
-            assert!(log.matches("hook").count() >= lines, "{told}");
+        for daemon in [&first, &second] {
+            assert!(daemon.count(LogEvent::HookRan) >= 3, "{}", daemon.log());
         }
         let heard: String = std::fs::read_dir(lab.path(""))
             .expect("scratch")
@@ -141,12 +140,12 @@ fn a_tracker_that_fails_moves_the_vip_and_delays_hold_a_director_back() {
         let [first, second] = [pair.start(&pair.first), pair.start(&pair.second)];
         watch.wait_holder(&pair.first, PATIENCE);
         assert!(begun.elapsed() >= Duration::from_secs(3) + 3 * INTERVAL, "a start-up delay of 3 s");
-        first.wait_log("waits for its start-up delay", PATIENCE);
+        first.wait_told(LogEvent::StartupDelay, PATIENCE);
 
         // Both directors look at the same file here, so the second one has to be told otherwise.
         second.stop(PATIENCE);
         std::fs::remove_file(&healthy).expect("removed");
-        first.wait_log("something that it tracks fails", PATIENCE);
+        first.wait_told(LogEvent::TrackerFails, PATIENCE);
         eventually(PATIENCE, "the VIP is gone", || watch.holders().is_empty());
         let router = pair.plans.router(&pair.first, NAME);
         assert_eq!(

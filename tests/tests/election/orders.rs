@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use lab::{Host, Kind, Pair, Router, guest, mark};
+use lab::{Host, Kind, LogEvent, Pair, Router, guest, mark};
 
 use crate::support::{PATIENCE, TOLERANCE};
 
@@ -37,14 +37,14 @@ fn a_router_hands_over_stays_out_and_returns_as_told() {
         // It stays back, also over a restart.
         first.stop(PATIENCE);
         let first = pair.start(&pair.first);
-        first.wait_log("Entering BACKUP STATE", PATIENCE);
+        first.wait_told(LogEvent::Backup, PATIENCE);
         std::thread::sleep(INTERVAL * 5);
         assert_eq!(watch.holders(), [pair.second.name()]);
         // But it serves when nobody else does.
         second.stop(PATIENCE);
         watch.wait_holder(&pair.first, PATIENCE);
         let second = pair.start(&pair.second);
-        second.wait_log("Entering BACKUP STATE", PATIENCE);
+        second.wait_told(LogEvent::Backup, PATIENCE);
         std::thread::sleep(INTERVAL * 5);
         assert_eq!(watch.holders(), [pair.first.name()], "the other one has the lower priority");
 
@@ -54,7 +54,7 @@ fn a_router_hands_over_stays_out_and_returns_as_told() {
         assert_eq!((router["state"].as_str(), router["order"].as_str()), (Some("initialize"), Some("hold")));
         first.stop(PATIENCE);
         let first = pair.start(&pair.first);
-        first.wait_log("held by an operator", PATIENCE);
+        first.wait_told(LogEvent::Held, PATIENCE);
         second.stop(PATIENCE);
         std::thread::sleep(INTERVAL * 5);
         assert_eq!(watch.holders(), Vec::<String>::new(), "it is held, whatever happens");
@@ -84,7 +84,7 @@ fn a_router_hands_over_stays_out_and_returns_as_told() {
 
         // A Backup from its start on, never heard: it answers, and the VIP goes from one to the other.
         let second = pair.start(&pair.second);
-        second.wait_log("Entering BACKUP STATE", PATIENCE);
+        second.wait_told(LogEvent::Backup, PATIENCE);
         let told = mark();
         order(&pair, &pair.first, "hold", NAME).expect_success();
         watch.wait_holder(&pair.second, PATIENCE);

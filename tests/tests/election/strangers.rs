@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use lab::{Forged, Kind, Pair, Router, Victim, eventually, guest};
+use lab::{Forged, Kind, Line, LogEvent, Pair, Router, Victim, eventually, guest};
 
 use crate::support::{INTERVAL, PATIENCE, TOLERANCE, worst_gap};
 
@@ -19,7 +19,8 @@ fn a_stranger_with_our_vip_or_our_vrid_is_told_of() {
         let [first, _second] = pair.serving();
         let [a, b, c, d, e, f] = pair.client.mac("eth0");
         let mac = format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}");
-        let told = first.wait_log(&format!("{vip} is also claimed by {mac} on eth0"), PATIENCE);
+        let claimed = LogEvent::AlsoClaimed.with("vip", vip).with("mac", &mac).with("interface", "eth0");
+        let told = first.wait_told(claimed, PATIENCE);
         eventually(PATIENCE, "it is announced again", || {
             !announcements.of(vip, told.at - INTERVAL).is_empty()
         });
@@ -31,7 +32,8 @@ fn a_stranger_with_our_vip_or_our_vrid_is_told_of() {
         let stranger = Forged { vrid: 62, vips: vec![pair.address(7, 7)], ..Forged::default() };
         pair.client.flood(pair.address(0, 9), &stranger, 10, Duration::from_secs(3));
         // Told with the hardware address that its frames come from.
-        first.wait_log(&format!("VRID 62 in use by 10.1.0.9 ({mac}) for a VIP that is not ours"), PATIENCE);
+        let in_use = LogEvent::VridInUse.with("vrid", 62).with("address", "10.1.0.9").with("mac", &mac);
+        first.wait_told(in_use, PATIENCE);
         let router = pair.plans.router(&pair.first, "r62");
         assert!(router["counters"]["vrid_in_use"].as_u64() >= Some(10), "{router}");
         assert_eq!(router["state"], "master");
@@ -46,10 +48,10 @@ fn a_stranger_with_our_vip_or_our_vrid_is_told_of() {
         let mark = lab::mark();
         let worst = Forged { priority: 255, interval: 4095, ..stranger };
         pair.client.flood(pair.address(0, 9), &worst, 10, Duration::from_secs(2));
-        assert!(!first.log_since(mark).iter().any(|line| line.what.contains("STATE")), "{}", first.log());
+        assert!(!first.lines_since(mark).iter().any(Line::enters_a_state), "{}", first.log());
         assert!(pair.first.has_address("eth0", vip));
-        let words =
-            first.log().lines().filter(|line| line.contains("10.1.7.7") || line.contains("VRID 62")).count();
+        let of_stranger = |line: &&Line| line.is(LogEvent::VridInUse) || line.text.contains("10.1.7.7");
+        let words = first.lines().iter().filter(of_stranger).count();
         assert!(words <= 3, "the log is bounded: {}", first.log());
     });
 }
@@ -107,8 +109,8 @@ fn nothing_that_a_stranger_sends_moves_a_vip() {
             pair.client.flood_frames("eth0", &frames, 1_000, 3 * INTERVAL);
             let ended = lab::mark();
             for daemon in [&first, &second] {
-                let lines = daemon.log_since(mark);
-                assert!(!lines.iter().any(|line| line.what.contains("STATE")), "{}", daemon.log());
+                let lines = daemon.lines_since(mark);
+                assert!(!lines.iter().any(Line::enters_a_state), "{}", daemon.log());
                 assert!(lines.len() <= 100, "{} lines", lines.len());
             }
             let sent: Vec<_> =

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use lab::{Daemon, Mark, Reference, guest, mark};
+use lab::{Daemon, LogEvent, Mark, Reference, guest, mark};
 
 use crate::support::{DIR1, NO_ELECTION, PATIENCE, TABLE, TOLERANCE, steady_client};
 
@@ -45,7 +45,7 @@ fn a_bad_plan_is_refused_with_a_reason_and_the_last_good_one_stays_in_force() {
         // A restart while the file is bad: the last good plan is in the state directory.
         daemons.dir1.stop(PATIENCE);
         let again = reference.start(dir1);
-        again.wait_log("Entering MASTER STATE", PATIENCE);
+        again.wait_told(LogEvent::Master, PATIENCE);
         let status = reference.status(dir1);
         assert_eq!(status["plan"]["from_last_good"], true);
         assert_eq!(status["plan"]["generation"], generation);
@@ -55,7 +55,7 @@ fn a_bad_plan_is_refused_with_a_reason_and_the_last_good_one_stays_in_force() {
             Reference::cluster_file().replace("host = \"rs1\", weight = 100", "host = \"rs1\", weight = 60");
         let written = mark();
         reference.compile_text(&text);
-        again.wait_log_since(written, "plan is in force", PATIENCE);
+        again.wait_told_since(written, LogEvent::PlanInForce, PATIENCE);
         lab::eventually(PATIENCE, "the new weight is in the table", || dir1.ipvsadm()[1].ends_with("-w 60"));
         let status = reference.status(dir1);
         assert!(status["plan"]["rejected"].is_null(), "{status}");
@@ -65,8 +65,8 @@ fn a_bad_plan_is_refused_with_a_reason_and_the_last_good_one_stays_in_force() {
 
 #[track_caller]
 fn refused(daemon: &Daemon, since: Mark, reason: &str) {
-    let line = daemon.wait_log_since(since, "plan refused", PATIENCE);
-    assert!(line.what.contains(reason) && line.what.contains("stays in force"), "{}", line.what);
+    let line = daemon.wait_told_since(since, LogEvent::PlanRefused, PATIENCE);
+    assert!(line.field("reason").contains(reason), "{line:?}");
 }
 
 fn replace(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
@@ -93,7 +93,7 @@ fn one_changed_weight_is_one_kernel_operation_and_delays_no_advertisement() {
         let changed = mark();
         let said = reference.compile_text(&text);
         lab.log(said.trim_end());
-        daemons.dir1.wait_log_since(changed, "set weight 50", PATIENCE);
+        daemons.dir1.wait_told_since(changed, LogEvent::WeightSet.with("weight", "50"), PATIENCE);
         lab.log(format!("in the kernel {:?} after the compiler was started", changed.elapsed()));
         std::thread::sleep(Duration::from_secs(8));
         assert_eq!(dir1.ipvsadm()[1], TABLE[1].replace("-w 100", "-w 50"));

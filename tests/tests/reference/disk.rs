@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use lab::{Daemon, Host, Lab, Reference, StateDisk, Trouble, eventually, guest, mark};
+use lab::{Daemon, Host, Lab, LogEvent, Reference, StateDisk, Trouble, eventually, guest, mark};
 
 use crate::support::{PATIENCE, steady_client};
 
@@ -91,7 +91,7 @@ fn failover_and_back(reference: &Reference<'_>, master: Daemon, names: &[&str]) 
         wait(dir2, line, true);
     }
     // On a frozen disk its process cannot end, but everything in it has.
-    master.wait_log_since(stopped, "stopped; VIPs are released", PATIENCE);
+    master.wait_told_since(stopped, LogEvent::Stopped, PATIENCE);
     let again = reference.start(dir1);
     eventually(PATIENCE, "dir1 has the VIP", || dir1.has_address("eth0", reference.hosts.vip));
     for line in names {
@@ -108,7 +108,7 @@ fn removed_sockets(lab: &Lab, reference: &Reference<'_>, dir1: &Host) {
         std::fs::remove_file(socket).expect("removed");
     }
     let second = reference.start(dir1);
-    second.wait_log("is running already in this network namespace", PATIENCE);
+    second.wait_told(LogEvent::AlreadyRunning, PATIENCE);
     assert!(!second.wait(PATIENCE).success());
     let took =
         eventually(PATIENCE, "the sockets are there again", || sockets.iter().all(|socket| socket.exists()));

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use lab::{Daemon, Host, Reference, eventually, guest, mark};
+use lab::{Daemon, Host, LogEvent, Reference, eventually, guest, mark};
 use serde_json::Value;
 
 use crate::support::{PATIENCE, wait_answer};
@@ -46,7 +46,7 @@ fn serving(reference: &Reference<'_>) -> (Daemon, [Daemon; 2]) {
     let hosts = &reference.hosts;
     let real = [reference.start(&hosts.rs1), reference.start(&hosts.rs2)];
     let director = reference.start(&hosts.dir1);
-    director.wait_log("Entering MASTER STATE", PATIENCE);
+    director.wait_told(LogEvent::Master, PATIENCE);
     for host in [&hosts.rs1, &hosts.rs2] {
         eventually(PATIENCE, "the VIP is on the real server", || host.has_address("lo", hosts.vip));
         wait_weight(&hosts.dir1, host, Some(100));
@@ -127,7 +127,7 @@ fn what_leaves_the_plan_keeps_its_connections_for_a_while_whoever_restarts_or_me
             Duration::from_millis(11_500),
             left,
         );
-        director.wait_log("has had its time, and goes with 1 active", PATIENCE);
+        director.wait_told(LogEvent::DrainTimeOver.with("left", "1 active"), PATIENCE);
 
         // It comes back, leaves again, and goes with its last connection.
         let back = lab.write("back", &all);
@@ -139,7 +139,8 @@ fn what_leaves_the_plan_keeps_its_connections_for_a_while_whoever_restarts_or_me
         dir1.run(["ipvsadm", "--set", "5", "1", "1"]);
         drop(first);
         wait_weight(dir1, rs1, None);
-        director.wait_log("192.168.188.107:80 in tcp 192.168.188.120:80 has drained", PATIENCE);
+        let drained = LogEvent::Drained.with("destination", "192.168.188.107:80");
+        director.wait_told(drained.with("service", "tcp 192.168.188.120:80"), PATIENCE);
     });
 }
 
@@ -168,7 +169,7 @@ fn a_host_that_is_told_to_drain_is_out_of_service_until_it_is_undrained() {
         // It outlives a kill, and the check's verdict does not change.
         director.kill9();
         let director = reference.start(dir1);
-        director.wait_log("drains: 1 active", PATIENCE);
+        director.wait_told(LogEvent::DrainBegins.with("left", "1 active"), PATIENCE);
         assert_eq!(weight(dir1, rs1).map(|(weight, _)| weight), Some(0));
         assert_eq!(of_host(&reference.status(dir1), "rs1")["verdict"], "up");
         first.wait_progress(PATIENCE);
@@ -275,7 +276,7 @@ fn draining_goes_on_where_drift_is_only_reported() {
         assert_eq!(weight(dir1, rs1), Some((5, 1)), "left as it was found");
         first.wait_progress(PATIENCE);
         wait_weight(dir1, rs1, None);
-        director.wait_log("has had its time, and goes with 1 active", PATIENCE);
+        director.wait_told(LogEvent::DrainTimeOver.with("left", "1 active"), PATIENCE);
         eventually(PATIENCE, "nothing is left to report", || {
             let convergence = reference.status(dir1)["convergence"].clone();
             convergence["reported_drift"] == 0 && convergence["converged"] == true

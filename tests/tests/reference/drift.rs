@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lab::{Reference, eventually, guest, mark};
+use lab::{LogEvent, Reference, eventually, guest, mark};
 
 use crate::support::{DIR1, PATIENCE, TABLE, steady_client, watch};
 
@@ -38,7 +38,7 @@ fn a_vip_taken_from_a_master_is_put_back_at_once_and_it_stays_master() {
         let others = adverts.since(begun).iter().filter(|advert| advert.what.source != DIR1).count();
         assert_eq!(others, 0, "dir2 sent {others} adverts");
         assert!(adverts.since(begun).iter().all(|advert| advert.what.priority == 100), "dir1 left");
-        assert_eq!(daemons.dir1.log().matches("Entering MASTER STATE").count(), 1, "{}", daemons.dir1.log());
+        assert_eq!(daemons.dir1.count(LogEvent::Master), 1, "{}", daemons.dir1.log());
         assert_eq!(reference.status(&reference.hosts.dir1)["routers"][0]["counters"]["vip_repairs"], 3);
     });
 }
@@ -159,7 +159,7 @@ fn drift_that_is_to_be_reported_is_left_over_a_restart_and_changes_are_still_mad
         let begun = mark();
         daemons.dir1.kill9();
         let again = reference.start(dir1);
-        again.wait_log("192.168.188.107:80", PATIENCE);
+        again.wait_told(LogEvent::Drift.with("what", "192.168.188.107:80"), PATIENCE);
         eventually(PATIENCE, "both are reported by the next daemon", reported);
         std::thread::sleep(RESYNC);
         assert_eq!(dir1.ipvsadm(), edited, "left by the next daemon");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lab::{Host, Lab, Reference, eventually, guest, mark};
+use lab::{Host, Lab, LogEvent, Reference, eventually, guest, mark};
 
 use crate::support::{
     DIR1, MASTER_DOWN, NO_ELECTION, PATIENCE, ROUNDS, SKEW, TOLERANCE, median, steady_client,
@@ -31,7 +31,7 @@ fn a_master_that_stops_hands_over_within_the_skew_time_and_preempts_when_it_is_b
             wait_priority_zero(&adverts, DIR1, stopped);
             stops.push(client.gap_since(stopped));
             assert_eq!(vip.both_since(stopped), Duration::ZERO, "VIP on both directors");
-            daemons.dir2.wait_log_since(stopped, "Entering MASTER STATE", PATIENCE);
+            daemons.dir2.wait_told_since(stopped, LogEvent::Master, PATIENCE);
             // One at once; the others wait until all that clients wait for is done.
             let mac = reference.hosts.dir2.mac("eth0");
             let announced = || -> Vec<_> {
@@ -44,7 +44,7 @@ fn a_master_that_stops_hands_over_within_the_skew_time_and_preempts_when_it_is_b
 
             let started = mark();
             daemons.dir1 = reference.start(&reference.hosts.dir1);
-            daemons.dir1.wait_log("Entering MASTER STATE", PATIENCE);
+            daemons.dir1.wait_told(LogEvent::Master, PATIENCE);
             vip.wait_holder(&reference.hosts.dir1, PATIENCE);
             client.wait_ok(PATIENCE);
             std::thread::sleep(Duration::from_secs(2));

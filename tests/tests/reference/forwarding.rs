@@ -1,7 +1,7 @@
 //! Every way to forward, from a cluster file to a client's answer: masquerade and each tunnel, both
 //! directors, and nothing left of a tunnel that no service needs any more.
 
-use lab::{Daemon, Host, Lab, Plans, WebServer, eventually, guest};
+use lab::{Daemon, Host, Lab, LogEvent, Plans, WebServer, eventually, guest};
 
 use crate::support::PATIENCE;
 
@@ -126,7 +126,7 @@ fn masquerade_and_every_tunnel_serve_from_either_director_and_leave_nothing_behi
         let before: Vec<String> = ways.reals.iter().map(settings).collect();
         let _reals: Vec<Daemon> = ways.reals.iter().map(|host| ways.plans.start(host)).collect();
         let first = ways.plans.start(dir1);
-        first.wait_log("(edge) Entering MASTER STATE", PATIENCE);
+        first.wait_told(LogEvent::Master.of("edge"), PATIENCE);
         let _second = ways.plans.start(dir2);
         ways.all_answer(&ANSWERS, "through dir1");
         assert!(tun3.run(["ip", "-d", "link", "show", "ek-ip6gre"]).contains("icsum ocsum"));
@@ -136,7 +136,7 @@ fn masquerade_and_every_tunnel_serve_from_either_director_and_leave_nothing_behi
         eventually(PATIENCE, "dir2 has the VIP", || dir2.has_address("eth0", VIP));
         ways.all_answer(&ANSWERS, "through dir2");
         let first = ways.plans.start(dir1);
-        first.wait_log("(edge) Entering MASTER STATE", PATIENCE);
+        first.wait_told(LogEvent::Master.of("edge"), PATIENCE);
         eventually(PATIENCE, "dir2 has given the VIP away", || !dir2.has_address("eth0", VIP));
         ways.all_answer(&ANSWERS, "through dir1 again");
 

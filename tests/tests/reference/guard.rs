@@ -4,7 +4,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use lab::{Host, Reference, eventually, guest, mark};
+use lab::{Host, LogEvent, Reference, eventually, guest, mark};
 use nix::sys::stat::{Mode, umask};
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -33,7 +33,7 @@ fn a_master_that_loses_its_source_address_hands_over_at_once_and_takes_its_place
         let gap = client.gap_since(lost);
         lab.log(format!("source gone: dir2 alone had the VIP after {took:?}, client gap {gap:?}"));
         lab.assert_within("client gap", gap, SKEW + TOLERANCE, lost);
-        let line = daemons.dir1.wait_log_since(lost, "Entering FAULT STATE", PATIENCE);
+        let line = daemons.dir1.wait_told_since(lost, LogEvent::Fault, PATIENCE);
         lab.assert_within("told", line.at - lost, SKEW, lost);
 
         // It stays so, quietly.
@@ -42,7 +42,7 @@ fn a_master_that_loses_its_source_address_hands_over_at_once_and_takes_its_place
         lab.assert_within("VIP on both", vip.both_since(lost), TOLERANCE, lost);
         let status = reference.status(dir1);
         assert_eq!(status["routers"][0]["reason"], "source address is not on the interface", "{status}");
-        let said = daemons.dir1.log_since(lost);
+        let said = daemons.dir1.lines_since(lost);
         assert!(said.len() < 12, "{said:#?}");
 
         let healed = mark();
@@ -85,12 +85,12 @@ fn a_master_that_is_not_let_send_gives_up_before_its_lease_ends_and_waits_before
         assert_eq!(vip.holders(), ["dir2"]);
         let status = reference.status(dir1);
         assert_eq!(status["routers"][0]["reason"], "socket fails", "{status}");
-        let said = daemons.dir1.log_since(blocked);
-        let complaints = said.iter().filter(|line| line.what.contains("cannot send")).count();
+        let said = daemons.dir1.lines_since(blocked);
+        let complaints = said.iter().filter(|line| line.is(LogEvent::CannotSend)).count();
         assert_eq!(complaints, 1, "{said:#?}");
         // The guardian comes 30 ms after the daemon. Where the guest stood still, both were late, and either
         // may be first.
-        if let Some(line) = said.iter().find(|line| line.what.contains("ran out")) {
+        if let Some(line) = said.iter().find(|line| line.is(LogEvent::LeaseRanOut)) {
             let lost = lab.pulse().lost_between(line.at - Duration::from_millis(500), line.at);
             assert!(lost > Duration::from_millis(5), "the guest lost {lost:?}: {said:#?}");
         }
@@ -146,19 +146,17 @@ fn a_guardian_that_hangs_is_told_and_replaced_and_strangers_are_not_heard() {
                 dir1.has_address("eth0", "192.168.188.108") && dir1.has_address("eth0", reference.hosts.vip)
             );
         }
-        daemons.dir1.wait_log(
-            "guardian: refused the lease of x: 192.168.188.108/24 on eth0 is not a VIP of the plan",
-            PATIENCE,
-        );
+        let refused = LogEvent::LeaseRefused.of("x").with("vip", "192.168.188.108/24 on eth0");
+        daemons.dir1.wait_told(refused, PATIENCE);
         assert_eq!(vip.holders(), ["dir1"]);
 
         let hung = mark();
         lab.run(["kill", "-STOP", &guardian]);
         eventually(PATIENCE, "it is not guarded", || reference.status(dir1)["guarded"] == false);
-        let line = daemons.dir1.wait_log_since(hung, "the guardian did not answer", PATIENCE);
+        let line = daemons.dir1.wait_told_since(hung, LogEvent::GuardianHung, PATIENCE);
         lab.log(format!("told after {:?}", line.at - hung));
         lab.assert_within("told", line.at - hung, Duration::from_secs(2), hung);
-        let again = daemons.dir1.wait_log_since(hung, "another guardian is there", PATIENCE);
+        let again = daemons.dir1.wait_told_since(hung, LogEvent::GuardianThere, PATIENCE);
         lab.log(format!("guarded again after {:?}", again.at - hung));
         eventually(PATIENCE, "it is guarded again", || reference.status(dir1)["guarded"] == true);
         let next = find_guardian(&reference, daemons.dir1.pid()).expect("another guardian");
@@ -192,7 +190,7 @@ fn a_guardian_that_hung_and_was_replaced_leaves_the_vip_alone() {
         daemons.dir1.kill9();
         let again = reference.start(dir1);
         vip.wait_holder(dir1, PATIENCE);
-        again.wait_log("Entering MASTER STATE", PATIENCE);
+        again.wait_told(LogEvent::Master, PATIENCE);
         std::thread::sleep(Duration::from_secs(1));
         let new = find_guardian(&reference, again.pid()).expect("a new guardian");
         assert_ne!(new, old);
@@ -239,7 +237,7 @@ fn a_killed_master_of_two_routers_goes_on_with_both_and_adds_what_is_new_once_it
             lab.write(format!("plans/{file}"), bytes);
         }
         let again = reference.start(dir1);
-        again.wait_log("Master before the restart", PATIENCE);
+        again.wait_told(LogEvent::WasMaster, PATIENCE);
         eventually(PATIENCE, "the new VIP is there", || dir1.has_address("eth0", "192.168.188.122"));
         requests.wait(killed, "RTM_NEWADDR", PATIENCE);
         let changes = requests.changes_since(killed);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lab::{Daemon, Host, Lab, Reference, eventually, guest, mark};
+use lab::{Daemon, Host, Lab, LogEvent, Reference, eventually, guest, mark};
 
 use crate::support::{
     DIR1, MASTER_DOWN, NO_ELECTION, PATIENCE, ROUNDS, SKEW, TABLE, TOLERANCE, ip_addresses, median,
@@ -72,7 +72,7 @@ fn together(lab: &Lab, first: Kind, second: Kind) {
     let begun = mark();
     let dir1 = start(&reference, &hosts.dir1, first);
     let dir2 = start(&reference, &hosts.dir2, second);
-    dir2.wait_log("Entering BACKUP STATE", PATIENCE);
+    dir2.wait_told(LogEvent::Backup, PATIENCE);
 
     // Rows 1 and 2.
     vip.wait_holder(&hosts.dir1, PATIENCE);

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use lab::{Host, Options, Plans, eventually, guest_with, mark};
+use lab::{Host, Line, LogEvent, Options, Plans, eventually, guest_with, mark};
 use serde_json::Value;
 
 use crate::support::{PATIENCE, ip_addresses};
@@ -130,7 +130,7 @@ fn one_missing_thing_costs_what_needs_it() {
         rs1.run(["ip", "address", "add", "192.168.188.120/32", "dev", "lo", "label", "lo:vip"]);
         let theirs = ip_addresses(&rs1, "lo");
         let (director, real_server) = (plans.start(&dir1), plans.start(&rs1));
-        director.wait_log("(VI_1) Entering MASTER STATE", PATIENCE);
+        director.wait_told(LogEvent::Master.of("VI_1"), PATIENCE);
         assert!(loaded("ip_vs") && !loaded("xt_ipvs"), "who may load modules asks for it by name");
         let prober = client.probe("192.168.188.120", 80);
         prober.wait_ok(PATIENCE);
@@ -171,7 +171,7 @@ fn one_missing_thing_costs_what_needs_it() {
         let changed = mark();
         let (head, tail) = CLUSTER.split_once("[services.old]").expect("the last service");
         plans.compile_text(&format!("{head}[services.old]{}", tail.replace("twos", "rr")));
-        director.wait_log_since(changed, "(old) Entering MASTER STATE", PATIENCE);
+        director.wait_told_since(changed, LogEvent::Master.of("old"), PATIENCE);
         told(&lacks(&plans, &dir1), &["81", "ip_vs_twos"]);
         assert!(dir1.has_address("eth0", "192.168.188.121"));
 
@@ -200,17 +200,18 @@ fn without_ipvs_a_director_is_master_of_what_needs_none() {
              host = \"rs1\" }]\n",
         );
         let director = plans.start(&dir1);
-        director.wait_log("(gateway) Entering MASTER STATE", PATIENCE);
+        director.wait_told(LogEvent::Master.of("gateway"), PATIENCE);
         assert!(!loaded("ip_vs"));
         let errors = lacks(&plans, &dir1);
         assert_eq!(errors.len(), 1, "{errors:#?}");
         told(&errors, &["no IPVS", "modprobe ip_vs", "modules-load.d", "and 6 more"]);
         assert_eq!(dir1.sysctl("net.ipv4.ip_forward"), "1");
         assert!(dir1.has_address("eth0", "192.168.188.1") && !dir1.has_address("eth0", "192.168.188.120"));
-        assert!(!director.log().contains("(web) Entering"), "{}", director.log());
+        let entered = |line: &Line| line.enters_a_state() && line.field("router") == "web";
+        assert!(!director.lines().iter().any(entered), "{}", director.log());
 
         lab.run(["/sbin/modprobe", "-d", "/run/modules", "ip_vs"]);
-        director.wait_log("(web) Entering MASTER STATE", PATIENCE);
+        director.wait_told(LogEvent::Master.of("web"), PATIENCE);
         eventually(PATIENCE, "all is there", || plans.status(&dir1)["convergence"]["converged"] == true);
         assert_eq!(dir1.ipvs().len(), 10);
     });

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use lab::{Daemon, Prober, Reference, VipWatch, eventually, guest, mark};
+use lab::{Daemon, LogEvent, Prober, Reference, VipWatch, eventually, guest, mark};
 
 use crate::support::{PATIENCE, TABLE, steady_client, watch};
 
@@ -46,15 +46,15 @@ impl Scene<'_> {
         self.reference.hosts.dir1.ipvsadm()
     }
 
-    fn lines(&self, since: lab::Mark, text: &str) -> usize {
-        self.dir1.log_since(since).iter().filter(|line| line.what.contains(text)).count()
+    fn count(&self, since: lab::Mark, event: LogEvent) -> usize {
+        self.dir1.count_since(since, event)
     }
 
     fn without_a_carrier(&self) {
         let (dir1, lab) = (&self.reference.hosts.dir1, self.reference.lab());
         let cut = mark();
         dir1.cut();
-        self.dir2.wait_log_since(cut, "Entering MASTER STATE", PATIENCE);
+        self.dir2.wait_told_since(cut, LogEvent::Master, PATIENCE);
         std::thread::sleep(CUT.saturating_sub(cut.elapsed()));
         assert_eq!(self.table(), TABLE, "nothing was heard of them: {}", self.dir1.log());
         let destination = &self.reference.status(dir1)["virtual_servers"][0]["destinations"][0];
@@ -63,7 +63,7 @@ impl Scene<'_> {
             (Some("up"), Some("eth0 has no carrier")),
             "{destination}"
         );
-        assert_eq!(self.lines(cut, "say nothing of their targets"), 1, "{}", self.dir1.log());
+        assert_eq!(self.count(cut, LogEvent::SilenceBegins), 1, "{}", self.dir1.log());
         self.client.wait_ok(PATIENCE);
 
         let healed = mark();
@@ -72,17 +72,21 @@ impl Scene<'_> {
         assert_eq!(self.table(), TABLE);
         std::thread::sleep(Duration::from_secs(2));
         lab.assert_within("client gap at the return", self.client.gap_since(healed), RETURN, healed);
-        assert_eq!(self.lines(cut, "destination is taken out"), 0, "{}", self.dir1.log());
-        assert_eq!(self.lines(healed, "checks tell of their targets again"), 1, "{}", self.dir1.log());
+        assert_eq!(self.count(cut, LogEvent::CheckFailed), 0, "{}", self.dir1.log());
+        assert_eq!(self.count(healed, LogEvent::SilenceOver), 1, "{}", self.dir1.log());
         assert!(healed.elapsed() < INTERVAL, "no regular check came between: {:?}", healed.elapsed());
     }
 
     fn set_down_while_a_server_dies(&mut self) {
         let cut = mark();
         self.reference.hosts.dir1.run(["ip", "link", "set", "eth0", "down"]);
-        self.dir2.wait_log_since(cut, "Entering MASTER STATE", PATIENCE);
+        self.dir2.wait_told_since(cut, LogEvent::Master, PATIENCE);
         self.reference.web2.stop();
-        self.dir2.wait_log_since(cut, "check of rs2 (192.168.188.110:80) for web failed", PATIENCE);
+        self.dir2.wait_told_since(
+            cut,
+            LogEvent::CheckFailed.with("check", "rs2 (192.168.188.110:80) for web"),
+            PATIENCE,
+        );
         let (dir1, lab) = (&self.reference.hosts.dir1, self.reference.lab());
         assert_eq!(self.table(), TABLE, "nothing was heard of them: {}", self.dir1.log());
         self.client.wait_ok(PATIENCE);
@@ -101,8 +105,9 @@ impl Scene<'_> {
         );
         std::thread::sleep(Duration::from_secs(2));
         lab.assert_within("client gap at the return", self.client.gap_since(healed), RETURN, healed);
-        assert_eq!(self.lines(cut, "say nothing of their targets"), 1, "one silence: {}", self.dir1.log());
-        assert_eq!(self.lines(healed, "waits for its checks before it takes over from 192.168.188.109"), 1);
-        assert_eq!(self.lines(healed, "its checks have spoken"), 1, "{}", self.dir1.log());
+        assert_eq!(self.count(cut, LogEvent::SilenceBegins), 1, "one silence: {}", self.dir1.log());
+        let waits = LogEvent::WaitsForChecks.with("master", "192.168.188.109");
+        assert_eq!(self.dir1.count_since(healed, waits), 1, "{}", self.dir1.log());
+        assert_eq!(self.count(healed, LogEvent::ChecksSpoke), 1, "{}", self.dir1.log());
     }
 }

@@ -1,7 +1,7 @@
 //! `maintenance = true` of a director in the cluster file: it gives its virtual routers away, to whom is
 //! there to take them.
 
-use lab::{Host, Reference, guest, mark};
+use lab::{Host, LogEvent, Reference, guest, mark};
 use serde_json::json;
 
 use crate::support::{
@@ -93,8 +93,8 @@ fn who_is_alone_serves_on_until_another_director_is_there() {
 
         let alone = mark();
         reference.compile_text(&without_dir1());
-        let line = daemons.dir1.wait_log("maintenance waits", PATIENCE);
-        assert!(line.what.contains("no other director of VI_1 was heard"), "{}", line.what);
+        let line = daemons.dir1.wait_told(LogEvent::MaintenanceWaits, PATIENCE);
+        assert!(line.field("reason").contains("no other director of VI_1 was heard"), "{line:?}");
         wait_serving(&reference, dir1, &json!(["VI_1"]));
         let page = command(&reference, dir1, &["status"]).expect_success();
         assert!(page.contains("GOES INTO MAINTENANCE, as the plan says, and still serves VI_1"), "{page}");

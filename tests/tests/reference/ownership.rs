@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use lab::{Host, Reference, eventually, guest, mark};
+use lab::{Host, LogEvent, Reference, eventually, guest, mark};
 
 use crate::support::{PATIENCE, TABLE, steady_client};
 
@@ -62,7 +62,7 @@ fn a_daemon_that_lost_its_ledger_adopts_what_its_plan_names_and_nothing_else() {
             let requests = dir1.netlink_capture();
             let restarted = mark();
             daemon = reference.start(dir1);
-            daemon.wait_log("Entering MASTER STATE", PATIENCE);
+            daemon.wait_told(LogEvent::Master, PATIENCE);
             eventually(PATIENCE, "the foreign service is listed", || {
                 listed(&reference, "tcp 192.168.188.200:443")
             });
@@ -87,7 +87,7 @@ fn a_daemon_that_lost_its_ledger_adopts_what_its_plan_names_and_nothing_else() {
         std::fs::remove_file(ledger(dir1)).expect("removed");
         dir1.run(["ipvsadm", "-A", "-t", "192.168.188.120:81", "-s", "wlc"]);
         let daemon = reference.start(dir1);
-        daemon.wait_log("Entering MASTER STATE", PATIENCE);
+        daemon.wait_told(LogEvent::Master, PATIENCE);
         eventually(PATIENCE, "it is listed", || listed(&reference, "tcp 192.168.188.120:81"));
         std::thread::sleep(RESYNC);
         assert!(dir1.ipvsadm().contains(&"-A -t 192.168.188.120:81 -s wlc".to_owned()));
@@ -158,8 +158,9 @@ fn an_administrators_default_route_is_told_to_be_in_the_way_and_left_alone() {
         let plans = lab.plans("plans");
         plans.compile_text(text);
         let daemon = plans.start(&masq);
-        let told = daemon.wait_log("is in the way", PATIENCE);
-        assert!(told.what.contains("default") || told.what.contains("0.0.0.0/0"), "{}", told.what);
+        let told = daemon.wait_told(LogEvent::OperationFailed.with("operation", "route"), PATIENCE);
+        let operation = told.field("operation");
+        assert!(operation.contains("default") || operation.contains("0.0.0.0/0"), "{told:?}");
         std::thread::sleep(RESYNC);
         assert_eq!(masq.run(["ip", "-4", "route"]), before, "it was touched");
         let convergence = plans.status(&masq)["convergence"].clone();
@@ -199,7 +200,9 @@ fn a_backup_tells_what_is_in_its_way() {
         }
         assert!(!diff().contains("in the way"), "{}", diff());
         // A claim says what it announces.
-        daemons.dir1.wait_log("(VI_1) Sending gratuitous ARPs on eth0 for 192.168.188.120", PATIENCE);
+        let announced = LogEvent::Announced.of("VI_1").with("what", "gratuitous ARPs");
+        let announced = announced.with("interface", "eth0").with("vips", "192.168.188.120");
+        daemons.dir1.wait_told(announced, PATIENCE);
 
         dir2.run(["ip", "link", "add", "dummy7", "type", "dummy"]);
         dir2.add_address("dummy7", "192.168.188.120/32");
@@ -222,7 +225,7 @@ fn a_backup_tells_what_is_in_its_way() {
         for wanted in wanted {
             assert!(diff_says.contains(&format!("in the way: {wanted}")), "{diff_says}");
             assert!(page.contains(&format!("IN THE WAY: {wanted}")), "{page}");
-            daemons.dir2.wait_log(&format!("in the way: {wanted}"), PATIENCE);
+            daemons.dir2.wait_told(LogEvent::InTheWay.with("object", wanted), PATIENCE);
         }
         assert_eq!(told(dir1), Vec::<String>::new(), "what is on another host is not");
 
@@ -230,13 +233,11 @@ fn a_backup_tells_what_is_in_its_way() {
         dir2.run(["ip", "link", "delete", "dummy7"]);
         dir2.delete_address("lo", "192.168.188.120/32");
         eventually(PATIENCE, "nothing is left", || told(dir2).is_empty());
-        let said = daemons.dir2.log();
         for wanted in wanted {
-            assert_eq!(
-                said.matches(&format!(" in the way: {wanted}")).count(),
-                2,
-                "it came and went: {said}"
-            );
+            for event in [LogEvent::InTheWay, LogEvent::NoLongerInTheWay] {
+                let count = daemons.dir2.count(event.with("object", wanted));
+                assert_eq!(count, 1, "{wanted} came and went: {}", daemons.dir2.log());
+            }
         }
     });
 }

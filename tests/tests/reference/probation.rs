@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use lab::{Daemon, Mark, Reference, guest, mark};
+use lab::{Daemon, LogEvent, Mark, Reference, guest, mark};
 
 use crate::support::{PATIENCE, TABLE, steady_client};
 
@@ -42,7 +42,7 @@ fn install(reference: &Reference<'_>, text: &str) -> Mark {
 
 /// Waits until dir1 has put its plan on probation; when.
 fn begun(daemon: &Daemon, since: Mark) -> Mark {
-    daemon.wait_log_since(since, "is on probation until", PATIENCE).at
+    daemon.wait_told_since(since, LogEvent::ProbationBegins, PATIENCE).at
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn a_plan_that_cuts_the_client_off_is_taken_back_in_time_unless_it_is_confirmed(
             client.wait_failure(PATIENCE);
             let status = reference.status(dir1);
             assert!(status["plan"]["probation"]["waits_for"][0].is_string(), "{what}: {status}");
-            daemons.dir1.wait_log_since(begun, "is rolled back to", PATIENCE);
+            daemons.dir1.wait_told_since(begun, LogEvent::RolledBack, PATIENCE);
             let took = client.wait_ok(PATIENCE).at.saturating_duration_since(begun);
             lab.log(format!(
                 "{what}: served again {took:?} after it came; client gap {:?}",
@@ -111,8 +111,8 @@ fn it_is_taken_back_in_time_by_a_daemon_that_was_killed_meanwhile() {
         daemons.dir1.kill9();
         std::thread::sleep(Duration::from_secs(1));
         let again = reference.start(dir1);
-        again.wait_log("is on probation still", PATIENCE);
-        again.wait_log("is rolled back to", PATIENCE);
+        again.wait_told(LogEvent::ProbationGoesOn, PATIENCE);
+        again.wait_told(LogEvent::RolledBack, PATIENCE);
         let took = client.wait_ok(PATIENCE).at.saturating_duration_since(first);
         lab.log(format!("killed during probation: served again {took:?} after the plan came"));
         lab.assert_within("served again", took, TIMEOUT + MARGIN, first);
@@ -128,8 +128,8 @@ fn it_is_taken_back_in_time_by_a_daemon_that_was_killed_meanwhile() {
         again.kill9();
         std::thread::sleep((TIMEOUT + Duration::from_millis(300)).saturating_sub(second.elapsed()));
         let third = reference.start(dir1);
-        let started = third.wait_log("evenkeeld 0.1.0 started", PATIENCE).at;
-        third.wait_log("is rolled back: not confirmed within 5s", PATIENCE);
+        let started = third.wait_told(LogEvent::Started, PATIENCE).at;
+        third.wait_told(LogEvent::RolledBack.with("why", "not confirmed within 5s"), PATIENCE);
         let served = client.wait_ok(PATIENCE).at;
         let (took, after) =
             (served.saturating_duration_since(started), served.saturating_duration_since(second));
@@ -164,13 +164,14 @@ fn a_daemon_that_was_away_at_the_deadline_takes_it_back_before_anything_else() {
         std::thread::sleep((TIMEOUT + Duration::from_secs(2)).saturating_sub(installed.elapsed()));
         let again = reference.start(dir1);
         let restarted = mark();
-        again.wait_log("Entering MASTER STATE", PATIENCE);
+        again.wait_told(LogEvent::Master, PATIENCE);
         assert_eq!(dir1.ipvsadm(), TABLE);
         let status = reference.status(dir1);
         assert_eq!(status["plan"]["generation"], before, "{status}");
         assert!(status["plan"]["probation"].is_null(), "{status}");
-        let taken = format!("plan is in force generation=\"{}\"", &unconfirmed[..12]);
-        assert!(!again.log().contains(&taken), "{}", again.log());
+        let taken = LogEvent::PlanInForce.with("generation", &unconfirmed[..12]);
+        assert_eq!(again.count(taken), 0, "{}", again.log());
+        assert_eq!(again.count(LogEvent::PlanInForce), 1, "{}", again.log());
         std::thread::sleep(Duration::from_secs(2));
         let gap = client.gap_since(restarted);
         lab.log(format!("back after the deadline: client gap {gap:?}"));
@@ -197,7 +198,8 @@ fn checks_confirm_a_good_plan_and_take_a_bad_one_back() {
         let client = steady_client(&reference);
         let installed = install(&reference, &(quick(&weight(60)) + BY_CHECKS));
         let begun_at = begun(&daemons.dir1, installed);
-        let confirmed = daemons.dir1.wait_log_since(installed, "is confirmed by its checks", PATIENCE);
+        let confirmed =
+            daemons.dir1.wait_told_since(installed, LogEvent::Confirmed.with("by", "its checks"), PATIENCE);
         let took = confirmed.at.saturating_duration_since(begun_at);
         lab.log(format!("a good plan was confirmed {took:?} after it came"));
         assert!(took >= Duration::from_millis(1500), "before it was quiet: {took:?}");
@@ -215,7 +217,11 @@ fn checks_confirm_a_good_plan_and_take_a_bad_one_back() {
         let waits_for = status["plan"]["probation"]["waits_for"].to_string();
         assert!(waits_for.contains("fails: "), "{status}");
         lab.log(format!("waits for {waits_for}"));
-        daemons.dir1.wait_log_since(begun, "not confirmed by its checks within 9s", PATIENCE);
+        daemons.dir1.wait_told_since(
+            begun,
+            LogEvent::RolledBack.with("why", "not confirmed by its checks within 9s"),
+            PATIENCE,
+        );
         let took = client.wait_ok(PATIENCE).at.saturating_duration_since(begun);
         lab.log(format!("a bad plan: served again {took:?} after it came"));
         lab.assert_within("served again", took, Duration::from_secs(9) + MARGIN, begun);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lab::{Reference, eventually, guest};
+use lab::{Line, LogEvent, Reference, eventually, guest};
 
 use crate::support::{NO_ELECTION, PATIENCE, steady_client, watch};
 
@@ -20,7 +20,7 @@ fn a_director_whose_services_the_kernel_refuses_takes_no_part_in_the_election() 
         reference.compile_text(&Reference::cluster_file().replace("\"wlc\"", "\"sed\""));
         let vip = watch(&reference);
         let daemon = reference.start(dir1);
-        daemon.wait_log("no part in the election", PATIENCE);
+        daemon.wait_told(LogEvent::LeftToOthers, PATIENCE);
         // Looks at other kinds, which are all right, must not count as convergence.
         for _ in 0..5 {
             dir1.add_address("eth0", "192.168.188.77/32");
@@ -40,7 +40,7 @@ fn a_director_whose_services_the_kernel_refuses_takes_no_part_in_the_election() 
         assert_eq!(vip.holders(), Vec::<String>::new());
 
         std::fs::write(MODPROBE, modprobe).expect("modprobe");
-        daemon.wait_log("Entering MASTER STATE", PATIENCE);
+        daemon.wait_told(LogEvent::Master, PATIENCE);
         vip.wait_holder(dir1, PATIENCE);
         assert_eq!(reference.status(dir1)["convergence"]["errors"], serde_json::json!([]));
     });
@@ -54,7 +54,7 @@ fn a_real_server_whose_arp_settings_cannot_be_written_gets_no_vip() {
         rs1.run(["mount", "--bind", "/proc/sys/net", "/proc/sys/net"]);
         rs1.run(["mount", "-o", "remount,bind,ro", "/proc/sys/net"]);
         let daemon = reference.start(rs1);
-        daemon.wait_log("arp_ignore", PATIENCE);
+        daemon.wait_told(LogEvent::OperationFailed.with("operation", "arp_ignore"), PATIENCE);
         std::thread::sleep(Duration::from_secs(2));
         assert!(!rs1.has_address("lo", vip), "it would answer ARP for the VIP");
         lab.log(format!("{}", reference.status(rs1)["convergence"]["errors"]));
@@ -87,8 +87,7 @@ fn a_vip_that_comes_or_goes_with_a_plan_causes_no_election() {
         assert!(dir1.has_address("eth0", reference.hosts.vip));
         // Which of them was Master first is chance.
         for daemon in [&daemons.dir1, &daemons.dir2] {
-            let mut lines = daemon.log_since(begun).into_iter();
-            assert!(!lines.any(|line| line.what.contains("Entering")), "{}", daemon.log());
+            assert!(!daemon.lines_since(begun).iter().any(Line::enters_a_state), "{}", daemon.log());
         }
         lab.log(format!("client gap {:?}", client.gap_since(begun)));
         lab.assert_within("client gap", client.gap_since(begun), NO_ELECTION, begun);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lab::{Reference, eventually, guest, mark};
+use lab::{LogEvent, Reference, eventually, guest, mark};
 use nix::sys::signal::Signal;
 
 use crate::support::{
@@ -28,7 +28,7 @@ fn a_killed_master_that_is_back_within_two_seconds_goes_on_without_an_election()
         // while for that.
         std::thread::sleep(Duration::from_millis(800));
         let again = reference.start(dir1);
-        again.wait_log("Entering MASTER STATE", PATIENCE);
+        again.wait_told(LogEvent::Master, PATIENCE);
         lab.log(format!("dir1 was Master again {:?} after it was killed", killed.elapsed()));
         std::thread::sleep(Duration::from_secs(6));
         assert_eq!(vip.none_since(killed), Duration::ZERO, "the VIP went");
@@ -37,7 +37,7 @@ fn a_killed_master_that_is_back_within_two_seconds_goes_on_without_an_election()
         assert_eq!(dir1.ipvsadm(), TABLE);
         assert_eq!(requests.changes_since(killed), Vec::<String>::new(), "the kernel was changed");
         assert!(adverts.since(killed).iter().all(|advert| advert.what.source == DIR1), "an election");
-        assert!(!daemons.dir2.log_since(killed).iter().any(|line| line.what.contains("MASTER")));
+        assert_eq!(daemons.dir2.count_since(killed, LogEvent::Master), 0, "{}", daemons.dir2.log());
         let gap = client.gap_since(killed);
         lab.log(format!("client gap {gap:?}, download's longest stall {:?}", download.max_stall()));
         lab.assert_within("client gap", gap, NO_ELECTION, killed);
@@ -67,7 +67,7 @@ fn a_killed_master_that_stays_away_loses_its_vip_before_the_backup_claims_it() {
         });
         // And the host comes back as if nothing had been.
         let again = reference.start(&reference.hosts.dir1);
-        again.wait_log("Entering MASTER STATE", PATIENCE);
+        again.wait_told(LogEvent::Master, PATIENCE);
         vip.wait_holder(&reference.hosts.dir1, PATIENCE);
     });
 }
@@ -104,7 +104,7 @@ fn a_killed_guardian_is_replaced_and_guards() {
         let vip = watch(&reference);
         let guardian = find_guardian(&reference, daemons.dir1.pid()).expect("a guardian");
         lab.run(["kill", "-9", &guardian]);
-        daemons.dir1.wait_log("starting another", PATIENCE);
+        daemons.dir1.wait_told(LogEvent::GuardianGone, PATIENCE);
         eventually(PATIENCE, "there is a new guardian", || {
             find_guardian(&reference, daemons.dir1.pid()).is_some_and(|pid| pid != guardian)
         });

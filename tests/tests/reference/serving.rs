@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lab::{Host, Reference, eventually, guest, mark};
+use lab::{Host, LogEvent, Reference, eventually, guest, mark};
 
 use crate::support::{PATIENCE, TABLE, ip_addresses, steady_client};
 
@@ -92,7 +92,7 @@ fn a_web_server_that_stops_is_removed_after_its_retries_and_returns_at_its_first
 
         let stopped = mark();
         reference.web1.stop();
-        daemons.dir1.wait_log_since(stopped, "destination is taken out", PATIENCE);
+        daemons.dir1.wait_told_since(stopped, LogEvent::CheckFailed, PATIENCE);
         eventually(PATIENCE, "rs1 is out of the table", || dir1.ipvsadm() == [TABLE[0], TABLE[2]]);
         let out = stopped.elapsed();
         lab.log(format!("rs1 was taken out {out:?} after its web server stopped"));
@@ -103,7 +103,7 @@ fn a_web_server_that_stops_is_removed_after_its_retries_and_returns_at_its_first
         client.wait_ok(PATIENCE);
         lab.log(format!(
             "dir1's log has: {:?}",
-            daemons.dir1.log_since(stopped).last().map(|line| line.what.clone())
+            daemons.dir1.lines_since(stopped).last().map(|line| line.text.clone())
         ));
 
         let started = mark();

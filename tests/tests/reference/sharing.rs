@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lab::{Host, Reference, eventually, guest, mark};
+use lab::{Host, LogEvent, Reference, eventually, guest, mark};
 
 use crate::support::{PATIENCE, steady_client};
 
@@ -53,11 +53,12 @@ fn a_download_goes_on_through_the_new_master_which_was_told_of_it() {
         daemons.dir2.kill9();
         let killed = mark();
         let again = reference.start(dir2);
-        again.wait_log_since(killed, "Master before the restart", PATIENCE);
+        again.wait_told_since(killed, LogEvent::WasMaster, PATIENCE);
         runs(&reference, dir2, "master");
         download.wait_progress(PATIENCE);
-        let said = again.log_since(killed);
-        assert!(!said.iter().any(|line| line.what.contains("connection synchronisation")), "{said:#?}");
+        for event in [LogEvent::SyncStarted, LogEvent::SyncStopped, LogEvent::OperationFailed] {
+            assert_eq!(again.count_since(killed, event), 0, "{}", again.log());
+        }
     });
 }
 
@@ -96,7 +97,7 @@ fn directors_that_are_real_servers_serve_each_others_clients_without_a_loop() {
         }
         let first = reference.start(dir1);
         let _second = reference.start(dir2);
-        first.wait_log("Entering MASTER STATE", PATIENCE);
+        first.wait_told(LogEvent::Master, PATIENCE);
         let client = steady_client(&reference);
         let both_serve = |master: &Host, backup: &Host| {
             eventually(PATIENCE, "only the Master has the service", || {
@@ -116,12 +117,12 @@ fn directors_that_are_real_servers_serve_each_others_clients_without_a_loop() {
         both_serve(dir2, dir1);
         // Killed for good, too: its guardian takes the service away after the VIP.
         let first = reference.start(dir1);
-        first.wait_log("Entering MASTER STATE", PATIENCE);
+        first.wait_told(LogEvent::Master, PATIENCE);
         both_serve(dir1, dir2);
         let killed = mark();
         first.kill9();
         eventually(PATIENCE, "dir2 has the VIP", || dir2.has_address("eth0", reference.hosts.vip));
-        first.wait_log_since(killed, "removed the virtual services that only the Master of", PATIENCE);
+        first.wait_told_since(killed, LogEvent::ServicesRemoved, PATIENCE);
         client.wait_ok(PATIENCE);
         both_serve(dir2, dir1);
     });

@@ -186,7 +186,7 @@ fn place(attributes: &[Attribute], file: &Path, directory: &Path, name: &str) ->
 
 /// Whether an item is there for tests or for rustdoc only: `#[cfg(test)]`, `#[cfg(doc)]`,
 /// `#[cfg(all(test, …))]`, `#[test]`.
-fn is_for_tests_or_docs(attributes: &[Attribute]) -> bool {
+pub(crate) fn is_for_tests_or_docs(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         if attribute.path().is_ident("test") {
             return true;
@@ -367,7 +367,7 @@ impl<'ast> Visit<'ast> for Collector {
     }
 }
 
-fn attributes(item: &Item) -> &[Attribute] {
+pub(crate) fn attributes(item: &Item) -> &[Attribute] {
     match item {
         Item::Const(item) => &item.attrs,
         Item::Enum(item) => &item.attrs,
