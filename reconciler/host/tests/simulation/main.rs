@@ -11,10 +11,9 @@ mod disk;
 mod election;
 mod laws;
 mod plans;
-mod rng;
+#[path = "../../../vrrp/tests/simulation/seeds.rs"]
+mod seeds;
 mod world;
-
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use evenkeel_converge::{Position, Standing, View, desired};
 use evenkeel_health::Verdict;
@@ -27,6 +26,7 @@ use evenkeel_schemas::scalars::Span;
 use evenkeel_schemas::status::RouterOrder;
 
 use disk::Mood;
+use seeds::for_seeds;
 use world::{File, World};
 
 /// Number of schedules of a test run.
@@ -35,22 +35,6 @@ const SCHEDULES: u64 = 50_000;
 const REAL_SERVERS: [u8; 3] = [11, 12, 13];
 /// Calm time at the end, milliseconds: longer than any probation, and than a check takes for its verdict.
 const CALM: u64 = 60_000;
-
-/// Runs `scenario` once per seed and names the seed that fails.
-#[allow(clippy::disallowed_methods, reason = "how much a test does is not the crate's business")]
-fn for_seeds(count: u64, scenario: fn(u64)) {
-    let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
-    let seeds = match (number("EVENKEEL_SEED"), number("EVENKEEL_SCHEDULES")) {
-        (Some(seed), _) => seed..seed + 1,
-        (None, some) => 0..some.unwrap_or(count),
-    };
-    for seed in seeds {
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| scenario(seed))) {
-            eprintln!("the seed of this failure is {seed}");
-            resume_unwind(panic);
-        }
-    }
-}
 
 fn order(world: &mut World) -> Request {
     let action = world.rng.pick(&[Action::Hold, Action::Failover, Action::Release]);

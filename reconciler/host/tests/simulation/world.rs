@@ -23,7 +23,7 @@ use super::disk::{Disk, Mood};
 use super::election::Election;
 use super::laws::Laws;
 use super::plans;
-use super::rng::Rng;
+use super::seeds::Rng;
 
 /// Wall clock at the first boot, milliseconds since 1970.
 const BASE: u64 = 1_700_000_000_000;

@@ -8,16 +8,17 @@
 //! A failure names its seed; `cargo test` runs the same seeds every time. `EVENKEEL_SEED=n` runs that
 //! one only, `EVENKEEL_SCHEDULES=n` the first n of each kind.
 
+mod seeds;
 mod world;
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
 use evenkeel_schemas::scalars::{AdvertInterval, Priority, Vrid};
 use evenkeel_schemas::time::MonoTime;
 use evenkeel_vrrp::{Checksum, Config, Delivery, Directors, Secret, State, Version, master_down_interval};
-use world::{FIRST_VRID, Fault, Rng, World};
+use seeds::{Rng, for_seeds};
+use world::{FIRST_VRID, Fault, World};
 
 const CALM_SCHEDULES: u64 = 50_000;
 const STORM_SCHEDULES: u64 = 50_000;
@@ -31,22 +32,6 @@ const CALM_DRIFT: i64 = 1000;
 const CALM_DELAYS: u32 = 512;
 /// One per cent.
 const STORM_DRIFT: i64 = 10_000;
-
-/// Runs `scenario` once per seed and names the seed that fails.
-#[allow(clippy::disallowed_methods, reason = "how much a test does is not the crate's business")]
-fn for_seeds(count: u64, scenario: fn(u64)) {
-    let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
-    let seeds = match (number("EVENKEEL_SEED"), number("EVENKEEL_SCHEDULES")) {
-        (Some(seed), _) => seed..seed + 1,
-        (None, some) => 0..some.unwrap_or(count),
-    };
-    for seed in seeds {
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| scenario(seed))) {
-            eprintln!("the seed of this failure is {seed}");
-            resume_unwind(panic);
-        }
-    }
-}
 
 /// What all directors have in common, and what they differ in.
 struct Plan {
@@ -62,7 +47,7 @@ struct Plan {
 /// a node.
 fn configs(rng: &mut Rng, plan: &Plan) -> Vec<Vec<Config>> {
     let (version, centis) =
-        [(Version::V2, 100), (Version::V3, 100), (Version::V3, 25), (Version::V3, 10)][rng.index(4)];
+        rng.pick(&[(Version::V2, 100), (Version::V3, 100), (Version::V3, 25), (Version::V3, 10)]);
     let (preempt, unicast) = (rng.chance(750), rng.chance(300));
     let first = rng.index(plan.directors);
     let address = |node: usize, segment: usize| -> IpAddr {
@@ -98,7 +83,7 @@ fn configs(rng: &mut Rng, plan: &Plan) -> Vec<Vec<Config>> {
 
 /// A cluster that one would build.
 fn sound(rng: &mut Rng) -> Vec<Vec<Config>> {
-    let (directors, segments) = (2 + rng.index(4), [1, 1, 2, 3][rng.index(4)]);
+    let (directors, segments) = (2 + rng.index(4), rng.pick(&[1, 1, 2, 3]));
     configs(rng, &Plan { directors, segments, step: 10, crossed: false })
 }
 
@@ -151,7 +136,7 @@ fn calm_fault(world: &mut World) -> (Fault, usize) {
             (Fault::Prioritise(node, priority), 1)
         }
         // In version 2 an interval of one's own is a fault of the configuration.
-        9 if v3 => (Fault::Retime(node, [10, 25, 100][world.rng.index(3)]), 0),
+        9 if v3 => (Fault::Retime(node, world.rng.pick(&[10, 25, 100])), 0),
         // Who waits takes nothing from anybody; who waits no longer may.
         10 => {
             let unready = subject.configs[0].unready;
@@ -328,7 +313,7 @@ fn storm_fault(world: &mut World) -> Fault {
         8 => Fault::Partition(world.rng.below(32) as u8),
         9 => Fault::Pause(node, pause),
         10 => Fault::Revip(node),
-        11 => Fault::Prioritise(node, 1 + world.rng.below(254) as u8),
+        11 => Fault::Prioritise(node, world.rng.within(1, 254) as u8),
         // In version 2 they no longer understand each other until all have the same again.
         12 => Fault::Retime(node, if centis.is_multiple_of(200) { centis / 2 } else { centis * 2 }),
         13 | 14 => Fault::Unready(node, world.rng.chance(700)),
@@ -339,8 +324,8 @@ fn storm_fault(world: &mut World) -> Fault {
 fn storm(seed: u64) {
     let mut rng = Rng::new(seed);
     // Neighbouring or equal priorities: claims collide, addresses decide, on each segment otherwise.
-    let step = [0, 1, 10][rng.index(3)];
-    let (directors, segments) = (2 + rng.index(4), [1, 2, 3][rng.index(3)]);
+    let step = rng.pick(&[0, 1, 10]);
+    let (directors, segments) = (2 + rng.index(4), rng.pick(&[1, 2, 3]));
     let configs = configs(&mut rng, &Plan { directors, segments, step, crossed: true });
     let calm_delay = calm_delay(&configs);
     let centis = configs[0][0].interval.as_centis();
@@ -382,7 +367,7 @@ fn one_master_remains_after_any_storm() {
 fn stranger(seed: u64) {
     let history = |stranger: bool| {
         let mut rng = Rng::new(seed);
-        let (directors, segments) = (2 + rng.index(3), [1, 1, 2][rng.index(3)]);
+        let (directors, segments) = (2 + rng.index(3), rng.pick(&[1, 1, 2]));
         let mut configs = configs(&mut rng, &Plan { directors, segments, step: 10, crossed: true });
         let sources: Vec<Vec<IpAddr>> =
             (0..segments).map(|segment| configs.iter().map(|node| node[segment].source).collect()).collect();

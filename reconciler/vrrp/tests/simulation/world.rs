@@ -14,41 +14,12 @@ use evenkeel_vrrp::{
     RouterKey, Secret, State, TTL, Version, WireInterval, encode,
 };
 
+use super::seeds::Rng;
+
 /// VRID of the router on the first segment; those of the others follow.
 pub(crate) const FIRST_VRID: u8 = 51;
 
-/// xorshift64*: small, seeded, good enough.
-pub(crate) struct Rng(u64);
-
 impl Rng {
-    pub(crate) fn new(seed: u64) -> Self {
-        let mut rng = Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-        for _ in 0..8 {
-            rng.next();
-        }
-        rng
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 16
-    }
-
-    /// 0..bound.
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound.max(1)
-    }
-
-    pub(crate) fn index(&mut self, length: usize) -> usize {
-        self.below(length as u64) as usize
-    }
-
-    pub(crate) fn chance(&mut self, per_mille: u64) -> bool {
-        self.below(1000) < per_mille
-    }
-
     /// Up to and including `most`.
     pub(crate) fn span(&mut self, most: Duration) -> Duration {
         Duration::from_nanos(self.below(most.as_nanos() as u64 + 1))
@@ -440,8 +411,8 @@ impl World {
         // wrongly.
         let (ours, other) = (config.vips.clone(), IpAddr::from([10, 8, segment as u8, 77]));
         let more = [ours.clone(), vec![other]].concat();
-        let priority = [0, 1, 100, 254, 255][rng.index(5)];
-        let centis = [1, 10, 100, 4095][rng.index(4)];
+        let priority = rng.pick(&[0, 1, 100, 254, 255]);
+        let centis = rng.pick(&[1, 10, 100, 4095]);
         let interval = match config.version {
             Version::V2 => config.effective_interval().into(),
             Version::V3 => WireInterval::from_centis(centis),

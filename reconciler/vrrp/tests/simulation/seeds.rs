@@ -1,4 +1,23 @@
-//! All randomness of a schedule, from one seed.
+//! Seeds, and all randomness of a schedule from one seed. The simulations of the election and of the head of
+//! a host share this file.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+/// Runs `scenario` once per seed and names the seed that fails.
+#[allow(clippy::disallowed_methods, reason = "how much a test does is not the crate's business")]
+pub(crate) fn for_seeds(count: u64, scenario: fn(u64)) {
+    let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
+    let seeds = match (number("EVENKEEL_SEED"), number("EVENKEEL_SCHEDULES")) {
+        (Some(seed), _) => seed..seed + 1,
+        (None, some) => 0..some.unwrap_or(count),
+    };
+    for seed in seeds {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| scenario(seed))) {
+            eprintln!("the seed of this failure is {seed}");
+            resume_unwind(panic);
+        }
+    }
+}
 
 /// xorshift64*: small, seeded, good enough.
 pub(crate) struct Rng(u64);
