@@ -101,12 +101,12 @@ fn length<T>(list: &[T]) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use evenkeel_schemas::plan::testing::PlanText;
+
     use super::*;
 
     fn plan(destinations: &[&[(u8, bool)]]) -> Plan {
-        let mut text = "format = 1\ncluster = \"c\"\nhost = \"h\"\nhost_addresses = []\n\
-             [policy]\nresync = \"5s\"\nexclusive_ipvs = false\n"
-            .to_owned();
+        let mut text = PlanText::of("h").text();
         for (port, destinations) in (80..).zip(destinations) {
             text += &format!(
                 "[[virtual_server]]\nname = \"web\"\naddress = \"192.0.2.9\"\nport = {port}\nprotocol = \

@@ -36,16 +36,11 @@ fn count(plan: &Plan, server: usize, reach: ReachOf<'_>) -> Destinations {
 
 #[cfg(test)]
 mod tests {
+    use evenkeel_schemas::plan::testing::PlanText;
+
     use super::*;
 
-    const PLAN: &str = r#"
-format = 1
-cluster = "c"
-host = "h"
-host_addresses = []
-[policy]
-resync = "5s"
-exclusive_ipvs = false
+    const SERVER: &str = r#"
 [[virtual_server]]
 name = "web"
 address = "192.0.2.1"
@@ -79,7 +74,8 @@ DESTINATIONS
             destination(4, 0, false),
             destination(5, 1, true),
         ];
-        let plan: Plan = toml::from_str(&PLAN.replace("DESTINATIONS", &destinations.concat())).expect("plan");
+        let servers = SERVER.replace("DESTINATIONS", &destinations.concat());
+        let plan = PlanText::of("h").with(&servers).plan();
         let tracker = |quorum| Tracker {
             name: "t".parse().expect("name"),
             initially: evenkeel_schemas::plan::Initially::Up,

@@ -51,13 +51,13 @@ fn more(number: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use evenkeel_schemas::plan::testing::PlanText;
+
     use super::*;
 
     #[test]
     fn lines_name_host_and_service_and_count_the_others() {
-        let mut text = "format = 1\ncluster = \"c\"\nhost = \"h\"\nhost_addresses = []\n\
-             [policy]\nresync = \"5s\"\nexclusive_ipvs = false\n"
-            .to_owned();
+        let mut text = PlanText::of("h").text();
         // Service, port, and the last numbers of the addresses of its destinations.
         let servers: [(&str, u16, &[u8]); 5] = [
             ("web", 80, &[1, 2]),

@@ -188,6 +188,8 @@ fn is_keepalived(comm: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use evenkeel_schemas::plan::testing::PlanText;
+
     use super::*;
 
     fn key(text: &str) -> AddressKey {
@@ -197,13 +199,11 @@ mod tests {
 
     fn plan(more: &str) -> Plan {
         let text = format!(
-            "format = 1\ncluster = \"c\"\nhost = \"h\"\nhost_addresses = [\"192.0.2.1\", \"192.0.2.8\"]\n\
-             [policy]\nresync = \"5s\"\nexclusive_ipvs = false\n\
-             [[router]]\nname = \"VI_1\"\ninterface = \"eth0\"\nsource = \"192.0.2.1\"\nversion = 3\n\
+            "[[router]]\nname = \"VI_1\"\ninterface = \"eth0\"\nsource = \"192.0.2.1\"\nversion = 3\n\
              vrid = 1\npriority = 100\nadvert_interval = \"1s\"\npreempt = true\ngarp_repeat = 1\n\
              garp_delay = \"0s\"\nvips = [\"192.0.2.9/32\", \"192.0.2.8/32\"]\n{more}"
         );
-        toml::from_str(&text).expect("plan")
+        PlanText::of("h").host_address("192.0.2.1").host_address("192.0.2.8").with(&text).plan()
     }
 
     #[test]

@@ -159,7 +159,7 @@ fn passwords_file(directory: &Path, generation: &str) -> PathBuf {
 pub(in crate::state) mod tests {
     use std::os::unix::fs::PermissionsExt;
 
-    use evenkeel_schemas::seal;
+    use evenkeel_schemas::plan::testing::PlanText;
 
     use super::*;
     use crate::system::files::Trust;
@@ -169,15 +169,13 @@ pub(in crate::state) mod tests {
     }
 
     fn sealed(priority: u8, password: &Path) -> Vec<u8> {
-        let body = format!(
-            "format = 1\ncluster = \"c\"\nhost = \"dir1\"\nhost_addresses = []\n\
-             [policy]\nresync = \"5s\"\nexclusive_ipvs = false\n\
-             [[router]]\nname = \"VI_1\"\ninterface = \"eth0\"\nsource = \"192.0.2.1\"\n\
+        let router = format!(
+            "[[router]]\nname = \"VI_1\"\ninterface = \"eth0\"\nsource = \"192.0.2.1\"\n\
              version = 2\nvrid = 51\npriority = {priority}\nadvert_interval = \"1s\"\npreempt = true\n\
              garp_repeat = 5\ngarp_delay = \"5s\"\n\
              vips = [\"192.0.2.9/32\"]\nauth = {{ type = \"pass\", secret = {{ file = {password:?} }} }}\n"
         );
-        seal::seal(&body).into_bytes()
+        PlanText::of("dir1").with(&router).sealed().into_bytes()
     }
 
     /// A plan with a password, from a directory.

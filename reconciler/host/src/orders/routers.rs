@@ -276,6 +276,8 @@ const fn stricter(a: RouterOrder, b: RouterOrder) -> RouterOrder {
 
 #[cfg(test)]
 mod tests {
+    use evenkeel_schemas::plan::testing::PlanText;
+
     use super::*;
 
     fn name(text: &str) -> Name {
@@ -287,9 +289,7 @@ mod tests {
     }
 
     fn plan(routers: &[(&str, Option<&str>)]) -> Plan {
-        let mut text = "format = 1\ncluster = \"c\"\nhost = \"h\"\nhost_addresses = []\n\
-             [policy]\nresync = \"5s\"\nexclusive_ipvs = false\n"
-            .to_owned();
+        let mut text = PlanText::of("h").text();
         for (n, (name, group)) in routers.iter().enumerate() {
             let group = group.map(|group| format!("sync_group = \"{group}\"\n")).unwrap_or_default();
             text += &format!(

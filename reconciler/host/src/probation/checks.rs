@@ -172,11 +172,10 @@ fn takes_clients(server: &VirtualServer) -> impl Iterator<Item = &Destination> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use evenkeel_health::FaultLabel;
+    use evenkeel_schemas::plan::testing::PlanText;
 
-    const POLICY: &str = "format = 1\ncluster = \"c\"\nhost = \"h\"\nhost_addresses = []\n\
-        [policy]\nresync = \"4s\"\nexclusive_ipvs = false\n";
+    use super::*;
 
     fn router() -> String {
         "[[router]]\nname = \"VI_1\"\ninterface = \"eth0\"\nsource = \"192.0.2.1\"\nversion = 3\n\
@@ -209,7 +208,7 @@ mod tests {
     }
 
     fn plan(parts: &[String]) -> Plan {
-        toml::from_str(&(POLICY.to_owned() + &parts.concat())).expect("plan")
+        PlanText::of("h").resync("4s").with(&parts.concat()).plan()
     }
 
     /// Results of checks by the last number of the address: success or failure since the change, if there was

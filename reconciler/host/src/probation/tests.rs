@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use evenkeel_schemas::plan::testing::PlanText;
+
 use super::*;
 
 const OLD: &str = "aaaaaaaaaaaaaaaaaaaaaaaa";
@@ -135,12 +137,9 @@ fn the_plan_that_a_daemon_begins_with() {
 
 #[test]
 fn decisions_about_a_new_plan() {
-    let body = "format = 1\ncluster = \"c\"\nhost = \"h\"\nhost_addresses = []\n\
-                [policy]\nresync = \"5s\"\nexclusive_ipvs = false\n";
-    let plain: Plan = toml::from_str(body).expect("plan");
-    let probation: Plan =
-        toml::from_str(&format!("{body}probation = {{ timeout = \"5s\", confirm = \"operator\" }}\n"))
-            .expect("plan");
+    let text = PlanText::of("h");
+    let plain = text.plan();
+    let probation = text.policy("probation = { timeout = \"5s\", confirm = \"operator\" }").plan();
     let none = Record::default();
     assert_eq!(next(&none, NEW, &probation, None), Next::Take, "the first");
     assert_eq!(next(&none, NEW, &plain, Some(OLD)), Next::Take);
