@@ -1,4 +1,4 @@
-//! What the demo promises, and whether it can be judged: on a machine that stands still itself every time is
+//! Promises of the demo, and whether they can be judged: on a machine that stands still itself every time is
 //! too long, and a director that is not let run for seconds is rightly taken for dead.
 
 use std::time::Duration;
@@ -41,7 +41,7 @@ fn of_fact(is_so: bool, lost: Duration) -> Verdict {
     }
 }
 
-/// What the demo has promised until now.
+/// Promises of the demo until now.
 pub(crate) struct Promises<'l> {
     lab: &'l Lab,
     begun: Mark,

@@ -1,5 +1,5 @@
 //! Announcements crossing a segment: gratuitous ARP and unsolicited neighbour advertisements, with the time.
-//! It judges nothing.
+//! Nothing is judged here.
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -82,7 +82,7 @@ pub(crate) fn announcement_filter(link: u32) -> Vec<SockFilter> {
     ]
 }
 
-/// What nlmon devices show: netlink messages.
+/// Protocol of nlmon devices: netlink messages.
 pub(crate) fn netlink_filter() -> Vec<SockFilter> {
     const ARPHRD_NETLINK: u32 = 824;
     vec![

@@ -3,7 +3,7 @@
 
 use std::fmt::Display;
 
-/// What must not be missing.
+/// Values that must not be missing.
 pub(crate) trait Expected<T> {
     /// The value; or a panic saying what was attempted and what went wrong, at the caller's caller's line.
     #[track_caller]

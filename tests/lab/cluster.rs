@@ -21,8 +21,8 @@ use crate::watch::VipWatch;
 
 /// The segment of [`Lab::host`].
 pub(crate) const FRONT: &str = "br0";
-/// What a guest that stood still excuses at most, however long the test was: with it a bound is still less
-/// than an interval off.
+/// Longest delay that a guest which stood still excuses, however long the test was: with it a bound is still
+/// less than an interval off.
 const MOST_EXCUSED: Duration = Duration::from_millis(400);
 /// Scratch space, in memory.
 const SCRATCH: &str = "/run/lab";

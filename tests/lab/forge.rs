@@ -115,7 +115,7 @@ pub(crate) fn checksum(bytes: &[u8]) -> u16 {
     !u16::try_from((folded & 0xffff) + (folded >> 16)).expect("folded twice")
 }
 
-/// What a flood came to.
+/// Outcome of a flood.
 #[derive(Clone, Copy, Debug)]
 pub struct Flood {
     /// Packets that the kernel took.

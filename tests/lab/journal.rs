@@ -15,7 +15,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 pub struct Record<T> {
     /// When it was seen, on the monotonic clock.
     pub at: Instant,
-    /// What was seen.
+    /// The thing seen.
     pub what: T,
 }
 

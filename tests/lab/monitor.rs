@@ -22,7 +22,7 @@ const GROUPS: u32 = 0x1 | 0x4 | 0x10 | 0x40 | 0x80 | 0x100 | 0x400 | 0x4_0000;
 const IFF_UP: u32 = 1;
 const IFF_LOWER_UP: u32 = 0x1_0000;
 
-/// What an event is about.
+/// Kind of object that an event is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject {
     /// A link's state.
@@ -51,7 +51,7 @@ pub enum Action {
 /// One event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// What it is about.
+    /// The object that it is about.
     pub subject: Subject,
     /// Which way.
     pub action: Action,

@@ -18,7 +18,7 @@ const PROTOCOL_GENERIC: u16 = 16;
 pub struct NetlinkRequest {
     /// `IPVS SET_DEST`, `RTM_NEWADDR`, or numbers for what the lab has no name for.
     pub name: String,
-    /// It only asks: a GET or a dump.
+    /// The request only asks: a GET or a dump.
     pub reads: bool,
     /// Its body after the netlink header.
     pub body: Vec<u8>,

@@ -156,7 +156,7 @@ impl<'l> Pair<'l> {
         self.vip(self.routers[0].vrid).into()
     }
 
-    /// Who has the VIP of the first router, from now on.
+    /// Watches the holder of the first router's VIP, from now on.
     #[track_caller]
     pub fn watch(&self) -> VipWatch {
         self.plans.lab().watch_vip(self.first_vip(), &[&self.first, &self.second], "eth0")

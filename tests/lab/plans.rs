@@ -113,7 +113,7 @@ impl<'l> Plans<'l> {
         serde_json::from_str(&text).expect("the status document is JSON")
     }
 
-    /// What a host's status says of a router; panics when it has none of that name.
+    /// A router in a host's status; panics when it has none of that name.
     #[track_caller]
     pub fn router(&self, host: &Host, name: &str) -> serde_json::Value {
         let status = self.status(host);

@@ -22,7 +22,7 @@ use crate::time::Mark;
 /// How long a dropped or killed daemon may take to be gone.
 const DEATH_LIMIT: Duration = Duration::from_secs(5);
 
-/// What a finished program left.
+/// Output and exit status of a finished program.
 #[derive(Clone, Debug)]
 pub struct Output {
     /// The command, for messages.

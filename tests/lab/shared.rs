@@ -1,4 +1,4 @@
-//! What all hosts of a lab share: its clock, its directories, and the bridges between them.
+//! Things that all hosts of a lab share: its clock, its directories, and the bridges between them.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use crate::check::Expected;
 use crate::journal::lock;
 use crate::netlink::{Netlink, new_bridge};
 
-/// What all hosts of a lab share.
+/// Things that all hosts of a lab share.
 pub(crate) struct Shared {
     pub(crate) started: Instant,
     pub(crate) scratch: PathBuf,

@@ -12,12 +12,12 @@ const PARAMETERS: [&str; 2] = ["rd_nr=4", "rd_size=4096"];
 /// Major number of RAM disks (admin-guide/devices.txt).
 const MAJOR: &str = "1";
 
-/// What is the matter with a disk.
+/// Trouble of a disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trouble {
     /// Nothing can be written: `ENOSPC`.
     Full,
-    /// Whoever writes waits, and cannot be woken (fsfreeze(8)).
+    /// Writers wait, and cannot be woken (fsfreeze(8)).
     Frozen,
     /// `EROFS`.
     ReadOnly,
@@ -91,7 +91,7 @@ impl StateDisk {
         }
     }
 
-    /// What a file of the directory says.
+    /// Content of a file of the directory.
     #[track_caller]
     pub fn read(&self, name: &str) -> String {
         self.host.run(["cat", &format!("{}/{name}", self.place())])

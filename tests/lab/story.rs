@@ -97,7 +97,7 @@ fn how_busy() -> String {
     format!("this machine has a load of {load} on {processors} processors")
 }
 
-/// What a panic said.
+/// Words of a panic.
 pub fn words(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason was given").to_owned()

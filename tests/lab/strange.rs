@@ -1,6 +1,6 @@
-//! What a stranger on the segment can send: whole frames with any source, ten kinds and more for one virtual
-//! router, by multicast and by unicast, of both versions and families. What must come of them is up to the
-//! tests.
+//! Frames that a stranger on the segment can send: whole ones with any source, ten kinds and more for one
+//! virtual router, by multicast and by unicast, of both versions and families. What must come of them is up
+//! to the tests.
 
 use std::io::IoSlice;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

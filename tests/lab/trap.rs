@@ -30,7 +30,7 @@ const PATH_LENGTH_MAX: usize = 512;
 /// A buffer longer than this is no request.
 const REQUEST_LENGTH_MAX: usize = 1 << 20;
 
-/// What a traced thread did to the kernel or to its own files.
+/// An operation of a traced thread on the kernel or on its own files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operation(pub String);
 
@@ -74,7 +74,7 @@ impl Daemon {
 }
 
 impl Trap {
-    /// What was done so far, in order.
+    /// Operations done so far, in order.
     pub fn done(&self) -> Vec<Record<Operation>> {
         self.done.with(<[_]>::to_vec)
     }
@@ -114,13 +114,13 @@ struct Tracer {
     done: Journal<Operation>,
 }
 
-/// What becomes of a system call that begins.
+/// Fate of a system call that begins.
 enum Verdict {
-    /// It goes on, and these will have been done when it returns.
+    /// The call goes on, and these operations will have been done when it returns.
     Pass(Vec<Operation>),
-    /// It goes on with a buffer of only that length, and is the last.
+    /// The call goes on with a buffer of only that length, and is the last.
     Cut(u64, Vec<Operation>),
-    /// It is not to be done.
+    /// The call is not to be done.
     Kill,
 }
 

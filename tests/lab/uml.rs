@@ -56,7 +56,7 @@ const DIRECTORY_PREFIX: &str = "evenkeel-lab-";
 /// A dead process's directory younger than this may belong to a process we cannot see (another container).
 const STALE_AFTER: Duration = Duration::from_secs(600);
 
-/// Who reads what a guest prints.
+/// Reader of what a guest prints.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Audience {
     /// libtest, and who looks into a failure.
@@ -279,7 +279,7 @@ impl Drop for Machine {
 /// The signals that end a program for people.
 const ENDING: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
 
-/// What the host side hears.
+/// A message to the host side.
 enum Heard {
     /// A line of the console.
     Line(String),
@@ -329,7 +329,7 @@ fn read_lines(console: PipeReader, sender: Sender<Heard>) {
     });
 }
 
-/// What the console told.
+/// News of the console.
 struct Relayed {
     /// The test has started.
     started: bool,

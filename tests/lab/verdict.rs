@@ -1,4 +1,4 @@
-//! What both sides of a guest know: the parts that its processes play, the shared directory, the options, and
+//! Knowledge of both sides of a guest: the parts that its processes play, the shared directory, options, and
 //! the verdict with which a test or a program for people ends. Booting is in `uml`, running in `guest` and
 //! `story`.
 
@@ -16,7 +16,7 @@ pub(crate) const SHARE: &str = "EVENKEEL_LAB_SHARE";
 pub(crate) const LIMIT: &str = "EVENKEEL_LAB_LIMIT";
 /// Modules that are not loaded beforehand, between commas.
 pub(crate) const ON_DEMAND: &str = "EVENKEEL_LAB_ON_DEMAND";
-/// What the kernel's modprobe refuses, between commas.
+/// Modules that the kernel's modprobe refuses, between commas.
 pub(crate) const REFUSED: &str = "EVENKEEL_LAB_REFUSED";
 /// Where the guest sees the shared directory.
 pub(crate) const SHARE_IN_GUEST: &str = "/run/share";
@@ -29,7 +29,7 @@ pub(crate) const FAILED: &str = "failed";
 /// The program has told why it ended: exit code, and text for people.
 pub(crate) const TOLD: &str = "told";
 
-/// What a guest is given.
+/// Resources of a guest.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Wall-clock time from the start of the test in the guest after which it has failed.
@@ -96,9 +96,9 @@ impl fmt::Display for Failure {
 /// Why a program ended early, for people: what happened, and lines that begin with `cause:` and `hint:`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ended {
-    /// What the program exits with.
+    /// Exit code of the program.
     pub code: u8,
-    /// What is printed behind `error: `.
+    /// Text that is printed behind `error: `.
     pub text: String,
 }
 

@@ -1,5 +1,5 @@
-//! Who holds a VIP, and when: from the address events of every watched host, read by one thread in the order
-//! they come.
+//! Holders of a VIP, and times: from the address events of every watched host, read by one thread in the
+//! order they come.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -73,7 +73,7 @@ impl VipWatch {
         Self { vip, journal, _listener: listener }
     }
 
-    /// Who holds it now.
+    /// Hosts that hold it now.
     pub fn holders(&self) -> Vec<String> {
         self.journal
             .with(|all| all.last().map(|last| last.what.iter().cloned().collect()).unwrap_or_default())

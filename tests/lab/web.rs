@@ -39,7 +39,7 @@ pub struct WebServer {
     running: Option<(PipeWriter, JoinHandle<()>)>,
 }
 
-/// What was sent to whom in the streams that were last told to finish, once they have.
+/// Bytes sent to each client in the streams that were last told to finish, once they have.
 type Finished = Arc<Mutex<Option<BTreeMap<SocketAddr, u64>>>>;
 
 /// The byte at a place of a stream's body.
@@ -160,7 +160,7 @@ struct Streaming {
     place: u64,
 }
 
-/// What becomes of a connection after a step.
+/// Fate of a connection after a step.
 #[derive(PartialEq, Eq)]
 enum Fate {
     Keep,

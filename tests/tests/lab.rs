@@ -12,7 +12,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// For what must happen, on however busy a machine.
 const SOON: Duration = Duration::from_secs(10);
 
-/// What `lvs_rs.sh` does: the VIP on `lo`, and silence about it.
+/// Work of `lvs_rs.sh`: the VIP on `lo`, and silence about it.
 fn become_real_server(host: &Host) {
     for scope in ["all", "lo"] {
         host.set_sysctl(&format!("net.ipv4.conf.{scope}.arp_ignore"), 1);

@@ -45,7 +45,7 @@ const ARROWS: [(&str, &[&str]); 8] = [
     ),
 ];
 
-/// What a pure crate must not depend on, at any distance: runtimes, sockets, netlink, file watching.
+/// Crates that a pure crate must not depend on, at any distance: runtimes, sockets, netlink, file watching.
 const IMPURE: [&str; 7] = ["tokio", "socket2", "nix", "netlink-sys", "rtnetlink", "notify", "mio"];
 const PURE: [&str; 5] =
     ["evenkeel-schemas", "evenkeel-vrrp", "evenkeel-health", "evenkeel-converge", "evenkeel-host"];
@@ -206,7 +206,8 @@ fn no_file_is_called_mod_rs_and_no_line_is_too_wide() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
-/// Whoever prints past them panics when nobody reads (`| head`), or waits for a log that takes nothing.
+/// A program that prints past them panics when nobody reads (`| head`), or waits for a log that takes
+/// nothing.
 #[test]
 fn programs_print_in_one_place_each() {
     const PLACES: [&str; 5] = [
@@ -231,7 +232,7 @@ fn programs_print_in_one_place_each() {
     assert!(faults.is_empty(), "printed past the places for it:\n{}", faults.join("\n"));
 }
 
-/// It would build and boot a kernel for who only asks.
+/// The demo would build and boot a kernel for a person who only asks.
 #[test]
 fn the_demo_explains_itself() {
     let run = |argument: &str| {
@@ -249,7 +250,7 @@ fn the_demo_explains_itself() {
     assert_eq!(run("nonsense").0, Some(2));
 }
 
-/// Whoever opens the repository sees what it is for.
+/// A person who opens the repository sees what it is for.
 #[test]
 fn the_top_level_has_what_users_look_for_and_nothing_else() {
     let folders = ["compiler", "reconciler", "schemas", "examples", "tests", "docs"];

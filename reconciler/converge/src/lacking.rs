@@ -258,7 +258,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Whatever is refused: nothing is forgotten, and something is waited for exactly when it is neither
+        /// No operation is forgotten, whatever is refused, and one is waited for exactly when it is neither
         /// lacking nor follows.
         #[test]
         fn everything_that_remains_is_one_of_three(

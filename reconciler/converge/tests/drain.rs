@@ -30,7 +30,7 @@ const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
 
-/// What a plan, verdicts and orders say of a destination.
+/// Opinion of a plan, verdicts and orders about a destination.
 #[derive(Debug, Clone, Copy)]
 enum Says {
     Nothing,

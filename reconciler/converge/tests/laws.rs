@@ -94,7 +94,7 @@ fn in_force(wanted: &KernelState, state: &KernelState) -> bool {
     wanted.sysctls.iter().all(|(key, value)| state.sysctls.get(key) == Some(value))
 }
 
-/// What the agent does with a plan: look, record, apply, look, record.
+/// Work of the agent with a plan: look, record, apply, look, record.
 fn converge(
     desired: &Desired,
     start: &KernelState,
@@ -107,7 +107,7 @@ fn converge(
     Ok((reached, after))
 }
 
-/// What the election does when the routers of `masters` are Master.
+/// Work of the election when the routers of `masters` are Master.
 fn elect(
     desired: &Desired,
     masters: &KernelState,
@@ -302,7 +302,7 @@ proptest! {
         prop_assert!(reached.addresses.keys().all(|key| named.contains(key)), "an address out of nowhere");
     }
 
-    /// What is in the way in the first pass is in the way in the next ones, and when the plan does not name
+    /// An object in the way in the first pass is in the way in the next ones, and when the plan does not name
     /// it any more.
     #[test]
     fn objects_in_the_way_never_become_ours(wanted in desired(), mut start in kernel()) {

@@ -556,7 +556,7 @@ fn a_kernel_that_is_not_asked_for_ipvs_has_none() {
     });
 }
 
-/// What a real server's plan asks for.
+/// Objects that a real server's plan asks for.
 fn real_server() -> Desired {
     let vip = key("lo", "192.168.188.120/32");
     let address = Address::ours(vip.address, plan::Scope::Host, Some("lo:0".to_owned()));

@@ -208,7 +208,7 @@ fn started_together(count: u8) -> Election {
     election
 }
 
-/// What each turn sends, by time, of an election that is driven as the daemon does it.
+/// Advertisements that each turn sends, by time, of an election that is driven as the daemon does it.
 fn adverts_by_turn(election: &mut Election, until: MonoTime) -> Vec<(MonoTime, Vec<RouterKey>)> {
     let mut turns = Vec::new();
     while let Some((now, _)) = election.poll_timeout().filter(|(now, _)| *now < until) {

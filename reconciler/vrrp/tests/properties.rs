@@ -240,7 +240,7 @@ fn is_gone(output: &Output) -> bool {
     matches!(output, Output::Event(event) if matches!(event.notice, Notice::RivalGone { .. }))
 }
 
-/// What holds after every step, given the router before it.
+/// Laws that hold after every step, given the router before it.
 fn check_step(router: &VirtualRouter, outputs: &[Output], before: (State, Option<MonoTime>), now: MonoTime) {
     let (mut state, _) = before;
     for (index, output) in outputs.iter().enumerate() {

@@ -40,7 +40,7 @@ fn source(sort: u64) -> std::net::IpAddr {
     std::net::Ipv4Addr::from_bits(0x0a0a_0000 + (sort as u32 & 0xffff)).into()
 }
 
-/// What came out of a flood, with the time.
+/// Outputs of a flood, with the time.
 type Log = Vec<(MonoTime, Output)>;
 
 /// Drives `router` for `secs` from 10 s on as the agent does, with one packet every millisecond.
@@ -243,7 +243,7 @@ fn strangers_delay_nothing() {
     assert_eq!(times(&log, AdvertKind::Immediate), [0; 0]);
 }
 
-/// What a router remembers after a minute of everything at once is what it remembers after three.
+/// The memory of a router after a minute of everything at once is that after three.
 #[test]
 fn nothing_grows_with_time() {
     let mut router = master();

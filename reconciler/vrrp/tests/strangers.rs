@@ -41,8 +41,8 @@ fn settled(config: Config, state: State) -> VirtualRouter {
     router
 }
 
-/// What must be the same before and after a stranger: state, timer, what is adopted, who is taken for the
-/// Master.
+/// Facts that must be the same before and after a stranger: state, timer, what is adopted, who is taken for
+/// the Master.
 fn stand(
     router: &VirtualRouter,
 ) -> (State, Option<(evenkeel_schemas::time::MonoTime, Why)>, Duration, Option<IpAddr>) {
@@ -173,7 +173,8 @@ fn a_stranger_with_our_vips_and_another_password_is_nobody() {
     assert_eq!(router.counters().rejected(RejectKind::AuthSecret), 4);
 }
 
-/// Who was taken for a director stays one while a plan with other VIPs comes to one host after another.
+/// A sender that was taken for a director stays one while a plan with other VIPs comes to one host after
+/// another.
 #[test]
 fn a_change_of_vips_makes_no_stranger_of_a_director() {
     let config = known(config());

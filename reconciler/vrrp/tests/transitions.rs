@@ -325,7 +325,7 @@ const VARIANTS: &[Variant] = &[
     (config_v3, (Backup, ReconfigureIntervalDown, Backup, "nothing", "MasterDown 12.204687s", "ours: min(old deadline, a whole new wait from now)")),
 ];
 
-/// What a class needs of the configuration.
+/// A configuration that suits a class.
 fn suited(class: Class, config: Config) -> Config {
     let peers = ips(&["10.9.0.1", "10.9.0.3"]);
     match class {
@@ -345,7 +345,7 @@ fn suited(class: Class, config: Config) -> Config {
     }
 }
 
-/// What a class needs to have happened since 10 s.
+/// Events since 10 s that a class needs.
 fn prepare(class: Class, router: &mut VirtualRouter) {
     let config = router.config().clone();
     let rival = advert(&config, config.priority.get() - 1);

@@ -79,7 +79,7 @@ pub(crate) fn measure(lab: &Lab, quiet: Duration, realtime: bool) {
 }
 
 impl Side<'_, '_> {
-    /// What happened although nothing should have.
+    /// Text about what happened although nothing should have.
     fn told_since(&self, begun: Mark) -> String {
         let elections: usize =
             self.daemons.iter().map(|daemon| daemon.count_since(begun, LogEvent::Master)).sum();

@@ -19,12 +19,12 @@ const SKEW: Duration = Duration::from_micros(648_437);
 const MASTER_DOWN: Duration = Duration::from_micros(3_648_437);
 /// When a link is cut, from an advertisement on.
 const PHASE: Duration = Duration::from_millis(500);
-/// What outages are measured to. The questions are datagrams: connections that hang would keep the guest's
+/// Resolution of outages. The questions are datagrams: connections that hang would keep the guest's
 /// one processor busy, and that would then be what is measured.
 const RESOLUTION: Duration = Duration::from_millis(1);
 const VRID: u8 = 51;
 const PORT: u16 = 7;
-/// What a director keeps of datagrams for a VIP that has left it, bytes: a few. All of an outage's, sent on
+/// Memory of a director for datagrams to a VIP that has left it, bytes: a few. All of an outage's, sent on
 /// at its end at once, would be what is measured.
 const KEPT: u32 = 4096;
 /// How long a change keeps the guest's one processor busy, and more.

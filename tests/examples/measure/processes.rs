@@ -1,4 +1,4 @@
-//! What the processes of a daemon take: processor time and memory. All of its processes count.
+//! Processor time and memory of the processes of a daemon. All of its processes count.
 
 use lab::{Daemon, Host};
 use nix::unistd::{SysconfVar, sysconf};
@@ -48,9 +48,9 @@ fn sampled(stat: &str) -> f64 {
     fields.filter_map(|field| field.parse::<f64>().ok()).sum::<f64>() / ticks
 }
 
-/// What each process has for itself (private, clean and dirty), and together what is theirs when shared pages
-/// are divided among those who share them. What is resident says little: it counts whatever of a file happens
-/// to be mapped, as often as it is.
+/// Memory that each process has for itself (private, clean and dirty), and together what is theirs when
+/// shared pages are divided among those who share them. What is resident says little: it counts whatever of a
+/// file happens to be mapped, as often as it is.
 pub(crate) fn memory(host: &Host, daemon: &Daemon) -> String {
     let pids: Vec<u32> = processes(host, daemon).into_iter().map(|(pid, _)| pid).collect();
     let rollup = |pid: &u32| std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();

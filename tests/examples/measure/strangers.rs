@@ -1,4 +1,4 @@
-//! What a stranger on the segment does to virtual routers of both versions and families, by multicast and by
+//! Effects of a stranger on the segment on virtual routers of both versions and families, by multicast and by
 //! unicast, with each kind of frame at 1,000 a second: who is Master, how late advertisements are, what is
 //! logged, how often hooks run.
 

@@ -107,7 +107,7 @@ fn ways(lab: &Lab, director: &Host) -> Vec<Way> {
     ]
 }
 
-/// What of the services is not always the same.
+/// Properties of the services that are not always the same.
 #[derive(Clone, Debug)]
 struct Shape {
     scheduler: &'static str,

@@ -24,7 +24,7 @@ struct Case<'l> {
     host: Host,
     plans: [String; 2],
     settings: Settings,
-    /// What must hold at every moment; it panics with the context when it does not.
+    /// Law that must hold at every moment; it panics with the context when it does not.
     invariants: &'l dyn Fn(&str),
     /// Something besides the look that shows that a plan is wholly in force, such as a VIP.
     complete: &'l dyn Fn(usize) -> bool,

@@ -25,7 +25,7 @@ const REPORTED: usize = 10;
 const RESYNC: Duration = Duration::from_secs(1);
 /// The election looks at the rules and routes of VIPs as often, whatever the plan says.
 const ELECTION_RESYNC: Duration = Duration::from_secs(5);
-/// What a repair may take beyond the resync time on a machine that is busy with other things.
+/// Time that a repair may take beyond the resync time on a machine that is busy with other things.
 const BUSY: Duration = Duration::from_secs(4);
 
 #[test]
@@ -93,7 +93,7 @@ struct Proof<'l> {
     daemon: Daemon,
     /// That repairs, and that reports.
     plans: [String; 2],
-    /// What the host looks like while nobody meddles, foreign objects included.
+    /// Look of the host while nobody meddles, foreign objects included.
     wanted: Vec<String>,
     took: Vec<Duration>,
 }

@@ -1,4 +1,4 @@
-//! What a host looks like to `ipvsadm` and `ip`, and to the lab's own eyes where these leave something out: a
+//! Look of a host to `ipvsadm` and `ip`, and to the lab's own eyes where these leave something out: a
 //! line an object, sorted, so that two looks can be compared. One process of `ip` and one of `ipvsadm` a
 //! look, since each costs 50 ms.
 
@@ -42,7 +42,7 @@ pub(crate) fn look(host: &Host, settings: &Settings) -> Vec<String> {
     lines
 }
 
-/// What needs no process: IPVS in full, and settings.
+/// Lines that need no process: IPVS in full, and settings.
 #[track_caller]
 pub(crate) fn quick_look(host: &Host, settings: &Settings) -> Vec<String> {
     let ipvs = host.ipvs_exact().into_iter().map(|line| format!("ipvs {line}"));

@@ -86,7 +86,7 @@ fn changes_since(requests: &NetlinkCapture, host: &Host, since: Mark) -> Vec<Str
     requests.changes_since(since)
 }
 
-/// What a host has beside IPVS: some of each, so that a pass that has nothing to do is seen to leave these
+/// Objects of a host beside IPVS: some of each, so that a pass that has nothing to do is seen to leave these
 /// alone as well.
 fn host_objects(random: &mut Random) -> String {
     let objects = [
@@ -124,7 +124,8 @@ struct Seen {
 
 /// So many plans have everything in them.
 const ENOUGH: usize = 100;
-/// What must turn up in so many plans; and where `ipvsadm -Sn` does not tell, in the kernel's own words.
+/// Words that must turn up in so many plans; and where `ipvsadm -Sn` does not tell, in the kernel's own
+/// words.
 const WORDS: [&str; 17] = [
     "-A -t",
     "-A -u",

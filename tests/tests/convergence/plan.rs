@@ -95,7 +95,7 @@ impl Destination {
         std::net::SocketAddr::new(self.address, self.port).to_string()
     }
 
-    /// What follows `-r ADDRESS` of `ipvsadm`.
+    /// Words that follow `-r ADDRESS` of `ipvsadm`.
     pub(crate) fn ipvsadm(&self) -> String {
         let method = match self.method {
             Method::Direct => "-g",
@@ -204,7 +204,7 @@ impl VirtualServer {
             .fold(text, |text, (number, destination)| text + &destination.toml(number))
     }
 
-    /// What follows `-A` or `-E` of `ipvsadm`.
+    /// Words that follow `-A` or `-E` of `ipvsadm`.
     pub(crate) fn ipvsadm(&self) -> String {
         let mut text = format!("{} -s {}", self.front.ipvsadm(), self.scheduler);
         if let Some(Persistence { seconds, prefix, sip }) = &self.persistence {

@@ -21,7 +21,7 @@ impl Random {
         Self { seed, state: seed }
     }
 
-    /// What a failure must tell.
+    /// The seed, which a failure must tell.
     pub(crate) fn seed(&self) -> u64 {
         self.seed
     }

@@ -1,4 +1,5 @@
-//! What the subjects share: sizes, plans written as an operator's tool would, the daemon's status, patience.
+//! Things that the subjects share: sizes, plans written as an operator's tool would, the daemon's status,
+//! patience.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;

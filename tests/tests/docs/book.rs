@@ -39,7 +39,7 @@ pub(crate) struct Document {
 /// One block of code.
 #[derive(Debug)]
 pub(crate) struct Block {
-    /// What stands behind the fence; `None` when the block is only indented.
+    /// Words behind the fence; `None` when the block is only indented.
     pub(crate) info: Option<String>,
     pub(crate) text: String,
     /// Where its first line is.
@@ -70,7 +70,7 @@ impl Library {
         &LIBRARY
     }
 
-    /// What git knows or would take.
+    /// Files that git knows or would take.
     fn of_the_work_tree() -> Self {
         let output = Command::new("git")
             .args(["ls-files", "--cached", "--others", "--exclude-standard"])

@@ -41,7 +41,7 @@ impl Files for Tree<'_> {
     }
 }
 
-/// What the compiler says of a cluster in memory, overlays in their order.
+/// Diagnostics of the compiler for a cluster in memory, overlays in their order.
 fn compile(tree: &Tree<'_>, overlays: &[(&Tree<'_>, &str)]) -> Vec<Diagnostic> {
     let overlays: Vec<Start<'_>> =
         overlays.iter().map(|(files, file)| Start { files: *files, file, shown: "" }).collect();

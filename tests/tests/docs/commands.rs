@@ -60,7 +60,7 @@ pub(crate) fn faults(library: &Library) -> Vec<String> {
     faults
 }
 
-/// What commands are judged by.
+/// Knowledge by which commands are judged.
 struct Known {
     programs: [clap::Command; 2],
     workspace: serde_json::Value,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::book::{BOOK, Library, SUMMARY};
 
-/// What is not once in the other.
+/// Pages that are not exactly once in the summary.
 pub(crate) fn summary(library: &Library) -> Vec<String> {
     let mut faults = Vec::new();
     let Some(summary) = library.documents.get(SUMMARY) else {

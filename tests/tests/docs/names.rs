@@ -1,4 +1,4 @@
-//! What is named in inline code exists: files of the repository by their path from its top, modules in what
+//! Things named in inline code exist: files of the repository by their path from its top, modules in what
 //! developers read (`validate/checks`, `converge::diff`), and codes of diagnostics.
 
 use std::collections::BTreeSet;

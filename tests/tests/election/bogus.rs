@@ -74,7 +74,7 @@ fn routers() -> Vec<Router> {
     vec![Router { password: Some(PASSWORD.to_owned()), ..Router::new(52, 2) }, Router::new(53, 3)]
 }
 
-/// What one flood did to the Master.
+/// Effect of one flood on the Master.
 struct Effect {
     rate: f64,
     gap: Duration,

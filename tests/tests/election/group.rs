@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use crate::support::{INTERVAL, MASTER_DOWN, PATIENCE, TOLERANCE};
 
 const PORT: u16 = 80;
-/// What a client may notice of a router that joins: not even one advertisement interval.
+/// Gap that a client may notice when a router joins: not even one advertisement interval.
 const UNNOTICED: Duration = Duration::from_millis(500);
 
 /// Two directors on two segments with a group of routers.

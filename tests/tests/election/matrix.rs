@@ -16,7 +16,7 @@ const SETTLED: Duration = Duration::from_secs(20);
 /// How long they must then stay so.
 const WATCHED: Duration = Duration::from_millis(3_500);
 const PATIENCE: Duration = Duration::from_secs(30);
-/// What keepalived logs when it rejects an advertisement.
+/// Words of keepalived's log when it rejects an advertisement.
 const REJECTIONS: [&str; 6] = ["invalid", "mismatch", "expected", "rejected", "bad ", "ignored"];
 
 struct Matrix<'l> {
@@ -28,9 +28,9 @@ struct Matrix<'l> {
     daemons: BTreeMap<Director, Daemon>,
     linked: BTreeSet<Director>,
     failing: BTreeSet<Director>,
-    /// Who is Master of each VRID.
+    /// Master of each VRID.
     masters: BTreeMap<u8, Director>,
-    /// What keepalived said before it was last stopped.
+    /// Log of keepalived before it was last stopped.
     said: String,
 }
 
@@ -142,7 +142,7 @@ impl<'l> Matrix<'l> {
         self.lab.log(format!("{what}: {} routers right after {took:?}", self.cases.len()));
     }
 
-    /// Who must be Master now, going by who was and RFC 9568.
+    /// Directors that must be Master now, going by those that were and RFC 9568.
     fn expected(&self, case: &Case) -> Option<Director> {
         let able: Vec<Director> =
             self.daemons.keys().copied().filter(|director| self.linked.contains(director)).collect();
@@ -158,7 +158,7 @@ impl<'l> Matrix<'l> {
         }
     }
 
-    /// Who has the VIP of each router.
+    /// Directors that have the VIP of each router.
     fn holders(&self) -> BTreeMap<u8, BTreeSet<Director>> {
         let mut holders: BTreeMap<u8, BTreeSet<Director>> = BTreeMap::new();
         for (director, host) in &self.hosts {

@@ -1,5 +1,5 @@
-//! What moves with a router besides its VIPs, and who is told: virtual MAC address, routes, rules, addresses
-//! that are not advertised, hooks. And what keeps a router out: trackers, delays.
+//! Things that move with a router besides its VIPs, and programs that are told: virtual MAC address, routes,
+//! rules, addresses that are not advertised, hooks. And what keeps a router out: trackers, delays.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -27,7 +27,7 @@ fn recorder(lab: &Lab) -> PathBuf {
     program
 }
 
-/// What `ip -j` tells of these.
+/// Objects that `ip -j` tells of these words.
 fn ip(host: &Host, words: &str) -> Vec<Value> {
     let argv: Vec<&str> = ["ip", "-j"].into_iter().chain(words.split(' ')).collect();
     host.json(argv).as_array().cloned().unwrap_or_default()

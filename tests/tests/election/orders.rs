@@ -1,5 +1,5 @@
-//! What operators tell routers: to hand over, to stay out, to go on as before. It lasts over restarts of the
-//! daemon, and does not leave a segment without a Master by accident.
+//! Orders of operators to routers: to hand over, to stay out, to go on as before. They last over restarts of
+//! the daemon, and do not leave a segment without a Master by accident.
 
 use std::time::Duration;
 

@@ -8,8 +8,9 @@ use lab::{Advert, Mark, Record};
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// The advertisement interval of all routers here.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
-/// What the guest may add to any interval: on an idle machine a few milliseconds, on one with seven processes
-/// for each processor 250, and never as much as a mistake of the protocol makes, which is a whole interval.
+/// Time that the guest may add to any interval: on an idle machine a few milliseconds, on one with seven
+/// processes for each processor 250, and never as much as a mistake of the protocol makes, which is a whole
+/// interval.
 pub(crate) const TOLERANCE: Duration = Duration::from_millis(500);
 /// Three intervals and the skew time of priority 90.
 pub(crate) const MASTER_DOWN: Duration = Duration::from_micros(3_648_437);

@@ -9,7 +9,7 @@ use crate::support::{
     steady_client, wait_priority_zero, watch,
 };
 
-/// What keepalived logs when it rejects an advertisement.
+/// Words of keepalived's log when it rejects an advertisement.
 const REJECTIONS: [&str; 6] = ["invalid", "mismatch", "expected", "rejected", "bad ", "ignored"];
 
 /// keepalived's configuration as in an ordinary set-up of two directors.

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::support::{PATIENCE, ip_addresses};
 
-/// What a kernel of 6.1 and later asks for when somebody wants IPVS; 5.10 asks for nothing.
+/// Module that a kernel of 6.1 and later asks for when somebody wants IPVS; 5.10 asks for nothing.
 const FAMILY: &str = "net-pf-16-proto-16-family-IPVS";
 /// Longer than the default resync.
 const RESYNC: Duration = Duration::from_millis(5_500);
@@ -100,8 +100,8 @@ fn told(errors: &[String], words: &[&str]) {
     );
 }
 
-/// What 5.10 does not load by itself, in a kernel without IPv6: once by who may load no modules, once by who
-/// may.
+/// Modules that 5.10 does not load by itself, in a kernel without IPv6: once by who may load no modules, once
+/// by who may.
 #[test]
 fn one_missing_thing_costs_what_needs_it() {
     let options = Options { ipv6: false, on_demand: &["ip_vs"], refused: &[FAMILY], ..Options::default() };

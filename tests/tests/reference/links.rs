@@ -11,7 +11,7 @@ use crate::support::{PATIENCE, TABLE, steady_client, watch};
 const INTERVAL: Duration = Duration::from_secs(12);
 /// How long the link is gone: in it every check has failed, with its retry.
 const CUT: Duration = Duration::from_secs(18);
-/// What a client may feel at the return on a machine that does much else. Without destinations it is more
+/// Gap that a client may feel at the return on a machine that does much else. Without destinations it is more
 /// than twice as long: from the takeover to the next check.
 const RETURN: Duration = Duration::from_secs(2);
 const CHECK: &str = r#"{ type = "tcp", interval = "12s", timeout = "2s", retries = 1, retry_delay = "3s" }"#;

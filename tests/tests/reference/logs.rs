@@ -33,7 +33,7 @@ enum Log {
 }
 
 impl Log {
-    /// What status says of it after a while: of a slow reader one thing or the other.
+    /// Problem that status tells of it after a while: of a slow reader one thing or the other.
     fn problem(self) -> Option<&'static str> {
         match self {
             Self::Unread => Some("it has taken no line for"),
@@ -133,7 +133,7 @@ fn full_disk(lab: &Lab) -> PathBuf {
     directory.join("log")
 }
 
-/// Who has the other end of a pipe.
+/// Process that has the other end of a pipe.
 struct Reader {
     _end: File,
     stop: Arc<AtomicBool>,

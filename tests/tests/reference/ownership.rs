@@ -1,5 +1,5 @@
-//! What is ours and what is not, where it is least certain: after the ledger was lost, on an address that
-//! several services share, and where something of the administrator's is in the way.
+//! Objects that are ours and those that are not, where it is least certain: after the ledger was lost, on an
+//! address that several services share, and where something of the administrator's is in the way.
 
 use std::path::PathBuf;
 

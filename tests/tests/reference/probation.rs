@@ -9,7 +9,7 @@ use crate::support::{PATIENCE, TABLE, steady_client};
 
 /// The time that a plan has.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// What a rollback and a client's next try may take beside, on a busy machine.
+/// Time that a rollback and a client's next try may take beside, on a busy machine.
 const MARGIN: Duration = Duration::from_millis(1500);
 const BY_OPERATOR: &str = "\n[policy]\nprobation = { timeout = \"5s\" }\n";
 

@@ -1,4 +1,4 @@
-//! What the kernel refuses: a host that cannot do its part takes no part, says why, and does once it can.
+//! Refusals of the kernel: a host that cannot do its part takes no part, says why, and does once it can.
 
 use std::time::Duration;
 

@@ -62,7 +62,7 @@ fn a_download_goes_on_through_the_new_master_which_was_told_of_it() {
     });
 }
 
-/// What makes a director a real server, and the other one its destination.
+/// A director's plan with itself as a real server, and the other one as its destination.
 fn director_that_serves(plan: &str) -> String {
     let (head, rest) = plan.split_once("[[virtual_server]]").expect("a virtual server");
     let (_, tail) = rest.split_once("[[sysctl]]").expect("a setting");

@@ -11,14 +11,14 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) const SKEW: Duration = Duration::from_micros(648_437);
 /// How often a short gap is measured.
 pub(crate) const ROUNDS: usize = 3;
-/// What a client feels when there is no election, which takes the skew time at least (0.648 s): no more than
-/// that the guest's one processor has other things to do for a while. With all that the lab may excuse it is
-/// still less.
+/// Gap that a client feels when there is no election, which takes the skew time at least (0.648 s): no more
+/// than that the guest's one processor has other things to do for a while. With all that the lab may excuse
+/// it is still less.
 pub(crate) const NO_ELECTION: Duration = Duration::from_millis(240);
-/// What a gap may differ from the protocol's bound: less than any mistake of the protocol makes, which is a
-/// whole interval (1 s).
+/// Time that a gap may differ from the protocol's bound: less than any mistake of the protocol makes, which
+/// is a whole interval (1 s).
 pub(crate) const TOLERANCE: Duration = Duration::from_millis(500);
-/// What the clock of a captured packet may differ from ours.
+/// Time that the clock of a captured packet may differ from ours.
 const CLOCKS: Duration = Duration::from_millis(50);
 /// Three intervals and the skew time.
 pub(crate) const MASTER_DOWN: Duration = Duration::from_micros(3_648_437);

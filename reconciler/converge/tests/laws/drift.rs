@@ -34,7 +34,7 @@ fn policy() -> impl Strategy<Value = Drift> {
     })
 }
 
-/// What the agent does: makes the kernel as wanted and notes what was verified.
+/// Makes the kernel as wanted and notes what was verified, as the agent does.
 fn verified(
     desired: &Arc<Desired>,
     world: &KernelState,

@@ -16,7 +16,7 @@ struct Lacking {
 }
 
 impl Lacking {
-    /// What the agent does in a pass.
+    /// Work of the agent in a pass.
     fn pass(&mut self, wanted: &Desired) -> Vec<Op> {
         let todo = diff(wanted, &self.state, &Ledger::default(), Domain::Host).ops;
         let mut bars = Bars::default();

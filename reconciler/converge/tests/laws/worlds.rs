@@ -242,7 +242,7 @@ pub(crate) fn owned_world() -> impl Strategy<Value = KernelState> {
     all_settings().prop_map(|sysctls| on_what_is_there(KernelState { sysctls, ..KernelState::default() }))
 }
 
-/// What some plan wants: tagged objects, and objects of the election that are not among them.
+/// Wanted state of some plan: tagged objects, and objects of the election that are not among them.
 pub(crate) fn desired() -> impl Strategy<Value = Desired> {
     let settings = btree_map(setting(), switch(), 0..5);
     let links = btree_map(Just(OWN.to_owned()), link_kind().prop_map(Link::ours), 0..2);
@@ -320,7 +320,7 @@ pub(crate) fn ledger() -> impl Strategy<Value = Ledger> {
         })
 }
 
-/// What those of the election's objects are that belong to Masters: the first few of each kind.
+/// The election's objects that belong to Masters: the first few of each kind.
 pub(crate) fn plan_for(plan: &Desired, some: Index) -> KernelState {
     let first = |count: usize| some.index(count + 1);
     let vips = plan.vips.iter().take(first(plan.vips.len()));

@@ -27,7 +27,7 @@ const SHORT_MEMORY: Duration = Duration::from_millis(1001);
 /// Where a priority stands in an advertisement.
 const PRIORITY_AT: usize = 2;
 
-/// What stays the same in one exploration.
+/// Facts that stay the same in one exploration.
 #[derive(Debug, Clone)]
 pub(crate) struct Setup {
     pub(crate) name: &'static str,
@@ -79,22 +79,22 @@ impl Setup {
     }
 }
 
-/// What can happen.
+/// An event that can happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Move {
     /// The next event, as it should be.
     Go,
     /// The next event is a packet, which is lost.
     Lose,
-    /// It comes later, by [`LATE`].
+    /// The packet comes later, by [`LATE`].
     Delay(usize),
-    /// It comes, and once more later.
+    /// The packet comes, and once more later.
     Twice(usize),
     /// The daemon of a director dies.
     Crash(usize),
-    /// It leaves in order.
+    /// The daemon leaves in order.
     Stop(usize),
-    /// It starts; within its leases as Master.
+    /// The daemon starts; within its leases as Master.
     Boot(usize),
     /// A director's interface to a segment loses its carrier.
     Unplug(usize, usize),
@@ -436,7 +436,7 @@ impl Cluster {
 
     /// An election as its `Debug` has it, so that no field is forgotten.
     fn hash_debug(&self, text: &str, hasher: &mut DefaultHasher) {
-        /// What is left out, and a time: from where to where.
+        /// Parts that are left out, and a time: from where to where.
         const PLACES: [(&str, &str); 5] = [
             ("config: Config {", ", phase: "),
             (", since: ", ", limiter: "),

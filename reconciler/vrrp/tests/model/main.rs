@@ -35,7 +35,7 @@ fn bound(setup: &Setup) -> Duration {
     LATE[1] + wait * waits + interval.as_duration()
 }
 
-/// What is wrong with a state, unless a disturbance excuses it.
+/// The fault of a state, unless a disturbance excuses it.
 fn wrong(cluster: &Cluster, segments: usize) -> Option<String> {
     let master = |node: usize| cluster.states(node).is_some_and(|states| states.contains(&State::Master));
     for node in cluster.nodes() {
@@ -74,7 +74,7 @@ struct Seen {
     /// From where, and how.
     parent: u64,
     step: Move,
-    /// What follows when nobody disturbs it, and when; itself when nothing does.
+    /// State that follows when nobody disturbs this one, and when; itself when none does.
     next: u64,
     after: Duration,
     /// Whether something is wrong with it, or the way to [`Seen::next`] changes a state.
@@ -249,8 +249,8 @@ fn two_directors_with_a_group_of_two() {
     assert!(explore(group("group, no preemption", [[100, 100], [200, 200]], false, 2)) > 1000);
 }
 
-/// Who waits for its checks leaves a living Master alone for as long as it waits, replaces a dead one, and
-/// never takes over in part.
+/// A director that waits for its checks leaves a living Master alone for as long as it waits, replaces a dead
+/// one, and never takes over in part.
 #[test]
 fn directors_that_wait_for_their_checks() {
     let waits = |name, priorities: Vec<Vec<u8>>, budget| {

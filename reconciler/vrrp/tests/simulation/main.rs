@@ -33,7 +33,7 @@ const CALM_DELAYS: u32 = 512;
 /// One per cent.
 const STORM_DRIFT: i64 = 10_000;
 
-/// What all directors have in common, and what they differ in.
+/// Properties that all directors have in common, and in which they differ.
 struct Plan {
     directors: usize,
     segments: usize,

@@ -109,7 +109,7 @@ struct Packet {
     segment: usize,
 }
 
-/// What a schedule does to the world.
+/// A fault that a schedule makes in the world.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Fault {
     /// The daemon dies; the guardian keeps the VIPs for the lease.
@@ -236,7 +236,7 @@ impl World {
             .count()
     }
 
-    /// What has happened: faults and what came of them, the last hundred.
+    /// History: faults and what came of them, the last hundred.
     pub(crate) fn history(&self) -> String {
         let mut lines: Vec<(MonoTime, String)> = self.faults.clone();
         lines.extend(self.changes.iter().map(|change| {

@@ -64,7 +64,7 @@ pub(crate) fn config_v3() -> Config {
     Config { version: Version::V3, auth: None, ..config() }
 }
 
-/// What a router with this configuration advertises, but with `priority`, which may be 0.
+/// Advertisement of a router with this configuration, but with `priority`, which may be 0.
 pub(crate) fn advert(config: &Config, priority: u8) -> Advert {
     Advert {
         version: config.version,

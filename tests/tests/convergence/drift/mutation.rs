@@ -249,7 +249,7 @@ fn setting(random: &mut Random) -> Mutation {
     ours("setting changed", &[format!("write {key} {other}")])
 }
 
-/// What the election puts back, whatever the plan says of drift.
+/// Objects that the election puts back, whatever the plan says of drift.
 fn election(random: &mut Random) -> Mutation {
     match random.below(6) {
         0 => ours("VIP deleted", &[format!("ip address del {}/32 dev eth0", VIPS[0])]),

@@ -49,7 +49,7 @@ impl Director {
 /// Priorities of the preferred and of the other director.
 const PREFERRED: u8 = 100;
 const OTHER: u8 = 90;
-/// What a failing tracker takes: enough to make the preferred director the other one.
+/// Priority that a failing tracker takes: enough to make the preferred director the other one.
 pub(super) const PENALTY: u8 = 20;
 
 /// One virtual router between the two.
@@ -96,7 +96,7 @@ impl Case {
         text.parse().expect("an address")
     }
 
-    /// What a director has as priority before tracking.
+    /// Priority of a director before tracking.
     pub(super) fn priority(&self, of: Director) -> u8 {
         if self.equal || of == self.preferred { PREFERRED } else { OTHER }
     }
