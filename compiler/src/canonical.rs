@@ -11,6 +11,10 @@ use std::fmt::{self, Display, Write};
 
 use serde::ser::{self, Impossible, Serialize};
 
+mod map;
+
+use map::MapWriter;
+
 /// The last fields of their blocks, and long.
 const SUBBLOCKS: [&str; 1] = ["virtual_server.destination"];
 
@@ -24,15 +28,20 @@ pub(crate) fn document(header: &str, value: &impl Serialize) -> String {
 
 /// Appends the line `key = "text"`.
 pub(crate) fn entry(out: &mut String, key: &str, text: &str) {
+    push_key(out, key);
+    out.push_str(" = ");
+    quote(out, text);
+    out.push('\n');
+}
+
+/// Appends a key, in quotes where it needs them.
+fn push_key(out: &mut String, key: &str) {
     let bare = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
     if key.bytes().all(bare) && !key.is_empty() {
         out.push_str(key);
     } else {
         quote(out, key);
     }
-    out.push_str(" = ");
-    quote(out, text);
-    out.push('\n');
 }
 
 /// A TOML basic string.
@@ -181,7 +190,7 @@ impl<'a> ser::Serializer for Writer<'a> {
     type SerializeTuple = Impossible<(), Unsupported>;
     type SerializeTupleStruct = Impossible<(), Unsupported>;
     type SerializeTupleVariant = Impossible<(), Unsupported>;
-    type SerializeMap = Impossible<(), Unsupported>;
+    type SerializeMap = MapWriter<'a>;
     type SerializeStruct = TableWriter<'a>;
     type SerializeStructVariant = Impossible<(), Unsupported>;
 
@@ -335,8 +344,8 @@ impl<'a> ser::Serializer for Writer<'a> {
         unsupported(name)
     }
 
-    fn serialize_map(self, _: Option<usize>) -> Result<Self::SerializeMap, Unsupported> {
-        unsupported("a map")
+    fn serialize_map(self, _: Option<usize>) -> Result<MapWriter<'a>, Unsupported> {
+        MapWriter::begin(self)
     }
 
     fn serialize_struct(self, _: &'static str, _: usize) -> Result<TableWriter<'a>, Unsupported> {
@@ -461,6 +470,9 @@ impl ser::SerializeStruct for TableWriter<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod round_trip;
 
 #[cfg(test)]
 mod tests {

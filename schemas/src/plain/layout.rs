@@ -1,13 +1,14 @@
 //! The compiler's layout of a plan, as serde's data: a strict part of TOML.
 //!
 //! One key a line, `key = value`, one space on each side; tables and lists of tables under headers, each list
-//! in one piece; lists of values on one line or with one value a line; texts in `"` without escapes. No
-//! comment but on lines of its own. Whatever else TOML allows is an error here, which has no words: nobody is
+//! in one piece; lists of values on one line or with one value a line; texts in `"`, with the escapes that the
+//! compiler writes. No comment but on lines of its own. Whatever else TOML allows is an error here, which has no words: nobody is
 //! told of it.
 
+use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::value::{BorrowedStrDeserializer, StrDeserializer};
+use serde::de::value::{BorrowedStrDeserializer, CowStrDeserializer};
 use serde::de::{
     self, DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor,
 };
@@ -118,11 +119,46 @@ impl<'de> Layout<'de> {
         if key.is_empty() { Err(Unlike) } else { Ok(key) }
     }
 
-    fn text(&mut self) -> Result<&'de str, Unlike> {
+    /// A key of a table in braces, which may be one that needs quotes.
+    fn free_key(&mut self) -> Result<Cow<'de, str>, Unlike> {
+        if !self.rest.starts_with('"') {
+            return self.key().map(Cow::Borrowed);
+        }
+        let key = self.text()?;
+        self.take(" = ")?;
+        Ok(key)
+    }
+
+    fn text(&mut self) -> Result<Cow<'de, str>, Unlike> {
+        let ends = |byte: u8| byte == b'"' || byte == b'\\' || byte.is_ascii_control();
         self.take("\"")?;
-        let text = self.until(|byte| byte == b'"' || byte == b'\\' || byte.is_ascii_control());
+        let start = self.until(ends);
+        if self.takes("\"") {
+            return Ok(Cow::Borrowed(start));
+        }
+        let mut text = start.to_owned();
+        while self.takes("\\") {
+            text.push(self.escaped()?);
+            text.push_str(self.until(ends));
+        }
         self.take("\"")?;
-        Ok(text)
+        Ok(Cow::Owned(text))
+    }
+
+    /// What stands behind a backslash.
+    fn escaped(&mut self) -> Result<char, Unlike> {
+        for (word, sign) in [("\"", '"'), ("\\", '\\'), ("n", '\n'), ("t", '\t')] {
+            if self.takes(word) {
+                return Ok(sign);
+            }
+        }
+        // Of all others only control characters are written so.
+        self.take("u00")?;
+        let (digits, rest) = self.rest.split_at_checked(2).ok_or(Unlike)?;
+        self.rest = rest;
+        let plain = digits.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'A'..=b'F'));
+        let number = u8::from_str_radix(digits, 16).ok().filter(|_| plain);
+        number.map(char::from).filter(char::is_ascii_control).ok_or(Unlike)
     }
 
     fn number(&mut self) -> Result<i64, Unlike> {
@@ -284,7 +320,10 @@ impl<'de> Deserializer<'de> for Value<'_, 'de> {
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unlike> {
         let depth = self.depth.checked_sub(1).ok_or(Unlike)?;
         match self.layout.rest.as_bytes().first() {
-            Some(b'"') => visitor.visit_borrowed_str(self.layout.text()?),
+            Some(b'"') => match self.layout.text()? {
+                Cow::Borrowed(text) => visitor.visit_borrowed_str(text),
+                Cow::Owned(text) => visitor.visit_string(text),
+            },
             Some(b'0'..=b'9' | b'-') => visitor.visit_i64(self.layout.number()?),
             Some(b't') => self.layout.take("true").and_then(|()| visitor.visit_bool(true)),
             Some(b'f') => self.layout.take("false").and_then(|()| visitor.visit_bool(false)),
@@ -297,12 +336,23 @@ impl<'de> Deserializer<'de> for Value<'_, 'de> {
             }
             Some(b'{') => {
                 self.layout.take("{")?;
-                let mut map = Inline { layout: self.layout, depth, first: true, ended: false };
+                let mut map = Inline { layout: self.layout, depth, first: true, ended: false, free: None };
                 let value = visitor.visit_map(&mut map)?;
                 if map.ended { Ok(value) } else { Err(Unlike) }
             }
             _ => Err(Unlike),
         }
+    }
+
+    /// A table whose keys are no field names, as headers are: a map says nothing of a key that is there
+    /// twice, so they ascend.
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unlike> {
+        let depth = self.depth.checked_sub(1).ok_or(Unlike)?;
+        self.layout.take("{")?;
+        let free = Some(None);
+        let mut map = Inline { layout: self.layout, depth, first: true, ended: false, free };
+        let value = visitor.visit_map(&mut map)?;
+        if map.ended { Ok(value) } else { Err(Unlike) }
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unlike> {
@@ -324,7 +374,7 @@ impl<'de> Deserializer<'de> for Value<'_, 'de> {
         visitor: V,
     ) -> Result<V::Value, Unlike> {
         if self.layout.rest.starts_with('"') {
-            return visitor.visit_enum(StrDeserializer::new(self.layout.text()?));
+            return visitor.visit_enum(CowStrDeserializer::new(self.layout.text()?));
         }
         let depth = self.depth.checked_sub(1).ok_or(Unlike)?;
         self.layout.take("{ ")?;
@@ -335,7 +385,7 @@ impl<'de> Deserializer<'de> for Value<'_, 'de> {
 
     forward_to_deserialize_any! {
         bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf unit unit_struct seq
-        tuple tuple_struct map struct identifier ignored_any
+        tuple tuple_struct struct identifier ignored_any
     }
 }
 
@@ -376,6 +426,8 @@ struct Inline<'l, 'de> {
     depth: u8,
     first: bool,
     ended: bool,
+    /// The key before, where keys are free; absent where they are fields.
+    free: Option<Option<Cow<'de, str>>>,
 }
 
 impl<'de> MapAccess<'de> for &mut Inline<'_, 'de> {
@@ -389,7 +441,15 @@ impl<'de> MapAccess<'de> for &mut Inline<'_, 'de> {
         }
         self.layout.take(if self.first { " " } else { ", " })?;
         self.first = false;
-        seed.deserialize(BorrowedStrDeserializer::new(self.layout.key()?)).map(Some)
+        let Some(before) = &mut self.free else {
+            return seed.deserialize(BorrowedStrDeserializer::new(self.layout.key()?)).map(Some);
+        };
+        let key = self.layout.free_key()?;
+        if before.as_ref().is_some_and(|before| *before >= key) {
+            return Err(Unlike);
+        }
+        *before = Some(key.clone());
+        seed.deserialize(CowStrDeserializer::new(key)).map(Some)
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Unlike> {

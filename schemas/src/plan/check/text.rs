@@ -210,6 +210,10 @@ impl TryFrom<Text> for Check {
 
     fn try_from(text: Text) -> Result<Self, NoCheck> {
         let check = text.clone().check()?;
+        let sends = matches!(check.kind, CheckKind::Tcp(_) | CheckKind::Udp(_) | CheckKind::Agent(_));
+        if !sends && (text.send.is_some() || text.payload.is_some()) {
+            return Err(NoCheck::Surplus(check.kind.kind()));
+        }
         // What is written from it again has the keys of its type only.
         let again = Text::from(check.clone());
         let same = |text: Text| Text { payload: None, send: None, ..text };
@@ -508,6 +512,10 @@ mod tests {
         for (keys, said) in [
             (format!("{head}type = \"tcp\"\npath = \"/\""), "a key that is of another type"),
             (format!("{head}type = \"ping\""), "a key that is of another type"),
+            (
+                "type = \"ping\"\naddress = \"192.0.2.1\"\nsend = \"x\"".to_owned(),
+                "a key that is of another type",
+            ),
             (format!("{head}type = \"http\""), "the check has no `path`"),
             (format!("{head}type = \"udp\"\npayload = \"0\""), "hexadecimal digits"),
             (format!("{head}type = \"udp\"\npayload = \"00\"\nsend = \"x\""), "hexadecimal digits"),

@@ -171,6 +171,17 @@ host = "rs2"
 address = "192.0.2.8"
 weight = 0
 forwarding = "dr"
+checks = [
+    { type = "tcp", address = "192.0.2.8", port = 80, source = "192.0.2.1", interface = "eth0", interval = "5s", timeout = "10s", retries = 3, retry_delay = "3s", rise = 2, jitter = "1s", warmup = "4s", initially_down = true, send = "a\"\\\t\n\u000D", expect = "^b", hold = true, tls = true, server_name = "c", verify_certificate = true, ca = "/a", certificate = "/b", certificate_key = "/c", expiry_days = 14 },
+    { type = "http", address = "192.0.2.8", port = 80, interval = "5s", timeout = "10s", retries = 3, retry_delay = "3s", http_version = "1.0", method = "HEAD", path = "/", host = "d", headers = { a = "1", "b.c" = "2" }, status = ["200-299"], body = "e", body_not = "f", digest = "900150983cd24fb0d6963f7d28e17f72" },
+    { type = "https", address = "192.0.2.8", port = 443, interval = "5s", timeout = "10s", retries = 3, retry_delay = "3s", requests = [{ path = "/a", status = ["200"] }, { method = "OPTIONS", path = "/b", host = "g", headers = { h = "i" }, status = ["204"], body = "j", body_not = "k", digest = "l" }] },
+    { type = "udp", address = "192.0.2.8", port = 53, interval = "5s", timeout = "10s", retries = 3, retry_delay = "3s", payload = "00ff", require_reply = true, min_reply_length = 1, max_reply_length = 9 },
+    { type = "dns", address = "192.0.2.8", port = 53, interval = "5s", timeout = "10s", retries = 3, retry_delay = "3s", name = ".", record = "SOA" },
+    { type = "smtp", address = "192.0.2.8", port = 25, interval = "5s", timeout = "10s", retries = 3, retry_delay = "3s", helo = "lb" },
+    { type = "grpc", address = "192.0.2.8", port = 9, interval = "5s", timeout = "10s", retries = 3, retry_delay = "3s", grpc_service = "m" },
+    { type = "script", interval = "5s", timeout = "10s", retries = 3, retry_delay = "3s", command = ["/bin/true", "n"], user = "nobody", dynamic_weight = true },
+    { type = "file", interval = "5s", timeout = "10s", retries = 3, retry_delay = "3s", file = "/run/o" },
+]
 
 [[virtual_server]]
 name = "m"
@@ -249,6 +260,12 @@ fn a_text_unlike_the_layout_is_not_accepted() {
         ("cluster = \"c\"", "cluster = 'c'"),
         ("cluster = \"c\"", "cluster = \"\\u0063\""),
         ("cluster = \"c\"", "\"cluster\" = \"c\""),
+        // Keys of a table that has any, not in order, and there twice.
+        ("{ a = \"1\", \"b.c\" = \"2\" }", "{ b = \"1\", a = \"2\" }"),
+        ("{ a = \"1\", \"b.c\" = \"2\" }", "{ a = \"1\", a = \"2\" }"),
+        ("\\u000D", "\\r"),
+        ("\\u000D", "\\u000d"),
+        ("\\u000D", "\\u000D\\"),
         ("\"192.0.2.1\",\n    \"2001", "\"192.0.2.1\", # mine\n    \"2001"),
         ("\"192.0.2.1\",\n    \"2001", "\"192.0.2.1\"\n    \"2001"),
         ("[policy]\nresync = \"5s\"", "[policy]\nresync = \"5s\"\nresync = \"5s\""),
@@ -330,18 +347,21 @@ fn said_by_the_schema() -> BTreeSet<String> {
 #[test]
 fn limits_of_the_schema_beyond_the_types_are_known() {
     // Types of their own refuse the same: `scalars` of the schemas, and the mutations below.
-    const SCALARS: [&str; 17] = [
+    const SCALARS: [&str; 20] = [
         "AddressLabel",
         "AdvertInterval",
         "Cidr",
         "ConnectionLimit",
+        "Days",
         "FirewallMark",
         "InterfaceName",
         "Ip",
         "Name",
         "Port",
+        "PortRange",
         "Priority",
         "Retries",
+        "Rise",
         "RouteTable",
         "Span",
         "SyncId",
@@ -364,6 +384,8 @@ fn limits_of_the_schema_beyond_the_types_are_known() {
         "/Watch/command minItems 1",
         "/Watch/quorum minimum 1",
         "/Watch/quorum maximum 65535",
+        // The types look at it themselves.
+        "/Check/payload pattern \"^([0-9A-Fa-f]{2})+$\"",
         "/Persistence/prefix minimum 1",
         "/Persistence/prefix maximum 128",
         "/ConnectionSync/ttl minimum 1",
