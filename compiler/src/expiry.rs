@@ -40,13 +40,13 @@ impl Habits {
             udp: udp && !service.one_packet,
             marked: marked && !service.one_packet,
             persistent: service.persistence.is_some(),
-            fails: (!service.checks.is_empty()).then_some(service.on_failure),
+            fails: service.is_checked().then_some(service.on_failure),
             drains: service.drain.is_some(),
         }
     }
 
-    pub(crate) fn of(service: &cluster::Service) -> Self {
-        let checked = service.check.is_some() || !service.checks.is_empty();
+    /// `checked`: whether a real server of the service has a check.
+    pub(crate) fn of(service: &cluster::Service, checked: bool) -> Self {
         Self {
             udp: service.protocol == Some(Protocol::Udp) && !service.one_packet,
             marked: service.firewall_mark.is_some() && !service.one_packet,

@@ -106,6 +106,8 @@ impl<'a> Member<'a> {
             "forwarding" => entry.forwarding.is_some(),
             "upper_threshold" => entry.upper_threshold.is_some(),
             "lower_threshold" => entry.lower_threshold.is_some(),
+            "check" => entry.check.is_some(),
+            "checks" => !entry.checks.is_empty(),
             _ => false,
         };
         match (self.pool, self.pool_path(key)) {

@@ -5,7 +5,7 @@
 use evenkeel_schemas::scalars::Name;
 
 /// One step of a path into the document.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Step<'a> {
     /// Into a table.
     Key(&'a str),

@@ -26,6 +26,9 @@ use crate::suggest::Suggester;
 use crate::unknown::Unknowns;
 
 mod addresses;
+mod check_answers;
+mod check_requests;
+mod check_tls;
 mod check_values;
 mod checks;
 mod directors;
@@ -55,6 +58,7 @@ mod vip_settings;
 mod vips;
 mod virtual_routes;
 mod weights;
+mod written_checks;
 
 /// A rule.
 type Rule = fn(&Context<'_>, &mut Findings);
@@ -88,6 +92,9 @@ const RULES: &[&[Rule]] = &[
     quorum::RULES,
     checks::RULES,
     check_values::RULES,
+    check_answers::RULES,
+    check_requests::RULES,
+    check_tls::RULES,
     ipvs::RULES,
     unsupported::RULES,
 ];

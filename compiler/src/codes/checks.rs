@@ -14,14 +14,14 @@ super::codes! {
     CHECK_STATUS = "EK0558" Error "not a status of HTTP":
         "The status of an answer is a number from 100 to 599, so a check that waits for another one \
          takes every real server out. Ranges are written `\"200-299\"`.";
-    CHECK_BODY = "EK0559" Error "a body that cannot be matched":
-        "`body` is a regular expression of Rust's `regex`: without look-around and back-references, so \
-         that its time is bounded. It is searched for anywhere in the body. An answer to HEAD has no \
-         body.";
+    CHECK_BODY = "EK0559" Error "a body or answer that cannot be matched":
+        "`body`, `body_not` and `expect` are regular expressions of Rust's `regex`: without look-around \
+         and back-references, so that their time is bounded. They are searched for anywhere in what is \
+         received; `(?-u)\\xff` stands for a byte. An answer to HEAD has no body.";
     CHECK_TEXT = "EK0560" Error "a path, host or name that cannot be sent":
         "The path of a request begins with `/`, and neither it nor a host holds spaces or control \
-         characters: they would break the request. A name that is asked for in DNS has parts of 1 \
-         to 63 characters between dots, 253 together.";
+         characters: they would break the request. A `server_name` has no port. A name that is asked for in \
+         DNS has parts of 1 to 63 characters between dots, 253 together.";
     CHECK_WITHOUT_PORT = "EK0561" Error "a check that does not know its port":
         "A service by firewall mark has no port that a check could take: name it with \
          `check = { port = … }`.";
@@ -42,4 +42,36 @@ super::codes! {
     TWO_DYNAMIC_WEIGHTS = "EK0566" Error "two checks set the weight":
         "A script with `dynamic_weight` sets the weight of its real server. Two of them would undo each \
          other's word for ever.";
+    REQUESTS_AND_KEYS = "EK0567" Error "`requests` beside keys of a single request":
+        "With `requests` each request has its own `path`, `method`, `body`, `body_not` and `digest`; those \
+         of the check would be of none. `host`, `headers` and `status` of the check hold for the requests \
+         that say none.";
+    SEND_AND_PAYLOAD = "EK0568" Error "a check has both `send` and `payload`":
+        "`send` is text, `payload` the same as hexadecimal digits, for bytes that are no text. A check sends \
+         one of them.";
+    CHECK_HEADER = "EK0569" Error "a header that cannot be sent":
+        "The name of a header has letters, digits and a few signs, its value stands on one line (RFC 9110). \
+         A line break in either would make one request two. `Host` is the key `host`, and what says how a \
+         request is carried is the check's own.";
+    SECRET_HEADER = "EK0570" Warning "a header that is a secret":
+        "Headers stand in the cluster file and in the plan of every director, readable by all who may read \
+         those. A password that opens more than a health page does not belong there.";
+    TLS_KEY_WITHOUT_TLS = "EK0571" Error "a key of TLS for a check without TLS":
+        "A check of type `tcp`, `smtp` or `grpc` speaks plainly unless it has `tls = true`. A name or \
+         certificate without it would look as if something were verified.";
+    HALF_CERTIFICATE = "EK0572" Error "a certificate without its key, or a key without its certificate":
+        "Who shows a certificate proves with its key that it is its own. `certificate` and \
+         `certificate_key` are PEM files on the director, or one file that has both.";
+    AUTHORITY_UNUSED = "EK0573" Warning "authorities that verify nothing":
+        "`ca` names those who may have signed the server's certificate, which is looked at with \
+         `verify_certificate = true` only. Without it any certificate will do.";
+    REPLY_LENGTH = "EK0574" Error "the least length of an answer is above the most":
+        "No answer has at least `min_reply_length` and at most `max_reply_length` bytes where the first is \
+         larger, so every real server would be taken out.";
+    CHECK_JITTER = "EK0575" Error "a jitter that is not shorter than the interval":
+        "`jitter` makes each check a little late by chance, so that many directors do not ask in step. As \
+         long as the interval or longer it would let checks overtake each other.";
+    SOURCE_FAMILY = "EK0576" Warning "a check's source is of another family than a real server":
+        "Packets from an IPv4 address cannot go to an IPv6 address. The check of such a real server is made \
+         from the address that the kernel chooses, as if `source` were not there.";
 }

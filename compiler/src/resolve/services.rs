@@ -34,6 +34,14 @@ pub(crate) struct Balanced {
     pub(crate) prevent_removal: bool,
 }
 
+impl Balanced {
+    /// Whether one of its real servers has a check.
+    pub(crate) fn is_checked(&self) -> bool {
+        let mut servers = self.fronts.iter().flat_map(|front| &front.real_servers);
+        servers.any(|server| !server.checks.is_empty() || !self.checks.is_empty())
+    }
+}
+
 /// Property of packets by which a service is chosen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Taken {

@@ -43,23 +43,57 @@ pub(super) fn defaults(root: &mut Value, document: &mut Document<'_>) -> Inherit
         }
     }
     if let Some(keys) = check {
-        for (name, service) in objects(root, "services") {
-            let Some(service) = service.as_object_mut() else { continue };
-            let path = |last: &str| vec![key("services"), key(name), key(last)];
-            if let Some(check) = service.get_mut("check") {
-                fill(check, &keys, &path("check"), "check", document, &mut inherited);
-            }
-            let checks = service.get_mut("checks").and_then(Value::as_array_mut);
-            for (index, check) in checks.into_iter().flatten().enumerate() {
-                let mut path = path("checks");
-                path.push(OwnedStep::Index(index));
-                fill(check, &keys, &path, "check", document, &mut inherited);
+        for section in ["services", "pools"] {
+            for (name, object) in objects(root, section) {
+                let Some(object) = object.as_object_mut() else { continue };
+                let path = [key(section), key(name)];
+                checks(object, &keys, &path, document, &mut inherited);
+                let entries = object.get_mut("real_servers").and_then(Value::as_array_mut);
+                for (index, entry) in entries.into_iter().flatten().enumerate() {
+                    let Some(entry) = entry.as_object_mut() else { continue };
+                    let path = [&path[..], &[key("real_servers"), OwnedStep::Index(index)]].concat();
+                    checks(entry, &keys, &path, document, &mut inherited);
+                }
             }
         }
     }
     inherited.keys.sort_unstable();
     inherited
 }
+
+/// Fills in what the checks of an object lack.
+fn checks(
+    object: &mut Map<String, Value>,
+    keys: &Map<String, Value>,
+    path: &[OwnedStep],
+    document: &mut Document<'_>,
+    inherited: &mut Inherited,
+) {
+    let mut fill = |check: &mut Value, below: &[OwnedStep]| {
+        let mut keys = keys.clone();
+        // What is said in another way is not lacking.
+        for (instead, of) in INSTEAD {
+            if check.get(instead).is_some() {
+                keys.retain(|name, _| !of.contains(&name.as_str()));
+            }
+        }
+        fill(check, &keys, &[path, below].concat(), "check", document, inherited);
+    };
+    if let Some(check) = object.get_mut("check") {
+        fill(check, &[key("check")]);
+    }
+    let checks = object.get_mut("checks").and_then(Value::as_array_mut);
+    for (index, check) in checks.into_iter().flatten().enumerate() {
+        fill(check, &[key("checks"), OwnedStep::Index(index)]);
+    }
+}
+
+/// Keys of a check that say what others would say.
+const INSTEAD: [(&str, &[&str]); 3] = [
+    ("requests", &["path", "method", "body", "body_not", "digest"]),
+    ("payload", &["send"]),
+    ("send", &["payload"]),
+];
 
 fn objects<'v>(root: &'v mut Value, section: &str) -> impl Iterator<Item = (&'v String, &'v mut Value)> {
     root.get_mut(section).and_then(Value::as_object_mut).into_iter().flat_map(Map::iter_mut)

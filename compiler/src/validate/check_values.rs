@@ -1,41 +1,50 @@
-//! EK05xx: health checks, second part: what their keys may hold.
+//! EK05xx: health checks, second part: what their keys may hold. Answers that are waited for are in
+//! `check_answers`, requests in `check_requests`, TLS in `check_tls`.
 
-use std::collections::BTreeMap;
+use evenkeel_schemas::cluster::{Check, CheckType};
 
-use evenkeel_schemas::cluster::{CheckType, HttpMethod};
-use regex::RegexBuilder;
-
-use super::checks::{all, checks};
 use super::quorum::hooks;
+use super::written_checks::{Written, all};
 use super::{Context, Findings, Rule};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::path::{Step, at};
 
-pub(super) const RULES: &[Rule] =
-    &[zero_check_time, not_absolute, check_status, check_body, check_text, retry_at_once];
-
-/// Largest compiled form of a regular expression, so that one cannot eat a director's memory.
-const MAX_REGEX_BYTES: usize = 1 << 20;
+pub(super) const RULES: &[Rule] = &[
+    zero_check_time,
+    not_absolute,
+    check_name,
+    grpc_service,
+    retry_at_once,
+    check_jitter,
+    reply_length,
+    send_and_payload,
+];
 
 fn zero_check_time(cx: &Context<'_>, out: &mut Findings) {
-    for (name, service) in &cx.cluster.services {
-        for (at, check) in checks(service) {
-            for (key, span) in [("interval", check.interval), ("timeout", check.timeout)] {
-                if span.as_millis() == 0 && cx.knows(&at.path(name, key)) {
-                    out.push(
-                        Diagnostic::new(
-                            &codes::ZERO_CHECK_TIME,
-                            cx.value(&at.path(name, key)),
-                            format!("the {key} of the check of service `{name}` is zero"),
-                            "must be longer than 0s",
-                        )
-                        .hint(format!("the default is `{key} = \"5s\"`")),
-                    );
-                }
+    for found in all(cx) {
+        let check = found.check;
+        for (key, span) in [("interval", check.interval), ("timeout", check.timeout)] {
+            if span.as_millis() == 0 && found.knows(cx, &[key]) {
+                out.push(
+                    Diagnostic::new(
+                        &codes::ZERO_CHECK_TIME,
+                        cx.value(&found.path(key)),
+                        format!("the {key} of {} is zero", found.words()),
+                        "must be longer than 0s",
+                    )
+                    .hint(format!("the default is `{key} = \"5s\"`")),
+                );
             }
         }
     }
+}
+
+/// Files of a check by TLS.
+fn tls_files(check: &Check) -> impl Iterator<Item = (&'static str, &String)> {
+    let files =
+        [("ca", &check.ca), ("certificate", &check.certificate), ("certificate_key", &check.certificate_key)];
+    files.into_iter().filter_map(|(key, file)| Some((key, file.as_ref()?)))
 }
 
 fn not_absolute(cx: &Context<'_>, out: &mut Findings) {
@@ -57,12 +66,15 @@ fn not_absolute(cx: &Context<'_>, out: &mut Findings) {
         }
     };
     for found in all(cx) {
-        let name = found.name;
+        let whose = || found.holder.words();
         if let (CheckType::Script, Some(program)) = (found.check.kind, found.check.command.first()) {
-            judge(&found.item("command", 0), program, format!("the check program of service `{name}`"));
+            judge(&found.item("command", 0), program, format!("the check program of {}", whose()));
         }
         if let (CheckType::File, Some(file)) = (found.check.kind, &found.check.file) {
-            judge(&found.path("file"), file, format!("the file that service `{name}` checks"));
+            judge(&found.path("file"), file, format!("the file that {} checks", whose()));
+        }
+        for (key, file) in tls_files(found.check) {
+            judge(&found.path(key), file, format!("`{key}` of {}", found.words()));
         }
     }
     for (name, service) in &cx.cluster.services {
@@ -75,120 +87,27 @@ fn not_absolute(cx: &Context<'_>, out: &mut Findings) {
     }
 }
 
-fn check_status(cx: &Context<'_>, out: &mut Findings) {
-    for found in all(cx) {
-        for (index, range) in found.check.status.iter().enumerate() {
-            let path = found.item("status", index);
-            if (range.first().get() >= 100 && range.last().get() <= 599) || !cx.knows(&path) {
-                continue;
-            }
-            out.push(
-                Diagnostic::new(
-                    &codes::CHECK_STATUS,
-                    cx.value(&path),
-                    format!("the check of service `{}` waits for status {range}", found.name),
-                    "a status is 100 to 599",
-                )
-                .hint("write a status such as `\"200\"`, or a range such as `\"200-399\"`"),
-            );
-        }
-    }
+/// A text that cannot be asked for.
+pub(super) fn unaskable(
+    cx: &Context<'_>,
+    found: &Written<'_>,
+    path: &[Step<'_>],
+    (key, text): (&str, &str),
+    wrong: &'static str,
+    hint: &'static str,
+) -> Option<Diagnostic> {
+    cx.knows(path).then(|| {
+        let message = format!("{} cannot ask with {key} `{}`", found.words(), text.escape_debug());
+        Diagnostic::new(&codes::CHECK_TEXT, cx.value(path), message, wrong).hint(hint)
+    })
 }
 
-fn check_body(cx: &Context<'_>, out: &mut Findings) {
-    // Thousands of services often share one default.
-    let mut judged: BTreeMap<&str, Option<(String, &str)>> = BTreeMap::new();
+fn check_name(cx: &Context<'_>, out: &mut Findings) {
     for found in all(cx) {
-        let Some(body) = found.check.body.as_deref().filter(|_| found.knows(cx, &["body"])) else {
-            continue;
-        };
-        let name = found.name;
-        let wrong = judged.entry(body).or_insert_with(|| {
-            let result = RegexBuilder::new(body).size_limit(MAX_REGEX_BYTES).build();
-            result.err().map(|error| reason(&error))
-        });
-        if let Some((reason, hint)) = wrong {
-            out.push(
-                Diagnostic::new(
-                    &codes::CHECK_BODY,
-                    cx.value(&found.path("body")),
-                    format!("the check of service `{name}` has a `body` that is not a regular expression"),
-                    reason.clone(),
-                )
-                .hint(*hint),
-            );
-        } else if found.check.method == Some(HttpMethod::Head) && found.knows(cx, &["method"]) {
-            out.push(
-                Diagnostic::new(
-                    &codes::CHECK_BODY,
-                    cx.value(&found.path("body")),
-                    format!("the check of service `{name}` asks with HEAD, and the answer has no body"),
-                    "never matches",
-                )
-                .also(cx.value(&found.path("method")), "no body")
-                .hint("remove `method` for GET, or remove `body`"),
-            );
-        }
-    }
-}
-
-/// The cause in the library's words, without its drawing of the place, and what to do.
-fn reason(error: &regex::Error) -> (String, &'static str) {
-    match error {
-        regex::Error::CompiledTooBig(_) => {
-            ("becomes too large".to_owned(), "write smaller repetitions than `{100}` of one another")
-        }
-        other => {
-            let text = other.to_string();
-            let last = text.lines().last().unwrap_or_default();
-            (
-                last.trim_start_matches("error: ").to_owned(),
-                "write `\\` before a sign that is meant as it is, in single quotes: '\\(ok\\)'",
-            )
-        }
-    }
-}
-
-fn check_text(cx: &Context<'_>, out: &mut Findings) {
-    let unsendable = |text: &str| text.chars().any(|c| !c.is_ascii_graphic());
-    for found in all(cx) {
-        let check = found.check;
-        let path = check.path.as_deref().and_then(|path| {
-            if !path.starts_with('/') {
-                Some("must begin with `/`")
-            } else {
-                unsendable(path).then_some("has characters that must be written as `%..`")
-            }
-        });
-        let host = check.host.as_deref().and_then(|host| {
-            let odd = host.is_empty() || unsendable(host) || host.contains('/');
-            odd.then_some("a host name or address, without `http://`")
-        });
-        let name = check.name.as_deref().filter(|name| !is_dns_name(name)).map(|_| "not a name in DNS");
-        for (key, text, wrong) in
-            [("path", &check.path, path), ("host", &check.host, host), ("name", &check.name, name)]
-        {
-            let (Some(text), Some(wrong)) = (text, wrong) else { continue };
-            if found.knows(cx, &[key]) {
-                out.push(
-                    Diagnostic::new(
-                        &codes::CHECK_TEXT,
-                        cx.value(&found.path(key)),
-                        format!(
-                            "the check of service `{}` cannot ask with {key} `{}`",
-                            found.name,
-                            text.escape_debug()
-                        ),
-                        wrong,
-                    )
-                    .hint(match key {
-                        "path" => "write it as `\"/health?full=1\"`",
-                        "host" => "write it as `\"www.example.com\"`",
-                        _ => "write it as `\"www.example.com\"`, or `\".\"` for the root",
-                    }),
-                );
-            }
-        }
+        let Some(name) = found.check.name.as_deref().filter(|name| !is_dns_name(name)) else { continue };
+        let hint = "write it as `\"www.example.com\"`, or `\".\"` for the root";
+        let found = unaskable(cx, &found, &found.path("name"), ("name", name), "not a name in DNS", hint);
+        found.into_iter().for_each(|found| out.push(found));
     }
 }
 
@@ -200,6 +119,23 @@ fn is_dns_name(name: &str) -> bool {
         || (relative.len() <= 253
             && parts().all(|part| (1..=63).contains(&part.len()))
             && relative.bytes().all(|byte| byte.is_ascii_graphic()))
+}
+
+/// Longest name of a service of gRPC that is sent.
+const MAX_GRPC_SERVICE: usize = 255;
+
+fn grpc_service(cx: &Context<'_>, out: &mut Findings) {
+    for found in all(cx) {
+        let Some(name) = found.check.grpc_service.as_deref() else { continue };
+        let good = name.chars().all(|c| c.is_ascii_alphanumeric() || "._-/".contains(c));
+        if name.is_empty() || !good || name.len() > MAX_GRPC_SERVICE {
+            let wrong = "not a name of a service";
+            let hint = "write it as `\"package.Service\"`, or remove it to ask for the whole server";
+            let path = found.path("grpc_service");
+            let found = unaskable(cx, &found, &path, ("grpc_service", name), wrong, hint);
+            found.into_iter().for_each(|found| out.push(found));
+        }
+    }
 }
 
 fn retry_at_once(cx: &Context<'_>, out: &mut Findings) {
@@ -215,10 +151,69 @@ fn retry_at_once(cx: &Context<'_>, out: &mut Findings) {
             Diagnostic::new(
                 &codes::RETRY_AT_ONCE,
                 cx.value(&found.path("retry_delay")),
-                format!("the check of service `{}` tries again without a pause", found.name),
+                format!("{} tries again without a pause", found.words()),
                 "no time to recover",
             )
             .hint("write `retry_delay = \"1s\"`, or `retries = 0` to take it out at the first failure"),
+        );
+    }
+}
+
+fn check_jitter(cx: &Context<'_>, out: &mut Findings) {
+    for found in all(cx) {
+        let (Some(jitter), interval) = (found.check.jitter, found.check.interval) else { continue };
+        if jitter < interval || !found.knows(cx, &["jitter", "interval"]) {
+            continue;
+        }
+        out.push(
+            Diagnostic::new(
+                &codes::CHECK_JITTER,
+                cx.value(&found.path("jitter")),
+                format!("{} comes up to {jitter} late, and is due every {interval}", found.words()),
+                "not shorter than the interval",
+            )
+            .hint("write a tenth of the interval or so"),
+        );
+    }
+}
+
+fn reply_length(cx: &Context<'_>, out: &mut Findings) {
+    for found in all(cx) {
+        let (least, most) = (found.check.min_reply_length, found.check.max_reply_length);
+        let (Some(least), Some(most)) = (least, most) else { continue };
+        if least <= most || !found.knows(cx, &["min_reply_length", "max_reply_length"]) {
+            continue;
+        }
+        out.push(
+            Diagnostic::new(
+                &codes::REPLY_LENGTH,
+                cx.value(&found.path("min_reply_length")),
+                format!("{} waits for an answer of {least} to {most} bytes", found.words()),
+                "more than the most",
+            )
+            .also(cx.value(&found.path("max_reply_length")), "the most")
+            .hint("exchange the two, or remove one"),
+        );
+    }
+}
+
+fn send_and_payload(cx: &Context<'_>, out: &mut Findings) {
+    for found in all(cx) {
+        if found.check.send.is_none()
+            || found.check.payload.is_none()
+            || !found.knows(cx, &["send", "payload"])
+        {
+            continue;
+        }
+        out.push(
+            Diagnostic::new(
+                &codes::SEND_AND_PAYLOAD,
+                cx.key(&found.path("payload")),
+                format!("{} has both `send` and `payload`", found.words()),
+                "only one can be sent",
+            )
+            .also(cx.key(&found.path("send")), "the other one")
+            .hint("keep `send` for text, `payload` for bytes that are none"),
         );
     }
 }

@@ -1,14 +1,16 @@
 //! EK05xx: health checks, which and how many. Which keys go with which type stands here, once; what
 //! the keys may hold is in `check_values`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_schemas::cluster::{Check, CheckType, HttpVersion, Protocol, Service};
 use evenkeel_schemas::scalars::Name;
 
+use super::written_checks::{Holder, Written, all, by_service, places};
 use super::{Context, Findings, Rule};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
+use crate::members::Member;
 use crate::path::{Step, at};
 use crate::suggest::list;
 
@@ -20,6 +22,7 @@ pub(super) const RULES: &[Rule] = &[
     udp_check_on_tcp,
     duplicate_check,
     check_family,
+    source_family,
     two_dynamic_weights,
 ];
 
@@ -101,99 +104,53 @@ pub(super) fn keys_of_types() -> impl Iterator<Item = (&'static str, &'static [C
     KEYS.iter().map(|(key, types, _)| (*key, *types))
 }
 
-/// The checks of a service, with where each is written.
-pub(super) fn checks(service: &Service) -> impl Iterator<Item = (CheckAt, &Check)> {
-    let first = service.check.as_deref().into_iter().map(|check| (CheckAt(None), check));
-    first.chain(service.checks.iter().enumerate().map(|(index, check)| (CheckAt(Some(index)), check)))
-}
+/// Which checks of pools have been told of: each once, with the first service that finds fault with it.
+struct Once<'a>(BTreeSet<Vec<Step<'a>>>);
 
-/// Place of a check: `check`, or an item of `checks`.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct CheckAt(Option<usize>);
-
-impl CheckAt {
-    /// Path of the check.
-    fn whole(self, service: &Name) -> Vec<Step<'_>> {
-        let mut path = vec![Step::Key("services"), Step::Key(service.as_str())];
-        match self.0 {
-            None => path.push(Step::Key("check")),
-            Some(index) => path.extend([Step::Key("checks"), Step::Index(index)]),
-        }
-        path
-    }
-
-    /// Path of a key of the check.
-    pub(super) fn path<'p>(self, service: &'p Name, key: &'p str) -> Vec<Step<'p>> {
-        let mut path = self.whole(service);
-        path.push(Step::Key(key));
-        path
+impl<'a> Once<'a> {
+    fn is_first(&mut self, written: &Written<'a>) -> bool {
+        matches!(written.holder, Holder::Service(_)) || self.0.insert(written.whole())
     }
 }
 
-/// A check of a service.
-pub(super) struct ServiceCheck<'a> {
-    pub(super) name: &'a Name,
-    service: &'a Service,
-    pub(super) check: &'a Check,
-    at: CheckAt,
-}
-
-impl ServiceCheck<'_> {
-    pub(super) fn path<'p>(&'p self, key: &'p str) -> Vec<Step<'p>> {
-        self.at.path(self.name, key)
-    }
-
-    pub(super) fn item<'p>(&'p self, key: &'p str, index: usize) -> Vec<Step<'p>> {
-        let mut path = self.path(key);
-        path.push(Step::Index(index));
-        path
-    }
-
-    pub(super) fn knows(&self, cx: &Context<'_>, keys: &[&str]) -> bool {
-        keys.iter().all(|key| cx.knows(&self.path(key)))
-    }
-}
-
-/// Every check of every service.
-pub(super) fn all<'a>(cx: &Context<'a>) -> impl Iterator<Item = ServiceCheck<'a>> {
-    let services = cx.cluster.services.iter();
-    services.flat_map(|(name, service)| {
-        checks(service).map(move |(at, check)| ServiceCheck { name, service, check, at })
-    })
+/// A service's protocol, where it has one and no mark of a firewall.
+fn protocol(cx: &Context<'_>, name: &Name, service: &Service) -> Option<Protocol> {
+    let known = cx.knows_keys(name, &["protocol", "firewall_mark"]) && service.firewall_mark.is_none();
+    service.protocol.filter(|_| known)
 }
 
 fn tcp_check_on_udp(cx: &Context<'_>, out: &mut Findings) {
-    for (name, service) in &cx.cluster.services {
-        let Some(protocol) = service.protocol.filter(|protocol| *protocol != Protocol::Tcp) else {
-            continue;
-        };
-        if !cx.knows_keys(name, &["protocol", "firewall_mark"]) || service.firewall_mark.is_some() {
+    let mut once = Once(BTreeSet::new());
+    for (name, service, written) in by_service(cx) {
+        let check = written.check;
+        if !BY_TCP.contains(&check.kind) || check.port.is_some() || !written.knows(cx, &["type", "port"]) {
             continue;
         }
+        let other = protocol(cx, name, service).filter(|protocol| *protocol != Protocol::Tcp);
+        let Some(protocol) = other.filter(|_| once.is_first(&written)) else { continue };
         let upper = protocol.to_string().to_uppercase();
-        for (at, check) in checks(service) {
-            if !BY_TCP.contains(&check.kind)
-                || check.port.is_some()
-                || !cx.knows(&at.path(name, "type"))
-                || !cx.knows(&at.path(name, "port"))
-            {
-                continue;
-            }
-            let port = match service.port.filter(|_| cx.knows(at!["services", name, "port"])) {
-                Some(port) => format!(" to port {port}"),
-                None => String::new(),
-            };
-            out.push(
-                Diagnostic::new(
-                    &codes::TCP_CHECK_ON_UDP,
-                    cx.value(&at.path(name, "type")),
-                    format!("service `{name}` is {upper}, but its check connects by TCP{port}"),
-                    "a TCP check",
-                )
-                .also(cx.value(at!["services", name, "protocol"]), "not tcp")
-                .hint("give the check the `port` of something that listens on TCP, or remove the check"),
-            );
-        }
+        let port = match service.port.filter(|_| cx.knows(at!["services", name, "port"])) {
+            Some(port) => format!(" to port {port}"),
+            None => String::new(),
+        };
+        out.push(
+            Diagnostic::new(
+                &codes::TCP_CHECK_ON_UDP,
+                cx.value(&written.path("type")),
+                format!("service `{name}` is {upper}, but {} connects by TCP{port}", its_check(&written)),
+                "a TCP check",
+            )
+            .also(cx.value(at!["services", name, "protocol"]), "not tcp")
+            .hint("give the check the `port` of something that listens on TCP, or remove the check"),
+        );
+    }
+}
+
+/// A check in a sentence about its service.
+fn its_check(written: &Written<'_>) -> String {
+    match written.holder {
+        Holder::Service(_) => "its check".to_owned(),
+        Holder::Entry { .. } => written.words(),
     }
 }
 
@@ -209,13 +166,13 @@ fn check_key(cx: &Context<'_>, out: &mut Findings) {
             {
                 continue;
             }
-            let (name, kind) = (found.name, kind.as_str());
+            let (words, kind) = (found.words(), kind.as_str());
             let types = list(types.iter().map(|other| other.as_str())).unwrap_or_default();
             out.push(
                 Diagnostic::new(
                     &codes::CHECK_KEY,
                     cx.key(&found.path(key)),
-                    format!("the check of service `{name}` is of type {kind}, which has no `{key}`"),
+                    format!("{words} is of type {kind}, which has no `{key}`"),
                     "has no effect",
                 )
                 .also(cx.value(&found.path("type")), "the type")
@@ -236,12 +193,12 @@ fn check_key_missing(cx: &Context<'_>, out: &mut Findings) {
             _ => continue,
         };
         if found.knows(cx, &["type", key]) {
-            let (name, kind) = (found.name, check.kind.as_str());
+            let (words, kind) = (found.words(), check.kind.as_str());
             out.push(
                 Diagnostic::new(
                     &codes::CHECK_KEY_MISSING,
                     cx.value(&found.path("type")),
-                    format!("the check of service `{name}` is of type {kind} and has no `{key}`"),
+                    format!("{words} is of type {kind} and has no `{key}`"),
                     format!("needs `{key}`"),
                 )
                 .hint(format!("add `{example}`")),
@@ -251,26 +208,32 @@ fn check_key_missing(cx: &Context<'_>, out: &mut Findings) {
 }
 
 fn check_without_port(cx: &Context<'_>, out: &mut Findings) {
-    for found in all(cx) {
-        let (name, check) = (found.name, found.check);
-        let (Some(mark), None) = (found.service.firewall_mark, check.port) else { continue };
-        let own_port = |member: &crate::members::Member<'_>| {
-            member.port().is_some() || !cx.knows_member(name, member, "port")
+    let mut once = Once(BTreeSet::new());
+    for (name, service, written) in by_service(cx) {
+        let check = written.check;
+        let (Some(mark), None) = (service.firewall_mark, check.port) else { continue };
+        let portless = |member: &Member<'_>| {
+            written.holder.covers(member) && member.port().is_none() && cx.knows_member(name, member, "port")
         };
         if !WITH_PORT.contains(&check.kind)
-            || !found.knows(cx, &["type", "port"])
+            || !written.knows(cx, &["type", "port"])
             || !cx.knows_keys(name, &["firewall_mark", "port", "ports"])
-            || found.service.port.is_some()
-            || !found.service.ports.is_empty()
-            || cx.all_members(name, found.service).is_none_or(|members| members.iter().all(own_port))
+            || service.port.is_some()
+            || !service.ports.is_empty()
+            || cx.all_members(name, service).is_none_or(|members| !members.iter().any(portless))
+            || !once.is_first(&written)
         {
             continue;
         }
+        let of = match written.holder {
+            Holder::Service(_) => format!("service `{name}`"),
+            holder @ Holder::Entry { .. } => holder.words(),
+        };
         out.push(
             Diagnostic::new(
                 &codes::CHECK_WITHOUT_PORT,
-                cx.value(&found.path("type")),
-                format!("the {} check of service `{name}` does not know its port", check.kind.as_str()),
+                cx.value(&written.path("type")),
+                format!("the {} check of {of} does not know its port", check.kind.as_str()),
                 "no `port`",
             )
             .also(cx.value(at!["services", name, "firewall_mark"]), format!("mark {mark} says no port"))
@@ -280,26 +243,26 @@ fn check_without_port(cx: &Context<'_>, out: &mut Findings) {
 }
 
 fn udp_check_on_tcp(cx: &Context<'_>, out: &mut Findings) {
-    for found in all(cx) {
-        let (name, service, check) = (found.name, found.service, found.check);
-        let other = service.protocol.filter(|protocol| *protocol != Protocol::Udp);
-        let Some(protocol) = other.filter(|_| service.firewall_mark.is_none()) else { continue };
+    let mut once = Once(BTreeSet::new());
+    for (name, service, written) in by_service(cx) {
+        let check = written.check;
         let dns = service.port.is_some_and(|port| port.get() == DNS_PORT);
         let by_udp = match check.kind {
             CheckType::Udp => true,
             CheckType::Dns => !dns && cx.knows_keys(name, &["port"]),
             _ => false,
         };
-        let known = found.knows(cx, &["type", "port"]) && cx.knows_keys(name, &["protocol", "firewall_mark"]);
-        if !by_udp || check.port.is_some() || !known {
+        if !by_udp || check.port.is_some() || !written.knows(cx, &["type", "port"]) {
             continue;
         }
+        let other = protocol(cx, name, service).filter(|protocol| *protocol != Protocol::Udp);
+        let Some(protocol) = other.filter(|_| once.is_first(&written)) else { continue };
         let upper = protocol.to_string().to_uppercase();
         out.push(
             Diagnostic::new(
                 &codes::UDP_CHECK_ON_TCP,
-                cx.value(&found.path("type")),
-                format!("service `{name}` is {upper}, but its check sends UDP"),
+                cx.value(&written.path("type")),
+                format!("service `{name}` is {upper}, but {} sends UDP", its_check(&written)),
                 "a UDP check",
             )
             .also(cx.value(at!["services", name, "protocol"]), "not udp")
@@ -309,24 +272,25 @@ fn udp_check_on_tcp(cx: &Context<'_>, out: &mut Findings) {
 }
 
 fn duplicate_check(cx: &Context<'_>, out: &mut Findings) {
-    for (name, service) in &cx.cluster.services {
-        if service.checks.is_empty() || !cx.knows_all(at!["services", name]) {
+    for (holder, checks) in places(cx) {
+        if checks.len() < 2 || !checks.iter().all(|written| cx.knows_all(&written.whole())) {
             continue;
         }
-        let mut seen: BTreeMap<String, CheckAt> = BTreeMap::new();
-        for (at, check) in checks(service) {
-            let Some(first) = seen.get(&format!("{check:?}")) else {
-                seen.insert(format!("{check:?}"), at);
+        let mut seen: BTreeMap<String, &Written<'_>> = BTreeMap::new();
+        for written in &checks {
+            let key = format!("{:?}", written.check);
+            let Some(first) = seen.get(&key) else {
+                seen.insert(key, written);
                 continue;
             };
             out.push(
                 Diagnostic::new(
                     &codes::DUPLICATE_CHECK,
-                    cx.value(at.whole(name).as_slice()),
-                    format!("service `{name}` has this {} check twice", check.kind.as_str()),
+                    cx.value(&written.whole()),
+                    format!("{} has this {} check twice", holder.words(), written.check.kind.as_str()),
                     "the same again",
                 )
-                .also(cx.value(first.whole(name).as_slice()), "the first")
+                .also(cx.value(&first.whole()), "the first")
                 .hint("remove one of them, or give it the `port` or `path` that was meant"),
             );
         }
@@ -341,7 +305,7 @@ fn check_family(cx: &Context<'_>, out: &mut Findings) {
                 Diagnostic::new(
                     &codes::CHECK_FAMILY,
                     cx.value(&found.path("source")),
-                    format!("the check of service `{}` goes from {source} to {address}", found.name),
+                    format!("{} goes from {source} to {address}", found.words()),
                     "of another family",
                 )
                 .also(cx.value(&found.path("address")), "where it goes")
@@ -351,23 +315,66 @@ fn check_family(cx: &Context<'_>, out: &mut Findings) {
     }
 }
 
-fn two_dynamic_weights(cx: &Context<'_>, out: &mut Findings) {
-    for (name, service) in &cx.cluster.services {
-        let known = |at: &CheckAt| ["type", "dynamic_weight"].iter().all(|key| cx.knows(&at.path(name, key)));
-        let dynamic = checks(service)
-            .filter(|(at, check)| check.dynamic_weight && check.kind == CheckType::Script && known(at));
-        let places: Vec<_> = dynamic.map(|(at, _)| cx.key(&at.path(name, "dynamic_weight"))).collect();
-        if let [first, again, ..] = places.as_slice() {
-            out.push(
-                Diagnostic::new(
-                    &codes::TWO_DYNAMIC_WEIGHTS,
-                    again.clone(),
-                    format!("two checks of service `{name}` set the weights of its real servers"),
-                    "sets the weight, too",
-                )
-                .also(first.clone(), "sets the weight")
-                .hint("leave `dynamic_weight` with one of them"),
-            );
+fn source_family(cx: &Context<'_>, out: &mut Findings) {
+    let mut once = Once(BTreeSet::new());
+    let mut told = BTreeSet::new();
+    for (name, service, written) in by_service(cx) {
+        let (Some(source), None) = (written.check.source, written.check.address) else { continue };
+        if !written.knows(cx, &["source", "address"]) {
+            continue;
         }
+        let vips = cx.client_vips(name, service);
+        let other = cx.members(name).iter().find_map(|member| {
+            let known = ["address", "check", "checks"].iter().all(|key| cx.knows_member(name, member, key))
+                && cx.knows_all(at!["hosts", member.name]);
+            let addresses = vips.iter().map(|vip| member.address(&cx.subnets, *vip));
+            let other = addresses.filter(|address| address.0.is_ipv4() != source.0.is_ipv4()).min();
+            other.filter(|_| known && written.holder.covers(member)).map(|address| (member, address))
+        });
+        let Some((member, address)) = other else { continue };
+        if !once.is_first(&written) || !told.insert(written.whole()) {
+            continue;
+        }
+        out.push(
+            Diagnostic::new(
+                &codes::SOURCE_FAMILY,
+                cx.value(&written.path("source")),
+                format!(
+                    "{} goes from {source}, and real server `{}` has the address {address}",
+                    written.words(),
+                    member.name
+                ),
+                "not used for it",
+            )
+            .also(cx.value(&member.written_at(name)), "the real server")
+            .hint("remove `source`, or give this real server a check of its own"),
+        );
+    }
+}
+
+fn two_dynamic_weights(cx: &Context<'_>, out: &mut Findings) {
+    for (holder, checks) in places(cx) {
+        let dynamic = checks.iter().filter(|written| {
+            let check = written.check;
+            check.dynamic_weight
+                && check.kind == CheckType::Script
+                && written.knows(cx, &["type", "dynamic_weight"])
+        });
+        let places: Vec<_> = dynamic.map(|written| cx.key(&written.path("dynamic_weight"))).collect();
+        let [first, again, ..] = places.as_slice() else { continue };
+        let whose = match holder {
+            Holder::Service(name) => format!("service `{name}` set the weights of its real servers"),
+            Holder::Entry { .. } => format!("{} set its weight", holder.words()),
+        };
+        out.push(
+            Diagnostic::new(
+                &codes::TWO_DYNAMIC_WEIGHTS,
+                again.clone(),
+                format!("two checks of {whose}"),
+                "sets the weight, too",
+            )
+            .also(first.clone(), "sets the weight")
+            .hint("leave `dynamic_weight` with one of them"),
+        );
     }
 }

@@ -7,6 +7,7 @@ use super::{Context, Findings, Rule};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::expiry::{Habits, NODEST, QUIESCENT};
+use crate::members::Member;
 use crate::path::at;
 
 pub(super) const RULES: &[Rule] = &[stay_with_removed, stay_with_quiesced, udp_stays_with_quiesced];
@@ -18,7 +19,23 @@ const KEYS: [&str; 7] = ["protocol", "one_packet", "persistence", "check", "chec
 fn services<'a>(cx: &Context<'a>) -> impl Iterator<Item = (&'a Name, &'a Service, Habits)> {
     let known = move |(name, _): &(&Name, &Service)| cx.knows_keys(name, &KEYS);
     let services = cx.cluster.services.iter().filter(known);
-    services.map(|(name, service)| (name, service, Habits::of(service))).collect::<Vec<_>>().into_iter()
+    let habits =
+        services.map(|(name, service)| (name, service, Habits::of(service, is_checked(cx, name, service))));
+    habits.collect::<Vec<_>>().into_iter()
+}
+
+/// Whether a real server of the service is known to have a check.
+pub(super) fn is_checked(cx: &Context<'_>, name: &Name, service: &Service) -> bool {
+    let own = |key: &str| match key {
+        "check" => service.check.is_some(),
+        _ => !service.checks.is_empty(),
+    };
+    let own = ["check", "checks"].iter().any(|key| own(key) && cx.knows_keys(name, &[key]));
+    let of_member = |member: &Member<'_>| {
+        let known = ["check", "checks"].iter().all(|key| cx.knows_member(name, member, key));
+        known && member.own_checks().next().is_some()
+    };
+    own || cx.members(name).iter().any(of_member)
 }
 
 /// The value of a setting that the file gives.

@@ -4,6 +4,7 @@ use evenkeel_schemas::cluster::{Hook, OnFailure, Service, ServiceHooks};
 use evenkeel_schemas::scalars::{Ip, Name, Port};
 
 use super::names::unknown_host;
+use super::written_checks::of_all;
 use super::{Context, Findings, Rule};
 use crate::codes;
 use crate::diagnostic::{Diagnostic, Place};
@@ -178,10 +179,29 @@ pub(super) fn hooks(hooks: &ServiceHooks) -> impl Iterator<Item = (&'static str,
     .filter_map(|(key, hook)| Some((key, hook.as_ref()?)))
 }
 
+/// Whether a real server of a service has a check, or may have one where the file is wrong.
+fn may_be_checked(cx: &Context<'_>, name: &Name, service: &Service) -> bool {
+    let unknown = |section: &'static str, name: &Name, index: usize| {
+        let path = |key: &'static str| at![section, name, "real_servers", index, key].to_vec();
+        ["check", "checks", "pool"].into_iter().any(|key| !cx.knows(&path(key)))
+    };
+    let of_pool = |pool: &String| match cx.cluster.pools.get_key_value(pool.as_str()) {
+        Some((name, pool)) => {
+            !cx.knows(at!["pools", name, "real_servers"])
+                || (0..pool.real_servers.len()).any(|index| unknown("pools", name, index))
+        }
+        None => true,
+    };
+    of_all(cx, name, service).next().is_some()
+        || !cx.knows_keys(name, &["check", "checks", "real_servers"])
+        || service.real_servers.iter().enumerate().any(|(index, entry)| {
+            unknown("services", name, index) || entry.pool.as_ref().is_some_and(of_pool)
+        })
+}
+
 fn needs_check(cx: &Context<'_>, out: &mut Findings) {
     for (name, service) in &cx.cluster.services {
-        let known = cx.knows_keys(name, &["check", "checks"]);
-        if service.check.is_some() || !service.checks.is_empty() || !known {
+        if may_be_checked(cx, name, service) {
             continue;
         }
         let mut tell = |path: &[Step<'_>], key: &str, what: &str| {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use evenkeel_schemas::cluster::{CheckType, Protocol, Scheduler, Service};
 use evenkeel_schemas::scalars::{Name, Weight};
 
-use super::checks::checks;
+use super::written_checks::of_all;
 use super::{Context, Findings, Rule, duplicates};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
@@ -320,15 +320,15 @@ fn weight_ignored(cx: &Context<'_>, out: &mut Findings) {
                 "only asks whether a weight is 0",
             )
         };
-        let dynamic = checks(service).find(|(at, check)| {
-            check.dynamic_weight
-                && check.kind == CheckType::Script
-                && ["type", "dynamic_weight"].iter().all(|key| cx.knows(&at.path(name, key)))
+        let dynamic = of_all(cx, name, service).find(|written| {
+            written.check.dynamic_weight
+                && written.check.kind == CheckType::Script
+                && written.knows(cx, &["type", "dynamic_weight"])
         });
-        if let Some((at, _)) = dynamic {
+        if let Some(written) = dynamic {
             out.push(
                 diagnostic()
-                    .also(cx.key(&at.path(name, "dynamic_weight")), "sets weights")
+                    .also(cx.key(&written.path("dynamic_weight")), "sets weights")
                     .hint(format!("write `scheduler = \"{instead}\"`, or remove `dynamic_weight`")),
             );
             continue;

@@ -5,7 +5,8 @@
 
 use evenkeel_schemas::cluster::{Check, CheckType, Service, ServiceHooks};
 
-use super::checks::{checks, keys_of_types};
+use super::checks::keys_of_types;
+use super::written_checks::all;
 use super::{Context, Findings, Rule};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
@@ -109,20 +110,30 @@ const CHECKED: &[CheckType] = &[CheckType::Tcp];
 pub(crate) fn mark(path: &str) -> Option<String> {
     let code = codes::UNSUPPORTED.id;
     let whole = || Some(format!("Not in this version, which refuses it ({code})."));
-    let mut steps = path.strip_prefix("services.<name>.")?.split('.');
+    let of_real_server = ["services.<name>.real_servers[].", "pools.<name>.real_servers[]."]
+        .into_iter()
+        .find_map(|list| path.strip_prefix(list));
+    let mut steps = match of_real_server {
+        Some(rest) => rest,
+        None => path.strip_prefix("services.<name>.")?,
+    }
+    .split('.');
     let (of_service, of_check) = (steps.next()?, steps.next());
     let of_service = of_service.strip_suffix("[]").unwrap_or(of_service);
-    if OF_SERVICES.iter().any(|refused| refused.key == of_service) {
+    if of_real_server.is_none() && OF_SERVICES.iter().any(|refused| refused.key == of_service) {
         return whole();
     }
-    let key = of_check.filter(|_| of_service == "check")?;
+    let key = of_check.filter(|_| matches!(of_service, "check" | "checks"))?;
     if key == "type" {
+        let all = CheckType::ALL.iter().all(|kind| CHECKED.contains(kind));
         let taken = list(CHECKED.iter().map(|kind| kind.as_str())).unwrap_or_default();
-        return Some(format!("This version takes {taken} and refuses the others ({code})."));
+        return (!all).then(|| format!("This version takes {taken} and refuses the others ({code})."));
     }
-    let refused = OF_CHECKS.iter().any(|refused| refused.key == key);
+    let refused = OF_CHECKS.iter().any(|refused| refused.key == key.trim_end_matches("[]"));
     let of_others = || {
-        keys_of_types().any(|(other, types)| other == key && types.iter().all(|one| !CHECKED.contains(one)))
+        keys_of_types().any(|(other, types)| {
+            other == key.trim_end_matches("[]") && types.iter().all(|one| !CHECKED.contains(one))
+        })
     };
     if refused || of_others() { whole() } else { None }
 }
@@ -138,16 +149,15 @@ fn services(cx: &Context<'_>, out: &mut Findings) {
 }
 
 fn check_options(cx: &Context<'_>, out: &mut Findings) {
-    for (name, service) in &cx.cluster.services {
-        for (at, check) in checks(service) {
-            if !CHECKED.contains(&check.kind) {
-                let what = format!("a check of type {}", check.kind.as_str());
-                refuse(cx, out, &at.path(name, "type"), &what, "use `type = \"tcp\"`");
-            }
-            for Refused { key, what, instead, given } in &OF_CHECKS {
-                if given(check) {
-                    refuse(cx, out, &at.path(name, key), what, instead);
-                }
+    for written in all(cx) {
+        let check = written.check;
+        if !CHECKED.contains(&check.kind) {
+            let what = format!("a check of type {}", check.kind.as_str());
+            refuse(cx, out, &written.path("type"), &what, "use `type = \"tcp\"`");
+        }
+        for Refused { key, what, instead, given } in &OF_CHECKS {
+            if given(check) {
+                refuse(cx, out, &written.path(key), what, instead);
             }
         }
     }

@@ -79,7 +79,7 @@ pub struct Check {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
     /// `http`, `https`: several requests in turn, all of which must succeed, instead of `path`, `method`,
-    /// `host`, `headers`, `status`, `body`, `body_not` and `digest`. Absent: one.
+    /// `body`, `body_not` and `digest`. Absent: one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requests: Vec<CheckRequest>,
     /// `http`, `https`: version of HTTP. Absent: 1.1.
@@ -217,6 +217,21 @@ pub enum CheckType {
 }
 
 impl CheckType {
+    /// Every kind.
+    pub const ALL: [Self; 11] = [
+        Self::Tcp,
+        Self::Http,
+        Self::Https,
+        Self::Script,
+        Self::Udp,
+        Self::Dns,
+        Self::Ping,
+        Self::Smtp,
+        Self::Grpc,
+        Self::File,
+        Self::Agent,
+    ];
+
     /// The word in the cluster file.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
