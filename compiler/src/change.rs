@@ -18,6 +18,7 @@ use crate::emit::HostPlan;
 use crate::resolve::Resolved;
 
 mod apply;
+mod checks;
 mod compare;
 mod document_of;
 mod groups;

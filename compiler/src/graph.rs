@@ -24,6 +24,7 @@ const MAX_LINES: usize = 12;
 /// Most ports and ranges that are written out, and most names on a line between two boxes: both make boxes
 /// wide.
 const MAX_PORTS: usize = 6;
+const MAX_CHECKS: usize = 4;
 const MAX_DRAINED: usize = 3;
 
 /// A box.
@@ -261,18 +262,37 @@ fn service_node(services: &[(&Name, &Balanced)]) -> Node {
         };
         format!("{name} {taken} {}{vips}", service.scheduler.as_str())
     };
+    let with_checks = |service: &(&Name, &Balanced)| match checks(service.1) {
+        Some(checks) => format!("{}, checks {checks}", front(service)),
+        None => front(service),
+    };
     match services {
-        [(name, _)] => {
-            let line =
-                services.iter().map(front).map(|line| line.replacen(&format!("{name} "), "", 1)).collect();
-            Node { title: name.to_string(), lines: line, segments: BTreeSet::new() }
+        [(name, service)] => {
+            let line = services.iter().map(front).map(|line| line.replacen(&format!("{name} "), "", 1));
+            let checks = checks(service).map(|checks| format!("checks {checks}"));
+            Node { title: name.to_string(), lines: line.chain(checks).collect(), segments: BTreeSet::new() }
         }
         several => Node {
             title: format!("{} services", several.len()),
-            lines: shortened(several.iter().map(front).collect()),
+            lines: shortened(several.iter().map(with_checks).collect()),
             segments: BTreeSet::new(),
         },
     }
+}
+
+/// What the real servers of a service are asked by, with the port where it is not theirs.
+fn checks(service: &Balanced) -> Option<String> {
+    let servers = || service.fronts.iter().flat_map(|front| &front.real_servers);
+    let shared = service.checks.iter().filter(|_| servers().any(|server| server.checks.is_empty()));
+    let mut words: Vec<String> = Vec::new();
+    for check in shared.chain(servers().flat_map(|server| &server.checks)) {
+        let kind = check.kind.as_str();
+        let word = check.port.map_or_else(|| kind.to_owned(), |port| format!("{kind} {port}"));
+        if !words.contains(&word) {
+            words.push(word);
+        }
+    }
+    listed(words.into_iter(), MAX_CHECKS)
 }
 
 fn team_node(cluster: &Resolved, hosts: &[&Name]) -> Node {

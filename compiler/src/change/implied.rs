@@ -4,6 +4,8 @@
 use evenkeel_schemas::change::FieldChange;
 use serde_json::Value;
 
+use super::checks;
+
 /// Fields that the line with an object's name and identity shows, by kind of object.
 const TOLD: [(&str, &[&str]); 11] = [
     ("host", &["format", "cluster", "host", "host_addresses"]),
@@ -56,10 +58,13 @@ pub(crate) fn is_implied(kind: &str, field: &FieldChange, fields: &[FieldChange]
         return true;
     }
     let Some(value) = &field.new else { return false };
+    let key = if kind == "destination" { checks::field(name) } else { None };
     // A check looks where connections go, unless it is told otherwise.
-    if let ("destination", Some(same @ ("address" | "port"))) = (kind, name.strip_prefix("check.")) {
+    if let Some((_, same @ ("address" | "port"))) = key {
         return fields.iter().any(|other| other.field == same && other.new.as_ref() == Some(value));
     }
+    let of_first = key.map(|(_, key)| format!("{}.{key}", checks::FIRST));
+    let name = of_first.as_deref().unwrap_or(name);
     DEFAULTS.iter().any(|(of, field, default)| *of == kind && *field == name && is(value, default))
 }
 

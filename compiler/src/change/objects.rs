@@ -16,7 +16,7 @@ use evenkeel_schemas::plan::{
 use evenkeel_schemas::scalars::{Cidr, Ip, Port};
 use serde_json::Value;
 
-use super::HostState;
+use super::{HostState, checks};
 
 /// The kinds of objects, in the order in which they are shown; a destination stands right below its virtual
 /// server.
@@ -304,7 +304,11 @@ impl<'a> Object<'a> {
             Self::Secret => return Fields::from([(SECRET_FIELD.to_owned(), Value::Null)]),
         };
         let mut fields = Fields::new();
-        if let Ok(Value::Object(table)) = value {
+        if let Ok(Value::Object(mut table)) = value {
+            if let Self::Destination(_) = self {
+                let checks = checks::named(&mut table).into_iter();
+                checks.for_each(|(name, check)| flatten(&mut fields, name, check));
+            }
             // What is a kind of object is no field.
             let own = table
                 .into_iter()

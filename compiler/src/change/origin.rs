@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use evenkeel_schemas::change::{Action, Origin};
 use evenkeel_schemas::plan::{Destination, Forwarding};
 
+use super::checks;
 use super::compare::Delta;
 use super::objects::{Id, Object, Served};
 use super::places::Origins;
@@ -229,6 +230,17 @@ fn tunnels(fleet: &Fleet) -> BTreeMap<&str, &str> {
     tunnels
 }
 
+/// The ways to a field of a check: the real server's own, or else the service's.
+fn of_check<'b>(field: &'b str, way: &[Hop<'b>], block: &[Hop<'b>]) -> Vec<Vec<Hop<'b>>> {
+    let check = |base: &[Hop<'b>]| match checks::field(field) {
+        Some((Some(kind), _)) => [base, &[Hop::Key(checks::FURTHER), Hop::Item("type", kind)]].concat(),
+        _ => [base, &[Hop::Key(checks::FIRST)]].concat(),
+    };
+    let keys = || checks::field(field).into_iter().flat_map(|(_, key)| key.split('.')).map(Hop::Key);
+    let key = |base: &[Hop<'b>]| check(base).into_iter().chain(keys()).collect();
+    vec![key(way), check(way), key(block), check(block)]
+}
+
 /// The ways to a field, the likeliest first: most are called in the cluster file as in the plan.
 fn field_ways<'b>(host: &'b str, delta: &Delta<'b>, field: &'b str, way: &[Hop<'b>]) -> Vec<Vec<Hop<'b>>> {
     let below = |base: &[Hop<'b>], field: &'b str| {
@@ -262,7 +274,9 @@ fn field_ways<'b>(host: &'b str, delta: &Delta<'b>, field: &'b str, way: &[Hop<'
             vec![below(block, "tunnel"), below(block, "forwarding")]
         }
         ("destination", "forwarding") => vec![below(way, field), below(block, field)],
-        ("destination", _) if field.starts_with("check") => vec![below(block, field), below(block, "check")],
+        ("destination", _) if checks::field(field).is_some() || field == checks::FIRST => {
+            of_check(field, way, block)
+        }
         _ => vec![below(way, field)],
     }
 }
