@@ -291,8 +291,33 @@ impl Sorter<'_> {
             Some(_) if key.contains('*') => whole(key.to_owned()),
             // A file that only checks read is in the checks.
             Some(name) if name.is_empty() => whole("services.*.check.file".to_owned()),
-            Some(name) => Ours { section, name: Some(name.clone()), key: key.to_owned() },
+            Some(name) => {
+                let key = if self.is_of_real_servers(spot, key) {
+                    format!("real_servers.{key}")
+                } else {
+                    key.to_owned()
+                };
+                Ours { section, name: Some(name.clone()), key }
+            }
         }
+    }
+
+    /// Whether a key of checks went to real servers and not to their service.
+    fn is_of_real_servers(&self, spot: Spot, key: &str) -> bool {
+        let notes = &self.input.notes;
+        if notes.of_real_servers.is_empty() || key.split('.').next() != Some("check") {
+            return false;
+        }
+        let mut at = Some(spot);
+        // Blocks end: no tree is deeper than its limit.
+        for _ in 0..=super::tree::MAX_DEPTH {
+            let Some(here) = at else { break };
+            if notes.of_real_servers.contains(&here) {
+                return true;
+            }
+            at = self.input.places.0.get(&here).and_then(|placed| placed.parent);
+        }
+        false
     }
 
     /// Every line that has a statement, once.

@@ -11,6 +11,7 @@ use super::model::{At, Config, Draft};
 use super::notes::{Fate, Notes, Owner};
 use super::source::Spot;
 
+mod checks;
 mod hosts;
 mod routers;
 mod segments;

@@ -128,6 +128,9 @@ pub(super) struct Notes {
     pub(super) dropped: BTreeMap<Spot, (Fate, String)>,
     /// What later versions of keepalived make of lines, by line.
     pub(super) versions: BTreeMap<Spot, BTreeSet<String>>,
+    /// Blocks, by the line that they begin at, whose checks are those of real servers and not of their
+    /// service.
+    pub(super) of_real_servers: BTreeSet<Spot>,
     said: BTreeSet<(Spot, &'static str, String)>,
 }
 
@@ -174,6 +177,11 @@ impl Notes {
     /// effect in keepalived either.
     pub(super) fn dropped(&mut self, spot: Spot, fate: Fate, why: impl Into<String>) {
         self.dropped.entry(spot).or_insert_with(|| (fate, why.into()));
+    }
+
+    /// The checks in the block that begins at a line are of single real servers.
+    pub(super) fn of_real_servers(&mut self, spot: Spot) {
+        self.of_real_servers.insert(spot);
     }
 
     /// What a later version of keepalived makes of a line.

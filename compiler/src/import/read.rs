@@ -19,8 +19,10 @@ use crate::suggest::Suggester;
 
 mod address;
 mod as_tcp;
+mod certificate;
 mod check;
 mod command;
+mod datagrams;
 mod expression;
 mod global;
 mod instance;
@@ -31,6 +33,7 @@ mod service;
 mod settle;
 mod settle_service;
 mod tracking;
+mod url;
 mod values;
 
 /// Reads one director's statements.
@@ -51,6 +54,7 @@ pub(super) fn read(
         routers: Draft::default(),
         script_user: None,
         garp_groups: BTreeMap::new(),
+        certificate: certificate::Certificate::default(),
         server_groups: BTreeMap::new(),
         trackers: BTreeMap::new(),
         instances: BTreeMap::new(),
@@ -82,6 +86,8 @@ struct Reader<'a> {
     script_user: Option<String>,
     /// Pause between announcements, by interface.
     garp_groups: BTreeMap<String, At<Value>>,
+    /// What checks by TLS show.
+    certificate: certificate::Certificate,
     /// Targets of a group, and which notes are about it until something uses it.
     server_groups: BTreeMap<String, (Vec<Target>, std::ops::Range<usize>)>,
     /// Numbers of trackers by kind and name.
@@ -116,7 +122,7 @@ impl Reader<'_> {
             .collect();
         let mut keys = known.iter().filter(|statement| statement.keyword() == "SSL").map(|block| block.spot);
         if let (Some(_), Some(last)) = (keys.next(), keys.next_back()) {
-            let why = "keepalived takes the last alone; none is needed here";
+            let why = "keepalived takes the last alone, and so does the import";
             self.notes.say(Fate::Changed, vec![last], "a further `SSL`", why);
         }
         let first = ["global_defs", "garp_group", "virtual_server_group", "SSL", "bfd_instance"];
@@ -133,6 +139,7 @@ impl Reader<'_> {
             }
         }
         self.all_ports();
+        self.unused_certificate();
         for (_, notes) in std::mem::take(&mut self.server_groups).into_values() {
             self.left_out(notes, "no virtual server uses its group");
         }
@@ -150,7 +157,7 @@ impl Reader<'_> {
             "vrrp_instance" => self.instance(statement),
             "vrrp_sync_group" => self.sync_group(statement),
             "virtual_server" => self.virtual_server(statement),
-            "SSL" => self.each(&super::keywords::SSL, statement),
+            "SSL" => self.ssl(statement),
             "bfd_instance" => self.each(&super::keywords::BFD_INSTANCE, statement),
             "static_rules" => {
                 for line in statement.inside() {
@@ -286,7 +293,6 @@ impl Reader<'_> {
                 self.switch(statement);
                 true
             }
-            "http_protocol" => matches!(value, Some("1.0" | "1.1" | "1.0C" | "1.0c")),
             "dynamic_interfaces" => matches!(value, None | Some("allow_if_changes")),
             "old_unicast_checksum" => matches!(value, None | Some("never")),
             "router_id" => value.is_some(),

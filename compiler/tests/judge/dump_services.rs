@@ -50,14 +50,16 @@ pub(crate) fn services(facts: &mut Facts, parts: &[(&str, String, Part)], room: 
                     let real = format!("{object} -> {back}");
                     let host = [&real, object].into_iter().find_map(|object| hosts.get(object));
                     let count = checks.entry(real.clone()).or_default();
-                    for url in urls(part, host.map(String::as_str)) {
-                        let object = format!("{real} check {count}");
-                        check(facts, &object, part, room);
+                    let object = format!("{real} check {count}");
+                    check(facts, &object, part, room);
+                    let urls = urls(part, host.map(String::as_str));
+                    let many = urls.len() > 1;
+                    for (number, url) in urls.into_iter().enumerate() {
                         for (property, value) in url {
-                            facts.set(&object, property, value);
+                            facts.set(&object, of_request(many, number, &property), value);
                         }
-                        *count += 1;
                     }
+                    *count += 1;
                 }
             }
             _ => {}
@@ -328,14 +330,16 @@ fn check(facts: &mut Facts, object: &str, part: &Part, room: &Room) {
             let value = part.get("Require reply") == Some("yes");
             facts.set(object, "require_reply", if value { "yes" } else { "no" });
             facts.set(object, "payload bytes", part.get("Payload len").unwrap_or("0"));
-            for (line, usual) in
-                [("Min reply length", "0"), ("Max reply length", "255"), ("Reply data len", "0")]
-            {
+            for (line, property, usual) in [
+                ("Min reply length", "min_reply_length", "0"),
+                ("Max reply length", "max_reply_length", "255"),
+                ("Reply data len", "answer bytes", "0"),
+            ] {
                 let value = part
                     .list("Require reply = yes")
                     .find_map(|text| text.strip_prefix(line)?.strip_prefix(" = "));
                 if let Some(value) = value.filter(|value| *value != usual) {
-                    facts.set(object, format!("only:{line}"), value);
+                    facts.set(object, property, value);
                 }
             }
         }
@@ -364,8 +368,12 @@ pub(crate) fn numbers(text: &str) -> String {
     out.iter().map(|(first, last)| format!("{first}-{last}")).collect::<Vec<_>>().join(" ")
 }
 
-/// What each URL of a checker asks for: evenkeel has a check for each. One without properties where there are
-/// no URLs.
+/// A property of one of the requests of a check.
+pub(crate) fn of_request(many: bool, number: usize, property: &str) -> String {
+    if many { format!("request {number} {property}") } else { property.to_owned() }
+}
+
+/// What each URL of a checker asks for.
 fn urls(part: &Part, inherited: Option<&str>) -> Vec<BTreeMap<String, String>> {
     let host = part.get("Virtualhost").or(inherited);
     let mut out: Vec<BTreeMap<String, String>> = Vec::new();
@@ -393,20 +401,13 @@ fn urls(part: &Part, inherited: Option<&str>) -> Vec<BTreeMap<String, String>> {
             set("host", host.trim_matches('\''));
         } else if let Some(expression) = line.strip_prefix("Regex = ") {
             set("body", expression.trim_start_matches('"').trim_end_matches('"'));
-        } else if line.starts_with("digest = ") {
-            set("only:digest", line);
-        } else if let Some(options) =
-            line.strip_prefix("Regex options:").filter(|options| !options.trim().is_empty())
-        {
-            set("only:regex_options", options.trim());
+        } else if let Some(digest) = line.strip_prefix("digest = ") {
+            set("digest", digest);
         } else if line.starts_with("Regex no match") {
-            set("only:regex_no_match", "yes");
+            set("must not match", "yes");
         } else if line.starts_with("Regex min offset") {
             set("only:regex_min_offset", line);
         }
-    }
-    if out.is_empty() {
-        out.push(BTreeMap::new());
     }
     out
 }

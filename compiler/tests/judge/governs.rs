@@ -6,6 +6,8 @@ use crate::corpus::CHECKS;
 
 /// The keywords that govern a property; `@block` is every line inside such a block.
 pub(crate) fn keywords(object: &str, property: &str) -> Vec<&'static str> {
+    let of_request = || property.strip_prefix("request ")?.split_once(' ').map(|(_, property)| property);
+    let property = of_request().unwrap_or(property);
     let starts = |prefix: &str| property.starts_with(prefix);
     let only = property.strip_prefix("only:");
     if let Some(only) = only {
@@ -52,6 +54,11 @@ pub(crate) fn keywords(object: &str, property: &str) -> Vec<&'static str> {
             "dynamic_weight" => vec!["misc_dynamic"],
             "record" => vec!["type"],
             "name" => vec!["name"],
+            "digest" => vec!["digest"],
+            "must not match" => vec!["regex_no_match"],
+            "min_reply_length" => vec!["min_reply_length"],
+            "max_reply_length" => vec!["max_reply_length"],
+            "answer bytes" => vec!["require_reply"],
             "require_reply" => vec!["require_reply"],
             "payload bytes" => vec!["payload"],
             "helo" => vec!["helo_name"],
@@ -236,13 +243,7 @@ fn only_keywords(only: &str) -> Vec<&'static str> {
         "sorry_server_inhibit" => vec!["sorry_server_inhibit"],
         "bind_port" => vec!["bind_port", "bindto"],
         "fwmark" => vec!["fwmark"],
-        "digest" => vec!["digest"],
-        "regex_options" => vec!["regex_options", "regex"],
-        "regex_no_match" => vec!["regex_no_match"],
         "regex_min_offset" => vec!["regex_min_offset", "regex_max_offset"],
-        "Min reply length" => vec!["min_reply_length"],
-        "Max reply length" => vec!["max_reply_length"],
-        "Reply data len" => vec!["require_reply"],
         _ => vec![],
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use toml::{Table, Value};
 
 use super::dump::whole_network;
-use super::dump_services::numbers;
+use super::dump_services::{numbers, of_request};
 use super::facts::{Facts, program, seconds};
 
 pub(crate) fn table<'a>(of: &'a Table, key: &str) -> impl Iterator<Item = (&'a String, &'a Table)> {
@@ -368,8 +368,10 @@ pub(crate) fn cluster_service(
                     facts.set(&name, property, value);
                 }
             }
-            let first = service.get("check").and_then(Value::as_table).into_iter();
-            let further = list(service, "checks").filter_map(Value::as_table);
+            let own = real.contains_key("check") || real.contains_key("checks");
+            let holder = if own { real } else { service };
+            let first = holder.get("check").and_then(Value::as_table).into_iter();
+            let further = list(holder, "checks").filter_map(Value::as_table);
             for (number, check) in first.chain(further).enumerate() {
                 // keepalived counts files apart from checkers.
                 if text(check, "type").is_some_and(|kind| kind == "file") {
@@ -411,18 +413,39 @@ pub(crate) fn cluster_check(facts: &mut Facts, object: &str, check: &Table, addr
     }
     match kind.as_str() {
         "http" | "https" => {
-            facts.set(object, "path", or(text(check, "path"), "/"));
-            if let Some(host) = text(check, "host") {
-                facts.set(object, "host", host);
-            }
-            let status: Vec<String> = list(check, "status").map(word).collect();
-            facts.set(
-                object,
-                "status",
-                if status.is_empty() { "200-299".to_owned() } else { numbers(&status.join(" ")) },
-            );
-            if let Some(body) = text(check, "body") {
-                facts.set(object, "body", body);
+            let requests: Vec<&Table> = list(check, "requests").filter_map(Value::as_table).collect();
+            let requests = if requests.is_empty() { vec![check] } else { requests };
+            let many = requests.len() > 1;
+            for (number, request) in requests.into_iter().enumerate() {
+                let mut set = |property: &str, value: String| {
+                    facts.set(object, of_request(many, number, property), value);
+                };
+                set("path", or(text(request, "path"), "/"));
+                if let Some(host) = text(request, "host").or_else(|| text(check, "host")) {
+                    set("host", host);
+                }
+                let status: Vec<String> = list(request, "status").map(word).collect();
+                set(
+                    "status",
+                    if status.is_empty() { "200-299".to_owned() } else { numbers(&status.join(" ")) },
+                );
+                for key in ["body", "body_not"] {
+                    // A `$` as keepalived's library reads it, and without the options, which its dump shows
+                    // wrongly.
+                    if let Some(body) = text(request, key) {
+                        let body = body.replace("(?:\\n?\\z)", "$");
+                        let flags = body.strip_prefix("(?").and_then(|rest| rest.split_once(')'));
+                        let plain =
+                            flags.filter(|(flags, _)| flags.chars().all(|flag| "imsxU".contains(flag)));
+                        set("body", plain.map_or(body.clone(), |(_, rest)| rest.to_owned()));
+                    }
+                }
+                if request.contains_key("body_not") {
+                    set("must not match", "yes".to_owned());
+                }
+                if let Some(digest) = text(request, "digest") {
+                    set("digest", digest);
+                }
             }
         }
         "script" => {
@@ -437,6 +460,14 @@ pub(crate) fn cluster_check(facts: &mut Facts, object: &str, check: &Table, addr
         "udp" => {
             facts.set(object, "require_reply", or(text(check, "require_reply"), "no"));
             facts.set(object, "payload bytes", (or(text(check, "payload"), "").len() / 2).to_string());
+            for (key, usual) in [("min_reply_length", "0"), ("max_reply_length", "255")] {
+                if let Some(length) = text(check, key).filter(|length| length != usual) {
+                    facts.set(object, key, length);
+                }
+            }
+            if let Some(expect) = text(check, "expect") {
+                facts.set(object, "answer bytes", expect.matches("\\x").count().to_string());
+            }
         }
         "smtp" => {
             if let Some(helo) = text(check, "helo") {

@@ -39,9 +39,10 @@ pub(in super::super) const HTTP_GET: Block = Block {
         carried("url", "path"),
         carried("nb_get_retry", "retries"),
         carried("virtualhost", "host"),
-        always("http_protocol", "HTTP/1.1 with `Connection: close`, which every web server answers"),
-        always("fast_recovery", "the checks of a real server run side by side"),
-        changed("enable_sni sni_name", "host", "`host` is both the header and the name that is asked for"),
+        carried("http_protocol", "http_version"),
+        always("fast_recovery", "all that is asked for is asked for each time"),
+        carried("enable_sni", "server_name"),
+        changed("sni_name", "server_name", "keepalived up to 2.4 does not know it and names no server"),
         always("tls_compliant", "connections are closed as TLS says"),
     ],
 };
@@ -54,12 +55,11 @@ pub(in super::super) const URL: Block = Block {
         carried("status_code", "status"),
         carried("virtualhost", "host"),
         carried("regex", "body"),
-        refused("digest", "an MD5 sum fails at every change of the page: look for a text with `body`"),
-        refused("regex_no_match", "`body` must match: write an expression for the good answer"),
-        refused(
-            "regex_options regex_stack regex_min_offset regex_max_offset",
-            "write the option into the expression, such as `(?i)`",
-        ),
+        carried("digest", "digest"),
+        carried("regex_no_match", "body_not"),
+        carried("regex_options", "body"),
+        always("regex_stack", "the daemon's expressions need no stack"),
+        refused("regex_min_offset regex_max_offset", "the expression is looked for anywhere in the body"),
         always("tls_compliant", "connections are closed as TLS says"),
     ],
 };
@@ -80,8 +80,9 @@ pub(in super::super) const UDP_CHECK: Block = Block {
     place: "services.*.check",
     rows: &[
         carried("payload", "payload"),
-        changed("require_reply", "require_reply", "any answer will do: what is in it is not compared"),
-        refused("min_reply_length max_reply_length", "an answer of any length will do"),
+        carried("require_reply", "require_reply"),
+        carried("min_reply_length", "min_reply_length"),
+        carried("max_reply_length", "max_reply_length"),
     ],
 };
 
@@ -119,8 +120,10 @@ pub(in super::super) const BFD_CHECK: Block = Block {
 pub(in super::super) const SSL: Block = Block {
     name: "SSL",
     place: "",
-    rows: &[refused(
-        "password ca certificate key",
-        "checks show no certificate of their own; `verify_certificate` looks at the server's",
-    )],
+    rows: &[
+        carried("certificate", "services.*.check.certificate"),
+        carried("key", "services.*.check.certificate_key"),
+        always("ca", "keepalived verifies no certificate; `ca` and `verify_certificate` of a check do"),
+        carried("password", "services.*.check.certificate_key"),
+    ],
 };

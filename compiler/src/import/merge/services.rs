@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::super::model::{At, Draft, Real, Service, Target};
 use super::super::notes::{Fate, Owner};
 use super::super::source::Spot;
+use super::checks::Checks;
 use super::segments::dashed;
 use super::{Merger, nested};
 
@@ -15,18 +16,15 @@ use super::{Merger, nested};
 type Key = (Vec<Target>, String);
 
 /// A service of the cluster file: some of the targets of a virtual server.
-struct ServicePart {
+pub(super) struct ServicePart {
     router: String,
     only_vip: bool,
     vips: Vec<IpAddr>,
-    ports: Vec<u16>,
-    mark: Option<u32>,
+    pub(super) ports: Vec<u16>,
+    pub(super) mark: Option<u32>,
     /// The link of its router.
     link: Option<usize>,
 }
-
-/// Of checks that differ from the first.
-const NOT_THESE: &str = "the checks of the service's first real server were taken, and not these";
 
 impl Merger<'_> {
     pub(super) fn services(&mut self) {
@@ -210,9 +208,10 @@ impl Merger<'_> {
         }
         let sorry_forwarding = draft.remove("sorry_server.forwarding");
         let forwarding = draft.get("forwarding").cloned();
-        let reals = self.real_servers(what, part, all, forwarding.as_ref());
+        let checks = self.checks(what, part, all, forwarding.as_ref());
+        let reals = self.real_servers(what, part, all, forwarding.as_ref(), &checks);
         out.insert("real_servers".to_owned(), Value::Array(reals));
-        self.checks(what, part, all, forwarding.as_ref(), &mut out);
+        checks.of_service(&mut out);
         self.sorry_server(what, part, all, sorry_forwarding, &mut out);
         out.extend(nested(&draft));
         out
@@ -224,6 +223,7 @@ impl Merger<'_> {
         part: &ServicePart,
         all: &[Service],
         forwarding: Option<&Value>,
+        checks: &Checks,
     ) -> Vec<Value> {
         let mut order: Vec<(IpAddr, Option<u16>)> = Vec::new();
         let mut seen = BTreeSet::new();
@@ -276,75 +276,10 @@ impl Merger<'_> {
                 }
             }
             real.extend(nested(&draft));
+            checks.of_real_server((address, port), &mut real);
             out.push(Value::Object(real));
         }
         out
-    }
-
-    /// Checks belong to the service: those of the first real server, which are nearly always those of all.
-    fn checks(
-        &mut self,
-        what: &str,
-        part: &ServicePart,
-        all: &[Service],
-        forwarding: Option<&Value>,
-        out: &mut Map<String, Value>,
-    ) {
-        let plain = |real: &Real| -> Vec<Value> {
-            // The port that a check asks when it says none: a mark has none.
-            let nat = real.draft.get("forwarding").or(forwarding) == Some(&json!("nat"));
-            let port = real.port.filter(|port| nat || part.ports.as_slice() == [*port]);
-            let own = port.filter(|_| part.mark.is_none()).map(|port| json!(port));
-            let plain = |check: &At<Value>| {
-                let mut check = check.value.clone();
-                if let Value::Object(table) = &mut check
-                    && own.is_some()
-                    && table.get("port") == own.as_ref()
-                {
-                    table.remove("port");
-                }
-                check
-            };
-            real.checks.iter().map(plain).collect()
-        };
-        let mut reals = all.iter().flat_map(|service| &service.reals);
-        let Some(first) = reals.clone().find(|real| !real.checks.is_empty()) else {
-            return;
-        };
-        let checks = plain(first);
-        let place = |real: &Real| real.checks.first().map_or(real.spot, |check| check.spot);
-        if let Some(other) = reals.find(|real| plain(real) != checks) {
-            let why = "all real servers of a service are checked alike: the checks of the first were taken. \
-                       Make services of those that need their own, or let a script find out what is checked";
-            self.notes.say(
-                Fate::Decide,
-                vec![place(first), place(other)],
-                format!("the checks of {what} differ"),
-                why,
-            );
-            for real in all.iter().flat_map(|service| &service.reals).filter(|real| plain(real) != checks) {
-                for check in &real.checks {
-                    self.notes.dropped(check.spot, Fate::NotCarried, NOT_THESE);
-                }
-                for time in &real.times {
-                    self.notes.dropped(*time, Fate::NotCarried, NOT_THESE);
-                }
-            }
-            for service in all.iter().filter(|service| service.reals.iter().all(|real| plain(real) != checks))
-            {
-                for time in &service.times {
-                    self.notes.dropped(*time, Fate::NotCarried, NOT_THESE);
-                }
-            }
-        }
-        let mut checks = checks.into_iter();
-        if let Some(check) = checks.next() {
-            out.insert("check".to_owned(), check);
-        }
-        let more: Vec<Value> = checks.collect();
-        if !more.is_empty() {
-            out.insert("checks".to_owned(), json!(more));
-        }
     }
 
     fn sorry_server(

@@ -1,5 +1,4 @@
-//! `--checks-as-tcp`: checks that the daemon does not have yet become TCP checks, and each line of them says
-//! so.
+//! `--checks-as-tcp`: every check becomes a TCP check, and each line of them says so.
 
 use serde_json::{Value, json};
 
@@ -8,7 +7,7 @@ use super::super::notes::Fate;
 use super::super::tree::Statement;
 use super::Reader;
 
-/// Keys of a check that a TCP check of the daemon has, too.
+/// Keys of a check that a TCP check keeps.
 const KEPT: [&str; 7] = ["type", "interval", "timeout", "retries", "retry_delay", "address", "port"];
 
 /// Keywords of which such keys are made; those of a program's own time limit are not among them.
@@ -22,14 +21,14 @@ const KEPT_WORDS: [&str; 7] = [
     "connect_port",
 ];
 
-/// What is said of what the daemon does not have.
-const NOT_YET: &str = "it is left out with --checks-as-tcp: evenkeeld does not have it yet";
+/// What is said of what such a check does not keep.
+const LEFT_OUT: &str = "it is left out with --checks-as-tcp";
 
 impl Reader<'_> {
     /// Says of what checks take from above that a TCP check does not have it.
     pub(super) fn not_as_tcp(&mut self, statement: &Statement) {
         if self.request.checks_as_tcp && matches!(statement.keyword(), "warmup" | "alpha" | "virtualhost") {
-            self.instead(Fate::NotCarried, NOT_YET);
+            self.instead(Fate::NotCarried, LEFT_OUT);
         }
     }
 
@@ -72,7 +71,7 @@ impl Reader<'_> {
         }
         let kept = |what: &str| KEPT_WORDS.iter().any(|word| what.split(' ').next() == Some(word));
         let why = match kind {
-            "TCP_CHECK" => NOT_YET.to_owned(),
+            "TCP_CHECK" => LEFT_OUT.to_owned(),
             kind => format!(
                 "the {kind} is a TCP check with --checks-as-tcp, which says no more than that the port \
                 accepts connections"

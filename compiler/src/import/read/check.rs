@@ -4,12 +4,14 @@ use std::net::IpAddr;
 
 use serde_json::{Map, Value, json};
 
-use super::super::keywords::{CHECK, CONNECTION, Level, URL};
+use super::super::keywords::{CHECK, CONNECTION, Level};
 use super::super::model::At;
 use super::super::notes::{Fate, Finding, Item, Owner};
 use super::super::source::Spot;
 use super::super::tree::Statement;
 use super::super::versions;
+use super::datagrams::Answer;
+use super::url::Web;
 use super::values::{CONNECT_TIME, Reading, SOME_TIME, leading_number, span};
 use super::{Reader, shorten};
 use crate::codes;
@@ -54,9 +56,6 @@ const DELAY_LOOP: u32 = 60_000;
 
 /// A keyword of HTTP_GET that stands in many configurations in other checks, too.
 const OLD_RETRY: &str = "nb_get_retry";
-
-/// Status codes that keepalived knows.
-const STATUS: std::ops::RangeInclusive<u16> = 100..=599;
 
 /// Parts of a connection, of which a check of mail servers may have several.
 type Connection = Map<String, Value>;
@@ -135,7 +134,7 @@ impl Reader<'_> {
         times.retry = u32::try_from(number.min(100)).ok();
     }
 
-    /// A check of a real server: one table of the cluster file, or one for each URL or host.
+    /// A check of a real server: one table of the cluster file, or one for each host.
     pub(super) fn check(&mut self, block: &Statement, owner: Owner, above: &Times, of: Of) -> Vec<At<Value>> {
         // The note of the block itself is the last one.
         let mark = self.notes.items.len().saturating_sub(1);
@@ -167,7 +166,8 @@ impl Reader<'_> {
         let mut times = above.clone();
         let mut check = Map::new();
         check.insert("type".to_owned(), json!(kind));
-        let mut urls = Vec::new();
+        let mut web = Web::default();
+        let mut answer = Answer::default();
         let mut hosts: Vec<Connection> = Vec::new();
         let mut connection = Connection::new();
         // Whether the check says anything of its own connection: then it is one beside those of its hosts.
@@ -186,7 +186,6 @@ impl Reader<'_> {
                 continue;
             }
             match statement.keyword() {
-                "url" => urls.extend(self.url(statement, owner)),
                 "host" => hosts.push(self.host(statement, owner, of)),
                 "misc_path" => {
                     if let Some(words) = self.program(statement) {
@@ -195,16 +194,19 @@ impl Reader<'_> {
                         program = Some((words, self.note));
                     }
                 }
-                _ if self.connection(statement, &mut connection, of.address) => {}
+                _ if self.web(statement, owner, &mut web)
+                    || self.datagram(statement, &mut answer, &mut check)
+                    || self.connection(statement, &mut connection, of.address) => {}
                 _ => self.special(statement, &mut check),
             }
         }
         let lacking = match kind {
             "script" if program.is_none() => Some("misc_path"),
             "file" if !check.contains_key("file") => Some("track_file"),
-            "http" | "https" if urls.is_empty() => Some("url"),
+            "http" | "https" if web.is_empty() => Some("url"),
             _ => None,
         };
+        self.settle_answer(answer, &mut check);
         if let Some(missing) = lacking {
             self.missing(
                 spot,
@@ -222,6 +224,9 @@ impl Reader<'_> {
             check.extend(user.map(|user| ("user".to_owned(), json!(user))));
         }
         self.times_of(kind, &times, of, &mut check);
+        if matches!(kind, "http" | "https") {
+            self.settle_web(kind, spot, web, &mut check);
+        }
         if !hosts.is_empty() && !self.newer(&versions::SMTP_HOST, spot) {
             let why = "keepalived gives what is in `host` a time of 0, whatever the check says: \
                        here that of the check holds for its hosts, too";
@@ -231,18 +236,8 @@ impl Reader<'_> {
         if places.is_empty() || own_connection {
             places.insert(0, connection);
         }
-        self.connections(kind, spot, check, places, of)
-            .into_iter()
-            .flat_map(|check| {
-                let whole = |url: Map<String, Value>| {
-                    let mut check = check.clone();
-                    check.extend(url);
-                    At { value: Value::Object(check), spot }
-                };
-                let alone = urls.is_empty().then(Map::new);
-                urls.iter().cloned().chain(alone).map(whole).collect::<Vec<_>>()
-            })
-            .collect()
+        let checks = self.connections(kind, spot, check, places, of).into_iter();
+        checks.map(|check| At { value: Value::Object(check), spot }).collect()
     }
 
     /// `nb_get_retry` where keepalived does not know it, which is asked about: nearly everybody means it.
@@ -407,7 +402,6 @@ impl Reader<'_> {
             }
         };
         match statement.keyword() {
-            "sni_name" => set("host", self.word(statement).map(Value::String)),
             "misc_timeout" => match self.seconds(statement, super::values::MICROS_IN_U32) {
                 Some(0) if !self.is_as_written() => {}
                 Some(0) => self.instead(Fate::Carried, "0 is the default: the time between checks"),
@@ -423,31 +417,6 @@ impl Reader<'_> {
                     self.says("user");
                     set("user", Some(Value::String(user)));
                 }
-            }
-            "payload" => {
-                let hex: String = statement.values().map(pairs).collect();
-                let good =
-                    !hex.is_empty() && hex.len() <= 1024 && hex.bytes().all(|byte| byte.is_ascii_hexdigit());
-                if good && self.ends_with_ff(&hex, statement) {
-                    let taken = "keepalived does not understand it and sends nothing; left out";
-                    self.bad(statement, "a payload whose last byte is ff".to_owned(), taken);
-                } else if good {
-                    self.says("payload");
-                    set("payload", Some(json!(hex)));
-                } else {
-                    self.bad(statement, "a payload is 1 to 512 bytes in hexadecimal".to_owned(), "left out");
-                }
-            }
-            "require_reply" => {
-                let hex: String = statement.values().map(pairs).collect();
-                if !hex.is_empty() && self.ends_with_ff(&hex, statement) {
-                    let taken = "keepalived does not understand it, and any answer will do";
-                    self.bad(statement, "an answer whose last byte is ff".to_owned(), taken);
-                }
-                if statement.value().is_none() {
-                    self.instead(Fate::Carried, "any answer will do, as in keepalived");
-                }
-                set("require_reply", Some(json!(true)));
             }
             "type" => match statement.value().map(str::to_ascii_uppercase).as_deref() {
                 Some(record @ ("A" | "AAAA" | "CNAME" | "MX" | "NS" | "SOA" | "TXT")) => {
@@ -496,88 +465,5 @@ impl Reader<'_> {
             }
             _ => {}
         }
-    }
-
-    /// Whether keepalived takes the end of bytes for a mistake.
-    fn ends_with_ff(&mut self, hex: &str, statement: &Statement) -> bool {
-        let ends = hex.len() >= 2 && hex.ends_with(['f', 'F']) && hex[..hex.len() - 1].ends_with(['f', 'F']);
-        ends && !self.newer(&versions::HEX_END, statement.spot)
-    }
-
-    fn url(&mut self, block: &Statement, owner: Owner) -> Option<Map<String, Value>> {
-        let outer = std::mem::take(&mut self.spoken);
-        let mark = self.notes.items.len();
-        let mut url = Map::new();
-        let mut codes: Vec<String> = Vec::new();
-        for statement in block.inside() {
-            if self.known(&URL, statement, owner).is_none() {
-                continue;
-            }
-            let (thing, key, value) = match statement.keyword() {
-                "path" => ("path", "path", self.word(statement)),
-                "virtualhost" => ("virtualhost", "host", self.word(statement)),
-                "regex" => ("regex", "body", self.expression(statement)),
-                "status_code" => {
-                    codes.extend(self.status(statement));
-                    continue;
-                }
-                _ => continue,
-            };
-            if let Some(value) = value {
-                self.says(thing);
-                url.insert(key.to_owned(), Value::String(value));
-            }
-        }
-        if !codes.is_empty() && codes != ["200-299"] {
-            url.insert("status".to_owned(), json!(codes));
-        }
-        self.spoken = outer;
-        if !url.contains_key("path") {
-            self.missing(block.spot, "a `url` without `path`", "keepalived ignores it");
-            self.leave_out(mark.saturating_sub(1), "keepalived ignores a `url` without `path`");
-            return None;
-        }
-        Some(url)
-    }
-
-    /// Status codes, which add up.
-    fn status(&mut self, statement: &Statement) -> Vec<String> {
-        let code = |text: &str| text.parse::<u16>().ok().filter(|code| STATUS.contains(code));
-        let mut codes = Vec::new();
-        for text in statement.values() {
-            let (first, last) = text.split_once('-').unwrap_or((text, text));
-            match (code(first), code(last)) {
-                (Some(first), Some(last)) if first <= last => codes.push(text.to_owned()),
-                _ => {
-                    let message = format!(
-                        "a status is a number from 100 to 599 or a range such as 200-299, not `{}`",
-                        shorten(text)
-                    );
-                    self.bad_word(statement, Some(text), message, "keepalived drops the word");
-                }
-            }
-        }
-        codes
-    }
-}
-
-/// Hexadecimal digits as whole bytes: a digit left alone stands for itself.
-fn pairs(text: &str) -> String {
-    let text = text.strip_prefix("0x").unwrap_or(text);
-    if text.len().is_multiple_of(2) {
-        return text.to_owned();
-    }
-    let (most, last) = text.split_at(text.floor_char_boundary(text.len().saturating_sub(1)));
-    format!("{most}0{last}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::pairs;
-
-    #[test]
-    fn a_digit_alone_is_a_byte() {
-        let text: String = ["Ab12f", "3", "456"].into_iter().map(pairs).collect();
-        assert_eq!(text, "Ab120f034506");
     }
 }

@@ -59,6 +59,42 @@ impl Reader<'_> {
     }
 }
 
+/// An expression that both libraries read alike, with the flags of its options, as the daemon's library says
+/// the same. `$` among them is PCRE2's `dollar_endonly`: without it, and with one line, `$` stands before a last
+/// end of line, too.
+pub(super) fn with_options(pattern: &str, flags: &[char]) -> String {
+    let strict = flags.iter().any(|flag| matches!(flag, '$' | 'm'));
+    let pattern = if strict { pattern.to_owned() } else { with_last_line(pattern) };
+    let flags: String = flags.iter().filter(|flag| **flag != '$').collect();
+    if flags.is_empty() { pattern } else { format!("(?{flags}){pattern}") }
+}
+
+/// A `$` that the end of a line may follow.
+pub(super) const LAST_LINE: &str = "(?:\\n?\\z)";
+
+fn with_last_line(pattern: &str) -> String {
+    let bytes = pattern.as_bytes();
+    let mut out = String::with_capacity(pattern.len());
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        let end = match byte {
+            b'\\' => at + 2,
+            b'[' => class(bytes, at + 1).0.unwrap_or(bytes.len()),
+            b'$' => {
+                out.push_str(LAST_LINE);
+                at += 1;
+                continue;
+            }
+            _ => at + 1,
+        };
+        // Up to the beginning of the next character.
+        let end = (end..bytes.len()).find(|end| pattern.is_char_boundary(*end)).unwrap_or(bytes.len());
+        out.push_str(pattern.get(at..end).unwrap_or_default());
+        at = end;
+    }
+    out
+}
+
 /// Reads an expression once from its beginning to its end.
 fn reading(pattern: &str) -> ExpressionReading {
     let bytes = pattern.as_bytes();
@@ -223,7 +259,23 @@ fn counted(rest: &[u8]) -> Option<ExpressionCounts> {
 
 #[cfg(test)]
 mod tests {
-    use super::{ExpressionReading, reading};
+    use super::{ExpressionReading, reading, with_options};
+
+    #[test]
+    fn options_become_flags_and_a_last_line_may_end() {
+        for (pattern, flags, ours) in [
+            ("ok", &[][..], "ok"),
+            ("ok", &['i', 's'], "(?is)ok"),
+            ("^ok$", &[], "^ok(?:\\n?\\z)"),
+            ("^ok$", &['m'], "(?m)^ok$"),
+            ("^ok$", &['$'], "^ok$"),
+            ("[$]\\$é$", &[], "[$]\\$é(?:\\n?\\z)"),
+        ] {
+            assert_eq!(with_options(pattern, flags), ours, "{pattern}");
+        }
+        let ours = regex::Regex::new(&with_options("ok$", &[])).expect("an expression");
+        assert!(ours.is_match("ok") && ours.is_match("ok\n") && !ours.is_match("ok\n\n"));
+    }
 
     #[test]
     fn what_both_libraries_read_alike_is_common() {
