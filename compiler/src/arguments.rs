@@ -260,7 +260,7 @@ pub struct ImportArguments {
     /// Where a program is on the directors that a configuration names without its path
     #[arg(long, value_name = "NAME=PATH")]
     pub program: Vec<String>,
-    /// Make TCP checks of those that evenkeeld does not have yet; the report names each
+    /// Make every check a TCP check; the report names each
     #[arg(long)]
     pub checks_as_tcp: bool,
     /// Version of keepalived that the directors run, as `keepalived --version` says it

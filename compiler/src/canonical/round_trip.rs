@@ -171,7 +171,8 @@ proptest! {
     fn checks_of_all_kinds_are_read_as_they_were(checks in vec(check(), 1..4)) {
         let plan = plan_with(checks);
         let text = document("# A plan.\n", &plan);
-        let by_toml: Plan = toml::from_str(&text).map_err(|error| TestCaseError::fail(format!("{error}\n{text}")))?;
+        let by_toml = toml::from_str::<Plan>(&text);
+        let by_toml = by_toml.map_err(|error| TestCaseError::fail(format!("{error}\n{text}")))?;
         prop_assert_eq!(&by_toml, &plan, "{}", text);
         let here = plain::plan(&text);
         prop_assert_eq!(here.as_ref(), Some(&plan), "{}", text);

@@ -1,6 +1,6 @@
-//! Names of the fields of a destination's checks: those of the first are `check.…`, as in the cluster file, and
-//! those of further ones have the kind in their names, so that a check that is added is one and not a change of
-//! all.
+//! Names of the fields of a destination's checks: those of the first are `check.…`, as in the cluster file,
+//! and those of further ones have the kind in their names, so that a check that is added is one and not a
+//! change of all.
 
 use std::collections::BTreeMap;
 

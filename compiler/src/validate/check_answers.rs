@@ -6,7 +6,7 @@ use evenkeel_schemas::cluster::HttpMethod;
 use evenkeel_schemas::scalars::PortRange;
 use regex::bytes::RegexBuilder;
 
-use super::written_checks::{Path, Written, all};
+use super::written_checks::{Path, WrittenCheck, all};
 use super::{Context, Findings, Rule};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
@@ -18,7 +18,7 @@ pub(super) const RULES: &[Rule] = &[check_status, check_expression, answer_of_he
 const MAX_REGEX_BYTES: usize = 1 << 20;
 
 /// Codes of statuses that are waited for, with the place of the list.
-fn statuses<'a>(found: &Written<'a>) -> impl Iterator<Item = (Path<'a>, &'a [PortRange])> {
+fn statuses<'a>(found: &WrittenCheck<'a>) -> impl Iterator<Item = (Path<'a>, &'a [PortRange])> {
     let own = (found.path("status"), found.check.status.as_slice());
     let requests = found.check.requests.iter().enumerate();
     let of_requests =
@@ -27,7 +27,7 @@ fn statuses<'a>(found: &Written<'a>) -> impl Iterator<Item = (Path<'a>, &'a [Por
 }
 
 /// Path of a key of a request.
-pub(super) fn below_request<'a>(found: &Written<'a>, index: usize, key: &'static str) -> Path<'a> {
+pub(super) fn below_request<'a>(found: &WrittenCheck<'a>, index: usize, key: &'static str) -> Path<'a> {
     found.below(&[Step::Key("requests"), Step::Index(index), Step::Key(key)])
 }
 
@@ -56,7 +56,7 @@ fn check_status(cx: &Context<'_>, out: &mut Findings) {
 /// A regular expression of a check.
 type Expression<'a> = (&'static str, Path<'a>, &'a str);
 
-fn expressions<'a>(found: &Written<'a>) -> Vec<Expression<'a>> {
+fn expressions<'a>(found: &WrittenCheck<'a>) -> Vec<Expression<'a>> {
     let check = found.check;
     let own = [("body", &check.body), ("body_not", &check.body_not), ("expect", &check.expect)];
     let own = own.into_iter().filter_map(|(key, text)| Some((key, found.path(key), text.as_deref()?)));

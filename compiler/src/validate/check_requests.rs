@@ -6,7 +6,7 @@ use evenkeel_schemas::cluster::Check;
 
 use super::check_answers::below_request;
 use super::check_values::unaskable;
-use super::written_checks::{Path, Written, all};
+use super::written_checks::{Path, WrittenCheck, all};
 use super::{Context, Findings, Rule};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
@@ -64,7 +64,7 @@ fn requests_and_keys(cx: &Context<'_>, out: &mut Findings) {
 }
 
 /// Texts of a kind, with where they are.
-fn texts<'a>(found: &Written<'a>, key: &'static str) -> Vec<(Path<'a>, &'a str)> {
+fn texts<'a>(found: &WrittenCheck<'a>, key: &'static str) -> Vec<(Path<'a>, &'a str)> {
     let check = found.check;
     let own = match key {
         "path" => &check.path,
@@ -133,7 +133,7 @@ fn is_server_name(text: &str) -> bool {
 }
 
 /// Tables of headers, with where they are.
-fn headers<'a>(found: &Written<'a>) -> Vec<(Path<'a>, &'a BTreeMap<String, String>)> {
+fn headers<'a>(found: &WrittenCheck<'a>) -> Vec<(Path<'a>, &'a BTreeMap<String, String>)> {
     let mut tables = vec![(found.path("headers"), &found.check.headers)];
     let requests = found.check.requests.iter().enumerate();
     tables

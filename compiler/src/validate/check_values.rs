@@ -4,7 +4,7 @@
 use evenkeel_schemas::cluster::{Check, CheckType};
 
 use super::quorum::hooks;
-use super::written_checks::{Written, all};
+use super::written_checks::{WrittenCheck, all};
 use super::{Context, Findings, Rule};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
@@ -90,7 +90,7 @@ fn not_absolute(cx: &Context<'_>, out: &mut Findings) {
 /// A text that cannot be asked for.
 pub(super) fn unaskable(
     cx: &Context<'_>,
-    found: &Written<'_>,
+    found: &WrittenCheck<'_>,
     path: &[Step<'_>],
     (key, text): (&str, &str),
     wrong: &'static str,

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use evenkeel_schemas::cluster::{Check, CheckType, HttpVersion, Protocol, Service};
 use evenkeel_schemas::scalars::Name;
 
-use super::written_checks::{Holder, Written, all, by_service, places};
+use super::written_checks::{Holder, WrittenCheck, all, by_service, places};
 use super::{Context, Findings, Rule};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
@@ -108,7 +108,7 @@ pub(super) fn keys_of_types() -> impl Iterator<Item = (&'static str, &'static [C
 struct Once<'a>(BTreeSet<Vec<Step<'a>>>);
 
 impl<'a> Once<'a> {
-    fn is_first(&mut self, written: &Written<'a>) -> bool {
+    fn is_first(&mut self, written: &WrittenCheck<'a>) -> bool {
         matches!(written.holder, Holder::Service(_)) || self.0.insert(written.whole())
     }
 }
@@ -147,7 +147,7 @@ fn tcp_check_on_udp(cx: &Context<'_>, out: &mut Findings) {
 }
 
 /// A check in a sentence about its service.
-fn its_check(written: &Written<'_>) -> String {
+fn its_check(written: &WrittenCheck<'_>) -> String {
     match written.holder {
         Holder::Service(_) => "its check".to_owned(),
         Holder::Entry { .. } => written.words(),
@@ -276,7 +276,7 @@ fn duplicate_check(cx: &Context<'_>, out: &mut Findings) {
         if checks.len() < 2 || !checks.iter().all(|written| cx.knows_all(&written.whole())) {
             continue;
         }
-        let mut seen: BTreeMap<String, &Written<'_>> = BTreeMap::new();
+        let mut seen: BTreeMap<String, &WrittenCheck<'_>> = BTreeMap::new();
         for written in &checks {
             let key = format!("{:?}", written.check);
             let Some(first) = seen.get(&key) else {

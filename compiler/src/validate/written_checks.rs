@@ -77,14 +77,14 @@ pub(super) const POOLS: &str = "pools";
 
 /// A check, as it is written.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Written<'a> {
+pub(super) struct WrittenCheck<'a> {
     pub(super) check: &'a Check,
     pub(super) holder: Holder<'a>,
     /// Its index in `checks`; none for `check`.
     number: Option<usize>,
 }
 
-impl<'a> Written<'a> {
+impl<'a> WrittenCheck<'a> {
     /// What it is, in words.
     pub(super) fn words(&self) -> String {
         format!("the check of {}", self.holder.words())
@@ -136,9 +136,9 @@ pub(super) fn in_one_place<'a>(
     holder: Holder<'a>,
     check: Option<&'a Check>,
     checks: &'a [Check],
-) -> impl Iterator<Item = Written<'a>> {
-    let first = check.into_iter().map(move |check| Written { check, holder, number: None });
-    first.chain(checks.iter().enumerate().map(move |(index, check)| Written {
+) -> impl Iterator<Item = WrittenCheck<'a>> {
+    let first = check.into_iter().map(move |check| WrittenCheck { check, holder, number: None });
+    first.chain(checks.iter().enumerate().map(move |(index, check)| WrittenCheck {
         check,
         holder,
         number: Some(index),
@@ -150,7 +150,7 @@ fn of_entries<'a>(
     section: &'static str,
     name: &'a Name,
     entries: &'a [RealServer],
-) -> impl Iterator<Item = Written<'a>> {
+) -> impl Iterator<Item = WrittenCheck<'a>> {
     entries.iter().enumerate().flat_map(move |(index, entry)| {
         let holder = Holder::Entry { section, name, index, entry };
         in_one_place(holder, entry.check.as_deref(), &entry.checks)
@@ -158,12 +158,12 @@ fn of_entries<'a>(
 }
 
 /// Those of a service itself.
-pub(super) fn of_service<'a>(name: &'a Name, service: &'a Service) -> impl Iterator<Item = Written<'a>> {
+pub(super) fn of_service<'a>(name: &'a Name, service: &'a Service) -> impl Iterator<Item = WrittenCheck<'a>> {
     in_one_place(Holder::Service(name), service.check.as_deref(), &service.checks)
 }
 
 /// Every check of the file.
-pub(super) fn all<'a>(cx: &Context<'a>) -> impl Iterator<Item = Written<'a>> + use<'a> {
+pub(super) fn all<'a>(cx: &Context<'a>) -> impl Iterator<Item = WrittenCheck<'a>> + use<'a> {
     let cluster = cx.cluster;
     let services = cluster.services.iter().flat_map(|(name, service)| {
         of_service(name, service).chain(of_entries(SERVICES, name, &service.real_servers))
@@ -172,13 +172,13 @@ pub(super) fn all<'a>(cx: &Context<'a>) -> impl Iterator<Item = Written<'a>> + u
     services.chain(pools)
 }
 
-/// Every check that a real server of a service may have: the service's, those of its entries, and those of the
-/// pools that it names.
+/// Every check that a real server of a service may have: the service's, those of its entries, and those of
+/// the pools that it names.
 pub(super) fn of_all<'a>(
     cx: &Context<'a>,
     name: &'a Name,
     service: &'a Service,
-) -> impl Iterator<Item = Written<'a>> + use<'a> {
+) -> impl Iterator<Item = WrittenCheck<'a>> + use<'a> {
     let cluster = cx.cluster;
     let pools = service.real_servers.iter().filter_map(|entry| entry.pool.as_ref());
     let pooled = pools.filter_map(|pool| cluster.pools.get_key_value(pool.as_str()));
@@ -187,13 +187,17 @@ pub(super) fn of_all<'a>(
 }
 
 /// Every check with each service that it is of: that of a pool with all that use the pool.
-pub(super) fn by_service<'a>(cx: &Context<'a>) -> impl Iterator<Item = (&'a Name, &'a Service, Written<'a>)> {
+pub(super) fn by_service<'a>(
+    cx: &Context<'a>,
+) -> impl Iterator<Item = (&'a Name, &'a Service, WrittenCheck<'a>)> {
     let services = cx.cluster.services.iter();
     services.flat_map(|(name, service)| of_all(cx, name, service).map(move |check| (name, service, check)))
 }
 
 /// Every place that has checks, with all of them.
-pub(super) fn places<'a>(cx: &Context<'a>) -> impl Iterator<Item = (Holder<'a>, Vec<Written<'a>>)> + use<'a> {
+pub(super) fn places<'a>(
+    cx: &Context<'a>,
+) -> impl Iterator<Item = (Holder<'a>, Vec<WrittenCheck<'a>>)> + use<'a> {
     let cluster = cx.cluster;
     let of_list = |section: &'static str, name: &'a Name, entries: &'a [RealServer]| {
         let holders = entries.iter().enumerate();

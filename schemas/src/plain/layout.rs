@@ -1,9 +1,9 @@
 //! The compiler's layout of a plan, as serde's data: a strict part of TOML.
 //!
 //! One key a line, `key = value`, one space on each side; tables and lists of tables under headers, each list
-//! in one piece; lists of values on one line or with one value a line; texts in `"`, with the escapes that the
-//! compiler writes. No comment but on lines of its own. Whatever else TOML allows is an error here, which has no words: nobody is
-//! told of it.
+//! in one piece; lists of values on one line or with one value a line; texts in `"`, with the escapes that
+//! the compiler writes. No comment but on lines of its own. Whatever else TOML allows is an error here, which
+//! has no words: nobody is told of it.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -8,7 +8,6 @@ use serde_json::{Map, Value, json};
 use super::super::model::{At, Real, Service};
 use super::super::notes::Fate;
 use super::Merger;
-use super::services::ServicePart;
 
 /// Of checks that another director says otherwise.
 const NOT_THESE: &str = "the directors differ in these checks: those of the first were taken";
@@ -46,15 +45,15 @@ fn put(checks: &[Value], out: &mut Map<String, Value>) {
 
 impl Merger<'_> {
     /// Checks that most real servers have are the service's; the others have their own. Where one has none,
-    /// all have their own: the service's would be its, too.
+    /// all have their own: the service's would be its, too. `ports` and `mark` are those of the service.
     pub(super) fn checks(
         &mut self,
         what: &str,
-        part: &ServicePart,
+        (ports, mark): (&[u16], Option<u32>),
         all: &[Service],
         forwarding: Option<&Value>,
     ) -> Checks {
-        let plain = |real: &Real| plain(real, part, forwarding);
+        let plain = |real: &Real| plain(real, ports, mark, forwarding);
         let mut order: Vec<Place> = Vec::new();
         let mut found: BTreeMap<Place, (&Real, Vec<Value>)> = BTreeMap::new();
         for service in all {
@@ -120,11 +119,11 @@ impl Merger<'_> {
 }
 
 /// The checks of a real server, without the port that they ask anyway.
-fn plain(real: &Real, part: &ServicePart, forwarding: Option<&Value>) -> Vec<Value> {
+fn plain(real: &Real, ports: &[u16], mark: Option<u32>, forwarding: Option<&Value>) -> Vec<Value> {
     // The port that a check asks when it says none: a mark has none.
     let nat = real.draft.get("forwarding").or(forwarding) == Some(&json!("nat"));
-    let port = real.port.filter(|port| nat || part.ports.as_slice() == [*port]);
-    let own = port.filter(|_| part.mark.is_none()).map(|port| json!(port));
+    let port = real.port.filter(|port| nat || ports == [*port]);
+    let own = port.filter(|_| mark.is_none()).map(|port| json!(port));
     let plain = |check: &At<Value>| {
         let mut check = check.value.clone();
         if let Value::Object(table) = &mut check

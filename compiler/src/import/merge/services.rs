@@ -16,12 +16,12 @@ use super::{Merger, nested};
 type Key = (Vec<Target>, String);
 
 /// A service of the cluster file: some of the targets of a virtual server.
-pub(super) struct ServicePart {
+struct ServicePart {
     router: String,
     only_vip: bool,
     vips: Vec<IpAddr>,
-    pub(super) ports: Vec<u16>,
-    pub(super) mark: Option<u32>,
+    ports: Vec<u16>,
+    mark: Option<u32>,
     /// The link of its router.
     link: Option<usize>,
 }
@@ -208,7 +208,7 @@ impl Merger<'_> {
         }
         let sorry_forwarding = draft.remove("sorry_server.forwarding");
         let forwarding = draft.get("forwarding").cloned();
-        let checks = self.checks(what, part, all, forwarding.as_ref());
+        let checks = self.checks(what, (&part.ports, part.mark), all, forwarding.as_ref());
         let reals = self.real_servers(what, part, all, forwarding.as_ref(), &checks);
         out.insert("real_servers".to_owned(), Value::Array(reals));
         checks.of_service(&mut out);

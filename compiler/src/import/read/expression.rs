@@ -60,8 +60,8 @@ impl Reader<'_> {
 }
 
 /// An expression that both libraries read alike, with the flags of its options, as the daemon's library says
-/// the same. `$` among them is PCRE2's `dollar_endonly`: without it, and with one line, `$` stands before a last
-/// end of line, too.
+/// the same. `$` among them is PCRE2's `dollar_endonly`: without it, and with one line, `$` stands before a
+/// last end of line, too.
 pub(super) fn with_options(pattern: &str, flags: &[char]) -> String {
     let strict = flags.iter().any(|flag| matches!(flag, '$' | 'm'));
     let pattern = if strict { pattern.to_owned() } else { with_last_line(pattern) };
