@@ -42,11 +42,15 @@ pub fn layout(source: &SourceFile) -> Result<String, Vec<Diagnostic>> {
     let text = head.put_before(&document.to_string());
     let after = SourceFile::new(source.name(), text);
     match parse::parse(&after, choice) {
-        Ok(parsed) if parsed.value == before.value && parsed.odd.len() == before.odd.len() => {
-            Ok(after.text().to_owned())
-        }
+        Ok(again) if same(&before, &again) => Ok(after.text().to_owned()),
         Ok(_) | Err(_) => Err(vec![unsure("its layout cannot be changed without changing its meaning")]),
     }
+}
+
+/// Whether two files say the same.
+fn same(a: &parse::Document<'_>, b: &parse::Document<'_>) -> bool {
+    let ((a, odd_of_a), (b, odd_of_b)) = (a.value_of_all(), b.value_of_all());
+    a == b && odd_of_a.len() == odd_of_b.len()
 }
 
 /// The mistakes that are reported.

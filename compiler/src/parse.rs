@@ -4,9 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Number, Value};
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use serde_json::{Map, Value};
+use toml::de::DeTable;
 
 use crate::diagnostic::{Diagnostic, MAX_ERRORS, Place};
 use crate::path::{OwnedStep, Step};
@@ -15,7 +14,12 @@ use crate::source::SourceFile;
 pub(crate) mod bounded;
 pub(crate) mod extent;
 mod merge;
+pub(crate) mod read;
+mod sections;
 mod syntax;
+pub(crate) mod tree;
+
+use tree::{Entry, Table, TreeItem, TreeNode};
 
 pub(crate) use merge::{Choice, ChoiceAt};
 
@@ -25,7 +29,8 @@ const MAX_DEPTH: usize = 32;
 /// The parsed file with the place of every key and value.
 #[derive(Debug)]
 pub(crate) struct Document<'s> {
-    root: DeTable<'s>,
+    /// A table.
+    root: TreeNode<'s>,
     /// Paths under which values with a misspelled key are written, by the path at which they are read.
     written: BTreeMap<Vec<OwnedStep>, Vec<OwnedStep>>,
 }
@@ -45,26 +50,22 @@ pub(crate) enum OddKind {
     TooDeep,
 }
 
-/// Outcome of [`parse`].
-#[derive(Debug)]
-pub(crate) struct Parsed<'s> {
-    pub(crate) document: Document<'s>,
-    /// The same without places. Odd values are null in it.
-    pub(crate) value: Value,
-    pub(crate) odd: Vec<Odd>,
-}
-
 /// Parses all files and makes one tree of them: each layer of those that belong together, the
 /// layers laid over one another. `choice` answers which tables are a choice among several shapes.
 ///
 /// # Errors
 /// What is wrong, in the order of the text, and whether there is more of it.
-pub(crate) fn parse(source: &SourceFile, choice: ChoiceAt) -> Result<Parsed<'_>, (Vec<Diagnostic>, bool)> {
+pub(crate) fn parse(source: &SourceFile, choice: ChoiceAt) -> Result<Document<'_>, (Vec<Diagnostic>, bool)> {
     let mut union = merge::Union { text: source.text(), diagnostics: Vec::new() };
     let mut layers: Vec<(usize, DeTable<'_>)> = Vec::new();
     let texts = source.pieces().iter().map(|piece| (source.text_of(piece), piece.range.start));
     if let Some(excess) = extent::excess(texts) {
         return Err((vec![excess], false));
+    }
+    if let [piece] = source.pieces()
+        && let Some(root) = sections::read(source.text_of(piece), piece.range.start)
+    {
+        return Ok(Document::new(root));
     }
     for piece in source.pieces() {
         let text = source.text_of(piece);
@@ -93,13 +94,10 @@ pub(crate) fn parse(source: &SourceFile, choice: ChoiceAt) -> Result<Parsed<'_>,
     let mut layers = layers.into_iter().map(|(_, root)| root);
     let mut root = layers.next().unwrap_or_default();
     layers.for_each(|layer| merge::lay_over(&mut root, layer, choice));
-    let document = Document { root, written: BTreeMap::new() };
-    let mut converter = Converter::default();
-    let value = converter.table(&document.root);
-    let odd = converter.odd;
-    Ok(Parsed { document, value, odd })
+    Ok(Document::new(Table::from(root)))
 }
 
+/// A tree without places, and what is odd in it.
 #[derive(Default)]
 struct Converter<'a> {
     path: Vec<Step<'a>>,
@@ -107,36 +105,31 @@ struct Converter<'a> {
 }
 
 impl<'a> Converter<'a> {
-    fn table(&mut self, table: &'a DeTable<'_>) -> Value {
-        let mut map = Map::with_capacity(table.len());
-        for (key, value) in table {
-            let key: &str = key.get_ref();
+    fn table(&mut self, table: &'a Table<'_>) -> Value {
+        let mut map = Map::with_capacity(table.entries().len());
+        for Entry { key, item, .. } in table.entries() {
             self.path.push(Step::Key(key));
-            map.insert(key.to_owned(), self.value(value.get_ref()));
+            map.insert(key.as_ref().to_owned(), self.value(&item.node));
             self.path.pop();
         }
         Value::Object(map)
     }
 
-    fn value(&mut self, value: &'a DeValue<'_>) -> Value {
+    fn value(&mut self, node: &'a TreeNode<'_>) -> Value {
         if self.path.len() > MAX_DEPTH {
             return self.odd(OddKind::TooDeep);
         }
-        match value {
-            DeValue::String(text) => Value::String(text.as_ref().to_owned()),
-            DeValue::Boolean(flag) => Value::Bool(*flag),
-            DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
-                Ok(number) => Value::Number(Number::from(number)),
-                Err(_) => self.odd(OddKind::HugeInteger),
-            },
-            DeValue::Float(_) => self.odd(OddKind::Decimal),
-            DeValue::Datetime(_) => self.odd(OddKind::Date),
-            DeValue::Table(table) => self.table(table),
-            DeValue::Array(array) => {
-                let mut items = Vec::with_capacity(array.len());
-                for (index, item) in array.iter().enumerate() {
+        match node {
+            TreeNode::Text(text) => Value::String(text.as_ref().to_owned()),
+            TreeNode::Boolean(flag) => Value::Bool(*flag),
+            TreeNode::Integer(number) => Value::from(*number),
+            TreeNode::Odd(kind) => self.odd(*kind),
+            TreeNode::Table(table) => self.table(table),
+            TreeNode::List(list) => {
+                let mut items = Vec::with_capacity(list.len());
+                for (index, item) in list.iter().enumerate() {
                     self.path.push(Step::Index(index));
-                    items.push(self.value(item.get_ref()));
+                    items.push(self.value(&item.node));
                     self.path.pop();
                 }
                 Value::Array(items)
@@ -152,28 +145,39 @@ impl<'a> Converter<'a> {
 
 /// The places of one entry.
 #[derive(Debug, Clone)]
-struct Entry {
+struct EntryPlace {
     key: Option<Place>,
     value: Place,
 }
 
 impl<'s> Document<'s> {
+    const fn new(root: Table<'s>) -> Self {
+        Self { root: TreeNode::Table(root), written: BTreeMap::new() }
+    }
+
+    /// The same without places, and what is odd in it, which is null there.
+    pub(crate) fn value_of_all(&self) -> (Value, Vec<Odd>) {
+        let mut converter = Converter::default();
+        let value = converter.table(self.root());
+        (value, converter.odd)
+    }
+
     /// The deepest entry that `path` leads to, and its value if that is the whole path.
-    fn find(&self, path: &[Step<'_>]) -> (Entry, Option<&DeValue<'s>>) {
-        let mut entry = Entry { key: None, value: 0..0 };
-        let mut at: Option<&DeValue<'s>> = None;
+    fn find(&self, path: &[Step<'_>]) -> (EntryPlace, Option<&TreeNode<'s>>) {
+        let mut entry = EntryPlace { key: None, value: 0..0 };
+        let mut at: Option<&TreeNode<'s>> = None;
         for (depth, step) in path.iter().enumerate() {
-            let next: Option<(Option<Place>, &Spanned<DeValue<'s>>)> = match (step, at) {
-                (Step::Key(key), None) => keyed(&self.root, key),
-                (Step::Key(key), Some(DeValue::Table(table))) => keyed(table, key),
-                (Step::Index(index), Some(DeValue::Array(array))) => {
-                    array.get(*index).map(|value| (None, value))
+            let next: Option<(Option<Place>, &TreeItem<'s>)> = match (step, at) {
+                (Step::Key(key), None) => keyed(self.root(), key),
+                (Step::Key(key), Some(TreeNode::Table(table))) => keyed(table, key),
+                (Step::Index(index), Some(TreeNode::List(items))) => {
+                    items.get(*index).map(|item| (None, item))
                 }
                 (Step::Key(_) | Step::Index(_), _) => None,
             };
-            if let Some((key, value)) = next {
-                entry = Entry { key, value: value.span() };
-                at = Some(value.get_ref());
+            if let Some((key, item)) = next {
+                entry = EntryPlace { key, value: item.spot.place() };
+                at = Some(&item.node);
             } else if let Some((elsewhere, value)) = self.find_written(&path[..=depth]) {
                 entry = elsewhere;
                 at = Some(value);
@@ -185,7 +189,7 @@ impl<'s> Document<'s> {
     }
 
     /// The entry at `path`, when it is written elsewhere.
-    fn find_written(&self, path: &[Step<'_>]) -> Option<(Entry, &DeValue<'s>)> {
+    fn find_written(&self, path: &[Step<'_>]) -> Option<(EntryPlace, &TreeNode<'s>)> {
         if self.written.is_empty() {
             return None;
         }
@@ -196,7 +200,15 @@ impl<'s> Document<'s> {
     }
 
     /// The whole tree as it is written.
-    pub(crate) const fn root(&self) -> &DeTable<'s> {
+    pub(crate) fn root(&self) -> &Table<'s> {
+        match &self.root {
+            TreeNode::Table(root) => root,
+            _ => const { &Table::NONE },
+        }
+    }
+
+    /// The same as a value.
+    pub(crate) const fn node(&self) -> &TreeNode<'s> {
         &self.root
     }
 
@@ -223,6 +235,6 @@ impl<'s> Document<'s> {
     }
 }
 
-fn keyed<'t, 's>(table: &'t DeTable<'s>, key: &str) -> Option<(Option<Place>, &'t Spanned<DeValue<'s>>)> {
-    table.get_key_value(key).map(|(key, value)| (Some(key.span()), value))
+fn keyed<'t, 's>(table: &'t Table<'s>, key: &str) -> Option<(Option<Place>, &'t TreeItem<'s>)> {
+    table.get(key).map(|entry| (Some(entry.spot.place()), &entry.item))
 }

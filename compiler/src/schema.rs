@@ -23,8 +23,10 @@ mod choice;
 mod explain;
 mod flatten;
 mod inherit;
+mod instance;
 mod mend;
 mod shape;
+mod typed;
 mod words;
 
 pub(crate) use choice::{choice, order, plain};
@@ -71,13 +73,22 @@ enum Wrong {
 }
 
 /// Checks the shape, mends it and reads it.
-pub(crate) fn check(document: &mut Document<'_>, value: Value, odd: &[Odd], limits: Limits) -> Checked {
+pub(crate) fn check(document: &mut Document<'_>, limits: Limits) -> Checked {
+    if document.root().get("defaults").is_none() {
+        // Nearly always the shape is right, so it is read while that is found out.
+        let node = document.node();
+        let (read, valid) = both(|| typed::cluster(node), || shape::is_valid_tree(node));
+        if valid {
+            return typed(read, Unknowns::default(), Vec::new());
+        }
+    }
+    let (mut value, odd) = document.value_of_all();
+    let odd = odd.as_slice();
     if let Some(diagnostic) = size::too_many_defaults(&value, document, limits) {
         return Checked::nothing(vec![diagnostic], false);
     }
     let mut unknowns = Unknowns::default();
     let mut diagnostics = Vec::new();
-    let mut value = value;
     let inherited = inherit::defaults(&mut value, document);
     if odd.is_empty() {
         // Nearly always the shape is right, so it is read while that is found out.

@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use evenkeel_schemas::change::Origin;
-use toml::de::{DeTable, DeValue};
 
 use crate::parse::Document;
+use crate::parse::tree::{Entry, Table, TreeNode};
 use crate::path::Step;
 use crate::source::{Lines, SourceFile};
 
@@ -109,30 +109,28 @@ struct PlaceMaker<'s> {
 }
 
 impl PlaceMaker<'_> {
-    fn table(&mut self, table: &DeTable<'_>) -> PlaceNode {
-        let mut entries = Vec::with_capacity(table.len());
-        for (key, value) in table {
-            let spot = self.spot(key.span().start);
-            entries.push(PlacedKey { key: self.text(key.get_ref()), spot, node: self.node(value.get_ref()) });
+    fn table(&mut self, table: &Table<'_>) -> PlaceNode {
+        let mut entries = Vec::with_capacity(table.entries().len());
+        for Entry { key, spot, item } in table.entries() {
+            let spot = self.spot(spot.start());
+            entries.push(PlacedKey { key: self.text(key), spot, node: self.node(&item.node) });
         }
         entries.sort_by(|a, b| a.key.cmp(&b.key));
         PlaceNode::Table(entries.into_boxed_slice())
     }
 
-    fn node(&mut self, value: &DeValue<'_>) -> PlaceNode {
-        match value {
-            DeValue::Table(table) => self.table(table),
-            DeValue::Array(items) => {
+    fn node(&mut self, node: &TreeNode<'_>) -> PlaceNode {
+        match node {
+            TreeNode::Table(table) => self.table(table),
+            TreeNode::List(items) => {
                 let mut list = Vec::with_capacity(items.len());
                 for item in items {
-                    list.push((self.spot(item.span().start), self.node(item.get_ref())));
+                    list.push((self.spot(item.spot.start()), self.node(&item.node)));
                 }
                 PlaceNode::List(list.into_boxed_slice())
             }
-            DeValue::String(text) => PlaceNode::Text(self.text(text)),
-            DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) => {
-                PlaceNode::Value
-            }
+            TreeNode::Text(text) => PlaceNode::Text(self.text(text)),
+            TreeNode::Integer(_) | TreeNode::Boolean(_) | TreeNode::Odd(_) => PlaceNode::Value,
         }
     }
 

@@ -19,7 +19,7 @@ const FIRST: usize = 64 * 1024;
 /// Factor by which the next piece is longer.
 const FURTHER: usize = 4;
 /// Deepest nesting of brackets for the parser, as for the one that builds tables.
-const MAX_DEPTH: u32 = 80;
+pub(super) const MAX_DEPTH: u32 = 80;
 
 /// A text that was read.
 pub(crate) struct Read<'s> {

@@ -18,6 +18,26 @@ const MAX_OPEN: usize = 1000;
 /// Length up to which texts are not counted: they cannot hold too much, and their nesting costs nothing.
 const SMALL: usize = 1024 * 1024;
 
+/// Marks of a byte: it may begin a table, be tokens, be a bracket.
+const TABLE: u8 = 1;
+const TOKENS: u8 = 2;
+const BRACKET: u8 = 4;
+const MARKS: [u8; 256] = {
+    let mut marks = [0; 256];
+    let mut byte = 0;
+    while byte < marks.len() {
+        marks[byte] = match byte as u8 {
+            b'[' | b'{' => TABLE | TOKENS | BRACKET,
+            b']' | b'}' => TOKENS | BRACKET,
+            b'.' => TABLE | TOKENS,
+            b'=' | b',' | b'\n' | b' ' | b'\t' | b'"' | b'\'' => TOKENS,
+            _ => 0,
+        };
+        byte += 1;
+    }
+    marks
+};
+
 /// Estimate from bytes alone: at least as much as there is, since bytes in texts and comments are counted as
 /// well.
 #[derive(Debug, Default)]
@@ -109,23 +129,16 @@ impl Guess {
         self.bytes += text.len();
         let mut open: usize = 0;
         for byte in text.bytes() {
-            match byte {
-                b'[' | b'{' => {
+            let mark = MARKS[usize::from(byte)];
+            self.tables += usize::from(mark & TABLE);
+            self.tokens += usize::from(mark & TOKENS);
+            if mark & BRACKET != 0 {
+                if mark & TABLE != 0 {
                     open += 1;
                     self.open = self.open.max(open);
-                    self.tables += 1;
-                    self.tokens += 2;
-                }
-                b']' | b'}' => {
+                } else {
                     open = open.saturating_sub(1);
-                    self.tokens += 2;
                 }
-                b'.' => {
-                    self.tables += 1;
-                    self.tokens += 2;
-                }
-                b'=' | b',' | b'\n' | b' ' | b'\t' | b'"' | b'\'' => self.tokens += 2,
-                _ => {}
             }
         }
     }

@@ -5,8 +5,12 @@
 use std::sync::LazyLock;
 
 use evenkeel_schemas::json;
-use jsonschema::{PatternOptions, Validator};
+use jsonschema::json::Json;
+use jsonschema::{Draft, PatternOptions, Validator};
 use serde_json::Value;
+
+use super::instance::JsonTree;
+use crate::parse::tree::TreeNode;
 
 struct ClusterSchema {
     schema: Value,
@@ -16,20 +20,38 @@ struct ClusterSchema {
 /// Built from types that are fixed when this is compiled: if it works once it works always.
 static SHAPE: LazyLock<ClusterSchema> = LazyLock::new(|| {
     let schema = json::cluster();
-    let mut options = jsonschema::draft202012::options()
+    let validator = validator(&schema);
+    ClusterSchema { schema, validator }
+});
+
+/// The validator of a tree: it only says whether the shape is right.
+static VERDICT: LazyLock<Validator<JsonTree>> = LazyLock::new(|| validator(&json::cluster()));
+
+fn validator<F: Json>(schema: &Value) -> Validator<F> {
+    let mut options = jsonschema::options_for::<F>()
+        .with_draft(Draft::Draft202012)
         .should_validate_formats(true)
         .offline()
         .with_pattern_options(PatternOptions::regex());
     for (name, check) in json::FORMATS {
         options = options.with_format(name, check);
     }
-    let validator = options.build(&schema).expect("the cluster's own schema is valid");
-    ClusterSchema { schema, validator }
-});
+    options.build(schema).expect("the cluster's own schema is valid")
+}
 
-/// Builds the validator, once for all that follow.
-pub(crate) fn prepare() {
-    LazyLock::force(&SHAPE);
+/// Builds the validator that a text will be judged by, once for all that follow: what objects take from
+/// `[defaults]` is put into a value, anything else stays in the tree.
+pub(crate) fn prepare(text: &str) {
+    if text.contains("defaults") {
+        LazyLock::force(&SHAPE);
+    } else {
+        LazyLock::force(&VERDICT);
+    }
+}
+
+/// Whether a tree has the right shape.
+pub(super) fn is_valid_tree(tree: &TreeNode<'_>) -> bool {
+    VERDICT.is_valid(tree)
 }
 
 /// Whether a value has the right shape.
