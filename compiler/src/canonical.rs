@@ -16,15 +16,34 @@ mod map;
 use map::MapWriter;
 
 /// The last fields of their blocks, and long.
-const SUBBLOCKS: [&str; 1] = ["virtual_server.destination"];
+const SUBBLOCKS: [Path; 1] = [Path { outer: "virtual_server", inner: "destination" }];
 
-/// `header` and `value` as a whole document.
-pub(crate) fn document(header: &str, value: &impl Serialize) -> String {
-    let mut out = header.to_owned();
-    let written = value.serialize(Writer { out: &mut out, slot: Slot::Document });
-    written.expect("a plan consists of tables, lists, texts, whole numbers and flags");
-    out
+/// Appends `value` as a document.
+pub(crate) fn document(out: &mut String, value: &impl Serialize) {
+    written(value.serialize(Writer { out, slot: Slot::Document(None) }));
 }
+
+/// Appends `value` as a document, of which one key is written already: its text is appended in the place of
+/// its value.
+pub(crate) fn document_around(out: &mut String, value: &impl Serialize, inserted: Inserted<'_>) {
+    written(value.serialize(Writer { out, slot: Slot::Document(Some(inserted)) }));
+}
+
+/// Appends the blocks of a key of a document whose value is a list of tables.
+pub(crate) fn blocks(out: &mut String, key: &'static str, tables: &[impl Serialize]) {
+    let mut list = ListState { len: tables.len(), seen: Seen::Nothing, inline: false };
+    for table in tables {
+        let slot = Slot::Item { path: Path::DOCUMENT, key, list: &mut list };
+        written(table.serialize(Writer { out, slot }));
+    }
+}
+
+fn written(written: Result<(), Unsupported>) {
+    written.expect("a plan consists of tables, lists, texts, whole numbers and flags");
+}
+
+/// A key of the document, and the function that appends its text.
+pub(crate) type Inserted<'a> = (&'static str, &'a dyn Fn(&mut String));
 
 /// Appends the line `key = "text"`.
 pub(crate) fn entry(out: &mut String, key: &str, text: &str) {
@@ -45,10 +64,10 @@ fn push_key(out: &mut String, key: &str) {
 }
 
 /// A TOML basic string.
-fn quote(out: &mut String, text: impl Display) {
+fn quote(out: &mut String, text: &str) {
     out.push('"');
     // Writing to a String cannot fail.
-    let _ = write!(Escaped(out), "{text}");
+    let _ = Escaped(out).write_str(text);
     out.push('"');
 }
 
@@ -76,6 +95,9 @@ impl Write for Escaped<'_> {
     }
 }
 
+/// Digits of the largest number.
+const MAX_DIGITS: usize = 20;
+
 /// Why a value has no canonical form.
 #[derive(Debug)]
 pub(crate) struct Unsupported(String);
@@ -94,14 +116,46 @@ impl ser::Error for Unsupported {
     }
 }
 
+/// The words of a header: none for the document itself, otherwise one or, for [`SUBBLOCKS`], two.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Path {
+    outer: &'static str,
+    inner: &'static str,
+}
+
+impl Path {
+    const DOCUMENT: Self = Self { outer: "", inner: "" };
+
+    fn is_document(self) -> bool {
+        self == Self::DOCUMENT
+    }
+
+    /// The header of `key` in it; none when it has none.
+    fn block(self, key: &'static str) -> Option<Self> {
+        if self.is_document() {
+            return Some(Self { outer: key, inner: "" });
+        }
+        let block = Self { outer: self.outer, inner: key };
+        (self.inner.is_empty() && SUBBLOCKS.contains(&block)).then_some(block)
+    }
+
+    fn push_to(self, out: &mut String) {
+        out.push_str(self.outer);
+        if !self.inner.is_empty() {
+            out.push('.');
+            out.push_str(self.inner);
+        }
+    }
+}
+
 /// Place for a value.
 enum Slot<'a> {
-    /// The document itself.
-    Document,
+    /// The document itself, with what is inserted.
+    Document(Option<Inserted<'a>>),
     /// `key = …` in the table `path`, or a table below it.
-    Field { path: &'a str, key: &'static str },
+    Field { path: Path, key: &'static str },
     /// An item of the list `key` in the table `path`.
-    Item { path: &'a str, key: &'static str, list: &'a mut ListState },
+    Item { path: Path, key: &'static str, list: &'a mut ListState },
     /// Right here, inside braces or brackets.
     Inline,
 }
@@ -150,7 +204,7 @@ impl<'a> Writer<'a> {
     /// Writes a value that fits on a line.
     fn value(self, write: impl FnOnce(&mut String)) -> Result<(), Unsupported> {
         match self.slot {
-            Slot::Document => return Err(Unsupported("a document must be a table".to_owned())),
+            Slot::Document(_) => return Err(Unsupported("a document must be a table".to_owned())),
             Slot::Field { key, .. } => {
                 self.out.push_str(key);
                 self.out.push_str(" = ");
@@ -170,13 +224,21 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    fn number(self, number: impl Display) -> Result<(), Unsupported> {
-        self.value(|out| _ = write!(out, "{number}"))
+    fn number(self, number: i64) -> Result<(), Unsupported> {
+        self.value(|out| {
+            // A plan has a million of them, and formatting takes several times as long.
+            let (mut digits, mut first, mut rest) = ([b'0'; MAX_DIGITS], MAX_DIGITS, number.unsigned_abs());
+            while rest > 0 || first == MAX_DIGITS {
+                first -= 1;
+                digits[first] += u8::try_from(rest % 10).unwrap_or_default();
+                rest /= 10;
+            }
+            if number < 0 {
+                out.push('-');
+            }
+            out.push_str(std::str::from_utf8(&digits[first..]).unwrap_or_default());
+        })
     }
-}
-
-fn joined(path: &str, key: &str) -> String {
-    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
 fn unsupported<T>(what: &str) -> Result<T, Unsupported> {
@@ -195,19 +257,19 @@ impl<'a> ser::Serializer for Writer<'a> {
     type SerializeStructVariant = Impossible<(), Unsupported>;
 
     fn serialize_bool(self, v: bool) -> Result<(), Unsupported> {
-        self.number(v)
+        self.value(|out| out.push_str(if v { "true" } else { "false" }))
     }
 
     fn serialize_i8(self, v: i8) -> Result<(), Unsupported> {
-        self.number(v)
+        self.number(v.into())
     }
 
     fn serialize_i16(self, v: i16) -> Result<(), Unsupported> {
-        self.number(v)
+        self.number(v.into())
     }
 
     fn serialize_i32(self, v: i32) -> Result<(), Unsupported> {
-        self.number(v)
+        self.number(v.into())
     }
 
     fn serialize_i64(self, v: i64) -> Result<(), Unsupported> {
@@ -215,15 +277,15 @@ impl<'a> ser::Serializer for Writer<'a> {
     }
 
     fn serialize_u8(self, v: u8) -> Result<(), Unsupported> {
-        self.number(v)
+        self.number(v.into())
     }
 
     fn serialize_u16(self, v: u16) -> Result<(), Unsupported> {
-        self.number(v)
+        self.number(v.into())
     }
 
     fn serialize_u32(self, v: u32) -> Result<(), Unsupported> {
-        self.number(v)
+        self.number(v.into())
     }
 
     fn serialize_u64(self, v: u64) -> Result<(), Unsupported> {
@@ -250,7 +312,12 @@ impl<'a> ser::Serializer for Writer<'a> {
     }
 
     fn collect_str<T: Display + ?Sized>(self, v: &T) -> Result<(), Unsupported> {
-        self.value(|out| quote(out, v))
+        self.value(|out| {
+            out.push('"');
+            // Writing to a String cannot fail.
+            let _ = write!(Escaped(out), "{v}");
+            out.push('"');
+        })
     }
 
     fn serialize_bytes(self, _: &[u8]) -> Result<(), Unsupported> {
@@ -260,7 +327,7 @@ impl<'a> ser::Serializer for Writer<'a> {
     fn serialize_none(self) -> Result<(), Unsupported> {
         match self.slot {
             Slot::Field { .. } => Ok(()),
-            Slot::Document | Slot::Item { .. } | Slot::Inline => unsupported("an absent value in a line"),
+            Slot::Document(_) | Slot::Item { .. } | Slot::Inline => unsupported("an absent value in a line"),
         }
     }
 
@@ -316,9 +383,9 @@ impl<'a> ser::Serializer for Writer<'a> {
             }
             Slot::Inline => {
                 let list = ListState { len, seen: Seen::Nothing, inline: true };
-                Ok(ListWriter { out: self.out, path: "", key: "", list })
+                Ok(ListWriter { out: self.out, path: Path::DOCUMENT, key: "", list })
             }
-            Slot::Document | Slot::Item { .. } => unsupported("a list in a list"),
+            Slot::Document(_) | Slot::Item { .. } => unsupported("a list in a list"),
         }
     }
 
@@ -350,31 +417,40 @@ impl<'a> ser::Serializer for Writer<'a> {
 
     fn serialize_struct(self, _: &'static str, _: usize) -> Result<TableWriter<'a>, Unsupported> {
         let form = match self.slot {
-            Slot::Document => Form::Block { path: String::new() },
-            Slot::Field { path: "", key } => {
-                _ = write!(self.out, "\n[{key}]\n");
-                Form::Block { path: key.to_owned() }
+            Slot::Document(inserted) => {
+                let form = Form::Block { path: Path::DOCUMENT };
+                return Ok(TableWriter { out: self.out, form, inserted });
+            }
+            Slot::Field { path, key } if path.is_document() => {
+                let path = Path { outer: key, inner: "" };
+                self.out.push_str("\n[");
+                path.push_to(self.out);
+                self.out.push_str("]\n");
+                Form::Block { path }
             }
             Slot::Field { key, .. } => {
-                _ = write!(self.out, "{key} = {{ ");
+                self.out.push_str(key);
+                self.out.push_str(" = { ");
                 Form::Braces { first: true, end: "\n" }
             }
             Slot::Item { path, key, list } => {
-                let whole = joined(path, key);
-                if list.inline || !path.is_empty() && !SUBBLOCKS.contains(&whole.as_str()) {
+                let block = if list.inline { None } else { path.block(key) };
+                let Some(path) = block else {
                     list.begin(self.out, key);
                     self.out.push_str("{ ");
                     return Ok(TableWriter {
                         out: self.out,
                         form: Form::Braces { first: true, end: list.end() },
+                        inserted: None,
                     });
-                }
+                };
                 if list.seen == Seen::Values {
                     return Err(Unsupported(format!("`{key}` mixes tables and values")));
                 }
                 list.seen = Seen::Tables;
-                let path = whole;
-                _ = write!(self.out, "\n[[{path}]]\n");
+                self.out.push_str("\n[[");
+                path.push_to(self.out);
+                self.out.push_str("]]\n");
                 Form::Block { path }
             }
             Slot::Inline => {
@@ -382,7 +458,7 @@ impl<'a> ser::Serializer for Writer<'a> {
                 Form::Braces { first: true, end: "" }
             }
         };
-        Ok(TableWriter { out: self.out, form })
+        Ok(TableWriter { out: self.out, form, inserted: None })
     }
 
     fn serialize_struct_variant(
@@ -399,7 +475,7 @@ impl<'a> ser::Serializer for Writer<'a> {
 /// Writes the items of a list.
 pub(crate) struct ListWriter<'a> {
     out: &'a mut String,
-    path: &'a str,
+    path: Path,
     key: &'static str,
     list: ListState,
 }
@@ -427,7 +503,7 @@ impl ser::SerializeSeq for ListWriter<'_> {
 /// Form of a table.
 enum Form {
     /// Below a header, a field a line.
-    Block { path: String },
+    Block { path: Path },
     /// In braces, and what follows these.
     Braces { first: bool, end: &'static str },
 }
@@ -436,6 +512,7 @@ enum Form {
 pub(crate) struct TableWriter<'a> {
     out: &'a mut String,
     form: Form,
+    inserted: Option<Inserted<'a>>,
 }
 
 impl ser::SerializeStruct for TableWriter<'_> {
@@ -447,13 +524,22 @@ impl ser::SerializeStruct for TableWriter<'_> {
         key: &'static str,
         v: &T,
     ) -> Result<(), Unsupported> {
+        if let Some((at, append)) = self.inserted
+            && at == key
+        {
+            append(self.out);
+            return Ok(());
+        }
         match &mut self.form {
-            Form::Block { path } => v.serialize(Writer { out: self.out, slot: Slot::Field { path, key } }),
+            Form::Block { path } => {
+                v.serialize(Writer { out: self.out, slot: Slot::Field { path: *path, key } })
+            }
             Form::Braces { first, .. } => {
                 if !std::mem::take(first) {
                     self.out.push_str(", ");
                 }
-                _ = write!(self.out, "{key} = ");
+                self.out.push_str(key);
+                self.out.push_str(" = ");
                 v.serialize(Writer { out: self.out, slot: Slot::Inline })
             }
         }
@@ -477,6 +563,15 @@ mod round_trip;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_are_written_in_full() {
+        for number in [0, 7, -7, 10, 65_535, i64::MIN, i64::MAX] {
+            let mut out = String::new();
+            let written = number.serialize(Writer { out: &mut out, slot: Slot::Inline });
+            assert!(written.is_ok() && out == number.to_string(), "{number}: {out}");
+        }
+    }
 
     #[test]
     fn texts_are_read_back_as_they_were() {

@@ -58,22 +58,43 @@ pub(crate) struct Made {
 /// The plans of all hosts as they are written, by name.
 #[must_use]
 pub fn emit(cluster: &Resolved) -> Vec<HostPlan> {
-    make(cluster, |Made { plan, secrets }| HostPlan {
-        file_name: plan::file_name(&plan.host),
-        text: write(&plan),
-        secrets: secrets_file(&cluster.name, &secrets),
-        host: plan.host,
+    // They are most of a plan, and the same on all directors of a service.
+    let texts = services::ServiceTexts::new(cluster);
+    each_host(cluster, |tasks, name, host| {
+        let Made { plan, secrets } = host_plan(cluster, tasks, name, host, Vec::new());
+        let append = |out: &mut String| texts.append(tasks, name, out);
+        HostPlan {
+            file_name: plan::file_name(&plan.host),
+            text: seal::sealed(|out| {
+                push_header(out, &plan);
+                canonical::document_around(out, &plan, (services::KEY, &append));
+            }),
+            secrets: secrets_file(&cluster.name, &secrets),
+            host: plan.host,
+        }
     })
 }
 
 /// Makes something of each host's plan, by name. Of a plan that is only written no more than the text stays.
 pub(crate) fn make<R: Send>(cluster: &Resolved, of: impl Fn(Made) -> R + Sync) -> Vec<R> {
-    let tasks = Tasks::new(cluster);
-    let hosts: Vec<(&Name, &Host)> = cluster.hosts.iter().collect();
-    in_parallel(&hosts, |(name, host)| of(host_plan(cluster, &tasks, name, host)))
+    each_host(cluster, |tasks, name, host| {
+        of(host_plan(cluster, tasks, name, host, services::virtual_servers(tasks, name)))
+    })
 }
 
-fn host_plan(cluster: &Resolved, tasks: &Tasks<'_>, name: &Name, host: &Host) -> Made {
+fn each_host<R: Send>(cluster: &Resolved, of: impl Fn(&Tasks<'_>, &Name, &Host) -> R + Sync) -> Vec<R> {
+    let tasks = Tasks::new(cluster);
+    let hosts: Vec<(&Name, &Host)> = cluster.hosts.iter().collect();
+    in_parallel(&hosts, |(name, host)| of(&tasks, name, host))
+}
+
+fn host_plan(
+    cluster: &Resolved,
+    tasks: &Tasks<'_>,
+    name: &Name,
+    host: &Host,
+    virtual_servers: Vec<plan::VirtualServer>,
+) -> Made {
     let routers = tasks.routers(name);
     let own = |(router_name, router): &(&Name, &Router)| {
         let instances = router.instances.iter();
@@ -106,7 +127,7 @@ fn host_plan(cluster: &Resolved, tasks: &Tasks<'_>, name: &Name, host: &Host) ->
         trackers: tracked.into_iter().filter_map(|name| cluster.trackers.get(name)).cloned().collect(),
         sysctls: sysctls::sysctls(cluster, host, &instances, duties, &habits),
         routers: instances,
-        virtual_servers: services::virtual_servers(tasks, name),
+        virtual_servers,
         addresses: real_server::addresses(host, duties),
         routes: real_server::routes(duties, cluster.gateways.get(name)),
     };
@@ -125,11 +146,16 @@ fn ipvs_timeouts(timeouts: &cluster::IpvsTimeouts) -> Option<plan::IpvsTimeouts>
 
 /// A plan as it is written to a file.
 pub(crate) fn write(plan: &plan::Plan) -> String {
-    let header = format!(
-        "# Written by `evenkeel compile` from cluster `{}`. Do not edit: the line above seals the rest.\n",
-        plan.cluster
-    );
-    seal::seal(&canonical::document(&header, plan))
+    seal::sealed(|out| {
+        push_header(out, plan);
+        canonical::document(out, plan);
+    })
+}
+
+fn push_header(out: &mut String, plan: &plan::Plan) {
+    out.push_str("# Written by `evenkeel compile` from cluster `");
+    out.push_str(plan.cluster.as_str());
+    out.push_str("`. Do not edit: the line above seals the rest.\n");
 }
 
 /// A file of secrets, when there are any.
@@ -195,4 +221,30 @@ fn secrets(routers: &[(&Name, &Router)]) -> BTreeMap<String, String> {
         SecretSource::File(_) | SecretSource::Credential(_) => None,
     };
     routers.iter().filter_map(literal).collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "the test reads the cases")]
+mod tests {
+    use super::*;
+    use crate::{SourceFile, compile};
+
+    #[test]
+    fn a_plan_that_is_put_together_is_what_is_written_of_it() {
+        let (mut plans, mut loops) = (0, 0);
+        for case in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases")).expect("the cases")
+        {
+            let text = std::fs::read_to_string(case.expect("a case").path().join("cluster.toml"));
+            let Some(cluster) = compile(&SourceFile::new("c", text.unwrap_or_default())).cluster else {
+                continue;
+            };
+            let whole = make(&cluster, |Made { plan, .. }| write(&plan));
+            for (host, whole) in emit(&cluster).iter().zip(whole) {
+                assert_eq!(host.text, whole);
+                plans += 1;
+                loops += usize::from(whole.contains("only_as_master_of"));
+            }
+        }
+        assert!(plans > 100 && loops > 0, "{plans} plans, {loops} with virtual servers of one director only");
+    }
 }

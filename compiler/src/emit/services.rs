@@ -1,6 +1,6 @@
 //! The virtual servers of a director.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_schemas::cluster::Family;
 use evenkeel_schemas::plan;
@@ -8,28 +8,69 @@ use evenkeel_schemas::scalars::{Ip, Name, Port};
 
 use super::checks;
 use super::tasks::Tasks;
-use crate::attach;
-use crate::resolve::{Balanced, Front, RealServer, Taken};
+use crate::parallel::in_parallel;
+use crate::resolve::{Balanced, Front, RealServer, Resolved, Taken};
+use crate::{attach, canonical};
+
+/// The key of virtual servers in a plan.
+pub(super) const KEY: &str = "virtual_server";
+
+/// How many services a processor writes before it takes the next ones.
+const AT_ONCE: usize = 64;
 
 /// By name, VIP and port.
 pub(super) fn virtual_servers(tasks: &Tasks<'_>, director: &Name) -> Vec<plan::VirtualServer> {
     let accepted = &tasks.duties(director).accepted;
-    let mut all = Vec::new();
-    for (name, service) in tasks.services(director) {
-        let maker = ServerMaker { name, service, accepted };
-        for front in &service.fronts {
-            match &service.taken {
-                Taken::Transport { ports, .. } => {
-                    let sockets =
-                        front.vips.iter().flat_map(|vip| ports.iter().map(move |port| (*vip, *port)));
-                    all.extend(sockets.map(|socket| maker.virtual_server(front, Some(socket))));
-                }
-                Taken::Mark { .. } => all.push(maker.virtual_server(front, None)),
+    let services = by_name(tasks, director).into_iter();
+    services.flat_map(|(name, service)| ServerMaker { name, service, accepted }.all()).collect()
+}
+
+fn by_name<'a>(tasks: &Tasks<'a>, director: &Name) -> Vec<(&'a Name, &'a Balanced)> {
+    let mut services: Vec<_> = tasks.services(director).collect();
+    services.sort_unstable_by_key(|(name, _)| *name);
+    services
+}
+
+/// What is written of the virtual servers of each service, on a director that is none of its real servers.
+pub(super) struct ServiceTexts<'a>(BTreeMap<&'a Name, String>);
+
+impl<'a> ServiceTexts<'a> {
+    pub(super) fn new(cluster: &'a Resolved) -> Self {
+        let services: Vec<(&Name, &Balanced)> = cluster.services.iter().collect();
+        let chunks: Vec<&[(&Name, &Balanced)]> = services.chunks(AT_ONCE).collect();
+        let written = in_parallel(&chunks, |services| {
+            let text = |(name, service): &(&'a Name, &'a Balanced)| {
+                (*name, text(&ServerMaker { name, service, accepted: &BTreeSet::new() }))
+            };
+            services.iter().map(text).collect::<Vec<_>>()
+        });
+        Self(written.into_iter().flatten().collect())
+    }
+
+    /// Appends those of a director.
+    pub(super) fn append(&self, tasks: &Tasks<'_>, director: &Name, out: &mut String) {
+        let accepted = &tasks.duties(director).accepted;
+        let accepts = |service: &Balanced| {
+            service.fronts.iter().flat_map(|front| &front.vips).any(|vip| accepted.contains(vip))
+        };
+        let services = by_name(tasks, director);
+        let known = |name: &Name| self.0.get(name).map_or("", String::as_str);
+        out.reserve(services.iter().map(|(name, _)| known(name).len()).sum());
+        for (name, service) in services {
+            if accepts(service) {
+                out.push_str(&text(&ServerMaker { name, service, accepted }));
+            } else {
+                out.push_str(known(name));
             }
         }
     }
-    all.sort_by(|a, b| (&a.name, a.front()).cmp(&(&b.name, b.front())));
-    all
+}
+
+fn text(maker: &ServerMaker<'_>) -> String {
+    let mut text = String::new();
+    canonical::blocks(&mut text, KEY, &maker.all());
+    text.shrink_to_fit();
+    text
 }
 
 /// Material for the virtual servers of a service.
@@ -41,6 +82,23 @@ struct ServerMaker<'a> {
 }
 
 impl ServerMaker<'_> {
+    /// By VIP and port.
+    fn all(&self) -> Vec<plan::VirtualServer> {
+        let mut all = Vec::new();
+        for front in &self.service.fronts {
+            match &self.service.taken {
+                Taken::Transport { ports, .. } => {
+                    let sockets =
+                        front.vips.iter().flat_map(|vip| ports.iter().map(move |port| (*vip, *port)));
+                    all.extend(sockets.map(|socket| self.virtual_server(front, Some(socket))));
+                }
+                Taken::Mark { .. } => all.push(self.virtual_server(front, None)),
+            }
+        }
+        all.sort_by_key(plan::VirtualServer::front);
+        all
+    }
+
     fn virtual_server(&self, front: &Front, socket: Option<(Ip, Port)>) -> plan::VirtualServer {
         let service = self.service;
         let port = socket.map(|(_, port)| port);

@@ -2,7 +2,8 @@
 //! them.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeStruct;
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::Check;
 use super::{Encapsulation, is_false};
@@ -81,8 +82,8 @@ pub struct Persistence {
 }
 
 /// A real server as IPVS sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(from = "Flat", into = "Flat")]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(from = "Flat")]
 #[schemars(with = "Flat")]
 pub struct Destination {
     /// Name of the host in the cluster file.
@@ -118,7 +119,8 @@ pub struct More {
 }
 
 /// A real server as IPVS sees it.
-#[derive(Serialize, Deserialize, JsonSchema)]
+#[derive(Deserialize, JsonSchema)]
+#[cfg_attr(test, derive(Serialize))]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Destination")]
 struct Flat {
@@ -176,26 +178,46 @@ impl From<Flat> for Destination {
     }
 }
 
-impl From<Destination> for Flat {
-    fn from(destination: Destination) -> Self {
-        let Destination { host, address, port, weight, forwarding, more } = destination;
-        let More { drain, encapsulation, upper_threshold, lower_threshold, mut checks } =
-            more.map(|more| *more).unwrap_or_default();
-        let check = if checks.len() == 1 { checks.pop() } else { None };
-        Self {
-            host,
-            address,
-            port,
-            weight,
-            forwarding,
-            drain,
-            encapsulation,
-            upper_threshold,
-            lower_threshold,
-            check,
-            checks,
+/// As [`Flat`], without making one: a plan may have a hundred thousand of them.
+impl Serialize for Destination {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        fn optional<T: SerializeStruct>(
+            fields: &mut T,
+            key: &'static str,
+            value: Option<&(impl Serialize + ?Sized)>,
+        ) -> Result<(), T::Error> {
+            match value {
+                Some(value) => fields.serialize_field(key, value),
+                None => fields.skip_field(key),
+            }
         }
+        let Self { host, address, port, weight, forwarding, more } = self;
+        let more = more.as_deref().unwrap_or(const { &More::NONE });
+        let More { drain, encapsulation, upper_threshold, lower_threshold, checks } = more;
+        // One check is spelled as such.
+        let (check, several) = match checks.as_slice() {
+            [check] => (Some(check), None),
+            several => (None, Some(several).filter(|several| !several.is_empty())),
+        };
+        let mut fields = serializer.serialize_struct("Destination", 11)?;
+        fields.serialize_field("host", host)?;
+        fields.serialize_field("address", address)?;
+        optional(&mut fields, "port", port.as_ref())?;
+        fields.serialize_field("weight", weight)?;
+        fields.serialize_field("forwarding", forwarding)?;
+        optional(&mut fields, "drain", Some(drain).filter(|drain| **drain))?;
+        optional(&mut fields, "encapsulation", encapsulation.as_ref())?;
+        optional(&mut fields, "upper_threshold", upper_threshold.as_ref())?;
+        optional(&mut fields, "lower_threshold", lower_threshold.as_ref())?;
+        optional(&mut fields, "check", check)?;
+        optional(&mut fields, "checks", several)?;
+        fields.end()
     }
+}
+
+impl More {
+    const NONE: Self =
+        Self { drain: false, encapsulation: None, upper_threshold: None, lower_threshold: None, check: None };
 }
 
 impl Destination {
@@ -359,4 +381,31 @@ pub struct ConnectionSync {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65507))]
     pub max_length: Option<u32>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_destination_is_written_as_it_is_read() {
+        let check = concat!(
+            r#"{"type":"tcp","address":"192.0.2.1","port":80,"interval":"5s","timeout":"10s","retries":3,"#,
+            r#""retry_delay":"3s"}"#
+        );
+        let least = r#"{"host":"a","address":"192.0.2.1","weight":1,"forwarding":"dr"}"#.to_owned();
+        let most = [
+            r#"{"host":"a","address":"192.0.2.1","port":80,"weight":0,"forwarding":"tun","drain":true,"#,
+            r#""encapsulation":{"type":"ipip"},"upper_threshold":9,"lower_threshold":5,"check":"#,
+            check,
+            "}",
+        ];
+        let most = most.concat();
+        for text in [least, most] {
+            let flat: Flat = serde_json::from_str(&text).expect("a destination");
+            assert_eq!(serde_json::to_string(&flat).expect("text"), text, "every key of the type is here");
+            let destination: Destination = serde_json::from_str(&text).expect("a destination");
+            assert_eq!(serde_json::to_string(&destination).expect("text"), text);
+        }
+    }
 }

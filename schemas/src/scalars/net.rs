@@ -30,8 +30,41 @@ impl FromStr for Ip {
 
 impl fmt::Display for Ip {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        match self.0 {
+            // The standard library formats number by number, and a plan has a hundred thousand of them.
+            IpAddr::V4(address) => {
+                let mut text = [0; V4_MAX];
+                let length = dotted(address, &mut text);
+                f.pad(std::str::from_utf8(&text[..length]).unwrap_or_default())
+            }
+            IpAddr::V6(address) => address.fmt(f),
+        }
     }
+}
+
+/// Bytes of the longest IPv4 address.
+const V4_MAX: usize = "255.255.255.255".len();
+
+/// Writes an address, and returns how long it is.
+fn dotted(address: Ipv4Addr, text: &mut [u8; V4_MAX]) -> usize {
+    let mut length = 0;
+    let mut put = |byte| {
+        text[length] = byte;
+        length += 1;
+    };
+    for (index, octet) in address.octets().into_iter().enumerate() {
+        if index > 0 {
+            put(b'.');
+        }
+        if octet >= 100 {
+            put(b'0' + octet / 100);
+        }
+        if octet >= 10 {
+            put(b'0' + octet / 10 % 10);
+        }
+        put(b'0' + octet % 10);
+    }
+    length
 }
 
 text_scalar!(
@@ -160,6 +193,18 @@ text_scalar!(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_are_written_as_the_standard_library_does() {
+        for octet in 0..=255 {
+            let address = Ipv4Addr::new(octet, 255 - octet, 0, octet / 3);
+            let ours = Ip(IpAddr::V4(address));
+            assert_eq!(ours.to_string(), address.to_string());
+            assert_eq!(format!("{ours:<18}|{ours:>18}"), format!("{address:<18}|{address:>18}"));
+        }
+        let v6: Ip = "2001:db8::1".parse().expect("an address");
+        assert_eq!(format!("{v6:>20}"), "         2001:db8::1");
+    }
 
     #[test]
     fn networks_contain_by_prefix() {
