@@ -110,8 +110,12 @@ pub(crate) fn addresses<'a>(name: &'a Name, host: &'a Host) -> impl Iterator<Ite
 /// Subnets of all segments, longest prefix first, so that the segment of an address is the same whatever else
 /// is wrong with the subnets.
 pub(crate) struct Subnets<'a> {
-    by_prefix: BTreeMap<u8, BTreeMap<IpAddr, (&'a Name, Cidr)>>,
+    /// Longest prefix first; the networks of each ascending.
+    by_prefix: Vec<(u8, Vec<Network<'a>>)>,
 }
+
+/// The first address of a subnet, its segment, and the subnet as it is written.
+type Network<'a> = (IpAddr, (&'a Name, Cidr));
 
 impl<'a> Subnets<'a> {
     pub(crate) fn new(cluster: &'a Cluster, unknowns: &Unknowns) -> Self {
@@ -124,14 +128,16 @@ impl<'a> Subnets<'a> {
                 }
             }
         }
-        Self { by_prefix }
+        let by_prefix = by_prefix.into_iter().rev();
+        Self { by_prefix: by_prefix.map(|(prefix, networks)| (prefix, Vec::from_iter(networks))).collect() }
     }
 
     /// The segment and subnet of `address`.
     pub(crate) fn of(&self, address: Ip) -> Option<(&'a Name, Cidr)> {
-        self.by_prefix.iter().rev().find_map(|(prefix, networks)| {
+        self.by_prefix.iter().find_map(|(prefix, networks)| {
             let network = Cidr::new(address.0, *prefix).ok()?.network();
-            networks.get(&network).copied()
+            let at = networks.binary_search_by(|(other, _)| other.cmp(&network)).ok()?;
+            Some(networks[at].1)
         })
     }
 

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use evenkeel_schemas::cluster::{Cluster, Host, Ipvs, Policy, Segment, VirtualRouter};
+use evenkeel_schemas::cluster::{Cluster, Host, Ipvs, Policy, Segment, Service, VirtualRouter};
 use evenkeel_schemas::plan;
 use evenkeel_schemas::scalars::{InterfaceName, Ip, Name, Percent, Priority};
 
@@ -13,6 +13,7 @@ use crate::attach::{self, Family, Subnets};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::members::Members;
+use crate::parallel::in_parallel;
 use crate::unknown::Unknowns;
 
 mod routers;
@@ -21,6 +22,9 @@ mod syncs;
 
 pub(crate) use routers::{DEFAULT_TTL, Router, RouterInstance, families, is_dual, virtual_mac_interface};
 pub(crate) use services::{Balanced, Front, RealServer, Taken};
+
+/// How many services a processor resolves before it takes the next ones.
+const SERVICES_AT_ONCE: usize = 256;
 
 /// Priority of the first director, and the step to the next.
 const FIRST_PRIORITY: u8 = 100;
@@ -103,12 +107,19 @@ pub(crate) fn resolve(cluster: &Cluster) -> Result<Resolved, Unresolved> {
     let subnets = Subnets::new(cluster, &Unknowns::default());
     let (routers, groups, trackers) = routers::resolve(cluster, &subnets).map_err(Unresolved)?;
     let members = Members::new(cluster);
-    let mut services = BTreeMap::new();
-    for (name, service) in &cluster.services {
-        let resolved = services::resolve(cluster, &subnets, &members, service)
-            .ok_or_else(|| Unresolved(format!("service `{name}`")))?;
-        services.insert(name.clone(), resolved);
-    }
+    let listed: Vec<(&Name, &Service)> = cluster.services.iter().collect();
+    let listed: Vec<&[(&Name, &Service)]> = listed.chunks(SERVICES_AT_ONCE).collect();
+    let resolved = in_parallel(&listed, |services| {
+        let resolved = services.iter().map(|(name, service)| {
+            let resolved = services::resolve(cluster, &subnets, &members, service);
+            resolved
+                .map(|resolved| ((*name).clone(), resolved))
+                .ok_or_else(|| Unresolved(format!("service `{name}`")))
+        });
+        resolved.collect::<Result<Vec<_>, _>>()
+    });
+    let resolved = resolved.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let services = resolved.into_iter().flatten().collect();
     let gateway = |(name, host): (&Name, &Host)| Some((name.clone(), gateway(&subnets, name, host)?));
     Ok(Resolved {
         gateways: cluster.hosts.iter().filter_map(gateway).collect(),

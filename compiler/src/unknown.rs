@@ -52,6 +52,12 @@ impl Unknowns {
         })
     }
 
+    /// Whether nothing is unknown: of every file with the right shape, so that nobody need ask for a path.
+    pub(crate) fn is_empty(&self) -> bool {
+        let UnknownNode { placeholder, open, keys, items } = &self.root;
+        !placeholder && !open && keys.is_empty() && items.is_empty()
+    }
+
     /// Whether the value at `path` is the file's. What is in it may still be unknown.
     pub(crate) fn knows(&self, path: &[Step<'_>]) -> bool {
         self.look(path).is_none_or(|node| !node.placeholder)
@@ -88,8 +94,9 @@ mod tests {
     #[test]
     fn what_is_in_a_placeholder_is_unknown_and_what_it_is_in_is_known() {
         let mut unknowns = Unknowns::default();
-        assert!(unknowns.knows_all(at!["a"]));
+        assert!(unknowns.knows_all(at!["a"]) && unknowns.is_empty());
         unknowns.placeholder(&[OwnedStep::Key("a".into()), OwnedStep::Index(1)]);
+        assert!(!unknowns.is_empty());
         assert!(unknowns.knows(at!["a"]) && unknowns.knows(at!["a", 0]) && unknowns.knows_entries(at!["a"]));
         assert!(!unknowns.knows(at!["a", 1]) && !unknowns.knows(at!["a", 1, "b"]));
         assert!(!unknowns.knows_all(at!["a"]) && unknowns.knows_all(at!["a", 0]));

@@ -60,6 +60,9 @@ mod virtual_routes;
 mod weights;
 mod written_checks;
 
+/// How many services a processor looks up before it takes the next ones.
+const SERVICES_AT_ONCE: usize = 256;
+
 /// A rule.
 type Rule = fn(&Context<'_>, &mut Findings);
 
@@ -154,11 +157,18 @@ impl<'a> World<'a> {
                         .all(|key| unknowns.knows(at!["pools", pool, "real_servers", index, *key]))
                 })
         };
-        let members = cluster.services.iter().map(|(name, service)| {
-            let mut members = lookup.of(service);
-            let all = members.len();
-            members.retain(|member| known(name, member));
-            (name, (members.len() == all, members))
+        let services: Vec<(&Name, &Service)> = cluster.services.iter().collect();
+        let services: Vec<&[(&Name, &Service)]> = services.chunks(SERVICES_AT_ONCE).collect();
+        let members = in_parallel(&services, |services| {
+            let of = |(name, service): &(&'a Name, &'a Service)| {
+                let mut members = lookup.of(service);
+                let all = members.len();
+                if !unknowns.is_empty() {
+                    members.retain(|member| known(name, member));
+                }
+                (*name, (members.len() == all, members))
+            };
+            services.iter().map(of).collect::<Vec<_>>()
         });
         let knows_labels = unknowns.knows_entries(at!["hosts"])
             // A host without its address is one that is not written yet, and so may its labels be.
@@ -166,7 +176,7 @@ impl<'a> World<'a> {
                 let known = |key| unknowns.knows_all(at!["hosts", name, key]);
                 known("labels") && known("address")
             });
-        let members = members.collect();
+        let members = members.into_iter().flatten().collect();
         let mut world = Self { cluster, document, unknowns, subnets, members, knows_labels, settled: false };
         world.settled = world.is_settled();
         world
@@ -377,8 +387,9 @@ impl<'a> World<'a> {
 
     /// Whether `key` of a member is known: in the service's entry and in the pool's.
     fn knows_member(&self, service: &Name, member: &Member<'_>, key: &str) -> bool {
-        self.knows(&member.entry_path(service, key))
-            && member.pool_path(key).is_none_or(|path| self.knows(&path))
+        self.unknowns.is_empty()
+            || self.knows(&member.entry_path(service, key))
+                && member.pool_path(key).is_none_or(|path| self.knows(&path))
     }
 
     /// Every known VIP, those that are not advertised included.

@@ -148,7 +148,14 @@ pub(super) fn reached_by<'c>(
     cx: &'c Context<'_>,
     forwarding: &'c [Forwarding],
 ) -> impl Iterator<Item = ForwardTarget<'c>> {
-    let services = cx.cluster.services.iter();
+    // Most methods are used by few services, if any: those of the others are not put together.
+    let used = move |name: &Name, service: &Service| {
+        let by = |method: Forwarding| forwarding.contains(&method);
+        let sorry = service.sorry_server.as_ref();
+        cx.members(name).iter().any(|member| by(member.forwarding(service)))
+            || sorry.is_some_and(|sorry| by(sorry.forwarding.unwrap_or(service.forwarding)))
+    };
+    let services = cx.cluster.services.iter().filter(move |(name, service)| used(name, service));
     services
         .flat_map(move |(name, service)| targets(cx, name, service))
         .filter(move |target| forwarding.contains(&target.forwarding))
