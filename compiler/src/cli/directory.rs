@@ -30,13 +30,17 @@ const SECRETS_SUFFIX: &str = ".secrets.toml";
 /// Most bytes of a file of secrets: a line for each virtual router of a host.
 const MAX_SECRETS: usize = 1024 * 1024;
 
+/// Files that are written before the disk is waited for: it takes many in little more time than one. Each is
+/// open as long, and a process may have some hundred open.
+const AT_ONCE: usize = 64;
+
 /// A file is written in far less, so that whoever began an older one is gone.
 const UNFINISHED_AGE: Duration = Duration::from_secs(600);
 
 /// Work that a directory needs.
 #[derive(Debug, Default)]
-pub(super) struct Work {
-    write: Vec<(PathBuf, String, Kind)>,
+pub(super) struct Work<'p> {
+    write: Vec<(PathBuf, &'p str, Kind)>,
     remove: Vec<(PathBuf, Kind)>,
     /// Files named like plans that are not this cluster's.
     pub(super) left_alone: Vec<PathBuf>,
@@ -71,11 +75,11 @@ impl Kind {
     }
 }
 
-impl Work {
+impl Work<'_> {
     /// Whether a plan that is there is replaced or removed: what has only to be added stands in no guard's
     /// way.
     pub(super) fn changes_plans(&self) -> bool {
-        let replaces = |(path, _, kind): &(PathBuf, String, Kind)| *kind == Kind::Plan && path.exists();
+        let replaces = |(path, _, kind): &(PathBuf, &str, Kind)| *kind == Kind::Plan && path.exists();
         self.remove.iter().any(|(_, kind)| *kind == Kind::Plan) || self.write.iter().any(replaces)
     }
 
@@ -221,8 +225,12 @@ fn io_failure(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Fai
 }
 
 /// Compares `directory` with the plans that should be in it.
-pub(super) fn compare(directory: &Path, cluster: &Name, plans: &[HostPlan]) -> Result<Work, Failure> {
-    let mut wanted: BTreeMap<String, (&str, Kind)> = BTreeMap::new();
+pub(super) fn compare<'p>(
+    directory: &Path,
+    cluster: &Name,
+    plans: &'p [HostPlan],
+) -> Result<Work<'p>, Failure> {
+    let mut wanted: BTreeMap<String, (&'p str, Kind)> = BTreeMap::new();
     for plan in plans {
         wanted.insert(plan.file_name.clone(), (&plan.text, Kind::Plan));
         if let Some(secrets) = &plan.secrets {
@@ -240,7 +248,7 @@ pub(super) fn compare(directory: &Path, cluster: &Name, plans: &[HostPlan]) -> R
             Some(Entry::Other) => return Err(Failure::NoFile(path)),
         };
         if write {
-            work.write.push((path, (*text).to_owned(), *kind));
+            work.write.push((path, text, *kind));
         }
     }
     for (file_name, entry) in present.iter().filter(|(name, _)| !wanted.contains_key(*name)) {
@@ -286,11 +294,12 @@ fn present(directory: &Path) -> Result<BTreeMap<String, Entry>, Failure> {
 
 /// Whether the file must be written again; an error when it is not ours to write.
 fn differs(path: &Path, text: &str, kind: Kind, cluster: &Name) -> Result<bool, Failure> {
-    let Some(bytes) = read(path)? else { return Err(Failure::NoFile(path.to_owned())) };
-    if bytes == text.as_bytes() {
+    // A file that cannot be read is reported below.
+    if disk::holds(path, text.as_bytes()).unwrap_or_default() {
         let metadata = fs::metadata(path).map_err(io_failure("look at", path))?;
         return Ok(kind == Kind::Secrets && metadata.permissions().mode() & 0o777 != disk::PRIVATE);
     }
+    let Some(bytes) = read(path)? else { return Err(Failure::NoFile(path.to_owned())) };
     match owner(&bytes, kind, cluster) {
         Owner::Us | Owner::Damaged => Ok(true),
         Owner::Cluster(other) => Err(Failure::OtherCluster { path: path.to_owned(), cluster: other }),
@@ -365,17 +374,17 @@ fn secrets_cluster(bytes: &[u8]) -> Option<&str> {
 type Gate<'a> = &'a mut dyn FnMut() -> io::Result<()>;
 
 /// Does the work.
-pub(super) fn carry_out(directory: &Path, work: &Work) -> Result<(), Failure> {
+pub(super) fn carry_out(directory: &Path, work: &Work<'_>) -> Result<(), Failure> {
     carry_out_step_by_step(directory, work, &mut || Ok(()))
 }
 
 /// Secrets come before the plans that name them, and go after them; each kind is on the disk before
 /// the next begins, so a power cut does not turn the order round.
-fn carry_out_step_by_step(directory: &Path, work: &Work, gate: Gate<'_>) -> Result<(), Failure> {
+fn carry_out_step_by_step(directory: &Path, work: &Work<'_>, gate: Gate<'_>) -> Result<(), Failure> {
     fs::create_dir_all(directory).map_err(io_failure("create directory", directory))?;
     for group in work.write.chunk_by(|(_, _, a), (_, _, b)| a == b) {
-        for (path, text, kind) in group {
-            replace(path, text, *kind, gate).map_err(io_failure("write", path))?;
+        for files in group.chunks(AT_ONCE) {
+            replace(files, gate)?;
         }
         sync(directory, gate)?;
     }
@@ -428,7 +437,22 @@ fn is_left_unfinished(entry: &DirEntry) -> bool {
 }
 
 /// Readers see the old file or the new one, whole; so does whoever looks after a power cut.
-fn replace(path: &Path, text: &str, kind: Kind, gate: Gate<'_>) -> io::Result<()> {
+fn replace(files: &[(PathBuf, &str, Kind)], gate: Gate<'_>) -> Result<(), Failure> {
+    let mut begun = Vec::with_capacity(files.len());
+    for (path, text, kind) in files {
+        begun.push(begin(path, text, *kind, gate).map_err(io_failure("write", path))?);
+    }
+    for ((path, ..), file) in files.iter().zip(&begun) {
+        gate().and_then(|()| file.sync()).map_err(io_failure("write", path))?;
+    }
+    for ((path, ..), file) in files.iter().zip(begun) {
+        gate().and_then(|()| file.rename()).map_err(io_failure("write", path))?;
+    }
+    Ok(())
+}
+
+/// Writes a file that has no name yet.
+fn begin(path: &Path, text: &str, kind: Kind, gate: Gate<'_>) -> io::Result<Replacement> {
     let mode = match kind {
         Kind::Plan => disk::PUBLIC,
         Kind::Secrets => disk::PRIVATE,
@@ -439,8 +463,5 @@ fn replace(path: &Path, text: &str, kind: Kind, gate: Gate<'_>) -> io::Result<()
     file.write(first)?;
     gate()?;
     file.write(rest)?;
-    gate()?;
-    file.sync()?;
-    gate()?;
-    file.rename()
+    Ok(file)
 }

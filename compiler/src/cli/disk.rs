@@ -15,6 +15,9 @@ pub(super) const PUBLIC: u32 = 0o644;
 /// Mode of a file that may hold a secret.
 pub(super) const PRIVATE: u32 = 0o600;
 
+/// Bytes of a file that are compared at once.
+const COMPARED_AT_ONCE: usize = 64 * 1024;
+
 /// Complaint about a file that cannot be read to its end.
 const NO_FILE: &str = "it is a device or a pipe";
 
@@ -23,11 +26,34 @@ const NO_FILE: &str = "it is a device or a pipe";
 /// # Errors
 /// `IsADirectory` for a directory, and an error with words for whatever else is no regular file.
 pub(super) fn read(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
+    bounded(open(path)?, limit)
+}
+
+fn open(path: &Path) -> io::Result<File> {
     regular(&fs::metadata(path)?)?;
     // It may have become something else since: without waiting, and asked again.
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
     regular(&file.metadata()?)?;
-    bounded(file, limit)
+    Ok(file)
+}
+
+/// Whether a regular file holds these bytes and no more. It is not read further than it does, nor kept.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn holds(path: &Path, bytes: &[u8]) -> io::Result<bool> {
+    let (mut file, mut rest) = (open(path)?, bytes);
+    let mut buffer = vec![0; COMPARED_AT_ONCE];
+    loop {
+        let read = file.read(&mut buffer)?;
+        if read == 0 {
+            return Ok(rest.is_empty());
+        }
+        match rest.strip_prefix(&buffer[..read]) {
+            Some(behind) => rest = behind,
+            None => return Ok(false),
+        }
+    }
 }
 
 /// The same of a file that the command line names: it may be a pipe, as the shell's `<(…)` is, or a
