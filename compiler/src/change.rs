@@ -21,6 +21,7 @@ mod apply;
 mod checks;
 mod compare;
 mod document_of;
+mod fields;
 mod groups;
 mod guard;
 mod implied;

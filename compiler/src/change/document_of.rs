@@ -2,13 +2,15 @@
 //! object. Both are the same, and a test holds that up.
 
 use std::collections::BTreeSet;
+use std::fmt::{self, Write};
 
-use evenkeel_schemas::change::{self as document, Change, HostChange, ObjectChange};
+use evenkeel_schemas::change::{self as document, Action, Change, FieldChange, HostChange, ObjectChange};
 use evenkeel_schemas::scalars::Name;
-use serde::ser::{Serialize, SerializeSeq, SerializeStruct, Serializer};
+use serde::Serialize;
 
-use super::Comparison;
 use super::compare::{Delta, HostDelta};
+use super::fields::{FieldWriter, is_plain, push_text};
+use super::{Comparison, Inputs};
 
 impl<'a> Comparison<'a> {
     /// All of it.
@@ -33,10 +35,7 @@ impl<'a> Comparison<'a> {
 
     fn object(&self, host: &'a Name, delta: &Delta<'a>) -> ObjectChange {
         let origin = self.origin(host, delta);
-        let mut fields = delta.fields();
-        for field in &mut fields {
-            field.origin = self.origin_of_field(host, delta, &field.field, origin.as_ref());
-        }
+        let fields = self.fields(host, delta, origin.as_ref());
         ObjectChange {
             kind: delta.kind().to_owned(),
             id: delta.id().to_string(),
@@ -45,6 +44,20 @@ impl<'a> Comparison<'a> {
             fields,
             origin,
         }
+    }
+
+    /// Fields of an object that comes from `object`.
+    fn fields(
+        &self,
+        host: &'a Name,
+        delta: &Delta<'a>,
+        object: Option<&document::Origin>,
+    ) -> Vec<FieldChange> {
+        let mut fields = delta.fields();
+        for field in &mut fields {
+            field.origin = self.origin_of_field(host, delta, &field.field, object);
+        }
+        fields
     }
 }
 
@@ -56,61 +69,142 @@ pub struct PlanDocument<'c, 'a> {
     pub hosts: Option<&'c BTreeSet<Name>>,
 }
 
-impl Serialize for PlanDocument<'_, '_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let all = self.comparison;
-        let warnings: Vec<&document::Warning> = all.warnings.iter().map(|warned| &warned.warning).collect();
-        let mut table = serializer.serialize_struct("Change", 8)?;
-        table.serialize_field("format", &document::FORMAT)?;
-        table.serialize_field("cluster", all.inputs.cluster)?;
-        table.serialize_field("against", all.inputs.against)?;
-        table.serialize_field("summary", &all.summary)?;
-        table.serialize_field("hosts", &Hosts(self))?;
-        table.serialize_field("stages", &all.stages)?;
-        table.serialize_field("warnings", &warnings)?;
-        table.serialize_field("refusals", &all.refusals)?;
-        table.end()
-    }
+/// Bytes of text that are gathered before they are written.
+const AT_ONCE: usize = 64 * 1024;
+
+/// Text around the name and the value of a field that comes, and of one that goes.
+const COMES: [&str; 3] =
+    ["\n            {\n              \"field\": ", ",\n              \"new\": ", "\n            }"];
+const GOES: [&str; 3] = [COMES[0], ",\n              \"old\": ", COMES[2]];
+
+/// Everything before the hosts.
+#[derive(Serialize)]
+struct DocumentHead<'c> {
+    format: u32,
+    cluster: &'c Name,
+    against: &'c str,
+    summary: &'c document::ChangeSummary,
 }
 
-struct Hosts<'d, 'c, 'a>(&'d PlanDocument<'c, 'a>);
+/// Everything behind them.
+#[derive(Serialize)]
+struct DocumentTail<'c> {
+    stages: &'c [document::Stage],
+    warnings: Vec<&'c document::Warning>,
+    refusals: &'c [document::Refusal],
+}
 
-impl Serialize for Hosts<'_, '_, '_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let PlanDocument { comparison, hosts } = self.0;
+impl PlanDocument<'_, '_> {
+    /// Writes it as `serde_json` writes a [`Change`] for people, with a newline at its end.
+    ///
+    /// # Errors
+    /// When `out` takes no more.
+    pub fn write(&self, out: &mut dyn Write) -> fmt::Result {
+        let Self { comparison: all, hosts } = self;
+        let Inputs { cluster, against, .. } = all.inputs;
+        let head = DocumentHead { format: document::FORMAT, cluster, against, summary: &all.summary };
+        let head = pretty(&head)?;
+        out.write_str(head.strip_suffix("\n}").ok_or(fmt::Error)?)?;
+        out.write_str(",\n  \"hosts\": [")?;
         let told = |host: &&HostDelta<'_>| hosts.is_none_or(|hosts| hosts.contains(host.host));
-        let mut list = serializer.serialize_seq(None)?;
-        for host in comparison.hosts.iter().filter(told) {
-            list.serialize_element(&HostDocument { comparison, host })?;
+        let mut writer = ObjectWriter {
+            all,
+            text: String::new(),
+            comes: FieldWriter::new(COMES),
+            goes: FieldWriter::new(GOES),
+        };
+        let mut any = false;
+        for host in all.hosts.iter().filter(told) {
+            out.write_str(if any { ",\n" } else { "\n" })?;
+            writer.host(host, out)?;
+            any = true;
         }
-        list.end()
+        out.write_str(if any { "\n  ]," } else { "]," })?;
+        let warnings = all.warnings.iter().map(|warned| &warned.warning).collect();
+        let tail = DocumentTail { stages: &all.stages, warnings, refusals: &all.refusals };
+        out.write_str(pretty(&tail)?.strip_prefix('{').ok_or(fmt::Error)?)?;
+        out.write_str("\n")
     }
 }
 
-struct HostDocument<'c, 'a> {
-    comparison: &'c Comparison<'a>,
-    host: &'c HostDelta<'a>,
+fn pretty(value: &impl Serialize) -> Result<String, fmt::Error> {
+    serde_json::to_string_pretty(value).map_err(|_| fmt::Error)
 }
 
-impl Serialize for HostDocument<'_, '_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut table = serializer.serialize_struct("HostChange", 3)?;
-        table.serialize_field("host", self.host.host)?;
-        table.serialize_field("action", &self.host.action)?;
-        table.serialize_field("objects", &Objects(self))?;
-        table.end()
-    }
+/// Writes hosts and their objects.
+struct ObjectWriter<'c, 'a> {
+    all: &'c Comparison<'a>,
+    text: String,
+    comes: FieldWriter,
+    goes: FieldWriter,
 }
 
-struct Objects<'h, 'c, 'a>(&'h HostDocument<'c, 'a>);
-
-impl Serialize for Objects<'_, '_, '_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let HostDocument { comparison, host } = self.0;
-        let mut list = serializer.serialize_seq(Some(host.deltas.len()))?;
-        for delta in &host.deltas {
-            list.serialize_element(&comparison.object(host.host, delta))?;
+impl<'a> ObjectWriter<'_, 'a> {
+    fn host(&mut self, host: &HostDelta<'a>, out: &mut dyn Write) -> fmt::Result {
+        self.text.push_str("    {\n      \"host\": ");
+        push_text(&mut self.text, host.host.as_str());
+        self.text.push_str(",\n      \"action\": ");
+        self.text.push_str(&pretty(&host.action)?);
+        self.text.push_str(",\n      \"objects\": [");
+        for (index, delta) in host.deltas.iter().enumerate() {
+            self.text.push_str(if index > 0 { ",\n        {" } else { "\n        {" });
+            self.object(host.host, delta)?;
+            self.text.push_str("\n        }");
+            if self.text.len() > AT_ONCE {
+                out.write_str(&self.text)?;
+                self.text.clear();
+            }
         }
-        list.end()
+        self.text.push_str(if host.deltas.is_empty() { "]" } else { "\n      ]" });
+        self.text.push_str("\n    }");
+        out.write_str(&self.text)?;
+        self.text.clear();
+        Ok(())
+    }
+
+    fn object(&mut self, host: &'a Name, delta: &Delta<'a>) -> fmt::Result {
+        let text = &mut self.text;
+        text.push_str("\n          \"kind\": ");
+        push_text(text, delta.kind());
+        text.push_str(",\n          \"id\": \"");
+        let id = text.len();
+        write!(text, "{}", delta.id())?;
+        if !is_plain(&text[id..]) {
+            let id = text.split_off(id);
+            text.truncate(text.len() - 1);
+            push_text(text, &id);
+        } else {
+            text.push('"');
+        }
+        if let Some(name) = delta.name() {
+            text.push_str(",\n          \"name\": ");
+            push_text(text, name);
+        }
+        text.push_str(match delta.action() {
+            Action::Add => ",\n          \"action\": \"add\"",
+            Action::Change => ",\n          \"action\": \"change\"",
+            Action::Remove => ",\n          \"action\": \"remove\"",
+        });
+        text.push_str(",\n          \"fields\": [");
+        let written = match (delta.old, delta.new) {
+            (Some(old), None) => self.goes.write(old, text),
+            (None, Some(new)) => self.comes.write(new, text),
+            (Some(_), Some(_)) | (None, None) => false,
+        };
+        let origin = self.all.origin(host, delta);
+        if written {
+            text.push_str("\n          ]");
+        } else {
+            text.truncate(text.len() - 1);
+            text.push_str(
+                &pretty(&self.all.fields(host, delta, origin.as_ref()))?.replace('\n', "\n          "),
+            );
+        }
+        if let Some(document::Origin { file, line }) = origin {
+            text.push_str(",\n          \"origin\": {\n            \"file\": ");
+            push_text(text, &file);
+            write!(text, ",\n            \"line\": {line}\n          }}")?;
+        }
+        Ok(())
     }
 }

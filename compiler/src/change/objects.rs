@@ -14,7 +14,8 @@ use evenkeel_schemas::plan::{
     VirtualServer,
 };
 use evenkeel_schemas::scalars::{Cidr, Ip, Port};
-use serde_json::Value;
+use serde::ser::{Serialize, SerializeStruct, Serializer};
+use serde_json::{Map, Value};
 
 use super::{HostState, checks};
 
@@ -289,22 +290,8 @@ impl<'a> Object<'a> {
 
     /// Fields of the object.
     pub(super) fn fields(self) -> Fields {
-        let value = match self {
-            Self::Host(plan) => serde_json::to_value(header(plan)),
-            Self::Router(router) => serde_json::to_value(router),
-            Self::SyncGroup(group) => serde_json::to_value(group),
-            Self::Tracker(tracker) => serde_json::to_value(tracker),
-            Self::VirtualServer(server) => serde_json::to_value(alone(server)),
-            Self::Destination(destination) => serde_json::to_value(destination),
-            Self::Tunnel(tunnel) => serde_json::to_value(tunnel),
-            Self::Gue(gue) => serde_json::to_value(gue),
-            Self::Address(address) => serde_json::to_value(address),
-            Self::Route(route) => serde_json::to_value(route),
-            Self::Sysctl(sysctl) => serde_json::to_value(sysctl),
-            Self::Secret => return Fields::from([(SECRET_FIELD.to_owned(), Value::Null)]),
-        };
         let mut fields = Fields::new();
-        if let Ok(Value::Object(mut table)) = value {
+        if let Ok(Value::Object(mut table)) = self.serialize(serde_json::value::Serializer) {
             if let Self::Destination(_) = self {
                 let checks = checks::named(&mut table).into_iter();
                 checks.for_each(|(name, check)| flatten(&mut fields, name, check));
@@ -316,6 +303,28 @@ impl<'a> Object<'a> {
             own.for_each(|(name, value)| flatten(&mut fields, name, value));
         }
         fields
+    }
+
+    /// Serialises it without the objects that belong to it.
+    pub(super) fn serialize<S: Serializer>(self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Host(plan) => header(plan).serialize(serializer),
+            Self::Router(router) => router.serialize(serializer),
+            Self::SyncGroup(group) => group.serialize(serializer),
+            Self::Tracker(tracker) => tracker.serialize(serializer),
+            Self::VirtualServer(server) => alone(server).serialize(serializer),
+            Self::Destination(destination) => destination.serialize(serializer),
+            Self::Tunnel(tunnel) => tunnel.serialize(serializer),
+            Self::Gue(gue) => gue.serialize(serializer),
+            Self::Address(address) => address.serialize(serializer),
+            Self::Route(route) => route.serialize(serializer),
+            Self::Sysctl(sysctl) => sysctl.serialize(serializer),
+            Self::Secret => {
+                let mut table = serializer.serialize_struct("Secret", 1)?;
+                table.serialize_field(SECRET_FIELD, &())?;
+                table.end()
+            }
+        }
     }
 }
 
@@ -524,13 +533,18 @@ fn served<'a>(plan: &'a Plan, add: &mut impl FnMut(Id<'a>, Object<'a>)) {
 
 fn flatten(fields: &mut Fields, name: String, value: Value) {
     match value {
-        Value::Object(table) if !table.is_empty() && !table.keys().any(|key| key.contains('.')) => {
+        Value::Object(table) if has_fields(&table) => {
             for (key, value) in table {
                 flatten(fields, format!("{name}.{key}"), value);
             }
         }
         value => _ = fields.insert(name, value),
     }
+}
+
+/// Whether the fields of a table are fields of the object, and not the whole table one.
+pub(super) fn has_fields(table: &Map<String, Value>) -> bool {
+    !table.is_empty() && !table.keys().any(|key| key.contains('.'))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! Plans are joined to the cluster file by names, not by hooks in `emit`: a new kind of object or a
 //! new field is found by its name, or else points at what it belongs to, and nothing breaks.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -15,7 +15,6 @@ use super::compare::Delta;
 use super::objects::{Id, Object, Served};
 use super::places::Origins;
 use super::{Fleet, Inputs};
-use crate::path::Step;
 
 /// A step to something in a cluster file.
 #[derive(Debug, Clone, Copy)]
@@ -27,18 +26,17 @@ enum Hop<'a> {
 
 /// The line of the deepest thing on the way that is written, if at least `least` hops lead there.
 fn find(origins: &Origins, way: &[Hop<'_>], least: usize) -> Option<Origin> {
-    let mut path: Vec<Step<'_>> = Vec::with_capacity(way.len());
+    let (mut at, mut reach) = (origins.walk(), 0);
     for hop in way {
-        match *hop {
-            Hop::Key(key) => path.push(Step::Key(key)),
-            Hop::Item(key, text) => match origins.item_with(&path, key, text) {
-                Some(index) => path.push(Step::Index(index)),
-                None => break,
-            },
-        }
+        let next = match *hop {
+            Hop::Key(key) => at.key(key),
+            Hop::Item(key, text) => at.item_with(key, text),
+        };
+        let Some(next) = next else { break };
+        at = next;
+        reach += 1;
     }
-    let (reach, origin) = origins.reach(&path);
-    origin.filter(|_| reach >= least)
+    if reach < least { None } else { at.origin() }
 }
 
 /// By VIP and real server, what it holds the VIP for: a service.
@@ -55,6 +53,8 @@ struct FleetSide<'a> {
     tunnels: OnceCell<BTreeMap<&'a str, &'a str>>,
     /// By identity of a virtual server, its service.
     names: OnceCell<BTreeMap<Served<'a>, &'a str>>,
+    /// The last of them that was asked for: destinations ask one after the other.
+    last_name: Cell<Option<(Served<'a>, Option<&'a str>)>>,
 }
 
 impl<'a> FleetSide<'a> {
@@ -66,6 +66,7 @@ impl<'a> FleetSide<'a> {
             first_services: OnceCell::new(),
             tunnels: OnceCell::new(),
             names: OnceCell::new(),
+            last_name: Cell::new(None),
         }
     }
 
@@ -89,11 +90,18 @@ impl<'a> FleetSide<'a> {
     }
 
     fn name(&self, served: &Served<'a>) -> Option<&'a str> {
+        if let Some((last, name)) = self.last_name.get()
+            && last == *served
+        {
+            return name;
+        }
         let names = || {
             let servers = self.fleet.values().flat_map(|state| &state.plan.virtual_servers);
             servers.map(|server| (Served::of(server), server.name.as_str())).collect()
         };
-        self.names.get_or_init(names).get(served).copied()
+        let name = self.names.get_or_init(names).get(served).copied();
+        self.last_name.set(Some((*served, name)));
+        name
     }
 
     /// The first virtual router of a director.

@@ -9,7 +9,6 @@ use evenkeel_schemas::change::Origin;
 
 use crate::parse::Document;
 use crate::parse::tree::{Entry, Table, TreeNode};
-use crate::path::Step;
 use crate::source::{Lines, SourceFile};
 
 /// The lines of a cluster's files.
@@ -56,48 +55,49 @@ impl Origins {
         Self { files, root: maker.table(document.root()) }
     }
 
-    /// Follows a path as far as it is written: how many steps, and the line of the last of them.
-    pub(super) fn reach(&self, path: &[Step<'_>]) -> (usize, Option<Origin>) {
-        let (mut node, mut spot) = (&self.root, None);
-        let mut reach = 0;
-        for step in path {
-            let next = match (step, node) {
-                (Step::Key(key), PlaceNode::Table(entries)) => {
-                    let place = entries.binary_search_by(|entry| (*entry.key).cmp(key)).ok();
-                    place.map(|place| (entries[place].spot, &entries[place].node))
-                }
-                (Step::Index(index), PlaceNode::List(items)) => {
-                    items.get(*index).map(|(spot, node)| (*spot, node))
-                }
-                (Step::Key(_) | Step::Index(_), _) => None,
-            };
-            let Some((at, next)) = next else { break };
-            (spot, node) = (Some(at), next);
-            reach += 1;
-        }
-        (reach, spot.and_then(|spot| self.origin(spot)))
-    }
-
-    /// Index of the item of the list at `path` that is a table with `text` at `key`.
-    pub(super) fn item_with(&self, path: &[Step<'_>], key: &str, text: &str) -> Option<usize> {
-        let mut node = &self.root;
-        for step in path {
-            let (Step::Key(key), PlaceNode::Table(entries)) = (step, node) else { return None };
-            let place = entries.binary_search_by(|entry| (*entry.key).cmp(key)).ok()?;
-            node = &entries[place].node;
-        }
-        let PlaceNode::List(items) = node else { return None };
-        items.iter().position(|(_, item)| match item {
-            PlaceNode::Table(entries) => entries.iter().any(|entry| {
-                &*entry.key == key && matches!(&entry.node, PlaceNode::Text(found) if &**found == text)
-            }),
-            PlaceNode::Value | PlaceNode::Text(_) | PlaceNode::List(_) => false,
-        })
+    /// The beginning of a way into the files.
+    pub(super) const fn walk(&self) -> PlaceWalk<'_> {
+        PlaceWalk { origins: self, node: &self.root, spot: None }
     }
 
     fn origin(&self, spot: FileLine) -> Option<Origin> {
         let file = self.files.get(usize::try_from(spot.file).ok()?)?.clone();
         Some(Origin { file, line: u64::from(spot.line) })
+    }
+}
+
+/// A place that is reached step by step.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PlaceWalk<'o> {
+    origins: &'o Origins,
+    node: &'o PlaceNode,
+    spot: Option<FileLine>,
+}
+
+impl PlaceWalk<'_> {
+    /// The value of `key` here; none when this is no table, or has no such key.
+    pub(super) fn key(self, key: &str) -> Option<Self> {
+        let PlaceNode::Table(entries) = self.node else { return None };
+        let place = entries.binary_search_by(|entry| (*entry.key).cmp(key)).ok()?;
+        let PlacedKey { spot, node, .. } = &entries[place];
+        Some(Self { node, spot: Some(*spot), ..self })
+    }
+
+    /// The first item here that is a table with `text` at `key`.
+    pub(super) fn item_with(self, key: &str, text: &str) -> Option<Self> {
+        let PlaceNode::List(items) = self.node else { return None };
+        let (spot, node) = items.iter().find(|(_, item)| match item {
+            PlaceNode::Table(entries) => entries.iter().any(|entry| {
+                matches!(&entry.node, PlaceNode::Text(found) if &**found == text) && &*entry.key == key
+            }),
+            PlaceNode::Value | PlaceNode::Text(_) | PlaceNode::List(_) => false,
+        })?;
+        Some(Self { node, spot: Some(*spot), ..self })
+    }
+
+    /// The line of the last step; none when there was no step.
+    pub(super) fn origin(self) -> Option<Origin> {
+        self.origins.origin(self.spot?)
     }
 }
 

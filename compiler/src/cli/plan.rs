@@ -55,7 +55,8 @@ fn plan(arguments: &Plan, terminal: &Terminal) -> Option<ExitCode> {
         PlanFormat::Diff => terminal.page(|out, _| render::unified(&base.fleet, &after, view.hosts, out)),
         PlanFormat::Markdown => terminal.say(render::markdown(&comparison, &view).trim_end_matches('\n')),
         PlanFormat::Json => {
-            terminal.json(&change::PlanDocument { comparison: &comparison, hosts: view.hosts });
+            let document = change::PlanDocument { comparison: &comparison, hosts: view.hosts };
+            terminal.page(|out, _| document.write(out));
         }
     }
     if let Some(file) = &arguments.save {

@@ -92,17 +92,7 @@ impl Terminal {
         });
     }
 
-    /// A whole document that is written bit by bit, with a newline at its end.
-    pub(super) fn json(&self, document: &impl serde::Serialize) {
-        self.output(|| {
-            let mut out = BufWriter::new(io::stdout().lock());
-            serde_json::to_writer_pretty(&mut out, document)?;
-            out.write_all(b"\n")?;
-            out.flush()
-        });
-    }
-
-    /// The same for another thread, which only complains.
+    /// A terminal for another thread, which only complains.
     pub(super) const fn for_complaints(&self) -> Self {
         Self::new(self.color)
     }
