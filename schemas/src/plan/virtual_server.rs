@@ -216,8 +216,13 @@ impl Serialize for Destination {
 }
 
 impl More {
-    const NONE: Self =
-        Self { drain: false, encapsulation: None, upper_threshold: None, lower_threshold: None, check: None };
+    const NONE: Self = Self {
+        drain: false,
+        encapsulation: None,
+        upper_threshold: None,
+        lower_threshold: None,
+        checks: Vec::new(),
+    };
 }
 
 impl Destination {
