@@ -170,7 +170,8 @@ proptest! {
     #[test]
     fn checks_of_all_kinds_are_read_as_they_were(checks in vec(check(), 1..4)) {
         let plan = plan_with(checks);
-        let text = document("# A plan.\n", &plan);
+        let mut text = "# A plan.\n".to_owned();
+        document(&mut text, &plan);
         let by_toml = toml::from_str::<Plan>(&text);
         let by_toml = by_toml.map_err(|error| TestCaseError::fail(format!("{error}\n{text}")))?;
         prop_assert_eq!(&by_toml, &plan, "{}", text);
