@@ -19,6 +19,7 @@
 //! probes. What the elections watch besides is in [`tracker`].
 
 pub mod ailment;
+pub mod ask;
 pub mod board;
 pub mod checker;
 pub mod fault;
