@@ -3,6 +3,7 @@
 //!
 //! The meaning of a finding is decided in the crate `health`.
 
+mod held;
 pub(crate) mod lookout;
 pub(crate) mod probe;
 pub(crate) mod thread;

@@ -29,6 +29,8 @@ pub enum Ailment {
     NotOurs(IpAddr),
     /// The check is to go through this interface, which it cannot be bound to: why, for people.
     NotBound(String, String),
+    /// The check cannot be made as the plan has it, for want of a file of this host: why, for people.
+    NotPrepared(String),
     /// The program of the check cannot be run: why, for people.
     NoProgram(String),
     /// There are no file descriptors left.
@@ -52,6 +54,7 @@ impl Ailment {
             Self::NotPermitted
             | Self::NotOurs(_)
             | Self::NotBound(..)
+            | Self::NotPrepared(_)
             | Self::NoProgram(_)
             | Self::NoDescriptors
             | Self::NoMemory => false,
@@ -72,7 +75,7 @@ impl fmt::Display for Ailment {
             Self::NotPermitted => f.write_str("this host does not permit it"),
             Self::NotOurs(address) => write!(f, "this host has no address {address} to check from"),
             Self::NotBound(name, why) => write!(f, "checks cannot be bound to {name}: {why}"),
-            Self::NoProgram(why) => f.write_str(why),
+            Self::NotPrepared(why) | Self::NoProgram(why) => f.write_str(why),
             Self::NoDescriptors => f.write_str("too many open files on this host"),
             Self::NoMemory => f.write_str("no memory left on this host"),
         }

@@ -146,6 +146,14 @@ impl Board {
         change(id, before, schedule)
     }
 
+    /// The connection that a check holds has ended ([`Schedule::broke`]).
+    pub fn broke(&mut self, id: CheckId, outcome: Option<Outcome>, now: MonoTime) {
+        let Some(schedule) = self.schedules.get_mut(&id) else { return };
+        self.queue.remove(&(schedule.due(), id));
+        schedule.broke(outcome, now);
+        self.queue.insert((schedule.due(), id));
+    }
+
     /// A check; none when it is not on the board.
     #[must_use]
     pub fn get(&self, id: CheckId) -> Option<&Schedule> {

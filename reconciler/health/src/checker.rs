@@ -55,6 +55,9 @@ pub enum Input {
         /// What it found.
         found: Found,
     },
+    /// The connection that a check holds has ended: with a fault, or in order. All news of ways that came
+    /// before were handled.
+    Broke(CheckId, Option<Fault>),
 }
 
 /// What is to be done, and what is to be told.
@@ -144,6 +147,7 @@ impl Checker {
             Input::Time => self.time_passes(now),
             Input::Configure(checks) => self.configure(checks, now),
             Input::Way(news) => self.way_news(news, now),
+            Input::Broke(id, fault) => self.broke(id, fault, now),
             Input::Probed { id, began, took, found } => self.probed(id, began, took, found, now),
         }
     }
@@ -236,6 +240,14 @@ impl Checker {
             let turns = self.ways.answered(target, now);
             self.ways_turned(&turns, now);
         }
+    }
+
+    fn broke(&mut self, id: CheckId, fault: Option<Fault>, now: MonoTime) {
+        let Some(schedule) = self.board.get(id) else { return };
+        let excuse = schedule.target().and_then(|target| self.ways.excuse(target, now));
+        let outcome = fault.map(|fault| judge(fault.into(), excuse));
+        self.board.broke(id, outcome, now);
+        self.tell(id, now);
     }
 
     fn conclude(&mut self, id: CheckId, outcome: Outcome, took: Option<Duration>, now: MonoTime) {

@@ -12,6 +12,8 @@ use crate::ailment::Ailment;
 use crate::fault::{Fault, Says};
 use crate::state::{Outcome, Reach, Report, Told, Verdict};
 
+mod held;
+
 /// Time after its own time-out for which a probe may still report. Then it counts as failed, so that a lost
 /// probe cannot freeze a verdict.
 const GRACE: Duration = Duration::from_secs(1);
@@ -68,6 +70,8 @@ pub struct Schedule {
     settled: bool,
     /// Whether the probe under way was already given more time because we ourselves were late.
     extended: bool,
+    /// Whether the next failure counts for all retries.
+    decisive: bool,
     /// What was told of it; none when its next result is to be told in any case.
     pub(crate) told: Option<Told>,
 }
@@ -95,6 +99,7 @@ impl Schedule {
             silence: None,
             settled: false,
             extended: false,
+            decisive: false,
             told: None,
         }
     }
@@ -262,6 +267,7 @@ impl Schedule {
             .filter(|regular| *regular > now)
             .unwrap_or_else(|| (time + interval.as_duration()).max(now));
         let (mut time, mut at) = (next, next + self.jitter.next());
+        let decisive = std::mem::take(&mut self.decisive);
         match &outcome {
             Outcome::Success(says) => {
                 if self.says != *says {
@@ -291,7 +297,8 @@ impl Schedule {
             }
             Outcome::Failure(fault) => {
                 self.fault = Some((now, fault.clone()));
-                self.failures = self.failures.saturating_add(1);
+                let before = if decisive { u32::from(retries.get()) } else { 0 };
+                self.failures = self.failures.max(before).saturating_add(1);
                 self.successes = 0;
                 if self.failures > u32::from(retries.get()) {
                     self.give(Verdict::Down, now);

@@ -143,6 +143,22 @@ pub enum CheckKind {
     Agent(Box<AgentCheck>),
 }
 
+impl CheckKind {
+    /// The TLS that it speaks; none where it speaks plainly.
+    #[must_use]
+    pub fn tls(&self) -> Option<&CheckTls> {
+        match self {
+            Self::Tcp(tcp) => tcp.tls.as_ref(),
+            Self::Http(http) => http.tls.as_ref(),
+            Self::Smtp(smtp) => smtp.tls.as_ref(),
+            Self::Grpc(grpc) => grpc.tls.as_ref(),
+            Self::Udp(_) | Self::Dns(_) | Self::Ping | Self::Script(_) | Self::File(_) | Self::Agent(_) => {
+                None
+            }
+        }
+    }
+}
+
 /// A TCP check.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TcpCheck {

@@ -2,14 +2,25 @@
 //!
 //! `socket` opens whatever a probe speaks by; a file beside it for each kind of check asks.
 
+mod agent;
+mod grpc;
+mod http;
+mod http2;
+mod smtp;
 mod socket;
 mod tcp;
+mod tls;
+mod tools;
+mod wire;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use evenkeel_health::{Ailment, Found};
 use evenkeel_schemas::plan::{Check, CheckKind, CheckOrigin};
+
+pub(crate) use tools::Tools;
+pub(crate) use wire::Wire;
 
 /// Whom a probe asks.
 #[derive(Debug, Clone, Copy)]
@@ -23,19 +34,19 @@ struct Whom<'a> {
 }
 
 /// Makes one probe, within the check's time-out.
-pub(crate) async fn run(check: &Check) -> Found {
+pub(crate) async fn run(check: &Check, tools: &Tools) -> Found {
     let limit = check.times.timeout.as_duration();
     let whom =
         check.target.map(|target| Whom { target: target.socket_address(), origin: &check.origin, limit });
     match (&check.kind, whom) {
-        (CheckKind::Tcp(_), Some(whom)) => tcp::run(whom).await,
-        (CheckKind::Http(_), Some(_)) => unknown(),
+        (CheckKind::Tcp(tcp), Some(whom)) => tcp::run(whom, tcp, tools).await,
+        (CheckKind::Http(http), Some(whom)) => http::run(whom, http, tools).await,
         (CheckKind::Udp(_), Some(_)) => unknown(),
         (CheckKind::Dns(_), Some(_)) => unknown(),
         (CheckKind::Ping, Some(_)) => unknown(),
-        (CheckKind::Smtp(_), Some(_)) => unknown(),
-        (CheckKind::Grpc(_), Some(_)) => unknown(),
-        (CheckKind::Agent(_), Some(_)) => unknown(),
+        (CheckKind::Smtp(smtp), Some(whom)) => smtp::run(whom, smtp, tools).await,
+        (CheckKind::Grpc(grpc), Some(whom)) => grpc::run(whom, grpc, tools).await,
+        (CheckKind::Agent(agent), Some(whom)) => agent::run(whom, agent, tools).await,
         (CheckKind::Script(_), _) => unknown(),
         (CheckKind::File(_), _) => unknown(),
         (
@@ -52,7 +63,31 @@ pub(crate) async fn run(check: &Check) -> Found {
     }
 }
 
+/// Makes one probe of a check that holds its connection, which is left open when it succeeds.
+pub(crate) async fn open(check: &Check, tools: &Tools) -> (Found, Option<Wire>) {
+    let limit = check.times.timeout.as_duration();
+    let (CheckKind::Tcp(tcp), Some(target)) = (&check.kind, check.target) else {
+        return (run(check, tools).await, None);
+    };
+    let whom = Whom { target: target.socket_address(), origin: &check.origin, limit };
+    match tcp::talk(whom, tcp, tools).await {
+        Ok((found, wire)) => {
+            wire.keep_alive(check.times.interval.as_duration(), limit);
+            (found, Some(wire))
+        }
+        Err(found) => (found, None),
+    }
+}
+
+/// A check that cannot be made as the plan has it.
+fn unprepared(why: String) -> Found {
+    Found::Ails(Ailment::NotPrepared(why))
+}
+
 /// A kind that this version has not.
 fn unknown() -> Found {
     Found::Ails(Ailment::NoProgram("the evenkeeld of this version has no such check".to_owned()))
 }
+
+#[cfg(test)]
+mod tests;

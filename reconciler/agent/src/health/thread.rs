@@ -23,8 +23,9 @@ use evenkeel_schemas::time::MonoTime;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::sleep;
 
+use super::held::{self, Broke, Held};
 use super::lookout::Lookout;
-use super::probe;
+use super::probe::{self, Tools, Wire};
 
 /// Most probes under way at a time.
 const MAX_PROBES: usize = 1024;
@@ -61,15 +62,19 @@ impl Health {
         let (commands, inbox) = mpsc::unbounded_channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (ended, results) = mpsc::channel(RESULTS);
+        let (broke, breaks) = mpsc::channel(held::BREAKS);
         let worker = HealthWorker {
+            held: Held::new(broke, lookout.clone()),
             checker: Checker::new(),
             lookout: lookout.clone(),
             places: Arc::new(Semaphore::new(MAX_PROBES)),
+            tools: Arc::new(Tools::new()),
             ended,
             pending: Pending::default(),
         };
         let thread = std::thread::Builder::new().name("health".to_owned());
-        let thread = thread.spawn(move || runtime.block_on(worker.run(inbox, ways, results, news)))?;
+        let thread =
+            thread.spawn(move || runtime.block_on(worker.run(inbox, ways, results, breaks, news)))?;
         Ok(Self { commands, lookout, _thread: thread })
     }
 
@@ -98,12 +103,16 @@ struct Probed {
     began: MonoTime,
     took: Duration,
     found: Found,
+    /// A connection that the check holds from now on.
+    hold: Option<(Arc<Check>, Wire)>,
 }
 
 struct HealthWorker {
+    held: Held,
     checker: Checker,
     lookout: Lookout,
     places: Arc<Semaphore>,
+    tools: Arc<Tools>,
     ended: mpsc::Sender<Probed>,
     pending: Pending,
 }
@@ -114,23 +123,39 @@ impl HealthWorker {
         mut commands: mpsc::UnboundedReceiver<HealthCommand>,
         mut ways: mpsc::Receiver<WayNews>,
         mut results: mpsc::Receiver<Probed>,
+        mut breaks: mpsc::Receiver<Broke>,
         news: mpsc::Sender<Vec<CheckNews>>,
     ) {
         loop {
             let due = self.checker.poll_timeout();
             tokio::select! {
                 command = commands.recv() => match command {
-                    Some(HealthCommand::Configure(checks)) => self.handle(Input::Configure(checks)),
+                    Some(HealthCommand::Configure(checks)) => {
+                        self.tools.keep(checks.iter().map(|(_, check, _)| check));
+                        self.held.keep(checks.iter().map(|(id, check, _)| (*id, check)));
+                        self.handle(Input::Configure(checks));
+                    }
                     Some(HealthCommand::Reports(reply)) => drop(reply.send(self.checker.reports())),
                     None => return,
                 },
                 Some(seen) = ways.recv() => self.handle(Input::Way(seen)),
-                Some(Probed { id, began, took, found }) = results.recv() => {
+                Some(Probed { id, began, took, found, hold }) = results.recv() => {
                     // Events about the way before the probe ended must be known when it is judged.
                     while let Ok(seen) = ways.try_recv() {
                         self.handle(Input::Way(seen));
                     }
+                    if let Some((check, wire)) = hold {
+                        self.held.add(id, check, found.clone(), wire);
+                    }
                     self.handle(Input::Probed { id, began, took, found });
+                }
+                Some(broke) = breaks.recv() => {
+                    while let Ok(seen) = ways.try_recv() {
+                        self.handle(Input::Way(seen));
+                    }
+                    if let Some(id) = self.held.broke(&broke) {
+                        self.handle(Input::Broke(id, broke.fault));
+                    }
                 }
                 // While the daemon has no room, newer states replace older ones in `pending`.
                 permit = news.reserve(), if !self.pending.is_empty() => match permit {
@@ -148,7 +173,12 @@ impl HealthWorker {
             match output {
                 Output::Probe { id, check, began } => self.probe(id, check, began),
                 Output::WatchWays(targets) => self.lookout.watch(targets),
-                Output::News(news) => self.pending.add(news),
+                Output::News(news) => {
+                    if let CheckNews::Turned(checks) = &news {
+                        self.held.let_go(checks);
+                    }
+                    self.pending.add(news);
+                }
             }
         }
     }
@@ -156,10 +186,20 @@ impl HealthWorker {
     /// Makes a probe, in a task of its own.
     fn probe(&self, id: CheckId, check: Arc<Check>, began: MonoTime) {
         let (ended, places, lookout) = (self.ended.clone(), Arc::clone(&self.places), self.lookout.clone());
+        let tools = Arc::clone(&self.tools);
+        let open = self.held.found(id);
         tokio::spawn(async move {
+            if let Some(found) = open {
+                ended.send(Probed { id, began, took: Duration::ZERO, found, hold: None }).await.ok();
+                return;
+            }
             let Ok(_place) = places.acquire_owned().await else { return };
             let starts = clock::now();
-            let found = probe::run(&check).await;
+            let (found, wire) = if held::holds(&check) {
+                probe::open(&check, &tools).await
+            } else {
+                (probe::run(&check, &tools).await, None)
+            };
             let took = clock::now().since(starts);
             // Whether this host is at fault is judged by the present state of the way, of which the event may
             // not have come yet. An answer needs no excuse.
@@ -169,7 +209,8 @@ impl HealthWorker {
             {
                 lookout.look(address.0).await;
             }
-            ended.send(Probed { id, began, took, found }).await.ok();
+            let hold = wire.map(|wire| (check, wire));
+            ended.send(Probed { id, began, took, found, hold }).await.ok();
         });
     }
 }

@@ -1,0 +1,52 @@
+//! A check of a web server: requests one after the other, each on a connection of its own, all within the
+//! time of the probe.
+
+use evenkeel_health::ask::body::Wanted;
+use evenkeel_health::ask::http::{HttpDialogue, authority, request};
+use evenkeel_health::{Fault, Found, Says};
+use evenkeel_schemas::cluster::HttpVersion;
+use evenkeel_schemas::plan::{HttpCheck, HttpRequest};
+
+use super::tls::{Alpn, Secure};
+use super::tools::Tools;
+use super::wire::{Course, healthy};
+use super::{Whom, http2};
+
+/// Makes one probe.
+pub(super) async fn run(whom: Whom<'_>, check: &HttpCheck, tools: &Tools) -> Found {
+    let course = Course::begin(whom);
+    let mut remark = None;
+    for one in &check.requests {
+        match single(course, whom, check, one, tools).await {
+            Ok(seen) => remark = seen,
+            Err(Found::Failed(fault)) if check.requests.len() > 1 => {
+                return Fault::new(fault.label, format!("{}: {}", one.path, fault.reason)).into();
+            }
+            Err(found) => return found,
+        }
+    }
+    healthy(Says::default(), remark)
+}
+
+/// Makes one request; what people should know of the server's certificate.
+async fn single(
+    course: Course,
+    whom: Whom<'_>,
+    check: &HttpCheck,
+    one: &HttpRequest,
+    tools: &Tools,
+) -> Result<Option<String>, Found> {
+    let wanted = Wanted::new(one, |text| tools.pattern(text))?;
+    let host = authority(whom.target, check.tls.is_some());
+    let by_2 = check.version == HttpVersion::V2;
+    let alpn = if by_2 { Alpn::H2 } else { Alpn::None };
+    let secure = check.tls.as_ref().map(|tls| Secure { tls, alpn });
+    let (mut wire, remark) = course.open(whom, secure, tools).await?;
+    if by_2 {
+        http2::page(course, wire, one, &host, &wanted, secure.is_some()).await?;
+    } else {
+        let mut dialogue = HttpDialogue::new(request(one, check.version, &host), &wanted);
+        course.carry(&mut wire, &mut dialogue).await?;
+    }
+    Ok(remark)
+}
