@@ -415,9 +415,10 @@ fn an_import_with_all_answers_ends_with_0() {
     // Each option answers something.
     let arguments = std::fs::read_to_string(case.join("args.txt")).expect("args.txt");
     let words: Vec<&str> = arguments.split_whitespace().collect();
-    for at in words.iter().enumerate().filter(|(_, word)| word.starts_with("--")).map(|(at, _)| at) {
-        let length = if words[at] == "--checks-as-tcp" { 1 } else { 2 };
-        let rest: Vec<&str> = words[..at].iter().chain(&words[at + length..]).copied().collect();
+    // `--checks-as-tcp` says how a check is imported, which could be imported otherwise as well.
+    let answers = words.iter().enumerate().filter(|(_, word)| word.starts_with("--"));
+    for at in answers.filter(|(_, word)| **word != "--checks-as-tcp").map(|(at, _)| at) {
+        let rest: Vec<&str> = words[..at].iter().chain(&words[at + 2..]).copied().collect();
         let output = Command::new(env!("CARGO_BIN_EXE_evenkeel"))
             .arg("import")
             .args(&rest)

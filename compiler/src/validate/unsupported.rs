@@ -104,7 +104,8 @@ const OF_CHECKS: [Refused<Check>; 4] = [
 ];
 
 /// The types of check that are not refused.
-const CHECKED: &[CheckType] = &[CheckType::Tcp];
+const CHECKED: &[CheckType] =
+    &[CheckType::Tcp, CheckType::Http, CheckType::Https, CheckType::Smtp, CheckType::Grpc, CheckType::Agent];
 
 /// Words of the reference for a key that is refused, wholly or in part; none for any other key.
 pub(crate) fn mark(path: &str) -> Option<String> {
