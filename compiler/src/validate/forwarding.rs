@@ -464,7 +464,9 @@ fn nat_gateway(cx: &Context<'_>, out: &mut Findings) {
 fn nat_same_segment(cx: &Context<'_>, out: &mut Findings) {
     for target in reached_by(cx, &[Forwarding::Nat]) {
         let name = target.service_name;
-        let by_mark = target.service.firewall_mark.is_some();
+        // Packets with a mark may be for other VIPs as well.
+        let by_mark =
+            target.service.firewall_mark.is_some() || !cx.knows(at!["services", name, "firewall_mark"]);
         let shared = target.fronts.iter().filter(|_| !by_mark).find_map(|vip| {
             let home = cx.segment(*vip)?;
             (cx.segment(target.address(cx, *vip)?)? == home).then_some((vip, home))
