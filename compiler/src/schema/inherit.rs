@@ -89,8 +89,13 @@ fn checks(
 }
 
 /// Keys of a check that say what others would say.
-const INSTEAD: [(&str, &[&str]); 3] = [
+const INSTEAD: [(&str, &[&str]); 8] = [
     ("requests", &["path", "method", "body", "body_not", "digest"]),
+    ("path", &["requests"]),
+    ("method", &["requests"]),
+    ("body", &["requests"]),
+    ("body_not", &["requests"]),
+    ("digest", &["requests"]),
     ("payload", &["send"]),
     ("send", &["payload"]),
 ];

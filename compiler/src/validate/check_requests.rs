@@ -43,11 +43,14 @@ fn is_given(check: &Check, key: &str) -> bool {
 
 fn requests_and_keys(cx: &Context<'_>, out: &mut Findings) {
     for found in all(cx) {
-        if found.check.requests.is_empty() || !found.knows(cx, &["requests"]) {
+        if found.check.requests.is_empty()
+            || !found.knows(cx, &["requests"])
+            || found.is_by_default(cx, "requests")
+        {
             continue;
         }
         for key in OF_ONE {
-            if is_given(found.check, key) && found.knows(cx, &[key]) {
+            if is_given(found.check, key) && found.knows(cx, &[key]) && !found.is_by_default(cx, key) {
                 out.push(
                     Diagnostic::new(
                         &codes::REQUESTS_AND_KEYS,

@@ -202,6 +202,7 @@ fn send_and_payload(cx: &Context<'_>, out: &mut Findings) {
         if found.check.send.is_none()
             || found.check.payload.is_none()
             || !found.knows(cx, &["send", "payload"])
+            || ["send", "payload"].iter().any(|key| found.is_by_default(cx, key))
         {
             continue;
         }

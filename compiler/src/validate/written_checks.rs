@@ -126,6 +126,13 @@ impl<'a> WrittenCheck<'a> {
         path
     }
 
+    /// Whether the key has the value that all checks have by default: nobody wrote it for this one.
+    pub(super) fn is_by_default(&self, cx: &Context<'_>, key: &str) -> bool {
+        let Some(default) = cx.cluster.defaults.check.keys.get(key) else { return false };
+        let check = serde_json::to_value(self.check);
+        check.is_ok_and(|check| check.get(key) == Some(default))
+    }
+
     pub(super) fn knows(&self, cx: &Context<'_>, keys: &[&str]) -> bool {
         keys.iter().all(|key| cx.knows(&self.path(key)))
     }
