@@ -24,6 +24,7 @@ mod check;
 mod command;
 mod datagrams;
 mod expression;
+mod file_check;
 mod global;
 mod instance;
 mod ip;

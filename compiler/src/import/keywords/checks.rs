@@ -105,10 +105,7 @@ pub(in super::super) const SMTP_HOST: Block =
 pub(in super::super) const FILE_CHECK: Block = Block {
     name: "FILE_CHECK",
     place: "services.*.check",
-    rows: &[
-        carried("track_file", "file"),
-        refused("weight", "the file says success or failure; a check of type `script` can set the weight"),
-    ],
+    rows: &[carried("track_file", "file"), carried("weight", "file")],
 };
 
 pub(in super::super) const BFD_CHECK: Block = Block {

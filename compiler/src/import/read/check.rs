@@ -6,15 +6,15 @@ use serde_json::{Map, Value, json};
 
 use super::super::keywords::{CHECK, CONNECTION, Level};
 use super::super::model::At;
-use super::super::notes::{Fate, Finding, Item, Owner};
+use super::super::notes::{Fate, Item, Owner};
 use super::super::source::Spot;
 use super::super::tree::Statement;
 use super::super::versions;
 use super::datagrams::Answer;
+use super::file_check::FileWeight;
 use super::url::Web;
 use super::values::{CONNECT_TIME, Reading, SOME_TIME, leading_number, span};
 use super::{Reader, shorten};
-use crate::codes;
 
 /// What checks take from above when they do not say it themselves. Times in milliseconds.
 #[derive(Debug, Clone, Default)]
@@ -168,6 +168,7 @@ impl Reader<'_> {
         check.insert("type".to_owned(), json!(kind));
         let mut web = Web::default();
         let mut answer = Answer::default();
+        let mut file = FileWeight::default();
         let mut hosts: Vec<Connection> = Vec::new();
         let mut connection = Connection::new();
         // Whether the check says anything of its own connection: then it is one beside those of its hosts.
@@ -196,6 +197,7 @@ impl Reader<'_> {
                 }
                 _ if self.web(statement, owner, &mut web)
                     || self.datagram(statement, &mut answer, &mut check)
+                    || self.file_line(statement, &mut file, &mut check)
                     || self.connection(statement, &mut connection, of.address) => {}
                 _ => self.special(statement, &mut check),
             }
@@ -223,6 +225,7 @@ impl Reader<'_> {
             self.settle_program(note, &words, user.as_deref());
             check.extend(user.map(|user| ("user".to_owned(), json!(user))));
         }
+        self.settle_file(spot, file);
         self.times_of(kind, &times, of, &mut check);
         if matches!(kind, "http" | "https") {
             self.settle_web(kind, spot, web, &mut check);
@@ -445,22 +448,6 @@ impl Reader<'_> {
                         self.instead(Fate::Changed, why);
                     }
                     set("helo", Some(json!(greeting)));
-                }
-            }
-            "track_file" => {
-                let Some(name) = self.word(statement) else { return };
-                match self.checked_file(&name) {
-                    Some(path) => {
-                        self.says("track_file");
-                        set("file", Some(path));
-                    }
-                    None => {
-                        let message = format!("the file `{}` is defined nowhere before it", shorten(&name));
-                        let taken = "keepalived ignores the line";
-                        let finding = Finding::new(&codes::IMPORT_REFERENCE, statement.spot, message, taken);
-                        self.notes.finding(finding.at(name));
-                        self.instead(Fate::NotCarried, "it refers to nothing that is defined before it");
-                    }
                 }
             }
             _ => {}

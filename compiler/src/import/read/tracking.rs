@@ -305,11 +305,12 @@ impl Reader<'_> {
     }
 
     /// The file that a check of a real server reads.
-    pub(super) fn checked_file(&mut self, name: &str) -> Option<Value> {
+    pub(super) fn checked_file(&mut self, name: &str) -> Option<(Value, i64, bool)> {
         let index = self.trackers.get(&("file", name.to_owned())).copied()?;
         let tracker = self.config.trackers.get_mut(index)?;
         tracker.checked = true;
-        tracker.draft.get("path").cloned()
+        let weight = tracker.weight.unwrap_or(FILE_WEIGHT);
+        Some((tracker.draft.get("path").cloned()?, weight, tracker.reverse))
     }
 
     /// A weight at the place `index` of the values, from -254 to 254, which keepalived takes for 253.
