@@ -100,7 +100,8 @@ pub fn all() -> impl Iterator<Item = &'static Code> {
 }
 
 /// Codes of rules that are gone: their numbers are never given to another rule.
-pub const RETIRED: [(&str, &str); 1] = [("EK0310", "IPv6 is not supported")];
+pub const RETIRED: [(&str, &str); 2] =
+    [("EK0310", "IPv6 is not supported"), ("EK0548", "the sorry server is one of the real servers")];
 
 /// The code called `id`, in any case.
 #[must_use]

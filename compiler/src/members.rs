@@ -78,17 +78,7 @@ impl<'a> Member<'a> {
         if let Some(address) = self.given_address() {
             return address;
         }
-        if self.host.addresses.is_empty() && self.host.interfaces.is_empty() {
-            return self.host.address;
-        }
-        let home = subnets.of(vip).map(|(segment, _)| segment);
-        let of_family = || {
-            let addresses = self.host.all_addresses().map(|(ip, _)| ip);
-            addresses.filter(|ip| ip.0.is_ipv4() == vip.0.is_ipv4())
-        };
-        let on_segment =
-            || of_family().find(|ip| home.is_some() && subnets.of(*ip).map(|(at, _)| at) == home);
-        on_segment().or_else(|| of_family().next()).unwrap_or(self.host.address)
+        address_of(self.host, subnets, vip)
     }
 
     /// Path of `key` where it is written: in the service's entry, or else in the pool's.
@@ -171,6 +161,21 @@ pub(crate) fn naming(entry: &RealServer) -> impl Iterator<Item = (&'static str, 
     [("host", entry.host.as_deref()), ("label", label), ("pool", entry.pool.as_deref())]
         .into_iter()
         .filter_map(|(key, name)| Some((key, name?)))
+}
+
+/// Address of a host as a target of a VIP's packets, where none is written: the one on the VIP's segment,
+/// else its first of the VIP's family.
+pub(crate) fn address_of(host: &Host, subnets: &Subnets<'_>, vip: Ip) -> Ip {
+    if host.addresses.is_empty() && host.interfaces.is_empty() {
+        return host.address;
+    }
+    let home = subnets.of(vip).map(|(segment, _)| segment);
+    let of_family = || {
+        let addresses = host.all_addresses().map(|(ip, _)| ip);
+        addresses.filter(|ip| ip.0.is_ipv4() == vip.0.is_ipv4())
+    };
+    let on_segment = || of_family().find(|ip| home.is_some() && subnets.of(*ip).map(|(at, _)| at) == home);
+    on_segment().or_else(|| of_family().next()).unwrap_or(host.address)
 }
 
 /// Looks members up.

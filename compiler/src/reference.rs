@@ -248,6 +248,7 @@ fn takes(rule: &'static Value) -> String {
         ("string", "ip") => "an address".to_owned(),
         ("string", "cidr") => "a network".to_owned(),
         ("string", "span" | "advert-interval") => "a duration".to_owned(),
+        ("string", "part") => "a number or a share, as text".to_owned(),
         ("string", _) => "a text".to_owned(),
         ("integer", _) => match (rule.get("minimum"), rule.get("maximum")) {
             (Some(low), Some(high)) if low == high => format!("{low}"),

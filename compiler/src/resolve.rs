@@ -21,7 +21,7 @@ mod services;
 mod syncs;
 
 pub(crate) use routers::{DEFAULT_TTL, Router, RouterInstance, families, is_dual, virtual_mac_interface};
-pub(crate) use services::{Balanced, Front, RealServer, Taken};
+pub(crate) use services::{Balanced, Front, RealServer, Recipient, Taken};
 
 /// How many services a processor resolves before it takes the next ones.
 const SERVICES_AT_ONCE: usize = 256;

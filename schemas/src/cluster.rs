@@ -97,8 +97,9 @@ pub struct Hook {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Span>,
     /// Whether what happened follows the arguments of `command`: `INSTANCE|GROUP NAME STATE PRIORITY`, as
-    /// with keepalived's `notify`. `false`: the program gets the arguments of `command` and no more, as with
-    /// keepalived's `notify_master`. Absent: true.
+    /// with keepalived's `notify`; in a service `VS NAME UP|DOWN` or `RS ADDRESS:PORT NAME UP|DOWN`. `false`:
+    /// the program gets the arguments of `command` and no more, as with keepalived's `notify_master`,
+    /// `quorum_up` and `notify_up`. Absent: true.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     pub state_arguments: bool,
 }

@@ -11,7 +11,7 @@ use crate::cluster::Cluster;
 use crate::diff::HostDiff;
 use crate::plan::Plan;
 use crate::report::Report;
-use crate::scalars::{AdvertInterval, Cidr, Ip, PortRange, Span};
+use crate::scalars::{AdvertInterval, Cidr, Ip, Part, PortRange, Span};
 use crate::status::Status;
 
 /// A document that has a schema.
@@ -99,11 +99,12 @@ pub type FormatCheck = fn(&str) -> bool;
 
 /// String formats that the schemas use beyond the standard ones, each with its check. A validator without
 /// them would let any text pass.
-pub const FORMATS: [(&str, FormatCheck); 5] = [
+pub const FORMATS: [(&str, FormatCheck); 6] = [
     ("ip", |text| text.parse::<Ip>().is_ok()),
     ("cidr", |text| text.parse::<Cidr>().is_ok()),
     ("span", |text| text.parse::<Span>().is_ok()),
     ("port-range", |text| text.parse::<PortRange>().is_ok()),
+    ("part", |text| text.parse::<Part>().is_ok()),
     ("advert-interval", |text| text.parse::<AdvertInterval>().is_ok()),
 ];
 

@@ -30,11 +30,11 @@ pub fn plan(body: &str) -> Option<Plan> {
 pub fn virtual_server(text: &str) -> Option<VirtualServer> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
-    struct Part {
+    struct Alone {
         virtual_server: Vec<VirtualServer>,
     }
     let mut layout = Layout::new(text);
-    let Part { virtual_server: mut servers } = Part::deserialize(Table::root(&mut layout)).ok()?;
+    let Alone { virtual_server: mut servers } = Alone::deserialize(Table::root(&mut layout)).ok()?;
     let server = servers.pop()?;
     (servers.is_empty() && layout.is_done() && server_follows_schema(&server)).then_some(server)
 }
@@ -55,7 +55,10 @@ fn follows_schema(plan: &Plan) -> bool {
 }
 
 fn server_follows_schema(server: &VirtualServer) -> bool {
+    let mut hooks = server.hooks.iter().flat_map(|hooks| hooks.all());
     server.persistence.as_ref().is_none_or(|persistence| (1..=128).contains(&persistence.prefix))
+        && server.quorum.as_ref().is_none_or(|quorum| quorum.weight >= 1)
+        && hooks.all(|hook| !hook.command.is_empty())
 }
 
 fn router(router: &Router) -> bool {

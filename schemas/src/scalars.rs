@@ -174,7 +174,7 @@ number_scalar!(
 mod limits;
 
 pub use limits::{
-    AddressLabel, ConnectionLimit, FirewallMark, Percent, PortRange, RouteTable, SyncId, TrackWeight,
+    AddressLabel, ConnectionLimit, FirewallMark, Part, Percent, PortRange, RouteTable, SyncId, TrackWeight,
 };
 
 impl Priority {

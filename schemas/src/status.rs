@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::Confirm;
+use crate::cluster::{Below, Confirm};
 use crate::scalars::Name;
 
 pub use check::FaultLabel;
@@ -381,11 +381,46 @@ pub struct VirtualServerStatus {
     /// Traffic; absent when it was not asked for, or the kernel does not have it.
     #[serde(default)]
     pub counters: Option<TrafficCounters>,
+    /// Quorum; absent when the plan has none of quorum, sorry server and programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quorum: Option<QuorumStatus>,
+    /// Floor; absent when the plan has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub floor: Option<FloorStatus>,
+    /// Target of clients while the quorum is lost: `192.168.188.90:80`; absent when the plan has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sorry_server: Option<String>,
     /// Destinations.
     pub destinations: Vec<DestinationStatus>,
     /// Destinations that have left the plan and drain.
     #[serde(default)]
     pub leaving: Vec<LeavingStatus>,
+}
+
+/// Quorum of a virtual server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct QuorumStatus {
+    /// Healthy weight that it needs to stay up while it is up, or to come up while it is not.
+    pub wanted: u64,
+    /// Healthy weight that it has: destinations that drain, or are not heard of since a restart, have none.
+    pub have: u64,
+    /// Whether the quorum is there. While it is not, the sorry server takes the clients, if there is one.
+    pub up: bool,
+    /// Time since which it is there or lost.
+    pub since: String,
+}
+
+/// Floor of a virtual server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FloorStatus {
+    /// Least healthy destinations.
+    pub wanted: u64,
+    /// Healthy destinations that have a weight and do not drain.
+    pub have: u64,
+    /// Treatment when there are fewer.
+    pub below: Below,
+    /// Time since which there are fewer, or enough.
+    pub since: String,
 }
 
 /// Verdict on a destination.
@@ -426,6 +461,13 @@ pub struct DestinationStatus {
     /// Drain, when one is ordered.
     #[serde(default)]
     pub drain: Option<DrainStatus>,
+    /// Why a destination that failed is in the table still, or one that is healthy has another weight than
+    /// the plan's, for people; absent otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<String>,
+    /// Weight that it has in the table because of `held`; absent otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table_weight: Option<u16>,
 }
 
 /// Something ails the host itself, so that a check which fails says nothing of its target.

@@ -157,7 +157,12 @@ fn plan_with(checks: Vec<Check>) -> Plan {
         one_packet: false,
         persistence: None,
         on_failure: Default::default(),
+        quorum: None,
+        sorry_server: None,
+        floor: None,
+        slow_start: None,
         drain: None,
+        hooks: None,
         prevent_removal: false,
         destinations: vec![destination],
     };

@@ -145,9 +145,6 @@ super::codes! {
     NEEDS_CHECK = "EK0547" Warning "a setting that needs a health check":
         "Without a check every real server counts as healthy for ever: nothing fails, no quorum is \
          lost, no sorry server is used and no program is told.";
-    SORRY_IS_REAL_SERVER = "EK0548" Error "the sorry server is one of the real servers":
-        "The sorry server takes over when too few real servers are healthy; one that is among them \
-         may just have failed. IPVS has a destination once in a service.";
     ZERO_TIME = "EK0549" Error "a time of zero":
         "A drain of zero ends every connection at once, as without a drain; a program that may run \
          for no time is killed before it begins.";

@@ -133,7 +133,20 @@ impl ServerMaker<'_> {
             one_packet: service.one_packet,
             persistence,
             on_failure: service.on_failure,
+            quorum: service.quorum.clone(),
+            sorry_server: front.sorry_server.as_ref().map(|sorry| {
+                Box::new(plan::SorryServer {
+                    host: sorry.host.clone(),
+                    address: sorry.address,
+                    port: sorry.port.or(port),
+                    forwarding: sorry.forwarding,
+                    encapsulation: sorry.encapsulation,
+                })
+            }),
+            floor: service.floor.clone(),
+            slow_start: service.slow_start.filter(|span| span.as_millis() > 0),
             drain: service.drain,
+            hooks: (service.hooks != plan::ServiceHooks::default()).then(|| Box::new(service.hooks.clone())),
             prevent_removal: service.prevent_removal,
             destinations: front.real_servers.iter().map(|server| self.destination(server, port)).collect(),
         }

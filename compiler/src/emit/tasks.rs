@@ -6,7 +6,7 @@ use evenkeel_schemas::cluster::{self, Forwarding};
 use evenkeel_schemas::plan::{Encapsulation, Gue, TunnelMode};
 use evenkeel_schemas::scalars::{Ip, Name};
 
-use crate::resolve::{Balanced, RealServer, Resolved, Router};
+use crate::resolve::{Balanced, Recipient, Resolved, Router};
 
 /// All of a cluster.
 #[derive(Default)]
@@ -59,15 +59,21 @@ impl<'a> Tasks<'a> {
             tasks.services.entry(&service.router).or_default().push((name, service));
             let (mut v6, mut beside_vip) = (false, false);
             for front in &service.fronts {
-                for server in &front.real_servers {
-                    if server.forwarding == Forwarding::Nat {
-                        v6 |= server.address.0.is_ipv6();
-                        beside_vip |= server.beside_vip;
-                        if !server.beside_vip {
+                for target in front.targets() {
+                    if target.forwarding == Forwarding::Nat {
+                        v6 |= target.address.0.is_ipv6();
+                        beside_vip |= target.beside_vip;
+                        if !target.beside_vip {
                             continue;
                         }
                     }
-                    tasks.duties.entry(&server.host).or_default().add(server, &front.vips);
+                    tasks.duties.entry(target.host).or_default().add(target, &front.vips);
+                }
+                // Masquerade to an address outside the cluster asks something of directors only.
+                let sorry = front.sorry_server.iter().filter(|sorry| sorry.host.is_none());
+                for sorry in sorry.filter(|sorry| sorry.forwarding == Forwarding::Nat) {
+                    v6 |= sorry.address.0.is_ipv6();
+                    beside_vip |= sorry.beside_vip;
                 }
             }
             if v6 || beside_vip {
@@ -109,15 +115,15 @@ impl Duties {
         masquerades_beside_vip: false,
     };
 
-    /// Adds the duties of a real server of these VIPs.
-    fn add(&mut self, server: &RealServer, vips: &[Ip]) {
-        if server.forwarding == Forwarding::Nat {
-            self.masqueraded_beside_vip.insert(server.address);
+    /// Adds the duties of a target of packets for these VIPs.
+    fn add(&mut self, target: Recipient<'_>, vips: &[Ip]) {
+        if target.forwarding == Forwarding::Nat {
+            self.masqueraded_beside_vip.insert(target.address);
             return;
         }
         self.accepted.extend(vips);
-        let Some(encapsulation) = server.encapsulation else { return };
-        let outer = server.address;
+        let Some(encapsulation) = target.encapsulation else { return };
+        let outer = target.address;
         for v6 in [false, true].into_iter().filter(|v6| vips.iter().any(|vip| vip.0.is_ipv6() == *v6)) {
             // One device carries both families.
             let mode = TunnelMode::unwrapping(encapsulation, outer.0.is_ipv6(), v6);

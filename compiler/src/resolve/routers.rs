@@ -375,15 +375,18 @@ fn explicit_route(route: &VirtualRoute, interface: &InterfaceName) -> Option<pla
     })
 }
 
+/// A hook as a plan has it.
+pub(super) fn explicit_hook(hook: Option<&cluster::Hook>) -> Option<plan::Hook> {
+    hook.map(|hook| plan::Hook {
+        command: hook.command.clone(),
+        user: hook.user.clone(),
+        timeout: hook.timeout.unwrap_or(HOOK_TIMEOUT),
+        state_arguments: hook.state_arguments,
+    })
+}
+
 fn explicit_hooks(hooks: &cluster::RouterHooks) -> plan::RouterHooks {
-    let explicit = |hook: &Option<cluster::Hook>| {
-        hook.as_ref().map(|hook| plan::Hook {
-            command: hook.command.clone(),
-            user: hook.user.clone(),
-            timeout: hook.timeout.unwrap_or(HOOK_TIMEOUT),
-            state_arguments: hook.state_arguments,
-        })
-    };
+    let explicit = |hook: &Option<cluster::Hook>| explicit_hook(hook.as_ref());
     let cluster::RouterHooks { master, backup, fault, stop, any } = hooks;
     plan::RouterHooks {
         master: explicit(master),

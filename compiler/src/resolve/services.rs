@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use evenkeel_schemas::cluster::{
-    self, Check, Cluster, Forwarding, OnFailure, Persistence, Protocol, Scheduler, SchedulerFlag, Service,
-    TunnelChecksum, TunnelType,
+    self, Check, Cluster, Floor, Forwarding, OnFailure, Persistence, Protocol, Quorum, Scheduler,
+    SchedulerFlag, Service, TunnelChecksum, TunnelType,
 };
-use evenkeel_schemas::plan::{Encapsulation, GueChecksum};
+use evenkeel_schemas::plan::{self, Encapsulation, GueChecksum};
 use evenkeel_schemas::scalars::{ConnectionLimit, FirewallMark, Ip, Name, Port, Span, Weight};
 
+use super::routers::explicit_hook;
 use crate::attach::{Subnets, is_link_local};
 use crate::members::{self, Member, Members};
 
@@ -30,7 +31,11 @@ pub(crate) struct Balanced {
     /// Health checks of its real servers, but those that have their own.
     pub(crate) checks: Vec<Check>,
     pub(crate) on_failure: OnFailure,
+    pub(crate) quorum: Option<Quorum>,
+    pub(crate) floor: Option<Floor>,
+    pub(crate) slow_start: Option<Span>,
     pub(crate) drain: Option<Span>,
+    pub(crate) hooks: plan::ServiceHooks,
     pub(crate) prevent_removal: bool,
 }
 
@@ -62,6 +67,56 @@ pub(crate) struct Front {
     pub(crate) vips: Vec<Ip>,
     /// By address and port, ascending.
     pub(crate) real_servers: Vec<RealServer>,
+    /// Recipient while the quorum is lost.
+    pub(crate) sorry_server: Option<SorryServer>,
+}
+
+/// Target of a service's packets while its quorum is lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SorryServer {
+    /// Host of the cluster, where it is one.
+    pub(crate) host: Option<Name>,
+    pub(crate) address: Ip,
+    /// Port, where it is not that of the virtual server.
+    pub(crate) port: Option<Port>,
+    pub(crate) forwarding: Forwarding,
+    /// With forwarding by tunnel only.
+    pub(crate) encapsulation: Option<Encapsulation>,
+    /// Whether it is on the segment of the VIP.
+    pub(crate) beside_vip: bool,
+}
+
+/// What a host must do to be a target of a service's packets, as its real server or its sorry server.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Recipient<'a> {
+    pub(crate) host: &'a Name,
+    pub(crate) address: Ip,
+    pub(crate) forwarding: Forwarding,
+    pub(crate) encapsulation: Option<Encapsulation>,
+    pub(crate) beside_vip: bool,
+}
+
+impl Front {
+    /// The hosts that packets go to, now or while the quorum is lost.
+    pub(crate) fn targets(&self) -> impl Iterator<Item = Recipient<'_>> {
+        let servers = self.real_servers.iter().map(|server| Recipient {
+            host: &server.host,
+            address: server.address,
+            forwarding: server.forwarding,
+            encapsulation: server.encapsulation,
+            beside_vip: server.beside_vip,
+        });
+        let sorry = self.sorry_server.as_ref().and_then(|sorry| {
+            Some(Recipient {
+                host: sorry.host.as_ref()?,
+                address: sorry.address,
+                forwarding: sorry.forwarding,
+                encapsulation: sorry.encapsulation,
+                beside_vip: sorry.beside_vip,
+            })
+        });
+        servers.chain(sorry)
+    }
 }
 
 /// A real server of a service.
@@ -116,6 +171,7 @@ pub(super) fn resolve(
         real_servers.sort_unstable_by_key(|server| (server.address, server.port));
         real_servers
     };
+    let sorry = |vip: Ip| sorry_server(cluster, subnets, service, tunnel, vip);
     let (taken, fronts) = match service.firewall_mark {
         Some(mark) => {
             let family = service.family;
@@ -128,18 +184,22 @@ pub(super) fn resolve(
             // Without a VIP of the family the host's first address of it.
             let unspecified =
                 if v6 { IpAddr::V6(Ipv6Addr::UNSPECIFIED) } else { IpAddr::V4(Ipv4Addr::UNSPECIFIED) };
-            let real_servers = to(vips.first().copied().unwrap_or(Ip(unspecified)));
-            (Taken::Mark { mark, family }, vec![Front { vips, real_servers }])
+            let first = vips.first().copied().unwrap_or(Ip(unspecified));
+            let front = Front { vips, real_servers: to(first), sorry_server: sorry(first) };
+            (Taken::Mark { mark, family }, vec![front])
         }
         None => {
             let mut vips = members::vips(service, &router.vips).to_vec();
             vips.sort_unstable();
             let mut fronts: Vec<Front> = Vec::with_capacity(1);
             for vip in vips {
-                let real_servers = to(vip);
-                match fronts.iter_mut().find(|front| front.real_servers == real_servers) {
+                let (real_servers, sorry_server) = (to(vip), sorry(vip));
+                let alike = |front: &&mut Front| {
+                    front.real_servers == real_servers && front.sorry_server == sorry_server
+                };
+                match fronts.iter_mut().find(alike) {
                     Some(front) => front.vips.push(vip),
-                    None => fronts.push(Front { vips: vec![vip], real_servers }),
+                    None => fronts.push(Front { vips: vec![vip], real_servers, sorry_server }),
                 }
             }
             let ports: BTreeSet<Port> = members::ports(service)
@@ -166,9 +226,55 @@ pub(super) fn resolve(
         persistence: service.persistence.clone(),
         checks: service.check.as_deref().into_iter().chain(&service.checks).cloned().collect(),
         on_failure: service.on_failure,
+        quorum: service.quorum.clone(),
+        floor: service.floor.clone(),
+        slow_start: service.slow_start,
         drain: service.drain.as_ref().map(|drain| drain.timeout),
+        hooks: hooks(&service.hooks),
         prevent_removal: service.prevent_removal,
     })
+}
+
+fn hooks(hooks: &cluster::ServiceHooks) -> plan::ServiceHooks {
+    let cluster::ServiceHooks { quorum_up, quorum_down, real_server_up, real_server_down } = hooks;
+    plan::ServiceHooks {
+        quorum_up: explicit_hook(quorum_up.as_ref()),
+        quorum_down: explicit_hook(quorum_down.as_ref()),
+        real_server_up: explicit_hook(real_server_up.as_ref()),
+        real_server_down: explicit_hook(real_server_down.as_ref()),
+    }
+}
+
+fn sorry_server(
+    cluster: &Cluster,
+    subnets: &Subnets<'_>,
+    service: &Service,
+    tunnel: Encapsulation,
+    vip: Ip,
+) -> Option<SorryServer> {
+    let sorry = service.sorry_server.as_ref()?;
+    let (host, address) = match (&sorry.host, sorry.address) {
+        (Some(host), _) => {
+            let (name, host) = cluster.hosts.get_key_value(host.as_str())?;
+            (Some(name.clone()), members::address_of(host, subnets, vip))
+        }
+        (None, address) => (None, address?),
+    };
+    let forwarding = sorry.forwarding.unwrap_or(service.forwarding);
+    Some(SorryServer {
+        host,
+        address,
+        port: sorry.port,
+        forwarding,
+        encapsulation: (forwarding == Forwarding::Tun).then_some(tunnel),
+        beside_vip: is_beside(subnets, address, vip),
+    })
+}
+
+/// Whether two addresses are on one segment.
+fn is_beside(subnets: &Subnets<'_>, address: Ip, vip: Ip) -> bool {
+    let segment = |address| subnets.of(address).map(|(segment, _)| segment);
+    segment(vip).is_some_and(|home| segment(address) == Some(home))
 }
 
 fn real_server(
@@ -181,7 +287,6 @@ fn real_server(
     let (upper_threshold, lower_threshold) = member.thresholds();
     let forwarding = member.forwarding(service);
     let address = member.address(subnets, vip);
-    let segment = |address| subnets.of(address).map(|(segment, _)| segment);
     RealServer {
         host: member.name.clone(),
         address,
@@ -193,6 +298,6 @@ fn real_server(
         upper_threshold,
         lower_threshold,
         checks: member.own_checks().cloned().collect(),
-        beside_vip: segment(vip).is_some_and(|home| segment(address) == Some(home)),
+        beside_vip: is_beside(subnets, address, vip),
     }
 }

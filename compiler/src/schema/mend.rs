@@ -230,6 +230,7 @@ fn sample(rule: &'static Value) -> Value {
             "ip" => "0.0.0.0",
             "cidr" => "0.0.0.0/0",
             "span" | "advert-interval" => "1s",
+            "part" => "1",
             _ => TEXT,
         }),
     }

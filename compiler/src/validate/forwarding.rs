@@ -10,7 +10,7 @@ use evenkeel_schemas::scalars::{Ip, Name, Port};
 use super::{Context, Findings, Rule};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
-use crate::members::{Member, Path, ports};
+use crate::members::{Member, Path, address_of, ports};
 use crate::path::{Step, at};
 use crate::suggest::list;
 
@@ -87,12 +87,10 @@ impl<'a> ForwardTarget<'a> {
         if !self.knows(cx, "address") || !self.host.is_none_or(|(name, _)| cx.knows_all(at!["hosts", name])) {
             return None;
         }
-        let of_family =
-            |host: &Host| host.all_addresses().map(|(ip, _)| ip).find(|ip| ip.0.is_ipv4() == vip.0.is_ipv4());
         match &self.from {
             From::RealServer(member) => Some(member.address(&cx.subnets, vip)),
             From::SorryServer(Some(address)) => Some(*address),
-            From::SorryServer(None) => self.host.map(|(_, host)| of_family(host).unwrap_or(host.address)),
+            From::SorryServer(None) => self.host.map(|(_, host)| address_of(host, &cx.subnets, vip)),
         }
     }
 }

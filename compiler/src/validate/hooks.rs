@@ -1,4 +1,4 @@
-//! EK04xx, tenth part: programs that the daemon runs for virtual routers, sync groups and trackers.
+//! EK04xx, tenth part: programs that the daemon runs for virtual routers, sync groups, services and trackers.
 
 use evenkeel_schemas::cluster::{Hook, RouterHooks, TrackerType};
 use evenkeel_schemas::scalars::Span;
@@ -57,6 +57,15 @@ fn programs<'a>(cx: &Context<'a>) -> Vec<Program<'a>> {
             at!["sync_groups", name, "hooks"],
             &mut of_router(&group.hooks),
         );
+    }
+    for (name, service) in &cluster.services {
+        let what = format!("service `{name}`");
+        let known = super::quorum::hooks(&service.hooks).map(|(event, hook)| {
+            // A time of zero is told with the other times of a service.
+            let path = at!["services", name, "hooks"].to_vec();
+            Program { timeout: None, ..Program::of_hook(what.clone(), path, event, hook) }
+        });
+        programs.extend(known);
     }
     for (name, tracker) in &cluster.trackers {
         if tracker.kind != TrackerType::Script || !cx.knows(at!["trackers", name, "type"]) {

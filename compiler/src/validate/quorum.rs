@@ -1,7 +1,7 @@
 //! EK05xx: what happens when real servers fail or leave: quorum, sorry server, drain, hooks.
 
 use evenkeel_schemas::cluster::{Hook, OnFailure, Service, ServiceHooks};
-use evenkeel_schemas::scalars::{Ip, Name, Port};
+use evenkeel_schemas::scalars::{Ip, Name};
 
 use super::names::unknown_host;
 use super::written_checks::of_all;
@@ -10,15 +10,8 @@ use crate::codes;
 use crate::diagnostic::{Diagnostic, Place};
 use crate::path::{Step, at};
 
-pub(super) const RULES: &[Rule] = &[
-    sorry_server_unnamed,
-    unknown_sorry_server,
-    quorum_too_high,
-    quorum_hysteresis,
-    needs_check,
-    sorry_is_real_server,
-    zero_time,
-];
+pub(super) const RULES: &[Rule] =
+    &[sorry_server_unnamed, unknown_sorry_server, quorum_too_high, quorum_hysteresis, needs_check, zero_time];
 
 fn sorry_server_unnamed(cx: &Context<'_>, out: &mut Findings) {
     for (name, service) in &cx.cluster.services {
@@ -221,6 +214,8 @@ fn needs_check(cx: &Context<'_>, out: &mut Findings) {
         let settings = [
             ("quorum", service.quorum.is_some(), "its quorum is never lost"),
             ("sorry_server", service.sorry_server.is_some(), "its sorry server is never used"),
+            ("floor", service.floor.is_some(), "nothing ever falls below its floor"),
+            ("slow_start", service.slow_start.is_some(), "no real server ever returns"),
             ("on_failure", service.on_failure != OnFailure::default(), "no real server ever fails"),
         ];
         for (key, _, what) in settings.into_iter().filter(|(_, given, _)| *given) {
@@ -229,46 +224,6 @@ fn needs_check(cx: &Context<'_>, out: &mut Findings) {
         for (key, _) in hooks(&service.hooks) {
             tell(at!["services", name, "hooks", key], "hooks", "this program is never told of anything");
         }
-    }
-}
-
-fn sorry_is_real_server(cx: &Context<'_>, out: &mut Findings) {
-    for (name, service) in &cx.cluster.services {
-        let Some(sorry) = &service.sorry_server else { continue };
-        if !cx.knows_all(at!["services", name, "sorry_server"])
-            || !cx.knows_keys(name, &["port", "ports"])
-            || sorry.host.is_some() == sorry.address.is_some()
-        {
-            continue;
-        }
-        let vips = cx.vips_of_service(name, service);
-        let same = cx.members(name).iter().find(|member| {
-            let known = cx.knows_member(name, member, "port")
-                && cx.knows_member(name, member, "address")
-                && cx.knows_all(at!["hosts", member.name]);
-            let host = sorry.host.as_deref() == Some(member.name.as_str());
-            let address = || {
-                sorry
-                    .address
-                    .is_some_and(|own| vips.iter().any(|vip| member.address(&cx.subnets, *vip) == own))
-            };
-            // Nothing said, or the service's own.
-            let own = |port: Option<Port>| port.is_none() || port == service.port;
-            let equal = sorry.port == member.port() || (own(sorry.port) && own(member.port()));
-            known && equal && (host || address())
-        });
-        let Some(member) = same else { continue };
-        let key = if sorry.host.is_some() { "host" } else { "address" };
-        out.push(
-            Diagnostic::new(
-                &codes::SORRY_IS_REAL_SERVER,
-                cx.value(at!["services", name, "sorry_server", key]),
-                format!("the sorry server of service `{name}` is its real server `{}`", member.name),
-                "takes over from itself",
-            )
-            .also(cx.value(&member.written_at(name)), "a real server here")
-            .hint("use another host, or another `port` with masquerade"),
-        );
     }
 }
 

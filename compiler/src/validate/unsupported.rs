@@ -3,7 +3,7 @@
 //! Refused rather than left out of the plan: nothing that is written is ever ignored. What a later
 //! version learns leaves this list, and nothing else changes.
 
-use evenkeel_schemas::cluster::{Check, CheckType, Service, ServiceHooks};
+use evenkeel_schemas::cluster::{Check, CheckType, Service};
 
 use super::checks::keys_of_types;
 use super::written_checks::all;
@@ -49,32 +49,12 @@ struct Refused<T> {
     given: fn(&T) -> bool,
 }
 
-const OF_SERVICES: [Refused<Service>; 4] = [
-    Refused {
-        key: "checks",
-        what: "several checks of one service",
-        instead: "write the most telling one as `check`",
-        given: |service| !service.checks.is_empty(),
-    },
-    Refused {
-        key: "quorum",
-        what: "a quorum",
-        instead: "remove `quorum`",
-        given: |service| service.quorum.is_some(),
-    },
-    Refused {
-        key: "sorry_server",
-        what: "a sorry server",
-        instead: "remove `sorry_server`",
-        given: |service| service.sorry_server.is_some(),
-    },
-    Refused {
-        key: "hooks",
-        what: "hooks",
-        instead: "remove `hooks`, and read `evenkeeld status` or the log",
-        given: |service| service.hooks != ServiceHooks::default(),
-    },
-];
+const OF_SERVICES: [Refused<Service>; 1] = [Refused {
+    key: "checks",
+    what: "several checks of one service",
+    instead: "write the most telling one as `check`",
+    given: |service| !service.checks.is_empty(),
+}];
 
 const OF_CHECKS: [Refused<Check>; 4] = [
     Refused {

@@ -53,6 +53,8 @@ pub(crate) enum ElectionCommand {
     /// All routers none of whose virtual servers can be made here. They are left to other directors. Sent
     /// before [`Self::Configure`] and [`Self::Start`] let one take part.
     Unserved(BTreeSet<RouterKey>),
+    /// All routers of which a service has too few healthy real servers. They are left to other directors.
+    Withdrawn(BTreeSet<RouterKey>),
     /// All routers whose checks have no verdict yet, by name. They and their sync groups do not preempt a
     /// living Master.
     Waiting(BTreeSet<Name>),

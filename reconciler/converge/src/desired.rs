@@ -99,6 +99,8 @@ impl Desired {
 pub enum Standing {
     /// Serving: it gets connections as its weight says.
     Serving,
+    /// Serving with this weight in place of the plan's.
+    Weighted(u16),
     /// Quiet: it keeps the connections that it has, at weight 0.
     Quiet,
     /// Draining: it keeps the connections that it has for this long (none: until they end), and is then out
@@ -122,6 +124,9 @@ pub struct Position {
 pub struct View<'a> {
     /// What becomes of a destination of a virtual server.
     pub standing: &'a dyn Fn(Position, &VirtualServer, &plan::Destination) -> Standing,
+    /// Whether the sorry server of a virtual server takes its clients, by the number of the virtual server.
+    /// It is in the table in place of a destination with its address and port.
+    pub sorry: &'a dyn Fn(usize) -> bool,
     /// The virtual routers that this host is Master of.
     pub masters: &'a BTreeSet<Name>,
 }
@@ -129,7 +134,7 @@ pub struct View<'a> {
 impl View<'_> {
     /// Nothing is known to fail, and nothing is held.
     pub const CALM: View<'static> =
-        View { standing: &|_, _, _| Standing::Serving, masters: &BTreeSet::new() };
+        View { standing: &|_, _, _| Standing::Serving, sorry: &|_| false, masters: &BTreeSet::new() };
 }
 
 /// The wanted state of everything but VIPs.
@@ -223,11 +228,18 @@ pub fn row(
     let leaving = server.drain.map(Span::as_duration).filter(|drain| !drain.is_zero());
     let mut rules = DrainRules { leaving, ..DrainRules::default() };
     destinations.clear();
+    let sorry = server.sorry_server.as_ref().filter(|_| (view.sorry)(index));
+    let sorry = sorry.map(|sorry| sorry.destination(&server.name));
+    let sorry = sorry.map(|sorry| (DestinationKey::of(&sorry), fixed_destination(&sorry, 1)));
     for (number, destination) in server.destinations.iter().enumerate() {
         let name = DestinationKey::of(destination);
+        if sorry.as_ref().is_some_and(|(key, _)| *key == name) {
+            continue;
+        }
         let position = Position { server: index, destination: number };
         let weight = match (view.standing)(position, server, destination) {
             Standing::Serving => u32::from(destination.weight.get()),
+            Standing::Weighted(weight) => u32::from(weight),
             Standing::Quiet => 0,
             Standing::Draining(limit) => {
                 rules.told.insert(name, limit);
@@ -240,6 +252,7 @@ pub fn row(
         };
         destinations.push((name, fixed_destination(destination, weight)));
     }
+    destinations.extend(sorry);
     service.destinations = Destinations::from_entries(destinations);
     let rules = (rules.leaving.is_some() || !rules.told.is_empty()).then_some(rules);
     Some(Row { key, wanted: Some((service, rules)) })

@@ -7,6 +7,7 @@ use std::time::Duration;
 use evenkeel_converge::Draining;
 use evenkeel_health::Fault;
 use evenkeel_health::silence::News;
+use evenkeel_schemas::plan::Below;
 use evenkeel_schemas::scalars::Name;
 use evenkeel_vrrp::RouterKey;
 
@@ -251,6 +252,27 @@ pub enum HealthEvent {
         checks: usize,
     },
     SilenceOver(News),
+    /// A virtual server has its quorum again, or lost it, with `have` of the `wanted` healthy weight. `sorry`
+    /// is the target of its clients without a quorum.
+    Quorum {
+        service: Name,
+        front: String,
+        up: bool,
+        have: u64,
+        wanted: u64,
+        sorry: Option<String>,
+    },
+    /// A virtual server has `have` healthy destinations, fewer than the `wanted` ones of its floor, or as
+    /// many again; `held` of those that failed stay.
+    Floor {
+        service: Name,
+        front: String,
+        is_below: bool,
+        have: usize,
+        wanted: usize,
+        policy: Below,
+        held: usize,
+    },
     /// The checks of a router that was held back have given their verdicts.
     ChecksSpoke {
         router: Name,

@@ -1,7 +1,9 @@
-//! Hooks: programs of the plan that are notified of changes of virtual routers and sync groups.
+//! Hooks: programs of the plan that are notified of changes of virtual routers, sync groups, services and
+//! real servers.
 //!
 //! ```text
-//!   notices of the election --> states --changes--> a line each router and group --> one program at a time
+//!   notices of the election --> states --changes--> a line each subject --> one program at a time
+//!   verdicts --> services --changes-------------------^
 //! ```
 //!
 //! `states` decides which change of state is one for hooks, `line` which changes wait and how fast they go.
@@ -21,6 +23,9 @@ use crate::election::StateChange;
 use line::{HookChange, Line};
 use states::{States, Subject};
 
+/// Most programs of services and real servers that run at a time: a rack that fails is thousands of changes.
+const MAX_OF_SERVICES: usize = 32;
+
 /// A change for whose programs it is time, with its router or group.
 pub(crate) type Run = (Subject, HookChange);
 
@@ -34,6 +39,10 @@ pub(crate) struct Hooks {
     /// Routers and groups whose next change waits for a pause to end, with that end: a state that flaps is
     /// not notified each time.
     pausing: BTreeMap<Subject, MonoTime>,
+    /// Services that have programs.
+    services: BTreeSet<Name>,
+    /// Services and real servers whose next change waits because [`MAX_OF_SERVICES`] programs run.
+    crowd: BTreeSet<Subject>,
     /// Changes that never reached programs, of routers and groups that have been forgotten.
     dropped: u64,
 }
@@ -63,6 +72,23 @@ impl Hooks {
     /// Applies a new plan. Routers and groups that leave it are notified once they have stopped.
     pub(crate) fn configure(&mut self, plan: &Plan) {
         self.states.configure(plan);
+    }
+
+    /// The services that have programs by the plan in force.
+    pub(crate) fn configure_services(&mut self, services: BTreeSet<Name>) {
+        self.services = services;
+    }
+
+    /// Handles changes of services and real servers. Returns the programs to run.
+    pub(crate) fn services_changed(&mut self, changes: Vec<Run>, now: MonoTime) -> Vec<Run> {
+        self.queue(changes, now)
+    }
+
+    fn knows(&self, subject: &Subject) -> bool {
+        match subject.service() {
+            Some(service) => self.services.contains(service),
+            None => self.states.knows(subject),
+        }
     }
 
     /// The election has the routers of the plan in force. Returns the programs to run.
@@ -100,9 +126,16 @@ impl Hooks {
             self.pausing.insert(subject.clone(), until);
             return None;
         }
+        if subject.service().is_some() {
+            let running = self.running.iter().filter(|one| one.service().is_some()).count();
+            if running >= MAX_OF_SERVICES {
+                self.crowd.insert(subject.clone());
+                return None;
+            }
+        }
         let Some(change) = self.lines.get_mut(subject).and_then(|line| line.next_change(now)) else {
             // A router or group that left the plan and has been notified is forgotten.
-            if !self.states.knows(subject) {
+            if !self.knows(subject) {
                 self.dropped += self.lines.remove(subject).map_or(0, |line| line.dropped);
             }
             return None;
@@ -111,10 +144,23 @@ impl Hooks {
         Some((subject.clone(), change))
     }
 
-    /// The programs of a change have ended. Returns the next change of that router or group.
-    pub(crate) fn ended(&mut self, subject: &Subject, now: MonoTime) -> Option<Run> {
+    /// The programs of a change have ended. Returns the next changes.
+    pub(crate) fn ended(&mut self, subject: &Subject, now: MonoTime) -> Vec<Run> {
         self.running.remove(subject);
-        self.next(subject, now)
+        let mut runs = Vec::new();
+        if subject.service().is_some() {
+            // Whoever waited comes before the one that just had its turn.
+            while let Some(first) = self.crowd.pop_first() {
+                let run = self.next(&first, now);
+                let none = run.is_none();
+                runs.extend(run);
+                if !none {
+                    break;
+                }
+            }
+        }
+        runs.extend(self.next(subject, now));
+        runs
     }
 
     /// End of the earliest pause.
@@ -129,12 +175,13 @@ impl Hooks {
         over.iter().filter_map(|subject| self.next(subject, now)).collect()
     }
 
-    /// The daemon stops. Every router and group is notified that it has stopped, in place of changes that
-    /// still wait.
+    /// The daemon stops. Nothing of services is told, as without keepalived's `omega`. Every router and group
+    /// is notified that it has stopped, in place of changes that still wait.
     pub(crate) fn stop(&mut self, now: MonoTime) -> Vec<Run> {
         for line in self.lines.values_mut() {
             line.keep_stop();
         }
+        self.crowd.clear();
         let changes = self.states.stop();
         let mut runs = self.queue(changes, now);
         let pausing: Vec<Subject> = std::mem::take(&mut self.pausing).into_keys().collect();

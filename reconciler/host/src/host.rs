@@ -23,6 +23,7 @@ mod passes;
 mod plans;
 mod probation;
 mod progress;
+mod services;
 mod start;
 mod status;
 mod trackers;
@@ -49,6 +50,7 @@ use crate::moment::Moment;
 use crate::orders::drains::DrainOrders;
 use crate::orders::routers::Orders;
 use crate::routers::RouterSetup;
+use crate::service::Services;
 
 use checks::Checks;
 use desk::Desk;
@@ -83,6 +85,8 @@ pub enum Why {
     InTheWay,
     /// The pause of a flapping state ends: its hooks are notified.
     Hooks,
+    /// The weight of a destination that has returned grows.
+    SlowStart,
 }
 
 /// State that the election has been sent, and state that it has yet to get.
@@ -98,6 +102,8 @@ struct Elected {
     leaving: Option<Arc<LoadedPlan>>,
     /// Routers that the election leaves to others.
     unserved: BTreeSet<RouterKey>,
+    /// Routers that a service has withdrawn.
+    withdrawn: BTreeSet<RouterKey>,
     /// Virtual servers that the kernel has no means for.
     lacking: BTreeSet<ServiceKey>,
     /// Means of this host at the time when `lacking` was found.
@@ -129,6 +135,7 @@ pub struct Host {
     name: Name,
     facts: Facts,
     checks: Checks,
+    services: Services,
     trackers: Tracking,
     hooks: Hooks,
     orders: Orders,
@@ -157,7 +164,7 @@ impl Host {
             Input::Time => self.time_passes(at),
             Input::Plan(read) => self.next_plan = Some(read),
             Input::LastGood(kept) => self.last_good_read(kept, at),
-            Input::Recalled(known) => self.recalled(&known, at),
+            Input::Recalled(known) => self.recalled(known, at),
             Input::Notice(notice) => self.handle_notice(&notice, at),
             Input::Election(ask, snapshot) => self.election_answered(ask, *snapshot, at),
             Input::Unanswered(unanswered) => self.others_answered(unanswered, at),
@@ -193,6 +200,7 @@ impl Host {
             (self.giving_away.due(), Why::Maintenance),
             (self.way_at, Why::InTheWay),
             (self.hooks.due(), Why::Hooks),
+            (self.services.due(), Why::SlowStart),
         ]
         .into_iter()
         .filter_map(|(due, why)| Some((due?, why)))
@@ -221,12 +229,15 @@ impl Host {
             self.look_in_the_way();
         }
         self.hooks_due(at);
+        if is_due(self.services.due()) {
+            self.weights_grow(at);
+        }
         if self.elected.newer.is_none() && self.elected.lost_at <= now {
             self.ask_for_lost_notices(at);
         }
         // Last: verdicts that the steps above changed are passed on with the others.
         if is_due(self.wants.verdicts_at) {
-            self.adjust();
+            self.adjust(at);
         }
     }
 

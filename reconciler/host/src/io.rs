@@ -22,8 +22,8 @@ use crate::orders::drains::{DrainAnswer, DrainOrders, DrainRequest};
 use crate::orders::routers::{OrderAnswer, OrderRequest, Orders};
 use crate::pass::{Adjusted, PassReport, Wanted};
 use crate::probation::{Answer, ProbationRequest, Record};
+use crate::recall::Recalled;
 use crate::routers::RouterSetup;
-use crate::verdicts::Verdicts;
 
 /// Identity of a request: chosen by the carrier, unique while the request waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,7 +43,7 @@ pub enum Input {
     /// The last good plan, if there is one: the answer to [`Output::ReadLastGood`].
     LastGood(Option<Arc<LoadedPlan>>),
     /// Verdicts that an earlier daemon left in the kernel: the answer to [`Output::Recall`].
-    Recalled(Verdicts),
+    Recalled(Recalled),
     /// A notice of the election.
     Notice(Notice),
     /// The state of the election: the answer to [`Output::AskElection`]. All notices that came before it were
@@ -201,6 +201,8 @@ pub enum Output {
     Trackers(BTreeMap<Name, TrackerState>),
     /// Sends the election all routers that are left to other directors.
     Unserved(BTreeSet<RouterKey>),
+    /// Sends the election all routers of which a service has too few healthy destinations, and withdraws.
+    Withdrawn(BTreeSet<RouterKey>),
     /// Sends the election all routers that are not ready to take over from a living Master.
     Waiting(BTreeSet<Name>),
     /// Sends the election all orders in force.

@@ -11,6 +11,7 @@ mod history;
 mod host;
 mod numbers;
 mod quorum;
+mod service;
 mod subjects;
 mod units;
 

@@ -5,10 +5,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use evenkeel_converge::drift::Record;
 use evenkeel_converge::{DestinationKey, Drains, Ledger, Service, ServiceKey, View, desired};
 use evenkeel_health::Verdict;
-use evenkeel_schemas::plan::{Check, OnFailure, Plan, VirtualServer};
+use evenkeel_schemas::plan::{Check, CheckKind, OnFailure, Plan, VirtualServer};
 
 use crate::orders::drains::DrainOrders;
-use crate::verdicts::Verdicts;
+use crate::service::state::threshold;
+use crate::verdicts::{Verdicts, Weights};
+
+/// What an earlier daemon left in the kernel.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recalled {
+    /// Its verdicts.
+    pub verdicts: Verdicts,
+    /// Virtual servers that had lost their quorum: their sorry servers are in the table.
+    pub lost: BTreeSet<ServiceKey>,
+    /// Weights that destinations had asked for.
+    pub weights: Weights,
+}
 
 /// State that an earlier daemon left behind beside the kernel.
 pub struct Memory<'a> {
@@ -31,8 +43,11 @@ pub struct Memory<'a> {
 /// of the
 /// other destinations of its check. In a service that `verified` has with all destinations of the plan, none
 /// had failed: any difference is somebody else's doing.
-pub fn left_behind(plan: &Plan, memory: &Memory<'_>, services: &BTreeMap<ServiceKey, Service>) -> Verdicts {
+/// A virtual server whose sorry server is in the table has lost its quorum. Nothing is known of the
+/// destinations that are not in it: they had failed, or made way.
+pub fn left_behind(plan: &Plan, memory: &Memory<'_>, services: &BTreeMap<ServiceKey, Service>) -> Recalled {
     let mut verdicts = Verdicts::new();
+    let (mut lost, mut weights) = (BTreeSet::new(), Weights::new());
     let calm = memory.verified.map(|record| (record, desired(plan, View::CALM)));
     let all_served =
         |service: &ServiceKey| calm.as_ref().is_some_and(|(record, calm)| record.has_service(calm, service));
@@ -55,6 +70,10 @@ pub fn left_behind(plan: &Plan, memory: &Memory<'_>, services: &BTreeMap<Service
         if all_served(&service) {
             continue;
         }
+        if sorry_serves(server, have) {
+            lost.insert(service);
+            continue;
+        }
         for destination in &server.destinations {
             // A destination that failed says nothing of which of several checks did.
             let [check, others @ ..] = destination.checks() else { continue };
@@ -65,6 +84,11 @@ pub fn left_behind(plan: &Plan, memory: &Memory<'_>, services: &BTreeMap<Service
                 continue;
             }
             let down = is_down(server, key, have);
+            let weight = have.destinations.get(&key.1).and_then(|have| u16::try_from(have.weight).ok());
+            let weight = weight.filter(|weight| *weight != destination.weight.get());
+            if !down && destination.checks().iter().any(asks_for_weight) {
+                weights.extend(weight.map(|weight| (key, weight)));
+            }
             for check in others.iter().chain([check]) {
                 *all_down.entry(check).or_insert(true) &= down;
             }
@@ -76,7 +100,37 @@ pub fn left_behind(plan: &Plan, memory: &Memory<'_>, services: &BTreeMap<Service
         let down = all_down.get(check).copied().unwrap_or(false);
         verdicts.insert(key, if down { Verdict::Down } else { Verdict::Up });
     }
-    verdicts
+    Recalled { verdicts, lost, weights }
+}
+
+/// Whether a target can say how much it takes.
+const fn asks_for_weight(check: &Check) -> bool {
+    match &check.kind {
+        CheckKind::Script(script) => script.dynamic_weight,
+        CheckKind::Agent(_) | CheckKind::Http(_) => true,
+        CheckKind::Tcp(_)
+        | CheckKind::Udp(_)
+        | CheckKind::Dns(_)
+        | CheckKind::Ping
+        | CheckKind::Smtp(_)
+        | CheckKind::Grpc(_)
+        | CheckKind::File(_) => false,
+    }
+}
+
+/// Whether the sorry server of a virtual server takes its clients. One that is a real server as well does
+/// when it is alone with the weight that a sorry server has, and that is less than the quorum asks for.
+fn sorry_serves(server: &VirtualServer, have: &Service) -> bool {
+    let Some(sorry) = &server.sorry_server else { return false };
+    let key = DestinationKey::of(&sorry.destination(&server.name));
+    let there = have.destinations.get(&key).is_some_and(|sorry| sorry.weight > 0);
+    let Some(real) = server.destinations.iter().find(|one| DestinationKey::of(one) == key) else {
+        return there;
+    };
+    let others = have.destinations.iter().any(|(one, value)| *one != key && value.weight > 0);
+    let weight = have.destinations.get(&key).map_or(0, |sorry| sorry.weight);
+    let quorum = threshold(server, true);
+    there && !others && weight == 1 && (u64::from(real.weight.get()) < quorum || real.weight.get() != 1)
 }
 
 /// Destinations that have weight 0 by the plan.
@@ -144,7 +198,7 @@ mod tests {
             verified: None,
             plan: &|| Some(before.clone()),
         };
-        let verdicts = left_behind(plan, &memory, &BTreeMap::from([(WEB, service)]));
+        let verdicts = left_behind(plan, &memory, &BTreeMap::from([(WEB, service)])).verdicts;
         assert_eq!(verdicts.len(), usize::from(HOSTS));
         let down = |n: &u8| verdicts[&(WEB, destination(*n))] == Verdict::Down;
         (1..=HOSTS).filter(down).collect()

@@ -5,11 +5,15 @@ use std::collections::BTreeMap;
 use evenkeel_converge::{DestinationKey, Position, ServiceKey, Standing};
 use evenkeel_health::{CheckId, Verdict};
 use evenkeel_schemas::plan::{OnFailure, Plan, VirtualServer};
+use evenkeel_schemas::scalars::Span;
 
 use crate::numbers::Numbers;
 
 /// Verdicts by service and destination. They outlive a plan and its numbers.
 pub type Verdicts = BTreeMap<(ServiceKey, DestinationKey), Verdict>;
+
+/// Weights by service and destination.
+pub type Weights = BTreeMap<(ServiceKey, DestinationKey), u16>;
 
 /// Key of a destination that outlives its plan.
 fn key(plan: &Plan, at: Position) -> Option<(ServiceKey, DestinationKey)> {
@@ -34,12 +38,19 @@ pub(crate) fn in_force(
     all
 }
 
-/// Standing of a destination by its verdict. A destination without a check always serves.
-pub(crate) const fn standing(server: &VirtualServer, verdict: Option<Verdict>) -> Standing {
+/// Standing of a destination by its verdict, and by whether the sorry server takes the clients. A destination
+/// without a check is healthy.
+#[must_use]
+pub fn standing(server: &VirtualServer, verdict: Option<Verdict>, sorry: bool) -> Standing {
     match (verdict, server.on_failure) {
-        (None | Some(Verdict::Up), _) => Standing::Serving,
-        (Some(Verdict::Down), OnFailure::Quiesce) => Standing::Quiet,
+        (None | Some(Verdict::Up), _) if !sorry => Standing::Serving,
+        (_, OnFailure::Quiesce) => Standing::Quiet,
         (Some(Verdict::Down), OnFailure::Remove) => Standing::Out,
+        // It is healthy, and makes way for the sorry server.
+        (None | Some(Verdict::Up), OnFailure::Remove) => {
+            let limit = server.drain.map(Span::as_duration).filter(|drain| !drain.is_zero());
+            limit.map_or(Standing::Out, |limit| Standing::Draining(Some(limit)))
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Check, Hook, is_default, is_false};
-use crate::scalars::{ConnectionLimit, FirewallMark, Ip, Name, Port, PortRange, Span, Weight};
+use crate::scalars::{ConnectionLimit, FirewallMark, Ip, Name, Part, Port, PortRange, Span, Weight};
 
 /// A virtual service: what IPVS balances on a VIP. Each VIP and port of it is an IPVS service of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -66,12 +66,21 @@ pub struct Service {
     /// Treatment of a real server whose check fails. Absent: `remove`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub on_failure: OnFailure,
-    /// Least healthy weight with which the service counts as up. Absent: one real server.
+    /// Least healthy weight with which the service counts as up. Absent: a weight of 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quorum: Option<Quorum>,
-    /// Target of clients while the quorum is lost. Absent: the real servers that are left.
+    /// Target of clients while the quorum is lost, in place of all real servers. Absent: the real servers
+    /// that are left.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sorry_server: Option<SorryServer>,
+    /// Number of real servers that are never taken out together, because that many checks that fail say more
+    /// of the checks than of the real servers. Absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub floor: Option<Floor>,
+    /// Time in which the weight of a real server that returns grows to its own, in ten steps. Absent: at
+    /// once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slow_start: Option<Span>,
     /// Treatment of the connections of a real server that leaves. Absent: they end at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain: Option<Drain>,
@@ -379,7 +388,36 @@ pub struct Quorum {
     pub hysteresis: u32,
 }
 
-/// Target of clients while the quorum is lost: one of `host` and `address`.
+/// Number of real servers that are never taken out together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Floor {
+    /// Least healthy real servers of those that have a weight and do not drain: a number, `"2"`, or a share
+    /// of them, `"50%"`, rounded up.
+    pub min_healthy: Part,
+    /// Treatment of a service with fewer. Absent: `keep`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub below: Below,
+}
+
+/// Treatment of a service with too few healthy real servers.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Below {
+    /// Of those that failed, the last ones stay, as many as are missing.
+    #[default]
+    Keep,
+    /// The quorum counts as lost.
+    Sorry,
+    /// The virtual router of the service takes no part in the election, so that its VIPs go to another
+    /// director.
+    Withdraw,
+}
+
+/// Target of clients while the quorum is lost: one of `host` and `address`. It may be a real server of the
+/// service. It is not checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SorryServer {
@@ -405,20 +443,22 @@ pub struct Drain {
     pub timeout: Span,
 }
 
-/// Programs that run at changes of a service.
+/// Programs that run at changes of a service, on every director, Master or not. Each is called with the
+/// arguments that are written, then `VS NAME UP|DOWN` for the quorum and `RS ADDRESS:PORT NAME UP|DOWN` for a
+/// real server, unless `state_arguments = false`. NAME is the service's.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ServiceHooks {
-    /// The service has its quorum. Absent: none.
+    /// The service has its quorum again, at all of its VIPs and ports. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quorum_up: Option<Hook>,
-    /// The service lost its quorum. Absent: none.
+    /// The service lost its quorum, at one of its VIPs and ports. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quorum_down: Option<Hook>,
-    /// A real server's checks succeed. Absent: none.
+    /// A real server that failed is healthy again. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub real_server_up: Option<Hook>,
-    /// A real server's checks fail. Absent: none.
+    /// A real server failed. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub real_server_down: Option<Hook>,
 }

@@ -242,7 +242,8 @@ pub struct Hook {
     pub user: Option<String>,
     /// Longest run, after which the program is killed.
     pub timeout: Span,
-    /// Whether `INSTANCE|GROUP NAME STATE PRIORITY` follow the arguments of `command`. Absent: true.
+    /// Whether `INSTANCE|GROUP NAME STATE PRIORITY` follow the arguments of `command`, or those of a service.
+    /// Absent: true.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     pub state_arguments: bool,
 }

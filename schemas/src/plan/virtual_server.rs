@@ -6,10 +6,11 @@ use serde::ser::SerializeStruct;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::Check;
-use super::{Encapsulation, is_false};
+use super::{Encapsulation, Hook, is_false};
 use crate::cluster::is_default;
 pub use crate::cluster::{
-    Family, Forwarding, OnFailure, PersistenceEngine, Protocol, Scheduler, SchedulerFlag, SyncMode,
+    Below, Family, Floor, Forwarding, OnFailure, PersistenceEngine, Protocol, Quorum, Scheduler,
+    SchedulerFlag, SyncMode,
 };
 use crate::scalars::{ConnectionLimit, FirewallMark, InterfaceName, Ip, Name, Port, Span, SyncId, Weight};
 
@@ -54,10 +55,25 @@ pub struct VirtualServer {
     /// Treatment of a destination whose check fails; absent: it is removed from the table.
     #[serde(default, skip_serializing_if = "is_default")]
     pub on_failure: OnFailure,
+    /// Least healthy weight; absent: 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quorum: Option<Quorum>,
+    /// Target of clients while the quorum is lost; absent: the destinations that are left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sorry_server: Option<Box<SorryServer>>,
+    /// Number of destinations that are never taken out together; absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub floor: Option<Floor>,
+    /// Time in which the weight of a destination that returns grows to its own; absent: at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slow_start: Option<Span>,
     /// Longest time for which the connections of a destination that leaves the plan go on; absent: they end
     /// at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain: Option<Span>,
+    /// Programs that run at changes; absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hooks: Option<Box<ServiceHooks>>,
     /// Whether `evenkeel apply` and `compile` refuse to remove this virtual server. The host itself does not
     /// care.
     #[serde(default, skip_serializing_if = "is_false")]
@@ -79,6 +95,63 @@ pub struct Persistence {
     /// Recognises clients by what they say; absent: by address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engine: Option<PersistenceEngine>,
+}
+
+/// Target of clients while the quorum is lost: a destination of weight 1 that is not checked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SorryServer {
+    /// Name of the host in the cluster file; absent: an address outside the cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<Name>,
+    /// Address of the sorry server.
+    pub address: Ip,
+    /// Port of the sorry server; absent with a firewall mark where connections keep the port that they came
+    /// to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<Port>,
+    /// Forwarding method.
+    pub forwarding: Forwarding,
+    /// Encapsulation of tunnelled packets; absent unless `forwarding` is `tun`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encapsulation: Option<Encapsulation>,
+}
+
+impl SorryServer {
+    /// It as a destination of the virtual server.
+    #[must_use]
+    pub fn destination(&self, name: &Name) -> Destination {
+        let Self { host, address, port, forwarding, encapsulation } = self;
+        let host = host.as_ref().unwrap_or(name).clone();
+        let more = More { encapsulation: *encapsulation, ..More::default() };
+        Destination::new(host, *address, *port, Weight::ONE, *forwarding).with(more)
+    }
+}
+
+/// Programs that run at changes of a service. They run once for all virtual servers of the same name.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceHooks {
+    /// All virtual servers of the service have their quorum again; absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quorum_up: Option<Hook>,
+    /// A virtual server of the service lost its quorum; absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quorum_down: Option<Hook>,
+    /// A destination is healthy again; absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub real_server_up: Option<Hook>,
+    /// A destination failed; absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub real_server_down: Option<Hook>,
+}
+
+impl ServiceHooks {
+    /// All hooks that there are.
+    pub fn all(&self) -> impl Iterator<Item = &Hook> {
+        let Self { quorum_up, quorum_down, real_server_up, real_server_down } = self;
+        [quorum_up, quorum_down, real_server_up, real_server_down].into_iter().flatten()
+    }
 }
 
 /// A real server as IPVS sees it.

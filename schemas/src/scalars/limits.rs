@@ -114,6 +114,65 @@ text_scalar!(
     json_schema!({ "type": "string", "format": "port-range", "pattern": "^[0-9]{1,5}(-[0-9]{1,5})?$" })
 );
 
+/// Part of a service's real servers, as text: a number, `"2"`, or a share, `"50%"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Part {
+    /// So many.
+    Number(u16),
+    /// So many hundredths, 1 to 100.
+    Percent(u8),
+}
+
+impl Part {
+    /// The number that it is of a whole: a share is rounded up, and no number is larger than the whole.
+    #[must_use]
+    pub fn of(self, whole: usize) -> usize {
+        match self {
+            Self::Number(number) => usize::from(number).min(whole),
+            Self::Percent(percent) => whole.saturating_mul(usize::from(percent)).div_ceil(100).min(whole),
+        }
+    }
+}
+
+impl FromStr for Part {
+    type Err = ScalarError;
+
+    fn from_str(text: &str) -> Result<Self, ScalarError> {
+        let number = |text: &str| {
+            let plain = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
+            plain.then(|| text.parse::<u16>().ok()).flatten()
+        };
+        let part = match text.strip_suffix('%') {
+            Some(share) => number(share)
+                .and_then(|share| u8::try_from(share).ok())
+                .filter(|share| *share <= 100)
+                .map(Self::Percent),
+            None => number(text).map(Self::Number),
+        };
+        part.ok_or_else(|| {
+            ScalarError::new(format!(
+                "\"{}\" is neither a number, such as \"2\", nor a share, such as \"50%\"",
+                text.escape_debug()
+            ))
+        })
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Percent(percent) => write!(f, "{percent}%"),
+        }
+    }
+}
+
+text_scalar!(
+    Part,
+    "Part",
+    json_schema!({ "type": "string", "format": "part", "pattern": "^[1-9][0-9]{0,4}%?$" })
+);
+
 /// Label of an address (`ip address … label`): 1 to 15 visible characters, `IFNAMSIZ` less the
 /// terminator. Tools of old show it as an interface, so it begins with the interface's name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

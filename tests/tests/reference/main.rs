@@ -24,5 +24,6 @@ mod restart;
 mod services;
 mod serving;
 mod sharing;
+mod sorry;
 mod support;
 mod verdicts;

@@ -10,11 +10,12 @@ use evenkeel_converge::drain::{Step, Usage, concerned};
 use evenkeel_converge::{
     DestinationKey, Diff, Domain, Draining, Kind, Op, ServiceKey, Standing, View, desired, diff,
 };
+use evenkeel_host::verdicts::standing;
 use evenkeel_kernel::{Kernel, clock};
 use evenkeel_schemas::diff::{self as document, ConnectionEffect, DiffOperation, DiffSummary, HostDiff};
-use evenkeel_schemas::plan::{Destination, OnFailure, VirtualServer};
+use evenkeel_schemas::plan::{Destination, VirtualServer};
 use evenkeel_schemas::scalars::Name;
-use evenkeel_schemas::status::{ConnectionCounts, RouterState, Status, Verdict};
+use evenkeel_schemas::status::{ConnectionCounts, RouterState, Status, Verdict, VirtualServerStatus};
 
 use crate::cli::error::CommandError;
 use crate::cli::page::counted;
@@ -43,18 +44,24 @@ pub(crate) fn difference(
     let ledger = or_without(read_ledger(state_dir, trust)).map_err(CommandError::File)?;
     let masters = daemon.map(masters).unwrap_or_default();
     let down = daemon.map(down).unwrap_or_default();
-    let standing = |_, server: &VirtualServer, destination: &Destination| {
+    let weights = daemon.map(weights).unwrap_or_default();
+    let lost = daemon.map(lost).unwrap_or_default();
+    let sorry = |server: &VirtualServer| {
+        let front = || server.front().map(|front| front.to_string()).unwrap_or_default();
+        server.sorry_server.is_some() && lost.contains(&(server.name.as_str(), front().as_str()))
+    };
+    let sorry_of = |number: usize| loaded.plan.virtual_servers.get(number).is_some_and(sorry);
+    let standing_of = |_, server: &VirtualServer, destination: &Destination| {
         let address = DestinationKey::of(destination).to_string();
         let failed =
             !destination.checks().is_empty() && down.contains(&(server.name.as_str(), address.as_str()));
-        let standing = match (failed, server.on_failure) {
-            (false, _) => Standing::Serving,
-            (true, OnFailure::Quiesce) => Standing::Quiet,
-            (true, OnFailure::Remove) => Standing::Out,
-        };
-        orders.standing(server, destination, standing)
+        let verdict = if failed { Verdict::Down } else { Verdict::Up };
+        let told = weights.get(&(server.name.as_str(), address.as_str())).copied();
+        let standing =
+            told.map_or_else(|| standing(server, Some(verdict), sorry(server)), Standing::Weighted);
+        orders.standing(server, destination, failed, standing)
     };
-    let wanted = desired(&loaded.plan, View { standing: &standing, masters: &masters });
+    let wanted = desired(&loaded.plan, View { standing: &standing_of, sorry: &sorry_of, masters: &masters });
     let mut kernel = Kernel::new()?;
     let scope = scope(&wanted, &ledger, &Kind::ALL);
     let observed = kernel.observe(&scope)?;
@@ -93,6 +100,22 @@ fn down(status: &Status) -> BTreeSet<(&str, &str)> {
         failed.map(|one| (server.name.as_str(), one.address.as_str()))
     });
     all.collect()
+}
+
+/// Weights of destinations that have another one than the plan's, or that failed and stay.
+fn weights(status: &Status) -> BTreeMap<(&str, &str), u16> {
+    let all = status.virtual_servers.iter().flat_map(|server| {
+        let destinations = server.destinations.iter();
+        destinations.filter_map(|one| Some(((server.name.as_str(), one.address.as_str()), one.table_weight?)))
+    });
+    all.collect()
+}
+
+/// Virtual servers that have lost their quorum, by name and front.
+fn lost(status: &Status) -> BTreeSet<(&str, &str)> {
+    let lost = |server: &&VirtualServerStatus| server.quorum.as_ref().is_some_and(|quorum| !quorum.up);
+    let servers = status.virtual_servers.iter().filter(lost);
+    servers.map(|server| (server.name.as_str(), server.service.as_str())).collect()
 }
 
 /// The service that an operation changes, and the destination if it changes one.

@@ -31,7 +31,7 @@ const LAST_WRITES: Duration = Duration::from_secs(10);
 fn wanted(loaded: &LoadedPlan, state: &StateDir) -> Result<Desired, CommandError> {
     let orders = state.drain_orders_or_put_aside().map_err(CommandError::File)?;
     let standing = |_, server: &VirtualServer, destination: &Destination| {
-        orders.standing(server, destination, Standing::Serving)
+        orders.standing(server, destination, false, Standing::Serving)
     };
     Ok(desired(&loaded.plan, View { standing: &standing, ..View::CALM }))
 }

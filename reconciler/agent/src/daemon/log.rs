@@ -14,6 +14,7 @@ use evenkeel_host::event::{
 };
 use evenkeel_host::orders::drains::DrainAction;
 use evenkeel_host::orders::routers::Action;
+use evenkeel_schemas::plan::Below;
 use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::status::RouterState;
 use tracing::field::display;
@@ -264,6 +265,39 @@ fn health(event: &HealthEvent) {
         }
         HealthEvent::Silence { news, checks } => warn!(checks, "{news}"),
         HealthEvent::SilenceOver(news) => info!("{news}"),
+        HealthEvent::Quorum { service, front, up: true, have, wanted, sorry } => {
+            let way =
+                sorry.as_ref().map(|sorry| format!("; sorry server {sorry} leaves")).unwrap_or_default();
+            info!(
+                %service, up = true, have,
+                "quorum of {service} ({front}) is there: healthy weight {have}, wanted {wanted}{way}"
+            );
+        }
+        HealthEvent::Quorum { service, front, up: false, have, wanted, sorry } => {
+            let way = sorry.as_ref().map(|sorry| format!("; sorry server {sorry} takes its clients"));
+            let way = way.unwrap_or_default();
+            warn!(
+                %service, up = false, have,
+                "quorum of {service} ({front}) is lost: healthy weight {have}, wanted {wanted}{way}"
+            );
+        }
+        HealthEvent::Floor { service, front, is_below: true, have, wanted, policy, held } => {
+            let effect = match policy {
+                Below::Keep => format!("{held} that failed stay in the table"),
+                Below::Sorry => "its quorum counts as lost".to_owned(),
+                Below::Withdraw => "its virtual router leaves the election".to_owned(),
+            };
+            warn!(
+                %service, have, wanted,
+                "{service} ({front}) has {have} healthy real servers, below its floor of {wanted}: {effect}"
+            );
+        }
+        HealthEvent::Floor { service, front, is_below: false, have, wanted, .. } => {
+            info!(
+                %service, have, wanted,
+                "{service} ({front}) has {have} healthy real servers again, and its floor is {wanted}"
+            );
+        }
         HealthEvent::ChecksSpoke { router } => {
             info!(%router, "({router}) its checks have spoken: it may take over");
         }

@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 
 use evenkeel_converge::Kind;
-use evenkeel_host::recall::{self, Memory};
-use evenkeel_host::verdicts::Verdicts;
+use evenkeel_host::recall::{self, Memory, Recalled};
 use evenkeel_kernel::{Kernel, Scope};
 use evenkeel_schemas::plan::Plan;
 use evenkeel_schemas::scalars::Name;
@@ -13,24 +12,24 @@ use tracing::warn;
 use super::persisting::Persisting;
 use evenkeel_host::orders::drains::DrainOrders;
 
-/// Verdicts that an earlier daemon left in the kernel; empty when nothing there is ours, or when it cannot be
+/// What an earlier daemon left in the kernel; empty when nothing there is ours, or when it cannot be
 /// read.
 pub(super) fn left_behind(
     plan: &Plan,
     persisting: &Persisting,
     orders: &DrainOrders,
     host: &Name,
-) -> Verdicts {
+) -> Recalled {
     let (state, ledger) = (persisting.state(), persisting.ledger());
     if ledger.services.is_empty() {
-        return Verdicts::new();
+        return Recalled::default();
     }
     let scope = Scope { kinds: BTreeSet::from([Kind::Ipvs]), ipvs: true, ..Scope::default() };
     let observed = match Kernel::new().and_then(|mut kernel| kernel.observe(&scope)) {
         Ok(observed) => observed,
         Err(error) => {
             warn!("cannot read the verdicts of the daemon before from the kernel: {error}");
-            return Verdicts::new();
+            return Recalled::default();
         }
     };
     let verified = state.verified();

@@ -1,5 +1,5 @@
-//! Programs of hooks: those of one change run one after the other, those of different routers and groups
-//! beside each other. The head decides when a change is run.
+//! Programs of hooks: those of one change run one after the other, those of different subjects beside each
+//! other. The head decides when a change is run.
 
 use std::collections::BTreeMap;
 
@@ -70,13 +70,13 @@ impl Runner {
 
 async fn program(subject: &Subject, change: &HookChange, hook: &Hook, trust: Trust) {
     let Hook { command, user, timeout, state_arguments } = hook;
-    let state = if *state_arguments { &subject.arguments(change)[..] } else { &[] };
+    let state = if *state_arguments { subject.arguments(change) } else { Vec::new() };
     let environment = subject.environment(change);
     let began = clock::now();
     let limit = timeout.as_duration();
     let user = user.as_deref();
     let ended =
-        run::run(Program { command, arguments: state, environment: &environment, user, limit, trust }).await;
+        run::run(Program { command, arguments: &state, environment: &environment, user, limit, trust }).await;
     // Arguments are not logged: they may hold secrets.
     let program = command.first().map(String::as_str).unwrap_or_default();
     let took = clock::now().since(began).as_millis();

@@ -1,4 +1,5 @@
-//! Changes of one router or group that its programs have yet to be notified of, and their pace. Values only.
+//! Changes of one router, group, service or real server that its programs have yet to be notified of, and
+//! their pace. Values only.
 //!
 //! A state that flaps is not notified each time: after [`BURST`] changes in a row one change each [`PAUSE`],
 //! and that is the last one then.
@@ -32,6 +33,10 @@ pub enum HookState {
     /// The router takes no part and nothing is wrong: the daemon stops, the router left the plan, or an
     /// operator ordered it.
     Stop,
+    /// A service has its quorum again, or a real server is healthy again.
+    Up,
+    /// A service lost its quorum, or a real server failed.
+    Down,
 }
 
 impl fmt::Display for HookState {
@@ -41,6 +46,8 @@ impl fmt::Display for HookState {
             Self::Backup => "BACKUP",
             Self::Fault => "FAULT",
             Self::Stop => "STOP",
+            Self::Up => "UP",
+            Self::Down => "DOWN",
         })
     }
 }
@@ -50,7 +57,7 @@ impl fmt::Display for HookState {
 pub struct HookChange {
     /// State after the change.
     pub state: HookState,
-    /// Priority after the change; 0 for a group.
+    /// Priority after the change; 0 for all but a router.
     pub priority: u8,
     /// Reason, a sentence for people.
     pub reason: String,
@@ -60,7 +67,7 @@ pub struct HookChange {
     pub hooks: Vec<Hook>,
 }
 
-/// Changes of one router or group that wait.
+/// Changes of one subject that wait.
 #[derive(Debug, Default)]
 pub(crate) struct Line {
     waiting: VecDeque<HookChange>,

@@ -8,6 +8,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use evenkeel_converge::DestinationKey;
 use evenkeel_schemas::plan::{Plan, RouterHooks};
 use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::status::RouterState;
@@ -15,13 +16,17 @@ use evenkeel_schemas::status::RouterState;
 use super::line::{HookChange, HookState};
 use crate::election::StateChange;
 
-/// A router or group that hooks are notified about.
+/// Whom a hook is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Subject {
     /// A virtual router.
     Router(Name),
     /// A sync group.
     Group(Name),
+    /// A service.
+    Service(Name),
+    /// A real server of a service.
+    RealServer(Name, DestinationKey),
 }
 
 impl fmt::Display for Subject {
@@ -29,34 +34,58 @@ impl fmt::Display for Subject {
         match self {
             Self::Router(name) => write!(f, "router {name}"),
             Self::Group(name) => write!(f, "sync group {name}"),
+            Self::Service(name) => write!(f, "service {name}"),
+            Self::RealServer(service, key) => write!(f, "real server {key} of {service}"),
         }
     }
 }
 
 impl Subject {
     /// Arguments that follow a program's own where its hook has `state_arguments`, as with keepalived's
-    /// `notify`.
-    pub fn arguments(&self, change: &HookChange) -> [String; 4] {
-        let (kind, name) = match self {
-            Self::Router(name) => ("INSTANCE", name),
-            Self::Group(name) => ("GROUP", name),
-        };
-        [kind.to_owned(), name.to_string(), change.state.to_string(), change.priority.to_string()]
+    /// `notify`; for services the words of its `notify_fifo`.
+    pub fn arguments(&self, change: &HookChange) -> Vec<String> {
+        let state = change.state.to_string();
+        match self {
+            Self::Router(name) => {
+                vec!["INSTANCE".to_owned(), name.to_string(), state, change.priority.to_string()]
+            }
+            Self::Group(name) => {
+                vec!["GROUP".to_owned(), name.to_string(), state, change.priority.to_string()]
+            }
+            Self::Service(name) => vec!["VS".to_owned(), name.to_string(), state],
+            Self::RealServer(service, key) => {
+                vec!["RS".to_owned(), key.to_string(), service.to_string(), state]
+            }
+        }
+    }
+
+    /// Whether it is about a service.
+    pub(crate) const fn service(&self) -> Option<&Name> {
+        match self {
+            Self::Service(name) | Self::RealServer(name, _) => Some(name),
+            Self::Router(_) | Self::Group(_) => None,
+        }
     }
 
     /// Environment variables of its programs.
-    pub fn environment(&self, change: &HookChange) -> [(&'static str, String); 5] {
-        let (router, group) = match self {
-            Self::Router(name) => (name.to_string(), change.group.as_ref()),
-            Self::Group(name) => (String::new(), Some(name)),
+    pub fn environment(&self, change: &HookChange) -> Vec<(&'static str, String)> {
+        let group = change.group.as_ref().map(Name::to_string).unwrap_or_default();
+        let mut all = match self {
+            Self::Router(name) => vec![("EVENKEEL_ROUTER", name.to_string()), ("EVENKEEL_GROUP", group)],
+            Self::Group(name) => {
+                vec![("EVENKEEL_ROUTER", String::new()), ("EVENKEEL_GROUP", name.to_string())]
+            }
+            Self::Service(name) => vec![("EVENKEEL_SERVICE", name.to_string())],
+            Self::RealServer(service, key) => {
+                vec![("EVENKEEL_SERVICE", service.to_string()), ("EVENKEEL_REAL_SERVER", key.to_string())]
+            }
         };
-        [
-            ("EVENKEEL_ROUTER", router),
-            ("EVENKEEL_GROUP", group.map(Name::to_string).unwrap_or_default()),
-            ("EVENKEEL_STATE", change.state.to_string()),
-            ("EVENKEEL_PRIORITY", change.priority.to_string()),
-            ("EVENKEEL_REASON", change.reason.clone()),
-        ]
+        all.push(("EVENKEEL_STATE", change.state.to_string()));
+        if self.service().is_none() {
+            all.push(("EVENKEEL_PRIORITY", change.priority.to_string()));
+        }
+        all.push(("EVENKEEL_REASON", change.reason.clone()));
+        all
     }
 }
 
@@ -221,6 +250,8 @@ impl States {
             HookState::Backup => &hooks.backup,
             HookState::Fault => &hooks.fault,
             HookState::Stop => &hooks.stop,
+            // Of services only.
+            HookState::Up | HookState::Down => &None,
         };
         let hooks: Vec<_> = own.iter().chain(&hooks.any).cloned().collect();
         if hooks.is_empty() {
@@ -237,7 +268,7 @@ impl States {
         for subject in known {
             let heard = match &subject {
                 Subject::Router(name) => self.heard.get(name).cloned(),
-                Subject::Group(_) => None,
+                Subject::Group(_) | Subject::Service(_) | Subject::RealServer(..) => None,
             };
             let (priority, group) = heard.map_or((0, None), |heard| (heard.priority, heard.group));
             changes.extend(self.change(

@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use evenkeel_converge::{Position, View, row};
-use evenkeel_health::{CheckId, CheckNews, CheckState, Fault, FaultLabel, Gates, Heard, Reach, Verdict};
+use evenkeel_converge::{DestinationKey, Position, ServiceKey, View, row};
+use evenkeel_health::{
+    CheckId, CheckNews, CheckState, Fault, FaultLabel, Gates, Heard, Reach, Says, Verdict,
+};
 use evenkeel_schemas::plan::{Destination, Plan, VirtualServer};
 use evenkeel_schemas::scalars::{Ip, Name};
 use evenkeel_schemas::time::MonoTime;
@@ -25,6 +27,8 @@ pub(super) struct Checks {
     /// Check of each destination.
     numbers: Numbers,
     known: BTreeMap<CheckId, CheckState>,
+    /// Weights that destinations had asked an earlier daemon for: they stand until the checks have spoken.
+    before: verdicts::Weights,
     /// Virtual servers with a changed verdict that convergence does not have yet.
     turned: BTreeSet<usize>,
     /// Interfaces with an ailment.
@@ -51,6 +55,39 @@ impl Checks {
     /// not spoken, or else the first. None without a check.
     pub(super) fn id(&self, at: Position) -> Option<CheckId> {
         self.numbers.ids(at).min_by_key(|id| self.known.get(id).map(rank))
+    }
+
+    /// Destinations had these weights in the table when an earlier daemon ended.
+    pub(super) fn recalled(&mut self, weights: verdicts::Weights) {
+        self.before = weights;
+    }
+
+    /// Weight that a destination had asked an earlier daemon for.
+    pub(super) fn weight_before(&self, server: &VirtualServer, destination: &Destination) -> Option<u16> {
+        if self.before.is_empty() {
+            return None;
+        }
+        self.before.get(&(ServiceKey::of(server)?, DestinationKey::of(destination))).copied()
+    }
+
+    /// What a destination says beside, by each of its checks.
+    pub(super) fn says(&self, at: Position) -> impl Iterator<Item = &Says> {
+        self.numbers.ids(at).filter_map(|id| Some(&self.known.get(&id)?.says))
+    }
+
+    /// The virtual servers whose destinations a check judges.
+    pub(super) fn servers(&self, id: CheckId) -> BTreeSet<usize> {
+        self.numbers.users(id).map(|at| at.server).collect()
+    }
+
+    /// Virtual servers that convergence is sent anew.
+    pub(super) fn turn(&mut self, servers: impl IntoIterator<Item = usize>) {
+        self.turned.extend(servers);
+    }
+
+    /// Whether all checks of a destination have given a verdict of their own.
+    pub(super) fn settled(&self, at: Position) -> bool {
+        self.numbers.ids(at).all(|id| self.is_settled(id))
     }
 
     /// State of the check of a destination that [`Self::id`] is; none without a check.
@@ -149,6 +186,13 @@ impl Host {
             let servers = self.checks.numbers.users(id).map(|at| at.server);
             self.checks.turned.extend(servers);
             self.wants.verdicts_at.get_or_insert(at.now + VERDICT_PAUSE);
+        } else if !before.settled && state.settled {
+            self.check_has_spoken(id, at);
+        }
+        if (before.says.share, before.says.drain) != (state.says.share, state.says.drain) {
+            let servers = self.checks.servers(id);
+            self.checks.turn(servers);
+            self.wants.verdicts_at.get_or_insert(at.now + VERDICT_PAUSE);
         }
         self.services_changed(at);
         if state.settled && self.checks.gates.spoken(id) {
@@ -158,14 +202,16 @@ impl Host {
 
     /// Sends convergence the virtual servers with changed verdicts. Every other change was sent with the
     /// whole wanted state.
-    pub(super) fn adjust(&mut self) {
+    pub(super) fn adjust(&mut self, at: &Moment) {
         self.wants.verdicts_at = None;
         let turned = std::mem::take(&mut self.checks.turned);
+        self.judge(&turned.iter().copied().collect::<Vec<_>>(), at);
         let Some(loaded) = self.plan().filter(|_| !turned.is_empty()) else { return };
         let standing = |at: Position, server: &VirtualServer, destination: &Destination| {
             self.standing(at, server, destination)
         };
-        let view = View { standing: &standing, masters: &self.facts.masters };
+        let sorry = |server| self.services.sorry(server);
+        let view = View { standing: &standing, sorry: &sorry, masters: &self.facts.masters };
         let mut room = Vec::new();
         let servers = &loaded.plan.virtual_servers;
         let rows = turned.into_iter().filter_map(|index| row(index, servers.get(index)?, view, &mut room));

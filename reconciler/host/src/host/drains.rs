@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use evenkeel_converge::{Kind, Position, Standing};
+use evenkeel_health::Verdict;
 use evenkeel_schemas::plan::{Destination, VirtualServer};
 
 use super::decided::{DrainWritten, Then};
@@ -13,7 +14,6 @@ use crate::io::{Content, NotWritten, OrderError, Output, Reply, RequestId};
 use crate::moment::Moment;
 use crate::orders::drains::{DrainAnswer, DrainRequest};
 use crate::pass::PassReport;
-use crate::verdicts;
 
 impl Host {
     /// The standing of a destination now, by its verdict and the orders to drain.
@@ -23,14 +23,13 @@ impl Host {
         server: &VirtualServer,
         destination: &Destination,
     ) -> Standing {
-        let standing = verdicts::standing(server, self.checks.verdict(at));
-        self.drain_orders.standing(server, destination, standing)
+        let failed = self.checks.verdict(at) == Some(Verdict::Down);
+        self.drain_orders.standing(server, destination, failed, self.standing_by_verdict(at, server))
     }
 
     pub(super) fn drain(&mut self, id: RequestId, request: DrainRequest, at: &Moment) {
         let loaded = self.plan();
-        let standing =
-            |at: Position, server: &VirtualServer| verdicts::standing(server, self.checks.verdict(at));
+        let standing = |at: Position, server: &VirtualServer| self.standing_by_verdict(at, server);
         match self.drain_orders.after(&request, of(loaded.as_ref()), &standing, &at.text()) {
             Ok((orders, answer)) => {
                 let content = Content::DrainOrders(orders.clone());

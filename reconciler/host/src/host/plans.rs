@@ -68,6 +68,7 @@ impl Host {
         }
         let plan = &loaded.plan;
         self.configure_checks(plan, known, at.now);
+        self.configure_virtual_servers(plan, at);
         self.hooks.configure(plan);
         self.configure_trackers(plan, at);
         if self.facts.in_force.is_some() {
@@ -120,15 +121,18 @@ impl Host {
     }
 
     /// Sends convergence the whole wanted state; it may differ from the one before in these kinds.
-    pub(super) fn want(&mut self, kinds: &[Kind], _at: &Moment) {
+    pub(super) fn want(&mut self, kinds: &[Kind], at: &Moment) {
         self.wants.verdicts_at = None;
         self.checks.turned_are_wanted();
         let Some(loaded) = self.plan() else { return };
+        self.judge(&self.services.all(), at);
         let plan: &Plan = &loaded.plan;
         let standing = |at: Position, server: &VirtualServer, destination: &Destination| {
             self.standing(at, server, destination)
         };
-        let mut desired: Desired = desired(plan, View { standing: &standing, masters: &self.facts.masters });
+        let sorry = |server| self.services.sorry(server);
+        let view = View { standing: &standing, sorry: &sorry, masters: &self.facts.masters };
+        let mut desired: Desired = desired(plan, view);
         // VIPs, routes and rules of the routers of the plan before belong to the election until it has the
         // new routers.
         let routers = &self.elected.routers;

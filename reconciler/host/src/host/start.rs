@@ -21,6 +21,7 @@ use crate::moment::Moment;
 use crate::orders::drains::DrainOrders;
 use crate::orders::routers::Orders;
 use crate::probation::{self, Record, Trial, short};
+use crate::recall::Recalled;
 use crate::routers::RouterSetup;
 use crate::verdicts::Verdicts;
 
@@ -68,6 +69,7 @@ impl Host {
             name,
             facts: Facts::new(at.now),
             checks: super::Checks::default(),
+            services: super::Services::default(),
             trackers: super::Tracking::default(),
             hooks: super::Hooks::default(),
             orders,
@@ -212,11 +214,13 @@ impl Host {
         }
     }
 
-    /// The verdicts that an earlier daemon left in the kernel are known.
-    pub(super) fn recalled(&mut self, known: &Verdicts, at: &Moment) {
+    /// What an earlier daemon left in the kernel is known.
+    pub(super) fn recalled(&mut self, known: Recalled, at: &Moment) {
         let waits = |starting: &mut Starting| matches!(starting, Starting::Verdicts { .. });
         if let Some(Starting::Verdicts { plan, from_last_good }) = self.starting.take_if(waits) {
-            self.adopt(plan, from_last_good, known, at);
+            self.services.recalled(known.lost);
+            self.checks.recalled(known.weights);
+            self.adopt(plan, from_last_good, &known.verdicts, at);
             self.next_request(at);
         }
     }

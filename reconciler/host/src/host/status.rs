@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use evenkeel_converge::{
-    Connections, DestinationKey, Draining, Position, ServiceKey, SyncDaemon, SyncRole, sync_daemons,
+    Connections, DestinationKey, Draining, Position, ServiceKey, Standing, SyncDaemon, SyncRole, sync_daemons,
 };
 use evenkeel_health::{CheckId, Outcome, Report, Verdict};
 use evenkeel_schemas::plan::{Destination, VirtualServer};
 use evenkeel_schemas::status::{
-    self, ConnectionCounts, ConvergenceStatus, DestinationStatus, DrainState, DrainStatus, LeavingStatus,
-    LogStatus, PlanStatus, RouterStatus, StateDirectoryStatus, Status, StrangerStatus, Unjudged,
-    VirtualServerStatus,
+    self, ConnectionCounts, ConvergenceStatus, DestinationStatus, DrainState, DrainStatus, FloorStatus,
+    LeavingStatus, LogStatus, PlanStatus, QuorumStatus, RouterStatus, StateDirectoryStatus, Status,
+    StrangerStatus, Unjudged, VirtualServerStatus,
 };
 use evenkeel_schemas::time::MonoTime;
 use evenkeel_vrrp::{Family, Stranger};
@@ -19,6 +19,7 @@ use super::Host;
 use crate::election::{ElectionSnapshot, RouterSnapshot};
 use crate::facts::Facts;
 use crate::moment::Moment;
+use crate::service::state::threshold;
 
 /// Facts that only the process knows of itself.
 #[derive(Debug, Clone)]
@@ -190,7 +191,7 @@ impl StatusView<'_> {
             });
             DestinationStatus {
                 drain,
-                ..self.destination(Position { server: index, destination: number }, destination)
+                ..self.destination(Position { server: index, destination: number }, server, destination)
             }
         };
         let destinations = server.destinations.iter().enumerate().map(of).collect();
@@ -202,6 +203,19 @@ impl StatusView<'_> {
             name: server.name.clone(),
             service: server.front().map(|front| front.to_string()).unwrap_or_default(),
             counters: None,
+            quorum: self.host.services.get(index).map(|state| QuorumStatus {
+                wanted: threshold(server, state.is_up()),
+                have: state.have(),
+                up: state.is_up(),
+                since: self.at.wall(state.since()),
+            }),
+            floor: server.floor.as_ref().and_then(|floor| {
+                let now = self.host.services.get(index)?.floor()?;
+                let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+                let (wanted, have) = (count(now.wanted), count(now.have));
+                Some(FloorStatus { wanted, have, below: floor.below, since: self.at.wall(now.since) })
+            }),
+            sorry_server: server.sorry_server.as_ref().map(|sorry| sorry.destination(&server.name).socket()),
             destinations,
             leaving,
         }
@@ -218,7 +232,34 @@ impl StatusView<'_> {
         }
     }
 
-    fn destination(&self, at: Position, destination: &Destination) -> DestinationStatus {
+    /// Why a destination has the weight that it has in the table, and the weight.
+    fn held(&self, at: Position, server: &VirtualServer, destination: &Destination) -> Option<(String, u16)> {
+        let own = destination.weight.get();
+        let weight = match self.host.standing_by_verdict(at, server) {
+            Standing::Serving => own,
+            Standing::Weighted(weight) => weight,
+            Standing::Quiet | Standing::Draining(_) | Standing::Out => return None,
+        };
+        let state = self.host.services.get(at.server);
+        if let Some(since) = state.and_then(|state| state.held(at.destination)) {
+            return Some((
+                format!("stays because of the floor, failed since {}", self.at.wall(since)),
+                weight,
+            ));
+        }
+        if let Some(until) = state.and_then(|state| state.rises_until(server, at.destination)) {
+            return Some((format!("slow start until {}", self.at.wall(until)), weight));
+        }
+        (weight != own).then(|| (format!("asks for a weight of {weight}"), weight))
+    }
+
+    fn destination(
+        &self,
+        at: Position,
+        server: &VirtualServer,
+        destination: &Destination,
+    ) -> DestinationStatus {
+        let (held, table_weight) = self.held(at, server, destination).unzip();
         let report = self.host.checks.id(at).and_then(|id| self.checks.get(&id));
         let last = report.and_then(|report| report.last.as_ref());
         DestinationStatus {
@@ -241,6 +282,8 @@ impl StatusView<'_> {
             }),
             connections: None,
             drain: None,
+            held,
+            table_weight,
         }
     }
 

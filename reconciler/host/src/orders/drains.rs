@@ -164,20 +164,19 @@ impl DrainOrders {
         Some(DrainOrder { limit: shortest.or(server.drain).map(Span::as_duration), by_plan })
     }
 
-    /// Standing of a destination, given its `standing` without orders. A destination that failed is out in
-    /// any case.
+    /// Standing of a destination, given its `standing` without orders. A destination that `failed` and is out
+    /// is so in any case.
     pub fn standing(
         &self,
         server: &VirtualServer,
         destination: &Destination,
+        failed: bool,
         standing: Standing,
     ) -> Standing {
-        match standing {
-            Standing::Out => Standing::Out,
-            Standing::Serving | Standing::Quiet | Standing::Draining(_) => {
-                self.order_for(server, destination).map_or(standing, |order| Standing::Draining(order.limit))
-            }
+        if failed && standing == Standing::Out {
+            return standing;
         }
+        self.order_for(server, destination).map_or(standing, |order| Standing::Draining(order.limit))
     }
 
     /// The orders after a request, and the destinations that it changes.
@@ -204,8 +203,12 @@ impl DrainOrders {
             let serve = |orders: &Self| {
                 let serving = |(number, destination): &(usize, &Destination)| {
                     let at = Position { server: index, destination: *number };
-                    let standing = orders.standing(server, destination, standing(at, server));
-                    standing == Standing::Serving && destination.weight.get() > 0
+                    let standing = orders.standing(server, destination, false, standing(at, server));
+                    match standing {
+                        Standing::Serving => destination.weight.get() > 0,
+                        Standing::Weighted(weight) => weight > 0,
+                        Standing::Quiet | Standing::Draining(_) | Standing::Out => false,
+                    }
                 };
                 server.destinations.iter().enumerate().filter(serving).count()
             };
@@ -551,7 +554,7 @@ mod tests {
         assert_eq!(none.order_for(web, &web.destinations[0]), by_plan(Some(Duration::from_secs(300))));
         assert_eq!(none.order_for(mail, &mail.destinations[0]), by_plan(None));
         assert_eq!(none.order_for(web, &web.destinations[1]), None);
-        assert_eq!(none.standing(web, &web.destinations[0], Standing::Out), Standing::Out, "it failed");
+        assert_eq!(none.standing(web, &web.destinations[0], true, Standing::Out), Standing::Out, "it failed");
         match after(&none, &undrain("rs1", None)) {
             Err(Refusal::NotNow(why)) => assert!(why.contains("by the plan, not by an order"), "{why}"),
             other => panic!("{other:?}"),
@@ -580,8 +583,8 @@ mod tests {
             &plan.virtual_servers[0].destinations[1],
         );
         let time = Some(Duration::from_secs(300));
-        assert_eq!(orders.standing(server, first, Standing::Out), Standing::Out);
-        assert_eq!(orders.standing(server, first, Standing::Quiet), Standing::Draining(time));
-        assert_eq!(orders.standing(server, second, Standing::Quiet), Standing::Quiet);
+        assert_eq!(orders.standing(server, first, true, Standing::Out), Standing::Out);
+        assert_eq!(orders.standing(server, first, true, Standing::Quiet), Standing::Draining(time));
+        assert_eq!(orders.standing(server, second, true, Standing::Quiet), Standing::Quiet);
     }
 }

@@ -8,13 +8,16 @@
 //!    without a reason.
 //! 4. *Every request is answered*, once, and in time.
 //! 5. *A drain has one time*, over restarts of the daemon.
-//! 6. *In the end* everything is as the plan, the orders and the verdicts say, and a restart changes
+//! 6. *Programs of services hear of changes only*: a daemon tells a program no state twice in a row.
+//! 7. *In the end* everything is as the plan, the orders and the verdicts say, and a restart changes
 //!    nothing (`main.rs`).
 
 use std::collections::BTreeMap;
 
 use evenkeel_converge::{Desired, DestinationKey, KernelState, ServiceKey};
 use evenkeel_host::event::{Event, PlanEvent, ProbationEvent};
+use evenkeel_host::hooks::line::HookState;
+use evenkeel_host::hooks::states::Subject;
 use evenkeel_host::io::{Content, Output, Reply, Request, RequestId};
 use evenkeel_host::orders::drains::DrainAction;
 use evenkeel_host::orders::routers::Action;
@@ -59,6 +62,8 @@ pub(crate) struct Laws {
     pub(crate) in_force: Option<String>,
     /// Start of the last daemon.
     started: u64,
+    /// State that programs were told last of each service and real server, since the start of the daemon.
+    told: BTreeMap<Subject, HookState>,
     /// Start of each destination's drain in the kernel, and its time.
     drains: BTreeMap<(ServiceKey, DestinationKey), (u64, u64)>,
     /// Time when the last probation was handed to the disk: its time runs from then on.
@@ -92,6 +97,7 @@ impl Laws {
     pub(crate) fn started(&mut self, now: u64, files: &Files) {
         self.started = now;
         self.going_back = false;
+        self.told.clear();
         let back = files.record.rolled_back.as_ref();
         self.refused = back.map(|back| short(&back.generation).to_owned());
         self.in_force = None;
@@ -116,6 +122,12 @@ impl Laws {
         if let Some(trial) = &mut self.trial {
             trial.clock_moved = true;
         }
+    }
+
+    /// Services that programs were told of since the start of the daemon.
+    pub(crate) fn services_told(&self) -> Vec<String> {
+        let services = self.told.keys().filter(|subject| matches!(subject, Subject::Service(_)));
+        services.map(ToString::to_string).collect()
     }
 
     /// Time has passed.
@@ -157,6 +169,12 @@ impl Laws {
                 }
             }
             Output::Reply(id, reply) => self.answered(*id, reply, files),
+            Output::RunHooks(subject, change)
+                if matches!(subject, Subject::Service(_) | Subject::RealServer(..)) =>
+            {
+                let before = self.told.insert(subject.clone(), change.state);
+                assert_ne!(before, Some(change.state), "{subject} is told again");
+            }
             Output::Overloaded(id) => drop(self.asked.remove(id)),
             _ => {}
         }
@@ -176,6 +194,17 @@ impl Laws {
                 "in force before its probation is on the disk"
             );
         }
+        // What was in no plan meanwhile is new.
+        let there = |subject: &Subject| {
+            let mut servers = plan.plan.virtual_servers.iter().filter(|server| server.hooks.is_some());
+            servers.any(|server| match subject {
+                Subject::RealServer(_, key) => {
+                    server.destinations.iter().any(|one| DestinationKey::of(one) == *key)
+                }
+                Subject::Router(_) | Subject::Group(_) | Subject::Service(_) => true,
+            })
+        };
+        self.told.retain(|subject, _| there(subject));
         // It ends the probation of another one.
         self.trial.take_if(|trial| trial.generation != generation);
         if !std::mem::take(&mut self.going_back) {

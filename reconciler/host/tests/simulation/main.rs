@@ -16,7 +16,6 @@ mod seeds;
 mod world;
 
 use evenkeel_converge::{Position, Standing, View, desired};
-use evenkeel_health::Verdict;
 use evenkeel_host::io::Request;
 use evenkeel_host::orders::drains::{DrainAction, DrainRequest, Whom};
 use evenkeel_host::orders::routers::{Action, OrderRequest};
@@ -129,6 +128,7 @@ fn schedule(seed: u64) {
     world.crash();
     world.run(CALM);
     assert_eq!(in_the_end(&world), before, "a restart changes nothing");
+    assert_eq!(world.laws.services_told(), [""; 0], "nothing has changed");
 }
 
 /// Checks that everything is as the plan, the orders and the verdicts say. Returns the state that has to
@@ -151,17 +151,23 @@ fn in_the_end(world: &World) -> String {
     let plan = (0..plans::COUNT).map(plans::plan).find(|plan| plan.generation.short() == in_force);
     let plan = &plan.expect("a plan of ours").plan;
     // What is wanted of the kernel.
-    let standing = |_: Position, server: &VirtualServer, destination: &Destination| {
-        let failed = world.down.contains(&destination.address.0);
-        let verdict = if failed { Verdict::Down } else { Verdict::Up };
-        match files.drain_orders.order_for(server, destination) {
-            _ if verdict == Verdict::Down => Standing::Out,
-            Some(told) => Standing::Draining(told.limit),
-            None => Standing::Serving,
-        }
+    let failed = |destination: &Destination| world.down.contains(&destination.address.0);
+    let order = |server: &VirtualServer, one: &Destination| files.drain_orders.order_for(server, one);
+    let lost = |server: &VirtualServer| {
+        let well = server.destinations.iter().filter(|one| !failed(one) && order(server, one).is_none());
+        let have: u32 = well.map(|one| u32::from(one.weight.get())).sum();
+        server.quorum.as_ref().is_some_and(|quorum| have < quorum.weight) && server.sorry_server.is_some()
     };
+    let standing =
+        |_: Position, server: &VirtualServer, destination: &Destination| match order(server, destination) {
+            _ if failed(destination) => Standing::Out,
+            Some(told) => Standing::Draining(told.limit),
+            None if lost(server) => Standing::Out,
+            None => Standing::Serving,
+        };
+    let sorry = |number: usize| lost(&plan.virtual_servers[number]);
     let masters = world.masters();
-    let expected = desired(plan, View { standing: &standing, masters: &masters });
+    let expected = desired(plan, View { standing: &standing, sorry: &sorry, masters: &masters });
     let wanted = &world.wanted.as_ref().expect("something is wanted").desired;
     assert_eq!(wanted.state.services, expected.state.services);
     assert_eq!(wanted.drains, expected.drains);

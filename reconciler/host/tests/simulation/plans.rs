@@ -19,6 +19,9 @@ struct Variant {
     /// Length of the probation in seconds, and way of confirmation.
     probation: Option<(u8, &'static str)>,
     maintenance: bool,
+    /// Number of destinations that must be healthy, and what there is beside: a sorry server, which may be a
+    /// destination, and programs.
+    quorum: Option<(u8, Option<u8>)>,
     /// Number that makes plans of the same content differ.
     weight: u8,
 }
@@ -29,10 +32,11 @@ const PLAIN: Variant = Variant {
     drained: &[],
     probation: None,
     maintenance: false,
+    quorum: None,
     weight: 1,
 };
 
-const VARIANTS: [Variant; 12] = [
+const VARIANTS: [Variant; 16] = [
     PLAIN,
     Variant { weight: 2, ..PLAIN },
     Variant { destinations: &[11, 12, 13], ..PLAIN },
@@ -45,13 +49,17 @@ const VARIANTS: [Variant; 12] = [
     Variant { probation: Some((20, "checks")), weight: 5, ..PLAIN },
     Variant { probation: Some((15, "checks")), destinations: &[11, 12, 13], ..PLAIN },
     Variant { probation: Some((10, "operator")), destinations: &[13], ..PLAIN },
+    Variant { quorum: Some((2, Some(99))), destinations: &[11, 12, 13], ..PLAIN },
+    Variant { quorum: Some((1, Some(99))), ..PLAIN },
+    Variant { quorum: Some((2, Some(12))), destinations: &[11, 12, 13], drained: &[13], ..PLAIN },
+    Variant { quorum: Some((2, None)), weight: 7, ..PLAIN },
 ];
 
 /// Number of plans.
 pub(crate) const COUNT: usize = VARIANTS.len();
 
 fn body(variant: &Variant) -> String {
-    let Variant { routers, destinations, drained, probation, maintenance, weight } = variant;
+    let Variant { routers, destinations, drained, probation, maintenance, quorum, weight } = variant;
     let mut text = "format = 1\ncluster = \"c\"\nhost = \"h\"\nhost_addresses = [\"192.0.2.1\"]\n".to_owned();
     if *maintenance {
         text += "maintenance = true\n";
@@ -71,6 +79,19 @@ fn body(variant: &Variant) -> String {
     }
     text += "[[virtual_server]]\nname = \"web\"\naddress = \"192.0.2.91\"\nport = 80\nprotocol = \"tcp\"\n\
              scheduler = \"wlc\"\none_packet = false\non_failure = \"remove\"\n";
+    if let Some((number, sorry)) = quorum {
+        text += &format!("quorum = {{ weight = {} }}\n", number * weight);
+        if let Some(last) = sorry {
+            text += &format!(
+                "sorry_server = {{ address = \"192.0.2.{last}\", port = 80, forwarding = \"dr\" }}\n"
+            );
+        }
+        let hook = "{ command = [\"/bin/true\"], timeout = \"1s\" }";
+        text += &format!(
+            "hooks = {{ quorum_up = {hook}, quorum_down = {hook}, real_server_up = {hook}, \
+             real_server_down = {hook} }}\n"
+        );
+    }
     for last in *destinations {
         text += &format!(
             "[[virtual_server.destination]]\nhost = \"rs{last}\"\naddress = \"192.0.2.{last}\"\nport = \

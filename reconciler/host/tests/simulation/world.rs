@@ -302,6 +302,7 @@ impl World {
             }
             Output::Trackers(_)
             | Output::Unserved(_)
+            | Output::Withdrawn(_)
             | Output::Waiting(_)
             | Output::Reply(..)
             | Output::Overloaded(_)
@@ -323,7 +324,7 @@ impl World {
         self.after(5, Later::Disk);
     }
 
-    fn recalled(&self, loaded: &LoadedPlan) -> evenkeel_host::verdicts::Verdicts {
+    fn recalled(&self, loaded: &LoadedPlan) -> evenkeel_host::recall::Recalled {
         let mut ledger = Ledger::default();
         ledger.services.extend(self.kernel.services.keys().map(|key| (*key, Origin::Created)));
         let last_good = &self.disk.files.last_good;

@@ -98,6 +98,8 @@ pub enum FaultCause {
     StartupDelay,
     /// None of the virtual servers at its VIPs can be made here.
     Unserved,
+    /// A virtual server at its VIPs has too few healthy real servers.
+    Withdrawn,
 }
 
 impl FaultCause {
@@ -114,7 +116,8 @@ impl FaultCause {
             | Self::Held
             | Self::Maintenance
             | Self::StartupDelay
-            | Self::Unserved => true,
+            | Self::Unserved
+            | Self::Withdrawn => true,
         }
     }
 }
@@ -133,6 +136,7 @@ impl fmt::Display for FaultCause {
             Self::Maintenance => "in maintenance, as the plan says",
             Self::StartupDelay => "waits for its start-up delay",
             Self::Unserved => "none of its virtual servers can be made here",
+            Self::Withdrawn => "a service of it has too few healthy real servers here",
         })
     }
 }

@@ -1,8 +1,9 @@
 //! Lines of the page about virtual servers: verdicts, connections, drains, synchronisation.
 
+use evenkeel_schemas::plan::Below;
 use evenkeel_schemas::status::{
     ConnectionCounts, ConnectionSyncStatus, DestinationStatus, DrainOrderStatus, DrainState, DrainStatus,
-    Status, SyncHalf, Verdict, VirtualServerStatus,
+    FloorStatus, QuorumStatus, Status, SyncHalf, Verdict, VirtualServerStatus,
 };
 
 /// All lines about IPVS.
@@ -33,6 +34,8 @@ fn virtual_server(server: &VirtualServerStatus) -> Vec<String> {
     });
     let mut lines =
         vec![format!("virtual server {} {}{}", server.name, server.service, traffic.unwrap_or_default())];
+    lines.extend(server.quorum.as_ref().map(|quorum| self::quorum(quorum, server.sorry_server.as_deref())));
+    lines.extend(server.floor.as_ref().map(floor));
     lines.extend(server.destinations.iter().map(destination));
     lines.extend(
         server
@@ -41,6 +44,25 @@ fn virtual_server(server: &VirtualServerStatus) -> Vec<String> {
             .map(|leaving| format!("  {} has left the plan: {}", leaving.address, drain(&leaving.drain))),
     );
     lines
+}
+
+fn quorum(quorum: &QuorumStatus, sorry: Option<&str>) -> String {
+    let QuorumStatus { wanted, have, up, since } = quorum;
+    let state = if *up { "there" } else { "LOST" };
+    let sorry = sorry.filter(|_| !up).map(|sorry| format!(": SORRY SERVER {sorry} takes its clients"));
+    let sorry = sorry.unwrap_or_default();
+    format!("  quorum {state} since {since}, healthy weight {have}, wanted {wanted}{sorry}")
+}
+
+fn floor(floor: &FloorStatus) -> String {
+    let FloorStatus { wanted, have, below, since } = floor;
+    let state = match below {
+        _ if have >= wanted => "",
+        Below::Keep => ", BELOW IT: of those that failed the last ones stay",
+        Below::Sorry => ", BELOW IT: the quorum counts as lost",
+        Below::Withdraw => ", BELOW IT: the virtual router has left the election",
+    };
+    format!("  floor {wanted}, {have} healthy since {since}{state}")
 }
 
 fn destination(destination: &DestinationStatus) -> String {
@@ -57,6 +79,9 @@ fn destination(destination: &DestinationStatus) -> String {
         "  {} {} weight {}: {verdict} ({why}){unjudged}",
         destination.host, destination.address, destination.weight
     );
+    if let (Some(held), Some(weight)) = (&destination.held, destination.table_weight) {
+        line += &format!("; {held}, weight {weight} in the table");
+    }
     if let Some(state) = &destination.drain {
         line += &format!("; {}", drain(state));
     } else if let Some(counts) = &destination.connections {

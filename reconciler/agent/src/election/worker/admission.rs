@@ -36,6 +36,8 @@ pub(super) struct Admission {
     trackers: BTreeMap<Name, TrackerState>,
     /// Routers none of whose virtual servers can be made on this host.
     unserved: BTreeSet<RouterKey>,
+    /// Routers of which a service has too few healthy real servers.
+    withdrawn: BTreeSet<RouterKey>,
     /// Routers whose checks have no verdict yet, by name.
     unready: BTreeSet<Name>,
     /// The orders of operators and of the plan in force, by router.
@@ -55,6 +57,7 @@ impl Admission {
             faults: BTreeMap::new(),
             trackers: BTreeMap::new(),
             unserved: BTreeSet::new(),
+            withdrawn: BTreeSet::new(),
             unready: BTreeSet::new(),
             orders: BTreeMap::new(),
             converged: false,
@@ -118,6 +121,9 @@ impl Admission {
         if self.unserved.contains(&setup.key) {
             return Some(FaultCause::Unserved);
         }
+        if self.withdrawn.contains(&setup.key) {
+            return Some(FaultCause::Withdrawn);
+        }
         (!self.tracking(setup).takes_part).then_some(FaultCause::Tracker)
     }
 
@@ -174,6 +180,14 @@ impl Worker {
     pub(super) fn set_unserved(&mut self, routers: BTreeSet<RouterKey>) {
         if routers != self.admission.unserved {
             self.admission.unserved = routers;
+            self.start_routers();
+        }
+    }
+
+    /// All routers of which a service has too few healthy real servers.
+    pub(super) fn set_withdrawn(&mut self, routers: BTreeSet<RouterKey>) {
+        if routers != self.admission.withdrawn {
+            self.admission.withdrawn = routers;
             self.start_routers();
         }
     }

@@ -151,7 +151,12 @@ scheduler_flags = ["fallback", "port"]
 one_packet = false
 persistence = { timeout = "5m", prefix = 32, engine = "sip" }
 on_failure = "quiesce"
+quorum = { weight = 150, hysteresis = 50 }
+sorry_server = { host = "rs9", address = "192.0.2.99", port = 80, forwarding = "tun", encapsulation = { type = "ipip" } }
+floor = { min_healthy = "50%", below = "withdraw" }
+slow_start = "30s"
 drain = "2m"
+hooks = { quorum_down = { command = ["/bin/true", "a"], user = "root", timeout = "5s", state_arguments = false } }
 prevent_removal = true
 
 [[virtual_server.destination]]
