@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::cluster::{Below, Confirm};
 use crate::scalars::Name;
 
-pub use check::FaultLabel;
+pub use check::{CheckStatus, FaultLabel, FaultStatus, HealthStatus};
 pub use ipvs::*;
 pub use log::LogStatus;
 
@@ -62,6 +62,9 @@ pub struct Status {
     /// Synchronisation of connections; absent when the plan has none.
     #[serde(default)]
     pub connection_sync: Option<ConnectionSyncStatus>,
+    /// How busy the host is with its checks.
+    #[serde(default)]
+    pub health: HealthStatus,
     /// Convergence of the kernel.
     pub convergence: ConvergenceStatus,
     /// The state directory; absent in documents of daemons before this field.
@@ -444,6 +447,9 @@ pub struct DestinationStatus {
     pub weight: u16,
     /// Verdict.
     pub verdict: Verdict,
+    /// Time since which it is the verdict; absent without a check.
+    #[serde(default)]
+    pub since: Option<String>,
     /// Whether it is checked at all.
     pub checked: bool,
     /// Failed checks in a row.
@@ -455,6 +461,9 @@ pub struct DestinationStatus {
     /// Why checks say nothing of it; absent when the last one did. The verdict stays meanwhile.
     #[serde(default)]
     pub unjudged: Option<Unjudged>,
+    /// Its checks, each by itself. Verdict, failures and result above are those of the one that tells most.
+    #[serde(default)]
+    pub checks: Vec<CheckStatus>,
     /// Connections; absent when they were not asked for, or the destination is not in the kernel.
     #[serde(default)]
     pub connections: Option<ConnectionCounts>,

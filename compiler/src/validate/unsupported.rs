@@ -56,36 +56,23 @@ const OF_SERVICES: [Refused<Service>; 1] = [Refused {
     given: |service| !service.checks.is_empty(),
 }];
 
-const OF_CHECKS: [Refused<Check>; 4] = [
-    Refused {
-        key: "warmup",
-        what: "a random wait before the first check",
-        instead: "remove `warmup`: first checks are spread over the interval",
-        given: |check| check.warmup.is_some(),
-    },
-    Refused {
-        key: "initially_down",
-        what: "counting a new real server as failing",
-        instead: "remove `initially_down`",
-        given: |check| check.initially_down,
-    },
-    Refused {
-        key: "source",
-        what: "checking from an address of choice",
-        instead: "remove `source`",
-        given: |check| check.source.is_some(),
-    },
-    Refused {
-        key: "interface",
-        what: "checking through an interface of choice",
-        instead: "remove `interface`",
-        given: |check| check.interface.is_some(),
-    },
-];
+/// None: all that the language says of checks is done.
+const OF_CHECKS: [Refused<Check>; 0] = [];
 
 /// The types of check that are not refused.
-const CHECKED: &[CheckType] =
-    &[CheckType::Tcp, CheckType::Http, CheckType::Https, CheckType::Smtp, CheckType::Grpc, CheckType::Agent];
+const CHECKED: &[CheckType] = &[
+    CheckType::Tcp,
+    CheckType::Http,
+    CheckType::Https,
+    CheckType::Script,
+    CheckType::Udp,
+    CheckType::Dns,
+    CheckType::Ping,
+    CheckType::Smtp,
+    CheckType::Grpc,
+    CheckType::File,
+    CheckType::Agent,
+];
 
 /// Words of the reference for a key that is refused, wholly or in part; none for any other key.
 pub(crate) fn mark(path: &str) -> Option<String> {

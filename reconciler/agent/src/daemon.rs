@@ -135,7 +135,8 @@ pub(crate) async fn run(options: Options, stop: StopSignals) -> Result<(), Daemo
         .map_err(DaemonError::of("election"))?;
     let (ways_in, ways) = mpsc::channel(WAYS);
     let lookout = Lookout::start(ways_in).map_err(DaemonError::of("lookout"))?;
-    let health = Health::start(lookout, ways, senders.checks).map_err(DaemonError::of("health"))?;
+    let health =
+        Health::start(lookout, ways, senders.checks, options.trust).map_err(DaemonError::of("health"))?;
     info!(host = %options.host, plan = %options.plan.display(), "evenkeeld {} \
         started", env!("CARGO_PKG_VERSION"));
     if options.trust == Trust::Anybody {

@@ -20,10 +20,14 @@ pub mod agent;
 pub mod body;
 pub mod certificate;
 pub mod chunks;
+pub mod dns;
 pub mod expect;
+pub mod file;
 pub mod grpc;
 pub mod http;
+pub mod icmp;
 pub mod pattern;
+pub mod script;
 pub mod smtp;
 
 /// Most bytes of an answer that are kept, 64 KiB: a thousand probes under way keep 64 MiB at most.

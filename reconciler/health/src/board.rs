@@ -9,6 +9,7 @@ use evenkeel_schemas::plan::Check;
 use evenkeel_schemas::time::MonoTime;
 
 use crate::ailment::Ailment;
+use crate::places::{Capacity, Lane, Load, Places};
 use crate::schedule::{Begin, Schedule};
 use crate::state::{CheckId, Outcome, Reach, Report, Verdict};
 use crate::way::Turns;
@@ -33,8 +34,9 @@ pub struct Change {
 #[derive(Debug, Clone, Default)]
 pub struct Board {
     schedules: BTreeMap<CheckId, Schedule>,
-    /// Every schedule by the time when it has something to do.
+    /// Every schedule by the time when it has something to do, but for those that wait for a place.
     queue: BTreeSet<(MonoTime, CheckId)>,
+    places: Places,
 }
 
 impl Board {
@@ -72,6 +74,27 @@ impl Board {
             self.schedules.insert(id, schedule);
         }
         self.queue = self.schedules.iter().map(|(id, schedule)| (schedule.due(), *id)).collect();
+        let busy = |lane: Lane| {
+            self.schedules.values().filter(|one| one.probing().is_some() && one.lane() == lane).count()
+        };
+        let (asks, programs) = (busy(Lane::Ask), busy(Lane::Program));
+        self.places.reset(asks, programs);
+    }
+
+    /// Sets how many probes are made at a time.
+    pub const fn limit(&mut self, capacity: Capacity) {
+        self.places.set(capacity);
+    }
+
+    /// How busy this host is with its checks.
+    #[must_use]
+    pub fn load(&self, now: MonoTime) -> Load {
+        self.places.load(now)
+    }
+
+    /// A place is free: whoever has waited longest for one is due now.
+    fn place_is_free(&mut self, lane: Lane) {
+        self.queue.extend(self.places.ended(lane));
     }
 
     /// Ways to targets are lost, or back. Checks of what is lost keep their verdicts; those of what is back
@@ -87,7 +110,9 @@ impl Board {
         let mut number = 0;
         for (check, ailment) in &checks {
             let Some(schedule) = self.schedules.get_mut(check) else { continue };
-            self.queue.remove(&(schedule.due(), *check));
+            let (due, given_up) = (schedule.due(), schedule.probing().is_some() && runs(ailment));
+            self.queue.remove(&(due, *check));
+            self.places.leave(due, *check);
             if let Some(ailment) = ailment {
                 schedule.way_lost(ailment, now);
             }
@@ -95,7 +120,11 @@ impl Board {
                 schedule.way_back(now + AFTER_RETURN + spread(number, soon));
                 number += 1;
             }
+            let lane = schedule.lane();
             self.queue.insert((schedule.due(), *check));
+            if given_up {
+                self.place_is_free(lane);
+            }
         }
         checks.into_iter().map(|(check, _)| check).collect()
     }
@@ -112,14 +141,25 @@ impl Board {
         let mut changes = Vec::new();
         let mut later = Vec::new();
         while self.queue.first().is_some_and(|(due, _)| *due <= now) {
-            let Some((_, check)) = self.queue.pop_first() else { break };
+            let Some((due, check)) = self.queue.pop_first() else { break };
             let Some(schedule) = self.schedules.get_mut(&check) else { continue };
-            let before = schedule.verdict();
-            if schedule.start(now) {
-                probes.push(check);
+            let (lane, was_probing) = (schedule.lane(), schedule.probing().is_some());
+            if !was_probing && !self.places.may_begin(lane, due, check) {
+                continue;
             }
+            let before = schedule.verdict();
+            let begins = schedule.start(now);
             changes.extend(change(check, before, schedule));
             later.push((schedule.due(), check));
+            let probes_now = schedule.probing().is_some();
+            match (was_probing, probes_now) {
+                (false, true) => self.places.began(lane, due, now),
+                (true, false) => self.place_is_free(lane),
+                (true, true) | (false, false) => {}
+            }
+            if begins {
+                probes.push(check);
+            }
         }
         self.queue.extend(later);
         (probes, changes)
@@ -139,19 +179,27 @@ impl Board {
         now: MonoTime,
     ) -> Option<Change> {
         let schedule = self.schedules.get_mut(&id)?;
+        schedule.probing()?;
         self.queue.remove(&(schedule.due(), id));
-        let before = schedule.verdict();
+        let (before, lane) = (schedule.verdict(), schedule.lane());
         schedule.finish(outcome, took, now);
         self.queue.insert((schedule.due(), id));
-        change(id, before, schedule)
+        let change = change(id, before, schedule);
+        self.place_is_free(lane);
+        change
     }
 
     /// The connection that a check holds has ended ([`Schedule::broke`]).
     pub fn broke(&mut self, id: CheckId, outcome: Option<Outcome>, now: MonoTime) {
         let Some(schedule) = self.schedules.get_mut(&id) else { return };
-        self.queue.remove(&(schedule.due(), id));
+        let (due, given_up, lane) = (schedule.due(), schedule.probing().is_some(), schedule.lane());
+        self.queue.remove(&(due, id));
+        self.places.leave(due, id);
         schedule.broke(outcome, now);
         self.queue.insert((schedule.due(), id));
+        if given_up {
+            self.place_is_free(lane);
+        }
     }
 
     /// A check; none when it is not on the board.

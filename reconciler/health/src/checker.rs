@@ -19,6 +19,7 @@ use evenkeel_schemas::time::MonoTime;
 use crate::ailment::Ailment;
 use crate::board::Board;
 use crate::fault::{Fault, Says};
+use crate::places::{Capacity, Load};
 use crate::silence::{News, Silences};
 use crate::state::{CheckId, Heard, Outcome, Reach, Report, Verdict};
 use crate::way::{Found, Link, Route, Turns, Ways, judge};
@@ -121,6 +122,15 @@ impl CheckState {
     }
 }
 
+/// The state of all checks, for status.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reports {
+    /// Each check.
+    pub checks: BTreeMap<CheckId, Report>,
+    /// How busy the host is with them.
+    pub load: Load,
+}
+
 /// The checks of a host.
 #[derive(Debug, Default)]
 pub struct Checker {
@@ -165,8 +175,14 @@ impl Checker {
 
     /// The state of every check, for people.
     #[must_use]
-    pub fn reports(&self) -> BTreeMap<CheckId, Report> {
-        self.board.iter().map(|(id, schedule)| (id, schedule.report())).collect()
+    pub fn reports(&self, now: MonoTime) -> Reports {
+        let checks = self.board.iter().map(|(id, schedule)| (id, schedule.report())).collect();
+        Reports { checks, load: self.board.load(now) }
+    }
+
+    /// Sets how many probes are made at a time.
+    pub const fn limit(&mut self, capacity: Capacity) {
+        self.board.limit(capacity);
     }
 
     fn configure(&mut self, checks: Vec<(CheckId, Check, Verdict)>, now: MonoTime) {

@@ -10,6 +10,7 @@ use evenkeel_schemas::time::MonoTime;
 
 use crate::ailment::Ailment;
 use crate::fault::{Fault, Says};
+use crate::places::Lane;
 use crate::state::{Outcome, Reach, Report, Told, Verdict};
 
 mod held;
@@ -114,6 +115,12 @@ impl Schedule {
     #[must_use]
     pub fn target(&self) -> Option<IpAddr> {
         self.check.address().map(|ip| ip.0)
+    }
+
+    /// The kind of place that its probes take.
+    #[must_use]
+    pub fn lane(&self) -> Lane {
+        Lane::of(&self.check.kind)
     }
 
     fn times(&self) -> &Times {

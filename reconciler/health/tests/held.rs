@@ -38,7 +38,7 @@ fn answer(checker: &mut Checker, found: Found, now: MonoTime) {
 }
 
 fn verdict(checker: &Checker) -> Verdict {
-    checker.reports()[&ID].verdict
+    checker.reports(at(0)).checks[&ID].verdict
 }
 
 fn fault(label: FaultLabel) -> Fault {
@@ -71,5 +71,5 @@ fn one_that_is_closed_is_tried_again_at_once_and_that_probe_decides() {
     // What fails later has all its retries.
     let next = checker.poll_timeout().expect("a time");
     answer(&mut checker, fault(FaultLabel::Timeout).into(), next);
-    assert_eq!((verdict(&checker), checker.reports()[&ID].failures), (Verdict::Up, 1));
+    assert_eq!((verdict(&checker), checker.reports(at(0)).checks[&ID].failures), (Verdict::Up, 1));
 }

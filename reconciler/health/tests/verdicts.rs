@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use evenkeel_health::{Ailment, Board, CheckId, Fault, FaultLabel, Outcome, Says, Share, Verdict};
+use evenkeel_health::{Ailment, Board, Capacity, CheckId, Fault, FaultLabel, Outcome, Says, Share, Verdict};
 use evenkeel_schemas::plan::Check;
+use evenkeel_schemas::scalars::Span;
 use evenkeel_schemas::time::MonoTime;
 use proptest::prelude::*;
 
@@ -190,6 +191,101 @@ fn probes_that_are_late_do_not_shift_those_that_follow() {
         let (probes, _) = board.start(late);
         board.finish(probes[0], Outcome::Success(Says::default()), late + Duration::from_millis(3));
     }
+}
+
+#[test]
+fn first_probes_are_spread_over_the_warm_up_where_there_is_one() {
+    let with = |number: u8| {
+        let (id, mut check) = numbered(number);
+        check.times.warmup = Some(Span::from_secs(30));
+        (id, check)
+    };
+    let mut board = Board::new();
+    board.configure((1..=100).map(with), |_| Verdict::Up, MonoTime::ZERO);
+    let mut began = Vec::new();
+    for second in 1..=30 {
+        let probes = board.start(MonoTime::from_millis(second * 1000)).0;
+        for probe in &probes {
+            board.finish(*probe, Outcome::Success(Says::default()), MonoTime::from_millis(second * 1000));
+        }
+        began.push(
+            probes
+                .into_iter()
+                .filter(|one| !began.iter().flatten().any(|other| other == one))
+                .collect::<Vec<_>>(),
+        );
+    }
+    assert_eq!(began.iter().flatten().count(), 100, "all within the warm-up");
+    assert!(began.iter().all(|of_second| of_second.len() <= 5), "{began:?}");
+}
+
+fn script(number: u8) -> (CheckId, Check) {
+    let check = serde_json::json!({
+        "type": "script", "command": ["/bin/check", number.to_string()],
+        "interval": "5s", "timeout": "5s", "retries": 1, "retry_delay": "1s"
+    });
+    (id(number), serde_json::from_value(check).expect("check"))
+}
+
+/// A hundred programs that hang until they are killed, and a hundred targets that answer at once.
+#[test]
+fn what_waits_for_a_place_is_not_failed_and_keeps_no_other_waiting() {
+    let mut board = Board::new();
+    board.limit(Capacity { probes: 10, programs: 8 });
+    board.configure((0..100).map(script).chain((100..200).map(numbered)), |_| Verdict::Up, MonoTime::ZERO);
+    let (mut hanging, mut probed) = (Vec::new(), BTreeSet::new());
+    for ms in (0..60_000).step_by(10) {
+        let now = MonoTime::from_millis(ms);
+        let (over, still): (Vec<_>, Vec<_>) = hanging.into_iter().partition(|(until, _)| *until <= now);
+        hanging = still;
+        for (_, one) in over {
+            board.finish(one, Outcome::Failure(Fault::new(FaultLabel::Timeout, "killed")), now);
+        }
+        let (probes, given_up) = board.start(now);
+        assert_eq!(given_up, [], "none is lost");
+        for probe in probes {
+            if probe.0 < 100 {
+                hanging.push((now + Duration::from_secs(5), probe));
+                probed.insert(probe);
+            } else {
+                board.finish(probe, Outcome::Success(Says::default()), now);
+            }
+        }
+        assert!(hanging.len() <= 8, "{}", hanging.len());
+        if ms == 59_990 {
+            for check in 100..200 {
+                let (when, _) = board.get(CheckId(check)).and_then(|it| it.last()).expect("was probed");
+                assert!(now.since(*when) <= Duration::from_millis(5020), "{check} is on time");
+            }
+            let load = board.load(now);
+            assert!(load.waits > Duration::from_secs(30) && load.waiting > 80, "{load:?}");
+            assert!(load.most_late >= load.waits && load.under_way == 8, "{load:?}");
+        }
+    }
+    assert!(probed.len() > 80, "each in its turn: {}", probed.len());
+}
+
+#[test]
+fn places_of_probes_that_are_given_up_or_gone_are_free_again() {
+    let mut board = Board::new();
+    board.limit(Capacity { probes: 1, programs: 1 });
+    board.configure((1..=3).map(numbered), |_| Verdict::Up, MonoTime::ZERO);
+    let at = |ms: u64| MonoTime::from_millis(ms);
+    // Never reports: after its time the next one begins.
+    let (first, _) = board.start(at(100));
+    assert_eq!((first.len(), board.load(at(100)).waiting), (1, 2));
+    assert_eq!(board.start(at(10_000)).0, []);
+    let mut begun = board.start(at(11_100)).0;
+    begun.extend(board.start(at(11_100)).0);
+    assert_eq!(begun.len(), 1, "{begun:?}");
+    assert_ne!(begun, first);
+    // A result that comes too late changes nothing.
+    assert_eq!(board.finish(first[0], Outcome::Success(Says::default()), at(11_200)), None);
+    assert_eq!(board.load(at(11_200)).under_way, 1);
+    // The plan has none of these any more.
+    board.configure((4..=5).map(numbered), |_| Verdict::Up, at(12_000));
+    assert_eq!(board.load(at(12_000)).under_way, 0);
+    assert_eq!(board.start(at(12_100)).0.len(), 1);
 }
 
 proptest! {

@@ -273,6 +273,14 @@ pub enum HealthEvent {
         policy: Below,
         held: usize,
     },
+    /// The health loop has said nothing for so long: verdicts stay as they are.
+    LoopSilent {
+        silent: Duration,
+    },
+    /// It says something again, after so long.
+    LoopSpeaks {
+        silent: Duration,
+    },
     /// The checks of a router that was held back have given their verdicts.
     ChecksSpoke {
         router: Name,

@@ -12,6 +12,7 @@
 //! here waits. Whatever takes time is an output now and an input later. Content that must be on disk before
 //! it is in force goes through the desk (`desk`).
 
+mod check_status;
 mod checks;
 mod decided;
 mod desk;
@@ -73,6 +74,8 @@ pub enum Why {
     Services,
     /// A router has waited its longest time for its checks.
     Checks,
+    /// It is looked whether the health loop lives.
+    Beat,
     /// The election is asked whether notices were lost.
     Lost,
     /// The disk has used up its time for the content at the desk.
@@ -194,6 +197,7 @@ impl Host {
             (self.wants.verdicts_at, Why::Verdicts),
             (self.wants.services_at, Why::Services),
             (self.checks.due(), Why::Checks),
+            (self.checks.beat.due(), Why::Beat),
             (self.elected.newer.is_none().then_some(self.elected.lost_at), Why::Lost),
             (self.desk.due(), Why::Desk),
             (self.probation.due().filter(|_| !self.is_deciding()), Why::Probation),
@@ -212,6 +216,9 @@ impl Host {
         let is_due = |due: Option<MonoTime>| due.is_some_and(|due| due <= now);
         if is_due(self.checks.due()) {
             self.checks_due(at);
+        }
+        if is_due(self.checks.beat.due()) {
+            self.look_at_the_health_loop(now);
         }
         if is_due(self.wants.services_at) {
             self.services_due(at);

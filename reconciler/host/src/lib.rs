@@ -4,6 +4,7 @@
 //!
 //! No sockets, no files, no clock: the agent carries inputs and outputs.
 
+mod beat;
 mod contradictions;
 mod facts;
 mod handover;

@@ -67,3 +67,35 @@ pub(crate) fn by_check(plan: &Plan, numbers: &Numbers, known: &Verdicts) -> BTre
     }
     initial
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_check_begins_as_it_says_and_one_of_a_known_destination_as_that_was() {
+        let check = "type = \"tcp\", address = \"192.0.2.1\", port = 80, interval = \"5s\", \
+                     timeout = \"5s\", retries = 1, retry_delay = \"1s\"";
+        let plan = |more: &str| {
+            let text = format!(
+                "format = 1\ncluster = \"c\"\nhost = \"h\"\nhost_addresses = []\n\
+                 [policy]\nresync = \"5s\"\nexclusive_ipvs = false\n\
+                 [[virtual_server]]\nname = \"web\"\naddress = \"192.0.2.9\"\nport = 80\n\
+                 protocol = \"tcp\"\nscheduler = \"wlc\"\none_packet = false\n\
+                 [[virtual_server.destination]]\nhost = \"rs1\"\naddress = \"192.0.2.1\"\nport = 80\n\
+                 weight = 1\nforwarding = \"dr\"\ncheck = {{ {check}{more} }}\n"
+            );
+            toml::from_str::<Plan>(&text).expect("plan")
+        };
+        let begins = |plan: &Plan, known: &Verdicts| {
+            by_check(plan, &Numbers::of(plan, &Numbers::default(), None), known)[&CheckId(0)]
+        };
+        let (usual, down) = (plan(""), plan(", initially_down = true"));
+        assert_eq!(begins(&usual, &Verdicts::new()), Verdict::Up);
+        assert_eq!(begins(&down, &Verdicts::new()), Verdict::Down);
+        let at = Position { server: 0, destination: 0 };
+        let known = |verdict| Verdicts::from([(key(&down, at).expect("a key"), verdict)]);
+        assert_eq!(begins(&down, &known(Verdict::Up)), Verdict::Up, "it serves already");
+        assert_eq!(begins(&usual, &known(Verdict::Down)), Verdict::Down);
+    }
+}

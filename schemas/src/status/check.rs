@@ -1,7 +1,78 @@
-//! What status says of one check.
+//! What status says of checks.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::{Unjudged, Verdict};
+use crate::cluster::CheckType;
+
+/// How busy a host is with its checks.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HealthStatus {
+    /// Time since which the checks have said nothing at all, because they hang: all verdicts stay; absent
+    /// while they work.
+    pub stalled_since: Option<String>,
+    /// Checks that are being made.
+    pub under_way: u64,
+    /// Checks that are due and wait, because as many are being made as this host can.
+    pub waiting: u64,
+    /// How long the first of those has waited, milliseconds.
+    pub waits_ms: u64,
+    /// Largest lateness of a check since the daemon started, microseconds: from when it was due to when it
+    /// began.
+    pub max_lateness_us: u64,
+    /// Checks that were made since the daemon started.
+    pub checks: u64,
+}
+
+/// A check of a destination.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CheckStatus {
+    /// Kind of the check.
+    #[serde(rename = "type")]
+    pub kind: CheckType,
+    /// Whom it asks: `192.0.2.1:80`, a program, a file.
+    pub subject: String,
+    /// Verdict.
+    pub verdict: Verdict,
+    /// Time since which it is the verdict.
+    pub since: String,
+    /// Changes of the verdict since the check came.
+    pub transitions: u64,
+    /// Failures in a row.
+    pub failures: u32,
+    /// Result of the last one, for people; absent before the first.
+    pub last_result: Option<String>,
+    /// Milliseconds since it ended; absent before the first.
+    pub last_check_age_ms: Option<u64>,
+    /// How long the last one took that succeeded or failed, microseconds; absent before the first.
+    pub latency_us: Option<u64>,
+    /// Milliseconds until the next one; absent while one is being made.
+    pub next_in_ms: Option<u64>,
+    /// The last failure; absent when none has failed.
+    pub last_fault: Option<FaultStatus>,
+    /// Why it says nothing; absent when the last one did. The verdict stays meanwhile.
+    pub unjudged: Option<Unjudged>,
+    /// Weight that the real server asks for; absent: the plan's.
+    pub weight: Option<u16>,
+    /// Hundredths of the plan's weight that the real server asks for; absent: all.
+    pub weight_percent: Option<u8>,
+    /// Whether the real server asks to be drained.
+    pub drain: bool,
+    /// What people should know beside, such as a certificate that expires soon; absent: nothing.
+    pub remark: Option<String>,
+}
+
+/// A failure of a check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FaultStatus {
+    /// Time at which it was found.
+    pub at: String,
+    /// Kind of the failure.
+    pub label: FaultLabel,
+    /// Reason, for people.
+    pub reason: String,
+}
 
 /// Kind of a failure of a check, for logs and metrics. The list is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use lab::{Reference, eventually, guest, mark};
+use lab::{LogEvent, Reference, eventually, guest, mark};
 
 use crate::support::{PATIENCE, TABLE};
 
@@ -66,7 +66,7 @@ fn the_sorry_server_takes_the_clients_while_the_quorum_is_lost() {
         daemons.dir1.kill9();
         let requests = dir1.netlink_capture();
         let again = reference.start(&dir1);
-        again.wait_log("Entering MASTER STATE", PATIENCE);
+        again.wait_told(LogEvent::Master, PATIENCE);
         eventually(PATIENCE, "all checks have spoken", || {
             let destinations = &reference.status(&dir1)["virtual_servers"][0]["destinations"];
             destinations[0]["verdict"] == "down" && destinations[1]["last_result"] == "success"

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use evenkeel_health::Reports;
 use evenkeel_host::election::{ElectionSnapshot, Unanswered};
 use evenkeel_host::io::{ElectionAsk, OrderError, Reply, Request, RequestId, SearchFailed};
 use evenkeel_host::loaded::LoadedPlan;
@@ -12,14 +14,18 @@ use evenkeel_host::orders::routers::OrderAnswer;
 use evenkeel_host::probation::Answer;
 use evenkeel_schemas::status::{ObjectText, Status};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
 use super::in_the_way;
 use crate::election::{Election, ElectionCommand};
 use crate::health::lookout::Lookout;
-use crate::health::thread::{Health, Reports};
+use crate::health::thread::Health;
 use crate::state::StateDir;
 use evenkeel_host::election::Question;
 use evenkeel_schemas::scalars::Name;
+
+/// Longest wait for the reports of the health loop, which answers within milliseconds unless it hangs.
+const REPORTS: Duration = Duration::from_secs(1);
 
 /// An errand that is done.
 pub(super) enum Errand {
@@ -87,7 +93,9 @@ impl Errands {
     ) {
         let (snapshot, reports) = (snapshot(election), health.reports());
         self.run(async move {
-            let (election, checks) = (snapshot.await.unwrap_or_default(), reports.await.unwrap_or_default());
+            let election = snapshot.await.unwrap_or_default();
+            // Checks that hang are what somebody may be looking for.
+            let checks = timeout(REPORTS, reports).await.ok().and_then(Result::ok).unwrap_or_default();
             Errand::Status(Box::new(StatusAsked { usage, reply, election, checks }))
         });
     }

@@ -4,8 +4,11 @@
 //! keepalived's words where an operator would look for them (`(VI_1) Entering MASTER STATE`).
 //!
 //! Fields: `generation` and `plan` for plans, `router`, `group` and `state` for the election, `service` and
-//! `destination` for drains, `check` and `tracker` for health, `operation` for the kernel. A name is the
+//! `destination` for drains, `check`, `fault` (its label) and `tracker` for health,
+//! `operation` for the kernel. A name is the
 //! plan's, times are RFC 3339. A reason is in the sentence only.
+
+use std::time::Duration;
 
 use evenkeel_converge::{Connections, Draining};
 use evenkeel_host::election::StateChange;
@@ -298,6 +301,14 @@ fn health(event: &HealthEvent) {
                 "{service} ({front}) has {have} healthy real servers again, and its floor is {wanted}"
             );
         }
+        HealthEvent::LoopSilent { silent } => {
+            let ms = milliseconds(*silent);
+            error!(silent_ms = ms, "the checks have said nothing for {ms} ms, they hang: all verdicts stay");
+        }
+        HealthEvent::LoopSpeaks { silent } => {
+            let ms = milliseconds(*silent);
+            warn!(silent_ms = ms, "the checks speak again after {ms} ms");
+        }
         HealthEvent::ChecksSpoke { router } => {
             info!(%router, "({router}) its checks have spoken: it may take over");
         }
@@ -335,4 +346,7 @@ const fn verb(action: Action) -> &'static str {
         Action::Hold => "hold",
         Action::Release => "release",
     }
+}
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -142,6 +142,7 @@ mod tests {
 
     use super::super::thread::Health;
     use super::*;
+    use crate::system::files::Trust;
 
     const LONG: Duration = Duration::from_secs(30);
 
@@ -158,7 +159,7 @@ mod tests {
         let (ways_in, ways) = mpsc::channel(16);
         let lookout = Lookout::start(ways_in).expect("netlink");
         let (news_in, news) = mpsc::channel(16);
-        let health = Health::start(lookout, ways, news_in).expect("a thread");
+        let health = Health::start(lookout, ways, news_in, Trust::Owned).expect("a thread");
         health.configure(vec![(CheckId(7), check, Verdict::Up)]);
         (health, news)
     }

@@ -3,14 +3,20 @@
 //! `socket` opens whatever a probe speaks by; a file beside it for each kind of check asks.
 
 mod agent;
+mod datagrams;
+mod dns;
+mod file;
 mod grpc;
 mod http;
 mod http2;
+mod ping;
+mod script;
 mod smtp;
 mod socket;
 mod tcp;
 mod tls;
 mod tools;
+mod udp;
 mod wire;
 
 use std::net::SocketAddr;
@@ -41,14 +47,14 @@ pub(crate) async fn run(check: &Check, tools: &Tools) -> Found {
     match (&check.kind, whom) {
         (CheckKind::Tcp(tcp), Some(whom)) => tcp::run(whom, tcp, tools).await,
         (CheckKind::Http(http), Some(whom)) => http::run(whom, http, tools).await,
-        (CheckKind::Udp(_), Some(_)) => unknown(),
-        (CheckKind::Dns(_), Some(_)) => unknown(),
-        (CheckKind::Ping, Some(_)) => unknown(),
+        (CheckKind::Udp(udp), Some(whom)) => udp::run(whom, udp, tools).await,
+        (CheckKind::Dns(dns), Some(whom)) => dns::run(whom, dns, tools).await,
+        (CheckKind::Ping, Some(whom)) => ping::run(whom, tools).await,
         (CheckKind::Smtp(smtp), Some(whom)) => smtp::run(whom, smtp, tools).await,
         (CheckKind::Grpc(grpc), Some(whom)) => grpc::run(whom, grpc, tools).await,
         (CheckKind::Agent(agent), Some(whom)) => agent::run(whom, agent, tools).await,
-        (CheckKind::Script(_), _) => unknown(),
-        (CheckKind::File(_), _) => unknown(),
+        (CheckKind::Script(script), _) => script::run(script, limit, tools).await,
+        (CheckKind::File(file), _) => file::run(file, limit, tools).await,
         (
             CheckKind::Tcp(_)
             | CheckKind::Http(_)
@@ -82,11 +88,6 @@ pub(crate) async fn open(check: &Check, tools: &Tools) -> (Found, Option<Wire>) 
 /// A check that cannot be made as the plan has it.
 fn unprepared(why: String) -> Found {
     Found::Ails(Ailment::NotPrepared(why))
-}
-
-/// A kind that this version has not.
-fn unknown() -> Found {
-    Found::Ails(Ailment::NoProgram("the evenkeeld of this version has no such check".to_owned()))
 }
 
 #[cfg(test)]

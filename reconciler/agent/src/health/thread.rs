@@ -16,24 +16,24 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use evenkeel_health::checker::{Input, Output};
-use evenkeel_health::{CheckId, CheckNews, CheckState, Checker, Found, Verdict, WayNews};
+use evenkeel_health::places::MAX_PROBES;
+use evenkeel_health::{CheckId, CheckNews, CheckState, Checker, Found, Reports, Verdict, WayNews};
 use evenkeel_kernel::clock;
 use evenkeel_schemas::plan::Check;
 use evenkeel_schemas::time::MonoTime;
 use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio::time::sleep;
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::held::{self, Broke, Held};
 use super::lookout::Lookout;
 use super::probe::{self, Tools, Wire};
+use crate::system::descriptors;
+use crate::system::files::Trust;
 
-/// Most probes under way at a time.
-const MAX_PROBES: usize = 1024;
+/// Longest time without a word to the daemon, which takes it for a sign of life (`beat` in the host crate).
+const BEAT: Duration = Duration::from_secs(1);
 /// Bound of results of probes.
 const RESULTS: usize = 1024;
-
-/// Reports of all checks, for people.
-pub(crate) type Reports = BTreeMap<CheckId, evenkeel_health::Report>;
 
 enum HealthCommand {
     /// Sets the checks, each with the verdict that a new one begins with.
@@ -50,13 +50,15 @@ pub(crate) struct Health {
 }
 
 impl Health {
-    /// Starts the thread. `ways` has the news of `lookout`; changes of checks go to `news`.
+    /// Starts the thread. `ways` has the news of `lookout`; changes of checks go to `news`. Programs are run
+    /// whose owners `trust` allows.
     ///
     /// When the thread or its runtime cannot be had.
     pub(crate) fn start(
         lookout: Lookout,
         ways: mpsc::Receiver<WayNews>,
         news: mpsc::Sender<Vec<CheckNews>>,
+        trust: Trust,
     ) -> std::io::Result<Self> {
         // Not bounded: one message a plan and a request for the status.
         let (commands, inbox) = mpsc::unbounded_channel();
@@ -68,7 +70,7 @@ impl Health {
             checker: Checker::new(),
             lookout: lookout.clone(),
             places: Arc::new(Semaphore::new(MAX_PROBES)),
-            tools: Arc::new(Tools::new()),
+            tools: Arc::new(Tools::of(trust)),
             ended,
             pending: Pending::default(),
         };
@@ -126,6 +128,8 @@ impl HealthWorker {
         mut breaks: mpsc::Receiver<Broke>,
         news: mpsc::Sender<Vec<CheckNews>>,
     ) {
+        let mut beat = interval(BEAT);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let due = self.checker.poll_timeout();
             tokio::select! {
@@ -133,9 +137,12 @@ impl HealthWorker {
                     Some(HealthCommand::Configure(checks)) => {
                         self.tools.keep(checks.iter().map(|(_, check, _)| check));
                         self.held.keep(checks.iter().map(|(id, check, _)| (*id, check)));
+                        self.checker.limit(descriptors::capacity(checks.iter().map(|(_, check, _)| check)));
                         self.handle(Input::Configure(checks));
                     }
-                    Some(HealthCommand::Reports(reply)) => drop(reply.send(self.checker.reports())),
+                    Some(HealthCommand::Reports(reply)) => {
+                        drop(reply.send(self.checker.reports(clock::now())));
+                    }
                     None => return,
                 },
                 Some(seen) = ways.recv() => self.handle(Input::Way(seen)),
@@ -163,6 +170,8 @@ impl HealthWorker {
                     Err(_) => return,
                 },
                 () = until(due) => self.handle(Input::Time),
+                // A daemon that has no room has words enough.
+                _ = beat.tick() => drop(news.try_send(Vec::new())),
             }
         }
     }
@@ -294,7 +303,7 @@ mod tests {
         let (ways_in, ways) = mpsc::channel(16);
         let lookout = Lookout::start(ways_in).expect("netlink");
         let (news_in, mut news) = mpsc::channel(16);
-        let health = Health::start(lookout, ways, news_in).expect("a thread");
+        let health = Health::start(lookout, ways, news_in, Trust::Owned).expect("a thread");
         health.configure(vec![(CheckId(7), check, Verdict::Up)]);
         let mut next = async || {
             let next = async {
@@ -313,7 +322,7 @@ mod tests {
         };
         assert_eq!(next().await, (CheckId(7), Verdict::Up));
         let reports = health.reports().await.expect("answered");
-        assert_eq!(reports[&CheckId(7)].verdict, Verdict::Up);
+        assert_eq!(reports.checks[&CheckId(7)].verdict, Verdict::Up);
         // Further probes that find the same are no change.
         let probed = move || {
             for _ in 0..PROBES {

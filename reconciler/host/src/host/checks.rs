@@ -14,6 +14,7 @@ use evenkeel_schemas::scalars::{Ip, Name};
 use evenkeel_schemas::time::MonoTime;
 
 use super::{Host, VERDICT_PAUSE, of};
+use crate::beat::Beat;
 use crate::event::HealthEvent;
 use crate::io::Output;
 use crate::moment::Moment;
@@ -31,6 +32,8 @@ pub(super) struct Checks {
     before: verdicts::Weights,
     /// Virtual servers with a changed verdict that convergence does not have yet.
     turned: BTreeSet<usize>,
+    /// Whether the health loop lives.
+    pub(super) beat: Beat,
     /// Interfaces with an ailment.
     ailing: BTreeSet<String>,
     gates: Gates,
@@ -49,6 +52,11 @@ impl Checks {
     /// Number of checks that a router waits for.
     pub(super) fn waits_for(&self, router: &Name) -> usize {
         self.gates.left(router)
+    }
+
+    /// The checks of a destination of the plan in force, in its order.
+    pub(super) fn ids(&self, at: Position) -> impl Iterator<Item = CheckId> + '_ {
+        self.numbers.ids(at)
     }
 
     /// The check of a destination of the plan in force that tells most: one that fails, or else one that has
@@ -151,11 +159,15 @@ impl Host {
         gates.retain(|id| states.contains_key(&id));
         (self.checks.numbers, self.checks.turned) = (numbers, BTreeSet::new());
         self.push(Output::Checks(checks));
+        self.checks.beat.expect(now);
         self.close_gates(plan, &new, now);
     }
 
-    /// Handles changes of checks.
+    /// Handles changes of checks. None is a sign of life.
     pub(super) fn handle_check_news(&mut self, news: Vec<CheckNews>, at: &Moment) {
+        if let Some(silent) = self.checks.beat.heard(at.now) {
+            self.log(HealthEvent::LoopSpeaks { silent });
+        }
         for one in news {
             match one {
                 CheckNews::State(id, state) => self.check_changed(id, state, at),
@@ -168,6 +180,13 @@ impl Host {
                 CheckNews::Silent(news, checks) => self.log(HealthEvent::Silence { news, checks }),
                 CheckNews::SilenceOver(news) => self.log(HealthEvent::SilenceOver(news)),
             }
+        }
+    }
+
+    /// Looks whether the health loop lives. While it does not, verdicts stay as they are.
+    pub(super) fn look_at_the_health_loop(&mut self, now: MonoTime) {
+        if let Some(silent) = self.checks.beat.look(now) {
+            self.log(HealthEvent::LoopSilent { silent });
         }
     }
 

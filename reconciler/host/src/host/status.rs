@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use evenkeel_converge::{
     Connections, DestinationKey, Draining, Position, ServiceKey, Standing, SyncDaemon, SyncRole, sync_daemons,
 };
-use evenkeel_health::{CheckId, Outcome, Report, Verdict};
+use evenkeel_health::{CheckId, Report, Reports, Verdict};
 use evenkeel_schemas::plan::{Destination, VirtualServer};
 use evenkeel_schemas::status::{
     self, ConnectionCounts, ConvergenceStatus, DestinationStatus, DrainState, DrainStatus, FloorStatus,
     LeavingStatus, LogStatus, PlanStatus, QuorumStatus, RouterStatus, StateDirectoryStatus, Status,
-    StrangerStatus, Unjudged, VirtualServerStatus,
+    StrangerStatus, VirtualServerStatus,
 };
 use evenkeel_schemas::time::MonoTime;
 use evenkeel_vrrp::{Family, Stranger};
@@ -53,12 +53,12 @@ impl Host {
     pub fn status(
         &self,
         election: ElectionSnapshot,
-        checks: &BTreeMap<CheckId, Report>,
+        checks: &Reports,
         process: Process,
         at: &Moment,
     ) -> Status {
         let facts = &self.facts;
-        let view = StatusView { host: self, facts, checks, at };
+        let view = StatusView { host: self, facts, checks: &checks.checks, at };
         let probation = self.probation_status(&election, at);
         let plan = facts.in_force.as_ref().map(|in_force| &in_force.loaded.plan);
         let servers = plan.map(|plan| plan.virtual_servers.as_slice()).unwrap_or_default();
@@ -82,6 +82,7 @@ impl Host {
                 .collect(),
             drain_orders: self.drain_orders.status(plan),
             connection_sync: None,
+            health: view.health(checks.load),
             convergence: view.convergence(),
             state_directory: Some(process.state_directory),
             guarded: election.guarded,
@@ -104,11 +105,11 @@ impl Host {
 }
 
 /// A host as the document shows it at one moment.
-struct StatusView<'a> {
-    host: &'a Host,
+pub(super) struct StatusView<'a> {
+    pub(super) host: &'a Host,
     facts: &'a Facts,
-    checks: &'a BTreeMap<CheckId, Report>,
-    at: &'a Moment,
+    pub(super) checks: &'a BTreeMap<CheckId, Report>,
+    pub(super) at: &'a Moment,
 }
 
 impl StatusView<'_> {
@@ -260,26 +261,22 @@ impl StatusView<'_> {
         destination: &Destination,
     ) -> DestinationStatus {
         let (held, table_weight) = self.held(at, server, destination).unzip();
-        let report = self.host.checks.id(at).and_then(|id| self.checks.get(&id));
-        let last = report.and_then(|report| report.last.as_ref());
+        let id = self.host.checks.id(at);
+        let checks = self.checks_of(at, destination);
+        let told = checks.iter().find(|(one, _)| Some(*one) == id).map(|(_, check)| check.clone());
+        let address = DestinationKey::of(destination).to_string();
         DestinationStatus {
             host: destination.host.clone(),
-            address: DestinationKey::of(destination).to_string(),
+            address,
             weight: destination.weight.get(),
-            verdict: report.map_or(Verdict::Up, |report| report.verdict),
+            verdict: told.as_ref().map_or(Verdict::Up, |check| check.verdict),
+            since: told.as_ref().map(|check| check.since.clone()),
             checked: !destination.checks().is_empty(),
-            failures: report.map_or(0, |report| report.failures),
-            last_result: last.map(|(_, outcome)| match outcome {
-                Outcome::Success(_) => "success".to_owned(),
-                Outcome::Failure(fault) => fault.to_string(),
-                Outcome::Silent(why) => why.to_string(),
-                Outcome::Inconclusive(ailment) => ailment.to_string(),
-            }),
-            last_check_age_ms: last.map(|(at, _)| self.age_ms(*at)),
-            unjudged: report.and_then(|report| report.unjudged.as_ref()).map(|(since, ailment)| Unjudged {
-                since: self.at.wall(*since),
-                reason: ailment.to_string(),
-            }),
+            failures: told.as_ref().map_or(0, |check| check.failures),
+            last_result: told.as_ref().and_then(|check| check.last_result.clone()),
+            last_check_age_ms: told.as_ref().and_then(|check| check.last_check_age_ms),
+            unjudged: told.and_then(|check| check.unjudged),
+            checks: checks.into_iter().map(|(_, check)| check).collect(),
             connections: None,
             drain: None,
             held,
@@ -304,7 +301,7 @@ impl StatusView<'_> {
         }
     }
 
-    fn age_ms(&self, then: MonoTime) -> u64 {
+    pub(super) fn age_ms(&self, then: MonoTime) -> u64 {
         u64::try_from(self.at.now.since(then).as_millis()).unwrap_or(u64::MAX)
     }
 }

@@ -223,7 +223,8 @@ impl TryFrom<Text> for Check {
 
 impl CheckKind {
     /// The word of a kind. By TLS, a web server's is another one.
-    fn kind(&self) -> CheckType {
+    #[must_use]
+    pub fn kind(&self) -> CheckType {
         match self {
             Self::Tcp(_) => CheckType::Tcp,
             Self::Http(http) if http.tls.is_some() => CheckType::Https,

@@ -2,13 +2,14 @@
 
 use evenkeel_schemas::plan::Below;
 use evenkeel_schemas::status::{
-    ConnectionCounts, ConnectionSyncStatus, DestinationStatus, DrainOrderStatus, DrainState, DrainStatus,
-    FloorStatus, QuorumStatus, Status, SyncHalf, Verdict, VirtualServerStatus,
+    CheckStatus, ConnectionCounts, ConnectionSyncStatus, DestinationStatus, DrainOrderStatus, DrainState,
+    DrainStatus, FloorStatus, HealthStatus, QuorumStatus, Status, SyncHalf, Verdict, VirtualServerStatus,
 };
 
 /// All lines about IPVS.
 pub(super) fn lines(status: &Status) -> Vec<String> {
     let mut lines: Vec<String> = status.virtual_servers.iter().flat_map(virtual_server).collect();
+    lines.extend(health(&status.health));
     lines.extend(status.drain_orders.iter().map(order));
     lines.extend(status.connection_sync.as_ref().map(sync));
     lines
@@ -72,11 +73,15 @@ fn destination(destination: &DestinationStatus) -> String {
         (true, Verdict::Down) => "DOWN",
     };
     let why = destination.last_result.as_deref().unwrap_or("not checked yet");
+    let down = destination.verdict == Verdict::Down;
+    let since = destination.since.as_ref().filter(|_| down);
+    let since = since.map(|since| format!(" since {since}")).unwrap_or_default();
+    let remarks: String = destination.checks.iter().filter_map(remark).collect();
     let unjudged = destination.unjudged.as_ref();
     let unjudged =
         unjudged.map(|it| format!(", not judged since {}: {}", it.since, it.reason)).unwrap_or_default();
     let mut line = format!(
-        "  {} {} weight {}: {verdict} ({why}){unjudged}",
+        "  {} {} weight {}: {verdict}{since} ({why}){remarks}{unjudged}",
         destination.host, destination.address, destination.weight
     );
     if let (Some(held), Some(weight)) = (&destination.held, destination.table_weight) {
@@ -88,6 +93,31 @@ fn destination(destination: &DestinationStatus) -> String {
         line += &format!("; {}", counted(counts));
     }
     line
+}
+
+/// What a check's target says beside.
+fn remark(check: &CheckStatus) -> Option<String> {
+    let share = check.weight.map(|weight| format!("asks for weight {weight}"));
+    let percent = check.weight_percent.map(|percent| format!("asks for {percent} % of its weight"));
+    let drain = check.drain.then(|| "asks to be drained".to_owned());
+    let said = [share, percent, drain, check.remark.clone()];
+    let said: Vec<String> = said.into_iter().flatten().collect();
+    (!said.is_empty()).then(|| format!(", {}", said.join(", ")))
+}
+
+/// How busy the host is with its checks, where that is worth a line.
+fn health(health: &HealthStatus) -> Option<String> {
+    let HealthStatus { stalled_since, under_way, waiting, waits_ms, max_lateness_us, .. } = health;
+    if let Some(since) = stalled_since {
+        return Some(format!("CHECKS HANG since {since}: all verdicts stay as they are"));
+    }
+    (*waiting > 0).then(|| {
+        format!(
+            "{under_way} checks are being made and {waiting} wait for them, for {waits_ms} ms; the latest so \
+             far was {} ms late",
+            max_lateness_us / 1000
+        )
+    })
 }
 
 fn drain(drain: &DrainStatus) -> String {
@@ -214,5 +244,51 @@ mod tests {
             "{}",
             sync(&fails)
         );
+    }
+
+    #[test]
+    fn a_failed_destination_says_since_when_and_a_healthy_one_what_it_asks_for() {
+        let check = |verdict: &str, more: serde_json::Value| {
+            let mut check = serde_json::json!({
+                "type": "agent", "subject": "192.0.2.1:9", "verdict": verdict, "since": "T1",
+                "transitions": 1,
+                "failures": 0, "drain": false,
+            });
+            check.as_object_mut().expect("a table").extend(more.as_object().expect("a table").clone());
+            check
+        };
+        let says =
+            serde_json::json!({ "weight_percent": 50, "drain": true, "remark": "certificate expires soon" });
+        let server = serde_json::from_value(serde_json::json!({
+            "name": "web", "service": "tcp 192.0.2.9:80",
+            "destinations": [
+                { "host": "rs1", "address": "192.0.2.1:80", "weight": 5, "verdict": "down", "since": "T1",
+                  "checked": true, "failures": 3, "last_result": "connection refused", "last_check_age_ms": 1,
+                  "checks": [check("down", serde_json::json!({}))] },
+                { "host": "rs2", "address": "192.0.2.2:80", "weight": 5, "verdict": "up", "since": "T2",
+                  "checked": true, "failures": 0, "last_result": "success", "last_check_age_ms": 1,
+                  "checks": [check("up", says)] },
+            ],
+        }));
+        assert_eq!(
+            virtual_server(&server.expect("a virtual server"))[1..],
+            [
+                "  rs1 192.0.2.1:80 weight 5: DOWN since T1 (connection refused)",
+                "  rs2 192.0.2.2:80 weight 5: up (success), asks for 50 % of its weight, asks to be drained, \
+                 certificate expires soon",
+            ]
+        );
+    }
+
+    #[test]
+    fn checks_that_wait_or_hang_have_a_line() {
+        let mut state = HealthStatus { under_way: 5, max_lateness_us: 9000, ..HealthStatus::default() };
+        assert_eq!(health(&state), None);
+        (state.waiting, state.waits_ms) = (3, 7000);
+        let said =
+            "5 checks are being made and 3 wait for them, for 7000 ms; the latest so far was 9 ms late";
+        assert_eq!(health(&state).as_deref(), Some(said));
+        state.stalled_since = Some("T1".to_owned());
+        assert_eq!(health(&state).as_deref(), Some("CHECKS HANG since T1: all verdicts stay as they are"));
     }
 }

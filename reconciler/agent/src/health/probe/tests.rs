@@ -1,8 +1,11 @@
 //! Probes against servers that behave, and that do not: every kind over TCP with every fault.
 
+mod datagrams;
 mod faults;
 mod h2_server;
 mod handshakes;
+mod name_server;
+mod programs;
 mod servers;
 
 use std::time::{Duration, Instant};

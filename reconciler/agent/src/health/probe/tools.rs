@@ -1,6 +1,8 @@
 //! What probes share: compiled expressions, TLS, and the name of this host. Equal ones are made once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use evenkeel_health::Found;
@@ -9,6 +11,7 @@ use evenkeel_schemas::plan::{Check, CheckKind};
 
 use super::tls::Configs;
 use super::unprepared;
+use crate::system::files::Trust;
 
 /// What probes share.
 pub(crate) struct Tools {
@@ -16,14 +19,32 @@ pub(crate) struct Tools {
     pub(super) tls: Configs,
     /// The name that mail servers are greeted with.
     pub(super) hostname: String,
+    /// Owners whose programs are run.
+    pub(super) trust: Trust,
+    chance: RandomState,
+    /// Numbers that were drawn.
+    drawn: AtomicU64,
 }
 
 impl Tools {
-    /// Nothing is made yet.
-    pub(crate) fn new() -> Self {
+    /// Nothing is made yet. Programs are run whose owners `trust` allows.
+    pub(crate) fn of(trust: Trust) -> Self {
         let hostname = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
         let hostname = hostname.filter(|name| !name.is_empty()).unwrap_or_else(|| "localhost".to_owned());
-        Self { patterns: Mutex::default(), tls: Configs::new(), hostname }
+        Self {
+            patterns: Mutex::default(),
+            tls: Configs::new(),
+            hostname,
+            trust,
+            chance: RandomState::new(),
+            drawn: AtomicU64::new(0),
+        }
+    }
+
+    /// The same, where only programs of ours are run.
+    #[cfg(test)]
+    pub(super) fn new() -> Self {
+        Self::of(Trust::Owned)
     }
 
     /// Forgets what none of these checks, which are all, has a use for.
@@ -32,6 +53,17 @@ impl Tools {
         let mut patterns = self.patterns.lock().unwrap_or_else(PoisonError::into_inner);
         patterns.retain(|text, _| used.contains(text.as_str()));
         self.tls.keep(checks.filter_map(|check| check.kind.tls()));
+    }
+
+    /// Bytes by chance that nobody outside can guess: a keyed hash (SipHash) of numbers, with a key of this
+    /// process that the host's source of chance gave.
+    pub(super) fn chance(&self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        for half in bytes.chunks_exact_mut(8) {
+            let number = self.drawn.fetch_add(1, Ordering::Relaxed);
+            half.copy_from_slice(&self.chance.hash_one(number).to_be_bytes());
+        }
+        bytes
     }
 
     /// An expression. One that is none is the fault of the plan, and not of the target.
