@@ -19,6 +19,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         let mut reply = request.message().to_vec();
         reply[0] = kind;
         assert!(request.is_answered_by(&reply));
-        request.is_answered_by(&[bytes, &reply].concat());
+        // Only that it does not panic: whether it is an answer depends on that header.
+        let _ = request.is_answered_by(&[bytes, &reply].concat());
     }
 });
