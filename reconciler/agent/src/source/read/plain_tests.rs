@@ -352,7 +352,7 @@ fn said_by_the_schema() -> BTreeSet<String> {
 #[test]
 fn limits_of_the_schema_beyond_the_types_are_known() {
     // Types of their own refuse the same: `scalars` of the schemas, and the mutations below.
-    const SCALARS: [&str; 20] = [
+    const SCALARS: [&str; 21] = [
         "AddressLabel",
         "AdvertInterval",
         "Cidr",
@@ -362,6 +362,7 @@ fn limits_of_the_schema_beyond_the_types_are_known() {
         "InterfaceName",
         "Ip",
         "Name",
+        "Part",
         "Port",
         "PortRange",
         "Priority",
@@ -391,6 +392,7 @@ fn limits_of_the_schema_beyond_the_types_are_known() {
         "/Watch/quorum maximum 65535",
         // The types look at it themselves.
         "/Check/payload pattern \"^([0-9A-Fa-f]{2})+$\"",
+        "/Quorum/weight minimum 1",
         "/Persistence/prefix minimum 1",
         "/Persistence/prefix maximum 128",
         "/ConnectionSync/ttl minimum 1",
