@@ -287,7 +287,7 @@ mod tests {
             bytes in prop::collection::vec(any::<u8>(), 0..600), ours: bool,
         ) {
             let mut bytes = bytes;
-            if ours && bytes.len() > 8 {
+            if ours && bytes.len() >= HEADER {
                 bytes[..4].copy_from_slice(&[0x12, 0x34, 0x81, 0x80]);
                 bytes.splice(12..12, query().message()[HEADER..].iter().copied()).count();
             }
