@@ -5,18 +5,20 @@
 mod check;
 mod ipvs;
 mod log;
+mod quorum;
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::{Below, Confirm};
+use crate::cluster::Confirm;
 use crate::scalars::Name;
 
 pub use check::{CheckStatus, FaultLabel, FaultStatus, HealthStatus};
 pub use ipvs::*;
 pub use log::LogStatus;
+pub use quorum::{FloorStatus, QuorumStatus};
 
 /// Version of this document: grows when a field changes its meaning or goes.
 pub const VERSION: u32 = 1;
@@ -398,32 +400,6 @@ pub struct VirtualServerStatus {
     /// Destinations that have left the plan and drain.
     #[serde(default)]
     pub leaving: Vec<LeavingStatus>,
-}
-
-/// Quorum of a virtual server.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct QuorumStatus {
-    /// Healthy weight that it needs to stay up while it is up, or to come up while it is not.
-    pub wanted: u64,
-    /// Healthy weight that it has: destinations that drain, or are not heard of since a restart, have none.
-    pub have: u64,
-    /// Whether the quorum is there. While it is not, the sorry server takes the clients, if there is one.
-    pub up: bool,
-    /// Time since which it is there or lost.
-    pub since: String,
-}
-
-/// Floor of a virtual server.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct FloorStatus {
-    /// Least healthy destinations.
-    pub wanted: u64,
-    /// Healthy destinations that have a weight and do not drain.
-    pub have: u64,
-    /// Treatment when there are fewer.
-    pub below: Below,
-    /// Time since which there are fewer, or enough.
-    pub since: String,
 }
 
 /// Verdict on a destination.
