@@ -95,13 +95,10 @@ fn destination(destination: &DestinationStatus) -> String {
     line
 }
 
-/// What a check's target says beside.
+/// What a check's target says beside. The weight that it asks for is told by what follows from it.
 fn remark(check: &CheckStatus) -> Option<String> {
-    let share = check.weight.map(|weight| format!("asks for weight {weight}"));
-    let percent = check.weight_percent.map(|percent| format!("asks for {percent} % of its weight"));
     let drain = check.drain.then(|| "asks to be drained".to_owned());
-    let said = [share, percent, drain, check.remark.clone()];
-    let said: Vec<String> = said.into_iter().flatten().collect();
+    let said: Vec<String> = [drain, check.remark.clone()].into_iter().flatten().collect();
     (!said.is_empty()).then(|| format!(", {}", said.join(", ")))
 }
 
@@ -274,7 +271,7 @@ mod tests {
             virtual_server(&server.expect("a virtual server"))[1..],
             [
                 "  rs1 192.0.2.1:80 weight 5: DOWN since T1 (connection refused)",
-                "  rs2 192.0.2.2:80 weight 5: up (success), asks for 50 % of its weight, asks to be drained, \
+                "  rs2 192.0.2.2:80 weight 5: up (success), asks to be drained, \
                  certificate expires soon",
             ]
         );
