@@ -1,11 +1,11 @@
 //! Verdicts and schedules in virtual time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use evenkeel_health::{Ailment, Board, Capacity, CheckId, Fault, FaultLabel, Outcome, Says, Share, Verdict};
 use evenkeel_schemas::plan::Check;
-use evenkeel_schemas::scalars::Span;
+use evenkeel_schemas::scalars::{Rise, Span};
 use evenkeel_schemas::time::MonoTime;
 use proptest::prelude::*;
 
@@ -54,6 +54,44 @@ fn goes_down_after_its_retries_and_up_at_the_first_success() {
         if (7..28).contains(&secs) { fail() } else { Outcome::Success(Says::default()) }
     });
     assert_eq!(changes, [(19, Verdict::Down), (29, Verdict::Up)]);
+}
+
+#[test]
+fn a_target_that_failed_returns_after_as_many_successes_in_a_row_as_rise_says() {
+    let (id, mut check) = numbered(1);
+    check.times.rise = Rise::new(3).expect("a number of successes");
+    let mut board = Board::new();
+    board.configure([(id, check)], |_| Verdict::Up, MonoTime::ZERO);
+    // Down at 19 as above. Good ones at 24 and 29, a failure at 34, good ones at 39, 44 and 49.
+    let changes = run(&mut board, 0, 60, |secs| {
+        if (7..22).contains(&secs) || secs == 34 { fail() } else { Outcome::Success(Says::default()) }
+    });
+    assert_eq!(changes, [(19, Verdict::Down), (49, Verdict::Up)]);
+}
+
+#[test]
+fn jitter_makes_probes_later_each_for_itself_and_moves_no_time() {
+    const JITTER: Duration = Duration::from_secs(2);
+    let with = |number: u8| {
+        let (id, mut check) = numbered(number);
+        check.times.jitter = Span::from_secs(2);
+        (id, check)
+    };
+    let mut board = Board::new();
+    board.configure([with(1), with(2)], |_| Verdict::Up, MonoTime::ZERO);
+    // Where in its interval each check was probed, milliseconds.
+    let mut phases: BTreeMap<CheckId, BTreeSet<u64>> = BTreeMap::new();
+    for _ in 0..2_000 {
+        let now = board.poll_timeout().expect("a time");
+        for probe in board.start(now).0 {
+            phases.entry(probe).or_default().insert(now.as_nanos() / 1_000_000 % 5_000);
+            board.finish(probe, Outcome::Success(Says::default()), now);
+        }
+    }
+    // The first check has its regular times at whole intervals.
+    let most = phases[&CheckId(1)].last().copied().map(Duration::from_millis).expect("probes");
+    assert!((JITTER / 2..=JITTER).contains(&most), "{most:?} after 1,000 probes");
+    assert_ne!(phases[&CheckId(1)], phases[&CheckId(2)]);
 }
 
 #[test]
