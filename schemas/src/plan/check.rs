@@ -9,6 +9,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::cluster::is_default;
 pub use crate::cluster::{CheckType, DnsRecord, HttpMethod, HttpVersion};
 use crate::scalars::{Days, InterfaceName, Ip, Name, Port, PortRange, Retries, Rise, Span};
 
@@ -201,23 +202,31 @@ pub struct HttpCheck {
 }
 
 /// A request of a check, and what its answer must be.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct HttpRequest {
-    /// Method.
+    /// Method; absent: GET.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub method: HttpMethod,
     /// Path and query.
     pub path: String,
     /// The `Host` header; absent: the target's address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
     /// Further headers.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
     /// Status codes that count as success.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub status: Vec<PortRange>,
     /// Regular expression that the body must match; absent: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
     /// Regular expression that the body must not match; absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body_not: Option<String>,
     /// MD5 of the body, as 32 hexadecimal digits (keepalived's `digest`); absent: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
 }
 

@@ -126,7 +126,7 @@ pub(super) struct Text {
     digest: Option<String>,
     /// `http`, `https`: several requests in turn; absent: one, of the keys above.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    requests: Vec<RequestText>,
+    requests: Vec<HttpRequest>,
     /// `dns`: name that is asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     name: Option<String>,
@@ -151,35 +151,6 @@ pub(super) struct Text {
     /// `file`: absolute path of the file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     file: Option<String>,
-}
-
-/// A request of a check by HTTP.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct RequestText {
-    /// Method; absent: GET.
-    #[serde(default, skip_serializing_if = "is_default")]
-    method: HttpMethod,
-    /// Path and query.
-    path: String,
-    /// The `Host` header; absent: the address.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    host: Option<String>,
-    /// Further headers.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    headers: BTreeMap<String, String>,
-    /// Status codes that count as success.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    status: Vec<PortRange>,
-    /// Regular expression that the body must match; absent: any.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    body: Option<String>,
-    /// Regular expression that the body must not match; absent: none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    body_not: Option<String>,
-    /// MD5 of the body; absent: any.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    digest: Option<String>,
 }
 
 /// Why a table is no check.
@@ -290,7 +261,7 @@ impl Text {
             }
             CheckType::Http | CheckType::Https => {
                 let requests = if self.requests.is_empty() {
-                    vec![RequestText {
+                    vec![HttpRequest {
                         method: self.method,
                         path: needed("path", self.path)?,
                         host: self.host,
@@ -303,7 +274,6 @@ impl Text {
                 } else {
                     self.requests
                 };
-                let requests = requests.into_iter().map(HttpRequest::from).collect();
                 CheckKind::Http(Box::new(HttpCheck { requests, version: self.http_version, tls }))
             }
             CheckType::Udp => {
@@ -381,13 +351,12 @@ impl From<Check> for Text {
                 Self { expect, hold, ..text }.with_send(send).with_tls(tls)
             }
             CheckKind::Http(http) => {
-                let HttpCheck { requests, version, tls } = *http;
-                let mut requests: Vec<RequestText> = requests.into_iter().map(RequestText::from).collect();
+                let HttpCheck { mut requests, version, tls } = *http;
                 let mut text = Self { http_version: version, ..text }.with_tls(tls);
                 if requests.len() == 1
                     && let Some(one) = requests.pop()
                 {
-                    let RequestText { method, path, host, headers, status, body, body_not, digest } = one;
+                    let HttpRequest { method, path, host, headers, status, body, body_not, digest } = one;
                     let path = Some(path);
                     text = Self { method, path, host, headers, status, body, body_not, digest, ..text };
                 }
@@ -423,20 +392,6 @@ impl From<Check> for Text {
             }
             CheckKind::Agent(agent) => text.with_send(agent.send),
         }
-    }
-}
-
-impl From<RequestText> for HttpRequest {
-    fn from(text: RequestText) -> Self {
-        let RequestText { method, path, host, headers, status, body, body_not, digest } = text;
-        Self { method, path, host, headers, status, body, body_not, digest }
-    }
-}
-
-impl From<HttpRequest> for RequestText {
-    fn from(request: HttpRequest) -> Self {
-        let HttpRequest { method, path, host, headers, status, body, body_not, digest } = request;
-        Self { method, path, host, headers, status, body, body_not, digest }
     }
 }
 
