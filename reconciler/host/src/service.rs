@@ -1,6 +1,5 @@
 //! What follows from the verdicts of a virtual server's destinations as a whole: its quorum, its sorry
-//! server,
-//! the programs that are told. Values only; time is an argument. What the verdicts are is not decided here.
+//! server, the programs that are told. Values only; time is an argument. What the verdicts are is not decided here.
 //!
 //! Only virtual servers that ask for any of it have a state here: a plan may have a hundred thousand
 //! destinations.

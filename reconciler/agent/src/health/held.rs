@@ -196,10 +196,9 @@ mod tests {
         let (_health, mut news) = start(&listener, "60s");
         let held = accept(&listener).await;
         assert_eq!(next(&mut news).await.verdict, Verdict::Up);
-        let began = Instant::now();
         reset(held);
+        // A failure that is tried again would be told first, with the verdict as it was.
         let state = next(&mut news).await;
-        assert!(began.elapsed() < Duration::from_secs(10), "{:?}: that was a retry", began.elapsed());
         let fault = state.fault.expect("a fault");
         assert_eq!((state.verdict, fault.label), (Verdict::Down, FaultLabel::Reset), "{fault}");
         assert!(fault.reason.starts_with("held connection: connection reset, "), "{fault}");
@@ -217,11 +216,9 @@ mod tests {
         let held = accept(&listener).await;
         tokio::time::sleep(Duration::from_millis(1100)).await;
         drop(listener);
-        let began = Instant::now();
         drop(held);
         let state = next(&mut news).await;
         assert_eq!(state.verdict, Verdict::Down, "and nothing in between");
-        assert!(began.elapsed() < Duration::from_secs(10), "{:?}: that was a retry", began.elapsed());
         assert_eq!(state.fault.expect("a fault").label, FaultLabel::Refused);
     }
 

@@ -65,7 +65,7 @@ pub(crate) async fn run(check: &Check, tools: &Tools) -> Found {
             | CheckKind::Grpc(_)
             | CheckKind::Agent(_),
             None,
-        ) => Found::Ails(Ailment::NoProgram("the check has no address".to_owned())),
+        ) => unprepared("the check has no address".to_owned()),
     }
 }
 

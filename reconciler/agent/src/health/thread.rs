@@ -113,6 +113,7 @@ struct HealthWorker {
     held: Held,
     checker: Checker,
     lookout: Lookout,
+    /// Bounds the probes that are made together with those that the checker has given up.
     places: Arc<Semaphore>,
     tools: Arc<Tools>,
     ended: mpsc::Sender<Probed>,

@@ -1,16 +1,14 @@
 //! TLS of probes (RFC 8446, RFC 5246): the handshake, and what is made for it of the files of a check.
 //!
-//! Checks that name the same files share one configuration. Files are read by threads beside the loop, at
-//! most [`MOST`] bytes of each; they are looked at every [`LOOK`], and read again when they have changed.
+//! Checks that name the same files share one configuration. Files are read by threads beside the loop
+//! (`files`); they are looked at every [`LOOK`], and read again when they have changed.
 //! Sessions are not resumed: a server's certificate is seen at every probe.
 
+mod files;
 mod verify;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -19,8 +17,7 @@ use evenkeel_health::{Fault, FaultLabel, Found};
 use evenkeel_schemas::plan::CheckTls;
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, ring};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -30,11 +27,11 @@ use tokio_rustls::client::TlsStream;
 
 use super::Whom;
 use super::unprepared;
+use crate::system::files::Trust;
 
+use files::{Stamp, Unusable};
 pub(super) use words::fault;
 
-/// Most bytes of a file, 1 MiB: the authorities of a Debian are 220 KB.
-const MOST: u64 = 1 << 20;
 /// Files are looked at again after this time.
 const LOOK: Duration = Duration::from_secs(5);
 /// The host's own authorities are read again after this time.
@@ -101,7 +98,7 @@ struct ConfigSlot {
     made: Option<Made>,
     looked: Option<Instant>,
     /// A look that is under way: one at a time, also when probes that wait for it are given up.
-    look: Option<JoinHandle<Result<Option<Made>, String>>>,
+    look: Option<JoinHandle<Result<Option<Made>, Unusable>>>,
     /// Why the newest files cannot be used.
     wrong: Option<String>,
 }
@@ -114,11 +111,10 @@ struct Made {
     config: Arc<ClientConfig>,
 }
 
-/// A file as it was: inode, size and time of change (seconds and nanoseconds).
-type Stamp = (u64, u64, i64, i64);
-
 struct ConfigMaker {
     provider: Arc<CryptoProvider>,
+    /// Owners whose files are read.
+    trust: Trust,
     authorities: Mutex<Option<Authorities>>,
 }
 
@@ -131,12 +127,11 @@ struct Authorities {
 }
 
 impl Configs {
-    pub(super) fn new() -> Self {
+    /// None is made yet. Files are read whose owners `trust` allows.
+    pub(super) fn new(trust: Trust) -> Self {
         let provider = Arc::new(ring::default_provider());
-        Self {
-            entries: Mutex::default(),
-            shared: Arc::new(ConfigMaker { provider, authorities: Mutex::default() }),
-        }
+        let shared = Arc::new(ConfigMaker { provider, trust, authorities: Mutex::default() });
+        Self { entries: Mutex::default(), shared }
     }
 
     /// Forgets the configurations that none of these, which are all, uses.
@@ -170,14 +165,14 @@ impl Configs {
             slot.look = Some(tokio::task::spawn_blocking(move || shared.look(&key, before)));
         }
         if let Some(look) = &mut slot.look {
-            let looked = look.await.unwrap_or_else(|error| Err(error.to_string()));
+            let looked = look.await.unwrap_or_else(|error| Err(Unusable::Lost(error)));
             (slot.look, slot.looked) = (None, Some(Instant::now()));
             match looked {
                 Ok(new) => {
                     slot.made = new.or_else(|| slot.made.take());
                     slot.wrong = None;
                 }
-                Err(why) => slot.wrong = Some(why),
+                Err(why) => slot.wrong = Some(why.to_string()),
             }
         }
         match (&slot.made, &slot.wrong) {
@@ -189,30 +184,30 @@ impl Configs {
 
 impl ConfigMaker {
     /// The configuration as the files are now; none where they are as they were.
-    fn look(&self, key: &Key, before: Option<Made>) -> Result<Option<Made>, String> {
-        let stamps: Vec<Stamp> = key.files().map(stamp).collect::<Result<_, _>>()?;
+    fn look(&self, key: &Key, before: Option<Made>) -> Result<Option<Made>, Unusable> {
+        let stamps: Vec<Stamp> = key.files().map(files::stamp).collect::<Result<_, _>>()?;
         let authorities = (key.verify && key.ca.is_none()).then(|| self.authorities());
         let number = authorities.as_ref().map_or(0, |authorities| authorities.number);
         if before.is_some_and(|before| before.stamps == stamps && before.authorities == number) {
             return Ok(None);
         }
         let store = match (&key.ca, authorities) {
-            (Some(file), _) => Some(Arc::new(store(file)?)),
+            (Some(file), _) => Some(Arc::new(files::store(file, self.trust)?)),
             (None, authorities) => authorities.map(|authorities| authorities.store),
         };
         let config = Arc::new(self.make(key, store)?);
         Ok(Some(Made { stamps, authorities: number, config }))
     }
 
-    fn make(&self, key: &Key, store: Option<Arc<RootCertStore>>) -> Result<ClientConfig, String> {
+    fn make(&self, key: &Key, store: Option<Arc<RootCertStore>>) -> Result<ClientConfig, Unusable> {
         let provider = Arc::clone(&self.provider);
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?;
+            .map_err(Unusable::Protocol)?;
         let builder = match store {
             Some(store) => {
                 let verifier = WebPkiServerVerifier::builder_with_provider(store, provider).build();
-                builder.with_webpki_verifier(verifier.map_err(|error| format!("no authorities: {error}"))?)
+                builder.with_webpki_verifier(verifier.map_err(Unusable::Authorities)?)
             }
             None => {
                 builder.dangerous().with_custom_certificate_verifier(Arc::new(verify::Anything(provider)))
@@ -220,12 +215,11 @@ impl ConfigMaker {
         };
         let mut config = match (&key.certificate, &key.certificate_key) {
             (Some(certificate), Some(file)) => {
-                let certificates = certificates(certificate)?;
-                let private = PrivateKeyDer::from_pem_slice(&read(file)?)
-                    .map_err(|error| format!("{file} has no key: {error}"))?;
-                builder
-                    .with_client_auth_cert(certificates, private)
-                    .map_err(|error| format!("{certificate} and {file} cannot be used: {error}"))?
+                let certificates = files::certificates(certificate, self.trust)?;
+                let private = files::key(file, self.trust)?;
+                let unfit =
+                    |error| Unusable::Unfit { certificate: certificate.clone(), key: file.clone(), error };
+                builder.with_client_auth_cert(certificates, private).map_err(unfit)?
             }
             _ => builder.with_no_client_auth(),
         };
@@ -248,48 +242,6 @@ impl ConfigMaker {
         let read = std::time::Instant::now();
         known.insert(Authorities { number, read, store: Arc::new(store) }).clone()
     }
-}
-
-fn stamp(file: &str) -> Result<Stamp, String> {
-    let metadata = std::fs::metadata(file).map_err(|error| unreadable(file, &error))?;
-    // What is no file may never end, or never begin.
-    if !metadata.is_file() {
-        return Err(format!("{file} is no file"));
-    }
-    Ok((metadata.ino(), metadata.size(), metadata.ctime(), metadata.ctime_nsec()))
-}
-
-fn read(file: &str) -> Result<Vec<u8>, String> {
-    stamp(file)?;
-    let mut bytes = Vec::new();
-    let open = std::fs::File::open(Path::new(file)).map_err(|error| unreadable(file, &error))?;
-    open.take(MOST + 1).read_to_end(&mut bytes).map_err(|error| unreadable(file, &error))?;
-    if bytes.len() as u64 > MOST {
-        return Err(format!("{file} is larger than {} MiB", MOST >> 20));
-    }
-    Ok(bytes)
-}
-
-fn unreadable(file: &str, error: &std::io::Error) -> String {
-    format!("{file} cannot be read: {error}")
-}
-
-fn certificates(file: &str) -> Result<Vec<CertificateDer<'static>>, String> {
-    let bytes = read(file)?;
-    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
-    match all {
-        Ok(all) if !all.is_empty() => Ok(all),
-        Ok(_) => Err(format!("{file} has no certificate")),
-        Err(error) => Err(format!("{file} has no certificate: {error}")),
-    }
-}
-
-fn store(file: &str) -> Result<RootCertStore, String> {
-    let mut store = RootCertStore::empty();
-    for certificate in certificates(file)? {
-        store.add(certificate).map_err(|error| format!("{file} has no usable authority: {error}"))?;
-    }
-    Ok(store)
 }
 
 /// A handshake that has not been made yet.

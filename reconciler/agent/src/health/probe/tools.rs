@@ -33,7 +33,7 @@ impl Tools {
         let hostname = hostname.filter(|name| !name.is_empty()).unwrap_or_else(|| "localhost".to_owned());
         Self {
             patterns: Mutex::default(),
-            tls: Configs::new(),
+            tls: Configs::new(trust),
             hostname,
             trust,
             chance: RandomState::new(),

@@ -1,5 +1,6 @@
 //! Certificates: which are taken, and what is said of those that are not.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -211,16 +212,20 @@ async fn a_file_that_cannot_be_used_is_this_hosts_fault() {
     let folder = ours.ca().parent().expect("a folder").to_owned();
     std::fs::write(folder.join("large"), vec![b'x'; (1 << 20) + 1]).expect("written");
     let large = folder.join("large");
+    let loose = folder.join("loose");
+    std::fs::copy(ours.ca(), &loose).expect("copied");
+    std::fs::set_permissions(&loose, std::fs::Permissions::from_mode(0o666)).expect("a mode");
     let tools = Tools::new();
     let client = |certificate: &Path, key: &Path| {
         let (certificate, key) = (certificate.display(), key.display());
         format!("type = \"tcp\"\ntls = true\ncertificate = \"{certificate}\"\ncertificate_key = \"{key}\"\n")
     };
     for (keys, wanted) in [
-        (keys(Path::new("/no/such"), ""), "ails: /no/such cannot be read: No such file or directory"),
-        (keys(&folder, ""), " is no file"),
-        (keys(&large, ""), " is larger than 1 MiB"),
-        (keys(Path::new("/dev/zero"), ""), "ails: /dev/zero is no file"),
+        (keys(Path::new("/no/such"), ""), "ails: /no/such cannot be read: no such file"),
+        (keys(&folder, ""), " cannot be read: not a regular file"),
+        (keys(&large, ""), " cannot be read: larger than 1048576 bytes"),
+        (keys(Path::new("/dev/zero"), ""), "ails: /dev/zero cannot be read: not a regular file"),
+        (keys(&loose, ""), "/loose cannot be read: "),
         (keys(&a.key, ""), " has no certificate"),
         (client(&a.certificate, &b.key), " cannot be used: "),
         (client(&a.certificate, &a.certificate), " has no key: "),
