@@ -58,7 +58,7 @@ pub(crate) struct Made {
 /// The plans of all hosts as they are written, by name.
 #[must_use]
 pub fn emit(cluster: &Resolved) -> Vec<HostPlan> {
-    // They are most of a plan, and the same on all directors of a service.
+    // Services are most of a plan, and the same on all directors of a service.
     let texts = services::ServiceTexts::new(cluster);
     each_host(cluster, |tasks, name, host| {
         let Made { plan, secrets } = host_plan(cluster, tasks, name, host, Vec::new());

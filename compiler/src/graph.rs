@@ -280,7 +280,7 @@ fn service_node(services: &[(&Name, &Balanced)]) -> Node {
     }
 }
 
-/// What the real servers of a service are asked by, with the port where it is not theirs.
+/// Kinds of the checks of a service's real servers, with the port where it is not theirs.
 fn checks(service: &Balanced) -> Option<String> {
     let servers = || service.fronts.iter().flat_map(|front| &front.real_servers);
     let shared = service.checks.iter().filter(|_| servers().any(|server| server.checks.is_empty()));

@@ -8,7 +8,7 @@ use super::{Slot, Unsupported, Writer, push_key, unsupported};
 pub(crate) struct MapWriter<'a> {
     out: &'a mut String,
     first: bool,
-    /// What follows the closing brace.
+    /// Text behind the closing brace.
     end: &'static str,
 }
 

@@ -1,4 +1,4 @@
-//! What is written of checks is read as it was: by TOML, and by the reader of plans in our own layout.
+//! Checks that are written are read as they were: by TOML, and by the reader of plans in our own layout.
 
 use std::collections::BTreeMap;
 

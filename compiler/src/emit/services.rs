@@ -31,7 +31,7 @@ fn by_name<'a>(tasks: &Tasks<'a>, director: &Name) -> Vec<(&'a Name, &'a Balance
     services
 }
 
-/// What is written of the virtual servers of each service, on a director that is none of its real servers.
+/// Text of the virtual servers of each service, on a director that is none of its real servers.
 pub(super) struct ServiceTexts<'a>(BTreeMap<&'a Name, String>);
 
 impl<'a> ServiceTexts<'a> {

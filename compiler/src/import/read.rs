@@ -87,7 +87,7 @@ struct Reader<'a> {
     script_user: Option<String>,
     /// Pause between announcements, by interface.
     garp_groups: BTreeMap<String, At<Value>>,
-    /// What checks by TLS show.
+    /// Certificate and key that checks by TLS show.
     certificate: certificate::Certificate,
     /// Targets of a group, and which notes are about it until something uses it.
     server_groups: BTreeMap<String, (Vec<Target>, std::ops::Range<usize>)>,

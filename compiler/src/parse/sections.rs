@@ -156,7 +156,7 @@ struct Maker<'s> {
     header: Option<Header<'s>>,
     /// Words of keys whose values are being read, those of the outer ones first.
     words: Vec<KeyWord<'s>>,
-    /// What has been read of tables and lists that are open, that of the outer ones first.
+    /// Entries and items of tables and lists that are open, those of the outer ones first.
     entries: Vec<Entry<'s>>,
     items: Vec<TreeItem<'s>>,
     open: Vec<Open>,
@@ -333,7 +333,7 @@ impl EventReceiver for Maker<'_> {
 
     fn simple_key(&mut self, span: Span, encoding: Option<Encoding>, errors: &mut dyn ErrorSink) {
         if self.words.len() >= MAX_WORDS {
-            // What is nested so deep would be given back as deep.
+            // A key of so many words would make a tree as deep, which ends in recursion.
             return self.wrong = true;
         }
         let mut text = Cow::Borrowed("");

@@ -1,7 +1,7 @@
 //! The tree of a cluster file: every key and value with its place, as small as it can be, in the order of the
 //! text.
 //!
-//! It is read as the cluster (`read`), judged by the schema (`schema/instance`) and asked for places, so that
+//! The tree is read as the cluster (`read`), judged by the schema (`schema/instance`) and asked for places:
 //! nothing else is made of a large file. Mistakes of a text are not known here.
 
 use std::borrow::Cow;
@@ -60,7 +60,7 @@ pub(crate) enum TreeNode<'s> {
     Text(Cow<'s, str>),
     Integer(i64),
     Boolean(bool),
-    /// What TOML has and the language has not.
+    /// A value that TOML has and the language has not.
     Odd(OddKind),
     Table(Table<'s>),
     List(Vec<TreeItem<'s>>),

@@ -86,7 +86,7 @@ pub(crate) struct SorryServer {
     pub(crate) beside_vip: bool,
 }
 
-/// What a host must do to be a target of a service's packets, as its real server or its sorry server.
+/// Duties of a host that is a target of a service's packets, as its real server or its sorry server.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Recipient<'a> {
     pub(crate) host: &'a Name,

@@ -71,7 +71,7 @@ fn checks(
 ) {
     let mut fill = |check: &mut Value, below: &[OwnedStep]| {
         let mut keys = keys.clone();
-        // What is said in another way is not lacking.
+        // A default is not lacking where the object says it in another way.
         for (instead, of) in INSTEAD {
             if check.get(instead).is_some() {
                 keys.retain(|name, _| !of.contains(&name.as_str()));

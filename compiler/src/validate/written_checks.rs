@@ -28,7 +28,7 @@ pub(super) enum Holder<'a> {
 }
 
 impl<'a> Holder<'a> {
-    /// What it is, in words: `service `web``, or a real server of it.
+    /// The owner in words: `service `web``, or a real server of it.
     pub(super) fn words(self) -> String {
         let (section, name, entry) = match self {
             Self::Service(name) => return format!("service `{name}`"),
@@ -85,7 +85,7 @@ pub(super) struct WrittenCheck<'a> {
 }
 
 impl<'a> WrittenCheck<'a> {
-    /// What it is, in words.
+    /// The check in words.
     pub(super) fn words(&self) -> String {
         format!("the check of {}", self.holder.words())
     }

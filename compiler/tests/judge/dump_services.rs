@@ -373,7 +373,7 @@ pub(crate) fn of_request(many: bool, number: usize, property: &str) -> String {
     if many { format!("request {number} {property}") } else { property.to_owned() }
 }
 
-/// What each URL of a checker asks for.
+/// Requests of the URLs of a checker.
 fn urls(part: &Part, inherited: Option<&str>) -> Vec<BTreeMap<String, String>> {
     let host = part.get("Virtualhost").or(inherited);
     let mut out: Vec<BTreeMap<String, String>> = Vec::new();

@@ -125,7 +125,7 @@ pub struct View<'a> {
     /// What becomes of a destination of a virtual server.
     pub standing: &'a dyn Fn(Position, &VirtualServer, &plan::Destination) -> Standing,
     /// Whether the sorry server of a virtual server takes its clients, by the number of the virtual server.
-    /// It is in the table in place of a destination with its address and port.
+    /// A sorry server is in the table in place of a destination with its address and port.
     pub sorry: &'a dyn Fn(usize) -> bool,
     /// The virtual routers that this host is Master of.
     pub masters: &'a BTreeSet<Name>,

@@ -36,14 +36,14 @@ pub const MOST: usize = 64 * 1024;
 /// Most bytes of an answer that are shown to people.
 const SHOWN: usize = 64;
 
-/// What a dialogue wants next.
+/// Next step of a dialogue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// More is to be read.
     Read,
     /// This is to be sent, and then read on.
     Send(Vec<u8>),
-    /// It is over.
+    /// The dialogue is over.
     Over(Result<Says, Fault>),
 }
 

@@ -109,7 +109,7 @@ pub struct CheckState {
     pub heard: Option<Heard>,
     /// Why the last probe that failed did; none when none has failed since the check came.
     pub fault: Option<Fault>,
-    /// What the target said beside when it succeeded last.
+    /// Words of the target beside its last success.
     pub says: Says,
 }
 

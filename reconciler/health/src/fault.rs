@@ -1,4 +1,4 @@
-//! What a probe finds, in words: why a target failed, and what a healthy one says beside.
+//! Findings of a probe, in words: why a target failed, and what a healthy one says beside.
 //!
 //! Values only. Whose fault a failure is, is `way`'s to find.
 
@@ -40,14 +40,14 @@ impl fmt::Display for Fault {
     }
 }
 
-/// What a healthy target says beside.
+/// Words of a healthy target beside its health.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Says {
     /// The part of traffic that it asks for; none: its weight in the plan.
     pub share: Option<Share>,
     /// Whether it asks to be drained: no new connections.
     pub drain: bool,
-    /// What people should know of it: "certificate expires in 6 days". One line.
+    /// Remark for people: "certificate expires in 6 days". One line.
     pub remark: Option<Box<str>>,
 }
 

@@ -58,7 +58,7 @@ pub struct Schedule {
     last: Option<(MonoTime, Outcome)>,
     /// The last failure.
     fault: Option<(MonoTime, Fault)>,
-    /// What the target said beside when it succeeded last.
+    /// Words of the target beside its last success.
     says: Says,
     /// How long the last probe took that was heard of.
     latency: Option<Duration>,
@@ -187,7 +187,7 @@ impl Schedule {
         self.fault.as_ref().map(|(_, fault)| fault)
     }
 
-    /// What the target said beside when it succeeded last.
+    /// Words of the target beside its last success.
     #[must_use]
     pub const fn says(&self) -> &Says {
         &self.says
@@ -288,7 +288,7 @@ impl Schedule {
                 self.settled |= self.verdict == Verdict::Up;
                 (self.unjudged, self.silence) = (None, None);
             }
-            // Whoever waits for it would wait for ever: there may be no agent at all.
+            // A router that waits for it would wait for ever: there may be no agent at all.
             Outcome::Silent(_) => {
                 self.settled = true;
                 (self.unjudged, self.silence) = (None, None);

@@ -20,7 +20,7 @@ pub enum Outcome {
     Success(Says),
     /// Not healthy, and why.
     Failure(Fault),
-    /// Whoever is asked was not there to say anything, and why, for people: nothing changes.
+    /// The agent that is asked is not there, and why, for people: nothing changes.
     Silent(Box<str>),
     /// Something ailed this host: says nothing about the target.
     Inconclusive(Ailment),
@@ -44,7 +44,7 @@ pub enum Heard {
     Success,
     /// It is not.
     Failure,
-    /// Whoever is asked was not there to say anything.
+    /// The agent that is asked is not there.
     Silence,
     /// Something ailed this host.
     Nothing,
@@ -67,7 +67,7 @@ pub struct Report {
     pub latency: Option<Duration>,
     /// End and reason of the last probe that failed; none when none has.
     pub fault: Option<(MonoTime, Fault)>,
-    /// What the target said beside when it succeeded last.
+    /// Words of the target beside its last success.
     pub says: Says,
     /// Time of the next probe; none while one is under way.
     pub next: Option<MonoTime>,

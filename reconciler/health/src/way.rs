@@ -70,7 +70,7 @@ pub enum Found {
     Healthy(Says),
     /// The target gave no or a wrong answer, or others said that it cannot be reached.
     Failed(Fault),
-    /// Whoever is asked about the target is not there (an agent that cannot be reached), and why, for people:
+    /// The agent that is asked about the target cannot be reached, and why, for people:
     /// nothing changes.
     Silent(Box<str>),
     /// The probe could not be made.

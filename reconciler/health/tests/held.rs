@@ -68,7 +68,7 @@ fn one_that_is_closed_is_tried_again_at_once_and_that_probe_decides() {
     checker.handle(Input::Broke(ID, None), at(1000));
     answer(&mut checker, Found::healthy(), at(1000));
     assert_eq!(verdict(&checker), Verdict::Up);
-    // What fails later has all its retries.
+    // A later failure has all its retries.
     let next = checker.poll_timeout().expect("a time");
     answer(&mut checker, fault(FaultLabel::Timeout).into(), next);
     assert_eq!((verdict(&checker), checker.reports(at(0)).checks[&ID].failures), (Verdict::Up, 1));

@@ -10,10 +10,10 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// Time for words that have come and were not handled yet: it may be the main loop that was late.
 const SECOND_LOOK: Duration = Duration::from_secs(1);
 
-/// What is known of the health loop.
+/// State of the health loop as far as it is known.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Life {
-    /// It has no checks yet, so nothing is expected.
+    /// The loop has no checks yet, so nothing is expected.
     #[default]
     Idle,
     /// Its last word was then.
@@ -29,7 +29,7 @@ enum Life {
 pub(crate) struct Beat(Life);
 
 impl Beat {
-    /// It has got checks: from now on its words are expected.
+    /// The loop has got checks: from now on its words are expected.
     pub(crate) fn expect(&mut self, now: MonoTime) {
         if self.0 == Life::Idle {
             self.0 = Life::Lives(now);

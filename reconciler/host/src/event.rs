@@ -277,7 +277,7 @@ pub enum HealthEvent {
     LoopSilent {
         silent: Duration,
     },
-    /// It says something again, after so long.
+    /// The loop says something again, after so long.
     LoopSpeaks {
         silent: Duration,
     },

@@ -149,7 +149,7 @@ impl Hooks {
         self.running.remove(subject);
         let mut runs = Vec::new();
         if subject.service().is_some() {
-            // Whoever waited comes before the one that just had its turn.
+            // A subject that waited comes before the one that just had its turn.
             while let Some(first) = self.crowd.pop_first() {
                 let run = self.next(&first, now);
                 let none = run.is_none();

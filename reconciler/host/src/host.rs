@@ -74,7 +74,7 @@ pub enum Why {
     Services,
     /// A router has waited its longest time for its checks.
     Checks,
-    /// It is looked whether the health loop lives.
+    /// Time to look whether the health loop lives.
     Beat,
     /// The election is asked whether notices were lost.
     Lost,

@@ -11,7 +11,7 @@ use crate::orders::drains::DrainOrders;
 use crate::service::state::threshold;
 use crate::verdicts::{Verdicts, Weights};
 
-/// What an earlier daemon left in the kernel.
+/// State that an earlier daemon left in the kernel.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Recalled {
     /// Its verdicts.

@@ -1,5 +1,5 @@
-//! What follows from the verdicts of a virtual server's destinations as a whole: its quorum, its sorry
-//! server, the programs that are told. Values only; time is an argument. What the verdicts are is not decided here.
+//! Consequences of the verdicts of a virtual server's destinations as a whole: its quorum, its sorry
+//! server, the programs that are told. Values only; time is an argument. Verdicts are not decided here.
 //!
 //! Only virtual servers that ask for any of it have a state here: a plan may have a hundred thousand
 //! destinations.
@@ -31,7 +31,7 @@ pub(crate) struct Services {
     due: Option<MonoTime>,
 }
 
-/// What is known of a destination of the plan.
+/// Answers for each destination of the plan.
 pub(crate) type LookAt<'a> = &'a dyn Fn(Position, &VirtualServer) -> Look;
 
 impl Services {
@@ -103,7 +103,7 @@ impl Services {
         news
     }
 
-    /// What programs are to be told of these news. `why` is the reason of a destination's verdict.
+    /// Programs to run for these news. `why` is the reason of a destination's verdict.
     pub(crate) fn changes(
         &mut self,
         plan: &Plan,

@@ -46,7 +46,7 @@ pub fn standing(server: &VirtualServer, verdict: Option<Verdict>, sorry: bool) -
         (None | Some(Verdict::Up), _) if !sorry => Standing::Serving,
         (_, OnFailure::Quiesce) => Standing::Quiet,
         (Some(Verdict::Down), OnFailure::Remove) => Standing::Out,
-        // It is healthy, and makes way for the sorry server.
+        // A healthy destination makes way for the sorry server.
         (None | Some(Verdict::Up), OnFailure::Remove) => {
             let limit = server.drain.map(Span::as_duration).filter(|drain| !drain.is_zero());
             limit.map_or(Standing::Out, |limit| Standing::Draining(Some(limit)))

@@ -161,7 +161,7 @@ pub struct Check {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CheckRequest {
-    /// What is asked for. Absent: `/`.
+    /// Path and query. Absent: `/`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     /// Method. Absent: GET.
@@ -275,7 +275,7 @@ pub enum HttpMethod {
     Get,
     /// Without.
     Head,
-    /// What the server can do.
+    /// Only the server's abilities are asked for.
     Options,
 }
 

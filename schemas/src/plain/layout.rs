@@ -145,7 +145,7 @@ impl<'de> Layout<'de> {
         Ok(Cow::Owned(text))
     }
 
-    /// What stands behind a backslash.
+    /// Character that is written behind a backslash.
     fn escaped(&mut self) -> Result<char, Unlike> {
         for (word, sign) in [("\"", '"'), ("\\", '\\'), ("n", '\n'), ("t", '\t')] {
             if self.takes(word) {

@@ -23,7 +23,7 @@ pub use text::unhex;
 #[serde(try_from = "Text", into = "Text")]
 #[schemars(with = "Text", rename = "Check")]
 pub struct Check {
-    /// Whom it asks; absent for what is on this host: a program or a file.
+    /// Target; absent for what is on this host: a program or a file.
     pub target: Option<Target>,
     /// How its packets leave this host.
     pub origin: CheckOrigin,
@@ -40,7 +40,7 @@ impl Check {
         self.target.map(|target| target.address)
     }
 
-    /// Whom it asks, for people: `192.0.2.1:80`, `192.0.2.1`, a program, a file.
+    /// Target for people: `192.0.2.1:80`, `192.0.2.1`, a program, a file.
     #[must_use]
     pub fn subject(&self) -> String {
         match (&self.kind, self.target) {
@@ -139,7 +139,7 @@ pub enum CheckKind {
     Script(Box<ScriptCheck>),
     /// Healthy as a file on this host says.
     File(Box<FileCheck>),
-    /// What an agent on the real server says (HAProxy's `agent-check`). One that cannot be reached says
+    /// Healthy as an agent on the real server says (HAProxy's `agent-check`). One that cannot be reached says
     /// nothing.
     Agent(Box<AgentCheck>),
 }

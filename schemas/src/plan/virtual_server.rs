@@ -118,7 +118,7 @@ pub struct SorryServer {
 }
 
 impl SorryServer {
-    /// It as a destination of the virtual server.
+    /// The sorry server as a destination of the virtual server.
     #[must_use]
     pub fn destination(&self, name: &Name) -> Destination {
         let Self { host, address, port, forwarding, encapsulation } = self;

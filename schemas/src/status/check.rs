@@ -1,4 +1,4 @@
-//! What status says of checks.
+//! Checks in the status document.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -31,7 +31,7 @@ pub struct CheckStatus {
     /// Kind of the check.
     #[serde(rename = "type")]
     pub kind: CheckType,
-    /// Whom it asks: `192.0.2.1:80`, a program, a file.
+    /// Target: `192.0.2.1:80`, a program, a file.
     pub subject: String,
     /// Verdict.
     pub verdict: Verdict,
@@ -59,7 +59,7 @@ pub struct CheckStatus {
     pub weight_percent: Option<u8>,
     /// Whether the real server asks to be drained.
     pub drain: bool,
-    /// What people should know beside, such as a certificate that expires soon; absent: nothing.
+    /// Remark for people, such as a certificate that expires soon; absent: none.
     pub remark: Option<String>,
 }
 

@@ -36,7 +36,7 @@ pub fn judge<D: Dialogue>(bytes: &[u8], dialogue: impl Fn() -> D) {
         assert_eq!(play(dialogue(), &[first, rest], end).0, whole);
         assert_eq!(play(dialogue(), &said.chunks(size).collect::<Vec<_>>(), end).0, whole);
     }
-    // Whatever is repeated for ever comes to an end.
+    // An answer that is repeated for ever comes to an end.
     if !said.is_empty() && cut[0] > 250 {
         let pieces = vec![said; MOST / said.len() + 1];
         let (_, taken) = play(dialogue(), &pieces, End::Closed);

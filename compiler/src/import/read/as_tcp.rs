@@ -21,7 +21,7 @@ const KEPT_WORDS: [&str; 7] = [
     "connect_port",
 ];
 
-/// What is said of what such a check does not keep.
+/// Note on each setting that such a check does not keep.
 const LEFT_OUT: &str = "it is left out with --checks-as-tcp";
 
 impl Reader<'_> {

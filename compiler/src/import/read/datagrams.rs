@@ -1,4 +1,4 @@
-//! What UDP_CHECK sends and what must come back.
+//! UDP_CHECK: the bytes that it sends, and the answer that must come back.
 
 use std::fmt::Write;
 

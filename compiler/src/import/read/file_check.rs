@@ -13,12 +13,12 @@ use crate::codes;
 /// Largest weight of a file in a FILE_CHECK.
 const MAX_WEIGHT: i64 = 2_147_483_647;
 
-/// What the number in a file counts for.
+/// Weight of the number in a file.
 #[derive(Debug, Default)]
 pub(super) struct FileWeight {
-    /// What the check says, and its note.
+    /// Weight in the check, and its note.
     own: Option<(i64, bool, usize)>,
-    /// What the definition of the file says.
+    /// Weight in the definition of the file.
     of_file: Option<(i64, bool)>,
 }
 
@@ -70,7 +70,7 @@ impl Reader<'_> {
         true
     }
 
-    /// What the number in the file does here and there.
+    /// Notes the effect of the number in the file in keepalived and here.
     pub(super) fn settle_file(&mut self, spot: Spot, weight: FileWeight) {
         let own = weight.own.map(|(number, reverse, _)| (number, reverse));
         let Some((number, reverse)) = own.or(weight.of_file) else { return };

@@ -1,4 +1,4 @@
-//! What HTTP_GET and SSL_GET ask for: their `url`s, and how they speak.
+//! HTTP_GET and SSL_GET: their `url`s, and the protocol that they speak.
 
 use serde_json::{Map, Value, json};
 
@@ -114,7 +114,7 @@ impl Reader<'_> {
         }
     }
 
-    /// What was said of a URL that is one of several: its keys are those of a request.
+    /// Moves the notes of a URL that is one of several: its keys are those of a request.
     fn in_requests(&mut self, mut notes: std::ops::Range<usize>) {
         let keys = |ours: &str| ours.strip_prefix("check.").map(|key| format!("check.requests.{key}"));
         if let Some((_, item)) = notes.next().and_then(|note| self.notes.items.get_mut(note)) {
@@ -286,7 +286,7 @@ impl Reader<'_> {
     }
 }
 
-/// What a URL says of its expression.
+/// Settings of a URL's expression.
 #[derive(Debug, Default)]
 struct Expression {
     pattern: Option<String>,

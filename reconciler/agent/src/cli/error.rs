@@ -57,7 +57,7 @@ pub(crate) enum CommandError {
     Ledger(io::Error),
     /// A damaged ledger cannot be put aside.
     LedgerStays {
-        /// What is wrong with it.
+        /// Damage of the file.
         damage: io::Error,
         /// Why it stays.
         error: io::Error,

@@ -12,7 +12,7 @@ use tracing::warn;
 use super::persisting::Persisting;
 use evenkeel_host::orders::drains::DrainOrders;
 
-/// What an earlier daemon left in the kernel; empty when nothing there is ours, or when it cannot be
+/// State that an earlier daemon left in the kernel; empty when nothing there is ours, or when it cannot be
 /// read.
 pub(super) fn left_behind(
     plan: &Plan,

@@ -1,7 +1,7 @@
 //! Held connections: of each check that holds one, and how it ends.
 //!
 //! An idle connection costs a descriptor and a task, and nothing is sent over it but the kernel's keepalives.
-//! What comes over it is read and dropped.
+//! Bytes that come over it are read and dropped.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -44,7 +44,7 @@ pub(super) struct Held {
 struct HeldConnection {
     number: u64,
     check: Arc<Check>,
-    /// What was found when it opened.
+    /// Finding of the probe that opened it.
     found: Found,
     task: AbortHandle,
 }
@@ -65,7 +65,7 @@ impl Held {
         Self { connections: BTreeMap::new(), wanted: BTreeSet::new(), number: 0, breaks, lookout }
     }
 
-    /// What is found of a check whose connection is open: what was found when it opened.
+    /// Finding of a check whose connection is open: that of the probe that opened it.
     pub(super) fn found(&self, id: CheckId) -> Option<Found> {
         self.connections.get(&id).map(|held| held.found.clone())
     }

@@ -28,7 +28,7 @@ use evenkeel_schemas::plan::{Check, CheckKind, CheckOrigin};
 pub(crate) use tools::Tools;
 pub(crate) use wire::Wire;
 
-/// Whom a probe asks.
+/// Target of a probe, and the way to it.
 #[derive(Debug, Clone, Copy)]
 struct Whom<'a> {
     /// Address and port; port 0 where the kind has none.

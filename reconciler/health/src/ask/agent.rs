@@ -1,4 +1,4 @@
-//! What an agent on a real server says, in HAProxy's words (`agent-check`): one line.
+//! Words of an agent on a real server, HAProxy's `agent-check`: one line.
 //!
 //! ```text
 //!   words, separated by blanks and commas, then perhaps `#` and why
@@ -61,7 +61,7 @@ impl Dialogue for Agent {
     }
 }
 
-/// What a line says. The last word of its kind counts, as HAProxy has it.
+/// Meaning of a line. The last word of its kind counts, as HAProxy has it.
 fn heard(line: &[u8]) -> Result<Says, Fault> {
     let text = String::from_utf8_lossy(line);
     let (words, why) = text.split_once('#').unwrap_or((&text, ""));

@@ -19,7 +19,7 @@ use crate::fault::Fault;
 /// Most bytes of a body of which a digest is taken, 1 MiB: 2 ms of work.
 pub const DIGESTED: u64 = 1 << 20;
 
-/// What an answer must be.
+/// Conditions of an answer.
 #[derive(Debug, Clone)]
 pub struct Wanted {
     /// Whether answers have no body, as those to HEAD.
@@ -31,7 +31,7 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// What the answer to a request must be. `compile` may share expressions among checks.
+    /// Conditions of the answer to a request. `compile` may share expressions among checks.
     ///
     /// # Errors
     ///
@@ -75,7 +75,7 @@ impl Wanted {
     }
 }
 
-/// What is known of a body.
+/// A body, as far as it has come.
 #[derive(Debug)]
 pub struct Body {
     kept: Kept,
@@ -117,7 +117,7 @@ impl Body {
         }
     }
 
-    /// It has ended; `whole`: that was all of it, and not what came until the connection broke.
+    /// Judges a body that has ended; `whole`: all of it came, and the connection did not break before.
     ///
     /// # Errors
     ///

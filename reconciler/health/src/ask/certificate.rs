@@ -45,7 +45,7 @@ pub fn end(der: &[u8]) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
-/// What people should know of a certificate that ends then; none where that is later than so many days from
+/// Remark on a certificate that ends then; none where that is later than so many days from
 /// `now`.
 #[must_use]
 pub fn remark(end: Duration, now: Duration, within_days: u16) -> Option<String> {

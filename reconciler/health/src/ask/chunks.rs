@@ -10,7 +10,7 @@ pub enum Frame {
     Length(u64),
     /// In chunks.
     Chunked(Chunk),
-    /// What comes until the connection is closed.
+    /// The body is everything until the connection is closed.
     UntilClosed,
 }
 
@@ -32,7 +32,7 @@ pub enum Chunk {
 /// Most digits of a size.
 const DIGITS: u8 = 15;
 
-/// What stands where the size of a chunk should be is none.
+/// The size of a chunk is no number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NoChunk;
 

@@ -1,6 +1,6 @@
 //! A question to a name server and its answer (RFC 1035), one datagram each.
 //!
-//! What counts as an answer is one to this question with NOERROR, also one without records, as keepalived has
+//! Success is an answer to this question with NOERROR, also one without records, as keepalived has
 //! it: a name that has none of the type is the author's affair. An answer that was cut (TC) is one; it is not
 //! asked for again by TCP. Answer records are walked through, and nothing in them is followed.
 
@@ -33,7 +33,7 @@ pub struct DnsQuery {
     id: u16,
 }
 
-/// What a datagram is to a question.
+/// Relation of a datagram to a question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DnsReply {
     /// The answer, and what it means.
@@ -72,7 +72,7 @@ impl DnsQuery {
         &self.message
     }
 
-    /// What a datagram from the server is.
+    /// Judges a datagram from the server.
     #[must_use]
     pub fn reply(&self, datagram: &[u8]) -> DnsReply {
         let Some(header) = Header::read(datagram) else {

@@ -1,4 +1,4 @@
-//! What a file on this host says of a target.
+//! Meaning of a file on this host for a target.
 
 use evenkeel_schemas::status::FaultLabel;
 
@@ -9,7 +9,7 @@ use crate::fault::{Fault, Says};
 /// Most of a file that is read, bytes.
 pub const FILE_MAX: u64 = MOST as u64;
 
-/// What the beginning of a file means, [`FILE_MAX`] of it at most; none where there is no file. Without an
+/// Meaning of the beginning of a file, [`FILE_MAX`] of it at most; none where there is no file. Without an
 /// expression `0`, or no file, is success, and anything else a failure with the content as its reason. With
 /// one the file must be there and match it.
 ///

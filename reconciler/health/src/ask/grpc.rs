@@ -12,7 +12,7 @@ use evenkeel_schemas::status::FaultLabel;
 use super::excerpt;
 use crate::fault::{Fault, Says};
 
-/// What is asked for.
+/// Path of the request.
 pub const PATH: &str = "/grpc.health.v1.Health/Check";
 /// Most bytes of an answer; two are usual.
 pub const ANSWER: usize = 4096;
@@ -117,7 +117,7 @@ fn name(status: &[u8]) -> String {
     number.and_then(|number| NAMES.get(number)).map_or_else(|| excerpt(status), |name| (*name).to_owned())
 }
 
-/// What the answer says: the last field 1 in it (protobuf's rule), 0 where there is none; none where it is no
+/// Status in the answer: the last field 1 in it (protobuf's rule), 0 where there is none; none where it is no
 /// answer.
 fn serving(body: &[u8]) -> Option<u64> {
     let (prefix, mut message) = body.split_at_checked(PREFIX)?;

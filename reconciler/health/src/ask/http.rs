@@ -157,7 +157,7 @@ impl Dialogue for HttpDialogue<'_> {
     fn received(&mut self, bytes: &[u8]) -> Step {
         match self.take(bytes) {
             Ok(step) => step,
-            // It was matched before, where it came in other pieces.
+            // The body was matched before, where it came in other pieces.
             Err(_) if self.is_enough() => Step::healthy(),
             Err(fault) => Step::Over(Err(fault)),
         }
@@ -220,7 +220,7 @@ fn read_head(head: &[u8], wanted: &Wanted) -> Result<Option<Frame>, Fault> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS];
     let mut response = httparse::Response::new(&mut headers);
     let mut parser = httparse::ParserConfig::default();
-    // Whoever serves such headers serves: browsers read over them as well.
+    // A server with such headers serves: browsers read over them as well.
     parser.ignore_invalid_headers_in_responses(true).allow_obsolete_multiline_headers_in_responses(true);
     match parser.parse_response(&mut response, head) {
         Ok(httparse::Status::Complete(_)) => {}
@@ -242,7 +242,7 @@ fn read_head(head: &[u8], wanted: &Wanted) -> Result<Option<Frame>, Fault> {
         if header.name.eq_ignore_ascii_case("transfer-encoding") {
             let last = value.rsplit(|byte| *byte == b',').next().unwrap_or_default();
             if last.trim_ascii().eq_ignore_ascii_case(b"chunked") {
-                // It goes before a length (RFC 9112 §6.3).
+                // Chunks go before a length (RFC 9112 §6.3).
                 return Ok(Some(Frame::CHUNKED));
             }
         } else if header.name.eq_ignore_ascii_case("content-length") {

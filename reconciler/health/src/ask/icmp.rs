@@ -57,7 +57,7 @@ impl EchoRequest {
     }
 }
 
-/// What comes after the header of IPv4; none where there is no such header.
+/// Message behind the header of IPv4; none where there is no such header.
 fn without_ipv4(datagram: &[u8]) -> Option<&[u8]> {
     let first = *datagram.first()?;
     let length = usize::from(first & 0xf) * 4;

@@ -1,4 +1,4 @@
-//! What the end of a program means for a check.
+//! Meaning of the end of a program for a check.
 
 use evenkeel_schemas::status::FaultLabel;
 
@@ -7,7 +7,7 @@ use crate::fault::{Fault, Says, Share};
 /// First exit code that is a weight, and the code of weight 0 (keepalived's `misc_dynamic`).
 const WEIGHTS: i32 = 2;
 
-/// What an exit code means; `output` is the last line that the program wrote. With `dynamic_weight`, codes
+/// Meaning of an exit code; `output` is the last line that the program wrote. With `dynamic_weight`, codes
 /// from 2 on are success and set the weight to the code less 2, and 0 leaves the weight of the plan.
 ///
 /// # Errors

@@ -20,7 +20,7 @@ pub struct Smtp {
     reply: Reply,
 }
 
-/// What is waited for.
+/// Stage of the dialogue, called after the answer that is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Greeting,
@@ -100,7 +100,7 @@ impl Smtp {
         let (next, line) = match (self.place, code) {
             (Stage::Greeting, 220) => (Stage::Ehlo, format!("EHLO {}\r\n", self.name)),
             (Stage::Ehlo | Stage::Helo, 250) => (Stage::Quit, "QUIT\r\n".to_owned()),
-            // It does not know the word, or does not take it (RFC 5321 §3.2).
+            // The server does not know the word, or does not take it (RFC 5321 §3.2).
             (Stage::Ehlo, 500..=599) => (Stage::Helo, format!("HELO {}\r\n", self.name)),
             (Stage::Quit, _) => return Step::healthy(),
             (stage, _) => {

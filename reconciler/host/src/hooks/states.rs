@@ -16,7 +16,7 @@ use evenkeel_schemas::status::RouterState;
 use super::line::{HookChange, HookState};
 use crate::election::StateChange;
 
-/// Whom a hook is about.
+/// Subject of a hook.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Subject {
     /// A virtual router.

@@ -1,4 +1,4 @@
-//! What the status document says of checks.
+//! Checks in the status document.
 
 use evenkeel_converge::Position;
 use evenkeel_health::{CheckId, Load, Outcome, Report, Share};

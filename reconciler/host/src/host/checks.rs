@@ -78,7 +78,7 @@ impl Checks {
         self.before.get(&(ServiceKey::of(server)?, DestinationKey::of(destination))).copied()
     }
 
-    /// What a destination says beside, by each of its checks.
+    /// Words of a destination, by each of its checks.
     pub(super) fn says(&self, at: Position) -> impl Iterator<Item = &Says> {
         self.numbers.ids(at).filter_map(|id| Some(&self.known.get(&id)?.says))
     }

@@ -214,7 +214,7 @@ impl Host {
         }
     }
 
-    /// What an earlier daemon left in the kernel is known.
+    /// The state that an earlier daemon left in the kernel is known.
     pub(super) fn recalled(&mut self, known: Recalled, at: &Moment) {
         let waits = |starting: &mut Starting| matches!(starting, Starting::Verdicts { .. });
         if let Some(Starting::Verdicts { plan, from_last_good }) = self.starting.take_if(waits) {

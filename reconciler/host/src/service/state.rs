@@ -21,7 +21,7 @@ use crate::verdicts;
 /// Steps in which a weight grows: so many operations on the kernel each return costs at most.
 const STEPS: u32 = 10;
 
-/// What is known of a destination at one time.
+/// State of a destination at one time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Look {
     /// Verdict; none without a check: it is always healthy.
@@ -41,9 +41,9 @@ pub(crate) enum News {
     QuorumUp,
     /// The quorum is lost.
     QuorumDown,
-    /// It has fewer healthy destinations than its floor.
+    /// The virtual server has fewer healthy destinations than its floor.
     BelowFloor,
-    /// It has as many again.
+    /// The virtual server has as many again.
     AboveFloor,
     /// A destination failed.
     Failed(usize),
@@ -175,7 +175,7 @@ impl ServerState {
                 if self.fail(number, now) {
                     news.push(News::Failed(number));
                 }
-                // What was never heard of has not failed.
+                // A destination that was never heard of has not failed.
                 if counts && look.settled {
                     may_stay.push(number);
                 }
@@ -422,7 +422,7 @@ mod tests {
             ],
         );
         assert_eq!((state.is_up(), state.have()), (true, 40));
-        // It begins up only with the hysteresis on top, as keepalived does.
+        // A quorum begins up only with the hysteresis on top, as keepalived does.
         assert!(!run(&five, "+++--", &[]).is_up());
         assert!(run(&five, "++++-", &[]).is_up());
     }
@@ -460,7 +460,7 @@ mod tests {
         let mut state = ServerState::new(&three, true, &look("???"), AT);
         assert!(!state.is_up() && state.waits());
         assert_eq!(state.judge(&three, &look("+??"), AT), []);
-        // It may have failed before.
+        // The destination may have failed before.
         assert_eq!(state.judge(&three, &look("+-?"), AT), [News::FoundFailed(1)]);
         assert_eq!(state.judge(&three, &look("+-+"), AT), [News::QuorumUp]);
         assert!(!state.waits());

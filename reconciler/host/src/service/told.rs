@@ -1,4 +1,4 @@
-//! What programs of services have been told: once a change for all virtual servers of a name. Values only.
+//! States that programs of services were told: once a change for all virtual servers of a name. Values only.
 //!
 //! A service has its quorum when all of its virtual servers have it. A real server has failed as soon as it
 //! has in one of them.
@@ -14,7 +14,7 @@ use super::state::{News, ServerState};
 use crate::hooks::line::{HookChange, HookState};
 use crate::hooks::states::Subject;
 
-/// What programs have been told.
+/// States that programs were told.
 #[derive(Debug, Default)]
 pub(crate) struct Told {
     /// Virtual servers of each service that has programs.
@@ -210,7 +210,7 @@ mod tests {
         services.configure(&plan, None, &look("+-++"), MonoTime::ZERO);
         let run = |services: &mut Services, text: &str| told(services, &plan, text);
         assert_eq!(run(&mut services, "+-++"), [""; 0], "what it begins with");
-        // It had failed at the other VIP before.
+        // The destination had failed at the other VIP before.
         assert_eq!(run(&mut services, "+-+-"), [""; 0]);
         assert_eq!(run(&mut services, "+++-"), [""; 0], "not at all of them");
         assert_eq!(

@@ -194,7 +194,7 @@ impl Laws {
                 "in force before its probation is on the disk"
             );
         }
-        // What was in no plan meanwhile is new.
+        // A subject that was in no plan meanwhile is new.
         let there = |subject: &Subject| {
             let mut servers = plan.plan.virtual_servers.iter().filter(|server| server.hooks.is_some());
             servers.any(|server| match subject {

@@ -185,7 +185,7 @@ impl TryFrom<Text> for Check {
         if !sends && (text.send.is_some() || text.payload.is_some()) {
             return Err(NoCheck::Surplus(check.kind.kind()));
         }
-        // What is written from it again has the keys of its type only.
+        // Text that is written from the check has the keys of its type only.
         let again = Text::from(check.clone());
         let same = |text: Text| Text { payload: None, send: None, ..text };
         if same(again) == same(text) { Ok(check) } else { Err(NoCheck::Surplus(check.kind.kind())) }

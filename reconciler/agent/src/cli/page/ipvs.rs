@@ -95,7 +95,7 @@ fn destination(destination: &DestinationStatus) -> String {
     line
 }
 
-/// What a check's target says beside. The weight that it asks for is told by what follows from it.
+/// Words that a check's target says beside. Its weight is in the line already, with the effect.
 fn remark(check: &CheckStatus) -> Option<String> {
     let drain = check.drain.then(|| "asks to be drained".to_owned());
     let said: Vec<String> = [drain, check.remark.clone()].into_iter().flatten().collect();

@@ -20,6 +20,6 @@ pub(super) async fn run(whom: Whom<'_>, check: &AgentCheck, tools: &Tools) -> Fo
 async fn talk(whom: Whom<'_>, check: &AgentCheck, tools: &Tools) -> Result<Found, Found> {
     let course = Course::begin(whom);
     let (mut wire, _) = course.open(whom, None, tools).await?;
-    // What it says stands by itself: how long it took says nothing of the target.
+    // An agent's word stands by itself: how long it took says nothing of the target.
     course.carry(&mut wire, &mut Agent::new(check.send.clone())).await.map(Found::Healthy)
 }

@@ -16,7 +16,7 @@ use super::{Whom, socket};
 /// Longest datagram, bytes.
 const LONGEST: usize = 64 * 1024;
 
-/// What wakes a probe: a datagram, or what somebody says of ours, which does not make a socket readable.
+/// Events that wake a probe: a datagram, or an ICMP error, which does not make a socket readable.
 const WAKES: Interest = Interest::READABLE.add(Interest::ERROR);
 
 /// A socket to the target.

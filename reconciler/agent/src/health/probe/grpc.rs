@@ -36,7 +36,7 @@ async fn talk(whom: Whom<'_>, check: &GrpcCheck, tools: &Tools) -> Result<Found,
     Ok(healthy(says, remark))
 }
 
-/// What has come of an answer.
+/// The part of an answer that has come.
 struct GrpcReply<'a> {
     service: &'a str,
     http: u16,

@@ -25,15 +25,15 @@ const OF_CONNECTION: [&str; 6] =
 /// A verdict; none while more of the answer is needed.
 pub(super) type Judgement = Option<Result<Says, Fault>>;
 
-/// Whoever judges an answer.
+/// Judge of an answer, piece by piece.
 pub(super) trait AnswerJudge {
     /// Its status and headers have come.
     fn head(&mut self, status: u16, headers: HeaderMap) -> Judgement;
     /// Bytes of it have come.
     fn data(&mut self, bytes: &[u8]) -> Judgement;
-    /// It is over.
+    /// The answer is over.
     fn ended(&mut self, trailers: Option<HeaderMap>) -> Result<Says, Fault>;
-    /// What has not come yet, for people.
+    /// Name of the part that has not come yet, for people.
     fn what(&self) -> &'static str;
 }
 
@@ -131,8 +131,8 @@ async fn answer(
         said = &mut asking => return said,
         ended = &mut connection => ended,
     };
-    // What has come before the end of the connection is still there. The library does not wake whoever waits
-    // for more.
+    // Frames that came before the end of the connection are still there. The library does not wake a task
+    // that waits for more.
     tokio::select! {
         biased;
         said = &mut asking => said,
@@ -168,7 +168,7 @@ async fn ask(
     Ok(judge.ended(body.trailers().await?))
 }
 
-/// What an error means of which `what` has not come.
+/// Meaning of an error before `what` has come.
 fn words(error: &h2::Error, what: &str) -> Found {
     if let Some(error) = error.get_io() {
         // The library keeps the kind of an error, and not always its number.

@@ -27,7 +27,7 @@ fn meaning(ended: Ended, dynamic_weight: bool) -> Found {
         },
         How::Signal(_) => script::failed(FaultLabel::Exit, how, &ended.output).into(),
         How::Killed(_) => script::failed(FaultLabel::Timeout, how, &ended.output).into(),
-        // It says nothing of the target: after an update of a package all would be taken out otherwise.
+        // A missing program says nothing of the target: after an update of a package all would be taken out.
         How::NotStarted(why) => Found::Ails(Ailment::NoProgram(why)),
     }
 }

@@ -37,10 +37,10 @@ const LOOK: Duration = Duration::from_secs(5);
 /// The host's own authorities are read again after this time.
 const AUTHORITIES: Duration = Duration::from_secs(3600);
 
-/// What a connection speaks by TLS.
+/// Protocol that is asked for in the handshake (ALPN, RFC 7301).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Alpn {
-    /// Whatever the port has.
+    /// No protocol is named.
     None,
     /// HTTP/2 (RFC 9113 §3.2).
     H2,
@@ -59,7 +59,7 @@ pub(super) struct Configs {
     shared: Arc<ConfigMaker>,
 }
 
-/// What a configuration is made of.
+/// Settings and files of a configuration.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
     verify: bool,

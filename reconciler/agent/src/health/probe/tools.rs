@@ -1,4 +1,4 @@
-//! What probes share: compiled expressions, TLS, and the name of this host. Equal ones are made once.
+//! Tools that probes share: compiled expressions, TLS, and the name of this host. Equal ones are made once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
@@ -13,7 +13,7 @@ use super::tls::Configs;
 use super::unprepared;
 use crate::system::files::Trust;
 
-/// What probes share.
+/// Tools that probes share.
 pub(crate) struct Tools {
     patterns: Mutex<BTreeMap<String, Arc<Pattern>>>,
     pub(super) tls: Configs,

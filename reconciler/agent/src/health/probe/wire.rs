@@ -91,7 +91,7 @@ pub(super) struct Course {
 }
 
 impl Course {
-    /// It begins now.
+    /// Begins the course of a probe, and its time.
     pub(super) fn begin(whom: Whom<'_>) -> Self {
         Self { began: Instant::now(), limit: whom.limit }
     }
@@ -127,7 +127,7 @@ impl Course {
         };
         let opened = self.bound(socket::connect(whom)).await;
         let stream = opened.ok_or_else(|| Found::from(Fault::no_answer(self.limit)))??;
-        // What is sent is short, and waited for.
+        // Requests are short, and waited for.
         stream.set_nodelay(true).ok();
         let Some((ready, secure)) = ready else { return Ok((Wire::Plain(stream), None)) };
         let shaken = self.bound(tls::shake(ready, stream, secure)).await;
@@ -180,7 +180,7 @@ pub(super) fn healthy(mut says: Says, remark: Option<String>) -> Found {
     Found::Healthy(says)
 }
 
-/// What an error of an open connection means.
+/// Meaning of an error of an open connection.
 pub(super) fn broken(error: &io::Error) -> Found {
     tls::fault(error).map_or_else(|| socket::failed(error), Found::from)
 }
@@ -203,7 +203,7 @@ async fn carry(wire: &mut Wire, dialogue: &mut impl Dialogue) -> io::Result<Resu
     }
 }
 
-/// What a dialogue makes of the next bytes; none at the end of the connection.
+/// Step of a dialogue after the next bytes; none at the end of the connection.
 fn read(
     wire: &mut Wire,
     dialogue: &mut impl Dialogue,

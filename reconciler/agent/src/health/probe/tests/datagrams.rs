@@ -106,7 +106,7 @@ async fn a_name_server_is_up_when_it_answers_and_a_liar_is_not_believed() {
             at_once(move |asked| vec![other_name(asked)]),
             "answer: no answer in 400 ms, but 1 datagram to another question",
         ),
-        // Whoever guesses does not keep the right answer away.
+        // A sender who guesses does not keep the right answer away.
         (at_once(move |asked| vec![other_id(asked), other_name(asked), answer(asked, 0x8180, 0, &[])]), "up"),
         (
             at_once(|asked| vec![asked.to_vec()]),

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response};
 use tokio::net::TcpListener;
 
-/// What it answers.
+/// Kinds of answers.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Answer {
     pub(super) status: u16,

@@ -15,7 +15,7 @@ pub(super) trait Stream: Read + Write {}
 
 impl<T: Read + Write> Stream for T {}
 
-/// What a server does with a connection.
+/// Treatment of a connection by a server.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Manner {
     /// As it should.
@@ -65,7 +65,7 @@ pub(super) fn nobody() -> SocketAddr {
 fn serve(stream: TcpStream, manner: Manner, good: Good, tls: Option<Arc<ServerConfig>>) {
     let raw = stream.try_clone().expect("a descriptor");
     stream.set_read_timeout(Some(LIFE)).expect("a time");
-    // What the probe does to the connection is its own matter.
+    // Errors are of no interest: the probe may end the connection at any time.
     let _ = match tls {
         Some(config) => {
             let session = ServerConnection::new(config).expect("a session");

@@ -13,7 +13,7 @@ use super::super::socket;
 /// Most names of a certificate that are told.
 const NAMES: usize = 3;
 
-/// What an error in the handshake means.
+/// Meaning of an error in the handshake.
 pub(in super::super) fn handshake(error: &io::Error) -> Found {
     if let Some(fault) = fault(error) {
         return fault.into();
@@ -44,7 +44,7 @@ pub(in super::super) fn fault(error: &io::Error) -> Option<Fault> {
     })
 }
 
-/// What is wrong with a server's certificate.
+/// Fault of a server's certificate.
 fn certificate(error: &CertificateError) -> String {
     let between =
         |from: &UnixTime, to: &UnixTime| Duration::from_secs(to.as_secs().saturating_sub(from.as_secs()));
@@ -81,7 +81,7 @@ fn bare(name: &str) -> &str {
     inner.map_or(name, |inner| inner.trim_matches('"'))
 }
 
-/// What a server says before it closes (RFC 8446 §6.2).
+/// Alert of a server that closes (RFC 8446 §6.2).
 fn said(alert: AlertDescription) -> String {
     match alert {
         AlertDescription::CertificateRequired => "the server wants a certificate".to_owned(),
