@@ -149,4 +149,42 @@ mod tests {
         assert_eq!([id(&third, 0, 0), id(&third, 1, 1)], [Some(3), Some(1)], "one that was gone is new");
         assert_eq!(third.checks(&first).len(), 2);
     }
+
+    #[test]
+    fn a_destination_has_all_its_checks_in_the_order_of_the_plan() {
+        let check = |n: u8, port: u16| {
+            format!(
+                "{{ type = \"tcp\", address = \"192.0.2.{n}\", port = {port}, interval = \"5s\", timeout = \"5s\", \
+                 retries = 1, retry_delay = \"1s\" }}"
+            )
+        };
+        let destination = |n: u8, checks: &[u16]| {
+            let checks: Vec<String> = checks.iter().map(|port| check(n, *port)).collect();
+            format!(
+                "[[virtual_server.destination]]\nhost = \"rs{n}\"\naddress = \"192.0.2.{n}\"\nport = 80\n\
+                 weight = 1\nforwarding = \"dr\"\nchecks = [{}]\n",
+                checks.join(", ")
+            )
+        };
+        let server = "[[virtual_server]]\nname = \"web\"\naddress = \"192.0.2.9\"\nport = 80\n\
+                      protocol = \"tcp\"\nscheduler = \"wlc\"\none_packet = false\n";
+        let text = PlanText::of("h").text()
+            + server
+            + &destination(1, &[80, 443, 80])
+            + &destination(2, &[])
+            + &destination(1, &[443]);
+        let plan: Plan = toml::from_str(&text).expect("plan");
+        let numbers = Numbers::of(&plan, &Numbers::default(), None);
+        let at = |destination| Position { server: 0, destination };
+        let ids = |destination| numbers.ids(at(destination)).map(|id| id.0).collect::<Vec<_>>();
+        assert_eq!([ids(0), ids(1), ids(2), ids(3)], [vec![0, 1, 0], vec![], vec![1], vec![]]);
+        assert_eq!(numbers.users(CheckId(0)).collect::<Vec<_>>(), [at(0)], "twice is one user");
+        assert_eq!(numbers.users(CheckId(1)).collect::<Vec<_>>(), [at(0), at(2)]);
+        assert_eq!(
+            numbers.each(&plan).map(|(at, id, _)| (at.destination, id.0)).collect::<Vec<_>>(),
+            [(0, 0), (0, 1), (0, 0), (2, 1)]
+        );
+        let ports = numbers.each(&plan).map(|(.., check)| check.target.and_then(|target| target.port));
+        assert_eq!(ports.flatten().map(|port| port.get()).collect::<Vec<_>>(), [80, 443, 80, 443]);
+    }
 }

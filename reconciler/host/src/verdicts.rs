@@ -98,4 +98,33 @@ mod tests {
         assert_eq!(begins(&down, &known(Verdict::Up)), Verdict::Up, "it serves already");
         assert_eq!(begins(&usual, &known(Verdict::Down)), Verdict::Down);
     }
+
+    #[test]
+    fn a_destination_is_down_when_one_of_its_checks_is() {
+        let check = |port: u16| {
+            format!(
+                "{{ type = \"tcp\", address = \"192.0.2.1\", port = {port}, interval = \"5s\", timeout = \"5s\", \
+                 retries = 1, retry_delay = \"1s\" }}"
+            )
+        };
+        let text = format!(
+            "format = 1\ncluster = \"c\"\nhost = \"h\"\nhost_addresses = []\n\
+             [policy]\nresync = \"5s\"\nexclusive_ipvs = false\n\
+             [[virtual_server]]\nname = \"web\"\naddress = \"192.0.2.9\"\nport = 80\n\
+             protocol = \"tcp\"\nscheduler = \"wlc\"\none_packet = false\n\
+             [[virtual_server.destination]]\nhost = \"rs1\"\naddress = \"192.0.2.1\"\nport = 80\n\
+             weight = 1\nforwarding = \"dr\"\nchecks = [{}, {}, {}]\n",
+            check(80),
+            check(81),
+            check(82)
+        );
+        let plan: Plan = toml::from_str(&text).expect("plan");
+        let numbers = Numbers::of(&plan, &Numbers::default(), None);
+        for failing in [None, Some(0), Some(1), Some(2)] {
+            let verdict = |id: CheckId| Some(if Some(id.0) == failing { Verdict::Down } else { Verdict::Up });
+            let wanted = if failing.is_some() { Verdict::Down } else { Verdict::Up };
+            let verdicts = in_force(&plan, &numbers, verdict);
+            assert_eq!(verdicts.into_values().collect::<Vec<_>>(), [wanted], "{failing:?}");
+        }
+    }
 }

@@ -349,3 +349,26 @@ fn checks_of_routers(plan: &Plan, numbers: &Numbers) -> BTreeMap<Name, BTreeMap<
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use evenkeel_health::{Fault, FaultLabel};
+
+    use super::*;
+
+    #[test]
+    fn of_several_checks_one_that_fails_tells_most_and_one_that_was_not_heard_comes_before_a_success() {
+        let up =
+            |heard| CheckState { heard, reach: Reach::Judged(Verdict::Up), ..CheckState::new(Verdict::Up) };
+        let good = up(Some(Heard::Success));
+        let unheard = up(None);
+        let tried_again = CheckState {
+            fault: Some(Fault::new(FaultLabel::Refused, "connection refused")),
+            ..up(Some(Heard::Failure))
+        };
+        let cut_off = CheckState { reach: Reach::CutOff, ..good.clone() };
+        let down = CheckState::new(Verdict::Down);
+        let order = [down, tried_again, cut_off, unheard, good];
+        assert!(order.is_sorted_by(|a, b| rank(a) < rank(b)), "{order:?}");
+    }
+}
