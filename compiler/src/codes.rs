@@ -100,8 +100,11 @@ pub fn all() -> impl Iterator<Item = &'static Code> {
 }
 
 /// Codes of rules that are gone: their numbers are never given to another rule.
-pub const RETIRED: [(&str, &str); 2] =
-    [("EK0310", "IPv6 is not supported"), ("EK0548", "the sorry server is one of the real servers")];
+pub const RETIRED: [(&str, &str); 3] = [
+    ("EK0310", "IPv6 is not supported"),
+    ("EK0548", "the sorry server is one of the real servers"),
+    ("EK0801", "not supported by this version"),
+];
 
 /// The code called `id`, in any case.
 #[must_use]

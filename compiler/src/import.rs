@@ -58,7 +58,7 @@ pub struct Request {
     pub script_user: Option<String>,
     /// Where programs are on the directors, by their names: those that a configuration names without a path.
     pub programs: Vec<(String, String)>,
-    /// Whether checks that the daemon does not have yet become TCP checks.
+    /// Whether every check becomes a TCP check.
     pub checks_as_tcp: bool,
     /// The version of keepalived that the directors run.
     pub keepalived: versions::Version,

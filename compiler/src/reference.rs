@@ -9,7 +9,6 @@ use serde_json::Value;
 
 use crate::codes::{self, Severity};
 use crate::schema::{plain, schema};
-use crate::validate::unsupported;
 
 /// One key of the language.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,8 +21,6 @@ pub struct Key {
     pub default: String,
     /// What it is for.
     pub description: String,
-    /// What this version refuses of it; `None` when nothing.
-    pub refused: Option<String>,
 }
 
 /// Every key in the order of the documentation.
@@ -43,10 +40,7 @@ pub fn markdown() -> String {
         "# Every key of the cluster file\n\nEvery key of `cluster.toml`, made from its JSON Schema. `<name>` \
         stands for a name of \
          yours, `[]` for each item of a list. [The cluster file](language/file.md) and \
-         the pages after it say how they work together.\n\nThe language is ahead of the \
-         daemon: keys whose meaning begins in **bold** are checked with all others, and what `evenkeeld` \
-         cannot do \
-         yet is an error.\n",
+         the pages after it say how they work together.\n",
     );
     let mut section = String::new();
     for key in keys() {
@@ -63,10 +57,7 @@ pub fn markdown() -> String {
             key.path,
             cell(&key.takes),
             cell(&key.default),
-            cell(&match &key.refused {
-                Some(refused) => format!("**{refused}** {}", key.description),
-                None => key.description.clone(),
-            })
+            cell(&key.description)
         );
     }
     out
@@ -110,9 +101,6 @@ pub fn man() -> String {
     for key in keys() {
         page.control("TP", []);
         page.text([bold(key.path)]);
-        if let Some(refused) = key.refused {
-            page.text([bold(refused)]);
-        }
         page.text([roman(key.description)]);
         page.control("RS", []);
         let plain = |text: String| text.replace('`', "");
@@ -188,7 +176,6 @@ fn properties(
                 own if own.is_empty() => description(rule),
                 own => own,
             },
-            refused: unsupported::mark(&path),
             path: path.clone(),
         };
         // A tag stands in every branch, with a word of its own in each.

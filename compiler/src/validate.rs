@@ -53,7 +53,6 @@ mod services;
 mod trackers;
 mod tunnels;
 mod unicast;
-pub(crate) mod unsupported;
 mod vip_settings;
 mod vips;
 mod virtual_routes;
@@ -99,7 +98,6 @@ const RULES: &[&[Rule]] = &[
     check_requests::RULES,
     check_tls::RULES,
     ipvs::RULES,
-    unsupported::RULES,
 ];
 
 /// Runs every rule. What they find, and whether they found more.

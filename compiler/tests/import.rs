@@ -73,11 +73,7 @@ fn imports_are_as_expected() {
     assert!(wrong.is_empty(), "{} files differ:\n{}", wrong.len(), wrong.join("\n"));
 }
 
-/// The sections of a cluster file that are about elections.
-const ELECTION: [&str; 3] = ["virtual_routers", "sync_groups", "trackers"];
-
-/// What the compiler says of a result is about decisions and what the daemon cannot do, never about its
-/// shape.
+/// What the compiler says of a result is about decisions, never about its shape.
 #[test]
 fn what_is_written_is_in_the_language() {
     for case in cases() {
@@ -97,11 +93,6 @@ fn what_is_written_is_in_the_language() {
             // VIPs.
             let meant = diagnostic.message.contains("protocol") || diagnostic.message.contains("vips");
             assert!(!shape || meant, "{}: {id} {}", case.display(), diagnostic.message);
-            // All that keepalived's elections have, the daemon has too.
-            let path = diagnostic.notes.iter().find_map(|note| note.strip_prefix('`'));
-            let of_election = |path: &str| ELECTION.iter().any(|section| path.starts_with(section));
-            let refused = id == "EK0801" && path.is_some_and(of_election);
-            assert!(!refused, "{}: {} {:?}", case.display(), diagnostic.message, diagnostic.notes);
         }
     }
 }
@@ -316,8 +307,7 @@ fn the_book_has_the_table_of_keywords() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/keepalived/keywords.md");
     let page = "# Every keyword\n\nWhere a keyword of keepalived goes, or why it is refused and what to do \
         instead. The importer's own table, written by \
-                a test.\n\nAn EK0801 of the compiler says what of the language this version of the daemon \
-                cannot do yet.\n";
+                a test.\n";
     assert_eq!(compare(&file, &format!("{page}{}", table())), None);
 }
 

@@ -62,39 +62,6 @@ fn every_key_says_what_it_takes_and_what_it_is_without() {
     }
 }
 
-/// What the reference marks is what a cluster that has everything is refused for.
-#[test]
-fn what_this_version_refuses_is_marked() {
-    let case = root().join("compiler/tests/cases/unsupported/expected.txt");
-    let report = std::fs::read_to_string(case).expect("the case");
-    let refused =
-        |path: &str| report.contains(&format!("`{}` would be ignored", path.replace("<name>", "web")));
-    let keys = reference::keys();
-    let mut marked = 0;
-    for key in keys.iter().filter(|key| key.path.starts_with("services.<name>.")) {
-        marked += usize::from(key.refused.is_some());
-        assert!(key.refused.is_some() || !refused(&key.path), "{} is refused and has no mark", key.path);
-        // What is in a table that is refused goes with it, and keys of other types with the type.
-        let inside = key.path.matches('.').count() > 2;
-        assert!(
-            key.refused.is_none() || inside || refused(&key.path),
-            "{} is marked and not refused",
-            key.path
-        );
-    }
-    let of = |path: &str| keys.iter().find(|key| key.path == path).and_then(|key| key.refused.clone());
-    for taken in ["services.<name>.check.port", "services.<name>.check.address", "services.<name>.scheduler"]
-    {
-        assert_eq!(of(taken), None, "{taken}");
-    }
-    // As long as anything is refused at all.
-    if report.contains("EK0801") {
-        assert!(marked > 0);
-        assert!(reference::markdown().contains("| **Not in this version, which refuses it (EK0801).** "));
-        assert!(reference::man().contains("Not in this version"));
-    }
-}
-
 #[test]
 fn the_manual_page_knows_every_key_and_code() {
     let page = reference::man();

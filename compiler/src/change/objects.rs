@@ -388,7 +388,7 @@ pub(super) fn without_servers(plan: &Plan) -> Plan {
 }
 
 /// A virtual server without its destinations.
-fn alone(server: &VirtualServer) -> VirtualServer {
+pub(super) fn alone(server: &VirtualServer) -> VirtualServer {
     let VirtualServer {
         name,
         address,

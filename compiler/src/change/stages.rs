@@ -22,6 +22,8 @@
 //! is the director that is Master, if it stays one of its directors: it alone holds the VIP from
 //! release to rejoin, so the VIP is served without redundancy instead of having two owners.
 //!
+//! Where checks alone change, no traffic moves and all hosts take their plans in one stage (`checks`).
+//!
 //! A director that is, or becomes, a real server of its own VIP has it on `lo` and balances it only while it
 //! is Master: both in one step, and both from prepare to tidy, as long as anyone may send to it.
 
@@ -35,6 +37,7 @@ use evenkeel_schemas::scalars::{Cidr, InterfaceName, Name};
 
 use super::{Fleet, HostState, compare, objects};
 
+mod checks;
 mod claims;
 mod parts;
 mod real_server;
@@ -192,6 +195,9 @@ impl<'a> Between<'a> {
 /// The stages from `before` to `after`, each with at least one host.
 #[must_use]
 pub fn stages(before: &Fleet, after: &Fleet) -> Vec<Stage> {
+    if let Some(changed) = checks::changed_alone(before, after) {
+        return vec![checks::stage(changed, after)];
+    }
     let moves = Moves::new(before, after);
     let mut stages: Vec<Stage> =
         PHASES.iter().map(|(_, title, why)| Stage { title, why, steps: BTreeMap::new() }).collect();

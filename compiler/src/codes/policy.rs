@@ -30,11 +30,6 @@ super::codes! {
         more, so \
          another name is taken as it is written, and so is its value. A director whose kernel does not have \
          it says so in its status and log, and goes on without: a misspelled name does nothing.";
-    UNSUPPORTED = "EK0801" Error "not supported by this version":
-        "The language is ahead of the daemon: it has words for all that LVS clusters use, so that a \
-         cluster file need not be rewritten later. What `evenkeeld` cannot do yet is refused here, \
-         because a plan never holds what a host would ignore. Remove it, or take the way that the \
-         hint offers.";
     INTERNAL = "EK0901" Error "a mistake in evenkeel":
         "A cluster passed every rule and still could not be compiled: a rule is missing. Please \
          report it with the cluster file, after removing what is secret in it.";

@@ -127,9 +127,6 @@ pub fn human(request: &Request, import: &Import, detail: Detail, styled: bool) -
         out.push_str("The compiler says of the result:\n\n");
         out.push_str(&render::human(&import.cluster, &compilation.diagnostics, styled));
     }
-    for line in next_steps(request, import) {
-        push(&mut out, format_args!("{line}\n"));
-    }
     if out.bytes().filter(|byte| *byte == b'\n').count() > SCREEN {
         push(&mut out, format_args!("{summary}\n"));
     }
@@ -227,20 +224,6 @@ pub fn summary(import: &Import) -> String {
         (false, 0) => "the result compiles.".to_owned(),
         (false, errors) => format!("the result does not compile yet: {}.", plural(errors, "error")),
     });
-    out
-}
-
-/// What to do before the report is asked for again.
-fn next_steps(request: &Request, import: &Import) -> Vec<String> {
-    let mut out = Vec::new();
-    let unsupported = import.compilation.diagnostics.iter().any(|diagnostic| {
-        diagnostic.code.id == crate::codes::UNSUPPORTED.id && diagnostic.message.contains("a check of type")
-    });
-    if unsupported && !request.checks_as_tcp {
-        out.push(
-            "With --checks-as-tcp, checks that evenkeeld does not have yet become TCP checks.".to_owned(),
-        );
-    }
     out
 }
 

@@ -22,8 +22,7 @@ use crate::attach::{self, Family, Subnets, advertised_order, is_link_local};
 const HOOK_TIMEOUT: Span = Span::from_secs(10);
 /// Time from one look of a tracker to the next.
 const TRACKER_INTERVAL: Span = Span::from_secs(1);
-/// Least number of running processes, or of healthy destinations. Quorums of services are refused as yet
-/// (`validate/unsupported.rs`).
+/// Least number of running processes, or of healthy destinations.
 const DEFAULT_QUORUM: u32 = 1;
 /// TTL of advertisements, sent and received (RFC 9568 §5.1.1.3).
 pub(crate) const DEFAULT_TTL: u8 = 255;

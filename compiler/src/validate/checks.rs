@@ -99,11 +99,6 @@ const KEYS: [Key; 36] = [
     ("file", &[CheckType::File], |check| check.file.is_some()),
 ];
 
-/// Every key that some types of check do not have, and the types that have it.
-pub(super) fn keys_of_types() -> impl Iterator<Item = (&'static str, &'static [CheckType])> {
-    KEYS.iter().map(|(key, types, _)| (*key, *types))
-}
-
 /// Which checks of pools have been told of: each once, with the first service that finds fault with it.
 struct Once<'a>(BTreeSet<Vec<Step<'a>>>);
 

@@ -175,8 +175,7 @@ fn entries(file: &File, done: &Import) -> Vec<Entry> {
     entries
 }
 
-/// Takes out of the cluster file what does not compile, until the rest does: what this version's daemon
-/// cannot do yet alone, anything else with its whole object.
+/// Takes out of the cluster file the objects that do not compile, until the rest does.
 fn leave_out(document: &mut Table, first: Compilation, cluster: &SourceFile) -> (Compilation, Vec<String>) {
     let mut out = Vec::new();
     let mut text = cluster.text().to_owned();
@@ -187,16 +186,9 @@ fn leave_out(document: &mut Table, first: Compilation, cluster: &SourceFile) -> 
         for error in
             compilation.diagnostics.iter().filter(|diagnostic| diagnostic.severity() == Severity::Error)
         {
-            let named = error.notes.iter().find_map(|note| note.strip_prefix('`')?.split_once('`'));
-            let mut path: Vec<String> = match named {
-                Some((path, _)) if error.code.id == "EK0801" => split_path(document, path),
-                _ => error
-                    .primary
-                    .as_ref()
-                    .and_then(|label| heading(&text, label.place.start))
-                    .unwrap_or_default(),
-            };
-            path.truncate(if error.code.id == "EK0801" { 3 } else { 2 });
+            let place = error.primary.as_ref().map(|label| label.place.start);
+            let mut path: Vec<String> = place.and_then(|place| heading(&text, place)).unwrap_or_default();
+            path.truncate(2);
             if path.first().is_none_or(|section| section == "hosts" || section == "segments") {
                 continue;
             }
@@ -212,24 +204,6 @@ fn leave_out(document: &mut Table, first: Compilation, cluster: &SourceFile) -> 
         compilation = compile(&SourceFile::new("cluster.toml", &*text));
     }
     (compilation, out)
-}
-
-/// `services.a.b.quorum` where the service is called `a.b`.
-fn split_path(document: &Table, path: &str) -> Vec<String> {
-    let Some((section, rest)) = path.split_once('.') else { return vec![path.to_owned()] };
-    let names = document.get(section).and_then(Value::as_table);
-    let name = names.into_iter().flat_map(Table::keys).find(|name| {
-        rest.strip_prefix(name.as_str()).is_some_and(|after| after.is_empty() || after.starts_with('.'))
-    });
-    match name {
-        Some(name) => {
-            let after = rest[name.len()..].trim_start_matches('.');
-            let mut out = vec![section.to_owned(), name.clone()];
-            out.extend(after.split('.').filter(|step| !step.is_empty()).map(ToOwned::to_owned));
-            out
-        }
-        None => path.split('.').map(ToOwned::to_owned).collect(),
-    }
 }
 
 /// The table that a place is in.

@@ -318,6 +318,13 @@ impl Destination {
         Self { more, ..self }
     }
 
+    /// The same without its checks.
+    #[must_use]
+    pub fn without_checks(self) -> Self {
+        let more = self.more.as_deref().cloned().unwrap_or_default();
+        self.with(More { checks: Vec::new(), ..more })
+    }
+
     /// Whether it drains: [`More::drain`].
     #[must_use]
     pub fn drains(&self) -> bool {

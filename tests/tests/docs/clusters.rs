@@ -145,8 +145,8 @@ fn blocks_that_are_not_what_they_say_are_found() {
         ("```toml,excerpt\n[services.web]\nportt = 81\n```\n".to_owned(), "EK0101"),
         ("```toml,excerpt=none\nname = \"x\"\n```\n".to_owned(), "no example none"),
         (
-            "```toml,excerpt,mistake=EK0801\n[services.web]\nport = 81\n```\n".to_owned(),
-            "does not say EK0801",
+            "```toml,excerpt,mistake=EK0104\n[services.web]\nport = 81\n```\n".to_owned(),
+            "does not say EK0104",
         ),
         ("```toml,exerpt\nname = \"x\"\n```\n".to_owned(), "says nothing"),
         ("```toml,overlay=o.toml\nname = \"x\"\n```\n".to_owned(), "no file on this page"),

@@ -72,7 +72,7 @@ fn names_of_nothing_are_found() {
     let check =
         |text: &str| faults(&Library::of(&[("docs/a.md", text), ("examples/nat/README.md", "# N\n")]));
     assert_eq!(
-        check("# A\n\n`examples/nat` `docs/a.md` `tests/*` `schemas/` EK0801 `x/y`\n"),
+        check("# A\n\n`examples/nat` `docs/a.md` `tests/*` `schemas/` EK0104 `x/y`\n"),
         Vec::<String>::new()
     );
     assert_eq!(check("# A\n\n`examples/nta`\n"), ["docs/a.md:3: there is no examples/nta"]);

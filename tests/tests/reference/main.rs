@@ -23,6 +23,7 @@ mod refusals;
 mod restart;
 mod services;
 mod serving;
+mod several_checks;
 mod sharing;
 mod sorry;
 mod support;
