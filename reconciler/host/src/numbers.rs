@@ -154,8 +154,8 @@ mod tests {
     fn a_destination_has_all_its_checks_in_the_order_of_the_plan() {
         let check = |n: u8, port: u16| {
             format!(
-                "{{ type = \"tcp\", address = \"192.0.2.{n}\", port = {port}, interval = \"5s\", timeout = \"5s\", \
-                 retries = 1, retry_delay = \"1s\" }}"
+                "{{ type = \"tcp\", address = \"192.0.2.{n}\", port = {port}, interval = \"5s\", \
+                 timeout = \"5s\", retries = 1, retry_delay = \"1s\" }}"
             )
         };
         let destination = |n: u8, checks: &[u16]| {

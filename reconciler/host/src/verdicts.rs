@@ -103,8 +103,8 @@ mod tests {
     fn a_destination_is_down_when_one_of_its_checks_is() {
         let check = |port: u16| {
             format!(
-                "{{ type = \"tcp\", address = \"192.0.2.1\", port = {port}, interval = \"5s\", timeout = \"5s\", \
-                 retries = 1, retry_delay = \"1s\" }}"
+                "{{ type = \"tcp\", address = \"192.0.2.1\", port = {port}, interval = \"5s\", \
+                 timeout = \"5s\", retries = 1, retry_delay = \"1s\" }}"
             )
         };
         let text = format!(

@@ -13,7 +13,8 @@ fn each_of_two_checks_takes_a_destination_out_and_brings_it_back() {
         let reference = Reference::new(lab);
         let mut admin = reference.hosts.rs1.web(ADMIN);
         let _admin2 = reference.hosts.rs2.web(ADMIN);
-        let check = "check = { type = \"tcp\", interval = \"5s\", timeout = \"10s\", retries = 3, retry_delay = \"3s\" }";
+        let check = "check = { type = \"tcp\", interval = \"5s\", timeout = \"10s\", retries = 3, \
+                     retry_delay = \"3s\" }";
         let text = Reference::cluster_file();
         assert!(text.contains(check), "the example's check");
         let soon = "interval = \"1s\", timeout = \"1s\", retries = 0, retry_delay = \"1s\"";
