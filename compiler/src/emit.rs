@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_schemas::cluster::{self, Host, SecretSource};
 use evenkeel_schemas::plan;
-use evenkeel_schemas::scalars::{Name, Span};
+use evenkeel_schemas::scalars::{Name, Priority, Span};
 use evenkeel_schemas::seal;
 
 use crate::canonical;
@@ -172,7 +172,7 @@ pub(crate) fn secrets_file(cluster: &Name, secrets: &BTreeMap<String, String>) -
 }
 
 fn vrrp(name: &Name, router: &Router, instance: &RouterInstance, host: &Name) -> Option<plan::Router> {
-    let attached = instance.attached.get(host)?;
+    let (attached, priority) = (instance.attached.get(host)?, *router.directors.get(host)?);
     let secret = router.password.as_ref().map(|source| match source {
         SecretSource::Literal(_) => plan::SecretReference::Compiled(name.clone()),
         SecretSource::File(path) => plan::SecretReference::File(path.clone()),
@@ -184,7 +184,7 @@ fn vrrp(name: &Name, router: &Router, instance: &RouterInstance, host: &Name) ->
         source: attached.source,
         version: router.version,
         vrid: router.vrid,
-        priority: *router.directors.get(host)?,
+        priority,
         advert_interval: router.advert_interval,
         preempt: router.preempt,
         preempt_delay: nonzero(router.preempt_delay),
@@ -200,6 +200,8 @@ fn vrrp(name: &Name, router: &Router, instance: &RouterInstance, host: &Name) ->
         virtual_mac: instance.virtual_mac.clone(),
         sync_group: router.group.clone(),
         track: router.track.clone(),
+        // An owner's priority never changes.
+        own_fault_weight: router.own_fault_weight.filter(|_| priority != Priority::OWNER),
         hooks: instance.hooks.clone(),
         vips: instance.vips.clone(),
         unadvertised_vips: instance.unadvertised_vips.clone(),

@@ -105,7 +105,7 @@ impl Resolved {
 
 pub(crate) fn resolve(cluster: &Cluster) -> Result<Resolved, Unresolved> {
     let subnets = Subnets::new(cluster, &Unknowns::default());
-    let (routers, groups, trackers) = routers::resolve(cluster, &subnets).map_err(Unresolved)?;
+    let (mut routers, groups, trackers) = routers::resolve(cluster, &subnets).map_err(Unresolved)?;
     let members = Members::new(cluster);
     let listed: Vec<(&Name, &Service)> = cluster.services.iter().collect();
     let listed: Vec<&[(&Name, &Service)]> = listed.chunks(SERVICES_AT_ONCE).collect();
@@ -119,7 +119,9 @@ pub(crate) fn resolve(cluster: &Cluster) -> Result<Resolved, Unresolved> {
         resolved.collect::<Result<Vec<_>, _>>()
     });
     let resolved = resolved.into_iter().collect::<Result<Vec<_>, _>>()?;
-    let services = resolved.into_iter().flatten().collect();
+    let services: BTreeMap<Name, Balanced> = resolved.into_iter().flatten().collect();
+    let checked = services.values().filter(|service| service.is_checked());
+    routers::forget_unused_weights(&mut routers, checked.map(|service| &service.router));
     let gateway = |(name, host): (&Name, &Host)| Some((name.clone(), gateway(&subnets, name, host)?));
     Ok(Resolved {
         gateways: cluster.hosts.iter().filter_map(gateway).collect(),

@@ -174,7 +174,8 @@ number_scalar!(
 mod limits;
 
 pub use limits::{
-    AddressLabel, ConnectionLimit, FirewallMark, Part, Percent, PortRange, RouteTable, SyncId, TrackWeight,
+    AddressLabel, ConnectionLimit, FirewallMark, Part, Percent, PortRange, PriorityDrop, RouteTable, SyncId,
+    TrackWeight,
 };
 
 impl Priority {

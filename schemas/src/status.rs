@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::cluster::Confirm;
 use crate::scalars::Name;
 
-pub use check::{CheckStatus, FaultLabel, FaultStatus, HealthStatus};
+pub use check::{CheckStatus, FaultLabel, FaultStatus, HealthStatus, OwnFaultStatus};
 pub use ipvs::*;
 pub use log::LogStatus;
 pub use quorum::{FloorStatus, QuorumStatus};
@@ -446,8 +446,8 @@ pub struct DestinationStatus {
     /// Drain, when one is ordered.
     #[serde(default)]
     pub drain: Option<DrainStatus>,
-    /// Why a destination that failed is in the table still, or one that is healthy has another weight than
-    /// the plan's, for people; absent otherwise.
+    /// Why a destination that failed is in the table still, or one that is healthy is out of it or has
+    /// another weight than the plan's, for people; absent otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<String>,
     /// Weight that it has in the table because of `held`; absent otherwise.

@@ -55,6 +55,8 @@ pub enum LogEvent {
     Pass,
     // Checks.
     CheckFailed,
+    OwnFault,
+    OwnFaultOver,
     SilenceBegins,
     SilenceOver,
     ChecksSpoke,
@@ -154,6 +156,8 @@ pub const SENTENCES: &[Sentence] = &[
     Sentence::new(LogEvent::Pass, "pass: {what} in {ms} ms:{times}"),
 
     Sentence::new(LogEvent::CheckFailed, "check of {check} failed: {reason}; destination is taken out"),
+    Sentence::new(LogEvent::OwnFault, "own fault: nothing behind {link} answers"),
+    Sentence::new(LogEvent::OwnFaultOver, "own fault is over: something behind {link} answers again"),
     Sentence::new(LogEvent::SilenceBegins, "checks say nothing of their targets"),
     Sentence::new(LogEvent::SilenceOver, "checks tell of their targets again"),
     Sentence::new(LogEvent::ChecksSpoke, "({router}) its checks have spoken"),

@@ -1,4 +1,4 @@
-//! EK0430 to EK0444: trackers, weights, programs.
+//! EK0430 to EK0443: trackers, weights, programs, own faults.
 
 super::codes! {
     TRACKER_WITHOUT_KEY = "EK0430" Error "a tracker does not say what it watches":
@@ -43,4 +43,7 @@ super::codes! {
          all of them: with a tracker without a weight none takes part in the election, and nobody \
          holds the VIPs, those of other services included. That is right where an upstream router is to \
          send clients elsewhere.";
+    OWN_FAULT_UNCHECKED = "EK0442" Warning "an own fault that nobody can find":
+        "A director finds that its own link is at fault when none of the real servers behind it answers \
+         its checks any more. Without checks it never does.";
 }

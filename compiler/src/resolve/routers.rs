@@ -12,7 +12,7 @@ use evenkeel_schemas::cluster::{
 };
 use evenkeel_schemas::plan;
 use evenkeel_schemas::scalars::{
-    AdvertInterval, Cidr, InterfaceName, Ip, Name, Priority, Retries, RouteTable, Span, Vrid,
+    AdvertInterval, Cidr, InterfaceName, Ip, Name, Priority, PriorityDrop, Retries, RouteTable, Span, Vrid,
 };
 
 use super::priority;
@@ -46,6 +46,8 @@ pub(crate) struct Router {
     pub(crate) group: Option<Name>,
     /// Trackers of its own and of its sync group.
     pub(crate) track: Vec<plan::Track>,
+    /// What the priority of a director is lowered by while its own link is at fault; none: it stays.
+    pub(crate) own_fault_weight: Option<PriorityDrop>,
     pub(crate) prevent_removal: bool,
     /// One for each family of its VIPs, IPv4 first.
     pub(crate) instances: Vec<RouterInstance>,
@@ -126,6 +128,33 @@ pub(super) fn resolve(cluster: &Cluster, subnets: &Subnets<'_>) -> Result<Electi
     Ok((routers, groups, trackers))
 }
 
+/// What a priority is lowered by so that every other director is preferred. The order of those that are at
+/// fault stays as it is.
+fn falls_below_all(directors: &BTreeMap<Name, Priority>) -> Option<PriorityDrop> {
+    let priorities =
+        || directors.values().filter(|priority| **priority != Priority::OWNER).map(|one| one.get());
+    let distance = priorities().max()? - priorities().min()?;
+    PriorityDrop::new(distance.saturating_add(1).min(PriorityDrop::MAX)).ok()
+}
+
+/// Takes what priorities are lowered by from routers to which it means nothing: nobody checks the real
+/// servers behind them, or there is no other director.
+pub(super) fn forget_unused_weights<'a>(
+    routers: &mut BTreeMap<Name, Router>,
+    checked: impl Iterator<Item = &'a Name>,
+) {
+    let checked: BTreeSet<&Name> = checked.collect();
+    let groups: BTreeSet<Name> =
+        checked.iter().filter_map(|name| routers.get(*name)?.group.clone()).collect();
+    for (name, router) in routers {
+        // What moves together gives way together.
+        let concerned =
+            checked.contains(name) || router.group.as_ref().is_some_and(|one| groups.contains(one));
+        let weight = router.own_fault_weight.filter(|weight| weight.get() > 0);
+        router.own_fault_weight = weight.filter(|_| concerned && router.directors.len() > 1);
+    }
+}
+
 /// The families of a router's VIPs: each has an instance of its own.
 pub(crate) fn families(router: &VirtualRouter) -> impl Iterator<Item = Family> {
     let has = |family: &Family| router.vips.iter().any(|vip| Family::of(vip.0) == *family);
@@ -186,9 +215,10 @@ impl<'a> Resolver<'a> {
             startup_delay: router.startup_delay,
             password: router.auth.as_ref().map(|Auth::Pass { secret }| secret.clone()),
             garp: router.garp.clone(),
-            directors,
             group: group.or_else(|| dual.then(|| self.name.clone())),
             track: track.into_values().collect(),
+            own_fault_weight: router.own_fault_weight.or_else(|| falls_below_all(&directors)),
+            directors,
             prevent_removal: router.prevent_removal,
             instances: instances?,
         })

@@ -6,6 +6,7 @@ use evenkeel_schemas::cluster::{Track, TrackerType, VirtualRouter};
 use evenkeel_schemas::scalars::{Name, Priority};
 
 use super::references::trackings;
+use super::written_checks::by_service;
 use super::{Context, Findings, Rule};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
@@ -13,7 +14,7 @@ use crate::path::at;
 use crate::resolve::priority;
 
 pub(super) const RULES: &[Rule] =
-    &[zero_weight, weights_too_small, weights_beyond_range, weight_without_preemption];
+    &[zero_weight, weights_too_small, weights_beyond_range, weight_without_preemption, own_fault];
 
 /// Priorities of directors that are not owners.
 const LOWEST: i32 = 1;
@@ -208,6 +209,68 @@ fn weight_without_preemption(cx: &Context<'_>, out: &mut Findings) {
                     .hint("remove `weight`: then a failure takes the director out of the election"),
                 );
             }
+        }
+    }
+}
+
+/// A weight for the director's own fault that is written, and moves nothing.
+fn own_fault(cx: &Context<'_>, out: &mut Findings) {
+    let checked: BTreeSet<&str> = by_service(cx).map(|(_, service, _)| service.router.as_str()).collect();
+    for (name, router) in &cx.cluster.virtual_routers {
+        let path = at!["virtual_routers", name, "own_fault_weight"];
+        let weight =
+            router.own_fault_weight.map(|weight| i32::from(weight.get())).filter(|weight| *weight > 0);
+        let Some(weight) = weight.filter(|_| cx.knows(path)) else { continue };
+        let grouped = cx.cluster.sync_groups.values().any(|group| {
+            let members = &group.virtual_routers;
+            members.iter().any(|one| one == name.as_str())
+                && members.iter().any(|one| checked.contains(one.as_str()))
+        });
+        if !checked.contains(name.as_str())
+            && !grouped
+            && cx.knows_entries("services")
+            && cx.knows_entries("pools")
+        {
+            out.push(
+                Diagnostic::new(
+                    &codes::OWN_FAULT_UNCHECKED,
+                    cx.value(path),
+                    format!("no real server behind `{name}` is checked, so no fault is ever found"),
+                    "has no effect",
+                )
+                .hint("give one of its services a `check`, or remove `own_fault_weight`"),
+            );
+        } else if !router.preempt && cx.knows(at!["virtual_routers", name, "preempt"]) {
+            out.push(
+                Diagnostic::new(
+                    &codes::WEIGHT_WITHOUT_PREEMPTION,
+                    cx.value(path),
+                    format!(
+                        "`{name}` does not preempt, so this weight never moves it off a Master that runs"
+                    ),
+                    "changes the priority, not the Master",
+                )
+                .also(cx.value(at!["virtual_routers", name, "preempt"]), "no preemption")
+                .hint("remove `own_fault_weight`, or let the router preempt"),
+            );
+        } else if let Some([(first, first_name), (second, second_name), ..]) =
+            priorities(cx, name, router).as_deref()
+            && *first - *second >= weight
+        {
+            let gap = first - second;
+            out.push(
+                Diagnostic::new(
+                    &codes::WEIGHTS_TOO_SMALL,
+                    cx.value(path),
+                    format!("the weight never takes `{name}` off `{first_name}` as long as it runs"),
+                    format!("lowers its priority to {}", first - weight),
+                )
+                .also(
+                    cx.value(at!["virtual_routers", name, "directors"]),
+                    format!("`{first_name}` has priority {first}, `{second_name}` {second}"),
+                )
+                .hint(format!("write more than {gap}, or leave it out: then it is as much as is needed")),
+            );
         }
     }
 }

@@ -21,6 +21,9 @@ pub enum Ailment {
     /// The target was on the link of this interface when it answered last, and is not any more: packets to it
     /// go another way, from which none has come back yet.
     Elsewhere(String),
+    /// None of several targets behind this interface or gateway answers, and all did until now: it is more
+    /// likely our link than all of them ([`crate::own_fault`]).
+    NoAnswers(String),
     /// The kernel has no source address for it.
     NoSource,
     /// The kernel does not permit it.
@@ -50,6 +53,7 @@ impl Ailment {
             | Self::NotOperational(_)
             | Self::NoRoute
             | Self::Elsewhere(_)
+            | Self::NoAnswers(_)
             | Self::NoSource => true,
             Self::NotPermitted
             | Self::NotOurs(_)
@@ -71,6 +75,7 @@ impl fmt::Display for Ailment {
             Self::NotOperational(name) => write!(f, "{name} is not operational"),
             Self::NoRoute => f.write_str("this host has no route to it"),
             Self::Elsewhere(name) => write!(f, "its network is no longer on {name}"),
+            Self::NoAnswers(name) => write!(f, "nothing behind {name} answers"),
             Self::NoSource => f.write_str("this host has no address to speak to it from"),
             Self::NotPermitted => f.write_str("this host does not permit it"),
             Self::NotOurs(address) => write!(f, "this host has no address {address} to check from"),

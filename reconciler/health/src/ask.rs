@@ -77,7 +77,8 @@ impl End {
         match self {
             Self::Closed => Fault::new(FaultLabel::Closed, format!("no {what} before the connection closed")),
             Self::OutOfTime(limit) => {
-                Fault::new(FaultLabel::Timeout, format!("no {what} in {}", Words(limit)))
+                // The connection is open.
+                Fault::new(FaultLabel::Timeout, format!("no {what} in {}", Words(limit))).after_an_answer()
             }
         }
     }

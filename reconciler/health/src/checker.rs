@@ -13,12 +13,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_schemas::plan::Check;
+use evenkeel_schemas::plan::{Check, CheckKind};
 use evenkeel_schemas::time::MonoTime;
 
 use crate::ailment::Ailment;
 use crate::board::Board;
 use crate::fault::{Fault, Says};
+use crate::own_fault::{Links, Sign};
 use crate::places::{Capacity, Load};
 use crate::silence::{News, Silences};
 use crate::state::{CheckId, Heard, Outcome, Reach, Report, Verdict};
@@ -89,6 +90,9 @@ pub enum CheckNews {
     Turned(BTreeSet<CheckId>),
     /// Something ails these interfaces, and no others.
     Ailing(BTreeSet<String>),
+    /// Nothing behind these answers, and nothing else is so: interfaces and gateways by name, with the checks
+    /// behind each.
+    OwnFault(BTreeMap<String, BTreeSet<CheckId>>),
     /// Checks begin to say nothing because of this host, so many of them.
     Silent(News, usize),
     /// They say something again.
@@ -141,6 +145,9 @@ pub struct Checker {
     silences_at: Option<MonoTime>,
     /// The interfaces that ail, as was told last.
     ailing: BTreeSet<String>,
+    links: Links,
+    /// What nothing is heard through, as was told last.
+    at_fault: BTreeMap<String, BTreeSet<CheckId>>,
     out: VecDeque<Output>,
 }
 
@@ -191,6 +198,8 @@ impl Checker {
         let targets: BTreeSet<IpAddr> =
             checks.iter().filter_map(|(_, check, _)| Some(check.address()?.0)).collect();
         let of = |id: CheckId| initial.get(&id).copied().unwrap_or(Verdict::Up);
+        let evidence = checks.iter().filter(|(_, check, _)| is_evidence(check));
+        let evidence: BTreeSet<CheckId> = evidence.map(|(id, ..)| *id).collect();
         self.board.configure(checks.into_iter().map(|(id, check, _)| (id, check)), of, now);
         self.ways.watch(targets.iter().copied());
         self.out.push_back(Output::WatchWays(targets.into_iter().collect()));
@@ -204,6 +213,45 @@ impl Checker {
             self.tell(id, now);
         }
         self.board.tell_again();
+        self.place_links(|id| evidence.contains(&id));
+        self.links.keep(|id| evidence.contains(&id));
+        self.links_turned(now);
+    }
+
+    /// Says again what checks are behind, where `which` says so.
+    fn place_links(&mut self, which: impl Fn(CheckId) -> bool) {
+        for (id, schedule) in self.board.iter().filter(|(id, _)| which(*id)) {
+            let Some(target) = schedule.target() else { continue };
+            let interval = schedule.check().times.interval.as_duration();
+            self.links.place(id, target, interval, self.ways.behind(target));
+        }
+    }
+
+    /// A probe has ended: it may show that our own link fails, or works again.
+    fn look_at_link(&mut self, id: CheckId, now: MonoTime) {
+        let Some(schedule) = self.board.get(id) else { return };
+        let Some(sign) = schedule.sign() else { return };
+        let mut turned = !self.links.heard(id, sign).is_empty();
+        if sign == Sign::Answers && schedule.answers_again() {
+            turned |= !self.links.works(id).is_empty();
+        }
+        if turned {
+            self.links_turned(now);
+        }
+    }
+
+    /// Links may have come to be at fault, or may be so no more.
+    fn links_turned(&mut self, now: MonoTime) {
+        let found = self.links.at_fault();
+        let named = found.iter().map(|(behind, checks)| (self.ways.name(*behind), checks.clone()));
+        let named: BTreeMap<String, BTreeSet<CheckId>> = named.collect();
+        if named == self.at_fault {
+            return;
+        }
+        self.at_fault.clone_from(&named);
+        self.news(CheckNews::OwnFault(named));
+        let turns = self.ways.faults(found.into_keys().collect(), now);
+        self.ways_turned(&turns, now);
     }
 
     fn time_passes(&mut self, now: MonoTime) {
@@ -256,6 +304,7 @@ impl Checker {
             let turns = self.ways.answered(target, now);
             self.ways_turned(&turns, now);
         }
+        self.look_at_link(id, now);
     }
 
     fn broke(&mut self, id: CheckId, fault: Option<Fault>, now: MonoTime) {
@@ -264,6 +313,7 @@ impl Checker {
         let outcome = fault.map(|fault| judge(fault.into(), excuse));
         self.board.broke(id, outcome, now);
         self.tell(id, now);
+        self.look_at_link(id, now);
     }
 
     fn conclude(&mut self, id: CheckId, outcome: Outcome, took: Option<Duration>, now: MonoTime) {
@@ -293,7 +343,16 @@ impl Checker {
         let turns = match news {
             WayNews::Links(links) => self.ways.links(links, now),
             WayNews::Link(index, link) => self.ways.link(index, link, now),
-            WayNews::Routes(routes) => self.ways.routes(routes, now),
+            WayNews::Routes(routes) => {
+                let targets: BTreeSet<IpAddr> = routes.iter().map(|(target, _)| *target).collect();
+                let turns = self.ways.routes(routes, now);
+                let concerned = self.links.of(&targets);
+                self.place_links(|id| concerned.contains(&id));
+                // Nobody may be behind what was at fault.
+                self.links.keep(|_| true);
+                self.links_turned(now);
+                turns
+            }
         };
         let ailing = self.ways.ailing();
         if ailing != self.ailing {
@@ -332,5 +391,20 @@ impl Checker {
         }
         let look = self.silences.look_in();
         self.silences_at = self.silences_at.or_else(|| look.map(|pause| now + pause));
+    }
+}
+
+/// Whether a check shows that something comes from its target, or that nothing does.
+fn is_evidence(check: &Check) -> bool {
+    match &check.kind {
+        CheckKind::Udp(udp) => udp.require_reply,
+        // An agent need not be there.
+        CheckKind::Agent(_) | CheckKind::Script(_) | CheckKind::File(_) => false,
+        CheckKind::Tcp(_)
+        | CheckKind::Http(_)
+        | CheckKind::Dns(_)
+        | CheckKind::Ping
+        | CheckKind::Smtp(_)
+        | CheckKind::Grpc(_) => check.target.is_some(),
     }
 }

@@ -17,6 +17,8 @@ pub struct Fault {
     pub label: FaultLabel,
     /// A sentence that stands alone, for people: "connection refused". One line.
     pub reason: Box<str>,
+    /// Whether nothing came from the target, not a packet: then it may as well be the way to it that fails.
+    pub silent: bool,
 }
 
 impl Fault {
@@ -24,7 +26,20 @@ impl Fault {
     /// come from the target.
     #[must_use]
     pub fn new(label: FaultLabel, reason: impl Into<String>) -> Self {
-        Self { label, reason: one_line(reason.into()).into() }
+        let silent = matches!(label, FaultLabel::Unreachable | FaultLabel::Timeout | FaultLabel::Lost);
+        Self { label, reason: one_line(reason.into()).into(), silent }
+    }
+
+    /// The same in other words.
+    #[must_use]
+    pub fn worded(self, reason: impl Into<String>) -> Self {
+        Self { silent: self.silent, ..Self::new(self.label, reason) }
+    }
+
+    /// The same of a target from which something had come.
+    #[must_use]
+    pub fn after_an_answer(self) -> Self {
+        Self { silent: false, ..self }
     }
 
     /// Nothing came in time.

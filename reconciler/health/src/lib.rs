@@ -24,6 +24,7 @@ pub mod board;
 pub mod checker;
 pub mod fault;
 pub mod gate;
+pub mod own_fault;
 pub mod places;
 pub mod schedule;
 pub mod silence;

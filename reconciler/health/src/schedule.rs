@@ -10,6 +10,7 @@ use evenkeel_schemas::time::MonoTime;
 
 use crate::ailment::Ailment;
 use crate::fault::{Fault, Says};
+use crate::own_fault::Sign;
 use crate::places::Lane;
 use crate::state::{Outcome, Reach, Report, Told, Verdict};
 
@@ -54,6 +55,11 @@ pub struct Schedule {
     failures: u32,
     /// Successes in a row since the last failure, while the target counts as failing.
     successes: u32,
+    /// Probes in a row at which something came from the target.
+    answers: u32,
+    /// Time of the first of the probes in a row at which nothing came, where the target was healthy until
+    /// then.
+    healthy_until: Option<MonoTime>,
     jitter: Jitter,
     last: Option<(MonoTime, Outcome)>,
     /// The last failure.
@@ -91,6 +97,8 @@ impl Schedule {
             transitions: 0,
             failures: 0,
             successes: 0,
+            answers: 0,
+            healthy_until: None,
             jitter: Jitter { most: jitter, state: seed },
             last: None,
             fault: None,
@@ -187,6 +195,25 @@ impl Schedule {
         self.fault.as_ref().map(|(_, fault)| fault)
     }
 
+    /// What the last probe says of the link to the target; none where it says nothing of it.
+    #[must_use]
+    pub fn sign(&self) -> Option<Sign> {
+        match &self.last.as_ref()?.1 {
+            Outcome::Failure(fault) if fault.silent => {
+                let down = self.verdict == Verdict::Down;
+                Some(Sign::Silent { healthy_until: self.healthy_until, down })
+            }
+            Outcome::Success(_) | Outcome::Failure(_) => Some(Sign::Answers),
+            Outcome::Silent(_) | Outcome::Inconclusive(_) => None,
+        }
+    }
+
+    /// Whether the target has answered often enough in a row to show that the link to it works.
+    #[must_use]
+    pub fn answers_again(&self) -> bool {
+        self.answers >= u32::from(self.times().rise.get())
+    }
+
     /// Words of the target beside its last success.
     #[must_use]
     pub const fn says(&self) -> &Says {
@@ -281,6 +308,8 @@ impl Schedule {
                     self.says.clone_from(says);
                 }
                 self.failures = 0;
+                self.answers = self.answers.saturating_add(1);
+                self.healthy_until = None;
                 self.successes = self.successes.saturating_add(1);
                 if self.successes >= u32::from(rise.get()) {
                     self.give(Verdict::Up, now);
@@ -307,6 +336,12 @@ impl Schedule {
                 let before = if decisive { u32::from(retries.get()) } else { 0 };
                 self.failures = self.failures.max(before).saturating_add(1);
                 self.successes = 0;
+                self.answers = if fault.silent { 0 } else { self.answers.saturating_add(1) };
+                match (fault.silent, self.verdict) {
+                    (true, Verdict::Up) => drop(self.healthy_until.get_or_insert(now)),
+                    (true, Verdict::Down) => {}
+                    (false, _) => self.healthy_until = None,
+                }
                 if self.failures > u32::from(retries.get()) {
                     self.give(Verdict::Down, now);
                 }
@@ -343,6 +378,10 @@ impl Schedule {
         self.ails(ailment, now);
         self.failures = 0;
         self.settled = false;
+        if matches!(ailment, Ailment::NoAnswers(_)) && self.healthy_until.take().is_some() {
+            // What it failed by was not its own.
+            self.give(Verdict::Up, now);
+        }
     }
 
     /// The way to the target is back: a probe at `at`, beside the regular ones. One that is under way is

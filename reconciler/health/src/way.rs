@@ -17,6 +17,7 @@ use evenkeel_schemas::time::MonoTime;
 
 use crate::ailment::Ailment;
 use crate::fault::{Fault, Says};
+use crate::own_fault::Behind;
 use crate::state::Outcome;
 
 /// An interface.
@@ -60,6 +61,8 @@ pub enum Route {
         interface: u32,
         /// Whether the target is on its link: no gateway is between.
         direct: bool,
+        /// Gateway that is between; none where there is none, or it is of another family than the target.
+        gateway: Option<IpAddr>,
     },
 }
 
@@ -98,6 +101,8 @@ pub fn judge(found: Found, excuse: Option<Ailment>) -> Outcome {
     match (found, excuse) {
         (Found::Healthy(says), _) => Outcome::Success(says),
         (Found::Failed(fault), _) if fault.label.is_an_answer() => Outcome::Failure(fault),
+        // Whoever refuses has heard us.
+        (Found::Failed(fault), Some(Ailment::NoAnswers(_))) if !fault.silent => Outcome::Failure(fault),
         (Found::Ails(ailment), _) | (Found::Failed(_) | Found::Silent(_), Some(ailment)) => {
             Outcome::Inconclusive(ailment)
         }
@@ -125,6 +130,8 @@ struct Target {
 pub struct Ways {
     links: BTreeMap<u32, Link>,
     targets: BTreeMap<IpAddr, Target>,
+    /// What nothing is heard through ([`crate::own_fault`]).
+    faults: BTreeSet<Behind>,
 }
 
 impl Ways {
@@ -173,7 +180,7 @@ impl Ways {
         for (address, route) in routes {
             let Some(target) = self.targets.get_mut(&address) else { continue };
             target.route = Some(route);
-            if let Some(turn) = turn(target, &self.links, now) {
+            if let Some(turn) = turn(target, &self.links, &self.faults, now) {
                 turns.insert(address, turn);
             }
         }
@@ -184,10 +191,28 @@ impl Ways {
     pub fn answered(&mut self, target: IpAddr, now: MonoTime) -> Turns {
         let Some(target_) = self.targets.get_mut(&target) else { return Turns::new() };
         target_.home = match target_.route {
-            Some(Route::By { interface, direct: true }) => Some(interface),
+            Some(Route::By { interface, direct: true, .. }) => Some(interface),
             _ => None,
         };
-        turn(target_, &self.links, now).map(|turn| (target, turn)).into_iter().collect()
+        turn(target_, &self.links, &self.faults, now).map(|turn| (target, turn)).into_iter().collect()
+    }
+
+    /// Sets what nothing is heard through.
+    pub fn faults(&mut self, faults: BTreeSet<Behind>, now: MonoTime) -> Turns {
+        self.faults = faults;
+        self.look(now, |_| true)
+    }
+
+    /// What a target is behind, as far as its route is known.
+    #[must_use]
+    pub fn behind(&self, target: IpAddr) -> Vec<Behind> {
+        self.targets.get(&target).map(Target::behind).unwrap_or_default()
+    }
+
+    /// Name of what targets are behind, for people.
+    #[must_use]
+    pub fn name(&self, behind: Behind) -> String {
+        name(behind, &self.links)
     }
 
     /// Ailment of the way to a target now; none while the way works.
@@ -232,9 +257,9 @@ impl Ways {
     }
 
     fn look(&mut self, now: MonoTime, which: impl Fn(&Target) -> bool) -> Turns {
-        let (links, targets) = (&self.links, &mut self.targets);
+        let (links, faults, targets) = (&self.links, &self.faults, &mut self.targets);
         let examined = targets.iter_mut().filter(|(_, target)| which(target));
-        examined.filter_map(|(address, target)| Some((*address, turn(target, links, now)?))).collect()
+        examined.filter_map(|(address, target)| Some((*address, turn(target, links, faults, now)?))).collect()
     }
 
     fn is_used(&self, index: u32) -> bool {
@@ -258,12 +283,22 @@ impl Target {
             || matches!(self.route, Some(Route::By { interface, .. }) if interface == index)
     }
 
-    fn find_ailment(&self, links: &BTreeMap<u32, Link>) -> Option<Ailment> {
+    fn behind(&self) -> Vec<Behind> {
+        let Some(Route::By { interface, gateway, .. }) = self.route else { return Vec::new() };
+        let gateway = gateway.map(|gateway| Behind::Gateway(interface, gateway));
+        [Some(Behind::Interface(interface)), gateway].into_iter().flatten().collect()
+    }
+
+    fn find_ailment(&self, links: &BTreeMap<u32, Link>, faults: &BTreeSet<Behind>) -> Option<Ailment> {
+        // Most of the time there are none.
+        let at_fault = || {
+            let mut behind = if faults.is_empty() { Vec::new() } else { self.behind() }.into_iter();
+            Some(Ailment::NoAnswers(name(behind.find(|one| faults.contains(one))?, links)))
+        };
         let of = |index: u32| links.get(&index).and_then(Link::ailment);
         let from_home = || {
             let home = self.home?;
-            let name =
-                || links.get(&home).map_or_else(|| format!("interface {home}"), |link| link.name.clone());
+            let name = || name(Behind::Interface(home), links);
             Some(of(home).unwrap_or_else(|| Ailment::Elsewhere(name())))
         };
         match self.route? {
@@ -272,15 +307,29 @@ impl Target {
                 None | Some(Ailment::Elsewhere(_)) => Ailment::NoRoute,
                 Some(ailment) => ailment,
             }),
-            Route::By { interface, direct: true } => of(interface),
-            Route::By { interface, direct: false } => of(interface).or_else(from_home),
+            Route::By { interface, direct: true, .. } => of(interface).or_else(at_fault),
+            Route::By { interface, direct: false, .. } => of(interface).or_else(from_home).or_else(at_fault),
         }
     }
 }
 
+fn name(behind: Behind, links: &BTreeMap<u32, Link>) -> String {
+    match behind {
+        Behind::Interface(index) => {
+            links.get(&index).map_or_else(|| format!("interface {index}"), |link| link.name.clone())
+        }
+        Behind::Gateway(_, gateway) => format!("gateway {gateway}"),
+    }
+}
+
 /// Looks again at what ails the way to a target; something when that changed.
-fn turn(target: &mut Target, links: &BTreeMap<u32, Link>, now: MonoTime) -> Option<Option<Ailment>> {
-    let found = target.find_ailment(links);
+fn turn(
+    target: &mut Target,
+    links: &BTreeMap<u32, Link>,
+    faults: &BTreeSet<Behind>,
+    now: MonoTime,
+) -> Option<Option<Ailment>> {
+    let found = target.find_ailment(links, faults);
     let before = std::mem::replace(&mut target.ailment, found.clone());
     let changed = before != found;
     // An ailment that goes on lasted until now.

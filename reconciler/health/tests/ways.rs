@@ -49,8 +49,8 @@ fn fine(name: &str) -> Link {
 
 const ETH0: u32 = 2;
 const ETH1: u32 = 3;
-const ON_ETH0: Route = Route::By { interface: ETH0, direct: true };
-const BY_ETH1: Route = Route::By { interface: ETH1, direct: false };
+const ON_ETH0: Route = Route::By { interface: ETH0, direct: true, gateway: None };
+const BY_ETH1: Route = Route::By { interface: ETH1, direct: false, gateway: None };
 
 fn no_carrier() -> Ailment {
     Ailment::NoCarrier("eth0".to_owned())

@@ -1,6 +1,6 @@
 //! Facts that a host reports to the log. The sentences are written by the agent.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -245,6 +245,22 @@ pub enum HealthEvent {
     CheckDown {
         whom: String,
         fault: Fault,
+    },
+    /// The verdict that a check fails is taken back: it was this host's own fault.
+    CheckHeld {
+        whom: String,
+    },
+    /// Nothing behind an interface or a gateway answers any more, so many checks say. The priorities of these
+    /// routers are lower by this meanwhile.
+    OwnFault {
+        link: String,
+        checks: usize,
+        lowered: BTreeMap<Name, u8>,
+    },
+    /// Something behind it answers again.
+    OwnFaultOver {
+        link: String,
+        lasted: Duration,
     },
     /// `checks` checks give no verdict because something on this host does not work.
     Silence {

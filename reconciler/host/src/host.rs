@@ -20,6 +20,7 @@ mod drains;
 mod elections;
 mod maintenance;
 mod orders;
+mod own_fault;
 mod passes;
 mod plans;
 mod probation;

@@ -203,6 +203,9 @@ pub enum Output {
     Unserved(BTreeSet<RouterKey>),
     /// Sends the election all routers of which a service has too few healthy destinations, and withdraws.
     Withdrawn(BTreeSet<RouterKey>),
+    /// Sends the election all routers, by name, whose real servers this director does not hear, though others
+    /// may.
+    GiveWay(BTreeSet<Name>),
     /// Sends the election all routers that are not ready to take over from a living Master.
     Waiting(BTreeSet<Name>),
     /// Sends the election all orders in force.

@@ -28,6 +28,7 @@ pub mod orders;
 pub mod pass;
 pub mod probation;
 pub mod recall;
+mod router_checks;
 pub mod routers;
 pub mod verdicts;
 

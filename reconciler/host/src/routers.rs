@@ -9,7 +9,7 @@ use evenkeel_converge::{
     vip_addresses,
 };
 use evenkeel_schemas::plan::{self, Router, Track};
-use evenkeel_schemas::scalars::{InterfaceName, Ip, Name, Span};
+use evenkeel_schemas::scalars::{InterfaceName, Ip, Name, PriorityDrop, Span};
 use evenkeel_vrrp::{Checksum, Config, Delivery, Directors, RouterKey, Secret, Strangers, TTL, Version};
 
 /// A virtual router as the plan has it. The election adds the effects of trackers, orders and the interface
@@ -41,6 +41,8 @@ pub struct RouterSetup {
     pub rules: BTreeMap<RuleKey, Rule>,
     /// Trackers that change its priority or keep it out.
     pub track: Vec<Track>,
+    /// What its priority is lower by while this director's own link is at fault.
+    pub own_fault_weight: Option<PriorityDrop>,
     /// Time after the start during which it stays out.
     pub startup_delay: Duration,
     /// Pause between two announcements on one interface.
@@ -115,6 +117,7 @@ impl RouterSetup {
             routes: router_routes(router),
             rules: router_rules(router),
             track: router.track.clone(),
+            own_fault_weight: router.own_fault_weight,
             startup_delay: time(router.startup_delay),
             garp_pause: time(router.garp_interval),
             followed,

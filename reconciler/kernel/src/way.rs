@@ -22,6 +22,8 @@ pub struct Way {
     pub interface: u32,
     /// Whether the target is on the link of that interface: no gateway is between.
     pub direct: bool,
+    /// Gateway between; none where there is none, or it is of another family than the target.
+    pub gateway: Option<IpAddr>,
 }
 
 /// Content of one message.
@@ -71,19 +73,20 @@ fn parse(kind: u16, body: &[u8]) -> Result<Option<WayMessage>, Malformed> {
         return Ok(None);
     }
     let route_type = u8_at(body, 7)?;
-    let (mut interface, mut direct) = (None, true);
+    let (mut interface, mut direct, mut gateway) = (None, true, None);
     for attribute in attributes(body.get(HEADER_LEN..).ok_or(Malformed)?) {
         let attribute = attribute?;
         match attribute.kind {
             libc::RTA_OIF => interface = Some(attribute.u32()?),
-            libc::RTA_GATEWAY | libc::RTA_VIA => direct = false,
+            libc::RTA_GATEWAY => (direct, gateway) = (false, Some(attribute.ip()?)),
+            libc::RTA_VIA => direct = false,
             _ => {}
         }
     }
     let leads =
         [libc::RTN_UNICAST, libc::RTN_LOCAL, libc::RTN_ANYCAST, libc::RTN_BROADCAST, libc::RTN_MULTICAST];
     Ok(Some(match interface.filter(|_| leads.contains(&route_type)) {
-        Some(interface) => WayMessage::Way(Way { interface, direct }),
+        Some(interface) => WayMessage::Way(Way { interface, direct, gateway }),
         None => WayMessage::Nowhere,
     }))
 }

@@ -37,11 +37,12 @@ fn the_way_is_the_kernels_and_an_interface_says_what_ails_it() {
         ip("route add unreachable 198.51.100.1");
         ip("route add prohibit 198.51.100.2");
         ip("route add blackhole 198.51.100.3");
-        let lo = Some(Way { interface: 1, direct: true });
+        let lo = Some(Way { interface: 1, direct: true, gateway: None });
         let near = way("192.0.2.7").expect("a way");
         assert!(near.direct);
         assert_eq!(way("2001:db8::7"), Some(near));
-        assert_eq!(way("203.0.113.7"), Some(Way { direct: false, ..near }));
+        let gateway = Some(address("192.0.2.254"));
+        assert_eq!(way("203.0.113.7"), Some(Way { direct: false, gateway, ..near }));
         assert_eq!((way("192.0.2.1"), way("127.0.0.1")), (lo, lo), "the host's own");
         for nowhere in ["198.51.100.1", "198.51.100.2", "198.51.100.3", "2001:db8:ffff::1"] {
             assert_eq!(way(nowhere), None, "{nowhere}");

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Hook, is_default, is_false, is_true, yes};
 use crate::scalars::{
-    AddressLabel, AdvertInterval, Cidr, FirewallMark, InterfaceName, Ip, Name, Priority, RouteTable, Span,
-    TrackWeight, Vrid,
+    AddressLabel, AdvertInterval, Cidr, FirewallMark, InterfaceName, Ip, Name, Priority, PriorityDrop,
+    RouteTable, Span, TrackWeight, Vrid,
 };
 
 /// A virtual router: virtual IPs that one of several directors holds (RFC 9568). With VIPs of both
@@ -75,6 +75,11 @@ pub struct VirtualRouter {
     /// Trackers that lower or raise the priority, or take a director out of the election. Absent: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub track: Vec<Track>,
+    /// What the priority of a director is lowered by while nothing behind its link to the real servers
+    /// answers and all did until then: its own fault, more likely than theirs. 0 leaves it. Absent: so much
+    /// that every director which hears them is preferred.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_fault_weight: Option<PriorityDrop>,
     /// Routes that the Master has. Absent: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<VirtualRoute>,

@@ -9,8 +9,8 @@ use super::is_false;
 pub use crate::cluster::{Checksum, Strangers, VirtualRule};
 use crate::cluster::{is_default, is_true, yes};
 use crate::scalars::{
-    AddressLabel, AdvertInterval, Cidr, InterfaceName, Ip, Name, Priority, RouteTable, Span, TrackWeight,
-    Vrid,
+    AddressLabel, AdvertInterval, Cidr, InterfaceName, Ip, Name, Priority, PriorityDrop, RouteTable, Span,
+    TrackWeight, Vrid,
 };
 
 /// One VRRP instance on this host.
@@ -74,6 +74,10 @@ pub struct Router {
     /// Trackers that change the priority, or keep the router out of the election.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub track: Vec<Track>,
+    /// What the priority is lowered by while nothing behind the link to its real servers answers, and all did
+    /// until then; absent: it stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_fault_weight: Option<PriorityDrop>,
     /// Programs that run at changes.
     #[serde(default, skip_serializing_if = "is_default")]
     pub hooks: RouterHooks,

@@ -21,6 +21,10 @@ number_scalar!(
     TrackWeight(i16), "TrackWeight", -253..=253, "a weight of a tracker"
 );
 number_scalar!(
+    /// What a priority is lowered by; 0 leaves it.
+    PriorityDrop(u8), "PriorityDrop", 0..=253, "what a priority is lowered by"
+);
+number_scalar!(
     /// Share of a whole.
     Percent(u8), "Percent", 1..=100, "a percentage"
 );
@@ -32,6 +36,14 @@ number_scalar!(
     /// Routing table (rtnetlink(7)); 254 is `main`, 255 `local`.
     RouteTable(u32), "RouteTable", 1..=4294967295, "a routing table"
 );
+
+impl PriorityDrop {
+    /// The same as the weight of a tracker that fails.
+    #[must_use]
+    pub const fn as_weight(self) -> TrackWeight {
+        TrackWeight(-(self.0 as i16))
+    }
+}
 
 /// A port or a range of ports, as text: `"8080"` or `"8000-8010"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Unjudged, Verdict};
 use crate::cluster::CheckType;
+use crate::scalars::Name;
 
 /// How busy a host is with its checks.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -23,6 +24,23 @@ pub struct HealthStatus {
     pub max_lateness_us: u64,
     /// Checks that were made since the daemon started.
     pub checks: u64,
+    /// Links of this host through which nothing is heard, although all behind them answered until then: its
+    /// own fault, more likely than theirs.
+    #[serde(default)]
+    pub own_faults: Vec<OwnFaultStatus>,
+}
+
+/// A link of a host that is at fault.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OwnFaultStatus {
+    /// Interface, or `gateway` and its address.
+    pub link: String,
+    /// Time since which it is.
+    pub since: String,
+    /// Checks behind it, whose verdicts stay.
+    pub checks: u64,
+    /// Virtual routers whose real servers are behind links that are at fault: their priorities are lower.
+    pub routers: Vec<Name>,
 }
 
 /// A check of a destination.

@@ -17,6 +17,7 @@ mod leaving;
 mod links;
 mod logs;
 mod maintenance;
+mod own_fault;
 mod ownership;
 mod probation;
 mod refusals;

@@ -73,6 +73,7 @@ impl Daemon {
             Output::Trackers(all) => self.election.send(ElectionCommand::Trackers(all)),
             Output::Unserved(routers) => self.election.send(ElectionCommand::Unserved(routers)),
             Output::Withdrawn(routers) => self.election.send(ElectionCommand::Withdrawn(routers)),
+            Output::GiveWay(routers) => self.election.send(ElectionCommand::GiveWay(routers)),
             Output::Waiting(routers) => self.election.send(ElectionCommand::Waiting(routers)),
             Output::Orders(orders) => self.election.send(ElectionCommand::Orders(orders)),
             Output::Offer(question) => self.errands.offer(question, &self.election),

@@ -266,6 +266,27 @@ fn health(event: &HealthEvent) {
             let label = fault.label;
             warn!(check = %whom, fault = %label, "check of {whom} failed: {fault}; destination is taken out");
         }
+        HealthEvent::CheckHeld { whom } => {
+            info!(check = %whom, "the failure of the check of {whom} is taken back: it was this host's own");
+        }
+        HealthEvent::OwnFault { link, checks, lowered } => {
+            let lowered = lowered.iter().map(|(router, weight)| match weight {
+                0 => format!(", the priority of {router} stays"),
+                weight => format!(", the priority of {router} is lower by {weight}"),
+            });
+            let lowered: String = lowered.collect();
+            warn!(
+                link = %link, checks,
+                "own fault: nothing behind {link} answers, as {checks} checks say: verdicts stay{lowered}"
+            );
+        }
+        HealthEvent::OwnFaultOver { link, lasted } => {
+            let ms = milliseconds(*lasted);
+            info!(
+                link = %link, lasted_ms = ms,
+                "own fault is over: something behind {link} answers again, after {ms} ms"
+            );
+        }
         HealthEvent::Silence { news, checks } => warn!(checks, "{news}"),
         HealthEvent::SilenceOver(news) => info!("{news}"),
         HealthEvent::Quorum { service, front, up: true, have, wanted, sorry } => {

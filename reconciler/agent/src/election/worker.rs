@@ -248,6 +248,7 @@ impl Worker {
                 Ok(ElectionCommand::Trackers(trackers)) => self.set_trackers(trackers),
                 Ok(ElectionCommand::Unserved(routers)) => self.set_unserved(routers),
                 Ok(ElectionCommand::Withdrawn(routers)) => self.set_withdrawn(routers),
+                Ok(ElectionCommand::GiveWay(routers)) => self.set_giving_way(routers),
                 Ok(ElectionCommand::Waiting(routers)) => self.set_unready(routers),
                 Ok(ElectionCommand::Orders(orders)) => self.set_orders(orders),
                 Ok(ElectionCommand::Offer(question, reply)) => self.offer(question, reply),

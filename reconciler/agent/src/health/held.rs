@@ -85,7 +85,7 @@ impl Held {
             let held = began.elapsed();
             if let Some(fault) = &mut fault {
                 let reason = format!("held connection: {}, {} after it opened", fault.reason, words(held));
-                *fault = Fault::new(fault.label, reason);
+                *fault = fault.clone().worded(reason);
                 // As with probes: this host may be at fault, and the event of it on its way.
                 if let Some(address) = address {
                     lookout.look(address.0).await;

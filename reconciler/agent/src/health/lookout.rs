@@ -380,7 +380,7 @@ fn known(link: evenkeel_kernel::Link) -> Link {
 
 const fn route(way: Option<Way>) -> Route {
     match way {
-        Some(Way { interface, direct }) => Route::By { interface, direct },
+        Some(Way { interface, direct, gateway }) => Route::By { interface, direct, gateway },
         None => Route::None,
     }
 }

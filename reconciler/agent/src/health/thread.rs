@@ -231,13 +231,18 @@ struct Pending {
     states: BTreeMap<CheckId, CheckState>,
     turned: BTreeSet<CheckId>,
     ailing: Option<BTreeSet<String>>,
+    own_fault: Option<BTreeMap<String, BTreeSet<CheckId>>>,
     /// Bounded by the limit of such lines a minute.
     silences: Vec<CheckNews>,
 }
 
 impl Pending {
     fn is_empty(&self) -> bool {
-        self.states.is_empty() && self.turned.is_empty() && self.ailing.is_none() && self.silences.is_empty()
+        self.states.is_empty()
+            && self.turned.is_empty()
+            && self.ailing.is_none()
+            && self.own_fault.is_none()
+            && self.silences.is_empty()
     }
 
     fn add(&mut self, news: CheckNews) {
@@ -245,6 +250,7 @@ impl Pending {
             CheckNews::State(id, state) => drop(self.states.insert(id, state)),
             CheckNews::Turned(checks) => self.turned.extend(checks),
             CheckNews::Ailing(interfaces) => self.ailing = Some(interfaces),
+            CheckNews::OwnFault(links) => self.own_fault = Some(links),
             CheckNews::Silent(..) | CheckNews::SilenceOver(_) => self.silences.push(news),
         }
     }
@@ -254,7 +260,8 @@ impl Pending {
         let ailing = self.ailing.map(CheckNews::Ailing);
         let states = self.states.into_iter().map(|(id, state)| CheckNews::State(id, state));
         let turned = (!self.turned.is_empty()).then_some(CheckNews::Turned(self.turned));
-        ailing.into_iter().chain(states).chain(turned).chain(self.silences).collect()
+        let own_fault = self.own_fault.map(CheckNews::OwnFault);
+        ailing.into_iter().chain(own_fault).chain(states).chain(turned).chain(self.silences).collect()
     }
 }
 

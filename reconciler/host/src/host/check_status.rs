@@ -66,6 +66,7 @@ impl StatusView<'_> {
             waits_ms: micros(load.waits.as_millis()),
             max_lateness_us: micros(load.most_late.as_micros()),
             checks: load.probes,
+            own_faults: self.host.checks.own_fault.status(self.at),
         }
     }
 }

@@ -2,17 +2,16 @@
 //! their checks before they take over. Probes and verdicts belong to the health loop; this file gets changes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
-use std::time::Duration;
 
 use evenkeel_converge::{DestinationKey, Position, ServiceKey, View, row};
 use evenkeel_health::{
     CheckId, CheckNews, CheckState, Fault, FaultLabel, Gates, Heard, Reach, Says, Verdict,
 };
 use evenkeel_schemas::plan::{Destination, Plan, VirtualServer};
-use evenkeel_schemas::scalars::{Ip, Name};
+use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::time::MonoTime;
 
+use super::own_fault::OwnFault;
 use super::{Host, VERDICT_PAUSE, of};
 use crate::beat::Beat;
 use crate::event::HealthEvent;
@@ -20,6 +19,7 @@ use crate::io::Output;
 use crate::moment::Moment;
 use crate::numbers::Numbers;
 use crate::pass::Adjusted;
+use crate::router_checks::checks_of_routers;
 use crate::{subjects, verdicts};
 
 /// The checks of the plan in force, and the routers that wait for them.
@@ -37,6 +37,7 @@ pub(super) struct Checks {
     /// Interfaces with an ailment.
     ailing: BTreeSet<String>,
     gates: Gates,
+    pub(super) own_fault: OwnFault,
     /// Routers that wait, as the election was last sent them.
     waiting: BTreeSet<Name>,
     /// Waiting routers that were reported to leave another Master alone.
@@ -103,10 +104,16 @@ impl Checks {
         self.known.get(&self.id(at)?)
     }
 
-    /// Verdict of a destination of the plan in force: down when one of its checks fails; none without a
-    /// check.
+    /// Verdict of a destination of the plan in force: down when one of its checks fails, or when it is cut
+    /// off while others answer; none without a check.
     pub(super) fn verdict(&self, at: Position) -> Option<Verdict> {
-        self.state(at).map(|state| state.verdict)
+        let state = self.state(at)?;
+        Some(if self.own_fault.leaves_out(at) { Verdict::Down } else { state.verdict })
+    }
+
+    /// Numbers of the checks of the plan in force.
+    pub(super) const fn numbers(&self) -> &Numbers {
+        &self.numbers
     }
 
     /// Reachability of the target of a destination's check.
@@ -160,6 +167,8 @@ impl Host {
         (self.checks.numbers, self.checks.turned) = (numbers, BTreeSet::new());
         self.push(Output::Checks(checks));
         self.checks.beat.expect(now);
+        self.forget_left_out();
+        self.routers_give_way(plan);
         self.close_gates(plan, &new, now);
     }
 
@@ -177,6 +186,7 @@ impl Host {
                     }
                 }
                 CheckNews::Ailing(interfaces) => self.interfaces_ail(interfaces, at),
+                CheckNews::OwnFault(links) => self.links_are_at_fault(links, at),
                 CheckNews::Silent(news, checks) => self.log(HealthEvent::Silence { news, checks }),
                 CheckNews::SilenceOver(news) => self.log(HealthEvent::SilenceOver(news)),
             }
@@ -199,6 +209,8 @@ impl Host {
             let whom = subjects::of_check(of(plan.as_ref()), &self.checks.numbers, id);
             let fault = state.fault.clone().unwrap_or_else(|| Fault::new(FaultLabel::Lost, ""));
             self.log(match state.verdict {
+                // Its verdict is given back: what it failed by is this host's fault.
+                Verdict::Up if state.heard != Some(Heard::Success) => HealthEvent::CheckHeld { whom },
                 Verdict::Up => HealthEvent::CheckUp { whom },
                 Verdict::Down => HealthEvent::CheckDown { whom, fault },
             });
@@ -224,6 +236,9 @@ impl Host {
     pub(super) fn adjust(&mut self, at: &Moment) {
         self.wants.verdicts_at = None;
         let turned = std::mem::take(&mut self.checks.turned);
+        if let Some(loaded) = self.plan() {
+            self.leave_out(&loaded.plan, turned.iter().copied());
+        }
         self.judge(&turned.iter().copied().collect::<Vec<_>>(), at);
         let Some(loaded) = self.plan().filter(|_| !turned.is_empty()) else { return };
         let standing = |at: Position, server: &VirtualServer, destination: &Destination| {
@@ -324,30 +339,6 @@ const fn rank(state: &CheckState) -> u8 {
         (Verdict::Up, None | Some(Heard::Nothing), _) | (Verdict::Up, _, Reach::Unknown) => 3,
         (Verdict::Up, Some(Heard::Success | Heard::Silence), Reach::Judged(_)) => 4,
     }
-}
-
-/// The checks of each router's services, each with the longest time that one round of it takes. A service is
-/// a router's when it is at one of its VIPs, or is served only as its Master.
-fn checks_of_routers(plan: &Plan, numbers: &Numbers) -> BTreeMap<Name, BTreeMap<CheckId, Duration>> {
-    let mut by_vip: BTreeMap<IpAddr, BTreeSet<&Name>> = BTreeMap::new();
-    for router in &plan.routers {
-        for vip in router.vips.iter().chain(&router.unadvertised_vips) {
-            by_vip.entry(vip.address()).or_default().insert(&router.name);
-        }
-    }
-    let mut by_server: Vec<BTreeMap<CheckId, Duration>> = vec![BTreeMap::new(); plan.virtual_servers.len()];
-    for (at, id, check) in numbers.each(plan) {
-        by_server[at.server].insert(id, check.times.turn());
-    }
-    let mut found: BTreeMap<Name, BTreeMap<CheckId, Duration>> = BTreeMap::new();
-    for (server, checks) in plan.virtual_servers.iter().zip(by_server) {
-        let by_address = server.client_addresses().filter_map(|Ip(vip)| by_vip.get(&vip)).flatten().copied();
-        let routers: BTreeSet<&Name> = by_address.chain(server.only_as_master_of.as_ref()).collect();
-        for router in routers {
-            found.entry(router.clone()).or_default().extend(&checks);
-        }
-    }
-    found
 }
 
 #[cfg(test)]

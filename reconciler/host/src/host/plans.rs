@@ -125,8 +125,9 @@ impl Host {
         self.wants.verdicts_at = None;
         self.checks.turned_are_wanted();
         let Some(loaded) = self.plan() else { return };
-        self.judge(&self.services.all(), at);
         let plan: &Plan = &loaded.plan;
+        self.leave_out(plan, 0..plan.virtual_servers.len());
+        self.judge(&self.services.all(), at);
         let standing = |at: Position, server: &VirtualServer, destination: &Destination| {
             self.standing(at, server, destination)
         };

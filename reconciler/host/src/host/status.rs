@@ -261,6 +261,7 @@ impl StatusView<'_> {
         destination: &Destination,
     ) -> DestinationStatus {
         let (held, table_weight) = self.held(at, server, destination).unzip();
+        let left_out = self.host.checks.own_fault.words(at, self.host.checks.ids(at));
         let id = self.host.checks.id(at);
         let checks = self.checks_of(at, destination);
         let told = checks.iter().find(|(one, _)| Some(*one) == id).map(|(_, check)| check.clone());
@@ -269,7 +270,11 @@ impl StatusView<'_> {
             host: destination.host.clone(),
             address,
             weight: destination.weight.get(),
-            verdict: told.as_ref().map_or(Verdict::Up, |check| check.verdict),
+            verdict: match (&told, &left_out) {
+                (Some(_), Some(_)) => Verdict::Down,
+                (Some(check), None) => check.verdict,
+                (None, _) => Verdict::Up,
+            },
             since: told.as_ref().map(|check| check.since.clone()),
             checked: !destination.checks().is_empty(),
             failures: told.as_ref().map_or(0, |check| check.failures),
@@ -279,7 +284,7 @@ impl StatusView<'_> {
             checks: checks.into_iter().map(|(_, check)| check).collect(),
             connections: None,
             drain: None,
-            held,
+            held: left_out.or(held),
             table_weight,
         }
     }

@@ -9,7 +9,8 @@
 //! 4. *Every request is answered*, once, and in time.
 //! 5. *A drain has one time*, over restarts of the daemon.
 //! 6. *Programs of services hear of changes only*: a daemon tells a program no state twice in a row.
-//! 7. *In the end* everything is as the plan, the orders and the verdicts say, and a restart changes
+//! 7. *Nothing leaves the table because of our own link*, and the host gives way meanwhile (`main.rs`).
+//! 8. *In the end* everything is as the plan, the orders and the verdicts say, and a restart changes
 //!    nothing (`main.rs`).
 
 use std::collections::BTreeMap;

@@ -15,6 +15,9 @@ mod plans;
 mod seeds;
 mod world;
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
 use evenkeel_converge::{Position, Standing, View, desired};
 use evenkeel_host::io::Request;
 use evenkeel_host::orders::drains::{DrainAction, DrainRequest, Whom};
@@ -34,6 +37,9 @@ const SCHEDULES: u64 = 50_000;
 const REAL_SERVERS: [u8; 3] = [11, 12, 13];
 /// Calm time at the end, milliseconds: longer than any probation, and than a check takes for its verdict.
 const CALM: u64 = 60_000;
+/// Time for which the host's own link passes nothing, milliseconds: two intervals of a check, its time-out,
+/// and what the rest takes.
+const OWN_FAULT: u64 = 15_000;
 
 fn order(world: &mut World) -> Request {
     let action = world.rng.pick(&[Action::Hold, Action::Failover, Action::Release]);
@@ -98,7 +104,8 @@ fn act(world: &mut World) {
             }
         }
         85..=91 => world.elect(),
-        92..=94 => world.busy = !world.busy,
+        92 => world.cut = !world.cut,
+        93..=94 => world.busy = !world.busy,
         95..=97 => world.kernel_is_well = !world.kernel_is_well,
         _ => {
             let seconds = world.rng.below(7_200) as i64 - 3_600;
@@ -122,13 +129,43 @@ fn schedule(seed: u64) {
     world.kernel_is_well = true;
     world.busy = false;
     world.alone = false;
+    world.cut = false;
     world.run(CALM);
     assert!(world.is_alive());
+    the_own_link_fails(&mut world);
     let before = in_the_end(&world);
     world.crash();
     world.run(CALM);
     assert_eq!(in_the_end(&world), before, "a restart changes nothing");
     assert_eq!(world.laws.services_told(), [""; 0], "nothing has changed");
+}
+
+/// The host's own link passes nothing for a while: nothing leaves the table because of that, and the host
+/// gives way, if at least two real servers served. Then all is as before.
+fn the_own_link_fails(world: &mut World) {
+    let (before, table) = (in_the_end(world), world.kernel().services.clone());
+    assert!(world.giving_way.is_empty(), "{:?} give way, and all is well", world.giving_way);
+    let in_force = world.laws.in_force.clone();
+    let plan =
+        (0..plans::COUNT).map(plans::plan).find(|plan| Some(plan.generation.short()) == in_force.as_deref());
+    let plan = plan.as_ref().map(|plan| &plan.plan);
+    let destinations =
+        plan.into_iter().flat_map(|plan| &plan.virtual_servers).flat_map(|one| &one.destinations);
+    let well: BTreeSet<IpAddr> =
+        destinations.map(|one| one.address.0).filter(|address| !world.down.contains(address)).collect();
+    world.cut = true;
+    world.run(OWN_FAULT);
+    if well.len() > 1 {
+        assert_eq!(world.kernel().services, table, "the table was emptied against our own link");
+        let is_served = plan.is_some_and(|plan| !plan.routers.is_empty());
+        assert_eq!(!world.giving_way.is_empty(), is_served);
+    } else {
+        assert!(world.giving_way.is_empty(), "one real server says nothing of the link");
+    }
+    world.cut = false;
+    world.run(CALM);
+    assert!(world.giving_way.is_empty(), "{:?} give way still", world.giving_way);
+    assert_eq!(in_the_end(world), before, "all is as before");
 }
 
 /// Checks that everything is as the plan, the orders and the verdicts say. Returns the state that has to

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_converge::{Connections, Drains, KernelState, Ledger, Origin, ServiceKey};
-use evenkeel_health::{CheckId, Checker, Fault, FaultLabel, Finding, Found, checker};
+use evenkeel_health::way::{Link, Route};
+use evenkeel_health::{CheckId, Checker, Fault, FaultLabel, Finding, Found, WayNews, checker};
 use evenkeel_host::election::Unanswered;
 use evenkeel_host::io::{ElectionAsk, Means, Request, RequestId};
 use evenkeel_host::loaded::{LoadedPlan, PlanRefusal};
@@ -27,6 +28,8 @@ use super::seeds::Rng;
 
 /// Wall clock at the first boot, milliseconds since 1970.
 const BASE: u64 = 1_700_000_000_000;
+/// Index of the interface that all real servers are behind.
+const ETH0: u32 = 2;
 /// Time between two passes without a reason, milliseconds.
 const RESYNC: u64 = 5_000;
 
@@ -79,6 +82,10 @@ pub(crate) struct World {
     /// Whether passes succeed.
     pub(crate) kernel_is_well: bool,
     pub(crate) down: BTreeSet<IpAddr>,
+    /// Whether this host's own link passes nothing, without a sign of it.
+    pub(crate) cut: bool,
+    /// Routers that give way because of that, as the election was told last.
+    pub(crate) giving_way: BTreeSet<Name>,
     pub(crate) busy: bool,
     /// Whether other directors are sometimes not there to take over.
     pub(crate) alone: bool,
@@ -113,6 +120,8 @@ impl World {
             wanted: None,
             kernel_is_well: true,
             down: BTreeSet::new(),
+            cut: false,
+            giving_way: BTreeSet::new(),
             busy: false,
             alone: true,
             requests: 0,
@@ -300,6 +309,7 @@ impl World {
                     self.input_after(1, 50, Input::Tracker(tracker.name, Finding::success("looked")));
                 }
             }
+            Output::GiveWay(routers) => self.giving_way = routers,
             Output::Trackers(_)
             | Output::Unserved(_)
             | Output::Withdrawn(_)
@@ -417,20 +427,32 @@ impl World {
     fn check(&mut self, input: checker::Input) {
         let now = self.mono();
         self.checker.handle(input, now);
-        let mut news = Vec::new();
+        let (mut news, mut ways) = (Vec::new(), None);
         while let Some(output) = self.checker.poll_output() {
             match output {
                 checker::Output::Probe { id, began, .. } => {
                     let down = self.targets.get(&id).is_some_and(|ip| self.down.contains(ip));
                     let refused = || Fault::new(FaultLabel::Refused, "connection refused").into();
-                    let found = if down { refused() } else { Found::healthy() };
+                    let silent = || Fault::no_answer(Duration::from_secs(1)).into();
+                    let found = match (self.cut, down) {
+                        (true, _) => silent(),
+                        (false, true) => refused(),
+                        (false, false) => Found::healthy(),
+                    };
                     let wait = self.rng.within(1, 900);
                     let took = Duration::from_millis(wait);
                     self.after(wait, Later::Probed(checker::Input::Probed { id, began, took, found }));
                 }
-                checker::Output::WatchWays(_) => {}
+                checker::Output::WatchWays(targets) => ways = Some(targets),
                 checker::Output::News(one) => news.push(one),
             }
+        }
+        if let Some(targets) = ways {
+            let link = Link { name: "eth0".to_owned(), there: true, up: true, running: true, carrier: true };
+            self.check(checker::Input::Way(WayNews::Links([(ETH0, link)].into())));
+            let route = Route::By { interface: ETH0, direct: true, gateway: None };
+            let routes = targets.into_iter().map(|target| (target, route)).collect();
+            self.check(checker::Input::Way(WayNews::Routes(routes)));
         }
         if !news.is_empty() {
             // In their order.
@@ -497,6 +519,7 @@ impl World {
         let held = setups.into_iter().filter(|setup| masters.contains(&setup.name));
         self.election.leases = held.map(|setup| setup.lease).collect();
         self.wanted = None;
+        self.giving_way.clear();
         self.checker = Checker::new();
         self.say("crash");
         self.laws.crashed();

@@ -1,14 +1,17 @@
 //! Lines of the page about virtual servers: verdicts, connections, drains, synchronisation.
 
 use evenkeel_schemas::plan::Below;
+use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::status::{
     CheckStatus, ConnectionCounts, ConnectionSyncStatus, DestinationStatus, DrainOrderStatus, DrainState,
-    DrainStatus, FloorStatus, HealthStatus, QuorumStatus, Status, SyncHalf, Verdict, VirtualServerStatus,
+    DrainStatus, FloorStatus, HealthStatus, OwnFaultStatus, QuorumStatus, Status, SyncHalf, Verdict,
+    VirtualServerStatus,
 };
 
 /// All lines about IPVS.
 pub(super) fn lines(status: &Status) -> Vec<String> {
     let mut lines: Vec<String> = status.virtual_servers.iter().flat_map(virtual_server).collect();
+    lines.extend(status.health.own_faults.iter().map(own_fault));
     lines.extend(health(&status.health));
     lines.extend(status.drain_orders.iter().map(order));
     lines.extend(status.connection_sync.as_ref().map(sync));
@@ -84,8 +87,11 @@ fn destination(destination: &DestinationStatus) -> String {
         "  {} {} weight {}: {verdict}{since} ({why}){remarks}{unjudged}",
         destination.host, destination.address, destination.weight
     );
-    if let (Some(held), Some(weight)) = (&destination.held, destination.table_weight) {
-        line += &format!("; {held}, weight {weight} in the table");
+    if let Some(held) = &destination.held {
+        line += &format!("; {held}");
+    }
+    if let Some(weight) = destination.table_weight {
+        line += &format!(", weight {weight} in the table");
     }
     if let Some(state) = &destination.drain {
         line += &format!("; {}", drain(state));
@@ -100,6 +106,18 @@ fn remark(check: &CheckStatus) -> Option<String> {
     let drain = check.drain.then(|| "asks to be drained".to_owned());
     let said: Vec<String> = [drain, check.remark.clone()].into_iter().flatten().collect();
     (!said.is_empty()).then(|| format!(", {}", said.join(", ")))
+}
+
+/// A link of the host that is at fault.
+fn own_fault(fault: &OwnFaultStatus) -> String {
+    let OwnFaultStatus { link, since, checks, routers } = fault;
+    let routers: Vec<&str> = routers.iter().map(Name::as_str).collect();
+    let give_way =
+        if routers.is_empty() { String::new() } else { format!("; {} give way", routers.join(", ")) };
+    format!(
+        "OWN FAULT since {since}: nothing behind {link} answers, \
+         the verdicts of {checks} checks stay{give_way}"
+    )
 }
 
 /// How busy the host is with its checks, where that is worth a line.
@@ -275,6 +293,19 @@ mod tests {
                  certificate expires soon",
             ]
         );
+    }
+
+    #[test]
+    fn a_link_that_is_at_fault_has_a_line() {
+        let fault = OwnFaultStatus {
+            link: "eth0".to_owned(),
+            since: "T1".to_owned(),
+            checks: 2,
+            routers: vec!["VI_1".parse().expect("a name")],
+        };
+        let said =
+            "OWN FAULT since T1: nothing behind eth0 answers, the verdicts of 2 checks stay; VI_1 give way";
+        assert_eq!(own_fault(&fault), said);
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub(super) struct Admission {
     unserved: BTreeSet<RouterKey>,
     /// Routers of which a service has too few healthy real servers.
     withdrawn: BTreeSet<RouterKey>,
+    /// Routers whose priority is lower because this director's own link is at fault, by name.
+    giving_way: BTreeSet<Name>,
     /// Routers whose checks have no verdict yet, by name.
     unready: BTreeSet<Name>,
     /// The orders of operators and of the plan in force, by router.
@@ -58,6 +60,7 @@ impl Admission {
             trackers: BTreeMap::new(),
             unserved: BTreeSet::new(),
             withdrawn: BTreeSet::new(),
+            giving_way: BTreeSet::new(),
             unready: BTreeSet::new(),
             orders: BTreeMap::new(),
             converged: false,
@@ -99,7 +102,11 @@ impl Admission {
             weight: track.weight,
             reverse: track.reverse,
         });
-        effective(setup.config.priority, tracked)
+        let own_fault = setup.own_fault_weight.filter(|_| self.giving_way.contains(&setup.name));
+        let state = TrackerState { up: false, value: None };
+        let own_fault =
+            own_fault.map(|drop| Tracked { state, weight: Some(drop.as_weight()), reverse: false });
+        effective(setup.config.priority, tracked.chain(own_fault))
     }
 
     /// Whether the checks of a router, or of one that moves with it, have no verdict yet.
@@ -189,6 +196,14 @@ impl Worker {
         if routers != self.admission.withdrawn {
             self.admission.withdrawn = routers;
             self.start_routers();
+        }
+    }
+
+    /// All routers whose priority is lower because this director's own link is at fault.
+    pub(super) fn set_giving_way(&mut self, routers: BTreeSet<Name>) {
+        if routers != self.admission.giving_way {
+            self.admission.giving_way = routers;
+            self.reconfigure();
         }
     }
 

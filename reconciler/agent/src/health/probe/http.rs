@@ -3,7 +3,7 @@
 
 use evenkeel_health::ask::body::Wanted;
 use evenkeel_health::ask::http::{HttpDialogue, authority, request};
-use evenkeel_health::{Fault, Found, Says};
+use evenkeel_health::{Found, Says};
 use evenkeel_schemas::cluster::HttpVersion;
 use evenkeel_schemas::plan::{HttpCheck, HttpRequest};
 
@@ -20,7 +20,8 @@ pub(super) async fn run(whom: Whom<'_>, check: &HttpCheck, tools: &Tools) -> Fou
         match single(course, whom, check, one, tools).await {
             Ok(seen) => remark = seen,
             Err(Found::Failed(fault)) if check.requests.len() > 1 => {
-                return Fault::new(fault.label, format!("{}: {}", one.path, fault.reason)).into();
+                let reason = format!("{}: {}", one.path, fault.reason);
+                return fault.worded(reason).into();
             }
             Err(found) => return found,
         }

@@ -164,7 +164,8 @@ impl Course {
         match found {
             Found::Failed(fault) if fault.label != FaultLabel::Timeout => {
                 let ms = self.began.elapsed().as_millis();
-                Fault::new(fault.label, format!("{}, after {ms} ms", fault.reason)).into()
+                let reason = format!("{}, after {ms} ms", fault.reason);
+                fault.worded(reason).into()
             }
             other => other,
         }

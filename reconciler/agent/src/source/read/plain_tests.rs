@@ -89,6 +89,7 @@ garp_interval = "10ms"
 virtual_mac = { interface = "vrrp.51", advertise_from_base = false }
 sync_group = "g"
 track = [{ tracker = "t", weight = -10, reverse = true }]
+own_fault_weight = 11
 vips = ["192.0.2.9/32"]
 unadvertised_vips = ["192.0.2.10/32"]
 vip_settings = [{ address = "192.0.2.10", interface = "eth1", label = "eth1:1" }]
@@ -352,7 +353,7 @@ fn said_by_the_schema() -> BTreeSet<String> {
 #[test]
 fn limits_of_the_schema_beyond_the_types_are_known() {
     // Types of their own refuse the same: `scalars` of the schemas, and the mutations below.
-    const SCALARS: [&str; 21] = [
+    const SCALARS: [&str; 22] = [
         "AddressLabel",
         "AdvertInterval",
         "Cidr",
@@ -366,6 +367,7 @@ fn limits_of_the_schema_beyond_the_types_are_known() {
         "Port",
         "PortRange",
         "Priority",
+        "PriorityDrop",
         "Retries",
         "Rise",
         "RouteTable",
