@@ -10,10 +10,11 @@
 //! `knows_entries` before it says that a name does not exist; the methods of [`Context`] have asked
 //! already. `tests/broken.rs` breaks every value of every case to see whether it does.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use evenkeel_schemas::cluster::{Cluster, Family, Host, RealServer, Service, VirtualRouter};
+use evenkeel_schemas::cluster::{Cluster, Family, Host, Pool, RealServer, Service, VirtualRouter};
 use evenkeel_schemas::scalars::{Cidr, Ip, Name};
 
 use crate::attach::{self, HostAddress, Subnets, is_link_local};
@@ -25,6 +26,9 @@ use crate::path::{Step, at};
 use crate::suggest::Suggester;
 use crate::unknown::Unknowns;
 
+use facts::ServiceFacts;
+use written_checks::WrittenCheck;
+
 mod addresses;
 mod check_answers;
 mod check_requests;
@@ -34,6 +38,7 @@ mod checks;
 mod directors;
 mod election;
 mod expiry;
+mod facts;
 mod file_names;
 mod forwarding;
 mod groups;
@@ -105,7 +110,7 @@ pub(crate) fn run(world: &World<'_>) -> (Vec<Diagnostic>, bool) {
     let rules: Vec<&Rule> = RULES.iter().copied().flatten().collect();
     let findings = in_parallel(&rules, |rule| {
         let mut findings = Findings::default();
-        rule(&Context { world, suggester: Suggester::new() }, &mut findings);
+        rule(&Context { world, suggester: Suggester::new(), at: Cell::new(0) }, &mut findings);
         findings.into_sorted()
     });
     let stopped = findings.iter().any(|(_, stopped)| *stopped);
@@ -118,8 +123,10 @@ pub(crate) struct World<'a> {
     document: &'a Document<'a>,
     unknowns: &'a Unknowns,
     subnets: Subnets<'a>,
-    /// By service, and whether those of them that exist are all known.
-    members: BTreeMap<&'a Name, (bool, Vec<Member<'a>>)>,
+    /// By name.
+    services: Vec<ServiceFacts<'a>>,
+    /// The checks that stand in each pool.
+    pool_checks: BTreeMap<&'a str, Vec<WrittenCheck<'a>>>,
     /// Whether the labels of all hosts are known.
     knows_labels: bool,
     settled: bool,
@@ -130,6 +137,8 @@ pub(crate) struct World<'a> {
 pub(crate) struct Context<'a> {
     world: &'a World<'a>,
     suggester: Suggester,
+    /// Index of the service that was asked for last.
+    at: Cell<usize>,
 }
 
 impl<'a> std::ops::Deref for Context<'a> {
@@ -157,25 +166,33 @@ impl<'a> World<'a> {
         };
         let services: Vec<(&Name, &Service)> = cluster.services.iter().collect();
         let services: Vec<&[(&Name, &Service)]> = services.chunks(SERVICES_AT_ONCE).collect();
-        let members = in_parallel(&services, |services| {
+        let services = in_parallel(&services, |services| {
             let of = |(name, service): &(&'a Name, &'a Service)| {
-                let mut members = lookup.of(service);
-                let all = members.len();
-                if !unknowns.is_empty() {
-                    members.retain(|member| known(name, member));
-                }
-                (*name, (members.len() == all, members))
+                let facts = ServiceFacts::new(name, service, lookup.of(service));
+                facts.with_known(service, |member| unknowns.is_empty() || known(name, member))
             };
             services.iter().map(of).collect::<Vec<_>>()
         });
+        let of_pool = |(name, pool): (&'a Name, &'a Pool)| {
+            let checks = written_checks::of_entries(written_checks::POOLS, name, &pool.real_servers);
+            (name.as_str(), checks.collect())
+        };
         let knows_labels = unknowns.knows_entries(at!["hosts"])
             // A host without its address is one that is not written yet, and so may its labels be.
             && cluster.hosts.keys().all(|name| {
                 let known = |key| unknowns.knows_all(at!["hosts", name, key]);
                 known("labels") && known("address")
             });
-        let members = members.into_iter().flatten().collect();
-        let mut world = Self { cluster, document, unknowns, subnets, members, knows_labels, settled: false };
+        let mut world = Self {
+            cluster,
+            document,
+            unknowns,
+            subnets,
+            services: services.into_iter().flatten().collect(),
+            pool_checks: cluster.pools.iter().map(of_pool).collect(),
+            knows_labels,
+            settled: false,
+        };
         world.settled = world.is_settled();
         world
     }
@@ -227,11 +244,13 @@ impl<'a> World<'a> {
         ["hosts", "virtual_routers", "services", "pools"].iter().all(|section| self.knows_entries(section))
             && cluster.virtual_routers.iter().all(|(name, router)| self.knows_directors(name, router))
             && cluster.pools.iter().all(|(name, pool)| hosts("pools", name, &pool.real_servers))
-            && cluster.services.iter().all(|(name, service)| {
+            && self.services.iter().zip(cluster.services.values()).all(|(facts, service)| {
+                let name = facts.name;
                 self.router_of(name, service).is_some()
                     && self.knows_all(at!["services", name, "sorry_server"])
                     && sorry(service)
-                    && hosts("services", name, &service.real_servers)
+                    && (facts.plain && self.unknowns.is_empty()
+                        || hosts("services", name, &service.real_servers))
             })
     }
 
@@ -340,36 +359,6 @@ impl<'a> World<'a> {
             router.filter(|_| known).into_iter().flat_map(|(name, router)| self.all_vips_of(name, router));
         let v6 = service.family == Family::Ipv6;
         vips.map(|vip| vip.ip).filter(|ip| ip.0.is_ipv6() == v6).collect()
-    }
-
-    /// The real servers of a service that exist and are known.
-    fn members(&self, name: &Name) -> &[Member<'a>] {
-        self.members.get(name).map_or(&[], |(_, members)| members.as_slice())
-    }
-
-    /// The real servers of a service when every one is known and every entry leads to some: only
-    /// then can anything be said of all.
-    fn all_members(&self, name: &Name, service: &Service) -> Option<&[Member<'a>]> {
-        let (complete, members) = self.members.get(name)?;
-        let mut expected = 0;
-        for entry in &service.real_servers {
-            expected += usize::from(entry.host.is_some() || entry.label.is_some());
-            if let Some(pool) = &entry.pool {
-                expected += self.cluster.pools.get(pool.as_str())?.real_servers.len();
-            }
-            let labels = entry.label.is_some() || entry.pool.is_some();
-            if (labels && !self.knows_labels) || members::naming(entry).count() != 1 {
-                return None;
-            }
-        }
-        let found = members.chunk_by(|a, b| a.source() == b.source()).count();
-        let known = *complete
-            && found == expected
-            && self.knows_all(at!["services", name, "real_servers"])
-            && service.real_servers.iter().all(|entry| {
-                entry.pool.as_ref().is_none_or(|pool| self.knows_all(at!["pools", pool.as_str()]))
-            });
-        known.then_some(members.as_slice())
     }
 
     /// Whether every one of these keys of a service is known.

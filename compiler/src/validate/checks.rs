@@ -272,7 +272,7 @@ fn duplicate_check(cx: &Context<'_>, out: &mut Findings) {
             continue;
         }
         let mut seen: BTreeMap<String, &WrittenCheck<'_>> = BTreeMap::new();
-        for written in &checks {
+        for written in checks {
             let key = format!("{:?}", written.check);
             let Some(first) = seen.get(&key) else {
                 seen.insert(key, written);

@@ -150,7 +150,7 @@ pub(super) fn reached_by<'c>(
     let used = move |name: &Name, service: &Service| {
         let by = |method: Forwarding| forwarding.contains(&method);
         let sorry = service.sorry_server.as_ref();
-        cx.members(name).iter().any(|member| by(member.forwarding(service)))
+        cx.reaches_by(name, forwarding)
             || sorry.is_some_and(|sorry| by(sorry.forwarding.unwrap_or(service.forwarding)))
     };
     let services = cx.cluster.services.iter().filter(move |(name, service)| used(name, service));

@@ -138,6 +138,9 @@ fn gateway_elsewhere(cx: &Context<'_>, out: &mut Findings) {
 /// The kernel refuses a gateway that is an address of the host: a VIP is one while the host is Master, and
 /// on a real server by direct routing or tunnel all the time.
 fn gateway_is_own_vip(cx: &Context<'_>, out: &mut Findings) {
+    if cx.cluster.hosts.values().all(|host| host.gateway.is_none()) {
+        return;
+    }
     let mut accepted: BTreeMap<(&Name, Ip), Place> = BTreeMap::new();
     for (name, service) in &cx.cluster.services {
         let vips = cx.client_vips(name, service);
@@ -185,6 +188,7 @@ fn gateway_is_no_vip(cx: &Context<'_>, out: &mut Findings) {
         .cluster
         .services
         .iter()
+        .filter(|(name, _)| cx.reaches_by(name, &[Forwarding::Nat]))
         .flat_map(|(name, service)| {
             cx.members(name).iter().filter(|member| member.forwarding(service) == Forwarding::Nat)
         })

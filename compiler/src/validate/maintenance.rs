@@ -110,7 +110,7 @@ fn drain_no_real_server(cx: &Context<'_>, out: &mut Findings) {
     if !cx.settled {
         return;
     }
-    let (real_servers, directors) = (real_servers(cx), LazyCell::new(|| directors(cx)));
+    let (real_servers, directors) = (LazyCell::new(|| real_servers(cx)), LazyCell::new(|| directors(cx)));
     let drained = |name: &Name, drain: bool| drain && cx.knows(at!["hosts", name, "drain"]);
     for (name, _) in cx.cluster.hosts.iter().filter(|(name, host)| drained(name, host.drain)) {
         if real_servers.contains(name) {

@@ -185,7 +185,7 @@ fn may_be_checked(cx: &Context<'_>, name: &Name, service: &Service) -> bool {
         }
         None => true,
     };
-    of_all(cx, name, service).next().is_some()
+    of_all(cx, name).next().is_some()
         || !cx.knows_keys(name, &["check", "checks", "real_servers"])
         || service.real_servers.iter().enumerate().any(|(index, entry)| {
             unknown("services", name, index) || entry.pool.as_ref().is_some_and(of_pool)

@@ -62,10 +62,11 @@ impl fmt::Display for List<'_> {
     }
 }
 
-/// The lists of all services and pools.
+/// The lists of all services and pools, but those of which no rule here has anything to say.
 fn lists<'a>(cx: &Context<'a>) -> impl Iterator<Item = List<'a>> {
-    let cluster = cx.cluster;
-    let services = cluster.services.iter().map(|(name, service)| List {
+    let (cluster, world) = (cx.cluster, cx.world);
+    let services = cluster.services.iter().zip(&world.services).filter(|(_, facts)| !facts.plain);
+    let services = services.map(|((name, service), _)| List {
         section: "services",
         kind: "service",
         name,
@@ -206,13 +207,7 @@ fn unused_pool(cx: &Context<'_>, out: &mut Findings) {
     if !cx.settled {
         return;
     }
-    let used: BTreeSet<&str> = cx
-        .cluster
-        .services
-        .values()
-        .flat_map(|service| &service.real_servers)
-        .filter_map(|server| server.pool.as_deref())
-        .collect();
+    let used: BTreeSet<&str> = cx.services.iter().flat_map(|facts| &facts.pools).copied().collect();
     for name in cx.cluster.pools.keys().filter(|name| !used.contains(name.as_str())) {
         out.push(
             Diagnostic::new(

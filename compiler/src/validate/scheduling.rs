@@ -320,7 +320,7 @@ fn weight_ignored(cx: &Context<'_>, out: &mut Findings) {
                 "only asks whether a weight is 0",
             )
         };
-        let dynamic = of_all(cx, name, service).find(|written| {
+        let dynamic = of_all(cx, name).find(|written| {
             written.check.dynamic_weight
                 && written.check.kind == CheckType::Script
                 && written.knows(cx, &["type", "dynamic_weight"])

@@ -44,6 +44,14 @@ impl<'a> Holder<'a> {
         format!("{what} of {of} `{name}`")
     }
 
+    /// Index in the list of real servers; none where it is the service.
+    const fn index(self) -> Option<usize> {
+        match self {
+            Self::Service(_) => None,
+            Self::Entry { index, .. } => Some(index),
+        }
+    }
+
     /// Path of what has it.
     fn path(self) -> Path<'a> {
         match self {
@@ -153,7 +161,7 @@ pub(super) fn in_one_place<'a>(
 }
 
 /// Those of a list of real servers.
-fn of_entries<'a>(
+pub(super) fn of_entries<'a>(
     section: &'static str,
     name: &'a Name,
     entries: &'a [RealServer],
@@ -169,28 +177,26 @@ pub(super) fn of_service<'a>(name: &'a Name, service: &'a Service) -> impl Itera
     in_one_place(Holder::Service(name), service.check.as_deref(), &service.checks)
 }
 
+/// The checks of each service with its list, then those of each pool.
+fn lists<'a>(cx: &Context<'a>) -> impl Iterator<Item = &'a [WrittenCheck<'a>]> + use<'a> {
+    let world = cx.world;
+    let services = world.services.iter().map(|facts| facts.checks.as_slice());
+    services.chain(world.pool_checks.values().map(Vec::as_slice))
+}
+
 /// Every check of the file.
 pub(super) fn all<'a>(cx: &Context<'a>) -> impl Iterator<Item = WrittenCheck<'a>> + use<'a> {
-    let cluster = cx.cluster;
-    let services = cluster.services.iter().flat_map(|(name, service)| {
-        of_service(name, service).chain(of_entries(SERVICES, name, &service.real_servers))
-    });
-    let pools = cluster.pools.iter().flat_map(|(name, pool)| of_entries(POOLS, name, &pool.real_servers));
-    services.chain(pools)
+    lists(cx).flatten().copied()
 }
 
 /// Every check that a real server of a service may have: the service's, those of its entries, and those of
 /// the pools that it names.
-pub(super) fn of_all<'a>(
-    cx: &Context<'a>,
-    name: &'a Name,
-    service: &'a Service,
-) -> impl Iterator<Item = WrittenCheck<'a>> + use<'a> {
-    let cluster = cx.cluster;
-    let pools = service.real_servers.iter().filter_map(|entry| entry.pool.as_ref());
-    let pooled = pools.filter_map(|pool| cluster.pools.get_key_value(pool.as_str()));
-    let of_pools = pooled.flat_map(|(name, pool)| of_entries(POOLS, name, &pool.real_servers));
-    of_service(name, service).chain(of_entries(SERVICES, name, &service.real_servers)).chain(of_pools)
+pub(super) fn of_all<'a>(cx: &Context<'a>, name: &Name) -> impl Iterator<Item = WrittenCheck<'a>> + use<'a> {
+    let pool_checks = &cx.world.pool_checks;
+    let (checks, pools) =
+        cx.facts(name).map_or((&[][..], &[][..]), |facts| (facts.checks.as_slice(), facts.pools.as_slice()));
+    let of_pools = pools.iter().filter_map(|pool| pool_checks.get(pool));
+    checks.iter().chain(of_pools.flatten()).copied()
 }
 
 /// Every check with each service that it is of: that of a pool with all that use the pool.
@@ -198,25 +204,13 @@ pub(super) fn by_service<'a>(
     cx: &Context<'a>,
 ) -> impl Iterator<Item = (&'a Name, &'a Service, WrittenCheck<'a>)> {
     let services = cx.cluster.services.iter();
-    services.flat_map(|(name, service)| of_all(cx, name, service).map(move |check| (name, service, check)))
+    services.flat_map(|(name, service)| of_all(cx, name).map(move |check| (name, service, check)))
 }
 
 /// Every place that has checks, with all of them.
 pub(super) fn places<'a>(
     cx: &Context<'a>,
-) -> impl Iterator<Item = (Holder<'a>, Vec<WrittenCheck<'a>>)> + use<'a> {
-    let cluster = cx.cluster;
-    let of_list = |section: &'static str, name: &'a Name, entries: &'a [RealServer]| {
-        let holders = entries.iter().enumerate();
-        holders.map(move |(index, entry)| (Holder::Entry { section, name, index, entry }, entry))
-    };
-    let checks = |(holder, entry): (Holder<'a>, &'a RealServer)| {
-        (holder, in_one_place(holder, entry.check.as_deref(), &entry.checks).collect())
-    };
-    let services = cluster.services.iter().flat_map(move |(name, service)| {
-        let own = std::iter::once((Holder::Service(name), of_service(name, service).collect()));
-        own.chain(of_list(SERVICES, name, &service.real_servers).map(checks))
-    });
-    let pools = cluster.pools.iter().flat_map(move |(name, pool)| of_list(POOLS, name, &pool.real_servers));
-    services.chain(pools.map(checks)).filter(|(_, checks): &(_, Vec<_>)| !checks.is_empty())
+) -> impl Iterator<Item = (Holder<'a>, &'a [WrittenCheck<'a>])> + use<'a> {
+    let places = lists(cx).flat_map(|list| list.chunk_by(|a, b| a.holder.index() == b.holder.index()));
+    places.filter_map(|checks| Some((checks.first()?.holder, checks)))
 }
