@@ -59,7 +59,7 @@ pub(crate) struct Made {
 #[must_use]
 pub fn emit(cluster: &Resolved) -> Vec<HostPlan> {
     // Services are most of a plan, and the same on all directors of a service.
-    let texts = services::ServiceTexts::new(cluster);
+    let texts = services::ServiceTexts::made(cluster);
     each_host(cluster, |tasks, name, host| {
         let Made { plan, secrets } = host_plan(cluster, tasks, name, host, Vec::new());
         let append = |out: &mut String| texts.append(tasks, name, out);
@@ -77,8 +77,9 @@ pub fn emit(cluster: &Resolved) -> Vec<HostPlan> {
 
 /// Makes something of each host's plan, by name. Of a plan that is only written no more than the text stays.
 pub(crate) fn make<R: Send>(cluster: &Resolved, of: impl Fn(Made) -> R + Sync) -> Vec<R> {
+    let servers = services::Servers::made(cluster);
     each_host(cluster, |tasks, name, host| {
-        of(host_plan(cluster, tasks, name, host, services::virtual_servers(tasks, name)))
+        of(host_plan(cluster, tasks, name, host, servers.all(tasks, name)))
     })
 }
 

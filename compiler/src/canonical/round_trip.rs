@@ -1,6 +1,7 @@
 //! Checks that are written are read as they were: by TOML, and by the reader of plans in our own layout.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use evenkeel_schemas::plain;
 use evenkeel_schemas::plan::testing::PlanText;
@@ -84,27 +85,27 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
 
 fn kind() -> impl Strategy<Value = CheckKind> {
     let tcp = (bytes(), file(), option::of(tls()), any::<bool>())
-        .prop_map(|(send, expect, tls, hold)| CheckKind::Tcp(Box::new(TcpCheck { send, expect, tls, hold })));
+        .prop_map(|(send, expect, tls, hold)| CheckKind::Tcp(Arc::new(TcpCheck { send, expect, tls, hold })));
     let version = select(vec![HttpVersion::V1_0, HttpVersion::V1_1, HttpVersion::V2]);
     let http = (vec(request(), 1..4), version, option::of(tls()))
-        .prop_map(|(requests, version, tls)| CheckKind::Http(Box::new(HttpCheck { requests, version, tls })));
+        .prop_map(|(requests, version, tls)| CheckKind::Http(Arc::new(HttpCheck { requests, version, tls })));
     let udp = (bytes(), any::<bool>(), file(), any::<(u16, u16)>()).prop_map(
         |(send, require_reply, expect, reply_length)| {
-            CheckKind::Udp(Box::new(UdpCheck { send, require_reply, expect, reply_length }))
+            CheckKind::Udp(Arc::new(UdpCheck { send, require_reply, expect, reply_length }))
         },
     );
     let record = select(vec![DnsRecord::A, DnsRecord::Soa, DnsRecord::Txt]);
-    let dns = (text(), record).prop_map(|(name, record)| CheckKind::Dns(Box::new(DnsCheck { name, record })));
+    let dns = (text(), record).prop_map(|(name, record)| CheckKind::Dns(Arc::new(DnsCheck { name, record })));
     let helo = option::of("[a-z][a-z0-9.-]{0,9}[a-z]".prop_map(|name| name.parse().expect("a name")));
     let smtp =
-        (helo, option::of(tls())).prop_map(|(helo, tls)| CheckKind::Smtp(Box::new(SmtpCheck { helo, tls })));
+        (helo, option::of(tls())).prop_map(|(helo, tls)| CheckKind::Smtp(Arc::new(SmtpCheck { helo, tls })));
     let grpc = (text(), file(), option::of(tls()))
-        .prop_map(|(service, host, tls)| CheckKind::Grpc(Box::new(GrpcCheck { service, host, tls })));
+        .prop_map(|(service, host, tls)| CheckKind::Grpc(Arc::new(GrpcCheck { service, host, tls })));
     let script = (vec(text(), 1..4), file(), any::<bool>()).prop_map(|(command, user, dynamic_weight)| {
-        CheckKind::Script(Box::new(ScriptCheck { command, user, dynamic_weight }))
+        CheckKind::Script(Arc::new(ScriptCheck { command, user, dynamic_weight }))
     });
-    let files = (text(), file()).prop_map(|(file, body)| CheckKind::File(Box::new(FileCheck { file, body })));
-    let agent = bytes().prop_map(|send| CheckKind::Agent(Box::new(AgentCheck { send })));
+    let files = (text(), file()).prop_map(|(file, body)| CheckKind::File(Arc::new(FileCheck { file, body })));
+    let agent = bytes().prop_map(|send| CheckKind::Agent(Arc::new(AgentCheck { send })));
     prop_oneof![tcp, http, udp, dns, Just(CheckKind::Ping), smtp, grpc, script, files, agent]
 }
 

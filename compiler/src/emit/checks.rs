@@ -1,6 +1,8 @@
 //! The checks of a destination: what a plan asks, with everything filled in. Which keys a type has is judged
 //! by `validate/checks`.
 
+use std::sync::Arc;
+
 use evenkeel_schemas::cluster::{Check, CheckRequest, CheckType};
 use evenkeel_schemas::plan;
 use evenkeel_schemas::scalars::{Port, PortRange, Span};
@@ -10,26 +12,25 @@ use crate::resolve::RealServer;
 /// Status codes that count as success where none are written.
 const GOOD: (u16, u16) = (200, 299);
 
-/// A check of one destination; none where it does not know its port, which a rule refuses.
-pub(super) fn explicit(check: &Check, server: &RealServer, port: Option<Port>) -> Option<plan::Check> {
-    let address = check.address.unwrap_or(server.address);
-    let at_port = || Some(plan::Target { address, port: Some(check.port.or(port)?) });
-    let (target, kind) = match check.kind {
-        CheckType::Ping => (Some(plan::Target { address, port: None }), plan::CheckKind::Ping),
-        CheckType::Script => (None, plan::CheckKind::Script(Box::new(script(check)))),
+/// What a check asks, the same for all of its destinations; none where it does not know its file, which a
+/// rule refuses.
+pub(super) fn kind(check: &Check) -> Option<plan::CheckKind> {
+    Some(match check.kind {
+        CheckType::Ping => plan::CheckKind::Ping,
+        CheckType::Script => plan::CheckKind::Script(Arc::new(script(check))),
         CheckType::File => {
             let (file, body) = (check.file.clone()?, check.body.clone());
-            (None, plan::CheckKind::File(Box::new(plan::FileCheck { file, body })))
+            plan::CheckKind::File(Arc::new(plan::FileCheck { file, body }))
         }
         CheckType::Tcp => {
             let (expect, hold) = (check.expect.clone(), check.hold);
             let tcp = plan::TcpCheck { send: send(check), expect, tls: tls(check), hold };
-            (Some(at_port()?), plan::CheckKind::Tcp(Box::new(tcp)))
+            plan::CheckKind::Tcp(Arc::new(tcp))
         }
         CheckType::Http | CheckType::Https => {
             let http =
                 plan::HttpCheck { requests: requests(check), version: check.http_version, tls: tls(check) };
-            (Some(at_port()?), plan::CheckKind::Http(Box::new(http)))
+            plan::CheckKind::Http(Arc::new(http))
         }
         CheckType::Udp => {
             let udp = plan::UdpCheck {
@@ -41,25 +42,39 @@ pub(super) fn explicit(check: &Check, server: &RealServer, port: Option<Port>) -
                     check.max_reply_length.unwrap_or(u16::MAX),
                 ),
             };
-            (Some(at_port()?), plan::CheckKind::Udp(Box::new(udp)))
+            plan::CheckKind::Udp(Arc::new(udp))
         }
         CheckType::Dns => {
             let name = check.name.clone().unwrap_or_else(|| ".".to_owned());
             let dns = plan::DnsCheck { name, record: check.record.unwrap_or_default() };
-            (Some(at_port()?), plan::CheckKind::Dns(Box::new(dns)))
+            plan::CheckKind::Dns(Arc::new(dns))
         }
         CheckType::Smtp => {
             let smtp = plan::SmtpCheck { helo: check.helo.clone(), tls: tls(check) };
-            (Some(at_port()?), plan::CheckKind::Smtp(Box::new(smtp)))
+            plan::CheckKind::Smtp(Arc::new(smtp))
         }
         CheckType::Grpc => {
             let service = check.grpc_service.clone().unwrap_or_default();
             let grpc = plan::GrpcCheck { service, host: check.host.clone(), tls: tls(check) };
-            (Some(at_port()?), plan::CheckKind::Grpc(Box::new(grpc)))
+            plan::CheckKind::Grpc(Arc::new(grpc))
         }
-        CheckType::Agent => {
-            (Some(at_port()?), plan::CheckKind::Agent(Box::new(plan::AgentCheck { send: send(check) })))
-        }
+        CheckType::Agent => plan::CheckKind::Agent(Arc::new(plan::AgentCheck { send: send(check) })),
+    })
+}
+
+/// A check of one destination; none where it does not know its port, which a rule refuses. `kind` is that of
+/// the check.
+pub(super) fn explicit(
+    check: &Check,
+    kind: &plan::CheckKind,
+    server: &RealServer,
+    port: Option<Port>,
+) -> Option<plan::Check> {
+    let address = check.address.unwrap_or(server.address);
+    let target = match kind {
+        plan::CheckKind::Script(_) | plan::CheckKind::File(_) => None,
+        plan::CheckKind::Ping => Some(plan::Target { address, port: None }),
+        _ => Some(plan::Target { address, port: Some(check.port.or(port)?) }),
     };
     // An address of the other family is no use to packets to this one.
     let source = check.source.filter(|source| source.0.is_ipv4() == address.0.is_ipv4());
@@ -76,7 +91,7 @@ pub(super) fn explicit(check: &Check, server: &RealServer, port: Option<Port>) -
             warmup: check.warmup,
             initially_down: check.initially_down,
         },
-        kind,
+        kind: kind.clone(),
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use evenkeel_schemas::cluster::Family;
+use evenkeel_schemas::cluster::{Check, Family};
 use evenkeel_schemas::plan;
 use evenkeel_schemas::scalars::{Ip, Name, Port};
 
@@ -18,49 +18,77 @@ pub(super) const KEY: &str = "virtual_server";
 /// How many services a processor writes before it takes the next ones.
 const AT_ONCE: usize = 64;
 
-/// By name, VIP and port.
-pub(super) fn virtual_servers(tasks: &Tasks<'_>, director: &Name) -> Vec<plan::VirtualServer> {
-    let accepted = &tasks.duties(director).accepted;
-    let services = by_name(tasks, director).into_iter();
-    services.flat_map(|(name, service)| ServerMaker { name, service, accepted }.all()).collect()
-}
+/// What is made of each service once for all of its directors, but those that are real servers of it.
+pub(super) struct OfServices<'a, T>(BTreeMap<&'a Name, T>);
 
-fn by_name<'a>(tasks: &Tasks<'a>, director: &Name) -> Vec<(&'a Name, &'a Balanced)> {
-    let mut services: Vec<_> = tasks.services(director).collect();
-    services.sort_unstable_by_key(|(name, _)| *name);
-    services
-}
-
-/// Text of the virtual servers of each service, on a director that is none of its real servers.
-pub(super) struct ServiceTexts<'a>(BTreeMap<&'a Name, String>);
-
-impl<'a> ServiceTexts<'a> {
-    pub(super) fn new(cluster: &'a Resolved) -> Self {
+impl<'a, T: Send> OfServices<'a, T> {
+    fn new(cluster: &'a Resolved, make: impl Fn(&ServerMaker<'_>) -> T + Sync) -> Self {
         let services: Vec<(&Name, &Balanced)> = cluster.services.iter().collect();
         let chunks: Vec<&[(&Name, &Balanced)]> = services.chunks(AT_ONCE).collect();
-        let written = in_parallel(&chunks, |services| {
-            let text = |(name, service): &(&'a Name, &'a Balanced)| {
-                (*name, text(&ServerMaker { name, service, accepted: &BTreeSet::new() }))
+        let made = in_parallel(&chunks, |services| {
+            let one = |(name, service): &(&'a Name, &'a Balanced)| {
+                (*name, make(&ServerMaker { name, service, accepted: &BTreeSet::new() }))
             };
-            services.iter().map(text).collect::<Vec<_>>()
+            services.iter().map(one).collect::<Vec<_>>()
         });
-        Self(written.into_iter().flatten().collect())
+        Self(made.into_iter().flatten().collect())
     }
 
-    /// Appends those of a director.
-    pub(super) fn append(&self, tasks: &Tasks<'_>, director: &Name, out: &mut String) {
+    /// Those of a director by name. What is made for all, or else what makes it for this one.
+    fn of<'t>(
+        &'t self,
+        tasks: &'t Tasks<'a>,
+        director: &Name,
+    ) -> impl Iterator<Item = Result<&'t T, ServerMaker<'t>>> {
         let accepted = &tasks.duties(director).accepted;
         let accepts = |service: &Balanced| {
             service.fronts.iter().flat_map(|front| &front.vips).any(|vip| accepted.contains(vip))
         };
-        let services = by_name(tasks, director);
-        let known = |name: &Name| self.0.get(name).map_or("", String::as_str);
-        out.reserve(services.iter().map(|(name, _)| known(name).len()).sum());
-        for (name, service) in services {
-            if accepts(service) {
-                out.push_str(&text(&ServerMaker { name, service, accepted }));
-            } else {
-                out.push_str(known(name));
+        let mut services: Vec<_> = tasks.services(director).collect();
+        services.sort_unstable_by_key(|(name, _)| *name);
+        services.into_iter().map(move |(name, service)| match self.0.get(name) {
+            Some(made) if !accepts(service) => Ok(made),
+            _ => Err(ServerMaker { name, service, accepted }),
+        })
+    }
+}
+
+/// The virtual servers of each service.
+pub(super) type Servers<'a> = OfServices<'a, Vec<plan::VirtualServer>>;
+
+impl<'a> Servers<'a> {
+    pub(super) fn made(cluster: &'a Resolved) -> Self {
+        Self::new(cluster, |maker| maker.all())
+    }
+
+    /// Those of a director by name, VIP and port.
+    pub(super) fn all(&self, tasks: &Tasks<'a>, director: &Name) -> Vec<plan::VirtualServer> {
+        let mut all = Vec::new();
+        for made in self.of(tasks, director) {
+            match made {
+                Ok(made) => all.extend_from_slice(made),
+                Err(maker) => all.extend(maker.all()),
+            }
+        }
+        all
+    }
+}
+
+/// Text of the virtual servers of each service.
+pub(super) type ServiceTexts<'a> = OfServices<'a, String>;
+
+impl<'a> ServiceTexts<'a> {
+    pub(super) fn made(cluster: &'a Resolved) -> Self {
+        Self::new(cluster, text)
+    }
+
+    /// Appends those of a director.
+    pub(super) fn append(&self, tasks: &Tasks<'a>, director: &Name, out: &mut String) {
+        out.reserve(self.of(tasks, director).map(|made| made.map_or(0, String::len)).sum());
+        for made in self.of(tasks, director) {
+            match made {
+                Ok(made) => out.push_str(made),
+                Err(maker) => out.push_str(&text(&maker)),
             }
         }
     }
@@ -85,21 +113,27 @@ impl ServerMaker<'_> {
     /// By VIP and port.
     fn all(&self) -> Vec<plan::VirtualServer> {
         let mut all = Vec::new();
+        let checks = with_kinds(&self.service.checks);
         for front in &self.service.fronts {
             match &self.service.taken {
                 Taken::Transport { ports, .. } => {
                     let sockets =
                         front.vips.iter().flat_map(|vip| ports.iter().map(move |port| (*vip, *port)));
-                    all.extend(sockets.map(|socket| self.virtual_server(front, Some(socket))));
+                    all.extend(sockets.map(|socket| self.virtual_server(front, Some(socket), &checks)));
                 }
-                Taken::Mark { .. } => all.push(self.virtual_server(front, None)),
+                Taken::Mark { .. } => all.push(self.virtual_server(front, None, &checks)),
             }
         }
         all.sort_by_key(plan::VirtualServer::front);
         all
     }
 
-    fn virtual_server(&self, front: &Front, socket: Option<(Ip, Port)>) -> plan::VirtualServer {
+    fn virtual_server(
+        &self,
+        front: &Front,
+        socket: Option<(Ip, Port)>,
+        checks: &[CheckWithKind<'_>],
+    ) -> plan::VirtualServer {
         let service = self.service;
         let port = socket.map(|(_, port)| port);
         let (protocol, mark, family) = match service.taken {
@@ -148,21 +182,33 @@ impl ServerMaker<'_> {
             drain: service.drain,
             hooks: (service.hooks != plan::ServiceHooks::default()).then(|| Box::new(service.hooks.clone())),
             prevent_removal: service.prevent_removal,
-            destinations: front.real_servers.iter().map(|server| self.destination(server, port)).collect(),
+            destinations: front.real_servers.iter().map(|server| destination(server, port, checks)).collect(),
         }
     }
+}
 
-    fn destination(&self, server: &RealServer, port: Option<Port>) -> plan::Destination {
-        let port = server.port.or(port);
-        let checks = if server.checks.is_empty() { &self.service.checks } else { &server.checks };
-        let more = plan::More {
-            drain: server.drain,
-            encapsulation: server.encapsulation,
-            upper_threshold: server.upper_threshold,
-            lower_threshold: server.lower_threshold,
-            checks: checks.iter().filter_map(|check| checks::explicit(check, server, port)).collect(),
-        };
-        let (host, weight) = (server.host.clone(), server.weight);
-        plan::Destination::new(host, server.address, port, weight, server.forwarding).with(more)
-    }
+/// A check, and what it asks.
+type CheckWithKind<'a> = (&'a Check, plan::CheckKind);
+
+fn with_kinds(checks: &[Check]) -> Vec<CheckWithKind<'_>> {
+    checks.iter().filter_map(|check| Some((check, checks::kind(check)?))).collect()
+}
+
+/// `checks` are those of the service.
+fn destination(server: &RealServer, port: Option<Port>, checks: &[CheckWithKind<'_>]) -> plan::Destination {
+    let port = server.port.or(port);
+    let own = with_kinds(&server.checks);
+    let checks = if server.checks.is_empty() { checks } else { &own };
+    let more = plan::More {
+        drain: server.drain,
+        encapsulation: server.encapsulation,
+        upper_threshold: server.upper_threshold,
+        lower_threshold: server.lower_threshold,
+        checks: checks
+            .iter()
+            .filter_map(|(check, kind)| checks::explicit(check, kind, server, port))
+            .collect(),
+    };
+    let (host, weight) = (server.host.clone(), server.weight);
+    plan::Destination::new(host, server.address, port, weight, server.forwarding).with(more)
 }

@@ -104,7 +104,7 @@ pub fn left_behind(plan: &Plan, memory: &Memory<'_>, services: &BTreeMap<Service
 }
 
 /// Whether a target can say how much it takes.
-const fn asks_for_weight(check: &Check) -> bool {
+fn asks_for_weight(check: &Check) -> bool {
     match &check.kind {
         CheckKind::Script(script) => script.dynamic_weight,
         CheckKind::Agent(_) | CheckKind::Http(_) => true,

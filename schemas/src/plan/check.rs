@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -19,9 +20,9 @@ use text::Text;
 pub use text::unhex;
 
 /// A health check with everything filled in. Two that are equal are one check.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(try_from = "Text", into = "Text")]
-#[schemars(with = "Text", rename = "Check")]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
+#[serde(try_from = "Text<'_>")]
+#[schemars(with = "Text<'_>", rename = "Check")]
 pub struct Check {
     /// Target; absent for what is on this host: a program or a file.
     pub target: Option<Target>,
@@ -118,30 +119,30 @@ impl Times {
     }
 }
 
-/// What a check asks.
+/// What a check asks. It is the same for all destinations of a service, and is shared between them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CheckKind {
     /// Healthy when a TCP connection opens, and what is said over it is right.
-    Tcp(Box<TcpCheck>),
+    Tcp(Arc<TcpCheck>),
     /// Healthy when a web server answers every request as it should.
-    Http(Box<HttpCheck>),
+    Http(Arc<HttpCheck>),
     /// Healthy when a datagram is not refused, or answered as it should be.
-    Udp(Box<UdpCheck>),
+    Udp(Arc<UdpCheck>),
     /// Healthy when a name server answers.
-    Dns(Box<DnsCheck>),
+    Dns(Arc<DnsCheck>),
     /// Healthy when an echo request is answered (ICMP, RFC 792; ICMPv6, RFC 4443).
     Ping,
     /// Healthy when a mail server greets and takes a greeting.
-    Smtp(Box<SmtpCheck>),
+    Smtp(Arc<SmtpCheck>),
     /// Healthy when the server says that it serves (gRPC Health Checking Protocol).
-    Grpc(Box<GrpcCheck>),
+    Grpc(Arc<GrpcCheck>),
     /// Healthy when a program succeeds.
-    Script(Box<ScriptCheck>),
+    Script(Arc<ScriptCheck>),
     /// Healthy as a file on this host says.
-    File(Box<FileCheck>),
+    File(Arc<FileCheck>),
     /// Healthy as an agent on the real server says (HAProxy's `agent-check`). One that cannot be reached says
     /// nothing.
-    Agent(Box<AgentCheck>),
+    Agent(Arc<AgentCheck>),
 }
 
 impl CheckKind {

@@ -1,6 +1,8 @@
 //! Virtual servers of a plan: IPVS services with their destinations and checks, and what IPVS has beside
 //! them.
 
+use std::sync::Arc;
+
 use schemars::JsonSchema;
 use serde::ser::SerializeStruct;
 use serde::{Deserialize, Serialize, Serializer};
@@ -170,9 +172,9 @@ pub struct Destination {
     pub weight: Weight,
     /// Forwarding method.
     pub forwarding: Forwarding,
-    /// Properties that most destinations have not, apart from the others: a plan may have a hundred thousand
-    /// destinations.
-    more: Option<Box<More>>,
+    /// Properties apart from the others, so that all directors of a service can share them: a plan may have a
+    /// hundred thousand destinations.
+    more: Option<Arc<More>>,
 }
 
 /// Rare properties of a destination.
@@ -314,7 +316,7 @@ impl Destination {
     /// The same with this beside.
     #[must_use]
     pub fn with(self, more: More) -> Self {
-        let more = (more != More::default()).then(|| Box::new(more));
+        let more = (more != More::default()).then(|| Arc::new(more));
         Self { more, ..self }
     }
 

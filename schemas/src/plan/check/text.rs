@@ -1,11 +1,13 @@
 //! A check as a plan spells it: one flat table. Which keys go with which type is decided here, so that a plan
 //! with a key that means nothing is refused.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::{
     AgentCheck, Check, CheckKind, CheckOrigin, CheckTls, CheckType, DnsCheck, DnsRecord, FileCheck,
@@ -18,7 +20,7 @@ use crate::scalars::{Days, InterfaceName, Ip, Name, Port, PortRange, Retries, Ri
 /// A health check with everything filled in.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Text {
+pub(super) struct Text<'a> {
     /// Kind of the check. It decides which of the other keys there are.
     #[serde(rename = "type")]
     kind: Option<CheckType>,
@@ -56,14 +58,14 @@ pub(super) struct Text {
     initially_down: bool,
     /// `tcp`, `udp`, `agent`: text that is sent; absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    send: Option<String>,
+    send: Option<Cow<'a, str>>,
     /// `tcp`, `udp`, `agent`: bytes that are sent, where they are no text, as hexadecimal digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = "^([0-9A-Fa-f]{2})+$"))]
-    payload: Option<String>,
+    payload: Option<Cow<'a, str>>,
     /// `tcp`, `udp`: regular expression that the answer must match; absent: any answer, or none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    expect: Option<String>,
+    expect: Option<Cow<'a, str>>,
     /// `tcp`: whether one idle connection is held.
     #[serde(default, skip_serializing_if = "is_false")]
     hold: bool,
@@ -81,19 +83,19 @@ pub(super) struct Text {
     tls: bool,
     /// By TLS: server name that is asked for (SNI) and verified; absent: the address, without SNI.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    server_name: Option<String>,
+    server_name: Option<Cow<'a, str>>,
     /// By TLS: whether the server's certificate is verified.
     #[serde(default, skip_serializing_if = "is_false")]
     verify_certificate: bool,
     /// By TLS: PEM file of the authorities that may have signed it; absent: the host's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    ca: Option<String>,
+    ca: Option<Cow<'a, str>>,
     /// By TLS: PEM file of the certificate that is shown; absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    certificate: Option<String>,
+    certificate: Option<Cow<'a, str>>,
     /// By TLS: PEM file of the key of `certificate`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    certificate_key: Option<String>,
+    certificate_key: Option<Cow<'a, str>>,
     /// By TLS: a certificate that expires within so many days is told of; absent: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     expiry_days: Option<Days>,
@@ -105,31 +107,31 @@ pub(super) struct Text {
     method: HttpMethod,
     /// `http`, `https`: path and query; absent where there are `requests`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    path: Option<String>,
+    path: Option<Cow<'a, str>>,
     /// `http`, `https`, `grpc`: the `Host` header (`:authority`); absent: the address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    host: Option<String>,
+    host: Option<Cow<'a, str>>,
     /// `http`, `https`: further headers.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    headers: BTreeMap<String, String>,
+    headers: Cow<'a, BTreeMap<String, String>>,
     /// `http`, `https`: status codes that count as success.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    status: Vec<PortRange>,
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    status: Cow<'a, [PortRange]>,
     /// `http`, `https`, `file`: regular expression that the body or file must match; absent: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    body: Option<String>,
+    body: Option<Cow<'a, str>>,
     /// `http`, `https`: regular expression that the body must not match; absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    body_not: Option<String>,
+    body_not: Option<Cow<'a, str>>,
     /// `http`, `https`: MD5 of the body; absent: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    digest: Option<String>,
+    digest: Option<Cow<'a, str>>,
     /// `http`, `https`: several requests in turn; absent: one, of the keys above.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    requests: Vec<HttpRequest>,
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    requests: Cow<'a, [HttpRequest]>,
     /// `dns`: name that is asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    name: Option<String>,
+    name: Option<Cow<'a, str>>,
     /// `dns`: type of record that is asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     record: Option<DnsRecord>,
@@ -138,19 +140,19 @@ pub(super) struct Text {
     helo: Option<Name>,
     /// `grpc`: name of the service that is asked for; absent: the whole server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    grpc_service: Option<String>,
+    grpc_service: Option<Cow<'a, str>>,
     /// `script`: absolute path of the program, and its arguments.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    command: Vec<String>,
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    command: Cow<'a, [String]>,
     /// `script`: user that it runs as; absent: `evenkeel_script` if the host has that user, or else `nobody`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    user: Option<String>,
+    user: Option<Cow<'a, str>>,
     /// `script`: whether exit codes from 2 on set the weight to the code less 2.
     #[serde(default, skip_serializing_if = "is_false")]
     dynamic_weight: bool,
     /// `file`: absolute path of the file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    file: Option<String>,
+    file: Option<Cow<'a, str>>,
 }
 
 /// Why a table is no check.
@@ -176,19 +178,21 @@ impl std::fmt::Display for NoCheck {
     }
 }
 
-impl TryFrom<Text> for Check {
+impl TryFrom<Text<'_>> for Check {
     type Error = NoCheck;
 
-    fn try_from(text: Text) -> Result<Self, NoCheck> {
+    fn try_from(text: Text<'_>) -> Result<Self, NoCheck> {
         let check = text.clone().check()?;
         let sends = matches!(check.kind, CheckKind::Tcp(_) | CheckKind::Udp(_) | CheckKind::Agent(_));
         if !sends && (text.send.is_some() || text.payload.is_some()) {
             return Err(NoCheck::Surplus(check.kind.kind()));
         }
         // Text that is written from the check has the keys of its type only.
-        let again = Text::from(check.clone());
-        let same = |text: Text| Text { payload: None, send: None, ..text };
-        if same(again) == same(text) { Ok(check) } else { Err(NoCheck::Surplus(check.kind.kind())) }
+        let again = Text { payload: None, send: None, ..Text::from(&check) };
+        if again == (Text { payload: None, send: None, ..text }) {
+            return Ok(check);
+        }
+        Err(NoCheck::Surplus(check.kind.kind()))
     }
 }
 
@@ -216,7 +220,11 @@ fn needed<T>(key: &'static str, value: Option<T>) -> Result<T, NoCheck> {
     value.ok_or(NoCheck::Missing(key))
 }
 
-impl Text {
+fn owned(text: Option<Cow<'_, str>>) -> Option<String> {
+    text.map(Cow::into_owned)
+}
+
+impl Text<'_> {
     fn check(self) -> Result<Check, NoCheck> {
         let kind = needed("type", self.kind)?;
         let times = Times {
@@ -243,154 +251,185 @@ impl Text {
 
     fn kind_of(self, kind: CheckType) -> Result<CheckKind, NoCheck> {
         let tls = (self.tls || kind == CheckType::Https).then(|| CheckTls {
-            server_name: self.server_name.clone(),
+            server_name: owned(self.server_name),
             verify: self.verify_certificate,
-            ca: self.ca.clone(),
-            certificate: self.certificate.clone(),
-            certificate_key: self.certificate_key.clone(),
+            ca: owned(self.ca),
+            certificate: owned(self.certificate),
+            certificate_key: owned(self.certificate_key),
             expiry_days: self.expiry_days,
         });
         let send = match (self.send, self.payload.as_deref().map(unhex)) {
-            (send, None) => send.unwrap_or_default().into_bytes(),
+            (send, None) => owned(send).unwrap_or_default().into_bytes(),
             (None, Some(Some(bytes))) => bytes,
             (_, Some(_)) => return Err(NoCheck::Payload),
         };
         Ok(match kind {
             CheckType::Tcp => {
-                CheckKind::Tcp(Box::new(TcpCheck { send, expect: self.expect, tls, hold: self.hold }))
+                CheckKind::Tcp(Arc::new(TcpCheck { send, expect: owned(self.expect), tls, hold: self.hold }))
             }
             CheckType::Http | CheckType::Https => {
                 let requests = if self.requests.is_empty() {
                     vec![HttpRequest {
                         method: self.method,
-                        path: needed("path", self.path)?,
-                        host: self.host,
-                        headers: self.headers,
-                        status: self.status,
-                        body: self.body,
-                        body_not: self.body_not,
-                        digest: self.digest,
+                        path: needed("path", owned(self.path))?,
+                        host: owned(self.host),
+                        headers: self.headers.into_owned(),
+                        status: self.status.into_owned(),
+                        body: owned(self.body),
+                        body_not: owned(self.body_not),
+                        digest: owned(self.digest),
                     }]
                 } else {
-                    self.requests
+                    self.requests.into_owned()
                 };
-                CheckKind::Http(Box::new(HttpCheck { requests, version: self.http_version, tls }))
+                CheckKind::Http(Arc::new(HttpCheck { requests, version: self.http_version, tls }))
             }
             CheckType::Udp => {
                 let length = (self.min_reply_length.unwrap_or(0), self.max_reply_length.unwrap_or(u16::MAX));
-                let (require_reply, expect) = (self.require_reply, self.expect);
-                CheckKind::Udp(Box::new(UdpCheck { send, require_reply, expect, reply_length: length }))
+                let (require_reply, expect) = (self.require_reply, owned(self.expect));
+                CheckKind::Udp(Arc::new(UdpCheck { send, require_reply, expect, reply_length: length }))
             }
-            CheckType::Dns => CheckKind::Dns(Box::new(DnsCheck {
-                name: needed("name", self.name)?,
+            CheckType::Dns => CheckKind::Dns(Arc::new(DnsCheck {
+                name: needed("name", owned(self.name))?,
                 record: needed("record", self.record)?,
             })),
             CheckType::Ping => CheckKind::Ping,
-            CheckType::Smtp => CheckKind::Smtp(Box::new(SmtpCheck { helo: self.helo, tls })),
-            CheckType::Grpc => CheckKind::Grpc(Box::new(GrpcCheck {
-                service: self.grpc_service.unwrap_or_default(),
-                host: self.host,
+            CheckType::Smtp => CheckKind::Smtp(Arc::new(SmtpCheck { helo: self.helo, tls })),
+            CheckType::Grpc => CheckKind::Grpc(Arc::new(GrpcCheck {
+                service: owned(self.grpc_service).unwrap_or_default(),
+                host: owned(self.host),
                 tls,
             })),
             CheckType::Script if self.command.is_empty() => return Err(NoCheck::Missing("command")),
-            CheckType::Script => CheckKind::Script(Box::new(ScriptCheck {
-                command: self.command,
-                user: self.user,
+            CheckType::Script => CheckKind::Script(Arc::new(ScriptCheck {
+                command: self.command.into_owned(),
+                user: owned(self.user),
                 dynamic_weight: self.dynamic_weight,
             })),
             CheckType::File => {
-                CheckKind::File(Box::new(FileCheck { file: needed("file", self.file)?, body: self.body }))
+                let (file, body) = (needed("file", owned(self.file))?, owned(self.body));
+                CheckKind::File(Arc::new(FileCheck { file, body }))
             }
-            CheckType::Agent => CheckKind::Agent(Box::new(AgentCheck { send })),
+            CheckType::Agent => CheckKind::Agent(Arc::new(AgentCheck { send })),
         })
     }
+}
 
+/// Without copying its texts: a plan may have a hundred thousand checks.
+impl Serialize for Check {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Text::from(self).serialize(serializer)
+    }
+}
+
+fn lent(text: &Option<String>) -> Option<Cow<'_, str>> {
+    text.as_deref().map(Cow::Borrowed)
+}
+
+impl<'a> Text<'a> {
     /// Puts in what is sent: as text where it is text.
-    fn with_send(mut self, send: Vec<u8>) -> Self {
-        match String::from_utf8(send) {
-            Ok(text) => self.send = (!text.is_empty()).then_some(text),
-            Err(bytes) => self.payload = Some(hex(bytes.as_bytes())),
+    fn with_send(mut self, send: &'a [u8]) -> Self {
+        match std::str::from_utf8(send) {
+            Ok(text) => self.send = (!text.is_empty()).then_some(Cow::Borrowed(text)),
+            Err(_) => self.payload = Some(Cow::Owned(hex(send))),
         }
         self
     }
 
-    fn with_tls(self, tls: Option<CheckTls>) -> Self {
+    fn with_tls(mut self, tls: Option<&'a CheckTls>) -> Self {
         let Some(CheckTls { server_name, verify, ca, certificate, certificate_key, expiry_days }) = tls
         else {
             return self;
         };
-        let tls = self.kind != Some(CheckType::Https);
-        let verify_certificate = verify;
-        Self { tls, server_name, verify_certificate, ca, certificate, certificate_key, expiry_days, ..self }
+        self.tls = self.kind != Some(CheckType::Https);
+        self.server_name = lent(server_name);
+        self.verify_certificate = *verify;
+        self.ca = lent(ca);
+        self.certificate = lent(certificate);
+        self.certificate_key = lent(certificate_key);
+        self.expiry_days = *expiry_days;
+        self
+    }
+
+    fn with_request(mut self, request: &'a HttpRequest) -> Self {
+        let HttpRequest { method, path, host, headers, status, body, body_not, digest } = request;
+        self.method = *method;
+        self.path = Some(Cow::Borrowed(path));
+        self.host = lent(host);
+        self.headers = Cow::Borrowed(headers);
+        self.status = Cow::Borrowed(status);
+        self.body = lent(body);
+        self.body_not = lent(body_not);
+        self.digest = lent(digest);
+        self
     }
 }
 
-impl From<Check> for Text {
-    fn from(check: Check) -> Self {
+impl<'a> From<&'a Check> for Text<'a> {
+    fn from(check: &'a Check) -> Self {
         let Check { target, origin: CheckOrigin { source, interface }, times, kind } = check;
         let Times { interval, timeout, retries, retry_delay, rise, jitter, warmup, initially_down } = times;
         let text = Self {
             kind: Some(kind.kind()),
             address: target.map(|target| target.address),
             port: target.and_then(|target| target.port),
-            source,
-            interface,
-            interval: Some(interval),
-            timeout: Some(timeout),
-            retries: Some(retries),
-            retry_delay: Some(retry_delay),
-            rise,
-            jitter: Some(jitter).filter(|jitter| jitter.as_millis() > 0),
-            warmup,
-            initially_down,
+            source: *source,
+            interface: interface.clone(),
+            interval: Some(*interval),
+            timeout: Some(*timeout),
+            retries: Some(*retries),
+            retry_delay: Some(*retry_delay),
+            rise: *rise,
+            jitter: Some(*jitter).filter(|jitter| jitter.as_millis() > 0),
+            warmup: *warmup,
+            initially_down: *initially_down,
             ..Self::default()
         };
         match kind {
             CheckKind::Tcp(tcp) => {
-                let TcpCheck { send, expect, tls, hold } = *tcp;
-                Self { expect, hold, ..text }.with_send(send).with_tls(tls)
+                let TcpCheck { send, expect, tls, hold } = &**tcp;
+                Self { expect: lent(expect), hold: *hold, ..text }.with_send(send).with_tls(tls.as_ref())
             }
             CheckKind::Http(http) => {
-                let HttpCheck { mut requests, version, tls } = *http;
-                let mut text = Self { http_version: version, ..text }.with_tls(tls);
-                if requests.len() == 1
-                    && let Some(one) = requests.pop()
-                {
-                    let HttpRequest { method, path, host, headers, status, body, body_not, digest } = one;
-                    let path = Some(path);
-                    text = Self { method, path, host, headers, status, body, body_not, digest, ..text };
+                let HttpCheck { requests, version, tls } = &**http;
+                let text = Self { http_version: *version, ..text }.with_tls(tls.as_ref());
+                match requests.as_slice() {
+                    [one] => text.with_request(one),
+                    several => Self { requests: Cow::Borrowed(several), ..text },
                 }
-                Self { requests, ..text }
             }
             CheckKind::Udp(udp) => {
-                let UdpCheck { send, require_reply, expect, reply_length: (least, most) } = *udp;
-                let min_reply_length = Some(least).filter(|least| *least > 0);
-                let max_reply_length = Some(most).filter(|most| *most < u16::MAX);
+                let UdpCheck { send, require_reply, expect, reply_length: (least, most) } = &**udp;
+                let (require_reply, expect) = (*require_reply, lent(expect));
+                let min_reply_length = Some(*least).filter(|least| *least > 0);
+                let max_reply_length = Some(*most).filter(|most| *most < u16::MAX);
                 Self { require_reply, expect, min_reply_length, max_reply_length, ..text }.with_send(send)
             }
             CheckKind::Dns(dns) => {
-                let DnsCheck { name, record } = *dns;
-                Self { name: Some(name), record: Some(record), ..text }
+                let DnsCheck { name, record } = &**dns;
+                Self { name: Some(Cow::Borrowed(name)), record: Some(*record), ..text }
             }
             CheckKind::Ping => text,
             CheckKind::Smtp(smtp) => {
-                let SmtpCheck { helo, tls } = *smtp;
-                Self { helo, ..text }.with_tls(tls)
+                let SmtpCheck { helo, tls } = &**smtp;
+                Self { helo: helo.clone(), ..text }.with_tls(tls.as_ref())
             }
             CheckKind::Grpc(grpc) => {
-                let GrpcCheck { service, host, tls } = *grpc;
-                let grpc_service = Some(service).filter(|service| !service.is_empty());
-                Self { grpc_service, host, ..text }.with_tls(tls)
+                let GrpcCheck { service, host, tls } = &**grpc;
+                let grpc_service = Some(service.as_str()).filter(|service| !service.is_empty());
+                let grpc_service = grpc_service.map(Cow::Borrowed);
+                Self { grpc_service, host: lent(host), ..text }.with_tls(tls.as_ref())
             }
             CheckKind::Script(script) => {
-                let ScriptCheck { command, user, dynamic_weight } = *script;
-                Self { command, user, dynamic_weight, ..text }
+                let ScriptCheck { command, user, dynamic_weight } = &**script;
+                let command = Cow::Borrowed(command.as_slice());
+                Self { command, user: lent(user), dynamic_weight: *dynamic_weight, ..text }
             }
             CheckKind::File(file) => {
-                let FileCheck { file, body } = *file;
-                Self { file: Some(file), body, ..text }
+                let FileCheck { file, body } = &**file;
+                Self { file: Some(Cow::Borrowed(file)), body: lent(body), ..text }
             }
-            CheckKind::Agent(agent) => text.with_send(agent.send),
+            CheckKind::Agent(agent) => text.with_send(&agent.send),
         }
     }
 }
