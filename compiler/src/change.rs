@@ -36,6 +36,7 @@ mod warnings;
 pub use apply::{apply, normal};
 pub(crate) use compare::{Delta, HostDelta};
 pub use document_of::PlanDocument;
+pub(crate) use fields::{FieldTeller, ToldField};
 pub(crate) use groups::{HostBlock, blocks, names};
 pub use guard::{Guards, Override, refusals};
 pub(crate) use implied::is_implied;
@@ -212,11 +213,12 @@ pub fn host_plan(host: &Name, state: &HostState) -> HostPlan {
 }
 
 /// Name of a kind of object for people.
-pub(crate) fn word(kind: &str) -> String {
+pub(crate) fn word(kind: &str) -> Cow<'_, str> {
     match kind {
-        "router" => "virtual router".to_owned(),
-        "sysctl" => "setting".to_owned(),
-        kind => kind.replace('_', " "),
+        "router" => "virtual router".into(),
+        "sysctl" => "setting".into(),
+        kind if kind.contains('_') => kind.replace('_', " ").into(),
+        kind => kind.into(),
     }
 }
 

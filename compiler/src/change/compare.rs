@@ -2,11 +2,13 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
+use std::fmt;
 
 use evenkeel_schemas::change::{Action, FieldChange};
 use evenkeel_schemas::plan::Plan;
 use evenkeel_schemas::scalars::Name;
 
+use super::fields::{FieldTeller, ToldField};
 use super::implied::is_told;
 use super::objects::{self, Fields, Id, Object, ObjectKey, Objects};
 use super::{Fleet, HostState, Inputs};
@@ -79,6 +81,21 @@ impl<'a> Delta<'a> {
             return vec![FieldChange { field, old: None, new: None, origin: None }];
         }
         between(fields(self.old), fields(self.new))
+    }
+
+    /// Tells the fields of an object that comes; false when they must be told by [`Self::fields`].
+    ///
+    /// # Errors
+    /// When `tell` fails.
+    pub(crate) fn tell_new(
+        &self,
+        teller: &mut FieldTeller,
+        tell: impl FnMut(ToldField<'_>) -> fmt::Result,
+    ) -> Result<bool, fmt::Error> {
+        match (self.old, self.new) {
+            (None, Some(new)) => teller.each(self.kind(), new, tell),
+            _ => Ok(false),
+        }
     }
 
     /// Whether the same happens to the same object of another host: within a host each object is there once.

@@ -9,7 +9,7 @@ use evenkeel_schemas::scalars::Name;
 use serde::Serialize;
 
 use super::compare::{Delta, HostDelta};
-use super::fields::{FieldWriter, is_plain, push_text};
+use super::fields::{FieldTeller, ToldField, is_plain, push_text};
 use super::{Comparison, Inputs};
 
 impl<'a> Comparison<'a> {
@@ -72,10 +72,28 @@ pub struct PlanDocument<'c, 'a> {
 /// Bytes of text that are gathered before they are written.
 const AT_ONCE: usize = 64 * 1024;
 
-/// Text around the name and the value of a field that comes, and of one that goes.
-const COMES: [&str; 3] =
-    ["\n            {\n              \"field\": ", ",\n              \"new\": ", "\n            }"];
-const GOES: [&str; 3] = [COMES[0], ",\n              \"old\": ", COMES[2]];
+/// Text before the value of a field that comes.
+fn before_new(place: usize, name: &str) -> String {
+    before(place, name, "new")
+}
+
+/// Text before the value of a field that goes.
+fn before_old(place: usize, name: &str) -> String {
+    before(place, name, "old")
+}
+
+fn before(place: usize, name: &str, what: &str) -> String {
+    let mut text = if place == 0 { String::new() } else { format!("{AFTER},") };
+    text.push_str("\n            {\n              \"field\": ");
+    push_text(&mut text, name);
+    text.push_str(",\n              \"");
+    text.push_str(what);
+    text.push_str("\": ");
+    text
+}
+
+/// Text after the value of a field.
+const AFTER: &str = "\n            }";
 
 /// Everything before the hosts.
 #[derive(Serialize)]
@@ -110,8 +128,8 @@ impl PlanDocument<'_, '_> {
         let mut writer = ObjectWriter {
             all,
             text: String::new(),
-            comes: FieldWriter::new(COMES),
-            goes: FieldWriter::new(GOES),
+            comes: FieldTeller::new(before_new),
+            goes: FieldTeller::new(before_old),
         };
         let mut any = false;
         for host in all.hosts.iter().filter(told) {
@@ -135,8 +153,8 @@ fn pretty(value: &impl Serialize) -> Result<String, fmt::Error> {
 struct ObjectWriter<'c, 'a> {
     all: &'c Comparison<'a>,
     text: String,
-    comes: FieldWriter,
-    goes: FieldWriter,
+    comes: FieldTeller,
+    goes: FieldTeller,
 }
 
 impl<'a> ObjectWriter<'_, 'a> {
@@ -186,13 +204,19 @@ impl<'a> ObjectWriter<'_, 'a> {
             Action::Remove => ",\n          \"action\": \"remove\"",
         });
         text.push_str(",\n          \"fields\": [");
+        let mut write = |field: ToldField<'_>| {
+            text.push_str(field.before);
+            text.push_str(field.value);
+            Ok(())
+        };
         let written = match (delta.old, delta.new) {
-            (Some(old), None) => self.goes.write(old, text),
-            (None, Some(new)) => self.comes.write(new, text),
+            (Some(old), None) => self.goes.each(delta.kind(), old, &mut write)?,
+            (None, Some(new)) => self.comes.each(delta.kind(), new, &mut write)?,
             (Some(_), Some(_)) | (None, None) => false,
         };
         let origin = self.all.origin(host, delta);
         if written {
+            text.push_str(AFTER);
             text.push_str("\n          ]");
         } else {
             text.truncate(text.len() - 1);

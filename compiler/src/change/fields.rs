@@ -1,36 +1,80 @@
-//! Fields of an object that comes or goes, as the text that a document for programs has of them.
+//! Fields of an object that comes or goes, as text: for a document, or a page.
 //!
 //! A change of a large cluster has millions of such fields, and of few shapes: which fields an object has, in
-//! which order, and what stands around their values is found out once for each shape. What is rare (a list, a
-//! table that is empty) is not written here: the caller writes it in the general way. A test holds that both
-//! are the same.
+//! which order, what stands before their values and when they go without saying is found out once for each
+//! shape. What is rare (a list, a table that is empty) is not told here: the caller does it in the general
+//! way. Tests hold that both are the same.
 
-use std::fmt::{Display, Write};
+use std::fmt::{self, Display, Write};
 
 use serde::ser::{Impossible, Serialize, SerializeStruct, Serializer};
 
+use super::implied::Implied;
 use super::objects::Object;
 
 /// Most shapes that are remembered. Plans have a few dozen kinds of objects with their optional keys.
 const MAX_SHAPES: usize = 64;
 
-/// Writes fields, and remembers shapes.
+/// Text before the value of a field: of the number of fields before it, and of its name.
+pub(crate) type Before = fn(usize, &str) -> String;
+
+/// Tells fields one by one, and remembers shapes.
 #[derive(Debug)]
-pub(super) struct FieldWriter {
-    /// Text before a name, between it and the value, and after the value.
-    around: [&'static str; 3],
+pub(crate) struct FieldTeller {
+    before: Before,
     shapes: Vec<FieldShape>,
     /// Index of the shape of the last object.
     last: usize,
     reader: FieldReader,
 }
 
+/// A field that is told.
+pub(crate) struct ToldField<'f> {
+    pub(crate) before: &'f str,
+    /// In JSON.
+    pub(crate) value: &'f str,
+    implied: ShapeImplied,
+    reader: &'f FieldReader,
+}
+
+impl ToldField<'_> {
+    /// Whether it goes without saying when its object is new.
+    pub(crate) fn is_implied(&self) -> bool {
+        match self.implied {
+            ShapeImplied::Told => true,
+            ShapeImplied::Default(json) => self.value == json,
+            ShapeImplied::Like(index) => self.value == self.reader.value_at(index),
+            ShapeImplied::Never => false,
+        }
+    }
+}
+
+/// As [`Implied`], with the index of the other field.
+#[derive(Debug, Clone, Copy)]
+enum ShapeImplied {
+    Told,
+    Default(&'static str),
+    Like(usize),
+    Never,
+}
+
 /// Which fields an object has.
 #[derive(Debug)]
 struct FieldShape {
+    /// Kind of the object.
+    kind: &'static str,
     keys: Vec<ShapeKey>,
-    /// By name: the index of the value, and the text before it.
-    fields: Vec<(usize, String)>,
+    /// By name.
+    fields: Vec<ShapeField>,
+}
+
+#[derive(Debug)]
+struct ShapeField {
+    /// Index of the value.
+    index: usize,
+    /// Text before it.
+    before: String,
+    implied: ShapeImplied,
 }
 
 /// A key, in the order in which the serialiser has them.
@@ -50,45 +94,50 @@ impl PartialEq for ShapeKey {
     }
 }
 
-impl FieldWriter {
-    pub(super) fn new(around: [&'static str; 3]) -> Self {
-        Self { around, shapes: Vec::new(), last: 0, reader: FieldReader::default() }
+impl FieldTeller {
+    pub(crate) fn new(before: Before) -> Self {
+        Self { before, shapes: Vec::new(), last: 0, reader: FieldReader::default() }
     }
 
-    /// Appends the fields of an object by name, with commas between them; false when it must be done in the
-    /// general way, and nothing is appended.
-    pub(super) fn write(&mut self, object: Object<'_>, out: &mut String) -> bool {
+    /// Tells the fields of an object of this kind by name; false when it must be done in the general way, and
+    /// nothing is told.
+    ///
+    /// # Errors
+    /// When `tell` fails.
+    pub(super) fn each(
+        &mut self,
+        kind: &'static str,
+        object: Object<'_>,
+        mut tell: impl FnMut(ToldField<'_>) -> fmt::Result,
+    ) -> Result<bool, fmt::Error> {
         let reader = &mut self.reader;
         reader.keys.clear();
         reader.ends.clear();
         reader.values.clear();
         reader.depth = 0;
         if object.serialize(&mut *reader).is_err() || reader.ends.is_empty() {
-            return false;
+            return Ok(false);
         }
-        let is = |shape: &FieldShape| shape.keys == self.reader.keys;
+        let reader = &self.reader;
+        let is = |shape: &FieldShape| shape.kind == kind && shape.keys == reader.keys;
         if !self.shapes.get(self.last).is_some_and(is) {
             self.last = self.shapes.iter().position(is).unwrap_or_else(|| {
                 if self.shapes.len() == MAX_SHAPES {
                     self.shapes.clear();
                 }
-                self.shapes.push(FieldShape::new(&self.reader.keys, &self.around));
+                self.shapes.push(FieldShape::new(kind, &reader.keys, self.before));
                 self.shapes.len() - 1
             });
         }
-        let FieldReader { ends, values, .. } = &self.reader;
-        for (index, before) in &self.shapes[self.last].fields {
-            let start = index.checked_sub(1).map_or(0, |previous| ends[previous]);
-            out.push_str(before);
-            out.push_str(&values[start..ends[*index]]);
+        for ShapeField { index, before, implied } in &self.shapes[self.last].fields {
+            tell(ToldField { before, value: reader.value_at(*index), implied: *implied, reader })?;
         }
-        out.push_str(self.around[2]);
-        true
+        Ok(true)
     }
 }
 
 impl FieldShape {
-    fn new(keys: &[ShapeKey], [before, between, after]: &[&str; 3]) -> Self {
+    fn new(kind: &'static str, keys: &[ShapeKey], before: Before) -> Self {
         let mut names: Vec<(String, usize)> = Vec::new();
         let mut around: Vec<&str> = Vec::new();
         for ShapeKey { key, depth, table } in keys {
@@ -99,14 +148,19 @@ impl FieldShape {
             }
         }
         names.sort();
-        let field = |(place, (name, index)): (usize, (String, usize))| {
-            let mut text = if place == 0 { String::new() } else { format!("{after},") };
-            text.push_str(before);
-            push_text(&mut text, &name);
-            text.push_str(between);
-            (index, text)
+        let index_of = |same: &str| names.iter().find(|(name, _)| name == same).map(|(_, index)| *index);
+        let field = |(place, (name, index)): (usize, &(String, usize))| ShapeField {
+            index: *index,
+            before: before(place, name),
+            implied: match Implied::of(kind, name) {
+                Implied::Told => ShapeImplied::Told,
+                Implied::Default(json) => ShapeImplied::Default(json),
+                Implied::Like(same) => index_of(same).map_or(ShapeImplied::Never, ShapeImplied::Like),
+                Implied::Never => ShapeImplied::Never,
+            },
         };
-        Self { keys: keys.to_vec(), fields: names.into_iter().enumerate().map(field).collect() }
+        let fields = names.iter().enumerate().map(field).collect();
+        Self { kind, keys: keys.to_vec(), fields }
     }
 }
 
@@ -138,6 +192,11 @@ struct FieldReader {
 }
 
 impl FieldReader {
+    fn value_at(&self, index: usize) -> &str {
+        let start = index.checked_sub(1).map_or(0, |previous| self.ends[previous]);
+        &self.values[start..self.ends[index]]
+    }
+
     fn value(&mut self, append: impl FnOnce(&mut String)) -> Result<(), Rare> {
         append(&mut self.values);
         self.ends.push(self.values.len());
@@ -340,5 +399,50 @@ impl SerializeStruct for TableReader<'_> {
         self.reader.depth -= 1;
         // One that is empty is a field itself.
         if self.reader.ends.len() == self.before { Err(Rare) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "the test reads the cases")]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::compare::of_plans;
+    use super::super::{compiled, is_implied};
+    use super::*;
+    use crate::{SourceFile, compile};
+
+    #[test]
+    fn fields_are_told_as_they_are_in_the_general_way() {
+        let cases = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases");
+        let mut teller = FieldTeller::new(|_, name| name.to_owned());
+        let mut told_by_kind: BTreeMap<&str, usize> = BTreeMap::new();
+        for case in std::fs::read_dir(cases).expect("the cases") {
+            let text = std::fs::read_to_string(case.expect("a case").path().join("cluster.toml"));
+            let source = SourceFile::new("cluster.toml", text.unwrap_or_default());
+            let Some(cluster) = compile(&source).cluster else { continue };
+            for state in compiled(&cluster).into_values() {
+                for delta in of_plans(None, Some(&state.plan)) {
+                    let mut told = Vec::new();
+                    let all = delta.tell_new(&mut teller, |field| {
+                        told.push((field.before.to_owned(), field.value.to_owned(), field.is_implied()));
+                        Ok(())
+                    });
+                    if !all.expect("nothing fails") {
+                        assert!(told.is_empty(), "{told:?}");
+                        continue;
+                    }
+                    let fields = delta.fields();
+                    let general = fields.iter().map(|field| {
+                        let value = field.new.as_ref().map(ToString::to_string).unwrap_or_default();
+                        (field.field.clone(), value, is_implied(delta.kind(), field, &fields))
+                    });
+                    assert_eq!(told, general.collect::<Vec<_>>(), "{}", delta.id());
+                    *told_by_kind.entry(delta.kind()).or_default() += 1;
+                }
+            }
+        }
+        let told = |kind| told_by_kind.get(kind).copied().unwrap_or_default();
+        assert!(told("destination") > 100 && told("sysctl") > 100, "{told_by_kind:?}");
     }
 }

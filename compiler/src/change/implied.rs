@@ -51,21 +51,49 @@ pub(super) fn is_told(kind: &str, field: &str) -> bool {
     TOLD.iter().any(|(of, told)| *of == kind && told.contains(&field))
 }
 
+/// When a field of a new object goes without saying.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Implied {
+    /// Always: the line with the object's name and identity shows it.
+    Told,
+    /// When its value is this, in JSON.
+    Default(&'static str),
+    /// When its value is that of this other field.
+    Like(&'static str),
+    Never,
+}
+
+impl Implied {
+    /// Of a field of objects of this kind.
+    pub(super) fn of(kind: &str, field: &str) -> Self {
+        if is_told(kind, field) {
+            return Self::Told;
+        }
+        let key = if kind == "destination" { checks::field(field) } else { None };
+        // A check looks where connections go, unless it is told otherwise.
+        match key {
+            Some((_, "address")) => return Self::Like("address"),
+            Some((_, "port")) => return Self::Like("port"),
+            Some(_) | None => {}
+        }
+        let of_first = key.map(|(_, key)| format!("{}.{key}", checks::FIRST));
+        let name = of_first.as_deref().unwrap_or(field);
+        let default = DEFAULTS.iter().find(|(of, field, _)| *of == kind && *field == name);
+        default.map_or(Self::Never, |(.., json)| Self::Default(json))
+    }
+}
+
 /// Whether a field of a new object of this kind, with these fields, goes without saying.
 pub(crate) fn is_implied(kind: &str, field: &FieldChange, fields: &[FieldChange]) -> bool {
-    let name = field.field.as_str();
-    if is_told(kind, name) {
-        return true;
+    let value = field.new.as_ref();
+    match Implied::of(kind, &field.field) {
+        Implied::Told => true,
+        Implied::Default(json) => value.is_some_and(|value| is(value, json)),
+        Implied::Like(same) => {
+            value.is_some() && fields.iter().any(|other| other.field == same && other.new.as_ref() == value)
+        }
+        Implied::Never => false,
     }
-    let Some(value) = &field.new else { return false };
-    let key = if kind == "destination" { checks::field(name) } else { None };
-    // A check looks where connections go, unless it is told otherwise.
-    if let Some((_, same @ ("address" | "port"))) = key {
-        return fields.iter().any(|other| other.field == same && other.new.as_ref() == Some(value));
-    }
-    let of_first = key.map(|(_, key)| format!("{}.{key}", checks::FIRST));
-    let name = of_first.as_deref().unwrap_or(name);
-    DEFAULTS.iter().any(|(of, field, default)| *of == kind && *field == name && is(value, default))
 }
 
 /// Whether a value is written so in JSON.

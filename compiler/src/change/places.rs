@@ -3,6 +3,7 @@
 //! compiling it.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 
 use evenkeel_schemas::change::Origin;
@@ -51,7 +52,12 @@ impl Origins {
         let pieces = source.pieces();
         let names = pieces.iter().map(|piece| piece.name.clone());
         let files = names.chain([source.name().to_owned()]).collect();
-        let mut maker = PlaceMaker { source, lines: Lines::of(source), texts: BTreeSet::new() };
+        let mut maker = PlaceMaker {
+            source,
+            lines: Lines::of(source),
+            texts: BTreeSet::new(),
+            last: (0..0, FileLine { file: 0, line: 0 }),
+        };
         Self { files, root: maker.table(document.root()) }
     }
 
@@ -106,6 +112,8 @@ struct PlaceMaker<'s> {
     lines: Lines<'s>,
     /// Most keys and names are there a thousand times.
     texts: BTreeSet<Arc<str>>,
+    /// The last line that was looked up, with its range: real servers stand many on a line.
+    last: (Range<usize>, FileLine),
 }
 
 impl PlaceMaker<'_> {
@@ -143,11 +151,18 @@ impl PlaceMaker<'_> {
         new
     }
 
-    fn spot(&self, at: usize) -> FileLine {
+    fn spot(&mut self, at: usize) -> FileLine {
+        if self.last.0.contains(&at) {
+            return self.last.1;
+        }
         let pieces = self.source.pieces();
         // As `SourceFile::piece_at` does. Where there are no pieces, the first name is the file's own.
         let file = pieces.partition_point(|piece| piece.range.start <= at).saturating_sub(1);
         let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-        FileLine { file: number(file), line: number(self.lines.line(at).1) }
+        let (start, line) = self.lines.line(at);
+        let line = FileLine { file: number(file), line: number(line) };
+        let begin = pieces.get(file).map_or(0, |piece| piece.range.start);
+        self.last = (start.max(begin)..self.lines.next(at), line);
+        line
     }
 }

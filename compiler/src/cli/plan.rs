@@ -75,6 +75,10 @@ fn plan(arguments: &Plan, terminal: &Terminal) -> Option<ExitCode> {
         }
     }
     let changes = arguments.detailed_exitcode && comparison.summary().hosts_changed > 0;
+    // The process ends now: to give back each destination of a large cluster takes a twentieth of the time.
+    std::mem::forget(comparison);
+    std::mem::forget(base);
+    std::mem::forget(after);
     Some(if changes { ExitCode::from(CHANGES) } else { ExitCode::SUCCESS })
 }
 

@@ -34,7 +34,7 @@ impl<'a, T: Send> OfServices<'a, T> {
         Self(made.into_iter().flatten().collect())
     }
 
-    /// Those of a director by name. What is made for all, or else what makes it for this one.
+    /// Those of a director by name: what is made for all, or else what makes it for this one.
     fn of<'t>(
         &'t self,
         tasks: &'t Tasks<'a>,
@@ -84,8 +84,9 @@ impl<'a> ServiceTexts<'a> {
 
     /// Appends those of a director.
     pub(super) fn append(&self, tasks: &Tasks<'a>, director: &Name, out: &mut String) {
-        out.reserve(self.of(tasks, director).map(|made| made.map_or(0, String::len)).sum());
-        for made in self.of(tasks, director) {
+        let texts: Vec<_> = self.of(tasks, director).collect();
+        out.reserve(texts.iter().map(|made| made.as_ref().map_or(0, |text| text.len())).sum());
+        for made in texts {
             match made {
                 Ok(made) => out.push_str(made),
                 Err(maker) => out.push_str(&text(&maker)),

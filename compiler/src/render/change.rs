@@ -9,7 +9,10 @@ use std::fmt::{self, Write};
 use evenkeel_schemas::change::{Action, ChangeSummary, FieldChange, Origin, StepKind, Warning};
 use evenkeel_schemas::scalars::Name;
 
-use crate::change::{Comparison, Delta, HostBlock, HostDelta, Warned, blocks, does, is_implied, names, word};
+use crate::change::{
+    Comparison, Delta, FieldTeller, HostBlock, HostDelta, ToldField, Warned, blocks, does, is_implied, names,
+    word,
+};
 
 const GREEN: &str = "\u{1b}[32m";
 const YELLOW: &str = "\u{1b}[33m";
@@ -22,6 +25,9 @@ const RESET: &str = "\u{1b}[0m";
 
 /// Most warnings that say the same of something else before one of them stands for all.
 const MAX_ALIKE: usize = 3;
+
+/// Bytes of text that are gathered before they are written.
+const AT_ONCE: usize = 64 * 1024;
 
 /// Most lines of the cluster file that are shown for one object of several hosts.
 const MAX_LINES: usize = 3;
@@ -93,6 +99,7 @@ pub fn objects(all: &Comparison<'_>, view: &View<'_>, styled: bool, out: &mut dy
     for block in blocks(&hosts, view.full) {
         writeln!(out, "{}{}{}", paint(BOLD), heading(&block.hosts, view), paint(RESET))?;
         let mut lines = HostLines::new(all, view, &block);
+        let mut page = String::new();
         for delta in &block.deltas {
             lines.object(delta, &mut |line| {
                 let color = match line.action {
@@ -102,14 +109,20 @@ pub fn objects(all: &Comparison<'_>, view: &View<'_>, styled: bool, out: &mut dy
                     None => "",
                 };
                 let off = if color.is_empty() { "" } else { RESET };
-                write!(out, "  {color}{}{off}", line.text)?;
-                match line.origin {
-                    Some(origin) => writeln!(out, "  {}# {origin}{}", paint(DIM), paint(RESET)),
-                    None => writeln!(out),
+                page.extend(["  ", color, line.text, off]);
+                if let Some(origin) = line.origin {
+                    page.extend(["  ", paint(DIM), "# ", origin, paint(RESET)]);
                 }
+                page.push('\n');
+                Ok(())
             })?;
+            if page.len() > AT_ONCE {
+                out.write_str(&page)?;
+                page.clear();
+            }
         }
-        writeln!(out)?;
+        page.push('\n');
+        out.write_str(&page)?;
     }
     Ok(())
 }
@@ -198,13 +211,16 @@ pub(super) struct HostLines<'c, 'a> {
     hosts: &'c [&'c HostDelta<'a>],
     text: String,
     origin: String,
+    teller: FieldTeller,
 }
 
 type Each<'e> = &'e mut dyn FnMut(HostLine<'_>) -> fmt::Result;
 
 impl<'c, 'a> HostLines<'c, 'a> {
     pub(super) fn new(all: &'c Comparison<'a>, view: &View<'_>, block: &'c HostBlock<'c, 'a>) -> Self {
-        Self { all, full: view.full, hosts: &block.hosts, text: String::new(), origin: String::new() }
+        let (text, origin) = (String::new(), String::new());
+        let teller = FieldTeller::new(|_, name| format!("    {name}: "));
+        Self { all, full: view.full, hosts: &block.hosts, text, origin, teller }
     }
 
     /// The lines of one object: its own, and one for each field that does not go without saying.
@@ -215,6 +231,20 @@ impl<'c, 'a> HostLines<'c, 'a> {
         self.origins(delta, origin.as_ref())?;
         self.tell(Some(delta.action()), each)?;
         if delta.action() == Action::Remove {
+            return Ok(());
+        }
+        let Self { full, text, teller, .. } = self;
+        let tell = |field: ToldField<'_>| {
+            if !*full && field.is_implied() {
+                return Ok(());
+            }
+            text.clear();
+            text.push_str(field.before);
+            text.push_str(field.value);
+            each(HostLine { action: None, text, origin: None })
+        };
+        // Only fields that change come from lines of their own.
+        if delta.tell_new(teller, tell)? {
             return Ok(());
         }
         let fields = delta.fields();
