@@ -2,10 +2,11 @@
 //! daemons tests are about. What they do to the network is asserted elsewhere.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, PipeReader, Write, pipe};
+use std::io::{self, BufRead, BufReader, PipeReader, PipeWriter, Write, pipe};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,9 @@ use crate::time::Mark;
 
 /// How long a dropped or killed daemon may take to be gone.
 const DEATH_LIMIT: Duration = Duration::from_secs(5);
+
+/// What the lab writes to the output of a program that has ended. No program prints it.
+const LAST_LINE: &[u8] = b"\0ended\n";
 
 /// Output and exit status of a finished program.
 #[derive(Clone, Debug)]
@@ -165,7 +169,7 @@ impl Daemon {
         command
             .stdin(Stdio::null())
             .stdout(writer.try_clone().expect("a pipe"))
-            .stderr(writer)
+            .stderr(writer.try_clone().expect("a pipe"))
             .process_group(0);
         let child = host.enter(|| command.spawn()).or_fail(format_args!("`{text}`"));
         drop(command);
@@ -173,7 +177,8 @@ impl Daemon {
         let _ = writeln!(file, "--- {text}");
         let log = Journal::new();
         let lines = log.clone();
-        thread(&format!("{label}-log"), move || record_lines(output, file, &lines));
+        let (last, all_recorded) = channel();
+        thread(&format!("{label}-log"), move || record_lines(output, file, &lines, &last));
         let daemon = Self {
             name: label.clone(),
             pid: Pid::from_raw(child.id().cast_signed()),
@@ -181,7 +186,7 @@ impl Daemon {
             ended: Arc::new((Mutex::new(None), Condvar::new())),
         };
         let ended = Arc::clone(&daemon.ended);
-        thread(&format!("{label}-wait"), move || await_end(child, &ended));
+        thread(&format!("{label}-wait"), move || await_end(child, writer, &all_recorded, &ended));
         daemon
     }
 
@@ -316,21 +321,41 @@ fn thread(name: &str, work: impl FnOnce() + Send + 'static) {
 }
 
 /// Until the program and all who inherited its output are gone.
-fn record_lines(output: PipeReader, mut file: File, log: &Journal<String>) {
+fn record_lines(output: PipeReader, mut file: File, log: &Journal<String>, last: &Sender<()>) {
     let mut output = BufReader::new(output);
     let mut line = Vec::new();
     while output.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
         let at = Instant::now();
-        let _ = file.write_all(&line);
-        log.push(at, String::from_utf8_lossy(&line).trim_end_matches('\n').to_owned());
+        let is_last = line.ends_with(LAST_LINE);
+        if is_last {
+            line.truncate(line.len() - LAST_LINE.len());
+        }
+        // A program that was killed may have begun a line.
+        if !is_last || !line.is_empty() {
+            let _ = file.write_all(&line);
+            log.push(at, String::from_utf8_lossy(&line).trim_end_matches('\n').to_owned());
+        }
+        if is_last {
+            let _ = last.send(());
+        }
         line.clear();
     }
 }
 
-fn await_end(mut child: Child, ended: &(Mutex<Option<ExitStatus>>, Condvar)) {
+/// Once the program counts as ended, all that it printed is recorded: a test reads its log at once.
+fn await_end(
+    mut child: Child,
+    mut output: PipeWriter,
+    all_recorded: &Receiver<()>,
+    ended: &(Mutex<Option<ExitStatus>>, Condvar),
+) {
     // Not reaped before the lock is held: until then the number is the child's and signals go to nobody else.
     let pid = Pid::from_raw(child.id().cast_signed());
     let _ = waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT);
+    if output.write_all(LAST_LINE).is_ok() {
+        let _ = all_recorded.recv_timeout(DEATH_LIMIT);
+    }
+    drop(output);
     let mut status = lock(&ended.0);
     *status = child.wait().ok();
     ended.1.notify_all();
