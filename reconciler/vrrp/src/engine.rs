@@ -8,12 +8,12 @@ mod key;
 mod slot;
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use evenkeel_schemas::scalars::{InterfaceName, Name, Vrid};
 use evenkeel_schemas::time::MonoTime;
 
-use crate::router::{Config, Dropped, Input, Output, Received, State, VirtualRouter, Why};
+use crate::router::{Cause, Config, Dropped, Input, Output, Received, State, VirtualRouter, Why};
 
 use group::Group;
 pub use key::{Family, RouterKey};
@@ -80,7 +80,8 @@ impl Election {
         };
         let gone: Vec<_> = self.slots.map.extract_if(.., |key, slot| !stays(key, slot)).collect();
         for (key, mut slot) in gone {
-            slot.router.handle(Input::Shutdown, now);
+            // What a Master that leaves would wait for is no longer heard by anybody here.
+            slot.router.leave_at_once(Cause::Shutdown, true, now);
             self.leaving.push_back((key, slot.router));
         }
         self.slots.act_where(
@@ -172,15 +173,26 @@ impl Election {
     pub fn handle_masters(&mut self, now: MonoTime) {
         self.earliest.set(None);
         let mut at_once = 0;
+        let mut left = BTreeSet::new();
         self.slots.act_where(
             |slot| slot.is(State::Master) && slot.router.poll_timeout().is_some_and(|(at, _)| at <= now),
             |_, slot| {
                 at_once += 1;
-                slot.router.handle(Input::Timer, now);
+                left.extend(handle_timer(slot, now));
             },
         );
+        self.align(&left, now);
         if at_once > BURST {
             self.spread(now);
+        }
+    }
+
+    /// Brings these groups in line with a member that is Master no more.
+    fn align(&mut self, groups: &BTreeSet<usize>, now: MonoTime) {
+        for index in groups {
+            if let Some(group) = self.groups.get_mut(*index) {
+                group.align(&mut self.slots, now);
+            }
         }
     }
 
@@ -198,16 +210,19 @@ impl Election {
     /// deadline together.
     pub fn handle_timers(&mut self, now: MonoTime) {
         self.earliest.set(None);
+        let mut left = BTreeSet::new();
         self.slots.act_where(
             |slot| own_timeout(slot).is_some_and(|(at, _)| at <= now),
-            |_, slot| slot.router.handle(Input::Timer, now),
+            |_, slot| left.extend(handle_timer(slot, now)),
         );
+        self.align(&left, now);
         for group in &mut self.groups {
             group.timers(&mut self.slots, now);
         }
     }
 
-    /// Shuts every router down: the daemon ends and gives the VIPs away.
+    /// Shuts every router down: the daemon ends and gives the VIPs away. While [`Self::is_leaving`], Masters
+    /// still serve.
     pub fn shutdown(&mut self, now: MonoTime) {
         self.earliest.set(None);
         self.slots.act_where(
@@ -220,6 +235,21 @@ impl Election {
         for group in &mut self.groups {
             group.align(&mut self.slots, now);
         }
+    }
+
+    /// Shuts every router down without waiting for other Masters.
+    pub fn shutdown_at_once(&mut self, now: MonoTime) {
+        self.shutdown(now);
+        self.slots.act_where(
+            |slot| slot.is(State::Master),
+            |_, slot| slot.router.leave_at_once(Cause::Shutdown, false, now),
+        );
+    }
+
+    /// Whether a Master leaves: it serves until another one is heard.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        self.slots.map.values().any(|slot| slot.router.is_leaving())
     }
 
     /// The next thing to do and for which router; `None` when all is done. All outputs of a router
@@ -287,6 +317,13 @@ impl Election {
 
 /// Most Masters that advertise at the same moment for long.
 const BURST: usize = 64;
+
+/// Gives [`Input::Timer`] to a router. Returns its group if the router is Master no more.
+fn handle_timer(slot: &mut Slot, now: MonoTime) -> Option<usize> {
+    let was_master = slot.is(State::Master);
+    slot.router.handle(Input::Timer, now);
+    slot.group.filter(|_| was_master && !slot.is(State::Master))
+}
 
 /// The deadline of a router that is not its group's.
 fn own_timeout(slot: &Slot) -> Option<(MonoTime, Why)> {

@@ -33,6 +33,7 @@ mod damping;
 mod group;
 mod hear;
 mod io;
+mod leave;
 mod notice;
 mod offer;
 mod phase;
@@ -56,7 +57,7 @@ pub use io::{
 };
 use notice::Limiter;
 pub use notice::{Dropped, Event, Notice, NoticeKind};
-use phase::{Backup, Master, Phase, Wait};
+use phase::{Backup, Master, Next, Parting, Phase, Wait};
 use rivals::Rivals;
 use speakers::Speakers;
 pub use speakers::Stranger;
@@ -121,10 +122,10 @@ impl VirtualRouter {
         match input {
             Input::Startup => self.start(now),
             Input::Adopt => self.adopt(now),
-            Input::Handover => self.hand_over(now),
+            Input::Handover => self.part(Cause::Handover, Next::Backup, now),
             Input::Offer => self.offer(now),
-            Input::Shutdown => self.leave(Cause::Shutdown, true, now),
-            Input::Fault(fault) => self.leave(Cause::Fault(fault), fault.link_works(), now),
+            Input::Shutdown => self.leave(Cause::Shutdown, now),
+            Input::Fault(fault) => self.leave(Cause::Fault(fault), now),
             Input::Timer => self.timer(now),
             Input::Packet(received) => self.packet(&received, now),
             Input::Reconfigure(config) => self.reconfigure(config, now),
@@ -135,7 +136,9 @@ impl VirtualRouter {
     /// The next thing to do; `None` when all is done.
     pub fn poll_output(&mut self) -> Option<Output> {
         while let Some(Queued { output, lease }) = self.queue.pop_front() {
-            if let (Phase::Master(master), Some(lease)) = (&mut self.phase, lease) {
+            if let (Phase::Master(master), Some(lease)) = (&mut self.phase, lease)
+                && !matches!(master.parting, Some(Parting::Leaving(_)))
+            {
                 master.lease = Some(lease);
             }
             if output.is_some() {
@@ -157,6 +160,9 @@ impl VirtualRouter {
                     Wait::Skew => Why::MasterLeft,
                 },
             )),
+            Phase::Master(master) if matches!(master.parting, Some(Parting::Leaving(_))) => {
+                Some((master.advert_due, Why::LeavingOver))
+            }
             Phase::Master(master) => {
                 let second = master.second_burst.map(|at| (at, Why::SecondBurst));
                 let refresh = master.refresh_due.map(|at| (at, Why::GarpRefresh));
@@ -286,32 +292,6 @@ impl VirtualRouter {
         }
     }
 
-    /// The Shutdown event of RFC 9568 §6.4.2 and §6.4.3. Ours: the state changes before priority 0 is
-    /// sent, so that our VIPs are gone when the Backup's appear.
-    fn leave(&mut self, cause: Cause, tell: bool, now: MonoTime) {
-        match &self.phase {
-            Phase::Initialize => self.cause = cause,
-            Phase::Backup(_) => self.change_state(Phase::Initialize, cause, now),
-            Phase::Master(_) => {
-                self.change_state(Phase::Initialize, cause, now);
-                if tell {
-                    self.transmit(AdvertKind::PriorityZero, now, now);
-                }
-            }
-        }
-    }
-
-    /// As [`Self::leave`], but to Backup.
-    fn hand_over(&mut self, now: MonoTime) {
-        match &self.phase {
-            Phase::Initialize | Phase::Backup(_) => {}
-            Phase::Master(_) => {
-                self.become_backup(Cause::Handover, None, None, now);
-                self.transmit(AdvertKind::PriorityZero, now, now);
-            }
-        }
-    }
-
     fn timer(&mut self, now: MonoTime) {
         match &self.phase {
             Phase::Initialize => {}
@@ -334,10 +314,16 @@ impl VirtualRouter {
         let refresh = self.config.refresh();
         let Phase::Master(master) = &mut self.phase else { return };
         let due = master.advert_due;
+        if let Some(Parting::Leaving(leaving)) = master.parting {
+            if now >= due {
+                self.depart(leaving, None, now);
+            }
+            return;
+        }
         let overslept = master.lease.is_some_and(|lease| now > lease);
         let burst = take_due(&mut master.second_burst, now).is_some();
         let refreshed = take_due(&mut master.refresh_due, now);
-        master.offered &= now < due;
+        master.parting.take_if(|_| now >= due);
         if let (Some(at), Some(refresh)) = (refreshed, refresh) {
             master.refresh_due = Some(next_due(at, refresh, now));
         }
@@ -377,7 +363,9 @@ impl VirtualRouter {
             Phase::Initialize | Phase::Backup(_) => {}
             Phase::Master(_) => {
                 self.counters.vip_repairs += 1;
-                self.announce(now);
+                if !self.is_leaving() {
+                    self.announce(now);
+                }
             }
         }
     }
@@ -406,6 +394,8 @@ impl VirtualRouter {
                     backup.waits &= still;
                 }
             }
+            // The Backups have been told; what would be sent now would hold them back.
+            Phase::Master(_) if self.is_leaving() => {}
             Phase::Master(_) => {
                 self.plan_refresh(now);
                 if !self.config.sends_like(&old) {
@@ -446,7 +436,7 @@ impl VirtualRouter {
         if let Phase::Master(master) = &mut self.phase {
             master.advert_due = master.advert_due.min(next);
             // Backups that hear it begin their master-down interval again.
-            master.offered = false;
+            master.parting = None;
         }
         self.transmit(AdvertKind::Immediate, now, now);
     }
@@ -458,7 +448,7 @@ impl VirtualRouter {
     pub(crate) fn take_place(&mut self, place: usize, places: usize, now: MonoTime) {
         let interval = self.config.effective_interval().as_duration();
         let Phase::Master(master) = &mut self.phase else { return };
-        if master.offered {
+        if master.parting.is_some() {
             return;
         }
         let nanoseconds = |duration: Duration| duration.as_nanos();
@@ -513,7 +503,7 @@ impl VirtualRouter {
             last_assert: None,
             last_farewell: None,
             last_rival_burst: None,
-            offered: false,
+            parting: None,
             claimed: (cause != Cause::Adopted).then_some(now),
             rivals: Rivals::default(),
         };

@@ -115,7 +115,7 @@ enum Step {
     Handover,
     Offer,
     Shutdown,
-    Fault(bool),
+    Fault(FaultCause),
     Timer,
     /// Sleep until the deadline, then `Timer`.
     TimerDue,
@@ -155,7 +155,9 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Handover),
         1 => Just(Step::Offer),
         1 => Just(Step::Shutdown),
-        1 => any::<bool>().prop_map(Step::Fault),
+        1 => Just(Step::Fault(FaultCause::NotConverged)),
+        1 => Just(Step::Fault(FaultCause::InterfaceDown)),
+        1 => Just(Step::Fault(FaultCause::Tracker)),
         3 => Just(Step::Timer),
         6 => Just(Step::TimerDue),
         8 => (any::<u8>(), 1..5_u8, interval.clone(), 0..3_u8, any::<bool>()).prop_map(
@@ -181,8 +183,7 @@ fn apply(router: &mut VirtualRouter, step: &Step, now: MonoTime) {
         Step::Handover => router.handle(Input::Handover, now),
         Step::Offer => router.handle(Input::Offer, now),
         Step::Shutdown => router.handle(Input::Shutdown, now),
-        Step::Fault(true) => router.handle(Input::Fault(FaultCause::NotConverged), now),
-        Step::Fault(false) => router.handle(Input::Fault(FaultCause::InterfaceDown), now),
+        Step::Fault(fault) => router.handle(Input::Fault(*fault), now),
         Step::Timer | Step::TimerDue => router.handle(Input::Timer, now),
         Step::Good { priority, src, interval, vips, unicast } => {
             let mut advert = support::advert(&current, *priority);
@@ -266,7 +267,8 @@ fn check_step(router: &VirtualRouter, outputs: &[Output], before: (State, Option
                 assert_eq!(advert.priority == 0, zero);
                 let outside = state != State::Master;
                 match kind {
-                    AdvertKind::Claim | AdvertKind::PriorityZero => assert!(outside, "{outputs:?}"),
+                    AdvertKind::Claim => assert!(outside, "{outputs:?}"),
+                    AdvertKind::PriorityZero => assert!(outside || router.is_leaving(), "{outputs:?}"),
                     AdvertKind::Periodic | AdvertKind::Immediate | AdvertKind::Offer => {
                         assert_eq!(state, State::Master);
                     }
@@ -293,11 +295,23 @@ fn check_step(router: &VirtualRouter, outputs: &[Output], before: (State, Option
         State::Master => {
             let (deadline, _) = router.poll_timeout().expect("a Master advertises");
             let most = if router.is_offered() { interval * OFFER_INTERVALS } else { interval };
+            let most = if router.is_leaving() { LONGEST_LEAVE } else { most };
             assert!(now.until(deadline) <= most, "an advert is never further away than its interval");
             assert!(router.lease_until().is_some());
             assert_eq!(router.master(), Some(router.config().source));
         }
     }
+}
+
+/// The longest time for which a Master leaves.
+const LONGEST_LEAVE: Duration = Duration::from_secs(20);
+
+/// A Master that leaves, and left before the step, has sent and announced nothing, and its end is no later.
+fn check_leaving(router: &VirtualRouter, outputs: &[Output], end: Option<MonoTime>) {
+    let quiet = |output: &Output| matches!(output, Output::Event(_));
+    assert!(outputs.iter().all(quiet), "{outputs:?}");
+    assert_eq!(router.poll_timeout().map(|(deadline, _)| deadline), end);
+    assert_eq!(router.lease_until(), end);
 }
 
 /// Everything that time or packets set: state, timers, leases, memories of other routers.
@@ -320,10 +334,14 @@ fn run(start: Config, steps: &[(u64, Step)]) {
             (_, Some((deadline, _))) => (now + Duration::from_millis(*millis)).min(deadline.max(now)),
         };
         let before = (router.state(), router.poll_timeout().map(|(deadline, _)| deadline));
+        let was_leaving = router.is_leaving();
         let (rejected, phase_before) = (router.counters().rejected_total(), phase(&router));
         apply(&mut router, step, now);
         let outputs = drain(&mut router);
         check_step(&router, &outputs, before, now);
+        if was_leaving && router.is_leaving() {
+            check_leaving(&router, &outputs, before.1);
+        }
         if router.counters().rejected_total() > rejected {
             assert_eq!(phase(&router), phase_before, "a rejected packet touches neither state nor timer");
             assert!(outputs.iter().all(|output| matches!(output, Output::Event(_))), "{outputs:?}");

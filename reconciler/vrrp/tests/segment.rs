@@ -268,9 +268,11 @@ fn a_handover_lasts_while_preemption_is_off() {
     let mut segment = Segment::settled([director(1), director(2)]);
     segment.reconfigure(1, |config| Config { preempt: false, ..config });
     segment.give(1, Input::Handover);
-    assert_eq!(segment.said(1), "Backup, advert PriorityZero");
-    assert_eq!(segment.routers[1].reason().to_string(), "handed over");
+    assert_eq!(segment.said(1), "advert PriorityZero");
+    assert_eq!(segment.states(), [State::Backup, State::Master], "until the other one has taken over");
     segment.run(1_000);
+    assert_eq!(segment.said(1), "advert PriorityZero, Backup");
+    assert_eq!(segment.routers[1].reason().to_string(), "handed over");
     assert_eq!(segment.states(), [State::Master, State::Backup], "within the skew time");
     assert_eq!(segment.said(0), "event PriorityZero, advert Claim, Master, announce 5");
     segment.run(30_000);
@@ -356,6 +358,8 @@ fn an_offer_is_not_for_strangers() {
 fn a_handover_to_nobody_comes_back() {
     let mut segment = Segment::settled([Config { preempt: false, ..director(2) }]);
     segment.give(0, Input::Handover);
+    segment.run(1_200);
+    assert_eq!(segment.states(), [State::Master], "a Backup of the lowest priority may still claim");
     segment.run(3_500);
     assert_eq!(segment.states(), [State::Backup]);
     segment.run(500);

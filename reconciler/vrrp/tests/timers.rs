@@ -132,7 +132,10 @@ fn a_lease_is_what_a_lower_backup_waits() {
     assert_eq!(router.lease_until(), Some(at(11_020) + wait));
     router.handle(Input::Shutdown, at(11_500));
     drain(&mut router);
-    assert_eq!(router.lease_until(), None);
+    let end = at(12_500) + Duration::from_nanos(246_093_750);
+    assert_eq!(router.lease_until(), Some(end), "for as long as it serves");
+    router.handle(Input::Timer, end);
+    assert_eq!((drain(&mut router).len(), router.lease_until()), (1, None));
 }
 
 #[test]

@@ -33,6 +33,8 @@ macro_rules! classes {
 
 classes! {
     Startup, Adopt, Handover, Offer, Shutdown, FaultSilent, FaultTold,
+    /// A Master that has it still serves.
+    FaultServes,
     /// `Timer` before any deadline.
     TimerEarly,
     /// `Timer` at the deadline.
@@ -87,6 +89,8 @@ const NEVER: &str = "none";
 const B0: &str = "MasterDown 13.609375s";
 const B1: &str = "MasterDown 14.009375s";
 const M0: &str = "AdvertDue 11.000000s";
+/// The end of a Master that leaves when its input comes.
+const LEAVES: &str = "LeavingOver 11.646093s";
 
 #[rustfmt::skip]
 const TABLE: &[Row] = &[
@@ -97,6 +101,7 @@ const TABLE: &[Row] = &[
     (Initialize, Shutdown, Initialize, "nothing", NEVER, INIT),
     (Initialize, FaultSilent, Initialize, "nothing", NEVER, INIT),
     (Initialize, FaultTold, Initialize, "nothing", NEVER, INIT),
+    (Initialize, FaultServes, Initialize, "nothing", NEVER, INIT),
     (Initialize, TimerEarly, Initialize, "nothing", NEVER, INIT),
     (Initialize, TimerDue, Initialize, "nothing", NEVER, INIT),
     (Initialize, TimerLate, Initialize, "nothing", NEVER, INIT),
@@ -157,6 +162,7 @@ const TABLE: &[Row] = &[
     (Backup, Shutdown, Initialize, "Initialize", NEVER, "RFC 9568 §6.4.2"),
     (Backup, FaultSilent, Initialize, "Initialize", NEVER, "RFC 9568 §6.4.2, as Shutdown"),
     (Backup, FaultTold, Initialize, "Initialize", NEVER, "RFC 9568 §6.4.2, as Shutdown"),
+    (Backup, FaultServes, Initialize, "Initialize", NEVER, "RFC 9568 §6.4.2, as Shutdown"),
     (Backup, TimerEarly, Backup, "nothing", B0, "RFC 9568 §6.4.2: not fired"),
     (Backup, TimerDue, Master, "advert Claim, Master, announce 5", "AdvertDue 14.609375s", "RFC 9568 §6.4.2"),
     (Backup, TimerLate, Master, "advert Claim, Master, announce 5", "AdvertDue 17.109375s", "RFC 9568 §6.4.2"),
@@ -212,11 +218,12 @@ const TABLE: &[Row] = &[
 
     (Master, Startup, Master, "nothing", M0, LEVEL),
     (Master, Adopt, Master, "nothing", M0, LEVEL),
-    (Master, Handover, Backup, "Backup, advert PriorityZero", B1, "ours: RFC 9568 §6.4.3 Shutdown, but to Backup"),
+    (Master, Handover, Master, "advert PriorityZero", LEAVES, "ours: RFC 9568 §6.4.3 Shutdown, but to Backup"),
     (Master, Offer, Master, "advert Immediate, advert Offer", "AdvertDue 12.400000s", "ours: asks and stays"),
-    (Master, Shutdown, Initialize, "Initialize, advert PriorityZero", NEVER, "RFC 9568 §6.4.3; VIPs go first"),
+    (Master, Shutdown, Master, "advert PriorityZero", LEAVES, "RFC 9568 §6.4.3; ours: VIPs go when another Master is heard"),
     (Master, FaultSilent, Initialize, "Initialize", NEVER, "ours: nothing can be sent"),
-    (Master, FaultTold, Initialize, "Initialize, advert PriorityZero", NEVER, "RFC 9568 §6.4.3, as Shutdown"),
+    (Master, FaultTold, Initialize, "Initialize, advert PriorityZero", NEVER, "RFC 9568 §6.4.3, as Shutdown; VIPs go first"),
+    (Master, FaultServes, Master, "advert PriorityZero", LEAVES, "RFC 9568 §6.4.3, as Shutdown"),
     (Master, TimerEarly, Master, "nothing", M0, "RFC 9568 §6.4.3: not fired"),
     (Master, TimerDue, Master, "advert Periodic", "AdvertDue 12.000000s", "RFC 9568 §6.4.3"),
     (Master, TimerLate, Master, "advert Periodic", "AdvertDue 14.500000s", "ours: no burst of missed adverts"),
@@ -511,6 +518,7 @@ fn give(router: &mut VirtualRouter, class: Class, now: MonoTime) {
         Shutdown => Input::Shutdown,
         FaultSilent => Input::Fault(FaultCause::InterfaceDown),
         FaultTold => Input::Fault(FaultCause::VipRefused),
+        FaultServes => Input::Fault(FaultCause::Tracker),
         TimerEarly | TimerDue | TimerLate | TimerVeryLate | RefreshDue | RivalEnds => Input::Timer,
         VipsRepaired => Input::VipsRepaired,
         _ => unreachable!("{class:?} is a packet or a change"),

@@ -64,7 +64,7 @@ impl Group {
     pub(super) fn handle(&mut self, slots: &mut Slots, key: &RouterKey, input: Input<'_>, now: MonoTime) {
         let Some(slot) = slots.map.get_mut(key) else { return };
         slot.observe(&input);
-        let before = slot.router.state();
+        let (before, held) = (slot.router.state(), slot.holds());
         let aligns = match input {
             Input::Timer => return self.timers(slots, now),
             // The start depends on the other members.
@@ -86,7 +86,7 @@ impl Group {
             }
         };
         let after = slots.map.get(key).map(|slot| slot.router.state());
-        if before == State::Master && after == Some(State::Backup) {
+        if held && has(slots, key, Slot::is_backup) {
             self.yielded(slots, key, now);
         }
         if aligns || after != Some(before) {
@@ -133,6 +133,8 @@ impl Group {
             let router = &slots.map.get(member)?.router;
             match router.state() {
                 State::Initialize => return None,
+                // Then it is Backup or out.
+                State::Master if router.is_leaving() => return None,
                 State::Backup => last = last.max(router.poll_timeout()),
                 State::Master => {}
             }
@@ -192,18 +194,16 @@ impl Group {
     }
 
     fn leave_with_the_obstructed(&self, slots: &mut Slots, now: MonoTime) {
-        let master = self.members.iter().any(|member| has(slots, member, |slot| slot.is(State::Master)));
+        let master = self.members.iter().any(|member| has(slots, member, Slot::holds));
         // A router that comes into the group and is not ready yet does not take VIPs from clients.
         let obstructed = self.members.iter().find(|member| {
             has(slots, member, |slot| {
-                slot.is(State::Initialize)
-                    && slot.standing == Standing::Obstructed
-                    && (slot.counts || !master)
+                slot.is_out() && slot.standing == Standing::Obstructed && (slot.counts || !master)
             })
         });
         let Some(cause) = obstructed.and_then(|member| cause(slots, member, GroupEvent::Out)) else { return };
         for member in &self.members {
-            if has(slots, member, |slot| !slot.is(State::Initialize)) {
+            if has(slots, member, |slot| !slot.is_out()) {
                 slots.act(member, |router| router.leave_with_group(cause, now));
             }
         }
@@ -211,7 +211,7 @@ impl Group {
 
     fn start_together(&self, slots: &mut Slots, now: MonoTime) {
         let out = |slot: &Slot| slot.is(State::Initialize);
-        let unready = |slot: &Slot| out(slot) && slot.standing != Standing::Ready;
+        let unready = |slot: &Slot| slot.is_out() && slot.standing != Standing::Ready;
         let waits = self.members.iter().find(|member| has(slots, member, unready));
         let waits = waits.and_then(|member| cause(slots, member, GroupEvent::Out));
         // An owner starts as Master (RFC 9568 §6.4.1), but not ahead of its group.

@@ -42,6 +42,21 @@ impl Slot {
         self.router.state() == state
     }
 
+    /// Whether it is Master and means to stay so.
+    pub(super) fn holds(&self) -> bool {
+        self.is(State::Master) && !self.router.is_leaving()
+    }
+
+    /// Whether it takes no part, or will not when what it waits for has come.
+    pub(super) fn is_out(&self) -> bool {
+        self.is(State::Initialize) || self.router.leaves_election()
+    }
+
+    /// Whether it is Backup, or will be.
+    pub(super) fn is_backup(&self) -> bool {
+        self.is(State::Backup) || (self.router.is_leaving() && !self.router.leaves_election())
+    }
+
     /// Records whether an input lets the router take part.
     pub(super) fn observe(&mut self, input: &Input<'_>) {
         self.standing = match input {

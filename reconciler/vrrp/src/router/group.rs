@@ -4,8 +4,8 @@
 
 use evenkeel_schemas::time::MonoTime;
 
-use super::io::{AdvertKind, Cause, State};
-use super::phase::Phase;
+use super::io::{Cause, State};
+use super::phase::{Next, Phase};
 use super::{VirtualRouter, Wait};
 
 impl VirtualRouter {
@@ -34,15 +34,12 @@ impl VirtualRouter {
     /// A Master gives up what the others of its group cannot hold. It says so, so that a Backup claims
     /// after its skew time.
     pub(crate) fn yield_with_group(&mut self, cause: Cause, now: MonoTime) {
-        if self.state() == State::Master {
-            self.become_backup(cause, None, None, now);
-            self.transmit(AdvertKind::PriorityZero, now, now);
-        }
+        self.part(cause, Next::Backup, now);
     }
 
     /// Leaves the election because of the group; a Master says so.
     pub(crate) fn leave_with_group(&mut self, cause: Cause, now: MonoTime) {
-        self.leave(cause, true, now);
+        self.leave(cause, now);
     }
 
     /// A Backup that has heard a Master and has no reason to claim from it.

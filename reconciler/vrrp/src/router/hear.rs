@@ -169,8 +169,10 @@ impl VirtualRouter {
     fn advert_as_master(&mut self, advert: &Advert, interval: AdvertInterval, src: IpAddr, now: MonoTime) {
         let ours = self.config.priority.get();
         let priority = advert.priority;
-        if self.is_answer(now) {
-            self.accept_answer(interval, src, now);
+        if let Some(parting) = self.answered(now) {
+            self.accept_answer(parting, interval, src, now);
+        } else if self.is_leaving() {
+            // Silent, whatever others say: an advertisement of ours would hold the Backups back.
         } else if priority == 0 && self.is_offered() {
             // A Master that leaves does not claim, and an answer would delay the Backups that do.
             self.notice(Notice::PriorityZero { as_master: true }, src, now);

@@ -42,19 +42,20 @@ pub enum Input<'a> {
     /// The lease of our previous process has not run out, so we are still Master: go on at once. A router
     /// that already takes part ignores it.
     Adopt,
-    /// Leave for good, telling the Backups.
+    /// Leave for good, telling the Backups. A Master serves until another one is heard, or until none can be
+    /// expected any more ([`super::VirtualRouter::is_leaving`]).
     Shutdown,
-    /// Hand over: priority 0 is sent to the Backups as by `Shutdown`, and we go on as Backup with a whole
-    /// master-down interval for one of them to claim. If nobody claims, we do. For a Master only. With
-    /// preemption we would take over again after that time: whoever wants the handover to last turns it off
-    /// before.
+    /// Hand over: a Master leaves as by `Shutdown`, and goes on as Backup with a whole master-down interval
+    /// for another one to claim. If nobody claims, we do. For a Master only. With preemption we would take
+    /// over again after that time: whoever wants the handover to last turns it off before.
     Handover,
     /// Offer: ask whether another router would take over, without letting go first. Priority 0 is sent to the
     /// Backups as by `Shutdown`, and we go on as a silent Master for [`OFFER_INTERVALS`]. At the first
     /// advertisement of another Master we are Backup, whatever its priority; without one we go on as before.
     /// For a Master only. As with `Handover`, preemption is turned off before.
     Offer,
-    /// Leave because of a fault. Priority 0 is sent to the Backups when the link still carries it. A later
+    /// Leave because of a fault: as by `Shutdown` where a Master still serves ([`FaultCause::serves`]), at
+    /// once where it does not. Priority 0 is sent to the Backups when the link still carries it. A later
     /// `Startup` joins again.
     Fault(FaultCause),
     /// Time has passed: act on what is due at `now`.
@@ -118,6 +119,24 @@ impl FaultCause {
             | Self::StartupDelay
             | Self::Unserved
             | Self::Withdrawn => true,
+        }
+    }
+}
+
+impl FaultCause {
+    /// Whether a Master still serves with it: the router is to be elsewhere, and may wait for that.
+    #[must_use]
+    pub const fn serves(self) -> bool {
+        match self {
+            Self::Tracker | Self::Held | Self::Maintenance | Self::Withdrawn => true,
+            Self::InterfaceDown
+            | Self::InterfaceMissing
+            | Self::SourceMissing
+            | Self::Socket
+            | Self::VipRefused
+            | Self::NotConverged
+            | Self::StartupDelay
+            | Self::Unserved => false,
         }
     }
 }
@@ -356,6 +375,8 @@ pub enum Why {
     SecondBurst,
     /// Master: gratuitous ARP again, as from time to time.
     GarpRefresh,
+    /// Master that leaves: nobody has claimed in time.
+    LeavingOver,
     /// Master: a rival has been silent for so long that it is none any more.
     RivalSilent,
     /// Backup: `Master_Down_Timer`.
@@ -372,6 +393,7 @@ impl fmt::Display for Why {
             Self::AdvertDue => "advertisement is due",
             Self::SecondBurst => "second gratuitous ARP burst is due",
             Self::GarpRefresh => "regular gratuitous ARP burst is due",
+            Self::LeavingOver => "nobody has taken over from a Master that leaves",
             Self::RivalSilent => "a rival Master has been silent for long enough",
             Self::MasterDown => "master-down interval is over",
             Self::MasterLeft => "skew time after priority 0 is over",

@@ -11,13 +11,13 @@ use evenkeel_schemas::time::MonoTime;
 
 use super::VirtualRouter;
 use super::io::{AdvertKind, Cause, OFFER_INTERVALS};
-use super::phase::Phase;
+use super::phase::{Leaving, Next, Parting, Phase};
 use crate::packet::Advert;
 
 impl VirtualRouter {
     /// See [`super::Input::Offer`].
     pub(super) fn offer(&mut self, now: MonoTime) {
-        if !matches!(self.phase, Phase::Master(_)) || self.is_offered() {
+        if !matches!(&self.phase, Phase::Master(master) if master.parting.is_none()) {
             return;
         }
         // The lease lasts until an answer comes or the next advertisement leaves.
@@ -25,7 +25,7 @@ impl VirtualRouter {
         self.transmit(AdvertKind::Offer, now, now);
         let end = now + self.config.effective_interval().as_duration() * OFFER_INTERVALS;
         if let Phase::Master(master) = &mut self.phase {
-            master.offered = true;
+            master.parting = Some(Parting::Offered);
             master.advert_due = end;
         }
     }
@@ -34,7 +34,7 @@ impl VirtualRouter {
     #[must_use]
     pub const fn is_offered(&self) -> bool {
         match &self.phase {
-            Phase::Master(master) => master.offered,
+            Phase::Master(master) => matches!(master.parting, Some(Parting::Offered)),
             Phase::Initialize | Phase::Backup(_) => false,
         }
     }
@@ -46,14 +46,26 @@ impl VirtualRouter {
         }
     }
 
-    /// Whether what was heard at `now` is an answer.
-    pub(super) fn is_answer(&self, now: MonoTime) -> bool {
-        self.is_offered() && self.other_heard == Some(now)
+    /// The parting that what was heard at `now` ends; `None` when it ends none.
+    pub(super) fn answered(&self, now: MonoTime) -> Option<Parting> {
+        match &self.phase {
+            Phase::Master(master) => master.parting.filter(|_| self.other_heard == Some(now)),
+            Phase::Initialize | Phase::Backup(_) => None,
+        }
     }
 
     /// Without last words: with our priority they would be a rival's to the new Master.
-    pub(super) fn accept_answer(&mut self, interval: AdvertInterval, src: IpAddr, now: MonoTime) {
-        let adopted = self.adopt_interval(interval, src, now);
-        self.become_backup(Cause::Handover, adopted, Some(src), now);
+    pub(super) fn accept_answer(
+        &mut self,
+        parting: Parting,
+        interval: AdvertInterval,
+        src: IpAddr,
+        now: MonoTime,
+    ) {
+        let leaving = match parting {
+            Parting::Offered => Leaving { cause: Cause::Handover, next: Next::Backup },
+            Parting::Leaving(leaving) => leaving,
+        };
+        self.depart(leaving, Some((interval, src)), now);
     }
 }

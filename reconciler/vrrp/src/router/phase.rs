@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use evenkeel_schemas::scalars::AdvertInterval;
 use evenkeel_schemas::time::MonoTime;
 
+use super::io::Cause;
 use super::rivals::Rivals;
 
 #[derive(Debug, Clone)]
@@ -57,9 +58,34 @@ pub(super) struct Master {
     /// Time of the last answer to a priority 0.
     pub(super) last_farewell: Option<MonoTime>,
     pub(super) last_rival_burst: Option<MonoTime>,
-    /// Whether an offer goes on; `advert_due` is then the time at which we go on without an answer.
-    pub(super) offered: bool,
+    /// What a silent Master waits for; `advert_due` is then the time at which it goes on without an answer.
+    pub(super) parting: Option<Parting>,
     /// Time at which we took over, perhaps from another Master; `None` when we went on as Master.
     pub(super) claimed: Option<MonoTime>,
     pub(super) rivals: Rivals,
+}
+
+/// A Master that has sent priority 0 and serves on, silently, for some time.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Parting {
+    /// It asks whether another router would take over; without an answer it stays.
+    Offered,
+    /// It leaves in any case.
+    Leaving(Leaving),
+}
+
+/// The end of a Master that leaves.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Leaving {
+    pub(super) cause: Cause,
+    pub(super) next: Next,
+}
+
+/// State of a Master after it has left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// It takes no part.
+    Initialize,
+    /// It goes on as Backup.
+    Backup,
 }

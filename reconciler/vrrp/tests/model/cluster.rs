@@ -20,6 +20,9 @@ use evenkeel_vrrp::{
 pub(crate) const DELAY: Duration = Duration::from_millis(1);
 /// How much longer one takes that is late: enough to be overtaken by one, or by two.
 pub(crate) const LATE: [Duration; 2] = [Duration::from_millis(700), Duration::from_millis(1300)];
+/// Longest time for which a Master serves on after it has left: a Backup of the lowest priority waits for a
+/// second, and gets a quarter of one more.
+const LONGEST_LEAVE: Duration = Duration::from_millis(1250);
 /// Longer than a rival must be silent to be gone.
 const MEMORY: Duration = Duration::from_secs(4);
 /// Longer than the interval.
@@ -116,6 +119,10 @@ impl Move {
 #[derive(Clone)]
 struct Node {
     election: Option<Election>,
+    /// Whether the daemon ends as soon as none of its routers serves any more.
+    stopping: bool,
+    /// For each router that leaves, since when.
+    leaving: Vec<Option<MonoTime>>,
     /// Of a dead daemon, for each router.
     leases: Vec<Option<MonoTime>>,
     unplugged: Vec<bool>,
@@ -147,8 +154,9 @@ pub(crate) struct Cluster {
     pub(crate) budget: u8,
     /// Whether the last move changed a state.
     pub(crate) changed: bool,
-    /// A claim within a lease, should there have been one.
-    pub(crate) broken_lease: Option<String>,
+    /// A promise that was broken, should there have been one: a claim within a lease, or a Master that does
+    /// not leave when it should.
+    pub(crate) broken: Option<String>,
 }
 
 impl Cluster {
@@ -157,6 +165,8 @@ impl Cluster {
         let segments = setup.segments();
         let node = || Node {
             election: None,
+            stopping: false,
+            leaving: vec![None; segments],
             leases: vec![None; segments],
             unplugged: vec![false; segments],
             cut: vec![false; segments],
@@ -171,7 +181,7 @@ impl Cluster {
             flights: Vec::new(),
             budget: setup.budget,
             changed: false,
-            broken_lease: None,
+            broken: None,
         }
     }
 
@@ -185,9 +195,11 @@ impl Cluster {
         Some(election.iter().map(|(_, _, router)| router.state()).collect())
     }
 
-    /// Whether a director could be Master.
+    /// Whether a director could be Master, and is not about to end.
     pub(crate) fn can(&self, node: usize) -> bool {
-        self.nodes[node].election.is_some() && !self.nodes[node].unplugged.contains(&true)
+        self.nodes[node].election.is_some()
+            && !self.nodes[node].stopping
+            && !self.nodes[node].unplugged.contains(&true)
     }
 
     /// Whether two directors hear each other on a segment.
@@ -210,7 +222,8 @@ impl Cluster {
         }
         for (index, node) in self.nodes.iter().enumerate() {
             if node.election.is_some() {
-                moves.extend([Move::Crash(index), Move::Stop(index)]);
+                moves.push(Move::Crash(index));
+                moves.extend((!node.stopping).then_some(Move::Stop(index)));
                 moves.extend(node.unready.then_some(Move::Ready(index)));
             } else {
                 moves.push(Move::Boot(index));
@@ -251,9 +264,8 @@ impl Cluster {
             Move::Crash(node) => self.die(node),
             Move::Stop(node) => {
                 let now = self.now;
+                self.nodes[node].stopping = true;
                 self.with(node, |election| election.shutdown(now));
-                self.die(node);
-                self.nodes[node].leases.fill(None);
             }
             Move::Boot(node) => self.boot(node),
             Move::Unplug(node, segment) => {
@@ -262,8 +274,10 @@ impl Cluster {
             }
             Move::Plug(node, segment) => {
                 self.nodes[node].unplugged[segment] = false;
-                self.make_ready(node, false);
-                self.give(node, segment, Input::Startup);
+                if !self.nodes[node].stopping {
+                    self.make_ready(node, false);
+                    self.give(node, segment, Input::Startup);
+                }
             }
             Move::Ready(node) => self.make_ready(node, true),
             Move::Cut(node, segment) => self.nodes[node].cut[segment] = true,
@@ -309,12 +323,18 @@ impl Cluster {
         self.give(*to, *segment, Input::Packet(received));
         let priority = bytes[PRIORITY_AT];
         self.nodes[*to].heard[*segment] = lease.map(|lease| (lease, priority));
+        if priority > 0 && self.nodes[*to].leaving[*segment].is_some() {
+            let (now, to) = (self.now, *to);
+            self.broken = Some(format!("director {to} has heard another Master at {now}, and serves on"));
+        }
     }
 
     fn die(&mut self, node: usize) {
         let Some(election) = self.nodes[node].election.take() else { return };
         self.nodes[node].leases = election.iter().map(|(_, _, router)| router.lease_until()).collect();
         self.nodes[node].heard.fill(None);
+        self.nodes[node].leaving.fill(None);
+        self.nodes[node].stopping = false;
     }
 
     /// As the daemon does it: leases first, then whoever may take part.
@@ -375,11 +395,29 @@ impl Cluster {
                 Output::Announce { .. } | Output::Event(_) => {}
             }
         }
+        self.observe_leaving(node);
         for segment in claimed {
             self.check_claim(node, segment);
         }
         for (segment, bytes, lease) in sent {
             self.send(node, segment, &bytes, lease);
+        }
+    }
+
+    /// Who leaves, and that nobody does so for longer than its Backups need. A daemon that stops ends with the
+    /// last of its routers.
+    fn observe_leaving(&mut self, node: usize) {
+        let Some(election) = &self.nodes[node].election else { return };
+        let still: Vec<bool> = election.iter().map(|(_, _, router)| router.is_leaving()).collect();
+        for (since, still) in self.nodes[node].leaving.iter_mut().zip(&still) {
+            *since = still.then(|| since.unwrap_or(self.now));
+            if since.is_some_and(|since| self.now.since(since) > LONGEST_LEAVE) {
+                self.broken = Some(format!("director {node} leaves since {since:?}, now {}", self.now));
+            }
+        }
+        if self.nodes[node].stopping && !still.contains(&true) {
+            self.die(node);
+            self.nodes[node].leases.fill(None);
         }
     }
 
@@ -391,7 +429,7 @@ impl Cluster {
             && ours <= theirs
         {
             let now = self.now;
-            self.broken_lease =
+            self.broken =
                 Some(format!("director {node} claims at {now}, within a lease of {theirs} until {lease}"));
         }
     }
@@ -414,7 +452,10 @@ impl Cluster {
         let ahead = |at: MonoTime| self.now.until(at);
         self.budget.hash(hasher);
         for node in &self.nodes {
-            (&node.unplugged, &node.cut, node.unready, node.election.is_some()).hash(hasher);
+            (&node.unplugged, &node.cut, node.unready, node.stopping, node.election.is_some()).hash(hasher);
+            for since in &node.leaving {
+                since.map(|since| self.now.since(since)).hash(hasher);
+            }
             for (lease, heard) in node.leases.iter().zip(&node.heard) {
                 lease.map(ahead).filter(|left| !left.is_zero()).hash(hasher);
                 heard.map(|(lease, priority)| (ahead(lease), priority)).hash(hasher);

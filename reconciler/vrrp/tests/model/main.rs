@@ -6,7 +6,8 @@
 //! likes: since its behaviour repeats, states are finite, and the exploration ends when no new one is
 //! found. Time moves from one deadline or arrival to the next.
 //!
-//! Nobody ever claims within the lease of the Master that it heard last. From every state, when nothing
+//! Nobody ever claims within the lease of the Master that it heard last. A Master that leaves in order serves
+//! on until it hears another one, and no longer than the slowest Backup needs. From every state, when nothing
 //! is disturbed any more, the cluster settles within the bound and stays so: each connected part of it
 //! has exactly one Master, unless nobody there can be; no group is Master in part; and no state changes.
 //! VIPs need no check of their own: they are where the state is Master.
@@ -113,7 +114,7 @@ impl Graph {
                     seen.after = next.now.since(cluster.now);
                     seen.changes = next.changed;
                 }
-                if let Some(problem) = &next.broken_lease {
+                if let Some(problem) = &next.broken {
                     panic!("{}: {problem}: {}", setup.name, graph.trace(print, &[step]));
                 }
                 if !graph.seen.contains_key(&reached) {

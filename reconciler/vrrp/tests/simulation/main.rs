@@ -11,12 +11,15 @@
 mod seeds;
 mod world;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use evenkeel_schemas::scalars::{AdvertInterval, Priority, Vrid};
 use evenkeel_schemas::time::MonoTime;
-use evenkeel_vrrp::{Checksum, Config, Delivery, Directors, Secret, State, Version, master_down_interval};
+use evenkeel_vrrp::{
+    Checksum, Config, Delivery, Directors, Secret, State, Version, VirtualRouter, master_down_interval,
+};
 use seeds::{Rng, for_seeds};
 use world::{FIRST_VRID, Fault, World};
 
@@ -178,12 +181,63 @@ fn check_one_master_per_part(world: &World) {
 struct CalmWatch {
     two_since: Option<MonoTime>,
     seen: usize,
+    /// Routers that leave, by node and segment, and since when.
+    leaving: BTreeMap<(usize, usize), MonoTime>,
+    /// Routers of other nodes that have claimed from one that leaves, and when: of each both nodes and the
+    /// segment.
+    claimed: BTreeMap<(usize, usize, usize), MonoTime>,
 }
 
 impl CalmWatch {
     fn step(&mut self, world: &World) {
         self.check_rivals(world);
         self.check_leases(world);
+        self.check_leaving(world);
+    }
+
+    /// A Master that leaves goes once it has heard the new one, which takes one packet, and else when no
+    /// Backup can come any more.
+    fn check_leaving(&mut self, world: &World) {
+        if self.leaving.is_empty() && !world.nodes.iter().any(world::Node::is_leaving) {
+            return;
+        }
+        let before = std::mem::take(&mut self.leaving);
+        let claimed = std::mem::take(&mut self.claimed);
+        let awake = |node: &usize| world.nodes[*node].paused_until.is_none();
+        for node in (0..world.nodes.len()).filter(awake) {
+            for segment in 0..world.segments() {
+                let leaves = world.nodes[node].router(segment).is_some_and(VirtualRouter::is_leaving);
+                if !leaves {
+                    continue;
+                }
+                let since = before.get(&(node, segment)).copied();
+                self.leaving.insert((node, segment), since.unwrap_or(world.now));
+                let Some(since) = since else { continue };
+                let longest = longest_wait(world).max(Duration::from_secs(2));
+                assert!(world.now.since(since) < longest, "{node} leaves since {since}, {}", world.history());
+                for other in (0..world.nodes.len()).filter(awake) {
+                    let heard = other != node && world.connected(other, node);
+                    let state = world.nodes[other].router(segment).map(VirtualRouter::state);
+                    if !heard || state != Some(State::Master) {
+                        continue;
+                    }
+                    let key = (node, other, segment);
+                    let new = world.changes.last().filter(|change| {
+                        (change.at, change.node, change.to) == (world.now, other, State::Master)
+                    });
+                    let at = claimed.get(&key).copied().or(new.map(|change| change.at));
+                    // Others were Master before it left, and are heard when they advertise.
+                    let Some(at) = at else { continue };
+                    self.claimed.insert(key, at);
+                    assert!(
+                        world.now.since(at) <= world.delay,
+                        "{node} and {other} serve on {segment} since {at}, now {}: {}",
+                        world.now,
+                        world.history()
+                    );
+                }
+            }
+        }
     }
 
     /// Two Masters on a whole segment end with the next advert of either.

@@ -11,7 +11,7 @@ use evenkeel_schemas::scalars::{AdvertInterval, InterfaceName, Priority};
 use evenkeel_schemas::time::MonoTime;
 use evenkeel_vrrp::{
     Advert, Auth, Cause, Checksum, Config, Election, FaultCause, GROUP_V4, Input, Member, Output, Received,
-    RouterKey, Secret, State, TTL, Version, WireInterval, encode,
+    RouterKey, Secret, State, TTL, Version, VirtualRouter, WireInterval, encode,
 };
 
 use super::seeds::Rng;
@@ -33,6 +33,8 @@ pub(crate) struct Node {
     keys: Vec<RouterKey>,
     /// The daemon; `None` while it is dead.
     pub(crate) election: Option<Election>,
+    /// Whether the daemon ends as soon as no router of it serves any more.
+    pub(crate) stopping: bool,
     /// Which interfaces have no carrier.
     pub(crate) unplugged: Vec<bool>,
     /// Stopped (SIGSTOP) until then: packets wait in the socket, timers are late.
@@ -59,6 +61,17 @@ impl Node {
     /// Some routers of a group are Master and some are not.
     pub(crate) fn is_mixed(&self) -> bool {
         !self.is_master() && self.states().any(|state| state == State::Master)
+    }
+
+    /// Whether one of its routers serves on although it has left, until another Master is heard.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.election.as_ref().is_some_and(Election::is_leaving)
+    }
+
+    /// The router on a segment.
+    pub(crate) fn router(&self, segment: usize) -> Option<&VirtualRouter> {
+        let (_, router) = self.election.as_ref()?.get(&self.keys[segment])?;
+        Some(router)
     }
 
     /// Takes part in the election.
@@ -177,6 +190,7 @@ impl World {
         let mut rng = Rng::new(seed);
         let nodes = configs.into_iter().map(|configs| Node {
             election: None,
+            stopping: false,
             unplugged: vec![false; configs.len()],
             paused_until: None,
             inbox: Vec::new(),
@@ -259,11 +273,12 @@ impl World {
                     subject.leases = leases.collect();
                 }
                 subject.inbox.clear();
+                subject.stopping = false;
             }
             Fault::Boot(node) => self.boot(node),
             Fault::Stop(node) => {
+                self.nodes[node].stopping = true;
                 self.with(node, Election::shutdown);
-                self.nodes[node].election = None;
             }
             Fault::Unplug(node, segment) => {
                 self.nodes[node].unplugged[segment] = true;
@@ -272,7 +287,9 @@ impl World {
             Fault::Plug(node) => {
                 for segment in 0..self.segments() {
                     self.nodes[node].unplugged[segment] = false;
-                    self.give(node, segment, Input::Startup);
+                    if !self.nodes[node].stopping {
+                        self.give(node, segment, Input::Startup);
+                    }
                 }
             }
             Fault::Partition(bits) => self.partition = bits,
@@ -458,6 +475,11 @@ impl World {
                 }
                 Output::Announce { .. } | Output::Event(_) => {}
             }
+        }
+        if self.nodes[node].stopping && !self.nodes[node].election.as_ref().is_some_and(Election::is_leaving)
+        {
+            self.nodes[node].election = None;
+            self.nodes[node].stopping = false;
         }
     }
 
