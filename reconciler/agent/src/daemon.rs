@@ -219,7 +219,8 @@ impl Daemon {
                         self.election.send(ElectionCommand::Guardian(guardian));
                     }
                 }
-                Event::Stop => return Ok(()),
+                // The election ends once other directors serve, or none can be expected.
+                Event::Stop => self.election.stop(),
                 Event::ConvergenceEnded => return Err(DaemonError::Ended("convergence")),
                 Event::HealthEnded => return Err(DaemonError::Ended("health")),
                 Event::ElectionEnded if self.election.was_told_to_stop() => return Ok(()),
@@ -231,7 +232,7 @@ impl Daemon {
     async fn stop(mut self, mut inbox: Inbox, result: Result<(), DaemonError>) -> Result<(), DaemonError> {
         // VIPs first, if no signal was the reason. Everything else stays in the kernel and serves until the
         // next start or `evenkeeld cleanup`.
-        self.election.send(ElectionCommand::Stop);
+        self.election.stop();
         let left = self.election.join();
         let serial = self.host.serial();
         self.handle(Input::Leaving);

@@ -69,8 +69,25 @@ pub(crate) enum ElectionCommand {
     Guardian(Guardian),
     /// Answer with the state of the election.
     Snapshot(oneshot::Sender<ElectionSnapshot>),
-    /// Remove the VIPs, send priority 0, end.
+    /// Let all routers leave, and end once none of them serves any more. A second time: end at once.
     Stop,
+}
+
+impl ElectionCommand {
+    /// Whether it says what routers are to do from now on: of no use to a loop that ends.
+    const fn is_for_later(&self) -> bool {
+        match self {
+            Self::Configure(_)
+            | Self::Start
+            | Self::Trackers(_)
+            | Self::Unserved(_)
+            | Self::Withdrawn(_)
+            | Self::Waiting(_)
+            | Self::Orders(_)
+            | Self::Offer(..) => true,
+            Self::Guardian(_) | Self::Snapshot(_) | Self::Stop => false,
+        }
+    }
 }
 
 /// Wakes the loop because routes or rules have changed, perhaps some that go with VIPs. It gets no such
@@ -149,6 +166,12 @@ impl Election {
     /// Whether a signal has ended it: its VIPs are given away, and the channel of its notices is closed.
     pub(crate) fn was_told_to_stop(&self) -> bool {
         self.stopped.load(Ordering::Acquire)
+    }
+
+    /// Makes the thread end, as by a signal.
+    pub(crate) fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
+        self.send(ElectionCommand::Stop);
     }
 
     /// Waits for the end of the thread, after [`ElectionCommand::Stop`] or a signal.

@@ -36,6 +36,8 @@ fn take_over(like: &RouterSetup) -> usize {
     master.handle_timers(now);
     master.handle_masters(now + LONG);
     master.handle(&like.key, Input::Handover, now + LONG);
+    // Longer than a Master leaves.
+    master.handle_masters(now + LONG * 2);
     let mut packets = 0;
     while let Some((_, output)) = master.poll_output() {
         match output {

@@ -22,6 +22,7 @@ mod conflicts;
 mod effective;
 mod interfaces;
 mod leases;
+mod leaving;
 mod offers;
 mod outbox;
 mod output;
@@ -88,6 +89,8 @@ pub(super) struct Worker {
     handled: MonoTime,
     /// Whether a take-over was rehearsed.
     rehearsed: bool,
+    /// Whether the daemon ends: no router starts any more.
+    ending: bool,
     /// Room for one datagram, lent to whoever reads.
     buffer: Buffer,
 }
@@ -122,6 +125,7 @@ impl Worker {
             scheduling: Granted::default(),
             handled: MonoTime::ZERO,
             rehearsed: false,
+            ending: false,
             buffer: Buffer::new(),
         }
     }
@@ -137,7 +141,7 @@ impl Worker {
         }
         loop {
             let ready = self.wait();
-            if ready.stop {
+            if ready.stop && self.begin_end() {
                 return self.finish();
             }
             if self.lateness.observe(clock::now()) {
@@ -151,7 +155,7 @@ impl Worker {
                 self.read_claims();
             }
             self.report_strangers();
-            if ready.commands && !self.commands() {
+            if ready.commands && !self.commands() && self.begin_end() {
                 return self.finish();
             }
             if ready.events {
@@ -159,6 +163,9 @@ impl Worker {
             }
             self.upkeep();
             self.outbox.flush(clock::now());
+            if self.has_left() {
+                return self.finish();
+            }
         }
     }
 
@@ -242,7 +249,11 @@ impl Worker {
             self.resync.nudge(clock::now());
         }
         loop {
-            match self.inbox.try_recv() {
+            let command = self.inbox.try_recv();
+            if self.ending && command.as_ref().is_ok_and(ElectionCommand::is_for_later) {
+                continue;
+            }
+            match command {
                 Ok(ElectionCommand::Configure(routers)) => self.configure(routers),
                 Ok(ElectionCommand::Start) => self.start(),
                 Ok(ElectionCommand::Trackers(trackers)) => self.set_trackers(trackers),
@@ -329,10 +340,9 @@ impl Worker {
         self.resync.end(now, [self.admission.backoff.next_end(now), startup]);
     }
 
-    /// The end: VIPs are removed, priority 0 is sent, and the guardian gets what could not be removed.
+    /// The end: VIPs are removed, and the guardian gets what could not be removed.
     fn finish(mut self) -> Result<(), LeftBehind> {
-        let now = clock::now();
-        self.routers.election.shutdown(now);
+        self.routers.election.shutdown_at_once(clock::now());
         self.drain();
         self.sync_vips(&Moving::default(), false);
         let guarded = self.leases.guardian.finish(self.vips.stuck(), clock::now());

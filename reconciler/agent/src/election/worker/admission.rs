@@ -278,6 +278,7 @@ impl Worker {
                 (Some(cause), State::Backup | State::Master) => {
                     self.routers.election.handle(&key, Input::Fault(cause), now);
                 }
+                (None, State::Initialize) if self.ending => {}
                 (None, State::Initialize) => {
                     self.routers.election.handle(&key, Input::Startup, now);
                 }

@@ -22,6 +22,9 @@ use crate::guard::{Guardian, Lease};
 /// Longest time by which a lease ends before a Backup may claim.
 const EARLY: Duration = Duration::from_millis(30);
 
+/// How much later than a Master that leaves the guardian removes its VIPs.
+const LATE: Duration = Duration::from_millis(50);
+
 /// The leases of this host's routers.
 pub(super) struct Leases {
     /// The process that removes VIPs whose lease has ended.
@@ -33,6 +36,8 @@ pub(super) struct Leases {
     ends: BTreeMap<RouterKey, MonoTime>,
     /// Since when a Master cannot send.
     unsent: BTreeMap<RouterKey, MonoTime>,
+    /// Masters that leave, and since when.
+    leaving: BTreeMap<RouterKey, MonoTime>,
     /// Routers that went on as Master by an inherited lease, with the VIPs of that lease. Until the first
     /// convergence no others are known to be served.
     adopted: BTreeMap<RouterKey, BTreeSet<AddressKey>>,
@@ -47,6 +52,7 @@ impl Leases {
             inherited,
             ends: BTreeMap::new(),
             unsent: BTreeMap::new(),
+            leaving: BTreeMap::new(),
             adopted: BTreeMap::new(),
             peerless: Vec::new(),
         }
@@ -84,6 +90,21 @@ impl Leases {
         };
         self.renew(routers, key);
         before.is_none_or(|before| before <= now)
+    }
+
+    /// A Master begins to leave: its lease is as long as it serves on. Returns whether that is new.
+    pub(super) fn leave(&mut self, routers: &Routers, key: &RouterKey, now: MonoTime) -> bool {
+        let is_new = !self.leaving.contains_key(key);
+        if is_new {
+            self.leaving.insert(key.clone(), now);
+            self.extend(routers, key, now);
+        }
+        is_new
+    }
+
+    /// Since when a router that has changed its state had served on; `None` when it had not.
+    pub(super) fn left(&mut self, key: &RouterKey) -> Option<MonoTime> {
+        self.leaving.remove(key)
     }
 
     /// The Masters that have no peer to advertise to.
@@ -146,6 +167,7 @@ impl Leases {
         }
         self.ends.retain(|key, _| keys.contains(key));
         self.unsent.retain(|key, _| keys.contains(key));
+        self.leaving.retain(|key, _| keys.contains(key));
         self.adopted.retain(|key, _| keys.contains(key));
     }
 
@@ -216,6 +238,9 @@ pub(super) const fn is_farewell(kind: AdvertKind) -> bool {
 /// removing VIPs takes a moment, and clocks differ.
 fn lease_end(router: &VirtualRouter) -> Option<MonoTime> {
     let (config, until) = (router.config(), router.lease_until()?);
+    if router.is_leaving() {
+        return Some(until + LATE);
+    }
     let interval = config.effective_interval();
     let end = until - early(interval.as_duration());
     // Without preemption, or with a delay before it, a Backup may have a higher priority and so a shorter

@@ -46,6 +46,9 @@ impl Worker {
         match output {
             Output::Transmit { bytes, src, dst, ttl, kind, .. } => {
                 self.transmit(key, &bytes, (src, dst, ttl), kind);
+                if kind == AdvertKind::PriorityZero {
+                    self.begin_leaving(key);
+                }
             }
             Output::Announce { repeat } => self.announce(key, repeat),
             Output::Event(event) if event.notice.kind() == NoticeKind::WaitsForChecks => {
@@ -130,6 +133,8 @@ impl Worker {
             self.sync_vips(&Moving::default(), false);
         }
         for (key, (to, cause)) in changed {
+            // Whether it may come back is asked again: a fault may have ended while it served on.
+            self.resync.links |= *to == State::Initialize && !self.ending;
             if *to != State::Master {
                 self.leases.guardian.release_later(key.to_string());
             }
@@ -139,6 +144,7 @@ impl Worker {
     }
 
     fn report_state(&mut self, key: &RouterKey, to: State, cause: Cause) {
+        let why = self.reason_of(key, cause);
         let Some(setup) = self.routers.setup(key) else { return };
         let running = self.routers.election.get(key);
         let change = StateChange {
@@ -148,7 +154,7 @@ impl Worker {
             to,
             fault: matches!(cause, Cause::Fault(fault) if !is_intended(fault)),
             priority: running.map_or(0, |(_, router)| router.config().priority.get()),
-            why: cause.to_string(),
+            why,
         };
         self.outbox.push(Notice::State(change));
     }
