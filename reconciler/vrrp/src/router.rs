@@ -316,7 +316,7 @@ impl VirtualRouter {
         let due = master.advert_due;
         if let Some(Parting::Leaving(leaving)) = master.parting {
             if now >= due {
-                self.depart(leaving, None, now);
+                self.depart(leaving, now);
             }
             return;
         }

@@ -32,6 +32,11 @@ fn wait() -> Duration {
     master_down_interval(config.version, config.priority, config.effective_interval())
 }
 
+/// How long a Master that leaves serves on once it has heard another one.
+fn linger() -> Duration {
+    Duration::from_millis(10)
+}
+
 /// Longer than a Master leaves that nobody replaces.
 fn leaving() -> Duration {
     Duration::from_millis(1_250)
@@ -215,7 +220,8 @@ fn when_one_yields_all_do_and_say_so() {
         assert!(outputs.contains(others), "{outputs}");
     }
     assert_eq!(host.states(), "MBM", "51 and 53 serve until another host does");
-    assert_eq!(host.hear(53, 50), "53: Backup");
+    assert_eq!(host.hear(53, 50), "");
+    assert_eq!(host.pass(linger()), "53: Backup");
     assert_eq!(host.pass(leaving()), "51: Backup");
     assert_eq!(host.states(), "BBB");
     assert_eq!(host.reason(51), "r52 of its sync group became Backup");
@@ -248,8 +254,9 @@ fn when_one_member_is_taken_over_on_offer_all_are_handed_over() {
     }
     assert_eq!(host.states(), "MM");
     let outputs = host.hear(52, 50);
-    assert_eq!(outputs, "52: Backup; 51: advert PriorityZero");
-    assert_eq!(host.hear(51, 50), "51: Backup");
+    assert_eq!(outputs, "51: advert PriorityZero");
+    assert_eq!(host.hear(51, 50), "");
+    assert_eq!(host.pass(linger()), "51: Backup; 52: Backup");
 }
 
 #[test]

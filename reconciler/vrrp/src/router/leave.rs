@@ -4,14 +4,14 @@
 //! then nobody serves. Here the Master sends priority 0 and goes on serving, silently, until another Master is
 //! heard, or until no Backup can have failed to claim. Then it changes its state, and its VIPs go.
 //!
-//! Two hosts hold the VIPs from the other one's claim until its first advertisement is heard here. Neighbours
-//! are not misled meanwhile: a Master that leaves announces nothing.
+//! Two hosts hold the VIPs from the other one's claim until [`LINGER`] after its first advertisement was heard
+//! here. Neighbours are not misled meanwhile: a Master that leaves announces nothing.
 //!
 //! A Master that can no longer serve, or not send, leaves at once: see [`FaultCause::serves`].
 
 use std::time::Duration;
 
-use evenkeel_schemas::scalars::{AdvertInterval, Priority};
+use evenkeel_schemas::scalars::Priority;
 use evenkeel_schemas::time::MonoTime;
 
 use super::VirtualRouter;
@@ -22,6 +22,10 @@ use super::phase::{Leaving, Next, Parting, Phase};
 /// Time that a Backup of the lowest priority gets beside its skew time: for the way of two packets, and for a
 /// host that is slow.
 const MARGIN: Duration = Duration::from_millis(250);
+/// Time for which a Master serves on after it has heard the new one, which sends its first advertisement before
+/// it has the VIPs, and its announcement after that. Half of what two hosts may hold the VIPs for; shorter
+/// than the time until the announcement is repeated.
+const LINGER: Duration = Duration::from_millis(10);
 /// Longest time for which a Master leaves: service managers wait for it. Only with intervals above it a Backup
 /// may claim later.
 const LONGEST: Duration = Duration::from_secs(20);
@@ -82,20 +86,24 @@ impl VirtualRouter {
         let Phase::Master(master) = &mut self.phase else { return };
         if let Some(Parting::Leaving(leaving)) = &mut master.parting {
             if next == Next::Initialize {
-                *leaving = Leaving { cause, next };
+                *leaving = Leaving { cause, next, ..*leaving };
             }
             return;
         }
         let lease = master.lease;
         let end = now + longest_leave(&self.config);
         let end = lease.map_or(end, |lease| end.min(lease));
-        let leaving = Leaving { cause, next };
+        let leaving = Leaving { cause, next, heard: None };
         if is_alone(&self.config) || end <= now {
-            self.depart(leaving, None, now);
+            self.depart(leaving, now);
             self.transmit(AdvertKind::PriorityZero, now, now);
             return;
         }
         self.transmit(AdvertKind::PriorityZero, now, now);
+        self.leave_until(end, leaving);
+    }
+
+    fn leave_until(&mut self, end: MonoTime, leaving: Leaving) {
         if let Phase::Master(master) = &mut self.phase {
             master.parting = Some(Parting::Leaving(leaving));
             master.advert_due = end;
@@ -105,9 +113,24 @@ impl VirtualRouter {
         }
     }
 
-    /// The end of [`Self::part`]: another Master was heard, with this interval, or the time is over.
-    pub(super) fn depart(&mut self, leaving: Leaving, heard: Option<Heard>, now: MonoTime) {
-        let Leaving { cause, next } = leaving;
+    /// Another Master is to have the VIPs. It was heard before it has them: they stay for the moment that it
+    /// needs.
+    pub(super) fn make_way(&mut self, leaving: Leaving, now: MonoTime) {
+        let Phase::Master(master) = &self.phase else { return };
+        if let Some(Parting::Leaving(Leaving { heard: Some(_), .. })) = master.parting {
+            return;
+        }
+        let end = now + linger(&self.config);
+        let end = match master.parting {
+            Some(Parting::Leaving(_)) => end.min(master.advert_due),
+            Some(Parting::Offered) | None => end,
+        };
+        self.leave_until(end, leaving);
+    }
+
+    /// The end of [`Self::part`] and [`Self::make_way`].
+    pub(super) fn depart(&mut self, leaving: Leaving, now: MonoTime) {
+        let Leaving { cause, next, heard } = leaving;
         match next {
             Next::Initialize => self.change_state(Phase::Initialize, cause, now),
             Next::Backup => {
@@ -118,8 +141,10 @@ impl VirtualRouter {
     }
 }
 
-/// Interval and source of a Master that was heard.
-pub(super) type Heard = (AdvertInterval, std::net::IpAddr);
+/// [`LINGER`], or a quarter of an interval that is short.
+fn linger(config: &Config) -> Duration {
+    LINGER.min(config.effective_interval().as_duration() / 4)
+}
 
 /// Time after which every Backup that lives has claimed, whatever its priority.
 fn longest_leave(config: &Config) -> Duration {

@@ -62,10 +62,10 @@ impl VirtualRouter {
         src: IpAddr,
         now: MonoTime,
     ) {
-        let leaving = match parting {
-            Parting::Offered => Leaving { cause: Cause::Handover, next: Next::Backup },
-            Parting::Leaving(leaving) => leaving,
+        let (cause, next) = match parting {
+            Parting::Offered => (Cause::Handover, Next::Backup),
+            Parting::Leaving(Leaving { cause, next, .. }) => (cause, next),
         };
-        self.depart(leaving, Some((interval, src)), now);
+        self.make_way(Leaving { cause, next, heard: Some((interval, src)) }, now);
     }
 }

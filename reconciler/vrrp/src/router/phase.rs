@@ -79,6 +79,8 @@ pub(super) enum Parting {
 pub(super) struct Leaving {
     pub(super) cause: Cause,
     pub(super) next: Next,
+    /// Interval and source of the new Master, once it was heard: the end is near then.
+    pub(super) heard: Option<(AdvertInterval, IpAddr)>,
 }
 
 /// State of a Master after it has left.

@@ -23,6 +23,8 @@ pub(crate) const LATE: [Duration; 2] = [Duration::from_millis(700), Duration::fr
 /// Longest time for which a Master serves on after it has left: a Backup of the lowest priority waits for a
 /// second, and gets a quarter of one more.
 const LONGEST_LEAVE: Duration = Duration::from_millis(1250);
+/// Time for which it serves on once it has heard another Master.
+const LINGER: Duration = Duration::from_millis(10);
 /// Longer than a rival must be silent to be gone.
 const MEMORY: Duration = Duration::from_secs(4);
 /// Longer than the interval.
@@ -245,7 +247,11 @@ impl Cluster {
     /// When the next event is, and of a packet which; timers come first.
     fn next(&self) -> Option<(MonoTime, Option<usize>)> {
         let timer = self.nodes.iter().filter_map(|node| node.election.as_ref()?.poll_timeout()).min();
-        let packet = self.flights.iter().enumerate().map(|(index, flight)| (flight.at, index)).min();
+        // Of those that come together always the same one, whatever order they are kept in.
+        let order =
+            |flight: &Flight| (flight.at, flight.from, flight.to, flight.segment, Rc::clone(&flight.bytes));
+        let packet = self.flights.iter().enumerate().min_by_key(|(_, flight)| order(flight));
+        let packet = packet.map(|(index, flight)| (flight.at, index));
         match (timer, packet) {
             (Some((timer, _)), Some((at, _))) if timer <= at => Some((timer, None)),
             (_, Some((at, index))) => Some((at, Some(index))),
@@ -324,8 +330,13 @@ impl Cluster {
         let priority = bytes[PRIORITY_AT];
         self.nodes[*to].heard[*segment] = lease.map(|lease| (lease, priority));
         if priority > 0 && self.nodes[*to].leaving[*segment].is_some() {
-            let (now, to) = (self.now, *to);
-            self.broken = Some(format!("director {to} has heard another Master at {now}, and serves on"));
+            let key = self.setup.member(*to, *segment).key;
+            let election = self.nodes[*to].election.as_ref();
+            let end = election.and_then(|election| election.get(&key)?.1.poll_timeout()).map(|(end, _)| end);
+            if end.is_none_or(|end| end > self.now + LINGER) {
+                let (now, to) = (self.now, *to);
+                self.broken = Some(format!("director {to} has heard another Master at {now}, and serves on"));
+            }
         }
     }
 
@@ -480,11 +491,12 @@ impl Cluster {
         /// Parts that are left out, and a time: from where to where.
         const PLACES: [(&str, &str); 5] = [
             ("config: Config {", ", phase: "),
-            (", since: ", ", limiter: "),
+            (", since: Some(", ", limiter: "),
             ("told: [", "]"),
             ("heard: MonoTime(", ")"),
             ("MonoTime(", ")"),
         ];
+        // The `since` of a router; that of its damping, and of all that follows, matters.
         // How long ago matters: when a rival was heard, until it counts as gone; of all else an interval.
         let memory = [Duration::ZERO, Duration::ZERO, Duration::ZERO, MEMORY, SHORT_MEMORY];
         let find = |what: &str, from: usize| text[from..].find(what).map_or(text.len(), |at| from + at);
