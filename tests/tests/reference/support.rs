@@ -15,8 +15,8 @@ pub(crate) const ROUNDS: usize = 3;
 /// than that the guest's one processor has other things to do for a while. With all that the lab may excuse
 /// it is still less.
 pub(crate) const NO_ELECTION: Duration = Duration::from_millis(240);
-/// Time for which two directors have the VIP while one leaves: an advertisement's way and the kernel's removal,
-/// on a guest whose one processor has other things to do.
+/// Time for which two directors have the VIP while one leaves: an advertisement's way and the kernel's
+/// removal, on a guest whose one processor has other things to do.
 pub(crate) const HANDOVER: Duration = Duration::from_millis(100);
 /// Time that a gap may differ from the protocol's bound: less than any mistake of the protocol makes, which
 /// is a whole interval (1 s).

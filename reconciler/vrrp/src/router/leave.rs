@@ -1,11 +1,11 @@
 //! Leaving by will without a wait for the clients. Ours: no RFC has it.
 //!
-//! RFC 9568 §6.4.3 has a Master send priority 0 and stop. Its Backups claim after their skew times, and until
-//! then nobody serves. Here the Master sends priority 0 and goes on serving, silently, until another Master is
-//! heard, or until no Backup can have failed to claim. Then it changes its state, and its VIPs go.
+//! RFC 9568 §6.4.3 has a Master send priority 0 and stop. Its Backups claim after their skew times, and
+//! until then nobody serves. Here the Master sends priority 0 and goes on serving, silently, until another
+//! Master is heard, or until no Backup can have failed to claim. Then it changes its state, and its VIPs go.
 //!
-//! Two hosts hold the VIPs from the other one's claim until [`LINGER`] after its first advertisement was heard
-//! here. Neighbours are not misled meanwhile: a Master that leaves announces nothing.
+//! Two hosts hold the VIPs from the other one's claim until [`LINGER`] after its first advertisement was
+//! heard here. Neighbours are not misled meanwhile: a Master that leaves announces nothing.
 //!
 //! A Master that can no longer serve, or not send, leaves at once: see [`FaultCause::serves`].
 
@@ -22,12 +22,12 @@ use super::phase::{Leaving, Next, Parting, Phase};
 /// Time that a Backup of the lowest priority gets beside its skew time: for the way of two packets, and for a
 /// host that is slow.
 const MARGIN: Duration = Duration::from_millis(250);
-/// Time for which a Master serves on after it has heard the new one, which sends its first advertisement before
-/// it has the VIPs, and its announcement after that. Half of what two hosts may hold the VIPs for; shorter
-/// than the time until the announcement is repeated.
+/// Time for which a Master serves on after it has heard the new one, which sends its first advertisement
+/// before it has the VIPs, and its announcement after that. Half of what two hosts may hold the VIPs for;
+/// shorter than the time until the announcement is repeated.
 const LINGER: Duration = Duration::from_millis(10);
-/// Longest time for which a Master leaves: service managers wait for it. Only with intervals above it a Backup
-/// may claim later.
+/// Longest time for which a Master leaves: service managers wait for it. Only with intervals above it a
+/// Backup may claim later.
 const LONGEST: Duration = Duration::from_secs(20);
 
 impl VirtualRouter {

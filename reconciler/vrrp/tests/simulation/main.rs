@@ -197,8 +197,8 @@ impl CalmWatch {
         self.check_leaving(world);
     }
 
-    /// A Master that leaves goes soon after it has heard the new one, which takes one packet, and else when no
-    /// Backup can come any more.
+    /// A Master that leaves goes soon after it has heard the new one, which takes one packet, and else when
+    /// no Backup can come any more.
     fn check_leaving(&mut self, world: &World) {
         if self.leaving.is_empty() && !world.nodes.iter().any(world::Node::is_leaving) {
             return;
