@@ -1,6 +1,7 @@
 //! Measurements of the election and of convergence beside keepalived; run by `tests/measure`, which says how.
 //! Each is a file.
 
+mod checks;
 mod converge;
 mod fast;
 mod gap;
@@ -38,6 +39,10 @@ fn main() -> ExitCode {
         Some("verdict") => run_main(Options { memory_megabytes: 3072, ..options }, |lab| {
             verdict::measure(lab, number(10_000));
         }),
+        Some("removal") => run_main(options, |lab| checks::removal(lab, number(50))),
+        Some("checks") => run_main(Options { memory_megabytes: 3072, ..options }, |lab| {
+            checks::load(lab, number(10_000));
+        }),
         Some("strangers") => {
             run_main(options, |lab| strangers::measure(lab, number(60), words.get(2).map(String::as_str)))
         }
@@ -48,7 +53,7 @@ fn main() -> ExitCode {
         }
         _ => {
             eprintln!(
-                "usage: tests/measure gap|converge|verdict|many|many-here|fast|fast-realtime|strangers \
+                "usage: tests/measure gap|converge|verdict|removal|checks|many|many-here|fast|fast-realtime|strangers \
                 [NUMBER] [KIND]"
             );
             ExitCode::from(2)
