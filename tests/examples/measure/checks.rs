@@ -170,7 +170,7 @@ fn many(kind: Kind, checks: u32) -> String {
         let _ = writeln!(
             services,
             "[services.s{service}]\nrouter = \"R\"\nvip = \"{VIP}\"\nprotocol = \"tcp\"\nport = {}\n\
-             scheduler = \"wlc\"\nforwarding = \"masquerade\"\nreal_servers = [{}]",
+             scheduler = \"wlc\"\nforwarding = \"nat\"\nreal_servers = [{}]",
             1000 + service,
             entries.join(", ")
         );
