@@ -53,7 +53,8 @@ fn main() -> ExitCode {
         }
         _ => {
             eprintln!(
-                "usage: tests/measure gap|converge|verdict|removal|checks|many|many-here|fast|fast-realtime|strangers \
+                "usage: tests/measure gap|converge|verdict|removal|checks|many|many-here|fast|fast-realtime|\
+                strangers \
                 [NUMBER] [KIND]"
             );
             ExitCode::from(2)

@@ -135,7 +135,7 @@ fn start(lab: &Lab, director: &Host, text: &str) -> Daemon {
     daemon
 }
 
-/// Waits for a verdict of a case that is younger than now. The error and the result are what status says last.
+/// Waits for a verdict of a case. The result and the error are what status says last.
 fn wait(lab: &Lab, director: &Host, case: &Case, good: bool) -> Result<String, String> {
     let begun = Instant::now();
     let mut told = String::from("no verdict");

@@ -74,10 +74,11 @@ impl Place {
         self.0.display().to_string()
     }
 
+    /// Writes a file in which `@` is the directory.
     fn write(&self, name: &str, text: &str) -> String {
-        let file = self.0.join(name);
-        fs::write(&file, text.replace("@", &self.text())).expect("a file");
-        file.display().to_string()
+        let file = self.file(name);
+        fs::write(&file, text.replace('@', &self.text())).expect("a file");
+        file
     }
 
     fn file(&self, name: &str) -> String {
@@ -126,10 +127,12 @@ fn nginx(host: &Host) -> Server {
     let configuration = place.write(
         "nginx.conf",
         "daemon off;\npid @/pid;\nerror_log @/error.log;\nuser root;\nworker_processes 1;\nevents {}\n\
-         http {\n  access_log off;\n  client_body_temp_path @;\n  proxy_temp_path @;\n  fastcgi_temp_path @;\n  \
+         http {\n  access_log off;\n  client_body_temp_path @;\n  proxy_temp_path @;\n  \
+         fastcgi_temp_path @;\n  \
          uwsgi_temp_path @;\n  scgi_temp_path @;\n  ssl_certificate @/server.pem;\n  ssl_certificate_key \
          @/server.key;\n  \
-         server {\n    listen 80;\n    location / { return 200 'all is well\\n'; }\n    location /ill { return \
+         server {\n    listen 80;\n    location / { return 200 'all is well\\n'; }\n    \
+         location /ill { return \
          503; }\n  }\n  \
          server {\n    listen 443 ssl http2;\n    location / { return 200 'all is well\\n'; }\n  }\n  \
          server {\n    listen 444 ssl;\n    ssl_client_certificate @/ca.pem;\n    ssl_verify_client on;\n    \
@@ -283,7 +286,8 @@ fn postgresql(host: &Host) -> Server {
     Server {
         name: "postgresql",
         argv: words(&format!(
-            "setpriv --reuid=postgres --regid=postgres --clear-groups {bin}/postgres -D {data} -h 0.0.0.0 -k {}",
+            "setpriv --reuid=postgres --regid=postgres --clear-groups {bin}/postgres -D {data} \
+             -h 0.0.0.0 -k {}",
             place.text()
         )),
         cases: vec![good("postgresql", book("PostgreSQL"))],
@@ -292,18 +296,20 @@ fn postgresql(host: &Host) -> Server {
 
 fn mariadb(host: &Host) -> Server {
     let place = Place::new(host, "mariadb");
-    let users = place.write("users.sql", "CREATE USER 'check'@'10.1.0.%';\n");
+    let users = place.file("users.sql");
+    fs::write(&users, "CREATE USER 'check'@'10.1.0.%';\n").expect("a file");
     let place = place.owned_by(host, "mysql");
     let data = place.file("data");
     let install = format!(
-        "mariadb-install-db --no-defaults --user=mysql --datadir={data} --auth-root-authentication-method=normal"
+        "mariadb-install-db --no-defaults --user=mysql --datadir={data} \
+         --auth-root-authentication-method=normal"
     );
     host.run(words(&install));
     Server {
         name: "mariadb",
         argv: words(&format!(
-            "mariadbd --no-defaults --user=mysql --datadir={data} --socket={data}/socket --pid-file={data}/pid \
-             --bind-address=0.0.0.0 --skip-name-resolve --init-file={users}"
+            "mariadbd --no-defaults --user=mysql --datadir={data} --socket={data}/socket \
+             --pid-file={data}/pid --bind-address=0.0.0.0 --skip-name-resolve --init-file={users}"
         )),
         cases: vec![good("mariadb", book("MariaDB and MySQL"))],
     }
@@ -345,7 +351,8 @@ fn kamailio(host: &Host) -> Server {
     let place = Place::new(host, "kamailio");
     let configuration = place.write(
         "kamailio.cfg",
-        "#!KAMAILIO\ndebug=1\nlog_stderror=yes\nfork=yes\nchildren=1\ndisable_tcp=yes\nlisten=udp:0.0.0.0:5060\n\
+        "#!KAMAILIO\ndebug=1\nlog_stderror=yes\nfork=yes\nchildren=1\n\
+         disable_tcp=yes\nlisten=udp:0.0.0.0:5060\n\
          mpath=\"/usr/lib/x86_64-linux-gnu/kamailio/modules/\"\nloadmodule \"sl.so\"\nrequest_route {\n  \
          sl_send_reply(\"200\", \"OK\");\n  exit;\n}\n",
     );
