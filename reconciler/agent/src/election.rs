@@ -82,6 +82,7 @@ impl ElectionCommand {
             | Self::Trackers(_)
             | Self::Unserved(_)
             | Self::Withdrawn(_)
+            | Self::GiveWay(_)
             | Self::Waiting(_)
             | Self::Orders(_)
             | Self::Offer(..) => true,
