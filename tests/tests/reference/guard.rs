@@ -152,7 +152,11 @@ fn a_guardian_that_hangs_is_told_and_replaced_and_strangers_are_not_heard() {
 
         let hung = mark();
         lab.run(["kill", "-STOP", &guardian]);
-        eventually(PATIENCE, "it is not guarded", || reference.status(dir1)["guarded"] == false);
+        // On a busy machine there may be another one before status is asked.
+        let replaced = || daemons.dir1.count_since(hung, LogEvent::GuardianThere) > 0;
+        eventually(PATIENCE, "it is not guarded", || {
+            reference.status(dir1)["guarded"] == false || replaced()
+        });
         let line = daemons.dir1.wait_told_since(hung, LogEvent::GuardianHung, PATIENCE);
         lab.log(format!("told after {:?}", line.at - hung));
         lab.assert_within("told", line.at - hung, Duration::from_secs(2), hung);
