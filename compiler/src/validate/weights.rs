@@ -228,8 +228,7 @@ fn own_fault(cx: &Context<'_>, out: &mut Findings) {
         });
         if !checked.contains(name.as_str())
             && !grouped
-            && cx.knows_entries("services")
-            && cx.knows_entries("pools")
+            && ["services", "pools", "sync_groups"].into_iter().all(|section| cx.knows_all(at![section]))
         {
             out.push(
                 Diagnostic::new(
