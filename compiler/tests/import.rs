@@ -73,7 +73,7 @@ fn imports_are_as_expected() {
     assert!(wrong.is_empty(), "{} files differ:\n{}", wrong.len(), wrong.join("\n"));
 }
 
-/// What the compiler says of a result is about decisions, never about its shape.
+/// Diagnostics of a result are about decisions, never about its shape.
 #[test]
 fn what_is_written_is_in_the_language() {
     for case in cases() {

@@ -23,7 +23,7 @@ use crate::time::Mark;
 /// How long a dropped or killed daemon may take to be gone.
 const DEATH_LIMIT: Duration = Duration::from_secs(5);
 
-/// What the lab writes to the output of a program that has ended. No program prints it.
+/// Line that the lab writes to the output of a program that has ended. No program prints it.
 const LAST_LINE: &[u8] = b"\0ended\n";
 
 /// Output and exit status of a finished program.

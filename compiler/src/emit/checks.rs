@@ -12,8 +12,8 @@ use crate::resolve::RealServer;
 /// Status codes that count as success where none are written.
 const GOOD: (u16, u16) = (200, 299);
 
-/// What a check asks, the same for all of its destinations; none where it does not know its file, which a
-/// rule refuses.
+/// Question of a check, the same for all of its destinations; none where its file is missing, which a rule
+/// refuses.
 pub(super) fn kind(check: &Check) -> Option<plan::CheckKind> {
     Some(match check.kind {
         CheckType::Ping => plan::CheckKind::Ping,

@@ -18,7 +18,7 @@ pub(super) const KEY: &str = "virtual_server";
 /// How many services a processor writes before it takes the next ones.
 const AT_ONCE: usize = 64;
 
-/// What is made of each service once for all of its directors, but those that are real servers of it.
+/// A product of each service, made once for all of its directors but those that are real servers of it.
 pub(super) struct OfServices<'a, T>(BTreeMap<&'a Name, T>);
 
 impl<'a, T: Send> OfServices<'a, T> {
@@ -34,7 +34,8 @@ impl<'a, T: Send> OfServices<'a, T> {
         Self(made.into_iter().flatten().collect())
     }
 
-    /// Those of a director by name: what is made for all, or else what makes it for this one.
+    /// The products of a director by name: one that was made for all, or else the maker of one for this
+    /// director.
     fn of<'t>(
         &'t self,
         tasks: &'t Tasks<'a>,
@@ -61,7 +62,7 @@ impl<'a> Servers<'a> {
         Self::new(cluster, |maker| maker.all())
     }
 
-    /// Those of a director by name, VIP and port.
+    /// The virtual servers of a director by name, VIP and port.
     pub(super) fn all(&self, tasks: &Tasks<'a>, director: &Name) -> Vec<plan::VirtualServer> {
         let mut all = Vec::new();
         for made in self.of(tasks, director) {

@@ -46,7 +46,8 @@ pub(crate) struct Router {
     pub(crate) group: Option<Name>,
     /// Trackers of its own and of its sync group.
     pub(crate) track: Vec<plan::Track>,
-    /// What the priority of a director is lowered by while its own link is at fault; none: it stays.
+    /// Amount by which the priority of a director is lower while its own link is at fault; none: the priority
+    /// stays.
     pub(crate) own_fault_weight: Option<PriorityDrop>,
     pub(crate) prevent_removal: bool,
     /// One for each family of its VIPs, IPv4 first.
@@ -128,8 +129,8 @@ pub(super) fn resolve(cluster: &Cluster, subnets: &Subnets<'_>) -> Result<Electi
     Ok((routers, groups, trackers))
 }
 
-/// What a priority is lowered by so that every other director is preferred. The order of those that are at
-/// fault stays as it is.
+/// Amount by which a priority is lowered so that every other director is preferred. The order of directors
+/// that are all at fault stays as it is.
 fn falls_below_all(directors: &BTreeMap<Name, Priority>) -> Option<PriorityDrop> {
     let priorities =
         || directors.values().filter(|priority| **priority != Priority::OWNER).map(|one| one.get());
@@ -137,7 +138,7 @@ fn falls_below_all(directors: &BTreeMap<Name, Priority>) -> Option<PriorityDrop>
     PriorityDrop::new(distance.saturating_add(1).min(PriorityDrop::MAX)).ok()
 }
 
-/// Takes what priorities are lowered by from routers to which it means nothing: nobody checks the real
+/// Removes the amount from routers to which it means nothing: nobody checks the real
 /// servers behind them, or there is no other director.
 pub(super) fn forget_unused_weights<'a>(
     routers: &mut BTreeMap<Name, Router>,
@@ -147,7 +148,7 @@ pub(super) fn forget_unused_weights<'a>(
     let groups: BTreeSet<Name> =
         checked.iter().filter_map(|name| routers.get(*name)?.group.clone()).collect();
     for (name, router) in routers {
-        // What moves together gives way together.
+        // Routers that move together give way together.
         let concerned =
             checked.contains(name) || router.group.as_ref().is_some_and(|one| groups.contains(one));
         let weight = router.own_fault_weight.filter(|weight| weight.get() > 0);

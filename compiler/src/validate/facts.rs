@@ -1,4 +1,4 @@
-//! What rules ask about services and their real servers. No rule is here.
+//! Facts about services and their real servers that rules ask for. No rule is here.
 
 use evenkeel_schemas::cluster::{Forwarding, RealServer, Service};
 use evenkeel_schemas::scalars::Name;
@@ -8,8 +8,8 @@ use super::written_checks::{self, WrittenCheck};
 use crate::members::{self, Member};
 use crate::path::at;
 
-/// What rules ask about a service, found out once: a cluster may have a hundred thousand real servers, and to
-/// go through all of them takes longer than most rules.
+/// Facts about a service, found out once: a cluster may have a hundred thousand real servers, and to go
+/// through all of them takes longer than most rules.
 pub(super) struct ServiceFacts<'a> {
     pub(super) name: &'a Name,
     /// The real servers that exist and are known.
@@ -31,7 +31,7 @@ impl<'a> ServiceFacts<'a> {
         let entries = &service.real_servers;
         let pools: Vec<&str> = entries.iter().filter_map(|entry| entry.pool.as_deref()).collect();
         let alone = |entry: &RealServer| entry.label.is_none() && entry.address.is_none();
-        // One that names a host that does not exist has no member.
+        // An entry with a host that does not exist has no member.
         let plain = pools.is_empty() && members.len() == entries.len() && entries.iter().all(alone);
         let checks = written_checks::of_service(name, service).chain(written_checks::of_entries(
             written_checks::SERVICES,

@@ -55,7 +55,7 @@ pub(crate) enum ElectionCommand {
     Unserved(BTreeSet<RouterKey>),
     /// All routers of which a service has too few healthy real servers. They are left to other directors.
     Withdrawn(BTreeSet<RouterKey>),
-    /// All routers, by name, whose priority is lower because this director's own link is at fault.
+    /// Names of all routers whose priority is lower because this director's own link is at fault.
     GiveWay(BTreeSet<Name>),
     /// All routers whose checks have no verdict yet, by name. They and their sync groups do not preempt a
     /// living Master.

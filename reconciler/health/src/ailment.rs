@@ -21,8 +21,8 @@ pub enum Ailment {
     /// The target was on the link of this interface when it answered last, and is not any more: packets to it
     /// go another way, from which none has come back yet.
     Elsewhere(String),
-    /// None of several targets behind this interface or gateway answers, and all did until now: it is more
-    /// likely our link than all of them ([`crate::own_fault`]).
+    /// Several targets behind this interface or gateway are silent, and all answered until now: more likely
+    /// our link fails than all of them ([`crate::own_fault`]).
     NoAnswers(String),
     /// The kernel has no source address for it.
     NoSource,

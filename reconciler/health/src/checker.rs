@@ -90,7 +90,7 @@ pub enum CheckNews {
     Turned(BTreeSet<CheckId>),
     /// Something ails these interfaces, and no others.
     Ailing(BTreeSet<String>),
-    /// Nothing behind these answers, and nothing else is so: interfaces and gateways by name, with the checks
+    /// Links behind which nothing answers, all there are: names of interfaces and gateways, with the checks
     /// behind each.
     OwnFault(BTreeMap<String, BTreeSet<CheckId>>),
     /// Checks begin to say nothing because of this host, so many of them.
@@ -146,7 +146,7 @@ pub struct Checker {
     /// The interfaces that ail, as was told last.
     ailing: BTreeSet<String>,
     links: Links,
-    /// What nothing is heard through, as was told last.
+    /// Links that are at fault, as was told last.
     at_fault: BTreeMap<String, BTreeSet<CheckId>>,
     out: VecDeque<Output>,
 }
@@ -348,7 +348,7 @@ impl Checker {
                 let turns = self.ways.routes(routes, now);
                 let concerned = self.links.of(&targets);
                 self.place_links(|id| concerned.contains(&id));
-                // Nobody may be behind what was at fault.
+                // A link that was at fault may have no target behind it any more.
                 self.links.keep(|_| true);
                 self.links_turned(now);
                 turns

@@ -36,7 +36,7 @@ impl Fault {
         Self { silent: self.silent, ..Self::new(self.label, reason) }
     }
 
-    /// The same of a target from which something had come.
+    /// This fault, of a target from which something had come.
     #[must_use]
     pub fn after_an_answer(self) -> Self {
         Self { silent: false, ..self }

@@ -27,7 +27,7 @@ const LEAST_TARGETS: usize = 2;
 /// as long again for its time-out.
 const WINDOW_INTERVALS: u32 = 2;
 
-/// What targets have in common.
+/// Link that several targets have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Behind {
     /// An interface, by its index.
@@ -36,12 +36,12 @@ pub enum Behind {
     Gateway(u32, IpAddr),
 }
 
-/// What the last probe of a check says of the link.
+/// Sign of the link in the last probe of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sign {
     /// Something came from the target.
     Answers,
-    /// Nothing came.
+    /// No packet came.
     Silent {
         /// Time of the first probe in a row of which nothing came, where the target was healthy until then.
         healthy_until: Option<MonoTime>,
@@ -54,17 +54,17 @@ pub enum Sign {
 struct Member {
     target: IpAddr,
     interval: Duration,
-    /// None before the first probe: nothing is known.
+    /// The last sign; absent before the first probe.
     sign: Option<Sign>,
 }
 
-/// What is known of those that are behind one thing.
+/// Counts of the checks behind one link.
 #[derive(Debug, Clone, Default)]
 struct Tally {
     members: usize,
     silent: usize,
     down: usize,
-    /// Those that were healthy until then.
+    /// Checks that were healthy until then, with the time.
     fell: BTreeSet<(MonoTime, CheckId)>,
     /// Number of checks of each target that fell silent.
     targets: BTreeMap<IpAddr, usize>,
@@ -101,7 +101,7 @@ impl Tally {
     }
 }
 
-/// What all checks say of the links, and the links that are at fault.
+/// Signs of all checks by link, and the links that are at fault.
 #[derive(Debug, Clone, Default)]
 pub struct Links {
     members: BTreeMap<CheckId, (Member, Vec<Behind>)>,
@@ -190,7 +190,7 @@ impl Links {
                 found.entry(*one).or_default().insert(*id);
             }
         }
-        // What is behind a gateway is behind its interface as well: one fault is told.
+        // Targets behind a gateway are behind its interface as well: one fault is told.
         let whole: BTreeSet<u32> = found
             .keys()
             .filter_map(|one| if let Behind::Interface(index) = one { Some(*index) } else { None })

@@ -195,7 +195,7 @@ impl Schedule {
         self.fault.as_ref().map(|(_, fault)| fault)
     }
 
-    /// What the last probe says of the link to the target; none where it says nothing of it.
+    /// Sign of the link in the last probe; none where the probe says nothing of it.
     #[must_use]
     pub fn sign(&self) -> Option<Sign> {
         match &self.last.as_ref()?.1 {
@@ -379,7 +379,7 @@ impl Schedule {
         self.failures = 0;
         self.settled = false;
         if matches!(ailment, Ailment::NoAnswers(_)) && self.healthy_until.take().is_some() {
-            // What it failed by was not its own.
+            // The target failed by a fault of this host.
             self.give(Verdict::Up, now);
         }
     }

@@ -101,7 +101,7 @@ pub fn judge(found: Found, excuse: Option<Ailment>) -> Outcome {
     match (found, excuse) {
         (Found::Healthy(says), _) => Outcome::Success(says),
         (Found::Failed(fault), _) if fault.label.is_an_answer() => Outcome::Failure(fault),
-        // Whoever refuses has heard us.
+        // A target that refuses has heard us.
         (Found::Failed(fault), Some(Ailment::NoAnswers(_))) if !fault.silent => Outcome::Failure(fault),
         (Found::Ails(ailment), _) | (Found::Failed(_) | Found::Silent(_), Some(ailment)) => {
             Outcome::Inconclusive(ailment)
@@ -130,7 +130,7 @@ struct Target {
 pub struct Ways {
     links: BTreeMap<u32, Link>,
     targets: BTreeMap<IpAddr, Target>,
-    /// What nothing is heard through ([`crate::own_fault`]).
+    /// Links that are at fault ([`crate::own_fault`]).
     faults: BTreeSet<Behind>,
 }
 
@@ -203,7 +203,7 @@ impl Ways {
         self.look(now, |_| true)
     }
 
-    /// What a target is behind, as far as its route is known.
+    /// Links to a target, as far as its route is known.
     #[must_use]
     pub fn behind(&self, target: IpAddr) -> Vec<Behind> {
         self.targets.get(&target).map(Target::behind).unwrap_or_default()

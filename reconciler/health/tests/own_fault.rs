@@ -17,7 +17,7 @@ fn target(last: u8) -> IpAddr {
     [192, 0, 2, last].into()
 }
 
-/// What a target does with a probe.
+/// Behaviour of a target when it is probed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Target {
     Answers,
@@ -95,7 +95,7 @@ impl Scene {
                 let (ends, id, began) = probe;
                 let found = match self.targets[id.0 as usize] {
                     Target::Silent => Fault::no_answer(Duration::from_secs(2)).into(),
-                    // It has been silent while the probe waited.
+                    // The target has been silent while the probe waited.
                     _ if ends - began > 3 => Fault::no_answer(Duration::from_secs(2)).into(),
                     Target::Answers => Found::healthy(),
                     Target::Refuses => Fault::new(FaultLabel::Refused, "connection refused").into(),
@@ -134,7 +134,7 @@ fn a_link_that_nothing_answers_through_is_found_within_two_intervals_and_takes_n
         assert_eq!(scene.down(), Vec::<u32>::new(), "what was given is taken back");
         scene.run(60_000);
         assert_eq!(scene.down(), Vec::<u32>::new(), "and none is given while it lasts");
-        // One answers: the link works, and the others are judged again.
+        // A target answers: the link works, and the others are judged again.
         scene.targets[0] = Target::Answers;
         let back = scene.now;
         scene.run(INTERVAL + 3_000);
@@ -208,7 +208,7 @@ fn it_is_over_after_as_many_answers_in_a_row_as_the_check_asks_for() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
 
-    /// Whatever happens: nothing is down while all are silent and the link is at fault, and in the end every
+    /// Under any schedule: nothing is down while all are silent and the link is at fault, and in the end every
     /// verdict is what its target does.
     #[test]
     fn in_the_end_verdicts_are_right(

@@ -250,8 +250,8 @@ pub enum HealthEvent {
     CheckHeld {
         whom: String,
     },
-    /// Nothing behind an interface or a gateway answers any more, so many checks say. The priorities of these
-    /// routers are lower by this meanwhile.
+    /// A link of this host is at fault: so many checks say that nothing behind it answers any more. The
+    /// priorities of these routers are lower by this meanwhile.
     OwnFault {
         link: String,
         checks: usize,

@@ -41,7 +41,7 @@ pub struct RouterSetup {
     pub rules: BTreeMap<RuleKey, Rule>,
     /// Trackers that change its priority or keep it out.
     pub track: Vec<Track>,
-    /// What its priority is lower by while this director's own link is at fault.
+    /// Amount by which its priority is lower while this director's own link is at fault.
     pub own_fault_weight: Option<PriorityDrop>,
     /// Time after the start during which it stays out.
     pub startup_delay: Duration,

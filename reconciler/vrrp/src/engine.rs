@@ -80,7 +80,7 @@ impl Election {
         };
         let gone: Vec<_> = self.slots.map.extract_if(.., |key, slot| !stays(key, slot)).collect();
         for (key, mut slot) in gone {
-            // What a Master that leaves would wait for is no longer heard by anybody here.
+            // No router is left here that would hear the new Master.
             slot.router.leave_at_once(Cause::Shutdown, true, now);
             self.leaving.push_back((key, slot.router));
         }

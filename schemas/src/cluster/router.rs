@@ -75,7 +75,7 @@ pub struct VirtualRouter {
     /// Trackers that lower or raise the priority, or take a director out of the election. Absent: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub track: Vec<Track>,
-    /// What the priority of a director is lowered by while nothing behind its link to the real servers
+    /// Amount by which the priority of a director is lower while nothing behind its link to the real servers
     /// answers and all did until then: its own fault, more likely than theirs. 0 leaves it. Absent: so much
     /// that every director which hears them is preferred.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -119,7 +119,7 @@ impl Times {
     }
 }
 
-/// What a check asks. It is the same for all destinations of a service, and is shared between them.
+/// Question of a check, the same for all destinations of a service and shared between them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CheckKind {
     /// Healthy when a TCP connection opens, and what is said over it is right.

@@ -74,8 +74,8 @@ pub struct Router {
     /// Trackers that change the priority, or keep the router out of the election.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub track: Vec<Track>,
-    /// What the priority is lowered by while nothing behind the link to its real servers answers, and all did
-    /// until then; absent: it stays.
+    /// Amount by which the priority is lower while nothing behind the link to its real servers answers, and
+    /// all did until then; absent: the priority stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub own_fault_weight: Option<PriorityDrop>,
     /// Programs that run at changes.

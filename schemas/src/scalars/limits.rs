@@ -21,7 +21,7 @@ number_scalar!(
     TrackWeight(i16), "TrackWeight", -253..=253, "a weight of a tracker"
 );
 number_scalar!(
-    /// What a priority is lowered by; 0 leaves it.
+    /// Amount by which a priority is lowered; 0 leaves it.
     PriorityDrop(u8), "PriorityDrop", 0..=253, "what a priority is lowered by"
 );
 number_scalar!(

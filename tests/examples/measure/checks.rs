@@ -1,4 +1,4 @@
-//! What checks cost, and how soon they act, beside keepalived with the same settings.
+//! Cost of checks, and how soon they act, beside keepalived with the same settings.
 //!
 //! `removal`: a server stops at a random moment and comes back, under both, and under a check that holds its
 //! connection. `load`: many checks of one kind, every 5 s; all targets are addresses of one host.

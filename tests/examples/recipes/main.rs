@@ -36,7 +36,7 @@ fn main() -> ExitCode {
     })
 }
 
-/// What came of the cases.
+/// Results of the cases.
 #[derive(Default)]
 struct Outcome {
     passed: usize,
@@ -130,7 +130,7 @@ fn start(lab: &Lab, director: &Host, text: &str) -> Daemon {
         [&program, "run", "--plan", &plan, "--host", "dir1", "--state-dir", &state, "--socket", &socket];
     let begun = mark();
     let daemon = director.spawn("evenkeeld", argv, &[]);
-    // This kernel may have no IPVS: checks are made all the same.
+    // The kernel may have no IPVS: checks are made all the same.
     daemon.wait_told_since(begun, LogEvent::PlanInForce, PATIENCE);
     daemon
 }

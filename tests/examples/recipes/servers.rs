@@ -188,7 +188,7 @@ fn nginx(host: &Host) -> Server {
 
 fn opensmtpd(host: &Host) -> Server {
     let place = Place::new(host, "opensmtpd");
-    // It looks its client up before it greets: nobody answers there, at once.
+    // OpenSMTPD looks its client up before it greets: here a look-up fails at once.
     let resolver = place.write("resolv.conf", "nameserver 127.0.0.1\n");
     host.run(["mount", "--bind", &resolver, "/etc/resolv.conf"]);
     let configuration = place.write(

@@ -54,7 +54,7 @@ fn each_of_two_checks_takes_a_destination_out_and_brings_it_back() {
             "{checks}"
         );
 
-        // One that mends does not return while another fails.
+        // A check that mends brings nothing back while another fails.
         reference.web1.answer("/health", 503, "no database");
         eventually(PATIENCE, "both checks fail", || {
             reference.status(&dir1)["virtual_servers"][0]["destinations"][0]["checks"][0]["verdict"] == "down"

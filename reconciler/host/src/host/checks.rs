@@ -209,7 +209,7 @@ impl Host {
             let whom = subjects::of_check(of(plan.as_ref()), &self.checks.numbers, id);
             let fault = state.fault.clone().unwrap_or_else(|| Fault::new(FaultLabel::Lost, ""));
             self.log(match state.verdict {
-                // Its verdict is given back: what it failed by is this host's fault.
+                // The verdict is given back: the target failed by a fault of this host.
                 Verdict::Up if state.heard != Some(Heard::Success) => HealthEvent::CheckHeld { whom },
                 Verdict::Up => HealthEvent::CheckUp { whom },
                 Verdict::Down => HealthEvent::CheckDown { whom, fault },

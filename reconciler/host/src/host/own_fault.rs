@@ -17,7 +17,7 @@ use crate::io::Output;
 use crate::moment::Moment;
 use crate::router_checks::checks_of_routers;
 
-/// What is cut off, and what follows.
+/// Links that are at fault, and what follows for routers and destinations.
 #[derive(Debug, Default)]
 pub(super) struct OwnFault {
     /// Interfaces and gateways behind which nothing answers, since when, and the checks behind each.
@@ -59,7 +59,7 @@ impl OwnFault {
 }
 
 impl Host {
-    /// Nothing behind these links answers, and nothing else is so.
+    /// Takes the links that are at fault, all there are.
     pub(super) fn links_are_at_fault(&mut self, links: BTreeMap<String, BTreeSet<CheckId>>, at: &Moment) {
         let before = std::mem::take(&mut self.checks.own_fault.links);
         let since = |link: &String| before.get(link).map_or(at.now, |(since, _)| *since);
@@ -112,7 +112,7 @@ impl Host {
         let routers = checks_of_routers(plan, self.checks.numbers()).into_iter();
         let concerned = routers.filter(|(_, checks)| checks.keys().any(|id| ids.contains(id)));
         let concerned: BTreeSet<Name> = concerned.map(|(name, _)| name).collect();
-        // What moves together gives way together.
+        // Routers that move together give way together.
         let members = || plan.routers.iter().filter(|router| concerned.contains(&router.name));
         let groups: BTreeSet<&Name> = members().filter_map(|router| router.sync_group.as_ref()).collect();
         let moves_along =

@@ -58,7 +58,7 @@ pub(super) struct Master {
     /// Time of the last answer to a priority 0.
     pub(super) last_farewell: Option<MonoTime>,
     pub(super) last_rival_burst: Option<MonoTime>,
-    /// What a silent Master waits for; `advert_due` is then the time at which it goes on without an answer.
+    /// Reason why a Master is silent; `advert_due` is then the time at which it goes on without an answer.
     pub(super) parting: Option<Parting>,
     /// Time at which we took over, perhaps from another Master; `None` when we went on as Master.
     pub(super) claimed: Option<MonoTime>,
@@ -68,9 +68,9 @@ pub(super) struct Master {
 /// A Master that has sent priority 0 and serves on, silently, for some time.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Parting {
-    /// It asks whether another router would take over; without an answer it stays.
+    /// The Master asks whether another router would take over; without an answer it stays.
     Offered,
-    /// It leaves in any case.
+    /// The Master leaves in any case.
     Leaving(Leaving),
 }
 
@@ -86,8 +86,8 @@ pub(super) struct Leaving {
 /// State of a Master after it has left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Next {
-    /// It takes no part.
+    /// The router takes no part.
     Initialize,
-    /// It goes on as Backup.
+    /// The router goes on as Backup.
     Backup,
 }

@@ -415,8 +415,8 @@ impl Cluster {
         }
     }
 
-    /// Who leaves, and that nobody does so for longer than its Backups need. A daemon that stops ends with
-    /// the last of its routers.
+    /// Records which routers leave, and whether one does so for longer than its Backups need. A daemon that
+    /// stops ends with the last of its routers.
     fn observe_leaving(&mut self, node: usize) {
         let Some(election) = &self.nodes[node].election else { return };
         let still: Vec<bool> = election.iter().map(|(_, _, router)| router.is_leaving()).collect();

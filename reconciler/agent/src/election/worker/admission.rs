@@ -199,7 +199,7 @@ impl Worker {
         }
     }
 
-    /// All routers whose priority is lower because this director's own link is at fault.
+    /// Sets the routers whose priority is lower because this director's own link is at fault.
     pub(super) fn set_giving_way(&mut self, routers: BTreeSet<Name>) {
         if routers != self.admission.giving_way {
             self.admission.giving_way = routers;

@@ -127,7 +127,8 @@ struct Authorities {
 }
 
 impl Configs {
-    /// None is made yet. Files are read whose owners `trust` allows.
+    /// An empty store: configurations are made when a check wants one. Files are read whose owners `trust`
+    /// allows.
     pub(super) fn new(trust: Trust) -> Self {
         let provider = Arc::new(ring::default_provider());
         let shared = Arc::new(ConfigMaker { provider, trust, authorities: Mutex::default() });
