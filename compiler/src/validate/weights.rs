@@ -10,7 +10,7 @@ use super::written_checks::by_service;
 use super::{Context, Findings, Rule};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
-use crate::path::at;
+use crate::path::{Step, at};
 use crate::resolve::priority;
 
 pub(super) const RULES: &[Rule] =
@@ -197,20 +197,23 @@ fn weight_without_preemption(cx: &Context<'_>, out: &mut Findings) {
             let path = at!["virtual_routers", name, "track", index, "weight"];
             if track.weight.is_some_and(|weight| weight.get() != 0) && cx.knows(path) {
                 out.push(
-                    Diagnostic::new(
-                        &codes::WEIGHT_WITHOUT_PREEMPTION,
-                        cx.value(path),
-                        format!(
-                            "`{name}` does not preempt, so this weight never moves it off a Master that runs"
-                        ),
-                        "changes the priority, not the Master",
-                    )
-                    .also(cx.value(at!["virtual_routers", name, "preempt"]), "no preemption")
-                    .hint("remove `weight`: then a failure takes the director out of the election"),
+                    does_not_preempt(cx, name, path)
+                        .hint("remove `weight`: then a failure takes the director out of the election"),
                 );
             }
         }
     }
+}
+
+/// A weight of a router without preemption.
+fn does_not_preempt(cx: &Context<'_>, name: &Name, weight: &[Step<'_>]) -> Diagnostic {
+    Diagnostic::new(
+        &codes::WEIGHT_WITHOUT_PREEMPTION,
+        cx.value(weight),
+        format!("`{name}` does not preempt, so this weight never moves it off a Master that runs"),
+        "changes the priority, not the Master",
+    )
+    .also(cx.value(at!["virtual_routers", name, "preempt"]), "no preemption")
 }
 
 /// A weight for the director's own fault that is written, and moves nothing.
@@ -241,16 +244,7 @@ fn own_fault(cx: &Context<'_>, out: &mut Findings) {
             );
         } else if !router.preempt && cx.knows(at!["virtual_routers", name, "preempt"]) {
             out.push(
-                Diagnostic::new(
-                    &codes::WEIGHT_WITHOUT_PREEMPTION,
-                    cx.value(path),
-                    format!(
-                        "`{name}` does not preempt, so this weight never moves it off a Master that runs"
-                    ),
-                    "changes the priority, not the Master",
-                )
-                .also(cx.value(at!["virtual_routers", name, "preempt"]), "no preemption")
-                .hint("remove `own_fault_weight`, or let the router preempt"),
+                does_not_preempt(cx, name, path).hint("remove `own_fault_weight`, or let the router preempt"),
             );
         } else if let Some([(first, first_name), (second, second_name), ..]) =
             priorities(cx, name, router).as_deref()

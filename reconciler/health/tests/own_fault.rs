@@ -208,8 +208,8 @@ fn it_is_over_after_as_many_answers_in_a_row_as_the_check_asks_for() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
 
-    /// Under any schedule: nothing is down while all are silent and the link is at fault, and in the end every
-    /// verdict is what its target does.
+    /// Nothing is down while all targets are silent and the link is at fault, and in the end every verdict is
+    /// what its target does.
     #[test]
     fn in_the_end_verdicts_are_right(
         steps in prop::collection::vec((0_usize..4, 0_u8..3, 1_u64..30), 1..12), rise in 1_u8..3,

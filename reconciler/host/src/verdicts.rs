@@ -72,21 +72,24 @@ pub(crate) fn by_check(plan: &Plan, numbers: &Numbers, known: &Verdicts) -> BTre
 mod tests {
     use super::*;
 
+    /// A plan with one destination, whose `checks` are a key and its value.
+    fn plan_with(checks: &str) -> Plan {
+        let text = format!(
+            "format = 1\ncluster = \"c\"\nhost = \"h\"\nhost_addresses = []\n\
+             [policy]\nresync = \"5s\"\nexclusive_ipvs = false\n\
+             [[virtual_server]]\nname = \"web\"\naddress = \"192.0.2.9\"\nport = 80\n\
+             protocol = \"tcp\"\nscheduler = \"wlc\"\none_packet = false\n\
+             [[virtual_server.destination]]\nhost = \"rs1\"\naddress = \"192.0.2.1\"\nport = 80\n\
+             weight = 1\nforwarding = \"dr\"\n{checks}\n"
+        );
+        toml::from_str(&text).expect("plan")
+    }
+
     #[test]
     fn a_new_check_begins_as_it_says_and_one_of_a_known_destination_as_that_was() {
         let check = "type = \"tcp\", address = \"192.0.2.1\", port = 80, interval = \"5s\", \
                      timeout = \"5s\", retries = 1, retry_delay = \"1s\"";
-        let plan = |more: &str| {
-            let text = format!(
-                "format = 1\ncluster = \"c\"\nhost = \"h\"\nhost_addresses = []\n\
-                 [policy]\nresync = \"5s\"\nexclusive_ipvs = false\n\
-                 [[virtual_server]]\nname = \"web\"\naddress = \"192.0.2.9\"\nport = 80\n\
-                 protocol = \"tcp\"\nscheduler = \"wlc\"\none_packet = false\n\
-                 [[virtual_server.destination]]\nhost = \"rs1\"\naddress = \"192.0.2.1\"\nport = 80\n\
-                 weight = 1\nforwarding = \"dr\"\ncheck = {{ {check}{more} }}\n"
-            );
-            toml::from_str::<Plan>(&text).expect("plan")
-        };
+        let plan = |more: &str| plan_with(&format!("check = {{ {check}{more} }}"));
         let begins = |plan: &Plan, known: &Verdicts| {
             by_check(plan, &Numbers::of(plan, &Numbers::default(), None), known)[&CheckId(0)]
         };
@@ -107,18 +110,7 @@ mod tests {
                  timeout = \"5s\", retries = 1, retry_delay = \"1s\" }}"
             )
         };
-        let text = format!(
-            "format = 1\ncluster = \"c\"\nhost = \"h\"\nhost_addresses = []\n\
-             [policy]\nresync = \"5s\"\nexclusive_ipvs = false\n\
-             [[virtual_server]]\nname = \"web\"\naddress = \"192.0.2.9\"\nport = 80\n\
-             protocol = \"tcp\"\nscheduler = \"wlc\"\none_packet = false\n\
-             [[virtual_server.destination]]\nhost = \"rs1\"\naddress = \"192.0.2.1\"\nport = 80\n\
-             weight = 1\nforwarding = \"dr\"\nchecks = [{}, {}, {}]\n",
-            check(80),
-            check(81),
-            check(82)
-        );
-        let plan: Plan = toml::from_str(&text).expect("plan");
+        let plan = plan_with(&format!("checks = [{}, {}, {}]", check(80), check(81), check(82)));
         let numbers = Numbers::of(&plan, &Numbers::default(), None);
         for failing in [None, Some(0), Some(1), Some(2)] {
             let verdict = |id: CheckId| Some(if Some(id.0) == failing { Verdict::Down } else { Verdict::Up });

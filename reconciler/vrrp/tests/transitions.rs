@@ -552,6 +552,46 @@ fn every_transition_is_as_the_table_says() {
     assert!(wrong.is_empty(), "{} rows differ:\n{}", wrong.len(), wrong.join("\n"));
 }
 
+/// Inputs at which a Master that leaves is gone: its time is over, or it does not serve any more.
+const ENDS: &[Class] = &[TimerDue, TimerLate, TimerVeryLate, RivalEnds, FaultSilent, FaultTold];
+/// Advertisements of another Master of its VIPs: it has the end of the linger.
+const HEARD: &[Class] = &[
+    Lower,
+    EqualLowerAddress,
+    EqualHigherAddress,
+    Higher,
+    LowerInDelay,
+    LowerAfterDelay,
+    LowerAfterClaim,
+    OtherVips,
+    UnicastToMulticast,
+    UnicastFromPeer,
+    MulticastToUnicast,
+];
+
+#[test]
+fn a_master_that_leaves_is_silent_and_no_input_puts_its_end_off() {
+    for class in CLASSES {
+        let mut router = router_in(Master, suited(*class, config()));
+        prepare(*class, &mut router);
+        router.handle(Input::Shutdown, at(10_400));
+        drain(&mut router);
+        let (end, _) = router.poll_timeout().expect("an end");
+        let now = time_of(*class, &router).max(at(10_400));
+        give(&mut router, *class, now);
+        let said = line(&drain(&mut router));
+        if ENDS.contains(class) {
+            assert_eq!(router.state(), Initialize, "{class:?}: {said}");
+            continue;
+        }
+        assert!(router.is_leaving(), "{class:?}: {said}");
+        assert!(!said.contains("advert") && !said.contains("announce"), "{class:?}: {said}");
+        let linger = now + Duration::from_millis(10);
+        let wanted = if HEARD.contains(class) { linger.min(end) } else { end };
+        assert_eq!(router.poll_timeout().map(|(end, _)| end), Some(wanted), "{class:?}: {said}");
+    }
+}
+
 #[test]
 fn the_table_is_complete() {
     let rows: BTreeSet<_> = TABLE.iter().map(|(state, class, ..)| (state.to_string(), *class)).collect();

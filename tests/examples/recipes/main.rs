@@ -53,12 +53,12 @@ impl Outcome {
         (what, up): (&str, bool),
     ) {
         for case in cases {
-            match wait(lab, director, case, up) {
-                Ok(told) => {
-                    self.passed += 1;
-                    lab.log(format!("{:<20} {what:<8} {told}", case.name));
-                }
-                Err(told) => self.wrong.push(format!("{} {what}: {told}", case.name)),
+            let Seen { told, as_wanted } = wait(lab, director, case, up);
+            if as_wanted {
+                self.passed += 1;
+                lab.log(format!("{:<20} {what:<8} {told}", case.name));
+            } else {
+                self.wrong.push(format!("{} {what}: {told}", case.name));
             }
         }
     }
@@ -135,8 +135,16 @@ fn start(lab: &Lab, director: &Host, text: &str) -> Daemon {
     daemon
 }
 
-/// Waits for a verdict of a case. The result and the error are what status says last.
-fn wait(lab: &Lab, director: &Host, case: &Case, good: bool) -> Result<String, String> {
+/// A verdict of a case.
+struct Seen {
+    /// Words of the status, with the verdict.
+    told: String,
+    /// Whether it is the one that was waited for.
+    as_wanted: bool,
+}
+
+/// Waits for a verdict of a case.
+fn wait(lab: &Lab, director: &Host, case: &Case, good: bool) -> Seen {
     let begun = Instant::now();
     let mut told = String::from("no verdict");
     while begun.elapsed() < PATIENCE {
@@ -146,12 +154,13 @@ fn wait(lab: &Lab, director: &Host, case: &Case, good: bool) -> Result<String, S
             let result = check["last_result"].as_str().unwrap_or_default();
             told = format!("{verdict}: {}", if good { result } else { fault });
             if verdict == if good { "up" } else { "down" } {
-                return Ok(format!("{told} (after {:.1} s)", begun.elapsed().as_secs_f64()));
+                let told = format!("{told} (after {:.1} s)", begun.elapsed().as_secs_f64());
+                return Seen { told, as_wanted: true };
             }
         }
         std::thread::sleep(Duration::from_millis(100));
     }
-    Err(told)
+    Seen { told, as_wanted: false }
 }
 
 fn check_of(lab: &Lab, director: &Host, case: &Case) -> Option<Value> {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
+
 use lab::{Host, Lab, LogEvent, Reference, eventually, guest, mark};
 
 use crate::support::{
@@ -11,6 +13,8 @@ use crate::support::{
 
 /// The time until announcements are repeated is 20 ms, less what the clock of a captured packet may be off.
 const ANNOUNCED_LATER: Duration = Duration::from_millis(5);
+/// Longest time for which a Master leaves: the longest skew time, and a quarter of a second.
+const LEAVES: Duration = Duration::from_millis(1_250);
 
 #[test]
 fn a_master_that_stops_serves_until_another_one_does_and_preempts_when_it_is_back() {
@@ -65,6 +69,39 @@ fn a_master_that_stops_serves_until_another_one_does_and_preempts_when_it_is_bac
         lab.assert_within("client gap, dir1 started", median(starts), NO_ELECTION, begun);
         assert_eq!(reference.rejected(&reference.hosts.dir1), 0);
         assert_eq!(reference.rejected(&reference.hosts.dir2), 0);
+    });
+}
+
+/// Nobody else is there: it serves for as long as a Backup of the lowest priority would have needed. A second
+/// signal ends that.
+#[test]
+fn a_master_that_stops_alone_serves_until_a_backup_would_have_claimed() {
+    guest(|lab| {
+        let reference = Reference::new(lab);
+        let vip = watch(&reference);
+        for twice in [false, true] {
+            let director = reference.start(&reference.hosts.dir1);
+            vip.wait_holder(&reference.hosts.dir1, PATIENCE);
+            let stopped = mark();
+            director.signal(Signal::SIGTERM);
+            if twice {
+                director.signal(Signal::SIGINT);
+            }
+            let ended = director.wait(PATIENCE);
+            assert!(ended.success(), "{ended}");
+            let served = vip.held_since(stopped).get("dir1").copied().unwrap_or_default();
+            lab.log(format!(
+                "stopped alone, {}: served for {served:?}",
+                if twice { "twice" } else { "once" }
+            ));
+            if twice {
+                lab.assert_within("served after two signals", served, LEAVES / 2, stopped);
+            } else {
+                assert!(served > LEAVES / 2, "{served:?}");
+                lab.assert_within("served alone", served, LEAVES + TOLERANCE, stopped);
+            }
+            assert!(vip.holders().is_empty());
+        }
     });
 }
 

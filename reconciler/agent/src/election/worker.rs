@@ -248,6 +248,7 @@ impl Worker {
         if nudged && self.routers.setups.values().any(RouterSetup::moves_more) {
             self.resync.nudge(clock::now());
         }
+        let mut goes_on = true;
         loop {
             let command = self.inbox.try_recv();
             if self.ending && command.as_ref().is_ok_and(ElectionCommand::is_for_later) {
@@ -270,8 +271,10 @@ impl Worker {
                 }
                 // Fails when nobody waits for it any more.
                 Ok(ElectionCommand::Snapshot(reply)) => drop(reply.send(self.snapshot())),
-                Ok(ElectionCommand::Stop) | Err(TryRecvError::Disconnected) => return false,
-                Err(TryRecvError::Empty) => return true,
+                // A question that came behind it is answered: the loop may go on for a while.
+                Ok(ElectionCommand::Stop) => goes_on = false,
+                Err(TryRecvError::Disconnected) => return false,
+                Err(TryRecvError::Empty) => return goes_on,
             }
         }
     }
