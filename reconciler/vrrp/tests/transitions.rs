@@ -555,18 +555,10 @@ fn every_transition_is_as_the_table_says() {
 /// Inputs at which a Master that leaves is gone: its time is over, or it does not serve any more.
 const ENDS: &[Class] = &[TimerDue, TimerLate, TimerVeryLate, RivalEnds, FaultSilent, FaultTold];
 /// Advertisements of another Master of its VIPs: it has the end of the linger.
+#[rustfmt::skip]
 const HEARD: &[Class] = &[
-    Lower,
-    EqualLowerAddress,
-    EqualHigherAddress,
-    Higher,
-    LowerInDelay,
-    LowerAfterDelay,
-    LowerAfterClaim,
-    OtherVips,
-    UnicastToMulticast,
-    UnicastFromPeer,
-    MulticastToUnicast,
+    Lower, EqualLowerAddress, EqualHigherAddress, Higher, LowerInDelay, LowerAfterDelay, LowerAfterClaim,
+    OtherVips, UnicastToMulticast, UnicastFromPeer, MulticastToUnicast,
 ];
 
 #[test]
