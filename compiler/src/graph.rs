@@ -262,22 +262,32 @@ fn service_node(services: &[(&Name, &Balanced)]) -> Node {
         };
         format!("{name} {taken} {}{vips}", service.scheduler.as_str())
     };
-    let with_checks = |service: &(&Name, &Balanced)| match checks(service.1) {
-        Some(checks) => format!("{}, checks {checks}", front(service)),
-        None => front(service),
+    let checks = |service: &Balanced| checks(service).map(|checks| format!("checks {checks}"));
+    let whole = |service: &(&Name, &Balanced)| {
+        let more = [checks(service.1), sorry(service.1)];
+        std::iter::once(front(service)).chain(more.into_iter().flatten()).collect::<Vec<_>>().join(", ")
     };
     match services {
         [(name, service)] => {
             let line = services.iter().map(front).map(|line| line.replacen(&format!("{name} "), "", 1));
-            let checks = checks(service).map(|checks| format!("checks {checks}"));
-            Node { title: name.to_string(), lines: line.chain(checks).collect(), segments: BTreeSet::new() }
+            let lines = line.chain(checks(service)).chain(sorry(service)).collect();
+            Node { title: name.to_string(), lines, segments: BTreeSet::new() }
         }
         several => Node {
             title: format!("{} services", several.len()),
-            lines: shortened(several.iter().map(with_checks).collect()),
+            lines: shortened(several.iter().map(whole).collect()),
             segments: BTreeSet::new(),
         },
     }
+}
+
+/// The sorry server of a service: a host, or an address outside of the cluster.
+fn sorry(service: &Balanced) -> Option<String> {
+    let servers = service.fronts.iter().filter_map(|front| front.sorry_server.as_ref());
+    let names: BTreeSet<String> = servers
+        .map(|sorry| sorry.host.as_ref().map_or_else(|| sorry.address.to_string(), |host| host.to_string()))
+        .collect();
+    listed(names.into_iter(), MAX_DRAINED).map(|names| format!("sorry server {names}"))
 }
 
 /// Kinds of the checks of a service's real servers, with the port where it is not theirs.

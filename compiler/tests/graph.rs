@@ -24,6 +24,21 @@ fn clusters() -> [(&'static str, PathBuf); 3] {
 }
 
 #[test]
+fn a_sorry_server_is_in_the_picture() {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/lvs-dr/cluster.toml");
+    let mut text = std::fs::read_to_string(example).expect("the example");
+    let draw = |text: &str| {
+        let compilation = compile(&SourceFile::new("cluster.toml", text));
+        mermaid(&Graph::of(compilation.cluster.as_ref().expect("a valid cluster")))
+    };
+    assert!(!draw(&text).contains("sorry"), "there is none");
+    text.push_str("sorry_server = { host = \"rs2\" }\n");
+    assert!(draw(&text).contains("<br>sorry server rs2"), "{}", draw(&text));
+    let outside = text.replace("{ host = \"rs2\" }", "{ address = \"192.168.188.99\" }");
+    assert!(draw(&outside).contains("<br>sorry server 192.168.188.99"));
+}
+
+#[test]
 fn pictures_are_as_they_were_looked_at() {
     for (name, file) in clusters() {
         let graph = picture(&file);

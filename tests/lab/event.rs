@@ -55,6 +55,7 @@ pub enum LogEvent {
     Pass,
     // Checks.
     CheckFailed,
+    CheckSucceeded,
     OwnFault,
     OwnFaultOver,
     SilenceBegins,
@@ -156,6 +157,7 @@ pub const SENTENCES: &[Sentence] = &[
     Sentence::new(LogEvent::Pass, "pass: {what} in {ms} ms:{times}"),
 
     Sentence::new(LogEvent::CheckFailed, "check of {check} failed: {reason}; destination is taken out"),
+    Sentence::new(LogEvent::CheckSucceeded, "check of {check} succeeded: {effect}"),
     Sentence::new(LogEvent::OwnFault, "own fault: nothing behind {link} answers"),
     Sentence::new(LogEvent::OwnFaultOver, "own fault is over: something behind {link} answers again"),
     Sentence::new(LogEvent::SilenceBegins, "checks say nothing of their targets"),

@@ -7,8 +7,8 @@ use evenkeel_schemas::plain;
 use evenkeel_schemas::plan::testing::PlanText;
 use evenkeel_schemas::plan::{
     AgentCheck, Check, CheckKind, CheckOrigin, CheckTls, Destination, DnsCheck, DnsRecord, FileCheck,
-    Forwarding, GrpcCheck, HttpCheck, HttpMethod, HttpRequest, HttpVersion, More, Plan, Protocol, Scheduler,
-    ScriptCheck, SmtpCheck, Target, TcpCheck, Times, UdpCheck, VirtualServer,
+    Forwarding, GrpcCheck, HttpCheck, HttpDrain, HttpMethod, HttpRequest, HttpVersion, More, Plan, Protocol,
+    Scheduler, ScriptCheck, SmtpCheck, Target, TcpCheck, Times, UdpCheck, VirtualServer,
 };
 use evenkeel_schemas::scalars::{Days, Ip, Port, PortRange, Retries, Rise, Span, Weight};
 use proptest::collection::{btree_map, vec};
@@ -87,8 +87,12 @@ fn kind() -> impl Strategy<Value = CheckKind> {
     let tcp = (bytes(), file(), option::of(tls()), any::<bool>())
         .prop_map(|(send, expect, tls, hold)| CheckKind::Tcp(Arc::new(TcpCheck { send, expect, tls, hold })));
     let version = select(vec![HttpVersion::V1_0, HttpVersion::V1_1, HttpVersion::V2]);
-    let http = (vec(request(), 1..4), version, option::of(tls()))
-        .prop_map(|(requests, version, tls)| CheckKind::Http(Arc::new(HttpCheck { requests, version, tls })));
+    let drain = (vec(range(), 0..3), file()).prop_map(|(status, header)| HttpDrain { status, header });
+    let http = (vec(request(), 1..4), drain, version, option::of(tls())).prop_map(
+        |(requests, drain, version, tls)| {
+            CheckKind::Http(Arc::new(HttpCheck { requests, drain, version, tls }))
+        },
+    );
     let udp = (bytes(), any::<bool>(), file(), any::<(u16, u16)>()).prop_map(
         |(send, require_reply, expect, reply_length)| {
             CheckKind::Udp(Arc::new(UdpCheck { send, require_reply, expect, reply_length }))
@@ -162,6 +166,8 @@ fn plan_with(checks: Vec<Check>) -> Plan {
         sorry_server: None,
         floor: None,
         slow_start: None,
+        damping: None,
+        quiesce_for: None,
         drain: None,
         hooks: None,
         prevent_removal: false,

@@ -74,4 +74,18 @@ super::codes! {
     SOURCE_FAMILY = "EK0576" Warning "a check's source is of another family than a real server":
         "Packets from an IPv4 address cannot go to an IPv6 address. The check of such a real server is made \
          from the address that the kernel chooses, as if `source` were not there.";
+    QUIESCE_FOR_UNUSED = "EK0585" Error "a time at weight 0 for real servers that are removed at once":
+        "`quiesce_for` is how long a failed real server stays at weight 0 with `on_failure = \"quiesce\"`. \
+         Where failed ones are removed, none is ever at weight 0.";
+    DAMPING_DELAYS = "EK0586" Error "the longest wait of a damping is shorter than the first":
+        "The wait of a real server that flaps begins at `delay` and doubles with each return until it is \
+         `max_delay`.";
+    NAME_OF_DRAIN_HEADER = "EK0587" Error "a header that cannot ask for a drain":
+        "`drain_header` is the name of a header (RFC 9110): letters, digits and a few signs.";
+    SORRY_OUTSIDE = "EK0588" Warning "a sorry server outside of the cluster needs the VIP":
+        "With direct routing packets reach the sorry server with the VIP as their destination, and in a \
+         tunnel they come out of it so. On a host of the cluster the plan sets all that this takes. At an \
+         address outside it is yours to do: the VIP on `lo`, `arp_ignore` and `arp_announce`, and the end of \
+         the tunnel. Without it the sorry server drops what it gets, and clients get no answer when they \
+         need one.";
 }

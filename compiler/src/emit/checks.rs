@@ -28,8 +28,12 @@ pub(super) fn kind(check: &Check) -> Option<plan::CheckKind> {
             plan::CheckKind::Tcp(Arc::new(tcp))
         }
         CheckType::Http | CheckType::Https => {
-            let http =
-                plan::HttpCheck { requests: requests(check), version: check.http_version, tls: tls(check) };
+            let http = plan::HttpCheck {
+                requests: requests(check),
+                drain: drain(check),
+                version: check.http_version,
+                tls: tls(check),
+            };
             plan::CheckKind::Http(Arc::new(http))
         }
         CheckType::Udp => {
@@ -147,4 +151,10 @@ fn explicit_request(check: &Check, request: &CheckRequest) -> plan::HttpRequest 
         body_not: request.body_not.clone(),
         digest: request.digest.as_deref().map(str::to_ascii_lowercase),
     }
+}
+
+/// What asks for a drain. Names of headers are equal in capitals and small letters.
+fn drain(check: &Check) -> plan::HttpDrain {
+    let header = check.drain_header.as_deref().map(str::to_ascii_lowercase);
+    plan::HttpDrain { status: check.drain_status.clone(), header }
 }

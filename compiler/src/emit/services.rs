@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use evenkeel_schemas::cluster::{Check, Family};
+use evenkeel_schemas::cluster::{Check, Family, OnFailure};
 use evenkeel_schemas::plan;
 use evenkeel_schemas::scalars::{Ip, Name, Port};
 
@@ -180,6 +180,8 @@ impl ServerMaker<'_> {
                 })
             }),
             floor: service.floor.clone(),
+            damping: service.damping.clone(),
+            quiesce_for: service.quiesce_for.filter(|_| service.on_failure == OnFailure::Quiesce),
             slow_start: service.slow_start.filter(|span| span.as_millis() > 0),
             drain: service.drain,
             hooks: (service.hooks != plan::ServiceHooks::default()).then(|| Box::new(service.hooks.clone())),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use evenkeel_schemas::cluster::{
-    self, Check, Cluster, Floor, Forwarding, OnFailure, Persistence, Protocol, Quorum, Scheduler,
+    self, Check, Cluster, Damping, Floor, Forwarding, OnFailure, Persistence, Protocol, Quorum, Scheduler,
     SchedulerFlag, Service, TunnelChecksum, TunnelType,
 };
 use evenkeel_schemas::plan::{self, Encapsulation, GueChecksum};
@@ -31,9 +31,11 @@ pub(crate) struct Balanced {
     /// Health checks of its real servers, but those that have their own.
     pub(crate) checks: Vec<Check>,
     pub(crate) on_failure: OnFailure,
+    pub(crate) quiesce_for: Option<Span>,
     pub(crate) quorum: Option<Quorum>,
     pub(crate) floor: Option<Floor>,
     pub(crate) slow_start: Option<Span>,
+    pub(crate) damping: Option<Damping>,
     pub(crate) drain: Option<Span>,
     pub(crate) hooks: plan::ServiceHooks,
     pub(crate) prevent_removal: bool,
@@ -229,6 +231,8 @@ pub(super) fn resolve(
         quorum: service.quorum.clone(),
         floor: service.floor.clone(),
         slow_start: service.slow_start,
+        damping: service.damping.clone(),
+        quiesce_for: service.quiesce_for,
         drain: service.drain.as_ref().map(|drain| drain.timeout),
         hooks: hooks(&service.hooks),
         prevent_removal: service.prevent_removal,

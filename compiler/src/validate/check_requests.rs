@@ -12,7 +12,7 @@ use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::path::Step;
 
-pub(super) const RULES: &[Rule] = &[requests_and_keys, check_text, check_header, secret_header];
+pub(super) const RULES: &[Rule] = &[requests_and_keys, check_text, check_header, secret_header, drain_header];
 
 /// Keys that say what a single request is.
 pub(crate) const OF_ONE: [&str; 5] = ["path", "method", "body", "body_not", "digest"];
@@ -162,6 +162,28 @@ fn unsendable(name: &str, value: &str) -> Option<(&'static str, bool, &'static s
         return Some(("begins or ends with a space", false, "remove the space: it is no part of a value"));
     }
     None
+}
+
+/// The header by which a server asks to be drained has a name that a header can have.
+fn drain_header(cx: &Context<'_>, out: &mut Findings) {
+    for found in all(cx) {
+        let Some(name) = found.check.drain_header.as_deref().filter(|_| found.knows(cx, &["drain_header"]))
+        else {
+            continue;
+        };
+        // Headers of ours alone cannot be sent, and may come.
+        if let Some((what @ "no name of a header", _, hint)) = unsendable(name, "") {
+            out.push(
+                Diagnostic::new(
+                    &codes::NAME_OF_DRAIN_HEADER,
+                    cx.value(&found.path("drain_header")),
+                    format!("{} waits for header `{}`", found.words(), name.escape_debug()),
+                    what,
+                )
+                .hint(hint),
+            );
+        }
+    }
 }
 
 fn check_header(cx: &Context<'_>, out: &mut Findings) {

@@ -60,7 +60,7 @@ const SENDERS: &[CheckType] = &[CheckType::Tcp, CheckType::Udp, CheckType::Agent
 type Key = (&'static str, &'static [CheckType], fn(&Check) -> bool);
 
 /// Every key that some types of check do not have.
-const KEYS: [Key; 36] = [
+const KEYS: [Key; 38] = [
     ("port", WITH_PORT, |check| check.port.is_some()),
     ("address", NETWORK, |check| check.address.is_some()),
     ("source", NETWORK, |check| check.source.is_some()),
@@ -70,6 +70,8 @@ const KEYS: [Key; 36] = [
     ("host", &[CheckType::Http, CheckType::Https, CheckType::Grpc], |check| check.host.is_some()),
     ("headers", WEB, |check| !check.headers.is_empty()),
     ("requests", WEB, |check| !check.requests.is_empty()),
+    ("drain_status", WEB, |check| !check.drain_status.is_empty()),
+    ("drain_header", WEB, |check| check.drain_header.is_some()),
     ("http_version", WEB, |check| check.http_version != HttpVersion::default()),
     ("status", WEB, |check| !check.status.is_empty()),
     ("body", &[CheckType::Http, CheckType::Https, CheckType::File], |check| check.body.is_some()),

@@ -1,6 +1,6 @@
 //! EK05xx: what happens when real servers fail or leave: quorum, sorry server, drain, hooks.
 
-use evenkeel_schemas::cluster::{Hook, OnFailure, Service, ServiceHooks};
+use evenkeel_schemas::cluster::{Forwarding, Hook, OnFailure, Service, ServiceHooks};
 use evenkeel_schemas::scalars::{Ip, Name};
 
 use super::names::unknown_host;
@@ -10,8 +10,17 @@ use crate::codes;
 use crate::diagnostic::{Diagnostic, Place};
 use crate::path::{Step, at};
 
-pub(super) const RULES: &[Rule] =
-    &[sorry_server_unnamed, unknown_sorry_server, quorum_too_high, quorum_hysteresis, needs_check, zero_time];
+pub(super) const RULES: &[Rule] = &[
+    sorry_server_unnamed,
+    unknown_sorry_server,
+    quorum_too_high,
+    quorum_hysteresis,
+    needs_check,
+    zero_time,
+    quiesced_for,
+    damping,
+    sorry_outside,
+];
 
 fn sorry_server_unnamed(cx: &Context<'_>, out: &mut Findings) {
     for (name, service) in &cx.cluster.services {
@@ -216,6 +225,7 @@ fn needs_check(cx: &Context<'_>, out: &mut Findings) {
             ("sorry_server", service.sorry_server.is_some(), "its sorry server is never used"),
             ("floor", service.floor.is_some(), "nothing ever falls below its floor"),
             ("slow_start", service.slow_start.is_some(), "no real server ever returns"),
+            ("damping", service.damping.is_some(), "no real server ever flaps"),
             ("on_failure", service.on_failure != OnFailure::default(), "no real server ever fails"),
         ];
         for (key, _, what) in settings.into_iter().filter(|(_, given, _)| *given) {
@@ -239,6 +249,20 @@ fn zero_time(cx: &Context<'_>, out: &mut Findings) {
             let what = format!("the drain of service `{name}` has a timeout of zero");
             tell(&path, cx.value(&path), what, "write how long connections may go on, such as `\"60s\"`");
         }
+        if service.quiesce_for.is_some_and(|time| time.as_millis() == 0) {
+            let path = at!["services", name, "quiesce_for"].to_vec();
+            let what = format!("`quiesce_for` of service `{name}` is zero");
+            tell(&path, cx.value(&path), what, "remove it, or write `on_failure = \"remove\"`");
+        }
+        let damping = service
+            .damping
+            .iter()
+            .flat_map(|one| [("window", one.window), ("delay", one.delay), ("max_delay", one.max_delay)]);
+        for (key, _) in damping.filter(|(_, time)| time.as_millis() == 0) {
+            let path = at!["services", name, "damping", key].to_vec();
+            let what = format!("`{key}` of the damping of service `{name}` is zero");
+            tell(&path, cx.value(&path), what, "remove it for the default");
+        }
         for (key, hook) in hooks(&service.hooks) {
             if hook.timeout.is_some_and(|timeout| timeout.as_millis() == 0) {
                 let path = at!["services", name, "hooks", key, "timeout"].to_vec();
@@ -246,5 +270,94 @@ fn zero_time(cx: &Context<'_>, out: &mut Findings) {
                 tell(&path, cx.value(&path), what, "remove it for the default of 10s");
             }
         }
+    }
+}
+
+fn quiesced_for(cx: &Context<'_>, out: &mut Findings) {
+    for (name, service) in &cx.cluster.services {
+        let (time, kind) = (at!["services", name, "quiesce_for"], at!["services", name, "on_failure"]);
+        let given = service.quiesce_for.is_some() && service.on_failure != OnFailure::Quiesce;
+        if !given || !cx.knows(time) || !cx.knows(kind) || cx.defaults_of_services_have("quiesce_for") {
+            continue;
+        }
+        out.push(
+            Diagnostic::new(
+                &codes::QUIESCE_FOR_UNUSED,
+                cx.key(time),
+                format!("failed real servers of service `{name}` are removed at once, never at weight 0"),
+                "has no effect",
+            )
+            .hint("add `on_failure = \"quiesce\"`, or remove `quiesce_for`"),
+        );
+    }
+}
+
+fn damping(cx: &Context<'_>, out: &mut Findings) {
+    for (name, service) in &cx.cluster.services {
+        let path = |key: &'static str| at!["services", name, "damping", key].to_vec();
+        let damping = service.damping.as_ref().filter(|one| one.max_delay < one.delay);
+        let Some(damping) = damping.filter(|_| cx.knows(&path("delay")) && cx.knows(&path("max_delay")))
+        else {
+            continue;
+        };
+        out.push(
+            Diagnostic::new(
+                &codes::DAMPING_DELAYS,
+                cx.value(at!["services", name, "damping"]),
+                format!(
+                    "the longest wait of service `{name}`, {}, is shorter than the first, {}",
+                    damping.max_delay, damping.delay
+                ),
+                "the wait could never double",
+            )
+            .hint("write a `max_delay` above `delay`"),
+        );
+    }
+}
+
+/// A sorry server outside of the cluster gets packets for the VIP, and no plan gives it one.
+fn sorry_outside(cx: &Context<'_>, out: &mut Findings) {
+    for (name, service) in &cx.cluster.services {
+        let path = |key: &'static str| at!["services", name, "sorry_server", key].to_vec();
+        let Some((sorry, address)) = service.sorry_server.as_ref().and_then(|one| Some((one, one.address?)))
+        else {
+            continue;
+        };
+        let known = cx.knows(&path("address")) && cx.knows(&path("forwarding")) && cx.knows_entries("hosts");
+        let forwarding = sorry.forwarding.unwrap_or(service.forwarding);
+        if sorry.host.is_some() || forwarding == Forwarding::Nat || !known {
+            continue;
+        }
+        if sorry.forwarding.is_none() && !cx.knows(at!["services", name, "forwarding"]) {
+            continue;
+        }
+        let mut hosts = cx.cluster.hosts.iter();
+        let host = hosts.find(|(_, host)| host.all_addresses().any(|(one, _)| one == address));
+        // A real server of the service has the VIP.
+        let serves = |host: &Name| cx.members(name).iter().any(|member| member.name == host);
+        if host.is_some_and(|(host, _)| serves(host)) {
+            continue;
+        }
+        let needs = if forwarding == Forwarding::Tun {
+            "the end of the tunnel and the VIP on `lo`"
+        } else {
+            "the VIP on `lo`"
+        };
+        let found = Diagnostic::new(
+            &codes::SORRY_OUTSIDE,
+            cx.value(&path("address")),
+            format!(
+                "the sorry server of service `{name}` gets packets for the VIP, and no plan gives it one"
+            ),
+            format!("needs {needs}"),
+        );
+        out.push(match host {
+            Some((host, _)) => {
+                found.hint(format!("write `host = \"{host}\"`: then the plan of that host has it"))
+            }
+            None => found.hint(format!(
+                "give it {needs}, with `arp_ignore = 1` and `arp_announce = 2`; or masquerade to it"
+            )),
+        });
     }
 }

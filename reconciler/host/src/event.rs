@@ -235,16 +235,42 @@ impl From<KernelEvent> for Event {
     }
 }
 
+/// What a changed verdict does to a destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Effect {
+    /// It returns.
+    Returns,
+    /// It returns, and its weight grows.
+    Grows,
+    /// It waits, because it flaps.
+    Waits,
+    /// Another check of it fails.
+    StillOut,
+    /// It is taken out.
+    TakenOut,
+    /// Its weight is 0.
+    Quiesced,
+    /// It stays because of the floor.
+    StaysByFloor,
+    /// It drains, or has the weight 0 by an order, whatever its checks say.
+    Drains,
+    /// The sorry server takes the clients.
+    Sorry,
+}
+
 /// Events of checks and trackers.
 #[derive(Debug, Clone)]
 #[allow(missing_docs, reason = "each variant says what happened, each field is named as the log names it")]
 pub enum HealthEvent {
+    /// `effects` are those on the destinations of the check, with the number of them of each.
     CheckUp {
         whom: String,
+        effects: BTreeMap<Effect, usize>,
     },
     CheckDown {
         whom: String,
         fault: Fault,
+        effects: BTreeMap<Effect, usize>,
     },
     /// The verdict that a check fails is taken back: it was this host's own fault.
     CheckHeld {

@@ -20,6 +20,8 @@ pub struct Recalled {
     pub lost: BTreeSet<ServiceKey>,
     /// Weights that destinations had asked for.
     pub weights: Weights,
+    /// Destinations that had been at weight 0 for their time, and were taken out after it.
+    pub out: BTreeSet<(ServiceKey, DestinationKey)>,
 }
 
 /// State that an earlier daemon left behind beside the kernel.
@@ -47,7 +49,7 @@ pub struct Memory<'a> {
 /// destinations that are not in it: they had failed, or made way.
 pub fn left_behind(plan: &Plan, memory: &Memory<'_>, services: &BTreeMap<ServiceKey, Service>) -> Recalled {
     let mut verdicts = Verdicts::new();
-    let (mut lost, mut weights) = (BTreeSet::new(), Weights::new());
+    let (mut lost, mut weights, mut out) = (BTreeSet::new(), Weights::new(), BTreeSet::new());
     let calm = memory.verified.map(|record| (record, desired(plan, View::CALM)));
     let all_served =
         |service: &ServiceKey| calm.as_ref().is_some_and(|(record, calm)| record.has_service(calm, service));
@@ -84,6 +86,9 @@ pub fn left_behind(plan: &Plan, memory: &Memory<'_>, services: &BTreeMap<Service
                 continue;
             }
             let down = is_down(server, key, have);
+            if server.quiesce_for.is_some() && !have.destinations.contains_key(&key.1) {
+                out.insert(key);
+            }
             let weight = have.destinations.get(&key.1).and_then(|have| u16::try_from(have.weight).ok());
             let weight = weight.filter(|weight| *weight != destination.weight.get());
             if !down && destination.checks().iter().any(asks_for_weight) {
@@ -100,7 +105,7 @@ pub fn left_behind(plan: &Plan, memory: &Memory<'_>, services: &BTreeMap<Service
         let down = all_down.get(check).copied().unwrap_or(false);
         verdicts.insert(key, if down { Verdict::Down } else { Verdict::Up });
     }
-    Recalled { verdicts, lost, weights }
+    Recalled { verdicts, lost, weights, out }
 }
 
 /// Whether a target can say how much it takes.

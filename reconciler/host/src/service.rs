@@ -4,13 +4,14 @@
 //! Only virtual servers that ask for any of it have a state here: a plan may have a hundred thousand
 //! destinations.
 
+mod damping;
 pub(crate) mod state;
 pub(crate) mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_converge::{DestinationKey, Position, ServiceKey};
-use evenkeel_schemas::plan::{Plan, VirtualServer};
+use evenkeel_schemas::plan::{Destination, Plan, VirtualServer};
 use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::time::MonoTime;
 
@@ -26,8 +27,10 @@ pub(crate) struct Services {
     /// Virtual servers whose sorry server was in the table when an earlier daemon ended: nothing is known of
     /// their destinations.
     lost: BTreeSet<ServiceKey>,
+    /// Destinations that had been at weight 0 for their time when an earlier daemon ended, and were out.
+    out: BTreeSet<(ServiceKey, DestinationKey)>,
     told: Told,
-    /// Time at which a weight grows next.
+    /// Time at which a weight grows next, or something else is due.
     due: Option<MonoTime>,
 }
 
@@ -35,9 +38,14 @@ pub(crate) struct Services {
 pub(crate) type LookAt<'a> = &'a dyn Fn(Position, &VirtualServer) -> Look;
 
 impl Services {
-    /// An earlier daemon had the sorry servers of these in the table.
-    pub(crate) fn recalled(&mut self, lost: BTreeSet<ServiceKey>) {
-        self.lost = lost;
+    /// An earlier daemon had the sorry servers of these in the table, and had taken these destinations out
+    /// after their time at weight 0.
+    pub(crate) fn recalled(
+        &mut self,
+        lost: BTreeSet<ServiceKey>,
+        out: BTreeSet<(ServiceKey, DestinationKey)>,
+    ) {
+        (self.lost, self.out) = (lost, out);
     }
 
     /// Time at which a weight grows next.
@@ -69,14 +77,20 @@ impl Services {
             let key = before.and_then(|plan| ServiceKey::of(plan.virtual_servers.get(number)?));
             kept.extend(key.map(|key| (key, (number, state))));
         }
-        let lost = std::mem::take(&mut self.lost);
+        let (lost, out) = (std::mem::take(&mut self.lost), std::mem::take(&mut self.out));
         for (number, server) in plan.virtual_servers.iter().enumerate() {
             let Some(key) = ServiceKey::of(server).filter(|_| has_state(server)) else { continue };
             let look = |destination| look(Position { server: number, destination }, server);
             let before = before.map(|plan| plan.virtual_servers.as_slice()).unwrap_or_default();
             let state = match kept.remove(&key).and_then(|(at, state)| Some((before.get(at)?, state))) {
                 Some((before, state)) => state.moved(before, server),
-                None => ServerState::new(server, lost.contains(&key), &look, now),
+                None => {
+                    let mut state = ServerState::new(server, lost.contains(&key), &look, now);
+                    let was_out = |one: &Destination| out.contains(&(key, DestinationKey::of(one)));
+                    let numbers = server.destinations.iter().zip(0..).filter(|(one, _)| was_out(one));
+                    numbers.for_each(|(_, number)| state.was_out(number));
+                    state
+                }
             };
             self.states.insert(number, state);
         }
@@ -143,6 +157,8 @@ fn has_state(server: &VirtualServer) -> bool {
         || server.hooks.is_some()
         || server.floor.is_some()
         || server.slow_start.is_some()
+        || server.damping.is_some()
+        || server.quiesce_for.is_some()
 }
 
 /// The destination of a virtual server.

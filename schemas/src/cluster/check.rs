@@ -82,6 +82,14 @@ pub struct Check {
     /// `body`, `body_not` and `digest`. Absent: one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requests: Vec<CheckRequest>,
+    /// `http`, `https`: answers by which the real server asks to be drained, such as `["404"]` (HAProxy:
+    /// `disable-on-404`): it is healthy and gets no new connections. Absent: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drain_status: Vec<PortRange>,
+    /// `http`, `https`: header of an answer by which the real server asks to be drained, whatever its value.
+    /// Absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain_header: Option<String>,
     /// `http`, `https`: version of HTTP. Absent: 1.1.
     #[serde(default, skip_serializing_if = "is_default")]
     pub http_version: HttpVersion,

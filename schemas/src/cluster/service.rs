@@ -66,6 +66,10 @@ pub struct Service {
     /// Treatment of a real server whose check fails. Absent: `remove`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub on_failure: OnFailure,
+    /// With `on_failure = "quiesce"`: time at weight 0 after which a failed real server is removed. Absent:
+    /// it stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quiesce_for: Option<Span>,
     /// Least healthy weight with which the service counts as up. Absent: a weight of 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quorum: Option<Quorum>,
@@ -81,6 +85,10 @@ pub struct Service {
     /// once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slow_start: Option<Span>,
+    /// Makes a real server that flaps wait before it returns: each return within a window doubles the wait.
+    /// Absent: it returns at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub damping: Option<Damping>,
     /// Treatment of the connections of a real server that leaves. Absent: they end at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain: Option<Drain>,
@@ -374,6 +382,34 @@ pub enum OnFailure {
     Remove,
     /// Its weight becomes 0, its connections stay (keepalived: `inhibit_on_failure`).
     Quiesce,
+}
+
+/// Waits of real servers that flap.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Damping {
+    /// Returns count while the next failure comes within this time; each such time without a failure takes
+    /// one back.
+    #[serde(default = "default_damping_window")]
+    pub window: Span,
+    /// Wait before the second return; it doubles with each further one.
+    #[serde(default = "default_damping_delay")]
+    pub delay: Span,
+    /// Longest wait.
+    #[serde(default = "default_damping_max_delay")]
+    pub max_delay: Span,
+}
+
+const fn default_damping_window() -> Span {
+    Span::from_secs(60)
+}
+
+const fn default_damping_delay() -> Span {
+    Span::from_secs(5)
+}
+
+const fn default_damping_max_delay() -> Span {
+    Span::from_secs(300)
 }
 
 /// Least healthy weight.

@@ -196,10 +196,21 @@ pub struct CheckTls {
 pub struct HttpCheck {
     /// Requests that are made one after the other. At least one.
     pub requests: Vec<HttpRequest>,
+    /// What asks for a drain.
+    pub drain: HttpDrain,
     /// Version of HTTP.
     pub version: HttpVersion,
     /// By TLS; absent: plainly.
     pub tls: Option<CheckTls>,
+}
+
+/// What an answer by HTTP asks for a drain by.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HttpDrain {
+    /// Status codes.
+    pub status: Vec<PortRange>,
+    /// Name of a header, whatever its value.
+    pub header: Option<String>,
 }
 
 /// A request of a check, and what its answer must be.

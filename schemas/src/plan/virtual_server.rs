@@ -11,7 +11,7 @@ use super::Check;
 use super::{Encapsulation, Hook, is_false};
 use crate::cluster::is_default;
 pub use crate::cluster::{
-    Below, Family, Floor, Forwarding, OnFailure, PersistenceEngine, Protocol, Quorum, Scheduler,
+    Below, Damping, Family, Floor, Forwarding, OnFailure, PersistenceEngine, Protocol, Quorum, Scheduler,
     SchedulerFlag, SyncMode,
 };
 use crate::scalars::{ConnectionLimit, FirewallMark, InterfaceName, Ip, Name, Port, Span, SyncId, Weight};
@@ -57,6 +57,10 @@ pub struct VirtualServer {
     /// Treatment of a destination whose check fails; absent: it is removed from the table.
     #[serde(default, skip_serializing_if = "is_default")]
     pub on_failure: OnFailure,
+    /// Time at weight 0 after which a destination that failed is removed, with `on_failure = "quiesce"`;
+    /// absent: it stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quiesce_for: Option<Span>,
     /// Least healthy weight; absent: 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quorum: Option<Quorum>,
@@ -69,6 +73,9 @@ pub struct VirtualServer {
     /// Time in which the weight of a destination that returns grows to its own; absent: at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slow_start: Option<Span>,
+    /// Makes a destination that flaps wait before it returns; absent: it returns at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub damping: Option<Damping>,
     /// Longest time for which the connections of a destination that leaves the plan go on; absent: they end
     /// at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]

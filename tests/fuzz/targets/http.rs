@@ -8,7 +8,7 @@ use evenkeel_health::ask::body::Wanted;
 use evenkeel_health::ask::http::HttpDialogue;
 use evenkeel_health::ask::pattern::Pattern;
 use evenkeel_schemas::cluster::HttpMethod;
-use evenkeel_schemas::plan::HttpRequest;
+use evenkeel_schemas::plan::{HttpDrain, HttpRequest};
 
 /// Answers of which nothing of the body is wanted, a text in it, and all of it.
 static WANTED: LazyLock<[Wanted; 3]> = LazyLock::new(|| {
@@ -25,8 +25,13 @@ static WANTED: LazyLock<[Wanted; 3]> = LazyLock::new(|| {
     let text = HttpRequest { body: Some("a.?b".to_owned()), ..plain.clone() };
     let whole =
         HttpRequest { body_not: Some("c$".to_owned()), digest: Some("0".repeat(32)), ..plain.clone() };
-    [plain, text, whole]
-        .map(|request| Wanted::new(&request, |text| Pattern::new(text).map(Arc::new)).expect("expressions"))
+    let drain = HttpDrain {
+        status: vec!["404".parse().expect("a range")],
+        header: Some("x-drain".to_owned()),
+    };
+    [plain, text, whole].map(|request| {
+        Wanted::new(&request, &drain, |text| Pattern::new(text).map(Arc::new)).expect("expressions")
+    })
 });
 
 #[path = "../shared/dialogue.rs"]

@@ -9,6 +9,7 @@ mod disk;
 mod drains;
 mod drift;
 mod failover;
+mod flapping;
 mod forwarding;
 mod guard;
 mod interop;

@@ -8,12 +8,13 @@
 //! `operation` for the kernel. A name is the
 //! plan's, times are RFC 3339. A reason is in the sentence only.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use evenkeel_converge::{Connections, Draining};
 use evenkeel_host::election::StateChange;
 use evenkeel_host::event::{
-    ElectionEvent, Event, HealthEvent, KernelEvent, OrderEvent, PlanEvent, ProbationEvent,
+    Effect, ElectionEvent, Event, HealthEvent, KernelEvent, OrderEvent, PlanEvent, ProbationEvent,
 };
 use evenkeel_host::orders::drains::DrainAction;
 use evenkeel_host::orders::routers::Action;
@@ -259,12 +260,20 @@ fn kernel(event: &KernelEvent) {
 
 fn health(event: &HealthEvent) {
     match event {
-        HealthEvent::CheckUp { whom } => {
-            info!(check = %whom, "check of {whom} succeeded: destination returns")
+        HealthEvent::CheckUp { whom, effects } if only(effects, Effect::Returns) => {
+            info!(check = %whom, "check of {whom} succeeded: destination returns");
         }
-        HealthEvent::CheckDown { whom, fault } => {
+        HealthEvent::CheckUp { whom, effects } => {
+            let effects = words(effects);
+            info!(check = %whom, "check of {whom} succeeded: {effects}");
+        }
+        HealthEvent::CheckDown { whom, fault, effects } if only(effects, Effect::TakenOut) => {
             let label = fault.label;
             warn!(check = %whom, fault = %label, "check of {whom} failed: {fault}; destination is taken out");
+        }
+        HealthEvent::CheckDown { whom, fault, effects } => {
+            let (label, effects) = (fault.label, words(effects));
+            warn!(check = %whom, fault = %label, "check of {whom} failed: {fault}; {effects}");
         }
         HealthEvent::CheckHeld { whom } => {
             info!(check = %whom, "the failure of the check of {whom} is taken back: it was this host's own");
@@ -346,6 +355,34 @@ fn health(event: &HealthEvent) {
             info!(tracker = %name, up, "tracker {name}: {reason}");
         }
     }
+}
+
+/// Whether a verdict does this to all destinations of its check.
+fn only(effects: &BTreeMap<Effect, usize>, effect: Effect) -> bool {
+    effects.keys().all(|one| *one == effect)
+}
+
+/// What a verdict does to the destinations of its check: `destination stays because of the floor`, or how
+/// many of them it does what to.
+fn words(effects: &BTreeMap<Effect, usize>) -> String {
+    let word = |effect: &Effect| match effect {
+        Effect::Returns => "returns",
+        Effect::Grows => "returns, its weight grows",
+        Effect::Waits => "waits before it returns, as it flaps",
+        Effect::StillOut => "stays out, as another check of it fails",
+        Effect::TakenOut => "is taken out",
+        Effect::Quiesced => "gets no new connections",
+        Effect::StaysByFloor => "stays because of the floor",
+        Effect::Drains => "drains",
+        Effect::Sorry => "makes way, as the sorry server takes its clients",
+    };
+    let all: usize = effects.values().sum();
+    if effects.len() == 1 {
+        return effects.keys().map(|effect| format!("destination {}", word(effect))).collect();
+    }
+    let part =
+        |(effect, number): (&Effect, &usize)| format!("{number} of {all} times destination {}", word(effect));
+    effects.iter().map(part).collect::<Vec<_>>().join(", ")
 }
 
 fn list<'a>(names: impl IntoIterator<Item = &'a Name>) -> String {

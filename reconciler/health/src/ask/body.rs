@@ -7,7 +7,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use evenkeel_schemas::cluster::HttpMethod;
-use evenkeel_schemas::plan::HttpRequest;
+use evenkeel_schemas::plan::{HttpDrain, HttpRequest};
 use evenkeel_schemas::scalars::PortRange;
 use evenkeel_schemas::status::FaultLabel;
 use md5::{Digest, Md5};
@@ -28,6 +28,7 @@ pub struct Wanted {
     body: Option<Arc<Pattern>>,
     body_not: Option<Arc<Pattern>>,
     digest: Option<String>,
+    drain: HttpDrain,
 }
 
 impl Wanted {
@@ -38,6 +39,7 @@ impl Wanted {
     /// Where an expression cannot be compiled.
     pub fn new<E>(
         request: &HttpRequest,
+        drain: &HttpDrain,
         compile: impl Fn(&str) -> Result<Arc<Pattern>, E>,
     ) -> Result<Self, E> {
         Ok(Self {
@@ -46,7 +48,20 @@ impl Wanted {
             body: request.body.as_deref().map(&compile).transpose()?,
             body_not: request.body_not.as_deref().map(&compile).transpose()?,
             digest: request.digest.as_deref().map(str::to_ascii_lowercase),
+            drain: drain.clone(),
         })
+    }
+
+    /// Whether an answer with this status asks to be drained: then nothing else of it matters.
+    #[must_use]
+    pub fn drains_by_status(&self, status: u16) -> bool {
+        is_among(&self.drain.status, status)
+    }
+
+    /// Whether a header of this name asks to be drained.
+    #[must_use]
+    pub fn drains_by_header(&self, name: &str) -> bool {
+        self.drain.header.as_deref().is_some_and(|header| header.eq_ignore_ascii_case(name))
     }
 
     /// Whether the body says something.
@@ -61,8 +76,7 @@ impl Wanted {
     ///
     /// Where it is another one.
     pub fn judge_status(&self, status: u16) -> Result<(), Fault> {
-        let good = |range: &PortRange| (range.first().get()..=range.last().get()).contains(&status);
-        if self.status.iter().any(good) {
+        if is_among(&self.status, status) {
             return Ok(());
         }
         let mut reason = format!("status {status}, wanted ");
@@ -73,6 +87,10 @@ impl Wanted {
         }
         Err(Fault::new(FaultLabel::Status, reason))
     }
+}
+
+fn is_among(ranges: &[PortRange], status: u16) -> bool {
+    ranges.iter().any(|range| (range.first().get()..=range.last().get()).contains(&status))
 }
 
 /// A body, as far as it has come.

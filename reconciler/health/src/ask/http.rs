@@ -77,6 +77,8 @@ pub struct HttpDialogue<'w> {
     place: Place,
     /// Bytes that have come.
     read: u64,
+    /// Whether the answer asks to be drained.
+    drain: bool,
 }
 
 #[derive(Debug)]
@@ -91,7 +93,7 @@ impl<'w> HttpDialogue<'w> {
     /// Sends this request, and wants such an answer.
     #[must_use]
     pub fn new(request: Vec<u8>, wanted: &'w Wanted) -> Self {
-        Self { wanted, request, place: Place::Head(Vec::new(), 0), read: 0 }
+        Self { wanted, request, place: Place::Head(Vec::new(), 0), read: 0, drain: false }
     }
 
     fn take(&mut self, mut bytes: &[u8]) -> Result<Step, Fault> {
@@ -112,21 +114,27 @@ impl<'w> HttpDialogue<'w> {
                     match read_head(head, self.wanted)? {
                         // An answer before the answer (RFC 9110 §15.2).
                         None => self.place = Place::Head(Vec::new(), 0),
-                        Some(Frame::None) => return Ok(self.without_body()),
-                        Some(frame) => self.place = Place::Body(frame, Body::default()),
+                        Some((drain, frame)) => {
+                            self.drain = drain;
+                            match frame {
+                                None => return Ok(self.over(Ok(()))),
+                                Some(Frame::None) => return Ok(self.without_body()),
+                                Some(frame) => self.place = Place::Body(frame, Body::default()),
+                            }
+                        }
                     }
                 }
                 Place::Body(frame, body) => {
                     if frame.is_over() {
                         let judged = std::mem::take(body).ended(self.wanted, true);
-                        return Ok(over(judged.unwrap_or(Ok(()))));
+                        return Ok(self.over(judged.unwrap_or(Ok(()))));
                     }
                     let no_chunk = |_| Fault::new(FaultLabel::Answer, "a chunk of the body has no size");
                     let part = frame.part(&mut bytes).map_err(no_chunk)?;
                     self.read += (before - bytes.len()) as u64;
                     if !part.is_empty() {
                         if let Some(judged) = body.received(self.wanted, part) {
-                            return Ok(over(judged));
+                            return Ok(self.over(judged));
                         }
                     } else if !frame.is_over() {
                         return Ok(Step::Read);
@@ -145,7 +153,16 @@ impl<'w> HttpDialogue<'w> {
     }
 
     fn without_body(&self) -> Step {
-        over(Body::default().ended(self.wanted, true).unwrap_or(Ok(())))
+        self.over(Body::default().ended(self.wanted, true).unwrap_or(Ok(())))
+    }
+
+    /// What a healthy target says beside.
+    fn says(&self) -> Says {
+        Says { drain: self.drain, ..Says::default() }
+    }
+
+    fn over(&self, judged: Result<(), Fault>) -> Step {
+        Step::Over(judged.map(|()| self.says()))
     }
 }
 
@@ -158,7 +175,7 @@ impl Dialogue for HttpDialogue<'_> {
         match self.take(bytes) {
             Ok(step) => step,
             // The body was matched before, where it came in other pieces.
-            Err(_) if self.is_enough() => Step::healthy(),
+            Err(_) if self.is_enough() => Step::Over(Ok(self.says())),
             Err(fault) => Step::Over(Err(fault)),
         }
     }
@@ -170,17 +187,13 @@ impl Dialogue for HttpDialogue<'_> {
             Place::Body(frame, body) => {
                 let whole = end == End::Closed && *frame == Frame::UntilClosed;
                 if let Some(judged) = std::mem::take(body).ended(self.wanted, whole) {
-                    return judged.map(|()| Says::default());
+                    return judged.map(|()| self.says());
                 }
                 "end of the body"
             }
         };
         Err(end.without(what))
     }
-}
-
-fn over(judged: Result<(), Fault>) -> Step {
-    Step::Over(judged.map(|()| Says::default()))
 }
 
 /// Moves bytes to the head until its end, an empty line. Whether it has come.
@@ -211,8 +224,9 @@ fn add_to_head(head: &mut Vec<u8>, line: &mut usize, bytes: &mut &[u8]) -> Resul
     Ok(false)
 }
 
-/// Where the body is, of which the verdict needs something; none of an answer before the answer.
-fn read_head(head: &[u8], wanted: &Wanted) -> Result<Option<Frame>, Fault> {
+/// Whether the answer asks to be drained, and where the body is, of which the verdict needs something: none
+/// where nothing else of the answer matters. None of an answer before the answer.
+fn read_head(head: &[u8], wanted: &Wanted) -> Result<Option<(bool, Option<Frame>)>, Fault> {
     let wrong = |why: &str| {
         let reason = format!("answer `{}` is not HTTP: {why}", excerpt(first_line(head)));
         Fault::new(FaultLabel::Answer, reason)
@@ -231,10 +245,14 @@ fn read_head(head: &[u8], wanted: &Wanted) -> Result<Option<Frame>, Fault> {
     if matches!(status, 100 | 102..=199) {
         return Ok(None);
     }
+    if wanted.drains_by_status(status) {
+        return Ok(Some((true, None)));
+    }
     wanted.judge_status(status)?;
+    let drain = response.headers.iter().any(|header| wanted.drains_by_header(header.name));
     // A body of which nothing is asked is not waited for.
     if wanted.bodiless || matches!(status, 101 | 204 | 304) || !wanted.asks_for_body() {
-        return Ok(Some(Frame::None));
+        return Ok(Some((drain, Some(Frame::None))));
     }
     let mut frame = Frame::UntilClosed;
     for header in response.headers.iter() {
@@ -243,7 +261,7 @@ fn read_head(head: &[u8], wanted: &Wanted) -> Result<Option<Frame>, Fault> {
             let last = value.rsplit(|byte| *byte == b',').next().unwrap_or_default();
             if last.trim_ascii().eq_ignore_ascii_case(b"chunked") {
                 // Chunks go before a length (RFC 9112 §6.3).
-                return Ok(Some(Frame::CHUNKED));
+                return Ok(Some((drain, Some(Frame::CHUNKED))));
             }
         } else if header.name.eq_ignore_ascii_case("content-length") {
             let length =
@@ -257,7 +275,7 @@ fn read_head(head: &[u8], wanted: &Wanted) -> Result<Option<Frame>, Fault> {
             frame = Frame::Length(length);
         }
     }
-    Ok(Some(frame))
+    Ok(Some((drain, Some(frame))))
 }
 
 fn first_line(head: &[u8]) -> &[u8] {

@@ -14,7 +14,7 @@ use evenkeel_schemas::time::MonoTime;
 use super::own_fault::OwnFault;
 use super::{Host, VERDICT_PAUSE, of};
 use crate::beat::Beat;
-use crate::event::HealthEvent;
+use crate::event::{Effect, HealthEvent};
 use crate::io::Output;
 use crate::moment::Moment;
 use crate::numbers::Numbers;
@@ -32,6 +32,9 @@ pub(super) struct Checks {
     before: verdicts::Weights,
     /// Virtual servers with a changed verdict that convergence does not have yet.
     turned: BTreeSet<usize>,
+    /// Verdicts that have changed and are not in the log yet, with the name of the check, and the fault of
+    /// one that fails.
+    untold: Vec<(CheckId, String, Option<Fault>)>,
     /// Whether the health loop lives.
     pub(super) beat: Beat,
     /// Interfaces with an ailment.
@@ -208,12 +211,14 @@ impl Host {
             let plan = self.plan();
             let whom = subjects::of_check(of(plan.as_ref()), &self.checks.numbers, id);
             let fault = state.fault.clone().unwrap_or_else(|| Fault::new(FaultLabel::Lost, ""));
-            self.log(match state.verdict {
+            match state.verdict {
                 // The verdict is given back: the target failed by a fault of this host.
-                Verdict::Up if state.heard != Some(Heard::Success) => HealthEvent::CheckHeld { whom },
-                Verdict::Up => HealthEvent::CheckUp { whom },
-                Verdict::Down => HealthEvent::CheckDown { whom, fault },
-            });
+                Verdict::Up if state.heard != Some(Heard::Success) => {
+                    self.log(HealthEvent::CheckHeld { whom })
+                }
+                Verdict::Up => self.checks.untold.push((id, whom, None)),
+                Verdict::Down => self.checks.untold.push((id, whom, Some(fault))),
+            }
             let servers = self.checks.numbers.users(id).map(|at| at.server);
             self.checks.turned.extend(servers);
             self.wants.verdicts_at.get_or_insert(at.now + VERDICT_PAUSE);
@@ -253,6 +258,21 @@ impl Host {
         self.wants.serial += 1;
         let serial = self.wants.serial;
         self.push(Output::Adjust(Adjusted { serial, rows }));
+    }
+
+    /// Logs the verdicts that have changed, with what they do to destinations.
+    pub(super) fn tell_verdicts(&mut self, plan: &Plan) {
+        for (id, whom, fault) in std::mem::take(&mut self.checks.untold) {
+            let mut effects: BTreeMap<Effect, usize> = BTreeMap::new();
+            for at in self.checks.numbers.users(id) {
+                let Some(server) = plan.virtual_servers.get(at.server) else { continue };
+                *effects.entry(self.effect(at, server, fault.is_none())).or_default() += 1;
+            }
+            self.log(match fault {
+                None => HealthEvent::CheckUp { whom, effects },
+                Some(fault) => HealthEvent::CheckDown { whom, fault, effects },
+            });
+        }
     }
 
     /// Makes the routers whose services have one of these checks wait for all of their checks without a

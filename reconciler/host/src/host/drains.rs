@@ -23,7 +23,8 @@ impl Host {
         server: &VirtualServer,
         destination: &Destination,
     ) -> Standing {
-        let failed = self.checks.verdict(at) == Some(Verdict::Down);
+        let waits = || self.services.get(at.server)?.damped_until(at.destination);
+        let failed = self.checks.verdict(at) == Some(Verdict::Down) || waits().is_some();
         self.drain_orders.standing(server, destination, failed, self.standing_by_verdict(at, server))
     }
 

@@ -24,7 +24,7 @@ pub(super) struct OwnFault {
     links: BTreeMap<String, (MonoTime, BTreeSet<CheckId>)>,
     /// Routers that give way, as the election was last sent them.
     giving_way: BTreeSet<Name>,
-    /// Destinations that are cut off while others of their virtual server answer.
+    /// Destinations that are cut off while others of their virtual server answer, or it has a sorry server.
     left_out: BTreeSet<Position>,
 }
 
@@ -37,7 +37,12 @@ impl OwnFault {
     /// Why a destination with these checks is out although none of them has failed; none where it is not.
     pub(super) fn words(&self, at: Position, mut ids: impl Iterator<Item = CheckId>) -> Option<String> {
         let link = ids.find_map(|id| self.link_of(id)).filter(|_| self.leaves_out(at))?;
-        Some(format!("out, since nothing behind {link} answers and others serve"))
+        Some(format!("out, since nothing behind {link} answers and others can serve"))
+    }
+
+    /// Whether one of these checks is cut off.
+    pub(super) fn cuts_off(&self, mut ids: impl Iterator<Item = CheckId>) -> bool {
+        !self.links.is_empty() && ids.any(|id| self.link_of(id).is_some())
     }
 
     /// The link that a check is cut off by.
@@ -121,8 +126,8 @@ impl Host {
         others.chain(members().map(|router| router.name.clone())).collect()
     }
 
-    /// Looks which destinations of these virtual servers are cut off while others answer. Where none does,
-    /// all stay: another director may reach them, and nobody else would serve here.
+    /// Looks which destinations of these virtual servers are cut off while others answer, or a sorry server
+    /// is there. Where nobody else could serve, all stay: another director may reach them.
     pub(super) fn leave_out(&mut self, plan: &Plan, servers: impl Iterator<Item = usize>) {
         let fault = &self.checks.own_fault;
         if fault.links.is_empty() && fault.left_out.is_empty() {
@@ -142,7 +147,7 @@ impl Host {
                 }) && self.checks.state(*at).is_none_or(|state| state.verdict == Verdict::Up)
                     && !cut_off(*at)
             };
-            let others = positions().any(|at| answers(&at));
+            let others = server.sorry_server.is_some() || positions().any(|at| answers(&at));
             for at in positions() {
                 if others && cut_off(at) {
                     left_out.insert(at)

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use evenkeel_converge::{Position, Standing};
-use evenkeel_health::{CheckId, Says, Share};
+use evenkeel_health::{CheckId, Says, Share, Verdict};
 use evenkeel_schemas::plan::{Plan, Router, VirtualServer};
 use evenkeel_vrrp::{Family, RouterKey};
 
 use super::{Host, VERDICT_PAUSE, of};
-use crate::event::HealthEvent;
+use crate::event::{Effect, HealthEvent};
 use crate::io::Output;
 use crate::moment::Moment;
 use crate::service::{Look, News};
@@ -39,6 +39,7 @@ impl Host {
         };
         let changes = services.changes(plan, &news, &why);
         self.services = services;
+        self.tell_verdicts(plan);
         for (number, one) in news {
             self.log_news(plan, number, one);
         }
@@ -141,6 +142,7 @@ impl Host {
             settled: self.checks.settled(at),
             drains: order.is_some(),
             weight: self.asked(at, server),
+            excused: self.checks.own_fault.cuts_off(self.checks.ids(at)),
         }
     }
 
@@ -153,6 +155,31 @@ impl Host {
         match (verdicts::standing(server, verdict, false), asked) {
             (Standing::Serving, Some(weight)) => Standing::Weighted(weight),
             (standing, _) => standing,
+        }
+    }
+
+    /// What the verdicts of its checks do to a destination; `up`: one of them has become healthy.
+    pub(super) fn effect(&self, at: Position, server: &VirtualServer, up: bool) -> Effect {
+        let down = self.checks.state(at).is_some_and(|state| state.verdict == Verdict::Down);
+        let state = self.services.get(at.server);
+        let orders = server.destinations.get(at.destination);
+        if orders.is_some_and(|one| self.drain_orders.order_for(server, one).is_some()) && !down {
+            return Effect::Drains;
+        }
+        match self.standing_by_verdict(at, server) {
+            Standing::Serving | Standing::Weighted(_) if down => Effect::StaysByFloor,
+            Standing::Serving => Effect::Returns,
+            Standing::Weighted(_) => {
+                let grows = state.and_then(|state| state.rises_until(server, at.destination)).is_some();
+                if grows { Effect::Grows } else { Effect::Returns }
+            }
+            _ if up && down => Effect::StillOut,
+            _ if !down && state.is_some_and(|state| state.damped_until(at.destination).is_some()) => {
+                Effect::Waits
+            }
+            _ if state.is_some_and(|state| state.sorry(server)) => Effect::Sorry,
+            Standing::Quiet => Effect::Quiesced,
+            Standing::Out | Standing::Draining(_) => Effect::TakenOut,
         }
     }
 

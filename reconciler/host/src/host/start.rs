@@ -218,7 +218,7 @@ impl Host {
     pub(super) fn recalled(&mut self, known: Recalled, at: &Moment) {
         let waits = |starting: &mut Starting| matches!(starting, Starting::Verdicts { .. });
         if let Some(Starting::Verdicts { plan, from_last_good }) = self.starting.take_if(waits) {
-            self.services.recalled(known.lost);
+            self.services.recalled(known.lost, known.out);
             self.checks.recalled(known.weights);
             self.adopt(plan, from_last_good, &known.verdicts, at);
             self.next_request(at);

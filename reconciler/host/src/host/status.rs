@@ -233,6 +233,17 @@ impl StatusView<'_> {
         }
     }
 
+    /// Why a destination is not in the table although its checks succeed, or leaves it later.
+    fn kept(&self, at: Position, server: &VirtualServer) -> Option<String> {
+        let state = self.host.services.get(at.server)?;
+        if let Some(until) = state.damped_until(at.destination) {
+            return Some(format!("held by damping until {}", self.at.wall(until)));
+        }
+        let until = state.quiesced_until(server, at.destination)?;
+        (self.host.standing_by_verdict(at, server) == Standing::Quiet)
+            .then(|| format!("leaves the table at {}", self.at.wall(until)))
+    }
+
     /// Why a destination has the weight that it has in the table, and the weight.
     fn held(&self, at: Position, server: &VirtualServer, destination: &Destination) -> Option<(String, u16)> {
         let own = destination.weight.get();
@@ -284,7 +295,7 @@ impl StatusView<'_> {
             checks: checks.into_iter().map(|(_, check)| check).collect(),
             connections: None,
             drain: None,
-            held: left_out.or(held),
+            held: left_out.or(held).or_else(|| self.kept(at, server)),
             table_weight,
         }
     }

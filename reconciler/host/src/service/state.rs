@@ -16,6 +16,7 @@ use evenkeel_schemas::plan::{Below, VirtualServer};
 use evenkeel_schemas::scalars::Span;
 use evenkeel_schemas::time::MonoTime;
 
+use super::damping::Returns;
 use crate::verdicts;
 
 /// Steps in which a weight grows: so many operations on the kernel each return costs at most.
@@ -32,6 +33,8 @@ pub(crate) struct Look {
     pub(crate) drains: bool,
     /// Weight that it asks for; none: the plan's.
     pub(crate) weight: Option<u16>,
+    /// Whether what it failed by was this host's own fault.
+    pub(crate) excused: bool,
 }
 
 /// A change of a virtual server.
@@ -98,6 +101,8 @@ pub(crate) struct ServerState {
     held: BTreeSet<usize>,
     /// Destinations whose weight grows, with the time at which they returned.
     rising: BTreeMap<usize, MonoTime>,
+    /// Destinations that have returned before.
+    returns: Returns,
     /// Time of the last look: weights are as they are then, for whoever asks.
     looked: MonoTime,
 }
@@ -121,6 +126,7 @@ impl ServerState {
             floor: None,
             held: BTreeSet::new(),
             rising: BTreeMap::new(),
+            returns: Returns::default(),
             looked: now,
         };
         if lost {
@@ -140,6 +146,7 @@ impl ServerState {
         self.failed = self.failed.into_iter().filter_map(|(at, failed)| Some((moved(at)?, failed))).collect();
         self.unknown = self.unknown.into_iter().filter_map(moved).collect();
         self.rising = self.rising.into_iter().filter_map(|(at, since)| Some((moved(at)?, since))).collect();
+        self.returns = self.returns.moved(moved);
         self
     }
 
@@ -154,7 +161,8 @@ impl ServerState {
         (self.have, self.looked) = (0, now);
         // Destinations that count for the floor, those of them that are healthy, and those that may be held.
         let (mut whole, mut healthy, mut may_stay) = (0, 0, Vec::new());
-        let mut returned = Vec::new();
+        // Destinations that return, and those that would if they did not flap.
+        let (mut returned, mut waiting) = (Vec::new(), Vec::new());
         for (number, destination) in server.destinations.iter().enumerate() {
             let look = look(number);
             let failed = look.verdict == Some(Verdict::Down);
@@ -172,7 +180,11 @@ impl ServerState {
                 }
             }
             if failed {
+                self.returns.fails(number);
                 if self.fail(number, now) {
+                    if let Some(damping) = &server.damping {
+                        self.returns.failed(number, damping, now);
+                    }
                     news.push(News::Failed(number));
                 }
                 // A destination that was never heard of has not failed.
@@ -181,14 +193,33 @@ impl ServerState {
                 }
                 continue;
             }
-            if self.failed.remove(&number).is_some() {
-                news.push(News::Healthy(number));
-                returned.push(number);
+            let weight = if look.drains { 0 } else { look.weight.unwrap_or(destination.weight.get()) };
+            if self.failed.contains_key(&number) {
+                waiting.push((number, counts, weight, look.excused));
+                continue;
             }
             healthy += usize::from(counts);
-            if !look.drains {
-                self.have += u64::from(look.weight.unwrap_or(destination.weight.get()));
+            self.have += u64::from(weight);
+        }
+        // Nobody waits while too few serve.
+        let least = server.floor.as_ref().map_or(0, |floor| floor.min_healthy.of(whole)).max(1);
+        waiting.sort_by_key(|(number, ..)| self.returns.until(*number));
+        for (number, counts, weight, excused) in waiting {
+            let damping = server.damping.as_ref().filter(|_| healthy >= least && !excused);
+            if damping.is_some_and(|damping| !self.returns.may_return(number, damping, now)) {
+                continue;
             }
+            self.failed.remove(&number);
+            if server.damping.is_some() && !excused {
+                self.returns.returns(number, now);
+            }
+            news.push(News::Healthy(number));
+            returned.push(number);
+            healthy += usize::from(counts);
+            self.have += u64::from(weight);
+        }
+        if server.damping.is_none() {
+            self.returns.clear();
         }
         let below = self.judge_floor(server, (whole, healthy), may_stay, now);
         news.extend(below);
@@ -291,6 +322,25 @@ impl ServerState {
         self.held.len()
     }
 
+    /// Time until which a destination waits because it flaps; none for one that does not.
+    pub(crate) fn damped_until(&self, destination: usize) -> Option<MonoTime> {
+        self.returns.until(destination)
+    }
+
+    /// Time at which a destination that failed and is quiesced leaves the table; none where it stays, or
+    /// where it has left.
+    pub(crate) fn quiesced_until(&self, server: &VirtualServer, destination: usize) -> Option<MonoTime> {
+        let until = self.failed.get(&destination)?.since + server.quiesce_for?.as_duration();
+        (until > self.looked).then_some(until)
+    }
+
+    /// An earlier daemon had taken this destination out: its time at weight 0 was over.
+    pub(super) fn was_out(&mut self, destination: usize) {
+        if let Some(failed) = self.failed.get_mut(&destination) {
+            failed.since = MonoTime::ZERO;
+        }
+    }
+
     /// Time until which the weight of a destination grows; none where it does not.
     pub(crate) fn rises_until(&self, server: &VirtualServer, destination: usize) -> Option<MonoTime> {
         Some(*self.rising.get(&destination)? + server.slow_start?.as_duration())
@@ -301,11 +351,17 @@ impl ServerState {
         !self.unknown.is_empty()
     }
 
-    /// Time at which a weight grows next.
+    /// Time at which a weight grows next, one that flaps may return, or one that is quiesced leaves.
     pub(super) fn due(&self, server: &VirtualServer) -> Option<MonoTime> {
-        let step = server.slow_start?.as_duration() / STEPS;
-        let next = |since: &MonoTime| *since + step * (steps(*since, self.looked, step) + 1);
-        self.rising.values().map(next).min()
+        let grows = server.slow_start.and_then(|span| {
+            let step = span.as_duration() / STEPS;
+            let next = |since: &MonoTime| *since + step * (steps(*since, self.looked, step) + 1);
+            self.rising.values().map(next).min()
+        });
+        let leaves = server
+            .quiesce_for
+            .and_then(|_| self.failed.keys().filter_map(|number| self.quiesced_until(server, *number)).min());
+        [grows, self.returns.due(), leaves].into_iter().flatten().min()
     }
 
     /// Standing of a destination that has this `verdict` and asks for this weight, at this time.
@@ -320,7 +376,13 @@ impl ServerState {
         if self.held.contains(&number) && !sorry {
             return weight.map_or(Standing::Serving, Standing::Weighted);
         }
+        // One that waits is out still, as it failed.
+        let verdict = if self.returns.until(number).is_some() { Some(Verdict::Down) } else { verdict };
         let standing = verdicts::standing(server, verdict, sorry);
+        let is_over = server.quiesce_for.is_some() && self.quiesced_until(server, number).is_none();
+        if standing == Standing::Quiet && verdict == Some(Verdict::Down) && is_over {
+            return Standing::Out;
+        }
         if standing != Standing::Serving {
             return standing;
         }
@@ -360,219 +422,4 @@ pub(crate) fn threshold(server: &VirtualServer, up: bool) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn server(weights: &[u16], more: &str) -> VirtualServer {
-        let mut text = format!(
-            "name = \"web\"\naddress = \"192.0.2.9\"\nport = 80\nprotocol = \"tcp\"\nscheduler = \"wlc\"\n\
-             one_packet = false\n{more}"
-        );
-        for (n, weight) in (1..).zip(weights) {
-            text += &format!(
-                "[[destination]]\nhost = \"rs{n}\"\naddress = \"192.0.2.{n}\"\nport = 80\n\
-                 weight = {weight}\nforwarding = \"dr\"\n"
-            );
-        }
-        toml::from_str(&text).expect("a virtual server")
-    }
-
-    const AT: MonoTime = MonoTime::from_millis(60_000);
-    const SORRY: &str = "sorry_server = { address = \"192.0.2.99\", port = 80, forwarding = \"dr\" }\n";
-
-    /// Looks at destinations: `+` healthy, `-` failed, `?` healthy so far, `d` drains.
-    fn look(text: &str) -> impl Fn(usize) -> Look + '_ {
-        |number| {
-            let up = Look { verdict: Some(Verdict::Up), settled: true, drains: false, weight: None };
-            match text.as_bytes()[number] {
-                b'+' => up,
-                b'-' => Look { verdict: Some(Verdict::Down), ..up },
-                b'x' => Look { verdict: Some(Verdict::Down), settled: false, ..up },
-                b'?' => Look { settled: false, ..up },
-                b'd' => Look { drains: true, ..up },
-                b' ' => Look { verdict: None, settled: false, ..up },
-                b'w' => Look { weight: Some(3), ..up },
-                other => panic!("{other}"),
-            }
-        }
-    }
-
-    fn run(server: &VirtualServer, begin: &str, steps: &[(&str, &[News])]) -> ServerState {
-        let mut state = ServerState::new(server, false, &look(begin), AT);
-        for (text, news) in steps {
-            assert_eq!(state.judge(server, &look(text), AT), *news, "{text}");
-        }
-        state
-    }
-
-    #[test]
-    fn the_quorum_goes_below_weight_less_hysteresis_and_comes_at_weight_plus_hysteresis() {
-        use News::{Failed, Healthy, QuorumDown, QuorumUp};
-        let five = server(&[10; 5], "quorum = { weight = 30, hysteresis = 10 }\n");
-        let state = run(
-            &five,
-            "?????",
-            &[
-                ("++++-", &[Failed(4)]),
-                ("++---", &[Failed(2), Failed(3)]),
-                ("+----", &[Failed(1), QuorumDown]),
-                ("++---", &[Healthy(1)]),
-                ("+++--", &[Healthy(2)]),
-                ("++++-", &[Healthy(3), QuorumUp]),
-            ],
-        );
-        assert_eq!((state.is_up(), state.have()), (true, 40));
-        // A quorum begins up only with the hysteresis on top, as keepalived does.
-        assert!(!run(&five, "+++--", &[]).is_up());
-        assert!(run(&five, "++++-", &[]).is_up());
-    }
-
-    #[test]
-    fn without_a_quorum_one_is_enough_and_none_of_any_weight_is_not() {
-        let two = server(&[10, 0], "");
-        run(
-            &two,
-            "++",
-            &[("-+", &[News::Failed(0), News::QuorumDown]), ("++", &[News::Healthy(0), News::QuorumUp])],
-        );
-        // A destination without a check is healthy for ever; one that drains counts for nothing.
-        run(&server(&[1, 1], ""), " +", &[(" -", &[News::Failed(1)]), ("d-", &[News::QuorumDown])]);
-    }
-
-    #[test]
-    fn real_servers_make_way_for_the_sorry_server() {
-        let standings = |more: &str, quorum: &str, text: &str| {
-            let server = server(&[1; 3], &format!("{SORRY}{more}quorum = {{ weight = {quorum} }}\n"));
-            let state = run(&server, text, &[]);
-            [0, 1, 2].map(|number| state.standing(&server, number, look(text)(number).verdict, None))
-        };
-        use Standing::{Draining, Out, Quiet, Serving};
-        assert_eq!(standings("", "1", "+--"), [Serving, Out, Out]);
-        assert_eq!(standings("", "2", "+--"), [Out, Out, Out]);
-        assert_eq!(standings("on_failure = \"quiesce\"\n", "2", "+--"), [Quiet, Quiet, Quiet]);
-        let limit = Some(std::time::Duration::from_secs(60));
-        assert_eq!(standings("drain = \"60s\"\n", "2", "+--"), [Draining(limit), Out, Out]);
-    }
-
-    #[test]
-    fn after_a_restart_a_lost_quorum_returns_only_by_checks_that_have_spoken() {
-        let three = server(&[1; 3], &format!("{SORRY}quorum = {{ weight = 2 }}\n"));
-        let mut state = ServerState::new(&three, true, &look("???"), AT);
-        assert!(!state.is_up() && state.waits());
-        assert_eq!(state.judge(&three, &look("+??"), AT), []);
-        // The destination may have failed before.
-        assert_eq!(state.judge(&three, &look("+-?"), AT), [News::FoundFailed(1)]);
-        assert_eq!(state.judge(&three, &look("+-+"), AT), [News::QuorumUp]);
-        assert!(!state.waits());
-        assert_eq!(state.judge(&three, &look("+++"), AT), [News::Healthy(1)]);
-    }
-
-    #[test]
-    fn a_plan_that_changes_keeps_the_state_of_destinations_that_stay() {
-        let before = server(&[1, 1, 1], "quorum = { weight = 2 }\n");
-        let state = run(&before, "-+-", &[]);
-        let mut after = server(&[1, 1, 1], "quorum = { weight = 1 }\n");
-        after.destinations.remove(0);
-        let mut state = state.moved(&before, &after);
-        assert_eq!(state.failed().collect::<Vec<_>>(), [1]);
-        assert_eq!(state.judge(&after, &look("+-"), AT), [News::QuorumUp]);
-    }
-
-    fn in_table(state: &ServerState, server: &VirtualServer, text: &str) -> String {
-        let look = look(text);
-        let letter = |number| match state.standing(server, number, look(number).verdict, look(number).weight)
-        {
-            Standing::Serving => 's',
-            Standing::Weighted(weight) => char::from_digit(u32::from(weight), 36).unwrap_or('*'),
-            Standing::Quiet => 'q',
-            Standing::Draining(_) => 'd',
-            Standing::Out => '.',
-        };
-        (0..server.destinations.len()).map(letter).collect()
-    }
-
-    #[test]
-    fn below_the_floor_those_that_failed_last_stay() {
-        let six = server(&[1; 6], "floor = { min_healthy = \"50%\" }\n");
-        let mut state = ServerState::new(&six, false, &look("??????"), AT);
-        let mut step = |text: &str| {
-            let news = state.judge(&six, &look(text), AT);
-            let floor = news.into_iter().find(|one| matches!(one, News::BelowFloor | News::AboveFloor));
-            (in_table(&state, &six, text), floor)
-        };
-        assert_eq!(step("+++++-"), ("sssss.".to_owned(), None));
-        assert_eq!(step("-++++-"), (".ssss.".to_owned(), None));
-        assert_eq!(step("-+-++-"), (".s.ss.".to_owned(), None));
-        assert_eq!(step("-+--+-"), (".s.ss.".to_owned(), Some(News::BelowFloor)), "the table stays");
-        assert_eq!(step("------"), (".s.ss.".to_owned(), None));
-        assert_eq!(
-            step("+-----"),
-            ("ss..s.".to_owned(), None),
-            "one that mends takes the place of the first"
-        );
-        assert_eq!(step("+-+--+"), ("s.s..s".to_owned(), Some(News::AboveFloor)));
-        // Drained ones are no part of the whole, and what was never heard of is not held.
-        let mut state = ServerState::new(&six, false, &look("xxxxxx"), AT);
-        state.judge(&six, &look("xxxxx+"), AT);
-        assert_eq!(in_table(&state, &six, "xxxxx+"), ".....s");
-        state.judge(&six, &look("dddd-+"), AT);
-        assert_eq!(in_table(&state, &six, "dddd-+"), "ssss.s");
-        assert_eq!(state.floor().map(|floor| (floor.wanted, floor.have)), Some((1, 1)));
-    }
-
-    #[test]
-    fn below_the_floor_the_sorry_server_comes_or_the_router_goes() {
-        let sorry =
-            server(&[1; 4], &format!("{SORRY}floor = {{ min_healthy = \"2\", below = \"sorry\" }}\n"));
-        let state = run(
-            &sorry,
-            "++--",
-            &[
-                ("+---", &[News::Failed(1), News::BelowFloor, News::QuorumDown]),
-                ("++--", &[News::Healthy(1), News::AboveFloor, News::QuorumUp]),
-            ],
-        );
-        assert_eq!(in_table(&state, &sorry, "++--"), "ss..");
-        let goes = server(&[1; 4], "floor = { min_healthy = \"2\", below = \"withdraw\" }\n");
-        let mut state = run(&goes, "+---", &[]);
-        assert!(state.withdraws(&goes));
-        assert_eq!(in_table(&state, &goes, "+---"), "s...");
-        state.judge(&goes, &look("++--"), AT);
-        assert!(!state.withdraws(&goes));
-    }
-
-    #[test]
-    fn a_weight_that_is_asked_for_counts_and_stands() {
-        let two = server(&[10, 10], "quorum = { weight = 5 }\n");
-        let state = run(&two, "ww", &[]);
-        assert_eq!((state.have(), in_table(&state, &two, "ww")), (6, "33".to_owned()));
-        let state = run(&two, "w-", &[]);
-        assert!(!state.is_up());
-    }
-
-    #[test]
-    fn the_weight_of_one_that_returns_grows_in_ten_steps_unless_it_is_alone() {
-        let two = server(&[30, 20], "slow_start = \"10s\"\n");
-        let mut state = ServerState::new(&two, false, &look("??"), AT);
-        let at = |ms: u64| AT + Duration::from_millis(ms);
-        assert_eq!(state.judge(&two, &look("-+"), AT), [News::Failed(0)]);
-        assert_eq!(state.due(&two), None);
-        state.judge(&two, &look("++"), AT);
-        let mut seen = Vec::new();
-        while let Some(due) = state.due(&two) {
-            seen.push(in_table(&state, &two, "++"));
-            state.judge(&two, &look("++"), due);
-            assert!(due <= at(10_000) && seen.len() <= 10, "{due:?}");
-        }
-        assert_eq!(seen, ["1s", "3s", "6s", "9s", "cs", "fs", "is", "ls", "os", "rs"]);
-        assert_eq!(in_table(&state, &two, "++"), "ss");
-        // The only one that serves gets all at once, also when the others fail meanwhile.
-        state.judge(&two, &look("--"), AT);
-        state.judge(&two, &look("+-"), AT);
-        assert_eq!(in_table(&state, &two, "+-"), "s.");
-        state.judge(&two, &look("++"), AT);
-        assert_eq!(in_table(&state, &two, "++"), "s1");
-        state.judge(&two, &look("-+"), AT);
-        assert_eq!((in_table(&state, &two, "-+"), state.due(&two)), (".s".to_owned(), None));
-    }
-}
+mod tests;

@@ -190,7 +190,7 @@ mod tests {
         |at, _| {
             let of = text.as_bytes()[at.server * 2 + at.destination];
             let verdict = if of == b'-' { Verdict::Down } else { Verdict::Up };
-            Look { verdict: Some(verdict), settled: of != b'?', drains: false, weight: None }
+            Look { verdict: Some(verdict), settled: of != b'?', drains: false, weight: None, excused: false }
         }
     }
 
@@ -234,7 +234,7 @@ mod tests {
         let plan = plan();
         let mut services = Services::default();
         let both = plan.virtual_servers.iter().filter_map(evenkeel_converge::ServiceKey::of);
-        services.recalled(both.collect());
+        services.recalled(both.collect(), BTreeSet::new());
         services.configure(&plan, None, &look("????"), MonoTime::ZERO);
         assert_eq!(told(&mut services, &plan, "-+-+"), [""; 0]);
         assert_eq!(

@@ -8,6 +8,7 @@
 //! first n.
 
 mod disk;
+mod effects;
 mod election;
 mod laws;
 mod plans;
@@ -156,7 +157,12 @@ fn the_own_link_fails(world: &mut World) {
     world.cut = true;
     world.run(OWN_FAULT);
     if well.len() > 1 {
-        assert_eq!(world.kernel().services, table, "the table was emptied against our own link");
+        // A sorry server may be reached where they are not.
+        let sorry =
+            plan.is_some_and(|plan| plan.virtual_servers.iter().any(|one| one.sorry_server.is_some()));
+        if !sorry {
+            assert_eq!(world.kernel().services, table, "the table was emptied against our own link");
+        }
         let is_served = plan.is_some_and(|plan| !plan.routers.is_empty());
         assert_eq!(!world.giving_way.is_empty(), is_served);
     } else {

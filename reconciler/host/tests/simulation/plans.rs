@@ -22,9 +22,15 @@ struct Variant {
     /// Number of destinations that must be healthy, and what there is beside: a sorry server, which may be a
     /// destination, and programs.
     quorum: Option<(u8, Option<u8>)>,
+    /// Further lines of the virtual server.
+    more: &'static str,
     /// Number that makes plans of the same content differ.
     weight: u8,
 }
+
+const REMOVES: &str = "on_failure = \"remove\"\n";
+const DAMPS: &str = "damping = { window = \"20s\", delay = \"2s\", max_delay = \"8s\" }\n";
+const QUIESCES: &str = "on_failure = \"quiesce\"\nquiesce_for = \"6s\"\n";
 
 const PLAIN: Variant = Variant {
     routers: 1,
@@ -33,10 +39,11 @@ const PLAIN: Variant = Variant {
     probation: None,
     maintenance: false,
     quorum: None,
+    more: REMOVES,
     weight: 1,
 };
 
-const VARIANTS: [Variant; 16] = [
+const VARIANTS: [Variant; 19] = [
     PLAIN,
     Variant { weight: 2, ..PLAIN },
     Variant { destinations: &[11, 12, 13], ..PLAIN },
@@ -53,13 +60,16 @@ const VARIANTS: [Variant; 16] = [
     Variant { quorum: Some((1, Some(99))), ..PLAIN },
     Variant { quorum: Some((2, Some(12))), destinations: &[11, 12, 13], drained: &[13], ..PLAIN },
     Variant { quorum: Some((2, None)), weight: 7, ..PLAIN },
+    Variant { destinations: &[11, 12, 13], more: DAMPS, ..PLAIN },
+    Variant { destinations: &[11, 12, 13], more: QUIESCES, ..PLAIN },
+    Variant { quorum: Some((2, None)), more: DAMPS, weight: 8, ..PLAIN },
 ];
 
 /// Number of plans.
 pub(crate) const COUNT: usize = VARIANTS.len();
 
 fn body(variant: &Variant) -> String {
-    let Variant { routers, destinations, drained, probation, maintenance, quorum, weight } = variant;
+    let Variant { routers, destinations, drained, probation, maintenance, quorum, more, weight } = variant;
     let mut text = "format = 1\ncluster = \"c\"\nhost = \"h\"\nhost_addresses = [\"192.0.2.1\"]\n".to_owned();
     if *maintenance {
         text += "maintenance = true\n";
@@ -78,7 +88,8 @@ fn body(variant: &Variant) -> String {
         );
     }
     text += "[[virtual_server]]\nname = \"web\"\naddress = \"192.0.2.91\"\nport = 80\nprotocol = \"tcp\"\n\
-             scheduler = \"wlc\"\none_packet = false\non_failure = \"remove\"\n";
+             scheduler = \"wlc\"\none_packet = false\n";
+    text += more;
     if let Some((number, sorry)) = quorum {
         text += &format!("quorum = {{ weight = {} }}\n", number * weight);
         if let Some(last) = sorry {
@@ -117,7 +128,7 @@ pub(crate) fn plan(n: usize) -> Arc<LoadedPlan> {
     Arc::clone(&all[n])
 }
 
-fn loaded(body: &str) -> LoadedPlan {
+pub(crate) fn loaded(body: &str) -> LoadedPlan {
     let sealed = seal::seal(body);
     let (generation, body) = seal::open(sealed.as_bytes()).expect("sealed");
     LoadedPlan {

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::{
     AgentCheck, Check, CheckKind, CheckOrigin, CheckTls, CheckType, DnsCheck, DnsRecord, FileCheck,
-    GrpcCheck, HttpCheck, HttpMethod, HttpRequest, HttpVersion, ScriptCheck, SmtpCheck, Target, TcpCheck,
-    Times, UdpCheck,
+    GrpcCheck, HttpCheck, HttpDrain, HttpMethod, HttpRequest, HttpVersion, ScriptCheck, SmtpCheck, Target,
+    TcpCheck, Times, UdpCheck,
 };
 use crate::cluster::{is_default, is_false};
 use crate::scalars::{Days, InterfaceName, Ip, Name, Port, PortRange, Retries, Rise, Span};
@@ -126,6 +126,12 @@ pub(super) struct Text<'a> {
     /// `http`, `https`: MD5 of the body; absent: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     digest: Option<Cow<'a, str>>,
+    /// `http`, `https`: status codes by which the target asks to be drained; absent: none.
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    drain_status: Cow<'a, [PortRange]>,
+    /// `http`, `https`: header by which the target asks to be drained, whatever its value; absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    drain_header: Option<Cow<'a, str>>,
     /// `http`, `https`: several requests in turn; absent: one, of the keys above.
     #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
     requests: Cow<'a, [HttpRequest]>,
@@ -282,7 +288,9 @@ impl Text<'_> {
                 } else {
                     self.requests.into_owned()
                 };
-                CheckKind::Http(Arc::new(HttpCheck { requests, version: self.http_version, tls }))
+                let drain =
+                    HttpDrain { status: self.drain_status.into_owned(), header: owned(self.drain_header) };
+                CheckKind::Http(Arc::new(HttpCheck { requests, drain, version: self.http_version, tls }))
             }
             CheckType::Udp => {
                 let length = (self.min_reply_length.unwrap_or(0), self.max_reply_length.unwrap_or(u16::MAX));
@@ -391,8 +399,10 @@ impl<'a> From<&'a Check> for Text<'a> {
                 Self { expect: lent(expect), hold: *hold, ..text }.with_send(send).with_tls(tls.as_ref())
             }
             CheckKind::Http(http) => {
-                let HttpCheck { requests, version, tls } = &**http;
-                let text = Self { http_version: *version, ..text }.with_tls(tls.as_ref());
+                let HttpCheck { requests, drain, version, tls } = &**http;
+                let (drain_status, drain_header) = (Cow::Borrowed(&*drain.status), lent(&drain.header));
+                let text = Self { http_version: *version, drain_status, drain_header, ..text };
+                let text = text.with_tls(tls.as_ref());
                 match requests.as_slice() {
                     [one] => text.with_request(one),
                     several => Self { requests: Cow::Borrowed(several), ..text },
@@ -474,7 +484,9 @@ mod tests {
          expiry_days = 14\n",
         "type = \"http\"\naddress = \"192.0.2.1\"\nport = 80\npath = \"/\"\nmethod = \"HEAD\"\n\
          host = \"a\"\nstatus = [\"200\"]\nbody = \"x\"\nbody_not = \"y\"\n\
-         digest = \"00000000000000000000000000000000\"\nhttp_version = \"1.0\"\nheaders = { a = \"b\" }\n",
+         digest = \"00000000000000000000000000000000\"\n\
+         drain_status = [\"404\"]\ndrain_header = \"x-drain\"\nhttp_version = \"1.0\"\n\
+         headers = { a = \"b\" }\n",
         "type = \"https\"\naddress = \"192.0.2.1\"\nport = 443\npath = \"/\"\nserver_name = \"b\"\n\
          http_version = \"2\"\n",
         "type = \"http\"\naddress = \"192.0.2.1\"\nport = 80\n\

@@ -51,7 +51,7 @@ pub(super) async fn page(
     host: &str,
     wanted: &Wanted,
     tls: bool,
-) -> Result<(), Found> {
+) -> Result<Says, Found> {
     let mut own = headers(one);
     let host = own.remove("host").map(|(_, host)| host).or(one.host.as_deref()).unwrap_or(host);
     own.retain(|name, _| !OF_CONNECTION.contains(&name.as_str()));
@@ -60,34 +60,47 @@ pub(super) async fn page(
         asked = asked.header(name, *value);
     }
     let asked = asked.body(()).map_err(|error| unprepared(error.to_string()))?;
-    let mut page = Page { wanted, body: Body::default(), begun: false };
-    exchange(course, wire, asked, None, &mut page).await.map(drop)
+    let mut page = Page { wanted, body: Body::default(), begun: false, drain: false };
+    exchange(course, wire, asked, None, &mut page).await
 }
 
 struct Page<'w> {
     wanted: &'w Wanted,
     body: Body,
     begun: bool,
+    /// Whether the answer asks to be drained.
+    drain: bool,
+}
+
+impl Page<'_> {
+    fn says(&self) -> Says {
+        Says { drain: self.drain, ..Says::default() }
+    }
 }
 
 impl AnswerJudge for Page<'_> {
-    fn head(&mut self, status: u16, _headers: HeaderMap) -> Judgement {
+    fn head(&mut self, status: u16, headers: HeaderMap) -> Judgement {
         self.begun = true;
+        let by_status = self.wanted.drains_by_status(status);
+        self.drain = by_status || headers.keys().any(|name| self.wanted.drains_by_header(name.as_str()));
+        if by_status {
+            return Some(Ok(self.says()));
+        }
         match self.wanted.judge_status(status) {
             Err(fault) => Some(Err(fault)),
-            Ok(()) if !self.wanted.asks_for_body() => Some(Ok(Says::default())),
+            Ok(()) if !self.wanted.asks_for_body() => Some(Ok(self.says())),
             Ok(()) => None,
         }
     }
 
     fn data(&mut self, bytes: &[u8]) -> Judgement {
         let judged = self.body.received(self.wanted, bytes)?;
-        Some(judged.map(|()| Says::default()))
+        Some(judged.map(|()| self.says()))
     }
 
     fn ended(&mut self, _trailers: Option<HeaderMap>) -> Result<Says, Fault> {
         let judged = std::mem::take(&mut self.body).ended(self.wanted, true);
-        judged.unwrap_or(Ok(())).map(|()| Says::default())
+        judged.unwrap_or(Ok(())).map(|()| self.says())
     }
 
     fn what(&self) -> &'static str {

@@ -156,6 +156,8 @@ quorum = { weight = 150, hysteresis = 50 }
 sorry_server = { host = "rs9", address = "192.0.2.99", port = 80, forwarding = "tun", encapsulation = { type = "ipip" } }
 floor = { min_healthy = "50%", below = "withdraw" }
 slow_start = "30s"
+damping = { window = "1m", delay = "5s", max_delay = "5m" }
+quiesce_for = "1m"
 drain = "2m"
 hooks = { quorum_down = { command = ["/bin/true", "a"], user = "root", timeout = "5s", state_arguments = false } }
 prevent_removal = true
@@ -179,7 +181,7 @@ weight = 0
 forwarding = "dr"
 checks = [
     { type = "tcp", address = "192.0.2.8", port = 80, source = "192.0.2.1", interface = "eth0", interval = "5s", timeout = "10s", retries = 3, retry_delay = "3s", rise = 2, jitter = "1s", warmup = "4s", initially_down = true, send = "a\"\\\t\n\u000D", expect = "^b", hold = true, tls = true, server_name = "c", verify_certificate = true, ca = "/a", certificate = "/b", certificate_key = "/c", expiry_days = 14 },
-    { type = "http", address = "192.0.2.8", port = 80, interval = "5s", timeout = "10s", retries = 3, retry_delay = "3s", http_version = "1.0", method = "HEAD", path = "/", host = "d", headers = { a = "1", "b.c" = "2" }, status = ["200-299"], body = "e", body_not = "f", digest = "900150983cd24fb0d6963f7d28e17f72" },
+    { type = "http", address = "192.0.2.8", port = 80, interval = "5s", timeout = "10s", retries = 3, retry_delay = "3s", http_version = "1.0", method = "HEAD", path = "/", host = "d", headers = { a = "1", "b.c" = "2" }, status = ["200-299"], body = "e", body_not = "f", digest = "900150983cd24fb0d6963f7d28e17f72", drain_status = ["404"], drain_header = "x-drain" },
     { type = "https", address = "192.0.2.8", port = 443, interval = "5s", timeout = "10s", retries = 3, retry_delay = "3s", requests = [{ path = "/a", status = ["200"] }, { method = "OPTIONS", path = "/b", host = "g", headers = { h = "i" }, status = ["204"], body = "j", body_not = "k", digest = "l" }] },
     { type = "udp", address = "192.0.2.8", port = 53, interval = "5s", timeout = "10s", retries = 3, retry_delay = "3s", payload = "00ff", require_reply = true, min_reply_length = 1, max_reply_length = 9 },
     { type = "dns", address = "192.0.2.8", port = 53, interval = "5s", timeout = "10s", retries = 3, retry_delay = "3s", name = ".", record = "SOA" },

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_schemas::cluster::HttpMethod;
+use evenkeel_schemas::plan::HttpDrain;
 use evenkeel_schemas::scalars::PortRange;
 use proptest::prelude::*;
 
@@ -32,7 +33,8 @@ fn ranges(texts: &[&str]) -> Vec<PortRange> {
 }
 
 fn wanted(request: &HttpRequest) -> Wanted {
-    Wanted::new(request, |text| Pattern::new(text).map(Arc::new)).expect("expressions")
+    let drain = HttpDrain { status: ranges(&["498"]), header: Some("x-drain".to_owned()) };
+    Wanted::new(request, &drain, |text| Pattern::new(text).map(Arc::new)).expect("expressions")
 }
 
 fn heard(request: &HttpRequest, answer: &[u8], end: End) -> String {
@@ -285,4 +287,23 @@ proptest! {
         let label = |verdict: Result<Says, Fault>| verdict.map_err(|fault| fault.label);
         prop_assert_eq!(label(whole.0), label(cut.0));
     }
+}
+
+#[test]
+fn a_status_or_a_header_asks_for_a_drain_and_a_body_is_judged_only_beside_a_header() {
+    let asked = HttpRequest { body: Some("well".to_owned()), ..plain() };
+    let wanted = wanted(&asked);
+    let says = |answer: &str| {
+        let dialogue = HttpDialogue::new(Vec::new(), &wanted);
+        play(dialogue, &[answer.as_bytes()], End::Closed).0.map(|says| says.drain)
+    };
+    assert_eq!(says("HTTP/1.1 498 Gone for lunch\r\nContent-Length: 9\r\n\r\n"), Ok(true), "at once");
+    assert_eq!(says("HTTP/1.1 200 OK\r\nX-DRAIN: yes\r\n\r\nall is well"), Ok(true));
+    assert_eq!(says("HTTP/1.1 200 OK\r\nX-Drains: yes\r\n\r\nall is well"), Ok(false));
+    let failed = says("HTTP/1.1 200 OK\r\nX-Drain: yes\r\n\r\nnothing is").expect_err("the body");
+    assert_eq!(failed.label, FaultLabel::Body);
+    assert_eq!(
+        says("HTTP/1.1 403 No\r\nX-Drain: yes\r\n\r\n").expect_err("the status").label,
+        FaultLabel::Status
+    );
 }
