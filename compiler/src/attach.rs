@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use evenkeel_schemas::cluster::{Cluster, Host};
+use evenkeel_schemas::cluster::{Cluster, Host, Segment};
 use evenkeel_schemas::scalars::{Cidr, InterfaceName, Ip, Name};
 
 use crate::path::{Step, at};
@@ -119,8 +119,13 @@ type Network<'a> = (IpAddr, (&'a Name, Cidr));
 
 impl<'a> Subnets<'a> {
     pub(crate) fn new(cluster: &'a Cluster, unknowns: &Unknowns) -> Self {
+        Self::of_segments(&cluster.segments, unknowns)
+    }
+
+    /// Those of these segments.
+    pub(crate) fn of_segments(segments: &'a BTreeMap<Name, Segment>, unknowns: &Unknowns) -> Self {
         let mut by_prefix: BTreeMap<u8, BTreeMap<IpAddr, (&Name, Cidr)>> = BTreeMap::new();
-        for (name, segment) in &cluster.segments {
+        for (name, segment) in segments {
             for (index, subnet) in segment.subnets.iter().enumerate() {
                 if unknowns.knows(at!["segments", name, "subnets", index]) {
                     let networks = by_prefix.entry(subnet.prefix()).or_default();

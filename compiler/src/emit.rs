@@ -13,9 +13,10 @@ use evenkeel_schemas::seal;
 use crate::canonical;
 use crate::expiry::Habits;
 use crate::parallel::in_parallel;
-use crate::resolve::{Resolved, Router, RouterInstance};
+use crate::resolve::{Balanced, Resolved, Router, RouterInstance};
 
 mod checks;
+mod paths;
 mod real_server;
 mod services;
 mod sysctls;
@@ -107,6 +108,15 @@ fn host_plan(
         instances.iter().flat_map(|router| &router.track).map(|track| &track.tracker).collect();
     let duties = tasks.duties(name);
     let habits: Vec<Habits> = tasks.services(name).map(|(_, service)| Habits::of_balanced(service)).collect();
+    let asker = tasks.asker(name);
+    let answers = asker.as_ref().map(|asker| {
+        let has_own_mac = |service: &Balanced| {
+            let router = cluster.routers.get(&service.router);
+            router.is_some_and(|router| router.instances.iter().any(|one| one.virtual_mac.is_some()))
+        };
+        asker.settings(tasks.services(name).map(|(_, service)| service), &duties.accepted, has_own_mac)
+    });
+    let answers = answers.unwrap_or_default();
     let plan = plan::Plan {
         format: plan::FORMAT,
         cluster: cluster.name.clone(),
@@ -126,7 +136,7 @@ fn host_plan(
         gue: real_server::gue(duties),
         sync_groups: groups.into_iter().filter_map(|group| cluster.groups.get(group)).cloned().collect(),
         trackers: tracked.into_iter().filter_map(|name| cluster.trackers.get(name)).cloned().collect(),
-        sysctls: sysctls::sysctls(cluster, host, &instances, duties, &habits),
+        sysctls: sysctls::sysctls(cluster, host, &instances, duties, &habits, &answers),
         routers: instances,
         virtual_servers,
         addresses: real_server::addresses(host, duties),

@@ -290,14 +290,16 @@ fn sorry(service: &Balanced) -> Option<String> {
     listed(names.into_iter(), MAX_DRAINED).map(|names| format!("sorry server {names}"))
 }
 
-/// Kinds of the checks of a service's real servers, with the port where it is not theirs.
+/// Kinds of the checks of a service's real servers, with the port where it is not theirs, and the way where
+/// it is that of clients.
 fn checks(service: &Balanced) -> Option<String> {
     let servers = || service.fronts.iter().flat_map(|front| &front.real_servers);
     let shared = service.checks.iter().filter(|_| servers().any(|server| server.checks.is_empty()));
     let mut words: Vec<String> = Vec::new();
     for check in shared.chain(servers().flat_map(|server| &server.checks)) {
         let kind = check.kind.as_str();
-        let word = check.port.map_or_else(|| kind.to_owned(), |port| format!("{kind} {port}"));
+        let mut word = check.port.map_or_else(|| kind.to_owned(), |port| format!("{kind} {port}"));
+        word.push_str(if check.is_through_service() { " via service" } else { "" });
         if !words.contains(&word) {
             words.push(word);
         }

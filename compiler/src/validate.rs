@@ -58,6 +58,7 @@ mod services;
 mod trackers;
 mod tunnels;
 mod unicast;
+mod via_service;
 mod vip_settings;
 mod vips;
 mod virtual_routes;
@@ -102,6 +103,7 @@ const RULES: &[&[Rule]] = &[
     check_answers::RULES,
     check_requests::RULES,
     check_tls::RULES,
+    via_service::RULES,
     ipvs::RULES,
 ];
 

@@ -8,9 +8,9 @@ use evenkeel_schemas::plan::testing::PlanText;
 use evenkeel_schemas::plan::{
     AgentCheck, Check, CheckKind, CheckOrigin, CheckTls, Destination, DnsCheck, DnsRecord, FileCheck,
     Forwarding, GrpcCheck, HttpCheck, HttpDrain, HttpMethod, HttpRequest, HttpVersion, More, Plan, Protocol,
-    Scheduler, ScriptCheck, SmtpCheck, Target, TcpCheck, Times, UdpCheck, VirtualServer,
+    Scheduler, ScriptCheck, SmtpCheck, Target, TcpCheck, Through, Times, UdpCheck, VirtualServer,
 };
-use evenkeel_schemas::scalars::{Days, Ip, Port, PortRange, Retries, Rise, Span, Weight};
+use evenkeel_schemas::scalars::{Days, FirewallMark, Ip, Port, PortRange, Retries, Rise, Span, Weight};
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
@@ -131,14 +131,17 @@ fn times() -> impl Strategy<Value = Times> {
 }
 
 fn check() -> impl Strategy<Value = Check> {
-    (kind(), times(), address(), port(), option::of(address())).prop_map(
-        |(kind, times, address, port, source)| {
+    let mark = (1_u32..).prop_map(|mark| FirewallMark::new(mark).expect("a mark"));
+    let through = (address(), port(), mark).prop_map(|(vip, port, mark)| Through { vip, port, mark });
+    (kind(), times(), address(), port(), option::of(address()), option::of(through)).prop_map(
+        |(kind, times, address, port, source, through)| {
             let target = match kind {
                 CheckKind::Script(_) | CheckKind::File(_) => None,
                 CheckKind::Ping => Some(Target { address, port: None }),
                 _ => Some(Target { address, port: Some(port) }),
             };
-            Check { target, origin: CheckOrigin { source, interface: None }, times, kind }
+            let through = through.filter(|_| kind.is_by_tcp() && source.is_some());
+            Check { target, origin: CheckOrigin { source, interface: None }, through, times, kind }
         },
     )
 }

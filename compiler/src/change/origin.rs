@@ -104,6 +104,14 @@ impl<'a> FleetSide<'a> {
         name
     }
 
+    /// The first service of a director whose checks go through IPVS.
+    fn asked(&self, host: &str) -> Option<&'a str> {
+        let goes =
+            |destination: &Destination| destination.checks().iter().any(|check| check.through.is_some());
+        let mut servers = self.fleet.get(host)?.plan.virtual_servers.iter();
+        Some(servers.find(|server| server.destinations.iter().any(goes))?.name.as_str())
+    }
+
     /// The first virtual router of a director.
     fn router(&self, host: &str) -> Option<&'a str> {
         Some(self.fleet.get(host)?.plan.routers.first()?.name.as_str())
@@ -184,6 +192,12 @@ impl<'a> Causes<'a> {
             }
             Id::Tunnel(_) | Id::Gue { .. } => unwrapped(host, side),
             Id::Sysctl(key) if key.0.contains("/ek-") => unwrapped(host, side),
+            Id::Sysctl(key) if key.0.ends_with("/accept_local") => match side.asked(host) {
+                Some(service) => {
+                    vec![Hop::Key("services"), Hop::Key(service), Hop::Key(checks::FIRST)]
+                }
+                None => of_host(),
+            },
             Id::Sysctl(key) => match side.router(host) {
                 Some(router) if !key.0.contains("/arp_") => {
                     vec![Hop::Key("virtual_routers"), Hop::Key(router), Hop::Key("directors")]

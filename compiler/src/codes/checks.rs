@@ -74,6 +74,18 @@ super::codes! {
     SOURCE_FAMILY = "EK0576" Warning "a check's source is of another family than a real server":
         "Packets from an IPv4 address cannot go to an IPv6 address. The check of such a real server is made \
          from the address that the kernel chooses, as if `source` were not there.";
+    VIA_AND_ANOTHER_WAY = "EK0577" Error "a check through the service that says another way":
+        "A check with `via = \"service\"` goes to the VIP, from the director's own address, by the way that \
+         IPVS forwards to the real server. `address`, `source` and `interface` are of checks that go \
+         straight to their target. A check of something else is a check of its own.";
+    NO_WAY_TO_VIP = "EK0578" Error "a director whose checks cannot go through the service":
+        "A check with `via = \"service\"` connects from the director to a VIP. So there must be a VIP of the \
+         service's family, and every director needs an address of its own of the VIP's family: packets from \
+         the VIP would be answered to the Master. A link-local address is of no use.";
+    CHECK_MARKS = "EK0579" Error "marks of checks that cannot be used":
+        "Packets of checks that go through IPVS carry a mark, one for each real server and way to it. A \
+         service that takes a mark of the pool `ipvs.check_marks` would get them, and a pool that is smaller \
+         than the number of ways leaves some without a mark.";
     QUIESCE_FOR_UNUSED = "EK0585" Error "a time at weight 0 for real servers that are removed at once":
         "`quiesce_for` is how long a failed real server stays at weight 0 with `on_failure = \"quiesce\"`. \
          Where failed ones are removed, none is ever at weight 0.";

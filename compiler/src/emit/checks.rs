@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use evenkeel_schemas::cluster::{Check, CheckRequest, CheckType};
 use evenkeel_schemas::plan;
-use evenkeel_schemas::scalars::{Port, PortRange, Span};
+use evenkeel_schemas::scalars::{Ip, Port, PortRange, Span};
 
 use crate::resolve::RealServer;
 
@@ -67,12 +67,13 @@ pub(super) fn kind(check: &Check) -> Option<plan::CheckKind> {
 }
 
 /// A check of one destination; none where it does not know its port, which a rule refuses. `kind` is that of
-/// the check.
+/// the check, `through` the way that it goes through IPVS with the address that it comes from, if it does.
 pub(super) fn explicit(
     check: &Check,
     kind: &plan::CheckKind,
     server: &RealServer,
     port: Option<Port>,
+    through: Option<(Ip, plan::Through)>,
 ) -> Option<plan::Check> {
     let address = check.address.unwrap_or(server.address);
     let target = match kind {
@@ -82,9 +83,11 @@ pub(super) fn explicit(
     };
     // An address of the other family is no use to packets to this one.
     let source = check.source.filter(|source| source.0.is_ipv4() == address.0.is_ipv4());
+    let source = through.map_or(source, |(source, _)| Some(source));
     Some(plan::Check {
         target,
         origin: plan::CheckOrigin { source, interface: check.interface.clone() },
+        through: through.map(|(_, through)| through),
         times: plan::Times {
             interval: check.interval,
             timeout: check.timeout,

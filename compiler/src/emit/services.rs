@@ -1,13 +1,15 @@
 //! The virtual servers of a director.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use evenkeel_schemas::cluster::{Check, Family, OnFailure};
 use evenkeel_schemas::plan;
 use evenkeel_schemas::scalars::{Ip, Name, Port};
 
-use super::checks;
+use super::paths::Asker;
 use super::tasks::Tasks;
+use super::{checks, paths};
 use crate::parallel::in_parallel;
 use crate::resolve::{Balanced, Front, RealServer, Resolved, Taken};
 use crate::{attach, canonical};
@@ -19,15 +21,17 @@ pub(super) const KEY: &str = "virtual_server";
 const AT_ONCE: usize = 64;
 
 /// A product of each service, made once for all of its directors but those that are real servers of it.
+/// Services whose checks go through IPVS differ from director to director.
 pub(super) struct OfServices<'a, T>(BTreeMap<&'a Name, T>);
 
 impl<'a, T: Send> OfServices<'a, T> {
     fn new(cluster: &'a Resolved, make: impl Fn(&ServerMaker<'_>) -> T + Sync) -> Self {
-        let services: Vec<(&Name, &Balanced)> = cluster.services.iter().collect();
+        let services = cluster.services.iter().filter(|(_, service)| !paths::is_asked(service));
+        let services: Vec<(&Name, &Balanced)> = services.collect();
         let chunks: Vec<&[(&Name, &Balanced)]> = services.chunks(AT_ONCE).collect();
         let made = in_parallel(&chunks, |services| {
             let one = |(name, service): &(&'a Name, &'a Balanced)| {
-                (*name, make(&ServerMaker { name, service, accepted: &BTreeSet::new() }))
+                (*name, make(&ServerMaker { name, service, accepted: &BTreeSet::new(), asker: None }))
             };
             services.iter().map(one).collect::<Vec<_>>()
         });
@@ -45,11 +49,12 @@ impl<'a, T: Send> OfServices<'a, T> {
         let accepts = |service: &Balanced| {
             service.fronts.iter().flat_map(|front| &front.vips).any(|vip| accepted.contains(vip))
         };
+        let asker = tasks.asker(director).map(Rc::new);
         let mut services: Vec<_> = tasks.services(director).collect();
         services.sort_unstable_by_key(|(name, _)| *name);
         services.into_iter().map(move |(name, service)| match self.0.get(name) {
             Some(made) if !accepts(service) => Ok(made),
-            _ => Err(ServerMaker { name, service, accepted }),
+            _ => Err(ServerMaker { name, service, accepted, asker: asker.clone() }),
         })
     }
 }
@@ -109,6 +114,8 @@ struct ServerMaker<'a> {
     service: &'a Balanced,
     /// VIPs that the director accepts as a real server.
     accepted: &'a BTreeSet<Ip>,
+    /// The director, where checks go through IPVS.
+    asker: Option<Rc<Asker<'a>>>,
 }
 
 impl ServerMaker<'_> {
@@ -186,8 +193,38 @@ impl ServerMaker<'_> {
             drain: service.drain,
             hooks: (service.hooks != plan::ServiceHooks::default()).then(|| Box::new(service.hooks.clone())),
             prevent_removal: service.prevent_removal,
-            destinations: front.real_servers.iter().map(|server| destination(server, port, checks)).collect(),
+            destinations: {
+                let vip = socket.map(|(vip, _)| vip).or_else(|| front.vips.first().copied());
+                let servers = front.real_servers.iter();
+                servers.map(|server| self.destination(server, port, (front, vip), checks)).collect()
+            },
         }
+    }
+
+    /// `checks` are those of the service.
+    fn destination(
+        &self,
+        server: &RealServer,
+        vip_port: Option<Port>,
+        (front, vip): (&Front, Option<Ip>),
+        checks: &[CheckWithKind<'_>],
+    ) -> plan::Destination {
+        let port = server.port.or(vip_port);
+        let own = with_kinds(&server.checks);
+        let checks = if server.checks.is_empty() { checks } else { &own };
+        let through = |check| self.asker.as_ref()?.through(check, server, (front, vip?), (vip_port, port));
+        let more = plan::More {
+            drain: server.drain,
+            encapsulation: server.encapsulation,
+            upper_threshold: server.upper_threshold,
+            lower_threshold: server.lower_threshold,
+            checks: checks
+                .iter()
+                .filter_map(|(check, kind)| checks::explicit(check, kind, server, port, through(check)))
+                .collect(),
+        };
+        let (host, weight) = (server.host.clone(), server.weight);
+        plan::Destination::new(host, server.address, port, weight, server.forwarding).with(more)
     }
 }
 
@@ -196,23 +233,4 @@ type CheckWithKind<'a> = (&'a Check, plan::CheckKind);
 
 fn with_kinds(checks: &[Check]) -> Vec<CheckWithKind<'_>> {
     checks.iter().filter_map(|check| Some((check, checks::kind(check)?))).collect()
-}
-
-/// `checks` are those of the service.
-fn destination(server: &RealServer, port: Option<Port>, checks: &[CheckWithKind<'_>]) -> plan::Destination {
-    let port = server.port.or(port);
-    let own = with_kinds(&server.checks);
-    let checks = if server.checks.is_empty() { checks } else { &own };
-    let more = plan::More {
-        drain: server.drain,
-        encapsulation: server.encapsulation,
-        upper_threshold: server.upper_threshold,
-        lower_threshold: server.lower_threshold,
-        checks: checks
-            .iter()
-            .filter_map(|(check, kind)| checks::explicit(check, kind, server, port))
-            .collect(),
-    };
-    let (host, weight) = (server.host.clone(), server.weight);
-    plan::Destination::new(host, server.address, port, weight, server.forwarding).with(more)
 }

@@ -8,6 +8,7 @@ use evenkeel_schemas::cluster::Host;
 use evenkeel_schemas::plan::{self, Router};
 use evenkeel_schemas::scalars::Ip;
 
+use super::paths::Answers;
 use super::real_server;
 use super::tasks::Duties;
 use crate::expiry::{self, Habits};
@@ -89,6 +90,7 @@ pub(super) fn sysctls(
     routers: &[Router],
     duties: &Duties,
     services: &[Habits],
+    answers: &Answers<'_>,
 ) -> Vec<plan::Sysctl> {
     let director = !routers.is_empty();
     let real_server = duties.accepted.iter().any(|vip| vip.0.is_ipv4());
@@ -114,6 +116,9 @@ pub(super) fn sysctls(
     }
     for (interface, _) in real_server::names(host, duties).iter().filter(|(_, end)| end.carries_v4) {
         set(&mut all, "ipv4", interface.as_str(), TUNNEL_END);
+    }
+    for (interface, setting) in answers {
+        set(&mut all, "ipv4", interface.as_str(), *setting);
     }
     let v6 = |(ip, _): &(Ip, _)| ip.0.is_ipv6() && duties.masqueraded_beside_vip.contains(ip);
     for (_, interface) in host.all_addresses().filter(v6) {

@@ -6,6 +6,7 @@ use evenkeel_schemas::cluster::{self, Forwarding};
 use evenkeel_schemas::plan::{Encapsulation, Gue, TunnelMode};
 use evenkeel_schemas::scalars::{Ip, Name};
 
+use super::paths::{Asker, Paths};
 use crate::resolve::{Balanced, Recipient, Resolved, Router};
 
 /// All of a cluster.
@@ -17,6 +18,8 @@ pub(super) struct Tasks<'a> {
     services: BTreeMap<&'a Name, Vec<(&'a Name, &'a Balanced)>>,
     /// By host.
     duties: BTreeMap<&'a Name, Duties>,
+    /// Checks that go through IPVS, if there are any.
+    paths: Option<Paths<'a>>,
 }
 
 /// Duties of a host besides virtual routers and virtual servers.
@@ -49,7 +52,7 @@ pub(super) struct TunnelEnd {
 
 impl<'a> Tasks<'a> {
     pub(super) fn new(cluster: &'a Resolved) -> Self {
-        let mut tasks = Self::default();
+        let mut tasks = Self { paths: Paths::new(cluster), ..Self::default() };
         for (name, router) in &cluster.routers {
             for director in router.directors.keys() {
                 tasks.routers.entry(director).or_default().push((name, router));
@@ -97,6 +100,11 @@ impl<'a> Tasks<'a> {
     pub(super) fn services(&self, director: &Name) -> impl Iterator<Item = (&'a Name, &'a Balanced)> {
         let services = self.routers(director).iter().filter_map(|(router, _)| self.services.get(router));
         services.flatten().copied()
+    }
+
+    /// A director, if checks go through IPVS.
+    pub(super) fn asker(&self, director: &Name) -> Option<Asker<'_>> {
+        self.paths.as_ref()?.asker(director)
     }
 
     /// Duties of a host besides virtual routers and virtual servers.

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use evenkeel_schemas::cluster::{Check, CheckType, HttpVersion, Protocol, Service};
+use evenkeel_schemas::cluster::{Check, CheckType, HttpVersion, Protocol, Service, Via};
 use evenkeel_schemas::scalars::Name;
 
 use super::written_checks::{Holder, WrittenCheck, all, by_service, places};
@@ -60,11 +60,12 @@ const SENDERS: &[CheckType] = &[CheckType::Tcp, CheckType::Udp, CheckType::Agent
 type Key = (&'static str, &'static [CheckType], fn(&Check) -> bool);
 
 /// Every key that some types of check do not have.
-const KEYS: [Key; 38] = [
+const KEYS: [Key; 39] = [
     ("port", WITH_PORT, |check| check.port.is_some()),
     ("address", NETWORK, |check| check.address.is_some()),
     ("source", NETWORK, |check| check.source.is_some()),
     ("interface", NETWORK, |check| check.interface.is_some()),
+    ("via", BY_TCP, |check| check.via != Via::default()),
     ("path", WEB, |check| check.path.is_some()),
     ("method", WEB, |check| check.method.is_some()),
     ("host", &[CheckType::Http, CheckType::Https, CheckType::Grpc], |check| check.host.is_some()),

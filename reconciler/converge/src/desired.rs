@@ -14,6 +14,7 @@ use crate::model::{
     Kind, Link, LinkKind, Mark, Route, RouteKey, Rule, RuleKey, Service, ServiceKey, SyncDaemon, SyncRole,
     Timeouts, Tunnel, Unwrap,
 };
+use crate::paths;
 
 /// Wanted state of a host. VIPs of routers, and all that moves with them, follow the election and are not in
 /// `state`: see [`vip_addresses`], [`router_routes`] and [`router_rules`].
@@ -192,6 +193,7 @@ pub fn desired(plan: &Plan, view: View<'_>) -> Desired {
     for sysctl in &plan.sysctls {
         wanted.state.sysctls.insert(sysctl.key.clone(), sysctl.value.clone());
     }
+    wanted.state.services = paths::services(plan);
     // One buffer for all servers: each table is copied out of it in its final size.
     let mut destinations = Vec::new();
     for (index, server) in plan.virtual_servers.iter().enumerate() {

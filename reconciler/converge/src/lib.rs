@@ -24,6 +24,7 @@ pub mod naming;
 pub mod object;
 pub mod op;
 mod part;
+pub mod paths;
 pub mod serving;
 
 pub use desired::{

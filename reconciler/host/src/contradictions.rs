@@ -3,9 +3,10 @@
 //! The compiler never writes such a plan. A plan that somebody else made and sealed would be put in force in
 //! part, without a word, or fail in the kernel with an error that helps nobody.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use evenkeel_schemas::plan::{Forwarding, Front, Plan, VirtualServer};
+use evenkeel_converge::paths;
+use evenkeel_schemas::plan::{Family, Forwarding, Front, Plan, VirtualServer};
 use evenkeel_schemas::scalars::Span;
 
 /// Shortest probation, milliseconds.
@@ -14,11 +15,9 @@ const MIN_PROBATION_MILLIS: u32 = 5000;
 /// The first contradiction of a plan, as a sentence for people; none when the plan is consistent.
 pub fn first(plan: &Plan) -> Option<String> {
     let mut fronts = BTreeSet::new();
-    let mut servers = plan.virtual_servers.iter();
-    servers
-        .find_map(|server| virtual_server(server, &mut fronts))
-        .or_else(|| tunnels(plan))
-        .or_else(|| times(plan))
+    let servers = &mut plan.virtual_servers.iter();
+    let server = servers.find_map(|server| virtual_server(server, &mut fronts));
+    server.or_else(|| checks(plan, &fronts)).or_else(|| tunnels(plan)).or_else(|| times(plan))
 }
 
 fn virtual_server(server: &VirtualServer, fronts: &mut BTreeSet<Front>) -> Option<String> {
@@ -54,6 +53,34 @@ fn virtual_server(server: &VirtualServer, fronts: &mut BTreeSet<Front>) -> Optio
         }
         if !sockets.insert(socket.clone()) {
             return Some(format!("destination {socket} of {front} is there twice"));
+        }
+    }
+    None
+}
+
+/// Checks that go through IPVS: by mark, destination and address they come from.
+fn checks(plan: &Plan, fronts: &BTreeSet<Front>) -> Option<String> {
+    let marks = fronts.iter().filter_map(|front| match front {
+        Front::Mark { family, mark } => Some((*family == Family::Ipv6, mark.get())),
+        Front::Transport { .. } => None,
+    });
+    let marks: BTreeSet<(bool, u32)> = marks.collect();
+    let mut targets = BTreeMap::new();
+    for (destination, check, through) in paths::checks(plan) {
+        let (mark, v6) = (through.mark, through.vip.0.is_ipv6());
+        let socket = destination.socket();
+        if marks.contains(&(v6, mark.get())) {
+            return Some(format!("mark {mark} is of a virtual server and of the checks of {socket}"));
+        }
+        if check.address() != Some(destination.address) {
+            return Some(format!("a check of {socket} with mark {mark} goes to another host"));
+        }
+        if check.origin.source.is_none_or(|source| source.0.is_ipv6() != v6) {
+            return Some(format!("a check of {socket} goes to {} from another family", through.vip));
+        }
+        let target = paths::target(destination, check);
+        if *targets.entry((v6, mark.get())).or_insert(target) != target {
+            return Some(format!("mark {mark} is of two ways, one of them to {socket}"));
         }
     }
     None
@@ -165,6 +192,7 @@ host = "rs1"
 address = "192.0.2.21"
 weight = 1
 forwarding = "dr"
+check = { type = "tcp", address = "192.0.2.21", port = 80, source = "192.0.2.1", through = { vip = "192.0.2.9", port = 80, mark = 70 }, interval = "5s", timeout = "5s", retries = 1, retry_delay = "1s" }
 "#;
 
     fn plan(text: &str) -> Plan {
@@ -195,6 +223,16 @@ forwarding = "dr"
             ),
             ("192.0.2.21\"\nweight", "2001:db8::21\"\nweight", "2001:db8::21 of fwmark 7 is of the other"),
             ("192.0.2.21\"\nport", "2001:db8::21\"\nport", "connections are synchronised"),
+            ("mark = 70", "mark = 7", "mark 7 is of a virtual server and of the checks of 192.0.2.21"),
+            ("\"tcp\", address = \"192.0.2.21", "\"tcp\", address = \"192.0.2.22", "goes to another host"),
+            ("source = \"192.0.2.1\"", "source = \"2001:db8::1\"", "to 192.0.2.9 from another family"),
+            (
+                "weight = 1\nforwarding = \"tun\"",
+                "weight = 1\ncheck = { type = \"tcp\", address = \"192.0.2.21\", port = 80, source = \
+                 \"192.0.2.1\", through = { vip = \"192.0.2.9\", port = 80, mark = 70 }, interval = \"5s\", \
+                 timeout = \"5s\", retries = 1, retry_delay = \"1s\" }\nforwarding = \"tun\"",
+                "mark 70 is of two ways, one of them to 192.0.2.21",
+            ),
             ("local = \"192.0.2.1\"", "local = \"2001:db8::1\"", "tunnel ek-ipip cannot"),
             ("udp = \"5m\"", "udp = \"500ms\"", "the UDP time-out cannot be 500ms"),
             ("timeout = \"30s\"", "timeout = \"4s\"", "a probation cannot be 4s"),

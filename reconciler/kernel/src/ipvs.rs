@@ -135,6 +135,12 @@ fn some_services(
     Ok(services)
 }
 
+/// One service with its destinations; none when it is not there.
+pub(crate) fn service(socket: &mut Requester, key: ServiceKey) -> Result<Option<Service>, KernelError> {
+    let family = resolve_family(socket)?;
+    Ok(some_services(socket, family, &[key].into(), &BTreeMap::new())?.remove(&key))
+}
+
 fn destinations(
     socket: &mut Requester,
     family: u16,

@@ -179,6 +179,14 @@ impl Kernel {
         if ipvs_loaded() { ipvs::usage(&mut self.generic, only) } else { Ok(BTreeMap::new()) }
     }
 
+    /// An IPVS service with its destinations; none where it is not there, or IPVS is not loaded.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn ipvs_service(&mut self, key: ServiceKey) -> Result<Option<Service>, KernelError> {
+        if ipvs_loaded() { ipvs::service(&mut self.generic, key) } else { Ok(None) }
+    }
+
     /// The daemons that synchronise IPVS connections; none where IPVS is not loaded.
     ///
     /// # Errors

@@ -51,6 +51,10 @@ pub struct Check {
     /// Interface to connect through. Absent: the kernel's choice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interface: Option<InterfaceName>,
+    /// `tcp`, `http`, `https`, `smtp`, `grpc`, `agent`: the way to the real server: to its own address, or
+    /// through IPVS to the VIP, as a client's packets go. Absent: `address`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub via: Via,
     /// `http`, `https`: what is asked for. Absent: `/`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
@@ -165,6 +169,16 @@ pub struct Check {
     pub file: Option<String>,
 }
 
+impl Check {
+    /// Whether it goes to the VIP, through IPVS. One that says where it goes to or comes from does not: `via`
+    /// is then a default of all checks, and meant for others.
+    #[must_use]
+    pub fn is_through_service(&self) -> bool {
+        let elsewhere = self.address.is_some() || self.source.is_some() || self.interface.is_some();
+        self.via == Via::Service && self.kind.is_by_tcp() && !elsewhere
+    }
+}
+
 /// A request of a check by HTTP, and what its answer must be.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -240,6 +254,15 @@ impl CheckType {
         Self::Agent,
     ];
 
+    /// Whether it asks by a TCP connection.
+    #[must_use]
+    pub const fn is_by_tcp(self) -> bool {
+        match self {
+            Self::Tcp | Self::Http | Self::Https | Self::Smtp | Self::Grpc | Self::Agent => true,
+            Self::Script | Self::Udp | Self::Dns | Self::Ping | Self::File => false,
+        }
+    }
+
     /// The word in the cluster file.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -257,6 +280,17 @@ impl CheckType {
             Self::Agent => "agent",
         }
     }
+}
+
+/// The way of a check to a real server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Via {
+    /// To the real server's own address.
+    #[default]
+    Address,
+    /// To the VIP, through IPVS: by direct routing, tunnel or masquerade, as a client's packets go.
+    Service,
 }
 
 /// Version of HTTP.

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::is_default;
-use crate::scalars::{InterfaceName, Ip, Percent, Port, Span, SyncId};
+use crate::scalars::{FirewallMark, InterfaceName, Ip, Percent, Port, Span, SyncId};
 
 /// Policy of convergence for all hosts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -109,6 +109,55 @@ pub struct Ipvs {
     /// and for `expire_quiescent_template` where those of persistent services are quiesced.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sysctls: BTreeMap<String, i64>,
+    /// Marks of the packets of checks that go through IPVS (`via = "service"`): one for each real server and
+    /// way to it. No firewall, routing rule or service may use them for anything else. Absent: 1163264000 to
+    /// 1163329535 (0x45560000 to 0x4556ffff).
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub check_marks: CheckMarks,
+}
+
+/// A range of marks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CheckMarks {
+    /// The lowest.
+    pub first: FirewallMark,
+    /// The highest.
+    pub last: FirewallMark,
+}
+
+impl CheckMarks {
+    /// Whether a mark is one of them.
+    #[must_use]
+    pub fn contains(&self, mark: FirewallMark) -> bool {
+        (self.first..=self.last).contains(&mark)
+    }
+
+    /// Number of marks.
+    #[must_use]
+    pub const fn len(&self) -> u64 {
+        (self.last.get() as u64 + 1).saturating_sub(self.first.get() as u64)
+    }
+
+    /// Whether it has none: it ends before it begins.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The mark at a place, counted from 0.
+    #[must_use]
+    pub fn at(&self, place: u64) -> Option<FirewallMark> {
+        let number = u64::from(self.first.get()).checked_add(place)?;
+        let mark = FirewallMark::new(u32::try_from(number).ok()?).ok()?;
+        self.contains(mark).then_some(mark)
+    }
+}
+
+impl Default for CheckMarks {
+    fn default() -> Self {
+        Self { first: FirewallMark::FIRST_OF_CHECKS, last: FirewallMark::LAST_OF_CHECKS }
+    }
 }
 
 /// Time-outs of idle connections; whole seconds. The kernel sets all three at once: where one is written,

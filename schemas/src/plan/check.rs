@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cluster::is_default;
 pub use crate::cluster::{CheckType, DnsRecord, HttpMethod, HttpVersion};
-use crate::scalars::{Days, InterfaceName, Ip, Name, Port, PortRange, Retries, Rise, Span};
+use crate::scalars::{Days, FirewallMark, InterfaceName, Ip, Name, Port, PortRange, Retries, Rise, Span};
 
 mod text;
 
@@ -28,6 +28,8 @@ pub struct Check {
     pub target: Option<Target>,
     /// How its packets leave this host.
     pub origin: CheckOrigin,
+    /// The way through IPVS, as a client's packets go; absent: straight to the target.
+    pub through: Option<Through>,
     /// When it asks, and how often before its verdict changes.
     pub times: Times,
     /// What it asks.
@@ -41,10 +43,14 @@ impl Check {
         self.target.map(|target| target.address)
     }
 
-    /// Target for people: `192.0.2.1:80`, `192.0.2.1`, a program, a file.
+    /// Target for people: `192.0.2.1:80`, `192.0.2.1:80 through 192.0.2.120:80`, `192.0.2.1`, a program, a
+    /// file.
     #[must_use]
     pub fn subject(&self) -> String {
         match (&self.kind, self.target) {
+            (_, Some(target)) if let Some(through) = self.through => {
+                format!("{target} through {}", through.socket_address())
+            }
             (CheckKind::Script(script), _) => script.command.first().cloned().unwrap_or_default(),
             (CheckKind::File(file), _) => file.file.clone(),
             (_, Some(target)) => target.to_string(),
@@ -86,6 +92,29 @@ pub struct CheckOrigin {
     pub source: Option<Ip>,
     /// Interface that they go through (`SO_BINDTODEVICE`, socket(7)).
     pub interface: Option<InterfaceName>,
+}
+
+/// The way of a check through IPVS: it connects to a VIP, and its packets carry a mark, for which this host
+/// has an IPVS service with the target as its only destination. That service is made of the check and of its
+/// destination: of what forwards, where to, and the mark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Through {
+    /// VIP that the check connects to.
+    pub vip: Ip,
+    /// Port of the VIP.
+    pub port: Port,
+    /// Mark of its packets (`SO_MARK`, socket(7)). One stands for one real server, the way that packets are
+    /// forwarded to it, and with masquerade its port.
+    pub mark: FirewallMark,
+}
+
+impl Through {
+    /// VIP and port.
+    #[must_use]
+    pub fn socket_address(self) -> SocketAddr {
+        SocketAddr::new(self.vip.0, self.port.get())
+    }
 }
 
 /// When a check asks, and how its verdict changes.
@@ -146,6 +175,15 @@ pub enum CheckKind {
 }
 
 impl CheckKind {
+    /// Whether it asks by a TCP connection.
+    #[must_use]
+    pub const fn is_by_tcp(&self) -> bool {
+        match self {
+            Self::Tcp(_) | Self::Http(_) | Self::Smtp(_) | Self::Grpc(_) | Self::Agent(_) => true,
+            Self::Udp(_) | Self::Dns(_) | Self::Ping | Self::Script(_) | Self::File(_) => false,
+        }
+    }
+
     /// The TLS that it speaks; none where it speaks plainly.
     #[must_use]
     pub fn tls(&self) -> Option<&CheckTls> {

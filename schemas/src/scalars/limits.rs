@@ -12,6 +12,13 @@ number_scalar!(
     /// Netfilter's mark of packets (`ipvsadm -f`); 0 is "no mark".
     FirewallMark(u32), "FirewallMark", 1..=4294967295, "a firewall mark"
 );
+impl FirewallMark {
+    /// The lowest mark of checks that go through IPVS, unless a cluster file says another.
+    pub const FIRST_OF_CHECKS: Self = Self(0x4556_0000);
+    /// The highest one.
+    pub const LAST_OF_CHECKS: Self = Self(0x4556_FFFF);
+}
+
 number_scalar!(
     /// Number of connections at which IPVS stops or resumes sending (`ipvsadm -x`, `-y`).
     ConnectionLimit(u32), "ConnectionLimit", 1..=4294967295, "a number of connections"

@@ -30,3 +30,4 @@ mod sharing;
 mod sorry;
 mod support;
 mod verdicts;
+mod via_service;

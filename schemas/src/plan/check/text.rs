@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::{
     AgentCheck, Check, CheckKind, CheckOrigin, CheckTls, CheckType, DnsCheck, DnsRecord, FileCheck,
     GrpcCheck, HttpCheck, HttpDrain, HttpMethod, HttpRequest, HttpVersion, ScriptCheck, SmtpCheck, Target,
-    TcpCheck, Times, UdpCheck,
+    TcpCheck, Through, Times, UdpCheck,
 };
 use crate::cluster::{is_default, is_false};
 use crate::scalars::{Days, InterfaceName, Ip, Name, Port, PortRange, Retries, Rise, Span};
@@ -36,6 +36,9 @@ pub(super) struct Text<'a> {
     /// Interface that packets go through; absent: the kernel's choice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     interface: Option<InterfaceName>,
+    /// By TCP: the way through IPVS, as a client's packets go; absent: straight to the target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    through: Option<Through>,
     /// Time from the start of one check to the start of the next.
     interval: Option<Span>,
     /// Longest time of one check.
@@ -252,7 +255,16 @@ impl Text<'_> {
             }
         };
         let origin = CheckOrigin { source: self.source, interface: self.interface.clone() };
-        Ok(Check { target, origin, times, kind: self.kind_of(kind)? })
+        let through = self.through;
+        let kind = self.kind_of(kind)?;
+        // Through IPVS goes what is a connection, from an address that no VIP can take the place of.
+        if through.is_some() && !kind.is_by_tcp() {
+            return Err(NoCheck::Surplus(kind.kind()));
+        }
+        if through.is_some() {
+            needed("source", origin.source)?;
+        }
+        Ok(Check { target, origin, through, times, kind })
     }
 
     fn kind_of(self, kind: CheckType) -> Result<CheckKind, NoCheck> {
@@ -375,7 +387,7 @@ impl<'a> Text<'a> {
 
 impl<'a> From<&'a Check> for Text<'a> {
     fn from(check: &'a Check) -> Self {
-        let Check { target, origin: CheckOrigin { source, interface }, times, kind } = check;
+        let Check { target, origin: CheckOrigin { source, interface }, through, times, kind } = check;
         let Times { interval, timeout, retries, retry_delay, rise, jitter, warmup, initially_down } = times;
         let text = Self {
             kind: Some(kind.kind()),
@@ -383,6 +395,7 @@ impl<'a> From<&'a Check> for Text<'a> {
             port: target.and_then(|target| target.port),
             source: *source,
             interface: interface.clone(),
+            through: *through,
             interval: Some(*interval),
             timeout: Some(*timeout),
             retries: Some(*retries),
@@ -475,7 +488,7 @@ mod tests {
     }
 
     /// A check of each type, with all that it has.
-    const EACH: [&str; 13] = [
+    const EACH: [&str; 14] = [
         "type = \"tcp\"\naddress = \"192.0.2.1\"\nport = 80\n",
         "type = \"tcp\"\naddress = \"192.0.2.1\"\nport = 80\nsource = \"192.0.2.9\"\ninterface = \"eth0\"\n\
          rise = 3\njitter = \"1s\"\nwarmup = \"3s\"\ninitially_down = true\nsend = \"PING\\r\\n\"\n\
@@ -495,6 +508,8 @@ mod tests {
          min_reply_length = 1\nmax_reply_length = 9\nexpect = \"x\"\n",
         "type = \"dns\"\naddress = \"2001:db8::1\"\nport = 53\nname = \".\"\nrecord = \"SOA\"\n",
         "type = \"ping\"\naddress = \"192.0.2.1\"\n",
+        "type = \"tcp\"\naddress = \"192.0.2.1\"\nport = 80\nsource = \"192.0.2.9\"\n\
+         through = { vip = \"192.0.2.7\", port = 80, mark = 1163264000 }\n",
         "type = \"smtp\"\naddress = \"192.0.2.1\"\nport = 25\nhelo = \"lb\"\n",
         "type = \"grpc\"\naddress = \"192.0.2.1\"\nport = 9\ngrpc_service = \"x.Y\"\nhost = \"h\"\n",
         "type = \"script\"\ncommand = [\"/bin/true\", \"-x\"]\nuser = \"nobody\"\ndynamic_weight = true\n",
@@ -526,6 +541,14 @@ mod tests {
             (format!("{head}type = \"http\""), "the check has no `path`"),
             (format!("{head}type = \"udp\"\npayload = \"0\""), "hexadecimal digits"),
             (format!("{head}type = \"udp\"\npayload = \"00\"\nsend = \"x\""), "hexadecimal digits"),
+            (
+                format!("{head}type = \"udp\"\nthrough = {{ vip = \"192.0.2.7\", port = 80, mark = 1 }}"),
+                "a key that is of another type",
+            ),
+            (
+                format!("{head}type = \"tcp\"\nthrough = {{ vip = \"192.0.2.7\", port = 80, mark = 1 }}"),
+                "the check has no `source`",
+            ),
             ("type = \"script\"".to_owned(), "the check has no `command`"),
             ("type = \"tcp\"".to_owned(), "the check has no `port`"),
             (head.to_owned(), "the check has no `type`"),

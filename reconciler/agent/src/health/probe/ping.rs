@@ -53,7 +53,7 @@ mod tests {
         let (origin, tools) = (CheckOrigin::default(), Tools::new());
         for address in ["127.0.0.1", "::1"] {
             let target = std::net::SocketAddr::new(address.parse().expect("an address"), 0);
-            let whom = Whom { target, origin: &origin, limit: Duration::from_secs(5) };
+            let whom = Whom { target, origin: &origin, mark: None, limit: Duration::from_secs(5) };
             assert_eq!(run(whom, &tools).await, Found::healthy(), "{address}");
             let protocol = if target.is_ipv4() { Protocol::ICMPV4 } else { Protocol::ICMPV6 };
             let raw = socket::open(whom, Type::RAW, protocol).expect("CAP_NET_RAW: run the tests as root");

@@ -7,13 +7,20 @@ use std::time::Duration;
 
 use evenkeel_health::{Ailment, Fault, FaultLabel, Found};
 use evenkeel_schemas::plan::CheckOrigin;
+use evenkeel_schemas::scalars::FirewallMark;
 use nix::sys::socket::setsockopt;
-use nix::sys::socket::sockopt::IpBindAddressNoPort;
+use nix::sys::socket::sockopt::{IpBindAddressNoPort, TcpMaxSeg};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::Whom;
+use super::{Whom, path};
+
+/// Ports that are tried for a probe through IPVS. With more than a few taken the host makes more such probes
+/// than it has ports for, and one that leads astray once is repeated.
+const MOST_PORTS: usize = 8;
+/// Most bytes of a segment of such a probe (`TCP_MAXSEG`): less than any tunnel of IPv6 carries.
+const MARKED_SEGMENT: u32 = 1160;
 
 /// The outcome of a future, or the fault that there was no answer within the limit.
 pub(super) async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Result<T, Found> {
@@ -22,8 +29,8 @@ pub(super) async fn within<T>(limit: Duration, future: impl Future<Output = T>) 
 
 /// A TCP connection to the target that is open. It takes as long as it takes: the caller has the limit
 /// ([`within`]). Closing it resets it.
-pub(super) async fn connect(whom: Whom<'_>) -> Result<TcpStream, Found> {
-    let socket = begin(whom)?;
+pub(super) async fn connect(whom: Whom<'_>, paths: &path::PathTools) -> Result<TcpStream, Found> {
+    let socket = begin(whom, paths)?;
     let open = async {
         let stream = TcpStream::from_std(socket.into())?;
         stream.writable().await?;
@@ -33,8 +40,11 @@ pub(super) async fn connect(whom: Whom<'_>) -> Result<TcpStream, Found> {
 }
 
 /// A connection that is under way.
-fn begin(whom: Whom<'_>) -> Result<Socket, Found> {
-    let socket = open(whom, Type::STREAM, Protocol::TCP)?;
+fn begin(whom: Whom<'_>, paths: &path::PathTools) -> Result<Socket, Found> {
+    let socket = match whom.mark {
+        None => open(whom, Type::STREAM, Protocol::TCP)?,
+        Some(mark) => open_marked(whom, mark, paths)?,
+    };
     // A probe leaves no connection behind in TIME_WAIT: closing resets it.
     socket.set_linger(Some(Duration::ZERO)).map_err(|error| failed(&error))?;
     match socket.connect(&whom.target.into()) {
@@ -59,11 +69,39 @@ pub(super) fn open(whom: Whom<'_>, kind: Type, protocol: Protocol) -> Result<Soc
     Ok(socket)
 }
 
+/// A socket for TCP whose packets have a mark, from a port by which IPVS remembers no other way.
+fn open_marked(whom: Whom<'_>, mark: FirewallMark, paths: &path::PathTools) -> Result<Socket, Found> {
+    let Some(source) = whom.origin.source else { return Err(Found::Ails(Ailment::NoSource)) };
+    // Those with other ports are kept until there is one: the kernel would give the same again.
+    let mut others = Vec::with_capacity(MOST_PORTS);
+    loop {
+        let kind = Type::STREAM.nonblocking().cloexec();
+        let socket = Socket::new_raw(Domain::for_address(whom.target), kind, Some(Protocol::TCP));
+        let socket = socket.map_err(|error| failed(&error))?;
+        socket.set_mark(mark.get()).map_err(|error| refused_here(&error))?;
+        // While this host is Master, the route to the VIP is that of `lo`, with packets longer than any
+        // network carries, or a tunnel's.
+        setsockopt(&socket, TcpMaxSeg, &MARKED_SEGMENT).ok();
+        bind_with_port(&socket, source.0)?;
+        let port = socket.local_addr().map_err(|error| failed(&error))?;
+        let port = port.as_socket().map_or(0, |address| address.port());
+        if paths.takes(port, source.0.is_ipv6(), mark.get()) || others.len() + 1 >= MOST_PORTS {
+            return Ok(socket);
+        }
+        others.push(socket);
+    }
+}
+
 /// Sets the address that packets come from.
 fn bind(socket: &Socket, source: IpAddr) -> Result<(), Found> {
     // The port is chosen when the socket is connected: then one port serves for many targets. Sockets without
     // ports do not know the option.
     setsockopt(socket, IpBindAddressNoPort, &true).ok();
+    bind_with_port(socket, source)
+}
+
+/// The same, with a port that no other socket of this address has.
+fn bind_with_port(socket: &Socket, source: IpAddr) -> Result<(), Found> {
     socket.bind(&SocketAddr::new(source, 0).into()).map_err(|error| match error.raw_os_error() {
         Some(libc::EADDRNOTAVAIL) => Found::Ails(Ailment::NotOurs(source)),
         _ => refused_here(&error),
@@ -174,21 +212,29 @@ mod tests {
         };
         let limit = Duration::from_secs(5);
         let origin = from("127.0.0.9");
-        let stream = connect(Whom { target, origin: &origin, limit }).await.expect("open");
+        let stream = connect(Whom { target, origin: &origin, mark: None, limit }, &Default::default())
+            .await
+            .expect("open");
         assert_eq!(stream.local_addr().expect("address").ip().to_string(), "127.0.0.9");
         let (_, peer) = listener.accept().await.expect("a connection");
         assert_eq!(peer, stream.local_addr().expect("address"));
 
         let origin = from("192.0.2.77");
-        let found = connect(Whom { target, origin: &origin, limit }).await.expect_err("not ours");
+        let found = connect(Whom { target, origin: &origin, mark: None, limit }, &Default::default())
+            .await
+            .expect_err("not ours");
         assert_eq!(found, Found::Ails(Ailment::NotOurs("192.0.2.77".parse().expect("an address"))));
 
         let through =
             |name: &str| CheckOrigin { source: None, interface: Some(name.parse().expect("a name")) };
         let origin = through("lo");
-        assert!(connect(Whom { target, origin: &origin, limit }).await.is_ok());
+        assert!(
+            connect(Whom { target, origin: &origin, mark: None, limit }, &Default::default()).await.is_ok()
+        );
         let origin = through("no-such");
-        let found = connect(Whom { target, origin: &origin, limit }).await.expect_err("no interface");
+        let found = connect(Whom { target, origin: &origin, mark: None, limit }, &Default::default())
+            .await
+            .expect_err("no interface");
         assert_eq!(found, Found::Ails(Ailment::NoInterface("no-such".to_owned())));
     }
 }

@@ -16,7 +16,7 @@ use super::{Whom, socket};
 pub(super) async fn run(whom: Whom<'_>, check: &TcpCheck, tools: &Tools) -> Found {
     let TcpCheck { send, expect, tls, hold: _ } = check;
     if send.is_empty() && expect.is_none() && tls.is_none() {
-        return match socket::within(whom.limit, socket::connect(whom)).await {
+        return match socket::within(whom.limit, socket::connect(whom, &tools.paths)).await {
             Ok(Ok(_)) => Found::healthy(),
             Ok(Err(found)) | Err(found) => found,
         };

@@ -10,7 +10,7 @@ use evenkeel_health::ask::pattern::Pattern;
 use evenkeel_schemas::plan::{Check, CheckKind};
 
 use super::tls::Configs;
-use super::unprepared;
+use super::{path, unprepared};
 use crate::system::files::Trust;
 
 /// Tools that probes share.
@@ -21,6 +21,8 @@ pub(crate) struct Tools {
     pub(super) hostname: String,
     /// Owners whose programs are run.
     pub(super) trust: Trust,
+    /// What probes through IPVS need.
+    pub(super) paths: path::PathTools,
     chance: RandomState,
     /// Numbers that were drawn.
     drawn: AtomicU64,
@@ -36,6 +38,7 @@ impl Tools {
             tls: Configs::new(trust),
             hostname,
             trust,
+            paths: path::PathTools::default(),
             chance: RandomState::new(),
             drawn: AtomicU64::new(0),
         }

@@ -125,7 +125,7 @@ impl Course {
             }
             None => None,
         };
-        let opened = self.bound(socket::connect(whom)).await;
+        let opened = self.bound(socket::connect(whom, &tools.paths)).await;
         let stream = opened.ok_or_else(|| Found::from(Fault::no_answer(self.limit)))??;
         // Requests are short, and waited for.
         stream.set_nodelay(true).ok();

@@ -185,7 +185,7 @@ checks = [
     { type = "https", address = "192.0.2.8", port = 443, interval = "5s", timeout = "10s", retries = 3, retry_delay = "3s", requests = [{ path = "/a", status = ["200"] }, { method = "OPTIONS", path = "/b", host = "g", headers = { h = "i" }, status = ["204"], body = "j", body_not = "k", digest = "l" }] },
     { type = "udp", address = "192.0.2.8", port = 53, interval = "5s", timeout = "10s", retries = 3, retry_delay = "3s", payload = "00ff", require_reply = true, min_reply_length = 1, max_reply_length = 9 },
     { type = "dns", address = "192.0.2.8", port = 53, interval = "5s", timeout = "10s", retries = 3, retry_delay = "3s", name = ".", record = "SOA" },
-    { type = "smtp", address = "192.0.2.8", port = 25, interval = "5s", timeout = "10s", retries = 3, retry_delay = "3s", helo = "lb" },
+    { type = "smtp", address = "192.0.2.8", port = 25, interval = "5s", timeout = "10s", retries = 3, retry_delay = "3s", helo = "lb", source = "192.0.2.1", through = { vip = "192.0.2.9", port = 25, mark = 1163264000 } },
     { type = "grpc", address = "192.0.2.8", port = 9, interval = "5s", timeout = "10s", retries = 3, retry_delay = "3s", grpc_service = "m" },
     { type = "script", interval = "5s", timeout = "10s", retries = 3, retry_delay = "3s", command = ["/bin/true", "n"], user = "nobody", dynamic_weight = true },
     { type = "file", interval = "5s", timeout = "10s", retries = 3, retry_delay = "3s", file = "/run/o" },
