@@ -25,10 +25,8 @@ static WANTED: LazyLock<[Wanted; 3]> = LazyLock::new(|| {
     let text = HttpRequest { body: Some("a.?b".to_owned()), ..plain.clone() };
     let whole =
         HttpRequest { body_not: Some("c$".to_owned()), digest: Some("0".repeat(32)), ..plain.clone() };
-    let drain = HttpDrain {
-        status: vec!["404".parse().expect("a range")],
-        header: Some("x-drain".to_owned()),
-    };
+    let drain =
+        HttpDrain { status: vec!["404".parse().expect("a range")], header: Some("x-drain".to_owned()) };
     [plain, text, whole].map(|request| {
         Wanted::new(&request, &drain, |text| Pattern::new(text).map(Arc::new)).expect("expressions")
     })
