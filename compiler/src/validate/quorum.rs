@@ -323,7 +323,8 @@ fn sorry_outside(cx: &Context<'_>, out: &mut Findings) {
         else {
             continue;
         };
-        let known = cx.knows(&path("address")) && cx.knows(&path("forwarding")) && cx.knows_entries("hosts");
+        let known = cx.knows_all(at!["services", name])
+            && ["hosts", "pools"].into_iter().all(|section| cx.knows_all(at![section]));
         let forwarding = sorry.forwarding.unwrap_or(service.forwarding);
         if sorry.host.is_some() || forwarding == Forwarding::Nat || !known {
             continue;
