@@ -91,7 +91,8 @@ impl Host {
         let Some(loaded) = self.plan() else { return };
         let rising = self.services.rising(&loaded.plan);
         self.checks.turn(rising);
-        self.wants.verdicts_at.get_or_insert(at.now);
+        // Not with verdicts that are passed on later: what is due would stay due until then.
+        self.wants.verdicts_at = Some(at.now);
     }
 
     /// Weight that a destination asks for: the least of what its checks say; none where they say nothing.

@@ -67,9 +67,10 @@ impl Returns {
         self.0.get(&number)?.until
     }
 
-    /// Time at which the next one may return.
-    pub(super) fn due(&self) -> Option<MonoTime> {
-        self.0.values().filter_map(|one| one.until).min()
+    /// Time at which the next one may return. One whose wait was over when it was looked at last stays out for
+    /// another reason, and is looked at again when that changes.
+    pub(super) fn due(&self, looked: MonoTime) -> Option<MonoTime> {
+        self.0.values().filter_map(|one| one.until).filter(|until| *until > looked).min()
     }
 
     /// The same under other numbers.
@@ -135,9 +136,10 @@ mod tests {
         returns.returns(3, at(0));
         returns.failed(3, &DAMPING, at(1));
         assert!(!returns.may_return(3, &DAMPING, at(2)));
-        assert_eq!((returns.until(3), returns.due()), (Some(at(7)), Some(at(7))));
+        assert_eq!((returns.until(3), returns.due(at(2))), (Some(at(7)), Some(at(7))));
+        assert_eq!(returns.due(at(7)), None, "looked at, and out for another reason");
         returns.fails(3);
-        assert_eq!(returns.due(), None);
+        assert_eq!(returns.due(at(2)), None);
         assert!(!returns.may_return(3, &DAMPING, at(7)));
         assert_eq!(returns.until(3), Some(at(12)));
         assert_eq!(returns.moved(|number| (number == 3).then_some(1)).until(1), Some(at(12)));

@@ -361,7 +361,7 @@ impl ServerState {
         let leaves = server
             .quiesce_for
             .and_then(|_| self.failed.keys().filter_map(|number| self.quiesced_until(server, *number)).min());
-        [grows, self.returns.due(), leaves].into_iter().flatten().min()
+        [grows, self.returns.due(self.looked), leaves].into_iter().flatten().min()
     }
 
     /// Standing of a destination that has this `verdict` and asks for this weight, at this time.
