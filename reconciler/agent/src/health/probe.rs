@@ -10,6 +10,7 @@ mod grpc;
 mod http;
 mod http2;
 mod path;
+mod path_tools;
 mod ping;
 mod script;
 mod smtp;

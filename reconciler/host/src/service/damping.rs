@@ -67,8 +67,8 @@ impl Returns {
         self.0.get(&number)?.until
     }
 
-    /// Time at which the next one may return. One whose wait was over when it was looked at last stays out for
-    /// another reason, and is looked at again when that changes.
+    /// Time at which the next one may return. One whose wait was over at the last look stays out for another
+    /// reason, and is looked at again when that changes.
     pub(super) fn due(&self, looked: MonoTime) -> Option<MonoTime> {
         self.0.values().filter_map(|one| one.until).filter(|until| *until > looked).min()
     }

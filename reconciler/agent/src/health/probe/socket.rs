@@ -14,7 +14,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::{Whom, path};
+use super::Whom;
+use super::path_tools::PathTools;
 
 /// Ports that are tried for a probe through IPVS. With more than a few taken the host makes more such probes
 /// than it has ports for, and one that leads astray once is repeated.
@@ -29,7 +30,7 @@ pub(super) async fn within<T>(limit: Duration, future: impl Future<Output = T>) 
 
 /// A TCP connection to the target that is open. It takes as long as it takes: the caller has the limit
 /// ([`within`]). Closing it resets it.
-pub(super) async fn connect(whom: Whom<'_>, paths: &path::PathTools) -> Result<TcpStream, Found> {
+pub(super) async fn connect(whom: Whom<'_>, paths: &PathTools) -> Result<TcpStream, Found> {
     let socket = begin(whom, paths)?;
     let open = async {
         let stream = TcpStream::from_std(socket.into())?;
@@ -40,7 +41,7 @@ pub(super) async fn connect(whom: Whom<'_>, paths: &path::PathTools) -> Result<T
 }
 
 /// A connection that is under way.
-fn begin(whom: Whom<'_>, paths: &path::PathTools) -> Result<Socket, Found> {
+fn begin(whom: Whom<'_>, paths: &PathTools) -> Result<Socket, Found> {
     let socket = match whom.mark {
         None => open(whom, Type::STREAM, Protocol::TCP)?,
         Some(mark) => open_marked(whom, mark, paths)?,
@@ -70,7 +71,7 @@ pub(super) fn open(whom: Whom<'_>, kind: Type, protocol: Protocol) -> Result<Soc
 }
 
 /// A socket for TCP whose packets have a mark, from a port by which IPVS remembers no other way.
-fn open_marked(whom: Whom<'_>, mark: FirewallMark, paths: &path::PathTools) -> Result<Socket, Found> {
+fn open_marked(whom: Whom<'_>, mark: FirewallMark, paths: &PathTools) -> Result<Socket, Found> {
     let Some(source) = whom.origin.source else { return Err(Found::Ails(Ailment::NoSource)) };
     // Those with other ports are kept until there is one: the kernel would give the same again.
     let mut others = Vec::with_capacity(MOST_PORTS);

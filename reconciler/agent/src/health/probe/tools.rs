@@ -9,8 +9,9 @@ use evenkeel_health::Found;
 use evenkeel_health::ask::pattern::Pattern;
 use evenkeel_schemas::plan::{Check, CheckKind};
 
+use super::path_tools::PathTools;
 use super::tls::Configs;
-use super::{path, unprepared};
+use super::unprepared;
 use crate::system::files::Trust;
 
 /// Tools that probes share.
@@ -22,7 +23,7 @@ pub(crate) struct Tools {
     /// Owners whose programs are run.
     pub(super) trust: Trust,
     /// What probes through IPVS need.
-    pub(super) paths: path::PathTools,
+    pub(super) paths: PathTools,
     chance: RandomState,
     /// Numbers that were drawn.
     drawn: AtomicU64,
@@ -38,7 +39,7 @@ impl Tools {
             tls: Configs::new(trust),
             hostname,
             trust,
-            paths: path::PathTools::default(),
+            paths: PathTools::default(),
             chance: RandomState::new(),
             drawn: AtomicU64::new(0),
         }
