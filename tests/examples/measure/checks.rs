@@ -20,10 +20,10 @@ use super::raw::{Raw, Service};
 const PATIENCE: Duration = Duration::from_secs(600);
 /// How often the kernel is asked whether a destination has come or gone.
 const LOOKS: Duration = Duration::from_millis(2);
-const DIR: &str = "10.1.0.1";
+pub(super) const DIR: &str = "10.1.0.1";
 const OTHER: &str = "10.1.0.2";
-const SERVER: &str = "10.1.0.3";
-const VIP: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 120);
+pub(super) const SERVER: &str = "10.1.0.3";
+pub(super) const VIP: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 120);
 /// Destinations of a virtual server under load.
 const DESTINATIONS: u32 = 10;
 /// Time until all checks have had their turn, and of the measurement.
@@ -31,13 +31,13 @@ const SETTLES: Duration = Duration::from_secs(20);
 const LASTS: Duration = Duration::from_secs(60);
 
 /// A director with a bare address, and what it keeps at hand.
-fn director(lab: &Lab, name: &str, segment: &str, address: &str) -> Host {
+pub(super) fn director(lab: &Lab, name: &str, segment: &str, address: &str) -> Host {
     let host = lab.bare_host(name);
     host.attach("eth0", segment, &format!("{address}/8"));
     host
 }
 
-fn start(lab: &Lab, host: &Host, plans: &Plans<'_>) -> Daemon {
+pub(super) fn start(lab: &Lab, host: &Host, plans: &Plans<'_>) -> Daemon {
     let program = lab.program("evenkeeld", "evenkeel-agent").display().to_string();
     let own = |name: &str| host.scratch().join(name).display().to_string();
     let (plan, state, socket) =
@@ -51,7 +51,7 @@ fn start(lab: &Lab, host: &Host, plans: &Plans<'_>) -> Daemon {
 }
 
 /// Cluster file of one virtual router with these services.
-fn cluster(services: &str) -> String {
+pub(super) fn cluster(services: &str) -> String {
     format!(
         "version = 1\nname = \"checks\"\n[segments.front]\nsubnets = [\"10.0.0.0/8\"]\n[hosts]\n\
          dir1 = {{ address = \"{DIR}\", interface = \"eth0\" }}\n\
@@ -139,7 +139,7 @@ pub(crate) fn removal(lab: &Lab, times: u32) {
 }
 
 /// A target of a check, of so many.
-fn target(number: u32) -> Ipv4Addr {
+pub(super) fn target(number: u32) -> Ipv4Addr {
     Ipv4Addr::from_bits(Ipv4Addr::new(10, 2, 0, 1).to_bits() + number)
 }
 
@@ -270,7 +270,7 @@ pub(crate) fn load(lab: &Lab, most: u32) {
 }
 
 /// Largest lateness of checks and of the election's timers, as the daemon has it.
-fn lateness(lab: &Lab, host: &Host) -> String {
+pub(super) fn lateness(lab: &Lab, host: &Host) -> String {
     let program = lab.program("evenkeeld", "evenkeel-agent").display().to_string();
     let socket = host.scratch().join("evenkeeld.sock").display().to_string();
     let status = host.json([program.as_str(), "status", "--json", "--socket", &socket]);

@@ -4,6 +4,8 @@
 mod checks;
 mod converge;
 mod fast;
+mod flapping;
+mod flips;
 mod gap;
 mod many;
 mod processes;
@@ -43,6 +45,10 @@ fn main() -> ExitCode {
         Some("checks") => run_main(Options { memory_megabytes: 3072, ..options }, |lab| {
             checks::load(lab, number(10_000));
         }),
+        Some("flips") => run_main(Options { memory_megabytes: 3072, ..options }, |lab| {
+            flips::measure(lab, number(10_000));
+        }),
+        Some("flapping") => run_main(options, |lab| flapping::measure(lab, number(600))),
         Some("strangers") => {
             run_main(options, |lab| strangers::measure(lab, number(60), words.get(2).map(String::as_str)))
         }
@@ -53,9 +59,8 @@ fn main() -> ExitCode {
         }
         _ => {
             eprintln!(
-                "usage: tests/measure gap|converge|verdict|removal|checks|many|many-here|fast|fast-realtime|\
-                strangers \
-                [NUMBER] [KIND]"
+                "usage: tests/measure gap|converge|verdict|removal|checks|flips|flapping|many|many-here|fast|\
+                 fast-realtime|strangers [NUMBER] [KIND]"
             );
             ExitCode::from(2)
         }

@@ -15,6 +15,7 @@ mod guard;
 mod interop;
 mod kernels;
 mod leaving;
+mod limits;
 mod links;
 mod logs;
 mod maintenance;
