@@ -50,7 +50,7 @@ check = { type = "tcp" }
 [defaults.check]
 interval = "1s"
 timeout = "1s"
-retries = 0
+retries = 1
 [services.web]
 vips = ["192.168.188.120", "2001:db8:188::120"]
 port = 80
