@@ -37,7 +37,7 @@ pub enum LogEvent {
     TrackerFails,
     Held,
     StartupDelay,
-    WaitsForChecks,
+    NotReady,
     CannotSend,
     SendsAgain,
     Announced,
@@ -61,6 +61,7 @@ pub enum LogEvent {
     SilenceBegins,
     SilenceOver,
     ChecksSpoke,
+    ConnectionsArrived,
     // The guardian.
     GuardianGone,
     GuardianHung,
@@ -139,7 +140,7 @@ pub const SENTENCES: &[Sentence] = &[
     Sentence::inside(ROUTER, LogEvent::TrackerFails, "something that it tracks fails"),
     Sentence::inside(NO_PART, LogEvent::Held, "held by an operator"),
     Sentence::inside(NO_PART, LogEvent::StartupDelay, "waits for its start-up delay"),
-    Sentence::inside(ROUTER, LogEvent::WaitsForChecks, "waits for its checks before it takes over from {master}, which"),
+    Sentence::inside(ROUTER, LogEvent::NotReady, "is not ready to take over from {master}, which"),
     Sentence::inside(ROUTER, LogEvent::CannotSend, "cannot send an advertisement{to}: {error}"),
     Sentence::inside(ROUTER, LogEvent::SendsAgain, "can send advertisements{to} again"),
     Sentence::new(LogEvent::Announced, "({router}) Sending {what} on {interface} for {vips}"),
@@ -163,6 +164,7 @@ pub const SENTENCES: &[Sentence] = &[
     Sentence::new(LogEvent::SilenceBegins, "checks say nothing of their targets"),
     Sentence::new(LogEvent::SilenceOver, "checks tell of their targets again"),
     Sentence::new(LogEvent::ChecksSpoke, "({router}) its checks have spoken"),
+    Sentence::new(LogEvent::ConnectionsArrived, "({router}) the connections of the Master have arrived"),
 
     Sentence::new(LogEvent::GuardianGone, "the guardian is gone: starting another"),
     Sentence::new(LogEvent::GuardianHung, "the guardian did not answer for most of a second"),

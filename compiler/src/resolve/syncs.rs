@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use evenkeel_schemas::cluster::{Cluster, ConnectionSync};
+use evenkeel_schemas::cluster::{Cluster, ConnectionSync, SyncMode};
 use evenkeel_schemas::plan;
-use evenkeel_schemas::scalars::{InterfaceName, Ip, Name, Port, SyncId};
+use evenkeel_schemas::scalars::{InterfaceName, Ip, Name, Port, Span, SyncId};
 
 use super::Router;
 
@@ -16,6 +16,8 @@ const PORT: u16 = 8848;
 const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x81);
 /// As the kernel's: packets stay on the segment.
 const TTL: u8 = 1;
+/// Most of the connections that carry packets have arrived by then.
+const PREEMPT_AFTER_SYNC: Span = Span::from_secs(30);
 
 /// By director. What cannot be resolved is left out: rules have refused it.
 pub(super) fn resolve(
@@ -59,7 +61,16 @@ fn of_director(
         port: sync.port.or_else(|| Port::new(PORT).ok())?,
         ttl: sync.ttl.unwrap_or(TTL),
         max_length: sync.max_length,
+        preempt_after_sync: waits(sync),
     })
+}
+
+/// Longest time for which a director that returns waits for connections.
+fn waits(sync: &ConnectionSync) -> Option<Span> {
+    // Who only sends waits for nothing.
+    let receives = sync.mode != SyncMode::Master;
+    let longest = sync.preempt_after_sync.unwrap_or(PREEMPT_AFTER_SYNC);
+    (receives && !longest.as_duration().is_zero()).then_some(longest)
 }
 
 /// Whether a host has addresses of IPv6 alone on an interface: the kernel sends from one of the group's

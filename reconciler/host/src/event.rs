@@ -183,6 +183,12 @@ pub enum ElectionEvent {
         label: String,
         text: String,
     },
+    /// A router that was held back has the connections of the Master; or not all of them, as far as is known,
+    /// and its time is over.
+    ConnectionsArrived {
+        router: Name,
+        complete: bool,
+    },
     Stranger {
         label: String,
         address: IpAddr,

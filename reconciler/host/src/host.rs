@@ -18,6 +18,7 @@ mod decided;
 mod desk;
 mod drains;
 mod elections;
+mod filling;
 mod maintenance;
 mod orders;
 mod own_fault;
@@ -44,6 +45,7 @@ use evenkeel_vrrp::RouterKey;
 
 use crate::event::Event;
 use crate::facts::Facts;
+use crate::filling::Filling;
 use crate::hooks::Hooks;
 use crate::io::{Input, Means, Output, WriteId};
 use crate::loaded::{LoadedPlan, PlanRefusal};
@@ -87,6 +89,8 @@ pub enum Why {
     Maintenance,
     /// Objects in the way of the plan are looked for.
     InTheWay,
+    /// Connections of other directors are counted, or waited for no longer.
+    Filling,
     /// The pause of a flapping state ends: its hooks are notified.
     Hooks,
     /// The weight of a destination that has returned grows.
@@ -118,6 +122,8 @@ struct Elected {
     lost: u64,
     /// Routers with notices since that question was put; none while no question is open.
     newer: Option<BTreeSet<Name>>,
+    /// Routers that wait for the connections of another director.
+    filling: Filling,
 }
 
 /// State that convergence has been sent.
@@ -177,6 +183,7 @@ impl Host {
             Input::Tracker(name, finding) => self.tracker_found(&name, finding, at),
             Input::HooksEnded(subject) => self.hooks_ended(&subject, at),
             Input::InTheWay(found) => self.found_in_the_way(found, at),
+            Input::Received(received) => self.received(received, at),
             Input::Persisted(id, result) => self.persisted(id, result, at),
             Input::Request(id, request) => self.handle_request(id, request, at),
             Input::Leaving => self.leave_the_election(at),
@@ -204,6 +211,7 @@ impl Host {
             (self.probation.due().filter(|_| !self.is_deciding()), Why::Probation),
             (self.giving_away.due(), Why::Maintenance),
             (self.way_at, Why::InTheWay),
+            (self.elected.filling.due(), Why::Filling),
             (self.hooks.due(), Why::Hooks),
             (self.services.due(), Why::SlowStart),
         ]
@@ -235,6 +243,9 @@ impl Host {
         }
         if is_due(self.way_at) {
             self.look_in_the_way();
+        }
+        if is_due(self.elected.filling.due()) {
+            self.filling_due(at);
         }
         self.hooks_due(at);
         if is_due(self.services.due()) {

@@ -62,6 +62,9 @@ pub enum Input {
     HooksEnded(Subject),
     /// Objects in the way of the plan: the answer to [`Output::LookInTheWay`].
     InTheWay(Result<Vec<ObjectText>, SearchFailed>),
+    /// Number of connections that other directors have synchronised to this host; none where they cannot be
+    /// counted, or are too many. The answer to [`Output::CountReceived`].
+    Received(Option<u64>),
     /// Result of a writing that [`Output::Persist`] asked for.
     Persisted(WriteId, Result<(), NotWritten>),
     /// A request of an operator. Answered by [`Output::Reply`] or [`Output::Overloaded`], once.
@@ -227,6 +230,9 @@ pub enum Output {
     RunHooks(Subject, HookChange),
     /// Looks for objects in the way of this plan; the answer is [`Input::InTheWay`].
     LookInTheWay(Option<Arc<LoadedPlan>>),
+    /// Counts the connections that other directors have synchronised to this host; the answer is
+    /// [`Input::Received`].
+    CountReceived,
     /// Answers a request.
     Reply(RequestId, Reply),
     /// Answers a request that too many others wait already.

@@ -7,6 +7,7 @@
 mod beat;
 mod contradictions;
 mod facts;
+mod filling;
 mod handover;
 mod history;
 mod host;

@@ -208,7 +208,7 @@ impl VirtualRouter {
     /// Whether a Master with a lower priority stays Master only because we are not ready to take over
     /// ([`Config::unready`]).
     #[must_use]
-    pub const fn waits_for_checks(&self) -> bool {
+    pub const fn is_unready(&self) -> bool {
         match &self.phase {
             Phase::Initialize | Phase::Master(_) => false,
             Phase::Backup(backup) => backup.waits,
@@ -376,7 +376,7 @@ impl VirtualRouter {
         }
         let vips = sorted(&config.vips);
         if config.unready && !self.config.unready {
-            self.limiter.forget(NoticeKind::WaitsForChecks);
+            self.limiter.forget(NoticeKind::NotReady);
         }
         self.speakers.reconfigured(&config);
         let before = self.config.effective_interval();

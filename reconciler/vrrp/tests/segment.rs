@@ -403,16 +403,16 @@ fn a_director_that_returns_waits_for_its_checks_as_long_as_another_serves() {
     returned(&mut segment, true);
     segment.run(60_000);
     assert_eq!(segment.states(), [State::Master, State::Backup]);
-    assert!(segment.routers[1].waits_for_checks());
-    assert_eq!(segment.said(1), "event WaitsForChecks", "told once");
+    assert!(segment.routers[1].is_unready());
+    assert_eq!(segment.said(1), "event NotReady", "told once");
     segment.reconfigure(1, |config| Config { unready: false, ..config });
-    assert!(!segment.routers[1].waits_for_checks());
+    assert!(!segment.routers[1].is_unready());
     segment.run(4_600);
     assert_eq!(segment.states(), [State::Backup, State::Master]);
     // One that dies is replaced as ever, and so is one that leaves.
     returned(&mut segment, true);
     segment.run(5_000);
-    assert_eq!(segment.said(1), "event WaitsForChecks", "a new wait is news within a minute, too");
+    assert_eq!(segment.said(1), "event NotReady", "a new wait is news within a minute, too");
     segment.give(0, Input::Fault(evenkeel_vrrp::FaultCause::InterfaceDown));
     segment.run(3_700);
     assert_eq!(segment.states(), [State::Initialize, State::Master]);

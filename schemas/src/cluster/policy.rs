@@ -206,6 +206,10 @@ pub struct ConnectionSync {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65507))]
     pub max_length: Option<u32>,
+    /// Longest time for which a director that starts, or comes back, leaves a living Master alone until it
+    /// has received the Master's connections. `0s`: no time. Absent: 30 s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preempt_after_sync: Option<Span>,
 }
 
 /// States in which a director sends connections and receives them.

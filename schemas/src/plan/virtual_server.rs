@@ -475,6 +475,10 @@ pub struct ConnectionSync {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65507))]
     pub max_length: Option<u32>,
+    /// Longest time for which the router leaves a living Master alone until it has received the Master's
+    /// connections; absent: no time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preempt_after_sync: Option<Span>,
 }
 
 #[cfg(test)]

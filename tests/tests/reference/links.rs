@@ -106,7 +106,7 @@ impl Scene<'_> {
         std::thread::sleep(Duration::from_secs(2));
         lab.assert_within("client gap at the return", self.client.gap_since(healed), RETURN, healed);
         assert_eq!(self.count(cut, LogEvent::SilenceBegins), 1, "one silence: {}", self.dir1.log());
-        let waits = LogEvent::WaitsForChecks.with("master", "192.168.188.109");
+        let waits = LogEvent::NotReady.with("master", "192.168.188.109");
         assert_eq!(self.dir1.count_since(healed, waits), 1, "{}", self.dir1.log());
         assert_eq!(self.count(healed, LogEvent::ChecksSpoke), 1, "{}", self.dir1.log());
     }

@@ -86,6 +86,56 @@ fn director_that_serves(plan: &str) -> String {
     format!("{text}[[sysctl]]{tail}")
 }
 
+/// Downloads of clients while a director is away.
+const DOWNLOADS: usize = 12;
+
+#[test]
+fn a_director_that_returns_takes_over_once_it_has_the_connections() {
+    guest(|lab| {
+        let reference = Reference::new(lab);
+        let (dir1, dir2) = (&reference.hosts.dir1, &reference.hosts.dir2);
+        for director in [dir1, dir2] {
+            reference.plans.rewrite(director, |plan| format!("{plan}{SYNC}preempt_after_sync = \"20s\"\n"));
+        }
+        let daemons = reference.serving();
+        steady_client(&reference);
+        daemons.dir1.stop(Duration::from_secs(10));
+        runs(&reference, dir2, "master");
+        // What begins now dir1 has never heard of.
+        let client = &reference.hosts.client;
+        // A connection of so few packets is sent each 5 s.
+        let path = "/stream?ms=100&bytes=64";
+        let downloads: Vec<_> =
+            (0..DOWNLOADS).map(|_| client.download_path(reference.hosts.vip, 80, path)).collect();
+        downloads.iter().for_each(|one| one.wait_progress(PATIENCE));
+
+        let began = mark();
+        let again = reference.start(dir1);
+        again.wait_told_since(began, LogEvent::NotReady, PATIENCE);
+        let router = reference.plans.router(dir1, "VI_1");
+        let waits_for = router["waits_for"].as_str().unwrap_or_default();
+        assert!(waits_for.ends_with("the connections of the Master"), "{router}");
+        again.wait_told_since(began, LogEvent::ConnectionsArrived, PATIENCE);
+        runs(&reference, dir1, "master");
+        // A packet of a connection that nobody knows is answered with a reset.
+        std::thread::sleep(Duration::from_secs(1));
+        for download in &downloads {
+            download.wait_progress(PATIENCE);
+            assert!(download.alive(), "{:?}", download.end());
+        }
+        let longest = downloads.iter().map(|one| one.max_stall()).max();
+        lab.log(format!("{DOWNLOADS} downloads went on, after at most {longest:?}"));
+
+        // Its own link fails for a while, and connections of that time are missing: it waits again.
+        let cut = mark();
+        dir1.cut();
+        runs(&reference, dir2, "master");
+        dir1.reconnect();
+        again.wait_told_since(cut, LogEvent::ConnectionsArrived, PATIENCE);
+        runs(&reference, dir1, "master");
+    });
+}
+
 #[test]
 fn directors_that_are_real_servers_serve_each_others_clients_without_a_loop() {
     guest(|lab| {

@@ -84,6 +84,7 @@ impl Daemon {
             Output::WatchTrackers(trackers) => self.trackers.configure(trackers),
             Output::RunHooks(subject, change) => self.hooks.run(subject, change),
             Output::LookInTheWay(plan) => self.errands.look_in_the_way(plan, self.health.lookout()),
+            Output::CountReceived => self.errands.count_received(),
             Output::Reply(id, reply) => self.errands.reply(id, reply),
             Output::Overloaded(id) => self.errands.overloaded(id),
             Output::Converged => drop(tokio::spawn(async {

@@ -12,6 +12,7 @@ use evenkeel_host::loaded::LoadedPlan;
 use evenkeel_host::orders::drains::DrainAnswer;
 use evenkeel_host::orders::routers::OrderAnswer;
 use evenkeel_host::probation::Answer;
+use evenkeel_kernel::connection_origins;
 use evenkeel_schemas::status::{ObjectText, Status};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
@@ -27,6 +28,10 @@ use evenkeel_schemas::scalars::Name;
 /// Longest wait for the reports of the health loop, which answers within milliseconds unless it hangs.
 const REPORTS: Duration = Duration::from_secs(1);
 
+/// Most connections that are counted, which takes the kernel about 0.1 s. Of more it is not known whether
+/// they still become more.
+const MOST_CONNECTIONS: usize = 100_000;
+
 /// An errand that is done.
 pub(super) enum Errand {
     /// The state of the election, for the head.
@@ -37,6 +42,8 @@ pub(super) enum Errand {
     Unanswered(Option<Vec<Unanswered>>),
     /// The last good plan.
     LastGood(Option<Arc<LoadedPlan>>),
+    /// Number of connections that other directors have synchronised; none where they cannot be counted.
+    Received(Option<u64>),
     /// Objects in the way of the plan.
     InTheWay(Result<Vec<ObjectText>, SearchFailed>),
 }
@@ -112,6 +119,15 @@ impl Errands {
     pub(super) fn read_last_good(&self, state: Arc<StateDir>, host: Name) {
         let read = tokio::task::spawn_blocking(move || state.last_good(&host).map(Arc::new));
         self.run(async move { Errand::LastGood(read.await.ok().flatten()) });
+    }
+
+    /// Counts the connections that other directors have synchronised, on a thread that may wait.
+    pub(super) fn count_received(&self) {
+        let count = tokio::task::spawn_blocking(|| connection_origins(MOST_CONNECTIONS));
+        self.run(async move {
+            let counted = count.await.ok().and_then(Result::ok);
+            Errand::Received(counted.filter(|origins| !origins.more).map(|origins| origins.received))
+        });
     }
 
     /// Looks for objects in the way of a plan.

@@ -240,6 +240,7 @@ impl Inbox {
             Errand::Status(asked) => Event::Status(asked),
             Errand::Unanswered(unanswered) => Event::Input(Input::Unanswered(unanswered)),
             Errand::LastGood(kept) => Event::Input(Input::LastGood(kept)),
+            Errand::Received(received) => Event::Input(Input::Received(received)),
             Errand::InTheWay(found) => Event::Input(Input::InTheWay(found)),
         };
         self.first.push_back(event);

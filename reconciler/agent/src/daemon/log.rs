@@ -198,6 +198,15 @@ fn election(event: &ElectionEvent) {
         ElectionEvent::Router { label, text } => warn!(router = %label, "({label}) {text}"),
         ElectionEvent::Announced(line) => info!("{line}"),
         ElectionEvent::Waits { label, text } => info!(router = %label, "({label}) {text}"),
+        ElectionEvent::ConnectionsArrived { router, complete: true } => {
+            info!(%router, "({router}) the connections of the Master have arrived: it may take over");
+        }
+        ElectionEvent::ConnectionsArrived { router, complete: false } => {
+            warn!(
+                %router,
+                "({router}) takes over although connections of the Master still arrive: its time is over"
+            );
+        }
         ElectionEvent::Stranger { label, address, mac, text } => {
             let mac = mac.as_deref().unwrap_or("unknown");
             warn!(router = %label, %address, mac, "({label}) {text}");

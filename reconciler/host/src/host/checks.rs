@@ -38,7 +38,7 @@ pub(super) struct Checks {
     /// Whether the health loop lives.
     pub(super) beat: Beat,
     /// Interfaces with an ailment.
-    ailing: BTreeSet<String>,
+    pub(super) ailing: BTreeSet<String>,
     gates: Gates,
     pub(super) own_fault: OwnFault,
     /// Routers that wait, as the election was last sent them.
@@ -51,6 +51,16 @@ impl Checks {
     /// Time when [`Host::checks_due`] has something to do.
     pub(super) fn due(&self) -> Option<MonoTime> {
         self.gates.due()
+    }
+
+    /// Whether a router was reported to leave another Master alone. It is reported no longer, unless it waits
+    /// for checks as well.
+    pub(super) fn is_held_back(&mut self, router: &Name) -> bool {
+        let held = self.held_back.contains(router);
+        if self.gates.left(router) == 0 {
+            self.held_back.remove(router);
+        }
+        held
     }
 
     /// Number of checks that a router waits for.
@@ -299,7 +309,8 @@ impl Host {
     }
 
     fn interfaces_ail(&mut self, interfaces: BTreeSet<String>, at: &Moment) {
-        self.checks.ailing = interfaces;
+        let before = std::mem::replace(&mut self.checks.ailing, interfaces);
+        self.missed_connections(&before, at);
         let Some(loaded) = self.plan() else { return };
         let waiting = self.checks.waiting.iter();
         let able: BTreeSet<Name> =
@@ -308,8 +319,9 @@ impl Host {
     }
 
     /// Sends the election the routers that wait, when these have changed.
-    fn send_waiting(&mut self) {
-        let waiting = self.checks.gates.waiting();
+    pub(super) fn send_waiting(&mut self) {
+        let mut waiting = self.checks.gates.waiting();
+        waiting.extend(self.elected.filling.routers().cloned());
         if waiting != self.checks.waiting {
             self.checks.waiting.clone_from(&waiting);
             self.push(Output::Waiting(waiting));

@@ -68,6 +68,7 @@ impl Host {
         }
         let plan = &loaded.plan;
         self.configure_checks(plan, known, at.now);
+        self.configure_filling(plan, at);
         self.configure_virtual_servers(plan, at);
         self.hooks.configure(plan);
         self.configure_trackers(plan, at);

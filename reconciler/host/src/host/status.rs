@@ -128,9 +128,12 @@ impl StatusView<'_> {
 
     fn router(&self, snapshot: RouterSnapshot) -> RouterStatus {
         let wall = |then| self.at.wall(then);
-        let waits_for = snapshot.waits.then(|| match self.host.checks.waits_for(&snapshot.name) {
-            0 => "the checks of its sync group".to_owned(),
-            left => format!("{left} of its checks"),
+        let fills = self.host.elected.filling.has(&snapshot.name);
+        let waits_for = snapshot.waits.then(|| match (self.host.checks.waits_for(&snapshot.name), fills) {
+            (0, true) => "the connections of the Master".to_owned(),
+            (0, false) => "its sync group".to_owned(),
+            (left, true) => format!("{left} of its checks, and the connections of the Master"),
+            (left, false) => format!("{left} of its checks"),
         });
         RouterStatus {
             waits_for,

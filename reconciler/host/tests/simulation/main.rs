@@ -133,6 +133,7 @@ fn schedule(seed: u64) {
     world.cut = false;
     world.run(CALM);
     assert!(world.is_alive());
+    assert!(world.waiting.is_empty(), "{:?} wait for ever", world.waiting);
     the_own_link_fails(&mut world);
     let before = in_the_end(&world);
     world.crash();

@@ -24,12 +24,16 @@ struct Variant {
     quorum: Option<(u8, Option<u8>)>,
     /// Further lines of the virtual server.
     more: &'static str,
+    /// Whether directors synchronise their connections, and a router waits for them.
+    synchronises: bool,
     /// Number that makes plans of the same content differ.
     weight: u8,
 }
 
 const REMOVES: &str = "on_failure = \"remove\"\n";
 const DAMPS: &str = "damping = { window = \"20s\", delay = \"2s\", max_delay = \"8s\" }\n";
+const SYNCHRONISES: &str = "[connection_sync]\nrouter = \"VI_1\"\nmode = \"follow\"\ninterface = \"eth0\"\nid = 1\n\
+     group = \"224.0.0.81\"\nport = 8848\nttl = 1\npreempt_after_sync = \"12s\"\n";
 const QUIESCES: &str = "on_failure = \"quiesce\"\nquiesce_for = \"6s\"\n";
 
 const PLAIN: Variant = Variant {
@@ -40,10 +44,11 @@ const PLAIN: Variant = Variant {
     maintenance: false,
     quorum: None,
     more: REMOVES,
+    synchronises: false,
     weight: 1,
 };
 
-const VARIANTS: [Variant; 19] = [
+const VARIANTS: [Variant; 21] = [
     PLAIN,
     Variant { weight: 2, ..PLAIN },
     Variant { destinations: &[11, 12, 13], ..PLAIN },
@@ -63,13 +68,25 @@ const VARIANTS: [Variant; 19] = [
     Variant { destinations: &[11, 12, 13], more: DAMPS, ..PLAIN },
     Variant { destinations: &[11, 12, 13], more: QUIESCES, ..PLAIN },
     Variant { quorum: Some((2, None)), more: DAMPS, weight: 8, ..PLAIN },
+    Variant { synchronises: true, ..PLAIN },
+    Variant { synchronises: true, routers: 2, weight: 2, ..PLAIN },
 ];
 
 /// Number of plans.
 pub(crate) const COUNT: usize = VARIANTS.len();
 
 fn body(variant: &Variant) -> String {
-    let Variant { routers, destinations, drained, probation, maintenance, quorum, more, weight } = variant;
+    let Variant {
+        routers,
+        destinations,
+        drained,
+        probation,
+        maintenance,
+        quorum,
+        more,
+        synchronises,
+        weight,
+    } = variant;
     let mut text = "format = 1\ncluster = \"c\"\nhost = \"h\"\nhost_addresses = [\"192.0.2.1\"]\n".to_owned();
     if *maintenance {
         text += "maintenance = true\n";
@@ -117,6 +134,9 @@ fn body(variant: &Variant) -> String {
                 = \"1s\", \
              retries = 0, retry_delay = \"1s\" }}\n"
         );
+    }
+    if *synchronises {
+        text += SYNCHRONISES;
     }
     text
 }

@@ -86,6 +86,8 @@ pub(crate) struct World {
     pub(crate) cut: bool,
     /// Routers that give way because of that, as the election was told last.
     pub(crate) giving_way: BTreeSet<Name>,
+    /// Routers that are not ready to take over from a living Master.
+    pub(crate) waiting: BTreeSet<Name>,
     pub(crate) busy: bool,
     /// Whether other directors are sometimes not there to take over.
     pub(crate) alone: bool,
@@ -122,6 +124,7 @@ impl World {
             down: BTreeSet::new(),
             cut: false,
             giving_way: BTreeSet::new(),
+            waiting: BTreeSet::new(),
             busy: false,
             alone: true,
             requests: 0,
@@ -303,6 +306,11 @@ impl World {
                 self.check(checker::Input::Configure(checks));
             }
             Output::RunHooks(subject, _) => self.input_after(1, 500, Input::HooksEnded(subject)),
+            Output::CountReceived => {
+                let counts = [None, Some(0), Some(3), Some(4_000), Some(4_100)];
+                let received = self.rng.pick(&counts);
+                self.input_after(1, 200, Input::Received(received));
+            }
             Output::LookInTheWay(_) => self.input_after(1, 50, Input::InTheWay(Ok(Vec::new()))),
             Output::WatchTrackers(trackers) => {
                 for tracker in trackers {
@@ -310,10 +318,10 @@ impl World {
                 }
             }
             Output::GiveWay(routers) => self.giving_way = routers,
+            Output::Waiting(routers) => self.waiting = routers,
             Output::Trackers(_)
             | Output::Unserved(_)
             | Output::Withdrawn(_)
-            | Output::Waiting(_)
             | Output::Reply(..)
             | Output::Overloaded(_)
             | Output::Converged
@@ -520,6 +528,7 @@ impl World {
         self.election.leases = held.map(|setup| setup.lease).collect();
         self.wanted = None;
         self.giving_way.clear();
+        self.waiting.clear();
         self.checker = Checker::new();
         self.say("crash");
         self.laws.crashed();

@@ -153,7 +153,7 @@ impl VirtualRouter {
         let begins = waits && !std::mem::replace(&mut backup.waits, waits);
         backup.waits = waits;
         if begins {
-            self.notice(Notice::WaitsForChecks { master: src, priority: advert.priority }, src, now);
+            self.notice(Notice::NotReady { master: src, priority: advert.priority }, src, now);
         }
         let adopted = self.adopt_interval(interval, src, now);
         let deadline = now + self.waiting_time(Wait::MasterDown, adopted);

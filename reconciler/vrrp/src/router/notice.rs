@@ -89,9 +89,9 @@ pub enum Notice {
         /// Our interval.
         ours: AdvertInterval,
     },
-    /// A Master with a lower priority is left alone until our checks have spoken
+    /// A Master with a lower priority is left alone until we are ready to take over
     /// ([`Config::unready`](super::Config)). Told when that begins.
-    WaitsForChecks {
+    NotReady {
         /// Address of the Master.
         master: IpAddr,
         /// Priority of the Master.
@@ -130,8 +130,8 @@ pub enum NoticeKind {
     PriorityZero,
     /// [`Notice::IntervalAdopted`].
     IntervalAdopted,
-    /// [`Notice::WaitsForChecks`].
-    WaitsForChecks,
+    /// [`Notice::NotReady`].
+    NotReady,
     /// [`Notice::IntervalBounded`].
     IntervalBounded,
     /// [`Notice::Overslept`].
@@ -150,7 +150,7 @@ impl NoticeKind {
             Self::RivalGone => "rival_gone",
             Self::PriorityZero => "priority_zero",
             Self::IntervalAdopted => "interval_adopted",
-            Self::WaitsForChecks => "waits_for_checks",
+            Self::NotReady => "not_ready",
             Self::IntervalBounded => "interval_bounded",
             Self::Overslept => "overslept",
         }
@@ -170,7 +170,7 @@ impl Notice {
             Self::RivalGone { .. } => NoticeKind::RivalGone,
             Self::PriorityZero { .. } => NoticeKind::PriorityZero,
             Self::IntervalAdopted { .. } => NoticeKind::IntervalAdopted,
-            Self::WaitsForChecks { .. } => NoticeKind::WaitsForChecks,
+            Self::NotReady { .. } => NoticeKind::NotReady,
             Self::IntervalBounded { .. } => NoticeKind::IntervalBounded,
             Self::Overslept { .. } => NoticeKind::Overslept,
         }
@@ -258,10 +258,9 @@ impl fmt::Display for Event {
             Notice::IntervalAdopted { theirs, ours } => {
                 write!(f, "using the advertisement interval {theirs} of {source}, ours is {ours}")?;
             }
-            Notice::WaitsForChecks { master, priority } => write!(
+            Notice::NotReady { master, priority } => write!(
                 f,
-                "waits for its checks before it takes over from {master}, which has the lower priority \
-                {priority}"
+                "is not ready to take over from {master}, which has the lower priority {priority}: it waits"
             )?,
             Notice::IntervalBounded { theirs, used } => write!(
                 f,

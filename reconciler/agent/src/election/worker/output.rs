@@ -51,7 +51,7 @@ impl Worker {
                 }
             }
             Output::Announce { repeat } => self.announce(key, repeat),
-            Output::Event(event) if event.notice.kind() == NoticeKind::WaitsForChecks => {
+            Output::Event(event) if event.notice.kind() == NoticeKind::NotReady => {
                 if let Some(setup) = self.routers.setup(key) {
                     let (router, label) = (setup.name.clone(), self.routers.label(setup));
                     self.outbox.push(Notice::Waits { router, label, text: event.to_string() });

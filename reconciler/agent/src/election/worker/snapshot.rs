@@ -18,7 +18,7 @@ impl Worker {
                 group: setup.and_then(|setup| setup.group.clone()),
                 order: setup.and_then(|setup| self.admission.order(&setup.name)),
                 state: router.state(),
-                waits: router.waits_for_checks(),
+                waits: router.is_unready(),
                 reason: router.reason().to_string(),
                 since: router.since(),
                 master: router.master().map(|ip| ip.to_string()),

@@ -213,6 +213,7 @@ group = "224.0.0.81"
 port = 8848
 ttl = 1
 max_length = 1400
+preempt_after_sync = "30s"
 
 [[tunnel]]
 interface = "ek-ipip"
