@@ -110,6 +110,10 @@ const fn refused(names: &'static str, why: &'static str) -> Row {
     Row { names, fate: Fate::NotCarried, ours: "", why }
 }
 
+/// Why a synchronisation of connections is not quite the same.
+const WAITS_FOR_CONNECTIONS: &str = "a director that returns waits for the Master's connections before it \
+    preempts, 30 s at most: `preempt_after_sync = \"0s\"` does as keepalived does";
+
 /// Keywords that need a value, of those that nothing reads the value of.
 pub(super) const NEED_A_VALUE: &str = "\
     smtp_server smtp_connect_timeout vrrp_garp_master_refresh_repeat vrrp_garp_lower_prio_repeat \

@@ -1,5 +1,5 @@
-//! A real server that fails and returns every few seconds: how often the kernel's table changes, with damping,
-//! without it, and under keepalived with the same check.
+//! A real server that fails and returns every few seconds: how often the kernel's table changes, with
+//! damping, without it, and under keepalived with the same check.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::scope;

@@ -38,7 +38,8 @@ pub(crate) fn measure(lab: &Lab, most: u32) {
         rows.extend(one(lab, &server, checks));
     }
     println!(
-        "\nAll verdicts change at once ({TIMES} times), from the last closed connection to the last of {WATCHED} \
+        "\nAll verdicts change at once ({TIMES} times), from the last closed connection to the last of \
+         {WATCHED} \
          watched virtual servers in the kernel:\n  {}",
         rows.join("\n  ")
     );

@@ -1,6 +1,6 @@
 //! Keywords at the top of a file, in `global_defs`, and in the small blocks beside it.
 
-use super::{Block, MAIL, always, carried, changed, refused};
+use super::{Block, MAIL, WAITS_FOR_CONNECTIONS, always, carried, changed, refused};
 
 const SERVICE_MANAGER: &str = "a setting of the service manager: put it into the unit of evenkeeld";
 const OWN_THREAD: &str = "the election has a thread of its own, which waits for no file, script or kernel \
@@ -91,7 +91,7 @@ pub(in super::super) const GLOBAL_DEFS: Block = Block {
             "programs run without a shell, as the user that is written, never as root by default",
         ),
         refused("set_supplementary_groups", "programs run with the groups of their user"),
-        carried("lvs_sync_daemon", "connection_sync"),
+        changed("lvs_sync_daemon", "connection_sync", WAITS_FOR_CONNECTIONS),
         carried("lvs_timeouts", "ipvs.timeouts"),
         changed(
             "lvs_flush",

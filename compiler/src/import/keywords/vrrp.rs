@@ -1,6 +1,6 @@
 //! Keywords of virtual routers and of what they track.
 
-use super::{Block, MAIL, Row, always, carried, changed, refused};
+use super::{Block, MAIL, Row, WAITS_FOR_CONNECTIONS, always, carried, changed, refused};
 
 pub(in super::super) const VRRP_INSTANCE: Block = Block {
     name: "vrrp_instance",
@@ -88,7 +88,7 @@ pub(in super::super) const VRRP_INSTANCE: Block = Block {
             "the kernel tells of carrier changes; drivers that need polling are gone",
         ),
         always("debug native_ipv6", "without effect in keepalived, too"),
-        carried("lvs_sync_daemon_interface", "connection_sync"),
+        changed("lvs_sync_daemon_interface", "connection_sync", WAITS_FOR_CONNECTIONS),
     ],
 };
 
