@@ -32,8 +32,9 @@ struct Variant {
 
 const REMOVES: &str = "on_failure = \"remove\"\n";
 const DAMPS: &str = "damping = { window = \"20s\", delay = \"2s\", max_delay = \"8s\" }\n";
-const SYNCHRONISES: &str = "[connection_sync]\nrouter = \"VI_1\"\nmode = \"follow\"\ninterface = \"eth0\"\nid = 1\n\
-     group = \"224.0.0.81\"\nport = 8848\nttl = 1\npreempt_after_sync = \"12s\"\n";
+const SYNCHRONISES: &str = "[connection_sync]\nrouter = \"VI_1\"\nmode = \"follow\"\n\
+    interface = \"eth0\"\nid = 1\ngroup = \"224.0.0.81\"\nport = 8848\nttl = 1\n\
+    preempt_after_sync = \"12s\"\n";
 const QUIESCES: &str = "on_failure = \"quiesce\"\nquiesce_for = \"6s\"\n";
 
 const PLAIN: Variant = Variant {

@@ -85,8 +85,9 @@ pub struct Config {
     /// Master: when one leaves with priority 0, or falls silent, we claim as without a delay.
     pub preempt_delay: Duration,
     /// Whether it is too early to preempt a Master, because the checks of our real servers have not spoken
-    /// yet, or its connections have not arrived: the advertisements of one with a lower priority count, as without preemption. A live setting,
-    /// usually `false`. It never makes the VIPs wait for a Master, and does not delay the start of an owner.
+    /// yet, or its connections have not arrived: the advertisements of one with a lower priority count, as
+    /// without preemption. A live setting, usually `false`. It never makes the VIPs wait for a Master, and
+    /// does not delay the start of an owner.
     pub unready: bool,
     /// Version 2 password; `None` is authentication type 0. Version 3 ignores it.
     pub auth: Option<Secret>,
