@@ -18,6 +18,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as Socket;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -52,7 +53,7 @@ const MAX_START: u64 = 8 * 1024 * 1024;
 /// Longest answer, bytes.
 const MAX_END: u64 = 64 * 1024;
 /// Search path of programs.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A program to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +72,16 @@ pub(crate) struct Program<'a> {
     pub(crate) trust: Trust,
 }
 
+/// Bounds of a program that gets its input from strangers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Bounds {
+    /// Longest file that it may write, bytes (RLIMIT_FSIZE, setrlimit(2)).
+    pub(crate) file: u64,
+    /// Most memory of each of its processes, bytes (RLIMIT_AS).
+    pub(crate) memory: u64,
+}
+
 /// Message to `evenkeeld-exec`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -83,6 +94,12 @@ struct Start {
     trust: Trust,
     /// Soft and hard limit of file descriptors; absent: keep its own.
     descriptors: Option<(u64, u64)>,
+    /// Directory that it runs in, entered before it takes its identity; absent: `/`.
+    #[serde(default)]
+    directory: Option<PathBuf>,
+    /// Bounds; absent: none beside those of this process.
+    #[serde(default)]
+    bounds: Option<Bounds>,
 }
 
 /// Answer of `evenkeeld-exec`.
@@ -146,6 +163,24 @@ impl fmt::Display for Ended {
 /// Runs a program to its end. When this future is dropped, the program is killed with everything that it
 /// started.
 pub(crate) async fn run(program: Program<'_>) -> Ended {
+    run_bounded(program, None, None, Outputs { out: &mut |_| {}, err: &mut |_| {} }).await
+}
+
+/// Takers of a program's output, piece by piece.
+pub(crate) struct Outputs<'a> {
+    /// Standard output.
+    pub(crate) out: &'a mut (dyn FnMut(&[u8]) + Send),
+    /// Standard error.
+    pub(crate) err: &'a mut (dyn FnMut(&[u8]) + Send),
+}
+
+/// [`run`] in a directory and within bounds, with takers of the whole output.
+pub(crate) async fn run_bounded(
+    program: Program<'_>,
+    directory: Option<&Path>,
+    bounds: Option<Bounds>,
+    outputs: Outputs<'_>,
+) -> Ended {
     let deadline = Instant::now() + program.limit;
     let not_started =
         |why: String| Ended { how: How::NotStarted(why), left_behind: false, output: String::new() };
@@ -165,8 +200,10 @@ pub(crate) async fn run(program: Program<'_>) -> Ended {
         limit_ms: u64::try_from((deadline - Instant::now()).as_millis()).unwrap_or(u64::MAX),
         trust: program.trust,
         descriptors: descriptors::of_programs(),
+        directory: directory.map(Path::to_owned),
+        bounds,
     };
-    let (end, output) = match converse(&start, deadline + PATIENCE).await {
+    let (end, output) = match converse(&start, deadline + PATIENCE, outputs).await {
         Ok(end) => end,
         Err(error) => return not_started(format!("cannot run {path}: {}: {error}", exec::NAME)),
     };
@@ -180,7 +217,7 @@ pub(crate) async fn run(program: Program<'_>) -> Ended {
 }
 
 /// Has a program run by `evenkeeld-exec`. Returns its end and its last line of output.
-async fn converse(start: &Start, until: Instant) -> io::Result<(End, String)> {
+async fn converse(start: &Start, until: Instant, outputs: Outputs<'_>) -> io::Result<(End, String)> {
     let mut message = serde_json::to_vec(start)?;
     message.push(b'\n');
     let (ours, theirs) = Socket::pair()?;
@@ -208,7 +245,9 @@ async fn converse(start: &Start, until: Instant) -> io::Result<(End, String)> {
         Ok(end)
     };
     let end = {
-        let mut reading = std::pin::pin!(async { tokio::join!(out.read(stdout), err.read(stderr)) });
+        let mut reading = std::pin::pin!(async {
+            tokio::join!(out.read(stdout, outputs.out), err.read(stderr, outputs.err))
+        });
         let mut all_read = false;
         let end = {
             let mut asking = std::pin::pin!(timeout_at(until, asking));
@@ -244,11 +283,13 @@ struct Tail {
 }
 
 impl Tail {
-    async fn read(&mut self, stream: Option<impl AsyncRead + Unpin>) {
+    async fn read(&mut self, stream: Option<impl AsyncRead + Unpin>, all: &mut (dyn FnMut(&[u8]) + Send)) {
         let Some(mut stream) = stream else { return };
         let mut piece = [0_u8; 1024];
         while let Ok(length @ 1..) = stream.read(&mut piece).await {
-            self.bytes.extend_from_slice(piece.get(..length).unwrap_or_default());
+            let read = piece.get(..length).unwrap_or_default();
+            all(read);
+            self.bytes.extend_from_slice(read);
             let over = self.bytes.len().saturating_sub(TAIL);
             self.bytes.drain(..over);
         }
@@ -308,6 +349,10 @@ mod tests {
     }
 
     const LONG: Duration = Duration::from_secs(60);
+
+    fn silent() -> Outputs<'static> {
+        Outputs { out: Box::leak(Box::new(|_: &[u8]| {})), err: Box::leak(Box::new(|_: &[u8]| {})) }
+    }
 
     #[tokio::test]
     async fn exit_code_signal_and_output_are_reported() {
@@ -430,8 +475,10 @@ mod tests {
             limit_ms: 300,
             trust: Trust::Owned,
             descriptors: None,
+            directory: None,
+            bounds: None,
         };
-        let answer = converse(&start, Instant::now() + LONG).await;
+        let answer = converse(&start, Instant::now() + LONG, silent()).await;
         let left = theirs();
         // A test that fails must not leave them on the host.
         if left > 0 {
@@ -508,8 +555,10 @@ mod tests {
             limit_ms: 60_000,
             trust: Trust::Owned,
             descriptors: Some((100, 200)),
+            directory: None,
+            bounds: None,
         };
-        let (end, output) = converse(&start, Instant::now() + LONG).await.expect("an answer");
+        let (end, output) = converse(&start, Instant::now() + LONG, silent()).await.expect("an answer");
         if nix::unistd::geteuid().is_root() {
             assert_eq!(output, format!("{} 54321 100 200", nobody.gid));
         } else {

@@ -29,7 +29,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Gid, Pid, Uid, getpgid, getpgrp};
 
 use super::user::Identity;
-use super::{END_LIMIT, End, How, LAST_WORDS, MAX_START, Start};
+use super::{Bounds, END_LIMIT, End, How, LAST_WORDS, MAX_START, Start};
 use crate::system::files;
 use crate::system::out;
 use crate::system::scheduling;
@@ -313,12 +313,13 @@ fn spawn(start: &Start, out: Stdio, err: Stdio) -> io::Result<u32> {
         .args(arguments)
         .env_clear()
         .envs(start.environment.iter().map(|(key, value)| (key, value)))
-        .current_dir("/")
+        // Entered before the identity is taken: it may lie where that has no way to.
+        .current_dir(start.directory.as_deref().unwrap_or(Path::new("/")))
         .stdin(Stdio::null())
         .stdout(out)
         .stderr(err)
         .process_group(0);
-    let (descriptors, identity) = (start.descriptors, start.identity.clone());
+    let (descriptors, bounds, identity) = (start.descriptors, start.bounds, start.identity.clone());
     let processes =
         getrlimit(Resource::RLIMIT_NPROC).map_or(MAX_PROCESSES, |(_, hard)| hard.min(MAX_PROCESSES));
     let groups: Vec<Gid> =
@@ -327,6 +328,11 @@ fn spawn(start: &Start, out: Stdio, err: Stdio) -> io::Result<u32> {
         SigSet::empty().thread_set_mask()?;
         if let Some((soft, hard)) = descriptors {
             setrlimit(Resource::RLIMIT_NOFILE, soft, hard)?;
+        }
+        if let Some(Bounds { file, memory }) = bounds {
+            setrlimit(Resource::RLIMIT_FSIZE, file, file)?;
+            setrlimit(Resource::RLIMIT_AS, memory, memory)?;
+            setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
         }
         if let Some(Identity { uid, gid, .. }) = identity {
             let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
