@@ -6,6 +6,7 @@ mod check;
 mod ipvs;
 mod log;
 mod quorum;
+mod source;
 
 use std::collections::BTreeMap;
 
@@ -19,6 +20,7 @@ pub use check::{CheckStatus, FaultLabel, FaultStatus, HealthStatus, OwnFaultStat
 pub use ipvs::*;
 pub use log::LogStatus;
 pub use quorum::{FloorStatus, QuorumStatus};
+pub use source::{GitStatus, SourceStatus, SourceTrouble};
 
 /// Version of this document: grows when a field changes its meaning or goes.
 pub const VERSION: u32 = 1;
@@ -43,6 +45,9 @@ pub struct Status {
     pub insecure_files: bool,
     /// The plan.
     pub plan: PlanStatus,
+    /// The source of plans; absent in documents of daemons before this field.
+    #[serde(default)]
+    pub source: Option<SourceStatus>,
     /// Virtual routers, by name.
     pub routers: Vec<RouterStatus>,
     /// Trackers of the elections, by name.

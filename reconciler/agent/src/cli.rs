@@ -7,6 +7,7 @@ mod error;
 pub(crate) mod once;
 mod page;
 mod pages;
+mod source;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -19,6 +20,9 @@ use error::CommandError;
 use evenkeel_converge::Op;
 use evenkeel_schemas::scalars::{Name, ScalarError};
 use pages::{Completions, Man};
+use source::{
+    ACCEPT_EXAMPLES, Accept, Around, PAUSE_EXAMPLES, PULL_EXAMPLES, Pause, Pull, Resume, SourceOptions,
+};
 
 use crate::api::requests;
 use crate::daemon::{self, Options};
@@ -46,6 +50,8 @@ Examples:
   evenkeeld drain rs1                                 no new connections to rs1 until undrained
   evenkeeld confirm                                   the plan on probation stays
   evenkeeld rollback                                  back to the plan before, now
+  evenkeeld pull                                      look at the source of plans now
+  evenkeeld pause --for 2h                            nothing new for two hours
   evenkeeld cleanup                                   put this host back as it was
 
 Exit codes: 0 success, 1 error (also: a router did not do what it was told within 5 s), 2 wrong usage; \
@@ -157,6 +163,23 @@ enum Command {
     /// file has another plan.
     #[command(after_help = ROLLBACK_EXAMPLES)]
     Rollback(Generation),
+    /// Look at the source of plans now, and say what came of it
+    #[command(after_help = PULL_EXAMPLES)]
+    Pull(Pull),
+    /// Take no new plan until a time that ends by itself
+    ///
+    /// The plan in force stays, over restarts too. `status` shows until when.
+    #[command(after_help = PAUSE_EXAMPLES)]
+    Pause(Pause),
+    /// Take back `pause`
+    #[command(after_help = PAUSE_EXAMPLES)]
+    Resume(Resume),
+    /// Take a commit of the source although it does not descend from the one that was accepted last
+    ///
+    /// Also the first commit, where the source has `require_newer`. The commit has to be the tip of its
+    /// branch, and signed as any other.
+    #[command(after_help = ACCEPT_EXAMPLES)]
+    Accept(Accept),
     /// Print a shell's completions of this command
     #[command(after_help = pages::COMPLETIONS_EXAMPLES)]
     Completions(Completions),
@@ -227,6 +250,8 @@ struct Socket {
 struct Run {
     #[command(flatten)]
     plan: Plan,
+    #[command(flatten)]
+    source: SourceOptions,
     #[command(flatten)]
     state: StateDirectory,
     #[command(flatten)]
@@ -387,6 +412,10 @@ impl Command {
             Self::Undrain(undrain) => undrain.run(),
             Self::Confirm(which) => end_probation(which, probation::ProbationAction::Confirm),
             Self::Rollback(which) => end_probation(which, probation::ProbationAction::Rollback),
+            Self::Pull(pull) => pull.run(),
+            Self::Pause(pause) => pause.run(),
+            Self::Resume(resume) => resume.run(),
+            Self::Accept(accept) => accept.run(),
             Self::Completions(which) => which.run(),
             Self::Man(man) => man.run(),
             // `main` runs it with a log of its own.
@@ -412,13 +441,16 @@ fn host(given: Option<Name>) -> Result<Name, CommandError> {
 
 fn run_daemon(run: Run) -> Result<ExitCode, CommandError> {
     descriptors::raise_limit();
+    let (host, plan) = (host(run.plan.host)?, absolute(&run.plan.plan)?);
+    let (state_dir, trust) = (absolute(&run.state.state_dir)?, run.files.trust());
+    let around = Around { plan: &plan, host: &host, state: &state_dir, trust };
     let options = Options {
-        host: host(run.plan.host)?,
-        plan: absolute(&run.plan.plan)?,
-        state_dir: absolute(&run.state.state_dir)?,
+        source: run.source.source(&around)?,
+        host,
+        state_dir,
         socket: absolute(&run.socket.socket)?,
         scheduling: Scheduling { realtime: run.realtime, lock_memory: run.lock_memory },
-        trust: run.files.trust(),
+        trust,
     };
     // Signals are held before there is any other thread that could get them; the log's thread blocks them
     // all.

@@ -15,6 +15,7 @@ mod error;
 mod inbox;
 mod log;
 mod persisting;
+mod pulling;
 mod recall;
 
 pub(crate) mod in_the_way;
@@ -25,6 +26,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use evenkeel_host::loaded::PlanRefusal;
 use evenkeel_host::{Host, Input, Start};
 use evenkeel_schemas::scalars::Name;
 use tokio::sync::mpsc;
@@ -41,7 +43,8 @@ use crate::health::lookout::Lookout;
 use crate::health::thread::Health;
 use crate::health::trackers::Watching;
 use crate::programs::hooks::Runner;
-use crate::source::{Keeping, Source};
+use crate::source::kept::{Kept, wall_text};
+use crate::source::{Keeping, Look, Source};
 use crate::state::StateDir;
 use crate::state::disk::{Content, Disk, File, Wake};
 use crate::system::claim::{CLAIM, Claim};
@@ -68,20 +71,13 @@ const FIRST_WRITE: Duration = Duration::from_millis(500);
 /// Options of the command line.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
-    pub(crate) plan: PathBuf,
+    pub(crate) source: Source,
     pub(crate) host: Name,
     pub(crate) state_dir: PathBuf,
     pub(crate) socket: PathBuf,
     pub(crate) scheduling: Scheduling,
     /// Owners whose plans, secrets, programs and state are read.
     pub(crate) trust: Trust,
-}
-
-impl Options {
-    /// The source of the plan.
-    fn source(&self) -> Source {
-        Source::new(&self.plan, &self.host, self.trust)
-    }
 }
 
 /// The head of the host, and everything that carries out its outputs.
@@ -96,6 +92,10 @@ struct Daemon {
     hooks: Runner,
     keeper: Keeper,
     errands: Errands,
+    /// What the source remembers.
+    kept: Kept,
+    /// Asks the source to read the plan again.
+    look: mpsc::Sender<Look>,
 }
 
 /// Runs until a signal says to stop.
@@ -113,6 +113,7 @@ pub(crate) async fn run(options: Options, stop: StopSignals) -> Result<(), Daemo
     let drain_orders = state.drain_orders_or_put_aside()?;
     let maintenance = state.maintenance();
     let record = state.probation_or_put_aside()?;
+    let source_memory = state.source_or_put_aside()?;
     let mut server = Server::bind(&options.socket)?;
     let guard_socket = guard::socket_beside(&options.socket);
     let (guardian, leases) =
@@ -129,6 +130,9 @@ pub(crate) async fn run(options: Options, stop: StopSignals) -> Result<(), Daemo
     disk.found(Content::DrainOrders(drain_orders.clone()));
     disk.found(Content::Maintenance(Arc::new(maintenance.clone())));
     disk.found(Content::Probation(Box::new(record.clone().unwrap_or_default())));
+    disk.found(Content::Source(Arc::new(source_memory.clone())));
+    let source_disk = disk.clone();
+    let kept = Kept::new(source_memory, move |memory| source_disk.put_source(memory));
     let converger = Converger::start(mailbox, &state, &disk, ledger.clone(), senders.reports)
         .map_err(DaemonError::of("convergence"))?;
     let election = Election::start(guardian, leases.clone(), options.scheduling, stop, senders.notices)
@@ -137,7 +141,7 @@ pub(crate) async fn run(options: Options, stop: StopSignals) -> Result<(), Daemo
     let lookout = Lookout::start(ways_in).map_err(DaemonError::of("lookout"))?;
     let health =
         Health::start(lookout, ways, senders.checks, options.trust).map_err(DaemonError::of("health"))?;
-    info!(host = %options.host, plan = %options.plan.display(), "evenkeeld {} \
+    info!(host = %options.host, plan = %options.source.place(), "evenkeeld {} \
         started", env!("CARGO_PKG_VERSION"));
     if options.trust == Trust::Anybody {
         warn!(
@@ -149,7 +153,12 @@ pub(crate) async fn run(options: Options, stop: StopSignals) -> Result<(), Daemo
         disk.keep(Content::Probation(Box::new(record.clone().unwrap_or_default())));
         disk.wait(File::Probation, FIRST_WRITE);
         let keep = Keeping::keep(&disk, state.path());
-        let plan = options.source().read(keep).map(Arc::new);
+        let plan = match kept.paused_until(moment::now().wall_ms) {
+            Some(until) if !options.source.is_taken_before() => {
+                Err(PlanRefusal::new(format!("nothing new is taken until {}", wall_text(until))))
+            }
+            Some(_) | None => options.source.read(keep).map(Arc::new),
+        };
         let start = Start {
             name: options.host.clone(),
             orders,
@@ -173,11 +182,13 @@ pub(crate) async fn run(options: Options, stop: StopSignals) -> Result<(), Daemo
         errands: Errands::new(senders.errands),
         persisting: Persisting::new(disk.clone(), state, ledger),
         options,
+        kept: kept.clone(),
+        look: inbox.look(),
     };
     daemon.carry_all();
     events::watch(daemon.converger.mailbox().clone(), daemon.election.nudge());
-    let (source, copies) = (daemon.options.source(), daemon.persisting.directory().to_owned());
-    inbox.plans_from(|look| source.watch(copies, disk, look));
+    let (source, copies) = (daemon.options.source.clone(), daemon.persisting.directory().to_owned());
+    inbox.plans_from(|look| source.watch(copies, disk, kept, look));
     let result = tokio::select! {
         result = daemon.serve(&mut inbox) => result,
         () = server.serve(senders.asks) => Ok(()),

@@ -10,6 +10,7 @@ mod drains;
 mod last_good;
 mod place;
 mod probation;
+mod sources;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -134,6 +135,7 @@ impl StateDir {
             File::Maintenance => drains::MAINTENANCE,
             File::Probation => probation::PROBATION,
             File::LastGood => last_good::LAST_GOOD,
+            File::Source => sources::SOURCE,
         })
     }
 

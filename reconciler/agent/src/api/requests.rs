@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::source::{SourceAnswer, SourceRequest};
 use evenkeel_host::orders::drains::{DrainAnswer, DrainRequest};
 use evenkeel_host::orders::routers::{OrderAnswer, OrderRequest};
 use evenkeel_host::probation;
@@ -94,6 +95,18 @@ pub(crate) async fn send_probation(
     request: &probation::ProbationRequest,
 ) -> Result<probation::Answer, RequestError> {
     send(socket, "/probation", request, CLIENT_LIMIT).await
+}
+
+/// Sends a request about the source of plans to the daemon behind `socket`. A look at a repository may take
+/// its time, within the limit of a connection.
+///
+/// # Errors
+/// When nothing answers there in time, or the request is refused.
+pub(crate) async fn send_source(
+    socket: &Path,
+    request: &SourceRequest,
+) -> Result<SourceAnswer, RequestError> {
+    send(socket, "/source", request, ORDER_LIMIT).await
 }
 
 async fn send<T: DeserializeOwned>(

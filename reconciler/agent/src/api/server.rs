@@ -2,8 +2,8 @@
 //!
 //! `GET /status` answers the status document (`/status?usage` with connections and traffic), `POST /orders`
 //! takes an order for virtual routers, `POST /drains` one for destinations, `POST /probation` confirms or
-//! rolls back a plan. The socket is for root: mode 0600 from its first moment, and orders are accepted only
-//! from root and from the daemon's own user.
+//! rolls back a plan, `POST /source` is about the source of plans. The socket is for root: mode 0600 from its
+//! first moment, and orders are accepted only from root and from the daemon's own user.
 
 mod connections;
 
@@ -28,6 +28,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::warn;
 
+use crate::source::{SourceAnswer, SourceRequest};
 use crate::system::private_socket;
 use evenkeel_host::io::OrderError;
 use evenkeel_host::orders::Refusal;
@@ -60,6 +61,8 @@ pub(crate) enum Ask {
     Order(OrderRequest, oneshot::Sender<Result<OrderAnswer, OrderError>>),
     /// An order to drain. Answered when it is on the disk, or refused.
     Drain(DrainRequest, oneshot::Sender<Result<DrainAnswer, OrderError>>),
+    /// To look at the source of plans now, or to change what it takes.
+    Source(SourceRequest, oneshot::Sender<Result<SourceAnswer, OrderError>>),
     /// To confirm a plan or to roll it back. Answered when that is on the disk, or refused.
     Probation(probation::ProbationRequest, oneshot::Sender<Result<probation::Answer, OrderError>>),
 }
@@ -226,12 +229,13 @@ async fn answer(
         (Method::POST, "/orders") if may_order => order(request, &asks, place, Ask::Order).await,
         (Method::POST, "/drains") if may_order => order(request, &asks, place, Ask::Drain).await,
         (Method::POST, "/probation") if may_order => order(request, &asks, place, Ask::Probation).await,
-        (Method::POST, "/orders" | "/drains" | "/probation") => {
+        (Method::POST, "/source") if may_order => order(request, &asks, place, Ask::Source).await,
+        (Method::POST, "/orders" | "/drains" | "/probation" | "/source") => {
             (StatusCode::FORBIDDEN, problem("only root may give orders"))
         }
-        (_, "/status" | "/orders" | "/drains" | "/probation") => (
+        (_, "/status" | "/orders" | "/drains" | "/probation" | "/source") => (
             StatusCode::METHOD_NOT_ALLOWED,
-            problem("GET /status, POST /orders, POST /drains and POST /probation are served"),
+            problem("GET /status, POST /orders, POST /drains, POST /probation and POST /source are served"),
         ),
         _ => (StatusCode::NOT_FOUND, problem("no such resource; try GET /status")),
     };

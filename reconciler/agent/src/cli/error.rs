@@ -47,6 +47,8 @@ pub(crate) enum CommandError {
     Disk(io::Error),
     /// Manual pages cannot be written to this directory.
     Pages(PathBuf, io::Error),
+    /// The source of plans is not understood.
+    Source(String),
     /// The plan is refused.
     Plan(PlanRefusal),
     /// The kernel does not answer.
@@ -92,6 +94,7 @@ impl fmt::Display for CommandError {
             Self::Forget(error) => write!(f, "state directory: {error}"),
             Self::Disk(error) => write!(f, "disk: {error}"),
             Self::Pages(directory, error) => write!(f, "cannot write {}: {error}", directory.display()),
+            Self::Source(why) => f.write_str(why),
             Self::Plan(refusal) => refusal.fmt(f),
             Self::Kernel(error) => error.fmt(f),
             Self::Search(error) => error.fmt(f),

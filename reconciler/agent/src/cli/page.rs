@@ -6,7 +6,7 @@ use evenkeel_schemas::cluster::Confirm;
 use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::status::{
     DriftRecord, ElectionStatus, LogStatus, MaintenanceStatus, OrderStatus, ProbationStatus, RouterOrder,
-    RouterStatus, StateDirectoryStatus, Status, StrangerStatus, TrackerStatus, WaitingFile,
+    RouterStatus, SourceStatus, StateDirectoryStatus, Status, StrangerStatus, TrackerStatus, WaitingFile,
 };
 
 pub(crate) use ipvs::counted;
@@ -57,9 +57,34 @@ fn head(status: &Status) -> Vec<String> {
     if let Some(rejected) = &plan.rejected {
         lines.push(format!("  REFUSED at {}: {}", rejected.at, rejected.reason));
     }
+    lines.extend(status.source.iter().flat_map(source));
     lines.extend(status.state_directory.iter().flat_map(state_directory));
     lines.extend(plan.maintenance.as_ref().map(maintenance));
     lines.extend(plan.probation.iter().flat_map(|probation| on_probation(probation, generation)));
+    lines
+}
+
+fn source(source: &SourceStatus) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(until) = &source.paused_until {
+        lines.push(format!("  PAUSED until {until}: nothing new is taken before, unless `evenkeeld resume`"));
+    }
+    let Some(git) = &source.git else { return lines };
+    let commit = git.commit.as_deref().map_or("none", |commit| commit.get(..12).unwrap_or(commit));
+    let accepted = git.accepted.as_ref().map(|at| format!(" accepted at {at}")).unwrap_or_default();
+    let trust = if git.signed { "signed" } else { "the transport alone is trusted" };
+    let answer = match (&git.answered, git.age_ms) {
+        (Some(_), Some(age)) => format!("answered {} s ago", age / 1000),
+        _ => "has not answered yet".to_owned(),
+    };
+    lines.push(format!("  commit {commit}{accepted} ({trust}); the repository {answer}"));
+    lines.extend(git.trouble.as_ref().map(|trouble| match &trouble.refused {
+        Some(commit) => {
+            let short = commit.get(..12).unwrap_or(commit);
+            format!("  COMMIT {short} REFUSED since {}: {}", trouble.since, trouble.reason)
+        }
+        None => format!("  NOTHING NEW COMES since {}: {}", trouble.since, trouble.reason),
+    }));
     lines
 }
 

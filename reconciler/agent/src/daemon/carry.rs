@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use tracing::{debug, warn};
 
 use super::errands::StatusAsked;
-use super::{Daemon, log, recall};
+use super::{Daemon, log, pulling, recall};
 use crate::api::server::Ask;
 use crate::api::usage::UsageQuestion;
 use crate::election::ElectionCommand;
@@ -118,6 +118,14 @@ impl Daemon {
             Ask::Status(usage, reply) => {
                 return self.errands.ask_status(usage, reply, &self.election, &self.health);
             }
+            Ask::Source(request, reply) => {
+                return drop(tokio::spawn(pulling::answer(
+                    request,
+                    reply,
+                    self.kept.clone(),
+                    self.look.clone(),
+                )));
+            }
             Ask::Order(request, reply) => self.errands.order(request, reply),
             Ask::Drain(request, reply) => self.errands.drain(request, reply),
             Ask::Probation(request, reply) => self.errands.probation(request, reply),
@@ -149,7 +157,8 @@ impl Daemon {
         Process {
             version: env!("CARGO_PKG_VERSION"),
             pid: std::process::id(),
-            plan: self.options.source().place(),
+            plan: self.options.source.place(),
+            source: self.kept.status(self.options.source.place(), &moment::now()),
             insecure_files: self.options.trust == Trust::Anybody,
             state_directory: StateDirectoryStatus {
                 path: self.options.state_dir.display().to_string(),

@@ -34,7 +34,7 @@ use super::error::DaemonError;
 use crate::api::server::Ask;
 use crate::guard::Guardian;
 use crate::health::trackers::TrackerFinding;
-use crate::source::Loaded;
+use crate::source::{Loaded, Look};
 
 /// Bound of channels from threads and tasks.
 const CHANNEL: usize = 1024;
@@ -115,8 +115,8 @@ pub(super) struct Inbox {
     signals: Signals,
     plans: Option<mpsc::Receiver<Box<Loaded>>>,
     /// Asks the source to read the plan again.
-    look: mpsc::Sender<()>,
-    looks: Option<mpsc::Receiver<()>>,
+    look: mpsc::Sender<Look>,
+    looks: Option<mpsc::Receiver<Look>>,
     reports: mpsc::Receiver<PassReport>,
     notices: mpsc::Receiver<Notice>,
     checks: mpsc::Receiver<Vec<CheckNews>>,
@@ -181,10 +181,15 @@ impl Inbox {
         Arc::clone(&self.written)
     }
 
+    /// Asks the source to read the plan again.
+    pub(super) fn look(&self) -> mpsc::Sender<Look> {
+        self.look.clone()
+    }
+
     /// Sets the source of plans, which reads again whenever its argument receives a message.
     pub(super) fn plans_from(
         &mut self,
-        source: impl FnOnce(mpsc::Receiver<()>) -> mpsc::Receiver<Box<Loaded>>,
+        source: impl FnOnce(mpsc::Receiver<Look>) -> mpsc::Receiver<Box<Loaded>>,
     ) {
         if let Some(looks) = self.looks.take() {
             self.plans = Some(source(looks));
@@ -200,7 +205,7 @@ impl Inbox {
             let event = tokio::select! {
                 Some(loaded) = next_plan(&mut self.plans) => Event::Input(Input::Plan(loaded.map(Arc::new))),
                 _ = self.signals.hangup.recv() => {
-                    self.look.try_send(()).ok();
+                    self.look.try_send(Look::Now).ok();
                     continue;
                 }
                 // Mostly the election has acted on them already.

@@ -48,7 +48,7 @@ fn plan(event: &PlanEvent, options: &Options) {
             info!(generation, routers, virtual_servers, "plan is in force");
         }
         PlanEvent::NoPlan => {
-            let plan = options.source().place();
+            let plan = options.source.place();
             warn!(%plan, "there is no plan to obey yet: waiting for {plan}");
         }
         PlanEvent::LastGoodInForce { generation } => {

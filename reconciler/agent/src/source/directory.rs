@@ -15,13 +15,15 @@ use std::time::Duration;
 use evenkeel_schemas::plan;
 use evenkeel_schemas::scalars::Name;
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, warn};
 
+use crate::source::kept::{Kept, wall_text};
 use crate::source::read::{self, Keep, plan_path};
-use crate::source::{Keeping, Loaded};
+use crate::source::{Keeping, Loaded, Look, Pulled};
 use crate::system::files::{self, Trust};
+use crate::system::moment;
 use evenkeel_host::loaded::LoadedPlan;
 
 /// Quiet time after the last event before the file is compared.
@@ -58,7 +60,8 @@ impl Directory {
     ///
     /// A refusal, whatever is wrong with the plan.
     pub(super) fn read(&self, keep: Keep<'_>) -> Loaded {
-        read::load_aside(&self.file(), &self.host, keep, self.trust)
+        let file = self.file();
+        read::load_aside(&file, &read::secrets_beside(&file, &self.host), &self.host, keep, self.trust)
     }
 
     /// Reads the file whenever it may have changed, in a task of its own.
@@ -66,27 +69,54 @@ impl Directory {
         self,
         copies: PathBuf,
         keep: impl Keeping,
-        mut look: mpsc::Receiver<()>,
+        kept: Kept,
+        mut look: mpsc::Receiver<Look>,
     ) -> mpsc::Receiver<Box<Loaded>> {
         let (send, plans) = mpsc::channel(1);
         let mut watcher = Watched::new(self);
         tokio::spawn(async move {
+            let mut asked = None;
             loop {
+                // A pause that begins now holds up a file that changes later.
+                while let Some(until) = kept.paused_until(moment::now().wall_ms) {
+                    answer(&mut asked, Pulled::Paused(wall_text(until)));
+                    tokio::select! {
+                        () = kept.unpaused() => {}
+                        Some(next) = look.recv() => asked = asked_by(next),
+                    }
+                }
                 let (directory, copies, keep) = (watcher.directory.clone(), copies.clone(), keep.clone());
                 // Checking a large plan takes time: not on a thread of the runtime.
                 let load = move || directory.read(keep.keep(&copies));
                 let Ok(loaded) = tokio::task::spawn_blocking(load).await else { return };
                 watcher.secret_files = loaded.as_ref().map(LoadedPlan::secret_files).unwrap_or_default();
+                let refused = loaded.as_ref().err().map(|why| Pulled::Failed(why.to_string()));
                 if send.send(Box::new(loaded)).await.is_err() {
                     return;
                 }
+                answer(&mut asked, refused.unwrap_or(Pulled::Read));
                 tokio::select! {
                     () = watcher.changed() => {}
-                    Some(()) = look.recv() => {}
+                    Some(next) = look.recv() => asked = asked_by(next),
                 }
             }
         });
         plans
+    }
+}
+
+/// Whoever waits for the result of a look.
+fn asked_by(look: Look) -> Option<oneshot::Sender<Pulled>> {
+    match look {
+        Look::Pull(reply) => Some(reply),
+        Look::Due | Look::Now => None,
+    }
+}
+
+fn answer(asked: &mut Option<oneshot::Sender<Pulled>>, pulled: Pulled) {
+    if let Some(reply) = asked.take() {
+        // Whoever asked may have gone.
+        reply.send(pulled).ok();
     }
 }
 

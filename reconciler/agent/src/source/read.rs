@@ -64,20 +64,30 @@ pub(crate) fn plan_path(path: &Path, host: &Name) -> PathBuf {
     if path.is_dir() { path.join(plan::file_name(host)) } else { path.to_owned() }
 }
 
-/// Reads the plan at `path` (a file) for `host`, with its secrets. Files are read only from owners that
-/// `trust` allows.
+/// Compiled secrets beside a plan.
+pub(crate) fn secrets_beside(path: &Path, host: &Name) -> PathBuf {
+    path.with_file_name(plan::secrets_file_name(host))
+}
+
+/// Reads the plan at `path` (a file) for `host`, with its secrets, of which the compiled ones are in the file
+/// `secrets_path`. Files are read only from owners that `trust` allows.
 ///
 /// # Errors
 /// A [`Refusal`] for everything that is wrong with it; never a panic.
-pub(crate) fn load(path: &Path, host: &Name, keep: Keep<'_>, trust: Trust) -> Result<LoadedPlan, Refusal> {
+pub(crate) fn load(
+    path: &Path,
+    secrets_path: &Path,
+    host: &Name,
+    keep: Keep<'_>,
+    trust: Trust,
+) -> Result<LoadedPlan, Refusal> {
     let started = clock::now();
     let mut times = Times::new(started);
     let (generation, plan, text) = read(path, host, keep, trust, &mut times)?;
-    let secrets_path = path.with_file_name(plan::secrets_file_name(host));
-    let secrets_bytes = match files::read(&secrets_path, limit::SECRETS, trust) {
+    let secrets_bytes = match files::read(secrets_path, limit::SECRETS, trust) {
         Ok(bytes) => Some(bytes),
         Err(error) if error.is_absence() => None,
-        Err(error) => return Err(unreadable(&secrets_path, &error)),
+        Err(error) => return Err(unreadable(secrets_path, &error)),
     };
     let secrets = secrets(&plan, secrets_bytes.as_deref(), trust)?;
     times.lap("check");
@@ -93,13 +103,14 @@ pub(crate) fn load(path: &Path, host: &Name, keep: Keep<'_>, trust: Trust) -> Re
 /// As [`load`].
 pub(crate) fn load_aside(
     path: &Path,
+    secrets_path: &Path,
     host: &Name,
     keep: Keep<'_>,
     trust: Trust,
 ) -> Result<LoadedPlan, Refusal> {
     let aside = || {
         scheduling::give_way();
-        load(path, host, keep, trust)
+        load(path, secrets_path, host, keep, trust)
     };
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("plan".to_owned()).spawn_scoped(scope, aside);
@@ -286,7 +297,7 @@ mod tests {
             std::fs::write(path.with_file_name(plan::secrets_file_name(&host())), secrets).expect("write");
         }
         // A file written with any umask is as good here.
-        load(&path, &host(), keep, Trust::Anybody)
+        load(&path, &secrets_beside(&path, &host()), &host(), keep, Trust::Anybody)
     }
 
     fn refusal(text: &str, secrets: Option<&str>) -> String {
@@ -332,8 +343,9 @@ mod tests {
         ] {
             std::fs::write(&file, seal::seal(body)).expect("written");
             mode(&file, 0o644);
-            let taken =
-                |trust| load(&file, &host(), Keep::Nothing, trust).map(drop).map_err(|why| why.to_string());
+            let taken = |trust| {
+                load(&file, &compiled, &host(), Keep::Nothing, trust).map(drop).map_err(|why| why.to_string())
+            };
             assert_eq!(taken(Trust::Owned), Ok(()));
             for path in files {
                 let before = std::fs::metadata(path).expect("there").permissions().mode();

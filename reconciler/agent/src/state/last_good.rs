@@ -135,7 +135,11 @@ impl StateDir {
             Ok(kept.into_iter().map(|(router, bytes)| (router, Secret::from_bytes(bytes))).collect())
         });
         // Written by a version that kept the file of secrets instead.
-        if older { read::load(path, host, Keep::CopyIn(&self.path), self.trust) } else { loaded }
+        if older {
+            read::load(path, &read::secrets_beside(path, host), host, Keep::CopyIn(&self.path), self.trust)
+        } else {
+            loaded
+        }
     }
 
     /// Removes the last good plan.
@@ -183,7 +187,8 @@ pub(in crate::state) mod tests {
         let (file, password) = (scratch.join("dir1.plan.toml"), scratch.join("password"));
         fs::write(&password, "hell>com\n").expect("write");
         fs::write(&file, sealed(100, &password)).expect("write");
-        read::load(&file, &host(), Keep::Nothing, Trust::Anybody).expect("good")
+        read::load(&file, &read::secrets_beside(&file, &host()), &host(), Keep::Nothing, Trust::Anybody)
+            .expect("good")
     }
 
     #[test]
@@ -194,7 +199,9 @@ pub(in crate::state) mod tests {
         let (file, password) = (scratch.path().join("dir1.plan.toml"), scratch.path().join("password"));
         fs::write(&file, sealed(100, &password)).expect("write");
         fs::write(&password, "hell>com\n").expect("write");
-        let first = read::load(&file, &host(), Keep::Nothing, Trust::Anybody).expect("good");
+        let first =
+            read::load(&file, &read::secrets_beside(&file, &host()), &host(), Keep::Nothing, Trust::Anybody)
+                .expect("good");
         state.save_last_good(&first).expect("save");
 
         // The password changes with the next plan, and the plan before keeps its own.
@@ -208,7 +215,9 @@ pub(in crate::state) mod tests {
 
         fs::write(&password, "other\n").expect("write");
         fs::write(&file, sealed(90, &password)).expect("write");
-        let second = read::load(&file, &host(), Keep::Nothing, Trust::Anybody).expect("good");
+        let second =
+            read::load(&file, &read::secrets_beside(&file, &host()), &host(), Keep::Nothing, Trust::Anybody)
+                .expect("good");
         state.save_last_good(&second).expect("save");
         assert_eq!(state.last_good(&host()).expect("kept").secrets, second.secrets);
         let directory = state.last_good_dir();

@@ -30,6 +30,8 @@ pub(crate) mod limit {
     pub(crate) const DRAINS: u64 = 64 * 1024 * 1024;
     /// The record of probations: failed destinations, and the reason of a rollback.
     pub(crate) const PROBATION: u64 = 64 * 1024 * 1024;
+    /// The record of a source, and files of allowed and of revoked keys.
+    pub(crate) const SOURCE: u64 = 1024 * 1024;
     /// The ledger, and digests of verified state: as JSON an object takes about as much as in a plan, and a
     /// host may still have objects of several plans.
     pub(crate) const LEDGER: u64 = 4 * PLAN;

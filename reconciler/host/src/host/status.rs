@@ -9,8 +9,8 @@ use evenkeel_health::{CheckId, Report, Reports, Verdict};
 use evenkeel_schemas::plan::{Destination, VirtualServer};
 use evenkeel_schemas::status::{
     self, ConnectionCounts, ConvergenceStatus, DestinationStatus, DrainState, DrainStatus, FloorStatus,
-    LeavingStatus, LogStatus, PlanStatus, QuorumStatus, RouterStatus, StateDirectoryStatus, Status,
-    StrangerStatus, VirtualServerStatus,
+    LeavingStatus, LogStatus, PlanStatus, QuorumStatus, RouterStatus, SourceStatus, StateDirectoryStatus,
+    Status, StrangerStatus, VirtualServerStatus,
 };
 use evenkeel_schemas::time::MonoTime;
 use evenkeel_vrrp::{Family, Stranger};
@@ -30,6 +30,8 @@ pub struct Process {
     pub pid: u32,
     /// Place that its plan is read from.
     pub plan: String,
+    /// Source of plans.
+    pub source: SourceStatus,
     /// Whether files are read whoever may write to them.
     pub insecure_files: bool,
     /// State directory, and which of its files wait for the disk.
@@ -70,6 +72,7 @@ impl Host {
             host: Some(self.name.clone()),
             insecure_files: process.insecure_files,
             plan: PlanStatus { probation, maintenance: self.maintenance_status(), ..view.plan(process.plan) },
+            source: Some(process.source),
             routers: election.routers.into_iter().map(|one| view.router(one)).collect(),
             trackers: self.trackers.status(at),
             orders: self.orders.status(plan),

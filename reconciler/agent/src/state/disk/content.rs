@@ -8,6 +8,7 @@ use std::sync::Arc;
 use evenkeel_converge::drift::Record as Verified;
 use evenkeel_converge::{Drains, Ledger};
 
+use crate::source::memory::SourceMemory;
 use crate::state::StateDir;
 use evenkeel_host::loaded::LoadedPlan;
 use evenkeel_host::maintenance::Maintenance;
@@ -34,6 +35,8 @@ pub(crate) enum File {
     Probation,
     /// The last good plan with its passwords.
     LastGood,
+    /// The commit that was accepted last, and the pause.
+    Source,
 }
 
 impl fmt::Display for File {
@@ -47,6 +50,7 @@ impl fmt::Display for File {
             Self::Maintenance => "the record of what serves on in maintenance",
             Self::Probation => "the record of probations",
             Self::LastGood => "the last good plan",
+            Self::Source => "the record of the source of plans",
         })
     }
 }
@@ -72,6 +76,8 @@ pub(crate) enum Content {
     Trial(Arc<LoadedPlan>, Box<Record>),
     /// [`File::LastGood`].
     LastGood(Arc<LoadedPlan>),
+    /// [`File::Source`].
+    Source(Arc<SourceMemory>),
 }
 
 impl Content {
@@ -86,6 +92,7 @@ impl Content {
             Self::Maintenance(_) => File::Maintenance,
             Self::Probation(_) | Self::Trial(..) => File::Probation,
             Self::LastGood(_) => File::LastGood,
+            Self::Source(_) => File::Source,
         }
     }
 
@@ -115,6 +122,7 @@ impl Content {
                 state.save_probation(record)
             }
             Self::LastGood(loaded) => state.save_last_good(loaded),
+            Self::Source(memory) => state.save_source(memory),
         }
     }
 
@@ -137,6 +145,7 @@ impl Content {
             Self::DrainOrders(orders) => *orders != DrainOrders::default(),
             Self::Maintenance(maintenance) => **maintenance != Maintenance::default(),
             Self::Probation(record) => **record != Record::default(),
+            Self::Source(memory) => **memory != SourceMemory::default(),
             Self::Trial(..) | Self::LastGood(_) => true,
         }
     }
