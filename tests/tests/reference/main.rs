@@ -29,6 +29,7 @@ mod serving;
 mod several_checks;
 mod sharing;
 mod sorry;
+mod source;
 mod support;
 mod verdicts;
 mod via_service;
