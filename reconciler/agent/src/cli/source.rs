@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use evenkeel_schemas::plan;
 use evenkeel_schemas::scalars::{Name, Span};
 use serde::Deserialize;
 
@@ -14,7 +15,7 @@ use super::{Socket, absolute, runtime};
 use crate::api::requests;
 use crate::source::git::{Address, Git, Policy};
 use crate::source::memory::Commit;
-use crate::source::read::{plan_path, secrets_beside};
+use crate::source::read::secrets_beside;
 use crate::source::{Pulled, Source, SourceAnswer, SourceRequest};
 use crate::system::files::{self, Trust, limit};
 use crate::system::out;
@@ -167,7 +168,12 @@ impl Settings {
             host: around.host.clone(),
             trust: around.trust,
             state: around.state.to_owned(),
-            secrets: secrets_beside(&plan_path(around.plan, around.host), around.host),
+            // A directory that is not there yet may come.
+            secrets: if around.plan.is_file() {
+                secrets_beside(around.plan, around.host)
+            } else {
+                around.plan.join(plan::secrets_file_name(around.host))
+            },
         })))
     }
 }
