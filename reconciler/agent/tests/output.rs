@@ -25,7 +25,7 @@ enum Needs {
 }
 
 /// Every command. A command that fails says so on standard error only.
-const RUNS: [(&[&str], Needs); 21] = [
+const RUNS: [(&[&str], Needs); 25] = [
     (&["--version"], Needs::Nothing),
     (&["--help"], Needs::Nothing),
     (&["help", "run"], Needs::Nothing),
@@ -44,6 +44,10 @@ const RUNS: [(&[&str], Needs); 21] = [
     (&["undrain", "--all"], Needs::Daemon),
     (&["confirm"], Needs::Daemon),
     (&["rollback"], Needs::Daemon),
+    (&["pull"], Needs::Daemon),
+    (&["pause", "--for", "1s"], Needs::Daemon),
+    (&["resume"], Needs::Daemon),
+    (&["accept", "0123456789012345678901234567890123456789"], Needs::Daemon),
     (&["status", "--socket", "/nowhere"], Needs::Nothing),
     (&["completions", "fish"], Needs::Nothing),
     (&["man", "/proc/nowhere"], Needs::Nothing),
@@ -204,7 +208,8 @@ fn commands_end_as_always_without_a_reader_and_fail_without_a_place_to_write() {
             "man /proc/nowhere",
             "drain rs1",
             "confirm",
-            "rollback"
+            "rollback",
+            "accept 0123456789012345678901234567890123456789"
         ]
     );
 }
