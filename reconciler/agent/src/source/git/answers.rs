@@ -50,7 +50,7 @@ pub(super) fn entry(answer: &[u8], path: &str) -> Option<TreeEntry> {
 
 /// Room that the copy of a repository takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Room {
+pub(super) enum CopySize {
     /// No more than it may.
     Fine,
     /// It has many packs: it is made anew when nothing else is to do.
@@ -60,14 +60,14 @@ pub(super) enum Room {
 }
 
 /// Room by the answer of `git count-objects -v`.
-pub(super) fn room(answer: &[u8]) -> Room {
+pub(super) fn room(answer: &[u8]) -> CopySize {
     let size = figure(answer, "size").saturating_add(figure(answer, "size-pack"));
     if size > MAX_SIZE_KIB || figure(answer, "size-garbage") > MAX_GARBAGE_KIB {
-        Room::TooLarge
+        CopySize::TooLarge
     } else if figure(answer, "packs") > MAX_PACKS {
-        Room::Worn
+        CopySize::Worn
     } else {
-        Room::Fine
+        CopySize::Fine
     }
 }
 
@@ -135,10 +135,10 @@ mod tests {
     #[test]
     fn room_is_judged_by_files_of_all_kinds() {
         for (text, want) in [
-            ("size: 1\nsize-pack: 2\npacks: 200\nsize-garbage: 0\n", Room::Fine),
-            ("size: 1\nsize-pack: 2\npacks: 201\nsize-garbage: 0\n", Room::Worn),
-            ("size: 1\nsize-pack: 524288\npacks: 1\nsize-garbage: 0\n", Room::TooLarge),
-            ("size: 1\nsize-pack: 2\npacks: 201\nsize-garbage: 16385\n", Room::TooLarge),
+            ("size: 1\nsize-pack: 2\npacks: 200\nsize-garbage: 0\n", CopySize::Fine),
+            ("size: 1\nsize-pack: 2\npacks: 201\nsize-garbage: 0\n", CopySize::Worn),
+            ("size: 1\nsize-pack: 524288\npacks: 1\nsize-garbage: 0\n", CopySize::TooLarge),
+            ("size: 1\nsize-pack: 2\npacks: 201\nsize-garbage: 16385\n", CopySize::TooLarge),
         ] {
             assert_eq!(room(text.as_bytes()), want, "{text}");
         }

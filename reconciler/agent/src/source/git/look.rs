@@ -12,7 +12,7 @@ use evenkeel_schemas::time::MonoTime;
 use tracing::warn;
 
 use super::address::Address;
-use super::answers::Room;
+use super::answers::CopySize;
 use super::judge::{self, Ancestry, Refusal, Taken};
 use super::repository::{GitError, Keys, Repository};
 use super::signers::{self, Calendar, InForce};
@@ -135,14 +135,14 @@ impl Looker {
         match good {
             Ok(good) => {
                 self.failed = None;
-                if self.repository.room().is_ok_and(|room| room == Room::Worn) {
+                if self.repository.room().is_ok_and(|room| room == CopySize::Worn) {
                     self.repository.remove().map_err(|error| away(&error))?;
                 }
                 Ok(good)
             }
             Err((again_later, trouble)) => {
                 if again_later {
-                    if self.repository.room().unwrap_or(Room::TooLarge) == Room::TooLarge {
+                    if self.repository.room().unwrap_or(CopySize::TooLarge) == CopySize::TooLarge {
                         self.repository.remove().map_err(|error| away(&error))?;
                     }
                     let before = self.failed.take().filter(|failed| failed.tip == tip);
@@ -162,7 +162,7 @@ impl Looker {
             return Ok(tip.clone());
         }
         let fetched = repository.fetch();
-        if repository.room().unwrap_or(Room::TooLarge) == Room::TooLarge {
+        if repository.room().unwrap_or(CopySize::TooLarge) == CopySize::TooLarge {
             repository.remove().map_err(|error| away(&error))?;
             let reason = "what it sends is more than a copy on this host may have; the copy was removed";
             return Err(fetched.err().map_or_else(|| away(&GitError::new(reason)), |error| away(&error)));

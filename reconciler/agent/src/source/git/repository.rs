@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 
 use super::address::Address;
-use super::answers::{self, Room, TreeEntry};
+use super::answers::{self, CopySize, TreeEntry};
 use super::place::Place;
 use crate::programs::run::{Bounds, Ended, How, Outputs, PATH, Program, run_bounded};
 use crate::source::memory::Commit;
@@ -302,7 +302,7 @@ impl Repository {
     ///
     /// # Errors
     /// The [`GitError`].
-    pub(super) fn room(&self) -> Result<Room, GitError> {
+    pub(super) fn room(&self) -> Result<CopySize, GitError> {
         Ok(answers::room(&self.git(&["count-objects", "-v"], HERE_LIMIT)?))
     }
 
