@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use evenkeel_schemas::cluster::{Cluster, Host, Segment};
+use evenkeel_schemas::cluster::{Cluster, Host, Segment, VirtualRouter};
 use evenkeel_schemas::scalars::{Cidr, InterfaceName, Ip, Name};
 
 use crate::path::{Step, at};
@@ -110,6 +110,7 @@ pub(crate) fn addresses<'a>(name: &'a Name, host: &'a Host) -> impl Iterator<Ite
 /// Subnets of all segments, longest prefix first, so that the segment of an address is the same whatever else
 /// is wrong with the subnets.
 pub(crate) struct Subnets<'a> {
+    segments: &'a BTreeMap<Name, Segment>,
     /// Longest prefix first; the networks of each ascending.
     by_prefix: Vec<(u8, Vec<Network<'a>>)>,
 }
@@ -134,7 +135,8 @@ impl<'a> Subnets<'a> {
             }
         }
         let by_prefix = by_prefix.into_iter().rev();
-        Self { by_prefix: by_prefix.map(|(prefix, networks)| (prefix, Vec::from_iter(networks))).collect() }
+        let by_prefix = by_prefix.map(|(prefix, networks)| (prefix, Vec::from_iter(networks))).collect();
+        Self { segments, by_prefix }
     }
 
     /// The segment and subnet of `address`.
@@ -146,9 +148,18 @@ impl<'a> Subnets<'a> {
         })
     }
 
-    /// The segment of the first of `vips` that is on one.
-    pub(crate) fn home(&self, vips: &[Ip]) -> Option<&'a Name> {
-        vips.iter().find_map(|vip| self.of(*vip)).map(|(segment, _)| segment)
+    /// The segment on which a router advertises: the one it names, or that of the first of its VIPs that is
+    /// on one.
+    pub(crate) fn home(&self, router: &VirtualRouter) -> Option<&'a Name> {
+        match &router.segment {
+            Some(segment) => self.named(segment),
+            None => router.vips.iter().find_map(|vip| self.of(*vip)).map(|(segment, _)| segment),
+        }
+    }
+
+    /// The segment of this name.
+    pub(crate) fn named(&self, segment: &str) -> Option<&'a Name> {
+        self.segments.get_key_value(segment).map(|(name, _)| name)
     }
 
     /// The interface on which a director speaks a family on `segment`: the one with its first address of

@@ -100,7 +100,8 @@ pub fn all() -> impl Iterator<Item = &'static Code> {
 }
 
 /// Codes of rules that are gone: their numbers are never given to another rule.
-pub const RETIRED: [(&str, &str); 3] = [
+pub const RETIRED: [(&str, &str); 4] = [
+    ("EK0308", "the VIPs of a virtual router are on different segments"),
     ("EK0310", "IPv6 is not supported"),
     ("EK0548", "the sorry server is one of the real servers"),
     ("EK0801", "not supported by this version"),

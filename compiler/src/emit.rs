@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_schemas::cluster::{self, Host, SecretSource};
 use evenkeel_schemas::plan;
-use evenkeel_schemas::scalars::{Name, Priority, Span};
+use evenkeel_schemas::scalars::{InterfaceName, Ip, Name, Priority, Span};
 use evenkeel_schemas::seal;
 
 use crate::canonical;
@@ -110,11 +110,11 @@ fn host_plan(
     let habits: Vec<Habits> = tasks.services(name).map(|(_, service)| Habits::of_balanced(service)).collect();
     let asker = tasks.asker(name);
     let answers = asker.as_ref().map(|asker| {
-        let has_own_mac = |service: &Balanced| {
+        let is_apart = |service: &Balanced, vip: Ip, interface: &InterfaceName| {
             let router = cluster.routers.get(&service.router);
-            router.is_some_and(|router| router.instances.iter().any(|one| one.virtual_mac.is_some()))
+            router.is_some_and(|router| router.has_vip_apart(name, vip, interface))
         };
-        asker.settings(tasks.services(name).map(|(_, service)| service), &duties.accepted, has_own_mac)
+        asker.settings(tasks.services(name).map(|(_, service)| service), &duties.accepted, is_apart)
     });
     let answers = answers.unwrap_or_default();
     let plan = plan::Plan {

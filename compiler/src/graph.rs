@@ -247,6 +247,7 @@ fn router_node(cluster: &Resolved, name: &Name) -> Node {
     };
     let mut lines =
         vec![format!("VRID {}, version {}, every {}", router.vrid, router.version, router.advert_interval)];
+    lines.extend(router.segment.iter().map(|segment| format!("advertises on {segment}")));
     lines.extend(router.vips().map(|vip| format!("VIP {vip}")));
     Node { title: name.to_string(), lines: shortened(lines), segments: BTreeSet::new() }
 }

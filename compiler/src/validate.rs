@@ -309,14 +309,20 @@ impl<'a> World<'a> {
         self.knows_all(at!["segments"])
     }
 
-    /// The segment of a router, and the index of the VIP that says so: its first VIP on one.
-    fn home(&self, name: &Name, router: &VirtualRouter) -> Option<(usize, &'a Name)> {
+    /// The segment on which a router advertises: the one it names, or that of its first VIP on one.
+    fn home(&self, name: &Name, router: &VirtualRouter) -> Option<&'a Name> {
+        if !self.knows(at!["virtual_routers", name, "segment"]) {
+            return None;
+        }
+        if let Some(segment) = &router.segment {
+            return self.subnets.named(segment);
+        }
         for (index, vip) in router.vips.iter().enumerate() {
             if !self.knows(at!["virtual_routers", name, "vips", index]) {
                 return None;
             }
             match self.segment(*vip) {
-                Some(segment) => return Some((index, segment)),
+                Some(segment) => return Some(segment),
                 None if self.knows_subnets() || is_link_local(*vip) => {}
                 None => return None,
             }

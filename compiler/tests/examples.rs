@@ -222,6 +222,60 @@ fn a_director_speaks_on_its_interface_of_the_segment() {
     );
 }
 
+/// The directors speak on a segment without a VIP, and call the interface of the inner one differently.
+const APART: &str = r#"
+version = 1
+name = "apart"
+segments.front.subnets = ["192.0.2.0/24"]
+segments.back.subnets = ["198.51.100.0/24"]
+segments.hello.subnets = ["203.0.113.0/24"]
+[hosts.a]
+address = "192.0.2.1"
+interface = "eth0"
+interfaces = { eth1.addresses = ["198.51.100.11"], eth2.addresses = ["203.0.113.1"] }
+[hosts.b]
+address = "192.0.2.2"
+interface = "eth0"
+interfaces = { eth3.addresses = ["198.51.100.12"], eth2.addresses = ["203.0.113.2"] }
+[hosts.s]
+address = "192.0.2.21"
+interface = "eth0"
+gateway = "192.0.2.100"
+[virtual_routers.gate]
+vrid = 1
+segment = "hello"
+vips = ["192.0.2.100", "198.51.100.100"]
+directors = ["a", "b"]
+[services.web]
+router = "gate"
+protocol = "tcp"
+port = 80
+vip = "192.0.2.100"
+forwarding = "nat"
+real_servers = [{ host = "s" }]
+"#;
+
+#[test]
+fn each_vip_is_on_the_interface_of_its_own_segment() {
+    let all: BTreeMap<String, Plan> =
+        plans(APART).iter().map(|plan| (plan.host.to_string(), read(plan))).collect();
+    for (host, inner) in [("a", "eth1"), ("b", "eth3")] {
+        let router = &all[host].routers[0];
+        assert_eq!((router.interface.as_str(), router.vips.len()), ("eth2", 2));
+        let placed = |settings: &plan::VipSettings| {
+            let interface = settings.interface.as_ref().map(ToString::to_string);
+            (settings.address.to_string(), interface.unwrap_or_default())
+        };
+        assert_eq!(
+            router.vip_settings.iter().map(placed).collect::<Vec<_>>(),
+            [("192.0.2.100", "eth0"), ("198.51.100.100", inner)].map(|(a, b)| (a.to_owned(), b.to_owned()))
+        );
+        // The server is beside the outer VIP: no redirects there.
+        let keys: Vec<&str> = all[host].sysctls.iter().map(|sysctl| sysctl.key.as_str()).collect();
+        assert!(keys.contains(&"net/ipv4/conf/eth0/send_redirects"), "{keys:?}");
+    }
+}
+
 const FAMILIES: &str = r#"
 version = 1
 name = "families"

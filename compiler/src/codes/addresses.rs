@@ -24,9 +24,6 @@ super::codes! {
     VIP_OUTSIDE = "EK0307" Error "a VIP is on no segment":
         "The Master announces a VIP by gratuitous ARP, which only reaches the segment it is on. The \
          VIP must lie in a subnet of the segment of its directors.";
-    VIPS_APART = "EK0308" Error "the VIPs of a virtual router are on different segments":
-        "A virtual router lives on one interface of each director. VIPs of two segments need two \
-         virtual routers.";
     VIP_NETWORK_ADDRESS = "EK0309" Error "a VIP is the network or broadcast address of its subnet":
         "The first address of a subnet names the subnet and the last is its broadcast address; \
          hosts will not talk to either. In a /31 and a /32 every address can be used. In IPv6 \

@@ -62,6 +62,9 @@ super::codes! {
     HOST_LABEL_TWICE = "EK0220" Warning "a host has a label twice":
         "It has no effect. Often another label was meant, and a service that chooses by that one does \
          without this host.";
+    UNKNOWN_SEGMENT = "EK0221" Error "a virtual router names a segment that does not exist":
+        "`segment` is the name of a table below `[segments]`: there the directors advertise, and it decides \
+         which of their interfaces speaks. Without it that is the segment of the first VIP.";
     UNKNOWN_POOL = "EK0230" Error "a service names a pool that does not exist":
         "`pool` is the name of a table below `[pools]`; the service gets every real server that is \
          listed there.";

@@ -161,16 +161,16 @@ impl Asker<'_> {
         Some((source, Through { vip, port, mark }))
     }
 
-    /// The settings that let the director hear answers from its own VIPs.
+    /// The settings that let the director hear answers from its own VIPs. `is_apart` says whether a VIP of a
+    /// service is on another interface than the one that answers come in by.
     pub(super) fn settings<'s>(
         &'s self,
         services: impl Iterator<Item = &'s Balanced>,
         accepted: &BTreeSet<Ip>,
-        has_own_mac: impl Fn(&Balanced) -> bool,
+        is_apart: impl Fn(&Balanced, Ip, &InterfaceName) -> bool,
     ) -> Answers<'s> {
         let mut settings = BTreeSet::new();
         for service in services.filter(|service| is_asked(service)) {
-            let elsewhere = has_own_mac(service);
             for front in &service.fronts {
                 for server in &front.real_servers {
                     let asked = checks_of(service, server).iter().any(Check::is_through_service);
@@ -180,7 +180,7 @@ impl Asker<'_> {
                     for vip in vips.filter(|_| asked && server.forwarding != Forwarding::Nat) {
                         let Some((_, interface)) = self.origin(server, *vip) else { continue };
                         settings.insert((interface, HEARS_ITSELF));
-                        if elsewhere || accepted.contains(vip) {
+                        if accepted.contains(vip) || is_apart(service, *vip, interface) {
                             settings.insert((interface, HEARS_BESIDE));
                         }
                     }

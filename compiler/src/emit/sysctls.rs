@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use evenkeel_schemas::cluster::Host;
 use evenkeel_schemas::plan::{self, Router};
-use evenkeel_schemas::scalars::Ip;
+use evenkeel_schemas::scalars::{InterfaceName, Ip};
 
 use super::paths::Answers;
 use super::real_server;
@@ -109,7 +109,9 @@ pub(super) fn sysctls(
     for router in routers {
         of_router(router, &mut all);
         if duties.masquerades_beside_vip && router.source.0.is_ipv4() {
-            for interface in ["all", router.interface.as_str()] {
+            let others = router.vip_settings.iter().filter_map(|settings| settings.interface.as_ref());
+            let own = others.chain([&router.interface]).map(InterfaceName::as_str);
+            for interface in own.chain(["all"]) {
                 set(&mut all, "ipv4", interface, NO_REDIRECTS);
             }
         }

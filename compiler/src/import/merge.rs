@@ -113,9 +113,10 @@ impl Merger<'_> {
         let mut out = Map::new();
         out.insert("version".to_owned(), json!(1));
         out.insert("name".to_owned(), json!(self.request.name));
-        let (segments, astray) = self.segments.finish(&self.request.subnets, self.notes);
-        self.astray(&astray);
-        out.insert("segments".to_owned(), Value::Object(segments));
+        let segments = self.segments.finish(&self.request.subnets, self.notes);
+        self.astray(&segments.astray);
+        self.name_segments(&segments);
+        out.insert("segments".to_owned(), Value::Object(segments.section));
         for (section, value) in std::mem::take(&mut self.merged.cluster) {
             out.insert(section, value);
         }

@@ -50,6 +50,8 @@ pub(crate) struct Router {
     /// stays.
     pub(crate) own_fault_weight: Option<PriorityDrop>,
     pub(crate) prevent_removal: bool,
+    /// The segment on which it advertises, where the file names it.
+    pub(crate) segment: Option<String>,
     /// One for each family of its VIPs, IPv4 first.
     pub(crate) instances: Vec<RouterInstance>,
 }
@@ -58,6 +60,22 @@ impl Router {
     /// The advertised VIPs of both families.
     pub(crate) fn vips(&self) -> impl Iterator<Item = IpAddr> {
         self.instances.iter().flat_map(|instance| &instance.vips).map(|vip| vip.address())
+    }
+
+    /// Whether a director has a VIP on another interface than this one.
+    pub(crate) fn has_vip_apart(&self, director: &Name, vip: Ip, interface: &InterfaceName) -> bool {
+        let holds = |instance: &&RouterInstance| {
+            let mut held = instance.vips.iter().chain(&instance.unadvertised_vips);
+            held.any(|held| held.address() == vip.0)
+        };
+        self.instances.iter().filter(holds).any(|instance| {
+            let Some(attached) = instance.attached.get(director) else { return false };
+            let settings = attached.vip_settings.iter().find(|settings| settings.address == vip);
+            match settings.and_then(|settings| settings.interface.as_ref()) {
+                Some(own) => own != interface,
+                None => instance.virtual_mac.is_some() || attached.interface != *interface,
+            }
+        })
     }
 }
 
@@ -221,6 +239,7 @@ impl<'a> Resolver<'a> {
             own_fault_weight: router.own_fault_weight.or_else(|| falls_below_all(&directors)),
             directors,
             prevent_removal: router.prevent_removal,
+            segment: router.segment.clone(),
             instances: instances?,
         })
     }
@@ -293,7 +312,7 @@ impl<'a> Resolver<'a> {
 
     /// The interface of a director for advertisements of a family, and their source.
     fn source(&self, name: &Name, host: &Host, family: Family) -> Option<(InterfaceName, Ip)> {
-        let home = self.subnets.home(&self.router.vips)?;
+        let home = self.subnets.home(self.router)?;
         let on = |family| self.subnets.attachment(attach::addresses(name, host), home, family);
         let own = on(family);
         if family == Family::V4 {
@@ -368,7 +387,7 @@ impl<'a> Resolver<'a> {
         interface: &InterfaceName,
         addresses: BTreeSet<Ip>,
     ) -> Vec<plan::VipSettings> {
-        let home = self.subnets.home(&self.router.vips);
+        let home = self.subnets.home(self.router);
         let mut placed = Vec::new();
         for address in addresses {
             let settings = self.settings.get(&address);

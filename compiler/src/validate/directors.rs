@@ -1,9 +1,9 @@
 //! EK04xx, third part: where the directors of a virtual router are, and what they own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_schemas::cluster::VirtualRouter;
-use evenkeel_schemas::scalars::{Name, Priority};
+use evenkeel_schemas::scalars::{Ip, Name, Priority};
 
 use super::{Context, Findings, RouterVip, Rule};
 use crate::attach::{Family, HostAddress, is_link_local};
@@ -28,20 +28,26 @@ fn attached<'a>(cx: &Context<'a>, director: &str) -> Option<Vec<(HostAddress<'a>
     (cx.knows_addresses(name) && !attached.is_empty()).then_some(attached)
 }
 
-/// The first VIP of a router on each segment it needs.
+/// The segments that a director of a router must be on: where it advertises, and those of its VIPs, each with
+/// the first VIP there. A VIP with an interface of its own goes there, whatever addresses that has.
 fn needed<'a>(
     cx: &Context<'a>,
     name: &'a Name,
     router: &'a VirtualRouter,
-) -> BTreeMap<&'a Name, RouterVip<'a>> {
-    let home = cx.home(name, router).map(|(_, segment)| segment);
-    let mut needed = BTreeMap::new();
+) -> BTreeMap<&'a Name, Option<RouterVip<'a>>> {
+    let mut needed: BTreeMap<&Name, Option<RouterVip<'_>>> = BTreeMap::new();
+    let home = cx.home(name, router);
+    needed.extend(home.map(|home| (home, None)));
+    if !cx.knows_all(at!["virtual_routers", name, "vip_settings"]) {
+        return needed;
+    }
+    let settings = router.vip_settings.iter().filter(|(_, settings)| settings.interface.is_some());
+    let placed: BTreeSet<Ip> = settings.filter_map(|(vip, _)| vip.parse().ok()).collect();
     for vip in cx.all_vips_of(name, router) {
-        // Advertised VIPs elsewhere are a mistake of theirs, not of the directors.
         if let Some(segment) = cx.segment(vip.ip)
-            && (vip.key != "vips" || Some(segment) == home)
+            && (Some(segment) == home || !placed.contains(&vip.ip))
         {
-            needed.entry(segment).or_insert(vip);
+            needed.entry(segment).or_default().get_or_insert(vip);
         }
     }
     needed
@@ -50,27 +56,36 @@ fn needed<'a>(
 fn director_elsewhere(cx: &Context<'_>, out: &mut Findings) {
     for (name, router) in &cx.cluster.virtual_routers {
         let needed = needed(cx, name, router);
+        let home = cx.home(name, router);
         for (index, director) in cx.directors(name, router) {
             let Some(attached) = attached(cx, director) else {
                 continue;
             };
             let missing = needed.iter().find(|(segment, _)| attached.iter().all(|(_, on)| on != *segment));
-            let (Some((home, vip)), Some((address, segment))) = (missing, attached.first()) else {
+            let (Some((needs, vip)), Some((address, segment))) = (missing, attached.first()) else {
                 continue;
             };
-            let what = match vip.key {
-                "vips" => format!("the VIPs of `{name}` are"),
-                _ => format!("VIP {} of `{name}` is", vip.ip),
+            let what = match vip {
+                Some(vip) if needed.len() > 1 => format!("VIP {} of `{name}` is", vip.ip),
+                Some(_) => format!("the VIPs of `{name}` are"),
+                None => format!("`{name}` advertises"),
             };
+            let mut hint = format!("choose directors on segment `{needs}`, or VIPs on segment `{segment}`");
+            if needed.len() > 1 {
+                hint = format!("add the address that `{director}` has there to `interfaces` of the host");
+                if vip.is_some() && Some(*needs) != home {
+                    hint.push_str(", or name the interface in `vip_settings`");
+                }
+            }
             out.push(
                 Diagnostic::new(
                     &codes::DIRECTOR_ELSEWHERE,
                     cx.value(at!["virtual_routers", name, "directors", index]),
-                    format!("director `{director}` is not on segment `{home}`, where {what}"),
+                    format!("director `{director}` is not on segment `{needs}`, where {what}"),
                     format!("on segment `{segment}`"),
                 )
                 .also(cx.value(&address.path()), format!("its address is on segment `{segment}`"))
-                .hint(format!("choose directors on segment `{home}`, or VIPs on segment `{segment}`"))
+                .hint(hint)
                 .note(
                     "a host is on the segments of all addresses in `address`, `addresses` and `interfaces`",
                 ),
@@ -99,7 +114,7 @@ fn may_be_link_local(
 
 fn director_without_family(cx: &Context<'_>, out: &mut Findings) {
     for (name, router) in &cx.cluster.virtual_routers {
-        let Some((_, home)) = cx.home(name, router) else {
+        let Some(home) = cx.home(name, router) else {
             continue;
         };
         for family in Family::ALL {

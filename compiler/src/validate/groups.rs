@@ -281,7 +281,7 @@ fn two_connection_syncs(cx: &Context<'_>, out: &mut Findings) {
 fn sync_id_taken(cx: &Context<'_>, out: &mut Findings) {
     let known = |name: &Name, key: &str| cx.knows(at!["connection_sync", name, key]);
     let ids = syncs(cx).filter_map(|(name, sync, router_name, router)| {
-        let (_, home) = cx.home(router_name, router)?;
+        let home = cx.home(router_name, router)?;
         let id = sync.id?;
         let all = ["id", "group", "port", "interface"].iter().all(|key| known(name, key));
         // On an interface of choice the segment is not the router's.

@@ -20,6 +20,7 @@ pub(super) const RULES: &[Rule] = &[
     unknown_tracked_service,
     unknown_interface,
     unknown_peer,
+    unknown_segment,
 ];
 
 /// Sync groups and connection synchronisations that name a virtual router which does not exist.
@@ -354,5 +355,34 @@ fn unknown_peer(cx: &Context<'_>, out: &mut Findings) {
                 }
             }
         }
+    }
+}
+
+/// Segments to advertise on that do not exist.
+fn unknown_segment(cx: &Context<'_>, out: &mut Findings) {
+    if !cx.knows_entries("segments") {
+        return;
+    }
+    for (name, router) in &cx.cluster.virtual_routers {
+        let path = at!["virtual_routers", name, "segment"];
+        let Some(segment) = router.segment.as_ref().filter(|_| cx.knows(path)) else {
+            continue;
+        };
+        if cx.cluster.segments.contains_key(segment.as_str()) {
+            continue;
+        }
+        let segments = cx.cluster.segments.keys().map(Name::as_str);
+        out.push(
+            Diagnostic::new(
+                &codes::UNKNOWN_SEGMENT,
+                cx.value(path),
+                format!(
+                    "virtual router `{name}` advertises on segment `{}`, which does not exist",
+                    segment.escape_debug()
+                ),
+                "no such segment",
+            )
+            .hint(cx.suggester.hint(segment, "segments", segments)),
+        );
     }
 }

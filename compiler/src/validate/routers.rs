@@ -36,7 +36,7 @@ const V2_AUTH_DATA: usize = 8;
 fn placed<'a>(cx: &Context<'a>) -> impl Iterator<Item = (&'a Name, Vrid, &'a Name)> {
     let routers = cx.cluster.virtual_routers.iter();
     let known = routers.filter(|(name, _)| cx.knows(at!["virtual_routers", name, "vrid"]));
-    known.filter_map(|(name, router)| Some((cx.home(name, router)?.1, router.vrid, name)))
+    known.filter_map(|(name, router)| Some((cx.home(name, router)?, router.vrid, name)))
 }
 
 /// The families of the known VIPs of a router.

@@ -184,7 +184,7 @@ fn unknown_director(cx: &Context<'_>, out: &mut Findings) {
         if router.strangers != Strangers::Reject || router.unicast.is_some() || !v6 || !known() {
             continue;
         }
-        let Some((_, home)) = cx.home(name, router) else { continue };
+        let Some(home) = cx.home(name, router) else { continue };
         for (index, director) in cx.directors(name, router) {
             let Some((host_name, host)) = cx.cluster.hosts.get_key_value(director.as_str()) else { continue };
             let Some(interface) = cx.subnets.speaks_on(host_name, host, home, Family::V6) else { continue };

@@ -151,10 +151,15 @@ fn label_on_ipv6(cx: &Context<'_>, out: &mut Findings) {
 /// The interfaces that a VIP is put on, by director, as far as they are known.
 fn interfaces<'a>(cx: &Context<'a>, each: &Settings<'a>, vip: Ip) -> Vec<(&'a Name, String)> {
     let known = |key| cx.knows_all(at!["virtual_routers", each.router_name, key]);
-    if !each.knows(cx, "interface") || !known("virtual_mac") || !known("vrid") || !known("vips") {
+    if !each.knows(cx, "interface")
+        || !known("virtual_mac")
+        || !known("vrid")
+        || !known("vips")
+        || !known("segment")
+    {
         return Vec::new();
     }
-    let router_home = cx.home(each.router_name, each.router).map(|(_, segment)| segment);
+    let router_home = cx.home(each.router_name, each.router);
     let elsewhere = cx.segment(vip).is_some_and(|on| Some(on) != router_home);
     let macvlan = each
         .router

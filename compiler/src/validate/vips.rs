@@ -8,15 +8,8 @@ use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::path::at;
 
-pub(super) const RULES: &[Rule] = &[
-    duplicate_vip,
-    vip_is_host,
-    vip_outside,
-    link_local_only,
-    vips_apart,
-    vip_network_address,
-    unusable_vip,
-];
+pub(super) const RULES: &[Rule] =
+    &[duplicate_vip, vip_is_host, vip_outside, link_local_only, vip_network_address, unusable_vip];
 
 fn duplicate_vip(cx: &Context<'_>, out: &mut Findings) {
     duplicates(
@@ -95,7 +88,8 @@ fn vip_outside(cx: &Context<'_>, out: &mut Findings) {
 fn link_local_only(cx: &Context<'_>, out: &mut Findings) {
     for (name, router) in &cx.cluster.virtual_routers {
         let alone = router.vips.iter().all(|vip| is_link_local(*vip) && cx.segment(*vip).is_none());
-        if alone && cx.knows_subnets() && cx.knows_all(at!["virtual_routers", name, "vips"]) {
+        let named = router.segment.is_some() || !cx.knows(at!["virtual_routers", name, "segment"]);
+        if alone && !named && cx.knows_subnets() && cx.knows_all(at!["virtual_routers", name, "vips"]) {
             out.push(
                 Diagnostic::new(
                     &codes::VIP_OUTSIDE,
@@ -103,30 +97,7 @@ fn link_local_only(cx: &Context<'_>, out: &mut Findings) {
                     format!("the VIPs of `{name}` do not say on which segment they are"),
                     "link-local: the same on every segment",
                 )
-                .hint("add a VIP of the segment's subnet"),
-            );
-        }
-    }
-}
-
-fn vips_apart(cx: &Context<'_>, out: &mut Findings) {
-    for (name, router) in &cx.cluster.virtual_routers {
-        let Some((first, home)) = cx.home(name, router) else {
-            continue;
-        };
-        for (index, vip) in cx.vips_of(name, router).filter(|(index, _)| *index > first) {
-            let Some(segment) = cx.segment(vip).filter(|segment| *segment != home) else {
-                continue;
-            };
-            out.push(
-                Diagnostic::new(
-                    &codes::VIPS_APART,
-                    cx.vip_place(name, index),
-                    format!("VIP {vip} of `{name}` is on another segment than its first VIP"),
-                    format!("on segment `{segment}`"),
-                )
-                .also(cx.vip_place(name, first), format!("on segment `{home}`"))
-                .hint("make a virtual router of its own for the VIPs of each segment"),
+                .hint("add a VIP of the segment's subnet, or name it: `segment = …`"),
             );
         }
     }

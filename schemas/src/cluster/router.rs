@@ -18,9 +18,12 @@ use crate::scalars::{
 pub struct VirtualRouter {
     /// Virtual router identifier, unique on its segment among those of a family.
     pub vrid: Vrid,
-    /// Virtual IP addresses, all on one segment.
+    /// Virtual IP addresses. Each is put, and announced, on the director's interface of the VIP's own segment.
     #[schemars(length(min = 1))]
     pub vips: Vec<Ip>,
+    /// Segment on which the directors advertise; it need not have a VIP. Absent: that of the first of `vips`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub segment: Option<String>,
     /// Further addresses that move along but are not advertised (keepalived: `virtual_ipaddress_excluded`).
     /// Absent: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

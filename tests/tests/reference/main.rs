@@ -31,5 +31,6 @@ mod sharing;
 mod sorry;
 mod source;
 mod support;
+mod two_segments;
 mod verdicts;
 mod via_service;

@@ -270,7 +270,7 @@ impl<'a> Moves<'a> {
         for (vip, old) in &self.old.claims {
             if let Some(new) = self.new.claims.get(vip) {
                 let wires: BTreeSet<&Wire> = old.iter().chain(new).map(|claim| &claim.wire).collect();
-                if wires.len() > 1 || deaf(old, new) {
+                if wires.len() > 1 || deaf(old, new) || speak_elsewhere(old, new) {
                     self.moved.insert(*vip);
                 }
             }
@@ -369,6 +369,14 @@ fn deaf(old: &[Claim<'_>], new: &[Claim<'_>]) -> bool {
     let stayed: Vec<&Claim<'_>> = old.iter().filter(|claim| stays(claim, new)).collect();
     let changed: Vec<&Claim<'_>> = new.iter().filter(|claim| stays(claim, old)).collect();
     stayed.iter().any(|a| changed.iter().any(|b| a.host != b.host && !a.hear_each_other(b)))
+}
+
+/// Whether the directors that claim a VIP before and after all speak on another interface: on another segment,
+/// most likely, where those that have not changed yet hear nothing.
+fn speak_elsewhere(old: &[Claim<'_>], new: &[Claim<'_>]) -> bool {
+    let before = |new: &Claim<'_>| old.iter().find(|claim| claim.host == new.host);
+    let stay = || new.iter().filter_map(|claim| Some((before(claim)?, claim)));
+    stay().count() > 1 && stay().all(|(old, new)| old.router.interface != new.router.interface)
 }
 
 /// Whether a director with this router of `own` is not heard by another of the `others`, or does not hear it.

@@ -9,7 +9,7 @@ use super::super::model::Vip;
 use super::super::notes::{Fate, Owner};
 use super::super::source::Spot;
 use super::Merger;
-use super::segments::dashed;
+use super::segments::{Finished, dashed};
 
 /// The interface of a real server, of which keepalived's configuration says nothing.
 const INTERFACE: &str = "eth0";
@@ -165,6 +165,21 @@ impl Merger<'_> {
                 let what =
                     format!("the interface of `{}`, whose VIPs are in the network of another", instance.name);
                 self.notes.say(Fate::Decide, spots, what, why);
+            }
+        }
+    }
+
+    /// Names the segment of each router that advertises elsewhere than on that of its first VIP.
+    pub(super) fn name_segments(&mut self, segments: &Finished) {
+        let Some(Value::Object(routers)) = self.merged.cluster.get_mut("virtual_routers") else { return };
+        for router in &self.routers {
+            let Some(Value::Object(out)) = routers.get_mut(&router.name) else { continue };
+            let vips = out.get("vips").and_then(Value::as_array).into_iter().flatten();
+            let vips = vips.filter_map(|vip| vip.as_str()?.parse().ok());
+            // Link-local VIPs are on whatever segment the router is.
+            let vips = vips.filter(|vip| !matches!(vip, IpAddr::V6(vip) if vip.is_unicast_link_local()));
+            if let Some(segment) = segments.to_name(self.segments.root(router.link), vips).cloned() {
+                out.insert("segment".to_owned(), json!(segment));
             }
         }
     }

@@ -68,12 +68,8 @@ impl Segments {
         }
     }
 
-    /// The section of the cluster file, and of addresses on a link those whose network is on another one.
-    pub(super) fn finish(
-        &self,
-        given: &[Cidr],
-        notes: &mut Notes,
-    ) -> (Map<String, Value>, BTreeSet<(usize, IpAddr)>) {
+    /// The segments of the cluster file.
+    pub(super) fn finish(&self, given: &[Cidr], notes: &mut Notes) -> Finished {
         let mut nets = Nets::default();
         let root = |link: &Option<usize>| link.map(|link| self.root(link));
         for (link, address, prefix) in &self.addresses {
@@ -103,7 +99,29 @@ impl Segments {
             let owner = nets.owner(*address)?;
             (owner != link).then_some((link, *address))
         });
-        (nets.section(), astray.collect())
+        let astray = astray.collect();
+        let (section, names) = nets.section();
+        Finished { section, names, astray, nets }
+    }
+}
+
+/// What became of links and addresses.
+#[derive(Debug)]
+pub(super) struct Finished {
+    /// The section of the cluster file.
+    pub(super) section: Map<String, Value>,
+    /// By link, the name of its segment.
+    names: BTreeMap<usize, String>,
+    /// Of addresses on a link those whose network is on another one.
+    pub(super) astray: BTreeSet<(usize, IpAddr)>,
+    nets: Nets,
+}
+
+impl Finished {
+    /// The segment of a link that a router with these VIPs must name: the first of them is on another one.
+    pub(super) fn to_name(&self, link: usize, mut vips: impl Iterator<Item = IpAddr>) -> Option<&String> {
+        let first = vips.find_map(|vip| self.nets.owner(vip));
+        self.names.get(&link).filter(|_| first != Some(link))
     }
 }
 
@@ -147,7 +165,8 @@ impl Nets {
         self.by_prefix.range(net.prefix() + 1..).any(|(_, nets)| inside(nets))
     }
 
-    fn section(&self) -> Map<String, Value> {
+    /// The section of the cluster file, and the name of each link's segment.
+    fn section(&self) -> (Map<String, Value>, BTreeMap<usize, String>) {
         let mut groups: Vec<(Option<usize>, Vec<Cidr>)> = Vec::new();
         let mut place: BTreeMap<usize, usize> = BTreeMap::new();
         for (prefix, nets) in &self.by_prefix {
@@ -166,18 +185,19 @@ impl Nets {
                 }
             }
         }
-        let mut out = Map::new();
+        let (mut out, mut names) = (Map::new(), BTreeMap::new());
         let alone = groups.len() == 1;
-        for (_, mut list) in groups {
+        for (link, mut list) in groups {
             list.sort_unstable();
             let name = match list.first() {
                 Some(_) if alone => "front".to_owned(),
                 Some(net) => format!("net-{}", dashed(net.address())),
                 None => continue,
             };
+            names.extend(link.map(|link| (link, name.clone())));
             out.insert(name, json!({ "subnets": list }));
         }
-        out
+        (out, names)
     }
 }
 

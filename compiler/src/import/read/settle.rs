@@ -37,16 +37,6 @@ impl Reader<'_> {
         if strict {
             self.settle_strict(instance, &said, owner, version);
         }
-        if instance.vips.iter().any(|vip| vip.interface.is_some()) {
-            let why = "the VIPs that a virtual router advertises are on one segment, where it has its \
-                director: make a \
-                       virtual router of its own for those of each, or list them in `unadvertised_vips`, \
-                       which keepalived up to 2.3.2 takes for another list and rejects";
-            let vips = instance.vips.iter().filter(|vip| vip.interface.is_some());
-            let spots = vips.map(|vip| vip.spot).collect();
-            let what = format!("VIPs of `{}` on another interface", shorten(&instance.name));
-            self.notes.say(Fate::Decide, spots, what, why);
-        }
         if instance.vips.is_empty() && (version == 3 || strict) {
             self.missing(
                 instance.spot,
