@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use evenkeel_schemas::scalars::Priority;
 use serde_json::{Map, Value, json};
 
 use super::super::model::{Draft, Group, Instance, Tracker, Vip};
@@ -22,6 +23,10 @@ pub(super) struct MergedRouter {
     /// Number of its link among the segments.
     pub(super) link: usize,
 }
+
+/// Highest priority of a director that is not the owner of the VIPs, and the lowest.
+const HIGHEST: u8 = Priority::OWNER.get() - 1;
+const LOWEST: u8 = 1;
 
 /// Name of a file that only checks read: it has no object of its own.
 const CHECKED: &str = "";
@@ -144,7 +149,7 @@ impl Merger<'_> {
         let directors: Vec<&str> =
             members.iter().map(|(director, _)| self.request.directors[*director].name.as_str()).collect();
         out.insert("directors".to_owned(), json!(directors));
-        let priorities: Vec<u8> = instances.iter().map(|instance| instance.priority.value).collect();
+        let priorities = self.priorities(&what, &members, &instances);
         let by_order = (0..priorities.len()).map(|place| 100_usize.saturating_sub(place * 10));
         if !by_order.eq(priorities.iter().map(|priority| usize::from(*priority))) {
             let table: Map<String, Value> = directors
@@ -160,9 +165,9 @@ impl Merger<'_> {
             let why = "only one director's configuration has it";
             self.notes.say(Fate::Decide, vec![only.spot], format!("{what} is on one director"), why);
         }
-        for pair in instances.windows(2) {
-            if let [a, b] = pair
-                && a.priority.value == b.priority.value
+        for (pair, taken) in instances.windows(2).zip(priorities.windows(2)) {
+            if let ([a, b], [of_a, of_b]) = (pair, taken)
+                && of_a == of_b
             {
                 let why = "the higher address wins in keepalived; give each director a priority of its own";
                 self.notes.say(
@@ -220,6 +225,40 @@ impl Merger<'_> {
             }
         }
         all
+    }
+
+    /// The priorities of directors, who are sorted by them. Only who has the VIPs as its own addresses may
+    /// have 255 here; who has it without that gets 254, and whoever stood right below goes below that.
+    fn priorities(&mut self, what: &str, members: &[(usize, usize)], instances: &[Instance]) -> Vec<u8> {
+        let mut priorities: Vec<u8> = Vec::new();
+        let mut before: Option<(u8, u8)> = None;
+        for ((director, _), instance) in members.iter().zip(instances) {
+            let said = instance.priority.value;
+            let name = &self.request.directors[*director].name;
+            let own: BTreeSet<IpAddr> =
+                self.hosts.get(name).map(|host| host.addresses().collect()).unwrap_or_default();
+            let owns = instance.vips.iter().all(|vip| own.contains(&vip.address));
+            let most = if said == Priority::OWNER.get() && owns { said } else { HIGHEST };
+            let below = before.filter(|(said_before, _)| said != *said_before);
+            let below = below.map_or(most, |(_, taken)| taken.saturating_sub(1).max(LOWEST));
+            let taken = said.min(most).min(below);
+            if taken != said {
+                let why = if said == Priority::OWNER.get() {
+                    format!(
+                        "255 is for the owner of the VIPs, and they are no addresses of {name}: keepalived takes \
+                         it all the same, {taken} was taken"
+                    )
+                } else {
+                    format!("{taken} was taken, to stay below who has 255 in keepalived and {HIGHEST} here")
+                };
+                let what = format!("priority {said} of {name} in {what}");
+                self.notes.say(Fate::Changed, vec![instance.priority.spot], what, why);
+            }
+            let lowest = before.filter(|(said_before, _)| said == *said_before).map_or(taken, |(_, t)| t);
+            before = Some((said, taken.min(lowest)));
+            priorities.push(taken);
+        }
+        priorities
     }
 
     fn vip_settings(&mut self, what: &str, instances: &[Instance]) -> Map<String, Value> {

@@ -92,7 +92,7 @@ impl Reader<'_> {
                     Fate::Changed,
                     vec![place.unwrap_or(spot)],
                     "state MASTER without `priority`",
-                    "keepalived takes priority 255, and so does the import",
+                    "keepalived takes priority 255",
                 );
                 At { value: OWNER, spot: place.unwrap_or(spot) }
             }
