@@ -8,10 +8,10 @@ super::codes! {
          them. On different segments a VRID may be used again, and IPv4 and IPv6 have VRIDs of their \
          own.";
     DIRECTOR_ELSEWHERE = "EK0402" Error "a director is not on the segment of the VIP":
-        "The Master puts each VIP on its interface of the VIP's segment and answers ARP there, and advertises \
-         on its interface of the router's. A director without an address on such a segment has no such \
-         interface: add it to `addresses` or `interfaces` of the host, or choose another director. Where an \
-         interface has no address of its own, `vip_settings` names it: \
+        "The Master puts each VIP on its interface of the VIP's segment and answers ARP there, and \
+         advertises on its interface of the router's. A director without an address on such a segment \
+         has no such interface: add it to `addresses` or `interfaces` of the host, or choose another \
+         director. Where an interface has no address of its own, `vip_settings` names it: \
          `vip_settings.\"198.51.100.1\".interface = \"eth1\"`.";
     V2_INTERVAL = "EK0403" Error "VRRP version 2 knows whole seconds only":
         "Version 2 sends the interval as a number of seconds in one byte (RFC 3768 §5.3.7); shorter \

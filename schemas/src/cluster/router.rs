@@ -18,7 +18,8 @@ use crate::scalars::{
 pub struct VirtualRouter {
     /// Virtual router identifier, unique on its segment among those of a family.
     pub vrid: Vrid,
-    /// Virtual IP addresses. Each is put, and announced, on the director's interface of the VIP's own segment.
+    /// Virtual IP addresses. Each is put, and announced, on the director's interface of the VIP's own
+    /// segment.
     #[schemars(length(min = 1))]
     pub vips: Vec<Ip>,
     /// Segment on which the directors advertise; it need not have a VIP. Absent: that of the first of `vips`.

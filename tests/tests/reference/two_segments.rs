@@ -1,5 +1,5 @@
-//! VIPs of one virtual router on two segments: a pair that masquerades, with the VIP of its clients outside and
-//! the gateway of its real servers inside. The directors advertise on a third segment, where no VIP is.
+//! VIPs of one virtual router on two segments: a pair that masquerades, with the VIP of its clients outside
+//! and the gateway of its real servers inside. The directors advertise on a third segment, where no VIP is.
 
 use std::net::IpAddr;
 

@@ -371,8 +371,8 @@ fn deaf(old: &[Claim<'_>], new: &[Claim<'_>]) -> bool {
     stayed.iter().any(|a| changed.iter().any(|b| a.host != b.host && !a.hear_each_other(b)))
 }
 
-/// Whether the directors that claim a VIP before and after all speak on another interface: on another segment,
-/// most likely, where those that have not changed yet hear nothing.
+/// Whether the directors that claim a VIP before and after all speak on another interface: on another
+/// segment, most likely, where those that have not changed yet hear nothing.
 fn speak_elsewhere(old: &[Claim<'_>], new: &[Claim<'_>]) -> bool {
     let before = |new: &Claim<'_>| old.iter().find(|claim| claim.host == new.host);
     let stay = || new.iter().filter_map(|claim| Some((before(claim)?, claim)));

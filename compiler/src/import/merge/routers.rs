@@ -245,8 +245,8 @@ impl Merger<'_> {
             if taken != said {
                 let why = if said == Priority::OWNER.get() {
                     format!(
-                        "255 is for the owner of the VIPs, and they are no addresses of {name}: keepalived takes \
-                         it all the same, {taken} was taken"
+                        "255 is for the owner of the VIPs, and they are no addresses of {name}: keepalived \
+                         takes it all the same, {taken} was taken"
                     )
                 } else {
                     format!("{taken} was taken, to stay below who has 255 in keepalived and {HIGHEST} here")
