@@ -89,6 +89,7 @@ impl RouterSetup {
             }),
             directors: router.directors.as_ref().and_then(directors),
             auth,
+            hmac: None,
             source: router.source.0,
             vips: router.vip_addresses().collect(),
             garp_repeat: router.garp_repeat,

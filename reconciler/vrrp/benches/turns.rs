@@ -36,6 +36,7 @@ fn member(number: u8, grouped: bool) -> Member {
         garp_refresh: None,
         directors: None,
         checksum: Checksum::WithPseudoHeader,
+        hmac: None,
     };
     let interface: InterfaceName = "eth0".parse().expect("interface");
     let group = grouped.then(|| "group".parse().expect("name"));

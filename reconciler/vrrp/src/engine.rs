@@ -9,18 +9,24 @@ mod slot;
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use evenkeel_schemas::scalars::{InterfaceName, Name, Vrid};
 use evenkeel_schemas::time::MonoTime;
 
 use crate::router::{Cause, Config, Dropped, Input, Output, Received, State, VirtualRouter, Why};
 
+use crate::wall::WallClock;
 use group::Group;
 pub use key::{Family, RouterKey};
 use slot::{Slot, Slots, Standing};
 
 /// Most different unknown VRIDs that are counted one by one; there are 255 per segment and family.
 const MAX_UNKNOWN: usize = 256;
+
+/// Difference of the wall clock that routers are not told of: the clock is read beside another one, a moment
+/// later, each turn. Windows have whole seconds.
+const WALL_CLOCK_STEP: Duration = Duration::from_millis(1);
 
 /// A virtual router as the host's plan has it.
 #[derive(Debug, Clone)]
@@ -46,6 +52,7 @@ pub struct Election {
     leaving: VecDeque<(RouterKey, VirtualRouter)>,
     unknown: BTreeMap<(InterfaceName, u8), u64>,
     unknown_total: u64,
+    wall: WallClock,
     /// The earliest deadline, as long as it is known: a driver asks for it several times between two inputs.
     earliest: Cell<Option<Option<(MonoTime, Why)>>>,
 }
@@ -96,7 +103,11 @@ impl Election {
         let new = wanted
             .into_iter()
             .map(|(key, (name, _, config))| (key, Slot::new(name, VirtualRouter::new(config))));
-        self.slots.map.extend(new);
+        let wall = self.wall;
+        self.slots.map.extend(new.map(|(key, mut slot)| {
+            slot.router.set_wall_clock(wall);
+            (key, slot)
+        }));
         self.regroup(&groups, now);
     }
 
@@ -127,6 +138,17 @@ impl Election {
             |slot| slot.group.is_none() && slot.standing == Standing::Ready && slot.is(State::Initialize),
             |_, slot| slot.router.handle(Input::Startup, now),
         );
+    }
+
+    /// Sets the clock of trailers, before the inputs of a turn. No timer follows from it.
+    pub fn set_wall_clock(&mut self, wall: WallClock) {
+        if self.wall.difference(wall) < WALL_CLOCK_STEP {
+            return;
+        }
+        self.wall = wall;
+        for slot in self.slots.map.values_mut() {
+            slot.router.set_wall_clock(wall);
+        }
     }
 
     /// Hands an input to one router. Returns whether there is such a router.

@@ -5,6 +5,7 @@
 //!
 //! ```text
 //!   loop {
+//!       election.set_wall_clock(wall);
 //!       while let Some((key, output)) = election.poll_output() { perform(key, output) }
 //!       match wait_until(election.poll_timeout()) {
 //!           Timeout        => election.handle_timers(now),
@@ -25,6 +26,8 @@ mod packet;
 mod rejection;
 mod router;
 mod track;
+mod trailer;
+mod wall;
 mod wire;
 
 pub use engine::{Election, Family, Member, RouterKey};
@@ -33,8 +36,10 @@ pub use packet::{Advert, GROUP_V4, GROUP_V6, PROTOCOL, TTL, decode, encode};
 pub use rejection::{RejectKind, Rejection};
 pub use router::{
     AdvertKind, Cause, Config, Counters, Delivery, Directors, Dropped, Event, FaultCause, GroupEvent, Input,
-    MemberName, Notice, NoticeKind, OFFER_INTERVALS, Output, Received, State, Stranger, Strangers,
+    MemberName, Notice, NoticeKind, OFFER_INTERVALS, Output, Received, Skew, State, Stranger, Strangers,
     VirtualRouter, Why, master_down_interval, skew_time,
 };
 pub use track::{Effective, Tracked, TrackerState, effective};
+pub use trailer::{AntiReplay, Hmac, HmacKey, HmacMode, KeyError, Sequence, TRAILER_BYTES};
+pub use wall::WallClock;
 pub use wire::{Auth, Checksum, Secret, Version, WireInterval};

@@ -17,12 +17,16 @@
 //! v2 |               authentication data, 8 bytes                    |  RFC 2338 §5.3.10
 //!    +---------------------------------------------------------------+
 //! ```
+//!
+//! A trailer may follow ([`crate::trailer`]). It is no part of the message, and IPv6 alone has it in the
+//! checksum.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use evenkeel_schemas::scalars::{AdvertInterval, Vrid};
 
 use crate::rejection::Rejection;
+use crate::trailer::TRAILER_BYTES;
 use crate::wire::{AUTH_BYTES, AUTH_NONE, AUTH_PASS, Auth, Checksum, Secret, Version, WireInterval};
 
 /// Multicast group of IPv4 advertisements (RFC 9568 §5.1.1.2).
@@ -39,7 +43,11 @@ const TYPE_ADVERTISEMENT: u8 = 1;
 /// Bytes before the addresses, both versions.
 const HEADER_BYTES: usize = 8;
 /// Offset of the checksum, bytes.
-const CHECKSUM_AT: usize = 6;
+pub(crate) const CHECKSUM_AT: usize = 6;
+/// Bytes of an IPv4 header without options.
+const IPV4_HEADER_BYTES: usize = 20;
+/// Bytes that Ethernet pads a packet to.
+const ETHERNET_BYTES: usize = 46;
 /// The address count is one byte.
 const MAX_ADDRESSES: usize = 255;
 
@@ -65,6 +73,18 @@ pub struct Advert {
 /// `src` and `dst` are those of the IP header. Addresses of another family than `src`, and those
 /// after the 255th, have no place on the wire and are left out.
 pub fn encode(advert: &Advert, src: IpAddr, dst: IpAddr, checksum: Checksum, out: &mut Vec<u8>) {
+    encode_signed(advert, src, dst, checksum, None, out);
+}
+
+/// [`encode`], with a trailer behind the message.
+pub(crate) fn encode_signed(
+    advert: &Advert,
+    src: IpAddr,
+    dst: IpAddr,
+    checksum: Checksum,
+    trailer: Option<&[u8; TRAILER_BYTES]>,
+    out: &mut Vec<u8>,
+) {
     out.clear();
     out.extend([advert.version.number() << 4 | TYPE_ADVERTISEMENT, advert.vrid.get(), advert.priority, 0]);
     let centis = advert.interval.as_centis();
@@ -91,35 +111,46 @@ pub fn encode(advert: &Advert, src: IpAddr, dst: IpAddr, checksum: Checksum, out
         (Version::V2, Auth::None) => out.extend([0; AUTH_BYTES]),
         (Version::V3, Auth::None | Auth::Pass(_)) => {}
     }
+    let message = out.len();
+    out.extend(trailer.into_iter().flatten());
+    let summed = summed(src, message, out.len());
     let pseudo = match (advert.version, src, checksum) {
         (Version::V2, _, _) | (Version::V3, IpAddr::V4(_), Checksum::Without) => 0,
         (Version::V3, IpAddr::V6(_), _) | (Version::V3, IpAddr::V4(_), Checksum::WithPseudoHeader) => {
-            pseudo_header_sum(src, dst, out.len())
+            pseudo_header_sum(src, dst, summed)
         }
     };
-    let sum = fold(pseudo + sum(out));
+    let sum = fold(pseudo + sum(&out[..summed]));
     out[CHECKSUM_AT..CHECKSUM_AT + 2].copy_from_slice(&(!sum).to_be_bytes());
 }
 
-/// Reads a VRRP message: the payload of an IP packet from `src` to `dst`. Bytes after the message
-/// are Ethernet padding and are ignored.
-///
-/// A version 3 checksum over IPv4 is accepted with and without the pseudo-header.
+/// The payload of an IP packet, taken apart by its length alone.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Frame<'a> {
+    /// Message and trailer, without padding.
+    whole: &'a [u8],
+    /// The VRRP message.
+    pub(crate) message: &'a [u8],
+    /// The trailer behind it.
+    pub(crate) trailer: Option<&'a [u8; TRAILER_BYTES]>,
+}
+
+/// Takes a payload from `src` apart. Behind the message may be a trailer, if `trailers` are expected, or
+/// Ethernet padding, but nothing else.
 ///
 /// # Errors
-/// When the message is malformed: the first of the checks of RFC 9568 §7.1 (RFC 3768 §7.1) that
-/// need no configuration and that it fails.
-pub fn decode(bytes: &[u8], src: IpAddr, dst: IpAddr) -> Result<Advert, Rejection> {
-    let Some((header, rest)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
+/// When it is no VRRP message, or not of the length that its header announces.
+pub(crate) fn split(bytes: &[u8], src: IpAddr, trailers: bool) -> Result<Frame<'_>, Rejection> {
+    let Some((header, _)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
         return Err(Rejection::Length { bytes: bytes.len(), needed: HEADER_BYTES });
     };
-    let [version_and_type, vrid, priority, count, high, low, _, _] = *header;
+    let [version_and_type, _, _, count, ..] = *header;
     let version = Version::from_number(version_and_type >> 4)
         .ok_or(Rejection::Version { received: version_and_type >> 4 })?;
     if version_and_type & 0x0f != TYPE_ADVERTISEMENT {
         return Err(Rejection::Type { received: version_and_type & 0x0f });
     }
-    if src.is_ipv4() != dst.is_ipv4() || (version == Version::V2 && src.is_ipv6()) {
+    if version == Version::V2 && src.is_ipv6() {
         return Err(Rejection::Family);
     }
     let address_bytes = usize::from(count) * if src.is_ipv4() { 4 } else { 16 };
@@ -128,10 +159,61 @@ pub fn decode(bytes: &[u8], src: IpAddr, dst: IpAddr) -> Result<Advert, Rejectio
         Version::V3 => 0,
     };
     let needed = HEADER_BYTES + address_bytes + auth_bytes;
-    let Some(message) = bytes.get(..needed) else {
-        return Err(Rejection::Length { bytes: bytes.len(), needed });
+    let wrong = Rejection::Length { bytes: bytes.len(), needed };
+    let Some((message, rest)) = bytes.split_at_checked(needed) else { return Err(wrong) };
+    let trailer = rest.first_chunk().filter(|_| trailers && rest.len() == TRAILER_BYTES);
+    match trailer {
+        Some(_) => Ok(Frame { whole: bytes, message, trailer }),
+        None if rest.is_empty() || is_padding(rest.len(), needed, src) => {
+            Ok(Frame { whole: message, message, trailer: None })
+        }
+        None => Err(wrong),
+    }
+}
+
+/// Whether so many bytes behind a message may be Ethernet padding, by keepalived's rule: it fills a short
+/// packet to 46 bytes, or to fewer by the four of each VLAN tag that was taken off.
+const fn is_padding(rest: usize, message: usize, src: IpAddr) -> bool {
+    let packet = match src {
+        IpAddr::V4(_) => IPV4_HEADER_BYTES + message,
+        IpAddr::V6(_) => message,
     };
-    if !checksum_is_good(message, version, src, dst) {
+    packet < ETHERNET_BYTES && rest % 4 == ETHERNET_BYTES % 4
+}
+
+/// Bytes that a checksum is over.
+const fn summed(src: IpAddr, message: usize, whole: usize) -> usize {
+    match src {
+        IpAddr::V4(_) => message,
+        IpAddr::V6(_) => whole,
+    }
+}
+
+/// Reads a VRRP message: the payload of an IP packet from `src` to `dst`. Bytes after the message may only be
+/// Ethernet padding.
+///
+/// A version 3 checksum over IPv4 is accepted with and without the pseudo-header.
+///
+/// # Errors
+/// When the message is malformed: the first of the checks of RFC 9568 §7.1 (RFC 3768 §7.1) that
+/// need no configuration and that it fails.
+pub fn decode(bytes: &[u8], src: IpAddr, dst: IpAddr) -> Result<Advert, Rejection> {
+    decode_frame(&split(bytes, src, false)?, src, dst)
+}
+
+/// [`decode`], of a payload that was taken apart.
+pub(crate) fn decode_frame(frame: &Frame<'_>, src: IpAddr, dst: IpAddr) -> Result<Advert, Rejection> {
+    let Frame { whole, message, .. } = *frame;
+    let Some((header, rest)) = message.split_first_chunk::<HEADER_BYTES>() else {
+        return Err(Rejection::Length { bytes: message.len(), needed: HEADER_BYTES });
+    };
+    let [version_and_type, vrid, priority, count, high, low, _, _] = *header;
+    let version = Version::from_number(version_and_type >> 4)
+        .ok_or(Rejection::Version { received: version_and_type >> 4 })?;
+    if src.is_ipv4() != dst.is_ipv4() {
+        return Err(Rejection::Family);
+    }
+    if !checksum_is_good(&whole[..summed(src, message.len(), whole.len())], version, src, dst) {
         return Err(Rejection::Checksum);
     }
     // RFC 9568 §5.2.3: 1..=255.
@@ -145,7 +227,8 @@ pub fn decode(bytes: &[u8], src: IpAddr, dst: IpAddr) -> Result<Advert, Rejectio
     if version == Version::V3 && count == 0 {
         return Err(Rejection::NoAddresses);
     }
-    let addresses = read_addresses(&rest[..address_bytes], src.is_ipv4());
+    let address_bytes = usize::from(count) * if src.is_ipv4() { 4 } else { 16 };
+    let addresses = read_addresses(rest.get(..address_bytes).unwrap_or_default(), src.is_ipv4());
     Ok(Advert { version, vrid, priority, interval, auth, addresses })
 }
 

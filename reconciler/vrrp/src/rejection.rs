@@ -32,7 +32,7 @@ macro_rules! rejections {
 rejections! {
     /// TTL or hop limit is too low.
     Ttl = "ttl",
-    /// Shorter than its header and address count say.
+    /// Not as long as its header and address count say.
     Length = "length",
     /// Not the configured version.
     Version = "version",
@@ -54,6 +54,18 @@ rejections! {
     AuthType = "auth_type",
     /// Wrong password.
     AuthSecret = "auth_secret",
+    /// Without the trailer that is needed.
+    HmacMissing = "hmac_missing",
+    /// Trailer of another type, or with reserved bits.
+    HmacMalformed = "hmac_malformed",
+    /// Trailer of another time.
+    HmacStale = "hmac_stale",
+    /// Trailer with a key that we do not have.
+    HmacUnknownKey = "hmac_unknown_key",
+    /// Wrong HMAC.
+    HmacBad = "hmac_bad",
+    /// Trailer that was heard before.
+    HmacReplay = "hmac_replay",
     /// Interval is zero.
     IntervalZero = "interval_zero",
     /// Version 2 with another interval than ours.
@@ -112,6 +124,26 @@ pub enum Rejection {
     },
     /// RFC 2338 §7.1: the password MUST be ours. Neither password is ever shown.
     AuthSecret,
+    /// `enforce`: an advertisement MUST have a trailer.
+    HmacMissing,
+    /// The type of the trailer MUST be 1, its reserved field 0.
+    HmacMalformed,
+    /// The time of the trailer MUST be ours, within the window.
+    HmacStale {
+        /// Seconds by which it lies behind our clock; negative when ahead.
+        skew: i32,
+        /// Seconds that are allowed.
+        window: u16,
+    },
+    /// The key of the trailer MUST be one of ours.
+    HmacUnknownKey {
+        /// Its number.
+        key: u8,
+    },
+    /// The HMAC MUST be right.
+    HmacBad,
+    /// The sequence of the trailer MUST be after the last one of its sender.
+    HmacReplay,
     /// No interval: nothing can be derived from it.
     IntervalZero,
     /// RFC 3768 §7.1: a version 2 interval MUST be ours.
@@ -142,6 +174,12 @@ impl Rejection {
             Self::UnknownPeer => RejectKind::UnknownPeer,
             Self::AuthType { .. } => RejectKind::AuthType,
             Self::AuthSecret => RejectKind::AuthSecret,
+            Self::HmacMissing => RejectKind::HmacMissing,
+            Self::HmacMalformed => RejectKind::HmacMalformed,
+            Self::HmacStale { .. } => RejectKind::HmacStale,
+            Self::HmacUnknownKey { .. } => RejectKind::HmacUnknownKey,
+            Self::HmacBad => RejectKind::HmacBad,
+            Self::HmacReplay => RejectKind::HmacReplay,
             Self::IntervalZero => RejectKind::IntervalZero,
             Self::Interval { .. } => RejectKind::Interval,
             Self::Stranger => RejectKind::Stranger,
@@ -156,6 +194,9 @@ impl fmt::Display for Rejection {
             Self::Ttl { received, least } => {
                 write!(f, "invalid TTL/HL {received}, expected at least {least}")
             }
+            Self::Length { bytes, needed } if bytes > needed => {
+                write!(f, "packet too long: {bytes} bytes where {needed} are expected")
+            }
             Self::Length { bytes, needed } => write!(f, "packet too short: {bytes} bytes of {needed}"),
             Self::Version { received } => write!(f, "invalid version {received}"),
             Self::Type { received } => write!(f, "invalid packet type {received}"),
@@ -169,6 +210,15 @@ impl fmt::Display for Rejection {
                 write!(f, "received an unexpected authentication type {received}")
             }
             Self::AuthSecret => f.write_str("received an invalid passwd"),
+            Self::HmacMissing => f.write_str("missing authentication trailer"),
+            Self::HmacMalformed => f.write_str("malformed authentication trailer"),
+            Self::HmacStale { skew, window } => write!(
+                f,
+                "stale authentication trailer: its clock differs by {skew} s, allowed are {window} s"
+            ),
+            Self::HmacUnknownKey { key } => write!(f, "unknown authentication key {key}"),
+            Self::HmacBad => f.write_str("invalid authentication HMAC"),
+            Self::HmacReplay => f.write_str("replayed authentication trailer"),
             Self::IntervalZero => f.write_str("advertisement interval is zero"),
             Self::Interval { received, expected } => {
                 write!(f, "advertisement interval mismatch: received {received}, expected {expected}")

@@ -39,6 +39,7 @@ mod offer;
 mod phase;
 mod rivals;
 mod send;
+mod signing;
 mod speakers;
 
 use std::collections::VecDeque;
@@ -59,8 +60,12 @@ use notice::Limiter;
 pub use notice::{Dropped, Event, Notice, NoticeKind};
 use phase::{Backup, Master, Next, Parting, Phase, Wait};
 use rivals::Rivals;
+use signing::Signing;
+pub use signing::Skew;
 use speakers::Speakers;
 pub use speakers::Stranger;
+
+use crate::wall::WallClock;
 
 /// A virtual router.
 ///
@@ -77,6 +82,9 @@ pub struct VirtualRouter {
     counters: Counters,
     limiter: Limiter,
     speakers: Speakers,
+    signing: Signing,
+    /// Unix time, for trailers alone.
+    wall: WallClock,
     damping: Damping,
     /// The interval before the one in force, if longer, until a Master is heard with one no longer than ours:
     /// a change comes to one director after another.
@@ -109,6 +117,8 @@ impl VirtualRouter {
             counters: Counters::default(),
             limiter: Limiter::default(),
             speakers: Speakers::default(),
+            signing: Signing::default(),
+            wall: WallClock::default(),
             damping: Damping::default(),
             earlier_interval: None,
             last_words: None,
@@ -213,6 +223,17 @@ impl VirtualRouter {
             Phase::Initialize | Phase::Master(_) => false,
             Phase::Backup(backup) => backup.waits,
         }
+    }
+
+    /// Sets the clock that trailers are made and judged by; no timer follows from it.
+    pub const fn set_wall_clock(&mut self, wall: WallClock) {
+        self.wall = wall;
+    }
+
+    /// The clock of the director that was last heard with a right trailer, beside ours.
+    #[must_use]
+    pub const fn skew(&self) -> Option<Skew> {
+        self.signing.skew()
     }
 
     /// Sources of our VRID that are none of our directors, as far as they are remembered.
@@ -379,6 +400,7 @@ impl VirtualRouter {
             self.limiter.forget(NoticeKind::NotReady);
         }
         self.speakers.reconfigured(&config);
+        self.signing.reconfigured(&config);
         let before = self.config.effective_interval();
         if config.effective_interval() < before {
             self.earlier_interval = self.earlier_interval.max(Some(before));

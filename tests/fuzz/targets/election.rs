@@ -67,6 +67,7 @@ fn config(tape: &mut Tape<'_>, vrid: u8) -> Config {
         }),
         garp_refresh: tape.of(&[None, Some(Duration::from_secs(1)), Some(Duration::from_secs(60))]),
         checksum: Checksum::WithPseudoHeader,
+        hmac: None,
     }
 }
 

@@ -1,21 +1,29 @@
 //! Which received packets count: the checks of RFC 9568 §7.1 and RFC 3768 §7.1.
 //!
-//! A function of configuration and packet. It sees no state and no timer, so what it rejects can
-//! touch neither.
+//! A function of configuration, packet and the marks of its senders. It changes nothing and sees no timer, so
+//! what it rejects can touch neither.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use evenkeel_schemas::scalars::AdvertInterval;
 
 use super::config::Config;
 use super::io::Received;
-use crate::packet::{Advert, decode};
+use super::signing::{Signing, Verified};
+use crate::packet::{Advert, decode_frame, split};
 use crate::rejection::Rejection;
 use crate::wire::{Auth, Version};
 
-/// The advertisement in `received`, when it is whole, from this segment (or near enough, by unicast) and of
-/// our virtual router.
-pub(super) fn read(config: &Config, received: &Received<'_>) -> Result<Advert, Rejection> {
+/// The advertisement in `received`, when it is whole, from this segment (or near enough, by unicast), of
+/// our virtual router, and from who has a key, where that is needed. With it the trailer that was right at
+/// Unix time `unix`.
+pub(super) fn read(
+    config: &Config,
+    signing: &Signing,
+    received: &Received<'_>,
+    unix: Duration,
+) -> Result<(Advert, Option<Verified>), Rejection> {
     let Received { payload, src, dst, ttl } = *received;
     let least = config.least_ttl(dst);
     if ttl < least {
@@ -24,11 +32,16 @@ pub(super) fn read(config: &Config, received: &Received<'_>) -> Result<Advert, R
     if src.is_ipv4() != config.source.is_ipv4() {
         return Err(Rejection::Family);
     }
-    let advert = decode(payload, src, dst)?;
+    let frame = split(payload, src, config.hmac.is_some())?;
+    let verified = match &config.hmac {
+        Some(hmac) => signing.examine(config, hmac, &frame, src, unix)?,
+        None => None,
+    };
+    let advert = decode_frame(&frame, src, dst)?;
     if advert.vrid != config.vrid {
         return Err(Rejection::Vrid { received: advert.vrid.get() });
     }
-    Ok(advert)
+    Ok((advert, verified))
 }
 
 /// Interval of an advertisement from `src` that was [`read`].

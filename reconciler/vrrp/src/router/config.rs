@@ -3,11 +3,13 @@
 //! Values only: no state and no deadline lives here.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_schemas::scalars::{AdvertInterval, Priority, Vrid};
 
 use crate::packet::{GROUP_V4, GROUP_V6, TTL};
+use crate::trailer::Hmac;
 use crate::wire::{Auth, Checksum, Secret, Version, WireInterval};
 
 /// Longest interval of a Master, as a multiple of ours.
@@ -62,7 +64,7 @@ pub enum Strangers {
     Reject,
 }
 
-/// Configuration of a virtual router. `Debug` does not show the password.
+/// Configuration of a virtual router. `Debug` shows neither password nor keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// Protocol version. Another one needs a new router.
@@ -91,6 +93,8 @@ pub struct Config {
     pub unready: bool,
     /// Version 2 password; `None` is authentication type 0. Version 3 ignores it.
     pub auth: Option<Secret>,
+    /// Trailers of both versions; `None`: none is sent, and an advertisement with one is too long.
+    pub hmac: Option<Arc<Hmac>>,
     /// Source address of our advertisements; unicast peers must list it. The address family is the router's,
     /// and another one needs a new router.
     pub source: IpAddr,

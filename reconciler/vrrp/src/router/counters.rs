@@ -20,6 +20,10 @@ pub struct Counters {
     pub adverts_received: u64,
     /// Of the received, those with priority 0.
     pub priority_zero_received: u64,
+    /// Advertisements whose HMAC was right.
+    pub hmac_verified: u64,
+    /// Advertisements without a trailer that were let through.
+    pub hmac_absent: u64,
     /// Advertisements whose VIPs are not ours, accepted or from a stranger that has some of ours.
     pub vip_list_mismatch: u64,
     /// Times another Master appeared beside us while we were one; not the advertisements it sent.

@@ -11,6 +11,7 @@ use evenkeel_schemas::time::MonoTime;
 use super::admission::{admit, read};
 use super::notice::Notice;
 use super::phase::{Phase, Wait};
+use super::signing::Verified;
 use super::speakers::{Speaker, Vips};
 use super::{AdvertKind, Cause, Received, VirtualRouter, master_down_interval, skew_time};
 use crate::packet::Advert;
@@ -28,8 +29,11 @@ impl VirtualRouter {
         let src = received.src;
         // RFC 9568 §6.4.1: Initialize knows the Startup event only. Ours: it listens for its VRID.
         let takes_part = !matches!(self.phase, Phase::Initialize);
-        let advert = match read(&self.config, received) {
-            Ok(advert) => advert,
+        let advert = match read(&self.config, &self.signing, received, self.wall.at(now)) {
+            Ok((advert, verified)) => {
+                self.accept_trailer(verified, now);
+                advert
+            }
             Err(rejection) if takes_part => return self.reject(rejection, src, now),
             Err(_) => return,
         };
@@ -71,6 +75,20 @@ impl VirtualRouter {
             }
             Err(Rejection::UnknownPeer) => self.counters.count_rejected(RejectKind::UnknownPeer),
             Err(rejection) => self.reject(rejection, src, now),
+        }
+    }
+
+    /// Moves the mark of a sender, whose trailer was right.
+    fn accept_trailer(&mut self, verified: Option<Verified>, now: MonoTime) {
+        let Some(verified) = verified else {
+            self.counters.hmac_absent += u64::from(self.config.hmac.is_some());
+            return;
+        };
+        self.counters.hmac_verified += 1;
+        self.signing.accept(&self.config, verified);
+        let skew = verified.skew;
+        if skew.is_wide() {
+            self.notice(Notice::ClockSkew(skew), skew.source, now);
         }
     }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use evenkeel_schemas::scalars::AdvertInterval;
 use evenkeel_schemas::time::MonoTime;
 
+use super::signing::Skew;
 use crate::rejection::{RejectKind, Rejection};
 
 /// Least time between two events of one kind and source.
@@ -104,6 +105,8 @@ pub enum Notice {
         /// The one that we use.
         used: AdvertInterval,
     },
+    /// The clock of a director differs from ours by half of what is allowed, or more.
+    ClockSkew(Skew),
     /// As Master we sent nothing for longer than a Backup waits: somebody may have claimed.
     Overslept {
         /// Lateness of our advertisement.
@@ -134,6 +137,8 @@ pub enum NoticeKind {
     NotReady,
     /// [`Notice::IntervalBounded`].
     IntervalBounded,
+    /// [`Notice::ClockSkew`].
+    ClockSkew,
     /// [`Notice::Overslept`].
     Overslept,
 }
@@ -152,6 +157,7 @@ impl NoticeKind {
             Self::IntervalAdopted => "interval_adopted",
             Self::NotReady => "not_ready",
             Self::IntervalBounded => "interval_bounded",
+            Self::ClockSkew => "clock_skew",
             Self::Overslept => "overslept",
         }
     }
@@ -172,6 +178,7 @@ impl Notice {
             Self::IntervalAdopted { .. } => NoticeKind::IntervalAdopted,
             Self::NotReady { .. } => NoticeKind::NotReady,
             Self::IntervalBounded { .. } => NoticeKind::IntervalBounded,
+            Self::ClockSkew(_) => NoticeKind::ClockSkew,
             Self::Overslept { .. } => NoticeKind::Overslept,
         }
     }
@@ -266,6 +273,13 @@ impl fmt::Display for Event {
                 f,
                 "the advertisement interval {theirs} of {source} is longer than our directors have: using \
                 {used}"
+            )?,
+            Notice::ClockSkew(Skew { source, millis, window }) => write!(
+                f,
+                "the clock of {source} is {} ms {} ours: beyond {} s its advertisements are rejected",
+                millis.unsigned_abs(),
+                if millis < 0 { "ahead of" } else { "behind" },
+                window.unwrap_or(0)
             )?,
             Notice::Overslept { late } => write!(
                 f,

@@ -9,7 +9,7 @@ use evenkeel_schemas::time::MonoTime;
 use super::notice::Notice;
 use super::phase::{Phase, Wait};
 use super::{AdvertKind, Output, Queued, VirtualRouter};
-use crate::packet::{Advert, encode};
+use crate::packet::{Advert, encode, encode_signed};
 
 impl VirtualRouter {
     /// Advertises to the group or to each peer; by unicast the checksum may differ from peer to peer.
@@ -34,9 +34,15 @@ impl VirtualRouter {
             addresses: config.vips.clone(),
         };
         let (src, ttl, before) = (config.source, config.sent_ttl(), self.queue.len());
+        let mut message = Vec::new();
+        if config.hmac.is_some() {
+            encode(&advert, src, src, config.checksum, &mut message);
+        }
+        // One for all peers: neither the destination nor the checksum is in it.
+        let trailer = self.signing.sign(config, &message, self.wall.at(now));
         for dst in config.destinations() {
             let mut bytes = Vec::new();
-            encode(&advert, src, dst, config.checksum, &mut bytes);
+            encode_signed(&advert, src, dst, config.checksum, trailer.as_ref(), &mut bytes);
             let output = Some(Output::Transmit { bytes, src, dst, ttl, kind, due });
             self.queue.push_back(Queued { output, lease: lease.take() });
         }

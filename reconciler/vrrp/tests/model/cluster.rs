@@ -72,6 +72,7 @@ impl Setup {
             garp_refresh: None,
             directors: None,
             checksum: Checksum::WithPseudoHeader,
+            hmac: None,
         }
     }
 

@@ -81,6 +81,7 @@ fn configs(rng: &mut Rng, plan: &Plan) -> Vec<Vec<Config>> {
         garp_refresh: None,
         directors: None,
         checksum: Checksum::WithPseudoHeader,
+        hmac: None,
     };
     let node = |node| (0..plan.segments).map(|segment| config(node, segment)).collect();
     (0..plan.directors).map(node).collect()

@@ -56,6 +56,7 @@ pub(crate) fn config() -> Config {
         garp_refresh: None,
         directors: None,
         checksum: Checksum::WithPseudoHeader,
+        hmac: None,
     }
 }
 
