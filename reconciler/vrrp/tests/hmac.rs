@@ -129,6 +129,77 @@ fn the_vectors_are_sent_and_accepted() {
     }
 }
 
+/// Advertisements of keepalived 2.4.3, captured, and the same of ours at the same time: both versions and
+/// families, multicast and unicast, a key as text.
+#[test]
+fn keepalived_sends_the_same() {
+    const TEXT: &str = "a text of thirty-two bytes or up to 64";
+    let base = Config { checksum: Checksum::WithPseudoHeader, priority: priority(150), ..sender(false) };
+    let peers = |peers: &[&str]| Delivery::Unicast { peers: ips(peers), ttl: 255, min_ttl: 255 };
+    let text = with(&base, |hmac| {
+        hmac.keys = [(7, HmacKey::parse(TEXT).expect("key"))].into();
+        hmac.active = 7;
+        hmac.mode = HmacMode::Permissive;
+    });
+    let v2 = Config { version: Version::V2, auth: None, ..base.clone() };
+    let v6 = Config { delivery: Delivery::Multicast, priority: priority(150), ..sender(true) };
+    let [one, both] = [&["198.51.100.21"][..], &["198.51.100.20", "198.51.100.21"]].map(peers);
+    for (number, vip, config, hex) in [
+        (
+            51,
+            "192.0.2.100",
+            base,
+            "3133960100646b35c0000264010100006b0e3878091100007493d66981aede4b878e58f9b4ee9877",
+        ),
+        (
+            52,
+            "192.0.2.101",
+            v2,
+            "2134960100018663c00002650000000000000000\
+             010100006b0e38780c2700001d89b0571d983bffadf1b61676487300",
+        ),
+        (
+            53,
+            "fe80::100",
+            v6,
+            "3135960100640d1ffe800000000000000000000000000100\
+             010100006b0e387809940000c3aa67ba7b6d64e3e89daa0d248abc73",
+        ),
+        (
+            54,
+            "192.0.2.103",
+            Config { delivery: both, ..text.clone() },
+            "31369601006420fac0000267010700006b0e387809c100002902094ac769930ebbfe2af3e4764e4e",
+        ),
+        (
+            54,
+            "192.0.2.103",
+            Config { delivery: one, ..text },
+            "31369601006420f9c0000267010700006b0e387809c100002902094ac769930ebbfe2af3e4764e4e",
+        ),
+    ] {
+        let config = Config { vrid: support::vrid(number), vips: ips(&[vip]), ..config };
+        let wire = unhex(hex);
+        // The first moment with that fraction of a second.
+        let [seconds, fraction] = [&wire[wire.len() - 24..][..4], &wire[wire.len() - 20..][..2]]
+            .map(|bytes| bytes.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)));
+        let unix =
+            Duration::from_secs(seconds) + Duration::from_nanos((fraction * 1_000_000_000).div_ceil(1 << 16));
+        assert_eq!(claim(&config, unix), wire, "{hex}");
+        let director = Config {
+            source: ip(if vip.contains(':') { "fe80::21" } else { "198.51.100.22" }),
+            delivery: Delivery::Multicast,
+            priority: priority(100),
+            ..config.clone()
+        };
+        let mut router = started(director, unix);
+        let dst = config.destinations().next().expect("one");
+        let received = Received { payload: &wire, src: config.source, dst, ttl: 255 };
+        router.handle(Input::Packet(received), at(1));
+        assert_eq!((router.master(), router.counters().rejected_total()), (Some(config.source), 0), "{hex}");
+    }
+}
+
 /// Each bit of a vector in turn, as the only one that is wrong. The wrong packet changes nothing, and the
 /// right one behind it counts.
 #[test]

@@ -1,5 +1,5 @@
-//! Any bytes as an advertisement with a trailer, to routers of each mode: no panic, and without the key nothing
-//! moves. The first bytes are the configuration, the clock and the source.
+//! Any bytes as an advertisement with a trailer, to routers of each mode: no panic, and without the key
+//! nothing moves. The first bytes are the configuration, the clock and the source.
 #![no_main]
 
 use std::collections::BTreeMap;
