@@ -67,6 +67,19 @@ fn router(router: &Router) -> bool {
         && router.rules.iter().all(|rule| (1..=32_765).contains(&rule.preference))
         && router.unicast.as_ref().is_none_or(|unicast| unicast.ttl >= 1 && unicast.min_ttl >= 1)
         && hooks(&router.hooks)
+        && router.auth.as_ref().is_none_or(auth)
+}
+
+fn auth(auth: &plan::Auth) -> bool {
+    match auth {
+        plan::Auth::Pass { .. } => true,
+        plan::Auth::Hmac { keys, active, window, .. } => {
+            !keys.is_empty()
+                && keys.iter().all(|key| key.id >= 1)
+                && *active >= 1
+                && (1..=300).contains(window)
+        }
+    }
 }
 
 fn hooks(hooks: &plan::RouterHooks) -> bool {

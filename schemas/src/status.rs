@@ -365,6 +365,12 @@ pub struct RouterCounters {
     pub priority_zero_received: u64,
     /// Rejected advertisements by reason.
     pub rejected: BTreeMap<String, u64>,
+    /// Advertisements whose HMAC was right.
+    #[serde(default)]
+    pub hmac_verified: u64,
+    /// Advertisements without HMAC that were let through, because the plan does not enforce it yet.
+    #[serde(default)]
+    pub hmac_absent: u64,
     /// Advertisements whose VIP list differs from ours, accepted or from a stranger with some of ours.
     pub vip_list_mismatch: u64,
     /// Times another host was Master beside this one.

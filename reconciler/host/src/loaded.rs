@@ -6,10 +6,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use evenkeel_schemas::plan::{Auth, Plan, SecretReference};
+use evenkeel_schemas::plan::{Plan, SecretReference};
 use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::seal::Generation;
-use evenkeel_vrrp::Secret;
+use evenkeel_vrrp::{HmacKey, Secret};
 
 /// The text of a plan as its reader holds it: in memory, or in a file. Nothing here looks into it; it comes
 /// back with the order to keep the plan.
@@ -30,6 +30,15 @@ impl PlanText {
     }
 }
 
+/// Secret of a router. Its `Debug` does not show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RouterSecret {
+    /// Password of VRRP version 2.
+    Password(Secret),
+    /// Keys of HMAC by number.
+    Keys(BTreeMap<u8, HmacKey>),
+}
+
 /// A plan that may be put in force. Its `Debug` shows the generation only, because a plan holds secrets.
 #[derive(Clone)]
 pub struct LoadedPlan {
@@ -37,8 +46,8 @@ pub struct LoadedPlan {
     pub generation: Generation,
     /// Content of the plan.
     pub plan: Plan,
-    /// Passwords by router name.
-    pub secrets: BTreeMap<Name, Secret>,
+    /// Secrets by router name.
+    pub secrets: BTreeMap<Name, RouterSecret>,
     /// Text that the plan was read from, to keep as the last good plan.
     pub text: PlanText,
 }
@@ -47,9 +56,10 @@ impl LoadedPlan {
     /// Files of secrets that the plan names.
     #[must_use]
     pub fn secret_files(&self) -> Vec<PathBuf> {
-        let secrets = self.plan.routers.iter().filter_map(|router| router.auth.as_ref());
-        secrets
-            .filter_map(|Auth::Pass { secret }| match secret {
+        let auths = self.plan.routers.iter().filter_map(|router| router.auth.as_ref());
+        auths
+            .flat_map(|auth| auth.secrets())
+            .filter_map(|secret| match secret {
                 SecretReference::File(path) => Some(PathBuf::from(path)),
                 SecretReference::Compiled(_) | SecretReference::Credential(_) => None,
             })

@@ -10,7 +10,12 @@ use evenkeel_converge::{
 };
 use evenkeel_schemas::plan::{self, Router, Track};
 use evenkeel_schemas::scalars::{InterfaceName, Ip, Name, PriorityDrop, Span};
-use evenkeel_vrrp::{Checksum, Config, Delivery, Directors, RouterKey, Secret, Strangers, TTL, Version};
+use evenkeel_vrrp::{
+    AntiReplay, Checksum, Config, Delivery, Directors, Hmac, HmacKey, HmacMode, RouterKey, Strangers, TTL,
+    Version,
+};
+
+use crate::loaded::RouterSecret;
 
 /// A virtual router as the plan has it. The election adds the effects of trackers, orders and the interface
 /// while it runs.
@@ -64,6 +69,26 @@ fn directors(directors: &plan::Directors) -> Option<Directors> {
     Some(Directors { addresses, unnamed: directors.unnamed.into(), strangers })
 }
 
+/// HMAC as the plan has it, with its keys.
+fn hmac(auth: &plan::Auth, keys: &BTreeMap<u8, HmacKey>) -> Option<Hmac> {
+    match *auth {
+        plan::Auth::Pass { .. } => None,
+        plan::Auth::Hmac { active, mode, anti_replay, window, .. } => Some(Hmac {
+            keys: keys.clone(),
+            active,
+            mode: match mode {
+                plan::HmacMode::ReceiveOnly => HmacMode::ReceiveOnly,
+                plan::HmacMode::Permissive => HmacMode::Permissive,
+                plan::HmacMode::Enforce => HmacMode::Enforce,
+            },
+            anti_replay: match anti_replay {
+                plan::AntiReplay::Time => AntiReplay::Time { window },
+                plan::AntiReplay::Monotonic => AntiReplay::Monotonic,
+            },
+        }),
+    }
+}
+
 impl RouterSetup {
     /// Whether routes or rules move with the VIPs.
     pub fn moves_more(&self) -> bool {
@@ -72,7 +97,7 @@ impl RouterSetup {
 
     /// The setup of a router of a plan, for a host with these addresses of its own; `followed` as the field
     /// of that name. None for a version that the schema does not let through.
-    pub fn new(router: &Router, host: &[Ip], auth: Option<Secret>, followed: bool) -> Option<Self> {
+    pub fn new(router: &Router, host: &[Ip], secret: Option<&RouterSecret>, followed: bool) -> Option<Self> {
         let time = |span: Option<Span>| span.map_or(Duration::ZERO, Span::as_duration);
         let config = Config {
             version: Version::from_number(router.version)?,
@@ -88,8 +113,14 @@ impl RouterSetup {
                 min_ttl: unicast.min_ttl,
             }),
             directors: router.directors.as_ref().and_then(directors),
-            auth,
-            hmac: None,
+            auth: match secret {
+                Some(RouterSecret::Password(password)) => Some(*password),
+                Some(RouterSecret::Keys(_)) | None => None,
+            },
+            hmac: match (&router.auth, secret) {
+                (Some(auth), Some(RouterSecret::Keys(keys))) => hmac(auth, keys).map(Arc::new),
+                (_, _) => None,
+            },
             source: router.source.0,
             vips: router.vip_addresses().collect(),
             garp_repeat: router.garp_repeat,

@@ -50,7 +50,7 @@ pub struct Router {
     /// Checksum of sent version 3 advertisements over IPv4; absent: with a pseudo-header.
     #[serde(default, skip_serializing_if = "is_default")]
     pub checksum: Checksum,
-    /// Authentication, version 2 only.
+    /// Authentication: a password with version 2, HMAC with both; absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<Auth>,
     /// Gratuitous ARP after becoming Master: how many at once, and again after `garp_delay`.
@@ -110,6 +110,66 @@ pub enum Auth {
         /// Place of the password on this host.
         secret: SecretReference,
     },
+    /// A trailer with HMAC-SHA256 and a sequence behind each advertisement (draft-cassen-vrrp-auth-hmac).
+    Hmac {
+        /// Keys, whose numbers differ.
+        #[schemars(length(min = 1))]
+        keys: Vec<HmacKey>,
+        /// Number of the key that is sent with.
+        #[schemars(range(min = 1, max = 255))]
+        active: u8,
+        /// Whether trailers are sent and needed.
+        mode: HmacMode,
+        /// Protection against advertisements that were recorded.
+        anti_replay: AntiReplay,
+        /// With `time`: most that the clock of a sender may differ from ours, seconds.
+        #[schemars(range(min = 1, max = 300))]
+        window: u16,
+    },
+}
+
+/// A key of HMAC.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HmacKey {
+    /// Number in the trailer.
+    #[schemars(range(min = 1, max = 255))]
+    pub id: u8,
+    /// Place of the key on this host: 32 to 64 bytes as text, or `hex:` and hexadecimal digits.
+    pub secret: SecretReference,
+}
+
+/// Whether trailers are sent and needed. One that is received must be right in each mode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum HmacMode {
+    /// None is sent.
+    ReceiveOnly,
+    /// Each advertisement is sent with one, and one without is accepted.
+    Permissive,
+    /// Each advertisement is sent with one, and one without is rejected.
+    Enforce,
+}
+
+/// Protection against advertisements that were recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AntiReplay {
+    /// The sequence of a sender grows, and its time is ours within the window.
+    Time,
+    /// The sequence of a sender grows.
+    Monotonic,
+}
+
+impl Auth {
+    /// Every secret that it names.
+    pub fn secrets(&self) -> impl Iterator<Item = &SecretReference> {
+        let (one, keys): (_, &[HmacKey]) = match self {
+            Self::Pass { secret } => (Some(secret), &[]),
+            Self::Hmac { keys, .. } => (None, keys),
+        };
+        one.into_iter().chain(keys.iter().map(|key| &key.secret))
+    }
 }
 
 /// Place of a secret on a host. Never the secret itself.

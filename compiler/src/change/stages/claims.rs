@@ -68,6 +68,8 @@ pub(super) fn compiled_secret(router: &Router) -> Option<&str> {
     match router.auth.as_ref()? {
         Auth::Pass { secret: SecretReference::Compiled(name) } => Some(name.as_str()),
         Auth::Pass { secret: SecretReference::File(_) | SecretReference::Credential(_) } => None,
+        // Its keys are never compiled.
+        Auth::Hmac { .. } => None,
     }
 }
 

@@ -35,11 +35,12 @@ mod vips;
 
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver as Inbox, TryRecvError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use evenkeel_host::election::Notice;
 use evenkeel_kernel::{Event, Kernel, Monitor, clock};
 use evenkeel_schemas::time::MonoTime;
-use evenkeel_vrrp::Family;
+use evenkeel_vrrp::{Family, WallClock};
 use tokio::sync::mpsc;
 
 use super::lateness::Lateness;
@@ -141,6 +142,7 @@ impl Worker {
         }
         loop {
             let ready = self.wait();
+            self.routers.election.set_wall_clock(wall_clock());
             if ready.stop && self.begin_end() {
                 return self.finish();
             }
@@ -179,6 +181,7 @@ impl Worker {
         let now = clock::now();
         if self.overdue(now) {
             self.handled = now;
+            self.routers.election.set_wall_clock(wall_clock());
             self.routers.election.handle_masters(now);
             self.drain();
             self.extend_peerless();
@@ -201,6 +204,7 @@ impl Worker {
         let ports: Vec<_> = ports.map(|(name, port)| (name.clone(), port.families().clone())).collect();
         let mut buffer = std::mem::replace(&mut self.buffer, Buffer::empty());
         for _ in 0..MAX_ROUNDS {
+            self.routers.election.set_wall_clock(wall_clock());
             self.advertise();
             let mut more = false;
             for (name, families) in &ports {
@@ -356,4 +360,10 @@ impl Worker {
         let vips = self.vips.stuck().iter().cloned().collect();
         Err(LeftBehind::Vips { vips, why: self.vips.failures(), guarded })
     }
+}
+
+/// The wall clock, for trailers of advertisements.
+fn wall_clock() -> WallClock {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    WallClock::new(unix, clock::now())
 }

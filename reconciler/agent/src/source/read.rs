@@ -13,7 +13,7 @@ mod text;
 mod understand;
 mod window;
 
-use evenkeel_host::loaded::{LoadedPlan, PlanRefusal as Refusal, PlanText};
+use evenkeel_host::loaded::{LoadedPlan, PlanRefusal as Refusal, PlanText, RouterSecret};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -25,7 +25,7 @@ use evenkeel_schemas::plain;
 use evenkeel_schemas::plan::{self, Auth, Plan, SecretReference};
 use evenkeel_schemas::scalars::Name;
 use evenkeel_schemas::seal::{self, Generation, Opening};
-use evenkeel_vrrp::Secret;
+use evenkeel_vrrp::{HmacKey, Secret};
 use tracing::debug;
 
 use crate::system::files::{self, FileError, Opened, Trust, limit};
@@ -131,13 +131,20 @@ pub(crate) fn load_kept(
     host: &Name,
     keep: Keep<'_>,
     trust: Trust,
-    secrets: impl FnOnce(&Generation) -> Result<BTreeMap<Name, Secret>, Refusal>,
+    secrets: impl FnOnce(&Generation) -> Result<BTreeMap<Name, RouterSecret>, Refusal>,
 ) -> Result<LoadedPlan, Refusal> {
     let (generation, plan, text) = read(path, host, keep, trust, &mut Times::new(clock::now()))?;
     let secrets = secrets(&generation)?;
-    let lacking = plan.routers.iter().find(|r| r.auth.is_some() && !secrets.contains_key(&r.name));
+    // A router without its keys would take what everybody sends.
+    let kept = |router: &plan::Router| match (&router.auth, secrets.get(&router.name)) {
+        (None, _)
+        | (Some(Auth::Pass { .. }), Some(RouterSecret::Password(_)))
+        | (Some(Auth::Hmac { .. }), Some(RouterSecret::Keys(_))) => true,
+        (Some(_), _) => false,
+    };
+    let lacking = plan.routers.iter().find(|router| !kept(router));
     if let Some(router) = lacking {
-        return Err(Refusal::new(format!("the password of router {} was not kept with it", router.name)));
+        return Err(Refusal::new(format!("the secrets of router {} were not kept with it", router.name)));
     }
     Ok(LoadedPlan { generation, plan, secrets, text: PlanText::new(text) })
 }
@@ -215,13 +222,16 @@ fn understood(bytes: &[u8], times: &mut Times) -> Result<(Generation, Plan), Ref
     }
 }
 
-fn secrets(plan: &Plan, compiled: Option<&[u8]>, trust: Trust) -> Result<BTreeMap<Name, Secret>, Refusal> {
+fn secrets(
+    plan: &Plan,
+    compiled: Option<&[u8]>,
+    trust: Trust,
+) -> Result<BTreeMap<Name, RouterSecret>, Refusal> {
     let mut found = BTreeMap::new();
     for router in &plan.routers {
-        let Some(Auth::Pass { secret }) = &router.auth else { continue };
-        let text = match secret {
-            SecretReference::Compiled(key) => compiled_secret(compiled, key, &plan.host)?,
-            SecretReference::File(path) => secret_file(Path::new(path), trust)?,
+        let text = |secret: &SecretReference| match secret {
+            SecretReference::Compiled(key) => compiled_secret(compiled, key, &plan.host),
+            SecretReference::File(path) => secret_file(Path::new(path), trust),
             SecretReference::Credential(name) => {
                 let directory = std::env::var_os("CREDENTIALS_DIRECTORY").ok_or_else(|| {
                     Refusal::new(format!(
@@ -230,11 +240,34 @@ fn secrets(plan: &Plan, compiled: Option<&[u8]>, trust: Trust) -> Result<BTreeMa
                         router.name
                     ))
                 })?;
-                secret_file(&Path::new(&directory).join(name.as_str()), trust)?
+                secret_file(&Path::new(&directory).join(name.as_str()), trust)
             }
         };
-        let secret = password(&text)
-            .map_err(|why| Refusal::new(format!("the password of router {} {why}", router.name)))?;
+        let secret = match &router.auth {
+            None => continue,
+            Some(Auth::Pass { secret }) => {
+                let password = password(&text(secret)?)
+                    .map_err(|why| Refusal::new(format!("the password of router {} {why}", router.name)))?;
+                RouterSecret::Password(password)
+            }
+            Some(Auth::Hmac { keys, active, .. }) => {
+                let mut found = BTreeMap::new();
+                for key in keys {
+                    let bytes = HmacKey::parse(&text(&key.secret)?).map_err(|why| {
+                        Refusal::new(format!("key {} of router {} {why}", key.id, router.name))
+                    })?;
+                    if found.insert(key.id, bytes).is_some() {
+                        let why = format!("router {} has two keys {}", router.name, key.id);
+                        return Err(Refusal::new(why));
+                    }
+                }
+                if !found.contains_key(active) {
+                    let why = format!("router {} has no key {active}, which is to be active", router.name);
+                    return Err(Refusal::new(why));
+                }
+                RouterSecret::Keys(found)
+            }
+        };
         found.insert(router.name.clone(), secret);
     }
     Ok(found)
@@ -309,6 +342,49 @@ mod tests {
         let loaded = loaded(&seal::seal(BODY), Some("VI_1 = \"hell>com\"\n"), Keep::Nothing).expect("good");
         assert_eq!(loaded.plan.routers.len(), 1);
         assert!(!format!("{loaded:?} {:?}", loaded.secrets).contains("hell"));
+    }
+
+    #[test]
+    fn keys_of_hmac_are_read_and_what_is_wrong_with_them_is_said() {
+        let scratch = tempfile::tempdir().expect("tempdir");
+        let key = |name: &str, text: &str| {
+            let path = scratch.path().join(name);
+            std::fs::write(&path, text).expect("written");
+            format!("{{ file = {path:?} }}")
+        };
+        let text = key("text", &format!("{}\n", "k".repeat(40)));
+        let hexadecimal = key("hexadecimal", &format!("hex:{}\r\n", "0f".repeat(32)));
+        let [short, odd] = [key("short", "sesame-31"), key("odd", "hex:sesame")];
+        let of = |keys: &str, active: u8| {
+            let auth = format!(
+                "auth = {{ type = \"hmac\", keys = [{keys}], active = {active}, mode = \"enforce\", \
+                 anti_replay = \"time\", window = 5 }}"
+            );
+            let password = "auth = { type = \"pass\", secret = { compiled = \"VI_1\" } }";
+            assert!(BODY.contains(password));
+            seal::seal(&BODY.replace(password, &auth))
+        };
+        let one = |id: u8, secret: &str| format!("{{ id = {id}, secret = {secret} }}");
+        let both = format!("{}, {}", one(1, &text), one(2, &hexadecimal));
+        let read = loaded(&of(&both, 2), None, Keep::Nothing).expect("good");
+        let Some(RouterSecret::Keys(keys)) = read.secrets.get("VI_1") else { panic!("{read:?}") };
+        assert_eq!(keys[&1].as_bytes(), "k".repeat(40).as_bytes());
+        assert_eq!(keys[&2].as_bytes(), [0x0f; 32]);
+        assert_eq!(read.secret_files().len(), 2);
+        assert!(!format!("{:?}", read.secrets).contains("kkk"));
+        for (plan, expected) in [
+            (of(&both, 3), "router VI_1 has no key 3, which is to be active"),
+            (of(&format!("{}, {}", one(1, &text), one(1, &text)), 1), "router VI_1 has two keys 1"),
+            (of(&one(1, &short), 1), "key 1 of router VI_1 has 9 bytes, must have 32 to 64"),
+            (of(&one(1, &odd), 1), "key 1 of router VI_1 begins with hex: and goes on with other than pairs"),
+            (of(&one(1, "{ file = \"/nowhere/key\" }"), 1), "cannot read secret /nowhere/key"),
+        ] {
+            let why = refusal(&plan, None);
+            assert!(why.contains(expected) && !why.contains("sesame"), "{why}");
+        }
+        for wrong in [of("", 1), of(&one(0, &text), 1), of(&both, 0), of(&both, 1).replace("= 5", "= 301")] {
+            assert!(loaded(&wrong, None, Keep::Nothing).is_err(), "{wrong}");
+        }
     }
 
     /// Each file that a plan is made of, by itself, and the directory of each.

@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 
 use evenkeel_schemas::plan;
 use evenkeel_schemas::scalars::Name;
-use evenkeel_vrrp::Secret;
+use evenkeel_vrrp::{HmacKey, Secret};
+use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use super::{StateDir, remove, replace};
@@ -22,15 +23,47 @@ use crate::source::read::Text;
 use crate::source::read::{self, Keep};
 use crate::state::disk::{Disk, File};
 use crate::system::files::{self, limit};
-use evenkeel_host::loaded::{LoadedPlan, PlanRefusal as Refusal};
+use evenkeel_host::loaded::{LoadedPlan, PlanRefusal as Refusal, RouterSecret};
 
 pub(super) const LAST_GOOD: &str = "last-good";
 /// Extension of a plan that is not complete yet.
 const NEXT: &str = "next";
 const PASSWORDS: &str = ".passwords.json";
 
-/// Passwords by router, as the bytes of the wire.
-type Passwords = BTreeMap<Name, [u8; 8]>;
+/// Secrets by router.
+type Passwords = BTreeMap<Name, Kept>;
+
+/// A secret in the file.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Kept {
+    /// A password, as the bytes of the wire.
+    Password([u8; 8]),
+    /// Keys of HMAC with their numbers.
+    Keys(Vec<(u8, Vec<u8>)>),
+}
+
+impl Kept {
+    fn new(secret: &RouterSecret) -> Self {
+        match secret {
+            RouterSecret::Password(password) => Self::Password(password.to_bytes()),
+            RouterSecret::Keys(keys) => {
+                Self::Keys(keys.iter().map(|(id, key)| (*id, key.as_bytes().to_vec())).collect())
+            }
+        }
+    }
+
+    /// The secret; none when a key is none.
+    fn secret(self) -> Option<RouterSecret> {
+        match self {
+            Self::Password(bytes) => Some(RouterSecret::Password(Secret::from_bytes(bytes))),
+            Self::Keys(keys) => {
+                let keys = keys.into_iter().map(|(id, bytes)| Some((id, HmacKey::new(&bytes).ok()?)));
+                Some(RouterSecret::Keys(keys.collect::<Option<_>>()?))
+            }
+        }
+    }
+}
 
 impl Keeping for Disk {
     /// A copy in the directory, unless its disk fails.
@@ -56,7 +89,7 @@ impl StateDir {
         let [file, passwords] = self.last_good_files(loaded);
         let text = Text::of(loaded);
         let kept: Passwords =
-            loaded.secrets.iter().map(|(router, secret)| (router.clone(), secret.to_bytes())).collect();
+            loaded.secrets.iter().map(|(router, secret)| (router.clone(), Kept::new(secret))).collect();
         let kept = serde_json::to_vec(&kept)?;
         self.clear_last_good(&[&file, &passwords])?;
         if text.is_in(&file)
@@ -130,9 +163,10 @@ impl StateDir {
                 Refusal::new(format!("{}: {error}", file.display()))
             })?;
             // The parser's error is not shown: it could quote a password.
-            let kept: Passwords = serde_json::from_slice(&kept)
-                .map_err(|_| Refusal::new(format!("{} is damaged", file.display())))?;
-            Ok(kept.into_iter().map(|(router, bytes)| (router, Secret::from_bytes(bytes))).collect())
+            let damaged = || Refusal::new(format!("{} is damaged", file.display()));
+            let kept: Passwords = serde_json::from_slice(&kept).map_err(|_| damaged())?;
+            let secrets = kept.into_iter().map(|(router, kept)| Some((router, kept.secret()?)));
+            secrets.collect::<Option<_>>().ok_or_else(damaged)
         });
         // Written by a version that kept the file of secrets instead.
         if older {
@@ -192,6 +226,23 @@ pub(in crate::state) mod tests {
     }
 
     #[test]
+    fn keys_are_kept_as_passwords_are_and_files_of_the_version_before_are_read() {
+        let key = HmacKey::new(&[7; 40]).expect("key");
+        let keys = RouterSecret::Keys([(1, key.clone()), (255, key)].into());
+        let password = RouterSecret::Password(Secret::from_text("hell>com"));
+        for secret in [keys, password.clone()] {
+            let text = serde_json::to_string(&Kept::new(&secret)).expect("JSON");
+            let kept: Kept = serde_json::from_str(&text).expect("JSON");
+            assert_eq!(kept.secret(), Some(secret));
+        }
+        let before = format!("{{\"VI_1\": {:?}}}", b"hell>com");
+        let mut kept: Passwords = serde_json::from_str(&before).expect("JSON");
+        assert_eq!(kept.remove("VI_1").and_then(Kept::secret), Some(password));
+        let short: Kept = serde_json::from_str("[[1, [1, 2, 3]]]").expect("JSON");
+        assert_eq!(short.secret(), None);
+    }
+
+    #[test]
     fn a_plan_is_kept_with_the_passwords_that_it_ran_with() {
         let scratch = tempfile::tempdir().expect("tempdir");
         let state = StateDir::open(&scratch.path().join("state"), Trust::Owned).expect("open");
@@ -233,7 +284,12 @@ pub(in crate::state) mod tests {
         assert!(why.to_string().ends_with("is damaged"), "{why}");
         fs::write(&passwords, "{}").expect("damage");
         let why = state.read_last_good(&directory.join("dir1.plan.toml"), &host()).expect_err("lacking");
-        assert!(why.to_string().contains("the password of router VI_1"), "{why}");
+        assert!(why.to_string().contains("the secrets of router VI_1"), "{why}");
+        // Of another kind than the plan's.
+        let keys = format!("{{\"VI_1\":[[1,{:?}]]}}", [7; 40]);
+        fs::write(&passwords, keys).expect("damage");
+        let why = state.read_last_good(&directory.join("dir1.plan.toml"), &host()).expect_err("lacking");
+        assert!(why.to_string().contains("the secrets of router VI_1"), "{why}");
         // As versions before this one kept it.
         fs::remove_file(&passwords).expect("remove");
         assert_eq!(state.last_good(&host()).expect("kept").secrets, second.secrets);

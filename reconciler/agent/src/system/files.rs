@@ -22,8 +22,9 @@ pub(crate) mod limit {
     pub(crate) const PLAN: u64 = seal::MAX_BYTES as u64;
     /// Compiled secrets, a file with one secret, a systemd credential.
     pub(crate) const SECRETS: u64 = 1024 * 1024;
-    /// Passwords of the last good plan: eight numbers a router, of which a host has thousands at most.
-    pub(crate) const PASSWORDS: u64 = 4 * 1024 * 1024;
+    /// Secrets of the last good plan: eight numbers a router, of which a host has thousands at most, or 64
+    /// for each of its keys.
+    pub(crate) const PASSWORDS: u64 = 16 * 1024 * 1024;
     /// Orders for routers and destinations: one short record each.
     pub(crate) const ORDERS: u64 = 64 * 1024 * 1024;
     /// Drains under way: one short record a destination.

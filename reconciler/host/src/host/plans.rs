@@ -155,7 +155,7 @@ impl Host {
 pub(super) fn setups(loaded: &LoadedPlan) -> Vec<RouterSetup> {
     let plan = &loaded.plan;
     let setup = |router: &Router| {
-        let secret = loaded.secrets.get(&router.name).copied();
+        let secret = loaded.secrets.get(&router.name);
         let setup = RouterSetup::new(router, &plan.host_addresses, secret, is_followed(plan, &router.name))?;
         Some(RouterSetup { bound: bound_services(plan, &router.name), ..setup })
     };

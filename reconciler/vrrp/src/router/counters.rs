@@ -65,6 +65,8 @@ impl Counters {
                 .filter(|kind| self.rejected(*kind) > 0)
                 .map(|kind| (kind.name().to_owned(), self.rejected(kind)))
                 .collect(),
+            hmac_verified: self.hmac_verified,
+            hmac_absent: self.hmac_absent,
             vip_list_mismatch: self.vip_list_mismatch,
             rival_masters: self.rival_masters,
             vrid_in_use: self.vrid_in_use,

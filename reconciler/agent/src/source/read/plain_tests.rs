@@ -122,7 +122,7 @@ advert_interval = "10ms"
 preempt = false
 directors = { addresses = ["fe80::2", "2001:db8::2"], unnamed = 1, strangers = "reject" }
 checksum = "message_only"
-auth = { type = "pass", secret = { file = "/etc/secret" } }
+auth = { type = "hmac", keys = [{ id = 1, secret = { file = "/etc/secret" } }, { id = 255, secret = { credential = "k" } }], active = 1, mode = "enforce", anti_replay = "time", window = 5 }
 garp_repeat = 1
 garp_delay = "0s"
 vips = ["fe80::9/128", "2001:db8::9/128"]
@@ -387,6 +387,11 @@ fn limits_of_the_schema_beyond_the_types_are_known() {
         "/Router/version maximum 3",
         "/Router/garp_repeat minimum 1",
         "/Router/garp_repeat maximum 100",
+        "/Auth/keys minItems 1",
+        "/Auth/active minimum 1",
+        "/Auth/window minimum 1",
+        "/Auth/window maximum 300",
+        "/HmacKey/id minimum 1",
         "/Unicast/ttl minimum 1",
         "/Unicast/min_ttl minimum 1",
         "/VirtualRule/preference minimum 1",
