@@ -27,7 +27,9 @@ use evenkeel_schemas::scalars::{AdvertInterval, Vrid};
 
 use crate::rejection::Rejection;
 use crate::trailer::TRAILER_BYTES;
-use crate::wire::{AUTH_BYTES, AUTH_NONE, AUTH_PASS, Auth, Checksum, Secret, Version, WireInterval};
+use crate::wire::{
+    AUTH_BYTES, AUTH_NONE, AUTH_PASS, Auth, CHECKSUM_AT, Checksum, Secret, Version, WireInterval,
+};
 
 /// Multicast group of IPv4 advertisements (RFC 9568 §5.1.1.2).
 pub const GROUP_V4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
@@ -42,8 +44,6 @@ pub const TTL: u8 = 255;
 const TYPE_ADVERTISEMENT: u8 = 1;
 /// Bytes before the addresses, both versions.
 const HEADER_BYTES: usize = 8;
-/// Offset of the checksum, bytes.
-pub(crate) const CHECKSUM_AT: usize = 6;
 /// Bytes of an IPv4 header without options.
 const IPV4_HEADER_BYTES: usize = 20;
 /// Bytes that Ethernet pads a packet to.

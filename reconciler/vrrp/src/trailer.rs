@@ -25,8 +25,8 @@ use std::time::Duration;
 use hmac::{Hmac as Mac, KeyInit, Mac as _};
 use sha2::Sha256;
 
-use crate::packet::CHECKSUM_AT;
 use crate::rejection::Rejection;
+use crate::wire::CHECKSUM_AT;
 
 /// Bytes of a trailer.
 pub const TRAILER_BYTES: usize = 28;

@@ -7,6 +7,8 @@ use std::fmt;
 
 use evenkeel_schemas::scalars::AdvertInterval;
 
+/// Offset of the checksum, bytes, both versions.
+pub(crate) const CHECKSUM_AT: usize = 6;
 /// Bytes of authentication data, version 2. Present even without authentication (RFC 3768 §5.3.10).
 pub(crate) const AUTH_BYTES: usize = 8;
 /// "No authentication" (RFC 3768 §5.3.6).
