@@ -1,121 +1,27 @@
 //! HMAC on advertisements: the vectors of draft-cassen-vrrp-auth-hmac, every field of them flipped, modes,
-//! marks, clocks, and changes while a pair runs.
+//! marks and clocks.
 //!
-//! Lengths without HMAC are in `vectors`.
+//! Lengths without HMAC are in `vectors`, changes while a pair runs in `hmac_changes`.
 
+#[path = "support/signed.rs"]
+mod signed;
 #[path = "support/support.rs"]
 mod support;
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_schemas::time::MonoTime;
 use evenkeel_vrrp::{
-    AntiReplay, Checksum, Config, Delivery, Directors, GROUP_V4, Hmac, HmacKey, HmacMode, Input, KeyError,
-    NoticeKind, Output, Received, RejectKind, Sequence, State, TRAILER_BYTES, Version, VirtualRouter,
-    WallClock,
+    AntiReplay, Checksum, Config, Delivery, Directors, Hmac, HmacKey, HmacMode, Input, KeyError, NoticeKind,
+    Output, Received, RejectKind, Sequence, TRAILER_BYTES, Version, VirtualRouter, WallClock,
 };
 use proptest::prelude::*;
+use signed::{
+    THEN, V4, V6, WINDOW, claim, hand, hmac, key, receiver, sender, started, transmitted, unhex, untouched,
+    with,
+};
 use support::{at, drain, ip, ips, priority};
-
-const V4: &str = "3133c80100644402c00002640101000068000000800000001b84bc4e8e43892dc6d98448f8ee2265";
-const V6: &str = "3133c8010064a2e9fe800000000000000000000000000100\
-                  010100006800000080000000c8c56146ebfd66ee10ec4d8186461b78";
-/// Unix time of the vectors.
-const THEN: Duration = Duration::from_millis(0x6800_0000 * 1000 + 500);
-const WINDOW: u16 = 5;
-
-fn unhex(text: &str) -> Vec<u8> {
-    (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).expect(text)).collect()
-}
-
-fn key(first: u8) -> HmacKey {
-    let bytes: Vec<u8> = (0..32).map(|offset| first + offset).collect();
-    HmacKey::new(&bytes).expect("key")
-}
-
-fn hmac(mode: HmacMode) -> Hmac {
-    Hmac {
-        keys: BTreeMap::from([(1, key(0))]),
-        active: 1,
-        mode,
-        anti_replay: AntiReplay::Time { window: WINDOW },
-    }
-}
-
-/// The sender of the vectors.
-fn sender(v6: bool) -> Config {
-    let (source, vip) = if v6 { ("fe80::10", "fe80::100") } else { ("198.51.100.10", "192.0.2.100") };
-    let peers = Delivery::Unicast { peers: vec![ip("fe80::20")], ttl: 255, min_ttl: 255 };
-    Config {
-        priority: priority(200),
-        source: ip(source),
-        vips: ips(&[vip]),
-        delivery: if v6 { peers } else { Delivery::Multicast },
-        checksum: Checksum::Without,
-        hmac: Some(Arc::new(hmac(HmacMode::Enforce))),
-        ..support::config_v3()
-    }
-}
-
-/// A lower director beside it.
-fn receiver(v6: bool) -> Config {
-    let peers = Delivery::Unicast { peers: vec![ip("fe80::10")], ttl: 255, min_ttl: 255 };
-    Config {
-        priority: priority(100),
-        source: ip(if v6 { "fe80::20" } else { "198.51.100.20" }),
-        delivery: if v6 { peers } else { Delivery::Multicast },
-        ..sender(v6)
-    }
-}
-
-fn with(config: &Config, change: impl FnOnce(&mut Hmac)) -> Config {
-    let mut hmac = config.hmac.as_deref().expect("HMAC").clone();
-    change(&mut hmac);
-    Config { hmac: Some(Arc::new(hmac)), ..config.clone() }
-}
-
-/// A router that takes part since 0, at which it is `unix`.
-fn started(config: Config, unix: Duration) -> VirtualRouter {
-    let mut router = VirtualRouter::new(config);
-    router.set_wall_clock(WallClock::new(unix, at(0)));
-    router.handle(Input::Startup, at(0));
-    drain(&mut router);
-    router
-}
-
-/// Hands bytes to a router at `now`. Returns the kinds of rejections that they caused.
-fn hand(router: &mut VirtualRouter, payload: &[u8], src: IpAddr, now: MonoTime) -> Vec<RejectKind> {
-    let before = RejectKind::ALL.map(|kind| router.counters().rejected(kind));
-    let dst = if src.is_ipv4() { GROUP_V4.into() } else { ip("fe80::20") };
-    router.handle(Input::Packet(Received { payload, src, dst, ttl: 255 }), now);
-    let after = RejectKind::ALL.map(|kind| router.counters().rejected(kind));
-    let kinds = RejectKind::ALL.into_iter().zip(before.into_iter().zip(after));
-    kinds.filter(|(_, (before, after))| after > before).map(|(kind, _)| kind).collect()
-}
-
-/// All that a packet which is rejected must not move.
-fn untouched(router: &VirtualRouter) -> impl PartialEq + std::fmt::Debug + use<> {
-    (router.state(), router.poll_timeout(), router.master(), router.strangers().to_vec(), router.skew())
-}
-
-/// The advertisement that a router sends at `now`, as a claim of a Master before a restart.
-fn claim(config: &Config, unix: Duration) -> Vec<u8> {
-    let mut router = VirtualRouter::new(config.clone());
-    router.set_wall_clock(WallClock::new(unix, at(0)));
-    router.handle(Input::Adopt, at(0));
-    transmitted(&mut router).swap_remove(0)
-}
-
-fn transmitted(router: &mut VirtualRouter) -> Vec<Vec<u8>> {
-    let bytes = |output| match output {
-        Output::Transmit { bytes, .. } => Some(bytes),
-        _ => None,
-    };
-    drain(router).into_iter().filter_map(bytes).collect()
-}
 
 #[test]
 fn the_vectors_are_sent_and_accepted() {
@@ -407,104 +313,6 @@ fn one_trailer_goes_to_all_peers() {
     assert_eq!(sent.len(), 3);
     assert!(sent.iter().all(|bytes| bytes[12..] == sent[0][12..]));
     assert_ne!(sent[0][6..8], sent[1][6..8], "the checksum is of each");
-}
-
-/// Director 0 as Master and the others beside it, each with its configuration, second after second.
-struct Pair {
-    routers: Vec<VirtualRouter>,
-    millis: u64,
-}
-
-impl Pair {
-    fn new(mut configs: Vec<Config>) -> Self {
-        configs.iter_mut().for_each(|config| config.preempt = true);
-        let routers = configs.into_iter().map(|config| started(config, THEN)).collect();
-        let mut pair = Self { routers, millis: 0 };
-        pair.run(10);
-        assert_eq!(pair.routers[0].state(), State::Master);
-        pair
-    }
-
-    /// Lets seconds pass.
-    fn run(&mut self, seconds: u64) {
-        for _ in 0..seconds * 100 {
-            self.millis += 10;
-            let now = at(self.millis);
-            for index in 0..self.routers.len() {
-                if self.routers[index].poll_timeout().is_some_and(|(due, _)| due <= now) {
-                    self.routers[index].handle(Input::Timer, now);
-                }
-                let src = self.routers[index].config().source;
-                for bytes in transmitted(&mut self.routers[index]) {
-                    for other in (0..self.routers.len()).filter(|other| *other != index) {
-                        hand(&mut self.routers[other], &bytes, src, now);
-                    }
-                }
-            }
-        }
-    }
-
-    /// One change, director by director in this order, with three seconds after each.
-    fn change(&mut self, order: &[usize], change: impl Fn(&Config) -> Config) {
-        for index in order {
-            let config = change(self.routers[*index].config());
-            self.routers[*index].handle(Input::Reconfigure(config), at(self.millis));
-            self.run(3);
-        }
-        let masters = self.routers.iter().map(|router| router.counters().became_master).sum::<u64>();
-        let rejected = self.routers.iter().map(|router| router.counters().rejected_total()).sum::<u64>();
-        assert_eq!((masters, rejected), (1, 0));
-        assert_eq!(self.routers[0].state(), State::Master);
-    }
-}
-
-fn directors(v6: bool, hmac: Option<Hmac>) -> Vec<Config> {
-    let hmac = hmac.map(Arc::new);
-    [sender(v6), receiver(v6)].map(|config| Config { hmac: hmac.clone(), ..config }).into()
-}
-
-#[test]
-fn a_rotation_costs_no_advert() {
-    for v6 in [false, true] {
-        for order in [[0, 1], [1, 0]] {
-            let mut pair = Pair::new(directors(v6, Some(hmac(HmacMode::Enforce))));
-            pair.change(&order, |config| with(config, |hmac| drop(hmac.keys.insert(2, key(100)))));
-            pair.change(&order, |config| with(config, |hmac| hmac.active = 2));
-            pair.change(&order, |config| with(config, |hmac| drop(hmac.keys.remove(&1))));
-            let sent = pair.routers[1].counters().hmac_verified;
-            assert!(sent > 20, "{sent}");
-        }
-    }
-}
-
-#[test]
-fn three_sweeps_cost_no_advert() {
-    for v6 in [false, true] {
-        for order in [[0, 1], [1, 0]] {
-            let mut pair = Pair::new(directors(v6, None));
-            for mode in [HmacMode::ReceiveOnly, HmacMode::Permissive, HmacMode::Enforce] {
-                pair.change(&order, |config| Config { hmac: Some(Arc::new(hmac(mode))), ..config.clone() });
-            }
-            // And back.
-            for mode in [HmacMode::Permissive, HmacMode::ReceiveOnly] {
-                pair.change(&order, |config| with(config, |hmac| hmac.mode = mode));
-            }
-            pair.change(&order, |config| Config { hmac: None, ..config.clone() });
-        }
-    }
-}
-
-#[test]
-fn a_key_that_becomes_active_too_early_loses_the_adverts_of_its_sender() {
-    let mut pair = Pair::new(directors(false, Some(hmac(HmacMode::Enforce))));
-    let config = with(pair.routers[0].config(), |hmac| {
-        hmac.keys.insert(2, key(100));
-        hmac.active = 2;
-    });
-    pair.routers[0].handle(Input::Reconfigure(config), at(pair.millis));
-    pair.run(5);
-    assert!(pair.routers[1].counters().rejected(RejectKind::HmacUnknownKey) > 0);
-    assert_eq!(pair.routers[1].state(), State::Master, "why `plan` warns of it");
 }
 
 #[test]
