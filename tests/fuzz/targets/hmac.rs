@@ -11,7 +11,7 @@ use evenkeel_schemas::scalars::{AdvertInterval, Priority, Vrid};
 use evenkeel_schemas::time::MonoTime;
 use evenkeel_vrrp::{
     AntiReplay, Checksum, Config, Delivery, GROUP_V4, GROUP_V6, Hmac, HmacKey, HmacMode, Input, Received,
-    TTL, TRAILER_BYTES, Version, VirtualRouter, WallClock,
+    TRAILER_BYTES, TTL, Version, VirtualRouter, WallClock,
 };
 
 /// Unix time of the vectors that the seeds are.
