@@ -17,6 +17,7 @@ mod policy;
 mod routers;
 mod services;
 mod shape;
+mod signing;
 mod speakers;
 mod trackers;
 
@@ -34,6 +35,7 @@ pub use policy::*;
 pub use routers::*;
 pub use services::*;
 pub use shape::*;
+pub use signing::*;
 pub use speakers::*;
 pub use trackers::*;
 
@@ -90,6 +92,7 @@ pub fn all() -> impl Iterator<Item = &'static Code> {
         groups::TABLE,
         speakers::TABLE,
         maintenance::TABLE,
+        signing::TABLE,
         services::TABLE,
         checks::TABLE,
         policy::TABLE,

@@ -15,6 +15,7 @@ use crate::expiry::Habits;
 use crate::parallel::in_parallel;
 use crate::resolve::{Balanced, Resolved, Router, RouterInstance};
 
+mod auth;
 mod checks;
 mod paths;
 mod real_server;
@@ -184,11 +185,6 @@ pub(crate) fn secrets_file(cluster: &Name, secrets: &BTreeMap<String, String>) -
 
 fn vrrp(name: &Name, router: &Router, instance: &RouterInstance, host: &Name) -> Option<plan::Router> {
     let (attached, priority) = (instance.attached.get(host)?, *router.directors.get(host)?);
-    let secret = router.password.as_ref().map(|source| match source {
-        SecretSource::Literal(_) => plan::SecretReference::Compiled(name.clone()),
-        SecretSource::File(path) => plan::SecretReference::File(path.clone()),
-        SecretSource::Credential(name) => plan::SecretReference::Credential(name.clone()),
-    });
     Some(plan::Router {
         name: name.clone(),
         interface: attached.interface.clone(),
@@ -203,7 +199,7 @@ fn vrrp(name: &Name, router: &Router, instance: &RouterInstance, host: &Name) ->
         unicast: attached.unicast.clone(),
         directors: attached.directors.clone(),
         checksum: instance.checksum,
-        auth: secret.map(|secret| plan::Auth::Pass { secret }),
+        auth: router.auth.as_ref().map(|auth| auth::of_plan(name, auth, router.advert_interval)),
         garp_repeat: router.garp.repeat,
         garp_delay: router.garp.delay,
         garp_refresh: router.garp.refresh,
@@ -229,7 +225,7 @@ fn nonzero(span: Option<Span>) -> Option<Span> {
 }
 
 fn secrets(routers: &[(&Name, &Router)]) -> BTreeMap<String, String> {
-    let literal = |(name, router): &(&Name, &Router)| match router.password.as_ref()? {
+    let literal = |(name, router): &(&Name, &Router)| match auth::password(router.auth.as_ref()?)? {
         SecretSource::Literal(text) => Some((name.as_str().to_owned(), text.clone())),
         SecretSource::File(_) | SecretSource::Credential(_) => None,
     };

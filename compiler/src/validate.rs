@@ -42,6 +42,7 @@ mod facts;
 mod file_names;
 mod forwarding;
 mod groups;
+mod hmac;
 mod hooks;
 mod interfaces;
 mod ipvs;
@@ -85,6 +86,7 @@ const RULES: &[&[Rule]] = &[
     directors::RULES,
     election::RULES,
     secrets::RULES,
+    hmac::RULES,
     unicast::RULES,
     trackers::RULES,
     weights::RULES,

@@ -282,6 +282,18 @@ fn mismatches(old: &Side<'_>, new: &Side<'_>, found: &mut BTreeSet<Warned>) {
                     ),
                 );
             }
+            if differs.is_empty() && !(was.accepts(is) && is.accepts(was)) {
+                warn(
+                    found,
+                    Like::Rejects,
+                    format!(
+                        "{name}: directors with the old and the new keys reject each other, and both would be \
+                         Master. The stages let the old ones go first. In several changes nobody is rejected: \
+                         a new key on all directors, then active, then the old one removed; the mode \
+                         `receive_only` on all, then `permissive`, then `enforce`"
+                    ),
+                );
+            }
             let how =
                 |claim: &Claim<'_>| if claim.router.unicast.is_some() { "unicast" } else { "multicast" };
             if how(was) != how(is) {

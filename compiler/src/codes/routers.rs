@@ -17,10 +17,10 @@ super::codes! {
         "Version 2 sends the interval as a number of seconds in one byte (RFC 3768 §5.3.7); shorter \
          intervals need version 3, which counts centiseconds. All directors of a router must agree \
          on both.";
-    AUTH_NEEDS_V2 = "EK0404" Error "authentication needs VRRP version 2":
+    AUTH_NEEDS_V2 = "EK0404" Error "a password needs VRRP version 2":
         "Version 3 has no authentication (RFC 9568 §9): its packets have no field for a password. \
          PASS exists for routers that already use it; it is readable by everyone on the segment \
-         and protects against mistakes, not against attackers.";
+         and protects against mistakes, not against attackers. `type = \"hmac\"` works with both versions.";
     BAD_PASSWORD = "EK0405" Error "not a PASS password":
         "The field has exactly eight bytes and shorter passwords are padded (RFC 2338 §5.3.10). A \
          longer one would be cut off, and a router that cuts differently would not agree. Printable \

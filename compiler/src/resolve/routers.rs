@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 
 use evenkeel_schemas::cluster::{
-    self, Auth, Checksum, Cluster, Garp, Host, SecretSource, Strangers, Tracker, TrackerType, VipSettings,
-    VirtualMac, VirtualRoute, VirtualRouter, VirtualRule,
+    self, Auth, Checksum, Cluster, Garp, Host, Strangers, Tracker, TrackerType, VipSettings, VirtualMac,
+    VirtualRoute, VirtualRouter, VirtualRule,
 };
 use evenkeel_schemas::plan;
 use evenkeel_schemas::scalars::{
@@ -38,8 +38,8 @@ pub(crate) struct Router {
     pub(crate) preempt: bool,
     pub(crate) preempt_delay: Option<Span>,
     pub(crate) startup_delay: Option<Span>,
-    /// The source of the password, if there is one.
-    pub(crate) password: Option<SecretSource>,
+    /// Authentication, if there is one.
+    pub(crate) auth: Option<Auth>,
     pub(crate) garp: Garp,
     pub(crate) directors: BTreeMap<Name, Priority>,
     /// The sync group: that of the file, or for VIPs of both families one of the router's own name.
@@ -232,7 +232,7 @@ impl<'a> Resolver<'a> {
             preempt: router.preempt,
             preempt_delay: router.preempt_delay,
             startup_delay: router.startup_delay,
-            password: router.auth.as_ref().map(|Auth::Pass { secret }| secret.clone()),
+            auth: router.auth.clone(),
             garp: router.garp.clone(),
             group: group.or_else(|| dual.then(|| self.name.clone())),
             track: track.into_values().collect(),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use evenkeel_schemas::cluster::VirtualRouter;
+use evenkeel_schemas::cluster::{Auth, VirtualRouter};
 use evenkeel_schemas::scalars::{InterfaceName, Name, Priority, Vrid};
 
 use super::{Context, Findings, Rule, duplicates};
@@ -31,6 +31,8 @@ const IPV6_HEADER: usize = 40;
 const VRRP_HEADER: usize = 8;
 /// Authentication data at the end of every version 2 packet (RFC 3768 §5.3.10).
 const V2_AUTH_DATA: usize = 8;
+/// Bytes of a trailer with an HMAC (draft-cassen-vrrp-auth-hmac).
+const HMAC_TRAILER: usize = 28;
 
 /// The routers with a known VRID on a known segment: segment, VRID, name.
 fn placed<'a>(cx: &Context<'a>) -> impl Iterator<Item = (&'a Name, Vrid, &'a Name)> {
@@ -254,9 +256,9 @@ fn too_many_directors(cx: &Context<'_>, out: &mut Findings) {
     }
 }
 
-/// Most VIPs of a family that an advertisement of `version` can carry.
-fn max_vips(version: u8, family: Family) -> usize {
-    let tail = if version == 2 { V2_AUTH_DATA } else { 0 };
+/// Most VIPs of a family that an advertisement of `version` can carry, with a trailer or without.
+fn max_vips(version: u8, family: Family, trailer: bool) -> usize {
+    let tail = if version == 2 { V2_AUTH_DATA } else { 0 } + if trailer { HMAC_TRAILER } else { 0 };
     let header = match family {
         Family::V4 => IPV4_HEADER,
         Family::V6 => IPV6_HEADER,
@@ -269,12 +271,14 @@ fn max_vips(version: u8, family: Family) -> usize {
 fn too_many_vips(cx: &Context<'_>, out: &mut Findings) {
     for (name, router) in &cx.cluster.virtual_routers {
         if !cx.knows(at!["virtual_routers", name, "version"])
+            || !cx.knows(at!["virtual_routers", name, "auth"])
             || !cx.knows(at!["virtual_routers", name, "vips"])
         {
             continue;
         }
         for family in Family::ALL {
-            let max = max_vips(router.version, family);
+            let trailer = matches!(router.auth, Some(Auth::Hmac { .. }));
+            let max = max_vips(router.version, family, trailer);
             let of_family = || cx.vips_of(name, router).filter(|(_, vip)| Family::of(vip.0) == family);
             let Some((index, _)) = of_family().nth(max) else {
                 continue;

@@ -1,4 +1,4 @@
-//! EK04xx, second part: authentication and where its secret comes from.
+//! EK04xx, second part: passwords and where they come from.
 
 use evenkeel_schemas::cluster::{Auth, SecretSource};
 use evenkeel_schemas::scalars::Name;
@@ -16,7 +16,7 @@ const PASS_BYTES: usize = 8;
 /// The sources of passwords. What a source says may still be unknown.
 fn passwords<'a>(cx: &'a Context<'_>) -> impl Iterator<Item = (&'a Name, &'a SecretSource)> {
     cx.cluster.virtual_routers.iter().filter_map(|(name, router)| {
-        let Auth::Pass { secret } = router.auth.as_ref()?;
+        let Some(Auth::Pass { secret }) = &router.auth else { return None };
         cx.knows(at!["virtual_routers", name, "auth", "secret"]).then_some((name, secret))
     })
 }
@@ -29,15 +29,19 @@ fn knows(cx: &Context<'_>, name: &Name, key: &str) -> bool {
 fn auth_needs_v2(cx: &Context<'_>, out: &mut Findings) {
     for (name, router) in &cx.cluster.virtual_routers {
         let known = |key| cx.knows(at!["virtual_routers", name, key]);
-        if router.auth.is_some() && router.version != 2 && known("auth") && known("version") {
+        let password = matches!(router.auth, Some(Auth::Pass { .. }));
+        if password && router.version != 2 && known("auth") && known("version") {
             out.push(
                 Diagnostic::new(
                     &codes::AUTH_NEEDS_V2,
                     cx.key(at!["virtual_routers", name, "auth"]),
-                    format!("`{name}` has `auth`, but VRRP version {} has no authentication", router.version),
+                    format!("`{name}` has a password, but VRRP version {} has none", router.version),
                     "needs version 2",
                 )
-                .hint("remove `auth`, or write `version = 2` if the other routers of this VRID use it"),
+                .hint(
+                    "remove `auth`, use `type = \"hmac\"`, or write `version = 2` if the other routers of this \
+                     VRID use it",
+                ),
             );
         }
     }

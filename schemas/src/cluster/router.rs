@@ -116,7 +116,7 @@ pub struct VipSettings {
     pub label: Option<AddressLabel>,
 }
 
-/// VRRP version 2 authentication.
+/// Authentication of advertisements.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Auth {
@@ -125,6 +125,60 @@ pub enum Auth {
         /// Source of the password.
         secret: SecretSource,
     },
+    /// A trailer with HMAC-SHA256 and a sequence behind each advertisement, as keepalived 2.4 has it
+    /// (`auth_hmac`, draft-cassen-vrrp-auth-hmac). For versions 2 and 3 and both families.
+    Hmac {
+        /// Keys by number, 1 to 255.
+        #[schemars(length(min = 1))]
+        keys: BTreeMap<String, KeySource>,
+        /// Number of the key that is sent with.
+        #[schemars(range(min = 1, max = 255))]
+        active: u8,
+        /// Whether trailers are sent and needed. Absent: `enforce`.
+        #[serde(default, skip_serializing_if = "is_default")]
+        mode: HmacMode,
+        /// Protection against advertisements that were recorded. Absent: `time`.
+        #[serde(default, skip_serializing_if = "is_default")]
+        anti_replay: AntiReplay,
+        /// With `time`: most that the clocks of two directors may differ, whole seconds up to 5 minutes.
+        /// Absent: 3 advertisement intervals, at least 5 s.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        window: Option<Span>,
+    },
+}
+
+/// Source of a key: 32 to 64 bytes as text, or `hex:` and hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum KeySource {
+    /// Absolute path of a file on each director; a newline at its end does not count.
+    File(String),
+    /// Name of a systemd credential of the daemon's unit (`LoadCredential=`).
+    Credential(Name),
+}
+
+/// Whether trailers are sent and needed. One that is received must be right in each mode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum HmacMode {
+    /// None is sent.
+    ReceiveOnly,
+    /// Each advertisement is sent with one, and one without is accepted.
+    Permissive,
+    /// Each advertisement is sent with one, and one without is rejected.
+    #[default]
+    Enforce,
+}
+
+/// Protection against advertisements that were recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AntiReplay {
+    /// The sequence of a sender grows, and its time is ours within the window.
+    #[default]
+    Time,
+    /// The sequence of a sender grows.
+    Monotonic,
 }
 
 /// Source of a secret.

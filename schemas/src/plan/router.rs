@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::is_false;
-pub use crate::cluster::{Checksum, Strangers, VirtualRule};
+pub use crate::cluster::{AntiReplay, Checksum, HmacMode, Strangers, VirtualRule};
 use crate::cluster::{is_default, is_true, yes};
 use crate::scalars::{
     AddressLabel, AdvertInterval, Cidr, InterfaceName, Ip, Name, Priority, PriorityDrop, RouteTable, Span,
@@ -137,28 +137,6 @@ pub struct HmacKey {
     pub id: u8,
     /// Place of the key on this host: 32 to 64 bytes as text, or `hex:` and hexadecimal digits.
     pub secret: SecretReference,
-}
-
-/// Whether trailers are sent and needed. One that is received must be right in each mode.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum HmacMode {
-    /// None is sent.
-    ReceiveOnly,
-    /// Each advertisement is sent with one, and one without is accepted.
-    Permissive,
-    /// Each advertisement is sent with one, and one without is rejected.
-    Enforce,
-}
-
-/// Protection against advertisements that were recorded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum AntiReplay {
-    /// The sequence of a sender grows, and its time is ours within the window.
-    Time,
-    /// The sequence of a sender grows.
-    Monotonic,
 }
 
 impl Auth {

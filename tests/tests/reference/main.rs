@@ -28,6 +28,7 @@ mod services;
 mod serving;
 mod several_checks;
 mod sharing;
+mod signed;
 mod sorry;
 mod source;
 mod support;

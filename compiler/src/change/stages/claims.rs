@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use evenkeel_schemas::plan::{Auth, Plan, Router, SecretReference, Strangers};
+use evenkeel_schemas::plan::{Auth, HmacMode, Plan, Router, SecretReference, Strangers};
 use evenkeel_schemas::scalars::{Ip, Name};
 
 use super::super::{Fleet, HostState};
@@ -17,7 +17,8 @@ pub(in super::super) struct Wire {
     pub(in super::super) version: u8,
     /// In version 2 only; with version 3 Backups follow the Master.
     pub(in super::super) interval: Option<String>,
-    /// Authentication, and the secret if it is known.
+    /// Password, and the secret if it is known. Keys are no part of it: directors whose keys differ may
+    /// accept each other all the same ([`Claim::accepts`]).
     auth: Option<(String, Option<String>)>,
 }
 
@@ -28,7 +29,8 @@ impl Wire {
 
     fn with<'s>(router: &Router, secret: impl Fn(&str) -> Option<&'s str>) -> Self {
         let secret = compiled_secret(router).and_then(secret).map(str::to_owned);
-        let auth = router.auth.as_ref().map(|auth| {
+        let password = router.auth.as_ref().filter(|auth| matches!(auth, Auth::Pass { .. }));
+        let auth = password.map(|auth| {
             // A compiled secret is named after its router, which may be renamed.
             let how = if secret.is_some() { "compiled".to_owned() } else { format!("{auth:?}") };
             (how, secret)
@@ -117,7 +119,24 @@ impl Claim<'_> {
             Some(unicast) => unicast.peers.contains(&speaker.router.source) && ttl >= unicast.min_ttl,
             None => ttl == TTL && self.counts(speaker),
         };
-        reached && accepted
+        reached && accepted && self.accepts(speaker)
+    }
+
+    /// Whether a trailer of `speaker`, or its absence, is accepted here. Passwords are compared as a whole
+    /// ([`Wire`]).
+    pub(in super::super) fn accepts(&self, speaker: &Self) -> bool {
+        let trailer = match &speaker.router.auth {
+            Some(Auth::Hmac { keys, active, mode, .. }) if *mode != HmacMode::ReceiveOnly => {
+                keys.iter().find(|key| key.id == *active)
+            }
+            _ => None,
+        };
+        match (&self.router.auth, trailer) {
+            (Some(Auth::Hmac { keys, .. }), Some(sent)) => keys.contains(sent),
+            (Some(Auth::Hmac { mode, .. }), None) => *mode != HmacMode::Enforce,
+            // Nothing is expected behind an advertisement.
+            (_, trailer) => trailer.is_none(),
+        }
     }
 
     /// Whether two directors hear each other, as one of them must be heard to keep the other from

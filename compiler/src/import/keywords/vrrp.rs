@@ -13,7 +13,7 @@ pub(in super::super) const VRRP_INSTANCE: Block = Block {
         carried("advert_int", "advert_interval"),
         carried("version", "version"),
         carried("authentication", "auth"),
-        refused("auth_hmac", "no HMAC: without it the other keepalived must have `mode permissive` or none"),
+        refused("auth_hmac", NO_KEYS),
         carried("virtual_ipaddress", "vips"),
         carried("virtual_ipaddress_excluded", "unadvertised_vips"),
         refused("no_virtual_ipaddress", "a virtual router has at least one VIP"),
@@ -101,11 +101,11 @@ pub(in super::super) const AUTHENTICATION: Block = Block {
 pub(in super::super) const AUTH_HMAC: Block = Block {
     name: "auth_hmac",
     place: "",
-    rows: &[refused(
-        "key active_key anti_replay time_window mode",
-        "no HMAC: without it the other keepalived must have `mode permissive` or none",
-    )],
+    rows: &[refused("key active_key anti_replay time_window mode", NO_KEYS)],
 };
+
+const NO_KEYS: &str = "keys are not carried: put each into a file on the directors, and write \
+    `auth = { type = \"hmac\", … }`";
 
 const LIFETIME: &str = "the address has no lifetime and no scope of its own: the daemon holds and removes it";
 
